@@ -1,0 +1,3 @@
+"""Phoenix: a self-hosted video-generation backend."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,1 @@
+"""What crosses the wire: requests, views, events and problems. Pydantic types and nothing else."""

@@ -1,0 +1,120 @@
+"""A job as its owner sees it."""
+
+from enum import StrEnum
+
+from pydantic import Field
+
+from phoenix.contract.base import JobKind, Priority, Progress, Timestamp, View
+from phoenix.contract.resolved import ResolvedRequest
+from phoenix.errors import FailureCode, Stage
+
+
+class JobState(StrEnum):
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELED = "canceled"
+    EXPIRED = "expired"
+
+    @property
+    def is_terminal(self) -> bool:
+        return self not in (JobState.QUEUED, JobState.RUNNING)
+
+
+class ClipState(StrEnum):
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELED = "canceled"
+
+
+class JobError(View):
+    """Why a job, or a clip, did not succeed."""
+
+    code: FailureCode
+    message: str
+    retriable: bool = Field(description="Whether POST …/retry may end differently.")
+    stage: Stage
+    clip_index: int | None = None
+
+
+class ClipTimings(View):
+    """Seconds spent in the attempt that succeeded; a stage that did not happen is null."""
+
+    queue_s: float | None = None
+    load_s: float | None = None
+    text_s: float | None = None
+    denoise_s: float | None = None
+    decode_s: float | None = None
+    encode_s: float | None = None
+    upload_s: float | None = None
+    total_s: float | None = None
+
+
+class Clip(View):
+    index: int
+    prompt: str
+    state: ClipState
+    progress: Progress
+    step: int = 0
+    steps: int
+    attempt: int = Field(description="Tries so far; 0 before the first.")
+    seed: int
+    error: JobError | None = None
+    artifact_id: str | None = None
+    url: str | None = Field(default=None, description="The clip's MP4, as soon as it is done.")
+    timings: ClipTimings = ClipTimings()
+
+
+class JobOutput(View):
+    artifact_id: str
+    url: str
+    duration_s: float
+    width: int | None = Field(description="Pixels; null for sound.")
+    height: int | None = Field(description="Pixels; null for sound.")
+    fps: float | None
+    size_bytes: int
+    sha256: str
+
+
+class JobTimings(View):
+    """Seconds; null until known. `render_s` sums the clips, so with several GPUs it exceeds `total_s`."""
+
+    queue_s: float | None = None
+    render_s: float | None = None
+    assemble_s: float | None = None
+    total_s: float | None = None
+
+
+class Job(View):
+    id: str = Field(examples=["job_01kag3e9zq4f7w5m8x2c6b0n1d"])
+    kind: JobKind
+    state: JobState
+    progress: Progress
+    model: str | None = None
+    queue_position: int | None = Field(default=None, description="0 is next; null once running.")
+    eta_s: float | None = Field(default=None, description="Seconds until the end, learned; null if not known yet.")
+    waiting_reason: str | None = None
+    clips: list[Clip] = Field(default_factory=list[Clip])
+    output: JobOutput | None = None
+    error: JobError | None = None
+    timings: JobTimings = JobTimings()
+    priority: Priority
+    metadata: dict[str, str] = Field(default_factory=dict)
+    cancel_requested: bool = Field(
+        default=False, description="A running job ends as `canceled` once its workers confirm."
+    )
+    last_seq: int = Field(description="Number of the last durable event.")
+    created_at: Timestamp
+    started_at: Timestamp | None = None
+    finished_at: Timestamp | None = None
+    request_id: str | None = None
+    request: ResolvedRequest
+
+
+class JobPage(View):
+    data: list[Job]
+    has_more: bool
+    next_cursor: str | None = None

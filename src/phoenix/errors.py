@@ -1,0 +1,180 @@
+"""Every error that Phoenix raises on purpose, and the stable code each one carries to the outside.
+
+    PhoenixError
+    ├── Refused                 the caller's request cannot be done; mapped to a status in api/problems.py
+    │   ├── InvalidRequest      one or more faults, each with its pointer
+    │   ├── Unauthenticated, Forbidden, NotFound, Conflict, Gone
+    │   ├── PayloadTooLarge, UnsupportedMedia
+    │   └── RateLimited, QueueFull, Unavailable     try again later
+    └── TaskFailed              a piece of an accepted job went wrong; becomes the job's `error`
+
+A class's docstring is its default message, so that the two cannot drift apart.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class ProblemCode(StrEnum):
+    """What went wrong with a request."""
+
+    INVALID_REQUEST = "INVALID_REQUEST"
+    UNAUTHENTICATED = "UNAUTHENTICATED"
+    FORBIDDEN = "FORBIDDEN"
+    NOT_FOUND = "NOT_FOUND"
+    CONFLICT = "CONFLICT"
+    GONE = "GONE"
+    PAYLOAD_TOO_LARGE = "PAYLOAD_TOO_LARGE"
+    UNSUPPORTED_MEDIA = "UNSUPPORTED_MEDIA"
+    RATE_LIMITED = "RATE_LIMITED"
+    QUEUE_FULL = "QUEUE_FULL"
+    IDEMPOTENCY_MISMATCH = "IDEMPOTENCY_MISMATCH"
+    UNAVAILABLE = "UNAVAILABLE"
+    INTERNAL = "INTERNAL"
+
+
+class FailureCode(StrEnum):
+    """What went wrong with an accepted job."""
+
+    TIMEOUT = "TIMEOUT"
+    RUN_TIMEOUT = "RUN_TIMEOUT"
+    GPU_OOM = "GPU_OOM"
+    ENGINE_FAILED = "ENGINE_FAILED"
+    WORKER_LOST = "WORKER_LOST"
+    MODEL_UNAVAILABLE = "MODEL_UNAVAILABLE"
+    UPSTREAM_RATE_LIMITED = "UPSTREAM_RATE_LIMITED"
+    MODERATED = "MODERATED"
+    MEDIA_INVALID = "MEDIA_INVALID"
+    STORAGE_FAILED = "STORAGE_FAILED"
+    CANCELED = "CANCELED"
+
+
+class Stage(StrEnum):
+    """Where in the work of a task it went wrong."""
+
+    LOAD = "load"
+    TEXT = "text"
+    DENOISE = "denoise"
+    DECODE = "decode"
+    ENCODE = "encode"
+    UPLOAD = "upload"
+    FETCH = "fetch"
+    SOUNDTRACK = "soundtrack"
+    ASSEMBLE = "assemble"
+    QUEUE = "queue"
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing wrong with a request: where (an RFC 6901 pointer into the body) and what to do about it."""
+
+    pointer: str
+    detail: str
+
+
+class PhoenixError(Exception):
+    """Something went wrong."""
+
+    def __init__(self, detail: str | None = None) -> None:
+        self.detail = detail or (type(self).__doc__ or "").split("\n")[0]
+        super().__init__(self.detail)
+
+
+class Refused(PhoenixError):
+    """The request cannot be done."""
+
+    code = ProblemCode.INTERNAL
+
+    def __init__(
+        self, detail: str | None = None, *, faults: Sequence[Fault] = (), retry_after_s: int | None = None
+    ) -> None:
+        super().__init__(detail)
+        self.faults = tuple(faults)
+        self.retry_after_s = retry_after_s
+
+
+class InvalidRequest(Refused):
+    """The request has faults; each is listed with its pointer."""
+
+    code = ProblemCode.INVALID_REQUEST
+
+
+class Unauthenticated(Refused):
+    """Send an API key as `Authorization: Bearer …`."""
+
+    code = ProblemCode.UNAUTHENTICATED
+
+
+class Forbidden(Refused):
+    """This key may not do that."""
+
+    code = ProblemCode.FORBIDDEN
+
+
+class NotFound(Refused):
+    """There is no such thing, or it is not yours."""
+
+    code = ProblemCode.NOT_FOUND
+
+
+class Conflict(Refused):
+    """The state of the resource does not allow this now."""
+
+    code = ProblemCode.CONFLICT
+
+
+class IdempotencyMismatch(Refused):
+    """This Idempotency-Key was used with a different request."""
+
+    code = ProblemCode.IDEMPOTENCY_MISMATCH
+
+
+class Gone(Refused):
+    """It existed, and its files have been deleted."""
+
+    code = ProblemCode.GONE
+
+
+class PayloadTooLarge(Refused):
+    """The body is larger than this server accepts."""
+
+    code = ProblemCode.PAYLOAD_TOO_LARGE
+
+
+class UnsupportedMedia(Refused):
+    """The body is not a media type that this route accepts."""
+
+    code = ProblemCode.UNSUPPORTED_MEDIA
+
+
+class RateLimited(Refused):
+    """Too many requests for this key; wait for Retry-After."""
+
+    code = ProblemCode.RATE_LIMITED
+
+
+class QueueFull(Refused):
+    """The queue is full; wait for Retry-After."""
+
+    code = ProblemCode.QUEUE_FULL
+
+
+class Unavailable(Refused):
+    """A service behind this one is away; try again after Retry-After."""
+
+    code = ProblemCode.UNAVAILABLE
+
+
+class TaskFailed(PhoenixError):
+    """A task of an accepted job failed.
+
+    `retriable` says whether another attempt of the same task can end differently: true for a full disk or a
+    crashed encoder, false for a moderated prompt or a broken audio file.
+    """
+
+    def __init__(self, code: FailureCode, detail: str, *, stage: Stage, retriable: bool = False) -> None:
+        super().__init__(detail)
+        self.code = code
+        self.stage = stage
+        self.retriable = retriable

@@ -1,0 +1,37 @@
+"""Identifiers: a prefix that says what it names, then a ULID, so that ids sort by the time they were made."""
+
+from typing import NewType
+
+from ulid import ULID
+
+JobId = NewType("JobId", str)
+TaskId = NewType("TaskId", str)
+ArtifactId = NewType("ArtifactId", str)
+WorkerId = NewType("WorkerId", str)
+
+JOB_ID_PATTERN = r"^job_[0-9a-z]{26}$"
+ARTIFACT_ID_PATTERN = r"^art_[0-9a-z]{26}$"
+
+
+def _new(prefix: str) -> str:
+    return f"{prefix}_{str(ULID()).lower()}"
+
+
+def new_job_id() -> JobId:
+    return JobId(_new("job"))
+
+
+def new_task_id() -> TaskId:
+    return TaskId(_new("task"))
+
+
+def new_artifact_id() -> ArtifactId:
+    return ArtifactId(_new("art"))
+
+
+def new_worker_id() -> WorkerId:
+    return WorkerId(_new("wrk"))
+
+
+def new_request_id() -> str:
+    return _new("req")

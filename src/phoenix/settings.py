@@ -1,0 +1,225 @@
+"""Every knob, on one page. Read once by `assembly` and passed on; nothing below reads the environment itself.
+
+Sources, strongest first: arguments, `PHOENIX_…` in the environment (groups nested by `__`), the plain names of
+`PLAIN_NAMES`, the TOML file that `PHOENIX_CONFIG` names, the defaults below.
+"""
+
+import os
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic_settings import (
+    BaseSettings,
+    InitSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+PLAIN_NAMES = {
+    "DATABASE_URL": ("database", "url"),
+    "REDIS_URL": ("redis", "url"),
+    "PORT": ("api", "port"),
+    "MAX_CONCURRENT_GENERATIONS": ("worker", "max_concurrent_generations"),
+}
+"""Names that hosting platforms set, honoured beside `PHOENIX_…`."""
+
+
+class Group(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Auth(StrEnum):
+    OFF = "off"
+    REQUIRED = "required"
+
+
+class DatabaseSettings(Group):
+    url: str | None = Field(default=None, description="SQLAlchemy or plain URL; a SQLite file in data_dir if unset.")
+    pool_size: int = Field(default=5, ge=1)
+    statement_timeout_s: float = Field(default=10, gt=0, description="Ends a statement that hangs (PostgreSQL).")
+    busy_timeout_s: float = Field(default=10, gt=0, description="How long a writer waits for SQLite's write lock.")
+
+
+class RedisSettings(Group):
+    url: str | None = Field(
+        default=None, description="redis:// or unix:// URL; `phoenix up` starts a private one if unset."
+    )
+    socket_timeout_s: float = Field(default=2, gt=0)
+    prefix: str = Field(default="phoenix", description="First part of every key and channel.")
+
+
+class StorageSettings(Group):
+    url: str | None = Field(default=None, description="file:// or s3://bucket/prefix; a folder in data_dir if unset.")
+    s3_endpoint: str | None = None
+    s3_region: str = "us-east-1"
+    s3_access_key_id: str | None = None
+    s3_secret_access_key: SecretStr | None = None
+
+
+class ApiSettings(Group):
+    host: str = "127.0.0.1"
+    port: int = Field(default=8080, ge=0, le=65535)
+    public_url: str | None = Field(default=None, description="Base of absolute links, where a proxy hides it.")
+    cors_origins: tuple[str, ...] = ()
+    trusted_proxies: tuple[str, ...] = Field(
+        default=(), description="Addresses or networks whose X-Forwarded- headers are believed."
+    )
+    shutdown_grace_s: float = Field(default=5, ge=0)
+
+
+class LimitSettings(Group):
+    """Bounds on what one request may ask for; a model's catalog entry may be tighter."""
+
+    max_body_bytes: int = Field(default=1_000_000, ge=1)
+    body_time_limit_s: float = Field(default=30, gt=0, description="For a whole body, however slowly it comes.")
+    max_upload_bytes: int = Field(default=200_000_000, ge=1)
+    upload_time_limit_s: float = Field(default=900, gt=0, description="For the whole body of an upload.")
+    max_upload_duration_s: float = Field(
+        default=3600, gt=0, description="Of audio or video; a byte limit does not bound it."
+    )
+    max_upload_pixels: int = Field(default=33_177_600, ge=1, description="Of one picture or frame: 7680x4320.")
+    max_queued_jobs: int = Field(default=10_000, ge=1)
+    max_reel_duration_s: float = Field(default=600, gt=0)
+    default_queue_timeout_s: float = Field(default=24 * 3600, gt=0)
+    default_run_timeout_s: float = Field(default=3600, gt=0)
+
+
+class EventSettings(Group):
+    heartbeat_s: float = Field(
+        default=10,
+        gt=0,
+        description="Comment on an idle stream, and check of the watched jobs' last numbers.",
+    )
+    client_queue_size: int = Field(default=128, ge=8)
+    send_timeout_s: float = Field(default=15, gt=0)
+    max_stream_age_s: float = Field(default=3600, gt=0, description="After which a client is asked to reconnect.")
+    retry_ms: int = Field(
+        default=2000, ge=100, description="Reconnection time told to clients, jittered upwards by half."
+    )
+    progress_interval_s: float = Field(
+        default=0.1, ge=0, description="At most one progress event per clip in this time."
+    )
+
+
+class SchedulerSettings(Group):
+    """Feeder, leases and sweeper. See docs/decisions/0002-sql-is-the-truth.md."""
+
+    lease_s: float = Field(default=15, gt=0)
+    heartbeat_s: float = Field(default=4, gt=0, description="How often a worker renews its leases.")
+    sweep_interval_s: float = Field(default=1, gt=0)
+    feed_interval_s: float = Field(default=1, gt=0, description="Longest time between two looks at the waiting tasks.")
+    doorbell_check_s: float = Field(
+        default=5, gt=0, description="Age after which a doorbell is checked to be still in Redis."
+    )
+    feed_ahead: float = Field(default=2, ge=1, description="Doorbells rung per free slot of the fleet.")
+    stall_s: float = Field(
+        default=600, gt=0, description="A task that reports nothing for so long is given up by its worker."
+    )
+    max_crashes: int = Field(default=3, ge=1)
+    max_failures: int = Field(default=3, ge=1, description="Attempts that may fail with a retriable error.")
+    retry_delay_s: float = Field(default=2, ge=0, description="First back-off; doubles, with jitter.")
+
+
+class WorkerSettings(Group):
+    max_concurrent_generations: int = Field(default=1, ge=1, description="Clips on one device at a time.")
+    slot_timeout_s: float = Field(default=600, gt=0, description="Longest wait for a device slot before TIMEOUT.")
+    pipeline_depth: int = Field(
+        default=1, ge=0, description="Clips beyond those on the device whose encoding may overlap."
+    )
+    media_concurrency: int = Field(default=2, ge=1)
+    recycle_after_tasks: int = Field(default=50, ge=1)
+    drain_grace_s: float = Field(default=30, ge=0)
+    restart_delay_s: float = Field(default=0.5, ge=0)
+
+
+class EngineSettings(Group):
+    catalog_file: Path | None = Field(default=None, description="TOML file of models, beside the built-in ones.")
+    default_model: str = "animatic"
+    offline: bool = Field(default=True, description="Never download weights at run time.")
+    memory_budget_bytes: int | None = Field(
+        default=None, ge=0, description="Of models kept on one device; nine tenths of its memory if unset."
+    )
+
+
+class AnimaticSettings(Group):
+    seconds_per_step: float = Field(
+        default=0, ge=0, description="Paces the animatic engine, to try schedules without a GPU."
+    )
+
+
+class MediaSettings(Group):
+    ffmpeg: str | None = Field(
+        default=None, description="Path of ffmpeg; imageio-ffmpeg's, then the one on PATH, if unset."
+    )
+    preset: str = "veryfast"
+    crf: int = Field(default=20, ge=0, le=51)
+    threads: int = Field(default=2, ge=0)
+    loudness_lufs: float = Field(default=-16, ge=-40, le=-5)
+    time_limit_s: float = Field(default=900, gt=0, description="Longest run of one ffmpeg command.")
+    probe_time_limit_s: float = Field(default=10, gt=0)
+    fetch_time_limit_s: float = Field(default=60, gt=0)
+    fetch_ports: tuple[int, ...] = Field(default=(443,), description="Of URLs that clients give; https only.")
+    fetch_allow_private: bool = Field(default=False, description="Fetch from private addresses too.")
+    fetch_ca_file: Path | None = Field(default=None, description="PEM bundle to trust instead of the public one.")
+
+
+class LogSettings(Group):
+    level: str = "INFO"
+    json_lines: bool = Field(
+        default=True, description="One JSON object a line; a readable form for a terminal if false."
+    )
+
+
+class PlainNamesSource(InitSettingsSource):
+    """Turns `REDIS_URL` and the like into the nested settings that they stand for."""
+
+    def __init__(self, settings_cls: type[BaseSettings]) -> None:
+        found: dict[str, dict[str, str]] = {}
+        for name, (group, field) in PLAIN_NAMES.items():
+            if value := os.environ.get(name):
+                found.setdefault(group, {})[field] = value
+        super().__init__(settings_cls, init_kwargs=dict[str, Any](found))
+
+
+class Settings(BaseSettings):
+    model_config: ClassVar[SettingsConfigDict] = SettingsConfigDict(
+        env_prefix="PHOENIX_", env_nested_delimiter="__", frozen=True, extra="ignore"
+    )
+
+    data_dir: Path = Field(default=Path("data"), description="Where the embedded mode keeps its files.")
+    auth: Auth | None = Field(
+        default=None, description="`off` on a loopback address and `required` elsewhere, if unset."
+    )
+    database: DatabaseSettings = DatabaseSettings()
+    redis: RedisSettings = RedisSettings()
+    storage: StorageSettings = StorageSettings()
+    api: ApiSettings = ApiSettings()
+    limits: LimitSettings = LimitSettings()
+    events: EventSettings = EventSettings()
+    scheduler: SchedulerSettings = SchedulerSettings()
+    worker: WorkerSettings = WorkerSettings()
+    engine: EngineSettings = EngineSettings()
+    animatic: AnimaticSettings = AnimaticSettings()
+    media: MediaSettings = MediaSettings()
+    log: LogSettings = LogSettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        config_file = os.environ.get("PHOENIX_CONFIG")
+        files = (TomlConfigSettingsSource(settings_cls, config_file),) if config_file else ()
+        return (init_settings, env_settings, PlainNamesSource(settings_cls), *files)
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Reads every source. Raises `pydantic.ValidationError`, which names each wrong setting."""
+    return Settings(**overrides)

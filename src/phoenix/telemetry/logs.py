@@ -1,0 +1,67 @@
+"""Structured logs. Every line of a request carries its request id, and so does the work that it caused."""
+
+import logging
+import sys
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Any
+
+import structlog
+
+MAX_VALUE_LENGTH = 2000
+"""A prompt or an exception longer than this is cut, so that one line cannot fill a disk."""
+
+
+def get_logger(name: str) -> structlog.stdlib.BoundLogger:
+    return structlog.stdlib.get_logger(name)
+
+
+@contextmanager
+def log_context(**values: Any) -> Generator[None]:
+    """Adds `request_id`, `job_id`, `task_id` … to every line logged inside, in this task and its children."""
+    with structlog.contextvars.bound_contextvars(**values):
+        yield
+
+
+def configure_logs(*, level: str, json_lines: bool) -> None:
+    """Sends structlog and the standard library's loggers to stderr in one form. Call once per process."""
+    shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.stdlib.ExtraAdder(),
+        _cut_long_values,
+    ]
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        wrapper_class=structlog.stdlib.BoundLogger,
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_renderers(json_lines)],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level)
+    # sse-starlette logs each chunk at DEBUG and httpx each request at INFO, query string (and token) included.
+    for noisy in ("sse_starlette", "httpx", "httpcore"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+def _renderers(json_lines: bool) -> list[structlog.typing.Processor]:
+    if json_lines:
+        return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+    return [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+
+
+def _cut_long_values(_logger: Any, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    for key, value in event.items():
+        if isinstance(value, str) and len(value) > MAX_VALUE_LENGTH:
+            event[key] = value[:MAX_VALUE_LENGTH] + "…"
+    return event
