@@ -1,0 +1,147 @@
+"""Decides whether a request can be done, and fills in every default. Pure: looks nothing up, draws no seed.
+
+Every fault is found before any is raised. A number is rounded only to what the model can make, and visibly.
+"""
+
+from collections.abc import Callable, Mapping
+
+from phoenix.catalog import joins, values
+from phoenix.catalog.findings import Findings
+from phoenix.catalog.limits import AdmissionLimits
+from phoenix.catalog.load import Catalog
+from phoenix.catalog.model import ModelSpec
+from phoenix.catalog.sizes import Size
+from phoenix.contract.artifacts import MediaInfo
+from phoenix.contract.requests import ReelRequest, SoundtrackJobRequest, StitchRequest
+from phoenix.contract.resolved import ResolvedClip, ResolvedReel, ResolvedSoundtrack, ResolvedStitch
+
+SEED_SPACE = 2**32
+
+KnownMedia = Mapping[str, MediaInfo]
+"""What the caller's own artifacts hold, by id. References to others are faults."""
+
+
+def admit_reel(
+    request: ReelRequest,
+    catalog: Catalog,
+    *,
+    default_model: str,
+    limits: AdmissionLimits,
+    draw_seed: Callable[[], int],
+    media: KnownMedia | None = None,
+) -> ResolvedReel:
+    """The reel as it will be rendered. Raises `InvalidRequest` with all of its faults.
+
+    `draw_seed` is called once if the reel has no seed. Without `media`, references are taken on trust.
+    """
+    findings = Findings()
+    model = _find_model(request.model or default_model, catalog, findings)
+    if model is None:
+        findings.raise_faults()
+        raise AssertionError("an unknown model is a fault")
+    resolution, aspect_ratio, size = values.pick_size(request, model, findings)
+    fps = values.pick_fps(request, model, findings)
+    reel_seed = request.seed if request.seed is not None else draw_seed()
+    clips = [
+        _resolve_clip(request, index, model, findings, size=size, fps=fps, seed=(reel_seed + index) % SEED_SPACE)
+        for index in range(len(request.clips))
+    ]
+    _check_length([clip.duration_s for clip in clips], request, findings, limits, pointer="/clips")
+    if media is not None:
+        joins.check_images(request, media, findings)
+        joins.check_sound(request.soundtrack, media, findings, pointer="/soundtrack")
+    findings.raise_faults()
+    return ResolvedReel(
+        model=model.id,
+        aspect_ratio=aspect_ratio,
+        resolution=resolution,
+        width=size.width,
+        height=size.height,
+        fps=fps,
+        clips=clips,
+        transition=request.transition,
+        soundtrack=request.soundtrack,
+        adjustments=findings.adjustments,
+    )
+
+
+def admit_stitch(request: StitchRequest, *, limits: AdmissionLimits, media: KnownMedia | None = None) -> ResolvedStitch:
+    """The stitch as it will be joined. Lengths and kinds are checked where `media` tells them."""
+    findings = Findings()
+    if media is not None:
+        lengths_s = joins.video_lengths(request, media, findings)
+        _check_length(lengths_s, request, findings, limits, pointer="/artifact_ids")
+        joins.check_sound(request.soundtrack, media, findings, pointer="/soundtrack")
+    findings.raise_faults()
+    return ResolvedStitch(
+        artifact_ids=list(request.artifact_ids), transition=request.transition, soundtrack=request.soundtrack
+    )
+
+
+def admit_soundtrack(request: SoundtrackJobRequest, *, media: KnownMedia | None = None) -> ResolvedSoundtrack:
+    """The soundtrack as it will be prepared."""
+    findings = Findings()
+    if request.duration_s is not None:
+        joins.check_fades(request.source, request.duration_s, findings, pointer="/source")
+    if media is not None:
+        joins.check_sound(request.source, media, findings, pointer="/source")
+    findings.raise_faults()
+    return ResolvedSoundtrack(source=request.source, duration_s=request.duration_s)
+
+
+def _find_model(model_id: str, catalog: Catalog, findings: Findings) -> ModelSpec | None:
+    model = catalog.find(model_id)
+    if model is None:
+        known = ", ".join(spec.id for spec in catalog)
+        findings.fault("/model", f"there is no model {model_id!r} here; choose one of: {known}")
+    return model
+
+
+def _resolve_clip(
+    request: ReelRequest,
+    index: int,
+    model: ModelSpec,
+    findings: Findings,
+    *,
+    size: Size,
+    fps: int,
+    seed: int,
+) -> ResolvedClip:
+    clip = request.clips[index]
+    values.check_image(clip, index, model, findings)
+    negative = clip.negative_prompt if clip.negative_prompt is not None else request.negative_prompt
+    return ResolvedClip(
+        index=index,
+        prompt=clip.prompt,
+        negative_prompt=negative or "",
+        seed=seed if clip.seed is None else clip.seed,
+        steps=values.pick_steps(request, index, model, findings),
+        guidance_scale=values.pick_guidance(request, index, model, findings),
+        width=size.width,
+        height=size.height,
+        fps=fps,
+        num_frames=values.pick_frames(request, index, model, findings, fps=fps),
+        image_artifact_id=clip.image_artifact_id,
+    )
+
+
+def _check_length(
+    lengths_s: list[float],
+    request: ReelRequest | StitchRequest,
+    findings: Findings,
+    limits: AdmissionLimits,
+    *,
+    pointer: str,
+) -> None:
+    if not lengths_s:
+        return
+    joins.check_crossfade(request.transition, lengths_s, findings)
+    total_s = joins.joined_length(request.transition, lengths_s)
+    if total_s > limits.max_reel_duration_s + 1e-6:
+        findings.fault(
+            pointer,
+            f"the result would be {total_s:.4g} s long and this server makes at most"
+            f" {limits.max_reel_duration_s:g} s; use fewer or shorter clips",
+        )
+    if request.soundtrack is not None:
+        joins.check_fades(request.soundtrack, total_s, findings, pointer="/soundtrack")

@@ -1,0 +1,131 @@
+"""One function per value of a reel: from what clip, reel and model say, to the number that is used."""
+
+import math
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from phoenix.catalog.findings import Findings
+from phoenix.catalog.frames import default_frames, longest_s, nearest_frames, shortest_s
+from phoenix.catalog.model import FloatRange, IntRange, ModelSpec
+from phoenix.catalog.sizes import Size, fit_size, ideal_size, is_visibly_rounded
+from phoenix.contract.base import AspectRatio, Resolution
+from phoenix.contract.requests import ClipRequest, ReelRequest
+
+_T = TypeVar("_T", int, float)
+
+FRAME_TOLERANCE = 1e-3
+"""Frames; a duration such as 0.1 s times 30 fps is not a whole number in floating point."""
+
+
+@dataclass(frozen=True)
+class _Given(Generic[_T]):
+    """A value that the client set, and where: on the clip, or on the reel for all of its clips."""
+
+    value: _T
+    pointer: str
+
+
+def pick_size(request: ReelRequest, model: ModelSpec, findings: Findings) -> tuple[Resolution, AspectRatio, Size]:
+    """The resolution and ratio in use, and the pixels they come to."""
+    rule = model.size
+    resolution = request.resolution or rule.default_resolution
+    aspect_ratio = request.aspect_ratio or rule.default_aspect_ratio
+    if resolution not in rule.resolutions:
+        findings.fault("/resolution", f"{model.id} makes {', '.join(rule.resolutions)}; choose one of them")
+    if aspect_ratio not in rule.aspect_ratios:
+        findings.fault("/aspect_ratio", f"{model.id} makes {', '.join(rule.aspect_ratios)}; choose one of them")
+    size = fit_size(rule, resolution, aspect_ratio)
+    if (request.resolution or request.aspect_ratio) and is_visibly_rounded(size, resolution, aspect_ratio):
+        width, height = ideal_size(resolution, aspect_ratio)
+        findings.adjust(
+            "/resolution" if request.resolution else "/aspect_ratio",
+            requested=f"{resolution} {aspect_ratio} ({float(width):.0f}x{float(height):.0f})",
+            resolved=str(size),
+            reason=f"{model.id} makes sides in multiples of {rule.multiple} pixels",
+        )
+    return resolution, aspect_ratio, size
+
+
+def pick_fps(request: ReelRequest, model: ModelSpec, findings: Findings) -> int:
+    if request.fps is None:
+        return model.fps.default
+    return _within(model.fps, _Given(request.fps, "/fps"), model, findings)
+
+
+def pick_steps(request: ReelRequest, index: int, model: ModelSpec, findings: Findings) -> int:
+    given = _first_given("steps", index, request.clips[index].steps, request.steps)
+    return model.steps.default if given is None else _within(model.steps, given, model, findings)
+
+
+def pick_guidance(request: ReelRequest, index: int, model: ModelSpec, findings: Findings) -> float:
+    given = _first_given("guidance_scale", index, request.clips[index].guidance_scale, request.guidance_scale)
+    rule = model.guidance_scale
+    return rule.default if given is None else _within(rule, given, model, findings)
+
+
+def pick_frames(request: ReelRequest, index: int, model: ModelSpec, findings: Findings, *, fps: int) -> int:
+    """The number of frames: the nearest that the model can make to the seconds asked for."""
+    rule = model.frames
+    given = _first_given("duration_s", index, request.clips[index].duration_s, request.duration_s)
+    if given is None:
+        return default_frames(rule, fps, default_fps=model.fps.default)
+    wanted = given.value * fps
+    shortest, longest = shortest_s(rule, fps), longest_s(rule, fps)
+    if not shortest * fps - FRAME_TOLERANCE <= wanted <= longest * fps + FRAME_TOLERANCE:
+        nearest = shortest if given.value < shortest else longest
+        detail = f"{model.id} makes clips of {_up(shortest)} to {_down(longest)} s at {fps} fps"
+        findings.fault(
+            given.pointer,
+            f"{detail}; the nearest is {_up(nearest) if nearest == shortest else _down(nearest)} s",
+        )
+        return nearest_frames(rule, nearest * fps)
+    frames = nearest_frames(rule, wanted)
+    if abs(frames - wanted) > FRAME_TOLERANCE:
+        findings.adjust(
+            given.pointer,
+            requested=f"{given.value:g} s ({wanted:.4g} frames at {fps} fps)",
+            resolved=f"{frames / fps:.6g} s ({frames} frames)",
+            reason=_frame_reason(model),
+        )
+    return frames
+
+
+def check_image(clip: ClipRequest, index: int, model: ModelSpec, findings: Findings) -> None:
+    pointer = f"/clips/{index}/image_artifact_id"
+    if clip.image_artifact_id is not None and not model.takes_image:
+        findings.fault(pointer, f"{model.id} takes no image; leave it out, or choose a model that does")
+    if clip.image_artifact_id is None and model.needs_image:
+        findings.fault(pointer, f"{model.id} starts from a picture; upload one and give its id")
+
+
+def _first_given(name: str, index: int, of_clip: _T | None, of_reel: _T | None) -> _Given[_T] | None:
+    if of_clip is not None:
+        return _Given(of_clip, f"/clips/{index}/{name}")
+    return None if of_reel is None else _Given(of_reel, f"/{name}")
+
+
+def _within(rule: IntRange | FloatRange, given: _Given[_T], model: ModelSpec, findings: Findings) -> _T:
+    if rule.minimum <= given.value <= rule.maximum:
+        return given.value
+    nearest = type(given.value)(min(max(given.value, rule.minimum), rule.maximum))
+    findings.fault(
+        given.pointer,
+        f"{model.id} takes {rule.minimum:g} to {rule.maximum:g} here; the nearest is {nearest:g}",
+    )
+    return nearest
+
+
+def _frame_reason(model: ModelSpec) -> str:
+    rule = model.frames
+    if rule.multiple == 1:
+        return "a clip is a whole number of frames"
+    return f"{model.id} makes {rule.multiple}k+{rule.offset} frames"
+
+
+def _up(seconds: float) -> float:
+    """To the millisecond, inwards, so that the number in the message is itself accepted."""
+    return math.ceil(seconds * 1000 - 1e-6) / 1000
+
+
+def _down(seconds: float) -> float:
+    return math.floor(seconds * 1000 + 1e-6) / 1000

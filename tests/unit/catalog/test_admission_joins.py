@@ -1,0 +1,69 @@
+"""Stitches and soundtracks: what is joined must exist, be of the right kind and long enough."""
+
+import pytest
+
+from phoenix.catalog.admission import admit_soundtrack, admit_stitch
+from phoenix.catalog.limits import AdmissionLimits
+from phoenix.contract.artifacts import MediaInfo
+from phoenix.contract.requests import SoundtrackJobRequest, StitchRequest
+from phoenix.errors import InvalidRequest
+
+IDS = [f"art_01kag3e9zq4f7w5m8x2c6b0n{number}d" for number in range(3)]
+CROSSFADE = {"kind": "crossfade", "duration_s": 1.5}
+
+
+def video(duration_s: float) -> MediaInfo:
+    return MediaInfo(media="video", format="mp4", duration_s=duration_s)
+
+
+def stitch_faults(media: dict[str, MediaInfo], *, limit_s: float = 600, **body) -> dict[str, str]:
+    request = StitchRequest.model_validate({"artifact_ids": IDS[:2], **body})
+    with pytest.raises(InvalidRequest) as refused:
+        admit_stitch(request, limits=AdmissionLimits(max_reel_duration_s=limit_s), media=media)
+    return {fault.pointer: fault.detail for fault in refused.value.faults}
+
+
+def test_a_stitch_of_two_videos_is_taken():
+    request = StitchRequest.model_validate({"artifact_ids": IDS[:2], "transition": CROSSFADE})
+    stitch = admit_stitch(request, limits=AdmissionLimits(), media={IDS[0]: video(3), IDS[1]: video(4)})
+    assert stitch.artifact_ids == IDS[:2]
+    assert stitch.transition.duration_s == 1.5
+
+
+def test_each_artifact_that_is_missing_or_no_video_is_named():
+    faults = stitch_faults({IDS[1]: MediaInfo(media="audio", format="mp3")}, artifact_ids=IDS)
+    assert list(faults) == ["/artifact_ids/0", "/artifact_ids/1", "/artifact_ids/2"]
+    assert "is audio; give a video" in faults["/artifact_ids/1"]
+
+
+def test_a_crossfade_must_fit_the_shortest_video():
+    faults = stitch_faults({IDS[0]: video(2), IDS[1]: video(9)}, transition=CROSSFADE)
+    assert "here 1 s" in faults["/transition/duration_s"]
+
+
+def test_a_stitch_longer_than_the_server_allows_is_refused():
+    assert "/artifact_ids" in stitch_faults({IDS[0]: video(20), IDS[1]: video(20)}, limit_s=30)
+
+
+def test_without_knowledge_of_the_media_a_stitch_is_taken_on_trust():
+    request = StitchRequest.model_validate({"artifact_ids": IDS})
+    assert admit_stitch(request, limits=AdmissionLimits()).artifact_ids == IDS
+
+
+def test_a_soundtrack_whose_fades_do_not_fit_is_refused():
+    request = SoundtrackJobRequest.model_validate(
+        {"source": {"artifact_id": IDS[0], "fade_in_s": 3, "fade_out_s": 3}, "duration_s": 5}
+    )
+    with pytest.raises(InvalidRequest, match="/source/fade_out_s: the fades take 6 s"):
+        admit_soundtrack(request)
+
+
+def test_a_soundtrack_of_unknown_length_keeps_its_fades():
+    request = SoundtrackJobRequest.model_validate({"source": {"artifact_id": IDS[0], "fade_in_s": 30}})
+    assert admit_soundtrack(request).source.fade_in_s == 30
+
+
+def test_a_soundtrack_of_an_artifact_that_is_not_there_is_refused():
+    request = SoundtrackJobRequest.model_validate({"source": {"artifact_id": IDS[0]}})
+    with pytest.raises(InvalidRequest, match="/source/artifact_id: there is no artifact"):
+        admit_soundtrack(request, media={})
