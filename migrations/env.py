@@ -1,0 +1,55 @@
+"""Runs migrations through the async drivers that Phoenix itself uses, on SQLite and on PostgreSQL alike."""
+
+import asyncio
+from typing import Any
+
+from alembic import context
+from alembic.autogenerate.api import AutogenContext
+from sqlalchemy import Connection, text
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlmodel.sql.sqltypes import AutoString
+
+from phoenix.access import tables as access_tables  # noqa: F401 - fills the metadata
+from phoenix.db.columns import EnumText, UtcDateTime, metadata
+from phoenix.jobs import tables as job_tables  # noqa: F401 - fills the metadata
+
+MIGRATION_LOCK = 5_401_726
+"""Any number; replicas that start together wait for each other on it."""
+
+
+def render_item(kind: str, item: Any, _context: AutogenContext) -> str | bool:
+    """Plain types in migration files: they must not change when our column types do."""
+    if kind == "type" and isinstance(item, UtcDateTime):
+        return "sa.DateTime(timezone=True)"
+    if kind == "type" and isinstance(item, EnumText):
+        return "sa.Text()"
+    if kind == "type" and isinstance(item, AutoString):
+        return "sa.String()"
+    return False
+
+
+def run(connection: Connection) -> None:
+    context.configure(
+        connection=connection,
+        target_metadata=metadata,
+        render_item=render_item,
+        render_as_batch=connection.dialect.name == "sqlite",
+        compare_type=True,
+    )
+    with context.begin_transaction():
+        if connection.dialect.name == "postgresql":
+            connection.execute(text(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})"))
+            # A migration that has to wait for a long query must not make everybody else wait behind it.
+            connection.execute(text("SET LOCAL lock_timeout = '5s'"))
+        context.run_migrations()
+
+
+async def run_online() -> None:
+    engine = create_async_engine(context.config.get_main_option("sqlalchemy.url", ""))
+    async with engine.connect() as connection:
+        await connection.run_sync(run)
+        await connection.commit()
+    await engine.dispose()
+
+
+asyncio.run(run_online())

@@ -1,0 +1,190 @@
+"""The first tables: jobs, tasks, attempts, events, artifacts, workers, duties and API keys."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "f744a0a90c27"
+down_revision = None
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+
+    op.create_table(
+        "api_keys",
+        sa.Column("id", sa.String(), nullable=False),
+        sa.Column("name", sa.String(), nullable=False),
+        sa.Column("digest", sa.String(), nullable=False),
+        sa.Column("scopes", sa.JSON(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("last_used_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("revoked_at", sa.DateTime(timezone=True), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("api_keys_pkey")),
+    )
+    op.create_table(
+        "duties",
+        sa.Column("name", sa.String(), nullable=False),
+        sa.Column("holder", sa.String(), nullable=False),
+        sa.Column("held_until", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("name", name=op.f("duties_pkey")),
+    )
+    op.create_table(
+        "jobs",
+        sa.Column("id", sa.String(), nullable=False),
+        sa.Column("owner_id", sa.String(), nullable=False),
+        sa.Column("kind", sa.String(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("ending", sa.Text(), nullable=True),
+        sa.Column("model", sa.String(), nullable=True),
+        sa.Column("priority", sa.String(), nullable=False),
+        sa.Column("request", sa.JSON(), nullable=False),
+        sa.Column("words", sa.Text(), nullable=False),
+        sa.Column("options", sa.JSON(), nullable=False),
+        sa.Column("error", sa.JSON(), nullable=True),
+        sa.Column("output_artifact_id", sa.String(), nullable=True),
+        sa.Column("last_seq", sa.Integer(), nullable=False),
+        sa.Column("request_id", sa.String(), nullable=True),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("queued_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("queue_deadline_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("run_timeout_s", sa.Float(), nullable=False),
+        sa.Column("run_deadline_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("started_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("jobs_pkey")),
+    )
+    with op.batch_alter_table("jobs", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("jobs_owner_id_id_idx"), ["owner_id", "id"], unique=False)
+        batch_op.create_index(batch_op.f("jobs_run_deadline_at_idx"), ["run_deadline_at"], unique=False)
+        batch_op.create_index(batch_op.f("jobs_state_id_idx"), ["state", "id"], unique=False)
+
+    op.create_table(
+        "workers",
+        sa.Column("id", sa.String(), nullable=False),
+        sa.Column("host", sa.String(), nullable=False),
+        sa.Column("pid", sa.Integer(), nullable=False),
+        sa.Column("device", sa.String(), nullable=False),
+        sa.Column("queues", sa.JSON(), nullable=False),
+        sa.Column("slots", sa.Integer(), nullable=False),
+        sa.Column("models", sa.JSON(), nullable=False),
+        sa.Column("serves", sa.JSON(), nullable=False),
+        sa.Column("memory_used_bytes", sa.BigInteger(), nullable=True),
+        sa.Column("memory_total_bytes", sa.BigInteger(), nullable=True),
+        sa.Column("started_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("seen_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("workers_pkey")),
+    )
+    with op.batch_alter_table("workers", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("workers_seen_at_idx"), ["seen_at"], unique=False)
+
+    op.create_table(
+        "artifacts",
+        sa.Column("id", sa.String(), nullable=False),
+        sa.Column("owner_id", sa.String(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("job_id", sa.String(), nullable=True),
+        sa.Column("key", sa.String(), nullable=False),
+        sa.Column("media_type", sa.String(), nullable=False),
+        sa.Column("filename", sa.String(), nullable=True),
+        sa.Column("size_bytes", sa.BigInteger(), nullable=False),
+        sa.Column("sha256", sa.String(), nullable=False),
+        sa.Column("info", sa.JSON(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(["job_id"], ["jobs.id"], name=op.f("artifacts_job_id_fkey"), ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("id", name=op.f("artifacts_pkey")),
+    )
+    with op.batch_alter_table("artifacts", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("artifacts_job_id_idx"), ["job_id"], unique=False)
+        batch_op.create_index(batch_op.f("artifacts_owner_id_id_idx"), ["owner_id", "id"], unique=False)
+
+    op.create_table(
+        "events",
+        sa.Column("job_id", sa.String(), nullable=False),
+        sa.Column("seq", sa.Integer(), nullable=False),
+        sa.Column("type", sa.String(), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("data", sa.JSON(), nullable=False),
+        sa.ForeignKeyConstraint(["job_id"], ["jobs.id"], name=op.f("events_job_id_fkey"), ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("job_id", "seq", name=op.f("events_pkey")),
+    )
+    op.create_table(
+        "tasks",
+        sa.Column("id", sa.String(), nullable=False),
+        sa.Column("job_id", sa.String(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("position", sa.Integer(), nullable=False),
+        sa.Column("queue", sa.String(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("weight", sa.Float(), nullable=False),
+        sa.Column("attempt", sa.Integer(), nullable=False),
+        sa.Column("dispatch", sa.Integer(), nullable=False),
+        sa.Column("crashes", sa.Integer(), nullable=False),
+        sa.Column("failures", sa.Integer(), nullable=False),
+        sa.Column("preemptions", sa.Integer(), nullable=False),
+        sa.Column("rung_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("ready_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("lease_owner", sa.String(), nullable=True),
+        sa.Column("lease_until", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("stop_reason", sa.String(), nullable=True),
+        sa.Column("artifact_id", sa.String(), nullable=True),
+        sa.Column("error", sa.JSON(), nullable=True),
+        sa.Column("timings", sa.JSON(), nullable=False),
+        sa.Column("started_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),
+        sa.ForeignKeyConstraint(["job_id"], ["jobs.id"], name=op.f("tasks_job_id_fkey"), ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("id", name=op.f("tasks_pkey")),
+    )
+    with op.batch_alter_table("tasks", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("tasks_job_id_position_idx"), ["job_id", "position"], unique=False)
+        batch_op.create_index(batch_op.f("tasks_lease_owner_idx"), ["lease_owner"], unique=False)
+        batch_op.create_index(batch_op.f("tasks_state_lease_until_idx"), ["state", "lease_until"], unique=False)
+        batch_op.create_index(batch_op.f("tasks_state_queue_rung_at_idx"), ["state", "queue", "rung_at"], unique=False)
+
+    op.create_table(
+        "attempts",
+        sa.Column("task_id", sa.String(), nullable=False),
+        sa.Column("number", sa.Integer(), nullable=False),
+        sa.Column("worker_id", sa.String(), nullable=False),
+        sa.Column("started_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("ended_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("outcome", sa.Text(), nullable=True),
+        sa.Column("error", sa.JSON(), nullable=True),
+        sa.ForeignKeyConstraint(["task_id"], ["tasks.id"], name=op.f("attempts_task_id_fkey"), ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("task_id", "number", name=op.f("attempts_pkey")),
+    )
+    with op.batch_alter_table("attempts", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("attempts_started_at_idx"), ["started_at"], unique=False)
+
+
+def downgrade() -> None:
+
+    with op.batch_alter_table("attempts", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("attempts_started_at_idx"))
+
+    op.drop_table("attempts")
+    with op.batch_alter_table("tasks", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("tasks_state_queue_rung_at_idx"))
+        batch_op.drop_index(batch_op.f("tasks_state_lease_until_idx"))
+        batch_op.drop_index(batch_op.f("tasks_lease_owner_idx"))
+        batch_op.drop_index(batch_op.f("tasks_job_id_position_idx"))
+
+    op.drop_table("tasks")
+    op.drop_table("events")
+    with op.batch_alter_table("artifacts", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("artifacts_owner_id_id_idx"))
+        batch_op.drop_index(batch_op.f("artifacts_job_id_idx"))
+
+    op.drop_table("artifacts")
+    with op.batch_alter_table("workers", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("workers_seen_at_idx"))
+
+    op.drop_table("workers")
+    with op.batch_alter_table("jobs", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("jobs_state_id_idx"))
+        batch_op.drop_index(batch_op.f("jobs_run_deadline_at_idx"))
+        batch_op.drop_index(batch_op.f("jobs_owner_id_id_idx"))
+
+    op.drop_table("jobs")
+    op.drop_table("duties")
+    op.drop_table("api_keys")

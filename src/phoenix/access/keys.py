@@ -1,0 +1,90 @@
+"""API keys: made once and shown once, stored as a digest, compared in constant time, revocable."""
+
+import hashlib
+import hmac
+import re
+import secrets
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+
+from sqlalchemy import select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlmodel import col
+
+from phoenix.access.tables import ApiKeyRow
+from phoenix.db.unit_of_work import UnitOfWork
+from phoenix.errors import Forbidden, NotFound, Unauthenticated
+
+_KEY = re.compile(r"phx_(?P<id>[0-9a-f]{12})_(?P<secret>[A-Za-z0-9_-]{43})")
+_NO_DIGEST = "0" * 64
+LAST_USED_PRECISION = timedelta(minutes=1)
+"""A key's last use is noted at most this often: a write per request would make every read a write."""
+
+
+class Scope(StrEnum):
+    READ = "read"
+    WRITE = "write"
+    ADMIN = "admin"
+    """Sees the fleet, and may do all that the others may."""
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who makes a request. `owner_id` owns what it makes, and sees only that."""
+
+    owner_id: str
+    scopes: frozenset[Scope]
+
+    def check(self, scope: Scope) -> None:
+        """Raises `Forbidden` unless the caller has this scope."""
+        if scope not in self.scopes and Scope.ADMIN not in self.scopes:
+            raise Forbidden(f"This key lacks the scope `{scope}`.")
+
+
+ANYBODY = Caller("anonymous", frozenset(Scope))
+"""The caller where auth is off."""
+
+
+async def create_key(uow: UnitOfWork, name: str, scopes: Collection[Scope]) -> str:
+    """Makes a key and returns it in full, for the only time."""
+    key_id, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
+    row = ApiKeyRow(id=key_id, name=name, digest=_digest(secret), scopes=sorted(scopes), created_at=await uow.now())
+    uow.session.add(row)
+    return f"phx_{key_id}_{secret}"
+
+
+async def list_keys(session: AsyncSession) -> Sequence[ApiKeyRow]:
+    return (await session.scalars(select(ApiKeyRow).order_by(col(ApiKeyRow.created_at)))).all()
+
+
+async def revoke_key(uow: UnitOfWork, key_id: str) -> ApiKeyRow:
+    """Ends a key at once. Again is harmless."""
+    row = await uow.session.get(ApiKeyRow, key_id)
+    if row is None:
+        raise NotFound(f"There is no key {key_id}.")
+    row.revoked_at = row.revoked_at or await uow.now()
+    return row
+
+
+async def authenticate(session: AsyncSession, presented: str) -> Caller:
+    """The caller that this key stands for. Raises `Unauthenticated`, without telling why it is not good."""
+    match = _KEY.fullmatch(presented)
+    row = await session.get(ApiKeyRow, match["id"]) if match else None
+    # Compared also where there is no such key, so that the time taken does not tell which ids exist.
+    is_right = hmac.compare_digest(row.digest if row else _NO_DIGEST, _digest(match["secret"] if match else ""))
+    if row is None or row.revoked_at is not None or not is_right:
+        raise Unauthenticated("The API key is not valid.")
+    return Caller(row.id, frozenset(Scope(scope) for scope in row.scopes))
+
+
+async def note_use(uow: UnitOfWork, key_id: str) -> None:
+    """Remembers that the key was used."""
+    now = await uow.now()
+    is_stale = col(ApiKeyRow.last_used_at).is_(None) | (col(ApiKeyRow.last_used_at) < now - LAST_USED_PRECISION)
+    await uow.session.execute(update(ApiKeyRow).where(col(ApiKeyRow.id) == key_id, is_stale).values(last_used_at=now))
+
+
+def _digest(secret: str) -> str:
+    return hashlib.sha256(secret.encode()).hexdigest()

@@ -1,0 +1,1 @@
+"""Engine, sessions, column types and the unit of work. Knows no table: those live with their domain, in `jobs`."""

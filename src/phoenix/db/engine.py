@@ -1,0 +1,70 @@
+"""Opens the database: one AsyncEngine per process, with the settings under which a fault stays bounded."""
+
+from pathlib import Path
+from sqlite3 import Connection as SqliteConnection
+from typing import Any
+
+from sqlalchemy import Connection, event
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from phoenix.settings import DatabaseSettings
+
+WRITES = "phoenix_writes"
+"""Execution option of a connection: whether its transactions write."""
+
+
+def database_url(settings: DatabaseSettings, data_dir: Path) -> URL:
+    """The URL with its async driver; a SQLite file in `data_dir` when none is set."""
+    url = make_url(settings.url or f"sqlite:///{data_dir.absolute() / 'phoenix.db'}")
+    drivers = {
+        "sqlite": "sqlite+aiosqlite",
+        "postgresql": "postgresql+asyncpg",
+        "postgres": "postgresql+asyncpg",
+    }
+    return url.set(drivername=drivers.get(url.drivername, url.drivername))
+
+
+def open_engine(url: URL, settings: DatabaseSettings) -> AsyncEngine:
+    if url.get_backend_name() == "sqlite":
+        return _open_sqlite(url, settings)
+    timeout_ms = str(int(settings.statement_timeout_s * 1000))
+    return create_async_engine(
+        url,
+        pool_size=settings.pool_size,
+        max_overflow=settings.pool_size,
+        pool_pre_ping=True,
+        pool_timeout=settings.statement_timeout_s,
+        connect_args={
+            "timeout": settings.statement_timeout_s,
+            # A process that is paused inside a transaction must not hold its locks for ever.
+            "server_settings": {
+                "statement_timeout": timeout_ms,
+                "lock_timeout": timeout_ms,
+                "idle_in_transaction_session_timeout": timeout_ms,
+            },
+        },
+    )
+
+
+def _open_sqlite(url: URL, settings: DatabaseSettings) -> AsyncEngine:
+    if url.database:
+        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+    engine = create_async_engine(url, pool_size=settings.pool_size, connect_args={"timeout": settings.busy_timeout_s})
+    event.listen(engine.sync_engine, "connect", _prepare_sqlite_connection)
+    event.listen(engine.sync_engine, "begin", _begin_sqlite_transaction)
+    return engine
+
+
+def _prepare_sqlite_connection(connection: SqliteConnection, _record: Any) -> None:
+    # The driver's own transactions begin too late for BEGIN IMMEDIATE; we emit ours.
+    connection.isolation_level = None
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_sqlite_transaction(connection: Connection) -> None:
+    # A deferred transaction that reads and then writes fails at once with SQLITE_BUSY, whatever the busy
+    # time-out; taking the write lock at the start makes it wait its turn.
+    writes = connection.get_execution_options().get(WRITES, False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

@@ -1,0 +1,30 @@
+"""Brings a database to the newest schema with alembic. Safe to run by many processes at once."""
+
+from importlib.resources import files
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy.engine import URL
+
+
+def alembic_config(url: URL) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(_scripts_folder()))
+    # alembic reads the URL with configparser, for which a percent sign is special.
+    config.set_main_option("sqlalchemy.url", url.render_as_string(hide_password=False).replace("%", "%%"))
+    return config
+
+
+def upgrade(url: URL, revision: str = "head") -> None:
+    """Runs the missing migrations. Blocks; not to be called from inside a running event loop."""
+    if url.get_backend_name() == "sqlite" and url.database:
+        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+    command.upgrade(alembic_config(url), revision)
+
+
+def _scripts_folder() -> Path:
+    """`migrations/` of a checkout, or the copy inside an installed package."""
+    package = Path(str(files("phoenix")))
+    checkout = package.parent.parent / "migrations"
+    return checkout if (checkout / "env.py").exists() else package / "_migrations"

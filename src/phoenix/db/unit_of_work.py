@@ -1,0 +1,86 @@
+"""The unit of work: the only thing that commits, and that lets side effects out only after the commit."""
+
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime
+
+from sqlalchemy import select
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+
+from phoenix.db.columns import db_now
+from phoenix.db.engine import WRITES
+from phoenix.errors import Unavailable
+
+Announcer = Callable[[Sequence[object]], Awaitable[None]]
+"""Carries what a committed transaction has to say (events, pokes) to the outside; must not raise."""
+
+RETRY_AFTER_S = 2
+
+
+class UnitOfWork:
+    """One transaction. What is announced in it is heard only if it commits."""
+
+    def __init__(self, session: AsyncSession) -> None:
+        self.session = session
+        self.announcements: list[object] = []
+        self._now: datetime | None = None
+
+    def announce(self, *things: object) -> None:
+        self.announcements.extend(things)
+
+    async def now(self) -> datetime:
+        """The database's clock, read once per transaction: the clocks of hosts may disagree by minutes."""
+        if self._now is None:
+            self._now = (await self.session.execute(select(db_now()))).scalar_one()
+        return self._now
+
+
+async def _silence(_announcements: Sequence[object]) -> None:
+    return None
+
+
+class Database:
+    """Opens units of work. One per process and event loop; `close` ends its connections."""
+
+    def __init__(self, engine: AsyncEngine, announcer: Announcer = _silence) -> None:
+        self.engine = engine
+        self._announcer = announcer
+        self._reader = engine.execution_options(**{WRITES: False})
+        self._writer = engine.execution_options(**{WRITES: True})
+
+    @property
+    def dialect(self) -> str:
+        return self.engine.dialect.name
+
+    @asynccontextmanager
+    async def write(self) -> AsyncGenerator[UnitOfWork]:
+        """Commits at the end (rolls back on any exception), then announces. `Unavailable` if the database is away."""
+        async with self._session(self._writer) as session:
+            uow = UnitOfWork(session)
+            yield uow
+            await session.commit()
+        if uow.announcements:
+            await self._announcer(uow.announcements)
+
+    @asynccontextmanager
+    async def read(self) -> AsyncGenerator[AsyncSession]:
+        """A consistent look at the data. Raises `Unavailable` if the database is away."""
+        async with self._session(self._reader) as session:
+            yield session
+
+    @asynccontextmanager
+    async def _session(self, engine: AsyncEngine) -> AsyncGenerator[AsyncSession]:
+        try:
+            async with AsyncSession(engine, expire_on_commit=False) as session:
+                yield session
+        except (OperationalError, InterfaceError, PoolTimeout, OSError, TimeoutError) as error:
+            raise Unavailable("The database is away.", retry_after_s=RETRY_AFTER_S) from error
+        except DBAPIError as error:
+            if error.connection_invalidated:
+                raise Unavailable("The database is away.", retry_after_s=RETRY_AFTER_S) from error
+            raise
+
+    async def close(self) -> None:
+        await self.engine.dispose()

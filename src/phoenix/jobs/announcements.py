@@ -1,0 +1,31 @@
+"""What a committed transaction tells the outside. `assembly` decides who hears it; nothing depends on that."""
+
+from dataclasses import dataclass
+
+from phoenix.contract.events import DurableEvent
+
+
+@dataclass(frozen=True)
+class EventRecorded:
+    """A durable event is in the log: streams may show it."""
+
+    event: DurableEvent
+
+
+@dataclass(frozen=True)
+class TasksReady:
+    """There may be something to feed: tasks became ready, or a slot became free."""
+
+
+@dataclass(frozen=True)
+class StopRequested:
+    """The running attempt of this task should end; its worker also reads it at its next renewal."""
+
+    task_id: str
+
+
+@dataclass(frozen=True)
+class FilesOrphaned:
+    """These keys of the store have no row any more."""
+
+    keys: tuple[str, ...]

@@ -1,0 +1,85 @@
+"""Uploads, and the files of a job, as rows."""
+
+from collections.abc import Collection
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlmodel import col
+
+from phoenix.contract.artifacts import ArtifactKind, MediaInfo
+from phoenix.db.unit_of_work import UnitOfWork
+from phoenix.errors import Conflict, NotFound
+from phoenix.jobs.find import FullJob
+from phoenix.jobs.lifecycle import TaskKind
+from phoenix.jobs.tables import ArtifactRow
+
+
+async def find_known_media(
+    session: AsyncSession, artifact_ids: Collection[str], *, owner_id: str
+) -> dict[str, MediaInfo]:
+    """What the owner's artifacts hold, by id; others, and those of other owners, are left out."""
+    statement = select(col(ArtifactRow.id), col(ArtifactRow.info)).where(
+        col(ArtifactRow.id).in_(artifact_ids), col(ArtifactRow.owner_id) == owner_id
+    )
+    rows = (await session.execute(statement))
+    return {artifact_id: MediaInfo.model_validate(info) for artifact_id, info in rows}
+
+
+async def add_upload(
+    uow: UnitOfWork,
+    *,
+    artifact_id: str,
+    owner_id: str,
+    key: str,
+    media_type: str,
+    filename: str | None,
+    size_bytes: int,
+    sha256: str,
+    info: MediaInfo,
+) -> ArtifactRow:
+    """Makes a file that is already in the store known."""
+    row = ArtifactRow(
+        id=artifact_id,
+        owner_id=owner_id,
+        kind=ArtifactKind.UPLOAD,
+        key=key,
+        media_type=media_type,
+        filename=filename,
+        size_bytes=size_bytes,
+        sha256=sha256,
+        info=info.model_dump(mode="json"),
+        created_at=await uow.now(),
+    )
+    uow.session.add(row)
+    return row
+
+
+def get_output(job: FullJob) -> ArtifactRow:
+    """The result of a job. Raises `Conflict` while there is none."""
+    if job.output is None:
+        raise Conflict(f"The job is {job.row.state}; it has no result.")
+    return job.output
+
+
+async def get_thumbnail(session: AsyncSession, job: FullJob) -> ArtifactRow:
+    """The picture that stands for the result. Raises `Conflict` while there is no result, `NotFound` without one."""
+    get_output(job)
+    statement = select(ArtifactRow).where(
+        col(ArtifactRow.job_id) == job.row.id, col(ArtifactRow.kind) == ArtifactKind.THUMBNAIL
+    )
+    newest = (await session.scalars(statement.order_by(col(ArtifactRow.id).desc()).limit(1))).one_or_none()
+    if newest is None:
+        raise NotFound("This job has no thumbnail.")
+    return newest
+
+
+async def get_clip(session: AsyncSession, job: FullJob, index: int) -> ArtifactRow:
+    """One clip of a reel. Raises `NotFound` for an index it does not have, `Conflict` while the clip is not done."""
+    clips = [task for task in job.tasks if task.kind is TaskKind.RENDER]
+    if not 0 <= index < len(clips):
+        raise NotFound(f"The job has no clip {index}.")
+    artifact_id = clips[index].artifact_id
+    if artifact_id is None:
+        raise Conflict(f"Clip {index} is {clips[index].state}; it is not there yet.")
+    statement = select(ArtifactRow).where(col(ArtifactRow.id) == artifact_id)
+    return (await session.scalars(statement)).one()

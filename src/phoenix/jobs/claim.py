@@ -1,0 +1,104 @@
+"""A worker takes a task: a conditional update that hands out the fencing token and a lease."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+
+from sqlalchemy import select
+from sqlmodel import col
+
+from phoenix.contract.events import ClipStarted, JobAssembling, JobStarted
+from phoenix.contract.jobs import JobState
+from phoenix.contract.resolved import ResolvedReel, ResolvedRequest
+from phoenix.db.unit_of_work import UnitOfWork
+from phoenix.jobs import journal
+from phoenix.jobs.lifecycle import TaskKind, TaskState, check_job_transition
+from phoenix.jobs.rows import find_job_locked, list_tasks
+from phoenix.jobs.tables import AttemptRow, JobRow, TaskRow
+from phoenix.jobs.views import parse_request
+
+
+@dataclass(frozen=True)
+class Claim:
+    """The right to work on one task, for as long as the lease is renewed. Every write names it."""
+
+    task_id: str
+    attempt: int
+    worker_id: str
+    job_id: str
+    owner_id: str
+    kind: TaskKind
+    position: int
+    request: ResolvedRequest
+    request_id: str | None
+    parts: tuple[str, ...] = ()
+    """For an assembly: the artifacts of the clips, in order."""
+    soundtrack_artifact_id: str | None = None
+    weights: tuple[float, ...] = ()
+    """Of the job's clips, for the progress of the whole."""
+    last_seq: int = 0
+    """Number of the job's last durable event when the task was claimed."""
+
+
+async def claim(uow: UnitOfWork, task_id: str, dispatch: int, *, worker_id: str, lease_s: float) -> Claim | None:
+    """Takes the task, or returns None if the doorbell is stale: the task is taken, ended or rung anew."""
+    job_id = (await uow.session.scalars(select(col(TaskRow.job_id)).where(col(TaskRow.id) == task_id))).one_or_none()
+    job = await find_job_locked(uow.session, job_id) if job_id else None
+    if job is None or job.ending is not None or job.state.is_terminal:
+        return None
+    tasks = await list_tasks(uow.session, job.id)
+    task = next(task for task in tasks if task.id == task_id)
+    if task.state is not TaskState.READY or task.dispatch != dispatch:
+        return None
+    await _take(uow, task, worker_id=worker_id, lease_s=lease_s)
+    await _tell(uow, job, task, worker_id)
+    parts = [other for other in tasks if other.kind is TaskKind.RENDER]
+    sound = [other.artifact_id for other in tasks if other.kind is TaskKind.SOUNDTRACK]
+    return Claim(
+        task_id=task.id,
+        attempt=task.attempt,
+        worker_id=worker_id,
+        job_id=job.id,
+        owner_id=job.owner_id,
+        kind=task.kind,
+        position=task.position,
+        request=parse_request(job),
+        request_id=job.request_id,
+        parts=tuple(part.artifact_id for part in parts if part.artifact_id),
+        soundtrack_artifact_id=sound[0] if sound else None,
+        weights=tuple(part.weight for part in parts),
+        last_seq=job.last_seq,
+    )
+
+
+async def _take(uow: UnitOfWork, task: TaskRow, *, worker_id: str, lease_s: float) -> None:
+    now = await uow.now()
+    task.state = TaskState.RUNNING
+    task.attempt += 1
+    task.lease_owner = worker_id
+    task.lease_until = now + timedelta(seconds=lease_s)
+    task.started_at = now
+    task.error = None
+    uow.session.add(AttemptRow(task_id=task.id, number=task.attempt, worker_id=worker_id, started_at=now))
+
+
+async def _tell(uow: UnitOfWork, job: JobRow, task: TaskRow, worker_id: str) -> None:
+    if job.state is JobState.QUEUED:
+        check_job_transition(job.state, JobState.RUNNING)
+        job.state = JobState.RUNNING
+        job.started_at = await uow.now()
+        job.run_deadline_at = job.started_at + timedelta(seconds=job.run_timeout_s)
+        await journal.record(uow, job, JobStarted)
+    if task.kind is TaskKind.RENDER:
+        request = parse_request(job)
+        assert isinstance(request, ResolvedReel)
+        event = partial(
+            ClipStarted,
+            clip_index=task.position,
+            attempt=task.attempt,
+            steps=request.clips[task.position].steps,
+            worker_id=worker_id,
+        )
+        await journal.record(uow, job, event)
+    elif task.kind is TaskKind.ASSEMBLE:
+        await journal.record(uow, job, JobAssembling)

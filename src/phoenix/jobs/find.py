@@ -1,0 +1,114 @@
+"""Looking jobs up: one with all that belongs to it, or a page of them, newest first."""
+
+import base64
+import binascii
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Select, select
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlmodel import col
+
+from phoenix.contract.base import JobKind
+from phoenix.contract.jobs import JobState
+from phoenix.errors import Fault, InvalidRequest
+from phoenix.jobs.rows import get_job, list_tasks
+from phoenix.jobs.tables import ArtifactRow, JobRow, TaskRow
+
+
+@dataclass(frozen=True)
+class FullJob:
+    """A job with its tasks in order and its output, if it has one."""
+
+    row: JobRow
+    tasks: Sequence[TaskRow]
+    output: ArtifactRow | None
+
+
+@dataclass(frozen=True)
+class JobFilter:
+    state: JobState | None = None
+    kind: JobKind | None = None
+    model: str | None = None
+    words: str | None = None
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Page:
+    jobs: Sequence[FullJob]
+    next_cursor: str | None
+
+
+async def get_full_job(session: AsyncSession, job_id: str, *, owner_id: str) -> FullJob:
+    """Raises `NotFound` for an unknown job and for another owner's."""
+    return await _with_its_own(session, await get_job(session, job_id, owner_id=owner_id))
+
+
+async def find_full_job(session: AsyncSession, job_id: str) -> FullJob | None:
+    """Any owner's job, for callers that have checked whose it is."""
+    job = await session.get(JobRow, job_id)
+    return await _with_its_own(session, job) if job else None
+
+
+async def _with_its_own(session: AsyncSession, job: JobRow) -> FullJob:
+    output = await session.get(ArtifactRow, job.output_artifact_id) if job.output_artifact_id else None
+    return FullJob(job, await list_tasks(session, job.id), output)
+
+
+async def list_jobs(session: AsyncSession, wanted: JobFilter, *, owner_id: str, limit: int, cursor: str | None) -> Page:
+    """One page, newest first. Stable while jobs arrive: the cursor is the last id seen, and ids sort by time."""
+    statement = _filtered(wanted).where(col(JobRow.owner_id) == owner_id)
+    if cursor is not None:
+        statement = statement.where(col(JobRow.id) < decode_cursor(cursor))
+    rows = (await session.scalars(statement.order_by(col(JobRow.id).desc()).limit(limit + 1))).all()
+    page = rows[:limit]
+    next_cursor = encode_cursor(page[-1].id) if len(rows) > limit else None
+    return Page(await _complete(session, page), next_cursor)
+
+
+def _filtered(wanted: JobFilter) -> Select[JobRow]:
+    statement = select(JobRow)
+    if wanted.state is not None:
+        statement = statement.where(col(JobRow.state) == wanted.state)
+    if wanted.kind is not None:
+        statement = statement.where(col(JobRow.kind) == wanted.kind)
+    if wanted.model is not None:
+        statement = statement.where(col(JobRow.model) == wanted.model)
+    if wanted.created_after is not None:
+        statement = statement.where(col(JobRow.created_at) > wanted.created_after)
+    if wanted.created_before is not None:
+        statement = statement.where(col(JobRow.created_at) < wanted.created_before)
+    for word in (wanted.words or "").lower().split():
+        statement = statement.where(col(JobRow.words).contains(word, autoescape=True))
+    return statement
+
+
+async def _complete(session: AsyncSession, rows: Sequence[JobRow]) -> list[FullJob]:
+    """Fetches the tasks and outputs of a whole page in two queries."""
+    tasks: dict[str, list[TaskRow]] = {row.id: [] for row in rows}
+    task_query = select(TaskRow).where(col(TaskRow.job_id).in_(tasks)).order_by(col(TaskRow.position))
+    for task in await session.scalars(task_query):
+        tasks[task.job_id].append(task)
+    output_ids = [row.output_artifact_id for row in rows if row.output_artifact_id]
+    output_query = select(ArtifactRow).where(col(ArtifactRow.id).in_(output_ids))
+    outputs = {output.id: output for output in await session.scalars(output_query)}
+    return [FullJob(row, tasks[row.id], outputs.get(row.output_artifact_id or "")) for row in rows]
+
+
+def encode_cursor(job_id: str) -> str:
+    return base64.urlsafe_b64encode(job_id.encode()).decode().rstrip("=")
+
+
+def decode_cursor(cursor: str) -> str:
+    """Raises `InvalidRequest` for anything that `encode_cursor` did not make."""
+    try:
+        job_id = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
+    except (binascii.Error, UnicodeError, ValueError):
+        job_id = ""
+    if not job_id.startswith("job_"):
+        fault = Fault("/cursor", "Use the next_cursor of an earlier page, unchanged.")
+        raise InvalidRequest("The cursor is not one of ours.", faults=[fault])
+    return job_id

@@ -1,0 +1,185 @@
+"""How an attempt ends. Each function is fenced: with a lost lease it raises `LeaseLost` and changes nothing."""
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import partial
+
+from phoenix.contract.artifacts import ArtifactKind, MediaInfo
+from phoenix.contract.events import ClipFailed, ClipRetrying, ClipSucceeded
+from phoenix.contract.jobs import ClipTimings, JobError, JobState
+from phoenix.db.unit_of_work import UnitOfWork
+from phoenix.errors import FailureCode, Stage, TaskFailed
+from phoenix.ids import new_artifact_id
+from phoenix.jobs import journal, views
+from phoenix.jobs.announcements import TasksReady
+from phoenix.jobs.claim import Claim
+from phoenix.jobs.errors import LeaseLost
+from phoenix.jobs.lifecycle import Outcome, TaskKind, TaskState, retry_delay_s
+from phoenix.jobs.progress import job_progress
+from phoenix.jobs.rows import find_job_locked, list_tasks
+from phoenix.jobs.settle import end_job, move_task, settle
+from phoenix.jobs.tables import ArtifactRow, AttemptRow, JobRow, TaskRow
+from phoenix.settings import SchedulerSettings
+
+
+@dataclass(frozen=True)
+class Result:
+    """A file that is in the store, to be published by the fenced finish."""
+
+    key: str
+    media_type: str
+    size_bytes: int
+    sha256: str
+    info: MediaInfo
+    timings: ClipTimings = field(default_factory=ClipTimings)
+
+
+@dataclass(frozen=True)
+class RetryRule:
+    """How often a task may be tried, and how long it waits in between."""
+
+    max_failures: int
+    max_crashes: int
+    first_delay_s: float
+
+    @classmethod
+    def from_settings(cls, settings: SchedulerSettings) -> "RetryRule":
+        return cls(settings.max_failures, settings.max_crashes, settings.retry_delay_s)
+
+
+async def succeed(uow: UnitOfWork, claim: Claim, result: Result) -> None:
+    """Publishes the attempt's result."""
+    job, task = await _hold(uow, claim)
+    artifact = _new_artifact(job, task, result, created_at=await uow.now())
+    uow.session.add(artifact)
+    task.artifact_id = artifact.id
+    waited_s = (task.started_at - task.ready_at).total_seconds() if task.started_at else None
+    task.timings = result.timings.model_copy(update={"queue_s": waited_s}).model_dump(mode="json")
+    await close_attempt(uow, task, Outcome.SUCCEEDED)
+    move_task(task, TaskState.SUCCEEDED, await uow.now())
+    if task.kind is TaskKind.RENDER:
+        await uow.session.flush()
+        event = partial(
+            ClipSucceeded,
+            clip_index=task.position,
+            attempt=task.attempt,
+            artifact_id=artifact.id,
+            url=views.clip_url(job.id, task.position),
+            progress=job_progress(await list_tasks(uow.session, job.id), {}),
+        )
+        await journal.record(uow, job, event)
+    await settle(uow, job)
+    uow.announce(TasksReady())
+
+
+async def fail(uow: UnitOfWork, claim: Claim, failure: TaskFailed, rule: RetryRule, *, jitter: float) -> None:
+    """The attempt failed: the task is tried again if that can help, or fails its job."""
+    job, task = await _hold(uow, claim)
+    task.failures += 1
+    error = _error(task, failure.code, failure.detail, failure.stage, retriable=failure.retriable)
+    await close_attempt(uow, task, Outcome.FAILED, error)
+    if failure.retriable and task.failures < rule.max_failures and job.ending is None:
+        delay_s = retry_delay_s(task.failures, first_s=rule.first_delay_s, jitter=jitter)
+        await try_again(uow, job, task, error, delay_s=delay_s)
+    else:
+        await give_up(uow, job, task, error)
+    uow.announce(TasksReady())
+
+
+async def stop(uow: UnitOfWork, claim: Claim) -> None:
+    """The attempt ended because it was asked to: its job is being canceled or has run out of time."""
+    job, task = await _hold(uow, claim)
+    await close_attempt(uow, task, Outcome.CANCELED)
+    move_task(task, TaskState.CANCELED, await uow.now())
+    await settle(uow, job)
+    uow.announce(TasksReady())
+
+
+async def release(uow: UnitOfWork, claim: Claim) -> None:
+    """The worker hands the task back, to drain. That is nobody's failure and is not counted as one."""
+    job, task = await _hold(uow, claim)
+    task.preemptions += 1
+    error = _error(task, FailureCode.WORKER_LOST, "The worker is shutting down.", Stage.QUEUE, retriable=True)
+    await close_attempt(uow, task, Outcome.PREEMPTED)
+    await try_again(uow, job, task, error, delay_s=0)
+
+
+async def crash(uow: UnitOfWork, job: JobRow, task: TaskRow, rule: RetryRule, *, cause: str) -> None:
+    """The attempt's worker is gone. A task that takes its workers down with it is quarantined."""
+    task.crashes += 1
+    error = _error(task, FailureCode.WORKER_LOST, cause, Stage.QUEUE, retriable=True)
+    await close_attempt(uow, task, Outcome.CRASHED, error)
+    if task.crashes < rule.max_crashes or job.ending is not None:
+        await try_again(uow, job, task, error, delay_s=0)
+    else:
+        detail = f"{task.crashes} workers were lost while they worked on this; it is not tried again by itself."
+        await give_up(uow, job, task, error.model_copy(update={"message": detail}))
+
+
+async def try_again(uow: UnitOfWork, job: JobRow, task: TaskRow, error: JobError, *, delay_s: float) -> None:
+    """Makes the task ready for another attempt, unless its job is ending."""
+    if job.ending is not None:
+        move_task(task, TaskState.CANCELED, await uow.now())
+        await settle(uow, job)
+        return
+    move_task(task, TaskState.READY, await uow.now() + timedelta(seconds=delay_s))
+    uow.announce(TasksReady())
+    if task.kind is TaskKind.RENDER:
+        event = partial(ClipRetrying, clip_index=task.position, attempt=task.attempt, reason=error, retry_in_s=delay_s)
+        await journal.record(uow, job, event)
+
+
+async def give_up(uow: UnitOfWork, job: JobRow, task: TaskRow, error: JobError) -> None:
+    """Fails the task for good, and its job with it. Clips that are running are left to finish: a retry needs them."""
+    task.error = error.model_dump(mode="json")
+    move_task(task, TaskState.FAILED, await uow.now())
+    if task.kind is TaskKind.RENDER:
+        event = partial(ClipFailed, clip_index=task.position, attempt=task.attempt, error=error)
+        await journal.record(uow, job, event)
+    if job.ending is None:
+        await end_job(uow, job, JobState.FAILED, error, stop_reason=None)
+    else:
+        await settle(uow, job)
+
+
+async def close_attempt(uow: UnitOfWork, task: TaskRow, outcome: Outcome, error: JobError | None = None) -> None:
+    attempt = await uow.session.get_one(AttemptRow, (task.id, task.attempt))
+    attempt.ended_at = await uow.now()
+    attempt.outcome = outcome
+    attempt.error = error.model_dump(mode="json") if error else None
+
+
+async def _hold(uow: UnitOfWork, claim: Claim) -> tuple[JobRow, TaskRow]:
+    """Locks job and task, and checks the fencing token."""
+    job = await find_job_locked(uow.session, claim.job_id)
+    task = await uow.session.get(TaskRow, claim.task_id, populate_existing=True)
+    if job is None or task is None or not _holds(claim, task):
+        raise LeaseLost(f"attempt {claim.attempt} of {claim.task_id} is over")
+    return job, task
+
+
+def _holds(claim: Claim, task: TaskRow) -> bool:
+    return task.state is TaskState.RUNNING and task.attempt == claim.attempt and task.lease_owner == claim.worker_id
+
+
+def _new_artifact(job: JobRow, task: TaskRow, result: Result, *, created_at: datetime) -> ArtifactRow:
+    is_clip = task.kind is TaskKind.RENDER
+    is_last = task.kind is TaskKind.ASSEMBLE or job.kind == "soundtrack"
+    kind = ArtifactKind.CLIP if is_clip else ArtifactKind.OUTPUT if is_last else ArtifactKind.SOUNDTRACK
+    return ArtifactRow(
+        id=new_artifact_id(),
+        owner_id=job.owner_id,
+        kind=kind,
+        job_id=job.id,
+        key=result.key,
+        media_type=result.media_type,
+        size_bytes=result.size_bytes,
+        sha256=result.sha256,
+        info=result.info.model_dump(mode="json"),
+        created_at=created_at,
+    )
+
+
+def _error(task: TaskRow, code: FailureCode, message: str, stage: Stage, *, retriable: bool) -> JobError:
+    clip_index = task.position if task.kind is TaskKind.RENDER else None
+    return JobError(code=code, message=message, retriable=retriable, stage=stage, clip_index=clip_index)

@@ -1,0 +1,94 @@
+"""The life of a job and of a task, as data. Pure: what may follow what, and who decides.
+
+A job is `queued` until its first task is claimed, and ends in exactly one terminal state. A task is `blocked`
+while it waits for others (an assembly for its clips), `ready` when a worker may claim it, `running` under a
+lease, and back to `ready` when its attempt was lost, pre-empted or may be tried again.
+"""
+
+from collections.abc import Iterable, Mapping
+from enum import StrEnum
+
+from phoenix.contract.jobs import JobState
+from phoenix.errors import PhoenixError
+
+
+class TaskState(StrEnum):
+    BLOCKED = "blocked"
+    READY = "ready"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELED = "canceled"
+
+    @property
+    def is_terminal(self) -> bool:
+        return self in (TaskState.SUCCEEDED, TaskState.FAILED, TaskState.CANCELED)
+
+
+class TaskKind(StrEnum):
+    RENDER = "render"
+    SOUNDTRACK = "soundtrack"
+    ASSEMBLE = "assemble"
+
+
+class Outcome(StrEnum):
+    """How one attempt ended."""
+
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELED = "canceled"
+    CRASHED = "crashed"
+    """Its worker died or its lease ran out."""
+    PREEMPTED = "preempted"
+    """Its worker handed it back, to drain."""
+
+
+JOB_TRANSITIONS: Mapping[JobState, frozenset[JobState]] = {
+    JobState.QUEUED: frozenset({JobState.RUNNING, JobState.FAILED, JobState.CANCELED, JobState.EXPIRED}),
+    JobState.RUNNING: frozenset({JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELED}),
+    JobState.SUCCEEDED: frozenset(),
+    # A retry by hand opens an ended job again; its log goes on.
+    JobState.FAILED: frozenset({JobState.QUEUED}),
+    JobState.CANCELED: frozenset({JobState.QUEUED}),
+    JobState.EXPIRED: frozenset({JobState.QUEUED}),
+}
+
+TASK_TRANSITIONS: Mapping[TaskState, frozenset[TaskState]] = {
+    TaskState.BLOCKED: frozenset({TaskState.READY, TaskState.CANCELED}),
+    TaskState.READY: frozenset({TaskState.RUNNING, TaskState.FAILED, TaskState.CANCELED}),
+    TaskState.RUNNING: frozenset({TaskState.READY, TaskState.SUCCEEDED, TaskState.FAILED, TaskState.CANCELED}),
+    TaskState.SUCCEEDED: frozenset(),
+    TaskState.FAILED: frozenset({TaskState.READY, TaskState.BLOCKED}),
+    TaskState.CANCELED: frozenset({TaskState.READY, TaskState.BLOCKED}),
+}
+
+
+class IllegalTransition(PhoenixError):
+    """The state does not allow this; a fence was missed."""
+
+
+def check_job_transition(current: JobState, to: JobState) -> None:
+    if to not in JOB_TRANSITIONS[current]:
+        raise IllegalTransition(f"a job cannot go from {current} to {to}")
+
+
+def check_task_transition(current: TaskState, to: TaskState) -> None:
+    if to not in TASK_TRANSITIONS[current]:
+        raise IllegalTransition(f"a task cannot go from {current} to {to}")
+
+
+def can_retry_by_hand(state: JobState) -> bool:
+    return JobState.QUEUED in JOB_TRANSITIONS[state]
+
+
+def is_unblocked(prerequisites: Iterable[TaskState]) -> bool:
+    """Whether a blocked task may start: everything before it has succeeded."""
+    return all(state is TaskState.SUCCEEDED for state in prerequisites)
+
+
+def retry_delay_s(failures: int, *, first_s: float, jitter: float) -> float:
+    """Back-off before attempt `failures + 1`: doubles each time, at most 5 minutes, and spread by up to a quarter.
+
+    `jitter` is a number in [0, 1) that the caller draws, so that this stays a function.
+    """
+    return min(first_s * 2 ** max(failures - 1, 0), 300) * (1 + jitter / 4)

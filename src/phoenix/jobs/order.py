@@ -1,0 +1,56 @@
+"""Who goes next. Pure: a priority is a head start in seconds, and keys take turns by GPU seconds served."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+HEAD_START_S: Mapping[str, float] = {"low": 0, "normal": 600, "high": 1200}
+"""Bounded, so nothing starves: nobody is overtaken by what is submitted more than 20 minutes later by the same key."""
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A task that could be rung now."""
+
+    task_id: str
+    dispatch: int
+    owner_id: str
+    job_id: str
+    position: int
+    priority: str
+    queued_at: datetime
+    cost_s: float
+    """What it will probably take, for the turn-taking; need not be exact."""
+
+    @property
+    def arrival(self) -> datetime:
+        return self.queued_at - timedelta(seconds=HEAD_START_S[self.priority])
+
+
+def take_turns(waiting: Sequence[Waiting], served_s: Mapping[str, float]) -> Iterator[Waiting]:
+    """All of `waiting`, in the order in which they should start.
+
+    The next turn is that of the key with the least service behind it, its best task's head start counted as
+    service not yet had; within a key it is first come, first served by arrival less head start.
+    """
+    lines = _lines(waiting)
+    tags = {owner_id: served_s.get(owner_id, 0.0) for owner_id in lines}
+    while lines:
+        owner_id = min(lines, key=lambda owner: (_tag(tags[owner], lines[owner][-1]), lines[owner][-1].arrival))
+        turn = lines[owner_id].pop()
+        tags[owner_id] += turn.cost_s
+        if not lines[owner_id]:
+            del lines[owner_id]
+        yield turn
+
+
+def _lines(waiting: Sequence[Waiting]) -> dict[str, list[Waiting]]:
+    """One line per key, the first to be served at the end of the list."""
+    lines: dict[str, list[Waiting]] = {}
+    for task in sorted(waiting, key=lambda task: (task.arrival, task.job_id, task.position), reverse=True):
+        lines.setdefault(task.owner_id, []).append(task)
+    return lines
+
+
+def _tag(served_s: float, best: Waiting) -> float:
+    return served_s - HEAD_START_S[best.priority]

@@ -1,0 +1,34 @@
+"""A worker's heartbeat: extends all its leases in one statement, and learns what it must stop."""
+
+from collections.abc import Mapping
+
+from sqlalchemy import update
+from sqlmodel import col
+
+from phoenix.db.columns import db_now
+from phoenix.db.unit_of_work import UnitOfWork
+from phoenix.jobs.lifecycle import TaskState
+from phoenix.jobs.tables import TaskRow
+
+
+async def renew_leases(
+    uow: UnitOfWork, *, worker_id: str, task_ids: list[str], lease_s: float
+) -> Mapping[tuple[str, int], str | None]:
+    """Extends the leases of these tasks, as far as the worker still holds them.
+
+    Returns what it holds: (task id, attempt) to the reason to stop, or None. An attempt that is not among them
+    has been lost, and whatever it does from now on is void.
+    """
+    statement = (
+        update(TaskRow)
+        .where(
+            col(TaskRow.lease_owner) == worker_id,
+            col(TaskRow.state) == TaskState.RUNNING,
+            col(TaskRow.id).in_(task_ids),
+        )
+        .values(lease_until=db_now(lease_s))
+        .returning(col(TaskRow.id), col(TaskRow.attempt), col(TaskRow.stop_reason))
+        .execution_options(synchronize_session=False)
+    )
+    rows = (await uow.session.execute(statement))
+    return {(task_id, attempt): stop_reason for task_id, attempt, stop_reason in rows}

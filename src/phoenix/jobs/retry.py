@@ -1,0 +1,46 @@
+"""Trying an ended job again by hand: only what failed or is missing is rendered; the clips that are done stay."""
+
+from datetime import timedelta
+
+from phoenix.contract.events import JobQueued
+from phoenix.contract.jobs import JobState
+from phoenix.db.unit_of_work import UnitOfWork
+from phoenix.errors import Conflict
+from phoenix.jobs import journal
+from phoenix.jobs.announcements import TasksReady
+from phoenix.jobs.lifecycle import TaskKind, TaskState, can_retry_by_hand, check_job_transition
+from phoenix.jobs.rows import get_job_locked, list_tasks
+from phoenix.jobs.settle import move_task
+from phoenix.jobs.tables import JobRow, TaskRow
+
+
+async def retry(uow: UnitOfWork, job_id: str, *, owner_id: str, queue_timeout_s: float) -> JobRow:
+    """Queues the job again. Raises `Conflict` unless it ended without success."""
+    job = await get_job_locked(uow.session, job_id, owner_id=owner_id)
+    if not can_retry_by_hand(job.state):
+        raise Conflict(f"The job is {job.state}; only a failed, canceled or expired job can be tried again.")
+    await _reopen(uow, job, queue_timeout_s)
+    tasks = await list_tasks(uow.session, job.id)
+    has_others = any(task.kind is not TaskKind.ASSEMBLE and task.state is not TaskState.SUCCEEDED for task in tasks)
+    for task in tasks:
+        if task.state is not TaskState.SUCCEEDED:
+            await _reset(uow, task, is_blocked=task.kind is TaskKind.ASSEMBLE and has_others)
+    await journal.record(uow, job, JobQueued)
+    uow.announce(TasksReady())
+    return job
+
+
+async def _reopen(uow: UnitOfWork, job: JobRow, queue_timeout_s: float) -> None:
+    check_job_transition(job.state, JobState.QUEUED)
+    now = await uow.now()
+    job.state = JobState.QUEUED
+    job.error = None
+    job.queued_at = now
+    job.queue_deadline_at = now + timedelta(seconds=queue_timeout_s)
+    job.started_at = job.finished_at = job.run_deadline_at = None
+
+
+async def _reset(uow: UnitOfWork, task: TaskRow, *, is_blocked: bool) -> None:
+    move_task(task, TaskState.BLOCKED if is_blocked else TaskState.READY, await uow.now())
+    task.error = None
+    task.crashes = task.failures = 0

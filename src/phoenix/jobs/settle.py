@@ -1,0 +1,114 @@
+"""What follows for the job when one of its tasks has ended: the fan-in, and the one terminal state.
+
+Called with the job's row locked, so that of two clips ending at once exactly one sees that it was the last.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from functools import partial
+
+from phoenix.contract.events import JobCanceled, JobExpired, JobFailed, JobSucceeded
+from phoenix.contract.jobs import JobError, JobState
+from phoenix.db.unit_of_work import UnitOfWork
+from phoenix.jobs import journal, views
+from phoenix.jobs.announcements import StopRequested, TasksReady
+from phoenix.jobs.journal import EventFactory
+from phoenix.jobs.lifecycle import (
+    TaskKind,
+    TaskState,
+    check_job_transition,
+    check_task_transition,
+    is_unblocked,
+)
+from phoenix.jobs.rows import list_tasks
+from phoenix.jobs.tables import ArtifactRow, JobRow, TaskRow
+
+
+async def settle(uow: UnitOfWork, job: JobRow) -> None:
+    """Brings a job forward after a task ended: unblocks what waited for it, or ends the job."""
+    await uow.session.flush()
+    tasks = await list_tasks(uow.session, job.id)
+    if job.ending is not None:
+        await _wind_down(uow, job, tasks)
+    elif all(task.state is TaskState.SUCCEEDED for task in tasks):
+        await _succeed(uow, job, tasks)
+    else:
+        _unblock(uow, tasks, await uow.now())
+
+
+async def end_job(
+    uow: UnitOfWork, job: JobRow, ending: JobState, error: JobError | None, *, stop_reason: str | None
+) -> None:
+    """Sends a job towards a terminal state. The first reason wins; a second one changes nothing.
+
+    Waiting tasks are canceled now. Running ones are asked to stop with `stop_reason`, or left to finish what
+    they have begun when it is None; the job ends when the last of them has.
+    """
+    if job.ending is not None or job.state.is_terminal:
+        return
+    job.ending = ending
+    job.error = error.model_dump(mode="json") if error else None
+    for task in await list_tasks(uow.session, job.id):
+        if task.state is TaskState.RUNNING and stop_reason is not None:
+            task.stop_reason = stop_reason
+            uow.announce(StopRequested(task.id))
+    await settle(uow, job)
+
+
+async def _wind_down(uow: UnitOfWork, job: JobRow, tasks: Sequence[TaskRow]) -> None:
+    now = await uow.now()
+    for task in tasks:
+        if task.state in (TaskState.READY, TaskState.BLOCKED):
+            move_task(task, TaskState.CANCELED, now)
+    if any(task.state is TaskState.RUNNING for task in tasks):
+        return
+    assert job.ending is not None
+    await _finish_job(uow, job, job.ending, _terminal_event(job))
+
+
+def _terminal_event(job: JobRow) -> EventFactory:
+    if job.ending is JobState.CANCELED:
+        return JobCanceled
+    error = JobError.model_validate(job.error)
+    return partial(JobExpired if job.ending is JobState.EXPIRED else JobFailed, error=error)
+
+
+async def _succeed(uow: UnitOfWork, job: JobRow, tasks: Sequence[TaskRow]) -> None:
+    job.output_artifact_id = tasks[-1].artifact_id
+    artifact = await uow.session.get_one(ArtifactRow, job.output_artifact_id)
+    job.finished_at = await uow.now()
+    event = partial(JobSucceeded, output=views.view_output(job, artifact), timings=views.view_timings(job, tasks))
+    await _finish_job(uow, job, JobState.SUCCEEDED, event)
+
+
+async def _finish_job(uow: UnitOfWork, job: JobRow, state: JobState, event: EventFactory) -> None:
+    check_job_transition(job.state, state)
+    job.state = state
+    job.ending = None
+    job.finished_at = await uow.now()
+    await journal.record(uow, job, event)
+
+
+def _unblock(uow: UnitOfWork, tasks: Sequence[TaskRow], now: datetime) -> None:
+    for task in tasks:
+        before = [other.state for other in tasks if other.position < task.position]
+        if task.state is TaskState.BLOCKED and task.kind is TaskKind.ASSEMBLE and is_unblocked(before):
+            move_task(task, TaskState.READY, now)
+            uow.announce(TasksReady())
+
+
+def move_task(task: TaskRow, state: TaskState, now: datetime) -> None:
+    """Changes a task's state, and what must change with it."""
+    check_task_transition(task.state, state)
+    task.state = state
+    task.lease_owner = None
+    task.lease_until = None
+    task.stop_reason = None
+    if state is TaskState.READY:
+        # A new dispatch: a doorbell of the old one, wherever it still is, can no longer be claimed.
+        task.dispatch += 1
+        task.rung_at = None
+        task.ready_at = now
+        task.finished_at = None
+    elif state.is_terminal:
+        task.finished_at = now

@@ -1,0 +1,171 @@
+"""The tables. They never leave this room: the wire has its own types in `contract`.
+
+Lock order, wherever one transaction takes more than one row: the job before its tasks. That is what makes a
+claim, a cancel and the fan-in of the last clip wait for each other instead of deadlocking.
+"""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import JSON, BigInteger, ForeignKey, Index, Text
+from sqlmodel import Field, SQLModel
+
+from phoenix.contract.artifacts import ArtifactKind
+from phoenix.contract.jobs import JobState
+from phoenix.db.columns import EnumText, UtcDateTime
+from phoenix.jobs.lifecycle import Outcome, TaskKind, TaskState
+
+Document = dict[str, Any]
+
+
+class JobRow(SQLModel, table=True):
+    """What a client submitted. `last_seq` numbers its durable events, so this row is also the log's lock."""
+
+    __tablename__ = "jobs"  # pyright: ignore[reportAssignmentType]
+    __table_args__ = (Index(None, "owner_id", "id"), Index(None, "state", "id"))
+
+    id: str = Field(primary_key=True)
+    owner_id: str
+    kind: str
+    state: JobState = Field(sa_type=EnumText(JobState))  # pyright: ignore[reportArgumentType]
+    ending: JobState | None = Field(default=None, sa_type=EnumText(JobState))  # pyright: ignore[reportArgumentType]
+    """The terminal state it is heading for while its last workers wind down; the first reason wins."""
+    model: str | None = None
+    priority: str = "normal"
+    request: Document = Field(sa_type=JSON)
+    words: str = Field(default="", sa_type=Text)
+    """Lower-case prompts, for search."""
+    options: Document = Field(default_factory=dict, sa_type=JSON)
+    """Metadata and webhook, as given."""
+    error: Document | None = Field(default=None, sa_type=JSON)
+    output_artifact_id: str | None = None
+    last_seq: int = 0
+    request_id: str | None = None
+    created_at: datetime = Field(sa_type=UtcDateTime)
+    queued_at: datetime = Field(sa_type=UtcDateTime)
+    """As `created_at`, but moved by a retry by hand: waits are counted from here."""
+    queue_deadline_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    run_timeout_s: float
+    run_deadline_at: datetime | None = Field(default=None, sa_type=UtcDateTime, index=True)
+    started_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    finished_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+
+
+class TaskRow(SQLModel, table=True):
+    """One schedulable piece of a job.
+
+    `attempt` is the fencing token: every write of a worker names the attempt it was given, and changes nothing
+    if that is no longer the one. `dispatch` numbers the doorbells: only the newest one can be claimed.
+    """
+
+    __tablename__ = "tasks"  # pyright: ignore[reportAssignmentType]
+    __table_args__ = (
+        Index(None, "job_id", "position"),
+        Index(None, "state", "queue", "rung_at"),
+        Index(None, "state", "lease_until"),
+        Index(None, "lease_owner"),
+    )
+
+    id: str = Field(primary_key=True)
+    job_id: str = Field(sa_column_args=(ForeignKey("jobs.id", ondelete="CASCADE"),))
+    kind: TaskKind = Field(sa_type=EnumText(TaskKind))  # pyright: ignore[reportArgumentType]
+    position: int
+    """The clip's index; other tasks come after the clips."""
+    queue: str
+    state: TaskState = Field(sa_type=EnumText(TaskState))  # pyright: ignore[reportArgumentType]
+    weight: float = 1.0
+    """Share of the job's work, in arbitrary units: frames x steps x pixels for a clip."""
+    attempt: int = 0
+    dispatch: int = 1
+    crashes: int = 0
+    failures: int = 0
+    preemptions: int = 0
+    rung_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    """When the doorbell of this dispatch was put into Redis; null while it waits its turn in SQL."""
+    ready_at: datetime = Field(sa_type=UtcDateTime)
+    """Not to be rung before this: now, or the end of a back-off."""
+    lease_owner: str | None = None
+    lease_until: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    stop_reason: str | None = None
+    """Set by whoever wants the running attempt to end; its worker reads it at the next renewal."""
+    artifact_id: str | None = None
+    error: Document | None = Field(default=None, sa_type=JSON)
+    timings: Document = Field(default_factory=dict, sa_type=JSON)
+    started_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    finished_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+
+
+class AttemptRow(SQLModel, table=True):
+    """The history of a task: who tried it, when, and how that ended."""
+
+    __tablename__ = "attempts"  # pyright: ignore[reportAssignmentType]
+
+    task_id: str = Field(primary_key=True, sa_column_args=(ForeignKey("tasks.id", ondelete="CASCADE"),))
+    number: int = Field(primary_key=True)
+    worker_id: str
+    started_at: datetime = Field(sa_type=UtcDateTime, index=True)
+    ended_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    outcome: Outcome | None = Field(default=None, sa_type=EnumText(Outcome))  # pyright: ignore[reportArgumentType]
+    error: Document | None = Field(default=None, sa_type=JSON)
+
+
+class EventRow(SQLModel, table=True):
+    """The durable log: one row per state change, written in the transaction that makes the change."""
+
+    __tablename__ = "events"  # pyright: ignore[reportAssignmentType]
+
+    job_id: str = Field(primary_key=True, sa_column_args=(ForeignKey("jobs.id", ondelete="CASCADE"),))
+    seq: int = Field(primary_key=True)
+    type: str
+    at: datetime = Field(sa_type=UtcDateTime)
+    data: Document = Field(sa_type=JSON)
+
+
+class ArtifactRow(SQLModel, table=True):
+    """A stored file. The row is written only when the bytes are there."""
+
+    __tablename__ = "artifacts"  # pyright: ignore[reportAssignmentType]
+    __table_args__ = (Index(None, "owner_id", "id"), Index(None, "job_id"))
+
+    id: str = Field(primary_key=True)
+    owner_id: str
+    kind: ArtifactKind = Field(sa_type=EnumText(ArtifactKind))  # pyright: ignore[reportArgumentType]
+    job_id: str | None = Field(default=None, sa_column_args=(ForeignKey("jobs.id", ondelete="CASCADE"),))
+    key: str
+    media_type: str
+    filename: str | None = None
+    size_bytes: int = Field(sa_type=BigInteger)
+    sha256: str
+    info: Document = Field(default_factory=dict, sa_type=JSON)
+    created_at: datetime = Field(sa_type=UtcDateTime)
+
+
+class WorkerRow(SQLModel, table=True):
+    """A live worker process. `seen_at` is the database's clock at its last heartbeat."""
+
+    __tablename__ = "workers"  # pyright: ignore[reportAssignmentType]
+
+    id: str = Field(primary_key=True)
+    host: str
+    pid: int
+    device: str
+    queues: list[str] = Field(sa_type=JSON)
+    slots: int
+    models: list[str] = Field(default_factory=list, sa_type=JSON)
+    """Held in memory now."""
+    serves: list[str] = Field(default_factory=list, sa_type=JSON)
+    """Ids of the models that it could load."""
+    memory_used_bytes: int | None = Field(default=None, sa_type=BigInteger)
+    memory_total_bytes: int | None = Field(default=None, sa_type=BigInteger)
+    started_at: datetime = Field(sa_type=UtcDateTime)
+    seen_at: datetime = Field(sa_type=UtcDateTime, index=True)
+
+
+class DutyRow(SQLModel, table=True):
+    """A chore that one API process at a time does for all: `feed`, `sweep`, `retain`."""
+
+    __tablename__ = "duties"  # pyright: ignore[reportAssignmentType]
+
+    name: str = Field(primary_key=True)
+    holder: str
+    held_until: datetime = Field(sa_type=UtcDateTime)

@@ -1,0 +1,163 @@
+"""Rows to wire types. What SQL cannot know (steps of a running clip, the place in the queue) is passed in."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from pydantic import TypeAdapter
+
+from phoenix.contract.artifacts import Artifact, MediaInfo
+from phoenix.contract.events import ClipProgress
+from phoenix.contract.jobs import (
+    Clip,
+    ClipState,
+    ClipTimings,
+    Job,
+    JobError,
+    JobOutput,
+    JobState,
+    JobTimings,
+)
+from phoenix.contract.resolved import ResolvedClip, ResolvedReel, ResolvedRequest
+from phoenix.jobs.lifecycle import TaskKind, TaskState
+from phoenix.jobs.progress import job_progress
+from phoenix.jobs.tables import ArtifactRow, JobRow, TaskRow
+
+_request: TypeAdapter[ResolvedRequest] = TypeAdapter(ResolvedRequest)
+
+CLIP_STATES: Mapping[TaskState, ClipState] = {
+    TaskState.BLOCKED: ClipState.QUEUED,
+    TaskState.READY: ClipState.QUEUED,
+    TaskState.RUNNING: ClipState.RUNNING,
+    TaskState.SUCCEEDED: ClipState.SUCCEEDED,
+    TaskState.FAILED: ClipState.FAILED,
+    TaskState.CANCELED: ClipState.CANCELED,
+}
+
+
+@dataclass(frozen=True)
+class LiveState:
+    """What is known of a job outside SQL, and may be missing."""
+
+    clips: Mapping[int, ClipProgress] = field(default_factory=dict[int, ClipProgress])
+    queue_position: int | None = None
+    waiting_reason: str | None = None
+    eta_s: float | None = None
+
+
+def parse_request(job: JobRow) -> ResolvedRequest:
+    return _request.validate_python(job.request)
+
+
+def view_job(job: JobRow, tasks: Sequence[TaskRow], output: ArtifactRow | None, live: LiveState | None = None) -> Job:
+    live = live or LiveState()
+    request = parse_request(job)
+    clips = _view_clips(job, request, tasks, live.clips)
+    fractions = {clip.index: clip.progress for clip in clips}
+    is_waiting = job.state is JobState.QUEUED
+    return Job.model_validate(
+        {
+            "id": job.id,
+            "kind": job.kind,
+            "state": job.state,
+            "progress": job_progress(tasks, fractions),
+            "model": job.model,
+            "queue_position": live.queue_position if is_waiting else None,
+            "eta_s": None if job.state.is_terminal else live.eta_s,
+            "waiting_reason": live.waiting_reason if is_waiting else None,
+            "clips": clips,
+            "output": view_output(job, output) if output else None,
+            "error": job.error,
+            "timings": view_timings(job, tasks),
+            "priority": job.priority,
+            "metadata": job.options.get("metadata") or {},
+            "cancel_requested": job.ending is JobState.CANCELED,
+            "last_seq": job.last_seq,
+            "created_at": job.created_at,
+            "started_at": job.started_at,
+            "finished_at": job.finished_at,
+            "request_id": job.request_id,
+            "request": request,
+        }
+    )
+
+
+def _view_clips(
+    job: JobRow, request: ResolvedRequest, tasks: Sequence[TaskRow], live: Mapping[int, ClipProgress]
+) -> list[Clip]:
+    if not isinstance(request, ResolvedReel):
+        return []
+    rendering = [task for task in tasks if task.kind is TaskKind.RENDER]
+    return [
+        _view_clip(job, clip, task, live.get(clip.index)) for clip, task in zip(request.clips, rendering, strict=True)
+    ]
+
+
+def _view_clip(job: JobRow, clip: ResolvedClip, task: TaskRow, live: ClipProgress | None) -> Clip:
+    is_done = task.state is TaskState.SUCCEEDED
+    # Progress of an earlier attempt says nothing of this one.
+    is_current = live is not None and task.state is TaskState.RUNNING and live.attempt == task.attempt
+    return Clip(
+        index=clip.index,
+        prompt=clip.prompt,
+        state=CLIP_STATES[task.state],
+        progress=1.0 if is_done else live.progress if live and is_current else 0.0,
+        step=clip.steps if is_done else live.step if live and is_current else 0,
+        steps=clip.steps,
+        attempt=task.attempt,
+        seed=clip.seed,
+        error=JobError.model_validate(task.error) if task.error else None,
+        artifact_id=task.artifact_id,
+        url=clip_url(job.id, clip.index) if is_done else None,
+        timings=ClipTimings.model_validate(task.timings),
+    )
+
+
+def clip_url(job_id: str, index: int) -> str:
+    return f"/v1/jobs/{job_id}/clips/{index}/content"
+
+
+def view_output(job: JobRow, artifact: ArtifactRow) -> JobOutput:
+    info = MediaInfo.model_validate(artifact.info)
+    return JobOutput(
+        artifact_id=artifact.id,
+        url=f"/v1/jobs/{job.id}/content",
+        duration_s=info.duration_s or 0.0,
+        width=info.width,
+        height=info.height,
+        fps=info.fps,
+        size_bytes=artifact.size_bytes,
+        sha256=artifact.sha256,
+    )
+
+
+def view_timings(job: JobRow, tasks: Sequence[TaskRow]) -> JobTimings:
+    return JobTimings(
+        queue_s=(job.started_at - job.queued_at).total_seconds() if job.started_at else None,
+        render_s=_spent(tasks, TaskKind.RENDER),
+        assemble_s=_spent(tasks, TaskKind.ASSEMBLE),
+        total_s=(job.finished_at - job.queued_at).total_seconds() if job.finished_at else None,
+    )
+
+
+def _spent(tasks: Sequence[TaskRow], kind: TaskKind) -> float | None:
+    spans = [
+        (task.finished_at - task.started_at).total_seconds()
+        for task in tasks
+        if task.kind is kind and task.state is TaskState.SUCCEEDED and task.started_at and task.finished_at
+    ]
+    return sum(spans) if spans else None
+
+
+def view_artifact(artifact: ArtifactRow) -> Artifact:
+    return Artifact(
+        id=artifact.id,
+        kind=artifact.kind,
+        media_type=artifact.media_type,
+        filename=artifact.filename,
+        url=f"/v1/artifacts/{artifact.id}/content",
+        size_bytes=artifact.size_bytes,
+        sha256=artifact.sha256,
+        info=MediaInfo.model_validate(artifact.info),
+        job_id=artifact.job_id,
+        created_at=artifact.created_at,
+    )

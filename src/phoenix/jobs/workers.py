@@ -1,0 +1,88 @@
+"""The register of live workers: what the feeder counts slots in, and what `GET /v1/workers` shows."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from sqlalchemy import delete, select
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlmodel import col
+
+from phoenix.contract.fleet import Worker
+from phoenix.db.columns import db_now
+from phoenix.db.unit_of_work import UnitOfWork
+from phoenix.jobs.announcements import TasksReady
+from phoenix.jobs.lifecycle import TaskState
+from phoenix.jobs.tables import TaskRow, WorkerRow
+
+
+@dataclass(frozen=True)
+class WorkerReport:
+    """What a worker says of itself at each heartbeat."""
+
+    worker_id: str
+    host: str
+    pid: int
+    device: str
+    queues: tuple[str, ...]
+    slots: int
+    serves: tuple[str, ...] = ()
+    models: tuple[str, ...] = ()
+    memory_used_bytes: int | None = None
+    memory_total_bytes: int | None = None
+    extra: dict[str, str] = field(default_factory=dict[str, str])
+
+
+async def report(uow: UnitOfWork, said: WorkerReport) -> None:
+    """Registers a worker, or refreshes it."""
+    now = await uow.now()
+    row = await uow.session.get(WorkerRow, said.worker_id)
+    if row is None:
+        row = WorkerRow(
+            id=said.worker_id,
+            host=said.host,
+            pid=said.pid,
+            device=said.device,
+            queues=list(said.queues),
+            slots=said.slots,
+            serves=list(said.serves),
+            started_at=now,
+            seen_at=now,
+        )
+        uow.session.add(row)
+        uow.announce(TasksReady())
+    row.slots = said.slots
+    row.models = list(said.models)
+    row.memory_used_bytes = said.memory_used_bytes
+    row.memory_total_bytes = said.memory_total_bytes
+    row.seen_at = now
+
+
+async def remove(uow: UnitOfWork, worker_id: str) -> None:
+    await uow.session.execute(delete(WorkerRow).where(col(WorkerRow.id) == worker_id))
+
+
+async def remove_silent(uow: UnitOfWork, *, older_than_s: float) -> None:
+    """Forgets workers that have not been heard of for so long."""
+    await uow.session.execute(delete(WorkerRow).where(col(WorkerRow.seen_at) < db_now(-older_than_s)))
+
+
+async def list_live(session: AsyncSession, *, worker_timeout_s: float) -> Sequence[WorkerRow]:
+    statement = select(WorkerRow).where(col(WorkerRow.seen_at) > db_now(-worker_timeout_s))
+    return (await session.scalars(statement.order_by(col(WorkerRow.started_at)))).all()
+
+
+async def list_served_models(session: AsyncSession, *, worker_timeout_s: float) -> frozenset[str]:
+    """Ids of the models that some live worker can render with."""
+    live = await list_live(session, worker_timeout_s=worker_timeout_s)
+    return frozenset(model for row in live if "gpu" in row.queues for model in row.serves)
+
+
+async def view_workers(session: AsyncSession, *, worker_timeout_s: float) -> list[Worker]:
+    running: dict[str, list[str]] = {}
+    statement = select(col(TaskRow.lease_owner), col(TaskRow.job_id)).where(col(TaskRow.state) == TaskState.RUNNING)
+    for worker_id, job_id in (await session.execute(statement)):
+        running.setdefault(worker_id or "", []).append(job_id)
+    return [
+        Worker.model_validate({**row.model_dump(), "running": running.get(row.id, [])})
+        for row in await list_live(session, worker_timeout_s=worker_timeout_s)
+    ]

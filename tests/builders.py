@@ -1,0 +1,94 @@
+"""Requests and finished work, with defaults for what a test does not care about."""
+
+from typing import Any
+
+from phoenix.catalog.admission import admit_reel
+from phoenix.catalog.limits import AdmissionLimits
+from phoenix.catalog.load import load_catalog
+from phoenix.contract.artifacts import MediaInfo
+from phoenix.contract.requests import JobOptions, ReelRequest
+from phoenix.contract.resolved import ResolvedReel
+from phoenix.db.unit_of_work import Database
+from phoenix.errors import FailureCode, Stage, TaskFailed
+from phoenix.jobs.claim import Claim, claim
+from phoenix.jobs.feed import list_waiting
+from phoenix.jobs.find import FullJob, find_full_job
+from phoenix.jobs.finish import Result, RetryRule, succeed
+from phoenix.jobs.journal import replay
+from phoenix.jobs.submit import submit
+from phoenix.settings import LimitSettings
+
+OWNER = "anonymous"
+RULE = RetryRule(max_failures=3, max_crashes=3, first_delay_s=0)
+LEASE_S = 15.0
+
+
+def make_reel(*prompts: str, **overrides: Any) -> ResolvedReel:
+    request = ReelRequest.model_validate(
+        {"clips": [{"prompt": prompt} for prompt in prompts or ["a red balloon"]], "duration_s": 1, **overrides}
+    )
+    return admit_reel(request, load_catalog(), default_model="animatic", limits=AdmissionLimits(), draw_seed=lambda: 7)
+
+
+def make_result(key: str = "k", **overrides: Any) -> Result:
+    info = MediaInfo(media="video", format="mp4", duration_s=1.0, width=480, height=854, fps=16)
+    values = {"key": key, "media_type": "video/mp4", "size_bytes": 3, "sha256": "0" * 64, "info": info}
+    return Result(**{**values, **overrides})
+
+
+def make_failure(*, retriable: bool = False) -> TaskFailed:
+    return TaskFailed(FailureCode.ENGINE_FAILED, "it broke", stage=Stage.DENOISE, retriable=retriable)
+
+
+async def submit_reel(
+    database: Database,
+    *prompts: str,
+    owner_id: str = OWNER,
+    limits: LimitSettings | None = None,
+    options: JobOptions | None = None,
+    **overrides: Any,
+) -> str:
+    """Submits a reel of the animatic model. Returns its job id."""
+    async with database.write() as uow:
+        job = await submit(
+            uow,
+            make_reel(*prompts, **overrides),
+            options or JobOptions(),
+            owner_id=owner_id,
+            request_id="req_test",
+            limits=limits or LimitSettings(),
+        )
+    return job.id
+
+
+async def claim_next(database: Database, queue: str = "gpu", worker_id: str = "wrk_1") -> Claim:
+    """Claims the oldest waiting task of a queue."""
+    async with database.read() as session:
+        waiting = (await list_waiting(session, queue))[0]
+    async with database.write() as uow:
+        claimed = await claim(uow, waiting.task_id, waiting.dispatch, worker_id=worker_id, lease_s=LEASE_S)
+    assert claimed is not None
+    return claimed
+
+
+async def complete_next(database: Database, queue: str = "gpu") -> Claim:
+    """Claims the oldest waiting task of a queue and finishes it with success."""
+    claimed = await claim_next(database, queue)
+    async with database.write() as uow:
+        await succeed(uow, claimed, make_result(f"{claimed.task_id}/{claimed.attempt}"))
+    return claimed
+
+
+async def get_job(database: Database, job_id: str) -> FullJob:
+    async with database.read() as session:
+        job = await find_full_job(session, job_id)
+    assert job is not None
+    return job
+
+
+async def event_types(database: Database, job_id: str) -> list[str]:
+    """The types of the job's durable events, in order, after checking that their numbers have no gap."""
+    async with database.read() as session:
+        events = await replay(session, job_id, 0)
+    assert [event.seq for event in events] == list(range(1, len(events) + 1))
+    return [event.type for event in events]

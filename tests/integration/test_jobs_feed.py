@@ -1,0 +1,143 @@
+"""Which tasks get a doorbell, and in which order; on both databases."""
+
+from sqlalchemy import update
+from sqlmodel import col
+
+from builders import OWNER, claim_next, complete_next, get_job, submit_reel
+from phoenix.contract.requests import JobOptions
+from phoenix.db.columns import db_now
+from phoenix.db.unit_of_work import Database
+from phoenix.jobs.duties import drop_duty, take_duty
+from phoenix.jobs.feed import choose_next, list_rung, mark_rung, unring
+from phoenix.jobs.order import Waiting
+from phoenix.jobs.position import find_standing
+from phoenix.jobs.tables import TaskRow
+from phoenix.jobs.workers import WorkerReport, report
+
+WORKER = WorkerReport("wrk_1", "host", 1, "cpu", ("gpu",), slots=1, serves=("animatic",))
+
+
+async def start_worker(database: Database, slots: int = 1) -> None:
+    async with database.write() as uow:
+        await report(uow, WorkerReport("wrk_1", "host", 1, "cpu", ("gpu",), slots=slots, serves=("animatic",)))
+
+
+async def choose(database: Database, feed_ahead: float = 2) -> list[Waiting]:
+    async with database.read() as session:
+        return await choose_next(session, "gpu", feed_ahead=feed_ahead, worker_timeout_s=15)
+
+
+async def feed(database: Database) -> list[Waiting]:
+    chosen = await choose(database)
+    async with database.write() as uow:
+        await mark_rung(uow, chosen)
+    return chosen
+
+
+async def test_nothing_is_rung_while_no_worker_lives(database: Database) -> None:
+    await submit_reel(database)
+
+    assert await choose(database) == []
+
+
+async def test_twice_the_free_slots_are_rung_and_the_rest_waits_in_sql(database: Database) -> None:
+    await start_worker(database, slots=2)
+    await submit_reel(database, *"abcdefgh")
+
+    assert len(await feed(database)) == 4
+    assert await feed(database) == []
+
+
+async def test_an_answered_doorbell_makes_room_for_the_next(database: Database) -> None:
+    await start_worker(database)
+    await submit_reel(database, *"abcd")
+    first = await feed(database)
+    async with database.write() as uow:
+        await uow.session.execute(update(TaskRow).where(col(TaskRow.id) == first[0].task_id).values(state="running"))
+
+    assert [task.position for task in await feed(database)] == [2]
+
+
+async def test_keys_take_turns(database: Database) -> None:
+    await start_worker(database, slots=2)
+    await submit_reel(database, *"abcdef", owner_id="key_dump")
+    await submit_reel(database, "one", owner_id="key_small")
+
+    owners = [task.owner_id for task in await choose(database)]
+
+    assert owners[:2] == ["key_dump", "key_small"]
+
+
+async def test_a_high_priority_overtakes_within_a_key(database: Database) -> None:
+    await start_worker(database)
+    await submit_reel(database, *"ab")
+    urgent = await submit_reel(database, "now", options=JobOptions(priority="high"))
+
+    assert (await choose(database))[0].job_id == urgent
+
+
+async def test_a_lost_doorbell_is_rung_again(database: Database) -> None:
+    await start_worker(database)
+    await submit_reel(database)
+    (rung,) = await feed(database)
+    async with database.read() as session:
+        lost = await list_rung(session, "gpu", older_than_s=-1)
+
+    async with database.write() as uow:
+        await unring(uow, lost)
+
+    assert [task.task_id for task in await feed(database)] == [rung.task_id]
+
+
+async def test_a_task_in_back_off_is_not_rung(database: Database) -> None:
+    await start_worker(database)
+    job_id = await submit_reel(database)
+    async with database.write() as uow:
+        await uow.session.execute(update(TaskRow).where(col(TaskRow.job_id) == job_id).values(ready_at=db_now(60)))
+
+    assert await choose(database) == []
+
+
+async def test_the_queue_position_counts_the_jobs_that_start_earlier(database: Database) -> None:
+    await start_worker(database)
+    for _ in range(3):
+        last = await submit_reel(database, "a", "b")
+    job = (await get_job(database, last)).row
+
+    async with database.read() as session:
+        standing = await find_standing(session, job, worker_timeout_s=15)
+
+    assert standing.queue_position == 2
+    assert standing.waiting_reason == "2 jobs will start before this one."
+
+
+async def test_a_job_without_a_worker_is_told_so(database: Database) -> None:
+    job = (await get_job(database, await submit_reel(database))).row
+
+    async with database.read() as session:
+        standing = await find_standing(session, job, worker_timeout_s=15)
+
+    assert standing.waiting_reason == "No gpu worker is running."
+
+
+async def test_service_had_counts_against_a_key(database: Database) -> None:
+    await submit_reel(database, "a", owner_id="key_a")
+    await complete_next(database)
+    await submit_reel(database, "a", owner_id=OWNER)
+    await claim_next(database)
+    await start_worker(database)
+    await submit_reel(database, "b", owner_id="key_new")
+
+    assert [task.owner_id for task in await choose(database)] == ["key_new"]
+
+
+async def test_a_duty_is_held_by_one_process_at_a_time(database: Database) -> None:
+    async def take(holder: str) -> bool:
+        async with database.write() as uow:
+            return await take_duty(uow, "feed", holder=holder, hold_s=10)
+
+    assert [await take("a"), await take("b"), await take("a")] == [True, False, True]
+
+    async with database.write() as uow:
+        await drop_duty(uow, "feed", holder="a")
+    assert await take("b")

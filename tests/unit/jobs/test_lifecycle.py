@@ -1,0 +1,58 @@
+"""The state machines as data."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from phoenix.contract.jobs import JobState
+from phoenix.jobs.lifecycle import (
+    JOB_TRANSITIONS,
+    TASK_TRANSITIONS,
+    IllegalTransition,
+    TaskState,
+    check_job_transition,
+    check_task_transition,
+    is_unblocked,
+    retry_delay_s,
+)
+
+
+def test_every_state_says_what_may_follow() -> None:
+    assert set(JOB_TRANSITIONS) == set(JobState)
+    assert set(TASK_TRANSITIONS) == set(TaskState)
+
+
+@pytest.mark.parametrize("state", [state for state in JobState if state.is_terminal])
+def test_an_ended_job_can_only_be_queued_again(state: JobState) -> None:
+    assert JOB_TRANSITIONS[state] <= {JobState.QUEUED}
+
+
+def test_a_job_that_succeeded_stays_so() -> None:
+    with pytest.raises(IllegalTransition):
+        check_job_transition(JobState.SUCCEEDED, JobState.CANCELED)
+
+
+def test_a_clip_that_is_done_stays_done() -> None:
+    with pytest.raises(IllegalTransition):
+        check_task_transition(TaskState.SUCCEEDED, TaskState.READY)
+
+
+def test_every_state_can_be_reached() -> None:
+    reached = {JobState.QUEUED}
+    for _ in JobState:
+        reached |= {after for state in reached for after in JOB_TRANSITIONS[state]}
+
+    assert reached == set(JobState)
+
+
+def test_an_assembly_waits_for_every_clip() -> None:
+    assert not is_unblocked([TaskState.SUCCEEDED, TaskState.RUNNING])
+    assert is_unblocked([TaskState.SUCCEEDED, TaskState.SUCCEEDED])
+
+
+@given(st.integers(1, 60), st.floats(0, 0.999))
+def test_the_back_off_grows_and_is_bounded(failures: int, jitter: float) -> None:
+    delay_s = retry_delay_s(failures, first_s=2, jitter=jitter)
+
+    assert 2 <= delay_s <= 375
+    assert retry_delay_s(failures + 1, first_s=2, jitter=jitter) >= delay_s

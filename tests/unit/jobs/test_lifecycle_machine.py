@@ -1,0 +1,335 @@
+"""Any order of everything that can happen to jobs, on a real SQLite file, judged by the fault suite's checker."""
+
+import asyncio
+import os
+import shutil
+import tempfile
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    multiple,
+    rule,
+    run_state_machine_as_test,
+)
+from sqlalchemy import update
+from sqlmodel import SQLModel, col
+
+from builders import LEASE_S, OWNER, RULE, make_failure, make_reel, make_result
+from faults.checker import check_always, check_settled, describe
+from faults.history import History, read_history
+from phoenix.contract.jobs import JobState
+from phoenix.contract.requests import JobOptions, SoundtrackRequest
+from phoenix.contract.resolved import ResolvedRequest, ResolvedSoundtrack, ResolvedStitch
+from phoenix.db.columns import db_now
+from phoenix.db.engine import database_url, open_engine
+from phoenix.db.unit_of_work import Database, UnitOfWork
+from phoenix.errors import Conflict, NotFound
+from phoenix.jobs.cancel import cancel
+from phoenix.jobs.claim import Claim, claim
+from phoenix.jobs.errors import LeaseLost
+from phoenix.jobs.finish import fail, release, stop, succeed
+from phoenix.jobs.lifecycle import TaskState
+from phoenix.jobs.recover import (
+    end_overdue,
+    list_held_by,
+    list_lapsed,
+    list_overdue,
+    recover_from,
+    recover_lapsed,
+)
+from phoenix.jobs.renew import renew_leases
+from phoenix.jobs.retain import delete_job
+from phoenix.jobs.retry import retry
+from phoenix.jobs.submit import submit
+from phoenix.jobs.tables import JobRow, TaskRow
+from phoenix.settings import DatabaseSettings, LimitSettings
+
+Answer = TypeVar("Answer")
+Doorbell = tuple[str, int]
+
+SOUND = {"url": "https://example.com/a.mp3"}
+REQUESTS: Mapping[str, ResolvedRequest] = {
+    "one clip": make_reel("a"),
+    "two clips": make_reel("a", "b"),
+    "three clips with sound": make_reel("a", "b", "c", soundtrack=SOUND),
+    "a soundtrack": ResolvedSoundtrack(source=SoundtrackRequest.model_validate(SOUND)),
+    "a stitch": ResolvedStitch(artifact_ids=["art_1", "art_2"], transition=make_reel().transition),
+}
+WORKERS = st.sampled_from(["wrk_1", "wrk_2"])
+
+
+async def succeed_with_a_file(uow: UnitOfWork, held: Claim) -> None:
+    await succeed(uow, held, make_result(f"jobs/{held.job_id}/{held.task_id}/{held.attempt}/clip.mp4"))
+
+
+async def fail_retriably(uow: UnitOfWork, held: Claim) -> None:
+    await fail(uow, held, make_failure(retriable=True), RULE, jitter=0)
+
+
+async def fail_for_good(uow: UnitOfWork, held: Claim) -> None:
+    await fail(uow, held, make_failure(), RULE, jitter=0)
+
+
+ENDINGS = (succeed_with_a_file, fail_retriably, fail_for_good, stop, release)
+
+
+class JobsMachine(RuleBasedStateMachine):
+    """Owners, workers, sweepers and the clock do what they like, with claims and doorbells however stale."""
+
+    jobs: Bundle[str] = Bundle("jobs")
+    doorbells: Bundle[Doorbell] = Bundle("doorbells")
+    claims: Bundle[Claim] = Bundle("claims")
+
+    def __init__(self, template: Path) -> None:
+        super().__init__()
+        self._folder = Path(tempfile.mkdtemp())
+        shutil.copy(template, self._folder / "phoenix.db")
+        self._runner = asyncio.Runner()
+        one = DatabaseSettings(pool_size=1)
+        self._database = Database(open_engine(database_url(one, self._folder), one))
+        self._accepted: set[str] = set()
+        self._seen = self._read()
+
+    @initialize(target=jobs, name=st.sampled_from(sorted(REQUESTS)))
+    def begin(self, name: str) -> str:
+        return self._submit(name)
+
+    @rule(target=jobs, name=st.sampled_from(sorted(REQUESTS)))
+    def submit(self, name: str) -> str:
+        return self._submit(name)
+
+    @rule(target=doorbells, place=st.integers(0, 9))
+    def ring(self, place: int) -> Any:
+        """A doorbell is on its way; it may arrive late, twice, or never."""
+        ready = self._tasks(TaskState.READY)
+        return (ready[place % len(ready)].id, ready[place % len(ready)].dispatch) if ready else multiple()
+
+    @rule(target=claims, doorbell=doorbells, worker_id=WORKERS)
+    def answer(self, doorbell: Doorbell, worker_id: str) -> Any:
+        is_fresh = doorbell in [(task.id, task.dispatch) for task in self._tasks(TaskState.READY)]
+        claimed = self._claim(doorbell, worker_id)
+        assert (claimed is not None) == is_fresh
+        return claimed if claimed else multiple()
+
+    @rule(target=claims, place=st.integers(0, 9), worker_id=WORKERS)
+    def take(self, place: int, worker_id: str) -> Any:
+        """A doorbell that is answered at once."""
+        ready = self._tasks(TaskState.READY)
+        return self._claim_task(ready[place % len(ready)], worker_id) if ready else multiple()
+
+    @rule(held=claims, end=st.sampled_from(ENDINGS))
+    def end(self, held: Claim, end: Callable[[UnitOfWork, Claim], Awaitable[None]]) -> None:
+        if self._holds(held):
+            self._write(lambda uow: end(uow, held))
+        else:
+            self._changes_nothing(LeaseLost, lambda uow: end(uow, held))
+
+    @rule(held=claims)
+    def renew(self, held: Claim) -> None:
+        renewed = self._write(
+            lambda uow: renew_leases(uow, worker_id=held.worker_id, task_ids=[held.task_id], lease_s=LEASE_S)
+        )
+        assert ((held.task_id, held.attempt) in renewed) == self._holds(held)
+
+    @rule(held=claims)
+    def lapse(self, held: Claim) -> None:
+        """Whoever has the task now has not renewed for too long, but nobody has noticed."""
+        self._set(TaskRow, TaskRow.id, held.task_id, lease_until=db_now(-1))
+
+    @rule()
+    def sweep(self) -> None:
+        self._runner.run(self._sweep())
+
+    @rule(held=claims)
+    def sweep_by_old_news(self, held: Claim) -> None:
+        """A second sweeper acts on what it read before the first one was there."""
+        self._write(lambda uow: recover_lapsed(uow, held.job_id, held.task_id, RULE))
+        self._write(lambda uow: end_overdue(uow, held.job_id))
+
+    @rule(worker_id=WORKERS)
+    def kill(self, worker_id: str) -> None:
+        """A worker dies; its supervisor hands back what it held."""
+        self._runner.run(self._hand_back(worker_id))
+
+    @rule(job_id=jobs)
+    def cancel(self, job_id: str) -> None:
+        self._ask(job_id, lambda uow: cancel(uow, job_id, owner_id=OWNER), is_allowed=lambda _: True)
+
+    @rule(job_id=jobs)
+    def retry(self, job_id: str) -> None:
+        self._ask(
+            job_id,
+            lambda uow: retry(uow, job_id, owner_id=OWNER, queue_timeout_s=60),
+            is_allowed=lambda job: job.state.is_terminal and job.state is not JobState.SUCCEEDED,
+        )
+
+    @rule(job_id=jobs)
+    def delete(self, job_id: str) -> None:
+        is_gone = self._ask(
+            job_id, lambda uow: delete_job(uow, job_id, owner_id=OWNER), is_allowed=lambda job: job.state.is_terminal
+        )
+        if is_gone:
+            self._accepted.discard(job_id)
+
+    @rule(job_id=jobs, deadline=st.sampled_from(["queue_deadline_at", "run_deadline_at"]))
+    def run_late(self, job_id: str, deadline: str) -> None:
+        """Sets a deadline that the job does not have yet, too: it can only be early."""
+        self._set(JobRow, JobRow.id, job_id, **{deadline: db_now(-1)})
+
+    @invariant()
+    def nothing_is_broken(self) -> None:
+        before, self._seen = self._seen, self._read()
+        assert not (findings := check_always(self._seen)), describe(findings)
+        self._nothing_final_has_changed(before)
+
+    def _nothing_final_has_changed(self, before: History) -> None:
+        kept = {job.id for job in self._seen.jobs}
+        succeeded = [task for task in before.tasks if task.state is TaskState.SUCCEEDED and task.job_id in kept]
+        assert is_part(succeeded, self._seen.tasks), "a task that had succeeded was changed"
+        recorded = [event for event in before.events if event.job_id in kept]
+        assert is_part(recorded, self._seen.events), "the log was rewritten"
+        alive = {task.id for task in self._seen.tasks}
+        ended = [attempt for attempt in before.attempts if attempt.outcome is not None and attempt.task_id in alive]
+        assert is_part(ended, self._seen.attempts), "an attempt that had ended was changed"
+
+    def teardown(self) -> None:
+        try:
+            self._runner.run(self._finish_everything())
+            self.nothing_is_broken()
+            assert not (findings := check_settled(self._seen)), describe(findings)
+            self._every_ending_can_be_mended()
+        finally:
+            self._runner.run(self._database.close())
+            self._runner.close()
+            shutil.rmtree(self._folder)
+
+    def _every_ending_can_be_mended(self) -> None:
+        for job in self._seen.jobs:
+            if job.state is not JobState.SUCCEEDED:
+                self.retry(job.id)
+        self._runner.run(self._finish_everything())
+        self.nothing_is_broken()
+        assert {job.state for job in self._seen.jobs} <= {JobState.SUCCEEDED}
+
+    async def _finish_everything(self) -> None:
+        """Every worker is gone, and a new one does what is left."""
+        for worker_id in ("wrk_1", "wrk_2"):
+            await self._hand_back(worker_id)
+        while ready := [task for task in (await self._history()).tasks if task.state is TaskState.READY]:
+            async with self._database.write() as uow:
+                claimed = await claim(uow, ready[0].id, ready[0].dispatch, worker_id="wrk_last", lease_s=LEASE_S)
+                assert claimed is not None
+            async with self._database.write() as uow:
+                await succeed_with_a_file(uow, claimed)
+
+    async def _hand_back(self, worker_id: str) -> None:
+        async with self._database.read() as session:
+            held = await list_held_by(session, worker_id)
+        for job_id, task_id in held:
+            async with self._database.write() as uow:
+                assert await recover_from(uow, job_id, task_id, worker_id, RULE)
+
+    async def _sweep(self) -> None:
+        async with self._database.read() as session:
+            lapsed, overdue = await list_lapsed(session), await list_overdue(session)
+        for job_id, task_id in lapsed:
+            async with self._database.write() as uow:
+                assert await recover_lapsed(uow, job_id, task_id, RULE)
+        for job_id in overdue:
+            async with self._database.write() as uow:
+                await end_overdue(uow, job_id)
+
+    def _submit(self, name: str) -> str:
+        job = self._write(
+            lambda uow: submit(
+                uow, REQUESTS[name], JobOptions(), owner_id=OWNER, request_id=None, limits=LimitSettings()
+            )
+        )
+        self._accepted.add(job.id)
+        return job.id
+
+    def _claim(self, doorbell: Doorbell, worker_id: str) -> Claim | None:
+        task_id, dispatch = doorbell
+        return self._write(lambda uow: claim(uow, task_id, dispatch, worker_id=worker_id, lease_s=LEASE_S))
+
+    def _claim_task(self, task: TaskRow, worker_id: str) -> Claim:
+        claimed = self._claim((task.id, task.dispatch), worker_id)
+        assert claimed is not None
+        assert claimed.attempt == task.attempt + 1
+        return claimed
+
+    def _holds(self, held: Claim) -> bool:
+        running = {(task.id, task.attempt, task.lease_owner) for task in self._tasks(TaskState.RUNNING)}
+        return (held.task_id, held.attempt, held.worker_id) in running
+
+    def _tasks(self, state: TaskState) -> list[TaskRow]:
+        return [task for task in self._seen.tasks if task.state is state]
+
+    def _ask(
+        self,
+        job_id: str,
+        use: Callable[[UnitOfWork], Awaitable[object]],
+        *,
+        is_allowed: Callable[[JobRow], bool],
+    ) -> bool:
+        """Something that an owner asks for; a refusal must be the right one, and without effect."""
+        job = next((job for job in self._seen.jobs if job.id == job_id), None)
+        if job is not None and is_allowed(job):
+            self._write(use)
+            return True
+        self._changes_nothing(NotFound if job is None else Conflict, use)
+        return False
+
+    def _changes_nothing(self, error: type[Exception], use: Callable[[UnitOfWork], Awaitable[object]]) -> None:
+        with pytest.raises(error):
+            self._write(use)
+        assert dumped(self._read()) == dumped(self._seen)
+
+    def _write(self, use: Callable[[UnitOfWork], Awaitable[Answer]]) -> Answer:
+        async def write() -> Answer:
+            async with self._database.write() as uow:
+                return await use(uow)
+
+        return self._runner.run(write())
+
+    def _set(self, table: type[SQLModel], key: Any, value: str, **values: Any) -> None:
+        self._write(lambda uow: uow.session.execute(update(table).where(col(key) == value).values(**values)))
+
+    def _read(self) -> History:
+        return self._runner.run(self._history())
+
+    def _history(self) -> Coroutine[Any, Any, History]:
+        return read_history(self._database, frozenset(self._accepted))
+
+
+def is_part(rows: list[Any], whole: Any) -> bool:
+    there = {repr(row.model_dump()) for row in whole}
+    return all(repr(row.model_dump()) in there for row in rows)
+
+
+def dumped(history: History) -> list[str]:
+    rows = (*history.jobs, *history.tasks, *history.attempts, *history.events, *history.artifacts)
+    return sorted(repr(row.model_dump()) for row in rows)
+
+
+def test_no_order_of_events_loses_sticks_or_doubles_a_job(sqlite_template: Path) -> None:
+    run_state_machine_as_test(
+        lambda: JobsMachine(sqlite_template),
+        settings=settings(
+            max_examples=int(os.environ.get("MACHINE_EXAMPLES", "60")),
+            stateful_step_count=40,
+            derandomize="MACHINE_EXAMPLES" not in os.environ,
+            database=None,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )

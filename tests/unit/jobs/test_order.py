@@ -1,0 +1,65 @@
+"""Whose turn it is."""
+
+from datetime import UTC, datetime, timedelta
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from phoenix.jobs.order import HEAD_START_S, Waiting, take_turns
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def make_waiting(
+    name: str, *, owner: str = "a", age_s: float = 0, priority: str = "normal", cost_s: float = 60
+) -> Waiting:
+    return Waiting(name, 1, owner, f"job_{name}", 0, priority, START - timedelta(seconds=age_s), cost_s)
+
+
+waiting_lists = st.lists(
+    st.builds(
+        make_waiting,
+        name=st.uuids().map(str),
+        owner=st.sampled_from("abcd"),
+        age_s=st.floats(0, 10_000),
+        priority=st.sampled_from(sorted(HEAD_START_S)),
+        cost_s=st.floats(1, 600),
+    ),
+    max_size=40,
+)
+
+
+def names(waiting: list[Waiting], served_s: dict[str, float] | None = None) -> list[str]:
+    return [task.task_id for task in take_turns(waiting, served_s or {})]
+
+
+@given(waiting_lists)
+def test_everybody_gets_a_turn_exactly_once(waiting: list[Waiting]) -> None:
+    assert sorted(names(waiting)) == sorted(task.task_id for task in waiting)
+
+
+@given(waiting_lists)
+def test_within_a_key_nobody_is_overtaken_by_more_than_the_head_start(waiting: list[Waiting]) -> None:
+    seen: dict[str, datetime] = {}
+    for task in take_turns(waiting, {}):
+        latest = seen.get(task.owner_id)
+        assert latest is None or latest <= task.arrival
+        seen[task.owner_id] = task.arrival
+
+
+def test_the_key_that_was_served_least_goes_first() -> None:
+    waiting = [make_waiting("old", owner="a", age_s=500), make_waiting("new", owner="b")]
+
+    assert names(waiting, {"a": 300}) == ["new", "old"]
+
+
+def test_a_dump_of_jobs_delays_another_key_by_one_turn() -> None:
+    dump = [make_waiting(f"dump{n}", owner="a", age_s=100 - n) for n in range(50)]
+
+    assert names([*dump, make_waiting("small", owner="b")]).index("small") == 1
+
+
+def test_a_priority_is_a_head_start_and_not_a_right_of_way() -> None:
+    waiting = [make_waiting("patient", age_s=1300), make_waiting("urgent", priority="high")]
+
+    assert names(waiting) == ["patient", "urgent"]
