@@ -1,0 +1,87 @@
+"""Bytes of an event: the message in Redis is its JSON, and the SSE frame is made from it once per process."""
+
+import random
+from dataclasses import dataclass
+
+from phoenix.contract.events import (
+    TERMINAL_EVENT_TYPES,
+    ClipPreview,
+    ClipProgress,
+    ClipSucceeded,
+    DurableEvent,
+    EphemeralEvent,
+    JobEvent,
+    JobQueueMoved,
+    JobSnapshot,
+)
+
+HEARTBEAT_FRAME = b": still here\n\n"
+_EPHEMERAL = (JobSnapshot, ClipProgress, ClipPreview, JobQueueMoved)
+
+
+@dataclass(frozen=True)
+class EncodedEvent:
+    """An event with its SSE frame: `event:`, one line of JSON `data:`, and `id:` if it is durable; LF only."""
+
+    event: DurableEvent | EphemeralEvent
+    frame: bytes
+    is_durable: bool
+
+    @property
+    def job_id(self) -> str:
+        return self.event.job_id
+
+    @property
+    def seq(self) -> int:
+        return self.event.seq
+
+    @property
+    def type(self) -> str:
+        return self.event.type
+
+    @property
+    def is_terminal(self) -> bool:
+        return self.event.type in TERMINAL_EVENT_TYPES
+
+    @property
+    def clip_index(self) -> int | None:
+        return getattr(self.event, "clip_index", None)
+
+    def with_job_progress_of_at_least(self, floor: float) -> "EncodedEvent":
+        """The same event where its share of the whole job is not below `floor`."""
+        event = self.event
+        if isinstance(event, ClipProgress) and event.job_progress < floor:
+            return encode(event.model_copy(update={"job_progress": floor}))
+        if isinstance(event, ClipSucceeded) and event.progress < floor:
+            return encode(event.model_copy(update={"progress": floor}))
+        return self
+
+
+def to_message(event: DurableEvent | EphemeralEvent) -> bytes:
+    """One line of JSON, as it is published."""
+    return event.model_dump_json().encode()
+
+
+def encode(event: DurableEvent | EphemeralEvent) -> EncodedEvent:
+    return _framed(event, to_message(event))
+
+
+def decode(message: bytes) -> EncodedEvent:
+    """A published message. Raises `pydantic.ValidationError` (a `ValueError`) for anything else."""
+    event = JobEvent.model_validate_json(message).root
+    # A line break in the JSON, which only a foreign publisher would send, would end the frame's data early.
+    is_one_line = b"\n" not in message and b"\r" not in message
+    return _framed(event, message) if is_one_line else encode(event)
+
+
+def retry_frame(retry_ms: int, *, spread: float) -> bytes:
+    """Tells the client to wait `retry_ms`, drawn upwards by up to the fraction `spread`, before it reconnects."""
+    return b"retry: %d\n\n" % round(retry_ms * random.uniform(1, 1 + spread))
+
+
+def _framed(event: DurableEvent | EphemeralEvent, json_line: bytes) -> EncodedEvent:
+    is_durable = not isinstance(event, _EPHEMERAL)
+    # Without a blank `id:` an ephemeral event leaves the client's last id as it is.
+    id_line = b"id: %d\n" % event.seq if is_durable else b""
+    frame = b"%sevent: %s\ndata: %s\n\n" % (id_line, event.type.encode(), json_line)
+    return EncodedEvent(event, frame, is_durable)

@@ -1,0 +1,170 @@
+"""One pub/sub connection for a whole process: counts listeners, awaits acknowledgements, survives outages."""
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import Callable, Collection
+from contextlib import suppress
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Self
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from phoenix.events.session import Session
+from phoenix.telemetry.logs import get_logger
+
+_logger = get_logger(__name__)
+
+OnMessage = Callable[[str, bytes], None]
+"""Called with the channel and the message, from the event loop; must not block."""
+OnGap = Callable[[], None]
+"""Called whenever the line is up again: anything may have been missed, and from now on nothing will be."""
+
+_FIRST_RETRY_S = 0.05
+_LONGEST_RETRY_S = 2.0
+
+
+@dataclass(eq=False)
+class _Channel:
+    listeners: Counter[OnMessage] = field(default_factory=Counter[OnMessage])
+    answered: asyncio.Event = field(default_factory=asyncio.Event)
+    """Redis has acknowledged the subscription, or the connection it was asked on is lost."""
+
+
+class Line:
+    """Listens on channels of Redis for as long as it is entered (`async with Line(redis) as line`).
+
+    It is entered once Redis has answered or refused; Redis may be away then, and at any time. A connection
+    that says nothing for `silence_s` is asked whether it lives, and given up after as long again.
+    """
+
+    def __init__(self, redis: Redis, *, silence_s: float = 5, ack_timeout_s: float = 2) -> None:
+        self._redis = redis
+        self._silence_s = silence_s
+        self._ack_timeout_s = ack_timeout_s
+        self._channels: dict[str, _Channel] = {}
+        self._gap_listeners: Counter[OnGap] = Counter()
+        self._session: Session | None = None
+        self._is_up = False
+        self._tried = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        self._task = asyncio.create_task(self._keep_open(), name="events-line")
+        try:
+            await self._tried.wait()
+        except asyncio.CancelledError:
+            self._task.cancel()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._task is not None
+        self._task.cancel()
+        with suppress(asyncio.CancelledError):
+            await self._task
+
+    @property
+    def is_up(self) -> bool:
+        """Whether there is a connection to Redis now."""
+        return self._is_up
+
+    async def listen(self, channel: str, on_message: OnMessage) -> bool:
+        """Starts listening. Given twice, a callback is still called once per message, and must leave twice.
+
+        Returns True once Redis has acknowledged. Returns False when Redis is away or slow: the subscription then
+        follows as soon as it can, and the gap is announced.
+        """
+        entry = self._channels.setdefault(channel, _Channel())
+        entry.listeners[on_message] += 1
+        session = self._session
+        if session is None or not self._is_up or session.has_acknowledged(channel):
+            return self._is_up
+        session.wanted_changed()
+        try:
+            await self._wait_for_answer(entry)
+        except asyncio.CancelledError:
+            self.leave(channel, on_message)
+            raise
+        return session is self._session and session.has_acknowledged(channel)
+
+    def leave(self, channel: str, on_message: OnMessage) -> None:
+        """Takes one `listen` back. Returns at once; Redis is told in the background."""
+        entry = self._channels[channel]
+        entry.listeners[on_message] -= 1
+        if not entry.listeners[on_message]:
+            del entry.listeners[on_message]
+        if not entry.listeners:
+            del self._channels[channel]
+            if self._session is not None:
+                self._session.wanted_changed()
+
+    def on_gap(self, callback: OnGap) -> None:
+        self._gap_listeners[callback] += 1
+
+    def leave_gap(self, callback: OnGap) -> None:
+        """Takes one `on_gap` back."""
+        self._gap_listeners[callback] -= 1
+        if not self._gap_listeners[callback]:
+            del self._gap_listeners[callback]
+
+    @property
+    def wanted(self) -> Collection[str]:
+        return self._channels.keys()
+
+    def session_opened(self) -> None:
+        self._is_up = True
+        self._tried.set()
+
+    def session_caught_up(self) -> None:
+        for callback in list(self._gap_listeners):
+            callback()
+
+    def session_acknowledged(self, channel: str) -> None:
+        if entry := self._channels.get(channel):
+            entry.answered.set()
+
+    def session_received(self, channel: str, message: bytes) -> None:
+        if entry := self._channels.get(channel):
+            for on_message in list(entry.listeners):
+                _call(on_message, channel, message)
+
+    async def _wait_for_answer(self, entry: _Channel) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._ack_timeout_s):
+                await entry.answered.wait()
+
+    async def _keep_open(self) -> None:
+        retry_s = _FIRST_RETRY_S
+        while True:
+            self._session = Session(self._redis, self, silence_s=self._silence_s)
+            try:
+                await self._session.run()
+            except (RedisError, OSError, ExceptionGroup) as error:
+                retry_s = _FIRST_RETRY_S if self._is_up else retry_s
+                if retry_s == _FIRST_RETRY_S:
+                    _logger.warning("no pub/sub connection to redis", error=repr(error))
+            finally:
+                self._session_closed()
+            await asyncio.sleep(retry_s * random.uniform(0.5, 1))
+            retry_s = min(retry_s * 2, _LONGEST_RETRY_S)
+
+    def _session_closed(self) -> None:
+        self._session = None
+        self._is_up = False
+        self._tried.set()
+        for entry in self._channels.values():
+            entry.answered.set()
+            entry.answered = asyncio.Event()
+
+
+def _call(on_message: OnMessage, channel: str, message: bytes) -> None:
+    try:
+        on_message(channel, message)
+    except Exception:
+        # One listener's mistake must not cost all others their connection.
+        _logger.exception("a listener failed", channel=channel)

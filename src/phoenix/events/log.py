@@ -1,0 +1,47 @@
+"""What streams need to know of the durable log, which lives in SQL and belongs to `jobs`."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from phoenix.contract.events import DurableEvent, JobSnapshot
+
+
+@dataclass(frozen=True)
+class Tail:
+    """Where a job's log ends now."""
+
+    last_seq: int
+    is_terminal: bool
+
+
+class EventLog(Protocol):
+    """Reads of committed rows. An event that was published is committed, and so are all before it."""
+
+    async def replay(self, job_id: str, after_seq: int) -> Sequence[DurableEvent]:
+        """The events numbered above `after_seq`, in order. Empty for an unknown job."""
+        ...
+
+    async def tails(self, job_ids: Collection[str]) -> Mapping[str, Tail]:
+        """The tails of many jobs in one query. A job that is left out does not exist (any more)."""
+        ...
+
+    async def snapshot(self, job_id: str) -> JobSnapshot:
+        """The whole job with its newest progress; `seq` is the last number of the log that it reflects.
+
+        Raises `phoenix.errors.NotFound` for an unknown job.
+        """
+        ...
+
+
+def has_been_told(tail: Tail, last_event_id: int | None) -> bool:
+    """Whether a client that reconnects has seen the job's end: answer 204, which stops its reconnecting."""
+    return tail.is_terminal and last_event_id == tail.last_seq
+
+
+def parse_last_event_id(text: str | None) -> int | None:
+    """The number in a `Last-Event-ID`; None for none and for what this server never sent."""
+    # isdecimal alone would let other scripts' digits through, and a long number would stall int().
+    if text is None or not (text.isascii() and text.isdecimal() and len(text) <= 18):
+        return None
+    return int(text)

@@ -1,0 +1,50 @@
+"""A log kept in memory, for one process and for tests of what reads a log."""
+
+from collections.abc import Collection, Mapping, Sequence
+
+from phoenix.clock import Clock, utc_now
+from phoenix.contract.events import TERMINAL_EVENT_TYPES, DurableEvent, JobSnapshot
+from phoenix.contract.jobs import Job
+from phoenix.errors import NotFound
+from phoenix.events.log import Tail
+
+
+class MemoryEventLog:
+    """An `EventLog` whose rows are appended by its owner."""
+
+    def __init__(self, clock: Clock = utc_now) -> None:
+        self._clock = clock
+        self._jobs: dict[str, Job] = {}
+        self._events: dict[str, list[DurableEvent]] = {}
+
+    def put(self, job: Job) -> None:
+        """Adds the job, or replaces the view of it that snapshots show."""
+        self._jobs[job.id] = job
+        self._events.setdefault(job.id, [])
+
+    def append(self, event: DurableEvent) -> None:
+        """Adds the next row of a job's log. Raises `ValueError` if its number is not the next one."""
+        events = self._events[event.job_id]
+        if event.seq != len(events) + 1:
+            raise ValueError(f"expected number {len(events) + 1}, got {event.seq}")
+        events.append(event)
+
+    def remove(self, job_id: str) -> None:
+        del self._jobs[job_id], self._events[job_id]
+
+    async def replay(self, job_id: str, after_seq: int) -> Sequence[DurableEvent]:
+        return self._events.get(job_id, [])[max(after_seq, 0) :]
+
+    async def tails(self, job_ids: Collection[str]) -> Mapping[str, Tail]:
+        return {job_id: self._tail(job_id) for job_id in job_ids if job_id in self._events}
+
+    async def snapshot(self, job_id: str) -> JobSnapshot:
+        if job_id not in self._jobs:
+            raise NotFound
+        seq = len(self._events[job_id])
+        job = self._jobs[job_id].model_copy(update={"last_seq": seq})
+        return JobSnapshot(job_id=job_id, seq=seq, at=self._clock(), job=job)
+
+    def _tail(self, job_id: str) -> Tail:
+        events = self._events[job_id]
+        return Tail(len(events), bool(events) and events[-1].type in TERMINAL_EVENT_TYPES)

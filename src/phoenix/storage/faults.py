@@ -1,0 +1,43 @@
+"""What can go wrong with a store, and how a worker reports it."""
+
+from collections.abc import Generator
+from contextlib import contextmanager
+
+from obstore.exceptions import BaseError
+
+from phoenix.errors import FailureCode, PhoenixError, Stage, TaskFailed
+
+
+class ObjectMissing(PhoenixError):
+    """There is no object under this key."""
+
+
+class StoreRefused(PhoenixError):
+    """The store did not do what it was asked: it is full, away, or does not let us."""
+
+
+@contextmanager
+def store_faults(key: str) -> Generator[None]:
+    """Turns what obstore and the file system raise inside into `ObjectMissing` or `StoreRefused`."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise ObjectMissing(f"There is no object under {key}.") from error
+    except (BaseError, OSError) as error:
+        # obstore appends a debug dump of the source after the first line.
+        reason = str(error).split("\n", 1)[0]
+        raise StoreRefused(f"The store refused {key}: {reason}") from error
+
+
+@contextmanager
+def reported_as_task_failure(stage: Stage) -> Generator[None]:
+    """For workers: a store's fault inside becomes `TaskFailed(STORAGE_FAILED)` at `stage`.
+
+    A refusal may pass (a full disk is emptied, an endpoint comes back), so it is retriable; a missing object
+    is not.
+    """
+    try:
+        yield
+    except (StoreRefused, ObjectMissing) as error:
+        retriable = isinstance(error, StoreRefused)
+        raise TaskFailed(FailureCode.STORAGE_FAILED, error.detail, stage=stage, retriable=retriable) from error

@@ -1,0 +1,49 @@
+"""From a URL to a store. The only place that knows which kinds of store there are."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
+
+from obstore.store import LocalStore, S3Store
+
+from phoenix.settings import StorageSettings
+from phoenix.storage.store import ArtifactStore
+
+if TYPE_CHECKING:  # obstore defines its configuration types for checkers only
+    from obstore.store import S3Config
+
+
+def open_store(settings: StorageSettings, *, default_folder: Path) -> ArtifactStore:
+    """Opens `settings.url`, a `file://` or `s3://bucket/prefix` URL, or `default_folder` if it is unset.
+
+    Raises `ValueError` for any other scheme. An S3 endpoint is not contacted before the first call.
+    """
+    if settings.url is None:
+        return open_folder(default_folder)
+    url = urlsplit(settings.url)
+    if url.scheme == "file" and url.netloc in ("", "localhost"):
+        return open_folder(Path(unquote(url.path)))
+    if url.scheme == "s3" and url.netloc:
+        return _open_bucket(url.netloc, url.path.strip("/"), settings)
+    raise ValueError(f"storage URL must be file:///folder or s3://bucket/prefix, not {settings.url!r}")
+
+
+def open_folder(folder: Path) -> ArtifactStore:
+    """A store in a local folder, made if it is not there."""
+    root = folder.absolute()
+    root.mkdir(parents=True, exist_ok=True)
+    # Without the clean-up every deleted job would leave its empty folders behind.
+    return ArtifactStore(LocalStore(root, automatic_cleanup=True), local_root=root)
+
+
+def _open_bucket(bucket: str, prefix: str, settings: StorageSettings) -> ArtifactStore:
+    # What is not configured here is left out, so that obstore finds it in the AWS_ variables or the instance.
+    config: S3Config = {"region": settings.s3_region}
+    if settings.s3_access_key_id and settings.s3_secret_access_key:
+        config["access_key_id"] = settings.s3_access_key_id
+        config["secret_access_key"] = settings.s3_secret_access_key.get_secret_value()
+    if settings.s3_endpoint:
+        config["endpoint"] = settings.s3_endpoint
+    is_plain_http = (settings.s3_endpoint or "").startswith("http://")
+    store = S3Store(bucket, prefix=prefix or None, config=config, client_options={"allow_http": is_plain_http})
+    return ArtifactStore(store)

@@ -1,0 +1,159 @@
+"""The object store: whole objects in, ranges of bytes out. Objects appear complete or not at all."""
+
+import asyncio
+import hashlib
+import os
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import BinaryIO
+
+import obstore
+from obstore.store import ObjectStore, S3Store
+
+from phoenix.errors import PayloadTooLarge
+from phoenix.storage.faults import store_faults
+from phoenix.storage.keys import checked_key, checked_prefix
+
+CHUNK_BYTES = 1024 * 1024
+# obstore holds up to this many parts of 5 MiB in memory for each upload; its default is 12.
+_PARTS_IN_FLIGHT = 3
+
+
+@dataclass(frozen=True)
+class StoredObject:
+    """An object as it was written; `sha256` is in hexadecimal."""
+
+    size_bytes: int
+    sha256: str
+
+
+class ArtifactStore:
+    """One interface over obstore's stores. Keys come from `storage.keys`; any other text is a `ValueError`.
+
+    Every call raises `StoreRefused` when the store is full, away or forbids it, and `ObjectMissing` for a key
+    that is not there. `local_root` is the folder of a local store, whose files are flushed to the disk before
+    a put returns: the database then says "done" of bytes that survive a power cut.
+    """
+
+    def __init__(self, store: ObjectStore, *, local_root: Path | None = None) -> None:
+        self._store = store
+        self._local_root = local_root
+
+    async def put_file(self, key: str, path: Path) -> StoredObject:
+        """Stores the file at `path`, which stays where it is."""
+        with await asyncio.to_thread(path.open, "rb") as file:
+            return await self.put_stream(key, _chunks_of(file), max_bytes=None)
+
+    async def put_stream(self, key: str, chunks: AsyncIterator[bytes], max_bytes: int | None) -> StoredObject:
+        """Stores the bytes as they come; what `chunks` raises is passed on and nothing is stored.
+
+        Raises `PayloadTooLarge` as soon as more than `max_bytes` have come.
+        """
+        measured = _Measured(chunks, max_bytes)
+        with store_faults(checked_key(key)):
+            # A multipart upload (a staged file, for a local store) that obstore publishes at the end and
+            # aborts when the iterator raises or the call is cancelled: tried for both.
+            await obstore.put_async(self._store, key, measured, max_concurrency=_PARTS_IN_FLIGHT)
+            if self._local_root is not None:
+                await asyncio.to_thread(_flush_to_disk, self._local_root / key)
+        return measured.total()
+
+    async def read(self, key: str, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
+        """The bytes from `start` up to, not including, `end`, or to the object's end; in chunks of 1 MiB."""
+        stop = await self.size(key) if end is None else end
+        # One request per chunk: one long response runs into the store's time limit if the reader is slow.
+        for position in range(start, stop, CHUNK_BYTES):
+            with store_faults(checked_key(key)):
+                chunk = await obstore.get_range_async(
+                    self._store, key, start=position, end=min(position + CHUNK_BYTES, stop)
+                )
+            yield chunk.to_bytes()
+
+    async def size(self, key: str) -> int:
+        """Bytes of the object."""
+        with store_faults(checked_key(key)):
+            return (await obstore.head_async(self._store, key))["size"]
+
+    async def download_to(self, key: str, path: Path) -> int:
+        """Copies the object to `path`, which appears only when it is complete. Returns its bytes."""
+        partial = path.with_name(path.name + ".part")
+        size_bytes = 0
+        try:
+            with store_faults(key), await asyncio.to_thread(partial.open, "wb") as file:
+                async for chunk in self.read(key):
+                    size_bytes += await asyncio.to_thread(file.write, chunk)
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+        return size_bytes
+
+    async def delete(self, key: str) -> None:
+        """Removes the object; again is harmless."""
+        with store_faults(checked_key(key)):
+            try:
+                await obstore.delete_async(self._store, key)
+            except FileNotFoundError:
+                return
+
+    async def list_prefix(self, prefix: str) -> list[str]:
+        """Keys of the objects under the folder `prefix`, sorted."""
+        with store_faults(checked_prefix(prefix)):
+            # Its overloads for Arrow tables name a type that is not installed.
+            listing = obstore.list(self._store, prefix)  # pyright: ignore[reportUnknownMemberType]
+            found = await listing.collect_async()
+        return sorted(meta["path"] for meta in found)
+
+    async def delete_prefix(self, prefix: str) -> int:
+        """Removes every object under the folder `prefix`. Returns how many there were."""
+        keys = await self.list_prefix(prefix)
+        for key in keys:
+            await self.delete(key)
+        return len(keys)
+
+    async def signed_url(self, key: str, expires_s: float) -> str | None:
+        """A URL that anyone may GET for so long; None where the store cannot make one, as a local folder."""
+        with store_faults(checked_key(key)):
+            if not isinstance(self._store, S3Store):
+                return None
+            return await obstore.sign_async(self._store, "GET", key, timedelta(seconds=expires_s))
+
+
+class _Measured:
+    """Passes chunks on, and knows their number of bytes and digest; refuses more than `max_bytes`."""
+
+    def __init__(self, chunks: AsyncIterator[bytes], max_bytes: int | None) -> None:
+        self._chunks = chunks
+        self._max_bytes = max_bytes
+        self._size_bytes = 0
+        self._digest = hashlib.sha256()
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        chunk = await anext(self._chunks)
+        self._size_bytes += len(chunk)
+        if self._max_bytes is not None and self._size_bytes > self._max_bytes:
+            raise PayloadTooLarge(f"The file is larger than {self._max_bytes} bytes.")
+        self._digest.update(chunk)
+        return chunk
+
+    def total(self) -> StoredObject:
+        return StoredObject(self._size_bytes, self._digest.hexdigest())
+
+
+async def _chunks_of(file: BinaryIO) -> AsyncIterator[bytes]:
+    while chunk := await asyncio.to_thread(file.read, CHUNK_BYTES):
+        yield chunk
+
+
+def _flush_to_disk(path: Path) -> None:
+    """Makes the file and its name survive a power cut: a rename is durable once its folder is flushed."""
+    for target in (path, path.parent):
+        descriptor = os.open(target, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,59 @@
+"""The log as streams see it, and its in-memory form."""
+
+import pytest
+
+from fixtures.event_examples import JOB_ID, a_history, a_job, job_queued
+from phoenix.errors import NotFound
+from phoenix.events.log import Tail, has_been_told, parse_last_event_id
+from phoenix.events.memory import MemoryEventLog
+
+
+def a_log(length: int) -> MemoryEventLog:
+    log = MemoryEventLog()
+    log.put(a_job())
+    for event in a_history(length):
+        log.append(event)
+    return log
+
+
+@pytest.mark.parametrize("text", [None, "", "-1", "1.5", "abc", "٣", "²", "9" * 19, "1 ", "0x1"])
+def test_a_last_event_id_that_was_never_sent_is_none(text: str | None) -> None:
+    assert parse_last_event_id(text) is None
+
+
+def test_a_last_event_id_is_a_number() -> None:
+    assert parse_last_event_id("42") == 42
+
+
+@pytest.mark.parametrize(
+    ("tail", "last_event_id", "told"),
+    [(Tail(5, True), 5, True), (Tail(5, True), 4, False), (Tail(5, False), 5, False), (Tail(5, True), None, False)],
+)
+def test_a_client_has_been_told_when_it_has_the_terminal_event(
+    tail: Tail, last_event_id: int | None, told: bool
+) -> None:
+    assert has_been_told(tail, last_event_id) is told
+
+
+async def test_replay_gives_what_follows() -> None:
+    assert list(await a_log(4).replay(JOB_ID, 2)) == a_history(4)[2:]
+
+
+async def test_tails_leave_out_unknown_jobs() -> None:
+    assert await a_log(4).tails([JOB_ID, "job_unknown"]) == {JOB_ID: Tail(4, is_terminal=True)}
+
+
+async def test_a_snapshot_names_the_last_number() -> None:
+    snapshot = await a_log(4).snapshot(JOB_ID)
+    assert (snapshot.seq, snapshot.job.last_seq) == (4, 4)
+
+
+async def test_a_snapshot_of_an_unknown_job_is_not_found() -> None:
+    with pytest.raises(NotFound):
+        await MemoryEventLog().snapshot(JOB_ID)
+
+
+def test_numbers_must_follow_without_a_hole() -> None:
+    log = a_log(2)
+    with pytest.raises(ValueError, match="expected number 3"):
+        log.append(job_queued(5))

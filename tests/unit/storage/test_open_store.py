@@ -1,0 +1,51 @@
+"""From settings to a store."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from phoenix.ids import new_artifact_id
+from phoenix.settings import StorageSettings
+from phoenix.storage.keys import upload_key
+from phoenix.storage.open import open_store
+
+
+async def chunks(content: bytes) -> AsyncIterator[bytes]:
+    yield content
+
+
+async def test_the_default_is_a_folder_that_is_made(tmp_path: Path) -> None:
+    store = open_store(StorageSettings(), default_folder=tmp_path / "a" / "b")
+    key = upload_key(new_artifact_id())
+    await store.put_stream(key, chunks(b"x"), None)
+    assert (tmp_path / "a" / "b" / key).read_bytes() == b"x"
+
+
+async def test_a_file_url_may_have_escaped_characters(tmp_path: Path) -> None:
+    store = open_store(StorageSettings(url=(tmp_path / "my files").as_uri()), default_folder=tmp_path / "unused")
+    key = upload_key(new_artifact_id())
+    await store.put_stream(key, chunks(b"x"), None)
+    assert (tmp_path / "my files" / key).is_file()
+    assert not (tmp_path / "unused").exists()
+
+
+async def test_a_bucket_signs_urls_without_asking_its_endpoint(tmp_path: Path) -> None:
+    settings = StorageSettings(
+        url="s3://bucket/some/prefix",
+        s3_endpoint="http://127.0.0.1:9",
+        s3_access_key_id="id",
+        s3_secret_access_key=SecretStr("secret"),
+    )
+    key = upload_key(new_artifact_id())
+    url = await open_store(settings, default_folder=tmp_path).signed_url(key, 60)
+    assert url is not None
+    assert url.startswith(f"http://127.0.0.1:9/bucket/some/prefix/{key}?")
+    assert "X-Amz-Expires=60" in url
+
+
+@pytest.mark.parametrize("url", ["ftp://x/y", "s3://", "folder", "file://host/folder"])
+def test_another_kind_of_url_is_refused(url: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="storage URL"):
+        open_store(StorageSettings(url=url), default_folder=tmp_path)
