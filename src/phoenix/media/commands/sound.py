@@ -1,0 +1,171 @@
+"""Command lines that make and measure sound, and lay it under a picture."""
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from phoenix.media.commands.graph import Stream, open_file, open_pipe, write_file, write_nothing
+
+SAMPLE_RATE_HZ = 48_000
+SAMPLE_FORMAT = "s16le"
+PEAK_LIMIT_DBTP = -1.5
+# AAC moves peaks by some tenths of a decibel (0.6 seen), so the limiter aims lower than what is promised.
+_PEAK_AIM_DBTP = -2.5
+# Loudness is measured in windows of 0.4 to 3 s: shorter sounds are repeated to fill one.
+_SHORTEST_MEASURED_S = 3.0
+_REPRODUCIBLE = {"fflags": "+bitexact", "flags:a": "+bitexact", "map_metadata": -1}
+_AAC = {"c:a": "aac", "b:a": "192k", "ar": SAMPLE_RATE_HZ, "ac": 2}
+_MP4 = {"f": "mp4", "movflags": "+faststart"}
+
+
+@dataclass(frozen=True)
+class SoundShape:
+    """Which part of a sound is used: `sound_s` seconds from `start_s`, then silence up to `duration_s`."""
+
+    start_s: float
+    sound_s: float
+    duration_s: float
+    fade_in_s: float = 0
+    fade_out_s: float = 0
+
+
+@dataclass(frozen=True)
+class Loudness:
+    """What EBU R 128 says of a sound. `integrated_lufs` is minus infinity for silence."""
+
+    integrated_lufs: float
+    true_peak_dbtp: float
+    range_lu: float
+    threshold_lufs: float
+
+    @property
+    def is_silent(self) -> bool:
+        return not math.isfinite(self.integrated_lufs) or self.integrated_lufs <= -70
+
+
+@dataclass(frozen=True)
+class Leveling:
+    """From a measured loudness to the wanted one; `trim_db` makes up for what a first try missed."""
+
+    measured: Loudness
+    target_lufs: float
+    trim_db: float = 0
+
+
+def measure(source: Path, shape: SoundShape) -> list[str]:
+    """Prints the loudness of what `prepare` would make without leveling; read it with `parse_loudness`."""
+    sound = _shaped(source, shape)
+    if shape.duration_s < _SHORTEST_MEASURED_S:
+        repeats = math.ceil(_SHORTEST_MEASURED_S / shape.duration_s)
+        sound = sound.filter("aloop", loop=repeats, size=math.ceil(shape.duration_s * SAMPLE_RATE_HZ))
+    return write_nothing(sound.filter("loudnorm", print_format="json"))
+
+
+def parse_loudness(stderr: str) -> Loudness:
+    """Reads what `measure` printed. Raises `ValueError` where there is no report."""
+    start, end = stderr.rindex("{"), stderr.rindex("}")
+    report = json.loads(stderr[start : end + 1])
+    return Loudness(
+        integrated_lufs=float(report["input_i"]),
+        true_peak_dbtp=float(report["input_tp"]),
+        range_lu=float(report["input_lra"]),
+        threshold_lufs=float(report["input_thresh"]),
+    )
+
+
+def prepare(source: Path, shape: SoundShape, leveling: Leveling | None, output: Path) -> list[str]:
+    """A sound cut, faded, padded and leveled, as AAC in an MP4."""
+    sound = _shaped(source, shape)
+    if leveling is not None:
+        sound = _leveled(sound, leveling)
+    return write_file([sound], output, {**_AAC, **_REPRODUCIBLE, **_MP4})
+
+
+def extract(clip: Path, duration_s: float, fades_s: tuple[float, float], output: Path) -> list[str]:
+    """The sound of a clip as raw samples (`SAMPLE_FORMAT`), `duration_s` long, faded in and out for `fades_s`."""
+    fade_in_s, fade_out_s = fades_s
+    track = open_file(clip)["a:0"]
+    # Sound that begins after the picture, or has gaps, is filled up with silence to stay in step with it.
+    track = track.filter("aresample", SAMPLE_RATE_HZ, **{"async": 1, "first_pts": 0})
+    track = _padded(_faded(track, duration_s, fade_in_s, fade_out_s), duration_s)
+    return write_file([track], output, {"f": SAMPLE_FORMAT, "ac": 2, "ar": SAMPLE_RATE_HZ})
+
+
+def encode_samples(output: Path) -> list[str]:
+    """Raw stereo samples on standard input to AAC in an MP4."""
+    samples = open_pipe(format=SAMPLE_FORMAT, ar=SAMPLE_RATE_HZ, ac=2)["a:0"]
+    return write_file([samples], output, {**_AAC, **_REPRODUCIBLE, **_MP4})
+
+
+def lay_under(video: Path, sound: Path, output: Path, *, fit_to_s: float | None = None) -> list[str]:
+    """Picture and sound in one MP4, the picture not encoded again.
+
+    The sound is copied too, unless `fit_to_s` is given: then it is padded with silence or cut to that length.
+    (`-shortest` would cut the picture instead: 16 frames for a sound 0.94 s short.)
+    """
+    picture = open_file(video, index=0)["v:0"]
+    track = open_file(sound, index=1)["a:0"]
+    options: dict[str, Any] = {"c:v": "copy", "c:a": "copy"}
+    if fit_to_s is not None:
+        track = _padded(track, fit_to_s)
+        options |= _AAC
+    return write_file([picture, track], output, {**options, **_REPRODUCIBLE, **_MP4})
+
+
+def _shaped(source: Path, shape: SoundShape) -> Stream:
+    sound = (
+        open_file(source)["a:0"]
+        .filter("atrim", start=_number(shape.start_s), end=_number(shape.start_s + shape.sound_s))
+        .filter("asetpts", "PTS-STARTPTS")
+        .filter("aresample", SAMPLE_RATE_HZ)
+        .filter("aformat", sample_fmts="fltp", channel_layouts="stereo")
+    )
+    # The fade ends where the sound does; over the padding it would be unheard.
+    sound = _faded(sound, shape.sound_s, shape.fade_in_s, shape.fade_out_s)
+    return _padded(sound, shape.duration_s)
+
+
+def _faded(sound: Stream, sound_s: float, fade_in_s: float, fade_out_s: float) -> Stream:
+    if fade_in_s > 0:
+        sound = sound.filter("afade", type="in", start_time=0, duration=_number(fade_in_s))
+    if fade_out_s > 0:
+        start_s = max(0.0, sound_s - fade_out_s)
+        sound = sound.filter("afade", type="out", start_time=_number(start_s), duration=_number(fade_out_s))
+    return sound
+
+
+def _padded(sound: Stream, duration_s: float) -> Stream:
+    seconds = _number(duration_s)
+    return sound.filter("apad", whole_dur=seconds).filter("atrim", end=seconds)
+
+
+def _leveled(sound: Stream, leveling: Leveling) -> Stream:
+    measured = leveling.measured
+    sound = sound.filter(
+        "loudnorm",
+        I=leveling.target_lufs,
+        TP=_PEAK_AIM_DBTP,
+        # A plain gain where the peak allows it: loudnorm compresses as soon as the measured range is over LRA,
+        # or is 0, as that of a steady tone is.
+        LRA=50,
+        linear="true",
+        measured_I=_within(measured.integrated_lufs, -99, -0.01),
+        measured_TP=_within(measured.true_peak_dbtp, -99, 99),
+        measured_LRA=_within(measured.range_lu, 0.1, 50),
+        measured_thresh=_within(measured.threshold_lufs, -99, 0),
+    )
+    # loudnorm may hand on 192 kHz, which AAC cannot hold.
+    sound = sound.filter("aresample", SAMPLE_RATE_HZ)
+    if leveling.trim_db:
+        sound = sound.filter("volume", f"{leveling.trim_db:.2f}dB")
+    return sound
+
+
+def _within(value: float, lowest: float, highest: float) -> str:
+    return f"{min(max(value, lowest), highest):.2f}"
+
+
+def _number(seconds: float) -> str:
+    return f"{seconds:.6f}"

@@ -1,0 +1,157 @@
+"""Command lines that make pictures: frames to a clip, clips to a reel, a poster."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from phoenix.media.commands.graph import Stream, combine, file_url, open_file, open_pipe, write_file
+
+# An HD player takes an untagged picture for BT.709 and an SD player for BT.601: convert, and say so.
+_COLOUR = {"colorspace": "bt709", "color_primaries": "bt709", "color_trc": "bt709", "color_range": "tv"}
+# Without dates, versions and encoder settings in the file, the same frames give the same bytes: a clip that is
+# rendered again after a crash has the same checksum.
+_REPRODUCIBLE = {"fflags": "+bitexact", "flags:v": "+bitexact", "map_metadata": -1}
+_MP4 = {"f": "mp4", "movflags": "+faststart"}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """Size in pixels and frames per second of a video."""
+
+    width: int
+    height: int
+    fps: Fraction
+
+    @property
+    def frame_bytes(self) -> int:
+        return self.width * self.height * 3
+
+    @property
+    def fps_text(self) -> str:
+        return f"{self.fps.numerator}/{self.fps.denominator}"
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """How H.264 is made; 0 threads lets ffmpeg choose."""
+
+    preset: str = "veryfast"
+    crf: int = 20
+    threads: int = 2
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Frames `start` to `end` (exclusive) of a file, counted at the frame rate of the result."""
+
+    path: Path
+    start: int
+    end: int
+
+    @property
+    def num_frames(self) -> int:
+        return self.end - self.start
+
+
+def encode_frames(picture: Picture, encoding: Encoding, output: Path) -> list[str]:
+    """Raw rgb24 frames on standard input to an H.264 MP4."""
+    size = f"{picture.width}x{picture.height}"
+    frames = open_pipe(format="rawvideo", pix_fmt="rgb24", s=size, framerate=picture.fps_text)
+    frames = frames.filter("scale", out_color_matrix="bt709", out_range="tv")
+    return write_file([frames], output, _h264(encoding))
+
+
+def join_copy(concat_list: Path, output: Path) -> list[str]:
+    """The files of a concat list (see `concat_list_text`) in one MP4, not encoded again. They must match exactly."""
+    joined = open_file(concat_list, demuxers=("concat", "mov"), format="concat", safe=0)
+    return write_file([joined["v:0"]], output, {"c": "copy", **_REPRODUCIBLE, **_MP4})
+
+
+def concat_list_text(files: Sequence[tuple[Path, float]]) -> str:
+    """The list that `join_copy` reads: files with their lengths in seconds, quoted as the concat demuxer wants it.
+
+    Without a length it takes the one in the file's header, which is rounded to a millisecond: the next clip would
+    begin beside its frame. Raises `ValueError` for a line break in a name, which the format cannot express.
+    """
+    if any("\n" in str(path) for path, _ in files):
+        raise ValueError("a file to be joined has a line break in its name")
+    return "".join(f"file '{_quote(file_url(path))}'\nduration {duration_s:.6f}\n" for path, duration_s in files)
+
+
+def join_pieces(
+    pieces: Sequence[Piece], overlaps: Sequence[int], picture: Picture, encoding: Encoding, output: Path
+) -> list[str]:
+    """Pieces brought to one size and frame rate and crossfaded into one MP4.
+
+    `overlaps[i]` (at least 1) is the frames that piece i shares with piece i + 1.
+    """
+    joined = _conform(pieces[0], 0, picture)
+    total = pieces[0].num_frames
+    for index, (piece, overlap) in enumerate(zip(pieces[1:], overlaps, strict=True), start=1):
+        incoming = _conform(piece, index, picture)
+        joined = combine(
+            [joined, incoming],
+            "xfade",
+            transition="fade",
+            duration=_seconds(overlap, picture.fps),
+            offset=_seconds(total - overlap, picture.fps),
+        )
+        total += piece.num_frames - overlap
+    return write_file([joined], output, _h264(encoding))
+
+
+def poster(video: Path, at_s: float, width_px: int, output: Path) -> list[str]:
+    """One picture of a video as a JPEG, at most `width_px` wide."""
+    frame = open_file(video, ss=f"{at_s:.3f}")["v:0"].filter("scale", f"min({width_px},iw)", -2, out_range="full")
+    options = {"f": "image2", "update": 1, "frames:v": 1, "q:v": 4, "pix_fmt": "yuvj420p", **_REPRODUCIBLE}
+    return write_file([frame], output, options)
+
+
+def _conform(piece: Piece, index: int, picture: Picture) -> Stream:
+    """A piece as exactly `num_frames` frames of `picture`, with bars where the shape differs."""
+    width, height = picture.width, picture.height
+    return (
+        open_file(piece.path, index=index)["v:0"]
+        .filter("setpts", "PTS-STARTPTS")
+        .filter("fps", picture.fps_text)
+        # Rounding to another frame rate can lose the last frames: repeat the last one, then cut to the count
+        # that the crossfades were planned with.
+        .filter("tpad", stop=int(picture.fps) + 1, stop_mode="clone")
+        .filter("trim", start_frame=piece.start, end_frame=piece.end)
+        .filter("setpts", "PTS-STARTPTS")
+        .filter("scale", "iw*sar", "ih")
+        .filter(
+            "scale",
+            width,
+            height,
+            force_original_aspect_ratio="decrease",
+            out_color_matrix="bt709",
+            out_range="tv",
+        )
+        .filter("pad", width, height, "(ow-iw)/2", "(oh-ih)/2")
+        .filter("setsar", 1)
+        .filter("format", "yuv420p")
+    )
+
+
+def _h264(encoding: Encoding) -> dict[str, Any]:
+    return {
+        "c:v": "libx264",
+        "preset": encoding.preset,
+        "crf": encoding.crf,
+        "threads": encoding.threads,
+        "pix_fmt": "yuv420p",
+        **_COLOUR,
+        **_REPRODUCIBLE,
+        **_MP4,
+    }
+
+
+def _seconds(frames: int, fps: Fraction) -> str:
+    return f"{float(frames / fps):.6f}"
+
+
+def _quote(text: str) -> str:
+    return text.replace("'", r"'\''")

@@ -1,0 +1,174 @@
+"""Where this server may connect to on a stranger's behalf: which URLs, and which of the addresses behind them."""
+
+import asyncio
+import ipaddress
+import re
+import socket
+import ssl
+import unicodedata
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import certifi
+import httpcore
+import httpx
+
+from phoenix.errors import PhoenixError
+from phoenix.settings import MediaSettings
+
+_LONGEST_URL = 2048
+_FORBIDDEN_IN_URL = re.compile(r"[\x00-\x20\x7f\\]")
+_PRIVATE_NAMES = re.compile(r"(^|\.)(localhost|local|internal|localdomain|home\.arpa)$")
+# Addresses that lead inside though `is_global` lets some of them pass: metadata services, IPv4 wrapped in IPv6
+# (compatible, NAT64, 6to4, Teredo), shared, site-local, documentation and discard ranges.
+_DENIED = tuple(
+    ipaddress.ip_network(network)
+    for network in (
+        "0.0.0.0/8",
+        "100.64.0.0/10",
+        "192.0.0.0/24",
+        "168.63.129.16/32",
+        "::/96",
+        "64:ff9b::/96",
+        "64:ff9b:1::/48",
+        "2002::/16",
+        "2001::/32",
+        "fec0::/10",
+        "100::/64",
+        "2001:db8::/32",
+        "3fff::/20",
+        "5f00::/16",
+    )
+)
+
+
+class UrlNotAllowed(PhoenixError):
+    """This URL may not be fetched by this server."""
+
+
+@dataclass(frozen=True)
+class EgressPolicy:
+    """What may be connected to. `allow_private` is for a server that fetches from its own network, and for tests."""
+
+    schemes: tuple[str, ...] = ("https",)
+    ports: tuple[int, ...] = (443,)
+    allow_private: bool = False
+    ca_file: Path | None = None
+
+    @classmethod
+    def from_settings(cls, settings: MediaSettings) -> "EgressPolicy":
+        return cls(
+            ports=settings.fetch_ports,
+            allow_private=settings.fetch_allow_private,
+            ca_file=settings.fetch_ca_file,
+        )
+
+
+DEFAULT_POLICY = EgressPolicy()
+
+
+def check_url(url: str, policy: EgressPolicy = DEFAULT_POLICY) -> httpx.URL:
+    """Parses a URL that might be fetched later, without a look-up. Raises `UrlNotAllowed`.
+
+    A pass is no promise: the addresses behind a name are looked up, and vetted, when it is connected to.
+    """
+    if len(url) > _LONGEST_URL or _FORBIDDEN_IN_URL.search(url):
+        raise UrlNotAllowed("the URL is too long, or has spaces, control characters or backslashes in it")
+    try:
+        parsed = httpx.URL(url)
+    except httpx.InvalidURL as error:
+        raise UrlNotAllowed("the URL cannot be parsed") from error
+    if parsed.scheme not in policy.schemes or not parsed.host:
+        raise UrlNotAllowed(f"only {' and '.join(policy.schemes)} URLs are fetched")
+    if parsed.userinfo:
+        raise UrlNotAllowed("a URL with a user name or password is not fetched")
+    if port_of(parsed) not in policy.ports:
+        raise UrlNotAllowed(f"only URLs of port {', '.join(map(str, policy.ports))} are fetched")
+    if not policy.allow_private:
+        _check_host(parsed.host)
+    return parsed
+
+
+def port_of(url: httpx.URL) -> int:
+    return url.port or {"http": 80, "https": 443}[url.scheme]
+
+
+def is_public(address: str) -> bool:
+    """Whether a numeric address is one of the public internet."""
+    ip = ipaddress.ip_address(address.partition("%")[0])
+    if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped:
+        ip = ip.ipv4_mapped
+    is_special = ip.is_multicast or ip.is_reserved or ip.is_unspecified
+    return ip.is_global and not is_special and not any(ip in network for network in _DENIED)
+
+
+def open_pool(policy: EgressPolicy = DEFAULT_POLICY) -> httpcore.AsyncConnectionPool:
+    """Connections to vetted addresses only, TLS checked against the name; no proxy, no redirect, no cookie."""
+    context = ssl.create_default_context(cafile=policy.ca_file or certifi.where())
+    return httpcore.AsyncConnectionPool(ssl_context=context, network_backend=VettedNetwork(policy))
+
+
+class VettedNetwork(httpcore.AsyncNetworkBackend):
+    """Looks a name up once, refuses it if any of its addresses is inside, and connects to what it looked up.
+
+    A second look-up, by a library further down, could be answered with another address (DNS rebinding).
+    """
+
+    def __init__(self, policy: EgressPolicy) -> None:
+        self._policy = policy
+        self._network: httpcore.AsyncNetworkBackend = httpcore.AnyIOBackend()  # pyright: ignore[reportAttributeAccessIssue]
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[Any] | None = None,
+    ) -> httpcore.AsyncNetworkStream:
+        if port not in self._policy.ports:
+            raise UrlNotAllowed
+        failure: Exception = httpcore.ConnectError("no address")
+        for address in await self._look_up(host, port):
+            try:
+                return await self._network.connect_tcp(address, port, timeout, local_address, socket_options)
+            except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
+                failure = error
+        raise failure
+
+    async def sleep(self, seconds: float) -> None:
+        await self._network.sleep(seconds)
+
+    async def _look_up(self, host: str, port: int) -> list[str]:
+        try:
+            found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        except (OSError, UnicodeError) as error:
+            raise httpcore.ConnectError("the name cannot be looked up") from error
+        addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
+        if not self._policy.allow_private and not all(is_public(address) for address in addresses):
+            raise UrlNotAllowed
+        return addresses
+
+
+def _check_host(host: str) -> None:
+    """Refuses what is plainly inside: numeric addresses in any spelling that a resolver takes, and local names."""
+    plain = unicodedata.normalize("NFKC", host).rstrip(".").lower()
+    if _PRIVATE_NAMES.search(plain) or ("." not in plain and ":" not in plain and not plain.isdigit()):
+        raise UrlNotAllowed
+    numeric = _find_numeric(plain)
+    if numeric is not None and not is_public(numeric):
+        raise UrlNotAllowed
+
+
+def _find_numeric(host: str) -> str | None:
+    """`127.1`, `0x7f.1`, `2130706433` and the like as an address; None for a name."""
+    try:
+        return str(ipaddress.ip_address(host.partition("%")[0]))
+    except ValueError:
+        pass
+    try:
+        return socket.inet_ntoa(socket.inet_aton(host))
+    except OSError:
+        return None

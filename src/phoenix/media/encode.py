@@ -1,0 +1,58 @@
+"""Frames to an MP4, streamed: no more than one frame of the clip is held here."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from phoenix.errors import FailureCode, Stage, TaskFailed
+from phoenix.media.commands import video
+from phoenix.media.commands.video import Picture
+from phoenix.media.ffmpeg import UNWATCHED, Buffer, Watch, run_ffmpeg
+from phoenix.media.tools import MediaTools
+
+
+def encode_frames(
+    frames: Iterable[Buffer],
+    picture: Picture,
+    output: Path,
+    *,
+    tools: MediaTools,
+    num_frames: int | None = None,
+    watch: Watch = UNWATCHED,
+) -> int:
+    """Writes rgb24 frames (rows from the top, `height * width * 3` bytes each) as an H.264 MP4.
+
+    Returns how many were written. The same frames, settings and ffmpeg give the same bytes. Raises `TaskFailed` if
+    a frame has another size or the count is not `num_frames`; an error raised by `frames` passes through.
+    """
+    if picture.width % 2 or picture.height % 2:
+        raise _bad_frames(f"{picture.width}x{picture.height} cannot be encoded: H.264 needs even sizes")
+    counter = _FrameCounter(frames, picture.frame_bytes)
+    command = video.encode_frames(picture, tools.encoding, output)
+    outcome = run_ffmpeg(command, tools=tools, stage=Stage.ENCODE, watch=watch, feed=counter)
+    expected = counter.count if num_frames is None else num_frames
+    if not counter.count == outcome.progress.frames == expected:
+        raise _bad_frames(f"{expected} frames were due, {counter.count} came, {outcome.progress.frames} were encoded")
+    return counter.count
+
+
+def _bad_frames(detail: str) -> TaskFailed:
+    return TaskFailed(FailureCode.ENGINE_FAILED, detail, stage=Stage.ENCODE)
+
+
+class _FrameCounter:
+    """Hands frames on, counting them and holding each to its size: a short one would shift all that follow."""
+
+    def __init__(self, frames: Iterable[Buffer], frame_bytes: int) -> None:
+        self.count = 0
+        self._frames = frames
+        self._frame_bytes = frame_bytes
+
+    def __iter__(self) -> Iterator[Buffer]:
+        for frame in self._frames:
+            size_bytes = memoryview(frame).nbytes
+            if size_bytes != self._frame_bytes:
+                raise _bad_frames(f"frame {self.count} has {size_bytes} bytes, not {self._frame_bytes}")
+            self.count += 1
+            yield frame
+        if self.count == 0:
+            raise _bad_frames("there were no frames to encode")

@@ -1,0 +1,104 @@
+"""Brings the file behind a URL to disk: bounded in bytes, time and redirects, and only from where `egress` lets it."""
+
+import asyncio
+import errno
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO
+
+import httpcore
+import httpx
+
+from phoenix.errors import FailureCode, Stage, TaskFailed
+from phoenix.media.egress import EgressPolicy, UrlNotAllowed, check_url, open_pool, port_of
+
+_MOST_REDIRECTS = 4
+_IDLE_LIMIT_S = 10.0
+_REDIRECTS = (301, 302, 303, 307, 308)
+_TRY_LATER = (408, 425, 429)
+_HEADERS = {"accept": "*/*", "accept-encoding": "identity", "user-agent": "phoenix"}
+_TIMEOUTS = {"timeout": dict.fromkeys(("connect", "read", "write", "pool"), _IDLE_LIMIT_S)}
+
+
+async def fetch_file(url: str, output: Path, *, policy: EgressPolicy, max_bytes: int, time_limit_s: float) -> int:
+    """Writes what `url` answers to `output`; returns its size in bytes. Cancel the task to stop it.
+
+    Raises `TaskFailed`: retriable where the other side may answer better later. The message is the same for every
+    kind of unreachable host, so that it tells nothing about a network that the caller cannot see.
+    """
+    try:
+        with await asyncio.to_thread(output.open, "wb") as file:
+            async with asyncio.timeout(time_limit_s), open_pool(policy) as pool:
+                return await _follow(pool, url, file, policy, max_bytes)
+    except UrlNotAllowed as error:
+        raise _failed(f"the URL may not be fetched: {error.detail}") from error
+    except TimeoutError as error:
+        raise _failed(f"the URL could not be fetched within {time_limit_s:g} s", retriable=True) from error
+    except (httpcore.NetworkError, httpcore.TimeoutException, httpcore.ProtocolError) as error:
+        raise _failed("the URL could not be fetched: no good answer", retriable=True) from error
+    except OSError as error:
+        raise _storage_failed(error) from error
+
+
+async def _follow(
+    pool: httpcore.AsyncConnectionPool, url: str, file: IO[bytes], policy: EgressPolicy, max_bytes: int
+) -> int:
+    for _ in range(_MOST_REDIRECTS + 1):
+        target = check_url(url, policy)
+        async with pool.stream(
+            "GET", _core_url(target), headers={**_HEADERS, "host": target.netloc.decode()}, extensions=_TIMEOUTS
+        ) as response:
+            headers = {name.lower(): value for name, value in response.headers}
+            if response.status in _REDIRECTS and b"location" in headers:
+                url = _redirected(target, headers)
+                continue
+            _check_answer(response.status, headers, max_bytes)
+            return await _save(response, file, max_bytes)
+    raise _failed(f"the URL was redirected more than {_MOST_REDIRECTS} times")
+
+
+def _core_url(url: httpx.URL) -> httpcore.URL:
+    return httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=port_of(url), target=url.raw_path)
+
+
+def _redirected(base: httpx.URL, headers: Mapping[bytes, bytes]) -> str:
+    try:
+        return str(base.join(headers[b"location"].decode()))
+    except (httpx.InvalidURL, UnicodeDecodeError) as error:
+        raise UrlNotAllowed("it redirects to something that is no URL") from error
+
+
+def _check_answer(status: int, headers: Mapping[bytes, bytes], max_bytes: int) -> None:
+    if status != 200:
+        retriable = status >= 500 or status in _TRY_LATER
+        raise _failed(f"the URL answered with status {status}", retriable=retriable)
+    if headers.get(b"content-encoding", b"identity").lower() != b"identity":
+        raise _failed("the URL answered with a compressed body, which was not asked for")
+    length = headers.get(b"content-length", b"0")
+    if length.isdigit() and int(length) > max_bytes:
+        raise _too_large(max_bytes)
+
+
+async def _save(response: httpcore.Response, file: IO[bytes], max_bytes: int) -> int:
+    size_bytes = 0
+    async for chunk in response.aiter_stream():
+        size_bytes += len(chunk)
+        if size_bytes > max_bytes:
+            raise _too_large(max_bytes)
+        file.write(chunk)
+    return size_bytes
+
+
+def _too_large(max_bytes: int) -> TaskFailed:
+    return _failed(f"the file behind the URL is larger than {max_bytes} bytes")
+
+
+def _failed(detail: str, *, retriable: bool = False) -> TaskFailed:
+    return TaskFailed(FailureCode.MEDIA_INVALID, detail, stage=Stage.FETCH, retriable=retriable)
+
+
+def _storage_failed(error: OSError) -> TaskFailed:
+    reason = "no space left" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "it could not be written"
+    return TaskFailed(
+        FailureCode.STORAGE_FAILED, f"the fetched file was lost: {reason}", stage=Stage.FETCH, retriable=True
+    )

@@ -1,0 +1,221 @@
+"""Runs one ffmpeg command to its end, in the calling thread: feeds it, follows it, stops it, says why it failed."""
+
+import os
+import selectors
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import IO
+
+from phoenix.errors import FailureCode, Stage, TaskFailed
+from phoenix.media.errors import MediaStopped, explain_exit
+from phoenix.media.tools import MediaTools
+from phoenix.processes import die_with_parent
+
+Buffer = bytes | bytearray | memoryview
+
+_POLL_S = 0.1
+_KEPT_STDERR_BYTES = 32_768
+_READ_BYTES = 65_536
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a command has come: frames and seconds of output written."""
+
+    frames: int
+    seconds: float
+
+
+def _never() -> bool:
+    return False
+
+
+def _ignore(_: Progress) -> None:
+    return None
+
+
+@dataclass(frozen=True)
+class Watch:
+    """Who follows a command. `should_stop` is asked ten times a second; `on_progress` may raise to stop it too."""
+
+    should_stop: Callable[[], bool] = _never
+    on_progress: Callable[[Progress], None] = _ignore
+
+    def after(self, done: Progress) -> "Watch":
+        """Follows a later one of several commands: its progress counts from what the earlier ones have done."""
+
+        def report(progress: Progress) -> None:
+            self.on_progress(Progress(done.frames + progress.frames, done.seconds + progress.seconds))
+
+        return Watch(self.should_stop, report)
+
+
+UNWATCHED = Watch()
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a command that succeeded left behind: the last progress it reported and the end of its error output."""
+
+    progress: Progress
+    stderr: str
+
+
+def run_ffmpeg(
+    arguments: Sequence[str],
+    *,
+    tools: MediaTools,
+    stage: Stage,
+    watch: Watch = UNWATCHED,
+    feed: Iterable[Buffer] | None = None,
+) -> Outcome:
+    """Runs ffmpeg with `arguments`, writing `feed` to its standard input as fast as it reads.
+
+    Blocks until it ends. Raises `TaskFailed`, or `MediaStopped` when `watch` asks for it; whatever is raised, the
+    process is gone by then. Its output file may be left incomplete.
+    """
+    deadline_s = time.monotonic() + tools.time_limit_s
+    with _started([tools.ffmpeg, *arguments], stage) as child, _Pipes(child, feed, watch) as pipes:
+        while not pipes.are_done:
+            if watch.should_stop():
+                raise MediaStopped
+            if time.monotonic() > deadline_s:
+                raise _too_slow(tools.time_limit_s, stage)
+            pipes.serve(_POLL_S)
+        try:
+            returncode = child.wait(timeout=max(1.0, deadline_s - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            raise _too_slow(tools.time_limit_s, stage) from None
+    if returncode != 0:
+        raise explain_exit(returncode, pipes.stderr, stage)
+    return Outcome(pipes.progress, pipes.stderr)
+
+
+def _too_slow(limit_s: float, stage: Stage) -> TaskFailed:
+    return TaskFailed(FailureCode.ENGINE_FAILED, f"ffmpeg ran longer than {limit_s:g} s", stage=stage, retriable=True)
+
+
+@contextmanager
+def _started(command: Sequence[str], stage: Stage) -> Generator["subprocess.Popen[bytes]"]:
+    """A child in a session of its own (Ctrl-C is for us to handle), gone when the block ends."""
+    try:
+        child = subprocess.Popen(  # noqa: S603 - an argument list, no shell
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            bufsize=0,
+            start_new_session=True,
+            preexec_fn=die_with_parent,  # noqa: PLW1509 - one prctl, prepared at import: safe beside threads
+        )
+    except OSError as error:
+        detail = f"ffmpeg could not be started: {error.strerror}"
+        raise TaskFailed(FailureCode.ENGINE_FAILED, detail, stage=stage, retriable=True) from error
+    try:
+        yield child
+    finally:
+        if child.poll() is None:
+            with suppress(ProcessLookupError):
+                os.killpg(child.pid, signal.SIGKILL)
+            child.wait()
+
+
+class _Pipes:
+    """The three pipes of a child, served by one thread, so that none can fill up while another is waited for."""
+
+    def __init__(self, child: "subprocess.Popen[bytes]", feed: Iterable[Buffer] | None, watch: Watch) -> None:
+        assert child.stdin is not None
+        assert child.stdout is not None
+        assert child.stderr is not None
+        self.progress = Progress(0, 0.0)
+        self._watch = watch
+        self._files: tuple[IO[bytes], ...] = (child.stdin, child.stdout, child.stderr)
+        self._stderr = bytearray()
+        self._report = _ReportParser()
+        self._feed = iter(feed or ())
+        self._unsent = memoryview(b"")
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(child.stdout, selectors.EVENT_READ, self._read_progress)
+        self._selector.register(child.stderr, selectors.EVENT_READ, self._read_stderr)
+        if feed is None:
+            child.stdin.close()
+        else:
+            os.set_blocking(child.stdin.fileno(), False)
+            self._selector.register(child.stdin, selectors.EVENT_WRITE, self._write)
+
+    def __enter__(self) -> "_Pipes":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._selector.close()
+        for file in self._files:
+            with suppress(OSError):
+                file.close()
+
+    @property
+    def are_done(self) -> bool:
+        return not self._selector.get_map()
+
+    @property
+    def stderr(self) -> str:
+        return self._stderr.decode(errors="replace")
+
+    def serve(self, timeout_s: float) -> None:
+        for key, _ in self._selector.select(timeout_s):
+            file: IO[bytes] = key.fileobj  # pyright: ignore[reportAssignmentType]
+            is_open: bool = key.data(file)
+            if not is_open:
+                self._selector.unregister(file)
+                file.close()
+
+    def _read_progress(self, file: IO[bytes]) -> bool:
+        data = os.read(file.fileno(), _READ_BYTES)
+        for progress in self._report.feed(data):
+            self.progress = progress
+            self._watch.on_progress(progress)
+        return bool(data)
+
+    def _read_stderr(self, file: IO[bytes]) -> bool:
+        data = os.read(file.fileno(), _READ_BYTES)
+        self._stderr += data
+        del self._stderr[:-_KEPT_STDERR_BYTES]
+        return bool(data)
+
+    def _write(self, file: IO[bytes]) -> bool:
+        if not self._unsent:
+            following = next(self._feed, None)
+            if following is None:
+                return False
+            self._unsent = memoryview(following).cast("B")
+        try:
+            self._unsent = self._unsent[os.write(file.fileno(), self._unsent) :]
+        except BlockingIOError:
+            return True
+        except BrokenPipeError:
+            # ffmpeg has given up; its exit status and last words say why.
+            return False
+        return True
+
+
+class _ReportParser:
+    """Reads the `key=value` lines of `-progress`, in whatever chunks they come."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+        self._values: dict[bytes, bytes] = {}
+
+    def feed(self, data: bytes) -> Iterator[Progress]:
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        for line in lines:
+            key, _, value = line.strip().partition(b"=")
+            self._values[key] = value
+            if key == b"progress":
+                yield Progress(self._number(b"frame"), self._number(b"out_time_us") / 1e6)
+
+    def _number(self, key: bytes) -> int:
+        value = self._values.get(key, b"").strip()
+        return max(0, int(value)) if value.lstrip(b"-").isdigit() else 0

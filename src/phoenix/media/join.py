@@ -1,0 +1,179 @@
+"""Joins clips into one video, and checks that it has become what was planned. A soundtrack is laid under it later."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from phoenix.contract.artifacts import MediaInfo
+from phoenix.contract.requests import Transition
+from phoenix.errors import FailureCode, Stage, TaskFailed
+from phoenix.media import reel_plan
+from phoenix.media.commands import video
+from phoenix.media.commands.video import Picture
+from phoenix.media.errors import UnreadableMedia, invalid_media
+from phoenix.media.ffmpeg import UNWATCHED, Progress, Watch, run_ffmpeg
+from phoenix.media.probe import Examined, ProbeLimits, examine_files
+from phoenix.media.reel_plan import Chunk
+from phoenix.media.reel_sound import SoundPart, join_sound
+from phoenix.media.soundtrack import lay_under
+from phoenix.media.tools import MediaTools
+
+CUT = Transition(kind="cut")
+# A stated length differs from the sum of the frames by the rounding of time stamps.
+_TOLERANCE_S = 0.01
+
+
+def join_clips(
+    parts: Sequence[Path],
+    output: Path,
+    *,
+    tools: MediaTools,
+    transition: Transition = CUT,
+    keep_sound: bool = True,
+    watch: Watch = UNWATCHED,
+) -> MediaInfo:
+    """Joins `parts`, in order, as an MP4 of the first one's size and frame rate.
+
+    Parts that match are copied; others, and all of a crossfaded reel, are encoded. A crossfade longer than a clip
+    can spare is shortened for that clip. The sound of the parts goes with them; pass `keep_sound=False` where a
+    soundtrack takes its place. Raises `TaskFailed` with MEDIA_INVALID where a part cannot be used.
+    """
+    if not parts:
+        raise ValueError("there is nothing to join")
+    examined = _examine(parts, tools)
+    picture = reel_plan.picture_of(examined[0].info)
+    counts = [_count(one, picture) for one in examined]
+    overlaps = [0] * (len(parts) - 1)
+    if transition.kind == "crossfade":
+        overlaps = reel_plan.overlaps_of(counts, max(1, round(transition.duration_s * picture.fps)))
+    with TemporaryDirectory(dir=output.parent, prefix="join-") as folder:
+        join = _Join(parts, examined, counts, overlaps, picture, Path(folder), tools, watch)
+        if keep_sound and any(one.info.audio_codec for one in examined):
+            return join.with_sound(output)
+        return join.without_sound(output)
+
+
+def _examine(parts: Sequence[Path], tools: MediaTools) -> list[Examined]:
+    limits = ProbeLimits(max_duration_s=tools.max_part_s, time_limit_s=tools.probe_time_limit_s)
+    try:
+        examined = examine_files(parts, limits)
+    except UnreadableMedia as error:
+        raise invalid_media(f"clip {error.index} cannot be joined: {error.detail}", Stage.ASSEMBLE) from error
+    for index, one in enumerate(examined):
+        if one.info.media != "video":
+            raise invalid_media(f"clip {index} cannot be joined: it is no video", Stage.ASSEMBLE)
+    return examined
+
+
+def _count(examined: Examined, picture: Picture) -> int:
+    info = examined.info
+    duration_s = examined.video_duration_s or 0
+    return reel_plan.frames_at(picture.fps, info.fps or 0, info.num_frames or 0, duration_s)
+
+
+class _Mismatch(TaskFailed):
+    """The joined file is not what was planned."""
+
+
+@dataclass(frozen=True)
+class _Join:
+    """One join under way, with a folder for its pieces."""
+
+    parts: Sequence[Path]
+    examined: Sequence[Examined]
+    counts: Sequence[int]
+    overlaps: Sequence[int]
+    picture: Picture
+    folder: Path
+    tools: MediaTools
+    watch: Watch
+
+    def with_sound(self, output: Path) -> MediaInfo:
+        silent, track = self.folder / "silent.mp4", self.folder / "sound.m4a"
+        self.without_sound(silent)
+        quiet = Watch(should_stop=self.watch.should_stop)
+        paths = [part if one.info.audio_codec else None for part, one in zip(self.parts, self.examined, strict=True)]
+        parts = [SoundPart(path, count) for path, count in zip(paths, self.counts, strict=True)]
+        join_sound(parts, self.overlaps, self.picture.fps, track, folder=self.folder, tools=self.tools, watch=quiet)
+        return lay_under(silent, track, output, tools=self.tools, watch=quiet)
+
+    def without_sound(self, output: Path) -> MediaInfo:
+        return self._with_crossfades(output) if any(self.overlaps) else self._with_cuts(output)
+
+    def _with_cuts(self, output: Path) -> MediaInfo:
+        if self._can_copy_all():
+            try:
+                return self._concatenate(self.parts, self.counts, output)
+            except _Mismatch:
+                # ffmpeg copies streams that do not fit each other without an error: then encode them after all.
+                pass
+        return self._concatenate(self._matching_parts(), self.counts, output)
+
+    def _with_crossfades(self, output: Path) -> MediaInfo:
+        chunks = reel_plan.chunks_of(self.parts, self.counts, self.overlaps)
+        pieces: list[Path] = []
+        done = Progress(0, 0)
+        for index, chunk in enumerate(chunks):
+            pieces.append(self._encode(chunk, self.folder / f"{index}.mp4", done))
+            done = self._advanced(done, chunk.num_frames)
+        return self._concatenate(pieces, [chunk.num_frames for chunk in chunks], output)
+
+    def _can_copy_all(self) -> bool:
+        first = self.examined[0]
+        is_alike = first.fingerprint is not None and {one.fingerprint for one in self.examined} == {first.fingerprint}
+        return is_alike and _can_be_copied(first.info)
+
+    def _matching_parts(self) -> list[Path]:
+        """Every part as this encoder makes it; those that are so already are left as they are."""
+        matching: list[Path] = []
+        ours: str | None = None
+        done = Progress(0, 0)
+        for index, part in enumerate(self.parts):
+            if ours is not None and self.examined[index].fingerprint == ours:
+                matching.append(part)
+            else:
+                (chunk,) = reel_plan.chunks_of([part], [self.counts[index]], [])
+                matching.append(self._encode(chunk, self.folder / f"{index}.mp4", done))
+                ours = ours or _examine(matching[-1:], self.tools)[0].fingerprint
+            done = self._advanced(done, self.counts[index])
+        return matching
+
+    def _encode(self, chunk: Chunk, piece: Path, done: Progress) -> Path:
+        command = video.join_pieces(chunk.pieces, chunk.overlaps, self.picture, self.tools.encoding, piece)
+        run_ffmpeg(command, tools=self.tools, stage=Stage.ASSEMBLE, watch=self.watch.after(done))
+        return piece
+
+    def _advanced(self, done: Progress, frames: int) -> Progress:
+        total = done.frames + frames
+        return Progress(total, float(total / self.picture.fps))
+
+    def _concatenate(self, pieces: Sequence[Path], counts: Sequence[int], output: Path) -> MediaInfo:
+        durations_s = [float(count / self.picture.fps) for count in counts]
+        concat_list = self.folder / "pieces.txt"
+        concat_list.write_text(video.concat_list_text(list(zip(pieces, durations_s, strict=True))))
+        quiet = Watch(should_stop=self.watch.should_stop)
+        command = video.join_copy(concat_list, output)
+        run_ffmpeg(command, tools=self.tools, stage=Stage.ASSEMBLE, watch=quiet)
+        return self._verified(output, sum(counts))
+
+    def _verified(self, output: Path, num_frames: int) -> MediaInfo:
+        (examined,) = _examine([output], self.tools)
+        info = examined.info
+        duration_s = float(num_frames / self.picture.fps)
+        is_right = (
+            info.num_frames == num_frames
+            and (info.width, info.height) == (self.picture.width, self.picture.height)
+            and abs((examined.video_duration_s or 0) - duration_s) < _TOLERANCE_S + 1 / float(self.picture.fps)
+        )
+        if not is_right:
+            planned = f"{num_frames} frames of {self.picture.width}x{self.picture.height} in {duration_s:.2f} s"
+            found = f"{info.num_frames} of {info.width}x{info.height} in {info.duration_s} s"
+            detail = f"the joined video is not what was planned: {planned}, not {found}"
+            raise _Mismatch(FailureCode.ENGINE_FAILED, detail, stage=Stage.ASSEMBLE)
+        return info
+
+
+def _can_be_copied(info: MediaInfo) -> bool:
+    """Whether browsers play it as it is."""
+    return (info.format, info.video_codec, info.pixel_format) == ("mp4", "h264", "yuv420p")

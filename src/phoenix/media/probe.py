@@ -1,0 +1,138 @@
+"""What a file holds, found out by a bounded child process; refuses what cannot be used. Cuts and converts nothing."""
+
+import json
+import math
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from phoenix.contract.artifacts import MediaInfo
+from phoenix.errors import PhoenixError
+from phoenix.media.errors import UnreadableMedia
+from phoenix.media.sniff import DEMUXERS, HEAD_BYTES, Kind, find_kind
+from phoenix.processes import die_with_parent
+from phoenix.settings import Settings
+
+_CHILD = Path(__file__).with_name("probe_child.py")
+# One child reads several files: starting Python and loading the decoders takes longer than reading a clip.
+_FILES_PER_CHILD = 50
+# The child parses what strangers send, so it inherits none of our secrets.
+_KEPT_ENVIRONMENT = ("LD_LIBRARY_PATH", "LANG", "LC_ALL")
+_SUBTYPES = {"mp3": "mpeg", "mov": "quicktime", "matroska": "x-matroska"}
+
+
+@dataclass(frozen=True)
+class ProbeLimits:
+    """What a file may ask of its reader."""
+
+    max_duration_s: float = 3600
+    max_pixels: int = 33_177_600
+    max_streams: int = 16
+    time_limit_s: float = 10
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> "ProbeLimits":
+        return cls(
+            max_duration_s=settings.limits.max_upload_duration_s,
+            max_pixels=settings.limits.max_upload_pixels,
+            time_limit_s=settings.media.probe_time_limit_s,
+        )
+
+
+@dataclass(frozen=True)
+class Examined:
+    """What was found. Videos of one `fingerprint` can be joined without encoding them again; None can never be."""
+
+    info: MediaInfo
+    fingerprint: str | None = None
+    video_duration_s: float | None = None
+
+
+def probe_media(path: Path, limits: ProbeLimits, *, decode_all: bool = False) -> MediaInfo:
+    """Says what a file holds. Blocks for up to `limits.time_limit_s`. Raises `UnreadableMedia`.
+
+    Every packet is read, so a file that was cut short is found; `decode_all` decodes them too, and counts frames.
+    """
+    return examine_files([path], limits, decode_all=decode_all)[0].info
+
+
+def examine_files(paths: Sequence[Path], limits: ProbeLimits, *, decode_all: bool = False) -> list[Examined]:
+    """Like `probe_media`, of many files at once. Raises `UnreadableMedia` with the index of the first bad one."""
+    found: list[Examined] = []
+    for start in range(0, len(paths), _FILES_PER_CHILD):
+        chunk = paths[start : start + _FILES_PER_CHILD]
+        try:
+            found += _examine_chunk(chunk, limits, decode_all=decode_all)
+        except UnreadableMedia as error:
+            raise UnreadableMedia(error.detail, index=start + error.index) from None
+    return found
+
+
+def media_type_of(info: MediaInfo) -> str:
+    """The media type of a probed file: `audio/mpeg`, `video/mp4`, `image/png`."""
+    return f"{info.media}/{_SUBTYPES.get(info.format, info.format)}"
+
+
+def _examine_chunk(paths: Sequence[Path], limits: ProbeLimits, *, decode_all: bool) -> list[Examined]:
+    kinds = [_sniff(path, index) for index, path in enumerate(paths)]
+    answers = _ask_child(paths, kinds, limits, decode_all=decode_all)
+    for index in range(len(paths)):
+        if index >= len(answers):
+            # It crashed or ran out of time or memory here, which no good file makes it do.
+            raise UnreadableMedia("it cannot be read within the limits", index=index)
+        if "fault" in answers[index]:
+            raise UnreadableMedia(answers[index]["fault"], index=index)
+    return [_examined(kind, answer) for kind, answer in zip(kinds, answers, strict=True)]
+
+
+def _sniff(path: Path, index: int) -> Kind:
+    with path.open("rb") as file:
+        head = file.read(HEAD_BYTES)
+    if not head:
+        raise UnreadableMedia("it is empty", index=index)
+    kind = find_kind(head)
+    if kind is None:
+        raise UnreadableMedia("it is not a sound, picture or video of a known format", index=index)
+    return kind
+
+
+def _ask_child(
+    paths: Sequence[Path], kinds: Sequence[Kind], limits: ProbeLimits, *, decode_all: bool
+) -> list[dict[str, Any]]:
+    """Answers in order; fewer than there are files if the child did not get to the end."""
+    time_limit_s = limits.time_limit_s * len(paths)
+    request = {
+        "cpu_s": math.ceil(time_limit_s) + 1,
+        "files": [(str(path.absolute()), kind.demuxer) for path, kind in zip(paths, kinds, strict=True)],
+        "max_duration_s": limits.max_duration_s,
+        "max_pixels": limits.max_pixels,
+        "max_streams": limits.max_streams,
+        "decode_all": decode_all,
+        "demuxers": DEMUXERS,
+    }
+    try:
+        done = subprocess.run(  # noqa: S603 - an argument list, no shell
+            [sys.executable, "-I", str(_CHILD), json.dumps(request)],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=time_limit_s,
+            check=False,
+            env={name: os.environ[name] for name in _KEPT_ENVIRONMENT if name in os.environ},
+            preexec_fn=die_with_parent,
+        )
+        output = done.stdout
+    except subprocess.TimeoutExpired as late:
+        output = late.stdout or b""
+    if not output and find_spec("av") is None:
+        raise PhoenixError("media cannot be probed here: install `phoenix[media]`")
+    return [json.loads(line) for line in output.splitlines(keepends=True) if line.endswith(b"\n")]
+
+
+def _examined(kind: Kind, answer: dict[str, Any]) -> Examined:
+    fingerprint, video_duration_s = answer.pop("fingerprint", None), answer.pop("video_duration_s", None)
+    return Examined(MediaInfo(format=kind.format, **answer), fingerprint, video_duration_s)

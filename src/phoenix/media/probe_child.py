@@ -1,0 +1,275 @@
+"""Reads media files in a process of its own, where a hostile one can harm nothing. Run as a script by `probe`.
+
+Takes one JSON argument and prints one JSON object per file. Imports nothing of Phoenix: it runs isolated.
+"""
+
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
+
+import json
+import resource
+import sys
+from contextlib import suppress
+from dataclasses import dataclass
+from fractions import Fraction
+from hashlib import sha256
+from typing import Any
+
+MEMORY_BYTES = 2 * 1024**3
+# How much of each stream is decoded where not all of it is: enough to see that it is what it says.
+_SAMPLED_PACKETS = 8
+_MOST_CHANNELS = 64
+_MOST_SAMPLE_RATE_HZ = 384_000
+# A length stated in the file is off by some frames; by more than this, the file has been cut.
+_MISSING_FRACTION, _MISSING_S = 0.03, 0.25
+
+
+class Fault(Exception):
+    """Why a file is refused; shown to whoever sent it."""
+
+
+@dataclass
+class Followed:
+    """What demuxing has shown of one stream so far; times in seconds."""
+
+    stream: Any
+    packets: int = 0
+    frames: int = 0
+    errors: int = 0
+    start_s: Fraction | None = None
+    end_s: Fraction = Fraction(0)
+    is_cut: bool = False
+    rotation: int = 0
+
+    @property
+    def span_s(self) -> Fraction:
+        return self.end_s - (self.start_s or 0)
+
+
+@dataclass(frozen=True)
+class Limits:
+    max_duration_s: float
+    max_pixels: int
+    max_streams: int
+    decode_all: bool
+    demuxers: list[str]
+
+
+def main() -> None:
+    request = json.loads(sys.argv[1])
+    confine(request.pop("cpu_s"))
+    files = request.pop("files")
+    limits = Limits(**request)
+    for path, demuxer in files:
+        print(json.dumps(examine(path, demuxer, limits)), flush=True)  # noqa: T201
+
+
+def confine(cpu_s: int) -> None:
+    """Gives up what a reader does not need: endless memory and time, and writing to files."""
+    for name, value in (("AS", MEMORY_BYTES), ("CPU", cpu_s), ("FSIZE", 0), ("CORE", 0)):
+        # Some systems refuse to limit the address space; the time limit of the parent holds all the same.
+        with suppress(ValueError, OSError):
+            resource.setrlimit(getattr(resource, f"RLIMIT_{name}"), (value, value))
+
+
+def examine(path: str, demuxer: str | None, limits: Limits) -> dict[str, Any]:
+    try:
+        return read_picture(path, limits) if demuxer is None else read_streams(path, demuxer, limits)
+    except Fault as fault:
+        return {"fault": str(fault)}
+    except MemoryError:
+        return {"fault": "it takes too much memory to read"}
+    except (OSError, ValueError, SyntaxError, ArithmeticError, EOFError) as error:
+        return {"fault": f"it is damaged or not what it says it is ({type(error).__name__})"}
+
+
+def read_picture(path: str, limits: Limits) -> dict[str, Any]:
+    """Size from the header first: a 100 kB file may hold 900 million pixels."""
+    from PIL import Image  # noqa: PLC0415 - only what the file at hand needs
+
+    Image.MAX_IMAGE_PIXELS = None
+    with Image.open(path, formats=["PNG", "JPEG", "WEBP"]) as picture:
+        check_pixels(picture.width, picture.height, limits)
+        picture.load()
+        return {"media": "image", "width": picture.width, "height": picture.height, "pixel_format": picture.mode}
+
+
+def read_streams(path: str, demuxer: str, limits: Limits) -> dict[str, Any]:
+    import av  # noqa: PLC0415 - only what the file at hand needs
+
+    options = {"protocol_whitelist": "file", "format_whitelist": ",".join(limits.demuxers)}
+    with av.open(f"file:{path}", format=demuxer, options=options, metadata_errors="replace") as container:
+        if len(container.streams) > limits.max_streams:
+            raise Fault(f"it has {len(container.streams)} streams; at most {limits.max_streams} are read")
+        video = next((s for s in container.streams.video if not is_cover(s)), None)
+        audio = next(iter(container.streams.audio), None)
+        check_headers(container, video, audio, limits)
+        followed = [Followed(stream) for stream in (video, audio) if stream is not None]
+        for one in followed:
+            one.stream.thread_count = 1
+        demux(container, followed, limits)
+        if states_length(path, demuxer):
+            check_whole(container, followed)
+        if limits.decode_all:
+            check_decoded(followed)
+        return describe(video, audio, followed, limits)
+
+
+def is_cover(stream: Any) -> bool:
+    """The cover picture of a song is a video stream of one frame."""
+    flags: Any = stream.disposition
+    return bool(flags & flags.__class__.attached_pic)
+
+
+def check_headers(container: Any, video: Any, audio: Any, limits: Limits) -> None:
+    if video is None and audio is None:
+        raise Fault("it has neither sound nor pictures")
+    stated_s = (container.duration or 0) / 1_000_000
+    check_duration(stated_s, limits)
+    if video is not None:
+        check_pixels(video.codec_context.width, video.codec_context.height, limits)
+    if audio is not None:
+        if not 1 <= audio.codec_context.channels <= _MOST_CHANNELS:
+            raise Fault(f"it has {audio.codec_context.channels} channels; at most {_MOST_CHANNELS} are read")
+        if not 1 <= audio.codec_context.sample_rate <= _MOST_SAMPLE_RATE_HZ:
+            raise Fault(f"its sample rate is {audio.codec_context.sample_rate} Hz")
+
+
+def check_duration(duration_s: float, limits: Limits) -> None:
+    # An MP3 of exactly an hour holds a few frames more.
+    if duration_s > limits.max_duration_s + _MISSING_S:
+        raise Fault(f"it is longer than {limits.max_duration_s:g} s")
+
+
+def check_pixels(width: int, height: int, limits: Limits) -> None:
+    if width < 1 or height < 1:
+        raise Fault("its pictures have no size")
+    if width * height > limits.max_pixels:
+        raise Fault(f"its pictures are {width}x{height}; at most {limits.max_pixels} pixels are read")
+
+
+def demux(container: Any, followed: list[Followed], limits: Limits) -> None:
+    """Walks over every packet, decoding some of them or all."""
+    by_index = {one.stream.index: one for one in followed}
+    for packet in container.demux([one.stream for one in followed]):
+        one = by_index[packet.stream.index]
+        if packet.size == 0:
+            continue
+        follow(one, packet)
+        check_duration(float(one.span_s), limits)
+        if limits.decode_all or one.packets <= _SAMPLED_PACKETS or one.frames == 0:
+            decode(one, packet, limits)
+    for one in followed:
+        decode(one, None, limits)
+        if one.frames == 0:
+            raise Fault(f"none of its {one.stream.type} can be decoded")
+
+
+def follow(one: Followed, packet: Any) -> None:
+    one.is_cut |= packet.is_corrupt
+    if packet.is_discard:
+        return
+    one.packets += 1
+    time = packet.pts if packet.pts is not None else packet.dts
+    if time is None:
+        one.end_s += (packet.duration or 0) * packet.time_base
+        return
+    start_s = time * packet.time_base
+    one.start_s = start_s if one.start_s is None else min(one.start_s, start_s)
+    one.end_s = max(one.end_s, start_s + (packet.duration or 0) * packet.time_base)
+
+
+def decode(one: Followed, packet: Any, limits: Limits) -> None:
+    try:
+        frames = one.stream.codec_context.decode(packet)
+    except (OSError, ValueError, EOFError):
+        one.errors += 1
+        return
+    for frame in frames:
+        one.frames += 1
+        if one.stream.type == "video":
+            check_pixels(frame.width, frame.height, limits)
+            one.rotation = frame.rotation
+
+
+def states_length(path: str, demuxer: str) -> bool:
+    """Whether the file says how long it is meant to be, so that a cut one can be told."""
+    with open(path, "rb") as file:  # noqa: PTH123
+        head = file.read(64 * 1024)
+    if demuxer == "mp3":
+        # Without this header the length is a guess from the first frame's bit rate.
+        return b"Xing" in head or b"Info" in head
+    if demuxer == "wav":
+        # One that was written to a pipe could not know its size, and says all ones.
+        return head[4:8] not in (b"\xff\xff\xff\xff", b"\0\0\0\0")
+    return demuxer in ("mov", "matroska", "flac")
+
+
+def check_whole(container: Any, followed: list[Followed]) -> None:
+    for one in followed:
+        if one.is_cut:
+            raise Fault("it ends in the middle: the file is incomplete")
+        if one.stream.duration is not None:
+            check_length(one.span_s, one.stream.duration * one.stream.time_base)
+    if container.duration is not None:
+        check_length(max(one.end_s for one in followed), Fraction(container.duration, 1_000_000))
+
+
+def check_length(found_s: Fraction, stated_s: Fraction) -> None:
+    if float(stated_s - found_s) > _MISSING_S + _MISSING_FRACTION * float(stated_s):
+        raise Fault(f"it ends after {float(found_s):.1f} of {float(stated_s):.1f} s: the file is incomplete")
+
+
+def check_decoded(followed: list[Followed]) -> None:
+    """A player hides a bad packet or two in a song; in a picture it shows."""
+    for one in followed:
+        tolerated = one.packets // 100 + 1 if one.stream.type == "audio" else 0
+        if one.errors > tolerated:
+            raise Fault(f"{one.errors} packets of its {one.stream.type} cannot be decoded")
+
+
+def describe(video: Any, audio: Any, followed: list[Followed], limits: Limits) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "media": "audio" if video is None else "video",
+        "duration_s": round(float(max(one.span_s for one in followed)), 6),
+    }
+    if audio is not None:
+        context = audio.codec_context
+        found |= {
+            "audio_codec": context.codec.canonical_name,
+            "sample_rate_hz": context.sample_rate,
+            "channels": context.channels,
+        }
+    if video is not None:
+        found |= describe_video(video, followed[0], limits)
+    return found
+
+
+def describe_video(video: Any, followed: Followed, limits: Limits) -> dict[str, Any]:
+    context = video.codec_context
+    rate = video.average_rate or Fraction(followed.packets) / (followed.span_s or 1)
+    signature = (context.name, context.width, context.height, context.pix_fmt, rate, video.time_base)
+    width, height = shown_size(context, followed.rotation)
+    return {
+        "width": width,
+        "height": height,
+        "fps": float(rate),
+        "num_frames": followed.frames if limits.decode_all else followed.packets,
+        "video_codec": context.codec.canonical_name,
+        "pixel_format": context.pix_fmt,
+        "video_duration_s": round(float(followed.span_s), 6),
+        # A turned or stretched picture cannot be told from its coded size, so it is never joined by copying.
+        "fingerprint": sha256(repr(signature).encode() + (context.extradata or b"")).hexdigest()
+        if (width, height, followed.rotation) == (context.width, context.height, 0)
+        else None,
+    }
+
+
+def shown_size(context: Any, rotation: int) -> tuple[int, int]:
+    """Pixels as a player shows them: square, and the right way up (phones store every picture lying)."""
+    aspect = context.sample_aspect_ratio or Fraction(1)
+    width, height = round(context.width * aspect), context.height
+    return (height, width) if rotation % 180 else (width, height)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,102 @@
+"""Joins the sound that clips bring with them, in step with their pictures: crossfaded where these are, else cut."""
+
+from collections.abc import Generator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from fractions import Fraction
+from io import BytesIO
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+
+from phoenix.errors import Stage
+from phoenix.media.commands import sound
+from phoenix.media.commands.sound import SAMPLE_RATE_HZ
+from phoenix.media.ffmpeg import Watch, run_ffmpeg
+from phoenix.media.tools import MediaTools
+
+_BLOCK_BYTES = 1 << 18
+# Two channels of 16 bits.
+_SAMPLE_BYTES = 4
+
+
+@dataclass(frozen=True)
+class SoundPart:
+    """The sound of one clip, None if it has none, and the frames that its pictures take of the reel."""
+
+    path: Path | None
+    num_frames: int
+
+
+def join_sound(
+    parts: Sequence[SoundPart],
+    overlaps: Sequence[int],
+    fps: Fraction,
+    output: Path,
+    *,
+    folder: Path,
+    tools: MediaTools,
+    watch: Watch,
+) -> None:
+    """Writes AAC in an MP4 as long as the reel; `overlaps[i]` frames are shared by parts i and i + 1.
+
+    The samples of one part at a time are held in `folder`. Raises as `run_ffmpeg` does.
+    """
+    mixer = _Mixer(parts, overlaps, fps, folder / "samples.raw", tools, Watch(should_stop=watch.should_stop))
+    with closing(mixer.samples()) as samples:
+        run_ffmpeg(sound.encode_samples(output), tools=tools, stage=Stage.ASSEMBLE, watch=watch, feed=samples)
+
+
+@dataclass(frozen=True)
+class _Mixer:
+    parts: Sequence[SoundPart]
+    overlaps: Sequence[int]
+    fps: Fraction
+    scratch: Path
+    tools: MediaTools
+    watch: Watch
+
+    def samples(self) -> Generator[bytes]:
+        """The whole sound, in order, in blocks."""
+        tail = b""
+        first_frame = 0
+        before = [0, *self.overlaps]
+        after = [*self.overlaps, 0]
+        for part, shared_before, shared_after in zip(self.parts, before, after, strict=True):
+            last_frame = first_frame + part.num_frames
+            head_bytes = self._bytes_between(first_frame, first_frame + shared_before)
+            body_bytes = self._bytes_between(first_frame + shared_before, last_frame - shared_after)
+            tail_bytes = self._bytes_between(last_frame - shared_after, last_frame)
+            with self._open(part, shared_before, shared_after) as file:
+                yield _mix(tail, _read(file, head_bytes))
+                for start in range(0, body_bytes, _BLOCK_BYTES):
+                    yield _read(file, min(_BLOCK_BYTES, body_bytes - start))
+                tail = _read(file, tail_bytes)
+            first_frame = last_frame - shared_after
+
+    def _bytes_between(self, start: int, end: int) -> int:
+        """Bytes of sound from one frame of the reel to another, counted from the reel's start: nothing adds up."""
+        return (self._sample_at(end) - self._sample_at(start)) * _SAMPLE_BYTES
+
+    def _sample_at(self, frame: int) -> int:
+        return round(frame / self.fps * SAMPLE_RATE_HZ)
+
+    def _open(self, part: SoundPart, shared_before: int, shared_after: int) -> IO[bytes]:
+        if part.path is None:
+            return BytesIO()
+        fades_s = (float(shared_before / self.fps), float(shared_after / self.fps))
+        command = sound.extract(part.path, float(part.num_frames / self.fps), fades_s, self.scratch)
+        run_ffmpeg(command, tools=self.tools, stage=Stage.ASSEMBLE, watch=self.watch)
+        return self.scratch.open("rb")
+
+
+def _read(file: IO[bytes], size_bytes: int) -> bytes:
+    """Exactly so many bytes; silence after the end."""
+    return file.read(size_bytes).ljust(size_bytes, b"\0")
+
+
+def _mix(first: bytes, second: bytes) -> bytes:
+    """Two stretches of equal length heard at once, as loud as 16 bits can be."""
+    total = np.frombuffer(first, "<i2").astype(np.int32) + np.frombuffer(second, "<i2")
+    return total.clip(-32768, 32767).astype("<i2").tobytes()

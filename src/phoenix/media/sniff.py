@@ -1,0 +1,88 @@
+"""Says from its first bytes what a file claims to be. Pure: whether it keeps the claim is for probing to find."""
+
+from dataclasses import dataclass
+
+# A playlist (HLS, DASH, ffconcat) renamed to .mp4 makes ffmpeg read the files and URLs that it names, so only
+# these demuxers are ever tried. Each name is one of those that `ffmpeg -demuxers` lists.
+DEMUXERS = ("wav", "mp3", "flac", "ogg", "aac", "mov", "matroska")
+HEAD_BYTES = 4096
+_ID3_HEADER_BYTES = 10
+# AVIF and HEIC are pictures in the same box format as MP4; no decoder here is meant to open them.
+_PICTURE_BRANDS = (b"avif", b"avis", b"heic", b"heix", b"hevc", b"mif1", b"msf1")
+_QUICKTIME_BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A container: the name that users know, and the demuxer that may open it. Pictures have none."""
+
+    format: str
+    demuxer: str | None
+
+
+WAV, MP3, FLAC = Kind("wav", "wav"), Kind("mp3", "mp3"), Kind("flac", "flac")
+OGG, AAC = Kind("ogg", "ogg"), Kind("aac", "aac")
+MP4, MOV = Kind("mp4", "mov"), Kind("mov", "mov")
+WEBM, MATROSKA = Kind("webm", "matroska"), Kind("matroska", "matroska")
+PNG, JPEG, WEBP = Kind("png", None), Kind("jpeg", None), Kind("webp", None)
+
+_SIGNATURES = (
+    (b"fLaC", FLAC),
+    (b"OggS", OGG),
+    (b"\x89PNG\r\n\x1a\n", PNG),
+    (b"\xff\xd8\xff", JPEG),
+)
+
+
+def find_kind(head: bytes) -> Kind | None:
+    """What a file that begins with `head` (its first `HEAD_BYTES`, or all of it) claims to be."""
+    if head[:3] == b"ID3":
+        return _after_id3(head)
+    for signature, kind in _SIGNATURES:
+        if head.startswith(signature):
+            return kind
+    return _find_riff(head) or _find_box_format(head) or _find_matroska(head) or _find_mpeg_audio(head)
+
+
+def _after_id3(head: bytes) -> Kind:
+    body = head[_ID3_HEADER_BYTES + _synchsafe(head[6:10]) :]
+    if body.startswith(b"fLaC"):
+        return FLAC
+    # A cover picture often pushes the sound itself out of the head.
+    return _find_mpeg_audio(body) or MP3
+
+
+def _synchsafe(data: bytes) -> int:
+    return sum((byte & 0x7F) << shift for byte, shift in zip(data, (21, 14, 7, 0), strict=False))
+
+
+def _find_riff(head: bytes) -> Kind | None:
+    if head[:4] not in (b"RIFF", b"RF64"):
+        return None
+    return {b"WAVE": WAV, b"WEBP": WEBP}.get(head[8:12])
+
+
+def _find_box_format(head: bytes) -> Kind | None:
+    if head[4:8] not in _QUICKTIME_BOXES:
+        return None
+    brand = head[8:12]
+    if head[4:8] == b"ftyp" and brand in _PICTURE_BRANDS:
+        return None
+    return MP4 if head[4:8] == b"ftyp" and brand != b"qt  " else MOV
+
+
+def _find_matroska(head: bytes) -> Kind | None:
+    if not head.startswith(b"\x1a\x45\xdf\xa3"):
+        return None
+    return WEBM if b"webm" in head[:64] else MATROSKA
+
+
+def _find_mpeg_audio(head: bytes) -> Kind | None:
+    """A frame of MPEG audio begins with eleven set bits; layer 0 is what AAC in ADTS says."""
+    if len(head) < 4 or head[0] != 0xFF or head[1] & 0xE0 != 0xE0:
+        return None
+    version, layer = head[1] >> 3 & 3, head[1] >> 1 & 3
+    if layer == 0:
+        return AAC if head[1] & 0xF6 == 0xF0 else None
+    bitrate, sample_rate = head[2] >> 4, head[2] >> 2 & 3
+    return MP3 if version != 1 and bitrate != 15 and sample_rate != 3 else None

@@ -1,0 +1,204 @@
+"""Command lines open only the files they are given, by harmless demuxers, and say what is wanted exactly."""
+
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from phoenix.media.commands import sound, video
+from phoenix.media.commands.sound import Leveling, Loudness, SoundShape
+from phoenix.media.commands.video import Encoding, Picture, Piece
+
+PICTURE = Picture(832, 480, Fraction(16))
+SHAPE = SoundShape(start_s=1, sound_s=4, duration_s=6)
+LOUDNESS = Loudness(integrated_lufs=-20, true_peak_dbtp=-3, range_lu=5, threshold_lufs=-30)
+OUT = Path("/out/x.mp4")
+
+
+def options(command: list[str], name: str) -> list[str]:
+    """The value of every `name` in a command line."""
+    return [value for option, value in pairwise(command) if option == name]
+
+
+def graph(command: list[str]) -> str:
+    (filters,) = options(command, "-filter_complex")
+    return filters
+
+
+ALL = {
+    "encode": video.encode_frames(PICTURE, Encoding(), OUT),
+    "copy": video.join_copy(Path("list.txt"), OUT),
+    "pieces": video.join_pieces([Piece(Path("a.mp4"), 0, 9), Piece(Path("b"), 3, 9)], [2], PICTURE, Encoding(), OUT),
+    "poster": video.poster(Path("a.mp4"), 1.0, 640, OUT),
+    "measure": sound.measure(Path("a.mp3"), SHAPE),
+    "prepare": sound.prepare(Path("a.mp3"), SHAPE, Leveling(LOUDNESS, -16), OUT),
+    "lay": sound.lay_under(Path("a.mp4"), Path("b.m4a"), OUT),
+    "fit": sound.lay_under(Path("a.mp4"), Path("b.m4a"), OUT, fit_to_s=2.5),
+}
+every_command = pytest.mark.parametrize("command", ALL.values(), ids=ALL.keys())
+
+
+@every_command
+def test_ffmpeg_never_asks_and_reports_progress(command: list[str]) -> None:
+    assert "-nostdin" in command
+    assert options(command, "-progress") == ["pipe:1"]
+    assert command[-1] == "-y"
+
+
+@every_command
+def test_every_input_is_guarded(command: list[str]) -> None:
+    inputs = options(command, "-i")
+
+    assert len(options(command, "-protocol_whitelist")) == len(inputs)
+    assert set(options(command, "-protocol_whitelist")) <= {"file", "pipe"}
+    assert all(source == "pipe:0" or source.startswith("file:/") for source in inputs)
+    if inputs != ["pipe:0"]:
+        assert len(options(command, "-format_whitelist")) == len(inputs)
+
+
+@every_command
+def test_no_demuxer_that_leads_to_other_files_is_allowed(command: list[str]) -> None:
+    for allowed in options(command, "-format_whitelist"):
+        harmful = {"hls", "dash", "concat", "sdp", "image2", "lavfi", "tedcaptions"} & set(allowed.split(","))
+        assert harmful <= ({"concat"} if command == ALL["copy"] else set())
+
+
+@every_command
+def test_no_command_cuts_the_picture_to_the_sound(command: list[str]) -> None:
+    assert "-shortest" not in command
+
+
+@given(st.text(st.characters(blacklist_characters="/\0", blacklist_categories=["Cs"]), min_size=1))
+def test_a_name_is_never_an_option_or_a_protocol(name: str) -> None:
+    command = sound.measure(Path("/in") / name, SHAPE)
+
+    assert options(command, "-i") == [f"file:/in/{name}"] or name in {".", ".."}
+    assert name not in graph(command) or len(name) < 15
+
+
+def test_frames_come_from_a_pipe_and_leave_as_what_browsers_play() -> None:
+    command = ALL["encode"]
+
+    assert options(command, "-i") == ["pipe:0"]
+    assert options(command, "-s") == ["832x480"]
+    assert options(command, "-framerate") == ["16/1"]
+    assert options(command, "-c:v") == ["libx264"]
+    assert options(command, "-pix_fmt") == ["rgb24", "yuv420p"]
+    assert options(command, "-movflags") == ["+faststart"]
+
+
+def test_the_encoder_obeys_its_settings() -> None:
+    command = video.encode_frames(PICTURE, Encoding(preset="medium", crf=18, threads=1), OUT)
+
+    assert [options(command, name) for name in ("-preset", "-crf", "-threads")] == [["medium"], ["18"], ["1"]]
+
+
+@pytest.mark.parametrize("name", ["encode", "copy", "pieces", "prepare", "lay", "fit"])
+def test_files_carry_no_dates_and_versions(name: str) -> None:
+    assert options(ALL[name], "-fflags") == ["+bitexact"]
+    assert options(ALL[name], "-map_metadata") == ["-1"]
+
+
+def test_a_clip_may_be_joined_to_itself() -> None:
+    pieces = [Piece(Path("a.mp4"), 0, 16)] * 3
+
+    command = video.join_pieces(pieces, [4, 4], PICTURE, Encoding(), OUT)
+
+    assert len(options(command, "-i")) == 3
+    assert graph(command).count("xfade=duration=0.250000:offset=0.750000") == 1
+    assert graph(command).count("xfade=duration=0.250000:offset=1.500000") == 1
+
+
+@given(st.lists(st.tuples(st.integers(10, 90), st.integers(1, 5)), min_size=2, max_size=8))
+def test_crossfades_begin_where_the_frames_say(clips: list[tuple[int, int]]) -> None:
+    pieces = [Piece(Path("a.mp4"), 0, frames) for frames, _ in clips]
+    overlaps = [overlap for _, overlap in clips[1:]]
+
+    filters = graph(video.join_pieces(pieces, overlaps, PICTURE, Encoding(), OUT))
+
+    begins = 0
+    for (frames, _), overlap in zip(clips, overlaps, strict=False):
+        begins += frames - overlap
+        assert f"offset={begins / 16:.6f}" in filters
+
+
+def test_a_concat_list_quotes_names_and_states_lengths() -> None:
+    text = video.concat_list_text([(Path("/a/it's.mp4"), 2.5), (Path("/a/b c.mp4"), 1 / 3)])
+
+    assert (
+        text
+        == r"""file 'file:/a/it'\''s.mp4'
+duration 2.500000
+file 'file:/a/b c.mp4'
+duration 0.333333
+"""
+    )
+
+
+def test_a_line_break_cannot_add_a_file_to_a_concat_list() -> None:
+    with pytest.raises(ValueError, match="line break"):
+        video.concat_list_text([(Path("/a'\nfile '/etc/passwd"), 1)])
+
+
+def test_a_fade_out_ends_with_the_sound_and_not_with_the_padding() -> None:
+    shape = SoundShape(start_s=0, sound_s=4, duration_s=10, fade_out_s=1)
+
+    assert "afade=duration=1.000000:start_time=3.000000:type=out" in graph(sound.prepare(Path("a"), shape, None, OUT))
+
+
+def test_without_leveling_the_volume_is_left_alone() -> None:
+    assert "loudnorm" not in graph(sound.prepare(Path("a"), SHAPE, None, OUT))
+
+
+def test_a_leveled_sound_goes_back_to_48_khz() -> None:
+    filters = graph(ALL["prepare"])
+
+    assert filters.index("aresample=48000", filters.index("loudnorm")) > 0
+    assert "measured_I=-20.00" in filters
+    assert options(ALL["prepare"], "-ar") == ["48000"]
+
+
+@given(
+    st.builds(Loudness, *[st.floats(-200, 200)] * 4),
+    st.floats(-40, -5),
+)
+def test_loudnorm_is_only_given_figures_it_accepts(measured: Loudness, target_lufs: float) -> None:
+    filters = graph(sound.prepare(Path("a"), SHAPE, Leveling(measured, target_lufs), OUT))
+
+    figures = dict(part.split("=") for part in filters.split("loudnorm=")[1].split("[")[0].split(":"))
+    assert -99 <= float(figures["measured_I"]) < 0
+    assert -99 <= float(figures["measured_TP"]) <= 99
+    assert 0 < float(figures["measured_LRA"]) <= 50
+    assert -99 <= float(figures["measured_thresh"]) <= 0
+
+
+@pytest.mark.parametrize(("seconds", "is_repeated"), [(0.1, True), (2.9, True), (3, False), (60, False)])
+def test_only_a_short_sound_is_repeated_to_be_measured(seconds: float, is_repeated: bool) -> None:
+    shape = SoundShape(start_s=0, sound_s=seconds, duration_s=seconds)
+
+    assert ("aloop" in graph(sound.measure(Path("a"), shape))) is is_repeated
+
+
+def test_a_report_of_loudness_is_read_from_between_other_lines() -> None:
+    text = """Stream {x} [Parsed_loudnorm_0 @ 0x1]
+{
+	"input_i" : "-23.10", "input_tp" : "-4.5", "input_lra" : "6.0", "input_thresh" : "-33.4",
+	"normalization_type" : "dynamic"
+}
+[out#0] video:0KiB"""
+
+    assert sound.parse_loudness(text) == Loudness(-23.1, -4.5, 6.0, -33.4)
+
+
+def test_silence_is_known_by_its_loudness() -> None:
+    text = '{"input_i" : "-inf", "input_tp" : "-inf", "input_lra" : "0.0", "input_thresh" : "-70.0"}'
+
+    assert sound.parse_loudness(text).is_silent
+
+
+def test_no_report_is_an_error() -> None:
+    with pytest.raises(ValueError, match="substring"):
+        sound.parse_loudness("nothing of the sort")

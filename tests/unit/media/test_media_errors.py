@@ -1,0 +1,37 @@
+"""The end of an ffmpeg is turned into a failure that says whose fault it was and whether to try again."""
+
+import pytest
+
+from phoenix.errors import FailureCode, Stage
+from phoenix.media.errors import explain_exit, public_tail
+
+
+@pytest.mark.parametrize(
+    ("returncode", "stderr", "code", "is_retriable"),
+    [
+        (1, "av_interleaved_write_frame(): No space left on device", FailureCode.STORAGE_FAILED, True),
+        (-9, "", FailureCode.ENGINE_FAILED, True),
+        (-11, "Invalid data found when processing input", FailureCode.ENGINE_FAILED, True),
+        (183, "Error opening input: Invalid data found when processing input", FailureCode.MEDIA_INVALID, False),
+        (1, "[mov] moov atom not found", FailureCode.MEDIA_INVALID, False),
+        (1, "Stream map '0:a:0' matches no streams.", FailureCode.MEDIA_INVALID, False),
+        (234, "Error initializing filters", FailureCode.ENGINE_FAILED, True),
+        (1, "", FailureCode.ENGINE_FAILED, True),
+    ],
+)
+def test_an_exit_is_explained(returncode: int, stderr: str, code: FailureCode, is_retriable: bool) -> None:
+    failure = explain_exit(returncode, stderr, Stage.ENCODE)
+
+    assert (failure.code, failure.stage, failure.retriable) == (code, Stage.ENCODE, is_retriable)
+
+
+def test_only_the_last_lines_are_told() -> None:
+    assert public_tail("\n".join(f"line {number}" for number in range(9))) == "line 5; line 6; line 7; line 8"
+
+
+def test_the_folders_of_the_server_are_not_told() -> None:
+    stderr = "Error opening input file:/srv/phoenix/tmp/job_1/a clip.mp4: '/srv/data/b.mp3' and http://x/y"
+
+    assert "/srv" not in public_tail(stderr)
+    assert "a clip.mp4" in public_tail(stderr)
+    assert "b.mp3" in public_tail(stderr)

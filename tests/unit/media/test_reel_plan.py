@@ -1,0 +1,101 @@
+"""A reel is planned in whole frames: none is lost, shown twice or seen in three clips at once."""
+
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from phoenix.contract.artifacts import MediaInfo
+from phoenix.media.reel_plan import chunks_of, exact_fps, frames_at, overlaps_of, picture_of
+
+COUNTS = st.lists(st.integers(1, 40), min_size=1, max_size=60)
+WANTED = st.integers(1, 50)
+
+
+def paths_of(counts: list[int]) -> list[Path]:
+    return [Path(f"{index}.mp4") for index in range(len(counts))]
+
+
+@given(COUNTS, WANTED)
+def test_no_clip_gives_away_more_frames_than_it_has(counts: list[int], wanted: int) -> None:
+    overlaps = overlaps_of(counts, wanted)
+
+    shared = zip([0, *overlaps], [*overlaps, 0], strict=True)
+    assert all(before + after <= count for (before, after), count in zip(shared, counts, strict=True))
+    assert all(0 <= overlap <= wanted for overlap in overlaps)
+
+
+@given(st.lists(st.integers(20, 40), min_size=1, max_size=30), st.integers(1, 10))
+def test_clips_that_are_long_enough_share_what_was_asked_for(counts: list[int], wanted: int) -> None:
+    assert overlaps_of(counts, wanted) == [wanted] * (len(counts) - 1)
+
+
+@given(COUNTS, WANTED, st.integers(2, 8))
+def test_chunks_hold_every_frame_once_and_in_order(counts: list[int], wanted: int, max_inputs: int) -> None:
+    chunks = chunks_of(paths_of(counts), counts, overlaps_of(counts, wanted), max_inputs)
+
+    frames = [
+        (piece.path, frame) for chunk in chunks for piece in chunk.pieces for frame in range(piece.start, piece.end)
+    ]
+    every = [(path, frame) for path, count in zip(paths_of(counts), counts, strict=True) for frame in range(count)]
+    assert frames == every
+
+
+@given(COUNTS, WANTED, st.integers(2, 8))
+def test_chunks_make_a_reel_of_the_planned_length(counts: list[int], wanted: int, max_inputs: int) -> None:
+    overlaps = overlaps_of(counts, wanted)
+
+    chunks = chunks_of(paths_of(counts), counts, overlaps, max_inputs)
+
+    assert sum(chunk.num_frames for chunk in chunks) == sum(counts) - sum(overlaps)
+
+
+@given(COUNTS, WANTED, st.integers(2, 8))
+def test_a_chunk_is_bounded_and_can_be_crossfaded(counts: list[int], wanted: int, max_inputs: int) -> None:
+    for chunk in chunks_of(paths_of(counts), counts, overlaps_of(counts, wanted), max_inputs):
+        before, after = [0, *chunk.overlaps], [*chunk.overlaps, 0]
+
+        assert len(chunk.pieces) <= max_inputs
+        assert all(overlap >= 1 for overlap in chunk.overlaps)
+        assert all(
+            piece.num_frames >= max(1, first + last)
+            for piece, first, last in zip(chunk.pieces, before, after, strict=True)
+        )
+
+
+def test_a_reel_of_500_clips_takes_many_small_commands() -> None:
+    counts = [48] * 500
+
+    chunks = chunks_of(paths_of(counts), counts, overlaps_of(counts, 8))
+
+    assert len(chunks) > 60
+    assert max(len(chunk.pieces) for chunk in chunks) == 8
+
+
+@pytest.mark.parametrize(
+    ("fps", "exact"),
+    [
+        (16.0, Fraction(16)),
+        (29.97002997002997, Fraction(30000, 1001)),
+        (23.976023976023978, Fraction(24000, 1001)),
+        (59.94005994005994, Fraction(60000, 1001)),
+        (12.5, Fraction(25, 2)),
+        (0.0, Fraction(1)),
+    ],
+)
+def test_a_decimal_frame_rate_is_made_exact(fps: float, exact: Fraction) -> None:
+    assert exact_fps(fps) == exact
+
+
+def test_frames_are_counted_at_the_rate_of_the_reel() -> None:
+    assert frames_at(Fraction(16), own_fps=16.0, num_frames=32, duration_s=2.01) == 32
+    assert frames_at(Fraction(16), own_fps=30.0, num_frames=60, duration_s=2.0) == 32
+    assert frames_at(Fraction(16), own_fps=30.0, num_frames=1, duration_s=0.001) == 1
+
+
+def test_the_reel_takes_even_sizes_from_its_first_clip() -> None:
+    picture = picture_of(MediaInfo(media="video", format="webm", width=65, height=1, fps=24.0))
+
+    assert (picture.width, picture.height, picture.fps) == (64, 2, 24)
