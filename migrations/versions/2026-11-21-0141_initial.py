@@ -1,4 +1,4 @@
-"""The first tables: jobs, tasks, attempts, events, artifacts, workers, duties and API keys."""
+"""The first tables: jobs and all that belongs to them, webhooks, workers, duties, API keys and secrets."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -30,6 +30,19 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("name", name=op.f("duties_pkey")),
     )
     op.create_table(
+        "idempotency_keys",
+        sa.Column("owner_id", sa.String(), nullable=False),
+        sa.Column("route", sa.String(), nullable=False),
+        sa.Column("key", sa.String(), nullable=False),
+        sa.Column("fingerprint", sa.String(), nullable=False),
+        sa.Column("job_id", sa.String(), nullable=True),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("owner_id", "route", "key", name=op.f("idempotency_keys_pkey")),
+    )
+    with op.batch_alter_table("idempotency_keys", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("idempotency_keys_created_at_idx"), ["created_at"], unique=False)
+
+    op.create_table(
         "jobs",
         sa.Column("id", sa.String(), nullable=False),
         sa.Column("owner_id", sa.String(), nullable=False),
@@ -55,10 +68,53 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("jobs_pkey")),
     )
     with op.batch_alter_table("jobs", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("jobs_finished_at_idx"), ["finished_at"], unique=False)
         batch_op.create_index(batch_op.f("jobs_owner_id_id_idx"), ["owner_id", "id"], unique=False)
         batch_op.create_index(batch_op.f("jobs_run_deadline_at_idx"), ["run_deadline_at"], unique=False)
         batch_op.create_index(batch_op.f("jobs_state_id_idx"), ["state", "id"], unique=False)
 
+    op.create_table(
+        "owners",
+        sa.Column("id", sa.String(), nullable=False),
+        sa.Column("last_seq", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("owners_pkey")),
+    )
+    op.create_table(
+        "paces",
+        sa.Column("model", sa.String(), nullable=False),
+        sa.Column("width", sa.Integer(), nullable=False),
+        sa.Column("height", sa.Integer(), nullable=False),
+        sa.Column("num_frames", sa.Integer(), nullable=False),
+        sa.Column("steps", sa.Integer(), nullable=False),
+        sa.Column("seconds_per_weight", sa.Float(), nullable=False),
+        sa.Column("learned_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("model", "width", "height", "num_frames", "steps", name=op.f("paces_pkey")),
+    )
+    with op.batch_alter_table("paces", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("paces_learned_at_idx"), ["learned_at"], unique=False)
+
+    op.create_table(
+        "secrets",
+        sa.Column("name", sa.String(), nullable=False),
+        sa.Column("value", sa.String(), nullable=False),
+        sa.PrimaryKeyConstraint("name", name=op.f("secrets_pkey")),
+    )
+    op.create_table(
+        "webhook_refusals",
+        sa.Column("owner_id", sa.String(), nullable=False),
+        sa.Column("url", sa.String(), nullable=False),
+        sa.Column("refused_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("owner_id", "url", name=op.f("webhook_refusals_pkey")),
+    )
+    op.create_table(
+        "webhook_secrets",
+        sa.Column("owner_id", sa.String(), nullable=False),
+        sa.Column("secret", sa.String(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("previous_secret", sa.String(), nullable=True),
+        sa.Column("previous_until", sa.DateTime(timezone=True), nullable=True),
+        sa.PrimaryKeyConstraint("owner_id", name=op.f("webhook_secrets_pkey")),
+    )
     op.create_table(
         "workers",
         sa.Column("id", sa.String(), nullable=False),
@@ -102,12 +158,17 @@ def upgrade() -> None:
         "events",
         sa.Column("job_id", sa.String(), nullable=False),
         sa.Column("seq", sa.Integer(), nullable=False),
+        sa.Column("owner_id", sa.String(), nullable=False),
+        sa.Column("owner_seq", sa.Integer(), nullable=False),
         sa.Column("type", sa.String(), nullable=False),
         sa.Column("at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("data", sa.JSON(), nullable=False),
         sa.ForeignKeyConstraint(["job_id"], ["jobs.id"], name=op.f("events_job_id_fkey"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("job_id", "seq", name=op.f("events_pkey")),
     )
+    with op.batch_alter_table("events", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("events_owner_id_owner_seq_idx"), ["owner_id", "owner_seq"], unique=True)
+
     op.create_table(
         "tasks",
         sa.Column("id", sa.String(), nullable=False),
@@ -142,6 +203,33 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("tasks_state_queue_rung_at_idx"), ["state", "queue", "rung_at"], unique=False)
 
     op.create_table(
+        "webhook_deliveries",
+        sa.Column("id", sa.String(), nullable=False),
+        sa.Column("job_id", sa.String(), nullable=False),
+        sa.Column("seq", sa.Integer(), nullable=False),
+        sa.Column("owner_id", sa.String(), nullable=False),
+        sa.Column("url", sa.String(), nullable=False),
+        sa.Column("target", sa.String(), nullable=False),
+        sa.Column("type", sa.String(), nullable=False),
+        sa.Column("payload", sa.JSON(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("next_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("last_status", sa.Integer(), nullable=True),
+        sa.Column("last_error", sa.String(), nullable=True),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["job_id"], ["jobs.id"], name=op.f("webhook_deliveries_job_id_fkey"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("webhook_deliveries_pkey")),
+    )
+    with op.batch_alter_table("webhook_deliveries", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("webhook_deliveries_job_id_seq_idx"), ["job_id", "seq"], unique=True)
+        batch_op.create_index(batch_op.f("webhook_deliveries_owner_id_id_idx"), ["owner_id", "id"], unique=False)
+        batch_op.create_index(batch_op.f("webhook_deliveries_state_next_at_idx"), ["state", "next_at"], unique=False)
+
+    op.create_table(
         "attempts",
         sa.Column("task_id", sa.String(), nullable=False),
         sa.Column("number", sa.Integer(), nullable=False),
@@ -163,6 +251,12 @@ def downgrade() -> None:
         batch_op.drop_index(batch_op.f("attempts_started_at_idx"))
 
     op.drop_table("attempts")
+    with op.batch_alter_table("webhook_deliveries", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("webhook_deliveries_state_next_at_idx"))
+        batch_op.drop_index(batch_op.f("webhook_deliveries_owner_id_id_idx"))
+        batch_op.drop_index(batch_op.f("webhook_deliveries_job_id_seq_idx"))
+
+    op.drop_table("webhook_deliveries")
     with op.batch_alter_table("tasks", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("tasks_state_queue_rung_at_idx"))
         batch_op.drop_index(batch_op.f("tasks_state_lease_until_idx"))
@@ -170,6 +264,9 @@ def downgrade() -> None:
         batch_op.drop_index(batch_op.f("tasks_job_id_position_idx"))
 
     op.drop_table("tasks")
+    with op.batch_alter_table("events", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("events_owner_id_owner_seq_idx"))
+
     op.drop_table("events")
     with op.batch_alter_table("artifacts", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("artifacts_owner_id_id_idx"))
@@ -184,7 +281,20 @@ def downgrade() -> None:
         batch_op.drop_index(batch_op.f("jobs_state_id_idx"))
         batch_op.drop_index(batch_op.f("jobs_run_deadline_at_idx"))
         batch_op.drop_index(batch_op.f("jobs_owner_id_id_idx"))
+        batch_op.drop_index(batch_op.f("jobs_finished_at_idx"))
 
     op.drop_table("jobs")
+    with op.batch_alter_table("idempotency_keys", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("idempotency_keys_created_at_idx"))
+
+    op.drop_table("idempotency_keys")
+    op.drop_table("webhook_secrets")
+    op.drop_table("webhook_refusals")
+    op.drop_table("secrets")
+    with op.batch_alter_table("paces", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("paces_learned_at_idx"))
+
+    op.drop_table("paces")
+    op.drop_table("owners")
     op.drop_table("duties")
     op.drop_table("api_keys")

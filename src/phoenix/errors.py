@@ -3,6 +3,7 @@
     PhoenixError
     ├── Refused                 the caller's request cannot be done; mapped to a status in api/problems.py
     │   ├── InvalidRequest      one or more faults, each with its pointer
+    │   │   └── MalformedRequest    it cannot even be read: broken JSON, a made-up cursor
     │   ├── Unauthenticated, Forbidden, NotFound, Conflict, Gone
     │   ├── PayloadTooLarge, UnsupportedMedia
     │   └── RateLimited, QueueFull, Unavailable     try again later
@@ -100,6 +101,10 @@ class InvalidRequest(Refused):
     code = ProblemCode.INVALID_REQUEST
 
 
+class MalformedRequest(InvalidRequest):
+    """The request cannot be read."""
+
+
 class Unauthenticated(Refused):
     """Send an API key as `Authorization: Bearer …`."""
 
@@ -152,6 +157,13 @@ class RateLimited(Refused):
     """Too many requests for this key; wait for Retry-After."""
 
     code = ProblemCode.RATE_LIMITED
+
+    def __init__(
+        self, detail: str | None = None, *, policies: Sequence[str] = (), retry_after_s: int | None = None
+    ) -> None:
+        """`policies`: names of the limits that are used up."""
+        super().__init__(detail, retry_after_s=retry_after_s)
+        self.policies = tuple(policies)
 
 
 class QueueFull(Refused):

@@ -8,9 +8,11 @@ JobId = NewType("JobId", str)
 TaskId = NewType("TaskId", str)
 ArtifactId = NewType("ArtifactId", str)
 WorkerId = NewType("WorkerId", str)
+DeliveryId = NewType("DeliveryId", str)
 
 JOB_ID_PATTERN = r"^job_[0-9a-z]{26}$"
 ARTIFACT_ID_PATTERN = r"^art_[0-9a-z]{26}$"
+DELIVERY_ID_PATTERN = r"^whd_[0-9a-z]{26}$"
 
 
 def _new(prefix: str) -> str:
@@ -31,6 +33,10 @@ def new_artifact_id() -> ArtifactId:
 
 def new_worker_id() -> WorkerId:
     return WorkerId(_new("wrk"))
+
+
+def new_delivery_id() -> DeliveryId:
+    return DeliveryId(_new("whd"))
 
 
 def new_request_id() -> str:

@@ -4,6 +4,7 @@ Sources, strongest first: arguments, `PHOENIX_…` in the environment (groups ne
 `PLAIN_NAMES`, the TOML file that `PHOENIX_CONFIG` names, the defaults below.
 """
 
+import ipaddress
 import os
 from enum import StrEnum
 from pathlib import Path
@@ -57,6 +58,18 @@ class StorageSettings(Group):
     s3_region: str = "us-east-1"
     s3_access_key_id: str | None = None
     s3_secret_access_key: SecretStr | None = None
+    request_time_limit_s: float = Field(default=30, gt=0, description="For one request to S3, of a few MB at most.")
+    max_retries: int = Field(default=3, ge=0, description="Of one request to S3.")
+    redirect_downloads: bool = Field(
+        default=True,
+        description="Let clients download from S3 by signed URLs; turn off where s3_endpoint is not theirs to reach.",
+    )
+    signed_url_s: float = Field(default=900, ge=1, le=604_800, description="How long such a URL may be used.")
+
+    @property
+    def link_s(self) -> float | None:
+        """How long a link to the store itself is good for; None if clients get none."""
+        return self.signed_url_s if self.redirect_downloads else None
 
 
 class ApiSettings(Group):
@@ -68,6 +81,9 @@ class ApiSettings(Group):
         default=(), description="Addresses or networks whose X-Forwarded- headers are believed."
     )
     shutdown_grace_s: float = Field(default=5, ge=0)
+    token_secret: SecretStr | None = Field(
+        default=None, description="Signs stream tokens; drawn once and kept in the database if unset."
+    )
 
 
 class LimitSettings(Group):
@@ -85,6 +101,13 @@ class LimitSettings(Group):
     max_reel_duration_s: float = Field(default=600, gt=0)
     default_queue_timeout_s: float = Field(default=24 * 3600, gt=0)
     default_run_timeout_s: float = Field(default=3600, gt=0)
+    requests_per_minute: int = Field(default=1200, ge=0, description="Of one key; no bound if 0, as with those below.")
+    failed_auth_per_minute: int = Field(default=60, ge=0, description="Answered with 401, of one address.")
+    queued_jobs_per_key: int = Field(default=1000, ge=0)
+    running_clips_per_key: int = Field(default=0, ge=0, description="At a time; others of the key wait in the queue.")
+    gpu_seconds_per_day: float = Field(default=0, ge=0, description="Of one key, in any 24 hours; then no new jobs.")
+    upload_bytes_per_day: int = Field(default=100_000_000_000, ge=0, description="Of one key, in any 24 hours.")
+    streams_per_key: int = Field(default=1000, ge=0, description="Open at a time.")
 
 
 class EventSettings(Group):
@@ -107,8 +130,10 @@ class EventSettings(Group):
 class SchedulerSettings(Group):
     """Feeder, leases and sweeper. See docs/decisions/0002-sql-is-the-truth.md."""
 
-    lease_s: float = Field(default=15, gt=0)
-    heartbeat_s: float = Field(default=4, gt=0, description="How often a worker renews its leases.")
+    lease_s: float = Field(
+        default=12, gt=0, description="With the sweep, how long the work of a host that was lost stands still at most."
+    )
+    heartbeat_s: float = Field(default=3, gt=0, description="How often a worker renews its leases.")
     sweep_interval_s: float = Field(default=1, gt=0)
     feed_interval_s: float = Field(default=1, gt=0, description="Longest time between two looks at the waiting tasks.")
     doorbell_check_s: float = Field(
@@ -142,12 +167,49 @@ class EngineSettings(Group):
     memory_budget_bytes: int | None = Field(
         default=None, ge=0, description="Of models kept on one device; nine tenths of its memory if unset."
     )
+    idle_timeout_s: float | None = Field(
+        default=None, gt=0, description="After which a model that nobody uses is dropped from memory; never if unset."
+    )
+    warm_models: tuple[str, ...] = Field(
+        default=(), description="Loaded and tried before a worker reports ready, in this order."
+    )
+    max_batch: int = Field(
+        default=1, ge=1, description="Most clips in one call of a model. Each worker takes on so many at once."
+    )
+    batch_window_s: float = Field(
+        default=0.03, ge=0, description="How long the first clip of a batch waits for others like it."
+    )
+    preview_interval_s: float = Field(
+        default=1, ge=0, description="At most one preview per clip in this time; none at all if 0."
+    )
 
 
 class AnimaticSettings(Group):
     seconds_per_step: float = Field(
         default=0, ge=0, description="Paces the animatic engine, to try schedules without a GPU."
     )
+
+
+class VeoSettings(Group):
+    """Google's Veo: a remote engine, paid for by the clip. Served only where there is a key or a project."""
+
+    api_key: SecretStr | None = Field(default=None, description="Of Google Cloud's Agent Platform (Vertex AI).")
+    project: str | None = Field(default=None, description="Google Cloud project, with its own credentials, if no key.")
+    location: str = Field(default="us-central1", description="Of the project.")
+    base_url: str | None = Field(default=None, description="Of a proxy that speaks Google's API.")
+    max_concurrent: int = Field(default=4, ge=1, description="Clips under way at a time, per worker process.")
+    slot_timeout_s: float = Field(default=300, gt=0, description="Longest wait for one of them before TIMEOUT.")
+    request_time_limit_s: float = Field(default=60, gt=0, description="For one request, an answer with a video too.")
+    poll_interval_s: float = Field(default=5, gt=0)
+    time_limit_s: float = Field(default=900, gt=0, description="For one clip; the next attempt goes on with it.")
+    max_retries: int = Field(default=6, ge=0, description="Of one request that was turned away, or of one question.")
+    retry_delay_s: float = Field(default=1, gt=0, description="First back-off; doubles, with jitter.")
+    max_retry_delay_s: float = Field(default=60, gt=0, description="A longer Retry-After fails the attempt.")
+    max_video_bytes: int = Field(default=200_000_000, ge=1)
+
+    @property
+    def is_configured(self) -> bool:
+        return self.api_key is not None or self.project is not None
 
 
 class MediaSettings(Group):
@@ -164,6 +226,18 @@ class MediaSettings(Group):
     fetch_ports: tuple[int, ...] = Field(default=(443,), description="Of URLs that clients give; https only.")
     fetch_allow_private: bool = Field(default=False, description="Fetch from private addresses too.")
     fetch_ca_file: Path | None = Field(default=None, description="PEM bundle to trust instead of the public one.")
+
+
+class WebhookSettings(Group):
+    """Where events are sent that clients asked for. https to public addresses only, unless told otherwise."""
+
+    ports: tuple[int, ...] = (443,)
+    allow_http: bool = Field(default=False, description="Send to plain http URLs too.")
+    allow_private: bool = Field(default=False, description="Send to private addresses too.")
+    ca_file: Path | None = Field(default=None, description="PEM bundle to trust instead of the public one.")
+    time_limit_s: float = Field(default=15, gt=0, description="For one delivery.")
+    max_concurrent: int = Field(default=32, ge=1, description="Deliveries under way at a time; per target, an eighth.")
+    poll_interval_s: float = Field(default=0.5, gt=0, description="Longest time until a delivery that is due is seen.")
 
 
 class LogSettings(Group):
@@ -203,8 +277,17 @@ class Settings(BaseSettings):
     worker: WorkerSettings = WorkerSettings()
     engine: EngineSettings = EngineSettings()
     animatic: AnimaticSettings = AnimaticSettings()
+    veo: VeoSettings = VeoSettings()
     media: MediaSettings = MediaSettings()
+    webhooks: WebhookSettings = WebhookSettings()
     log: LogSettings = LogSettings()
+
+    @property
+    def is_auth_required(self) -> bool:
+        """Whether every request has to carry a key."""
+        if self.auth is not None:
+            return self.auth is Auth.REQUIRED
+        return not _is_loopback(self.api.host)
 
     @classmethod
     def settings_customise_sources(
@@ -218,6 +301,14 @@ class Settings(BaseSettings):
         config_file = os.environ.get("PHOENIX_CONFIG")
         files = (TomlConfigSettingsSource(settings_cls, config_file),) if config_file else ()
         return (init_settings, env_settings, PlainNamesSource(settings_cls), *files)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        # Any other name may lead anywhere, and no name at all means every address.
+        return host == "localhost"
 
 
 def load_settings(**overrides: Any) -> Settings:

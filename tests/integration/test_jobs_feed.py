@@ -10,7 +10,7 @@ from phoenix.db.unit_of_work import Database
 from phoenix.jobs.duties import drop_duty, take_duty
 from phoenix.jobs.feed import choose_next, list_rung, mark_rung, unring
 from phoenix.jobs.order import Waiting
-from phoenix.jobs.position import find_standing
+from phoenix.jobs.position import find_standings
 from phoenix.jobs.tables import TaskRow
 from phoenix.jobs.workers import WorkerReport, report
 
@@ -102,20 +102,20 @@ async def test_the_queue_position_counts_the_jobs_that_start_earlier(database: D
     await start_worker(database)
     for _ in range(3):
         last = await submit_reel(database, "a", "b")
-    job = (await get_job(database, last)).row
+    job = await get_job(database, last)
 
     async with database.read() as session:
-        standing = await find_standing(session, job, worker_timeout_s=15)
+        standing = (await find_standings(session, [job], worker_timeout_s=15))[last]
 
     assert standing.queue_position == 2
     assert standing.waiting_reason == "2 jobs will start before this one."
 
 
 async def test_a_job_without_a_worker_is_told_so(database: Database) -> None:
-    job = (await get_job(database, await submit_reel(database))).row
+    job = await get_job(database, await submit_reel(database))
 
     async with database.read() as session:
-        standing = await find_standing(session, job, worker_timeout_s=15)
+        standing = (await find_standings(session, [job], worker_timeout_s=15))[job.row.id]
 
     assert standing.waiting_reason == "No gpu worker is running."
 

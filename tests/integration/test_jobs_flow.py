@@ -239,7 +239,7 @@ async def test_events_are_announced_after_the_commit_only(database: Database, he
     await submit_reel(database)
 
     assert before == []
-    assert [type(said) for said in heard] == [EventRecorded, TasksReady]
+    assert {type(said) for said in heard} == {EventRecorded, TasksReady}
 
 
 async def test_a_soundtrack_is_prepared_beside_the_clips(database: Database) -> None:

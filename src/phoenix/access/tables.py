@@ -1,4 +1,4 @@
-"""The table of API keys. A key itself is never stored, only a digest of its secret."""
+"""The tables of API keys, of which only a digest is stored, and of the secrets that all replicas share."""
 
 from datetime import datetime
 
@@ -21,3 +21,12 @@ class ApiKeyRow(SQLModel, table=True):
     created_at: datetime = Field(sa_type=UtcDateTime)
     last_used_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     revoked_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+
+
+class SecretRow(SQLModel, table=True):
+    """A secret that the first replica to need it drew, for all of them."""
+
+    __tablename__ = "secrets"  # pyright: ignore[reportAssignmentType]
+
+    name: str = Field(primary_key=True)
+    value: str

@@ -122,6 +122,7 @@ def _resolve_clip(
         fps=fps,
         num_frames=values.pick_frames(request, index, model, findings, fps=fps),
         image_artifact_id=clip.image_artifact_id,
+        deterministic=request.deterministic,
     )
 
 

@@ -4,9 +4,10 @@ from typing import Annotated, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from phoenix.catalog.tuning import BatchRule, Lora, Offload, StepCache
 from phoenix.contract.base import AspectRatio, Resolution
 
-EngineName = Literal["animatic", "diffusers"]
+EngineName = Literal["animatic", "diffusers", "veo"]
 
 
 class _Entry(BaseModel):
@@ -102,8 +103,13 @@ class ModelSpec(_Entry):
     is_draft: bool = False
     takes_image: bool = False
     needs_image: bool = False
-    source: str | None = Field(default=None, description="Folder on disk or hub id of a diffusers pipeline.")
+    source: str | None = Field(
+        default=None, description="Folder or hub id of a diffusers pipeline; Google's name of a Veo model."
+    )
     revision: str | None = None
+    pipeline: str | None = Field(
+        default=None, description="Class of diffusers to open the folder with, if not the one that it names."
+    )
     dtype: Literal["bfloat16", "float16", "float32"] = "bfloat16"
     size: SizeRule
     frames: FrameRule
@@ -115,11 +121,25 @@ class ModelSpec(_Entry):
         default_factory=dict,
         description="Passed to the engine's adapter: `max_sequence_length`, `vae_dtype` …",
     )
+    offload: Offload = "auto"
+    loras: tuple[Lora, ...] = ()
+    step_cache: StepCache | None = Field(default=None, description="Faster, and a little off.")
+    compile_blocks: bool = Field(default=False, description="Slower once per shape, faster for every clip after that.")
+    concurrency: int | None = Field(default=None, ge=1, description="Clips of it on one device; no bound if unset.")
+    batch: BatchRule | None = Field(default=None, description="Its clips are never rendered together if unset.")
+
+    @property
+    def most_at_once(self) -> int | None:
+        """Calls that may share its weights. Caches and offloading keep the state of a call on the modules."""
+        shares_state = self.step_cache is not None or self.offload in ("model", "group")
+        return 1 if shares_state else self.concurrency
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:
         if self.engine == "diffusers" and not self.source:
             raise ValueError("a diffusers model needs a source: a folder or a hub id")
+        if self.engine == "veo" and not self.source:
+            raise ValueError("a veo model needs a source: the name by which Google knows it")
         if self.needs_image and not self.takes_image:
             raise ValueError("needs_image without takes_image")
         return self

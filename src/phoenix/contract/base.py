@@ -27,7 +27,8 @@ class _ShownWithoutNull:
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         shown = handler(schema)
-        return next((choice for choice in shown.get("anyOf", []) if choice != {"type": "null"}), shown)
+        choices = [choice for choice in shown.get("anyOf", []) if choice != {"type": "null"}]
+        return shown if not choices else choices[0] if len(choices) == 1 else {"anyOf": choices}
 
 
 _T = TypeVar("_T")

@@ -129,6 +129,14 @@ class JobEvent(RootModel[Annotated[DurableEvent | EphemeralEvent, Field(discrimi
     """One event of a stream, told apart by `type`."""
 
 
+class StreamToken(View):
+    """Lets whoever holds it follow one job, and do nothing else."""
+
+    token: str
+    expires_at: Timestamp
+    url: str = Field(description="Of the stream, with the token in it: for `new EventSource(url)`.")
+
+
 class EventPage(View):
     """The durable events of a job after a number, oldest first."""
 

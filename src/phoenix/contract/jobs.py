@@ -66,6 +66,9 @@ class Clip(View):
     artifact_id: str | None = None
     url: str | None = Field(default=None, description="The clip's MP4, as soon as it is done.")
     timings: ClipTimings = ClipTimings()
+    batch_size: int | None = Field(
+        default=None, description="Clips that were rendered in one call with it, itself included; null until done."
+    )
 
 
 class JobOutput(View):

@@ -22,3 +22,8 @@ class Problem(View):
     code: ProblemCode
     request_id: str
     errors: list[ProblemFault] = Field(default_factory=list[ProblemFault])
+    violated_policies: list[str] = Field(
+        default_factory=list[str],
+        serialization_alias="violated-policies",
+        description="Names of the limits that are used up, as in `RateLimit-Policy`.",
+    )

@@ -1,8 +1,9 @@
 """Bodies that clients send. What a model can do is not checked here but in `catalog.admission`."""
 
+import re
 from typing import Annotated, Literal
 
-from pydantic import Field, HttpUrl, UrlConstraints, model_validator
+from pydantic import BeforeValidator, Field, HttpUrl, UrlConstraints, model_validator
 
 from phoenix.contract.base import (
     MAX_CLIPS,
@@ -17,7 +18,19 @@ from phoenix.contract.base import (
 )
 from phoenix.ids import ARTIFACT_ID_PATTERN
 
-HttpsUrl = Annotated[HttpUrl, UrlConstraints(allowed_schemes=["https"], max_length=2048)]
+
+def _refuse_control_characters(url: object) -> object:
+    # A parser of URLs drops line breaks and goes on, so that what is called is not what was written.
+    if isinstance(url, str) and re.search(r"[\x00-\x20\x7f]", url):
+        raise ValueError("a URL has no spaces and no control characters")
+    return url
+
+
+_AsWritten = BeforeValidator(_refuse_control_characters)
+_HTTPS = Field(json_schema_extra={"pattern": "^https://"})
+HttpsUrl = Annotated[HttpUrl, UrlConstraints(allowed_schemes=["https"], max_length=2048), _AsWritten, _HTTPS]
+WebhookUrl = Annotated[HttpUrl, UrlConstraints(allowed_schemes=["https", "http"], max_length=2048), _AsWritten]
+"""Plain `http` is for servers that allow it, within their own network."""
 ArtifactRef = Annotated[str, Field(pattern=ARTIFACT_ID_PATTERN, examples=["art_01kag3e9zq4f7w5m8x2c6b0n1d"])]
 DurationS = Annotated[float, Field(gt=0, le=600, description="Seconds.")]
 FadeS = Annotated[float, Field(ge=0, le=60, description="Seconds.")]
@@ -69,7 +82,7 @@ class Transition(Request):
 
 
 class WebhookRequest(Request):
-    url: HttpsUrl
+    url: WebhookUrl
     events: Omittable[list[TerminalEventType]] = Field(
         default=None, description="Which events to send; all terminal ones if left out."
     )
@@ -95,7 +108,7 @@ class JobOptions(Request):
         default=None, description="Longest run once started; then the job is `failed` with RUN_TIMEOUT."
     )
     webhook: Omittable[WebhookRequest] = None
-    metadata: Metadata = Field(default_factory=dict)
+    metadata: Metadata = Field(default_factory=dict, json_schema_extra={"default": {}})
 
 
 class ReelRequest(JobOptions):
@@ -118,6 +131,10 @@ class ReelRequest(JobOptions):
         default=None, description="Clip i uses seed + i unless it has its own; drawn at random if left out."
     )
     soundtrack: Omittable[SoundtrackRequest] = None
+    deterministic: bool = Field(
+        default=False,
+        description="Render each clip alone. Clips that share a call with others may differ in the last digits.",
+    )
     transition: Transition = Transition()
 
 

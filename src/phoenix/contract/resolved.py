@@ -31,6 +31,7 @@ class ResolvedClip(View):
     fps: int
     num_frames: int
     image_artifact_id: str | None = None
+    deterministic: bool = False
 
     @property
     def duration_s(self) -> float:

@@ -16,6 +16,14 @@ from phoenix.errors import Unavailable
 Announcer = Callable[[Sequence[object]], Awaitable[None]]
 """Carries what a committed transaction has to say (events, pokes) to the outside; must not raise."""
 
+PASSING_STATES = ("08", "25P03", "40", "53", "55P03", "57")
+"""SQLSTATEs, or their classes, of PostgreSQL: cut off, timed out, deadlocked, out of resources, waiting for a lock.
+
+asyncpg reports them as plain errors, and all of them end by themselves.
+"""
+
+LastStep = Callable[[], Awaitable[None]]
+
 RETRY_AFTER_S = 2
 
 
@@ -25,10 +33,22 @@ class UnitOfWork:
     def __init__(self, session: AsyncSession) -> None:
         self.session = session
         self.announcements: list[object] = []
+        self._last_steps: list[LastStep] = []
         self._now: datetime | None = None
 
     def announce(self, *things: object) -> None:
         self.announcements.extend(things)
+
+    def before_commit(self, step: LastStep) -> None:
+        """Has `step` run at the very end: what locks a row that many transactions want holds it only briefly."""
+        self._last_steps.append(step)
+
+    async def run_last_steps(self) -> None:
+        """All that has changed is written first, so that no step holds its lock while that waits for others."""
+        if self._last_steps:
+            await self.session.flush()
+        for step in self._last_steps:
+            await step()
 
     async def now(self) -> datetime:
         """The database's clock, read once per transaction: the clocks of hosts may disagree by minutes."""
@@ -60,6 +80,7 @@ class Database:
         async with self._session(self._writer) as session:
             uow = UnitOfWork(session)
             yield uow
+            await uow.run_last_steps()
             await session.commit()
         if uow.announcements:
             await self._announcer(uow.announcements)
@@ -78,9 +99,14 @@ class Database:
         except (OperationalError, InterfaceError, PoolTimeout, OSError, TimeoutError) as error:
             raise Unavailable("The database is away.", retry_after_s=RETRY_AFTER_S) from error
         except DBAPIError as error:
-            if error.connection_invalidated:
+            if error.connection_invalidated or _is_passing(error):
                 raise Unavailable("The database is away.", retry_after_s=RETRY_AFTER_S) from error
             raise
 
     async def close(self) -> None:
         await self.engine.dispose()
+
+
+def _is_passing(error: DBAPIError) -> bool:
+    state: str | None = getattr(error.orig, "sqlstate", None)
+    return state is not None and state.startswith(PASSING_STATES)

@@ -10,6 +10,9 @@ class EventRecorded:
     """A durable event is in the log: streams may show it."""
 
     event: DurableEvent
+    owner_id: str
+    owner_seq: int
+    """Its place among the events of all jobs of the owner."""
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ async def find_known_media(
     statement = select(col(ArtifactRow.id), col(ArtifactRow.info)).where(
         col(ArtifactRow.id).in_(artifact_ids), col(ArtifactRow.owner_id) == owner_id
     )
-    rows = (await session.execute(statement))
+    rows = await session.execute(statement)
     return {artifact_id: MediaInfo.model_validate(info) for artifact_id, info in rows}
 
 

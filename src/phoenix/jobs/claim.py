@@ -13,6 +13,7 @@ from phoenix.contract.resolved import ResolvedReel, ResolvedRequest
 from phoenix.db.unit_of_work import UnitOfWork
 from phoenix.jobs import journal
 from phoenix.jobs.lifecycle import TaskKind, TaskState, check_job_transition
+from phoenix.jobs.pace import read_paces, shape_of
 from phoenix.jobs.rows import find_job_locked, list_tasks
 from phoenix.jobs.tables import AttemptRow, JobRow, TaskRow
 from phoenix.jobs.views import parse_request
@@ -36,6 +37,8 @@ class Claim:
     soundtrack_artifact_id: str | None = None
     weights: tuple[float, ...] = ()
     """Of the job's clips, for the progress of the whole."""
+    seconds_per_weight: float | None = None
+    """Learned of clips like this one; None if none was rendered yet."""
     last_seq: int = 0
     """Number of the job's last durable event when the task was claimed."""
 
@@ -67,8 +70,17 @@ async def claim(uow: UnitOfWork, task_id: str, dispatch: int, *, worker_id: str,
         parts=tuple(part.artifact_id for part in parts if part.artifact_id),
         soundtrack_artifact_id=sound[0] if sound else None,
         weights=tuple(part.weight for part in parts),
+        seconds_per_weight=await _find_pace(uow, job, task),
         last_seq=job.last_seq,
     )
+
+
+async def _find_pace(uow: UnitOfWork, job: JobRow, task: TaskRow) -> float | None:
+    request = parse_request(job)
+    if task.kind is not TaskKind.RENDER or not isinstance(request, ResolvedReel):
+        return None
+    paces = await read_paces(uow.session)
+    return paces.clip_s(shape_of(request.model, request.clips[task.position]), weight=1)
 
 
 async def _take(uow: UnitOfWork, task: TaskRow, *, worker_id: str, lease_s: float) -> None:

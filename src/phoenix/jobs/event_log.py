@@ -1,5 +1,6 @@
 """The durable log as streams read it: the rows of SQL, with the newest progress laid over a snapshot."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 
 from sqlalchemy import select
@@ -8,39 +9,75 @@ from phoenix.contract.events import ClipProgress, DurableEvent, JobSnapshot
 from phoenix.db.columns import db_now
 from phoenix.db.unit_of_work import Database
 from phoenix.errors import NotFound
-from phoenix.events.log import Tail
+from phoenix.events.log import REPLAY_LIMIT, Tail
 from phoenix.jobs import journal, views
-from phoenix.jobs.find import find_full_job
-from phoenix.jobs.position import find_standing
+from phoenix.jobs.find import FullJob, find_full_job, list_unfinished
+from phoenix.jobs.position import find_standings
 
 ReadProgress = Callable[[str], Awaitable[dict[int, ClipProgress]]]
+
+MAX_SNAPSHOTS = 100
+"""Of unfinished jobs at the start of a stream of all: the newest ones, where there are more."""
 
 
 class SqlEventLog:
     """Implements `events.log.EventLog`. Holds no session between calls: a stream lives for an hour."""
 
-    def __init__(self, database: Database, read_progress: ReadProgress, *, worker_timeout_s: float) -> None:
+    def __init__(
+        self, database: Database, read_progress: ReadProgress, *, worker_timeout_s: float, clips_per_key: int = 0
+    ) -> None:
         self._database = database
         self._read_progress = read_progress
         self._worker_timeout_s = worker_timeout_s
+        self._clips_per_key = clips_per_key
 
     async def replay(self, job_id: str, after_seq: int) -> Sequence[DurableEvent]:
         async with self._database.read() as session:
-            return await journal.replay(session, job_id, after_seq)
+            return await journal.replay(session, job_id, after_seq, REPLAY_LIMIT)
 
     async def tails(self, job_ids: Collection[str]) -> Mapping[str, Tail]:
         async with self._database.read() as session:
-            found = await journal.tails(session, list(job_ids))
-        return {job_id: Tail(seq, state.is_terminal) for job_id, (seq, state) in found.items()}
+            return await journal.tails(session, list(job_ids))
+
+    async def highest_progress(self, job_id: str) -> float:
+        return views.highest_progress(await self._read_progress(job_id))
+
+    async def replay_owner(self, owner_id: str, after_seq: int) -> Sequence[tuple[int, DurableEvent]]:
+        async with self._database.read() as session:
+            return await journal.replay_owner(session, owner_id, after_seq, REPLAY_LIMIT)
+
+    async def owner_tails(self, owner_ids: Collection[str]) -> Mapping[str, int]:
+        async with self._database.read() as session:
+            return await journal.owner_tails(session, owner_ids)
 
     async def snapshot(self, job_id: str) -> JobSnapshot:
-        progress = await self._read_progress(job_id)
         async with self._database.read() as session:
             job = await find_full_job(session, job_id)
-            if job is None:
-                raise NotFound(f"There is no job {job_id}.")
-            standing = await find_standing(session, job.row, worker_timeout_s=self._worker_timeout_s)
+        if job is None:
+            raise NotFound(f"There is no job {job_id}.")
+        (snapshot,) = await self._snapshots([job])
+        return snapshot
+
+    async def unfinished(self, owner_id: str) -> Sequence[JobSnapshot]:
+        async with self._database.read() as session:
+            jobs = await list_unfinished(session, owner_id=owner_id, limit=MAX_SNAPSHOTS)
+        return await self._snapshots(jobs)
+
+    async def _snapshots(self, jobs: Sequence[FullJob]) -> list[JobSnapshot]:
+        # Progress is read after the rows: it is never behind what they say, and an older attempt's is left out.
+        progress = await asyncio.gather(*(self._read_progress(job.row.id) for job in jobs))
+        async with self._database.read() as session:
+            standings = await find_standings(
+                session, jobs, worker_timeout_s=self._worker_timeout_s, clips_per_key=self._clips_per_key
+            )
             now = (await session.execute(select(db_now(0)))).scalar_one()
-        live = views.LiveState(progress, standing.queue_position, standing.waiting_reason)
-        view = views.view_job(job.row, job.tasks, job.output, live)
-        return JobSnapshot(job_id=job_id, seq=job.row.last_seq, at=now, job=view)
+        lives = [views.live_state(clips, standings[job.row.id], now) for job, clips in zip(jobs, progress, strict=True)]
+        return [
+            JobSnapshot(
+                job_id=job.row.id,
+                seq=job.row.last_seq,
+                at=now,
+                job=views.view_job(job.row, job.tasks, job.output, live),
+            )
+            for job, live in zip(jobs, lives, strict=True)
+        ]

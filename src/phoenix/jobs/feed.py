@@ -1,10 +1,11 @@
 """Which waiting tasks get a doorbell now. The rest stay in SQL, where their order is decided anew each time."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import islice
+from typing import TypeVar
 
 from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -13,7 +14,8 @@ from sqlmodel import col
 from phoenix.db.columns import db_now
 from phoenix.db.unit_of_work import UnitOfWork
 from phoenix.jobs.lifecycle import TaskState
-from phoenix.jobs.order import Waiting, take_turns
+from phoenix.jobs.order import Waiting, take_turns, within_caps
+from phoenix.jobs.pace import NOTHING_LEARNED, Paces, read_paces
 from phoenix.jobs.tables import AttemptRow, JobRow, TaskRow, WorkerRow
 
 MAX_LOOKED_AT = 5000
@@ -35,21 +37,44 @@ class RungTask:
     rung_at: datetime
 
 
+Known = TypeVar("Known", Waiting, RungTask)
+
+
 async def choose_next(
-    session: AsyncSession, queue: str, *, feed_ahead: float, worker_timeout_s: float
+    session: AsyncSession, queue: str, *, feed_ahead: float, worker_timeout_s: float, most_per_owner: int = 0
 ) -> list[Waiting]:
-    """The tasks to ring now, in order: as many as keep `feed_ahead` doorbells per slot of the live workers."""
+    """The tasks to ring now, in order: as many as keep `feed_ahead` doorbells per slot of the live workers.
+
+    No owner has more than `most_per_owner` of them running and rung at a time, if that is not 0.
+    """
     slots = await count_slots(session, queue, worker_timeout_s=worker_timeout_s)
     room = math.ceil(feed_ahead * slots) - await _count_rung(session, queue)
     if room <= 0:
         return []
     served = await served_s(session, queue)
-    return list(islice(take_turns(await list_waiting(session, queue), served), room))
+    in_hand = await count_in_hand(session, queue) if most_per_owner else {}
+    at_cap = [owner_id for owner_id, count in in_hand.items() if count >= most_per_owner]
+    # Left out already here, lest they fill what one pass looks at.
+    waiting = await list_waiting(session, queue, await read_paces(session), except_owners=at_cap)
+    return list(islice(within_caps(take_turns(waiting, served), in_hand, most=most_per_owner), room))
+
+
+async def count_in_hand(session: AsyncSession, queue: str) -> dict[str, int]:
+    """How many tasks of this queue each owner has running, or rung and about to."""
+    is_rung = (col(TaskRow.state) == TaskState.READY) & col(TaskRow.rung_at).is_not(None)
+    statement = (
+        select(col(JobRow.owner_id), func.count())
+        .select_from(TaskRow)
+        .join(JobRow, col(JobRow.id) == col(TaskRow.job_id))
+        .where(col(TaskRow.queue) == queue, (col(TaskRow.state) == TaskState.RUNNING) | is_rung)
+        .group_by(col(JobRow.owner_id))
+    )
+    return dict((await session.execute(statement)).all())
 
 
 async def mark_rung(uow: UnitOfWork, tasks: Sequence[Waiting]) -> None:
     """Notes that the doorbells are in Redis. One that was answered in the meantime is left alone."""
-    for task in tasks:
+    for task in in_lock_order(tasks):
         statement = (
             update(TaskRow)
             .where(
@@ -69,13 +94,13 @@ async def list_rung(session: AsyncSession, queue: str, *, older_than_s: float) -
         col(TaskRow.queue) == queue,
         col(TaskRow.rung_at) <= db_now(-older_than_s),
     )
-    rows = (await session.execute(statement))
+    rows = await session.execute(statement)
     return [RungTask(task_id, dispatch, rung_at) for task_id, dispatch, rung_at in rows if rung_at]
 
 
 async def unring(uow: UnitOfWork, tasks: Sequence[RungTask]) -> None:
     """Puts lost doorbells back in line. The dispatch stays: if the old one turns up after all, it is as good."""
-    for task in tasks:
+    for task in in_lock_order(tasks):
         statement = (
             update(TaskRow)
             .where(col(TaskRow.id) == task.task_id, col(TaskRow.rung_at) == task.rung_at)
@@ -84,7 +109,14 @@ async def unring(uow: UnitOfWork, tasks: Sequence[RungTask]) -> None:
         await uow.session.execute(statement)
 
 
-async def list_waiting(session: AsyncSession, queue: str) -> list[Waiting]:
+def in_lock_order(tasks: Iterable[Known]) -> list[Known]:
+    """Of several tasks in one transaction the smallest id comes first, as in a flush: no two wait for each other."""
+    return sorted(tasks, key=lambda task: task.task_id)
+
+
+async def list_waiting(
+    session: AsyncSession, queue: str, paces: Paces = NOTHING_LEARNED, *, except_owners: Collection[str] = ()
+) -> list[Waiting]:
     """Tasks that could start now and have no doorbell yet, oldest first."""
     statement = (
         select(
@@ -95,6 +127,8 @@ async def list_waiting(session: AsyncSession, queue: str) -> list[Waiting]:
             col(TaskRow.position),
             col(JobRow.priority),
             col(JobRow.queued_at),
+            col(JobRow.model),
+            col(TaskRow.weight),
         )
         .join(JobRow, col(JobRow.id) == col(TaskRow.job_id))
         .where(
@@ -102,12 +136,17 @@ async def list_waiting(session: AsyncSession, queue: str) -> list[Waiting]:
             col(TaskRow.queue) == queue,
             col(TaskRow.rung_at).is_(None),
             col(TaskRow.ready_at) <= db_now(0),
+            col(JobRow.owner_id).not_in(except_owners),
         )
         .order_by(col(JobRow.queued_at), col(TaskRow.position))
         .limit(MAX_LOOKED_AT)
     )
-    rows = (await session.execute(statement))
-    return [Waiting(*row, cost_s=TYPICAL_COST_S) for row in rows]
+    rows = await session.execute(statement)
+    return [_waiting(Waiting(*row[:7], cost_s=TYPICAL_COST_S), paces.task_s(*row[7:])) for row in rows]
+
+
+def _waiting(task: Waiting, learned_s: float | None) -> Waiting:
+    return task if learned_s is None else replace(task, cost_s=learned_s, is_cost_known=True)
 
 
 async def count_slots(session: AsyncSession, queue: str, *, worker_timeout_s: float) -> int:
@@ -144,6 +183,6 @@ async def served_s(session: AsyncSession, queue: str) -> dict[str, float]:
         )
     )
     served: dict[str, float] = {}
-    for owner_id, started_at, ended_at in (await session.execute(statement)):
+    for owner_id, started_at, ended_at in await session.execute(statement):
         served[owner_id] = served.get(owner_id, 0.0) + ((ended_at or now) - started_at).total_seconds()
     return served

@@ -12,7 +12,7 @@ from sqlmodel import col
 
 from phoenix.contract.base import JobKind
 from phoenix.contract.jobs import JobState
-from phoenix.errors import Fault, InvalidRequest
+from phoenix.errors import Fault, MalformedRequest
 from phoenix.jobs.rows import get_job, list_tasks
 from phoenix.jobs.tables import ArtifactRow, JobRow, TaskRow
 
@@ -53,17 +53,46 @@ async def find_full_job(session: AsyncSession, job_id: str) -> FullJob | None:
     return await _with_its_own(session, job) if job else None
 
 
+async def list_unfinished(session: AsyncSession, *, owner_id: str, limit: int) -> Sequence[FullJob]:
+    """The owner's jobs that wait or run, oldest first; the newest `limit` of them."""
+    statement = select(JobRow).where(
+        col(JobRow.owner_id) == owner_id, col(JobRow.state).in_([JobState.QUEUED, JobState.RUNNING])
+    )
+    rows = (await session.scalars(statement.order_by(col(JobRow.id).desc()).limit(limit))).all()
+    return await _complete(session, rows[::-1])
+
+
+async def list_queued(
+    session: AsyncSession, *, job_ids: Sequence[str], owner_ids: Sequence[str], limit: int
+) -> Sequence[FullJob]:
+    """Waiting jobs among these, or of these owners, in the order in which they came."""
+    named = col(JobRow.id).in_(job_ids) | col(JobRow.owner_id).in_(owner_ids)
+    statement = select(JobRow).where(col(JobRow.state) == JobState.QUEUED, named)
+    rows = (await session.scalars(statement.order_by(col(JobRow.queued_at)).limit(limit))).all()
+    return await _complete(session, rows)
+
+
 async def _with_its_own(session: AsyncSession, job: JobRow) -> FullJob:
     output = await session.get(ArtifactRow, job.output_artifact_id) if job.output_artifact_id else None
     return FullJob(job, await list_tasks(session, job.id), output)
 
 
-async def list_jobs(session: AsyncSession, wanted: JobFilter, *, owner_id: str, limit: int, cursor: str | None) -> Page:
+async def list_jobs(
+    session: AsyncSession,
+    wanted: JobFilter,
+    *,
+    owner_id: str,
+    limit: int,
+    cursor: str | None,
+    oldest_first: bool = False,
+) -> Page:
     """One page, newest first. Stable while jobs arrive: the cursor is the last id seen, and ids sort by time."""
     statement = _filtered(wanted).where(col(JobRow.owner_id) == owner_id)
+    job_id = col(JobRow.id)
     if cursor is not None:
-        statement = statement.where(col(JobRow.id) < decode_cursor(cursor))
-    rows = (await session.scalars(statement.order_by(col(JobRow.id).desc()).limit(limit + 1))).all()
+        last = decode_cursor(cursor)
+        statement = statement.where(job_id > last if oldest_first else job_id < last)
+    rows = (await session.scalars(statement.order_by(job_id if oldest_first else job_id.desc()).limit(limit + 1))).all()
     page = rows[:limit]
     next_cursor = encode_cursor(page[-1].id) if len(rows) > limit else None
     return Page(await _complete(session, page), next_cursor)
@@ -103,12 +132,12 @@ def encode_cursor(job_id: str) -> str:
 
 
 def decode_cursor(cursor: str) -> str:
-    """Raises `InvalidRequest` for anything that `encode_cursor` did not make."""
+    """Raises `MalformedRequest` for anything that `encode_cursor` did not make."""
     try:
         job_id = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
     except (binascii.Error, UnicodeError, ValueError):
         job_id = ""
     if not job_id.startswith("job_"):
-        fault = Fault("/cursor", "Use the next_cursor of an earlier page, unchanged.")
-        raise InvalidRequest("The cursor is not one of ours.", faults=[fault])
+        fault = Fault("/query/cursor", "Use the next_cursor of an earlier page, unchanged.")
+        raise MalformedRequest("The cursor is not one of ours.", faults=[fault])
     return job_id

@@ -7,14 +7,16 @@ from functools import partial
 from phoenix.contract.artifacts import ArtifactKind, MediaInfo
 from phoenix.contract.events import ClipFailed, ClipRetrying, ClipSucceeded
 from phoenix.contract.jobs import ClipTimings, JobError, JobState
+from phoenix.contract.resolved import ResolvedReel
 from phoenix.db.unit_of_work import UnitOfWork
 from phoenix.errors import FailureCode, Stage, TaskFailed
 from phoenix.ids import new_artifact_id
 from phoenix.jobs import journal, views
-from phoenix.jobs.announcements import TasksReady
+from phoenix.jobs.announcements import FilesOrphaned, TasksReady
 from phoenix.jobs.claim import Claim
 from phoenix.jobs.errors import LeaseLost
 from phoenix.jobs.lifecycle import Outcome, TaskKind, TaskState, retry_delay_s
+from phoenix.jobs.pace import learn, shape_of
 from phoenix.jobs.progress import job_progress
 from phoenix.jobs.rows import find_job_locked, list_tasks
 from phoenix.jobs.settle import end_job, move_task, settle
@@ -32,6 +34,14 @@ class Result:
     sha256: str
     info: MediaInfo
     timings: ClipTimings = field(default_factory=ClipTimings)
+    batch_size: int | None = None
+    """Of a clip: how many were rendered in one call with it, itself included."""
+    thumbnail: "Result | None" = None
+    """A picture that stands for it, stored beside it and published with it."""
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        return (self.key, *(self.thumbnail.keys if self.thumbnail else ()))
 
 
 @dataclass(frozen=True)
@@ -48,16 +58,24 @@ class RetryRule:
 
 
 async def succeed(uow: UnitOfWork, claim: Claim, result: Result) -> None:
-    """Publishes the attempt's result."""
+    """Publishes the attempt's result. One that would complete a job which is already ending comes too late."""
     job, task = await _hold(uow, claim)
-    artifact = _new_artifact(job, task, result, created_at=await uow.now())
-    uow.session.add(artifact)
+    if job.ending is not None and _completes(job, task):
+        # With every task succeeded, a retry by hand would find nothing to do and the job could never end well.
+        uow.announce(FilesOrphaned(result.keys), TasksReady())
+        await _cancel_attempt(uow, job, task)
+        return
+    artifact = await _publish(uow, job, result, _kind_of_result(job, task))
+    if result.thumbnail is not None:
+        await _publish(uow, job, result.thumbnail, ArtifactKind.THUMBNAIL)
     task.artifact_id = artifact.id
     waited_s = (task.started_at - task.ready_at).total_seconds() if task.started_at else None
-    task.timings = result.timings.model_copy(update={"queue_s": waited_s}).model_dump(mode="json")
+    timings = result.timings.model_copy(update={"queue_s": waited_s}).model_dump(mode="json")
+    task.timings = {**timings, "batch_size": result.batch_size}
     await close_attempt(uow, task, Outcome.SUCCEEDED)
     move_task(task, TaskState.SUCCEEDED, await uow.now())
     if task.kind is TaskKind.RENDER:
+        _learn_pace(uow, job, task, result, ended_at=await uow.now())
         await uow.session.flush()
         event = partial(
             ClipSucceeded,
@@ -70,6 +88,17 @@ async def succeed(uow: UnitOfWork, claim: Claim, result: Result) -> None:
         await journal.record(uow, job, event)
     await settle(uow, job)
     uow.announce(TasksReady())
+
+
+def _learn_pace(uow: UnitOfWork, job: JobRow, task: TaskRow, result: Result, *, ended_at: datetime) -> None:
+    request = views.parse_request(job)
+    assert isinstance(request, ResolvedReel)
+    held_s = (ended_at - task.started_at).total_seconds() if task.started_at else 0.0
+    timings = result.timings
+    stages_s = (timings.text_s, timings.denoise_s, timings.decode_s, timings.encode_s, timings.upload_s)
+    # Loading a model, and waiting for the device, are not the pace of the next clip.
+    spent_s = sum(seconds or 0.0 for seconds in stages_s) or held_s
+    learn(uow, shape_of(request.model, request.clips[task.position]), weight=task.weight, spent_s=spent_s)
 
 
 async def fail(uow: UnitOfWork, claim: Claim, failure: TaskFailed, rule: RetryRule, *, jitter: float) -> None:
@@ -89,19 +118,31 @@ async def fail(uow: UnitOfWork, claim: Claim, failure: TaskFailed, rule: RetryRu
 async def stop(uow: UnitOfWork, claim: Claim) -> None:
     """The attempt ended because it was asked to: its job is being canceled or has run out of time."""
     job, task = await _hold(uow, claim)
-    await close_attempt(uow, task, Outcome.CANCELED)
-    move_task(task, TaskState.CANCELED, await uow.now())
-    await settle(uow, job)
+    if job.ending is None:
+        # The bell that stopped it was rung for an earlier attempt; without its task the job would be stuck.
+        await _hand_back(uow, job, task, "It was stopped by mistake.")
+    else:
+        await _cancel_attempt(uow, job, task)
     uow.announce(TasksReady())
 
 
 async def release(uow: UnitOfWork, claim: Claim) -> None:
     """The worker hands the task back, to drain. That is nobody's failure and is not counted as one."""
     job, task = await _hold(uow, claim)
+    await _hand_back(uow, job, task, "The worker is shutting down.")
+
+
+async def _hand_back(uow: UnitOfWork, job: JobRow, task: TaskRow, why: str) -> None:
     task.preemptions += 1
-    error = _error(task, FailureCode.WORKER_LOST, "The worker is shutting down.", Stage.QUEUE, retriable=True)
+    error = _error(task, FailureCode.WORKER_LOST, why, Stage.QUEUE, retriable=True)
     await close_attempt(uow, task, Outcome.PREEMPTED)
     await try_again(uow, job, task, error, delay_s=0)
+
+
+async def _cancel_attempt(uow: UnitOfWork, job: JobRow, task: TaskRow) -> None:
+    await close_attempt(uow, task, Outcome.CANCELED)
+    move_task(task, TaskState.CANCELED, await uow.now())
+    await settle(uow, job)
 
 
 async def crash(uow: UnitOfWork, job: JobRow, task: TaskRow, rule: RetryRule, *, cause: str) -> None:
@@ -162,11 +203,19 @@ def _holds(claim: Claim, task: TaskRow) -> bool:
     return task.state is TaskState.RUNNING and task.attempt == claim.attempt and task.lease_owner == claim.worker_id
 
 
-def _new_artifact(job: JobRow, task: TaskRow, result: Result, *, created_at: datetime) -> ArtifactRow:
-    is_clip = task.kind is TaskKind.RENDER
-    is_last = task.kind is TaskKind.ASSEMBLE or job.kind == "soundtrack"
-    kind = ArtifactKind.CLIP if is_clip else ArtifactKind.OUTPUT if is_last else ArtifactKind.SOUNDTRACK
-    return ArtifactRow(
+def _completes(job: JobRow, task: TaskRow) -> bool:
+    """Whether the task's result is the job's."""
+    return task.kind is TaskKind.ASSEMBLE or job.kind == "soundtrack"
+
+
+def _kind_of_result(job: JobRow, task: TaskRow) -> ArtifactKind:
+    if task.kind is TaskKind.RENDER:
+        return ArtifactKind.CLIP
+    return ArtifactKind.OUTPUT if _completes(job, task) else ArtifactKind.SOUNDTRACK
+
+
+async def _publish(uow: UnitOfWork, job: JobRow, result: Result, kind: ArtifactKind) -> ArtifactRow:
+    artifact = ArtifactRow(
         id=new_artifact_id(),
         owner_id=job.owner_id,
         kind=kind,
@@ -176,8 +225,10 @@ def _new_artifact(job: JobRow, task: TaskRow, result: Result, *, created_at: dat
         size_bytes=result.size_bytes,
         sha256=result.sha256,
         info=result.info.model_dump(mode="json"),
-        created_at=created_at,
+        created_at=await uow.now(),
     )
+    uow.session.add(artifact)
+    return artifact
 
 
 def _error(task: TaskRow, code: FailureCode, message: str, stage: Stage, *, retriable: bool) -> JobError:

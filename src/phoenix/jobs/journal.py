@@ -1,19 +1,21 @@
 """The durable log: numbers an event, writes it with the change it tells of, and announces it for after the commit."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Protocol
 
 from pydantic import TypeAdapter
-from sqlalchemy import select
+from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from phoenix.contract.events import DurableEvent
-from phoenix.contract.jobs import JobState
 from phoenix.db.unit_of_work import UnitOfWork
+from phoenix.events.log import Tail
 from phoenix.jobs.announcements import EventRecorded
-from phoenix.jobs.tables import EventRow, JobRow
+from phoenix.jobs.tables import EventRow, JobRow, OwnerRow
+from phoenix.jobs.webhooks import queue_delivery
 
 _durable_event: TypeAdapter[DurableEvent] = TypeAdapter(DurableEvent)
 
@@ -24,14 +26,38 @@ class EventFactory(Protocol):
     def __call__(self, *, job_id: str, seq: int, at: datetime) -> DurableEvent: ...
 
 
+_IDS_PER_QUERY = 5000
+"""Both databases take no more than some 32,000 parameters."""
+
+# One statement on both databases; it locks the owner's row until the commit. Whoever sees a number has therefore
+# seen, or can see, all lower ones: that is what lets a client resume after it.
+_NEXT_OF_OWNER = text(
+    "INSERT INTO owners (id, last_seq) VALUES (:owner_id, 1) "
+    "ON CONFLICT (id) DO UPDATE SET last_seq = owners.last_seq + 1 RETURNING last_seq"
+)
+
+
 async def record(uow: UnitOfWork, job: JobRow, make_event: EventFactory) -> None:
     """Appends one event. The caller holds the job's row, so that the numbers have no gap and no repeat."""
     job.last_seq += 1
     event = make_event(job_id=job.id, seq=job.last_seq, at=await uow.now())
-    uow.session.add(
-        EventRow(job_id=job.id, seq=event.seq, type=event.type, at=event.at, data=event.model_dump(mode="json"))
+    uow.before_commit(partial(_write, uow, event, job.owner_id))
+    await queue_delivery(uow, job, event)
+
+
+async def _write(uow: UnitOfWork, event: DurableEvent, owner_id: str) -> None:
+    owner_seq = (await uow.session.execute(_NEXT_OF_OWNER, {"owner_id": owner_id})).scalar_one()
+    row = EventRow(
+        job_id=event.job_id,
+        seq=event.seq,
+        owner_id=owner_id,
+        owner_seq=owner_seq,
+        type=event.type,
+        at=event.at,
+        data=event.model_dump(mode="json"),
     )
-    uow.announce(EventRecorded(event))
+    uow.session.add(row)
+    uow.announce(EventRecorded(event, owner_id, owner_seq))
 
 
 async def replay(session: AsyncSession, job_id: str, after_seq: int, limit: int = 1000) -> list[DurableEvent]:
@@ -45,7 +71,34 @@ async def replay(session: AsyncSession, job_id: str, after_seq: int, limit: int 
     return [_durable_event.validate_python(data) for data in await session.scalars(statement)]
 
 
-async def tails(session: AsyncSession, job_ids: Sequence[str]) -> Mapping[str, tuple[int, JobState]]:
-    """The last number and the state of each job that still exists, in one query."""
-    statement = select(col(JobRow.id), col(JobRow.last_seq), col(JobRow.state)).where(col(JobRow.id).in_(job_ids))
-    return {job_id: (seq, state) for job_id, seq, state in (await session.execute(statement))}
+async def replay_owner(
+    session: AsyncSession, owner_id: str, after_owner_seq: int, limit: int
+) -> list[tuple[int, DurableEvent]]:
+    """The events of all jobs of an owner after a number of the owner's, oldest first, each with its number."""
+    statement = (
+        select(col(EventRow.owner_seq), col(EventRow.data))
+        .where(col(EventRow.owner_id) == owner_id, col(EventRow.owner_seq) > after_owner_seq)
+        .order_by(col(EventRow.owner_seq))
+        .limit(limit)
+    )
+    rows = await session.execute(statement)
+    return [(owner_seq, _durable_event.validate_python(data)) for owner_seq, data in rows]
+
+
+async def owner_tails(session: AsyncSession, owner_ids: Collection[str]) -> Mapping[str, int]:
+    """The last number of each owner; one that never had a job is left out."""
+    statement = select(col(OwnerRow.id), col(OwnerRow.last_seq)).where(col(OwnerRow.id).in_(owner_ids))
+    rows = await session.execute(statement)
+    return dict(rows.all())
+
+
+async def tails(session: AsyncSession, job_ids: Sequence[str]) -> Mapping[str, Tail]:
+    """The tail of each job that still exists, in one query for thousands of them."""
+    found: dict[str, Tail] = {}
+    for first in range(0, len(job_ids), _IDS_PER_QUERY):
+        statement = select(col(JobRow.id), col(JobRow.last_seq), col(JobRow.state), col(JobRow.owner_id)).where(
+            col(JobRow.id).in_(job_ids[first : first + _IDS_PER_QUERY])
+        )
+        for job_id, seq, state, owner_id in await session.execute(statement):
+            found[job_id] = Tail(seq, state.is_terminal, owner_id)
+    return found

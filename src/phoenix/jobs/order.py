@@ -1,6 +1,6 @@
 """Who goes next. Pure: a priority is a head start in seconds, and keys take turns by GPU seconds served."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -21,6 +21,8 @@ class Waiting:
     queued_at: datetime
     cost_s: float
     """What it will probably take, for the turn-taking; need not be exact."""
+    is_cost_known: bool = False
+    """It was learned, rather than assumed."""
 
     @property
     def arrival(self) -> datetime:
@@ -42,6 +44,16 @@ def take_turns(waiting: Sequence[Waiting], served_s: Mapping[str, float]) -> Ite
         if not lines[owner_id]:
             del lines[owner_id]
         yield turn
+
+
+def within_caps(turns: Iterable[Waiting], in_hand: Mapping[str, int], *, most: int) -> Iterator[Waiting]:
+    """The same turns without those of a key that has `most` tasks in hand already, by then; all of them if 0."""
+    counts = dict(in_hand)
+    for turn in turns:
+        count = counts.get(turn.owner_id, 0)
+        if not most or count < most:
+            counts[turn.owner_id] = count + 1
+            yield turn
 
 
 def _lines(waiting: Sequence[Waiting]) -> dict[str, list[Waiting]]:

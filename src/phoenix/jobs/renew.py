@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from sqlalchemy import update
+from sqlalchemy import select, update
 from sqlmodel import col
 
 from phoenix.db.columns import db_now
@@ -19,16 +19,19 @@ async def renew_leases(
     Returns what it holds: (task id, attempt) to the reason to stop, or None. An attempt that is not among them
     has been lost, and whatever it does from now on is void.
     """
+    held = (
+        col(TaskRow.lease_owner) == worker_id,
+        col(TaskRow.state) == TaskState.RUNNING,
+        col(TaskRow.id).in_(task_ids),
+    )
+    # Locked by id, as a flush locks them: a cancel that stops several of these tasks must not deadlock with this.
+    in_order = select(col(TaskRow.id)).where(*held).order_by(col(TaskRow.id)).with_for_update()
     statement = (
         update(TaskRow)
-        .where(
-            col(TaskRow.lease_owner) == worker_id,
-            col(TaskRow.state) == TaskState.RUNNING,
-            col(TaskRow.id).in_(task_ids),
-        )
+        .where(*held, col(TaskRow.id).in_(in_order))
         .values(lease_until=db_now(lease_s))
         .returning(col(TaskRow.id), col(TaskRow.attempt), col(TaskRow.stop_reason))
         .execution_options(synchronize_session=False)
     )
-    rows = (await uow.session.execute(statement))
+    rows = await uow.session.execute(statement)
     return {(task_id, attempt): stop_reason for task_id, attempt, stop_reason in rows}

@@ -8,6 +8,7 @@ from phoenix.errors import Conflict
 from phoenix.jobs.announcements import FilesOrphaned
 from phoenix.jobs.rows import get_job_locked
 from phoenix.jobs.tables import ArtifactRow, AttemptRow, EventRow, JobRow, TaskRow
+from phoenix.jobs.webhook_tables import WebhookDeliveryRow
 
 
 async def delete_job(uow: UnitOfWork, job_id: str, *, owner_id: str) -> None:
@@ -22,6 +23,7 @@ async def delete_job(uow: UnitOfWork, job_id: str, *, owner_id: str) -> None:
         delete(AttemptRow).where(col(AttemptRow.task_id).in_(task_ids)),
         delete(TaskRow).where(col(TaskRow.job_id) == job_id),
         delete(EventRow).where(col(EventRow.job_id) == job_id),
+        delete(WebhookDeliveryRow).where(col(WebhookDeliveryRow.job_id) == job_id),
         delete(ArtifactRow).where(col(ArtifactRow.job_id) == job_id),
         delete(JobRow).where(col(JobRow.id) == job_id),
     ):

@@ -3,6 +3,7 @@
 Redis has no part in it, so that an outage of Redis can neither lose nor refuse a job.
 """
 
+import math
 from collections.abc import Sequence
 from datetime import timedelta
 
@@ -13,16 +14,22 @@ from phoenix.contract.events import JobQueued
 from phoenix.contract.jobs import JobState
 from phoenix.contract.requests import JobOptions
 from phoenix.contract.resolved import ResolvedClip, ResolvedReel, ResolvedRequest
+from phoenix.db.columns import db_now
+from phoenix.db.turns import take_turn
 from phoenix.db.unit_of_work import UnitOfWork
 from phoenix.errors import QueueFull
 from phoenix.ids import new_job_id, new_task_id
 from phoenix.jobs import journal
 from phoenix.jobs.announcements import TasksReady
 from phoenix.jobs.lifecycle import TaskKind, TaskState
+from phoenix.jobs.quota import Quota, check_quota
 from phoenix.jobs.tables import JobRow, TaskRow
 from phoenix.settings import LimitSettings
 
-QUEUE_FULL_RETRY_S = 30
+_DRAIN_WINDOW_S = 300
+
+SUBMITS_AT_ONCE = 200
+"""More than all replicas have under way together; only that close to the bound do submits wait for each other."""
 
 
 async def submit(
@@ -33,8 +40,11 @@ async def submit(
     owner_id: str,
     request_id: str | None,
     limits: LimitSettings,
+    quota: Quota | None = None,
 ) -> JobRow:
-    """Writes an admitted request as a queued job. Raises `QueueFull`."""
+    """Writes an admitted request as a queued job. Raises `QueueFull`, and `RateLimited` by the owner's quota."""
+    if quota is not None:
+        await check_quota(uow, owner_id, quota)
     await _check_room(uow, limits)
     job = await _new_job(uow, resolved, options, owner_id=owner_id, request_id=request_id, limits=limits)
     uow.session.add(job)
@@ -46,12 +56,28 @@ async def submit(
 
 
 async def _check_room(uow: UnitOfWork, limits: LimitSettings) -> None:
-    statement = select(func.count()).select_from(JobRow).where(col(JobRow.state) == JobState.QUEUED)
-    if (await uow.session.execute(statement)).scalar_one() >= limits.max_queued_jobs:
+    queued = await _count_queued(uow)
+    if queued + SUBMITS_AT_ONCE > limits.max_queued_jobs:
+        # Two that count at the same time would both see the last free place.
+        await take_turn(uow.session, "submit")
+        queued = await _count_queued(uow)
+    if queued >= limits.max_queued_jobs:
         raise QueueFull(
             f"{limits.max_queued_jobs} jobs are waiting, which is the limit.",
-            retry_after_s=QUEUE_FULL_RETRY_S,
+            retry_after_s=await _room_in_s(uow),
         )
+
+
+async def _room_in_s(uow: UnitOfWork) -> int:
+    """Seconds until a place should be free, if as many jobs end as did lately."""
+    statement = select(func.count()).select_from(JobRow).where(col(JobRow.finished_at) > db_now(-_DRAIN_WINDOW_S))
+    ended = (await uow.session.execute(statement)).scalar_one()
+    return math.ceil(_DRAIN_WINDOW_S / ended) if ended else _DRAIN_WINDOW_S
+
+
+async def _count_queued(uow: UnitOfWork) -> int:
+    statement = select(func.count()).select_from(JobRow).where(col(JobRow.state) == JobState.QUEUED)
+    return (await uow.session.execute(statement)).scalar_one()
 
 
 async def _new_job(
@@ -73,7 +99,8 @@ async def _new_job(
         model=reel.model if reel else None,
         priority=options.priority,
         request=resolved.model_dump(mode="json"),
-        words=" ".join(clip.prompt for clip in reel.clips).lower() if reel else "",
+        # PostgreSQL's text cannot hold NUL, which a prompt may.
+        words=" ".join(clip.prompt for clip in reel.clips).lower().replace("\0", " ") if reel else "",
         options=options.model_dump(mode="json", include={"metadata", "webhook"}),
         request_id=request_id,
         created_at=now,

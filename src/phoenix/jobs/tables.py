@@ -1,7 +1,8 @@
 """The tables. They never leave this room: the wire has its own types in `contract`.
 
 Lock order, wherever one transaction takes more than one row: the job before its tasks. That is what makes a
-claim, a cancel and the fan-in of the last clip wait for each other instead of deadlocking.
+claim, a cancel and the fan-in of the last clip wait for each other instead of deadlocking. Rows that jobs share
+(a pace, then the owner) come last, just before the commit: nothing is waited for while they are held.
 """
 
 from datetime import datetime
@@ -48,7 +49,7 @@ class JobRow(SQLModel, table=True):
     run_timeout_s: float
     run_deadline_at: datetime | None = Field(default=None, sa_type=UtcDateTime, index=True)
     started_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
-    finished_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    finished_at: datetime | None = Field(default=None, sa_type=UtcDateTime, index=True)
 
 
 class TaskRow(SQLModel, table=True):
@@ -109,13 +110,41 @@ class AttemptRow(SQLModel, table=True):
     error: Document | None = Field(default=None, sa_type=JSON)
 
 
+class OwnerRow(SQLModel, table=True):
+    """One owner of jobs. `last_seq` numbers the events of all of them; the last row that a transaction locks."""
+
+    __tablename__ = "owners"  # pyright: ignore[reportAssignmentType]
+
+    id: str = Field(primary_key=True)
+    last_seq: int
+
+
+class PaceRow(SQLModel, table=True):
+    """How fast clips of one model and shape are rendered, learned from those that were."""
+
+    __tablename__ = "paces"  # pyright: ignore[reportAssignmentType]
+
+    model: str = Field(primary_key=True)
+    width: int = Field(primary_key=True)
+    height: int = Field(primary_key=True)
+    num_frames: int = Field(primary_key=True)
+    steps: int = Field(primary_key=True)
+    seconds_per_weight: float
+    """A moving average over the clips; for their weight see `TaskRow.weight`."""
+    learned_at: datetime = Field(sa_type=UtcDateTime, index=True)
+
+
 class EventRow(SQLModel, table=True):
     """The durable log: one row per state change, written in the transaction that makes the change."""
 
     __tablename__ = "events"  # pyright: ignore[reportAssignmentType]
+    __table_args__ = (Index(None, "owner_id", "owner_seq", unique=True),)
 
     job_id: str = Field(primary_key=True, sa_column_args=(ForeignKey("jobs.id", ondelete="CASCADE"),))
     seq: int = Field(primary_key=True)
+    owner_id: str
+    owner_seq: int
+    """Its place among the events of all jobs of the owner."""
     type: str
     at: datetime = Field(sa_type=UtcDateTime)
     data: Document = Field(sa_type=JSON)
@@ -159,6 +188,21 @@ class WorkerRow(SQLModel, table=True):
     memory_total_bytes: int | None = Field(default=None, sa_type=BigInteger)
     started_at: datetime = Field(sa_type=UtcDateTime)
     seen_at: datetime = Field(sa_type=UtcDateTime, index=True)
+
+
+class IdempotencyRow(SQLModel, table=True):
+    """A request that carried an Idempotency-Key, and the job that it made."""
+
+    __tablename__ = "idempotency_keys"  # pyright: ignore[reportAssignmentType]
+
+    owner_id: str = Field(primary_key=True)
+    route: str = Field(primary_key=True)
+    key: str = Field(primary_key=True)
+    fingerprint: str
+    """SHA-256 of the body in canonical form, in hexadecimal."""
+    job_id: str | None = None
+    """Null only inside of the transaction that accepts the job."""
+    created_at: datetime = Field(sa_type=UtcDateTime, index=True)
 
 
 class DutyRow(SQLModel, table=True):

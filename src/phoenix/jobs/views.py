@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from pydantic import TypeAdapter
 
@@ -35,6 +36,15 @@ CLIP_STATES: Mapping[TaskState, ClipState] = {
 
 
 @dataclass(frozen=True)
+class Standing:
+    """Of a job that is not over. `eta_s`: until its end, by what was learned of its model; None if nothing was."""
+
+    queue_position: int | None = None
+    waiting_reason: str | None = None
+    eta_s: float | None = None
+
+
+@dataclass(frozen=True)
 class LiveState:
     """What is known of a job outside SQL, and may be missing."""
 
@@ -42,6 +52,20 @@ class LiveState:
     queue_position: int | None = None
     waiting_reason: str | None = None
     eta_s: float | None = None
+
+
+def live_state(clips: Mapping[int, ClipProgress], standing: Standing, now: datetime) -> LiveState:
+    """`clips`: what their workers said last. What they say of the time left wins over what was learned."""
+    newest = max(clips.values(), key=lambda progress: progress.at, default=None)
+    eta_s = standing.eta_s
+    if newest is not None and newest.job_eta_s is not None:
+        eta_s = max(0.0, newest.job_eta_s - max(0.0, round((now - newest.at).total_seconds())))
+    return LiveState(clips, standing.queue_position, standing.waiting_reason, eta_s)
+
+
+def highest_progress(clips: Mapping[int, ClipProgress]) -> float:
+    """Of the whole job, as it was published: each clip's newest word is its highest."""
+    return max((progress.job_progress for progress in clips.values()), default=0.0)
 
 
 def parse_request(job: JobRow) -> ResolvedRequest:
@@ -59,7 +83,8 @@ def view_job(job: JobRow, tasks: Sequence[TaskRow], output: ArtifactRow | None, 
             "id": job.id,
             "kind": job.kind,
             "state": job.state,
-            "progress": job_progress(tasks, fractions),
+            # An attempt that was lost took its progress with it; what was shown is not taken back.
+            "progress": max(job_progress(tasks, fractions), highest_progress(live.clips)),
             "model": job.model,
             "queue_position": live.queue_position if is_waiting else None,
             "eta_s": None if job.state.is_terminal else live.eta_s,
@@ -109,6 +134,7 @@ def _view_clip(job: JobRow, clip: ResolvedClip, task: TaskRow, live: ClipProgres
         artifact_id=task.artifact_id,
         url=clip_url(job.id, clip.index) if is_done else None,
         timings=ClipTimings.model_validate(task.timings),
+        batch_size=task.timings.get("batch_size"),
     )
 
 

@@ -12,7 +12,7 @@ from phoenix.db.columns import db_now
 from phoenix.db.unit_of_work import UnitOfWork
 from phoenix.jobs.announcements import TasksReady
 from phoenix.jobs.lifecycle import TaskState
-from phoenix.jobs.tables import TaskRow, WorkerRow
+from phoenix.jobs.tables import JobRow, TaskRow, WorkerRow
 
 
 @dataclass(frozen=True)
@@ -77,10 +77,15 @@ async def list_served_models(session: AsyncSession, *, worker_timeout_s: float) 
     return frozenset(model for row in live if "gpu" in row.queues for model in row.serves)
 
 
-async def view_workers(session: AsyncSession, *, worker_timeout_s: float) -> list[Worker]:
+async def view_workers(session: AsyncSession, *, worker_timeout_s: float, owner_id: str | None = None) -> list[Worker]:
+    """The live workers, with the jobs of this owner, or of all, that each works for."""
     running: dict[str, list[str]] = {}
     statement = select(col(TaskRow.lease_owner), col(TaskRow.job_id)).where(col(TaskRow.state) == TaskState.RUNNING)
-    for worker_id, job_id in (await session.execute(statement)):
+    if owner_id is not None:
+        statement = statement.join(JobRow, col(JobRow.id) == col(TaskRow.job_id)).where(
+            col(JobRow.owner_id) == owner_id
+        )
+    for worker_id, job_id in await session.execute(statement):
         running.setdefault(worker_id or "", []).append(job_id)
     return [
         Worker.model_validate({**row.model_dump(), "running": running.get(row.id, [])})

@@ -49,8 +49,9 @@ def configure_logs(*, level: str, json_lines: bool) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
-    # sse-starlette logs each chunk at DEBUG and httpx each request at INFO, query string (and token) included.
-    for noisy in ("sse_starlette", "httpx", "httpcore"):
+    # sse-starlette logs each chunk at DEBUG and httpx each request at INFO, query string (and token) included; arq
+    # tells of each doorbell what a worker's own lines tell better.
+    for noisy in ("sse_starlette", "httpx", "httpcore", "arq"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
 

@@ -39,14 +39,14 @@ def test_the_built_in_catalog_begins_with_the_draft_model():
 
 def test_every_built_in_diffusers_model_names_a_hub_repository():
     sources = [model.source for model in load_catalog() if model.engine == "diffusers"]
-    assert len(sources) == 7
+    assert len(sources) == 14
     assert all(source and source.count("/") == 1 for source in sources)
 
 
 @pytest.mark.parametrize("model", list(load_catalog()), ids=lambda model: model.id)
 def test_each_default_size_of_a_built_in_model_is_one_it_can_make(model):
     assert all(side % model.size.multiple == 0 for size in model.size.exact.values() for side in size)
-    assert model.memory_bytes is not None or model.engine == "animatic"
+    assert model.memory_bytes is not None or model.engine in ("animatic", "veo")
 
 
 def test_a_new_id_adds_a_model_after_the_built_in_ones(write):

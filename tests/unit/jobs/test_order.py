@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from phoenix.jobs.order import HEAD_START_S, Waiting, take_turns
+from phoenix.jobs.order import HEAD_START_S, Waiting, take_turns, within_caps
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -63,3 +63,24 @@ def test_a_priority_is_a_head_start_and_not_a_right_of_way() -> None:
     waiting = [make_waiting("patient", age_s=1300), make_waiting("urgent", priority="high")]
 
     assert names(waiting) == ["patient", "urgent"]
+
+
+@given(waiting_lists, st.dictionaries(st.sampled_from("abcd"), st.integers(0, 5)), st.integers(1, 5))
+def test_no_key_gets_more_than_its_cap_and_the_order_stays(
+    waiting: list[Waiting], in_hand: dict[str, int], most: int
+) -> None:
+    turns = list(take_turns(waiting, {}))
+
+    kept = list(within_caps(turns, in_hand, most=most))
+
+    for owner in "abcd":
+        of_owner = [turn for turn in turns if turn.owner_id == owner]
+        room = max(0, most - in_hand.get(owner, 0))
+        assert [turn for turn in kept if turn.owner_id == owner] == of_owner[:room]
+    assert kept == [turn for turn in turns if turn in kept]
+
+
+def test_without_a_cap_nobody_is_left_out() -> None:
+    turns = [make_waiting(str(number)) for number in range(9)]
+
+    assert list(within_caps(turns, {"a": 100}, most=0)) == turns

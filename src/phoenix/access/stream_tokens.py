@@ -1,0 +1,57 @@
+"""Tokens that let a browser follow one job and do nothing else. Signed, not stored: any replica can check them."""
+
+import base64
+import binascii
+import hashlib
+import hmac
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from phoenix.errors import Forbidden, Unauthenticated
+
+_VERSION = "1"
+
+
+@dataclass(frozen=True)
+class StreamGrant:
+    """What a token says: until when which job of which owner may be followed. To the second."""
+
+    job_id: str
+    owner_id: str
+    expires_at: datetime
+
+
+def sign(secret: bytes, grant: StreamGrant) -> str:
+    """The token, of characters that need no escaping in a URL."""
+    said = "|".join((_VERSION, grant.job_id, grant.owner_id, str(int(grant.expires_at.timestamp())))).encode()
+    return f"{_to_text(said)}.{_to_text(_digest(secret, said))}"
+
+
+def read_grant(secret: bytes, token: str, *, job_id: str, now: datetime) -> StreamGrant:
+    """What the token grants. Raises `Unauthenticated` if it is not good (any more), `Forbidden` on another job."""
+    try:
+        said, digest = (_to_bytes(part) for part in token.split("."))
+        if not hmac.compare_digest(digest, _digest(secret, said)):
+            raise ValueError("the signature is wrong")
+        # Only after that: nothing of a foreign token is interpreted.
+        version, granted_job_id, owner_id, expires_s = said.decode().split("|")
+        expires_at = datetime.fromtimestamp(int(expires_s), UTC)
+    except (ValueError, binascii.Error):
+        raise Unauthenticated("The stream token is not valid.") from None
+    if version != _VERSION or now >= expires_at:
+        raise Unauthenticated("The stream token is no longer valid.")
+    if granted_job_id != job_id:
+        raise Forbidden("The stream token is for another job.")
+    return StreamGrant(granted_job_id, owner_id, expires_at)
+
+
+def _digest(secret: bytes, said: bytes) -> bytes:
+    return hmac.digest(secret, b"phoenix stream token\n" + said, hashlib.sha256)
+
+
+def _to_text(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).decode().rstrip("=")
+
+
+def _to_bytes(text: str) -> bytes:
+    return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)

@@ -1,0 +1,114 @@
+"""The videos of OpenAI's API, as its SDKs send and read them: another way to say reel and job."""
+
+import json
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, Json
+
+from phoenix.contract.base import MAX_CLIPS, Omittable, Prompt, Request, Seed, View
+from phoenix.contract.requests import ArtifactRef, ClipRequest, DurationS
+
+VIDEO_ID_PATTERN = r"^video_[0-9a-z]{26}$"
+
+VideoStatus = Literal["queued", "in_progress", "completed", "failed"]
+
+
+def _read_json(given: object) -> object:
+    # The SDKs flatten what is not a string: of a list of objects, only the last would arrive.
+    if not isinstance(given, str):
+        return given
+    try:
+        return json.loads(given)
+    except (ValueError, RecursionError):
+        raise ValueError("this is not JSON") from None
+
+
+def _read_number(given: object) -> object:
+    try:
+        return float(given) if isinstance(given, str) else given
+    except ValueError:
+        return given
+
+
+_NumberAsText = Annotated[str, Field(pattern=r"^[0-9]{1,3}(\.[0-9]{1,6})?$")]
+_Seconds = Annotated[DurationS, BeforeValidator(_read_number, json_schema_input_type=DurationS | _NumberAsText)]
+_Clips = Annotated[list[ClipRequest], Field(min_length=1, max_length=MAX_CLIPS)]
+_ClipsOrText = Annotated[_Clips, BeforeValidator(_read_json, json_schema_input_type=_Clips | Json[Any])]
+
+
+class VideoReference(Request):
+    file_id: ArtifactRef = Field(description="Of a picture that was uploaded: POST /v1/uploads.")
+
+
+class VideoRequest(Request):
+    """A video as OpenAI's SDKs ask for it: a form, or the same in JSON."""
+
+    prompt: Prompt = Field(description="What the video shows; with `clips`, only the title that is shown with it.")
+    model: Omittable[Annotated[str, Field(min_length=1, max_length=128)]] = Field(
+        default=None, description="An id of GET /v1/models; the server's default if left out."
+    )
+    seconds: Omittable[_Seconds] = Field(default=None, description="Of each clip, as text or number.")
+    size: Omittable[Annotated[str, Field(pattern=r"^[0-9]{2,5}x[0-9]{2,5}$", examples=["1280x720"])]] = Field(
+        default=None, description="Width and height in pixels: a size that the model makes."
+    )
+    input_reference: Omittable[VideoReference] = Field(
+        default=None, description="First frame, for models that take a picture. In a form also the file itself."
+    )
+    clips: Omittable[_ClipsOrText] = Field(
+        default=None, description="A whole reel: the clips of POST /v1/reels, in a form as JSON text."
+    )
+    negative_prompt: Omittable[Annotated[str, Field(max_length=4000)]] = None
+    seed: Omittable[Seed] = None
+    steps: Omittable[Annotated[int, Field(ge=1, le=1000)]] = None
+    fps: Omittable[Annotated[int, Field(ge=1, le=60)]] = None
+    guidance_scale: Omittable[Annotated[float, Field(ge=0, le=50)]] = None
+
+
+class VideoError(View):
+    code: str = Field(description="Of the job's error, in small letters; `cancelled` and `expired` beside those.")
+    message: str
+
+
+class Video(View):
+    """A reel as a video of OpenAI's. Its id is the job's, with `video_` in place of `job_`."""
+
+    id: str = Field(examples=["video_01kag3e9zq4f7w5m8x2c6b0n1d"])
+    object: Literal["video"] = "video"
+    model: str
+    status: VideoStatus
+    progress: int = Field(ge=0, le=100, description="Percent.")
+    created_at: int = Field(description="Unix time, in seconds.")
+    completed_at: int | None = None
+    expires_at: int | None = None
+    error: VideoError | None = None
+    prompt: str
+    remixed_from_video_id: str | None = None
+    seconds: str = Field(description="Of the whole video.", examples=["4"])
+    size: str = Field(examples=["1280x720"])
+
+
+class VideoList(View):
+    object: Literal["list"] = "list"
+    data: list[Video]
+    first_id: str | None
+    last_id: str | None = Field(description="For `after`, to get the next page.")
+    has_more: bool
+
+
+class VideoDeleted(View):
+    id: str
+    object: Literal["video.deleted"] = "video.deleted"
+    deleted: Literal[True] = True
+
+
+class VideoFault(View):
+    message: str
+    type: str = Field(examples=["invalid_request_error"])
+    param: str | None = Field(description="The field at fault.")
+    code: str = Field(description="The code of the problem, in small letters.")
+
+
+class VideoProblem(View):
+    """An error as OpenAI's SDKs read it: on these routes in place of problem+json."""
+
+    error: VideoFault

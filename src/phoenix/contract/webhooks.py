@@ -1,0 +1,58 @@
+"""Webhooks, by the Standard Webhooks specification: what is sent, and what its owner can see of the sending."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from phoenix.contract.base import JobKind, TerminalEventType, Timestamp, View
+from phoenix.contract.jobs import JobError, JobOutput, JobState, JobTimings
+
+
+class WebhookData(View):
+    """How a job ended. `GET /v1/jobs/{job_id}` has the rest."""
+
+    job_id: str
+    seq: int = Field(description="Number of the event in the job's log.")
+    kind: JobKind
+    state: JobState
+    metadata: dict[str, str] = Field(description="As given with the job; left out where it would be too long.")
+    output: JobOutput | None = None
+    error: JobError | None = None
+    timings: JobTimings | None = None
+
+
+class WebhookPayload(View):
+    """The body of a webhook. Its headers are `webhook-id`, `webhook-timestamp` and `webhook-signature`."""
+
+    type: TerminalEventType
+    timestamp: Timestamp
+    data: WebhookData
+
+
+class WebhookDelivery(View):
+    id: str = Field(description="The `webhook-id` of every try.", examples=["whd_01kag3e9zq4f7w5m8x2c6b0n1d"])
+    job_id: str
+    seq: int
+    type: TerminalEventType
+    url: str
+    state: Literal["pending", "succeeded", "failed"]
+    attempts: int
+    next_attempt_at: Timestamp | None = Field(default=None, description="Null once it is over.")
+    last_status: int | None = Field(default=None, description="HTTP status of the last answer, if there was one.")
+    last_error: str | None = None
+    created_at: Timestamp
+    finished_at: Timestamp | None = None
+
+
+class WebhookDeliveryPage(View):
+    data: list[WebhookDelivery]
+    has_more: bool
+    next_cursor: str | None = None
+
+
+class WebhookSecret(View):
+    """What webhooks are signed with. After a rotation they carry a signature by the one before as well, for a day."""
+
+    secret: str = Field(examples=["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"])
+    created_at: Timestamp
+    previous_valid_until: Timestamp | None = None

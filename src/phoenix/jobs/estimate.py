@@ -1,0 +1,76 @@
+"""How long jobs will take, from what was learned. Pure; says nothing rather than something made up."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from phoenix.contract.resolved import ResolvedReel
+from phoenix.jobs.find import FullJob
+from phoenix.jobs.lifecycle import TaskKind, TaskState
+from phoenix.jobs.pace import Paces, shape_of
+from phoenix.jobs.progress import MEDIA_SHARE
+from phoenix.jobs.views import parse_request
+
+# Up to so many seconds an estimate is given to so many: finer would be a precision that nobody has.
+_STEPS_S = ((15.0, 1), (60.0, 5), (600.0, 15))
+_COARSEST_S = 60
+
+
+@dataclass
+class Countdown:
+    """Seconds that are left, as they are told over time: each new estimate moves them by a fifth of the difference."""
+
+    left_s: float | None = None
+    _at_s: float = 0.0
+
+    def tell(self, estimate_s: float | None, *, now_s: float) -> float | None:
+        """`now_s` is on a clock that only rises."""
+        if estimate_s is None:
+            return None
+        if self.left_s is not None:
+            expected_s = max(0.0, self.left_s - (now_s - self._at_s))
+            estimate_s = expected_s + (estimate_s - expected_s) / 5
+        self.left_s, self._at_s = estimate_s, now_s
+        return about(estimate_s)
+
+
+def about(seconds: float) -> float:
+    """Rounded to what an estimate can be trusted for."""
+    step_s = next((step_s for limit_s, step_s in _STEPS_S if seconds < limit_s), _COARSEST_S)
+    return float(round(seconds / step_s) * step_s)
+
+
+def blend(learned_s: float | None, *, elapsed_s: float, progress: float) -> float | None:
+    """Seconds left of what has come so far in so long; what was learned counts less, the further it has come."""
+    if progress <= 0:
+        return None if learned_s is None else max(0.0, learned_s - elapsed_s)
+    left_at_this_pace_s = elapsed_s * (1 - progress) / progress
+    if learned_s is None:
+        return left_at_this_pace_s
+    return progress * left_at_this_pace_s + (1 - progress) * max(0.0, learned_s * (1 - progress))
+
+
+def work_left_s(job: FullJob, paces: Paces) -> float | None:
+    """Seconds from the start of what is left of a reel to its end, if as many clips are rendered at once as now."""
+    request = parse_request(job.row)
+    if not isinstance(request, ResolvedReel):
+        return None
+    learned = _clip_seconds(job, request, paces)
+    known = [seconds for seconds in learned.values() if seconds is not None]
+    if len(known) < len(learned):
+        return None
+    left = [learned[task.position] or 0.0 for task in job.tasks if _is_unrendered(task.kind, task.state)]
+    at_once = max(1, sum(task.state is TaskState.RUNNING for task in job.tasks if task.kind is TaskKind.RENDER))
+    render_s = max(sum(left) / at_once, *left, 0.0)
+    return render_s + sum(known) * MEDIA_SHARE / (1 - MEDIA_SHARE)
+
+
+def _clip_seconds(job: FullJob, request: ResolvedReel, paces: Paces) -> Mapping[int, float | None]:
+    rendering = [task for task in job.tasks if task.kind is TaskKind.RENDER]
+    return {
+        task.position: paces.clip_s(shape_of(request.model, request.clips[task.position]), task.weight)
+        for task in rendering
+    }
+
+
+def _is_unrendered(kind: TaskKind, state: TaskState) -> bool:
+    return kind is TaskKind.RENDER and state is not TaskState.SUCCEEDED

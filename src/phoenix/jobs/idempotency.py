@@ -1,0 +1,83 @@
+"""Requests that may come more than once and must be done once: remembered with the job that the first one made.
+
+The record is written in the transaction that accepts the job. A request that is refused leaves none.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import bindparam, delete, select, text, update
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.sql.elements import ColumnElement
+from sqlmodel import col
+
+from phoenix.db.columns import UtcDateTime, db_now
+from phoenix.db.unit_of_work import UnitOfWork
+from phoenix.errors import IdempotencyMismatch
+from phoenix.jobs.tables import IdempotencyRow
+
+KEPT_S = 24 * 3600
+
+# Of several at once the first inserts. On PostgreSQL the others wait here for its commit, on SQLite for their turn
+# to write at all.
+_BEGIN = text(
+    "INSERT INTO idempotency_keys (owner_id, route, key, fingerprint, created_at) "
+    "VALUES (:owner_id, :route, :key, :fingerprint, :created_at) ON CONFLICT DO NOTHING"
+).bindparams(bindparam("created_at", type_=UtcDateTime()))
+
+
+@dataclass(frozen=True)
+class KeyedRequest:
+    """One use of a key. The same key means something else for another owner, and on another route."""
+
+    owner_id: str
+    route: str
+    key: str
+    fingerprint: str
+
+    @property
+    def named(self) -> ColumnElement[bool]:
+        return (
+            (col(IdempotencyRow.owner_id) == self.owner_id)
+            & (col(IdempotencyRow.route) == self.route)
+            & (col(IdempotencyRow.key) == self.key)
+        )
+
+
+async def find_earlier(session: AsyncSession, request: KeyedRequest) -> str | None:
+    """Id of the job that this very request made before. Raises `IdempotencyMismatch` if another one used the key."""
+    kept = col(IdempotencyRow.created_at) > db_now(-KEPT_S)
+    row = (await session.scalars(select(IdempotencyRow).where(request.named, kept))).one_or_none()
+    if row is None:
+        return None
+    if row.fingerprint != request.fingerprint:
+        raise IdempotencyMismatch
+    return row.job_id
+
+
+async def begin(uow: UnitOfWork, request: KeyedRequest) -> str | None:
+    """Takes the key for this transaction, or returns the id of the job of whoever was first."""
+    now = await uow.now()
+    outlived = col(IdempotencyRow.created_at) <= now - timedelta(seconds=KEPT_S)
+    await uow.session.execute(delete(IdempotencyRow).where(request.named, outlived))
+    values: Mapping[str, Any] = {
+        "owner_id": request.owner_id,
+        "route": request.route,
+        "key": request.key,
+        "fingerprint": request.fingerprint,
+        "created_at": now,
+    }
+    await uow.session.execute(_BEGIN, values)
+    return await find_earlier(uow.session, request)
+
+
+async def complete(uow: UnitOfWork, request: KeyedRequest, job_id: str) -> None:
+    """Notes what the request has made."""
+    await uow.session.execute(update(IdempotencyRow).where(request.named).values(job_id=job_id))
+
+
+async def forget_old(uow: UnitOfWork) -> None:
+    """Drops the records that have been kept long enough."""
+    await uow.session.execute(delete(IdempotencyRow).where(col(IdempotencyRow.created_at) <= db_now(-KEPT_S)))

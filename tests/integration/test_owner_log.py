@@ -1,0 +1,88 @@
+"""The log of all jobs of one owner: gapless however many of them move at once, and what is learned on the way."""
+
+import asyncio
+import time
+
+from builders import claim_next, complete_next, get_job, make_result, submit_reel
+from phoenix.access.secrets import share_secret
+from phoenix.contract.jobs import ClipTimings
+from phoenix.db.unit_of_work import Database
+from phoenix.jobs import journal
+from phoenix.jobs.announcements import EventRecorded
+from phoenix.jobs.cancel import cancel
+from phoenix.jobs.finish import succeed
+from phoenix.jobs.pace import read_paces
+from phoenix.jobs.position import find_standings
+from phoenix.jobs.workers import WorkerReport, report
+
+JOBS = 20
+
+
+async def owner_events(database: Database, owner_id: str, after: int = 0) -> list[tuple[int, str, int]]:
+    async with database.read() as session:
+        rows = await journal.replay_owner(session, owner_id, after, 1000)
+    return [(owner_seq, event.job_id, event.seq) for owner_seq, event in rows]
+
+
+async def test_twenty_jobs_of_one_owner_at_once_are_numbered_without_a_gap(database: Database) -> None:
+    started_s = time.monotonic()
+    jobs = await asyncio.gather(*(submit_reel(database, owner_id="a") for _ in range(JOBS)))
+
+    async def end(job_id: str) -> None:
+        async with database.write() as uow:
+            await cancel(uow, job_id, owner_id="a")
+
+    await asyncio.gather(*(end(job_id) for job_id in jobs), *(submit_reel(database, owner_id="b") for _ in range(5)))
+    found = await owner_events(database, "a")
+
+    assert [owner_seq for owner_seq, _, _ in found] == list(range(1, 2 * JOBS + 1))
+    assert all([seq for _, job, seq in found if job == job_id] == [1, 2] for job_id in jobs)
+    assert time.monotonic() - started_s < 10
+    async with database.read() as session:
+        assert await journal.owner_tails(session, ["a", "b", "c"]) == {"a": 2 * JOBS, "b": 5}
+
+
+async def test_what_is_announced_carries_the_owner_s_number(database: Database, heard: list[object]) -> None:
+    await submit_reel(database, owner_id="a")
+    await submit_reel(database, owner_id="a")
+
+    recorded = [said for said in heard if isinstance(said, EventRecorded)]
+    assert [(said.owner_id, said.owner_seq, said.event.seq) for said in recorded] == [("a", 1, 1), ("a", 2, 1)]
+
+
+async def test_replicas_share_one_secret(database: Database) -> None:
+    drawn = await asyncio.gather(*(share_secret(database, "x") for _ in range(8)))
+
+    assert len(set(drawn)) == 1
+    assert await share_secret(database, "y") != drawn[0]
+
+
+async def test_the_pace_of_a_clip_is_learned_and_smoothed(database: Database) -> None:
+    for denoise_s in (10.0, 20.0):
+        await submit_reel(database)
+        claimed = await claim_next(database)
+        async with database.write() as uow:
+            await succeed(uow, claimed, make_result(claimed.task_id, timings=ClipTimings(denoise_s=denoise_s)))
+        await complete_next(database, "media")
+
+    async with database.read() as session:
+        paces = await read_paces(session)
+    (pace,) = paces.by_shape.values()
+    task = (await get_job(database, claimed.job_id)).tasks[0]
+
+    assert round(pace * task.weight, 3) == 13.0
+
+
+async def test_a_waiting_job_s_time_counts_the_work_before_it(database: Database) -> None:
+    async with database.write() as uow:
+        await report(uow, WorkerReport("wrk_1", "host", 1, "cpu", ("gpu",), 1, ("animatic",)))
+    await submit_reel(database)
+    claimed = await claim_next(database)
+    async with database.write() as uow:
+        await succeed(uow, claimed, make_result("k", timings=ClipTimings(denoise_s=100.0)))
+    jobs = [await get_job(database, await submit_reel(database)) for _ in range(3)]
+
+    async with database.read() as session:
+        standings = await find_standings(session, jobs, worker_timeout_s=15)
+
+    assert [standings[job.row.id].eta_s for job in jobs] == [105.0, 210.0, 300.0]

@@ -1,0 +1,43 @@
+"""What PostgreSQL ends by itself, when it is frozen or contended, is told as `Unavailable`: try again."""
+
+import asyncio
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.engine import URL
+
+from builders import submit_reel
+from phoenix.db.engine import open_engine
+from phoenix.db.unit_of_work import Database
+from phoenix.errors import Unavailable
+from phoenix.jobs.rows import find_job_locked
+from phoenix.settings import DatabaseSettings
+
+
+async def test_a_statement_that_ran_out_of_time_is_a_passing_fault(postgres_url: URL) -> None:
+    database = Database(open_engine(postgres_url, DatabaseSettings(statement_timeout_s=0.2)))
+    with pytest.raises(Unavailable):
+        async with database.read() as session:
+            await session.execute(text("SELECT pg_sleep(5)"))
+    await database.close()
+
+
+async def test_a_lock_that_is_not_given_in_time_is_a_passing_fault(postgres_url: URL) -> None:
+    patient = Database(open_engine(postgres_url, DatabaseSettings()))
+    hasty = Database(open_engine(postgres_url, DatabaseSettings(statement_timeout_s=0.2)))
+    job_id = await submit_reel(patient)
+    async with patient.write() as uow:
+        await find_job_locked(uow.session, job_id)
+        with pytest.raises(Unavailable):
+            async with hasty.write() as other:
+                await find_job_locked(other.session, job_id)
+    await asyncio.gather(patient.close(), hasty.close())
+
+
+async def test_a_wrong_statement_is_no_passing_fault(postgres_url: URL) -> None:
+    database = Database(open_engine(postgres_url, DatabaseSettings()))
+    with pytest.raises(Exception, match="no_such_table") as caught:
+        async with database.read() as session:
+            await session.execute(text("SELECT * FROM no_such_table"))
+    assert not isinstance(caught.value, Unavailable)
+    await database.close()

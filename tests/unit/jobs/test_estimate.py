@@ -1,0 +1,50 @@
+"""What is said about the time that is left."""
+
+from itertools import pairwise
+
+import pytest
+
+from phoenix.jobs.estimate import Countdown, about, blend
+from phoenix.jobs.pace import Paces, Shape
+
+SHAPE = Shape("wan", 832, 480, 81, 20)
+
+
+@pytest.mark.parametrize(("seconds", "told"), [(3.4, 3), (33, 35), (100, 105), (1234, 1260), (0, 0)])
+def test_an_estimate_is_no_finer_than_it_can_be(seconds: float, told: float) -> None:
+    assert about(seconds) == told
+
+
+def test_a_countdown_does_not_jump() -> None:
+    countdown = Countdown()
+    told = [countdown.tell(estimate, now_s=second) for second, estimate in enumerate([50, 20, 90, 48, 10, 47])]
+
+    assert all(abs(after - before) <= 15 for before, after in pairwise(value for value in told if value is not None))
+
+
+def test_a_countdown_counts_down_by_itself() -> None:
+    countdown = Countdown()
+    countdown.tell(10, now_s=0)
+
+    assert countdown.tell(6, now_s=4) == 6
+
+
+def test_what_is_not_known_is_not_told() -> None:
+    assert Countdown().tell(None, now_s=0) is None
+    assert blend(None, elapsed_s=5, progress=0) is None
+
+
+def test_before_the_first_step_what_was_learned_counts() -> None:
+    assert blend(60, elapsed_s=5, progress=0) == 55
+
+
+def test_near_the_end_the_pace_so_far_counts() -> None:
+    assert blend(1000, elapsed_s=99, progress=0.99) == pytest.approx(1.09, abs=0.01)
+
+
+def test_a_shape_that_is_new_is_estimated_from_its_model() -> None:
+    paces = Paces({SHAPE: 2.0}, {"wan": 3.0})
+
+    assert paces.clip_s(SHAPE, weight=10) == 20
+    assert paces.clip_s(Shape("wan", 1, 1, 1, 1), weight=10) == 30
+    assert paces.clip_s(Shape("other", 1, 1, 1, 1), weight=10) is None
