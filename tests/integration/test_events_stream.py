@@ -8,6 +8,7 @@ import pytest
 
 from fixtures.event_examples import (
     JOB_ID,
+    OWNER_ID,
     a_clip,
     a_history,
     a_job,
@@ -24,6 +25,7 @@ from phoenix.contract.events import DurableEvent, JobSnapshot
 from phoenix.contract.jobs import JobState
 from phoenix.events.log import Tail
 from phoenix.events.memory import MemoryEventLog
+from phoenix.events.owned import Owned
 
 
 def progress_steps(client: StreamClient) -> list[int]:
@@ -145,7 +147,7 @@ async def test_progress_tells_of_a_lost_event_before_the_heartbeat(streams: Stre
     client = streams.connect(hub)
     await client.until(is_past_snapshot)
     await streams.commit(clip_started(1), publish=False)
-    await streams.publisher.publish_progress(clip_progress(1, seq=1))
+    await streams.publisher.publish_progress(clip_progress(1, seq=1), OWNER_ID)
     await client.until_event("clip.progress")
     assert [frame.event for frame in client.events] == ["snapshot", "clip.started", "clip.progress"]
 
@@ -157,7 +159,7 @@ async def test_repeated_and_reordered_doorbells_are_told_once_and_in_order(strea
     history = a_history(6)
     await streams.commit(*history, publish=False)
     for seq in (2, 1, 1, 4, 3, 2, 6, 5):
-        await streams.publisher.publish_durable(history[seq - 1])
+        await streams.publisher.publish(Owned(history[seq - 1], OWNER_ID))
     await client.until_end()
     assert client.ids == [1, 2, 3, 4, 5, 6]
 
@@ -198,7 +200,7 @@ async def test_a_stream_goes_on_live_after_redis_was_killed_and_came_back(
     redis_server.start()
     # Progress is never in the log: that it arrives shows that the channel is subscribed again.
     for step in range(1, 500):
-        await streams.publisher.publish_progress(clip_progress(step, seq=4, clip_index=0))
+        await streams.publisher.publish_progress(clip_progress(step, seq=4, clip_index=0), OWNER_ID)
         await asyncio.sleep(0.02)
         if progress_steps(client):
             break
@@ -230,7 +232,7 @@ async def test_a_slow_client_loses_no_durable_event_and_gets_only_the_newest_pro
     slow.may_read.clear()
     for event in a_history(60)[:-1]:
         await streams.commit(event)
-        await streams.publisher.publish_progress(clip_progress(event.seq, seq=event.seq, clip_index=0))
+        await streams.publisher.publish_progress(clip_progress(event.seq, seq=event.seq, clip_index=0), OWNER_ID)
     await fast.until(lambda client: progress_steps(client)[-1:] == [59] and client.ids[-1:] == [59])
     slow.may_read.set()
     await streams.commit(a_history(60)[-1])
@@ -246,7 +248,7 @@ async def test_progress_of_the_job_rises_although_workers_know_different_shares(
     await client.until(is_past_snapshot)
     shares = [0.1, 0.4, 0.2, 0.5, 0.3]
     for step, share in enumerate(shares, 1):
-        await streams.publisher.publish_progress(clip_progress(step, clip_index=step % 2, job_progress=share))
+        await streams.publisher.publish_progress(clip_progress(step, clip_index=step % 2, job_progress=share), OWNER_ID)
         await client.until(lambda client, step=step: len(progress_steps(client)) == step)
     told = [frame.data["job_progress"] for frame in client.events if frame.event == "clip.progress"]
     assert told == [0.1, 0.4, 0.4, 0.5, 0.5]
@@ -257,7 +259,7 @@ async def test_progress_older_than_the_snapshot_is_not_told(streams: Streams) ->
     hub = await streams.open_hub()
     client = streams.connect(hub)
     await client.until(is_past_snapshot)
-    await streams.publisher.publish_progress(clip_progress(3))
+    await streams.publisher.publish_progress(clip_progress(3), OWNER_ID)
     await streams.commit(clip_succeeded(1), job_canceled(2))
     await client.until_end()
     assert progress_steps(client) == []

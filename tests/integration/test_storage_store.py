@@ -1,4 +1,4 @@
-"""What every store does, tried on a local folder and in memory; and what only a disk can do wrong."""
+"""What every store does, tried on a local folder, in memory and in a bucket; and what only a disk can do wrong."""
 
 import asyncio
 import hashlib
@@ -10,20 +10,28 @@ from pathlib import Path
 import pytest
 from obstore.store import MemoryStore
 
+from fixtures.s3_server import Bucket
 from phoenix.errors import PayloadTooLarge
 from phoenix.ids import new_artifact_id, new_job_id, new_task_id
 from phoenix.storage.faults import ObjectMissing, StoreRefused
 from phoenix.storage.keys import OutputName, job_prefix, output_key, upload_key
-from phoenix.storage.open import open_folder
+from phoenix.storage.open import open_folder, open_store
 from phoenix.storage.store import CHUNK_BYTES, ArtifactStore, StoredObject
 
 KEY = upload_key(new_artifact_id())
 LARGE = bytes(range(251)) * 60_000  # 15 MB: three parts of a multipart upload
 
 
-@pytest.fixture(params=["folder", "memory"])
+@pytest.fixture(params=["folder", "memory", "bucket"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> ArtifactStore:
-    return ArtifactStore(MemoryStore()) if request.param == "memory" else open_folder(tmp_path / "store")
+    match request.param:
+        case "folder":
+            return open_folder(tmp_path / "store")
+        case "memory":
+            return ArtifactStore(MemoryStore())
+        case _:
+            bucket: Bucket = request.getfixturevalue("bucket")
+            return open_store(bucket.settings, default_folder=tmp_path)
 
 
 async def chunks(content: bytes, size_bytes: int = 300_000) -> AsyncIterator[bytes]:
@@ -162,8 +170,8 @@ async def test_text_that_is_no_key_is_refused_by_every_call(store: ArtifactStore
                 await call
 
 
-async def test_only_a_store_that_can_signs_urls(store: ArtifactStore) -> None:
-    assert await store.signed_url(KEY, 60) is None
+async def test_a_folder_signs_no_urls(tmp_path: Path) -> None:
+    assert await open_folder(tmp_path).signed_url(KEY, 60) is None
 
 
 async def test_a_missing_source_file_is_the_callers_error(store: ArtifactStore, tmp_path: Path) -> None:

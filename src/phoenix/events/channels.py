@@ -13,6 +13,10 @@ class Channels:
         """Channel of one job's events."""
         return f"{self.prefix}:job:{job_id}"
 
+    def owner(self, owner_id: str) -> str:
+        """Channel of the events of all jobs of one owner."""
+        return f"{self.prefix}:owner:{owner_id}"
+
     def progress(self, job_id: str) -> str:
         """Key of the hash from clip index to the newest `ClipProgress`."""
         return f"{self.prefix}:progress:{job_id}"

@@ -1,7 +1,7 @@
 """Bytes of an event: the message in Redis is its JSON, and the SSE frame is made from it once per process."""
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from phoenix.contract.events import (
     TERMINAL_EVENT_TYPES,
@@ -24,8 +24,12 @@ class EncodedEvent:
     """An event with its SSE frame: `event:`, one line of JSON `data:`, and `id:` if it is durable; LF only."""
 
     event: DurableEvent | EphemeralEvent
+    json_line: bytes
     frame: bytes
     is_durable: bool
+    id: str | None
+    owner_seq: int | None = None
+    """Its place among the durable events of all jobs of its owner, on a stream of them."""
 
     @property
     def job_id(self) -> str:
@@ -51,10 +55,12 @@ class EncodedEvent:
         """The same event where its share of the whole job is not below `floor`."""
         event = self.event
         if isinstance(event, ClipProgress) and event.job_progress < floor:
-            return encode(event.model_copy(update={"job_progress": floor}))
-        if isinstance(event, ClipSucceeded) and event.progress < floor:
-            return encode(event.model_copy(update={"progress": floor}))
-        return self
+            raised = encode(event.model_copy(update={"job_progress": floor}))
+        elif isinstance(event, ClipSucceeded) and event.progress < floor:
+            raised = encode(event.model_copy(update={"progress": floor}))
+        else:
+            return self
+        return with_id(raised, self.id, owner_seq=self.owner_seq)
 
 
 def to_message(event: DurableEvent | EphemeralEvent) -> bytes:
@@ -79,9 +85,19 @@ def retry_frame(retry_ms: int, *, spread: float) -> bytes:
     return b"retry: %d\n\n" % round(retry_ms * random.uniform(1, 1 + spread))
 
 
+def with_id(encoded: EncodedEvent, event_id: str | None, *, owner_seq: int | None) -> EncodedEvent:
+    """The same event under another `id:`, or under none."""
+    frame = _frame(encoded.event.type, encoded.json_line, event_id)
+    return replace(encoded, frame=frame, id=event_id, owner_seq=owner_seq)
+
+
 def _framed(event: DurableEvent | EphemeralEvent, json_line: bytes) -> EncodedEvent:
     is_durable = not isinstance(event, _EPHEMERAL)
+    event_id = str(event.seq) if is_durable else None
+    return EncodedEvent(event, json_line, _frame(event.type, json_line, event_id), is_durable, event_id)
+
+
+def _frame(event_type: str, json_line: bytes, event_id: str | None) -> bytes:
     # Without a blank `id:` an ephemeral event leaves the client's last id as it is.
-    id_line = b"id: %d\n" % event.seq if is_durable else b""
-    frame = b"%sevent: %s\ndata: %s\n\n" % (id_line, event.type.encode(), json_line)
-    return EncodedEvent(event, frame, is_durable)
+    id_line = b"id: %s\n" % event_id.encode() if event_id is not None else b""
+    return b"%sevent: %s\ndata: %s\n\n" % (id_line, event_type.encode(), json_line)

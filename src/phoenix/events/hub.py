@@ -1,4 +1,4 @@
-"""Fans events out to the streams of one process: one subscription per watched job, one heartbeat for all."""
+"""Fans events out to the streams of one process: one subscription per watched topic, one heartbeat for all."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Iterator
@@ -8,10 +8,10 @@ from types import TracebackType
 from typing import Self
 
 from phoenix.events.channels import Channels
-from phoenix.events.doorbell import decode
 from phoenix.events.line import Line
-from phoenix.events.log import EventLog, Tail
+from phoenix.events.log import EventLog
 from phoenix.events.mailbox import Closing, Mailbox
+from phoenix.events.topics import JobTopic, OwnerTopic, Topic
 from phoenix.settings import EventSettings
 from phoenix.telemetry.logs import get_logger
 
@@ -21,12 +21,19 @@ _BEATS_PER_TURN = 200
 
 
 class Watcher:
-    """One client of one job: its mailbox, and how far it has got, which the stream keeps up to date."""
+    """One client: what it follows, its mailbox, and how far it has got, which the stream keeps up to date."""
 
-    def __init__(self, job_id: str, mailbox: Mailbox) -> None:
-        self.job_id = job_id
+    __slots__ = ("mailbox", "sent_seq", "topic")
+
+    def __init__(self, topic: Topic, mailbox: Mailbox) -> None:
+        self.topic = topic
         self.mailbox = mailbox
-        self.sent_seq = 0
+        self.sent_seq: int | None = None
+        """The last number sent: of the job, or of the owner if all jobs are followed; None before the first bytes."""
+
+    def is_behind(self, last_seq: int) -> bool:
+        """One that has not begun will read the log anyhow."""
+        return self.sent_seq is not None and last_seq > self.sent_seq
 
 
 class Hub:
@@ -40,7 +47,8 @@ class Hub:
         self._line = line
         self._log = log
         self._channels = Channels(prefix)
-        self._watchers: dict[str, set[Watcher]] = {}
+        self._watchers: dict[Topic, set[Watcher]] = {}
+        self._topics: dict[str, Topic] = {}
         self._check_now = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._is_closing = False
@@ -75,13 +83,14 @@ class Hub:
             watcher.mailbox.close(Closing.SHUTDOWN)
 
     @asynccontextmanager
-    async def watch(self, job_id: str) -> AsyncGenerator[Watcher]:
-        """A watcher of the job, entered once Redis has acknowledged the subscription (or is away)."""
-        watcher = Watcher(job_id, Mailbox(self.settings.client_queue_size))
+    async def watch(self, topic: Topic) -> AsyncGenerator[Watcher]:
+        """A watcher of the topic, entered once Redis has acknowledged the subscription (or is away)."""
+        watcher = Watcher(topic, Mailbox(self.settings.client_queue_size))
         if self._is_closing:
             watcher.mailbox.close(Closing.SHUTDOWN)
-        channel = self._channels.job(job_id)
-        self._watchers.setdefault(job_id, set()).add(watcher)
+        channel = topic.channel(self._channels)
+        self._topics[channel] = topic
+        self._watchers.setdefault(topic, set()).add(watcher)
         try:
             await self._line.listen(channel, self._on_message)
             try:
@@ -89,21 +98,22 @@ class Hub:
             finally:
                 self._line.leave(channel, self._on_message)
         finally:
-            self._forget(watcher)
+            self._forget(watcher, channel)
 
-    def _forget(self, watcher: Watcher) -> None:
-        watchers = self._watchers[watcher.job_id]
+    def _forget(self, watcher: Watcher, channel: str) -> None:
+        watchers = self._watchers[watcher.topic]
         watchers.discard(watcher)
         if not watchers:
-            del self._watchers[watcher.job_id]
+            del self._watchers[watcher.topic], self._topics[channel]
 
     def _on_message(self, channel: str, message: bytes) -> None:
+        topic = self._topics[channel]
         try:
-            encoded = decode(message)
+            encoded = topic.decode(message)
         except ValueError as error:
             _logger.warning("not an event", channel=channel, error=str(error))
             return
-        for watcher in self._watchers.get(encoded.job_id, ()):
+        for watcher in self._watchers[topic]:
             watcher.mailbox.put(encoded)
 
     def _everyone(self) -> Iterator[Watcher]:
@@ -126,23 +136,31 @@ class Hub:
             self._check_now.clear()
             try:
                 async with asyncio.timeout(self.settings.heartbeat_s):
-                    await self._check_tails()
+                    await self._check_jobs()
+                    await self._check_owners()
             except Exception:
                 # The database may be away for a while: streams stay open, and the next heartbeat asks again.
                 _logger.exception("could not read the tails of the log")
 
-    async def _check_tails(self) -> None:
-        job_ids = list(self._watchers)
-        if not job_ids:
+    async def _check_jobs(self) -> None:
+        topics = [topic for topic in self._watchers if isinstance(topic, JobTopic)]
+        if not topics:
             return
-        tails = await self._log.tails(job_ids)
-        for job_id in job_ids:
-            for watcher in self._watchers.get(job_id, ()):
-                _compare(watcher, tails.get(job_id))
+        tails = await self._log.tails([topic.job_id for topic in topics])
+        for topic in topics:
+            tail = tails.get(topic.job_id)
+            for watcher in self._watchers.get(topic, ()):
+                if tail is None:
+                    watcher.mailbox.close(Closing.JOB_GONE)
+                elif watcher.is_behind(tail.last_seq):
+                    watcher.mailbox.ask_for_refill()
 
-
-def _compare(watcher: Watcher, tail: Tail | None) -> None:
-    if tail is None:
-        watcher.mailbox.close(Closing.JOB_GONE)
-    elif tail.last_seq > watcher.sent_seq:
-        watcher.mailbox.ask_for_refill()
+    async def _check_owners(self) -> None:
+        topics = [topic for topic in self._watchers if isinstance(topic, OwnerTopic)]
+        if not topics:
+            return
+        tails = await self._log.owner_tails([topic.owner_id for topic in topics])
+        for topic in topics:
+            for watcher in self._watchers.get(topic, ()):
+                if watcher.is_behind(tails.get(topic.owner_id, 0)):
+                    watcher.mailbox.ask_for_refill()

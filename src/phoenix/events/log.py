@@ -6,6 +6,9 @@ from typing import Protocol
 
 from phoenix.contract.events import DurableEvent, JobSnapshot
 
+REPLAY_LIMIT = 1000
+"""Rows in one read of a log; who gets so many asks for more."""
+
 
 @dataclass(frozen=True)
 class Tail:
@@ -13,6 +16,7 @@ class Tail:
 
     last_seq: int
     is_terminal: bool
+    owner_id: str = ""
 
 
 class EventLog(Protocol):
@@ -24,6 +28,25 @@ class EventLog(Protocol):
 
     async def tails(self, job_ids: Collection[str]) -> Mapping[str, Tail]:
         """The tails of many jobs in one query. A job that is left out does not exist (any more)."""
+        ...
+
+    async def highest_progress(self, job_id: str) -> float:
+        """The highest share of the job that was ever published; 0 if that is forgotten."""
+        ...
+
+    async def replay_owner(self, owner_id: str, after_seq: int) -> Sequence[tuple[int, DurableEvent]]:
+        """The next events of all the owner's jobs above a number of the owner's, in order, each with its number.
+
+        At most `REPLAY_LIMIT` of them. Numbers may be missing: those of jobs that were deleted.
+        """
+        ...
+
+    async def owner_tails(self, owner_ids: Collection[str]) -> Mapping[str, int]:
+        """The last number of each owner, in one query; one that never had a job is left out."""
+        ...
+
+    async def unfinished(self, owner_id: str) -> Sequence[JobSnapshot]:
+        """Snapshots of the owner's jobs that wait or run, the newest ones if there are very many."""
         ...
 
     async def snapshot(self, job_id: str) -> JobSnapshot:

@@ -30,7 +30,7 @@ class Mailbox:
     def __init__(self, capacity: int) -> None:
         self._capacity = capacity
         self._durable: list[EncodedEvent] = []
-        self._newest: dict[tuple[str, int | None], EncodedEvent] = {}
+        self._newest: dict[tuple[str, str, int | None], EncodedEvent] = {}
         self._needs_refill = False
         self._is_heartbeat = False
         self._closing: Closing | None = None
@@ -55,15 +55,9 @@ class Mailbox:
         self._closing = self._closing or closing
         self._filled.set()
 
-    async def wait_until(self, end_s: float) -> Delivery | None:
-        """All that has come; None if nothing does before `end_s` on the event loop's clock, or that has passed."""
-        if asyncio.get_running_loop().time() >= end_s:
-            return None
-        try:
-            async with asyncio.timeout_at(end_s):
-                await self._filled.wait()
-        except TimeoutError:
-            return None
+    async def wait(self) -> Delivery:
+        """All that has come since the last time, as soon as there is something."""
+        await self._filled.wait()
         return self._empty()
 
     def _put_durable(self, encoded: EncodedEvent) -> None:
@@ -76,7 +70,7 @@ class Mailbox:
         self._durable.append(encoded)
 
     def _put_newest(self, encoded: EncodedEvent) -> None:
-        key = (encoded.type, encoded.clip_index)
+        key = (encoded.job_id, encoded.type, encoded.clip_index)
         held = self._newest.pop(key, None)
         if held is None and len(self._newest) >= self._capacity:
             # A reel may have more clips than places: the one that waited longest makes room, its next step follows.

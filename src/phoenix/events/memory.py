@@ -6,7 +6,8 @@ from phoenix.clock import Clock, utc_now
 from phoenix.contract.events import TERMINAL_EVENT_TYPES, DurableEvent, JobSnapshot
 from phoenix.contract.jobs import Job
 from phoenix.errors import NotFound
-from phoenix.events.log import Tail
+from phoenix.events.log import REPLAY_LIMIT, Tail
+from phoenix.events.owned import Owned
 
 
 class MemoryEventLog:
@@ -16,18 +17,25 @@ class MemoryEventLog:
         self._clock = clock
         self._jobs: dict[str, Job] = {}
         self._events: dict[str, list[DurableEvent]] = {}
+        self._owners: dict[str, str] = {}
+        self._by_owner: dict[str, list[DurableEvent]] = {}
 
-    def put(self, job: Job) -> None:
+    def put(self, job: Job, owner_id: str = "") -> None:
         """Adds the job, or replaces the view of it that snapshots show."""
         self._jobs[job.id] = job
+        self._owners[job.id] = owner_id
         self._events.setdefault(job.id, [])
 
-    def append(self, event: DurableEvent) -> None:
+    def append(self, event: DurableEvent) -> Owned:
         """Adds the next row of a job's log. Raises `ValueError` if its number is not the next one."""
         events = self._events[event.job_id]
         if event.seq != len(events) + 1:
             raise ValueError(f"expected number {len(events) + 1}, got {event.seq}")
         events.append(event)
+        owner_id = self._owners[event.job_id]
+        of_owner = self._by_owner.setdefault(owner_id, [])
+        of_owner.append(event)
+        return Owned(event, owner_id, len(of_owner))
 
     def remove(self, job_id: str) -> None:
         del self._jobs[job_id], self._events[job_id]
@@ -45,6 +53,21 @@ class MemoryEventLog:
         job = self._jobs[job_id].model_copy(update={"last_seq": seq})
         return JobSnapshot(job_id=job_id, seq=seq, at=self._clock(), job=job)
 
+    async def highest_progress(self, job_id: str) -> float:
+        return self._jobs[job_id].progress
+
+    async def replay_owner(self, owner_id: str, after_seq: int) -> Sequence[tuple[int, DurableEvent]]:
+        numbered = list(enumerate(self._by_owner.get(owner_id, []), 1))
+        return numbered[max(after_seq, 0) :][:REPLAY_LIMIT]
+
+    async def owner_tails(self, owner_ids: Collection[str]) -> Mapping[str, int]:
+        return {owner_id: len(self._by_owner[owner_id]) for owner_id in owner_ids if owner_id in self._by_owner}
+
+    async def unfinished(self, owner_id: str) -> Sequence[JobSnapshot]:
+        owned = [job_id for job_id, owner in self._owners.items() if owner == owner_id and job_id in self._jobs]
+        return [await self.snapshot(job_id) for job_id in owned if not self._tail(job_id).is_terminal]
+
     def _tail(self, job_id: str) -> Tail:
         events = self._events[job_id]
-        return Tail(len(events), bool(events) and events[-1].type in TERMINAL_EVENT_TYPES)
+        is_terminal = bool(events) and events[-1].type in TERMINAL_EVENT_TYPES
+        return Tail(len(events), is_terminal, self._owners[job_id])

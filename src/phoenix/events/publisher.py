@@ -1,13 +1,17 @@
-"""Publishes events after their commit, and keeps the newest progress of each clip. Never raises for Redis."""
+"""Publishes events after their commit, and keeps the newest progress of each clip. Never raises for Redis.
+
+Each event goes out twice: to those who follow its job, and to those who follow all jobs of its owner.
+"""
 
 from pydantic import ValidationError
 from redis.asyncio import Redis
 
-from phoenix.contract.events import ClipPreview, ClipProgress, DurableEvent, EphemeralEvent, JobQueueMoved
+from phoenix.contract.events import ClipPreview, ClipProgress
 from phoenix.events.best_effort import BestEffort
 from phoenix.events.channels import Channels
 from phoenix.events.doorbell import to_message
-from phoenix.events.redis_client import send
+from phoenix.events.owned import Owned, to_owner_message
+from phoenix.events.redis_client import Command, send
 
 # Long enough for the slowest step; a job that is alive renews it with every step.
 _PROGRESS_LIFE_S = 24 * 3600
@@ -21,18 +25,19 @@ class EventPublisher:
         self._channels = Channels(prefix)
         self._redis_may_be_away = BestEffort(time_limit_s)
 
-    async def publish_durable(self, *events: DurableEvent) -> None:
-        """Publishes committed events in the order given."""
-        await self._publish(*events)
+    async def publish(self, *events: Owned) -> None:
+        """Publishes events in the order given: committed ones, and those that are not kept."""
 
-    async def publish_preview(self, preview: ClipPreview) -> None:
-        await self._publish(preview)
+        async def publish() -> None:
+            await send(self._redis, *(doorbell for event in events for doorbell in self._doorbells(event)))
 
-    async def publish_queue(self, *moves: JobQueueMoved) -> None:
-        """Publishes the new places in the queue, of one job or of many."""
-        await self._publish(*moves)
+        if events:
+            await self._redis_may_be_away.attempt(publish, otherwise=None)
 
-    async def publish_progress(self, progress: ClipProgress) -> None:
+    async def publish_preview(self, preview: ClipPreview, owner_id: str) -> None:
+        await self.publish(Owned(preview, owner_id))
+
+    async def publish_progress(self, progress: ClipProgress, owner_id: str) -> None:
         """Publishes a clip's progress and keeps it for those who connect later."""
         key = self._channels.progress(progress.job_id)
         message = to_message(progress)
@@ -42,7 +47,7 @@ class EventPublisher:
                 self._redis,
                 ("HSET", key, progress.clip_index, message),
                 ("EXPIRE", key, _PROGRESS_LIFE_S),
-                ("PUBLISH", self._channels.job(progress.job_id), message),
+                *self._doorbells(Owned(progress, owner_id)),
             )
 
         await self._redis_may_be_away.attempt(publish, otherwise=None)
@@ -70,15 +75,11 @@ class EventPublisher:
 
         await self._redis_may_be_away.attempt(delete, otherwise=None)
 
-    async def _publish(self, *events: DurableEvent | EphemeralEvent) -> None:
-        async def publish() -> None:
-            await send(
-                self._redis,
-                *(("PUBLISH", self._channels.job(event.job_id), to_message(event)) for event in events),
-            )
-
-        if events:
-            await self._redis_may_be_away.attempt(publish, otherwise=None)
+    def _doorbells(self, owned: Owned) -> tuple[Command, Command]:
+        return (
+            ("PUBLISH", self._channels.job(owned.event.job_id), to_message(owned.event)),
+            ("PUBLISH", self._channels.owner(owned.owner_id), to_owner_message(owned)),
+        )
 
 
 def _parsed(message: bytes) -> ClipProgress | None:

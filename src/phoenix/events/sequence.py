@@ -81,8 +81,9 @@ class SeenSequence:
         self._has_started = job.state is not JobState.QUEUED
         self._clips = {clip.index: _mark_of(clip) for clip in job.clips}
 
-    def resume(self, sent_seq: int, *, is_over: bool) -> None:
-        """The client has the events up to `sent_seq` already."""
+    def resume(self, sent_seq: int, *, is_over: bool, job_progress: float = 0.0) -> None:
+        """The client has the events up to `sent_seq` already, and saw the job at `job_progress` at the most."""
+        self._job_progress = max(self._job_progress, job_progress)
         self.sent_seq = sent_seq
         self.is_over = is_over
 

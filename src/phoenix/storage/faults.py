@@ -17,11 +17,14 @@ class StoreRefused(PhoenixError):
 
 
 @contextmanager
-def store_faults(key: str) -> Generator[None]:
+def store_faults(key: str, *, is_put: bool = False) -> Generator[None]:
     """Turns what obstore and the file system raise inside into `ObjectMissing` or `StoreRefused`."""
     try:
         yield
     except FileNotFoundError as error:
+        # What a put does not find is the bucket itself, which somebody may yet make.
+        if is_put:
+            raise StoreRefused(f"There is no place to store {key} in.") from error
         raise ObjectMissing(f"There is no object under {key}.") from error
     except (BaseError, OSError) as error:
         # obstore appends a debug dump of the source after the first line.

@@ -28,18 +28,15 @@ class OutputName(StrEnum):
     THUMBNAIL = "thumbnail.jpg"
 
 
+MEDIA_TYPES = {"mp4": "video/mp4", "m4a": "audio/mp4", "png": "image/png", "jpg": "image/jpeg"}
+
+
 def upload_key(artifact_id: ArtifactId) -> ObjectKey:
     return checked_key(f"uploads/{artifact_id}")
 
 
 def output_key(job_id: JobId, task_id: TaskId, attempt: int, name: OutputName) -> ObjectKey:
     return checked_key(f"jobs/{job_id}/{task_id}/{attempt}/{name}")
-
-
-def thumbnail_key(video: str) -> ObjectKey:
-    """Where the picture that stands for a stored video lies: beside it."""
-    folder, _, _ = checked_key(video).rpartition("/")
-    return checked_key(f"{folder}/{OutputName.THUMBNAIL}")
 
 
 def job_prefix(job_id: JobId) -> str:
@@ -49,6 +46,11 @@ def job_prefix(job_id: JobId) -> str:
 
 def attempt_prefix(job_id: JobId, task_id: TaskId, attempt: int) -> str:
     return checked_prefix(f"jobs/{job_id}/{task_id}/{attempt}")
+
+
+def media_type_of(key: str) -> str | None:
+    """By the key's ending; None for an upload, which is stored before anybody has looked into it."""
+    return MEDIA_TYPES.get(checked_key(key).rpartition(".")[2])
 
 
 def checked_key(text: str) -> ObjectKey:

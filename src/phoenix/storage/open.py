@@ -1,5 +1,6 @@
 """From a URL to a store. The only place that knows which kinds of store there are."""
 
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
@@ -11,6 +12,8 @@ from phoenix.storage.store import ArtifactStore
 
 if TYPE_CHECKING:  # obstore defines its configuration types for checkers only
     from obstore.store import S3Config
+
+CONNECT_LIMIT = timedelta(seconds=5)
 
 
 def open_store(settings: StorageSettings, *, default_folder: Path) -> ArtifactStore:
@@ -45,5 +48,13 @@ def _open_bucket(bucket: str, prefix: str, settings: StorageSettings) -> Artifac
     if settings.s3_endpoint:
         config["endpoint"] = settings.s3_endpoint
     is_plain_http = (settings.s3_endpoint or "").startswith("http://")
-    store = S3Store(bucket, prefix=prefix or None, config=config, client_options={"allow_http": is_plain_http})
+    limit = timedelta(seconds=settings.request_time_limit_s)
+    store = S3Store(
+        bucket,
+        prefix=prefix or None,
+        config=config,
+        client_options={"allow_http": is_plain_http, "timeout": limit, "connect_timeout": min(limit, CONNECT_LIMIT)},
+        # Left to itself, obstore tries ten times over three minutes: longer than a caller's own patience.
+        retry_config={"max_retries": settings.max_retries, "retry_timeout": limit * (settings.max_retries + 1)},
+    )
     return ArtifactStore(store)

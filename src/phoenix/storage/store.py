@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -14,11 +14,12 @@ from obstore.store import ObjectStore, S3Store
 
 from phoenix.errors import PayloadTooLarge
 from phoenix.storage.faults import store_faults
-from phoenix.storage.keys import checked_key, checked_prefix
+from phoenix.storage.keys import checked_key, checked_prefix, media_type_of
 
 CHUNK_BYTES = 1024 * 1024
 # obstore holds up to this many parts of 5 MiB in memory for each upload; its default is 12.
 _PARTS_IN_FLIGHT = 3
+_ABORT_LIMIT_S = 5
 
 
 @dataclass(frozen=True)
@@ -52,10 +53,14 @@ class ArtifactStore:
         Raises `PayloadTooLarge` as soon as more than `max_bytes` have come.
         """
         measured = _Measured(chunks, max_bytes)
-        with store_faults(checked_key(key)):
-            # A multipart upload (a staged file, for a local store) that obstore publishes at the end and
-            # aborts when the iterator raises or the call is cancelled: tried for both.
-            await obstore.put_async(self._store, key, measured, max_concurrency=_PARTS_IN_FLIGHT)
+        with store_faults(checked_key(key), is_put=True):
+            # A multipart upload (a staged file, for a local store) that obstore publishes at the end.
+            await _unless_cancelled(
+                obstore.put_async(
+                    self._store, key, measured, max_concurrency=_PARTS_IN_FLIGHT, attributes=self._attributes(key)
+                ),
+                measured,
+            )
             if self._local_root is not None:
                 await asyncio.to_thread(_flush_to_disk, self._local_root / key)
         return measured.total()
@@ -113,11 +118,19 @@ class ArtifactStore:
         return len(keys)
 
     async def signed_url(self, key: str, expires_s: float) -> str | None:
-        """A URL that anyone may GET for so long; None where the store cannot make one, as a local folder."""
+        """A URL that anyone may GET for so long; None where the store cannot make one, as a local folder.
+
+        It answers with the media type of the key's ending. Nothing is asked of the store: it may be for a missing key.
+        """
         with store_faults(checked_key(key)):
             if not isinstance(self._store, S3Store):
                 return None
             return await obstore.sign_async(self._store, "GET", key, timedelta(seconds=expires_s))
+
+    def _attributes(self, key: str) -> dict[str, str] | None:
+        """Only a bucket keeps any: a browser that follows a signed URL has nothing else to go by."""
+        media_type = media_type_of(key)
+        return {"Content-Type": media_type} if media_type and isinstance(self._store, S3Store) else None
 
 
 class _Measured:
@@ -128,12 +141,28 @@ class _Measured:
         self._max_bytes = max_bytes
         self._size_bytes = 0
         self._digest = hashlib.sha256()
+        self._reading: asyncio.Task[object] | None = None
+        self._is_broken_off = False
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self
 
+    def break_off(self) -> None:
+        """Raises for whoever takes the next chunk, or waits for it now."""
+        self._is_broken_off = True
+        if self._reading is not None:
+            self._reading.cancel()
+
     async def __anext__(self) -> bytes:
-        chunk = await anext(self._chunks)
+        self._reading = asyncio.current_task()
+        try:
+            if self._is_broken_off:
+                raise _BrokenOff
+            chunk = await anext(self._chunks)
+        except asyncio.CancelledError:
+            raise _BrokenOff from None
+        finally:
+            self._reading = None
         self._size_bytes += len(chunk)
         if self._max_bytes is not None and self._size_bytes > self._max_bytes:
             raise PayloadTooLarge(f"The file is larger than {self._max_bytes} bytes.")
@@ -142,6 +171,24 @@ class _Measured:
 
     def total(self) -> StoredObject:
         return StoredObject(self._size_bytes, self._digest.hexdigest())
+
+
+class _BrokenOff(Exception):
+    """The put was cancelled."""
+
+
+async def _unless_cancelled(put: Awaitable[object], source: _Measured) -> None:
+    """Waits for the put. A cancellation goes to its source: obstore aborts an upload, which would else be kept and
+    paid for unseen, when the source raises, but not when it is cancelled itself (tried on S3).
+    """
+    putting = asyncio.ensure_future(put)
+    try:
+        await asyncio.shield(putting)
+    except asyncio.CancelledError:
+        source.break_off()
+        await asyncio.wait([putting], timeout=_ABORT_LIMIT_S)
+        putting.add_done_callback(lambda done: done.cancelled() or done.exception())
+        raise
 
 
 async def _chunks_of(file: BinaryIO) -> AsyncIterator[bytes]:

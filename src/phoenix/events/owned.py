@@ -1,0 +1,57 @@
+"""An event with its owner, as it travels to those who follow all of an owner's jobs, and the cursors they resume by."""
+
+import hashlib
+import re
+from dataclasses import dataclass
+
+from phoenix.contract.events import DurableEvent, EphemeralEvent
+from phoenix.events.doorbell import EncodedEvent, decode, to_message, with_id
+
+_CURSOR = re.compile(r"(?P<seq>[0-9]{1,18})\.(?P<owner>[0-9a-f]{8})", re.ASCII)
+
+
+@dataclass(frozen=True)
+class Owned:
+    """`owner_seq` is a durable event's place among those of all the owner's jobs; an ephemeral one has none."""
+
+    event: DurableEvent | EphemeralEvent
+    owner_id: str
+    owner_seq: int | None = None
+
+
+def to_owner_message(owned: Owned) -> bytes:
+    """The place, a line break, and the event's JSON."""
+    return b"%s\n%s" % (str(owned.owner_seq or "").encode(), to_message(owned.event))
+
+
+def decode_owned(message: bytes, owner_id: str) -> EncodedEvent:
+    """What `to_owner_message` made. Raises `ValueError` for anything else."""
+    place, _, event = message.partition(b"\n")
+    return place_in_owner(decode(event), int(place) if place else None, owner_id)
+
+
+def place_in_owner(encoded: EncodedEvent, owner_seq: int | None, owner_id: str) -> EncodedEvent:
+    """The same event for a stream of all jobs: its `id:` is a cursor, or missing if it has no place."""
+    event_id = None if owner_seq is None else cursor_at(owner_seq, owner_id)
+    return with_id(encoded, event_id, owner_seq=owner_seq)
+
+
+def cursor_at(owner_seq: int, owner_id: str) -> str:
+    """Where a client of all jobs has got to, opaque to it."""
+    return f"{owner_seq}.{_mark_of(owner_id)}"
+
+
+def cursor_frame(owner_seq: int, owner_id: str) -> bytes:
+    """Moves the client's last id without an event: a browser dispatches nothing for a block without data."""
+    return b"id: %s\n\n" % cursor_at(owner_seq, owner_id).encode()
+
+
+def parse_cursor(text: str | None, owner_id: str) -> int | None:
+    """The number in a cursor of this owner's; None for none, another owner's, and what this server never sent."""
+    match = _CURSOR.fullmatch(text) if text else None
+    return int(match["seq"]) if match and match["owner"] == _mark_of(owner_id) else None
+
+
+def _mark_of(owner_id: str) -> str:
+    # The number alone would be taken for a place of whoever presents it.
+    return hashlib.blake2b(owner_id.encode(), digest_size=4).hexdigest()

@@ -1,0 +1,123 @@
+"""One client's stream of all jobs of an owner as SSE bytes: snapshots or missed events, then live, without an end."""
+
+from collections.abc import AsyncGenerator, Iterable
+
+from phoenix.events.doorbell import HEARTBEAT_FRAME, EncodedEvent, encode
+from phoenix.events.following import follow, frames
+from phoenix.events.hub import Hub, Watcher
+from phoenix.events.log import REPLAY_LIMIT, EventLog
+from phoenix.events.mailbox import Delivery
+from phoenix.events.owned import cursor_frame, parse_cursor, place_in_owner
+from phoenix.events.sequence import SeenSequence, Verdict
+from phoenix.events.topics import OwnerTopic
+
+# Jobs whose progress a stream remembers; of one that was forgotten a late progress could come after its end.
+_MAX_JOBS_REMEMBERED = 1000
+
+
+def owner_stream(hub: Hub, log: EventLog, owner_id: str, last_event_id: str | None) -> AsyncGenerator[bytes]:
+    """The bytes to send, as `job_stream` does for one job.
+
+    After a cursor of this owner's it goes on with the events that followed. Otherwise it starts with a snapshot
+    of every job that waits or runs, and the cursor of that moment.
+    """
+    return follow(hub, OwnerTopic(owner_id), lambda watcher: _Teller(log, watcher, owner_id, last_event_id))
+
+
+class _Teller:
+    """Durable events leave in the order of the owner's log; progress as the sequence of its job allows."""
+
+    is_over = False
+
+    def __init__(self, log: EventLog, watcher: Watcher, owner_id: str, last_event_id: str | None) -> None:
+        self._log = log
+        self._watcher = watcher
+        self._owner_id = owner_id
+        self._cursor = parse_cursor(last_event_id, owner_id)
+        self._jobs: dict[str, SeenSequence] = {}
+        self._reflected: dict[str, int] = {}
+        """Of each job that was sent whole: the last event that its snapshot shows already."""
+
+    @property
+    def _sent_seq(self) -> int:
+        return self._watcher.sent_seq or 0
+
+    @_sent_seq.setter
+    def _sent_seq(self, owner_seq: int) -> None:
+        self._watcher.sent_seq = owner_seq
+
+    async def begin(self) -> bytes:
+        tail = await self._tail()
+        if self._cursor is not None and self._cursor <= tail:
+            self._sent_seq = self._cursor
+            return await self._refill() or HEARTBEAT_FRAME
+        # The cursor is from before the snapshots: what follows it is sent, unless they show it.
+        self._sent_seq = tail
+        return await self._snapshots() + cursor_frame(tail, self._owner_id) + await self._refill()
+
+    async def advance(self, delivery: Delivery) -> bytes:
+        durable = sorted((each for each in delivery.events if each.is_durable), key=lambda each: each.owner_seq or 0)
+        passing = [each for each in delivery.events if not each.is_durable]
+        sent, is_gap = self._take(durable)
+        early = [each for each in passing if self._is_early(each)]
+        chunk = frames(sent)
+        if is_gap or early or delivery.needs_refill:
+            chunk += await self._refill()
+        chunk += frames(self._settle(passing))
+        return chunk + HEARTBEAT_FRAME if delivery.is_heartbeat else chunk
+
+    def _take(self, durable: Iterable[EncodedEvent]) -> tuple[list[EncodedEvent], bool]:
+        """Those that are next, and whether one is missing before others."""
+        sent: list[EncodedEvent] = []
+        for encoded in durable:
+            owner_seq = encoded.owner_seq or 0
+            if owner_seq > self._sent_seq + 1:
+                return sent, True
+            if owner_seq > self._sent_seq:
+                sent += self._record(encoded, owner_seq)
+        return sent, False
+
+    def _record(self, encoded: EncodedEvent, owner_seq: int) -> list[EncodedEvent]:
+        self._sent_seq = owner_seq
+        if encoded.seq <= self._reflected.get(encoded.job_id, 0):
+            return []
+        return [self._sequence_of(encoded).record(encoded)]
+
+    def _is_early(self, encoded: EncodedEvent) -> bool:
+        return self._sequence_of(encoded).judge(encoded) is Verdict.REFILL
+
+    def _settle(self, passing: Iterable[EncodedEvent]) -> list[EncodedEvent]:
+        """What of the progress is news, now that the log was read as far as it goes."""
+        return [told for each in passing for told in self._sequence_of(each).settle([each])]
+
+    async def _refill(self) -> bytes:
+        """What the log has after the last event sent."""
+        # Read first: the events of a deleted job leave no rows, and would be asked for again and again.
+        tail = await self._tail()
+        chunk = b""
+        while True:
+            rows = await self._log.replay_owner(self._owner_id, self._sent_seq)
+            for owner_seq, event in rows:
+                chunk += frames(self._record(place_in_owner(encode(event), owner_seq, self._owner_id), owner_seq))
+            if len(rows) < REPLAY_LIMIT:
+                self._sent_seq = max(self._sent_seq, tail)
+                return chunk
+
+    async def _snapshots(self) -> bytes:
+        snapshots = await self._log.unfinished(self._owner_id)
+        for snapshot in snapshots:
+            self._sequence_of(encode(snapshot)).restart(snapshot)
+            self._reflected[snapshot.job_id] = snapshot.seq
+        return b"".join(encode(snapshot).frame for snapshot in snapshots)
+
+    async def _tail(self) -> int:
+        return (await self._log.owner_tails([self._owner_id])).get(self._owner_id, 0)
+
+    def _sequence_of(self, encoded: EncodedEvent) -> SeenSequence:
+        known = self._jobs.get(encoded.job_id)
+        if known is None:
+            # What came before is told, or is not this connection's to tell.
+            known = self._jobs[encoded.job_id] = SeenSequence(sent_seq=encoded.seq)
+            if len(self._jobs) > _MAX_JOBS_REMEMBERED:
+                del self._jobs[next(iter(self._jobs))]
+        return known
