@@ -104,10 +104,12 @@ def is_public(address: str) -> bool:
     return ip.is_global and not is_special and not any(ip in network for network in _DENIED)
 
 
-def open_pool(policy: EgressPolicy = DEFAULT_POLICY) -> httpcore.AsyncConnectionPool:
+def open_pool(policy: EgressPolicy = DEFAULT_POLICY, *, max_connections: int = 10) -> httpcore.AsyncConnectionPool:
     """Connections to vetted addresses only, TLS checked against the name; no proxy, no redirect, no cookie."""
     context = ssl.create_default_context(cafile=policy.ca_file or certifi.where())
-    return httpcore.AsyncConnectionPool(ssl_context=context, network_backend=VettedNetwork(policy))
+    return httpcore.AsyncConnectionPool(
+        ssl_context=context, max_connections=max_connections, network_backend=VettedNetwork(policy)
+    )
 
 
 class VettedNetwork(httpcore.AsyncNetworkBackend):
