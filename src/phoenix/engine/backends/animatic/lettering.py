@@ -1,0 +1,144 @@
+"""Puts words into a box: a font that has the letters, a size that fits, lines that break. Draws nothing."""
+
+import re
+import unicodedata
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from PIL import ImageFont
+
+Font = ImageFont.FreeTypeFont
+
+FALLBACK_FONTS = (
+    "DejaVuSans.ttf",
+    "NotoSans-Regular.ttf",
+    "NotoSansCJK-Regular.ttc",
+    "LiberationSans-Regular.ttf",
+    "Arial Unicode.ttf",
+    "arial.ttf",
+)
+"""Looked for on the system when the bundled font, which is plain Latin, lacks letters of the text."""
+
+MAX_LETTERS = 600
+"""More cannot be read on a frame, and wrapping would take longer than drawing."""
+
+NO_SUCH_LETTER = "\uffff"
+NO_FONT = "(no font here for the letters of this prompt)"
+
+
+@dataclass(frozen=True)
+class Lines:
+    font: Font
+    lines: tuple[str, ...]
+    line_height_px: int
+
+
+def clean_text(text: str) -> str:
+    """One line of what can be shown: controls, joiners and lone surrogates go, white space becomes one space."""
+    text = text[: MAX_LETTERS * 2]
+    shown = "".join(" " if letter.isspace() else letter for letter in text if _is_shown(letter))
+    shown = " ".join(shown.split())
+    return shown if len(shown) <= MAX_LETTERS else shown[: MAX_LETTERS - 1].rstrip() + "…"
+
+
+def fit_lines(text: str, *, width_px: int, height_px: int, largest_px: int, smallest_px: int) -> Lines:
+    """`text` wrapped at the largest size at which it fits; cut with an ellipsis if it fits at none."""
+    name, text = _choose_font(text)
+    for size_px in range(largest_px, smallest_px, -max(1, (largest_px - smallest_px) // 12)):
+        lines = _wrap(text, _open_font(name, size_px), width_px)
+        if len(lines) * _line_height(size_px) <= height_px:
+            return Lines(_open_font(name, size_px), tuple(lines), _line_height(size_px))
+    font = _open_font(name, smallest_px)
+    lines = _wrap(text, font, width_px)
+    kept = max(1, height_px // _line_height(smallest_px))
+    if len(lines) > kept:
+        lines = [*lines[: kept - 1], _ellipsize(lines[kept - 1], font, width_px)]
+    return Lines(font, tuple(lines), _line_height(smallest_px))
+
+
+@lru_cache(maxsize=64)
+def _open_font(name: str | None, size_px: int) -> Font:
+    """The bundled font for None. Raises `OSError` if the system has no font of that name."""
+    if name is not None:
+        return ImageFont.truetype(name, size_px)
+    font = ImageFont.load_default(size_px)
+    assert isinstance(font, ImageFont.FreeTypeFont), "Pillow was built without FreeType"
+    return font
+
+
+def _is_shown(letter: str) -> bool:
+    # Cc, Cf, Cs, Co, Cn: nothing to see, and a lone surrogate cannot even be encoded.
+    return letter.isspace() or not unicodedata.category(letter).startswith("C")
+
+
+def _line_height(size_px: int) -> int:
+    return round(size_px * 1.32)
+
+
+def _choose_font(text: str) -> tuple[str | None, str]:
+    """The font that lacks the fewest letters of `text`, and the text as that font can write it."""
+    names: list[str | None] = [None, *FALLBACK_FONTS]
+    best, lacking = None, _lacking(None, text)
+    for name in names[1:]:
+        if not lacking:
+            break
+        try:
+            missed = _lacking(name, text)
+        except OSError:
+            continue
+        if len(missed) < len(lacking):
+            best, lacking = name, missed
+    return best, _without(text, lacking) or NO_FONT
+
+
+def _lacking(name: str | None, text: str) -> set[str]:
+    font = _open_font(name, 16)
+    box = _glyph(font, NO_SUCH_LETTER)
+    return {letter for letter in set(text) if letter != " " and _glyph(font, letter) == box}
+
+
+def _glyph(font: Font, letter: str) -> bytes:
+    core: Any = font.getmask(letter)
+    return bytes(core)
+
+
+def _without(text: str, lacking: set[str]) -> str:
+    """`text` with plain letters for accented ones, and one ellipsis for each run that cannot be drawn at all.
+
+    Empty if nothing legible is left.
+    """
+    plain = {letter: unicodedata.normalize("NFKD", letter)[0] for letter in lacking}
+    drawn = "".join("…" if plain.get(letter) == letter else plain.get(letter, letter) for letter in text)
+    return re.sub("…[… ]*…", "…", drawn) if drawn.strip("… ") else ""
+
+
+def _wrap(text: str, font: Font, width_px: int) -> list[str]:
+    lines: list[str] = []
+    line = ""
+    for word in text.split(" "):
+        longer = f"{line} {word}" if line else word
+        if font.getlength(longer) <= width_px:
+            line = longer
+            continue
+        if line:
+            lines.append(line)
+        *full, line = _break_word(word, font, width_px)
+        lines.extend(full)
+    return [*lines, line]
+
+
+def _break_word(word: str, font: Font, width_px: int) -> list[str]:
+    """Pieces of a word that is wider than the box: a URL, or a language that writes no spaces."""
+    pieces = [""]
+    for letter in word:
+        if pieces[-1] and font.getlength(pieces[-1] + letter) > width_px:
+            pieces.append("")
+        pieces[-1] += letter
+    return pieces
+
+
+def _ellipsize(line: str, font: Font, width_px: int) -> str:
+    while line and font.getlength(line + "…") > width_px:
+        line = line[:-1]
+    return line.rstrip() + "…"

@@ -1,0 +1,70 @@
+"""One pipeline call for one or more clips, from their jobs to their frames."""
+
+from contextlib import ExitStack
+from typing import Any
+
+import torch
+
+from phoenix.engine.backend import renewed
+from phoenix.engine.backends.diffusers.arguments import accepted_names, call_arguments, set_guidance
+from phoenix.engine.backends.diffusers.frames import to_rgb24
+from phoenix.engine.backends.diffusers.latents import ColourMaps, Previewer
+from phoenix.engine.backends.diffusers.sharing import clone_for_call
+from phoenix.engine.backends.diffusers.steps import report_steps
+from phoenix.engine.backends.diffusers.watching import Call, following
+from phoenix.engine.member import Member
+from phoenix.engine.spec import RenderedClip
+from phoenix.errors import Stage, TaskFailed
+
+
+def run_call(pipeline: Any, call: Call, maps: ColourMaps, *, preview_interval_s: float) -> None:
+    """Settles every clip of `call` with its frames, in memory and off the device, or with that it was stopped."""
+    clone = clone_for_call(pipeline)
+    previewer = Previewer(maps, clone, call, interval_s=preview_interval_s)
+    call.enter(Stage.TEXT)
+    with following(call):
+        videos = _run(clone, call, previewer)
+    call.enter(Stage.DECODE)
+    previewer.learn(videos)
+    for member, video in zip(call.rows, videos, strict=True):
+        _finish(member, video, call)
+
+
+def _run(pipeline: Any, call: Call, previewer: Previewer) -> Any:
+    """The pipeline's own tensors, `[rows, frames, 3, height, width]`, on its device."""
+    jobs = [member.job for member in call.rows]
+    clip = jobs[0].clip
+    set_guidance(pipeline, clip.guidance_scale)
+    arguments = call_arguments(pipeline, *jobs)
+    has_callback = "callback_on_step_end" in accepted_names(pipeline)
+    arguments |= report_steps(pipeline, call, steps=clip.steps, has_callback=has_callback, show=previewer.show)
+    # On the CPU whatever the device, so that a seed means the same clip on every machine; one each, so that it means
+    # the same clip whoever shares the call.
+    generators = [torch.Generator("cpu").manual_seed(job.clip.seed) for job in jobs]
+    with ExitStack() as after:
+        # A call that was stopped skips the pipeline's own call of this, and leaves caches dirty for the next one.
+        after.callback(pipeline.maybe_free_model_hooks)
+        return pipeline(**arguments, generator=generators if len(jobs) > 1 else generators[0]).frames
+
+
+def _finish(member: Member, video: torch.Tensor, call: Call) -> None:
+    if member.is_stopped:
+        member.settle_stopped()
+        return
+    clip = member.clip
+    try:
+        frames = to_rgb24(video, clip)
+    except TaskFailed as failed:
+        # Of this clip alone: the others of the call may be whole.
+        member.settle(renewed(failed))
+        return
+    member.settle(
+        RenderedClip(
+            frames=iter(frames),
+            width=clip.width,
+            height=clip.height,
+            fps=clip.fps,
+            num_frames=clip.num_frames,
+            batch_size=call.batch_size,
+        )
+    )

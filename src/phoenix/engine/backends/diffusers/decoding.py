@@ -1,0 +1,145 @@
+"""Decodes latents: one clip at a time, one call at a time, and in ever smaller tiles while the memory does not suffice.
+
+All of it happens inside the VAE's own `decode`, so that no shortage there costs the steps that were denoised.
+"""
+
+import functools
+import threading
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from typing import Any, cast
+
+import torch
+
+from phoenix.engine.backends.diffusers.failures import is_out_of_memory
+from phoenix.engine.backends.diffusers.watching import Call, current_call
+from phoenix.engine.device import release_memory
+from phoenix.errors import Stage
+from phoenix.telemetry.logs import get_logger
+
+_logger = get_logger(__name__)
+
+SMALLEST_TILE_PX = 64
+
+Decode = Callable[..., Any]
+
+
+def guard_vae(vae: Any) -> None:
+    """Once after loading. Wan's VAE keeps its feature cache on the module: two decodes at once corrupt each other."""
+    lock = threading.RLock()
+    encode, decode = vae.encode, vae.decode
+
+    @functools.wraps(encode)
+    def encode_alone(*args: Any, **kwargs: Any) -> Any:
+        with lock:
+            return encode(*args, **kwargs)
+
+    @functools.wraps(decode)
+    def decode_alone(latents: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+        call = current_call()
+        if call is not None:
+            call.enter(Stage.DECODE)
+        with lock:
+            return _decode_rows(vae, decode, call, latents, *args, **kwargs)
+
+    vae.encode, vae.decode = encode_alone, decode_alone
+
+
+def _decode_rows(vae: Any, decode: Decode, call: Call | None, latents: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+    """Row by row: a batch gains nothing here, and its decode would be the peak of the whole call."""
+    count = latents.shape[0]
+    if call is None or count == 1:
+        return _decode_in_less_memory(vae, decode, call, latents, *args, **kwargs)
+    decoded: list[Any] = []
+    kept: list[int] = []
+    for row in range(count):
+        if call.rows[row].is_stopped and (kept or row < count - 1):
+            continue
+        kept.append(row)
+        ours = [_row(value, row, count) for value in (latents, *args)]
+        named = {name: _row(value, row, count) for name, value in kwargs.items()}
+        decoded.append(_decode_in_less_memory(vae, decode, call, *ours, **named))
+    call.rows = [call.rows[row] for row in kept]
+    return _joined(decoded)
+
+
+def _decode_in_less_memory(vae: Any, decode: Decode, call: Call | None, *args: Any, **kwargs: Any) -> Any:
+    shortage = ""
+    with _settings_restored(vae):
+        for size, change in (("whole", _nothing), ("tiles", _tile), ("small tiles", _tile_finely)):
+            if call is not None:
+                call.check()
+            change(vae)
+            try:
+                return decode(*args, **kwargs)
+            except Exception as error:
+                if not is_out_of_memory(error):
+                    raise
+                shortage = str(error)
+            finally:
+                # A decode that was stopped or ran out of memory leaves its tensors in the cache.
+                getattr(vae, "clear_cache", _ignore)()
+            # Outside the block: inside it the error still holds the tensors of the decode.
+            release_memory()
+            _logger.warning("a decode ran out of memory", tried=size, error=shortage)
+    raise torch.OutOfMemoryError(shortage)
+
+
+@contextmanager
+def _settings_restored(vae: Any) -> Generator[None]:
+    """The next clip begins with whole frames again: tiles change the picture a little, and cost time."""
+    attributes = cast("dict[str, Any]", vars(vae))
+    before = {name: value for name, value in attributes.items() if name.startswith(("use_", "tile_"))}
+    try:
+        yield
+    finally:
+        attributes.update(before)
+
+
+def _tile(vae: Any) -> None:
+    if hasattr(vae, "enable_tiling"):
+        vae.enable_tiling()
+
+
+def _tile_finely(vae: Any) -> None:
+    """Tiles of half the side, which overlap by the same share as before."""
+    tiles = cast("dict[str, Any]", vars(vae))
+    if tiles.get("tile_sample_min_height", 0) < 2 * SMALLEST_TILE_PX:
+        return
+    for side in ("height", "width"):
+        overlap = tiles.get(f"tile_overlap_factor_{side}")
+        if overlap is None:
+            tiles[f"tile_sample_min_{side}"] //= 2
+            tiles[f"tile_sample_stride_{side}"] //= 2
+        else:
+            _halve_by_share(tiles, side, round(1 / overlap))
+
+
+def _halve_by_share(tiles: dict[str, Any], side: str, parts: int) -> None:
+    """CogVideoX overlaps by one of so many parts, and joins its tiles wrongly where that is no whole number."""
+    sample_px, latent_px = tiles[f"tile_sample_min_{side}"], tiles[f"tile_latent_min_{side}"]
+    halved_px = max(1, latent_px // 2 // parts) * parts
+    tiles[f"tile_latent_min_{side}"] = halved_px
+    tiles[f"tile_sample_min_{side}"] = halved_px * sample_px // latent_px
+
+
+def _row(value: Any, row: int, count: int) -> Any:
+    has_rows = isinstance(value, torch.Tensor) and value.dim() > 0 and value.shape[0] == count
+    return value[row : row + 1] if has_rows else value
+
+
+def _joined(decoded: list[Any]) -> Any:
+    """As the VAE would have returned them at once: a tuple, or an output with `sample`."""
+    if isinstance(decoded[0], tuple):
+        return (torch.cat([one[0] for one in decoded]),)
+    first = decoded[0]
+    first.sample = torch.cat([one.sample for one in decoded])
+    return first
+
+
+def _nothing(_vae: Any) -> None:
+    pass
+
+
+def _ignore() -> None:
+    pass

@@ -1,0 +1,169 @@
+"""Reads a pipeline into memory. One at a time in the whole process: two loads at once poison torch for good."""
+
+import os
+import threading
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+
+from phoenix.catalog.model import ModelSpec
+from phoenix.engine.backend import ProcessUnfit
+from phoenix.engine.backends.diffusers.arguments import check_fits
+from phoenix.engine.backends.diffusers.failures import is_out_of_memory
+from phoenix.engine.backends.diffusers.folders import check_folder, get_folder, is_on_disk, unavailable
+from phoenix.engine.backends.diffusers.sharing import make_shareable
+from phoenix.engine.backends.diffusers.tuning import place, tune
+from phoenix.engine.backends.diffusers.watching import watch_modules
+from phoenix.engine.stopping import StopToken
+from phoenix.errors import FailureCode, PhoenixError, Stage
+
+LOADING = threading.RLock()
+"""Held for every import of diffusers, every load, and any other building of modules.
+
+`from_pretrained` patches `nn.Module.register_parameter` while it works: 80 of 80 loads that overlapped another had
+parameters without data, and the patch could stay behind (diffusers issue 14347).
+"""
+
+_REGISTER_PARAMETER = torch.nn.Module.register_parameter
+
+
+@dataclass(frozen=True)
+class LoadedPipeline:
+    """A pipeline on its device. Never call `pipeline` itself: take a clone per call."""
+
+    model: ModelSpec
+    pipeline: Any
+    memory_bytes: int
+
+
+def load_pipeline(model: ModelSpec, *, device: str, offline: bool, stop: StopToken) -> LoadedPipeline:
+    """Loads from safetensors. Raises `TaskFailed` (MODEL_UNAVAILABLE) with the reason, `ProcessUnfit`, or torch's own
+    out-of-memory error."""
+    folder = get_folder(model) if offline or is_on_disk(model) else _download(model)
+    check_folder(model, folder)
+    with LOADING:
+        stop.check()
+        pipeline = _read(model, folder)
+        _check_health(pipeline, model)
+        check_fits(model, pipeline)
+        stop.check()
+        tune(pipeline, model)
+        place(pipeline, model, device)
+    make_shareable(pipeline)
+    watch_modules(pipeline.components)
+    return LoadedPipeline(model, pipeline, memory_bytes=weight_bytes(pipeline, device))
+
+
+def weight_bytes(pipeline: Any, device: str) -> int:
+    """Bytes of parameters and buffers on the device; storages that several tensors share count once."""
+    kind = torch.device(device).type
+    sizes: dict[tuple[str, int], int] = {}
+    for _, tensor in _tensors(pipeline):
+        storage = tensor.untyped_storage()
+        if storage.device.type == kind:
+            sizes[str(storage.device), storage.data_ptr()] = storage.nbytes()
+    return sum(sizes.values())
+
+
+def _import_diffusers() -> Any:
+    """Call with LOADING held: a cold import in two threads fails in one of them."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import diffusers  # noqa: PLC0415
+        import transformers  # noqa: PLC0415
+
+    for library in (cast("Any", diffusers), cast("Any", transformers)):
+        library.utils.logging.set_verbosity_error()
+        library.utils.logging.disable_progress_bar()
+    return cast("Any", diffusers)
+
+
+def _download(model: ModelSpec) -> Path:
+    with LOADING:
+        diffusers = _import_diffusers()
+    try:
+        return Path(diffusers.DiffusionPipeline.download(model.source, revision=model.revision, use_safetensors=True))
+    except Exception as error:
+        raise unavailable(model, f"{model.source} cannot be downloaded: {_reason(error)}") from error
+
+
+def _read(model: ModelSpec, folder: Path) -> Any:
+    kind = _pipeline_class(model)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            pipeline = kind.from_pretrained(folder, dtype=_dtypes(model), use_safetensors=True, local_files_only=True)
+    except PhoenixError:
+        raise
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
+        raise unavailable(model, f"{folder} cannot be loaded: {_reason(error)}") from error
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+def _pipeline_class(model: ModelSpec) -> Any:
+    """The generic one reads the class from the folder. One that the entry names must be of diffusers itself."""
+    diffusers = _import_diffusers()
+    if model.pipeline is None:
+        return diffusers.DiffusionPipeline
+    kind = getattr(diffusers, model.pipeline, None)
+    if not isinstance(kind, type) or not issubclass(kind, diffusers.DiffusionPipeline):
+        raise unavailable(model, f"diffusers has no pipeline {model.pipeline!r}")
+    return kind
+
+
+def _dtypes(model: ModelSpec) -> dict[str, torch.dtype]:
+    """For the load, not a cast afterwards: some modules of Wan ask to stay in float32, and only a load knows."""
+    dtypes = {"default": _dtype(model, model.dtype)}
+    vae = model.options.get("vae_dtype")
+    return dtypes if vae is None else {**dtypes, "vae": _dtype(model, str(vae))}
+
+
+def _dtype(model: ModelSpec, name: str) -> torch.dtype:
+    found = getattr(torch, name, None)
+    if not isinstance(found, torch.dtype):
+        raise unavailable(model, f"there is no dtype {name!r}")
+    return found
+
+
+def _check_health(pipeline: Any, model: ModelSpec) -> None:
+    if torch.nn.Module.register_parameter is not _REGISTER_PARAMETER:
+        raise ProcessUnfit(
+            FailureCode.ENGINE_FAILED,
+            "a load went wrong in this process: torch was left patched",
+            stage=Stage.LOAD,
+            retriable=True,
+        )
+    for name, tensor in _tensors(pipeline):
+        if tensor.is_meta:
+            raise unavailable(model, f"its folder has no weights for {name}")
+    for name, component in pipeline.components.items():
+        if isinstance(component, torch.nn.Module):
+            _check_nothing_made_up(model, name, component)
+
+
+def _check_nothing_made_up(model: ModelSpec, name: str, component: torch.nn.Module) -> None:
+    """transformers fills in what a file lacks with random numbers, and only logs it; it marks what it did read."""
+    parameters = dict(component.named_parameters())
+    made_up = [key for key, parameter in parameters.items() if not getattr(parameter, "_is_hf_initialized", False)]
+    if 0 < len(made_up) < len(parameters):
+        raise unavailable(model, f"its folder has no weights for {name}.{made_up[0]}")
+
+
+def _tensors(pipeline: Any) -> Iterator[tuple[str, torch.Tensor]]:
+    for name, component in pipeline.components.items():
+        if isinstance(component, torch.nn.Module):
+            yield from ((f"{name}.{key}", parameter) for key, parameter in component.named_parameters())
+            yield from ((f"{name}.{key}", buffer) for key, buffer in component.named_buffers())
+
+
+def _reason(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return (lines[0] if lines else type(error).__name__)[:400]

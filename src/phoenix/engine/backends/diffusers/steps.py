@@ -1,0 +1,85 @@
+"""What happens between two steps of a call: they are counted, shown, and clips that were stopped are taken out."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+
+import torch
+
+from phoenix.engine.backends.diffusers.watching import Call
+
+SLICEABLE = frozenset({"WanPipeline"})
+"""Pipelines all of whose tensors a callback can reach. In the others masks or guidance of the first batch size live on
+in local variables: there a clip that was stopped is computed along to the end, and then not decoded."""
+
+REACHABLE = ["latents", "prompt_embeds", "negative_prompt_embeds"]
+
+Show = Callable[[torch.Tensor], None]
+"""Is given the latents after each step: a row per clip of the call."""
+
+
+def report_steps(pipeline: Any, call: Call, *, steps: int, has_callback: bool, show: Show) -> dict[str, Any]:
+    """Arguments that make the pipeline report each step to `call`, and its latents to `show`.
+
+    A pipeline without the callback (HunyuanVideo 1.5) is followed through its scheduler instead, which is its own.
+    """
+    if not has_callback:
+        pipeline.scheduler.step = _counting(pipeline.scheduler.step, call, steps, show)
+        return {}
+    is_sliceable = pipeline.__class__.__name__ in SLICEABLE
+    return {
+        "callback_on_step_end": _step_callback(call, steps, show),
+        "callback_on_step_end_tensor_inputs": REACHABLE if is_sliceable else REACHABLE[:1],
+    }
+
+
+def _step_callback(call: Call, steps: int, show: Show) -> Callable[[Any, int, Any, dict[str, Any]], dict[str, Any]]:
+    def callback(pipeline: Any, index: int, _timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
+        # A second-order scheduler takes more steps than were asked for; the pipeline knows how many.
+        call.end_step(index + 1, getattr(pipeline, "num_timesteps", None) or steps)
+        show(tensors["latents"])
+        if len(tensors) == len(REACHABLE):
+            return _drop_stopped(call, pipeline.scheduler, tensors)
+        return tensors
+
+    return callback
+
+
+def _counting(step: Callable[..., Any], call: Call, steps: int, show: Show) -> Callable[..., Any]:
+    done = 0
+
+    def counted(*args: Any, **kwargs: Any) -> Any:
+        nonlocal done
+        result: Any = step(*args, **kwargs)
+        done += 1
+        call.end_step(done, max(done, steps))
+        show(result[0])
+        return result
+
+    return counted
+
+
+def _drop_stopped(call: Call, scheduler: Any, tensors: dict[str, Any]) -> dict[str, Any]:
+    """The tensors without the rows of clips that were stopped, whose members hear of it."""
+    keep = [row for row, member in enumerate(call.rows) if not member.is_stopped]
+    count = len(call.rows)
+    if len(keep) == count:
+        return tensors
+    attributes = cast("dict[str, Any]", vars(scheduler))
+    attributes.update({name: _rows_of(value, keep, count) for name, value in attributes.items()})
+    for member in call.rows:
+        if member.is_stopped:
+            member.settle_stopped()
+    call.rows = [call.rows[row] for row in keep]
+    return {name: _rows_of(value, keep, count) for name, value in tensors.items()}
+
+
+def _rows_of(value: Any, keep: Sequence[int], count: int) -> Any:
+    """Of a tensor, or of a list of them as multistep schedulers keep; whatever has no row per clip is left alone.
+
+    Timesteps and sigmas may happen to be as many as the clips, but they have one dimension.
+    """
+    if isinstance(value, torch.Tensor):
+        return value[list(keep)] if value.dim() >= 3 and value.shape[0] == count else value
+    if isinstance(value, list):
+        return [_rows_of(item, keep, count) for item in cast("list[Any]", value)]
+    return value

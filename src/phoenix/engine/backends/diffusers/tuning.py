@@ -1,0 +1,85 @@
+"""What a catalog entry asks of a pipeline that was just read: LoRA, caches, compiled blocks, and where it lies."""
+
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+
+from phoenix.catalog.model import ModelSpec
+from phoenix.catalog.tuning import Lora, StepCache
+from phoenix.engine.backends.diffusers.failures import is_out_of_memory
+from phoenix.engine.backends.diffusers.folders import unavailable
+
+LATEST_FULL_STEPS = 3
+"""Before which `taylor_seer` skips nothing: the first steps decide what the picture is."""
+
+
+def tune(pipeline: Any, model: ModelSpec) -> None:
+    """Raises `TaskFailed` (MODEL_UNAVAILABLE), naming what the pipeline cannot do. Call with LOADING held."""
+    if model.options.get("vae_tiling"):
+        pipeline.vae.enable_tiling()
+    if model.options.get("vae_slicing"):
+        pipeline.vae.enable_slicing()
+    if (flow_shift := model.options.get("flow_shift")) is not None:
+        scheduler = pipeline.scheduler
+        pipeline.scheduler = scheduler.__class__.from_config(scheduler.config, flow_shift=flow_shift)
+    for lora in model.loras:
+        _attempt(model, f"the LoRA {lora.source}", lambda lora=lora: _fuse(pipeline, lora))
+    for denoiser in _denoisers(pipeline):
+        if (cache := model.step_cache) is not None:
+            _attempt(model, f"step_cache {cache.kind}", lambda it=denoiser, c=cache: it.enable_cache(_cache_config(c)))
+        if model.compile_blocks:
+            _attempt(model, "compile_blocks", lambda it=denoiser: it.compile_repeated_blocks())
+
+
+def place(pipeline: Any, model: ModelSpec, device: str) -> None:
+    """Onto the device, or so that parts of it are brought there when they are needed."""
+    match model.offload:
+        case "auto" | "never":
+            pipeline.to(device)
+        case "model":
+            pipeline.enable_model_cpu_offload(device=device)
+        case "group":
+            is_cuda = device.startswith("cuda")
+            pipeline.enable_group_offload(
+                onload_device=torch.device(device), offload_type="leaf_level", use_stream=is_cuda
+            )
+
+
+def _fuse(pipeline: Any, lora: Lora) -> None:
+    """Into the weights themselves, so that they stay plain weights, which calls may share."""
+    source = Path(lora.source).expanduser()
+    folder, name = (source.parent, source.name) if source.is_file() else (lora.source, lora.weight_name)
+    pipeline.load_lora_weights(folder, weight_name=name, use_safetensors=True, local_files_only=True)
+    pipeline.fuse_lora(lora_scale=lora.scale)
+    pipeline.unload_lora_weights()
+
+
+def _cache_config(cache: StepCache) -> Any:
+    import diffusers  # noqa: PLC0415 (its import is serialised in `loading`)
+
+    library = cast("Any", diffusers)
+    if cache.kind == "first_block":
+        return library.FirstBlockCacheConfig(threshold=cache.threshold)
+    return library.TaylorSeerCacheConfig(
+        cache_interval=cache.interval, disable_cache_before_step=LATEST_FULL_STEPS, use_lite_mode=True
+    )
+
+
+def _denoisers(pipeline: Any) -> list[Any]:
+    found = (getattr(pipeline, name, None) for name in ("transformer", "transformer_2"))
+    return [denoiser for denoiser in found if denoiser is not None]
+
+
+def _attempt(model: ModelSpec, what: str, do: Callable[[], object]) -> None:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            do()
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise unavailable(model, f"{what} cannot be used: {reason[:300]}") from error

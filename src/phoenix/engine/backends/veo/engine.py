@@ -1,0 +1,136 @@
+"""Renders clips with Veo: a slot, one paid request, patient questions after it, and the frames of what came back."""
+
+import tempfile
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+from phoenix.engine.backends.veo.faults import AnswerLost, OperationOver, Throttled, Unreachable, UpstreamFault
+from phoenix.engine.backends.veo.frames import read_frames
+from phoenix.engine.backends.veo.notes import Note, Notes
+from phoenix.engine.backends.veo.patience import Patience, patiently
+from phoenix.engine.backends.veo.request import VeoRequest, request_for
+from phoenix.engine.backends.veo.service import Ended, VeoService
+from phoenix.engine.backends.veo.waiting import call_interruptibly
+from phoenix.engine.slots import DeviceSlots
+from phoenix.engine.spec import ClipJob, RenderedClip, Watcher
+from phoenix.errors import FailureCode, Stage, TaskFailed
+from phoenix.settings import VeoSettings
+from phoenix.telemetry.logs import get_logger
+
+log = get_logger(__name__)
+
+TYPICAL_S = 90
+"""How long a clip takes where the catalog entry does not say (`typical_s`)."""
+
+
+class VeoEngine:
+    """At most `max_concurrent` clips at a time, over all threads of the process. The sound of a video is dropped.
+
+    A request that was accepted is not sent again: its operation is noted in `notes_dir` until it ends, and the next
+    attempt at the same clip on this machine goes on with it. A stop abandons the operation, since the service has no
+    call to end one; it is noted all the same, because it is paid for.
+    """
+
+    def __init__(self, settings: VeoSettings, *, notes_dir: Path | None = None) -> None:
+        self._settings = settings
+        self._service = VeoService(settings)
+        self._patience = Patience.from_settings(settings)
+        self._slots = DeviceSlots(settings.max_concurrent, wait_limit_s=settings.slot_timeout_s)
+        self._temporary = tempfile.TemporaryDirectory()
+        self._notes = self._open_notes(notes_dir)
+
+    def render(self, job: ClipJob, watcher: Watcher) -> RenderedClip:
+        """The clip's frames, which are decoded as they are taken. Raises `TaskFailed` or `RenderStopped`."""
+        clip, request = job.clip, request_for(job)
+        with ExitStack() as slot:
+            with watcher.waiting():
+                slot.enter_context(self._slots.hold(watcher.stop))
+            watcher.on_stage(Stage.DENOISE)
+            mp4 = self._generate(request, watcher, _Pace(job))
+        watcher.on_step(clip.steps, clip.steps)
+        watcher.on_stage(Stage.DECODE)
+        return RenderedClip(
+            frames=read_frames(mp4, clip, watcher.stop),
+            width=clip.width,
+            height=clip.height,
+            fps=clip.fps,
+            num_frames=clip.num_frames,
+        )
+
+    def loaded_models(self) -> tuple[str, ...]:
+        """It holds nothing in memory."""
+        return ()
+
+    def close(self) -> None:
+        self._service.close()
+        self._temporary.cleanup()
+
+    def _open_notes(self, notes_dir: Path | None) -> Notes:
+        """A worker that can write nowhere else, as in a read-only container, still remembers as long as it lives."""
+        try:
+            return Notes(notes_dir or Path(self._temporary.name))
+        except OSError as error:
+            log.warning("veo_notes_not_kept", folder=str(notes_dir), reason=str(error))
+            return Notes(Path(self._temporary.name))
+
+    def _generate(self, request: VeoRequest, watcher: Watcher, pace: "_Pace") -> bytes:
+        with self._notes.hold(request.digest) as note:
+            if note.operation is None:
+                note.write(self._begin(request, watcher))
+            outcome = self._follow(note, watcher, pace).outcome
+            note.forget()
+        if isinstance(outcome, TaskFailed):
+            raise outcome
+        return outcome
+
+    def _begin(self, request: VeoRequest, watcher: Watcher) -> str:
+        """Not interrupted by a stop: the answer to a request that is paid for is waited for and noted."""
+        try:
+            return patiently(
+                lambda: self._service.begin(request),
+                self._patience,
+                watcher.stop,
+                again_after=(Throttled, Unreachable),
+            )
+        except AnswerLost as lost:
+            # It may have been accepted; another attempt could be a second clip to pay for.
+            raise lost.as_failure(retriable=False) from lost
+
+    def _follow(self, note: Note, watcher: Watcher, pace: "_Pace") -> Ended:
+        """Asks until the operation is over. Whatever goes wrong with a question, only the question is repeated."""
+        deadline_s = time.monotonic() + self._settings.time_limit_s
+        while (ended := self._find_ended(note, watcher)) is None:
+            watcher.on_step(*pace.now())
+            if time.monotonic() > deadline_s:
+                detail = f"Veo has not finished within {self._settings.time_limit_s:g} s; the next attempt goes on"
+                raise TaskFailed(FailureCode.TIMEOUT, detail, stage=Stage.DENOISE, retriable=True)
+            watcher.stop.wait(self._settings.poll_interval_s)
+        return ended
+
+    def _find_ended(self, note: Note, watcher: Watcher) -> Ended | None:
+        operation = note.operation
+        assert operation is not None
+        try:
+            return patiently(
+                lambda: call_interruptibly(lambda: self._service.find_ended(operation), watcher.stop),
+                self._patience,
+                watcher.stop,
+                again_after=(UpstreamFault,),
+            )
+        except OperationOver:
+            note.forget()
+            raise
+
+
+class _Pace:
+    """Progress of something that reports none: elapsed against typical time, and never done before it is."""
+
+    def __init__(self, job: ClipJob) -> None:
+        self._steps = job.clip.steps
+        self._typical_s = float(job.model.options.get("typical_s", TYPICAL_S))
+        self._started_s = time.monotonic()
+
+    def now(self) -> tuple[int, int]:
+        share = (time.monotonic() - self._started_s) / self._typical_s
+        return max(1, min(self._steps - 1, int(self._steps * share))), self._steps

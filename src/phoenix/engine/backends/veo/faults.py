@@ -1,0 +1,105 @@
+"""What can go wrong on the way to the service and back, sorted by one question: may the request be sent again?"""
+
+import json
+import re
+from collections.abc import Generator
+from contextlib import contextmanager
+from email.utils import parsedate_to_datetime
+from typing import Any, ClassVar, cast
+
+import httpx
+from google.auth.exceptions import GoogleAuthError
+from google.genai import errors
+from pydantic import ValidationError
+
+from phoenix.clock import utc_now
+from phoenix.engine.backends.veo.reasons import describe_refusal
+from phoenix.engine.backends.veo.transport import AnswerTooLarge
+from phoenix.errors import FailureCode, Stage, TaskFailed
+
+NOTHING_BEGUN = (429, 503)
+"""Answers that say that the request was turned away, not that it went wrong on the way."""
+
+
+class UpstreamFault(Exception):
+    """The request did not get its answer. Carries the seconds after which the service wants to be asked again."""
+
+    code: ClassVar = FailureCode.ENGINE_FAILED
+
+    def __init__(self, detail: str, *, retry_after_s: float | None = None) -> None:
+        super().__init__(detail)
+        self.retry_after_s = retry_after_s
+
+    def as_failure(self, *, retriable: bool = True) -> TaskFailed:
+        return TaskFailed(self.code, str(self), stage=Stage.DENOISE, retriable=retriable)
+
+
+class Throttled(UpstreamFault):
+    """Turned away for now; nothing was begun."""
+
+    code = FailureCode.UPSTREAM_RATE_LIMITED
+
+
+class Unreachable(UpstreamFault):
+    """The request never left."""
+
+    code = FailureCode.MODEL_UNAVAILABLE
+
+
+class AnswerLost(UpstreamFault):
+    """The request left, and what became of it is not known."""
+
+
+class OperationOver(TaskFailed):
+    """This operation will never give a video that can be used: a later attempt needs a new one."""
+
+
+@contextmanager
+def upstream_faults() -> Generator[None]:
+    """Turns what the SDK raises inside into an `UpstreamFault`, or into `TaskFailed` where asking again is useless."""
+    try:
+        yield
+    except errors.APIError as error:
+        raise _of_answer(error) from error
+    except GoogleAuthError as error:
+        raise TaskFailed(
+            FailureCode.MODEL_UNAVAILABLE,
+            f"Google's credentials could not be used: {_first_line(error)}",
+            stage=Stage.DENOISE,
+        ) from error
+    except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
+        raise Unreachable(f"Veo could not be reached: {_first_line(error)}") from error
+    except AnswerTooLarge as error:
+        raise OperationOver(FailureCode.ENGINE_FAILED, f"Veo's {error}", stage=Stage.DENOISE) from error
+    except (httpx.TransportError, json.JSONDecodeError, ValidationError) as error:
+        raise AnswerLost(f"Veo's answer was lost: {_first_line(error)}") from error
+
+
+def retry_after_s(error: errors.APIError) -> float | None:
+    """What the service asks for, in its header or in the RetryInfo of its body; None if it does not say."""
+    answer: Any = cast("Any", error).response
+    said = str(answer.headers.get("retry-after", "")) if answer is not None else ""
+    if re.fullmatch(r"\d{1,9}(\.\d+)?", said):
+        return float(said)
+    try:
+        return max(0.0, (parsedate_to_datetime(said) - utc_now()).total_seconds())
+    except (ValueError, TypeError):  # no date, or one without a zone
+        return _retry_info_s(cast("Any", error).details)
+
+
+def _of_answer(error: errors.APIError) -> UpstreamFault | TaskFailed:
+    detail = f"Veo answered {error.code}: {error.message or error.status or 'nothing more'}"
+    if error.code in NOTHING_BEGUN:
+        return Throttled(detail, retry_after_s=retry_after_s(error))
+    if error.code >= 500 or error.code == 408:
+        return AnswerLost(detail, retry_after_s=retry_after_s(error))
+    return describe_refusal(error.code, error.message or "", detail)
+
+
+def _retry_info_s(details: Any) -> float | None:
+    match = re.search(r"""['"]retryDelay['"]: ['"](\d+(?:\.\d+)?)s['"]""", json.dumps(details, default=str))
+    return float(match[1]) if match else None
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:300]

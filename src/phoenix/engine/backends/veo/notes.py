@@ -1,0 +1,85 @@
+"""Which paid operations are under way, on disk, so that an attempt after a crash or a restart goes on with its own."""
+
+import fcntl
+import os
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+KEPT_S = 20 * 3600
+"""The service forgets an operation after two days; one so old is not asked for any more."""
+
+
+class Note:
+    """The operation of one request, as far as there is one."""
+
+    def __init__(self, descriptor: int | None, path: Path) -> None:
+        self._descriptor, self._path = descriptor, path
+        self.operation = _read(descriptor) if descriptor is not None else None
+
+    def write(self, operation: str) -> None:
+        self.operation = operation
+        if self._descriptor is not None:
+            os.ftruncate(self._descriptor, 0)
+            os.pwrite(self._descriptor, operation.encode(), 0)
+            os.fsync(self._descriptor)
+
+    def forget(self) -> None:
+        """The operation is over."""
+        self.operation = None
+        if self._descriptor is not None:
+            self._path.unlink(missing_ok=True)
+
+
+class Notes:
+    """One file per request in `folder`. A request that renders elsewhere at this moment has a note in memory only."""
+
+    def __init__(self, folder: Path) -> None:
+        """Raises `OSError` if the folder cannot be made."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self._folder = folder
+        for path in folder.iterdir():
+            if _age_s(path.stat()) > KEPT_S:
+                path.unlink(missing_ok=True)
+
+    @contextmanager
+    def hold(self, digest: str) -> Generator[Note]:
+        """The note of the request, for one render at a time in all processes of this machine.
+
+        A note without an operation leaves no file behind; one with an operation stays until it is forgotten.
+        """
+        path = self._folder / digest
+        descriptor = _lock(path)
+        note = Note(descriptor, path)
+        try:
+            yield note
+        finally:
+            if note.operation is None:
+                note.forget()
+            if descriptor is not None:
+                os.close(descriptor)
+
+
+def _lock(path: Path) -> int | None:
+    """Opens and locks the file; None if another render has it. The kernel lets go of it when a process dies."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    if os.fstat(descriptor).st_nlink == 0:  # its last holder removed it between our open and our lock
+        os.close(descriptor)
+        return _lock(path)
+    return descriptor
+
+
+def _read(descriptor: int) -> str | None:
+    if _age_s(os.fstat(descriptor)) > KEPT_S:
+        return None
+    return os.pread(descriptor, 4096, 0).decode() or None
+
+
+def _age_s(found: os.stat_result) -> float:
+    return time.time() - found.st_mtime

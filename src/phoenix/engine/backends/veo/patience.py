@@ -1,0 +1,59 @@
+"""How long to wait before a request is sent again, and when to stop sending it."""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import count
+from typing import TypeVar
+
+from phoenix.engine.backends.veo.faults import UpstreamFault
+from phoenix.engine.stopping import StopToken
+from phoenix.settings import VeoSettings
+
+_Result = TypeVar("_Result")
+
+
+@dataclass(frozen=True)
+class Patience:
+    """Doubles from `first_s`, up to `longest_s`, for at most `max_retries` waits."""
+
+    first_s: float
+    longest_s: float
+    max_retries: int
+
+    @classmethod
+    def from_settings(cls, settings: VeoSettings) -> "Patience":
+        return cls(settings.retry_delay_s, settings.max_retry_delay_s, settings.max_retries)
+
+    def delay_s(self, retry: int, asked_s: float | None = None, *, luck: float = 0.5) -> float | None:
+        """The wait before retry number `retry` (from 1); None to give up. `luck` is from 0 to 1.
+
+        Never shorter than what the service asked for: a wait longer than we have time for is not begun at all.
+        """
+        if retry > self.max_retries or (asked_s is not None and asked_s > self.longest_s):
+            return None
+        ours_s = min(self.longest_s, self.first_s * 2 ** min(retry - 1, 30))
+        # Jitter goes upwards from what was asked for, or the whole fleet would be back in the same moment.
+        return asked_s + luck * self.first_s if asked_s is not None else ours_s * (0.5 + luck / 2)
+
+
+def patiently(
+    call: Callable[[], _Result],
+    patience: Patience,
+    stop: StopToken,
+    *,
+    again_after: tuple[type[UpstreamFault], ...],
+) -> _Result:
+    """Calls until there is a result. Raises `TaskFailed` when patience is at its end, `RenderStopped` when asked to.
+
+    A fault that is not in `again_after` is passed on as it is.
+    """
+    for retry in count(1):
+        try:
+            return call()
+        except again_after as fault:
+            delay_s = patience.delay_s(retry, fault.retry_after_s, luck=random.random())
+            if delay_s is None:
+                raise fault.as_failure() from fault
+        stop.wait(delay_s)
+    raise AssertionError("counting never ends")

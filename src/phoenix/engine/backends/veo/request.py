@@ -1,0 +1,67 @@
+"""From a clip to what Veo is asked for: the nearest thing that it makes and that the clip can be cut from."""
+
+import hashlib
+import io
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from PIL import Image, ImageOps
+
+from phoenix.catalog.model import ModelSpec
+from phoenix.contract.resolved import ResolvedClip
+from phoenix.engine.spec import ClipJob
+
+JPEG_QUALITY = 95
+
+
+@dataclass(frozen=True)
+class VeoRequest:
+    """Everything that decides what the video looks like."""
+
+    model: str
+    prompt: str
+    negative_prompt: str | None
+    seed: int
+    duration_s: int
+    aspect_ratio: str
+    resolution: str
+    generate_audio: bool | None
+    person_generation: str | None
+    jpeg: bytes | None = field(default=None, repr=False)
+
+    @property
+    def digest(self) -> str:
+        """The same for the same request, in every process: a paid operation is found again by it."""
+        return hashlib.sha256(repr((self, self.jpeg)).encode()).hexdigest()
+
+
+def request_for(job: ClipJob) -> VeoRequest:
+    clip, options = job.clip, job.model.options
+    audio, person = options.get("generate_audio"), options.get("person_generation")
+    return VeoRequest(
+        model=job.model.source or job.model.id,
+        prompt=clip.prompt,
+        negative_prompt=clip.negative_prompt or None,
+        seed=clip.seed,
+        duration_s=_length_s(job.model, clip),
+        aspect_ratio="16:9" if clip.width >= clip.height else "9:16",
+        resolution="720p" if min(clip.width, clip.height) <= 720 else "1080p",
+        generate_audio=None if audio is None else bool(audio),
+        person_generation=None if person is None else str(person),
+        jpeg=None if job.image_path is None else _as_jpeg(job.image_path, clip),
+    )
+
+
+def _length_s(model: ModelSpec, clip: ResolvedClip) -> int:
+    """The shortest length that the model makes and that holds the clip; the longest if none does."""
+    lengths_s = sorted(int(text) for text in str(model.options.get("lengths_s", "4 6 8")).split())
+    return next((length_s for length_s in lengths_s if length_s >= clip.duration_s - 1e-6), lengths_s[-1])
+
+
+def _as_jpeg(path: Path, clip: ResolvedClip) -> bytes:
+    """The picture, cut to the clip's shape, so that the service does not pad it."""
+    with Image.open(path) as picture:
+        fitted = ImageOps.fit(ImageOps.exif_transpose(picture).convert("RGB"), (clip.width, clip.height))
+    buffer = io.BytesIO()
+    fitted.save(buffer, "JPEG", quality=JPEG_QUALITY)
+    return buffer.getvalue()

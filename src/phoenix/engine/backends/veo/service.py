@@ -1,0 +1,118 @@
+"""The google-genai SDK, wrapped: begins an operation, asks after it, and says in our words what came back."""
+
+from dataclasses import dataclass
+
+import httpx
+from google import genai
+from google.genai import types
+
+from phoenix.engine.backends.veo.faults import AnswerLost, OperationOver, upstream_faults
+from phoenix.engine.backends.veo.reasons import describe_failure, moderated
+from phoenix.engine.backends.veo.request import VeoRequest
+from phoenix.engine.backends.veo.transport import CappedTransport
+from phoenix.errors import FailureCode, Stage, TaskFailed
+from phoenix.settings import VeoSettings
+
+
+@dataclass(frozen=True)
+class Ended:
+    """An operation that is over: its MP4, or why there is none."""
+
+    outcome: bytes | TaskFailed
+
+
+class VeoService:
+    """Thread-safe. Sends each request once: who calls decides whether to send it again.
+
+    Speaks to the Agent Platform (once Vertex AI), with an API key or with a project's own credentials: SDK 3 makes
+    no videos through the Gemini Developer API. Neither has a call that ends an operation: one is only abandoned.
+    """
+
+    def __init__(self, settings: VeoSettings) -> None:
+        # Its own httpx client: the SDK's default one could be httpx2, whose errors are others.
+        self._http = httpx.Client(
+            transport=CappedTransport(max_video_bytes=settings.max_video_bytes), timeout=settings.request_time_limit_s
+        )
+        self._max_video_bytes = settings.max_video_bytes
+        key = settings.api_key.get_secret_value() if settings.api_key else None
+        self._client = genai.Client(
+            vertexai=True,
+            api_key=key,
+            project=None if key else settings.project,
+            location=None if key else settings.location,
+            http_options=types.HttpOptions(
+                base_url=settings.base_url,
+                httpx_client=self._http,
+                timeout=round(settings.request_time_limit_s * 1000),
+                retry_options=types.HttpRetryOptions(attempts=1),
+            ),
+        )
+
+    def begin(self, request: VeoRequest) -> str:
+        """Sends a request that is paid for. Returns the operation's name. Raises `UpstreamFault` or `TaskFailed`."""
+        with upstream_faults():
+            operation = self._client.models.generate_videos(
+                model=request.model, source=_source(request), config=_config(request)
+            )
+        if not operation.name:
+            raise AnswerLost("Veo accepted the clip without naming an operation")
+        return operation.name
+
+    def find_ended(self, operation: str) -> Ended | None:
+        """How the operation ended; None while it goes on. Raises `UpstreamFault` or `TaskFailed`."""
+        asked = types.GenerateVideosOperation.model_validate({"name": operation})
+        try:
+            with upstream_faults():
+                found = self._client.operations.get(asked)
+        except TaskFailed as failed:
+            raise _over_if_unknown(failed) from failed.__cause__
+        if not found.done:
+            return None
+        if found.error:
+            return Ended(describe_failure(found.error))
+        return Ended(self._read(found.response or types.GenerateVideosResponse()))
+
+    def close(self) -> None:
+        self._client.close()
+        self._http.close()
+
+    def _read(self, response: types.GenerateVideosResponse) -> bytes | TaskFailed:
+        video = next((one.video for one in response.generated_videos or () if one.video), None)
+        if video is None:
+            if response.rai_media_filtered_count or response.rai_media_filtered_reasons:
+                return moderated("; ".join(response.rai_media_filtered_reasons or ()) or "it does not say why")
+            return _unusable("Veo made no video, and does not say why")
+        if not video.video_bytes:
+            return _unusable(f"Veo left the video at {video.uri or 'an unknown place'} instead of sending it")
+        if len(video.video_bytes) > self._max_video_bytes:
+            return _unusable(f"Veo's video has {len(video.video_bytes)} bytes, more than {self._max_video_bytes}")
+        return video.video_bytes
+
+
+def _source(request: VeoRequest) -> types.GenerateVideosSource:
+    image = types.Image(image_bytes=request.jpeg, mime_type="image/jpeg") if request.jpeg else None
+    return types.GenerateVideosSource(prompt=request.prompt, image=image)
+
+
+def _config(request: VeoRequest) -> types.GenerateVideosConfig:
+    return types.GenerateVideosConfig(
+        number_of_videos=1,
+        duration_seconds=request.duration_s,
+        aspect_ratio=request.aspect_ratio,
+        resolution=request.resolution,
+        seed=request.seed,
+        negative_prompt=request.negative_prompt,
+        generate_audio=request.generate_audio,
+        person_generation=request.person_generation,
+    )
+
+
+def _over_if_unknown(failed: TaskFailed) -> TaskFailed:
+    """A 404 for an operation means that it was too long ago; a refused key leaves it where it is."""
+    if isinstance(failed, OperationOver) or getattr(failed.__cause__, "code", None) != 404:
+        return failed
+    return OperationOver(FailureCode.ENGINE_FAILED, failed.detail, stage=Stage.DENOISE, retriable=True)
+
+
+def _unusable(detail: str) -> TaskFailed:
+    return TaskFailed(FailureCode.ENGINE_FAILED, detail, stage=Stage.DENOISE)

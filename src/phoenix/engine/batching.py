@@ -1,0 +1,42 @@
+"""Which clips may share one call of a model, and how many. Pure: who waits for whom is `engine.gathering`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from phoenix.catalog.model import ModelSpec
+from phoenix.contract.resolved import ResolvedClip
+
+_Item = TypeVar("_Item")
+
+
+@dataclass(frozen=True)
+class BatchKey:
+    """What a pipeline takes once per call, not once per clip: clips that agree in it can be rendered together."""
+
+    model_id: str
+    width: int
+    height: int
+    num_frames: int
+    fps: int
+    steps: int
+    guidance_scale: float
+
+
+def key_of(clip: ResolvedClip, model: ModelSpec) -> BatchKey:
+    return BatchKey(model.id, clip.width, clip.height, clip.num_frames, clip.fps, clip.steps, clip.guidance_scale)
+
+
+def most_clips(clip: ResolvedClip, model: ModelSpec, *, has_image: bool, limit: int) -> int:
+    """How many clips like this one a call may take; 1 where sharing is not possible, not wanted, or would not pay."""
+    rule = model.batch
+    if rule is None or clip.deterministic or has_image or model.step_cache is not None:
+        return 1
+    fitting = rule.max_tokens // rule.tokens(clip.width, clip.height, clip.num_frames)
+    return max(1, min(fitting, rule.max_clips, limit))
+
+
+def halves(items: Sequence[_Item]) -> tuple[Sequence[_Item], Sequence[_Item]]:
+    """The larger half first; of one item, nothing is left for the second."""
+    middle = (len(items) + 1) // 2
+    return items[:middle], items[middle:]

@@ -1,0 +1,46 @@
+"""What a clip looks like so far, as a picture small enough to send along. How it is drawn is the engine's affair."""
+
+import time
+from collections.abc import Callable
+from io import BytesIO
+
+from PIL import Image
+
+from phoenix.engine.spec import MAX_PREVIEW_BYTES
+
+LONGER_SIDE_PX = 192
+QUALITIES = (70, 50, 30, 15)
+
+
+class Pace:
+    """At most one picture of a clip in `interval_s`; none at all if it is 0. The first comes after one interval."""
+
+    def __init__(self, interval_s: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._interval_s = interval_s
+        self._clock = clock
+        self._next_s = clock() + interval_s
+
+    def is_due(self) -> bool:
+        """Whether it is time for one; if so, the next is due an interval from now."""
+        now_s = self._clock()
+        if self._interval_s <= 0 or now_s < self._next_s:
+            return False
+        self._next_s = now_s + self._interval_s
+        return True
+
+
+def preview_size(width: int, height: int) -> tuple[int, int]:
+    """Pixels: the same shape, its longer side `LONGER_SIDE_PX`."""
+    longer = max(width, height)
+    return max(1, round(width * LONGER_SIDE_PX / longer)), max(1, round(height * LONGER_SIDE_PX / longer))
+
+
+def to_jpeg(picture: Image.Image) -> bytes:
+    """At most `MAX_PREVIEW_BYTES`: a picture full of noise is coarser, and at last smaller, than a calm one."""
+    while True:
+        for quality in QUALITIES:
+            stream = BytesIO()
+            picture.save(stream, "JPEG", quality=quality)
+            if stream.tell() <= MAX_PREVIEW_BYTES:
+                return stream.getvalue()
+        picture = picture.resize((max(1, picture.width // 2), max(1, picture.height // 2)))

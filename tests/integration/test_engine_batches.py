@@ -1,0 +1,177 @@
+"""Clips that share a call: as good as alone, whoever else is in it, and whoever leaves it."""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from fixtures.engine_clips import BATCH_TOLERANCE, furthest, members_of, pixels, run_out_of_memory, trio
+from fixtures.open_engine import OpenEngine
+from fixtures.renders import Recorder, make_clip, stopping_at
+from fixtures.tiny_pipelines import KINDS, TinyPipelines, tiny_spec
+from phoenix.catalog.model import ModelSpec
+from phoenix.engine.member import Member
+from phoenix.engine.registry import Engines
+from phoenix.engine.spec import ClipJob, Unwatched
+from phoenix.engine.stopping import RenderStopped
+from phoenix.errors import FailureCode, Stage, TaskFailed
+from phoenix.settings import AnimaticSettings, EngineSettings
+
+
+@pytest.fixture(scope="module")
+def engine():
+    engine = OpenEngine(preview_interval_s=0)
+    yield engine
+    engine.close()
+
+
+@pytest.fixture(params=KINDS)
+def model(request: pytest.FixtureRequest, tiny_pipelines: TinyPipelines, tmp_path: Path) -> ModelSpec:
+    return tiny_spec(request.param, tiny_pipelines(request.param), tmp_path)
+
+
+def alone(engine: OpenEngine, jobs: Sequence[ClipJob]) -> list[np.ndarray]:
+    return [pixels(engine.render(job, Unwatched())) for job in jobs]
+
+
+def together(engine: OpenEngine, members: Sequence[Member]) -> list[np.ndarray]:
+    engine.render_together(members)
+    return [pixels(member.result()) for member in members]
+
+
+def rows_per_forward(engine: OpenEngine, model: ModelSpec) -> list[int]:
+    """The first dimension of what each pass of the transformer is given, from now on."""
+    engine.render(ClipJob(make_clip(), model), Unwatched())
+    rows: list[int] = []
+    transformer = next(load for load in reversed(engine.loads) if load.model.id == model.id).pipeline.transformer
+    transformer.register_forward_pre_hook(
+        lambda _module, _args, named: rows.append(named["hidden_states"].shape[0]), with_kwargs=True
+    )
+    return rows
+
+
+def test_a_shared_call_makes_each_clip_as_it_would_be_alone(engine, model):
+    jobs = trio(model, steps=3)
+    members = members_of(jobs)
+    made = together(engine, members)
+    assert max(map(furthest, made, alone(engine, jobs))) <= BATCH_TOLERANCE
+    assert [member.result().batch_size for member in members] == [3, 3, 3]
+    assert furthest(made[0], made[2]) > 10 * BATCH_TOLERANCE
+
+
+def test_every_clip_of_a_call_hears_of_its_stages_and_steps(engine, model):
+    recorders = [Recorder() for _ in range(3)]
+    engine.render_together(members_of(trio(model, steps=2), recorders))
+    for recorder in recorders:
+        assert recorder.stages == [Stage.LOAD, Stage.TEXT, Stage.DENOISE, Stage.DECODE]
+        assert recorder.steps == [(1, 2), (2, 2)]
+
+
+def test_a_clip_that_is_stopped_leaves_the_others_as_they_would_be_alone(engine, model):
+    jobs = trio(model, steps=4)
+    recorders = [Recorder(), stopping_at(2), Recorder()]
+    members = members_of(jobs, recorders)
+    engine.render_together(members)
+    with pytest.raises(RenderStopped):
+        members[1].result()
+    assert recorders[1].steps[-1] == (2, 4)
+    left = [pixels(members[index].result()) for index in (0, 2)]
+    assert max(map(furthest, left, alone(engine, [jobs[0], jobs[2]]))) <= BATCH_TOLERANCE
+
+
+def test_the_rows_of_a_stopped_clip_are_taken_out_of_a_running_call(engine, tiny_wan):
+    rows = rows_per_forward(engine, tiny_wan)
+    engine.render_together(members_of(trio(tiny_wan, steps=4), [stopping_at(2), Recorder(), Recorder()]))
+    assert rows == [3, 3, 3, 3, 2, 2, 2, 2]
+
+
+def test_a_call_whose_clips_are_all_stopped_ends(engine, tiny_wan):
+    rows = rows_per_forward(engine, tiny_wan)
+    members = members_of(trio(tiny_wan, steps=50), [stopping_at(1), stopping_at(2), stopping_at(3)])
+    engine.render_together(members)
+    for member in members:
+        with pytest.raises(RenderStopped):
+            member.result()
+    assert len(rows) <= 6
+
+
+def test_a_call_that_is_too_large_is_made_in_halves_and_remembered_as_such(tiny_wan):
+    engine = OpenEngine()
+    jobs = trio(tiny_wan)
+    expected = alone(engine, jobs)
+    rows = rows_per_forward(engine, tiny_wan)
+    refuse_batches(engine, tiny_wan, more_than=1)
+    members = members_of(jobs)
+    made = together(engine, members)
+    assert max(map(furthest, made, expected)) == 0
+    assert [member.result().batch_size for member in members] == [1, 1, 1]
+    assert rows[:2] == [3, 2]
+    rows.clear()
+    together(engine, members_of(jobs))
+    assert max(rows) == 1
+    engine.close()
+
+
+def refuse_batches(engine: OpenEngine, model: ModelSpec, *, more_than: int) -> None:
+    def check(_module: Any, _args: Any, named: dict[str, Any]) -> None:
+        if named["hidden_states"].shape[0] > more_than:
+            run_out_of_memory()
+
+    loaded = next(load for load in reversed(engine.loads) if load.model.id == model.id)
+    loaded.pipeline.transformer.register_forward_pre_hook(check, with_kwargs=True)
+
+
+def test_an_error_that_one_clip_brings_fails_that_clip_alone(tiny_wan):
+    engine = OpenEngine()
+    jobs = trio(tiny_wan)
+    expected = alone(engine, jobs)
+    tokenizer = engine.loads[0].pipeline.tokenizer
+    plain = tokenizer.__class__
+
+    class Picky(plain):
+        def __call__(self, text: Any, *args: Any, **kwargs: Any) -> Any:
+            if any("fox" in line for line in text):
+                raise ValueError("no foxes")
+            return super().__call__(text, *args, **kwargs)
+
+    tokenizer.__class__ = Picky
+    members = members_of(jobs)
+    engine.render_together(members)
+    with pytest.raises(TaskFailed, match="no foxes") as failed:
+        members[1].result()
+    assert failed.value.code is FailureCode.ENGINE_FAILED
+    left = [pixels(members[index].result()) for index in (0, 2)]
+    assert max(map(furthest, left, [expected[0], expected[2]])) <= BATCH_TOLERANCE
+    engine.close()
+
+
+def test_a_clip_of_values_that_are_not_numbers_fails_alone(engine, tiny_wan):
+    engine.render(ClipJob(make_clip(), tiny_wan), Unwatched())
+    loaded = next(load for load in reversed(engine.loads) if load.model.id == tiny_wan.id)
+
+    def spoil(_module: Any, _args: Any, result: Any) -> Any:
+        if result[0].shape[0] == 3:
+            result[0][1] = torch.nan
+        return result
+
+    handle = loaded.pipeline.transformer.register_forward_hook(spoil)
+    members = members_of(trio(tiny_wan))
+    engine.render_together(members)
+    handle.remove()
+    with pytest.raises(TaskFailed, match="not numbers"):
+        members[1].result()
+    assert not any(isinstance(members[index].result(), Exception) for index in (0, 2))
+
+
+def test_clips_of_several_jobs_join_one_call_through_the_engines(tiny_wan):
+    engines = Engines(engine=EngineSettings(max_batch=3, batch_window_s=30), animatic=AnimaticSettings(), device="cpu")
+    with ThreadPoolExecutor(3) as pool:
+        made = list(pool.map(lambda job: engines.render(job, Unwatched()), trio(tiny_wan)))
+    assert [rendered.batch_size for rendered in made] == [3, 3, 3]
+    deterministic = make_clip(deterministic=True)
+    assert engines.render(ClipJob(deterministic, tiny_wan), Unwatched()).batch_size == 1
+    engines.close()

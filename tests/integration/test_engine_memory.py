@@ -1,0 +1,94 @@
+"""What a clip takes of the device is measured on its first call, kept, and looked up before the next one."""
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from fixtures.engine_clips import members_of, trio
+from fixtures.open_engine import OpenEngine
+from fixtures.renders import Recorder, make_clip, stopping_at
+from phoenix.engine.backends.diffusers.engine import DiffusersEngine
+from phoenix.engine.peaks import CallShape, FilePeaks
+from phoenix.engine.spec import ClipJob, Unwatched
+from phoenix.engine.stopping import RenderStopped
+
+PEAK_BYTES = 30
+
+
+class Gauge:
+    """A device of 100 bytes on which every call takes `PEAK_BYTES`, and nothing else takes any."""
+
+    def __init__(self) -> None:
+        self.measured = 0
+
+    def available_bytes(self) -> int:
+        return 100
+
+    def allocated_bytes(self) -> int:
+        return 0
+
+    def begin(self) -> None:
+        self.measured += 1
+
+    def peak_bytes(self) -> int:
+        return PEAK_BYTES
+
+
+@pytest.fixture
+def gauge() -> Gauge:
+    return Gauge()
+
+
+@pytest.fixture
+def peaks(tmp_path: Path) -> FilePeaks:
+    return FilePeaks(tmp_path / "peaks.json")
+
+
+@pytest.fixture
+def engine(gauge: Gauge, peaks: FilePeaks):
+    engine = DiffusersEngine(device="cpu", meter=gauge, peaks=peaks)
+    yield engine
+    engine.close()
+
+
+def test_only_the_first_call_of_a_shape_is_measured(engine, gauge, peaks, tiny_wan):
+    for width in (64, 64, 128, 64):
+        engine.render(ClipJob(make_clip(width=width), tiny_wan), Unwatched())
+    assert gauge.measured == 2
+    assert peaks.find(CallShape("tiny-wan", "auto", 128, 64, 9, 1)) == PEAK_BYTES
+
+
+def test_a_batch_is_a_shape_of_its_own(engine, peaks, tiny_wan):
+    engine.render_together(members_of(trio(tiny_wan)))
+    assert peaks.find(CallShape("tiny-wan", "auto", 64, 64, 9, 3)) == PEAK_BYTES
+    assert peaks.find(CallShape("tiny-wan", "auto", 64, 64, 9, 1)) is None
+
+
+def test_a_call_that_was_stopped_teaches_nothing(engine, peaks, tiny_wan):
+    with pytest.raises(RenderStopped):
+        engine.render(ClipJob(make_clip(), tiny_wan), stopping_at(1))
+    assert peaks.find(CallShape("tiny-wan", "auto", 64, 64, 9, 1)) is None
+
+
+def test_no_more_calls_run_at_once_than_their_memory_allows(engine, tiny_wan):
+    clip = make_clip(steps=6)
+    engine.render(ClipJob(clip, tiny_wan), Unwatched())
+    seen: list[int] = []
+
+    def note(_event: object) -> None:
+        seen.append(engine._room.running)
+
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(lambda _: engine.render(ClipJob(clip, tiny_wan), Recorder(note)), range(6)))
+    assert 1 < max(seen) <= 3
+
+
+def test_previews_come_from_the_second_clip_of_a_model_on(tiny_wan):
+    engine = OpenEngine(preview_interval_s=0.0001)
+    first, second = Recorder(), Recorder()
+    for recorder in (first, second):
+        engine.render(ClipJob(make_clip(width=128, steps=4), tiny_wan), recorder)
+    assert first.previews == []
+    assert len(set(second.previews)) == 4
+    engine.close()

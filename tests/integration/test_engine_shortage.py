@@ -1,0 +1,217 @@
+"""Real pipelines whose components run out of memory: what is tried, what is told, and that the next clip is right."""
+
+import weakref
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from fixtures.engine_clips import pixels, run_out_of_memory
+from fixtures.open_engine import OpenEngine
+from fixtures.renders import Recorder, digest, make_clip
+from fixtures.tiny_pipelines import TinyPipelines, tiny_spec
+from phoenix.catalog.model import ModelSpec
+from phoenix.engine.backends.diffusers.loading import LoadedPipeline
+from phoenix.engine.spec import ClipJob, Unwatched
+from phoenix.engine.stopping import StopToken
+from phoenix.errors import FailureCode, Stage, TaskFailed
+
+FAMILIES = ("wan", "ltx", "cogvideox", "hunyuan")
+CLIP = make_clip(width=128, steps=3)
+
+
+class ShortEngine(OpenEngine):
+    """Hangs `sabotage` into every pipeline that it loads."""
+
+    def __init__(self, sabotage: Callable[[Any], object]) -> None:
+        super().__init__(preview_interval_s=0)
+        self.sabotage = sabotage
+
+    def _load(self, model: ModelSpec, stop: StopToken) -> LoadedPipeline:
+        loaded = super()._load(model, stop)
+        self.sabotage(loaded.pipeline)
+        return loaded
+
+
+def spec_of(kind: str, tiny_pipelines: TinyPipelines, tmp_path: Path, **changes: Any) -> ModelSpec:
+    return tiny_spec(kind, tiny_pipelines(kind), tmp_path).model_copy(update=changes)
+
+
+def leave(_pipeline: Any) -> None:
+    """As it is."""
+
+
+def fail_forward(name: str) -> Callable[[Any], object]:
+    return lambda pipeline: getattr(pipeline, name).register_forward_pre_hook(run_out_of_memory)
+
+
+def fail_decoder(pipeline: Any) -> None:
+    pipeline.vae.decoder.register_forward_pre_hook(run_out_of_memory)
+
+
+def fail_large_decodes(pipeline: Any) -> None:
+    """The decoder of the VAE has room for less than half of the picture."""
+    whole_px = CLIP.width // getattr(pipeline.vae, "spatial_compression_ratio", 8)
+
+    def check(_module: Any, inputs: Any) -> None:
+        if inputs[0].shape[-1] > whole_px // 2:
+            run_out_of_memory()
+
+    pipeline.vae.decoder.register_forward_pre_hook(check)
+
+
+def make_tiles_small(pipeline: Any, *, tile_px: int = 64) -> None:
+    """As large in proportion to the tiny picture as they are to a real one."""
+    tiles: dict[str, Any] = vars(pipeline.vae)
+    for side in ("height", "width"):
+        if f"tile_overlap_factor_{side}" in tiles:
+            latent_px = round(1 / tiles[f"tile_overlap_factor_{side}"]) * tile_px // 64
+            tiles[f"tile_latent_min_{side}"], tiles[f"tile_sample_min_{side}"] = latent_px, 8 * latent_px
+        else:
+            tiles[f"tile_sample_min_{side}"], tiles[f"tile_sample_stride_{side}"] = tile_px, tile_px * 3 // 4
+
+
+@pytest.mark.parametrize("kind", FAMILIES)
+def test_a_decode_that_runs_out_of_memory_is_done_in_tiles_without_another_step(kind, tiny_pipelines, tmp_path):
+    model = spec_of(kind, tiny_pipelines, tmp_path)
+    engine = ShortEngine(leave)
+    whole = pixels(engine.render(ClipJob(CLIP, model), Unwatched()))
+    pipeline = engine.loads[0].pipeline
+    make_tiles_small(pipeline)
+    fail_large_decodes(pipeline)
+    recorder = Recorder()
+    tiled = pixels(engine.render(ClipJob(CLIP, model), recorder))
+    assert recorder.steps == [(1, 3), (2, 3), (3, 3)]
+    assert tiled.shape == whole.shape
+    assert not pipeline.vae.use_tiling
+    engine.close()
+
+
+@pytest.mark.parametrize(("kind", "tile_px"), [("wan", 128), ("cogvideox", 192)])
+def test_where_tiles_are_still_too_large_smaller_ones_are_tried(kind, tile_px, tiny_pipelines, tmp_path):
+    model = spec_of(kind, tiny_pipelines, tmp_path)
+    engine = ShortEngine(lambda pipeline: make_tiles_small(pipeline, tile_px=tile_px))
+    large = make_clip(width=192, height=192, steps=1)
+    engine.render(ClipJob(large, model), Unwatched())
+    pipeline = engine.loads[0].pipeline
+    sides: list[int] = []
+
+    def check(_module: Any, inputs: Any) -> None:
+        sides.append(inputs[0].shape[-2])
+        if len(set(sides)) < 3:
+            run_out_of_memory()
+
+    pipeline.vae.decoder.register_forward_pre_hook(check)
+    frames = list(engine.render(ClipJob(large, model), Unwatched()).frames)
+    assert len(frames) == 9
+    assert sides[0] > sides[1] > sides[2]
+    engine.close()
+
+
+@pytest.mark.parametrize("kind", FAMILIES)
+def test_a_shortage_of_a_moment_in_the_decoder_leaves_the_next_clip_as_it_was(kind, tiny_pipelines, tmp_path):
+    model = spec_of(kind, tiny_pipelines, tmp_path)
+    engine = ShortEngine(leave)
+    job = ClipJob(make_clip(), model)
+    before = digest(engine.render(job, Unwatched()))
+    handle = engine.loads[0].pipeline.vae.decoder.register_forward_pre_hook(run_out_of_memory)
+    with pytest.raises(TaskFailed) as failed:
+        engine.render(ClipJob(make_clip(), model.model_copy(update={"offload": "never"})), Unwatched())
+    assert (failed.value.code, failed.value.stage) == (FailureCode.GPU_OOM, Stage.DECODE)
+    handle.remove()
+    assert digest(engine.render(job, Unwatched())) == before
+    engine.close()
+
+
+@pytest.mark.parametrize("kind", FAMILIES)
+@pytest.mark.parametrize(("component", "stage"), [("text_encoder", Stage.TEXT), ("transformer", Stage.DENOISE)])
+def test_a_shortage_is_told_with_its_stage_and_the_next_clip_is_right(kind, component, stage, tiny_pipelines, tmp_path):
+    model = spec_of(kind, tiny_pipelines, tmp_path, offload="never")
+    engine = ShortEngine(leave)
+    job = ClipJob(make_clip(), model)
+    before = digest(engine.render(job, Unwatched()))
+    handle = fail_forward(component)(engine.loads[0].pipeline)
+    with pytest.raises(TaskFailed, match=r"20.00 GiB more were needed") as failed:
+        engine.render(job, Unwatched())
+    assert (failed.value.code, failed.value.stage, failed.value.retriable) == (FailureCode.GPU_OOM, stage, True)
+    handle.remove()
+    assert digest(engine.render(job, Unwatched())) == before
+    engine.close()
+
+
+def test_a_shortage_in_the_encoding_of_a_first_frame_is_told_and_the_next_clip_is_right(
+    tiny_pipelines, tmp_path, first_frame
+):
+    model = spec_of("wan_i2v", tiny_pipelines, tmp_path, offload="never")
+    engine = ShortEngine(leave)
+    job = ClipJob(make_clip(), model, first_frame)
+    before = digest(engine.render(job, Unwatched()))
+    handle = engine.loads[0].pipeline.vae.encoder.register_forward_pre_hook(run_out_of_memory)
+    with pytest.raises(TaskFailed) as failed:
+        engine.render(job, Unwatched())
+    assert failed.value.code is FailureCode.GPU_OOM
+    handle.remove()
+    assert digest(engine.render(job, Unwatched())) == before
+    engine.close()
+
+
+def test_a_load_that_runs_out_of_memory_is_told_and_the_next_one_is_right(tiny_wan):
+    engine = ShortEngine(run_out_of_memory)
+    never = tiny_wan.model_copy(update={"offload": "never"})
+    with pytest.raises(TaskFailed) as failed:
+        engine.render(ClipJob(make_clip(), never), Unwatched())
+    assert (failed.value.code, failed.value.stage) == (FailureCode.GPU_OOM, Stage.LOAD)
+    assert engine.loaded_models() == ()
+    engine.sabotage = leave
+    assert len(list(engine.render(ClipJob(make_clip(), never), Unwatched()).frames)) == 9
+    engine.close()
+
+
+def test_other_models_are_sent_away_before_a_clip_is_given_up(tiny_wan, tiny_pipelines, tmp_path):
+    engine = ShortEngine(leave)
+    ltx = spec_of("ltx", tiny_pipelines, tmp_path)
+    engine.render(ClipJob(make_clip(), ltx), Unwatched())
+    before = digest(engine.render(ClipJob(make_clip(), tiny_wan), Unwatched()))
+
+    def fail_in_company(*_arguments: Any) -> None:
+        if "tiny-ltx" in engine.loaded_models():
+            run_out_of_memory()
+
+    engine.loads[-1].pipeline.transformer.register_forward_pre_hook(fail_in_company)
+    assert digest(engine.render(ClipJob(make_clip(), tiny_wan), Unwatched())) == before
+    assert engine.loaded_models() == ("tiny-wan",)
+    assert len(engine.loads) == 2
+    engine.close()
+
+
+@pytest.mark.parametrize("kind", FAMILIES)
+def test_at_last_the_weights_are_offloaded_and_the_clip_is_the_same(kind, tiny_pipelines, tmp_path):
+    model = spec_of(kind, tiny_pipelines, tmp_path)
+    engine = ShortEngine(leave)
+    job = ClipJob(make_clip(), model)
+    before = digest(engine.render(job, Unwatched()))
+    fail_forward("transformer")(engine.loads[0].pipeline)
+    engine.loads.clear()
+    assert digest(engine.render(job, Unwatched())) == before
+    assert [load.model.offload for load in engine.loads] == ["model"]
+    assert digest(engine.render(job, Unwatched())) == before
+    assert len(engine.loads) == 1
+    engine.close()
+
+
+def test_a_shortage_on_every_rung_is_told_and_holds_no_tensor(tiny_wan):
+    alive: list[weakref.ref[torch.Tensor]] = []
+
+    def fail(_module: Any, _args: Any, named: dict[str, Any]) -> None:
+        alive.append(weakref.ref(named["hidden_states"]))
+        run_out_of_memory()
+
+    engine = ShortEngine(lambda pipeline: pipeline.transformer.register_forward_pre_hook(fail, with_kwargs=True))
+    with pytest.raises(TaskFailed) as failed:
+        engine.render(ClipJob(make_clip(), tiny_wan), Unwatched())
+    assert failed.value.code is FailureCode.GPU_OOM
+    assert len(alive) == 2
+    assert [latents() for latents in alive] == [None, None]
+    engine.close()

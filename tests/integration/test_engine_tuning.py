@@ -1,0 +1,153 @@
+"""Offloading, LoRA, step caches and compiled blocks on a real, tiny pipeline."""
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from fixtures.engine_clips import furthest, pixels
+from fixtures.open_engine import OpenEngine
+from fixtures.renders import digest, make_clip, stopping_at
+from phoenix.catalog.model import ModelSpec
+from phoenix.catalog.tuning import Lora, StepCache
+from phoenix.engine.spec import ClipJob, Unwatched
+from phoenix.engine.stopping import RenderStopped
+from phoenix.errors import FailureCode, TaskFailed
+
+CLIP = make_clip(steps=8)
+
+Variant = Callable[..., ModelSpec]
+
+
+@pytest.fixture
+def engine():
+    engine = OpenEngine()
+    yield engine
+    engine.close()
+
+
+@pytest.fixture
+def variant(tiny_wan: ModelSpec) -> Variant:
+    return lambda **fields: tiny_wan.model_copy(update={"id": f"tiny-wan-{len(fields)}", **fields})
+
+
+@pytest.fixture
+def lora(tiny_wan: ModelSpec, tmp_path: Path) -> Path:
+    """A small LoRA for tiny Wan with a strong effect."""
+    import diffusers  # noqa: PLC0415
+    from peft import LoraConfig  # noqa: PLC0415
+    from peft.utils import get_peft_model_state_dict  # noqa: PLC0415
+
+    transformer = diffusers.WanTransformer3DModel.from_pretrained(tiny_wan.source, subfolder="transformer")
+    transformer.add_adapter(LoraConfig(r=2, lora_alpha=2, target_modules=["to_q", "to_k"]))
+    torch.manual_seed(3)
+    for name, parameter in transformer.named_parameters():
+        if "lora" in name:
+            torch.nn.init.normal_(parameter)
+    layers = get_peft_model_state_dict(transformer)
+    diffusers.WanPipeline.save_lora_weights(tmp_path / "lora", transformer_lora_layers=layers)
+    return tmp_path / "lora" / "pytorch_lora_weights.safetensors"
+
+
+def render(engine: OpenEngine, model: ModelSpec) -> str:
+    return digest(engine.render(ClipJob(CLIP, model), Unwatched()))
+
+
+@pytest.mark.parametrize("offload", ["model", "group"])
+def test_offloaded_weights_make_the_same_clip_again_and_again(engine, variant, offload):
+    plain = render(engine, variant())
+    offloaded = variant(offload=offload)
+    assert [render(engine, offloaded), render(engine, offloaded)] == [plain, plain]
+
+
+def test_a_lora_changes_the_clip_and_its_scale_how_much(engine, variant, lora):
+    plain = pixels(engine.render(ClipJob(CLIP, variant()), Unwatched()))
+    distances = []
+    for scale in (0.0, 0.2, 1.0):
+        engine.close()
+        styled = variant(loras=(Lora(source=str(lora), scale=scale),))
+        distances.append(furthest(pixels(engine.render(ClipJob(CLIP, styled), Unwatched())), plain))
+    assert distances[0] <= 1 < min(distances[1:])
+    assert distances[1] != distances[2]
+
+
+def test_a_fused_lora_leaves_plain_weights_that_calls_share(engine, variant, lora):
+    styled = variant(loras=(Lora(source=str(lora)),))
+    alone = render(engine, styled)
+    with ThreadPoolExecutor(3) as pool:
+        assert set(pool.map(lambda _: render(engine, styled), range(6))) == {alone}
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"loras": (Lora(source="/nowhere", weight_name="style.safetensors"),)},
+        {"step_cache": StepCache(kind="first_block"), "pipeline": "LTXPipeline"},
+    ],
+)
+def test_what_cannot_be_done_is_told_by_name(engine, variant, fields):
+    with pytest.raises(TaskFailed) as failed:
+        render(engine, variant(**fields))
+    assert failed.value.code is FailureCode.MODEL_UNAVAILABLE
+
+
+CACHES = [StepCache(kind="first_block", threshold=0.5), StepCache(kind="taylor_seer", interval=2)]
+
+
+@pytest.mark.parametrize("cache", CACHES, ids=lambda cache: cache.kind)
+def test_a_step_cache_acts_and_a_stopped_clip_leaves_nothing_in_it(engine, variant, cache):
+    cached = variant(step_cache=cache)
+    before = render(engine, cached)
+    assert before != render(engine, variant())
+    with pytest.raises(RenderStopped):
+        engine.render(ClipJob(CLIP, cached), stopping_at(4))
+    assert render(engine, cached) == before
+
+
+def test_calls_of_a_cached_model_run_one_at_a_time_whatever_the_threads(engine, variant):
+    cached = variant(step_cache=CACHES[0])
+    alone = render(engine, cached)
+    inside, most, lock = 0, 0, threading.Lock()
+
+    def count(change: int) -> None:
+        nonlocal inside, most
+        with lock:
+            inside += change
+            most = max(most, inside)
+
+    text_encoder = engine.loads[-1].pipeline.text_encoder
+    text_encoder.register_forward_pre_hook(lambda *_: count(1))
+    text_encoder.register_forward_hook(lambda *_: count(-1))
+    with ThreadPoolExecutor(4) as pool:
+        assert set(pool.map(lambda _: render(engine, cached), range(8))) == {alone}
+    assert most == 1
+
+
+def test_a_models_own_bound_on_its_calls_is_kept(engine, variant):
+    bounded = variant(concurrency=1)
+    running, lock, seen = 0, threading.Lock(), []
+
+    class Counting(Unwatched):
+        def on_step(self, step: int, steps: int) -> None:
+            nonlocal running
+            with lock:
+                running += step == 1
+                seen.append(running)
+                running -= step == steps
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: engine.render(ClipJob(CLIP, bounded), Counting()), range(4)))
+    assert set(seen) == {1}
+
+
+def test_blocks_are_compiled_one_by_one_when_the_entry_says_so(engine, variant):
+    """Compiling itself, at the first call, takes most of a minute on a CPU and is left out."""
+    compiled = variant(compile_blocks=True)
+    loaded = engine._load(compiled, Unwatched().stop)
+    blocks: Any = loaded.pipeline.transformer.blocks
+    assert all(block._compiled_call_impl is not None for block in blocks)
+    assert loaded.pipeline.transformer._compiled_call_impl is None

@@ -1,0 +1,123 @@
+"""The draft engine: exact, repeatable, stoppable, and legible whatever the prompt."""
+
+import threading
+import time
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageStat
+
+from fixtures.renders import Recorder, digest, make_clip, stopping_at
+from phoenix.catalog.load import load_catalog
+from phoenix.engine.backends.animatic.engine import AnimaticEngine
+from phoenix.engine.spec import ClipJob, Unwatched
+from phoenix.engine.stopping import RenderStopped, StopReason
+from phoenix.errors import Stage
+
+MODEL = load_catalog().get("animatic")
+
+
+def render(*, pace_s: float = 0, watcher=None, **changes):
+    return AnimaticEngine(seconds_per_step=pace_s).render(ClipJob(make_clip(**changes), MODEL), watcher or Unwatched())
+
+
+@pytest.mark.parametrize(("width", "height", "num_frames"), [(96, 54, 5), (54, 96, 1), (64, 64, 33), (320, 136, 2)])
+def test_it_makes_exactly_the_frames_that_were_asked_for(width, height, num_frames):
+    rendered = render(width=width, height=height, num_frames=num_frames)
+    frames = list(rendered.frames)
+    assert len(frames) == rendered.num_frames == num_frames
+    assert {len(frame) for frame in frames} == {width * height * 3}
+
+
+def test_the_same_clip_gives_the_same_bytes():
+    assert digest(render()) == digest(render())
+
+
+def test_the_pace_does_not_change_the_picture():
+    assert digest(render()) == digest(render(pace_s=0.001))
+
+
+@pytest.mark.parametrize("change", [{"seed": 8}, {"prompt": "a lighthouse in a storm"}, {"index": 1}])
+def test_another_seed_prompt_or_clip_gives_another_picture(change):
+    assert digest(render(width=160, height=96)) != digest(render(width=160, height=96, **change))
+
+
+def test_the_picture_moves():
+    first, *_, last = render(width=160, height=96, num_frames=24).frames
+    assert first != last
+
+
+def test_every_step_is_reported_between_the_stages():
+    recorder = Recorder()
+    render(watcher=recorder, steps=4)
+    assert recorder.stages == [Stage.DENOISE, Stage.DECODE]
+    assert recorder.steps == [(1, 4), (2, 4), (3, 4), (4, 4)]
+
+
+def test_the_pace_is_seconds_per_step():
+    started_s = time.monotonic()
+    render(steps=3, pace_s=0.02)
+    assert time.monotonic() - started_s >= 0.06
+
+
+def test_a_stop_ends_the_wait_of_a_step_at_once():
+    recorder = Recorder()
+    threading.Timer(0.03, recorder.stop.stop, (StopReason.CANCEL,)).start()
+    started_s = time.monotonic()
+    with pytest.raises(RenderStopped):
+        render(watcher=recorder, pace_s=60)
+    assert time.monotonic() - started_s < 5
+    assert recorder.steps == []
+
+
+def test_a_stop_at_a_step_draws_nothing():
+    recorder = stopping_at(2)
+    with pytest.raises(RenderStopped):
+        render(watcher=recorder, steps=5)
+    assert recorder.stages == [Stage.DENOISE]
+
+
+def test_a_stop_while_frames_are_read_ends_them():
+    recorder = Recorder()
+    frames = render(watcher=recorder).frames
+    next(frames)
+    recorder.stop.stop(StopReason.LOST)
+    with pytest.raises(RenderStopped):
+        next(frames)
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "x",
+        "word " * 800,
+        "w" * 4000,
+        "東京の夜 🎈 नमस्ते שלום",
+        "first line\nsecond\tline\r\x00\x07\u200b",
+        "\ud800 lone surrogate",
+        "\x00\x01",
+        "é" * 300,
+    ],
+)
+def test_any_prompt_can_be_drawn(prompt):
+    assert len(list(render(prompt=prompt, num_frames=2, width=160, height=90).frames)) == 2
+
+
+@settings(max_examples=25, deadline=None)
+@given(prompt=st.text(min_size=1, max_size=200), seed=st.integers(0, 2**32 - 1))
+def test_no_prompt_and_seed_crash_the_painter(prompt, seed):
+    (frame,) = render(prompt=prompt, seed=seed, num_frames=1).frames
+    assert len(frame) == 64 * 64 * 3
+
+
+def test_the_prompt_is_written_on_the_picture_in_white():
+    (frame,) = render(prompt="WWWWWW WWWWWW", num_frames=1, width=480, height=270).frames
+    foot = Image.frombytes("RGB", (480, 270), frame).crop((20, 200, 460, 258)).convert("L")
+    assert ImageStat.Stat(foot).extrema[0][1] > 240
+
+
+def test_it_holds_no_model_and_closes_without_ado():
+    engine = AnimaticEngine()
+    engine.close()
+    assert engine.loaded_models() == ("animatic",)

@@ -1,0 +1,71 @@
+"""Which clips may share a call: a pure question of what they ask for and how large they are."""
+
+from typing import Any
+
+import pytest
+
+from fixtures.renders import make_clip
+from phoenix.catalog.load import load_catalog
+from phoenix.catalog.model import ModelSpec
+from phoenix.catalog.tuning import BatchRule, StepCache
+from phoenix.engine.batching import halves, key_of, most_clips
+
+
+def model(**changes: Any) -> ModelSpec:
+    return load_catalog().get("wan-2.1-t2v-1.3b").model_copy(update=changes)
+
+
+def most(spec: ModelSpec | None = None, *, limit: int = 8, has_image: bool = False, **clip: Any) -> int:
+    small = {"width": 448, "height": 256, "num_frames": 17}
+    return most_clips(make_clip(**(small | clip)), spec or model(), has_image=has_image, limit=limit)
+
+
+def test_the_tokens_of_wan_are_those_of_its_latents():
+    rule = BatchRule(token_px=16, token_frames=4)
+    assert rule.tokens(832, 480, 81) == 32_760
+    assert rule.tokens(448, 256, 17) == 2_240
+
+
+def test_small_clips_share_a_call_as_far_as_their_tokens_fit():
+    assert most() == 3
+
+
+def test_a_clip_that_fills_the_device_is_alone():
+    assert most(width=832, height=480, num_frames=81) == 1
+
+
+def test_the_deployment_and_the_entry_bound_the_number_too():
+    tiny = {"width": 64, "height": 64, "num_frames": 9}
+    assert most(limit=2) == 2
+    assert most(limit=99, **tiny) == 8
+    assert most(limit=1, **tiny) == 1
+
+
+@pytest.mark.parametrize(
+    ("spec", "clip", "has_image"),
+    [
+        (model(), {"deterministic": True}, False),
+        (model(), {}, True),
+        (model(batch=None), {}, False),
+        (model(step_cache=StepCache(kind="first_block")), {}, False),
+    ],
+    ids=["deterministic", "first frame", "no rule", "step cache"],
+)
+def test_what_must_be_alone_is_alone(spec: ModelSpec, clip: dict[str, Any], has_image: bool):
+    assert most(spec, has_image=has_image, **clip) == 1
+
+
+@pytest.mark.parametrize(
+    "change", [{"steps": 3}, {"guidance_scale": 4.0}, {"width": 128}, {"num_frames": 17}, {"fps": 9}]
+)
+def test_clips_that_differ_in_what_a_call_takes_once_have_different_keys(change: dict[str, Any]):
+    assert key_of(make_clip(), model()) != key_of(make_clip(**change), model())
+
+
+def test_prompts_and_seeds_may_differ():
+    assert key_of(make_clip(), model()) == key_of(make_clip(prompt="other", negative_prompt="x", seed=9), model())
+
+
+def test_halves_lose_nobody():
+    assert halves([1, 2, 3]) == ([1, 2], [3])
+    assert halves([1]) == ([1], [])

@@ -1,0 +1,83 @@
+"""Which engine a clip goes to, and what a worker without one says."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from fixtures.renders import Recorder, make_clip
+from phoenix.catalog.load import load_catalog
+from phoenix.engine.registry import Engines
+from phoenix.engine.spec import ClipJob, Unwatched
+from phoenix.engine.stopping import RenderStopped, StopReason
+from phoenix.settings import AnimaticSettings, EngineSettings
+
+CATALOG = load_catalog()
+
+
+def open_engines(**settings) -> Engines:
+    return Engines(engine=EngineSettings(**settings), animatic=AnimaticSettings(), device="cpu")
+
+
+def test_an_engine_is_opened_when_its_first_clip_comes():
+    engines = open_engines()
+    assert engines.loaded_models() == ()
+    engines.render(ClipJob(make_clip(), CATALOG.get("animatic")), Unwatched())
+    assert engines.loaded_models() == ("animatic",)
+    engines.close()
+    assert engines.loaded_models() == ()
+
+
+def test_a_clip_that_was_stopped_already_opens_nothing():
+    engines, recorder = open_engines(), Recorder()
+    recorder.stop.stop(StopReason.CANCEL)
+    with pytest.raises(RenderStopped):
+        engines.render(ClipJob(make_clip(), CATALOG.get("animatic")), recorder)
+    assert engines.loaded_models() == ()
+
+
+def test_the_draft_model_can_always_be_served():
+    assert open_engines().can_serve(CATALOG.get("animatic"))
+
+
+def test_a_folder_can_be_served_once_it_is_there(tmp_path: Path):
+    model = CATALOG.get("ltx-video").model_copy(update={"source": str(tmp_path)})
+    assert not open_engines().can_serve(model)
+    (tmp_path / "model_index.json").write_text("{}")
+    assert open_engines().can_serve(model)
+
+
+def test_a_hub_model_can_be_served_offline_only_when_it_was_downloaded():
+    model = CATALOG.get("ltx-video").model_copy(update={"source": "nobody/has-this-model"})
+    assert not open_engines(offline=True).can_serve(model)
+    assert open_engines(offline=False).can_serve(model)
+
+
+IMPORTS = """
+import sys
+sys.modules["torch"] = None  # importing it raises ImportError, as where it is not installed
+from fixtures.renders import make_clip
+from phoenix.catalog.load import load_catalog
+from phoenix.engine.device import device_memory, pick_device
+from phoenix.engine.registry import Engines
+from phoenix.engine.slots import DeviceSlots
+from phoenix.engine.spec import ClipJob, Unwatched
+from phoenix.errors import TaskFailed
+from phoenix.settings import AnimaticSettings, EngineSettings
+
+engines, catalog = Engines(engine=EngineSettings(), animatic=AnimaticSettings()), load_catalog()
+assert len(list(engines.render(ClipJob(make_clip(), catalog.get("animatic")), Unwatched()).frames)) == 9
+try:
+    engines.render(ClipJob(make_clip(), catalog.get("ltx-video")), Unwatched())
+except TaskFailed as failed:
+    print(failed.code, failed.stage, failed.detail)
+"""
+
+
+def test_a_worker_without_torch_draws_animatics_and_says_what_it_lacks_for_the_rest():
+    paths = [str(Path(__file__).parents[2]), *sys.path]
+    script = f"import sys; sys.path[:] = {paths!r}\n{IMPORTS}"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("MODEL_UNAVAILABLE load this worker lacks what the diffusers engine needs")

@@ -1,0 +1,91 @@
+"""How a stop is asked for, and how soon it is heard."""
+
+import threading
+import time
+
+import pytest
+
+from phoenix.engine.stopping import RenderStopped, StopReason, StopToken, wait_until, woken_by
+
+
+def test_a_token_that_nobody_stopped_lets_work_go_on():
+    token = StopToken()
+    token.check()
+    token.wait(0)
+    assert token.reason is None
+
+
+def test_the_first_reason_wins():
+    token = StopToken()
+    assert token.stop(StopReason.PREEMPT)
+    assert not token.stop(StopReason.CANCEL)
+    with pytest.raises(RenderStopped) as stopped:
+        token.check()
+    assert stopped.value.reason is StopReason.PREEMPT
+
+
+def test_a_stop_is_not_an_exception_that_a_library_could_swallow():
+    assert not issubclass(RenderStopped, Exception)
+
+
+def test_a_wait_ends_within_milliseconds_of_the_stop():
+    token = StopToken()
+    asked_s: list[float] = []
+
+    def ask() -> None:
+        asked_s.append(time.monotonic())
+        token.stop(StopReason.CANCEL)
+
+    threading.Timer(0.05, ask).start()
+    with pytest.raises(RenderStopped):
+        token.wait(60)
+    assert time.monotonic() - asked_s[0] < 0.1
+
+
+def test_a_callback_is_called_once_when_a_stop_is_asked_for():
+    token, calls = StopToken(), []
+    with token.calling(lambda: calls.append("called")):
+        token.stop(StopReason.LOST)
+        token.stop(StopReason.LOST)
+    assert calls == ["called"]
+
+
+def test_a_callback_that_comes_after_the_stop_is_called_at_once():
+    token, calls = StopToken(), []
+    token.stop(StopReason.LOST)
+    with token.calling(lambda: calls.append("called")):
+        assert calls == ["called"]
+
+
+def test_a_callback_is_forgotten_after_its_block():
+    token, calls = StopToken(), []
+    with token.calling(lambda: calls.append("called")):
+        pass
+    token.stop(StopReason.LOST)
+    assert calls == []
+
+
+def test_waiting_for_a_condition_ends_when_it_comes_true():
+    token, changed, done = StopToken(), threading.Condition(), threading.Event()
+
+    def finish() -> None:
+        with changed:
+            done.set()
+            changed.notify_all()
+
+    with woken_by(token, changed):
+        threading.Timer(0.01, finish).start()
+        assert wait_until(changed, done.is_set, token, timeout_s=60)
+
+
+def test_waiting_for_a_condition_ends_at_its_limit():
+    token, changed = StopToken(), threading.Condition()
+    with woken_by(token, changed):
+        assert not wait_until(changed, lambda: False, token, timeout_s=0.01)
+
+
+def test_waiting_for_a_condition_ends_with_the_stop():
+    token, changed = StopToken(), threading.Condition()
+    threading.Timer(0.01, token.stop, (StopReason.DEADLINE,)).start()
+    with pytest.raises(RenderStopped), woken_by(token, changed):
+        wait_until(changed, lambda: False, token)

@@ -1,0 +1,71 @@
+"""How long a request to Veo waits before it is sent again, and what ends its patience."""
+
+from collections.abc import Callable
+
+import pytest
+
+from phoenix.engine.backends.veo.faults import AnswerLost, Throttled, Unreachable
+from phoenix.engine.backends.veo.patience import Patience, patiently
+from phoenix.engine.stopping import RenderStopped, StopReason, StopToken
+from phoenix.errors import FailureCode, TaskFailed
+
+PATIENCE = Patience(first_s=1, longest_s=60, max_retries=10)
+IMPATIENCE = Patience(first_s=0, longest_s=60, max_retries=3)
+
+
+def failing(*faults: Exception) -> Callable[[], int]:
+    """A call that raises these, one after another, and then returns how often it was called."""
+    calls: list[int] = []
+
+    def call() -> int:
+        calls.append(1)
+        if len(calls) <= len(faults):
+            raise faults[len(calls) - 1]
+        return len(calls)
+
+    return call
+
+
+def test_waits_double_up_to_the_longest():
+    assert [PATIENCE.delay_s(retry, luck=1) for retry in range(1, 9)] == [1, 2, 4, 8, 16, 32, 60, 60]
+
+
+def test_luck_spreads_a_wait_over_its_upper_half():
+    assert (PATIENCE.delay_s(3, luck=0), PATIENCE.delay_s(3, luck=1)) == (2, 4)
+
+
+@pytest.mark.parametrize("luck", [0, 0.5, 1])
+def test_a_wait_is_never_shorter_than_the_service_asked_for(luck: float):
+    delay_s = PATIENCE.delay_s(1, 30, luck=luck)
+    assert delay_s is not None
+    assert 30 <= delay_s <= 31
+
+
+def test_patience_ends_with_the_retries_and_with_a_wait_that_is_too_long():
+    assert PATIENCE.delay_s(10) is not None
+    assert PATIENCE.delay_s(11) is None
+    assert PATIENCE.delay_s(1, 61) is None
+
+
+def test_a_call_is_repeated_until_it_succeeds():
+    call = failing(Throttled("busy"), Unreachable("away"))
+    assert patiently(call, IMPATIENCE, StopToken(), again_after=(Throttled, Unreachable)) == 3
+
+
+def test_the_last_fault_names_the_failure():
+    call = failing(*[Throttled("busy")] * 3, Unreachable("away"))
+    with pytest.raises(TaskFailed, match="away") as caught:
+        patiently(call, IMPATIENCE, StopToken(), again_after=(Throttled, Unreachable))
+    assert (caught.value.code, caught.value.retriable) == (FailureCode.MODEL_UNAVAILABLE, True)
+
+
+def test_a_fault_that_is_not_to_be_repeated_is_passed_on():
+    with pytest.raises(AnswerLost):
+        patiently(failing(AnswerLost("gone")), IMPATIENCE, StopToken(), again_after=(Throttled,))
+
+
+def test_a_stop_ends_the_wait():
+    stop = StopToken()
+    stop.stop(StopReason.CANCEL)
+    with pytest.raises(RenderStopped):
+        patiently(failing(Throttled("busy")), PATIENCE, stop, again_after=(Throttled,))
