@@ -1,0 +1,73 @@
+"""Doorbells in arq's format: who rings, who finds out what got lost. Answering them is `listener`'s part."""
+
+import time
+from collections.abc import Iterator, Sequence
+
+from arq.constants import job_key_prefix
+from arq.jobs import serialize_job
+from redis.asyncio import Redis
+
+from phoenix.queues import payload
+from phoenix.queues.commands import Command, redis_faults, send_all
+from phoenix.queues.queue import Doorbell, queue_key, wake_channel
+
+LIFE_MS = 7 * 24 * 3600 * 1000
+"""After which a doorbell that nobody answered is dropped, and found missing."""
+
+# arq compares a doorbell's score with the worker's clock. An hour in the past, it is due on every host.
+_HEAD_START_MS = 3600 * 1000
+
+
+class ArqTaskQueue:
+    """Puts doorbells where arq workers look for them.
+
+    Not by arq's `enqueue_job`: that refuses an entry whose definition is still there though the queue lost it,
+    gives two of the same millisecond in the order of their ids, and takes two round trips for each.
+    """
+
+    def __init__(self, redis: Redis, prefix: str) -> None:
+        self._redis = redis
+        self._prefix = prefix
+        self._last_score = 0
+
+    async def ring(self, queue: str, doorbells: Sequence[Doorbell]) -> None:
+        """Also publishes on the queue's wake channel, so that a worker looks within milliseconds."""
+        if not doorbells:
+            return
+        key = queue_key(self._prefix, queue)
+        commands: list[Command] = []
+        for score, doorbell in zip(self._next_scores(), doorbells, strict=False):
+            commands.append(("PSETEX", job_key_prefix + doorbell.name, LIFE_MS, _definition(doorbell)))
+            commands.append(("ZADD", key, "NX", score, doorbell.name))
+        commands.append(("PUBLISH", wake_channel(self._prefix, queue), ""))
+        with redis_faults():
+            await send_all(self._redis, commands)
+
+    async def find_missing(self, queue: str, doorbells: Sequence[Doorbell]) -> list[Doorbell]:
+        if not doorbells:
+            return []
+        key = queue_key(self._prefix, queue)
+        commands: list[Command] = []
+        for doorbell in doorbells:
+            commands += [("ZSCORE", key, doorbell.name), ("EXISTS", job_key_prefix + doorbell.name)]
+        with redis_faults():
+            answers = await send_all(self._redis, commands)
+        is_there = [score is not None and defined for score, defined in zip(answers[::2], answers[1::2], strict=True)]
+        return [doorbell for doorbell, there in zip(doorbells, is_there, strict=True) if not there]
+
+    async def was_wiped(self) -> bool:
+        """True as well for a Redis that was never used."""
+        with redis_faults():
+            (was_set,) = await send_all(self._redis, [("SET", f"{self._prefix}:epoch", "1", "NX")])
+        return was_set is not None
+
+    def _next_scores(self) -> Iterator[int]:
+        """Strictly increasing, also from one batch to the next."""
+        while True:
+            self._last_score = max(int(time.time() * 1000) - _HEAD_START_MS, self._last_score + 1)
+            yield self._last_score
+
+
+def _definition(doorbell: Doorbell) -> bytes:
+    arguments = (doorbell.task_id, doorbell.dispatch)
+    return serialize_job(payload.FUNCTION, arguments, {}, None, 0, serializer=payload.encode)

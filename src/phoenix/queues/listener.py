@@ -1,0 +1,161 @@
+"""Answers the doorbells of one queue, with a number of slots, while Redis comes and goes. Knows no task."""
+
+import asyncio
+import random
+from typing import Any
+
+from arq.worker import Retry
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from phoenix.errors import Unavailable
+from phoenix.queues.arq_worker import BellWorker
+from phoenix.queues.commands import open_arq, send_all
+from phoenix.queues.queue import Accept, Doorbell, Work, queue_key
+from phoenix.telemetry.logs import get_logger
+
+_logger = get_logger(__name__)
+
+KEPT_FOR_S = 1.0
+"""How long a doorbell is put off whose task could not be claimed because the database was away."""
+
+_SHORTEST_REST_S, _LONGEST_REST_S = 0.2, 1.0
+
+
+class DoorbellListener:
+    """Calls `accept` for each doorbell, and does the work that it returns.
+
+    At most `slots` tasks are in their main part at a time, and at most `overlap` more in what comes after it: a
+    doorbell that would have to wait here is left to another worker. `wake` makes it look at once; without that it
+    looks every `poll_delay_s`.
+    """
+
+    def __init__(
+        self,
+        redis: Redis,
+        prefix: str,
+        queue: str,
+        accept: Accept,
+        *,
+        slots: int,
+        lease_s: float,
+        overlap: int = 0,
+        wake: asyncio.Event | None = None,
+        poll_delay_s: float = 2,
+    ) -> None:
+        self.queue = queue
+        self.slots = slots
+        self._overlap = overlap
+        self._redis = open_arq(redis)
+        self._key = queue_key(prefix, queue)
+        self._accept = accept
+        self._lease_s = lease_s
+        self._wake = wake or asyncio.Event()
+        self._poll_delay_s = poll_delay_s
+        self._carried: set[asyncio.Task[None]] = set()
+        self._at_work: set[str] = set()
+        self._winding_up: set[str] = set()
+        self._worker: BellWorker | None = None
+        self._is_paused = False
+
+    @property
+    def busy(self) -> int:
+        """Doorbells that are being answered now."""
+        return len(self._at_work)
+
+    def pause(self) -> None:
+        """Stops picking for good. `run` returns when the work that was begun has ended."""
+        self._is_paused = True
+        if self._worker is not None:
+            self._worker.stop_picking()
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Never ends because Redis is away, nor because of what it finds there."""
+        try:
+            while not self._is_paused:
+                await self._listen()
+            while self._carried:
+                await asyncio.wait(self._carried)
+        finally:
+            await self._redis.aclose(close_connection_pool=True)
+
+    async def _listen(self) -> None:
+        """Until an error, with a Worker of its own: one that met an error may have leaked a slot (see BellWorker)."""
+        self._worker = worker = BellWorker(
+            self._redis,
+            self._key,
+            self._answer,
+            most_tasks=self.slots + self._overlap,
+            count_room=self._count_room,
+            at_work=self._at_work,
+            wake=self._wake,
+            poll_delay_s=self._poll_delay_s,
+            lease_s=self._lease_s,
+        )
+        try:
+            await worker.main()
+        except (RedisError, OSError) as error:
+            _logger.warning("redis is away; looking again", queue=self.queue, error=repr(error))
+            await self._rest()
+        except Exception:
+            _logger.exception("listening failed; starting anew", queue=self.queue)
+            await self._rest()
+        finally:
+            self._carry(worker)
+
+    def _count_room(self) -> int:
+        carried = sum(not task.done() for task in self._carried)
+        return self.slots + min(self._overlap, len(self._winding_up)) - carried
+
+    async def _rest(self) -> None:
+        if not self._is_paused:
+            await asyncio.sleep(random.uniform(_SHORTEST_REST_S, _LONGEST_REST_S))
+
+    def _carry(self, worker: BellWorker) -> None:
+        for task in worker.tasks.values():
+            self._carried.add(task)
+            task.add_done_callback(self._put_down)
+
+    def _put_down(self, task: "asyncio.Task[None]") -> None:
+        self._carried.discard(task)
+        self._wake.set()
+        # What arq could not tell Redis does no harm: the doorbell is stale, and nobody can claim by it.
+        if not task.cancelled() and (error := task.exception()):
+            _logger.info("an answered doorbell was left in redis", queue=self.queue, error=repr(error))
+
+    async def _answer(self, ctx: dict[Any, Any], task_id: str, dispatch: int) -> None:
+        doorbell = Doorbell(task_id, dispatch)
+        if ctx["job_id"] != doorbell.name:
+            _logger.warning("dropped a doorbell with another's name", doorbell=ctx["job_id"])
+            return
+        if self._is_paused:
+            raise Retry
+        try:
+            work = await self._accept(doorbell)
+        except Unavailable as error:
+            raise Retry(defer=KEPT_FOR_S) from error
+        if work is not None:
+            await self._do(doorbell, work)
+
+    async def _do(self, doorbell: Doorbell, work: Work) -> None:
+        self._at_work.add(doorbell.name)
+        removal = asyncio.create_task(self._take_out(doorbell))
+
+        def free_slot() -> None:
+            self._winding_up.add(doorbell.name)
+            self._wake.set()
+
+        try:
+            await work(free_slot)
+        finally:
+            await removal
+            self._at_work.discard(doorbell.name)
+            self._winding_up.discard(doorbell.name)
+
+    async def _take_out(self, doorbell: Doorbell) -> None:
+        """Now that the task is claimed: arq would leave the entry in the set for every worker to stumble over."""
+        try:
+            await send_all(self._redis, [("ZREM", self._key, doorbell.name)])
+        except (RedisError, OSError):
+            _logger.info("an answered doorbell is still in the queue", doorbell=doorbell.name)

@@ -1,0 +1,39 @@
+"""A doorbell as bytes in Redis: `{"f":"answer","a":[task_id, dispatch]}`. Anything else is refused.
+
+arq's own default is pickle, with which whoever can write to Redis can run code in every worker.
+"""
+
+import json
+import re
+from typing import Any
+
+FUNCTION = "answer"
+MAX_PAYLOAD_BYTES = 4096
+
+_NAME = re.compile(rb"task_[0-9a-z]{26}:[1-9][0-9]{0,9}")
+_TASK_ID = re.compile(r"task_[0-9a-z]{26}")
+
+
+def encode(job: dict[str, Any]) -> bytes:
+    """arq's serializer. Only function and arguments are kept: times and results have no reader."""
+    return json.dumps({"f": job["f"], "a": job["a"]}, separators=(",", ":")).encode()
+
+
+def decode(payload: bytes) -> dict[str, Any]:
+    """arq's deserializer. Raises `ValueError` for what `encode` did not make of a doorbell."""
+    if len(payload) > MAX_PAYLOAD_BYTES:
+        raise ValueError(f"a payload of {len(payload)} bytes is not a doorbell")
+    try:
+        said: object = json.loads(payload)
+    except RecursionError as error:
+        raise ValueError("a payload nested so deep is not a doorbell") from error
+    match said:
+        case {"f": str(function), "a": [str(task_id), int(dispatch)]} if _TASK_ID.fullmatch(task_id):
+            return {"f": function, "a": (task_id, dispatch), "k": {}, "t": None, "et": 0}
+        case _:
+            raise ValueError("the payload is not a doorbell")
+
+
+def is_name(entry: bytes) -> bool:
+    """Whether an entry of a queue is named as doorbells are."""
+    return _NAME.fullmatch(entry) is not None
