@@ -1,0 +1,64 @@
+"""What a process of Phoenix works with, opened from its settings and closed in reverse."""
+
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from redis.asyncio import Redis
+
+from phoenix.assembly.announcing import Announcing
+from phoenix.catalog.load import Catalog, load_catalog
+from phoenix.db.engine import database_url, open_engine
+from phoenix.db.unit_of_work import Database
+from phoenix.events.channels import Channels
+from phoenix.events.publisher import EventPublisher
+from phoenix.events.redis_client import open_redis
+from phoenix.queues.arq import ArqTaskQueue
+from phoenix.queues.queue import TaskQueue
+from phoenix.settings import Settings
+from phoenix.storage.open import open_store
+from phoenix.storage.store import ArtifactStore
+
+LOCAL_REDIS_URL = "redis://127.0.0.1:6379/0"
+
+
+@dataclass(frozen=True)
+class Services:
+    """Opened once per process and event loop, by the API and by a worker alike."""
+
+    settings: Settings
+    catalog: Catalog
+    database: Database
+    redis: Redis
+    channels: Channels
+    publisher: EventPublisher
+    queue: TaskQueue
+    store: ArtifactStore
+
+
+@asynccontextmanager
+async def open_services(settings: Settings) -> AsyncGenerator[Services]:
+    """Opens everything, but connects to nothing yet: a replica starts while Redis or the database is away."""
+    catalog = load_catalog(settings.engine.catalog_file)
+    store = open_store(settings.storage, default_folder=settings.data_dir / "artifacts")
+    async with AsyncExitStack() as stack:
+        redis = open_redis(redis_url(settings), socket_timeout_s=settings.redis.socket_timeout_s)
+        stack.push_async_callback(redis.aclose)
+        queue = ArqTaskQueue(redis, settings.redis.prefix)
+        publisher = EventPublisher(redis, settings.redis.prefix)
+        channels = Channels(settings.redis.prefix)
+        announcing = Announcing(redis=redis, channels=channels, publisher=publisher, store=store)
+        database = open_database(settings, announcing)
+        stack.push_async_callback(database.close)
+        yield Services(settings, catalog, database, redis, channels, publisher, queue, store)
+
+
+def open_database(settings: Settings, announcing: Announcing | None = None) -> Database:
+    """The database alone, for a thread or a process that needs nothing else."""
+    url = database_url(settings.database, settings.data_dir)
+    engine = open_engine(url, settings.database)
+    return Database(engine, announcing) if announcing else Database(engine)
+
+
+def redis_url(settings: Settings) -> str:
+    return settings.redis.url or LOCAL_REDIS_URL

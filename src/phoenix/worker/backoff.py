@@ -1,0 +1,24 @@
+"""How long a supervisor waits before it starts a child again. Pure."""
+
+from dataclasses import dataclass
+
+_LONGEST_S = 30.0
+_LIVED_WELL_S = 10.0
+
+
+@dataclass(frozen=True)
+class Backoff:
+    """Doubles with every child in a row that soon dies, so that a broken installation does not spin."""
+
+    first_s: float
+    early_deaths: int = 0
+
+    def after(self, *, lived_s: float, is_recycling: bool) -> "Backoff":
+        """Once a child has ended. One that recycles, or had lived well, is no sign of anything wrong."""
+        is_early = not is_recycling and lived_s < _LIVED_WELL_S
+        return Backoff(self.first_s, self.early_deaths + 1 if is_early else 0)
+
+    @property
+    def delay_s(self) -> float:
+        """None at all for the successor of one that recycled or had lived well."""
+        return min(self.first_s * 2 ** (self.early_deaths - 1), _LONGEST_S) if self.early_deaths else 0.0

@@ -1,0 +1,42 @@
+"""A child's environment: exactly its parent's settings, wherever those came from, and nothing else of Phoenix."""
+
+import json
+import os
+from collections.abc import Mapping
+from enum import Enum
+from pathlib import Path
+
+from pydantic import BaseModel, SecretStr
+
+from phoenix.settings import PLAIN_NAMES, Settings
+
+_PREFIX = "PHOENIX_"
+
+
+def child_environment(settings: Settings, inherited: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Variables from which a child's `load_settings` makes settings equal to these."""
+    kept = {
+        name: value for name, value in inherited.items() if not name.startswith(_PREFIX) and name not in PLAIN_NAMES
+    }
+    values = {name: getattr(settings, name) for name in type(settings).model_fields}
+    ours = {_PREFIX + name.upper(): _text(value) for name, value in values.items() if value is not None}
+    return kept | ours
+
+
+def _text(value: object) -> str:
+    """Groups as JSON, which pydantic-settings reads for nested models; what is unset in them stays unset."""
+    if isinstance(value, BaseModel):
+        return json.dumps(value.model_dump(exclude_none=True), default=_plain)
+    return str(_plain(value))
+
+
+def _plain(value: object) -> object:
+    match value:
+        case SecretStr():
+            return value.get_secret_value()
+        case Path():
+            return str(value.absolute())
+        case Enum():
+            return value.value
+        case _:
+            return value

@@ -1,0 +1,16 @@
+"""What a worker process and its supervisor agree on: exit statuses, and how long an end may take."""
+
+from enum import IntEnum
+
+STOP_GRACE_S = 10.0
+"""For work that was asked to stop: a denoising step, or the end of an ffmpeg."""
+
+
+class Exit(IntEnum):
+    DONE = 0
+    STALLED = 70
+    """Its work hung. A thread cannot be killed, so the process ended itself."""
+    ORPHANED = 71
+    """Its supervisor is gone."""
+    RECYCLE = 75
+    """It has done its share, or its device is in a bad state: it is to be replaced at once."""

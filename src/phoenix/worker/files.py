@@ -1,0 +1,57 @@
+"""Brings artifacts from the store to disk, and what an attempt has made into the store."""
+
+from pathlib import Path
+
+from phoenix.contract.artifacts import MediaInfo
+from phoenix.errors import FailureCode, NotFound, Stage, TaskFailed
+from phoenix.ids import JobId, TaskId
+from phoenix.jobs.finish import Result
+from phoenix.jobs.rows import get_artifact
+from phoenix.storage.faults import reported_as_task_failure
+from phoenix.storage.keys import OutputName, output_key
+from phoenix.worker.lease import Lease
+from phoenix.worker.patience import unless_stopped, until_available
+from phoenix.worker.workshop import Workshop
+
+MEDIA_TYPES = {
+    OutputName.CLIP: "video/mp4",
+    OutputName.OUTPUT: "video/mp4",
+    OutputName.SOUNDTRACK: "audio/mp4",
+    OutputName.THUMBNAIL: "image/jpeg",
+}
+
+
+async def download_artifact(shop: Workshop, lease: Lease, artifact_id: str, path: Path) -> MediaInfo:
+    """Copies an artifact of the job's owner to `path`; returns what it holds. Raises `TaskFailed`."""
+    owner_id = lease.claim.owner_id
+
+    async def look_up() -> tuple[str, MediaInfo]:
+        async with shop.services.database.read() as session:
+            row = await get_artifact(session, artifact_id, owner_id=owner_id)
+            return row.key, MediaInfo.model_validate(row.info)
+
+    try:
+        key, info = await until_available(look_up, lease.stop)
+    except NotFound as error:
+        detail = f"the artifact {artifact_id} is not there any more"
+        raise TaskFailed(FailureCode.MEDIA_INVALID, detail, stage=Stage.FETCH) from error
+    with reported_as_task_failure(Stage.FETCH):
+        await unless_stopped(shop.services.store.download_to(key, path), lease.stop)
+    lease.advance()
+    return info
+
+
+async def upload_result(shop: Workshop, lease: Lease, name: OutputName, path: Path, info: MediaInfo) -> Result:
+    """Stores what the attempt has made, under a key of its own. The fenced finish publishes it, and nothing else."""
+    claim = lease.claim
+    key = output_key(JobId(claim.job_id), TaskId(claim.task_id), claim.attempt, name)
+    with reported_as_task_failure(Stage.UPLOAD):
+        stored = await unless_stopped(shop.services.store.put_file(key, path), lease.stop)
+    lease.advance()
+    return Result(
+        key=key,
+        media_type=MEDIA_TYPES[name],
+        size_bytes=stored.size_bytes,
+        sha256=stored.sha256,
+        info=info,
+    )

@@ -1,0 +1,148 @@
+"""Keeps this process's leases alive from a thread of its own, whatever the loop and the renders are busy with."""
+
+import asyncio
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+
+from phoenix.db.unit_of_work import Database
+from phoenix.engine.stopping import StopReason
+from phoenix.errors import Unavailable
+from phoenix.jobs.claim import Claim
+from phoenix.jobs.renew import renew_leases
+from phoenix.jobs.workers import WorkerReport, report
+from phoenix.telemetry.logs import get_logger
+from phoenix.worker.exits import Exit
+from phoenix.worker.lease import Lease, LeaseTerms, MonotonicClock
+
+_logger = get_logger(__name__)
+
+_GUARD_INTERVAL_S = 0.25
+_SOON_S = 1.0
+
+
+class LeaseKeeper:
+    """Renews every lease in one statement, reports the worker, and stops what was canceled, lost or has stalled.
+
+    `open_database` is called in the keeper's thread: connections belong to the event loop that made them.
+    """
+
+    def __init__(
+        self,
+        open_database: Callable[[], Database],
+        worker_id: str,
+        terms: LeaseTerms,
+        describe: Callable[[], WorkerReport],
+        *,
+        end_process: Callable[[int], object] = os._exit,
+        clock: MonotonicClock = time.monotonic,
+    ) -> None:
+        self.terms = terms
+        self._open_database = open_database
+        self._worker_id = worker_id
+        self._describe = describe
+        self._end_process = end_process
+        self._clock = clock
+        self._leases: dict[tuple[str, int], Lease] = {}
+        self._changing = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._poked = asyncio.Event()
+        self._is_closing = False
+        self._thread = threading.Thread(target=self._run, name="leases", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def close(self, timeout_s: float = 5) -> None:
+        """Stops renewing. Blocks until the thread has ended, or for `timeout_s`."""
+        self._is_closing = True
+        self._wake()
+        self._thread.join(timeout_s)
+
+    def hold(self, claim: Claim, *, since_s: float) -> Lease:
+        """From now on renews the lease of a task. `since_s`: the monotonic clock just before it was claimed."""
+        lease = Lease(claim, since_s=since_s, clock=self._clock)
+        with self._changing:
+            self._leases[lease.key] = lease
+        return lease
+
+    def drop(self, lease: Lease) -> None:
+        with self._changing:
+            self._leases.pop(lease.key, None)
+
+    def held(self) -> list[Lease]:
+        with self._changing:
+            return list(self._leases.values())
+
+    def poke(self, task_id: str = "") -> None:
+        """Asks for a renewal now, if this process holds the task, or (empty) if it holds any."""
+        if any(task_id in ("", lease.claim.task_id) for lease in self.held()):
+            self._wake()
+
+    def stop_all(self, reason: StopReason) -> None:
+        for lease in self.held():
+            lease.stop.stop(reason)
+
+    def _wake(self) -> None:
+        if self._loop is not None:
+            with suppress(RuntimeError):  # the thread has ended, and its loop with it
+                self._loop.call_soon_threadsafe(self._poked.set)
+
+    def _run(self) -> None:
+        asyncio.run(self._keep())
+
+    async def _keep(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        guard = asyncio.create_task(self._guard())
+        database = self._open_database()
+        try:
+            while not self._is_closing:
+                self._poked.clear()
+                delay_s = self.terms.heartbeat_s if await self._beat(database) else min(_SOON_S, self.terms.heartbeat_s)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(delay_s):
+                        await self._poked.wait()
+        finally:
+            guard.cancel()
+            await database.close()
+
+    async def _beat(self, database: Database) -> bool:
+        """One renewal and one report, in one transaction. Returns whether it succeeded."""
+        leases = [lease for lease in self.held() if lease.is_renewable]
+        task_ids = [lease.claim.task_id for lease in leases]
+        sent_s = self._clock()
+        try:
+            async with database.write() as uow:
+                held = await renew_leases(uow, worker_id=self._worker_id, task_ids=task_ids, lease_s=self.terms.lease_s)
+                await report(uow, self._describe())
+        except Unavailable as error:
+            _logger.warning("leases not renewed: the database is away", held=len(leases), error=error.detail)
+            return False
+        except Exception:
+            # The guard fences what is held; the thread must live to try again.
+            _logger.exception("leases not renewed")
+            return False
+        for lease in leases:
+            _tell(lease, held, sent_s)
+        return True
+
+    async def _guard(self) -> None:
+        """Apart from the beat, which a database that hangs can hold up for longer than a lease."""
+        while True:
+            for lease in self.held():
+                lease.judge(self.terms)
+                if lease.is_hopeless(self.terms):
+                    _logger.critical("a task hangs; ending the process", task_id=lease.claim.task_id)
+                    self._end_process(Exit.STALLED)
+            await asyncio.sleep(_GUARD_INTERVAL_S)
+
+
+def _tell(lease: Lease, held: Mapping[tuple[str, int], str | None], sent_s: float) -> None:
+    if lease.key not in held:
+        lease.stop.stop(StopReason.LOST)
+        return
+    lease.renewed(sent_s)
+    if (reason := held[lease.key]) is not None:
+        lease.stop.stop(StopReason.DEADLINE if reason == StopReason.DEADLINE else StopReason.CANCEL)

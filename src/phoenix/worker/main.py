@@ -1,0 +1,182 @@
+"""One worker process: an event loop, a bounded pool of threads, and a thread that keeps the leases."""
+
+import asyncio
+import os
+import signal
+import socket
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+
+from phoenix.assembly.services import Services, open_database, open_services
+from phoenix.contract.fleet import QueueName
+from phoenix.engine.device import device_memory, pick_device
+from phoenix.engine.stopping import StopReason
+from phoenix.errors import Unavailable
+from phoenix.events.bells import Bell
+from phoenix.events.line import Line
+from phoenix.ids import new_worker_id
+from phoenix.jobs.workers import WorkerReport, remove, report
+from phoenix.queues.listener import DoorbellListener
+from phoenix.settings import Settings
+from phoenix.telemetry.logs import get_logger, log_context
+from phoenix.worker.drain import Drain
+from phoenix.worker.exits import STOP_GRACE_S
+from phoenix.worker.lease import LeaseTerms
+from phoenix.worker.leases import LeaseKeeper
+from phoenix.worker.listeners import Listeners
+from phoenix.worker.runner import Runner
+from phoenix.worker.warming import warm_models
+from phoenix.worker.workshop import Workshop, open_workshop
+
+_logger = get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class WorkerPlan:
+    """Which worker this is. `device` is `auto`, `cpu`, `cuda` or `cuda:N`; only the GPU queue cares."""
+
+    queues: tuple[QueueName, ...]
+    device: str = "auto"
+    worker_id: str = ""
+
+    def slots(self, queue: QueueName, settings: Settings) -> int:
+        """Tasks in their main part at once. Clips that are to share a call must all be taken on."""
+        worker = settings.worker
+        if queue == "media":
+            return worker.media_concurrency
+        return worker.max_concurrent_generations * settings.engine.max_batch
+
+    def overlap(self, queue: QueueName, settings: Settings) -> int:
+        return settings.worker.pipeline_depth if queue == "gpu" else 0
+
+
+def run_worker(settings: Settings, plan: WorkerPlan) -> int:
+    """Serves until a signal, or until it is time to recycle. Returns the exit status.
+
+    A thread that hangs would keep the interpreter from exiting: end the process with `os._exit`.
+    """
+    return asyncio.run(_serve_until_signal(settings, plan))
+
+
+async def _serve_until_signal(settings: Settings, plan: WorkerPlan) -> int:
+    drain = Drain(recycle_after=settings.worker.recycle_after_tasks)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, drain.ask)
+    return await serve(settings, plan, drain)
+
+
+async def serve(settings: Settings, plan: WorkerPlan, drain: Drain) -> int:
+    """Serves until `drain` is asked for. Needs neither Redis nor the database to be there at the start."""
+    worker_id = plan.worker_id or new_worker_id()
+    device = pick_device(plan.device) if "gpu" in plan.queues else "cpu"
+    most_tasks = sum(plan.slots(queue, settings) + plan.overlap(queue, settings) for queue in plan.queues)
+    with log_context(worker_id=worker_id):
+        async with open_services(settings) as services:
+            shop = open_workshop(services, device=device, worker_id=worker_id, most_tasks=most_tasks)
+            worker = _Worker(services, shop, drain, WorkerPlan(plan.queues, device, worker_id))
+            return await worker.serve()
+
+
+class _Worker:
+    """The parts of a worker process, and the order in which they start and end."""
+
+    def __init__(self, services: Services, shop: Workshop, drain: Drain, plan: WorkerPlan) -> None:
+        settings = services.settings
+        self._services = services
+        self._shop = shop
+        self._drain = drain
+        self._plan = plan
+        self._serves = tuple(model.id for model in services.catalog if shop.engines.can_serve(model))
+        terms = LeaseTerms(settings.scheduler.lease_s, settings.scheduler.heartbeat_s, settings.scheduler.stall_s)
+        self._keeper = LeaseKeeper(partial(open_database, settings), plan.worker_id, terms, self._describe)
+        self._runner = Runner(shop, self._keeper, plan.worker_id, drain.note)
+
+    async def serve(self) -> int:
+        async with Line(self._services.redis) as line, self._hearing_stops(line):
+            if "gpu" in self._plan.queues:
+                await warm_models(self._shop, self._drain)
+            await self._register()
+            self._keeper.start()
+            async with self._listening(line) as listeners:
+                _logger.info("worker started", queues=self._plan.queues, device=self._plan.device)
+                await self._drain.asked.wait()
+                await self._end(listeners)
+            await asyncio.to_thread(self._keeper.close)
+            await self._deregister()
+        self._shop.close(is_idle=not self._keeper.held())
+        _logger.info("worker ended", status=self._drain.exit.name)
+        return int(self._drain.exit)
+
+    @asynccontextmanager
+    async def _hearing_stops(self, line: Line) -> AsyncGenerator[None]:
+        """A hint that makes a cancel prompt; the reason comes with the renewal that it causes."""
+        async with Bell(self._services.redis, self._services.channels.stop).heard(line, self._keeper.poke):
+            yield
+
+    @asynccontextmanager
+    async def _listening(self, line: Line) -> AsyncGenerator[Listeners]:
+        settings, channels = self._services.settings, self._services.channels
+        async with AsyncExitStack() as bells:
+            listeners: list[DoorbellListener] = []
+            for queue in self._plan.queues:
+                bell = Bell(self._services.redis, channels.wake(queue))
+                listeners.append(
+                    DoorbellListener(
+                        self._services.redis,
+                        channels.prefix,
+                        queue,
+                        self._runner.accept,
+                        slots=self._plan.slots(queue, settings),
+                        overlap=self._plan.overlap(queue, settings),
+                        lease_s=settings.scheduler.lease_s,
+                        wake=await bells.enter_async_context(bell.waking(line)),
+                    )
+                )
+            yield Listeners(listeners)
+
+    async def _end(self, listeners: Listeners) -> None:
+        """Stops picking; lets what was begun finish while there is time; then asks it to stop, and hands it back."""
+        listeners.pause()
+        if await listeners.end_within(None, unless=self._drain.hurried):
+            return
+        grace_s = self._services.settings.worker.drain_grace_s
+        if await listeners.end_within(grace_s, unless=self._drain.at_once):
+            return
+        self._keeper.stop_all(StopReason.PREEMPT)
+        if not await listeners.end_within(STOP_GRACE_S):
+            _logger.error("work that does not stop is abandoned", tasks=len(self._keeper.held()))
+
+    def _describe(self) -> WorkerReport:
+        """Also called from the keeper's thread."""
+        memory = device_memory(self._plan.device)
+        slots = max(self._plan.slots(queue, self._services.settings) for queue in self._plan.queues)
+        return WorkerReport(
+            worker_id=self._plan.worker_id,
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            device=self._plan.device,
+            queues=self._plan.queues,
+            slots=0 if self._drain.asked.is_set() else slots,
+            serves=self._serves if "gpu" in self._plan.queues else (),
+            models=self._shop.engines.loaded_models(),
+            memory_used_bytes=memory.used_bytes if memory else None,
+            memory_total_bytes=memory.total_bytes if memory else None,
+        )
+
+    async def _register(self) -> None:
+        """Before the first heartbeat, whose connection announces nothing: the feeder hears of the new slots."""
+        try:
+            async with self._services.database.write() as uow:
+                await report(uow, self._describe())
+        except Unavailable as error:
+            _logger.warning("not registered yet", error=error.detail)
+
+    async def _deregister(self) -> None:
+        try:
+            async with self._services.database.write() as uow:
+                await remove(uow, self._plan.worker_id)
+        except Unavailable as error:
+            _logger.warning("not deregistered", error=error.detail)

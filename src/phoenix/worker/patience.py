@@ -1,0 +1,46 @@
+"""Waiting out what comes back: the database. What a worker holds in its hands is not dropped meanwhile."""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, TypeVar
+
+from phoenix.engine.stopping import StopToken
+from phoenix.errors import Unavailable
+from phoenix.telemetry.logs import get_logger
+
+_logger = get_logger(__name__)
+_T = TypeVar("_T")
+
+_SHORTEST_WAIT_S, _LONGEST_WAIT_S = 0.2, 1.0
+
+
+async def until_available(attempt: Callable[[], Awaitable[_T]], stop: StopToken | None = None) -> _T:
+    """What `attempt` returns, as soon as the database is there. Raises `RenderStopped` if `stop` is asked for first."""
+    has_told = False
+    while True:
+        try:
+            return await attempt()
+        except Unavailable as error:
+            if not has_told:
+                _logger.warning("waiting for the database", error=error.detail)
+                has_told = True
+        if stop is not None:
+            stop.check()
+        await asyncio.sleep(random.uniform(_SHORTEST_WAIT_S, _LONGEST_WAIT_S))
+
+
+async def unless_stopped(work: Coroutine[Any, Any, _T], stop: StopToken) -> _T:
+    """What `work` returns. Cancels it, and raises `RenderStopped`, the moment that `stop` is asked for."""
+    loop = asyncio.get_running_loop()
+    task = asyncio.ensure_future(work)
+
+    def cancel() -> None:
+        loop.call_soon_threadsafe(task.cancel)
+
+    with stop.calling(cancel):
+        try:
+            return await task
+        except asyncio.CancelledError:
+            stop.check()
+            raise

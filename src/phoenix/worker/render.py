@@ -1,0 +1,99 @@
+"""Renders one clip: fetch its picture, wait for the device, make the frames, encode, check, upload."""
+
+import asyncio
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+from phoenix.catalog.model import ModelSpec
+from phoenix.contract.artifacts import MediaInfo
+from phoenix.contract.resolved import ResolvedClip, ResolvedReel
+from phoenix.engine.spec import ClipJob, RenderedClip
+from phoenix.errors import FailureCode, Stage, TaskFailed
+from phoenix.jobs.finish import Result
+from phoenix.media.commands.video import Picture
+from phoenix.media.encode import encode_frames
+from phoenix.media.errors import UnreadableMedia
+from phoenix.media.probe import probe_media
+from phoenix.queues.queue import FreeSlot
+from phoenix.storage.keys import OutputName
+from phoenix.telemetry.logs import get_logger
+from phoenix.worker.files import download_artifact, upload_result
+from phoenix.worker.lease import Lease
+from phoenix.worker.telling import ProgressTeller
+from phoenix.worker.watching import StepWatcher, ringing
+from phoenix.worker.workshop import Workshop
+
+_logger = get_logger(__name__)
+
+
+async def render_clip(shop: Workshop, lease: Lease, free_slot: FreeSlot) -> Result:
+    """Raises `TaskFailed`, or `RenderStopped` within a step of being asked to stop."""
+    clip, model = _look_up(shop, lease)
+    changed = asyncio.Event()
+    watcher = StepWatcher(lease, steps=clip.steps, num_frames=clip.num_frames, on_change=ringing(changed))
+    with shop.scratch.folder() as folder:
+        image = await _fetch_image(shop, lease, clip, folder, watcher)
+        async with ProgressTeller(shop.services, lease.claim, watcher).following(changed):
+            job = ClipJob(clip, model, image)
+            output = folder / OutputName.CLIP
+            rendered = await shop.threads.run(shop.engines.render, job, watcher)
+            free_slot()
+            info = await shop.threads.run(_encode, shop, rendered, watcher, output)
+            with watcher.stopwatch.timing(Stage.UPLOAD):
+                result = await upload_result(shop, lease, OutputName.CLIP, output, info)
+    _log(clip, model, rendered, watcher)
+    return replace(result, timings=watcher.stopwatch.clip_timings(), batch_size=rendered.batch_size)
+
+
+def _look_up(shop: Workshop, lease: Lease) -> tuple[ResolvedClip, ModelSpec]:
+    request = lease.claim.request
+    assert isinstance(request, ResolvedReel)
+    model = shop.services.catalog.find(request.model)
+    if model is None:
+        detail = f"the model {request.model} is not in this worker's catalog"
+        raise TaskFailed(FailureCode.MODEL_UNAVAILABLE, detail, stage=Stage.LOAD, retriable=True)
+    return request.clips[lease.claim.position], model
+
+
+async def _fetch_image(
+    shop: Workshop, lease: Lease, clip: ResolvedClip, folder: Path, watcher: StepWatcher
+) -> Path | None:
+    if clip.image_artifact_id is None:
+        return None
+    path = folder / "image"
+    with watcher.stopwatch.timing(Stage.FETCH):
+        await download_artifact(shop, lease, clip.image_artifact_id, path)
+    return path
+
+
+def _encode(shop: Workshop, rendered: RenderedClip, watcher: StepWatcher, output: Path) -> MediaInfo:
+    """Writes the clip's MP4, and reads it again to know that it is whole."""
+    watcher.on_stage(Stage.ENCODE)
+    picture = Picture(rendered.width, rendered.height, Fraction(rendered.fps))
+    encode_frames(
+        rendered.frames,
+        picture,
+        output,
+        tools=shop.tools,
+        num_frames=rendered.num_frames,
+        watch=watcher.encoding(),
+    )
+    try:
+        info = probe_media(output, shop.limits)
+    except UnreadableMedia as error:
+        raise _unusable(error.detail) from error
+    if (info.num_frames, info.width, info.height) != (rendered.num_frames, rendered.width, rendered.height):
+        raise _unusable(f"{info.num_frames} frames of {info.width}x{info.height} were found in it")
+    watcher.stopwatch.enter(None)
+    return info
+
+
+def _unusable(why: str) -> TaskFailed:
+    detail = f"the clip's file came out unusable: {why}"
+    return TaskFailed(FailureCode.ENGINE_FAILED, detail, stage=Stage.ENCODE, retriable=True)
+
+
+def _log(clip: ResolvedClip, model: ModelSpec, rendered: RenderedClip, watcher: StepWatcher) -> None:
+    stages = watcher.stopwatch.as_log()
+    _logger.info("clip rendered", clip_index=clip.index, model=model.id, batch_size=rendered.batch_size, **stages)

@@ -1,0 +1,125 @@
+"""What a doorbell leads to: claim the task, do it by its kind, and report its end under the fence."""
+
+import random
+import time
+from collections.abc import Callable
+from functools import partial
+
+from phoenix.db.unit_of_work import UnitOfWork
+from phoenix.engine.stopping import RenderStopped, StopReason
+from phoenix.errors import TaskFailed
+from phoenix.jobs.claim import Claim, claim
+from phoenix.jobs.errors import LeaseLost
+from phoenix.jobs.finish import Result, RetryRule, fail, release, stop, succeed
+from phoenix.jobs.lifecycle import TaskKind
+from phoenix.queues.queue import Doorbell, FreeSlot, Work
+from phoenix.telemetry.logs import get_logger, log_context
+from phoenix.worker.assemble import assemble
+from phoenix.worker.endings import Ending, Failed, Stopped, Succeeded, ending_of
+from phoenix.worker.lease import Lease
+from phoenix.worker.leases import LeaseKeeper
+from phoenix.worker.patience import until_available
+from phoenix.worker.render import render_clip
+from phoenix.worker.soundtrack import make_soundtrack
+from phoenix.worker.workshop import Workshop
+
+_logger = get_logger(__name__)
+
+OnEnd = Callable[[Ending], None]
+
+
+class Runner:
+    """Does the tasks of one worker process. `on_end` hears of each attempt once its end is in SQL, or void."""
+
+    def __init__(self, shop: Workshop, keeper: LeaseKeeper, worker_id: str, on_end: OnEnd) -> None:
+        self._shop = shop
+        self._keeper = keeper
+        self._worker_id = worker_id
+        self._on_end = on_end
+        self._database = shop.services.database
+        self._rule = RetryRule.from_settings(shop.services.settings.scheduler)
+
+    async def accept(self, doorbell: Doorbell) -> Work | None:
+        """Claims the task of a doorbell. Raises `Unavailable` while the database is away."""
+        since_s = time.monotonic()
+        async with self._database.write() as uow:
+            claimed = await claim(
+                uow,
+                doorbell.task_id,
+                doorbell.dispatch,
+                worker_id=self._worker_id,
+                lease_s=self._keeper.terms.lease_s,
+            )
+        if claimed is None:
+            return None
+        return partial(self._work, self._keeper.hold(claimed, since_s=since_s))
+
+    async def _work(self, lease: Lease, free_slot: FreeSlot) -> None:
+        claimed = lease.claim
+        with log_context(
+            request_id=claimed.request_id, job_id=claimed.job_id, task_id=claimed.task_id, attempt=claimed.attempt
+        ):
+            ending = await self._do(lease, free_slot)
+            try:
+                with lease.resting():
+                    await self._report(claimed, ending)
+            finally:
+                self._keeper.drop(lease)
+        self._on_end(ending)
+
+    async def _do(self, lease: Lease, free_slot: FreeSlot) -> Ending:
+        try:
+            return Succeeded(await self._make(lease, free_slot))
+        except (Exception, RenderStopped) as error:  # noqa: BLE001 - whatever it is, the task must hear of it
+            ending = ending_of(error, lease.stop.reason)
+            _log(ending, error)
+            return ending
+
+    async def _make(self, lease: Lease, free_slot: FreeSlot) -> Result:
+        match lease.claim.kind:
+            case TaskKind.RENDER:
+                return await render_clip(self._shop, lease, free_slot)
+            case TaskKind.SOUNDTRACK:
+                return await make_soundtrack(self._shop, lease)
+            case TaskKind.ASSEMBLE:
+                return await assemble(self._shop, lease)
+
+    async def _report(self, claimed: Claim, ending: Ending) -> None:
+        """Holds on to the ending until it is in SQL, or until somebody else has the task."""
+
+        async def attempt() -> None:
+            async with self._database.write() as uow:
+                await record(uow, claimed, ending, self._rule)
+
+        try:
+            await until_available(attempt)
+        except LeaseLost:
+            _logger.warning("the lease was lost; what this attempt made is void")
+        except Exception:
+            # The lease lapses, and the sweeper takes the task: a fault here must not take the worker down.
+            _logger.exception("the end of an attempt could not be recorded")
+
+
+async def record(uow: UnitOfWork, claimed: Claim, ending: Ending, rule: RetryRule) -> None:
+    """Writes how an attempt ended. Raises `LeaseLost` if the task is no longer this attempt's."""
+    match ending:
+        case Succeeded(result):
+            await succeed(uow, claimed, result)
+        case Failed(failure):
+            await fail(uow, claimed, failure, rule, jitter=random.random())
+        case Stopped(StopReason.PREEMPT):
+            await release(uow, claimed)
+        case Stopped(StopReason.CANCEL | StopReason.DEADLINE):
+            await stop(uow, claimed)
+        case Stopped():
+            raise LeaseLost
+
+
+def _log(ending: Failed | Stopped, error: BaseException) -> None:
+    if isinstance(ending, Stopped):
+        _logger.info("the attempt was stopped", reason=ending.reason.value)
+    elif isinstance(error, TaskFailed):
+        failure = ending.failure
+        _logger.warning("the attempt failed", code=failure.code.value, stage=failure.stage.value, error=failure.detail)
+    else:
+        _logger.error("the attempt failed unexpectedly", exc_info=error)

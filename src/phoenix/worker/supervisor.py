@@ -1,0 +1,160 @@
+"""Starts worker processes, starts dead ones again, and hands back at once what a dead one was working on.
+
+Stays light: it renders nothing, and imports neither torch nor an engine.
+"""
+
+import asyncio
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+from phoenix.assembly.services import Services, open_services
+from phoenix.db.unit_of_work import Database
+from phoenix.errors import Unavailable
+from phoenix.ids import new_worker_id
+from phoenix.jobs import workers
+from phoenix.jobs.finish import RetryRule
+from phoenix.jobs.recover import list_held_by, recover_from
+from phoenix.processes import spawn, stop_process
+from phoenix.settings import Settings
+from phoenix.telemetry.logs import get_logger
+from phoenix.worker.backoff import Backoff
+from phoenix.worker.environment import child_environment
+from phoenix.worker.exits import STOP_GRACE_S, Exit
+from phoenix.worker.scratch import Scratch
+
+_logger = get_logger(__name__)
+
+_MARGIN_S = 5.0
+"""On top of what a child takes to drain, before it is killed."""
+
+
+@dataclass(frozen=True)
+class Post:
+    """A place that one child at a time fills."""
+
+    queue: str
+    """`gpu`, `media` or `all`."""
+    device: str = "auto"
+
+
+def posts_for(queue: str, devices: Sequence[str], processes_per_device: int = 1) -> list[Post]:
+    """One post per process; the media queue needs no device, and so no more than one process."""
+    if queue == "media":
+        return [Post("media", "cpu")]
+    return [Post(queue, device) for device in devices for _ in range(processes_per_device)]
+
+
+def run_supervisor(settings: Settings, posts: Sequence[Post]) -> int:
+    """Supervises until a signal. Returns the exit status."""
+    return asyncio.run(_supervise_until_signal(settings, posts))
+
+
+async def _supervise_until_signal(settings: Settings, posts: Sequence[Post]) -> int:
+    stop, at_once = asyncio.Event(), asyncio.Event()
+
+    def ask() -> None:
+        (at_once if stop.is_set() else stop).set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, ask)
+    await supervise(settings, posts, stop, at_once)
+    return 0
+
+
+async def supervise(
+    settings: Settings, posts: Sequence[Post], stop: asyncio.Event, at_once: asyncio.Event | None = None
+) -> None:
+    """Keeps every post filled until `stop` is set, then drains them all. `at_once` cuts the draining short."""
+    async with open_services(settings) as services, asyncio.TaskGroup() as group:
+        for post in posts:
+            group.create_task(_Keeper(services, post, stop, at_once or asyncio.Event()).keep())
+
+
+class _Keeper:
+    """Keeps one post filled."""
+
+    def __init__(self, services: Services, post: Post, stop: asyncio.Event, at_once: asyncio.Event) -> None:
+        self._services = services
+        self._settings = services.settings
+        self._post = post
+        self._stop = stop
+        self._at_once = at_once
+        self._environment = child_environment(services.settings)
+
+    async def keep(self) -> None:
+        backoff = Backoff(self._settings.worker.restart_delay_s)
+        while not self._stop.is_set():
+            started_s = time.monotonic()
+            status = await self._fill()
+            lived_s = time.monotonic() - started_s
+            backoff = backoff.after(lived_s=lived_s, is_recycling=status == Exit.RECYCLE)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(backoff.delay_s):
+                    await self._stop.wait()
+
+    async def _fill(self) -> int:
+        """One child, from its start to its end. Returns its exit status."""
+        worker_id = new_worker_id()
+        command = [sys.executable, "-m", "phoenix.worker", "--queue", self._post.queue]
+        command += ["--device", self._post.device, "--worker-id", worker_id]
+        child = await spawn(command, env=self._environment)
+        _logger.info("worker process started", worker_id=worker_id, pid=child.pid, **vars(self._post))
+        try:
+            status = await self._watch(child)
+        finally:
+            if child.returncode is None:
+                await stop_process(child, grace_s=0)
+        if not self._stop.is_set() or status != Exit.DONE:
+            _logger.warning("worker process ended", worker_id=worker_id, status=status)
+        await self._clean_up(worker_id)
+        return status
+
+    async def _watch(self, child: asyncio.subprocess.Process) -> int:
+        ended = asyncio.create_task(child.wait())
+        stopping = asyncio.create_task(self._stop.wait())
+        await asyncio.wait({ended, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if not ended.done():
+            urging = asyncio.create_task(self._urge(child))
+            grace_s = self._settings.worker.drain_grace_s + STOP_GRACE_S + _MARGIN_S
+            await stop_process(child, grace_s=grace_s)
+            urging.cancel()
+        return await ended
+
+    async def _urge(self, child: asyncio.subprocess.Process) -> None:
+        """Passes a second signal on."""
+        await self._at_once.wait()
+        with suppress(ProcessLookupError):
+            child.terminate()
+
+    async def _clean_up(self, worker_id: str) -> None:
+        """What a child that was killed could not do itself; finds nothing to do after one that was not."""
+        await asyncio.to_thread(Scratch(worker_id).remove)
+        scheduler = self._settings.scheduler
+        # Past that the lease has lapsed, and the sweeper has done it.
+        give_up_s = time.monotonic() + scheduler.lease_s
+        while time.monotonic() < give_up_s:
+            try:
+                await hand_back(self._services.database, worker_id, RetryRule.from_settings(scheduler))
+            except Unavailable:
+                await asyncio.sleep(0.5)
+            else:
+                return
+
+
+async def hand_back(database: Database, worker_id: str, rule: RetryRule) -> int:
+    """Makes the tasks of a worker that is known to be dead ready for others, now. Returns how many."""
+    async with database.read() as session:
+        held = await list_held_by(session, worker_id)
+    recovered = 0
+    for job_id, task_id in held:
+        async with database.write() as uow:
+            recovered += await recover_from(uow, job_id, task_id, worker_id, rule)
+    async with database.write() as uow:
+        await workers.remove(uow, worker_id)
+    return recovered

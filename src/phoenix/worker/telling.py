@@ -1,0 +1,105 @@
+"""Publishes the newest progress and preview of a clip that is being rendered. Nothing waits for it."""
+
+import asyncio
+import base64
+import time
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager, suppress
+
+from phoenix.assembly.services import Services
+from phoenix.clock import utc_now
+from phoenix.contract.events import ClipPreview, ClipProgress
+from phoenix.jobs.claim import Claim
+from phoenix.jobs.estimate import Countdown
+from phoenix.jobs.views import highest_progress
+from phoenix.worker.progress import Share
+from phoenix.worker.watching import StepWatcher
+
+_OTHERS_LIFE_S = 1.0
+"""How old the progress of the job's other clips may be: each look fetches that of all of them."""
+
+
+class ProgressTeller:
+    """Of one clip. `publish` says where it is; `following` does so for every change, at a bounded rate."""
+
+    def __init__(self, services: Services, claim: Claim, watcher: StepWatcher) -> None:
+        self._publisher = services.publisher
+        self._interval_s = services.settings.events.progress_interval_s
+        self._claim = claim
+        self._watcher = watcher
+        self._share = Share(claim.weights, claim.position)
+        pace = claim.seconds_per_weight
+        self._learned_s = None if pace is None else pace * claim.weights[claim.position]
+        self._floor = 0.0
+        self._clip_countdown = Countdown()
+        self._job_countdown = Countdown()
+        self._others: Mapping[int, float] = {}
+        self._others_read_s: float | None = None
+
+    @asynccontextmanager
+    async def following(self, changed: asyncio.Event) -> AsyncGenerator[None]:
+        """While entered, publishes whenever `changed` is set; at the end once more, so that the last word is out."""
+        task = asyncio.create_task(self._follow(changed))
+        try:
+            yield
+        finally:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+        await self.publish()
+
+    async def publish(self) -> None:
+        others = await self._read_others()
+        advance = self._watcher.advance()
+        eta_s = advance.eta_s(self._learned_s)
+        job_eta_s = self._share.job_eta_s(eta_s, advance.progress, others)
+        now_s = time.monotonic()
+        progress = ClipProgress(
+            job_id=self._claim.job_id,
+            seq=self._claim.last_seq,
+            at=utc_now(),
+            clip_index=self._claim.position,
+            attempt=self._claim.attempt,
+            step=advance.step,
+            steps=advance.steps,
+            progress=advance.progress,
+            eta_s=self._clip_countdown.tell(eta_s, now_s=now_s),
+            job_progress=self._raise_floor(self._share.job_progress(advance.progress, others)),
+            job_eta_s=self._job_countdown.tell(job_eta_s, now_s=now_s),
+        )
+        await self._publisher.publish_progress(progress, self._claim.owner_id)
+
+    async def _follow(self, changed: asyncio.Event) -> None:
+        while True:
+            await changed.wait()
+            changed.clear()
+            await self.publish()
+            if (picture := self._watcher.take_preview()) is not None:
+                await self._publish_preview(picture)
+            await asyncio.sleep(self._interval_s)
+
+    async def _publish_preview(self, picture: bytes) -> None:
+        """`picture` is a JPEG, small enough for an event; see engine.spec."""
+        preview = ClipPreview(
+            job_id=self._claim.job_id,
+            seq=self._claim.last_seq,
+            at=utc_now(),
+            clip_index=self._claim.position,
+            attempt=self._claim.attempt,
+            image=f"data:image/jpeg;base64,{base64.b64encode(picture).decode()}",
+        )
+        await self._publisher.publish_preview(preview, self._claim.owner_id)
+
+    def _raise_floor(self, job_progress: float) -> float:
+        """What other workers said of the job, and this clip's earlier attempts, is not taken back."""
+        self._floor = max(self._floor, job_progress)
+        return self._floor
+
+    async def _read_others(self) -> Mapping[int, float]:
+        now_s = time.monotonic()
+        if self._others_read_s is None or now_s - self._others_read_s > _OTHERS_LIFE_S:
+            found = await self._publisher.read_progress(self._claim.job_id)
+            self._others = {index: entry.progress for index, entry in found.items()}
+            self._raise_floor(highest_progress(found))
+            self._others_read_s = now_s
+        return self._others

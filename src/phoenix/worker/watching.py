@@ -1,0 +1,104 @@
+"""Follows one render from its thread: hands on the stop, counts steps, and says that there is something new."""
+
+import asyncio
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
+
+from phoenix.engine.stopping import StopToken
+from phoenix.errors import Stage
+from phoenix.media.ffmpeg import Progress, Watch
+from phoenix.worker.lease import Lease, MonotonicClock
+from phoenix.worker.progress import Advance
+from phoenix.worker.stopwatch import Stopwatch
+
+
+class StepWatcher:
+    """The engine's watcher of one clip. `on_change` is called from the thread that renders."""
+
+    def __init__(
+        self,
+        lease: Lease,
+        *,
+        steps: int,
+        num_frames: int,
+        on_change: Callable[[], None],
+        clock: MonotonicClock = time.monotonic,
+    ) -> None:
+        self.stopwatch = Stopwatch(clock)
+        self._lease = lease
+        self._steps = steps
+        self._num_frames = num_frames
+        self._on_change = on_change
+        self._clock = clock
+        self._step = 0
+        self._encoded = 0
+        self._preview: bytes | None = None
+        self._denoising_since_s: float | None = None
+
+    @property
+    def stop(self) -> StopToken:
+        return self._lease.stop
+
+    def on_stage(self, stage: Stage) -> None:
+        self._lease.advance()
+        self.stopwatch.enter(stage)
+        if stage is Stage.DENOISE and self._denoising_since_s is None:
+            self._denoising_since_s = self._clock()
+        self.stop.check()
+
+    def on_step(self, step: int, steps: int) -> None:
+        self._lease.advance()
+        # A second try at a smaller size, after the memory ran out, begins with step 1 again.
+        self._step, self._steps = max(step, self._step), steps
+        self._on_change()
+        self.stop.check()
+
+    def on_preview(self, picture: bytes) -> None:
+        self._preview = picture
+        self._on_change()
+
+    @contextmanager
+    def waiting(self) -> Generator[None]:
+        since_s = self._clock()
+        try:
+            with self._lease.resting():
+                yield
+        finally:
+            self.stopwatch.waited_s += self._clock() - since_s
+
+    def take_preview(self) -> bytes | None:
+        """The newest picture since the last call, if there is one. May be called from any thread."""
+        picture, self._preview = self._preview, None
+        return picture
+
+    def encoding(self) -> Watch:
+        """The same for ffmpeg."""
+
+        def follow(progress: Progress) -> None:
+            self._lease.advance()
+            self._encoded = progress.frames
+            self._on_change()
+
+        return Watch(should_stop=lambda: self.stop.reason is not None, on_progress=follow)
+
+    def advance(self) -> Advance:
+        """Where the clip is now. May be called from any thread."""
+        since_s = self._denoising_since_s
+        return Advance(
+            step=self._step,
+            steps=self._steps,
+            encoded_share=min(1.0, self._encoded / self._num_frames),
+            elapsed_s=0.0 if since_s is None else self._clock() - since_s,
+        )
+
+
+def ringing(event: asyncio.Event) -> Callable[[], None]:
+    """Sets an event of this loop, from any thread."""
+    loop = asyncio.get_running_loop()
+
+    def ring() -> None:
+        with suppress(RuntimeError):  # the loop has ended
+            loop.call_soon_threadsafe(event.set)
+
+    return ring

@@ -1,0 +1,103 @@
+"""A supervisor and the worker processes that it starts: killed, drained and started again."""
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+from fixtures.workplace import OpenWorkplace, Workplace, a_reel, paced
+from phoenix.contract.jobs import JobState
+from phoenix.jobs.finish import RetryRule
+from phoenix.jobs.lifecycle import Outcome, TaskState
+from phoenix.jobs.tables import WorkerRow
+from phoenix.jobs.workers import list_live
+from phoenix.settings import SchedulerSettings, WorkerSettings
+from phoenix.worker.supervisor import Post, hand_back, supervise
+
+LONG_LEASES = SchedulerSettings(lease_s=60, heartbeat_s=0.5, retry_delay_s=0.05)
+"""What comes back sooner than that does so because the supervisor saw its child die."""
+
+
+@asynccontextmanager
+async def supervised(workplace: Workplace, *posts: Post) -> AsyncGenerator[asyncio.Event]:
+    stop = asyncio.Event()
+    supervising = asyncio.create_task(supervise(workplace.settings, posts, stop))
+    try:
+        yield stop
+    finally:
+        stop.set()
+        async with asyncio.timeout(60):
+            await supervising
+
+
+async def until_live(workplace: Workplace, count: int, *, besides: frozenset[str] = frozenset()) -> list[WorkerRow]:
+    async with asyncio.timeout(30):
+        while True:
+            async with workplace.services.database.read() as session:
+                live = [row for row in await list_live(session, worker_timeout_s=5) if row.id not in besides]
+            if len(live) == count:
+                return live
+            await asyncio.sleep(0.05)
+
+
+async def test_a_clip_of_a_killed_process_runs_again_long_before_its_lease_is_over(open_place: OpenWorkplace) -> None:
+    workplace = await open_place(animatic=paced(0.05), scheduler=LONG_LEASES)
+    async with supervised(workplace, Post("all", "cpu"), Post("gpu", "cpu")):
+        workers = {row.id: row for row in await until_live(workplace, 2)}
+        job_id = await workplace.submit(a_reel(steps=40))
+        job = await workplace.until_running(job_id)
+        await workplace.until_step(job_id)
+        os.kill(workers[job.tasks[0].lease_owner or ""].pid, signal.SIGKILL)
+        killed_s = time.monotonic()
+        await workplace.until(job_id, lambda job: job.tasks[0].attempt == 2)
+        taken_s = time.monotonic() - killed_s
+        job = await workplace.until_ended(job_id)
+    assert job.row.state is JobState.SUCCEEDED
+    assert taken_s < 5
+    outcomes = [attempt.outcome for attempt in await workplace.attempts(job.tasks[0].id)]
+    assert outcomes == [Outcome.CRASHED, Outcome.SUCCEEDED]
+
+
+async def test_a_killed_process_is_replaced_and_forgotten(open_place: OpenWorkplace) -> None:
+    workplace = await open_place()
+    async with supervised(workplace, Post("gpu", "cpu")):
+        (first,) = await until_live(workplace, 1)
+        os.kill(first.pid, signal.SIGKILL)
+        (second,) = await until_live(workplace, 1, besides=frozenset({first.id}))
+        async with workplace.services.database.read() as session:
+            assert await session.get(WorkerRow, first.id) is None
+    assert second.pid != first.pid
+
+
+async def test_a_stop_hands_back_what_does_not_finish_and_ends_the_children(open_place: OpenWorkplace) -> None:
+    workplace = await open_place(animatic=paced(0.05), worker=WorkerSettings(drain_grace_s=0.2), scheduler=LONG_LEASES)
+    async with supervised(workplace, Post("gpu", "cpu")) as stop:
+        job_id = await workplace.submit(a_reel(steps=2000))
+        await workplace.until_step(job_id)
+        stop.set()
+    task = (await workplace.job(job_id)).tasks[0]
+    assert (task.state, task.preemptions, task.crashes) == (TaskState.READY, 1, 0)
+    await until_live(workplace, 0)
+
+
+async def test_a_process_that_recycles_is_replaced_without_a_crash(open_place: OpenWorkplace) -> None:
+    workplace = await open_place(worker=WorkerSettings(recycle_after_tasks=1, restart_delay_s=60))
+    async with supervised(workplace, Post("all", "cpu")):
+        job = await workplace.until_ended(await workplace.submit(a_reel(clips=1)))
+    assert job.row.state is JobState.SUCCEEDED
+    assert {task.lease_owner for task in job.tasks} == {None}
+    owners = {(await workplace.attempts(task.id))[0].worker_id for task in job.tasks}
+    assert len(owners) == 2
+
+
+async def test_handing_back_touches_only_the_dead_worker_s_tasks(open_place: OpenWorkplace) -> None:
+    workplace = await open_place(animatic=paced(0.05))
+    async with workplace.worker("gpu"):
+        job_id = await workplace.submit(a_reel(steps=20))
+        await workplace.until_step(job_id)
+        rule = RetryRule.from_settings(workplace.settings.scheduler)
+        assert await hand_back(workplace.services.database, "wrk_somebody_else", rule) == 0
+        await workplace.until(job_id, lambda job: job.tasks[0].state is TaskState.SUCCEEDED)
+    assert (await workplace.job(job_id)).tasks[0].attempt == 1

@@ -1,0 +1,68 @@
+"""Waiting for the database, and for work that may be stopped."""
+
+import asyncio
+
+import pytest
+
+from phoenix.engine.stopping import RenderStopped, StopReason, StopToken
+from phoenix.errors import Unavailable
+from phoenix.worker.patience import unless_stopped, until_available
+
+
+class AwayFor:
+    def __init__(self, calls: int) -> None:
+        self.left = calls
+
+    async def __call__(self) -> str:
+        self.left -= 1
+        if self.left >= 0:
+            raise Unavailable("The database is away.")
+        return "answer"
+
+
+async def test_what_comes_back_is_waited_for() -> None:
+    assert await until_available(AwayFor(1)) == "answer"
+
+
+async def test_waiting_ends_with_a_stop() -> None:
+    stop = StopToken()
+    stop.stop(StopReason.PREEMPT)
+    with pytest.raises(RenderStopped):
+        await until_available(AwayFor(1000), stop)
+
+
+async def test_work_that_is_not_stopped_gives_its_result() -> None:
+    async def work() -> int:
+        return 3
+
+    assert await unless_stopped(work(), StopToken()) == 3
+
+
+async def test_a_stop_from_another_thread_ends_the_work_at_once() -> None:
+    stop, begun = StopToken(), asyncio.Event()
+
+    async def work() -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
+    waiting = asyncio.create_task(unless_stopped(work(), stop))
+    await begun.wait()
+    await asyncio.to_thread(stop.stop, StopReason.CANCEL)
+    with pytest.raises(RenderStopped) as caught:
+        await waiting
+    assert caught.value.reason is StopReason.CANCEL
+
+
+async def test_work_is_not_begun_in_earnest_after_a_stop() -> None:
+    stop = StopToken()
+    stop.stop(StopReason.CANCEL)
+    with pytest.raises(RenderStopped):
+        await unless_stopped(asyncio.Event().wait(), stop)
+
+
+async def test_a_failure_of_the_work_is_passed_on() -> None:
+    async def work() -> None:
+        raise KeyError("x")
+
+    with pytest.raises(KeyError):
+        await unless_stopped(work(), StopToken())

@@ -1,0 +1,45 @@
+"""Where the time of a task went."""
+
+from fixtures.claims import HandTurnedClock
+from phoenix.errors import Stage
+from phoenix.worker.stopwatch import Stopwatch
+
+
+def test_a_stage_lasts_until_the_next_begins() -> None:
+    clock = HandTurnedClock(0)
+    watch = Stopwatch(clock)
+    watch.enter(Stage.LOAD)
+    clock.now_s = 2
+    watch.enter(Stage.DENOISE)
+    clock.now_s = 5
+    watch.enter(None)
+    clock.now_s = 9
+    timings = watch.clip_timings()
+    assert (timings.load_s, timings.denoise_s, timings.encode_s, timings.total_s) == (2, 3, None, 9)
+
+
+def test_a_stage_that_comes_again_adds_up() -> None:
+    clock = HandTurnedClock(0)
+    watch = Stopwatch(clock)
+    for _ in range(3):
+        with watch.timing(Stage.FETCH):
+            clock.now_s += 1
+        clock.now_s += 10
+    assert watch.seconds(Stage.FETCH) == 3
+
+
+def test_a_log_line_sums_up_what_the_device_did() -> None:
+    clock = HandTurnedClock(0)
+    watch = Stopwatch(clock)
+    watch.waited_s = 4.0
+    for stage in (Stage.LOAD, Stage.TEXT, Stage.DENOISE, Stage.DECODE, Stage.ENCODE, Stage.UPLOAD):
+        with watch.timing(stage):
+            clock.now_s += 1
+    assert watch.as_log() == {
+        "wait_s": 4.0,
+        "load_s": 1.0,
+        "generate_s": 3.0,
+        "encode_s": 1.0,
+        "upload_s": 1.0,
+        "total_s": 6.0,
+    }
