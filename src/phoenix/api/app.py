@@ -1,0 +1,114 @@
+"""Puts the HTTP application together. What it needs while it runs is opened in `running`."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+from fastapi.routing import APIRoute
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+
+from phoenix import __version__
+from phoenix.api.body_limits import BodyLimit, BodyLimits
+from phoenix.api.documents import PROBLEM
+from phoenix.api.middleware import ErrorBoundary, RequestRecord
+from phoenix.api.openapi import DESCRIPTION, TAGS, build_document
+from phoenix.api.openapi_versions import EXACT_PATH, Documents
+from phoenix.api.problems import install_problem_handlers
+from phoenix.api.request_ids import HEADER
+from phoenix.api.routes import (
+    artifacts,
+    content,
+    fleet,
+    health,
+    jobs,
+    models,
+    reels,
+    soundtracks,
+    stitches,
+    streams,
+    uploads,
+    videos,
+    webhooks,
+)
+from phoenix.api.running import run
+from phoenix.dashboard import mount
+from phoenix.settings import Settings
+
+_ROUTES = (
+    *(reels, stitches, soundtracks, jobs, streams, content, uploads, artifacts),
+    *(models, webhooks, fleet, videos, health),
+)
+_EXPOSED_HEADERS = (
+    HEADER,
+    "Location",
+    "Retry-After",
+    "ETag",
+    "Link",
+    "Accept-Ranges",
+    "Content-Range",
+    "Idempotent-Replayed",
+    "Preference-Applied",
+    "RateLimit",
+    "RateLimit-Policy",
+)
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The application. Nothing is opened before its lifespan begins."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
+        async with run(settings) as running:
+            app.state.running = running
+            yield
+
+    app = FastAPI(
+        title="Phoenix",
+        version=__version__,
+        summary="A self-hosted video-generation backend.",
+        description=DESCRIPTION,
+        license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        openapi_url="/openapi.json",
+        openapi_tags=TAGS,
+        servers=[{"url": settings.api.public_url or "/"}],
+        responses=PROBLEM,
+        generate_unique_id_function=_operation_id,
+        redirect_slashes=False,  # a redirect is neither the answer nor a problem
+        lifespan=lifespan,
+        middleware=_middleware(settings),
+    )
+    install_problem_handlers(app)
+    for module in _ROUTES:
+        app.include_router(module.router)
+    documents = Documents(lambda: build_document(app))
+    app.openapi = lambda: documents.plain
+    app.add_route(EXACT_PATH, documents.show_exact, include_in_schema=False)
+    mount(app)
+    return app
+
+
+def _operation_id(route: APIRoute) -> str:
+    """The name of the route's function: what a generated client calls its method."""
+    return route.name
+
+
+def _middleware(settings: Settings) -> list[Middleware]:
+    """From the outside in."""
+    limits = settings.limits
+    body = BodyLimit(limits.max_body_bytes, limits.body_time_limit_s)
+    upload = BodyLimit(limits.max_upload_bytes + uploads.FORM_OVERHEAD_BYTES, limits.upload_time_limit_s)
+    cors = Middleware(
+        CORSMiddleware,
+        allow_origins=settings.api.cors_origins,
+        allow_credentials=True,
+        allow_methods=["*"],
+        allow_headers=["*"],
+        expose_headers=_EXPOSED_HEADERS,
+    )
+    return [
+        Middleware(RequestRecord),
+        *([cors] if settings.api.cors_origins else []),
+        Middleware(ErrorBoundary),
+        Middleware(BodyLimits, default=body, by_path={uploads.PATH: upload, videos.PATH: upload}),
+    ]

@@ -1,0 +1,74 @@
+"""Bounds on request bodies: so many bytes, in so much time. A client that sends on is cut off."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+# What is left of the body would otherwise be read to the end before the connection is used again.
+CUT_OFF = {"Connection": "close"}
+
+
+@dataclass(frozen=True)
+class BodyLimit:
+    max_bytes: int
+    time_limit_s: float
+    """For the whole body, however slowly it trickles."""
+
+
+class BodyLimits:
+    """Raises 413 or 408 into whoever reads the body. Inside `ExceptionMiddleware`'s reach: it is read by routes.
+
+    They are `HTTPException`, the only kind that FastAPI lets pass while it reads a body.
+    """
+
+    def __init__(self, app: ASGIApp, *, default: BodyLimit, by_path: Mapping[str, BodyLimit]) -> None:
+        self._app = app
+        self._default = default
+        self._by_path = by_path
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            limit = self._by_path.get(scope["path"], self._default)
+            receive = _Bounded(receive, limit, stated_bytes=_stated_bytes(scope))
+        await self._app(scope, receive, send)
+
+
+class _Bounded:
+    """One request's `receive`."""
+
+    def __init__(self, receive: Receive, limit: BodyLimit, *, stated_bytes: int) -> None:
+        self._receive = receive
+        self._limit = limit
+        self._stated_bytes = stated_bytes
+        self._received_bytes = 0
+        self._ends_at_s = asyncio.get_running_loop().time() + limit.time_limit_s
+        self._is_complete = False
+
+    async def __call__(self) -> Message:
+        if self._is_complete:
+            return await self._receive()  # of use to learn that the client has gone, whenever that is
+        self._check(self._stated_bytes)
+        try:
+            async with asyncio.timeout_at(self._ends_at_s):
+                message = await self._receive()
+        except TimeoutError:
+            detail = f"The body did not arrive within {self._limit.time_limit_s:g} s."
+            raise HTTPException(408, detail, headers=CUT_OFF) from None
+        self._received_bytes += len(message.get("body", b""))
+        self._check(self._received_bytes)
+        self._is_complete = not message.get("more_body", False)
+        return message
+
+    def _check(self, size_bytes: int) -> None:
+        if size_bytes > self._limit.max_bytes:
+            detail = f"The body is larger than {self._limit.max_bytes} bytes, which is the limit here."
+            raise HTTPException(413, detail, headers=CUT_OFF)
+
+
+def _stated_bytes(scope: Scope) -> int:
+    stated = Headers(scope=scope).get("content-length", "")
+    return int(stated) if stated.isascii() and stated.isdecimal() and len(stated) < 19 else 0

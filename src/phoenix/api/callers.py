@@ -1,0 +1,78 @@
+"""Who makes a request: the key that it carries, looked up for every request, so that a revoked one ends at once."""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from starlette.datastructures import Headers
+
+from phoenix.access.keys import ANYBODY, LAST_USED_PRECISION, Caller, authenticate, note_use
+from phoenix.assembly import Services
+from phoenix.db.unit_of_work import Database
+from phoenix.errors import Unauthenticated
+from phoenix.telemetry.logs import get_logger
+
+_logger = get_logger(__name__)
+
+_LONGEST_KEY = 200
+"""Longer than any of ours; what is longer is not looked at."""
+
+
+async def identify(services: Services, headers: Headers) -> Caller:
+    """The caller, or anybody where auth is off. Raises `Unauthenticated`, and `Unavailable` without a database."""
+    if not services.settings.is_auth_required:
+        return ANYBODY
+    presented = read_bearer(headers)
+    async with services.database.read() as session:
+        return await authenticate(session, presented)
+
+
+def read_bearer(headers: Headers) -> str:
+    """What follows `Bearer`. Raises `Unauthenticated` if nothing does, or if two headers contradict each other."""
+    given = headers.getlist("authorization")
+    if not given:
+        raise Unauthenticated
+    scheme, _, presented = given[0].strip().partition(" ")
+    if len(given) > 1 or scheme.lower() != "bearer" or len(presented) > _LONGEST_KEY:
+        raise Unauthenticated
+    return presented.strip()
+
+
+class KeyUses:
+    """Notes when each key was last used, in the background: a request neither waits for that nor fails with it."""
+
+    def __init__(self, database: Database, *, clock_s: Callable[[], float] = time.monotonic) -> None:
+        self._database = database
+        self._clock_s = clock_s
+        self._noted_s: dict[str, float] = {}
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    @asynccontextmanager
+    async def running(self) -> AsyncGenerator["KeyUses"]:
+        """What is not written yet when it is left may get lost: it is to the minute anyhow."""
+        try:
+            yield self
+        finally:
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def note(self, caller: Caller) -> None:
+        now_s = self._clock_s()
+        noted_s = self._noted_s.get(caller.owner_id)
+        is_fresh = noted_s is not None and now_s - noted_s < LAST_USED_PRECISION.total_seconds()
+        if caller is ANYBODY or is_fresh:
+            return
+        self._noted_s[caller.owner_id] = now_s
+        task = asyncio.create_task(self._write(caller.owner_id), name="note-key-use")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _write(self, key_id: str) -> None:
+        try:
+            async with self._database.write() as uow:
+                await note_use(uow, key_id)
+        except Exception:
+            _logger.exception("the use of a key was not noted", key_id=key_id)

@@ -1,0 +1,1 @@
+"""What every API process does beside answering: feeding the queues and sweeping up. One replica at a time works."""

@@ -1,0 +1,92 @@
+"""Rings the waiting tasks that are next, and rings anew the doorbells that Redis lost. Decides no order itself."""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager, suppress
+
+from phoenix.api.chores.duty import Duty
+from phoenix.api.chores.repeat import repeated
+from phoenix.assembly import Services
+from phoenix.jobs.feed import RungTask, choose_next, list_rung, mark_rung, unring
+from phoenix.jobs.fleet import QUEUES
+from phoenix.queues.queue import Doorbell
+from phoenix.telemetry.logs import get_logger
+
+_logger = get_logger(__name__)
+
+
+class Feeder:
+    """The duty `feed` of one API process."""
+
+    def __init__(self, services: Services, *, worker_timeout_s: float) -> None:
+        self._services = services
+        self._settings = services.settings.scheduler
+        self._worker_timeout_s = worker_timeout_s
+        self._check_at_s = time.monotonic() + self._settings.doorbell_check_s
+
+    @asynccontextmanager
+    async def running(self, rung: asyncio.Event) -> AsyncGenerator[None]:
+        """Feeds at every ring of the bell, of this process and of others, and at least once per interval."""
+
+        async def wait() -> None:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._settings.feed_interval_s):
+                    await rung.wait()
+            # Before the look that follows, so that a ring during it is not lost.
+            rung.clear()
+
+        async with repeated(Duty(self._services.database, "feed"), self.feed, wait):
+            yield
+
+    async def feed(self) -> None:
+        """One look at every queue. Raises `Unavailable` while the database or Redis is away."""
+        await self._repair()
+        for queue in QUEUES:
+            await self._feed_queue(queue)
+
+    async def _feed_queue(self, queue: str) -> None:
+        async with self._services.database.read() as session:
+            chosen = await choose_next(
+                session,
+                queue,
+                feed_ahead=self._settings.feed_ahead,
+                worker_timeout_s=self._worker_timeout_s,
+                most_per_owner=self._services.settings.limits.running_clips_per_key if queue == "gpu" else 0,
+            )
+        if not chosen:
+            return
+        # Rung first and noted after: a crash in between rings twice, which is harmless, rather than never.
+        await self._services.queue.ring(queue, [Doorbell(task.task_id, task.dispatch) for task in chosen])
+        async with self._services.database.write() as uow:
+            await mark_rung(uow, chosen)
+
+    async def _repair(self) -> None:
+        """Puts the tasks back in line whose doorbells are no longer in Redis."""
+        if await self._services.queue.was_wiped():
+            for queue in QUEUES:
+                await self._unring(queue, await self._list_rung(queue, older_than_s=0))
+        elif time.monotonic() >= self._check_at_s:
+            for queue in QUEUES:
+                await self._unring(queue, await self._find_lost(queue))
+        else:
+            return
+        self._check_at_s = time.monotonic() + self._settings.doorbell_check_s
+
+    async def _find_lost(self, queue: str) -> Sequence[RungTask]:
+        rung = await self._list_rung(queue, older_than_s=self._settings.doorbell_check_s)
+        by_doorbell = {Doorbell(task.task_id, task.dispatch): task for task in rung}
+        if not by_doorbell:
+            return []
+        missing = await self._services.queue.find_missing(queue, list(by_doorbell))
+        return [by_doorbell[doorbell] for doorbell in missing]
+
+    async def _list_rung(self, queue: str, *, older_than_s: float) -> Sequence[RungTask]:
+        async with self._services.database.read() as session:
+            return await list_rung(session, queue, older_than_s=older_than_s)
+
+    async def _unring(self, queue: str, lost: Sequence[RungTask]) -> None:
+        if lost:
+            _logger.warning("doorbells were lost; ringing them anew", queue=queue, count=len(lost))
+            async with self._services.database.write() as uow:
+                await unring(uow, lost)

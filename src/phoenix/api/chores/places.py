@@ -1,0 +1,82 @@
+"""Tells those who follow a waiting job where it stands, whenever that changes; works nothing out for nobody."""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import asynccontextmanager
+
+from phoenix.api.chores.duty import Duty
+from phoenix.api.chores.repeat import repeated
+from phoenix.assembly import Services
+from phoenix.clock import utc_now
+from phoenix.contract.events import JobQueueMoved
+from phoenix.events.listeners import find_followed
+from phoenix.events.owned import Owned
+from phoenix.jobs.find import FullJob, list_queued
+from phoenix.jobs.position import find_standings
+from phoenix.jobs.views import Standing
+
+_INTERVAL_S = 1.0
+_REST = 20
+"""A pass is followed by a pause of so many times its length: places are a courtesy, and must not take a core."""
+_MOST_TOLD = 200
+"""Waiting jobs, of those that are followed, in one pass: the ones that came first."""
+
+Place = tuple[int | None, str | None]
+
+
+class PlaceTeller:
+    """The duty `places` of one API process, for the listeners of all."""
+
+    def __init__(self, services: Services, *, worker_timeout_s: float) -> None:
+        self._services = services
+        self._worker_timeout_s = worker_timeout_s
+        self._told: dict[str, Place] = {}
+        self._took_s = 0.0
+
+    @asynccontextmanager
+    async def running(self) -> AsyncGenerator[None]:
+        async def wait() -> None:
+            await asyncio.sleep(max(_INTERVAL_S, _REST * self._took_s))
+
+        async with repeated(Duty(self._services.database, "places"), self.tell, wait):
+            yield
+
+    async def tell(self) -> None:
+        """One look at the waiting jobs that are followed. Raises `Unavailable` while the database is away."""
+        started_s = time.monotonic()
+        await self._look()
+        self._took_s = time.monotonic() - started_s
+
+    async def _look(self) -> None:
+        followed = await find_followed(self._services.redis, self._services.channels)
+        if not followed:
+            self._told = {}
+            return
+        async with self._services.database.read() as session:
+            jobs = await list_queued(session, job_ids=followed.job_ids, owner_ids=followed.owner_ids, limit=_MOST_TOLD)
+            standings = await find_standings(
+                session,
+                jobs,
+                worker_timeout_s=self._worker_timeout_s,
+                clips_per_key=self._services.settings.limits.running_clips_per_key,
+            )
+        await self._publish_moves(jobs, standings)
+
+    async def _publish_moves(self, jobs: Sequence[FullJob], standings: Mapping[str, Standing]) -> None:
+        places = {job_id: (at.queue_position, at.waiting_reason) for job_id, at in standings.items()}
+        moved = [job for job in jobs if self._told.get(job.row.id) != places[job.row.id]]
+        await self._services.publisher.publish(*(_event(job, standings[job.row.id]) for job in moved))
+        self._told = places
+
+
+def _event(job: FullJob, standing: Standing) -> Owned:
+    moved = JobQueueMoved(
+        job_id=job.row.id,
+        seq=job.row.last_seq,
+        at=utc_now(),
+        queue_position=standing.queue_position,
+        waiting_reason=standing.waiting_reason,
+        eta_s=standing.eta_s,
+    )
+    return Owned(moved, job.row.owner_id)

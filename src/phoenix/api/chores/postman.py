@@ -1,0 +1,110 @@
+"""Delivers webhooks: many at once, few per target, each leased, so that a lost replica's are sent by another."""
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpcore
+
+from phoenix.api.chores.duty import Duty
+from phoenix.api.chores.repeat import repeated
+from phoenix.api.outbound_urls import webhook_policy
+from phoenix.api.webhooks.posting import Outcome, post
+from phoenix.api.webhooks.schedule import retry_in_s
+from phoenix.api.webhooks.signing import sign_headers
+from phoenix.assembly import Services
+from phoenix.clock import utc_now
+from phoenix.errors import PhoenixError
+from phoenix.jobs.webhook_secrets import get_secret, valid_secrets
+from phoenix.jobs.webhooks import DueDelivery, claim_due, has_due, note_failure, note_refusal, note_success
+from phoenix.media.egress import open_pool
+from phoenix.telemetry.logs import get_logger
+
+_logger = get_logger(__name__)
+
+# Beyond the time limit of a try: for noting what came of it while the database is slow.
+_LEASE_MARGIN_S = 30.0
+_SHARE_OF_A_TARGET = 8
+
+
+class Postman:
+    """The duty `webhooks` of one API process."""
+
+    def __init__(self, services: Services) -> None:
+        self._database = services.database
+        self._settings = services.settings.webhooks
+        self._policy = webhook_policy(self._settings)
+        self._per_target = max(1, self._settings.max_concurrent // _SHARE_OF_A_TARGET)
+        self._under_way: dict[asyncio.Task[Any], str] = {}
+
+    @asynccontextmanager
+    async def running(self) -> AsyncGenerator[None]:
+        """Delivers while entered. What is under way when it is left is sent again once its lease has run out."""
+
+        async def wait() -> None:
+            await asyncio.sleep(self._settings.poll_interval_s)
+
+        async with open_pool(self._policy, max_connections=self._settings.max_concurrent) as pool:
+
+            async def dispatch() -> None:
+                await self._dispatch(pool)
+
+            try:
+                async with repeated(Duty(self._database, "webhooks"), dispatch, wait):
+                    yield
+            finally:
+                for task in self._under_way:
+                    task.cancel()
+                await asyncio.gather(*self._under_way, return_exceptions=True)
+
+    async def _dispatch(self, pool: httpcore.AsyncConnectionPool) -> None:
+        """Begins what is due. Raises `Unavailable` while the database is away."""
+        room = self._settings.max_concurrent - len(self._under_way)
+        counts = Counter(self._under_way.values())
+        busy = [target for target, count in counts.items() if count >= self._per_target]
+        async with self._database.read() as session:
+            if room <= 0 or not await has_due(session, busy_targets=busy):
+                return
+        async with self._database.write() as uow:
+            claimed = await claim_due(
+                uow,
+                limit=room,
+                per_target=self._per_target,
+                under_way=counts,
+                lease_s=self._settings.time_limit_s + _LEASE_MARGIN_S,
+            )
+        for due in claimed:
+            task = asyncio.create_task(self._deliver(pool, due), name=f"webhook-{due.id}")
+            self._under_way[task] = due.target
+            task.add_done_callback(lambda done: self._under_way.pop(done, None))
+
+    async def _deliver(self, pool: httpcore.AsyncConnectionPool, due: DueDelivery) -> None:
+        try:
+            await self._note(due, await self._post(pool, due))
+        except PhoenixError as error:
+            # The lease runs out, and it is sent again: better twice than never.
+            _logger.warning("a webhook's outcome was not noted", delivery_id=due.id, error=error.detail)
+        except Exception:
+            _logger.exception("a webhook was not delivered", delivery_id=due.id)
+
+    async def _post(self, pool: httpcore.AsyncConnectionPool, due: DueDelivery) -> Outcome:
+        now = utc_now()
+        secrets = valid_secrets(await get_secret(self._database, due.owner_id), now)
+        headers = sign_headers(due.id, int(now.timestamp()), due.body, secrets)
+        return await post(
+            pool, due.url, due.body, headers, policy=self._policy, time_limit_s=self._settings.time_limit_s
+        )
+
+    async def _note(self, due: DueDelivery, outcome: Outcome) -> None:
+        async with self._database.write() as uow:
+            if outcome.error is None and outcome.status is not None:
+                await note_success(uow, due, outcome.status)
+            elif outcome.is_gone and outcome.status is not None:
+                await note_refusal(uow, due, outcome.status)
+            else:
+                delay_s = retry_in_s(due.attempt, asked_s=outcome.retry_after_s, jitter=random.random())
+                error = outcome.error or "No good answer."
+                await note_failure(uow, due, status=outcome.status, error=error, retry_in_s=delay_s)

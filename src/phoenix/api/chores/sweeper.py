@@ -1,0 +1,67 @@
+"""Takes tasks from workers that stopped answering, ends jobs that are overdue, forgets silent workers."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager
+from functools import partial
+
+from phoenix.api.chores.duty import Duty
+from phoenix.api.chores.repeat import repeated
+from phoenix.assembly import Services
+from phoenix.db.unit_of_work import UnitOfWork
+from phoenix.errors import Unavailable
+from phoenix.jobs.finish import RetryRule
+from phoenix.jobs.idempotency import forget_old
+from phoenix.jobs.recover import end_overdue, list_lapsed, list_overdue, recover_lapsed
+from phoenix.jobs.workers import remove_silent
+from phoenix.telemetry.logs import get_logger
+
+_logger = get_logger(__name__)
+
+Repair = Callable[[UnitOfWork], Awaitable[object]]
+
+# A worker that counts as gone stays in the register for a while: it may only have been cut off.
+_FORGET_AFTER = 4
+
+
+class Sweeper:
+    """The duty `sweep` of one API process."""
+
+    def __init__(self, services: Services, *, worker_timeout_s: float) -> None:
+        self._database = services.database
+        self._settings = services.settings.scheduler
+        self._worker_timeout_s = worker_timeout_s
+        self._rule = RetryRule(
+            max_failures=self._settings.max_failures,
+            max_crashes=self._settings.max_crashes,
+            first_delay_s=self._settings.retry_delay_s,
+        )
+
+    @asynccontextmanager
+    async def running(self) -> AsyncGenerator[None]:
+        async def wait() -> None:
+            await asyncio.sleep(self._settings.sweep_interval_s)
+
+        async with repeated(Duty(self._database, "sweep"), self.sweep, wait):
+            yield
+
+    async def sweep(self) -> None:
+        """One look at everything. Raises `Unavailable` while the database is away."""
+        async with self._database.read() as session:
+            lapsed = await list_lapsed(session)
+            overdue = await list_overdue(session)
+        await self._mend(partial(recover_lapsed, job_id=job, task_id=task, rule=self._rule) for job, task in lapsed)
+        await self._mend(partial(end_overdue, job_id=job_id) for job_id in overdue)
+        # Tidying that fails must not hold up the next look at the leases.
+        await self._mend([partial(remove_silent, older_than_s=_FORGET_AFTER * self._worker_timeout_s), forget_old])
+
+    async def _mend(self, repairs: Iterable[Repair]) -> None:
+        """Each in its own transaction: a job that cannot be mended must not keep the others from it."""
+        for repair in repairs:
+            try:
+                async with self._database.write() as uow:
+                    await repair(uow)
+            except Unavailable:
+                raise
+            except Exception:
+                _logger.exception("could not be mended")

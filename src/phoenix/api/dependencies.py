@@ -1,0 +1,61 @@
+"""What routes ask for in their signatures. Whose request it is gets decided here, and nowhere else."""
+
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from phoenix.access import keys
+from phoenix.api import running
+from phoenix.api.callers import identify
+from phoenix.api.request_ids import request_id_of
+from phoenix.assembly import services
+from phoenix.errors import Unauthenticated
+
+_READING = frozenset({"GET", "HEAD"})
+
+
+def get_running(request: Request) -> running.Running:
+    return request.app.state.running
+
+
+def get_services(request: Request) -> services.Services:
+    return get_running(request).services
+
+
+async def get_reader(request: Request) -> keys.Caller:
+    """Who makes this request, which takes the scope `read`. Raises `Unauthenticated`, `Forbidden` or `RateLimited`."""
+    running = get_running(request)
+    try:
+        caller = await identify(running.services, request.headers)
+    except Unauthenticated:
+        await running.request_limits.count_failed_auth(request.scope)
+        raise
+    await running.request_limits.count(request.scope, caller)
+    running.key_uses.note(caller)
+    caller.check(keys.Scope.READ)
+    return caller
+
+
+async def get_caller(request: Request) -> keys.Caller:
+    """As above; whatever changes something takes the scope `write`."""
+    caller = await get_reader(request)
+    if request.method not in _READING:
+        caller.check(keys.Scope.WRITE)
+    return caller
+
+
+async def get_owner(request: Request) -> str:
+    """Id of the owner of what this request makes and sees."""
+    return (await get_caller(request)).owner_id
+
+
+def get_request_id(request: Request) -> str:
+    return request_id_of(request.scope)
+
+
+Running = Annotated[running.Running, Depends(get_running)]
+Services = Annotated[services.Services, Depends(get_services)]
+Caller = Annotated[keys.Caller, Depends(get_caller)]
+Reader = Annotated[keys.Caller, Depends(get_reader)]
+Owner = Annotated[str, Depends(get_owner)]
+RequestId = Annotated[str, Depends(get_request_id)]

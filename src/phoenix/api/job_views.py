@@ -1,0 +1,72 @@
+"""Jobs as answers: the rows with their live progress and their place in the queue laid over them."""
+
+import asyncio
+import hashlib
+from collections.abc import Mapping, Sequence
+
+from fastapi import Request, Response
+
+from phoenix.api.conditions import is_unchanged
+from phoenix.api.running import worker_timeout_s
+from phoenix.assembly import Services
+from phoenix.clock import utc_now
+from phoenix.contract.events import ClipProgress
+from phoenix.contract.jobs import Job, JobState
+from phoenix.errors import Unavailable
+from phoenix.jobs.find import FullJob, get_full_job
+from phoenix.jobs.position import find_standings
+from phoenix.jobs.views import Standing, live_state, view_job
+
+POLL_AFTER_S = 2
+"""Retry-After of a job that is not finished, for clients that poll instead of streaming."""
+
+
+async def fetch_job(services: Services, job_id: str, owner_id: str) -> Job:
+    """Raises `NotFound`."""
+    async with services.database.read() as session:
+        job = await get_full_job(session, job_id, owner_id=owner_id)
+    (view,) = await view_jobs(services, [job])
+    return view
+
+
+async def view_jobs(services: Services, jobs: Sequence[FullJob]) -> list[Job]:
+    """The same jobs, in the same order."""
+    standings = await _find_standings(services, [job for job in jobs if not job.row.state.is_terminal])
+    progress = await asyncio.gather(*(_read_progress(services, job) for job in jobs))
+    return [
+        view_job(job.row, job.tasks, job.output, live_state(clips, standings.get(job.row.id, Standing()), utc_now()))
+        for job, clips in zip(jobs, progress, strict=True)
+    ]
+
+
+async def _find_standings(services: Services, unfinished: Sequence[FullJob]) -> Mapping[str, Standing]:
+    if not unfinished:
+        return {}
+    try:
+        async with services.database.read() as session:
+            return await find_standings(
+                session,
+                unfinished,
+                worker_timeout_s=worker_timeout_s(services.settings),
+                clips_per_key=services.settings.limits.running_clips_per_key,
+            )
+    except Unavailable:
+        # The place in the queue is a courtesy: a job that was accepted is not refused for want of it.
+        return {}
+
+
+async def _read_progress(services: Services, job: FullJob) -> Mapping[int, ClipProgress]:
+    return await services.publisher.read_progress(job.row.id) if job.row.state is JobState.RUNNING else {}
+
+
+def answer_job(request: Request, job: Job) -> Response:
+    """200 with an `ETag`, or 304 if the client has this very view of the job."""
+    body = job.model_dump_json().encode()
+    # Progress and places move without a durable event, so the number alone does not tell two views apart.
+    digest = hashlib.blake2b(body, digest_size=6).hexdigest()
+    headers = {"ETag": f'"{job.last_seq}-{digest}"', "Cache-Control": "private, no-cache"}
+    if not job.state.is_terminal:
+        headers["Retry-After"] = str(POLL_AFTER_S)
+    if is_unchanged(request.headers.get("if-none-match"), headers["ETag"]):
+        return Response(status_code=304, headers=headers)
+    return Response(body, headers=headers, media_type="application/json")

@@ -1,0 +1,95 @@
+"""How many streams a key may have open, counted over all replicas by leases: a lost replica's run out by themselves."""
+
+import asyncio
+import secrets
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+from redis.asyncio import Redis
+
+from phoenix.access.keys import ANYBODY
+from phoenix.errors import RateLimited
+from phoenix.events.best_effort import BestEffort
+from phoenix.events.redis_client import Command, send
+
+LEASE_S = 60
+_TIME_LIMIT_S = 0.25
+_RETRY_AFTER_S = 5
+_RENEWED_AT_ONCE = 1000
+
+# A sorted set per key: the streams that are open, by the second at which their lease ends.
+_OPEN = b"""
+local now = tonumber(redis.call('TIME')[1])
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
+if redis.call('ZCARD', KEYS[1]) >= tonumber(ARGV[1]) then return 0 end
+redis.call('ZADD', KEYS[1], now + ARGV[2], ARGV[3])
+redis.call('EXPIRE', KEYS[1], ARGV[2])
+return 1
+"""
+_RENEW = b"""
+local now = tonumber(redis.call('TIME')[1])
+for i = 2, #ARGV do redis.call('ZADD', KEYS[1], now + ARGV[1], ARGV[i]) end
+redis.call('EXPIRE', KEYS[1], ARGV[1])
+return 1
+"""
+
+
+class OpenStreams:
+    """One per process, entered with `running` for as long as it serves streams."""
+
+    def __init__(self, redis: Redis, prefix: str, *, per_key: int, lease_s: int = LEASE_S) -> None:
+        self._redis = redis
+        self._prefix = prefix
+        self._per_key = per_key
+        self._lease_s = lease_s
+        self._held: dict[str, set[str]] = {}
+        self._redis_may_be_away = BestEffort(_TIME_LIMIT_S)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncGenerator["OpenStreams"]:
+        """Renews the leases while entered."""
+        task = asyncio.create_task(self._renew_forever(), name="stream-leases")
+        try:
+            yield self
+        finally:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+    @asynccontextmanager
+    async def held(self, owner_id: str) -> AsyncGenerator[None]:
+        """One stream of this owner's. Raises `RateLimited` if there are too many; not while Redis is away."""
+        if owner_id == ANYBODY.owner_id or not self._per_key:
+            yield
+            return
+        stream_id = secrets.token_hex(8)
+        command = ("EVAL", _OPEN, 1, self._key(owner_id), self._per_key, self._lease_s, stream_id)
+        if not await self._run(command, otherwise=[1]):
+            detail = f"This key has {self._per_key} streams open, which is its limit."
+            raise RateLimited(detail, policies=["streams"], retry_after_s=_RETRY_AFTER_S)
+        streams = self._held.setdefault(owner_id, set())
+        streams.add(stream_id)
+        try:
+            yield
+        finally:
+            streams.discard(stream_id)
+            if not streams:
+                self._held.pop(owner_id, None)
+            await self._run(("ZREM", self._key(owner_id), stream_id), otherwise=[0])
+
+    async def _renew_forever(self) -> None:
+        while True:
+            await asyncio.sleep(self._lease_s / 3)
+            for owner_id, streams in list(self._held.items()):
+                ids = sorted(streams)
+                for first in range(0, len(ids), _RENEWED_AT_ONCE):
+                    some = ids[first : first + _RENEWED_AT_ONCE]
+                    await self._run(("EVAL", _RENEW, 1, self._key(owner_id), self._lease_s, *some), otherwise=[0])
+
+    async def _run(self, command: Command, *, otherwise: list[Any]) -> Any:
+        (answer,) = await self._redis_may_be_away.attempt(lambda: send(self._redis, command), otherwise=otherwise)
+        return answer
+
+    def _key(self, owner_id: str) -> str:
+        return f"{self._prefix}:limit:streams:{owner_id}"

@@ -1,0 +1,80 @@
+"""Around every request: its id, one log line, and an answer for errors that nobody expected. Plain ASGI."""
+
+import time
+
+from sse_starlette.sse import SendTimeoutError
+from starlette.datastructures import MutableHeaders
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from phoenix.api.limits.requests import noted_headers
+from phoenix.api.problems import explain, problem_response
+from phoenix.api.request_ids import HEADER, choose_request_id
+from phoenix.telemetry.logs import get_logger, log_context
+
+_logger = get_logger(__name__)
+
+
+class RequestRecord:
+    """Outermost: gives each request its id, echoes it, and logs the request once it is over."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = choose_request_id(scope)
+        started_s = time.monotonic()
+        status = 499  # nginx's number for a client that left before it was answered
+
+        async def record(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message).update({HEADER: request_id, **noted_headers(scope)})
+            await send(message)
+
+        with log_context(request_id=request_id):
+            try:
+                await self._app(scope, receive, record)
+            finally:
+                # The path without its query string: that may hold a stream token.
+                _logger.info(
+                    "request",
+                    method=scope["method"],
+                    path=scope["path"],
+                    status=status,
+                    duration_ms=round((time.monotonic() - started_s) * 1000, 1),
+                )
+
+
+class ErrorBoundary:
+    """Answers what no handler knows with a bare 500, and logs it. Starlette's own would raise it once more."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        is_started = False
+
+        async def watch(message: Message) -> None:
+            nonlocal is_started
+            is_started = is_started or message["type"] == "http.response.start"
+            await send(message)
+
+        try:
+            await self._app(scope, receive, watch)
+        except (ClientDisconnect, SendTimeoutError):
+            # It has gone, or reads no more: nobody is left to answer, and nothing is wrong here.
+            return
+        except Exception as error:
+            if is_started:
+                # The client must see the answer break off rather than take a part for the whole.
+                raise
+            _logger.exception("request failed")
+            await problem_response(scope, explain(error))(scope, receive, send)

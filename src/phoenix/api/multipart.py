@@ -1,0 +1,150 @@
+"""Reads one file out of a multipart body, straight to the disk and within its bounds. Knows nothing of media.
+
+Starlette's own parser first spools the whole body to a place of its choosing, whatever its size.
+"""
+
+import asyncio
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from fastapi import Request
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import MultipartParser, parse_options_header
+
+from phoenix.errors import Fault, InvalidRequest, MalformedRequest, PayloadTooLarge, UnsupportedMedia
+
+FIELD = "file"
+MAX_FILENAME_LENGTH = 200
+_WRITE_BYTES = 1024 * 1024
+
+
+@dataclass(frozen=True)
+class ReceivedFile:
+    path: Path
+    filename: str | None
+    """As the client calls it, made fit for display; never to be used as a path."""
+
+
+async def receive_file(request: Request, path: Path, *, max_bytes: int) -> ReceivedFile:
+    """Writes the field `file` to `path`. Raises `UnsupportedMedia`, `PayloadTooLarge`, `InvalidRequest`."""
+    form = _Form(max_bytes)
+    parser = _open_parser(request, form)
+    with await asyncio.to_thread(path.open, "wb") as file:
+        async for chunk in request.stream():
+            try:
+                parser.write(chunk)
+            except FormParserError as error:
+                raise MalformedRequest(f"The body is not multipart/form-data: {error}.") from error
+            if len(form.unwritten) >= _WRITE_BYTES:
+                await asyncio.to_thread(file.write, form.take())
+        await asyncio.to_thread(file.write, form.take())
+    if not form.is_ended:
+        raise MalformedRequest("The body is not multipart/form-data: its last boundary is missing.")
+    form.raise_faults()
+    return ReceivedFile(path, clean_filename(form.filename))
+
+
+def clean_filename(given: str | None) -> str | None:
+    """The last part of a path, of either kind of slash, without what a terminal or a page would act upon."""
+    name = (given or "").replace("\\", "/").rsplit("/", 1)[-1]
+    # A right-to-left override is not printable either: it makes "exe.mp4" of a file that ends otherwise.
+    shown = "".join(char for char in name if char.isprintable()).strip()
+    return shown[:MAX_FILENAME_LENGTH] or None
+
+
+def _open_parser(request: Request, form: "_Form") -> MultipartParser:
+    kind, options = parse_options_header(request.headers.get("content-type"))
+    boundary = options.get(b"boundary")
+    if kind != b"multipart/form-data" or not boundary:
+        raise UnsupportedMedia("Send multipart/form-data with the field `file`.")
+    try:
+        return MultipartParser(
+            boundary,
+            {
+                "on_part_begin": form.on_part_begin,
+                "on_header_field": form.on_header_field,
+                "on_header_value": form.on_header_value,
+                "on_header_end": form.on_header_end,
+                "on_headers_finished": form.on_headers_finished,
+                "on_part_data": form.on_part_data,
+                "on_end": form.on_end,
+            },
+        )
+    except FormParserError as error:
+        raise MalformedRequest(f"The body is not multipart/form-data: {error}.") from error
+
+
+@dataclass
+class _Form:
+    """What the parser has come across so far."""
+
+    max_bytes: int
+    filename: str | None = None
+    unwritten: bytearray = field(default_factory=bytearray)
+    is_ended: bool = False
+    _files: int = 0
+    _size_bytes: int = 0
+    _is_file: bool = False
+    _header: bytearray = field(default_factory=bytearray)
+    _value: bytearray = field(default_factory=bytearray)
+    _disposition: bytes = b""
+    _faults: dict[Fault, None] = field(default_factory=dict[Fault, None])
+
+    def on_part_begin(self) -> None:
+        self._is_file, self._disposition = False, b""
+
+    def on_header_field(self, data: bytes, start: int, end: int) -> None:
+        self._header += data[start:end]
+
+    def on_header_value(self, data: bytes, start: int, end: int) -> None:
+        self._value += data[start:end]
+
+    def on_header_end(self) -> None:
+        if bytes(self._header).lower() == b"content-disposition":
+            self._disposition = bytes(self._value)
+        self._header.clear()
+        self._value.clear()
+
+    def on_headers_finished(self) -> None:
+        _, options = parse_options_header(self._disposition)
+        name = _decoded(options.get(b"name", b""))
+        if name != FIELD:
+            self._fault(f"/{name[:MAX_FILENAME_LENGTH]}", "There is no such field here.")
+        elif self._files:
+            self._fault(f"/{FIELD}", "Send one file per request.")
+        else:
+            self._files, self._is_file = 1, True
+            self.filename = _decoded(options.get(b"filename", b""))
+
+    def on_part_data(self, data: bytes, start: int, end: int) -> None:
+        if not self._is_file:
+            return
+        self._size_bytes += end - start
+        if self._size_bytes > self.max_bytes:
+            raise PayloadTooLarge(
+                f"The file is larger than {self.max_bytes} bytes, which is the limit here.",
+                faults=[Fault(f"/{FIELD}", f"Send at most {self.max_bytes} bytes.")],
+            )
+        self.unwritten += data[start:end]
+
+    def on_end(self) -> None:
+        self.is_ended = True
+
+    def take(self) -> bytes:
+        taken = bytes(self.unwritten)
+        self.unwritten.clear()
+        return taken
+
+    def raise_faults(self) -> None:
+        if not self._files:
+            self._fault(f"/{FIELD}", "This is required.")
+        if self._faults:
+            first = next(iter(self._faults))
+            raise InvalidRequest(f"{first.pointer}: {first.detail}", faults=list(self._faults))
+
+    def _fault(self, pointer: str, detail: str) -> None:
+        self._faults[Fault(pointer, detail)] = None
+
+
+def _decoded(text: bytes) -> str:
+    return text.decode(errors="replace")

@@ -1,0 +1,74 @@
+"""Finishes the OpenAPI document where FastAPI's own is not enough for code generators."""
+
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from phoenix.api.openapi_finish import finish, operations_of
+from phoenix.api.routes.uploads import UPLOAD_SCHEMA
+from phoenix.contract.events import EventPage, JobEvent
+from phoenix.contract.problems import Problem
+from phoenix.contract.videos import VideoProblem, VideoRequest
+
+TAGS: list[dict[str, str]] = [
+    {"name": "reels", "description": "Prompts in, one video out."},
+    {"name": "stitches", "description": "Joining videos that are there already."},
+    {"name": "soundtracks", "description": "Making a sound ready for later use."},
+    {"name": "jobs", "description": "Finding, canceling, trying again, deleting."},
+    {"name": "events", "description": "Following a job while it happens."},
+    {"name": "content", "description": "The bytes of results, clips and uploads."},
+    {"name": "artifacts", "description": "Uploads, and what is known of stored files."},
+    {"name": "models", "description": "What can be rendered with."},
+    {"name": "webhooks", "description": "Being told of the end of jobs."},
+    {"name": "videos", "description": "Reels as OpenAI's SDKs ask for them; their errors are not problem+json."},
+    {"name": "fleet", "description": "Queues and workers."},
+    {"name": "health", "description": "For balancers."},
+]
+
+DESCRIPTION = """\
+Video generation on your own machines. Post a **reel** and get a job id at once; follow the job with an `EventSource`
+on `/v1/jobs/{job_id}/events`; download the result.
+
+Every answer that is not 2xx is `application/problem+json` (under `/v1/videos`, what OpenAI's SDKs read), and every
+answer carries `X-Request-ID`.
+"""
+
+
+def build_document(app: FastAPI) -> dict[str, Any]:
+    """All that there is to say of the API; `openapi_versions` makes of it what is published."""
+    document = get_openapi(
+        title=app.title,
+        version=app.version,
+        summary=app.summary,
+        description=app.description,
+        routes=app.routes,
+        tags=app.openapi_tags,
+        servers=app.servers,
+        license_info=app.license_info,
+    )
+    components = document["components"]
+    components["schemas"] = {**_schemas(), **components["schemas"]}
+    for operation in operations_of(document):
+        _split_docstring(operation)
+    finish(document)
+    return document
+
+
+def _split_docstring(operation: dict[str, Any]) -> None:
+    """The first line of a route's docstring is its summary, in place of FastAPI's guess from the function's name."""
+    summary, _, description = operation["description"].partition("\n")
+    operation["summary"] = summary.rstrip(".")
+    operation["description"] = " ".join(description.split())
+
+
+def _schemas() -> dict[str, Any]:
+    """Components that no route names as its model: errors, and what comes over streams."""
+    views: list[type[BaseModel]] = [Problem, JobEvent, EventPage, VideoProblem]
+    _, found = models_json_schema(
+        [(VideoRequest, "validation"), *((view, "serialization") for view in views)],
+        ref_template="#/components/schemas/{model}",
+    )
+    return {**found["$defs"], "Upload": UPLOAD_SCHEMA}

@@ -1,0 +1,53 @@
+"""Headers by which a client says how it wants to be answered: `Idempotency-Key` and `Prefer: wait=N`. Pure."""
+
+import re
+from typing import Annotated
+
+from fastapi import Header
+from pydantic import AfterValidator, Field
+
+from phoenix.contract.base import Omittable
+
+LONGEST_KEY = 255
+LONGEST_WAIT_S = 60
+"""Proxies give up on an answer that takes longer."""
+
+_QUOTED = re.compile(r'"((?:[\x20-\x21\x23-\x5b\x5d-\x7e]|\\["\\])*)"')
+_BARE = re.compile(r"[\x21\x23-\x7e][\x20-\x7e]*")
+_SHOWN_PATTERN = r'^([!#-~]([ -~]{0,253}[!-~])?|"[ !#-\[\]-~]{1,255}")$'
+_WAIT = re.compile(r'wait\s*=\s*(?:"(\d{1,9})"|(\d{1,9}))', re.ASCII | re.IGNORECASE)
+
+
+def parse_idempotency_key(text: str) -> str:
+    """The key that `"abc"`, a string of RFC 9651, or just `abc` stands for. Raises `ValueError` for anything else."""
+    given = text.strip(" \t")
+    quoted = _QUOTED.fullmatch(given)
+    key = re.sub(r"\\(.)", r"\1", quoted[1]) if quoted else given if _BARE.fullmatch(given) else ""
+    if not 0 < len(key) <= LONGEST_KEY:
+        raise ValueError(f"send 1 to {LONGEST_KEY} printable ASCII characters, in double quotes or without")
+    return key
+
+
+def parse_wait_s(prefer: str | None) -> int | None:
+    """Seconds to wait at most, within bounds; None if the client does not ask for it. Other preferences are ignored."""
+    for preference in (prefer or "").split(","):
+        # What follows a semicolon are parameters of the preference, of which `wait` has none.
+        if match := _WAIT.fullmatch(preference.partition(";")[0].strip()):
+            return min(int(match[1] or match[2]), LONGEST_WAIT_S)
+    return None
+
+
+IdempotencyKey = Annotated[
+    Omittable[
+        Annotated[str, AfterValidator(parse_idempotency_key), Field(json_schema_extra={"pattern": _SHOWN_PATTERN})]
+    ],
+    Header(
+        alias="Idempotency-Key",
+        description="Any text of yours, up to 255 characters. The same request with the same key within 24 hours "
+        "makes no second job: it is answered with the first one, and with `Idempotent-Replayed: true`.",
+    ),
+]
+Prefer = Annotated[
+    Omittable[str],
+    Header(description="`wait=10` answers when the job has ended, or after 10 seconds; at most 60."),
+]

@@ -1,0 +1,23 @@
+"""The id of a request: the client's own if it can be used, else a new one. Kept in the ASGI scope."""
+
+from starlette.datastructures import Headers
+from starlette.types import Scope
+
+from phoenix.ids import new_request_id
+
+HEADER = "X-Request-ID"
+MAX_LENGTH = 128
+_KEY = "phoenix.request_id"
+
+
+def choose_request_id(scope: Scope) -> str:
+    """Reads the header, and notes the id for the rest of the request."""
+    given = Headers(scope=scope).get(HEADER, "")
+    # Anything else could break a log line or a header.
+    is_usable = 0 < len(given) <= MAX_LENGTH and given.isascii() and given.isprintable()
+    scope[_KEY] = given if is_usable else new_request_id()
+    return scope[_KEY]
+
+
+def request_id_of(scope: Scope) -> str:
+    return scope[_KEY]

@@ -1,0 +1,21 @@
+"""Artifacts: what is known of a stored file."""
+
+from fastapi import APIRouter
+
+from phoenix.api.dependencies import Owner, Services
+from phoenix.api.parameters import ArtifactIdInPath
+from phoenix.contract.artifacts import Artifact
+from phoenix.jobs import rows
+from phoenix.jobs.views import view_artifact
+
+router = APIRouter(tags=["artifacts"])
+
+
+@router.get("/v1/artifacts/{artifact_id}")
+async def get_artifact(services: Services, owner: Owner, artifact_id: ArtifactIdInPath) -> Artifact:
+    """Show an artifact.
+
+    An upload, a clip or a result, with what probing found in it.
+    """
+    async with services.database.read() as session:
+        return view_artifact(await rows.get_artifact(session, artifact_id, owner_id=owner))

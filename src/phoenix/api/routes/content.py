@@ -1,0 +1,87 @@
+"""The bytes of results, clips and uploads."""
+
+from enum import StrEnum
+
+from fastapi import APIRouter, Depends, Request, Response
+
+from phoenix.api.content import StoredFile, as_file, send_file
+from phoenix.api.dependencies import Owner, Services
+from phoenix.api.documents import stored_file
+from phoenix.api.parameters import ArtifactIdInPath, JobIdInPath, document_ranges
+from phoenix.jobs.artifacts import get_clip, get_output, get_thumbnail
+from phoenix.jobs.find import get_full_job
+from phoenix.jobs.rows import get_artifact
+
+router = APIRouter(tags=["content"], dependencies=[Depends(document_ranges)])
+
+
+class ContentVariant(StrEnum):
+    ORIGINAL = "original"
+    THUMBNAIL = "thumbnail"
+
+
+@router.head("/v1/jobs/{job_id}/content", include_in_schema=False)
+@router.get(
+    "/v1/jobs/{job_id}/content",
+    response_class=Response,
+    responses=stored_file("video/mp4", "audio/mp4", "image/jpeg"),
+)
+async def get_job_content(
+    request: Request,
+    services: Services,
+    owner: Owner,
+    job_id: JobIdInPath,
+    variant: ContentVariant = ContentVariant.ORIGINAL,
+) -> Response:
+    """Download the result of a job.
+
+    An MP4, or the sound of a soundtrack job; with `variant=thumbnail` a JPEG. 409 until the job has succeeded.
+    """
+    async with services.database.read() as session:
+        job = await get_full_job(session, job_id, owner_id=owner)
+        is_thumbnail = variant is ContentVariant.THUMBNAIL
+        artifact = await get_thumbnail(session, job) if is_thumbnail else get_output(job)
+    return await _send(request, services, as_file(artifact, stem=job_id))
+
+
+@router.head("/v1/jobs/{job_id}/clips/{index}/content", include_in_schema=False)
+@router.get("/v1/jobs/{job_id}/clips/{index}/content", response_class=Response, responses=stored_file("video/mp4"))
+async def get_clip_content(
+    request: Request,
+    services: Services,
+    owner: Owner,
+    job_id: JobIdInPath,
+    index: int,
+) -> Response:
+    """Download one clip of a reel.
+
+    There as soon as that clip is done, and 409 before.
+    """
+    async with services.database.read() as session:
+        artifact = await get_clip(session, await get_full_job(session, job_id, owner_id=owner), index)
+    return await _send(request, services, as_file(artifact, stem=f"{job_id}-clip-{index}"))
+
+
+@router.head("/v1/artifacts/{artifact_id}/content", include_in_schema=False)
+@router.get(
+    "/v1/artifacts/{artifact_id}/content",
+    response_class=Response,
+    responses=stored_file("video/mp4", "audio/mp4", "audio/mpeg", "image/jpeg", "image/png"),
+)
+async def get_artifact_content(
+    request: Request,
+    services: Services,
+    owner: Owner,
+    artifact_id: ArtifactIdInPath,
+) -> Response:
+    """Download an artifact.
+
+    Byte for byte as it was uploaded or made, with the type that probing found.
+    """
+    async with services.database.read() as session:
+        artifact = await get_artifact(session, artifact_id, owner_id=owner)
+    return await _send(request, services, as_file(artifact, stem=artifact_id))
+
+
+async def _send(request: Request, services: Services, file: StoredFile) -> Response:
+    return await send_file(request, services.store, file, link_s=services.settings.storage.link_s)

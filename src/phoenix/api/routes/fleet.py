@@ -1,0 +1,35 @@
+"""The queues and the workers, for operators and their dashboards."""
+
+from fastapi import APIRouter
+
+from phoenix.access.keys import Scope
+from phoenix.api.dependencies import Caller, Services
+from phoenix.api.running import worker_timeout_s
+from phoenix.contract.fleet import QueueView, WorkerList
+from phoenix.jobs.fleet import view_queue
+from phoenix.jobs.workers import view_workers
+
+router = APIRouter(tags=["fleet"])
+
+
+@router.get("/v1/queue")
+async def get_queue(services: Services, _caller: Caller) -> QueueView:
+    """Show the queues.
+
+    How many tasks wait and run, how many the live workers can run at once, and how long the oldest has waited.
+    """
+    async with services.database.read() as session:
+        return await view_queue(session, worker_timeout_s=worker_timeout_s(services.settings))
+
+
+@router.get("/v1/workers")
+async def list_workers(services: Services, caller: Caller) -> WorkerList:
+    """List the live workers.
+
+    With their device, its memory, the models they hold and the jobs they work for: your own, or all of them with
+    the scope `admin`.
+    """
+    timeout_s = worker_timeout_s(services.settings)
+    owner_id = None if Scope.ADMIN in caller.scopes else caller.owner_id
+    async with services.database.read() as session:
+        return WorkerList(data=await view_workers(session, worker_timeout_s=timeout_s, owner_id=owner_id))

@@ -1,0 +1,106 @@
+"""Jobs of every kind: finding, following by polling, canceling, trying again, deleting."""
+
+from typing import Annotated
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+
+from phoenix.api.dependencies import Owner, Services
+from phoenix.api.documents import JOB_ACCEPTED, JOB_SHOWN, JOBS_LISTED
+from phoenix.api.job_views import answer_job, fetch_job, view_jobs
+from phoenix.api.parameters import Instant, JobIdInPath, SearchText, document_condition
+from phoenix.api.submission import point_to_job
+from phoenix.contract.base import JobKind, Omittable
+from phoenix.contract.jobs import Job, JobPage, JobState
+from phoenix.jobs import find, retain
+from phoenix.jobs.cancel import cancel
+from phoenix.jobs.retry import retry
+
+router = APIRouter(tags=["jobs"])
+
+
+def get_filter(
+    state: Omittable[JobState] = None,
+    kind: Omittable[JobKind] = None,
+    model: Omittable[SearchText] = None,
+    q: Annotated[Omittable[SearchText], Query(description="Words that the prompts hold, all.")] = None,
+    created_after: Omittable[Instant] = None,
+    created_before: Omittable[Instant] = None,
+) -> find.JobFilter:
+    return find.JobFilter(state, kind, model, q, created_after, created_before)
+
+
+@router.get("/v1/jobs", responses=JOBS_LISTED)
+async def list_jobs(
+    request: Request,
+    response: Response,
+    services: Services,
+    owner: Owner,
+    wanted: Annotated[find.JobFilter, Depends(get_filter)],
+    limit: Annotated[int, Query(ge=1, le=100)] = 20,
+    cursor: Annotated[Omittable[SearchText], Query(description="`next_cursor` of the last page.")] = None,
+) -> JobPage:
+    """List jobs, newest first.
+
+    Stable while jobs arrive: none is shown twice and none is left out. The next page is also in the `Link` header.
+    """
+    async with services.database.read() as session:
+        page = await find.list_jobs(session, wanted, owner_id=owner, limit=limit, cursor=cursor)
+    if page.next_cursor:
+        kept = [(name, value) for name, value in request.query_params.multi_items() if name != "cursor"]
+        response.headers["Link"] = f'</v1/jobs?{urlencode([*kept, ("cursor", page.next_cursor)])}>; rel="next"'
+    return JobPage(
+        data=await view_jobs(services, page.jobs),
+        has_more=page.next_cursor is not None,
+        next_cursor=page.next_cursor,
+    )
+
+
+@router.get("/v1/jobs/{job_id}", response_model=Job, responses=JOB_SHOWN, dependencies=[Depends(document_condition)])
+async def get_job(
+    request: Request,
+    services: Services,
+    owner: Owner,
+    job_id: JobIdInPath,
+) -> Response:
+    """Show a job.
+
+    With the newest progress of its clips, and its place in the queue while it waits.
+    """
+    return answer_job(request, await fetch_job(services, job_id, owner))
+
+
+@router.post("/v1/jobs/{job_id}/cancel", status_code=202, responses=JOB_ACCEPTED)
+async def cancel_job(response: Response, services: Services, owner: Owner, job_id: JobIdInPath) -> Job:
+    """Cancel a job.
+
+    One that waits is canceled at once. One that runs says `cancel_requested` until its workers have let go of it.
+    Again is harmless, and a finished job is unchanged.
+    """
+    async with services.database.write() as uow:
+        await cancel(uow, job_id, owner_id=owner)
+    point_to_job(response, job_id)
+    return await fetch_job(services, job_id, owner)
+
+
+@router.post("/v1/jobs/{job_id}/retry", status_code=202, responses=JOB_ACCEPTED)
+async def retry_job(response: Response, services: Services, owner: Owner, job_id: JobIdInPath) -> Job:
+    """Try a job again.
+
+    Renders only what failed or is missing: clips that are done stay. 409 unless it ended without success.
+    """
+    timeout_s = services.settings.limits.default_queue_timeout_s
+    async with services.database.write() as uow:
+        await retry(uow, job_id, owner_id=owner, queue_timeout_s=timeout_s)
+    point_to_job(response, job_id)
+    return await fetch_job(services, job_id, owner)
+
+
+@router.delete("/v1/jobs/{job_id}", status_code=204)
+async def delete_job(services: Services, owner: Owner, job_id: JobIdInPath) -> None:
+    """Delete a finished job and its files.
+
+    409 while it waits or runs: cancel it first.
+    """
+    async with services.database.write() as uow:
+        await retain.delete_job(uow, job_id, owner_id=owner)

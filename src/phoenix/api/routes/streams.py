@@ -1,0 +1,142 @@
+"""Events as they happen (SSE), of a job or of all of the caller's; and a job's log so far as one JSON page."""
+
+from collections.abc import AsyncGenerator
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from pydantic.json_schema import SkipJsonSchema
+
+from phoenix.api.dependencies import Reader
+from phoenix.api.dependencies import Running as RunningInRoute
+from phoenix.api.documents import Responses
+from phoenix.api.event_stream import EventStream
+from phoenix.api.parameters import JobIdInPath
+from phoenix.api.running import Running
+from phoenix.api.stream_access import StreamOwner, StreamReader, set_cookie
+from phoenix.api.stream_slots import hold_job_stream, hold_stream
+from phoenix.contract.events import EventPage, StreamToken
+from phoenix.db.unit_of_work import RETRY_AFTER_S
+from phoenix.errors import NotFound, Unavailable
+from phoenix.events.doorbell import retry_frame
+from phoenix.events.log import has_been_told, parse_last_event_id
+from phoenix.events.owner_stream import owner_stream
+from phoenix.events.stream import job_stream
+from phoenix.jobs.journal import replay
+from phoenix.jobs.rows import get_job
+
+router = APIRouter(tags=["events"])
+
+PAGE_SIZE = 1000
+
+_EVENTS = {"text/event-stream": {"schema": {"$ref": "#/components/schemas/JobEvent"}}}
+_PAGE = {"application/json": {"schema": {"$ref": "#/components/schemas/EventPage"}}}
+_OF_A_JOB: Responses = {
+    200: {"description": "The stream. It ends after the terminal event.", "content": _EVENTS | _PAGE},
+    204: {"description": "The client has had the last event: there is nothing to reconnect for."},
+}
+_OF_ALL: Responses = {200: {"description": "The stream. It has no end.", "content": _EVENTS}}
+
+LastEventIdInQuery = Annotated[
+    str | SkipJsonSchema[None],
+    Query(alias="last_event_id", description="As the header, for a first connection; the header wins."),
+]
+LastEventIdInHeader = Annotated[
+    str | SkipJsonSchema[None],
+    Header(alias="Last-Event-ID", description="`id` of the last event that the client has."),
+]
+
+
+@router.head("/v1/jobs/{job_id}/events", include_in_schema=False)
+@router.get(
+    "/v1/jobs/{job_id}/events",
+    response_class=EventStream,
+    responses=_OF_A_JOB,
+    dependencies=[Depends(hold_job_stream)],
+)
+async def stream_job_events(
+    request: Request,
+    running: RunningInRoute,
+    owner: StreamOwner,
+    job_id: JobIdInPath,
+    in_query: LastEventIdInQuery = None,
+    in_header: LastEventIdInHeader = None,
+) -> Response:
+    """Follow a job.
+
+    Begins with a `snapshot`, or after `Last-Event-ID` with what was missed, and goes on live until the terminal
+    event. With `Accept: application/json`, answers with the durable events so far, as `{data, has_more}`.
+    """
+    after = parse_last_event_id(in_header if in_header is not None else in_query)
+    if _wants_json(request):
+        page = await _read_page(running, job_id, owner, after or 0)
+        return Response(page.model_dump_json(), media_type="application/json")
+    if owner is None:
+        return _come_back(running)
+    try:
+        tail = await running.log.find_tail(job_id)
+    except Unavailable:
+        return _come_back(running)
+    if tail is None or tail.owner_id != owner:
+        raise NotFound(f"There is no job {job_id}.")
+    if has_been_told(tail, after):
+        return Response(status_code=204)
+    return EventStream(job_stream(running.hub, running.log, job_id, after), running.sends)
+
+
+@router.head("/v1/events", include_in_schema=False)
+@router.get("/v1/events", response_class=EventStream, responses=_OF_ALL, dependencies=[Depends(hold_stream)])
+async def stream_all_events(
+    running: RunningInRoute,
+    owner: StreamReader,
+    in_query: LastEventIdInQuery = None,
+    in_header: LastEventIdInHeader = None,
+) -> Response:
+    """Follow all jobs.
+
+    Begins with a `snapshot` of each job that waits or runs, or after `Last-Event-ID` with what was missed of any
+    job, and goes on live. Ids are opaque cursors over all of the caller's jobs.
+    """
+    if owner is None:
+        return _come_back(running)
+    last_event_id = in_header if in_header is not None else in_query
+    return EventStream(owner_stream(running.hub, running.log, owner, last_event_id), running.sends)
+
+
+@router.post("/v1/jobs/{job_id}/stream-tokens", status_code=201)
+async def create_stream_token(
+    request: Request, response: Response, running: RunningInRoute, reader: Reader, job_id: JobIdInPath
+) -> StreamToken:
+    """Make a token to follow a job with.
+
+    For an `EventSource`, which cannot send headers: it lets its holder read this job's events and nothing else,
+    until the job must be over. Pages of the same site need not put it in the URL: it is set as a cookie as well.
+    """
+    async with running.services.database.read() as session:
+        job = await get_job(session, job_id, owner_id=reader.owner_id)
+    token = await running.tokens.issue(job)
+    set_cookie(request, response, job_id, token)
+    response.headers["Cache-Control"] = "no-store"
+    return token
+
+
+def _come_back(running: Running) -> Response:
+    """While the database is away: any error would close a browser's `EventSource` for good."""
+    return EventStream(_only_retry(running), running.sends)
+
+
+async def _only_retry(running: Running) -> AsyncGenerator[bytes]:
+    yield retry_frame(running.services.settings.events.retry_ms, spread=1)
+
+
+async def _read_page(running: Running, job_id: str, owner: str | None, after_seq: int) -> EventPage:
+    if owner is None:
+        raise Unavailable("The database is away.", retry_after_s=RETRY_AFTER_S)
+    async with running.services.database.read() as session:
+        await get_job(session, job_id, owner_id=owner)
+        events = await replay(session, job_id, after_seq, limit=PAGE_SIZE + 1)
+    return EventPage(data=events[:PAGE_SIZE], has_more=len(events) > PAGE_SIZE)
+
+
+def _wants_json(request: Request) -> bool:
+    accepted = request.headers.get("accept", "")
+    return "application/json" in accepted and "text/event-stream" not in accepted

@@ -1,0 +1,137 @@
+"""Uploads: received within bounds, probed, stored, and only then known. What fails leaves nothing behind."""
+
+import asyncio
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+
+from phoenix.access.keys import ANYBODY
+from phoenix.api.dependencies import Owner
+from phoenix.api.dependencies import Running as RunningInRoute
+from phoenix.api.documents import BINARY, Responses
+from phoenix.api.multipart import FIELD, ReceivedFile, receive_file
+from phoenix.api.running import Running
+from phoenix.assembly import Services
+from phoenix.contract.artifacts import Artifact, MediaInfo
+from phoenix.errors import Fault, InvalidRequest, NotFound, PhoenixError, Unavailable
+from phoenix.ids import new_artifact_id
+from phoenix.jobs.artifacts import add_upload
+from phoenix.jobs.quota import check_uploads
+from phoenix.jobs.rows import get_artifact
+from phoenix.jobs.tables import ArtifactRow
+from phoenix.jobs.views import view_artifact
+from phoenix.media.errors import UnreadableMedia
+from phoenix.media.probe import ProbeLimits, media_type_of, probe_media
+from phoenix.storage.keys import ObjectKey, upload_key
+
+router = APIRouter(tags=["artifacts"])
+
+PATH = "/v1/uploads"
+FORM_OVERHEAD_BYTES = 100_000
+"""Of the body, beside the file: boundaries and headers."""
+
+_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {"multipart/form-data": {"schema": {"$ref": "#/components/schemas/Upload"}}},
+    }
+}
+UPLOAD_SCHEMA: dict[str, Any] = {
+    "title": "Upload",
+    "type": "object",
+    "required": [FIELD],
+    "properties": {
+        FIELD: {**BINARY, "contentMediaType": "application/octet-stream", "description": "Audio, image or video."}
+    },
+}
+_RESPONSES: Responses = {
+    201: {"headers": {"Location": {"description": "Where the artifact is shown.", "schema": {"type": "string"}}}}
+}
+
+
+@router.post(PATH, status_code=201, openapi_extra=_BODY, responses=_RESPONSES)
+async def create_upload(request: Request, response: Response, running: RunningInRoute, owner: Owner) -> Artifact:
+    """Upload a file.
+
+    A sound, picture or video, as `multipart/form-data` with the field `file`. It is read through before it is
+    accepted: one that is cut short, too long, or not media is refused with what is wrong with it.
+    """
+    services = running.services
+    async with services.database.read() as session:
+        # One that has used up its day is told so before it sends a file.
+        await check_uploads(session, owner, size_bytes=1, bytes_per_day=_daily_bytes(services, owner))
+    with TemporaryDirectory(prefix="phoenix-upload-", ignore_cleanup_errors=True) as folder:
+        received = await receive_file(
+            request, Path(folder) / FIELD, max_bytes=services.settings.limits.max_upload_bytes
+        )
+        artifact = await take_in(running, received, owner)
+    response.headers["Location"] = f"/v1/artifacts/{artifact.id}"
+    return view_artifact(artifact)
+
+
+async def take_in(running: Running, received: ReceivedFile, owner_id: str) -> ArtifactRow:
+    """Makes an artifact of a file that has arrived. Raises `InvalidRequest` for what is not whole media."""
+    info = await _probe(running, received.path)
+    return await _keep(running.services, received, info, owner_id)
+
+
+async def _probe(running: Running, path: Path) -> MediaInfo:
+    limits = ProbeLimits.from_settings(running.services.settings)
+    try:
+        async with running.probing:
+            return await asyncio.to_thread(probe_media, path, limits)
+    except UnreadableMedia as error:
+        detail = (
+            f"This file cannot be used: {error.detail}. Send a whole sound (MP3, WAV, FLAC, OGG, AAC, M4A), video "
+            f"(MP4, MOV, WebM, MKV) or picture (PNG, JPEG, WebP), of at most {limits.max_duration_s:g} s and "
+            f"{limits.max_pixels} pixels a picture."
+        )
+        raise InvalidRequest(detail, faults=[Fault(f"/{FIELD}", detail)]) from error
+    except PhoenixError as error:
+        raise Unavailable(f"Files cannot be probed here: {error.detail}") from error
+
+
+async def _keep(services: Services, received: ReceivedFile, info: MediaInfo, owner_id: str) -> ArtifactRow:
+    """Bytes first, then the row: an artifact that is known can be read."""
+    artifact_id = new_artifact_id()
+    key = upload_key(artifact_id)
+    stored = await services.store.put_file(key, received.path)
+    try:
+        async with services.database.write() as uow:
+            await check_uploads(
+                uow.session,
+                owner_id,
+                size_bytes=stored.size_bytes,
+                bytes_per_day=_daily_bytes(services, owner_id),
+            )
+            return await add_upload(
+                uow,
+                artifact_id=artifact_id,
+                owner_id=owner_id,
+                key=key,
+                media_type=media_type_of(info),
+                filename=received.filename,
+                size_bytes=stored.size_bytes,
+                sha256=stored.sha256,
+                info=info,
+            )
+    except BaseException:
+        await asyncio.shield(_discard(services, artifact_id, key, owner_id))
+        raise
+
+
+def _daily_bytes(services: Services, owner_id: str) -> int:
+    return 0 if owner_id == ANYBODY.owner_id else services.settings.limits.upload_bytes_per_day
+
+
+async def _discard(services: Services, artifact_id: str, key: ObjectKey, owner_id: str) -> None:
+    """Deletes the bytes, unless the commit went through and only its answer was lost."""
+    try:
+        async with services.database.read() as session:
+            await get_artifact(session, artifact_id, owner_id=owner_id)
+    except NotFound:
+        await services.store.delete(key)
+    except Unavailable:
+        return  # cannot be told; the retention sweep looks for files without rows

@@ -1,0 +1,182 @@
+"""Videos, as OpenAI's SDKs ask for them: the same reels and jobs, in other words."""
+
+import asyncio
+from enum import StrEnum
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Query, Request, Response
+from fastapi import Path as PathParameter
+from pydantic import AfterValidator
+
+from phoenix.api.content import as_file, send_file
+from phoenix.api.dependencies import Owner, Services
+from phoenix.api.documents import stored_file
+from phoenix.api.job_views import POLL_AFTER_S, fetch_job, view_jobs
+from phoenix.api.parameters import existing
+from phoenix.api.routes.uploads import take_in
+from phoenix.api.submission import Submission, Submitting, draw_seed
+from phoenix.api.video_errors import PROBLEM, VideoRoute
+from phoenix.api.video_forms import FILE_FIELD, check, open_form, save_picture
+from phoenix.api.video_views import job_id_of, to_reel, video_id_of, view_video
+from phoenix.catalog.admission import admit_reel
+from phoenix.contract.base import Omittable
+from phoenix.contract.requests import ReelRequest
+from phoenix.contract.resolved import ResolvedReel
+from phoenix.contract.videos import VIDEO_ID_PATTERN, Video, VideoDeleted, VideoList, VideoReference
+from phoenix.errors import NotFound
+from phoenix.jobs import find, retain
+from phoenix.jobs.artifacts import get_output, get_thumbnail
+from phoenix.jobs.rows import get_job
+
+router = APIRouter(tags=["videos"], route_class=VideoRoute, responses=PROBLEM)
+
+PATH = "/v1/videos"
+_SCHEMA = {"$ref": "#/components/schemas/VideoRequest"}
+_EXAMPLES = {
+    "one clip": {"value": {"prompt": "a red balloon over a harbour at dawn", "seconds": "4", "size": "1280x720"}},
+    "a whole reel": {
+        "value": {"prompt": "the harbour", "clips": '[{"prompt": "a red balloon"}, {"prompt": "the sea", "seed": 7}]'}
+    },
+}
+_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {"schema": _SCHEMA, "examples": _EXAMPLES},
+            "application/json": {"schema": _SCHEMA, "examples": _EXAMPLES},
+        },
+    }
+}
+
+VideoIdInPath = Annotated[
+    str,
+    PathParameter(description="Of a video.", json_schema_extra={"pattern": VIDEO_ID_PATTERN}),
+    AfterValidator(existing("video", VIDEO_ID_PATTERN)),
+    AfterValidator(job_id_of),
+]
+"""The id of the video's job, once it is read."""
+
+
+class VideoVariant(StrEnum):
+    VIDEO = "video"
+    THUMBNAIL = "thumbnail"
+
+
+@router.post(PATH, openapi_extra=_BODY)
+async def create_video(submission: Submitting) -> Video:
+    """Render a video.
+
+    For OpenAI's SDKs, with their fields; beside those `seed`, `steps`, `fps`, `guidance_scale`, `negative_prompt`, and
+    `clips` for a whole reel. Made by the same code as `POST /v1/reels`, which says more and takes more.
+    """
+    services = submission.services
+    async with open_form(submission.request, max_json_bytes=services.settings.limits.max_body_bytes) as form:
+        video = check(form.fields)
+        if form.picture is not None:
+            reference = VideoReference(file_id=await _keep_picture(submission, form.picture))
+            video = video.model_copy(update={FILE_FIELD: reference})
+    body = to_reel(video, services.catalog, default_model=services.settings.engine.default_model)
+    job = await submission.accept(body, lambda: _admit(submission, body))
+    submission.response.headers["openai-poll-after-ms"] = str(POLL_AFTER_S * 1000)
+    return view_video(job)
+
+
+@router.get(PATH)
+async def list_videos(
+    services: Services,
+    owner: Owner,
+    after: Annotated[Omittable[Annotated[str, Query(pattern=VIDEO_ID_PATTERN)]], Query()] = None,
+    limit: Annotated[int, Query(ge=1, le=100)] = 20,
+    order: Literal["asc", "desc"] = "desc",
+) -> VideoList:
+    """List videos.
+
+    The caller's reels, newest first unless asked otherwise.
+    """
+    cursor = find.encode_cursor(job_id_of(after)) if after else None
+    async with services.database.read() as session:
+        page = await find.list_jobs(
+            session,
+            find.JobFilter(kind="reel"),
+            owner_id=owner,
+            limit=limit,
+            cursor=cursor,
+            oldest_first=order == "asc",
+        )
+    videos = [view_video(job) for job in await view_jobs(services, page.jobs)]
+    return VideoList(
+        data=videos,
+        first_id=videos[0].id if videos else None,
+        last_id=videos[-1].id if videos else None,
+        has_more=page.next_cursor is not None,
+    )
+
+
+@router.get(PATH + "/{video_id}")
+async def get_video(response: Response, services: Services, owner: Owner, video_id: VideoIdInPath) -> Video:
+    """Show a video.
+
+    `failed` covers canceled and expired as well; the error's code tells them apart.
+    """
+    job = await fetch_job(services, video_id, owner)
+    _check_kind(job.kind)
+    response.headers["openai-poll-after-ms"] = str(POLL_AFTER_S * 1000)
+    return view_video(job)
+
+
+@router.delete(PATH + "/{video_id}")
+async def delete_video(services: Services, owner: Owner, video_id: VideoIdInPath) -> VideoDeleted:
+    """Delete a video.
+
+    The finished job and its files; 409 while it waits or runs.
+    """
+    async with services.database.write() as uow:
+        _check_kind((await get_job(uow.session, video_id, owner_id=owner)).kind)
+        await retain.delete_job(uow, video_id, owner_id=owner)
+    return VideoDeleted(id=video_id_of(video_id))
+
+
+@router.head(PATH + "/{video_id}/content", include_in_schema=False)
+@router.get(PATH + "/{video_id}/content", response_class=Response, responses=stored_file("video/mp4", "image/jpeg"))
+async def get_video_content(
+    request: Request,
+    services: Services,
+    owner: Owner,
+    video_id: VideoIdInPath,
+    variant: VideoVariant = VideoVariant.VIDEO,
+) -> Response:
+    """Download a video.
+
+    An MP4, or a JPEG with `variant=thumbnail`. 409 until it is completed.
+    """
+    async with services.database.read() as session:
+        job = await find.get_full_job(session, video_id, owner_id=owner)
+        _check_kind(job.row.kind)
+        artifact = await get_thumbnail(session, job) if variant is VideoVariant.THUMBNAIL else get_output(job)
+    file = as_file(artifact, stem=video_id_of(video_id))
+    return await send_file(request, services.store, file, link_s=services.settings.storage.link_s)
+
+
+def _check_kind(kind: str) -> None:
+    if kind != "reel":
+        raise NotFound("There is no video of this id.")
+
+
+async def _admit(submission: Submission, body: ReelRequest) -> ResolvedReel:
+    return admit_reel(
+        body,
+        submission.services.catalog,
+        default_model=submission.services.settings.engine.default_model,
+        limits=submission.limits,
+        draw_seed=draw_seed,
+        media=await submission.find_media(clip.image_artifact_id for clip in body.clips),
+    )
+
+
+async def _keep_picture(submission: Submission, picture: Any) -> str:
+    with TemporaryDirectory(prefix="phoenix-upload-", ignore_cleanup_errors=True) as folder:
+        received = await asyncio.to_thread(save_picture, picture, Path(folder) / FILE_FIELD)
+        artifact = await take_in(submission.running, received, submission.caller.owner_id)
+    return artifact.id

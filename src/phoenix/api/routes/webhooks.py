@@ -1,0 +1,83 @@
+"""Webhooks as their owner sees them: the secret that they are signed with, and what came of each."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Response
+
+from phoenix.access.keys import Scope
+from phoenix.api.dependencies import Caller, Owner, Services
+from phoenix.api.parameters import DeliveryIdInPath
+from phoenix.contract.base import Omittable
+from phoenix.contract.webhooks import WebhookDelivery, WebhookDeliveryPage, WebhookSecret
+from phoenix.ids import DELIVERY_ID_PATTERN, JOB_ID_PATTERN
+from phoenix.jobs import webhooks
+from phoenix.jobs.webhook_secrets import get_secret, rotate_secret
+from phoenix.jobs.webhook_tables import WebhookDeliveryRow, WebhookSecretRow
+from phoenix.jobs.webhooks import next_attempt_at
+
+router = APIRouter(tags=["webhooks"])
+
+
+@router.get("/v1/webhooks/secret")
+async def get_webhook_secret(response: Response, services: Services, caller: Caller) -> WebhookSecret:
+    """Show the secret.
+
+    Every webhook is signed with it, by the Standard Webhooks specification. Made when it is first asked for. Takes
+    the scope `write` as well as `read`: who knows it can send what looks like a webhook.
+    """
+    caller.check(Scope.WRITE)
+    return _view_secret(response, await get_secret(services.database, caller.owner_id))
+
+
+@router.post("/v1/webhooks/secret/rotate")
+async def rotate_webhook_secret(response: Response, services: Services, owner: Owner) -> WebhookSecret:
+    """Replace the secret.
+
+    For 24 hours webhooks carry two signatures, by the new secret and by the one before, so that receivers can be
+    changed one by one.
+    """
+    async with services.database.write() as uow:
+        row = await rotate_secret(uow, owner)
+    return _view_secret(response, row)
+
+
+@router.get("/v1/webhooks/deliveries")
+async def list_webhook_deliveries(
+    services: Services,
+    owner: Owner,
+    job_id: Annotated[Omittable[Annotated[str, Query(pattern=JOB_ID_PATTERN)]], Query()] = None,
+    limit: Annotated[int, Query(ge=1, le=100)] = 20,
+    cursor: Annotated[
+        Omittable[Annotated[str, Query(pattern=DELIVERY_ID_PATTERN)]],
+        Query(description="`next_cursor` of the last page."),
+    ] = None,
+) -> WebhookDeliveryPage:
+    """List deliveries, newest first.
+
+    With the answer to the last try, and when the next one is due.
+    """
+    async with services.database.read() as session:
+        rows = await webhooks.list_deliveries(session, owner_id=owner, job_id=job_id, before_id=cursor, limit=limit + 1)
+    has_more = len(rows) > limit
+    page = [_view_delivery(row) for row in rows[:limit]]
+    return WebhookDeliveryPage(data=page, has_more=has_more, next_cursor=page[-1].id if has_more else None)
+
+
+@router.post("/v1/webhooks/deliveries/{delivery_id}/replay", status_code=202)
+async def replay_webhook_delivery(services: Services, owner: Owner, delivery_id: DeliveryIdInPath) -> WebhookDelivery:
+    """Send a delivery again.
+
+    The same body under the same `webhook-id`. A URL that answered 410 is sent to again from now on.
+    """
+    async with services.database.write() as uow:
+        row = await webhooks.replay(uow, delivery_id, owner_id=owner)
+    return _view_delivery(row)
+
+
+def _view_secret(response: Response, row: WebhookSecretRow) -> WebhookSecret:
+    response.headers["Cache-Control"] = "no-store"
+    return WebhookSecret(secret=row.secret, created_at=row.created_at, previous_valid_until=row.previous_until)
+
+
+def _view_delivery(row: WebhookDeliveryRow) -> WebhookDelivery:
+    return WebhookDelivery.model_validate({**row.model_dump(), "next_attempt_at": next_attempt_at(row)})

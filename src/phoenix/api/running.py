@@ -1,0 +1,113 @@
+"""What the routes work with while the application runs, opened at its start and closed in reverse."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+import anyio
+
+from phoenix.api.callers import KeyUses
+from phoenix.api.chores.feeder import Feeder
+from phoenix.api.chores.places import PlaceTeller
+from phoenix.api.chores.postman import Postman
+from phoenix.api.chores.sweeper import Sweeper
+from phoenix.api.event_stream import StalledSends
+from phoenix.api.limits.requests import RequestLimits
+from phoenix.api.limits.streams import OpenStreams
+from phoenix.api.stream_tokens import StreamTokens
+from phoenix.assembly import Services, open_services
+from phoenix.events.bells import Bell
+from phoenix.events.hub import Hub
+from phoenix.events.line import Line
+from phoenix.events.shared_reads import SharedReads
+from phoenix.jobs.event_log import SqlEventLog
+from phoenix.settings import Settings
+
+# A probe is a process that decodes: more than two at once only slow each other down.
+_PROBES_AT_ONCE = 2
+
+
+@dataclass(frozen=True)
+class Running:
+    """One per process and event loop."""
+
+    services: Services
+    log: SharedReads
+    hub: Hub
+    sends: StalledSends
+    tokens: StreamTokens
+    key_uses: KeyUses
+    request_limits: RequestLimits
+    open_streams: OpenStreams
+    draining: anyio.Event
+    """Set when the server was asked to end: streams then say goodbye."""
+    probing: asyncio.Semaphore
+
+
+@asynccontextmanager
+async def run(settings: Settings) -> AsyncGenerator[Running]:
+    """Opens the services, the hub of the streams, and the chores."""
+    async with AsyncExitStack() as stack:
+        services = await stack.enter_async_context(open_services(settings))
+        line = await stack.enter_async_context(Line(services.redis))
+        rows = SqlEventLog(
+            services.database,
+            services.publisher.read_progress,
+            worker_timeout_s=worker_timeout_s(settings),
+            clips_per_key=settings.limits.running_clips_per_key,
+        )
+        log = SharedReads(rows)
+        hub = Hub(line, log, prefix=settings.redis.prefix, settings=settings.events)
+        await stack.enter_async_context(hub)
+        await stack.enter_async_context(_doing_chores(services, line))
+        sends = await stack.enter_async_context(StalledSends(settings.events.send_timeout_s).watched())
+        draining = anyio.Event()
+        await stack.enter_async_context(_closing_streams(hub, sends, draining))
+        limits, prefix = settings.limits, settings.redis.prefix
+        open_streams = OpenStreams(services.redis, prefix, per_key=limits.streams_per_key)
+        yield Running(
+            services=services,
+            log=log,
+            hub=hub,
+            sends=sends,
+            tokens=StreamTokens(services),
+            key_uses=await stack.enter_async_context(KeyUses(services.database).running()),
+            request_limits=RequestLimits(services.redis, prefix, limits),
+            open_streams=await stack.enter_async_context(open_streams.running()),
+            draining=draining,
+            probing=asyncio.Semaphore(_PROBES_AT_ONCE),
+        )
+
+
+@asynccontextmanager
+async def _doing_chores(services: Services, line: Line) -> AsyncGenerator[None]:
+    timeout_s = worker_timeout_s(services.settings)
+    async with (
+        Bell(services.redis, services.channels.feed).waking(line) as rung,
+        Feeder(services, worker_timeout_s=timeout_s).running(rung),
+        Sweeper(services, worker_timeout_s=timeout_s).running(),
+        Postman(services).running(),
+        PlaceTeller(services, worker_timeout_s=timeout_s).running(),
+    ):
+        yield
+
+
+def worker_timeout_s(settings: Settings) -> float:
+    """Silence after which a worker counts as gone: as long as its leases last."""
+    return settings.scheduler.lease_s
+
+
+@asynccontextmanager
+async def _closing_streams(hub: Hub, sends: StalledSends, draining: anyio.Event) -> AsyncGenerator[None]:
+    # The server ends the application only after its streams, so they must hear of it first.
+    async def close() -> None:
+        await draining.wait()
+        hub.close_streams()
+        sends.hurry()
+
+    closing = asyncio.create_task(close(), name="close-streams")
+    try:
+        yield
+    finally:
+        closing.cancel()

@@ -1,0 +1,59 @@
+"""Who may follow a job: its owner, and whoever holds a token for it, in the URL or in a cookie."""
+
+from typing import Annotated
+
+from fastapi import Cookie, Depends, Query, Request, Response
+from pydantic.json_schema import SkipJsonSchema
+
+from phoenix.api.dependencies import Running, get_owner
+from phoenix.api.parameters import JobIdInPath
+from phoenix.api.stream_tokens import stream_path
+from phoenix.contract.events import StreamToken
+from phoenix.errors import Unavailable
+
+COOKIE = "phoenix_stream"
+
+
+def set_cookie(request: Request, response: Response, job_id: str, token: StreamToken) -> None:
+    """For pages of the same site: sent with the stream's requests alone, and out of reach of scripts."""
+    response.set_cookie(
+        COOKIE,
+        token.token,
+        expires=token.expires_at,
+        path=stream_path(job_id),
+        secure=request.url.scheme == "https",
+        httponly=True,
+        samesite="strict",
+    )
+
+
+async def get_stream_owner(
+    request: Request,
+    running: Running,
+    job_id: JobIdInPath,
+    token: Annotated[
+        str | SkipJsonSchema[None], Query(description="From `POST …/stream-tokens`, where no header can be set.")
+    ] = None,
+    cookie: Annotated[str | SkipJsonSchema[None], Cookie(alias=COOKIE, include_in_schema=False)] = None,
+) -> str | None:
+    """Id of the owner whose job is followed; None while the database is away. What is presented openly counts first."""
+    presented = cookie if token is None and "authorization" not in request.headers else token
+    try:
+        if presented is not None:
+            return (await running.tokens.read(presented, job_id)).owner_id
+        return await get_owner(request)
+    except Unavailable:
+        return None
+
+
+async def find_reader(request: Request) -> str | None:
+    """Id of the owner all of whose jobs are followed; None while the database is away."""
+    try:
+        return await get_owner(request)
+    except Unavailable:
+        return None
+
+
+# None rather than an error: any status but 200 closes a browser's EventSource for good.
+StreamOwner = Annotated[str | None, Depends(get_stream_owner)]
+StreamReader = Annotated[str | None, Depends(find_reader)]

@@ -1,0 +1,52 @@
+"""Makes and reads the tokens that let a browser follow one job, with this installation's secret."""
+
+from datetime import datetime, timedelta
+
+from phoenix.access.secrets import share_secret
+from phoenix.access.stream_tokens import StreamGrant, read_grant, sign
+from phoenix.assembly import Services
+from phoenix.clock import utc_now
+from phoenix.contract.events import StreamToken
+from phoenix.jobs.tables import JobRow
+from phoenix.settings import Settings
+
+_SECRET_NAME = "stream-tokens"  # noqa: S105 - the name of one
+
+
+class StreamTokens:
+    """One per process. The secret is fetched when it is first needed: the database may be away at the start."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        configured = services.settings.api.token_secret
+        self._secret = configured.get_secret_value().encode() if configured else None
+
+    async def issue(self, job: JobRow) -> StreamToken:
+        now = utc_now().replace(microsecond=0)
+        expires_at = now + longest_stream(job, self._services.settings, now)
+        token = sign(await self._get_secret(), StreamGrant(job.id, job.owner_id, expires_at))
+        base = (self._services.settings.api.public_url or "").rstrip("/")
+        return StreamToken(token=token, expires_at=expires_at, url=f"{base}{stream_path(job.id)}?token={token}")
+
+    async def read(self, token: str, job_id: str) -> StreamGrant:
+        """Raises `Unauthenticated` or `Forbidden`."""
+        return read_grant(await self._get_secret(), token, job_id=job_id, now=utc_now())
+
+    async def _get_secret(self) -> bytes:
+        if self._secret is None:
+            self._secret = await share_secret(self._services.database, _SECRET_NAME)
+        return self._secret
+
+
+def longest_stream(job: JobRow, settings: Settings, now: datetime) -> timedelta:
+    """How long the job can be worth following: an `EventSource` reconnects with the token that it began with."""
+    age = timedelta(seconds=settings.events.max_stream_age_s)
+    if job.state.is_terminal:
+        return age
+    begins_by = max(now, job.queue_deadline_at or now)
+    ends_by = job.run_deadline_at or begins_by + timedelta(seconds=job.run_timeout_s)
+    return max(ends_by - now, timedelta()) + age
+
+
+def stream_path(job_id: str) -> str:
+    return f"/v1/jobs/{job_id}/events"

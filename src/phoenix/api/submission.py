@@ -1,0 +1,152 @@
+"""What the three kinds of job have in common on their way in: checked, accepted once, and answered when asked to."""
+
+import hashlib
+import json
+import secrets
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Request, Response
+
+from phoenix.access.keys import ANYBODY
+from phoenix.api.dependencies import Caller, RequestId, Running
+from phoenix.api.job_views import POLL_AFTER_S, fetch_job
+from phoenix.api.outbound_urls import find_url_faults
+from phoenix.api.preferences import IdempotencyKey, Prefer, parse_wait_s
+from phoenix.api.waiting import wait_until_over
+from phoenix.assembly import Services
+from phoenix.catalog.admission import SEED_SPACE
+from phoenix.catalog.limits import AdmissionLimits
+from phoenix.contract.artifacts import MediaInfo
+from phoenix.contract.jobs import Job
+from phoenix.contract.requests import JobOptions
+from phoenix.contract.resolved import ResolvedRequest
+from phoenix.errors import Fault, Gone, InvalidRequest, NotFound
+from phoenix.jobs import idempotency
+from phoenix.jobs.artifacts import find_known_media
+from phoenix.jobs.idempotency import KeyedRequest
+from phoenix.jobs.quota import Quota
+from phoenix.jobs.submit import submit
+
+Admit = Callable[[], Awaitable[ResolvedRequest]]
+
+
+@dataclass(frozen=True)
+class Submission:
+    """One request for a job: whose it is, how it wants to be answered, and where its answer's headers go."""
+
+    running: Running
+    caller: Caller
+    request_id: RequestId
+    request: Request
+    response: Response
+    idempotency_key: IdempotencyKey = None
+    prefer: Prefer = None
+
+    @property
+    def services(self) -> Services:
+        return self.running.services
+
+    @property
+    def limits(self) -> AdmissionLimits:
+        return AdmissionLimits(max_reel_duration_s=self.services.settings.limits.max_reel_duration_s)
+
+    async def find_media(self, references: Iterable[str | None]) -> Mapping[str, MediaInfo]:
+        """What the owner's artifacts among `references` hold; the others are missing from the answer."""
+        artifact_ids = {reference for reference in references if reference is not None}
+        if not artifact_ids:
+            return {}
+        async with self.services.database.read() as session:
+            return await find_known_media(session, artifact_ids, owner_id=self.caller.owner_id)
+
+    async def accept(self, body: JobOptions, admit: Admit) -> Job:
+        """Queues what `admit` makes of the body, and answers 202 with where to follow it.
+
+        Raises `InvalidRequest` with every fault, `IdempotencyMismatch`, `QueueFull` or `RateLimited`.
+        """
+        keyed = self._keyed(body)
+        # Asked before anything is checked: what could be done then need not be possible now.
+        job_id = await self._find_earlier(keyed) if keyed else None
+        is_replay = job_id is not None
+        if job_id is None:
+            job_id, is_replay = await self._submit(await self._admit(body, admit), body, keyed)
+        return await self._answer(job_id, is_replay=is_replay)
+
+    def _keyed(self, body: JobOptions) -> KeyedRequest | None:
+        if self.idempotency_key is None:
+            return None
+        route = f"{self.request.method} {self.request.url.path}"
+        return KeyedRequest(self.caller.owner_id, route, self.idempotency_key, fingerprint_of(body))
+
+    async def _find_earlier(self, keyed: KeyedRequest) -> str | None:
+        async with self.services.database.read() as session:
+            return await idempotency.find_earlier(session, keyed)
+
+    async def _admit(self, body: JobOptions, admit: Admit) -> ResolvedRequest:
+        faults = find_url_faults(body, self.services.settings)
+        try:
+            resolved = await admit()
+        except InvalidRequest as error:
+            raise _invalid([*error.faults, *faults]) from error
+        if faults:
+            raise _invalid(faults)
+        return resolved
+
+    async def _submit(
+        self, resolved: ResolvedRequest, body: JobOptions, keyed: KeyedRequest | None
+    ) -> tuple[str, bool]:
+        """Id of the job, and whether another request with the same key was first after all."""
+        limits = self.services.settings.limits
+        async with self.services.database.write() as uow:
+            if keyed and (earlier := await idempotency.begin(uow, keyed)):
+                return earlier, True
+            row = await submit(
+                uow,
+                resolved,
+                body,
+                owner_id=self.caller.owner_id,
+                request_id=self.request_id,
+                limits=limits,
+                quota=None if self.caller is ANYBODY else Quota.from_settings(limits),
+            )
+            if keyed:
+                await idempotency.complete(uow, keyed, row.id)
+        return row.id, False
+
+    async def _answer(self, job_id: str, *, is_replay: bool) -> Job:
+        if is_replay:
+            self.response.headers["Idempotent-Replayed"] = "true"
+        wait_s = parse_wait_s(self.prefer)
+        if wait_s is not None:
+            self.response.headers["Preference-Applied"] = f"wait={wait_s}"
+            await wait_until_over(self.running, job_id, time_limit_s=wait_s)
+        point_to_job(self.response, job_id)
+        try:
+            return await fetch_job(self.services, job_id, self.caller.owner_id)
+        except NotFound as error:
+            raise Gone("The job that this request made has been deleted.") from error
+
+
+Submitting = Annotated[Submission, Depends()]
+
+
+def point_to_job(response: Response, job_id: str) -> None:
+    response.headers["Location"] = f"/v1/jobs/{job_id}"
+    response.headers["Retry-After"] = str(POLL_AFTER_S)
+
+
+def draw_seed() -> int:
+    return secrets.randbelow(SEED_SPACE)
+
+
+def fingerprint_of(body: JobOptions) -> str:
+    """The same for two bodies that say the same, whatever the order of their fields and the spaces between."""
+    said = json.dumps(body.model_dump(mode="json", exclude_unset=True), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(said.encode()).hexdigest()
+
+
+def _invalid(faults: list[Fault]) -> InvalidRequest:
+    first = f"{faults[0].pointer}: {faults[0].detail}"
+    more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+    return InvalidRequest(first + more, faults=faults)

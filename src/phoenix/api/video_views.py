@@ -1,0 +1,91 @@
+"""Between videos, as OpenAI's SDKs know them, and reels and jobs. Pure."""
+
+from typing import Any
+
+from phoenix.catalog.load import Catalog
+from phoenix.catalog.named_sizes import name_sizes
+from phoenix.catalog.sizes import Size
+from phoenix.contract.jobs import Job, JobState
+from phoenix.contract.requests import ReelRequest
+from phoenix.contract.resolved import ResolvedReel
+from phoenix.contract.videos import Video, VideoError, VideoRequest, VideoStatus
+from phoenix.errors import Fault, InvalidRequest
+
+TITLE_KEY = "video_prompt"
+"""In the job's metadata: the prompt of a video that has clips of its own."""
+
+_STATUSES: dict[JobState, VideoStatus] = {
+    JobState.QUEUED: "queued",
+    JobState.RUNNING: "in_progress",
+    JobState.SUCCEEDED: "completed",
+}
+_SHARED = {"model", "seed", "steps", "fps", "guidance_scale", "negative_prompt"}
+
+
+def to_reel(request: VideoRequest, catalog: Catalog, *, default_model: str) -> ReelRequest:
+    """The reel that this video is. Raises `InvalidRequest` for a size that the model does not make."""
+    clip: dict[str, Any] = {"prompt": request.prompt}
+    if request.input_reference is not None:
+        clip["image_artifact_id"] = request.input_reference.file_id
+    reel = request.model_dump(include=_SHARED, exclude_unset=True)
+    if request.clips is None:
+        reel["clips"] = [clip]
+    else:
+        reel["clips"] = [one.model_dump(exclude_unset=True) for one in request.clips]
+        reel["metadata"] = {TITLE_KEY: request.prompt[:512]}
+    if request.seconds is not None:
+        reel["duration_s"] = request.seconds
+    if request.size is not None:
+        reel |= _name_size(request.size, catalog, request.model or default_model)
+    return ReelRequest.model_validate(reel)
+
+
+def _name_size(size: str, catalog: Catalog, model_id: str) -> dict[str, str]:
+    model = catalog.find(model_id)
+    if model is None:
+        return {}  # admission will say so
+    sizes = name_sizes(model.size)
+    width, _, height = size.partition("x")
+    named = sizes.get(Size(int(width), int(height)))
+    if named is None:
+        detail = f"{model.id} makes {', '.join(map(str, sorted(sizes)))}; choose one of them"
+        raise InvalidRequest(f"/size: {detail}", faults=[Fault("/size", detail)])
+    return {"resolution": named[0], "aspect_ratio": named[1]}
+
+
+def job_id_of(video_id: str) -> str:
+    return "job_" + video_id.removeprefix("video_")
+
+
+def video_id_of(job_id: str) -> str:
+    return "video_" + job_id.removeprefix("job_")
+
+
+def view_video(job: Job) -> Video:
+    """A reel as a video."""
+    reel = job.request
+    assert isinstance(reel, ResolvedReel), "only reels are videos"
+    is_done = job.state is JobState.SUCCEEDED and job.finished_at is not None
+    seconds = job.output.duration_s if job.output else sum(clip.duration_s for clip in reel.clips)
+    return Video(
+        id=video_id_of(job.id),
+        model=reel.model,
+        status=_STATUSES.get(job.state, "failed"),
+        progress=100 if is_done else int(job.progress * 100),
+        created_at=int(job.created_at.timestamp()),
+        completed_at=int(job.finished_at.timestamp()) if is_done and job.finished_at else None,
+        error=_view_error(job),
+        prompt=job.metadata.get(TITLE_KEY, reel.clips[0].prompt),
+        seconds=f"{round(seconds, 3):g}",
+        size=f"{reel.width}x{reel.height}",
+    )
+
+
+def _view_error(job: Job) -> VideoError | None:
+    """The SDKs know one way to fail, and go on polling at any status that they do not know."""
+    if job.state is JobState.CANCELED:
+        return VideoError(code="cancelled", message="The job was canceled.")
+    if job.error is None or job.state not in (JobState.FAILED, JobState.EXPIRED):
+        return None
+    code = "expired" if job.state is JobState.EXPIRED else job.error.code.lower()
+    return VideoError(code=code, message=job.error.message)

@@ -1,0 +1,17 @@
+"""Holds an answer back until a job has ended, for clients that asked for it. Woken by events, not by a timer."""
+
+import asyncio
+from contextlib import aclosing, suppress
+
+from phoenix.api.running import Running
+from phoenix.events.stream import job_stream
+
+
+async def wait_until_over(running: Running, job_id: str, *, time_limit_s: float) -> None:
+    """Returns when the job has ended, after `time_limit_s`, or when this server shuts down."""
+    # A stream ends after the terminal event, and finds one whose message was lost by itself.
+    stream = job_stream(running.hub, running.log, job_id, None)
+    with suppress(TimeoutError):
+        async with asyncio.timeout(time_limit_s), aclosing(stream):
+            async for _frames in stream:
+                pass

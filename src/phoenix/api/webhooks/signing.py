@@ -1,0 +1,21 @@
+"""The headers by which a receiver knows a webhook for ours (Standard Webhooks 1.0, symmetric signatures). Pure."""
+
+import base64
+import hashlib
+import hmac
+from collections.abc import Mapping, Sequence
+
+
+def sign_headers(message_id: str, sent_at_s: int, body: bytes, secrets: Sequence[str]) -> Mapping[str, str]:
+    """One signature per secret, so that a receiver may know either while a secret is being replaced."""
+    return {
+        "webhook-id": message_id,
+        "webhook-timestamp": str(sent_at_s),
+        "webhook-signature": " ".join(_sign(message_id, sent_at_s, body, secret) for secret in secrets),
+    }
+
+
+def _sign(message_id: str, sent_at_s: int, body: bytes, secret: str) -> str:
+    key = base64.b64decode(secret.removeprefix("whsec_"))
+    signed = b"%s.%d.%s" % (message_id.encode(), sent_at_s, body)
+    return "v1," + base64.b64encode(hmac.digest(key, signed, hashlib.sha256)).decode()

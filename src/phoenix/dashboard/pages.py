@@ -1,0 +1,48 @@
+"""Serves the page and its files, with headers that let it run nothing but itself."""
+
+from pathlib import Path
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+from starlette.types import Scope
+
+FOLDER = Path(__file__).parent / "static"
+ASSETS_PATH = "/dashboard"
+
+HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+        "img-src 'self' data: blob:; media-src 'self' blob:; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    # Asked for again each time, and answered with 304: a new version is seen at once.
+    "Cache-Control": "no-cache",
+}
+
+
+class Assets(StaticFiles):
+    """The files of the page."""
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        response = await super().get_response(path, scope)
+        response.headers.update(HEADERS)
+        return response
+
+
+def mount(app: Starlette) -> None:
+    """Adds the page at `/` and its files under `/dashboard`.
+
+    Not a mount at the root: that would answer for every path and method that the API does not have.
+    """
+    assets = Assets(directory=FOLDER)
+
+    async def show_page(request: Request) -> Response:
+        return await assets.get_response("index.html", request.scope)
+
+    app.router.routes.append(Route("/", show_page, methods=["GET"]))
+    app.router.routes.append(Mount(ASSETS_PATH, assets))

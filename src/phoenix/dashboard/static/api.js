@@ -1,0 +1,59 @@
+// Requests to the public API, with the caller's key, and its problems as errors.
+
+const KEY = "phoenix-api-key";
+
+export class Problem extends Error {
+  constructor(status, detail, faults = []) {
+    super(detail);
+    this.status = status;
+    this.faults = faults;
+  }
+}
+
+export const apiKey = () => sessionStorage.getItem(KEY) ?? "";
+export const setApiKey = (key) => (key ? sessionStorage.setItem(KEY, key) : sessionStorage.removeItem(KEY));
+
+export function authorization() {
+  return apiKey() ? { Authorization: `Bearer ${apiKey()}` } : {};
+}
+
+export async function request(path, { method = "GET", json, form, headers = {}, signal } = {}) {
+  const response = await fetch(path, {
+    method,
+    signal,
+    body: form ?? (json && JSON.stringify(json)),
+    headers: { ...authorization(), ...(json && { "Content-Type": "application/json" }), ...headers },
+  });
+  if (!response.ok) throw await problemOf(response);
+  return response.status === 204 ? null : response.json();
+}
+
+export async function problemOf(response) {
+  const body = await response.json().catch(() => ({}));
+  return new Problem(response.status, body.detail ?? `the server answered ${response.status}`, body.errors);
+}
+
+export const listJobs = (params) => request(`/v1/jobs?${new URLSearchParams(params)}`);
+export const cancelJob = (id) => request(`/v1/jobs/${id}/cancel`, { method: "POST" });
+export const retryJob = (id) => request(`/v1/jobs/${id}/retry`, { method: "POST" });
+export const deleteJob = (id) => request(`/v1/jobs/${id}`, { method: "DELETE" });
+
+export function submitReel(reel) {
+  // Not randomUUID, which browsers keep from pages that came over plain HTTP.
+  const key = [...crypto.getRandomValues(new Uint32Array(4))].map((part) => part.toString(36)).join("-");
+  return request("/v1/reels", { method: "POST", json: reel, headers: { "Idempotency-Key": key } });
+}
+
+export function upload(file) {
+  const form = new FormData();
+  form.append("file", file, file.name);
+  return request("/v1/uploads", { method: "POST", form });
+}
+
+// A URL that an element can load. Elements send no Authorization header, so with a key the bytes are fetched here.
+export async function mediaUrl(path) {
+  if (!apiKey()) return path;
+  const response = await fetch(path, { headers: authorization() });
+  if (!response.ok) throw await problemOf(response);
+  return URL.createObjectURL(await response.blob());
+}

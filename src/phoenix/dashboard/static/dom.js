@@ -1,0 +1,35 @@
+// Small helpers for the page: elements without markup in strings, and numbers as people read them.
+
+export const byId = (id) => document.getElementById(id);
+
+// h("p", { class: "note" }, "text", child): everything from the server goes in as text, never as markup.
+export function h(name, attributes = {}, ...children) {
+  const element = document.createElement(name);
+  for (const [key, value] of Object.entries(attributes)) {
+    if (key.startsWith("on")) element.addEventListener(key.slice(2), value);
+    else if (value === true) element.setAttribute(key, "");
+    else if (value !== false && value != null) element.setAttribute(key, value);
+  }
+  element.append(...children.filter((child) => child != null));
+  return element;
+}
+
+// Writes only what differs, so that a screen reader and the selection are left in peace.
+export function setText(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}
+
+export function seconds(value) {
+  if (value == null) return "";
+  if (value < 60) return `${value < 10 ? value.toFixed(1) : Math.round(value)} s`;
+  const total = Math.round(value);
+  const parts = [Math.floor(total / 3600), Math.floor(total / 60) % 60, total % 60];
+  if (!parts[0]) parts.shift();
+  return parts.map((part, index) => (index ? String(part).padStart(2, "0") : part)).join(":");
+}
+
+export function bytes(value) {
+  const units = ["B", "kB", "MB", "GB", "TB"];
+  const power = value ? Math.min(Math.floor(Math.log10(value) / 3), units.length - 1) : 0;
+  return `${(value / 1000 ** power).toPrecision(3)} ${units[power]}`;
+}

@@ -1,0 +1,52 @@
+// Queues and workers.
+
+import { request } from "./api.js";
+import { byId, bytes, h, seconds } from "./dom.js";
+
+export async function refreshFleet() {
+  const [queue, workers] = await Promise.all([request("/v1/queue"), request("/v1/workers")]);
+  byId("queues").replaceChildren(...queue.queues.map(queueView));
+  const list = workers.data.map(workerView);
+  byId("workers").replaceChildren(...(list.length ? list : [h("li", { class: "note" }, "No worker is running.")]));
+}
+
+function queueView(queue) {
+  const wait = queue.oldest_wait_s == null ? "" : `, the oldest for ${seconds(queue.oldest_wait_s)}`;
+  return h(
+    "div",
+    {},
+    h("dt", {}, queue.name),
+    h(
+      "dd",
+      {},
+      h("meter", { min: 0, max: Math.max(queue.slots, 1), value: queue.running, "aria-label": `${queue.name} slots in use` }),
+      h("span", {}, `${queue.running} of ${queue.slots} slots busy`),
+      h("span", { class: "note" }, `${queue.waiting} waiting${wait}`),
+    ),
+  );
+}
+
+function workerView(worker) {
+  const memory =
+    worker.memory_total_bytes &&
+    h("meter", {
+      min: 0,
+      max: worker.memory_total_bytes,
+      high: worker.memory_total_bytes * 0.9,
+      value: worker.memory_used_bytes,
+      "aria-label": "Memory in use",
+    });
+  const used = worker.memory_total_bytes && `${bytes(worker.memory_used_bytes)} of ${bytes(worker.memory_total_bytes)}`;
+  const running = worker.running.length ? `runs ${worker.running.map((id) => id.slice(-6)).join(", ")}` : "idle";
+  return h(
+    "li",
+    { class: worker.running.length ? "busy" : "" },
+    h("strong", {}, worker.device),
+    h("span", { class: "tag" }, `${worker.queues.join(" + ")} queue`),
+    h("span", {}, running),
+    worker.models.length ? h("span", { class: "note" }, worker.models.join(", ")) : null,
+    memory || null,
+    used ? h("span", { class: "note" }, used) : null,
+    h("span", { class: "note" }, `${worker.host}, process ${worker.pid}`),
+  );
+}

@@ -1,0 +1,99 @@
+// The list of jobs: polled, with a live stream for the few that run.
+
+import { listJobs } from "./api.js";
+import { Card } from "./card.js";
+import { byId, setText } from "./dom.js";
+import { applyEvent, isOver } from "./progress.js";
+import { follow } from "./stream.js";
+
+const PAGE = 20;
+// A browser opens six connections to a server, in all tabs together; some must stay free for everything else.
+const MOST_STREAMS = 3;
+
+export class JobList {
+  constructor(onProblem) {
+    this.jobs = new Map();
+    this.cards = new Map();
+    this.streams = new Map();
+    this.limit = PAGE;
+    this.onProblem = onProblem;
+    byId("filter").addEventListener("change", () => this.refresh().catch(onProblem));
+    byId("older").addEventListener("click", () => {
+      this.limit = Math.min(this.limit + PAGE, 100);
+      this.refresh().catch(onProblem);
+    });
+  }
+
+  async refresh() {
+    const state = byId("filter").value;
+    const page = await listJobs({ limit: this.limit, ...(state && { state }) });
+    const listed = new Set(page.data.map((job) => job.id));
+    for (const id of this.jobs.keys()) if (!listed.has(id)) this.remove(id);
+    // A job that is streamed is known better than this page knows it.
+    for (const job of page.data) if (!this.streams.has(job.id)) this.put(job);
+    this.order(page.data);
+    this.followSome(page.data);
+    byId("older").hidden = !page.has_more || this.limit >= 100;
+    byId("jobs-empty").hidden = page.data.length > 0;
+  }
+
+  put(job) {
+    const before = this.jobs.get(job.id);
+    const known = { ...job, previews: job.previews ?? before?.previews };
+    this.jobs.set(job.id, known);
+    if (before && !isOver(before) && isOver(known)) this.tell(known);
+    if (this.cards.has(job.id)) this.cards.get(job.id).update(known);
+    else this.cards.set(job.id, new Card(known, this.reactions()));
+  }
+
+  reactions() {
+    return {
+      changed: (job) => {
+        this.put(job);
+        this.followSome([...this.jobs.values()]);
+      },
+      removed: (job) => this.remove(job.id),
+      failed: this.onProblem,
+    };
+  }
+
+  remove(id) {
+    this.streams.get(id)?.abort();
+    this.cards.get(id)?.element.remove();
+    for (const map of [this.jobs, this.cards, this.streams]) map.delete(id);
+  }
+
+  // Moves only what is out of place: moving an element takes the focus out of it.
+  order(jobs) {
+    const list = byId("jobs");
+    jobs.forEach((job, index) => {
+      const element = this.cards.get(job.id).element;
+      if (list.children[index] !== element) list.insertBefore(element, list.children[index] ?? null);
+    });
+  }
+
+  followSome(jobs) {
+    const waiting = jobs.filter((job) => !isOver(job) && !this.streams.has(job.id));
+    const urgency = (job) => (job.state === "running" ? 0 : 1);
+    waiting.sort((a, b) => urgency(a) - urgency(b));
+    for (const job of waiting.slice(0, MOST_STREAMS - this.streams.size)) this.follow(job.id);
+  }
+
+  follow(id) {
+    const stop = new AbortController();
+    this.streams.set(id, stop);
+    const apply = (event) => this.jobs.has(id) && this.put(applyEvent(this.jobs.get(id), event));
+    follow(id, apply, stop.signal)
+      .catch(() => {})
+      .finally(() => this.streams.get(id) === stop && this.streams.delete(id));
+  }
+
+  stop() {
+    for (const stream of this.streams.values()) stream.abort();
+    this.streams.clear();
+  }
+
+  tell(job) {
+    setText(byId("news"), `${job.clips[0]?.prompt ?? job.id}: ${job.state}`);
+  }
+}

@@ -1,0 +1,163 @@
+"""What holds for every route: ids, errors, methods, CORS, health, and what the fleet shows."""
+
+import pytest
+from sqlalchemy import update
+from sse_starlette.sse import SendTimeoutError
+from starlette.requests import ClientDisconnect
+from starlette.types import Message, Receive, Scope, Send
+
+from fixtures.api import Api, assert_problem, open_api
+from fixtures.redis_server import RedisServer
+from phoenix.api.middleware import ErrorBoundary
+from phoenix.jobs.tables import JobRow
+from phoenix.settings import Settings
+
+
+@pytest.mark.parametrize("path", ["/health/live", "/v1/models", "/nowhere"])
+async def test_a_request_id_is_echoed(api: Api, path: str) -> None:
+    response = await api.http.get(path, headers={"X-Request-ID": "mine"})
+
+    assert response.headers["x-request-id"] == "mine"
+
+
+async def test_a_request_without_an_id_gets_one(api: Api) -> None:
+    seen = {(await api.http.get("/health/live")).headers["x-request-id"] for _ in range(3)}
+
+    assert len(seen) == 3
+
+
+@pytest.mark.parametrize("path", ["/nowhere", "/v1", "/v1/jobs/", "/v1/../etc/passwd"])
+async def test_an_unknown_path_is_a_problem(api: Api, path: str) -> None:
+    assert_problem(await api.http.get(path), 404, "NOT_FOUND")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("PUT", "/v1/reels", "POST"),
+        ("PATCH", "/v1/jobs/job_1", "GET, DELETE"),
+        ("POST", "/v1/jobs/job_1/content", "GET, HEAD"),
+        ("DELETE", "/health", "GET, HEAD"),
+    ],
+)
+async def test_a_wrong_method_is_told_the_right_ones(api: Api, method: str, path: str, allowed: str) -> None:
+    response = await api.http.request(method, path)
+
+    assert_problem(response, 405, "INVALID_REQUEST")
+    assert response.headers["allow"] == allowed
+
+
+async def test_an_unexpected_error_is_answered_without_what_it_says(api: Api) -> None:
+    job = await api.submit()
+    async with api.services.database.write() as uow:
+        await uow.session.execute(update(JobRow).values(request={"secret": "row"}))
+
+    response = await api.http.get(f"/v1/jobs/{job['id']}")
+
+    assert_problem(response, 500, "INTERNAL")
+    assert not any(word in response.text for word in ("secret", "Traceback", ".py", "pydantic"))
+
+
+async def answer_with(error: Exception, *, after_start: bool) -> list[str]:
+    """The types of the messages that leave when an application fails with `error`."""
+
+    async def application(_scope: Scope, _receive: Receive, send: Send) -> None:
+        if after_start:
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+        raise error
+
+    async def receive() -> Message:
+        return {"type": "http.disconnect"}
+
+    sent: list[str] = []
+
+    async def send(message: Message) -> None:
+        sent.append(message["type"])
+
+    await ErrorBoundary(application)({"type": "http"}, receive, send)
+    return sent
+
+
+async def test_an_answer_that_broke_off_is_not_patched_up() -> None:
+    with pytest.raises(RuntimeError, match="half way"):
+        await answer_with(RuntimeError("half way"), after_start=True)
+
+
+@pytest.mark.parametrize("error", [ClientDisconnect(), SendTimeoutError()])
+async def test_a_client_that_has_gone_is_not_answered(error: Exception) -> None:
+    assert await answer_with(error, after_start=False) == []
+
+
+async def test_an_allowed_origin_may_read_answers_and_their_headers(api_settings: Settings) -> None:
+    cors = api_settings.api.model_copy(update={"cors_origins": ("https://app.example",)})
+    async with open_api(api_settings.model_copy(update={"api": cors})) as api:
+        allowed = await api.http.get("/v1/models", headers={"Origin": "https://app.example"})
+        problem = await api.http.get("/nowhere", headers={"Origin": "https://app.example"})
+        other = await api.http.get("/v1/models", headers={"Origin": "https://evil.example"})
+        preflight = await api.http.options(
+            "/v1/reels",
+            headers={
+                "Origin": "https://app.example",
+                "Access-Control-Request-Method": "POST",
+                "Access-Control-Request-Headers": "content-type, last-event-id",
+            },
+        )
+
+    assert allowed.headers["access-control-allow-origin"] == "https://app.example"
+    assert "Location" in allowed.headers["access-control-expose-headers"]
+    assert problem.headers["access-control-allow-origin"] == "https://app.example"
+    assert "access-control-allow-origin" not in other.headers
+    assert preflight.status_code == 200
+    assert preflight.headers["x-request-id"]
+
+
+@pytest.mark.parametrize("path", ["/health", "/health/ready"])
+async def test_a_healthy_server_says_so(api: Api, path: str) -> None:
+    response = await api.http.get(path)
+
+    checks = {"database": "ok", "redis": "ok", "storage": "ok"}
+    assert (response.status_code, response.json()["status"], response.json()["checks"]) == (200, "ok", checks)
+    assert (await api.http.head(path)).status_code == 200
+
+
+async def test_without_redis_a_server_is_degraded_but_ready(api: Api, redis_server: RedisServer) -> None:
+    redis_server.kill()
+
+    response = await api.http.get("/health/ready")
+
+    assert (response.status_code, response.json()["status"]) == (200, "degraded")
+    assert response.json()["checks"]["redis"] == "away"
+
+
+async def test_without_its_database_a_server_lives_but_is_not_ready(api_settings: Settings) -> None:
+    away = api_settings.database.model_copy(update={"url": "postgresql://nobody@127.0.0.1:1/none"})
+    async with open_api(api_settings.model_copy(update={"database": away})) as api:
+        ready = await api.http.get("/health/ready")
+        live = await api.http.get("/health/live")
+
+    problem = assert_problem(ready, 503, "UNAVAILABLE")
+    assert problem["errors"] == [{"pointer": "/checks/database", "detail": "away"}]
+    assert live.status_code == 200
+
+
+async def test_the_queue_and_the_workers_are_shown(api: Api) -> None:
+    await api.submit("one", "two")
+    await api.register_worker(slots=3)
+
+    queue = (await api.http.get("/v1/queue")).json()
+    workers = (await api.http.get("/v1/workers")).json()["data"]
+
+    gpu = queue["queues"][0]
+    assert (queue["jobs_queued"], gpu["name"], gpu["waiting"], gpu["slots"]) == (1, "gpu", 2, 3)
+    assert [(worker["id"], worker["slots"], worker["running"]) for worker in workers] == [("wrk_1", 3, [])]
+
+
+async def test_a_model_is_served_once_a_worker_serves_it(api: Api) -> None:
+    async def served() -> bool:
+        models = (await api.http.get("/v1/models")).json()["data"]
+        return next(model["is_served"] for model in models if model["id"] == "animatic")
+
+    before = await served()
+    await api.register_worker()
+
+    assert (before, await served()) == (False, True)

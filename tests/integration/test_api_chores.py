@@ -1,0 +1,233 @@
+"""The feeder and the sweeper of running replicas, against a real Redis that may be emptied, stopped and frozen."""
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+from sqlalchemy.exc import ProgrammingError
+
+from builders import claim_next, get_job, make_result
+from fixtures.api import Api, open_api, until
+from fixtures.redis_server import RedisServer
+from phoenix.api.chores.duty import Duty
+from phoenix.api.chores.repeat import repeated
+from phoenix.contract.jobs import JobState
+from phoenix.db.unit_of_work import Database
+from phoenix.errors import Unavailable
+from phoenix.jobs.claim import claim
+from phoenix.jobs.feed import list_waiting
+from phoenix.jobs.finish import succeed
+from phoenix.jobs.lifecycle import TaskState
+from phoenix.jobs.workers import list_live
+from phoenix.queues.queue import Doorbell
+from phoenix.settings import Settings
+
+
+def with_schedule(settings: Settings, **changes: float) -> Settings:
+    return settings.model_copy(update={"scheduler": settings.scheduler.model_copy(update=changes)})
+
+
+async def is_rung(api: Api, job_id: str, position: int = 0) -> bool:
+    """Whether a task's doorbell is noted as rung and is in Redis."""
+    task = (await get_job(api.services.database, job_id)).tasks[position]
+    doorbell = Doorbell(task.id, task.dispatch)
+    return task.rung_at is not None and not await api.services.queue.find_missing(task.queue, [doorbell])
+
+
+@pytest.fixture
+def only_by_bell(api_settings: Settings) -> Settings:
+    """So slow a clock that only the bell can wake a feeder in time."""
+    return with_schedule(api_settings, feed_interval_s=600)
+
+
+async def test_a_job_is_rung_as_soon_as_it_is_accepted(only_by_bell: Settings) -> None:
+    async with open_api(only_by_bell) as api:
+        await api.register_worker()
+
+        job = await api.submit()
+
+        await until(lambda: is_rung(api, job["id"]))
+
+
+async def test_the_next_task_is_rung_as_soon_as_one_ends(only_by_bell: Settings) -> None:
+    async with open_api(only_by_bell) as api:
+        await api.register_worker()
+        job = await api.submit()
+        await until(lambda: is_rung(api, job["id"]))
+
+        task = (await get_job(api.services.database, job["id"])).tasks[0]
+        async with api.services.database.write() as uow:
+            claimed = await claim(uow, task.id, task.dispatch, worker_id="wrk_1", lease_s=60)
+        assert claimed is not None
+        async with api.services.database.write() as uow:
+            await succeed(uow, claimed, make_result())
+
+        await until(lambda: is_rung(api, job["id"], position=1))
+
+
+async def test_no_more_is_rung_than_the_workers_can_soon_take(api: Api) -> None:
+    await api.register_worker(slots=1)
+    job = await api.submit("a", "b", "c", "d")
+    await until(lambda: is_rung(api, job["id"], position=1))
+
+    async with api.services.database.read() as session:
+        assert len(await list_waiting(session, "gpu")) == 2
+
+
+async def test_work_waits_in_sql_until_a_worker_comes(only_by_bell: Settings) -> None:
+    async with open_api(only_by_bell) as api:
+        job = await api.submit()
+        assert (await get_job(api.services.database, job["id"])).tasks[0].rung_at is None
+
+        await api.register_worker()
+
+        await until(lambda: is_rung(api, job["id"]))
+
+
+async def test_what_one_replica_accepts_is_rung_by_the_one_on_duty(only_by_bell: Settings) -> None:
+    async with open_api(only_by_bell) as on_duty, open_api(only_by_bell) as other:
+        await on_duty.register_worker(slots=9)
+        first = await on_duty.submit()
+        await until(lambda: is_rung(on_duty, first["id"]))
+
+        second = await other.submit()
+
+        await until(lambda: is_rung(other, second["id"]))
+
+
+async def test_another_replica_takes_over_from_one_that_leaves(api_settings: Settings) -> None:
+    async with open_api(api_settings) as staying:
+        async with open_api(api_settings) as leaving:
+            await leaving.register_worker(slots=9)
+        job = await staying.submit()
+
+        await until(lambda: is_rung(staying, job["id"]))
+
+
+async def test_a_wiped_redis_is_rung_anew(api: Api, redis_server: RedisServer) -> None:
+    await api.register_worker()
+    job = await api.submit()
+    await until(lambda: is_rung(api, job["id"]))
+
+    await api.services.redis.flushall()
+
+    await until(lambda: is_rung(api, job["id"]))
+
+
+async def test_a_doorbell_that_got_lost_is_rung_anew(api_settings: Settings) -> None:
+    async with open_api(with_schedule(api_settings, doorbell_check_s=0.2, feed_interval_s=0.1)) as api:
+        await api.register_worker()
+        job = await api.submit()
+        await until(lambda: is_rung(api, job["id"]))
+        queue_key = f"{api.services.settings.redis.prefix}:queue:gpu"
+
+        assert await api.services.redis.delete(queue_key) == 1
+
+        await until(lambda: is_rung(api, job["id"]))
+
+
+async def test_the_feeder_survives_an_outage_of_redis(api: Api, redis_server: RedisServer) -> None:
+    await api.register_worker()
+    redis_server.kill()
+    job = await api.submit()
+
+    redis_server.start()
+
+    await until(lambda: is_rung(api, job["id"]), time_limit_s=20)
+
+
+async def test_a_task_whose_worker_fell_silent_is_rung_for_another(api: Api) -> None:
+    await api.register_worker()
+    job = await api.submit()
+    await until(lambda: is_rung(api, job["id"]))
+    task = (await get_job(api.services.database, job["id"])).tasks[0]
+    async with api.services.database.write() as uow:
+        assert await claim(uow, task.id, task.dispatch, worker_id="wrk_1", lease_s=0.05)
+
+    async def is_recovered() -> bool:
+        again = (await get_job(api.services.database, job["id"])).tasks[0]
+        return (again.state, again.crashes) == (TaskState.READY, 1)
+
+    await until(is_recovered)
+    await until(lambda: is_rung(api, job["id"]))
+
+
+async def test_a_job_that_waited_too_long_expires(api: Api) -> None:
+    job = await api.submit(queue_timeout_s=0.01)
+
+    async def is_expired() -> bool:
+        return (await api.show(job["id"]))["state"] == "expired"
+
+    await until(is_expired)
+    assert (await api.show(job["id"]))["error"]["code"] == "TIMEOUT"
+
+
+async def test_a_job_that_ran_too_long_fails_once_its_worker_let_go(api: Api) -> None:
+    job = await api.submit(run_timeout_s=0.01)
+    await claim_next(api.services.database)
+
+    async def is_ending() -> bool:
+        return (await get_job(api.services.database, job["id"])).row.ending is JobState.FAILED
+
+    await until(is_ending)
+
+
+async def test_a_worker_that_fell_silent_is_forgotten(api_settings: Settings) -> None:
+    async with open_api(with_schedule(api_settings, lease_s=0.1)) as api:
+        await api.register_worker()
+
+        async def is_forgotten() -> bool:
+            async with api.services.database.read() as session:
+                return not await list_live(session, worker_timeout_s=timedelta(days=1).total_seconds())
+
+        await until(is_forgotten)
+
+
+async def test_a_duty_is_one_replicas_until_it_is_dropped(database: Database) -> None:
+    ours, theirs = Duty(database, "feed", hold_s=60), Duty(database, "feed", hold_s=0)
+
+    taken = (await ours.is_ours(), await theirs.is_ours())
+    await ours.drop()
+
+    assert taken == (True, False)
+    assert await theirs.is_ours()
+
+
+async def test_a_duty_is_not_asked_for_at_every_look(database: Database) -> None:
+    now_s = 0.0
+    ours = Duty(database, "feed", hold_s=3, clock_s=lambda: now_s)
+    assert await ours.is_ours()
+    await database.close()
+    async with database.write() as uow:
+        connection = await uow.session.connection()
+        await connection.exec_driver_sql("DROP TABLE duties")
+
+    now_s = 0.9
+    assert await ours.is_ours()
+    now_s = 1.0
+    with pytest.raises((Unavailable, ProgrammingError)):
+        await ours.is_ours()
+
+
+async def test_a_chore_goes_on_after_errors_and_tells_of_them_once(
+    database: Database, capfd: pytest.CaptureFixture[str]
+) -> None:
+    calls = 0
+    done = asyncio.Event()
+
+    async def once() -> None:
+        nonlocal calls
+        calls += 1
+        if calls <= 2:
+            raise Unavailable("Redis is away.")
+        done.set()
+
+    async def pause() -> None:
+        await asyncio.Event().wait()
+
+    async with repeated(Duty(database, "feed"), once, pause):
+        await asyncio.wait_for(done.wait(), 10)
+
+    said = capfd.readouterr().out
+    assert said.count("chore is held up") == 1
+    assert said.count("chore goes on") == 1

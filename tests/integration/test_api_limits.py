@@ -1,0 +1,312 @@
+"""Limits of one key, held over all replicas: told in headers, refused with 429, and never in the way without Redis."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from redis.asyncio import Redis
+from sqlalchemy import update
+from sqlalchemy.engine import URL
+from sqlmodel import col
+
+from builders import claim_next, submit_reel
+from fixtures.api import assert_problem, form_file, open_api, reel_body, until
+from fixtures.callers import GuardedApi, id_of, open_guarded_api
+from fixtures.redis_server import RedisServer
+from phoenix.api.limits.buckets import Buckets, Policy
+from phoenix.api.limits.streams import OpenStreams
+from phoenix.db.unit_of_work import Database
+from phoenix.errors import QueueFull, RateLimited
+from phoenix.jobs.feed import count_in_hand
+from phoenix.jobs.tables import AttemptRow, JobRow
+from phoenix.settings import DatabaseSettings, LimitSettings, Settings
+
+OpenLimited = Callable[..., Any]
+
+
+@pytest.fixture
+async def limited(api_settings: Settings) -> AsyncIterator[OpenLimited]:
+    """Opens an application that requires keys, with some limits changed: `await limited(streams_per_key=1)`."""
+    async with AsyncExitStack() as stack:
+
+        async def opened(settings: Settings = api_settings, **limits: Any) -> GuardedApi:
+            changed = settings.limits.model_copy(update=limits)
+            return await stack.enter_async_context(open_guarded_api(settings.model_copy(update={"limits": changed})))
+
+        yield opened
+
+
+def policies_of(response: httpx.Response, status: int = 429, code: str = "RATE_LIMITED") -> list[str]:
+    problem = assert_problem(response, status, code)
+    assert int(response.headers["retry-after"]) >= 1
+    names: list[str] = problem["violated-policies"]
+    return names
+
+
+async def test_a_bucket_gives_its_quota_at_once_and_then_refuses(redis_client: Redis) -> None:
+    buckets, policy = Buckets(redis_client, "t"), Policy("x", quota=3, window_s=3600)
+
+    taken = [await buckets.take(policy, "me") for _ in range(5)]
+
+    assert [one and one.is_allowed for one in taken] == [True, True, True, False, False]
+    assert [one and one.left for one in taken] == [2, 1, 0, 0, 0]
+    assert all(one and 0 < one.full_in_s <= 3600 for one in taken)
+    assert [one and round(one.retry_in_s, -1) for one in taken[3:]] == [1200, 1200]
+
+
+async def test_a_bucket_fills_again(redis_client: Redis) -> None:
+    buckets, policy = Buckets(redis_client, "t"), Policy("x", quota=10, window_s=1)
+    for _ in range(10):
+        await buckets.take(policy, "me")
+    assert not (await buckets.take(policy, "me") or pytest.fail("Redis is away")).is_allowed
+
+    async def has_room() -> bool:
+        taken = await buckets.take(policy, "me")
+        return taken is not None and taken.is_allowed
+
+    await until(has_room)
+
+
+async def test_a_bucket_is_shared_by_replicas_and_not_by_keys(redis_client: Redis) -> None:
+    one, other, policy = Buckets(redis_client, "t"), Buckets(redis_client, "t"), Policy("x", quota=10, window_s=3600)
+
+    taken = await asyncio.gather(*(each.take(policy, "me") for each in (one, other) for _ in range(10)))
+
+    assert sum(each is not None and each.is_allowed for each in taken) == 10
+    assert (await one.take(policy, "you") or pytest.fail("Redis is away")).is_allowed
+
+
+async def test_every_answer_tells_what_is_left(limited: OpenLimited) -> None:
+    guarded = await limited(requests_per_minute=5)
+    caller = await guarded.caller()
+
+    responses = [await caller.http.get(path) for path in ("/v1/jobs", "/v1/jobs/nothing", "/v1/models")]
+
+    assert [response.headers["ratelimit-policy"] for response in responses] == ['"requests";q=5;w=60'] * 3
+    assert [response.headers["ratelimit"] for response in responses] == [
+        '"requests";r=4;t=12',
+        '"requests";r=3;t=24',
+        '"requests";r=2;t=36',
+    ]
+
+
+async def test_too_many_requests_are_refused_over_all_replicas(limited: OpenLimited) -> None:
+    one, other = await limited(requests_per_minute=5), await limited(requests_per_minute=5)
+    key = await one.make_key()
+
+    statuses = [(await each.client(key).http.get("/v1/jobs")).status_code for each in (one, other) for _ in range(4)]
+    refused = await other.client(key).http.get("/v1/jobs")
+
+    assert sorted(statuses) == [200] * 5 + [429] * 3
+    assert policies_of(refused) == ["requests"]
+    assert int(refused.headers["retry-after"]) <= 13
+    assert refused.headers["ratelimit"].startswith('"requests";r=0;t=')
+    assert (await (await one.caller()).http.get("/v1/jobs")).status_code == 200
+
+
+async def test_without_redis_nobody_is_refused(limited: OpenLimited, redis_server: RedisServer) -> None:
+    guarded = await limited(requests_per_minute=1)
+    caller = await guarded.caller()
+    redis_server.kill()
+
+    responses = [await caller.http.get("/v1/jobs") for _ in range(4)]
+
+    assert {response.status_code for response in responses} == {200}
+    assert "ratelimit" not in responses[-1].headers
+
+
+async def test_where_no_key_is_needed_nothing_is_limited(api_settings: Settings) -> None:
+    limits = api_settings.limits.model_copy(update={"requests_per_minute": 1, "queued_jobs_per_key": 1})
+    async with open_api(api_settings.model_copy(update={"limits": limits})) as api:
+        jobs = [await api.submit() for _ in range(3)]
+
+    assert len(jobs) == 3
+
+
+async def test_guessing_keys_is_slowed_down(limited: OpenLimited) -> None:
+    guarded = await limited(failed_auth_per_minute=3)
+    good = await guarded.caller()
+
+    guesses = [await guarded.api.http.get("/v1/jobs", headers={"Authorization": f"Bearer phx_{n}"}) for n in range(5)]
+
+    assert [guess.status_code for guess in guesses] == [401, 401, 401, 429, 429]
+    assert policies_of(guesses[-1]) == ["failed-auth"]
+    # Somebody behind the same address who has a key is let in.
+    assert (await good.http.get("/v1/jobs")).status_code == 200
+
+
+@pytest.fixture
+def any_settings(api_settings: Settings, any_database_url: URL) -> Settings:
+    url = any_database_url.render_as_string(hide_password=False)
+    return api_settings.model_copy(update={"database": DatabaseSettings(url=url)})
+
+
+async def test_of_many_submits_at_once_no_more_are_accepted_than_a_key_may_queue(
+    any_settings: Settings, limited: OpenLimited
+) -> None:
+    guarded = await limited(any_settings, queued_jobs_per_key=3)
+    caller = await guarded.caller()
+
+    responses = await asyncio.gather(*(caller.http.post("/v1/reels", json=reel_body()) for _ in range(8)))
+
+    assert sorted(response.status_code for response in responses) == [202] * 3 + [429] * 5
+    refused = next(response for response in responses if response.status_code == 429)
+    assert policies_of(refused) == ["queued-jobs"]
+    assert (await (await guarded.caller()).http.post("/v1/reels", json=reel_body())).status_code == 202
+
+
+async def test_a_job_that_has_started_makes_room_in_the_queue(limited: OpenLimited) -> None:
+    guarded = await limited(queued_jobs_per_key=1)
+    caller = await guarded.caller()
+    await caller.submit()
+
+    await claim_next(guarded.api.services.database)
+
+    await caller.submit()
+
+
+async def test_a_key_that_has_used_up_its_gpu_seconds_waits_until_they_are_a_day_old(limited: OpenLimited) -> None:
+    guarded = await limited(gpu_seconds_per_day=100)
+    caller = await guarded.caller()
+    database = guarded.api.services.database
+    await caller.submit()
+    await claim_next(database)
+
+    async def let_it_have_run(hours_ago: float) -> None:
+        async with database.write() as uow:
+            started_at = await uow.now() - timedelta(hours=hours_ago)
+            ended_at = started_at + timedelta(seconds=101)
+            await uow.session.execute(update(AttemptRow).values(started_at=started_at, ended_at=ended_at))
+
+    await let_it_have_run(hours_ago=23)
+    refused = await caller.http.post("/v1/reels", json=reel_body())
+    assert policies_of(refused) == ["gpu-seconds"]
+    assert int(refused.headers["retry-after"]) == pytest.approx(3600, abs=10)
+    assert (await (await guarded.caller()).http.post("/v1/reels", json=reel_body())).status_code == 202
+
+    await let_it_have_run(hours_ago=25)
+    await caller.submit()
+
+
+async def test_a_key_may_upload_so_many_bytes_a_day(limited: OpenLimited, png_file: Path) -> None:
+    size_bytes = len(form_file(png_file)["file"][1])
+    guarded = await limited(upload_bytes_per_day=size_bytes * 2 + 1)
+    caller = await guarded.caller()
+
+    responses = [await caller.upload(png_file) for _ in range(3)]
+
+    assert [response.status_code for response in responses] == [201, 201, 429]
+    assert policies_of(responses[-1]) == ["upload-bytes"]
+    assert int(responses[-1].headers["retry-after"]) > 86_000
+    assert len(guarded.api.stored_files()) == 2
+
+
+async def test_of_a_key_at_its_cap_no_more_clips_are_fed(limited: OpenLimited) -> None:
+    guarded = await limited(running_clips_per_key=2)
+    greedy, modest = await guarded.caller(), await guarded.caller()
+    database = guarded.api.services.database
+    await guarded.api.register_worker("gpu", slots=8)
+    first = await greedy.submit("a", "b", "c", "d")
+    second = await greedy.submit("e")
+    other = await modest.submit("f")
+
+    async def are_fed() -> bool:
+        async with database.read() as session:
+            return sorted((await count_in_hand(session, "gpu")).values()) == [1, 2]
+
+    await until(are_fed)
+    reason = (await greedy.show(second["id"]))["waiting_reason"]
+    assert reason == "This key has 2 clips under way, which is as many as it may."
+    assert (await modest.show(other["id"]))["waiting_reason"] == "It is next: every slot is busy."
+    assert (await greedy.show(first["id"]))["state"] == "queued"
+
+
+async def test_a_full_queue_says_when_a_place_should_be_free(database: Database) -> None:
+    limits = LimitSettings(max_queued_jobs=1)
+    await submit_reel(database)
+
+    async def hint() -> int | None:
+        with pytest.raises(QueueFull) as caught:
+            await submit_reel(database, limits=limits)
+        return caught.value.retry_after_s
+
+    async def let_end(count: int) -> None:
+        ids = [await submit_reel(database) for _ in range(count)]
+        async with database.write() as uow:
+            ended = {"state": "canceled", "finished_at": await uow.now()}
+            await uow.session.execute(update(JobRow).where(col(JobRow.id).in_(ids)).values(**ended))
+
+    slow = await hint()
+    await let_end(10)
+
+    assert (slow, await hint()) == (300, 30)
+
+
+@asynccontextmanager
+async def holding(streams: OpenStreams, owner_id: str, count: int) -> AsyncIterator[None]:
+    async with AsyncExitStack() as stack:
+        for _ in range(count):
+            await stack.enter_async_context(streams.held(owner_id))
+        yield
+
+
+async def test_streams_are_counted_over_all_replicas(redis_client: Redis) -> None:
+    one, other = (OpenStreams(redis_client, "t", per_key=3) for _ in range(2))
+
+    async with holding(one, "me", 2), holding(other, "me", 1):
+        with pytest.raises(RateLimited) as caught:
+            async with other.held("me"):
+                pass
+        async with other.held("you"):
+            pass
+    async with holding(one, "me", 3):
+        pass
+    assert caught.value.policies == ("streams",)
+
+
+async def test_the_streams_of_a_lost_replica_are_forgotten(redis_client: Redis) -> None:
+    lost, other = (OpenStreams(redis_client, "t", per_key=1, lease_s=1) for _ in range(2))
+    slot = lost.held("me")
+    await slot.__aenter__()
+
+    async def has_room() -> bool:
+        try:
+            async with other.held("me"):
+                return True
+        except RateLimited:
+            return False
+
+    assert not await has_room()
+    await until(has_room)
+    await slot.__aexit__(None, None, None)
+
+
+async def test_the_streams_of_a_live_replica_are_kept(redis_client: Redis) -> None:
+    streams = OpenStreams(redis_client, "t", per_key=1, lease_s=2)
+    async with streams.running(), streams.held("me"):
+        renewed = await redis_client.zrange("t:limit:streams:me", 0, -1, withscores=True)
+
+        async def is_renewed() -> bool:
+            return await redis_client.zrange("t:limit:streams:me", 0, -1, withscores=True) != renewed
+
+        await until(is_renewed)
+
+
+async def test_a_key_has_only_so_many_streams_open(limited: OpenLimited) -> None:
+    guarded = await limited(streams_per_key=1)
+    key = await guarded.make_key()
+    caller = guarded.client(key)
+    job = await caller.submit()
+    slot = guarded.api.running.open_streams.held(id_of(key))
+
+    async with slot:
+        for path in (f"/v1/jobs/{job['id']}/events", "/v1/events"):
+            assert policies_of(await caller.http.get(path)) == ["streams"]
+    await caller.http.post(f"/v1/jobs/{job['id']}/cancel")
+    for _ in range(3):
+        assert (await caller.http.get(f"/v1/jobs/{job['id']}/events")).status_code == 200

@@ -1,0 +1,183 @@
+"""`/v1/videos` as raw HTTP: forms and JSON, pages, files, and errors in OpenAI's shape on these routes only."""
+
+from io import BytesIO
+from typing import Any
+
+import httpx
+import pytest
+from PIL import Image
+
+from fixtures.api import Api, assert_problem
+from fixtures.callers import GuardedApi
+from phoenix.storage.keys import OutputName
+
+UNKNOWN = "video_" + "0" * 26
+
+
+def form(**fields: str) -> dict[str, tuple[None, str]]:
+    """For `files=`: multipart with fields only, as the SDKs send it."""
+    return {name: (None, value) for name, value in fields.items()}
+
+
+def assert_error(response: httpx.Response, status: int, code: str, param: str | None = None) -> dict[str, Any]:
+    assert (response.status_code, response.headers["content-type"]) == (status, "application/json"), response.text
+    error = response.json()["error"]
+    assert (error["code"], error["param"]) == (code, param)
+    assert error["message"]
+    assert response.headers["x-request-id"]
+    return error
+
+
+async def make_video(api: Api, **fields: str) -> dict[str, Any]:
+    response = await api.http.post("/v1/videos", files=form(prompt="a balloon", seconds="1", **fields))
+    assert response.status_code == 200, response.text
+    return response.json()
+
+
+async def test_a_form_makes_a_queued_video_that_is_a_job(api: Api) -> None:
+    video = await make_video(api, size="426x240", seed="42")
+
+    job = await api.show("job_" + video["id"].removeprefix("video_"))
+    assert (video["object"], video["status"], video["seconds"], video["size"]) == ("video", "queued", "1", "426x240")
+    assert (job["kind"], job["clips"][0]["seed"]) == ("reel", 42)
+
+
+async def test_json_says_the_same_as_a_form(api: Api) -> None:
+    response = await api.http.post("/v1/videos", json={"prompt": "a", "seconds": 1, "clips": [{"prompt": "b"}]})
+
+    assert response.status_code == 200
+    assert (response.json()["prompt"], response.headers["openai-poll-after-ms"]) == ("a", "2000")
+
+
+async def test_the_same_key_makes_one_video(api: Api) -> None:
+    headers = {"Idempotency-Key": "once"}
+    first, again = [await api.http.post("/v1/videos", files=form(prompt="a"), headers=headers) for _ in range(2)]
+
+    assert first.json()["id"] == again.json()["id"]
+    assert again.headers["idempotent-replayed"] == "true"
+
+
+async def test_a_finished_video_is_sent_with_its_thumbnail_apart(api: Api) -> None:
+    video = await make_video(api)
+    await api.finish_next("gpu", OutputName.CLIP, b"the clip")
+    await api.finish_next("media", OutputName.OUTPUT, b"the video")
+
+    shown = (await api.http.get(f"/v1/videos/{video['id']}")).json()
+    content = await api.http.get(f"/v1/videos/{video['id']}/content", headers={"Accept": "application/binary"})
+    head = await api.http.head(f"/v1/videos/{video['id']}/content")
+
+    assert (shown["status"], shown["progress"]) == ("completed", 100)
+    assert (content.content, content.headers["content-type"]) == (b"the video", "video/mp4")
+    assert head.headers["etag"] == content.headers["etag"]
+    assert_error(
+        await api.http.get(f"/v1/videos/{video['id']}/content?variant=spritesheet"),
+        400,
+        "invalid_request",
+        "variant",
+    )
+
+
+async def test_a_page_says_where_the_next_one_begins(api: Api) -> None:
+    ids = [(await make_video(api))["id"] for _ in range(3)]
+
+    page = (await api.http.get("/v1/videos", params={"limit": 2})).json()
+    rest = (await api.http.get("/v1/videos", params={"limit": 2, "after": page["last_id"]})).json()
+
+    assert [video["id"] for video in page["data"]] == ids[:0:-1]
+    assert (page["object"], page["first_id"], page["last_id"], page["has_more"]) == ("list", ids[2], ids[1], True)
+    assert ([video["id"] for video in rest["data"]], rest["has_more"]) == (ids[:1], False)
+
+
+async def test_no_videos_are_an_empty_page(api: Api) -> None:
+    assert (await api.http.get("/v1/videos")).json() == {
+        "object": "list",
+        "data": [],
+        "first_id": None,
+        "last_id": None,
+        "has_more": False,
+    }
+
+
+@pytest.mark.parametrize("path", [UNKNOWN, "video_1", "job_" + "0" * 26])
+@pytest.mark.parametrize("method", ["GET", "DELETE"])
+async def test_an_unknown_video_is_not_found(api: Api, method: str, path: str) -> None:
+    error = assert_error(await api.http.request(method, f"/v1/videos/{path}"), 404, "not_found")
+
+    assert error["type"] == "not_found_error"
+
+
+async def test_a_waiting_video_cannot_be_deleted_and_the_sdk_is_told_not_to_insist(api: Api) -> None:
+    video = await make_video(api)
+
+    response = await api.http.delete(f"/v1/videos/{video['id']}")
+
+    assert_error(response, 409, "conflict")
+    assert response.headers["x-should-retry"] == "false"
+
+
+async def test_a_picture_becomes_an_artifact_and_the_model_has_its_say(api: Api, png: bytes) -> None:
+    response = await api.http.post(
+        "/v1/videos",
+        files={**form(prompt="a", model="wan-2.1-i2v-14b-480p"), "input_reference": ("p.png", png)},
+    )
+
+    assert response.status_code == 200, response.text
+    job = await api.show("job_" + response.json()["id"].removeprefix("video_"))
+    artifact_id = job["request"]["clips"][0]["image_artifact_id"]
+    assert (await api.http.get(f"/v1/artifacts/{artifact_id}")).json()["filename"] == "p.png"
+
+
+@pytest.mark.parametrize(
+    ("options", "status", "code", "param"),
+    [
+        ({"files": form(prompt="a", size="1x1")}, 400, "invalid_request", "size"),
+        ({"files": form(prompt="a", seconds="9999")}, 400, "invalid_request", "seconds"),
+        ({"files": form(prompt="a", model="sora-2")}, 400, "invalid_request", "model"),
+        ({"files": form(seconds="1")}, 400, "invalid_request", "prompt"),
+        (
+            {"files": {**form(prompt="a"), "input_reference": ("x.png", b"no picture")}},
+            400,
+            "invalid_request",
+            "input_reference",
+        ),
+        ({"content": b"{", "headers": {"Content-Type": "application/json"}}, 400, "invalid_request", None),
+        ({"json": [1]}, 400, "invalid_request", None),
+        ({"json": {"prompt": "a" * 2_000_000}}, 413, "payload_too_large", None),
+        ({"content": b"a"}, 415, "unsupported_media", None),
+    ],
+)
+async def test_a_bad_request_names_the_field(
+    api: Api, options: dict[str, Any], status: int, code: str, param: str | None
+) -> None:
+    assert_error(await api.http.post("/v1/videos", **options), status, code, param)
+
+
+async def test_elsewhere_errors_stay_problems(api: Api) -> None:
+    assert_problem(await api.http.get("/v1/jobs/job_" + "0" * 26), 404, "NOT_FOUND")
+
+
+async def test_videos_are_their_owners_alone(guarded: GuardedApi) -> None:
+    assert_error(await guarded.api.http.get("/v1/videos"), 401, "unauthenticated")
+    one, other = await guarded.caller(), await guarded.caller()
+    video = await make_video(one)
+
+    assert (await one.http.get(f"/v1/videos/{video['id']}")).status_code == 200
+    assert_error(await other.http.get(f"/v1/videos/{video['id']}"), 404, "not_found")
+    assert (await other.http.get("/v1/videos")).json()["data"] == []
+
+
+async def test_a_job_of_another_kind_is_no_video(api: Api) -> None:
+    soundtrack = await api.http.post("/v1/soundtracks", json={"source": {"url": "https://example.com/a.mp3"}})
+    assert soundtrack.status_code == 202
+    video_id = "video_" + soundtrack.json()["id"].removeprefix("job_")
+
+    assert_error(await api.http.get(f"/v1/videos/{video_id}"), 404, "not_found")
+    assert_error(await api.http.get(f"/v1/videos/{video_id}/content"), 404, "not_found")
+    assert_error(await api.http.delete(f"/v1/videos/{video_id}"), 404, "not_found")
+
+
+@pytest.fixture
+def png() -> bytes:
+    written = BytesIO()
+    Image.new("RGB", (64, 48), "red").save(written, "PNG")
+    return written.getvalue()

@@ -1,0 +1,420 @@
+"""Streams of real API replicas, over TCP: what a client gets, whatever is killed, cut, flushed or kept silent."""
+
+import asyncio
+import random
+import re
+import signal
+import time
+from itertools import pairwise
+
+import httpx
+import psutil
+import pytest
+from redis.asyncio import Redis
+
+from fixtures.stream_fleet import (
+    HEARTBEAT_S,
+    PATIENCE_S,
+    SEND_TIMEOUT_S,
+    Driver,
+    Seen,
+    StreamFleet,
+    connected,
+    follow_with_cuts,
+    open_deaf,
+    read_until,
+)
+from phoenix.assembly.services import open_database
+from phoenix.contract.events import TERMINAL_EVENT_TYPES
+from phoenix.contract.jobs import JobState
+from phoenix.jobs.rows import find_job_locked
+from phoenix.jobs.settle import end_job
+
+ID = re.compile(r"[0-9A-Za-z._-]{1,64}")
+# What is lost on the way is found by the next heartbeat.
+BOUND_S = HEARTBEAT_S + 2
+
+
+async def until_ended(fleet: StreamFleet, job_id: str, seen: Seen, *, replica: int = 0) -> Seen:
+    """Follows as an EventSource does, coming back when a stream ends before its job."""
+    async with asyncio.timeout(PATIENCE_S):
+        while job_id not in seen.ended:
+            try:
+                await read_until(
+                    fleet.stream_url(job_id, replica), seen, lambda frame: frame.event in TERMINAL_EVENT_TYPES
+                )
+            except httpx.TransportError:
+                replica = 1 - replica
+    return seen
+
+
+def is_whole(seen: Seen, job_id: str) -> bool:
+    """Every durable event once and in order."""
+    numbers = seen.told[job_id]
+    return numbers == list(range(1, len(numbers) + 1)) and job_id in seen.ended
+
+
+async def after_snapshot(fleet: StreamFleet, job_id: str, seen: Seen) -> "asyncio.Task[Seen]":
+    """A client that is past its snapshot and goes on in the background."""
+    arrived = asyncio.Event()
+
+    async def follow() -> Seen:
+        async with connected(fleet.stream_url(job_id)) as (_, frames):
+            async for frame in frames:
+                seen.note(frame)
+                arrived.set()
+                if frame.event == "snapshot":
+                    arrived.set()
+        return seen
+
+    task = asyncio.create_task(follow())
+    async with asyncio.timeout(PATIENCE_S):
+        while not any(frame.event == "snapshot" for frame in seen.frames):
+            await arrived.wait()
+            arrived.clear()
+    return task
+
+
+async def test_the_first_byte_comes_at_once_with_the_headers_of_a_stream(stream_fleet: StreamFleet) -> None:
+    job_id = await stream_fleet.driver.submit()
+    await read_until(stream_fleet.stream_url(job_id), Seen(), lambda frame: frame.event == "snapshot")
+
+    started_s = time.monotonic()
+    async with connected(stream_fleet.stream_url(job_id), headers={"Accept-Encoding": "gzip"}) as (response, frames):
+        first = await anext(frames)
+        waited_s = time.monotonic() - started_s
+
+    assert first.retry_ms
+    assert waited_s < 0.2
+    assert response.headers["content-type"].startswith("text/event-stream")
+    assert response.headers["cache-control"] == "no-store"
+    assert response.headers["x-accel-buffering"] == "no"
+    assert "content-encoding" not in response.headers
+
+
+async def test_durable_events_have_ids_and_one_line_of_data_and_retries_differ(stream_fleet: StreamFleet) -> None:
+    driver, retries = stream_fleet.driver, set()
+    job_id = await driver.submit()
+    await driver.finish(job_id)
+    for _ in range(8):
+        async with httpx.AsyncClient(trust_env=False) as http:
+            text = (await http.get(stream_fleet.stream_url(job_id), headers={"Last-Event-ID": "0"})).text
+        assert "\r" not in text
+        retries |= set(re.findall(r"^retry: (\d+)$", text, re.MULTILINE))
+        blocks = [block.split("\n") for block in text.split("\n\n") if "data:" in block]
+        names = [[line.split(":")[0] for line in block] for block in blocks]
+        assert names == [["id", "event", "data"]] * 6
+        assert all(ID.fullmatch(block[0].removeprefix("id: ")) for block in blocks)
+
+    assert len(retries) > 1
+
+
+async def test_an_idle_stream_says_that_it_lives(stream_fleet: StreamFleet) -> None:
+    job_id = await stream_fleet.driver.submit()
+    async with connected(stream_fleet.stream_url(job_id)) as (_, frames), asyncio.timeout(4 * HEARTBEAT_S + 2):
+        comments = 0
+        async for frame in frames:
+            comments += frame.is_comment
+            if comments == 3:
+                break
+
+    assert comments == 3
+
+
+async def test_a_running_job_starts_with_one_snapshot_and_goes_on_without_a_hole(stream_fleet: StreamFleet) -> None:
+    driver, seen = stream_fleet.driver, Seen()
+    job_id = await driver.submit("one", "two")
+    first = await driver.claim(job_id)
+    following = await after_snapshot(stream_fleet, job_id, seen)
+
+    await driver.succeed(first)
+    await driver.finish(job_id)
+    await asyncio.wait_for(following, PATIENCE_S)
+
+    assert [frame.event for frame in seen.frames].count("snapshot") == 1
+    assert is_whole(seen, job_id)
+
+
+@pytest.mark.parametrize("as_query", [True, False])
+async def test_the_header_wins_over_the_query(stream_fleet: StreamFleet, as_query: bool) -> None:
+    job_id = await stream_fleet.driver.submit()
+    await stream_fleet.driver.finish(job_id)
+    url, seen = stream_fleet.stream_url(job_id), Seen(last_id=None if as_query else "4")
+
+    await read_until(f"{url}?last_event_id={4 if as_query else 1}", seen, lambda _frame: False)
+
+    assert seen.ids == ["5", "6"]
+
+
+@pytest.mark.parametrize("last_id", ["999", "-1", "garbage", "1.abc", "9" * 100])
+async def test_an_id_that_means_nothing_here_is_answered_with_a_snapshot(
+    stream_fleet: StreamFleet, last_id: str
+) -> None:
+    job_id = await stream_fleet.driver.submit()
+    async with connected(stream_fleet.stream_url(job_id), last_id) as (response, frames):
+        named = [frame.event async for frame, _ in _zip_two(frames)]
+
+    assert response.status_code == 200
+    assert named[-1] == "snapshot"
+
+
+async def _zip_two(frames):
+    for number in range(2):
+        yield await anext(frames), number
+
+
+async def test_the_end_of_a_job_ends_its_stream_and_stops_reconnecting(stream_fleet: StreamFleet) -> None:
+    job_id = await stream_fleet.driver.submit()
+    await stream_fleet.driver.finish(job_id)
+    url, seen = stream_fleet.stream_url(job_id), Seen()
+
+    await read_until(url, seen, lambda _frame: False)
+    async with httpx.AsyncClient(trust_env=False) as http:
+        again = await http.get(url, headers={"Last-Event-ID": seen.last_id or ""})
+
+    assert [frame.event for frame in seen.frames if frame.event] == ["snapshot", "job.succeeded"]
+    assert (again.status_code, again.content) == (204, b"")
+
+
+async def test_a_killed_subscription_costs_nothing_not_even_before_the_end(
+    stream_fleet: StreamFleet, redis_client: Redis
+) -> None:
+    driver, seen = stream_fleet.driver, Seen()
+    job_id = await driver.submit()
+    following = await after_snapshot(stream_fleet, job_id, seen)
+    await redis_client.client_kill_filter(_type="pubsub")
+    await driver.succeed(await driver.claim(job_id))
+    last = await driver.claim(job_id)
+    await redis_client.client_kill_filter(_type="pubsub")
+    await driver.succeed(last)
+
+    await asyncio.wait_for(following, BOUND_S)
+
+    assert is_whole(seen, job_id)
+
+
+async def test_a_terminal_event_that_was_never_published_arrives_with_the_heartbeat(stream_fleet: StreamFleet) -> None:
+    driver, seen = stream_fleet.driver, Seen()
+    job_id = await driver.submit()
+    following = await after_snapshot(stream_fleet, job_id, seen)
+    # A process that dies between its commit and its publication leaves exactly this.
+    silent = open_database(driver.services.settings)
+    async with silent.write() as uow:
+        job = await find_job_locked(uow.session, job_id)
+        assert job is not None
+        await end_job(uow, job, JobState.CANCELED, error=None, stop_reason=None)
+    await silent.close()
+
+    await asyncio.wait_for(following, BOUND_S)
+
+    assert seen.frames[-1].event == "job.canceled"
+    assert is_whole(seen, job_id)
+
+
+async def test_a_flush_of_redis_in_mid_stream_loses_no_durable_event(
+    stream_fleet: StreamFleet, redis_client: Redis
+) -> None:
+    driver, seen = stream_fleet.driver, Seen()
+    job_id = await driver.submit()
+    following = await after_snapshot(stream_fleet, job_id, seen)
+    claimed = await driver.claim(job_id)
+    await driver.progress(claimed, 5, 0.2)
+    await redis_client.flushall()
+    await driver.succeed(claimed)
+    await driver.succeed(await driver.claim(job_id))
+
+    await asyncio.wait_for(following, BOUND_S)
+
+    assert is_whole(seen, job_id)
+
+
+async def test_a_worker_that_vanishes_ends_the_stream_with_a_failure(stream_fleet: StreamFleet) -> None:
+    """It renews nothing any more; the sweeper of either replica sees the lease run out."""
+    driver, seen = stream_fleet.driver, Seen()
+    job_id = await driver.submit()
+    following = await after_snapshot(stream_fleet, job_id, seen)
+    await driver.claim(job_id, lease_s=1)
+
+    await asyncio.wait_for(following, 1 + BOUND_S + 2)
+
+    assert seen.frames[-1].event == "job.failed"
+    assert seen.frames[-1].data["error"]["code"] == "WORKER_LOST"
+    assert is_whole(seen, job_id)
+
+
+async def test_a_killed_replica_s_streams_go_on_at_the_other(stream_fleet: StreamFleet) -> None:
+    driver, seen = stream_fleet.driver, Seen()
+    job_id = await driver.submit("one", "two")
+    following = asyncio.create_task(until_ended(stream_fleet, job_id, seen))
+    first = await driver.claim(job_id)
+    await driver.progress(first, 1, 0.1)
+    async with asyncio.timeout(PATIENCE_S):
+        while not seen.frames:  # noqa: ASYNC110 - it is a list
+            await asyncio.sleep(0.01)
+
+    stream_fleet.replicas[0].end(signal.SIGKILL)
+    await driver.succeed(first)
+    await driver.finish(job_id)
+    await asyncio.wait_for(following, PATIENCE_S)
+
+    assert is_whole(seen, job_id)
+
+
+async def test_150_disconnects_over_two_replicas_lose_and_repeat_nothing(stream_fleet: StreamFleet) -> None:
+    driver = stream_fleet.driver
+    jobs = [await driver.submit("one", "two") for _ in range(6)]
+    views, everything = {job_id: Seen() for job_id in jobs}, Seen()
+
+    def one(job_id: str) -> str:
+        return stream_fleet.stream_url(job_id, random.randrange(2))
+
+    def all_of_them() -> str:
+        return f"{random.choice(stream_fleet.replicas).url}/v1/events"
+
+    clients = [
+        follow_with_cuts(lambda job_id=job_id: one(job_id), seen, lambda job_id=job_id, seen=seen: job_id in seen.ended)
+        for job_id, seen in views.items()
+    ]
+    clients.append(follow_with_cuts(all_of_them, everything, lambda: everything.ended >= set(jobs)))
+    async with asyncio.timeout(90):
+        *cuts, _ = await asyncio.gather(*clients, _work_on(driver, jobs))
+
+    assert sum(cuts) >= 150
+    assert all(is_whole(seen, job_id) for job_id, seen in views.items())
+    assert [line for seen in views.values() for line in seen.went_back] == []
+    assert all(is_whole(everything, job_id) for job_id in jobs)
+    assert len(everything.ids) == len(set(everything.ids))
+
+
+async def _work_on(driver: Driver, jobs: list[str]) -> None:
+    """Some fifty events a second in all, for ten seconds, handing clips back in between."""
+
+    async def work(job_id: str) -> None:
+        for share in range(12):
+            claimed = await driver.claim(job_id)
+            for step in range(1, 4):
+                await driver.progress(claimed, step, share / 15 + step / 100)
+                await asyncio.sleep(random.uniform(0, 0.3))
+            await driver.hand_back(claimed)
+        await driver.finish(job_id, clips=2)
+
+    await asyncio.gather(*(work(job_id) for job_id in jobs))
+
+
+async def test_sigterm_with_500_open_streams_ends_within_5_seconds(stream_fleet: StreamFleet) -> None:
+    job_id = await stream_fleet.driver.submit()
+    host, port = stream_fleet.replicas[0].url.removeprefix("http://").split(":")
+    request = f"GET /v1/jobs/{job_id}/events HTTP/1.1\r\nHost: {host}\r\n\r\n".encode()
+
+    async def open_stream() -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        reader, writer = await asyncio.open_connection(host, int(port))
+        writer.write(request)
+        await reader.readuntil(b"snapshot")
+        return reader, writer
+
+    streams = [await open_stream() for _ in range(500)]
+    deaf = open_deaf(stream_fleet.replicas[0].url, f"/v1/jobs/{job_id}/events")
+    started_s = time.monotonic()
+    stream_fleet.replicas[0].end(signal.SIGTERM)
+    took_s = time.monotonic() - started_s
+    rests = [(await reader.read()).decode() for reader, _ in streams]
+    deaf.close()
+    for _, writer in streams:
+        writer.close()
+
+    retries = {int(retry) for rest in rests for retry in re.findall(r"retry: (\d+)", rest)}
+    assert took_s < 5
+    assert all(re.findall(r"retry: (\d+)", rest) for rest in rests)
+    # Spread over as long again as the retry itself; 2 s and 4 s with the defaults.
+    assert max(retries) - min(retries) > 0.8 * 200
+    assert "Traceback" not in stream_fleet.log.read_text()
+
+
+async def test_a_client_that_never_reads_is_dropped_and_costs_the_others_nothing(stream_fleet: StreamFleet) -> None:
+    driver, seen = stream_fleet.driver, Seen()
+    job_id = await driver.submit()
+    path = f"/v1/jobs/{job_id}/events"
+    deaf = [open_deaf(stream_fleet.replicas[0].url, path) for _ in range(20)]
+    following = await after_snapshot(stream_fleet, job_id, seen)
+    claimed = await driver.claim(job_id)
+    replica = psutil.Process(stream_fleet.replicas[0].pid)
+
+    async with asyncio.timeout(SEND_TIMEOUT_S + 5 + 5):
+        while len(_established(replica)) > 1:
+            await driver.preview(claimed, size_bytes=300_000)
+            await asyncio.sleep(0.1)
+    following.cancel()
+
+    assert "Traceback" not in stream_fleet.log.read_text()
+    for client in deaf:
+        client.close()
+
+
+def _established(process: psutil.Process) -> list[object]:
+    port = process.net_connections("tcp")
+    listening = {found.laddr.port for found in port if found.status == psutil.CONN_LISTEN}
+    return [found for found in port if found.status == psutil.CONN_ESTABLISHED and found.laddr.port in listening]
+
+
+async def test_a_thousand_connections_leave_nothing_behind(stream_fleet: StreamFleet, redis_client: Redis) -> None:
+    job_id = await stream_fleet.driver.submit()
+    replica = psutil.Process(stream_fleet.replicas[0].pid)
+    url = stream_fleet.stream_url(job_id)
+    await read_until(url, Seen(), lambda frame: frame.event == "snapshot")
+    before = replica.num_fds()
+
+    async def come_and_go() -> None:
+        for _ in range(50):
+            await read_until(url, Seen(), lambda frame: frame.event == "snapshot")
+
+    await asyncio.gather(*(come_and_go() for _ in range(20)))
+    async with asyncio.timeout(PATIENCE_S):
+        channel = f"phoenix:job:{job_id}"
+        while dict(await redis_client.pubsub_numsub(channel))[channel.encode()]:  # noqa: ASYNC110 - it is in Redis
+            await asyncio.sleep(0.05)
+
+    assert replica.num_fds() <= before + 3
+
+
+async def test_many_streams_need_no_more_connections_to_redis_than_one(
+    stream_fleet: StreamFleet, redis_client: Redis
+) -> None:
+    jobs = [await stream_fleet.driver.submit() for _ in range(40)]
+    subscribed = [client for client in await redis_client.client_list() if int(client["sub"]) > 0]
+
+    async with asyncio.TaskGroup() as tasks:
+        following = [tasks.create_task(after_snapshot(stream_fleet, job_id, Seen())) for job_id in jobs]
+    after = [client for client in await redis_client.client_list() if int(client["sub"]) > 0]
+    for task in following:
+        task.result().cancel()
+
+    assert len(after) == len(subscribed) == 2
+
+
+async def test_head_on_a_stream_answers_at_once(stream_fleet: StreamFleet) -> None:
+    job_id = await stream_fleet.driver.submit()
+    async with httpx.AsyncClient(trust_env=False) as http:
+        response = await asyncio.wait_for(http.head(stream_fleet.stream_url(job_id)), 2)
+
+    assert response.status_code == 200
+    assert response.headers["content-type"].startswith("text/event-stream")
+
+
+async def test_two_jobs_on_one_stream_both_go_on_and_one_id_resumes_both(stream_fleet: StreamFleet) -> None:
+    driver, seen = stream_fleet.driver, Seen()
+    one, two = await driver.submit(), await driver.submit()
+    url = f"{stream_fleet.replicas[0].url}/v1/events"
+    await read_until(url, seen, lambda frame: frame.id is not None)
+    first, second = await driver.claim(one), await driver.claim(two)
+    await driver.succeed(first)
+    await driver.succeed(second)
+
+    await read_until(url, seen, lambda frame: frame.event == "clip.succeeded" and frame.data["job_id"] == one)
+    for job_id in (two, one):
+        await driver.succeed(await driver.claim(job_id))
+    await read_until(url, seen, lambda _frame: seen.ended == {one, two})
+
+    assert is_whole(seen, one)
+    assert is_whole(seen, two)
+    assert all(ID.fullmatch(event_id) for event_id in seen.ids)
+    assert all(int(before.split(".")[0]) < int(after.split(".")[0]) for before, after in pairwise(seen.ids))

@@ -1,0 +1,45 @@
+"""Reading the key out of a request, and describing what is left of a limit."""
+
+import pytest
+from starlette.datastructures import Headers
+
+from phoenix.access.keys import ANYBODY
+from phoenix.api.callers import read_bearer
+from phoenix.api.limits.buckets import Policy, Taken
+from phoenix.api.limits.requests import describe, noted_headers
+from phoenix.api.problems import explain
+from phoenix.errors import RateLimited, Unauthenticated
+
+
+def headers(*values: str) -> Headers:
+    return Headers(raw=[(b"authorization", value.encode("latin-1")) for value in values])
+
+
+@pytest.mark.parametrize("given", ["Bearer phx_1", "bearer phx_1", " Bearer  phx_1 "])
+def test_a_key_follows_its_scheme(given: str) -> None:
+    assert read_bearer(headers(given)) == "phx_1"
+
+
+@pytest.mark.parametrize("given", [[], ["phx_1"], ["Basic phx_1"], ["Bearer a", "Bearer b"], ["Bearer " + "x" * 300]])
+def test_anything_else_is_no_key(given: list[str]) -> None:
+    with pytest.raises(Unauthenticated):
+        read_bearer(headers(*given))
+
+
+def test_what_is_left_is_told_in_structured_fields() -> None:
+    told = describe(Policy("requests", 100), Taken(is_allowed=True, left=41, full_in_s=35.2, retry_in_s=0))
+
+    assert told == {"RateLimit-Policy": '"requests";q=100;w=60', "RateLimit": '"requests";r=41;t=36'}
+
+
+def test_a_request_that_was_not_counted_tells_nothing() -> None:
+    assert noted_headers({"type": "http"}) == {}
+
+
+def test_a_refusal_names_the_limit_that_is_used_up() -> None:
+    assert tuple(explain(RateLimited("too much", policies=["streams"])).policies) == ("streams",)
+
+
+def test_anybody_may_do_everything() -> None:
+    for scope in list(ANYBODY.scopes):
+        ANYBODY.check(scope)

@@ -1,0 +1,25 @@
+"""Validators: when the client has the answer already, and when a download may go on."""
+
+import pytest
+
+from phoenix.api.conditions import is_unchanged, may_resume
+
+ETAG = '"abc"'
+
+
+@pytest.mark.parametrize("header", ['"abc"', 'W/"abc"', '"x", "abc"', "*", ' "abc" '])
+def test_a_header_that_names_the_tag_is_answered_with_304(header: str) -> None:
+    assert is_unchanged(header, ETAG)
+
+
+@pytest.mark.parametrize("header", [None, "", '"abcd"', "abc", '"x", "y"', '"*"'])
+def test_any_other_header_gets_the_whole_answer(header: str | None) -> None:
+    assert not is_unchanged(header, ETAG)
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [(None, True), ('"abc"', True), ('"old"', False), ('W/"abc"', False), ("Wed, 21 Oct 2015 07:28:00 GMT", False)],
+)
+def test_a_download_goes_on_only_with_the_strong_tag_of_the_same_file(header: str | None, expected: bool) -> None:
+    assert may_resume(header, ETAG) is expected
