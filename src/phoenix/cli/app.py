@@ -1,0 +1,47 @@
+"""The commands, by name."""
+
+from typing import Annotated
+
+import typer
+
+from phoenix import __version__
+from phoenix.cli.generate import generate
+from phoenix.cli.jobs import jobs_app, list_models
+from phoenix.cli.keys import keys_app
+from phoenix.cli.serving import db_app, run_api, run_doctor, run_workers
+from phoenix.cli.up import run_up
+
+app = typer.Typer(
+    name="phoenix",
+    help="Phoenix: reels in, MP4s out, progress you can trust.",
+    no_args_is_help=True,
+    add_completion=False,
+    # A traceback with local values would show API keys and prompts.
+    pretty_exceptions_enable=False,
+)
+app.command("up")(run_up)
+app.command("generate")(generate)
+app.add_typer(jobs_app, name="jobs")
+app.command("models")(list_models)
+app.add_typer(keys_app, name="keys")
+app.command("api")(run_api)
+app.command("worker")(run_workers)
+app.add_typer(db_app, name="db")
+app.command("doctor")(run_doctor)
+
+
+def _show_version(is_asked: bool) -> None:
+    if is_asked:
+        print(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def phoenix(
+    version: Annotated[bool, typer.Option("--version", callback=_show_version, is_eager=True)] = False,
+) -> None:
+    """Phoenix: reels in, MP4s out, progress you can trust."""
+
+
+def main() -> None:
+    app()

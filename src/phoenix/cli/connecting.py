@@ -1,0 +1,51 @@
+"""Which server a command talks to: the one that was named, else the one that runs on this machine."""
+
+import time
+from typing import Annotated
+
+import httpx
+import typer
+from pydantic import ValidationError
+
+from phoenix.cli.embedded.lock import find_holder
+from phoenix.cli.problems import read_settings
+from phoenix.client import Patience, Phoenix
+from phoenix.contract.fleet import Health
+from phoenix.settings import Settings
+
+UrlOption = Annotated[
+    str | None, typer.Option("--url", envvar="PHOENIX_URL", help="Server to talk to; the one of this machine if unset.")
+]
+ApiKeyOption = Annotated[str | None, typer.Option("--api-key", envvar="PHOENIX_API_KEY", help="Its API key.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON in the shape of the API.")]
+
+# A person waits at the terminal: long enough for a busy server, short enough for one that is not there.
+CLI_PATIENCE = Patience(attempts=3, first_delay_s=0.3, longest_delay_s=30)
+STARTING_WITHIN_S = 60
+
+
+def connect(url: str | None, api_key: str | None) -> Phoenix:
+    return Phoenix(url or local_url(read_settings()), api_key, patience=CLI_PATIENCE)
+
+
+def local_url(settings: Settings) -> str:
+    """Where `phoenix up` serves this data folder; else where `phoenix api` would.
+
+    Waits for a server that is just starting: `phoenix up &` and a command after it belong together.
+    """
+    give_up_s = time.monotonic() + STARTING_WITHIN_S
+    while (holder := find_holder(settings.data_dir)) and time.monotonic() < give_up_s:
+        if holder.url:
+            return holder.url
+        time.sleep(0.1)
+    return f"http://127.0.0.1:{settings.api.port}"
+
+
+def is_phoenix(url: str) -> bool:
+    """Whether a Phoenix answers there, and not some other program that has the port."""
+    try:
+        response = httpx.get(f"{url}/health/live", timeout=2, trust_env=False)
+        Health.model_validate_json(response.content)
+    except (httpx.HTTPError, ValidationError):
+        return False
+    return True

@@ -1,0 +1,186 @@
+"""What this machine has and lacks: each check is a function from settings to one finding. Leaves nothing behind."""
+
+import asyncio
+import os
+import shutil
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from importlib.util import find_spec
+from pathlib import Path
+
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from redis.exceptions import RedisError
+from sqlalchemy import Connection
+from sqlalchemy.exc import SQLAlchemyError
+
+from phoenix.cli.embedded.redis_server import find_redis_server
+from phoenix.db.engine import database_url, open_engine
+from phoenix.db.migrate import alembic_config
+from phoenix.errors import PhoenixError
+from phoenix.events.redis_client import open_redis, send
+from phoenix.ids import new_artifact_id
+from phoenix.media.tools import find_ffmpeg
+from phoenix.processes import stop_process
+from phoenix.settings import Settings
+from phoenix.storage.keys import upload_key
+from phoenix.storage.open import open_store
+
+CHECK_TIME_LIMIT_S = 30
+LITTLE_SPACE_BYTES = 5 * 2**30
+"""A reel's clips, frames under way and the result lie on the disk together."""
+
+
+class Verdict(Enum):
+    OK = "ok"
+    NOTE = "note"
+    """Works without, but says what would not."""
+    MISSING = "missing"
+
+
+@dataclass(frozen=True)
+class Finding:
+    name: str
+    verdict: Verdict
+    detail: str
+    remedy: str = ""
+
+
+async def examine(settings: Settings, checks: Mapping[str, "Check"] | None = None) -> list[Finding]:
+    """The findings of all checks, in their order; takes at most `CHECK_TIME_LIMIT_S`."""
+    chosen = CHECKS if checks is None else checks
+    return await asyncio.gather(*(_run(name, check, settings) for name, check in chosen.items()))
+
+
+async def _run(name: str, check: "Check", settings: Settings) -> Finding:
+    try:
+        async with asyncio.timeout(CHECK_TIME_LIMIT_S):
+            return await check(settings)
+    except TimeoutError:
+        return Finding(name, Verdict.MISSING, f"no answer within {CHECK_TIME_LIMIT_S} s")
+    except (PhoenixError, SQLAlchemyError, RedisError, OSError, ValueError) as error:
+        return Finding(name, Verdict.MISSING, str(error).splitlines()[0], REMEDIES.get(name, ""))
+
+
+async def check_ffmpeg(settings: Settings) -> Finding:
+    ffmpeg = find_ffmpeg(settings.media.ffmpeg)
+    encoders = await _output_of(ffmpeg, "-hide_banner", "-encoders")
+    absent = [name for name in ("libx264", "aac") if f" {name} " not in encoders]
+    if absent:
+        return Finding("ffmpeg", Verdict.MISSING, f"{ffmpeg} cannot encode {', '.join(absent)}", REMEDIES["ffmpeg"])
+    return Finding("ffmpeg", Verdict.OK, ffmpeg)
+
+
+async def check_redis(settings: Settings) -> Finding:
+    if settings.redis.url is None:
+        return Finding("redis", Verdict.OK, f"`phoenix up` runs its own: {find_redis_server()}")
+    redis = open_redis(settings.redis.url, socket_timeout_s=settings.redis.socket_timeout_s)
+    try:
+        await send(redis, ("PING",))
+    finally:
+        await redis.aclose()
+    return Finding("redis", Verdict.OK, "answers")
+
+
+async def check_database(settings: Settings) -> Finding:
+    url = database_url(settings.database, settings.data_dir)
+    shown = url.render_as_string(hide_password=True)
+    if url.get_backend_name() == "sqlite" and not _exists(url.database):
+        return Finding("database", Verdict.OK, f"{shown}, to be made by `phoenix up`")
+    newest = ScriptDirectory.from_config(alembic_config(url)).get_current_head()
+    engine = open_engine(url, settings.database)
+    try:
+        async with engine.connect() as connection:
+            current = await connection.run_sync(_revision)
+    finally:
+        await engine.dispose()
+    if current != newest:
+        remedy = "Run `phoenix db upgrade`; `phoenix up` does it by itself."
+        return Finding("database", Verdict.NOTE, f"{shown} has schema {current}, not {newest}", remedy)
+    return Finding("database", Verdict.OK, shown)
+
+
+async def check_storage(settings: Settings) -> Finding:
+    if settings.storage.url is None:
+        folder = _nearest_folder(settings.data_dir)
+        if not os.access(folder, os.W_OK):
+            return Finding("storage", Verdict.MISSING, f"{folder} cannot be written", REMEDIES["storage"])
+        return Finding("storage", Verdict.OK, f"in {settings.data_dir.absolute()}")
+    store = open_store(settings.storage, default_folder=settings.data_dir)
+    # Only a write shows that one may write.
+    key = upload_key(new_artifact_id())
+    await store.put_stream(key, _one_chunk(b"phoenix doctor"), max_bytes=None)
+    await store.delete(key)
+    return Finding("storage", Verdict.OK, settings.storage.url)
+
+
+async def check_space(settings: Settings) -> Finding:
+    free_bytes = shutil.disk_usage(_nearest_folder(settings.data_dir)).free
+    free = f"{free_bytes / 2**30:.1f} GiB free at {settings.data_dir.absolute()}"
+    if free_bytes < LITTLE_SPACE_BYTES:
+        return Finding("disk space", Verdict.NOTE, free, "Make room, or point PHOENIX_DATA_DIR at a larger disk.")
+    return Finding("disk space", Verdict.OK, free)
+
+
+async def check_gpu(_settings: Settings) -> Finding:
+    if find_spec("torch") is None:
+        detail = "no torch: local diffusion models cannot be served"
+        return Finding("GPU", Verdict.NOTE, detail, "Install `phoenix[worker]` on machines with a GPU.")
+    names = (await _output_of(sys.executable, "-c", LIST_GPUS)).split("\n")
+    gpus = [name for name in names if name]
+    if not gpus:
+        return Finding("GPU", Verdict.NOTE, "none that torch can use: diffusion models would run on the CPU")
+    return Finding("GPU", Verdict.OK, ", ".join(gpus))
+
+
+Check = Callable[[Settings], Awaitable[Finding]]
+
+CHECKS: dict[str, Check] = {
+    "ffmpeg": check_ffmpeg,
+    "redis": check_redis,
+    "database": check_database,
+    "storage": check_storage,
+    "disk space": check_space,
+    "GPU": check_gpu,
+}
+REMEDIES = {
+    "ffmpeg": "Install `phoenix[media]`, which brings one, or set PHOENIX_MEDIA__FFMPEG.",
+    "redis": "Start it, correct REDIS_URL, or unset that and install `phoenix[embedded]`.",
+    "database": "Start it, or correct DATABASE_URL; `phoenix[postgres]` brings the driver.",
+    "storage": "Correct PHOENIX_STORAGE__URL and its credentials, or the rights on PHOENIX_DATA_DIR.",
+}
+# In a process of its own: torch takes a second and 200 MB, and a broken driver may take the process with it.
+LIST_GPUS = "import torch\nfor n in range(torch.cuda.device_count()): print(torch.cuda.get_device_name(n))"
+
+
+def _revision(connection: Connection) -> str | None:
+    return MigrationContext.configure(connection).get_current_revision()
+
+
+async def _output_of(*argv: str) -> str:
+    process = await asyncio.create_subprocess_exec(
+        *argv, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL
+    )
+    try:
+        output, _ = await process.communicate()
+    finally:
+        await stop_process(process, grace_s=0)
+    return output.decode(errors="replace")
+
+
+def _nearest_folder(path: Path) -> Path:
+    """The folder itself, or the first above it that exists."""
+    folder = path.absolute()
+    while not folder.exists():
+        folder = folder.parent
+    return folder
+
+
+def _exists(path: str | None) -> bool:
+    return path is not None and Path(path).exists()
+
+
+async def _one_chunk(content: bytes) -> AsyncIterator[bytes]:
+    yield content

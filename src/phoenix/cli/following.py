@@ -1,0 +1,158 @@
+"""Shows a job's events as they come: a bar per clip on a terminal, a line per event anywhere else."""
+
+from contextlib import closing
+from typing import Protocol
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from phoenix.cli.console import format_seconds, printable
+from phoenix.client import Event, Phoenix
+from phoenix.contract.events import (
+    ClipFailed,
+    ClipPreview,
+    ClipProgress,
+    ClipRetrying,
+    ClipStarted,
+    ClipSucceeded,
+    JobQueueMoved,
+    JobSnapshot,
+)
+from phoenix.contract.jobs import Clip, ClipState, Job
+
+MANY_CLIPS = 12
+"""With more than so many, only those at work have a bar: a terminal has 24 lines."""
+
+
+class Display(Protocol):
+    def __enter__(self) -> object: ...
+    def __exit__(self, *failure: object) -> None: ...
+    def show(self, event: Event) -> None: ...
+
+
+def follow(phoenix: Phoenix, job_id: str, console: Console) -> Job:
+    """Shows the job on `console` until it has ended, and returns it as it then is."""
+    display: Display = Bars(console) if console.is_terminal else Lines(console)
+    with display, closing(phoenix.watch(job_id)) as events:
+        for event in events:
+            display.show(event)
+    return phoenix.get_job(job_id)
+
+
+class Lines:
+    """For files and pipes."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._told_tenths = 0
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, *failure: object) -> None:
+        return None
+
+    def show(self, event: Event) -> None:
+        if isinstance(event, ClipProgress):
+            tenths = int(event.job_progress * 10)
+            if tenths > self._told_tenths:
+                self._told_tenths = tenths
+                left = f", {format_seconds(event.job_eta_s)} left" if event.job_eta_s is not None else ""
+                self._console.print(f"{event.job_progress:.0%} done{left}")
+        elif line := describe(event):
+            self._console.print(line)
+
+
+def describe(event: Event) -> str | None:
+    """A line, more for a snapshot of clips that run already; None for what changes too often to be told."""
+    match event:
+        case JobSnapshot(job=job):
+            running = [f"clip {clip.index}: started" for clip in job.clips if clip.state is ClipState.RUNNING]
+            return "\n".join([f"{job.id} {job.state.value}, {len(job.clips)} clips, {job.progress:.0%} done", *running])
+        case JobQueueMoved(queue_position=int() as place):
+            return f"place {place} in the queue" + (
+                f": {printable(reason)}" if (reason := event.waiting_reason) else ""
+            )
+        case ClipStarted() | ClipSucceeded() | ClipRetrying() | ClipFailed():
+            return f"clip {event.clip_index}: {describe_clip(event)}"
+        case ClipProgress() | ClipPreview() | JobQueueMoved():
+            return None
+        case _:
+            return event.type.removeprefix("job.")
+
+
+def describe_clip(event: ClipStarted | ClipSucceeded | ClipRetrying | ClipFailed) -> str:
+    match event:
+        case ClipStarted():
+            return "started" if event.attempt == 1 else f"started, attempt {event.attempt}"
+        case ClipSucceeded():
+            return "done"
+        case ClipRetrying():
+            return f"again in {event.retry_in_s:g} s, {printable(event.reason.message)}"
+        case ClipFailed():
+            return f"failed, {printable(event.error.message)}"
+
+
+class Bars:
+    """For terminals."""
+
+    def __init__(self, console: Console) -> None:
+        self._progress = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            TextColumn("{task.percentage:>3.0f}%", markup=False),
+            TextColumn("{task.fields[note]}", markup=False, style="dim"),
+            TimeElapsedColumn(),
+            console=console,
+        )
+        self._whole: TaskID | None = None
+        self._clips: dict[int, TaskID] = {}
+
+    def __enter__(self) -> None:
+        self._progress.start()
+
+    def __exit__(self, *failure: object) -> None:
+        self._progress.stop()
+
+    def show(self, event: Event) -> None:
+        match event:
+            case JobSnapshot():
+                self._show_job(event.job)
+            case JobQueueMoved():
+                self._note(f"place {event.queue_position}" if event.queue_position is not None else "")
+            case ClipProgress():
+                self._show_clip(event.clip_index, event.progress, f"step {event.step}/{event.steps}")
+                left = f"{format_seconds(event.job_eta_s)} left" if event.job_eta_s is not None else ""
+                self._note(left, event.job_progress)
+            case ClipSucceeded():
+                self._show_clip(event.clip_index, 1, describe_clip(event), is_at_work=False)
+                self._note("", event.progress)
+            case ClipStarted() | ClipRetrying() | ClipFailed():
+                is_at_work = isinstance(event, ClipStarted)
+                self._show_clip(event.clip_index, 0, describe_clip(event), is_at_work=is_at_work)
+            case _:
+                self._note(describe(event) or "")
+
+    def _show_job(self, job: Job) -> None:
+        if self._whole is None:
+            self._whole = self._progress.add_task(job.kind, total=1, note="")
+            self._clips = {clip.index: self._add_clip(clip, len(job.clips)) for clip in job.clips}
+        self._note(job.state.value, job.progress)
+        for clip in job.clips:
+            self._show_clip(clip.index, clip.progress, clip.state.value, is_at_work=clip.state is ClipState.RUNNING)
+
+    def _add_clip(self, clip: Clip, count: int) -> TaskID:
+        is_visible = count <= MANY_CLIPS
+        return self._progress.add_task(
+            f"{clip.index + 1:>3} {printable(clip.prompt, 32):32}", total=1, note="", visible=is_visible
+        )
+
+    def _show_clip(self, index: int, fraction: float, note: str, *, is_at_work: bool = True) -> None:
+        task = self._clips.get(index)
+        if task is not None:
+            is_visible = is_at_work or len(self._clips) <= MANY_CLIPS
+            self._progress.update(task, completed=fraction, note=note, visible=is_visible)
+
+    def _note(self, note: str, fraction: float | None = None) -> None:
+        if self._whole is not None:
+            self._progress.update(self._whole, completed=fraction, note=note)

@@ -1,0 +1,91 @@
+"""`phoenix jobs …` and `phoenix models`: looking at a server, and steering its jobs."""
+
+from typing import Annotated
+
+import typer
+
+from phoenix.cli.connecting import ApiKeyOption, JsonOption, UrlOption, connect
+from phoenix.cli.console import err, out, print_json
+from phoenix.cli.following import follow
+from phoenix.cli.problems import explained, require_success
+from phoenix.cli.tables import clips_table, job_lines, jobs_table, models_table
+from phoenix.contract.base import JobKind
+from phoenix.contract.jobs import JobState
+
+jobs_app = typer.Typer(no_args_is_help=True, help="Look at jobs, and steer them.")
+
+JobIdArgument = Annotated[str, typer.Argument(metavar="JOB_ID", help="As printed when it was submitted: job_…")]
+
+
+@jobs_app.command("list")
+def list_jobs(
+    state: Annotated[JobState | None, typer.Option(help="Only jobs in this state.")] = None,
+    kind: Annotated[JobKind | None, typer.Option(help="Only jobs of this kind.")] = None,
+    model: Annotated[str | None, typer.Option(help="Only jobs for this model.")] = None,
+    q: Annotated[str | None, typer.Option("--query", "-q", help="Words of the prompts.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=100)] = 20,
+    cursor: Annotated[str | None, typer.Option(help="Where the page before ended.")] = None,
+    as_json: JsonOption = False,
+    url: UrlOption = None,
+    api_key: ApiKeyOption = None,
+) -> None:
+    """List jobs, newest first."""
+    with explained(), connect(url, api_key) as phoenix:
+        page = phoenix.list_jobs(state=state, kind=kind, model=model, q=q, limit=limit, cursor=cursor)
+        if as_json:
+            print_json(page)
+            return
+        out.print(jobs_table(page.data) if page.data else "No jobs.")
+        if page.next_cursor:
+            err.print(f"There are more: --cursor {page.next_cursor}", style="dim")
+
+
+@jobs_app.command("show")
+def show_job(
+    job_id: JobIdArgument, as_json: JsonOption = False, url: UrlOption = None, api_key: ApiKeyOption = None
+) -> None:
+    """Show one job and its clips."""
+    with explained(), connect(url, api_key) as phoenix:
+        job = phoenix.get_job(job_id)
+        if as_json:
+            print_json(job)
+            return
+        for line in job_lines(job):
+            out.print(line)
+        if job.clips:
+            out.print(clips_table(job.clips))
+
+
+@jobs_app.command("watch")
+def watch_job(job_id: JobIdArgument, url: UrlOption = None, api_key: ApiKeyOption = None) -> None:
+    """Follow a job until it has ended; status 1 unless it succeeds."""
+    with explained(), connect(url, api_key) as phoenix:
+        job = follow(phoenix, job_id, out)
+        require_success(job)
+        out.print(f"{job.id} {job.state.value}")
+
+
+@jobs_app.command("cancel")
+def cancel_job(job_id: JobIdArgument, url: UrlOption = None, api_key: ApiKeyOption = None) -> None:
+    """End a job; one that runs stops within a step or so."""
+    with explained(), connect(url, api_key) as phoenix:
+        job = phoenix.cancel(job_id)
+        out.print(f"{job.id} {job.state.value}{' (canceling)' if not job.state.is_terminal else ''}")
+
+
+@jobs_app.command("retry")
+def retry_job(job_id: JobIdArgument, url: UrlOption = None, api_key: ApiKeyOption = None) -> None:
+    """Queue a job again that did not succeed; clips that are done stay done."""
+    with explained(), connect(url, api_key) as phoenix:
+        job = phoenix.retry(job_id)
+        out.print(f"{job.id} {job.state.value}")
+
+
+def list_models(as_json: JsonOption = False, url: UrlOption = None, api_key: ApiKeyOption = None) -> None:
+    """List the models, their limits and defaults, and which are served now."""
+    with explained(), connect(url, api_key) as phoenix:
+        models = phoenix.models()
+        if as_json:
+            print_json(models)
+        else:
+            out.print(models_table(models))

@@ -1,0 +1,102 @@
+"""`phoenix keys …`: making, listing and revoking API keys, in the database that the settings name."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+import typer
+from rich.table import Table
+
+from phoenix.cli.console import err, out, printable
+from phoenix.cli.problems import explained, read_settings
+
+if TYPE_CHECKING:
+    from phoenix.db.unit_of_work import Database
+
+keys_app = typer.Typer(no_args_is_help=True, help="Make API keys, and revoke them.")
+
+T = TypeVar("T")
+
+# SQLAlchemy weighs half a second, which `phoenix --help` need not pay.
+# ruff: noqa: PLC0415
+
+
+class KeyScope(StrEnum):
+    """As `access.keys.Scope`."""
+
+    READ = "read"
+    WRITE = "write"
+    ADMIN = "admin"
+
+
+@keys_app.command("create")
+def create_key(
+    name: Annotated[str, typer.Argument(help="Whose it is, to tell it from the others.")],
+    scope: Annotated[list[KeyScope] | None, typer.Option(help="May be repeated; read and write if unset.")] = None,
+) -> None:
+    """Make a key. It is the last line of the output, and is not shown again."""
+    from phoenix.access import keys
+
+    scopes = {keys.Scope(each.value) for each in scope or [KeyScope.READ, KeyScope.WRITE]}
+
+    async def create(database: "Database") -> str:
+        async with database.write() as uow:
+            return await keys.create_key(uow, name, scopes)
+
+    made = _on_database(create)
+    err.print("Keep it: only a digest of it is stored.", style="dim")
+    print(made)
+
+
+@keys_app.command("list")
+def list_keys() -> None:
+    """List the keys, the oldest first."""
+    from phoenix.access import keys
+
+    async def fetch(database: "Database") -> Table:
+        table = Table("id", "name", "scopes", "created", "last used", "revoked", box=None, pad_edge=False)
+        async with database.read() as session:
+            for row in await keys.list_keys(session):
+                times = (_format(at) for at in (row.created_at, row.last_used_at, row.revoked_at))
+                style = "dim" if row.revoked_at else None
+                table.add_row(row.id, printable(row.name, 40), " ".join(row.scopes), *times, style=style)
+        return table
+
+    table = _on_database(fetch)
+    out.print(table if table.row_count else "No keys.")
+
+
+@keys_app.command("revoke")
+def revoke_key(key_id: Annotated[str, typer.Argument(metavar="ID", help="As listed: what follows phx_.")]) -> None:
+    """End a key, from the next request on. Streams that are open end within an hour. Again is harmless."""
+    from phoenix.access import keys
+
+    async def revoke(database: "Database") -> str:
+        async with database.write() as uow:
+            return (await keys.revoke_key(uow, key_id)).name
+
+    name = _on_database(revoke)
+    out.print(f"{key_id} ({printable(name)}) is revoked.")
+
+
+def _on_database(work: Callable[["Database"], Awaitable[T]]) -> T:
+    """Opens the database for one piece of work; ends the command with what went wrong."""
+    from phoenix.assembly.services import open_database
+
+    settings = read_settings()
+
+    async def run() -> T:
+        database = open_database(settings)
+        try:
+            return await work(database)
+        finally:
+            await database.close()
+
+    with explained():
+        return asyncio.run(run())
+
+
+def _format(at: datetime | None) -> str:
+    return f"{at:%Y-%m-%d %H:%M}" if at else "-"

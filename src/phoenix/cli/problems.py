@@ -1,0 +1,71 @@
+"""How a command ends that could not do its work: what went wrong on stderr, and a status that scripts can read."""
+
+from collections.abc import Generator
+from contextlib import contextmanager
+
+import typer
+from pydantic import ValidationError
+
+from phoenix.cli.console import err, printable
+from phoenix.client import PhoenixClientError, PhoenixProblem, PhoenixUnreachable
+from phoenix.contract.jobs import Job, JobState
+from phoenix.errors import PhoenixError
+from phoenix.settings import Settings, load_settings
+
+FAILED = 1
+USAGE = 2
+INTERRUPTED = 130
+
+
+def read_settings() -> Settings:
+    """The settings; ends the command with each wrong one named."""
+    try:
+        return load_settings()
+    except ValidationError as error:
+        for fault in error.errors():
+            name = "__".join(str(part) for part in fault["loc"]).upper()
+            err.print(f"PHOENIX_{name}: {fault['msg']}", style="red")
+        raise typer.Exit(USAGE) from error
+
+
+@contextmanager
+def explained() -> Generator[None]:
+    """Turns what the client and the rooms raise on purpose into a message and status 1; Ctrl-C into 130."""
+    try:
+        yield
+    except PhoenixProblem as problem:
+        show_problem(problem)
+        raise typer.Exit(FAILED) from problem
+    except PhoenixUnreachable as error:
+        err.print(printable(str(error)), style="red")
+        err.print("Start a server with `phoenix up`, or name one with --url or PHOENIX_URL.")
+        raise typer.Exit(FAILED) from error
+    except (PhoenixClientError, PhoenixError, OSError) as error:
+        for line in str(error).splitlines():
+            err.print(printable(line), style="red")
+        raise typer.Exit(FAILED) from error
+    except KeyboardInterrupt as interrupt:
+        raise typer.Exit(INTERRUPTED) from interrupt
+
+
+def show_problem(problem: PhoenixProblem) -> None:
+    err.print(f"{problem.code}: {printable(problem.detail)}", style="red")
+    for fault in problem.faults:
+        err.print(f"  {printable(fault.pointer)}: {printable(fault.detail)}")
+    if problem.request_id:
+        err.print(f"  request {printable(problem.request_id)}", style="dim")
+
+
+def require_success(job: Job) -> None:
+    """Ends the command with status 1, and the reason, unless the job succeeded."""
+    if job.state is JobState.SUCCEEDED:
+        return
+    err.print(f"{job.id} {job.state.value}.", style="red")
+    if job.error:
+        err.print(f"  {job.error.code.value} ({job.error.stage.value}): {printable(job.error.message)}")
+    for clip in job.clips:
+        if clip.error:
+            err.print(f"  /clips/{clip.index}: {clip.error.code.value}: {printable(clip.error.message)}")
+    if job.error and job.error.retriable:
+        err.print(f"  `phoenix jobs retry {job.id}` renders what is missing.")
+    raise typer.Exit(FAILED)

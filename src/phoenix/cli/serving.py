@@ -1,0 +1,88 @@
+"""`phoenix api`, `worker`, `db upgrade` and `doctor`: the commands whose rooms weigh something."""
+
+import asyncio
+import os
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from phoenix.cli.console import out, printable
+from phoenix.cli.problems import FAILED, explained, read_settings
+
+
+class Queue(StrEnum):
+    GPU = "gpu"
+    MEDIA = "media"
+    ALL = "all"
+
+
+STYLES = {"ok": "green", "note": "yellow", "missing": "red"}
+
+db_app = typer.Typer(no_args_is_help=True, help="Look after the database.")
+
+# The rooms behind these commands bring FastAPI, SQLAlchemy and arq, a second and more. They are imported when a
+# command of theirs is run, so that `phoenix --help` and the client commands answer at once.
+# ruff: noqa: PLC0415
+
+
+def run_api(
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port to listen on; 0 picks a free one.")] = None,
+    socket_fd: Annotated[int | None, typer.Option("--fd", hidden=True, help="An open socket to serve.")] = None,
+) -> None:
+    """Run one API replica."""
+    from phoenix.cli.api_server import serve
+
+    settings = read_settings()
+    given = {name: value for name, value in {"host": host, "port": port}.items() if value is not None}
+    with explained():
+        serve(settings.model_copy(update={"api": settings.api.model_copy(update=given)}), socket_fd)
+
+
+def run_workers(
+    queue: Annotated[
+        Queue, typer.Option(help="What to serve: gpu renders clips, media prepares sound and joins.")
+    ] = Queue.ALL,
+    device: Annotated[list[str] | None, typer.Option(help="cpu, cuda:N or auto; may be repeated.")] = None,
+    processes_per_device: Annotated[int, typer.Option(min=1, max=64, help="Worker processes on each device.")] = 1,
+) -> None:
+    """Run workers, under a supervisor that starts dead ones again."""
+    from phoenix.cli.devices import list_devices
+    from phoenix.processes import follow_lifeline
+    from phoenix.telemetry.logs import configure_logs
+    from phoenix.worker.supervisor import posts_for, run_supervisor
+
+    settings = read_settings()
+    configure_logs(level=settings.log.level, json_lines=settings.log.json_lines)
+    follow_lifeline(lambda: os._exit(FAILED))
+    posts = posts_for(queue.value, device or list_devices(), processes_per_device)
+    with explained():
+        raise typer.Exit(run_supervisor(settings, posts))
+
+
+@db_app.command("upgrade")
+def upgrade_database() -> None:
+    """Bring the database to the newest schema. Safe to run on every deploy, by several hosts at once."""
+    from phoenix.db.engine import database_url
+    from phoenix.db.migrate import upgrade
+
+    settings = read_settings()
+    with explained():
+        upgrade(database_url(settings.database, settings.data_dir))
+
+
+def run_doctor() -> None:
+    """Say what this machine has, what it lacks, and what to do about it. Status 1 if something is missing."""
+    from phoenix.cli.doctor import Verdict, examine
+
+    findings = asyncio.run(examine(read_settings()))
+    for finding in findings:
+        out.print(
+            f"{finding.verdict.value:8} {finding.name:11} {printable(finding.detail)}",
+            style=STYLES[finding.verdict.value],
+        )
+        if finding.remedy:
+            out.print(f"{'':20} {finding.remedy}")
+    if any(finding.verdict is Verdict.MISSING for finding in findings):
+        raise typer.Exit(FAILED)

@@ -1,0 +1,112 @@
+"""Jobs and models as tables and lines for people."""
+
+from collections.abc import Iterable
+
+from rich.table import Column, Table
+
+from phoenix.cli.console import format_seconds, printable
+from phoenix.contract.jobs import Clip, Job, JobState
+from phoenix.contract.models import Model, NumberRange
+
+STATE_STYLES = {
+    "queued": "yellow",
+    "running": "cyan",
+    "succeeded": "green",
+    "failed": "red",
+    "canceled": "dim",
+    "expired": "red",
+}
+
+
+def jobs_table(jobs: Iterable[Job]) -> Table:
+    """As wide as the terminal: the prompt gets what the rest leaves, and an id is never cut."""
+    kept = [Column(name, no_wrap=True) for name in ("state", "done", "created", "model")]
+    table = Table(
+        Column("job", no_wrap=True, min_width=30),
+        *kept,
+        Column("prompt", no_wrap=True, overflow="ellipsis", ratio=1),
+        box=None,
+        pad_edge=False,
+        expand=True,
+    )
+    for job in jobs:
+        table.add_row(
+            job.id,
+            _state(job),
+            f"{job.progress:.0%}",
+            f"{job.created_at.astimezone():%m-%d %H:%M}",
+            job.model or "-",
+            _title(job),
+            style=STATE_STYLES[job.state.value],
+        )
+    return table
+
+
+def job_lines(job: Job) -> list[str]:
+    """What there is to say of one job, apart from its clips."""
+    stages = {name.removesuffix("_s"): spent_s for name, spent_s in job.timings.model_dump().items()}
+    lines = [
+        f"{job.id}  {job.kind}  {_state(job)}  {job.progress:.0%}",
+        f"  model     {job.model or '-'}",
+        f"  created   {job.created_at.astimezone():%Y-%m-%d %H:%M:%S}",
+        f"  times     {', '.join(f'{stage} {format_seconds(spent_s)}' for stage, spent_s in stages.items())}",
+    ]
+    if job.state is JobState.QUEUED:
+        lines.append(f"  waiting   place {job.queue_position}, {printable(job.waiting_reason or 'reason unknown')}")
+    if not job.state.is_terminal:
+        lines.append(f"  left      {format_seconds(job.eta_s)}")
+    if job.output:
+        size = f"{job.output.width}x{job.output.height}, " if job.output.width else ""
+        lines.append(f"  output    {size}{format_seconds(job.output.duration_s)}, {job.output.size_bytes} bytes")
+    if job.error:
+        lines.append(f"  error     {job.error.code.value} ({job.error.stage.value}): {printable(job.error.message)}")
+    return lines
+
+
+def clips_table(clips: Iterable[Clip]) -> Table:
+    table = Table("clip", "state", "step", "tries", "seed", "time", "prompt", box=None, pad_edge=False)
+    for clip in clips:
+        table.add_row(
+            str(clip.index),
+            clip.state.value,
+            f"{clip.step}/{clip.steps}",
+            str(clip.attempt),
+            str(clip.seed),
+            format_seconds(clip.timings.total_s),
+            printable(clip.error.message if clip.error else clip.prompt, 60),
+            style=STATE_STYLES[clip.state.value],
+        )
+    return table
+
+
+def models_table(models: Iterable[Model]) -> Table:
+    table = Table(
+        "model", "served", "resolutions", "aspect ratios", "fps", "seconds", "steps", box=None, pad_edge=False
+    )
+    for model in models:
+        table.add_row(
+            model.id,
+            "yes" if model.is_served else "no",
+            " ".join(model.resolutions),
+            " ".join(model.aspect_ratios),
+            _range(model.fps),
+            _range(model.duration_s),
+            _range(model.steps),
+            style=None if model.is_served else "dim",
+        )
+    return table
+
+
+def _state(job: Job) -> str:
+    return "canceling" if job.cancel_requested and not job.state.is_terminal else job.state.value
+
+
+def _title(job: Job) -> str:
+    if not job.clips:
+        return job.kind
+    others = f" +{len(job.clips) - 1}" if len(job.clips) > 1 else ""
+    return printable(job.clips[0].prompt, 80) + others
+
+
+def _range(numbers: NumberRange) -> str:
+    return f"{numbers.minimum:g}-{numbers.maximum:g} ({numbers.default:g})"

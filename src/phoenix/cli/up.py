@@ -1,0 +1,71 @@
+"""`phoenix up`: all of Phoenix on one machine, from one command."""
+
+import asyncio
+import sys
+from contextlib import ExitStack
+from typing import Annotated
+
+import typer
+
+from phoenix.cli.console import err, out
+from phoenix.cli.embedded.composing import compose
+from phoenix.cli.embedded.listening import READY_LINE, listening, url_of
+from phoenix.cli.embedded.lock import FolderLock, Holder, hold_folder
+from phoenix.cli.embedded.redis_server import find_redis_server, socket_path
+from phoenix.cli.embedded.stack import PrivateRedis, Stack
+from phoenix.cli.problems import explained, read_settings
+from phoenix.settings import Settings
+
+
+def run_up(
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port to listen on; 0 picks a free one.")] = None,
+    workers: Annotated[int, typer.Option(min=1, max=64, help="GPU-queue workers per device.")] = 1,
+) -> None:
+    """Run everything on this machine until Ctrl-C.
+
+    A private Redis unless REDIS_URL is set, SQLite unless DATABASE_URL is set, the API with the dashboard, and
+    workers. Files are kept in PHOENIX_DATA_DIR, ./data if unset.
+    """
+    settings = read_settings()
+    with explained(), ExitStack() as held:
+        lock = held.enter_context(hold_folder(settings.data_dir))
+        stack = _prepare(
+            settings,
+            host=host or settings.api.host,
+            port=settings.api.port if port is None else port,
+            workers=workers,
+            lock=lock,
+            held=held,
+        )
+        _migrate(stack.settings)
+        asyncio.run(stack.run())
+        err.print("Phoenix has ended.", style="dim")
+
+
+def _prepare(settings: Settings, *, host: str, port: int, workers: int, lock: FolderLock, held: ExitStack) -> Stack:
+    listener = held.enter_context(listening(host, port))
+    redis = None
+    redis_url = settings.redis.url
+    if redis_url is None:
+        redis = PrivateRedis(find_redis_server(), held.enter_context(socket_path(settings.data_dir)))
+        redis_url = f"unix://{redis.socket}"
+    composed = compose(
+        settings, redis_url=redis_url, host=host, port=listener.getsockname()[1], is_terminal=sys.stderr.isatty()
+    )
+    url = url_of(listener)
+
+    def announce() -> None:
+        lock.tell(Holder(url=url))
+        out.print(f"{READY_LINE}{url}")
+        sys.stdout.flush()
+
+    return Stack(composed, listener, url, workers_per_device=workers, redis=redis, on_ready=announce)
+
+
+def _migrate(settings: Settings) -> None:
+    # alembic and SQLAlchemy weigh half a second, which `phoenix --help` need not pay.
+    from phoenix.db.engine import database_url  # noqa: PLC0415
+    from phoenix.db.migrate import upgrade  # noqa: PLC0415
+
+    upgrade(database_url(settings.database, settings.data_dir))

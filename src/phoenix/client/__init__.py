@@ -1,0 +1,19 @@
+"""The Python client of the public API. Knows the contract and HTTP, and nothing of the server behind it."""
+
+from phoenix.client.asynchronous import AsyncPhoenix
+from phoenix.client.blocking import Phoenix
+from phoenix.client.errors import DownloadCorrupted, NoOutput, PhoenixClientError, PhoenixProblem, PhoenixUnreachable
+from phoenix.client.patience import Patience
+from phoenix.client.watching import Event
+
+__all__ = [
+    "AsyncPhoenix",
+    "DownloadCorrupted",
+    "Event",
+    "NoOutput",
+    "Patience",
+    "Phoenix",
+    "PhoenixClientError",
+    "PhoenixProblem",
+    "PhoenixUnreachable",
+]

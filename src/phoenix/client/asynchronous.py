@@ -1,0 +1,148 @@
+"""The client for asyncio and trio: one method per route, typed with the contract."""
+
+import mimetypes
+from collections.abc import AsyncGenerator
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+from urllib.parse import quote
+from uuid import uuid4
+
+from phoenix.client.downloading import Expected, download
+from phoenix.client.errors import NoOutput
+from phoenix.client.patience import Patience
+from phoenix.client.transport import Params, Transport
+from phoenix.client.watching import Event, Watch
+from phoenix.contract.artifacts import Artifact
+from phoenix.contract.base import JobKind
+from phoenix.contract.fleet import Health, QueueView, Worker, WorkerList
+from phoenix.contract.jobs import Job, JobPage, JobState
+from phoenix.contract.models import Model, ModelList
+from phoenix.contract.requests import JobOptions, ReelRequest, SoundtrackJobRequest, StitchRequest
+
+
+class AsyncPhoenix:
+    """Talks to one Phoenix server. Every method raises `PhoenixProblem` or `PhoenixUnreachable`.
+
+    A refusal for now (429, 503) is tried again after the server's Retry-After, and so is a broken connection
+    wherever doing it twice is as good as once: reads, cancels, and submits, which carry an Idempotency-Key.
+
+        async with AsyncPhoenix("http://127.0.0.1:8080") as phoenix:
+            job = await phoenix.submit_reel(ReelRequest(clips=[ClipRequest(prompt="a red balloon")]))
+            async for event in phoenix.watch(job.id):
+                print(event.type)
+            await phoenix.download(job.id, Path("reel.mp4"))
+    """
+
+    def __init__(self, base_url: str, api_key: str | None = None, *, patience: Patience | None = None) -> None:
+        self._transport = Transport(base_url, api_key, patience or Patience())
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._transport.close()
+
+    async def submit_reel(self, request: ReelRequest, *, idempotency_key: str | None = None) -> Job:
+        return await self._submit("/v1/reels", request, idempotency_key)
+
+    async def submit_stitch(self, request: StitchRequest, *, idempotency_key: str | None = None) -> Job:
+        return await self._submit("/v1/stitches", request, idempotency_key)
+
+    async def submit_soundtrack(self, request: SoundtrackJobRequest, *, idempotency_key: str | None = None) -> Job:
+        return await self._submit("/v1/soundtracks", request, idempotency_key)
+
+    async def get_job(self, job_id: str) -> Job:
+        response = await self._transport.send("GET", _job_path(job_id), may_repeat=True)
+        return Job.model_validate_json(response.content)
+
+    async def list_jobs(
+        self,
+        *,
+        state: JobState | None = None,
+        kind: JobKind | None = None,
+        model: str | None = None,
+        q: str | None = None,
+        created_after: datetime | None = None,
+        created_before: datetime | None = None,
+        limit: int | None = None,
+        cursor: str | None = None,
+    ) -> JobPage:
+        """One page, newest first; `next_cursor` leads to the next. `q` looks for words of the prompts."""
+        given = {"state": state, "kind": kind, "model": model, "q": q, "limit": limit, "cursor": cursor}
+        times = {"created_after": created_after, "created_before": created_before}
+        params: dict[str, str | int] = {name: value for name, value in given.items() if value is not None}
+        params |= {name: at.isoformat() for name, at in times.items() if at is not None}
+        response = await self._get("/v1/jobs", params)
+        return JobPage.model_validate_json(response)
+
+    async def cancel(self, job_id: str) -> Job:
+        """Asks for the end of a job; a finished one is unchanged. A running one ends within a step or so."""
+        response = await self._transport.send("POST", _job_path(job_id, "/cancel"), may_repeat=True)
+        return Job.model_validate_json(response.content)
+
+    async def retry(self, job_id: str) -> Job:
+        """Queues a job that did not succeed again; clips that are done stay done."""
+        response = await self._transport.send("POST", _job_path(job_id, "/retry"), may_repeat=False)
+        return Job.model_validate_json(response.content)
+
+    async def delete(self, job_id: str) -> None:
+        """Deletes a finished job and its files."""
+        await self._transport.send("DELETE", _job_path(job_id), may_repeat=False)
+
+    async def upload(self, path: Path) -> Artifact:
+        """Sends a sound, picture or video, to be named by its `id` in a request. Raises `OSError`, too."""
+        media_type = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
+        with path.open("rb") as file:
+            response = await self._transport.send(
+                "POST", "/v1/uploads", may_repeat=False, upload=(path.name, file, media_type)
+            )
+        return Artifact.model_validate_json(response.content)
+
+    async def download(self, job: Job | str, path: Path) -> Path:
+        """Writes the job's result to `path`, whole and checked, or not at all.
+
+        Raises `NoOutput` for a job without a result, `DownloadCorrupted`, and `OSError`.
+        """
+        found = await self.get_job(job) if isinstance(job, str) else job
+        if found.output is None:
+            raise NoOutput(f"{found.id} is {found.state.value} and has no output")
+        expected = Expected(size_bytes=found.output.size_bytes, sha256=found.output.sha256)
+        await download(self._transport, _job_path(found.id, "/content"), path, expected)
+        return path
+
+    def watch(self, job_id: str) -> AsyncGenerator[Event]:
+        """Yields a job's events until it has ended, a snapshot of the job first, across dropped connections.
+
+        Durable events come once each and without a gap. Close the generator (`contextlib.aclosing`) to leave early.
+        """
+        return Watch(self._transport, job_id).events()
+
+    async def models(self) -> list[Model]:
+        return ModelList.model_validate_json(await self._get("/v1/models")).data
+
+    async def queue(self) -> QueueView:
+        return QueueView.model_validate_json(await self._get("/v1/queue"))
+
+    async def workers(self) -> list[Worker]:
+        return WorkerList.model_validate_json(await self._get("/v1/workers")).data
+
+    async def health(self) -> Health:
+        """Of a server that can work. Raises `PhoenixProblem` if it is down."""
+        return Health.model_validate_json(await self._get("/health"))
+
+    async def _get(self, path: str, params: Params | None = None) -> bytes:
+        response = await self._transport.send("GET", path, may_repeat=True, params=params)
+        return response.content
+
+    async def _submit(self, path: str, request: JobOptions, idempotency_key: str | None) -> Job:
+        headers = {"Idempotency-Key": idempotency_key or uuid4().hex}
+        response = await self._transport.send("POST", path, may_repeat=True, body=request, headers=headers)
+        return Job.model_validate_json(response.content)
+
+
+def _job_path(job_id: str, rest: str = "") -> str:
+    return f"/v1/jobs/{quote(job_id, safe='')}{rest}"

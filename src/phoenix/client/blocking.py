@@ -1,0 +1,101 @@
+"""The client for code without an event loop: runs the asynchronous one in a thread of its own."""
+
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from contextlib import ExitStack
+from types import TracebackType
+from typing import Concatenate, Generic, ParamSpec, Self, TypeVar
+
+import anyio
+from anyio.from_thread import start_blocking_portal
+
+from phoenix.client.asynchronous import AsyncPhoenix
+from phoenix.client.patience import Patience
+from phoenix.client.watching import Event
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class _Blocking(Generic[P, R]):
+    """A method of `AsyncPhoenix` as one that waits for the answer."""
+
+    def __init__(self, method: Callable[Concatenate[AsyncPhoenix, P], Awaitable[R]]) -> None:
+        self._method = method
+
+    def __get__(self, phoenix: "Phoenix", owner: type["Phoenix"]) -> Callable[P, R]:
+        def call(*args: P.args, **kwargs: P.kwargs) -> R:
+            return phoenix.run(lambda: self._method(phoenix.asynchronous, *args, **kwargs))
+
+        return call
+
+
+class Phoenix:
+    """`AsyncPhoenix`, blocking: the same methods, arguments and errors. Close it, or use it in a `with` statement."""
+
+    submit_reel = _Blocking(AsyncPhoenix.submit_reel)
+    submit_stitch = _Blocking(AsyncPhoenix.submit_stitch)
+    submit_soundtrack = _Blocking(AsyncPhoenix.submit_soundtrack)
+    get_job = _Blocking(AsyncPhoenix.get_job)
+    list_jobs = _Blocking(AsyncPhoenix.list_jobs)
+    cancel = _Blocking(AsyncPhoenix.cancel)
+    retry = _Blocking(AsyncPhoenix.retry)
+    delete = _Blocking(AsyncPhoenix.delete)
+    upload = _Blocking(AsyncPhoenix.upload)
+    download = _Blocking(AsyncPhoenix.download)
+    models = _Blocking(AsyncPhoenix.models)
+    queue = _Blocking(AsyncPhoenix.queue)
+    workers = _Blocking(AsyncPhoenix.workers)
+    health = _Blocking(AsyncPhoenix.health)
+
+    def __init__(self, base_url: str, api_key: str | None = None, *, patience: Patience | None = None) -> None:
+        self._open = ExitStack()
+        self._portal = self._open.enter_context(start_blocking_portal())
+        self.asynchronous = AsyncPhoenix(base_url, api_key, patience=patience)
+        self._open.enter_context(self._portal.wrap_async_context_manager(self.asynchronous))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._open.close()
+
+    def watch(self, job_id: str) -> Generator[Event]:
+        """As `AsyncPhoenix.watch`; closing the generator ends the connection."""
+        events = _Turns(self.asynchronous.watch(job_id))
+        try:
+            while (event := self.run(events.find_next)) is not None:
+                yield event
+        finally:
+            self.run(events.close)
+
+    def run(self, call: Callable[[], Awaitable[R]]) -> R:
+        """Waits for `call`, which runs in the client's thread."""
+        future = self._portal.start_task_soon(call)
+        try:
+            return future.result()
+        except BaseException:
+            # Ctrl-C interrupts this thread only: the other would go on with the request.
+            future.cancel()
+            raise
+
+
+class _Turns:
+    """One asynchronous generator whose steps run in tasks of their own, one at a time."""
+
+    def __init__(self, events: AsyncGenerator[Event]) -> None:
+        self._events = events
+        self._turn = anyio.Lock()
+
+    async def find_next(self) -> Event | None:
+        async with self._turn:
+            return await anext(self._events, None)
+
+    async def close(self) -> None:
+        # After Ctrl-C a step may still be on its way out, and a generator that runs cannot be closed.
+        async with self._turn:
+            await self._events.aclose()

@@ -1,0 +1,89 @@
+"""Brings a file over: into a `.part` file first, continued where it broke, and checked before it gets its name."""
+
+import hashlib
+from dataclasses import dataclass
+from http import HTTPStatus
+from pathlib import Path
+from types import TracebackType
+
+from phoenix.client.errors import DownloadCorrupted, PhoenixProblem, PhoenixUnreachable
+from phoenix.client.patience import Tries
+from phoenix.client.transport import Transport
+
+SILENCE_S = 60
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What the server says the file is."""
+
+    size_bytes: int
+    sha256: str
+
+
+class PartFile:
+    """The file while it arrives. Gone on leaving, unless it was accepted."""
+
+    def __init__(self, target: Path) -> None:
+        self.size_bytes = 0
+        self._target = target
+        self._path = target.with_name(target.name + ".part")
+        self._file = self._path.open("wb")
+        self._hash = hashlib.sha256()
+
+    def __enter__(self) -> "PartFile":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+        self._path.unlink(missing_ok=True)
+
+    def append(self, chunk: bytes) -> None:
+        self._file.write(chunk)
+        self._hash.update(chunk)
+        self.size_bytes += len(chunk)
+
+    def restart(self) -> None:
+        self._file.seek(0)
+        self._file.truncate()
+        self._hash = hashlib.sha256()
+        self.size_bytes = 0
+
+    def accept(self, expected: Expected) -> None:
+        """Gives it its name. Raises `DownloadCorrupted` if it is not what was expected."""
+        if self.size_bytes != expected.size_bytes or self._hash.hexdigest() != expected.sha256:
+            raise DownloadCorrupted(f"{self._target.name}: {self.size_bytes} bytes arrived that are not the file's")
+        self._file.close()
+        self._path.replace(self._target)
+
+
+async def download(transport: Transport, path: str, target: Path, expected: Expected) -> None:
+    """Leaves the whole file at `target`, or nothing. Raises `PhoenixClientError` or `OSError`."""
+    with PartFile(target) as part:
+        tries = Tries(transport.patience)
+        while part.size_bytes < expected.size_bytes:
+            before_bytes = part.size_bytes
+            failure: PhoenixProblem | PhoenixUnreachable = PhoenixUnreachable("the file ended too soon")
+            try:
+                await _receive(transport, path, part)
+            except (PhoenixProblem, PhoenixUnreachable) as error:
+                failure = error
+            if part.size_bytes > before_bytes:
+                tries.progressed()
+            if part.size_bytes < expected.size_bytes:
+                await tries.wait_after(failure)
+        part.accept(expected)
+
+
+async def _receive(transport: Transport, path: str, part: PartFile) -> None:
+    # Compressed on the way, the bytes that arrived would not tell where to continue.
+    headers = {"Accept-Encoding": "identity"}
+    if part.size_bytes:
+        headers["Range"] = f"bytes={part.size_bytes}-"
+    async with transport.stream(path, headers=headers, silence_s=SILENCE_S) as response:
+        if response.status_code != HTTPStatus.PARTIAL_CONTENT:
+            part.restart()
+        async for chunk in response.aiter_bytes():
+            part.append(chunk)

@@ -1,0 +1,79 @@
+"""What can go wrong between a caller and the server, and how an answer becomes one of these."""
+
+from email.utils import parsedate_to_datetime
+
+import httpx
+from pydantic import ValidationError
+
+from phoenix.clock import utc_now
+from phoenix.contract.problems import Problem, ProblemFault
+
+
+class PhoenixClientError(Exception):
+    """Every error of the client."""
+
+
+class PhoenixProblem(PhoenixClientError):
+    """The server refused: `status` and `code` say why, `faults` where in the request."""
+
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        detail: str,
+        *,
+        faults: tuple[ProblemFault, ...] = (),
+        request_id: str | None = None,
+        retry_after_s: float | None = None,
+    ) -> None:
+        super().__init__(f"{code} ({status}): {detail}")
+        self.status = status
+        self.code = code
+        self.detail = detail
+        self.faults = faults
+        self.request_id = request_id
+        self.retry_after_s = retry_after_s
+
+
+class PhoenixUnreachable(PhoenixClientError):
+    """No answer: nothing listens there, or the connection broke."""
+
+
+class DownloadCorrupted(PhoenixClientError):
+    """What arrived is not what the server said it would send; nothing was written to the target."""
+
+
+class NoOutput(PhoenixClientError):
+    """The job has nothing to download: it did not succeed, or not yet."""
+
+
+def problem_from(response: httpx.Response) -> PhoenixProblem:
+    """The problem of an answer that is not 2xx, and whose body has been read."""
+    retry_after_s = _retry_after_s(response.headers.get("retry-after"))
+    request_id = response.headers.get("x-request-id")
+    try:
+        problem = Problem.model_validate_json(response.content)
+    except ValidationError:
+        # Not ours: a proxy on the way has answered.
+        code, detail = f"HTTP_{response.status_code}", response.reason_phrase or "unexpected answer"
+        return PhoenixProblem(response.status_code, code, detail, request_id=request_id, retry_after_s=retry_after_s)
+    return PhoenixProblem(
+        response.status_code,
+        problem.code,
+        problem.detail,
+        faults=tuple(problem.errors),
+        request_id=problem.request_id,
+        retry_after_s=retry_after_s,
+    )
+
+
+def _retry_after_s(header: str | None) -> float | None:
+    """Seconds from either form of the header (RFC 9110, 10.2.3); None if absent or unreadable."""
+    if header is None:
+        return None
+    if header.strip().isdigit():
+        return float(header)
+    try:
+        return max(0.0, (parsedate_to_datetime(header) - utc_now()).total_seconds())
+    except (TypeError, ValueError):
+        return None

@@ -1,0 +1,69 @@
+"""Ctrl-C at a terminal: `phoenix generate` asks what is to become of the job."""
+
+import os
+import pty
+import signal
+import sys
+from contextlib import suppress
+from pathlib import Path
+from select import select
+
+import pytest
+
+from fixtures.up_process import UpProcess, UpStarter
+from phoenix.contract.jobs import JobState
+
+CTRL_C = b"\x03"
+
+
+class Terminal:
+    """A program on a terminal of its own, and the keys pressed there."""
+
+    def __init__(self, folder: Path, *arguments: str, **environment: str) -> None:
+        pid, self._fd = pty.fork()
+        if pid == 0:
+            os.chdir(folder)
+            env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "TERM": "xterm", **environment}
+            os.execve(sys.executable, [sys.executable, "-m", "phoenix", *arguments], env)
+        self._pid = pid
+        self._shown = b""
+
+    def wait_for(self, text: bytes) -> None:
+        while text not in self._shown:
+            self._shown += os.read(self._fd, 65536)
+
+    def press(self, keys: bytes) -> None:
+        os.write(self._fd, keys)
+
+    def wait(self, *, pressing: bytes = b"") -> int:
+        """The exit status. Presses the keys every now and then: Python's `input` misses a signal that comes just
+        before it begins to wait, and a person would press again.
+        """
+        with suppress(OSError):
+            # Read to the end: a program whose terminal is full does not end.
+            while not select([self._fd], [], [], 0.5)[0] or os.read(self._fd, 65536):
+                self.press(pressing)
+        os.close(self._fd)
+        return os.waitstatus_to_exitcode(os.waitpid(self._pid, 0)[1])
+
+
+@pytest.fixture
+def slow_up(start_up: UpStarter) -> UpProcess:
+    return start_up(PHOENIX_ANIMATIC__SECONDS_PER_STEP="0.3")
+
+
+@pytest.mark.parametrize(
+    ("answer", "state"), [(b"\n", JobState.CANCELED), (b"n\n", JobState.SUCCEEDED), (CTRL_C, JobState.SUCCEEDED)]
+)
+def test_the_job_is_canceled_unless_it_is_wanted(slow_up: UpProcess, tmp_path: Path, answer: bytes, state: JobState):
+    terminal = Terminal(tmp_path, "generate", "a red balloon", "--steps", "12", PHOENIX_URL=slow_up.url)
+    terminal.wait_for(b"step 2/")
+    terminal.press(CTRL_C)
+    terminal.wait_for(b"Cancel the job?")
+    terminal.press(answer)
+    # A further Ctrl-C may find Python already on its way out; a shell shows both as 130.
+    assert terminal.wait(pressing=answer if answer == CTRL_C else b"") in {130, -signal.SIGINT}
+    with slow_up.client() as phoenix:
+        [job] = phoenix.list_jobs().data
+        list(phoenix.watch(job.id))
+        assert phoenix.get_job(job.id).state is state

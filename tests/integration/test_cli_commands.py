@@ -1,0 +1,97 @@
+"""The client commands against a server: what they print, and the status they end with."""
+
+import json
+import subprocess
+import sys
+import time
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from fixtures.event_examples import ERROR, JOB_ID, a_clip, a_job, job_canceled
+from fixtures.scripted_server import Answer, ScriptedServer
+from phoenix.cli.app import app
+from phoenix.contract.jobs import Job, JobPage, JobState
+
+JOB = f"/v1/jobs/{JOB_ID}"
+
+
+@pytest.fixture
+def run(scripted_server: ScriptedServer, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("PHOENIX_URL", scripted_server.url)
+    monkeypatch.setenv("PHOENIX_API_KEY", "secret")
+
+    def run_phoenix(*arguments: str) -> Result:
+        return CliRunner().invoke(app, arguments)
+
+    return run_phoenix
+
+
+def answer(job: Job | JobPage, status: int = 200) -> Answer:
+    return Answer(status, job.model_dump_json().encode())
+
+
+def test_a_list_shows_each_job_on_a_line(run, scripted_server: ScriptedServer):
+    scripted_server.on("GET", "/v1/jobs", answer(JobPage(data=[a_job(clips=[a_clip()])], has_more=False)))
+    result = run("jobs", "list", "--state", "running")
+    assert result.exit_code == 0
+    assert JOB_ID in result.stdout
+    assert scripted_server.received[0].headers["authorization"] == "Bearer secret"
+
+
+def test_where_there_is_more_the_cursor_is_told(run, scripted_server: ScriptedServer):
+    scripted_server.on("GET", "/v1/jobs", answer(JobPage(data=[a_job()], has_more=True, next_cursor="abc")))
+    assert "--cursor abc" in run("jobs", "list").stderr
+
+
+def test_json_is_the_answer_of_the_api(run, scripted_server: ScriptedServer):
+    scripted_server.on("GET", JOB, answer(a_job()))
+    assert json.loads(run("jobs", "show", JOB_ID, "--json").stdout) == a_job().model_dump(mode="json")
+
+
+def test_a_job_is_shown_with_its_clips_and_its_error(run, scripted_server: ScriptedServer):
+    failed = a_job(state=JobState.FAILED, clips=[a_clip()]).model_copy(update={"error": ERROR})
+    scripted_server.on("GET", JOB, answer(failed))
+    shown = run("jobs", "show", JOB_ID).stdout
+    assert "GPU_OOM (denoise): no memory" in shown
+    assert "0/10" in shown
+
+
+def test_a_watch_ends_with_status_1_for_a_job_that_did_not_succeed(run, scripted_server: ScriptedServer):
+    frame = f"id: 2\ndata: {job_canceled(2).model_dump_json()}\n\n"
+    scripted_server.on("GET", f"{JOB}/events", Answer(200, frame.encode(), {"content-type": "text/event-stream"}))
+    scripted_server.on("GET", JOB, answer(a_job(state=JobState.CANCELED)))
+    result = run("jobs", "watch", JOB_ID)
+    assert result.exit_code == 1
+    assert "canceled" in result.stderr
+
+
+@pytest.mark.parametrize("action", ["cancel", "retry"])
+def test_a_job_can_be_steered(run, scripted_server: ScriptedServer, action: str):
+    scripted_server.on("POST", f"{JOB}/{action}", answer(a_job(), 202))
+    assert JOB_ID in run("jobs", action, JOB_ID).stdout
+
+
+def test_a_problem_is_told_with_status_1(run, scripted_server: ScriptedServer):
+    scripted_server.on("GET", JOB, Answer(404))
+    result = run("jobs", "show", JOB_ID)
+    assert result.exit_code == 1
+    assert "HTTP_404" in result.stderr
+
+
+def test_without_a_server_it_says_how_to_start_one(run):
+    result = run("models", "--url", "http://127.0.0.1:9")
+    assert result.exit_code == 1
+    assert "phoenix up" in result.stderr
+
+
+def test_the_command_starts_quickly_and_without_torch():
+    started_s = time.perf_counter()
+    code = (
+        "import sys, phoenix.cli; print([name for name in ('torch', 'sqlalchemy', 'fastapi') if name in sys.modules])"
+    )
+    output = subprocess.run(
+        [sys.executable, "-c", code], env={"PYTHONPATH": ":".join(sys.path)}, capture_output=True, text=True, check=True
+    )
+    assert output.stdout == "[]\n"
+    assert time.perf_counter() - started_s < 3  # 0.3 s on an idle machine

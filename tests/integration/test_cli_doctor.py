@@ -1,0 +1,92 @@
+"""What `phoenix doctor` finds on machines in different states."""
+
+import asyncio
+from pathlib import Path
+
+from sqlalchemy.engine import URL
+
+from phoenix.cli.doctor import (
+    CHECKS,
+    Finding,
+    Verdict,
+    check_database,
+    check_ffmpeg,
+    check_redis,
+    check_space,
+    check_storage,
+    examine,
+)
+from phoenix.db.engine import database_url
+from phoenix.db.migrate import upgrade
+from phoenix.settings import DatabaseSettings, MediaSettings, RedisSettings, Settings, StorageSettings
+
+
+def settings(folder: Path, **groups: object) -> Settings:
+    return Settings(data_dir=folder / "data", **groups)
+
+
+async def finding(name: str, settings: Settings) -> Finding:
+    [found] = await examine(settings, {name: CHECKS[name]})
+    return found
+
+
+def test_an_empty_machine_with_every_extra_lacks_nothing_and_is_left_empty(tmp_path: Path):
+    findings = asyncio.run(examine(settings(tmp_path)))
+    assert [finding for finding in findings if finding.verdict is Verdict.MISSING] == []
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_an_ffmpeg_that_is_not_there_is_missing(tmp_path: Path):
+    found = await finding("ffmpeg", settings(tmp_path, media=MediaSettings(ffmpeg="/nonexistent/ffmpeg")))
+    assert found.verdict is Verdict.MISSING
+    assert found.remedy
+
+
+async def test_an_ffmpeg_that_cannot_encode_is_missing(tmp_path: Path):
+    found = await check_ffmpeg(settings(tmp_path, media=MediaSettings(ffmpeg="/bin/true")))
+    assert (found.verdict, "libx264" in found.detail) == (Verdict.MISSING, True)
+
+
+async def test_a_redis_that_answers_is_well(tmp_path: Path, redis_url: str):
+    assert (await check_redis(settings(tmp_path, redis=RedisSettings(url=redis_url)))).verdict is Verdict.OK
+
+
+async def test_a_redis_that_is_away_is_missing(tmp_path: Path):
+    found = await finding("redis", settings(tmp_path, redis=RedisSettings(url="redis://127.0.0.1:9")))
+    assert (found.verdict, "REDIS_URL" in found.remedy) == (Verdict.MISSING, True)
+
+
+async def test_a_database_at_the_newest_schema_is_well(tmp_path: Path, any_database_url: URL):
+    url = any_database_url.render_as_string(hide_password=False)
+    found = await check_database(settings(tmp_path, database=DatabaseSettings(url=url)))
+    assert found.verdict is Verdict.OK, found
+
+
+def test_an_old_schema_is_told(tmp_path: Path):
+    old = settings(tmp_path)
+    upgrade(database_url(old.database, old.data_dir), "base")
+    found = asyncio.run(check_database(old))
+    assert (found.verdict, "db upgrade" in found.remedy) == (Verdict.NOTE, True)
+
+
+async def test_a_password_is_not_shown(tmp_path: Path):
+    url = "postgresql://me:secret@127.0.0.1:9/phoenix"
+    found = await finding("database", settings(tmp_path, database=DatabaseSettings(url=url)))
+    assert found.verdict is Verdict.MISSING
+    assert "secret" not in found.detail
+
+
+async def test_a_store_is_tried_and_left_as_it_was(tmp_path: Path):
+    store = tmp_path / "store"
+    found = await check_storage(settings(tmp_path, storage=StorageSettings(url=store.as_uri())))
+    assert found.verdict is Verdict.OK
+    assert [path for path in store.rglob("*") if path.is_file()] == []
+
+
+async def test_a_store_of_unknown_kind_is_missing(tmp_path: Path):
+    found = await finding("storage", settings(tmp_path, storage=StorageSettings(url="ftp://x/y")))
+    assert found.verdict is Verdict.MISSING
+
+
+async def test_free_space_is_told_before_the_folder_exists(tmp_path: Path):
+    assert "GiB free" in (await check_space(settings(tmp_path))).detail

@@ -1,0 +1,80 @@
+"""`phoenix keys` against a real database."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from sqlalchemy.engine import URL
+from typer.testing import CliRunner, Result
+
+from phoenix.access.keys import Scope, authenticate
+from phoenix.assembly.services import open_database
+from phoenix.cli.app import app
+from phoenix.errors import Unauthenticated
+from phoenix.settings import load_settings
+
+
+@pytest.fixture
+def run(sqlite_url: URL, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("PHOENIX_DATA_DIR", str(tmp_path))
+
+    def run_phoenix(*arguments: str) -> Result:
+        return CliRunner().invoke(app, ["keys", *arguments])
+
+    return run_phoenix
+
+
+async def scopes_of(key: str) -> set[Scope]:
+    database = open_database(load_settings())
+    try:
+        async with database.read() as session:
+            return set((await authenticate(session, key)).scopes)
+    finally:
+        await database.close()
+
+
+def create(run, *arguments: str) -> str:
+    return run("create", "front end", *arguments).stdout.splitlines()[-1]
+
+
+async def in_thread(run, *arguments: str) -> Result:
+    return await asyncio.to_thread(run, *arguments)
+
+
+async def test_a_key_that_was_made_lets_in(run):
+    made = await in_thread(run, "create", "front end")
+
+    assert await scopes_of(made.stdout.splitlines()[-1]) == {Scope.READ, Scope.WRITE}
+
+
+async def test_scopes_are_those_that_were_named(run):
+    made = await in_thread(run, "create", "front end", "--scope", "read", "--scope", "admin")
+
+    assert await scopes_of(made.stdout.splitlines()[-1]) == {Scope.READ, Scope.ADMIN}
+
+
+def test_a_list_shows_names_and_no_secret(run):
+    key = create(run)
+
+    listed = run("list").stdout
+
+    assert "front end" in listed
+    assert key.split("_")[1] in listed
+    assert key.split("_", 2)[2] not in listed
+
+
+async def test_a_revoked_key_lets_nobody_in(run):
+    key = (await in_thread(run, "create", "front end")).stdout.splitlines()[-1]
+
+    result = await in_thread(run, "revoke", key.split("_")[1])
+
+    assert result.exit_code == 0
+    with pytest.raises(Unauthenticated):
+        await scopes_of(key)
+
+
+def test_revoking_what_is_not_there_says_so(run):
+    result = run("revoke", "000000000000")
+
+    assert result.exit_code == 1
+    assert "There is no key" in result.stderr

@@ -1,0 +1,130 @@
+"""The asynchronous client against a real server: what it sends, what it repeats, and what it does not."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from fixtures.event_examples import JOB_ID, a_job
+from fixtures.scripted_server import Answer, ScriptedServer
+from phoenix.client import AsyncPhoenix, Patience, PhoenixProblem, PhoenixUnreachable
+from phoenix.contract.artifacts import Artifact, ArtifactKind, MediaInfo
+from phoenix.contract.jobs import JobPage, JobState
+from phoenix.contract.requests import ClipRequest, ReelRequest
+
+JOB = Answer(body=a_job().model_dump_json().encode())
+ACCEPTED = Answer(202, JOB.body)
+DROPPED = Answer(breaks=True)
+BUSY = Answer(503, headers={"retry-after": "0"})
+QUICK = Patience(attempts=3, first_delay_s=0.01, longest_delay_s=1)
+REEL = ReelRequest(clips=[ClipRequest(prompt="a red balloon")])
+
+
+@pytest.fixture
+async def phoenix(scripted_server: ScriptedServer) -> AsyncIterator[AsyncPhoenix]:
+    async with AsyncPhoenix(scripted_server.url, "secret", patience=QUICK) as client:
+        yield client
+
+
+async def test_a_submit_sends_only_what_was_set_and_the_key(phoenix: AsyncPhoenix, scripted_server: ScriptedServer):
+    scripted_server.on("POST", "/v1/reels", ACCEPTED)
+    job = await phoenix.submit_reel(REEL)
+    [request] = scripted_server.received
+    assert job.id == JOB_ID
+    assert request.body == b'{"clips":[{"prompt":"a red balloon"}]}'
+    assert request.headers["authorization"] == "Bearer secret"
+    assert request.headers["content-type"] == "application/json"
+
+
+async def test_a_submit_whose_answer_was_lost_is_repeated_under_the_same_idempotency_key(
+    phoenix: AsyncPhoenix, scripted_server: ScriptedServer
+):
+    scripted_server.on("POST", "/v1/reels", DROPPED, ACCEPTED)
+    await phoenix.submit_reel(REEL)
+    first, second = scripted_server.received
+    assert first.headers["idempotency-key"] == second.headers["idempotency-key"]
+
+
+async def test_two_submits_have_different_idempotency_keys(phoenix: AsyncPhoenix, scripted_server: ScriptedServer):
+    scripted_server.on("POST", "/v1/reels", ACCEPTED, ACCEPTED)
+    await phoenix.submit_reel(REEL)
+    await phoenix.submit_reel(REEL)
+    first, second = scripted_server.received
+    assert first.headers["idempotency-key"] != second.headers["idempotency-key"]
+
+
+@pytest.mark.parametrize("status", [429, 503])
+async def test_a_refusal_for_now_is_tried_again(phoenix: AsyncPhoenix, scripted_server: ScriptedServer, status: int):
+    scripted_server.on("GET", f"/v1/jobs/{JOB_ID}", Answer(status, headers={"retry-after": "0"}), JOB)
+    assert (await phoenix.get_job(JOB_ID)).id == JOB_ID
+
+
+async def test_a_server_that_stays_busy_is_given_up(phoenix: AsyncPhoenix, scripted_server: ScriptedServer):
+    scripted_server.on("GET", f"/v1/jobs/{JOB_ID}", BUSY, BUSY, BUSY)
+    with pytest.raises(PhoenixProblem, match="503"):
+        await phoenix.get_job(JOB_ID)
+    assert len(scripted_server.received) == 3
+
+
+async def test_a_retry_whose_answer_was_lost_is_not_repeated(phoenix: AsyncPhoenix, scripted_server: ScriptedServer):
+    scripted_server.on("POST", f"/v1/jobs/{JOB_ID}/retry", DROPPED, ACCEPTED)
+    with pytest.raises(PhoenixUnreachable):
+        await phoenix.retry(JOB_ID)
+    assert len(scripted_server.received) == 1
+
+
+async def test_a_delete_that_a_gateway_gave_up_on_is_not_repeated(
+    phoenix: AsyncPhoenix, scripted_server: ScriptedServer
+):
+    scripted_server.on("DELETE", f"/v1/jobs/{JOB_ID}", Answer(504), Answer(204))
+    with pytest.raises(PhoenixProblem, match="504"):
+        await phoenix.delete(JOB_ID)
+
+
+async def test_a_refusal_for_good_is_raised_at_once(phoenix: AsyncPhoenix, scripted_server: ScriptedServer):
+    scripted_server.on("POST", f"/v1/jobs/{JOB_ID}/cancel", Answer(404), ACCEPTED)
+    with pytest.raises(PhoenixProblem, match="404"):
+        await phoenix.cancel(JOB_ID)
+
+
+async def test_nothing_listening_is_told_with_the_address():
+    async with AsyncPhoenix("http://127.0.0.1:9", patience=QUICK) as phoenix:
+        with pytest.raises(PhoenixUnreachable, match=r"http://127\.0\.0\.1:9 does not answer"):
+            await phoenix.queue()
+
+
+async def test_an_upload_that_was_turned_away_is_sent_again_whole(
+    phoenix: AsyncPhoenix, scripted_server: ScriptedServer, tmp_path: Path
+):
+    sound = tmp_path / "song.mp3"
+    sound.write_bytes(b"\x00\x01" * 50_000)
+    artifact = Artifact(
+        id="art_1",
+        kind=ArtifactKind.UPLOAD,
+        media_type="audio/mpeg",
+        url="/u",
+        size_bytes=100_000,
+        sha256="0",
+        info=MediaInfo(media="audio", format="mp3"),
+        created_at=a_job().created_at,
+    )
+    scripted_server.on("POST", "/v1/uploads", BUSY, Answer(201, artifact.model_dump_json().encode()))
+    assert await phoenix.upload(sound) == artifact
+    first, second = scripted_server.received
+    assert first.body == second.body
+    assert sound.read_bytes() in second.body
+    assert b'name="file"; filename="song.mp3"' in second.body
+
+
+async def test_the_filters_of_a_list_travel_as_its_query(phoenix: AsyncPhoenix, scripted_server: ScriptedServer):
+    page = JobPage(data=[a_job()], has_more=False)
+    scripted_server.on("GET", "/v1/jobs", Answer(body=page.model_dump_json().encode()))
+    assert await phoenix.list_jobs(state=JobState.RUNNING, limit=5) == page
+    assert scripted_server.received[0].query == "state=running&limit=5"
+
+
+async def test_an_id_cannot_reach_another_route(phoenix: AsyncPhoenix, scripted_server: ScriptedServer):
+    with pytest.raises(PhoenixProblem):
+        await phoenix.get_job("../queue?x=1")
+    assert scripted_server.received[0].query == ""
+    assert scripted_server.received_at("/v1/queue") == []

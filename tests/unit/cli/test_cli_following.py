@@ -1,0 +1,84 @@
+"""What is shown of a job's events, on a terminal and elsewhere."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from fixtures.event_examples import (
+    AT,
+    JOB_ID,
+    a_clip,
+    a_job,
+    clip_failed,
+    clip_preview,
+    clip_progress,
+    clip_retrying,
+    clip_started,
+    clip_succeeded,
+    job_canceled,
+    job_started,
+    queue_moved,
+)
+from phoenix.cli.following import MANY_CLIPS, Bars, Lines, describe
+from phoenix.client import Event
+from phoenix.contract.events import JobSnapshot
+from phoenix.contract.jobs import ClipState
+
+
+def snapshot(clips: int) -> JobSnapshot:
+    job = a_job(clips=[a_clip(index) for index in range(clips)], progress=0.25)
+    return JobSnapshot(job_id=JOB_ID, seq=1, at=AT, job=job)
+
+
+@pytest.mark.parametrize(
+    ("event", "line"),
+    [
+        (snapshot(0), f"{JOB_ID} running, 0 clips, 25% done"),
+        (queue_moved(3), "place 3 in the queue"),
+        (job_started(2), "started"),
+        (clip_started(3, clip_index=1), "clip 1: started"),
+        (clip_started(3, attempt=2), "clip 0: started, attempt 2"),
+        (clip_retrying(4), "clip 0: again in 1 s, no memory"),
+        (clip_failed(4), "clip 0: failed, no memory"),
+        (clip_succeeded(5), "clip 0: done"),
+        (job_canceled(6), "canceled"),
+        (clip_preview(), None),
+        (clip_progress(4), None),
+    ],
+)
+def test_an_event_is_one_line_or_none(event: Event, line: str | None):
+    assert describe(event) == line
+
+
+def test_a_snapshot_also_tells_of_the_clips_that_run_already():
+    assert describe(snapshot(2)) == f"{JOB_ID} running, 2 clips, 25% done\nclip 0: started\nclip 1: started"
+
+
+def shown(kind: type[Lines] | type[Bars], *events: Event) -> str:
+    written = io.StringIO()
+    display = kind(Console(file=written, force_terminal=kind is Bars, width=120, height=50, markup=False))
+    with display:
+        for event in events:
+            display.show(event)
+    return written.getvalue()
+
+
+def test_progress_in_a_pipe_is_told_once_per_tenth():
+    steps = [clip_progress(step, job_progress=step / 100) for step in range(1, 25)]
+    assert shown(Lines, *steps).splitlines() == ["10% done", "20% done"]
+
+
+def test_a_terminal_shows_a_bar_per_clip():
+    text = shown(Bars, snapshot(2), clip_started(2), clip_progress(50, job_progress=0.5))
+    assert "  1 p" in text
+    assert "  2 p" in text
+    assert "step 50/100" in text
+
+
+def test_of_many_clips_only_those_at_work_have_a_bar():
+    clips = [a_clip(index, state=ClipState.QUEUED) for index in range(MANY_CLIPS + 1)]
+    many = JobSnapshot(job_id=JOB_ID, seq=1, at=AT, job=a_job(clips=clips))
+    text = shown(Bars, many, clip_started(2, clip_index=3))
+    assert "  4 p" in text
+    assert "  5 p" not in text

@@ -1,0 +1,22 @@
+"""When a child that ended is started again."""
+
+from phoenix.cli.embedded.children import ChildCannotStart, RestartRule
+
+RULE = RestartRule(steady_s=10, attempts=3, delay_s=0.5)
+
+
+def test_a_child_that_lived_long_is_started_again_soon():
+    assert RULE.next_delay_s(0) == 0.5
+
+
+def test_early_deaths_are_waited_for_longer_and_longer():
+    assert [RULE.next_delay_s(deaths) for deaths in (1, 2)] == [0.5, 1]
+
+
+def test_a_child_that_keeps_dying_early_is_given_up():
+    assert RULE.next_delay_s(3) is None
+
+
+def test_the_reason_names_the_child_and_how_it_ended():
+    assert "API process ended with status 3" in str(ChildCannotStart("API process", 3))
+    assert "media worker was killed by signal 9" in str(ChildCannotStart("media worker", -9))

@@ -1,0 +1,49 @@
+"""How an answer that is not 2xx becomes an exception."""
+
+from datetime import timedelta
+from email.utils import format_datetime
+
+import httpx
+import pytest
+
+from phoenix.client.errors import problem_from
+from phoenix.clock import utc_now
+from phoenix.contract.problems import Problem, ProblemFault
+from phoenix.errors import ProblemCode
+
+PROBLEM = Problem(
+    type="https://phoenix.invalid/problems/invalid-request",
+    title="Invalid request",
+    status=422,
+    detail="2 faults",
+    instance="/v1/reels",
+    code=ProblemCode.INVALID_REQUEST,
+    request_id="req_1",
+    errors=[ProblemFault(pointer="/clips/0/prompt", detail="is empty")],
+)
+
+
+def test_a_problem_keeps_its_code_its_faults_and_its_request_id():
+    problem = problem_from(httpx.Response(422, content=PROBLEM.model_dump_json()))
+    assert (problem.status, problem.code, problem.detail) == (422, "INVALID_REQUEST", "2 faults")
+    assert problem.faults == (ProblemFault(pointer="/clips/0/prompt", detail="is empty"),)
+    assert problem.request_id == "req_1"
+
+
+def test_a_proxys_page_becomes_a_problem_too():
+    problem = problem_from(httpx.Response(502, html="<h1>Bad Gateway</h1>", headers={"x-request-id": "req_2"}))
+    assert (problem.status, problem.code, problem.request_id) == (502, "HTTP_502", "req_2")
+
+
+def test_retry_after_may_be_seconds():
+    assert problem_from(httpx.Response(429, headers={"retry-after": "7"})).retry_after_s == 7
+
+
+def test_retry_after_may_be_a_date():
+    at = format_datetime(utc_now() + timedelta(seconds=30))
+    assert problem_from(httpx.Response(503, headers={"retry-after": at})).retry_after_s == pytest.approx(30, abs=2)
+
+
+@pytest.mark.parametrize("header", ["soon", "", "-3", "Wed, 99 Foo"])
+def test_an_unreadable_retry_after_is_as_good_as_none(header: str):
+    assert problem_from(httpx.Response(503, headers={"retry-after": header})).retry_after_s is None
