@@ -1,0 +1,67 @@
+"""`make faults`: seeded runs of faults until enough jobs have been through them, and a table of what came of it."""
+
+import argparse
+import signal
+import statistics
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+from faults.chaos import Report, run_chaos, upload_sound
+from faults.checker import describe
+from faults.cluster import run_cluster
+from faults.sound import write_tone
+
+HEADER = (
+    f"{'seed':>6}{'jobs':>6}{'faults':>8}{'findings':>10}{'settled':>9}{'lost':>6}{'again p50':>11}{'again max':>11}"
+)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m faults", description=__doc__)
+    parser.add_argument("--jobs", type=int, default=200, help="Goes on until so many have been accepted.")
+    parser.add_argument("--seed", type=int, default=int(time.time()) % 100_000, help="Of the first run.")
+    parser.add_argument("--duration", type=float, default=60, help="Seconds of faults per run.")
+    parser.add_argument("--folder", type=Path, default=None, help="Kept, with the logs; a temporary one if left out.")
+    arguments = parser.parse_args()
+    # Asked to end, it ends its processes first.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    folder = arguments.folder or Path(tempfile.mkdtemp(prefix="phoenix-faults-"))
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    print(f"logs: {folder}\n{HEADER}", flush=True)
+    reports: list[Report] = []
+    with run_cluster(folder) as cluster:
+        cluster.add_fleet()
+        sound = upload_sound(cluster, write_tone(folder / "tone.wav"))
+        while sum(len(report.accepted) for report in reports) < arguments.jobs:
+            seed = arguments.seed + len(reports)
+            reports.append(run_chaos(cluster, seed, duration_s=arguments.duration, sound=sound, settle_within_s=240))
+            print(row(str(seed), [reports[-1]]), flush=True)
+            if reports[-1].findings:
+                break
+            cluster.heal()
+            cluster.wait_until_ready()
+    print(row("all", reports))
+    print("faults:", dict(sum((report.faults for report in reports), Counter[str]())))
+    print("no 202:", dict(sum((report.refused for report in reports), Counter[str]())))
+    findings = [finding for report in reports for finding in report.findings]
+    print(describe(findings))
+    return 1 if findings else 0
+
+
+def row(name: str, reports: list[Report]) -> str:
+    again_s = sorted(seconds for report in reports for seconds in report.recoveries_s)
+    p50, longest = (f"{statistics.median(again_s):.2f} s", f"{again_s[-1]:.2f} s") if again_s else ("-", "-")
+    return (
+        f"{name:>6}{sum(len(report.accepted) for report in reports):>6}"
+        f"{sum(report.faults.total() for report in reports):>8}"
+        f"{sum(len(report.findings) for report in reports):>10}"
+        f"{max(report.settled_in_s for report in reports):>7.1f} s"
+        f"{len(again_s):>6}{p50:>11}{longest:>11}"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,242 @@
+"""A seeded schedule of faults, beside a seeded workload, on a running cluster. Judges nothing: see `checker`."""
+
+import random
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+
+from faults.checker import Finding, check_settled, files_without_rows
+from faults.cluster import TINY, Cluster, Member
+from faults.history import History
+from phoenix.jobs.lifecycle import Outcome
+
+SUBMIT_EVERY_S = 1.1
+RESTART_AFTER_S = 1.0
+"""A host that was lost is replaced, as whoever runs the fleet would."""
+
+
+@dataclass
+class Report:
+    """What one run did, and what the checker found."""
+
+    seed: int
+    accepted: set[str] = field(default_factory=set[str])
+    faults: Counter[str] = field(default_factory=Counter[str])
+    refused: Counter[str] = field(default_factory=Counter[str])
+    """Submits that got no 202, by the reason. They may have been accepted all the same: the answer was lost."""
+    findings: list[Finding] = field(default_factory=list[Finding])
+    settled_in_s: float = 0.0
+    states: Counter[str] = field(default_factory=Counter[str])
+    recoveries_s: list[float] = field(default_factory=list[float])
+    """From the end of an attempt whose worker was lost to the start of the next one."""
+    stray_files: int = 0
+
+
+class Chaos:
+    """Everything that happens is drawn from the seed; when exactly it happens depends on the machine."""
+
+    def __init__(self, cluster: Cluster, seed: int, *, sound: str | None, fault_every_s: tuple[float, float]) -> None:
+        self.cluster = cluster
+        self.report = Report(seed)
+        self._random = random.Random(seed)
+        self._sound = sound
+        self._fault_every_s = fault_every_s
+        self._later: list[tuple[float, Callable[[], object]]] = []
+        # How often, compared with the others, and what; that says whether it could be done.
+        self._faults: Mapping[str, tuple[int, Callable[[], bool]]] = {
+            "kill worker": (3, self._kill_child),
+            "lose host": (2, self._lose_host),
+            "freeze worker": (3, self._freeze_worker),
+            "roll worker": (2, self._roll),
+            "kill replica": (1, self._kill_api),
+            "flush redis": (1, self._flush),
+            "restart redis": (1, self._restart_redis),
+            "redis down": (1, self._take_redis_down),
+            "cut connections": (2, self._cut),
+            "freeze connections": (1, self._freeze_connections),
+            "restart postgres": (1, self._restart_postgres),
+            "freeze postgres": (1, self._freeze_postgres),
+        }
+
+    def run(self, duration_s: float) -> None:
+        end_s = time.monotonic() + duration_s
+        next_fault_s, next_submit_s = time.monotonic() + 1, time.monotonic()
+        while (now_s := time.monotonic()) < end_s:
+            if now_s >= next_submit_s:
+                self._submit()
+                next_submit_s = now_s + SUBMIT_EVERY_S
+            if now_s >= next_fault_s:
+                self._break_something()
+                next_fault_s = now_s + self._random.uniform(*self._fault_every_s)
+            self._do_what_is_due(now_s)
+            self._replace_the_lost()
+            time.sleep(0.05)
+        self._do_what_is_due(float("inf"))
+
+    def _do_what_is_due(self, now_s: float) -> None:
+        due = [act for at_s, act in self._later if at_s <= now_s]
+        self._later = [(at_s, act) for at_s, act in self._later if at_s > now_s]
+        for act in due:
+            act()
+
+    def _after(self, delay_s: float, act: Callable[[], object]) -> None:
+        self._later.append((time.monotonic() + delay_s, act))
+
+    def _replace_the_lost(self) -> None:
+        for member in self.cluster.members:
+            if not member.is_running:
+                member.start()
+
+    def _submit(self) -> None:
+        body = {
+            **TINY,
+            "clips": [{"prompt": f"clip {number}"} for number in range(self._random.randint(1, 3))],
+            "steps": self._random.randint(3, 12),
+            "priority": self._random.choice(["low", "normal", "high"]),
+            **({"soundtrack": {"artifact_id": self._sound}} if self._sound and self._random.random() < 0.1 else {}),
+        }
+        cancel_after_s = self._random.uniform(0, 4) if self._random.random() < 0.15 else None
+        answer = self._post("/v1/reels", body)
+        if answer is None:
+            return
+        if answer.status_code != 202:
+            self.report.refused[str(answer.status_code)] += 1
+            return
+        job_id = answer.json()["id"]
+        self.report.accepted.add(job_id)
+        if cancel_after_s is not None:
+            self._after(cancel_after_s, lambda: self._post(f"/v1/jobs/{job_id}/cancel", {}))
+            self._after(cancel_after_s + 4, lambda: self._post(f"/v1/jobs/{job_id}/retry", {}))
+
+    def _post(self, path: str, body: Mapping[str, object]) -> httpx.Response | None:
+        """By a replica drawn at random. None if no answer came: whether it was heard is not known."""
+        url = self.cluster.url(self._random.randrange(len(self.cluster.apis)))
+        try:
+            return self.cluster.http.post(url + path, json=body, timeout=4)
+        except httpx.HTTPError as error:
+            self.report.refused[type(error).__name__] += 1
+            return None
+
+    def _break_something(self) -> None:
+        names = list(self._faults)
+        (name,) = self._random.choices(names, [weight for weight, _ in self._faults.values()])
+        if self._faults[name][1]():
+            self.report.faults[name] += 1
+
+    def _worker(self) -> Member:
+        return self._random.choice(self.cluster.workers)
+
+    def _kill_child(self) -> bool:
+        return self._worker().kill_child() is not None
+
+    def _lose_host(self) -> bool:
+        self._worker().kill()
+        return True
+
+    def _freeze_worker(self) -> bool:
+        worker, for_s = self._worker(), self._random.uniform(1, 7)
+        if worker.is_frozen:
+            return False
+        worker.freeze()
+        self._after(for_s, worker.thaw)
+        return True
+
+    def _roll(self) -> bool:
+        worker = self._worker()
+        if worker.is_frozen or not worker.is_running:
+            return False
+        worker.terminate()
+        return True
+
+    def _kill_api(self) -> bool:
+        self._random.choice(self.cluster.apis).kill()
+        return True
+
+    def _flush(self) -> bool:
+        self.cluster.flush_redis()
+        return True
+
+    def _restart_redis(self) -> bool:
+        if not self.cluster.redis.is_running:
+            return False
+        self.cluster.redis.restart()
+        return True
+
+    def _take_redis_down(self) -> bool:
+        down_s = self._random.uniform(2, 6)
+        if not self.cluster.redis.is_running:
+            return False
+        self.cluster.redis.kill()
+        self._after(down_s, self.cluster.redis.start)
+        return True
+
+    def _proxy(self) -> str:
+        return self._random.choice(sorted(self.cluster.proxies))
+
+    def _cut(self) -> bool:
+        self.cluster.proxies[self._proxy()].cut()
+        return True
+
+    def _freeze_connections(self) -> bool:
+        proxy, for_s = self.cluster.proxies[self._proxy()], self._random.uniform(1, 5)
+        proxy.freeze()
+        self._after(for_s, proxy.heal)
+        return True
+
+    def _restart_postgres(self) -> bool:
+        self.cluster.postgres.crash()
+        self.cluster.postgres.ensure_running()
+        return True
+
+    def _freeze_postgres(self) -> bool:
+        for_s = self._random.uniform(2, 5)
+        self.cluster.postgres.freeze()
+        # Nothing else can be told from a database that is frozen, so the rest waits as well.
+        time.sleep(for_s)
+        self.cluster.postgres.thaw()
+        return True
+
+
+def run_chaos(
+    cluster: Cluster,
+    seed: int,
+    *,
+    duration_s: float,
+    sound: str | None = None,
+    settle_within_s: float = 120,
+    fault_every_s: tuple[float, float] = (0.6, 2.0),
+) -> Report:
+    """One seeded run on a cluster that is ready, from the first submit to the verdict."""
+    chaos = Chaos(cluster, seed, sound=sound, fault_every_s=fault_every_s)
+    chaos.run(duration_s)
+    cluster.heal()
+    report = chaos.report
+    report.settled_in_s = cluster.wait_until_settled(settle_within_s)
+    history = cluster.history(frozenset(report.accepted))
+    report.findings = check_settled(history)
+    report.states = Counter(job.state.value for job in history.jobs if job.id in report.accepted)
+    report.recoveries_s = recoveries_s(history, report.accepted)
+    report.stray_files = len(files_without_rows(history))
+    return report
+
+
+def recoveries_s(history: History, accepted: set[str]) -> list[float]:
+    task_ids = {task.id for task in history.tasks if task.job_id in accepted}
+    attempts = {(attempt.task_id, attempt.number): attempt for attempt in history.attempts}
+    return sorted(
+        (following.started_at - attempt.ended_at).total_seconds()
+        for (task_id, number), attempt in attempts.items()
+        if task_id in task_ids and attempt.outcome is Outcome.CRASHED and attempt.ended_at
+        if (following := attempts.get((task_id, number + 1)))
+    )
+
+
+def upload_sound(cluster: Cluster, path: Path) -> str:
+    with path.open("rb") as file:
+        answer = cluster.http.post(f"{cluster.url()}/v1/uploads", files={"file": (path.name, file, "audio/wav")})
+    answer.raise_for_status()
+    return answer.json()["id"]

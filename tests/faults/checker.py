@@ -1,0 +1,219 @@
+"""Proves from a history that nothing accepted was lost, stuck or done twice. Pure: it looks at data, not at processes.
+
+`check_always` holds at every moment, also in the middle of a fault; `check_settled` once nothing is under way.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from faults.history import History
+from phoenix.contract.events import TERMINAL_EVENT_TYPES
+from phoenix.contract.jobs import JobState
+from phoenix.jobs.lifecycle import Outcome, TaskKind, TaskState
+from phoenix.jobs.tables import ArtifactRow, AttemptRow, EventRow, JobRow, TaskRow
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One broken promise: which, of what, and how it shows."""
+
+    rule: str
+    subject: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class TaskStory:
+    row: TaskRow
+    attempts: Sequence[AttemptRow]
+    """In order of their numbers."""
+
+
+@dataclass(frozen=True)
+class JobStory:
+    """A job with all that belongs to it, each kind in order."""
+
+    row: JobRow
+    tasks: Sequence[TaskStory]
+    events: Sequence[EventRow]
+    artifacts: Sequence[ArtifactRow]
+
+
+Check = Callable[[JobStory], Iterator[str]]
+
+
+def check_always(history: History) -> list[Finding]:
+    return [*_check_known(history), *_check_jobs(history, ALWAYS)]
+
+
+def check_settled(history: History) -> list[Finding]:
+    return [*_check_known(history), *_check_jobs(history, {**ALWAYS, **SETTLED}), *_check_files(history)]
+
+
+def files_without_rows(history: History) -> list[str]:
+    """Keys that nothing refers to. No broken promise: what a lost attempt uploaded is cleared away in time."""
+    kept = {artifact.key.rpartition("/")[0] for artifact in history.artifacts}
+    return [key for key in history.files or {} if key.rpartition("/")[0] not in kept]
+
+
+def tell_stories(history: History) -> list[JobStory]:
+    return [
+        JobStory(
+            job,
+            [
+                TaskStory(task, sorted((a for a in history.attempts if a.task_id == task.id), key=lambda a: a.number))
+                for task in sorted((t for t in history.tasks if t.job_id == job.id), key=lambda t: t.position)
+            ],
+            sorted((event for event in history.events if event.job_id == job.id), key=lambda event: event.seq),
+            [artifact for artifact in history.artifacts if artifact.job_id == job.id],
+        )
+        for job in history.jobs
+    ]
+
+
+def _check_jobs(history: History, checks: Mapping[str, Check]) -> Iterator[Finding]:
+    for story in tell_stories(history):
+        for rule, check in checks.items():
+            yield from (Finding(rule, story.row.id, detail) for detail in check(story))
+
+
+def _check_known(history: History) -> Iterator[Finding]:
+    for job_id in history.accepted - {job.id for job in history.jobs}:
+        yield Finding("accepted is kept", job_id, "it was answered with 202 and is not there")
+
+
+def _check_files(history: History) -> Iterator[Finding]:
+    if history.files is None:
+        return
+    for artifact in history.artifacts:
+        file = history.files.get(artifact.key)
+        if file is None:
+            yield Finding("bytes are there", artifact.id, f"{artifact.key} is missing")
+        elif (file.size_bytes, file.sha256) != (artifact.size_bytes, artifact.sha256):
+            yield Finding("bytes are there", artifact.id, f"{artifact.key} holds something else")
+
+
+def _numbers_have_no_gap(story: JobStory) -> Iterator[str]:
+    numbers = [event.seq for event in story.events]
+    if numbers != list(range(1, story.row.last_seq + 1)):
+        yield f"events {numbers}, last number {story.row.last_seq}"
+
+
+def _one_terminal_event_per_opening(story: JobStory) -> Iterator[str]:
+    is_open = False
+    for event in story.events:
+        if event.type == "job.queued":
+            if is_open:
+                yield f"queued again at {event.seq} while open"
+            is_open = True
+        elif not is_open:
+            yield f"{event.type} at {event.seq} after the end"
+        elif event.type in TERMINAL_EVENT_TYPES:
+            is_open = False
+    if story.row.state.is_terminal == is_open:
+        yield f"the job is {story.row.state}, its log is {'open' if is_open else 'closed'}"
+
+
+def _the_log_ends_as_the_job_did(story: JobStory) -> Iterator[str]:
+    last = story.events[-1].type if story.events else "nothing"
+    if story.row.state.is_terminal and last != f"job.{story.row.state}":
+        yield f"the job is {story.row.state}, its last event {last}"
+
+
+def _attempts_are_numbered_from_one(story: JobStory) -> Iterator[str]:
+    for task in story.tasks:
+        numbers = [attempt.number for attempt in task.attempts]
+        if numbers != list(range(1, task.row.attempt + 1)):
+            yield f"task {task.row.id} is at attempt {task.row.attempt}, its history is {numbers}"
+
+
+def _one_attempt_runs_at_a_time(story: JobStory) -> Iterator[str]:
+    for task in story.tasks:
+        running = [attempt.number for attempt in task.attempts if attempt.outcome is None]
+        expected = [task.row.attempt] if task.row.state is TaskState.RUNNING else []
+        if running != expected:
+            yield f"task {task.row.id} is {task.row.state}, its attempts {running} have not ended"
+        for earlier, later in pairwise(task.attempts):
+            if earlier.ended_at is not None and later.started_at < earlier.ended_at:
+                yield f"task {task.row.id}: attempt {later.number} began before {earlier.number} had ended"
+
+
+def _nothing_succeeds_twice(story: JobStory) -> Iterator[str]:
+    for task in story.tasks:
+        winners = [attempt.number for attempt in task.attempts if attempt.outcome is Outcome.SUCCEEDED]
+        expected = [task.row.attempt] if task.row.state is TaskState.SUCCEEDED else []
+        if winners != expected:
+            yield f"task {task.row.id} is {task.row.state} at {task.row.attempt}; attempts {winners} succeeded"
+
+
+def _results_are_of_the_winning_attempt(story: JobStory) -> Iterator[str]:
+    keys = {artifact.id: artifact.key for artifact in story.artifacts}
+    for task in story.tasks:
+        is_done = task.row.state is TaskState.SUCCEEDED
+        key = keys.get(task.row.artifact_id or "")
+        if not is_done and task.row.artifact_id is not None:
+            yield f"task {task.row.id} is {task.row.state} and has a result"
+        elif is_done and (key is None or f"/{task.row.id}/{task.row.attempt}/" not in f"/{key}"):
+            yield f"task {task.row.id} succeeded at attempt {task.row.attempt}; its result is {key}"
+    winners = [f"/{task.row.id}/{task.row.attempt}/" for task in story.tasks if task.row.state is TaskState.SUCCEEDED]
+    for key in keys.values():
+        if not any(winner in f"/{key}" for winner in winners):
+            yield f"{key} is of no attempt that succeeded"
+
+
+def _a_job_succeeds_whole(story: JobStory) -> Iterator[str]:
+    is_done = story.row.state is JobState.SUCCEEDED
+    missing = [task.row.id for task in story.tasks if task.row.state is not TaskState.SUCCEEDED]
+    if is_done and missing:
+        yield f"it succeeded without {missing}"
+    output = story.tasks[-1].row.artifact_id if is_done and story.tasks else None
+    if story.row.output_artifact_id != output:
+        yield f"it is {story.row.state}, its output {story.row.output_artifact_id} instead of {output}"
+
+
+def _it_is_assembled_once(story: JobStory) -> Iterator[str]:
+    assemblies = [task.row.id for task in story.tasks if task.row.kind is TaskKind.ASSEMBLE]
+    if len(assemblies) != (story.row.kind != "soundtrack"):
+        yield f"a {story.row.kind} with {len(assemblies)} assemblies"
+
+
+def _the_job_has_ended(story: JobStory) -> Iterator[str]:
+    if not story.row.state.is_terminal or story.row.ending is not None:
+        yield f"it is {story.row.state}, ending as {story.row.ending}"
+
+
+def _its_tasks_end_with_it(story: JobStory) -> Iterator[str]:
+    for task in story.tasks:
+        if story.row.state.is_terminal and not task.row.state.is_terminal:
+            yield f"the job is {story.row.state}, task {task.row.id} is {task.row.state}"
+
+
+def _something_moves_it(story: JobStory) -> Iterator[str]:
+    """An open job that nobody works on and nobody could would be stuck until its deadline."""
+    states = [task.row.state.value for task in story.tasks]
+    movers = {TaskState.RUNNING} if story.row.ending else {TaskState.RUNNING, TaskState.READY}
+    if not story.row.state.is_terminal and not movers.intersection(states):
+        yield f"it is {story.row.state}, ending as {story.row.ending}, with its tasks {states}"
+
+
+ALWAYS: Mapping[str, Check] = {
+    "event numbers have no gap": _numbers_have_no_gap,
+    "one terminal event per opening": _one_terminal_event_per_opening,
+    "the log ends as the job did": _the_log_ends_as_the_job_did,
+    "attempts are numbered from one": _attempts_are_numbered_from_one,
+    "one attempt at a time": _one_attempt_runs_at_a_time,
+    "nothing succeeds twice": _nothing_succeeds_twice,
+    "results are of the winning attempt": _results_are_of_the_winning_attempt,
+    "a job succeeds whole": _a_job_succeeds_whole,
+    "assembled once": _it_is_assembled_once,
+    "a job ends with its tasks": _its_tasks_end_with_it,
+    "something moves every open job": _something_moves_it,
+}
+SETTLED: Mapping[str, Check] = {
+    "every job ends": _the_job_has_ended,
+}
+
+
+def describe(findings: Iterable[Finding]) -> str:
+    return "\n".join(f"{finding.rule}: {finding.subject}: {finding.detail}" for finding in findings)

@@ -1,0 +1,300 @@
+"""A fleet of real processes on one machine, each of which can be killed, frozen or cut off, and started again.
+
+Every process is ended by its own pid when the cluster is closed, whatever a test did to it.
+"""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+import httpx
+import psutil
+from redis import Redis
+from redis.exceptions import RedisError
+
+from faults.checker import JobStory, tell_stories
+from faults.history import History, read_history
+from faults.proxy import FaultyProxy
+from faults.servers import PrivatePostgres
+from fixtures.nginx import free_port
+from fixtures.redis_server import RedisServer
+from phoenix.db.engine import open_engine
+from phoenix.db.unit_of_work import Database
+from phoenix.settings import DatabaseSettings
+
+Answer = TypeVar("Answer")
+
+START_WITHIN_S = 40.0
+TINY: Mapping[str, object] = {"duration_s": 0.5, "resolution": "240p", "fps": 8, "steps": 5}
+SABOTAGE_FOLDER = str(Path(__file__).parent / "sabotage")
+FAST: Mapping[str, str] = {
+    "PHOENIX_SCHEDULER__LEASE_S": "3",
+    "PHOENIX_SCHEDULER__HEARTBEAT_S": "0.5",
+    "PHOENIX_SCHEDULER__SWEEP_INTERVAL_S": "0.3",
+    "PHOENIX_SCHEDULER__FEED_INTERVAL_S": "0.3",
+    "PHOENIX_SCHEDULER__DOORBELL_CHECK_S": "1.5",
+    "PHOENIX_SCHEDULER__RETRY_DELAY_S": "0.2",
+    "PHOENIX_WORKER__DRAIN_GRACE_S": "1",
+    "PHOENIX_WORKER__RESTART_DELAY_S": "0.1",
+    "PHOENIX_DATABASE__STATEMENT_TIMEOUT_S": "3",
+}
+"""Everything that waits for something waits briefly, so that a test of half a minute sees many faults."""
+
+
+@dataclass
+class Member:
+    """One process of the fleet. For a worker that is its supervisor, whose child does the work."""
+
+    name: str
+    arguments: Sequence[str]
+    environment: Mapping[str, str]
+    log: Path
+    process: subprocess.Popen[bytes] | None = None
+    is_frozen: bool = False
+
+    def start(self) -> None:
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "phoenix", *self.arguments],
+                env=dict(self.environment),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+        self.is_frozen = False
+
+    @property
+    def is_running(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
+    def children(self) -> list[psutil.Process]:
+        if not self.is_running or self.process is None:
+            return []
+        with suppress(psutil.NoSuchProcess):
+            return [
+                child for child in psutil.Process(self.process.pid).children() if "phoenix.worker" in child.cmdline()
+            ]
+        return []
+
+    def send(self, number: signal.Signals) -> None:
+        if self.process is not None and self.is_running:
+            self.process.send_signal(number)
+
+    def terminate(self) -> None:
+        """Asks it to end in its own time."""
+        self.send(signal.SIGTERM)
+
+    def kill_child(self) -> int | None:
+        """Kills the worker process but not its supervisor. Returns its pid, or None if there is none now."""
+        for child in self.children():
+            with suppress(psutil.NoSuchProcess):
+                child.kill()
+                return child.pid
+        return None
+
+    def kill(self) -> None:
+        """Ends it at once, as the loss of its host does; the kernel ends its children with it."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+        self.is_frozen = False
+
+    def freeze(self) -> None:
+        """The supervisor and its child, or the replica: alive, connected and still."""
+        self.is_frozen = True
+        self._signal_all(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self._signal_all(signal.SIGCONT)
+        self.is_frozen = False
+
+    def _signal_all(self, number: signal.Signals) -> None:
+        for child in self.children():
+            with suppress(psutil.NoSuchProcess):
+                child.send_signal(number)
+        self.send(number)
+
+
+@dataclass
+class Cluster:
+    folder: Path
+    postgres: PrivatePostgres
+    redis: RedisServer
+    proxies: dict[str, FaultyProxy]
+    """`api-redis`, `api-postgres`, `worker-redis` and `worker-postgres`: who is cut off from what."""
+    apis: list[Member] = field(default_factory=list[Member])
+    workers: list[Member] = field(default_factory=list[Member])
+    http: httpx.Client = field(default_factory=lambda: httpx.Client(timeout=8))
+
+    @property
+    def members(self) -> list[Member]:
+        return [*self.apis, *self.workers]
+
+    @property
+    def store(self) -> Path:
+        return self.folder / "artifacts"
+
+    def url(self, number: int = 0) -> str:
+        return f"http://127.0.0.1:{self.apis[number].arguments[-1]}"
+
+    def add_api(self, **environment: str) -> Member:
+        return self._add(self.apis, ["api", "--port", str(free_port())], "api", environment)
+
+    def add_worker(self, queue: str = "gpu", **environment: str) -> Member:
+        return self._add(self.workers, ["worker", "--queue", queue, "--device", "cpu"], "worker", environment)
+
+    def add_fleet(self) -> None:
+        """Two replicas, two workers for clips and one for media, ready to work."""
+        for _ in range(2):
+            self.add_api()
+        for queue in ("gpu", "gpu", "media"):
+            self.add_worker(queue)
+        self.wait_until_ready()
+
+    def _add(self, members: list[Member], arguments: list[str], side: str, extra: Mapping[str, str]) -> Member:
+        """`SABOTAGE` in the environment takes safeties out of the process: see `sabotage`."""
+        name = f"{arguments[0]}-{len(members)}"
+        member = Member(name, arguments, {**self._environment(side), **extra}, self.folder / f"{name}.log")
+        members.append(member)
+        member.start()
+        return member
+
+    def _environment(self, side: str) -> dict[str, str]:
+        postgres, redis = self.proxies[f"{side}-postgres"].port, self.proxies[f"{side}-redis"].port
+        return {
+            **os.environ,
+            **FAST,
+            "PYTHONPATH": os.pathsep.join([SABOTAGE_FOLDER, *sys.path]),
+            "PHOENIX_DATA_DIR": str(self.folder),
+            "PHOENIX_AUTH": "off",
+            "PHOENIX_DATABASE__URL": self.postgres.tcp_url(postgres),
+            "PHOENIX_REDIS__URL": f"redis://127.0.0.1:{redis}/0",
+            "PHOENIX_ANIMATIC__SECONDS_PER_STEP": "0.1",
+            "PHOENIX_MEDIA__PRESET": "ultrafast",
+            "PHOENIX_MEDIA__THREADS": "1",
+        }
+
+    def wait_until_ready(self, slots: int | None = None) -> None:
+        """Until each replica answers, and so many workers (all, if left out) have reported."""
+        for number in range(len(self.apis)):
+            wait_until(lambda number=number: self._answers(number), START_WITHIN_S)
+        wait_until(lambda: len(self.get("/v1/workers")["data"]) >= (slots or len(self.workers)), START_WITHIN_S)
+
+    def _answers(self, number: int) -> bool:
+        with suppress(httpx.HTTPError):
+            return self.http.get(f"{self.url(number)}/v1/workers").is_success
+        return False
+
+    def get(self, path: str, number: int = 0) -> dict[str, object]:
+        response = self.http.get(self.url(number) + path)
+        response.raise_for_status()
+        return response.json()
+
+    def heal(self) -> None:
+        """Mends all that was broken, and starts what has ended."""
+        for proxy in self.proxies.values():
+            proxy.heal()
+        self.redis.resume()
+        if not self.redis.is_running:
+            self.redis.start()
+        self.postgres.ensure_running()
+        for member in self.members:
+            if member.is_frozen:
+                member.thaw()
+            if not member.is_running:
+                member.start()
+
+    def flush_redis(self) -> None:
+        with suppress(RedisError), Redis.from_url(self.redis.url, socket_timeout=1) as client:
+            client.flushall()
+
+    def history(self, accepted: frozenset[str], *, with_files: bool = True) -> History:
+        return asyncio.run(self._history(accepted, self.store if with_files else None))
+
+    async def _history(self, accepted: frozenset[str], store: Path | None) -> History:
+        database = Database(open_engine(self.postgres.async_url, DatabaseSettings()))
+        try:
+            return await read_history(database, accepted, store)
+        finally:
+            await database.close()
+
+    def submit(self, *prompts: str, **body: object) -> str:
+        """A reel of tiny clips, by the first replica. Returns its job id."""
+        clips = [{"prompt": prompt} for prompt in prompts or ("a balloon",)]
+        answer = self.http.post(f"{self.url()}/v1/reels", json={**TINY, "clips": clips, **body})
+        assert answer.status_code == 202, answer.text
+        return answer.json()["id"]
+
+    def tell(self, job_id: str) -> JobStory:
+        (story,) = [
+            story for story in tell_stories(self.history(frozenset(), with_files=False)) if story.row.id == job_id
+        ]
+        return story
+
+    def wait_for(self, job_id: str, is_so: Callable[[JobStory], bool], within_s: float = 30) -> JobStory:
+        told: list[JobStory] = []
+
+        def ask() -> bool:
+            told.append(self.tell(job_id))
+            return is_so(told[-1])
+
+        wait_until(ask, within_s)
+        return told[-1]
+
+    def holder(self, worker_id: str | None) -> Member:
+        """The supervisor whose child this is."""
+        return next(
+            member for member in self.workers if any(worker_id in child.cmdline() for child in member.children())
+        )
+
+    def wait_until_settled(self, within_s: float) -> float:
+        """Until every job has ended; returns the seconds that took. It may not get there: the checker will say so."""
+        began_s = time.monotonic()
+        while time.monotonic() - began_s < within_s:
+            if all(job.state.is_terminal for job in self.history(frozenset(), with_files=False).jobs):
+                break
+            self.heal()
+            time.sleep(0.3)
+        return time.monotonic() - began_s
+
+    def close(self) -> None:
+        for member in self.members:
+            member.kill()
+        for proxy in self.proxies.values():
+            proxy.close()
+        self.http.close()
+
+
+@contextmanager
+def run_cluster(folder: Path) -> Generator[Cluster]:
+    """The servers and the proxies; replicas and workers are added by the test. Logs are `*.log` in the folder."""
+    with ExitStack() as stack:
+        postgres = stack.enter_context(PrivatePostgres.running())
+        redis = RedisServer(folder)
+        stack.callback(redis.kill)
+        redis.start()
+        proxies = {
+            f"{side}-{server}": FaultyProxy(connect)
+            for side in ("api", "worker")
+            for server, connect in (("postgres", postgres.connect), ("redis", redis.connect))
+        }
+        cluster = Cluster(folder, postgres, redis, proxies)
+        stack.callback(cluster.close)
+        yield cluster
+
+
+def wait_until(is_so: Callable[[], bool], within_s: float) -> float:
+    """Returns the seconds that it took. Raises `AssertionError` if it did not come to pass."""
+    began_s = time.monotonic()
+    while not is_so():
+        assert time.monotonic() - began_s < within_s, f"it did not come to pass within {within_s} s"
+        time.sleep(0.05)
+    return time.monotonic() - began_s

@@ -1,0 +1,74 @@
+# ruff: noqa: PLC0415 - each sabotage imports only what it breaks
+"""Takes one safety out of a process of Phoenix, to show that the fault suite notices. Names are in SABOTAGE.
+
+Python imports this by itself where this folder is on PYTHONPATH: nothing in the package knows of it.
+"""
+
+import os
+import signal
+from collections.abc import Callable
+
+
+def take_out_fence() -> None:
+    """Whoever reports an end is believed, also for an attempt that was taken away."""
+    from phoenix.jobs import finish
+
+    finish._holds = lambda claim, task: True
+
+
+def go_deaf() -> None:
+    """The worker works on when it has lost its lease: nothing but the fence in SQL is left."""
+    from phoenix.engine.stopping import StopReason, StopToken
+
+    stop = StopToken.stop
+
+    def ignore_losses(token: StopToken, reason: StopReason) -> None:
+        if reason is not StopReason.LOST:
+            stop(token, reason)
+
+    StopToken.stop = ignore_losses
+
+
+def take_out_sweeper() -> None:
+    from phoenix.api.chores import sweeper
+
+    async def find_none(session: object) -> list[tuple[str, str]]:
+        return []
+
+    sweeper.list_lapsed = find_none
+
+
+def take_out_repair() -> None:
+    from phoenix.api.chores.feeder import Feeder
+
+    async def believe_redis(feeder: Feeder) -> None:
+        return None
+
+    Feeder._repair = believe_redis
+
+
+def lay_poison() -> None:
+    """A clip whose prompt says so takes its worker process down with it."""
+    from phoenix.engine.backends.animatic.engine import AnimaticEngine
+    from phoenix.engine.spec import ClipJob, RenderedClip, Watcher
+
+    render = AnimaticEngine.render
+
+    def render_or_die(engine: AnimaticEngine, job: ClipJob, watcher: Watcher) -> RenderedClip:
+        if "poison" in job.clip.prompt:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return render(engine, job, watcher)
+
+    AnimaticEngine.render = render_or_die
+
+
+SABOTAGES: dict[str, Callable[[], None]] = {
+    "fence": take_out_fence,
+    "deaf": go_deaf,
+    "sweeper": take_out_sweeper,
+    "repair": take_out_repair,
+    "poison": lay_poison,
+}
+
+for name in os.environ.get("SABOTAGE", "").split():
+    SABOTAGES[name]()

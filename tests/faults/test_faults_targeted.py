@@ -1,0 +1,163 @@
+"""One fault at a time, on real processes, with the bound within which work goes on."""
+
+from collections.abc import Iterator
+
+import pytest
+from redis import Redis
+
+from faults.checker import JobStory, check_settled, describe
+from faults.cluster import Cluster, run_cluster, wait_until
+from phoenix.contract.jobs import JobState
+from phoenix.errors import FailureCode
+from phoenix.jobs.lifecycle import Outcome, TaskState
+from phoenix.jobs.tables import AttemptRow
+from phoenix.settings import SchedulerSettings
+
+LONG = 60
+"""Steps of a clip that takes six seconds."""
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    with run_cluster(tmp_path_factory.mktemp("cluster")) as cluster:
+        cluster.add_api()
+        cluster.add_worker(SABOTAGE="poison")
+        cluster.add_worker(SABOTAGE="poison")
+        cluster.add_worker("media")
+        cluster.wait_until_ready()
+        yield cluster
+
+
+@pytest.fixture
+def cluster(running: Cluster) -> Iterator[Cluster]:
+    """Whole and idle, before and after; judged when the test is over."""
+    running.heal()
+    running.wait_until_ready()
+    yield running
+    running.heal()
+    running.wait_until_settled(60)
+    findings = check_settled(running.history(frozenset()))
+    assert not findings, describe(findings)
+
+
+def first_attempts(story: JobStory) -> list[AttemptRow]:
+    return list(story.tasks[0].attempts)
+
+
+def is_rendering(story: JobStory, attempt: int = 1) -> bool:
+    return story.tasks[0].row.state is TaskState.RUNNING and story.tasks[0].row.attempt == attempt
+
+
+def is_done(story: JobStory) -> bool:
+    return story.row.state is JobState.SUCCEEDED
+
+
+def test_the_clip_of_a_killed_worker_process_runs_again_within_2_s(cluster: Cluster) -> None:
+    job_id = cluster.submit(steps=LONG)
+    story = cluster.wait_for(job_id, is_rendering)
+
+    cluster.holder(first_attempts(story)[0].worker_id).kill_child()
+
+    took_s = wait_until(lambda: is_rendering(cluster.tell(job_id), attempt=2), 10)
+    assert took_s < 2
+    assert first_attempts(cluster.tell(job_id))[0].outcome is Outcome.CRASHED
+
+
+def test_a_frozen_worker_changes_nothing_when_it_wakes_up(cluster: Cluster) -> None:
+    job_id = cluster.submit(steps=20)
+    story = cluster.wait_for(job_id, is_rendering)
+    frozen = cluster.holder(first_attempts(story)[0].worker_id)
+
+    frozen.freeze()
+    cluster.wait_for(job_id, is_done)
+    before = first_attempts(cluster.tell(job_id))
+    frozen.thaw()
+
+    cluster.wait_for(cluster.submit("a", "b", "c"), is_done)
+    after = first_attempts(cluster.tell(job_id))
+    assert [attempt.outcome for attempt in after] == [Outcome.CRASHED, Outcome.SUCCEEDED]
+    assert [attempt.model_dump() for attempt in after] == [attempt.model_dump() for attempt in before]
+
+
+def test_a_clip_that_kills_its_workers_is_given_up_after_the_third(cluster: Cluster) -> None:
+    job_id = cluster.submit("poison")
+    other = cluster.submit("an innocent clip")
+
+    story = cluster.wait_for(job_id, lambda story: story.row.state.is_terminal, within_s=60)
+
+    assert (story.row.state, (story.row.error or {})["code"]) == (JobState.FAILED, FailureCode.WORKER_LOST)
+    assert [attempt.outcome for attempt in first_attempts(story)] == [Outcome.CRASHED] * 3
+    cluster.wait_for(other, is_done)
+
+
+def test_a_job_that_is_accepted_while_redis_is_down_starts_when_it_is_back(cluster: Cluster) -> None:
+    cluster.redis.kill()
+    job_id = cluster.submit()
+    assert cluster.tell(job_id).row.state is JobState.QUEUED
+
+    cluster.redis.start()
+
+    took_s = wait_until(lambda: cluster.tell(job_id).row.state is not JobState.QUEUED, 20)
+    assert took_s < 8
+    cluster.wait_for(job_id, is_done)
+
+
+def test_no_job_is_accepted_while_the_database_is_down(cluster: Cluster) -> None:
+    cluster.postgres.crash()
+
+    answer = cluster.http.post(f"{cluster.url()}/v1/reels", json={"clips": [{"prompt": "a"}]})
+
+    assert answer.status_code == 503
+    assert int(answer.headers["retry-after"]) > 0
+    cluster.postgres.ensure_running()
+    wait_until(lambda: cluster.http.get(f"{cluster.url()}/v1/workers").is_success, 10)
+    cluster.wait_for(cluster.submit(), is_done)
+
+
+def test_a_database_that_is_cut_off_in_mid_clip_costs_no_second_render(cluster: Cluster) -> None:
+    job_id = cluster.submit(steps=20)
+    cluster.wait_for(job_id, is_rendering)
+
+    cluster.proxies["worker-postgres"].cut()
+
+    assert len(first_attempts(cluster.wait_for(job_id, is_done))) == 1
+
+
+def test_what_is_no_doorbell_is_dropped_and_stops_nothing(cluster: Cluster) -> None:
+    with Redis.from_url(cluster.redis.url) as redis:
+        task = "task_01kag3e9zq4f7w5m8x2c6b0n1d:1"
+        redis.zadd("phoenix:queue:gpu", {"garbage": 1, b"\xff\x00": 2, task: 3, "job_1:x": 4})
+        redis.set(f"arq:job:{task}", b"\x80\x04cos\nsystem\n")
+        redis.lpush("arq:job:garbage", "a list")
+
+    cluster.wait_for(cluster.submit(), is_done)
+
+
+def test_a_host_that_is_cut_off_loses_its_clip_to_another(cluster: Cluster) -> None:
+    job_id = cluster.submit(steps=LONG)
+    story = cluster.wait_for(job_id, is_rendering)
+    cut_off = cluster.holder(first_attempts(story)[0].worker_id)
+    cluster.add_worker()
+    cut_off.kill()
+
+    story = cluster.wait_for(job_id, lambda story: is_rendering(story, attempt=2))
+
+    ended_at, started_at = first_attempts(story)[0].ended_at, first_attempts(story)[1].started_at
+    assert ended_at is not None
+    assert (started_at - ended_at).total_seconds() < 2
+
+
+def test_a_clip_of_a_lost_host_runs_again_within_15_s(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """With the leases and intervals that Phoenix comes with."""
+    usual = {f"PHOENIX_SCHEDULER__{name.upper()}": str(value) for name, value in SchedulerSettings()}
+    with run_cluster(tmp_path_factory.mktemp("usual")) as cluster:
+        cluster.add_api(**usual)
+        cluster.add_worker(**usual)
+        cluster.add_worker(**usual)
+        cluster.wait_until_ready()
+        job_id = cluster.submit(steps=1000)
+        story = cluster.wait_for(job_id, is_rendering)
+
+        cluster.holder(first_attempts(story)[0].worker_id).kill()
+
+        assert wait_until(lambda: is_rendering(cluster.tell(job_id), attempt=2), 30) < 15
