@@ -1,0 +1,112 @@
+"""The published `openai` package for Python against a live server, with the calls that its users make."""
+
+import json
+from collections.abc import Iterator
+from io import BytesIO
+from typing import Any
+
+import pytest
+from openai import BadRequestError, ConflictError, NotFoundError, OpenAI
+from PIL import Image
+
+pytestmark = [pytest.mark.timeout(120), pytest.mark.filterwarnings("ignore::DeprecationWarning")]
+
+SMALL: Any = "426x240"
+SHORT: Any = "1"
+
+
+@pytest.fixture(scope="module")
+def openai(live_url: str) -> Iterator[OpenAI]:
+    with OpenAI(base_url=f"{live_url}/v1", api_key="none") as client:
+        yield client
+
+
+def test_a_video_is_rendered_polled_and_downloaded(openai: OpenAI) -> None:
+    video = openai.videos.create_and_poll(prompt="a red balloon", size=SMALL, seconds=SHORT, poll_interval_ms=100)
+
+    assert (video.object, video.status, video.progress, video.error) == ("video", "completed", 100, None)
+    assert (video.prompt, video.seconds, video.size, video.model) == ("a red balloon", "1", "426x240", "animatic")
+    assert video.id.startswith("video_")
+    assert openai.videos.download_content(video.id).read()[4:8] == b"ftyp"
+    thumbnail = openai.videos.download_content(video.id, variant="thumbnail")
+    assert thumbnail.response.headers["content-type"] == "image/jpeg"
+
+
+def test_a_whole_reel_goes_into_one_field(openai: OpenAI) -> None:
+    clips = json.dumps([{"prompt": "a balloon", "duration_s": 1}, {"prompt": "the sea", "duration_s": 0.5, "seed": 7}])
+
+    video = openai.videos.create_and_poll(
+        prompt="the harbour", size=SMALL, extra_body={"clips": clips, "seed": 42}, poll_interval_ms=100
+    )
+
+    assert (video.status, video.prompt, video.seconds) == ("completed", "the harbour", "1.5")
+
+
+def test_videos_are_listed_page_by_page_in_either_order(openai: OpenAI) -> None:
+    made = [openai.videos.create(prompt="a balloon", size=SMALL, seconds=SHORT).id for _ in range(3)]
+
+    newest = [video.id for video, _ in zip(openai.videos.list(limit=2), range(3), strict=False)]
+    oldest = [video.id for video in openai.videos.list(limit=2, order="asc", after=made[0])]
+
+    assert newest == made[::-1]
+    assert oldest == made[1:]
+
+
+def test_a_size_that_the_model_does_not_make_is_refused_by_name(openai: OpenAI) -> None:
+    wrong: Any = "123x45"
+
+    with pytest.raises(BadRequestError) as caught:
+        openai.videos.create(prompt="a balloon", size=wrong)
+
+    assert (caught.value.param, caught.value.code, caught.value.type) == (
+        "size",
+        "invalid_request",
+        "invalid_request_error",
+    )
+    assert "1280x720" in caught.value.message
+    assert caught.value.request_id
+
+
+def test_a_canceled_video_has_failed_and_says_why(openai: OpenAI) -> None:
+    video = openai.videos.create(prompt="the sea", seconds=SHORT, extra_body={"clips": '[{"prompt": "a"}]'})
+    openai.post(f"/jobs/job_{video.id.removeprefix('video_')}/cancel", cast_to=object)
+
+    polled = openai.videos.poll(video.id, poll_interval_ms=100)
+
+    assert polled.status == "failed"
+    assert polled.error is not None
+    assert polled.error.code == "cancelled"
+
+
+def test_what_is_not_finished_is_a_conflict_that_is_not_tried_again(openai: OpenAI) -> None:
+    long: Any = "10"
+    video = openai.videos.create(prompt="the sea", size=SMALL, seconds=long)
+
+    with pytest.raises(ConflictError) as caught:
+        openai.videos.delete(video.id)
+
+    assert caught.value.response.headers["x-should-retry"] == "false"
+
+
+def test_a_deleted_video_is_not_found(openai: OpenAI) -> None:
+    video = openai.videos.create_and_poll(prompt="a balloon", size=SMALL, seconds=SHORT, poll_interval_ms=100)
+
+    assert openai.videos.delete(video.id).deleted
+
+    with pytest.raises(NotFoundError) as caught:
+        openai.videos.retrieve(video.id)
+    assert caught.value.code == "not_found"
+
+
+def test_a_picture_for_a_model_that_takes_none_is_refused(openai: OpenAI, image_bytes: bytes) -> None:
+    with pytest.raises(BadRequestError) as caught:
+        openai.videos.create(prompt="a balloon", input_reference=("first.png", image_bytes))
+
+    assert caught.value.param == "input_reference"
+
+
+@pytest.fixture
+def image_bytes() -> bytes:
+    written = BytesIO()
+    Image.new("RGB", (64, 48), "red").save(written, "PNG")
+    return written.getvalue()
