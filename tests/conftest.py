@@ -2,6 +2,8 @@
 
 import os
 
+import pytest
+
 for name in list(os.environ):
     if name.startswith("PHOENIX_") or name in {
         "DATABASE_URL",
@@ -11,4 +13,26 @@ for name in list(os.environ):
     }:
         del os.environ[name]
 
-pytest_plugins: list[str] = ["fixtures.databases", "fixtures.workplace", "fixtures.media_files", "fixtures.no_skips", "fixtures.api", "fixtures.nginx", "fixtures.event_streams", "fixtures.redis_server", "fixtures.scripted_server", "fixtures.tiny_pipelines"]
+# Before the first of them is imported: they import each other, in whatever order they are listed.
+pytest.register_assert_rewrite("fixtures")
+pytest_plugins: list[str] = [
+    "fixtures.databases",
+    "fixtures.workplace",
+    "fixtures.media_files",
+    "fixtures.no_skips",
+    "fixtures.api",
+    "fixtures.callers",
+    "fixtures.webhook_receiver",
+    "fixtures.nginx",
+    "fixtures.fleet",
+    "fixtures.event_streams",
+    "fixtures.redis_server",
+    "fixtures.chromium",
+    "fixtures.scripted_server",
+    "fixtures.up_process",
+    "fixtures.client_tools",
+    "fixtures.tiny_pipelines",
+    "fixtures.veo_server",
+    "fixtures.s3_server",
+    "fixtures.stream_fleet",
+]

@@ -1,0 +1,47 @@
+# Two images of one package. `api` has no torch: it is an API replica, a media worker, and a GPU-queue worker for the
+# animatic model. `worker` adds CUDA torch and diffusers. Both run as a plain user and need to write only to /data,
+# /models and /tmp, so that the root file system may be read-only. ffmpeg comes in the imageio-ffmpeg wheel.
+
+FROM python:3.11-slim AS wheel
+WORKDIR /source
+COPY pyproject.toml README.md LICENSE ./
+COPY migrations migrations
+COPY src src
+RUN pip wheel --no-cache-dir --no-deps --wheel-dir /wheels .
+
+FROM python:3.11-slim AS base
+ENV PATH=/opt/phoenix/bin:$PATH \
+    PIP_DISABLE_PIP_VERSION_CHECK=1 \
+    PIP_NO_CACHE_DIR=1 \
+    PYTHONUNBUFFERED=1 \
+    PHOENIX_DATA_DIR=/data \
+    HF_HOME=/models
+RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin phoenix \
+    && mkdir /data /models \
+    && chown phoenix:phoenix /data /models \
+    && python -m venv /opt/phoenix
+COPY tests/constraints.txt /opt/phoenix/constraints.txt
+VOLUME /data
+ENTRYPOINT ["phoenix"]
+
+FROM base AS api
+COPY --from=wheel /wheels /wheels
+RUN pip install --constraint /opt/phoenix/constraints.txt "$(echo /wheels/*.whl)[media,postgres]"
+# Of the replica itself and nothing behind it: a Redis that is away is no reason to restart replicas.
+HEALTHCHECK --interval=10s --timeout=3s --start-period=15s --retries=3 \
+    CMD ["python", "-c", "import os, urllib.request as r; r.urlopen(f\"http://127.0.0.1:{os.environ.get('PORT', '8080')}/health/live\", timeout=2)"]
+USER phoenix
+EXPOSE 8080
+# Every interface of the container. PHOENIX_AUTH is then `required` unless it is set.
+CMD ["api", "--host", "0.0.0.0"]
+
+FROM base AS worker
+ENV NVIDIA_VISIBLE_DEVICES=all \
+    NVIDIA_DRIVER_CAPABILITIES=compute,utility
+# By itself, before the package: these gigabytes stay cached when only Phoenix changes. Its wheel brings CUDA.
+RUN pip install --constraint /opt/phoenix/constraints.txt torch
+COPY --from=wheel /wheels /wheels
+RUN pip install --constraint /opt/phoenix/constraints.txt "$(echo /wheels/*.whl)[worker,postgres]"
+VOLUME /models
+USER phoenix
+CMD ["worker", "--queue", "gpu"]

@@ -1,0 +1,88 @@
+# `make help` lists the targets. VENV=… and PYTHON=… choose another environment and interpreter.
+PYTHON ?= python3
+VENV ?= .venv
+PYTEST_ARGS ?=
+# Tests wait more than they compute, so a few more processes than a small machine has cores pay off.
+PYTEST_PROCESSES ?= 3
+FAULTS_ARGS ?=
+
+BIN := $(VENV)/bin
+# The versions that the tests ran with, so that a release elsewhere cannot break the demo or the build.
+INSTALL := $(BIN)/python -m pip install --quiet --constraint tests/constraints.txt
+# A stamp is written when the installation has succeeded: a second `make test` installs nothing.
+EMBEDDED := $(VENV)/.installed-embedded
+DEV := $(VENV)/.installed-dev
+# Debian keeps nginx where only root's PATH looks.
+export PATH := $(PATH):/usr/sbin:/sbin
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-e2e faults check lint fmt env-example openapi pins clean
+
+help: ## List the targets
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name text; do \
+	  printf '  %-12s %s\n' "$$name" "$$text"; done
+
+demo: $(EMBEDDED) ## Render a three-clip reel with a soundtrack to demo/reel.mp4; needs Python 3.11+ and PyPI
+	@mkdir -p demo
+	$(BIN)/python examples/demo_tune.py demo/tune.wav
+	PHOENIX_DATA_DIR=demo/data $(BIN)/phoenix generate \
+	  "a red balloon rises over a harbour at dawn" \
+	  "the harbour from above, boats leaving" \
+	  "the balloon, small against the evening sky" \
+	  --aspect-ratio 9:16 --audio demo/tune.wav --output demo/reel.mp4
+
+test: $(DEV) ## Run every test that needs only PyPI and npm packages
+	$(BIN)/pytest -m "not e2e" --numprocesses $(PYTEST_PROCESSES) --dist loadfile $(PYTEST_ARGS)
+
+test-e2e: $(DEV) ## Run the tests that need the packages of tests/system-packages.txt
+	@missing=$$(while read -r package; do command -v "$$package" >/dev/null || echo "$$package"; done < tests/system-packages.txt); \
+	if [ -n "$$missing" ]; then \
+	  echo "These system packages are missing:" $$missing >&2; \
+	  echo "On Debian or Ubuntu: apt-get install" $$missing >&2; exit 1; fi
+	$(BIN)/pytest -m e2e $(PYTEST_ARGS)
+
+faults: $(DEV) ## Run 200 jobs under random faults and prove that none is lost; FAULTS_ARGS="--seed 7 --jobs 50"
+	PYTHONPATH=src:tests $(BIN)/python -m faults $(FAULTS_ARGS)
+
+check: lint ## Lint, types, import contracts, unit and architecture tests; what to run before a commit
+	$(BIN)/pytest tests/unit tests/architecture $(PYTEST_ARGS)
+
+lint: $(DEV) ## Format, lint, types and import contracts, without any test
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/pyright --pythonpath $(BIN)/python
+	PYTHONPATH=src $(BIN)/lint-imports
+
+fmt: $(DEV) ## Format the code and mend what ruff can mend
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+env-example: $(DEV) ## Write deploy/env.example anew from settings.py
+	$(BIN)/python deploy/env_example.py
+
+openapi: $(DEV) ## Write docs/openapi.json and docs/openapi-3.2.json anew from the routes
+	$(BIN)/python deploy/openapi_documents.py
+
+pins: $(DEV) ## Write tests/constraints.txt anew from what is installed
+	{ echo '# Every version that the tests ran with; used by `make demo` and `make test`. Written by `make pins`.'; \
+	  $(BIN)/python -m pip list --format=freeze --exclude-editable | grep -v '^pip==' | sed 's/+cpu$$//' | sort -f; } > $(VENV)/pins
+	mv $(VENV)/pins tests/constraints.txt
+	@touch $(EMBEDDED) $(DEV)
+
+clean: ## Remove the environment, the demo and every cache
+	rm -rf $(VENV) demo build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit("Phoenix needs Python 3.11 or newer; set PYTHON=…" if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+
+$(EMBEDDED): pyproject.toml tests/constraints.txt | $(BIN)/python
+	@echo "Installing Phoenix into $(VENV) …"
+	$(INSTALL) --editable '.[embedded]'
+	@touch $@
+
+$(DEV): pyproject.toml tests/constraints.txt | $(BIN)/python
+	@echo "Installing Phoenix and its test tools into $(VENV) …"
+	$(INSTALL) --editable '.[dev]'
+	@touch $@ $(EMBEDDED)

@@ -1,0 +1,68 @@
+"""Writes env.example, the list of every setting with its default, from `phoenix.settings`."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from phoenix.settings import PLAIN_NAMES, Group, Settings
+
+TARGET = Path(__file__).with_name("env.example")
+
+HEAD = """\
+# Settings of Phoenix. Copy this file to deploy/.env for compose; a value that is commented out is the default.
+# Written by `make env-example` from src/phoenix/settings.py.
+
+# Only compose reads these three. The password has no default: choose one, of letters and digits.
+POSTGRES_PASSWORD=
+# Where nginx is published. Anything but a loopback address is reachable from outside: put TLS in front of it.
+# PHOENIX_PUBLISH=127.0.0.1:8080
+# Largest body that nginx lets through. Keep it a little above PHOENIX_LIMITS__MAX_UPLOAD_BYTES.
+# NGINX_MAX_BODY=201m
+"""
+
+
+def render() -> str:
+    """The whole file."""
+    return "\n".join([HEAD, *_section("PHOENIX_", Settings.model_fields.items())])
+
+
+def _section(prefix: str, fields: Any) -> Iterator[str]:
+    """The plain fields first, so that a group's heading does not seem to hold what follows the group."""
+    groups: list[tuple[str, FieldInfo]] = []
+    for name, field in fields:
+        if isinstance(field.default, Group):
+            groups.append((name, field))
+        else:
+            yield from _setting(prefix + name.upper(), field)
+    for name, field in groups:
+        group = type(field.default)
+        yield f"\n# --- {name}"
+        if group.__doc__:
+            yield f"# {group.__doc__.splitlines()[0]}"
+        yield from _section(f"{prefix}{name.upper()}__", group.model_fields.items())
+
+
+def _setting(name: str, field: FieldInfo) -> Iterator[str]:
+    plain = [f"Also read from {alias}." for alias, path in PLAIN_NAMES.items() if name == _variable(*path)]
+    if comment := " ".join([*([field.description] if field.description else []), *plain]):
+        yield f"# {comment}"
+    yield f"# {name}={_value(field.default)}"
+
+
+def _variable(*path: str) -> str:
+    return "PHOENIX_" + "__".join(path).upper()
+
+
+def _value(default: Any) -> str:
+    if default is None or default is PydanticUndefined:
+        return ""
+    # Lists and flags are read as JSON; text and numbers stand for themselves.
+    return json.dumps(default) if isinstance(default, bool | tuple | list | dict) else str(default)
+
+
+if __name__ == "__main__":
+    TARGET.write_text(render() + "\n")

@@ -1,0 +1,136 @@
+"""What the Dockerfile, compose and the Procfile promise; there is no container engine here to try them with."""
+
+import re
+from typing import Any
+
+import pytest
+import yaml
+
+from fixtures.repository import REPOSITORY
+from phoenix.settings import PLAIN_NAMES
+
+DEPLOY = REPOSITORY / "deploy"
+ENV_EXAMPLE = (DEPLOY / "env.example").read_text()
+
+
+def read_stages() -> dict[str, list[str]]:
+    """The instructions of each stage of the Dockerfile, with those that it inherits first."""
+    text = re.sub(r"^#.*\n", "", (REPOSITORY / "Dockerfile").read_text(), flags=re.MULTILINE)
+    lines = [line for line in text.replace("\\\n", " ").splitlines() if line]
+    stages: dict[str, list[str]] = {}
+    for line in lines:
+        if match := re.fullmatch(r"FROM (\S+) AS (\w+)", line):
+            current = stages[match[2]] = list(stages.get(match[1], []))
+        else:
+            current.append(re.sub(r"\s+", " ", line))
+    return stages
+
+
+def read_compose(name: str = "compose.yaml") -> dict[str, Any]:
+    return yaml.safe_load((DEPLOY / name).read_text())
+
+
+STAGES = read_stages()
+COMPOSE = read_compose()
+SERVICES: dict[str, Any] = COMPOSE["services"]
+PROCESSES = {name: service for name, service in SERVICES.items() if service["image"] == "phoenix-api"}
+
+
+@pytest.mark.parametrize("target", ["api", "worker"])
+def test_an_image_runs_as_a_plain_user(target: str) -> None:
+    users = [line for line in STAGES[target] if line.startswith("USER ")]
+
+    assert users == ["USER phoenix"]
+    # Nothing is installed once the privileges are gone, so nothing needed them.
+    assert all(not line.startswith("RUN") for line in STAGES[target][STAGES[target].index("USER phoenix") :])
+
+
+def test_the_api_image_has_no_torch() -> None:
+    installed = " ".join(line for line in STAGES["api"] if "pip install" in line)
+
+    assert "[media,postgres]" in installed
+    assert not re.search(r"torch|worker|diffusers|dev", installed)
+
+
+def test_the_worker_image_has_torch_from_the_pinned_version() -> None:
+    installed = [line for line in STAGES["worker"] if "pip install" in line]
+
+    assert any("[worker,postgres]" in line for line in installed)
+    assert all("--constraint" in line for line in installed)
+
+
+def test_the_api_image_tells_its_health() -> None:
+    assert any(line.startswith("HEALTHCHECK") and "/health/live" in line for line in STAGES["api"])
+
+
+def test_the_build_sees_only_what_it_copies() -> None:
+    allowed = {
+        line.removeprefix("!")
+        for line in (REPOSITORY / ".dockerignore").read_text().splitlines()
+        if line.startswith("!")
+    }
+    copied = {
+        source
+        for lines in STAGES.values()
+        for line in lines
+        if line.startswith("COPY ") and "--from" not in line
+        for source in line.split()[1:-1]
+    }
+
+    assert copied == allowed
+    assert all((REPOSITORY / source).exists() for source in copied)
+
+
+def test_only_nginx_is_published_and_only_on_this_host() -> None:
+    published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
+
+    assert published == {"nginx": ["${PHOENIX_PUBLISH:-127.0.0.1:8080}:8080"]}
+
+
+def test_every_process_waits_for_the_migrations() -> None:
+    waiting = {name: service["depends_on"] for name, service in PROCESSES.items() if name != "migrate"}
+
+    assert waiting
+    for name, depends_on in waiting.items():
+        assert depends_on == {"migrate": {"condition": "service_completed_successfully"}}, name
+
+
+def test_every_process_has_a_read_only_root_and_no_capabilities() -> None:
+    for name, service in (PROCESSES | {"nginx": SERVICES["nginx"]}).items():
+        assert service["read_only"], name
+        assert service["cap_drop"] == ["ALL"], name
+
+
+def test_redis_keeps_what_it_is_given() -> None:
+    command = SERVICES["redis"]["command"]
+
+    assert command[command.index("--appendonly") + 1] == "yes"
+    assert command[command.index("--maxmemory-policy") + 1] == "noeviction"
+
+
+def test_the_database_and_redis_cannot_reach_out() -> None:
+    assert COMPOSE["networks"]["data"] == {"internal": True}
+    assert [SERVICES[name]["networks"] for name in ("postgres", "redis")] == [["data"], ["data"]]
+
+
+def test_no_secret_has_a_default() -> None:
+    references = re.findall(r"\$\{(\w*(?:PASSWORD|SECRET)\w*)(.*?)\}", (DEPLOY / "compose.yaml").read_text())
+
+    assert references
+    assert all(rest.startswith(":?") for _, rest in references)
+
+
+def test_every_variable_that_a_process_is_given_is_a_setting() -> None:
+    known = set(re.findall(r"^# (PHOENIX_\w+)=", ENV_EXAMPLE, re.MULTILINE)) | PLAIN_NAMES.keys()
+    given = {name for service in PROCESSES.values() for name in service["environment"]}
+
+    assert given <= known
+
+
+def test_the_gpu_override_changes_only_the_gpu_service() -> None:
+    override = read_compose("compose.gpu.yaml")
+    (device,) = override["services"]["gpu"]["deploy"]["resources"]["reservations"]["devices"]
+
+    assert list(override["services"]) == ["gpu"]
+    assert override["services"]["gpu"]["build"]["target"] in STAGES
+    assert device["capabilities"] == ["gpu"]
