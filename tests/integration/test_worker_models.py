@@ -1,0 +1,62 @@
+"""A worker with a real, tiny model: warmed up before it reports ready, and its clips made in one call where told to."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fixtures.workplace import OpenWorkplace, a_reel
+from phoenix.contract.jobs import Clip, JobState
+from phoenix.contract.resolved import ResolvedReel
+from phoenix.jobs.views import view_job
+from phoenix.jobs.workers import list_live
+from phoenix.settings import EngineSettings
+
+
+def a_wan_reel(*, clips: int, deterministic: bool = False) -> ResolvedReel:
+    reel = a_reel(clips=clips, steps=2)
+    fields: dict[str, Any] = {"width": 64, "height": 64, "fps": 8}
+    made = [clip.model_copy(update={**fields, "num_frames": 9, "deterministic": deterministic}) for clip in reel.clips]
+    return reel.model_copy(update={**fields, "model": "tiny-wan", "clips": made})
+
+
+@pytest.fixture
+def engine(tiny_wan_catalog: Path) -> EngineSettings:
+    return EngineSettings(
+        catalog_file=tiny_wan_catalog, max_batch=3, batch_window_s=5, warm_models=("no-such-model", "tiny-wan")
+    )
+
+
+async def test_a_worker_reports_only_after_its_models_are_in_memory(
+    open_place: OpenWorkplace, engine: EngineSettings
+) -> None:
+    workplace = await open_place(engine=engine)
+    async with workplace.worker("gpu"), asyncio.timeout(60):
+        live = []
+        while not live:
+            async with workplace.services.database.read() as session:
+                live = await list_live(session, worker_timeout_s=10)
+            await asyncio.sleep(0.02)
+    assert "tiny-wan" in live[0].models
+
+
+async def clips_of(open_place: OpenWorkplace, engine: EngineSettings, reel: ResolvedReel) -> list[Clip]:
+    workplace = await open_place(engine=engine)
+    async with workplace.worker():
+        job = await workplace.until_ended(await workplace.submit(reel))
+    assert job.row.state is JobState.SUCCEEDED, job.row.error
+    return view_job(job.row, job.tasks, job.output).clips
+
+
+async def test_clips_of_a_reel_share_a_call_and_their_records_say_so(
+    open_place: OpenWorkplace, engine: EngineSettings
+) -> None:
+    clips = await clips_of(open_place, engine, a_wan_reel(clips=3))
+    assert [clip.batch_size for clip in clips] == [3, 3, 3]
+    assert all(clip.timings.denoise_s is not None for clip in clips)
+
+
+async def test_deterministic_clips_are_rendered_alone(open_place: OpenWorkplace, engine: EngineSettings) -> None:
+    clips = await clips_of(open_place, engine, a_wan_reel(clips=2, deterministic=True))
+    assert [clip.batch_size for clip in clips] == [1, 1]
