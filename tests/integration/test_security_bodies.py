@@ -12,6 +12,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+import structlog
 
 from fixtures.api import Api, assert_problem, form_file, open_api, reel_body
 from fixtures.media_files import MediaMaker
@@ -132,6 +133,7 @@ def log_lines(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
     yield written
     root.handlers[:] = handlers
     root.setLevel(level)
+    structlog.reset_defaults()
 
 
 EVIL = "hello\r\n2026-01-01 ERROR admin logged in\x1b[2J\x1b]0;owned\x07\u2028\u202e"

@@ -62,7 +62,7 @@ class Kept:
 
 @pytest.fixture
 async def kept(open_place: OpenWorkplace) -> AsyncIterator[Kept]:
-    kept = Kept(await open_place(database_busy_s=0.2))
+    kept = Kept(await open_place(database_busy_s=0.2, has_feeder=False))
     yield kept
     kept.close()
 
@@ -148,7 +148,7 @@ async def test_without_the_database_a_lease_is_given_up_in_time_and_renewing_goe
     keeper = kept.keeper(lease_s=1.5)
     lease = await kept.hold(keeper)
     await until_renewed(kept, lease)
-    with locked(kept.workplace.settings):
+    async with locked(kept.workplace.settings):
         started_s = time.monotonic()
         await until(lambda: lease.stop.reason)
         assert time.monotonic() - started_s < 1.5
@@ -159,7 +159,7 @@ async def test_without_the_database_a_lease_is_given_up_in_time_and_renewing_goe
 
 async def test_a_short_outage_of_the_database_costs_nothing(kept: Kept) -> None:
     lease = await kept.hold(kept.keeper(lease_s=10))
-    with locked(kept.workplace.settings):
+    async with locked(kept.workplace.settings):
         await asyncio.sleep(1)
     await until_renewed(kept, lease)
     assert lease.stop.reason is None

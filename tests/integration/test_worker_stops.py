@@ -168,7 +168,7 @@ async def test_a_result_is_held_until_the_database_takes_it(open_place: OpenWork
     async with workplace.worker("gpu"):
         job_id = await workplace.submit(a_reel(steps=20))
         await workplace.until_step(job_id)
-        with locked(workplace.settings):
+        async with locked(workplace.settings):
             await workplace.until_step(job_id, 20)
             # Past its first try to report, and well before its lease is over.
             await asyncio.sleep(1)
@@ -181,7 +181,7 @@ async def test_a_worker_cut_off_from_its_database_stops_before_its_lease_is_over
     async with workplace.worker("gpu"):
         job_id = await workplace.submit(a_reel(steps=LONG))
         await workplace.until_step(job_id)
-        with locked(workplace.settings):
+        async with locked(workplace.settings):
             # The lease is 3 s; it must have stopped when somebody else could take over.
             await asyncio.sleep(3.2)
             first = (await workplace.services.publisher.read_progress(job_id))[0].step
