@@ -1,13 +1,12 @@
 """Opens the database: one AsyncEngine per process, with the settings under which a fault stays bounded."""
 
 from pathlib import Path
-from sqlite3 import Connection as SqliteConnection
-from typing import Any
 
 from sqlalchemy import Connection, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
+from phoenix.db.sqlite import WaitingConnection
 from phoenix.settings import DatabaseSettings
 
 WRITES = "phoenix_writes"
@@ -50,17 +49,13 @@ def open_engine(url: URL, settings: DatabaseSettings) -> AsyncEngine:
 def _open_sqlite(url: URL, settings: DatabaseSettings) -> AsyncEngine:
     if url.database:
         Path(url.database).parent.mkdir(parents=True, exist_ok=True)
-    engine = create_async_engine(url, pool_size=settings.pool_size, connect_args={"timeout": settings.busy_timeout_s})
-    event.listen(engine.sync_engine, "connect", _prepare_sqlite_connection)
+    engine = create_async_engine(
+        url,
+        pool_size=settings.pool_size,
+        connect_args={"timeout": settings.busy_timeout_s, "factory": WaitingConnection},
+    )
     event.listen(engine.sync_engine, "begin", _begin_sqlite_transaction)
     return engine
-
-
-def _prepare_sqlite_connection(connection: SqliteConnection, _record: Any) -> None:
-    # The driver's own transactions begin too late for BEGIN IMMEDIATE; we emit ours.
-    connection.isolation_level = None
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
-        connection.execute(f"PRAGMA {pragma}")
 
 
 def _begin_sqlite_transaction(connection: Connection) -> None:
