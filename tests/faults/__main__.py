@@ -7,13 +7,20 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 
-from faults.chaos import Report, run_chaos, upload_sound
+from faults.chaos import Report, run_chaos, upload_sounds
 from faults.checker import describe
 from faults.cluster import run_cluster
+from faults.network import Network, can_be_private, start_again_in_private
 from faults.sound import write_tone
 
+HOSTS = {
+    True: "each worker in a network namespace of its own, whose cable is pulled",
+    False: "none; there are no network namespaces here, and the proxies alone cut connections",
+}
 HEADER = (
     f"{'seed':>6}{'jobs':>6}{'faults':>8}{'findings':>10}{'settled':>9}{'lost':>6}{'again p50':>11}{'again max':>11}"
 )
@@ -25,19 +32,22 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=int(time.time()) % 100_000, help="Of the first run.")
     parser.add_argument("--duration", type=float, default=60, help="Seconds of faults per run.")
     parser.add_argument("--folder", type=Path, default=None, help="Kept, with the logs; a temporary one if left out.")
+    parser.add_argument("--private-network", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    if not arguments.private_network and can_be_private():
+        start_again_in_private(["-m", "faults", *sys.argv[1:], "--private-network"])
     # Asked to end, it ends its processes first.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     folder = arguments.folder or Path(tempfile.mkdtemp(prefix="phoenix-faults-"))
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    print(f"logs: {folder}\n{HEADER}", flush=True)
     reports: list[Report] = []
-    with run_cluster(folder) as cluster:
+    with private_network(wanted=arguments.private_network) as network, run_cluster(folder, network) as cluster:
+        print(f"logs: {folder}\nhosts: {HOSTS[network is not None]}\n{HEADER}", flush=True)
         cluster.add_fleet()
-        sound = upload_sound(cluster, write_tone(folder / "tone.wav"))
+        sounds = upload_sounds(cluster, write_tone(folder / "tone.wav"))
         while sum(len(report.accepted) for report in reports) < arguments.jobs:
             seed = arguments.seed + len(reports)
-            reports.append(run_chaos(cluster, seed, duration_s=arguments.duration, sound=sound, settle_within_s=240))
+            reports.append(run_chaos(cluster, seed, duration_s=arguments.duration, sounds=sounds, settle_within_s=240))
             print(row(str(seed), [reports[-1]]), flush=True)
             if reports[-1].findings:
                 break
@@ -49,6 +59,16 @@ def main() -> int:
     findings = [finding for report in reports for finding in report.findings]
     print(describe(findings))
     return 1 if findings else 0
+
+
+@contextmanager
+def private_network(*, wanted: bool) -> Generator[Network | None]:
+    network = Network() if wanted else None
+    try:
+        yield network
+    finally:
+        if network:
+            network.close()
 
 
 def row(name: str, reports: list[Report]) -> str:

@@ -24,7 +24,8 @@ class Report:
     """What one run did, and what the checker found."""
 
     seed: int
-    accepted: set[str] = field(default_factory=set[str])
+    owners: dict[str, str] = field(default_factory=dict[str, str])
+    """The API key with which each job was submitted, by the job's id."""
     faults: Counter[str] = field(default_factory=Counter[str])
     refused: Counter[str] = field(default_factory=Counter[str])
     """Submits that got no 202, by the reason. They may have been accepted all the same: the answer was lost."""
@@ -35,15 +36,22 @@ class Report:
     """From the end of an attempt whose worker was lost to the start of the next one."""
     stray_files: int = 0
 
+    @property
+    def accepted(self) -> frozenset[str]:
+        """Ids of the jobs that were answered with 202."""
+        return frozenset(self.owners)
+
 
 class Chaos:
     """Everything that happens is drawn from the seed; when exactly it happens depends on the machine."""
 
-    def __init__(self, cluster: Cluster, seed: int, *, sound: str | None, fault_every_s: tuple[float, float]) -> None:
+    def __init__(
+        self, cluster: Cluster, seed: int, *, sounds: Mapping[str, str], fault_every_s: tuple[float, float]
+    ) -> None:
         self.cluster = cluster
         self.report = Report(seed)
         self._random = random.Random(seed)
-        self._sound = sound
+        self._sounds = sounds
         self._fault_every_s = fault_every_s
         self._later: list[tuple[float, Callable[[], object]]] = []
         # How often, compared with the others, and what; that says whether it could be done.
@@ -58,6 +66,7 @@ class Chaos:
             "redis down": (1, self._take_redis_down),
             "cut connections": (2, self._cut),
             "freeze connections": (1, self._freeze_connections),
+            "pull a cable": (2, self._pull_cable),
             "restart postgres": (1, self._restart_postgres),
             "freeze postgres": (1, self._freeze_postgres),
         }
@@ -92,31 +101,32 @@ class Chaos:
                 member.start()
 
     def _submit(self) -> None:
+        owner = self._random.choice(self.cluster.owners)
         body = {
             **TINY,
             "clips": [{"prompt": f"clip {number}"} for number in range(self._random.randint(1, 3))],
             "steps": self._random.randint(3, 12),
             "priority": self._random.choice(["low", "normal", "high"]),
-            **({"soundtrack": {"artifact_id": self._sound}} if self._sound and self._random.random() < 0.1 else {}),
+            **({"soundtrack": {"artifact_id": self._sounds[owner]}} if self._random.random() < 0.1 else {}),
         }
         cancel_after_s = self._random.uniform(0, 4) if self._random.random() < 0.15 else None
-        answer = self._post("/v1/reels", body)
+        answer = self._post("/v1/reels", body, owner)
         if answer is None:
             return
         if answer.status_code != 202:
             self.report.refused[str(answer.status_code)] += 1
             return
         job_id = answer.json()["id"]
-        self.report.accepted.add(job_id)
+        self.report.owners[job_id] = owner
         if cancel_after_s is not None:
-            self._after(cancel_after_s, lambda: self._post(f"/v1/jobs/{job_id}/cancel", {}))
-            self._after(cancel_after_s + 4, lambda: self._post(f"/v1/jobs/{job_id}/retry", {}))
+            self._after(cancel_after_s, lambda: self._post(f"/v1/jobs/{job_id}/cancel", {}, owner))
+            self._after(cancel_after_s + 4, lambda: self._post(f"/v1/jobs/{job_id}/retry", {}, owner))
 
-    def _post(self, path: str, body: Mapping[str, object]) -> httpx.Response | None:
+    def _post(self, path: str, body: Mapping[str, object], owner: str) -> httpx.Response | None:
         """By a replica drawn at random. None if no answer came: whether it was heard is not known."""
         url = self.cluster.url(self._random.randrange(len(self.cluster.apis)))
         try:
-            return self.cluster.http.post(url + path, json=body, timeout=4)
+            return self.cluster.http.post(url + path, json=body, headers=bearer(owner), timeout=4)
         except httpx.HTTPError as error:
             self.report.refused[type(error).__name__] += 1
             return None
@@ -187,6 +197,14 @@ class Chaos:
         self._after(for_s, proxy.heal)
         return True
 
+    def _pull_cable(self) -> bool:
+        host, for_s = self._worker().host, self._random.uniform(1, 7)
+        if host is None:
+            return False
+        host.pull_cable()
+        self._after(for_s, host.plug_in)
+        return True
+
     def _restart_postgres(self) -> bool:
         self.cluster.postgres.crash()
         self.cluster.postgres.ensure_running()
@@ -206,25 +224,25 @@ def run_chaos(
     seed: int,
     *,
     duration_s: float,
-    sound: str | None = None,
+    sounds: Mapping[str, str],
     settle_within_s: float = 120,
     fault_every_s: tuple[float, float] = (0.6, 2.0),
 ) -> Report:
     """One seeded run on a cluster that is ready, from the first submit to the verdict."""
-    chaos = Chaos(cluster, seed, sound=sound, fault_every_s=fault_every_s)
+    chaos = Chaos(cluster, seed, sounds=sounds, fault_every_s=fault_every_s)
     chaos.run(duration_s)
     cluster.heal()
     report = chaos.report
     report.settled_in_s = cluster.wait_until_settled(settle_within_s)
-    history = cluster.history(frozenset(report.accepted))
-    report.findings = check_settled(history)
+    history = cluster.history(report.accepted)
+    report.findings = [*check_settled(history), *check_owners(cluster, report.owners)]
     report.states = Counter(job.state.value for job in history.jobs if job.id in report.accepted)
     report.recoveries_s = recoveries_s(history, report.accepted)
     report.stray_files = len(files_without_rows(history))
     return report
 
 
-def recoveries_s(history: History, accepted: set[str]) -> list[float]:
+def recoveries_s(history: History, accepted: frozenset[str]) -> list[float]:
     task_ids = {task.id for task in history.tasks if task.job_id in accepted}
     attempts = {(attempt.task_id, attempt.number): attempt for attempt in history.attempts}
     return sorted(
@@ -235,8 +253,31 @@ def recoveries_s(history: History, accepted: set[str]) -> list[float]:
     )
 
 
-def upload_sound(cluster: Cluster, path: Path) -> str:
+def check_owners(cluster: Cluster, owners: Mapping[str, str]) -> list[Finding]:
+    """Each job is there for the key that submitted it, and for no other."""
+    findings: list[Finding] = []
+    for job_id, owner in owners.items():
+        for caller in cluster.owners:
+            answer = cluster.http.get(f"{cluster.url()}/v1/jobs/{job_id}", headers=bearer(caller))
+            if answer.status_code != (200 if caller == owner else 404):
+                whose = "its owner" if caller == owner else "another key"
+                findings.append(Finding("only its owner sees it", job_id, f"{answer.status_code} for {whose}"))
+    return findings
+
+
+def bearer(key: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {key}"}
+
+
+def upload_sounds(cluster: Cluster, path: Path) -> Mapping[str, str]:
+    """The artifact's id for each owner: nobody may use what another has uploaded."""
+    return {owner: _upload(cluster, path, owner) for owner in cluster.owners}
+
+
+def _upload(cluster: Cluster, path: Path, owner: str) -> str:
     with path.open("rb") as file:
-        answer = cluster.http.post(f"{cluster.url()}/v1/uploads", files={"file": (path.name, file, "audio/wav")})
+        answer = cluster.http.post(
+            f"{cluster.url()}/v1/uploads", files={"file": (path.name, file, "audio/wav")}, headers=bearer(owner)
+        )
     answer.raise_for_status()
     return answer.json()["id"]

