@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import psutil
@@ -67,4 +67,6 @@ class PrivatePostgres:
     def _signal_all(self, number: signal.Signals) -> None:
         postmaster = psutil.Process(self._server.get_pid())
         for process in (postmaster, *postmaster.children(recursive=True)):
-            os.kill(process.pid, number)
+            # A backend whose client has gone may end between the two.
+            with suppress(ProcessLookupError):
+                os.kill(process.pid, number)
