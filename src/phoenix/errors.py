@@ -4,7 +4,7 @@
     ├── Refused                 the caller's request cannot be done; mapped to a status in api/problems.py
     │   ├── InvalidRequest      one or more faults, each with its pointer
     │   │   └── MalformedRequest    it cannot even be read: broken JSON, a made-up cursor
-    │   ├── Unauthenticated, Forbidden, NotFound, Conflict, Gone
+    │   ├── Unauthenticated, Forbidden, NotFound, Conflict, PreconditionFailed, Gone
     │   ├── PayloadTooLarge, UnsupportedMedia
     │   └── RateLimited, QueueFull, Unavailable     try again later
     └── TaskFailed              a piece of an accepted job went wrong; becomes the job's `error`
@@ -25,6 +25,7 @@ class ProblemCode(StrEnum):
     FORBIDDEN = "FORBIDDEN"
     NOT_FOUND = "NOT_FOUND"
     CONFLICT = "CONFLICT"
+    PRECONDITION_FAILED = "PRECONDITION_FAILED"
     GONE = "GONE"
     PAYLOAD_TOO_LARGE = "PAYLOAD_TOO_LARGE"
     UNSUPPORTED_MEDIA = "UNSUPPORTED_MEDIA"
@@ -127,6 +128,12 @@ class Conflict(Refused):
     """The state of the resource does not allow this now."""
 
     code = ProblemCode.CONFLICT
+
+
+class PreconditionFailed(Refused):
+    """It has changed: the `If-Match` of the request names another version."""
+
+    code = ProblemCode.PRECONDITION_FAILED
 
 
 class IdempotencyMismatch(Refused):

@@ -89,6 +89,7 @@ class ApiSettings(Group):
 class LimitSettings(Group):
     """Bounds on what one request may ask for; a model's catalog entry may be tighter."""
 
+    head_time_limit_s: float = Field(default=10, gt=0, description="For a whole head, and of a connection without one.")
     max_body_bytes: int = Field(default=1_000_000, ge=1)
     body_time_limit_s: float = Field(default=30, gt=0, description="For a whole body, however slowly it comes.")
     max_upload_bytes: int = Field(default=200_000_000, ge=1)
@@ -156,6 +157,11 @@ class WorkerSettings(Group):
     )
     media_concurrency: int = Field(default=2, ge=1)
     recycle_after_tasks: int = Field(default=50, ge=1)
+    recycle_rss_bytes: int | None = Field(
+        default=None,
+        ge=1,
+        description="A process that holds more of the machine's memory after a task is replaced; never if unset.",
+    )
     drain_grace_s: float = Field(default=30, ge=0)
     restart_delay_s: float = Field(default=0.5, ge=0)
 
@@ -166,6 +172,9 @@ class EngineSettings(Group):
     offline: bool = Field(default=True, description="Never download weights at run time.")
     memory_budget_bytes: int | None = Field(
         default=None, ge=0, description="Of models kept on one device; nine tenths of its memory if unset."
+    )
+    device_share: float = Field(
+        default=1, gt=0, le=1, description="Of that, for one process; `--processes-per-device N` divides it by N."
     )
     idle_timeout_s: float | None = Field(
         default=None, gt=0, description="After which a model that nobody uses is dropped from memory; never if unset."

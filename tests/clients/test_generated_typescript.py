@@ -63,6 +63,7 @@ def test_the_published_openai_package_renders_downloads_and_deletes_a_video(
         "progress": 100,
         "size": "426x240",
         "thumbnail": "image/jpeg",
+        "remixed_from": True,
         "is_listed": True,
         "deleted": True,
         "missing": "not_found",

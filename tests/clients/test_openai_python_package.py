@@ -42,6 +42,28 @@ def test_a_whole_reel_goes_into_one_field(openai: OpenAI) -> None:
     assert (video.status, video.prompt, video.seconds) == ("completed", "the harbour", "1.5")
 
 
+def test_a_remix_is_the_same_video_with_another_prompt(openai: OpenAI) -> None:
+    first = openai.videos.create_and_poll(
+        prompt="a balloon", size=SMALL, seconds=SHORT, extra_body={"seed": 7}, poll_interval_ms=100
+    )
+
+    remixed = openai.videos.poll(openai.videos.remix(first.id, prompt="the sea").id, poll_interval_ms=100)
+
+    assert (remixed.status, remixed.remixed_from_video_id, remixed.prompt) == ("completed", first.id, "the sea")
+    assert (remixed.size, remixed.seconds, remixed.model) == (first.size, first.seconds, first.model)
+
+
+def test_what_cannot_be_done_here_is_refused_with_what_can(openai: OpenAI, image_bytes: bytes) -> None:
+    made = openai.videos.create(prompt="the sea", size=SMALL, seconds=SHORT)
+
+    with pytest.raises(NotFoundError, match="created and remixed"):
+        openai.videos.edit(prompt="greener", video=("video.mp4", image_bytes))
+    with pytest.raises(NotFoundError, match="created and remixed"):
+        openai.videos.extend(prompt="on", seconds="4", video=("video.mp4", image_bytes))
+    with pytest.raises(BadRequestError, match="'video' or 'thumbnail'"):
+        openai.videos.download_content(made.id, variant="spritesheet")
+
+
 def test_videos_are_listed_page_by_page_in_either_order(openai: OpenAI) -> None:
     made = [openai.videos.create(prompt="a balloon", size=SMALL, seconds=SHORT).id for _ in range(3)]
 

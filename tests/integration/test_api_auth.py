@@ -1,5 +1,7 @@
 """Keys at the door: who gets in, what each scope may do, and that owners do not see each other."""
 
+from collections.abc import AsyncIterator
+
 import httpx
 import pytest
 from fastapi.routing import APIRoute
@@ -46,6 +48,41 @@ async def test_no_route_answers_without_a_key(guarded: GuardedApi) -> None:
         assert response.status_code == 401, (method, path)
         assert response.headers["www-authenticate"] == "Bearer"
     assert len(routes) > 15
+
+
+@pytest.mark.parametrize("kind", ["application/json", "multipart/form-data; boundary=x", "text/plain"])
+async def test_nothing_is_read_of_the_body_of_a_stranger(guarded: GuardedApi, kind: str) -> None:
+    sent_bytes = 0
+
+    async def broken_and_endless() -> AsyncIterator[bytes]:
+        nonlocal sent_bytes
+        while True:
+            sent_bytes += 65_536
+            yield b"{" * 65_536
+
+    paths = guarded.api.app.openapi()["paths"]
+    taking_a_body = [path for path, operations in paths.items() if "requestBody" in operations.get("post", {})]
+    for path in taking_a_body:
+        response = await guarded.api.http.post(
+            path.replace("{video_id}", "garbage"), content=broken_and_endless(), headers={"Content-Type": kind}
+        )
+        assert response.status_code == 401, path
+        assert response.headers["connection"] == "close", path
+    assert len(taking_a_body) >= 5
+    assert sent_bytes == 0
+
+
+async def test_a_key_that_may_only_read_learns_that_before_what_is_wrong_with_its_body(guarded: GuardedApi) -> None:
+    reader = await guarded.caller(Scope.READ)
+
+    response = await reader.http.post("/v1/reels", content=b"{", headers={"Content-Type": "application/json"})
+
+    assert_problem(response, 403, "FORBIDDEN")
+
+
+async def test_a_stranger_learns_nothing_of_what_is_wrong_with_a_request(guarded: GuardedApi) -> None:
+    for path in ("/v1/jobs?limit=x", "/v1/jobs/garbage", "/v1/artifacts/%00/content", "/v1/videos?order=up"):
+        assert (await guarded.api.http.get(path)).status_code == 401, path
 
 
 async def test_health_and_the_document_need_no_key(guarded: GuardedApi) -> None:

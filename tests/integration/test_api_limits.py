@@ -43,6 +43,7 @@ async def limited(api_settings: Settings) -> AsyncIterator[OpenLimited]:
 
 def policies_of(response: httpx.Response, status: int = 429, code: str = "RATE_LIMITED") -> list[str]:
     problem = assert_problem(response, status, code)
+    assert problem["type"] == "https://iana.org/assignments/http-problem-types#quota-exceeded"
     assert int(response.headers["retry-after"]) >= 1
     names: list[str] = problem["violated-policies"]
     return names
@@ -149,10 +150,11 @@ def any_settings(api_settings: Settings, any_database_url: URL) -> Settings:
 async def test_of_many_submits_at_once_no_more_are_accepted_than_a_key_may_queue(
     any_settings: Settings, limited: OpenLimited
 ) -> None:
-    guarded = await limited(any_settings, queued_jobs_per_key=3)
-    caller = await guarded.caller()
+    guarded, other = [await limited(any_settings, queued_jobs_per_key=3) for _ in range(2)]
+    key = await guarded.make_key()
+    replicas = [guarded.client(key), other.client(key)] * 4
 
-    responses = await asyncio.gather(*(caller.http.post("/v1/reels", json=reel_body()) for _ in range(8)))
+    responses = await asyncio.gather(*(caller.http.post("/v1/reels", json=reel_body()) for caller in replicas))
 
     assert sorted(response.status_code for response in responses) == [202] * 3 + [429] * 5
     refused = next(response for response in responses if response.status_code == 429)
@@ -171,8 +173,9 @@ async def test_a_job_that_has_started_makes_room_in_the_queue(limited: OpenLimit
 
 
 async def test_a_key_that_has_used_up_its_gpu_seconds_waits_until_they_are_a_day_old(limited: OpenLimited) -> None:
-    guarded = await limited(gpu_seconds_per_day=100)
-    caller = await guarded.caller()
+    guarded, other = [await limited(gpu_seconds_per_day=100) for _ in range(2)]
+    key = await guarded.make_key()
+    caller, elsewhere = guarded.client(key), other.client(key)
     database = guarded.api.services.database
     await caller.submit()
     await claim_next(database)
@@ -184,7 +187,7 @@ async def test_a_key_that_has_used_up_its_gpu_seconds_waits_until_they_are_a_day
             await uow.session.execute(update(AttemptRow).values(started_at=started_at, ended_at=ended_at))
 
     await let_it_have_run(hours_ago=23)
-    refused = await caller.http.post("/v1/reels", json=reel_body())
+    refused = await elsewhere.http.post("/v1/reels", json=reel_body())
     assert policies_of(refused) == ["gpu-seconds"]
     assert int(refused.headers["retry-after"]) == pytest.approx(3600, abs=10)
     assert (await (await guarded.caller()).http.post("/v1/reels", json=reel_body())).status_code == 202
@@ -195,10 +198,10 @@ async def test_a_key_that_has_used_up_its_gpu_seconds_waits_until_they_are_a_day
 
 async def test_a_key_may_upload_so_many_bytes_a_day(limited: OpenLimited, png_file: Path) -> None:
     size_bytes = len(form_file(png_file)["file"][1])
-    guarded = await limited(upload_bytes_per_day=size_bytes * 2 + 1)
-    caller = await guarded.caller()
+    guarded, other = [await limited(upload_bytes_per_day=size_bytes * 2 + 1) for _ in range(2)]
+    key = await guarded.make_key()
 
-    responses = [await caller.upload(png_file) for _ in range(3)]
+    responses = [await each.client(key).upload(png_file) for each in (guarded, other, guarded)]
 
     assert [response.status_code for response in responses] == [201, 201, 429]
     assert policies_of(responses[-1]) == ["upload-bytes"]

@@ -97,6 +97,8 @@ async def test_what_only_the_api_can_judge_is_answered_by_it(api: Api, url: str)
     assert (await api.http.get(url, headers={"If-None-Match": etag})).status_code == 304
     resumed = await api.http.get(url, headers={"Range": "bytes=9-", "If-Range": etag})
     assert (resumed.status_code, resumed.content) == (206, VIDEO[9:])
+    assert (await api.http.get(url, headers={"If-Match": etag})).status_code == 200
+    assert_problem(await api.http.get(url, headers={"If-Match": '"other"'}), 412, "PRECONDITION_FAILED")
     assert (await api.http.get(url, headers={"Range": "bytes=0-1,5-6"})).status_code == 206
     assert_problem(await api.http.get(url, headers={"Range": "bytes=9999999-"}), 416, "INVALID_REQUEST")
 

@@ -69,12 +69,75 @@ async def test_a_finished_video_is_sent_with_its_thumbnail_apart(api: Api) -> No
     assert (shown["status"], shown["progress"]) == ("completed", 100)
     assert (content.content, content.headers["content-type"]) == (b"the video", "video/mp4")
     assert head.headers["etag"] == content.headers["etag"]
+
+
+async def test_a_variant_that_is_not_made_names_those_that_are(api: Api) -> None:
+    video = await make_video(api)
+
+    response = await api.http.get(f"/v1/videos/{video['id']}/content?variant=spritesheet")
+
+    error = assert_error(response, 400, "invalid_request", "variant")
+    assert "'video' or 'thumbnail'" in error["message"]
+
+
+async def finished_video(api: Api, **fields: str) -> dict[str, Any]:
+    video = await make_video(api, **fields)
+    await api.finish_next("gpu", OutputName.CLIP, b"the clip")
+    await api.finish_next("media", OutputName.OUTPUT, b"the video")
+    return video
+
+
+async def test_a_remix_changes_the_prompt_and_nothing_else(api: Api) -> None:
+    video = await finished_video(api, size="426x240", seed="42", steps="7", negative_prompt="text", guidance_scale="3")
+
+    remixed = await api.http.post(f"/v1/videos/{video['id']}/remix", json={"prompt": "a blue balloon"})
+
+    assert remixed.status_code == 200, remixed.text
+    shown = (await api.http.get(f"/v1/videos/{remixed.json()['id']}")).json()
+    assert (shown["remixed_from_video_id"], shown["prompt"]) == (video["id"], "a blue balloon")
+    before, after = [(await api.show("job_" + each["id"].removeprefix("video_")))["request"] for each in (video, shown)]
+    assert after["clips"][0].pop("prompt") == "a blue balloon"
+    assert before["clips"][0].pop("prompt") == "a balloon"
+    assert after == before
+
+
+async def test_a_video_of_several_clips_has_no_one_prompt_to_remix(api: Api) -> None:
+    video = await make_video(api, clips='[{"prompt": "b"}]')
+    await api.finish_next("gpu", OutputName.CLIP, b"the clip")
+    await api.finish_next("media", OutputName.OUTPUT, b"the video")
+
+    response = await api.http.post(f"/v1/videos/{video['id']}/remix", json={"prompt": "c"})
+
+    assert "`clips`" in assert_error(response, 400, "invalid_request")["message"]
+
+
+async def test_only_a_completed_video_can_be_remixed(api: Api) -> None:
+    video = await make_video(api)
+
+    response = await api.http.post(f"/v1/videos/{video['id']}/remix", json={"prompt": "c"})
+
+    assert_error(response, 409, "conflict")
+    assert_error(await api.http.post(f"/v1/videos/{UNKNOWN}/remix", json={"prompt": "c"}), 404, "not_found")
     assert_error(
-        await api.http.get(f"/v1/videos/{video['id']}/content?variant=spritesheet"),
-        400,
-        "invalid_request",
-        "variant",
+        await api.http.post(f"/v1/videos/{video['id']}/remix", json={"prompt": ""}), 400, "invalid_request", "prompt"
     )
+
+
+@pytest.mark.parametrize("operation", ["edits", "extensions", "characters"])
+async def test_what_no_model_here_can_do_is_refused_by_name(api: Api, operation: str) -> None:
+    response = await api.http.post(f"/v1/videos/{operation}", files=form(prompt="a", video="b"))
+
+    assert "created and remixed" in assert_error(response, 404, "not_found")["message"]
+
+
+async def test_the_same_picture_under_the_same_key_is_the_same_request(api: Api, png: bytes) -> None:
+    files = {**form(prompt="a", model="wan-2.1-i2v-14b-480p"), "input_reference": ("p.png", png)}
+    headers = {"Idempotency-Key": "once"}
+
+    first, again = [await api.http.post("/v1/videos", files=files, headers=headers) for _ in range(2)]
+
+    assert first.status_code == 200, first.text
+    assert first.json()["id"] == again.json()["id"]
 
 
 async def test_a_page_says_where_the_next_one_begins(api: Api) -> None:

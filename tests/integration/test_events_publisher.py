@@ -8,13 +8,19 @@ from redis.asyncio import Redis
 
 from fixtures.event_examples import JOB_ID, OWNER_ID, a_history, clip_preview, clip_progress, queue_moved
 from fixtures.redis_server import RedisServer
+from phoenix.contract.events import ClipProgress, DurableEvent, EphemeralEvent
 from phoenix.events.channels import Channels
 from phoenix.events.doorbell import decode
 from phoenix.events.line import Line
 from phoenix.events.owned import Owned
 from phoenix.events.publisher import EventPublisher
+from phoenix.events.told import NOTHING_TOLD, Told
 
 CHANNELS = Channels("test")
+
+
+def event_of(message: bytes) -> DurableEvent | EphemeralEvent:
+    return decode(message).event
 
 
 @pytest.fixture
@@ -46,10 +52,52 @@ async def test_every_ephemeral_event_is_published(publisher: EventPublisher, hea
     assert [decode(message).event for message in messages] == [clip_progress(1), clip_preview(), queue_moved(2)]
 
 
-async def test_the_newest_progress_of_each_clip_is_kept(publisher: EventPublisher) -> None:
+async def kept(redis_client: Redis) -> Told:
+    """What a process finds that has heard nothing itself."""
+    return (await EventPublisher(redis_client, "test").read_progress([JOB_ID]))[JOB_ID]
+
+
+async def test_the_newest_progress_of_each_clip_is_kept(publisher: EventPublisher, redis_client: Redis) -> None:
     for progress in (clip_progress(1), clip_progress(2), clip_progress(9, clip_index=12)):
         await publisher.publish_progress(progress, OWNER_ID)
-    assert await publisher.read_progress(JOB_ID) == {0: clip_progress(2), 12: clip_progress(9, clip_index=12)}
+    assert (await kept(redis_client)).clips == {0: clip_progress(2), 12: clip_progress(9, clip_index=12)}
+
+
+async def test_the_share_of_the_job_that_is_told_never_falls(
+    publisher: EventPublisher, heard: asyncio.Queue[bytes], redis_client: Redis
+) -> None:
+    shares = [0.07125, 0.03, 2 / 3, 0.1]
+    returned = [
+        await publisher.publish_progress(clip_progress(1, clip_index=clip, job_progress=share), OWNER_ID)
+        for clip, share in enumerate(shares)
+    ]
+    messages = [await asyncio.wait_for(heard.get(), 5) for _ in shares]
+    told = [event.job_progress for event in map(event_of, messages) if isinstance(event, ClipProgress)]
+    assert told == returned == [0.07125, 0.07125, 2 / 3, 2 / 3]
+    assert (await kept(redis_client)).share == 2 / 3
+
+
+async def test_a_worker_that_lost_its_attempt_tells_nothing_any_more(
+    publisher: EventPublisher, heard: asyncio.Queue[bytes], redis_client: Redis
+) -> None:
+    newest = clip_progress(2, attempt=2)
+    for progress in (newest, clip_progress(80, attempt=1, job_progress=0.8), clip_progress(1, attempt=2)):
+        await publisher.publish_progress(progress, OWNER_ID)
+    await publisher.publish(Owned(queue_moved(1), OWNER_ID))
+    messages = [await asyncio.wait_for(heard.get(), 5) for _ in range(2)]
+    assert [event_of(message) for message in messages] == [newest, queue_moved(1)]
+    assert await kept(redis_client) == Told(0.0, {0: newest})
+
+
+async def test_what_a_process_has_told_it_knows_without_redis(
+    publisher: EventPublisher, redis_client: Redis, redis_server: RedisServer
+) -> None:
+    told = clip_progress(5, job_progress=0.5)
+    await publisher.publish_progress(told, OWNER_ID)
+    await redis_client.flushall()
+    assert await publisher.read_progress([JOB_ID]) == {JOB_ID: Told(0.5, {0: told})}
+    redis_server.kill()
+    assert await publisher.read_progress([JOB_ID]) == {JOB_ID: Told(0.5, {0: told})}
 
 
 async def test_progress_that_is_kept_expires(publisher: EventPublisher, redis_client: Redis) -> None:
@@ -57,24 +105,18 @@ async def test_progress_that_is_kept_expires(publisher: EventPublisher, redis_cl
     assert 0 < await redis_client.ttl(CHANNELS.progress(JOB_ID)) <= 24 * 3600
 
 
-async def test_cleared_progress_is_gone(publisher: EventPublisher) -> None:
-    await publisher.publish_progress(clip_progress(1), OWNER_ID)
-    await publisher.clear_progress(JOB_ID)
-    assert await publisher.read_progress(JOB_ID) == {}
-
-
 async def test_progress_written_by_another_version_is_left_out(publisher: EventPublisher, redis_client: Redis) -> None:
+    await redis_client.hset(CHANNELS.progress(JOB_ID), "7", '{"type": "clip.progress", "attempt": 1, "progress": 1}')
     await publisher.publish_progress(clip_progress(1), OWNER_ID)
-    await redis_client.hset(CHANNELS.progress(JOB_ID), "7", '{"type": "clip.progress"}')
-    assert list(await publisher.read_progress(JOB_ID)) == [0]
+    await publisher.publish_progress(clip_progress(1, clip_index=7), OWNER_ID)
+    assert list((await kept(redis_client)).clips) == [0]
 
 
 async def test_nothing_is_raised_while_redis_is_away(publisher: EventPublisher, redis_server: RedisServer) -> None:
     redis_server.kill()
     await publisher.publish(*(Owned(event, OWNER_ID) for event in a_history(2)))
     await publisher.publish_progress(clip_progress(1), OWNER_ID)
-    await publisher.clear_progress(JOB_ID)
-    assert await publisher.read_progress(JOB_ID) == {}
+    assert await publisher.read_progress(["another"]) == {"another": NOTHING_TOLD}
 
 
 async def test_a_frozen_redis_costs_the_time_limit_once(publisher: EventPublisher, redis_server: RedisServer) -> None:
@@ -85,9 +127,9 @@ async def test_a_frozen_redis_costs_the_time_limit_once(publisher: EventPublishe
 
 
 async def test_publishing_works_again_at_once_after_a_restart(
-    publisher: EventPublisher, redis_server: RedisServer
+    publisher: EventPublisher, redis_server: RedisServer, redis_client: Redis
 ) -> None:
     await publisher.publish_progress(clip_progress(1), OWNER_ID)
     redis_server.restart()
     await publisher.publish_progress(clip_progress(2), OWNER_ID)
-    assert await publisher.read_progress(JOB_ID) == {0: clip_progress(2)}
+    assert (await kept(redis_client)).clips == {0: clip_progress(2)}

@@ -3,21 +3,17 @@
 import asyncio
 import io
 import json
-import logging
 import struct
-import sys
 import zlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx
 import pytest
-import structlog
 
 from fixtures.api import Api, assert_problem, form_file, open_api, reel_body
 from fixtures.media_files import MediaMaker
 from phoenix.settings import Settings
-from phoenix.telemetry.logs import configure_logs
 
 LEAKS = ("Traceback", "site-packages", "/work/", "/tmp/", "sqlalchemy", "sqlite", "SELECT ", "INSERT ", 'File "', ".py")
 
@@ -120,20 +116,6 @@ async def test_a_body_that_drips_is_cut_off(api_settings: Settings) -> None:
 
         assert_problem(response, 408, "INVALID_REQUEST")
         assert response.headers["connection"] == "close"
-
-
-@pytest.fixture
-def log_lines(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
-    """What a process with JSON logs writes to stderr."""
-    written = io.StringIO()
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    monkeypatch.setattr(sys, "stderr", written)
-    configure_logs(level="INFO", json_lines=True)
-    yield written
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    structlog.reset_defaults()
 
 
 EVIL = "hello\r\n2026-01-01 ERROR admin logged in\x1b[2J\x1b]0;owned\x07\u2028\u202e"

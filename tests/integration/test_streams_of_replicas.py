@@ -1,10 +1,13 @@
 """Streams of real API replicas, over TCP: what a client gets, whatever is killed, cut, flushed or kept silent."""
 
 import asyncio
+import os
 import random
 import re
 import signal
 import time
+from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
 
 import httpx
@@ -16,6 +19,7 @@ from fixtures.stream_fleet import (
     HEARTBEAT_S,
     PATIENCE_S,
     SEND_TIMEOUT_S,
+    Cuts,
     Driver,
     Seen,
     StreamFleet,
@@ -31,6 +35,10 @@ from phoenix.jobs.rows import find_job_locked
 from phoenix.jobs.settle import end_job
 
 ID = re.compile(r"[0-9A-Za-z._-]{1,64}")
+CUTS = int(os.environ.get("STREAM_CUTS", "1000"))
+"""Forced disconnects, over all clients."""
+# Twenty jobs tell of five things in three pauses each.
+_PAUSE_S = 20 * 5 / 3 / 50
 # What is lost on the way is found by the next heartbeat.
 BOUND_S = HEARTBEAT_S + 2
 
@@ -52,6 +60,13 @@ def is_whole(seen: Seen, job_id: str) -> bool:
     """Every durable event once and in order."""
     numbers = seen.told[job_id]
     return numbers == list(range(1, len(numbers) + 1)) and job_id in seen.ended
+
+
+async def until(is_so: Callable[[], bool]) -> None:
+    """Of what clients in the background have seen."""
+    async with asyncio.timeout(PATIENCE_S):
+        while not is_so():  # noqa: ASYNC110 - it is a list
+            await asyncio.sleep(0.01)
 
 
 async def after_snapshot(fleet: StreamFleet, job_id: str, seen: Seen) -> "asyncio.Task[Seen]":
@@ -248,9 +263,7 @@ async def test_a_killed_replica_s_streams_go_on_at_the_other(stream_fleet: Strea
     following = asyncio.create_task(until_ended(stream_fleet, job_id, seen))
     first = await driver.claim(job_id)
     await driver.progress(first, 1, 0.1)
-    async with asyncio.timeout(PATIENCE_S):
-        while not seen.frames:  # noqa: ASYNC110 - it is a list
-            await asyncio.sleep(0.01)
+    await until(lambda: bool(seen.frames))
 
     stream_fleet.replicas[0].end(signal.SIGKILL)
     await driver.succeed(first)
@@ -260,9 +273,67 @@ async def test_a_killed_replica_s_streams_go_on_at_the_other(stream_fleet: Strea
     assert is_whole(seen, job_id)
 
 
-async def test_150_disconnects_over_two_replicas_lose_and_repeat_nothing(stream_fleet: StreamFleet) -> None:
-    driver = stream_fleet.driver
-    jobs = [await driver.submit("one", "two") for _ in range(6)]
+@pytest.mark.parametrize("path", ["jobs/{}/events", "events"])
+async def test_who_comes_back_at_another_replica_sees_where_the_job_is_at_once_and_not_less_than_before(
+    stream_fleet: StreamFleet, path: str
+) -> None:
+    driver, seen = stream_fleet.driver, Seen()
+    job_id = await driver.submit("one", "two")
+    urls = [f"{replica.url}/v1/{path.format(job_id)}" for replica in stream_fleet.replicas]
+    first = await driver.claim(job_id)
+    await driver.progress(first, 10, 0.6)
+    before = asyncio.create_task(read_until(urls[0], seen, lambda frame: frame.event == "clip.succeeded"))
+    await until(lambda: any(frame.data.get("job_id") == job_id for frame in seen.frames))
+    await driver.succeed(first)
+    await asyncio.wait_for(before, PATIENCE_S)
+    # Its worker knows nothing of the other clip.
+    await driver.progress(await driver.claim(job_id), 3, 0.1)
+
+    async with asyncio.timeout(PATIENCE_S):
+        await read_until(urls[1], seen, lambda frame: frame.event == "clip.progress")
+
+    assert (seen.frames[-1].data["step"], seen.frames[-1].data["job_progress"]) == (3, 0.6)
+    assert seen.went_back == []
+
+
+async def test_what_sql_shows_of_a_job_is_not_taken_back_by_those_who_do_not_know_it(stream_fleet: StreamFleet) -> None:
+    """A clip that is done counts in a snapshot before any worker has told of it."""
+    driver, seen = stream_fleet.driver, Seen()
+    job_id = await driver.submit("one", "two")
+    await driver.succeed(await driver.claim(job_id))
+    await read_until(stream_fleet.stream_url(job_id), seen, lambda frame: frame.event == "snapshot")
+    await driver.progress(await driver.claim(job_id), 1, 0.025)
+    seen.last_id = "4"
+
+    await read_until(stream_fleet.stream_url(job_id, 1), seen, lambda frame: frame.event == "clip.progress")
+
+    assert seen.frames[-1].data["job_progress"] == pytest.approx(0.475)
+    assert seen.went_back == []
+
+
+async def test_a_flush_of_redis_takes_no_progress_back_where_the_job_was_followed(
+    stream_fleet: StreamFleet, redis_client: Redis
+) -> None:
+    driver, seen = stream_fleet.driver, Seen()
+    job_id = await driver.submit()
+    claimed = await driver.claim(job_id)
+    following = await after_snapshot(stream_fleet, job_id, seen)
+    await driver.progress(claimed, 9, 0.5)
+    await until(lambda: seen.frames[-1].event == "clip.progress")
+    following.cancel()
+    await redis_client.flushall()
+
+    await read_until(stream_fleet.stream_url(job_id), seen, lambda frame: frame.event == "snapshot")
+
+    assert seen.frames[-1].data["job"]["progress"] == 0.5
+    assert seen.frames[-1].data["job"]["clips"][0]["step"] == 9
+
+
+async def test_disconnects_over_two_replicas_lose_and_repeat_nothing_and_take_nothing_back(
+    stream_fleet: StreamFleet,
+) -> None:
+    driver, cuts = stream_fleet.driver, Cuts(CUTS)
+    jobs = [await driver.submit("one", "two") for _ in range(20)]
     views, everything = {job_id: Seen() for job_id in jobs}, Seen()
 
     def one(job_id: str) -> str:
@@ -271,30 +342,31 @@ async def test_150_disconnects_over_two_replicas_lose_and_repeat_nothing(stream_
     def all_of_them() -> str:
         return f"{random.choice(stream_fleet.replicas).url}/v1/events"
 
-    clients = [
-        follow_with_cuts(lambda job_id=job_id: one(job_id), seen, lambda job_id=job_id, seen=seen: job_id in seen.ended)
-        for job_id, seen in views.items()
-    ]
-    clients.append(follow_with_cuts(all_of_them, everything, lambda: everything.ended >= set(jobs)))
-    async with asyncio.timeout(90):
-        *cuts, _ = await asyncio.gather(*clients, _work_on(driver, jobs))
+    async with asyncio.timeout(30 + CUTS / 5), asyncio.TaskGroup() as clients:
+        for job_id, seen in views.items():
+            clients.create_task(follow_with_cuts(partial(one, job_id), seen, partial(_is_over, seen, job_id), cuts))
+        clients.create_task(follow_with_cuts(all_of_them, everything, lambda: everything.ended >= set(jobs), cuts))
+        clients.create_task(_work_until(cuts.enough, driver, jobs))
 
-    assert sum(cuts) >= 150
     assert all(is_whole(seen, job_id) for job_id, seen in views.items())
-    assert [line for seen in views.values() for line in seen.went_back] == []
+    assert [line for seen in (*views.values(), everything) for line in seen.went_back] == []
     assert all(is_whole(everything, job_id) for job_id in jobs)
     assert len(everything.ids) == len(set(everything.ids))
 
 
-async def _work_on(driver: Driver, jobs: list[str]) -> None:
-    """Some fifty events a second in all, for ten seconds, handing clips back in between."""
+def _is_over(seen: Seen, job_id: str) -> bool:
+    return job_id in seen.ended
+
+
+async def _work_until(enough: asyncio.Event, driver: Driver, jobs: list[str]) -> None:
+    """Some fifty events a second in all; workers know different shares of a job, and hand clips back in between."""
 
     async def work(job_id: str) -> None:
-        for share in range(12):
+        while not enough.is_set():
             claimed = await driver.claim(job_id)
             for step in range(1, 4):
-                await driver.progress(claimed, step, share / 15 + step / 100)
-                await asyncio.sleep(random.uniform(0, 0.3))
+                await driver.progress(claimed, step, random.uniform(0, 0.4))
+                await asyncio.sleep(random.uniform(0, 2 * _PAUSE_S))
             await driver.hand_back(claimed)
         await driver.finish(job_id, clips=2)
 

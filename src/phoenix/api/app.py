@@ -6,22 +6,24 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from starlette.middleware import Middleware
-from starlette.middleware.cors import CORSMiddleware
 
 from phoenix import __version__
 from phoenix.api.body_limits import BodyLimit, BodyLimits
+from phoenix.api.cors import Cors
 from phoenix.api.documents import PROBLEM
 from phoenix.api.middleware import ErrorBoundary, RequestRecord
 from phoenix.api.openapi import DESCRIPTION, TAGS, build_document
 from phoenix.api.openapi_versions import EXACT_PATH, Documents
 from phoenix.api.problems import install_problem_handlers
 from phoenix.api.request_ids import HEADER
+from phoenix.api.request_meter import RequestMeter
 from phoenix.api.routes import (
     artifacts,
     content,
     fleet,
     health,
     jobs,
+    metrics,
     models,
     reels,
     soundtracks,
@@ -34,10 +36,11 @@ from phoenix.api.routes import (
 from phoenix.api.running import run
 from phoenix.dashboard import mount
 from phoenix.settings import Settings
+from phoenix.telemetry.meters import Meters
 
 _ROUTES = (
     *(reels, stitches, soundtracks, jobs, streams, content, uploads, artifacts),
-    *(models, webhooks, fleet, videos, health),
+    *(models, webhooks, fleet, videos, health, metrics),
 )
 _EXPOSED_HEADERS = (
     HEADER,
@@ -51,6 +54,7 @@ _EXPOSED_HEADERS = (
     "Preference-Applied",
     "RateLimit",
     "RateLimit-Policy",
+    "traceparent",
 )
 
 
@@ -63,6 +67,7 @@ def create_app(settings: Settings) -> FastAPI:
             app.state.running = running
             yield
 
+    meters = Meters()
     app = FastAPI(
         title="Phoenix",
         version=__version__,
@@ -76,8 +81,9 @@ def create_app(settings: Settings) -> FastAPI:
         generate_unique_id_function=_operation_id,
         redirect_slashes=False,  # a redirect is neither the answer nor a problem
         lifespan=lifespan,
-        middleware=_middleware(settings),
+        middleware=_middleware(settings, meters),
     )
+    app.state.meters = meters
     install_problem_handlers(app)
     for module in _ROUTES:
         app.include_router(module.router)
@@ -93,13 +99,13 @@ def _operation_id(route: APIRoute) -> str:
     return route.name
 
 
-def _middleware(settings: Settings) -> list[Middleware]:
+def _middleware(settings: Settings, meters: Meters) -> list[Middleware]:
     """From the outside in."""
     limits = settings.limits
     body = BodyLimit(limits.max_body_bytes, limits.body_time_limit_s)
     upload = BodyLimit(limits.max_upload_bytes + uploads.FORM_OVERHEAD_BYTES, limits.upload_time_limit_s)
     cors = Middleware(
-        CORSMiddleware,
+        Cors,
         allow_origins=settings.api.cors_origins,
         allow_credentials=True,
         allow_methods=["*"],
@@ -108,6 +114,7 @@ def _middleware(settings: Settings) -> list[Middleware]:
     )
     return [
         Middleware(RequestRecord),
+        Middleware(RequestMeter, meters=meters),
         *([cors] if settings.api.cors_origins else []),
         Middleware(ErrorBoundary),
         Middleware(BodyLimits, default=body, by_path={uploads.PATH: upload, videos.PATH: upload}),

@@ -4,12 +4,15 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from starlette.datastructures import Headers
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 # What is left of the body would otherwise be read to the end before the connection is used again.
 CUT_OFF = {"Connection": "close"}
+
+_SKIPPED_BYTES = 65_536
+"""Cheaper to read past than a new connection; about what has arrived by then anyhow."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +25,8 @@ class BodyLimit:
 class BodyLimits:
     """Raises 413 or 408 into whoever reads the body. Inside `ExceptionMiddleware`'s reach: it is read by routes.
 
-    They are `HTTPException`, the only kind that FastAPI lets pass while it reads a body.
+    They are `HTTPException`, the only kind that FastAPI lets pass while it reads a body. A request that is answered
+    before its body was read, such as one without a key, is cut off as well.
     """
 
     def __init__(self, app: ASGIApp, *, default: BodyLimit, by_path: Mapping[str, BodyLimit]) -> None:
@@ -34,6 +38,8 @@ class BodyLimits:
         if scope["type"] == "http":
             limit = self._by_path.get(scope["path"], self._default)
             receive = _Bounded(receive, limit, stated_bytes=_stated_bytes(scope))
+            if _may_be_long(scope):
+                send = _cutting_off(send, receive)
         await self._app(scope, receive, send)
 
 
@@ -46,10 +52,10 @@ class _Bounded:
         self._stated_bytes = stated_bytes
         self._received_bytes = 0
         self._ends_at_s = asyncio.get_running_loop().time() + limit.time_limit_s
-        self._is_complete = False
+        self.is_complete = False
 
     async def __call__(self) -> Message:
-        if self._is_complete:
+        if self.is_complete:
             return await self._receive()  # of use to learn that the client has gone, whenever that is
         self._check(self._stated_bytes)
         try:
@@ -60,13 +66,26 @@ class _Bounded:
             raise HTTPException(408, detail, headers=CUT_OFF) from None
         self._received_bytes += len(message.get("body", b""))
         self._check(self._received_bytes)
-        self._is_complete = not message.get("more_body", False)
+        self.is_complete = not message.get("more_body", False)
         return message
 
     def _check(self, size_bytes: int) -> None:
         if size_bytes > self._limit.max_bytes:
             detail = f"The body is larger than {self._limit.max_bytes} bytes, which is the limit here."
             raise HTTPException(413, detail, headers=CUT_OFF)
+
+
+def _cutting_off(send: Send, body: _Bounded) -> Send:
+    async def forward(message: Message) -> None:
+        if message["type"] == "http.response.start" and not body.is_complete:
+            MutableHeaders(scope=message).update(CUT_OFF)
+        await send(message)
+
+    return forward
+
+
+def _may_be_long(scope: Scope) -> bool:
+    return "transfer-encoding" in Headers(scope=scope) or _stated_bytes(scope) > _SKIPPED_BYTES
 
 
 def _stated_bytes(scope: Scope) -> int:

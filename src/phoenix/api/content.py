@@ -10,8 +10,9 @@ from fastapi import Request, Response
 from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, StreamingResponse
 
-from phoenix.api.conditions import is_unchanged, may_resume
+from phoenix.api.conditions import is_expected, is_unchanged, may_resume
 from phoenix.api.ranges import ByteRange, UnsatisfiableRange, parse_ranges
+from phoenix.errors import PreconditionFailed
 from phoenix.jobs.tables import ArtifactRow
 from phoenix.storage.keys import media_type_of
 from phoenix.storage.store import ArtifactStore
@@ -43,7 +44,7 @@ async def send_file(
 ) -> Response:
     """200, 206, 304 or 416; 307 to the store itself, with a link good for `link_s`, where it can make one.
 
-    Raises `ObjectMissing` if there is a row but no file.
+    Raises `PreconditionFailed`, and `ObjectMissing` if there is a row but no file.
     """
     headers = {
         "ETag": file.etag,
@@ -53,6 +54,8 @@ async def send_file(
         "Content-Disposition": disposition(file.filename),
         "X-Content-Type-Options": "nosniff",
     }
+    if not is_expected(request.headers.get("if-match"), file.etag):
+        raise PreconditionFailed
     if is_unchanged(request.headers.get("if-none-match"), file.etag):
         return Response(status_code=304, headers=headers)
     # Asked before the status is sent: after that, a missing file could only be told by breaking off.
@@ -80,10 +83,10 @@ def disposition(filename: str) -> str:
 def _may_redirect(request: Request, file: StoredFile) -> bool:
     """Whether the store would answer as we do. Not for an upload, whose type and name only we know.
 
-    A store has validators of its own, so `If-Range` is for us to judge; and a page may be forbidden, by its own policy
-    or for want of CORS, to take a part of itself from elsewhere.
+    A store has validators of its own, so what names one of ours would fail there; and a page may be forbidden, by its
+    own policy or for want of CORS, to take a part of itself from elsewhere.
     """
-    is_plain = request.method == "GET" and "if-range" not in request.headers
+    is_plain = request.method == "GET" and not {"if-range", "if-match"} & set(request.headers)
     is_part_of_page = request.headers.get("sec-fetch-dest", "document") != "document"
     return is_plain and not is_part_of_page and media_type_of(file.key) == file.media_type
 

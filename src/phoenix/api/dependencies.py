@@ -7,11 +7,12 @@ from fastapi import Depends, Request
 from phoenix.access import keys
 from phoenix.api import running
 from phoenix.api.callers import identify
-from phoenix.api.request_ids import request_id_of
+from phoenix.api.request_ids import request_id_of, traceparent_of
 from phoenix.assembly import services
 from phoenix.errors import Unauthenticated
 
 _READING = frozenset({"GET", "HEAD"})
+_NOTED = "phoenix.caller"
 
 
 def get_running(request: Request) -> running.Running:
@@ -24,6 +25,15 @@ def get_services(request: Request) -> services.Services:
 
 async def get_reader(request: Request) -> keys.Caller:
     """Who makes this request, which takes the scope `read`. Raises `Unauthenticated`, `Forbidden` or `RateLimited`."""
+    caller: keys.Caller | None = request.scope.get(_NOTED)
+    if caller is None:
+        # Several ask, and a request counts once.
+        caller = request.scope[_NOTED] = await _admit(request)
+    caller.check(keys.Scope.READ)
+    return caller
+
+
+async def _admit(request: Request) -> keys.Caller:
     running = get_running(request)
     try:
         caller = await identify(running.services, request.headers)
@@ -32,7 +42,6 @@ async def get_reader(request: Request) -> keys.Caller:
         raise
     await running.request_limits.count(request.scope, caller)
     running.key_uses.note(caller)
-    caller.check(keys.Scope.READ)
     return caller
 
 
@@ -53,9 +62,14 @@ def get_request_id(request: Request) -> str:
     return request_id_of(request.scope)
 
 
+def get_traceparent(request: Request) -> str | None:
+    return traceparent_of(request.scope)
+
+
 Running = Annotated[running.Running, Depends(get_running)]
 Services = Annotated[services.Services, Depends(get_services)]
 Caller = Annotated[keys.Caller, Depends(get_caller)]
 Reader = Annotated[keys.Caller, Depends(get_reader)]
 Owner = Annotated[str, Depends(get_owner)]
 RequestId = Annotated[str, Depends(get_request_id)]
+Traceparent = Annotated[str | None, Depends(get_traceparent)]

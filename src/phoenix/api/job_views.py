@@ -1,18 +1,17 @@
 """Jobs as answers: the rows with their live progress and their place in the queue laid over them."""
 
-import asyncio
-import hashlib
 from collections.abc import Mapping, Sequence
 
 from fastapi import Request, Response
 
-from phoenix.api.conditions import is_unchanged
+from phoenix.api.conditions import is_expected, is_unchanged
+from phoenix.api.job_versions import tag_of
 from phoenix.api.running import worker_timeout_s
 from phoenix.assembly import Services
 from phoenix.clock import utc_now
-from phoenix.contract.events import ClipProgress
 from phoenix.contract.jobs import Job, JobState
-from phoenix.errors import Unavailable
+from phoenix.errors import PreconditionFailed, Unavailable
+from phoenix.events.told import NOTHING_TOLD, Told
 from phoenix.jobs.find import FullJob, get_full_job
 from phoenix.jobs.position import find_standings
 from phoenix.jobs.views import Standing, live_state, view_job
@@ -32,11 +31,15 @@ async def fetch_job(services: Services, job_id: str, owner_id: str) -> Job:
 async def view_jobs(services: Services, jobs: Sequence[FullJob]) -> list[Job]:
     """The same jobs, in the same order."""
     standings = await _find_standings(services, [job for job in jobs if not job.row.state.is_terminal])
-    progress = await asyncio.gather(*(_read_progress(services, job) for job in jobs))
-    return [
-        view_job(job.row, job.tasks, job.output, live_state(clips, standings.get(job.row.id, Standing()), utc_now()))
-        for job, clips in zip(jobs, progress, strict=True)
-    ]
+    # One that has failed shows how far it came; one that has succeeded has nothing to add.
+    told = await services.publisher.read_progress(
+        [job.row.id for job in jobs if job.row.state is not JobState.SUCCEEDED]
+    )
+    return [_view(job, told.get(job.row.id, NOTHING_TOLD), standings.get(job.row.id, Standing())) for job in jobs]
+
+
+def _view(job: FullJob, told: Told, standing: Standing) -> Job:
+    return view_job(job.row, job.tasks, job.output, live_state(told, standing, utc_now()))
 
 
 async def _find_standings(services: Services, unfinished: Sequence[FullJob]) -> Mapping[str, Standing]:
@@ -55,18 +58,17 @@ async def _find_standings(services: Services, unfinished: Sequence[FullJob]) -> 
         return {}
 
 
-async def _read_progress(services: Services, job: FullJob) -> Mapping[int, ClipProgress]:
-    return await services.publisher.read_progress(job.row.id) if job.row.state is JobState.RUNNING else {}
-
-
 def answer_job(request: Request, job: Job) -> Response:
-    """200 with an `ETag`, or 304 if the client has this very view of the job."""
+    """200 with an `ETag`, or 304 if the client has this very view of the job. Raises `PreconditionFailed`."""
     body = job.model_dump_json().encode()
-    # Progress and places move without a durable event, so the number alone does not tell two views apart.
-    digest = hashlib.blake2b(body, digest_size=6).hexdigest()
-    headers = {"ETag": f'"{job.last_seq}-{digest}"', "Cache-Control": "private, no-cache"}
+    etag = tag_of(job.last_seq, body)
+    headers = {"ETag": etag, "Cache-Control": "private, no-cache"}
     if not job.state.is_terminal:
         headers["Retry-After"] = str(POLL_AFTER_S)
-    if is_unchanged(request.headers.get("if-none-match"), headers["ETag"]):
+    if not is_expected(request.headers.get("if-match"), etag):
+        raise PreconditionFailed
+    if is_unchanged(request.headers.get("if-none-match"), etag):
         return Response(status_code=304, headers=headers)
-    return Response(body, headers=headers, media_type="application/json")
+    headers["Content-Length"] = str(len(body))
+    shown = b"" if request.method == "HEAD" else body
+    return Response(shown, headers=headers, media_type="application/json")

@@ -1,4 +1,4 @@
-"""Around every request: its id, one log line, and an answer for errors that nobody expected. Plain ASGI."""
+"""Around every request: its id and trace, one log line, and an answer for errors that nobody expected. Plain ASGI."""
 
 import time
 
@@ -9,14 +9,19 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from phoenix.api.limits.requests import noted_headers
 from phoenix.api.problems import explain, problem_response
-from phoenix.api.request_ids import HEADER, choose_request_id
+from phoenix.api.request_ids import HEADER, choose_request_id, note_traceparent
+from phoenix.telemetry import traces
 from phoenix.telemetry.logs import get_logger, log_context
 
 _logger = get_logger(__name__)
 
 
+# What clients wrote, prompts and names, is in many answers: none of them is to be taken for a page.
+_SAFE = {"X-Content-Type-Options": "nosniff"}
+
+
 class RequestRecord:
-    """Outermost: gives each request its id, echoes it, and logs the request once it is over."""
+    """Outermost: gives each request its id, echoes it and the trace, and logs the request once it is over."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -25,7 +30,8 @@ class RequestRecord:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request_id = choose_request_id(scope)
+        request_id, traceparent = choose_request_id(scope), note_traceparent(scope)
+        echoed = {HEADER: request_id, **_SAFE} | ({traces.HEADER: traceparent} if traceparent else {})
         started_s = time.monotonic()
         status = 499  # nginx's number for a client that left before it was answered
 
@@ -33,10 +39,10 @@ class RequestRecord:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                MutableHeaders(scope=message).update({HEADER: request_id, **noted_headers(scope)})
+                MutableHeaders(scope=message).update({**echoed, **noted_headers(scope)})
             await send(message)
 
-        with log_context(request_id=request_id):
+        with log_context(request_id=request_id, **traces.trace_fields(traceparent)):
             try:
                 await self._app(scope, receive, record)
             finally:

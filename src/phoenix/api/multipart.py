@@ -16,6 +16,8 @@ from phoenix.errors import Fault, InvalidRequest, MalformedRequest, PayloadTooLa
 FIELD = "file"
 MAX_FILENAME_LENGTH = 200
 _WRITE_BYTES = 1024 * 1024
+_MOST_FAULTS = 64
+"""One for each part beside the file: a body of the size of an upload can hold millions."""
 
 
 @dataclass(frozen=True)
@@ -136,14 +138,16 @@ class _Form:
         return taken
 
     def raise_faults(self) -> None:
-        if not self._files:
-            self._fault(f"/{FIELD}", "This is required.")
+        if self.is_ended and not self._files:
+            self._faults[Fault(f"/{FIELD}", "This is required.")] = None
         if self._faults:
             first = next(iter(self._faults))
             raise InvalidRequest(f"{first.pointer}: {first.detail}", faults=list(self._faults))
 
     def _fault(self, pointer: str, detail: str) -> None:
         self._faults[Fault(pointer, detail)] = None
+        if len(self._faults) >= _MOST_FAULTS:
+            self.raise_faults()
 
 
 def _decoded(text: bytes) -> str:

@@ -8,10 +8,11 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from phoenix.api.openapi_finish import finish, operations_of
+from phoenix.api.openapi_webhooks import PAYLOADS, describe_webhooks
 from phoenix.api.routes.uploads import UPLOAD_SCHEMA
 from phoenix.contract.events import EventPage, JobEvent
 from phoenix.contract.problems import Problem
-from phoenix.contract.videos import VideoProblem, VideoRequest
+from phoenix.contract.videos import VideoProblem, VideoRemixRequest, VideoRequest
 
 TAGS: list[dict[str, str]] = [
     {"name": "reels", "description": "Prompts in, one video out."},
@@ -54,6 +55,7 @@ def build_document(app: FastAPI) -> dict[str, Any]:
     for operation in operations_of(document):
         _split_docstring(operation)
     finish(document)
+    document["webhooks"] = describe_webhooks()
     return document
 
 
@@ -66,9 +68,10 @@ def _split_docstring(operation: dict[str, Any]) -> None:
 
 def _schemas() -> dict[str, Any]:
     """Components that no route names as its model: errors, and what comes over streams."""
-    views: list[type[BaseModel]] = [Problem, JobEvent, EventPage, VideoProblem]
+    views: list[type[BaseModel]] = [Problem, JobEvent, EventPage, VideoProblem, *PAYLOADS]
+    bodies: list[type[BaseModel]] = [VideoRequest, VideoRemixRequest]
     _, found = models_json_schema(
-        [(VideoRequest, "validation"), *((view, "serialization") for view in views)],
+        [*((body, "validation") for body in bodies), *((view, "serialization") for view in views)],
         ref_template="#/components/schemas/{model}",
     )
     return {**found["$defs"], "Upload": UPLOAD_SCHEMA}

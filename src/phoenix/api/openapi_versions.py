@@ -78,6 +78,9 @@ def make_plain(document: Json) -> Json:
         for name, field in schema.get("properties", {}).items():
             if name not in schema.get("required", ()):
                 field.pop("default", None)
+    for entry in copy["webhooks"].values():
+        # Of what we send, openapi-generator would make calls for the client, and not even such as compile.
+        entry["post"]["x-internal"] = True
     for responses in _streams_of(copy):
         responses.pop("204", None)
         responses["200"]["content"] = {EVENT_STREAM: responses["200"]["content"][EVENT_STREAM]}

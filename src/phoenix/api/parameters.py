@@ -59,14 +59,27 @@ DeliveryIdInPath = Annotated[
 SearchText = Annotated[str, Field(max_length=200, pattern=r"^[^\x00]*$")]
 Instant = Annotated[AwareDatetime, BeforeValidator(_refuse_number), AfterValidator(_in_utc)]
 
+IfMatch = Annotated[
+    Omittable[str],
+    Header(
+        description="An `ETag` of the job, or the number of its last durable event in double quotes: 412, and no "
+        "change, if the job is no longer in that state. Progress does not count."
+    ),
+]
+_Expected = Annotated[Omittable[str], Header(description="412 unless this is still its `ETag`.")]
 _Known = Annotated[Omittable[str], Header(description="An `ETag` that the client has.")]
 _Range = Annotated[Omittable[str], Header(description="`bytes=0-999`, `bytes=-500` and the like.")]
 _IfRange = Annotated[Omittable[str], Header(description="Honour `Range` only if this `ETag` still holds.")]
 
 
-def document_condition(if_none_match: _Known = None) -> None:
-    """Puts the header into the document; `conditions` reads it from the request."""
+def document_conditions(if_match: _Expected = None, if_none_match: _Known = None) -> None:
+    """Puts the headers into the document; `conditions` reads them from the request."""
 
 
-def document_ranges(if_none_match: _Known = None, range: _Range = None, if_range: _IfRange = None) -> None:  # noqa: A002
+def document_ranges(
+    if_match: _Expected = None,
+    if_none_match: _Known = None,
+    range: _Range = None,  # noqa: A002
+    if_range: _IfRange = None,
+) -> None:
     """As above, for files."""

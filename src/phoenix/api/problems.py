@@ -1,7 +1,7 @@
 """The one place that turns an error into a status and an RFC 9457 answer. What is wrong is decided elsewhere."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -17,6 +17,9 @@ from phoenix.errors import Fault, InvalidRequest, MalformedRequest, ProblemCode,
 from phoenix.storage.faults import ObjectMissing, StoreRefused
 
 TYPE_BASE = "https://phoenix.invalid/problems/"
+QUOTA_EXCEEDED = "https://iana.org/assignments/http-problem-types#quota-exceeded"
+"""Of draft-ietf-httpapi-ratelimit-headers, which has `violated-policies` beside it."""
+
 MAX_FAULTS = 1000
 """A body of one megabyte can hold more faults than anybody would read."""
 
@@ -29,6 +32,8 @@ class Kind:
 
     status: int
     title: str
+    type: str | None = None
+    """Where a standard names one; otherwise it is made of the code."""
 
 
 KINDS: Mapping[ProblemCode, Kind] = {
@@ -38,9 +43,10 @@ KINDS: Mapping[ProblemCode, Kind] = {
     ProblemCode.NOT_FOUND: Kind(404, "Not found"),
     ProblemCode.CONFLICT: Kind(409, "Conflict"),
     ProblemCode.GONE: Kind(410, "Gone"),
+    ProblemCode.PRECONDITION_FAILED: Kind(412, "Precondition failed"),
     ProblemCode.PAYLOAD_TOO_LARGE: Kind(413, "Payload too large"),
     ProblemCode.UNSUPPORTED_MEDIA: Kind(415, "Unsupported media"),
-    ProblemCode.RATE_LIMITED: Kind(429, "Too many requests"),
+    ProblemCode.RATE_LIMITED: Kind(429, "Too many requests", QUOTA_EXCEEDED),
     ProblemCode.QUEUE_FULL: Kind(503, "Queue full"),
     ProblemCode.IDEMPOTENCY_MISMATCH: Kind(422, "Idempotency mismatch"),
     ProblemCode.UNAVAILABLE: Kind(503, "Unavailable"),
@@ -87,9 +93,10 @@ def explain(error: Exception) -> Explained:
 
 def problem_response(scope: Scope, explained: Explained) -> Response:
     """The answer, as it leaves. `scope` tells the path and the request id."""
+    kind = KINDS[explained.code]
     problem = Problem(
-        type=TYPE_BASE + explained.code.lower().replace("_", "-"),
-        title=KINDS[explained.code].title,
+        type=kind.type or TYPE_BASE + explained.code.lower().replace("_", "-"),
+        title=kind.title,
         status=explained.status,
         detail=explained.detail,
         instance=scope["path"],
@@ -116,10 +123,9 @@ def install_problem_handlers(app: FastAPI) -> None:
 
 async def _answer(request: Request, error: Exception) -> Response:
     explained = explain(error)
-    if explained.status == 405:
-        # Starlette names only the methods of the first route with this path.
-        allowed = ", ".join(allowed_methods(request))
-        explained = Explained(explained.code, 405, explained.detail, headers={"Allow": allowed})
+    # Starlette names only the methods of the first route with this path; in a mount no route of ours is found.
+    if explained.status == 405 and (allowed := ", ".join(allowed_methods(request))):
+        explained = replace(explained, headers={"Allow": allowed})
     return problem_response(request.scope, explained)
 
 

@@ -1,13 +1,15 @@
-"""The id of a request: the client's own if it can be used, else a new one. Kept in the ASGI scope."""
+"""The id of a request: the client's own if it can be used, else a new one; and its trace. Kept in the ASGI scope."""
 
 from starlette.datastructures import Headers
 from starlette.types import Scope
 
 from phoenix.ids import new_request_id
+from phoenix.telemetry import traces
 
 HEADER = "X-Request-ID"
 MAX_LENGTH = 128
 _KEY = "phoenix.request_id"
+_TRACE = "phoenix.traceparent"
 
 
 def choose_request_id(scope: Scope) -> str:
@@ -21,3 +23,14 @@ def choose_request_id(scope: Scope) -> str:
 
 def request_id_of(scope: Scope) -> str:
     return scope[_KEY]
+
+
+def note_traceparent(scope: Scope) -> str | None:
+    """Reads the header, and notes the trace for the rest of the request. Two of them contradict each other."""
+    given = Headers(scope=scope).getlist(traces.HEADER)
+    scope[_TRACE] = traces.parse_traceparent(given[0]) if len(given) == 1 else None
+    return scope[_TRACE]
+
+
+def traceparent_of(scope: Scope) -> str | None:
+    return scope[_TRACE]

@@ -12,9 +12,10 @@ from phoenix.api.chores.feeder import Feeder
 from phoenix.api.chores.places import PlaceTeller
 from phoenix.api.chores.postman import Postman
 from phoenix.api.chores.sweeper import Sweeper
-from phoenix.api.event_stream import StalledSends
 from phoenix.api.limits.requests import RequestLimits
 from phoenix.api.limits.streams import OpenStreams
+from phoenix.api.revocations import Revocations
+from phoenix.api.stalled_sends import StalledSends
 from phoenix.api.stream_tokens import StreamTokens
 from phoenix.assembly import Services, open_services
 from phoenix.events.bells import Bell
@@ -58,7 +59,15 @@ async def run(settings: Settings) -> AsyncGenerator[Running]:
             clips_per_key=settings.limits.running_clips_per_key,
         )
         log = SharedReads(rows)
-        hub = Hub(line, log, prefix=settings.redis.prefix, settings=settings.events)
+        revocations = Revocations(services)
+        hub = Hub(
+            line,
+            log,
+            prefix=settings.redis.prefix,
+            settings=settings.events,
+            recollection=services.publisher.recollection,
+            find_revoked=revocations.find,
+        )
         await stack.enter_async_context(hub)
         await stack.enter_async_context(_doing_chores(services, line))
         sends = await stack.enter_async_context(StalledSends(settings.events.send_timeout_s).watched())
@@ -71,7 +80,7 @@ async def run(settings: Settings) -> AsyncGenerator[Running]:
             log=log,
             hub=hub,
             sends=sends,
-            tokens=StreamTokens(services),
+            tokens=StreamTokens(services, revocations),
             key_uses=await stack.enter_async_context(KeyUses(services.database).running()),
             request_limits=RequestLimits(services.redis, prefix, limits),
             open_streams=await stack.enter_async_context(open_streams.running()),

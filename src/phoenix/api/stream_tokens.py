@@ -4,9 +4,11 @@ from datetime import datetime, timedelta
 
 from phoenix.access.secrets import share_secret
 from phoenix.access.stream_tokens import StreamGrant, read_grant, sign
+from phoenix.api.revocations import Revocations
 from phoenix.assembly import Services
 from phoenix.clock import utc_now
 from phoenix.contract.events import StreamToken
+from phoenix.errors import Unauthenticated
 from phoenix.jobs.tables import JobRow
 from phoenix.settings import Settings
 
@@ -16,8 +18,9 @@ _SECRET_NAME = "stream-tokens"  # noqa: S105 - the name of one
 class StreamTokens:
     """One per process. The secret is fetched when it is first needed: the database may be away at the start."""
 
-    def __init__(self, services: Services) -> None:
+    def __init__(self, services: Services, revocations: Revocations) -> None:
         self._services = services
+        self._revocations = revocations
         configured = services.settings.api.token_secret
         self._secret = configured.get_secret_value().encode() if configured else None
 
@@ -29,8 +32,11 @@ class StreamTokens:
         return StreamToken(token=token, expires_at=expires_at, url=f"{base}{stream_path(job.id)}?token={token}")
 
     async def read(self, token: str, job_id: str) -> StreamGrant:
-        """Raises `Unauthenticated` or `Forbidden`."""
-        return read_grant(await self._get_secret(), token, job_id=job_id, now=utc_now())
+        """Raises `Unauthenticated` or `Forbidden`, and `Unavailable` while the database is away."""
+        grant = read_grant(await self._get_secret(), token, job_id=job_id, now=utc_now())
+        if await self._revocations.is_revoked(grant.owner_id):
+            raise Unauthenticated("The key that the stream token was made with is not valid any more.")
+        return grant
 
     async def _get_secret(self) -> bytes:
         if self._secret is None:

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import Depends, Request, Response
+from pydantic import BaseModel
 
 from phoenix.access.keys import ANYBODY
-from phoenix.api.dependencies import Caller, RequestId, Running
+from phoenix.api.dependencies import Caller, RequestId, Running, Traceparent
 from phoenix.api.job_views import POLL_AFTER_S, fetch_job
 from phoenix.api.outbound_urls import find_url_faults
 from phoenix.api.preferences import IdempotencyKey, Prefer, parse_wait_s
@@ -22,6 +23,7 @@ from phoenix.contract.artifacts import MediaInfo
 from phoenix.contract.jobs import Job
 from phoenix.contract.requests import JobOptions
 from phoenix.contract.resolved import ResolvedRequest
+from phoenix.db.unit_of_work import LastStep
 from phoenix.errors import Fault, Gone, InvalidRequest, NotFound
 from phoenix.jobs import idempotency
 from phoenix.jobs.artifacts import find_known_media
@@ -39,6 +41,7 @@ class Submission:
     running: Running
     caller: Caller
     request_id: RequestId
+    traceparent: Traceparent
     request: Request
     response: Response
     idempotency_key: IdempotencyKey = None
@@ -60,24 +63,32 @@ class Submission:
         async with self.services.database.read() as session:
             return await find_known_media(session, artifact_ids, owner_id=self.caller.owner_id)
 
-    async def accept(self, body: JobOptions, admit: Admit) -> Job:
+    async def accept(
+        self,
+        body: JobOptions,
+        admit: Admit,
+        *,
+        fingerprint: str | None = None,
+        before_commit: LastStep | None = None,
+    ) -> Job:
         """Queues what `admit` makes of the body, and answers 202 with where to follow it.
 
-        Raises `InvalidRequest` with every fault, `IdempotencyMismatch`, `QueueFull` or `RateLimited`.
+        `fingerprint` stands for the body where that is not what the client sent. Raises `InvalidRequest` with every
+        fault, `IdempotencyMismatch`, `QueueFull` or `RateLimited`.
         """
-        keyed = self._keyed(body)
+        keyed = self._keyed(fingerprint or fingerprint_of(body))
         # Asked before anything is checked: what could be done then need not be possible now.
         job_id = await self._find_earlier(keyed) if keyed else None
         is_replay = job_id is not None
         if job_id is None:
-            job_id, is_replay = await self._submit(await self._admit(body, admit), body, keyed)
-        return await self._answer(job_id, is_replay=is_replay)
+            job_id, is_replay = await self._submit(await self._admit(body, admit), body, keyed, before_commit)
+        return await self.answer(job_id, is_replay=is_replay)
 
-    def _keyed(self, body: JobOptions) -> KeyedRequest | None:
+    def _keyed(self, fingerprint: str) -> KeyedRequest | None:
         if self.idempotency_key is None:
             return None
         route = f"{self.request.method} {self.request.url.path}"
-        return KeyedRequest(self.caller.owner_id, route, self.idempotency_key, fingerprint_of(body))
+        return KeyedRequest(self.caller.owner_id, route, self.idempotency_key, fingerprint)
 
     async def _find_earlier(self, keyed: KeyedRequest) -> str | None:
         async with self.services.database.read() as session:
@@ -94,7 +105,11 @@ class Submission:
         return resolved
 
     async def _submit(
-        self, resolved: ResolvedRequest, body: JobOptions, keyed: KeyedRequest | None
+        self,
+        resolved: ResolvedRequest,
+        body: JobOptions,
+        keyed: KeyedRequest | None,
+        before_commit: LastStep | None,
     ) -> tuple[str, bool]:
         """Id of the job, and whether another request with the same key was first after all."""
         limits = self.services.settings.limits
@@ -107,14 +122,18 @@ class Submission:
                 body,
                 owner_id=self.caller.owner_id,
                 request_id=self.request_id,
+                traceparent=self.traceparent,
                 limits=limits,
                 quota=None if self.caller is ANYBODY else Quota.from_settings(limits),
             )
             if keyed:
                 await idempotency.complete(uow, keyed, row.id)
+            if before_commit:
+                uow.before_commit(before_commit)
         return row.id, False
 
-    async def _answer(self, job_id: str, *, is_replay: bool) -> Job:
+    async def answer(self, job_id: str, *, is_replay: bool) -> Job:
+        """The job as the client asked to see it, now or when it has ended."""
         if is_replay:
             self.response.headers["Idempotent-Replayed"] = "true"
         wait_s = parse_wait_s(self.prefer)
@@ -140,7 +159,7 @@ def draw_seed() -> int:
     return secrets.randbelow(SEED_SPACE)
 
 
-def fingerprint_of(body: JobOptions) -> str:
+def fingerprint_of(body: BaseModel) -> str:
     """The same for two bodies that say the same, whatever the order of their fields and the spaces between."""
     said = json.dumps(body.model_dump(mode="json", exclude_unset=True), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(said.encode()).hexdigest()

@@ -7,15 +7,14 @@ from collections.abc import AsyncGenerator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from starlette.datastructures import UploadFile
 
 from phoenix.api.multipart import ReceivedFile, clean_filename
-from phoenix.contract.videos import VideoRequest
 from phoenix.errors import Fault, InvalidRequest, MalformedRequest, PayloadTooLarge, UnsupportedMedia
 
 FILE_FIELD = "input_reference"
@@ -61,10 +60,13 @@ def collect_fields(items: Iterable[tuple[str, UploadFile | str]]) -> VideoForm:
     return VideoForm(fields, picture)
 
 
-def check(fields: dict[str, Any]) -> VideoRequest:
+_Checked = TypeVar("_Checked", bound=BaseModel)
+
+
+def check(fields: dict[str, Any], kind: type[_Checked]) -> _Checked:
     """Raises FastAPI's own error, for the one place that explains it."""
     try:
-        return VideoRequest.model_validate(fields)
+        return kind.model_validate(fields)
     except ValidationError as error:
         found = [{**one, "loc": ("body", *one["loc"])} for one in error.errors(include_url=False)]
         raise RequestValidationError(found, body=fields) from error

@@ -6,13 +6,16 @@ from phoenix.catalog.load import Catalog
 from phoenix.catalog.named_sizes import name_sizes
 from phoenix.catalog.sizes import Size
 from phoenix.contract.jobs import Job, JobState
-from phoenix.contract.requests import ReelRequest
+from phoenix.contract.requests import ClipRequest, ReelRequest
 from phoenix.contract.resolved import ResolvedReel
 from phoenix.contract.videos import Video, VideoError, VideoRequest, VideoStatus
-from phoenix.errors import Fault, InvalidRequest
+from phoenix.errors import Conflict, Fault, InvalidRequest
 
 TITLE_KEY = "video_prompt"
 """In the job's metadata: the prompt of a video that has clips of its own."""
+
+REMIXED_KEY = "video_remixed_from"
+"""In the job's metadata: the video that it is a remix of."""
 
 _STATUSES: dict[JobState, VideoStatus] = {
     JobState.QUEUED: "queued",
@@ -38,6 +41,41 @@ def to_reel(request: VideoRequest, catalog: Catalog, *, default_model: str) -> R
     if request.size is not None:
         reel |= _name_size(request.size, catalog, request.model or default_model)
     return ReelRequest.model_validate(reel)
+
+
+def to_remix(job: Job, prompt: str) -> ReelRequest:
+    """The same reel with another prompt: seed, size, length, steps, picture and sound stay.
+
+    Raises `Conflict` before it has succeeded, and `InvalidRequest` for a reel whose clips have prompts of their own.
+    """
+    if job.state is not JobState.SUCCEEDED:
+        raise Conflict(f"The video is {_STATUSES.get(job.state, 'failed')}; only a completed one can be remixed.")
+    reel = job.request
+    assert isinstance(reel, ResolvedReel), "only reels are videos"
+    if len(reel.clips) > 1 or TITLE_KEY in job.metadata:
+        raise InvalidRequest("This video was made of `clips`; make a new one with the clips as you want them.")
+    (clip,) = reel.clips
+    return ReelRequest(
+        model=reel.model,
+        clips=[
+            ClipRequest(
+                prompt=prompt,
+                negative_prompt=clip.negative_prompt,
+                duration_s=clip.duration_s,
+                seed=clip.seed,
+                steps=clip.steps,
+                guidance_scale=clip.guidance_scale,
+                image_artifact_id=clip.image_artifact_id,
+            )
+        ],
+        aspect_ratio=reel.aspect_ratio,
+        resolution=reel.resolution,
+        fps=reel.fps,
+        deterministic=clip.deterministic,
+        soundtrack=reel.soundtrack,
+        transition=reel.transition,
+        metadata={REMIXED_KEY: video_id_of(job.id)},
+    )
 
 
 def _name_size(size: str, catalog: Catalog, model_id: str) -> dict[str, str]:
@@ -76,6 +114,7 @@ def view_video(job: Job) -> Video:
         completed_at=int(job.finished_at.timestamp()) if is_done and job.finished_at else None,
         error=_view_error(job),
         prompt=job.metadata.get(TITLE_KEY, reel.clips[0].prompt),
+        remixed_from_video_id=job.metadata.get(REMIXED_KEY),
         seconds=f"{round(seconds, 3):g}",
         size=f"{reel.width}x{reel.height}",
     )

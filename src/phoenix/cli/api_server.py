@@ -3,13 +3,15 @@
 import math
 import os
 import socket
+from functools import partial
+from typing import Any, cast
 
 import uvicorn
 from fastapi import FastAPI
-from starlette.types import ASGIApp, Receive, Scope, Send
 
 from phoenix.api.app import create_app
-from phoenix.api.event_stream import ABORT_EXTENSION
+from phoenix.cli.uvicorn_heads import BoundedHeads
+from phoenix.cli.uvicorn_streams import StreamExtensions
 from phoenix.processes import follow_lifeline
 from phoenix.settings import Settings
 from phoenix.telemetry.logs import configure_logs
@@ -42,26 +44,10 @@ def serve(settings: Settings, socket_fd: int | None = None) -> None:
         raise SystemExit(STARTUP_FAILED)
 
 
-class Abortable:
-    """Gives the application a way to drop a connection whose client does not read; ASGI has none.
-
-    uvicorn's own `close` would first wait until the client has read what is buffered.
-    """
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        # `send` is a method of uvicorn's object for this request.
-        transport = getattr(getattr(send, "__self__", None), "transport", None)
-        if scope["type"] == "http" and transport is not None:
-            scope.setdefault("extensions", {})[ABORT_EXTENSION] = transport.abort
-        await self._app(scope, receive, send)
-
-
 def server_config(app: FastAPI, settings: Settings) -> uvicorn.Config:
     return uvicorn.Config(
-        Abortable(app),
+        StreamExtensions(app),
+        http=cast("Any", partial(BoundedHeads, head_time_limit_s=settings.limits.head_time_limit_s)),
         host=settings.api.host,
         port=settings.api.port,
         # The application logs each request itself, without the query string, which may hold a stream token.

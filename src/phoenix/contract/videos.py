@@ -64,6 +64,12 @@ class VideoRequest(Request):
     guidance_scale: Omittable[Annotated[float, Field(ge=0, le=50)]] = None
 
 
+class VideoRemixRequest(Request):
+    """The same video with another prompt."""
+
+    prompt: Prompt = Field(description="What the video shows instead.")
+
+
 class VideoError(View):
     code: str = Field(description="Of the job's error, in small letters; `cancelled` and `expired` beside those.")
     message: str
@@ -82,7 +88,7 @@ class Video(View):
     expires_at: int | None = None
     error: VideoError | None = None
     prompt: str
-    remixed_from_video_id: str | None = None
+    remixed_from_video_id: str | None = Field(default=None, description="The video that it was made anew from.")
     seconds: str = Field(description="Of the whole video.", examples=["4"])
     size: str = Field(examples=["1280x720"])
 

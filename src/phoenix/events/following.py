@@ -6,10 +6,11 @@ from collections.abc import AsyncGenerator, Callable, Iterable
 from typing import Protocol
 
 from phoenix.errors import NotFound
-from phoenix.events.doorbell import EncodedEvent, retry_frame
-from phoenix.events.hub import Hub, Watcher
+from phoenix.events.doorbell import HEARTBEAT_FRAME, EncodedEvent, retry_frame
+from phoenix.events.hub import Hub
 from phoenix.events.mailbox import Delivery
 from phoenix.events.topics import Topic
+from phoenix.events.watchers import Watcher
 from phoenix.telemetry.logs import get_logger
 
 _logger = get_logger(__name__)
@@ -25,10 +26,31 @@ class Teller(Protocol):
 
     async def begin(self) -> bytes: ...
     async def advance(self, delivery: Delivery) -> bytes: ...
+    def tell_at_once(self, encoded: EncodedEvent) -> bytes | None:
+        """What to send for an event, maybe nothing; None, and nothing is noted, if the log has to be read first."""
+        ...
 
 
-async def follow(hub: Hub, topic: Topic, make_teller: Callable[[Watcher], Teller]) -> AsyncGenerator[bytes]:
-    """Chunks of whole frames until the teller is done, or the client should reconnect. Never raises."""
+class Outlet(Protocol):
+    """The way to one client for what needs no waiting."""
+
+    @property
+    def is_free(self) -> bool:
+        """Whether the client keeps up with what it was sent."""
+        ...
+
+    def push(self, chunk: bytes) -> None:
+        """Sends whole frames, after all that was sent before. Never raises."""
+        ...
+
+
+async def follow(
+    hub: Hub, topic: Topic, make_teller: Callable[[Watcher], Teller], outlet: Outlet | None = None
+) -> AsyncGenerator[bytes]:
+    """Chunks of whole frames until the teller is done, or the client should reconnect. Never raises.
+
+    While it waits for the next, and the chunk before has left, frames may go out through the outlet instead.
+    """
     settings = hub.settings
     # Sent before anything is waited for: a browser shows CONNECTING until the first byte.
     yield retry_frame(settings.retry_ms, spread=0.5)
@@ -39,9 +61,10 @@ async def follow(hub: Hub, topic: Topic, make_teller: Callable[[Watcher], Teller
             yield await teller.begin()
             # Ages differ, or clients that came back together after a deploy would do so every hour.
             ends_at_s = clock_s() + settings.max_stream_age_s * random.uniform(0.9, 1)
+            shortcut = _Shortcut(teller, outlet, ends_at_s) if outlet else None
             # The hub's heartbeat wakes a stream that is too old as well, so none needs a timer of its own.
             while not teller.is_over and clock_s() < ends_at_s:
-                delivery = await watcher.mailbox.wait()
+                delivery = await watcher.mailbox.wait(shortcut)
                 if chunk := await teller.advance(delivery):
                     yield chunk
                 if delivery.closing:
@@ -54,6 +77,38 @@ async def follow(hub: Hub, topic: Topic, make_teller: Callable[[Watcher], Teller
         _logger.exception("a stream broke off", topic=repr(topic))
     # Spread over twice the time: all streams of a process may end at once.
     yield retry_frame(settings.retry_ms, spread=1)
+
+
+class _Shortcut:
+    """Sends from within the hub's callback: waking a task for each of a thousand clients costs more than sending."""
+
+    __slots__ = ("_clock_s", "_ends_at_s", "_outlet", "_teller")
+
+    def __init__(self, teller: Teller, outlet: Outlet, ends_at_s: float) -> None:
+        self._teller = teller
+        self._outlet = outlet
+        self._ends_at_s = ends_at_s
+        self._clock_s = asyncio.get_running_loop().time
+
+    def tell(self, encoded: EncodedEvent) -> bool:
+        # The stream itself has to tell the last event, since it ends after it.
+        if not self._outlet.is_free or encoded.is_terminal:
+            return False
+        try:
+            chunk = self._teller.tell_at_once(encoded)
+        except Exception:
+            # One stream's mistake must not cost all others the event.
+            _logger.exception("could not tell an event at once", type=encoded.type)
+            return False
+        if chunk:
+            self._outlet.push(chunk)
+        return chunk is not None
+
+    def beat(self) -> bool:
+        if not self._outlet.is_free or self._clock_s() >= self._ends_at_s:
+            return False
+        self._outlet.push(HEARTBEAT_FRAME)
+        return True
 
 
 def frames(sent: Iterable[EncodedEvent]) -> bytes:

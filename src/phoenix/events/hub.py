@@ -1,7 +1,7 @@
 """Fans events out to the streams of one process: one subscription per watched topic, one heartbeat for all."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from itertools import islice
 from types import TracebackType
@@ -11,29 +11,16 @@ from phoenix.events.channels import Channels
 from phoenix.events.line import Line
 from phoenix.events.log import EventLog
 from phoenix.events.mailbox import Closing, Mailbox
+from phoenix.events.recollection import Recollection
 from phoenix.events.topics import JobTopic, OwnerTopic, Topic
+from phoenix.events.watchers import PER_TURN, Watcher, Watchers
 from phoenix.settings import EventSettings
 from phoenix.telemetry.logs import get_logger
 
 _logger = get_logger(__name__)
-# Clients woken before others get a turn: five thousand at once would hold the event loop for 0.2 s.
-_BEATS_PER_TURN = 200
 
-
-class Watcher:
-    """One client: what it follows, its mailbox, and how far it has got, which the stream keeps up to date."""
-
-    __slots__ = ("mailbox", "sent_seq", "topic")
-
-    def __init__(self, topic: Topic, mailbox: Mailbox) -> None:
-        self.topic = topic
-        self.mailbox = mailbox
-        self.sent_seq: int | None = None
-        """The last number sent: of the job, or of the owner if all jobs are followed; None before the first bytes."""
-
-    def is_behind(self, last_seq: int) -> bool:
-        """One that has not begun will read the log anyhow."""
-        return self.sent_seq is not None and last_seq > self.sent_seq
+FindRevoked = Callable[[Collection[str]], Awaitable[Collection[str]]]
+"""Which of these owners may not see anything any more."""
 
 
 class Hub:
@@ -42,12 +29,23 @@ class Hub:
     Leaving it closes every stream; their clients are told to come back at times that differ.
     """
 
-    def __init__(self, line: Line, log: EventLog, *, prefix: str, settings: EventSettings) -> None:
+    def __init__(
+        self,
+        line: Line,
+        log: EventLog,
+        *,
+        prefix: str,
+        settings: EventSettings,
+        recollection: Recollection | None = None,
+        find_revoked: FindRevoked | None = None,
+    ) -> None:
         self.settings = settings
         self._line = line
         self._log = log
         self._channels = Channels(prefix)
-        self._watchers: dict[Topic, set[Watcher]] = {}
+        self._recollection = recollection or Recollection()
+        self._find_revoked = find_revoked
+        self._watchers: dict[Topic, Watchers] = {}
         self._topics: dict[str, Topic] = {}
         self._check_now = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -90,7 +88,7 @@ class Hub:
             watcher.mailbox.close(Closing.SHUTDOWN)
         channel = topic.channel(self._channels)
         self._topics[channel] = topic
-        self._watchers.setdefault(topic, set()).add(watcher)
+        self._watchers.setdefault(topic, Watchers(self.settings.client_queue_size)).add(watcher)
         try:
             await self._line.listen(channel, self._on_message)
             try:
@@ -113,8 +111,8 @@ class Hub:
         except ValueError as error:
             _logger.warning("not an event", channel=channel, error=str(error))
             return
-        for watcher in self._watchers[topic]:
-            watcher.mailbox.put(encoded)
+        self._recollection.note(encoded.event)
+        self._watchers[topic].tell(encoded)
 
     def _everyone(self) -> Iterator[Watcher]:
         return (watcher for watchers in list(self._watchers.values()) for watcher in list(watchers))
@@ -124,7 +122,7 @@ class Hub:
             await asyncio.sleep(self.settings.heartbeat_s)
             self._check_now.set()
             everyone = self._everyone()
-            while some := list(islice(everyone, _BEATS_PER_TURN)):
+            while some := list(islice(everyone, PER_TURN)):
                 for watcher in some:
                     watcher.mailbox.beat()
                 await asyncio.sleep(0)
@@ -154,6 +152,7 @@ class Hub:
                     watcher.mailbox.close(Closing.JOB_GONE)
                 elif watcher.is_behind(tail.last_seq):
                     watcher.mailbox.ask_for_refill()
+        await self._check_keys({topic: tails[topic.job_id].owner_id for topic in topics if topic.job_id in tails})
 
     async def _check_owners(self) -> None:
         topics = [topic for topic in self._watchers if isinstance(topic, OwnerTopic)]
@@ -164,3 +163,11 @@ class Hub:
             for watcher in self._watchers.get(topic, ()):
                 if watcher.is_behind(tails.get(topic.owner_id, 0)):
                     watcher.mailbox.ask_for_refill()
+        await self._check_keys({topic: topic.owner_id for topic in topics})
+
+    async def _check_keys(self, owners: Mapping[Topic, str]) -> None:
+        """Ends the streams of those whose key was revoked since; when they come back they are refused."""
+        revoked = await self._find_revoked(set(owners.values())) if self._find_revoked and owners else ()
+        for topic in (topic for topic, owner_id in owners.items() if owner_id in revoked):
+            for watcher in self._watchers.get(topic, ()):
+                watcher.mailbox.close(Closing.KEY_REVOKED)

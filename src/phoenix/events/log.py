@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from phoenix.contract.events import DurableEvent, JobSnapshot
+from phoenix.events.told import Told
 
 REPLAY_LIMIT = 1000
 """Rows in one read of a log; who gets so many asks for more."""
@@ -30,8 +31,8 @@ class EventLog(Protocol):
         """The tails of many jobs in one query. A job that is left out does not exist (any more)."""
         ...
 
-    async def highest_progress(self, job_id: str) -> float:
-        """The highest share of the job that was ever published; 0 if that is forgotten."""
+    async def told(self, job_ids: Collection[str]) -> Mapping[str, Told]:
+        """How far any client can have seen each job go, and the newest word of each clip that is being rendered."""
         ...
 
     async def replay_owner(self, owner_id: str, after_seq: int) -> Sequence[tuple[int, DurableEvent]]:

@@ -1,15 +1,17 @@
-"""What waits to be sent to one client: bounded, loses no durable event, keeps only the newest progress."""
+"""What waits to be sent to one client, and the way past it for a client that waits for nothing else."""
 
 import asyncio
 from dataclasses import dataclass, field
 from enum import Enum, auto
+from typing import Protocol
 
-from phoenix.contract.events import ClipProgress
+from phoenix.events.backlog import Backlog
 from phoenix.events.doorbell import EncodedEvent
 
 
 class Closing(Enum):
     JOB_GONE = auto()
+    KEY_REVOKED = auto()
     SHUTDOWN = auto()
 
 
@@ -24,72 +26,61 @@ class Delivery:
     closing: Closing | None = None
 
 
+class Shortcut(Protocol):
+    """Tells a client that has nothing waiting, without waking its task. False: not this, not now; nothing is told."""
+
+    def tell(self, encoded: EncodedEvent) -> bool: ...
+    def beat(self) -> bool: ...
+
+
 class Mailbox:
     """Filled by the hub and emptied by one stream, both in the same event loop."""
 
+    __slots__ = ("_backlog", "_closing", "_filled", "_is_heartbeat", "_shortcut")
+
     def __init__(self, capacity: int) -> None:
-        self._capacity = capacity
-        self._durable: list[EncodedEvent] = []
-        self._newest: dict[tuple[str, str, int | None], EncodedEvent] = {}
-        self._needs_refill = False
+        self._backlog = Backlog(capacity)
         self._is_heartbeat = False
         self._closing: Closing | None = None
         self._filled = asyncio.Event()
+        # There only while the mailbox is empty and its stream waits: what is told so never overtakes what waits.
+        self._shortcut: Shortcut | None = None
 
     def put(self, encoded: EncodedEvent) -> None:
-        if encoded.is_durable:
-            self._put_durable(encoded)
-        else:
-            self._put_newest(encoded)
-        self._filled.set()
+        if self._shortcut is None or not self._shortcut.tell(encoded):
+            self._backlog.put(encoded)
+            self._wake()
 
     def ask_for_refill(self) -> None:
-        self._needs_refill = True
-        self._filled.set()
+        self._backlog.ask_for_refill()
+        self._wake()
 
     def beat(self) -> None:
-        self._is_heartbeat = True
-        self._filled.set()
+        if self._shortcut is None or not self._shortcut.beat():
+            self._is_heartbeat = True
+            self._wake()
 
     def close(self, closing: Closing) -> None:
         self._closing = self._closing or closing
-        self._filled.set()
+        self._wake()
 
-    async def wait(self) -> Delivery:
-        """All that has come since the last time, as soon as there is something."""
-        await self._filled.wait()
+    async def wait(self, shortcut: Shortcut | None = None) -> Delivery:
+        """All that has come since the last time, as soon as there is something that `shortcut` did not take."""
+        if not self._filled.is_set():
+            self._shortcut = shortcut
+            try:
+                await self._filled.wait()
+            finally:
+                self._shortcut = None
         return self._empty()
 
-    def _put_durable(self, encoded: EncodedEvent) -> None:
-        if self._needs_refill:
-            return  # the log has it, and will be read when the client is ready for more
-        if len(self._durable) >= self._capacity:
-            self._durable.clear()
-            self._needs_refill = True
-            return
-        self._durable.append(encoded)
-
-    def _put_newest(self, encoded: EncodedEvent) -> None:
-        key = (encoded.job_id, encoded.type, encoded.clip_index)
-        held = self._newest.pop(key, None)
-        if held is None and len(self._newest) >= self._capacity:
-            # A reel may have more clips than places: the one that waited longest makes room, its next step follows.
-            del self._newest[next(iter(self._newest))]
-        self._newest[key] = held if held and _is_older(encoded, held) else encoded
+    def _wake(self) -> None:
+        self._shortcut = None
+        self._filled.set()
 
     def _empty(self) -> Delivery:
-        delivery = Delivery(
-            [*self._durable, *self._newest.values()], self._needs_refill, self._is_heartbeat, self._closing
-        )
-        self._durable.clear()
-        self._newest.clear()
-        self._needs_refill = self._is_heartbeat = False
+        events, needs_refill = self._backlog.take()
+        delivery = Delivery(events, needs_refill, self._is_heartbeat, self._closing)
+        self._is_heartbeat = False
         self._filled.clear()
         return delivery
-
-
-def _is_older(encoded: EncodedEvent, held: EncodedEvent) -> bool:
-    event, other = encoded.event, held.event
-    if isinstance(event, ClipProgress) and isinstance(other, ClipProgress):
-        return (event.attempt, event.step) < (other.attempt, other.step)
-    return False

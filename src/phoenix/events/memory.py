@@ -8,6 +8,7 @@ from phoenix.contract.jobs import Job
 from phoenix.errors import NotFound
 from phoenix.events.log import REPLAY_LIMIT, Tail
 from phoenix.events.owned import Owned
+from phoenix.events.told import Told
 
 
 class MemoryEventLog:
@@ -53,8 +54,8 @@ class MemoryEventLog:
         job = self._jobs[job_id].model_copy(update={"last_seq": seq})
         return JobSnapshot(job_id=job_id, seq=seq, at=self._clock(), job=job)
 
-    async def highest_progress(self, job_id: str) -> float:
-        return self._jobs[job_id].progress
+    async def told(self, job_ids: Collection[str]) -> Mapping[str, Told]:
+        return {job_id: Told(self._jobs[job_id].progress) for job_id in job_ids if job_id in self._jobs}
 
     async def replay_owner(self, owner_id: str, after_seq: int) -> Sequence[tuple[int, DurableEvent]]:
         numbered = list(enumerate(self._by_owner.get(owner_id, []), 1))

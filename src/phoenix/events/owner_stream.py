@@ -3,25 +3,29 @@
 from collections.abc import AsyncGenerator, Iterable
 
 from phoenix.events.doorbell import HEARTBEAT_FRAME, EncodedEvent, encode
-from phoenix.events.following import follow, frames
-from phoenix.events.hub import Hub, Watcher
+from phoenix.events.following import Outlet, follow, frames
+from phoenix.events.hub import Hub
 from phoenix.events.log import REPLAY_LIMIT, EventLog
 from phoenix.events.mailbox import Delivery
 from phoenix.events.owned import cursor_frame, parse_cursor, place_in_owner
 from phoenix.events.sequence import SeenSequence, Verdict
+from phoenix.events.told import NOTHING_TOLD
 from phoenix.events.topics import OwnerTopic
+from phoenix.events.watchers import Watcher
 
 # Jobs whose progress a stream remembers; of one that was forgotten a late progress could come after its end.
 _MAX_JOBS_REMEMBERED = 1000
 
 
-def owner_stream(hub: Hub, log: EventLog, owner_id: str, last_event_id: str | None) -> AsyncGenerator[bytes]:
+def owner_stream(
+    hub: Hub, log: EventLog, owner_id: str, last_event_id: str | None, outlet: Outlet | None = None
+) -> AsyncGenerator[bytes]:
     """The bytes to send, as `job_stream` does for one job.
 
     After a cursor of this owner's it goes on with the events that followed. Otherwise it starts with a snapshot
     of every job that waits or runs, and the cursor of that moment.
     """
-    return follow(hub, OwnerTopic(owner_id), lambda watcher: _Teller(log, watcher, owner_id, last_event_id))
+    return follow(hub, OwnerTopic(owner_id), lambda watcher: _Teller(log, watcher, owner_id, last_event_id), outlet)
 
 
 class _Teller:
@@ -57,14 +61,40 @@ class _Teller:
 
     async def advance(self, delivery: Delivery) -> bytes:
         durable = sorted((each for each in delivery.events if each.is_durable), key=lambda each: each.owner_seq or 0)
-        passing = [each for each in delivery.events if not each.is_durable]
+        passing = await self._meet(delivery.events)
+        passing += [each for each in delivery.events if not each.is_durable]
         sent, is_gap = self._take(durable)
         early = [each for each in passing if self._is_early(each)]
         chunk = frames(sent)
         if is_gap or early or delivery.needs_refill:
             chunk += await self._refill()
         chunk += frames(self._settle(passing))
+        self._forget_some()
         return chunk + HEARTBEAT_FRAME if delivery.is_heartbeat else chunk
+
+    async def _meet(self, events: Iterable[EncodedEvent]) -> list[EncodedEvent]:
+        """Prepares for jobs that this connection has not told of; returns the newest progress of their clips.
+
+        The client may have been told of them before, on another connection: none of that is taken back.
+        """
+        new = {each.job_id: each.seq for each in reversed(list(events)) if each.job_id not in self._jobs}
+        found = await self._log.told([job_id for job_id, seq in new.items() if seq > 1])
+        newest: list[EncodedEvent] = []
+        for job_id, seq in new.items():
+            told = found.get(job_id, NOTHING_TOLD)
+            # What came before is told, or is not this connection's to tell.
+            self._jobs[job_id] = SeenSequence()
+            self._jobs[job_id].resume(seq, is_over=False, job_progress=told.share)
+            newest += [encode(progress) for progress in told.clips.values()]
+        return newest
+
+    def tell_at_once(self, encoded: EncodedEvent) -> bytes | None:
+        if encoded.job_id not in self._jobs:
+            return None
+        if encoded.is_durable:
+            is_behind = (encoded.owner_seq or 0) > self._sent_seq + 1
+            return None if is_behind else frames(self._take([encoded])[0])
+        return None if self._is_early(encoded) else frames(self._settle([encoded]))
 
     def _take(self, durable: Iterable[EncodedEvent]) -> tuple[list[EncodedEvent], bool]:
         """Those that are next, and whether one is missing before others."""
@@ -97,8 +127,11 @@ class _Teller:
         chunk = b""
         while True:
             rows = await self._log.replay_owner(self._owner_id, self._sent_seq)
-            for owner_seq, event in rows:
-                chunk += frames(self._record(place_in_owner(encode(event), owner_seq, self._owner_id), owner_seq))
+            missed = [place_in_owner(encode(event), owner_seq, self._owner_id) for owner_seq, event in rows]
+            newest = await self._meet(missed)
+            for encoded in missed:
+                chunk += frames(self._record(encoded, encoded.owner_seq or 0))
+            chunk += frames(self._settle(newest))
             if len(rows) < REPLAY_LIMIT:
                 self._sent_seq = max(self._sent_seq, tail)
                 return chunk
@@ -106,7 +139,8 @@ class _Teller:
     async def _snapshots(self) -> bytes:
         snapshots = await self._log.unfinished(self._owner_id)
         for snapshot in snapshots:
-            self._sequence_of(encode(snapshot)).restart(snapshot)
+            self._jobs[snapshot.job_id] = SeenSequence()
+            self._jobs[snapshot.job_id].restart(snapshot)
             self._reflected[snapshot.job_id] = snapshot.seq
         return b"".join(encode(snapshot).frame for snapshot in snapshots)
 
@@ -114,10 +148,8 @@ class _Teller:
         return (await self._log.owner_tails([self._owner_id])).get(self._owner_id, 0)
 
     def _sequence_of(self, encoded: EncodedEvent) -> SeenSequence:
-        known = self._jobs.get(encoded.job_id)
-        if known is None:
-            # What came before is told, or is not this connection's to tell.
-            known = self._jobs[encoded.job_id] = SeenSequence(sent_seq=encoded.seq)
-            if len(self._jobs) > _MAX_JOBS_REMEMBERED:
-                del self._jobs[next(iter(self._jobs))]
-        return known
+        return self._jobs[encoded.job_id]
+
+    def _forget_some(self) -> None:
+        while len(self._jobs) > _MAX_JOBS_REMEMBERED:
+            del self._jobs[next(iter(self._jobs))]

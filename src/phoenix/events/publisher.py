@@ -3,7 +3,8 @@
 Each event goes out twice: to those who follow its job, and to those who follow all jobs of its owner.
 """
 
-from pydantic import ValidationError
+from collections.abc import Collection, Mapping
+
 from redis.asyncio import Redis
 
 from phoenix.contract.events import ClipPreview, ClipProgress
@@ -11,7 +12,9 @@ from phoenix.events.best_effort import BestEffort
 from phoenix.events.channels import Channels
 from phoenix.events.doorbell import to_message
 from phoenix.events.owned import Owned, to_owner_message
+from phoenix.events.recollection import Recollection
 from phoenix.events.redis_client import Command, send
+from phoenix.events.told import NOTHING_TOLD, TELL, Told, read_told
 
 # Long enough for the slowest step; a job that is alive renews it with every step.
 _PROGRESS_LIFE_S = 24 * 3600
@@ -24,6 +27,7 @@ class EventPublisher:
         self._redis = redis
         self._channels = Channels(prefix)
         self._redis_may_be_away = BestEffort(time_limit_s)
+        self.recollection = Recollection()
 
     async def publish(self, *events: Owned) -> None:
         """Publishes events in the order given: committed ones, and those that are not kept."""
@@ -37,53 +41,45 @@ class EventPublisher:
     async def publish_preview(self, preview: ClipPreview, owner_id: str) -> None:
         await self.publish(Owned(preview, owner_id))
 
-    async def publish_progress(self, progress: ClipProgress, owner_id: str) -> None:
-        """Publishes a clip's progress and keeps it for those who connect later."""
-        key = self._channels.progress(progress.job_id)
-        message = to_message(progress)
+    async def publish_progress(self, progress: ClipProgress, owner_id: str) -> float:
+        """Publishes a clip's progress and keeps it for those who connect later, unless newer progress is there.
 
-        async def publish() -> None:
-            await send(
-                self._redis,
-                ("HSET", key, progress.clip_index, message),
-                ("EXPIRE", key, _PROGRESS_LIFE_S),
-                *self._doorbells(Owned(progress, owner_id)),
-            )
-
-        await self._redis_may_be_away.attempt(publish, otherwise=None)
-
-    async def read_progress(self, job_id: str) -> dict[int, ClipProgress]:
-        """The newest progress per clip index; empty while Redis is away.
-
-        A worker that lost its lease may have written after its successor: trust an entry only if its attempt
-        is the one that SQL names for the clip.
+        Returns the share of the job that has been told by now, by this or another worker; what is published says
+        no less.
         """
 
-        async def read() -> list[bytes]:
-            (messages,) = await send(self._redis, ("HVALS", self._channels.progress(job_id)))
-            return messages
+        async def publish() -> float:
+            (share,) = await send(self._redis, self._tell(progress, owner_id))
+            return float(share)
 
-        found = await self._redis_may_be_away.attempt(read, otherwise=list[bytes]())
-        newest = (_parsed(message) for message in found)
-        return {progress.clip_index: progress for progress in newest if progress}
+        self.recollection.note(progress)
+        return await self._redis_may_be_away.attempt(publish, otherwise=progress.job_progress)
 
-    async def clear_progress(self, job_id: str) -> None:
-        """Forgets the progress of a job that has ended."""
+    async def read_progress(self, job_ids: Collection[str]) -> Mapping[str, Told]:
+        """What was told of each job, as far as Redis or this process knows.
 
-        async def delete() -> None:
-            await send(self._redis, ("DEL", self._channels.progress(job_id)))
+        A worker that lost its lease may have been the last to tell: trust a clip's entry only if its attempt is
+        the one that SQL names for the clip.
+        """
 
-        await self._redis_may_be_away.attempt(delete, otherwise=None)
+        async def read() -> dict[str, Told]:
+            answers = await send(self._redis, *(("HGETALL", self._channels.progress(job_id)) for job_id in job_ids))
+            return {job_id: read_told(fields) for job_id, fields in zip(job_ids, answers, strict=True)}
+
+        nothing: dict[str, Told] = {}
+        found = await self._redis_may_be_away.attempt(read, otherwise=nothing) if job_ids else nothing
+        return {job_id: self.recollection.complete(job_id, found.get(job_id, NOTHING_TOLD)) for job_id in job_ids}
+
+    def _tell(self, progress: ClipProgress, owner_id: str) -> Command:
+        owned = Owned(progress, owner_id)
+        (_, job_channel, message), (_, owner_channel, owner_message) = self._doorbells(owned)
+        key, place = self._channels.progress(progress.job_id), (progress.clip_index, progress.attempt)
+        shares = (str(progress.progress), str(progress.job_progress))
+        messages = (message, owner_message, job_channel, owner_channel)
+        return ("EVAL", TELL, 1, key, *place, *shares, *messages, _PROGRESS_LIFE_S)
 
     def _doorbells(self, owned: Owned) -> tuple[Command, Command]:
         return (
             ("PUBLISH", self._channels.job(owned.event.job_id), to_message(owned.event)),
             ("PUBLISH", self._channels.owner(owned.owner_id), to_owner_message(owned)),
         )
-
-
-def _parsed(message: bytes) -> ClipProgress | None:
-    try:
-        return ClipProgress.model_validate_json(message)
-    except ValidationError:  # left by an older version
-        return None

@@ -7,6 +7,7 @@ from typing import Generic, TypeVar
 from phoenix.contract.events import DurableEvent, JobSnapshot
 from phoenix.errors import NotFound
 from phoenix.events.log import EventLog, Tail
+from phoenix.events.told import Told
 
 _V = TypeVar("_V")
 # Snapshots of different jobs that are read at the same time: fewer than the database has connections.
@@ -50,11 +51,12 @@ class Gathered(Generic[_V]):
 
 
 class SharedReads:
-    """An `EventLog` that reads another one. Tails and snapshots are shared; the rest is passed on."""
+    """An `EventLog` that reads another one. What a connection begins with is shared; the rest is passed on."""
 
     def __init__(self, log: EventLog) -> None:
         self._log = log
         self._tails = Gathered[Tail](log.tails)
+        self._told = Gathered[Told](log.told)
         self._snapshots = Gathered[JobSnapshot](self._read_snapshots)
         self._turns = asyncio.Semaphore(_SNAPSHOTS_AT_ONCE)
 
@@ -76,8 +78,11 @@ class SharedReads:
     async def replay(self, job_id: str, after_seq: int) -> Sequence[DurableEvent]:
         return await self._log.replay(job_id, after_seq)
 
-    async def highest_progress(self, job_id: str) -> float:
-        return await self._log.highest_progress(job_id)
+    async def told(self, job_ids: Collection[str]) -> Mapping[str, Told]:
+        if len(job_ids) > 1:
+            return await self._log.told(job_ids)
+        found = {job_id: await self._told.get(job_id) for job_id in job_ids}
+        return {job_id: told for job_id, told in found.items() if told}
 
     async def replay_owner(self, owner_id: str, after_seq: int) -> Sequence[tuple[int, DurableEvent]]:
         return await self._log.replay_owner(owner_id, after_seq)

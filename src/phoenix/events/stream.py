@@ -3,24 +3,28 @@
 from collections.abc import AsyncGenerator, Sequence
 
 from phoenix.contract.events import DurableEvent
-from phoenix.events.doorbell import HEARTBEAT_FRAME, encode
-from phoenix.events.following import follow, frames
-from phoenix.events.hub import Hub, Watcher
+from phoenix.events.doorbell import HEARTBEAT_FRAME, EncodedEvent, encode
+from phoenix.events.following import Outlet, follow, frames
+from phoenix.events.hub import Hub
 from phoenix.events.log import REPLAY_LIMIT, EventLog, has_been_told
 from phoenix.events.mailbox import Closing, Delivery
-from phoenix.events.sequence import SeenSequence
+from phoenix.events.sequence import SeenSequence, Verdict
+from phoenix.events.told import NOTHING_TOLD
 from phoenix.events.topics import JobTopic
+from phoenix.events.watchers import Watcher
 
 
-def job_stream(hub: Hub, log: EventLog, job_id: str, last_event_id: int | None) -> AsyncGenerator[bytes]:
+def job_stream(
+    hub: Hub, log: EventLog, job_id: str, last_event_id: int | None, outlet: Outlet | None = None
+) -> AsyncGenerator[bytes]:
     """The bytes to send, each chunk whole frames; never raises, since a browser takes no second answer.
 
     With a `last_event_id` of this job's log it goes on after that; with none, or a foreign one, it starts with a
     snapshot. It ends after the terminal event; when the job is deleted; when the hub closes; when it cannot read
     the log; and at `max_stream_age_s`. In the last three cases the client reconnects with what it got last.
-    Close it (`aclose()`) when the client has gone.
+    Close it (`aclose()`) when the client has gone. With an outlet, most live events go through that.
     """
-    return follow(hub, JobTopic(job_id), lambda watcher: _Teller(log, watcher, job_id, last_event_id))
+    return follow(hub, JobTopic(job_id), lambda watcher: _Teller(log, watcher, job_id, last_event_id), outlet)
 
 
 class _Teller:
@@ -46,11 +50,13 @@ class _Teller:
         tail = (await self._log.tails([self._job_id])).get(self._job_id)
         if tail is None or not 0 <= asked <= tail.last_seq:
             return await self._snapshot()
-        highest = await self._log.highest_progress(self._job_id)
-        self._seen.resume(asked, is_over=has_been_told(tail, asked), job_progress=highest)
+        # The client was told of progress that has no id, by this replica or another: none of it is taken back.
+        told = (await self._log.told([self._job_id])).get(self._job_id, NOTHING_TOLD)
+        self._seen.resume(asked, is_over=has_been_told(tail, asked), job_progress=told.share)
         self._watcher.sent_seq = asked
         missed = await self._refill() if asked < tail.last_seq else b""
-        return missed or HEARTBEAT_FRAME
+        newest = self._seen.settle([encode(progress) for progress in told.clips.values()])
+        return missed + frames(newest) or HEARTBEAT_FRAME
 
     async def advance(self, delivery: Delivery) -> bytes:
         self._is_gone = delivery.closing is Closing.JOB_GONE
@@ -60,6 +66,16 @@ class _Teller:
             chunk += await self._refill() + frames(self._seen.settle(early))
         self._watcher.sent_seq = self._seen.sent_seq
         return chunk + HEARTBEAT_FRAME if delivery.is_heartbeat else chunk
+
+    def tell_at_once(self, encoded: EncodedEvent) -> bytes | None:
+        verdict = self._seen.judge(encoded)
+        if verdict is Verdict.REFILL:
+            return None
+        if verdict is Verdict.DROP:
+            return b""
+        told = self._seen.record(encoded)
+        self._watcher.sent_seq = self._seen.sent_seq
+        return told.frame
 
     async def _refill(self) -> bytes:
         """The rows that follow; a snapshot if they no longer do."""

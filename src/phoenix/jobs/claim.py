@@ -32,6 +32,7 @@ class Claim:
     position: int
     request: ResolvedRequest
     request_id: str | None
+    traceparent: str | None = None
     parts: tuple[str, ...] = ()
     """For an assembly: the artifacts of the clips, in order."""
     soundtrack_artifact_id: str | None = None
@@ -67,6 +68,7 @@ async def claim(uow: UnitOfWork, task_id: str, dispatch: int, *, worker_id: str,
         position=task.position,
         request=parse_request(job),
         request_id=job.request_id,
+        traceparent=job.traceparent,
         parts=tuple(part.artifact_id for part in parts if part.artifact_id),
         soundtrack_artifact_id=sound[0] if sound else None,
         weights=tuple(part.weight for part in parts),

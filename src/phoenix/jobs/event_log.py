@@ -1,20 +1,23 @@
 """The durable log as streams read it: the rows of SQL, with the newest progress laid over a snapshot."""
 
-import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 
 from sqlalchemy import select
 
-from phoenix.contract.events import ClipProgress, DurableEvent, JobSnapshot
+from phoenix.contract.events import DurableEvent, JobSnapshot
 from phoenix.db.columns import db_now
 from phoenix.db.unit_of_work import Database
 from phoenix.errors import NotFound
 from phoenix.events.log import REPLAY_LIMIT, Tail
+from phoenix.events.told import NOTHING_TOLD, Told
 from phoenix.jobs import journal, views
 from phoenix.jobs.find import FullJob, find_full_job, list_unfinished
+from phoenix.jobs.lifecycle import TaskState
+from phoenix.jobs.pieces import TaskPiece, list_pieces
 from phoenix.jobs.position import find_standings
+from phoenix.jobs.progress import job_progress
 
-ReadProgress = Callable[[str], Awaitable[dict[int, ClipProgress]]]
+ReadProgress = Callable[[Collection[str]], Awaitable[Mapping[str, Told]]]
 
 MAX_SNAPSHOTS = 100
 """Of unfinished jobs at the start of a stream of all: the newest ones, where there are more."""
@@ -39,8 +42,14 @@ class SqlEventLog:
         async with self._database.read() as session:
             return await journal.tails(session, list(job_ids))
 
-    async def highest_progress(self, job_id: str) -> float:
-        return views.highest_progress(await self._read_progress(job_id))
+    async def told(self, job_ids: Collection[str]) -> Mapping[str, Told]:
+        if not job_ids:
+            return {}
+        # Progress is read first: a clip that is done by the time of the rows is not said to be running.
+        found = await self._read_progress(job_ids)
+        async with self._database.read() as session:
+            pieces = await list_pieces(session, list(job_ids))
+        return {job_id: _told(found.get(job_id, NOTHING_TOLD), of_job) for job_id, of_job in pieces.items()}
 
     async def replay_owner(self, owner_id: str, after_seq: int) -> Sequence[tuple[int, DurableEvent]]:
         async with self._database.read() as session:
@@ -65,13 +74,13 @@ class SqlEventLog:
 
     async def _snapshots(self, jobs: Sequence[FullJob]) -> list[JobSnapshot]:
         # Progress is read after the rows: it is never behind what they say, and an older attempt's is left out.
-        progress = await asyncio.gather(*(self._read_progress(job.row.id) for job in jobs))
+        told = await self._read_progress([job.row.id for job in jobs])
         async with self._database.read() as session:
             standings = await find_standings(
                 session, jobs, worker_timeout_s=self._worker_timeout_s, clips_per_key=self._clips_per_key
             )
             now = (await session.execute(select(db_now(0)))).scalar_one()
-        lives = [views.live_state(clips, standings[job.row.id], now) for job, clips in zip(jobs, progress, strict=True)]
+        lives = [views.live_state(told[job.row.id], standings[job.row.id], now) for job in jobs]
         return [
             JobSnapshot(
                 job_id=job.row.id,
@@ -81,3 +90,10 @@ class SqlEventLog:
             )
             for job, live in zip(jobs, lives, strict=True)
         ]
+
+
+def _told(found: Told, pieces: Sequence[TaskPiece]) -> Told:
+    """What SQL shows counts as told, and of the clips only attempts that run."""
+    running = {(piece.position, piece.attempt) for piece in pieces if piece.state is TaskState.RUNNING}
+    clips = {index: progress for index, progress in found.clips.items() if (index, progress.attempt) in running}
+    return Told(max(found.share, job_progress(pieces)), clips)

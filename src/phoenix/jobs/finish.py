@@ -83,7 +83,7 @@ async def succeed(uow: UnitOfWork, claim: Claim, result: Result) -> None:
             attempt=task.attempt,
             artifact_id=artifact.id,
             url=views.clip_url(job.id, task.position),
-            progress=job_progress(await list_tasks(uow.session, job.id), {}),
+            progress=job_progress(await list_tasks(uow.session, job.id)),
         )
         await journal.record(uow, job, event)
     await settle(uow, job)

@@ -1,23 +1,34 @@
 """How far a job is: its clips weighted by what they cost, and a share for putting them together. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from typing import Protocol
 
 from phoenix.jobs.lifecycle import TaskKind, TaskState
-from phoenix.jobs.tables import TaskRow
 
 MEDIA_SHARE = 0.05
 """Of a reel's time, what joining and sound take; rendering takes the rest."""
 
 
-def job_progress(tasks: Sequence[TaskRow], clip_fractions: Mapping[int, float]) -> float:
-    """Fraction of the job, from the states of its tasks and the fractions of the clips that are running."""
+class Piece(Protocol):
+    """What of a task counts here."""
+
+    @property
+    def kind(self) -> TaskKind: ...
+    @property
+    def state(self) -> TaskState: ...
+    @property
+    def weight(self) -> float: ...
+
+
+def job_progress(tasks: Sequence[Piece]) -> float:
+    """Fraction of the job that is done and will not be lost; clips that are running count once they have succeeded."""
     clips = [task for task in tasks if task.kind is TaskKind.RENDER]
     others = [task for task in tasks if task.kind is not TaskKind.RENDER]
     media = sum(task.state is TaskState.SUCCEEDED for task in others) / len(others) if others else 1.0
     if not clips:
         return media
-    fractions = [1.0 if task.state is TaskState.SUCCEEDED else clip_fractions.get(task.position, 0.0) for task in clips]
-    return (1 - MEDIA_SHARE) * weigh(fractions, [task.weight for task in clips]) + MEDIA_SHARE * media
+    done = [float(task.state is TaskState.SUCCEEDED) for task in clips]
+    return (1 - MEDIA_SHARE) * weigh(done, [task.weight for task in clips]) + MEDIA_SHARE * media
 
 
 def weigh(fractions: Sequence[float], weights: Sequence[float]) -> float:

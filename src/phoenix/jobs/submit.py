@@ -39,6 +39,7 @@ async def submit(
     *,
     owner_id: str,
     request_id: str | None,
+    traceparent: str | None = None,
     limits: LimitSettings,
     quota: Quota | None = None,
 ) -> JobRow:
@@ -46,7 +47,8 @@ async def submit(
     if quota is not None:
         await check_quota(uow, owner_id, quota)
     await _check_room(uow, limits)
-    job = await _new_job(uow, resolved, options, owner_id=owner_id, request_id=request_id, limits=limits)
+    job = await _new_job(uow, resolved, options, owner_id=owner_id, limits=limits)
+    job.request_id, job.traceparent = request_id, traceparent
     uow.session.add(job)
     await uow.session.flush()
     uow.session.add_all(plan_tasks(job, resolved))
@@ -86,7 +88,6 @@ async def _new_job(
     options: JobOptions,
     *,
     owner_id: str,
-    request_id: str | None,
     limits: LimitSettings,
 ) -> JobRow:
     now = await uow.now()
@@ -102,7 +103,6 @@ async def _new_job(
         # PostgreSQL's text cannot hold NUL, which a prompt may.
         words=" ".join(clip.prompt for clip in reel.clips).lower().replace("\0", " ") if reel else "",
         options=options.model_dump(mode="json", include={"metadata", "webhook"}),
-        request_id=request_id,
         created_at=now,
         queued_at=now,
         queue_deadline_at=now + timedelta(seconds=options.queue_timeout_s or limits.default_queue_timeout_s),

@@ -42,6 +42,8 @@ class JobRow(SQLModel, table=True):
     output_artifact_id: str | None = None
     last_seq: int = 0
     request_id: str | None = None
+    traceparent: str | None = None
+    """The trace of the request that made it, as W3C Trace Context writes it."""
     created_at: datetime = Field(sa_type=UtcDateTime)
     queued_at: datetime = Field(sa_type=UtcDateTime)
     """As `created_at`, but moved by a retry by hand: waits are counted from here."""

@@ -1,7 +1,7 @@
 """Rows to wire types. What SQL cannot know (steps of a running clip, the place in the queue) is passed in."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 
 from pydantic import TypeAdapter
@@ -19,6 +19,7 @@ from phoenix.contract.jobs import (
     JobTimings,
 )
 from phoenix.contract.resolved import ResolvedClip, ResolvedReel, ResolvedRequest
+from phoenix.events.told import NOTHING_TOLD, Told
 from phoenix.jobs.lifecycle import TaskKind, TaskState
 from phoenix.jobs.progress import job_progress
 from phoenix.jobs.tables import ArtifactRow, JobRow, TaskRow
@@ -48,24 +49,19 @@ class Standing:
 class LiveState:
     """What is known of a job outside SQL, and may be missing."""
 
-    clips: Mapping[int, ClipProgress] = field(default_factory=dict[int, ClipProgress])
+    told: Told = NOTHING_TOLD
     queue_position: int | None = None
     waiting_reason: str | None = None
     eta_s: float | None = None
 
 
-def live_state(clips: Mapping[int, ClipProgress], standing: Standing, now: datetime) -> LiveState:
-    """`clips`: what their workers said last. What they say of the time left wins over what was learned."""
-    newest = max(clips.values(), key=lambda progress: progress.at, default=None)
+def live_state(told: Told, standing: Standing, now: datetime) -> LiveState:
+    """What workers say of the time left wins over what was learned."""
+    newest = max(told.clips.values(), key=lambda progress: progress.at, default=None)
     eta_s = standing.eta_s
     if newest is not None and newest.job_eta_s is not None:
         eta_s = max(0.0, newest.job_eta_s - max(0.0, round((now - newest.at).total_seconds())))
-    return LiveState(clips, standing.queue_position, standing.waiting_reason, eta_s)
-
-
-def highest_progress(clips: Mapping[int, ClipProgress]) -> float:
-    """Of the whole job, as it was published: each clip's newest word is its highest."""
-    return max((progress.job_progress for progress in clips.values()), default=0.0)
+    return LiveState(told, standing.queue_position, standing.waiting_reason, eta_s)
 
 
 def parse_request(job: JobRow) -> ResolvedRequest:
@@ -75,21 +71,19 @@ def parse_request(job: JobRow) -> ResolvedRequest:
 def view_job(job: JobRow, tasks: Sequence[TaskRow], output: ArtifactRow | None, live: LiveState | None = None) -> Job:
     live = live or LiveState()
     request = parse_request(job)
-    clips = _view_clips(job, request, tasks, live.clips)
-    fractions = {clip.index: clip.progress for clip in clips}
     is_waiting = job.state is JobState.QUEUED
     return Job.model_validate(
         {
             "id": job.id,
             "kind": job.kind,
             "state": job.state,
-            # An attempt that was lost took its progress with it; what was shown is not taken back.
-            "progress": max(job_progress(tasks, fractions), highest_progress(live.clips)),
+            # Not added up from the clips that run: another replica would not know that so much was shown.
+            "progress": max(job_progress(tasks), live.told.share),
             "model": job.model,
             "queue_position": live.queue_position if is_waiting else None,
             "eta_s": None if job.state.is_terminal else live.eta_s,
             "waiting_reason": live.waiting_reason if is_waiting else None,
-            "clips": clips,
+            "clips": _view_clips(job, request, tasks, live.told.clips),
             "output": view_output(job, output) if output else None,
             "error": job.error,
             "timings": view_timings(job, tasks),

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import httpx
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
@@ -39,6 +39,9 @@ class DueDelivery:
     body: bytes
     attempt: int
     """From 1: the try that is due."""
+    request_id: str | None = None
+    """Of the request that made the job, as is the trace."""
+    traceparent: str | None = None
 
 
 async def queue_delivery(uow: UnitOfWork, job: JobRow, event: DurableEvent) -> None:
@@ -95,11 +98,7 @@ def target_of(url: str) -> str:
 
 async def has_due(session: AsyncSession, *, busy_targets: Collection[str]) -> bool:
     """Whether there is anything to claim. Takes no lock."""
-    statement = select(col(WebhookDeliveryRow.id)).where(
-        col(WebhookDeliveryRow.state) == DeliveryState.PENDING,
-        col(WebhookDeliveryRow.next_at) <= db_now(0),
-        col(WebhookDeliveryRow.target).not_in(busy_targets),
-    )
+    statement = select(col(WebhookDeliveryRow.id)).where(*_is_due(busy_targets))
     return (await session.scalars(statement.limit(1))).first() is not None
 
 
@@ -110,16 +109,12 @@ async def claim_due(
     busy = [target for target, count in under_way.items() if count >= per_target]
     statement = (
         select(WebhookDeliveryRow)
-        .where(
-            col(WebhookDeliveryRow.state) == DeliveryState.PENDING,
-            col(WebhookDeliveryRow.next_at) <= db_now(0),
-            col(WebhookDeliveryRow.target).not_in(busy),
-        )
+        .where(*_is_due(busy))
         .order_by(col(WebhookDeliveryRow.next_at))
         .limit(_LOOKED_AT)
         .with_for_update(skip_locked=True)
     )
-    counts, claimed = under_way.copy(), list[DueDelivery]()
+    counts, claimed = under_way.copy(), list[WebhookDeliveryRow]()
     lease_until = await uow.now() + timedelta(seconds=lease_s)
     for row in await uow.session.scalars(statement):
         if len(claimed) < limit and counts[row.target] < per_target:
@@ -127,13 +122,33 @@ async def claim_due(
             # Whoever takes it after a lost sender counts on: the lost try may have arrived.
             row.attempts += 1
             row.next_at = lease_until
-            claimed.append(_due(row))
-    return claimed
+            claimed.append(row)
+    return await _with_causes(uow.session, claimed)
 
 
-def _due(row: WebhookDeliveryRow) -> DueDelivery:
+def _is_due(busy_targets: Collection[str]) -> list[ColumnElement[bool]]:
+    conditions: list[ColumnElement[bool]] = [
+        col(WebhookDeliveryRow.state) == DeliveryState.PENDING,
+        col(WebhookDeliveryRow.next_at) <= db_now(0),
+    ]
+    if busy_targets:
+        conditions.append(col(WebhookDeliveryRow.target).not_in(busy_targets))
+    return conditions
+
+
+async def _with_causes(session: AsyncSession, rows: Sequence[WebhookDeliveryRow]) -> list[DueDelivery]:
+    if not rows:
+        return []
+    statement = select(col(JobRow.id), col(JobRow.request_id), col(JobRow.traceparent)).where(
+        col(JobRow.id).in_({row.job_id for row in rows})
+    )
+    causes = {job_id: (request_id, trace) for job_id, request_id, trace in await session.execute(statement)}
+    return [_due(row, *causes[row.job_id]) for row in rows]
+
+
+def _due(row: WebhookDeliveryRow, request_id: str | None, traceparent: str | None) -> DueDelivery:
     body = WebhookPayload.model_validate(row.payload).model_dump_json().encode()
-    return DueDelivery(row.id, row.owner_id, row.url, row.target, body, row.attempts)
+    return DueDelivery(row.id, row.owner_id, row.url, row.target, body, row.attempts, request_id, traceparent)
 
 
 async def note_success(uow: UnitOfWork, due: DueDelivery, status: int) -> None:

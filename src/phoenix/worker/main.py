@@ -61,7 +61,7 @@ def run_worker(settings: Settings, plan: WorkerPlan) -> int:
 
 
 async def _serve_until_signal(settings: Settings, plan: WorkerPlan) -> int:
-    drain = Drain(recycle_after=settings.worker.recycle_after_tasks)
+    drain = Drain.from_settings(settings.worker)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, drain.ask)
@@ -106,7 +106,7 @@ class _Worker:
                 await self._end(listeners)
             await asyncio.to_thread(self._keeper.close)
             await self._deregister()
-        self._shop.close(is_idle=not self._keeper.held())
+        self._shop.close(is_idle=not self._keeper.held() and self._shop.engines.is_idle)
         _logger.info("worker ended", status=self._drain.exit.name)
         return int(self._drain.exit)
 

@@ -14,6 +14,7 @@ from phoenix.jobs.finish import Result, RetryRule, fail, release, stop, succeed
 from phoenix.jobs.lifecycle import TaskKind
 from phoenix.queues.queue import Doorbell, FreeSlot, Work
 from phoenix.telemetry.logs import get_logger, log_context
+from phoenix.telemetry.traces import trace_fields
 from phoenix.worker.assemble import assemble
 from phoenix.worker.endings import Ending, Failed, Stopped, Succeeded, ending_of
 from phoenix.worker.lease import Lease
@@ -57,7 +58,11 @@ class Runner:
     async def _work(self, lease: Lease, free_slot: FreeSlot) -> None:
         claimed = lease.claim
         with log_context(
-            request_id=claimed.request_id, job_id=claimed.job_id, task_id=claimed.task_id, attempt=claimed.attempt
+            request_id=claimed.request_id,
+            job_id=claimed.job_id,
+            task_id=claimed.task_id,
+            attempt=claimed.attempt,
+            **trace_fields(claimed.traceparent),
         ):
             ending = await self._do(lease, free_slot)
             try:

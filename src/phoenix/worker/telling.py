@@ -11,7 +11,6 @@ from phoenix.clock import utc_now
 from phoenix.contract.events import ClipPreview, ClipProgress
 from phoenix.jobs.claim import Claim
 from phoenix.jobs.estimate import Countdown
-from phoenix.jobs.views import highest_progress
 from phoenix.worker.progress import Share
 from phoenix.worker.watching import StepWatcher
 
@@ -67,7 +66,7 @@ class ProgressTeller:
             job_progress=self._raise_floor(self._share.job_progress(advance.progress, others)),
             job_eta_s=self._job_countdown.tell(job_eta_s, now_s=now_s),
         )
-        await self._publisher.publish_progress(progress, self._claim.owner_id)
+        self._raise_floor(await self._publisher.publish_progress(progress, self._claim.owner_id))
 
     async def _follow(self, changed: asyncio.Event) -> None:
         while True:
@@ -98,8 +97,8 @@ class ProgressTeller:
     async def _read_others(self) -> Mapping[int, float]:
         now_s = time.monotonic()
         if self._others_read_s is None or now_s - self._others_read_s > _OTHERS_LIFE_S:
-            found = await self._publisher.read_progress(self._claim.job_id)
-            self._others = {index: entry.progress for index, entry in found.items()}
-            self._raise_floor(highest_progress(found))
+            told = (await self._publisher.read_progress([self._claim.job_id]))[self._claim.job_id]
+            self._others = {index: entry.progress for index, entry in told.clips.items()}
+            self._raise_floor(told.share)
             self._others_read_s = now_s
         return self._others

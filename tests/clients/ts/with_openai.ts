@@ -13,6 +13,7 @@ while (video.status === "queued" || video.status === "in_progress") {
 }
 const content = await client.videos.downloadContent(video.id);
 const thumbnail = await client.videos.downloadContent(video.id, { variant: "thumbnail" });
+const remixed = await client.videos.remix(video.id, { prompt: "the sea" });
 const listed: string[] = [];
 for await (const one of client.videos.list({ limit: 1 })) listed.push(one.id);
 const deleted = await client.videos.delete(video.id);
@@ -26,6 +27,7 @@ console.log(JSON.stringify({
   size: video.size,
   bytes: (await content.arrayBuffer()).byteLength,
   thumbnail: thumbnail.headers.get("content-type"),
+  remixed_from: remixed.remixed_from_video_id === video.id,
   is_listed: listed.includes(video.id),
   deleted: deleted.deleted,
   missing: missing instanceof NotFoundError && missing.code,

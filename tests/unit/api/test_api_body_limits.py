@@ -96,3 +96,31 @@ async def test_waiting_for_the_client_to_leave_has_no_time_limit() -> None:
     await limits({"type": "http", "path": "/", "headers": []}, receive, send)
 
     assert [message["type"] for message in messages] == ["http.request", "http.disconnect"]
+
+
+async def answer_unread(headers: Sequence[Any]) -> list[Any]:
+    """The headers of an answer that did not wait for the body."""
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        raise AssertionError("nobody should read")
+
+    async def application(_scope: Scope, _receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 401, "headers": []})
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    limits = BodyLimits(application, default=BodyLimit(10, 60), by_path={})
+    await limits({"type": "http", "path": "/", "headers": list(headers)}, receive, send)
+    return sent[0]["headers"]
+
+
+@pytest.mark.parametrize("header", [(b"content-length", b"65537"), (b"transfer-encoding", b"chunked")])
+async def test_a_connection_is_not_kept_for_the_sake_of_a_long_body_that_nobody_read(header: Any) -> None:
+    assert await answer_unread([header]) == [(b"connection", b"close")]
+
+
+@pytest.mark.parametrize("headers", [[], [(b"content-length", b"65536")]])
+async def test_a_connection_is_kept_where_little_or_nothing_is_left_to_read(headers: Sequence[Any]) -> None:
+    assert await answer_unread(headers) == []

@@ -2,7 +2,7 @@
 
 import pytest
 
-from phoenix.api.conditions import is_unchanged, may_resume
+from phoenix.api.conditions import is_expected, is_unchanged, may_resume
 
 ETAG = '"abc"'
 
@@ -23,3 +23,13 @@ def test_any_other_header_gets_the_whole_answer(header: str | None) -> None:
 )
 def test_a_download_goes_on_only_with_the_strong_tag_of_the_same_file(header: str | None, expected: bool) -> None:
     assert may_resume(header, ETAG) is expected
+
+
+@pytest.mark.parametrize("header", [None, "*", '"abc"', '"x", "abc"', 'W/"x", "abc"'])
+def test_a_request_goes_on_if_the_strong_tag_is_named(header: str | None) -> None:
+    assert is_expected(header, ETAG)
+
+
+@pytest.mark.parametrize("header", ["", '"abcd"', "abc", 'W/"abc"', '"x", W/"abc"', '"*"'])
+def test_a_request_for_another_version_does_not_go_on(header: str) -> None:
+    assert not is_expected(header, ETAG)

@@ -68,6 +68,15 @@ async def test_a_second_file_is_refused(tmp_path: Path) -> None:
         await receive(part("file") + part("file") + END, tmp_path)
 
 
+async def test_a_form_of_very_many_fields_is_not_read_to_its_end(tmp_path: Path) -> None:
+    fields = b"".join(part(f"field{number}", filename=None) for number in range(100))
+
+    with pytest.raises(InvalidRequest) as refused:
+        await receive(fields + b"not a form any more", tmp_path)
+
+    assert len(refused.value.faults) == 64
+
+
 @pytest.mark.parametrize(
     "content_type", ["application/json", "multipart/form-data", "", "multipart/mixed; boundary=b0"]
 )

@@ -9,7 +9,8 @@ import pytest
 from phoenix.api.app import create_app
 from phoenix.api.openapi import build_document
 from phoenix.api.openapi_versions import Documents
-from phoenix.contract.events import DurableEvent, EphemeralEvent
+from phoenix.contract.events import TERMINAL_EVENT_TYPES, DurableEvent, EphemeralEvent
+from phoenix.contract.webhooks import WebhookPayload
 from phoenix.settings import load_settings
 
 PROBLEM = ("application/problem+json", {"$ref": "#/components/schemas/Problem"})
@@ -71,6 +72,7 @@ def test_operations_are_named_for_generated_methods(document: dict[str, Any]) ->
         "list_videos",
         "list_webhook_deliveries",
         "list_workers",
+        "remix_video",
         "replay_webhook_delivery",
         "retry_job",
         "rotate_webhook_secret",
@@ -155,3 +157,16 @@ def test_an_accepted_job_says_where_and_when_to_look(document: dict[str, Any], n
     assert {"Location", "Retry-After"} <= set(operation["responses"]["202"]["headers"])
     if "requestBody" in operation:
         assert operation["requestBody"]["content"]["application/json"]["examples"]
+
+
+def test_every_webhook_is_described_with_its_headers_and_a_body_that_holds(document: dict[str, Any]) -> None:
+    webhooks = document["webhooks"]
+
+    assert set(webhooks) == set(TERMINAL_EVENT_TYPES)
+    for name, entry in webhooks.items():
+        (media,) = entry["post"]["requestBody"]["content"].values()
+        payload = WebhookPayload.model_validate(media["examples"]["example"]["value"])
+        required = {each["name"] for each in entry["post"]["parameters"] if each["required"]}
+        assert (payload.type, payload.data.state) == (name, name.removeprefix("job."))
+        assert required == {"webhook-id", "webhook-timestamp", "webhook-signature"}
+        assert media["schema"] == {"$ref": "#/components/schemas/WebhookPayload"}

@@ -14,6 +14,7 @@ from phoenix.api.video_views import job_id_of, to_reel, video_id_of, view_video
 from phoenix.catalog.load import load_catalog
 from phoenix.contract.jobs import Job
 from phoenix.contract.requests import ReelRequest
+from phoenix.contract.videos import VideoRequest
 from phoenix.errors import InvalidRequest
 
 CATALOG = load_catalog()
@@ -21,7 +22,7 @@ PICTURE = "art_01kag3e9zq4f7w5m8x2c6b0n1d"
 
 
 def reel_of(**fields: Any) -> ReelRequest:
-    return to_reel(check(fields), CATALOG, default_model="animatic")
+    return to_reel(check(fields, VideoRequest), CATALOG, default_model="animatic")
 
 
 def job_in(state: str, **changes: Any) -> Job:
@@ -71,7 +72,7 @@ def test_a_size_that_the_model_does_not_make_is_refused_with_those_that_it_makes
 )
 def test_a_form_that_cannot_be_understood_is_refused(fields: dict[str, str]) -> None:
     with pytest.raises(RequestValidationError):
-        check(fields)
+        check(fields, VideoRequest)
 
 
 def test_fields_in_brackets_are_groups() -> None:

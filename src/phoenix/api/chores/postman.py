@@ -14,14 +14,15 @@ from phoenix.api.chores.repeat import repeated
 from phoenix.api.outbound_urls import webhook_policy
 from phoenix.api.webhooks.posting import Outcome, post
 from phoenix.api.webhooks.schedule import retry_in_s
-from phoenix.api.webhooks.signing import sign_headers
+from phoenix.api.webhooks.signing import cause_headers, sign_headers
 from phoenix.assembly import Services
 from phoenix.clock import utc_now
 from phoenix.errors import PhoenixError
 from phoenix.jobs.webhook_secrets import get_secret, valid_secrets
 from phoenix.jobs.webhooks import DueDelivery, claim_due, has_due, note_failure, note_refusal, note_success
 from phoenix.media.egress import open_pool
-from phoenix.telemetry.logs import get_logger
+from phoenix.telemetry.logs import get_logger, log_context
+from phoenix.telemetry.traces import trace_fields
 
 _logger = get_logger(__name__)
 
@@ -82,18 +83,22 @@ class Postman:
             task.add_done_callback(lambda done: self._under_way.pop(done, None))
 
     async def _deliver(self, pool: httpcore.AsyncConnectionPool, due: DueDelivery) -> None:
-        try:
-            await self._note(due, await self._post(pool, due))
-        except PhoenixError as error:
-            # The lease runs out, and it is sent again: better twice than never.
-            _logger.warning("a webhook's outcome was not noted", delivery_id=due.id, error=error.detail)
-        except Exception:
-            _logger.exception("a webhook was not delivered", delivery_id=due.id)
+        with log_context(request_id=due.request_id, delivery_id=due.id, **trace_fields(due.traceparent)):
+            try:
+                await self._note(due, await self._post(pool, due))
+            except PhoenixError as error:
+                # The lease runs out, and it is sent again: better twice than never.
+                _logger.warning("a webhook's outcome was not noted", error=error.detail)
+            except Exception:
+                _logger.exception("a webhook was not delivered")
 
     async def _post(self, pool: httpcore.AsyncConnectionPool, due: DueDelivery) -> Outcome:
         now = utc_now()
         secrets = valid_secrets(await get_secret(self._database, due.owner_id), now)
-        headers = sign_headers(due.id, int(now.timestamp()), due.body, secrets)
+        headers = {
+            **sign_headers(due.id, int(now.timestamp()), due.body, secrets),
+            **cause_headers(due.request_id, due.traceparent),
+        }
         return await post(
             pool, due.url, due.body, headers, policy=self._policy, time_limit_s=self._settings.time_limit_s
         )

@@ -7,8 +7,9 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 
 from phoenix.api.dependencies import Owner, Services
 from phoenix.api.documents import JOB_ACCEPTED, JOB_SHOWN, JOBS_LISTED
+from phoenix.api.job_versions import unless_changed
 from phoenix.api.job_views import answer_job, fetch_job, view_jobs
-from phoenix.api.parameters import Instant, JobIdInPath, SearchText, document_condition
+from phoenix.api.parameters import IfMatch, Instant, JobIdInPath, SearchText, document_conditions
 from phoenix.api.submission import point_to_job
 from phoenix.contract.base import JobKind, Omittable
 from phoenix.contract.jobs import Job, JobPage, JobState
@@ -56,7 +57,8 @@ async def list_jobs(
     )
 
 
-@router.get("/v1/jobs/{job_id}", response_model=Job, responses=JOB_SHOWN, dependencies=[Depends(document_condition)])
+@router.head("/v1/jobs/{job_id}", include_in_schema=False)
+@router.get("/v1/jobs/{job_id}", response_model=Job, responses=JOB_SHOWN, dependencies=[Depends(document_conditions)])
 async def get_job(
     request: Request,
     services: Services,
@@ -71,36 +73,49 @@ async def get_job(
 
 
 @router.post("/v1/jobs/{job_id}/cancel", status_code=202, responses=JOB_ACCEPTED)
-async def cancel_job(response: Response, services: Services, owner: Owner, job_id: JobIdInPath) -> Job:
+async def cancel_job(
+    response: Response, services: Services, owner: Owner, job_id: JobIdInPath, if_match: IfMatch = None
+) -> Job:
     """Cancel a job.
 
     One that waits is canceled at once. One that runs says `cancel_requested` until its workers have let go of it.
     Again is harmless, and a finished job is unchanged.
     """
-    async with services.database.write() as uow:
+    async with (
+        services.database.write() as uow,
+        unless_changed(uow, job_id, owner_id=owner, if_match=if_match),
+    ):
         await cancel(uow, job_id, owner_id=owner)
     point_to_job(response, job_id)
     return await fetch_job(services, job_id, owner)
 
 
 @router.post("/v1/jobs/{job_id}/retry", status_code=202, responses=JOB_ACCEPTED)
-async def retry_job(response: Response, services: Services, owner: Owner, job_id: JobIdInPath) -> Job:
+async def retry_job(
+    response: Response, services: Services, owner: Owner, job_id: JobIdInPath, if_match: IfMatch = None
+) -> Job:
     """Try a job again.
 
     Renders only what failed or is missing: clips that are done stay. 409 unless it ended without success.
     """
     timeout_s = services.settings.limits.default_queue_timeout_s
-    async with services.database.write() as uow:
+    async with (
+        services.database.write() as uow,
+        unless_changed(uow, job_id, owner_id=owner, if_match=if_match),
+    ):
         await retry(uow, job_id, owner_id=owner, queue_timeout_s=timeout_s)
     point_to_job(response, job_id)
     return await fetch_job(services, job_id, owner)
 
 
 @router.delete("/v1/jobs/{job_id}", status_code=204)
-async def delete_job(services: Services, owner: Owner, job_id: JobIdInPath) -> None:
+async def delete_job(services: Services, owner: Owner, job_id: JobIdInPath, if_match: IfMatch = None) -> None:
     """Delete a finished job and its files.
 
     409 while it waits or runs: cancel it first.
     """
-    async with services.database.write() as uow:
+    async with (
+        services.database.write() as uow,
+        unless_changed(uow, job_id, owner_id=owner, if_match=if_match),
+    ):
         await retain.delete_job(uow, job_id, owner_id=owner)

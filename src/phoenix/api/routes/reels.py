@@ -6,13 +6,14 @@ from fastapi import APIRouter, Body
 from fastapi.openapi.models import Example
 
 from phoenix.api.documents import JOB_ACCEPTED
+from phoenix.api.keyed_route import KeyedRoute
 from phoenix.api.submission import Submitting, draw_seed
 from phoenix.catalog.admission import admit_reel
 from phoenix.contract.jobs import Job
 from phoenix.contract.requests import ReelRequest
 from phoenix.contract.resolved import ResolvedReel
 
-router = APIRouter(tags=["reels"])
+router = APIRouter(tags=["reels"], route_class=KeyedRoute)
 
 _EXAMPLES: dict[str, Example] = {
     "one clip": {"value": {"clips": [{"prompt": "a red balloon over a harbour at dawn"}]}},

@@ -6,13 +6,14 @@ from fastapi import APIRouter, Body
 from fastapi.openapi.models import Example
 
 from phoenix.api.documents import JOB_ACCEPTED
+from phoenix.api.keyed_route import KeyedRoute
 from phoenix.api.submission import Submitting
 from phoenix.catalog.admission import admit_soundtrack
 from phoenix.contract.jobs import Job
 from phoenix.contract.requests import SoundtrackJobRequest
 from phoenix.contract.resolved import ResolvedSoundtrack
 
-router = APIRouter(tags=["soundtracks"])
+router = APIRouter(tags=["soundtracks"], route_class=KeyedRoute)
 
 _EXAMPLES: dict[str, Example] = {
     "thirty seconds with fades": {

@@ -6,13 +6,14 @@ from fastapi import APIRouter, Body
 from fastapi.openapi.models import Example
 
 from phoenix.api.documents import JOB_ACCEPTED
+from phoenix.api.keyed_route import KeyedRoute
 from phoenix.api.submission import Submitting
 from phoenix.catalog.admission import admit_stitch
 from phoenix.contract.jobs import Job
 from phoenix.contract.requests import StitchRequest
 from phoenix.contract.resolved import ResolvedStitch
 
-router = APIRouter(tags=["stitches"])
+router = APIRouter(tags=["stitches"], route_class=KeyedRoute)
 
 _EXAMPLES: dict[str, Example] = {
     "two videos with a crossfade": {

@@ -1,6 +1,7 @@
 """Events as they happen (SSE), of a job or of all of the caller's; and a job's log so far as one JSON page."""
 
 from collections.abc import AsyncGenerator
+from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
@@ -80,7 +81,7 @@ async def stream_job_events(
         raise NotFound(f"There is no job {job_id}.")
     if has_been_told(tail, after):
         return Response(status_code=204)
-    return EventStream(job_stream(running.hub, running.log, job_id, after), running.sends)
+    return EventStream(partial(job_stream, running.hub, running.log, job_id, after), running.sends)
 
 
 @router.head("/v1/events", include_in_schema=False)
@@ -99,7 +100,7 @@ async def stream_all_events(
     if owner is None:
         return _come_back(running)
     last_event_id = in_header if in_header is not None else in_query
-    return EventStream(owner_stream(running.hub, running.log, owner, last_event_id), running.sends)
+    return EventStream(partial(owner_stream, running.hub, running.log, owner, last_event_id), running.sends)
 
 
 @router.post("/v1/jobs/{job_id}/stream-tokens", status_code=201)
@@ -121,7 +122,7 @@ async def create_stream_token(
 
 def _come_back(running: Running) -> Response:
     """While the database is away: any error would close a browser's `EventSource` for good."""
-    return EventStream(_only_retry(running), running.sends)
+    return EventStream(lambda _outlet: _only_retry(running), running.sends)
 
 
 async def _only_retry(running: Running) -> AsyncGenerator[bytes]:

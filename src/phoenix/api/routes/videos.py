@@ -1,9 +1,6 @@
 """Videos, as OpenAI's SDKs ask for them: the same reels and jobs, in other words."""
 
-import asyncio
 from enum import StrEnum
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request, Response
@@ -15,16 +12,21 @@ from phoenix.api.dependencies import Owner, Services
 from phoenix.api.documents import stored_file
 from phoenix.api.job_views import POLL_AFTER_S, fetch_job, view_jobs
 from phoenix.api.parameters import existing
-from phoenix.api.routes.uploads import take_in
-from phoenix.api.submission import Submission, Submitting, draw_seed
+from phoenix.api.submission import Submitting, fingerprint_of
 from phoenix.api.video_errors import PROBLEM, VideoRoute
-from phoenix.api.video_forms import FILE_FIELD, check, open_form, save_picture
-from phoenix.api.video_views import job_id_of, to_reel, video_id_of, view_video
-from phoenix.catalog.admission import admit_reel
+from phoenix.api.video_forms import FILE_FIELD, check, open_form
+from phoenix.api.video_submission import keep_picture, submit_video
+from phoenix.api.video_views import job_id_of, to_reel, to_remix, video_id_of, view_video
 from phoenix.contract.base import Omittable
-from phoenix.contract.requests import ReelRequest
-from phoenix.contract.resolved import ResolvedReel
-from phoenix.contract.videos import VIDEO_ID_PATTERN, Video, VideoDeleted, VideoList, VideoReference
+from phoenix.contract.videos import (
+    VIDEO_ID_PATTERN,
+    Video,
+    VideoDeleted,
+    VideoList,
+    VideoReference,
+    VideoRemixRequest,
+    VideoRequest,
+)
 from phoenix.errors import NotFound
 from phoenix.jobs import find, retain
 from phoenix.jobs.artifacts import get_output, get_thumbnail
@@ -50,6 +52,12 @@ _BODY: dict[str, Any] = {
     }
 }
 
+_REMIX_EXAMPLES = {"another prompt": {"value": {"prompt": "a blue balloon over a harbour at dawn"}}}
+_REMIX = {"schema": {"$ref": "#/components/schemas/VideoRemixRequest"}}
+_REMIX_BODY: dict[str, Any] = {
+    "requestBody": {"required": True, "content": {"application/json": {**_REMIX, "examples": _REMIX_EXAMPLES}}}
+}
+
 VideoIdInPath = Annotated[
     str,
     PathParameter(description="Of a video.", json_schema_extra={"pattern": VIDEO_ID_PATTERN}),
@@ -73,14 +81,38 @@ async def create_video(submission: Submitting) -> Video:
     """
     services = submission.services
     async with open_form(submission.request, max_json_bytes=services.settings.limits.max_body_bytes) as form:
-        video = check(form.fields)
+        video = check(form.fields, VideoRequest)
+        fingerprint = fingerprint_of(video)
         if form.picture is not None:
-            reference = VideoReference(file_id=await _keep_picture(submission, form.picture))
-            video = video.model_copy(update={FILE_FIELD: reference})
+            picture = await keep_picture(submission, form.picture)
+            # The same picture sent again is another artifact, and the same request.
+            fingerprint = f"{fingerprint} {picture.sha256}"
+            video = video.model_copy(update={FILE_FIELD: VideoReference(file_id=picture.id)})
     body = to_reel(video, services.catalog, default_model=services.settings.engine.default_model)
-    job = await submission.accept(body, lambda: _admit(submission, body))
-    submission.response.headers["openai-poll-after-ms"] = str(POLL_AFTER_S * 1000)
-    return view_video(job)
+    return view_video(await submit_video(submission, body, fingerprint))
+
+
+@router.post(PATH + "/{video_id}/remix", openapi_extra=_REMIX_BODY)
+async def remix_video(submission: Submitting, video_id: VideoIdInPath) -> Video:
+    """Remix a video.
+
+    Renders a completed video anew with another prompt, and all else as it was: seed, size, length, steps, picture.
+    One that was made of `clips` is refused: its prompt is only a title.
+    """
+    services = submission.services
+    async with open_form(submission.request, max_json_bytes=services.settings.limits.max_body_bytes) as form:
+        remix = check(form.fields, VideoRemixRequest)
+    job = await fetch_job(services, video_id, submission.caller.owner_id)
+    _check_kind(job.kind)
+    return view_video(await submit_video(submission, to_remix(job, remix.prompt), fingerprint_of(remix)))
+
+
+@router.post(PATH + "/edits", include_in_schema=False)
+@router.post(PATH + "/extensions", include_in_schema=False)
+@router.post(PATH + "/characters", include_in_schema=False)
+async def refuse_operation(_owner: Owner) -> None:
+    """What the SDKs can ask for, and no model here can do."""
+    raise NotFound("Videos are not edited, extended or given characters here; they can be created and remixed.")
 
 
 @router.get(PATH)
@@ -162,21 +194,3 @@ async def get_video_content(
 def _check_kind(kind: str) -> None:
     if kind != "reel":
         raise NotFound("There is no video of this id.")
-
-
-async def _admit(submission: Submission, body: ReelRequest) -> ResolvedReel:
-    return admit_reel(
-        body,
-        submission.services.catalog,
-        default_model=submission.services.settings.engine.default_model,
-        limits=submission.limits,
-        draw_seed=draw_seed,
-        media=await submission.find_media(clip.image_artifact_id for clip in body.clips),
-    )
-
-
-async def _keep_picture(submission: Submission, picture: Any) -> str:
-    with TemporaryDirectory(prefix="phoenix-upload-", ignore_cleanup_errors=True) as folder:
-        received = await asyncio.to_thread(save_picture, picture, Path(folder) / FILE_FIELD)
-        artifact = await take_in(submission.running, received, submission.caller.owner_id)
-    return artifact.id

@@ -1,9 +1,12 @@
-"""The headers by which a receiver knows a webhook for ours (Standard Webhooks 1.0, symmetric signatures). Pure."""
+"""The headers of a webhook: by which a receiver knows it for ours (Standard Webhooks 1.0), and what caused it. Pure."""
 
 import base64
 import hashlib
 import hmac
 from collections.abc import Mapping, Sequence
+
+from phoenix.api import request_ids
+from phoenix.telemetry import traces
 
 
 def sign_headers(message_id: str, sent_at_s: int, body: bytes, secrets: Sequence[str]) -> Mapping[str, str]:
@@ -13,6 +16,12 @@ def sign_headers(message_id: str, sent_at_s: int, body: bytes, secrets: Sequence
         "webhook-timestamp": str(sent_at_s),
         "webhook-signature": " ".join(_sign(message_id, sent_at_s, body, secret) for secret in secrets),
     }
+
+
+def cause_headers(request_id: str | None, traceparent: str | None) -> Mapping[str, str]:
+    """The request that made the job, for the receiver's logs. Not signed: nothing may depend on them."""
+    given = {request_ids.HEADER: request_id, traces.HEADER: traceparent}
+    return {name: value for name, value in given.items() if value}
 
 
 def _sign(message_id: str, sent_at_s: int, body: bytes, secret: str) -> str:

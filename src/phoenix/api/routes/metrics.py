@@ -1,0 +1,84 @@
+"""Numbers for Prometheus: the fleet's out of SQL, the same at every replica, and this process's own."""
+
+from collections.abc import Iterator
+
+from fastapi import APIRouter, Request, Response
+from prometheus_client import Metric
+
+from phoenix.access.keys import Scope
+from phoenix.api.dependencies import Reader, Services
+from phoenix.api.running import worker_timeout_s
+from phoenix.errors import Unavailable
+from phoenix.jobs.gauges import FleetGauges, read_gauges
+from phoenix.telemetry.meters import CONTENT_TYPE, Meters, gauge
+
+router = APIRouter()
+
+
+@router.get("/metrics", include_in_schema=False)
+async def get_metrics(request: Request, services: Services, reader: Reader) -> Response:
+    """Write the metrics. Takes the scope `admin` where keys are required; says so if the database is away."""
+    reader.check(Scope.ADMIN)
+    meters: Meters = request.app.state.meters
+    try:
+        async with services.database.read() as session:
+            found = await read_gauges(session, worker_timeout_s=worker_timeout_s(services.settings))
+    except Unavailable:
+        return _answer(meters, [_database_up(is_up=False)])
+    return _answer(meters, [_database_up(is_up=True), *_show(found)])
+
+
+def _answer(meters: Meters, metrics: list[Metric]) -> Response:
+    return Response(meters.write(*metrics), headers={"Content-Type": CONTENT_TYPE, "Cache-Control": "no-store"})
+
+
+def _database_up(*, is_up: bool) -> Metric:
+    return gauge("phoenix_database_up", "Whether the database answered this scrape.", values=[((), float(is_up))])
+
+
+def _show(found: FleetGauges) -> Iterator[Metric]:
+    yield gauge(
+        "phoenix_jobs",
+        "Jobs that are kept, by state.",
+        "state",
+        values=[((state.value,), count) for state, count in found.jobs.items()],
+    )
+    yield gauge(
+        "phoenix_tasks",
+        "Tasks that wait for a worker or run on one, by queue.",
+        *("queue", "state"),
+        values=[
+            value
+            for queue in found.queues
+            for value in (((queue.name, "waiting"), queue.waiting), ((queue.name, "running"), queue.running))
+        ],
+    )
+    yield gauge(
+        "phoenix_queue_oldest_wait_seconds",
+        "How long the oldest waiting task has been ready; 0 if none waits.",
+        "queue",
+        values=[((queue.name,), queue.oldest_wait_s or 0) for queue in found.queues],
+    )
+    yield gauge(
+        "phoenix_queue_slots",
+        "Tasks that the live workers can run at once.",
+        "queue",
+        values=[((queue.name,), queue.slots) for queue in found.queues],
+    )
+    yield gauge(
+        "phoenix_workers",
+        "Workers that were heard of within a lease.",
+        "queue",
+        values=[((name,), count) for name, count in found.workers.items()],
+    )
+    yield gauge(
+        "phoenix_webhooks_pending",
+        "Webhook deliveries that wait for their first or next try.",
+        values=[((), found.webhooks_pending)],
+    )
+    yield gauge(
+        "phoenix_clip_stage_seconds_mean",
+        "Of the clips begun within the last hour and done: mean seconds by stage.",
+        "stage",
+        values=[((stage,), seconds) for stage, seconds in sorted(found.stage_s.items())],
+    )

@@ -1,0 +1,44 @@
+"""The time limit on sending to clients, kept by one timer for all."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager, suppress
+
+
+class StalledSends:
+    """Drops clients that do not read, by one look at all sends per second; most sends end at once."""
+
+    def __init__(self, time_limit_s: float) -> None:
+        self._time_limit_s = time_limit_s
+        self._since_s: dict[Callable[[], object], float] = {}
+        self._clock_s = asyncio.get_running_loop().time
+
+    def begin(self, drop: Callable[[], object]) -> None:
+        """A send begins; `drop` is called if it takes too long."""
+        self._since_s[drop] = self._clock_s()
+
+    def end(self, drop: Callable[[], object]) -> None:
+        self._since_s.pop(drop, None)
+
+    def hurry(self) -> None:
+        """The process is ending: waits for nobody any more."""
+        self._time_limit_s = min(self._time_limit_s, 1.0)
+
+    @asynccontextmanager
+    async def watched(self) -> AsyncGenerator["StalledSends"]:
+        """Looks while entered."""
+        task = asyncio.create_task(self._look_forever(), name="stalled-sends")
+        try:
+            yield self
+        finally:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+    async def _look_forever(self) -> None:
+        while True:
+            await asyncio.sleep(min(1.0, self._time_limit_s / 2))
+            limit_s = self._clock_s() - self._time_limit_s
+            for drop in [drop for drop, since_s in self._since_s.items() if since_s < limit_s]:
+                self.end(drop)
+                drop()

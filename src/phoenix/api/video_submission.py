@@ -1,0 +1,76 @@
+"""A video on its way in: admitted as the reel that it is, and made once, however often an SDK tries."""
+
+import asyncio
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from starlette.datastructures import UploadFile
+from starlette.requests import ClientDisconnect, Request
+
+from phoenix.api.job_views import POLL_AFTER_S
+from phoenix.api.routes.uploads import take_in
+from phoenix.api.submission import Submission, draw_seed
+from phoenix.api.video_forms import FILE_FIELD, save_picture
+from phoenix.catalog.admission import admit_reel
+from phoenix.contract.jobs import Job
+from phoenix.contract.requests import ReelRequest
+from phoenix.contract.resolved import ResolvedReel
+from phoenix.jobs.tables import ArtifactRow
+from phoenix.jobs.unanswered import Asked, adopt, leave
+
+
+async def keep_picture(submission: Submission, picture: UploadFile) -> ArtifactRow:
+    """Makes an artifact of a picture that came with a form. Raises `InvalidRequest` if it is none."""
+    with TemporaryDirectory(prefix="phoenix-upload-", ignore_cleanup_errors=True) as folder:
+        received = await asyncio.to_thread(save_picture, picture, Path(folder) / FILE_FIELD)
+        return await take_in(submission.running, received, submission.caller.owner_id)
+
+
+async def submit_video(submission: Submission, body: ReelRequest, fingerprint: str) -> Job:
+    """As `Submission.accept`, for clients that try again by themselves.
+
+    OpenAI's SDKs send no Idempotency-Key; they only say how often they have tried. So a job is not made for a client
+    that has gone by then, and one whose client went before the answer waits for the next try.
+    """
+    submission.response.headers["openai-poll-after-ms"] = str(POLL_AFTER_S * 1000)
+    if submission.idempotency_key is not None:
+        return await submission.accept(body, lambda: _admit(submission, body), fingerprint=fingerprint)
+    request = submission.request
+    asked = Asked(submission.caller.owner_id, f"{request.method} {request.url.path}", fingerprint)
+    job = await _take_up(submission, asked) if _is_retry(request) else None
+    if job is None:
+        job = await submission.accept(
+            body, lambda: _admit(submission, body), before_commit=lambda: _stop_if_gone(request)
+        )
+    if await request.is_disconnected():
+        async with submission.services.database.write() as uow:
+            await leave(uow, asked, job.id)
+    return job
+
+
+async def _take_up(submission: Submission, asked: Asked) -> Job | None:
+    async with submission.services.database.write() as uow:
+        job_id = await adopt(uow, asked)
+    return await submission.answer(job_id, is_replay=True) if job_id else None
+
+
+def _is_retry(request: Request) -> bool:
+    tries = request.headers.get("x-stainless-retry-count", "")
+    return tries.isascii() and tries.isdecimal() and tries.strip("0") != ""
+
+
+async def _stop_if_gone(request: Request) -> None:
+    if await request.is_disconnected():
+        raise ClientDisconnect
+
+
+async def _admit(submission: Submission, body: ReelRequest) -> ResolvedReel:
+    sound = body.soundtrack.artifact_id if body.soundtrack else None
+    return admit_reel(
+        body,
+        submission.services.catalog,
+        default_model=submission.services.settings.engine.default_model,
+        limits=submission.limits,
+        draw_seed=draw_seed,
+        media=await submission.find_media([sound, *(clip.image_artifact_id for clip in body.clips)]),
+    )

@@ -1,0 +1,71 @@
+"""What was last told of a job's progress: kept in Redis, so that every replica knows it, and it never goes back."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from pydantic import ValidationError
+
+from phoenix.contract.events import ClipProgress
+
+_SHARE = "job"
+"""Field of the hash; the others are the clips' indices."""
+
+# Stored before it is published, in one step: whoever hears of a share, or missed it, finds it or more in the hash.
+# A worker that lost its attempt, or that does not know yet how far the others are, takes nothing back.
+TELL = b"""
+local key, clip, attempt, progress, share = KEYS[1], ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
+local message, owner_message = ARGV[5], ARGV[6]
+local told = redis.call('HGET', key, 'job')
+local held = redis.call('HGET', key, clip)
+if held then
+  held = cjson.decode(held)
+  if held.attempt > attempt or (held.attempt == attempt and held.progress > progress) then return told or share end
+end
+if told and tonumber(told) > tonumber(share) then
+  share = told
+  message = string.gsub(message, '"job_progress":[^,}]+', '"job_progress":' .. share)
+  owner_message = string.gsub(owner_message, '"job_progress":[^,}]+', '"job_progress":' .. share)
+end
+redis.call('HSET', key, clip, message, 'job', share)
+redis.call('EXPIRE', key, ARGV[9])
+redis.call('PUBLISH', ARGV[7], message)
+redis.call('PUBLISH', ARGV[8], owner_message)
+return share
+"""
+
+
+@dataclass(frozen=True)
+class Told:
+    """No client has seen more of the job than `share`, nor of a clip's newest attempt more than `clips` says."""
+
+    share: float = 0.0
+    clips: Mapping[int, ClipProgress] = field(default_factory=dict[int, ClipProgress])
+
+    def joined_with(self, other: "Told") -> "Told":
+        """Of each the newest."""
+        clips = dict(self.clips)
+        for index, progress in other.clips.items():
+            if index not in clips or _age(clips[index]) < _age(progress):
+                clips[index] = progress
+        return Told(max(self.share, other.share), clips)
+
+
+NOTHING_TOLD = Told()
+
+
+def read_told(fields: Mapping[bytes, bytes]) -> Told:
+    """From the hash. What another version has left there is passed over."""
+    clips = [_parsed(message) for name, message in fields.items() if name != _SHARE.encode()]
+    share = float(fields.get(_SHARE.encode(), 0))
+    return Told(share, {progress.clip_index: progress for progress in clips if progress})
+
+
+def _age(progress: ClipProgress) -> tuple[int, float]:
+    return (progress.attempt, progress.progress)
+
+
+def _parsed(message: bytes) -> ClipProgress | None:
+    try:
+        return ClipProgress.model_validate_json(message)
+    except ValidationError:
+        return None

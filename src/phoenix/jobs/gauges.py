@@ -1,0 +1,78 @@
+"""The state of the fleet in numbers, for operators: read from SQL, so that every replica tells the same."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from statistics import fmean
+
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlmodel import col
+
+from phoenix.contract.fleet import QueueDepth
+from phoenix.contract.jobs import JobState
+from phoenix.db.columns import db_now
+from phoenix.jobs.fleet import view_queue
+from phoenix.jobs.lifecycle import TaskKind, TaskState
+from phoenix.jobs.tables import AttemptRow, JobRow, TaskRow
+from phoenix.jobs.webhook_tables import DeliveryState, WebhookDeliveryRow
+from phoenix.jobs.workers import list_live
+
+RECENT_S = 3600
+_CLIPS_LOOKED_AT = 500
+
+
+@dataclass(frozen=True)
+class FleetGauges:
+    jobs: Mapping[JobState, int]
+    """All that are kept, those of a state without any included."""
+    queues: tuple[QueueDepth, ...]
+    workers: Mapping[str, int]
+    """Live ones by queue; one that serves both counts for both."""
+    webhooks_pending: int
+    stage_s: Mapping[str, float]
+    """Mean seconds in each stage, of the clips that were begun within the last hour and are done."""
+
+
+async def read_gauges(session: AsyncSession, *, worker_timeout_s: float) -> FleetGauges:
+    depths = (await view_queue(session, worker_timeout_s=worker_timeout_s)).queues
+    live = await list_live(session, worker_timeout_s=worker_timeout_s)
+    return FleetGauges(
+        jobs=await _count_jobs(session),
+        queues=tuple(depths),
+        workers={depth.name: sum(depth.name in worker.queues for worker in live) for depth in depths},
+        webhooks_pending=await _count_pending(session),
+        stage_s=await _read_stages(session),
+    )
+
+
+async def _count_jobs(session: AsyncSession) -> Mapping[JobState, int]:
+    counts = await session.execute(select(col(JobRow.state), func.count()).group_by(col(JobRow.state)))
+    return dict.fromkeys(JobState, 0) | dict(counts.all())
+
+
+async def _count_pending(session: AsyncSession) -> int:
+    pending = col(WebhookDeliveryRow.state) == DeliveryState.PENDING
+    return (await session.scalars(select(func.count()).select_from(WebhookDeliveryRow).where(pending))).one()
+
+
+async def _read_stages(session: AsyncSession) -> Mapping[str, float]:
+    statement = (
+        select(col(TaskRow.timings))
+        .join(
+            AttemptRow,
+            (col(AttemptRow.task_id) == col(TaskRow.id)) & (col(AttemptRow.number) == col(TaskRow.attempt)),
+        )
+        .where(
+            col(AttemptRow.started_at) > db_now(-RECENT_S),
+            col(TaskRow.kind) == TaskKind.RENDER,
+            col(TaskRow.state) == TaskState.SUCCEEDED,
+        )
+        .order_by(col(AttemptRow.started_at).desc())
+        .limit(_CLIPS_LOOKED_AT)
+    )
+    spent: dict[str, list[float]] = {}
+    for timings in await session.scalars(statement):
+        for name, seconds in timings.items():
+            if name.endswith("_s") and seconds is not None:
+                spent.setdefault(name.removesuffix("_s"), []).append(seconds)
+    return {name: fmean(seconds) for name, seconds in spent.items()}

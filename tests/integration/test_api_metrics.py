@@ -1,0 +1,114 @@
+"""`/metrics`: what operators watch, the same at every replica, and nobody else's business."""
+
+import asyncio
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from builders import claim_next, complete_next
+from fixtures.api import Api, assert_problem, open_api, until
+from fixtures.callers import GuardedApi
+from phoenix.access.keys import Scope
+from phoenix.settings import Settings
+
+Samples = dict[tuple[str, tuple[str, ...]], float]
+
+
+async def scrape(api: Api) -> Samples:
+    """Values by name and the values of the labels, as Prometheus would read them."""
+    response = await api.http.get("/metrics")
+    assert response.status_code == 200, response.text
+    assert response.headers["content-type"].startswith("text/plain; version=0.0.4")
+    families = text_string_to_metric_families(response.text)
+    return {(each.name, tuple(each.labels.values())): each.value for family in families for each in family.samples}
+
+
+async def test_jobs_and_tasks_are_counted_by_state(api: Api) -> None:
+    await api.submit("one", "two")
+    await claim_next(api.services.database)
+    await api.submit("three")
+
+    seen = await scrape(api)
+
+    assert (seen["phoenix_jobs", ("queued",)], seen["phoenix_jobs", ("running",)]) == (1, 1)
+    assert (seen["phoenix_tasks", ("gpu", "waiting")], seen["phoenix_tasks", ("gpu", "running")]) == (2, 1)
+    assert seen["phoenix_jobs", ("failed",)] == 0
+    assert seen["phoenix_queue_oldest_wait_seconds", ("gpu",)] > 0
+    assert seen["phoenix_queue_oldest_wait_seconds", ("media",)] == 0
+
+
+async def test_live_workers_and_their_slots_are_counted_by_queue(api: Api) -> None:
+    await api.register_worker("gpu", slots=3)
+
+    seen = await scrape(api)
+
+    assert (seen["phoenix_workers", ("gpu",)], seen["phoenix_workers", ("media",)]) == (1, 0)
+    assert seen["phoenix_queue_slots", ("gpu",)] == 3
+
+
+async def test_every_replica_tells_the_same_of_the_fleet(api: Api, api_settings: Settings) -> None:
+    await api.submit()
+    async with open_api(api_settings) as other:
+        one, two = await scrape(api), await scrape(other)
+
+    for name in ("phoenix_jobs", "phoenix_tasks", "phoenix_workers", "phoenix_webhooks_pending"):
+        assert {key: value for key, value in one.items() if key[0] == name} == {
+            key: value for key, value in two.items() if key[0] == name
+        }
+
+
+async def test_the_stages_of_recent_clips_are_told(api: Api) -> None:
+    await api.submit()
+    await complete_next(api.services.database)
+
+    seen = await scrape(api)
+
+    assert seen["phoenix_clip_stage_seconds_mean", ("queue",)] >= 0
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "labels"),
+    [
+        ("GET", "/v1/jobs/job_" + "0" * 26, ("GET", "/v1/jobs/{job_id}", "404")),
+        ("GET", "/nowhere/at/all", ("GET", "none", "404")),
+        ("BREW", "/v1/jobs", ("other", "/v1/jobs", "405")),
+        ("GET", "/v1/models", ("GET", "/v1/models", "200")),
+    ],
+)
+async def test_answers_are_counted_by_the_route_and_not_by_the_path(
+    api: Api, method: str, path: str, labels: tuple[str, str, str]
+) -> None:
+    await api.http.request(method, path)
+
+    seen = await scrape(api)
+
+    assert seen["phoenix_http_answer_seconds_count", labels] == 1
+
+
+async def test_an_open_stream_is_counted_until_it_ends(api: Api) -> None:
+    async def are_open(count: int) -> bool:
+        return (await scrape(api))["phoenix_streams_open", ()] == count
+
+    stream = asyncio.create_task(api.http.get("/v1/events"))
+    await until(lambda: are_open(1))
+    stream.cancel()
+
+    await until(lambda: are_open(0))
+
+
+async def test_without_its_database_a_server_still_tells_of_itself(api_settings: Settings) -> None:
+    away = api_settings.database.model_copy(update={"url": "postgresql://nobody@127.0.0.1:1/none"})
+    async with open_api(api_settings.model_copy(update={"database": away})) as api:
+        seen = await scrape(api)
+
+    assert seen["phoenix_database_up", ()] == 0
+    assert ("phoenix_streams_open", ()) in seen
+
+
+async def test_where_keys_are_required_metrics_take_one_with_the_scope_admin(guarded: GuardedApi) -> None:
+    admin = await guarded.caller(Scope.ADMIN)
+    other = await guarded.caller(Scope.READ, Scope.WRITE)
+
+    assert_problem(await guarded.api.http.get("/metrics"), 401, "UNAUTHENTICATED")
+    assert_problem(await other.http.get("/metrics"), 403, "FORBIDDEN")
+    assert (await scrape(admin))["phoenix_database_up", ()] == 1

@@ -1,0 +1,135 @@
+"""Heads of requests over real connections: bounded in bytes and time, and refused as problems."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+import uvicorn
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.types import Receive, Scope, Send
+from uvicorn.server import ServerState
+
+from phoenix.cli.uvicorn_heads import MAX_HEAD_BYTES, BoundedHeads
+
+
+async def application(scope: Scope, receive: Receive, send: Send) -> None:
+    body = await Request(scope, receive).body()
+    await PlainTextResponse(f"{scope['path']} {len(body)}")(scope, receive, send)
+
+
+Answer = tuple[int, dict[str, str], bytes]
+
+
+class Connection:
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader, self.writer = reader, writer
+
+    async def answer(self) -> Answer:
+        async with asyncio.timeout(10):
+            line, *lines = (await self._reader.readuntil(b"\r\n\r\n")).decode().strip().split("\r\n")
+            headers = {name.lower(): value.strip() for name, _, value in (each.partition(":") for each in lines)}
+            return int(line.split()[1]), headers, await self._reader.readexactly(int(headers["content-length"]))
+
+    async def is_closed(self) -> bool:
+        async with asyncio.timeout(10):
+            return await self._reader.read() == b""
+
+
+@asynccontextmanager
+async def connected(*, head_time_limit_s: float = 60) -> AsyncIterator[Connection]:
+    config = uvicorn.Config(application, log_config=None, access_log=False, lifespan="off")
+    server = await asyncio.get_running_loop().create_server(
+        lambda: BoundedHeads(config, ServerState(), {}, head_time_limit_s=head_time_limit_s), "127.0.0.1", 0
+    )
+    reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+    yield Connection(reader, writer)
+    writer.close()
+    server.close()
+    await server.wait_closed()
+
+
+def assert_refused(answer: Answer, status: int) -> dict[str, Any]:
+    assert answer[0] == status
+    assert (answer[1]["content-type"], answer[1]["connection"]) == ("application/problem+json", "close")
+    problem = json.loads(answer[2])
+    assert (problem["status"], problem["code"]) == (status, "INVALID_REQUEST")
+    assert problem["request_id"].startswith("req_")
+    return problem
+
+
+async def test_requests_follow_on_each_other_as_ever() -> None:
+    async with connected() as connection:
+        for size in (0, 200_000):
+            connection.writer.write(b"POST /x HTTP/1.1\r\ncontent-length: %d\r\n\r\n" % size + bytes(size))
+            assert (await connection.answer())[::2] == (200, b"/x %d" % size)
+
+
+async def test_headers_up_to_the_limit_are_read() -> None:
+    async with connected() as connection:
+        connection.writer.write(b"GET / HTTP/1.1\r\nx: " + b"y" * (MAX_HEAD_BYTES - 100) + b"\r\n\r\n")
+
+        assert (await connection.answer())[0] == 200
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"GET / HTTP/1.1\r\nx: " + b"y" * MAX_HEAD_BYTES + b"\r\n\r\n",
+        b"GET /" + b"y" * MAX_HEAD_BYTES + b" HTTP/1.1\r\n\r\n",
+        b"GET / HTTP/1.1\r\n" + b"x: y\r\n" * MAX_HEAD_BYTES,
+        b"GET / HTTP/1.1\r\nx: " + b"y" * 500_000,
+        b"GET /" + b"y" * 500_000,
+    ],
+    ids=["one header", "the target", "many headers", "an endless header", "an endless target"],
+)
+async def test_a_head_that_is_too_large_is_refused(head: bytes) -> None:
+    async with connected() as connection:
+        connection.writer.write(head)
+
+        assert_refused(await connection.answer(), 431)
+
+
+async def test_a_head_that_trickles_is_refused() -> None:
+    async with connected(head_time_limit_s=0.2) as connection:
+        connection.writer.write(b"GET / HTTP/1.1\r\nx:")
+
+        assert_refused(await connection.answer(), 408)
+
+
+async def test_a_connection_on_which_nothing_comes_is_closed() -> None:
+    async with connected(head_time_limit_s=0.1) as connection:
+        assert await connection.is_closed()
+
+
+async def test_a_later_head_that_trickles_is_refused_too() -> None:
+    async with connected(head_time_limit_s=0.3) as connection:
+        connection.writer.write(b"GET / HTTP/1.1\r\n\r\n")
+        await connection.answer()
+        connection.writer.write(b"GET /again HTTP/1.1\r\nx:")
+
+        assert_refused(await connection.answer(), 408)
+
+
+async def test_a_body_may_take_longer_than_a_head() -> None:
+    async with connected(head_time_limit_s=0.1) as connection:
+        connection.writer.write(b"POST / HTTP/1.1\r\ncontent-length: 2\r\n\r\na")
+        await asyncio.sleep(0.2)
+        connection.writer.write(b"b")
+
+        assert (await connection.answer())[::2] == (200, b"/ 2")
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [b"nonsense\r\n\r\n", b"nonsense" * 20_000, b"GET / HTTP/1.1\r\nbad header\r\n\r\n", b"\x16\x03\x01\x02\x00\r\n"],
+)
+async def test_what_is_not_http_is_refused(sent: bytes) -> None:
+    async with connected() as connection:
+        connection.writer.write(sent)
+
+        assert_refused(await connection.answer(), 400)
+        assert await connection.is_closed()

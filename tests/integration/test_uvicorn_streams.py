@@ -1,0 +1,144 @@
+"""What streams get of a real uvicorn: bytes written beside `send`, and how a client that does not read shows."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Literal
+
+import httpx
+import pytest
+import uvicorn
+from starlette.types import Receive, Scope, Send
+
+from phoenix.api.event_stream import ABORT_EXTENSION, OUTLET_EXTENSION
+from phoenix.cli.uvicorn_streams import ChunkedOutlet, StreamExtensions
+
+START = {"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain")]}
+END = {"type": "http.response.body", "body": b""}
+PATIENCE_S = 10
+
+Answer = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+def part(body: bytes) -> dict[str, object]:
+    return {"type": "http.response.body", "body": body, "more_body": True}
+
+
+@asynccontextmanager
+async def serving(answer: Answer, http: Literal["httptools", "h11"] = "httptools") -> AsyncIterator[int]:
+    """The port of a server that answers so."""
+    config = uvicorn.Config(StreamExtensions(answer), http=http, port=0, lifespan="off", log_config=None)
+    server = uvicorn.Server(config)
+    task = asyncio.create_task(server.serve())
+    await until(lambda: server.started)
+    try:
+        yield server.servers[0].sockets[0].getsockname()[1]
+    finally:
+        server.should_exit = server.force_exit = True
+        await task
+
+
+async def fetch(port: int) -> bytes:
+    async with httpx.AsyncClient(trust_env=False) as client:
+        return (await client.get(f"http://127.0.0.1:{port}/")).content
+
+
+async def until(is_reached: Callable[[], bool]) -> None:
+    for _ in range(1000):
+        if is_reached():
+            return
+        await asyncio.sleep(0.01)
+    pytest.fail("it never came to that")
+
+
+async def test_what_is_pushed_and_what_is_sent_make_one_body_in_order() -> None:
+    async def answer(scope: Scope, _receive: Receive, send: Send) -> None:
+        outlet: ChunkedOutlet = scope["extensions"][OUTLET_EXTENSION]
+        await send(START)
+        for number in range(300):
+            await send(part(b"sent %d\n" % number))
+            assert outlet.is_free
+            outlet.push(b"pushed %d\n" % number)
+        await send(END)
+
+    async with serving(answer) as port:
+        body = await fetch(port)
+    assert body.splitlines() == [b"%s %d" % (how, n) for n in range(300) for how in (b"sent", b"pushed")]
+
+
+async def test_an_outlet_is_free_only_from_the_start_of_the_answer_to_its_end() -> None:
+    was_free: list[bool] = []
+
+    async def answer(scope: Scope, _receive: Receive, send: Send) -> None:
+        outlet: ChunkedOutlet = scope["extensions"][OUTLET_EXTENSION]
+        was_free.append(outlet.is_free)
+        await send(START)
+        was_free.append(outlet.is_free)
+        await send(END)
+        was_free.append(outlet.is_free)
+
+    async with serving(answer) as port:
+        await fetch(port)
+    assert was_free == [False, True, False]
+
+
+async def test_an_outlet_is_not_free_while_the_client_does_not_read() -> None:
+    outlets: list[ChunkedOutlet] = []
+    over = asyncio.Event()
+
+    async def answer(scope: Scope, _receive: Receive, send: Send) -> None:
+        await send(START)
+        outlets.append(scope["extensions"][OUTLET_EXTENSION])
+        await over.wait()
+
+    async with serving(answer) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1)
+        writer.write(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        await until(lambda: bool(outlets))
+        (outlet,) = outlets
+        for _ in range(1000):
+            if not outlet.is_free:
+                break
+            outlet.push(b"x" * 100_000)
+            await asyncio.sleep(0)
+        assert not outlet.is_free
+        while not outlet.is_free:
+            async with asyncio.timeout(PATIENCE_S):
+                await reader.read(1_000_000)
+        over.set()
+        writer.close()
+
+
+async def test_an_outlet_is_not_free_once_the_client_has_left() -> None:
+    outlets: list[ChunkedOutlet] = []
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        await send(START)
+        outlets.append(scope["extensions"][OUTLET_EXTENSION])
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+    async with serving(answer) as port:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        await until(lambda: bool(outlets))
+        assert outlets[0].is_free
+        writer.close()
+        await until(lambda: not outlets[0].is_free)
+
+
+@pytest.mark.parametrize(("http", "offered"), [("httptools", True), ("h11", False)])
+async def test_an_outlet_is_offered_where_the_server_frames_chunks_itself(
+    http: Literal["httptools", "h11"], *, offered: bool
+) -> None:
+    extensions: list[set[str]] = []
+
+    async def answer(scope: Scope, _receive: Receive, send: Send) -> None:
+        extensions.append(set(scope["extensions"]))
+        await send(START)
+        await send(END)
+
+    async with serving(answer, http) as port:
+        await fetch(port)
+    assert ABORT_EXTENSION in extensions[0]
+    assert (OUTLET_EXTENSION in extensions[0]) is offered

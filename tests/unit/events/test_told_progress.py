@@ -1,0 +1,35 @@
+"""What is remembered of jobs' progress, here and in Redis, put together."""
+
+from fixtures.event_examples import JOB_ID, clip_progress, job_started
+from phoenix.events.doorbell import to_message
+from phoenix.events.recollection import Recollection
+from phoenix.events.told import NOTHING_TOLD, Told, read_told
+
+
+def test_of_each_clip_the_newest_word_counts_and_of_the_job_the_highest_share() -> None:
+    one = Told(0.5, {0: clip_progress(9, attempt=1), 1: clip_progress(3)})
+    other = Told(0.4, {0: clip_progress(1, attempt=2), 1: clip_progress(2), 2: clip_progress(1)})
+
+    joined = Told(0.5, {0: clip_progress(1, attempt=2), 1: clip_progress(3), 2: clip_progress(1)})
+    assert one.joined_with(other) == other.joined_with(one) == joined
+
+
+def test_a_hash_of_an_older_version_has_no_share() -> None:
+    assert read_told({b"0": to_message(clip_progress(4, job_progress=0.2)), b"1": b"?"}).share == 0
+
+
+def test_what_was_heard_completes_what_redis_knows() -> None:
+    recollection = Recollection()
+    recollection.note(clip_progress(5, job_progress=0.5))
+    recollection.note(job_started(2))
+
+    assert recollection.complete(JOB_ID, Told(0.2)) == Told(0.5, {0: clip_progress(5, job_progress=0.5)})
+    assert recollection.complete("another", Told(0.2)) == Told(0.2)
+
+
+def test_the_job_that_was_heard_of_longest_ago_is_forgotten() -> None:
+    recollection = Recollection(most_jobs=2)
+    for job_id in ("a", "b", "a", "c"):
+        recollection.note(clip_progress(5, job_progress=0.5, job_id=job_id))
+
+    assert [recollection.complete(job_id, NOTHING_TOLD).share for job_id in "abc"] == [0.5, 0, 0.5]
