@@ -19,6 +19,7 @@ pytest_plugins: list[str] = [
     "fixtures.databases",
     "fixtures.workplace",
     "fixtures.media_files",
+    "fixtures.log_lines",
     "fixtures.no_skips",
     "fixtures.api",
     "fixtures.callers",

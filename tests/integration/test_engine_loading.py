@@ -67,9 +67,12 @@ def test_first_requests_that_come_together_cause_one_load(tiny_wan):
     assert len(set(clips)) == 1
 
 
-def test_models_past_the_budget_make_room_for_each_other(tiny_pipelines, tmp_path):
+@pytest.mark.parametrize(
+    "budget", [{"memory_budget_bytes": 700_000}, {"memory_budget_bytes": 1_400_000, "device_share": 0.5}]
+)
+def test_models_past_this_process_s_part_of_the_budget_make_room_for_each_other(tiny_pipelines, tmp_path, budget):
     wan, ltx = (tiny_spec(kind, tiny_pipelines(kind), tmp_path) for kind in ("wan", "ltx"))
-    engine = DiffusersEngine(device="cpu", settings=EngineSettings(memory_budget_bytes=700_000))
+    engine = DiffusersEngine(device="cpu", settings=EngineSettings(**budget))
     for model in (wan, ltx, wan):
         engine.render(ClipJob(make_clip(), model), Unwatched())
     assert engine.loaded_models() == ("tiny-wan",)

@@ -1,6 +1,9 @@
 """What a clip takes of the device is measured on its first call, kept, and looked up before the next one."""
 
+import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -12,6 +15,7 @@ from phoenix.engine.backends.diffusers.engine import DiffusersEngine
 from phoenix.engine.peaks import CallShape, FilePeaks
 from phoenix.engine.spec import ClipJob, Unwatched
 from phoenix.engine.stopping import RenderStopped
+from phoenix.errors import Stage, TaskFailed
 
 PEAK_BYTES = 30
 
@@ -21,6 +25,7 @@ class Gauge:
 
     def __init__(self) -> None:
         self.measured = 0
+        self.released = 0
 
     def available_bytes(self) -> int:
         return 100
@@ -33,6 +38,9 @@ class Gauge:
 
     def peak_bytes(self) -> int:
         return PEAK_BYTES
+
+    def release(self) -> None:
+        self.released += 1
 
 
 @pytest.fixture
@@ -69,6 +77,43 @@ def test_a_call_that_was_stopped_teaches_nothing(engine, peaks, tiny_wan):
     with pytest.raises(RenderStopped):
         engine.render(ClipJob(make_clip(), tiny_wan), stopping_at(1))
     assert peaks.find(CallShape("tiny-wan", "auto", 64, 64, 9, 1)) is None
+
+
+@pytest.mark.parametrize("stop_at", [None, 1, Stage.DECODE])
+def test_cached_memory_is_given_back_once_a_call_is_over_however_it_ended(engine, gauge, tiny_wan, stop_at):
+    recorder = Recorder() if stop_at is None else stopping_at(stop_at)
+    with suppress(RenderStopped):
+        engine.render(ClipJob(make_clip(), tiny_wan), recorder)
+    assert gauge.released == 1
+
+
+def test_cached_memory_is_given_back_after_a_failure(engine, gauge, tiny_wan):
+    with pytest.raises(TaskFailed):
+        engine.render(ClipJob(make_clip(width=72), tiny_wan), Unwatched())
+    assert gauge.released == 1
+
+
+def test_memory_in_the_cache_stays_there_while_another_call_computes(engine, gauge, tiny_wan):
+    engine.render(ClipJob(make_clip(), tiny_wan), Unwatched())
+    inside, leave = threading.Event(), threading.Event()
+
+    def stay(_event: object) -> None:
+        inside.set()
+        assert leave.wait(30)
+
+    with ThreadPoolExecutor(1) as pool:
+        other = pool.submit(engine.render, ClipJob(make_clip(), tiny_wan), Recorder(stay_after_the_load(stay)))
+        assert inside.wait(30)
+        engine.render(ClipJob(make_clip(), tiny_wan), Unwatched())
+        assert gauge.released == 1
+        leave.set()
+        other.result(30)
+    assert gauge.released == 2
+
+
+def stay_after_the_load(stay: Callable[[object], None]) -> Callable[[object], None]:
+    """A call is on the device from its text on."""
+    return lambda event: None if event is Stage.LOAD else stay(event)
 
 
 def test_no_more_calls_run_at_once_than_their_memory_allows(engine, tiny_wan):

@@ -137,7 +137,7 @@ async def test_progress_of_a_clip_ends_at_the_whole(workplace: Workplace) -> Non
     async with workplace.worker("gpu"):
         job_id = await workplace.submit(a_reel(steps=5))
         await workplace.until(job_id, lambda job: job.tasks[0].artifact_id is not None)
-    progress = (await workplace.services.publisher.read_progress(job_id))[0]
+    progress = (await workplace.services.publisher.read_progress([job_id]))[job_id].clips[0]
     assert (progress.step, progress.steps, progress.progress, progress.attempt) == (5, 5, 1.0, 1)
 
 

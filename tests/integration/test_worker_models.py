@@ -2,23 +2,15 @@
 
 import asyncio
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from fixtures.workplace import OpenWorkplace, a_reel
+from fixtures.workplace import OpenWorkplace, a_wan_reel
 from phoenix.contract.jobs import Clip, JobState
 from phoenix.contract.resolved import ResolvedReel
 from phoenix.jobs.views import view_job
 from phoenix.jobs.workers import list_live
 from phoenix.settings import EngineSettings
-
-
-def a_wan_reel(*, clips: int, deterministic: bool = False) -> ResolvedReel:
-    reel = a_reel(clips=clips, steps=2)
-    fields: dict[str, Any] = {"width": 64, "height": 64, "fps": 8}
-    made = [clip.model_copy(update={**fields, "num_frames": 9, "deterministic": deterministic}) for clip in reel.clips]
-    return reel.model_copy(update={**fields, "model": "tiny-wan", "clips": made})
 
 
 @pytest.fixture

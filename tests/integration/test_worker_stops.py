@@ -184,9 +184,9 @@ async def test_a_worker_cut_off_from_its_database_stops_before_its_lease_is_over
         async with locked(workplace.settings):
             # The lease is 3 s; it must have stopped when somebody else could take over.
             await asyncio.sleep(3.2)
-            first = (await workplace.services.publisher.read_progress(job_id))[0].step
+            first = (await workplace.services.publisher.read_progress([job_id]))[job_id].clips[0].step
             await asyncio.sleep(0.5)
-            second = (await workplace.services.publisher.read_progress(job_id))[0].step
+            second = (await workplace.services.publisher.read_progress([job_id]))[job_id].clips[0].step
     assert first == second
     assert first < LONG
 

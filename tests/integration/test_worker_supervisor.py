@@ -1,45 +1,17 @@
 """A supervisor and the worker processes that it starts: killed, drained and started again."""
 
-import asyncio
 import os
 import signal
 import time
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
 
-from fixtures.workplace import OpenWorkplace, Workplace, a_reel, paced
+from fixtures.supervision import LONG_LEASES, supervised, until_live
+from fixtures.workplace import OpenWorkplace, a_reel, paced
 from phoenix.contract.jobs import JobState
 from phoenix.jobs.finish import RetryRule
 from phoenix.jobs.lifecycle import Outcome, TaskState
 from phoenix.jobs.tables import WorkerRow
-from phoenix.jobs.workers import list_live
-from phoenix.settings import SchedulerSettings, WorkerSettings
-from phoenix.worker.supervisor import Post, hand_back, supervise
-
-LONG_LEASES = SchedulerSettings(lease_s=60, heartbeat_s=0.5, retry_delay_s=0.05)
-"""What comes back sooner than that does so because the supervisor saw its child die."""
-
-
-@asynccontextmanager
-async def supervised(workplace: Workplace, *posts: Post) -> AsyncGenerator[asyncio.Event]:
-    stop = asyncio.Event()
-    supervising = asyncio.create_task(supervise(workplace.settings, posts, stop))
-    try:
-        yield stop
-    finally:
-        stop.set()
-        async with asyncio.timeout(60):
-            await supervising
-
-
-async def until_live(workplace: Workplace, count: int, *, besides: frozenset[str] = frozenset()) -> list[WorkerRow]:
-    async with asyncio.timeout(30):
-        while True:
-            async with workplace.services.database.read() as session:
-                live = [row for row in await list_live(session, worker_timeout_s=5) if row.id not in besides]
-            if len(live) == count:
-                return live
-            await asyncio.sleep(0.05)
+from phoenix.settings import WorkerSettings
+from phoenix.worker.supervisor import Post, hand_back
 
 
 async def test_a_clip_of_a_killed_process_runs_again_long_before_its_lease_is_over(open_place: OpenWorkplace) -> None:

@@ -4,6 +4,7 @@ import gc
 import os
 import platform
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -42,23 +43,48 @@ def pick_device(name: str = "auto") -> str:
 
 
 def device_memory(device: str) -> DeviceMemory | None:
-    """Of the whole device, other processes included; None for a CPU, or before torch is in use."""
+    """Of the whole device, other processes included; None for a CPU, before torch is in use, or if it is broken."""
     if not device.startswith("cuda") or "torch" not in sys.modules:
         return None
     import torch  # noqa: PLC0415
 
-    free_bytes, total_bytes = torch.cuda.mem_get_info(device)
+    try:
+        free_bytes, total_bytes = torch.cuda.mem_get_info(device)
+    except RuntimeError:
+        # A device in a bad state: whoever computes on it says so. A heartbeat that asks must not end with it.
+        return None
     return DeviceMemory(used_bytes=total_bytes - free_bytes, total_bytes=total_bytes)
 
 
 def release_memory() -> None:
     """Collects cycles, which is where a dropped pipeline lives on, and gives cached blocks back to the driver."""
     gc.collect()
-    if "torch" in sys.modules:
-        import torch  # noqa: PLC0415
+    release_cached_blocks()
 
-        if torch.cuda.is_available():
+
+def release_cached_blocks() -> None:
+    """Gives back what no tensor uses. Cheap beside a clip, and never fails: it runs while another error is reported."""
+    if "torch" not in sys.modules:
+        return
+    import torch  # noqa: PLC0415
+
+    if torch.cuda.is_available():
+        # After an error that breaks the device this fails as well, and would hide the one that tells so.
+        with suppress(RuntimeError):
             torch.cuda.empty_cache()
+
+
+def is_broken(device: str) -> bool:
+    """Whether every call to the device fails from now on, in this process."""
+    if not device.startswith("cuda"):
+        return False
+    import torch  # noqa: PLC0415
+
+    try:
+        torch.cuda.synchronize(device)
+    except RuntimeError:
+        return True
+    return False
 
 
 class CudaMeter:
@@ -88,6 +114,9 @@ class CudaMeter:
         import torch  # noqa: PLC0415
 
         return torch.cuda.max_memory_allocated(self._device)
+
+    def release(self) -> None:
+        release_cached_blocks()
 
 
 def open_meter(device: str) -> CudaMeter | None:

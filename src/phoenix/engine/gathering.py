@@ -36,6 +36,14 @@ class Gathering:
         self._window_s = window_s
         self._lock = threading.Lock()
         self._open: dict[BatchKey, _Batch] = {}
+        self._under_way = 0
+
+    @property
+    def under_way(self) -> int:
+        """Batches that have not ended. One may outlast its clips, and hold its tensors, for a moment after they are
+        there, and up to the next block after all of them were stopped.
+        """
+        return self._under_way
 
     @property
     def gathered(self) -> int:
@@ -55,6 +63,7 @@ class Gathering:
             batch = self._open.get(key)
             if batch is None:
                 batch = self._open[key] = _Batch(key, limit)
+                self._under_way += 1
                 run = copy_context().run
                 threading.Thread(target=run, args=(self._run, batch, render), name="batch", daemon=True).start()
             batch.members.append(member)
@@ -70,6 +79,9 @@ class Gathering:
         except BaseException as error:  # noqa: BLE001 - its members wait in other threads, and must hear of it
             for member in self._close(batch):
                 member.settle(renewed(error))
+        finally:
+            with self._lock:
+                self._under_way -= 1
 
     def _close(self, batch: _Batch) -> list[Member]:
         """Lets nobody in any more. Returns those who still want their clip; of the others the last word is said."""

@@ -73,6 +73,11 @@ class Engines:
                 device.enter_context(self._slots.hold(watcher.stop))
             return engine.render(job, watcher)
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing computes on the device or waits for it: a call may end later than the last of its clips."""
+        return not (self._slots.held or self._slots.waiting or self._gathering.under_way)
+
     def loaded_models(self) -> tuple[str, ...]:
         """Ids of the models held in memory now."""
         return tuple(model_id for engine in self._open.values() for model_id in engine.loaded_models())

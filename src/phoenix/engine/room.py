@@ -35,6 +35,10 @@ class Meter(Protocol):
         """The most that was in use at once since `begin`."""
         ...
 
+    def release(self) -> None:
+        """Gives memory that no tensor uses back to the device, for other processes and calls of other shapes."""
+        ...
+
 
 @dataclass(frozen=True, eq=False)
 class Stay:

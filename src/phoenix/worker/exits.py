@@ -12,5 +12,7 @@ class Exit(IntEnum):
     """Its work hung. A thread cannot be killed, so the process ended itself."""
     ORPHANED = 71
     """Its supervisor is gone."""
+    UNFIT = 74
+    """Its device or its torch is in a bad state. A clean process may do better; if it does not, the next one waits."""
     RECYCLE = 75
-    """It has done its share, or its device is in a bad state: it is to be replaced at once."""
+    """It has done its share, or has grown too large: it is to be replaced at once."""

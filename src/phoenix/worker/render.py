@@ -14,7 +14,9 @@ from phoenix.jobs.finish import Result
 from phoenix.media.commands.video import Picture
 from phoenix.media.encode import encode_frames
 from phoenix.media.errors import UnreadableMedia
+from phoenix.media.ffmpeg import Watch
 from phoenix.media.probe import probe_media
+from phoenix.media.tools import MediaTools
 from phoenix.queues.queue import FreeSlot
 from phoenix.storage.keys import OutputName
 from phoenix.telemetry.logs import get_logger
@@ -70,15 +72,7 @@ async def _fetch_image(
 def _encode(shop: Workshop, rendered: RenderedClip, watcher: StepWatcher, output: Path) -> MediaInfo:
     """Writes the clip's MP4, and reads it again to know that it is whole."""
     watcher.on_stage(Stage.ENCODE)
-    picture = Picture(rendered.width, rendered.height, Fraction(rendered.fps))
-    encode_frames(
-        rendered.frames,
-        picture,
-        output,
-        tools=shop.tools,
-        num_frames=rendered.num_frames,
-        watch=watcher.encoding(),
-    )
+    write_frames(rendered, output, tools=shop.tools, watch=watcher.encoding())
     try:
         info = probe_media(output, shop.limits)
     except UnreadableMedia as error:
@@ -87,6 +81,16 @@ def _encode(shop: Workshop, rendered: RenderedClip, watcher: StepWatcher, output
         raise _unusable(f"{info.num_frames} frames of {info.width}x{info.height} were found in it")
     watcher.stopwatch.enter(None)
     return info
+
+
+def write_frames(rendered: RenderedClip, output: Path, *, tools: MediaTools, watch: Watch) -> None:
+    """Encodes a clip. Raises `TaskFailed`, or `MediaStopped` when asked to stop."""
+    picture = Picture(rendered.width, rendered.height, Fraction(rendered.fps))
+    try:
+        encode_frames(rendered.frames, picture, output, tools=tools, num_frames=rendered.num_frames, watch=watch)
+    except MemoryError:
+        detail = "the worker ran out of memory while the clip was encoded"
+        raise TaskFailed(FailureCode.ENGINE_FAILED, detail, stage=Stage.ENCODE, retriable=True) from None
 
 
 def _unusable(why: str) -> TaskFailed:

@@ -39,13 +39,19 @@ class Post:
     queue: str
     """`gpu`, `media` or `all`."""
     device: str = "auto"
+    sharers: int = 1
+    """Posts on that device, this one included: each has an equal part of its memory for models."""
 
 
 def posts_for(queue: str, devices: Sequence[str], processes_per_device: int = 1) -> list[Post]:
-    """One post per process; the media queue needs no device, and so no more than one process."""
+    """One post per process; the media queue needs no device, and so no more than one process.
+
+    One of `devices` may itself be several, with commas between them.
+    """
     if queue == "media":
         return [Post("media", "cpu")]
-    return [Post(queue, device) for device in devices for _ in range(processes_per_device)]
+    names = [name.strip() for given in devices for name in given.split(",") if name.strip()]
+    return [Post(queue, name, processes_per_device) for name in names for _ in range(processes_per_device)]
 
 
 def run_supervisor(settings: Settings, posts: Sequence[Post]) -> int:
@@ -84,7 +90,7 @@ class _Keeper:
         self._post = post
         self._stop = stop
         self._at_once = at_once
-        self._environment = child_environment(services.settings)
+        self._environment = child_environment(_settings_at(post, services.settings))
 
     async def keep(self) -> None:
         backoff = Backoff(self._settings.worker.restart_delay_s)
@@ -145,6 +151,12 @@ class _Keeper:
                 await asyncio.sleep(0.5)
             else:
                 return
+
+
+def _settings_at(post: Post, settings: Settings) -> Settings:
+    engine = settings.engine
+    share = {"device_share": engine.device_share / post.sharers}
+    return settings.model_copy(update={"engine": engine.model_copy(update=share)})
 
 
 async def hand_back(database: Database, worker_id: str, rule: RetryRule) -> int:

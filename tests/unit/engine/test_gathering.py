@@ -158,3 +158,14 @@ def test_an_error_of_the_engine_reaches_every_clip_and_frees_the_slot(studio: St
     with pytest.raises(TaskFailed, match="it broke"):
         studio.gathering.render(member, limit=2, render=fail)
     eventually(lambda: studio.slots.held == 0)
+
+
+def test_a_call_that_outlasts_its_clips_is_still_under_way(studio: Studio):
+    studio.gate.clear()
+    recorder, clip = studio.submit(1)
+    studio.wait_for_call()
+    recorder.stop.stop(StopReason.CANCEL)
+    assert isinstance(clip.exception(30), RenderStopped)
+    assert studio.gathering.under_way == 1
+    studio.gate.set()
+    eventually(lambda: studio.gathering.under_way == 0)

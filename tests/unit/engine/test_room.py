@@ -24,6 +24,8 @@ class Scale:
 
     def begin(self) -> None: ...
 
+    def release(self) -> None: ...
+
     def peak_bytes(self) -> int:
         return self.allocated
 

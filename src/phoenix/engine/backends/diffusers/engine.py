@@ -134,6 +134,10 @@ class DiffusersEngine:
         except RenderStopped:
             # All of them were; each is told so, for its own reason, below.
             pass
+        finally:
+            # Here, and not where the call ran: until its frames are gone its tensors are in use.
+            if self._meter and not self._room.running:
+                self._meter.release()
         for member in members:
             _is_over(member)
         return None
@@ -175,10 +179,11 @@ class DiffusersEngine:
         return self._room.running > 0 or any(name != model.id for name in self._residency.names())
 
     def _budget_bytes(self) -> int | None:
-        if self._settings.memory_budget_bytes is not None:
-            return self._settings.memory_budget_bytes
+        share, budget_bytes = self._settings.device_share, self._settings.memory_budget_bytes
+        if budget_bytes is not None:
+            return int(budget_bytes * share)
         memory = device_memory(self.device)
-        return None if memory is None else int(memory.total_bytes * BUDGET_SHARE)
+        return None if memory is None else int(memory.total_bytes * BUDGET_SHARE * share)
 
 
 def _is_over(member: Member) -> bool:

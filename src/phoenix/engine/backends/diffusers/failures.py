@@ -8,7 +8,7 @@ from typing import TypeVar
 import torch
 
 from phoenix.engine.backend import ProcessUnfit
-from phoenix.engine.device import device_memory, release_memory
+from phoenix.engine.device import device_memory, is_broken, release_memory
 from phoenix.engine.stopping import RenderStopped
 from phoenix.errors import FailureCode, Stage, TaskFailed
 from phoenix.telemetry.logs import get_logger
@@ -70,7 +70,7 @@ def describe(error: Exception, *, stage: Stage, device: str) -> TaskFailed:
     text = _first_line(error)
     if is_out_of_memory(error):
         return TaskFailed(FailureCode.GPU_OOM, _describe_shortage(text, device), stage=stage, retriable=True)
-    if any(mark in str(error) for mark in STICKY):
+    if any(mark in str(error) for mark in STICKY) or (isinstance(error, torch.AcceleratorError) and is_broken(device)):
         return ProcessUnfit(FailureCode.ENGINE_FAILED, text, stage=stage, retriable=True)
     # The same call would raise these again; a RuntimeError may come from the device's state.
     is_lasting = isinstance(error, ValueError | TypeError | LookupError | AttributeError | NotImplementedError)
