@@ -12,6 +12,7 @@ from phoenix.contract.events import TERMINAL_EVENT_TYPES
 from phoenix.contract.jobs import JobState
 from phoenix.jobs.lifecycle import Outcome, TaskKind, TaskState
 from phoenix.jobs.tables import ArtifactRow, AttemptRow, EventRow, JobRow, TaskRow
+from phoenix.jobs.webhook_tables import WebhookDeliveryRow
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class JobStory:
     tasks: Sequence[TaskStory]
     events: Sequence[EventRow]
     artifacts: Sequence[ArtifactRow]
+    deliveries: Sequence[WebhookDeliveryRow]
 
 
 Check = Callable[[JobStory], Iterator[str]]
@@ -67,6 +69,7 @@ def tell_stories(history: History) -> list[JobStory]:
             ],
             sorted((event for event in history.events if event.job_id == job.id), key=lambda event: event.seq),
             [artifact for artifact in history.artifacts if artifact.job_id == job.id],
+            [delivery for delivery in history.deliveries if delivery.job_id == job.id],
         )
         for job in history.jobs
     ]
@@ -178,6 +181,15 @@ def _it_is_assembled_once(story: JobStory) -> Iterator[str]:
         yield f"a {story.row.kind} with {len(assemblies)} assemblies"
 
 
+def _one_webhook_per_event_asked_for(story: JobStory) -> Iterator[str]:
+    webhook = story.row.options.get("webhook")
+    asked = (webhook["events"] or TERMINAL_EVENT_TYPES) if webhook else ()
+    expected = [event.seq for event in story.events if event.type in asked]
+    written = sorted(delivery.seq for delivery in story.deliveries)
+    if written != expected:
+        yield f"webhooks for events {written} instead of {expected}"
+
+
 def _the_job_has_ended(story: JobStory) -> Iterator[str]:
     if not story.row.state.is_terminal or story.row.ending is not None:
         yield f"it is {story.row.state}, ending as {story.row.ending}"
@@ -209,6 +221,7 @@ ALWAYS: Mapping[str, Check] = {
     "assembled once": _it_is_assembled_once,
     "a job ends with its tasks": _its_tasks_end_with_it,
     "something moves every open job": _something_moves_it,
+    "one webhook per event asked for": _one_webhook_per_event_asked_for,
 }
 SETTLED: Mapping[str, Check] = {
     "every job ends": _the_job_has_ended,

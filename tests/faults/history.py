@@ -12,6 +12,7 @@ from sqlmodel import SQLModel
 
 from phoenix.db.unit_of_work import Database
 from phoenix.jobs.tables import ArtifactRow, AttemptRow, EventRow, JobRow, TaskRow
+from phoenix.jobs.webhook_tables import WebhookDeliveryRow
 
 Row = TypeVar("Row", bound=SQLModel)
 
@@ -31,6 +32,7 @@ class History:
     attempts: Sequence[AttemptRow] = ()
     events: Sequence[EventRow] = ()
     artifacts: Sequence[ArtifactRow] = ()
+    deliveries: Sequence[WebhookDeliveryRow] = ()
     accepted: frozenset[str] = field(default_factory=frozenset[str])
     files: Mapping[str, StoredFile] | None = None
 
@@ -47,6 +49,7 @@ async def read_history(database: Database, accepted: frozenset[str], store_folde
             attempts=await _rows(session, AttemptRow),
             events=await _rows(session, EventRow),
             artifacts=await _rows(session, ArtifactRow),
+            deliveries=await _rows(session, WebhookDeliveryRow),
             accepted=accepted,
             files=read_files(store_folder) if store_folder else None,
         )

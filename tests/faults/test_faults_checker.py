@@ -12,6 +12,7 @@ from phoenix.contract.artifacts import ArtifactKind
 from phoenix.contract.jobs import JobState
 from phoenix.jobs.lifecycle import Outcome, TaskKind, TaskState
 from phoenix.jobs.tables import ArtifactRow, AttemptRow, EventRow, JobRow, TaskRow
+from phoenix.jobs.webhook_tables import DeliveryState, WebhookDeliveryRow
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 CLIP, FILM = "jobs/job_1/clip/2/clip.mp4", "jobs/job_1/film/1/output.mp4"
@@ -64,14 +65,31 @@ def event(seq: int, kind: str) -> EventRow:
     return EventRow(job_id="job_1", seq=seq, type=kind, at=START, data={})
 
 
+def delivery(seq: int) -> WebhookDeliveryRow:
+    return WebhookDeliveryRow(
+        id=f"whd_{seq}",
+        job_id="job_1",
+        seq=seq,
+        owner_id="anonymous",
+        url="https://example.com/hook",
+        target="https://example.com",
+        type="job.succeeded",
+        payload={},
+        state=DeliveryState.SUCCEEDED,
+        next_at=START,
+        created_at=START,
+    )
+
+
 def clean() -> History:
-    """A clip that was lost once and then rendered, and its film; tried again by hand in between."""
+    """A clip that was lost once and then rendered, and its film; tried again by hand in between, and both ends told."""
     job = JobRow(
         id="job_1",
         owner_id="anonymous",
         kind="reel",
         state=JobState.SUCCEEDED,
         request={},
+        options={"webhook": {"url": "https://example.com/hook", "events": None}},
         output_artifact_id="art_film",
         last_seq=5,
         created_at=START,
@@ -89,6 +107,7 @@ def clean() -> History:
         ],
         events=[event(seq, kind) for seq, kind in enumerate(kinds, start=1)],
         artifacts=[artifact("art_clip", CLIP), artifact("art_film", FILM)],
+        deliveries=[delivery(3), delivery(5)],
         accepted=frozenset({"job_1"}),
         files={CLIP: StoredFile(3, "abc"), FILM: StoredFile(3, "abc")},
     )
@@ -179,6 +198,18 @@ def stay_ending(history: History) -> None:
     history.jobs[0].ending = JobState.CANCELED
 
 
+def lose_a_webhook(history: History) -> None:
+    del history.deliveries[0]
+
+
+def send_a_webhook_twice(history: History) -> None:
+    history.deliveries.append(delivery(5))
+
+
+def send_what_nobody_asked_for(history: History) -> None:
+    history.jobs[0].options = {}
+
+
 BREAKS: dict[str, list[Callable[[History], None]]] = {
     "event numbers have no gap": [lose_an_event, repeat_an_event],
     "one terminal event per opening": [end_twice, go_on_after_the_end, open_twice, end_without_an_event],
@@ -191,6 +222,7 @@ BREAKS: dict[str, list[Callable[[History], None]]] = {
     "assembled once": [assemble_twice],
     "a job ends with its tasks": [leave_a_task_open],
     "something moves every open job": [get_stuck],
+    "one webhook per event asked for": [lose_a_webhook, send_a_webhook_twice, send_what_nobody_asked_for],
     "every job ends": [get_stuck, stay_ending],
 }
 
@@ -219,7 +251,7 @@ def test_work_under_way_is_no_finding_before_everything_has_settled() -> None:
     history.jobs[0].state, history.jobs[0].output_artifact_id = JobState.RUNNING, None
     history.tasks[1].state, history.tasks[1].artifact_id = TaskState.RUNNING, None
     history.attempts[2].outcome = history.attempts[2].ended_at = None
-    del history.artifacts[1], history.events[4]
+    del history.artifacts[1], history.events[4], history.deliveries[1]
     history.jobs[0].last_seq = 4
 
     assert check_always(history) == []

@@ -62,12 +62,51 @@ def lay_poison() -> None:
     AnimaticEngine.render = render_or_die
 
 
+def lay_a_hang() -> None:
+    """The first clip whose prompt says so hangs, deaf to being stopped; the next one of that prompt goes well."""
+    import threading
+    from pathlib import Path
+
+    from phoenix.engine.backends.animatic.engine import AnimaticEngine
+    from phoenix.engine.spec import ClipJob, RenderedClip, Watcher
+
+    render = AnimaticEngine.render
+    once = Path(os.environ["PHOENIX_DATA_DIR"]) / "has-hung"
+
+    def render_or_hang(engine: AnimaticEngine, job: ClipJob, watcher: Watcher) -> RenderedClip:
+        if "hang" in job.clip.prompt and not once.exists():
+            once.touch()
+            threading.Event().wait()
+        return render(engine, job, watcher)
+
+    AnimaticEngine.render = render_or_hang
+
+
+def set_clock_wrong(by_s: float) -> None:
+    """The host's wall clock is wrong; its monotonic clock, and the database's clock, are not."""
+    import time
+    from datetime import datetime, timedelta
+
+    from phoenix import clock
+
+    tell_s, tell = time.time, clock.utc_now
+
+    def wrong_now() -> datetime:
+        return tell() + timedelta(seconds=by_s)
+
+    time.time = lambda: tell_s() + by_s
+    clock.utc_now = wrong_now
+
+
 SABOTAGES: dict[str, Callable[[], None]] = {
     "fence": take_out_fence,
     "deaf": go_deaf,
     "sweeper": take_out_sweeper,
     "repair": take_out_repair,
     "poison": lay_poison,
+    "hang": lay_a_hang,
+    "hour-ahead": lambda: set_clock_wrong(3600),
+    "hour-behind": lambda: set_clock_wrong(-3600),
 }
 
 for name in os.environ.get("SABOTAGE", "").split():
