@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import uvicorn
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 from uvicorn.server import ServerState
@@ -17,7 +17,16 @@ from phoenix.cli.uvicorn_heads import MAX_HEAD_BYTES, BoundedHeads
 
 
 async def application(scope: Scope, receive: Receive, send: Send) -> None:
-    body = await Request(scope, receive).body()
+    """Says how long the body was; under `/stream` begins an answer without an end."""
+    try:
+        body = await Request(scope, receive).body()
+    except ClientDisconnect:
+        return
+    if scope["path"] == "/stream":
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"one", "more_body": True})
+        await receive()
+        return
     await PlainTextResponse(f"{scope['path']} {len(body)}")(scope, receive, send)
 
 
@@ -34,9 +43,17 @@ class Connection:
             headers = {name.lower(): value.strip() for name, _, value in (each.partition(":") for each in lines)}
             return int(line.split()[1]), headers, await self._reader.readexactly(int(headers["content-length"]))
 
-    async def is_closed(self) -> bool:
+    async def first_line(self) -> bytes:
         async with asyncio.timeout(10):
-            return await self._reader.read() == b""
+            return await self._reader.readline()
+
+    async def rest(self) -> bytes:
+        """Whatever still comes, until the other side closes."""
+        async with asyncio.timeout(10):
+            return await self._reader.read()
+
+    async def is_closed(self) -> bool:
+        return await self.rest() == b""
 
 
 @asynccontextmanager
@@ -112,6 +129,24 @@ async def test_a_later_head_that_trickles_is_refused_too() -> None:
         connection.writer.write(b"GET /again HTTP/1.1\r\nx:")
 
         assert_refused(await connection.answer(), 408)
+
+
+async def test_a_body_that_is_not_http_is_refused_and_its_reader_let_go() -> None:
+    async with connected() as connection:
+        connection.writer.write(b"POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n5\r\nabcde\r\n")
+        await connection.writer.drain()
+        connection.writer.write(b"no length\r\n")
+
+        assert_refused(await connection.answer(), 400)
+
+
+async def test_into_an_answer_that_is_under_way_no_refusal_is_written() -> None:
+    async with connected() as connection:
+        connection.writer.write(b"GET /stream HTTP/1.1\r\n\r\n")
+        assert await connection.first_line() == b"HTTP/1.1 200 OK\r\n"
+        connection.writer.write(b"nonsense\r\n\r\n")
+
+        assert b"HTTP/1.1" not in await connection.rest()
 
 
 async def test_a_body_may_take_longer_than_a_head() -> None:

@@ -17,6 +17,9 @@ MAX_HEAD_BYTES = 65_536
 """Of request line and headers; four times what a browser's cookies come to at most."""
 
 
+_LINGER_S = 2.0
+
+
 class BoundedHeads(HttpToolsProtocol):
     """One connection. Refuses with problems, like everything else, and closes."""
 
@@ -25,6 +28,7 @@ class BoundedHeads(HttpToolsProtocol):
         self._head_time_limit_s = head_time_limit_s
         self._head_bytes = 0
         self._timer: asyncio.TimerHandle | None = None
+        self._is_refused = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -35,6 +39,8 @@ class BoundedHeads(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        if self._is_refused:
+            return
         super().data_received(data)
         # Looked at afterwards: what comes in one piece with a head is for the most part its body.
         if self._timer is not None:
@@ -67,6 +73,7 @@ class BoundedHeads(HttpToolsProtocol):
             self._timer = None
 
     def _refuse_slow(self) -> None:
+        self._timer = None
         if self._head_bytes:
             self._refuse(HTTPStatus.REQUEST_TIMEOUT, f"No whole head came within {self._head_time_limit_s:g} s.")
         else:
@@ -77,8 +84,12 @@ class BoundedHeads(HttpToolsProtocol):
         self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, detail)
 
     def _refuse(self, status: HTTPStatus, detail: str) -> None:
-        if self.transport.is_closing():
-            return  # it has been refused already, and what was refused comes up in the parser as well
+        if self._is_refused or self.transport.is_closing():
+            return  # what was refused comes up in the parser as well
+        self._is_refused = True
+        if self._is_answering():
+            self.transport.close()
+            return
         scope: dict[str, Any] = {"type": "http", "path": "", "headers": []}
         _logger.info("request refused", request_id=choose_request_id(scope), status=status.value, detail=detail)
         answer = problem_response(scope, Explained(ProblemCode.INVALID_REQUEST, status.value, detail))
@@ -86,7 +97,18 @@ class BoundedHeads(HttpToolsProtocol):
         head = b"".join(b"%s: %s\r\n" % header for header in headers)
         line = f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode()
         self.transport.write(line + head + b"\r\n" + bytes(answer.body))
-        self.transport.close()
+        # Closed with bytes of the client's unread, the connection would be reset, and the answer lost with it.
+        self.transport.write_eof()
+        self._end_head()
+        self._timer = self.loop.call_later(_LINGER_S, self.transport.close)
+
+    def _is_answering(self) -> bool:
+        """Whether an answer is under way, into which none can be written. Whoever would go on with it is stopped."""
+        if self.cycle is None or self.cycle.response_complete:  # pyright: ignore[reportUnnecessaryComparison]
+            return False
+        self.cycle.disconnected = True
+        self.cycle.message_event.set()
+        return self.cycle.response_started
 
 
 class _Refused(Exception):
