@@ -11,10 +11,10 @@ from phoenix.contract.resolved import ResolvedReel
 from phoenix.db.unit_of_work import Database
 from phoenix.errors import FailureCode, Stage, TaskFailed
 from phoenix.jobs.claim import Claim, claim
-from phoenix.jobs.feed import list_waiting
-from phoenix.jobs.find import FullJob, find_full_job
+from phoenix.jobs.find import FullJob, list_full_jobs
 from phoenix.jobs.finish import Result, RetryRule, succeed
 from phoenix.jobs.journal import replay
+from phoenix.jobs.line import list_waiting
 from phoenix.jobs.submit import submit
 from phoenix.settings import LimitSettings
 
@@ -81,9 +81,9 @@ async def complete_next(database: Database, queue: str = "gpu") -> Claim:
 
 async def get_job(database: Database, job_id: str) -> FullJob:
     async with database.read() as session:
-        job = await find_full_job(session, job_id)
-    assert job is not None
-    return job
+        jobs = await list_full_jobs(session, [job_id])
+    assert len(jobs) == 1
+    return jobs[0]
 
 
 async def event_types(database: Database, job_id: str) -> list[str]:

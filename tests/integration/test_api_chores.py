@@ -15,9 +15,9 @@ from phoenix.contract.jobs import JobState
 from phoenix.db.unit_of_work import Database
 from phoenix.errors import Unavailable
 from phoenix.jobs.claim import claim
-from phoenix.jobs.feed import list_waiting
 from phoenix.jobs.finish import succeed
 from phoenix.jobs.lifecycle import TaskState
+from phoenix.jobs.line import list_waiting
 from phoenix.jobs.workers import list_live
 from phoenix.queues.queue import Doorbell
 from phoenix.settings import Settings

@@ -24,7 +24,8 @@ async def start_worker(database: Database, slots: int = 1) -> None:
 
 async def choose(database: Database, feed_ahead: float = 2) -> list[Waiting]:
     async with database.read() as session:
-        return await choose_next(session, "gpu", feed_ahead=feed_ahead, worker_timeout_s=15)
+        lineup = await choose_next(session, "gpu", feed_ahead=feed_ahead, worker_timeout_s=15)
+    return list(lineup.ring)
 
 
 async def feed(database: Database) -> list[Waiting]:

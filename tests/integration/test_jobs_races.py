@@ -19,9 +19,10 @@ from phoenix.jobs.announcements import FilesOrphaned
 from phoenix.jobs.cancel import cancel
 from phoenix.jobs.claim import Claim, claim
 from phoenix.jobs.errors import LeaseLost
-from phoenix.jobs.feed import list_rung, list_waiting, mark_rung, unring
+from phoenix.jobs.feed import list_rung, mark_rung, unring
 from phoenix.jobs.finish import RetryRule, stop, succeed
 from phoenix.jobs.lifecycle import TaskState
+from phoenix.jobs.line import list_waiting
 from phoenix.jobs.recover import recover_lapsed
 from phoenix.jobs.renew import renew_leases
 from phoenix.jobs.retain import delete_job

@@ -17,7 +17,7 @@ from phoenix.events.redis_client import open_redis
 from phoenix.ids import new_task_id
 from phoenix.queues.arq import ArqTaskQueue
 from phoenix.queues.listener import DoorbellListener
-from phoenix.queues.queue import Doorbell, FreeSlot, Work, queue_key
+from phoenix.queues.queue import Accept, Doorbell, FreeSlot, LeftToOthers, Work, queue_key
 
 KEY = queue_key("test", "gpu")
 PATIENCE_S = 10
@@ -60,9 +60,7 @@ class Hands:
 
 
 @asynccontextmanager
-async def listening(
-    redis: Redis, accept: Callable[[Doorbell], Awaitable[Work | None]], **options: Any
-) -> AsyncGenerator[DoorbellListener]:
+async def listening(redis: Redis, accept: Accept, **options: Any) -> AsyncGenerator[DoorbellListener]:
     settings = {"slots": 1, "lease_s": 2, "poll_delay_s": 0.1, **options}
     listener = DoorbellListener(redis, "test", "gpu", accept, **settings)
     running = asyncio.create_task(listener.run())
@@ -396,3 +394,49 @@ async def test_work_that_ends_while_redis_is_away_frees_its_slot(
         rung = bells(1)
         await queue.ring("gpu", rung)
         assert await hands.next() == rung[0]
+
+
+async def test_a_doorbell_that_one_listener_leaves_is_answered_by_another(
+    queue: ArqTaskQueue, redis_client: Redis
+) -> None:
+    hands, left = Hands(blocks=False), asyncio.Event()
+
+    async def leave(doorbell: Doorbell) -> LeftToOthers:
+        left.set()
+        return LeftToOthers(for_s=3600)
+
+    async with listening(redis_client, leave):
+        (bell,) = rung = bells(1)
+        await queue.ring("gpu", rung)
+        async with asyncio.timeout(PATIENCE_S):
+            await left.wait()
+        async with listening(redis_client, hands.accept):
+            assert await hands.next() == bell
+
+
+async def test_a_doorbell_that_nobody_else_answers_comes_again(queue: ArqTaskQueue, redis_client: Redis) -> None:
+    hands, was_left = Hands(blocks=False), False
+
+    async def accept(doorbell: Doorbell) -> Work | LeftToOthers | None:
+        nonlocal was_left
+        if was_left:
+            return await hands.accept(doorbell)
+        was_left = True
+        return LeftToOthers(for_s=0.05)
+
+    async with listening(redis_client, accept, poll_delay_s=3600):
+        (bell,) = rung = bells(1)
+        await queue.ring("gpu", rung)
+        assert await hands.next() == bell
+
+
+async def test_the_next_doorbell_is_not_held_up_by_one_that_was_left(queue: ArqTaskQueue, redis_client: Redis) -> None:
+    hands, (left, taken) = Hands(), bells(2)
+
+    async def accept(doorbell: Doorbell) -> Work | LeftToOthers | None:
+        return LeftToOthers(for_s=3600) if doorbell == left else await hands.accept(doorbell)
+
+    async with listening(redis_client, accept, poll_delay_s=3600):
+        await queue.ring("gpu", [left, taken])
+        assert await hands.next() == taken
+        hands.let_go.set()

@@ -10,7 +10,7 @@ HEAD_START_S: Mapping[str, float] = {"low": 0, "normal": 600, "high": 1200}
 
 @dataclass(frozen=True)
 class Waiting:
-    """A task that could be rung now."""
+    """A task that could start now."""
 
     task_id: str
     dispatch: int
@@ -23,6 +23,8 @@ class Waiting:
     """What it will probably take, for the turn-taking; need not be exact."""
     is_cost_known: bool = False
     """It was learned, rather than assumed."""
+    rung_at: datetime | None = None
+    """When its doorbell was put into Redis; None if it has none."""
 
     @property
     def arrival(self) -> datetime:

@@ -9,10 +9,11 @@ from sqlmodel import col
 
 from phoenix.contract.jobs import JobState
 from phoenix.jobs.estimate import about, work_left_s
-from phoenix.jobs.feed import MAX_LOOKED_AT, count_in_hand, count_slots, list_waiting, served_s
+from phoenix.jobs.feed import count_in_hand, count_slots, served_s
 from phoenix.jobs.find import FullJob
 from phoenix.jobs.fleet import QUEUES
 from phoenix.jobs.lifecycle import TaskState
+from phoenix.jobs.line import MAX_LOOKED_AT, list_waiting
 from phoenix.jobs.order import Waiting, take_turns
 from phoenix.jobs.pace import Paces, read_paces
 from phoenix.jobs.tables import JobRow, TaskRow
@@ -29,7 +30,7 @@ class _Line:
     work_before_s: Mapping[str, float | None]
     """Of all tasks before a job's first one, as far as it can be estimated."""
     busy_s: float | None
-    """Of work that slots have in hand or in their hands next; None if some of it cannot be estimated."""
+    """Of work that slots have in hand; None if some of it cannot be estimated."""
     is_whole: bool
     slots: int
     served_models: Collection[str]
@@ -38,7 +39,7 @@ class _Line:
     """Those that have as many clips in hand as they may, and how many."""
 
     def ahead_of(self, job_id: str) -> int:
-        # One that is not in line has its doorbell rung: it is next, unless the line was not read to its end.
+        # One that is not in line is about to start, unless the line was not read to its end.
         return self.places.get(job_id, 0 if self.is_whole else len(self.places))
 
     def wait_s(self, job_id: str) -> float | None:
@@ -87,13 +88,16 @@ def _standing_of_waiting(job: FullJob, queue: str, line: _Line) -> Standing:
 
 
 async def _read_line(session: AsyncSession, queue: str, paces: Paces, *, worker_timeout_s: float) -> _Line:
-    turns = list(take_turns(await list_waiting(session, queue, paces), await served_s(session, queue)))
+    waiting = await list_waiting(session, queue, paces, with_rung=True)
+    turns = list(take_turns(waiting, await served_s(session, queue)))
+    running = await _list_running(session, queue)
+    slots = await count_slots(session, queue, worker_timeout_s=worker_timeout_s)
     return _Line(
-        places={job_id: place for place, job_id in enumerate(dict.fromkeys(turn.job_id for turn in turns))},
+        places=_places(turns, free_slots=max(slots - len(running), 0)),
         work_before_s=_add_up(turns),
         is_whole=len(turns) < MAX_LOOKED_AT,
-        busy_s=await _read_busy_s(session, queue, paces),
-        slots=await count_slots(session, queue, worker_timeout_s=worker_timeout_s),
+        busy_s=_busy_s(running, paces),
+        slots=slots,
         served_models=await list_served_models(session, worker_timeout_s=worker_timeout_s),
         paces=paces,
     )
@@ -108,21 +112,29 @@ def _add_up(turns: Sequence[Waiting]) -> Mapping[str, float | None]:
     return before
 
 
-async def _read_busy_s(session: AsyncSession, queue: str, paces: Paces) -> float | None:
-    is_rung = (col(TaskRow.state) == TaskState.READY) & col(TaskRow.rung_at).is_not(None)
+def _places(turns: Sequence[Waiting], *, free_slots: int) -> Mapping[str, int]:
+    """Nothing is before a job that starts in a slot that is free now."""
+    places: dict[str, int] = {}
+    for number, turn in enumerate(turns):
+        places.setdefault(turn.job_id, 0 if number < free_slots else len(places))
+    return places
+
+
+async def _list_running(session: AsyncSession, queue: str) -> Sequence[tuple[str | None, float]]:
+    """(model, weight) of what is being worked on."""
     statement = (
-        select(col(TaskRow.state), col(JobRow.model), col(TaskRow.weight))
+        select(col(JobRow.model), col(TaskRow.weight))
         .join(JobRow, col(JobRow.id) == col(TaskRow.job_id))
-        .where(col(TaskRow.queue) == queue, (col(TaskRow.state) == TaskState.RUNNING) | is_rung)
+        .where(col(TaskRow.queue) == queue, col(TaskRow.state) == TaskState.RUNNING)
     )
-    seconds = 0.0
-    for state, model, weight in (await session.execute(statement)).all():
-        task_s = paces.task_s(model, weight)
-        if task_s is None:
-            return None
-        # What is running is half done, on the average.
-        seconds += task_s / 2 if state is TaskState.RUNNING else task_s
-    return seconds
+    return (await session.execute(statement)).all()
+
+
+def _busy_s(running: Sequence[tuple[str | None, float]], paces: Paces) -> float | None:
+    """What is running is half done, on the average."""
+    left_s = [paces.task_s(model, weight) for model, weight in running]
+    known_s = [seconds for seconds in left_s if seconds is not None]
+    return sum(known_s) / 2 if len(known_s) == len(left_s) else None
 
 
 def _reason(job: JobRow, queue: str, ahead: int, line: _Line) -> str:

@@ -14,8 +14,9 @@ from phoenix.queues.queue import Doorbell, queue_key, wake_channel
 LIFE_MS = 7 * 24 * 3600 * 1000
 """After which a doorbell that nobody answered is dropped, and found missing."""
 
-# arq compares a doorbell's score with the worker's clock. An hour in the past, it is due on every host.
-_HEAD_START_MS = 3600 * 1000
+# arq compares a doorbell's score with the worker's clock. A year in the past, it is due on every host, however
+# wrong its clock and that of the replica that rang: with an hour, two hosts that are two hours apart met never.
+_HEAD_START_MS = 365 * 24 * 3600 * 1000
 
 
 class ArqTaskQueue:
@@ -42,6 +43,14 @@ class ArqTaskQueue:
         commands.append(("PUBLISH", wake_channel(self._prefix, queue), ""))
         with redis_faults():
             await send_all(self._redis, commands)
+
+    async def withdraw(self, queue: str, doorbells: Sequence[Doorbell]) -> None:
+        """Their definitions stay for whoever has just picked them; they are rung again under the same names."""
+        if doorbells:
+            with redis_faults():
+                await send_all(
+                    self._redis, [("ZREM", queue_key(self._prefix, queue), *(doorbell.name for doorbell in doorbells))]
+                )
 
     async def find_missing(self, queue: str, doorbells: Sequence[Doorbell]) -> list[Doorbell]:
         if not doorbells:

@@ -1,7 +1,7 @@
 """arq's Worker, held to being a lossy doorbell: woken by bells, deaf to foreign entries, blind to its own extras."""
 
 import asyncio
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 from arq import ArqRedis
@@ -24,7 +24,8 @@ class BellWorker(Worker):
     """Picks doorbells until an error of Redis ends `main`, or until `stop_picking`.
 
     After an error it is not to be used again: one inside `start_jobs` leaks a slot for ever. `count_room` says how
-    many tasks it may have at once, apart from those that earlier Workers began and that still run.
+    many tasks it may have at once, apart from those that earlier Workers began and that still run. `passes_over` says
+    by its name whether a doorbell is none for this worker now, and `on_kept` hears of those that stay in the queue.
     """
 
     def __init__(
@@ -35,7 +36,8 @@ class BellWorker(Worker):
         *,
         most_tasks: int,
         count_room: Callable[[], int],
-        at_work: Collection[str],
+        passes_over: Callable[[str], bool],
+        on_kept: Callable[[str], Awaitable[None]],
         wake: asyncio.Event,
         poll_delay_s: float,
         lease_s: float,
@@ -60,7 +62,8 @@ class BellWorker(Worker):
         # How long a doorbell is out of sight if this process dies between picking it and claiming its task.
         self.in_progress_timeout_s = lease_s
         self._count_room = count_room
-        self._at_work = at_work
+        self._passes_over = passes_over
+        self._on_kept = on_kept
         self._wake = wake
 
     def stop_picking(self) -> None:
@@ -89,11 +92,13 @@ class BellWorker(Worker):
             _logger.warning("dropped entries that are no doorbells", count=len(foreign), first=repr(foreign[0])[:80])
             await self.pool.zrem(self.queue_name, *foreign)  # pyright: ignore[reportUnknownMemberType]
         # arq itself would run an entry twice at once if its in-progress key ran out or was flushed.
-        await super().start_jobs([entry for entry in job_ids if entry not in foreign and not self._is_at_work(entry)])
+        await super().start_jobs(
+            [entry for entry in job_ids if entry not in foreign and not self._is_passed_over(entry)]
+        )
 
-    def _is_at_work(self, entry: bytes) -> bool:
+    def _is_passed_over(self, entry: bytes) -> bool:
         name = entry.decode()
-        return name in self._at_work or name in self.tasks
+        return name in self.tasks or self._passes_over(name)
 
     async def run_job(self, job_id: str, score: int) -> None:
         try:
@@ -104,6 +109,7 @@ class BellWorker(Worker):
                 raise
             _logger.warning("dropped a doorbell whose definition is none", doorbell=job_id)
             await self.finish_failed_job(job_id, None)
+        await self._on_kept(job_id)
 
     async def heart_beat(self) -> None:
         """Nothing: workers report to SQL, and a key per queue would say of all what holds for one."""

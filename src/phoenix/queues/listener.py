@@ -11,7 +11,7 @@ from redis.exceptions import RedisError
 from phoenix.errors import Unavailable
 from phoenix.queues.arq_worker import BellWorker
 from phoenix.queues.commands import open_arq, send_all
-from phoenix.queues.queue import Accept, Doorbell, Work, queue_key
+from phoenix.queues.queue import Accept, Doorbell, LeftToOthers, Work, queue_key, wake_channel
 from phoenix.telemetry.logs import get_logger
 
 _logger = get_logger(__name__)
@@ -48,12 +48,14 @@ class DoorbellListener:
         self._overlap = overlap
         self._redis = open_arq(redis)
         self._key = queue_key(prefix, queue)
+        self._wake_channel = wake_channel(prefix, queue)
         self._accept = accept
         self._lease_s = lease_s
         self._wake = wake or asyncio.Event()
         self._poll_delay_s = poll_delay_s
         self._carried: set[asyncio.Task[None]] = set()
         self._at_work: set[str] = set()
+        self._left: dict[str, asyncio.TimerHandle] = {}
         self._winding_up: set[str] = set()
         self._worker: BellWorker | None = None
         self._is_paused = False
@@ -78,6 +80,8 @@ class DoorbellListener:
             while self._carried:
                 await asyncio.wait(self._carried)
         finally:
+            for timer in self._left.values():
+                timer.cancel()
             await self._redis.aclose(close_connection_pool=True)
 
     async def _listen(self) -> None:
@@ -88,7 +92,8 @@ class DoorbellListener:
             self._answer,
             most_tasks=self.slots + self._overlap,
             count_room=self._count_room,
-            at_work=self._at_work,
+            passes_over=lambda name: name in self._at_work or name in self._left,
+            on_kept=self._tell_others,
             wake=self._wake,
             poll_delay_s=self._poll_delay_s,
             lease_s=self._lease_s,
@@ -135,8 +140,23 @@ class DoorbellListener:
             work = await self._accept(doorbell)
         except Unavailable as error:
             raise Retry(defer=KEPT_FOR_S) from error
+        if isinstance(work, LeftToOthers):
+            self._leave(doorbell, work)
+            raise Retry
         if work is not None:
             await self._do(doorbell, work)
+
+    def _leave(self, doorbell: Doorbell, left: LeftToOthers) -> None:
+        def look_again() -> None:
+            del self._left[doorbell.name]
+            self._wake.set()
+
+        self._left[doorbell.name] = asyncio.get_running_loop().call_later(left.for_s, look_again)
+
+    async def _tell_others(self, name: str) -> None:
+        """They passed the doorbell over while this worker had it in hand."""
+        if name in self._left:
+            await send_all(self._redis, [("PUBLISH", self._wake_channel, "")])
 
     async def _do(self, doorbell: Doorbell, work: Work) -> None:
         self._at_work.add(doorbell.name)

@@ -17,6 +17,10 @@ class MemoryTaskQueue:
         for doorbell in doorbells:
             line.setdefault(doorbell)
 
+    async def withdraw(self, queue: str, doorbells: Sequence[Doorbell]) -> None:
+        for doorbell in doorbells:
+            self._waiting.get(queue, {}).pop(doorbell, None)
+
     async def find_missing(self, queue: str, doorbells: Sequence[Doorbell]) -> list[Doorbell]:
         line = self._waiting.get(queue, {})
         return [doorbell for doorbell in doorbells if doorbell not in line]

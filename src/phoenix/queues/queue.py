@@ -25,6 +25,10 @@ class TaskQueue(Protocol):
         """Rings the doorbells in this order, all or none. Ringing one again is harmless, and keeps its place."""
         ...
 
+    async def withdraw(self, queue: str, doorbells: Sequence[Doorbell]) -> None:
+        """Takes back doorbells that nobody answers yet. One that is being answered may be answered all the same."""
+        ...
+
     async def find_missing(self, queue: str, doorbells: Sequence[Doorbell]) -> list[Doorbell]:
         """Those of `doorbells` that are no longer on their way to a worker."""
         ...
@@ -40,7 +44,15 @@ FreeSlot = Callable[[], None]
 Work = Callable[[FreeSlot], Awaitable[None]]
 """What is to be done for an answered doorbell. Takes as long as it takes, reports for itself, raises nothing."""
 
-Accept = Callable[[Doorbell], Awaitable[Work | None]]
+
+@dataclass(frozen=True)
+class LeftToOthers:
+    """The doorbell is to be answered elsewhere; after `for_s`, or at the next chance after that, here too."""
+
+    for_s: float
+
+
+Accept = Callable[[Doorbell], Awaitable[Work | LeftToOthers | None]]
 """Claims the task; None if the doorbell is stale. After `Unavailable` the doorbell is kept and comes again."""
 
 

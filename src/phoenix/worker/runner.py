@@ -12,7 +12,8 @@ from phoenix.jobs.claim import Claim, claim
 from phoenix.jobs.errors import LeaseLost
 from phoenix.jobs.finish import Result, RetryRule, fail, release, stop, succeed
 from phoenix.jobs.lifecycle import TaskKind
-from phoenix.queues.queue import Doorbell, FreeSlot, Work
+from phoenix.jobs.turns import leave_to_others
+from phoenix.queues.queue import Doorbell, FreeSlot, LeftToOthers, Work
 from phoenix.telemetry.logs import get_logger, log_context
 from phoenix.telemetry.traces import trace_fields
 from phoenix.worker.assemble import assemble
@@ -38,12 +39,17 @@ class Runner:
         self._worker_id = worker_id
         self._on_end = on_end
         self._database = shop.services.database
+        self._affinity_wait_s = shop.services.settings.scheduler.affinity_wait_s
+        catalog = shop.services.catalog
+        self._weightless = frozenset(model.id for model in catalog if model.engine != "diffusers")
         self._rule = RetryRule.from_settings(shop.services.settings.scheduler)
 
-    async def accept(self, doorbell: Doorbell) -> Work | None:
-        """Claims the task of a doorbell. Raises `Unavailable` while the database is away."""
+    async def accept(self, doorbell: Doorbell) -> Work | LeftToOthers | None:
+        """Claims the task of a doorbell, or leaves it. Raises `Unavailable` while the database is away."""
         since_s = time.monotonic()
         async with self._database.write() as uow:
+            if await self._is_for_others(uow, doorbell):
+                return LeftToOthers(self._affinity_wait_s)
             claimed = await claim(
                 uow,
                 doorbell.task_id,
@@ -54,6 +60,18 @@ class Runner:
         if claimed is None:
             return None
         return partial(self._work, self._keeper.hold(claimed, since_s=since_s))
+
+    async def _is_for_others(self, uow: UnitOfWork, doorbell: Doorbell) -> bool:
+        held = self._weightless.union(self._shop.engines.loaded_models())
+        return self._affinity_wait_s > 0 and await leave_to_others(
+            uow,
+            doorbell.task_id,
+            doorbell.dispatch,
+            worker_id=self._worker_id,
+            held=held,
+            wait_s=self._affinity_wait_s,
+            worker_timeout_s=self._keeper.terms.lease_s,
+        )
 
     async def _work(self, lease: Lease, free_slot: FreeSlot) -> None:
         claimed = lease.claim

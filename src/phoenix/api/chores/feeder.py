@@ -10,6 +10,8 @@ from phoenix.api.chores.repeat import repeated
 from phoenix.assembly import Services
 from phoenix.jobs.feed import RungTask, choose_next, list_rung, mark_rung, unring
 from phoenix.jobs.fleet import QUEUES
+from phoenix.jobs.lineup import Lineup
+from phoenix.jobs.order import Waiting
 from phoenix.queues.queue import Doorbell
 from phoenix.telemetry.logs import get_logger
 
@@ -47,19 +49,26 @@ class Feeder:
 
     async def _feed_queue(self, queue: str) -> None:
         async with self._services.database.read() as session:
-            chosen = await choose_next(
+            lineup = await choose_next(
                 session,
                 queue,
                 feed_ahead=self._settings.feed_ahead,
                 worker_timeout_s=self._worker_timeout_s,
                 most_per_owner=self._services.settings.limits.running_clips_per_key if queue == "gpu" else 0,
             )
-        if not chosen:
-            return
+        if lineup.ring:
+            await self._line_up(queue, lineup)
+
+    async def _line_up(self, queue: str, lineup: Lineup) -> None:
+        await self._services.queue.withdraw(queue, _doorbells(lineup.withdraw))
         # Rung first and noted after: a crash in between rings twice, which is harmless, rather than never.
-        await self._services.queue.ring(queue, [Doorbell(task.task_id, task.dispatch) for task in chosen])
+        await self._services.queue.ring(queue, _doorbells(lineup.ring))
         async with self._services.database.write() as uow:
-            await mark_rung(uow, chosen)
+            await mark_rung(uow, lineup.ring)
+        # A transaction of its own: each locks in order, and both together would not.
+        if lineup.put_back:
+            async with self._services.database.write() as uow:
+                await unring(uow, lineup.put_back)
 
     async def _repair(self) -> None:
         """Puts the tasks back in line whose doorbells are no longer in Redis."""
@@ -90,3 +99,7 @@ class Feeder:
             _logger.warning("doorbells were lost; ringing them anew", queue=queue, count=len(lost))
             async with self._services.database.write() as uow:
                 await unring(uow, lost)
+
+
+def _doorbells(tasks: Sequence[Waiting]) -> list[Doorbell]:
+    return [Doorbell(task.task_id, task.dispatch) for task in tasks]

@@ -1,0 +1,94 @@
+"""Asks, of one doorbell, what `affinity` decides on: who holds its model, who is free, and what else is rung."""
+
+from collections import Counter
+from collections.abc import Collection
+from datetime import datetime
+
+from sqlalchemy import select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlmodel import col
+
+from phoenix.db.columns import db_now
+from phoenix.db.unit_of_work import UnitOfWork
+from phoenix.jobs.affinity import Candidate, Turn, should_leave
+from phoenix.jobs.lifecycle import TaskState
+from phoenix.jobs.tables import JobRow, TaskRow
+from phoenix.jobs.workers import list_live
+
+_QUEUE = "gpu"
+_MOST_LOOKED_AT = 100
+"""Other doorbells: a worker that is to find one for its own models need not know them all."""
+
+
+async def leave_to_others(
+    uow: UnitOfWork,
+    task_id: str,
+    dispatch: int,
+    *,
+    worker_id: str,
+    held: Collection[str],
+    wait_s: float,
+    worker_timeout_s: float,
+) -> bool:
+    """Whether this worker, which holds the models `held`, is to leave the task for now; notes since when if so."""
+    turn = await _find_turn(uow.session, task_id, dispatch, await uow.now(), held=held)
+    if turn is None:
+        return False
+    others = await _list_candidates(uow.session, besides=worker_id, worker_timeout_s=worker_timeout_s)
+    if not should_leave(turn, held, others, wait_s=wait_s):
+        return False
+    first = update(TaskRow).where(
+        col(TaskRow.id) == task_id, col(TaskRow.dispatch) == dispatch, col(TaskRow.passed_at).is_(None)
+    )
+    await uow.session.execute(first.values(passed_at=db_now(0)))
+    return True
+
+
+async def _find_turn(
+    session: AsyncSession, task_id: str, dispatch: int, now: datetime, *, held: Collection[str]
+) -> Turn | None:
+    """None if there is nothing to decide: the doorbell is stale, or this worker is as good as any."""
+    statement = (
+        select(col(JobRow.model), col(TaskRow.passed_at))
+        .join(TaskRow, col(TaskRow.job_id) == col(JobRow.id))
+        .where(
+            col(TaskRow.id) == task_id,
+            col(TaskRow.dispatch) == dispatch,
+            col(TaskRow.state) == TaskState.READY,
+            col(TaskRow.queue) == _QUEUE,
+        )
+    )
+    found = (await session.execute(statement)).one_or_none()
+    model, passed_at = found if found is not None else (None, None)
+    if model is None or model in held:
+        return None
+    passed_for_s = None if passed_at is None else (now - passed_at).total_seconds()
+    return Turn(model, passed_for_s, await _list_rung_models(session, besides=task_id))
+
+
+async def _list_rung_models(session: AsyncSession, *, besides: str) -> frozenset[str]:
+    statement = (
+        select(col(JobRow.model))
+        .join(TaskRow, col(TaskRow.job_id) == col(JobRow.id))
+        .where(
+            col(TaskRow.state) == TaskState.READY,
+            col(TaskRow.queue) == _QUEUE,
+            col(TaskRow.rung_at).is_not(None),
+            col(TaskRow.id) != besides,
+        )
+        .limit(_MOST_LOOKED_AT)
+    )
+    return frozenset(model for model in await session.scalars(statement) if model)
+
+
+async def _list_candidates(session: AsyncSession, *, besides: str, worker_timeout_s: float) -> list[Candidate]:
+    statement = select(col(TaskRow.lease_owner)).where(
+        col(TaskRow.state) == TaskState.RUNNING, col(TaskRow.queue) == _QUEUE
+    )
+    busy = Counter(await session.scalars(statement))
+    return [
+        Candidate(row.models, row.slots - busy[row.id])
+        for row in await list_live(session, worker_timeout_s=worker_timeout_s)
+        # One that drains says that it has no slots.
+        if row.id != besides and _QUEUE in row.queues and row.slots > 0
+    ]

@@ -1,0 +1,109 @@
+"""How long one key waits for another: feed, claim and finish, step by step, on one slot."""
+
+from sqlalchemy import update
+from sqlmodel import col
+
+from builders import LEASE_S, make_result, submit_reel
+from phoenix.db.columns import db_now
+from phoenix.db.unit_of_work import Database
+from phoenix.jobs.claim import Claim, claim
+from phoenix.jobs.feed import choose_next, mark_rung, unring
+from phoenix.jobs.finish import succeed
+from phoenix.jobs.line import TYPICAL_COST_S
+from phoenix.jobs.order import Waiting
+from phoenix.jobs.tables import AttemptRow
+from phoenix.jobs.workers import WorkerReport, report
+from phoenix.queues.memory import MemoryTaskQueue
+from phoenix.queues.queue import Doorbell
+
+WORKER = WorkerReport("wrk_1", "host", 1, "cpu", ("gpu",), slots=1, serves=("animatic",))
+REEL = [f"clip {number}" for number in range(500)]
+
+
+def doorbells(tasks: list[Waiting]) -> list[Doorbell]:
+    return [Doorbell(task.task_id, task.dispatch) for task in tasks]
+
+
+class Fleet:
+    """One worker with one slot, and a feeder that looks after every change, as the real one is rung to do."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self.queue = MemoryTaskQueue()
+
+    async def start(self) -> None:
+        async with self._database.write() as uow:
+            await report(uow, WORKER)
+
+    async def feed(self) -> None:
+        async with self._database.read() as session:
+            lineup = await choose_next(session, "gpu", feed_ahead=2, worker_timeout_s=3600)
+        await self.queue.withdraw("gpu", doorbells(list(lineup.withdraw)))
+        await self.queue.ring("gpu", doorbells(list(lineup.ring)))
+        async with self._database.write() as uow:
+            await mark_rung(uow, lineup.ring)
+            await unring(uow, lineup.put_back)
+
+    async def begin(self) -> Claim:
+        await self.feed()
+        while doorbell := self.queue.take("gpu"):
+            async with self._database.write() as uow:
+                taken = await claim(uow, doorbell.task_id, doorbell.dispatch, worker_id="wrk_1", lease_s=LEASE_S)
+            if taken is not None:
+                await self.feed()
+                return taken
+        raise AssertionError("nothing to do")
+
+    async def end(self, taken: Claim) -> None:
+        """The clip has taken a minute: what its key is charged with, as no time passes here."""
+        async with self._database.write() as uow:
+            began = db_now(-TYPICAL_COST_S)
+            await uow.session.execute(
+                update(AttemptRow).where(col(AttemptRow.task_id) == taken.task_id).values(started_at=began)
+            )
+            await succeed(uow, taken, make_result(f"{taken.task_id}/{taken.attempt}"))
+        await self.feed()
+
+
+async def test_a_reel_of_500_clips_delays_another_key_by_the_clip_that_runs(database: Database) -> None:
+    fleet = Fleet(database)
+    await fleet.start()
+    await submit_reel(database, *REEL, owner_id="key_dump")
+    running = await fleet.begin()
+    small = await submit_reel(database, "one", owner_id="key_small")
+    await fleet.feed()
+
+    await fleet.end(running)
+
+    assert (await fleet.begin()).job_id == small
+
+
+async def test_a_key_whose_clips_come_one_by_one_waits_for_one_of_the_others_each_time(database: Database) -> None:
+    fleet = Fleet(database)
+    await fleet.start()
+    await submit_reel(database, *REEL[:20], owner_id="key_dump")
+    running = await fleet.begin()
+    overtaken: list[int] = []
+    for _ in range(3):
+        small = await submit_reel(database, "one", owner_id="key_small")
+        await fleet.feed()
+        others = 0
+        while running.job_id != small:
+            await fleet.end(running)
+            running = await fleet.begin()
+            others += running.job_id != small
+        overtaken.append(others)
+
+    assert max(overtaken) <= 1
+
+
+async def test_there_are_never_more_doorbells_than_are_fed_ahead(database: Database) -> None:
+    fleet = Fleet(database)
+    await fleet.start()
+    await submit_reel(database, *REEL[:5], owner_id="key_dump")
+    await fleet.begin()
+    for number in range(5):
+        await submit_reel(database, "one", owner_id=f"key_{number}")
+        await fleet.feed()
+
+    assert len(fleet.queue.waiting("gpu")) == 2
