@@ -73,6 +73,9 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("jobs_owner_id_id_idx"), ["owner_id", "id"], unique=False)
         batch_op.create_index(batch_op.f("jobs_run_deadline_at_idx"), ["run_deadline_at"], unique=False)
         batch_op.create_index(batch_op.f("jobs_state_id_idx"), ["state", "id"], unique=False)
+        batch_op.create_index(
+            batch_op.f("jobs_state_queue_deadline_at_idx"), ["state", "queue_deadline_at"], unique=False
+        )
 
     op.create_table(
         "owners",
@@ -88,6 +91,7 @@ def upgrade() -> None:
         sa.Column("num_frames", sa.Integer(), nullable=False),
         sa.Column("steps", sa.Integer(), nullable=False),
         sa.Column("seconds_per_weight", sa.Float(), nullable=False),
+        sa.Column("finish_per_weight", sa.Float(), nullable=False),
         sa.Column("learned_at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("model", "width", "height", "num_frames", "steps", name=op.f("paces_pkey")),
     )
@@ -185,6 +189,7 @@ def upgrade() -> None:
         sa.Column("failures", sa.Integer(), nullable=False),
         sa.Column("preemptions", sa.Integer(), nullable=False),
         sa.Column("rung_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("passed_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("ready_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("lease_owner", sa.String(), nullable=True),
         sa.Column("lease_until", sa.DateTime(timezone=True), nullable=True),
@@ -279,6 +284,7 @@ def downgrade() -> None:
 
     op.drop_table("workers")
     with op.batch_alter_table("jobs", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("jobs_state_queue_deadline_at_idx"))
         batch_op.drop_index(batch_op.f("jobs_state_id_idx"))
         batch_op.drop_index(batch_op.f("jobs_run_deadline_at_idx"))
         batch_op.drop_index(batch_op.f("jobs_owner_id_id_idx"))

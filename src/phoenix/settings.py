@@ -72,6 +72,18 @@ class StorageSettings(Group):
         return self.signed_url_s if self.redirect_downloads else None
 
 
+class RetentionSettings(Group):
+    """What is deleted by itself. Jobs under way never are."""
+
+    jobs_days: float = Field(default=0, ge=0, description="After its end, a job and its files; kept for ever if 0.")
+    jobs_per_key: int = Field(default=0, ge=0, description="Ended jobs that are kept for each key; all if 0.")
+    uploads_days: float = Field(default=0, ge=0, description="After its arrival, an upload; kept for ever if 0.")
+    orphans_after_s: float = Field(
+        default=24 * 3600, ge=3600, description="Age at which a stored file that has no row is deleted."
+    )
+    interval_s: float = Field(default=3600, gt=0, description="Between two rounds of looking for all of these.")
+
+
 class ApiSettings(Group):
     host: str = "127.0.0.1"
     port: int = Field(default=8080, ge=0, le=65535)
@@ -140,7 +152,12 @@ class SchedulerSettings(Group):
     doorbell_check_s: float = Field(
         default=5, gt=0, description="Age after which a doorbell is checked to be still in Redis."
     )
-    feed_ahead: float = Field(default=2, ge=1, description="Doorbells rung per free slot of the fleet.")
+    feed_ahead: float = Field(default=2, ge=1, description="Doorbells rung per slot of the fleet.")
+    affinity_wait_s: float = Field(
+        default=10,
+        ge=0,
+        description="How long a clip whose turn has come may be left to workers that hold its model; not at all if 0.",
+    )
     stall_s: float = Field(
         default=600, gt=0, description="A task that reports nothing for so long is given up by its worker."
     )
@@ -151,6 +168,10 @@ class SchedulerSettings(Group):
 
 class WorkerSettings(Group):
     max_concurrent_generations: int = Field(default=1, ge=1, description="Clips on one device at a time.")
+    slots_dir: Path | None = Field(
+        default=None,
+        description="Where processes on one device take turns; set by the supervisor for `--processes-per-device`.",
+    )
     slot_timeout_s: float = Field(default=600, gt=0, description="Longest wait for a device slot before TIMEOUT.")
     pipeline_depth: int = Field(
         default=1, ge=0, description="Clips beyond those on the device whose encoding may overlap."
@@ -279,6 +300,7 @@ class Settings(BaseSettings):
     database: DatabaseSettings = DatabaseSettings()
     redis: RedisSettings = RedisSettings()
     storage: StorageSettings = StorageSettings()
+    retention: RetentionSettings = RetentionSettings()
     api: ApiSettings = ApiSettings()
     limits: LimitSettings = LimitSettings()
     events: EventSettings = EventSettings()

@@ -8,7 +8,8 @@ from redis.asyncio import Redis
 
 from fixtures.event_examples import JOB_ID, OWNER_ID, a_history, clip_preview, clip_progress, queue_moved
 from fixtures.redis_server import RedisServer
-from phoenix.contract.events import ClipProgress, DurableEvent, EphemeralEvent
+from phoenix.clock import utc_now
+from phoenix.contract.events import ClipProgress, DurableEvent, EphemeralEvent, JobCanceled
 from phoenix.events.channels import Channels
 from phoenix.events.doorbell import decode
 from phoenix.events.line import Line
@@ -133,3 +134,14 @@ async def test_publishing_works_again_at_once_after_a_restart(
     redis_server.restart()
     await publisher.publish_progress(clip_progress(2), OWNER_ID)
     assert (await kept(redis_client)).clips == {0: clip_progress(2)}
+
+
+async def test_the_progress_of_a_job_that_has_ended_is_forgotten_before_long(
+    publisher: EventPublisher, redis_client: Redis
+) -> None:
+    await publisher.publish_progress(clip_progress(1), OWNER_ID)
+    assert await redis_client.pttl(CHANNELS.progress(JOB_ID)) > 3_600_000
+    ended = JobCanceled(job_id=JOB_ID, seq=9, at=utc_now())
+    await publisher.publish(Owned(ended, OWNER_ID))
+    assert 0 < await redis_client.pttl(CHANNELS.progress(JOB_ID)) <= 600_000
+    assert (await kept(redis_client)).share == clip_progress(1).job_progress

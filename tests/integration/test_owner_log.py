@@ -3,6 +3,8 @@
 import asyncio
 import time
 
+import pytest
+
 from builders import claim_next, complete_next, get_job, make_result, submit_reel
 from phoenix.access.secrets import share_secret
 from phoenix.contract.jobs import ClipTimings
@@ -67,7 +69,7 @@ async def test_the_pace_of_a_clip_is_learned_and_smoothed(database: Database) ->
 
     async with database.read() as session:
         paces = await read_paces(session)
-    (pace,) = paces.by_shape.values()
+    pace = paces.by_model["animatic"].whole_s
     task = (await get_job(database, claimed.job_id)).tasks[0]
 
     assert round(pace * task.weight, 3) == 13.0
@@ -86,3 +88,21 @@ async def test_a_waiting_job_s_time_counts_the_work_before_it(database: Database
         standings = await find_standings(session, jobs, worker_timeout_s=15)
 
     assert [standings[job.row.id].eta_s for job in jobs] == [105.0, 210.0, 300.0]
+
+
+async def test_what_comes_after_the_steps_and_after_the_clips_is_learned_too(database: Database) -> None:
+    await submit_reel(database, "one", "two")
+    timings = ClipTimings(text_s=1.0, denoise_s=9.0, decode_s=2.0, encode_s=3.0, upload_s=1.0)
+    for _ in range(2):
+        claimed = await claim_next(database)
+        async with database.write() as uow:
+            await succeed(uow, claimed, make_result(claimed.task_id, timings=timings))
+    await complete_next(database, "media")
+
+    await submit_reel(database, "three")
+    claimed = await claim_next(database)
+
+    assert claimed.pace is not None
+    assert claimed.pace.whole_s * claimed.weights[0] == pytest.approx(16.0)
+    assert claimed.pace.finish_s * claimed.weights[0] == pytest.approx(6.0)
+    assert claimed.assembly_s is not None

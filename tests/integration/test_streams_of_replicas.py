@@ -457,10 +457,14 @@ async def test_many_streams_need_no_more_connections_to_redis_than_one(
     async with asyncio.TaskGroup() as tasks:
         following = [tasks.create_task(after_snapshot(stream_fleet, job_id, Seen())) for job_id in jobs]
     after = [client for client in await redis_client.client_list() if int(client["sub"]) > 0]
+    port = (await redis_client.info("server"))["tcp_port"]
+    held = psutil.Process(stream_fleet.replicas[0].pid).net_connections("tcp")
     for task in following:
         task.result().cancel()
 
     assert len(after) == len(subscribed) == 2
+    # As many as the pool for commands may hold, and that of the subscriptions.
+    assert sum(bool(each.raddr) and each.raddr.port == port for each in held) <= 9
 
 
 async def test_head_on_a_stream_answers_at_once(stream_fleet: StreamFleet) -> None:

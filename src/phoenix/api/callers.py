@@ -2,16 +2,17 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
 from starlette.datastructures import Headers
 
-from phoenix.access.keys import ANYBODY, LAST_USED_PRECISION, Caller, authenticate, note_use
+from phoenix.access.keys import ANYBODY, LAST_USED_PRECISION, Caller, find_callers, note_use
 from phoenix.assembly import Services
 from phoenix.db.unit_of_work import Database
 from phoenix.errors import Unauthenticated
+from phoenix.events.shared_reads import Gathered
 from phoenix.telemetry.logs import get_logger
 
 _logger = get_logger(__name__)
@@ -20,13 +21,25 @@ _LONGEST_KEY = 200
 """Longer than any of ours; what is longer is not looked at."""
 
 
-async def identify(services: Services, headers: Headers) -> Caller:
-    """The caller, or anybody where auth is off. Raises `Unauthenticated`, and `Unavailable` without a database."""
-    if not services.settings.is_auth_required:
-        return ANYBODY
-    presented = read_bearer(headers)
-    async with services.database.read() as session:
-        return await authenticate(session, presented)
+class Callers:
+    """One per process. Requests that come while keys are looked up share the next look, which is all theirs."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._gathered = Gathered[str, Caller](self._read)
+
+    async def identify(self, headers: Headers) -> Caller:
+        """The caller, or anybody where auth is off. Raises `Unauthenticated`, and `Unavailable` without a database."""
+        if not self._services.settings.is_auth_required:
+            return ANYBODY
+        caller = await self._gathered.get(read_bearer(headers))
+        if caller is None:
+            raise Unauthenticated("The API key is not valid.")
+        return caller
+
+    async def _read(self, presented: Collection[str]) -> Mapping[str, Caller]:
+        async with self._services.database.read() as session:
+            return await find_callers(session, presented)
 
 
 def read_bearer(headers: Headers) -> str:

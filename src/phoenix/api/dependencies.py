@@ -6,7 +6,6 @@ from fastapi import Depends, Request
 
 from phoenix.access import keys
 from phoenix.api import running
-from phoenix.api.callers import identify
 from phoenix.api.request_ids import request_id_of, traceparent_of
 from phoenix.assembly import services
 from phoenix.errors import Unauthenticated
@@ -36,7 +35,7 @@ async def get_reader(request: Request) -> keys.Caller:
 async def _admit(request: Request) -> keys.Caller:
     running = get_running(request)
     try:
-        caller = await identify(running.services, request.headers)
+        caller = await running.callers.identify(request.headers)
     except Unauthenticated:
         await running.request_limits.count_failed_auth(request.scope)
         raise

@@ -12,7 +12,7 @@ class Revocations:
 
     def __init__(self, services: Services) -> None:
         self._services = services
-        self._gathered = Gathered[bool](self._read)
+        self._gathered = Gathered[str, bool](self._read)
 
     async def find(self, owner_ids: Collection[str]) -> Collection[str]:
         """Those of these owners whose key was revoked. Raises `Unavailable` while the database is away."""

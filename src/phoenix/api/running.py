@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import anyio
 
-from phoenix.api.callers import KeyUses
+from phoenix.api.callers import Callers, KeyUses
 from phoenix.api.chores.feeder import Feeder
+from phoenix.api.chores.janitor import Janitor
 from phoenix.api.chores.places import PlaceTeller
 from phoenix.api.chores.postman import Postman
 from phoenix.api.chores.sweeper import Sweeper
@@ -38,6 +39,7 @@ class Running:
     hub: Hub
     sends: StalledSends
     tokens: StreamTokens
+    callers: Callers
     key_uses: KeyUses
     request_limits: RequestLimits
     open_streams: OpenStreams
@@ -81,6 +83,7 @@ async def run(settings: Settings) -> AsyncGenerator[Running]:
             hub=hub,
             sends=sends,
             tokens=StreamTokens(services, revocations),
+            callers=Callers(services),
             key_uses=await stack.enter_async_context(KeyUses(services.database).running()),
             request_limits=RequestLimits(services.redis, prefix, limits),
             open_streams=await stack.enter_async_context(open_streams.running()),
@@ -98,6 +101,7 @@ async def _doing_chores(services: Services, line: Line) -> AsyncGenerator[None]:
         Sweeper(services, worker_timeout_s=timeout_s).running(),
         Postman(services).running(),
         PlaceTeller(services, worker_timeout_s=timeout_s).running(),
+        Janitor(services).running(),
     ):
         yield
 

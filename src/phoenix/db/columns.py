@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import DateTime, Dialect, MetaData, Text
+from sqlalchemy import DateTime, Dialect, Float, MetaData, Text
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import GenericFunction
@@ -68,6 +68,26 @@ class db_now(GenericFunction[datetime]):  # noqa: N801 - reads as a SQL function
 
     def __init__(self, offset_s: float = 0) -> None:
         super().__init__(float(offset_s))
+
+
+class seconds_since(GenericFunction[float]):  # noqa: N801 - reads as a SQL function
+    """`seconds_since(start, end)`: from one instant to a later one, to the millisecond."""
+
+    type = Float()
+    inherit_cache = True
+
+
+@compiles(seconds_since, "postgresql")
+def _postgresql_seconds(element: seconds_since, compiler: SQLCompiler, **kw: Any) -> str:
+    start, end = (compiler.process(clause, **kw) for clause in element.clauses)
+    return f"CAST(extract(epoch FROM {end} - {start}) AS double precision)"
+
+
+@compiles(seconds_since, "sqlite")
+def _sqlite_seconds(element: seconds_since, compiler: SQLCompiler, **kw: Any) -> str:
+    start, end = (compiler.process(clause, **kw) for clause in element.clauses)
+    # julianday counts days: times 86,400, a double still tells milliseconds.
+    return f"((julianday({end}) - julianday({start})) * 86400.0)"
 
 
 @compiles(db_now, "postgresql")

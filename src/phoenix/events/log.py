@@ -20,11 +20,19 @@ class Tail:
     owner_id: str = ""
 
 
+Place = tuple[str, int]
+"""A job or an owner, and the number of the last event that somebody has of it."""
+
+
 class EventLog(Protocol):
     """Reads of committed rows. An event that was published is committed, and so are all before it."""
 
     async def replay(self, job_id: str, after_seq: int) -> Sequence[DurableEvent]:
-        """The events numbered above `after_seq`, in order. Empty for an unknown job."""
+        """The next events above `after_seq`, in order, at most `REPLAY_LIMIT`. Empty for an unknown job."""
+        ...
+
+    async def replays(self, places: Collection[Place]) -> Mapping[Place, Sequence[DurableEvent]]:
+        """As `replay`, for many places in one query; those after which nothing came may be left out."""
         ...
 
     async def tails(self, job_ids: Collection[str]) -> Mapping[str, Tail]:
@@ -55,6 +63,10 @@ class EventLog(Protocol):
 
         Raises `phoenix.errors.NotFound` for an unknown job.
         """
+        ...
+
+    async def snapshots(self, job_ids: Collection[str]) -> Mapping[str, JobSnapshot]:
+        """As `snapshot`, of many jobs with as many queries; unknown ones are left out."""
         ...
 
 

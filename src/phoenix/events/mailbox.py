@@ -36,13 +36,15 @@ class Shortcut(Protocol):
 class Mailbox:
     """Filled by the hub and emptied by one stream, both in the same event loop."""
 
-    __slots__ = ("_backlog", "_closing", "_filled", "_is_heartbeat", "_shortcut")
+    __slots__ = ("_backlog", "_closing", "_is_filled", "_is_heartbeat", "_shortcut", "_waiter")
 
     def __init__(self, capacity: int) -> None:
         self._backlog = Backlog(capacity)
         self._is_heartbeat = False
         self._closing: Closing | None = None
-        self._filled = asyncio.Event()
+        self._is_filled = False
+        # Not an `asyncio.Event`, which holds nearly a kilobyte for waiters: there is one, on ten thousand streams.
+        self._waiter: asyncio.Future[None] | None = None
         # There only while the mailbox is empty and its stream waits: what is told so never overtakes what waits.
         self._shortcut: Shortcut | None = None
 
@@ -66,21 +68,23 @@ class Mailbox:
 
     async def wait(self, shortcut: Shortcut | None = None) -> Delivery:
         """All that has come since the last time, as soon as there is something that `shortcut` did not take."""
-        if not self._filled.is_set():
+        if not self._is_filled:
             self._shortcut = shortcut
+            self._waiter = asyncio.get_running_loop().create_future()
             try:
-                await self._filled.wait()
+                await self._waiter
             finally:
-                self._shortcut = None
+                self._shortcut = self._waiter = None
         return self._empty()
 
     def _wake(self) -> None:
         self._shortcut = None
-        self._filled.set()
+        self._is_filled = True
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
 
     def _empty(self) -> Delivery:
         events, needs_refill = self._backlog.take()
         delivery = Delivery(events, needs_refill, self._is_heartbeat, self._closing)
-        self._is_heartbeat = False
-        self._filled.clear()
+        self._is_heartbeat = self._is_filled = False
         return delivery

@@ -6,7 +6,7 @@ from phoenix.clock import Clock, utc_now
 from phoenix.contract.events import TERMINAL_EVENT_TYPES, DurableEvent, JobSnapshot
 from phoenix.contract.jobs import Job
 from phoenix.errors import NotFound
-from phoenix.events.log import REPLAY_LIMIT, Tail
+from phoenix.events.log import REPLAY_LIMIT, Place, Tail
 from phoenix.events.owned import Owned
 from phoenix.events.told import Told
 
@@ -44,6 +44,9 @@ class MemoryEventLog:
     async def replay(self, job_id: str, after_seq: int) -> Sequence[DurableEvent]:
         return self._events.get(job_id, [])[max(after_seq, 0) :]
 
+    async def replays(self, places: Collection[Place]) -> Mapping[Place, Sequence[DurableEvent]]:
+        return {place: await self.replay(*place) for place in places}
+
     async def tails(self, job_ids: Collection[str]) -> Mapping[str, Tail]:
         return {job_id: self._tail(job_id) for job_id in job_ids if job_id in self._events}
 
@@ -53,6 +56,9 @@ class MemoryEventLog:
         seq = len(self._events[job_id])
         job = self._jobs[job_id].model_copy(update={"last_seq": seq})
         return JobSnapshot(job_id=job_id, seq=seq, at=self._clock(), job=job)
+
+    async def snapshots(self, job_ids: Collection[str]) -> Mapping[str, JobSnapshot]:
+        return {job_id: await self.snapshot(job_id) for job_id in job_ids if job_id in self._jobs}
 
     async def told(self, job_ids: Collection[str]) -> Mapping[str, Told]:
         return {job_id: Told(self._jobs[job_id].progress) for job_id in job_ids if job_id in self._jobs}

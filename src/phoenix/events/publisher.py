@@ -3,11 +3,11 @@
 Each event goes out twice: to those who follow its job, and to those who follow all jobs of its owner.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from redis.asyncio import Redis
 
-from phoenix.contract.events import ClipPreview, ClipProgress
+from phoenix.contract.events import TERMINAL_EVENT_TYPES, ClipPreview, ClipProgress
 from phoenix.events.best_effort import BestEffort
 from phoenix.events.channels import Channels
 from phoenix.events.doorbell import to_message
@@ -18,6 +18,8 @@ from phoenix.events.told import NOTHING_TOLD, TELL, Told, read_told
 
 # Long enough for the slowest step; a job that is alive renews it with every step.
 _PROGRESS_LIFE_S = 24 * 3600
+# Of a job that has ended: who was told less than its end connects again within this time, or asks SQL.
+_ENDED_LIFE_S = 600
 
 
 class EventPublisher:
@@ -33,7 +35,8 @@ class EventPublisher:
         """Publishes events in the order given: committed ones, and those that are not kept."""
 
         async def publish() -> None:
-            await send(self._redis, *(doorbell for event in events for doorbell in self._doorbells(event)))
+            doorbells = [doorbell for event in events for doorbell in self._doorbells(event)]
+            await send(self._redis, *doorbells, *(self._expire(job_id) for job_id in _ended(events)))
 
         if events:
             await self._redis_may_be_away.attempt(publish, otherwise=None)
@@ -78,8 +81,15 @@ class EventPublisher:
         messages = (message, owner_message, job_channel, owner_channel)
         return ("EVAL", TELL, 1, key, *place, *shares, *messages, _PROGRESS_LIFE_S)
 
+    def _expire(self, job_id: str) -> Command:
+        return ("EXPIRE", self._channels.progress(job_id), _ENDED_LIFE_S)
+
     def _doorbells(self, owned: Owned) -> tuple[Command, Command]:
         return (
             ("PUBLISH", self._channels.job(owned.event.job_id), to_message(owned.event)),
             ("PUBLISH", self._channels.owner(owned.owner_id), to_owner_message(owned)),
         )
+
+
+def _ended(events: Iterable[Owned]) -> list[str]:
+    return [owned.event.job_id for owned in events if owned.event.type in TERMINAL_EVENT_TYPES]

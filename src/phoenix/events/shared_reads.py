@@ -1,31 +1,34 @@
 """Reads of the log that many streams want at once, done once: what a crowd that reconnects costs the database."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Hashable, Mapping, Sequence
+from itertools import islice
 from typing import Generic, TypeVar
 
 from phoenix.contract.events import DurableEvent, JobSnapshot
 from phoenix.errors import NotFound
-from phoenix.events.log import EventLog, Tail
+from phoenix.events.log import EventLog, Place, Tail
 from phoenix.events.told import Told
 
+_K = TypeVar("_K", bound=Hashable)
 _V = TypeVar("_V")
-# Snapshots of different jobs that are read at the same time: fewer than the database has connections.
-_SNAPSHOTS_AT_ONCE = 4
+_Numbered = Sequence[tuple[int, DurableEvent]]
+_MOST_AT_ONCE = 100
+"""Keys of one read: the first of a crowd do not wait for the last, and other work gets at the database in between."""
 
 
-class Gathered(Generic[_V]):
-    """Calls `read` with all keys that were asked for while the call before was under way.
+class Gathered(Generic[_K, _V]):
+    """Calls `read` with the keys that were asked for while the call before was under way.
 
     So no answer is older than its question, which is what a stream needs that has just subscribed.
     """
 
-    def __init__(self, read: Callable[[Collection[str]], Awaitable[Mapping[str, _V]]]) -> None:
+    def __init__(self, read: Callable[[Collection[_K]], Awaitable[Mapping[_K, _V]]]) -> None:
         self._read = read
-        self._asked: dict[str, asyncio.Future[_V | None]] = {}
+        self._asked: dict[_K, asyncio.Future[_V | None]] = {}
         self._task: asyncio.Task[None] | None = None
 
-    async def get(self, key: str) -> _V | None:
+    async def get(self, key: _K) -> _V | None:
         """The answer for this key; None if there is none."""
         loop = asyncio.get_running_loop()
         answer = self._asked.get(key)
@@ -39,7 +42,7 @@ class Gathered(Generic[_V]):
 
     async def _read_all(self) -> None:
         while self._asked:
-            asked, self._asked = self._asked, {}
+            asked = {key: self._asked.pop(key) for key in list(islice(self._asked, _MOST_AT_ONCE))}
             try:
                 found = await self._read(asked.keys())
             except Exception as error:  # noqa: BLE001 - handed to those who asked
@@ -55,10 +58,13 @@ class SharedReads:
 
     def __init__(self, log: EventLog) -> None:
         self._log = log
-        self._tails = Gathered[Tail](log.tails)
-        self._told = Gathered[Told](log.told)
-        self._snapshots = Gathered[JobSnapshot](self._read_snapshots)
-        self._turns = asyncio.Semaphore(_SNAPSHOTS_AT_ONCE)
+        self._tails = Gathered[str, Tail](log.tails)
+        self._told = Gathered[str, Told](log.told)
+        self._snapshots = Gathered[str, JobSnapshot](log.snapshots)
+        self._replays = Gathered[Place, Sequence[DurableEvent]](log.replays)
+        self._owner_tails = Gathered[str, int](log.owner_tails)
+        self._owner_replays = Gathered[Place, _Numbered](self._read_owner_replays)
+        self._unfinished = Gathered[str, Sequence[JobSnapshot]](self._read_unfinished)
 
     async def find_tail(self, job_id: str) -> Tail | None:
         return await self._tails.get(job_id)
@@ -75,8 +81,14 @@ class SharedReads:
             raise NotFound(f"There is no job {job_id}.")
         return snapshot
 
+    async def snapshots(self, job_ids: Collection[str]) -> Mapping[str, JobSnapshot]:
+        return await self._log.snapshots(job_ids)
+
     async def replay(self, job_id: str, after_seq: int) -> Sequence[DurableEvent]:
-        return await self._log.replay(job_id, after_seq)
+        return await self._replays.get((job_id, after_seq)) or ()
+
+    async def replays(self, places: Collection[Place]) -> Mapping[Place, Sequence[DurableEvent]]:
+        return await self._log.replays(places)
 
     async def told(self, job_ids: Collection[str]) -> Mapping[str, Told]:
         if len(job_ids) > 1:
@@ -85,21 +97,19 @@ class SharedReads:
         return {job_id: told for job_id, told in found.items() if told}
 
     async def replay_owner(self, owner_id: str, after_seq: int) -> Sequence[tuple[int, DurableEvent]]:
-        return await self._log.replay_owner(owner_id, after_seq)
+        return await self._owner_replays.get((owner_id, after_seq)) or ()
 
     async def owner_tails(self, owner_ids: Collection[str]) -> Mapping[str, int]:
-        return await self._log.owner_tails(owner_ids)
+        if len(owner_ids) > 1:
+            return await self._log.owner_tails(owner_ids)
+        found = {owner_id: await self._owner_tails.get(owner_id) for owner_id in owner_ids}
+        return {owner_id: tail for owner_id, tail in found.items() if tail is not None}
 
     async def unfinished(self, owner_id: str) -> Sequence[JobSnapshot]:
-        return await self._log.unfinished(owner_id)
+        return await self._unfinished.get(owner_id) or ()
 
-    async def _read_snapshots(self, job_ids: Collection[str]) -> Mapping[str, JobSnapshot]:
-        found = await asyncio.gather(*(self._find_snapshot(job_id) for job_id in job_ids))
-        return {snapshot.job_id: snapshot for snapshot in found if snapshot}
+    async def _read_owner_replays(self, places: Collection[Place]) -> Mapping[Place, _Numbered]:
+        return {place: await self._log.replay_owner(*place) for place in places}
 
-    async def _find_snapshot(self, job_id: str) -> JobSnapshot | None:
-        async with self._turns:
-            try:
-                return await self._log.snapshot(job_id)
-            except NotFound:
-                return None
+    async def _read_unfinished(self, owner_ids: Collection[str]) -> Mapping[str, Sequence[JobSnapshot]]:
+        return {owner_id: await self._log.unfinished(owner_id) for owner_id in owner_ids}

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from pydantic import ValidationError
 
@@ -40,6 +41,13 @@ class Told:
 
     share: float = 0.0
     clips: Mapping[int, ClipProgress] = field(default_factory=dict[int, ClipProgress])
+
+    def job_left_s(self, now: datetime) -> float | None:
+        """Seconds until the job's end by the newest word, whoever said it; None if it did not say."""
+        newest = max(self.clips.values(), key=lambda progress: progress.at, default=None)
+        if newest is None or newest.job_eta_s is None:
+            return None
+        return max(0.0, newest.job_eta_s - max(0.0, (now - newest.at).total_seconds()))
 
     def joined_with(self, other: "Told") -> "Told":
         """Of each the newest."""

@@ -13,7 +13,7 @@ from phoenix.contract.resolved import ResolvedReel, ResolvedRequest
 from phoenix.db.unit_of_work import UnitOfWork
 from phoenix.jobs import journal
 from phoenix.jobs.lifecycle import TaskKind, TaskState, check_job_transition
-from phoenix.jobs.pace import read_paces, shape_of
+from phoenix.jobs.pace import Pace, read_paces, shape_of
 from phoenix.jobs.rows import find_job_locked, list_tasks
 from phoenix.jobs.tables import AttemptRow, JobRow, TaskRow
 from phoenix.jobs.views import parse_request
@@ -38,8 +38,10 @@ class Claim:
     soundtrack_artifact_id: str | None = None
     weights: tuple[float, ...] = ()
     """Of the job's clips, for the progress of the whole."""
-    seconds_per_weight: float | None = None
+    pace: Pace | None = None
     """Learned of clips like this one; None if none was rendered yet."""
+    assembly_s: float | None = None
+    """For a clip: how long putting all of them together takes, if that is known."""
     last_seq: int = 0
     """Number of the job's last durable event when the task was claimed."""
 
@@ -56,6 +58,7 @@ async def claim(uow: UnitOfWork, task_id: str, dispatch: int, *, worker_id: str,
         return None
     await _take(uow, task, worker_id=worker_id, lease_s=lease_s)
     await _tell(uow, job, task, worker_id)
+    pace, assembly_s = await _find_pace(uow, job, task)
     parts = [other for other in tasks if other.kind is TaskKind.RENDER]
     sound = [other.artifact_id for other in tasks if other.kind is TaskKind.SOUNDTRACK]
     return Claim(
@@ -72,17 +75,18 @@ async def claim(uow: UnitOfWork, task_id: str, dispatch: int, *, worker_id: str,
         parts=tuple(part.artifact_id for part in parts if part.artifact_id),
         soundtrack_artifact_id=sound[0] if sound else None,
         weights=tuple(part.weight for part in parts),
-        seconds_per_weight=await _find_pace(uow, job, task),
+        pace=pace,
+        assembly_s=assembly_s,
         last_seq=job.last_seq,
     )
 
 
-async def _find_pace(uow: UnitOfWork, job: JobRow, task: TaskRow) -> float | None:
+async def _find_pace(uow: UnitOfWork, job: JobRow, task: TaskRow) -> tuple[Pace | None, float | None]:
     request = parse_request(job)
     if task.kind is not TaskKind.RENDER or not isinstance(request, ResolvedReel):
-        return None
+        return None, None
     paces = await read_paces(uow.session)
-    return paces.clip_s(shape_of(request.model, request.clips[task.position]), weight=1)
+    return paces.find(shape_of(request.model, request.clips[task.position])), paces.assembly_s(request)
 
 
 async def _take(uow: UnitOfWork, task: TaskRow, *, worker_id: str, lease_s: float) -> None:

@@ -1,6 +1,6 @@
 """How long jobs will take, from what was learned. Pure; says nothing rather than something made up."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from phoenix.contract.resolved import ResolvedReel
@@ -49,6 +49,12 @@ def blend(learned_s: float | None, *, elapsed_s: float, progress: float) -> floa
     return progress * left_at_this_pace_s + (1 - progress) * max(0.0, learned_s * (1 - progress))
 
 
+def side_by_side_s(under_way_s: Sequence[float], waiting_s: Sequence[float]) -> float:
+    """Seconds until all clips are done, if as many are rendered at once as are under way; never before the longest."""
+    left_s = [*under_way_s, *waiting_s]
+    return max(sum(left_s) / max(len(under_way_s), 1), *left_s, 0.0)
+
+
 def work_left_s(job: FullJob, paces: Paces) -> float | None:
     """Seconds from the start of what is left of a reel to its end, if as many clips are rendered at once as now."""
     request = parse_request(job.row)
@@ -58,10 +64,15 @@ def work_left_s(job: FullJob, paces: Paces) -> float | None:
     known = [seconds for seconds in learned.values() if seconds is not None]
     if len(known) < len(learned):
         return None
-    left = [learned[task.position] or 0.0 for task in job.tasks if _is_unrendered(task.kind, task.state)]
-    at_once = max(1, sum(task.state is TaskState.RUNNING for task in job.tasks if task.kind is TaskKind.RENDER))
-    render_s = max(sum(left) / at_once, *left, 0.0)
-    return render_s + sum(known) * MEDIA_SHARE / (1 - MEDIA_SHARE)
+    clips = [task for task in job.tasks if task.kind is TaskKind.RENDER and task.state is not TaskState.SUCCEEDED]
+    under_way = [learned[task.position] or 0.0 for task in clips if task.state is TaskState.RUNNING]
+    waiting = [learned[task.position] or 0.0 for task in clips if task.state is not TaskState.RUNNING]
+    return side_by_side_s(under_way, waiting) + assembling_s(paces.assembly_s(request), sum(known))
+
+
+def assembling_s(learned_s: float | None, clips_s: float) -> float:
+    """What putting the clips together takes: as learned, or else its usual share of what rendering them takes."""
+    return clips_s * MEDIA_SHARE / (1 - MEDIA_SHARE) if learned_s is None else learned_s
 
 
 def _clip_seconds(job: FullJob, request: ResolvedReel, paces: Paces) -> Mapping[int, float | None]:
@@ -70,7 +81,3 @@ def _clip_seconds(job: FullJob, request: ResolvedReel, paces: Paces) -> Mapping[
         task.position: paces.clip_s(shape_of(request.model, request.clips[task.position]), task.weight)
         for task in rendering
     }
-
-
-def _is_unrendered(kind: TaskKind, state: TaskState) -> bool:
-    return kind is TaskKind.RENDER and state is not TaskState.SUCCEEDED

@@ -8,10 +8,10 @@ from phoenix.contract.events import DurableEvent, JobSnapshot
 from phoenix.db.columns import db_now
 from phoenix.db.unit_of_work import Database
 from phoenix.errors import NotFound
-from phoenix.events.log import REPLAY_LIMIT, Tail
+from phoenix.events.log import REPLAY_LIMIT, Place, Tail
 from phoenix.events.told import NOTHING_TOLD, Told
 from phoenix.jobs import journal, views
-from phoenix.jobs.find import FullJob, find_full_job, list_unfinished
+from phoenix.jobs.find import FullJob, list_full_jobs, list_unfinished
 from phoenix.jobs.lifecycle import TaskState
 from phoenix.jobs.pieces import TaskPiece, list_pieces
 from phoenix.jobs.position import find_standings
@@ -38,6 +38,10 @@ class SqlEventLog:
         async with self._database.read() as session:
             return await journal.replay(session, job_id, after_seq, REPLAY_LIMIT)
 
+    async def replays(self, places: Collection[Place]) -> Mapping[Place, Sequence[DurableEvent]]:
+        async with self._database.read() as session:
+            return await journal.replays(session, places, REPLAY_LIMIT)
+
     async def tails(self, job_ids: Collection[str]) -> Mapping[str, Tail]:
         async with self._database.read() as session:
             return await journal.tails(session, list(job_ids))
@@ -60,12 +64,15 @@ class SqlEventLog:
             return await journal.owner_tails(session, owner_ids)
 
     async def snapshot(self, job_id: str) -> JobSnapshot:
-        async with self._database.read() as session:
-            job = await find_full_job(session, job_id)
-        if job is None:
+        found = await self.snapshots([job_id])
+        if job_id not in found:
             raise NotFound(f"There is no job {job_id}.")
-        (snapshot,) = await self._snapshots([job])
-        return snapshot
+        return found[job_id]
+
+    async def snapshots(self, job_ids: Collection[str]) -> Mapping[str, JobSnapshot]:
+        async with self._database.read() as session:
+            jobs = await list_full_jobs(session, job_ids)
+        return {snapshot.job_id: snapshot for snapshot in await self._snapshots(jobs)}
 
     async def unfinished(self, owner_id: str) -> Sequence[JobSnapshot]:
         async with self._database.read() as session:

@@ -16,7 +16,7 @@ from phoenix.jobs.announcements import FilesOrphaned, TasksReady
 from phoenix.jobs.claim import Claim
 from phoenix.jobs.errors import LeaseLost
 from phoenix.jobs.lifecycle import Outcome, TaskKind, TaskState, retry_delay_s
-from phoenix.jobs.pace import learn, shape_of
+from phoenix.jobs.pace import assembly_of, learn, shape_of
 from phoenix.jobs.progress import job_progress
 from phoenix.jobs.rows import find_job_locked, list_tasks
 from phoenix.jobs.settle import end_job, move_task, settle
@@ -74,8 +74,8 @@ async def succeed(uow: UnitOfWork, claim: Claim, result: Result) -> None:
     task.timings = {**timings, "batch_size": result.batch_size}
     await close_attempt(uow, task, Outcome.SUCCEEDED)
     move_task(task, TaskState.SUCCEEDED, await uow.now())
+    _learn_pace(uow, job, task, result, ended_at=await uow.now())
     if task.kind is TaskKind.RENDER:
-        _learn_pace(uow, job, task, result, ended_at=await uow.now())
         await uow.session.flush()
         event = partial(
             ClipSucceeded,
@@ -92,13 +92,20 @@ async def succeed(uow: UnitOfWork, claim: Claim, result: Result) -> None:
 
 def _learn_pace(uow: UnitOfWork, job: JobRow, task: TaskRow, result: Result, *, ended_at: datetime) -> None:
     request = views.parse_request(job)
-    assert isinstance(request, ResolvedReel)
+    if not isinstance(request, ResolvedReel):
+        return
     held_s = (ended_at - task.started_at).total_seconds() if task.started_at else 0.0
-    timings = result.timings
-    stages_s = (timings.text_s, timings.denoise_s, timings.decode_s, timings.encode_s, timings.upload_s)
-    # Loading a model, and waiting for the device, are not the pace of the next clip.
-    spent_s = sum(seconds or 0.0 for seconds in stages_s) or held_s
-    learn(uow, shape_of(request.model, request.clips[task.position]), weight=task.weight, spent_s=spent_s)
+    if task.kind is TaskKind.ASSEMBLE:
+        shape, weight = assembly_of(request)
+        learn(uow, shape, weight=weight, spent_s=held_s)
+    elif task.kind is TaskKind.RENDER:
+        timings = result.timings
+        steps_s = sum(seconds or 0.0 for seconds in (timings.text_s, timings.denoise_s))
+        finish_s = sum(seconds or 0.0 for seconds in (timings.decode_s, timings.encode_s, timings.upload_s))
+        # Loading a model, and waiting for the device, are not the pace of the next clip.
+        spent_s = steps_s + finish_s or held_s
+        shape = shape_of(request.model, request.clips[task.position])
+        learn(uow, shape, weight=task.weight, spent_s=spent_s, finish_s=finish_s)
 
 
 async def fail(uow: UnitOfWork, claim: Claim, failure: TaskFailed, rule: RetryRule, *, jitter: float) -> None:

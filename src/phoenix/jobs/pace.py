@@ -1,6 +1,6 @@
-"""How fast clips are rendered, learned per model, shape and steps from those that succeeded."""
+"""How fast clips are rendered and put together, learned per model, shape and steps from those that succeeded."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from statistics import fmean
@@ -9,7 +9,7 @@ from sqlalchemy import Float, bindparam, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from phoenix.contract.resolved import ResolvedClip
+from phoenix.contract.resolved import ResolvedClip, ResolvedReel
 from phoenix.db.columns import UtcDateTime
 from phoenix.db.unit_of_work import UnitOfWork
 from phoenix.jobs.tables import PaceRow
@@ -22,17 +22,22 @@ _MOST_ROWS = 500
 
 # The moving average is made in the database: two clips of one shape may end at the same time.
 _LEARN = text(
-    "INSERT INTO paces (model, width, height, num_frames, steps, seconds_per_weight, learned_at) "
-    "VALUES (:model, :width, :height, :num_frames, :steps, :seconds_per_weight, :learned_at) "
+    "INSERT INTO paces (model, width, height, num_frames, steps, seconds_per_weight, finish_per_weight, learned_at) "
+    "VALUES (:model, :width, :height, :num_frames, :steps, :seconds_per_weight, :finish_per_weight, :learned_at) "
     "ON CONFLICT (model, width, height, num_frames, steps) DO UPDATE SET "
     "seconds_per_weight = paces.seconds_per_weight * (1 - :share) + excluded.seconds_per_weight * :share, "
+    "finish_per_weight = paces.finish_per_weight * (1 - :share) + excluded.finish_per_weight * :share, "
     "learned_at = excluded.learned_at"
 ).bindparams(bindparam("learned_at", type_=UtcDateTime()), bindparam("share", type_=Float()))
 
 
+_ASSEMBLY = "(assembly)"
+"""In place of a model: the weight of an assembly is its frames."""
+
+
 @dataclass(frozen=True)
 class Shape:
-    """What a clip's time depends on."""
+    """What a clip's time depends on, or an assembly's."""
 
     model: str
     width: int
@@ -42,21 +47,38 @@ class Shape:
 
 
 @dataclass(frozen=True)
-class Paces:
+class Pace:
     """Seconds per unit of weight; for weights see `TaskRow.weight`."""
 
-    by_shape: Mapping[Shape, float]
-    by_model: Mapping[str, float]
+    whole_s: float
+    finish_s: float = 0.0
+    """What of it comes after the last step: decoding, encoding and storing."""
+
+
+@dataclass(frozen=True)
+class Paces:
+    """All that was learned."""
+
+    by_shape: Mapping[Shape, Pace]
+    by_model: Mapping[str, Pace]
+
+    def find(self, shape: Shape) -> Pace | None:
+        """Of clips of this shape, or else of its model; None for a model that has not rendered anything yet."""
+        return self.by_shape.get(shape) or self.by_model.get(shape.model)
 
     def clip_s(self, shape: Shape, weight: float) -> float | None:
-        """Seconds that a clip will probably take; None for a model that has not rendered anything yet."""
-        pace = self.by_shape.get(shape)
-        return self.task_s(shape.model, weight) if pace is None else pace * weight
+        """Seconds that a clip will probably take; None if nothing is known."""
+        pace = self.find(shape)
+        return None if pace is None else pace.whole_s * weight
 
     def task_s(self, model: str | None, weight: float) -> float | None:
         """As `clip_s`, where the shape is not at hand."""
         pace = self.by_model.get(model or "")
-        return None if pace is None else pace * weight
+        return None if pace is None else pace.whole_s * weight
+
+    def assembly_s(self, reel: ResolvedReel) -> float | None:
+        """Seconds that putting its clips together will probably take; None if none ever was."""
+        return self.clip_s(*assembly_of(reel))
 
 
 NOTHING_LEARNED = Paces({}, {})
@@ -66,24 +88,38 @@ def shape_of(model: str, clip: ResolvedClip) -> Shape:
     return Shape(model, clip.width, clip.height, clip.num_frames, clip.steps)
 
 
-def learn(uow: UnitOfWork, shape: Shape, *, weight: float, spent_s: float) -> None:
-    """Notes, at the commit, that a clip took so long."""
+def assembly_of(reel: ResolvedReel) -> tuple[Shape, float]:
+    """Shape and weight of putting a reel together: a crossfade and a soundtrack are encoded, a cut is copied."""
+    steps = int(reel.transition.kind == "crossfade") + int(reel.soundtrack is not None)
+    shape = Shape(_ASSEMBLY, reel.width, reel.height, num_frames=0, steps=steps)
+    return shape, float(sum(clip.num_frames for clip in reel.clips))
+
+
+def learn(uow: UnitOfWork, shape: Shape, *, weight: float, spent_s: float, finish_s: float = 0.0) -> None:
+    """Notes, at the commit, that a clip took so long, and so much of it after its last step."""
     if weight > 0:
-        uow.before_commit(partial(_learn, uow, shape, spent_s / weight))
+        uow.before_commit(partial(_learn, uow, shape, Pace(spent_s / weight, finish_s / weight)))
 
 
-async def _learn(uow: UnitOfWork, shape: Shape, seconds_per_weight: float) -> None:
-    values = {**vars(shape), "seconds_per_weight": seconds_per_weight, "share": _NEWEST_COUNTS_FOR}
-    await uow.session.execute(_LEARN, {**values, "learned_at": await uow.now()})
+async def _learn(uow: UnitOfWork, shape: Shape, pace: Pace) -> None:
+    learned = {"seconds_per_weight": pace.whole_s, "finish_per_weight": pace.finish_s, "share": _NEWEST_COUNTS_FOR}
+    await uow.session.execute(_LEARN, {**vars(shape), **learned, "learned_at": await uow.now()})
 
 
 async def read_paces(session: AsyncSession) -> Paces:
     statement = select(PaceRow).order_by(col(PaceRow.learned_at).desc()).limit(_MOST_ROWS)
     rows = (await session.scalars(statement)).all()
     by_shape = {
-        Shape(row.model, row.width, row.height, row.num_frames, row.steps): row.seconds_per_weight for row in rows
+        Shape(row.model, row.width, row.height, row.num_frames, row.steps): Pace(
+            row.seconds_per_weight, row.finish_per_weight
+        )
+        for row in rows
     }
-    of_model: dict[str, list[float]] = {}
+    of_model: dict[str, list[Pace]] = {}
     for shape, pace in by_shape.items():
         of_model.setdefault(shape.model, []).append(pace)
-    return Paces(by_shape, {model: fmean(paces) for model, paces in of_model.items()})
+    return Paces(by_shape, {model: _mean(paces) for model, paces in of_model.items()})
+
+
+def _mean(paces: Sequence[Pace]) -> Pace:
+    return Pace(fmean(pace.whole_s for pace in paces), fmean(pace.finish_s for pace in paces))

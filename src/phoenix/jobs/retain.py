@@ -1,14 +1,26 @@
-"""Deleting a finished job and its files. Rows go first, bytes after the commit: never a row without its bytes."""
+"""Deleting jobs that ended, uploads and their files. Rows go first, bytes after the commit: no row without bytes."""
 
-from sqlalchemy import delete, select
+from collections.abc import Collection, Sequence
+from contextlib import suppress
+
+from sqlalchemy import delete, func, select
+from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
+from phoenix.contract.artifacts import ArtifactKind
+from phoenix.contract.jobs import JobState
+from phoenix.db.columns import db_now
 from phoenix.db.unit_of_work import UnitOfWork
-from phoenix.errors import Conflict
+from phoenix.errors import Conflict, NotFound
 from phoenix.jobs.announcements import FilesOrphaned
 from phoenix.jobs.rows import get_job_locked
 from phoenix.jobs.tables import ArtifactRow, AttemptRow, EventRow, JobRow, TaskRow
 from phoenix.jobs.webhook_tables import WebhookDeliveryRow
+
+BATCH = 100
+"""Of each kind, in one look: deleting must not hold up what else the database has to do."""
+
+_HAS_ENDED = col(JobRow.state).in_([state for state in JobState if state.is_terminal])
 
 
 async def delete_job(uow: UnitOfWork, job_id: str, *, owner_id: str) -> None:
@@ -28,3 +40,58 @@ async def delete_job(uow: UnitOfWork, job_id: str, *, owner_id: str) -> None:
         delete(JobRow).where(col(JobRow.id) == job_id),
     ):
         await uow.session.execute(statement.execution_options(synchronize_session=False))
+
+
+async def list_old_jobs(session: AsyncSession, *, older_than_s: float) -> Sequence[tuple[str, str]]:
+    """(id, owner id) of jobs that ended longer ago, the oldest first, a batch of them."""
+    statement = (
+        select(col(JobRow.id), col(JobRow.owner_id))
+        .where(col(JobRow.finished_at) < db_now(-older_than_s), _HAS_ENDED)
+        .order_by(col(JobRow.finished_at))
+        .limit(BATCH)
+    )
+    return (await session.execute(statement)).all()
+
+
+async def list_surplus_jobs(session: AsyncSession, *, most_per_owner: int) -> Sequence[tuple[str, str]]:
+    """(id, owner id) of ended jobs beyond the newest ones of their owner, a batch of them."""
+    newest_first = func.row_number().over(partition_by=col(JobRow.owner_id), order_by=col(JobRow.finished_at).desc())
+    ranked = select(col(JobRow.id), newest_first.label("place")).where(_HAS_ENDED).subquery()
+    surplus = select(ranked.c.id).where(ranked.c.place > most_per_owner)
+    statement = select(col(JobRow.id), col(JobRow.owner_id)).where(col(JobRow.id).in_(surplus)).limit(BATCH)
+    return (await session.execute(statement)).all()
+
+
+async def delete_ended(uow: UnitOfWork, job_id: str, owner_id: str) -> None:
+    """As `delete_job`, but one that was deleted or is tried again in the meantime is left alone."""
+    with suppress(NotFound, Conflict):
+        await delete_job(uow, job_id, owner_id=owner_id)
+
+
+async def delete_old_uploads(uow: UnitOfWork, *, older_than_s: float) -> int:
+    """Uploads of owners that have no job under way, which might yet read them; a batch. Returns how many."""
+    busy = select(col(JobRow.owner_id)).where(~_HAS_ENDED)
+    statement = (
+        select(col(ArtifactRow.id), col(ArtifactRow.key))
+        .where(
+            col(ArtifactRow.kind) == ArtifactKind.UPLOAD,
+            col(ArtifactRow.created_at) < db_now(-older_than_s),
+            col(ArtifactRow.owner_id).not_in(busy),
+        )
+        .limit(BATCH)
+    )
+    old = (await uow.session.execute(statement)).all()
+    uow.announce(FilesOrphaned(tuple(key for _, key in old)))
+    ids = [artifact_id for artifact_id, _ in old]
+    await uow.session.execute(delete(ArtifactRow).where(col(ArtifactRow.id).in_(ids)))
+    return len(old)
+
+
+async def find_known_keys(
+    session: AsyncSession, *, upload_ids: Collection[str], job_ids: Collection[str]
+) -> frozenset[str]:
+    """Keys of those uploads, and of all files of those jobs, that have a row."""
+    statement = select(col(ArtifactRow.key)).where(
+        col(ArtifactRow.id).in_(upload_ids) | col(ArtifactRow.job_id).in_(job_ids)
+    )
+    return frozenset(await session.scalars(statement))

@@ -108,6 +108,7 @@ def move_task(task: TaskRow, state: TaskState, now: datetime) -> None:
         # A new dispatch: a doorbell of the old one, wherever it still is, can no longer be claimed.
         task.dispatch += 1
         task.rung_at = None
+        task.passed_at = None
         task.ready_at = now
         task.finished_at = None
     elif state.is_terminal:

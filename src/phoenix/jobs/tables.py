@@ -23,7 +23,11 @@ class JobRow(SQLModel, table=True):
     """What a client submitted. `last_seq` numbers its durable events, so this row is also the log's lock."""
 
     __tablename__ = "jobs"  # pyright: ignore[reportAssignmentType]
-    __table_args__ = (Index(None, "owner_id", "id"), Index(None, "state", "id"))
+    __table_args__ = (
+        Index(None, "owner_id", "id"),
+        Index(None, "state", "id"),
+        Index(None, "state", "queue_deadline_at"),
+    )
 
     id: str = Field(primary_key=True)
     owner_id: str
@@ -85,6 +89,8 @@ class TaskRow(SQLModel, table=True):
     preemptions: int = 0
     rung_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     """When the doorbell of this dispatch was put into Redis; null while it waits its turn in SQL."""
+    passed_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    """When a worker first left this dispatch to those that hold its model; null if none did."""
     ready_at: datetime = Field(sa_type=UtcDateTime)
     """Not to be rung before this: now, or the end of a back-off."""
     lease_owner: str | None = None
@@ -122,7 +128,7 @@ class OwnerRow(SQLModel, table=True):
 
 
 class PaceRow(SQLModel, table=True):
-    """How fast clips of one model and shape are rendered, learned from those that were."""
+    """How fast clips of one model and shape are rendered, or reels of one size put together, learned from others."""
 
     __tablename__ = "paces"  # pyright: ignore[reportAssignmentType]
 
@@ -133,6 +139,8 @@ class PaceRow(SQLModel, table=True):
     steps: int = Field(primary_key=True)
     seconds_per_weight: float
     """A moving average over the clips; for their weight see `TaskRow.weight`."""
+    finish_per_weight: float
+    """Of the same, what comes after a clip's last step."""
     learned_at: datetime = Field(sa_type=UtcDateTime, index=True)
 
 

@@ -57,10 +57,8 @@ class LiveState:
 
 def live_state(told: Told, standing: Standing, now: datetime) -> LiveState:
     """What workers say of the time left wins over what was learned."""
-    newest = max(told.clips.values(), key=lambda progress: progress.at, default=None)
-    eta_s = standing.eta_s
-    if newest is not None and newest.job_eta_s is not None:
-        eta_s = max(0.0, newest.job_eta_s - max(0.0, round((now - newest.at).total_seconds())))
+    left_s = told.job_left_s(now)
+    eta_s = standing.eta_s if left_s is None else float(round(left_s))
     return LiveState(told, standing.queue_position, standing.waiting_reason, eta_s)
 
 

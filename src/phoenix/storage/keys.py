@@ -48,6 +48,11 @@ def attempt_prefix(job_id: JobId, task_id: TaskId, attempt: int) -> str:
     return checked_prefix(f"jobs/{job_id}/{task_id}/{attempt}")
 
 
+def holder_of(key: str) -> str:
+    """Id of the upload, or of the job, that the object belongs to."""
+    return checked_key(key).split("/")[1]
+
+
 def media_type_of(key: str) -> str | None:
     """By the key's ending; None for an upload, which is stored before anybody has looked into it."""
     return MEDIA_TYPES.get(checked_key(key).rpartition(".")[2])

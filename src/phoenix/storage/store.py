@@ -3,9 +3,10 @@
 import asyncio
 import hashlib
 import os
+import re
 from collections.abc import AsyncIterator, Awaitable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import BinaryIO
 
@@ -17,6 +18,7 @@ from phoenix.storage.faults import store_faults
 from phoenix.storage.keys import checked_key, checked_prefix, media_type_of
 
 CHUNK_BYTES = 1024 * 1024
+PAGE_OBJECTS = 500
 # obstore holds up to this many parts of 5 MiB in memory for each upload; its default is 12.
 _PARTS_IN_FLIGHT = 3
 _ABORT_LIMIT_S = 5
@@ -28,6 +30,14 @@ class StoredObject:
 
     size_bytes: int
     sha256: str
+
+
+@dataclass(frozen=True)
+class ListedObject:
+    """What a listing says of an object. `key` is whatever lies there, even if it is not one of ours."""
+
+    key: str
+    modified_at: datetime
 
 
 class ArtifactStore:
@@ -109,6 +119,19 @@ class ArtifactStore:
             listing = obstore.list(self._store, prefix)  # pyright: ignore[reportUnknownMemberType]
             found = await listing.collect_async()
         return sorted(meta["path"] for meta in found)
+
+    async def pages(self, prefix: str, *, most: int = PAGE_OBJECTS) -> AsyncIterator[list[ListedObject]]:
+        """All objects under `prefix`, at most so many at a time, in no order. Foreign names come along."""
+        with store_faults(checked_prefix(prefix)):
+            async for page in obstore.list(self._store, prefix, chunk_size=most):  # pyright: ignore[reportUnknownMemberType]
+                yield [ListedObject(meta["path"], meta["last_modified"]) for meta in page]
+
+    async def remove_staged(self, before: datetime) -> int:
+        """Deletes what puts left that died before this time. Returns how many there were.
+
+        In a folder only: a bucket's own rule must abort multipart uploads that nobody completes.
+        """
+        return 0 if self._local_root is None else await asyncio.to_thread(_remove_staged, self._local_root, before)
 
     async def delete_prefix(self, prefix: str) -> int:
         """Removes every object under the folder `prefix`. Returns how many there were."""
@@ -194,6 +217,15 @@ async def _unless_cancelled(put: Awaitable[object], source: _Measured) -> None:
 async def _chunks_of(file: BinaryIO) -> AsyncIterator[bytes]:
     while chunk := await asyncio.to_thread(file.read, CHUNK_BYTES):
         yield chunk
+
+
+def _remove_staged(root: Path, before: datetime) -> int:
+    """obstore writes `name#1` and renames it; its listings leave such files out."""
+    found = [path for path in root.rglob("*#*") if re.fullmatch(r".*#[0-9]+", path.name) and path.is_file()]
+    old = [path for path in found if datetime.fromtimestamp(path.stat().st_mtime, UTC) < before]
+    for path in old:
+        path.unlink(missing_ok=True)
+    return len(old)
 
 
 def _flush_to_disk(path: Path) -> None:

@@ -3,7 +3,9 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from phoenix.jobs.estimate import blend
+from phoenix.contract.events import ClipProgress
+from phoenix.jobs.estimate import assembling_s, blend, side_by_side_s
+from phoenix.jobs.pace import Pace
 from phoenix.jobs.progress import MEDIA_SHARE, weigh
 
 STEPS_SHARE = 0.9
@@ -12,21 +14,35 @@ STEPS_SHARE = 0.9
 
 @dataclass(frozen=True)
 class Advance:
-    """Where the rendering of a clip is, `elapsed_s` after its first step began."""
+    """Where the rendering of a clip is: how long its steps have gone on, and what follows them."""
 
     step: int
     steps: int
     encoded_share: float
-    elapsed_s: float
+    stepping_s: float
+    finishing_s: float = 0.0
+    """Since its last step: decoding, encoding, storing."""
+    encoding_s: float = 0.0
 
     @property
     def progress(self) -> float:
         """Fraction of the clip."""
         return min(1.0, STEPS_SHARE * self.step / max(self.steps, 1) + (1 - STEPS_SHARE) * self.encoded_share)
 
-    def eta_s(self, learned_s: float | None) -> float | None:
-        """Seconds until the clip is done, at the pace so far and by what clips like it took."""
-        return blend(learned_s, elapsed_s=self.elapsed_s, progress=self.progress)
+    def eta_s(self, pace: Pace | None, weight: float) -> float | None:
+        """Seconds until the clip is done: its steps at the pace so far and by what was learned, then what follows.
+
+        None if nothing was learned: how long the decoding and encoding take, its steps do not tell.
+        """
+        if pace is None:
+            return None
+        steps_s = max(0.0, pace.whole_s - pace.finish_s) * weight
+        steps_left_s = blend(steps_s, elapsed_s=self.stepping_s, progress=self.step / max(self.steps, 1))
+        return (steps_left_s or 0.0) + self._finish_left_s(pace.finish_s * weight)
+
+    def _finish_left_s(self, learned_s: float) -> float:
+        at_this_pace_s = blend(None, elapsed_s=self.encoding_s, progress=self.encoded_share) or 0.0
+        return max(learned_s - self.finishing_s, at_this_pace_s)
 
 
 @dataclass(frozen=True)
@@ -35,21 +51,31 @@ class Share:
 
     weights: Sequence[float]
     position: int
+    pace: Pace | None = None
+    assembly_s: float | None = None
+    """What was learned; see `Claim`."""
 
-    def job_progress(self, mine: float, others: Mapping[int, float]) -> float:
+    @property
+    def my_weight(self) -> float:
+        return self.weights[self.position]
+
+    def job_progress(self, mine: float, others: Mapping[int, ClipProgress]) -> float:
         """Fraction of the job, from that of the clip in hand and those of the others as far as they are known."""
-        return (1 - MEDIA_SHARE) * weigh(self._fractions(mine, others), self.weights)
+        known = {**{index: told.progress for index, told in others.items()}, self.position: mine}
+        return (1 - MEDIA_SHARE) * weigh([known.get(index, 0.0) for index in range(len(self.weights))], self.weights)
 
-    def job_eta_s(self, my_eta_s: float | None, mine: float, others: Mapping[int, float]) -> float | None:
-        """Seconds until all clips are done, if as many are rendered at once as now, at the pace of this one."""
-        left_here = self.weights[self.position] * (1 - mine)
-        if my_eta_s is None or left_here <= 0:
-            return my_eta_s
-        fractions = self._fractions(mine, others)
-        left = sum(weight * (1 - fraction) for weight, fraction in zip(self.weights, fractions, strict=True))
-        at_once = sum(0 < fraction < 1 for fraction in fractions)
-        return max(my_eta_s, left * my_eta_s / left_here / max(at_once, 1))
-
-    def _fractions(self, mine: float, others: Mapping[int, float]) -> list[float]:
-        known = {**others, self.position: mine}
-        return [known.get(index, 0.0) for index in range(len(self.weights))]
+    def job_eta_s(self, my_eta_s: float | None, others: Mapping[int, ClipProgress]) -> float | None:
+        """Seconds until the job is done, if as many clips are rendered at once as now; None if nothing was learned."""
+        if my_eta_s is None or self.pace is None:
+            return None
+        under_way, waiting = [my_eta_s], list[float]()
+        for index, weight in enumerate(self.weights):
+            whole_s = self.pace.whole_s * weight
+            if index == self.position:
+                continue
+            if (told := others.get(index)) is None:
+                waiting.append(whole_s)
+            elif told.progress < 1:
+                under_way.append(whole_s * (1 - told.progress) if told.eta_s is None else told.eta_s)
+        clips_s = self.pace.whole_s * sum(self.weights)
+        return side_by_side_s(under_way, waiting) + assembling_s(self.assembly_s, clips_s)

@@ -26,13 +26,11 @@ class ProgressTeller:
         self._interval_s = services.settings.events.progress_interval_s
         self._claim = claim
         self._watcher = watcher
-        self._share = Share(claim.weights, claim.position)
-        pace = claim.seconds_per_weight
-        self._learned_s = None if pace is None else pace * claim.weights[claim.position]
+        self._share = Share(claim.weights, claim.position, claim.pace, claim.assembly_s)
         self._floor = 0.0
         self._clip_countdown = Countdown()
         self._job_countdown = Countdown()
-        self._others: Mapping[int, float] = {}
+        self._others: Mapping[int, ClipProgress] = {}
         self._others_read_s: float | None = None
 
     @asynccontextmanager
@@ -50,8 +48,8 @@ class ProgressTeller:
     async def publish(self) -> None:
         others = await self._read_others()
         advance = self._watcher.advance()
-        eta_s = advance.eta_s(self._learned_s)
-        job_eta_s = self._share.job_eta_s(eta_s, advance.progress, others)
+        eta_s = advance.eta_s(self._claim.pace, self._share.my_weight)
+        job_eta_s = self._share.job_eta_s(eta_s, others)
         now_s = time.monotonic()
         progress = ClipProgress(
             job_id=self._claim.job_id,
@@ -94,11 +92,14 @@ class ProgressTeller:
         self._floor = max(self._floor, job_progress)
         return self._floor
 
-    async def _read_others(self) -> Mapping[int, float]:
+    async def _read_others(self) -> Mapping[int, ClipProgress]:
         now_s = time.monotonic()
         if self._others_read_s is None or now_s - self._others_read_s > _OTHERS_LIFE_S:
             told = (await self._publisher.read_progress([self._claim.job_id]))[self._claim.job_id]
-            self._others = {index: entry.progress for index, entry in told.clips.items()}
+            self._others = told.clips
+            if self._others_read_s is None and (left_s := told.job_left_s(utc_now())):
+                # A new clip's estimate does not make what was told of the job jump.
+                self._job_countdown.tell(left_s, now_s=now_s)
             self._raise_floor(told.share)
             self._others_read_s = now_s
         return self._others

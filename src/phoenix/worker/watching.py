@@ -35,6 +35,8 @@ class StepWatcher:
         self._encoded = 0
         self._preview: bytes | None = None
         self._denoising_since_s: float | None = None
+        self._stepped_at_s = 0.0
+        self._encoding_since_s: float | None = None
 
     @property
     def stop(self) -> StopToken:
@@ -45,12 +47,15 @@ class StepWatcher:
         self.stopwatch.enter(stage)
         if stage is Stage.DENOISE and self._denoising_since_s is None:
             self._denoising_since_s = self._clock()
+        if stage is Stage.ENCODE:
+            self._encoding_since_s = self._clock()
         self.stop.check()
 
     def on_step(self, step: int, steps: int) -> None:
         self._lease.advance()
         # A second try at a smaller size, after the memory ran out, begins with step 1 again.
         self._step, self._steps = max(step, self._step), steps
+        self._stepped_at_s = self._clock()
         self._on_change()
         self.stop.check()
 
@@ -84,13 +89,20 @@ class StepWatcher:
 
     def advance(self) -> Advance:
         """Where the clip is now. May be called from any thread."""
-        since_s = self._denoising_since_s
+        now_s = self._clock()
+        steps_end_s = self._stepped_at_s if self._step >= self._steps else now_s
         return Advance(
             step=self._step,
             steps=self._steps,
             encoded_share=min(1.0, self._encoded / self._num_frames),
-            elapsed_s=0.0 if since_s is None else self._clock() - since_s,
+            stepping_s=_since(self._denoising_since_s, steps_end_s),
+            finishing_s=now_s - steps_end_s,
+            encoding_s=_since(self._encoding_since_s, now_s),
         )
+
+
+def _since(started_s: float | None, now_s: float) -> float:
+    return 0.0 if started_s is None else now_s - started_s
 
 
 def ringing(event: asyncio.Event) -> Callable[[], None]:

@@ -1,5 +1,7 @@
 """What is remembered of jobs' progress, here and in Redis, put together."""
 
+from datetime import timedelta
+
 from fixtures.event_examples import JOB_ID, clip_progress, job_started
 from phoenix.events.doorbell import to_message
 from phoenix.events.recollection import Recollection
@@ -33,3 +35,13 @@ def test_the_job_that_was_heard_of_longest_ago_is_forgotten() -> None:
         recollection.note(clip_progress(5, job_progress=0.5, job_id=job_id))
 
     assert [recollection.complete(job_id, NOTHING_TOLD).share for job_id in "abc"] == [0.5, 0, 0.5]
+
+
+def test_the_time_left_is_what_was_said_last_less_what_has_passed_since() -> None:
+    first = clip_progress(9).model_copy(update={"job_eta_s": 50})
+    later = first.model_copy(update={"clip_index": 1, "at": first.at + timedelta(seconds=5), "job_eta_s": 30})
+    told = Told(0.5, {1: later, 0: first})
+
+    assert told.job_left_s(later.at + timedelta(seconds=10)) == 20
+    assert told.job_left_s(later.at + timedelta(seconds=99)) == 0
+    assert NOTHING_TOLD.job_left_s(later.at) is None

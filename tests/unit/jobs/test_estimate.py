@@ -4,8 +4,8 @@ from itertools import pairwise
 
 import pytest
 
-from phoenix.jobs.estimate import Countdown, about, blend
-from phoenix.jobs.pace import Paces, Shape
+from phoenix.jobs.estimate import Countdown, about, assembling_s, blend, side_by_side_s
+from phoenix.jobs.pace import Pace, Paces, Shape
 
 SHAPE = Shape("wan", 832, 480, 81, 20)
 
@@ -43,8 +43,23 @@ def test_near_the_end_the_pace_so_far_counts() -> None:
 
 
 def test_a_shape_that_is_new_is_estimated_from_its_model() -> None:
-    paces = Paces({SHAPE: 2.0}, {"wan": 3.0})
+    paces = Paces({SHAPE: Pace(2.0)}, {"wan": Pace(3.0)})
 
     assert paces.clip_s(SHAPE, weight=10) == 20
     assert paces.clip_s(Shape("wan", 1, 1, 1, 1), weight=10) == 30
     assert paces.clip_s(Shape("other", 1, 1, 1, 1), weight=10) is None
+
+
+def test_clips_that_are_rendered_at_once_share_the_time_left() -> None:
+    assert side_by_side_s([10], [20, 30]) == 60
+    assert side_by_side_s([10, 20], [20, 30]) == 40
+
+
+def test_all_clips_take_no_less_than_the_longest() -> None:
+    assert side_by_side_s([1, 2], [30]) == 30
+    assert side_by_side_s([], []) == 0
+
+
+def test_an_assembly_takes_its_usual_share_until_one_was_seen() -> None:
+    assert assembling_s(None, clips_s=95) == pytest.approx(5)
+    assert assembling_s(2, clips_s=95) == 2

@@ -1,29 +1,92 @@
 """How far a clip and its job are said to be, and how long they will take."""
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from phoenix.clock import utc_now
+from phoenix.contract.events import ClipProgress
+from phoenix.jobs.estimate import Countdown
+from phoenix.jobs.pace import Pace
 from phoenix.worker.progress import Advance, Share
 
+# Ten seconds of steps, and twenty until the clip is stored.
+PACE = Pace(whole_s=30, finish_s=20)
 
-def at(step: int, *, steps: int = 10, encoded: float = 0, elapsed_s: float = 9) -> Advance:
-    return Advance(step=step, steps=steps, encoded_share=encoded, elapsed_s=elapsed_s)
+
+def at(step: int, *, steps: int = 10, stepping_s: float = 5, finishing_s: float = 0, encoded: float = 0) -> Advance:
+    return Advance(
+        step=step,
+        steps=steps,
+        encoded_share=encoded,
+        stepping_s=stepping_s,
+        finishing_s=finishing_s,
+        encoding_s=finishing_s,
+    )
+
+
+def told(progress: float, *, index: int = 1, eta_s: float | None = None) -> ClipProgress:
+    return ClipProgress(
+        job_id="job_1",
+        seq=1,
+        at=utc_now(),
+        clip_index=index,
+        attempt=1,
+        step=1,
+        steps=10,
+        progress=progress,
+        eta_s=eta_s,
+        job_progress=0,
+    )
 
 
 def test_steps_and_encoding_share_a_clip() -> None:
     assert [at(0).progress, at(5).progress, at(10).progress, at(10, encoded=1).progress] == [0, 0.45, 0.9, 1]
 
 
-def test_time_left_follows_the_pace_so_far() -> None:
-    assert at(5, elapsed_s=9).eta_s(None) == pytest.approx(11)
-    assert at(10, encoded=1).eta_s(None) == 0
+def test_what_was_never_seen_to_its_end_has_no_time_left() -> None:
+    assert at(5).eta_s(None, weight=1) is None
+    assert at(10, finishing_s=3, encoded=0.5).eta_s(None, weight=1) is None
+    assert Share([1, 1], 0).job_eta_s(None, {}) is None
 
 
-def test_before_the_first_step_only_what_was_learned_is_known() -> None:
-    assert at(0).eta_s(None) is None
-    assert at(0, elapsed_s=4).eta_s(learned_s=30) == 26
-    assert Share([1, 1], 0).job_eta_s(None, 0, {}) is None
+def test_before_the_first_step_what_was_learned_is_left() -> None:
+    assert at(0, stepping_s=4).eta_s(PACE, weight=1) == 26
+    assert at(0, stepping_s=4).eta_s(PACE, weight=2) == 56
+
+
+def test_the_time_left_of_the_steps_follows_the_pace_so_far() -> None:
+    on_time = at(5, stepping_s=5).eta_s(PACE, weight=1)
+    late = at(5, stepping_s=15).eta_s(PACE, weight=1)
+
+    assert on_time == pytest.approx(5 + 20)
+    assert late == pytest.approx((15 + 5) / 2 + 20)
+
+
+def test_what_follows_the_last_step_is_still_to_come() -> None:
+    assert at(10, stepping_s=10).eta_s(PACE, weight=1) == 20
+    assert at(10, stepping_s=10, finishing_s=15).eta_s(PACE, weight=1) == 5
+
+
+def test_an_encoder_that_is_slower_than_before_is_believed() -> None:
+    assert at(10, finishing_s=20, encoded=0.5).eta_s(PACE, weight=1) == 20
+
+
+def test_the_time_left_of_a_clip_that_keeps_the_learned_pace_falls_evenly_to_nothing() -> None:
+    countdown = Countdown()
+    stepping = [at(second, stepping_s=second) for second in range(11)]
+    finishing = [at(10, stepping_s=10, finishing_s=second, encoded=second / 20) for second in range(1, 21)]
+    left = [
+        countdown.tell(advance.eta_s(PACE, weight=1), now_s=second)
+        for second, advance in enumerate([*stepping, *finishing])
+    ]
+
+    assert (left[0], left[-1]) == (30, 0)
+    assert all(
+        after is not None and before is not None and 0 <= before - after <= 5 for before, after in pairwise(left)
+    )
 
 
 @given(st.lists(st.integers(0, 20), min_size=1), st.floats(0, 1))
@@ -38,15 +101,24 @@ def test_clips_count_by_their_weight() -> None:
 
 
 def test_progress_of_other_clips_is_added() -> None:
-    assert Share([1, 1], 0).job_progress(0.5, {1: 0.5}) == pytest.approx(0.95 * 0.5)
+    assert Share([1, 1], 0).job_progress(0.5, {1: told(0.5)}) == pytest.approx(0.95 * 0.5)
 
 
 def test_an_old_entry_of_the_clip_in_hand_does_not_count() -> None:
-    assert Share([1, 1], 0).job_progress(0.1, {0: 0.9}) == pytest.approx(0.95 * 0.05)
+    assert Share([1, 1], 0).job_progress(0.1, {0: told(0.9, index=0)}) == pytest.approx(0.95 * 0.05)
+    assert Share([1, 1], 0, PACE, assembly_s=2).job_eta_s(10, {0: told(0.9, index=0)}) == 10 + 30 + 2
+
+
+def test_a_job_s_time_counts_the_clips_that_wait_and_the_assembly() -> None:
+    assert Share([1, 2, 1], 0, PACE, assembly_s=7).job_eta_s(10, {}) == 10 + 60 + 30 + 7
 
 
 def test_clips_that_are_rendered_at_once_share_the_time_left() -> None:
-    alone = Share([1, 1], 0).job_eta_s(11, 0.45, {})
-    together = Share([1, 1], 0).job_eta_s(11, 0.45, {1: 0.45})
-    assert alone == pytest.approx(31)
-    assert together == pytest.approx(11)
+    share = Share([1, 1, 1], 0, PACE, assembly_s=0)
+
+    assert share.job_eta_s(10, {1: told(0.5, eta_s=20)}) == (10 + 20 + 30) / 2
+    assert share.job_eta_s(10, {1: told(0.5)}) == pytest.approx(30)
+
+
+def test_a_clip_that_is_done_takes_no_more_time() -> None:
+    assert Share([1, 1], 0, PACE, assembly_s=0).job_eta_s(10, {1: told(1.0, eta_s=3)}) == 10

@@ -39,7 +39,18 @@ def test_steps_are_counted_from_the_start_of_denoising(watcher: StepWatcher, clo
     clock.now_s += 6
     watcher.on_step(2, 4)
     advance = watcher.advance()
-    assert (advance.step, advance.steps, advance.elapsed_s) == (2, 4, 6)
+    assert (advance.step, advance.steps, advance.stepping_s, advance.finishing_s) == (2, 4, 6, 0)
+
+
+def test_after_the_last_step_the_time_of_the_steps_stands_still(watcher: StepWatcher, clock: HandTurnedClock) -> None:
+    watcher.on_stage(Stage.DENOISE)
+    clock.now_s += 6
+    watcher.on_step(4, 4)
+    clock.now_s += 2
+    watcher.on_stage(Stage.ENCODE)
+    clock.now_s += 3
+    advance = watcher.advance()
+    assert (advance.stepping_s, advance.finishing_s, advance.encoding_s) == (6, 5, 3)
 
 
 def test_every_step_and_every_report_of_the_encoder_is_news(watcher: StepWatcher, rung: list[int]) -> None:

@@ -1,0 +1,55 @@
+"""Files without rows: what lost attempts, crashed uploads and deletions that failed have left in the store."""
+
+from collections.abc import AsyncGenerator, Sequence
+from datetime import datetime, timedelta
+
+from phoenix.assembly import Services
+from phoenix.clock import utc_now
+from phoenix.jobs.retain import find_known_keys
+from phoenix.storage.keys import checked_key, holder_of
+from phoenix.storage.store import ListedObject
+from phoenix.telemetry.logs import get_logger
+
+_logger = get_logger(__name__)
+
+_PREFIXES = ("jobs", "uploads")
+
+
+async def delete_orphans(services: Services, *, older_than_s: float) -> AsyncGenerator[int]:
+    """Goes through the store, and yields after each page how many files it deleted there.
+
+    Bytes come before their row: only a file that is older than any attempt's last step, by the clock of the
+    store, can be known to have none. What is not named as ours is left alone.
+    """
+    before = utc_now() - timedelta(seconds=older_than_s)
+    yield await services.store.remove_staged(before)
+    for prefix in _PREFIXES:
+        async for page in services.store.pages(prefix):
+            orphans = await _find_orphans(services, page, before)
+            for key in orphans:
+                await services.store.delete(key)
+            if orphans:
+                _logger.info("files without rows were deleted", count=len(orphans), first=orphans[0])
+            yield len(orphans)
+
+
+async def _find_orphans(services: Services, page: Sequence[ListedObject], before: datetime) -> list[str]:
+    old = [listed.key for listed in page if listed.modified_at < before and _is_ours(listed.key)]
+    if not old:
+        return []
+    holders = {holder_of(key) for key in old}
+    async with services.database.read() as session:
+        known = await find_known_keys(
+            session,
+            upload_ids=[holder for holder in holders if holder.startswith("art_")],
+            job_ids=[holder for holder in holders if holder.startswith("job_")],
+        )
+    return [key for key in old if key not in known]
+
+
+def _is_ours(key: str) -> bool:
+    try:
+        checked_key(key)
+    except ValueError:
+        return False
+    return True

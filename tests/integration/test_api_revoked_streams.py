@@ -1,0 +1,60 @@
+"""Streams and stream tokens end with the key that they were opened with."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from fixtures.api import assert_problem, until
+from fixtures.callers import GuardedApi, open_guarded_api
+from phoenix.settings import Settings
+
+# Where nothing else would end a stream within a test's patience.
+HEARTBEAT_S = 0.3
+
+
+@pytest.fixture
+async def beating(api_settings: Settings) -> AsyncIterator[GuardedApi]:
+    events = api_settings.events.model_copy(update={"heartbeat_s": HEARTBEAT_S})
+    async with open_guarded_api(api_settings.model_copy(update={"events": events})) as opened:
+        yield opened
+
+
+@pytest.mark.parametrize("path", ["/v1/jobs/{}/events", "/v1/events"])
+async def test_a_stream_ends_when_its_key_is_revoked_and_other_keys_streams_go_on(
+    beating: GuardedApi, path: str
+) -> None:
+    keys = [await beating.make_key() for _ in range(2)]
+    callers = [beating.client(key) for key in keys]
+    urls = [path.format((await caller.submit())["id"]) for caller in callers]
+    revoked, kept = [asyncio.create_task(caller.http.get(url)) for caller, url in zip(callers, urls, strict=True)]
+
+    async def both_are_open() -> bool:
+        return beating.api.running.hub.streams == 2
+
+    await until(both_are_open)
+    await beating.revoke(keys[0])
+
+    answer = await asyncio.wait_for(revoked, 10)
+    # Told when to come back, as after any end: only a refusal stops a browser.
+    assert answer.text.rstrip().splitlines()[-1].startswith("retry: ")
+    assert_problem(await callers[0].http.get(urls[0]), 401, "UNAUTHENTICATED")
+    assert not kept.done()
+    kept.cancel()
+
+
+async def test_a_stream_token_is_worth_no_more_than_the_key_that_made_it(beating: GuardedApi) -> None:
+    key = await beating.make_key()
+    caller = beating.client(key)
+    job = await caller.submit()
+    url = (await caller.http.post(f"/v1/jobs/{job['id']}/stream-tokens")).json()["url"]
+    following = asyncio.create_task(beating.api.http.get(url))
+
+    async def is_open() -> bool:
+        return beating.api.running.hub.streams == 1
+
+    await until(is_open)
+    await beating.revoke(key)
+
+    await asyncio.wait_for(following, 10)
+    assert_problem(await beating.api.http.get(url), 401, "UNAUTHENTICATED")

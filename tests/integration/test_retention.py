@@ -1,0 +1,209 @@
+"""What is deleted by itself: jobs, uploads and files past their time; on a folder and on a bucket."""
+
+import os
+import time
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import URL, select, update
+from sqlmodel import col
+
+from builders import complete_next, submit_reel
+from fixtures.s3_server import Bucket
+from phoenix.api.chores.janitor import Janitor
+from phoenix.api.chores.orphans import delete_orphans
+from phoenix.assembly import Services, open_services
+from phoenix.contract.artifacts import MediaInfo
+from phoenix.db.columns import db_now
+from phoenix.ids import ArtifactId, new_artifact_id, new_job_id, new_task_id
+from phoenix.jobs.artifacts import add_upload
+from phoenix.jobs.tables import ArtifactRow, JobRow
+from phoenix.settings import DatabaseSettings, RedisSettings, RetentionSettings, Settings, StorageSettings
+from phoenix.storage.keys import OutputName, output_key, upload_key
+
+DAY_S = 24 * 3600
+
+
+@pytest.fixture(params=["folder", "bucket"])
+def storage(request: pytest.FixtureRequest) -> StorageSettings:
+    if request.param == "folder":
+        return StorageSettings()
+    bucket: Bucket = request.getfixturevalue("bucket")
+    return bucket.settings
+
+
+@asynccontextmanager
+async def opened(
+    folder: Path, url: URL, storage: StorageSettings | None = None, **retention: float
+) -> AsyncGenerator[Services]:
+    settings = Settings(
+        data_dir=folder,
+        database=DatabaseSettings(url=url.render_as_string(hide_password=False)),
+        redis=RedisSettings(url="redis://127.0.0.1:1/0"),
+        storage=storage or StorageSettings(),
+        retention=RetentionSettings.model_validate(retention),
+    )
+    async with open_services(settings) as services:
+        yield services
+
+
+async def once(services: Services) -> None:
+    async for _ in Janitor(services).round():
+        pass
+
+
+async def content() -> AsyncIterator[bytes]:
+    yield b"bytes"
+
+
+async def end_job(services: Services, *, age_s: float, owner_id: str = "key_a") -> str:
+    """A job that ended so long ago, with a file."""
+    job_id = await submit_reel(services.database, owner_id=owner_id)
+    await complete_next(services.database)
+    await complete_next(services.database, "media")
+    ended = update(JobRow).where(col(JobRow.id) == job_id).values(finished_at=db_now(-age_s))
+    async with services.database.write() as uow:
+        await uow.session.execute(ended)
+    return job_id
+
+
+async def add_old_upload(services: Services, owner_id: str) -> ArtifactId:
+    artifact_id = new_artifact_id()
+    key = upload_key(artifact_id)
+    stored = await services.store.put_stream(key, content(), None)
+    async with services.database.write() as uow:
+        row = await add_upload(
+            uow,
+            artifact_id=artifact_id,
+            owner_id=owner_id,
+            key=key,
+            media_type="audio/mpeg",
+            filename=None,
+            size_bytes=stored.size_bytes,
+            sha256=stored.sha256,
+            info=MediaInfo(media="audio", format="mp3", duration_s=1),
+        )
+        row.created_at -= timedelta(days=30)
+    return artifact_id
+
+
+async def job_ids(services: Services) -> set[str]:
+    async with services.database.read() as session:
+        return set(await session.scalars(select(col(JobRow.id))))
+
+
+async def artifact_ids(services: Services) -> set[str]:
+    async with services.database.read() as session:
+        return set(await session.scalars(select(col(ArtifactRow.id))))
+
+
+async def test_a_job_that_ended_long_ago_goes_and_a_newer_one_stays(any_database_url: URL, tmp_path: Path) -> None:
+    async with opened(tmp_path, any_database_url, jobs_days=7) as services:
+        await end_job(services, age_s=8 * DAY_S)
+        newer = await end_job(services, age_s=6 * DAY_S)
+        await once(services)
+        assert await job_ids(services) == {newer}
+
+
+async def test_of_each_key_the_newest_jobs_are_kept(any_database_url: URL, tmp_path: Path) -> None:
+    async with opened(tmp_path, any_database_url, jobs_per_key=2) as services:
+        kept = {await end_job(services, age_s=10, owner_id="key_b")}
+        for age_s in (50, 40, 30, 20):
+            newest = await end_job(services, age_s=age_s)
+            kept |= {newest} if age_s <= 30 else set()
+        await once(services)
+        assert await job_ids(services) == kept
+
+
+async def test_a_job_under_way_is_kept_whatever_its_age(any_database_url: URL, tmp_path: Path) -> None:
+    async with opened(tmp_path, any_database_url, jobs_days=0.001, jobs_per_key=1) as services:
+        job_id = await submit_reel(services.database)
+        async with services.database.write() as uow:
+            await uow.session.execute(update(JobRow).values(created_at=db_now(-30 * DAY_S)))
+        await once(services)
+        assert await job_ids(services) == {job_id}
+
+
+async def test_an_old_upload_goes_with_its_bytes_unless_its_owner_has_a_job_under_way(
+    any_database_url: URL, tmp_path: Path
+) -> None:
+    async with opened(tmp_path, any_database_url, uploads_days=7) as services:
+        await submit_reel(services.database, owner_id="key_busy")
+        gone, kept = await add_old_upload(services, "key_idle"), await add_old_upload(services, "key_busy")
+        await once(services)
+        assert await artifact_ids(services) == {kept}
+        assert await services.store.list_prefix("uploads") == [upload_key(kept)]
+        assert gone != kept
+
+
+async def test_nothing_is_deleted_that_no_setting_names(any_database_url: URL, tmp_path: Path) -> None:
+    async with opened(tmp_path, any_database_url) as services:
+        job_id, upload_id = await end_job(services, age_s=1000 * DAY_S), await add_old_upload(services, "key_a")
+        await once(services)
+        assert await job_ids(services) == {job_id}
+        assert upload_id in await artifact_ids(services)
+
+
+EVERYTHING_IS_OLD_S = -60
+
+
+async def test_old_files_without_a_row_are_deleted_and_those_with_one_stay(
+    sqlite_url: URL, tmp_path: Path, storage: StorageSettings
+) -> None:
+    async with opened(tmp_path, sqlite_url, storage) as services:
+        known = upload_key(await add_old_upload(services, "key_a"))
+        lost = [output_key(new_job_id(), new_task_id(), 1, OutputName.CLIP), upload_key(new_artifact_id())]
+        for key in lost:
+            await services.store.put_stream(key, content(), None)
+        deleted = [count async for count in delete_orphans(services, older_than_s=EVERYTHING_IS_OLD_S)]
+        assert sum(deleted) == len(lost)
+        assert await services.store.list_prefix("uploads") == [known]
+        assert await services.store.list_prefix("jobs") == []
+
+
+async def test_a_young_file_without_a_row_may_still_get_one(
+    sqlite_url: URL, tmp_path: Path, storage: StorageSettings
+) -> None:
+    async with opened(tmp_path, sqlite_url, storage) as services:
+        key = upload_key(new_artifact_id())
+        await services.store.put_stream(key, content(), None)
+        await once(services)
+        assert await services.store.list_prefix("uploads") == [key]
+
+
+async def test_a_foreign_file_is_left_alone(sqlite_url: URL, tmp_path: Path) -> None:
+    async with opened(tmp_path, sqlite_url) as services:
+        foreign = tmp_path / "artifacts" / "uploads" / "notes.txt"
+        foreign.parent.mkdir(parents=True)
+        foreign.write_text("mine")
+        async for _ in delete_orphans(services, older_than_s=EVERYTHING_IS_OLD_S):
+            pass
+        assert foreign.exists()
+
+
+async def test_what_a_dead_put_staged_is_deleted_once_it_is_old(sqlite_url: URL, tmp_path: Path) -> None:
+    async with opened(tmp_path, sqlite_url) as services:
+        folder = tmp_path / "artifacts" / "uploads"
+        folder.mkdir(parents=True)
+        old, young = (folder / f"{new_artifact_id()}#1" for _ in range(2))
+        old.write_bytes(b"half")
+        young.write_bytes(b"half")
+        two_days_ago = time.time() - 2 * DAY_S
+        os.utime(old, (two_days_ago, two_days_ago))
+        await once(services)
+        assert (old.exists(), young.exists()) == (False, True)
+
+
+async def test_a_large_store_is_gone_through_in_pages(
+    sqlite_url: URL, tmp_path: Path, storage: StorageSettings
+) -> None:
+    async with opened(tmp_path, sqlite_url, storage) as services:
+        keys = [upload_key(new_artifact_id()) for _ in range(5)]
+        for key in keys:
+            await services.store.put_stream(key, content(), None)
+        pages = [[listed.key for listed in page] async for page in services.store.pages("uploads", most=2)]
+        assert [len(page) for page in pages] == [2, 2, 1]
+        assert sorted(key for page in pages for key in page) == sorted(keys)

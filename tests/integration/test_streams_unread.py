@@ -1,0 +1,46 @@
+"""What a hundred clients that never read cost a replica: a bounded piece of memory, and for no longer than a while."""
+
+import asyncio
+from contextlib import ExitStack
+
+import psutil
+
+from fixtures.stream_fleet import PATIENCE_S, StreamFleet, open_deaf
+
+CLIENTS = 100
+PREVIEW_BYTES = 10_000
+"""The largest that the contract allows."""
+# A socket on a loopback address takes some megabytes before a writer notices that nobody reads.
+MOST_PREVIEWS = 2000
+BOUND_BYTES = 8_000_000
+
+
+def count_clients(process: psutil.Process) -> int:
+    found = process.net_connections("tcp")
+    listening = {each.laddr.port for each in found if each.status == psutil.CONN_LISTEN}
+    return sum(each.status == psutil.CONN_ESTABLISHED and each.laddr.port in listening for each in found)
+
+
+async def test_a_hundred_clients_that_never_read_are_dropped_and_cost_little_memory(stream_fleet: StreamFleet) -> None:
+    driver, replica = stream_fleet.driver, stream_fleet.replicas[0]
+    job_id = await driver.submit()
+    claimed = await driver.claim(job_id)
+    process = psutil.Process(replica.pid)
+    with ExitStack() as stack:
+        for _ in range(CLIENTS):
+            stack.enter_context(open_deaf(replica.url, f"/v1/jobs/{job_id}/events"))
+        async with asyncio.timeout(PATIENCE_S):
+            while count_clients(process) < CLIENTS:  # noqa: ASYNC110 - it is in the kernel
+                await asyncio.sleep(0.05)
+        before = most = process.memory_info().rss
+        for _ in range(MOST_PREVIEWS // 20):
+            for _ in range(20):
+                await driver.preview(claimed, size_bytes=PREVIEW_BYTES)
+            most = max(most, process.memory_info().rss)
+            if not count_clients(process):
+                break
+        left = count_clients(process)
+
+    assert left == 0
+    assert most - before < BOUND_BYTES
+    assert "Traceback" not in stream_fleet.log.read_text()
