@@ -45,6 +45,21 @@ async def test_ringing_again_keeps_the_place(queue: ArqTaskQueue, redis_client: 
     assert await names(redis_client) == [bell.name for bell in rung]
 
 
+async def test_what_is_withdrawn_and_rung_again_comes_last(queue: ArqTaskQueue, redis_client: Redis) -> None:
+    rung = bells(3)
+    await queue.ring("gpu", rung)
+    await queue.withdraw("gpu", rung[:1])
+    assert await queue.find_missing("gpu", rung) == rung[:1]
+    await queue.ring("gpu", rung[:1])
+    assert await names(redis_client) == [bell.name for bell in [*rung[1:], rung[0]]]
+
+
+async def test_withdrawing_what_is_not_there_is_harmless(queue: ArqTaskQueue, redis_client: Redis) -> None:
+    await queue.withdraw("gpu", [])
+    await queue.withdraw("gpu", bells(1))
+    assert await names(redis_client) == []
+
+
 async def test_a_doorbell_lives_for_seven_days(queue: ArqTaskQueue, redis_client: Redis) -> None:
     (bell,) = rung = bells(1)
     await queue.ring("gpu", rung)

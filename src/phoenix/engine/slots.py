@@ -4,21 +4,30 @@ import threading
 import time
 from collections import deque
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 from phoenix.engine.stopping import StopToken, wait_until, woken_by
+from phoenix.engine.turns import SharedSlots
 from phoenix.errors import FailureCode, Stage, TaskFailed
 
 
 class DeviceSlots:
-    """A semaphore for the device's part of a render: encoding and upload go on outside it."""
+    """A semaphore for the device's part of a render: encoding and upload go on outside it.
 
-    def __init__(self, count: int, *, wait_limit_s: float) -> None:
+    With `shared`, `count` is for all processes on the device together.
+    """
+
+    def __init__(self, count: int, *, wait_limit_s: float, shared: SharedSlots | None = None) -> None:
         self.count = count
+        self._shared = shared
         self._wait_limit_s = wait_limit_s
         self._changed = threading.Condition()
         self._waiting: deque[object] = deque()
         self._held = 0
+
+    @property
+    def is_shared(self) -> bool:
+        return self._shared is not None
 
     @property
     def held(self) -> int:
@@ -34,17 +43,22 @@ class DeviceSlots:
 
         Raises `TaskFailed` (TIMEOUT) past the wait limit, `RenderStopped` when asked to stop first.
         """
-        waited_s = self._acquire(stop)
+        started_s = time.monotonic()
+        self._acquire(stop)
         try:
-            yield waited_s
+            with ExitStack() as device:
+                if self._shared is not None:
+                    until_s = started_s + self._wait_limit_s
+                    if not device.enter_context(self._shared.hold(stop, until_s=until_s)):
+                        raise self._timeout("all are in use by other processes")
+                yield time.monotonic() - started_s
         finally:
             with self._changed:
                 self._held -= 1
                 self._changed.notify_all()
 
-    def _acquire(self, stop: StopToken) -> float:
+    def _acquire(self, stop: StopToken) -> None:
         ticket = object()
-        started_s = time.monotonic()
         with woken_by(stop, self._changed):
             self._waiting.append(ticket)
             try:
@@ -54,7 +68,6 @@ class DeviceSlots:
                 # A ticket that gives up may have been at the head: those behind it must look again.
                 self._waiting.remove(ticket)
                 self._changed.notify_all()
-        return time.monotonic() - started_s
 
     def _wait_for_turn(self, ticket: object, stop: StopToken) -> None:
         def is_my_turn() -> bool:
@@ -62,10 +75,8 @@ class DeviceSlots:
 
         stop.check()
         if not wait_until(self._changed, is_my_turn, stop, timeout_s=self._wait_limit_s):
-            raise TaskFailed(
-                FailureCode.TIMEOUT,
-                f"no slot on the device came free within {self._wait_limit_s:g} s"
-                f" ({self._held} of {self.count} in use)",
-                stage=Stage.QUEUE,
-                retriable=True,
-            )
+            raise self._timeout(f"{self._held} of {self.count} in use")
+
+    def _timeout(self, why: str) -> TaskFailed:
+        detail = f"no slot on the device came free within {self._wait_limit_s:g} s ({why})"
+        return TaskFailed(FailureCode.TIMEOUT, detail, stage=Stage.QUEUE, retriable=True)

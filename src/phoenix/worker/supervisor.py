@@ -10,6 +10,8 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from phoenix.assembly.services import Services, open_services
 from phoenix.db.unit_of_work import Database
@@ -40,7 +42,7 @@ class Post:
     """`gpu`, `media` or `all`."""
     device: str = "auto"
     sharers: int = 1
-    """Posts on that device, this one included: each has an equal part of its memory for models."""
+    """Posts on that device, this one included: each has an equal part of its memory for models, and they take turns."""
 
 
 def posts_for(queue: str, devices: Sequence[str], processes_per_device: int = 1) -> list[Post]:
@@ -76,21 +78,25 @@ async def supervise(
     settings: Settings, posts: Sequence[Post], stop: asyncio.Event, at_once: asyncio.Event | None = None
 ) -> None:
     """Keeps every post filled until `stop` is set, then drains them all. `at_once` cuts the draining short."""
-    async with open_services(settings) as services, asyncio.TaskGroup() as group:
-        for post in posts:
-            group.create_task(_Keeper(services, post, stop, at_once or asyncio.Event()).keep())
+    with TemporaryDirectory(prefix="phoenix-slots-") as slots_dir:
+        async with open_services(settings) as services, asyncio.TaskGroup() as group:
+            for post in posts:
+                at_post = settings_at(post, settings, Path(slots_dir))
+                group.create_task(_Keeper(services, post, at_post, stop, at_once or asyncio.Event()).keep())
 
 
 class _Keeper:
     """Keeps one post filled."""
 
-    def __init__(self, services: Services, post: Post, stop: asyncio.Event, at_once: asyncio.Event) -> None:
+    def __init__(
+        self, services: Services, post: Post, at_post: Settings, stop: asyncio.Event, at_once: asyncio.Event
+    ) -> None:
         self._services = services
         self._settings = services.settings
         self._post = post
         self._stop = stop
         self._at_once = at_once
-        self._environment = child_environment(_settings_at(post, services.settings))
+        self._environment = child_environment(at_post)
 
     async def keep(self) -> None:
         backoff = Backoff(self._settings.worker.restart_delay_s)
@@ -153,10 +159,13 @@ class _Keeper:
                 return
 
 
-def _settings_at(post: Post, settings: Settings) -> Settings:
-    engine = settings.engine
-    share = {"device_share": engine.device_share / post.sharers}
-    return settings.model_copy(update={"engine": engine.model_copy(update=share)})
+def settings_at(post: Post, settings: Settings, slots_dir: Path) -> Settings:
+    """The settings of the processes at a post."""
+    if post.sharers == 1:
+        return settings
+    engine = settings.engine.model_copy(update={"device_share": settings.engine.device_share / post.sharers})
+    worker = settings.worker.model_copy(update={"slots_dir": slots_dir})
+    return settings.model_copy(update={"engine": engine, "worker": worker})
 
 
 async def hand_back(database: Database, worker_id: str, rule: RetryRule) -> int:

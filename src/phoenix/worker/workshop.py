@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from phoenix.assembly.services import Services
 from phoenix.engine.registry import Engines
 from phoenix.engine.slots import DeviceSlots
+from phoenix.engine.turns import SharedSlots
 from phoenix.media.egress import EgressPolicy
 from phoenix.media.ffmpeg import Progress, Watch
 from phoenix.media.probe import ProbeLimits
 from phoenix.media.tools import MediaTools
-from phoenix.settings import Settings
+from phoenix.settings import Settings, WorkerSettings
 from phoenix.worker.lease import Lease
 from phoenix.worker.scratch import Scratch
 from phoenix.worker.threads import Threads
@@ -54,10 +55,18 @@ def _open_engines(settings: Settings, device: str) -> Engines:
         animatic=settings.animatic,
         veo=settings.veo,
         device=device,
-        slots=DeviceSlots(worker.max_concurrent_generations, wait_limit_s=worker.slot_timeout_s),
+        slots=open_slots(worker, device),
         notes_dir=settings.data_dir / "veo-operations",
         peaks_file=settings.data_dir / "memory-peaks.json",
     )
+
+
+def open_slots(settings: WorkerSettings, device: str) -> DeviceSlots:
+    """Those of the process, and of its device if it shares one. A CPU has nothing that only one may use at a time."""
+    count, shared = settings.max_concurrent_generations, None
+    if settings.slots_dir is not None and device != "cpu":
+        shared = SharedSlots(settings.slots_dir, device, count=count)
+    return DeviceSlots(count, wait_limit_s=settings.slot_timeout_s, shared=shared)
 
 
 def media_watch(lease: Lease) -> Watch:

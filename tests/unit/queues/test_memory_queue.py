@@ -26,6 +26,14 @@ async def test_a_doorbell_that_is_rung_again_keeps_its_place() -> None:
     assert queue.waiting("gpu") == rung
 
 
+async def test_what_is_withdrawn_and_rung_again_comes_last() -> None:
+    queue, rung = MemoryTaskQueue(), bells(3)
+    await queue.ring("gpu", rung)
+    await queue.withdraw("gpu", rung[:1])
+    await queue.ring("gpu", rung[:1])
+    assert queue.waiting("gpu") == [*rung[1:], rung[0]]
+
+
 async def test_queues_are_apart() -> None:
     queue = MemoryTaskQueue()
     await queue.ring("media", bells(1))

@@ -1,0 +1,48 @@
+"""A row that a newer version wrote, in a state this one does not know, keeps nobody else from anything."""
+
+import pytest
+from sqlalchemy import text
+
+from builders import OWNER, claim_next, submit_reel
+from phoenix.db.unit_of_work import Database
+from phoenix.jobs.feed import choose_next
+from phoenix.jobs.find import JobFilter, list_jobs
+from phoenix.jobs.recover import list_lapsed, list_overdue
+from phoenix.jobs.workers import WorkerReport, report
+
+WORKER = WorkerReport("wrk_1", "host", 1, "cpu", ("gpu",), slots=4, serves=("animatic",))
+
+
+@pytest.fixture
+async def ours(database: Database) -> str:
+    """A job of this version, beside one whose job and tasks are in a state from the future."""
+    async with database.write() as uow:
+        await report(uow, WORKER)
+    newer = await submit_reel(database)
+    async with database.write() as uow:
+        for table, column in (("jobs", "id"), ("tasks", "job_id")):
+            statement = text(f"UPDATE {table} SET state = 'paused' WHERE {column} = :id")
+            await uow.session.execute(statement, {"id": newer})
+    return await submit_reel(database)
+
+
+async def test_the_others_are_fed(database: Database, ours: str) -> None:
+    async with database.read() as session:
+        lineup = await choose_next(session, "gpu", feed_ahead=2, worker_timeout_s=60)
+    assert [task.job_id for task in lineup.ring] == [ours]
+
+
+async def test_the_others_are_claimed(database: Database, ours: str) -> None:
+    assert (await claim_next(database)).job_id == ours
+
+
+async def test_the_others_are_listed(database: Database, ours: str) -> None:
+    async with database.read() as session:
+        page = await list_jobs(session, JobFilter(), owner_id=OWNER, limit=10, cursor=None)
+    assert [job.row.id for job in page.jobs] == [ours]
+
+
+@pytest.mark.usefixtures("ours")
+async def test_the_sweeper_goes_on(database: Database) -> None:
+    async with database.read() as session:
+        assert [list(await list_lapsed(session)), list(await list_overdue(session))] == [[], []]

@@ -1,0 +1,126 @@
+"""Slots of a device that several processes share. A lock is of an open file, so two objects stand for two processes."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from phoenix.engine.slots import DeviceSlots
+from phoenix.engine.stopping import RenderStopped, StopReason, StopToken
+from phoenix.engine.turns import SharedSlots
+from phoenix.errors import FailureCode, TaskFailed
+
+
+def slots_of(folder: Path, *, device: str = "cuda:0", count: int = 1, wait_limit_s: float = 30) -> DeviceSlots:
+    return DeviceSlots(count, wait_limit_s=wait_limit_s, shared=SharedSlots(folder, device, count=count))
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_all_processes_together_hold_no_more_than_the_device_has(tmp_path, count):
+    seen: list[int] = []
+    inside, lock = 0, threading.Lock()
+
+    def use(slots: DeviceSlots) -> None:
+        nonlocal inside
+        for _ in range(5):
+            with slots.hold(StopToken()):
+                with lock:
+                    inside += 1
+                    seen.append(inside)
+                with lock:
+                    inside -= 1
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(use, [slots_of(tmp_path, count=count) for _ in range(4)]))
+    assert len(seen) == 20
+    assert max(seen) <= count
+
+
+def test_devices_do_not_wait_for_each_other(tmp_path):
+    with slots_of(tmp_path).hold(StopToken()), slots_of(tmp_path, device="cuda:1").hold(StopToken()) as waited_s:
+        assert waited_s < 30
+
+
+def test_a_process_that_waits_comes_before_one_that_has_just_been_there(tmp_path):
+    busy, patient, order = slots_of(tmp_path), slots_of(tmp_path), []
+    waiting = threading.Event()
+
+    def wait() -> None:
+        waiting.set()
+        with patient.hold(StopToken()):
+            order.append("patient")
+
+    thread = threading.Thread(target=wait)
+    with busy.hold(StopToken()):
+        thread.start()
+        assert waiting.wait(30)
+        _until_locked(tmp_path / "cuda:0.door")
+    with busy.hold(StopToken()):
+        order.append("busy")
+    thread.join(30)
+    assert order == ["patient", "busy"]
+
+
+def _until_locked(door: Path) -> None:
+    """Until somebody stands in the door."""
+    probe = SharedSlots(door.parent, "probe", count=1)
+    probe._slots = [door]
+    while True:
+        with probe.hold(StopToken(), until_s=time.monotonic()) as was_free:
+            if not was_free:
+                return
+
+
+def test_a_wait_past_the_limit_ends_in_timeout_and_gives_its_own_slot_back(tmp_path):
+    short = slots_of(tmp_path, wait_limit_s=0.02)
+    with (
+        slots_of(tmp_path).hold(StopToken()),
+        pytest.raises(TaskFailed, match="by other processes") as failed,
+        short.hold(StopToken()),
+    ):
+        pass
+    assert failed.value.code is FailureCode.TIMEOUT
+    with short.hold(StopToken()):
+        assert short.held == 1
+
+
+def test_a_stop_ends_the_wait(tmp_path):
+    slots, stop = slots_of(tmp_path), StopToken()
+    with slots_of(tmp_path).hold(StopToken()), ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(lambda: slots.hold(stop).__enter__())
+        _until_locked(tmp_path / "cuda:0.door")
+        stop.stop(StopReason.CANCEL)
+        with pytest.raises(RenderStopped):
+            waiting.result(30)
+    assert slots.held == 0
+
+
+HOLDS_FOR_EVER = """
+import sys, time
+from pathlib import Path
+from phoenix.engine.stopping import StopToken
+from phoenix.engine.turns import SharedSlots
+
+with SharedSlots(Path(sys.argv[1]), "cuda:0", count=1).hold(StopToken(), until_s=time.monotonic() + 30) as has_slot:
+    print(has_slot, flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_the_slot_of_a_killed_process_is_free_at_once(tmp_path):
+    command = [sys.executable, "-c", HOLDS_FOR_EVER, str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "True\n"
+        with SharedSlots(tmp_path, "cuda:0", count=1).hold(StopToken(), until_s=0) as has_slot:
+            assert not has_slot
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait(30)
+    with slots_of(tmp_path).hold(StopToken()) as waited_s:
+        assert waited_s < 30
