@@ -35,7 +35,17 @@ SMALL_TRANSFORMER = FULL_TRANSFORMER | {
     "num_layers": 4,
     "rope_max_seq_len": 64,
 }
-SMALL_VAE: dict[str, Any] = {"base_dim": 8, "z_dim": 16, "dim_mult": [1, 1, 1, 1], "num_res_blocks": 1}
+SMALL_VAE: dict[str, Any] = {
+    "base_dim": 8,
+    "z_dim": 16,
+    "dim_mult": [1, 1, 1, 1],
+    "num_res_blocks": 1,
+    "patch_size": 2,
+    "in_channels": 12,
+    "out_channels": 12,
+    "scale_factor_spatial": 16,
+}
+"""Of Wan 2.2's kind, which decodes at half the side: that of 2.1 takes nine tenths of a small clip's time on a CPU."""
 
 
 def save_wan(folder: Path, *, is_full: bool, device: str) -> Path:
@@ -47,7 +57,7 @@ def save_wan(folder: Path, *, is_full: bool, device: str) -> Path:
     with torch.device(device):
         parts = {
             "transformer": _filled(WanTransformer3DModel(**transformer)).to(dtype),
-            "vae": _filled(AutoencoderKLWan() if is_full else AutoencoderKLWan(**SMALL_VAE)),
+            "vae": _with_detail(_filled(AutoencoderKLWan() if is_full else AutoencoderKLWan(**SMALL_VAE))),
             "text_encoder": _filled(_text_encoder(transformer["text_dim"], len(tokenizer))).to(dtype),
         }
     scheduler = UniPCMultistepScheduler(prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=3.0)
@@ -94,3 +104,12 @@ def _filled(module: torch.nn.Module) -> Any:
             else:
                 parameter.fill_(0.0 if name.endswith("bias") else 1.0)
     return module.eval().requires_grad_(False)
+
+
+def _with_detail(vae: Any) -> Any:
+    """Weights that hand on what they are given: the frames are noise then, and no grey that costs no time to encode."""
+    with torch.no_grad():
+        for parameter in vae.parameters():
+            if parameter.dim() > 1:
+                parameter.normal_(0, parameter[0].numel() ** -0.5)
+    return vae
