@@ -5,24 +5,34 @@ from sqlalchemy import text
 
 from builders import OWNER, claim_next, submit_reel
 from phoenix.db.unit_of_work import Database
+from phoenix.errors import Unavailable
 from phoenix.jobs.feed import choose_next
 from phoenix.jobs.find import JobFilter, list_jobs
+from phoenix.jobs.gauges import read_gauges
 from phoenix.jobs.recover import list_lapsed, list_overdue
+from phoenix.jobs.rows import get_job
 from phoenix.jobs.workers import WorkerReport, report
 
+FROM_THE_FUTURE = "paused"
 WORKER = WorkerReport("wrk_1", "host", 1, "cpu", ("gpu",), slots=4, serves=("animatic",))
 
 
 @pytest.fixture
-async def ours(database: Database) -> str:
-    """A job of this version, beside one whose job and tasks are in a state from the future."""
+async def newer(database: Database) -> str:
+    """A job that is, with its tasks, in a state from the future."""
     async with database.write() as uow:
         await report(uow, WORKER)
-    newer = await submit_reel(database)
+    job_id = await submit_reel(database)
     async with database.write() as uow:
         for table, column in (("jobs", "id"), ("tasks", "job_id")):
-            statement = text(f"UPDATE {table} SET state = 'paused' WHERE {column} = :id")
-            await uow.session.execute(statement, {"id": newer})
+            statement = text(f"UPDATE {table} SET state = '{FROM_THE_FUTURE}' WHERE {column} = :id")
+            await uow.session.execute(statement, {"id": job_id})
+    return job_id
+
+
+@pytest.fixture
+async def ours(database: Database, newer: str) -> str:
+    """A job of this version, beside one of a newer one."""
     return await submit_reel(database)
 
 
@@ -46,3 +56,16 @@ async def test_the_others_are_listed(database: Database, ours: str) -> None:
 async def test_the_sweeper_goes_on(database: Database) -> None:
     async with database.read() as session:
         assert [list(await list_lapsed(session)), list(await list_overdue(session))] == [[], []]
+
+
+async def test_who_asks_for_the_row_is_sent_to_a_newer_replica(database: Database, newer: str) -> None:
+    async with database.read() as session:
+        with pytest.raises(Unavailable, match="newer version"):
+            await get_job(session, newer, owner_id=OWNER)
+
+
+@pytest.mark.usefixtures("ours", "newer")
+async def test_the_row_is_counted(database: Database) -> None:
+    async with database.read() as session:
+        jobs = (await read_gauges(session, worker_timeout_s=60)).jobs
+    assert (jobs["queued"], jobs[FROM_THE_FUTURE]) == (1, 1)

@@ -11,6 +11,11 @@ from sqlalchemy.sql.functions import GenericFunction
 from sqlalchemy.types import TypeDecorator
 from sqlmodel import SQLModel
 
+from phoenix.errors import Unavailable
+from phoenix.telemetry.logs import get_logger
+
+_logger = get_logger(__name__)
+
 # Named constraints: without names, alembic cannot drop one on SQLite.
 NAMING_CONVENTION = {
     "ix": "%(table_name)s_%(column_0_N_name)s_idx",
@@ -44,7 +49,11 @@ class UtcDateTime(TypeDecorator[datetime]):
 
 
 class EnumText(TypeDecorator[StrEnum]):
-    """A StrEnum kept as plain text: a new member needs no migration, and a SQL client shows it readably."""
+    """A StrEnum kept as plain text: a new member needs no migration, and a SQL client shows it readably.
+
+    Raises `Unavailable` when a row is read whose value this version does not know: during a rolling upgrade the
+    next replica may know it.
+    """
 
     impl = Text
     cache_ok = True
@@ -57,7 +66,11 @@ class EnumText(TypeDecorator[StrEnum]):
         return None if value is None else str(self.enum(value))
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> StrEnum | None:
-        return None if value is None else self.enum(value)
+        try:
+            return None if value is None else self.enum(value)
+        except ValueError:
+            _logger.warning("a row of a newer version was met", enum=self.enum.__name__, value=value)
+            raise Unavailable("A newer version of Phoenix wrote this; a replica of that version can read it.") from None
 
 
 class db_now(GenericFunction[datetime]):  # noqa: N801 - reads as a SQL function

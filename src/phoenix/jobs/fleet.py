@@ -15,8 +15,9 @@ QUEUES = ("gpu", "media")
 
 
 async def view_queue(session: AsyncSession, *, worker_timeout_s: float) -> QueueView:
-    job_counts = select(col(JobRow.state), func.count()).group_by(col(JobRow.state))
-    jobs = dict((await session.execute(job_counts)).all())
+    state = col(JobRow.state)
+    statement = select(state, func.count()).where(state.in_([JobState.QUEUED, JobState.RUNNING])).group_by(state)
+    jobs = dict((await session.execute(statement)).all())
     return QueueView(
         jobs_queued=jobs.get(JobState.QUEUED, 0),
         jobs_running=jobs.get(JobState.RUNNING, 0),

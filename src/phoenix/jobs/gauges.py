@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import fmean
 
-from sqlalchemy import func, select
+from sqlalchemy import Text, func, select, type_coerce
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
@@ -23,8 +23,8 @@ _CLIPS_LOOKED_AT = 500
 
 @dataclass(frozen=True)
 class FleetGauges:
-    jobs: Mapping[JobState, int]
-    """All that are kept, those of a state without any included."""
+    jobs: Mapping[str, int]
+    """All that are kept, by state; of a state without any 0. A newer version's states are among them."""
     queues: tuple[QueueDepth, ...]
     workers: Mapping[str, int]
     """Live ones by queue; one that serves both counts for both."""
@@ -45,9 +45,10 @@ async def read_gauges(session: AsyncSession, *, worker_timeout_s: float) -> Flee
     )
 
 
-async def _count_jobs(session: AsyncSession) -> Mapping[JobState, int]:
-    counts = await session.execute(select(col(JobRow.state), func.count()).group_by(col(JobRow.state)))
-    return dict.fromkeys(JobState, 0) | dict(counts.all())
+async def _count_jobs(session: AsyncSession) -> Mapping[str, int]:
+    state = type_coerce(col(JobRow.state), Text)
+    counts = await session.execute(select(state, func.count()).group_by(state))
+    return dict.fromkeys(map(str, JobState), 0) | dict(counts.all())
 
 
 async def _count_pending(session: AsyncSession) -> int:

@@ -41,7 +41,7 @@ def _show(found: FleetGauges) -> Iterator[Metric]:
         "phoenix_jobs",
         "Jobs that are kept, by state.",
         "state",
-        values=[((state.value,), count) for state, count in found.jobs.items()],
+        values=[((state,), count) for state, count in found.jobs.items()],
     )
     yield gauge(
         "phoenix_tasks",

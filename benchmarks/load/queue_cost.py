@@ -1,0 +1,126 @@
+"""What the queries of feeder, sweeper and positions cost at a growing number of waiting jobs, on PostgreSQL.
+
+python benchmarks/load/queue_cost.py 100 2000 10000
+"""
+
+import asyncio
+import statistics
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import contextmanager
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
+
+from sqlalchemy import event, select, text
+from sqlalchemy.engine import Connection
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlmodel import col
+
+from builders import make_reel
+from faults.servers import PrivatePostgres
+from phoenix.contract.requests import JobOptions
+from phoenix.db.engine import open_engine
+from phoenix.db.unit_of_work import Database
+from phoenix.jobs.feed import choose_next, mark_rung
+from phoenix.jobs.find import list_queued
+from phoenix.jobs.position import find_standings
+from phoenix.jobs.recover import list_lapsed, list_overdue
+from phoenix.jobs.submit import submit
+from phoenix.jobs.tables import JobRow
+from phoenix.jobs.workers import WorkerReport, report
+from phoenix.settings import DatabaseSettings, LimitSettings
+
+OWNERS = 10
+SLOTS = 64
+ROUNDS = 15
+HOUR_S = 3600.0
+Query = Callable[[AsyncSession], Awaitable[object]]
+
+
+async def fill(database: Database, count: int) -> None:
+    """So many one-clip reels of several owners wait."""
+    async with database.read() as session:
+        there = len((await session.scalars(select(col(JobRow.id)))).all())
+    limits = LimitSettings(max_queued_jobs=1_000_000)
+    for start in range(there, count, 100):
+        async with database.write() as uow:
+            for number in range(start, min(start + 100, count)):
+                owner_id = f"key_{number % OWNERS}"
+                await submit(uow, make_reel(), JobOptions(), owner_id=owner_id, request_id=None, limits=limits)
+
+
+async def feed(session: AsyncSession) -> object:
+    return await choose_next(session, "gpu", feed_ahead=2, worker_timeout_s=HOUR_S)
+
+
+async def sweep(session: AsyncSession) -> object:
+    return await list_lapsed(session), await list_overdue(session)
+
+
+async def tell_places(session: AsyncSession) -> object:
+    jobs = await list_queued(session, job_ids=[], owner_ids=["key_0"], limit=200)
+    return await find_standings(session, jobs, worker_timeout_s=HOUR_S)
+
+
+QUERIES: dict[str, Query] = {"feed": feed, "sweep": sweep, "places": tell_places}
+
+
+async def measure_ms(database: Database, query: Query) -> float:
+    spent: list[float] = []
+    for _ in range(ROUNDS):
+        async with database.read() as session:
+            began_s = time.perf_counter()
+            await query(session)
+            spent.append(1000 * (time.perf_counter() - began_s))
+    return statistics.median(spent)
+
+
+async def explain(database: Database, query: Query) -> list[str]:
+    """Lines of the plans that read a whole table."""
+    async with database.read() as session:
+        connection = await session.connection()
+        statements: list[tuple[str, object]] = []
+        with heard(connection.sync_connection, statements):
+            await query(session)
+        plans: list[str] = []
+        for statement, parameters in statements:
+            raw = await connection.exec_driver_sql(f"EXPLAIN {statement}", parameters)  # type: ignore[arg-type]
+            plans += [line for (line,) in raw.all()]
+    return [line.strip() for line in plans if "Seq Scan" in line]
+
+
+@contextmanager
+def heard(connection: Connection | None, statements: list[tuple[str, object]]):
+    def note(_c: object, _cursor: object, statement: str, parameters: object, *_: object) -> None:
+        statements.append((statement, parameters))
+
+    event.listen(connection, "before_cursor_execute", note)
+    yield
+    event.remove(connection, "before_cursor_execute", note)
+
+
+async def measure(postgres: PrivatePostgres, counts: list[int]) -> None:
+    database = Database(open_engine(postgres.async_url, DatabaseSettings(statement_timeout_s=60)))
+    async with database.write() as uow:
+        await report(uow, WorkerReport("wrk_1", "host", 1, "cpu", ("gpu",), SLOTS, serves=("animatic",)))
+    print(f"{'queued':>8}" + "".join(f"{name + ' ms':>12}" for name in QUERIES))
+    for count in counts:
+        await fill(database, count)
+        async with database.write() as uow:
+            lineup = await choose_next(uow.session, "gpu", feed_ahead=2, worker_timeout_s=HOUR_S)
+            await mark_rung(uow, lineup.ring)
+        async with database.write() as uow:
+            await uow.session.execute(text("ANALYZE"))
+        spent = [await measure_ms(database, query) for query in QUERIES.values()]
+        print(f"{count:>8}" + "".join(f"{ms:>12.1f}" for ms in spent), flush=True)
+    for name, query in QUERIES.items():
+        for line in await explain(database, query):
+            print(name, line)
+    await database.close()
+
+
+if __name__ == "__main__":
+    with PrivatePostgres.running() as private:
+        asyncio.run(measure(private, [int(count) for count in sys.argv[1:]] or [100, 2000, 10_000]))
