@@ -3,6 +3,7 @@
 import asyncio
 import os
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -29,15 +30,22 @@ db_app = typer.Typer(no_args_is_help=True, help="Look after the database.")
 def run_api(
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port to listen on; 0 picks a free one.")] = None,
+    reload: Annotated[bool, typer.Option("--reload", help="Start anew when a source file changes.")] = False,
+    reload_dir: Annotated[list[Path] | None, typer.Option(help="Watched instead of Phoenix; may be repeated.")] = None,
     socket_fd: Annotated[int | None, typer.Option("--fd", hidden=True, help="An open socket to serve.")] = None,
 ) -> None:
     """Run one API replica."""
+    from phoenix.cli.api_reload import serve_reloading
     from phoenix.cli.api_server import serve
 
     settings = read_settings()
     given = {name: value for name, value in {"host": host, "port": port}.items() if value is not None}
+    settings = settings.model_copy(update={"api": settings.api.model_copy(update=given)})
     with explained():
-        serve(settings.model_copy(update={"api": settings.api.model_copy(update=given)}), socket_fd)
+        if reload:
+            serve_reloading(settings, reload_dir or [])
+        else:
+            serve(settings, socket_fd)
 
 
 def run_workers(
