@@ -1,6 +1,7 @@
 """Scrubs the environment before anything reads it, and loads the shared fixtures."""
 
 import os
+import signal
 
 import pytest
 
@@ -12,6 +13,10 @@ for name in list(os.environ):
         "MAX_CONCURRENT_GENERATIONS",
     }:
         del os.environ[name]
+
+# A shell that runs us in the background has us ignore Ctrl-C, and every process that a test starts would inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Before the first of them is imported: they import each other, in whatever order they are listed.
 pytest.register_assert_rewrite("fixtures")
