@@ -424,9 +424,9 @@ async def test_a_doorbell_that_nobody_else_answers_comes_again(queue: ArqTaskQue
         was_left = True
         return LeftToOthers(for_s=0.05)
 
+    (bell,) = rung = bells(1)
+    await queue.ring("gpu", rung)
     async with listening(redis_client, accept, poll_delay_s=3600):
-        (bell,) = rung = bells(1)
-        await queue.ring("gpu", rung)
         assert await hands.next() == bell
 
 
@@ -436,7 +436,7 @@ async def test_the_next_doorbell_is_not_held_up_by_one_that_was_left(queue: ArqT
     async def accept(doorbell: Doorbell) -> Work | LeftToOthers | None:
         return LeftToOthers(for_s=3600) if doorbell == left else await hands.accept(doorbell)
 
+    await queue.ring("gpu", [left, taken])
     async with listening(redis_client, accept, poll_delay_s=3600):
-        await queue.ring("gpu", [left, taken])
         assert await hands.next() == taken
         hands.let_go.set()
