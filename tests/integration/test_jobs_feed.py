@@ -11,6 +11,7 @@ from phoenix.jobs.duties import drop_duty, take_duty
 from phoenix.jobs.feed import choose_next, list_rung, mark_rung, unring
 from phoenix.jobs.order import Waiting
 from phoenix.jobs.position import find_standings
+from phoenix.jobs.queue_line import read_line
 from phoenix.jobs.tables import TaskRow
 from phoenix.jobs.workers import WorkerReport, report
 
@@ -142,3 +143,15 @@ async def test_a_duty_is_held_by_one_process_at_a_time(database: Database) -> No
     async with database.write() as uow:
         await drop_duty(uow, "feed", holder="a")
     assert await take("b")
+
+
+async def test_a_job_that_came_after_the_line_was_read_is_told_its_place(database: Database) -> None:
+    await start_worker(database)
+    for _ in range(3):
+        await submit_reel(database)
+    async with database.read() as session:
+        line = await read_line(session, "gpu", worker_timeout_s=15, with_in_hand=False)
+    late = await get_job(database, await submit_reel(database, "a", "b"))
+    of_another = await get_job(database, await submit_reel(database, owner_id="key_small"))
+
+    assert [line.find_place(job).jobs_ahead for job in (late, of_another)] == [3, 1]

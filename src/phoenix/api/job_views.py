@@ -52,6 +52,7 @@ async def _find_standings(services: Services, unfinished: Sequence[FullJob]) -> 
                 unfinished,
                 worker_timeout_s=worker_timeout_s(services.settings),
                 clips_per_key=services.settings.limits.running_clips_per_key,
+                lines=services.lines,
             )
     except Unavailable:
         # The place in the queue is a courtesy: a job that was accepted is not refused for want of it.

@@ -59,6 +59,7 @@ async def run(settings: Settings) -> AsyncGenerator[Running]:
             services.publisher.read_progress,
             worker_timeout_s=worker_timeout_s(settings),
             clips_per_key=settings.limits.running_clips_per_key,
+            lines=services.lines,
         )
         log = SharedReads(rows)
         revocations = Revocations(services)

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from redis.asyncio import Redis
 
@@ -13,6 +13,7 @@ from phoenix.db.unit_of_work import Database
 from phoenix.events.channels import Channels
 from phoenix.events.publisher import EventPublisher
 from phoenix.events.redis_client import open_redis
+from phoenix.jobs.kept_lines import KeptLines
 from phoenix.queues.arq import ArqTaskQueue
 from phoenix.queues.queue import TaskQueue
 from phoenix.settings import Settings
@@ -34,6 +35,7 @@ class Services:
     publisher: EventPublisher
     queue: TaskQueue
     store: ArtifactStore
+    lines: KeptLines = field(default_factory=KeptLines)
 
 
 @asynccontextmanager

@@ -12,6 +12,7 @@ from phoenix.events.log import REPLAY_LIMIT, Place, Tail
 from phoenix.events.told import NOTHING_TOLD, Told
 from phoenix.jobs import journal, views
 from phoenix.jobs.find import FullJob, list_full_jobs, list_unfinished
+from phoenix.jobs.kept_lines import KeptLines
 from phoenix.jobs.lifecycle import TaskState
 from phoenix.jobs.pieces import TaskPiece, list_pieces
 from phoenix.jobs.position import find_standings
@@ -27,12 +28,19 @@ class SqlEventLog:
     """Implements `events.log.EventLog`. Holds no session between calls: a stream lives for an hour."""
 
     def __init__(
-        self, database: Database, read_progress: ReadProgress, *, worker_timeout_s: float, clips_per_key: int = 0
+        self,
+        database: Database,
+        read_progress: ReadProgress,
+        *,
+        worker_timeout_s: float,
+        clips_per_key: int = 0,
+        lines: KeptLines | None = None,
     ) -> None:
         self._database = database
         self._read_progress = read_progress
         self._worker_timeout_s = worker_timeout_s
         self._clips_per_key = clips_per_key
+        self._lines = lines or KeptLines()
 
     async def replay(self, job_id: str, after_seq: int) -> Sequence[DurableEvent]:
         async with self._database.read() as session:
@@ -84,7 +92,11 @@ class SqlEventLog:
         told = await self._read_progress([job.row.id for job in jobs])
         async with self._database.read() as session:
             standings = await find_standings(
-                session, jobs, worker_timeout_s=self._worker_timeout_s, clips_per_key=self._clips_per_key
+                session,
+                jobs,
+                worker_timeout_s=self._worker_timeout_s,
+                clips_per_key=self._clips_per_key,
+                lines=self._lines,
             )
             now = (await session.execute(select(db_now(0)))).scalar_one()
         lives = [views.live_state(told[job.row.id], standings[job.row.id], now) for job in jobs]

@@ -30,6 +30,11 @@ class Waiting:
     def arrival(self) -> datetime:
         return self.queued_at - timedelta(seconds=HEAD_START_S[self.priority])
 
+    @property
+    def rank(self) -> tuple[datetime, str, int]:
+        """Among tasks of one key, the smaller one goes first."""
+        return self.arrival, self.job_id, self.position
+
 
 def take_turns(waiting: Sequence[Waiting], served_s: Mapping[str, float]) -> Iterator[Waiting]:
     """All of `waiting`, in the order in which they should start.
@@ -40,12 +45,17 @@ def take_turns(waiting: Sequence[Waiting], served_s: Mapping[str, float]) -> Ite
     lines = _lines(waiting)
     tags = {owner_id: served_s.get(owner_id, 0.0) for owner_id in lines}
     while lines:
-        owner_id = min(lines, key=lambda owner: (_tag(tags[owner], lines[owner][-1]), lines[owner][-1].arrival))
+        owner_id = min(lines, key=lambda owner: turn_tag(tags[owner], lines[owner][-1]))
         turn = lines[owner_id].pop()
         tags[owner_id] += turn.cost_s
         if not lines[owner_id]:
             del lines[owner_id]
         yield turn
+
+
+def turn_tag(served_s: float, best: Waiting) -> tuple[float, datetime]:
+    """Among keys that were served so long, each with its best task, the one with the smallest tag is next."""
+    return served_s - HEAD_START_S[best.priority], best.arrival
 
 
 def within_caps(turns: Iterable[Waiting], in_hand: Mapping[str, int], *, most: int) -> Iterator[Waiting]:
@@ -61,10 +71,6 @@ def within_caps(turns: Iterable[Waiting], in_hand: Mapping[str, int], *, most: i
 def _lines(waiting: Sequence[Waiting]) -> dict[str, list[Waiting]]:
     """One line per key, the first to be served at the end of the list."""
     lines: dict[str, list[Waiting]] = {}
-    for task in sorted(waiting, key=lambda task: (task.arrival, task.job_id, task.position), reverse=True):
+    for task in sorted(waiting, key=lambda task: task.rank, reverse=True):
         lines.setdefault(task.owner_id, []).append(task)
     return lines
-
-
-def _tag(served_s: float, best: Waiting) -> float:
-    return served_s - HEAD_START_S[best.priority]

@@ -60,6 +60,7 @@ class PlaceTeller:
                 jobs,
                 worker_timeout_s=self._worker_timeout_s,
                 clips_per_key=self._services.settings.limits.running_clips_per_key,
+                lines=self._services.lines,
             )
         await self._publish_moves(jobs, standings)
 

@@ -1,0 +1,98 @@
+"""How long a line is kept, and who shares it."""
+
+import asyncio
+from datetime import UTC, datetime
+
+import pytest
+
+from phoenix.jobs.kept_lines import KeptLines
+from phoenix.jobs.latecomers import tag_turns
+from phoenix.jobs.order import Waiting
+from phoenix.jobs.pace import NOTHING_LEARNED
+from phoenix.jobs.queue_line import QueueLine
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def make_line(length: int) -> QueueLine:
+    tasks = [Waiting(f"tsk_{n}", 1, "key_a", f"job_{n}", 0, "normal", START, 60.0) for n in range(length)]
+    return QueueLine("gpu", tag_turns(tasks, {}), {}, 0, 0.0, 1, (), NOTHING_LEARNED, {})
+
+
+class Reader:
+    """Stands for the database: each read waits until it is let go."""
+
+    def __init__(self, length: int) -> None:
+        self.length = length
+        self.reads = 0
+        self.has_begun = asyncio.Event()
+        self.began = asyncio.Event()
+        self.go = asyncio.Event()
+
+    async def read(self) -> QueueLine:
+        self.reads += 1
+        self.began.set()
+        self.has_begun.set()
+        await self.go.wait()
+        return make_line(self.length)
+
+
+async def ask_in_a_row(length: int) -> int:
+    lines, reader = KeptLines(), Reader(length)
+    reader.go.set()
+    for _ in range(2):
+        await lines.get_line("gpu", reader.read)
+    return reader.reads
+
+
+async def test_a_short_line_is_read_for_each_answer() -> None:
+    assert await ask_in_a_row(3) == 2
+
+
+async def test_those_who_ask_during_a_read_share_the_next_one() -> None:
+    lines, reader = KeptLines(), Reader(3)
+    first = asyncio.create_task(lines.get_line("gpu", reader.read))
+    await reader.has_begun.wait()
+    others = [asyncio.create_task(lines.get_line("gpu", reader.read)) for _ in range(10)]
+    # All of them ask before the first read ends.
+    await asyncio.sleep(0)
+    reader.go.set()
+    await asyncio.gather(first, *others)
+
+    assert reader.reads == 2
+
+
+async def test_a_long_line_serves_those_who_asked_while_it_was_read() -> None:
+    lines, reader = KeptLines(), Reader(200)
+    asking = [asyncio.create_task(lines.get_line("gpu", reader.read)) for _ in range(10)]
+    await asyncio.sleep(0)
+    reader.go.set()
+    answers = await asyncio.gather(*asking)
+
+    assert reader.reads <= 2
+    assert all(len(line.turns) == 200 for line in answers)
+
+
+async def test_one_that_is_canceled_while_it_reads_leaves_the_others_to_read() -> None:
+    lines, reader = KeptLines(), Reader(3)
+    first = asyncio.create_task(lines.get_line("gpu", reader.read))
+    other = asyncio.create_task(lines.get_line("gpu", reader.read))
+    await reader.has_begun.wait()
+    first.cancel()
+    reader.go.set()
+
+    assert len((await other).turns) == 3
+    with pytest.raises(asyncio.CancelledError):
+        await first
+
+
+async def test_each_queue_has_a_line_of_its_own() -> None:
+    lines, gpu, media = KeptLines(), Reader(100), Reader(200)
+    gpu.go.set()
+    media.go.set()
+
+    lengths = [
+        len((await lines.get_line(name, reader.read)).turns) for name, reader in (("gpu", gpu), ("media", media))
+    ]
+
+    assert lengths == [100, 200]
