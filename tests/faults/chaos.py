@@ -66,7 +66,7 @@ class Chaos:
             "redis down": (1, self._take_redis_down),
             "cut connections": (2, self._cut),
             "freeze connections": (1, self._freeze_connections),
-            "pull a cable": (2, self._pull_cable),
+            **({"pull a cable": (2, self._pull_cable)} if cluster.network else {}),
             "restart postgres": (1, self._restart_postgres),
             "freeze postgres": (1, self._freeze_postgres),
         }

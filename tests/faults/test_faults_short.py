@@ -33,5 +33,6 @@ def test_nothing_accepted_is_lost_stuck_or_done_twice(cluster: Cluster, sounds: 
     report = run_chaos(cluster, seed, duration_s=DURATION_S, sounds=sounds)
 
     assert not report.findings, describe(report.findings)
-    assert len(report.accepted) >= 10
-    assert report.faults.total() >= 10
+    # Far fewer than there are on any machine: a run in which nothing happened proves nothing.
+    assert len(report.accepted) >= 5
+    assert report.faults.total() >= 5
