@@ -1,6 +1,7 @@
 """Streams of one job over a real Redis: what a client sees, whatever happens to the doorbells."""
 
 import asyncio
+import io
 from collections.abc import Collection, Mapping, Sequence
 from itertools import pairwise
 
@@ -20,12 +21,15 @@ from fixtures.event_examples import (
     job_started,
 )
 from fixtures.event_streams import StreamClient, Streams
+from fixtures.log_lines import lines_about
 from fixtures.redis_server import RedisServer
 from phoenix.contract.events import DurableEvent, JobSnapshot
 from phoenix.contract.jobs import JobState
 from phoenix.events.log import Tail
 from phoenix.events.memory import MemoryEventLog
 from phoenix.events.owned import Owned
+
+TOO_LATE = "the tails of the log were not read in time"
 
 
 def progress_steps(client: StreamClient) -> list[int]:
@@ -374,6 +378,23 @@ async def test_a_stream_that_cannot_read_the_log_asks_its_client_to_come_back(st
     assert [frame.retry_ms is not None for frame in client.frames] == [True, True]
 
 
+async def test_a_log_that_answers_too_late_is_asked_again_and_told_of_in_a_line(
+    streams: Streams, log_lines: io.StringIO
+) -> None:
+    log = CountingLog()
+    log.put(a_job())
+    hub = await streams.open_hub(log)
+    client = streams.connect(hub, log=log)
+    await client.until(is_past_snapshot)
+    log.may_answer.clear()
+    await client.until(lambda _client: bool(lines_about(log_lines, TOO_LATE)))
+    log.may_answer.set()
+    log.append(job_canceled(1))
+    await client.until_end()
+    assert client.ids == [1]
+    assert "exception" not in lines_about(log_lines, TOO_LATE)[0]
+
+
 async def test_a_message_that_is_not_an_event_is_ignored(streams: Streams) -> None:
     hub = await streams.open_hub()
     client = streams.connect(hub)
@@ -385,15 +406,18 @@ async def test_a_message_that_is_not_an_event_is_ignored(streams: Streams) -> No
 
 
 class CountingLog(MemoryEventLog):
-    """A log that counts the jobs of each query, and can be away."""
+    """A log that counts the jobs of each query, and can be away or slow."""
 
     def __init__(self) -> None:
         super().__init__()
         self.asked: list[int] = []
         self.is_away = False
+        self.may_answer = asyncio.Event()
+        self.may_answer.set()
 
     async def tails(self, job_ids: Collection[str]) -> Mapping[str, Tail]:
         self._refuse()
+        await self.may_answer.wait()
         self.asked.append(len(job_ids))
         return await super().tails(job_ids)
 

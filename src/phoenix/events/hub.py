@@ -136,6 +136,9 @@ class Hub:
                 async with asyncio.timeout(self.settings.heartbeat_s):
                     await self._check_jobs()
                     await self._check_owners()
+            except TimeoutError:
+                # A busy machine, or a database that is slow: the next heartbeat asks for what this one left.
+                _logger.warning("the tails of the log were not read in time", limit_s=self.settings.heartbeat_s)
             except Exception:
                 # The database may be away for a while: streams stay open, and the next heartbeat asks again.
                 _logger.exception("could not read the tails of the log")
