@@ -62,6 +62,14 @@ def _renderers(json_lines: bool) -> list[structlog.typing.Processor]:
 
 def _cut_long_values(_logger: Any, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
     for key, value in event.items():
-        if isinstance(value, str) and len(value) > MAX_VALUE_LENGTH:
-            event[key] = value[:MAX_VALUE_LENGTH] + "…"
+        if isinstance(value, str):
+            event[key] = cut_middle(value)
     return event
+
+
+def cut_middle(text: str) -> str:
+    """At most `MAX_VALUE_LENGTH` characters of it, and a sign: a traceback has its cause at its end."""
+    if len(text) <= MAX_VALUE_LENGTH:
+        return text
+    half = MAX_VALUE_LENGTH // 2
+    return f"{text[:half]} … {text[-half:]}"

@@ -1,0 +1,28 @@
+"""What a log line keeps of values that are too long."""
+
+import io
+import logging
+
+import pytest
+
+from fixtures.log_lines import lines_about
+from phoenix.telemetry.logs import MAX_VALUE_LENGTH, cut_middle
+
+
+@pytest.mark.parametrize("length", [0, 1, MAX_VALUE_LENGTH])
+def test_a_value_that_fits_is_kept(length: int) -> None:
+    assert cut_middle("x" * length) == "x" * length
+
+
+def test_a_long_value_keeps_its_beginning_and_its_end() -> None:
+    cut = cut_middle("beginning" + "x" * 10 * MAX_VALUE_LENGTH + "end")
+    assert cut.startswith("beginning")
+    assert cut.endswith("end")
+    assert len(cut) <= MAX_VALUE_LENGTH + 3
+
+
+def test_a_long_traceback_that_another_library_logs_as_text_tells_its_cause(log_lines: io.StringIO) -> None:
+    message = "Traceback (most recent call last):\n" + "  a frame\n" * 1000 + "ValueError: the cause"
+    logging.getLogger("uvicorn.error").error(message)
+    assert log_lines.getvalue().count("ValueError: the cause") == 1
+    assert not lines_about(log_lines, message)
