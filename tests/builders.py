@@ -58,7 +58,7 @@ async def submit_reel(
             request_id="req_test",
             limits=limits or LimitSettings(),
         )
-    return job.id
+    return job.row.id
 
 
 async def claim_next(database: Database, queue: str = "gpu", worker_id: str = "wrk_1") -> Claim:

@@ -71,14 +71,15 @@ FULL = Plan(
 )
 SMALL = Plan(
     steps=4,
-    clips=4,
+    clips=8,
     encoding=MediaSettings(preset="medium", threads=1),
     main=Shape(256, 256, 17),
     batches=((Shape(64, 64, 9), 2), (Shape(64, 64, 9), 4), (Shape(128, 128, 17), 2), (Shape(256, 256, 17), 2)),
     stops=10,
 )
 """One core plays the device, since torch has one thread, and another one is left to ffmpeg, which has one as well: for
-every contender alike. Few steps and a better preset, or to encode would take no time beside such slow steps.
+every contender alike. Few steps and a better preset, or to encode would take no time beside such slow steps. Eight
+clips, since the last one has nothing to overlap with, and a worker's queue seldom has a last one.
 """
 
 

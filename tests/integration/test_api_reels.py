@@ -60,6 +60,15 @@ async def test_a_reel_is_accepted_with_where_to_follow_it(api: Api) -> None:
     assert job["waiting_reason"] == "No gpu worker is running."
 
 
+@pytest.mark.parametrize("headers", [{}, {"Prefer": "wait=0"}], ids=["at once", "read again"])
+async def test_the_answer_shows_the_job_as_a_look_at_it_does(api: Api, headers: dict[str, str]) -> None:
+    body = reel_body("one", "two", metadata={"customer": "42"}, priority="high", run_timeout_s=60)
+
+    job = (await api.http.post("/v1/reels", json=body, headers=headers)).json()
+
+    assert job == (await api.http.get(f"/v1/jobs/{job['id']}")).json()
+
+
 async def test_a_reel_without_a_seed_is_given_one_that_is_told(api: Api) -> None:
     seeds = {(await api.submit(seed=None))["clips"][0]["seed"] for _ in range(3)}
 

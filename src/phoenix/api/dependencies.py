@@ -1,4 +1,7 @@
-"""What routes ask for in their signatures. Whose request it is gets decided here, and nowhere else."""
+"""What routes ask for in their signatures. Whose request it is gets decided here, and nowhere else.
+
+All of it is `async`, though little of it waits: what is not, FastAPI runs in a thread, which takes longer than it does.
+"""
 
 from typing import Annotated
 
@@ -14,12 +17,12 @@ _READING = frozenset({"GET", "HEAD"})
 _NOTED = "phoenix.caller"
 
 
-def get_running(request: Request) -> running.Running:
+async def get_running(request: Request) -> running.Running:
     return request.app.state.running
 
 
-def get_services(request: Request) -> services.Services:
-    return get_running(request).services
+async def get_services(running: Annotated[running.Running, Depends(get_running)]) -> services.Services:
+    return running.services
 
 
 async def get_reader(request: Request) -> keys.Caller:
@@ -33,7 +36,7 @@ async def get_reader(request: Request) -> keys.Caller:
 
 
 async def _admit(request: Request) -> keys.Caller:
-    running = get_running(request)
+    running = await get_running(request)
     try:
         caller = await running.callers.identify(request.headers)
     except Unauthenticated:
@@ -57,11 +60,11 @@ async def get_owner(request: Request) -> str:
     return (await get_caller(request)).owner_id
 
 
-def get_request_id(request: Request) -> str:
+async def get_request_id(request: Request) -> str:
     return request_id_of(request.scope)
 
 
-def get_traceparent(request: Request) -> str | None:
+async def get_traceparent(request: Request) -> str | None:
     return traceparent_of(request.scope)
 
 

@@ -28,6 +28,12 @@ async def fetch_job(services: Services, job_id: str, owner_id: str) -> Job:
     return view
 
 
+async def view_new_job(services: Services, job: FullJob) -> Job:
+    """One that has just been submitted: nothing can have been told of it yet."""
+    standings = await _find_standings(services, [job])
+    return _view(job, NOTHING_TOLD, standings.get(job.row.id, Standing()))
+
+
 async def view_jobs(services: Services, jobs: Sequence[FullJob]) -> list[Job]:
     """The same jobs, in the same order."""
     standings = await _find_standings(services, [job for job in jobs if not job.row.state.is_terminal])

@@ -72,11 +72,11 @@ _Range = Annotated[Omittable[str], Header(description="`bytes=0-999`, `bytes=-50
 _IfRange = Annotated[Omittable[str], Header(description="Honour `Range` only if this `ETag` still holds.")]
 
 
-def document_conditions(if_match: _Expected = None, if_none_match: _Known = None) -> None:
+async def document_conditions(if_match: _Expected = None, if_none_match: _Known = None) -> None:
     """Puts the headers into the document; `conditions` reads them from the request."""
 
 
-def document_ranges(
+async def document_ranges(
     if_match: _Expected = None,
     if_none_match: _Known = None,
     range: _Range = None,  # noqa: A002

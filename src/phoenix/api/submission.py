@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from phoenix.access.keys import ANYBODY
 from phoenix.api.dependencies import Caller, RequestId, Running, Traceparent
-from phoenix.api.job_views import POLL_AFTER_S, fetch_job
+from phoenix.api.job_views import POLL_AFTER_S, fetch_job, view_new_job
 from phoenix.api.outbound_urls import find_url_faults
 from phoenix.api.preferences import IdempotencyKey, Prefer, parse_wait_s
 from phoenix.api.waiting import wait_until_over
@@ -27,6 +27,7 @@ from phoenix.db.unit_of_work import LastStep
 from phoenix.errors import Fault, Gone, InvalidRequest, NotFound
 from phoenix.jobs import idempotency
 from phoenix.jobs.artifacts import find_known_media
+from phoenix.jobs.find import FullJob
 from phoenix.jobs.idempotency import KeyedRequest
 from phoenix.jobs.quota import Quota
 from phoenix.jobs.submit import submit
@@ -44,8 +45,8 @@ class Submission:
     traceparent: Traceparent
     request: Request
     response: Response
-    idempotency_key: IdempotencyKey = None
-    prefer: Prefer = None
+    idempotency_key: IdempotencyKey
+    prefer: Prefer
 
     @property
     def services(self) -> Services:
@@ -78,11 +79,14 @@ class Submission:
         """
         keyed = self._keyed(fingerprint or fingerprint_of(body))
         # Asked before anything is checked: what could be done then need not be possible now.
-        job_id = await self._find_earlier(keyed) if keyed else None
-        is_replay = job_id is not None
-        if job_id is None:
-            job_id, is_replay = await self._submit(await self._admit(body, admit), body, keyed, before_commit)
-        return await self.answer(job_id, is_replay=is_replay)
+        earlier = await self._find_earlier(keyed) if keyed else None
+        made = earlier or await self._submit(await self._admit(body, admit), body, keyed, before_commit)
+        if isinstance(made, str):
+            return await self.answer(made, is_replay=True)
+        if parse_wait_s(self.prefer) is not None:
+            return await self.answer(made.row.id, is_replay=False)
+        point_to_job(self.response, made.row.id)
+        return await view_new_job(self.services, made)
 
     def _keyed(self, fingerprint: str) -> KeyedRequest | None:
         if self.idempotency_key is None:
@@ -110,13 +114,13 @@ class Submission:
         body: JobOptions,
         keyed: KeyedRequest | None,
         before_commit: LastStep | None,
-    ) -> tuple[str, bool]:
-        """Id of the job, and whether another request with the same key was first after all."""
+    ) -> FullJob | str:
+        """The new job, or the id of one that another request with the same key has made first after all."""
         limits = self.services.settings.limits
         async with self.services.database.write() as uow:
             if keyed and (earlier := await idempotency.begin(uow, keyed)):
-                return earlier, True
-            row = await submit(
+                return earlier
+            job = await submit(
                 uow,
                 resolved,
                 body,
@@ -127,10 +131,10 @@ class Submission:
                 quota=None if self.caller is ANYBODY else Quota.from_settings(limits),
             )
             if keyed:
-                await idempotency.complete(uow, keyed, row.id)
+                await idempotency.complete(uow, keyed, job.row.id)
             if before_commit:
                 uow.before_commit(before_commit)
-        return row.id, False
+        return job
 
     async def answer(self, job_id: str, *, is_replay: bool) -> Job:
         """The job as the client asked to see it, now or when it has ended."""
@@ -147,7 +151,20 @@ class Submission:
             raise Gone("The job that this request made has been deleted.") from error
 
 
-Submitting = Annotated[Submission, Depends()]
+async def get_submission(
+    running: Running,
+    caller: Caller,
+    request_id: RequestId,
+    traceparent: Traceparent,
+    request: Request,
+    response: Response,
+    idempotency_key: IdempotencyKey = None,
+    prefer: Prefer = None,
+) -> Submission:
+    return Submission(running, caller, request_id, traceparent, request, response, idempotency_key, prefer)
+
+
+Submitting = Annotated[Submission, Depends(get_submission)]
 
 
 def point_to_job(response: Response, job_id: str) -> None:

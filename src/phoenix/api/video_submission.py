@@ -8,13 +8,12 @@ from starlette.datastructures import UploadFile
 from starlette.requests import ClientDisconnect, Request
 
 from phoenix.api.job_views import POLL_AFTER_S
+from phoenix.api.reel_admission import admit_reel
 from phoenix.api.routes.uploads import take_in
-from phoenix.api.submission import Submission, draw_seed
+from phoenix.api.submission import Submission
 from phoenix.api.video_forms import FILE_FIELD, save_picture
-from phoenix.catalog.admission import admit_reel
 from phoenix.contract.jobs import Job
 from phoenix.contract.requests import ReelRequest
-from phoenix.contract.resolved import ResolvedReel
 from phoenix.jobs.tables import ArtifactRow
 from phoenix.jobs.unanswered import Asked, adopt, leave
 
@@ -34,13 +33,13 @@ async def submit_video(submission: Submission, body: ReelRequest, fingerprint: s
     """
     submission.response.headers["openai-poll-after-ms"] = str(POLL_AFTER_S * 1000)
     if submission.idempotency_key is not None:
-        return await submission.accept(body, lambda: _admit(submission, body), fingerprint=fingerprint)
+        return await submission.accept(body, lambda: admit_reel(submission, body), fingerprint=fingerprint)
     request = submission.request
     asked = Asked(submission.caller.owner_id, f"{request.method} {request.url.path}", fingerprint)
     job = await _take_up(submission, asked) if _is_retry(request) else None
     if job is None:
         job = await submission.accept(
-            body, lambda: _admit(submission, body), before_commit=lambda: _stop_if_gone(request)
+            body, lambda: admit_reel(submission, body), before_commit=lambda: _stop_if_gone(request)
         )
     if await request.is_disconnected():
         async with submission.services.database.write() as uow:
@@ -62,15 +61,3 @@ def _is_retry(request: Request) -> bool:
 async def _stop_if_gone(request: Request) -> None:
     if await request.is_disconnected():
         raise ClientDisconnect
-
-
-async def _admit(submission: Submission, body: ReelRequest) -> ResolvedReel:
-    sound = body.soundtrack.artifact_id if body.soundtrack else None
-    return admit_reel(
-        body,
-        submission.services.catalog,
-        default_model=submission.services.settings.engine.default_model,
-        limits=submission.limits,
-        draw_seed=draw_seed,
-        media=await submission.find_media([sound, *(clip.image_artifact_id for clip in body.clips)]),
-    )

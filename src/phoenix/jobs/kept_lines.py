@@ -49,5 +49,5 @@ async def _read(read: ReadLine) -> _Kept:
     began_s = time.monotonic()
     line = await read()
     ended_s = time.monotonic()
-    good_for_s = min(_REST * (ended_s - began_s), _LONGEST_S) if len(line.turns) >= _KEPT_FROM_TURNS else 0.0
+    good_for_s = min(_REST * (ended_s - began_s), _LONGEST_S) if len(line) >= _KEPT_FROM_TURNS else 0.0
     return _Kept(line, began_s, ended_s + good_for_s)

@@ -1,49 +1,67 @@
 """Where a task falls into an order that was worked out before it came. Pure; the order itself is `order`'s part."""
 
+from bisect import bisect_left
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from phoenix.jobs.order import Waiting, turn_tag
 
 
 @dataclass(frozen=True)
-class TaggedTurn:
-    """A turn, and by what it won against those of other keys: the smaller one goes first."""
+class Seat:
+    """After the first `end` turns, but before those of them that are `overtaken`, by their numbers."""
 
-    turn: Waiting
-    tag: tuple[float, datetime]
-
-
-def tag_turns(turns: Iterable[Waiting], served_s: Mapping[str, float]) -> list[TaggedTurn]:
-    """The same turns, in the same order; `served_s` is what they were ordered by."""
-    served = dict(served_s)
-    tagged: list[TaggedTurn] = []
-    for turn in turns:
-        before_s = served.get(turn.owner_id, 0.0)
-        tagged.append(TaggedTurn(turn, turn_tag(before_s, turn)))
-        served[turn.owner_id] = before_s + turn.cost_s
-    return tagged
+    end: int
+    overtaken: Sequence[int] = ()
+    """Of the latecomer's own key: keys do not overtake each other's turns by what comes later."""
 
 
-def turns_before(line: Sequence[TaggedTurn], late: Waiting, served_s: Mapping[str, float]) -> list[Waiting]:
-    """Those that come before a task that was not in line yet, as if all had been ordered anew. One pass."""
-    own = [number for number, tagged in enumerate(line) if _is_earlier_of_same_key(tagged.turn, late)]
-    after_own = own[-1] + 1 if own else 0
-    # Added up in the order of the turns, as there: a sum in another order may differ in its last digit.
-    own_s = served_s.get(late.owner_id, 0.0)
-    for number in own:
-        own_s += line[number].turn.cost_s
-    tag = turn_tag(own_s, late)
-    # Turns of one key depend on that key alone, so those of the others keep their order, whoever comes.
-    others = (number for number in range(after_own, len(line)) if line[number].turn.owner_id != late.owner_id)
-    end = next((number for number in others if line[number].tag > tag), len(line))
-    return [tagged.turn for tagged in line[:end] if not _is_later_of_same_key(tagged.turn, late)]
+@dataclass
+class _OfKey:
+    """The turns of one key, in their order."""
+
+    numbers: list[int] = field(default_factory=list[int])
+    ranks: list[tuple[datetime, str, int]] = field(default_factory=list[tuple[datetime, str, int]])
+    served_s: list[float] = field(default_factory=list[float])
+    """Before each of them, and after the last one."""
 
 
-def _is_earlier_of_same_key(turn: Waiting, late: Waiting) -> bool:
-    return turn.owner_id == late.owner_id and turn.rank < late.rank
+class Seating:
+    """Turns in their order and by key, so that a latecomer finds its seat without a look at each of them."""
 
+    def __init__(self, turns: Iterable[Waiting], served_s: Mapping[str, float]) -> None:
+        """`served_s` is what they were ordered by."""
+        self.turns: Sequence[Waiting] = list(turns)
+        self._by_key: defaultdict[str, _OfKey] = defaultdict(_OfKey)
+        self._served_s = served_s
+        self._tags: list[tuple[float, datetime]] = []
+        for number, turn in enumerate(self.turns):
+            own = self._of_key(turn.owner_id)
+            self._tags.append(turn_tag(own.served_s[-1], turn))
+            own.numbers.append(number)
+            own.ranks.append(turn.rank)
+            own.served_s.append(own.served_s[-1] + turn.cost_s)
 
-def _is_later_of_same_key(turn: Waiting, late: Waiting) -> bool:
-    return turn.owner_id == late.owner_id and turn.rank > late.rank
+    def find_seat(self, late: Waiting) -> Seat:
+        """The one that ordering all anew would give a task that is not in line."""
+        own = self._of_key(late.owner_id)
+        earlier = bisect_left(own.ranks, late.rank)
+        start = own.numbers[earlier - 1] + 1 if earlier else 0
+        end = self._find_first_after(late, turn_tag(own.served_s[earlier], late), start)
+        return Seat(end, own.numbers[earlier : bisect_left(own.numbers, end)])
+
+    def _find_first_after(self, late: Waiting, tag: tuple[float, datetime], start: int) -> int:
+        """The first turn of another key that the latecomer goes before."""
+        # Turns of one key depend on that key alone, so those of the others keep their order, whoever comes.
+        for number in range(start, len(self.turns)):
+            if self._tags[number] > tag and self.turns[number].owner_id != late.owner_id:
+                return number
+        return len(self.turns)
+
+    def _of_key(self, owner_id: str) -> _OfKey:
+        own = self._by_key[owner_id]
+        if not own.served_s:
+            own.served_s.append(self._served_s.get(owner_id, 0.0))
+        return own

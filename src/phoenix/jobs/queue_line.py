@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -10,7 +11,7 @@ from sqlmodel import col
 
 from phoenix.jobs.feed import count_in_hand, count_slots, served_s
 from phoenix.jobs.find import FullJob
-from phoenix.jobs.latecomers import TaggedTurn, tag_turns, turns_before
+from phoenix.jobs.latecomers import Seat, Seating
 from phoenix.jobs.lifecycle import TaskState
 from phoenix.jobs.line import MAX_LOOKED_AT, TYPICAL_COST_S, list_waiting
 from phoenix.jobs.order import Waiting, take_turns
@@ -28,13 +29,19 @@ class Place:
     """Of all tasks before the job's first one; None if it cannot be estimated."""
 
 
+class _Before(NamedTuple):
+    jobs: int
+    work_s: float
+    unknown: int
+    """Turns whose cost is assumed."""
+
+
 @dataclass(frozen=True)
 class QueueLine:
     """May be some seconds old: a job that came since is given its place as if it had been there."""
 
     name: str
-    turns: Sequence[TaggedTurn]
-    served_s: Mapping[str, float]
+    seating: Seating
     running: int
     busy_s: float | None
     """Of work that slots have in hand; None if some of it cannot be estimated."""
@@ -51,11 +58,11 @@ class QueueLine:
         late = _first_task(job, self.name)
         if late is None:
             return Place(0, 0.0)
-        before = turns_before(self.turns, late, self.served_s)
-        if self._is_cut_short and len(before) == len(self.turns):
+        seat = self.seating.find_seat(late)
+        if self._is_cut_short and seat.end == len(self) and not seat.overtaken:
             # What was not looked at is before it too.
             return Place(len(self._places), None)
-        return self._place_after(before)
+        return self._place_of(seat)
 
     def wait_s(self, place: Place) -> float | None:
         """Seconds until a job's first turn, if all slots share the work before it."""
@@ -63,30 +70,48 @@ class QueueLine:
             return None
         return (self.busy_s + place.work_before_s) / self.slots
 
+    def __len__(self) -> int:
+        """Turns in line."""
+        return len(self.seating.turns)
+
     @property
     def _free_slots(self) -> int:
         return max(self.slots - self.running, 0)
 
     @property
     def _is_cut_short(self) -> bool:
-        return len(self.turns) >= MAX_LOOKED_AT
+        return len(self) >= MAX_LOOKED_AT
+
+    @cached_property
+    def _before(self) -> Sequence[_Before]:
+        """What comes before each turn, and after all of them."""
+        jobs: set[str] = set()
+        before = [_Before(0, 0.0, 0)]
+        for turn in self.seating.turns:
+            jobs.add(turn.job_id)
+            last = before[-1]
+            before.append(_Before(len(jobs), last.work_s + turn.cost_s, last.unknown + (not turn.is_cost_known)))
+        return before
 
     @cached_property
     def _places(self) -> Mapping[str, Place]:
-        """Of all jobs in line."""
+        """Of all jobs in line, by their first turns."""
         places: dict[str, Place] = {}
-        so_far_s: float | None = 0.0
-        for number, turn in enumerate(tagged.turn for tagged in self.turns):
-            # Nothing is before a job that starts in a slot that is free now.
+        for number, turn in enumerate(self.seating.turns):
             if turn.job_id not in places:
-                places[turn.job_id] = Place(0 if number < self._free_slots else len(places), so_far_s)
-            so_far_s = None if so_far_s is None or not turn.is_cost_known else so_far_s + turn.cost_s
+                places[turn.job_id] = self._place_of(Seat(number))
         return places
 
-    def _place_after(self, before: Sequence[Waiting]) -> Place:
-        ahead = 0 if len(before) < self._free_slots else len({turn.job_id for turn in before})
-        is_known = all(turn.is_cost_known for turn in before)
-        return Place(ahead, sum(turn.cost_s for turn in before) if is_known else None)
+    def _place_of(self, seat: Seat) -> Place:
+        overtaken = [self.seating.turns[number] for number in seat.overtaken]
+        before = self._before[seat.end]
+        # All tasks of a job that is overtaken are: their rank differs in their position only.
+        ahead = before.jobs - len({turn.job_id for turn in overtaken})
+        unknown = before.unknown - sum(not turn.is_cost_known for turn in overtaken)
+        work_s = before.work_s - sum(turn.cost_s for turn in overtaken)
+        # Nothing is before a job that starts in a slot that is free now.
+        is_free = seat.end - len(overtaken) < self._free_slots
+        return Place(0 if is_free else ahead, None if unknown else work_s)
 
 
 async def read_line(session: AsyncSession, queue: str, *, worker_timeout_s: float, with_in_hand: bool) -> QueueLine:
@@ -97,8 +122,7 @@ async def read_line(session: AsyncSession, queue: str, *, worker_timeout_s: floa
     running = await _list_running(session, queue)
     return QueueLine(
         name=queue,
-        turns=tag_turns(turns, served),
-        served_s=served,
+        seating=Seating(turns, served),
         running=len(running),
         busy_s=_busy_s(running, paces),
         slots=await count_slots(session, queue, worker_timeout_s=worker_timeout_s),

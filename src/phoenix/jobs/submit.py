@@ -21,6 +21,7 @@ from phoenix.errors import QueueFull
 from phoenix.ids import new_job_id, new_task_id
 from phoenix.jobs import journal
 from phoenix.jobs.announcements import TasksReady
+from phoenix.jobs.find import FullJob
 from phoenix.jobs.lifecycle import TaskKind, TaskState
 from phoenix.jobs.quota import Quota, check_quota
 from phoenix.jobs.tables import JobRow, TaskRow
@@ -42,7 +43,7 @@ async def submit(
     traceparent: str | None = None,
     limits: LimitSettings,
     quota: Quota | None = None,
-) -> JobRow:
+) -> FullJob:
     """Writes an admitted request as a queued job. Raises `QueueFull`, and `RateLimited` by the owner's quota."""
     if quota is not None:
         await check_quota(uow, owner_id, quota)
@@ -51,10 +52,11 @@ async def submit(
     job.request_id, job.traceparent = request_id, traceparent
     uow.session.add(job)
     await uow.session.flush()
-    uow.session.add_all(plan_tasks(job, resolved))
+    tasks = plan_tasks(job, resolved)
+    uow.session.add_all(tasks)
     await journal.record(uow, job, JobQueued)
     uow.announce(TasksReady())
-    return job
+    return FullJob(job, tasks, output=None)
 
 
 async def _check_room(uow: UnitOfWork, limits: LimitSettings) -> None:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 
 from phoenix.jobs.kept_lines import KeptLines
-from phoenix.jobs.latecomers import tag_turns
+from phoenix.jobs.latecomers import Seating
 from phoenix.jobs.order import Waiting
 from phoenix.jobs.pace import NOTHING_LEARNED
 from phoenix.jobs.queue_line import QueueLine
@@ -16,7 +16,7 @@ START = datetime(2026, 1, 1, tzinfo=UTC)
 
 def make_line(length: int) -> QueueLine:
     tasks = [Waiting(f"tsk_{n}", 1, "key_a", f"job_{n}", 0, "normal", START, 60.0) for n in range(length)]
-    return QueueLine("gpu", tag_turns(tasks, {}), {}, 0, 0.0, 1, (), NOTHING_LEARNED, {})
+    return QueueLine("gpu", Seating(tasks, {}), 0, 0.0, 1, (), NOTHING_LEARNED, {})
 
 
 class Reader:
@@ -70,7 +70,7 @@ async def test_a_long_line_serves_those_who_asked_while_it_was_read() -> None:
     answers = await asyncio.gather(*asking)
 
     assert reader.reads <= 2
-    assert all(len(line.turns) == 200 for line in answers)
+    assert all(len(line) == 200 for line in answers)
 
 
 async def test_one_that_is_canceled_while_it_reads_leaves_the_others_to_read() -> None:
@@ -81,7 +81,7 @@ async def test_one_that_is_canceled_while_it_reads_leaves_the_others_to_read() -
     first.cancel()
     reader.go.set()
 
-    assert len((await other).turns) == 3
+    assert len(await other) == 3
     with pytest.raises(asyncio.CancelledError):
         await first
 
@@ -91,8 +91,6 @@ async def test_each_queue_has_a_line_of_its_own() -> None:
     gpu.go.set()
     media.go.set()
 
-    lengths = [
-        len((await lines.get_line(name, reader.read)).turns) for name, reader in (("gpu", gpu), ("media", media))
-    ]
+    lengths = [len(await lines.get_line(name, reader.read)) for name, reader in (("gpu", gpu), ("media", media))]
 
     assert lengths == [100, 200]

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from phoenix.jobs.latecomers import tag_turns, turns_before
+from phoenix.jobs.latecomers import Seating
 from phoenix.jobs.order import HEAD_START_S, Waiting, take_turns
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -33,8 +33,10 @@ waiting_lists = st.lists(
 
 def names_before(line: list[Waiting], late: Waiting, served_s: dict[str, float] | None = None) -> list[str]:
     served_s = served_s or {}
-    tagged = tag_turns(take_turns(line, served_s), served_s)
-    return [turn.task_id for turn in turns_before(tagged, late, served_s)]
+    seating = Seating(take_turns(line, served_s), served_s)
+    seat = seating.find_seat(late)
+    before = set(range(seat.end)) - set(seat.overtaken)
+    return [turn.task_id for number, turn in enumerate(seating.turns) if number in before]
 
 
 @given(

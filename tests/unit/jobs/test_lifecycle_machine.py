@@ -255,8 +255,8 @@ class JobsMachine(RuleBasedStateMachine):
                 uow, REQUESTS[name], JobOptions(), owner_id=OWNER, request_id=None, limits=LimitSettings()
             )
         )
-        self._accepted.add(job.id)
-        return job.id
+        self._accepted.add(job.row.id)
+        return job.row.id
 
     def _claim(self, doorbell: Doorbell, worker_id: str) -> Claim | None:
         task_id, dispatch = doorbell

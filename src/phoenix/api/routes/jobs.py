@@ -20,7 +20,7 @@ from phoenix.jobs.retry import retry
 router = APIRouter(tags=["jobs"])
 
 
-def get_filter(
+async def get_filter(
     state: Omittable[JobState] = None,
     kind: Omittable[JobKind] = None,
     model: Omittable[SearchText] = None,

@@ -7,11 +7,10 @@ from fastapi.openapi.models import Example
 
 from phoenix.api.documents import JOB_ACCEPTED
 from phoenix.api.keyed_route import KeyedRoute
-from phoenix.api.submission import Submitting, draw_seed
-from phoenix.catalog.admission import admit_reel
+from phoenix.api.reel_admission import admit_reel
+from phoenix.api.submission import Submitting
 from phoenix.contract.jobs import Job
 from phoenix.contract.requests import ReelRequest
-from phoenix.contract.resolved import ResolvedReel
 
 router = APIRouter(tags=["reels"], route_class=KeyedRoute)
 
@@ -48,16 +47,4 @@ async def create_reel(body: Annotated[ReelRequest, Body(openapi_examples=_EXAMPL
     Answers at once with a queued job. Clips are rendered on as many workers as are free, joined in order, and the
     soundtrack is laid under them. All faults of a request are reported at once, each with its pointer.
     """
-
-    async def admit() -> ResolvedReel:
-        sound = body.soundtrack.artifact_id if body.soundtrack else None
-        return admit_reel(
-            body,
-            submission.services.catalog,
-            default_model=submission.services.settings.engine.default_model,
-            limits=submission.limits,
-            draw_seed=draw_seed,
-            media=await submission.find_media([sound, *(clip.image_artifact_id for clip in body.clips)]),
-        )
-
-    return await submission.accept(body, admit)
+    return await submission.accept(body, lambda: admit_reel(submission, body))
