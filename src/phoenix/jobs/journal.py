@@ -6,7 +6,7 @@ from functools import partial
 from typing import Protocol
 
 from pydantic import TypeAdapter
-from sqlalchemy import false, or_, select, text
+from sqlalchemy import false, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
@@ -14,6 +14,7 @@ from phoenix.contract.events import DurableEvent
 from phoenix.db.unit_of_work import UnitOfWork
 from phoenix.events.log import Tail
 from phoenix.jobs.announcements import EventRecorded
+from phoenix.jobs.append import append
 from phoenix.jobs.tables import EventRow, JobRow, OwnerRow
 from phoenix.jobs.webhooks import queue_delivery
 
@@ -29,13 +30,6 @@ class EventFactory(Protocol):
 _IDS_PER_QUERY = 5000
 """Both databases take no more than some 32,000 parameters."""
 
-# One statement on both databases; it locks the owner's row until the commit. Whoever sees a number has therefore
-# seen, or can see, all lower ones: that is what lets a client resume after it.
-_NEXT_OF_OWNER = text(
-    "INSERT INTO owners (id, last_seq) VALUES (:owner_id, 1) "
-    "ON CONFLICT (id) DO UPDATE SET last_seq = owners.last_seq + 1 RETURNING last_seq"
-)
-
 
 async def record(uow: UnitOfWork, job: JobRow, make_event: EventFactory) -> None:
     """Appends one event. The caller holds the job's row, so that the numbers have no gap and no repeat."""
@@ -46,18 +40,7 @@ async def record(uow: UnitOfWork, job: JobRow, make_event: EventFactory) -> None
 
 
 async def _write(uow: UnitOfWork, event: DurableEvent, owner_id: str) -> None:
-    owner_seq = (await uow.session.execute(_NEXT_OF_OWNER, {"owner_id": owner_id})).scalar_one()
-    row = EventRow(
-        job_id=event.job_id,
-        seq=event.seq,
-        owner_id=owner_id,
-        owner_seq=owner_seq,
-        type=event.type,
-        at=event.at,
-        data=event.model_dump(mode="json"),
-    )
-    uow.session.add(row)
-    uow.announce(EventRecorded(event, owner_id, owner_seq))
+    uow.announce(EventRecorded(event, owner_id, await append(uow.session, event, owner_id)))
 
 
 async def replay(session: AsyncSession, job_id: str, after_seq: int, limit: int = 1000) -> list[DurableEvent]:

@@ -51,10 +51,11 @@ async def submit(
     job = await _new_job(uow, resolved, options, owner_id=owner_id, limits=limits)
     job.request_id, job.traceparent = request_id, traceparent
     uow.session.add(job)
+    # Before the flush, so that it writes the number of this event too.
+    await journal.record(uow, job, JobQueued)
     await uow.session.flush()
     tasks = plan_tasks(job, resolved)
     uow.session.add_all(tasks)
-    await journal.record(uow, job, JobQueued)
     uow.announce(TasksReady())
     return FullJob(job, tasks, output=None)
 

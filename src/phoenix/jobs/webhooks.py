@@ -66,6 +66,8 @@ async def queue_delivery(uow: UnitOfWork, job: JobRow, event: DurableEvent) -> N
         created_at=now,
         finished_at=now if is_refused else None,
     )
+    # The job that it refers to may be new: nothing else would say which of the two has to be written first.
+    await uow.session.flush()
     uow.session.add(row)
 
 
