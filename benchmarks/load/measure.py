@@ -64,6 +64,7 @@ def settings(cluster: Cluster) -> dict[str, str]:
         "PHOENIX_SCHEDULER__FEED_INTERVAL_S": str(scheduler.feed_interval_s),
         "PHOENIX_SCHEDULER__DOORBELL_CHECK_S": str(scheduler.doorbell_check_s),
         "PHOENIX_ANIMATIC__SECONDS_PER_STEP": "0",
+        "PHOENIX_LIMITS__MAX_QUEUED_JOBS": "50000",
         "PHOENIX_LOG__LEVEL": "WARNING",
         "OMP_NUM_THREADS": "1",
     }

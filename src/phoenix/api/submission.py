@@ -129,6 +129,7 @@ class Submission:
                 traceparent=self.traceparent,
                 limits=limits,
                 quota=None if self.caller is ANYBODY else Quota.from_settings(limits),
+                room=self.services.room,
             )
             if keyed:
                 await idempotency.complete(uow, keyed, job.row.id)

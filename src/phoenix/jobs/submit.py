@@ -3,34 +3,23 @@
 Redis has no part in it, so that an outage of Redis can neither lose nor refuse a job.
 """
 
-import math
 from collections.abc import Sequence
 from datetime import timedelta
-
-from sqlalchemy import func, select
-from sqlmodel import col
 
 from phoenix.contract.events import JobQueued
 from phoenix.contract.jobs import JobState
 from phoenix.contract.requests import JobOptions
 from phoenix.contract.resolved import ResolvedClip, ResolvedReel, ResolvedRequest
-from phoenix.db.columns import db_now
-from phoenix.db.turns import take_turn
 from phoenix.db.unit_of_work import UnitOfWork
-from phoenix.errors import QueueFull
 from phoenix.ids import new_job_id, new_task_id
 from phoenix.jobs import journal
 from phoenix.jobs.announcements import TasksReady
 from phoenix.jobs.find import FullJob
 from phoenix.jobs.lifecycle import TaskKind, TaskState
 from phoenix.jobs.quota import Quota, check_quota
+from phoenix.jobs.room import KnownRoom, check_room
 from phoenix.jobs.tables import JobRow, TaskRow
 from phoenix.settings import LimitSettings
-
-_DRAIN_WINDOW_S = 300
-
-SUBMITS_AT_ONCE = 200
-"""More than all replicas have under way together; only that close to the bound do submits wait for each other."""
 
 
 async def submit(
@@ -43,11 +32,15 @@ async def submit(
     traceparent: str | None = None,
     limits: LimitSettings,
     quota: Quota | None = None,
+    room: KnownRoom | None = None,
 ) -> FullJob:
-    """Writes an admitted request as a queued job. Raises `QueueFull`, and `RateLimited` by the owner's quota."""
+    """Writes an admitted request as a queued job. Raises `QueueFull`, and `RateLimited` by the owner's quota.
+
+    `room` is what this process knows already; without it, waiting jobs are counted.
+    """
     if quota is not None:
         await check_quota(uow, owner_id, quota)
-    await _check_room(uow, limits)
+    await check_room(uow, room or KnownRoom(), limit=limits.max_queued_jobs)
     job = await _new_job(uow, resolved, options, owner_id=owner_id, limits=limits)
     job.request_id, job.traceparent = request_id, traceparent
     uow.session.add(job)
@@ -58,31 +51,6 @@ async def submit(
     uow.session.add_all(tasks)
     uow.announce(TasksReady())
     return FullJob(job, tasks, output=None)
-
-
-async def _check_room(uow: UnitOfWork, limits: LimitSettings) -> None:
-    queued = await _count_queued(uow)
-    if queued + SUBMITS_AT_ONCE > limits.max_queued_jobs:
-        # Two that count at the same time would both see the last free place.
-        await take_turn(uow.session, "submit")
-        queued = await _count_queued(uow)
-    if queued >= limits.max_queued_jobs:
-        raise QueueFull(
-            f"{limits.max_queued_jobs} jobs are waiting, which is the limit.",
-            retry_after_s=await _room_in_s(uow),
-        )
-
-
-async def _room_in_s(uow: UnitOfWork) -> int:
-    """Seconds until a place should be free, if as many jobs end as did lately."""
-    statement = select(func.count()).select_from(JobRow).where(col(JobRow.finished_at) > db_now(-_DRAIN_WINDOW_S))
-    ended = (await uow.session.execute(statement)).scalar_one()
-    return math.ceil(_DRAIN_WINDOW_S / ended) if ended else _DRAIN_WINDOW_S
-
-
-async def _count_queued(uow: UnitOfWork) -> int:
-    statement = select(func.count()).select_from(JobRow).where(col(JobRow.state) == JobState.QUEUED)
-    return (await uow.session.execute(statement)).scalar_one()
 
 
 async def _new_job(
