@@ -29,7 +29,7 @@ from faults.cluster import TINY, Cluster, Member, run_cluster, wait_until
 from phoenix.settings import SchedulerSettings
 
 CLIENTS = 16
-START_WITHIN_S = 120.0
+START_WITHIN_S = 400.0
 MIB = 1024 * 1024
 BODY = json.dumps({**TINY, "steps": 1, "clips": [{"prompt": "a red balloon"}]})
 HEADERS = {"Content-Type": "application/json"}
@@ -70,21 +70,22 @@ def settings(cluster: Cluster) -> dict[str, str]:
     }
 
 
-def start(cluster: Cluster, *, workers: int) -> None:
-    environment = settings(cluster)
+def start_replicas(cluster: Cluster) -> None:
     for _ in range(2):
-        cluster.add_api(**environment)
-    if workers:
-        gpu = cluster.add_worker("gpu", **environment)
-        gpu.terminate()
-        assert gpu.process is not None
-        gpu.process.wait()
-        gpu.arguments = [*gpu.arguments, "--processes-per-device", str(workers)]
-        gpu.start()
-        cluster.add_worker("media", **environment)
-    wait_until(lambda: all(cluster._answers(number) for number in range(2)), START_WITHIN_S)
-    slots = workers + 1 if workers else 0
-    wait_until(lambda: len(cluster.get("/v1/workers")["data"]) >= slots, START_WITHIN_S)  # type: ignore[arg-type]
+        cluster.add_api(**settings(cluster))
+    wait_until(lambda: all(cluster.answers(number) for number in range(2)), START_WITHIN_S)
+
+
+def start_workers(cluster: Cluster, count: int) -> None:
+    """So many processes that render, under one supervisor, and one that joins."""
+    gpu = cluster.add_worker("gpu", **settings(cluster))
+    gpu.terminate()
+    assert gpu.process is not None
+    gpu.process.wait()
+    gpu.arguments = [*gpu.arguments, "--processes-per-device", str(count)]
+    gpu.start()
+    cluster.add_worker("media", **settings(cluster))
+    wait_until(lambda: len(cluster.get("/v1/workers")["data"]) > count, START_WITHIN_S)  # type: ignore[arg-type]
 
 
 def submit_all(ports: Sequence[int], count: int, within_s: float) -> tuple[Submitted, float]:
@@ -167,11 +168,9 @@ def main() -> int:
     # Asked to end, it ends its processes first.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     with run_cluster(Path(tempfile.mkdtemp(prefix="phoenix-load-"))) as cluster:
-        began_s = time.monotonic()
-        start(cluster, workers=arguments.workers)
-        print(f"{arguments.workers} workers ready after {time.monotonic() - began_s:.0f} s", flush=True)
+        start_replicas(cluster)
         ports = [int(api.arguments[-1]) for api in cluster.apis]
-        apis, workers = rss_mib(cluster.apis, children=False), rss_mib(cluster.workers, children=True)
+        apis = rss_mib(cluster.apis, children=False)
         submitted, took_s = submit_all(ports, arguments.jobs, arguments.submit_s)
         latencies_ms = sorted(1000 * seconds for seconds in submitted.latencies_s)
         print(
@@ -180,7 +179,14 @@ def main() -> int:
             f"refused {len(submitted.refused)}",
             flush=True,
         )
+        began_s = time.monotonic()
+        if arguments.workers:
+            start_workers(cluster, arguments.workers)
+        print(f"{arguments.workers} workers ready after {time.monotonic() - began_s:.0f} s", flush=True)
+        workers = rss_mib(cluster.workers, children=True)
+        draining_s = time.monotonic()
         seen = watch(cluster, arguments.drain_s)
+        print(f"watched the queue for {time.monotonic() - draining_s:.0f} s more", flush=True)
         canceled = cancel_rest(ports, cluster)
         wait_until(lambda: watch(cluster, 0.5) is not None and not open_jobs(cluster), 120)
         print(describe_mib("API replicas", apis, rss_mib(cluster.apis, children=False)))

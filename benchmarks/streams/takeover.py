@@ -58,7 +58,7 @@ def start(cluster: Cluster) -> None:
             PHOENIX_DATABASE__URL=url, PHOENIX_REDIS__URL=cluster.redis.url, PHOENIX_LIMITS__STREAMS_PER_KEY="0"
         )
     for number in range(2):
-        wait_until(lambda number=number: cluster._answers(number), 60)
+        wait_until(lambda number=number: cluster.answers(number), 60)
 
 
 def measure(cluster: Cluster, streams: int, jobs: int) -> dict[str, object]:

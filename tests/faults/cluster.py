@@ -197,10 +197,10 @@ class Cluster:
     def wait_until_ready(self, slots: int | None = None) -> None:
         """Until each replica answers, and so many workers (all, if left out) have reported."""
         for number in range(len(self.apis)):
-            wait_until(lambda number=number: self._answers(number), START_WITHIN_S)
+            wait_until(lambda number=number: self.answers(number), START_WITHIN_S)
         wait_until(lambda: len(self.get("/v1/workers")["data"]) >= (slots or len(self.workers)), START_WITHIN_S)
 
-    def _answers(self, number: int) -> bool:
+    def answers(self, number: int) -> bool:
         with suppress(httpx.HTTPError):
             return self.http.get(f"{self.url(number)}/v1/workers").is_success
         return False
