@@ -10,13 +10,12 @@ import httpx
 import pytest
 from redis import Redis
 
-from faults.checker import JobStory, check_settled, describe
 from faults.cluster import FAST, Cluster, run_cluster, wait_until
+from faults.stories import attempts_of, is_done, is_rendering
 from fixtures.nginx import free_port
 from phoenix.contract.jobs import JobState
 from phoenix.ids import new_task_id
-from phoenix.jobs.lifecycle import Outcome, TaskState
-from phoenix.jobs.tables import AttemptRow
+from phoenix.jobs.lifecycle import Outcome
 
 LONG = 60
 """Steps of a clip that takes six seconds: two leases."""
@@ -47,30 +46,6 @@ def running(tmp_path_factory: pytest.TempPathFactory, webhook_url: str) -> Itera
         cluster.add_worker("media", SABOTAGE="hour-behind")
         cluster.wait_until_ready()
         yield cluster
-
-
-@pytest.fixture
-def cluster(running: Cluster) -> Iterator[Cluster]:
-    """Whole and idle, before and after; judged when the test is over."""
-    running.heal()
-    running.wait_until_ready()
-    yield running
-    running.heal()
-    running.wait_until_settled(60)
-    findings = check_settled(running.history(frozenset()))
-    assert not findings, describe(findings)
-
-
-def attempts_of(story: JobStory) -> list[AttemptRow]:
-    return list(story.tasks[0].attempts)
-
-
-def is_rendering(story: JobStory, attempt: int = 1) -> bool:
-    return story.tasks[0].row.state is TaskState.RUNNING and story.tasks[0].row.attempt == attempt
-
-
-def is_done(story: JobStory) -> bool:
-    return story.row.state is JobState.SUCCEEDED
 
 
 def slots_of(cluster: Cluster, worker_id: str) -> int:

@@ -7,11 +7,10 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from faults.checker import JobStory, check_settled, describe
+from faults.checker import JobStory
 from faults.cluster import FAST, Cluster, run_cluster, wait_until
 from fixtures.event_streams import Frame
 from fixtures.stream_fleet import Seen
-from phoenix.jobs.lifecycle import TaskState
 
 STEPS = 25
 """Of a clip that takes two and a half seconds."""
@@ -28,18 +27,6 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
             cluster.add_worker(queue, SABOTAGE="poison")
         cluster.wait_until_ready()
         yield cluster
-
-
-@pytest.fixture
-def cluster(running: Cluster) -> Iterator[Cluster]:
-    """Whole and idle, before and after; judged when the test is over."""
-    running.heal()
-    running.wait_until_ready()
-    yield running
-    running.heal()
-    running.wait_until_settled(60)
-    findings = check_settled(running.history(frozenset()))
-    assert not findings, describe(findings)
 
 
 class Client(threading.Thread):
@@ -100,10 +87,6 @@ TWO_ATTEMPTS = [("clip.started", 1), ("clip.retrying", 1), ("clip.started", 2), 
 
 def worker_of(story: JobStory, attempt: int = 1) -> str:
     return story.tasks[0].attempts[attempt - 1].worker_id
-
-
-def is_rendering(story: JobStory) -> bool:
-    return story.tasks[0].row.state is TaskState.RUNNING
 
 
 def test_the_stream_of_a_killed_worker_process_tells_of_its_second_attempt_and_its_end(cluster: Cluster) -> None:

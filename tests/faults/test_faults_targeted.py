@@ -5,12 +5,11 @@ from collections.abc import Iterator
 import pytest
 from redis import Redis
 
-from faults.checker import JobStory, check_settled, describe
 from faults.cluster import Cluster, run_cluster, wait_until
+from faults.stories import attempts_of, is_done, is_rendering
 from phoenix.contract.jobs import JobState
 from phoenix.errors import FailureCode
-from phoenix.jobs.lifecycle import Outcome, TaskState
-from phoenix.jobs.tables import AttemptRow
+from phoenix.jobs.lifecycle import Outcome
 from phoenix.settings import SchedulerSettings
 
 LONG = 60
@@ -28,53 +27,29 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         yield cluster
 
 
-@pytest.fixture
-def cluster(running: Cluster) -> Iterator[Cluster]:
-    """Whole and idle, before and after; judged when the test is over."""
-    running.heal()
-    running.wait_until_ready()
-    yield running
-    running.heal()
-    running.wait_until_settled(60)
-    findings = check_settled(running.history(frozenset()))
-    assert not findings, describe(findings)
-
-
-def first_attempts(story: JobStory) -> list[AttemptRow]:
-    return list(story.tasks[0].attempts)
-
-
-def is_rendering(story: JobStory, attempt: int = 1) -> bool:
-    return story.tasks[0].row.state is TaskState.RUNNING and story.tasks[0].row.attempt == attempt
-
-
-def is_done(story: JobStory) -> bool:
-    return story.row.state is JobState.SUCCEEDED
-
-
 def test_the_clip_of_a_killed_worker_process_runs_again_within_2_s(cluster: Cluster) -> None:
     job_id = cluster.submit(steps=LONG)
     story = cluster.wait_for(job_id, is_rendering)
 
-    cluster.holder(first_attempts(story)[0].worker_id).kill_child()
+    cluster.holder(attempts_of(story)[0].worker_id).kill_child()
 
     took_s = wait_until(lambda: is_rendering(cluster.tell(job_id), attempt=2), 10)
     assert took_s < 2
-    assert first_attempts(cluster.tell(job_id))[0].outcome is Outcome.CRASHED
+    assert attempts_of(cluster.tell(job_id))[0].outcome is Outcome.CRASHED
 
 
 def test_a_frozen_worker_changes_nothing_when_it_wakes_up(cluster: Cluster) -> None:
     job_id = cluster.submit(steps=20)
     story = cluster.wait_for(job_id, is_rendering)
-    frozen = cluster.holder(first_attempts(story)[0].worker_id)
+    frozen = cluster.holder(attempts_of(story)[0].worker_id)
 
     frozen.freeze()
     cluster.wait_for(job_id, is_done)
-    before = first_attempts(cluster.tell(job_id))
+    before = attempts_of(cluster.tell(job_id))
     frozen.thaw()
 
     cluster.wait_for(cluster.submit("a", "b", "c"), is_done)
-    after = first_attempts(cluster.tell(job_id))
+    after = attempts_of(cluster.tell(job_id))
     assert [attempt.outcome for attempt in after] == [Outcome.CRASHED, Outcome.SUCCEEDED]
     assert [attempt.model_dump() for attempt in after] == [attempt.model_dump() for attempt in before]
 
@@ -86,7 +61,7 @@ def test_a_clip_that_kills_its_workers_is_given_up_after_the_third(cluster: Clus
     story = cluster.wait_for(job_id, lambda story: story.row.state.is_terminal, within_s=60)
 
     assert (story.row.state, (story.row.error or {})["code"]) == (JobState.FAILED, FailureCode.WORKER_LOST)
-    assert [attempt.outcome for attempt in first_attempts(story)] == [Outcome.CRASHED] * 3
+    assert [attempt.outcome for attempt in attempts_of(story)] == [Outcome.CRASHED] * 3
     cluster.wait_for(other, is_done)
 
 
@@ -120,7 +95,7 @@ def test_a_database_that_is_cut_off_in_mid_clip_costs_no_second_render(cluster: 
 
     cluster.proxies["worker-postgres"].cut()
 
-    assert len(first_attempts(cluster.wait_for(job_id, is_done))) == 1
+    assert len(attempts_of(cluster.wait_for(job_id, is_done))) == 1
 
 
 def test_what_is_no_doorbell_is_dropped_and_stops_nothing(cluster: Cluster) -> None:
@@ -136,13 +111,13 @@ def test_what_is_no_doorbell_is_dropped_and_stops_nothing(cluster: Cluster) -> N
 def test_a_host_that_is_cut_off_loses_its_clip_to_another(cluster: Cluster) -> None:
     job_id = cluster.submit(steps=LONG)
     story = cluster.wait_for(job_id, is_rendering)
-    cut_off = cluster.holder(first_attempts(story)[0].worker_id)
+    cut_off = cluster.holder(attempts_of(story)[0].worker_id)
     cluster.add_worker()
     cut_off.kill()
 
     story = cluster.wait_for(job_id, lambda story: is_rendering(story, attempt=2))
 
-    ended_at, started_at = first_attempts(story)[0].ended_at, first_attempts(story)[1].started_at
+    ended_at, started_at = attempts_of(story)[0].ended_at, attempts_of(story)[1].started_at
     assert ended_at is not None
     assert (started_at - ended_at).total_seconds() < 2
 
@@ -158,6 +133,6 @@ def test_a_clip_of_a_lost_host_runs_again_within_15_s(tmp_path_factory: pytest.T
         job_id = cluster.submit(steps=1000)
         story = cluster.wait_for(job_id, is_rendering)
 
-        cluster.holder(first_attempts(story)[0].worker_id).kill()
+        cluster.holder(attempts_of(story)[0].worker_id).kill()
 
         assert wait_until(lambda: is_rendering(cluster.tell(job_id), attempt=2), 30) < 15
