@@ -39,7 +39,7 @@ class Auth(StrEnum):
 
 class DatabaseSettings(Group):
     url: str | None = Field(default=None, description="SQLAlchemy or plain URL; a SQLite file in data_dir if unset.")
-    pool_size: int = Field(default=5, ge=1)
+    pool_size: int = Field(default=5, ge=1, description="Connections that a replica keeps open; at most twice as many.")
     statement_timeout_s: float = Field(default=10, gt=0, description="Ends a statement that hangs (PostgreSQL).")
     busy_timeout_s: float = Field(default=10, gt=0, description="How long a writer waits for SQLite's write lock.")
 

@@ -41,8 +41,11 @@ class Services:
 
 
 @asynccontextmanager
-async def open_services(settings: Settings) -> AsyncGenerator[Services]:
-    """Opens everything, but connects to nothing yet: a replica starts while Redis or the database is away."""
+async def open_services(settings: Settings, *, kept_connections: int | None = None) -> AsyncGenerator[Services]:
+    """Opens everything, but connects to nothing yet: a replica starts while Redis or the database is away.
+
+    `kept_connections` to the database while nothing happens, by default as many as the settings say.
+    """
     catalog = load_catalog(settings.engine.catalog_file)
     store = open_store(settings.storage, default_folder=settings.data_dir / "artifacts")
     async with AsyncExitStack() as stack:
@@ -52,15 +55,17 @@ async def open_services(settings: Settings) -> AsyncGenerator[Services]:
         publisher = EventPublisher(redis, settings.redis.prefix)
         channels = Channels(settings.redis.prefix)
         announcing = Announcing(redis=redis, channels=channels, publisher=publisher, store=store)
-        database = open_database(settings, announcing)
+        database = open_database(settings, announcing, kept_connections=kept_connections)
         stack.push_async_callback(database.close)
         yield Services(settings, catalog, database, redis, channels, publisher, queue, store)
 
 
-def open_database(settings: Settings, announcing: Announcing | None = None) -> Database:
+def open_database(
+    settings: Settings, announcing: Announcing | None = None, *, kept_connections: int | None = None
+) -> Database:
     """The database alone, for a thread or a process that needs nothing else."""
     url = database_url(settings.database, settings.data_dir)
-    engine = open_engine(url, settings.database)
+    engine = open_engine(url, settings.database, kept_connections=kept_connections)
     return Database(engine, announcing) if announcing else Database(engine)
 
 

@@ -24,14 +24,16 @@ def database_url(settings: DatabaseSettings, data_dir: Path) -> URL:
     return url.set(drivername=drivers.get(url.drivername, url.drivername))
 
 
-def open_engine(url: URL, settings: DatabaseSettings) -> AsyncEngine:
+def open_engine(url: URL, settings: DatabaseSettings, *, kept_connections: int | None = None) -> AsyncEngine:
+    """At most twice `pool_size` connections, of which `kept_connections` stay open while nobody uses them."""
     if url.get_backend_name() == "sqlite":
         return _open_sqlite(url, settings)
+    kept = settings.pool_size if kept_connections is None else kept_connections
     timeout_ms = str(int(settings.statement_timeout_s * 1000))
     return create_async_engine(
         url,
-        pool_size=settings.pool_size,
-        max_overflow=settings.pool_size,
+        pool_size=kept,
+        max_overflow=2 * settings.pool_size - kept,
         pool_pre_ping=True,
         pool_timeout=settings.statement_timeout_s,
         connect_args={

@@ -74,7 +74,7 @@ async def serve(settings: Settings, plan: WorkerPlan, drain: Drain) -> int:
     device = pick_device(plan.device) if "gpu" in plan.queues else "cpu"
     most_tasks = sum(plan.slots(queue, settings) + plan.overlap(queue, settings) for queue in plan.queues)
     with log_context(worker_id=worker_id):
-        async with open_services(settings) as services:
+        async with open_services(settings, kept_connections=1) as services:
             shop = open_workshop(services, device=device, worker_id=worker_id, most_tasks=most_tasks)
             worker = _Worker(services, shop, drain, WorkerPlan(plan.queues, device, worker_id))
             return await worker.serve()
@@ -91,7 +91,9 @@ class _Worker:
         self._plan = plan
         self._serves = tuple(model.id for model in services.catalog if shop.engines.can_serve(model))
         terms = LeaseTerms(settings.scheduler.lease_s, settings.scheduler.heartbeat_s, settings.scheduler.stall_s)
-        self._keeper = LeaseKeeper(partial(open_database, settings), plan.worker_id, terms, self._describe)
+        self._keeper = LeaseKeeper(
+            partial(open_database, settings, kept_connections=1), plan.worker_id, terms, self._describe
+        )
         self._runner = Runner(shop, self._keeper, plan.worker_id, drain.note)
 
     async def serve(self) -> int:

@@ -79,7 +79,7 @@ async def supervise(
 ) -> None:
     """Keeps every post filled until `stop` is set, then drains them all. `at_once` cuts the draining short."""
     with TemporaryDirectory(prefix="phoenix-slots-") as slots_dir:
-        async with open_services(settings) as services, asyncio.TaskGroup() as group:
+        async with open_services(settings, kept_connections=1) as services, asyncio.TaskGroup() as group:
             for post in posts:
                 at_post = settings_at(post, settings, Path(slots_dir))
                 group.create_task(_Keeper(services, post, at_post, stop, at_once or asyncio.Event()).keep())
