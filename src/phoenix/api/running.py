@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import anyio
 
+from phoenix.api.background import in_background
 from phoenix.api.callers import Callers, KeyUses
 from phoenix.api.chores.feeder import Feeder
 from phoenix.api.chores.janitor import Janitor
@@ -120,8 +121,5 @@ async def _closing_streams(hub: Hub, sends: StalledSends, draining: anyio.Event)
         hub.close_streams()
         sends.hurry()
 
-    closing = asyncio.create_task(close(), name="close-streams")
-    try:
+    async with in_background(close(), name="close-streams"):
         yield
-    finally:
-        closing.cancel()

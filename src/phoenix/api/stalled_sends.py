@@ -2,7 +2,9 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
+
+from phoenix.api.background import in_background
 
 
 class StalledSends:
@@ -27,13 +29,8 @@ class StalledSends:
     @asynccontextmanager
     async def watched(self) -> AsyncGenerator["StalledSends"]:
         """Looks while entered."""
-        task = asyncio.create_task(self._look_forever(), name="stalled-sends")
-        try:
+        async with in_background(self._look_forever(), name="stalled-sends"):
             yield self
-        finally:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
 
     async def _look_forever(self) -> None:
         while True:

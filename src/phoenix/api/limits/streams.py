@@ -3,12 +3,13 @@
 import asyncio
 import secrets
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Any
 
 from redis.asyncio import Redis
 
 from phoenix.access.keys import ANYBODY
+from phoenix.api.background import in_background
 from phoenix.errors import RateLimited
 from phoenix.events.best_effort import BestEffort
 from phoenix.events.redis_client import Command, send
@@ -49,13 +50,8 @@ class OpenStreams:
     @asynccontextmanager
     async def running(self) -> AsyncGenerator["OpenStreams"]:
         """Renews the leases while entered."""
-        task = asyncio.create_task(self._renew_forever(), name="stream-leases")
-        try:
+        async with in_background(self._renew_forever(), name="stream-leases"):
             yield self
-        finally:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
 
     @asynccontextmanager
     async def held(self, owner_id: str) -> AsyncGenerator[None]:
