@@ -15,7 +15,7 @@ from sqlmodel import col
 
 from phoenix.access.tables import ApiKeyRow
 from phoenix.db.unit_of_work import UnitOfWork
-from phoenix.errors import Forbidden, NotFound, Unauthenticated
+from phoenix.errors import Forbidden, NotFound
 
 _KEY = re.compile(r"phx_(?P<id>[0-9a-f]{12})_(?P<secret>[A-Za-z0-9_-]{43})")
 _NO_DIGEST = "0" * 64
@@ -70,16 +70,8 @@ async def revoke_key(uow: UnitOfWork, key_id: str) -> ApiKeyRow:
     return row
 
 
-async def authenticate(session: AsyncSession, presented: str) -> Caller:
-    """The caller that this key stands for. Raises `Unauthenticated`, without telling why it is not good."""
-    found = await find_callers(session, [presented])
-    if presented not in found:
-        raise Unauthenticated("The API key is not valid.")
-    return found[presented]
-
-
 async def find_callers(session: AsyncSession, presented: Collection[str]) -> Mapping[str, Caller]:
-    """The callers of those of these keys that are good, in one query."""
+    """The callers of those of these keys that are good, in one query. Why another is not good, nobody is told."""
     matches = {key: _KEY.fullmatch(key) for key in presented}
     ids = {match["id"] for match in matches.values() if match}
     rows = {row.id: row for row in await session.scalars(select(ApiKeyRow).where(col(ApiKeyRow.id).in_(ids)))}
