@@ -11,11 +11,11 @@ from phoenix.jobs.order import Waiting, turn_tag
 
 @dataclass(frozen=True)
 class Seat:
-    """After the first `end` turns, but before those of them that are `overtaken`, by their numbers."""
+    """After the first `end` turns, apart from those of its own key that it goes before all the same."""
 
     end: int
     overtaken: Sequence[int] = ()
-    """Of the latecomer's own key: keys do not overtake each other's turns by what comes later."""
+    """The numbers of those, from 0."""
 
 
 @dataclass
