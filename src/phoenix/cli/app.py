@@ -5,9 +5,11 @@ from typing import Annotated
 import typer
 
 from phoenix import __version__
+from phoenix.cli.bench import run_bench
 from phoenix.cli.generate import generate
 from phoenix.cli.jobs import jobs_app, list_models
 from phoenix.cli.keys import keys_app
+from phoenix.cli.plan import plan
 from phoenix.cli.serving import db_app, run_api, run_doctor, run_workers
 from phoenix.cli.up import run_up
 
@@ -21,6 +23,7 @@ app = typer.Typer(
 )
 app.command("up")(run_up)
 app.command("generate")(generate)
+app.command("plan")(plan)
 app.add_typer(jobs_app, name="jobs")
 app.command("models")(list_models)
 app.add_typer(keys_app, name="keys")
@@ -28,6 +31,7 @@ app.command("api")(run_api)
 app.command("worker")(run_workers)
 app.add_typer(db_app, name="db")
 app.command("doctor")(run_doctor)
+app.command("bench")(run_bench)
 
 
 def _show_version(is_asked: bool) -> None:

@@ -36,3 +36,8 @@ def format_seconds(seconds: float | None) -> str:
     minutes, rest_s = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest_s:02}" if hours else f"{minutes}:{rest_s:02}"
+
+
+def format_gigabytes(size_bytes: int) -> str:
+    """`14.7 GB`, as the makers of devices count them."""
+    return f"{size_bytes / 1e9:.1f} GB"

@@ -1,7 +1,9 @@
 """How a command ends that could not do its work: what went wrong on stderr, and a status that scripts can read."""
 
-from collections.abc import Generator
+import signal
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager
+from typing import NoReturn
 
 import typer
 from pydantic import ValidationError
@@ -9,12 +11,14 @@ from pydantic import ValidationError
 from phoenix.cli.console import err, printable
 from phoenix.client import PhoenixClientError, PhoenixProblem, PhoenixUnreachable
 from phoenix.contract.jobs import Job, JobState
-from phoenix.errors import PhoenixError
+from phoenix.contract.problems import ProblemFault
+from phoenix.errors import Fault, InvalidRequest, PhoenixError
 from phoenix.settings import Settings, load_settings
 
 FAILED = 1
 USAGE = 2
 INTERRUPTED = 130
+TERMINATED = 128 + signal.SIGTERM
 
 
 def read_settings() -> Settings:
@@ -40,6 +44,9 @@ def explained() -> Generator[None]:
         err.print(printable(str(error)), style="red")
         err.print("Start a server with `phoenix up`, or name one with --url or PHOENIX_URL.")
         raise typer.Exit(FAILED) from error
+    except InvalidRequest as refusal:
+        _show_refusal(refusal.code.value, refusal.detail, refusal.faults)
+        raise typer.Exit(FAILED) from refusal
     except (PhoenixClientError, PhoenixError, OSError) as error:
         for line in str(error).splitlines():
             err.print(printable(line), style="red")
@@ -48,12 +55,26 @@ def explained() -> Generator[None]:
         raise typer.Exit(INTERRUPTED) from interrupt
 
 
+def end_on_sigterm() -> None:
+    """Has SIGTERM go through every `finally`, so that a private server and what lies in files go too."""
+
+    def end(_signal: int, _frame: object) -> NoReturn:
+        raise SystemExit(TERMINATED)
+
+    signal.signal(signal.SIGTERM, end)
+
+
 def show_problem(problem: PhoenixProblem) -> None:
-    err.print(f"{problem.code}: {printable(problem.detail)}", style="red")
-    for fault in problem.faults:
-        err.print(f"  {printable(fault.pointer)}: {printable(fault.detail)}")
+    _show_refusal(problem.code, problem.detail, problem.faults)
     if problem.request_id:
         err.print(f"  request {printable(problem.request_id)}", style="dim")
+
+
+def _show_refusal(code: str, detail: str, faults: Iterable[Fault | ProblemFault]) -> None:
+    """The same for a request that was refused here as for one that a server refused."""
+    err.print(f"{code}: {printable(detail)}", style="red")
+    for fault in faults:
+        err.print(f"  {printable(fault.pointer)}: {printable(fault.detail)}")
 
 
 def require_success(job: Job) -> None:

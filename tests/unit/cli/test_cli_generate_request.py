@@ -1,9 +1,9 @@
-"""From the options of `phoenix generate` to a request."""
+"""From the options of `phoenix generate` and its like to a request."""
 
 import pytest
 import typer
 
-from phoenix.cli.generate import make_request
+from phoenix.cli.reel_options import make_request
 
 
 def test_options_that_are_not_given_are_not_sent():

@@ -1,0 +1,94 @@
+"""`phoenix bench`: how fast this machine makes the clips of one model, by the engine and encoder of its workers."""
+
+from typing import Annotated
+
+import typer
+
+from phoenix.catalog.load import load_catalog
+from phoenix.catalog.model import ModelSpec
+from phoenix.cli.bench_report import BenchReport, bench_lines, bench_table
+from phoenix.cli.console import err, out, print_json
+from phoenix.cli.problems import end_on_sigterm, explained, read_settings
+from phoenix.cli.reel_options import (
+    AspectRatioOption,
+    DurationOption,
+    FpsOption,
+    ResolutionOption,
+    StepsOption,
+    describe_adjustment,
+    make_request,
+)
+from phoenix.cli.resolving import resolve_reel
+from phoenix.contract.requests import ReelRequest
+from phoenix.errors import PhoenixError
+from phoenix.ids import new_artifact_id
+from phoenix.telemetry.logs import configure_logs
+
+PROMPT = "a red balloon over a harbour at dawn"
+
+
+class MadeElsewhere(PhoenixError):
+    """Its clips are made by a service on the network, and paid for: they say nothing of this machine."""
+
+
+def run_bench(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="Id of a model.")] = "animatic",
+    clips: Annotated[int, typer.Option(min=1, max=1000, help="Clips to measure, after one to warm up.")] = 3,
+    duration_s: DurationOption = None,
+    aspect_ratio: AspectRatioOption = None,
+    resolution: ResolutionOption = None,
+    fps: FpsOption = None,
+    steps: StepsOption = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda:N or auto.")] = "auto",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Measure how fast this machine makes clips of a model, encoding included. Keeps none of them."""
+    given = {
+        "model": model,
+        "duration_s": duration_s,
+        "aspect_ratio": aspect_ratio,
+        "resolution": resolution,
+        "fps": fps,
+        "steps": steps,
+        "seed": 0,
+    }
+    request = make_request([PROMPT], given, None)
+    end_on_sigterm()
+    # Told for people, and only what is amiss: how each clip went is what the command is there to say.
+    configure_logs(level="WARNING", json_lines=False)
+    with explained():
+        report = measure(request, count=clips, device=device)
+    if as_json:
+        print_json(report)
+    else:
+        _show(report)
+
+
+def measure(request: ReelRequest, *, count: int, device: str) -> BenchReport:
+    """Raises `NotFound`, `InvalidRequest`, `MadeElsewhere`, and what `run_clips` raises."""
+    # Engine and media weigh a second, which `phoenix --help` need not pay.
+    from phoenix.cli.bench_run import run_clips  # noqa: PLC0415
+
+    settings = read_settings()
+    catalog = load_catalog(settings.engine.catalog_file)
+    model = catalog.get(request.model or settings.engine.default_model)
+    if model.engine == "veo":
+        raise MadeElsewhere
+    reel = resolve_reel(_with_image(request, model), catalog, settings)
+    return run_clips(model, reel, settings, count=count, device=device, tell=lambda what: err.print(what, style="dim"))
+
+
+def _with_image(request: ReelRequest, model: ModelSpec) -> ReelRequest:
+    """For models that start from a picture; which one is all the same to their speed."""
+    if not model.needs_image:
+        return request
+    clips = [clip.model_copy(update={"image_artifact_id": new_artifact_id()}) for clip in request.clips]
+    return request.model_copy(update={"clips": clips})
+
+
+def _show(report: BenchReport) -> None:
+    for line in bench_lines(report):
+        out.print(line)
+    for change in report.reel.adjustments:
+        out.print(f"  rounded   {describe_adjustment(change)}", style="yellow")
+    out.print(bench_table(report))

@@ -1,0 +1,123 @@
+"""Renders and encodes the clips of a benchmark on this machine. No server, no database, and no files left behind."""
+
+import time
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from PIL import Image
+
+from phoenix.catalog.model import ModelSpec
+from phoenix.cli.bench_machine import find_machine, peak_memory
+from phoenix.cli.bench_report import BenchReport, make_report
+from phoenix.contract.jobs import ClipTimings
+from phoenix.contract.resolved import ResolvedClip, ResolvedReel
+from phoenix.engine.registry import Engines
+from phoenix.engine.spec import ClipJob, RenderedClip, Unwatched
+from phoenix.engine.stopping import StopReason, StopToken
+from phoenix.errors import Stage
+from phoenix.media.ffmpeg import Watch
+from phoenix.media.tools import MediaTools
+from phoenix.settings import Settings
+from phoenix.worker.render import write_frames
+from phoenix.worker.stopwatch import Stopwatch
+
+
+def run_clips(
+    model: ModelSpec, reel: ResolvedReel, settings: Settings, *, count: int, device: str, tell: Callable[[str], None]
+) -> BenchReport:
+    """Makes the clip of `reel` once to warm up, and then `count` times with other seeds.
+
+    Raises `TaskFailed`, `NoSuchDevice` or `FfmpegMissing`. `tell` hears what is being done.
+    """
+    machine = find_machine(model, device)
+    with _open_bench(model, reel, settings, machine.device) as bench:
+        tell("warming up")
+        warm_up = bench.make(reel.clips)[0]
+        began_s = time.perf_counter()
+        timings = bench.make(_copies(reel.clips[0], count), tell)
+        spent_s = time.perf_counter() - began_s
+        memory = peak_memory(machine)
+    return make_report(machine, reel, warm_up=warm_up, clips=timings, spent_s=spent_s, memory=memory)
+
+
+@dataclass(frozen=True)
+class Bench:
+    """One model on one device. `stop` ends what is under way."""
+
+    engines: Engines
+    model: ModelSpec
+    tools: MediaTools
+    folder: Path
+    image: Path | None
+    stop: StopToken
+
+    def make(self, clips: Sequence[ResolvedClip], tell: Callable[[str], None] | None = None) -> list[ClipTimings]:
+        """A clip on the device while the one before it is encoded, as a worker does with a `pipeline_depth` of one."""
+        encoded: list[Future[ClipTimings]] = []
+        with ThreadPoolExecutor(max_workers=1) as encoder, self._stopping():
+            for clip in clips:
+                if tell:
+                    tell(f"clip {clip.index} of {len(clips)}")
+                watcher = TimedWatcher(self.stop)
+                rendered = self.engines.render(ClipJob(clip, self.model, self.image), watcher)
+                watcher.stopwatch.enter(None)
+                if encoded:
+                    encoded[-1].result()
+                encoded.append(encoder.submit(self._encode, clip, rendered, watcher))
+            return [timings.result() for timings in encoded]
+
+    def _encode(self, clip: ResolvedClip, rendered: RenderedClip, watcher: "TimedWatcher") -> ClipTimings:
+        output = self.folder / f"{clip.index}.mp4"
+        with watcher.stopwatch.timing(Stage.ENCODE):
+            write_frames(rendered, output, tools=self.tools, watch=Watch(lambda: self.stop.reason is not None))
+        output.unlink()
+        return watcher.stopwatch.clip_timings()
+
+    @contextmanager
+    def _stopping(self) -> Generator[None]:
+        """Without it an error or Ctrl-C would wait for the encoder, which has minutes to do with a long clip."""
+        try:
+            yield
+        except BaseException:
+            self.stop.stop(StopReason.CANCEL)
+            raise
+
+
+class TimedWatcher(Unwatched):
+    """Nobody follows, but each stage is timed."""
+
+    def __init__(self, stop: StopToken) -> None:
+        super().__init__(stop)
+        self.stopwatch = Stopwatch()
+
+    def on_stage(self, stage: Stage) -> None:
+        self.stopwatch.enter(stage)
+        super().on_stage(stage)
+
+
+@contextmanager
+def _open_bench(model: ModelSpec, reel: ResolvedReel, settings: Settings, device: str) -> Generator[Bench]:
+    tools = MediaTools.from_settings(settings.media)
+    # A clip at a time: the wait for others to share its call with would be for nothing.
+    alone = settings.engine.model_copy(update={"max_batch": 1})
+    with ExitStack() as opened:
+        folder = Path(opened.enter_context(TemporaryDirectory(prefix="phoenix-bench-")))
+        engines = Engines(engine=alone, animatic=settings.animatic, device=device)
+        opened.callback(engines.close)
+        image = _blank(folder, reel) if model.needs_image else None
+        yield Bench(engines, model, tools, folder, image, StopToken())
+
+
+def _copies(clip: ResolvedClip, count: int) -> list[ResolvedClip]:
+    seeds = range(1, count + 1)
+    return [clip.model_copy(update={"index": seed, "seed": seed}) for seed in seeds]
+
+
+def _blank(folder: Path, reel: ResolvedReel) -> Path:
+    path = folder / "first.png"
+    Image.new("RGB", (reel.width, reel.height), "grey").save(path)
+    return path

@@ -1,0 +1,42 @@
+"""What `generate`, `plan` and `bench` share: the options of a reel, the request they come to, and what was rounded."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from pydantic import ValidationError
+
+from phoenix.cli.console import err, printable
+from phoenix.cli.problems import USAGE
+from phoenix.contract.base import AspectRatio, Resolution
+from phoenix.contract.requests import ReelRequest
+from phoenix.contract.resolved import Adjustment
+
+PromptsArgument = Annotated[list[str], typer.Argument(metavar="PROMPT...", help="One clip each, in order.")]
+ModelOption = Annotated[str | None, typer.Option(help="Id of a model; see `phoenix models`.")]
+DurationOption = Annotated[float | None, typer.Option("--duration", help="Of each clip, in seconds.")]
+AspectRatioOption = Annotated[AspectRatio | None, typer.Option()]
+ResolutionOption = Annotated[Resolution | None, typer.Option(help="The shorter side.")]
+FpsOption = Annotated[int | None, typer.Option()]
+StepsOption = Annotated[int | None, typer.Option(help="Denoising steps of each clip.")]
+SeedOption = Annotated[int | None, typer.Option(help="Clip i uses seed + i; drawn at random if left out.")]
+CrossfadeOption = Annotated[float | None, typer.Option("--crossfade", help="Seconds by which clips overlap.")]
+AudioOption = Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="Sound to lay under the reel.")]
+
+
+def make_request(prompts: list[str], given: dict[str, Any], crossfade_s: float | None) -> ReelRequest:
+    """Ends the command with each fault that can be seen without a catalog."""
+    body = {name: value for name, value in given.items() if value is not None}
+    body["clips"] = [{"prompt": prompt} for prompt in prompts]
+    if crossfade_s is not None:
+        body["transition"] = {"kind": "crossfade", "duration_s": crossfade_s}
+    try:
+        return ReelRequest.model_validate(body)
+    except ValidationError as error:
+        for fault in error.errors():
+            err.print(f"/{'/'.join(map(str, fault['loc']))}: {fault['msg']}", style="red")
+        raise typer.Exit(USAGE) from error
+
+
+def describe_adjustment(change: Adjustment) -> str:
+    return printable(f"{change.pointer}: {change.requested} became {change.resolved}, {change.reason}")

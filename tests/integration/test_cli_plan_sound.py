@@ -1,0 +1,25 @@
+"""What `phoenix plan` finds out about the sound that is to be laid under a reel."""
+
+from pathlib import Path
+
+from typer.testing import CliRunner, Result
+
+from phoenix.cli.app import app
+
+
+def run(audio: Path) -> Result:
+    return CliRunner().invoke(app, ["plan", "a fox", "--audio", str(audio)])
+
+
+def test_a_sound_that_can_be_used_is_named(wav_file: Path):
+    assert f"sound     {wav_file.name}" in run(wav_file).stdout
+
+
+def test_a_picture_is_no_sound(png_file: Path):
+    result = run(png_file)
+    assert (result.exit_code, "/soundtrack/artifact_id: this artifact has no sound" in result.stderr) == (1, True)
+
+
+def test_a_file_that_no_server_would_take_is_refused(tmp_path: Path):
+    (tmp_path / "notes.txt").write_text("do not forget the milk")
+    assert run(tmp_path / "notes.txt").exit_code == 1
