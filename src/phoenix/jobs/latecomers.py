@@ -36,7 +36,7 @@ class Seating:
         self.turns: Sequence[Waiting] = list(turns)
         self._by_key: defaultdict[str, _OfKey] = defaultdict(_OfKey)
         self._served_s = served_s
-        self._tags: list[tuple[float, datetime]] = []
+        self._tags: list[tuple[float, datetime, str]] = []
         for number, turn in enumerate(self.turns):
             own = self._of_key(turn.owner_id)
             self._tags.append(turn_tag(own.served_s[-1], turn))
@@ -52,7 +52,7 @@ class Seating:
         end = self._find_first_after(late, turn_tag(own.served_s[earlier], late), start)
         return Seat(end, own.numbers[earlier : bisect_left(own.numbers, end)])
 
-    def _find_first_after(self, late: Waiting, tag: tuple[float, datetime], start: int) -> int:
+    def _find_first_after(self, late: Waiting, tag: tuple[float, datetime, str], start: int) -> int:
         """The first turn of another key that the latecomer goes before."""
         # Turns of one key depend on that key alone, so those of the others keep their order, whoever comes.
         for number in range(start, len(self.turns)):

@@ -53,9 +53,12 @@ def take_turns(waiting: Sequence[Waiting], served_s: Mapping[str, float]) -> Ite
         yield turn
 
 
-def turn_tag(served_s: float, best: Waiting) -> tuple[float, datetime]:
-    """Among keys that were served so long, each with its best task, the one with the smallest tag is next."""
-    return served_s - HEAD_START_S[best.priority], best.arrival
+def turn_tag(served_s: float, best: Waiting) -> tuple[float, datetime, str]:
+    """Among keys that were served so long, each with its best task, the one with the smallest tag is next.
+
+    The key's name breaks a tie, so that the order of two does not depend on who else waits.
+    """
+    return served_s - HEAD_START_S[best.priority], best.arrival, best.owner_id
 
 
 def within_caps(turns: Iterable[Waiting], in_hand: Mapping[str, int], *, most: int) -> Iterator[Waiting]:

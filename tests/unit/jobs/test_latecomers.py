@@ -69,3 +69,12 @@ def test_a_latecomer_of_a_new_key_comes_before_what_others_have_too_much_of() ->
 
 def test_nothing_is_before_a_latecomer_in_an_empty_line() -> None:
     assert names_before([], make_task("late")) == []
+
+
+def test_two_keys_that_are_level_keep_their_order_whoever_else_waits() -> None:
+    level = [make_task("one", owner="b", age_s=1), make_task("two", owner="c", age_s=1)]
+
+    orders = [take_turns([*level, *others], {}) for others in ([], [make_task("late", priority="high")])]
+
+    alone, with_another = ([turn.task_id for turn in order if turn.task_id != "late"] for order in orders)
+    assert alone == with_another
