@@ -26,6 +26,7 @@ from phoenix.jobs.recover import (
 )
 from phoenix.jobs.renew import renew_leases
 from phoenix.jobs.tables import JobRow, TaskRow
+from phoenix.jobs.workers import WorkerReport, report
 
 
 async def let_lease_lapse(database: Database, claim: Claim) -> None:
@@ -38,6 +39,11 @@ async def let_lease_lapse(database: Database, claim: Claim) -> None:
 async def let_deadline_pass(database: Database, job_id: str, column: str) -> None:
     async with database.write() as uow:
         await uow.session.execute(update(JobRow).where(col(JobRow.id) == job_id).values({column: db_now(-1)}))
+
+
+async def hear_of(database: Database, worker_id: str) -> None:
+    async with database.write() as uow:
+        await report(uow, WorkerReport(worker_id, "host", 1, "cpu", ("gpu",), slots=1))
 
 
 async def sweep(database: Database) -> int:
@@ -123,6 +129,32 @@ async def test_a_task_that_loses_three_workers_is_quarantined(database: Database
     assert job.row.state is JobState.FAILED
     assert job.row.error is not None
     assert job.row.error["code"] == FailureCode.WORKER_LOST
+
+
+async def test_workers_that_were_only_slow_do_not_count_as_lost(database: Database) -> None:
+    job_id = await submit_reel(database)
+    for number in range(5):
+        slow = await claim_next(database, worker_id=f"wrk_{number}")
+        await let_lease_lapse(database, slow)
+        await sweep(database)
+        await hear_of(database, slow.worker_id)
+
+    assert (await claim_next(database)).attempt == 6
+    assert (await get_job(database, job_id)).row.state is JobState.RUNNING
+
+
+async def test_slow_workers_do_not_hide_three_that_were_lost(database: Database) -> None:
+    job_id = await submit_reel(database)
+    for number in range(4):
+        claim = await claim_next(database, worker_id=f"wrk_{number}")
+        await let_lease_lapse(database, claim)
+        await sweep(database)
+        if number == 1:
+            await hear_of(database, claim.worker_id)
+
+    error = (await get_job(database, job_id)).row.error
+    assert error is not None
+    assert error["message"].startswith("3 workers were lost")
 
 
 async def test_a_canceled_job_whose_worker_dies_ends_as_canceled(database: Database) -> None:

@@ -4,6 +4,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
 
+from sqlalchemy import func, select
+from sqlmodel import col
+
 from phoenix.contract.artifacts import ArtifactKind, MediaInfo
 from phoenix.contract.events import ClipFailed, ClipRetrying, ClipSucceeded
 from phoenix.contract.jobs import ClipTimings, JobError, JobState
@@ -20,7 +23,7 @@ from phoenix.jobs.pace import assembly_of, learn, shape_of
 from phoenix.jobs.progress import job_progress
 from phoenix.jobs.rows import find_job_locked, list_tasks
 from phoenix.jobs.settle import end_job, move_task, settle
-from phoenix.jobs.tables import ArtifactRow, AttemptRow, JobRow, TaskRow
+from phoenix.jobs.tables import ArtifactRow, AttemptRow, JobRow, TaskRow, WorkerRow
 from phoenix.settings import SchedulerSettings
 
 
@@ -157,11 +160,33 @@ async def crash(uow: UnitOfWork, job: JobRow, task: TaskRow, rule: RetryRule, *,
     task.crashes += 1
     error = _error(task, FailureCode.WORKER_LOST, cause, Stage.QUEUE, retriable=True)
     await close_attempt(uow, task, Outcome.CRASHED, error)
-    if task.crashes < rule.max_crashes or job.ending is not None:
+    is_spent = task.crashes >= rule.max_crashes and job.ending is None
+    lost = task.crashes - await _count_returned(uow, task) if is_spent else 0
+    if lost < rule.max_crashes:
         await try_again(uow, job, task, error, delay_s=0)
     else:
-        detail = f"{task.crashes} workers were lost while they worked on this; it is not tried again by itself."
+        detail = f"{lost} workers were lost while they worked on this; it is not tried again by itself."
         await give_up(uow, job, task, error.model_copy(update={"message": detail}))
+
+
+async def _count_returned(uow: UnitOfWork, task: TaskRow) -> int:
+    """Of the workers that were lost on this task, those that have been heard of since.
+
+    They were frozen, cut off, or on a machine with far more to do than it has cores: not the task's doing. The run
+    deadline bounds how often that may go on.
+    """
+    await uow.session.flush()
+    crashed = (
+        select(col(AttemptRow.worker_id), col(AttemptRow.ended_at))
+        .where(col(AttemptRow.task_id) == task.id, col(AttemptRow.outcome) == Outcome.CRASHED)
+        .order_by(col(AttemptRow.number).desc())
+        .limit(task.crashes)
+        .subquery()
+    )
+    returned = select(func.count()).join_from(
+        crashed, WorkerRow, (col(WorkerRow.id) == crashed.c.worker_id) & (col(WorkerRow.seen_at) >= crashed.c.ended_at)
+    )
+    return (await uow.session.execute(returned)).scalar_one()
 
 
 async def try_again(uow: UnitOfWork, job: JobRow, task: TaskRow, error: JobError, *, delay_s: float) -> None:
