@@ -17,6 +17,7 @@ from phoenix.processes import die_with_parent
 
 Buffer = bytes | bytearray | memoryview
 
+NICENESS = 5
 _POLL_S = 0.1
 _KEPT_STDERR_BYTES = 32_768
 _READ_BYTES = 65_536
@@ -115,6 +116,9 @@ def _started(command: Sequence[str], stage: Stage) -> Generator["subprocess.Pope
     except OSError as error:
         detail = f"ffmpeg could not be started: {error.strerror}"
         raise TaskFailed(FailureCode.ENGINE_FAILED, detail, stage=stage, retriable=True) from error
+    # What makes the next clip must not wait for what encodes the last one, nor must the heartbeat of its lease.
+    with suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, child.pid, NICENESS)
     try:
         yield child
     finally:
