@@ -74,7 +74,7 @@ def test_nothing_is_before_a_latecomer_in_an_empty_line() -> None:
 def test_two_keys_that_are_level_keep_their_order_whoever_else_waits() -> None:
     level = [make_task("one", owner="b", age_s=1), make_task("two", owner="c", age_s=1)]
 
-    orders = [take_turns([*level, *others], {}) for others in ([], [make_task("late", priority="high")])]
+    orders = [take_turns([*level, *others], {}) for others in ([], [make_task("late", owner="b")])]
 
     alone, with_another = ([turn.task_id for turn in order if turn.task_id != "late"] for order in orders)
     assert alone == with_another
