@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+import arq.worker
 import pytest
 from redis.asyncio import Redis
 
@@ -193,6 +194,47 @@ async def test_a_doorbell_is_kept_while_the_database_is_away(redis_client: Redis
     hands = Hands(refuse=2, blocks=False)
     async with listening(redis_client, hands.accept):
         assert await hands.next() == rung[0]
+
+
+async def test_a_doorbell_that_is_kept_keeps_its_place(redis_client: Redis, queue: ArqTaskQueue) -> None:
+    rung = bells(3)
+    await queue.ring("gpu", rung)
+    hands = Hands(refuse=1, blocks=False)
+    async with listening(redis_client, hands.accept):
+        assert await hands.next_of(3) == rung
+
+
+async def test_no_other_doorbell_is_tried_at_once_while_the_database_is_away(
+    redis_client: Redis, queue: ArqTaskQueue
+) -> None:
+    rung, tried = bells(2), asyncio.Queue[Doorbell]()
+
+    async def refuse(doorbell: Doorbell) -> Work | None:
+        tried.put_nowait(doorbell)
+        raise Unavailable("The database is away.")
+
+    await queue.ring("gpu", rung)
+    async with listening(redis_client, refuse):
+        assert [await tried.get(), await tried.get()] == [rung[0], rung[0]]
+
+
+async def test_a_doorbell_kept_by_a_host_whose_clock_is_fast_is_not_hidden_from_the_others(
+    redis_client: Redis, queue: ArqTaskQueue
+) -> None:
+    (bell,) = rung = bells(1)
+    await queue.ring("gpu", rung)
+    hands, refused, tell_ms = Hands(blocks=False), asyncio.Event(), arq.worker.timestamp_ms
+
+    async def refuse(doorbell: Doorbell) -> Work | None:
+        refused.set()
+        raise Unavailable("The database is away.")
+
+    with pytest.MonkeyPatch.context() as host:
+        host.setattr(arq.worker, "timestamp_ms", lambda: tell_ms() + 3600_000)
+        async with listening(redis_client, refuse):
+            await refused.wait()
+    async with listening(redis_client, hands.accept):
+        assert await hands.next() == bell
 
 
 async def test_a_doorbell_rung_again_while_it_is_answered_does_not_begin_twice(

@@ -16,8 +16,8 @@ from phoenix.telemetry.logs import get_logger
 
 _logger = get_logger(__name__)
 
-KEPT_FOR_S = 1.0
-"""How long a doorbell is put off whose task could not be claimed because the database was away."""
+CLOSED_FOR_S = 1.0
+"""How long nothing is picked after a task that could not be claimed because the database was away."""
 
 _SHORTEST_REST_S, _LONGEST_REST_S = 0.2, 1.0
 
@@ -57,6 +57,7 @@ class DoorbellListener:
         self._at_work: set[str] = set()
         self._left: dict[str, asyncio.TimerHandle] = {}
         self._winding_up: set[str] = set()
+        self._closed: asyncio.TimerHandle | None = None
         self._worker: BellWorker | None = None
         self._is_paused = False
 
@@ -80,7 +81,7 @@ class DoorbellListener:
             while self._carried:
                 await asyncio.wait(self._carried)
         finally:
-            for timer in self._left.values():
+            for timer in (*self._left.values(), *filter(None, [self._closed])):
                 timer.cancel()
             await self._redis.aclose(close_connection_pool=True)
 
@@ -92,7 +93,7 @@ class DoorbellListener:
             self._answer,
             most_tasks=self.slots + self._overlap,
             count_room=self._count_room,
-            passes_over=lambda name: name in self._at_work or name in self._left,
+            passes_over=self._passes_over,
             on_kept=self._tell_others,
             wake=self._wake,
             poll_delay_s=self._poll_delay_s,
@@ -139,12 +140,28 @@ class DoorbellListener:
         try:
             work = await self._accept(doorbell)
         except Unavailable as error:
-            raise Retry(defer=KEPT_FOR_S) from error
+            self._close()
+            raise Retry from error
         if isinstance(work, LeftToOthers):
             self._leave(doorbell, work)
             raise Retry
         if work is not None:
             await self._do(doorbell, work)
+
+    def _close(self) -> None:
+        """For a while, by the loop's clock. arq's way, `Retry(defer=…)`, writes this host's wall clock into Redis: a
+        host an hour ahead that died then would hide the doorbell from all others for an hour.
+        """
+
+        def open_again() -> None:
+            self._closed = None
+            self._wake.set()
+
+        if self._closed is None:
+            self._closed = asyncio.get_running_loop().call_later(CLOSED_FOR_S, open_again)
+
+    def _passes_over(self, name: str) -> bool:
+        return self._closed is not None or name in self._at_work or name in self._left
 
     def _leave(self, doorbell: Doorbell, left: LeftToOthers) -> None:
         def look_again() -> None:
