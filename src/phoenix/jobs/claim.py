@@ -38,6 +38,8 @@ class Claim:
     soundtrack_artifact_id: str | None = None
     weights: tuple[float, ...] = ()
     """Of the job's clips, for the progress of the whole."""
+    done: frozenset[int] = frozenset()
+    """Which of them are done already, by their index: Redis may not know it any more."""
     pace: Pace | None = None
     """Learned of clips like this one; None if none was rendered yet."""
     assembly_s: float | None = None
@@ -75,6 +77,7 @@ async def claim(uow: UnitOfWork, task_id: str, dispatch: int, *, worker_id: str,
         parts=tuple(part.artifact_id for part in parts if part.artifact_id),
         soundtrack_artifact_id=sound[0] if sound else None,
         weights=tuple(part.weight for part in parts),
+        done=frozenset(part.position for part in parts if part.state is TaskState.SUCCEEDED),
         pace=pace,
         assembly_s=assembly_s,
         last_seq=job.last_seq,

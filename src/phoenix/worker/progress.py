@@ -1,6 +1,6 @@
 """How far a clip and its job are, and how long they will take. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from phoenix.contract.events import ClipProgress
@@ -54,6 +54,8 @@ class Share:
     pace: Pace | None = None
     assembly_s: float | None = None
     """What was learned; see `Claim`."""
+    done: Collection[int] = ()
+    """Clips that were done before this one was begun, whatever is told of them."""
 
     @property
     def my_weight(self) -> float:
@@ -61,7 +63,8 @@ class Share:
 
     def job_progress(self, mine: float, others: Mapping[int, ClipProgress]) -> float:
         """Fraction of the job, from that of the clip in hand and those of the others as far as they are known."""
-        known = {**{index: told.progress for index, told in others.items()}, self.position: mine}
+        told = {index: progress.progress for index, progress in others.items()}
+        known = {**told, **dict.fromkeys(self.done, 1.0), self.position: mine}
         return (1 - MEDIA_SHARE) * weigh([known.get(index, 0.0) for index in range(len(self.weights))], self.weights)
 
     def job_eta_s(self, my_eta_s: float | None, others: Mapping[int, ClipProgress]) -> float | None:
@@ -71,7 +74,7 @@ class Share:
         under_way, waiting = [my_eta_s], list[float]()
         for index, weight in enumerate(self.weights):
             whole_s = self.pace.whole_s * weight
-            if index == self.position:
+            if index == self.position or index in self.done:
                 continue
             if (told := others.get(index)) is None:
                 waiting.append(whole_s)

@@ -26,7 +26,7 @@ class ProgressTeller:
         self._interval_s = services.settings.events.progress_interval_s
         self._claim = claim
         self._watcher = watcher
-        self._share = Share(claim.weights, claim.position, claim.pace, claim.assembly_s)
+        self._share = Share(claim.weights, claim.position, claim.pace, claim.assembly_s, claim.done)
         self._floor = 0.0
         self._clip_countdown = Countdown()
         self._job_countdown = Countdown()

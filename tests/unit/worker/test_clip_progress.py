@@ -104,6 +104,13 @@ def test_progress_of_other_clips_is_added() -> None:
     assert Share([1, 1], 0).job_progress(0.5, {1: told(0.5)}) == pytest.approx(0.95 * 0.5)
 
 
+def test_clips_that_were_done_before_count_though_nothing_is_told_of_them() -> None:
+    share = Share([1, 2, 1], 2, PACE, assembly_s=7, done={0})
+    assert share.job_progress(0.5, {}) == pytest.approx(0.95 * 1.5 / 4)
+    assert share.job_progress(0.5, {0: told(0.9, index=0)}) == pytest.approx(0.95 * 1.5 / 4)
+    assert share.job_eta_s(10, {}) == 10 + 60 + 7
+
+
 def test_an_old_entry_of_the_clip_in_hand_does_not_count() -> None:
     assert Share([1, 1], 0).job_progress(0.1, {0: told(0.9, index=0)}) == pytest.approx(0.95 * 0.05)
     assert Share([1, 1], 0, PACE, assembly_s=2).job_eta_s(10, {0: told(0.9, index=0)}) == 10 + 30 + 2
