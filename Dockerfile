@@ -26,7 +26,7 @@ ENTRYPOINT ["phoenix"]
 
 FROM base AS api
 COPY --from=wheel /wheels /wheels
-RUN pip install --constraint /opt/phoenix/constraints.txt "$(echo /wheels/*.whl)[media,postgres]"
+RUN pip install --constraint /opt/phoenix/constraints.txt "$(echo /wheels/*.whl)[media,postgres,s3]"
 # Of the replica itself and nothing behind it: a Redis that is away is no reason to restart replicas.
 HEALTHCHECK --interval=10s --timeout=3s --start-period=15s --retries=3 \
     CMD ["python", "-c", "import os, urllib.request as r; r.urlopen(f\"http://127.0.0.1:{os.environ.get('PORT', '8080')}/health/live\", timeout=2)"]

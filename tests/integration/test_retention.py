@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
+from urllib.parse import parse_qs
 
 import pytest
 from sqlalchemy import URL, select, update
@@ -13,6 +14,7 @@ from sqlmodel import col
 
 from builders import complete_next, submit_reel
 from fixtures.s3_server import Bucket
+from fixtures.scripted_server import Answer, ScriptedServer
 from phoenix.api.chores.janitor import Janitor
 from phoenix.api.chores.orphans import delete_orphans
 from phoenix.assembly import Services, open_services
@@ -195,6 +197,39 @@ async def test_what_a_dead_put_staged_is_deleted_once_it_is_old(sqlite_url: URL,
         os.utime(old, (two_days_ago, two_days_ago))
         await once(services)
         assert (old.exists(), young.exists()) == (False, True)
+
+
+async def test_a_foreign_file_with_a_name_as_of_a_staged_one_is_left_alone(sqlite_url: URL, tmp_path: Path) -> None:
+    async with opened(tmp_path, sqlite_url) as services:
+        foreign = tmp_path / "artifacts" / "uploads" / "notes#1"
+        foreign.parent.mkdir(parents=True)
+        foreign.write_text("mine")
+        async for _ in delete_orphans(services, older_than_s=EVERYTHING_IS_OLD_S):
+            pass
+        assert foreign.exists()
+
+
+async def test_an_upload_to_a_bucket_that_nobody_completed_is_aborted(
+    sqlite_url: URL, tmp_path: Path, bucket: Bucket
+) -> None:
+    async with opened(tmp_path, sqlite_url, bucket.settings) as services:
+        path = f"a/prefix/{output_key(new_job_id(), new_task_id(), 1, OutputName.CLIP)}"
+        bucket.begin_upload(path)
+        assert bucket.unfinished_uploads() == [path]
+        await once(services)
+        assert bucket.unfinished_uploads() == []
+
+
+async def test_files_are_gone_through_though_a_bucket_does_not_tell_of_unfinished_uploads(
+    sqlite_url: URL, tmp_path: Path, bucket: Bucket, scripted_server: ScriptedServer
+) -> None:
+    nothing = Answer(200, b"<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>")
+    scripted_server.on("GET", f"/{bucket.name}", Answer(403), nothing, nothing)
+    settings = bucket.settings.model_copy(update={"s3_endpoint": scripted_server.url})
+    async with opened(tmp_path, sqlite_url, settings) as services:
+        await once(services)
+    prefixes = [parse_qs(request.query)["prefix"] for request in scripted_server.received]
+    assert prefixes == [["a/prefix/jobs/"], ["a/prefix/jobs/"], ["a/prefix/uploads/"]]
 
 
 async def test_a_large_store_is_gone_through_in_pages(

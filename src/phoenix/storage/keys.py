@@ -58,9 +58,14 @@ def media_type_of(key: str) -> str | None:
     return MEDIA_TYPES.get(checked_key(key).rpartition(".")[2])
 
 
+def is_key(text: str) -> bool:
+    """Whether this module builds such keys: what lies under another name is somebody else's."""
+    return _KEY.fullmatch(text) is not None
+
+
 def checked_key(text: str) -> ObjectKey:
     """The same text as a key. Raises `ValueError` if it is not one that this module builds."""
-    if not _KEY.fullmatch(text):
+    if not is_key(text):
         raise ValueError(f"not an object key: {text!r}")
     return ObjectKey(text)
 

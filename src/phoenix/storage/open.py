@@ -9,6 +9,7 @@ from obstore.store import LocalStore, S3Store
 
 from phoenix.settings import StorageSettings
 from phoenix.storage.store import ArtifactStore
+from phoenix.storage.unfinished import open_unfinished
 
 if TYPE_CHECKING:  # obstore defines its configuration types for checkers only
     from obstore.store import S3Config
@@ -57,4 +58,4 @@ def _open_bucket(bucket: str, prefix: str, settings: StorageSettings) -> Artifac
         # Left to itself, obstore tries ten times over three minutes: longer than a caller's own patience.
         retry_config={"max_retries": settings.max_retries, "retry_timeout": limit * (settings.max_retries + 1)},
     )
-    return ArtifactStore(store)
+    return ArtifactStore(store, unfinished=open_unfinished(bucket, prefix, settings))

@@ -3,7 +3,6 @@
 import asyncio
 import hashlib
 import os
-import re
 from collections.abc import AsyncIterator, Awaitable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -15,7 +14,8 @@ from obstore.store import ObjectStore, S3Store
 
 from phoenix.errors import PayloadTooLarge
 from phoenix.storage.faults import store_faults
-from phoenix.storage.keys import checked_key, checked_prefix, media_type_of
+from phoenix.storage.keys import checked_key, checked_prefix, is_key, media_type_of
+from phoenix.storage.unfinished import UnfinishedUploads
 
 CHUNK_BYTES = 1024 * 1024
 PAGE_OBJECTS = 500
@@ -48,9 +48,12 @@ class ArtifactStore:
     a put returns: the database then says "done" of bytes that survive a power cut.
     """
 
-    def __init__(self, store: ObjectStore, *, local_root: Path | None = None) -> None:
+    def __init__(
+        self, store: ObjectStore, *, local_root: Path | None = None, unfinished: UnfinishedUploads | None = None
+    ) -> None:
         self._store = store
         self._local_root = local_root
+        self._unfinished = unfinished
 
     async def put_file(self, key: str, path: Path) -> StoredObject:
         """Stores the file at `path`, which stays where it is."""
@@ -126,12 +129,18 @@ class ArtifactStore:
             async for page in obstore.list(self._store, prefix, chunk_size=most):  # pyright: ignore[reportUnknownMemberType]
                 yield [ListedObject(meta["path"], meta["last_modified"]) for meta in page]
 
-    async def remove_staged(self, before: datetime) -> int:
-        """Deletes what puts left that died before this time. Returns how many there were.
+    async def remove_staged(self, prefix: str, before: datetime) -> AsyncIterator[int]:
+        """Deletes what puts left under the folder `prefix` that died before this time, by the clock of the store.
 
-        In a folder only: a bucket's own rule must abort multipart uploads that nobody completes.
+        A little at a time; yields how many there were. Files of other names than ours are left alone, and a bucket
+        is where boto3 is not installed.
         """
-        return 0 if self._local_root is None else await asyncio.to_thread(_remove_staged, self._local_root, before)
+        if self._local_root is not None:
+            with store_faults(checked_prefix(prefix)):
+                yield await asyncio.to_thread(_remove_staged, self._local_root, prefix, before)
+        elif self._unfinished is not None:
+            async for count in self._unfinished.abort_begun(prefix, before):
+                yield count
 
     async def delete_prefix(self, prefix: str) -> int:
         """Removes every object under the folder `prefix`. Returns how many there were."""
@@ -219,13 +228,18 @@ async def _chunks_of(file: BinaryIO) -> AsyncIterator[bytes]:
         yield chunk
 
 
-def _remove_staged(root: Path, before: datetime) -> int:
+def _remove_staged(root: Path, prefix: str, before: datetime) -> int:
     """obstore writes `name#1` and renames it; its listings leave such files out."""
-    found = [path for path in root.rglob("*#*") if re.fullmatch(r".*#[0-9]+", path.name) and path.is_file()]
+    found = [path for path in (root / prefix).rglob("*#*") if _is_staged(path.relative_to(root)) and path.is_file()]
     old = [path for path in found if datetime.fromtimestamp(path.stat().st_mtime, UTC) < before]
     for path in old:
         path.unlink(missing_ok=True)
     return len(old)
+
+
+def _is_staged(path: Path) -> bool:
+    key, _, number = path.as_posix().rpartition("#")
+    return is_key(key) and number.isdecimal()
 
 
 def _flush_to_disk(path: Path) -> None:

@@ -6,13 +6,16 @@ from datetime import datetime, timedelta
 from phoenix.assembly import Services
 from phoenix.clock import utc_now
 from phoenix.jobs.retain import find_known_keys
-from phoenix.storage.keys import checked_key, holder_of
+from phoenix.storage.faults import StoreRefused
+from phoenix.storage.keys import holder_of, is_key
 from phoenix.storage.store import ListedObject
 from phoenix.telemetry.logs import get_logger
 
 _logger = get_logger(__name__)
 
 _PREFIXES = ("jobs", "uploads")
+_MOST_STAGED = 1000
+"""Per round: a request for each of them, once a round, must not go on for hours."""
 
 
 async def delete_orphans(services: Services, *, older_than_s: float) -> AsyncGenerator[int]:
@@ -22,7 +25,8 @@ async def delete_orphans(services: Services, *, older_than_s: float) -> AsyncGen
     store, can be known to have none. What is not named as ours is left alone.
     """
     before = utc_now() - timedelta(seconds=older_than_s)
-    yield await services.store.remove_staged(before)
+    async for count in _remove_staged(services, before):
+        yield count
     for prefix in _PREFIXES:
         async for page in services.store.pages(prefix):
             orphans = await _find_orphans(services, page, before)
@@ -33,8 +37,24 @@ async def delete_orphans(services: Services, *, older_than_s: float) -> AsyncGen
             yield len(orphans)
 
 
+async def _remove_staged(services: Services, before: datetime) -> AsyncGenerator[int]:
+    """What it leaves is the next round's, and what cannot be gone through does not keep the files from it."""
+    total = 0
+    try:
+        for prefix in _PREFIXES:
+            async for count in services.store.remove_staged(prefix, before):
+                yield count
+                total += count
+                if count:
+                    _logger.info("uploads that nobody completed were deleted", count=count, prefix=prefix)
+                if total >= _MOST_STAGED:
+                    return
+    except StoreRefused as error:
+        _logger.warning("uploads that nobody completed could not be gone through", error=error.detail)
+
+
 async def _find_orphans(services: Services, page: Sequence[ListedObject], before: datetime) -> list[str]:
-    old = [listed.key for listed in page if listed.modified_at < before and _is_ours(listed.key)]
+    old = [listed.key for listed in page if listed.modified_at < before and is_key(listed.key)]
     if not old:
         return []
     holders = {holder_of(key) for key in old}
@@ -45,11 +65,3 @@ async def _find_orphans(services: Services, page: Sequence[ListedObject], before
             job_ids=[holder for holder in holders if holder.startswith("job_")],
         )
     return [key for key in old if key not in known]
-
-
-def _is_ours(key: str) -> bool:
-    try:
-        checked_key(key)
-    except ValueError:
-        return False
-    return True

@@ -1,0 +1,117 @@
+"""Multipart uploads that nobody completed: S3 keeps their parts, unseen and paid for, until somebody aborts them.
+
+obstore neither lists nor aborts those of another process. boto3 does; it comes with the extra `s3`.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Generator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from functools import cached_property, partial
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any, Protocol
+
+from phoenix.settings import StorageSettings
+from phoenix.storage.faults import StoreRefused
+from phoenix.storage.keys import checked_prefix, is_key
+
+PAGE_UPLOADS = 100
+_CONNECT_LIMIT_S = 5
+
+_Found = dict[str, Any]
+
+
+class S3Client(Protocol):
+    """What is used of boto3's client, in its own names."""
+
+    def list_multipart_uploads(self, **query: Any) -> _Found: ...
+
+    def abort_multipart_upload(self, **upload: Any) -> object: ...
+
+
+class UnfinishedUploads:
+    """Those of a bucket, below a prefix of it."""
+
+    def __init__(self, open_client: Callable[[], S3Client], bucket: str, prefix: str) -> None:
+        self._open_client = open_client
+        self._bucket = bucket
+        self._prefix = f"{prefix}/" if prefix else ""
+
+    async def abort_begun(self, folder: str, before: datetime) -> AsyncIterator[int]:
+        """Aborts what was begun under `folder` before this time, by the clock of the store, for one of our keys.
+
+        Yields after each page of at most 100 uploads how many it aborted there. Raises `StoreRefused`.
+        """
+        query: _Found = {"Prefix": f"{self._prefix}{checked_prefix(folder)}/", "MaxUploads": PAGE_UPLOADS}
+        while True:
+            with _refusals():
+                page = await asyncio.to_thread(self._list, query)
+                old = [upload for upload in page.get("Uploads", ()) if self._is_left(upload, before)]
+                await asyncio.to_thread(self._abort, old)
+            yield len(old)
+            if not page.get("IsTruncated"):
+                return
+            query |= {"KeyMarker": page["NextKeyMarker"], "UploadIdMarker": page["NextUploadIdMarker"]}
+
+    def _is_left(self, upload: _Found, before: datetime) -> bool:
+        path: str = upload["Key"]
+        is_ours = path.startswith(self._prefix) and is_key(path.removeprefix(self._prefix))
+        return is_ours and upload["Initiated"] < before
+
+    @cached_property
+    def _client(self) -> S3Client:
+        # Half a second of imports, which only the process pays for that does this chore.
+        return self._open_client()
+
+    def _list(self, query: _Found) -> _Found:
+        return self._client.list_multipart_uploads(Bucket=self._bucket, **query)
+
+    def _abort(self, uploads: Sequence[_Found]) -> None:
+        for upload in uploads:
+            try:
+                self._client.abort_multipart_upload(Bucket=self._bucket, Key=upload["Key"], UploadId=upload["UploadId"])
+            except Exception as error:
+                # Whoever began it has come back and completed it, or another aborted it.
+                if _status_of(error) != 404:
+                    raise
+
+
+def open_unfinished(bucket: str, prefix: str, settings: StorageSettings) -> UnfinishedUploads | None:
+    """None where boto3 is not installed. What is not configured here it finds where obstore does, or nearly."""
+    if find_spec("boto3") is None:
+        return None
+    return UnfinishedUploads(partial(_open_client, settings), bucket, prefix)
+
+
+def _open_client(settings: StorageSettings) -> S3Client:
+    session, config = import_module("boto3.session").Session(), import_module("botocore.config").Config
+    secret = settings.s3_secret_access_key
+    return session.client(
+        "s3",
+        region_name=settings.s3_region,
+        endpoint_url=settings.s3_endpoint,
+        aws_access_key_id=settings.s3_access_key_id,
+        aws_secret_access_key=secret.get_secret_value() if secret else None,
+        config=config(
+            connect_timeout=_CONNECT_LIMIT_S,
+            read_timeout=settings.request_time_limit_s,
+            retries={"total_max_attempts": settings.max_retries + 1},
+            s3={"addressing_style": "path" if settings.s3_endpoint else "auto"},
+        ),
+    )
+
+
+def _status_of(error: Exception) -> int | None:
+    """Of a `ClientError` of botocore, whose classes are not known where boto3 is not installed."""
+    response: _Found = getattr(error, "response", {})
+    return response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+
+
+@contextmanager
+def _refusals() -> Generator[None]:
+    try:
+        yield
+    except Exception as error:
+        # botocore's errors have no class in common but this one.
+        raise StoreRefused(f"The store did not tell or abort its unfinished uploads: {error}") from error
