@@ -185,6 +185,10 @@ class Unavailable(Refused):
     code = ProblemCode.UNAVAILABLE
 
 
+class WrittenByNewer(Unavailable):
+    """A newer version of Phoenix wrote this; a replica of that version can read it."""
+
+
 class TaskFailed(PhoenixError):
     """A task of an accepted job failed.
 

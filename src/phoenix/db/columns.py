@@ -11,10 +11,13 @@ from sqlalchemy.sql.functions import GenericFunction
 from sqlalchemy.types import TypeDecorator
 from sqlmodel import SQLModel
 
-from phoenix.errors import Unavailable
+from phoenix.errors import WrittenByNewer
 from phoenix.telemetry.logs import get_logger
 
 _logger = get_logger(__name__)
+
+_NEWER_AFTER_S = 5
+"""Until whoever met a newer version's row tries again: another replica, or this one after its upgrade."""
 
 # Named constraints: without names, alembic cannot drop one on SQLite.
 NAMING_CONVENTION = {
@@ -51,7 +54,7 @@ class UtcDateTime(TypeDecorator[datetime]):
 class EnumText(TypeDecorator[StrEnum]):
     """A StrEnum kept as plain text: a new member needs no migration, and a SQL client shows it readably.
 
-    Raises `Unavailable` when a row is read whose value this version does not know: during a rolling upgrade the
+    Raises `WrittenByNewer` when a row is read whose value this version does not know: during a rolling upgrade the
     next replica may know it.
     """
 
@@ -70,7 +73,7 @@ class EnumText(TypeDecorator[StrEnum]):
             return None if value is None else self.enum(value)
         except ValueError:
             _logger.warning("a row of a newer version was met", enum=self.enum.__name__, value=value)
-            raise Unavailable("A newer version of Phoenix wrote this; a replica of that version can read it.") from None
+            raise WrittenByNewer(retry_after_s=_NEWER_AFTER_S) from None
 
 
 class db_now(GenericFunction[datetime]):  # noqa: N801 - reads as a SQL function

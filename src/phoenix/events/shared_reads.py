@@ -6,7 +6,7 @@ from itertools import islice
 from typing import Generic, TypeVar
 
 from phoenix.contract.events import DurableEvent, JobSnapshot
-from phoenix.errors import NotFound
+from phoenix.errors import NotFound, WrittenByNewer
 from phoenix.events.log import EventLog, Place, Tail
 from phoenix.events.told import Told
 
@@ -43,14 +43,22 @@ class Gathered(Generic[_K, _V]):
     async def _read_all(self) -> None:
         while self._asked:
             asked = {key: self._asked.pop(key) for key in list(islice(self._asked, _MOST_AT_ONCE))}
-            try:
-                found = await self._read(asked.keys())
-            except Exception as error:  # noqa: BLE001 - handed to those who asked
-                for answer in asked.values():
-                    answer.set_exception(error)
-                continue
-            for key, answer in asked.items():
-                answer.set_result(found.get(key))
+            await self._answer(asked)
+
+    async def _answer(self, asked: Mapping[_K, "asyncio.Future[_V | None]"]) -> None:
+        try:
+            found = await self._read(asked.keys())
+        except Exception as error:  # noqa: BLE001 - handed to those who asked
+            if isinstance(error, WrittenByNewer) and len(asked) > 1:
+                # One that only a newer version can read keeps nobody else from the others.
+                for key, answer in asked.items():
+                    await self._answer({key: answer})
+                return
+            for answer in asked.values():
+                answer.set_exception(error)
+            return
+        for key, answer in asked.items():
+            answer.set_result(found.get(key))
 
 
 class SharedReads:

@@ -108,6 +108,19 @@ async def unring(uow: UnitOfWork, tasks: Sequence[Known]) -> None:
         await uow.session.execute(statement)
 
 
+async def put_off(uow: UnitOfWork, task_id: str, dispatch: int, *, for_s: float) -> None:
+    """Takes a waiting task out of line for so long, so that others are rung in its place.
+
+    Its doorbell stays where it is: whoever can do the task may claim it by that at any time.
+    """
+    statement = (
+        update(TaskRow)
+        .where(col(TaskRow.id) == task_id, col(TaskRow.dispatch) == dispatch, col(TaskRow.state) == TaskState.READY)
+        .values(rung_at=None, ready_at=db_now(for_s))
+    )
+    await uow.session.execute(statement.execution_options(synchronize_session=False))
+
+
 def in_lock_order(tasks: Iterable[Known]) -> list[Known]:
     """Of several tasks in one transaction the smallest id comes first, as in a flush: no two wait for each other."""
     return sorted(tasks, key=lambda task: task.task_id)

@@ -12,7 +12,8 @@ from sqlmodel import col
 
 from phoenix.contract.base import JobKind
 from phoenix.contract.jobs import JobState
-from phoenix.errors import Fault, MalformedRequest
+from phoenix.errors import Fault, MalformedRequest, WrittenByNewer
+from phoenix.jobs.lifecycle import TaskKind, TaskState
 from phoenix.jobs.rows import get_job, list_tasks
 from phoenix.jobs.tables import ArtifactRow, JobRow, TaskRow
 
@@ -59,7 +60,7 @@ async def list_unfinished(session: AsyncSession, *, owner_id: str, limit: int) -
         col(JobRow.owner_id) == owner_id, col(JobRow.state).in_([JobState.QUEUED, JobState.RUNNING])
     )
     rows = (await session.scalars(statement.order_by(col(JobRow.id).desc()).limit(limit))).all()
-    return await _complete(session, rows[::-1])
+    return await _complete_known(session, rows[::-1])
 
 
 async def list_queued(
@@ -69,7 +70,7 @@ async def list_queued(
     named = col(JobRow.id).in_(job_ids) | col(JobRow.owner_id).in_(owner_ids)
     statement = select(JobRow).where(col(JobRow.state) == JobState.QUEUED, named)
     rows = (await session.scalars(statement.order_by(col(JobRow.queued_at)).limit(limit))).all()
-    return await _complete(session, rows)
+    return await _complete_known(session, rows)
 
 
 async def _with_its_own(session: AsyncSession, job: JobRow) -> FullJob:
@@ -95,7 +96,7 @@ async def list_jobs(
     rows = (await session.scalars(statement.order_by(job_id if oldest_first else job_id.desc()).limit(limit + 1))).all()
     page = rows[:limit]
     next_cursor = encode_cursor(page[-1].id) if len(rows) > limit else None
-    return Page(await _complete(session, page), next_cursor)
+    return Page(await _complete_known(session, page), next_cursor)
 
 
 def _filtered(wanted: JobFilter) -> Select[JobRow]:
@@ -114,6 +115,21 @@ def _filtered(wanted: JobFilter) -> Select[JobRow]:
     for word in (wanted.words or "").lower().split():
         statement = statement.where(col(JobRow.words).contains(word, autoescape=True))
     return statement
+
+
+async def _complete_known(session: AsyncSession, rows: Sequence[JobRow]) -> list[FullJob]:
+    """As `_complete`, without the jobs that have tasks that only a newer version knows."""
+    try:
+        return await _complete(session, rows)
+    except WrittenByNewer:
+        newer = await _find_newer(session, [row.id for row in rows])
+        return await _complete(session, [row for row in rows if row.id not in newer])
+
+
+async def _find_newer(session: AsyncSession, job_ids: Sequence[str]) -> frozenset[str]:
+    is_known = col(TaskRow.kind).in_(list(TaskKind)) & col(TaskRow.state).in_(list(TaskState))
+    statement = select(col(TaskRow.job_id)).where(col(TaskRow.job_id).in_(job_ids), ~is_known)
+    return frozenset(await session.scalars(statement))
 
 
 async def _complete(session: AsyncSession, rows: Sequence[JobRow]) -> list[FullJob]:

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
 from phoenix.engine.stopping import StopToken
-from phoenix.errors import Unavailable
+from phoenix.errors import Unavailable, WrittenByNewer
 from phoenix.telemetry.logs import get_logger
 
 _logger = get_logger(__name__)
@@ -21,6 +21,9 @@ async def until_available(attempt: Callable[[], Awaitable[_T]], stop: StopToken 
     while True:
         try:
             return await attempt()
+        except WrittenByNewer:
+            # No waiting makes it readable here.
+            raise
         except Unavailable as error:
             if not has_told:
                 _logger.warning("waiting for the database", error=error.detail)

@@ -7,9 +7,10 @@ from functools import partial
 
 from phoenix.db.unit_of_work import UnitOfWork
 from phoenix.engine.stopping import RenderStopped, StopReason
-from phoenix.errors import TaskFailed
+from phoenix.errors import TaskFailed, WrittenByNewer
 from phoenix.jobs.claim import Claim, claim
 from phoenix.jobs.errors import LeaseLost
+from phoenix.jobs.feed import put_off
 from phoenix.jobs.finish import Result, RetryRule, fail, release, stop, succeed
 from phoenix.jobs.lifecycle import TaskKind
 from phoenix.jobs.turns import leave_to_others
@@ -26,6 +27,9 @@ from phoenix.worker.soundtrack import make_soundtrack
 from phoenix.worker.workshop import Workshop
 
 _logger = get_logger(__name__)
+
+_NEWER_WAIT_S = 10.0
+"""How long a task of a newer version waits for a worker of that version before this one looks at it again."""
 
 OnEnd = Callable[[Ending], None]
 
@@ -46,6 +50,15 @@ class Runner:
 
     async def accept(self, doorbell: Doorbell) -> Work | LeftToOthers | None:
         """Claims the task of a doorbell, or leaves it. Raises `Unavailable` while the database is away."""
+        try:
+            return await self._claim(doorbell)
+        except WrittenByNewer:
+            async with self._database.write() as uow:
+                await put_off(uow, doorbell.task_id, doorbell.dispatch, for_s=_NEWER_WAIT_S)
+            _logger.warning("a task was left to a worker of a newer version", task_id=doorbell.task_id)
+            return LeftToOthers(_NEWER_WAIT_S)
+
+    async def _claim(self, doorbell: Doorbell) -> Work | LeftToOthers | None:
         since_s = time.monotonic()
         async with self._database.write() as uow:
             if await self._is_for_others(uow, doorbell):

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from phoenix.engine.stopping import RenderStopped, StopReason, StopToken
-from phoenix.errors import Unavailable
+from phoenix.errors import Unavailable, WrittenByNewer
 from phoenix.worker.patience import unless_stopped, until_available
 
 
@@ -22,6 +22,14 @@ class AwayFor:
 
 async def test_what_comes_back_is_waited_for() -> None:
     assert await until_available(AwayFor(1)) == "answer"
+
+
+async def test_what_only_a_newer_version_can_read_is_not_waited_for() -> None:
+    async def attempt() -> None:
+        raise WrittenByNewer
+
+    with pytest.raises(WrittenByNewer):
+        await until_available(attempt)
 
 
 async def test_waiting_ends_with_a_stop() -> None:

@@ -9,7 +9,7 @@ from phoenix.api.chores.duty import Duty
 from phoenix.api.chores.repeat import repeated
 from phoenix.assembly import Services
 from phoenix.db.unit_of_work import UnitOfWork
-from phoenix.errors import Unavailable
+from phoenix.errors import Unavailable, WrittenByNewer
 from phoenix.jobs.finish import RetryRule
 from phoenix.jobs.idempotency import forget_old
 from phoenix.jobs.recover import end_overdue, list_lapsed, list_overdue, recover_lapsed
@@ -61,6 +61,8 @@ class Sweeper:
             try:
                 async with self._database.write() as uow:
                     await repair(uow)
+            except WrittenByNewer:
+                _logger.warning("left to a replica of a newer version")
             except Unavailable:
                 raise
             except Exception:
