@@ -4,6 +4,7 @@ import os
 import signal
 
 import pytest
+from hypothesis import settings
 
 for name in list(os.environ):
     if name.startswith("PHOENIX_") or name in {
@@ -13,6 +14,10 @@ for name in list(os.environ):
         "MAX_CONCURRENT_GENERATIONS",
     }:
         del os.environ[name]
+
+# By default an example that takes more than 0.2 s is a failure, which on a busy machine is one of the machine.
+settings.register_profile("patient", settings(), deadline=None)
+settings.load_profile("patient")
 
 # A shell that runs us in the background has us ignore Ctrl-C, and every process that a test starts would inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
