@@ -144,6 +144,19 @@ async def test_a_page_of_jobs_is_shown_without_it(api: Api) -> None:
     assert (page.status_code, [job["id"] for job in page.json()["data"]]) == (200, [ours["id"]])
 
 
+async def test_a_page_of_jobs_is_shown_without_one_whose_output_is_of_a_newer_kind(api: Api) -> None:
+    ours, newer = await api.submit(), await api.submit()
+    for _ in range(2):
+        await complete_next(api.services.database)
+        await complete_next(api.services.database, "media")
+    statement = text("UPDATE artifacts SET kind = 'hologram' WHERE job_id = :id AND kind = 'output'")
+    async with api.services.database.write() as uow:
+        changed = await uow.session.execute(statement, {"id": newer["id"]})
+    page = await api.http.get("/v1/jobs")
+    assert changed.rowcount == 1  # type: ignore[attr-defined]
+    assert (page.status_code, [job["id"] for job in page.json()["data"]]) == (200, [ours["id"]])
+
+
 async def test_who_asks_for_it_is_asked_to_come_again(api: Api) -> None:
     newer = await api.submit()
     await make_newer(api.services.database, newer["id"])

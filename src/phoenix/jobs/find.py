@@ -6,10 +6,11 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Select, select
+from sqlalchemy import Select, select, union
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
+from phoenix.contract.artifacts import ArtifactKind
 from phoenix.contract.base import JobKind
 from phoenix.contract.jobs import JobState
 from phoenix.errors import Fault, MalformedRequest, WrittenByNewer
@@ -118,7 +119,7 @@ def _filtered(wanted: JobFilter) -> Select[JobRow]:
 
 
 async def _complete_known(session: AsyncSession, rows: Sequence[JobRow]) -> list[FullJob]:
-    """As `_complete`, without the jobs that have tasks that only a newer version knows."""
+    """As `_complete`, without the jobs that have tasks, or an output, that only a newer version knows."""
     try:
         return await _complete(session, rows)
     except WrittenByNewer:
@@ -128,8 +129,13 @@ async def _complete_known(session: AsyncSession, rows: Sequence[JobRow]) -> list
 
 async def _find_newer(session: AsyncSession, job_ids: Sequence[str]) -> frozenset[str]:
     is_known = col(TaskRow.kind).in_(list(TaskKind)) & col(TaskRow.state).in_(list(TaskState))
-    statement = select(col(TaskRow.job_id)).where(col(TaskRow.job_id).in_(job_ids), ~is_known)
-    return frozenset(await session.scalars(statement))
+    of_tasks = select(col(TaskRow.job_id)).where(col(TaskRow.job_id).in_(job_ids), ~is_known)
+    of_outputs = (
+        select(col(JobRow.id))
+        .join(ArtifactRow, col(ArtifactRow.id) == col(JobRow.output_artifact_id))
+        .where(col(JobRow.id).in_(job_ids), col(ArtifactRow.kind).not_in(list(ArtifactKind)))
+    )
+    return frozenset(await session.scalars(union(of_tasks, of_outputs)))
 
 
 async def _complete(session: AsyncSession, rows: Sequence[JobRow]) -> list[FullJob]:
