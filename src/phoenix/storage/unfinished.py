@@ -78,7 +78,9 @@ class UnfinishedUploads:
 
 
 def open_unfinished(bucket: str, prefix: str, settings: StorageSettings) -> UnfinishedUploads | None:
-    """None where boto3 is not installed. What is not configured here it finds where obstore does, or nearly."""
+    """None where boto3 is not installed. Keys that are not configured here it finds in the `AWS_` variables, its own
+    files or the instance.
+    """
     if find_spec("boto3") is None:
         return None
     return UnfinishedUploads(partial(_open_client, settings), bucket, prefix)
