@@ -1,34 +1,11 @@
 """The place of a task that came after the order was worked out."""
 
-from datetime import UTC, datetime, timedelta
-
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fixtures.waiting import PRIORITIES, make_waiting, waiting_lists
 from phoenix.jobs.latecomers import Seating
-from phoenix.jobs.order import HEAD_START_S, Waiting, take_turns
-
-START = datetime(2026, 1, 1, tzinfo=UTC)
-PRIORITIES = st.sampled_from(sorted(HEAD_START_S))
-
-
-def make_task(
-    name: str, *, owner: str = "a", age_s: float = 0, priority: str = "normal", cost_s: float = 60
-) -> Waiting:
-    return Waiting(name, 1, owner, f"job_{name}", 0, priority, START - timedelta(seconds=age_s), cost_s)
-
-
-waiting_lists = st.lists(
-    st.builds(
-        make_task,
-        name=st.uuids().map(str),
-        owner=st.sampled_from("abcd"),
-        age_s=st.integers(0, 10_000),
-        priority=PRIORITIES,
-        cost_s=st.floats(1, 600),
-    ),
-    max_size=40,
-)
+from phoenix.jobs.order import Waiting, take_turns
 
 
 def names_before(line: list[Waiting], late: Waiting, served_s: dict[str, float] | None = None) -> list[str]:
@@ -40,10 +17,10 @@ def names_before(line: list[Waiting], late: Waiting, served_s: dict[str, float] 
 
 
 @given(
-    waiting_lists,
+    waiting_lists(st.integers(0, 10_000)),
     # Half a second younger than the rest, so that no tie can be broken either way.
     st.builds(
-        make_task, name=st.just("late"), owner=st.sampled_from("abcde"), age_s=st.just(-0.5), priority=PRIORITIES
+        make_waiting, name=st.just("late"), owner=st.sampled_from("abcde"), age_s=st.just(-0.5), priority=PRIORITIES
     ),
     st.dictionaries(st.sampled_from("abcde"), st.floats(0, 3000)),
 )
@@ -56,25 +33,25 @@ def test_a_latecomer_gets_the_place_that_ordering_all_anew_would_give_it(
 
 
 def test_a_latecomer_comes_after_its_own_earlier_tasks() -> None:
-    line = [make_task(f"own{n}", age_s=10 - n) for n in range(3)]
+    line = [make_waiting(f"own{n}", age_s=10 - n) for n in range(3)]
 
-    assert names_before(line, make_task("late")) == ["own0", "own1", "own2"]
+    assert names_before(line, make_waiting("late")) == ["own0", "own1", "own2"]
 
 
 def test_a_latecomer_of_a_new_key_comes_before_what_others_have_too_much_of() -> None:
-    line = [make_task(f"dump{n}", owner="b", age_s=100 - n) for n in range(50)]
+    line = [make_waiting(f"dump{n}", owner="b", age_s=100 - n) for n in range(50)]
 
-    assert names_before(line, make_task("late")) == ["dump0"]
+    assert names_before(line, make_waiting("late")) == ["dump0"]
 
 
 def test_nothing_is_before_a_latecomer_in_an_empty_line() -> None:
-    assert names_before([], make_task("late")) == []
+    assert names_before([], make_waiting("late")) == []
 
 
 def test_two_keys_that_are_level_keep_their_order_whoever_else_waits() -> None:
-    level = [make_task("one", owner="b", age_s=1), make_task("two", owner="c", age_s=1)]
+    level = [make_waiting("one", owner="b", age_s=1), make_waiting("two", owner="c", age_s=1)]
 
-    orders = [take_turns([*level, *others], {}) for others in ([], [make_task("late", owner="b")])]
+    orders = [take_turns([*level, *others], {}) for others in ([], [make_waiting("late", owner="b")])]
 
     alone, with_another = ([turn.task_id for turn in order if turn.task_id != "late"] for order in orders)
     assert alone == with_another

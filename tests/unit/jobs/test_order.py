@@ -1,44 +1,24 @@
 """Whose turn it is."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from phoenix.jobs.order import HEAD_START_S, Waiting, take_turns, within_caps
-
-START = datetime(2026, 1, 1, tzinfo=UTC)
-
-
-def make_waiting(
-    name: str, *, owner: str = "a", age_s: float = 0, priority: str = "normal", cost_s: float = 60
-) -> Waiting:
-    return Waiting(name, 1, owner, f"job_{name}", 0, priority, START - timedelta(seconds=age_s), cost_s)
-
-
-waiting_lists = st.lists(
-    st.builds(
-        make_waiting,
-        name=st.uuids().map(str),
-        owner=st.sampled_from("abcd"),
-        age_s=st.floats(0, 10_000),
-        priority=st.sampled_from(sorted(HEAD_START_S)),
-        cost_s=st.floats(1, 600),
-    ),
-    max_size=40,
-)
+from fixtures.waiting import make_waiting, waiting_lists
+from phoenix.jobs.order import Waiting, take_turns, within_caps
 
 
 def names(waiting: list[Waiting], served_s: dict[str, float] | None = None) -> list[str]:
     return [task.task_id for task in take_turns(waiting, served_s or {})]
 
 
-@given(waiting_lists)
+@given(waiting_lists(st.floats(0, 10_000)))
 def test_everybody_gets_a_turn_exactly_once(waiting: list[Waiting]) -> None:
     assert sorted(names(waiting)) == sorted(task.task_id for task in waiting)
 
 
-@given(waiting_lists)
+@given(waiting_lists(st.floats(0, 10_000)))
 def test_within_a_key_nobody_is_overtaken_by_more_than_the_head_start(waiting: list[Waiting]) -> None:
     seen: dict[str, datetime] = {}
     for task in take_turns(waiting, {}):
@@ -65,7 +45,9 @@ def test_a_priority_is_a_head_start_and_not_a_right_of_way() -> None:
     assert names(waiting) == ["patient", "urgent"]
 
 
-@given(waiting_lists, st.dictionaries(st.sampled_from("abcd"), st.integers(0, 5)), st.integers(1, 5))
+@given(
+    waiting_lists(st.floats(0, 10_000)), st.dictionaries(st.sampled_from("abcd"), st.integers(0, 5)), st.integers(1, 5)
+)
 def test_no_key_gets_more_than_its_cap_and_the_order_stays(
     waiting: list[Waiting], in_hand: dict[str, int], most: int
 ) -> None:
