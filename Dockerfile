@@ -1,5 +1,5 @@
-# Two images of one package. `api` has no torch: it is an API replica, a media worker, and a GPU-queue worker for the
-# animatic model. `worker` adds CUDA torch and diffusers. Both run as a plain user and need to write only to /data,
+# Two images of one package. `api` has no torch: it is an API replica, a media or remote worker, and a
+# GPU-queue worker for the animatic model. `worker` adds CUDA torch and diffusers. Both run as a plain user and need to write only to /data,
 # /models and /tmp, so that the root file system may be read-only. ffmpeg comes in the imageio-ffmpeg wheel.
 
 FROM python:3.11-slim AS wheel
@@ -26,7 +26,7 @@ ENTRYPOINT ["phoenix"]
 
 FROM base AS api
 COPY --from=wheel /wheels /wheels
-RUN pip install --constraint /opt/phoenix/constraints.txt "$(echo /wheels/*.whl)[media,postgres,s3]"
+RUN pip install --constraint /opt/phoenix/constraints.txt "$(echo /wheels/*.whl)[media,postgres,s3,veo]"
 # Of the replica itself and nothing behind it: a Redis that is away is no reason to restart replicas.
 HEALTHCHECK --interval=10s --timeout=3s --start-period=15s --retries=3 \
     CMD ["python", "-c", "import os, urllib.request as r; r.urlopen(f\"http://127.0.0.1:{os.environ.get('PORT', '8080')}/health/live\", timeout=2)"]
@@ -38,6 +38,10 @@ CMD ["api", "--host", "0.0.0.0"]
 FROM base AS worker
 ENV NVIDIA_VISIBLE_DEVICES=all \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility
+# Triton compiles its launchers on the machine: without a compiler a model with `compile_blocks` fails at its first clip.
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends gcc libc6-dev \
+    && rm -rf /var/lib/apt/lists/*
 # By itself, before the package: these gigabytes stay cached when only Phoenix changes. Its wheel brings CUDA.
 RUN pip install --constraint /opt/phoenix/constraints.txt torch
 COPY --from=wheel /wheels /wheels

@@ -47,10 +47,12 @@ def run(connection: Connection) -> None:
 
 async def run_online() -> None:
     engine = create_async_engine(context.config.get_main_option("sqlalchemy.url", ""))
-    async with engine.connect() as connection:
-        await connection.run_sync(run)
-        await connection.commit()
-    await engine.dispose()
+    try:
+        async with engine.connect() as connection:
+            await connection.run_sync(run)
+            await connection.commit()
+    finally:
+        await engine.dispose()
 
 
 asyncio.run(run_online())

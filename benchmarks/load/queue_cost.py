@@ -14,8 +14,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
 
 from sqlalchemy import event, select, text
-from sqlalchemy.engine import Connection
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.engine import Engine
 from sqlmodel import col
 
 from builders import make_reel
@@ -36,7 +35,7 @@ OWNERS = 10
 SLOTS = 64
 ROUNDS = 15
 HOUR_S = 3600.0
-Query = Callable[[AsyncSession], Awaitable[object]]
+Query = Callable[[Database], Awaitable[object]]
 
 
 async def fill(database: Database, count: int) -> None:
@@ -51,17 +50,20 @@ async def fill(database: Database, count: int) -> None:
                 await submit(uow, make_reel(), JobOptions(), owner_id=owner_id, request_id=None, limits=limits)
 
 
-async def feed(session: AsyncSession) -> object:
-    return await choose_next(session, "gpu", feed_ahead=2, worker_timeout_s=HOUR_S)
+async def feed(database: Database) -> object:
+    async with database.read() as session:
+        return await choose_next(session, "gpu", feed_ahead=2, worker_timeout_s=HOUR_S)
 
 
-async def sweep(session: AsyncSession) -> object:
-    return await list_lapsed(session), await list_overdue(session)
+async def sweep(database: Database) -> object:
+    async with database.read() as session:
+        return await list_lapsed(session), await list_overdue(session)
 
 
-async def tell_places(session: AsyncSession) -> object:
-    jobs = await list_queued(session, job_ids=[], owner_ids=["key_0"], limit=200)
-    return await find_standings(session, jobs, worker_timeout_s=HOUR_S)
+async def tell_places(database: Database) -> object:
+    async with database.read() as session:
+        jobs = await list_queued(session, job_ids=[], owner_ids=["key_0"], limit=200)
+    return await find_standings(database, jobs, worker_timeout_s=HOUR_S)
 
 
 QUERIES: dict[str, Query] = {"feed": feed, "sweep": sweep, "places": tell_places}
@@ -70,20 +72,19 @@ QUERIES: dict[str, Query] = {"feed": feed, "sweep": sweep, "places": tell_places
 async def measure_ms(database: Database, query: Query) -> float:
     spent: list[float] = []
     for _ in range(ROUNDS):
-        async with database.read() as session:
-            began_s = time.perf_counter()
-            await query(session)
-            spent.append(1000 * (time.perf_counter() - began_s))
+        began_s = time.perf_counter()
+        await query(database)
+        spent.append(1000 * (time.perf_counter() - began_s))
     return statistics.median(spent)
 
 
 async def explain(database: Database, query: Query) -> list[str]:
     """Lines of the plans that read a whole table."""
+    statements: list[tuple[str, object]] = []
+    with heard(database.engine.sync_engine, statements):
+        await query(database)
     async with database.read() as session:
         connection = await session.connection()
-        statements: list[tuple[str, object]] = []
-        with heard(connection.sync_connection, statements):
-            await query(session)
         plans: list[str] = []
         for statement, parameters in statements:
             raw = await connection.exec_driver_sql(f"EXPLAIN {statement}", parameters)  # type: ignore[arg-type]
@@ -92,19 +93,19 @@ async def explain(database: Database, query: Query) -> list[str]:
 
 
 @contextmanager
-def heard(connection: Connection | None, statements: list[tuple[str, object]]):
+def heard(engine: Engine, statements: list[tuple[str, object]]):
     def note(_c: object, _cursor: object, statement: str, parameters: object, *_: object) -> None:
         statements.append((statement, parameters))
 
-    event.listen(connection, "before_cursor_execute", note)
+    event.listen(engine, "before_cursor_execute", note)
     yield
-    event.remove(connection, "before_cursor_execute", note)
+    event.remove(engine, "before_cursor_execute", note)
 
 
 async def measure(postgres: PrivatePostgres, counts: list[int]) -> None:
     database = Database(open_engine(postgres.async_url, DatabaseSettings(statement_timeout_s=60)))
     async with database.write() as uow:
-        await report(uow, WorkerReport("wrk_1", "host", 1, "cpu", ("gpu",), SLOTS, serves=("animatic",)))
+        await report(uow, WorkerReport("wrk_1", "host", 1, "cpu", {"gpu": SLOTS}, serves=("animatic",)))
     print(f"{'queued':>8}" + "".join(f"{name + ' ms':>12}" for name in QUERIES))
     for count in counts:
         await fill(database, count)

@@ -1,4 +1,4 @@
-"""Every knob, on one page. Read once by `assembly` and passed on; nothing below reads the environment itself.
+"""Every setting, on one page. Loaded once per process and passed down: no other module reads one from the environment.
 
 Sources, strongest first: arguments, `PHOENIX_…` in the environment (groups nested by `__`), the plain names of
 `PLAIN_NAMES`, the TOML file that `PHOENIX_CONFIG` names, the defaults below.
@@ -39,8 +39,8 @@ class Auth(StrEnum):
 
 class DatabaseSettings(Group):
     url: str | None = Field(default=None, description="SQLAlchemy or plain URL; a SQLite file in data_dir if unset.")
-    pool_size: int = Field(default=5, ge=1, description="Connections that a replica keeps open; at most twice as many.")
-    statement_timeout_s: float = Field(default=10, gt=0, description="Ends a statement that hangs (PostgreSQL).")
+    pool_size: int = Field(default=5, ge=1, description="Connections that a replica keeps open; twice as many at most.")
+    statement_timeout_s: float = Field(default=10, gt=0, description="Time limit of one SQL statement (PostgreSQL).")
     busy_timeout_s: float = Field(default=10, gt=0, description="How long a writer waits for SQLite's write lock.")
 
 
@@ -58,82 +58,94 @@ class StorageSettings(Group):
     s3_region: str = "us-east-1"
     s3_access_key_id: str | None = None
     s3_secret_access_key: SecretStr | None = None
-    request_time_limit_s: float = Field(default=30, gt=0, description="For one request to S3, of a few MB at most.")
-    max_retries: int = Field(default=3, ge=0, description="Of one request to S3.")
+    request_time_limit_s: float = Field(
+        default=30, gt=0, description="Of one S3 request, which moves a few MB at most."
+    )
+    max_retries: int = Field(default=3, ge=0, description="Retries of one S3 request.")
     redirect_downloads: bool = Field(
         default=True,
-        description="Let clients download from S3 by signed URLs; turn off where s3_endpoint is not theirs to reach.",
+        description="Redirect downloads to signed S3 URLs; turn off if clients cannot reach s3_endpoint.",
     )
-    signed_url_s: float = Field(default=900, ge=1, le=604_800, description="How long such a URL may be used.")
+    signed_url_s: float = Field(default=900, ge=1, le=604_800, description="How long a signed URL stays valid.")
 
     @property
     def link_s(self) -> float | None:
-        """How long a link to the store itself is good for; None if clients get none."""
+        """Validity of signed download URLs in seconds; None if downloads are not redirected."""
         return self.signed_url_s if self.redirect_downloads else None
 
 
 class RetentionSettings(Group):
-    """What is deleted by itself. Jobs under way never are."""
+    """What is deleted automatically. Unfinished jobs never are."""
 
-    jobs_days: float = Field(default=0, ge=0, description="After its end, a job and its files; kept for ever if 0.")
-    jobs_per_key: int = Field(default=0, ge=0, description="Ended jobs that are kept for each key; all if 0.")
-    uploads_days: float = Field(default=0, ge=0, description="After its arrival, an upload; kept for ever if 0.")
-    orphans_after_s: float = Field(
-        default=24 * 3600, ge=3600, description="Age at which a stored file that has no row is deleted."
+    jobs_days: float = Field(
+        default=0, ge=0, description="A finished job and its files are deleted after this time; never if 0."
     )
-    interval_s: float = Field(default=3600, gt=0, description="Between two rounds of looking for all of these.")
+    jobs_per_key: int = Field(default=0, ge=0, description="Finished jobs kept per key; all if 0.")
+    uploads_days: float = Field(default=0, ge=0, description="An upload is deleted after this time; never if 0.")
+    orphans_after_s: float = Field(
+        default=24 * 3600, ge=3600, description="Age at which a stored file without a database row is deleted."
+    )
+    interval_s: float = Field(default=3600, gt=0, description="Time between two clean-up rounds.")
 
 
 class ApiSettings(Group):
     host: str = "127.0.0.1"
     port: int = Field(default=8080, ge=0, le=65535)
-    public_url: str | None = Field(default=None, description="Base of absolute links, where a proxy hides it.")
+    public_url: str | None = Field(default=None, description="Base of absolute links, if a proxy hides the real one.")
     cors_origins: tuple[str, ...] = ()
     trusted_proxies: tuple[str, ...] = Field(
-        default=(), description="Addresses or networks whose X-Forwarded- headers are believed."
+        default=(), description="Addresses or networks whose X-Forwarded-* headers are trusted."
     )
     shutdown_grace_s: float = Field(default=5, ge=0)
     token_secret: SecretStr | None = Field(
-        default=None, description="Signs stream tokens; drawn once and kept in the database if unset."
+        default=None, description="Signs stream tokens; generated once and stored in the database if unset."
     )
 
 
 class LimitSettings(Group):
     """Bounds on what one request may ask for; a model's catalog entry may be tighter."""
 
-    head_time_limit_s: float = Field(default=10, gt=0, description="For a whole head, and of a connection without one.")
-    max_body_bytes: int = Field(default=1_000_000, ge=1)
-    body_time_limit_s: float = Field(default=30, gt=0, description="For a whole body, however slowly it comes.")
-    max_upload_bytes: int = Field(default=200_000_000, ge=1)
-    upload_time_limit_s: float = Field(default=900, gt=0, description="For the whole body of an upload.")
-    max_upload_duration_s: float = Field(
-        default=3600, gt=0, description="Of audio or video; a byte limit does not bound it."
+    head_time_limit_s: float = Field(
+        default=10, gt=0, description="For receiving a request head; also closes a silent connection."
     )
-    max_upload_pixels: int = Field(default=33_177_600, ge=1, description="Of one picture or frame: 7680x4320.")
+    max_body_bytes: int = Field(default=1_000_000, ge=1)
+    body_time_limit_s: float = Field(default=30, gt=0, description="For receiving a whole request body.")
+    max_upload_bytes: int = Field(default=200_000_000, ge=1)
+    upload_time_limit_s: float = Field(default=900, gt=0, description="For receiving the whole body of an upload.")
+    max_upload_duration_s: float = Field(
+        default=3600, gt=0, description="Of uploaded audio or video; the byte limit does not bound it."
+    )
+    max_upload_pixels: int = Field(default=33_177_600, ge=1, description="Per picture or video frame: 7680x4320.")
     max_queued_jobs: int = Field(default=10_000, ge=1)
     max_reel_duration_s: float = Field(default=600, gt=0)
     default_queue_timeout_s: float = Field(default=24 * 3600, gt=0)
     default_run_timeout_s: float = Field(default=3600, gt=0)
-    requests_per_minute: int = Field(default=1200, ge=0, description="Of one key; no bound if 0, as with those below.")
-    failed_auth_per_minute: int = Field(default=60, ge=0, description="Answered with 401, of one address.")
+    requests_per_minute: int = Field(
+        default=1200, ge=0, description="Per API key; unlimited if 0, like the limits below."
+    )
+    failed_auth_per_minute: int = Field(default=60, ge=0, description="Requests answered with 401, per address.")
     queued_jobs_per_key: int = Field(default=1000, ge=0)
-    running_clips_per_key: int = Field(default=0, ge=0, description="At a time; others of the key wait in the queue.")
-    gpu_seconds_per_day: float = Field(default=0, ge=0, description="Of one key, in any 24 hours; then no new jobs.")
-    upload_bytes_per_day: int = Field(default=100_000_000_000, ge=0, description="Of one key, in any 24 hours.")
-    streams_per_key: int = Field(default=1000, ge=0, description="Open at a time.")
+    running_clips_per_key: int = Field(
+        default=0, ge=0, description="At a time; the key's other clips wait in the queue."
+    )
+    gpu_seconds_per_day: float = Field(
+        default=0, ge=0, description="Per key in any 24 hours; then its new jobs are refused."
+    )
+    upload_bytes_per_day: int = Field(default=100_000_000_000, ge=0, description="Per key in any 24 hours.")
+    streams_per_key: int = Field(default=1000, ge=0, description="Event streams of one key, open at a time.")
 
 
 class EventSettings(Group):
     heartbeat_s: float = Field(
         default=10,
         gt=0,
-        description="Comment on an idle stream, and check of the watched jobs' last numbers.",
+        description="How often idle streams get a comment, and watched jobs are checked for missed events.",
     )
     client_queue_size: int = Field(default=128, ge=8)
     send_timeout_s: float = Field(default=15, gt=0)
-    max_stream_age_s: float = Field(default=3600, gt=0, description="After which a client is asked to reconnect.")
+    max_stream_age_s: float = Field(default=3600, gt=0, description="Then the client is asked to reconnect.")
     retry_ms: int = Field(
-        default=2000, ge=100, description="Reconnection time told to clients, jittered upwards by half."
+        default=2000, ge=100, description="Reconnection delay told to clients, plus up to half of it as jitter."
     )
     progress_interval_s: float = Field(
         default=0.1, ge=0, description="At most one progress event per clip in this time."
@@ -144,67 +156,70 @@ class SchedulerSettings(Group):
     """Feeder, leases and sweeper. See docs/decisions/0002-sql-is-the-truth.md."""
 
     lease_s: float = Field(
-        default=12, gt=0, description="With the sweep, how long the work of a host that was lost stands still at most."
+        default=12, gt=0, description="How long the tasks of a lost host wait before the sweeper gives them to others."
     )
     heartbeat_s: float = Field(default=3, gt=0, description="How often a worker renews its leases.")
     sweep_interval_s: float = Field(default=1, gt=0)
-    feed_interval_s: float = Field(default=1, gt=0, description="Longest time between two looks at the waiting tasks.")
+    feed_interval_s: float = Field(default=1, gt=0, description="Longest time between two passes of the feeder.")
     doorbell_check_s: float = Field(
-        default=5, gt=0, description="Age after which a doorbell is checked to be still in Redis."
+        default=5, gt=0, description="Age at which an unanswered doorbell is checked to still be in Redis."
     )
     feed_ahead: float = Field(default=2, ge=1, description="Doorbells rung per slot of the fleet.")
     affinity_wait_s: float = Field(
         default=10,
         ge=0,
-        description="How long a clip whose turn has come may be left to workers that hold its model; not at all if 0.",
+        description="How long a clip whose turn has come may wait for a worker that holds its model; not at all if 0.",
     )
     stall_s: float = Field(
-        default=600, gt=0, description="A task that reports nothing for so long is given up by its worker."
+        default=600, gt=0, description="A task without progress for this long is given up by its worker."
     )
     max_crashes: int = Field(default=3, ge=1)
     max_failures: int = Field(default=3, ge=1, description="Attempts that may fail with a retriable error.")
-    retry_delay_s: float = Field(default=2, ge=0, description="First back-off; doubles, with jitter.")
+    retry_delay_s: float = Field(default=2, ge=0, description="First retry delay; doubles, with jitter.")
 
 
 class WorkerSettings(Group):
-    max_concurrent_generations: int = Field(default=1, ge=1, description="Clips on one device at a time.")
+    max_concurrent_generations: int = Field(default=1, ge=1, description="Clips rendered on one device at a time.")
     slots_dir: Path | None = Field(
         default=None,
         description="Where processes on one device take turns; set by the supervisor for `--processes-per-device`.",
     )
-    slot_timeout_s: float = Field(default=600, gt=0, description="Longest wait for a device slot before TIMEOUT.")
+    slot_timeout_s: float = Field(default=600, gt=0, description="Longest wait for a device slot, then TIMEOUT.")
     pipeline_depth: int = Field(
-        default=1, ge=0, description="Clips beyond those on the device whose encoding may overlap."
+        default=1, ge=0, description="Clips that may still be encoding while the device renders the next ones."
     )
     media_concurrency: int = Field(default=2, ge=1)
     recycle_after_tasks: int = Field(default=50, ge=1)
     recycle_rss_bytes: int | None = Field(
         default=None,
         ge=1,
-        description="A process that holds more of the machine's memory after a task is replaced; never if unset.",
+        description="A process whose resident memory is larger than this after a task is replaced; never if unset.",
     )
     drain_grace_s: float = Field(default=30, ge=0)
     restart_delay_s: float = Field(default=0.5, ge=0)
 
 
 class EngineSettings(Group):
-    catalog_file: Path | None = Field(default=None, description="TOML file of models, beside the built-in ones.")
+    catalog_file: Path | None = Field(default=None, description="TOML file of models, merged over the built-in ones.")
     default_model: str = "animatic"
     offline: bool = Field(default=True, description="Never download weights at run time.")
     memory_budget_bytes: int | None = Field(
-        default=None, ge=0, description="Of models kept on one device; nine tenths of its memory if unset."
+        default=None, ge=0, description="For models kept on one device; nine tenths of its memory if unset."
     )
     device_share: float = Field(
-        default=1, gt=0, le=1, description="Of that, for one process; `--processes-per-device N` divides it by N."
+        default=1,
+        gt=0,
+        le=1,
+        description="Share of that budget for one process; `--processes-per-device N` divides it by N.",
     )
     idle_timeout_s: float | None = Field(
-        default=None, gt=0, description="After which a model that nobody uses is dropped from memory; never if unset."
+        default=None, gt=0, description="An unused model is unloaded after this time; never if unset."
     )
     warm_models: tuple[str, ...] = Field(
-        default=(), description="Loaded and tried before a worker reports ready, in this order."
+        default=(), description="Loaded and tried out, in this order, before a worker reports ready."
     )
     max_batch: int = Field(
-        default=1, ge=1, description="Most clips in one call of a model. Each worker takes on so many at once."
+        default=1, ge=1, description="Most clips in one call of a model; each worker claims that many at once."
     )
     batch_window_s: float = Field(
         default=0.03, ge=0, description="How long the first clip of a batch waits for others like it."
@@ -221,19 +236,21 @@ class AnimaticSettings(Group):
 
 
 class VeoSettings(Group):
-    """Google's Veo: a remote engine, paid for by the clip. Served only where there is a key or a project."""
+    """Google's Veo: a remote engine, billed per clip. Served only if a key or a project is set."""
 
-    api_key: SecretStr | None = Field(default=None, description="Of Google Cloud's Agent Platform (Vertex AI).")
-    project: str | None = Field(default=None, description="Google Cloud project, with its own credentials, if no key.")
-    location: str = Field(default="us-central1", description="Of the project.")
-    base_url: str | None = Field(default=None, description="Of a proxy that speaks Google's API.")
-    max_concurrent: int = Field(default=4, ge=1, description="Clips under way at a time, per worker process.")
-    slot_timeout_s: float = Field(default=300, gt=0, description="Longest wait for one of them before TIMEOUT.")
-    request_time_limit_s: float = Field(default=60, gt=0, description="For one request, an answer with a video too.")
+    api_key: SecretStr | None = Field(default=None, description="For Google Cloud's Agent Platform (Vertex AI).")
+    project: str | None = Field(
+        default=None, description="Google Cloud project, with its own credentials, instead of a key."
+    )
+    location: str = Field(default="us-central1", description="Region of the project.")
+    base_url: str | None = Field(default=None, description="URL of a proxy that speaks Google's API.")
+    max_concurrent: int = Field(default=4, ge=1, description="Clips under way at a time, per worker that serves the remote queue.")
+    slot_timeout_s: float = Field(default=300, gt=0, description="Longest wait for one of these places, then TIMEOUT.")
+    request_time_limit_s: float = Field(default=60, gt=0, description="For one request, even if a video comes back.")
     poll_interval_s: float = Field(default=5, gt=0)
-    time_limit_s: float = Field(default=900, gt=0, description="For one clip; the next attempt goes on with it.")
-    max_retries: int = Field(default=6, ge=0, description="Of one request that was turned away, or of one question.")
-    retry_delay_s: float = Field(default=1, gt=0, description="First back-off; doubles, with jitter.")
+    time_limit_s: float = Field(default=900, gt=0, description="For one clip; the next attempt resumes the operation.")
+    max_retries: int = Field(default=6, ge=0, description="Retries of a throttled request, or of one status poll.")
+    retry_delay_s: float = Field(default=1, gt=0, description="First retry delay; doubles, with jitter.")
     max_retry_delay_s: float = Field(default=60, gt=0, description="A longer Retry-After fails the attempt.")
     max_video_bytes: int = Field(default=200_000_000, ge=1)
 
@@ -253,21 +270,21 @@ class MediaSettings(Group):
     time_limit_s: float = Field(default=900, gt=0, description="Longest run of one ffmpeg command.")
     probe_time_limit_s: float = Field(default=10, gt=0)
     fetch_time_limit_s: float = Field(default=60, gt=0)
-    fetch_ports: tuple[int, ...] = Field(default=(443,), description="Of URLs that clients give; https only.")
+    fetch_ports: tuple[int, ...] = Field(default=(443,), description="Allowed in URLs that clients give; https only.")
     fetch_allow_private: bool = Field(default=False, description="Fetch from private addresses too.")
     fetch_ca_file: Path | None = Field(default=None, description="PEM bundle to trust instead of the public one.")
 
 
 class WebhookSettings(Group):
-    """Where events are sent that clients asked for. https to public addresses only, unless told otherwise."""
+    """Where webhooks may be sent: https to public addresses only, unless told otherwise."""
 
     ports: tuple[int, ...] = (443,)
     allow_http: bool = Field(default=False, description="Send to plain http URLs too.")
     allow_private: bool = Field(default=False, description="Send to private addresses too.")
     ca_file: Path | None = Field(default=None, description="PEM bundle to trust instead of the public one.")
     time_limit_s: float = Field(default=15, gt=0, description="For one delivery.")
-    max_concurrent: int = Field(default=32, ge=1, description="Deliveries under way at a time; per target, an eighth.")
-    poll_interval_s: float = Field(default=0.5, gt=0, description="Longest time until a delivery that is due is seen.")
+    max_concurrent: int = Field(default=32, ge=1, description="Deliveries in flight; an eighth of that per target.")
+    poll_interval_s: float = Field(default=0.5, gt=0, description="Longest time until a due delivery is noticed.")
 
 
 class LogSettings(Group):
@@ -278,7 +295,7 @@ class LogSettings(Group):
 
 
 class PlainNamesSource(InitSettingsSource):
-    """Turns `REDIS_URL` and the like into the nested settings that they stand for."""
+    """Maps `REDIS_URL` and the other plain names to the nested settings that they stand for."""
 
     def __init__(self, settings_cls: type[BaseSettings]) -> None:
         found: dict[str, dict[str, str]] = {}
@@ -338,7 +355,7 @@ def _is_loopback(host: str) -> bool:
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
-        # Any other name may lead anywhere, and no name at all means every address.
+        # Any other name may resolve to anything, and an empty one means every address.
         return host == "localhost"
 
 

@@ -48,7 +48,7 @@ def test_an_image_runs_as_a_plain_user(target: str) -> None:
 def test_the_api_image_has_no_torch() -> None:
     installed = " ".join(line for line in STAGES["api"] if "pip install" in line)
 
-    assert "[media,postgres,s3]" in installed
+    assert "[media,postgres,s3,veo]" in installed
     assert not re.search(r"torch|worker|diffusers|dev", installed)
 
 

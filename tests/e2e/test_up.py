@@ -40,6 +40,12 @@ def test_what_is_started_renders_and_keeps_its_jobs_for_the_next_start(start_up:
         assert job.state is JobState.SUCCEEDED
 
 
+def test_a_remote_service_that_is_configured_gets_a_worker(start_up: UpStarter):
+    up = start_up(PHOENIX_VEO__API_KEY="a-key")
+    with up.client() as phoenix:
+        wait_until(lambda: ["remote"] in [worker.queues for worker in phoenix.workers()])
+
+
 @pytest.mark.parametrize("number", STOP_SIGNALS)
 def test_a_signal_ends_it_with_everything_it_started(start_up: UpStarter, number: int):
     up = start_up()

@@ -127,7 +127,7 @@ async def test_without_its_database_a_server_lives_but_is_not_ready(api_settings
 
 async def test_the_queue_and_the_workers_are_shown(api: Api) -> None:
     await api.submit("one", "two")
-    await api.register_worker(slots=3)
+    await api.register_worker("gpu", slots=3)
 
     queue = (await api.http.get("/v1/queue")).json()
     workers = (await api.http.get("/v1/workers")).json()["data"]

@@ -16,7 +16,7 @@ from phoenix.jobs.workers import WorkerReport, report
 from phoenix.queues.memory import MemoryTaskQueue
 from phoenix.queues.queue import Doorbell
 
-WORKER = WorkerReport("wrk_1", "host", 1, "cpu", ("gpu",), slots=1, serves=("animatic",))
+WORKER = WorkerReport("wrk_1", "host", 1, "cpu", slots={"gpu": 1}, serves=("animatic",))
 REEL = [f"clip {number}" for number in range(500)]
 
 

@@ -17,7 +17,7 @@ WAIT_S = 10.0
 
 
 async def start_worker(database: Database, worker_id: str, *models: str, slots: int = 1) -> None:
-    said = WorkerReport(worker_id, "host", 1, "cpu", ("gpu",), slots, serves=("animatic",), models=models)
+    said = WorkerReport(worker_id, "host", 1, "cpu", {"gpu": slots}, serves=("animatic",), models=models)
     async with database.write() as uow:
         await report(uow, said)
 

@@ -15,12 +15,12 @@ from phoenix.jobs.queue_line import read_line
 from phoenix.jobs.tables import TaskRow
 from phoenix.jobs.workers import WorkerReport, report
 
-WORKER = WorkerReport("wrk_1", "host", 1, "cpu", ("gpu",), slots=1, serves=("animatic",))
+WORKER = WorkerReport("wrk_1", "host", 1, "cpu", slots={"gpu": 1}, serves=("animatic",))
 
 
 async def start_worker(database: Database, slots: int = 1) -> None:
     async with database.write() as uow:
-        await report(uow, WorkerReport("wrk_1", "host", 1, "cpu", ("gpu",), slots=slots, serves=("animatic",)))
+        await report(uow, WorkerReport("wrk_1", "host", 1, "cpu", slots={"gpu": slots}, serves=("animatic",)))
 
 
 async def choose(database: Database, feed_ahead: float = 2) -> list[Waiting]:
@@ -106,8 +106,7 @@ async def test_the_queue_position_counts_the_jobs_that_start_earlier(database: D
         last = await submit_reel(database, "a", "b")
     job = await get_job(database, last)
 
-    async with database.read() as session:
-        standing = (await find_standings(session, [job], worker_timeout_s=15))[last]
+    standing = (await find_standings(database, [job], worker_timeout_s=15))[last]
 
     assert standing.queue_position == 2
     assert standing.waiting_reason == "2 jobs will start before this one."
@@ -116,8 +115,7 @@ async def test_the_queue_position_counts_the_jobs_that_start_earlier(database: D
 async def test_a_job_without_a_worker_is_told_so(database: Database) -> None:
     job = await get_job(database, await submit_reel(database))
 
-    async with database.read() as session:
-        standing = (await find_standings(session, [job], worker_timeout_s=15))[job.row.id]
+    standing = (await find_standings(database, [job], worker_timeout_s=15))[job.row.id]
 
     assert standing.waiting_reason == "No gpu worker is running."
 

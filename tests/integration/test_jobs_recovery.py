@@ -43,7 +43,7 @@ async def let_deadline_pass(database: Database, job_id: str, column: str) -> Non
 
 async def hear_of(database: Database, worker_id: str) -> None:
     async with database.write() as uow:
-        await report(uow, WorkerReport(worker_id, "host", 1, "cpu", ("gpu",), slots=1))
+        await report(uow, WorkerReport(worker_id, "host", 1, "cpu", slots={"gpu": 1}))
 
 
 async def sweep(database: Database) -> int:

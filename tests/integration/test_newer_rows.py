@@ -14,7 +14,7 @@ from phoenix.jobs.rows import get_job
 from phoenix.jobs.workers import WorkerReport, report
 
 FROM_THE_FUTURE = "paused"
-WORKER = WorkerReport("wrk_1", "host", 1, "cpu", ("gpu",), slots=4, serves=("animatic",))
+WORKER = WorkerReport("wrk_1", "host", 1, "cpu", slots={"gpu": 4}, serves=("animatic",))
 
 
 @pytest.fixture

@@ -66,7 +66,7 @@ async def test_a_worker_leaves_it_and_does_the_others(workplace: Workplace) -> N
 
 async def test_a_task_that_was_put_off_makes_way_and_is_still_claimed_by_its_doorbell(database: Database) -> None:
     async with database.write() as uow:
-        await report(uow, WorkerReport("wrk_1", "host", 1, "cpu", ("gpu",), slots=4, serves=("animatic",)))
+        await report(uow, WorkerReport("wrk_1", "host", 1, "cpu", slots={"gpu": 4}, serves=("animatic",)))
     first, second = await submit_reel(database), await submit_reel(database)
     async with database.read() as session:
         waiting = (await list_waiting(session, "gpu"))[0]

@@ -22,7 +22,7 @@ from phoenix.worker.lease import Lease, LeaseTerms
 from phoenix.worker.leases import LeaseKeeper
 
 WORKER = "wrk_01kag3e9zq4f7w5m8x2c6b0n1d"
-REPORT = WorkerReport(worker_id=WORKER, host="h", pid=1, device="cpu", queues=("gpu",), slots=1)
+REPORT = WorkerReport(worker_id=WORKER, host="h", pid=1, device="cpu", slots={"gpu": 1})
 
 
 class Kept:
@@ -145,13 +145,13 @@ async def test_an_earlier_attempt_is_lost_though_the_same_worker_holds_the_next(
 
 
 async def test_without_the_database_a_lease_is_given_up_in_time_and_renewing_goes_on_after(kept: Kept) -> None:
-    keeper = kept.keeper(lease_s=1.5)
+    keeper = kept.keeper(lease_s=3)
     lease = await kept.hold(keeper)
     await until_renewed(kept, lease)
     async with locked(kept.workplace.settings):
         started_s = time.monotonic()
         await until(lambda: lease.stop.reason)
-        assert time.monotonic() - started_s < 1.5
+        assert time.monotonic() - started_s < 3
     assert lease.stop.reason is StopReason.LOST
     keeper.drop(lease)
     await until_renewed(kept, await kept.hold(keeper))
@@ -183,4 +183,4 @@ async def test_closing_ends_the_thread(kept: Kept) -> None:
     keeper = kept.keeper(heartbeat_s=60)
     started_s = time.monotonic()
     keeper.close()
-    assert time.monotonic() - started_s < 3
+    assert time.monotonic() - started_s < 30

@@ -52,6 +52,7 @@ def admit_reel(
         joins.check_sound(request.soundtrack, media, findings, pointer="/soundtrack")
     findings.raise_faults()
     return ResolvedReel(
+        is_remote=model.is_remote,
         model=model.id,
         aspect_ratio=aspect_ratio,
         resolution=resolution,

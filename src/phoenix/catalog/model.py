@@ -129,6 +129,11 @@ class ModelSpec(_Entry):
     batch: BatchRule | None = Field(default=None, description="Its clips are never rendered together if unset.")
 
     @property
+    def is_remote(self) -> bool:
+        """Whether another service renders it, so that it takes up no device here."""
+        return self.engine == "veo"
+
+    @property
     def most_at_once(self) -> int | None:
         """Calls that may share its weights. Caches and offloading keep the state of a call on the modules."""
         shares_state = self.step_cache is not None or self.offload in ("model", "group")

@@ -8,12 +8,14 @@ from typing import Annotated
 
 import typer
 
-from phoenix.cli.console import out, printable
-from phoenix.cli.problems import FAILED, explained, read_settings
+from phoenix.cli.console import err, out, printable
+from phoenix.cli.problems import FAILED, NEWER_SCHEMA, explained, read_settings
+from phoenix.cli.serving_options import HostOption, PortOption, check_device_names
 
 
 class Queue(StrEnum):
     GPU = "gpu"
+    REMOTE = "remote"
     MEDIA = "media"
     ALL = "all"
 
@@ -28,8 +30,8 @@ db_app = typer.Typer(no_args_is_help=True, help="Look after the database.")
 
 
 def run_api(
-    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
-    port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port to listen on; 0 picks a free one.")] = None,
+    host: HostOption = None,
+    port: PortOption = None,
     reload: Annotated[bool, typer.Option("--reload", help="Start anew when a source file changes.")] = False,
     reload_dir: Annotated[list[Path] | None, typer.Option(help="Watched instead of Phoenix; may be repeated.")] = None,
     socket_fd: Annotated[int | None, typer.Option("--fd", hidden=True, help="An open socket to serve.")] = None,
@@ -50,9 +52,11 @@ def run_api(
 
 def run_workers(
     queue: Annotated[
-        Queue, typer.Option(help="What to serve: gpu renders clips, media prepares sound and joins.")
+        Queue, typer.Option(help="gpu renders clips, remote has a service render them, media prepares sound and joins.")
     ] = Queue.ALL,
-    device: Annotated[list[str] | None, typer.Option(help="cpu, cuda:N or auto; may be repeated.")] = None,
+    device: Annotated[
+        list[str] | None, typer.Option(callback=check_device_names, help="cpu, cuda:N or auto; may be repeated.")
+    ] = None,
     processes_per_device: Annotated[int, typer.Option(min=1, max=64, help="Worker processes on each device.")] = 1,
 ) -> None:
     """Run workers, under a supervisor that starts dead ones again."""
@@ -77,7 +81,8 @@ def upgrade_database() -> None:
 
     settings = read_settings()
     with explained():
-        upgrade(database_url(settings.database, settings.data_dir))
+        if not upgrade(database_url(settings.database, settings.data_dir)):
+            err.print(NEWER_SCHEMA)
 
 
 def run_doctor() -> None:

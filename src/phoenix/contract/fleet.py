@@ -6,7 +6,8 @@ from pydantic import Field
 
 from phoenix.contract.base import Timestamp, View
 
-QueueName = Literal["gpu", "media"]
+QueueName = Literal["gpu", "remote", "media"]
+"""Clips rendered on devices here; clips that a service over the network renders; sound and joining."""
 
 
 class QueueDepth(View):
@@ -29,9 +30,9 @@ class Worker(View):
     pid: int
     device: str
     queues: list[QueueName]
-    slots: int
+    slots: int = Field(description="Tasks that it can run at once, over all its queues.")
     models: list[str] = Field(description="Held in memory now.")
-    running: list[str] = Field(description="Ids of the jobs that it works for.")
+    running: list[str] = Field(description="Ids of the jobs that it is working on.")
     memory_used_bytes: int | None = None
     memory_total_bytes: int | None = None
     started_at: Timestamp
@@ -43,8 +44,8 @@ class WorkerList(View):
 
 
 class Health(View):
-    """`ok` answers 200 and `down` 503, so that a balancer needs no body."""
+    """`ok` comes with status 200 and `down` with 503, so that a load balancer need not read the body."""
 
     status: Literal["ok", "degraded", "down"]
     version: str
-    checks: dict[str, str] = Field(description="`ok`, or what is wrong, for each thing behind this server.")
+    checks: dict[str, str] = Field(description="For each service behind this server: `ok`, or what is wrong.")

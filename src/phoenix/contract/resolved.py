@@ -1,4 +1,4 @@
-"""A request after admission: every default filled in, every number one the model can do. Stored with the job."""
+"""A request after admission: every default filled in, every number one that the model supports. Stored with the job."""
 
 from typing import Annotated, Literal
 
@@ -18,7 +18,7 @@ class Adjustment(View):
 
 
 class ResolvedClip(View):
-    """All that an engine needs to render one clip, and to render it again."""
+    """Everything that an engine needs to render one clip, reproducibly."""
 
     index: int
     prompt: str
@@ -41,6 +41,7 @@ class ResolvedClip(View):
 class ResolvedReel(View):
     kind: Literal["reel"] = "reel"
     model: str
+    is_remote: bool = Field(default=False, description="Whether a service over the network renders it.")
     aspect_ratio: AspectRatio
     resolution: Resolution
     width: int

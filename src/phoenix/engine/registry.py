@@ -16,9 +16,6 @@ from phoenix.engine.spec import ClipJob, RenderedClip, Watcher
 from phoenix.errors import FailureCode, Stage, TaskFailed
 from phoenix.settings import AnimaticSettings, EngineSettings, VeoSettings
 
-REMOTE: frozenset[EngineName] = frozenset({"veo"})
-"""Engines that compute elsewhere: they have slots of their own, and hold none of the device's."""
-
 
 class Engines:
     """The engines of one worker process. Picks the right one for each clip; thread-safe.
@@ -63,7 +60,7 @@ class Engines:
         """
         watcher.stop.check()
         engine = self._get(job.model.engine)
-        if job.model.engine in REMOTE:
+        if job.model.is_remote:
             return engine.render(job, watcher)
         limit = self._most_clips(job)
         if limit > 1 and isinstance(engine, BatchingEngine):

@@ -128,10 +128,8 @@ def in_lock_order(tasks: Iterable[Known]) -> list[Known]:
 
 async def count_slots(session: AsyncSession, queue: str, *, worker_timeout_s: float) -> int:
     """Tasks of this queue that the live workers can run at once."""
-    statement = select(col(WorkerRow.queues), col(WorkerRow.slots)).where(
-        col(WorkerRow.seen_at) > db_now(-worker_timeout_s)
-    )
-    return sum(slots for queues, slots in (await session.execute(statement)) if queue in queues)
+    statement = select(col(WorkerRow.slots)).where(col(WorkerRow.seen_at) > db_now(-worker_timeout_s))
+    return sum(slots.get(queue, 0) for slots in await session.scalars(statement))
 
 
 async def served_s(session: AsyncSession, queue: str) -> dict[str, float]:

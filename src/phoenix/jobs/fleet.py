@@ -4,14 +4,17 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from phoenix.contract.fleet import QueueDepth, QueueView
+from phoenix.contract.fleet import QueueDepth, QueueName, QueueView
 from phoenix.contract.jobs import JobState
 from phoenix.db.columns import db_now
 from phoenix.jobs.feed import count_slots
 from phoenix.jobs.lifecycle import TaskState
 from phoenix.jobs.tables import JobRow, TaskRow
 
-QUEUES = ("gpu", "media")
+RENDERING: tuple[QueueName, ...] = ("gpu", "remote")
+"""Queues of clips."""
+
+QUEUES: tuple[QueueName, ...] = (*RENDERING, "media")
 
 
 async def view_queue(session: AsyncSession, *, worker_timeout_s: float) -> QueueView:

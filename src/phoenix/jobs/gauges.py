@@ -39,7 +39,7 @@ async def read_gauges(session: AsyncSession, *, worker_timeout_s: float) -> Flee
     return FleetGauges(
         jobs=await _count_jobs(session),
         queues=tuple(depths),
-        workers={depth.name: sum(depth.name in worker.queues for worker in live) for depth in depths},
+        workers={depth.name: sum(depth.name in worker.slots for worker in live) for depth in depths},
         webhooks_pending=await _count_pending(session),
         stage_s=await _read_stages(session),
     )

@@ -3,13 +3,13 @@
 from collections.abc import Mapping, Sequence
 from functools import partial
 
-from sqlalchemy.ext.asyncio import AsyncSession
-
 from phoenix.contract.jobs import JobState
+from phoenix.db.unit_of_work import Database
 from phoenix.jobs.estimate import about, work_left_s
 from phoenix.jobs.find import FullJob
-from phoenix.jobs.fleet import QUEUES
+from phoenix.jobs.fleet import QUEUES, RENDERING
 from phoenix.jobs.kept_lines import KeptLines
+from phoenix.jobs.lifecycle import TaskKind
 from phoenix.jobs.pace import read_paces
 from phoenix.jobs.queue_line import QueueLine, read_line
 from phoenix.jobs.tables import JobRow
@@ -17,7 +17,7 @@ from phoenix.jobs.views import Standing
 
 
 async def find_standings(
-    session: AsyncSession,
+    database: Database,
     jobs: Sequence[FullJob],
     *,
     worker_timeout_s: float,
@@ -26,28 +26,35 @@ async def find_standings(
 ) -> Mapping[str, Standing]:
     """The standing of each job by its id. Reads each queue at most once, or not at all if `lines` still knows it.
 
-    `clips_per_key`: how many clips of one key the feeder lets run at a time; 0 if as many as there are slots.
+    `clips_per_key`: how many clips of one key the feeder lets run at a time; 0 if as many as there are slots. Not to be
+    called inside of a session: all connections would be those of callers who wait for the one that reads the line.
     """
     lines = lines or KeptLines()
-    standings = await _standings_of_begun(session, [job for job in jobs if job.row.state is not JobState.QUEUED])
+    standings = await _standings_of_begun(database, [job for job in jobs if job.row.state is not JobState.QUEUED])
     for queue in QUEUES:
-        here = [job for job in jobs if job.row.state is JobState.QUEUED and _queue_of(job.row) == queue]
+        here = [job for job in jobs if job.row.state is JobState.QUEUED and _queue_of(job) == queue]
         if here:
-            has_cap = clips_per_key > 0 and queue == "gpu"
-            read = partial(read_line, session, queue, worker_timeout_s=worker_timeout_s, with_in_hand=has_cap)
+            has_cap = clips_per_key > 0 and queue in RENDERING
+            read = partial(_read_line, database, queue, worker_timeout_s=worker_timeout_s, with_in_hand=has_cap)
             line = await lines.get_line(queue, read)
             standings |= {job.row.id: _standing_of_waiting(job, line, clips_per_key) for job in here}
     return standings
 
 
-def _queue_of(job: JobRow) -> str:
-    return "gpu" if job.kind == "reel" else "media"
+async def _read_line(database: Database, queue: str, *, worker_timeout_s: float, with_in_hand: bool) -> QueueLine:
+    async with database.read() as session:
+        return await read_line(session, queue, worker_timeout_s=worker_timeout_s, with_in_hand=with_in_hand)
 
 
-async def _standings_of_begun(session: AsyncSession, jobs: Sequence[FullJob]) -> dict[str, Standing]:
+def _queue_of(job: FullJob) -> str:
+    return next((task.queue for task in job.tasks if task.kind is TaskKind.RENDER), "media")
+
+
+async def _standings_of_begun(database: Database, jobs: Sequence[FullJob]) -> dict[str, Standing]:
     if not any(job.row.state is JobState.RUNNING for job in jobs):
         return {job.row.id: Standing() for job in jobs}
-    paces = await read_paces(session)
+    async with database.read() as session:
+        paces = await read_paces(session)
     left_s = {job.row.id: work_left_s(job, paces) if job.row.state is JobState.RUNNING else None for job in jobs}
     return {job_id: Standing(eta_s=None if left is None else about(left)) for job_id, left in left_s.items()}
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from phoenix.contract.events import JobQueued
+from phoenix.contract.fleet import QueueName
 from phoenix.contract.jobs import JobState
 from phoenix.contract.requests import JobOptions
 from phoenix.contract.resolved import ResolvedClip, ResolvedReel, ResolvedRequest
@@ -84,7 +85,8 @@ async def _new_job(
 def plan_tasks(job: JobRow, resolved: ResolvedRequest) -> Sequence[TaskRow]:
     """The tasks of a job: its clips, its soundtrack, and what puts them together once they are there."""
     clips = resolved.clips if isinstance(resolved, ResolvedReel) else []
-    tasks = [_task(job, TaskKind.RENDER, clip.index, weight=clip_weight(clip)) for clip in clips]
+    queue = "remote" if isinstance(resolved, ResolvedReel) and resolved.is_remote else "gpu"
+    tasks = [_task(job, TaskKind.RENDER, clip.index, queue=queue, weight=clip_weight(clip)) for clip in clips]
     position = len(tasks)
     if resolved.kind == "soundtrack" or resolved.soundtrack is not None:
         tasks.append(_task(job, TaskKind.SOUNDTRACK, position))
@@ -101,14 +103,20 @@ def clip_weight(clip: ResolvedClip) -> float:
 
 
 def _task(
-    job: JobRow, kind: TaskKind, position: int, *, weight: float = 1.0, state: TaskState = TaskState.READY
+    job: JobRow,
+    kind: TaskKind,
+    position: int,
+    *,
+    queue: QueueName = "media",
+    weight: float = 1.0,
+    state: TaskState = TaskState.READY,
 ) -> TaskRow:
     return TaskRow(
         id=new_task_id(),
         job_id=job.id,
         kind=kind,
         position=position,
-        queue="gpu" if kind is TaskKind.RENDER else "media",
+        queue=queue,
         state=state,
         weight=weight,
         ready_at=job.queued_at,

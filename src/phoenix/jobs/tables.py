@@ -188,8 +188,8 @@ class WorkerRow(SQLModel, table=True):
     host: str
     pid: int
     device: str
-    queues: list[str] = Field(sa_type=JSON)
-    slots: int
+    slots: dict[str, int] = Field(sa_type=JSON)
+    """Tasks at once, of each queue that it serves."""
     models: list[str] = Field(default_factory=list, sa_type=JSON)
     """Held in memory now."""
     serves: list[str] = Field(default_factory=list, sa_type=JSON)

@@ -87,8 +87,8 @@ async def _list_candidates(session: AsyncSession, *, besides: str, worker_timeou
     )
     busy = Counter(await session.scalars(statement))
     return [
-        Candidate(row.models, row.slots - busy[row.id])
+        Candidate(row.models, row.slots[_QUEUE] - busy[row.id])
         for row in await list_live(session, worker_timeout_s=worker_timeout_s)
         # One that drains says that it has no slots.
-        if row.id != besides and _QUEUE in row.queues and row.slots > 0
+        if row.id != besides and row.slots.get(_QUEUE, 0) > 0
     ]

@@ -1,6 +1,6 @@
 """The register of live workers: what the feeder counts slots in, and what `GET /v1/workers` shows."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sqlalchemy import delete, select
@@ -23,8 +23,8 @@ class WorkerReport:
     host: str
     pid: int
     device: str
-    queues: tuple[str, ...]
-    slots: int
+    slots: Mapping[str, int]
+    """Of each queue that it serves: tasks at once; 0 while it drains."""
     serves: tuple[str, ...] = ()
     models: tuple[str, ...] = ()
     memory_used_bytes: int | None = None
@@ -42,15 +42,14 @@ async def report(uow: UnitOfWork, said: WorkerReport) -> None:
             host=said.host,
             pid=said.pid,
             device=said.device,
-            queues=list(said.queues),
-            slots=said.slots,
+            slots=dict(said.slots),
             serves=list(said.serves),
             started_at=now,
             seen_at=now,
         )
         uow.session.add(row)
         uow.announce(TasksReady())
-    row.slots = said.slots
+    row.slots = dict(said.slots)
     row.models = list(said.models)
     row.memory_used_bytes = said.memory_used_bytes
     row.memory_total_bytes = said.memory_total_bytes
@@ -74,7 +73,7 @@ async def list_live(session: AsyncSession, *, worker_timeout_s: float) -> Sequen
 async def list_served_models(session: AsyncSession, *, worker_timeout_s: float) -> frozenset[str]:
     """Ids of the models that some live worker can render with."""
     live = await list_live(session, worker_timeout_s=worker_timeout_s)
-    return frozenset(model for row in live if "gpu" in row.queues for model in row.serves)
+    return frozenset(model for row in live for model in row.serves)
 
 
 async def view_workers(session: AsyncSession, *, worker_timeout_s: float, owner_id: str | None = None) -> list[Worker]:
@@ -88,6 +87,13 @@ async def view_workers(session: AsyncSession, *, worker_timeout_s: float, owner_
     for worker_id, job_id in await session.execute(statement):
         running.setdefault(worker_id or "", []).append(job_id)
     return [
-        Worker.model_validate({**row.model_dump(), "running": running.get(row.id, [])})
+        Worker.model_validate(
+            {
+                **row.model_dump(),
+                "queues": list(row.slots),
+                "slots": sum(row.slots.values()),
+                "running": running.get(row.id, []),
+            }
+        )
         for row in await list_live(session, worker_timeout_s=worker_timeout_s)
     ]

@@ -7,25 +7,35 @@ import sys
 from phoenix.contract.fleet import QueueName
 from phoenix.ids import new_worker_id
 from phoenix.processes import follow_lifeline
-from phoenix.settings import load_settings
+from phoenix.settings import Settings, load_settings
 from phoenix.telemetry.logs import configure_logs
 from phoenix.worker.exits import Exit
 from phoenix.worker.main import WorkerPlan, run_worker
 
-QUEUES: dict[str, tuple[QueueName, ...]] = {"gpu": ("gpu",), "media": ("media",), "all": ("gpu", "media")}
+NAMES = ("gpu", "remote", "media", "all")
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m phoenix.worker", description=__doc__)
-    parser.add_argument("--queue", choices=QUEUES, default="all")
+    parser.add_argument("--queue", choices=NAMES, default="all")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--worker-id", default=None)
     arguments = parser.parse_args()
     settings = load_settings()
     configure_logs(level=settings.log.level, json_lines=settings.log.json_lines)
     follow_lifeline(lambda: os._exit(Exit.ORPHANED))
-    plan = WorkerPlan(QUEUES[arguments.queue], arguments.device, arguments.worker_id or new_worker_id())
+    queues = queues_of(arguments.queue, settings)
+    plan = WorkerPlan(queues, arguments.device, arguments.worker_id or new_worker_id())
     return run_worker(settings, plan)
+
+
+def queues_of(name: str, settings: Settings) -> tuple[QueueName, ...]:
+    """`all` leaves the remote queue out where no remote service is configured: its tasks are for others then."""
+    match name:
+        case "gpu" | "remote" | "media":
+            return (name,)
+        case _:
+            return ("gpu", "remote", "media") if settings.veo.is_configured else ("gpu", "media")
 
 
 if __name__ == "__main__":

@@ -44,12 +44,16 @@ class WorkerPlan:
     def slots(self, queue: QueueName, settings: Settings) -> int:
         """Tasks in their main part at once. Clips that are to share a call must all be taken on."""
         worker = settings.worker
-        if queue == "media":
-            return worker.media_concurrency
-        return worker.max_concurrent_generations * settings.engine.max_batch
+        match queue:
+            case "gpu":
+                return worker.max_concurrent_generations * settings.engine.max_batch
+            case "remote":
+                return settings.veo.max_concurrent
+            case "media":
+                return worker.media_concurrency
 
     def overlap(self, queue: QueueName, settings: Settings) -> int:
-        return settings.worker.pipeline_depth if queue == "gpu" else 0
+        return 0 if queue == "media" else settings.worker.pipeline_depth
 
 
 def run_worker(settings: Settings, plan: WorkerPlan) -> int:
@@ -89,7 +93,11 @@ class _Worker:
         self._shop = shop
         self._drain = drain
         self._plan = plan
-        self._serves = tuple(model.id for model in services.catalog if shop.engines.can_serve(model))
+        self._serves = tuple(
+            model.id
+            for model in services.catalog
+            if ("remote" if model.is_remote else "gpu") in plan.queues and shop.engines.can_serve(model)
+        )
         terms = LeaseTerms(settings.scheduler.lease_s, settings.scheduler.heartbeat_s, settings.scheduler.stall_s)
         self._keeper = LeaseKeeper(
             partial(open_database, settings, kept_connections=1), plan.worker_id, terms, self._describe
@@ -154,15 +162,15 @@ class _Worker:
     def _describe(self) -> WorkerReport:
         """Also called from the keeper's thread."""
         memory = device_memory(self._plan.device)
-        slots = max(self._plan.slots(queue, self._services.settings) for queue in self._plan.queues)
+        settings, is_draining = self._services.settings, self._drain.asked.is_set()
+        slots = {queue: 0 if is_draining else self._plan.slots(queue, settings) for queue in self._plan.queues}
         return WorkerReport(
             worker_id=self._plan.worker_id,
             host=socket.gethostname(),
             pid=os.getpid(),
             device=self._plan.device,
-            queues=self._plan.queues,
-            slots=0 if self._drain.asked.is_set() else slots,
-            serves=self._serves if "gpu" in self._plan.queues else (),
+            slots=slots,
+            serves=self._serves,
             models=self._shop.engines.loaded_models(),
             memory_used_bytes=memory.used_bytes if memory else None,
             memory_total_bytes=memory.total_bytes if memory else None,
@@ -170,9 +178,10 @@ class _Worker:
 
     async def _register(self) -> None:
         """Before the first heartbeat, whose connection announces nothing: the feeder hears of the new slots."""
+        described = self._describe()
         try:
             async with self._services.database.write() as uow:
-                await report(uow, self._describe())
+                await report(uow, described)
         except Unavailable as error:
             _logger.warning("not registered yet", error=error.detail)
 

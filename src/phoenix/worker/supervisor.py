@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from subprocess import SubprocessError
 from tempfile import TemporaryDirectory
 
 from phoenix.assembly.services import Services, open_services
@@ -39,19 +40,19 @@ class Post:
     """A place that one child at a time fills."""
 
     queue: str
-    """`gpu`, `media` or `all`."""
+    """`gpu`, `remote`, `media` or `all`."""
     device: str = "auto"
     sharers: int = 1
     """Posts on that device, this one included: each has an equal part of its memory for models, and they take turns."""
 
 
 def posts_for(queue: str, devices: Sequence[str], processes_per_device: int = 1) -> list[Post]:
-    """One post per process; the media queue needs no device, and so no more than one process.
+    """One post per process; the queues that need no device need no more than one process.
 
     One of `devices` may itself be several, with commas between them.
     """
-    if queue == "media":
-        return [Post("media", "cpu")]
+    if queue in ("remote", "media"):
+        return [Post(queue, "cpu")]
     names = [name.strip() for given in devices for name in given.split(",") if name.strip()]
     return [Post(queue, name, processes_per_device) for name in names for _ in range(processes_per_device)]
 
@@ -109,12 +110,17 @@ class _Keeper:
                 async with asyncio.timeout(backoff.delay_s):
                     await self._stop.wait()
 
-    async def _fill(self) -> int:
-        """One child, from its start to its end. Returns its exit status."""
+    async def _fill(self) -> int | None:
+        """One child, from its start to its end. Returns its exit status; None if it could not be started."""
         worker_id = new_worker_id()
         command = [sys.executable, "-m", "phoenix.worker", "--queue", self._post.queue]
         command += ["--device", self._post.device, "--worker-id", worker_id]
-        child = await spawn(command, env=self._environment)
+        try:
+            child = await spawn(command, env=self._environment)
+        except (OSError, SubprocessError) as error:
+            # No memory or process left, or a Python that is just being replaced: the other posts' children live.
+            _logger.error("worker process could not be started", error=repr(error), **vars(self._post))
+            return None
         _logger.info("worker process started", worker_id=worker_id, pid=child.pid, **vars(self._post))
         try:
             status = await self._watch(child)
@@ -174,10 +180,16 @@ async def hand_back(database: Database, worker_id: str, rule: RetryRule) -> int:
         held = await list_held_by(session, worker_id)
     recovered = 0
     for job_id, task_id in held:
-        # What only a newer version can read is left to its sweeper, and keeps nobody else from the others.
-        with suppress(WrittenByNewer):
+        try:
             async with database.write() as uow:
                 recovered += await recover_from(uow, job_id, task_id, worker_id, rule)
+        except WrittenByNewer:
+            _logger.warning("left to a sweeper of a newer version", task_id=task_id)
+        except Unavailable:
+            raise
+        except Exception:
+            # Nor does it keep the others from being handed back, or end the supervisor and with it all its children.
+            _logger.exception("a task could not be handed back", task_id=task_id)
     async with database.write() as uow:
         await workers.remove(uow, worker_id)
     return recovered

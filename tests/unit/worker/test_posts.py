@@ -2,7 +2,11 @@
 
 from pathlib import Path
 
-from phoenix.settings import Settings
+import pytest
+from pydantic import SecretStr
+
+from phoenix.settings import Settings, VeoSettings
+from phoenix.worker.__main__ import queues_of
 from phoenix.worker.supervisor import Post, posts_for, settings_at
 from phoenix.worker.workshop import open_slots
 
@@ -16,8 +20,20 @@ def test_devices_may_be_named_in_one_word() -> None:
     assert posts_for("gpu", ["cuda:0, cuda:1"]) == [Post("gpu", "cuda:0"), Post("gpu", "cuda:1")]
 
 
-def test_media_needs_no_device() -> None:
-    assert posts_for("media", ["cuda:0", "cuda:1"], 4) == [Post("media", "cpu")]
+@pytest.mark.parametrize("queue", ["media", "remote"])
+def test_a_queue_that_needs_no_device_has_one_post(queue: str) -> None:
+    assert posts_for(queue, ["cuda:0", "cuda:1"], 4) == [Post(queue, "cpu")]
+
+
+@pytest.mark.parametrize(
+    ("veo", "served"),
+    [(VeoSettings(), ("gpu", "media")), (VeoSettings(api_key=SecretStr("key")), ("gpu", "remote", "media"))],
+    ids=["no service", "a service"],
+)
+def test_all_queues_include_the_remote_one_where_a_service_is_configured(
+    veo: VeoSettings, served: tuple[str, ...]
+) -> None:
+    assert queues_of("all", Settings(veo=veo)) == served
 
 
 def test_processes_that_share_a_device_have_equal_parts_of_it_and_take_turns(tmp_path: Path) -> None:

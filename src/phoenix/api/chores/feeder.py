@@ -1,4 +1,4 @@
-"""Rings the waiting tasks that are next, and rings anew the doorbells that Redis lost. Decides no order itself."""
+"""Rings doorbells for the tasks that are next, and again where Redis lost them. The order is `jobs.order`'s part."""
 
 import asyncio
 import time
@@ -9,7 +9,7 @@ from phoenix.api.chores.duty import Duty
 from phoenix.api.chores.repeat import repeated
 from phoenix.assembly import Services
 from phoenix.jobs.feed import RungTask, choose_next, list_rung, mark_rung, unring
-from phoenix.jobs.fleet import QUEUES
+from phoenix.jobs.fleet import QUEUES, RENDERING
 from phoenix.jobs.lineup import Lineup
 from phoenix.jobs.order import Waiting
 from phoenix.queues.queue import Doorbell
@@ -29,20 +29,20 @@ class Feeder:
 
     @asynccontextmanager
     async def running(self, rung: asyncio.Event) -> AsyncGenerator[None]:
-        """Feeds at every ring of the bell, of this process and of others, and at least once per interval."""
+        """Feeds whenever any process rings the feeders' bell, and at least once per interval."""
 
         async def wait() -> None:
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._settings.feed_interval_s):
                     await rung.wait()
-            # Before the look that follows, so that a ring during it is not lost.
+            # Cleared before the next pass, so that a ring during that pass is not lost.
             rung.clear()
 
         async with repeated(Duty(self._services.database, "feed"), self.feed, wait):
             yield
 
     async def feed(self) -> None:
-        """One look at every queue. Raises `Unavailable` while the database or Redis is away."""
+        """One pass over every queue. Raises `Unavailable` while the database or Redis is away."""
         await self._repair()
         for queue in QUEUES:
             await self._feed_queue(queue)
@@ -54,24 +54,24 @@ class Feeder:
                 queue,
                 feed_ahead=self._settings.feed_ahead,
                 worker_timeout_s=self._worker_timeout_s,
-                most_per_owner=self._services.settings.limits.running_clips_per_key if queue == "gpu" else 0,
+                most_per_owner=self._services.settings.limits.running_clips_per_key if queue in RENDERING else 0,
             )
         if lineup.ring:
             await self._line_up(queue, lineup)
 
     async def _line_up(self, queue: str, lineup: Lineup) -> None:
         await self._services.queue.withdraw(queue, _doorbells(lineup.withdraw))
-        # Rung first and noted after: a crash in between rings twice, which is harmless, rather than never.
+        # Rung first, recorded after: a crash in between means a second ring, which is harmless, rather than none.
         await self._services.queue.ring(queue, _doorbells(lineup.ring))
         async with self._services.database.write() as uow:
             await mark_rung(uow, lineup.ring)
-        # A transaction of its own: each locks in order, and both together would not.
+        # A transaction of its own: each takes its row locks in order of id, but both together would not.
         if lineup.put_back:
             async with self._services.database.write() as uow:
                 await unring(uow, lineup.put_back)
 
     async def _repair(self) -> None:
-        """Puts the tasks back in line whose doorbells are no longer in Redis."""
+        """Puts tasks whose doorbells are no longer in Redis back in line."""
         if await self._services.queue.was_wiped():
             for queue in QUEUES:
                 await self._unring(queue, await self._list_rung(queue, older_than_s=0))

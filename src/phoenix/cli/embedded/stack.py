@@ -99,11 +99,16 @@ class Stack:
         return ChildSpec("API process", argv, self._environment(), grace_s, pass_fds=(fd,))
 
     def _workers(self) -> list[ChildSpec]:
-        gpu = ("--queue", "gpu", "--processes-per-device", str(self.workers_per_device))
+        commands: dict[str, tuple[str, ...]] = {
+            "GPU worker": ("--queue", "gpu", "--processes-per-device", str(self.workers_per_device)),
+            "media worker": ("--queue", "media"),
+        }
+        if self.settings.veo.is_configured:
+            commands["remote worker"] = ("--queue", "remote")
         grace_s = self.settings.worker.drain_grace_s + STOP_GRACE_S + EXTRA_GRACE_S
         return [
             ChildSpec(name, (sys.executable, "-m", "phoenix", "worker", *options), self._environment(), grace_s)
-            for name, options in (("GPU worker", gpu), ("media worker", ("--queue", "media")))
+            for name, options in commands.items()
         ]
 
     def _environment(self) -> dict[str, str]:

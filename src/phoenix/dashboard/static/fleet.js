@@ -5,9 +5,14 @@ import { byId, bytes, h, seconds } from "./dom.js";
 
 export async function refreshFleet() {
   const [queue, workers] = await Promise.all([request("/v1/queue"), request("/v1/workers")]);
-  byId("queues").replaceChildren(...queue.queues.map(queueView));
+  byId("queues").replaceChildren(...queue.queues.filter(isInUse).map(queueView));
   const list = workers.data.map(workerView);
   byId("workers").replaceChildren(...(list.length ? list : [h("li", { class: "note" }, "No worker is running.")]));
+}
+
+// Most servers have no remote model.
+function isInUse(queue) {
+  return queue.name !== "remote" || queue.slots > 0 || queue.waiting > 0;
 }
 
 function queueView(queue) {

@@ -1,0 +1,57 @@
+"""Clips of remote models on a worker: they wait for a service, and keep nobody from the device meanwhile."""
+
+import asyncio
+
+from fixtures.veo_server import VeoServer
+from fixtures.workplace import PATIENCE_S, OpenWorkplace, Workplace, a_reel
+from phoenix.contract.jobs import JobState
+from phoenix.contract.resolved import ResolvedReel
+from phoenix.jobs.lifecycle import TaskKind
+from phoenix.settings import VeoSettings
+
+FOR_EVER = 10**9
+"""Times that the service says "not yet"."""
+
+
+def a_veo_reel(clips: int) -> ResolvedReel:
+    fields = {"width": 128, "height": 72, "fps": 24}
+    reel = a_reel(clips=clips)
+    made = [clip.model_copy(update={**fields, "num_frames": 96}) for clip in reel.clips]
+    return reel.model_copy(update={**fields, "model": "veo-3.1", "is_remote": True, "clips": made})
+
+
+async def until_under_way(server: VeoServer, count: int) -> None:
+    async with asyncio.timeout(PATIENCE_S):
+        while True:
+            if len(server.under_way) >= count:
+                return
+            await asyncio.sleep(0.02)
+
+
+async def queues_of(workplace: Workplace, job_id: str) -> dict[TaskKind, str]:
+    return {task.kind: task.queue for task in (await workplace.job(job_id)).tasks}
+
+
+async def test_clips_that_a_service_renders_leave_the_device_to_others(
+    open_place: OpenWorkplace, veo_settings: VeoSettings, veo_server: VeoServer
+) -> None:
+    veo_server.questions = FOR_EVER
+    workplace = await open_place(veo=veo_settings.model_copy(update={"max_concurrent": 3}))
+    async with workplace.worker("gpu", "remote", "media"):
+        remote_id = await workplace.submit(a_veo_reel(clips=5))
+        await until_under_way(veo_server, 3)
+        here = await workplace.until_ended(await workplace.submit(a_reel()))
+        await workplace.cancel(remote_id)
+        remote = await workplace.until_ended(remote_id)
+    assert (here.row.state, remote.row.state) == (JobState.SUCCEEDED, JobState.CANCELED)
+    assert veo_server.most_under_way == 3
+
+
+async def test_a_worker_without_a_device_serves_remote_models(
+    open_place: OpenWorkplace, veo_settings: VeoSettings
+) -> None:
+    workplace = await open_place(veo=veo_settings)
+    async with workplace.worker("remote"), workplace.worker("media"):
+        job = await workplace.until_ended(await workplace.submit(a_veo_reel(clips=2)))
+    assert job.row.state is JobState.SUCCEEDED
+    assert await queues_of(workplace, job.row.id) == {TaskKind.RENDER: "remote", TaskKind.ASSEMBLE: "media"}
