@@ -29,6 +29,7 @@ pytest_plugins: list[str] = [
     "fixtures.databases",
     "fixtures.workplace",
     "fixtures.media_files",
+    "fixtures.gated_ffmpeg",
     "fixtures.log_lines",
     "fixtures.no_skips",
     "fixtures.api",

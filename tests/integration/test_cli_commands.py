@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-import time
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -85,8 +84,7 @@ def test_without_a_server_it_says_how_to_start_one(run):
     assert "phoenix up" in result.stderr
 
 
-def test_the_command_starts_quickly_and_without_torch():
-    started_s = time.perf_counter()
+def test_the_command_starts_without_what_takes_long_to_import():
     code = (
         "import sys, phoenix.cli; print([name for name in ('torch', 'sqlalchemy', 'fastapi') if name in sys.modules])"
     )
@@ -94,4 +92,3 @@ def test_the_command_starts_quickly_and_without_torch():
         [sys.executable, "-c", code], env={"PYTHONPATH": ":".join(sys.path)}, capture_output=True, text=True, check=True
     )
     assert output.stdout == "[]\n"
-    assert time.perf_counter() - started_s < 3  # 0.3 s on an idle machine
