@@ -137,7 +137,7 @@ class PreconditionFailed(Refused):
 
 
 class IdempotencyMismatch(Refused):
-    """This Idempotency-Key was used with a different request."""
+    """This Idempotency-Key was used with a different request; give each request a new one."""
 
     code = ProblemCode.IDEMPOTENCY_MISMATCH
 
@@ -183,6 +183,10 @@ class Unavailable(Refused):
     """A service behind this one is away; try again after Retry-After."""
 
     code = ProblemCode.UNAVAILABLE
+
+
+class SchemaOutdated(Unavailable):
+    """The database lacks tables of this version; `phoenix db upgrade` makes them."""
 
 
 class WrittenByNewer(Unavailable):

@@ -1,9 +1,12 @@
 """The dashboard in a real browser: a reel from the form to the player, under the page's own security policy."""
 
+from pathlib import Path
+
 import pytest
 
 from fixtures.chromium import Page
-from fixtures.up_process import UpStarter
+from fixtures.up_process import PhoenixStarter, UpStarter
+from phoenix.cli.embedded.listening import READY_LINE
 from phoenix.contract.requests import ClipRequest, ReelRequest
 
 pytestmark = pytest.mark.e2e
@@ -13,6 +16,10 @@ document.getElementById("prompts").value = "<b>a red balloon</b>\\nthe sea";
 document.getElementById("duration").value = "1";
 document.getElementById("new").requestSubmit();
 """
+
+
+def click(button: str) -> str:
+    return f"[...document.querySelectorAll('.actions button')].find(b => b.textContent === '{button}').click()"
 
 
 async def test_a_reel_goes_from_the_form_to_the_player(page: Page, start_up: UpStarter):
@@ -36,11 +43,31 @@ async def test_the_buttons_steer_a_job(page: Page, start_up: UpStarter):
     await page.open(up.url)
     for state, button in (("running", "Cancel"), ("canceled", "Retry"), ("running", "Cancel"), ("canceled", "Delete")):
         await page.wait_until(f"document.querySelector('.job[data-state={state}]')")
-        await page.evaluate(
-            f"[...document.querySelectorAll('.actions button')].find(b => b.textContent === '{button}').click()"
-        )
+        await page.evaluate(click(button))
+    await page.evaluate(click("Delete for good?"))
     await page.wait_until("!document.querySelector('.job') && !document.getElementById('jobs-empty').hidden")
     assert page.complaints == []
+
+
+async def test_with_a_key_a_video_is_fetched_when_somebody_wants_it(
+    page: Page, start_phoenix: PhoenixStarter, tmp_path: Path
+):
+    folder = str(tmp_path / "data")
+    up = start_phoenix("up", "--port", "0", PHOENIX_AUTH="required", PHOENIX_DATA_DIR=folder)
+    url = up.read_line().removeprefix(READY_LINE)
+    keys = start_phoenix("keys", "create", "me", PHOENIX_DATA_DIR=folder)
+    assert keys.wait() == 0, keys.log
+    await page.open(url)
+    await page.wait_until("document.getElementById('key-dialog')?.open")
+    await page.evaluate(f"document.getElementById('key').value = '{keys.output().strip()}'")
+    await page.evaluate("document.querySelector('#key-dialog .primary').click()")
+    await page.wait_until("document.getElementById('model').value")
+    await page.evaluate(SUBMIT)
+    await page.wait_until("document.querySelector('.job[data-state=succeeded] video')?.poster")
+    fetched = "performance.getEntriesByType('resource').filter(e => e.name.endsWith('/content')).length"
+    assert await page.evaluate(fetched) == 0
+    await page.evaluate(click("Play"))
+    await page.wait_until("document.querySelector('video').src.startsWith('blob:')")
 
 
 async def test_the_faults_of_a_refusal_are_shown_at_the_form(page: Page, start_up: UpStarter):

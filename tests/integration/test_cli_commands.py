@@ -1,8 +1,10 @@
 """The client commands against a server: what they print, and the status they end with."""
 
+import hashlib
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -10,7 +12,7 @@ from typer.testing import CliRunner, Result
 from fixtures.event_examples import ERROR, JOB_ID, a_clip, a_job, job_canceled
 from fixtures.scripted_server import Answer, ScriptedServer
 from phoenix.cli.app import app
-from phoenix.contract.jobs import Job, JobPage, JobState
+from phoenix.contract.jobs import Job, JobOutput, JobPage, JobState
 
 JOB = f"/v1/jobs/{JOB_ID}"
 
@@ -69,6 +71,27 @@ def test_a_watch_ends_with_status_1_for_a_job_that_did_not_succeed(run, scripted
 def test_a_job_can_be_steered(run, scripted_server: ScriptedServer, action: str):
     scripted_server.on("POST", f"{JOB}/{action}", answer(a_job(), 202))
     assert JOB_ID in run("jobs", action, JOB_ID).stdout
+
+
+def test_a_video_is_downloaded_to_the_file_that_is_named(run, scripted_server: ScriptedServer, tmp_path: Path):
+    size = {"width": 1, "height": 1, "fps": 1, "duration_s": 1, "size_bytes": 5}
+    output = JobOutput(artifact_id="art_1", url=f"{JOB}/content", sha256=hashlib.sha256(b"movie").hexdigest(), **size)
+    scripted_server.on("GET", JOB, answer(a_job(state=JobState.SUCCEEDED).model_copy(update={"output": output})))
+    scripted_server.on("GET", f"{JOB}/content", Answer(200, b"movie"))
+    result = run("jobs", "download", JOB_ID, "-o", str(tmp_path / "reel.mp4"))
+    assert result.stdout.splitlines() == [str(tmp_path / "reel.mp4")]
+    assert (tmp_path / "reel.mp4").read_bytes() == b"movie"
+
+
+def test_a_job_without_a_video_has_nothing_to_download(run, scripted_server: ScriptedServer, tmp_path: Path):
+    scripted_server.on("GET", JOB, answer(a_job()))
+    result = run("jobs", "download", JOB_ID, "-o", str(tmp_path / "reel.mp4"))
+    assert (result.exit_code, "has no output" in result.stderr) == (1, True)
+
+
+def test_a_job_can_be_deleted(run, scripted_server: ScriptedServer):
+    scripted_server.on("DELETE", JOB, Answer(204))
+    assert "is deleted" in run("jobs", "delete", JOB_ID).stdout
 
 
 def test_a_problem_is_told_with_status_1(run, scripted_server: ScriptedServer):

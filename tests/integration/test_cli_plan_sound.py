@@ -1,4 +1,4 @@
-"""What `phoenix plan` finds out about the sound that is to be laid under a reel."""
+"""What `phoenix plan` finds out about the sound and the picture that a reel is to have."""
 
 from pathlib import Path
 
@@ -9,6 +9,10 @@ from phoenix.cli.app import app
 
 def run(audio: Path) -> Result:
     return CliRunner().invoke(app, ["plan", "a fox", "--audio", str(audio)])
+
+
+def run_with_picture(image: Path) -> Result:
+    return CliRunner().invoke(app, ["plan", "a fox", "--model", "wan-2.1-i2v-14b-480p", "--image", str(image)])
 
 
 def test_a_sound_that_can_be_used_is_named(wav_file: Path):
@@ -23,3 +27,12 @@ def test_a_picture_is_no_sound(png_file: Path):
 def test_a_file_that_no_server_would_take_is_refused(tmp_path: Path):
     (tmp_path / "notes.txt").write_text("do not forget the milk")
     assert run(tmp_path / "notes.txt").exit_code == 1
+
+
+def test_a_model_that_starts_from_a_picture_takes_one(png_file: Path):
+    assert run_with_picture(png_file).exit_code == 0
+
+
+def test_a_sound_is_no_picture(wav_file: Path):
+    result = run_with_picture(wav_file)
+    assert (result.exit_code, "/clips/0/image_artifact_id" in result.stderr) == (1, True)

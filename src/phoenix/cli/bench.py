@@ -17,6 +17,7 @@ from phoenix.cli.reel_options import (
     StepsOption,
     describe_adjustment,
     make_request,
+    with_first_frame,
 )
 from phoenix.cli.resolving import resolve_reel
 from phoenix.contract.requests import ReelRequest
@@ -82,8 +83,7 @@ def _with_image(request: ReelRequest, model: ModelSpec) -> ReelRequest:
     """For models that start from a picture; which one is all the same to their speed."""
     if not model.needs_image:
         return request
-    clips = [clip.model_copy(update={"image_artifact_id": new_artifact_id()}) for clip in request.clips]
-    return request.model_copy(update={"clips": clips})
+    return with_first_frame(request, new_artifact_id())
 
 
 def _show(report: BenchReport) -> None:

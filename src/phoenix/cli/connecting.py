@@ -1,5 +1,6 @@
 """Which server a command talks to: the one that was named, else the one that runs on this machine."""
 
+import re
 import time
 from typing import Annotated
 
@@ -9,23 +10,39 @@ from pydantic import ValidationError
 
 from phoenix.cli.embedded.lock import find_holder
 from phoenix.cli.problems import read_settings
-from phoenix.client import Patience, Phoenix
+from phoenix.client import Phoenix, RetryPolicy
 from phoenix.contract.fleet import Health
 from phoenix.settings import Settings
 
+
+def check_url(url: str | None) -> str | None:
+    """Refuses what is no address of a server, before somebody looks for the fault in the server."""
+    if url and not re.match(r"https?://[^/]", url):
+        raise typer.BadParameter(f"{url!r} is not a URL; give one such as http://127.0.0.1:8080.")
+    if url and url.rstrip("/").endswith("/v1"):
+        raise typer.BadParameter("give the address of the server, without /v1.")
+    return url
+
+
 UrlOption = Annotated[
-    str | None, typer.Option("--url", envvar="PHOENIX_URL", help="Server to talk to; the one of this machine if unset.")
+    str | None,
+    typer.Option(
+        "--url",
+        envvar="PHOENIX_URL",
+        callback=check_url,
+        help="Server to talk to; the one of this machine if unset.",
+    ),
 ]
 ApiKeyOption = Annotated[str | None, typer.Option("--api-key", envvar="PHOENIX_API_KEY", help="Its API key.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON in the shape of the API.")]
 
 # A person waits at the terminal: long enough for a busy server, short enough for one that is not there.
-CLI_PATIENCE = Patience(attempts=3, first_delay_s=0.3, longest_delay_s=30)
+CLI_RETRY_POLICY = RetryPolicy(attempts=3, first_delay_s=0.3, longest_delay_s=30)
 STARTING_WITHIN_S = 60
 
 
 def connect(url: str | None, api_key: str | None) -> Phoenix:
-    return Phoenix(url or local_url(read_settings()), api_key, patience=CLI_PATIENCE)
+    return Phoenix(url or local_url(read_settings()), api_key, retry_policy=CLI_RETRY_POLICY)
 
 
 def local_url(settings: Settings) -> str:

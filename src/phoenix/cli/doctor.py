@@ -4,21 +4,20 @@ import asyncio
 import os
 import shutil
 import sys
+import tomllib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from importlib.util import find_spec
 from pathlib import Path
 
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from redis.exceptions import RedisError
-from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 from phoenix.cli.embedded.redis_server import find_redis_server
-from phoenix.db.engine import database_url, open_engine
-from phoenix.db.migrate import alembic_config
+from phoenix.cli.problems import NEWER_SCHEMA
+from phoenix.db.engine import database_url
+from phoenix.db.schema import SchemaAge, read_schema
 from phoenix.errors import PhoenixError
 from phoenix.events.redis_client import open_redis, send
 from phoenix.ids import new_artifact_id
@@ -31,6 +30,10 @@ from phoenix.storage.open import open_store
 CHECK_TIME_LIMIT_S = 30
 LITTLE_SPACE_BYTES = 5 * 2**30
 """A reel's clips, frames under way and the result lie on the disk together."""
+
+
+OTHER_NAMES = {"CONFIG", "URL", "API_KEY", "PUBLISH", "LIFELINE_FD"}
+"""After `PHOENIX_`: what commands, compose and child processes read beside the settings."""
 
 
 class Verdict(Enum):
@@ -64,6 +67,26 @@ async def _run(name: str, check: "Check", settings: Settings) -> Finding:
         return Finding(name, Verdict.MISSING, str(error).splitlines()[0], REMEDIES.get(name, ""))
 
 
+async def check_settings(_settings: Settings) -> Finding:
+    file = os.environ.get("PHOENIX_CONFIG")
+    if unknown := [*unknown_names(os.environ), *_unknown_tables(file)]:
+        detail = f"nothing reads {', '.join(unknown)}"
+        return Finding("settings", Verdict.NOTE, detail, "Correct the name: deploy/env.example lists them all.")
+    return Finding("settings", Verdict.OK, f"of the environment{f', and of {file}' if file else ''}")
+
+
+def unknown_names(environment: Mapping[str, str]) -> list[str]:
+    """Variables that look like settings and are none. A typo after the group is refused when settings are read."""
+    named = {name: name.removeprefix("PHOENIX_") for name in environment if name.startswith("PHOENIX_")}
+    known = {field.upper() for field in Settings.model_fields} | OTHER_NAMES
+    return sorted(name for name, rest in named.items() if rest.upper().split("__")[0] not in known)
+
+
+def _unknown_tables(file: str | None) -> list[str]:
+    tables = tomllib.loads(Path(file).read_text(encoding="utf-8")) if file else {}
+    return [f"{name!r} of {file}" for name in tables if name not in Settings.model_fields]
+
+
 async def check_ffmpeg(settings: Settings) -> Finding:
     ffmpeg = find_ffmpeg(settings.media.ffmpeg)
     encoders = await _output_of(ffmpeg, "-hide_banner", "-encoders")
@@ -89,16 +112,13 @@ async def check_database(settings: Settings) -> Finding:
     shown = url.render_as_string(hide_password=True)
     if url.get_backend_name() == "sqlite" and not _exists(url.database):
         return Finding("database", Verdict.OK, f"{shown}, to be made by `phoenix up`")
-    newest = ScriptDirectory.from_config(alembic_config(url)).get_current_head()
-    engine = open_engine(url, settings.database)
-    try:
-        async with engine.connect() as connection:
-            current = await connection.run_sync(_revision)
-    finally:
-        await engine.dispose()
-    if current != newest:
+    schema = await read_schema(url, settings.database)
+    if schema.age is SchemaAge.NEWER:
+        detail = f"{shown} has schema {schema.revision}, which this version does not know"
+        return Finding("database", Verdict.NOTE, detail, NEWER_SCHEMA)
+    if not schema.age.is_usable:
         remedy = "Run `phoenix db upgrade`; `phoenix up` does it by itself."
-        return Finding("database", Verdict.NOTE, f"{shown} has schema {current}, not {newest}", remedy)
+        return Finding("database", Verdict.NOTE, f"{shown} has schema {schema.revision}, not {schema.newest}", remedy)
     return Finding("database", Verdict.OK, shown)
 
 
@@ -138,6 +158,7 @@ async def check_gpu(_settings: Settings) -> Finding:
 Check = Callable[[Settings], Awaitable[Finding]]
 
 CHECKS: dict[str, Check] = {
+    "settings": check_settings,
     "ffmpeg": check_ffmpeg,
     "redis": check_redis,
     "database": check_database,
@@ -153,10 +174,6 @@ REMEDIES = {
 }
 # In a process of its own: torch takes a second and 200 MB, and a broken driver may take the process with it.
 LIST_GPUS = "import torch\nfor n in range(torch.cuda.device_count()): print(torch.cuda.get_device_name(n))"
-
-
-def _revision(connection: Connection) -> str | None:
-    return MigrationContext.configure(connection).get_current_revision()
 
 
 async def _output_of(*argv: str) -> str:

@@ -68,7 +68,7 @@ def describe(event: Event) -> str | None:
     match event:
         case JobSnapshot(job=job):
             running = [f"clip {clip.index}: started" for clip in job.clips if clip.state is ClipState.RUNNING]
-            return "\n".join([f"{job.id} {job.state.value}, {len(job.clips)} clips, {job.progress:.0%} done", *running])
+            return "\n".join([f"{job.id} {job.state.value}, {_count(job.clips)}, {job.progress:.0%} done", *running])
         case JobQueueMoved(queue_position=int() as place):
             return f"place {place} in the queue" + (
                 f": {printable(reason)}" if (reason := event.waiting_reason) else ""
@@ -79,6 +79,10 @@ def describe(event: Event) -> str | None:
             return None
         case _:
             return event.type.removeprefix("job.")
+
+
+def _count(clips: list[Clip]) -> str:
+    return "1 clip" if len(clips) == 1 else f"{len(clips)} clips"
 
 
 def describe_clip(event: ClipStarted | ClipSucceeded | ClipRetrying | ClipFailed) -> str:

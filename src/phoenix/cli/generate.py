@@ -5,14 +5,15 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import NoReturn
 
 import typer
 
-from phoenix.cli.connecting import CLI_PATIENCE, ApiKeyOption, UrlOption, is_phoenix, local_url
+from phoenix.cli.connecting import CLI_RETRY_POLICY, ApiKeyOption, UrlOption, is_phoenix, local_url
 from phoenix.cli.console import err, printable
 from phoenix.cli.embedded.private import private_server
 from phoenix.cli.following import follow
+from phoenix.cli.output_option import OutputOption
 from phoenix.cli.problems import INTERRUPTED, end_on_sigterm, explained, read_settings, require_success
 from phoenix.cli.reel_options import (
     AspectRatioOption,
@@ -20,6 +21,7 @@ from phoenix.cli.reel_options import (
     CrossfadeOption,
     DurationOption,
     FpsOption,
+    ImageOption,
     ModelOption,
     PromptsArgument,
     ResolutionOption,
@@ -27,6 +29,7 @@ from phoenix.cli.reel_options import (
     StepsOption,
     describe_adjustment,
     make_request,
+    with_first_frame,
 )
 from phoenix.client import Phoenix, PhoenixClientError
 from phoenix.contract.jobs import Job
@@ -53,9 +56,8 @@ def generate(  # noqa: PLR0913, PLR0917 - one parameter per option
     seed: SeedOption = None,
     crossfade_s: CrossfadeOption = None,
     audio: AudioOption = None,
-    output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="File to write; reel-<id>.mp4 if unset.")
-    ] = None,
+    image: ImageOption = None,
+    output: OutputOption = None,
     url: UrlOption = None,
     api_key: ApiKeyOption = None,
 ) -> None:
@@ -74,9 +76,12 @@ def generate(  # noqa: PLR0913, PLR0917 - one parameter per option
     }
     request = make_request(prompts, given, crossfade_s)
     end_on_sigterm()
-    with explained(), _server(url) as server, Phoenix(server.url, api_key, patience=CLI_PATIENCE) as phoenix:
+    with explained(), _server(url) as server, Phoenix(server.url, api_key, retry_policy=CLI_RETRY_POLICY) as phoenix:
         if audio:
-            request = request.model_copy(update={"soundtrack": _upload(phoenix, audio)})
+            sound = SoundtrackRequest(artifact_id=_upload(phoenix, audio))
+            request = request.model_copy(update={"soundtrack": sound})
+        if image:
+            request = with_first_frame(request, _upload(phoenix, image))
         job = phoenix.submit_reel(request)
         err.print(f"{job.id} on {server.url}", style="dim")
         _show_adjustments(job)
@@ -96,9 +101,10 @@ def _server(url: str | None) -> Generator[Server]:
         yield Server(found, is_private=True)
 
 
-def _upload(phoenix: Phoenix, audio: Path) -> SoundtrackRequest:
-    err.print(f"uploading {printable(audio.name)}", style="dim")
-    return SoundtrackRequest(artifact_id=phoenix.upload(audio).id)
+def _upload(phoenix: Phoenix, file: Path) -> str:
+    """The id of what the file has become."""
+    err.print(f"uploading {printable(file.name)}", style="dim")
+    return phoenix.upload(file).id
 
 
 def _show_adjustments(job: Job) -> None:
@@ -122,7 +128,7 @@ def _leave(phoenix: Phoenix, job: Job, *, is_private: bool) -> NoReturn:
         # The jobs of a private server end with it, and without a terminal there is nobody to ask.
         may_go_on = not is_private and sys.stdin.isatty()
         if may_go_on and not typer.confirm("\nCancel the job?", default=True, err=True):
-            err.print(f"It goes on: `phoenix jobs watch {job.id}`.")
+            err.print(f"It goes on: `phoenix jobs watch {job.id}`, then `phoenix jobs download {job.id}`.")
         else:
             phoenix.cancel(job.id)
             err.print(f"{job.id} canceled.")

@@ -1,5 +1,6 @@
 """`phoenix jobs …` and `phoenix models`: looking at a server, and steering its jobs."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -7,6 +8,7 @@ import typer
 from phoenix.cli.connecting import ApiKeyOption, JsonOption, UrlOption, connect
 from phoenix.cli.console import err, out, print_json
 from phoenix.cli.following import follow
+from phoenix.cli.output_option import OutputOption
 from phoenix.cli.problems import explained, require_success
 from phoenix.cli.tables import clips_table, job_lines, jobs_table, models_table
 from phoenix.contract.base import JobKind
@@ -79,6 +81,23 @@ def retry_job(job_id: JobIdArgument, url: UrlOption = None, api_key: ApiKeyOptio
     with explained(), connect(url, api_key) as phoenix:
         job = phoenix.retry(job_id)
         out.print(f"{job.id} {job.state.value}")
+
+
+@jobs_app.command("download")
+def download_job(
+    job_id: JobIdArgument, output: OutputOption = None, url: UrlOption = None, api_key: ApiKeyOption = None
+) -> None:
+    """Write the video of a job to a file, whose path is the last line of the output."""
+    with explained(), connect(url, api_key) as phoenix:
+        print(phoenix.download(job_id, output or Path(f"reel-{job_id}.mp4")))
+
+
+@jobs_app.command("delete")
+def delete_job(job_id: JobIdArgument, url: UrlOption = None, api_key: ApiKeyOption = None) -> None:
+    """Delete a job that has ended, and its files."""
+    with explained(), connect(url, api_key) as phoenix:
+        phoenix.delete(job_id)
+        out.print(f"{job_id} is deleted.")
 
 
 def list_models(as_json: JsonOption = False, url: UrlOption = None, api_key: ApiKeyOption = None) -> None:

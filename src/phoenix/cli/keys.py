@@ -33,7 +33,7 @@ class KeyScope(StrEnum):
 
 @keys_app.command("create")
 def create_key(
-    name: Annotated[str, typer.Argument(help="Whose it is, to tell it from the others.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Whose it is, to tell it from the others.")],
     scope: Annotated[list[KeyScope] | None, typer.Option(help="May be repeated; read and write if unset.")] = None,
 ) -> None:
     """Make a key. It is the last line of the output, and is not shown again."""
@@ -70,7 +70,7 @@ def list_keys() -> None:
 
 @keys_app.command("revoke")
 def revoke_key(key_id: Annotated[str, typer.Argument(metavar="ID", help="As listed: what follows phx_.")]) -> None:
-    """End a key, from the next request on. Streams that are open end within an hour. Again is harmless."""
+    """End a key, from the next request on; its open streams end within a heartbeat. Harmless if repeated."""
     from phoenix.access import keys
 
     async def revoke(database: "Database") -> str:
@@ -99,4 +99,4 @@ def _on_database(work: Callable[["Database"], Awaitable[T]]) -> T:
 
 
 def _format(at: datetime | None) -> str:
-    return f"{at:%Y-%m-%d %H:%M}" if at else "-"
+    return f"{at.astimezone():%Y-%m-%d %H:%M}" if at else "-"

@@ -17,6 +17,7 @@ from phoenix.cli.reel_options import (
     CrossfadeOption,
     DurationOption,
     FpsOption,
+    ImageOption,
     ModelOption,
     PromptsArgument,
     ResolutionOption,
@@ -41,6 +42,7 @@ def plan(  # noqa: PLR0913, PLR0917 - one parameter per option
     seed: SeedOption = None,
     crossfade_s: CrossfadeOption = None,
     audio: AudioOption = None,
+    image: ImageOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Say what `phoenix generate` with the same options would make, and make nothing.
@@ -59,7 +61,7 @@ def plan(  # noqa: PLR0913, PLR0917 - one parameter per option
     request, settings = make_request(prompts, given, crossfade_s), read_settings()
     with explained():
         catalog = load_catalog(settings.engine.catalog_file)
-        reel = resolve_reel(request, catalog, settings, audio=audio)
+        reel = resolve_reel(request, catalog, settings, audio=audio, image=image)
         if as_json:
             print_json(reel)
             return

@@ -1,8 +1,11 @@
 """How a command ends that could not do its work: what went wrong on stderr, and a status that scripts can read."""
 
+import os
 import signal
+import tomllib
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
+from pathlib import Path
 from typing import NoReturn
 
 import typer
@@ -12,7 +15,7 @@ from phoenix.cli.console import err, printable
 from phoenix.client import PhoenixClientError, PhoenixProblem, PhoenixUnreachable
 from phoenix.contract.jobs import Job, JobState
 from phoenix.contract.problems import ProblemFault
-from phoenix.errors import Fault, InvalidRequest, PhoenixError
+from phoenix.errors import Fault, InvalidRequest, PhoenixError, ProblemCode, Unavailable
 from phoenix.settings import Settings, load_settings
 
 FAILED = 1
@@ -20,15 +23,31 @@ USAGE = 2
 INTERRUPTED = 130
 TERMINATED = 128 + signal.SIGTERM
 
+NEWER_SCHEMA = (
+    "A newer version of Phoenix has migrated the database. It is left as it is; the version before works with it."
+)
+
 
 def read_settings() -> Settings:
     """The settings; ends the command with each wrong one named."""
     try:
+        _check_config_file(os.environ.get("PHOENIX_CONFIG"))
         return load_settings()
     except ValidationError as error:
         for fault in error.errors():
             name = "__".join(str(part) for part in fault["loc"]).upper()
             err.print(f"PHOENIX_{name}: {fault['msg']}", style="red")
+        raise typer.Exit(USAGE) from error
+
+
+def _check_config_file(path: str | None) -> None:
+    """Ends the command if the file that was named is missing or is not TOML: without it, every default would hold."""
+    try:
+        if path:
+            tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        err.print(f"PHOENIX_CONFIG: {path}: {reason}", style="red")
         raise typer.Exit(USAGE) from error
 
 
@@ -47,6 +66,10 @@ def explained() -> Generator[None]:
     except InvalidRequest as refusal:
         _show_refusal(refusal.code.value, refusal.detail, refusal.faults)
         raise typer.Exit(FAILED) from refusal
+    except Unavailable as error:
+        err.print(printable(error.detail), style="red")
+        err.print("`phoenix doctor` says whether it answers, and whether `phoenix db upgrade` has made its tables.")
+        raise typer.Exit(FAILED) from error
     except (PhoenixClientError, PhoenixError, OSError) as error:
         for line in str(error).splitlines():
             err.print(printable(line), style="red")
@@ -66,15 +89,21 @@ def end_on_sigterm() -> None:
 
 def show_problem(problem: PhoenixProblem) -> None:
     _show_refusal(problem.code, problem.detail, problem.faults)
+    if problem.code == ProblemCode.UNAUTHENTICATED:
+        err.print("  Give a key with --api-key or PHOENIX_API_KEY; `phoenix keys create` makes one, on the server.")
     if problem.request_id:
         err.print(f"  request {printable(problem.request_id)}", style="dim")
 
 
 def _show_refusal(code: str, detail: str, faults: Iterable[Fault | ProblemFault]) -> None:
     """The same for a request that was refused here as for one that a server refused."""
-    err.print(f"{code}: {printable(detail)}", style="red")
-    for fault in faults:
-        err.print(f"  {printable(fault.pointer)}: {printable(fault.detail)}")
+    told = [f"{printable(fault.pointer)}: {printable(fault.detail)}" for fault in faults]
+    # The detail of a refusal with faults begins with the first of them, so that alone it would be said twice.
+    is_repeated = bool(told) and printable(detail).startswith(told[0])
+    summary = f"{code}: {told.pop(0)}" if is_repeated else f"{code}: {printable(detail)}"
+    err.print(summary, style="red")
+    for line in told:
+        err.print(f"  {line}")
 
 
 def require_success(job: Job) -> None:

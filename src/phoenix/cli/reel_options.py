@@ -23,6 +23,11 @@ SeedOption = Annotated[int | None, typer.Option(help="Clip i uses seed + i; draw
 CrossfadeOption = Annotated[float | None, typer.Option("--crossfade", help="Seconds by which clips overlap.")]
 AudioOption = Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="Sound to lay under the reel.")]
 
+ImageOption = Annotated[
+    Path | None,
+    typer.Option(exists=True, dir_okay=False, help="Picture that each clip begins with; for models that take one."),
+]
+
 
 def make_request(prompts: list[str], given: dict[str, Any], crossfade_s: float | None) -> ReelRequest:
     """Ends the command with each fault that can be seen without a catalog."""
@@ -36,6 +41,12 @@ def make_request(prompts: list[str], given: dict[str, Any], crossfade_s: float |
         for fault in error.errors():
             err.print(f"/{'/'.join(map(str, fault['loc']))}: {fault['msg']}", style="red")
         raise typer.Exit(USAGE) from error
+
+
+def with_first_frame(request: ReelRequest, artifact_id: str) -> ReelRequest:
+    """Every clip begins with this picture."""
+    clips = [clip.model_copy(update={"image_artifact_id": artifact_id}) for clip in request.clips]
+    return request.model_copy(update={"clips": clips})
 
 
 def describe_adjustment(change: Adjustment) -> str:

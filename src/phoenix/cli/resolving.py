@@ -6,6 +6,7 @@ from pathlib import Path
 from phoenix.catalog.admission import SEED_SPACE, KnownMedia, admit_reel
 from phoenix.catalog.limits import AdmissionLimits
 from phoenix.catalog.load import Catalog
+from phoenix.cli.reel_options import with_first_frame
 from phoenix.contract.requests import ReelRequest, SoundtrackRequest
 from phoenix.contract.resolved import ResolvedReel
 from phoenix.ids import new_artifact_id
@@ -14,17 +15,25 @@ from phoenix.settings import Settings
 
 
 def resolve_reel(
-    request: ReelRequest, catalog: Catalog, settings: Settings, *, audio: Path | None = None
+    request: ReelRequest,
+    catalog: Catalog,
+    settings: Settings,
+    *,
+    audio: Path | None = None,
+    image: Path | None = None,
 ) -> ResolvedReel:
-    """Raises `InvalidRequest` with every fault, and `UnreadableMedia` for `audio` that no server would take.
+    """Raises `InvalidRequest` with every fault, and `UnreadableMedia` for a file that no server would take.
 
-    An id for `audio`, and a seed where there is none, are drawn as the server would draw them: anew each time.
+    An id for each file, and a seed where there is none, are drawn as the server would draw them: anew each time.
     """
-    media: KnownMedia | None = None
-    if audio is not None:
-        artifact_id = new_artifact_id()
-        media = {artifact_id: probe_media(audio, ProbeLimits.from_settings(settings))}
-        request = request.model_copy(update={"soundtrack": SoundtrackRequest(artifact_id=artifact_id)})
+    ids = {new_artifact_id(): file for file in (audio, image) if file}
+    limits = ProbeLimits.from_settings(settings)
+    media: KnownMedia | None = {each: probe_media(file, limits) for each, file in ids.items()} or None
+    for artifact_id, file in ids.items():
+        if file is audio:
+            request = request.model_copy(update={"soundtrack": SoundtrackRequest(artifact_id=artifact_id)})
+        else:
+            request = with_first_frame(request, artifact_id)
     return admit_reel(
         request,
         catalog,

@@ -10,6 +10,7 @@ import typer
 
 from phoenix.cli.console import err, out, printable
 from phoenix.cli.problems import FAILED, NEWER_SCHEMA, explained, read_settings
+from phoenix.cli.schema_check import require_schema
 from phoenix.cli.serving_options import HostOption, PortOption, check_device_names
 
 
@@ -43,6 +44,7 @@ def run_api(
     settings = read_settings()
     given = {name: value for name, value in {"host": host, "port": port}.items() if value is not None}
     settings = settings.model_copy(update={"api": settings.api.model_copy(update=given)})
+    require_schema(settings)
     with explained():
         if reload:
             serve_reloading(settings, reload_dir or [])
@@ -68,6 +70,7 @@ def run_workers(
     settings = read_settings()
     configure_logs(level=settings.log.level, json_lines=settings.log.json_lines)
     follow_lifeline(lambda: os._exit(FAILED))
+    require_schema(settings)
     posts = posts_for(queue.value, device or list_devices(), processes_per_device)
     with explained():
         raise typer.Exit(run_supervisor(settings, posts))

@@ -80,9 +80,10 @@ def clips_table(clips: Iterable[Clip]) -> Table:
 
 
 def models_table(models: Iterable[Model]) -> Table:
-    table = Table(
-        "model", "served", "resolutions", "aspect ratios", "fps", "seconds", "steps", box=None, pad_edge=False
-    )
+    """An id is what `--model` takes, so it is never cut; on a narrow terminal the lists wrap instead."""
+    whole = [Column(name, no_wrap=True, overflow="ignore") for name in ("model", "served")]
+    wrapping = [Column(name, overflow="fold") for name in ("sizes", "ratios", "fps", "seconds", "steps")]
+    table = Table(*whole, *wrapping, box=None, pad_edge=False)
     for model in models:
         table.add_row(
             model.id,
@@ -109,4 +110,7 @@ def _title(job: Job) -> str:
 
 
 def _range(numbers: NumberRange) -> str:
-    return f"{numbers.minimum:g}-{numbers.maximum:g} ({numbers.default:g})"
+    """`12-24 (16)`, or the one value there is."""
+    if numbers.minimum == numbers.maximum:
+        return f"{numbers.default:.3g}"
+    return f"{numbers.minimum:.3g}-{numbers.maximum:.4g} ({numbers.default:.3g})"

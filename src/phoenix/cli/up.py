@@ -13,13 +13,14 @@ from phoenix.cli.embedded.listening import READY_LINE, listening, url_of
 from phoenix.cli.embedded.lock import FolderLock, Holder, hold_folder
 from phoenix.cli.embedded.redis_server import find_redis_server, socket_path
 from phoenix.cli.embedded.stack import PrivateRedis, Stack
-from phoenix.cli.problems import explained, read_settings
+from phoenix.cli.problems import NEWER_SCHEMA, explained, read_settings
+from phoenix.cli.serving_options import HostOption, PortOption
 from phoenix.settings import Settings
 
 
 def run_up(
-    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
-    port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port to listen on; 0 picks a free one.")] = None,
+    host: HostOption = None,
+    port: PortOption = None,
     workers: Annotated[int, typer.Option(min=1, max=64, help="GPU-queue workers per device.")] = 1,
 ) -> None:
     """Run everything on this machine until Ctrl-C.
@@ -68,4 +69,5 @@ def _migrate(settings: Settings) -> None:
     from phoenix.db.engine import database_url  # noqa: PLC0415
     from phoenix.db.migrate import upgrade  # noqa: PLC0415
 
-    upgrade(database_url(settings.database, settings.data_dir))
+    if not upgrade(database_url(settings.database, settings.data_dir)):
+        err.print(NEWER_SCHEMA)

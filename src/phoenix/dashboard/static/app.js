@@ -30,7 +30,7 @@ async function refresh() {
 
 function showProblem(problem) {
   if (problem.status === 401) {
-    showConnection("away", "an API key is needed");
+    showConnection("away", apiKey() ? "this API key is not valid" : "an API key is needed");
     if (!byId("key-dialog").open && !apiKey()) openKeyDialog();
   } else if (problem.status) {
     showConnection("away", problem.message);

@@ -1,24 +1,34 @@
 // One job on the page: built once, then brought up to date in place.
 
-import { cancelJob, deleteJob, mediaUrl, retryJob } from "./api.js";
-import { bytes, h, seconds, setText } from "./dom.js";
+import { apiKey, cancelJob, deleteJob, mediaUrl, retryJob } from "./api.js";
+import { bytes, confirmed, h, seconds, setText } from "./dom.js";
 import { isOver } from "./progress.js";
 
 export class Card {
   constructor(job, { changed, removed, failed }) {
-    this.act = (action, done) => () => action(this.job.id).then(done, failed);
+    this.urls = [];
+    this.failed = (problem) => {
+      setText(this.refusal, problem.message);
+      failed(problem);
+    };
+    this.act = (action, done) => () => {
+      setText(this.refusal, "");
+      return action(this.job.id).then(done, this.failed);
+    };
     this.title = h("h3", {}, titleOf(job));
     this.state = h("span", { class: "state" });
     this.meter = h("progress", { max: 1, "aria-label": "Progress of the job" });
     this.facts = h("p", { class: "facts" });
     this.clips = job.clips.map((clip) => new ClipCell(clip));
     this.trouble = h("p", { class: "trouble", hidden: true });
+    this.refusal = h("p", { class: "trouble", role: "alert" });
     this.player = h("div", { class: "player" });
     this.cancel = h("button", { type: "button", class: "quiet", onclick: this.act(cancelJob, changed) }, "Cancel");
     this.retry = h("button", { type: "button", class: "quiet", onclick: this.act(retryJob, changed) }, "Retry");
-    this.download = h("a", { class: "button" }, "Download");
-    this.remove = h("button", { type: "button", class: "quiet", onclick: this.act(deleteJob, () => removed(job)) }, "Delete");
-    for (const action of [this.cancel, this.retry, this.download, this.remove]) {
+    this.play = h("button", { type: "button", class: "quiet", hidden: true, onclick: () => this.fetchAndPlay() }, "Play");
+    this.download = h("a", { class: "button", onclick: (event) => this.fetchAndDownload(event) }, "Download");
+    this.remove = confirmed("Delete", "Delete for good?", this.act(deleteJob, () => removed(job)));
+    for (const action of [this.cancel, this.retry, this.play, this.download, this.remove]) {
       action.setAttribute("aria-label", `${action.textContent} ${titleOf(job)}`);
     }
     this.element = h(
@@ -29,8 +39,9 @@ export class Card {
       h("ul", { class: "clips", "aria-label": "Clips" }, ...this.clips.map((cell) => cell.element)),
       this.facts,
       this.trouble,
+      this.refusal,
       this.player,
-      h("div", { class: "actions" }, this.cancel, this.retry, this.download, this.remove),
+      h("div", { class: "actions" }, this.cancel, this.retry, this.play, this.download, this.remove),
     );
     this.update(job);
   }
@@ -63,13 +74,45 @@ export class Card {
     if (!isSound) {
       this.video.width = job.output.width;
       this.video.height = job.output.height;
-      mediaUrl(`${job.output.url}?variant=thumbnail`).then((url) => (this.video.poster = url), () => {});
+      this.load(`${job.output.url}?variant=thumbnail`).then((url) => (this.video.poster = url), () => {});
     }
     this.download.download = `reel-${job.id}.mp4`;
-    mediaUrl(job.output.url).then((url) => {
-      this.video.src = url;
-      this.download.href = url;
-    }, () => {});
+    this.download.href = job.output.url;
+    this.play.hidden = !apiKey();
+    if (!apiKey()) this.video.src = job.output.url;
+  }
+
+  // With a key the page fetches the whole file: when somebody wants it, not for every job of the list.
+  async fetchVideo() {
+    this.play.disabled = true;
+    try {
+      this.video.src = this.download.href = await this.load(this.job.output.url);
+      this.play.hidden = true;
+    } finally {
+      this.play.disabled = false;
+    }
+  }
+
+  fetchAndPlay() {
+    this.fetchVideo().then(() => this.video.play()).catch(this.failed);
+  }
+
+  fetchAndDownload(event) {
+    if (this.play.hidden) return;
+    event.preventDefault();
+    this.fetchVideo().then(() => this.download.click()).catch(this.failed);
+  }
+
+  async load(path) {
+    const url = await mediaUrl(path);
+    this.urls.push(url);
+    return url;
+  }
+
+  // The browser keeps what was fetched until it is told otherwise.
+  dispose() {
+    this.element.remove();
+    this.urls.forEach((url) => URL.revokeObjectURL(url));
   }
 }
 
@@ -106,8 +149,13 @@ function factsOf(job) {
     parts.push(width && `${width}×${height}`, seconds(duration_s), bytes(size_bytes));
   }
   if (job.timings?.total_s != null) parts.push(`took ${seconds(job.timings.total_s)}`);
-  parts.push(new Date(job.created_at).toLocaleTimeString());
+  parts.push(when(new Date(job.created_at)), job.id);
   return parts.filter(Boolean).join(" · ");
+}
+
+function when(time) {
+  const isToday = time.toDateString() === new Date().toDateString();
+  return isToday ? time.toLocaleTimeString() : time.toLocaleString();
 }
 
 function placeOf(job) {

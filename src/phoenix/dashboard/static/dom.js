@@ -19,6 +19,23 @@ export function setText(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
+// A button that acts on its second click; leaving it takes the first one back.
+export function confirmed(name, question, act) {
+  const button = h("button", { type: "button", class: "quiet" }, name);
+  button.addEventListener("click", () => (button.textContent === question ? act() : ask()));
+  button.addEventListener("blur", () => label(name));
+  const rest = () => button.getAttribute("aria-label").slice(button.textContent.length);
+  const label = (text) => {
+    button.setAttribute("aria-label", text + rest());
+    setText(button, text);
+  };
+  const ask = () => {
+    label(question);
+    button.focus();
+  };
+  return button;
+}
+
 export function seconds(value) {
   if (value == null) return "";
   if (value < 60) return `${value < 10 ? value.toFixed(1) : Math.round(value)} s`;

@@ -40,6 +40,7 @@ export class ReelForm {
     duration.min = model.duration_s.minimum;
     duration.max = model.duration_s.maximum;
     duration.value = model.duration_s.default;
+    byId("image-row").hidden = !model.takes_image;
     this.showNote();
   }
 
@@ -56,9 +57,15 @@ export class ReelForm {
       const reel = this.read();
       const [file] = byId("audio").files;
       if (file) reel.soundtrack = { artifact_id: (await upload(file)).id };
+      const [picture] = this.model?.takes_image ? byId("image").files : [];
+      if (picture) {
+        const { id } = await upload(picture);
+        for (const clip of reel.clips) clip.image_artifact_id = id;
+      }
       this.onSubmitted(await submitReel(reel));
       byId("prompts").value = "";
       byId("audio").value = "";
+      byId("image").value = "";
     } catch (problem) {
       this.explain(problem);
     } finally {

@@ -35,6 +35,7 @@ export class JobList {
     this.followSome(page.data);
     byId("older").hidden = !page.has_more || this.limit >= 100;
     byId("jobs-empty").hidden = page.data.length > 0;
+    setText(byId("jobs-empty"), state ? `No job is ${state}.` : "No jobs yet. The form makes the first one.");
   }
 
   put(job) {
@@ -59,7 +60,7 @@ export class JobList {
 
   remove(id) {
     this.streams.get(id)?.abort();
-    this.cards.get(id)?.element.remove();
+    this.cards.get(id)?.dispose();
     for (const map of [this.jobs, this.cards, this.streams]) map.delete(id);
   }
 

@@ -1,0 +1,89 @@
+"""What the commands say to inputs that cannot work, before anything is asked of a server or started."""
+
+from pathlib import Path
+
+import pytest
+import typer
+from rich.console import Console
+from typer.testing import CliRunner
+
+from phoenix.cli.app import app
+from phoenix.cli.doctor import unknown_names
+from phoenix.cli.problems import explained
+from phoenix.cli.tables import models_table
+from phoenix.contract.models import Model, NumberRange
+from phoenix.errors import Fault, InvalidRequest, Unavailable
+
+
+def refused(*arguments: str) -> str:
+    """The words of the refusal, however the terminal broke them into lines."""
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 2, result.output
+    return " ".join(result.stderr.replace("│", " ").split())
+
+
+def told_of(error: Exception, capsys: pytest.CaptureFixture[str]) -> str:
+    with pytest.raises(typer.Exit), explained():
+        raise error
+    return capsys.readouterr().err
+
+
+@pytest.mark.parametrize("url", ["localhost:8080", "http://", "ftp://host"])
+def test_an_address_that_is_no_url_is_refused_as_one(url: str):
+    assert "is not a URL" in refused("models", "--url", url)
+
+
+def test_the_path_of_the_api_is_no_part_of_the_servers_address():
+    assert "without /v1" in refused("jobs", "list", "--url", "http://127.0.0.1:8080/v1/")
+
+
+def test_a_video_that_could_not_be_written_is_refused_before_it_is_rendered(tmp_path: Path):
+    assert "name a file in it" in refused("generate", "x", "-o", str(tmp_path))
+    assert "does not exist" in refused("generate", "x", "-o", str(tmp_path / "no" / "reel.mp4"))
+
+
+def test_a_device_that_cannot_exist_is_refused_before_workers_are_started():
+    assert "there is no device 'gpu0'" in refused("worker", "--device", "gpu0")
+
+
+@pytest.mark.parametrize("content", [None, "a = ["])
+def test_a_settings_file_that_cannot_be_read_is_named(
+    content: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    file = tmp_path / "phoenix.toml"
+    if content is not None:
+        file.write_text(content)
+    monkeypatch.setenv("PHOENIX_CONFIG", str(file))
+    assert "PHOENIX_CONFIG" in refused("plan", "x")
+
+
+def test_a_variable_that_nothing_reads_is_found():
+    environment = {"PHOENIX_SHEDULER__LEASE_S": "9", "PHOENIX_SCHEDULER__LEASE_S": "9", "PHOENIX_URL": "x", "HOME": "/"}
+    assert unknown_names(environment) == ["PHOENIX_SHEDULER__LEASE_S"]
+
+
+def test_a_single_fault_is_told_once(capsys: pytest.CaptureFixture[str]):
+    told = told_of(InvalidRequest("/fps: too many", faults=[Fault("/fps", "too many")]), capsys)
+    assert told.splitlines() == ["INVALID_REQUEST: /fps: too many"]
+
+
+def test_of_several_faults_each_is_told_once(capsys: pytest.CaptureFixture[str]):
+    faults = [Fault("/fps", "too many"), Fault("/steps", "too few")]
+    told = told_of(InvalidRequest("/fps: too many (and 1 more)", faults=faults), capsys)
+    assert told.splitlines() == ["INVALID_REQUEST: /fps: too many", "  /steps: too few"]
+
+
+def test_without_its_database_a_command_names_the_doctor(capsys: pytest.CaptureFixture[str]):
+    assert "phoenix doctor" in told_of(Unavailable("The database is away."), capsys)
+
+
+def test_a_model_keeps_its_whole_id_in_a_narrow_table():
+    limits = NumberRange(minimum=12, maximum=24, default=16)
+    fields = {"engine": "diffusers", "resolutions": ["480p"], "aspect_ratios": ["16:9"], "is_served": False}
+    model = Model.model_construct(
+        id="wan-2.1-i2v-14b-480p", title="", description="", fps=limits, duration_s=limits, steps=limits, **fields
+    )
+    narrow = Console(width=40)
+    with narrow.capture() as shown:
+        narrow.print(models_table([model]))
+    assert model.id in shown.get()
