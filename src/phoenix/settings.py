@@ -244,7 +244,9 @@ class VeoSettings(Group):
     )
     location: str = Field(default="us-central1", description="Region of the project.")
     base_url: str | None = Field(default=None, description="URL of a proxy that speaks Google's API.")
-    max_concurrent: int = Field(default=4, ge=1, description="Clips under way at a time, per worker that serves the remote queue.")
+    max_concurrent: int = Field(
+        default=4, ge=1, description="Clips under way at a time, per worker that serves the remote queue."
+    )
     slot_timeout_s: float = Field(default=300, gt=0, description="Longest wait for one of these places, then TIMEOUT.")
     request_time_limit_s: float = Field(default=60, gt=0, description="For one request, even if a video comes back.")
     poll_interval_s: float = Field(default=5, gt=0)

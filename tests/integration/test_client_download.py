@@ -8,7 +8,7 @@ import pytest
 
 from fixtures.event_examples import JOB_ID, a_job
 from fixtures.scripted_server import Answer, ScriptedServer
-from phoenix.client import AsyncPhoenix, DownloadCorrupted, NoOutput, Patience, PhoenixProblem
+from phoenix.client import AsyncPhoenix, DownloadCorrupted, NoOutput, PhoenixProblem, RetryPolicy
 from phoenix.contract.jobs import Job, JobOutput, JobState
 
 CONTENT = f"/v1/jobs/{JOB_ID}/content"
@@ -35,8 +35,8 @@ def files_in(folder: Path) -> list[Path]:
 
 @pytest.fixture
 async def phoenix(scripted_server: ScriptedServer) -> AsyncIterator[AsyncPhoenix]:
-    quick = Patience(attempts=3, first_delay_s=0.01)
-    async with AsyncPhoenix(scripted_server.url, patience=quick) as client:
+    quick = RetryPolicy(attempts=3, first_delay_s=0.01)
+    async with AsyncPhoenix(scripted_server.url, retry_policy=quick) as client:
         yield client
 
 

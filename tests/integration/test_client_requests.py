@@ -7,7 +7,7 @@ import pytest
 
 from fixtures.event_examples import JOB_ID, a_job
 from fixtures.scripted_server import Answer, ScriptedServer
-from phoenix.client import AsyncPhoenix, Patience, PhoenixProblem, PhoenixUnreachable
+from phoenix.client import AsyncPhoenix, PhoenixProblem, PhoenixUnreachable, RetryPolicy
 from phoenix.contract.artifacts import Artifact, ArtifactKind, MediaInfo
 from phoenix.contract.jobs import JobPage, JobState
 from phoenix.contract.requests import ClipRequest, ReelRequest
@@ -16,13 +16,13 @@ JOB = Answer(body=a_job().model_dump_json().encode())
 ACCEPTED = Answer(202, JOB.body)
 DROPPED = Answer(breaks=True)
 BUSY = Answer(503, headers={"retry-after": "0"})
-QUICK = Patience(attempts=3, first_delay_s=0.01, longest_delay_s=1)
+QUICK = RetryPolicy(attempts=3, first_delay_s=0.01, longest_delay_s=1)
 REEL = ReelRequest(clips=[ClipRequest(prompt="a red balloon")])
 
 
 @pytest.fixture
 async def phoenix(scripted_server: ScriptedServer) -> AsyncIterator[AsyncPhoenix]:
-    async with AsyncPhoenix(scripted_server.url, "secret", patience=QUICK) as client:
+    async with AsyncPhoenix(scripted_server.url, "secret", retry_policy=QUICK) as client:
         yield client
 
 
@@ -88,7 +88,7 @@ async def test_a_refusal_for_good_is_raised_at_once(phoenix: AsyncPhoenix, scrip
 
 
 async def test_nothing_listening_is_told_with_the_address():
-    async with AsyncPhoenix("http://127.0.0.1:9", patience=QUICK) as phoenix:
+    async with AsyncPhoenix("http://127.0.0.1:9", retry_policy=QUICK) as phoenix:
         with pytest.raises(PhoenixUnreachable, match=r"http://127\.0\.0\.1:9 does not answer"):
             await phoenix.queue()
 

@@ -20,9 +20,9 @@ from phoenix.errors import Forbidden, NotFound
 _KEY = re.compile(r"phx_(?P<id>[0-9a-f]{12})_(?P<secret>[A-Za-z0-9_-]{43})")
 _NO_DIGEST = "0" * 64
 _IDS_PER_QUERY = 5000
-"""Both databases take no more than some 32,000 parameters."""
+"""Both databases limit a statement to about 32,000 parameters."""
 LAST_USED_PRECISION = timedelta(minutes=1)
-"""A key's last use is noted at most this often: a write per request would make every read a write."""
+"""A key's last use is recorded at most this often; otherwise every request, even a read, would cost a write."""
 
 
 class Scope(StrEnum):
@@ -50,7 +50,7 @@ ANYBODY = Caller("anonymous", frozenset(Scope))
 
 
 async def create_key(uow: UnitOfWork, name: str, scopes: Collection[Scope]) -> str:
-    """Makes a key and returns it in full, for the only time."""
+    """Creates a key and returns it in full, which is the only time it can be seen."""
     key_id, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
     row = ApiKeyRow(id=key_id, name=name, digest=_digest(secret), scopes=sorted(scopes), created_at=await uow.now())
     uow.session.add(row)
@@ -62,7 +62,7 @@ async def list_keys(session: AsyncSession) -> Sequence[ApiKeyRow]:
 
 
 async def revoke_key(uow: UnitOfWork, key_id: str) -> ApiKeyRow:
-    """Ends a key at once. Again is harmless."""
+    """Revokes a key with immediate effect. Harmless if repeated. Raises `NotFound`."""
     row = await uow.session.get(ApiKeyRow, key_id)
     if row is None:
         raise NotFound(f"There is no key {key_id}.")
@@ -71,16 +71,16 @@ async def revoke_key(uow: UnitOfWork, key_id: str) -> ApiKeyRow:
 
 
 async def find_callers(session: AsyncSession, presented: Collection[str]) -> Mapping[str, Caller]:
-    """The callers of those of these keys that are good, in one query. Why another is not good, nobody is told."""
+    """Maps each valid key to its caller, in one query. Does not tell why another key is not valid."""
     matches = {key: _KEY.fullmatch(key) for key in presented}
     ids = {match["id"] for match in matches.values() if match}
     rows = {row.id: row for row in await session.scalars(select(ApiKeyRow).where(col(ApiKeyRow.id).in_(ids)))}
-    judged = {key: _judge(rows.get(match["id"]) if match else None, match) for key, match in matches.items()}
-    return {key: caller for key, caller in judged.items() if caller}
+    callers = {key: _authenticate(rows.get(match["id"]) if match else None, match) for key, match in matches.items()}
+    return {key: caller for key, caller in callers.items() if caller}
 
 
-def _judge(row: ApiKeyRow | None, match: re.Match[str] | None) -> Caller | None:
-    # Compared also where there is no such key, so that the time taken does not tell which ids exist.
+def _authenticate(row: ApiKeyRow | None, match: re.Match[str] | None) -> Caller | None:
+    # Compared even if there is no such key, so that the time taken does not reveal which ids exist.
     is_right = hmac.compare_digest(row.digest if row else _NO_DIGEST, _digest(match["secret"] if match else ""))
     if row is None or row.revoked_at is not None or not is_right:
         return None
@@ -88,7 +88,7 @@ def _judge(row: ApiKeyRow | None, match: re.Match[str] | None) -> Caller | None:
 
 
 async def find_revoked(session: AsyncSession, key_ids: Collection[str]) -> Collection[str]:
-    """Those of these keys that were revoked."""
+    """The ones among these keys that have been revoked."""
     ids, found = sorted(key_ids), set[str]()
     for first in range(0, len(ids), _IDS_PER_QUERY):
         among = col(ApiKeyRow.id).in_(ids[first : first + _IDS_PER_QUERY])
@@ -98,7 +98,7 @@ async def find_revoked(session: AsyncSession, key_ids: Collection[str]) -> Colle
 
 
 async def note_use(uow: UnitOfWork, key_id: str) -> None:
-    """Remembers that the key was used."""
+    """Records the key's last use, to within `LAST_USED_PRECISION`."""
     now = await uow.now()
     is_stale = col(ApiKeyRow.last_used_at).is_(None) | (col(ApiKeyRow.last_used_at) < now - LAST_USED_PRECISION)
     await uow.session.execute(update(ApiKeyRow).where(col(ApiKeyRow.id) == key_id, is_stale).values(last_used_at=now))

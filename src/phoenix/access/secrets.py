@@ -1,4 +1,4 @@
-"""Secrets that all replicas share without being told one: the first that needs it draws it, and SQL keeps it."""
+"""Secrets that all replicas share without being configured: the first to need one generates it, and SQL keeps it."""
 
 import secrets
 
@@ -7,12 +7,12 @@ from sqlalchemy import text
 from phoenix.access.tables import SecretRow
 from phoenix.db.unit_of_work import Database
 
-# Of two replicas that start together, the second keeps what the first has drawn.
+# If two replicas start together, the second adopts the secret of the first.
 _KEEP_FIRST = text("INSERT INTO secrets (name, value) VALUES (:name, :value) ON CONFLICT (name) DO NOTHING")
 
 
 async def share_secret(database: Database, name: str) -> bytes:
-    """The secret of this name, of 256 random bits; made if there is none yet."""
+    """The secret of this name (256 random bits), generated if there is none yet."""
     async with database.read() as session:
         row = await session.get(SecretRow, name)
     if row is None:

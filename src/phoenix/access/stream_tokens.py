@@ -14,7 +14,7 @@ _VERSION = "1"
 
 @dataclass(frozen=True)
 class StreamGrant:
-    """What a token says: until when which job of which owner may be followed. To the second."""
+    """What a token grants: to follow one job of one owner until `expires_at` (whole seconds)."""
 
     job_id: str
     owner_id: str
@@ -22,19 +22,19 @@ class StreamGrant:
 
 
 def sign(secret: bytes, grant: StreamGrant) -> str:
-    """The token, of characters that need no escaping in a URL."""
-    said = "|".join((_VERSION, grant.job_id, grant.owner_id, str(int(grant.expires_at.timestamp())))).encode()
-    return f"{_to_text(said)}.{_to_text(_digest(secret, said))}"
+    """Signs a grant. The token needs no escaping in a URL."""
+    payload = "|".join((_VERSION, grant.job_id, grant.owner_id, str(int(grant.expires_at.timestamp())))).encode()
+    return f"{_to_text(payload)}.{_to_text(_digest(secret, payload))}"
 
 
 def read_grant(secret: bytes, token: str, *, job_id: str, now: datetime) -> StreamGrant:
-    """What the token grants. Raises `Unauthenticated` if it is not good (any more), `Forbidden` on another job."""
+    """Verifies a token. Raises `Unauthenticated` if it is invalid or has expired, `Forbidden` if for another job."""
     try:
-        said, digest = (_to_bytes(part) for part in token.split("."))
-        if not hmac.compare_digest(digest, _digest(secret, said)):
+        payload, digest = (_to_bytes(part) for part in token.split("."))
+        if not hmac.compare_digest(digest, _digest(secret, payload)):
             raise ValueError("the signature is wrong")
-        # Only after that: nothing of a foreign token is interpreted.
-        version, granted_job_id, owner_id, expires_s = said.decode().split("|")
+        # Only now: nothing in a token that we did not sign is interpreted.
+        version, granted_job_id, owner_id, expires_s = payload.decode().split("|")
         expires_at = datetime.fromtimestamp(int(expires_s), UTC)
     except (ValueError, binascii.Error):
         raise Unauthenticated("The stream token is not valid.") from None
@@ -45,8 +45,8 @@ def read_grant(secret: bytes, token: str, *, job_id: str, now: datetime) -> Stre
     return StreamGrant(granted_job_id, owner_id, expires_at)
 
 
-def _digest(secret: bytes, said: bytes) -> bytes:
-    return hmac.digest(secret, b"phoenix stream token\n" + said, hashlib.sha256)
+def _digest(secret: bytes, payload: bytes) -> bytes:
+    return hmac.digest(secret, b"phoenix stream token\n" + payload, hashlib.sha256)
 
 
 def _to_text(data: bytes) -> str:

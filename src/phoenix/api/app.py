@@ -1,4 +1,4 @@
-"""Puts the HTTP application together. What it needs while it runs is opened in `running`."""
+"""Assembles the HTTP application. What it needs at run time is opened in `running`."""
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -10,9 +10,9 @@ from starlette.middleware import Middleware
 from phoenix import __version__
 from phoenix.api.body_limits import BodyLimit, BodyLimits
 from phoenix.api.cors import Cors
-from phoenix.api.documents import PROBLEM
 from phoenix.api.middleware import ErrorBoundary, RequestRecord
 from phoenix.api.openapi import DESCRIPTION, TAGS, build_document
+from phoenix.api.openapi_responses import PROBLEM
 from phoenix.api.openapi_versions import EXACT_PATH, Documents
 from phoenix.api.problems import install_problem_handlers
 from phoenix.api.request_ids import HEADER
@@ -95,12 +95,12 @@ def create_app(settings: Settings) -> FastAPI:
 
 
 def _operation_id(route: APIRoute) -> str:
-    """The name of the route's function: what a generated client calls its method."""
+    """The name of the route's function, which becomes the method's name in generated clients."""
     return route.name
 
 
 def _middleware(settings: Settings, meters: Meters) -> list[Middleware]:
-    """From the outside in."""
+    """From the outermost to the innermost."""
     limits = settings.limits
     body = BodyLimit(limits.max_body_bytes, limits.body_time_limit_s)
     upload = BodyLimit(limits.max_upload_bytes + uploads.FORM_OVERHEAD_BYTES, limits.upload_time_limit_s)

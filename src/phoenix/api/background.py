@@ -1,4 +1,4 @@
-"""A task that runs for as long as a block of code does."""
+"""Runs a task for the duration of a block."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Coroutine
@@ -8,7 +8,7 @@ from typing import Any
 
 @asynccontextmanager
 async def in_background(work: Coroutine[Any, Any, None], *, name: str) -> AsyncGenerator[None]:
-    """Runs `work` in a task while entered, and has seen it end when left. If it failed, that is raised then."""
+    """Runs `work` in a task during the block; on exit cancels it, waits for its end, and raises what it raised."""
     task = asyncio.create_task(work, name=name)
     try:
         yield

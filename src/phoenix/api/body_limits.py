@@ -1,4 +1,4 @@
-"""Bounds on request bodies: so many bytes, in so much time. A client that sends on is cut off."""
+"""Bounds the size of request bodies and the time they take. A client that goes on sending is cut off."""
 
 import asyncio
 from collections.abc import Mapping
@@ -8,25 +8,25 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-# What is left of the body would otherwise be read to the end before the connection is used again.
+# Otherwise the server would read the rest of the body before it uses the connection again.
 CUT_OFF = {"Connection": "close"}
 
 _SKIPPED_BYTES = 65_536
-"""Cheaper to read past than a new connection; about what has arrived by then anyhow."""
+"""Reading past so few costs less than a new connection, and most have arrived by then anyway."""
 
 
 @dataclass(frozen=True)
 class BodyLimit:
     max_bytes: int
     time_limit_s: float
-    """For the whole body, however slowly it trickles."""
+    """For the whole body."""
 
 
 class BodyLimits:
-    """Raises 413 or 408 into whoever reads the body. Inside `ExceptionMiddleware`'s reach: it is read by routes.
+    """Makes reading a body that is too large or too slow raise 413 or 408, as an `HTTPException`.
 
-    They are `HTTPException`, the only kind that FastAPI lets pass while it reads a body. A request that is answered
-    before its body was read, such as one without a key, is cut off as well.
+    That is the only kind of error that FastAPI lets through while it reads a body. A request that is answered before
+    its body was read, such as one without a key, is cut off as well.
     """
 
     def __init__(self, app: ASGIApp, *, default: BodyLimit, by_path: Mapping[str, BodyLimit]) -> None:
@@ -56,7 +56,7 @@ class _Bounded:
 
     async def __call__(self) -> Message:
         if self.is_complete:
-            return await self._receive()  # of use to learn that the client has gone, whenever that is
+            return await self._receive()  # now it only waits for the client to disconnect
         self._check(self._stated_bytes)
         try:
             async with asyncio.timeout_at(self._ends_at_s):

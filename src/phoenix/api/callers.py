@@ -1,4 +1,4 @@
-"""Who makes a request: the key that it carries, looked up for every request, so that a revoked one ends at once."""
+"""Authenticates requests. Keys are looked up for every request, so that revoking one takes effect at once."""
 
 import asyncio
 import time
@@ -18,18 +18,18 @@ from phoenix.telemetry.logs import get_logger
 _logger = get_logger(__name__)
 
 _LONGEST_KEY = 200
-"""Longer than any of ours; what is longer is not looked at."""
+"""Characters; more than any of our keys has. Longer ones are not looked up."""
 
 
 class Callers:
-    """One per process. Requests that come while keys are looked up share the next look, which is all theirs."""
+    """One per process. Requests that arrive during a look-up of keys share the next one."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
         self._gathered = Gathered[str, Caller](self._read)
 
     async def identify(self, headers: Headers) -> Caller:
-        """The caller, or anybody where auth is off. Raises `Unauthenticated`, and `Unavailable` without a database."""
+        """The caller; `ANYBODY` if auth is off. Raises `Unauthenticated`, or `Unavailable` without a database."""
         if not self._services.settings.is_auth_required:
             return ANYBODY
         caller = await self._gathered.get(read_bearer(headers))
@@ -43,7 +43,7 @@ class Callers:
 
 
 def read_bearer(headers: Headers) -> str:
-    """What follows `Bearer`. Raises `Unauthenticated` if nothing does, or if two headers contradict each other."""
+    """The key after `Bearer`. Raises `Unauthenticated` if there is none, or more than one such header."""
     given = headers.getlist("authorization")
     if not given:
         raise Unauthenticated
@@ -54,7 +54,7 @@ def read_bearer(headers: Headers) -> str:
 
 
 class KeyUses:
-    """Notes when each key was last used, in the background: a request neither waits for that nor fails with it."""
+    """Records when each key was last used, in the background: no request waits for that, or fails with it."""
 
     def __init__(self, database: Database, *, clock_s: Callable[[], float] = time.monotonic) -> None:
         self._database = database
@@ -64,7 +64,7 @@ class KeyUses:
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator["KeyUses"]:
-        """What is not written yet when it is left may get lost: it is to the minute anyhow."""
+        """On exit, uses that are not written yet may be lost: they are only accurate to a minute anyway."""
         try:
             yield self
         finally:

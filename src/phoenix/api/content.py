@@ -34,7 +34,7 @@ class StoredFile:
 
 
 def as_file(artifact: ArtifactRow, *, stem: str) -> StoredFile:
-    """An artifact under its own name, or under `stem` and the ending of what was made."""
+    """An artifact under the name it was uploaded with, or else under `stem` with the suffix of its key."""
     filename = artifact.filename or stem + PurePosixPath(artifact.key).suffix
     return StoredFile(artifact.key, artifact.media_type, artifact.size_bytes, artifact.sha256, filename)
 
@@ -42,14 +42,14 @@ def as_file(artifact: ArtifactRow, *, stem: str) -> StoredFile:
 async def send_file(
     request: Request, store: ArtifactStore, file: StoredFile, *, link_s: float | None = None
 ) -> Response:
-    """200, 206, 304 or 416; 307 to the store itself, with a link good for `link_s`, where it can make one.
+    """Responds with 200, 206 or 304, or with 307 to a URL that the store has signed for `link_s` seconds.
 
-    Raises `PreconditionFailed`, and `ObjectMissing` if there is a row but no file.
+    Raises `PreconditionFailed`, 416 as an `HTTPException`, and `ObjectMissing` if there is a row but no file.
     """
     headers = {
         "ETag": file.etag,
         "Accept-Ranges": "bytes",
-        # Its bytes never change, but it may be deleted, and it is its owner's alone.
+        # The bytes never change, but the file may be deleted, and only its owner may see it.
         "Cache-Control": "private, no-cache",
         "Content-Disposition": disposition(file.filename),
         "X-Content-Type-Options": "nosniff",
@@ -58,33 +58,27 @@ async def send_file(
         raise PreconditionFailed
     if is_unchanged(request.headers.get("if-none-match"), file.etag):
         return Response(status_code=304, headers=headers)
-    # Asked before the status is sent: after that, a missing file could only be told by breaking off.
+    # Before the status is sent: after that, all that a missing file could do is break the response off.
     await store.size(file.key)
     ranges = _wanted_ranges(request, file)
     if len(ranges) > 1:
         return _send_many(request, store, file, headers, ranges)
     if link_s is not None and _may_redirect(request, file) and (link := await store.signed_url(file.key, link_s)):
         return RedirectResponse(link, status_code=307, headers={"Cache-Control": "no-store"})
-    whole = ByteRange(0, file.size_bytes)
-    chosen = ranges[0] if ranges else whole
-    if ranges:
-        headers["Content-Range"] = chosen.content_range(file.size_bytes)
-    headers |= {"Content-Type": file.media_type, "Content-Length": str(chosen.size_bytes)}
-    body = store.read(file.key, chosen.start, chosen.stop)
-    return _respond(request, 206 if ranges else 200, headers, body)
+    return _send_one(request, store, file, headers, ranges[0] if ranges else None)
 
 
 def disposition(filename: str) -> str:
-    """Shown in the browser, and saved under this name; in ASCII for old clients and in UTF-8 for the others."""
+    """A Content-Disposition that shows the file inline; its name in ASCII for old clients, in UTF-8 for the others."""
     plain = filename.encode("ascii", errors="replace").decode().replace('"', "'").replace("\\", "_")
     return f"inline; filename=\"{plain}\"; filename*=UTF-8''{quote(filename, safe='')}"
 
 
 def _may_redirect(request: Request, file: StoredFile) -> bool:
-    """Whether the store would answer as we do. Not for an upload, whose type and name only we know.
+    """Whether the store would respond as we do. Not for an upload, whose media type only we know.
 
-    A store has validators of its own, so what names one of ours would fail there; and a page may be forbidden, by its
-    own policy or for want of CORS, to take a part of itself from elsewhere.
+    The store has its own ETags, so a request that names one of ours would fail there. And a page may be forbidden, by
+    its own policy or for lack of CORS headers, to load media from another origin.
     """
     is_plain = request.method == "GET" and not {"if-range", "if-match"} & set(request.headers)
     is_part_of_page = request.headers.get("sec-fetch-dest", "document") != "document"
@@ -99,6 +93,18 @@ def _wanted_ranges(request: Request, file: StoredFile) -> Sequence[ByteRange]:
     except UnsatisfiableRange:
         detail = f"The file has {file.size_bytes} bytes; none of the ranges lies within."
         raise HTTPException(416, detail, headers={"Content-Range": f"bytes */{file.size_bytes}"}) from None
+
+
+def _send_one(
+    request: Request, store: ArtifactStore, file: StoredFile, headers: dict[str, str], part: ByteRange | None
+) -> Response:
+    """One range of the file, or all of it."""
+    sent = part or ByteRange(0, file.size_bytes)
+    headers |= {"Content-Type": file.media_type, "Content-Length": str(sent.size_bytes)}
+    if part is not None:
+        headers["Content-Range"] = part.content_range(file.size_bytes)
+    body = store.read(file.key, sent.start, sent.stop)
+    return _respond(request, 200 if part is None else 206, headers, body)
 
 
 def _send_many(

@@ -1,4 +1,4 @@
-"""CORS, whose refusals are problems like any other: Starlette's own are plain text."""
+"""CORS with refusals as problem+json: Starlette's own are plain text."""
 
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
@@ -10,7 +10,7 @@ from phoenix.api.problems import explain, problem_response
 
 
 class Cors(CORSMiddleware):
-    """Origins on the list may read answers, with credentials; from others a browser keeps them back."""
+    """Lets pages of the listed origins read responses, with credentials."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -26,4 +26,4 @@ class Cors(CORSMiddleware):
 
 
 class _PreflightRefused(HTTPException):
-    """Only ever raised here, so that no error of the application is taken for one."""
+    """A type of its own, so that no error of the application is mistaken for it."""

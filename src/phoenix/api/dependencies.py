@@ -1,6 +1,6 @@
-"""What routes ask for in their signatures. Whose request it is gets decided here, and nowhere else.
+"""FastAPI dependencies of the routes. Who the caller is gets decided here, and nowhere else.
 
-All of it is `async`, though little of it waits: what is not, FastAPI runs in a thread, which takes longer than it does.
+All are `async`, though few await anything: FastAPI runs sync ones in a thread, which costs more than they do.
 """
 
 from typing import Annotated
@@ -26,10 +26,10 @@ async def get_services(running: Annotated[running.Running, Depends(get_running)]
 
 
 async def get_reader(request: Request) -> keys.Caller:
-    """Who makes this request, which takes the scope `read`. Raises `Unauthenticated`, `Forbidden` or `RateLimited`."""
+    """The caller, who needs the scope `read`. Raises `Unauthenticated`, `Forbidden` or `RateLimited`."""
     caller: keys.Caller | None = request.scope.get(_NOTED)
     if caller is None:
-        # Several ask, and a request counts once.
+        # Several dependencies ask, but a request counts once against the limits.
         caller = request.scope[_NOTED] = await _admit(request)
     caller.check(keys.Scope.READ)
     return caller
@@ -48,7 +48,7 @@ async def _admit(request: Request) -> keys.Caller:
 
 
 async def get_caller(request: Request) -> keys.Caller:
-    """As above; whatever changes something takes the scope `write`."""
+    """The caller, who also needs the scope `write` for any method but GET and HEAD. Raises as `get_reader`."""
     caller = await get_reader(request)
     if request.method not in _READING:
         caller.check(keys.Scope.WRITE)
@@ -56,7 +56,7 @@ async def get_caller(request: Request) -> keys.Caller:
 
 
 async def get_owner(request: Request) -> str:
-    """Id of the owner of what this request makes and sees."""
+    """Id of the owner of everything that this request creates and sees."""
     return (await get_caller(request)).owner_id
 
 

@@ -1,4 +1,4 @@
-"""The response that is a stream of SSE bytes: one task that writes, one that waits for the client to leave."""
+"""The SSE response: one task writes chunks, another waits for the client to disconnect."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable
@@ -11,9 +11,9 @@ from phoenix.api.stalled_sends import StalledSends
 from phoenix.events.following import Outlet
 
 ABORT_EXTENSION = "phoenix.abort"
-"""In `scope["extensions"]`, where the server offers it: a call that drops the connection with what it has buffered."""
+"""In `scope["extensions"]`, if the server offers it: a callable that drops the connection and its buffered output."""
 OUTLET_EXTENSION = "phoenix.outlet"
-"""Likewise: an `Outlet` of this answer. Once the answer has begun, no middleware has a say in its body."""
+"""Likewise: an `Outlet` of this response. It bypasses the middleware, which never changes a body once begun."""
 
 _HEADERS = {
     "Cache-Control": "no-store",
@@ -24,11 +24,11 @@ _HEADERS = {
 }
 
 MakeChunks = Callable[[Outlet | None], AsyncGenerator[bytes]]
-"""Begins a stream. It may push to the outlet while it waits for its next chunk."""
+"""Starts a stream, which may push to the outlet while its next chunk is awaited."""
 
 
 class EventStream(Response):
-    """`text/event-stream` of chunks that are encoded already."""
+    """A `text/event-stream` response of chunks that are already encoded."""
 
     media_type = "text/event-stream"
 

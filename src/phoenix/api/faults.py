@@ -1,30 +1,47 @@
-"""What pydantic found wrong with a request, in words and RFC 6901 pointers. Pure; knows no status."""
+"""Turns pydantic's validation errors into faults with RFC 6901 pointers. Pure; statuses are `problems`' part."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from phoenix.contract.videos import SIZE_PATTERN
 from phoenix.errors import Fault
-from phoenix.ids import ARTIFACT_ID_PATTERN
+from phoenix.ids import ARTIFACT_ID_PATTERN, JOB_ID_PATTERN
 
+_WHOLE_NUMBER = "This must be a whole number."
+_NUMBER = "This must be a number."
+_TIME = "This must be a time, such as 2026-01-31T18:00:00Z."
 _DETAILS = {
     "missing": "This is required.",
     "extra_forbidden": "There is no such field here.",
     "model_attributes_type": "This must be a JSON object.",
     "dict_type": "This must be a JSON object.",
     "list_type": "This must be a JSON array.",
+    "string_type": "This must be a string.",
+    "bool_type": "This must be true or false.",
+    "bool_parsing": "This must be true or false.",
+    "int_type": _WHOLE_NUMBER,
+    "int_parsing": _WHOLE_NUMBER,
+    "int_from_float": _WHOLE_NUMBER,
+    "float_type": _NUMBER,
+    "float_parsing": _NUMBER,
+    "datetime_type": _TIME,
+    "datetime_parsing": _TIME,
+    "datetime_from_date_parsing": _TIME,
     "string_unicode": "This is not valid Unicode: it has half of a surrogate pair.",
 }
 _PATTERN_DETAILS = {
     r"\S": "This must not be blank.",
     ARTIFACT_ID_PATTERN: "This is not the id of an artifact.",
+    JOB_ID_PATTERN: "This is not the id of a job.",
+    SIZE_PATTERN: "This must be a width and a height in pixels, such as 1280x720.",
 }
 _VALUE_ERROR_PREFIX = "Value error, "
 
 
 @dataclass(frozen=True)
 class ValidationExplained:
-    """All faults of a request; `is_malformed` if the body is not JSON, `is_not_json` if it does not claim to be."""
+    """All faults of a request. `is_malformed`: its body is broken JSON; `is_not_json`: its Content-Type is another."""
 
     detail: str
     faults: Sequence[Fault]
@@ -38,7 +55,7 @@ def explain_validation(errors: Sequence[Any], *, body: Any) -> ValidationExplain
         if error["type"] == "json_invalid":
             detail = f"The body is not JSON: {error['ctx']['error']} at character {error['loc'][-1]}."
             return ValidationExplained(detail, (Fault("", detail),), is_malformed=True)
-        # FastAPI hands the body on unread, as bytes, if its Content-Type is not one of JSON.
+        # FastAPI passes the body on unparsed, as bytes, if its Content-Type is not JSON.
         if tuple(error["loc"]) == ("body",) and isinstance(body, bytes):
             return ValidationExplained("", (), is_not_json=True)
     faults = tuple(dict.fromkeys(Fault(pointer_of(error["loc"]), _detail_of(error)) for error in errors))
@@ -48,26 +65,28 @@ def explain_validation(errors: Sequence[Any], *, body: Any) -> ValidationExplain
 
 
 def pointer_of(loc: Sequence[str | int]) -> str:
-    """A pointer into the body; for what is not in it, one that starts with where it is: `/query/limit`."""
+    """A pointer into the body; for a parameter one that starts with its place, such as `/query/limit`."""
     parts = list(loc[1:] if loc and loc[0] == "body" else loc)
-    # pydantic marks a fault of a key, rather than of the value under it, with one more part.
+    # pydantic appends this part when the key is at fault, and not the value under it.
     if parts and parts[-1] == "[key]":
         parts.pop()
     return "".join(f"/{_escape(part)}" for part in parts)
 
 
 def _escape(part: str | int) -> str:
-    # A key that the client made up: not longer than needed to find it, and writable as UTF-8.
+    # The client may choose the key: keep it short, and encodable as UTF-8.
     text = str(part)[:200].encode(errors="replace").decode()
     return text.replace("~", "~0").replace("/", "~1")
 
 
 def _detail_of(error: Any) -> str:
-    """In our words where pydantic's are about Python; never with the input, which may be long or secret."""
+    """Our wording where pydantic's is about Python; never with the input, which may be long or secret."""
     if known := _DETAILS.get(error["type"]):
         return known
     if error["type"] == "string_pattern_mismatch" and (known := _PATTERN_DETAILS.get(error["ctx"]["pattern"])):
         return known
+    if error["type"] == "too_short":
+        return f"Give at least {error['ctx']['min_length']}."
     message: str = error["msg"].removeprefix(_VALUE_ERROR_PREFIX)
     message = message[:1].upper() + message[1:]
     return message if message.endswith(".") else message + "."

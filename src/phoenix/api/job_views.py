@@ -1,4 +1,4 @@
-"""Jobs as answers: the rows with their live progress and their place in the queue laid over them."""
+"""Jobs as responses: their rows, combined with live progress and queue positions."""
 
 from collections.abc import Mapping, Sequence
 
@@ -17,11 +17,11 @@ from phoenix.jobs.position import find_standings
 from phoenix.jobs.views import Standing, live_state, view_job
 
 POLL_AFTER_S = 2
-"""Retry-After of a job that is not finished, for clients that poll instead of streaming."""
+"""Retry-After of an unfinished job, for clients that poll instead of streaming."""
 
 
 async def fetch_job(services: Services, job_id: str, owner_id: str) -> Job:
-    """Raises `NotFound`."""
+    """The job as its owner sees it now. Raises `NotFound`."""
     async with services.database.read() as session:
         job = await get_full_job(session, job_id, owner_id=owner_id)
     (view,) = await view_jobs(services, [job])
@@ -29,15 +29,15 @@ async def fetch_job(services: Services, job_id: str, owner_id: str) -> Job:
 
 
 async def view_new_job(services: Services, job: FullJob) -> Job:
-    """One that has just been submitted: nothing can have been told of it yet."""
+    """The view of a job that was just submitted: it cannot have any progress yet."""
     standings = await _find_standings(services, [job])
     return _view(job, NOTHING_TOLD, standings.get(job.row.id, Standing()))
 
 
 async def view_jobs(services: Services, jobs: Sequence[FullJob]) -> list[Job]:
-    """The same jobs, in the same order."""
+    """Views of the jobs, in the same order."""
     standings = await _find_standings(services, [job for job in jobs if not job.row.state.is_terminal])
-    # One that has failed shows how far it came; one that has succeeded has nothing to add.
+    # A failed job shows how far it came; a successful one needs no progress.
     told = await services.publisher.read_progress(
         [job.row.id for job in jobs if job.row.state is not JobState.SUCCEEDED]
     )
@@ -52,21 +52,20 @@ async def _find_standings(services: Services, unfinished: Sequence[FullJob]) -> 
     if not unfinished:
         return {}
     try:
-        async with services.database.read() as session:
-            return await find_standings(
-                session,
-                unfinished,
-                worker_timeout_s=worker_timeout_s(services.settings),
-                clips_per_key=services.settings.limits.running_clips_per_key,
-                lines=services.lines,
-            )
+        return await find_standings(
+            services.database,
+            unfinished,
+            worker_timeout_s=worker_timeout_s(services.settings),
+            clips_per_key=services.settings.limits.running_clips_per_key,
+            lines=services.lines,
+        )
     except Unavailable:
-        # The place in the queue is a courtesy: a job that was accepted is not refused for want of it.
+        # The queue position is a courtesy: an accepted job is shown without it.
         return {}
 
 
 def answer_job(request: Request, job: Job) -> Response:
-    """200 with an `ETag`, or 304 if the client has this very view of the job. Raises `PreconditionFailed`."""
+    """200 with an `ETag`, or 304 if the client has this very view. Raises `PreconditionFailed`."""
     body = job.model_dump_json().encode()
     etag = tag_of(job.last_seq, body)
     headers = {"ETag": etag, "Cache-Control": "private, no-cache"}

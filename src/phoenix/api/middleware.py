@@ -1,4 +1,4 @@
-"""Around every request: its id and trace, one log line, and an answer for errors that nobody expected. Plain ASGI."""
+"""ASGI middleware around every request: its id and trace, one log line, and a 500 for unexpected errors."""
 
 import time
 
@@ -16,12 +16,12 @@ from phoenix.telemetry.logs import get_logger, log_context
 _logger = get_logger(__name__)
 
 
-# What clients wrote, prompts and names, is in many answers: none of them is to be taken for a page.
+# Many responses contain text that clients wrote: no browser may sniff them as HTML.
 _SAFE = {"X-Content-Type-Options": "nosniff"}
 
 
 class RequestRecord:
-    """Outermost: gives each request its id, echoes it and the trace, and logs the request once it is over."""
+    """Outermost: gives each request an id, echoes it and the trace, and logs the request when it is over."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -57,7 +57,7 @@ class RequestRecord:
 
 
 class ErrorBoundary:
-    """Answers what no handler knows with a bare 500, and logs it. Starlette's own would raise it once more."""
+    """Turns errors that no handler knows into a bare 500, and logs them. Starlette's own would also re-raise them."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -76,11 +76,11 @@ class ErrorBoundary:
         try:
             await self._app(scope, receive, watch)
         except (ClientDisconnect, SendTimeoutError):
-            # It has gone, or reads no more: nobody is left to answer, and nothing is wrong here.
+            # The client has left, or reads no more: nobody is there to respond to, and nothing is wrong here.
             return
         except Exception as error:
             if is_started:
-                # The client must see the answer break off rather than take a part for the whole.
+                # The client must see the response break off, rather than take a part for the whole.
                 raise
             _logger.exception("request failed")
             await problem_response(scope, explain(error))(scope, receive, send)

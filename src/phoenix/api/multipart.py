@@ -1,6 +1,6 @@
-"""Reads one file out of a multipart body, straight to the disk and within its bounds. Knows nothing of media.
+"""Reads one file out of a multipart body, straight to disk and within bounds. Knows nothing about media.
 
-Starlette's own parser first spools the whole body to a place of its choosing, whatever its size.
+Starlette's own parser would first spool the whole body to its temporary folder, whatever its size.
 """
 
 import asyncio
@@ -17,14 +17,14 @@ FIELD = "file"
 MAX_FILENAME_LENGTH = 200
 _WRITE_BYTES = 1024 * 1024
 _MOST_FAULTS = 64
-"""One for each part beside the file: a body of the size of an upload can hold millions."""
+"""There is one for each unexpected part, and a body as large as an upload can hold millions."""
 
 
 @dataclass(frozen=True)
 class ReceivedFile:
     path: Path
     filename: str | None
-    """As the client calls it, made fit for display; never to be used as a path."""
+    """The client's name for it, cleaned for display; never to be used as a path."""
 
 
 async def receive_file(request: Request, path: Path, *, max_bytes: int) -> ReceivedFile:
@@ -47,9 +47,9 @@ async def receive_file(request: Request, path: Path, *, max_bytes: int) -> Recei
 
 
 def clean_filename(given: str | None) -> str | None:
-    """The last part of a path, of either kind of slash, without what a terminal or a page would act upon."""
+    """The last part of a path with either kind of slash, without characters that a terminal or page would act on."""
     name = (given or "").replace("\\", "/").rsplit("/", 1)[-1]
-    # A right-to-left override is not printable either: it makes "exe.mp4" of a file that ends otherwise.
+    # A right-to-left override is not printable either: it disguises how a name ends.
     shown = "".join(char for char in name if char.isprintable()).strip()
     return shown[:MAX_FILENAME_LENGTH] or None
 
@@ -78,7 +78,7 @@ def _open_parser(request: Request, form: "_Form") -> MultipartParser:
 
 @dataclass
 class _Form:
-    """What the parser has come across so far."""
+    """What the parser has seen so far."""
 
     max_bytes: int
     filename: str | None = None

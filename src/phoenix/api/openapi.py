@@ -1,4 +1,4 @@
-"""Finishes the OpenAPI document where FastAPI's own is not enough for code generators."""
+"""Builds the OpenAPI document: FastAPI's own, completed for code generators."""
 
 from typing import Any
 
@@ -16,17 +16,17 @@ from phoenix.contract.videos import VideoProblem, VideoRemixRequest, VideoReques
 
 TAGS: list[dict[str, str]] = [
     {"name": "reels", "description": "Prompts in, one video out."},
-    {"name": "stitches", "description": "Joining videos that are there already."},
-    {"name": "soundtracks", "description": "Making a sound ready for later use."},
-    {"name": "jobs", "description": "Finding, canceling, trying again, deleting."},
-    {"name": "events", "description": "Following a job while it happens."},
+    {"name": "stitches", "description": "Joining existing videos."},
+    {"name": "soundtracks", "description": "Preparing a sound for later use."},
+    {"name": "jobs", "description": "Finding, canceling, retrying and deleting jobs."},
+    {"name": "events", "description": "Following jobs live."},
     {"name": "content", "description": "The bytes of results, clips and uploads."},
-    {"name": "artifacts", "description": "Uploads, and what is known of stored files."},
-    {"name": "models", "description": "What can be rendered with."},
-    {"name": "webhooks", "description": "Being told of the end of jobs."},
+    {"name": "artifacts", "description": "Uploads, and the metadata of stored files."},
+    {"name": "models", "description": "The models to render with."},
+    {"name": "webhooks", "description": "Being notified when jobs end."},
     {"name": "videos", "description": "Reels as OpenAI's SDKs ask for them; their errors are not problem+json."},
     {"name": "fleet", "description": "Queues and workers."},
-    {"name": "health", "description": "For balancers."},
+    {"name": "health", "description": "For load balancers."},
 ]
 
 DESCRIPTION = """\
@@ -39,7 +39,7 @@ answer carries `X-Request-ID`.
 
 
 def build_document(app: FastAPI) -> dict[str, Any]:
-    """All that there is to say of the API; `openapi_versions` makes of it what is published."""
+    """The full document, from which `openapi_versions` derives the published ones."""
     document = get_openapi(
         title=app.title,
         version=app.version,
@@ -60,14 +60,14 @@ def build_document(app: FastAPI) -> dict[str, Any]:
 
 
 def _split_docstring(operation: dict[str, Any]) -> None:
-    """The first line of a route's docstring is its summary, in place of FastAPI's guess from the function's name."""
+    """Takes the summary from the first line of a route's docstring; FastAPI guesses it from the function's name."""
     summary, _, description = operation["description"].partition("\n")
     operation["summary"] = summary.rstrip(".")
     operation["description"] = " ".join(description.split())
 
 
 def _schemas() -> dict[str, Any]:
-    """Components that no route names as its model: errors, and what comes over streams."""
+    """Components that no route declares as its model: errors, and events of streams."""
     views: list[type[BaseModel]] = [Problem, JobEvent, EventPage, VideoProblem, *PAYLOADS]
     bodies: list[type[BaseModel]] = [VideoRequest, VideoRemixRequest]
     _, found = models_json_schema(

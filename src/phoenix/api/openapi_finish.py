@@ -1,4 +1,4 @@
-"""What every operation of the document has in common: who may call it, headers, examples, and named unions."""
+"""Adds to the document what all operations share: security, headers, examples, and named unions."""
 
 import json
 from collections.abc import Iterator
@@ -15,13 +15,13 @@ Json = dict[str, Any]
 EVENT_STREAM = "text/event-stream"
 
 EXAMPLES: Json = json.loads(files("phoenix.api").joinpath("openapi_examples.json").read_text())
-"""One value for each component that is a whole body. The types are held against them by a test."""
+"""One value for each component that is a whole body. A test validates them against the types."""
 
 SECURITY_SCHEMES: Json = {
     "api_key": {
         "type": "http",
         "scheme": "bearer",
-        "description": "`Authorization: Bearer …`. A server that listens on a loopback address asks for none.",
+        "description": "`Authorization: Bearer …`. By default, a server on a loopback address requires none.",
     },
     "stream_token": {
         "type": "apiKey",
@@ -38,7 +38,7 @@ _UNIONS: Json = {"DurableEvent": DurableEvent, "ResolvedRequest": ResolvedReques
 _SCHEMA_PATH = "#/components/schemas/"
 
 _REQUEST_ID: Json = {
-    HEADER: {"description": "Of this request: yours, or ours if you sent none.", "schema": {"type": "string"}}
+    HEADER: {"description": "Id of this request: yours, or a new one if you sent none.", "schema": {"type": "string"}}
 }
 _RETRY_AFTER: Json = {
     "Retry-After": {"description": "Seconds until it is worth trying again.", "schema": {"type": "integer"}}
@@ -79,7 +79,7 @@ def _secure(operation: Json) -> None:
 def _give_examples(body: Json) -> None:
     for kind, media in body.get("content", {}).items():
         if kind == EVENT_STREAM:
-            # FastAPI adds that it is a string. So it is; but the schema is of what the text says.
+            # FastAPI adds `type: string`, but the schema is that of the JSON in the text.
             media["schema"].pop("type", None)
             continue
         name = media.get("schema", {}).get("$ref", "").removeprefix(_SCHEMA_PATH)
@@ -88,7 +88,7 @@ def _give_examples(body: Json) -> None:
 
 
 def _tell_nulls(body: Json) -> None:
-    """What may be left out of a body may be null as well. Not so of parameters: null would be sent as "None"."""
+    """What may be left out of a body may also be null. Not so parameters: null would be sent as "None"."""
     for name, field in body["properties"].items():
         if name not in body.get("required", ()) and field.get("default") is None:
             kept = {key: field.pop(key) for key in ("title", "description", "examples") if key in field}
@@ -98,7 +98,7 @@ def _tell_nulls(body: Json) -> None:
 
 
 def _name_unions(document: Json) -> None:
-    """Gives each union a component: of one without a name, generators make up `RequestOneOf` and the like."""
+    """Gives each union a component of its own: otherwise generators invent names such as `RequestOneOf`."""
     schemas = document["components"]["schemas"]
     for name, union in _UNIONS.items():
         schema = TypeAdapter[Any](union).json_schema(ref_template=_SCHEMA_PATH + "{model}", mode="serialization")

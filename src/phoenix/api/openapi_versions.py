@@ -15,13 +15,13 @@ EXACT_VERSION = "3.2.0"
 
 _MESSAGE: Json = {
     "title": "JobEventMessage",
-    "description": "One message of a stream, as an `EventSource` hands it out.",
+    "description": "One message of a stream, as an `EventSource` delivers it.",
     "type": "object",
     "required": ["event", "data"],
     "properties": {
         "id": {
             "type": "string",
-            "description": "Of durable events only: for `Last-Event-ID`.",
+            "description": "For `Last-Event-ID`; durable events only.",
             "pattern": "^[0-9A-Za-z._-]{1,64}$",
         },
         "event": {"type": "string", "description": "The `type` of the data.", "examples": ["clip.progress"]},
@@ -40,12 +40,12 @@ def _only(name: str, other: str) -> Json:
     return {"required": [name], "properties": {name: {"type": "string"}, other: {"type": "null"}}}
 
 
-# Generators make of this a class for each choice, and one that wraps them.
+# Only in the exact document: generators make a class of each choice, and another one around them.
 _ONE_SOURCE: list[Json] = [_only("artifact_id", "url"), _only("url", "artifact_id")]
 
 
 class Documents:
-    """Both, made when they are first asked for."""
+    """Both documents, built on first use."""
 
     def __init__(self, build: Callable[[], Json]) -> None:
         self._build = build
@@ -59,7 +59,7 @@ class Documents:
         return make_exact(self._full)
 
     async def show_exact(self, _request: Request) -> Response:
-        """Answers beside FastAPI's own route, which shows the plain one."""
+        """Serves the exact document; FastAPI's own route serves the plain one."""
         return JSONResponse(self.exact)
 
     @cached_property
@@ -70,8 +70,8 @@ class Documents:
 def make_plain(document: Json) -> Json:
     """A copy in 3.1, without what misleads generators.
 
-    Of an answer that may be JSON as well, none of them makes a stream, and 204 puts `void` among its events. A field
-    with a default becomes one that has to be given (openapi-typescript), or is always sent (openapi-python-client).
+    None of them generates a stream for a response that may also be JSON, and 204 adds `void` to its events. A field
+    with a default becomes required (openapi-typescript) or is always sent (openapi-python-client).
     """
     copy: dict[str, Any] = deepcopy(document)
     for schema in copy["components"]["schemas"].values():
@@ -79,7 +79,7 @@ def make_plain(document: Json) -> Json:
             if name not in schema.get("required", ()):
                 field.pop("default", None)
     for entry in copy["webhooks"].values():
-        # Of what we send, openapi-generator would make calls for the client, and not even such as compile.
+        # openapi-generator would generate client calls for our webhooks, which do not even compile.
         entry["post"]["x-internal"] = True
     for responses in _streams_of(copy):
         responses.pop("204", None)
@@ -95,14 +95,14 @@ def make_exact(document: Json) -> Json:
     schemas["JobEventMessage"] = _MESSAGE
     schemas["SoundtrackRequest"]["oneOf"] = _ONE_SOURCE
     for responses in _streams_of(copy):
-        # Not beside `schema`, which in 3.2 describes the stream as a whole.
+        # In place of `schema`, which in 3.2 describes the stream as a whole.
         messages = {"itemSchema": {"$ref": "#/components/schemas/JobEventMessage"}}
         responses["200"]["content"][EVENT_STREAM] = messages
     return copy
 
 
 def _streams_of(document: Json) -> Iterator[Json]:
-    """The answers of each operation that can be a stream."""
+    """The responses of each operation that can return a stream."""
     for operation in operations_of(document):
         if EVENT_STREAM in operation["responses"].get("200", {}).get("content", {}):
             yield operation["responses"]

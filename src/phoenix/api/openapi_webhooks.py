@@ -1,4 +1,4 @@
-"""What servers send rather than answer, as the document's `webhooks`: a receiver's types and handlers come of it."""
+"""The `webhooks` of the document, from which receivers can generate types and handlers."""
 
 from typing import Any
 
@@ -6,15 +6,15 @@ from phoenix.api.openapi_finish import EXAMPLES, Json
 from phoenix.contract.webhooks import WebhookPayload
 
 PAYLOADS = (WebhookPayload,)
-"""Types of which the document has to know, beside those of routes."""
+"""Types that the document needs beside those of the routes."""
 
 _SIGNED_HEADERS = {
-    "webhook-id": "The same at every try: what comes twice has it twice.",
-    "webhook-timestamp": "When it was sent, in seconds since 1970. Refuse what is older than five minutes.",
+    "webhook-id": "The same at every try, so that receivers can recognise duplicates.",
+    "webhook-timestamp": "When it was sent, in seconds since 1970. Refuse webhooks older than five minutes.",
     "webhook-signature": "`v1,` and the Base64 of HMAC-SHA256 over `id.timestamp.body`; two of them after a rotation.",
 }
 _CAUSE_HEADERS = {
-    "X-Request-ID": "Of the request that made the job. Not signed.",
+    "X-Request-ID": "Id of the request that made the job. Not signed.",
     "traceparent": "The trace of that request, if it had one. Not signed.",
 }
 _ENDS = {
@@ -36,7 +36,7 @@ _ERRORS: dict[str, Json] = {
 
 
 def describe_webhooks() -> Json:
-    """One entry for each event that a job can ask to be told of."""
+    """One entry for each event that a job can have sent."""
     return {name: {"post": _operation(name)} for name in _ENDS}
 
 
@@ -61,8 +61,8 @@ def _operation(name: str) -> Json:
         },
         "responses": {
             "2XX": {"description": "Received."},
-            "410": {"description": "Not wanted any more: nothing is sent to this URL again."},
-            "default": {"description": "Tried again, ten times in three days; `Retry-After` is honoured."},
+            "410": {"description": "No longer wanted: nothing more is sent to this URL."},
+            "default": {"description": "Retried, up to ten tries in three days; `Retry-After` is honoured."},
         },
         "security": [],
     }
@@ -74,7 +74,7 @@ def _header(name: str, description: str, *, is_required: bool) -> Json:
 
 
 def _example(name: str) -> Any:
-    """Of the succeeded one with its output, of the failed ones with the reason."""
+    """A succeeded job with its output, an unsuccessful one with the reason."""
     succeeded: Json = EXAMPLES["WebhookPayload"]
     state = name.removeprefix("job.")
     data = {**succeeded["data"], "state": state}

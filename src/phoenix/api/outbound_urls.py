@@ -1,4 +1,4 @@
-"""URLs that a request asks this server to call: those that plainly lead inside are refused before it is accepted."""
+"""Checks the URLs that a request asks this server to call. Obviously internal ones are refused at once."""
 
 from collections.abc import Iterator
 
@@ -18,7 +18,7 @@ def webhook_policy(settings: WebhookSettings) -> EgressPolicy:
 
 
 def find_url_faults(body: JobOptions, settings: Settings) -> list[Fault]:
-    """One fault for each URL that may not be called. Looks no name up: what is behind it is vetted at the call."""
+    """One fault for each URL that may not be called. Resolves no names: addresses are vetted when calling."""
     faults: list[Fault] = []
     for pointer, url, policy in _list_urls(body, settings):
         try:

@@ -1,4 +1,4 @@
-"""Parameters that several routes take. An id of the wrong shape names nothing, so it is not found."""
+"""Parameters that several routes share. A malformed id is answered with 404, not with 422."""
 
 import re
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from phoenix.ids import ARTIFACT_ID_PATTERN, DELIVERY_ID_PATTERN, JOB_ID_PATTERN
 
 
 def existing(noun: str, pattern: str) -> Callable[[str], str]:
-    """For an id in the path: raises `NotFound` for what has not the shape of one."""
+    """A validator of ids in the path, which raises `NotFound` for malformed ones."""
 
     def check(text: str) -> str:
         # Also keeps what PostgreSQL cannot store, such as NUL, out of queries.
@@ -26,7 +26,7 @@ def existing(noun: str, pattern: str) -> Callable[[str], str]:
 
 
 def _refuse_number(text: object) -> object:
-    # pydantic takes it for seconds, or for milliseconds if it is large.
+    # pydantic would take a number for seconds, or for milliseconds if it is large.
     if isinstance(text, str) and re.fullmatch(r"[-+]?[0-9.]+", text.strip()):
         raise ValueError("give a date and time with its offset, as RFC 3339 has it")
     return text
@@ -41,21 +41,21 @@ def _in_utc(instant: datetime) -> datetime:
 
 JobIdInPath = Annotated[
     str,
-    Path(description="Of a job.", json_schema_extra={"pattern": JOB_ID_PATTERN}),
+    Path(description="Id of a job.", json_schema_extra={"pattern": JOB_ID_PATTERN}),
     AfterValidator(existing("job", JOB_ID_PATTERN)),
 ]
 ArtifactIdInPath = Annotated[
     str,
-    Path(description="Of an artifact.", json_schema_extra={"pattern": ARTIFACT_ID_PATTERN}),
+    Path(description="Id of an artifact.", json_schema_extra={"pattern": ARTIFACT_ID_PATTERN}),
     AfterValidator(existing("artifact", ARTIFACT_ID_PATTERN)),
 ]
 DeliveryIdInPath = Annotated[
     str,
-    Path(description="Of a delivery.", json_schema_extra={"pattern": DELIVERY_ID_PATTERN}),
+    Path(description="Id of a delivery.", json_schema_extra={"pattern": DELIVERY_ID_PATTERN}),
     AfterValidator(existing("delivery", DELIVERY_ID_PATTERN)),
 ]
-# Constrained inside of a union with None: FastAPI loses what is put on the union. And PostgreSQL's text cannot
-# hold NUL, not even to look for it.
+# Constrained inside the union with None: FastAPI loses constraints on the union itself. NUL is excluded because
+# PostgreSQL's text cannot hold it, not even in a query.
 SearchText = Annotated[str, Field(max_length=200, pattern=r"^[^\x00]*$")]
 Instant = Annotated[AwareDatetime, BeforeValidator(_refuse_number), AfterValidator(_in_utc)]
 
@@ -66,14 +66,14 @@ IfMatch = Annotated[
         "change, if the job is no longer in that state. Progress does not count."
     ),
 ]
-_Expected = Annotated[Omittable[str], Header(description="412 unless this is still its `ETag`.")]
+_Expected = Annotated[Omittable[str], Header(description="412 unless this is still the current `ETag`.")]
 _Known = Annotated[Omittable[str], Header(description="An `ETag` that the client has.")]
-_Range = Annotated[Omittable[str], Header(description="`bytes=0-999`, `bytes=-500` and the like.")]
+_Range = Annotated[Omittable[str], Header(description="Such as `bytes=0-999` or `bytes=-500`.")]
 _IfRange = Annotated[Omittable[str], Header(description="Honour `Range` only if this `ETag` still holds.")]
 
 
 async def document_conditions(if_match: _Expected = None, if_none_match: _Known = None) -> None:
-    """Puts the headers into the document; `conditions` reads them from the request."""
+    """Documents the headers; `conditions` reads them from the request."""
 
 
 async def document_ranges(
@@ -82,4 +82,4 @@ async def document_ranges(
     range: _Range = None,  # noqa: A002
     if_range: _IfRange = None,
 ) -> None:
-    """As above, for files."""
+    """Documents the headers of requests for files."""

@@ -1,4 +1,4 @@
-"""Headers by which a client says how it wants to be answered: `Idempotency-Key` and `Prefer: wait=N`. Pure."""
+"""The request headers `Idempotency-Key` and `Prefer: wait=N`. Pure."""
 
 import re
 from typing import Annotated
@@ -10,7 +10,7 @@ from phoenix.contract.base import Omittable
 
 LONGEST_KEY = 255
 LONGEST_WAIT_S = 60
-"""Proxies give up on an answer that takes longer."""
+"""Proxies give up on responses that take longer."""
 
 _QUOTED = re.compile(r'"((?:[\x20-\x21\x23-\x5b\x5d-\x7e]|\\["\\])*)"')
 _BARE = re.compile(r"[\x21\x23-\x7e][\x20-\x7e]*")
@@ -29,9 +29,9 @@ def parse_idempotency_key(text: str) -> str:
 
 
 def parse_wait_s(prefer: str | None) -> int | None:
-    """Seconds to wait at most, within bounds; None if the client does not ask for it. Other preferences are ignored."""
+    """Seconds to wait, at most `LONGEST_WAIT_S`; None if the client does not ask for it. Ignores other preferences."""
     for preference in (prefer or "").split(","):
-        # What follows a semicolon are parameters of the preference, of which `wait` has none.
+        # A semicolon starts parameters of a preference; `wait` has none.
         if match := _WAIT.fullmatch(preference.partition(";")[0].strip()):
             return min(int(match[1] or match[2]), LONGEST_WAIT_S)
     return None
@@ -44,10 +44,12 @@ IdempotencyKey = Annotated[
     Header(
         alias="Idempotency-Key",
         description="Any text of yours, up to 255 characters. The same request with the same key within 24 hours "
-        "makes no second job: it is answered with the first one, and with `Idempotent-Replayed: true`.",
+        "makes no second job: the response is the first one's job, with `Idempotent-Replayed: true`.",
     ),
 ]
 Prefer = Annotated[
     Omittable[str],
-    Header(description="`wait=10` answers when the job has ended, or after 10 seconds; at most 60."),
+    Header(
+        description="`wait=10` delays the response until the job has ended, but at most 10 seconds (60 is the limit)."
+    ),
 ]

@@ -1,4 +1,4 @@
-"""The one place that turns an error into a status and an RFC 9457 answer. What is wrong is decided elsewhere."""
+"""The one place that maps errors to statuses and RFC 9457 responses. What is wrong is decided elsewhere."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,22 +18,22 @@ from phoenix.storage.faults import ObjectMissing, StoreRefused
 
 TYPE_BASE = "https://phoenix.invalid/problems/"
 QUOTA_EXCEEDED = "https://iana.org/assignments/http-problem-types#quota-exceeded"
-"""Of draft-ietf-httpapi-ratelimit-headers, which has `violated-policies` beside it."""
+"""From draft-ietf-httpapi-ratelimit-headers, like the member `violated-policies`."""
 
 MAX_FAULTS = 1000
-"""A body of one megabyte can hold more faults than anybody would read."""
+"""A body of one megabyte can hold more faults than anyone would read."""
 
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 
 @dataclass(frozen=True)
 class Kind:
-    """What the client sees of a problem code, whatever raised it."""
+    """Status, title and type URI of a problem code."""
 
     status: int
     title: str
     type: str | None = None
-    """Where a standard names one; otherwise it is made of the code."""
+    """If a standard defines one; otherwise it is derived from the code."""
 
 
 KINDS: Mapping[ProblemCode, Kind] = {
@@ -53,7 +53,7 @@ KINDS: Mapping[ProblemCode, Kind] = {
     ProblemCode.INTERNAL: Kind(500, "Internal error"),
 }
 
-# A status that HTTP itself decides on, and has no code of its own, is the request's fault below 500.
+# For errors that come with a status only. One that no code has is the request's fault below 500.
 _CODES_BY_STATUS: Mapping[int, ProblemCode] = {
     kind.status: code for code, kind in KINDS.items() if code not in (ProblemCode.QUEUE_FULL, ProblemCode.INTERNAL)
 } | {422: ProblemCode.INVALID_REQUEST}
@@ -75,7 +75,7 @@ class Explained:
 
 
 def explain(error: Exception) -> Explained:
-    """What to answer. Says nothing of an error that nobody expected: its text may hold paths and SQL."""
+    """How to present an error. Reveals nothing of an unexpected one: its text may hold paths and SQL."""
     match error:
         case Refused():
             return _explain_refusal(error)
@@ -92,7 +92,7 @@ def explain(error: Exception) -> Explained:
 
 
 def problem_response(scope: Scope, explained: Explained) -> Response:
-    """The answer, as it leaves. `scope` tells the path and the request id."""
+    """The problem+json response. `scope` holds the path and the request id."""
     kind = KINDS[explained.code]
     problem = Problem(
         type=kind.type or TYPE_BASE + explained.code.lower().replace("_", "-"),
@@ -105,7 +105,7 @@ def problem_response(scope: Scope, explained: Explained) -> Response:
         errors=[ProblemFault(pointer=fault.pointer, detail=fault.detail) for fault in explained.faults[:MAX_FAULTS]],
         violated_policies=list(explained.policies),
     )
-    # A path is bytes from outside: what is not UTF-8 came in as surrogates, which JSON cannot carry.
+    # Bytes of the path that are not UTF-8 came in as surrogates, which JSON cannot carry.
     body = problem.model_copy(update={"instance": problem.instance.encode(errors="replace").decode()})
     return Response(
         content=body.model_dump_json(by_alias=True),
@@ -116,21 +116,21 @@ def problem_response(scope: Scope, explained: Explained) -> Response:
 
 
 def install_problem_handlers(app: FastAPI) -> None:
-    """Every error that is raised on purpose is answered here. The others reach `middleware.ErrorBoundary`."""
+    """Registers a handler for every error that is raised on purpose. Others reach `middleware.ErrorBoundary`."""
     for kind in (Refused, RequestValidationError, HTTPException, ObjectMissing, StoreRefused):
         app.add_exception_handler(kind, _answer)
 
 
 async def _answer(request: Request, error: Exception) -> Response:
     explained = explain(error)
-    # Starlette names only the methods of the first route with this path; in a mount no route of ours is found.
+    # Starlette lists only the methods of the first route with this path; below a mount, none of ours is found.
     if explained.status == 405 and (allowed := ", ".join(allowed_methods(request))):
         explained = replace(explained, headers={"Allow": allowed})
     return problem_response(request.scope, explained)
 
 
 def allowed_methods(request: Request) -> list[str]:
-    """The methods that some route takes for this path."""
+    """The methods that any route takes for this path."""
     return [
         method
         for method in _METHODS

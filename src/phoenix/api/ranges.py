@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 MAX_RANGES = 16
-"""Of more, each costs more than its bytes: such a header is ignored, as the RFC allows."""
+"""A header with more is ignored, as the RFC allows: each part costs more than its bytes."""
 
 _RANGE = re.compile(r"(?P<first>\d{0,18})-(?P<last>\d{0,18})", re.ASCII)
 
@@ -30,9 +30,9 @@ class UnsatisfiableRange(Exception):
 
 
 def parse_ranges(header: str | None, total_bytes: int) -> Sequence[ByteRange]:
-    """The ranges to answer with 206, in the order asked for; none means the whole file.
+    """The ranges for a 206 response, in the order asked for; empty for the whole file.
 
-    An unknown unit and a malformed header count as none. Raises `UnsatisfiableRange`.
+    A header that is malformed or has an unknown unit counts as absent. Raises `UnsatisfiableRange`.
     """
     if header is None:
         return ()
@@ -45,7 +45,7 @@ def parse_ranges(header: str | None, total_bytes: int) -> Sequence[ByteRange]:
     ranges = [found for spec in specs if spec and (found := _resolve(spec, total_bytes))]
     if not ranges:
         raise UnsatisfiableRange
-    # Overlapping ranges can ask for many times the file; the whole of it once is less.
+    # Overlapping ranges can add up to many times the file; sending it once is less.
     return ranges if sum(one.size_bytes for one in ranges) <= total_bytes else ()
 
 

@@ -1,4 +1,4 @@
-"""What the catalog makes of a reel that a client asks for: for `/v1/reels`, and for `/v1/videos`."""
+"""Admits reels against the catalog, for both `/v1/reels` and `/v1/videos`."""
 
 from phoenix.api.submission import Submission, draw_seed
 from phoenix.catalog import admission
@@ -7,7 +7,7 @@ from phoenix.contract.resolved import ResolvedReel
 
 
 async def admit_reel(submission: Submission, body: ReelRequest) -> ResolvedReel:
-    """Raises `InvalidRequest` with every fault."""
+    """The reel as it will be rendered. Raises `InvalidRequest` with every fault."""
     sound = body.soundtrack.artifact_id if body.soundtrack else None
     return admission.admit_reel(
         body,

@@ -1,4 +1,4 @@
-"""The id of a request: the client's own if it can be used, else a new one; and its trace. Kept in the ASGI scope."""
+"""A request's id (the client's own if usable, else a new one) and its trace, kept in the ASGI scope."""
 
 from starlette.datastructures import Headers
 from starlette.types import Scope
@@ -13,7 +13,7 @@ _TRACE = "phoenix.traceparent"
 
 
 def choose_request_id(scope: Scope) -> str:
-    """Reads the header, and notes the id for the rest of the request."""
+    """Takes the id from the header or makes one, and keeps it for the rest of the request."""
     given = Headers(scope=scope).get(HEADER, "")
     # Anything else could break a log line or a header.
     is_usable = 0 < len(given) <= MAX_LENGTH and given.isascii() and given.isprintable()
@@ -26,7 +26,7 @@ def request_id_of(scope: Scope) -> str:
 
 
 def note_traceparent(scope: Scope) -> str | None:
-    """Reads the header, and notes the trace for the rest of the request. Two of them contradict each other."""
+    """Takes the trace from the header and keeps it; None if there is not exactly one valid header."""
     given = Headers(scope=scope).getlist(traces.HEADER)
     scope[_TRACE] = traces.parse_traceparent(given[0]) if len(given) == 1 else None
     return scope[_TRACE]

@@ -1,4 +1,4 @@
-"""Measures every request for `/metrics`: how soon its answer began, and which answers are streams that go on."""
+"""Measures every request for `/metrics`: its time to the first byte, and how many streams are open."""
 
 import time
 
@@ -12,7 +12,7 @@ _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"
 
 
 class RequestMeter:
-    """By the template of the route, never by the path: ids in labels would grow without bound."""
+    """Labels by the route's template, never by the path: ids in labels would grow without bound."""
 
     def __init__(self, app: ASGIApp, meters: Meters) -> None:
         self._app = app

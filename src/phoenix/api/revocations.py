@@ -1,4 +1,4 @@
-"""Which owners' keys were revoked: asked for open streams, and for tokens, which are signed and know nothing of it."""
+"""Finds out which owners' keys were revoked: for open streams, and for tokens, which do not show it."""
 
 from collections.abc import Collection, Mapping
 
@@ -8,21 +8,21 @@ from phoenix.events.shared_reads import Gathered
 
 
 class Revocations:
-    """One per process. Nobody's key is revoked where none is required."""
+    """One per process. Where no key is required, none counts as revoked."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
         self._gathered = Gathered[str, bool](self._read)
 
     async def find(self, owner_ids: Collection[str]) -> Collection[str]:
-        """Those of these owners whose key was revoked. Raises `Unavailable` while the database is away."""
+        """The owners among these whose key was revoked. Raises `Unavailable` while the database is away."""
         if not self._services.settings.is_auth_required:
             return ()
         async with self._services.database.read() as session:
             return await find_revoked(session, owner_ids)
 
     async def is_revoked(self, owner_id: str) -> bool:
-        """As `find`, of one; who asks meanwhile shares the next query."""
+        """Like `find`, for one owner; calls during a query share the next one."""
         return bool(await self._gathered.get(owner_id))
 
     async def _read(self, owner_ids: Collection[str]) -> Mapping[str, bool]:

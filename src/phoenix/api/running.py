@@ -1,4 +1,4 @@
-"""What the routes work with while the application runs, opened at its start and closed in reverse."""
+"""What the routes need at run time: opened when the application starts, closed in reverse order."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -11,9 +11,9 @@ from phoenix.api.background import in_background
 from phoenix.api.callers import Callers, KeyUses
 from phoenix.api.chores.feeder import Feeder
 from phoenix.api.chores.janitor import Janitor
-from phoenix.api.chores.places import PlaceTeller
-from phoenix.api.chores.postman import Postman
+from phoenix.api.chores.queue_positions import QueuePositionPublisher
 from phoenix.api.chores.sweeper import Sweeper
+from phoenix.api.chores.webhook_sender import WebhookSender
 from phoenix.api.limits.requests import RequestLimits
 from phoenix.api.limits.streams import OpenStreams
 from phoenix.api.revocations import Revocations
@@ -27,7 +27,7 @@ from phoenix.events.shared_reads import SharedReads
 from phoenix.jobs.event_log import SqlEventLog
 from phoenix.settings import Settings
 
-# A probe is a process that decodes: more than two at once only slow each other down.
+# Each probe is a process that decodes: more than two at once only slow each other down.
 _PROBES_AT_ONCE = 2
 
 
@@ -45,7 +45,7 @@ class Running:
     request_limits: RequestLimits
     open_streams: OpenStreams
     draining: anyio.Event
-    """Set when the server was asked to end: streams then say goodbye."""
+    """Set when the server is asked to stop: streams then end."""
     probing: asyncio.Semaphore
 
 
@@ -55,14 +55,7 @@ async def run(settings: Settings) -> AsyncGenerator[Running]:
     async with AsyncExitStack() as stack:
         services = await stack.enter_async_context(open_services(settings))
         line = await stack.enter_async_context(Line(services.redis))
-        rows = SqlEventLog(
-            services.database,
-            services.publisher.read_progress,
-            worker_timeout_s=worker_timeout_s(settings),
-            clips_per_key=settings.limits.running_clips_per_key,
-            lines=services.lines,
-        )
-        log = SharedReads(rows)
+        log = SharedReads(_sql_log(services))
         revocations = Revocations(services)
         hub = Hub(
             line,
@@ -94,6 +87,16 @@ async def run(settings: Settings) -> AsyncGenerator[Running]:
         )
 
 
+def _sql_log(services: Services) -> SqlEventLog:
+    return SqlEventLog(
+        services.database,
+        services.publisher.read_progress,
+        worker_timeout_s=worker_timeout_s(services.settings),
+        clips_per_key=services.settings.limits.running_clips_per_key,
+        lines=services.lines,
+    )
+
+
 @asynccontextmanager
 async def _doing_chores(services: Services, line: Line) -> AsyncGenerator[None]:
     timeout_s = worker_timeout_s(services.settings)
@@ -101,21 +104,21 @@ async def _doing_chores(services: Services, line: Line) -> AsyncGenerator[None]:
         Bell(services.redis, services.channels.feed).waking(line) as rung,
         Feeder(services, worker_timeout_s=timeout_s).running(rung),
         Sweeper(services, worker_timeout_s=timeout_s).running(),
-        Postman(services).running(),
-        PlaceTeller(services, worker_timeout_s=timeout_s).running(),
+        WebhookSender(services).running(),
+        QueuePositionPublisher(services, worker_timeout_s=timeout_s).running(),
         Janitor(services).running(),
     ):
         yield
 
 
 def worker_timeout_s(settings: Settings) -> float:
-    """Silence after which a worker counts as gone: as long as its leases last."""
+    """Seconds without a heartbeat after which a worker counts as gone: as long as its leases last."""
     return settings.scheduler.lease_s
 
 
 @asynccontextmanager
 async def _closing_streams(hub: Hub, sends: StalledSends, draining: anyio.Event) -> AsyncGenerator[None]:
-    # The server ends the application only after its streams, so they must hear of it first.
+    # The server shuts the application down only after its streams have ended, so those must hear of it first.
     async def close() -> None:
         await draining.wait()
         hub.close_streams()

@@ -1,4 +1,4 @@
-"""The time limit on sending to clients, kept by one timer for all."""
+"""The time limit on sending to clients, watched by one timer for all of them."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable
@@ -8,7 +8,7 @@ from phoenix.api.background import in_background
 
 
 class StalledSends:
-    """Drops clients that do not read, by one look at all sends per second; most sends end at once."""
+    """Drops clients that stop reading. Checks all pending sends once a second; most end at once."""
 
     def __init__(self, time_limit_s: float) -> None:
         self._time_limit_s = time_limit_s
@@ -16,19 +16,19 @@ class StalledSends:
         self._clock_s = asyncio.get_running_loop().time
 
     def begin(self, drop: Callable[[], object]) -> None:
-        """A send begins; `drop` is called if it takes too long."""
+        """Marks the start of a send; `drop` is called if it takes too long."""
         self._since_s[drop] = self._clock_s()
 
     def end(self, drop: Callable[[], object]) -> None:
         self._since_s.pop(drop, None)
 
     def hurry(self) -> None:
-        """The process is ending: waits for nobody any more."""
+        """Shortens the limit to a second at most: the process is shutting down."""
         self._time_limit_s = min(self._time_limit_s, 1.0)
 
     @asynccontextmanager
     async def watched(self) -> AsyncGenerator["StalledSends"]:
-        """Looks while entered."""
+        """Enforces the limit during the block."""
         async with in_background(self._look_forever(), name="stalled-sends"):
             yield self
 

@@ -15,7 +15,7 @@ COOKIE = "phoenix_stream"
 
 
 def set_cookie(request: Request, response: Response, job_id: str, token: StreamToken) -> None:
-    """For pages of the same site: sent with the stream's requests alone, and out of reach of scripts."""
+    """For pages of the same site: a cookie sent only with requests for this stream, and hidden from scripts."""
     response.set_cookie(
         COOKIE,
         token.token,
@@ -36,7 +36,7 @@ async def get_stream_owner(
     ] = None,
     cookie: Annotated[str | SkipJsonSchema[None], Cookie(alias=COOKIE, include_in_schema=False)] = None,
 ) -> str | None:
-    """Id of the owner whose job is followed; None while the database is away. What is presented openly counts first."""
+    """Id of the followed job's owner; None while the database is away. Key and token go before the cookie."""
     presented = cookie if token is None and "authorization" not in request.headers else token
     try:
         if presented is not None:
@@ -47,7 +47,7 @@ async def get_stream_owner(
 
 
 async def find_reader(request: Request) -> str | None:
-    """Id of the owner all of whose jobs are followed; None while the database is away."""
+    """Id of the owner whose jobs are all followed; None while the database is away."""
     try:
         return await get_owner(request)
     except Unavailable:

@@ -1,4 +1,4 @@
-"""Counts the streams that a key has open. Routes ask for a slot in their decorator, and hold it until the end."""
+"""Dependencies that count a key's open streams: a route holds a slot until its response ends."""
 
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack
@@ -23,6 +23,6 @@ async def hold_stream(running: Running, owner: StreamReader) -> AsyncGenerator[N
 
 
 async def _hold(held: AsyncExitStack, running: opened.Running, owner_id: str | None) -> None:
-    # Whose stream it is cannot be told while the database is away; it then only asks to come back.
+    # While the database is away the owner is unknown, and the stream only asks the client to reconnect.
     if owner_id is not None:
         await held.enter_async_context(running.open_streams.held(owner_id))

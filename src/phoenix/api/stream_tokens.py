@@ -1,4 +1,4 @@
-"""Makes and reads the tokens that let a browser follow one job, with this installation's secret."""
+"""Issues and checks the tokens that let a browser follow one job, signed with this installation's secret."""
 
 from datetime import datetime, timedelta
 
@@ -16,7 +16,7 @@ _SECRET_NAME = "stream-tokens"  # noqa: S105 - the name of one
 
 
 class StreamTokens:
-    """One per process. The secret is fetched when it is first needed: the database may be away at the start."""
+    """One per process. The secret is fetched on first use: the database may be away at start-up."""
 
     def __init__(self, services: Services, revocations: Revocations) -> None:
         self._services = services
@@ -32,7 +32,7 @@ class StreamTokens:
         return StreamToken(token=token, expires_at=expires_at, url=f"{base}{stream_path(job.id)}?token={token}")
 
     async def read(self, token: str, job_id: str) -> StreamGrant:
-        """Raises `Unauthenticated` or `Forbidden`, and `Unavailable` while the database is away."""
+        """The token's grant. Raises `Unauthenticated`, `Forbidden`, or `Unavailable` while the database is away."""
         grant = read_grant(await self._get_secret(), token, job_id=job_id, now=utc_now())
         if await self._revocations.is_revoked(grant.owner_id):
             raise Unauthenticated("The key that the stream token was made with is not valid any more.")
@@ -45,7 +45,7 @@ class StreamTokens:
 
 
 def longest_stream(job: JobRow, settings: Settings, now: datetime) -> timedelta:
-    """How long the job can be worth following: an `EventSource` reconnects with the token that it began with."""
+    """How long the job may be worth following: an `EventSource` reconnects with the token that it started with."""
     age = timedelta(seconds=settings.events.max_stream_age_s)
     if job.state.is_terminal:
         return age

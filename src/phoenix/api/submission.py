@@ -1,4 +1,4 @@
-"""What the three kinds of job have in common on their way in: checked, accepted once, and answered when asked to."""
+"""Submission of all kinds of job: checked, accepted at most once per Idempotency-Key, and answered."""
 
 import hashlib
 import json
@@ -31,13 +31,14 @@ from phoenix.jobs.find import FullJob
 from phoenix.jobs.idempotency import KeyedRequest
 from phoenix.jobs.quota import Quota
 from phoenix.jobs.submit import submit
+from phoenix.settings import LimitSettings
 
 Admit = Callable[[], Awaitable[ResolvedRequest]]
 
 
 @dataclass(frozen=True)
 class Submission:
-    """One request for a job: whose it is, how it wants to be answered, and where its answer's headers go."""
+    """One request for a job: its caller, its preferences, and the response that takes the headers."""
 
     running: Running
     caller: Caller
@@ -57,7 +58,7 @@ class Submission:
         return AdmissionLimits(max_reel_duration_s=self.services.settings.limits.max_reel_duration_s)
 
     async def find_media(self, references: Iterable[str | None]) -> Mapping[str, MediaInfo]:
-        """What the owner's artifacts among `references` hold; the others are missing from the answer."""
+        """Media info of the owner's artifacts among `references`, by id; unknown ones are left out."""
         artifact_ids = {reference for reference in references if reference is not None}
         if not artifact_ids:
             return {}
@@ -72,13 +73,13 @@ class Submission:
         fingerprint: str | None = None,
         before_commit: LastStep | None = None,
     ) -> Job:
-        """Queues what `admit` makes of the body, and answers 202 with where to follow it.
+        """Queues what `admit` makes of the body, and returns the job; response headers say where to follow it.
 
-        `fingerprint` stands for the body where that is not what the client sent. Raises `InvalidRequest` with every
-        fault, `IdempotencyMismatch`, `QueueFull` or `RateLimited`.
+        `fingerprint` identifies the request where `body` is not what the client sent. Raises `InvalidRequest` with all
+        faults, `IdempotencyMismatch`, `QueueFull` or `RateLimited`.
         """
         keyed = self._keyed(fingerprint or fingerprint_of(body))
-        # Asked before anything is checked: what could be done then need not be possible now.
+        # Looked up before anything is checked: what was possible then need not be possible now.
         earlier = await self._find_earlier(keyed) if keyed else None
         made = earlier or await self._submit(await self._admit(body, admit), body, keyed, before_commit)
         if isinstance(made, str):
@@ -115,7 +116,7 @@ class Submission:
         keyed: KeyedRequest | None,
         before_commit: LastStep | None,
     ) -> FullJob | str:
-        """The new job, or the id of one that another request with the same key has made first after all."""
+        """The new job, or the id of the one that a concurrent request with the same key has made first."""
         limits = self.services.settings.limits
         async with self.services.database.write() as uow:
             if keyed and (earlier := await idempotency.begin(uow, keyed)):
@@ -128,7 +129,7 @@ class Submission:
                 request_id=self.request_id,
                 traceparent=self.traceparent,
                 limits=limits,
-                quota=None if self.caller is ANYBODY else Quota.from_settings(limits),
+                quota=quota_of(self.caller, limits),
                 room=self.services.room,
             )
             if keyed:
@@ -138,7 +139,7 @@ class Submission:
         return job
 
     async def answer(self, job_id: str, *, is_replay: bool) -> Job:
-        """The job as the client asked to see it, now or when it has ended."""
+        """The job as it is now, or once it has ended if the client prefers to wait."""
         if is_replay:
             self.response.headers["Idempotent-Replayed"] = "true"
         wait_s = parse_wait_s(self.prefer)
@@ -168,6 +169,11 @@ async def get_submission(
 Submitting = Annotated[Submission, Depends(get_submission)]
 
 
+def quota_of(caller: Caller, limits: LimitSettings) -> Quota | None:
+    """None for the operator, who is not limited."""
+    return None if caller is ANYBODY else Quota.from_settings(limits)
+
+
 def point_to_job(response: Response, job_id: str) -> None:
     response.headers["Location"] = f"/v1/jobs/{job_id}"
     response.headers["Retry-After"] = str(POLL_AFTER_S)
@@ -178,7 +184,7 @@ def draw_seed() -> int:
 
 
 def fingerprint_of(body: BaseModel) -> str:
-    """The same for two bodies that say the same, whatever the order of their fields and the spaces between."""
+    """SHA-256 of the body in canonical form: the same whatever the order of fields and the white space."""
     said = json.dumps(body.model_dump(mode="json", exclude_unset=True), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(said.encode()).hexdigest()
 

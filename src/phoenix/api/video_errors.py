@@ -1,4 +1,4 @@
-"""Errors in the shape that OpenAI's SDKs read, for the routes that imitate its API, and for no others."""
+"""Errors in the shape that OpenAI's SDKs read, for the routes that imitate its API only."""
 
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -8,7 +8,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
-from phoenix.api.documents import Responses
+from phoenix.api.openapi_responses import Responses
 from phoenix.api.problems import Explained, explain
 from phoenix.contract.videos import VideoFault, VideoProblem
 from phoenix.errors import ProblemCode, Refused
@@ -24,7 +24,7 @@ _TYPES = {
     ProblemCode.QUEUE_FULL: "server_error",
     ProblemCode.UNAVAILABLE: "server_error",
 }
-# Where the reel's name for a thing is not the video's.
+# Fields of a reel that have another name in a video.
 _PARAMS = {
     "duration_s": "seconds",
     "resolution": "size",
@@ -42,7 +42,7 @@ PROBLEM: Responses = {
 
 
 class VideoRoute(APIRoute):
-    """A route whose errors are not problem+json. What nobody expected goes on to the error boundary."""
+    """A route whose errors are not problem+json. Unexpected ones go on to the error boundary."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         answer = super().get_route_handler()
@@ -59,14 +59,14 @@ class VideoRoute(APIRoute):
 def respond(explained: Explained) -> Response:
     headers = dict(explained.headers)
     if explained.status == 409:
-        headers["x-should-retry"] = "false"  # the SDKs try a conflict again, which here ends the same
+        headers["x-should-retry"] = "false"  # the SDKs would retry a conflict, which is futile here
     fault = VideoFault(
         message=explained.detail,
         type=_TYPES.get(explained.code, "invalid_request_error"),
         param=param_of(explained.faults[0].pointer) if explained.faults else None,
         code=explained.code.lower(),
     )
-    # OpenAI's number for a request that it cannot take.
+    # OpenAI uses 400 where we use 422.
     status = 400 if explained.status == 422 else explained.status
     body = VideoProblem(error=fault).model_dump_json()
     return Response(body, status_code=status, headers=headers, media_type="application/json")

@@ -1,4 +1,4 @@
-"""Reads the body of a video: the form that OpenAI's SDKs always send, with or without a file, or JSON."""
+"""Reads the body of a video request: the form that OpenAI's SDKs send, with or without a file, or JSON."""
 
 import json
 import re
@@ -24,7 +24,7 @@ _NAME = re.compile(r"([A-Za-z_]{1,64})(?:\[([A-Za-z_]{0,64})\])?")
 
 @dataclass(frozen=True)
 class VideoForm:
-    """The fields, not checked yet, and the picture that came with them."""
+    """The fields, not validated yet, and the picture that came with them."""
 
     fields: dict[str, Any]
     picture: UploadFile | None = None
@@ -32,7 +32,7 @@ class VideoForm:
 
 @asynccontextmanager
 async def open_form(request: Request, *, max_json_bytes: int) -> AsyncGenerator[VideoForm]:
-    """The picture can be read until it is left.
+    """Parses the body; the picture can be read until the block ends.
 
     Raises `UnsupportedMedia`, `MalformedRequest`, `PayloadTooLarge` or `InvalidRequest`.
     """
@@ -47,7 +47,7 @@ async def open_form(request: Request, *, max_json_bytes: int) -> AsyncGenerator[
 
 
 def collect_fields(items: Iterable[tuple[str, UploadFile | str]]) -> VideoForm:
-    """`a[b]` is field `b` of `a`. A list of objects cannot be told from such names: it has to come as JSON text."""
+    """`a[b]` is field `b` of `a`. Such names cannot express a list of objects, which must be sent as JSON text."""
     fields: dict[str, Any] = {}
     picture: UploadFile | None = None
     for name, value in items:
@@ -64,7 +64,7 @@ _Checked = TypeVar("_Checked", bound=BaseModel)
 
 
 def check(fields: dict[str, Any], kind: type[_Checked]) -> _Checked:
-    """Raises FastAPI's own error, for the one place that explains it."""
+    """Validates the fields. Raises FastAPI's own error, which `problems` explains."""
     try:
         return kind.model_validate(fields)
     except ValidationError as error:
@@ -73,7 +73,7 @@ def check(fields: dict[str, Any], kind: type[_Checked]) -> _Checked:
 
 
 def save_picture(picture: UploadFile, path: Path) -> ReceivedFile:
-    """Copies what was spooled. Blocks."""
+    """Copies the spooled upload to `path`. Blocks."""
     with path.open("wb") as file:
         shutil.copyfileobj(picture.file, file)
     return ReceivedFile(path, clean_filename(picture.filename))

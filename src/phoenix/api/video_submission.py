@@ -1,4 +1,4 @@
-"""A video on its way in: admitted as the reel that it is, and made once, however often an SDK tries."""
+"""Submits a video as the reel that it is, and only once, however often an SDK retries."""
 
 import asyncio
 from pathlib import Path
@@ -19,17 +19,17 @@ from phoenix.jobs.unanswered import Asked, adopt, leave
 
 
 async def keep_picture(submission: Submission, picture: UploadFile) -> ArtifactRow:
-    """Makes an artifact of a picture that came with a form. Raises `InvalidRequest` if it is none."""
+    """Makes an artifact of a picture that came with a form. Raises `InvalidRequest` if it is not one."""
     with TemporaryDirectory(prefix="phoenix-upload-", ignore_cleanup_errors=True) as folder:
         received = await asyncio.to_thread(save_picture, picture, Path(folder) / FILE_FIELD)
         return await take_in(submission.running, received, submission.caller.owner_id)
 
 
 async def submit_video(submission: Submission, body: ReelRequest, fingerprint: str) -> Job:
-    """As `Submission.accept`, for clients that try again by themselves.
+    """Like `Submission.accept`, for clients that retry on their own.
 
-    OpenAI's SDKs send no Idempotency-Key; they only say how often they have tried. So a job is not made for a client
-    that has gone by then, and one whose client went before the answer waits for the next try.
+    OpenAI's SDKs send no Idempotency-Key, only the number of retries. So no job is made for a client that has
+    already left, and one whose client leaves before the response is kept for its next try.
     """
     submission.response.headers["openai-poll-after-ms"] = str(POLL_AFTER_S * 1000)
     if submission.idempotency_key is not None:

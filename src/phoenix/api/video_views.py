@@ -1,4 +1,4 @@
-"""Between videos, as OpenAI's SDKs know them, and reels and jobs. Pure."""
+"""Converts between OpenAI's videos and our reels and jobs. Pure."""
 
 from typing import Any
 
@@ -12,10 +12,10 @@ from phoenix.contract.videos import Video, VideoError, VideoRequest, VideoStatus
 from phoenix.errors import Conflict, Fault, InvalidRequest
 
 TITLE_KEY = "video_prompt"
-"""In the job's metadata: the prompt of a video that has clips of its own."""
+"""Metadata key: the prompt of a video that was made of `clips`."""
 
 REMIXED_KEY = "video_remixed_from"
-"""In the job's metadata: the video that it is a remix of."""
+"""Metadata key: id of the video that this one is a remix of."""
 
 _STATUSES: dict[JobState, VideoStatus] = {
     JobState.QUEUED: "queued",
@@ -121,7 +121,7 @@ def view_video(job: Job) -> Video:
 
 
 def _view_error(job: Job) -> VideoError | None:
-    """The SDKs know one way to fail, and go on polling at any status that they do not know."""
+    """The SDKs know only one failed status, and poll on at any status that they do not know."""
     if job.state is JobState.CANCELED:
         return VideoError(code="cancelled", message="The job was canceled.")
     if job.error is None or job.state not in (JobState.FAILED, JobState.EXPIRED):

@@ -1,4 +1,4 @@
-"""Who hears what a committed transaction has to say. Nothing here may fail the work that was committed."""
+"""Acts on what a committed transaction announces. A failure here must not fail work that is already committed."""
 
 from collections.abc import Sequence
 
@@ -29,18 +29,18 @@ class Announcing:
         try:
             await self._announce(announcements)
         except Exception:
-            # Sweeper, feeder and heartbeats find by themselves what was not announced.
+            # Sweeper, feeder and heartbeats find on their own what was not announced.
             _logger.exception("what was committed could not be announced")
 
     async def _announce(self, announcements: Sequence[object]) -> None:
-        recorded = [said for said in announcements if isinstance(said, EventRecorded)]
-        await self._publisher.publish(*(Owned(said.event, said.owner_id, said.owner_seq) for said in recorded))
-        for said in announcements:
-            if isinstance(said, StopRequested):
-                await self._stop.ring(said.task_id)
-            elif isinstance(said, FilesOrphaned):
-                await self._delete(said.keys)
-        if any(isinstance(said, TasksReady) for said in announcements):
+        recorded = [each for each in announcements if isinstance(each, EventRecorded)]
+        await self._publisher.publish(*(Owned(each.event, each.owner_id, each.owner_seq) for each in recorded))
+        for announcement in announcements:
+            if isinstance(announcement, StopRequested):
+                await self._stop.ring(announcement.task_id)
+            elif isinstance(announcement, FilesOrphaned):
+                await self._delete(announcement.keys)
+        if any(isinstance(each, TasksReady) for each in announcements):
             await self._feed.ring()
 
     async def _delete(self, keys: Sequence[str]) -> None:
@@ -48,8 +48,8 @@ class Announcing:
             try:
                 await self._store.delete(key)
             except PhoenixError as error:
-                # The retention sweep looks for files without rows.
+                # The janitor deletes files without rows later.
                 _logger.warning("orphaned file not deleted", key=key, error=error.detail)
             except Exception:
-                # A key that is none of ours must not keep the others from being deleted.
+                # One malformed key must not keep the others from being deleted.
                 _logger.exception("orphaned file not deleted", key=key)

@@ -1,4 +1,4 @@
-"""What a process of Phoenix works with, opened from its settings and closed in reverse."""
+"""The services of one Phoenix process, opened from its settings and closed in reverse order."""
 
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -42,9 +42,9 @@ class Services:
 
 @asynccontextmanager
 async def open_services(settings: Settings, *, kept_connections: int | None = None) -> AsyncGenerator[Services]:
-    """Opens everything, but connects to nothing yet: a replica starts while Redis or the database is away.
+    """Opens everything but connects to nothing yet, so that a replica can start while Redis or the database is away.
 
-    `kept_connections` to the database while nothing happens, by default as many as the settings say.
+    `kept_connections`: database connections that stay open while idle; `database.pool_size` if None.
     """
     catalog = load_catalog(settings.engine.catalog_file)
     store = open_store(settings.storage, default_folder=settings.data_dir / "artifacts")
@@ -63,7 +63,7 @@ async def open_services(settings: Settings, *, kept_connections: int | None = No
 def open_database(
     settings: Settings, announcing: Announcing | None = None, *, kept_connections: int | None = None
 ) -> Database:
-    """The database alone, for a thread or a process that needs nothing else."""
+    """The database alone, for a thread or process that needs nothing else; `kept_connections` as in `open_services`."""
     url = database_url(settings.database, settings.data_dir)
     engine = open_engine(url, settings.database, kept_connections=kept_connections)
     return Database(engine, announcing) if announcing else Database(engine)

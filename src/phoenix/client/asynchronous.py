@@ -11,7 +11,7 @@ from uuid import uuid4
 
 from phoenix.client.downloading import Expected, download
 from phoenix.client.errors import NoOutput
-from phoenix.client.patience import Patience
+from phoenix.client.retrying import RetryPolicy
 from phoenix.client.transport import Params, Transport
 from phoenix.client.watching import Event, Watch
 from phoenix.contract.artifacts import Artifact
@@ -25,8 +25,8 @@ from phoenix.contract.requests import JobOptions, ReelRequest, SoundtrackJobRequ
 class AsyncPhoenix:
     """Talks to one Phoenix server. Every method raises `PhoenixProblem` or `PhoenixUnreachable`.
 
-    A refusal for now (429, 503) is tried again after the server's Retry-After, and so is a broken connection
-    wherever doing it twice is as good as once: reads, cancels, and submits, which carry an Idempotency-Key.
+    A temporary refusal (429, 503) is retried after the server's Retry-After. A broken connection is retried where
+    repeating is safe: for reads, cancels, and submits, which carry an Idempotency-Key.
 
         async with AsyncPhoenix("http://127.0.0.1:8080") as phoenix:
             job = await phoenix.submit_reel(ReelRequest(clips=[ClipRequest(prompt="a red balloon")]))
@@ -35,8 +35,8 @@ class AsyncPhoenix:
             await phoenix.download(job.id, Path("reel.mp4"))
     """
 
-    def __init__(self, base_url: str, api_key: str | None = None, *, patience: Patience | None = None) -> None:
-        self._transport = Transport(base_url, api_key, patience or Patience())
+    def __init__(self, base_url: str, api_key: str | None = None, *, retry_policy: RetryPolicy | None = None) -> None:
+        self._transport = Transport(base_url, api_key, retry_policy or RetryPolicy())
 
     async def __aenter__(self) -> Self:
         return self
@@ -56,7 +56,7 @@ class AsyncPhoenix:
         return await self._submit("/v1/soundtracks", request, idempotency_key)
 
     async def get_job(self, job_id: str) -> Job:
-        response = await self._transport.send("GET", _job_path(job_id), may_repeat=True)
+        response = await self._transport.send("GET", _job_path(job_id), is_idempotent=True)
         return Job.model_validate_json(response.content)
 
     async def list_jobs(
@@ -71,7 +71,7 @@ class AsyncPhoenix:
         limit: int | None = None,
         cursor: str | None = None,
     ) -> JobPage:
-        """One page, newest first; `next_cursor` leads to the next. `q` looks for words of the prompts."""
+        """One page, newest first; its `next_cursor` is the `cursor` of the next. `q`: words of the prompts."""
         given = {"state": state, "kind": kind, "model": model, "q": q, "limit": limit, "cursor": cursor}
         times = {"created_after": created_after, "created_before": created_before}
         params: dict[str, str | int] = {name: value for name, value in given.items() if value is not None}
@@ -80,30 +80,30 @@ class AsyncPhoenix:
         return JobPage.model_validate_json(response)
 
     async def cancel(self, job_id: str) -> Job:
-        """Asks for the end of a job; a finished one is unchanged. A running one ends within a step or so."""
-        response = await self._transport.send("POST", _job_path(job_id, "/cancel"), may_repeat=True)
+        """Requests cancellation. A running job ends within about a step; a finished one is unchanged."""
+        response = await self._transport.send("POST", _job_path(job_id, "/cancel"), is_idempotent=True)
         return Job.model_validate_json(response.content)
 
     async def retry(self, job_id: str) -> Job:
-        """Queues a job that did not succeed again; clips that are done stay done."""
-        response = await self._transport.send("POST", _job_path(job_id, "/retry"), may_repeat=False)
+        """Queues a job again that did not succeed; finished clips are kept."""
+        response = await self._transport.send("POST", _job_path(job_id, "/retry"), is_idempotent=False)
         return Job.model_validate_json(response.content)
 
     async def delete(self, job_id: str) -> None:
         """Deletes a finished job and its files."""
-        await self._transport.send("DELETE", _job_path(job_id), may_repeat=False)
+        await self._transport.send("DELETE", _job_path(job_id), is_idempotent=False)
 
     async def upload(self, path: Path) -> Artifact:
-        """Sends a sound, picture or video, to be named by its `id` in a request. Raises `OSError`, too."""
+        """Uploads a sound, picture or video; requests refer to it by its `id`. Also raises `OSError`."""
         media_type = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
         with path.open("rb") as file:
             response = await self._transport.send(
-                "POST", "/v1/uploads", may_repeat=False, upload=(path.name, file, media_type)
+                "POST", "/v1/uploads", is_idempotent=False, upload=(path.name, file, media_type)
             )
         return Artifact.model_validate_json(response.content)
 
     async def download(self, job: Job | str, path: Path) -> Path:
-        """Writes the job's result to `path`, whole and checked, or not at all.
+        """Writes the job's result to `path`, complete and verified, or not at all.
 
         Raises `NoOutput` for a job without a result, `DownloadCorrupted`, and `OSError`.
         """
@@ -115,9 +115,9 @@ class AsyncPhoenix:
         return path
 
     def watch(self, job_id: str) -> AsyncGenerator[Event]:
-        """Yields a job's events until it has ended, a snapshot of the job first, across dropped connections.
+        """Yields a snapshot of the job, then its events until it ends, reconnecting as needed.
 
-        Durable events come once each and without a gap. Close the generator (`contextlib.aclosing`) to leave early.
+        Durable events come exactly once and without a gap. Close the generator (`contextlib.aclosing`) to leave early.
         """
         return Watch(self._transport, job_id).events()
 
@@ -131,16 +131,16 @@ class AsyncPhoenix:
         return WorkerList.model_validate_json(await self._get("/v1/workers")).data
 
     async def health(self) -> Health:
-        """Of a server that can work. Raises `PhoenixProblem` if it is down."""
+        """`ok` or `degraded`. Raises `PhoenixProblem` if the server is down."""
         return Health.model_validate_json(await self._get("/health"))
 
     async def _get(self, path: str, params: Params | None = None) -> bytes:
-        response = await self._transport.send("GET", path, may_repeat=True, params=params)
+        response = await self._transport.send("GET", path, is_idempotent=True, params=params)
         return response.content
 
     async def _submit(self, path: str, request: JobOptions, idempotency_key: str | None) -> Job:
         headers = {"Idempotency-Key": idempotency_key or uuid4().hex}
-        response = await self._transport.send("POST", path, may_repeat=True, body=request, headers=headers)
+        response = await self._transport.send("POST", path, is_idempotent=True, body=request, headers=headers)
         return Job.model_validate_json(response.content)
 
 

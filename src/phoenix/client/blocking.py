@@ -9,7 +9,7 @@ import anyio
 from anyio.from_thread import start_blocking_portal
 
 from phoenix.client.asynchronous import AsyncPhoenix
-from phoenix.client.patience import Patience
+from phoenix.client.retrying import RetryPolicy
 from phoenix.client.watching import Event
 
 P = ParamSpec("P")
@@ -17,7 +17,7 @@ R = TypeVar("R")
 
 
 class _Blocking(Generic[P, R]):
-    """A method of `AsyncPhoenix` as one that waits for the answer."""
+    """Turns a method of `AsyncPhoenix` into one that blocks until it returns."""
 
     def __init__(self, method: Callable[Concatenate[AsyncPhoenix, P], Awaitable[R]]) -> None:
         self._method = method
@@ -47,10 +47,10 @@ class Phoenix:
     workers = _Blocking(AsyncPhoenix.workers)
     health = _Blocking(AsyncPhoenix.health)
 
-    def __init__(self, base_url: str, api_key: str | None = None, *, patience: Patience | None = None) -> None:
+    def __init__(self, base_url: str, api_key: str | None = None, *, retry_policy: RetryPolicy | None = None) -> None:
         self._open = ExitStack()
         self._portal = self._open.enter_context(start_blocking_portal())
-        self.asynchronous = AsyncPhoenix(base_url, api_key, patience=patience)
+        self.asynchronous = AsyncPhoenix(base_url, api_key, retry_policy=retry_policy)
         self._open.enter_context(self._portal.wrap_async_context_manager(self.asynchronous))
 
     def __enter__(self) -> Self:
@@ -65,8 +65,8 @@ class Phoenix:
         self._open.close()
 
     def watch(self, job_id: str) -> Generator[Event]:
-        """As `AsyncPhoenix.watch`; closing the generator ends the connection."""
-        events = _Turns(self.asynchronous.watch(job_id))
+        """Like `AsyncPhoenix.watch`; closing the generator closes the connection."""
+        events = _SteppedEvents(self.asynchronous.watch(job_id))
         try:
             while (event := self.run(events.find_next)) is not None:
                 yield event
@@ -74,28 +74,28 @@ class Phoenix:
             self.run(events.close)
 
     def run(self, call: Callable[[], Awaitable[R]]) -> R:
-        """Waits for `call`, which runs in the client's thread."""
+        """Runs `call` in the client's thread, and returns or raises its outcome."""
         future = self._portal.start_task_soon(call)
         try:
             return future.result()
         except BaseException:
-            # Ctrl-C interrupts this thread only: the other would go on with the request.
+            # Ctrl-C interrupts this thread only; the client's thread would go on with the request.
             future.cancel()
             raise
 
 
-class _Turns:
-    """One asynchronous generator whose steps run in tasks of their own, one at a time."""
+class _SteppedEvents:
+    """Steps an asynchronous generator, each step in a task of its own, never two at a time."""
 
     def __init__(self, events: AsyncGenerator[Event]) -> None:
         self._events = events
-        self._turn = anyio.Lock()
+        self._stepping = anyio.Lock()
 
     async def find_next(self) -> Event | None:
-        async with self._turn:
+        async with self._stepping:
             return await anext(self._events, None)
 
     async def close(self) -> None:
-        # After Ctrl-C a step may still be on its way out, and a generator that runs cannot be closed.
-        async with self._turn:
+        # After Ctrl-C a step may still be unwinding, and a running generator cannot be closed.
+        async with self._stepping:
             await self._events.aclose()

@@ -1,4 +1,4 @@
-"""Brings a file over: into a `.part` file first, continued where it broke, and checked before it gets its name."""
+"""Downloads a file: to a `.part` file first, resumed where it broke off, and verified before it is renamed."""
 
 import hashlib
 from dataclasses import dataclass
@@ -7,22 +7,22 @@ from pathlib import Path
 from types import TracebackType
 
 from phoenix.client.errors import DownloadCorrupted, PhoenixProblem, PhoenixUnreachable
-from phoenix.client.patience import Tries
+from phoenix.client.retrying import Tries
 from phoenix.client.transport import Transport
 
-SILENCE_S = 60
+READ_TIMEOUT_S = 60
 
 
 @dataclass(frozen=True)
 class Expected:
-    """What the server says the file is."""
+    """What the server says of the file."""
 
     size_bytes: int
     sha256: str
 
 
 class PartFile:
-    """The file while it arrives. Gone on leaving, unless it was accepted."""
+    """A partial download. Deleted on exit unless it was accepted."""
 
     def __init__(self, target: Path) -> None:
         self.size_bytes = 0
@@ -52,7 +52,7 @@ class PartFile:
         self.size_bytes = 0
 
     def accept(self, expected: Expected) -> None:
-        """Gives it its name. Raises `DownloadCorrupted` if it is not what was expected."""
+        """Renames the file to its target. Raises `DownloadCorrupted` if size or digest are not as expected."""
         if self.size_bytes != expected.size_bytes or self._hash.hexdigest() != expected.sha256:
             raise DownloadCorrupted(f"{self._target.name}: {self.size_bytes} bytes arrived that are not the file's")
         self._file.close()
@@ -60,9 +60,9 @@ class PartFile:
 
 
 async def download(transport: Transport, path: str, target: Path, expected: Expected) -> None:
-    """Leaves the whole file at `target`, or nothing. Raises `PhoenixClientError` or `OSError`."""
+    """Writes the whole file to `target`, or nothing. Raises `PhoenixClientError` or `OSError`."""
     with PartFile(target) as part:
-        tries = Tries(transport.patience)
+        tries = Tries(transport.retry_policy)
         while part.size_bytes < expected.size_bytes:
             before_bytes = part.size_bytes
             failure: PhoenixProblem | PhoenixUnreachable = PhoenixUnreachable("the file ended too soon")
@@ -78,11 +78,11 @@ async def download(transport: Transport, path: str, target: Path, expected: Expe
 
 
 async def _receive(transport: Transport, path: str, part: PartFile) -> None:
-    # Compressed on the way, the bytes that arrived would not tell where to continue.
+    # With a compressed body, the bytes received would not tell at which offset to resume.
     headers = {"Accept-Encoding": "identity"}
     if part.size_bytes:
         headers["Range"] = f"bytes={part.size_bytes}-"
-    async with transport.stream(path, headers=headers, silence_s=SILENCE_S) as response:
+    async with transport.stream(path, headers=headers, read_timeout_s=READ_TIMEOUT_S) as response:
         if response.status_code != HTTPStatus.PARTIAL_CONTENT:
             part.restart()
         async for chunk in response.aiter_bytes():

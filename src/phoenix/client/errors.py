@@ -1,4 +1,4 @@
-"""What can go wrong between a caller and the server, and how an answer becomes one of these."""
+"""The exceptions of the client, and how a response becomes one of them."""
 
 from email.utils import parsedate_to_datetime
 
@@ -10,7 +10,7 @@ from phoenix.contract.problems import Problem, ProblemFault
 
 
 class PhoenixClientError(Exception):
-    """Every error of the client."""
+    """Base of every error that the client raises."""
 
 
 class PhoenixProblem(PhoenixClientError):
@@ -48,13 +48,13 @@ class NoOutput(PhoenixClientError):
 
 
 def problem_from(response: httpx.Response) -> PhoenixProblem:
-    """The problem of an answer that is not 2xx, and whose body has been read."""
+    """The exception for a response that is not 2xx; its body must have been read."""
     retry_after_s = _retry_after_s(response.headers.get("retry-after"))
     request_id = response.headers.get("x-request-id")
     try:
         problem = Problem.model_validate_json(response.content)
     except ValidationError:
-        # Not ours: a proxy on the way has answered.
+        # Not Phoenix's: a proxy in between has answered.
         code, detail = f"HTTP_{response.status_code}", response.reason_phrase or "unexpected answer"
         return PhoenixProblem(response.status_code, code, detail, request_id=request_id, retry_after_s=retry_after_s)
     return PhoenixProblem(
@@ -68,12 +68,12 @@ def problem_from(response: httpx.Response) -> PhoenixProblem:
 
 
 def _retry_after_s(header: str | None) -> float | None:
-    """Seconds from either form of the header (RFC 9110, 10.2.3); None if absent or unreadable."""
+    """Seconds from either form of the header (RFC 9110, 10.2.3); None if absent or malformed."""
     if header is None:
         return None
     if header.strip().isdigit():
         return float(header)
     try:
         return max(0.0, (parsedate_to_datetime(header) - utc_now()).total_seconds())
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None

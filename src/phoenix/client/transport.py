@@ -1,4 +1,4 @@
-"""Sends requests, again where that is safe, and turns everything but 2xx into an exception."""
+"""Sends requests, retrying where that is safe, and turns everything but 2xx into an exception."""
 
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from phoenix import __version__
 from phoenix.client.errors import PhoenixProblem, PhoenixUnreachable, problem_from
-from phoenix.client.patience import Patience, Tries
+from phoenix.client.retrying import RetryPolicy, Tries
 
 Params = Mapping[str, str | int]
 UploadField = tuple[str, BinaryIO, str]
@@ -17,17 +17,17 @@ UploadField = tuple[str, BinaryIO, str]
 
 NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 NOT_DONE_STATUSES = frozenset({429, 503})
-"""The server itself turned the request away; after a gateway's 502 or 504 it may have been done."""
+"""The server itself refused the request; after a gateway's 502 or 504 it may have been carried out."""
 
 
 class Transport:
-    """One connection pool to one server."""
+    """A connection pool to one server."""
 
-    def __init__(self, base_url: str, api_key: str | None, patience: Patience) -> None:
+    def __init__(self, base_url: str, api_key: str | None, retry_policy: RetryPolicy) -> None:
         headers = {"User-Agent": f"phoenix-client/{__version__}"}
         if api_key:
             headers["Authorization"] = f"Bearer {api_key}"
-        self.patience = patience
+        self.retry_policy = retry_policy
         self.base_url = base_url.rstrip("/")
         self._http = httpx.AsyncClient(
             base_url=self.base_url, headers=headers, timeout=httpx.Timeout(10, read=60, write=60)
@@ -41,15 +41,15 @@ class Transport:
         method: str,
         path: str,
         *,
-        may_repeat: bool,
+        is_idempotent: bool,
         params: Params | None = None,
         body: BaseModel | None = None,
         headers: Mapping[str, str] | None = None,
         upload: UploadField | None = None,
     ) -> httpx.Response:
-        """The 2xx answer. `may_repeat`: doing it twice is as good as once, so a broken connection is tried again.
+        """Returns the 2xx response. A request that `is_idempotent` is also retried after a broken connection.
 
-        Raises `PhoenixProblem` or `PhoenixUnreachable`, once patience is at an end.
+        Raises `PhoenixProblem` or `PhoenixUnreachable` once the retry policy gives up.
         """
         request = self._http.build_request(
             method,
@@ -59,17 +59,17 @@ class Transport:
             content=body.model_dump_json(exclude_unset=True, exclude_none=True) if body else None,
             files={"file": upload} if upload else None,
         )
-        tries = Tries(self.patience)
+        tries = Tries(self.retry_policy)
         while True:
             try:
                 return await self._send_once(request)
             except httpx.TransportError as error:
                 failure = unreachable(self.base_url, error)
-                if not may_repeat and not isinstance(error, NOT_SENT):
+                if not is_idempotent and not isinstance(error, NOT_SENT):
                     raise failure from error
                 await tries.wait_after(failure)
             except PhoenixProblem as problem:
-                if not may_repeat and problem.status not in NOT_DONE_STATUSES:
+                if not is_idempotent and problem.status not in NOT_DONE_STATUSES:
                     raise
                 await tries.wait_after(problem)
 
@@ -81,14 +81,14 @@ class Transport:
 
     @asynccontextmanager
     async def stream(
-        self, path: str, *, headers: Mapping[str, str], silence_s: float
+        self, path: str, *, headers: Mapping[str, str], read_timeout_s: float
     ) -> AsyncGenerator[httpx.Response]:
-        """A 2xx answer to GET whose body is still to come; tried once. `silence_s`: longest time between two bytes.
+        """A 2xx response to GET, its body not yet read; never retried. `read_timeout_s`: longest gap between two bytes.
 
-        Raises `PhoenixProblem`, and `PhoenixUnreachable` for a connection that breaks while it is read, too.
+        Raises `PhoenixProblem`, and `PhoenixUnreachable`, also if the connection breaks while the body is read.
         """
-        timeout = httpx.Timeout(10, read=silence_s)
-        # A server may send its large files from elsewhere; httpx keeps the key from other origins.
+        timeout = httpx.Timeout(10, read=read_timeout_s)
+        # Files may be redirected to the object store; httpx does not send the key to another origin.
         try:
             async with self._http.stream(
                 "GET", path, headers=headers, timeout=timeout, follow_redirects=True

@@ -11,7 +11,7 @@ from httpx_sse import EventSource, ServerSentEvent, SSEError
 from pydantic import ValidationError
 
 from phoenix.client.errors import PhoenixProblem, PhoenixUnreachable
-from phoenix.client.patience import Patience, Tries
+from phoenix.client.retrying import RetryPolicy, Tries
 from phoenix.client.transport import Transport, unreachable
 from phoenix.contract.events import (
     TERMINAL_EVENT_TYPES,
@@ -27,28 +27,28 @@ from phoenix.contract.events import (
 Event = DurableEvent | EphemeralEvent
 """What a stream yields, told apart by `type` or by class."""
 
-WATCH_PATIENCE = Patience(attempts=20, first_delay_s=1, longest_delay_s=30)
-"""About nine minutes without an answer: a redeploy is over by then."""
+WATCH_RETRY_POLICY = RetryPolicy(attempts=20, first_delay_s=1, longest_delay_s=30)
+"""About nine minutes without a response: a redeploy takes less."""
 
-# The server comments on an idle stream every 10 s or so; a connection silent for so long is dead, whatever TCP says.
-SILENCE_S = 45
+# The server sends a comment on an idle stream about every 10 s; a connection silent for longer is dead.
+READ_TIMEOUT_S = 45
 
 
 class Watch:
-    """What has been seen of one job's stream, and so where the next connection resumes."""
+    """Remembers what has been seen of one job's stream, so that the next connection resumes there."""
 
-    def __init__(self, transport: Transport, job_id: str, patience: Patience = WATCH_PATIENCE) -> None:
+    def __init__(self, transport: Transport, job_id: str, retry_policy: RetryPolicy = WATCH_RETRY_POLICY) -> None:
         self._transport = transport
         self._path = f"/v1/jobs/{quote(job_id, safe='')}/events"
-        self._tries = Tries(patience)
+        self._tries = Tries(retry_policy)
         self._resume_id: str | None = None
         self._newest_seq = 0
         self._is_over = False
 
     async def events(self) -> AsyncGenerator[Event]:
-        """Yields until the terminal event. Raises `PhoenixProblem` or `PhoenixUnreachable` when it cannot go on."""
+        """Yields until the terminal event. Raises `PhoenixProblem` or `PhoenixUnreachable` once it gives up."""
         while not self._is_over:
-            # A stream that ends before its job does was rotated or drained: its server expects us back.
+            # A stream that ends before its job does was rotated or drained: the server expects a reconnection.
             failure: PhoenixProblem | PhoenixUnreachable = PhoenixUnreachable("the stream ended before the job did")
             try:
                 async with aclosing(self._one_connection()) as events:
@@ -63,7 +63,7 @@ class Watch:
         headers = {"Accept": "text/event-stream", "Cache-Control": "no-store"}
         if self._resume_id:
             headers["Last-Event-ID"] = self._resume_id
-        async with self._transport.stream(self._path, headers=headers, silence_s=SILENCE_S) as response:
+        async with self._transport.stream(self._path, headers=headers, read_timeout_s=READ_TIMEOUT_S) as response:
             self._is_over = response.status_code == HTTPStatus.NO_CONTENT
             if self._is_over:
                 return
@@ -77,11 +77,11 @@ class Watch:
 
     def _note_retry(self, part: ServerSentEvent) -> None:
         if part.retry is not None:
-            delay_s = min(part.retry / 1000, self._tries.patience.longest_delay_s)
-            self._tries.patience = replace(self._tries.patience, first_delay_s=delay_s)
+            delay_s = min(part.retry / 1000, self._tries.retry_policy.longest_delay_s)
+            self._tries.retry_policy = replace(self._tries.retry_policy, first_delay_s=delay_s)
 
     def _accept(self, part: ServerSentEvent) -> Event | None:
-        """The event to yield; None for one that was yielded before, or that this version does not know."""
+        """The event to yield; None if it was yielded before, or is of a type that this version does not know."""
         event = _parse(part.data)
         if event is None:
             return None
@@ -97,7 +97,7 @@ class Watch:
         return event
 
     def _note_snapshot(self, snapshot: JobSnapshot) -> None:
-        # A database brought back from a backup may be behind what we have seen; it is right, not we.
+        # A database restored from a backup may be behind what was seen here; the database is right.
         self._newest_seq = min(self._newest_seq, snapshot.seq)
         # Resuming after a finished job's last number would be answered with 204, and its terminal event missed.
         self._resume_id = None if snapshot.job.state.is_terminal else str(snapshot.seq)
@@ -109,12 +109,12 @@ async def _parts(response: httpx.Response, base_url: str) -> AsyncGenerator[Serv
             async for part in parts:
                 yield part
     except SSEError as error:
-        # Not a stream at all: a proxy's page, with status 200.
+        # Not an event stream: a proxy's page, with status 200.
         raise unreachable(base_url, error) from error
 
 
 def _parse(data: str) -> Event | None:
-    """None for an empty part (httpx-sse makes one of `retry:` alone) and for a type that came after this version."""
+    """None for an empty part (httpx-sse yields one for a lone `retry:`) and for a type newer than this version."""
     if not data:
         return None
     try:

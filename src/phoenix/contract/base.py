@@ -23,7 +23,7 @@ class View(BaseModel):
 
 
 class _ShownWithoutNull:
-    """Leaves null out of the document: generated clients would send it as the text "None"."""
+    """Leaves null out of the schema: generated clients would send it as the text "None"."""
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         shown = handler(schema)
@@ -33,8 +33,8 @@ class _ShownWithoutNull:
 
 _T = TypeVar("_T")
 Omittable = Annotated[_T | None, _ShownWithoutNull()]
-"""What a client may leave out. `SkipJsonSchema[None]` would do the same for the document, but makes a true union of
-the type, whose faults pydantic reports twice and at places that are not in the body."""
+"""What a client may leave out. `SkipJsonSchema[None]` would give the same schema, but makes the type a true union,
+whose faults pydantic reports twice and at places that are not in the body."""
 
 JobKind = Literal["reel", "stitch", "soundtrack"]
 TerminalEventType = Literal["job.succeeded", "job.failed", "job.canceled", "job.expired"]

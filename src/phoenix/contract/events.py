@@ -37,11 +37,11 @@ class ClipSucceeded(_ClipEvent):
     type: Literal["clip.succeeded"] = "clip.succeeded"
     artifact_id: str
     url: str
-    progress: Progress = Field(description="Of the whole job.")
+    progress: Progress = Field(description="Of the whole job, from 0 to 1.")
 
 
 class ClipRetrying(_ClipEvent):
-    """The attempt was lost or failed, and the clip is queued again."""
+    """The attempt failed or was lost, and the clip is queued again."""
 
     type: Literal["clip.retrying"] = "clip.retrying"
     reason: JobError
@@ -88,7 +88,7 @@ class ClipProgress(_ClipEvent):
     type: Literal["clip.progress"] = "clip.progress"
     step: int
     steps: int
-    progress: Progress = Field(description="Of this clip.")
+    progress: Progress = Field(description="Of this clip, from 0 to 1.")
     eta_s: float | None = None
     job_progress: Progress
     job_eta_s: float | None = None
@@ -134,7 +134,7 @@ class StreamToken(View):
 
     token: str
     expires_at: Timestamp
-    url: str = Field(description="Of the stream, with the token in it: for `new EventSource(url)`.")
+    url: str = Field(description="URL of the stream, token included: for `new EventSource(url)`.")
 
 
 class EventPage(View):

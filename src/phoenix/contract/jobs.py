@@ -41,7 +41,7 @@ class JobError(View):
 
 
 class ClipTimings(View):
-    """Seconds spent in the attempt that succeeded; a stage that did not happen is null."""
+    """Seconds spent in the attempt that succeeded; null for a stage that did not happen."""
 
     queue_s: float | None = None
     load_s: float | None = None
@@ -67,7 +67,7 @@ class Clip(View):
     url: str | None = Field(default=None, description="The clip's MP4, as soon as it is done.")
     timings: ClipTimings = ClipTimings()
     batch_size: int | None = Field(
-        default=None, description="Clips that were rendered in one call with it, itself included; null until done."
+        default=None, description="Clips rendered in the same model call, this one included; null until done."
     )
 
 
@@ -83,7 +83,7 @@ class JobOutput(View):
 
 
 class JobTimings(View):
-    """Seconds; null until known. `render_s` sums the clips, so with several GPUs it exceeds `total_s`."""
+    """Seconds; null until known. `render_s` is the sum over all clips, so with several GPUs it exceeds `total_s`."""
 
     queue_s: float | None = None
     render_s: float | None = None
@@ -98,7 +98,7 @@ class Job(View):
     progress: Progress
     model: str | None = None
     queue_position: int | None = Field(default=None, description="0 is next; null once running.")
-    eta_s: float | None = Field(default=None, description="Seconds until the end, learned; null if not known yet.")
+    eta_s: float | None = Field(default=None, description="Estimated seconds until the job ends; null if unknown.")
     waiting_reason: str | None = None
     clips: list[Clip] = Field(default_factory=list[Clip])
     output: JobOutput | None = None

@@ -20,7 +20,7 @@ from phoenix.ids import ARTIFACT_ID_PATTERN
 
 
 def _refuse_control_characters(url: object) -> object:
-    # A parser of URLs drops line breaks and goes on, so that what is called is not what was written.
+    # URL parsers silently drop line breaks: the URL that is called would not be the one that was written.
     if isinstance(url, str) and re.search(r"[\x00-\x20\x7f]", url):
         raise ValueError("a URL has no spaces and no control characters")
     return url
@@ -57,7 +57,7 @@ class ClipRequest(Request):
 class SoundtrackRequest(Request):
     """Sound to lay under the picture: an uploaded artifact or an `https` URL, exactly one of the two."""
 
-    # It is also shown, with the resolved request: there, what was not given is left out, as the schema says.
+    # It is also part of a job's view, where a field that was not given is left out, as the schema says.
     artifact_id: Omittable[ArtifactRef] = Field(default=None, exclude_if=_is_none)
     url: Omittable[HttpsUrl] = Field(default=None, exclude_if=_is_none)
     start_s: Annotated[float, Field(ge=0, le=36000)] = Field(default=0, description="Where in the sound to begin.")
@@ -78,7 +78,9 @@ class Transition(Request):
     """How one clip becomes the next. A crossfade overlaps the clips, so it shortens the result."""
 
     kind: Literal["cut", "crossfade"] = "cut"
-    duration_s: Annotated[float, Field(ge=0.05, le=5)] = Field(default=0.5, description="Of a crossfade.")
+    duration_s: Annotated[float, Field(ge=0.05, le=5)] = Field(
+        default=0.5, description="Seconds that a crossfade takes."
+    )
 
 
 class WebhookRequest(Request):
@@ -119,7 +121,7 @@ class ReelRequest(JobOptions):
     )
     clips: Annotated[list[ClipRequest], Field(min_length=1, max_length=MAX_CLIPS)]
     negative_prompt: Omittable[Annotated[str, Field(max_length=4000)]] = None
-    duration_s: Omittable[DurationS] = Field(default=None, description="Of each clip, in seconds.")
+    duration_s: Omittable[DurationS] = Field(default=None, description="Length of each clip, in seconds.")
     aspect_ratio: Omittable[AspectRatio] = None
     resolution: Omittable[Resolution] = Field(
         default=None, description="Shorter side in pixels, rounded to what the model can do."

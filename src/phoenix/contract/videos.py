@@ -1,4 +1,4 @@
-"""The videos of OpenAI's API, as its SDKs send and read them: another way to say reel and job."""
+"""The videos of OpenAI's API, as its SDKs send and read them: reels and jobs under other names."""
 
 import json
 from typing import Annotated, Any, Literal
@@ -9,12 +9,13 @@ from phoenix.contract.base import MAX_CLIPS, Omittable, Prompt, Request, Seed, V
 from phoenix.contract.requests import ArtifactRef, ClipRequest, DurationS
 
 VIDEO_ID_PATTERN = r"^video_[0-9a-z]{26}$"
+SIZE_PATTERN = r"^[0-9]{2,5}x[0-9]{2,5}$"
 
 VideoStatus = Literal["queued", "in_progress", "completed", "failed"]
 
 
 def _read_json(given: object) -> object:
-    # The SDKs flatten what is not a string: of a list of objects, only the last would arrive.
+    # The SDKs flatten whatever is not a string: only the last object of a list would arrive.
     if not isinstance(given, str):
         return given
     try:
@@ -37,22 +38,22 @@ _ClipsOrText = Annotated[_Clips, BeforeValidator(_read_json, json_schema_input_t
 
 
 class VideoReference(Request):
-    file_id: ArtifactRef = Field(description="Of a picture that was uploaded: POST /v1/uploads.")
+    file_id: ArtifactRef = Field(description="Id of an uploaded picture: see POST /v1/uploads.")
 
 
 class VideoRequest(Request):
     """A video as OpenAI's SDKs ask for it: a form, or the same in JSON."""
 
-    prompt: Prompt = Field(description="What the video shows; with `clips`, only the title that is shown with it.")
+    prompt: Prompt = Field(description="What the video shows; with `clips`, only the title of the video.")
     model: Omittable[Annotated[str, Field(min_length=1, max_length=128)]] = Field(
         default=None, description="An id of GET /v1/models; the server's default if left out."
     )
-    seconds: Omittable[_Seconds] = Field(default=None, description="Of each clip, as text or number.")
-    size: Omittable[Annotated[str, Field(pattern=r"^[0-9]{2,5}x[0-9]{2,5}$", examples=["1280x720"])]] = Field(
+    seconds: Omittable[_Seconds] = Field(default=None, description="Length of each clip, as text or number.")
+    size: Omittable[Annotated[str, Field(pattern=SIZE_PATTERN, examples=["1280x720"])]] = Field(
         default=None, description="Width and height in pixels: a size that the model makes."
     )
     input_reference: Omittable[VideoReference] = Field(
-        default=None, description="First frame, for models that take a picture. In a form also the file itself."
+        default=None, description="First frame, for models that take a picture. In a form it may be the file itself."
     )
     clips: Omittable[_ClipsOrText] = Field(
         default=None, description="A whole reel: the clips of POST /v1/reels, in a form as JSON text."
@@ -71,12 +72,12 @@ class VideoRemixRequest(Request):
 
 
 class VideoError(View):
-    code: str = Field(description="Of the job's error, in small letters; `cancelled` and `expired` beside those.")
+    code: str = Field(description="The job's error code in lower case, or `cancelled` or `expired`.")
     message: str
 
 
 class Video(View):
-    """A reel as a video of OpenAI's. Its id is the job's, with `video_` in place of `job_`."""
+    """A reel in the shape of OpenAI's videos. Its id is the job's, with `video_` in place of `job_`."""
 
     id: str = Field(examples=["video_01kag3e9zq4f7w5m8x2c6b0n1d"])
     object: Literal["video"] = "video"
@@ -88,8 +89,8 @@ class Video(View):
     expires_at: int | None = None
     error: VideoError | None = None
     prompt: str
-    remixed_from_video_id: str | None = Field(default=None, description="The video that it was made anew from.")
-    seconds: str = Field(description="Of the whole video.", examples=["4"])
+    remixed_from_video_id: str | None = Field(default=None, description="The video that this is a remix of.")
+    seconds: str = Field(description="Length of the whole video.", examples=["4"])
     size: str = Field(examples=["1280x720"])
 
 
@@ -97,7 +98,7 @@ class VideoList(View):
     object: Literal["list"] = "list"
     data: list[Video]
     first_id: str | None
-    last_id: str | None = Field(description="For `after`, to get the next page.")
+    last_id: str | None = Field(description="Pass it as `after` to get the next page.")
     has_more: bool
 
 
@@ -111,10 +112,10 @@ class VideoFault(View):
     message: str
     type: str = Field(examples=["invalid_request_error"])
     param: str | None = Field(description="The field at fault.")
-    code: str = Field(description="The code of the problem, in small letters.")
+    code: str = Field(description="The problem's code in lower case.")
 
 
 class VideoProblem(View):
-    """An error as OpenAI's SDKs read it: on these routes in place of problem+json."""
+    """An error as OpenAI's SDKs read it, used on these routes in place of problem+json."""
 
     error: VideoFault

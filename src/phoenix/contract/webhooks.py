@@ -1,4 +1,4 @@
-"""Webhooks, by the Standard Webhooks specification: what is sent, and what its owner can see of the sending."""
+"""Webhooks by the Standard Webhooks specification: what is sent, and what the owner can see of each delivery."""
 
 from typing import Literal
 
@@ -15,7 +15,7 @@ class WebhookData(View):
     seq: int = Field(description="Number of the event in the job's log.")
     kind: JobKind
     state: JobState
-    metadata: dict[str, str] = Field(description="As given with the job; left out where it would be too long.")
+    metadata: dict[str, str] = Field(description="As given with the job; empty if the body would be too long.")
     output: JobOutput | None = None
     error: JobError | None = None
     timings: JobTimings | None = None
@@ -51,7 +51,7 @@ class WebhookDeliveryPage(View):
 
 
 class WebhookSecret(View):
-    """What webhooks are signed with. After a rotation they carry a signature by the one before as well, for a day."""
+    """Webhooks are signed with it. For a day after a rotation they also carry a signature by the previous one."""
 
     secret: str = Field(examples=["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"])
     created_at: Timestamp

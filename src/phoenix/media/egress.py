@@ -21,7 +21,7 @@ from phoenix.settings import MediaSettings
 _LONGEST_URL = 2048
 _FORBIDDEN_IN_URL = re.compile(r"[\x00-\x20\x7f\\]")
 _PRIVATE_NAMES = re.compile(r"(^|\.)(localhost|local|internal|localdomain|home\.arpa)$")
-# Addresses that lead inside though `is_global` lets some of them pass: metadata services, IPv4 wrapped in IPv6
+# Internal or special addresses, some of which `is_global` lets pass: metadata services, IPv4 wrapped in IPv6
 # (compatible, NAT64, 6to4, Teredo), shared, site-local, documentation and discard ranges.
 _DENIED = tuple(
     ipaddress.ip_network(network)
@@ -70,9 +70,9 @@ DEFAULT_POLICY = EgressPolicy()
 
 
 def check_url(url: str, policy: EgressPolicy = DEFAULT_POLICY) -> httpx.URL:
-    """Parses a URL that might be fetched later, without a look-up. Raises `UrlNotAllowed`.
+    """Parses a URL and checks it without a DNS look-up. Raises `UrlNotAllowed`.
 
-    A pass is no promise: the addresses behind a name are looked up, and vetted, when it is connected to.
+    A URL that passes may still be refused: the addresses behind its name are vetted when connecting.
     """
     if len(url) > _LONGEST_URL or _FORBIDDEN_IN_URL.search(url):
         raise UrlNotAllowed("the URL is too long, or has spaces, control characters or backslashes in it")
@@ -92,11 +92,12 @@ def check_url(url: str, policy: EgressPolicy = DEFAULT_POLICY) -> httpx.URL:
 
 
 def port_of(url: httpx.URL) -> int:
+    """The URL's port, or the default of its scheme."""
     return url.port or {"http": 80, "https": 443}[url.scheme]
 
 
 def is_public(address: str) -> bool:
-    """Whether a numeric address is one of the public internet."""
+    """Whether a numeric address is on the public internet."""
     ip = ipaddress.ip_address(address.partition("%")[0])
     if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped:
         ip = ip.ipv4_mapped
@@ -113,9 +114,9 @@ def open_pool(policy: EgressPolicy = DEFAULT_POLICY, *, max_connections: int = 1
 
 
 class VettedNetwork(httpcore.AsyncNetworkBackend):
-    """Looks a name up once, refuses it if any of its addresses is inside, and connects to what it looked up.
+    """Resolves a name once, refuses it if any of its addresses is internal, and connects to the resolved ones.
 
-    A second look-up, by a library further down, could be answered with another address (DNS rebinding).
+    A second look-up, by a library further down, could return another address (DNS rebinding).
     """
 
     def __init__(self, policy: EgressPolicy) -> None:
@@ -155,13 +156,13 @@ class VettedNetwork(httpcore.AsyncNetworkBackend):
 
 
 def _check_host(host: str) -> None:
-    """Refuses what is plainly inside: numeric addresses in any spelling that a resolver takes, and local names."""
+    """Refuses what is obviously internal: numeric addresses in any spelling that resolvers accept, and local names."""
     plain = unicodedata.normalize("NFKC", host).rstrip(".").lower()
     if _PRIVATE_NAMES.search(plain) or ("." not in plain and ":" not in plain and not plain.isdigit()):
-        raise UrlNotAllowed
+        raise UrlNotAllowed("its host is a private address or a local name")
     numeric = _find_numeric(plain)
     if numeric is not None and not is_public(numeric):
-        raise UrlNotAllowed
+        raise UrlNotAllowed("its host is a private address or a local name")
 
 
 def _find_numeric(host: str) -> str | None:

@@ -1,4 +1,4 @@
-"""Frames to an MP4, streamed: no more than one frame of the clip is held here."""
+"""Encodes frames to an MP4 as a stream: holds no more than one frame at a time."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -40,7 +40,7 @@ def _bad_frames(detail: str) -> TaskFailed:
 
 
 class _FrameCounter:
-    """Hands frames on, counting them and holding each to its size: a short one would shift all that follow."""
+    """Passes frames on, counting them and checking their sizes: a short one would shift all that follow."""
 
     def __init__(self, frames: Iterable[Buffer], frame_bytes: int) -> None:
         self.count = 0

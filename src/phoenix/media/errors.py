@@ -1,4 +1,4 @@
-"""What goes wrong with media, and what an ended ffmpeg says about why."""
+"""Errors about media, and what the exit of an ffmpeg says about its cause."""
 
 import re
 import signal
@@ -36,7 +36,7 @@ def invalid_media(detail: str, stage: Stage) -> TaskFailed:
 
 
 def explain_exit(returncode: int, stderr: str, stage: Stage) -> TaskFailed:
-    """Turns the end of an ffmpeg that failed into a failure whose message may be shown to the job's owner."""
+    """Turns a failed run of ffmpeg into a failure whose message may be shown to the job's owner."""
     tail = public_tail(stderr)
     if any(sign in stderr for sign in _FULL_DISK):
         return TaskFailed(FailureCode.STORAGE_FAILED, f"no space to write to: {tail}", stage=stage, retriable=True)
@@ -50,6 +50,6 @@ def explain_exit(returncode: int, stderr: str, stage: Stage) -> TaskFailed:
 
 
 def public_tail(stderr: str) -> str:
-    """The last lines of an error output, without the folders of this server."""
+    """The last lines of ffmpeg's error output, without the names of this server's folders."""
     lines = [line.strip() for line in stderr.splitlines() if line.strip()]
     return _ABSOLUTE_PATH.sub("", "; ".join(lines[-_TAIL_LINES:]))

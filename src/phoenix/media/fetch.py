@@ -1,4 +1,4 @@
-"""Brings the file behind a URL to disk: bounded in bytes, time and redirects, and only from where `egress` lets it."""
+"""Downloads the file behind a URL: bounded in bytes, time and redirects, and only from where `egress` allows."""
 
 import asyncio
 import errno
@@ -21,10 +21,10 @@ _TIMEOUTS = {"timeout": dict.fromkeys(("connect", "read", "write", "pool"), _IDL
 
 
 async def fetch_file(url: str, output: Path, *, policy: EgressPolicy, max_bytes: int, time_limit_s: float) -> int:
-    """Writes what `url` answers to `output`; returns its size in bytes. Cancel the task to stop it.
+    """Downloads `url` to `output`, and returns its size in bytes. Cancel the task to stop it.
 
-    Raises `TaskFailed`: retriable where the other side may answer better later. The message is the same for every
-    kind of unreachable host, so that it tells nothing about a network that the caller cannot see.
+    Raises `TaskFailed`, retriable if a later try may succeed. The message is the same for every kind of unreachable
+    host, so that it reveals nothing about a network that the caller cannot see.
     """
     try:
         with await asyncio.to_thread(output.open, "wb") as file:

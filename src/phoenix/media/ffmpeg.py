@@ -25,7 +25,7 @@ _READ_BYTES = 65_536
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a command has come: frames and seconds of output written."""
+    """Frames and seconds of output that a command has written so far."""
 
     frames: int
     seconds: float
@@ -41,13 +41,13 @@ def _ignore(_: Progress) -> None:
 
 @dataclass(frozen=True)
 class Watch:
-    """Who follows a command. `should_stop` is asked ten times a second; `on_progress` may raise to stop it too."""
+    """Observes a command. `should_stop` is asked ten times a second; `on_progress` may also raise to stop it."""
 
     should_stop: Callable[[], bool] = _never
     on_progress: Callable[[Progress], None] = _ignore
 
     def after(self, done: Progress) -> "Watch":
-        """Follows a later one of several commands: its progress counts from what the earlier ones have done."""
+        """The watch for a later one of several commands, whose progress adds to what the earlier ones have done."""
 
         def report(progress: Progress) -> None:
             self.on_progress(Progress(done.frames + progress.frames, done.seconds + progress.seconds))
@@ -60,7 +60,7 @@ UNWATCHED = Watch()
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a command that succeeded left behind: the last progress it reported and the end of its error output."""
+    """The last progress that a successful command reported, and the end of its error output."""
 
     progress: Progress
     stderr: str
@@ -102,7 +102,7 @@ def _too_slow(limit_s: float, stage: Stage) -> TaskFailed:
 
 @contextmanager
 def _started(command: Sequence[str], stage: Stage) -> Generator["subprocess.Popen[bytes]"]:
-    """A child in a session of its own (Ctrl-C is for us to handle), gone when the block ends."""
+    """A child in a session of its own (Ctrl-C is for us to handle), killed if it outlives the block."""
     try:
         child = subprocess.Popen(  # noqa: S603 - an argument list, no shell
             command,
@@ -116,7 +116,7 @@ def _started(command: Sequence[str], stage: Stage) -> Generator["subprocess.Pope
     except OSError as error:
         detail = f"ffmpeg could not be started: {error.strerror}"
         raise TaskFailed(FailureCode.ENGINE_FAILED, detail, stage=stage, retriable=True) from error
-    # What makes the next clip must not wait for what encodes the last one, nor must the heartbeat of its lease.
+    # Encoding must not slow down the rendering of the next clip, nor the heartbeat of its lease.
     with suppress(OSError):
         os.setpriority(os.PRIO_PROCESS, child.pid, NICENESS)
     try:
@@ -129,7 +129,7 @@ def _started(command: Sequence[str], stage: Stage) -> Generator["subprocess.Pope
 
 
 class _Pipes:
-    """The three pipes of a child, served by one thread, so that none can fill up while another is waited for."""
+    """The three pipes of a child, served by one thread, so that none fills up while another is waited for."""
 
     def __init__(self, child: "subprocess.Popen[bytes]", feed: Iterable[Buffer] | None, watch: Watch) -> None:
         assert child.stdin is not None
@@ -139,7 +139,7 @@ class _Pipes:
         self._watch = watch
         self._files: tuple[IO[bytes], ...] = (child.stdin, child.stdout, child.stderr)
         self._stderr = bytearray()
-        self._report = _ReportParser()
+        self._progress_parser = _ProgressParser()
         self._feed = iter(feed or ())
         self._unsent = memoryview(b"")
         self._selector = selectors.DefaultSelector()
@@ -178,7 +178,7 @@ class _Pipes:
 
     def _read_progress(self, file: IO[bytes]) -> bool:
         data = os.read(file.fileno(), _READ_BYTES)
-        for progress in self._report.feed(data):
+        for progress in self._progress_parser.feed(data):
             self.progress = progress
             self._watch.on_progress(progress)
         return bool(data)
@@ -200,13 +200,13 @@ class _Pipes:
         except BlockingIOError:
             return True
         except BrokenPipeError:
-            # ffmpeg has given up; its exit status and last words say why.
+            # ffmpeg has given up; its exit status and error output say why.
             return False
         return True
 
 
-class _ReportParser:
-    """Reads the `key=value` lines of `-progress`, in whatever chunks they come."""
+class _ProgressParser:
+    """Parses the `key=value` lines of `-progress`, in whatever chunks they come."""
 
     def __init__(self) -> None:
         self._rest = b""

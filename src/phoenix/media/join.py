@@ -1,4 +1,4 @@
-"""Joins clips into one video, and checks that it has become what was planned. A soundtrack is laid under it later."""
+"""Joins clips into one video, and verifies the result against the plan. A soundtrack is laid under it later."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from phoenix.media.soundtrack import lay_under
 from phoenix.media.tools import MediaTools
 
 CUT = Transition(kind="cut")
-# A stated length differs from the sum of the frames by the rounding of time stamps.
+# Time stamps are rounded, so a file's stated length differs from the sum of its frames.
 _TOLERANCE_S = 0.01
 
 
@@ -78,7 +78,7 @@ class _Mismatch(TaskFailed):
 
 @dataclass(frozen=True)
 class _Join:
-    """One join under way, with a folder for its pieces."""
+    """One join in progress, with a folder for its pieces."""
 
     parts: Sequence[Path]
     examined: Sequence[Examined]
@@ -106,7 +106,7 @@ class _Join:
             try:
                 return self._concatenate(self.parts, self.counts, output)
             except _Mismatch:
-                # ffmpeg copies streams that do not fit each other without an error: then encode them after all.
+                # ffmpeg copies streams that do not match without an error: encode them after all.
                 pass
         return self._concatenate(self._matching_parts(), self.counts, output)
 
@@ -125,7 +125,7 @@ class _Join:
         return is_alike and _can_be_copied(first.info)
 
     def _matching_parts(self) -> list[Path]:
-        """Every part as this encoder makes it; those that are so already are left as they are."""
+        """All parts in the form that this encoder makes; those that have it already are used as they are."""
         matching: list[Path] = []
         ours: str | None = None
         done = Progress(0, 0)
@@ -175,5 +175,5 @@ class _Join:
 
 
 def _can_be_copied(info: MediaInfo) -> bool:
-    """Whether browsers play it as it is."""
+    """Whether browsers play it without re-encoding."""
     return (info.format, info.video_codec, info.pixel_format) == ("mp4", "h264", "yuv420p")

@@ -1,4 +1,4 @@
-"""A still picture that stands for a video."""
+"""Writes the poster of a video: one of its frames as a JPEG."""
 
 from pathlib import Path
 
@@ -22,6 +22,6 @@ def write_poster(
     """Writes a JPEG, at most `width_px` wide, of a frame near the start: the very first may still be black."""
     for at_s in (min(_LATEST_S, duration_s / 2), 0):
         run_ffmpeg(commands.poster(video, at_s, width_px, output), tools=tools, stage=Stage.ASSEMBLE, watch=watch)
-        # Of a video of one frame there is nothing half-way, and ffmpeg succeeds without a file.
+        # A video of one frame has none half-way through: ffmpeg then succeeds without writing a file.
         if output.exists():
             return

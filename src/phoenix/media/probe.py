@@ -1,4 +1,4 @@
-"""What a file holds, found out by a bounded child process; refuses what cannot be used. Cuts and converts nothing."""
+"""Finds out in a bounded child process what a file holds, and refuses what cannot be used. Converts nothing."""
 
 import json
 import math
@@ -28,7 +28,7 @@ _SUBTYPES = {"mp3": "mpeg", "mov": "quicktime", "matroska": "x-matroska"}
 
 @dataclass(frozen=True)
 class ProbeLimits:
-    """What a file may ask of its reader."""
+    """Bounds on the files that are read."""
 
     max_duration_s: float = 3600
     max_pixels: int = 33_177_600
@@ -46,28 +46,28 @@ class ProbeLimits:
 
 @dataclass(frozen=True)
 class Examined:
-    """What was found. Videos of one `fingerprint` can be joined without encoding them again; None can never be."""
+    """What a file holds. Videos of one `fingerprint` can be joined without re-encoding; those with None never can."""
 
     info: MediaInfo
     fingerprint: str | None = None
     video_duration_s: float | None = None
 
 
-def probe_media(path: Path, limits: ProbeLimits, *, decode_all: bool = False) -> MediaInfo:
-    """Says what a file holds. Blocks for up to `limits.time_limit_s`. Raises `UnreadableMedia`.
+def probe_media(path: Path, limits: ProbeLimits) -> MediaInfo:
+    """What a file holds. Blocks for up to `limits.time_limit_s`. Raises `UnreadableMedia`.
 
-    Every packet is read, so a file that was cut short is found; `decode_all` decodes them too, and counts frames.
+    Every packet is read, so that truncation is noticed, and the first of each stream are decoded.
     """
-    return examine_files([path], limits, decode_all=decode_all)[0].info
+    return examine_files([path], limits)[0].info
 
 
-def examine_files(paths: Sequence[Path], limits: ProbeLimits, *, decode_all: bool = False) -> list[Examined]:
-    """Like `probe_media`, of many files at once. Raises `UnreadableMedia` with the index of the first bad one."""
+def examine_files(paths: Sequence[Path], limits: ProbeLimits) -> list[Examined]:
+    """Like `probe_media`, for many files at once. Raises `UnreadableMedia` with the index of the first bad one."""
     found: list[Examined] = []
     for start in range(0, len(paths), _FILES_PER_CHILD):
         chunk = paths[start : start + _FILES_PER_CHILD]
         try:
-            found += _examine_chunk(chunk, limits, decode_all=decode_all)
+            found += _examine_chunk(chunk, limits)
         except UnreadableMedia as error:
             raise UnreadableMedia(error.detail, index=start + error.index) from None
     return found
@@ -78,12 +78,12 @@ def media_type_of(info: MediaInfo) -> str:
     return f"{info.media}/{_SUBTYPES.get(info.format, info.format)}"
 
 
-def _examine_chunk(paths: Sequence[Path], limits: ProbeLimits, *, decode_all: bool) -> list[Examined]:
+def _examine_chunk(paths: Sequence[Path], limits: ProbeLimits) -> list[Examined]:
     kinds = [_sniff(path, index) for index, path in enumerate(paths)]
-    answers = _ask_child(paths, kinds, limits, decode_all=decode_all)
+    answers = _ask_child(paths, kinds, limits)
     for index in range(len(paths)):
         if index >= len(answers):
-            # It crashed or ran out of time or memory here, which no good file makes it do.
+            # The child crashed or ran out of time or memory here, which no valid file makes it do.
             raise UnreadableMedia("it cannot be read within the limits", index=index)
         if "fault" in answers[index]:
             raise UnreadableMedia(answers[index]["fault"], index=index)
@@ -101,10 +101,8 @@ def _sniff(path: Path, index: int) -> Kind:
     return kind
 
 
-def _ask_child(
-    paths: Sequence[Path], kinds: Sequence[Kind], limits: ProbeLimits, *, decode_all: bool
-) -> list[dict[str, Any]]:
-    """Answers in order; fewer than there are files if the child did not get to the end."""
+def _ask_child(paths: Sequence[Path], kinds: Sequence[Kind], limits: ProbeLimits) -> list[dict[str, Any]]:
+    """One answer per file, in order; fewer if the child did not get to the end."""
     time_limit_s = limits.time_limit_s * len(paths)
     request = {
         "cpu_s": math.ceil(time_limit_s) + 1,
@@ -112,12 +110,19 @@ def _ask_child(
         "max_duration_s": limits.max_duration_s,
         "max_pixels": limits.max_pixels,
         "max_streams": limits.max_streams,
-        "decode_all": decode_all,
         "demuxers": DEMUXERS,
     }
+    output = _run_child(json.dumps(request), time_limit_s)
+    if not output and find_spec("av") is None:
+        raise PhoenixError("media cannot be probed here: install `phoenix[media]`")
+    return [json.loads(line) for line in output.splitlines(keepends=True) if line.endswith(b"\n")]
+
+
+def _run_child(request: str, time_limit_s: float) -> bytes:
+    """What the child printed until it ended, or was killed at the time limit."""
     try:
         done = subprocess.run(  # noqa: S603 - an argument list, no shell
-            [sys.executable, "-I", str(_CHILD), json.dumps(request)],
+            [sys.executable, "-I", str(_CHILD), request],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=time_limit_s,
@@ -125,12 +130,9 @@ def _ask_child(
             env={name: os.environ[name] for name in _KEPT_ENVIRONMENT if name in os.environ},
             preexec_fn=die_with_parent,
         )
-        output = done.stdout
     except subprocess.TimeoutExpired as late:
-        output = late.stdout or b""
-    if not output and find_spec("av") is None:
-        raise PhoenixError("media cannot be probed here: install `phoenix[media]`")
-    return [json.loads(line) for line in output.splitlines(keepends=True) if line.endswith(b"\n")]
+        return late.stdout or b""
+    return done.stdout
 
 
 def _examined(kind: Kind, answer: dict[str, Any]) -> Examined:

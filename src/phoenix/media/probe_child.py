@@ -1,4 +1,4 @@
-"""Reads media files in a process of its own, where a hostile one can harm nothing. Run as a script by `probe`.
+"""Reads media files in a process of its own, where a hostile one can do no harm. Run as a script by `probe`.
 
 Takes one JSON argument and prints one JSON object per file. Imports nothing of Phoenix: it runs isolated.
 """
@@ -15,11 +15,11 @@ from hashlib import sha256
 from typing import Any
 
 MEMORY_BYTES = 2 * 1024**3
-# How much of each stream is decoded where not all of it is: enough to see that it is what it says.
+# How many packets of each stream are decoded: enough to see that it holds what it claims.
 _SAMPLED_PACKETS = 8
 _MOST_CHANNELS = 64
 _MOST_SAMPLE_RATE_HZ = 384_000
-# A length stated in the file is off by some frames; by more than this, the file has been cut.
+# The length that a file states may be off by a few frames; if by more than this, the file is truncated.
 _MISSING_FRACTION, _MISSING_S = 0.03, 0.25
 
 
@@ -29,12 +29,11 @@ class Fault(Exception):
 
 @dataclass
 class Followed:
-    """What demuxing has shown of one stream so far; times in seconds."""
+    """What demuxing has shown of one stream so far."""
 
     stream: Any
     packets: int = 0
     frames: int = 0
-    errors: int = 0
     start_s: Fraction | None = None
     end_s: Fraction = Fraction(0)
     is_cut: bool = False
@@ -50,7 +49,6 @@ class Limits:
     max_duration_s: float
     max_pixels: int
     max_streams: int
-    decode_all: bool
     demuxers: list[str]
 
 
@@ -64,7 +62,7 @@ def main() -> None:
 
 
 def confine(cpu_s: int) -> None:
-    """Gives up what a reader does not need: endless memory and time, and writing to files."""
+    """Gives up what a reader does not need: unlimited memory and time, and writing to files."""
     for name, value in (("AS", MEMORY_BYTES), ("CPU", cpu_s), ("FSIZE", 0), ("CORE", 0)):
         # Some systems refuse to limit the address space; the time limit of the parent holds all the same.
         with suppress(ValueError, OSError):
@@ -109,9 +107,7 @@ def read_streams(path: str, demuxer: str, limits: Limits) -> dict[str, Any]:
         demux(container, followed, limits)
         if states_length(path, demuxer):
             check_whole(container, followed)
-        if limits.decode_all:
-            check_decoded(followed)
-        return describe(video, audio, followed, limits)
+        return describe(video, audio, followed)
 
 
 def is_cover(stream: Any) -> bool:
@@ -148,7 +144,7 @@ def check_pixels(width: int, height: int, limits: Limits) -> None:
 
 
 def demux(container: Any, followed: list[Followed], limits: Limits) -> None:
-    """Walks over every packet, decoding some of them or all."""
+    """Reads every packet, and decodes those at the start of each stream."""
     by_index = {one.stream.index: one for one in followed}
     for packet in container.demux([one.stream for one in followed]):
         one = by_index[packet.stream.index]
@@ -156,7 +152,7 @@ def demux(container: Any, followed: list[Followed], limits: Limits) -> None:
             continue
         follow(one, packet)
         check_duration(float(one.span_s), limits)
-        if limits.decode_all or one.packets <= _SAMPLED_PACKETS or one.frames == 0:
+        if one.packets <= _SAMPLED_PACKETS or one.frames == 0:
             decode(one, packet, limits)
     for one in followed:
         decode(one, None, limits)
@@ -182,7 +178,7 @@ def decode(one: Followed, packet: Any, limits: Limits) -> None:
     try:
         frames = one.stream.codec_context.decode(packet)
     except (OSError, ValueError, EOFError):
-        one.errors += 1
+        # A player passes over a bad packet or two; a stream of nothing else is refused at its end.
         return
     for frame in frames:
         one.frames += 1
@@ -192,14 +188,14 @@ def decode(one: Followed, packet: Any, limits: Limits) -> None:
 
 
 def states_length(path: str, demuxer: str) -> bool:
-    """Whether the file says how long it is meant to be, so that a cut one can be told."""
+    """Whether the file states its length, so that truncation can be noticed."""
     with open(path, "rb") as file:  # noqa: PTH123
         head = file.read(64 * 1024)
     if demuxer == "mp3":
         # Without this header the length is a guess from the first frame's bit rate.
         return b"Xing" in head or b"Info" in head
     if demuxer == "wav":
-        # One that was written to a pipe could not know its size, and says all ones.
+        # A writer to a pipe cannot know the size, and states zero or all ones.
         return head[4:8] not in (b"\xff\xff\xff\xff", b"\0\0\0\0")
     return demuxer in ("mov", "matroska", "flac")
 
@@ -219,15 +215,7 @@ def check_length(found_s: Fraction, stated_s: Fraction) -> None:
         raise Fault(f"it ends after {float(found_s):.1f} of {float(stated_s):.1f} s: the file is incomplete")
 
 
-def check_decoded(followed: list[Followed]) -> None:
-    """A player hides a bad packet or two in a song; in a picture it shows."""
-    for one in followed:
-        tolerated = one.packets // 100 + 1 if one.stream.type == "audio" else 0
-        if one.errors > tolerated:
-            raise Fault(f"{one.errors} packets of its {one.stream.type} cannot be decoded")
-
-
-def describe(video: Any, audio: Any, followed: list[Followed], limits: Limits) -> dict[str, Any]:
+def describe(video: Any, audio: Any, followed: list[Followed]) -> dict[str, Any]:
     found: dict[str, Any] = {
         "media": "audio" if video is None else "video",
         "duration_s": round(float(max(one.span_s for one in followed)), 6),
@@ -240,11 +228,11 @@ def describe(video: Any, audio: Any, followed: list[Followed], limits: Limits) -
             "channels": context.channels,
         }
     if video is not None:
-        found |= describe_video(video, followed[0], limits)
+        found |= describe_video(video, followed[0])
     return found
 
 
-def describe_video(video: Any, followed: Followed, limits: Limits) -> dict[str, Any]:
+def describe_video(video: Any, followed: Followed) -> dict[str, Any]:
     context = video.codec_context
     rate = video.average_rate or Fraction(followed.packets) / (followed.span_s or 1)
     signature = (context.name, context.width, context.height, context.pix_fmt, rate, video.time_base)
@@ -253,11 +241,11 @@ def describe_video(video: Any, followed: Followed, limits: Limits) -> dict[str, 
         "width": width,
         "height": height,
         "fps": float(rate),
-        "num_frames": followed.frames if limits.decode_all else followed.packets,
+        "num_frames": followed.packets,
         "video_codec": context.codec.canonical_name,
         "pixel_format": context.pix_fmt,
         "video_duration_s": round(float(followed.span_s), 6),
-        # A turned or stretched picture cannot be told from its coded size, so it is never joined by copying.
+        # The coded size does not show that a picture is turned or stretched, so it is never joined by copying.
         "fingerprint": sha256(repr(signature).encode() + (context.extradata or b"")).hexdigest()
         if (width, height, followed.rotation) == (context.width, context.height, 0)
         else None,
@@ -265,7 +253,7 @@ def describe_video(video: Any, followed: Followed, limits: Limits) -> dict[str, 
 
 
 def shown_size(context: Any, rotation: int) -> tuple[int, int]:
-    """Pixels as a player shows them: square, and the right way up (phones store every picture lying)."""
+    """Width and height in pixels as a player shows them: square ones, upright (phones store pictures sideways)."""
     aspect = context.sample_aspect_ratio or Fraction(1)
     width, height = round(context.width * aspect), context.height
     return (height, width) if rotation % 180 else (width, height)

@@ -1,4 +1,4 @@
-"""Joins the sound that clips bring with them, in step with their pictures: crossfaded where these are, else cut."""
+"""Joins the sound of the clips, in step with their pictures: crossfaded where these are, otherwise cut."""
 
 from collections.abc import Generator, Sequence
 from contextlib import closing
@@ -23,7 +23,7 @@ _SAMPLE_BYTES = 4
 
 @dataclass(frozen=True)
 class SoundPart:
-    """The sound of one clip, None if it has none, and the frames that its pictures take of the reel."""
+    """The file whose sound a clip brings (None if it has none), and the clip's length in frames of the reel."""
 
     path: Path | None
     num_frames: int
@@ -58,7 +58,7 @@ class _Mixer:
     watch: Watch
 
     def samples(self) -> Generator[bytes]:
-        """The whole sound, in order, in blocks."""
+        """The whole sound in blocks of raw samples."""
         tail = b""
         first_frame = 0
         before = [0, *self.overlaps]
@@ -76,7 +76,7 @@ class _Mixer:
             first_frame = last_frame - shared_after
 
     def _bytes_between(self, start: int, end: int) -> int:
-        """Bytes of sound from one frame of the reel to another, counted from the reel's start: nothing adds up."""
+        """Bytes of sound from one frame of the reel to another, counted from the reel's start: no error adds up."""
         return (self._sample_at(end) - self._sample_at(start)) * _SAMPLE_BYTES
 
     def _sample_at(self, frame: int) -> int:
@@ -92,11 +92,11 @@ class _Mixer:
 
 
 def _read(file: IO[bytes], size_bytes: int) -> bytes:
-    """Exactly so many bytes; silence after the end."""
+    """Exactly `size_bytes`, filled up with silence."""
     return file.read(size_bytes).ljust(size_bytes, b"\0")
 
 
 def _mix(first: bytes, second: bytes) -> bytes:
-    """Two stretches of equal length heard at once, as loud as 16 bits can be."""
+    """The sum of two equally long stretches of samples, clipped to 16 bits."""
     total = np.frombuffer(first, "<i2").astype(np.int32) + np.frombuffer(second, "<i2")
     return total.clip(-32768, 32767).astype("<i2").tobytes()

@@ -1,4 +1,4 @@
-"""Says from its first bytes what a file claims to be. Pure: whether it keeps the claim is for probing to find."""
+"""Tells from a file's first bytes what it claims to be. Pure: whether the claim is true is for probing to find."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Makes a sound ready to lie under a picture (cut, faded, as long as wanted, at one loudness), and lays it there."""
+"""Prepares a soundtrack (cut, faded, padded, leveled), and lays it under a video."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,7 +16,7 @@ from phoenix.media.tools import MediaTools
 # How far the result may be off before it is corrected once more, in loudness units.
 _TOLERANCE_LU = 0.3
 _CORRECTIONS = 3
-# Encoding a sound again moves its peak: by up to this much, in decibels, from one trim to the next.
+# Each encoding moves the peak: by up to this much, in decibels, from one trim to the next.
 _PEAK_MARGIN_DB = 0.3
 # An AAC frame is 21 ms: a sound that is off by less needs no padding.
 _FITS_WITHIN_S = 0.03
@@ -24,7 +24,7 @@ _FITS_WITHIN_S = 0.03
 
 @dataclass(frozen=True)
 class PreparedSound:
-    """A sound that is ready; `loudness_lufs` is null for silence."""
+    """What was measured of a prepared sound; loudness and peak are None for silence."""
 
     duration_s: float
     loudness_lufs: float | None
@@ -66,7 +66,7 @@ def lay_under(video: Path, track: Path, output: Path, *, tools: MediaTools, watc
 
 
 def plan_shape(request: SoundtrackRequest, source_s: float, duration_s: float | None) -> SoundShape:
-    """Which part of a sound of `source_s` seconds is used. Raises `TaskFailed` where that is none of it."""
+    """Which part of a sound of `source_s` seconds is used. Raises `TaskFailed` if none of it is."""
     left_s = source_s - request.start_s
     if left_s <= 0:
         detail = f"start_s is {request.start_s:g}, and the sound ends at {source_s:.1f} s"
@@ -83,7 +83,7 @@ def plan_shape(request: SoundtrackRequest, source_s: float, duration_s: float | 
 
 
 def plan_trim_db(result: Loudness, target_lufs: float) -> float:
-    """By how much a leveled sound should still be made louder; the limit on its peak comes first. 0 if it is right."""
+    """The gain that a leveled sound still needs; the limit on its peak comes first. 0 if it is close enough."""
     if result.is_silent:
         return 0
     wanted_db = target_lufs - result.integrated_lufs
@@ -97,7 +97,7 @@ def plan_trim_db(result: Loudness, target_lufs: float) -> float:
 def _level(
     source: Path, shape: SoundShape, leveling: Leveling, output: Path, tools: MediaTools, watch: Watch
 ) -> Loudness:
-    """Prepares, measures what came out (the limiter and AAC both miss a little), and corrects. Returns what it has."""
+    """Prepares, measures the result (limiter and AAC both miss a little), and corrects. Returns the last measure."""
     _prepare(source, shape, leveling, output, tools, watch)
     result = _measure(output, _whole(shape), tools, watch)
     for _ in range(_CORRECTIONS):

@@ -45,7 +45,7 @@ def find_ffmpeg(configured: str | None = None) -> str:
 def _bundled_ffmpeg() -> str | None:
     if find_spec("imageio_ffmpeg") is None:
         return None
-    # Of an extra: a machine that has its own ffmpeg goes without.
+    # Comes with an extra; a machine that has its own ffmpeg does without it.
     import imageio_ffmpeg  # noqa: PLC0415  # pyright: ignore[reportMissingTypeStubs]
 
     try:

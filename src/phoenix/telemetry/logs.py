@@ -31,6 +31,7 @@ def configure_logs(*, level: str, json_lines: bool) -> None:
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.stdlib.ExtraAdder(),
+        _drop_coloured_copy,
         _cut_long_values,
     ]
     structlog.configure(
@@ -42,22 +43,28 @@ def configure_logs(*, level: str, json_lines: bool) -> None:
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_renderers(json_lines)],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_renderers(json_lines=json_lines)],
         )
     )
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
     # sse-starlette logs each chunk at DEBUG and httpx each request at INFO, query string (and token) included; arq
-    # tells of each doorbell what a worker's own lines tell better.
+    # logs each doorbell, which a worker's own lines do better.
     for noisy in ("sse_starlette", "httpx", "httpcore", "arq"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
 
-def _renderers(json_lines: bool) -> list[structlog.typing.Processor]:
+def _renderers(*, json_lines: bool) -> list[structlog.typing.Processor]:
     if json_lines:
         return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     return [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+
+
+def _drop_coloured_copy(_logger: Any, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """uvicorn gives its messages a second time, with escape codes for a terminal."""
+    event.pop("color_message", None)
+    return event
 
 
 def _cut_long_values(_logger: Any, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
@@ -68,7 +75,7 @@ def _cut_long_values(_logger: Any, _method: str, event: structlog.typing.EventDi
 
 
 def cut_middle(text: str) -> str:
-    """At most `MAX_VALUE_LENGTH` characters of it, and a sign: a traceback has its cause at its end."""
+    """Shortens a text to about `MAX_VALUE_LENGTH` characters, keeping both ends: a traceback names its cause last."""
     if len(text) <= MAX_VALUE_LENGTH:
         return text
     half = MAX_VALUE_LENGTH // 2

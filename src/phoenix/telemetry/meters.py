@@ -1,11 +1,11 @@
-"""What one process counts of itself, in a registry of its own, and how it is written for Prometheus."""
+"""Metrics that a process keeps about itself, in a registry of its own, and their Prometheus text format."""
 
 from collections.abc import Iterable
 
-from prometheus_client import CollectorRegistry, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Gauge, Histogram, disable_created_metrics
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 from prometheus_client.gc_collector import GCCollector
-from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
@@ -14,8 +14,12 @@ CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 _BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
 
+# Twice the series for nothing: Prometheus reads this format without them.
+disable_created_metrics()
+
+
 class Meters:
-    """Of one API process. Several in one process do not share anything, as tests want it."""
+    """The metrics of one API process. Instances share nothing, so that tests can run several in one process."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -36,13 +40,15 @@ class Meters:
         self._answers.labels(method, route, str(status)).observe(seconds)
 
     def write(self, *others: Metric) -> bytes:
-        """All of it in the text format, and what was found elsewhere after it."""
-        found = CollectorRegistry()
-        found.register(_Found(others))
-        return generate_latest(self.registry) + generate_latest(found)
+        """Everything in Prometheus text format, followed by `others`, which were read elsewhere."""
+        registry = CollectorRegistry()
+        registry.register(_Ready(others))
+        return generate_latest(self.registry) + generate_latest(registry)
 
 
-class _Found:
+class _Ready:
+    """A collector of metrics whose values were read before."""
+
     def __init__(self, metrics: Iterable[Metric]) -> None:
         self._metrics = tuple(metrics)
 
@@ -51,8 +57,16 @@ class _Found:
 
 
 def gauge(name: str, description: str, *labels: str, values: Iterable[tuple[tuple[str, ...], float]]) -> Metric:
-    """A gauge as it was found to be just now: one value for each combination of labels."""
+    """A gauge with its current values, one for each combination of label values."""
     family = GaugeMetricFamily(name, description, labels=labels)
-    for of, value in values:
-        family.add_metric(of, value)
+    for label_values, value in values:
+        family.add_metric(label_values, value)
+    return family
+
+
+def counter(name: str, description: str, *labels: str, values: Iterable[tuple[tuple[str, ...], float]]) -> Metric:
+    """A counter that is kept elsewhere, as `gauge`. `name` ends in `_total`."""
+    family = CounterMetricFamily(name, description, labels=labels)
+    for label_values, value in values:
+        family.add_metric(label_values, value)
     return family

@@ -21,7 +21,7 @@ def test_a_token_is_refused_on_another_job() -> None:
         read_grant(SECRET, sign(SECRET, GRANT), job_id="job_2", now=NOW)
 
 
-def test_a_token_ends() -> None:
+def test_an_expired_token_is_refused() -> None:
     with pytest.raises(Unauthenticated):
         read_grant(SECRET, sign(SECRET, GRANT), job_id="job_1", now=GRANT.expires_at)
 

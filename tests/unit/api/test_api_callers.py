@@ -16,12 +16,12 @@ def headers(*values: str) -> Headers:
 
 
 @pytest.mark.parametrize("given", ["Bearer phx_1", "bearer phx_1", " Bearer  phx_1 "])
-def test_a_key_follows_its_scheme(given: str) -> None:
+def test_a_key_is_read_after_its_scheme(given: str) -> None:
     assert read_bearer(headers(given)) == "phx_1"
 
 
 @pytest.mark.parametrize("given", [[], ["phx_1"], ["Basic phx_1"], ["Bearer a", "Bearer b"], ["Bearer " + "x" * 300]])
-def test_anything_else_is_no_key(given: list[str]) -> None:
+def test_any_other_authorization_header_is_refused(given: list[str]) -> None:
     with pytest.raises(Unauthenticated):
         read_bearer(headers(*given))
 

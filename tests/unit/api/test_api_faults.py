@@ -1,10 +1,13 @@
 """From pydantic's errors to pointers and words."""
 
+from datetime import datetime
 from typing import Any
 
 import pytest
+from pydantic import BaseModel, Field, ValidationError
 
 from phoenix.api.faults import explain_validation, pointer_of
+from phoenix.contract.videos import SIZE_PATTERN
 
 
 def error(kind: str, *loc: str | int, msg: str = "Input should be less than 5", **more: Any) -> dict[str, Any]:
@@ -65,3 +68,31 @@ def test_broken_json_is_told_with_its_position() -> None:
 
 def test_a_body_that_fastapi_did_not_read_is_not_json() -> None:
     assert explain_validation([error("model_attributes_type", "body")], body=b"a=1").is_not_json
+
+
+class Sent(BaseModel):
+    fps: int = 1
+    share: float = 1
+    is_kept: bool = True
+    since: datetime | None = None
+    size: str = Field(default="1x1", pattern=SIZE_PATTERN)
+    clips: list[str] = Field(default=["x"], min_length=1)
+
+
+@pytest.mark.parametrize(
+    ("sent", "detail"),
+    [
+        ({"fps": "many"}, "This must be a whole number."),
+        ({"fps": 1.5}, "This must be a whole number."),
+        ({"share": "half"}, "This must be a number."),
+        ({"is_kept": "perhaps"}, "This must be true or false."),
+        ({"since": "yesterday"}, "This must be a time, such as 2026-01-31T18:00:00Z."),
+        ({"size": "big"}, "This must be a width and a height in pixels, such as 1280x720."),
+        ({"clips": []}, "Give at least 1."),
+    ],
+)
+def test_a_wrong_value_is_told_in_words_about_the_request(sent: dict[str, Any], detail: str) -> None:
+    with pytest.raises(ValidationError) as refused:
+        Sent.model_validate(sent)
+
+    assert explain_validation(refused.value.errors(), body=sent).faults[0].detail == detail

@@ -86,7 +86,7 @@ async def test_another_content_type_is_refused(tmp_path: Path, content_type: str
 
 
 @pytest.mark.parametrize("body", [b"", b"not multipart at all", part("file"), part("file") + END[:-5]])
-async def test_a_body_that_breaks_the_format_or_off_is_refused(tmp_path: Path, body: bytes) -> None:
+async def test_a_malformed_or_truncated_body_is_refused(tmp_path: Path, body: bytes) -> None:
     with pytest.raises(MalformedRequest):
         await receive(body, tmp_path)
 

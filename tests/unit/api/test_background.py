@@ -7,7 +7,7 @@ import pytest
 from phoenix.api.background import in_background
 
 
-async def test_work_goes_on_until_the_block_is_left_and_has_ended_then() -> None:
+async def test_work_runs_until_the_block_is_left() -> None:
     said: list[str] = []
 
     async def work() -> None:

@@ -49,6 +49,8 @@ def test_deliveries_to_one_target_do_not_come_back_at_once() -> None:
         (None, None),
         ("9" * 5000, 999_999_999),
         ("Sat, 21 Nov 99999 12:01:00 GMT", None),
+        ("Sat, 21 Nov 99999999999 12:01:00 GMT", None),
+        ("Sat, 21 Nov 2026 12:01:00 +99999999999999", None),
     ],
 )
 def test_a_wish_to_wait_is_read(header: str | None, seconds: float | None) -> None:

@@ -19,7 +19,9 @@ from phoenix.media.errors import explain_exit, public_tail
         (1, "", FailureCode.ENGINE_FAILED, True),
     ],
 )
-def test_an_exit_is_explained(returncode: int, stderr: str, code: FailureCode, is_retriable: bool) -> None:
+def test_a_failed_run_becomes_a_failure_with_its_cause(
+    returncode: int, stderr: str, code: FailureCode, is_retriable: bool
+) -> None:
     failure = explain_exit(returncode, stderr, Stage.ENCODE)
 
     assert (failure.code, failure.stage, failure.retriable) == (code, Stage.ENCODE, is_retriable)

@@ -36,7 +36,7 @@ ID3 = b"ID3\x04\0\0\0\0\0\x05" + b"title"
         (b"\xff\xd8\xff\xe0\0\x10JFIF", sniff.JPEG),
     ],
 )
-def test_a_known_format_is_known(head: bytes, kind: Kind) -> None:
+def test_a_known_format_is_recognised(head: bytes, kind: Kind) -> None:
     assert find_kind(head) == kind
 
 
@@ -59,7 +59,7 @@ def test_a_known_format_is_known(head: bytes, kind: Kind) -> None:
         b"\xff\xff\xff\xff",
     ],
 )
-def test_anything_else_is_unknown(head: bytes) -> None:
+def test_any_other_format_is_not_recognised(head: bytes) -> None:
     assert find_kind(head) is None
 
 

@@ -1,1 +1,1 @@
-"""What every API process does beside answering: feeding the queues and sweeping up. One replica at a time works."""
+"""Background work of the API processes, such as feeding the queues. One replica at a time does each chore."""

@@ -1,4 +1,4 @@
-"""Whether it is this replica's turn to do a chore. Costs the database one small write a second, not one per look."""
+"""Leader election: which replica does a chore. Costs the database about one small write a second per chore."""
 
 import os
 import secrets
@@ -10,11 +10,11 @@ from phoenix.db.unit_of_work import Database
 from phoenix.jobs.duties import drop_duty, take_duty
 
 HOLD_S = 3.0
-"""A replica that dies in its duty is succeeded after so long. One that gives it back is, within a third of it."""
+"""A replica that dies on duty is succeeded after this time; one that gives the duty back, within a third of it."""
 
 
 class Duty:
-    """A claim on one chore. What the database last said is taken as read for a third of the holding time."""
+    """This replica's claim on one chore. The database's last answer is relied on for a third of `hold_s`."""
 
     def __init__(
         self, database: Database, name: str, *, hold_s: float = HOLD_S, clock_s: Callable[[], float] = time.monotonic
@@ -28,7 +28,7 @@ class Duty:
         self._ask_again_s = float("-inf")
 
     async def is_ours(self) -> bool:
-        """Takes or renews it. Raises `Unavailable` while the database is away."""
+        """Takes or renews the duty if it is free. Raises `Unavailable` while the database is away."""
         now_s = self._clock_s()
         if now_s >= self._ask_again_s:
             self._is_ours = False
@@ -39,7 +39,7 @@ class Duty:
         return self._is_ours
 
     async def drop(self) -> None:
-        """Gives it back, so that another replica need not wait."""
+        """Gives the duty back, so that another replica need not wait for it to lapse."""
         if self._is_ours:
             self._is_ours = False
             async with self._database.write() as uow:

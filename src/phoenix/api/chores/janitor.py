@@ -1,4 +1,4 @@
-"""Deletes jobs and uploads past their time, and files without rows: a little at a time, and never in a hurry."""
+"""Deletes jobs and uploads past their retention time, and files without rows; a little at a time."""
 
 import asyncio
 import time
@@ -21,14 +21,14 @@ _logger = get_logger(__name__)
 Search = Callable[[AsyncSession], Awaitable[Sequence[tuple[str, str]]]]
 
 _BREATH_S = 0.2
-"""Between two steps of a round."""
+"""Pause between two steps of a round."""
 _LOOK_S = 5.0
-"""Between two looks at whether a round is due, by the replica whose duty it is."""
+"""Time between two checks whether a round is due, on the replica that has the duty."""
 DAY_S = 24 * 3600.0
 
 
 class Janitor:
-    """The duty `retain` of one API process. A round takes many short steps, so that the duty stays this replica's."""
+    """The duty `retain` of one API process. A round takes many short steps, so that the duty is renewed in between."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
@@ -56,13 +56,13 @@ class Janitor:
         try:
             await anext(self._round)
         except BaseException as error:
-            # A generator that raised is over; the next round begins at the beginning.
+            # A generator that raised is finished; the next round starts from the beginning.
             self._round = None
             if not isinstance(error, StopAsyncIteration):
                 raise
 
     async def round(self) -> AsyncGenerator[None]:
-        """Everything once, a step at a time."""
+        """Everything once, a step per iteration."""
         for find in self._searches():
             while await self._delete_found(find):
                 yield
@@ -89,10 +89,12 @@ class Janitor:
     async def _delete_found(self, find: Search) -> int:
         async with self._services.database.read() as session:
             found = await find(session)
+        deleted = 0
         for job_id, owner_id in found:
             async with self._services.database.write() as uow:
-                await delete_ended(uow, job_id, owner_id)
-        return len(found)
+                deleted += await delete_ended(uow, job_id, owner_id)
+        # Not how many were found: those that are still used would be found again at once, for ever.
+        return deleted
 
     async def _delete_uploads(self) -> int:
         if not self._settings.uploads_days:

@@ -1,10 +1,12 @@
-"""Files without rows: what lost attempts, crashed uploads and deletions that failed have left in the store."""
+"""Deletes files without rows, left in the store by lost attempts, crashed uploads and failed deletions."""
 
 from collections.abc import AsyncGenerator, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
+
+from sqlalchemy import select
 
 from phoenix.assembly import Services
-from phoenix.clock import utc_now
+from phoenix.db.columns import db_now
 from phoenix.jobs.retain import find_known_keys
 from phoenix.storage.faults import StoreRefused
 from phoenix.storage.keys import holder_of, is_key
@@ -15,16 +17,16 @@ _logger = get_logger(__name__)
 
 _PREFIXES = ("jobs", "uploads")
 _MOST_STAGED = 1000
-"""Per round: a request for each of them, once a round, must not go on for hours."""
+"""Per round: each takes a request of its own, and a round must not go on for hours."""
 
 
 async def delete_orphans(services: Services, *, older_than_s: float) -> AsyncGenerator[int]:
-    """Goes through the store, and yields after each page how many files it deleted there.
+    """Walks through the store, and yields after each page how many of its files were deleted.
 
-    Bytes come before their row: only a file that is older than any attempt's last step, by the clock of the
-    store, can be known to have none. What is not named as ours is left alone.
+    Files are stored before their row: only one that is older than any attempt's last step, by the store's clock,
+    surely has none. Files with names that Phoenix does not give are left alone.
     """
-    before = utc_now() - timedelta(seconds=older_than_s)
+    before = await _read_time(services, older_than_s)
     async for count in _remove_staged(services, before):
         yield count
     for prefix in _PREFIXES:
@@ -37,8 +39,14 @@ async def delete_orphans(services: Services, *, older_than_s: float) -> AsyncGen
             yield len(orphans)
 
 
+async def _read_time(services: Services, ago_s: float) -> datetime:
+    """Not of this host: with a clock that is fast, it would take what was just stored for old."""
+    async with services.database.read() as session:
+        return (await session.execute(select(db_now(-ago_s)))).scalar_one()
+
+
 async def _remove_staged(services: Services, before: datetime) -> AsyncGenerator[int]:
-    """What it leaves is the next round's, and what cannot be gone through does not keep the files from it."""
+    """What is left over is for the next round. A store that refuses this does not prevent the rest of the round."""
     total = 0
     try:
         for prefix in _PREFIXES:

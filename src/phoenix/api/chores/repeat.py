@@ -1,4 +1,4 @@
-"""Runs a chore for as long as the application runs: it never dies of an error, and does not fill the log with one."""
+"""Repeats a chore for as long as the application runs. Survives every error, and logs a repeated one only once."""
 
 import asyncio
 import random
@@ -20,13 +20,13 @@ _DROP_TIME_LIMIT_S = 2.0
 async def repeated(
     duty: Duty, once: Callable[[], Awaitable[None]], pause: Callable[[], Awaitable[None]]
 ) -> AsyncGenerator[None]:
-    """Calls `once` in a task while entered, and `pause` between two calls. Drops the duty at the end."""
+    """During the block, calls `once` in a task while this replica has the duty, and `pause` after each call."""
     resting = asyncio.Event()
     task = asyncio.create_task(_repeat(duty, once, pause, resting), name=f"chore-{duty.name}")
     try:
         yield
     finally:
-        # A statement that is cut off in the middle costs its connection, and may still be running when the loop ends.
+        # Cancelling in the middle of a statement costs its connection, and it may still run when the loop closes.
         with suppress(TimeoutError):
             async with asyncio.timeout(_DROP_TIME_LIMIT_S):
                 await resting.wait()
@@ -47,24 +47,28 @@ async def _repeat(
     failures = 0
     while True:
         resting.clear()
-        try:
-            if await duty.is_ours():
-                await once()
-        except Unavailable as error:
-            failures += 1
-            if failures == 1:
-                _logger.warning("chore is held up", chore=duty.name, error=error.detail)
-        except Exception:
-            failures += 1
-            if failures == 1:
-                _logger.exception("chore failed", chore=duty.name)
-        else:
-            if failures:
-                _logger.info("chore goes on", chore=duty.name, failures=failures)
-            failures = 0
-            resting.set()
-            await pause()
-            continue
-        delay_s = min(_FIRST_DELAY_S * 2 ** min(failures - 1, 10), _LONGEST_DELAY_S)
+        failures = await _try_once(duty, once, failures)
         resting.set()
-        await asyncio.sleep(delay_s * random.uniform(0.75, 1.25))
+        if failures:
+            delay_s = min(_FIRST_DELAY_S * 2 ** min(failures - 1, 10), _LONGEST_DELAY_S)
+            await asyncio.sleep(delay_s * random.uniform(0.75, 1.25))
+        else:
+            await pause()
+
+
+async def _try_once(duty: Duty, once: Callable[[], Awaitable[None]], failures: int) -> int:
+    """Returns the number of failures in a row, `failures` of them before this try."""
+    try:
+        if await duty.is_ours():
+            await once()
+    except Unavailable as error:
+        if not failures:
+            _logger.warning("chore is held up", chore=duty.name, error=error.detail)
+        return failures + 1
+    except Exception:
+        if not failures:
+            _logger.exception("chore failed", chore=duty.name)
+        return failures + 1
+    if failures:
+        _logger.info("chore goes on", chore=duty.name, failures=failures)
+    return 0

@@ -1,4 +1,4 @@
-"""Takes tasks from workers that stopped answering, ends jobs that are overdue, forgets silent workers."""
+"""Takes tasks back from workers that stopped renewing, ends overdue jobs, and forgets silent workers."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
@@ -13,6 +13,7 @@ from phoenix.errors import Unavailable, WrittenByNewer
 from phoenix.jobs.finish import RetryRule
 from phoenix.jobs.idempotency import forget_old
 from phoenix.jobs.recover import end_overdue, list_lapsed, list_overdue, recover_lapsed
+from phoenix.jobs.spent import forget_spent
 from phoenix.jobs.workers import remove_silent
 from phoenix.telemetry.logs import get_logger
 
@@ -20,7 +21,7 @@ _logger = get_logger(__name__)
 
 Repair = Callable[[UnitOfWork], Awaitable[object]]
 
-# A worker that counts as gone stays in the register for a while: it may only have been cut off.
+# In worker time-outs: a worker that counts as gone stays registered for a while, as it may only be cut off.
 _FORGET_AFTER = 4
 
 
@@ -46,17 +47,19 @@ class Sweeper:
             yield
 
     async def sweep(self) -> None:
-        """One look at everything. Raises `Unavailable` while the database is away."""
+        """One pass over everything. Raises `Unavailable` while the database is away."""
         async with self._database.read() as session:
             lapsed = await list_lapsed(session)
             overdue = await list_overdue(session)
         await self._mend(partial(recover_lapsed, job_id=job, task_id=task, rule=self._rule) for job, task in lapsed)
         await self._mend(partial(end_overdue, job_id=job_id) for job_id in overdue)
-        # Tidying that fails must not hold up the next look at the leases.
-        await self._mend([partial(remove_silent, older_than_s=_FORGET_AFTER * self._worker_timeout_s), forget_old])
+        # Last, and on its own: if tidying fails, leases must still be looked at.
+        await self._mend(
+            [partial(remove_silent, older_than_s=_FORGET_AFTER * self._worker_timeout_s), forget_old, forget_spent]
+        )
 
     async def _mend(self, repairs: Iterable[Repair]) -> None:
-        """Each in its own transaction: a job that cannot be mended must not keep the others from it."""
+        """Each in its own transaction: one job that cannot be repaired must not block the others."""
         for repair in repairs:
             try:
                 async with self._database.write() as uow:

@@ -1,1 +1,1 @@
-"""Limits that hold for one key over all replicas, kept in Redis. While Redis is away they let everybody through."""
+"""Limits per key across all replicas, kept in Redis. While Redis is away they let everybody through."""

@@ -1,4 +1,4 @@
-"""Counts requests against a rate, for all replicas together. One round trip each, on the clock of Redis."""
+"""Rate limiting across all replicas: one round trip per request, on Redis's clock."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from redis.asyncio import Redis
 from phoenix.events.best_effort import BestEffort
 from phoenix.events.redis_client import send
 
-# The generic cell rate algorithm: one number per key, the instant (in microseconds) at which the bucket is full again.
+# The generic cell rate algorithm (GCRA): one number per key, the time in microseconds when the bucket is full again.
 _TAKE = b"""
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
@@ -21,13 +21,13 @@ redis.call('SET', KEYS[1], string.format('%.0f', next_full_at), 'PX', math.ceil(
 return {1, math.floor((window - (next_full_at - now)) * quota / window + 0.000001), next_full_at - now, 0}
 """
 
-# A request is not held up for longer than this by a Redis that does not answer.
+# A Redis that does not respond holds a request up for no longer than this.
 _TIME_LIMIT_S = 0.25
 
 
 @dataclass(frozen=True)
 class Policy:
-    """So many in so many seconds; that many at once, too, if none came before."""
+    """`quota` requests in `window_s` seconds; all of them at once if none came before."""
 
     name: str
     quota: int
@@ -36,7 +36,7 @@ class Policy:
 
 @dataclass(frozen=True)
 class Taken:
-    """What came of one request. Seconds are rounded up by whoever tells them."""
+    """The outcome for one request. Seconds are fractional; callers round them up."""
 
     is_allowed: bool
     left: int
@@ -53,7 +53,7 @@ class Buckets:
         self._redis_may_be_away = BestEffort(_TIME_LIMIT_S)
 
     async def take(self, policy: Policy, of: str) -> Taken | None:
-        """Takes one from the bucket of `of`. None while Redis is away: nothing is known then."""
+        """Takes one token from the bucket of `of`, a key or an address. None while Redis is away."""
         key = f"{self._prefix}:limit:{policy.name}:{of}"
         window_us = policy.window_s * 1_000_000
 

@@ -1,4 +1,4 @@
-"""How many requests a key may make, and how many an address may make without a good one; told in headers.
+"""Rate limits on requests per key, and on failed authentications per address, announced in headers.
 
 The headers are those of draft-ietf-httpapi-ratelimit-headers, in the syntax of RFC 9651.
 """
@@ -26,7 +26,7 @@ class RequestLimits:
         self._failed_auth = Policy("failed-auth", limits.failed_auth_per_minute)
 
     async def count(self, scope: Scope, caller: Caller) -> None:
-        """Counts a request, and has its answer tell what is left. Raises `RateLimited`."""
+        """Counts a request, and notes the headers for its response. Raises `RateLimited`."""
         if caller is ANYBODY or not self._requests.quota:
             return
         taken = await self._buckets.take(self._requests, caller.owner_id)
@@ -38,7 +38,7 @@ class RequestLimits:
             raise _refusal(detail, self._requests, taken)
 
     async def count_failed_auth(self, scope: Scope) -> None:
-        """Counts a request without a good key. Raises `RateLimited` where it would have been answered with 401."""
+        """Counts a request without a valid key. Raises `RateLimited` if the address has made too many."""
         if not self._failed_auth.quota:
             return
         address = scope["client"][0] if scope.get("client") else "unknown"
@@ -48,7 +48,7 @@ class RequestLimits:
 
 
 def describe(policy: Policy, taken: Taken) -> Mapping[str, str]:
-    """What an answer tells of the policy, and of what is left of it."""
+    """Response headers with the policy, and what is left of it."""
     return {
         "RateLimit-Policy": f'"{policy.name}";q={policy.quota};w={policy.window_s}',
         "RateLimit": f'"{policy.name}";r={taken.left};t={math.ceil(taken.full_in_s)}',
@@ -56,7 +56,7 @@ def describe(policy: Policy, taken: Taken) -> Mapping[str, str]:
 
 
 def noted_headers(scope: Scope) -> Mapping[str, str]:
-    """What was noted for this request's answer."""
+    """The headers noted for the response to this request."""
     return scope.get(_NOTED, {})
 
 

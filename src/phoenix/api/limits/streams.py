@@ -1,4 +1,4 @@
-"""How many streams a key may have open, counted over all replicas by leases: a lost replica's run out by themselves."""
+"""Bounds the open streams of a key across all replicas. Streams are leased, so those of a lost replica expire."""
 
 import asyncio
 import secrets
@@ -19,7 +19,7 @@ _TIME_LIMIT_S = 0.25
 _RETRY_AFTER_S = 5
 _RENEWED_AT_ONCE = 1000
 
-# A sorted set per key: the streams that are open, by the second at which their lease ends.
+# A sorted set per key: its open streams, scored by the second at which their lease ends.
 _OPEN = b"""
 local now = tonumber(redis.call('TIME')[1])
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
@@ -37,7 +37,7 @@ return 1
 
 
 class OpenStreams:
-    """One per process, entered with `running` for as long as it serves streams."""
+    """One per process; enter `running` for as long as it serves streams."""
 
     def __init__(self, redis: Redis, prefix: str, *, per_key: int, lease_s: int = LEASE_S) -> None:
         self._redis = redis
@@ -49,13 +49,13 @@ class OpenStreams:
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator["OpenStreams"]:
-        """Renews the leases while entered."""
+        """Renews the leases during the block."""
         async with in_background(self._renew_forever(), name="stream-leases"):
             yield self
 
     @asynccontextmanager
     async def held(self, owner_id: str) -> AsyncGenerator[None]:
-        """One stream of this owner's. Raises `RateLimited` if there are too many; not while Redis is away."""
+        """Counts a stream of this owner during the block. Raises `RateLimited` at the limit, if Redis is there."""
         if owner_id == ANYBODY.owner_id or not self._per_key:
             yield
             return

@@ -1,1 +1,1 @@
-"""One router per resource. A route reads its request, calls one use case and shows the result."""
+"""One router per resource. A route reads its request, calls one use case and returns its result."""

@@ -1,4 +1,4 @@
-"""Artifacts: what is known of a stored file."""
+"""Artifacts: the metadata of stored files."""
 
 from fastapi import APIRouter
 

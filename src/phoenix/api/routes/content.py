@@ -6,7 +6,7 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from phoenix.api.content import StoredFile, as_file, send_file
 from phoenix.api.dependencies import Owner, Services
-from phoenix.api.documents import stored_file
+from phoenix.api.openapi_responses import stored_file
 from phoenix.api.parameters import ArtifactIdInPath, JobIdInPath, document_ranges
 from phoenix.jobs.artifacts import get_clip, get_output, get_thumbnail
 from phoenix.jobs.find import get_full_job

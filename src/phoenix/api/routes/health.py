@@ -1,4 +1,4 @@
-"""Whether this server lives, and whether what is behind it answers. Meant for balancers and people."""
+"""Liveness of this server, and the state of the services behind it, for load balancers and people."""
 
 import asyncio
 from collections.abc import Awaitable
@@ -22,7 +22,7 @@ CHECK_TIME_LIMIT_S = 2.0
 RETRY_AFTER_S = 5
 OK = "ok"
 
-# Jobs are accepted and streams go on without Redis, only more slowly.
+# Without Redis, jobs are still accepted and streams go on, only more slowly.
 _DISPENSABLE = frozenset({"redis"})
 _ABSENT_KEY = upload_key(ArtifactId("art_" + "0" * 26))
 
@@ -30,9 +30,9 @@ _ABSENT_KEY = upload_key(ArtifactId("art_" + "0" * 26))
 @router.head("/health/live", include_in_schema=False)
 @router.get("/health/live")
 async def get_liveness() -> Health:
-    """Say that the process answers.
+    """Check that the process responds.
 
-    Looks at nothing behind it: restarting this server would not mend that.
+    Ignores the services behind it: restarting this server would not mend those.
     """
     return Health(status="ok", version=__version__, checks={})
 
@@ -42,7 +42,7 @@ async def get_liveness() -> Health:
 async def get_health(services: Services) -> Health:
     """Check everything behind this server.
 
-    `degraded` answers 200: work goes on without Redis. 503, with each fault, if the database or the store is away.
+    200 even if `degraded`: work goes on without Redis. 503, with each fault, if the database or the store is away.
     """
     return await _check_all(services)
 
@@ -50,7 +50,7 @@ async def get_health(services: Services) -> Health:
 @router.head("/health/ready", include_in_schema=False)
 @router.get("/health/ready")
 async def get_readiness(services: Services) -> Health:
-    """Say whether this server should get requests.
+    """Check whether this server should get requests.
 
     The same checks as `/health`.
     """
@@ -73,7 +73,7 @@ async def _check_all(services: assembly.Services) -> Health:
 
 
 async def _outcome(check: Awaitable[None]) -> str:
-    """`ok` or a word on what is wrong; the whole error could tell addresses and folders to strangers."""
+    """`ok`, or briefly what is wrong; the whole error could reveal addresses and folders to strangers."""
     try:
         async with asyncio.timeout(CHECK_TIME_LIMIT_S):
             await check

@@ -1,16 +1,16 @@
-"""Jobs of every kind: finding, following by polling, canceling, trying again, deleting."""
+"""Jobs of every kind: finding, polling, canceling, retrying, deleting."""
 
 from typing import Annotated
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
-from phoenix.api.dependencies import Owner, Services
-from phoenix.api.documents import JOB_ACCEPTED, JOB_SHOWN, JOBS_LISTED
+from phoenix.api.dependencies import Caller, Owner, Services
 from phoenix.api.job_versions import unless_changed
 from phoenix.api.job_views import answer_job, fetch_job, view_jobs
+from phoenix.api.openapi_responses import JOB_ACCEPTED, JOB_SHOWN, JOBS_LISTED
 from phoenix.api.parameters import IfMatch, Instant, JobIdInPath, SearchText, document_conditions
-from phoenix.api.submission import point_to_job
+from phoenix.api.submission import point_to_job, quota_of
 from phoenix.contract.base import JobKind, Omittable
 from phoenix.contract.jobs import Job, JobPage, JobState
 from phoenix.jobs import find, retain
@@ -24,7 +24,7 @@ async def get_filter(
     state: Omittable[JobState] = None,
     kind: Omittable[JobKind] = None,
     model: Omittable[SearchText] = None,
-    q: Annotated[Omittable[SearchText], Query(description="Words that the prompts hold, all.")] = None,
+    q: Annotated[Omittable[SearchText], Query(description="Words that the prompts contain, all of them.")] = None,
     created_after: Omittable[Instant] = None,
     created_before: Omittable[Instant] = None,
 ) -> find.JobFilter:
@@ -43,7 +43,7 @@ async def list_jobs(
 ) -> JobPage:
     """List jobs, newest first.
 
-    Stable while jobs arrive: none is shown twice and none is left out. The next page is also in the `Link` header.
+    Paging is stable while jobs arrive: none is repeated or skipped. The next page is also in the `Link` header.
     """
     async with services.database.read() as session:
         page = await find.list_jobs(session, wanted, owner_id=owner, limit=limit, cursor=cursor)
@@ -67,7 +67,7 @@ async def get_job(
 ) -> Response:
     """Show a job.
 
-    With the newest progress of its clips, and its place in the queue while it waits.
+    With the latest progress of its clips, and its queue position while it waits.
     """
     return answer_job(request, await fetch_job(services, job_id, owner))
 
@@ -78,8 +78,8 @@ async def cancel_job(
 ) -> Job:
     """Cancel a job.
 
-    One that waits is canceled at once. One that runs says `cancel_requested` until its workers have let go of it.
-    Again is harmless, and a finished job is unchanged.
+    A waiting job is canceled at once. A running one shows `cancel_requested` until its workers have stopped.
+    Canceling again is harmless, and a finished job is unchanged.
     """
     async with (
         services.database.write() as uow,
@@ -92,20 +92,27 @@ async def cancel_job(
 
 @router.post("/v1/jobs/{job_id}/retry", status_code=202, responses=JOB_ACCEPTED)
 async def retry_job(
-    response: Response, services: Services, owner: Owner, job_id: JobIdInPath, if_match: IfMatch = None
+    response: Response, services: Services, caller: Caller, job_id: JobIdInPath, if_match: IfMatch = None
 ) -> Job:
-    """Try a job again.
+    """Retry a job.
 
-    Renders only what failed or is missing: clips that are done stay. 409 unless it ended without success.
+    Renders only what failed or is missing; finished clips are kept. 409 unless the job ended without success.
     """
-    timeout_s = services.settings.limits.default_queue_timeout_s
+    limits = services.settings.limits
     async with (
         services.database.write() as uow,
-        unless_changed(uow, job_id, owner_id=owner, if_match=if_match),
+        unless_changed(uow, job_id, owner_id=caller.owner_id, if_match=if_match),
     ):
-        await retry(uow, job_id, owner_id=owner, queue_timeout_s=timeout_s)
+        await retry(
+            uow,
+            job_id,
+            owner_id=caller.owner_id,
+            queue_timeout_s=limits.default_queue_timeout_s,
+            quota=quota_of(caller, limits),
+            most_queued=limits.max_queued_jobs,
+        )
     point_to_job(response, job_id)
-    return await fetch_job(services, job_id, owner)
+    return await fetch_job(services, job_id, caller.owner_id)
 
 
 @router.delete("/v1/jobs/{job_id}", status_code=204)

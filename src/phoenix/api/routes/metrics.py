@@ -1,6 +1,6 @@
-"""Numbers for Prometheus: the fleet's out of SQL, the same at every replica, and this process's own."""
+"""Prometheus metrics: the fleet's, read from SQL and so the same at every replica, and this process's own."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from fastapi import APIRouter, Request, Response
 from prometheus_client import Metric
@@ -8,9 +8,10 @@ from prometheus_client import Metric
 from phoenix.access.keys import Scope
 from phoenix.api.dependencies import Reader, Services
 from phoenix.api.running import worker_timeout_s
+from phoenix.contract.fleet import QueueDepth
 from phoenix.errors import Unavailable
-from phoenix.jobs.gauges import FleetGauges, read_gauges
-from phoenix.telemetry.meters import CONTENT_TYPE, Meters, gauge
+from phoenix.jobs.gauges import DeviceMemory, FleetGauges, read_gauges
+from phoenix.telemetry.meters import CONTENT_TYPE, Meters, counter, gauge
 
 router = APIRouter()
 
@@ -43,34 +44,21 @@ def _show(found: FleetGauges) -> Iterator[Metric]:
         "state",
         values=[((state,), count) for state, count in found.jobs.items()],
     )
-    yield gauge(
-        "phoenix_tasks",
-        "Tasks that wait for a worker or run on one, by queue.",
-        *("queue", "state"),
-        values=[
-            value
-            for queue in found.queues
-            for value in (((queue.name, "waiting"), queue.waiting), ((queue.name, "running"), queue.running))
-        ],
+    yield counter(
+        "phoenix_jobs_ended_total",
+        "Jobs that have ended, deleted ones included, by state and error code. One that is retried ends again.",
+        "state",
+        "code",
+        values=[(ending, count) for ending, count in found.ended.items()],
     )
-    yield gauge(
-        "phoenix_queue_oldest_wait_seconds",
-        "How long the oldest waiting task has been ready; 0 if none waits.",
-        "queue",
-        values=[((queue.name,), queue.oldest_wait_s or 0) for queue in found.queues],
-    )
-    yield gauge(
-        "phoenix_queue_slots",
-        "Tasks that the live workers can run at once.",
-        "queue",
-        values=[((queue.name,), queue.slots) for queue in found.queues],
-    )
+    yield from _show_queues(found.queues)
     yield gauge(
         "phoenix_workers",
         "Workers that were heard of within a lease.",
         "queue",
         values=[((name,), count) for name, count in found.workers.items()],
     )
+    yield from _show_memory(found.memory)
     yield gauge(
         "phoenix_webhooks_pending",
         "Webhook deliveries that wait for their first or next try.",
@@ -81,4 +69,50 @@ def _show(found: FleetGauges) -> Iterator[Metric]:
         "Of the clips begun within the last hour and done: mean seconds by stage.",
         "stage",
         values=[((stage,), seconds) for stage, seconds in sorted(found.stage_s.items())],
+    )
+
+
+def _show_queues(queues: Sequence[QueueDepth]) -> Iterator[Metric]:
+    yield gauge(
+        "phoenix_tasks",
+        "Tasks that wait for a worker or run on one, by queue.",
+        "queue",
+        "state",
+        values=[
+            value
+            for queue in queues
+            for value in (((queue.name, "waiting"), queue.waiting), ((queue.name, "running"), queue.running))
+        ],
+    )
+    yield gauge(
+        "phoenix_queue_oldest_wait_seconds",
+        "How long the oldest waiting task has been ready; 0 if none waits.",
+        "queue",
+        values=[((queue.name,), queue.oldest_wait_s or 0) for queue in queues],
+    )
+    yield gauge(
+        "phoenix_queue_slots",
+        "Tasks that the live workers can run at once.",
+        "queue",
+        values=[((queue.name,), queue.slots) for queue in queues],
+    )
+
+
+def _show_memory(devices: Sequence[DeviceMemory]) -> Iterator[Metric]:
+    labels = [(each.worker_id, each.host, each.device) for each in devices]
+    yield gauge(
+        "phoenix_device_memory_used_bytes",
+        "Memory in use on each live worker's device, by whichever process.",
+        "worker",
+        "host",
+        "device",
+        values=zip(labels, (each.used_bytes for each in devices), strict=True),
+    )
+    yield gauge(
+        "phoenix_device_memory_total_bytes",
+        "Memory of each live worker's device.",
+        "worker",
+        "host",
+        "device",
+        values=zip(labels, (each.total_bytes for each in devices), strict=True),
     )

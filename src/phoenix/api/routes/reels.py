@@ -5,14 +5,14 @@ from typing import Annotated
 from fastapi import APIRouter, Body
 from fastapi.openapi.models import Example
 
-from phoenix.api.documents import JOB_ACCEPTED
-from phoenix.api.keyed_route import KeyedRoute
+from phoenix.api.auth_first_route import AuthFirstRoute
+from phoenix.api.openapi_responses import JOB_ACCEPTED
 from phoenix.api.reel_admission import admit_reel
 from phoenix.api.submission import Submitting
 from phoenix.contract.jobs import Job
 from phoenix.contract.requests import ReelRequest
 
-router = APIRouter(tags=["reels"], route_class=KeyedRoute)
+router = APIRouter(tags=["reels"], route_class=AuthFirstRoute)
 
 _EXAMPLES: dict[str, Example] = {
     "one clip": {"value": {"clips": [{"prompt": "a red balloon over a harbour at dawn"}]}},

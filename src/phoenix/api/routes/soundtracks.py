@@ -1,19 +1,19 @@
-"""Soundtracks: a sound made ready for later use."""
+"""Soundtracks: sounds prepared for later use."""
 
 from typing import Annotated
 
 from fastapi import APIRouter, Body
 from fastapi.openapi.models import Example
 
-from phoenix.api.documents import JOB_ACCEPTED
-from phoenix.api.keyed_route import KeyedRoute
+from phoenix.api.auth_first_route import AuthFirstRoute
+from phoenix.api.openapi_responses import JOB_ACCEPTED
 from phoenix.api.submission import Submitting
 from phoenix.catalog.admission import admit_soundtrack
 from phoenix.contract.jobs import Job
 from phoenix.contract.requests import SoundtrackJobRequest
 from phoenix.contract.resolved import ResolvedSoundtrack
 
-router = APIRouter(tags=["soundtracks"], route_class=KeyedRoute)
+router = APIRouter(tags=["soundtracks"], route_class=AuthFirstRoute)
 
 _EXAMPLES: dict[str, Example] = {
     "thirty seconds with fades": {
@@ -31,7 +31,7 @@ async def create_soundtrack(
 ) -> Job:
     """Prepare a soundtrack.
 
-    Trims, fades and levels a sound, and brings it to a length. The result is an artifact that reels can use.
+    Trims, fades and levels a sound, and pads it to a length. The result is an artifact that reels can use.
     """
 
     async def admit() -> ResolvedSoundtrack:

@@ -1,19 +1,19 @@
-"""Stitches: videos that are there already, joined into one."""
+"""Stitches: existing videos, joined into one."""
 
 from typing import Annotated
 
 from fastapi import APIRouter, Body
 from fastapi.openapi.models import Example
 
-from phoenix.api.documents import JOB_ACCEPTED
-from phoenix.api.keyed_route import KeyedRoute
+from phoenix.api.auth_first_route import AuthFirstRoute
+from phoenix.api.openapi_responses import JOB_ACCEPTED
 from phoenix.api.submission import Submitting
 from phoenix.catalog.admission import admit_stitch
 from phoenix.contract.jobs import Job
 from phoenix.contract.requests import StitchRequest
 from phoenix.contract.resolved import ResolvedStitch
 
-router = APIRouter(tags=["stitches"], route_class=KeyedRoute)
+router = APIRouter(tags=["stitches"], route_class=AuthFirstRoute)
 
 _EXAMPLES: dict[str, Example] = {
     "two videos with a crossfade": {
@@ -31,7 +31,7 @@ async def create_stitch(
 ) -> Job:
     """Join videos.
 
-    Takes uploads and results of earlier jobs, in the order given, with an optional soundtrack and transitions.
+    Takes uploads and results of earlier jobs, in the given order, with an optional soundtrack and transitions.
     """
 
     async def admit() -> ResolvedStitch:

@@ -1,4 +1,4 @@
-"""Events as they happen (SSE), of a job or of all of the caller's; and a job's log so far as one JSON page."""
+"""Event streams (SSE) of one job or of all the caller's jobs; and a job's log so far as a JSON page."""
 
 from collections.abc import AsyncGenerator
 from functools import partial
@@ -9,8 +9,8 @@ from pydantic.json_schema import SkipJsonSchema
 
 from phoenix.api.dependencies import Reader
 from phoenix.api.dependencies import Running as RunningInRoute
-from phoenix.api.documents import Responses
 from phoenix.api.event_stream import EventStream
+from phoenix.api.openapi_responses import Responses
 from phoenix.api.parameters import JobIdInPath
 from phoenix.api.running import Running
 from phoenix.api.stream_access import StreamOwner, StreamReader, set_cookie
@@ -33,13 +33,13 @@ _EVENTS = {"text/event-stream": {"schema": {"$ref": "#/components/schemas/JobEve
 _PAGE = {"application/json": {"schema": {"$ref": "#/components/schemas/EventPage"}}}
 _OF_A_JOB: Responses = {
     200: {"description": "The stream. It ends after the terminal event.", "content": _EVENTS | _PAGE},
-    204: {"description": "The client has had the last event: there is nothing to reconnect for."},
+    204: {"description": "The client has the last event already: it should not reconnect."},
 }
-_OF_ALL: Responses = {200: {"description": "The stream. It has no end.", "content": _EVENTS}}
+_OF_ALL: Responses = {200: {"description": "The stream. It does not end by itself.", "content": _EVENTS}}
 
 LastEventIdInQuery = Annotated[
     str | SkipJsonSchema[None],
-    Query(alias="last_event_id", description="As the header, for a first connection; the header wins."),
+    Query(alias="last_event_id", description="Like the header, for the first connection; the header takes precedence."),
 ]
 LastEventIdInHeader = Annotated[
     str | SkipJsonSchema[None],
@@ -64,7 +64,7 @@ async def stream_job_events(
 ) -> Response:
     """Follow a job.
 
-    Begins with a `snapshot`, or after `Last-Event-ID` with what was missed, and goes on live until the terminal
+    Starts with a `snapshot`, or with the events missed since `Last-Event-ID`, and continues live until the terminal
     event. With `Accept: application/json`, answers with the durable events so far, as `{data, has_more}`.
     """
     after = parse_last_event_id(in_header if in_header is not None else in_query)
@@ -94,8 +94,8 @@ async def stream_all_events(
 ) -> Response:
     """Follow all jobs.
 
-    Begins with a `snapshot` of each job that waits or runs, or after `Last-Event-ID` with what was missed of any
-    job, and goes on live. Ids are opaque cursors over all of the caller's jobs.
+    Starts with a `snapshot` of each unfinished job, or with the events of any job missed since `Last-Event-ID`, and
+    continues live. Ids are opaque cursors over all of the caller's jobs.
     """
     if owner is None:
         return _come_back(running)
@@ -110,7 +110,7 @@ async def create_stream_token(
     """Make a token to follow a job with.
 
     For an `EventSource`, which cannot send headers: it lets its holder read this job's events and nothing else,
-    until the job must be over. Pages of the same site need not put it in the URL: it is set as a cookie as well.
+    for as long as the job may take. Pages of the same site need not put it in the URL: it is also set as a cookie.
     """
     async with running.services.database.read() as session:
         job = await get_job(session, job_id, owner_id=reader.owner_id)
@@ -121,7 +121,7 @@ async def create_stream_token(
 
 
 def _come_back(running: Running) -> Response:
-    """While the database is away: any error would close a browser's `EventSource` for good."""
+    """A stream that only asks the client to reconnect: an error status would end a browser's `EventSource` for good."""
     return EventStream(lambda _outlet: _only_retry(running), running.sends)
 
 

@@ -1,4 +1,4 @@
-"""Uploads: received within bounds, probed, stored, and only then known. What fails leaves nothing behind."""
+"""Uploads: received within bounds, probed, stored, and only then recorded. A failed one leaves nothing behind."""
 
 import asyncio
 from pathlib import Path
@@ -10,8 +10,8 @@ from fastapi import APIRouter, Request, Response
 from phoenix.access.keys import ANYBODY
 from phoenix.api.dependencies import Owner
 from phoenix.api.dependencies import Running as RunningInRoute
-from phoenix.api.documents import BINARY, Responses
 from phoenix.api.multipart import FIELD, ReceivedFile, receive_file
+from phoenix.api.openapi_responses import BINARY, Responses
 from phoenix.api.running import Running
 from phoenix.assembly import Services
 from phoenix.contract.artifacts import Artifact, MediaInfo
@@ -30,7 +30,7 @@ router = APIRouter(tags=["artifacts"])
 
 PATH = "/v1/uploads"
 FORM_OVERHEAD_BYTES = 100_000
-"""Of the body, beside the file: boundaries and headers."""
+"""Allowance for the rest of the body: boundaries and headers."""
 
 _BODY: dict[str, Any] = {
     "requestBody": {
@@ -56,11 +56,11 @@ async def create_upload(request: Request, response: Response, running: RunningIn
     """Upload a file.
 
     A sound, picture or video, as `multipart/form-data` with the field `file`. It is read through before it is
-    accepted: one that is cut short, too long, or not media is refused with what is wrong with it.
+    accepted: one that is truncated, too long, or not media is refused with the reason.
     """
     services = running.services
     async with services.database.read() as session:
-        # One that has used up its day is told so before it sends a file.
+        # A caller at its daily limit is told so before it sends the file.
         await check_uploads(session, owner, size_bytes=1, bytes_per_day=_daily_bytes(services, owner))
     with TemporaryDirectory(prefix="phoenix-upload-", ignore_cleanup_errors=True) as folder:
         received = await receive_file(
@@ -72,7 +72,7 @@ async def create_upload(request: Request, response: Response, running: RunningIn
 
 
 async def take_in(running: Running, received: ReceivedFile, owner_id: str) -> ArtifactRow:
-    """Makes an artifact of a file that has arrived. Raises `InvalidRequest` for what is not whole media."""
+    """Makes an artifact of a received file. Raises `InvalidRequest` unless it is complete media."""
     info = await _probe(running, received.path)
     return await _keep(running.services, received, info, owner_id)
 
@@ -94,7 +94,7 @@ async def _probe(running: Running, path: Path) -> MediaInfo:
 
 
 async def _keep(services: Services, received: ReceivedFile, info: MediaInfo, owner_id: str) -> ArtifactRow:
-    """Bytes first, then the row: an artifact that is known can be read."""
+    """Stores the bytes first, then the row: an artifact with a row can always be read."""
     artifact_id = new_artifact_id()
     key = upload_key(artifact_id)
     stored = await services.store.put_file(key, received.path)
@@ -134,4 +134,4 @@ async def _discard(services: Services, artifact_id: str, key: ObjectKey, owner_i
     except NotFound:
         await services.store.delete(key)
     except Unavailable:
-        return  # cannot be told; the retention sweep looks for files without rows
+        return  # unknown; the janitor deletes files without rows later

@@ -1,4 +1,4 @@
-"""Videos, as OpenAI's SDKs ask for them: the same reels and jobs, in other words."""
+"""Videos as OpenAI's SDKs ask for them: the same reels and jobs under other names."""
 
 from enum import StrEnum
 from typing import Annotated, Any, Literal
@@ -9,8 +9,8 @@ from pydantic import AfterValidator
 
 from phoenix.api.content import as_file, send_file
 from phoenix.api.dependencies import Owner, Services
-from phoenix.api.documents import stored_file
 from phoenix.api.job_views import POLL_AFTER_S, fetch_job, view_jobs
+from phoenix.api.openapi_responses import stored_file
 from phoenix.api.parameters import existing
 from phoenix.api.submission import Submitting, fingerprint_of
 from phoenix.api.video_errors import PROBLEM, VideoRoute
@@ -60,11 +60,11 @@ _REMIX_BODY: dict[str, Any] = {
 
 VideoIdInPath = Annotated[
     str,
-    PathParameter(description="Of a video.", json_schema_extra={"pattern": VIDEO_ID_PATTERN}),
+    PathParameter(description="Id of a video.", json_schema_extra={"pattern": VIDEO_ID_PATTERN}),
     AfterValidator(existing("video", VIDEO_ID_PATTERN)),
     AfterValidator(job_id_of),
 ]
-"""The id of the video's job, once it is read."""
+"""Parsed into the id of the video's job."""
 
 
 class VideoVariant(StrEnum):
@@ -76,8 +76,8 @@ class VideoVariant(StrEnum):
 async def create_video(submission: Submitting) -> Video:
     """Render a video.
 
-    For OpenAI's SDKs, with their fields; beside those `seed`, `steps`, `fps`, `guidance_scale`, `negative_prompt`, and
-    `clips` for a whole reel. Made by the same code as `POST /v1/reels`, which says more and takes more.
+    For OpenAI's SDKs, with their fields, and also `seed`, `steps`, `fps`, `guidance_scale`, `negative_prompt`, and
+    `clips` for a whole reel. Rendered like a reel of `POST /v1/reels`, which has more options.
     """
     services = submission.services
     async with open_form(submission.request, max_json_bytes=services.settings.limits.max_body_bytes) as form:
@@ -85,7 +85,7 @@ async def create_video(submission: Submitting) -> Video:
         fingerprint = fingerprint_of(video)
         if form.picture is not None:
             picture = await keep_picture(submission, form.picture)
-            # The same picture sent again is another artifact, and the same request.
+            # The same picture sent again is a new artifact, but the same request.
             fingerprint = f"{fingerprint} {picture.sha256}"
             video = video.model_copy(update={FILE_FIELD: VideoReference(file_id=picture.id)})
     body = to_reel(video, services.catalog, default_model=services.settings.engine.default_model)
@@ -96,8 +96,8 @@ async def create_video(submission: Submitting) -> Video:
 async def remix_video(submission: Submitting, video_id: VideoIdInPath) -> Video:
     """Remix a video.
 
-    Renders a completed video anew with another prompt, and all else as it was: seed, size, length, steps, picture.
-    One that was made of `clips` is refused: its prompt is only a title.
+    Renders a completed video again with another prompt, and keeps everything else: seed, size, length, steps, picture.
+    A video that was made of `clips` is refused: its prompt is only a title.
     """
     services = submission.services
     async with open_form(submission.request, max_json_bytes=services.settings.limits.max_body_bytes) as form:
@@ -111,7 +111,7 @@ async def remix_video(submission: Submitting, video_id: VideoIdInPath) -> Video:
 @router.post(PATH + "/extensions", include_in_schema=False)
 @router.post(PATH + "/characters", include_in_schema=False)
 async def refuse_operation(_owner: Owner) -> None:
-    """What the SDKs can ask for, and no model here can do."""
+    """Operations that the SDKs offer, but no model here can do."""
     raise NotFound("Videos are not edited, extended or given characters here; they can be created and remixed.")
 
 

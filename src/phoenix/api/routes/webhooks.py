@@ -1,4 +1,4 @@
-"""Webhooks as their owner sees them: the secret that they are signed with, and what came of each."""
+"""Webhooks as their owner sees them: the signing secret, and the state of each delivery."""
 
 from typing import Annotated
 
@@ -22,8 +22,8 @@ router = APIRouter(tags=["webhooks"])
 async def get_webhook_secret(response: Response, services: Services, caller: Caller) -> WebhookSecret:
     """Show the secret.
 
-    Every webhook is signed with it, by the Standard Webhooks specification. Made when it is first asked for. Takes
-    the scope `write` as well as `read`: who knows it can send what looks like a webhook.
+    Every webhook is signed with it, by the Standard Webhooks specification. Generated on first use. Requires the
+    scope `write` as well as `read`: anyone who knows the secret can forge webhooks.
     """
     caller.check(Scope.WRITE)
     return _view_secret(response, await get_secret(services.database, caller.owner_id))
@@ -33,8 +33,8 @@ async def get_webhook_secret(response: Response, services: Services, caller: Cal
 async def rotate_webhook_secret(response: Response, services: Services, owner: Owner) -> WebhookSecret:
     """Replace the secret.
 
-    For 24 hours webhooks carry two signatures, by the new secret and by the one before, so that receivers can be
-    changed one by one.
+    For 24 hours webhooks carry two signatures, by the new secret and the previous one, so that receivers can be
+    updated one by one.
     """
     async with services.database.write() as uow:
         row = await rotate_secret(uow, owner)
@@ -54,7 +54,7 @@ async def list_webhook_deliveries(
 ) -> WebhookDeliveryPage:
     """List deliveries, newest first.
 
-    With the answer to the last try, and when the next one is due.
+    With the outcome of the last try, and the time of the next one.
     """
     async with services.database.read() as session:
         rows = await webhooks.list_deliveries(session, owner_id=owner, job_id=job_id, before_id=cursor, limit=limit + 1)
@@ -67,7 +67,7 @@ async def list_webhook_deliveries(
 async def replay_webhook_delivery(services: Services, owner: Owner, delivery_id: DeliveryIdInPath) -> WebhookDelivery:
     """Send a delivery again.
 
-    The same body under the same `webhook-id`. A URL that answered 410 is sent to again from now on.
+    The same body with the same `webhook-id`. If the URL had responded with 410, webhooks are sent to it again.
     """
     async with services.database.write() as uow:
         row = await webhooks.replay(uow, delivery_id, owner_id=owner)

@@ -1,1 +1,1 @@
-"""Sending what jobs asked to be told of. What is to be sent, and what came of it, is written down in `jobs`."""
+"""Sending webhooks. What is to be sent, and the outcome of each try, are recorded by `jobs`."""

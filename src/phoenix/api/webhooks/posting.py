@@ -1,4 +1,4 @@
-"""One try of one delivery: a POST within bounds, to where `egress` lets it. What is answered is not kept."""
+"""One try of one delivery: a bounded POST to where `egress` allows. The body of the response is not kept."""
 
 import asyncio
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ _GONE = 410
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a try. `error` is the same for every kind of unreachable host: it must not scan ports."""
+    """The outcome of a try. `error` is the same for every kind of unreachable host: it must not help to scan ports."""
 
     status: int | None = None
     error: str | None = None
@@ -26,7 +26,7 @@ class Outcome:
 
     @property
     def is_gone(self) -> bool:
-        """The target wants no more of them."""
+        """The target wants no more webhooks."""
         return self.status == _GONE
 
 
@@ -71,7 +71,7 @@ async def _post(pool: httpcore.AsyncConnectionPool, url: httpx.URL, body: bytes,
 
 
 async def _skim(response: httpcore.Response) -> None:
-    """Reads a short answer to its end, so that the connection can be used again; of a long one only the beginning."""
+    """Reads a short response to its end, so that the connection can be reused; of a long one only the beginning."""
     size_bytes = 0
     async for chunk in response.aiter_stream():
         size_bytes += len(chunk)

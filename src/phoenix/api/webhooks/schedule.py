@@ -1,4 +1,4 @@
-"""When a delivery is tried again. Pure."""
+"""When a delivery is retried. Pure."""
 
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -16,7 +16,7 @@ DELAYS_S = (
     20 * _HOUR_S,
     24 * _HOUR_S,
 )
-"""Before each try; a little more than three days in all, as the specification proposes."""
+"""Seconds before each try; a little more than three days in all, as the specification suggests."""
 
 _LONGEST_S = 24 * _HOUR_S
 
@@ -24,8 +24,8 @@ _LONGEST_S = 24 * _HOUR_S
 def retry_in_s(attempt: int, *, asked_s: float | None, jitter: float) -> float | None:
     """Seconds until the try after this one, the first being 1; None when it was the last.
 
-    `asked_s` is the target's Retry-After. `jitter`, from 0 to 1, adds up to a tenth: all deliveries to a target that
-    was away would come back at once.
+    `asked_s` is the target's Retry-After. `jitter`, from 0 to 1, adds up to a tenth, lest all deliveries to a target
+    that was away come back at once.
     """
     if attempt >= len(DELAYS_S):
         return None
@@ -33,13 +33,13 @@ def retry_in_s(attempt: int, *, asked_s: float | None, jitter: float) -> float |
 
 
 def parse_retry_after_s(header: str | None, now: datetime) -> float | None:
-    """Seconds, or a date of HTTP; None for anything else."""
+    """Seconds from either form of the header; None for anything else."""
     text = (header or "").strip()
     if text.isascii() and text.isdecimal():
         return float(text[:9])
     try:
         at = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     if at.tzinfo is None:
         return None

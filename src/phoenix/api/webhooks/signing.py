@@ -1,4 +1,4 @@
-"""The headers of a webhook: by which a receiver knows it for ours (Standard Webhooks 1.0), and what caused it. Pure."""
+"""The headers of a webhook: its signature (Standard Webhooks 1.0), and the request that caused it. Pure."""
 
 import base64
 import hashlib
@@ -10,7 +10,7 @@ from phoenix.telemetry import traces
 
 
 def sign_headers(message_id: str, sent_at_s: int, body: bytes, secrets: Sequence[str]) -> Mapping[str, str]:
-    """One signature per secret, so that a receiver may know either while a secret is being replaced."""
+    """One signature per secret, so that a receiver may use either while the secret is being rotated."""
     return {
         "webhook-id": message_id,
         "webhook-timestamp": str(sent_at_s),
@@ -19,7 +19,7 @@ def sign_headers(message_id: str, sent_at_s: int, body: bytes, secrets: Sequence
 
 
 def cause_headers(request_id: str | None, traceparent: str | None) -> Mapping[str, str]:
-    """The request that made the job, for the receiver's logs. Not signed: nothing may depend on them."""
+    """Id and trace of the request that made the job, for the receiver's logs. Not signed: do not rely on them."""
     given = {request_ids.HEADER: request_id, traces.HEADER: traceparent}
     return {name: value for name, value in given.items() if value}
 

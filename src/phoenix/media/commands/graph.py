@@ -23,15 +23,14 @@ class Stream(Protocol):
 
 
 def file_url(path: Path) -> str:
-    """An explicit `file:` URL: `-x.mp4` is no option, and `concat:a|b` is the name of a file."""
+    """An explicit `file:` URL, so that `-x.mp4` is not an option and `concat:a|b` not a protocol."""
     return f"file:{path.absolute()}"
 
 
 def open_file(path: Path, *, index: int = 0, demuxers: Sequence[str] = DEMUXERS, **options: Any) -> Stream:
-    """An input that may be only `path`.
+    """An input that can read no other file than `path`.
 
-    `index` tells the inputs of one graph apart: ffmpeg-python takes equal ones for the same, and a clip may be
-    joined to itself.
+    `index` tells the inputs of one graph apart: ffmpeg-python merges equal ones, and a clip may be joined to itself.
     """
     kwargs = {
         "filename": file_url(path),
@@ -58,7 +57,7 @@ def write_file(streams: Sequence[Stream], output: Path, options: dict[str, Any])
 
 
 def write_nothing(stream: Stream) -> list[str]:
-    """Arguments that run a graph for what its filters print, which they do at level `info`."""
+    """Arguments that run a graph only for what its filters print, at level `info`."""
     return _arguments(ffmpeg.output(stream, "-", f="null"), log_level="info")
 
 

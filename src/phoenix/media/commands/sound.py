@@ -33,7 +33,7 @@ class SoundShape:
 
 @dataclass(frozen=True)
 class Loudness:
-    """What EBU R 128 says of a sound. `integrated_lufs` is minus infinity for silence."""
+    """A sound measured by EBU R 128. `integrated_lufs` is minus infinity for silence."""
 
     integrated_lufs: float
     true_peak_dbtp: float
@@ -47,7 +47,7 @@ class Loudness:
 
 @dataclass(frozen=True)
 class Leveling:
-    """From a measured loudness to the wanted one; `trim_db` makes up for what a first try missed."""
+    """From a measured loudness to the target; `trim_db` makes up for what a first pass missed."""
 
     measured: Loudness
     target_lufs: float
@@ -55,7 +55,7 @@ class Leveling:
 
 
 def measure(source: Path, shape: SoundShape) -> list[str]:
-    """Prints the loudness of what `prepare` would make without leveling; read it with `parse_loudness`."""
+    """Measures what `prepare` would make without leveling; `parse_loudness` reads what it prints."""
     sound = _shaped(source, shape)
     if shape.duration_s < _SHORTEST_MEASURED_S:
         repeats = math.ceil(_SHORTEST_MEASURED_S / shape.duration_s)
@@ -64,7 +64,7 @@ def measure(source: Path, shape: SoundShape) -> list[str]:
 
 
 def parse_loudness(stderr: str) -> Loudness:
-    """Reads what `measure` printed. Raises `ValueError` where there is no report."""
+    """Reads what `measure` printed. Raises `ValueError` or `KeyError` if there is no report."""
     start, end = stderr.rindex("{"), stderr.rindex("}")
     report = json.loads(stderr[start : end + 1])
     return Loudness(
@@ -122,7 +122,7 @@ def _shaped(source: Path, shape: SoundShape) -> Stream:
         .filter("aresample", SAMPLE_RATE_HZ)
         .filter("aformat", sample_fmts="fltp", channel_layouts="stereo")
     )
-    # The fade ends where the sound does; over the padding it would be unheard.
+    # The fade ends where the sound does: over the padding it would not be heard.
     sound = _faded(sound, shape.sound_s, shape.fade_in_s, shape.fade_out_s)
     return _padded(sound, shape.duration_s)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from phoenix.media.commands.graph import Stream, combine, file_url, open_file, open_pipe, write_file
 
-# An HD player takes an untagged picture for BT.709 and an SD player for BT.601: convert, and say so.
+# Players take an untagged HD picture for BT.709 and an SD one for BT.601: convert, and tag it.
 _COLOUR = {"colorspace": "bt709", "color_primaries": "bt709", "color_trc": "bt709", "color_range": "tv"}
 # Without dates, versions and encoder settings in the file, the same frames give the same bytes: a clip that is
 # rendered again after a crash has the same checksum.
@@ -35,7 +35,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Encoding:
-    """How H.264 is made; 0 threads lets ffmpeg choose."""
+    """Settings of the H.264 encoder; with 0 threads ffmpeg chooses."""
 
     preset: str = "veryfast"
     crf: int = 20

@@ -1,4 +1,4 @@
-"""Pieces of the OpenAPI document that routes share: what every answer of a kind looks like."""
+"""OpenAPI descriptions of responses, shared by the routes."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ BINARY = {"type": "string", "format": "binary"}
 
 PROBLEM: Responses = {
     "default": {
-        "description": "Anything that went wrong, in the one shape that all errors have.",
+        "description": "Anything that went wrong, in the shape that all errors share.",
         "content": {PROBLEM_MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
     }
 }
@@ -18,17 +18,17 @@ PROBLEM: Responses = {
 _TEXT = {"schema": {"type": "string"}}
 JOB_ACCEPTED: Responses = {
     202: {
-        "description": "Accepted. The job is stored and will be worked on, whatever happens to this server.",
+        "description": "Accepted. The job is stored and will be worked on, whatever happens to this server process.",
         "headers": {
             "Location": {"description": "Where the job can be followed.", "schema": {"type": "string"}},
-            "Retry-After": {"description": "Seconds until it is worth looking again.", "schema": {"type": "integer"}},
+            "Retry-After": {"description": "Seconds until it is worth polling again.", "schema": {"type": "integer"}},
             "Idempotent-Replayed": {"description": "`true` if an earlier request with this key made the job.", **_TEXT},
-            "Preference-Applied": {"description": "`wait=N`, if that was asked for.", **_TEXT},
+            "Preference-Applied": {"description": "`wait=N`, if the client asked to wait.", **_TEXT},
         },
     }
 }
 
-NOT_MODIFIED: Responses = {304: {"description": "The client has this already: its `If-None-Match` names it."}}
+NOT_MODIFIED: Responses = {304: {"description": "The client already has this version: its `If-None-Match` names it."}}
 
 _ETAG = {"ETag": {"description": "For `If-None-Match` and `If-Range`.", "schema": {"type": "string"}}}
 
@@ -38,7 +38,7 @@ JOBS_LISTED: Responses = {200: {"headers": {"Link": {"description": 'The next pa
 
 
 def stored_file(*media_types: str) -> Responses:
-    """Answers that carry a file. Clients that know none of the types find `application/octet-stream`."""
+    """Responses that carry a file. Clients that know none of the types find `application/octet-stream`."""
     content = {kind: {"schema": BINARY} for kind in (*media_types, "application/octet-stream")}
     content_range = {"Content-Range": {"description": "Which bytes these are.", "schema": {"type": "string"}}}
     headers = {
@@ -48,9 +48,9 @@ def stored_file(*media_types: str) -> Responses:
     }
     return {
         200: {"description": "The whole file.", "content": content, "headers": headers},
-        206: {"description": "The ranges asked for.", "content": content, "headers": headers | content_range},
+        206: {"description": "The requested ranges.", "content": content, "headers": headers | content_range},
         307: {
-            "description": "Where the store gives the file out itself, for a while and without a key.",
+            "description": "The file is at the store itself, for a while and without a key.",
             "headers": {"Location": {"description": "A signed URL.", "schema": {"type": "string"}}},
         },
         **NOT_MODIFIED,

@@ -2,28 +2,28 @@
 
 import pytest
 
-from phoenix.client.patience import Patience
+from phoenix.client.retrying import RetryPolicy
 
-PATIENCE = Patience(attempts=4, first_delay_s=1, longest_delay_s=3)
+POLICY = RetryPolicy(attempts=4, first_delay_s=1, longest_delay_s=3)
 
 
 @pytest.mark.parametrize(("failures", "delay_s"), [(1, 1), (2, 2), (3, 3)])
 def test_delays_double_up_to_the_longest(failures: int, delay_s: float):
-    assert PATIENCE.delay_s(failures) == delay_s
+    assert POLICY.delay_s(failures) == delay_s
 
 
 def test_it_gives_up_after_the_last_attempt():
-    assert PATIENCE.delay_s(4) is None
+    assert POLICY.delay_s(4) is None
 
 
 def test_it_never_comes_back_before_the_server_asked():
-    assert PATIENCE.delay_s(1, asked_s=2.5) == 2.5
-    assert PATIENCE.delay_s(2, asked_s=0.1) == 2
+    assert POLICY.delay_s(1, asked_s=2.5) == 2.5
+    assert POLICY.delay_s(2, asked_s=0.1) == 2
 
 
 def test_a_server_that_asks_for_too_long_is_not_waited_for():
-    assert PATIENCE.delay_s(1, asked_s=3.1) is None
+    assert POLICY.delay_s(1, asked_s=3.1) is None
 
 
 def test_jitter_only_lengthens_the_wait():
-    assert PATIENCE.delay_s(1, asked_s=2, jitter=1) == 2.5
+    assert POLICY.delay_s(1, asked_s=2, jitter=1) == 2.5

@@ -1,4 +1,4 @@
-"""Tells those who follow a waiting job where it stands, whenever that changes; works nothing out for nobody."""
+"""Publishes the queue position of waiting jobs whenever it changes, and only for jobs that somebody follows."""
 
 import asyncio
 import time
@@ -18,20 +18,21 @@ from phoenix.jobs.views import Standing
 
 _INTERVAL_S = 1.0
 _REST = 20
-"""A pass is followed by a pause of so many times its length: places are a courtesy, and must not take a core."""
-_MOST_TOLD = 200
-"""Waiting jobs, of those that are followed, in one pass: the ones that came first."""
+"""A pause takes this many times the pass before it: positions are a courtesy, and must not keep a core busy."""
+_MOST_JOBS = 200
+"""Followed jobs in one pass: those that have waited longest."""
 
-Place = tuple[int | None, str | None]
+Position = tuple[int | None, str | None]
+"""Queue position and waiting reason, as published last."""
 
 
-class PlaceTeller:
-    """The duty `places` of one API process, for the listeners of all."""
+class QueuePositionPublisher:
+    """The duty `places` of one API process, on behalf of the streams of all."""
 
     def __init__(self, services: Services, *, worker_timeout_s: float) -> None:
         self._services = services
         self._worker_timeout_s = worker_timeout_s
-        self._told: dict[str, Place] = {}
+        self._published: dict[str, Position] = {}
         self._took_s = 0.0
 
     @asynccontextmanager
@@ -39,11 +40,11 @@ class PlaceTeller:
         async def wait() -> None:
             await asyncio.sleep(max(_INTERVAL_S, _REST * self._took_s))
 
-        async with repeated(Duty(self._services.database, "places"), self.tell, wait):
+        async with repeated(Duty(self._services.database, "places"), self.publish, wait):
             yield
 
-    async def tell(self) -> None:
-        """One look at the waiting jobs that are followed. Raises `Unavailable` while the database is away."""
+    async def publish(self) -> None:
+        """One pass over the followed jobs. Raises `Unavailable` while the database is away."""
         started_s = time.monotonic()
         await self._look()
         self._took_s = time.monotonic() - started_s
@@ -51,24 +52,24 @@ class PlaceTeller:
     async def _look(self) -> None:
         followed = await find_followed(self._services.redis, self._services.channels)
         if not followed:
-            self._told = {}
+            self._published = {}
             return
         async with self._services.database.read() as session:
-            jobs = await list_queued(session, job_ids=followed.job_ids, owner_ids=followed.owner_ids, limit=_MOST_TOLD)
-            standings = await find_standings(
-                session,
-                jobs,
-                worker_timeout_s=self._worker_timeout_s,
-                clips_per_key=self._services.settings.limits.running_clips_per_key,
-                lines=self._services.lines,
-            )
+            jobs = await list_queued(session, job_ids=followed.job_ids, owner_ids=followed.owner_ids, limit=_MOST_JOBS)
+        standings = await find_standings(
+            self._services.database,
+            jobs,
+            worker_timeout_s=self._worker_timeout_s,
+            clips_per_key=self._services.settings.limits.running_clips_per_key,
+            lines=self._services.lines,
+        )
         await self._publish_moves(jobs, standings)
 
     async def _publish_moves(self, jobs: Sequence[FullJob], standings: Mapping[str, Standing]) -> None:
-        places = {job_id: (at.queue_position, at.waiting_reason) for job_id, at in standings.items()}
-        moved = [job for job in jobs if self._told.get(job.row.id) != places[job.row.id]]
+        positions = {job_id: (at.queue_position, at.waiting_reason) for job_id, at in standings.items()}
+        moved = [job for job in jobs if self._published.get(job.row.id) != positions[job.row.id]]
         await self._services.publisher.publish(*(_event(job, standings[job.row.id]) for job in moved))
-        self._told = places
+        self._published = positions
 
 
 def _event(job: FullJob, standing: Standing) -> Owned:

@@ -1,4 +1,4 @@
-"""Delivers webhooks: many at once, few per target, each leased, so that a lost replica's are sent by another."""
+"""Delivers webhooks: many at once, few per target. Each is leased, so that another replica can take it over."""
 
 import asyncio
 import random
@@ -26,12 +26,13 @@ from phoenix.telemetry.traces import trace_fields
 
 _logger = get_logger(__name__)
 
-# Beyond the time limit of a try: for noting what came of it while the database is slow.
+# On top of the time limit of a try: to record its outcome while the database is slow.
 _LEASE_MARGIN_S = 30.0
 _SHARE_OF_A_TARGET = 8
+_NOT_SENT = "No good answer."
 
 
-class Postman:
+class WebhookSender:
     """The duty `webhooks` of one API process."""
 
     def __init__(self, services: Services) -> None:
@@ -43,7 +44,7 @@ class Postman:
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:
-        """Delivers while entered. What is under way when it is left is sent again once its lease has run out."""
+        """Delivers during the block. Deliveries in flight at its end are sent again once their leases have run out."""
 
         async def wait() -> None:
             await asyncio.sleep(self._settings.poll_interval_s)
@@ -62,7 +63,7 @@ class Postman:
                 await asyncio.gather(*self._under_way, return_exceptions=True)
 
     async def _dispatch(self, pool: httpcore.AsyncConnectionPool) -> None:
-        """Begins what is due. Raises `Unavailable` while the database is away."""
+        """Starts the deliveries that are due. Raises `Unavailable` while the database is away."""
         room = self._settings.max_concurrent - len(self._under_way)
         counts = Counter(self._under_way.values())
         busy = [target for target, count in counts.items() if count >= self._per_target]
@@ -85,12 +86,22 @@ class Postman:
     async def _deliver(self, pool: httpcore.AsyncConnectionPool, due: DueDelivery) -> None:
         with log_context(request_id=due.request_id, delivery_id=due.id, **trace_fields(due.traceparent)):
             try:
-                await self._note(due, await self._post(pool, due))
+                await self._note(due, await self._try(pool, due))
             except PhoenixError as error:
-                # The lease runs out, and it is sent again: better twice than never.
+                # The lease runs out and the delivery is sent again: at least once, not at most once.
                 _logger.warning("a webhook's outcome was not noted", error=error.detail)
             except Exception:
-                _logger.exception("a webhook was not delivered")
+                _logger.exception("a webhook's outcome was not noted")
+
+    async def _try(self, pool: httpcore.AsyncConnectionPool, due: DueDelivery) -> Outcome:
+        try:
+            return await self._post(pool, due)
+        except PhoenixError:
+            raise
+        except Exception:
+            # If it counted for nothing, it would be due again at the end of each lease, for ever.
+            _logger.exception("a webhook was not delivered")
+            return Outcome(error=_NOT_SENT)
 
     async def _post(self, pool: httpcore.AsyncConnectionPool, due: DueDelivery) -> Outcome:
         now = utc_now()
@@ -111,5 +122,5 @@ class Postman:
                 await note_refusal(uow, due, outcome.status)
             else:
                 delay_s = retry_in_s(due.attempt, asked_s=outcome.retry_after_s, jitter=random.random())
-                error = outcome.error or "No good answer."
+                error = outcome.error or _NOT_SENT
                 await note_failure(uow, due, status=outcome.status, error=error, retry_in_s=delay_s)

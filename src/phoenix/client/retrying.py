@@ -1,4 +1,4 @@
-"""How often and how long to try again. The decision is pure; only `Tries.wait_after` sleeps."""
+"""When to retry a request, and when to give up. The decision is pure; only `Tries.wait_after` sleeps."""
 
 import random
 from dataclasses import dataclass
@@ -11,18 +11,18 @@ TRANSIENT_STATUSES = frozenset({429, 502, 503, 504})
 
 
 @dataclass(frozen=True)
-class Patience:
-    """Up to `attempts` tries in a row, with delays that double from `first_delay_s` to `longest_delay_s`."""
+class RetryPolicy:
+    """At most `attempts` tries in a row, with delays that double from `first_delay_s` up to `longest_delay_s`."""
 
     attempts: int = 5
     first_delay_s: float = 0.5
     longest_delay_s: float = 60
 
     def delay_s(self, failures: int, *, asked_s: float | None = None, jitter: float = 0) -> float | None:
-        """Seconds to wait after so many failures in a row; None when it is time to give up.
+        """Seconds to wait after `failures` (from 1) in a row; None to give up.
 
-        A server that asks for more than `longest_delay_s` is not worth waiting for. `jitter`, from 0 to 1, adds up
-        to a quarter, so that the clients of a restarted server do not come back in one wave.
+        `asked_s` is the server's Retry-After; more than `longest_delay_s` is not waited for. `jitter`, from 0 to 1,
+        adds up to a quarter, so that the clients of a restarted server do not come back in one wave.
         """
         if failures >= self.attempts or (asked_s or 0) > self.longest_delay_s:
             return None
@@ -31,24 +31,24 @@ class Patience:
 
 
 class Tries:
-    """Counts the failures in a row of one undertaking."""
+    """Counts the consecutive failures of one operation."""
 
-    def __init__(self, patience: Patience) -> None:
-        self.patience = patience
+    def __init__(self, retry_policy: RetryPolicy) -> None:
+        self.retry_policy = retry_policy
         self._failures = 0
 
     def progressed(self) -> None:
         self._failures = 0
 
     async def wait_after(self, error: PhoenixProblem | PhoenixUnreachable) -> None:
-        """Sleeps until the next try; raises `error` if it is final, or patience is at an end."""
+        """Sleeps until the next try; raises `error` if it is final or the policy gives up."""
         asked_s = None
         if isinstance(error, PhoenixProblem):
             if error.status not in TRANSIENT_STATUSES:
                 raise error
             asked_s = error.retry_after_s
         self._failures += 1
-        delay_s = self.patience.delay_s(self._failures, asked_s=asked_s, jitter=random.random())
+        delay_s = self.retry_policy.delay_s(self._failures, asked_s=asked_s, jitter=random.random())
         if delay_s is None:
             raise error
         await anyio.sleep(delay_s)

@@ -1,4 +1,4 @@
-"""Routes that ask whose request it is before they read its body. FastAPI on its own does it the other way round."""
+"""Routes that authenticate a request before they read its body. FastAPI by itself does it the other way round."""
 
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -9,8 +9,8 @@ from fastapi.routing import APIRoute
 from phoenix.api.dependencies import get_caller
 
 
-class KeyedRoute(APIRoute):
-    """For routes with a body: strangers learn nothing about theirs, and have none of it read or parsed."""
+class AuthFirstRoute(APIRoute):
+    """For routes with a body: a stranger's body is neither read nor parsed, and its faults are not reported."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         answer = super().get_route_handler()
