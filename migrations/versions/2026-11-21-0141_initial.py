@@ -105,6 +105,13 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("name", name=op.f("secrets_pkey")),
     )
     op.create_table(
+        "tallies",
+        sa.Column("state", sa.String(), nullable=False),
+        sa.Column("code", sa.String(), nullable=False),
+        sa.Column("jobs", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("state", "code", name=op.f("tallies_pkey")),
+    )
+    op.create_table(
         "webhook_refusals",
         sa.Column("owner_id", sa.String(), nullable=False),
         sa.Column("url", sa.String(), nullable=False),
@@ -249,9 +256,26 @@ def upgrade() -> None:
     with op.batch_alter_table("attempts", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("attempts_started_at_idx"), ["started_at"], unique=False)
 
+    op.create_table(
+        "spent",
+        sa.Column("task_id", sa.String(), nullable=False),
+        sa.Column("number", sa.Integer(), nullable=False),
+        sa.Column("owner_id", sa.String(), nullable=False),
+        sa.Column("queue", sa.String(), nullable=False),
+        sa.Column("started_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("ended_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("task_id", "number", name=op.f("spent_pkey")),
+    )
+    with op.batch_alter_table("spent", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("spent_started_at_idx"), ["started_at"], unique=False)
+
 
 def downgrade() -> None:
 
+    with op.batch_alter_table("spent", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("spent_started_at_idx"))
+
+    op.drop_table("spent")
     with op.batch_alter_table("attempts", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("attempts_started_at_idx"))
 
@@ -296,6 +320,7 @@ def downgrade() -> None:
     op.drop_table("idempotency_keys")
     op.drop_table("webhook_secrets")
     op.drop_table("webhook_refusals")
+    op.drop_table("tallies")
     op.drop_table("secrets")
     with op.batch_alter_table("paces", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("paces_learned_at_idx"))

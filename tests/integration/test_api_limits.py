@@ -14,7 +14,7 @@ from sqlalchemy import update
 from sqlalchemy.engine import URL
 from sqlmodel import col
 
-from builders import claim_next, submit_reel
+from builders import RULE, claim_next, make_failure, submit_reel
 from fixtures.api import assert_problem, form_file, open_api, reel_body, until
 from fixtures.callers import GuardedApi, id_of, open_guarded_api
 from fixtures.redis_server import RedisServer
@@ -23,6 +23,7 @@ from phoenix.api.limits.streams import OpenStreams
 from phoenix.db.unit_of_work import Database
 from phoenix.errors import QueueFull, RateLimited
 from phoenix.jobs.feed import count_in_hand
+from phoenix.jobs.finish import fail
 from phoenix.jobs.tables import AttemptRow, JobRow
 from phoenix.settings import DatabaseSettings, LimitSettings, Settings
 
@@ -172,6 +173,29 @@ async def test_a_job_that_has_started_makes_room_in_the_queue(limited: OpenLimit
     await caller.submit()
 
 
+async def test_a_job_that_is_tried_again_needs_room_in_the_queue_too(limited: OpenLimited) -> None:
+    guarded = await limited(queued_jobs_per_key=1)
+    caller = await guarded.caller()
+    job = await caller.submit()
+    await caller.http.post(f"/v1/jobs/{job['id']}/cancel")
+    await caller.submit()
+
+    refused = await caller.http.post(f"/v1/jobs/{job['id']}/retry")
+
+    assert policies_of(refused) == ["queued-jobs"]
+    assert (await caller.show(job["id"]))["state"] == "canceled"
+
+
+async def test_a_full_queue_takes_no_job_that_is_tried_again(limited: OpenLimited) -> None:
+    guarded = await limited(max_queued_jobs=1)
+    caller = await guarded.caller()
+    job = await caller.submit()
+    await caller.http.post(f"/v1/jobs/{job['id']}/cancel")
+    await caller.submit()
+
+    assert_problem(await caller.http.post(f"/v1/jobs/{job['id']}/retry"), 503, "QUEUE_FULL")
+
+
 async def test_a_key_that_has_used_up_its_gpu_seconds_waits_until_they_are_a_day_old(limited: OpenLimited) -> None:
     guarded, other = [await limited(gpu_seconds_per_day=100) for _ in range(2)]
     key = await guarded.make_key()
@@ -194,6 +218,23 @@ async def test_a_key_that_has_used_up_its_gpu_seconds_waits_until_they_are_a_day
 
     await let_it_have_run(hours_ago=25)
     await caller.submit()
+
+
+async def test_gpu_seconds_of_a_job_that_was_deleted_count_as_well(limited: OpenLimited) -> None:
+    guarded = await limited(gpu_seconds_per_day=100)
+    caller = await guarded.caller()
+    database = guarded.api.services.database
+    job = await caller.submit()
+    claimed = await claim_next(database)
+    async with database.write() as uow:
+        now = await uow.now()
+        await uow.session.execute(update(AttemptRow).values(started_at=now - timedelta(seconds=101)))
+        await fail(uow, claimed, make_failure(), RULE, jitter=0)
+
+    assert (await caller.http.delete(f"/v1/jobs/{job['id']}")).status_code == 204
+
+    refused = await caller.http.post("/v1/reels", json=reel_body())
+    assert policies_of(refused) == ["gpu-seconds"]
 
 
 async def test_a_key_may_upload_so_many_bytes_a_day(limited: OpenLimited, png_file: Path) -> None:

@@ -9,13 +9,14 @@ from builders import claim_next, complete_next
 from fixtures.api import Api, assert_problem, open_api, until
 from fixtures.callers import GuardedApi
 from phoenix.access.keys import Scope
+from phoenix.jobs.workers import WorkerReport, report
 from phoenix.settings import Settings
 
 Samples = dict[tuple[str, tuple[str, ...]], float]
 
 
 async def scrape(api: Api) -> Samples:
-    """Values by name and the values of the labels, as Prometheus would read them."""
+    """Values by name and the values of the labels, by alphabet of these, as Prometheus would read them."""
     response = await api.http.get("/metrics")
     assert response.status_code == 200, response.text
     assert response.headers["content-type"].startswith("text/plain; version=0.0.4")
@@ -44,6 +45,36 @@ async def test_live_workers_and_their_slots_are_counted_by_queue(api: Api) -> No
 
     assert (seen["phoenix_workers", ("gpu",)], seen["phoenix_workers", ("media",)]) == (1, 0)
     assert seen["phoenix_queue_slots", ("gpu",)] == 3
+
+
+async def test_the_memory_of_each_workers_device_is_told(api: Api) -> None:
+    said = WorkerReport("wrk_gpu", "box", 1, "cuda:1", {"gpu": 1}, memory_used_bytes=5, memory_total_bytes=9)
+    async with api.services.database.write() as uow:
+        await report(uow, said)
+    await api.register_worker("media")
+
+    seen = await scrape(api)
+
+    told = {key: value for key, value in seen.items() if key[0].startswith("phoenix_device_memory")}
+    assert told == {
+        ("phoenix_device_memory_used_bytes", ("cuda:1", "box", "wrk_gpu")): 5,
+        ("phoenix_device_memory_total_bytes", ("cuda:1", "box", "wrk_gpu")): 9,
+    }
+
+
+async def test_jobs_that_ended_stay_counted_when_they_are_deleted(api: Api) -> None:
+    job = await api.submit()
+    await api.http.post(f"/v1/jobs/{job['id']}/cancel")
+    await api.http.delete(f"/v1/jobs/{job['id']}")
+
+    seen = await scrape(api)
+
+    assert seen["phoenix_jobs_ended_total", ("none", "canceled")] == 1
+    assert seen["phoenix_jobs_ended_total", ("GPU_OOM", "failed")] == 0
+
+
+async def test_no_series_tells_when_it_began(api: Api) -> None:
+    assert not [name for name, _ in await scrape(api) if name.endswith("_created")]
 
 
 async def test_every_replica_tells_the_same_of_the_fleet(api: Api, api_settings: Settings) -> None:

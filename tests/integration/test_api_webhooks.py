@@ -2,18 +2,20 @@
 
 import asyncio
 import json
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from sqlalchemy import func, select, update
 from standardwebhooks.webhooks import Webhook
 
-from builders import complete_next
+from builders import OWNER, complete_next
 from fixtures.api import Api, assert_problem, open_api, reel_body, until
 from fixtures.callers import GuardedApi
 from fixtures.webhook_receiver import Receiver, end_job, receiving, status, trusting
 from phoenix.access.keys import Scope
-from phoenix.jobs.webhook_tables import WebhookDeliveryRow
+from phoenix.jobs.cancel import cancel
+from phoenix.jobs.webhook_tables import WebhookDeliveryRow, WebhookSecretRow
 from phoenix.jobs.webhooks import MAX_PAYLOAD_BYTES
 from phoenix.settings import Settings
 
@@ -135,6 +137,32 @@ async def test_a_target_may_ask_for_more_time(telling: Api, receiver: Receiver) 
     async with telling.services.database.read() as session:
         row = (await session.scalars(select(WebhookDeliveryRow))).one()
     assert (row.next_at - row.created_at).total_seconds() > 3500
+
+
+async def test_a_try_that_breaks_off_here_counts_as_well(telling: Api, receiver: Receiver) -> None:
+    await secret_of(telling)
+    async with telling.services.database.write() as uow:
+        await uow.session.execute(update(WebhookSecretRow).values(secret="whsec_that is none"))
+    await end_job(telling, receiver.url())
+
+    await until(lambda: has_failed_once(telling))
+
+    async with telling.services.database.read() as session:
+        row = (await session.scalars(select(WebhookDeliveryRow))).one()
+    assert row.next_at < row.created_at + timedelta(seconds=10)
+
+
+async def test_what_a_newer_version_has_to_tell_is_told_and_holds_nobody_up(telling: Api, receiver: Receiver) -> None:
+    job = await telling.submit(webhook={"url": receiver.url("/newer")})
+    async with telling.services.database.write() as uow:
+        await cancel(uow, job["id"], owner_id=OWNER)
+        row = (await uow.session.scalars(select(WebhookDeliveryRow))).one()
+        row.payload = {"type": "job.paused", "timestamp": "2026-11-21T12:00:00Z", "data": {"kind": "slide show"}}
+    await end_job(telling, receiver.url("/ours"))
+
+    received = {each.target: json.loads(each.body) for each in (await receiver.next(), await receiver.next())}
+    assert set(received) == {"/newer", "/ours"}
+    assert received["/newer"]["data"] == {"kind": "slide show"}
 
 
 async def test_after_the_last_try_it_is_given_up(telling: Api, receiver: Receiver) -> None:

@@ -9,21 +9,32 @@ from pathlib import Path
 from urllib.parse import parse_qs
 
 import pytest
-from sqlalchemy import URL, select, update
+from sqlalchemy import URL, select, text, update
 from sqlmodel import col
 
-from builders import complete_next, submit_reel
+from builders import complete_next, get_job, submit_reel
 from fixtures.s3_server import Bucket
 from fixtures.scripted_server import Answer, ScriptedServer
+from fixtures.workplace import a_stitch
 from phoenix.api.chores.janitor import Janitor
 from phoenix.api.chores.orphans import delete_orphans
 from phoenix.assembly import Services, open_services
 from phoenix.contract.artifacts import MediaInfo
+from phoenix.contract.requests import JobOptions
 from phoenix.db.columns import db_now
 from phoenix.ids import ArtifactId, new_artifact_id, new_job_id, new_task_id
 from phoenix.jobs.artifacts import add_upload
+from phoenix.jobs.cancel import cancel
+from phoenix.jobs.submit import submit
 from phoenix.jobs.tables import ArtifactRow, JobRow
-from phoenix.settings import DatabaseSettings, RedisSettings, RetentionSettings, Settings, StorageSettings
+from phoenix.settings import (
+    DatabaseSettings,
+    LimitSettings,
+    RedisSettings,
+    RetentionSettings,
+    Settings,
+    StorageSettings,
+)
 from phoenix.storage.keys import OutputName, output_key, upload_key
 
 DAY_S = 24 * 3600
@@ -129,6 +140,28 @@ async def test_a_job_under_way_is_kept_whatever_its_age(any_database_url: URL, t
         assert await job_ids(services) == {job_id}
 
 
+@pytest.mark.parametrize(("jobs_days", "jobs_per_key"), [(7, 0), (0, 1)])
+async def test_a_job_is_kept_while_one_under_way_is_made_of_it(
+    any_database_url: URL, tmp_path: Path, jobs_days: float, jobs_per_key: int
+) -> None:
+    async with opened(tmp_path, any_database_url, jobs_days=jobs_days, jobs_per_key=jobs_per_key) as services:
+        await end_job(services, age_s=9 * DAY_S)
+        used = await end_job(services, age_s=8 * DAY_S)
+        newest = await end_job(services, age_s=10)
+        output = (await get_job(services.database, used)).row.output_artifact_id
+        assert output is not None
+        async with services.database.write() as uow:
+            waiting = await submit(
+                uow, a_stitch(output), JobOptions(), owner_id="key_a", request_id=None, limits=LimitSettings()
+            )
+        await once(services)
+        assert await job_ids(services) == {used, newest, waiting.row.id}
+        async with services.database.write() as uow:
+            await cancel(uow, waiting.row.id, owner_id="key_a")
+        await once(services)
+        assert used not in await job_ids(services)
+
+
 async def test_an_old_upload_goes_with_its_bytes_unless_its_owner_has_a_job_under_way(
     any_database_url: URL, tmp_path: Path
 ) -> None:
@@ -164,6 +197,29 @@ async def test_old_files_without_a_row_are_deleted_and_those_with_one_stay(
         assert sum(deleted) == len(lost)
         assert await services.store.list_prefix("uploads") == [known]
         assert await services.store.list_prefix("jobs") == []
+
+
+OTHERS_CLOCK = (
+    "CREATE SCHEMA others",
+    (
+        "CREATE FUNCTION others.clock_timestamp() RETURNS timestamptz"
+        " LANGUAGE sql AS $$ SELECT pg_catalog.clock_timestamp() - interval '2 hours' $$"
+    ),
+    "ALTER ROLE CURRENT_USER IN DATABASE {name} SET search_path = others, pg_catalog, public",
+)
+
+
+async def test_a_replica_whose_clock_is_fast_deletes_nothing_that_is_young(postgres_url: URL, tmp_path: Path) -> None:
+    async with opened(tmp_path, postgres_url) as services, services.database.write() as uow:
+        for statement in OTHERS_CLOCK:
+            await uow.session.execute(text(statement.format(name=postgres_url.database)))
+    async with opened(tmp_path, postgres_url) as services:
+        key = upload_key(new_artifact_id())
+        await services.store.put_stream(key, content(), None)
+        stored_at_s = time.time() - 2 * 3600
+        os.utime(tmp_path / "artifacts" / key, (stored_at_s, stored_at_s))
+        deleted = [count async for count in delete_orphans(services, older_than_s=3600)]
+        assert sum(deleted) == 0
 
 
 async def test_a_young_file_without_a_row_may_still_get_one(

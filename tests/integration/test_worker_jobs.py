@@ -1,12 +1,14 @@
 """Whole jobs through a worker: clips rendered, sound prepared, results assembled, stored and playable."""
 
 import asyncio
+import io
 import tempfile
 from pathlib import Path
 
 import pytest
 from pydantic import HttpUrl
 
+from fixtures.log_lines import lines_about
 from fixtures.media_files import MediaMaker, decode
 from fixtures.workplace import OWNER, OpenWorkplace, Workplace, a_reel, a_soundtrack, a_stitch, paced
 from phoenix.contract.artifacts import ArtifactKind, MediaInfo
@@ -161,6 +163,18 @@ async def test_a_soundtrack_is_not_fetched_from_inside_the_network(workplace: Wo
         job = await workplace.until_ended(job_id)
     assert job.row.state is JobState.FAILED
     assert ((job.row.error or {})["code"], (job.row.error or {})["stage"]) == ("MEDIA_INVALID", "fetch")
+
+
+async def test_a_clip_is_in_the_log_from_its_beginning_on(open_place: OpenWorkplace, log_lines: io.StringIO) -> None:
+    workplace = await open_place(animatic=paced(0.05))
+    async with workplace.worker("gpu"):
+        job_id = await workplace.submit(a_reel(steps=2000))
+        await workplace.until_step(job_id)
+        (line,) = lines_about(log_lines, "the attempt began")
+        await workplace.cancel(job_id)
+        task = (await workplace.until_ended(job_id)).tasks[0]
+    assert (line["job_id"], line["task_id"], line["attempt"]) == (job_id, task.id, 1)
+    assert (line["kind"], line["clip_index"], line["model"]) == ("render", 0, "animatic")
 
 
 async def test_a_clip_is_shown_while_it_is_made(open_place: OpenWorkplace) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from fixtures.workplace import OpenWorkplace, a_wan_reel
+from fixtures.workplace import OpenWorkplace, a_reel, a_wan_reel
 from phoenix.contract.jobs import Clip, JobState
 from phoenix.contract.resolved import ResolvedReel
 from phoenix.jobs.views import view_job
@@ -31,6 +31,21 @@ async def test_a_worker_reports_only_after_its_models_are_in_memory(
                 live = await list_live(session, worker_timeout_s=10)
             await asyncio.sleep(0.02)
     assert "tiny-wan" in live[0].models
+
+
+async def test_a_clip_waits_for_a_worker_that_has_its_model(
+    open_place: OpenWorkplace, tiny_wan_catalog: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "empty.toml").write_text("models = []")
+    workplace = await open_place(engine=EngineSettings(catalog_file=tiny_wan_catalog))
+    elsewhere = workplace.settings.model_copy(update={"engine": EngineSettings(catalog_file=tmp_path / "empty.toml")})
+    async with workplace.worker(settings=elsewhere):
+        waiting_id = await workplace.submit(a_wan_reel(clips=1))
+        other = await workplace.until_ended(await workplace.submit(a_reel()))
+        waiting = await workplace.job(waiting_id)
+    assert (other.row.state, waiting.row.state, waiting.tasks[0].attempt) == (JobState.SUCCEEDED, JobState.QUEUED, 0)
+    async with workplace.worker():
+        assert (await workplace.until_ended(waiting_id)).row.state is JobState.SUCCEEDED
 
 
 async def clips_of(open_place: OpenWorkplace, engine: EngineSettings, reel: ResolvedReel) -> list[Clip]:

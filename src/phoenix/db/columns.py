@@ -16,7 +16,7 @@ from phoenix.telemetry.logs import get_logger
 
 _logger = get_logger(__name__)
 
-_NEWER_AFTER_S = 5
+NEWER_AFTER_S = 5
 """Until whoever met a newer version's row tries again: another replica, or this one after its upgrade."""
 
 # Named constraints: without names, alembic cannot drop one on SQLite.
@@ -73,7 +73,7 @@ class EnumText(TypeDecorator[StrEnum]):
             return None if value is None else self.enum(value)
         except ValueError:
             _logger.warning("a row of a newer version was met", enum=self.enum.__name__, value=value)
-            raise WrittenByNewer(retry_after_s=_NEWER_AFTER_S) from None
+            raise WrittenByNewer(retry_after_s=NEWER_AFTER_S) from None
 
 
 class db_now(GenericFunction[datetime]):  # noqa: N801 - reads as a SQL function

@@ -5,6 +5,8 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
+from alembic.script.revision import ResolutionError
+from alembic.util.exc import CommandError
 from sqlalchemy.engine import URL
 
 
@@ -16,11 +18,20 @@ def alembic_config(url: URL) -> Config:
     return config
 
 
-def upgrade(url: URL, revision: str = "head") -> None:
-    """Runs the missing migrations. Blocks; not to be called from inside a running event loop."""
+def upgrade(url: URL, revision: str = "head") -> bool:
+    """Runs the missing migrations. Blocks; not to be called from inside a running event loop.
+
+    False, and nothing is done, if a newer version has migrated already: migrations only add, so that one may go back.
+    """
     if url.get_backend_name() == "sqlite" and url.database:
         Path(url.database).parent.mkdir(parents=True, exist_ok=True)
-    command.upgrade(alembic_config(url), revision)
+    try:
+        command.upgrade(alembic_config(url), revision)
+    except CommandError as error:
+        if isinstance(error.__cause__, ResolutionError):
+            return False
+        raise
+    return True
 
 
 def _scripts_folder() -> Path:

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from phoenix.db.columns import db_now
 from phoenix.db.engine import WRITES
-from phoenix.errors import Unavailable
+from phoenix.errors import SchemaOutdated, Unavailable
 
 Announcer = Callable[[Sequence[object]], Awaitable[None]]
 """Carries what a committed transaction has to say (events, pokes) to the outside; must not raise."""
@@ -20,6 +20,15 @@ PASSING_STATES = ("08", "25P03", "40", "53", "55P03", "57")
 """SQLSTATEs, or their classes, of PostgreSQL: cut off, timed out, deadlocked, out of resources, waiting for a lock.
 
 asyncpg reports them as plain errors, and all of them end by themselves.
+"""
+
+UNDEFINED_STATES = ("42P01", "42703")
+"""Of a table and of a column; SQLite says it in words only."""
+
+_ONE_SNAPSHOT = {"postgresql": {"isolation_level": "REPEATABLE READ"}}
+"""Else each statement there sees the newest rows: of a job that is deleted between two of them, half would be found.
+
+SQLite's transactions see one snapshot anyhow.
 """
 
 LastStep = Callable[[], Awaitable[None]]
@@ -67,7 +76,7 @@ class Database:
     def __init__(self, engine: AsyncEngine, announcer: Announcer = _silence) -> None:
         self.engine = engine
         self._announcer = announcer
-        self._reader = engine.execution_options(**{WRITES: False})
+        self._reader = engine.execution_options(**{WRITES: False}, **_ONE_SNAPSHOT.get(engine.dialect.name, {}))
         self._writer = engine.execution_options(**{WRITES: True})
 
     @property
@@ -96,15 +105,27 @@ class Database:
         try:
             async with AsyncSession(engine, expire_on_commit=False) as session:
                 yield session
-        except (OperationalError, InterfaceError, PoolTimeout, OSError, TimeoutError) as error:
+        except (PoolTimeout, OSError, TimeoutError) as error:
             raise Unavailable("The database is away.", retry_after_s=RETRY_AFTER_S) from error
         except DBAPIError as error:
-            if error.connection_invalidated or _is_passing(error):
+            if _lacks_tables(error):
+                raise SchemaOutdated(retry_after_s=RETRY_AFTER_S) from error
+            if (
+                isinstance(error, OperationalError | InterfaceError)
+                or error.connection_invalidated
+                or _is_passing(error)
+            ):
                 raise Unavailable("The database is away.", retry_after_s=RETRY_AFTER_S) from error
             raise
 
     async def close(self) -> None:
         await self.engine.dispose()
+
+
+def _lacks_tables(error: DBAPIError) -> bool:
+    """Whether a table or column is not there: of our own statements, only a migration is missing then."""
+    state: str | None = getattr(error.orig, "sqlstate", None)
+    return state in UNDEFINED_STATES or str(error.orig).startswith(("no such table", "no such column"))
 
 
 def _is_passing(error: DBAPIError) -> bool:

@@ -64,8 +64,17 @@ NOTHING_TOLD = Told()
 def read_told(fields: Mapping[bytes, bytes]) -> Told:
     """From the hash. What another version has left there is passed over."""
     clips = [_parsed(message) for name, message in fields.items() if name != _SHARE.encode()]
-    share = float(fields.get(_SHARE.encode(), 0))
+    share = _share_of(fields.get(_SHARE.encode(), b"0"))
     return Told(share, {progress.clip_index: progress for progress in clips if progress})
+
+
+def _share_of(text: bytes) -> float:
+    # A clip that was rendered must not fail by what somebody else wrote here.
+    try:
+        share = float(text)
+    except ValueError:
+        return 0.0
+    return share if 0 <= share <= 1 else 0.0
 
 
 def _age(progress: ClipProgress) -> tuple[int, float]:

@@ -90,14 +90,14 @@ class SqlEventLog:
     async def _snapshots(self, jobs: Sequence[FullJob]) -> list[JobSnapshot]:
         # Progress is read after the rows: it is never behind what they say, and an older attempt's is left out.
         told = await self._read_progress([job.row.id for job in jobs])
+        standings = await find_standings(
+            self._database,
+            jobs,
+            worker_timeout_s=self._worker_timeout_s,
+            clips_per_key=self._clips_per_key,
+            lines=self._lines,
+        )
         async with self._database.read() as session:
-            standings = await find_standings(
-                session,
-                jobs,
-                worker_timeout_s=self._worker_timeout_s,
-                clips_per_key=self._clips_per_key,
-                lines=self._lines,
-            )
             now = (await session.execute(select(db_now(0)))).scalar_one()
         lives = [views.live_state(told[job.row.id], standings[job.row.id], now) for job in jobs]
         return [

@@ -18,7 +18,8 @@ from phoenix.jobs.line import list_waiting
 from phoenix.jobs.lineup import UNCHANGED, Lineup, line_up
 from phoenix.jobs.order import Waiting, take_turns, within_caps
 from phoenix.jobs.pace import read_paces
-from phoenix.jobs.tables import AttemptRow, JobRow, TaskRow, WorkerRow
+from phoenix.jobs.spent import spans_of
+from phoenix.jobs.tables import JobRow, TaskRow, WorkerRow
 
 FAIRNESS_WINDOW_S = 900
 """Service longer ago than this is forgotten, so that a key that was busy last night is not made to wait today."""
@@ -134,14 +135,8 @@ async def count_slots(session: AsyncSession, queue: str, *, worker_timeout_s: fl
 
 async def served_s(session: AsyncSession, queue: str) -> dict[str, float]:
     """Seconds of this queue's service that each key had within the window, what is running counted too."""
-    span_s = seconds_since(col(AttemptRow.started_at), func.coalesce(col(AttemptRow.ended_at), db_now(0)))
-    statement = (
-        # Summed up there: a busy fleet ends thousands of attempts within the window, and a pass must not fetch them.
-        select(col(JobRow.owner_id), func.sum(span_s))
-        .select_from(AttemptRow)
-        .join(TaskRow, col(TaskRow.id) == col(AttemptRow.task_id))
-        .join(JobRow, col(JobRow.id) == col(TaskRow.job_id))
-        .where(col(TaskRow.queue) == queue, col(AttemptRow.started_at) > db_now(-FAIRNESS_WINDOW_S))
-        .group_by(col(JobRow.owner_id))
-    )
+    spans = spans_of(queue, within_s=FAIRNESS_WINDOW_S).c
+    span_s = seconds_since(spans.started_at, func.coalesce(spans.ended_at, db_now(0)))
+    # Summed up there: a busy fleet ends thousands of attempts within the window, and a pass must not fetch them.
+    statement = select(spans.owner_id, func.sum(span_s)).group_by(spans.owner_id)
     return dict((await session.execute(statement)).all())

@@ -5,18 +5,27 @@ import binascii
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import get_args
 
 from sqlalchemy import Select, select, union
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from phoenix.contract.artifacts import ArtifactKind
-from phoenix.contract.base import JobKind
+from phoenix.contract.base import JobKind, Priority
 from phoenix.contract.jobs import JobState
 from phoenix.errors import Fault, MalformedRequest, WrittenByNewer
 from phoenix.jobs.lifecycle import TaskKind, TaskState
 from phoenix.jobs.rows import get_job, list_tasks
 from phoenix.jobs.tables import ArtifactRow, JobRow, TaskRow
+
+# What only a newer version knows in one job's row would make all the others unreadable that are read with it.
+_READABLE = (
+    col(JobRow.state).in_(list(JobState)),
+    col(JobRow.ending).is_(None) | col(JobRow.ending).in_(list(JobState)),
+    col(JobRow.kind).in_(get_args(JobKind)),
+    col(JobRow.priority).in_(get_args(Priority)),
+)
 
 
 @dataclass(frozen=True)
@@ -57,9 +66,8 @@ async def list_full_jobs(session: AsyncSession, job_ids: Collection[str]) -> Seq
 
 async def list_unfinished(session: AsyncSession, *, owner_id: str, limit: int) -> Sequence[FullJob]:
     """The owner's jobs that wait or run, oldest first; the newest `limit` of them."""
-    statement = select(JobRow).where(
-        col(JobRow.owner_id) == owner_id, col(JobRow.state).in_([JobState.QUEUED, JobState.RUNNING])
-    )
+    is_unfinished = col(JobRow.state).in_([JobState.QUEUED, JobState.RUNNING])
+    statement = select(JobRow).where(col(JobRow.owner_id) == owner_id, is_unfinished, *_READABLE)
     rows = (await session.scalars(statement.order_by(col(JobRow.id).desc()).limit(limit))).all()
     return await _complete_known(session, rows[::-1])
 
@@ -69,7 +77,7 @@ async def list_queued(
 ) -> Sequence[FullJob]:
     """Waiting jobs among these, or of these owners, in the order in which they came."""
     named = col(JobRow.id).in_(job_ids) | col(JobRow.owner_id).in_(owner_ids)
-    statement = select(JobRow).where(col(JobRow.state) == JobState.QUEUED, named)
+    statement = select(JobRow).where(col(JobRow.state) == JobState.QUEUED, named, *_READABLE)
     rows = (await session.scalars(statement.order_by(col(JobRow.queued_at)).limit(limit))).all()
     return await _complete_known(session, rows)
 
@@ -101,8 +109,7 @@ async def list_jobs(
 
 
 def _filtered(wanted: JobFilter) -> Select[JobRow]:
-    # A state that only a newer version knows would make the whole page unreadable.
-    statement = select(JobRow).where(col(JobRow.state).in_(list(JobState)))
+    statement = select(JobRow).where(*_READABLE)
     if wanted.state is not None:
         statement = statement.where(col(JobRow.state) == wanted.state)
     if wanted.kind is not None:

@@ -1,6 +1,6 @@
 """The state of the fleet in numbers, for operators: read from SQL, so that every replica tells the same."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
@@ -13,7 +13,8 @@ from phoenix.contract.jobs import JobState
 from phoenix.db.columns import db_now
 from phoenix.jobs.fleet import view_queue
 from phoenix.jobs.lifecycle import TaskKind, TaskState
-from phoenix.jobs.tables import AttemptRow, JobRow, TaskRow
+from phoenix.jobs.tables import AttemptRow, JobRow, TaskRow, WorkerRow
+from phoenix.jobs.tally import Ending, read_tally
 from phoenix.jobs.webhook_tables import DeliveryState, WebhookDeliveryRow
 from phoenix.jobs.workers import list_live
 
@@ -22,12 +23,27 @@ _CLIPS_LOOKED_AT = 500
 
 
 @dataclass(frozen=True)
+class DeviceMemory:
+    """Of a worker's device, other processes on it included."""
+
+    worker_id: str
+    host: str
+    device: str
+    used_bytes: int
+    total_bytes: int
+
+
+@dataclass(frozen=True)
 class FleetGauges:
     jobs: Mapping[str, int]
     """All that are kept, by state; of a state without any 0. A newer version's states are among them."""
+    ended: Mapping[Ending, int]
+    """How many ever ended so, deleted ones included."""
     queues: tuple[QueueDepth, ...]
     workers: Mapping[str, int]
     """Live ones by queue; one that serves both counts for both."""
+    memory: tuple[DeviceMemory, ...]
+    """Of the live workers that have a device with memory of its own, and have used it."""
     webhooks_pending: int
     stage_s: Mapping[str, float]
     """Mean seconds in each stage, of the clips that were begun within the last hour and are done."""
@@ -38,8 +54,10 @@ async def read_gauges(session: AsyncSession, *, worker_timeout_s: float) -> Flee
     live = await list_live(session, worker_timeout_s=worker_timeout_s)
     return FleetGauges(
         jobs=await _count_jobs(session),
+        ended=await read_tally(session),
         queues=tuple(depths),
         workers={depth.name: sum(depth.name in worker.slots for worker in live) for depth in depths},
+        memory=tuple(_list_memory(live)),
         webhooks_pending=await _count_pending(session),
         stage_s=await _read_stages(session),
     )
@@ -49,6 +67,12 @@ async def _count_jobs(session: AsyncSession) -> Mapping[str, int]:
     state = type_coerce(col(JobRow.state), Text)
     counts = await session.execute(select(state, func.count()).group_by(state))
     return dict.fromkeys(map(str, JobState), 0) | dict(counts.all())
+
+
+def _list_memory(live: Sequence[WorkerRow]) -> Iterator[DeviceMemory]:
+    for row in live:
+        if row.memory_used_bytes is not None and row.memory_total_bytes is not None:
+            yield DeviceMemory(row.id, row.host, row.device, row.memory_used_bytes, row.memory_total_bytes)
 
 
 async def _count_pending(session: AsyncSession) -> int:

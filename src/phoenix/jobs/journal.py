@@ -5,18 +5,23 @@ from datetime import datetime
 from functools import partial
 from typing import Protocol
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 from sqlalchemy import false, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from phoenix.contract.events import DurableEvent
+from phoenix.db.columns import NEWER_AFTER_S
 from phoenix.db.unit_of_work import UnitOfWork
+from phoenix.errors import WrittenByNewer
 from phoenix.events.log import Tail
 from phoenix.jobs.announcements import EventRecorded
 from phoenix.jobs.append import append
-from phoenix.jobs.tables import EventRow, JobRow, OwnerRow
+from phoenix.jobs.tables import Document, EventRow, JobRow, OwnerRow
 from phoenix.jobs.webhooks import queue_delivery
+from phoenix.telemetry.logs import get_logger
+
+_logger = get_logger(__name__)
 
 _durable_event: TypeAdapter[DurableEvent] = TypeAdapter(DurableEvent)
 
@@ -43,6 +48,15 @@ async def _write(uow: UnitOfWork, event: DurableEvent, owner_id: str) -> None:
     uow.announce(EventRecorded(event, owner_id, await append(uow.session, event, owner_id)))
 
 
+def _read_event(data: Document) -> DurableEvent:
+    """Raises `WrittenByNewer` for one that this version cannot have written."""
+    try:
+        return _durable_event.validate_python(data)
+    except ValidationError:
+        _logger.warning("an event of a newer version was met", job_id=data.get("job_id"), type=data.get("type"))
+        raise WrittenByNewer(retry_after_s=NEWER_AFTER_S) from None
+
+
 async def replay(session: AsyncSession, job_id: str, after_seq: int, limit: int = 1000) -> list[DurableEvent]:
     """The events after a number, oldest first."""
     statement = (
@@ -51,7 +65,7 @@ async def replay(session: AsyncSession, job_id: str, after_seq: int, limit: int 
         .order_by(col(EventRow.seq))
         .limit(limit)
     )
-    return [_durable_event.validate_python(data) for data in await session.scalars(statement)]
+    return [_read_event(data) for data in await session.scalars(statement)]
 
 
 async def replays(
@@ -65,7 +79,7 @@ async def replays(
     statement = select(col(EventRow.data)).where(or_(false(), *wanted)).order_by(col(EventRow.seq))
     of_job: dict[str, list[DurableEvent]] = {}
     for data in await session.scalars(statement):
-        event = _durable_event.validate_python(data)
+        event = _read_event(data)
         of_job.setdefault(event.job_id, []).append(event)
     return {
         (job_id, after): [event for event in of_job.get(job_id, ()) if after < event.seq <= after + limit]
@@ -84,7 +98,7 @@ async def replay_owner(
         .limit(limit)
     )
     rows = await session.execute(statement)
-    return [(owner_seq, _durable_event.validate_python(data)) for owner_seq, data in rows]
+    return [(owner_seq, _read_event(data)) for owner_seq, data in rows]
 
 
 async def owner_tails(session: AsyncSession, owner_ids: Collection[str]) -> Mapping[str, int]:

@@ -8,6 +8,11 @@ HEAD_START_S: Mapping[str, float] = {"low": 0, "normal": 600, "high": 1200}
 """Bounded, so nothing starves: nobody is overtaken by what is submitted more than 20 minutes later by the same key."""
 
 
+def head_start_s(priority: str) -> float:
+    """One that only a newer version knows counts as normal: it must not stop the line for all others."""
+    return HEAD_START_S.get(priority, HEAD_START_S["normal"])
+
+
 @dataclass(frozen=True)
 class Waiting:
     """A task that could start now."""
@@ -28,7 +33,7 @@ class Waiting:
 
     @property
     def arrival(self) -> datetime:
-        return self.queued_at - timedelta(seconds=HEAD_START_S[self.priority])
+        return self.queued_at - timedelta(seconds=head_start_s(self.priority))
 
     @property
     def rank(self) -> tuple[datetime, str, int]:
@@ -58,7 +63,7 @@ def turn_tag(served_s: float, best: Waiting) -> tuple[float, datetime, str]:
 
     The key's name breaks a tie, so that the order of two does not depend on who else waits.
     """
-    return served_s - HEAD_START_S[best.priority], best.arrival, best.owner_id
+    return served_s - head_start_s(best.priority), best.arrival, best.owner_id
 
 
 def within_caps(turns: Iterable[Waiting], in_hand: Mapping[str, int], *, most: int) -> Iterator[Waiting]:

@@ -16,7 +16,8 @@ from phoenix.db.columns import db_now
 from phoenix.db.turns import take_turn
 from phoenix.db.unit_of_work import UnitOfWork
 from phoenix.errors import RateLimited
-from phoenix.jobs.tables import ArtifactRow, AttemptRow, JobRow, TaskRow
+from phoenix.jobs.spent import spans_of
+from phoenix.jobs.tables import ArtifactRow, JobRow
 from phoenix.settings import LimitSettings
 
 DAY = timedelta(days=1)
@@ -58,13 +59,8 @@ async def _count_queued(uow: UnitOfWork, owner_id: str) -> int:
 
 async def _check_gpu_seconds(uow: UnitOfWork, owner_id: str, limit_s: float) -> None:
     now = await uow.now()
-    statement = (
-        select(col(AttemptRow.started_at), col(AttemptRow.ended_at))
-        .join(TaskRow, col(TaskRow.id) == col(AttemptRow.task_id))
-        .join(JobRow, col(JobRow.id) == col(TaskRow.job_id))
-        .where(col(JobRow.owner_id) == owner_id, col(TaskRow.queue) == "gpu", col(AttemptRow.started_at) > now - DAY)
-        .order_by(col(AttemptRow.started_at))
-    )
+    begun = spans_of("gpu", within_s=DAY.total_seconds()).c
+    statement = select(begun.started_at, begun.ended_at).where(begun.owner_id == owner_id).order_by(begun.started_at)
     spans = [(started_at, ended_at or now) for started_at, ended_at in await uow.session.execute(statement)]
     used_s = sum((ended_at - started_at).total_seconds() for started_at, ended_at in spans)
     if used_s < limit_s:

@@ -1,9 +1,8 @@
 """Deleting jobs that ended, uploads and their files. Rows go first, bytes after the commit: no row without bytes."""
 
 from collections.abc import Collection, Sequence
-from contextlib import suppress
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import Text, cast, delete, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
@@ -14,6 +13,7 @@ from phoenix.db.unit_of_work import UnitOfWork
 from phoenix.errors import Conflict, NotFound
 from phoenix.jobs.announcements import FilesOrphaned
 from phoenix.jobs.rows import get_job_locked
+from phoenix.jobs.spent import keep_spent
 from phoenix.jobs.tables import ArtifactRow, AttemptRow, EventRow, JobRow, TaskRow
 from phoenix.jobs.webhook_tables import WebhookDeliveryRow
 
@@ -30,6 +30,7 @@ async def delete_job(uow: UnitOfWork, job_id: str, *, owner_id: str) -> None:
         raise Conflict(f"The job is {job.state}; cancel it first.")
     keys = await uow.session.scalars(select(col(ArtifactRow.key)).where(col(ArtifactRow.job_id) == job_id))
     uow.announce(FilesOrphaned(tuple(keys)))
+    await keep_spent(uow, job_id)
     task_ids = select(col(TaskRow.id)).where(col(TaskRow.job_id) == job_id)
     for statement in (
         delete(AttemptRow).where(col(AttemptRow.task_id).in_(task_ids)),
@@ -62,10 +63,26 @@ async def list_surplus_jobs(session: AsyncSession, *, most_per_owner: int) -> Se
     return (await session.execute(statement)).all()
 
 
-async def delete_ended(uow: UnitOfWork, job_id: str, owner_id: str) -> None:
-    """As `delete_job`, but one that was deleted or is tried again in the meantime is left alone."""
-    with suppress(NotFound, Conflict):
+async def delete_ended(uow: UnitOfWork, job_id: str, owner_id: str) -> bool:
+    """As `delete_job`, but leaves alone what is used, tried again or deleted in the meantime. Whether it did so."""
+    if await _is_used(uow.session, job_id, owner_id):
+        return False
+    try:
         await delete_job(uow, job_id, owner_id=owner_id)
+    except (NotFound, Conflict):
+        return False
+    return True
+
+
+async def _is_used(session: AsyncSession, job_id: str, owner_id: str) -> bool:
+    """Whether a job under way names a file of this one, which its workers have yet to read."""
+    names_it = cast(col(JobRow.request), Text).contains(col(ArtifactRow.id))
+    statement = (
+        select(col(JobRow.id))
+        .join(ArtifactRow, col(ArtifactRow.owner_id) == col(JobRow.owner_id))
+        .where(col(JobRow.owner_id) == owner_id, ~_HAS_ENDED, col(ArtifactRow.job_id) == job_id, names_it)
+    )
+    return (await session.scalars(statement.limit(1))).first() is not None
 
 
 async def delete_old_uploads(uow: UnitOfWork, *, older_than_s: float) -> int:

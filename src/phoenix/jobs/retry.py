@@ -9,16 +9,33 @@ from phoenix.errors import Conflict
 from phoenix.jobs import journal
 from phoenix.jobs.announcements import TasksReady
 from phoenix.jobs.lifecycle import TaskKind, TaskState, can_retry_by_hand, check_job_transition
+from phoenix.jobs.quota import Quota, check_quota
+from phoenix.jobs.room import KnownRoom, check_room
 from phoenix.jobs.rows import get_job_locked, list_tasks
 from phoenix.jobs.settle import move_task
 from phoenix.jobs.tables import JobRow, TaskRow
 
 
-async def retry(uow: UnitOfWork, job_id: str, *, owner_id: str, queue_timeout_s: float) -> JobRow:
-    """Queues the job again. Raises `Conflict` unless it ended without success."""
+async def retry(
+    uow: UnitOfWork,
+    job_id: str,
+    *,
+    owner_id: str,
+    queue_timeout_s: float,
+    quota: Quota | None = None,
+    most_queued: int | None = None,
+) -> JobRow:
+    """Queues the job again. Raises `Conflict` unless it ended without success.
+
+    Also raises `RateLimited` by the owner's quota and `QueueFull`: it takes a place in the queue as a new job does.
+    """
     job = await get_job_locked(uow.session, job_id, owner_id=owner_id)
     if not can_retry_by_hand(job.state):
         raise Conflict(f"The job is {job.state}; only a failed, canceled or expired job can be tried again.")
+    if quota is not None:
+        await check_quota(uow, owner_id, quota)
+    if most_queued is not None:
+        await check_room(uow, KnownRoom(), limit=most_queued)
     await _reopen(uow, job, queue_timeout_s)
     tasks = await list_tasks(uow.session, job.id)
     has_others = any(task.kind is not TaskKind.ASSEMBLE and task.state is not TaskState.SUCCEEDED for task in tasks)

@@ -22,6 +22,7 @@ from phoenix.jobs.lifecycle import (
 )
 from phoenix.jobs.rows import list_tasks
 from phoenix.jobs.tables import ArtifactRow, JobRow, TaskRow
+from phoenix.jobs.tally import count_end
 
 
 async def settle(uow: UnitOfWork, job: JobRow) -> None:
@@ -87,6 +88,8 @@ async def _finish_job(uow: UnitOfWork, job: JobRow, state: JobState, event: Even
     job.ending = None
     job.finished_at = await uow.now()
     await journal.record(uow, job, event)
+    # After the event, whose number locks the owner's row: the order of locks is the same for all.
+    count_end(uow, job)
 
 
 def _unblock(uow: UnitOfWork, tasks: Sequence[TaskRow], now: datetime) -> None:

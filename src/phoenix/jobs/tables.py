@@ -2,7 +2,7 @@
 
 Lock order, wherever one transaction takes more than one row: the job before its tasks. That is what makes a
 claim, a cancel and the fan-in of the last clip wait for each other instead of deadlocking. Rows that jobs share
-(a pace, then the owner) come last, just before the commit: nothing is waited for while they are held.
+(a pace, then the owner, then a tally) come last, just before the commit: nothing is waited for while they are held.
 """
 
 from datetime import datetime
@@ -118,8 +118,21 @@ class AttemptRow(SQLModel, table=True):
     error: Document | None = Field(default=None, sa_type=JSON)
 
 
+class SpentRow(SQLModel, table=True):
+    """An attempt at a task of a job that was deleted: its time counts against its owner for a day all the same."""
+
+    __tablename__ = "spent"  # pyright: ignore[reportAssignmentType]
+
+    task_id: str = Field(primary_key=True)
+    number: int = Field(primary_key=True)
+    owner_id: str
+    queue: str
+    started_at: datetime = Field(sa_type=UtcDateTime, index=True)
+    ended_at: datetime = Field(sa_type=UtcDateTime)
+
+
 class OwnerRow(SQLModel, table=True):
-    """One owner of jobs. `last_seq` numbers the events of all of them; the last row that a transaction locks."""
+    """One owner of jobs. `last_seq` numbers the events of all of them; nearly the last row that a transaction locks."""
 
     __tablename__ = "owners"  # pyright: ignore[reportAssignmentType]
 
@@ -142,6 +155,17 @@ class PaceRow(SQLModel, table=True):
     finish_per_weight: float
     """Of the same, what comes after a clip's last step."""
     learned_at: datetime = Field(sa_type=UtcDateTime, index=True)
+
+
+class TallyRow(SQLModel, table=True):
+    """How many jobs have ended in one way. Plain text, so that a newer version's ways are shown as well."""
+
+    __tablename__ = "tallies"  # pyright: ignore[reportAssignmentType]
+
+    state: str = Field(primary_key=True)
+    code: str = Field(primary_key=True)
+    """Of the job's error, or `none`."""
+    jobs: int = Field(sa_type=BigInteger)
 
 
 class EventRow(SQLModel, table=True):

@@ -3,10 +3,12 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import get_args
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from phoenix.contract.artifacts import Artifact, MediaInfo
+from phoenix.contract.base import Priority
 from phoenix.contract.events import ClipProgress
 from phoenix.contract.jobs import (
     Clip,
@@ -19,11 +21,17 @@ from phoenix.contract.jobs import (
     JobTimings,
 )
 from phoenix.contract.resolved import ResolvedClip, ResolvedReel, ResolvedRequest
+from phoenix.db.columns import NEWER_AFTER_S
+from phoenix.errors import WrittenByNewer
 from phoenix.events.told import NOTHING_TOLD, Told
 from phoenix.jobs.lifecycle import TaskKind, TaskState
 from phoenix.jobs.progress import job_progress
 from phoenix.jobs.tables import ArtifactRow, JobRow, TaskRow
+from phoenix.telemetry.logs import get_logger
 
+_logger = get_logger(__name__)
+
+_PRIORITIES = get_args(Priority)
 _request: TypeAdapter[ResolvedRequest] = TypeAdapter(ResolvedRequest)
 
 CLIP_STATES: Mapping[TaskState, ClipState] = {
@@ -63,10 +71,18 @@ def live_state(told: Told, standing: Standing, now: datetime) -> LiveState:
 
 
 def parse_request(job: JobRow) -> ResolvedRequest:
-    return _request.validate_python(job.request)
+    """Raises `WrittenByNewer` for one that this version cannot have admitted."""
+    try:
+        return _request.validate_python(job.request)
+    except ValidationError:
+        _logger.warning("a request of a newer version was met", job_id=job.id, kind=job.kind)
+        raise WrittenByNewer(retry_after_s=NEWER_AFTER_S) from None
 
 
 def view_job(job: JobRow, tasks: Sequence[TaskRow], output: ArtifactRow | None, live: LiveState | None = None) -> Job:
+    """Raises `WrittenByNewer` where its request or its priority is one that this version does not know."""
+    if job.priority not in _PRIORITIES:
+        raise WrittenByNewer(retry_after_s=NEWER_AFTER_S)
     live = live or LiveState()
     request = parse_request(job)
     is_waiting = job.state is JobState.QUEUED

@@ -3,20 +3,21 @@
 Sending is the business of others. What is claimed here is leased: a sender that dies is succeeded by another.
 """
 
+import json
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import httpx
-from sqlalchemy import ColumnElement, select
+from sqlalchemy import ColumnElement, bindparam, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from phoenix.contract.events import TERMINAL_EVENT_TYPES, DurableEvent, JobExpired, JobFailed, JobSucceeded
 from phoenix.contract.jobs import JobError
 from phoenix.contract.webhooks import WebhookData, WebhookPayload
-from phoenix.db.columns import db_now
+from phoenix.db.columns import UtcDateTime, db_now
 from phoenix.db.unit_of_work import UnitOfWork
 from phoenix.errors import NotFound
 from phoenix.ids import new_delivery_id
@@ -26,6 +27,12 @@ from phoenix.jobs.webhook_tables import DeliveryState, WebhookDeliveryRow, Webho
 MAX_PAYLOAD_BYTES = 20_000
 _LONGEST_MESSAGE = 2000
 _LOOKED_AT = 200
+
+# Several deliveries to one URL may be answered at the same time.
+_REFUSE = text(
+    "INSERT INTO webhook_refusals (owner_id, url, refused_at) VALUES (:owner_id, :url, :refused_at) "
+    "ON CONFLICT (owner_id, url) DO NOTHING"
+).bindparams(bindparam("refused_at", type_=UtcDateTime()))
 
 
 @dataclass(frozen=True)
@@ -149,7 +156,8 @@ async def _with_causes(session: AsyncSession, rows: Sequence[WebhookDeliveryRow]
 
 
 def _due(row: WebhookDeliveryRow, request_id: str | None, traceparent: str | None) -> DueDelivery:
-    body = WebhookPayload.model_validate(row.payload).model_dump_json().encode()
+    # As it was written: a newer version's may be none that this one could read.
+    body = json.dumps(row.payload, ensure_ascii=False, separators=(",", ":")).encode()
     return DueDelivery(row.id, row.owner_id, row.url, row.target, body, row.attempts, request_id, traceparent)
 
 
@@ -176,8 +184,8 @@ async def note_failure(
 
 async def note_refusal(uow: UnitOfWork, due: DueDelivery, status: int) -> None:
     """The target wants no more: this and whatever else waits to be sent there for this owner is given up."""
-    if await uow.session.get(WebhookRefusalRow, (due.owner_id, due.url)) is None:
-        uow.session.add(WebhookRefusalRow(owner_id=due.owner_id, url=due.url, refused_at=await uow.now()))
+    refusal = {"owner_id": due.owner_id, "url": due.url, "refused_at": await uow.now()}
+    await uow.session.execute(_REFUSE, refusal)
     waiting = select(WebhookDeliveryRow).where(
         col(WebhookDeliveryRow.state) == DeliveryState.PENDING,
         col(WebhookDeliveryRow.owner_id) == due.owner_id,

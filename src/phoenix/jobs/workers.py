@@ -43,13 +43,13 @@ async def report(uow: UnitOfWork, said: WorkerReport) -> None:
             pid=said.pid,
             device=said.device,
             slots=dict(said.slots),
-            serves=list(said.serves),
             started_at=now,
             seen_at=now,
         )
         uow.session.add(row)
         uow.announce(TasksReady())
     row.slots = dict(said.slots)
+    row.serves = list(said.serves)
     row.models = list(said.models)
     row.memory_used_bytes = said.memory_used_bytes
     row.memory_total_bytes = said.memory_total_bytes

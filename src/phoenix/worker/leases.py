@@ -114,9 +114,11 @@ class LeaseKeeper:
         task_ids = [lease.claim.task_id for lease in leases]
         sent_s = self._clock()
         try:
+            # Before the transaction: a device takes seconds to answer the first question, or one while it is busy.
+            described = self._describe()
             async with database.write() as uow:
                 held = await renew_leases(uow, worker_id=self._worker_id, task_ids=task_ids, lease_s=self.terms.lease_s)
-                await report(uow, self._describe())
+                await report(uow, described)
         except Unavailable as error:
             _logger.warning("leases not renewed: the database is away", held=len(leases), error=error.detail)
             return False

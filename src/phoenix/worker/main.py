@@ -93,11 +93,6 @@ class _Worker:
         self._shop = shop
         self._drain = drain
         self._plan = plan
-        self._serves = tuple(
-            model.id
-            for model in services.catalog
-            if ("remote" if model.is_remote else "gpu") in plan.queues and shop.engines.can_serve(model)
-        )
         terms = LeaseTerms(settings.scheduler.lease_s, settings.scheduler.heartbeat_s, settings.scheduler.stall_s)
         self._keeper = LeaseKeeper(
             partial(open_database, settings, kept_connections=1), plan.worker_id, terms, self._describe
@@ -170,10 +165,18 @@ class _Worker:
             pid=os.getpid(),
             device=self._plan.device,
             slots=slots,
-            serves=self._serves,
+            serves=self._list_served(),
             models=self._shop.engines.loaded_models(),
             memory_used_bytes=memory.used_bytes if memory else None,
             memory_total_bytes=memory.total_bytes if memory else None,
+        )
+
+    def _list_served(self) -> tuple[str, ...]:
+        """Asked anew each time: weights may be downloaded while the worker runs."""
+        return tuple(
+            model.id
+            for model in self._services.catalog
+            if ("remote" if model.is_remote else "gpu") in self._plan.queues and self._shop.engines.can_serve(model)
         )
 
     async def _register(self) -> None:

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 
+from phoenix.contract.resolved import ResolvedReel
 from phoenix.db.unit_of_work import UnitOfWork
 from phoenix.engine.stopping import RenderStopped, StopReason
 from phoenix.errors import TaskFailed, WrittenByNewer
@@ -28,10 +29,14 @@ from phoenix.worker.workshop import Workshop
 
 _logger = get_logger(__name__)
 
-_NEWER_WAIT_S = 10.0
-"""How long a task of a newer version waits for a worker of that version before this one looks at it again."""
+_LOOK_AGAIN_S = 10.0
+"""How long a task that this worker cannot do is left to those that can, before this one looks at it again."""
 
 OnEnd = Callable[[Ending], None]
+
+
+class _NotServedHere(Exception):
+    """This worker lacks the model's weights, its engine or its key."""
 
 
 class Runner:
@@ -53,10 +58,14 @@ class Runner:
         try:
             return await self._claim(doorbell)
         except WrittenByNewer:
-            async with self._database.write() as uow:
-                await put_off(uow, doorbell.task_id, doorbell.dispatch, for_s=_NEWER_WAIT_S)
             _logger.warning("a task was left to a worker of a newer version", task_id=doorbell.task_id)
-            return LeftToOthers(_NEWER_WAIT_S)
+        except _NotServedHere as model:
+            _logger.info(
+                "a clip was left to a worker that serves its model", task_id=doorbell.task_id, model=str(model)
+            )
+        async with self._database.write() as uow:
+            await put_off(uow, doorbell.task_id, doorbell.dispatch, for_s=_LOOK_AGAIN_S)
+        return LeftToOthers(_LOOK_AGAIN_S)
 
     async def _claim(self, doorbell: Doorbell) -> Work | LeftToOthers | None:
         since_s = time.monotonic()
@@ -70,9 +79,17 @@ class Runner:
                 worker_id=self._worker_id,
                 lease_s=self._keeper.terms.lease_s,
             )
-        if claimed is None:
-            return None
+            if claimed is None:
+                return None
+            # Raises, so that the claim is rolled back.
+            self._check_served(claimed)
         return partial(self._work, self._keeper.hold(claimed, since_s=since_s))
+
+    def _check_served(self, claimed: Claim) -> None:
+        if claimed.kind is TaskKind.RENDER and isinstance(claimed.request, ResolvedReel):
+            model = self._shop.services.catalog.find(claimed.request.model)
+            if model is None or not self._shop.engines.can_serve(model):
+                raise _NotServedHere(claimed.request.model)
 
     async def _is_for_others(self, uow: UnitOfWork, doorbell: Doorbell) -> bool:
         held = self._weightless.union(self._shop.engines.loaded_models())
@@ -104,6 +121,8 @@ class Runner:
         self._on_end(ending)
 
     async def _do(self, lease: Lease, free_slot: FreeSlot) -> Ending:
+        # Of work that hangs, this is the only line until it is given up.
+        _logger.info("the attempt began", **_piece(lease.claim))
         try:
             return Succeeded(await self._make(lease, free_slot))
         except (Exception, RenderStopped) as error:  # noqa: BLE001 - whatever it is, the task must hear of it
@@ -149,6 +168,13 @@ async def record(uow: UnitOfWork, claimed: Claim, ending: Ending, rule: RetryRul
             await stop(uow, claimed)
         case Stopped():
             raise LeaseLost
+
+
+def _piece(claimed: Claim) -> dict[str, str | int]:
+    """Which part of its job an attempt is at, for a log line."""
+    if claimed.kind is TaskKind.RENDER and isinstance(claimed.request, ResolvedReel):
+        return {"kind": claimed.kind.value, "clip_index": claimed.position, "model": claimed.request.model}
+    return {"kind": claimed.kind.value}
 
 
 def _log(ending: Failed | Stopped, error: BaseException) -> None:

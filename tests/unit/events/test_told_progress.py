@@ -2,6 +2,8 @@
 
 from datetime import timedelta
 
+import pytest
+
 from fixtures.event_examples import JOB_ID, clip_progress, job_started
 from phoenix.events.doorbell import to_message
 from phoenix.events.recollection import Recollection
@@ -18,6 +20,11 @@ def test_of_each_clip_the_newest_word_counts_and_of_the_job_the_highest_share() 
 
 def test_a_hash_of_an_older_version_has_no_share() -> None:
     assert read_told({b"0": to_message(clip_progress(4, job_progress=0.2)), b"1": b"?"}).share == 0
+
+
+@pytest.mark.parametrize("share", [b"x", b"", b"nan", b"7"])
+def test_a_share_that_is_none_is_passed_over(share: bytes) -> None:
+    assert read_told({b"job": share, b"0": to_message(clip_progress(4))}) == Told(0, {0: clip_progress(4)})
 
 
 def test_what_was_heard_completes_what_redis_knows() -> None:

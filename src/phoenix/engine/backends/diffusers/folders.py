@@ -26,9 +26,9 @@ def is_on_disk(model: ModelSpec) -> bool:
 
 
 def is_at_hand(model: ModelSpec, *, offline: bool) -> bool:
-    """Whether loading could begin: the folder, or the downloaded copy, or leave to download. Cheap."""
+    """Whether loading could begin, whatever it finds then: a folder, a downloaded copy, or leave to download. Cheap."""
     if is_on_disk(model):
-        return (_disk_folder(model) / INDEX).is_file()
+        return _disk_folder(model).is_dir()
     return not offline or find_download(model) is not None
 
 

@@ -83,7 +83,7 @@ def retry_after_s(error: errors.APIError) -> float | None:
         return float(said)
     try:
         return max(0.0, (parsedate_to_datetime(said) - utc_now()).total_seconds())
-    except (ValueError, TypeError):  # no date, or one without a zone
+    except (ValueError, TypeError, OverflowError):  # no date, or one without a zone
         return _retry_info_s(cast("Any", error).details)
 
 

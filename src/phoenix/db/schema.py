@@ -1,0 +1,68 @@
+"""Compares the schema that a database has with the one that this version was written for. Changes neither."""
+
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection
+from sqlalchemy.engine import URL
+
+from phoenix.db.engine import open_engine
+from phoenix.db.migrate import alembic_config
+from phoenix.settings import DatabaseSettings
+
+
+class SchemaAge(Enum):
+    MISSING = "missing"
+    OLDER = "older"
+    CURRENT = "current"
+    NEWER = "newer"
+    """This version works with it: migrations only add."""
+
+    @property
+    def is_usable(self) -> bool:
+        return self in (SchemaAge.CURRENT, SchemaAge.NEWER)
+
+
+@dataclass(frozen=True)
+class Schema:
+    """`revision`: of the newest migration that the database has had, None without any; `newest`: of this version's."""
+
+    revision: str | None
+    newest: str | None
+    age: SchemaAge
+
+
+async def read_schema(url: URL, settings: DatabaseSettings) -> Schema:
+    """Asks the database, and makes no SQLite file. Raises what its driver raises if it does not answer."""
+    revision = await _read_revision(url, settings) if _exists(url) else None
+    scripts = ScriptDirectory.from_config(alembic_config(url))
+    newest, known = scripts.get_current_head(), {script.revision for script in scripts.walk_revisions()}
+    return Schema(revision, newest, _age(revision, newest, known))
+
+
+def _age(revision: str | None, newest: str | None, known: set[str]) -> SchemaAge:
+    if revision is None:
+        return SchemaAge.MISSING
+    if revision not in known:
+        return SchemaAge.NEWER
+    return SchemaAge.CURRENT if revision == newest else SchemaAge.OLDER
+
+
+async def _read_revision(url: URL, settings: DatabaseSettings) -> str | None:
+    engine = open_engine(url, settings)
+    try:
+        async with engine.connect() as connection:
+            return await connection.run_sync(_revision)
+    finally:
+        await engine.dispose()
+
+
+def _revision(connection: Connection) -> str | None:
+    return MigrationContext.configure(connection).get_current_revision()
+
+
+def _exists(url: URL) -> bool:
+    return url.get_backend_name() != "sqlite" or (url.database is not None and Path(url.database).exists())

@@ -1,0 +1,34 @@
+"""Places in line that are asked for by more than the database has connections for."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from sqlalchemy import URL
+
+from builders import claim_next, get_job, submit_reel
+from phoenix.db.engine import open_engine
+from phoenix.db.unit_of_work import Database
+from phoenix.jobs.kept_lines import KeptLines
+from phoenix.jobs.position import find_standings
+from phoenix.settings import DatabaseSettings
+
+
+@pytest.fixture
+async def database(postgres_url: URL) -> AsyncIterator[Database]:
+    """Two connections at the most."""
+    opened = Database(open_engine(postgres_url, DatabaseSettings(pool_size=1)))
+    yield opened
+    await opened.close()
+
+
+async def test_nobody_holds_the_connection_that_whoever_reads_the_line_needs(database: Database) -> None:
+    running, waiting = await submit_reel(database), await submit_reel(database)
+    await claim_next(database)
+    jobs = [await get_job(database, job_id) for job_id in (running, waiting)]
+    lines = KeptLines()
+
+    async def ask(count: int) -> None:
+        await find_standings(database, jobs[-count:], worker_timeout_s=15, lines=lines)
+
+    await asyncio.gather(*(ask(count) for count in (2, 2, 2, 1)))

@@ -1,0 +1,47 @@
+"""What an owner has used up stays used up when its jobs are deleted."""
+
+import pytest
+from sqlalchemy import func, select, update
+from sqlmodel import col
+
+from builders import OWNER, complete_next, submit_reel
+from phoenix.db.columns import db_now
+from phoenix.db.unit_of_work import Database
+from phoenix.jobs.feed import served_s
+from phoenix.jobs.retain import delete_job
+from phoenix.jobs.spent import forget_spent
+from phoenix.jobs.tables import AttemptRow, SpentRow
+
+
+async def delete_one_that_took_100_s(database: Database, *, hours_ago: float = 0) -> None:
+    job_id = await submit_reel(database)
+    await complete_next(database)
+    await complete_next(database, "media")
+    since_s = -3600 * hours_ago
+    spent = {"started_at": db_now(since_s - 100), "ended_at": db_now(since_s)}
+    async with database.write() as uow:
+        await uow.session.execute(update(AttemptRow).values(spent))
+        await delete_job(uow, job_id, owner_id=OWNER)
+
+
+async def test_it_counts_for_whose_turn_it_is(database: Database) -> None:
+    await delete_one_that_took_100_s(database)
+    async with database.read() as session:
+        assert await served_s(session, "gpu") == {OWNER: pytest.approx(100, abs=1)}
+
+
+@pytest.mark.parametrize(("hours_ago", "left"), [(1, 2), (25, 0)])
+async def test_it_is_kept_for_a_day(database: Database, hours_ago: float, left: int) -> None:
+    await delete_one_that_took_100_s(database, hours_ago=hours_ago)
+    async with database.write() as uow:
+        await forget_spent(uow)
+        assert await uow.session.scalar(select(func.count()).select_from(SpentRow)) == left
+
+
+async def test_what_is_too_old_is_forgotten(database: Database) -> None:
+    await delete_one_that_took_100_s(database)
+    async with database.write() as uow:
+        of_gpu = update(SpentRow).where(col(SpentRow.queue) == "gpu")
+        await uow.session.execute(of_gpu.values(started_at=db_now(-86_401)))
+        await forget_spent(uow)
+        assert (await uow.session.scalars(select(col(SpentRow.queue)))).all() == ["media"]
