@@ -1,1 +1,1 @@
-"""Which models exist, what each can do, and whether a request can be done. No torch; no I/O but its TOML."""
+"""Which models exist, what each can do, and whether a request can be fulfilled. No torch; no I/O but its TOML."""

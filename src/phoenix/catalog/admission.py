@@ -1,6 +1,6 @@
-"""Decides whether a request can be done, and fills in every default. Pure: looks nothing up, draws no seed.
+"""Decides whether a request can be fulfilled, and fills in every default. Pure: looks nothing up, draws no seed.
 
-Every fault is found before any is raised. A number is rounded only to what the model can make, and visibly.
+Finds all faults before it raises any. Numbers are only rounded to what the model supports, and that is reported.
 """
 
 from collections.abc import Callable, Mapping
@@ -18,7 +18,7 @@ from phoenix.contract.resolved import ResolvedClip, ResolvedReel, ResolvedSoundt
 SEED_SPACE = 2**32
 
 KnownMedia = Mapping[str, MediaInfo]
-"""What the caller's own artifacts hold, by id. References to others are faults."""
+"""Media info of the caller's own artifacts, by id. References to others are faults."""
 
 
 def admit_reel(
@@ -32,7 +32,7 @@ def admit_reel(
 ) -> ResolvedReel:
     """The reel as it will be rendered. Raises `InvalidRequest` with all of its faults.
 
-    `draw_seed` is called once if the reel has no seed. Without `media`, references are taken on trust.
+    `draw_seed` is called once if the reel has no seed. Without `media`, references are not checked.
     """
     findings = Findings()
     model = _find_model(request.model or default_model, catalog, findings)
@@ -67,7 +67,7 @@ def admit_reel(
 
 
 def admit_stitch(request: StitchRequest, *, limits: AdmissionLimits, media: KnownMedia | None = None) -> ResolvedStitch:
-    """The stitch as it will be joined. Lengths and kinds are checked where `media` tells them."""
+    """The stitch as it will be joined. Raises `InvalidRequest`. Lengths and kinds are checked only with `media`."""
     findings = Findings()
     if media is not None:
         lengths_s = joins.video_lengths(request, media, findings)
@@ -80,7 +80,7 @@ def admit_stitch(request: StitchRequest, *, limits: AdmissionLimits, media: Know
 
 
 def admit_soundtrack(request: SoundtrackJobRequest, *, media: KnownMedia | None = None) -> ResolvedSoundtrack:
-    """The soundtrack as it will be prepared."""
+    """The soundtrack as it will be prepared. Raises `InvalidRequest` with all of its faults."""
     findings = Findings()
     if request.duration_s is not None:
         joins.check_fades(request.source, request.duration_s, findings, pointer="/source")

@@ -1,13 +1,13 @@
-"""What admission finds out on its way through a request: faults and roundings, each said once."""
+"""Collects what admission finds in a request: faults and roundings, each once."""
 
 from phoenix.contract.resolved import Adjustment
 from phoenix.errors import Fault, InvalidRequest
 
 
 class Findings:
-    """Collects until the end, so that a client hears of everything that is wrong at once.
+    """Collects faults until the end, so that a client learns of all of them at once.
 
-    A value set on the reel is looked at once per clip; a finding about it is kept once.
+    A value of the reel is checked once per clip, but a finding about it is kept only once.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""From seconds to a number of frames that a model can make. Pure arithmetic."""
+"""Converts seconds to a number of frames that a model can make. Pure arithmetic."""
 
 import math
 
@@ -6,7 +6,7 @@ from phoenix.catalog.model import FrameRule
 
 
 def nearest_frames(rule: FrameRule, frames: float) -> int:
-    """The count of the rule nearest to `frames`, within its bounds; the larger of two as near."""
+    """The frame count of the rule nearest to `frames`, within its bounds; the larger one of two equally near."""
     k = math.floor((frames - rule.offset) / rule.multiple + 0.5)
     return min(max(k * rule.multiple + rule.offset, rule.minimum), most_frames(rule, math.inf))
 
@@ -31,6 +31,6 @@ def longest_s(rule: FrameRule, fps: int) -> float:
 
 
 def default_frames(rule: FrameRule, fps: int, *, default_fps: int) -> int:
-    """The default length at another frame rate: the same seconds, as far as the model can."""
+    """The default length at another frame rate: the same seconds, as far as the model allows."""
     frames = rule.default * fps / default_fps
     return nearest_frames(rule, min(frames, longest_s(rule, fps) * fps))

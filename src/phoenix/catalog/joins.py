@@ -10,13 +10,13 @@ TOLERANCE_S = 1e-6
 
 
 def joined_length(transition: Transition, lengths_s: Sequence[float]) -> float:
-    """Seconds of the joined picture: a crossfade lies over both of its neighbours."""
+    """Length of the joined picture in seconds: each crossfade overlaps two clips."""
     overlap_s = transition.duration_s if transition.kind == "crossfade" else 0
     return sum(lengths_s) - overlap_s * (len(lengths_s) - 1)
 
 
 def check_crossfade(transition: Transition, lengths_s: Sequence[float], findings: Findings) -> None:
-    """A clip may be faded into and out of, so it must be as long as two crossfades."""
+    """A clip may have a crossfade at each end, so it must be as long as two of them."""
     if transition.kind != "crossfade" or len(lengths_s) < 2:
         return
     longest_s = min(lengths_s) / 2
@@ -41,7 +41,7 @@ def check_fades(sound: SoundtrackRequest, length_s: float, findings: Findings, *
 def check_sound(
     sound: SoundtrackRequest | None, media: Mapping[str, MediaInfo], findings: Findings, *, pointer: str
 ) -> None:
-    """The artifact is there, has sound, and does not end before `start_s`."""
+    """Checks that the artifact exists, has sound, and does not end before `start_s`."""
     if sound is None or sound.artifact_id is None:
         return
     info = _find(sound.artifact_id, media, findings, pointer=f"{pointer}/artifact_id")

@@ -1,4 +1,4 @@
-"""The server's own bounds on a request, beside those of the model. Whoever admits fills them in."""
+"""The server's own limits on a request, in addition to those of the model. Callers of admission provide them."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Reads the catalog: the built-in entries, and over them the operator's own file."""
+"""Loads the catalog: the built-in entries, with the operator's own file merged over them."""
 
 import tomllib
 from collections.abc import Iterable, Iterator

@@ -1,4 +1,4 @@
-"""What a catalog entry says of a model. Its numbers are the limits that admission holds a request to."""
+"""The schema of a catalog entry. Its numbers are the limits that admission applies to requests."""
 
 from typing import Annotated, Literal, Self, TypeVar
 
@@ -108,7 +108,7 @@ class ModelSpec(_Entry):
     )
     revision: str | None = None
     pipeline: str | None = Field(
-        default=None, description="Class of diffusers to open the folder with, if not the one that it names."
+        default=None, description="Class of diffusers to load the folder with, if not the one that it names."
     )
     dtype: Literal["bfloat16", "float16", "float32"] = "bfloat16"
     size: SizeRule
@@ -123,10 +123,10 @@ class ModelSpec(_Entry):
     )
     offload: Offload = "auto"
     loras: tuple[Lora, ...] = ()
-    step_cache: StepCache | None = Field(default=None, description="Faster, and a little off.")
+    step_cache: StepCache | None = Field(default=None, description="Faster, but slightly inexact.")
     compile_blocks: bool = Field(default=False, description="Slower once per shape, faster for every clip after that.")
-    concurrency: int | None = Field(default=None, ge=1, description="Clips of it on one device; no bound if unset.")
-    batch: BatchRule | None = Field(default=None, description="Its clips are never rendered together if unset.")
+    concurrency: int | None = Field(default=None, ge=1, description="Its clips on one device; no limit if unset.")
+    batch: BatchRule | None = Field(default=None, description="How its clips are batched; never if unset.")
 
     @property
     def is_remote(self) -> bool:

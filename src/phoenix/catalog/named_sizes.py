@@ -1,4 +1,4 @@
-"""From pixels to the resolution and aspect ratio that come to them: for clients that speak of `1280x720`. Pure."""
+"""Maps sizes in pixels to resolution and aspect ratio, for clients that ask for `1280x720`. Pure."""
 
 from itertools import product
 
@@ -10,7 +10,7 @@ NamedSizes = dict[Size, tuple[Resolution, AspectRatio]]
 
 
 def name_sizes(rule: SizeRule) -> NamedSizes:
-    """Every size that the model makes, by its pixels; of two names for one size, the first in the catalog's order."""
+    """The name of every size that the model makes; of two names for one size, the first in the catalog's order."""
     named: NamedSizes = {}
     for resolution, aspect_ratio in product(rule.resolutions, rule.aspect_ratios):
         named.setdefault(fit_size(rule, resolution, aspect_ratio), (resolution, aspect_ratio))

@@ -1,4 +1,4 @@
-"""From a resolution and an aspect ratio to pixels that a model can make. Pure arithmetic."""
+"""Converts a resolution and an aspect ratio to a size that a model can make. Pure arithmetic."""
 
 from fractions import Fraction
 from typing import NamedTuple
@@ -33,7 +33,7 @@ def fit_size(rule: SizeRule, resolution: Resolution, aspect_ratio: AspectRatio) 
 
 
 def is_visibly_rounded(size: Size, resolution: Resolution, aspect_ratio: AspectRatio) -> bool:
-    """Whether a side is off by two pixels or more: everybody means 854x480 by 480p, not 832x480."""
+    """Whether a side is off by two pixels or more: 480p means 854x480 to everyone, not 832x480."""
     width, height = ideal_size(resolution, aspect_ratio)
     return abs(size.width - width) >= 2 or abs(size.height - height) >= 2
 

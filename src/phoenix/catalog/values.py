@@ -1,4 +1,4 @@
-"""One function per value of a reel: from what clip, reel and model say, to the number that is used."""
+"""Resolves each value of a reel, in one function each, from what clip, reel and model say."""
 
 import math
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from phoenix.contract.requests import ClipRequest, ReelRequest
 _T = TypeVar("_T", int, float)
 
 FRAME_TOLERANCE = 1e-3
-"""Frames; a duration such as 0.1 s times 30 fps is not a whole number in floating point."""
+"""In frames: a duration such as 0.1 s times 30 fps is not a whole number in floating point."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class _Given(Generic[_T]):
 
 
 def pick_size(request: ReelRequest, model: ModelSpec, findings: Findings) -> tuple[Resolution, AspectRatio, Size]:
-    """The resolution and ratio in use, and the pixels they come to."""
+    """The resolution and aspect ratio to use, and their size in pixels."""
     rule = model.size
     resolution = request.resolution or rule.default_resolution
     aspect_ratio = request.aspect_ratio or rule.default_aspect_ratio

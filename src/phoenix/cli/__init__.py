@@ -1,4 +1,4 @@
-"""The `phoenix` command. Imports the rooms that weigh something only when a command of theirs is run."""
+"""The `phoenix` command. Imports heavy rooms only when a command that needs them runs."""
 
 from phoenix.cli.app import main
 

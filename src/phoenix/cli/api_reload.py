@@ -1,4 +1,4 @@
-"""`phoenix api --reload`: the replica anew whenever a source file changes, for those who work on Phoenix itself."""
+"""`phoenix api --reload`: restarts the replica whenever a source file changes, for developers of Phoenix."""
 
 import socket
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ PACKAGE = Path(phoenix.__file__).parent
 
 
 def serve_reloading(settings: Settings, folders: Sequence[Path]) -> None:
-    """Watches the Python files in `folders`, or those of Phoenix. Open streams end at once, and come back.
+    """Watches the Python files in `folders`, or those of Phoenix. Open streams end at once, and clients reconnect.
 
     uvicorn's own `--reload` would wait for streams to end, which they do when their jobs do.
     """
@@ -28,6 +28,6 @@ def serve_reloading(settings: Settings, folders: Sequence[Path]) -> None:
 
 
 def _serve(settings: Settings, sockets: list[socket.socket] | None) -> None:
-    """In a process of its own each time."""
+    """Runs in a new process each time."""
     for listening in sockets or ():
         serve(settings, listening.detach())

@@ -1,4 +1,4 @@
-"""Runs the HTTP application under uvicorn, and ends it so that no stream is cut and no request lost."""
+"""Runs the HTTP application under uvicorn, and shuts it down without cutting streams or losing requests."""
 
 import math
 import os
@@ -20,7 +20,7 @@ STARTUP_FAILED = 3
 
 
 class DrainingServer(uvicorn.Server):
-    """uvicorn, which ends the application only after its connections: streams have to be told to end first."""
+    """uvicorn shuts the application down only after its connections ended: streams must be told to end first."""
 
     def __init__(self, config: uvicorn.Config, app: FastAPI) -> None:
         super().__init__(config)
@@ -34,13 +34,13 @@ class DrainingServer(uvicorn.Server):
 def serve(settings: Settings, socket_fd: int | None = None) -> None:
     """Serves until SIGTERM or SIGINT, on `socket_fd` if the parent process has opened the socket already."""
     configure_logs(level=settings.log.level, json_lines=settings.log.json_lines)
-    # Where the kernel does not tie a child to its parent, this does.
+    # For systems whose kernel does not tie a child to its parent.
     follow_lifeline(lambda: os._exit(1))
     app = create_app(settings)
     server = DrainingServer(server_config(app, settings), app)
     server.run(sockets=None if socket_fd is None else [socket.socket(fileno=socket_fd)])
     if not server.started:
-        # uvicorn has logged why the application did not start, and returns as if all were well.
+        # uvicorn has logged why the application did not start, but returns as if all was well.
         raise SystemExit(STARTUP_FAILED)
 
 
@@ -54,7 +54,7 @@ def server_config(app: FastAPI, settings: Settings) -> uvicorn.Config:
         access_log=False,
         log_config=None,
         server_header=False,
-        # Believed of anybody, X-Forwarded-For lets a client choose its own address.
+        # If trusted from anybody, X-Forwarded-For would let clients choose their own address.
         proxy_headers=bool(settings.api.trusted_proxies),
         forwarded_allow_ips=list(settings.api.trusted_proxies),
         timeout_graceful_shutdown=math.ceil(settings.api.shutdown_grace_s),

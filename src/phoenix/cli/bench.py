@@ -1,4 +1,4 @@
-"""`phoenix bench`: how fast this machine makes the clips of one model, by the engine and encoder of its workers."""
+"""`phoenix bench`: measures how fast this machine makes clips of a model, with the engine and encoder of workers."""
 
 from typing import Annotated
 
@@ -55,7 +55,7 @@ def run_bench(
     }
     request = make_request([PROMPT], given, None)
     end_on_sigterm()
-    # Told for people, and only what is amiss: how each clip went is what the command is there to say.
+    # Readable, and warnings only: the command itself reports how each clip went.
     configure_logs(level="WARNING", json_lines=False)
     with explained():
         report = measure(request, count=clips, device=device)
@@ -67,7 +67,7 @@ def run_bench(
 
 def measure(request: ReelRequest, *, count: int, device: str) -> BenchReport:
     """Raises `NotFound`, `InvalidRequest`, `MadeElsewhere`, and what `run_clips` raises."""
-    # Engine and media weigh a second, which `phoenix --help` need not pay.
+    # Importing engine and media takes a second, which `phoenix --help` should not pay for.
     from phoenix.cli.bench_run import run_clips  # noqa: PLC0415
 
     settings = read_settings()
@@ -80,7 +80,7 @@ def measure(request: ReelRequest, *, count: int, device: str) -> BenchReport:
 
 
 def _with_image(request: ReelRequest, model: ModelSpec) -> ReelRequest:
-    """For models that start from a picture; which one is all the same to their speed."""
+    """A picture for models that need one; its content does not affect their speed."""
     if not model.needs_image:
         return request
     return with_first_frame(request, new_artifact_id())

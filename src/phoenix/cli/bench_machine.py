@@ -1,4 +1,4 @@
-"""The device that a benchmark is of: which one, what it is called, and how much memory was in use. No torch here."""
+"""The device of a benchmark: which one, its name, and how much memory was in use. Imports no torch."""
 
 import platform
 import resource
@@ -11,7 +11,7 @@ from phoenix.cli.bench_report import Machine, PeakMemory
 from phoenix.engine.device import open_meter, pick_device
 
 CPU_INFO = Path("/proc/cpuinfo")
-# In a process of its own, as in `phoenix doctor`: torch is not for this room.
+# In a process of its own, as in `phoenix doctor`: this room must not import torch.
 NAME_GPU = "import sys, torch; print(torch.cuda.get_device_name(sys.argv[1]))"
 NAMED_WITHIN_S = 60
 RSS_UNIT_BYTES = 1 if sys.platform == "darwin" else 1024
@@ -25,7 +25,7 @@ def find_machine(model: ModelSpec, device: str) -> Machine:
 
 
 def peak_memory(machine: Machine) -> PeakMemory:
-    """Of the device, as this process's allocator counts it; on a CPU, of this process, which ends with the command."""
+    """Peak memory in bytes: of the device by this process's allocator; on a CPU, of this process."""
     meter = open_meter(machine.device)
     if meter is not None:
         return PeakMemory(peak_bytes=meter.peak_bytes(), of="device")

@@ -1,4 +1,4 @@
-"""What a benchmark found, for people and for programs. Measures nothing."""
+"""The results of a benchmark, for people and for programs. Measures nothing."""
 
 from collections.abc import Iterator, Sequence
 from statistics import median
@@ -15,7 +15,7 @@ STAGES = ("load", "text", "denoise", "decode", "encode", "total")
 
 
 class PeakMemory(View):
-    """The most that was held at one time."""
+    """Peak memory."""
 
     peak_bytes: int
     of: Literal["device", "process"]
@@ -63,7 +63,7 @@ def make_report(
 
 
 def bench_lines(report: BenchReport) -> Iterator[str]:
-    """What there is to say of all clips together."""
+    """Lines about all clips together."""
     clip = report.reel.clips[0]
     yield f"{report.reel.model} on {report.machine.device} ({printable(report.machine.name)})"
     yield f"  clip      {clip.width}x{clip.height}, {clip.num_frames} frames at {clip.fps} fps, {clip.steps} steps"
@@ -72,7 +72,7 @@ def bench_lines(report: BenchReport) -> Iterator[str]:
 
 
 def bench_table(report: BenchReport) -> Table:
-    """Seconds in each stage, a clip each line."""
+    """Seconds per stage, one line per clip."""
     table = Table("clip", *(f"{stage} s" for stage in STAGES), "step s", box=None, pad_edge=False)
     rows = [
         ("warm-up", report.warm_up),

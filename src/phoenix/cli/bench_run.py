@@ -46,7 +46,7 @@ def run_clips(
 
 @dataclass(frozen=True)
 class Bench:
-    """One model on one device. `stop` ends what is under way."""
+    """A benchmark of one model on one device. `stop` ends what is running."""
 
     engines: Engines
     model: ModelSpec
@@ -56,7 +56,7 @@ class Bench:
     stop: StopToken
 
     def make(self, clips: Sequence[ResolvedClip], tell: Callable[[str], None] | None = None) -> list[ClipTimings]:
-        """A clip on the device while the one before it is encoded, as a worker does with a `pipeline_depth` of one."""
+        """Renders a clip while the previous one is encoded, like a worker with a `pipeline_depth` of 1."""
         encoded: list[Future[ClipTimings]] = []
         with ThreadPoolExecutor(max_workers=1) as encoder, self._stopping():
             for clip in clips:
@@ -79,7 +79,7 @@ class Bench:
 
     @contextmanager
     def _stopping(self) -> Generator[None]:
-        """Without it an error or Ctrl-C would wait for the encoder, which has minutes to do with a long clip."""
+        """Without it an error or Ctrl-C would wait for the encoder, which may take minutes for a long clip."""
         try:
             yield
         except BaseException:
@@ -88,7 +88,7 @@ class Bench:
 
 
 class TimedWatcher(Unwatched):
-    """Nobody follows, but each stage is timed."""
+    """Times each stage, and reports to nobody."""
 
     def __init__(self, stop: StopToken) -> None:
         super().__init__(stop)
@@ -102,7 +102,7 @@ class TimedWatcher(Unwatched):
 @contextmanager
 def _open_bench(model: ModelSpec, reel: ResolvedReel, settings: Settings, device: str) -> Generator[Bench]:
     tools = MediaTools.from_settings(settings.media)
-    # A clip at a time: the wait for others to share its call with would be for nothing.
+    # One clip at a time: waiting for others to share its call would be futile.
     alone = settings.engine.model_copy(update={"max_batch": 1})
     with ExitStack() as opened:
         folder = Path(opened.enter_context(TemporaryDirectory(prefix="phoenix-bench-")))

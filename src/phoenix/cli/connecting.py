@@ -1,4 +1,4 @@
-"""Which server a command talks to: the one that was named, else the one that runs on this machine."""
+"""Which server a command talks to: the given one, or else the one on this machine."""
 
 import re
 import time
@@ -36,7 +36,7 @@ UrlOption = Annotated[
 ApiKeyOption = Annotated[str | None, typer.Option("--api-key", envvar="PHOENIX_API_KEY", help="Its API key.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON in the shape of the API.")]
 
-# A person waits at the terminal: long enough for a busy server, short enough for one that is not there.
+# Somebody waits at the terminal: enough for a busy server, but not long if there is none.
 CLI_RETRY_POLICY = RetryPolicy(attempts=3, first_delay_s=0.3, longest_delay_s=30)
 STARTING_WITHIN_S = 60
 
@@ -46,7 +46,7 @@ def connect(url: str | None, api_key: str | None) -> Phoenix:
 
 
 def local_url(settings: Settings) -> str:
-    """Where `phoenix up` serves this data folder; else where `phoenix api` would.
+    """The URL where `phoenix up` serves this data folder, or else where `phoenix api` would.
 
     Waits for a server that is just starting: `phoenix up &` and a command after it belong together.
     """
@@ -59,7 +59,7 @@ def local_url(settings: Settings) -> str:
 
 
 def is_phoenix(url: str) -> bool:
-    """Whether a Phoenix answers there, and not some other program that has the port."""
+    """Whether Phoenix answers there, rather than some other program on that port."""
     try:
         response = httpx.get(f"{url}/health/live", timeout=2, trust_env=False)
         Health.model_validate_json(response.content)

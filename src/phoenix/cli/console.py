@@ -1,4 +1,4 @@
-"""Where the commands write: results to stdout, everything else to stderr. Text of users is shown, never obeyed."""
+"""Where commands write: results to stdout, everything else to stderr. User text is shown without control codes."""
 
 import json
 from collections.abc import Sequence
@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from pydantic import BaseModel
 from rich.console import Console
 
-# No markup: a prompt may hold what looks like it.
+# No markup: a prompt may contain something that looks like it.
 out = Console(markup=False, highlight=False, soft_wrap=True)
 err = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
 
 
 def print_json(value: BaseModel | Sequence[BaseModel]) -> None:
-    """One JSON document, in the shape of the API."""
+    """Prints one JSON document, in the shape of the API."""
     plain = (
         value.model_dump(mode="json") if isinstance(value, BaseModel) else [v.model_dump(mode="json") for v in value]
     )
@@ -20,7 +20,7 @@ def print_json(value: BaseModel | Sequence[BaseModel]) -> None:
 
 
 def printable(text: str, max_length: int | None = None) -> str:
-    """`text` on one line, without the control characters by which it could take over a terminal."""
+    """`text` on one line, without control characters that a terminal would act on."""
     line = "".join(char if char.isprintable() else " " for char in text).strip()
     if max_length is not None and len(line) > max_length:
         return line[: max_length - 1] + "…"
@@ -39,5 +39,5 @@ def format_seconds(seconds: float | None) -> str:
 
 
 def format_gigabytes(size_bytes: int) -> str:
-    """`14.7 GB`, as the makers of devices count them."""
+    """`14.7 GB`, with decimal gigabytes as device makers use them."""
     return f"{size_bytes / 1e9:.1f} GB"

@@ -1,4 +1,4 @@
-"""What this machine has and lacks: each check is a function from settings to one finding. Leaves nothing behind."""
+"""Checks what this machine has and lacks: each check maps settings to one finding. Leaves nothing behind."""
 
 import asyncio
 import os
@@ -29,17 +29,17 @@ from phoenix.storage.open import open_store
 
 CHECK_TIME_LIMIT_S = 30
 LITTLE_SPACE_BYTES = 5 * 2**30
-"""A reel's clips, frames under way and the result lie on the disk together."""
+"""A reel's clips, frames in progress and the result are on disk at the same time."""
 
 
 OTHER_NAMES = {"CONFIG", "URL", "API_KEY", "PUBLISH", "LIFELINE_FD"}
-"""After `PHOENIX_`: what commands, compose and child processes read beside the settings."""
+"""Names after `PHOENIX_` that are no settings, but are read by commands, compose files and child processes."""
 
 
 class Verdict(Enum):
     OK = "ok"
     NOTE = "note"
-    """Works without, but says what would not."""
+    """Phoenix works, except for what the finding names."""
     MISSING = "missing"
 
 
@@ -52,7 +52,7 @@ class Finding:
 
 
 async def examine(settings: Settings, checks: Mapping[str, "Check"] | None = None) -> list[Finding]:
-    """The findings of all checks, in their order; takes at most `CHECK_TIME_LIMIT_S`."""
+    """The findings of all checks, in order; takes at most `CHECK_TIME_LIMIT_S`."""
     chosen = CHECKS if checks is None else checks
     return await asyncio.gather(*(_run(name, check, settings) for name, check in chosen.items()))
 
@@ -129,7 +129,7 @@ async def check_storage(settings: Settings) -> Finding:
             return Finding("storage", Verdict.MISSING, f"{folder} cannot be written", REMEDIES["storage"])
         return Finding("storage", Verdict.OK, f"in {settings.data_dir.absolute()}")
     store = open_store(settings.storage, default_folder=settings.data_dir)
-    # Only a write shows that one may write.
+    # Only writing shows whether writing is allowed.
     key = upload_key(new_artifact_id())
     await store.put_stream(key, _one_chunk(b"phoenix doctor"), max_bytes=None)
     await store.delete(key)
@@ -172,7 +172,7 @@ REMEDIES = {
     "database": "Start it, or correct DATABASE_URL; `phoenix[postgres]` brings the driver.",
     "storage": "Correct PHOENIX_STORAGE__URL and its credentials, or the rights on PHOENIX_DATA_DIR.",
 }
-# In a process of its own: torch takes a second and 200 MB, and a broken driver may take the process with it.
+# In a process of its own: torch takes a second and 200 MB, and a broken driver may crash the process.
 LIST_GPUS = "import torch\nfor n in range(torch.cuda.device_count()): print(torch.cuda.get_device_name(n))"
 
 
@@ -188,7 +188,7 @@ async def _output_of(*argv: str) -> str:
 
 
 def _nearest_folder(path: Path) -> Path:
-    """The folder itself, or the first above it that exists."""
+    """The folder itself, or its nearest ancestor that exists."""
     folder = path.absolute()
     while not folder.exists():
         folder = folder.parent

@@ -1,4 +1,4 @@
-"""Shows a job's events as they come: a bar per clip on a terminal, a line per event anywhere else."""
+"""Shows a job's events live: a bar per clip on a terminal, a line per event elsewhere."""
 
 from contextlib import closing
 from typing import Protocol
@@ -21,7 +21,7 @@ from phoenix.contract.events import (
 from phoenix.contract.jobs import Clip, ClipState, Job
 
 MANY_CLIPS = 12
-"""With more than so many, only those at work have a bar: a terminal has 24 lines."""
+"""With more clips, only running ones have a bar: a terminal has 24 lines."""
 
 
 class Display(Protocol):
@@ -31,7 +31,7 @@ class Display(Protocol):
 
 
 def follow(phoenix: Phoenix, job_id: str, console: Console) -> Job:
-    """Shows the job on `console` until it has ended, and returns it as it then is."""
+    """Shows the job on `console` until it ends, and returns its final state."""
     display: Display = Bars(console) if console.is_terminal else Lines(console)
     with display, closing(phoenix.watch(job_id)) as events:
         for event in events:
@@ -40,7 +40,7 @@ def follow(phoenix: Phoenix, job_id: str, console: Console) -> Job:
 
 
 class Lines:
-    """For files and pipes."""
+    """Output for files and pipes."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -98,7 +98,7 @@ def describe_clip(event: ClipStarted | ClipSucceeded | ClipRetrying | ClipFailed
 
 
 class Bars:
-    """For terminals."""
+    """Output for terminals."""
 
     def __init__(self, console: Console) -> None:
         self._progress = Progress(

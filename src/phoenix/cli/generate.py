@@ -1,4 +1,4 @@
-"""`phoenix generate`: from prompts to a file, with a server that runs or with one of its own."""
+"""`phoenix generate`: from prompts to a file, with a running server or a private one."""
 
 import sys
 from collections.abc import Generator
@@ -39,7 +39,7 @@ from phoenix.contract.resolved import ResolvedReel
 
 @dataclass(frozen=True)
 class Server:
-    """`is_private`: it ends with this command, and its jobs with it."""
+    """A server to use. `is_private`: it ends with this command, and so do its jobs."""
 
     url: str
     is_private: bool
@@ -123,9 +123,9 @@ def _finish(phoenix: Phoenix, job: Job, output: Path | None, *, is_private: bool
 
 
 def _leave(phoenix: Phoenix, job: Job, *, is_private: bool) -> NoReturn:
-    """After Ctrl-C: cancels the job unless it is wanted. Another Ctrl-C leaves without asking any more."""
+    """After Ctrl-C: cancels the job unless the user wants to keep it. Another Ctrl-C leaves without asking."""
     try:
-        # The jobs of a private server end with it, and without a terminal there is nobody to ask.
+        # Jobs of a private server end with it; and without a terminal there is nobody to ask.
         may_go_on = not is_private and sys.stdin.isatty()
         if may_go_on and not typer.confirm("\nCancel the job?", default=True, err=True):
             err.print(f"It goes on: `phoenix jobs watch {job.id}`, then `phoenix jobs download {job.id}`.")

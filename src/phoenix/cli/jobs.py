@@ -1,4 +1,4 @@
-"""`phoenix jobs …` and `phoenix models`: looking at a server, and steering its jobs."""
+"""`phoenix jobs …` and `phoenix models`: inspect a server, and control its jobs."""
 
 from pathlib import Path
 from typing import Annotated
@@ -14,9 +14,9 @@ from phoenix.cli.tables import clips_table, job_lines, jobs_table, models_table
 from phoenix.contract.base import JobKind
 from phoenix.contract.jobs import JobState
 
-jobs_app = typer.Typer(no_args_is_help=True, help="Look at jobs, and steer them.")
+jobs_app = typer.Typer(no_args_is_help=True, help="Inspect and control jobs.")
 
-JobIdArgument = Annotated[str, typer.Argument(metavar="JOB_ID", help="As printed when it was submitted: job_…")]
+JobIdArgument = Annotated[str, typer.Argument(metavar="JOB_ID", help="As printed on submission: job_…")]
 
 
 @jobs_app.command("list")
@@ -24,9 +24,9 @@ def list_jobs(
     state: Annotated[JobState | None, typer.Option(help="Only jobs in this state.")] = None,
     kind: Annotated[JobKind | None, typer.Option(help="Only jobs of this kind.")] = None,
     model: Annotated[str | None, typer.Option(help="Only jobs for this model.")] = None,
-    q: Annotated[str | None, typer.Option("--query", "-q", help="Words of the prompts.")] = None,
+    q: Annotated[str | None, typer.Option("--query", "-q", help="Words that the prompts contain.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=100)] = 20,
-    cursor: Annotated[str | None, typer.Option(help="Where the page before ended.")] = None,
+    cursor: Annotated[str | None, typer.Option(help="Cursor printed with the previous page.")] = None,
     as_json: JsonOption = False,
     url: UrlOption = None,
     api_key: ApiKeyOption = None,
@@ -69,7 +69,7 @@ def watch_job(job_id: JobIdArgument, url: UrlOption = None, api_key: ApiKeyOptio
 
 @jobs_app.command("cancel")
 def cancel_job(job_id: JobIdArgument, url: UrlOption = None, api_key: ApiKeyOption = None) -> None:
-    """End a job; one that runs stops within a step or so."""
+    """Cancel a job; a running one stops within about a step."""
     with explained(), connect(url, api_key) as phoenix:
         job = phoenix.cancel(job_id)
         out.print(f"{job.id} {job.state.value}{' (canceling)' if not job.state.is_terminal else ''}")
@@ -77,7 +77,7 @@ def cancel_job(job_id: JobIdArgument, url: UrlOption = None, api_key: ApiKeyOpti
 
 @jobs_app.command("retry")
 def retry_job(job_id: JobIdArgument, url: UrlOption = None, api_key: ApiKeyOption = None) -> None:
-    """Queue a job again that did not succeed; clips that are done stay done."""
+    """Queue an unsuccessful job again; finished clips are kept."""
     with explained(), connect(url, api_key) as phoenix:
         job = phoenix.retry(job_id)
         out.print(f"{job.id} {job.state.value}")

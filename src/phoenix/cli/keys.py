@@ -1,4 +1,4 @@
-"""`phoenix keys …`: making, listing and revoking API keys, in the database that the settings name."""
+"""`phoenix keys …`: create, list and revoke API keys, in the configured database."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -15,11 +15,11 @@ from phoenix.cli.problems import explained, read_settings
 if TYPE_CHECKING:
     from phoenix.db.unit_of_work import Database
 
-keys_app = typer.Typer(no_args_is_help=True, help="Make API keys, and revoke them.")
+keys_app = typer.Typer(no_args_is_help=True, help="Create and revoke API keys.")
 
 T = TypeVar("T")
 
-# SQLAlchemy weighs half a second, which `phoenix --help` need not pay.
+# Importing SQLAlchemy takes half a second, which `phoenix --help` should not pay for.
 # ruff: noqa: PLC0415
 
 
@@ -33,10 +33,10 @@ class KeyScope(StrEnum):
 
 @keys_app.command("create")
 def create_key(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Whose it is, to tell it from the others.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A name that tells the key from others.")],
     scope: Annotated[list[KeyScope] | None, typer.Option(help="May be repeated; read and write if unset.")] = None,
 ) -> None:
-    """Make a key. It is the last line of the output, and is not shown again."""
+    """Create a key. It is the last line of the output, and cannot be shown again."""
     from phoenix.access import keys
 
     scopes = {keys.Scope(each.value) for each in scope or [KeyScope.READ, KeyScope.WRITE]}
@@ -70,7 +70,7 @@ def list_keys() -> None:
 
 @keys_app.command("revoke")
 def revoke_key(key_id: Annotated[str, typer.Argument(metavar="ID", help="As listed: what follows phx_.")]) -> None:
-    """End a key, from the next request on; its open streams end within a heartbeat. Harmless if repeated."""
+    """Revoke a key from the next request on; its open streams end within a heartbeat. Harmless if repeated."""
     from phoenix.access import keys
 
     async def revoke(database: "Database") -> str:

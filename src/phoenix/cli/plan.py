@@ -1,4 +1,4 @@
-"""`phoenix plan`: what a reel would become, without a server and without making it."""
+"""`phoenix plan`: shows what a reel would become, without a server and without rendering it."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -73,7 +73,7 @@ def plan(  # noqa: PLR0913, PLR0917 - one parameter per option
 
 
 def plan_lines(reel: ResolvedReel, model: ModelSpec, audio: Path | None = None) -> Iterator[str]:
-    """What there is to say of the whole reel, apart from its clips."""
+    """Lines about the reel as a whole."""
     yield f"{model.id}: {printable(model.title)}"
     if model.memory_bytes is not None:
         yield f"  memory    {format_gigabytes(model.memory_bytes)} of weights; a clip takes more beside them"
@@ -85,7 +85,7 @@ def plan_lines(reel: ResolvedReel, model: ModelSpec, audio: Path | None = None) 
 
 
 def plan_table(reel: ResolvedReel, request: ReelRequest) -> Table:
-    """A clip each line; `request` tells a seed that was given from one that was drawn."""
+    """One line per clip; `request` tells given seeds from random ones."""
     kept = [Column(name, no_wrap=True) for name in ("clip", "size", "frames", "fps", "steps", "seed", "length")]
     table = Table(*kept, Column("prompt", no_wrap=True, overflow="ellipsis"), box=None, pad_edge=False)
     for clip, asked in zip(reel.clips, request.clips, strict=True):

@@ -1,4 +1,4 @@
-"""How a command ends that could not do its work: what went wrong on stderr, and a status that scripts can read."""
+"""How a failed command ends: the reason on stderr, and an exit status for scripts."""
 
 import os
 import signal
@@ -15,7 +15,7 @@ from phoenix.cli.console import err, printable
 from phoenix.client import PhoenixClientError, PhoenixProblem, PhoenixUnreachable
 from phoenix.contract.jobs import Job, JobState
 from phoenix.contract.problems import ProblemFault
-from phoenix.errors import Fault, InvalidRequest, PhoenixError, ProblemCode, Unavailable
+from phoenix.errors import Fault, InvalidRequest, PhoenixError, ProblemCode, SchemaOutdated, Unavailable
 from phoenix.settings import Settings, load_settings
 
 FAILED = 1
@@ -29,7 +29,7 @@ NEWER_SCHEMA = (
 
 
 def read_settings() -> Settings:
-    """The settings; ends the command with each wrong one named."""
+    """The settings; ends the command, naming each wrong one."""
     try:
         _check_config_file(os.environ.get("PHOENIX_CONFIG"))
         return load_settings()
@@ -41,7 +41,7 @@ def read_settings() -> Settings:
 
 
 def _check_config_file(path: str | None) -> None:
-    """Ends the command if the file that was named is missing or is not TOML: without it, every default would hold."""
+    """Ends the command if the configured file is missing or not TOML: otherwise all defaults would silently apply."""
     try:
         if path:
             tomllib.loads(Path(path).read_text(encoding="utf-8"))
@@ -68,7 +68,8 @@ def explained() -> Generator[None]:
         raise typer.Exit(FAILED) from refusal
     except Unavailable as error:
         err.print(printable(error.detail), style="red")
-        err.print("`phoenix doctor` says whether it answers, and whether `phoenix db upgrade` has made its tables.")
+        if not isinstance(error, SchemaOutdated):
+            err.print("`phoenix doctor` says whether it answers.")
         raise typer.Exit(FAILED) from error
     except (PhoenixClientError, PhoenixError, OSError) as error:
         for line in str(error).splitlines():
@@ -79,7 +80,7 @@ def explained() -> Generator[None]:
 
 
 def end_on_sigterm() -> None:
-    """Has SIGTERM go through every `finally`, so that a private server and what lies in files go too."""
+    """Makes SIGTERM run every `finally`, so that a private server and temporary files are cleaned up."""
 
     def end(_signal: int, _frame: object) -> NoReturn:
         raise SystemExit(TERMINATED)
@@ -96,7 +97,7 @@ def show_problem(problem: PhoenixProblem) -> None:
 
 
 def _show_refusal(code: str, detail: str, faults: Iterable[Fault | ProblemFault]) -> None:
-    """The same for a request that was refused here as for one that a server refused."""
+    """Shows a request that was refused here like one that a server refused."""
     told = [f"{printable(fault.pointer)}: {printable(fault.detail)}" for fault in faults]
     # The detail of a refusal with faults begins with the first of them, so that alone it would be said twice.
     is_repeated = bool(told) and printable(detail).startswith(told[0])

@@ -1,4 +1,4 @@
-"""What `generate`, `plan` and `bench` share: the options of a reel, the request they come to, and what was rounded."""
+"""Shared by `generate`, `plan` and `bench`: the options of a reel, their request, and reports of rounded values."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,9 +14,9 @@ from phoenix.contract.resolved import Adjustment
 
 PromptsArgument = Annotated[list[str], typer.Argument(metavar="PROMPT...", help="One clip each, in order.")]
 ModelOption = Annotated[str | None, typer.Option(help="Id of a model; see `phoenix models`.")]
-DurationOption = Annotated[float | None, typer.Option("--duration", help="Of each clip, in seconds.")]
+DurationOption = Annotated[float | None, typer.Option("--duration", help="Length of each clip, in seconds.")]
 AspectRatioOption = Annotated[AspectRatio | None, typer.Option()]
-ResolutionOption = Annotated[Resolution | None, typer.Option(help="The shorter side.")]
+ResolutionOption = Annotated[Resolution | None, typer.Option(help="The shorter side in pixels.")]
 FpsOption = Annotated[int | None, typer.Option()]
 StepsOption = Annotated[int | None, typer.Option(help="Denoising steps of each clip.")]
 SeedOption = Annotated[int | None, typer.Option(help="Clip i uses seed + i; drawn at random if left out.")]

@@ -1,4 +1,4 @@
-"""What this machine's catalog makes of a reel, as a server with the same settings would. Submits nothing."""
+"""Resolves a reel with this machine's catalog, like a server with the same settings would. Submits nothing."""
 
 import secrets
 from pathlib import Path

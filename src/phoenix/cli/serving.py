@@ -1,4 +1,4 @@
-"""`phoenix api`, `worker`, `db upgrade` and `doctor`: the commands whose rooms weigh something."""
+"""`phoenix api`, `worker`, `db upgrade` and `doctor`: the commands with heavy imports."""
 
 import asyncio
 import os
@@ -23,17 +23,17 @@ class Queue(StrEnum):
 
 STYLES = {"ok": "green", "note": "yellow", "missing": "red"}
 
-db_app = typer.Typer(no_args_is_help=True, help="Look after the database.")
+db_app = typer.Typer(no_args_is_help=True, help="Maintain the database.")
 
-# The rooms behind these commands bring FastAPI, SQLAlchemy and arq, a second and more. They are imported when a
-# command of theirs is run, so that `phoenix --help` and the client commands answer at once.
+# The rooms behind these commands import FastAPI, SQLAlchemy and arq, which takes a second. They are imported only
+# when a command needs them, so that `phoenix --help` and the client commands respond at once.
 # ruff: noqa: PLC0415
 
 
 def run_api(
     host: HostOption = None,
     port: PortOption = None,
-    reload: Annotated[bool, typer.Option("--reload", help="Start anew when a source file changes.")] = False,
+    reload: Annotated[bool, typer.Option("--reload", help="Restart when a source file changes.")] = False,
     reload_dir: Annotated[list[Path] | None, typer.Option(help="Watched instead of Phoenix; may be repeated.")] = None,
     socket_fd: Annotated[int | None, typer.Option("--fd", hidden=True, help="An open socket to serve.")] = None,
 ) -> None:
@@ -61,16 +61,16 @@ def run_workers(
     ] = None,
     processes_per_device: Annotated[int, typer.Option(min=1, max=64, help="Worker processes on each device.")] = 1,
 ) -> None:
-    """Run workers, under a supervisor that starts dead ones again."""
+    """Run workers, under a supervisor that restarts dead ones."""
     from phoenix.cli.devices import list_devices
     from phoenix.processes import follow_lifeline
     from phoenix.telemetry.logs import configure_logs
     from phoenix.worker.supervisor import posts_for, run_supervisor
 
     settings = read_settings()
+    require_schema(settings)
     configure_logs(level=settings.log.level, json_lines=settings.log.json_lines)
     follow_lifeline(lambda: os._exit(FAILED))
-    require_schema(settings)
     posts = posts_for(queue.value, device or list_devices(), processes_per_device)
     with explained():
         raise typer.Exit(run_supervisor(settings, posts))
@@ -78,7 +78,7 @@ def run_workers(
 
 @db_app.command("upgrade")
 def upgrade_database() -> None:
-    """Bring the database to the newest schema. Safe to run on every deploy, by several hosts at once."""
+    """Upgrade the database to the newest schema. Safe on every deploy, and from several hosts at once."""
     from phoenix.db.engine import database_url
     from phoenix.db.migrate import upgrade
 
@@ -89,7 +89,7 @@ def upgrade_database() -> None:
 
 
 def run_doctor() -> None:
-    """Say what this machine has, what it lacks, and what to do about it. Status 1 if something is missing."""
+    """Report what this machine has, what it lacks, and what to do about it. Status 1 if something is missing."""
     from phoenix.cli.doctor import Verdict, examine
 
     findings = asyncio.run(examine(read_settings()))

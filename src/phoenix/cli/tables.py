@@ -19,7 +19,7 @@ STATE_STYLES = {
 
 
 def jobs_table(jobs: Iterable[Job]) -> Table:
-    """As wide as the terminal: the prompt gets what the rest leaves, and an id is never cut."""
+    """A table as wide as the terminal: prompts get the remaining width, and ids are never cut."""
     kept = [Column(name, no_wrap=True) for name in ("state", "done", "created", "model")]
     table = Table(
         Column("job", no_wrap=True, min_width=30),
@@ -43,7 +43,7 @@ def jobs_table(jobs: Iterable[Job]) -> Table:
 
 
 def job_lines(job: Job) -> list[str]:
-    """What there is to say of one job, apart from its clips."""
+    """Lines about a job, without its clips."""
     stages = {name.removesuffix("_s"): spent_s for name, spent_s in job.timings.model_dump().items()}
     lines = [
         f"{job.id}  {job.kind}  {_state(job)}  {job.progress:.0%}",
@@ -80,7 +80,7 @@ def clips_table(clips: Iterable[Clip]) -> Table:
 
 
 def models_table(models: Iterable[Model]) -> Table:
-    """An id is what `--model` takes, so it is never cut; on a narrow terminal the lists wrap instead."""
+    """A table of models. Ids are never cut, as `--model` takes them; on a narrow terminal the lists wrap instead."""
     whole = [Column(name, no_wrap=True, overflow="ignore") for name in ("model", "served")]
     wrapping = [Column(name, overflow="fold") for name in ("sizes", "ratios", "fps", "seconds", "steps")]
     table = Table(*whole, *wrapping, box=None, pad_edge=False)
@@ -110,7 +110,7 @@ def _title(job: Job) -> str:
 
 
 def _range(numbers: NumberRange) -> str:
-    """`12-24 (16)`, or the one value there is."""
+    """`12-24 (16)`, or the only value."""
     if numbers.minimum == numbers.maximum:
         return f"{numbers.default:.3g}"
     return f"{numbers.minimum:.3g}-{numbers.maximum:.4g} ({numbers.default:.3g})"

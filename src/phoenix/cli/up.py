@@ -65,7 +65,7 @@ def _prepare(settings: Settings, *, host: str, port: int, workers: int, lock: Fo
 
 
 def _migrate(settings: Settings) -> None:
-    # alembic and SQLAlchemy weigh half a second, which `phoenix --help` need not pay.
+    # Importing alembic and SQLAlchemy takes half a second, which `phoenix --help` should not pay for.
     from phoenix.db.engine import database_url  # noqa: PLC0415
     from phoenix.db.migrate import upgrade  # noqa: PLC0415
 

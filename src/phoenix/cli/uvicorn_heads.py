@@ -1,4 +1,4 @@
-"""Bounds on the head of a request, which uvicorn's httptools implementation has none of: neither bytes nor time."""
+"""Bounds the size of request heads and the time they take, which uvicorn's httptools protocol does not."""
 
 import asyncio
 from http import HTTPStatus
@@ -14,14 +14,14 @@ from phoenix.telemetry.logs import get_logger
 _logger = get_logger(__name__)
 
 MAX_HEAD_BYTES = 65_536
-"""Of request line and headers; four times what a browser's cookies come to at most."""
+"""For request line and headers; four times the most that a browser's cookies take."""
 
 
 _LINGER_S = 2.0
 
 
 class BoundedHeads(HttpToolsProtocol):
-    """One connection. Refuses with problems, like everything else, and closes."""
+    """One connection. Refuses with problem+json, like everything else, and closes."""
 
     def __init__(self, *args: Any, head_time_limit_s: float, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -42,7 +42,7 @@ class BoundedHeads(HttpToolsProtocol):
         if self._is_refused:
             return
         super().data_received(data)
-        # Looked at afterwards: what comes in one piece with a head is for the most part its body.
+        # Checked afterwards: data that arrives together with a head is mostly its body.
         if self._timer is not None:
             self._head_bytes += len(data)
             if self._head_bytes > MAX_HEAD_BYTES:
@@ -97,13 +97,13 @@ class BoundedHeads(HttpToolsProtocol):
         head = b"".join(b"%s: %s\r\n" % header for header in headers)
         line = f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode()
         self.transport.write(line + head + b"\r\n" + bytes(answer.body))
-        # Closed with bytes of the client's unread, the connection would be reset, and the answer lost with it.
+        # Closing with unread bytes would reset the connection, and the response would be lost.
         self.transport.write_eof()
         self._end_head()
         self._timer = self.loop.call_later(_LINGER_S, self.transport.close)
 
     def _is_answering(self) -> bool:
-        """Whether an answer is under way, into which none can be written. Whoever would go on with it is stopped."""
+        """Whether a response has begun, so that no other can be sent; if so, stops whoever writes it."""
         if self.cycle is None or self.cycle.response_complete:  # pyright: ignore[reportUnnecessaryComparison]
             return False
         self.cycle.disconnected = True

@@ -1,4 +1,4 @@
-"""What streams need of uvicorn and ASGI has not. The one file that knows uvicorn's object for a request."""
+"""What streams need of uvicorn beyond ASGI. The only file that touches uvicorn's request object."""
 
 from typing import Any
 
@@ -29,7 +29,7 @@ class StreamExtensions:
 
 
 class ChunkedOutlet:
-    """Writes parts of an answer's body beside `send`, and as it would."""
+    """Writes parts of a response body past `send`, in the same way."""
 
     __slots__ = ("_cycle", "_flow", "_transport_write")
 
@@ -40,25 +40,25 @@ class ChunkedOutlet:
 
     @property
     def is_free(self) -> bool:
-        """Whether the client keeps up, and the answer has begun and not ended."""
+        """Whether the client keeps up, and the response has begun but not ended."""
         cycle = self._cycle
         is_open = cycle.chunked_encoding and not cycle.response_complete and not cycle.disconnected
         return bool(is_open and not self._flow.write_paused)
 
     def push(self, chunk: bytes) -> None:
-        """For an outlet that is free, and while nobody is in `send`."""
+        """Call it only if the outlet is free, and nobody is in `send`."""
         self._transport_write(_framed(chunk))
 
 
 class _LastChunk:
-    """Many clients are sent the same bytes one after the other."""
+    """Cached, as many clients are sent the same bytes one after the other."""
 
     chunk = b""
     framed = b""
 
 
 def _framed(chunk: bytes) -> bytes:
-    """A chunk of HTTP/1.1."""
+    """The bytes as an HTTP/1.1 chunk."""
     if chunk is not _LastChunk.chunk:
         _LastChunk.chunk, _LastChunk.framed = chunk, b"%x\r\n%s\r\n" % (len(chunk), chunk)
     return _LastChunk.framed

@@ -1,1 +1,1 @@
-"""Engine, sessions, column types and the unit of work. Knows no table: those live with their domain, in `jobs`."""
+"""Engine, sessions, column types and the unit of work. Knows no tables: those live in `jobs` and `access`."""

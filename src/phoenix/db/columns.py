@@ -17,7 +17,7 @@ from phoenix.telemetry.logs import get_logger
 _logger = get_logger(__name__)
 
 NEWER_AFTER_S = 5
-"""Until whoever met a newer version's row tries again: another replica, or this one after its upgrade."""
+"""Seconds after which to retry: on another replica, or on this one after its upgrade."""
 
 # Named constraints: without names, alembic cannot drop one on SQLite.
 NAMING_CONVENTION = {
@@ -32,7 +32,7 @@ metadata.naming_convention = NAMING_CONVENTION
 
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """An aware instant in UTC. SQLite has no time zones, so it stores the naive UTC value and gets it back aware."""
+    """An aware instant in UTC. SQLite has no time zones, so there it is stored naive, and made aware when read."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
@@ -54,8 +54,8 @@ class UtcDateTime(TypeDecorator[datetime]):
 class EnumText(TypeDecorator[StrEnum]):
     """A StrEnum kept as plain text: a new member needs no migration, and a SQL client shows it readably.
 
-    Raises `WrittenByNewer` when a row is read whose value this version does not know: during a rolling upgrade the
-    next replica may know it.
+    Raises `WrittenByNewer` when a row has a value that this version does not know: during a rolling upgrade another
+    replica may know it.
     """
 
     impl = Text
@@ -87,7 +87,7 @@ class db_now(GenericFunction[datetime]):  # noqa: N801 - reads as a SQL function
 
 
 class seconds_since(GenericFunction[float]):  # noqa: N801 - reads as a SQL function
-    """`seconds_since(start, end)`: from one instant to a later one, to the millisecond."""
+    """`seconds_since(start, end)`: seconds from one instant to a later one, to the millisecond."""
 
     type = Float()
     inherit_cache = True

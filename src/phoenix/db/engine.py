@@ -1,4 +1,4 @@
-"""Opens the database: one AsyncEngine per process, with the settings under which a fault stays bounded."""
+"""Opens the database: one AsyncEngine per process, with time limits that keep faults bounded."""
 
 from pathlib import Path
 
@@ -25,7 +25,7 @@ def database_url(settings: DatabaseSettings, data_dir: Path) -> URL:
 
 
 def open_engine(url: URL, settings: DatabaseSettings, *, kept_connections: int | None = None) -> AsyncEngine:
-    """At most twice `pool_size` connections, of which `kept_connections` stay open while nobody uses them."""
+    """At most twice `pool_size` connections, of which `kept_connections` stay open while idle."""
     if url.get_backend_name() == "sqlite":
         return _open_sqlite(url, settings)
     kept = settings.pool_size if kept_connections is None else kept_connections

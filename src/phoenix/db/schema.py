@@ -1,5 +1,6 @@
 """Compares the schema that a database has with the one that this version was written for. Changes neither."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -40,10 +41,11 @@ async def read_schema(url: URL, settings: DatabaseSettings) -> Schema:
     revision = await _read_revision(url, settings) if _exists(url) else None
     scripts = ScriptDirectory.from_config(alembic_config(url))
     newest, known = scripts.get_current_head(), {script.revision for script in scripts.walk_revisions()}
-    return Schema(revision, newest, _age(revision, newest, known))
+    return Schema(revision, newest, age_of(revision, newest=newest, known=known))
 
 
-def _age(revision: str | None, newest: str | None, known: set[str]) -> SchemaAge:
+def age_of(revision: str | None, *, newest: str | None, known: Collection[str]) -> SchemaAge:
+    """`known`: the revisions of this version, of which `newest` is the last."""
     if revision is None:
         return SchemaAge.MISSING
     if revision not in known:

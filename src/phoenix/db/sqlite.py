@@ -1,4 +1,4 @@
-"""A connection to SQLite as Phoenix needs it: write-ahead log, full sync, foreign keys. No transactions of its own."""
+"""A SQLite connection set up for Phoenix: write-ahead log, full sync, foreign keys, no implicit transactions."""
 
 import sqlite3
 import time
@@ -8,12 +8,11 @@ RETRY_S = 0.01
 
 
 class WaitingConnection(sqlite3.Connection):
-    """Waits its turn for the write-ahead log as well, for at most `timeout` seconds.
+    """Also waits, for at most `timeout` seconds, while another process switches a new file to the write-ahead log.
 
-    SQLite asks its busy handler for locks on rows, but not for the lock that turns a new file to the
-    write-ahead log: of processes that open it together, one is told "database is locked" at once
-    (measured: once in 1,200 openings by six processes). Opened in the driver's own thread, so that waiting
-    blocks no event loop.
+    SQLite's busy handler covers ordinary locks, but not that switch: of processes that open a file together, one
+    fails with "database is locked" at once (measured: once in 1,200 openings by six processes). Connections are
+    opened in the driver's own thread, so that waiting blocks no event loop.
     """
 
     def __init__(self, database: str, timeout: float = 5.0, **options: Any) -> None:

@@ -1,4 +1,4 @@
-"""Makes transactions of one kind come one after the other, where no row stands for what they contend for."""
+"""Serialises transactions of one kind with an advisory lock, where there is no row to lock."""
 
 import zlib
 
@@ -7,9 +7,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 
 async def take_turn(session: AsyncSession, name: str) -> None:
-    """Waits until no other transaction has this turn, and keeps it until the end of this one.
+    """Waits until no other transaction holds the lock `name`, and holds it until the end of this one.
 
-    On SQLite every writing transaction has its turn from its beginning.
+    On SQLite, writing transactions exclude each other anyway.
     """
     if session.get_bind().dialect.name == "postgresql":
         await session.execute(select(func.pg_advisory_xact_lock(zlib.crc32(name.encode()))))

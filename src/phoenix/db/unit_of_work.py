@@ -1,4 +1,4 @@
-"""The unit of work: the only thing that commits, and that lets side effects out only after the commit."""
+"""The unit of work: alone commits, and runs side effects only after the commit."""
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -14,7 +14,7 @@ from phoenix.db.engine import WRITES
 from phoenix.errors import SchemaOutdated, Unavailable
 
 Announcer = Callable[[Sequence[object]], Awaitable[None]]
-"""Carries what a committed transaction has to say (events, pokes) to the outside; must not raise."""
+"""Delivers what a committed transaction has announced; must not raise."""
 
 PASSING_STATES = ("08", "25P03", "40", "53", "55P03", "57")
 """SQLSTATEs, or their classes, of PostgreSQL: cut off, timed out, deadlocked, out of resources, waiting for a lock.
@@ -37,7 +37,7 @@ RETRY_AFTER_S = 2
 
 
 class UnitOfWork:
-    """One transaction. What is announced in it is heard only if it commits."""
+    """One transaction. Its announcements are delivered only if it commits."""
 
     def __init__(self, session: AsyncSession) -> None:
         self.session = session
@@ -49,11 +49,11 @@ class UnitOfWork:
         self.announcements.extend(things)
 
     def before_commit(self, step: LastStep) -> None:
-        """Has `step` run at the very end: what locks a row that many transactions want holds it only briefly."""
+        """Runs `step` at the very end, so that a lock on a row that many transactions want is held only briefly."""
         self._last_steps.append(step)
 
     async def run_last_steps(self) -> None:
-        """All that has changed is written first, so that no step holds its lock while that waits for others."""
+        """Flushes all changes first, so that no step holds its lock while they wait for others."""
         if self._last_steps:
             await self.session.flush()
         for step in self._last_steps:
@@ -96,7 +96,7 @@ class Database:
 
     @asynccontextmanager
     async def read(self) -> AsyncGenerator[AsyncSession]:
-        """A consistent look at the data. Raises `Unavailable` if the database is away."""
+        """A session on a consistent snapshot. Raises `Unavailable` if the database is away."""
         async with self._session(self._reader) as session:
             yield session
 
@@ -110,11 +110,7 @@ class Database:
         except DBAPIError as error:
             if _lacks_tables(error):
                 raise SchemaOutdated(retry_after_s=RETRY_AFTER_S) from error
-            if (
-                isinstance(error, OperationalError | InterfaceError)
-                or error.connection_invalidated
-                or _is_passing(error)
-            ):
+            if _is_passing(error):
                 raise Unavailable("The database is away.", retry_after_s=RETRY_AFTER_S) from error
             raise
 
@@ -129,5 +125,7 @@ def _lacks_tables(error: DBAPIError) -> bool:
 
 
 def _is_passing(error: DBAPIError) -> bool:
+    if isinstance(error, OperationalError | InterfaceError) or error.connection_invalidated:
+        return True
     state: str | None = getattr(error.orig, "sqlstate", None)
     return state is not None and state.startswith(PASSING_STATES)

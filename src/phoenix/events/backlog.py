@@ -1,11 +1,11 @@
-"""Events that wait their turn: bounded, loses no durable event, keeps only the newest progress."""
+"""A bounded buffer of events: loses no durable event, keeps only the newest progress."""
 
 from phoenix.contract.events import ClipProgress
 from phoenix.events.doorbell import EncodedEvent
 
 
 class Backlog:
-    """Of one client, or of one topic. Holds at most `capacity` durable events and as many of the others."""
+    """The buffer of one client, or of one topic: at most `capacity` durable events, and as many of the others."""
 
     __slots__ = ("_capacity", "_durable", "_needs_refill", "_newest")
 
@@ -25,7 +25,7 @@ class Backlog:
         self._needs_refill = True
 
     def take(self) -> tuple[list[EncodedEvent], bool]:
-        """Empties it: the events, durable ones first, and whether others have to be read from the log."""
+        """Empties the buffer: the events, durable ones first, and whether more must be read from the log."""
         taken = [*self._durable, *self._newest.values()], self._needs_refill
         self._durable.clear()
         self._newest.clear()
@@ -37,7 +37,7 @@ class Backlog:
 
     def _put_durable(self, encoded: EncodedEvent) -> None:
         if self._needs_refill:
-            return  # the log has it, and will be read when the client is ready for more
+            return  # it is in the log, which is read when the client is ready for more
         if len(self._durable) >= self._capacity:
             self._durable.clear()
             self._needs_refill = True
@@ -48,7 +48,7 @@ class Backlog:
         key = (encoded.job_id, encoded.type, encoded.clip_index)
         held = self._newest.pop(key, None)
         if held is None and len(self._newest) >= self._capacity:
-            # A reel may have more clips than places: the one that waited longest makes room, its next step follows.
+            # A reel may have more clips than fit: the oldest progress makes room, and its next step will follow.
             del self._newest[next(iter(self._newest))]
         self._newest[key] = held if held and _is_older(encoded, held) else encoded
 

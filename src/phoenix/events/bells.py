@@ -1,4 +1,4 @@
-"""Bells: "look now" between processes. A ring may get lost or come twice; SQL says what there is to do."""
+"""Wake-up calls between processes. A ring may get lost or arrive twice; SQL says what there is to do."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable
@@ -11,7 +11,7 @@ from phoenix.events.line import Line
 from phoenix.events.redis_client import send
 
 OnRing = Callable[[str], None]
-"""Called with the payload; an empty one says only "look", also after an outage in which rings may have been lost."""
+"""Called with the payload. An empty one only means "look"; it also follows an outage that may have lost rings."""
 
 
 class Bell:
@@ -33,9 +33,9 @@ class Bell:
 
     @asynccontextmanager
     async def heard(self, line: Line, on_ring: OnRing) -> AsyncGenerator[None]:
-        """Calls `on_ring` for every ring, from the event loop, while entered. Entered once Redis has acknowledged.
+        """Calls `on_ring`, on the event loop, for every ring during the block. That begins once Redis has acknowledged.
 
-        Where Redis is away it is entered all the same, and `on_ring("")` follows when it is back.
+        If Redis is away the block begins all the same, and `on_ring("")` follows when Redis is back.
         """
 
         def on_message(_channel: str, message: bytes) -> None:
@@ -56,7 +56,7 @@ class Bell:
 
     @asynccontextmanager
     async def waking(self, line: Line) -> AsyncGenerator[asyncio.Event]:
-        """An event that every ring sets; who waits on it clears it, and then looks."""
+        """An event that every ring sets. Whoever waits for it must clear it before looking."""
         rung = asyncio.Event()
         async with self.heard(line, lambda _payload: rung.set()):
             yield rung

@@ -1,4 +1,4 @@
-"""Calls to Redis that may fail: a publication is a courtesy, the log in SQL repairs what gets lost."""
+"""Calls to Redis that may fail: publishing is a courtesy, and the log in SQL makes up for what gets lost."""
 
 import asyncio
 import time
@@ -13,8 +13,8 @@ from phoenix.telemetry.logs import get_logger
 _logger = get_logger(__name__)
 _T = TypeVar("_T")
 
-# After a time-out Redis is taken to be frozen, and for so long not asked again: otherwise every publication of
-# a busy process would wait out the socket's time limit.
+# After a time-out Redis is assumed to be frozen and not called for this long: otherwise every publication of a busy
+# process would wait for the socket's time limit.
 _PAUSE_AFTER_TIMEOUT_S = 1.0
 _LOG_INTERVAL_S = 5.0
 

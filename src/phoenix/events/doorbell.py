@@ -1,4 +1,4 @@
-"""Bytes of an event: the message in Redis is its JSON, and the SSE frame is made from it once per process."""
+"""Encodes events: as JSON for Redis, and from that as SSE frames, once per process."""
 
 import random
 from dataclasses import dataclass, replace
@@ -29,7 +29,7 @@ class EncodedEvent:
     is_durable: bool
     id: str | None
     owner_seq: int | None = None
-    """Its place among the durable events of all jobs of its owner, on a stream of them."""
+    """Its number among the durable events of all jobs of its owner, on a stream of all of them."""
 
     @property
     def job_id(self) -> str:
@@ -52,7 +52,7 @@ class EncodedEvent:
         return getattr(self.event, "clip_index", None)
 
     def with_job_progress_of_at_least(self, floor: float) -> "EncodedEvent":
-        """The same event where its share of the whole job is not below `floor`."""
+        """The same event, with a progress of the whole job of at least `floor`."""
         event = self.event
         if isinstance(event, ClipProgress) and event.job_progress < floor:
             raised = encode(event.model_copy(update={"job_progress": floor}))
@@ -81,7 +81,7 @@ def decode(message: bytes) -> EncodedEvent:
 
 
 def retry_frame(retry_ms: int, *, spread: float) -> bytes:
-    """Tells the client to wait `retry_ms`, drawn upwards by up to the fraction `spread`, before it reconnects."""
+    """Tells the client to wait before it reconnects: `retry_ms`, plus up to the fraction `spread` of it at random."""
     return b"retry: %d\n\n" % round(retry_ms * random.uniform(1, 1 + spread))
 
 
@@ -98,6 +98,6 @@ def _framed(event: DurableEvent | EphemeralEvent, json_line: bytes) -> EncodedEv
 
 
 def _frame(event_type: str, json_line: bytes, event_id: str | None) -> bytes:
-    # Without a blank `id:` an ephemeral event leaves the client's last id as it is.
+    # No `id:` at all: a blank one would reset the client's last id.
     id_line = b"id: %s\n" % event_id.encode() if event_id is not None else b""
     return b"%sevent: %s\ndata: %s\n\n" % (id_line, event_type.encode(), json_line)

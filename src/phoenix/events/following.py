@@ -1,4 +1,4 @@
-"""The life of any stream, whatever it tells: first bytes, then what comes, and a time to come back at the end."""
+"""The life of a stream, whatever its topic: first bytes, then events as they come, then a time to reconnect."""
 
 import asyncio
 import random
@@ -17,30 +17,30 @@ _logger = get_logger(__name__)
 
 
 class Teller(Protocol):
-    """Decides what one client is told."""
+    """Decides what is sent to one client."""
 
     @property
     def is_over(self) -> bool:
-        """There is nothing more to tell, now or after a reconnection."""
+        """Whether there is nothing more to send, now or after a reconnection."""
         ...
 
     async def begin(self) -> bytes: ...
     async def advance(self, delivery: Delivery) -> bytes: ...
     def tell_at_once(self, encoded: EncodedEvent) -> bytes | None:
-        """What to send for an event, maybe nothing; None, and nothing is noted, if the log has to be read first."""
+        """What to send for an event, maybe nothing. None, with no change of state, if the log must be read first."""
         ...
 
 
 class Outlet(Protocol):
-    """The way to one client for what needs no waiting."""
+    """A direct way to one client, past its stream's task."""
 
     @property
     def is_free(self) -> bool:
-        """Whether the client keeps up with what it was sent."""
+        """Whether the client keeps up with what is sent."""
         ...
 
     def push(self, chunk: bytes) -> None:
-        """Sends whole frames, after all that was sent before. Never raises."""
+        """Sends whole frames after everything sent so far. Never raises."""
         ...
 
 
@@ -49,20 +49,20 @@ async def follow(
 ) -> AsyncGenerator[bytes]:
     """Chunks of whole frames until the teller is done, or the client should reconnect. Never raises.
 
-    While it waits for the next, and the chunk before has left, frames may go out through the outlet instead.
+    While it waits for the next delivery, and the last chunk has left, frames may go out through the outlet instead.
     """
     settings = hub.settings
-    # Sent before anything is waited for: a browser shows CONNECTING until the first byte.
+    # Sent before anything is awaited: a browser shows CONNECTING until the first byte.
     yield retry_frame(settings.retry_ms, spread=0.5)
     clock_s = asyncio.get_running_loop().time
     try:
         async with hub.watch(topic) as watcher:
             teller = make_teller(watcher)
             yield await teller.begin()
-            # Ages differ, or clients that came back together after a deploy would do so every hour.
+            # Ages differ, or else clients that reconnected together after a deploy would do so again every hour.
             ends_at_s = clock_s() + settings.max_stream_age_s * random.uniform(0.9, 1)
             shortcut = _Shortcut(teller, outlet, ends_at_s) if outlet else None
-            # The hub's heartbeat wakes a stream that is too old as well, so none needs a timer of its own.
+            # The hub's heartbeat also wakes streams that are too old, so none needs a timer of its own.
             while not teller.is_over and clock_s() < ends_at_s:
                 delivery = await watcher.mailbox.wait(shortcut)
                 if chunk := await teller.advance(delivery):
@@ -91,13 +91,13 @@ class _Shortcut:
         self._clock_s = asyncio.get_running_loop().time
 
     def tell(self, encoded: EncodedEvent) -> bool:
-        # The stream itself has to tell the last event, since it ends after it.
+        # The stream itself must send the last event, since it ends after it.
         if not self._outlet.is_free or encoded.is_terminal:
             return False
         try:
             chunk = self._teller.tell_at_once(encoded)
         except Exception:
-            # One stream's mistake must not cost all others the event.
+            # A bug in one stream must not cost all others the event.
             _logger.exception("could not tell an event at once", type=encoded.type)
             return False
         if chunk:

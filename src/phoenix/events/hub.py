@@ -20,13 +20,13 @@ from phoenix.telemetry.logs import get_logger
 _logger = get_logger(__name__)
 
 FindRevoked = Callable[[Collection[str]], Awaitable[Collection[str]]]
-"""Which of these owners may not see anything any more."""
+"""Finds the owners among these whose key was revoked."""
 
 
 class Hub:
     """One per API process, entered for its life (`async with Hub(line, log, prefix=…, settings=…) as hub`).
 
-    Leaving it closes every stream; their clients are told to come back at times that differ.
+    Leaving it closes every stream; clients are told to reconnect at different times.
     """
 
     def __init__(
@@ -75,14 +75,14 @@ class Hub:
         return sum(len(watchers) for watchers in self._watchers.values())
 
     def close_streams(self) -> None:
-        """Ends every stream, and those that come from now on, after what they are sending."""
+        """Ends every stream, and those that start from now on, after what they are sending."""
         self._is_closing = True
         for watcher in self._everyone():
             watcher.mailbox.close(Closing.SHUTDOWN)
 
     @asynccontextmanager
     async def watch(self, topic: Topic) -> AsyncGenerator[Watcher]:
-        """A watcher of the topic, entered once Redis has acknowledged the subscription (or is away)."""
+        """A watcher of the topic. The block begins once Redis has acknowledged the subscription (or is away)."""
         watcher = Watcher(topic, Mailbox(self.settings.client_queue_size))
         if self._is_closing:
             watcher.mailbox.close(Closing.SHUTDOWN)
@@ -128,7 +128,7 @@ class Hub:
                 await asyncio.sleep(0)
 
     async def _check_forever(self) -> None:
-        """Compares streams with the log at each heartbeat, and when the line is up again after an outage."""
+        """Compares streams with the log at each heartbeat, and after each outage of Redis."""
         while True:
             await self._check_now.wait()
             self._check_now.clear()
@@ -137,7 +137,7 @@ class Hub:
                     await self._check_jobs()
                     await self._check_owners()
             except TimeoutError:
-                # A busy machine, or a database that is slow: the next heartbeat asks for what this one left.
+                # A busy machine or a slow database: the next heartbeat checks the rest.
                 _logger.warning("the tails of the log were not read in time", limit_s=self.settings.heartbeat_s)
             except Exception:
                 # The database may be away for a while: streams stay open, and the next heartbeat asks again.
@@ -169,7 +169,7 @@ class Hub:
         await self._check_keys({topic: topic.owner_id for topic in topics})
 
     async def _check_keys(self, owners: Mapping[Topic, str]) -> None:
-        """Ends the streams of those whose key was revoked since; when they come back they are refused."""
+        """Ends the streams of owners whose key was revoked since; when they reconnect they are refused."""
         revoked = await self._find_revoked(set(owners.values())) if self._find_revoked and owners else ()
         for topic in (topic for topic, owner_id in owners.items() if owner_id in revoked):
             for watcher in self._watchers.get(topic, ()):

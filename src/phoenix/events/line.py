@@ -1,4 +1,4 @@
-"""One pub/sub connection for a whole process: counts listeners, awaits acknowledgements, survives outages."""
+"""One pub/sub connection per process: counts listeners, awaits acknowledgements, survives outages."""
 
 import asyncio
 import random
@@ -18,9 +18,9 @@ from phoenix.telemetry.logs import get_logger
 _logger = get_logger(__name__)
 
 OnMessage = Callable[[str, bytes], None]
-"""Called with the channel and the message, from the event loop; must not block."""
+"""Called with channel and message, on the event loop; must not block."""
 OnGap = Callable[[], None]
-"""Called whenever the line is up again: anything may have been missed, and from now on nothing will be."""
+"""Called whenever the connection is back: messages may have been missed before, but none from now on."""
 
 _FIRST_RETRY_S = 0.05
 _LONGEST_RETRY_S = 2.0
@@ -30,14 +30,14 @@ _LONGEST_RETRY_S = 2.0
 class _Channel:
     listeners: Counter[OnMessage] = field(default_factory=Counter[OnMessage])
     answered: asyncio.Event = field(default_factory=asyncio.Event)
-    """Redis has acknowledged the subscription, or the connection it was asked on is lost."""
+    """Set when Redis has acknowledged the subscription, or the connection was lost."""
 
 
 class Line:
-    """Listens on channels of Redis for as long as it is entered (`async with Line(redis) as line`).
+    """Listens on channels of Redis for the duration of the block (`async with Line(redis) as line`).
 
-    It is entered once Redis has answered or refused; Redis may be away then, and at any time. A connection
-    that says nothing for `silence_s` is asked whether it lives, and given up after as long again.
+    The block begins after the first attempt to connect; Redis may be away then, and at any time. A connection that
+    is silent for `silence_s` is pinged, and given up after as long again.
     """
 
     def __init__(self, redis: Redis, *, silence_s: float = 5, ack_timeout_s: float = 2) -> None:
@@ -74,10 +74,10 @@ class Line:
         return self._is_up
 
     async def listen(self, channel: str, on_message: OnMessage) -> bool:
-        """Starts listening. Given twice, a callback is still called once per message, and must leave twice.
+        """Starts listening. A callback given twice is still called once per message, and must leave twice.
 
-        Returns True once Redis has acknowledged. Returns False when Redis is away or slow: the subscription then
-        follows as soon as it can, and the gap is announced.
+        Returns True once Redis has acknowledged; False if Redis is away or slow: the subscription then follows as
+        soon as possible, and the gap is announced.
         """
         entry = self._channels.setdefault(channel, _Channel())
         entry.listeners[on_message] += 1
@@ -93,7 +93,7 @@ class Line:
         return session is self._session and session.has_acknowledged(channel)
 
     def leave(self, channel: str, on_message: OnMessage) -> None:
-        """Takes one `listen` back. Returns at once; Redis is told in the background."""
+        """Undoes one `listen`. Returns at once; Redis is told in the background."""
         entry = self._channels[channel]
         entry.listeners[on_message] -= 1
         if not entry.listeners[on_message]:
@@ -107,7 +107,7 @@ class Line:
         self._gap_listeners[callback] += 1
 
     def leave_gap(self, callback: OnGap) -> None:
-        """Takes one `on_gap` back."""
+        """Undoes one `on_gap`."""
         self._gap_listeners[callback] -= 1
         if not self._gap_listeners[callback]:
             del self._gap_listeners[callback]
@@ -166,5 +166,5 @@ def _call(on_message: OnMessage, channel: str, message: bytes) -> None:
     try:
         on_message(channel, message)
     except Exception:
-        # One listener's mistake must not cost all others their connection.
+        # A bug in one listener must not cost all others their connection.
         _logger.exception("a listener failed", channel=channel)

@@ -1,4 +1,4 @@
-"""Who is being followed now, by a stream of any replica, as far as Redis knows."""
+"""Which jobs and owners are followed now by a stream of any replica, as far as Redis knows."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,12 +11,12 @@ from phoenix.events.channels import Channels
 from phoenix.events.redis_client import send
 
 _MOST_LISTED = 5000
-"""Of each kind: the ids become parameters of a query."""
+"""Per kind: the ids become parameters of a query."""
 
 
 @dataclass(frozen=True)
 class Followed:
-    """Jobs that are followed singly, and owners all of whose jobs are."""
+    """Jobs that are followed one by one, and owners whose jobs are all followed."""
 
     job_ids: Sequence[str] = ()
     owner_ids: Sequence[str] = ()
@@ -26,7 +26,7 @@ class Followed:
 
 
 async def find_followed(redis: Redis, channels: Channels) -> Followed:
-    """Nobody, while Redis is away: nothing that is published would arrive."""
+    """Empty while Redis is away: nothing that is published would arrive."""
     patterns = channels.job("*"), channels.owner("*")
 
     async def ask() -> Followed:

@@ -1,4 +1,4 @@
-"""What streams need to know of the durable log, which lives in SQL and belongs to `jobs`."""
+"""The durable log as streams need it; `jobs` implements it in SQL."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from phoenix.contract.events import DurableEvent, JobSnapshot
 from phoenix.events.told import Told
 
 REPLAY_LIMIT = 1000
-"""Rows in one read of a log; who gets so many asks for more."""
+"""Rows in one read of a log; a reader that gets this many asks for more."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Tail:
 
 
 Place = tuple[str, int]
-"""A job or an owner, and the number of the last event that somebody has of it."""
+"""(Id of a job or an owner, number of the last event that a client has of it.)"""
 
 
 class EventLog(Protocol):
@@ -32,7 +32,7 @@ class EventLog(Protocol):
         ...
 
     async def replays(self, places: Collection[Place]) -> Mapping[Place, Sequence[DurableEvent]]:
-        """As `replay`, for many places in one query; those after which nothing came may be left out."""
+        """Like `replay`, for many places in one query; those without newer events may be left out."""
         ...
 
     async def tails(self, job_ids: Collection[str]) -> Mapping[str, Tail]:
@@ -40,13 +40,13 @@ class EventLog(Protocol):
         ...
 
     async def told(self, job_ids: Collection[str]) -> Mapping[str, Told]:
-        """How far any client can have seen each job go, and the newest word of each clip that is being rendered."""
+        """The most progress that any client may have seen of each job, and the latest of each running clip."""
         ...
 
     async def replay_owner(self, owner_id: str, after_seq: int) -> Sequence[tuple[int, DurableEvent]]:
-        """The next events of all the owner's jobs above a number of the owner's, in order, each with its number.
+        """The next events of all the owner's jobs above a number of the owner's log, in order, each with its number.
 
-        At most `REPLAY_LIMIT` of them. Numbers may be missing: those of jobs that were deleted.
+        At most `REPLAY_LIMIT`. The numbers of deleted jobs' events are missing.
         """
         ...
 
@@ -55,7 +55,7 @@ class EventLog(Protocol):
         ...
 
     async def unfinished(self, owner_id: str) -> Sequence[JobSnapshot]:
-        """Snapshots of the owner's jobs that wait or run, the newest ones if there are very many."""
+        """Snapshots of the owner's unfinished jobs; only the newest if there are very many."""
         ...
 
     async def snapshot(self, job_id: str) -> JobSnapshot:
@@ -66,18 +66,18 @@ class EventLog(Protocol):
         ...
 
     async def snapshots(self, job_ids: Collection[str]) -> Mapping[str, JobSnapshot]:
-        """As `snapshot`, of many jobs with as many queries; unknown ones are left out."""
+        """Like `snapshot`, for many jobs with the same number of queries; unknown ones are left out."""
         ...
 
 
 def has_been_told(tail: Tail, last_event_id: int | None) -> bool:
-    """Whether a client that reconnects has seen the job's end: answer 204, which stops its reconnecting."""
+    """Whether a reconnecting client has seen the job's end: respond with 204, which stops it from reconnecting."""
     return tail.is_terminal and last_event_id == tail.last_seq
 
 
 def parse_last_event_id(text: str | None) -> int | None:
     """The number in a `Last-Event-ID`; None for none and for what this server never sent."""
-    # isdecimal alone would let other scripts' digits through, and a long number would stall int().
+    # isdecimal alone would accept digits of other scripts, and int() is slow on very long numbers.
     if text is None or not (text.isascii() and text.isdecimal() and len(text) <= 18):
         return None
     return int(text)

@@ -1,4 +1,4 @@
-"""What waits to be sent to one client, and the way past it for a client that waits for nothing else."""
+"""The queue of one client, and a shortcut past it while it is empty."""
 
 import asyncio
 from dataclasses import dataclass, field
@@ -17,17 +17,17 @@ class Closing(Enum):
 
 @dataclass(frozen=True)
 class Delivery:
-    """What has come since the last time."""
+    """What has arrived since the last delivery."""
 
     events: list[EncodedEvent] = field(default_factory=list[EncodedEvent])
     needs_refill: bool = False
-    """Durable events may be missing here: read those that follow from the log."""
+    """Whether durable events may be missing here, and must be read from the log."""
     is_heartbeat: bool = False
     closing: Closing | None = None
 
 
 class Shortcut(Protocol):
-    """Tells a client that has nothing waiting, without waking its task. False: not this, not now; nothing is told."""
+    """Sends to a client with an empty mailbox, without waking its task. Returns False if it did not."""
 
     def tell(self, encoded: EncodedEvent) -> bool: ...
     def beat(self) -> bool: ...
@@ -43,9 +43,9 @@ class Mailbox:
         self._is_heartbeat = False
         self._closing: Closing | None = None
         self._is_filled = False
-        # Not an `asyncio.Event`, which holds nearly a kilobyte for waiters: there is one, on ten thousand streams.
+        # Not an `asyncio.Event`, which takes nearly a kilobyte for waiters: there is one, but on ten thousand streams.
         self._waiter: asyncio.Future[None] | None = None
-        # There only while the mailbox is empty and its stream waits: what is told so never overtakes what waits.
+        # Set only while the mailbox is empty and its stream waits, so that nothing sent this way overtakes anything.
         self._shortcut: Shortcut | None = None
 
     def put(self, encoded: EncodedEvent) -> None:
@@ -67,7 +67,7 @@ class Mailbox:
         self._wake()
 
     async def wait(self, shortcut: Shortcut | None = None) -> Delivery:
-        """All that has come since the last time, as soon as there is something that `shortcut` did not take."""
+        """Everything since the last delivery, as soon as there is something that `shortcut` did not take."""
         if not self._is_filled:
             self._shortcut = shortcut
             self._waiter = asyncio.get_running_loop().create_future()

@@ -1,4 +1,4 @@
-"""A log kept in memory, for one process and for tests of what reads a log."""
+"""An event log in memory, for tests of what reads a log."""
 
 from collections.abc import Collection, Mapping, Sequence
 

@@ -1,4 +1,4 @@
-"""An event with its owner, as it travels to those who follow all of an owner's jobs, and the cursors they resume by."""
+"""Events on streams of all of an owner's jobs, and the cursors by which such streams resume."""
 
 import hashlib
 import re
@@ -12,7 +12,7 @@ _CURSOR = re.compile(r"(?P<seq>[0-9]{1,18})\.(?P<owner>[0-9a-f]{8})", re.ASCII)
 
 @dataclass(frozen=True)
 class Owned:
-    """`owner_seq` is a durable event's place among those of all the owner's jobs; an ephemeral one has none."""
+    """An event and its owner. `owner_seq`: a durable event's number among those of all the owner's jobs."""
 
     event: DurableEvent | EphemeralEvent
     owner_id: str
@@ -20,7 +20,7 @@ class Owned:
 
 
 def to_owner_message(owned: Owned) -> bytes:
-    """The place, a line break, and the event's JSON."""
+    """The number (empty for an ephemeral event), a line break, and the event's JSON."""
     return b"%s\n%s" % (str(owned.owner_seq or "").encode(), to_message(owned.event))
 
 
@@ -31,18 +31,18 @@ def decode_owned(message: bytes, owner_id: str) -> EncodedEvent:
 
 
 def place_in_owner(encoded: EncodedEvent, owner_seq: int | None, owner_id: str) -> EncodedEvent:
-    """The same event for a stream of all jobs: its `id:` is a cursor, or missing if it has no place."""
+    """The same event for a stream of all jobs: its `id:` is a cursor; an ephemeral event has none."""
     event_id = None if owner_seq is None else cursor_at(owner_seq, owner_id)
     return with_id(encoded, event_id, owner_seq=owner_seq)
 
 
 def cursor_at(owner_seq: int, owner_id: str) -> str:
-    """Where a client of all jobs has got to, opaque to it."""
+    """The position of a client in the owner's log; opaque to the client."""
     return f"{owner_seq}.{_mark_of(owner_id)}"
 
 
 def cursor_frame(owner_seq: int, owner_id: str) -> bytes:
-    """Moves the client's last id without an event: a browser dispatches nothing for a block without data."""
+    """Sets the client's last id without an event: browsers dispatch nothing for a block without data."""
     return b"id: %s\n\n" % cursor_at(owner_seq, owner_id).encode()
 
 
@@ -53,5 +53,5 @@ def parse_cursor(text: str | None, owner_id: str) -> int | None:
 
 
 def _mark_of(owner_id: str) -> str:
-    # The number alone would be taken for a place of whoever presents it.
+    # The number alone could be taken for a position in another owner's log.
     return hashlib.blake2b(owner_id.encode(), digest_size=4).hexdigest()

@@ -1,4 +1,4 @@
-"""One client's stream of all jobs of an owner as SSE bytes: snapshots or missed events, then live, without an end."""
+"""The SSE stream of all jobs of an owner: snapshots or missed events, then live events, without end."""
 
 from collections.abc import AsyncGenerator, Iterable
 
@@ -13,7 +13,7 @@ from phoenix.events.told import NOTHING_TOLD
 from phoenix.events.topics import OwnerTopic
 from phoenix.events.watchers import Watcher
 
-# Jobs whose progress a stream remembers; of one that was forgotten a late progress could come after its end.
+# Jobs whose progress a stream remembers; once forgotten, late progress could be sent after the job's end.
 _MAX_JOBS_REMEMBERED = 1000
 
 
@@ -22,14 +22,14 @@ def owner_stream(
 ) -> AsyncGenerator[bytes]:
     """The bytes to send, as `job_stream` does for one job.
 
-    After a cursor of this owner's it goes on with the events that followed. Otherwise it starts with a snapshot
-    of every job that waits or runs, and the cursor of that moment.
+    After a cursor of this owner it continues with the events that followed. Otherwise it starts with a snapshot of
+    every unfinished job, and the cursor of that moment.
     """
     return follow(hub, OwnerTopic(owner_id), lambda watcher: _Teller(log, watcher, owner_id, last_event_id), outlet)
 
 
 class _Teller:
-    """Durable events leave in the order of the owner's log; progress as the sequence of its job allows."""
+    """Sends durable events in the order of the owner's log; progress as the sequence of its job allows."""
 
     is_over = False
 
@@ -40,7 +40,7 @@ class _Teller:
         self._cursor = parse_cursor(last_event_id, owner_id)
         self._jobs: dict[str, SeenSequence] = {}
         self._reflected: dict[str, int] = {}
-        """Of each job that was sent whole: the last event that its snapshot shows already."""
+        """For each job that was sent as a snapshot: the last event that the snapshot reflects."""
 
     @property
     def _sent_seq(self) -> int:
@@ -55,7 +55,7 @@ class _Teller:
         if self._cursor is not None and self._cursor <= tail:
             self._sent_seq = self._cursor
             return await self._refill() or HEARTBEAT_FRAME
-        # The cursor is from before the snapshots: what follows it is sent, unless they show it.
+        # The cursor is older than the snapshots: what follows it is sent, unless they reflect it.
         self._sent_seq = tail
         return await self._snapshots() + cursor_frame(tail, self._owner_id) + await self._refill()
 
@@ -73,9 +73,9 @@ class _Teller:
         return chunk + HEARTBEAT_FRAME if delivery.is_heartbeat else chunk
 
     async def _meet(self, events: Iterable[EncodedEvent]) -> list[EncodedEvent]:
-        """Prepares for jobs that this connection has not told of; returns the newest progress of their clips.
+        """Prepares for jobs that are new to this connection; returns the latest progress of their clips.
 
-        The client may have been told of them before, on another connection: none of that is taken back.
+        The client may know them from an earlier connection: none of that is taken back.
         """
         new = {each.job_id: each.seq for each in reversed(list(events)) if each.job_id not in self._jobs}
         found = await self._log.told([job_id for job_id, seq in new.items() if seq > 1])
@@ -97,7 +97,7 @@ class _Teller:
         return None if self._is_early(encoded) else frames(self._settle([encoded]))
 
     def _take(self, durable: Iterable[EncodedEvent]) -> tuple[list[EncodedEvent], bool]:
-        """Those that are next, and whether one is missing before others."""
+        """The events that are next, and whether there is a gap before the others."""
         sent: list[EncodedEvent] = []
         for encoded in durable:
             owner_seq = encoded.owner_seq or 0
@@ -117,12 +117,12 @@ class _Teller:
         return self._sequence_of(encoded).judge(encoded) is Verdict.REFILL
 
     def _settle(self, passing: Iterable[EncodedEvent]) -> list[EncodedEvent]:
-        """What of the progress is news, now that the log was read as far as it goes."""
+        """The progress that is news, now that the log was read to its end."""
         return [told for each in passing for told in self._sequence_of(each).settle([each])]
 
     async def _refill(self) -> bytes:
-        """What the log has after the last event sent."""
-        # Read first: the events of a deleted job leave no rows, and would be asked for again and again.
+        """Frames of the events after the last one sent."""
+        # Read before the rows: events of deleted jobs have none, and would be asked for again and again.
         tail = await self._tail()
         chunk = b""
         while True:

@@ -1,6 +1,6 @@
-"""Publishes events after their commit, and keeps the newest progress of each clip. Never raises for Redis.
+"""Publishes events after their commit, and stores the latest progress of each clip. Never raises because of Redis.
 
-Each event goes out twice: to those who follow its job, and to those who follow all jobs of its owner.
+Each event is published twice: for followers of its job, and for followers of all jobs of its owner.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -18,12 +18,12 @@ from phoenix.events.told import NOTHING_TOLD, TELL, Told, read_told
 
 # Long enough for the slowest step; a job that is alive renews it with every step.
 _PROGRESS_LIFE_S = 24 * 3600
-# Of a job that has ended: who was told less than its end connects again within this time, or asks SQL.
+# For a job that has ended: clients that missed its end reconnect within this time, or read SQL.
 _ENDED_LIFE_S = 600
 
 
 class EventPublisher:
-    """Rings the doorbells of jobs. While Redis is away calls return at once, or after the limit."""
+    """While Redis is away, calls return at once or after the time limit."""
 
     def __init__(self, redis: Redis, prefix: str, *, time_limit_s: float = 2) -> None:
         self._redis = redis
@@ -32,7 +32,7 @@ class EventPublisher:
         self.recollection = Recollection()
 
     async def publish(self, *events: Owned) -> None:
-        """Publishes events in the order given: committed ones, and those that are not kept."""
+        """Publishes events in the given order: durable ones after their commit, and ephemeral ones."""
 
         async def publish() -> None:
             doorbells = [doorbell for event in events for doorbell in self._doorbells(event)]
@@ -45,10 +45,9 @@ class EventPublisher:
         await self.publish(Owned(preview, owner_id))
 
     async def publish_progress(self, progress: ClipProgress, owner_id: str) -> float:
-        """Publishes a clip's progress and keeps it for those who connect later, unless newer progress is there.
+        """Publishes a clip's progress, and stores it for clients that connect later, unless newer progress is stored.
 
-        Returns the share of the job that has been told by now, by this or another worker; what is published says
-        no less.
+        Returns the job's progress as published so far by any worker; what is published never says less.
         """
 
         async def publish() -> float:
@@ -59,10 +58,10 @@ class EventPublisher:
         return await self._redis_may_be_away.attempt(publish, otherwise=progress.job_progress)
 
     async def read_progress(self, job_ids: Collection[str]) -> Mapping[str, Told]:
-        """What was told of each job, as far as Redis or this process knows.
+        """The latest progress of each job, as far as Redis or this process knows.
 
-        A worker that lost its lease may have been the last to tell: trust a clip's entry only if its attempt is
-        the one that SQL names for the clip.
+        It may come from a worker that has lost its lease: trust a clip's entry only if its attempt is the one that
+        SQL has for the clip.
         """
 
         async def read() -> dict[str, Told]:

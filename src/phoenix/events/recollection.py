@@ -1,10 +1,10 @@
-"""What this process has heard of jobs' progress. It stands in while Redis is away, or has been emptied."""
+"""This process's own memory of jobs' progress. It stands in while Redis is away or was emptied."""
 
 from phoenix.contract.events import ClipProgress
 from phoenix.events.told import NOTHING_TOLD, Told
 
 _MOST_JOBS = 2000
-"""Remembered; of more, those that were heard of longest ago are forgotten."""
+"""If there are more, those heard of longest ago are forgotten."""
 
 
 class Recollection:
@@ -13,12 +13,12 @@ class Recollection:
         self._jobs: dict[str, Told] = {}
 
     def note(self, event: object) -> None:
-        """Called with every event that this process is told of, or tells."""
+        """Called with every event that this process receives or publishes."""
         if isinstance(event, ClipProgress):
             self._keep(event.job_id, Told(event.job_progress, {event.clip_index: event}))
 
     def complete(self, job_id: str, found: Told) -> Told:
-        """What Redis knows of a job, or more if that is known here."""
+        """What Redis knows of a job, or what is known here if that is newer."""
         return found.joined_with(self._jobs.get(job_id, NOTHING_TOLD))
 
     def _keep(self, job_id: str, told: Told) -> None:

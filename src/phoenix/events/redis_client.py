@@ -1,4 +1,4 @@
-"""Opens the connection pool to Redis, and sends commands to it. The one file that meets redis-py's loose types."""
+"""Opens connections to Redis, and sends commands. The only file of this room that touches redis-py's loose types."""
 
 from typing import Any, cast
 
@@ -10,7 +10,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from phoenix.events.redis_connection import connection_options
 
-# Bounded, so that a process holds the same few connections for one stream as for five thousand.
+# Bounded, so that a process has the same few connections for one stream as for five thousand.
 _MAX_CONNECTIONS = 8
 
 Command = tuple[str | bytes | int, ...]
@@ -20,8 +20,8 @@ Command = tuple[str | bytes | int, ...]
 def open_redis(url: str, *, socket_timeout_s: float) -> Redis:
     """A client that answers in bytes. It connects at its first command; close it with `aclose()`.
 
-    A frozen Redis costs each command about `socket_timeout_s`. A connection that turns out to be dead is replaced
-    once at once: what is published twice does no harm, since sequence numbers tell.
+    With a frozen Redis, each command takes about `socket_timeout_s`. A command on a dead connection is retried once, at
+    once: publishing twice does no harm, thanks to sequence numbers.
     """
     options: dict[str, Any] = {
         "max_connections": _MAX_CONNECTIONS,
@@ -48,8 +48,8 @@ async def send(redis: Redis, *commands: Command) -> list[Any]:
 def open_pubsub(redis: Redis) -> PubSub:
     """A pub/sub connection to the same server, outside the client's pool.
 
-    It never reconnects by itself, which would skip in silence what was published meanwhile; and closing it while
-    the server is frozen, which fails, does not cost the pool one of its places.
+    It never reconnects by itself, which would silently skip what was published meanwhile. Closing it while the server
+    is frozen fails, but does not cost the pool a connection.
     """
     pool: Any = redis.connection_pool
     ours: dict[str, Any] = {"retry": None, "retry_on_error": [], "socket_timeout": None, "decode_responses": False}
@@ -67,9 +67,9 @@ async def unsubscribe(pubsub: PubSub, channels: set[str]) -> None:
 
 
 async def next_message(pubsub: PubSub, timeout_s: float) -> tuple[str, str, bytes] | None:
-    """Kind, channel and data of what comes next; None after so long a silence.
+    """Kind, channel and data of the next message; None after `timeout_s` of silence.
 
-    The time limit has to be given: without one redis-py takes the socket's, and silence for death.
+    Without an explicit limit, redis-py would use the socket's, and take silence for a dead connection.
     """
     message = cast("dict[str, Any] | None", await pubsub.get_message(timeout=timeout_s))
     if message is None:

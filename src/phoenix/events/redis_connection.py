@@ -18,8 +18,8 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 class _PromptWrites(AbstractConnection):
     """Bounds a write by `asyncio.timeout`.
 
-    redis-py takes `asyncio.wait_for`, which in Python 3.11 returns normally when the cancellation comes in the
-    turn in which the write ends: the cancelled task then lives on, and whoever awaits its end waits for ever.
+    redis-py uses `asyncio.wait_for`, which in Python 3.11 returns normally if the cancellation comes in the very turn
+    of the loop in which the write ends: the cancelled task lives on, and whoever awaits its end waits forever.
     """
 
     async def send_packed_command(self, command: bytes | str | Iterable[bytes], check_health: bool = True) -> None:
@@ -32,8 +32,8 @@ class _PromptWrites(AbstractConnection):
             async with asyncio.timeout(self.socket_timeout):
                 await self._send_packed_command([command] if isinstance(command, bytes) else command)
         except BaseException as error:
-            # Half a command may be on its way: what comes after it would be read as its rest. Closing without
-            # an abort would send that rest first.
+            # Half a command may be sent: the next one would be read as its rest. Closing without an abort would
+            # first flush that rest.
             if self._writer is not None:
                 self._writer.transport.abort()
             await self.disconnect(nowait=True)

@@ -1,4 +1,4 @@
-"""What one client has been told of one job, and so what it may be told next. Pure: no queues, no I/O."""
+"""What one client has seen of one job, and so what may be sent to it next. Pure: no queues, no I/O."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -38,7 +38,7 @@ class _ClipMark:
     step: int = -1
     progress: float = 0.0
     closed_attempt: int = 0
-    """The newest attempt that is known to be over; nothing of it is news."""
+    """The newest attempt that is known to have ended: its progress is no longer news."""
 
     def open(self, attempt: int) -> None:
         if attempt > self.attempt:
@@ -48,7 +48,7 @@ class _ClipMark:
         self.closed_attempt = max(self.closed_attempt, attempt)
 
     def is_past(self, event: ClipProgress | ClipPreview) -> bool:
-        """Whether `event` is about something that is over, or a step that was passed."""
+        """Whether `event` is about an ended attempt, or a step that was passed."""
         if event.attempt <= self.closed_attempt or event.attempt < self.attempt:
             return True
         if isinstance(event, ClipPreview) or event.attempt > self.attempt:
@@ -61,20 +61,20 @@ class _ClipMark:
 class SeenSequence:
     """One client's place in a job's log.
 
-    Durable events leave in the order 1, 2, 3 … without a hole or a repetition. Progress leaves only if it is news,
-    and never lets the share done of the job fall.
+    Durable events are sent as 1, 2, 3 … without gap or repetition. Progress is sent only if it is news, and never lets
+    the job's progress fall.
     """
 
     sent_seq: int = 0
     is_over: bool = False
-    """The last durable event sent was a terminal one."""
+    """Whether the last durable event sent was a terminal one."""
     _asked_seq: int = 0
     _job_progress: float = 0.0
     _has_started: bool = False
     _clips: dict[int, _ClipMark] = field(default_factory=dict[int, _ClipMark])
 
     def restart(self, snapshot: JobSnapshot) -> None:
-        """The client is sent the whole job."""
+        """The client is sent a snapshot of the whole job."""
         job = snapshot.job
         self.sent_seq = snapshot.seq
         self._job_progress = max(self._job_progress, job.progress)
@@ -82,18 +82,18 @@ class SeenSequence:
         self._clips = {clip.index: _mark_of(clip) for clip in job.clips}
 
     def resume(self, sent_seq: int, *, is_over: bool, job_progress: float = 0.0) -> None:
-        """The client has the events up to `sent_seq` already, and saw the job at `job_progress` at the most."""
+        """The client already has the events up to `sent_seq`, and saw at most `job_progress` of the job."""
         self._job_progress = max(self._job_progress, job_progress)
         self.sent_seq = sent_seq
         self.is_over = is_over
 
     def judge(self, encoded: EncodedEvent) -> Verdict:
-        """What to do with an event that has come."""
+        """What to do with an event that has arrived."""
         if encoded.is_durable:
             if encoded.seq <= self.sent_seq:
                 return Verdict.DROP
             return Verdict.SEND if encoded.seq == self.sent_seq + 1 else Verdict.REFILL
-        # It was made after an event that this client has not had: progress must not come before the start.
+        # Made after a durable event that this client does not have: progress must not precede the start of its clip.
         if encoded.seq > max(self.sent_seq, self._asked_seq):
             return Verdict.REFILL
         return Verdict.SEND if self._is_news(encoded.event) else Verdict.DROP
@@ -108,7 +108,7 @@ class SeenSequence:
         return encoded
 
     def take(self, arrived: Iterable[EncodedEvent]) -> tuple[list[EncodedEvent], list[EncodedEvent]]:
-        """Those to send now, in order, and those that have to wait until the log was read."""
+        """The events to send now, in order, and those that must wait until the log was read."""
         ready: list[EncodedEvent] = []
         early: list[EncodedEvent] = []
         for encoded in sorted(arrived, key=_order):
@@ -120,13 +120,13 @@ class SeenSequence:
         return ready, early
 
     def settle(self, early: Sequence[EncodedEvent]) -> list[EncodedEvent]:
-        """Those of `early` to send now that the log was read. What the log does not know is not sent."""
+        """The events of `early` to send now that the log was read. What the log does not know is dropped."""
         self._asked_seq = max([self._asked_seq, *(encoded.seq for encoded in early)])
         ready, _unknown = self.take(early)
         return ready
 
     def continues(self, events: Sequence[DurableEvent]) -> bool:
-        """Whether rows of the log follow on what was sent. They do not if old rows have been deleted."""
+        """Whether rows of the log directly follow what was sent; not so if old rows were deleted."""
         return all(event.seq == self.sent_seq + 1 + place for place, event in enumerate(events))
 
     def _is_news(self, event: DurableEvent | EphemeralEvent) -> bool:
@@ -171,5 +171,5 @@ def _order(encoded: EncodedEvent) -> tuple[bool, int]:
 def _mark_of(clip: Clip) -> _ClipMark:
     if clip.state is ClipState.RUNNING:
         return _ClipMark(clip.attempt, clip.step, clip.progress)
-    # Queued with an attempt behind it, or ended: that attempt is over either way.
+    # Queued after an attempt, or ended: its latest attempt is over either way.
     return _ClipMark(clip.attempt, closed_attempt=clip.attempt)

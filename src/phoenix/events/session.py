@@ -1,4 +1,4 @@
-"""The life of one pub/sub connection: brings Redis's subscriptions in line with those wanted, and reads.
+"""The life of one pub/sub connection: keeps Redis's subscriptions in line with the wanted ones, and reads messages.
 
 It ends with an exception as soon as the connection is lost or silent for too long; `line` then starts another.
 """
@@ -15,13 +15,13 @@ from phoenix.events import redis_client
 
 
 class SessionOwner(Protocol):
-    """What a session asks of, and tells, the line that it serves."""
+    """What a session needs from, and reports to, the line that it serves."""
 
     @property
     def wanted(self) -> Collection[str]: ...
     def session_opened(self) -> None: ...
     def session_caught_up(self) -> None:
-        """Every channel wanted at the start has been acknowledged."""
+        """Called when every channel wanted at the start has been acknowledged."""
         ...
 
     def session_acknowledged(self, channel: str) -> None: ...
@@ -37,12 +37,12 @@ class Session:
         self._silence_s = silence_s
         self._changed = asyncio.Event()
         self._requested: set[str] = set()
-        # Acknowledgements still to come: a channel left and wanted again within a round trip has two.
+        # Outstanding acknowledgements: a channel that is left and wanted again within a round trip has two.
         self._unanswered: Counter[str] = Counter()
         self._missing_at_start: set[str] = set()
 
     async def run(self) -> None:
-        """Returns never; raises `RedisError`, `OSError` or an `ExceptionGroup` of them."""
+        """Never returns; raises `RedisError`, `OSError` or an `ExceptionGroup` of them."""
         try:
             async with asyncio.timeout(self._silence_s):
                 await self._pubsub.connect()
@@ -84,7 +84,7 @@ class Session:
             elif is_asked:
                 raise RedisConnectionError(f"no answer within {self._silence_s} s")
             else:
-                # Half-open connections are silent for ever: nobody tells a reader that its peer is gone.
+                # Half-open connections stay silent forever: a reader is not told that its peer is gone.
                 is_asked = True
                 await redis_client.ping(self._pubsub)
 

@@ -1,4 +1,4 @@
-"""Reads of the log that many streams want at once, done once: what a crowd that reconnects costs the database."""
+"""Coalesces reads of the log that many streams need at once, so that a reconnecting crowd spares the database."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Hashable, Mapping, Sequence
@@ -14,13 +14,13 @@ _K = TypeVar("_K", bound=Hashable)
 _V = TypeVar("_V")
 _Numbered = Sequence[tuple[int, DurableEvent]]
 _MOST_AT_ONCE = 100
-"""Keys of one read: the first of a crowd do not wait for the last, and other work gets at the database in between."""
+"""Keys per read: the first of a crowd need not wait for the last, and other work reaches the database in between."""
 
 
 class Gathered(Generic[_K, _V]):
-    """Calls `read` with the keys that were asked for while the call before was under way.
+    """Batches reads: calls `read` with all keys that were asked for during the previous call.
 
-    So no answer is older than its question, which is what a stream needs that has just subscribed.
+    So no answer is older than its question, as a stream that has just subscribed requires.
     """
 
     def __init__(self, read: Callable[[Collection[_K]], Awaitable[Mapping[_K, _V]]]) -> None:
@@ -34,7 +34,7 @@ class Gathered(Generic[_K, _V]):
         answer = self._asked.get(key)
         if answer is None:
             answer = self._asked[key] = loop.create_future()
-            # The error is each asker's to raise; nobody may be left to.
+            # Each asker raises the error itself; if none is left, it must not be logged as never retrieved.
             answer.add_done_callback(lambda done: done.cancelled() or done.exception())
         if self._task is None or self._task.done():
             self._task = loop.create_task(self._read_all(), name="gathered-reads")
@@ -50,7 +50,7 @@ class Gathered(Generic[_K, _V]):
             found = await self._read(asked.keys())
         except Exception as error:  # noqa: BLE001 - handed to those who asked
             if isinstance(error, WrittenByNewer) and len(asked) > 1:
-                # One that only a newer version can read keeps nobody else from the others.
+                # A job that only a newer version can read must not fail the others.
                 for key, answer in asked.items():
                     await self._answer({key: answer})
                 return
@@ -62,7 +62,7 @@ class Gathered(Generic[_K, _V]):
 
 
 class SharedReads:
-    """An `EventLog` that reads another one. What a connection begins with is shared; the rest is passed on."""
+    """An `EventLog` around another one. The reads at the start of a connection are coalesced, others passed on."""
 
     def __init__(self, log: EventLog) -> None:
         self._log = log

@@ -1,4 +1,4 @@
-"""One client's stream of one job as SSE bytes: snapshot or missed rows, then live, until the terminal event."""
+"""The SSE stream of one job: a snapshot or missed events, then live events until the terminal one."""
 
 from collections.abc import AsyncGenerator, Sequence
 
@@ -17,18 +17,18 @@ from phoenix.events.watchers import Watcher
 def job_stream(
     hub: Hub, log: EventLog, job_id: str, last_event_id: int | None, outlet: Outlet | None = None
 ) -> AsyncGenerator[bytes]:
-    """The bytes to send, each chunk whole frames; never raises, since a browser takes no second answer.
+    """The bytes to send, in chunks of whole frames; never raises, since the response has begun.
 
-    With a `last_event_id` of this job's log it goes on after that; with none, or a foreign one, it starts with a
+    With a `last_event_id` of this job's log it continues after that; with none, or a foreign one, it starts with a
     snapshot. It ends after the terminal event; when the job is deleted; when the hub closes; when it cannot read
-    the log; and at `max_stream_age_s`. In the last three cases the client reconnects with what it got last.
-    Close it (`aclose()`) when the client has gone. With an outlet, most live events go through that.
+    the log; and at `max_stream_age_s`. In the last three cases the client reconnects with its last id.
+    Close it (`aclose()`) when the client has left. With an outlet, most live events go through that.
     """
     return follow(hub, JobTopic(job_id), lambda watcher: _Teller(log, watcher, job_id, last_event_id), outlet)
 
 
 class _Teller:
-    """Tells one client of one job what its sequence says is next."""
+    """Sends one client what its sequence says is next."""
 
     def __init__(self, log: EventLog, watcher: Watcher, job_id: str, last_event_id: int | None) -> None:
         self._log = log
@@ -44,13 +44,13 @@ class _Teller:
         return self._seen.is_over or self._is_gone
 
     async def begin(self) -> bytes:
-        """The missed rows if the client's place is known, else a snapshot."""
+        """The missed events if the client's position is known, else a snapshot."""
         if (asked := self._last_event_id) is None:
             return await self._snapshot()
         tail = (await self._log.tails([self._job_id])).get(self._job_id)
         if tail is None or not 0 <= asked <= tail.last_seq:
             return await self._snapshot()
-        # The client was told of progress that has no id, by this replica or another: none of it is taken back.
+        # The client may have seen progress, which has no id, from any replica: none of it is taken back.
         told = (await self._log.told([self._job_id])).get(self._job_id, NOTHING_TOLD)
         self._seen.resume(asked, is_over=has_been_told(tail, asked), job_progress=told.share)
         self._watcher.sent_seq = asked
@@ -78,7 +78,7 @@ class _Teller:
         return told.frame
 
     async def _refill(self) -> bytes:
-        """The rows that follow; a snapshot if they no longer do."""
+        """The events that follow; a snapshot if the log no longer has them all."""
         chunk = b""
         while True:
             rows = await self._log.replay(self._job_id, self._seen.sent_seq)

@@ -1,4 +1,4 @@
-"""What was last told of a job's progress: kept in Redis, so that every replica knows it, and it never goes back."""
+"""The latest published progress of a job, kept in Redis so that every replica knows it and it never goes back."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,8 +11,8 @@ from phoenix.contract.events import ClipProgress
 _SHARE = "job"
 """Field of the hash; the others are the clips' indices."""
 
-# Stored before it is published, in one step: whoever hears of a share, or missed it, finds it or more in the hash.
-# A worker that lost its attempt, or that does not know yet how far the others are, takes nothing back.
+# Stored and published in one step: whoever receives a progress, or misses it, finds at least as much in the hash. A
+# worker that lost its attempt, or does not yet know the progress of the others, cannot lower it.
 TELL = b"""
 local key, clip, attempt, progress, share = KEYS[1], ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
 local message, owner_message = ARGV[5], ARGV[6]
@@ -37,20 +37,20 @@ return share
 
 @dataclass(frozen=True)
 class Told:
-    """No client has seen more of the job than `share`, nor of a clip's newest attempt more than `clips` says."""
+    """The most that any client has seen: `share` of the job, and of each clip's newest attempt its entry in `clips`."""
 
     share: float = 0.0
     clips: Mapping[int, ClipProgress] = field(default_factory=dict[int, ClipProgress])
 
     def job_left_s(self, now: datetime) -> float | None:
-        """Seconds until the job's end by the newest word, whoever said it; None if it did not say."""
+        """Seconds until the job's end by the newest report of any worker; None if that has no estimate."""
         newest = max(self.clips.values(), key=lambda progress: progress.at, default=None)
         if newest is None or newest.job_eta_s is None:
             return None
         return max(0.0, newest.job_eta_s - max(0.0, (now - newest.at).total_seconds()))
 
     def joined_with(self, other: "Told") -> "Told":
-        """Of each the newest."""
+        """The newest of both."""
         clips = dict(self.clips)
         for index, progress in other.clips.items():
             if index not in clips or _age(clips[index]) < _age(progress):
@@ -62,7 +62,7 @@ NOTHING_TOLD = Told()
 
 
 def read_told(fields: Mapping[bytes, bytes]) -> Told:
-    """From the hash. What another version has left there is passed over."""
+    """Parses the hash; skips entries that another version has written."""
     clips = [_parsed(message) for name, message in fields.items() if name != _SHARE.encode()]
     share = _share_of(fields.get(_SHARE.encode(), b"0"))
     return Told(share, {progress.clip_index: progress for progress in clips if progress})

@@ -1,4 +1,4 @@
-"""The clients that follow one topic in this process, and the rounds in which each of them is told."""
+"""The clients of this process that follow one topic, and the rounds in which they are served."""
 
 import asyncio
 from collections.abc import Iterator
@@ -10,11 +10,11 @@ from phoenix.events.mailbox import Mailbox
 from phoenix.events.topics import Topic
 
 PER_TURN = 200
-"""Clients told before others get a turn: five thousand at once would hold the event loop for 0.1 s."""
+"""Clients served per turn of the event loop: five thousand at once would block it for 0.1 s."""
 
 
 class Watcher:
-    """One client: what it follows, its mailbox, and how far it has got, which the stream keeps up to date."""
+    """One client: its topic, its mailbox, and its position, which the stream keeps up to date."""
 
     __slots__ = ("mailbox", "sent_seq", "topic")
 
@@ -22,15 +22,15 @@ class Watcher:
         self.topic = topic
         self.mailbox = mailbox
         self.sent_seq: int | None = None
-        """The last number sent: of the job, or of the owner if all jobs are followed; None before the first bytes."""
+        """The last number sent, of the job or of the owner's log; None before the first bytes."""
 
     def is_behind(self, last_seq: int) -> bool:
-        """One that has not begun will read the log anyhow."""
+        """Whether it lacks events. One that has not begun will read the log anyway."""
         return self.sent_seq is not None and last_seq > self.sent_seq
 
 
 class Watchers(set[Watcher]):
-    """Of one topic. Many are told in turns; what comes before the last of them was told waits, once for all."""
+    """The watchers of one topic. Many are served in turns; events that arrive meanwhile wait in a shared backlog."""
 
     def __init__(self, capacity: int) -> None:
         super().__init__()
@@ -50,7 +50,7 @@ class Watchers(set[Watcher]):
         self._is_busy = bool(self._backlog)
         if self._is_busy:
             events, needs_refill = self._backlog.take()
-            # Who joins during a round reads the log after the events of the round were written to it.
+            # A watcher that joins during a round reads the log later, when it has the events of the round.
             self._take_turn(iter(list(self)), events, needs_refill)
 
     def _take_turn(self, left: Iterator[Watcher], events: list[EncodedEvent], needs_refill: bool) -> None:

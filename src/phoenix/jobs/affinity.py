@@ -1,6 +1,6 @@
-"""Whether a worker leaves a clip whose turn has come to one that holds its model. Pure.
+"""Model affinity: whether a worker leaves a clip whose turn has come to one that holds its model. Pure.
 
-Loading a model takes as long as a clip or two, so it is worth a short wait, which is bounded: nobody waits for ever.
+Loading a model takes as long as rendering a clip or two, so a short wait is worth it. It is bounded.
 """
 
 from collections.abc import Collection
@@ -22,16 +22,16 @@ class Turn:
 
     model: str
     passed_for_s: float | None
-    """Since a worker first left it to others; None if none did."""
+    """Seconds since a worker first left it to others; None if none did."""
     others_next: Collection[str]
     """Models of the other clips whose doorbells are in Redis."""
 
 
 def should_leave(turn: Turn, held: Collection[str], others: Collection[Candidate], *, wait_s: float) -> bool:
-    """`held`: models in this worker's memory. Once the clip was left to others for `wait_s`, anyone takes it.
+    """`held`: models in this worker's memory. After `wait_s` in which the clip was left to others, anyone takes it.
 
-    It is left to a holder that is idle, or to one that is busy if there is a clip for what this worker holds: then
-    nobody stands idle meanwhile.
+    It is left to an idle holder of its model. It is left to a busy one only if another clip waits for a model that
+    this worker holds, so that no worker stands idle.
     """
     if turn.model in held or (turn.passed_for_s is not None and turn.passed_for_s >= wait_s):
         return False

@@ -1,4 +1,4 @@
-"""What a committed transaction tells the outside. `assembly` decides who hears it; nothing depends on that."""
+"""What a transaction announces once it has committed. `assembly` delivers it; correctness never depends on that."""
 
 from dataclasses import dataclass
 
@@ -17,7 +17,7 @@ class EventRecorded:
 
 @dataclass(frozen=True)
 class TasksReady:
-    """There may be something to feed: tasks became ready, or a slot became free."""
+    """The feeder should look: tasks became ready, or a slot became free."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,6 @@ class StopRequested:
 
 @dataclass(frozen=True)
 class FilesOrphaned:
-    """These keys of the store have no row any more."""
+    """These keys of the store no longer have a row."""
 
     keys: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""Appends one row to the durable log, with its number among the events of all jobs of its owner."""
+"""Appends a row to the durable log, and numbers it among the events of all jobs of its owner."""
 
 from typing import cast
 
@@ -17,7 +17,7 @@ _GIVEN = [column for column in _EVENTS.columns if column.name != "owner_seq"]
 def _next_of_owner(make: type[postgresql.Insert] | type[sqlite.Insert]) -> ReturningInsert[int]:
     """Locks the owner's row until the commit.
 
-    Whoever sees a number has therefore seen, or can see, all lower ones: that is what lets a client resume after it.
+    So whoever sees a number can also see all lower ones, which is what lets a client resume after it.
     """
     return (
         make(_OWNERS)
@@ -28,8 +28,8 @@ def _next_of_owner(make: type[postgresql.Insert] | type[sqlite.Insert]) -> Retur
 
 
 _numbered = _next_of_owner(postgresql.Insert).cte("numbered")
-# In one statement where the database can: every other submit of the owner waits for as long as the row is locked, and
-# a replica under load takes some milliseconds from an answer to its next statement.
+# In one statement where the database can: the owner's other submits wait while the row is locked, and a replica under
+# load takes some milliseconds between two statements.
 _APPEND_AT_ONCE = (
     insert(_EVENTS)
     .from_select(
@@ -42,7 +42,7 @@ _NUMBER, _APPEND = _next_of_owner(sqlite.Insert), insert(_EVENTS)
 
 
 async def append(session: AsyncSession, event: DurableEvent, owner_id: str) -> int:
-    """Its number of the owner's, from 1. To be the last thing of a transaction, for the sake of others."""
+    """Returns its number in the owner's log, from 1. Call it last in a transaction: it blocks the owner's others."""
     row = {
         "job_id": event.job_id,
         "seq": event.seq,

@@ -1,4 +1,4 @@
-"""Uploads, and the files of a job, as rows."""
+"""The rows of uploads and of a job's files."""
 
 from collections.abc import Collection
 
@@ -17,7 +17,7 @@ from phoenix.jobs.tables import ArtifactRow
 async def find_known_media(
     session: AsyncSession, artifact_ids: Collection[str], *, owner_id: str
 ) -> dict[str, MediaInfo]:
-    """What the owner's artifacts hold, by id; others, and those of other owners, are left out."""
+    """Media info by artifact id; unknown artifacts, and those of other owners, are left out."""
     statement = select(col(ArtifactRow.id), col(ArtifactRow.info)).where(
         col(ArtifactRow.id).in_(artifact_ids), col(ArtifactRow.owner_id) == owner_id
     )
@@ -37,7 +37,7 @@ async def add_upload(
     sha256: str,
     info: MediaInfo,
 ) -> ArtifactRow:
-    """Makes a file that is already in the store known."""
+    """Records a file that is already in the store."""
     row = ArtifactRow(
         id=artifact_id,
         owner_id=owner_id,
@@ -62,7 +62,7 @@ def get_output(job: FullJob) -> ArtifactRow:
 
 
 async def get_thumbnail(session: AsyncSession, job: FullJob) -> ArtifactRow:
-    """The picture that stands for the result. Raises `Conflict` while there is no result, `NotFound` without one."""
+    """The thumbnail of the result. Raises `Conflict` while there is no result, `NotFound` if it has no thumbnail."""
     get_output(job)
     statement = select(ArtifactRow).where(
         col(ArtifactRow.job_id) == job.row.id, col(ArtifactRow.kind) == ArtifactKind.THUMBNAIL

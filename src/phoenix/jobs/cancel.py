@@ -9,7 +9,7 @@ from phoenix.jobs.tables import JobRow
 
 
 async def cancel(uow: UnitOfWork, job_id: str, *, owner_id: str) -> JobRow:
-    """Asks a job to end. A finished job is unchanged, and so is one that is already ending."""
+    """Cancels a job. One that is finished or already ending is unchanged. Raises `NotFound`."""
     job = await get_job_locked(uow.session, job_id, owner_id=owner_id)
     await end_job(uow, job, JobState.CANCELED, error=None, stop_reason="cancel")
     uow.announce(TasksReady())

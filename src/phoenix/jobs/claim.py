@@ -1,4 +1,4 @@
-"""A worker takes a task: a conditional update that hands out the fencing token and a lease."""
+"""A worker claims a task: a conditional update that hands out the fencing token and a lease."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -21,7 +21,7 @@ from phoenix.jobs.views import parse_request
 
 @dataclass(frozen=True)
 class Claim:
-    """The right to work on one task, for as long as the lease is renewed. Every write names it."""
+    """The right to work on one task for as long as its lease is renewed. The worker's writes are checked against it."""
 
     task_id: str
     attempt: int
@@ -34,22 +34,22 @@ class Claim:
     request_id: str | None
     traceparent: str | None = None
     parts: tuple[str, ...] = ()
-    """For an assembly: the artifacts of the clips, in order."""
+    """For an assembly: artifact ids of the clips, in order."""
     soundtrack_artifact_id: str | None = None
     weights: tuple[float, ...] = ()
-    """Of the job's clips, for the progress of the whole."""
+    """Weights of the job's clips, for the progress of the whole job."""
     done: frozenset[int] = frozenset()
-    """Which of them are done already, by their index: Redis may not know it any more."""
+    """Indices of the clips that are done already: Redis may have forgotten their progress."""
     pace: Pace | None = None
-    """Learned of clips like this one; None if none was rendered yet."""
+    """Learned from clips like this one; None if none was rendered yet."""
     assembly_s: float | None = None
-    """For a clip: how long putting all of them together takes, if that is known."""
+    """For a clip: how long the job's assembly will take, if known."""
     last_seq: int = 0
     """Number of the job's last durable event when the task was claimed."""
 
 
 async def claim(uow: UnitOfWork, task_id: str, dispatch: int, *, worker_id: str, lease_s: float) -> Claim | None:
-    """Takes the task, or returns None if the doorbell is stale: the task is taken, ended or rung anew."""
+    """Claims the task; None if the doorbell is stale: the task was claimed, has ended, or was rung anew."""
     job_id = (await uow.session.scalars(select(col(TaskRow.job_id)).where(col(TaskRow.id) == task_id))).one_or_none()
     job = await find_job_locked(uow.session, job_id) if job_id else None
     if job is None or job.ending is not None or job.state.is_terminal:

@@ -1,4 +1,4 @@
-"""Chores that one process at a time does for all replicas: whoever holds the row, until it stops renewing."""
+"""Leader election by a row per chore: whoever holds the row does the chore, until it stops renewing."""
 
 from datetime import timedelta
 
@@ -11,7 +11,7 @@ from phoenix.jobs.tables import DutyRow
 
 
 async def take_duty(uow: UnitOfWork, name: str, *, holder: str, hold_s: float) -> bool:
-    """Takes or renews a duty. False while another process holds it."""
+    """Takes or renews a duty for `hold_s`. False while another process holds it."""
     now = await uow.now()
     statement = select(DutyRow).where(col(DutyRow.name) == name).with_for_update()
     duty = (await uow.session.scalars(statement)).one_or_none()
@@ -34,7 +34,7 @@ async def _create_duty(uow: UnitOfWork, duty: DutyRow) -> bool:
 
 
 async def drop_duty(uow: UnitOfWork, name: str, *, holder: str) -> None:
-    """Gives a duty back, so that another replica need not wait for it to lapse."""
+    """Gives a duty back, so that another replica need not wait for it to lapse. Harmless if another holds it."""
     duty = await uow.session.get(DutyRow, name)
     if duty is not None and duty.holder == holder:
         duty.held_until = await uow.now()

@@ -1,4 +1,4 @@
-"""How long jobs will take, from what was learned. Pure; says nothing rather than something made up."""
+"""Estimates how long jobs will take, from learned paces. Pure; gives no estimate rather than a guess."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,14 +10,14 @@ from phoenix.jobs.pace import Paces, shape_of
 from phoenix.jobs.progress import MEDIA_SHARE
 from phoenix.jobs.views import parse_request
 
-# Up to so many seconds an estimate is given to so many: finer would be a precision that nobody has.
+# (limit, step): estimates below the limit are rounded to the step; finer would suggest a precision that nobody has.
 _STEPS_S = ((15.0, 1), (60.0, 5), (600.0, 15))
 _COARSEST_S = 60
 
 
 @dataclass
 class Countdown:
-    """Seconds that are left, as they are told over time: each new estimate moves them by a fifth of the difference."""
+    """A smoothed countdown in seconds: each new estimate moves it by a fifth of the difference."""
 
     left_s: float | None = None
     _at_s: float = 0.0
@@ -34,13 +34,13 @@ class Countdown:
 
 
 def about(seconds: float) -> float:
-    """Rounded to what an estimate can be trusted for."""
+    """Rounds seconds to what an estimate can be trusted for."""
     step_s = next((step_s for limit_s, step_s in _STEPS_S if seconds < limit_s), _COARSEST_S)
     return float(round(seconds / step_s) * step_s)
 
 
 def blend(learned_s: float | None, *, elapsed_s: float, progress: float) -> float | None:
-    """Seconds left of what has come so far in so long; what was learned counts less, the further it has come."""
+    """Seconds left: the learned duration, more and more replaced by the pace so far the further the work has come."""
     if progress <= 0:
         return None if learned_s is None else max(0.0, learned_s - elapsed_s)
     left_at_this_pace_s = elapsed_s * (1 - progress) / progress
@@ -50,13 +50,13 @@ def blend(learned_s: float | None, *, elapsed_s: float, progress: float) -> floa
 
 
 def side_by_side_s(under_way_s: Sequence[float], waiting_s: Sequence[float]) -> float:
-    """Seconds until all clips are done, if as many are rendered at once as are under way; never before the longest."""
+    """Seconds until all clips are done with as many at a time as are running now; at least the longest of them."""
     left_s = [*under_way_s, *waiting_s]
     return max(sum(left_s) / max(len(under_way_s), 1), *left_s, 0.0)
 
 
 def work_left_s(job: FullJob, paces: Paces) -> float | None:
-    """Seconds from the start of what is left of a reel to its end, if as many clips are rendered at once as now."""
+    """Seconds that the rest of a reel takes, with as many clips at a time as are running now; None if unknown."""
     request = parse_request(job.row)
     if not isinstance(request, ResolvedReel):
         return None
@@ -71,7 +71,7 @@ def work_left_s(job: FullJob, paces: Paces) -> float | None:
 
 
 def assembling_s(learned_s: float | None, clips_s: float) -> float:
-    """What putting the clips together takes: as learned, or else its usual share of what rendering them takes."""
+    """Seconds that the assembly takes: as learned, or else the usual share of the time that rendering takes."""
     return clips_s * MEDIA_SHARE / (1 - MEDIA_SHARE) if learned_s is None else learned_s
 
 

@@ -1,4 +1,4 @@
-"""The durable log as streams read it: the rows of SQL, with the newest progress laid over a snapshot."""
+"""The durable log as streams read it: rows from SQL, and snapshots combined with the latest progress."""
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 
@@ -21,7 +21,7 @@ from phoenix.jobs.progress import job_progress
 ReadProgress = Callable[[Collection[str]], Awaitable[Mapping[str, Told]]]
 
 MAX_SNAPSHOTS = 100
-"""Of unfinished jobs at the start of a stream of all: the newest ones, where there are more."""
+"""Unfinished jobs at the start of a stream of all jobs; if there are more, the newest."""
 
 
 class SqlEventLog:
@@ -57,7 +57,7 @@ class SqlEventLog:
     async def told(self, job_ids: Collection[str]) -> Mapping[str, Told]:
         if not job_ids:
             return {}
-        # Progress is read first: a clip that is done by the time of the rows is not said to be running.
+        # Progress is read before the rows, so that no clip that is done in the rows is reported as running.
         found = await self._read_progress(job_ids)
         async with self._database.read() as session:
             pieces = await list_pieces(session, list(job_ids))
@@ -88,7 +88,7 @@ class SqlEventLog:
         return await self._snapshots(jobs)
 
     async def _snapshots(self, jobs: Sequence[FullJob]) -> list[JobSnapshot]:
-        # Progress is read after the rows: it is never behind what they say, and an older attempt's is left out.
+        # Progress is read after the rows, so that it is never behind them; that of older attempts is left out.
         told = await self._read_progress([job.row.id for job in jobs])
         standings = await find_standings(
             self._database,
@@ -112,7 +112,7 @@ class SqlEventLog:
 
 
 def _told(found: Told, pieces: Sequence[TaskPiece]) -> Told:
-    """What SQL shows counts as told, and of the clips only attempts that run."""
+    """Counts what SQL shows as told, and keeps only the progress of running attempts."""
     running = {(piece.position, piece.attempt) for piece in pieces if piece.state is TaskState.RUNNING}
     clips = {index: progress for index, progress in found.clips.items() if (index, progress.attempt) in running}
     return Told(max(found.share, job_progress(pieces)), clips)

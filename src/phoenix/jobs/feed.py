@@ -1,4 +1,4 @@
-"""Which waiting tasks have a doorbell. The rest stay in SQL, where the order of all is decided anew each time."""
+"""Which waiting tasks have a doorbell in Redis. The others stay in SQL, where each pass decides the order anew."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -27,7 +27,7 @@ FAIRNESS_WINDOW_S = 900
 
 @dataclass(frozen=True)
 class RungTask:
-    """A doorbell that was put into Redis and not answered yet."""
+    """A task whose doorbell is in Redis and was not answered yet."""
 
     task_id: str
     dispatch: int
@@ -40,9 +40,9 @@ Known = TypeVar("Known", Waiting, RungTask)
 async def choose_next(
     session: AsyncSession, queue: str, *, feed_ahead: float, worker_timeout_s: float, most_per_owner: int = 0
 ) -> Lineup:
-    """What to change so that the next tasks have doorbells, `feed_ahead` of them per slot of the live workers.
+    """What to change so that the next tasks have doorbells: `feed_ahead` per slot of the live workers.
 
-    No owner has more than `most_per_owner` of them running and rung at a time, if that is not 0.
+    No owner has more than `most_per_owner` tasks running or rung at a time; 0 means no limit.
     """
     slots = await count_slots(session, queue, worker_timeout_s=worker_timeout_s)
     most = math.ceil(feed_ahead * slots)
@@ -51,7 +51,7 @@ async def choose_next(
     running = await count_in_hand(session, queue, with_rung=False) if most_per_owner else {}
     at_cap = [owner_id for owner_id, count in running.items() if count >= most_per_owner]
     paces = await read_paces(session)
-    # Those of owners at their cap are left out already here, lest they fill what one pass looks at.
+    # Owners at their cap are excluded here already, lest their tasks fill up what one pass looks at.
     waiting = await list_waiting(session, queue, paces, except_owners=at_cap, with_rung=True, first_of_each=most)
     turns = take_turns(waiting, await served_s(session, queue))
     following = list(islice(within_caps(turns, running, most=most_per_owner), most))
@@ -59,7 +59,7 @@ async def choose_next(
 
 
 async def count_in_hand(session: AsyncSession, queue: str, *, with_rung: bool = True) -> dict[str, int]:
-    """How many tasks of this queue each owner has running, and rung and about to."""
+    """How many tasks of this queue each owner has running and, `with_rung`, about to run."""
     is_rung = (col(TaskRow.state) == TaskState.READY) & col(TaskRow.rung_at).is_not(None)
     is_running = col(TaskRow.state) == TaskState.RUNNING
     statement = (
@@ -73,7 +73,7 @@ async def count_in_hand(session: AsyncSession, queue: str, *, with_rung: bool = 
 
 
 async def mark_rung(uow: UnitOfWork, tasks: Sequence[Waiting]) -> None:
-    """Notes that the doorbells are in Redis. One that was answered in the meantime is left alone."""
+    """Records that the doorbells are in Redis, except those that were answered in the meantime."""
     for task in in_lock_order(tasks):
         statement = (
             update(TaskRow)
@@ -88,7 +88,7 @@ async def mark_rung(uow: UnitOfWork, tasks: Sequence[Waiting]) -> None:
 
 
 async def list_rung(session: AsyncSession, queue: str, *, older_than_s: float) -> list[RungTask]:
-    """Doorbells that have waited for an answer so long that they may have been lost."""
+    """Tasks whose doorbells have waited for an answer for so long that they may be lost."""
     statement = select(col(TaskRow.id), col(TaskRow.dispatch), col(TaskRow.rung_at)).where(
         col(TaskRow.state) == TaskState.READY,
         col(TaskRow.queue) == queue,
@@ -99,7 +99,7 @@ async def list_rung(session: AsyncSession, queue: str, *, older_than_s: float) -
 
 
 async def unring(uow: UnitOfWork, tasks: Sequence[Known]) -> None:
-    """Puts tasks without a doorbell back in line. The dispatch stays: if the old one turns up, it is as good."""
+    """Puts tasks without a doorbell back in line. The dispatch stays: an old doorbell that turns up is as good."""
     for task in in_lock_order(tasks):
         statement = (
             update(TaskRow)
@@ -110,9 +110,9 @@ async def unring(uow: UnitOfWork, tasks: Sequence[Known]) -> None:
 
 
 async def put_off(uow: UnitOfWork, task_id: str, dispatch: int, *, for_s: float) -> None:
-    """Takes a waiting task out of line for so long, so that others are rung in its place.
+    """Takes a waiting task out of line for `for_s`, so that others are rung in its place.
 
-    Its doorbell stays where it is: whoever can do the task may claim it by that at any time.
+    Its doorbell stays where it is: a worker that can do the task may claim it at any time.
     """
     statement = (
         update(TaskRow)
@@ -123,7 +123,7 @@ async def put_off(uow: UnitOfWork, task_id: str, dispatch: int, *, for_s: float)
 
 
 def in_lock_order(tasks: Iterable[Known]) -> list[Known]:
-    """Of several tasks in one transaction the smallest id comes first, as in a flush: no two wait for each other."""
+    """Sorted by id, like the updates of a flush, so that two transactions cannot deadlock."""
     return sorted(tasks, key=lambda task: task.task_id)
 
 
@@ -134,9 +134,9 @@ async def count_slots(session: AsyncSession, queue: str, *, worker_timeout_s: fl
 
 
 async def served_s(session: AsyncSession, queue: str) -> dict[str, float]:
-    """Seconds of this queue's service that each key had within the window, what is running counted too."""
+    """Seconds of service that each key had on this queue within the window, running attempts included."""
     spans = spans_of(queue, within_s=FAIRNESS_WINDOW_S).c
     span_s = seconds_since(spans.started_at, func.coalesce(spans.ended_at, db_now(0)))
-    # Summed up there: a busy fleet ends thousands of attempts within the window, and a pass must not fetch them.
+    # Summed in SQL: a busy fleet ends thousands of attempts within the window, too many to fetch in each pass.
     statement = select(spans.owner_id, func.sum(span_s)).group_by(spans.owner_id)
     return dict((await session.execute(statement)).all())

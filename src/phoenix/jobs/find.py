@@ -1,4 +1,4 @@
-"""Looking jobs up: one with all that belongs to it, or a page of them, newest first."""
+"""Finds jobs: one with its tasks and output, or a page of them, newest first."""
 
 import base64
 import binascii
@@ -59,13 +59,13 @@ async def get_full_job(session: AsyncSession, job_id: str, *, owner_id: str) -> 
 
 
 async def list_full_jobs(session: AsyncSession, job_ids: Collection[str]) -> Sequence[FullJob]:
-    """Any owner's jobs, for callers that have checked whose they are; in no order, unknown ones are left out."""
+    """Jobs of any owner, in no order; unknown ids are left out. Callers must check whose they are."""
     rows = (await session.scalars(select(JobRow).where(col(JobRow.id).in_(job_ids)))).all()
     return await _complete(session, rows)
 
 
 async def list_unfinished(session: AsyncSession, *, owner_id: str, limit: int) -> Sequence[FullJob]:
-    """The owner's jobs that wait or run, oldest first; the newest `limit` of them."""
+    """The newest `limit` unfinished jobs of the owner, oldest first."""
     is_unfinished = col(JobRow.state).in_([JobState.QUEUED, JobState.RUNNING])
     statement = select(JobRow).where(col(JobRow.owner_id) == owner_id, is_unfinished, *_READABLE)
     rows = (await session.scalars(statement.order_by(col(JobRow.id).desc()).limit(limit))).all()
@@ -75,7 +75,7 @@ async def list_unfinished(session: AsyncSession, *, owner_id: str, limit: int) -
 async def list_queued(
     session: AsyncSession, *, job_ids: Sequence[str], owner_ids: Sequence[str], limit: int
 ) -> Sequence[FullJob]:
-    """Waiting jobs among these, or of these owners, in the order in which they came."""
+    """Waiting jobs with these ids or of these owners, in order of arrival."""
     named = col(JobRow.id).in_(job_ids) | col(JobRow.owner_id).in_(owner_ids)
     statement = select(JobRow).where(col(JobRow.state) == JobState.QUEUED, named, *_READABLE)
     rows = (await session.scalars(statement.order_by(col(JobRow.queued_at)).limit(limit))).all()
@@ -126,7 +126,7 @@ def _filtered(wanted: JobFilter) -> Select[JobRow]:
 
 
 async def _complete_known(session: AsyncSession, rows: Sequence[JobRow]) -> list[FullJob]:
-    """As `_complete`, without the jobs that have tasks, or an output, that only a newer version knows."""
+    """Like `_complete`, but leaves out jobs whose tasks or output only a newer version can read."""
     try:
         return await _complete(session, rows)
     except WrittenByNewer:

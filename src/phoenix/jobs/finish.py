@@ -1,4 +1,4 @@
-"""How an attempt ends. Each function is fenced: with a lost lease it raises `LeaseLost` and changes nothing."""
+"""The ways an attempt can end. Whatever takes a `Claim` is fenced: it raises `LeaseLost` once the lease is lost."""
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -29,7 +29,7 @@ from phoenix.settings import SchedulerSettings
 
 @dataclass(frozen=True)
 class Result:
-    """A file that is in the store, to be published by the fenced finish."""
+    """A file in the store, which becomes visible only when the attempt succeeds."""
 
     key: str
     media_type: str
@@ -38,9 +38,9 @@ class Result:
     info: MediaInfo
     timings: ClipTimings = field(default_factory=ClipTimings)
     batch_size: int | None = None
-    """Of a clip: how many were rendered in one call with it, itself included."""
+    """For a clip: how many were rendered in the same call, this one included."""
     thumbnail: "Result | None" = None
-    """A picture that stands for it, stored beside it and published with it."""
+    """Its thumbnail, stored beside it and published with it."""
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -61,10 +61,10 @@ class RetryRule:
 
 
 async def succeed(uow: UnitOfWork, claim: Claim, result: Result) -> None:
-    """Publishes the attempt's result. One that would complete a job which is already ending comes too late."""
+    """Publishes the attempt's result, unless it would complete a job that is already ending."""
     job, task = await _hold(uow, claim)
     if job.ending is not None and _completes(job, task):
-        # With every task succeeded, a retry by hand would find nothing to do and the job could never end well.
+        # With every task succeeded, a manual retry would find nothing to do, and the job could never succeed.
         uow.announce(FilesOrphaned(result.keys), TasksReady())
         await _cancel_attempt(uow, job, task)
         return
@@ -105,14 +105,14 @@ def _learn_pace(uow: UnitOfWork, job: JobRow, task: TaskRow, result: Result, *, 
         timings = result.timings
         steps_s = sum(seconds or 0.0 for seconds in (timings.text_s, timings.denoise_s))
         finish_s = sum(seconds or 0.0 for seconds in (timings.decode_s, timings.encode_s, timings.upload_s))
-        # Loading a model, and waiting for the device, are not the pace of the next clip.
+        # Loading the model and waiting for the device say nothing about the pace of the next clip.
         spent_s = steps_s + finish_s or held_s
         shape = shape_of(request.model, request.clips[task.position])
         learn(uow, shape, weight=task.weight, spent_s=spent_s, finish_s=finish_s)
 
 
 async def fail(uow: UnitOfWork, claim: Claim, failure: TaskFailed, rule: RetryRule, *, jitter: float) -> None:
-    """The attempt failed: the task is tried again if that can help, or fails its job."""
+    """The attempt failed: the task is retried if that can help, or else fails its job."""
     job, task = await _hold(uow, claim)
     task.failures += 1
     error = _error(task, failure.code, failure.detail, failure.stage, retriable=failure.retriable)
@@ -126,7 +126,7 @@ async def fail(uow: UnitOfWork, claim: Claim, failure: TaskFailed, rule: RetryRu
 
 
 async def stop(uow: UnitOfWork, claim: Claim) -> None:
-    """The attempt ended because it was asked to: its job is being canceled or has run out of time."""
+    """The attempt stopped on request: its job is being canceled or has run out of time."""
     job, task = await _hold(uow, claim)
     if job.ending is None:
         # The bell that stopped it was rung for an earlier attempt; without its task the job would be stuck.
@@ -137,7 +137,7 @@ async def stop(uow: UnitOfWork, claim: Claim) -> None:
 
 
 async def release(uow: UnitOfWork, claim: Claim) -> None:
-    """The worker hands the task back, to drain. That is nobody's failure and is not counted as one."""
+    """A draining worker hands the task back. That does not count as a failure."""
     job, task = await _hold(uow, claim)
     await _hand_back(uow, job, task, "The worker is shutting down.")
 
@@ -156,7 +156,7 @@ async def _cancel_attempt(uow: UnitOfWork, job: JobRow, task: TaskRow) -> None:
 
 
 async def crash(uow: UnitOfWork, job: JobRow, task: TaskRow, rule: RetryRule, *, cause: str) -> None:
-    """The attempt's worker is gone. A task that takes its workers down with it is quarantined."""
+    """The attempt's worker is gone. A task that keeps taking its workers down is given up."""
     task.crashes += 1
     error = _error(task, FailureCode.WORKER_LOST, cause, Stage.QUEUE, retriable=True)
     await close_attempt(uow, task, Outcome.CRASHED, error)
@@ -170,10 +170,10 @@ async def crash(uow: UnitOfWork, job: JobRow, task: TaskRow, rule: RetryRule, *,
 
 
 async def _count_returned(uow: UnitOfWork, task: TaskRow) -> int:
-    """Of the workers that were lost on this task, those that have been heard of since.
+    """How many of the workers that were lost on this task have been heard of since.
 
-    They were frozen, cut off, or on a machine with far more to do than it has cores: not the task's doing. The run
-    deadline bounds how often that may go on.
+    Those were frozen, cut off or starved of CPU, which is not the task's fault. The run deadline bounds how often
+    that may happen.
     """
     await uow.session.flush()
     crashed = (
@@ -190,7 +190,7 @@ async def _count_returned(uow: UnitOfWork, task: TaskRow) -> int:
 
 
 async def try_again(uow: UnitOfWork, job: JobRow, task: TaskRow, error: JobError, *, delay_s: float) -> None:
-    """Makes the task ready for another attempt, unless its job is ending."""
+    """Makes the task ready for another attempt in `delay_s`; cancels it if its job is ending."""
     if job.ending is not None:
         move_task(task, TaskState.CANCELED, await uow.now())
         await settle(uow, job)
@@ -203,7 +203,7 @@ async def try_again(uow: UnitOfWork, job: JobRow, task: TaskRow, error: JobError
 
 
 async def give_up(uow: UnitOfWork, job: JobRow, task: TaskRow, error: JobError) -> None:
-    """Fails the task for good, and its job with it. Clips that are running are left to finish: a retry needs them."""
+    """Fails the task for good, and its job with it. Running clips may finish: a manual retry will use them."""
     task.error = error.model_dump(mode="json")
     move_task(task, TaskState.FAILED, await uow.now())
     if task.kind is TaskKind.RENDER:
@@ -236,7 +236,7 @@ def _holds(claim: Claim, task: TaskRow) -> bool:
 
 
 def _completes(job: JobRow, task: TaskRow) -> bool:
-    """Whether the task's result is the job's."""
+    """Whether the task's result is the job's result."""
     return task.kind is TaskKind.ASSEMBLE or job.kind == "soundtrack"
 
 

@@ -1,4 +1,4 @@
-"""How long the queues are, and where in them a job stands."""
+"""How many tasks wait and run in each queue, and on how many slots."""
 
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession

@@ -1,4 +1,4 @@
-"""The state of the fleet in numbers, for operators: read from SQL, so that every replica tells the same."""
+"""The state of the fleet in numbers, for operators. Read from SQL, so that every replica reports the same."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -36,17 +36,17 @@ class DeviceMemory:
 @dataclass(frozen=True)
 class FleetGauges:
     jobs: Mapping[str, int]
-    """All that are kept, by state; of a state without any 0. A newer version's states are among them."""
+    """Jobs by state, 0 for a state without any; states of newer versions included."""
     ended: Mapping[Ending, int]
     """How many ever ended so, deleted ones included."""
     queues: tuple[QueueDepth, ...]
     workers: Mapping[str, int]
-    """Live ones by queue; one that serves both counts for both."""
+    """Live workers by queue; one that serves both counts twice."""
     memory: tuple[DeviceMemory, ...]
     """Of the live workers that have a device with memory of its own, and have used it."""
     webhooks_pending: int
     stage_s: Mapping[str, float]
-    """Mean seconds in each stage, of the clips that were begun within the last hour and are done."""
+    """Mean seconds per stage, over finished clips that were started within the last hour."""
 
 
 async def read_gauges(session: AsyncSession, *, worker_timeout_s: float) -> FleetGauges:

@@ -1,4 +1,4 @@
-"""Requests that may come more than once and must be done once: remembered with the job that the first one made.
+"""Requests that may arrive more than once but must take effect once: recorded with the job that the first one made.
 
 The record is written in the transaction that accepts the job. A request that is refused leaves none.
 """
@@ -20,8 +20,8 @@ from phoenix.jobs.tables import IdempotencyRow
 
 KEPT_S = 24 * 3600
 
-# Of several at once the first inserts. On PostgreSQL the others wait here for its commit, on SQLite for their turn
-# to write at all.
+# The first of several concurrent requests inserts. On PostgreSQL the others wait here for its commit, on SQLite for
+# the write lock.
 _BEGIN = text(
     "INSERT INTO idempotency_keys (owner_id, route, key, fingerprint, created_at) "
     "VALUES (:owner_id, :route, :key, :fingerprint, :created_at) ON CONFLICT DO NOTHING"
@@ -47,7 +47,7 @@ class KeyedRequest:
 
 
 async def find_earlier(session: AsyncSession, request: KeyedRequest) -> str | None:
-    """Id of the job that this very request made before. Raises `IdempotencyMismatch` if another one used the key."""
+    """Id of the job that this request made earlier. Raises `IdempotencyMismatch` if a different one used the key."""
     kept = col(IdempotencyRow.created_at) > db_now(-KEPT_S)
     row = (await session.scalars(select(IdempotencyRow).where(request.named, kept))).one_or_none()
     if row is None:
@@ -58,7 +58,7 @@ async def find_earlier(session: AsyncSession, request: KeyedRequest) -> str | No
 
 
 async def begin(uow: UnitOfWork, request: KeyedRequest) -> str | None:
-    """Takes the key for this transaction, or returns the id of the job of whoever was first."""
+    """Takes the key for this transaction; if another request was first, returns the id of its job."""
     now = await uow.now()
     outlived = col(IdempotencyRow.created_at) <= now - timedelta(seconds=KEPT_S)
     await uow.session.execute(delete(IdempotencyRow).where(request.named, outlived))
@@ -74,10 +74,10 @@ async def begin(uow: UnitOfWork, request: KeyedRequest) -> str | None:
 
 
 async def complete(uow: UnitOfWork, request: KeyedRequest, job_id: str) -> None:
-    """Notes what the request has made."""
+    """Records the job that the request has made."""
     await uow.session.execute(update(IdempotencyRow).where(request.named).values(job_id=job_id))
 
 
 async def forget_old(uow: UnitOfWork) -> None:
-    """Drops the records that have been kept long enough."""
+    """Deletes records older than `KEPT_S`."""
     await uow.session.execute(delete(IdempotencyRow).where(col(IdempotencyRow.created_at) <= db_now(-KEPT_S)))

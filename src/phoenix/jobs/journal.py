@@ -1,4 +1,4 @@
-"""The durable log: numbers an event, writes it with the change it tells of, and announces it for after the commit."""
+"""The durable log: numbers events, writes them in the transaction of their change, and announces them after it."""
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
@@ -33,11 +33,11 @@ class EventFactory(Protocol):
 
 
 _IDS_PER_QUERY = 5000
-"""Both databases take no more than some 32,000 parameters."""
+"""Both databases limit a statement to about 32,000 parameters."""
 
 
 async def record(uow: UnitOfWork, job: JobRow, make_event: EventFactory) -> None:
-    """Appends one event. The caller holds the job's row, so that the numbers have no gap and no repeat."""
+    """Appends one event. The caller holds the lock on the job's row, so that numbers neither repeat nor leave gaps."""
     job.last_seq += 1
     event = make_event(job_id=job.id, seq=job.last_seq, at=await uow.now())
     uow.before_commit(partial(_write, uow, event, job.owner_id))
@@ -71,7 +71,7 @@ async def replay(session: AsyncSession, job_id: str, after_seq: int, limit: int 
 async def replays(
     session: AsyncSession, places: Collection[tuple[str, int]], limit: int
 ) -> dict[tuple[str, int], list[DurableEvent]]:
-    """As `replay`, by job and number, in one query: numbers have no gaps, so a range of them bounds each job's rows."""
+    """Like `replay`, for many (job id, number) in one query: gapless numbers let a range bound each one's rows."""
     wanted = [
         (col(EventRow.job_id) == job_id) & col(EventRow.seq).between(after + 1, after + limit)
         for job_id, after in places
@@ -90,7 +90,7 @@ async def replays(
 async def replay_owner(
     session: AsyncSession, owner_id: str, after_owner_seq: int, limit: int
 ) -> list[tuple[int, DurableEvent]]:
-    """The events of all jobs of an owner after a number of the owner's, oldest first, each with its number."""
+    """Events of all of an owner's jobs after a number in the owner's log, oldest first, each with its number."""
     statement = (
         select(col(EventRow.owner_seq), col(EventRow.data))
         .where(col(EventRow.owner_id) == owner_id, col(EventRow.owner_seq) > after_owner_seq)

@@ -1,4 +1,4 @@
-"""The lines that one process has read last: long ones serve many answers, so that a submit costs the same in any."""
+"""Caches the queues as one process read them last, so that a submit costs the same however long the queue is."""
 
 import asyncio
 import time
@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from phoenix.jobs.queue_line import QueueLine
 
 _KEPT_FROM_TURNS = 50
-"""A shorter line is cheap to read, and moves visibly with every job: it is never told from memory."""
+"""A shorter line is cheap to read, and every job visibly moves it: it is never cached."""
 _REST = 20
 _LONGEST_S = 2.0
-"""A line is kept for so many times what it took to read, and no longer than that."""
+"""A line is cached for `_REST` times as long as reading it took, but at most `_LONGEST_S`."""
 
 ReadLine = Callable[[], Awaitable[QueueLine]]
 
@@ -24,19 +24,19 @@ class _Kept:
     good_until_s: float
 
     def answers(self, *, asked_s: float, now_s: float) -> bool:
-        """One that was read while the caller waited is as fresh as what the caller would read."""
+        """Whether it has not expired, or was read while the caller waited, and so is as fresh as a new one."""
         return self.began_s >= asked_s or now_s < self.good_until_s
 
 
 class KeptLines:
-    """One per process and event loop. Reads each queue once at a time, for all who want to know."""
+    """One per process and event loop. Never reads a queue twice at the same time: callers share the result."""
 
     def __init__(self) -> None:
         self._kept: dict[str, _Kept] = {}
         self._reading: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def get_line(self, queue: str, read: ReadLine) -> QueueLine:
-        """Raises what `read` raises; whoever waited then tries anew."""
+        """The cached line, or the one that `read` returns. Raises what `read` raises; the next caller then tries."""
         asked_s = time.monotonic()
         async with self._reading[queue]:
             kept = self._kept.get(queue)

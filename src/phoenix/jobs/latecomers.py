@@ -1,4 +1,4 @@
-"""Where a task falls into an order that was worked out before it came. Pure; the order itself is `order`'s part."""
+"""Inserts a task into an order that was computed before it arrived. Pure; the order itself is `order`'s part."""
 
 from bisect import bisect_left
 from collections import defaultdict
@@ -11,11 +11,11 @@ from phoenix.jobs.order import Waiting, turn_tag
 
 @dataclass(frozen=True)
 class Seat:
-    """After the first `end` turns, apart from those of its own key that it goes before all the same."""
+    """A place after the first `end` turns, except those turns of the same key that it overtakes."""
 
     end: int
     overtaken: Sequence[int] = ()
-    """The numbers of those, from 0."""
+    """Their indices, from 0."""
 
 
 @dataclass
@@ -25,14 +25,14 @@ class _OfKey:
     numbers: list[int] = field(default_factory=list[int])
     ranks: list[tuple[datetime, str, int]] = field(default_factory=list[tuple[datetime, str, int]])
     served_s: list[float] = field(default_factory=list[float])
-    """Before each of them, and after the last one."""
+    """Service before each of them, and after the last one."""
 
 
 class Seating:
-    """Turns in their order and by key, so that a latecomer finds its seat without a look at each of them."""
+    """The turns in order and by key, so that a latecomer's seat is found without sorting all of them again."""
 
     def __init__(self, turns: Iterable[Waiting], served_s: Mapping[str, float]) -> None:
-        """`served_s` is what they were ordered by."""
+        """`served_s`: the service by key that the turns were ordered by."""
         self.turns: Sequence[Waiting] = list(turns)
         self._by_key: defaultdict[str, _OfKey] = defaultdict(_OfKey)
         self._served_s = served_s
@@ -45,7 +45,7 @@ class Seating:
             own.served_s.append(own.served_s[-1] + turn.cost_s)
 
     def find_seat(self, late: Waiting) -> Seat:
-        """The one that ordering all anew would give a task that is not in line."""
+        """The seat that a task would get if all turns were ordered again with it."""
         own = self._of_key(late.owner_id)
         earlier = bisect_left(own.ranks, late.rank)
         start = own.numbers[earlier - 1] + 1 if earlier else 0

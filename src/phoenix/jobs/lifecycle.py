@@ -1,4 +1,4 @@
-"""The life of a job and of a task, as data. Pure: what may follow what, and who decides.
+"""The state machines of jobs and tasks, as data. Pure.
 
 A job is `queued` until its first task is claimed, and ends in exactly one terminal state. A task is `blocked`
 while it waits for others (an assembly for its clips), `ready` when a worker may claim it, `running` under a
@@ -47,7 +47,7 @@ JOB_TRANSITIONS: Mapping[JobState, frozenset[JobState]] = {
     JobState.QUEUED: frozenset({JobState.RUNNING, JobState.FAILED, JobState.CANCELED, JobState.EXPIRED}),
     JobState.RUNNING: frozenset({JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELED}),
     JobState.SUCCEEDED: frozenset(),
-    # A retry by hand opens an ended job again; its log goes on.
+    # A manual retry reopens an ended job; its log goes on.
     JobState.FAILED: frozenset({JobState.QUEUED}),
     JobState.CANCELED: frozenset({JobState.QUEUED}),
     JobState.EXPIRED: frozenset({JobState.QUEUED}),

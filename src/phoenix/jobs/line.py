@@ -15,10 +15,10 @@ from phoenix.jobs.pace import NOTHING_LEARNED, Paces
 from phoenix.jobs.tables import JobRow, TaskRow
 
 MAX_LOOKED_AT = 5000
-"""Waiting tasks that one pass orders; the first of each key are looked at first, so those beyond come later."""
+"""Waiting tasks that one pass orders. The first ones of each key come first, so only later ones are cut off."""
 
 TYPICAL_COST_S = 60.0
-"""Assumed for a task whose like has not been served within the window."""
+"""Seconds; assumed for a task of a model whose pace is not known yet."""
 
 
 async def list_waiting(
@@ -30,9 +30,9 @@ async def list_waiting(
     with_rung: bool = False,
     first_of_each: int = MAX_LOOKED_AT,
 ) -> list[Waiting]:
-    """Tasks that could start now: those that have no doorbell yet, or all; oldest first.
+    """Tasks that could start now, oldest first: those without a doorbell or, `with_rung`, all of them.
 
-    `first_of_each`: how many of one owner and priority are of interest, apart from those that are rung.
+    `first_of_each`: at most so many tasks of one owner and priority, not counting those that are rung.
     """
     statement = (
         select(
@@ -74,7 +74,7 @@ def _of_interest(queue: str, except_owners: Collection[str], first_of_each: int,
         .subquery()
     )
     found = numbered.c
-    # The rung ones first: a doorbell that a pass does not know of would stay where it is.
+    # Rung tasks first: a pass cannot move a doorbell that it does not know of.
     return (
         select(found.id)
         .where((found.place <= first_of_each) | ~found.is_waiting)

@@ -1,4 +1,4 @@
-"""Which doorbells belong in Redis now, and behind which others. Pure: what comes next is `order`'s part."""
+"""Which doorbells belong in Redis now, and in which order. Pure: who goes next is `order`'s part."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -8,16 +8,16 @@ from phoenix.jobs.order import Waiting
 
 @dataclass(frozen=True)
 class Lineup:
-    """What must change in Redis, so that the doorbells there are the next ones, in their order."""
+    """What must change in Redis so that it holds the doorbells of the next tasks, in their order."""
 
     ring: Sequence[Waiting] = ()
-    """At the end, in this order. Some were rung before, and come again behind those that now go first."""
+    """To be rung in this order, behind all others. Some were rung before, and move behind those that now go first."""
     withdraw: Sequence[Waiting] = ()
-    """Beforehand: those that come again further back, and those that are no longer among the next."""
+    """To be withdrawn before that: doorbells that move further back, and those no longer among the next."""
 
     @property
     def put_back(self) -> list[Waiting]:
-        """Withdrawn, and not to be rung: they wait in SQL again."""
+        """Withdrawn and not rung again: these wait in SQL once more."""
         again = {task.task_id for task in self.ring}
         return [task for task in self.withdraw if task.task_id not in again]
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 HEAD_START_S: Mapping[str, float] = {"low": 0, "normal": 600, "high": 1200}
-"""Bounded, so nothing starves: nobody is overtaken by what is submitted more than 20 minutes later by the same key."""
+"""Bounded, so that nothing starves: a key's task is never overtaken by one it submits more than 20 minutes later."""
 
 
 def head_start_s(priority: str) -> float:
@@ -25,9 +25,9 @@ class Waiting:
     priority: str
     queued_at: datetime
     cost_s: float
-    """What it will probably take, for the turn-taking; need not be exact."""
+    """Seconds that it will probably take; need not be exact."""
     is_cost_known: bool = False
-    """It was learned, rather than assumed."""
+    """Whether `cost_s` was learned rather than assumed."""
     rung_at: datetime | None = None
     """When its doorbell was put into Redis; None if it has none."""
 
@@ -37,7 +37,7 @@ class Waiting:
 
     @property
     def rank(self) -> tuple[datetime, str, int]:
-        """Among tasks of one key, the smaller one goes first."""
+        """Sort key among the tasks of one API key."""
         return self.arrival, self.job_id, self.position
 
 
@@ -59,15 +59,15 @@ def take_turns(waiting: Sequence[Waiting], served_s: Mapping[str, float]) -> Ite
 
 
 def turn_tag(served_s: float, best: Waiting) -> tuple[float, datetime, str]:
-    """Among keys that were served so long, each with its best task, the one with the smallest tag is next.
+    """Sort key among API keys: the smallest tag is next. `served_s` is the key's service, `best` its first task.
 
-    The key's name breaks a tie, so that the order of two does not depend on who else waits.
+    The key's id breaks ties, so that the order of two keys does not depend on who else waits.
     """
     return served_s - head_start_s(best.priority), best.arrival, best.owner_id
 
 
 def within_caps(turns: Iterable[Waiting], in_hand: Mapping[str, int], *, most: int) -> Iterator[Waiting]:
-    """The same turns without those of a key that has `most` tasks in hand already, by then; all of them if 0."""
+    """The turns without those of keys that would have more than `most` tasks in hand; all of them if `most` is 0."""
     counts = dict(in_hand)
     for turn in turns:
         count = counts.get(turn.owner_id, 0)

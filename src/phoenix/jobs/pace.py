@@ -1,4 +1,4 @@
-"""How fast clips are rendered and put together, learned per model, shape and steps from those that succeeded."""
+"""How fast clips are rendered and assembled, learned per model, shape and steps from those that succeeded."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,12 +15,12 @@ from phoenix.db.unit_of_work import UnitOfWork
 from phoenix.jobs.tables import PaceRow
 
 _NEWEST_COUNTS_FOR = 0.3
-"""Of the average: one clip that had the machine to itself, or shared it, must not make all estimates jump."""
+"""Weight of the newest clip in the moving average: one odd clip must not make all estimates jump."""
 
 _MOST_ROWS = 500
-"""Clients choose sizes and steps freely; the shapes rendered last are those that will come again."""
+"""Clients choose sizes and steps freely; the shapes rendered last are the likeliest to come again."""
 
-# The moving average is made in the database: two clips of one shape may end at the same time.
+# The moving average is computed in the database: two clips of one shape may end at the same time.
 _LEARN = text(
     "INSERT INTO paces (model, width, height, num_frames, steps, seconds_per_weight, finish_per_weight, learned_at) "
     "VALUES (:model, :width, :height, :num_frames, :steps, :seconds_per_weight, :finish_per_weight, :learned_at) "
@@ -32,12 +32,12 @@ _LEARN = text(
 
 
 _ASSEMBLY = "(assembly)"
-"""In place of a model: the weight of an assembly is its frames."""
+"""Stands for the model of an assembly, whose weight is its number of frames."""
 
 
 @dataclass(frozen=True)
 class Shape:
-    """What a clip's time depends on, or an assembly's."""
+    """What the duration of a clip, or of an assembly, depends on."""
 
     model: str
     width: int
@@ -52,18 +52,18 @@ class Pace:
 
     whole_s: float
     finish_s: float = 0.0
-    """What of it comes after the last step: decoding, encoding and storing."""
+    """The part of it after the last step: decoding, encoding and storing."""
 
 
 @dataclass(frozen=True)
 class Paces:
-    """All that was learned."""
+    """Everything learned so far."""
 
     by_shape: Mapping[Shape, Pace]
     by_model: Mapping[str, Pace]
 
     def find(self, shape: Shape) -> Pace | None:
-        """Of clips of this shape, or else of its model; None for a model that has not rendered anything yet."""
+        """The pace of this shape, or else of its model; None for a model that has not rendered anything yet."""
         return self.by_shape.get(shape) or self.by_model.get(shape.model)
 
     def clip_s(self, shape: Shape, weight: float) -> float | None:
@@ -72,12 +72,12 @@ class Paces:
         return None if pace is None else pace.whole_s * weight
 
     def task_s(self, model: str | None, weight: float) -> float | None:
-        """As `clip_s`, where the shape is not at hand."""
+        """Like `clip_s`, for callers that do not know the shape."""
         pace = self.by_model.get(model or "")
         return None if pace is None else pace.whole_s * weight
 
     def assembly_s(self, reel: ResolvedReel) -> float | None:
-        """Seconds that putting its clips together will probably take; None if none ever was."""
+        """Seconds that the assembly will probably take; None if there never was one like it."""
         return self.clip_s(*assembly_of(reel))
 
 
@@ -89,14 +89,14 @@ def shape_of(model: str, clip: ResolvedClip) -> Shape:
 
 
 def assembly_of(reel: ResolvedReel) -> tuple[Shape, float]:
-    """Shape and weight of putting a reel together: a crossfade and a soundtrack are encoded, a cut is copied."""
+    """Shape and weight of a reel's assembly. Crossfade and soundtrack count as steps: they are encoded, cuts copied."""
     steps = int(reel.transition.kind == "crossfade") + int(reel.soundtrack is not None)
     shape = Shape(_ASSEMBLY, reel.width, reel.height, num_frames=0, steps=steps)
     return shape, float(sum(clip.num_frames for clip in reel.clips))
 
 
 def learn(uow: UnitOfWork, shape: Shape, *, weight: float, spent_s: float, finish_s: float = 0.0) -> None:
-    """Notes, at the commit, that a clip took so long, and so much of it after its last step."""
+    """Records at the commit how many seconds a clip took, and how many of them after its last step."""
     if weight > 0:
         uow.before_commit(partial(_learn, uow, shape, Pace(spent_s / weight, finish_s / weight)))
 

@@ -1,4 +1,4 @@
-"""The tasks of many jobs, with no more of them than says how far each job is."""
+"""Reads the tasks of many jobs, but only the columns that say how far each job is."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from phoenix.jobs.lifecycle import TaskKind, TaskState
 from phoenix.jobs.tables import TaskRow
 
 _JOBS_PER_QUERY = 5000
-"""Both databases take no more than some 32,000 parameters."""
+"""Both databases limit a statement to about 32,000 parameters."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class TaskPiece:
 
 
 async def list_pieces(session: AsyncSession, job_ids: Sequence[str]) -> Mapping[str, Sequence[TaskPiece]]:
-    """By job, in one query for thousands of them. A job that is left out does not exist (any more)."""
+    """By job id, in one query for thousands of jobs. A job that is left out does not exist (any more)."""
     found: dict[str, list[TaskPiece]] = {}
     for first in range(0, len(job_ids), _JOBS_PER_QUERY):
         named = col(TaskRow.job_id).in_(job_ids[first : first + _JOBS_PER_QUERY])

@@ -1,4 +1,4 @@
-"""Where a waiting job stands, and what it waits for, told truthfully: from the same order the feeder uses."""
+"""The queue position of a waiting job, and what it waits for, computed from the same order that the feeder uses."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -24,7 +24,7 @@ async def find_standings(
     clips_per_key: int = 0,
     lines: KeptLines | None = None,
 ) -> Mapping[str, Standing]:
-    """The standing of each job by its id. Reads each queue at most once, or not at all if `lines` still knows it.
+    """The standing of each job by its id. Reads each queue at most once, or not at all if `lines` has it cached.
 
     `clips_per_key`: how many clips of one key the feeder lets run at a time; 0 if as many as there are slots. Not to be
     called inside of a session: all connections would be those of callers who wait for the one that reads the line.

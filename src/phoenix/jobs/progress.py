@@ -1,4 +1,4 @@
-"""How far a job is: its clips weighted by what they cost, and a share for putting them together. Pure."""
+"""The progress of a job: its clips weighted by their cost, and a share for the assembly. Pure."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -6,11 +6,11 @@ from typing import Protocol
 from phoenix.jobs.lifecycle import TaskKind, TaskState
 
 MEDIA_SHARE = 0.05
-"""Of a reel's time, what joining and sound take; rendering takes the rest."""
+"""Share of joining and sound in a reel's time; rendering takes the rest."""
 
 
 class Piece(Protocol):
-    """What of a task counts here."""
+    """The part of a task that progress depends on."""
 
     @property
     def kind(self) -> TaskKind: ...
@@ -21,7 +21,7 @@ class Piece(Protocol):
 
 
 def job_progress(tasks: Sequence[Piece]) -> float:
-    """Fraction of the job that is done and will not be lost; clips that are running count once they have succeeded."""
+    """Fraction of the job that is safely done: running clips count only once they have succeeded."""
     clips = [task for task in tasks if task.kind is TaskKind.RENDER]
     others = [task for task in tasks if task.kind is not TaskKind.RENDER]
     media = sum(task.state is TaskState.SUCCEEDED for task in others) / len(others) if others else 1.0

@@ -1,4 +1,4 @@
-"""One queue as it was at one moment: who comes before whom, and what slots and workers there are."""
+"""A snapshot of one queue: the order of its tasks, its slots, and the models that are served."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,37 +22,37 @@ from phoenix.jobs.workers import list_served_models
 
 @dataclass(frozen=True)
 class Place:
-    """What comes before a job."""
+    """What is ahead of a job."""
 
     jobs_ahead: int
     work_before_s: float | None
-    """Of all tasks before the job's first one; None if it cannot be estimated."""
+    """Seconds of all tasks ahead of the job's first one; None if it cannot be estimated."""
 
 
 class _Before(NamedTuple):
     jobs: int
     work_s: float
     unknown: int
-    """Turns whose cost is assumed."""
+    """How many turns have an assumed cost."""
 
 
 @dataclass(frozen=True)
 class QueueLine:
-    """May be some seconds old: a job that came since is given its place as if it had been there."""
+    """May be some seconds old: a job that arrived since is placed as if it had been there."""
 
     name: str
     seating: Seating
     running: int
     busy_s: float | None
-    """Of work that slots have in hand; None if some of it cannot be estimated."""
+    """Seconds of work that slots have in hand; None if some of it cannot be estimated."""
     slots: int
     served_models: Collection[str]
     paces: Paces
     in_hand: Mapping[str, int]
-    """Clips that each key has running or about to; empty where no cap is set."""
+    """Clips of each key that are running or rung; empty if there is no cap."""
 
     def find_place(self, job: FullJob) -> Place:
-        """A job that has nothing to start is about to be seen as running: nothing is before it."""
+        """What is ahead of the job. Nothing, if it has no task to start: it is about to be seen as running."""
         if (known := self._places.get(job.row.id)) is not None:
             return known
         late = _first_task(job, self.name)
@@ -60,12 +60,12 @@ class QueueLine:
             return Place(0, 0.0)
         seat = self.seating.find_seat(late)
         if self._is_cut_short and seat.end == len(self) and not seat.overtaken:
-            # What was not looked at is before it too.
+            # Tasks beyond the ones looked at are ahead of it, too.
             return Place(len(self._places), None)
         return self._place_of(seat)
 
     def wait_s(self, place: Place) -> float | None:
-        """Seconds until a job's first turn, if all slots share the work before it."""
+        """Seconds until the job's first turn, if all slots share the work ahead of it; None if unknown."""
         if self.slots == 0 or self.busy_s is None or place.work_before_s is None:
             return None
         return (self.busy_s + place.work_before_s) / self.slots
@@ -84,7 +84,7 @@ class QueueLine:
 
     @cached_property
     def _before(self) -> Sequence[_Before]:
-        """What comes before each turn, and after all of them."""
+        """What is ahead of each turn, and of the end of the line."""
         jobs: set[str] = set()
         before = [_Before(0, 0.0, 0)]
         for turn in self.seating.turns:
@@ -95,7 +95,7 @@ class QueueLine:
 
     @cached_property
     def _places(self) -> Mapping[str, Place]:
-        """Of all jobs in line, by their first turns."""
+        """Places of all jobs in line, by their first turns."""
         places: dict[str, Place] = {}
         for number, turn in enumerate(self.seating.turns):
             if turn.job_id not in places:
@@ -105,11 +105,11 @@ class QueueLine:
     def _place_of(self, seat: Seat) -> Place:
         overtaken = [self.seating.turns[number] for number in seat.overtaken]
         before = self._before[seat.end]
-        # All tasks of a job that is overtaken are: their rank differs in their position only.
+        # If one task of a job is overtaken, all are: their ranks differ only in position.
         ahead = before.jobs - len({turn.job_id for turn in overtaken})
         unknown = before.unknown - sum(not turn.is_cost_known for turn in overtaken)
         work_s = before.work_s - sum(turn.cost_s for turn in overtaken)
-        # Nothing is before a job that starts in a slot that is free now.
+        # Nothing is ahead of a job that can start in a free slot now.
         is_free = seat.end - len(overtaken) < self._free_slots
         return Place(0 if is_free else ahead, None if unknown else work_s)
 
@@ -145,7 +145,7 @@ def _waiting(job: JobRow, task: TaskRow) -> Waiting:
 
 
 async def _list_running(session: AsyncSession, queue: str) -> Sequence[tuple[str | None, float]]:
-    """(model, weight) of what is being worked on."""
+    """(model, weight) of each running task."""
     statement = (
         select(col(JobRow.model), col(TaskRow.weight))
         .join(JobRow, col(JobRow.id) == col(TaskRow.job_id))
@@ -155,7 +155,7 @@ async def _list_running(session: AsyncSession, queue: str) -> Sequence[tuple[str
 
 
 def _busy_s(running: Sequence[tuple[str | None, float]], paces: Paces) -> float | None:
-    """What is running is half done, on the average."""
+    """Seconds left of the running tasks, which are half done on average."""
     left_s = [paces.task_s(model, weight) for model, weight in running]
     known_s = [seconds for seconds in left_s if seconds is not None]
     return sum(known_s) / 2 if len(known_s) == len(left_s) else None

@@ -1,4 +1,4 @@
-"""What one key may have in the queue, use of the GPUs and upload. Checked in the transaction that adds to it."""
+"""Quotas of a key: jobs in the queue, GPU seconds, uploads. Checked in the transaction that adds to them."""
 
 import math
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ _LOOK_AGAIN_S = 30
 
 @dataclass(frozen=True)
 class Quota:
-    """Of one key; nothing is bounded where it is 0."""
+    """Limits of one key; 0 means no limit."""
 
     max_queued_jobs: int = 0
     gpu_seconds_per_day: float = 0
@@ -37,7 +37,7 @@ class Quota:
 
 
 async def check_quota(uow: UnitOfWork, owner_id: str, quota: Quota) -> None:
-    """Raises `RateLimited` if the owner has used one of its limits up."""
+    """Raises `RateLimited` if the owner has used up one of its limits."""
     if quota.max_queued_jobs:
         # Two submits that count at the same time would both see the last free place.
         await take_turn(uow.session, f"submit:{owner_id}")
@@ -65,7 +65,7 @@ async def _check_gpu_seconds(uow: UnitOfWork, owner_id: str, limit_s: float) -> 
     used_s = sum((ended_at - started_at).total_seconds() for started_at, ended_at in spans)
     if used_s < limit_s:
         return
-    # Room comes back when the oldest attempts are a day old.
+    # The quota is freed as the oldest attempts turn a day old.
     for started_at, ended_at in spans:
         used_s -= (ended_at - started_at).total_seconds()
         if used_s < limit_s:
@@ -75,9 +75,9 @@ async def _check_gpu_seconds(uow: UnitOfWork, owner_id: str, limit_s: float) -> 
 
 
 async def check_uploads(session: AsyncSession, owner_id: str, *, size_bytes: int, bytes_per_day: int) -> None:
-    """Raises `RateLimited` if the owner's uploads of a day would be more than it may, with so many bytes more.
+    """Raises `RateLimited` if `size_bytes` more would exceed the owner's daily uploads.
 
-    Of several at once each sees those before it only in the transaction that adds its own.
+    Concurrent uploads see each other only if this is called in the transaction that adds the row.
     """
     if not bytes_per_day:
         return

@@ -1,4 +1,4 @@
-"""What the sweeper does, and what a supervisor does for a dead child. Each job is mended in its own transaction."""
+"""Recovery from lost workers and missed deadlines, for the sweeper and for supervisors. One transaction per job."""
 
 from collections.abc import Sequence
 
@@ -18,7 +18,7 @@ from phoenix.jobs.settle import end_job
 from phoenix.jobs.tables import JobRow, TaskRow
 
 BATCH = 200
-"""Of each kind, in one pass: the sweeper's cost stays flat however much has gone wrong."""
+"""Rows of each kind per pass, so that a pass stays short however much has gone wrong."""
 
 
 async def list_lapsed(session: AsyncSession) -> Sequence[tuple[str, str]]:
@@ -41,7 +41,7 @@ async def _list_running(session: AsyncSession, condition: ColumnElement[bool]) -
 
 
 async def recover_lapsed(uow: UnitOfWork, job_id: str, task_id: str, rule: RetryRule) -> bool:
-    """Takes a task from a worker that stopped renewing. False if it renewed or ended in the meantime."""
+    """Takes a task back from a worker that stopped renewing. False if it renewed or ended in the meantime."""
     job, task = await _hold(uow, job_id, task_id)
     if job is None or task is None or task.lease_until is None or task.lease_until >= await uow.now():
         return False
@@ -50,7 +50,7 @@ async def recover_lapsed(uow: UnitOfWork, job_id: str, task_id: str, rule: Retry
 
 
 async def recover_from(uow: UnitOfWork, job_id: str, task_id: str, worker_id: str, rule: RetryRule) -> bool:
-    """Takes a task from a worker process that is known to have ended."""
+    """Takes a task back from a worker process that is known to have ended. False if it no longer holds the task."""
     job, task = await _hold(uow, job_id, task_id)
     if job is None or task is None or task.lease_owner != worker_id:
         return False
@@ -68,7 +68,7 @@ async def list_overdue(session: AsyncSession) -> Sequence[str]:
     """Ids of jobs that have waited, or run, longer than they may."""
     waited = (col(JobRow.state) == JobState.QUEUED) & (col(JobRow.queue_deadline_at) < db_now(0))
     ran = (col(JobRow.state) == JobState.RUNNING) & (col(JobRow.run_deadline_at) < db_now(0))
-    # Two statements: of an OR, PostgreSQL's planner makes a look at every job there ever was.
+    # Two statements: for an OR, PostgreSQL's planner would scan every job there ever was.
     overdue = [select(col(JobRow.id)).where(late, col(JobRow.ending).is_(None)).limit(BATCH) for late in (waited, ran)]
     return [job_id for statement in overdue for job_id in await session.scalars(statement)]
 

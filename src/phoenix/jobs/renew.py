@@ -14,17 +14,17 @@ from phoenix.jobs.tables import TaskRow
 async def renew_leases(
     uow: UnitOfWork, *, worker_id: str, task_ids: list[str], lease_s: float
 ) -> Mapping[tuple[str, int], str | None]:
-    """Extends the leases of these tasks, as far as the worker still holds them.
+    """Extends the leases of those of these tasks that the worker still holds.
 
-    Returns what it holds: (task id, attempt) to the reason to stop, or None. An attempt that is not among them
-    has been lost, and whatever it does from now on is void.
+    Returns (task id, attempt) of each to its reason to stop, or None. An attempt that is missing was lost: whatever
+    it does from now on is void.
     """
     held = (
         col(TaskRow.lease_owner) == worker_id,
         col(TaskRow.state) == TaskState.RUNNING,
         col(TaskRow.id).in_(task_ids),
     )
-    # Locked by id, as a flush locks them: a cancel that stops several of these tasks must not deadlock with this.
+    # Locked in order of id, as a flush does: a cancel that stops several of these tasks must not deadlock with this.
     in_order = select(col(TaskRow.id)).where(*held).order_by(col(TaskRow.id)).with_for_update()
     statement = (
         update(TaskRow)

@@ -1,4 +1,4 @@
-"""Deleting jobs that ended, uploads and their files. Rows go first, bytes after the commit: no row without bytes."""
+"""Deletes ended jobs, uploads and their files. Bytes go only after the commit, so that no row is without its bytes."""
 
 from collections.abc import Collection, Sequence
 
@@ -18,13 +18,13 @@ from phoenix.jobs.tables import ArtifactRow, AttemptRow, EventRow, JobRow, TaskR
 from phoenix.jobs.webhook_tables import WebhookDeliveryRow
 
 BATCH = 100
-"""Of each kind, in one look: deleting must not hold up what else the database has to do."""
+"""Rows of each kind per step: deleting must not hold up the database's other work."""
 
 _HAS_ENDED = col(JobRow.state).in_([state for state in JobState if state.is_terminal])
 
 
 async def delete_job(uow: UnitOfWork, job_id: str, *, owner_id: str) -> None:
-    """Raises `Conflict` while the job is not finished."""
+    """Deletes a finished job and all that belongs to it. Raises `Conflict` while it is not finished, and `NotFound`."""
     job = await get_job_locked(uow.session, job_id, owner_id=owner_id)
     if not job.state.is_terminal:
         raise Conflict(f"The job is {job.state}; cancel it first.")
@@ -44,7 +44,7 @@ async def delete_job(uow: UnitOfWork, job_id: str, *, owner_id: str) -> None:
 
 
 async def list_old_jobs(session: AsyncSession, *, older_than_s: float) -> Sequence[tuple[str, str]]:
-    """(id, owner id) of jobs that ended longer ago, the oldest first, a batch of them."""
+    """(id, owner id) of a batch of jobs that ended longer ago, oldest first."""
     statement = (
         select(col(JobRow.id), col(JobRow.owner_id))
         .where(col(JobRow.finished_at) < db_now(-older_than_s), _HAS_ENDED)
@@ -55,7 +55,7 @@ async def list_old_jobs(session: AsyncSession, *, older_than_s: float) -> Sequen
 
 
 async def list_surplus_jobs(session: AsyncSession, *, most_per_owner: int) -> Sequence[tuple[str, str]]:
-    """(id, owner id) of ended jobs beyond the newest ones of their owner, a batch of them."""
+    """(id, owner id) of a batch of ended jobs beyond the newest `most_per_owner` of their owner."""
     newest_first = func.row_number().over(partition_by=col(JobRow.owner_id), order_by=col(JobRow.finished_at).desc())
     ranked = select(col(JobRow.id), newest_first.label("place")).where(_HAS_ENDED).subquery()
     surplus = select(ranked.c.id).where(ranked.c.place > most_per_owner)
@@ -64,7 +64,7 @@ async def list_surplus_jobs(session: AsyncSession, *, most_per_owner: int) -> Se
 
 
 async def delete_ended(uow: UnitOfWork, job_id: str, owner_id: str) -> bool:
-    """As `delete_job`, but leaves alone what is used, tried again or deleted in the meantime. Whether it did so."""
+    """Like `delete_job`, but skips a job that is in use, was retried or was deleted. Returns whether it was deleted."""
     if await _is_used(uow.session, job_id, owner_id):
         return False
     try:
@@ -86,7 +86,7 @@ async def _is_used(session: AsyncSession, job_id: str, owner_id: str) -> bool:
 
 
 async def delete_old_uploads(uow: UnitOfWork, *, older_than_s: float) -> int:
-    """Uploads of owners that have no job under way, which might yet read them; a batch. Returns how many."""
+    """Deletes a batch of uploads of owners without unfinished jobs, which may yet read them. Returns how many."""
     busy = select(col(JobRow.owner_id)).where(~_HAS_ENDED)
     statement = (
         select(col(ArtifactRow.id), col(ArtifactRow.key))
@@ -107,7 +107,7 @@ async def delete_old_uploads(uow: UnitOfWork, *, older_than_s: float) -> int:
 async def find_known_keys(
     session: AsyncSession, *, upload_ids: Collection[str], job_ids: Collection[str]
 ) -> frozenset[str]:
-    """Keys of those uploads, and of all files of those jobs, that have a row."""
+    """The keys of these uploads, and of all files of these jobs, that have a row."""
     statement = select(col(ArtifactRow.key)).where(
         col(ArtifactRow.id).in_(upload_ids) | col(ArtifactRow.job_id).in_(job_ids)
     )

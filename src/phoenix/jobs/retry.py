@@ -1,4 +1,4 @@
-"""Trying an ended job again by hand: only what failed or is missing is rendered; the clips that are done stay."""
+"""The manual retry of an ended job: only what failed or is missing is rendered; finished clips are kept."""
 
 from datetime import timedelta
 

@@ -1,4 +1,4 @@
-"""Whether the queue has room for one more job. Counted in the transaction that adds it, unless it surely has."""
+"""Whether the queue has room for one more job. Counted in the transaction that adds it, unless there is ample room."""
 
 import math
 import time
@@ -15,7 +15,7 @@ from phoenix.errors import QueueFull
 from phoenix.jobs.tables import JobRow
 
 SUBMITS_AT_ONCE = 200
-"""More than all replicas have under way together; only that close to the bound do submits wait for each other."""
+"""More than all replicas handle at the same time; only this close to the limit do submits wait for each other."""
 
 _DRAIN_WINDOW_S = 300
 _KNOWN_FOR_S = 1.0
@@ -23,10 +23,10 @@ _REPLICAS = 20
 
 
 class KnownRoom:
-    """What one process has counted last. To count 10,000 waiting jobs for each submit cost PostgreSQL 1 ms each time.
+    """What one process counted last: counting 10,000 waiting jobs for every submit cost PostgreSQL 1 ms each time.
 
-    In the last tenth before the bound nothing is taken as known. So the bound holds unless so many jobs, a thousand
-    by default, come within a second.
+    Not relied on in the last tenth before the limit, which is exceeded only if that many jobs, a thousand by
+    default, arrive within a second.
     """
 
     def __init__(self, clock_s: Callable[[], float] = time.monotonic) -> None:
@@ -43,7 +43,7 @@ class KnownRoom:
 
     def note(self, queued: int, limit: int) -> None:
         free = limit - queued - SUBMITS_AT_ONCE
-        # Other replicas have counted the same places.
+        # Other replicas have counted the same free places.
         self._left = free // _REPLICAS if free > limit // 10 else 0
         self._known_until_s = self._clock_s() + _KNOWN_FOR_S
 
@@ -55,7 +55,7 @@ async def check_room(uow: UnitOfWork, room: KnownRoom, *, limit: int) -> None:
     queued = await _count_queued(uow)
     room.note(queued, limit)
     if queued + SUBMITS_AT_ONCE > limit:
-        # Two that count at the same time would both see the last free place.
+        # Two submits that count at the same time would both see the last free place.
         await take_turn(uow.session, "submit")
         queued = await _count_queued(uow)
     if queued >= limit:

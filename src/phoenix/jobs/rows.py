@@ -1,4 +1,4 @@
-"""Fetching the rows of one job. `get_` raises `NotFound`; `lock_` also holds the job's row until the commit."""
+"""Fetches the rows of one job. `get_` raises `NotFound`; `_locked` also locks the job's row until the commit."""
 
 from collections.abc import Sequence
 
@@ -11,7 +11,7 @@ from phoenix.jobs.tables import ArtifactRow, JobRow, TaskRow
 
 
 async def get_job(session: AsyncSession, job_id: str, *, owner_id: str) -> JobRow:
-    """Somebody else's job is not found, rather than forbidden: its existence is nobody's business."""
+    """Raises `NotFound` for another owner's job too, so as not to reveal that it exists."""
     job = await session.get(JobRow, job_id)
     if job is None or job.owner_id != owner_id:
         raise NotFound(f"There is no job {job_id}.")

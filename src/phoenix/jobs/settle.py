@@ -1,6 +1,6 @@
-"""What follows for the job when one of its tasks has ended: the fan-in, and the one terminal state.
+"""What the end of a task means for its job: the fan-in, and the one terminal state.
 
-Called with the job's row locked, so that of two clips ending at once exactly one sees that it was the last.
+Called with the job's row locked, so that of two clips that end at once exactly one is the last.
 """
 
 from collections.abc import Sequence
@@ -40,10 +40,10 @@ async def settle(uow: UnitOfWork, job: JobRow) -> None:
 async def end_job(
     uow: UnitOfWork, job: JobRow, ending: JobState, error: JobError | None, *, stop_reason: str | None
 ) -> None:
-    """Sends a job towards a terminal state. The first reason wins; a second one changes nothing.
+    """Starts to end a job in the state `ending`. The first call wins; later ones change nothing.
 
-    Waiting tasks are canceled now. Running ones are asked to stop with `stop_reason`, or left to finish what
-    they have begun when it is None; the job ends when the last of them has.
+    Waiting tasks are canceled now. Running ones are asked to stop with `stop_reason`, or may finish if it is None.
+    The job ends when the last of them has.
     """
     if job.ending is not None or job.state.is_terminal:
         return
@@ -101,14 +101,14 @@ def _unblock(uow: UnitOfWork, tasks: Sequence[TaskRow], now: datetime) -> None:
 
 
 def move_task(task: TaskRow, state: TaskState, now: datetime) -> None:
-    """Changes a task's state, and what must change with it."""
+    """Changes a task's state, and the columns that depend on it. Raises `IllegalTransition`."""
     check_task_transition(task.state, state)
     task.state = state
     task.lease_owner = None
     task.lease_until = None
     task.stop_reason = None
     if state is TaskState.READY:
-        # A new dispatch: a doorbell of the old one, wherever it still is, can no longer be claimed.
+        # A new dispatch number: the task can no longer be claimed by an old doorbell, wherever that still is.
         task.dispatch += 1
         task.rung_at = None
         task.passed_at = None

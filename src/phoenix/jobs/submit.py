@@ -1,6 +1,6 @@
-"""Accepting work: one transaction writes the job, its tasks and the first event; 202 goes out after the commit.
+"""Accepts jobs: one transaction writes the job, its tasks and the first event; the 202 is sent after the commit.
 
-Redis has no part in it, so that an outage of Redis can neither lose nor refuse a job.
+Redis is not involved, so that an outage of Redis can neither lose nor refuse a job.
 """
 
 from collections.abc import Sequence
@@ -37,7 +37,7 @@ async def submit(
 ) -> FullJob:
     """Writes an admitted request as a queued job. Raises `QueueFull`, and `RateLimited` by the owner's quota.
 
-    `room` is what this process knows already; without it, waiting jobs are counted.
+    `room` is what this process counted before; without it, waiting jobs are counted anew.
     """
     if quota is not None:
         await check_quota(uow, owner_id, quota)
@@ -45,7 +45,7 @@ async def submit(
     job = await _new_job(uow, resolved, options, owner_id=owner_id, limits=limits)
     job.request_id, job.traceparent = request_id, traceparent
     uow.session.add(job)
-    # Before the flush, so that it writes the number of this event too.
+    # Before the flush, so that the job's row is written with the number of this event.
     await journal.record(uow, job, JobQueued)
     await uow.session.flush()
     tasks = plan_tasks(job, resolved)
@@ -83,7 +83,7 @@ async def _new_job(
 
 
 def plan_tasks(job: JobRow, resolved: ResolvedRequest) -> Sequence[TaskRow]:
-    """The tasks of a job: its clips, its soundtrack, and what puts them together once they are there."""
+    """The tasks of a job: its clips, its soundtrack, and the assembly that waits for them."""
     clips = resolved.clips if isinstance(resolved, ResolvedReel) else []
     queue = "remote" if isinstance(resolved, ResolvedReel) and resolved.is_remote else "gpu"
     tasks = [_task(job, TaskKind.RENDER, clip.index, queue=queue, weight=clip_weight(clip)) for clip in clips]

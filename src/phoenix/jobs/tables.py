@@ -1,4 +1,4 @@
-"""The tables. They never leave this room: the wire has its own types in `contract`.
+"""The tables of jobs. They never cross the wire, which has its own types in `contract`.
 
 Lock order, wherever one transaction takes more than one row: the job before its tasks. That is what makes a
 claim, a cancel and the fan-in of the last clip wait for each other instead of deadlocking. Rows that jobs share
@@ -50,7 +50,7 @@ class JobRow(SQLModel, table=True):
     """The trace of the request that made it, as W3C Trace Context writes it."""
     created_at: datetime = Field(sa_type=UtcDateTime)
     queued_at: datetime = Field(sa_type=UtcDateTime)
-    """As `created_at`, but moved by a retry by hand: waits are counted from here."""
+    """Like `created_at`, but reset by a manual retry: waiting times count from here."""
     queue_deadline_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     run_timeout_s: float
     run_deadline_at: datetime | None = Field(default=None, sa_type=UtcDateTime, index=True)
@@ -88,9 +88,9 @@ class TaskRow(SQLModel, table=True):
     failures: int = 0
     preemptions: int = 0
     rung_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
-    """When the doorbell of this dispatch was put into Redis; null while it waits its turn in SQL."""
+    """When the doorbell of this dispatch was put into Redis; null while the task waits for its turn in SQL."""
     passed_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
-    """When a worker first left this dispatch to those that hold its model; null if none did."""
+    """When a worker first left this dispatch to holders of its model; null if none did."""
     ready_at: datetime = Field(sa_type=UtcDateTime)
     """Not to be rung before this: now, or the end of a back-off."""
     lease_owner: str | None = None
@@ -141,7 +141,7 @@ class OwnerRow(SQLModel, table=True):
 
 
 class PaceRow(SQLModel, table=True):
-    """How fast clips of one model and shape are rendered, or reels of one size put together, learned from others."""
+    """How fast clips of one model and shape are rendered, or reels of one size assembled; learned."""
 
     __tablename__ = "paces"  # pyright: ignore[reportAssignmentType]
 
@@ -153,7 +153,7 @@ class PaceRow(SQLModel, table=True):
     seconds_per_weight: float
     """A moving average over the clips; for their weight see `TaskRow.weight`."""
     finish_per_weight: float
-    """Of the same, what comes after a clip's last step."""
+    """The part of it after a clip's last step."""
     learned_at: datetime = Field(sa_type=UtcDateTime, index=True)
 
 
@@ -178,7 +178,7 @@ class EventRow(SQLModel, table=True):
     seq: int = Field(primary_key=True)
     owner_id: str
     owner_seq: int
-    """Its place among the events of all jobs of the owner."""
+    """Its number among the events of all jobs of the owner."""
     type: str
     at: datetime = Field(sa_type=UtcDateTime)
     data: Document = Field(sa_type=JSON)
@@ -240,7 +240,7 @@ class IdempotencyRow(SQLModel, table=True):
 
 
 class DutyRow(SQLModel, table=True):
-    """A chore that one API process at a time does for all: `feed`, `sweep`, `retain`."""
+    """A chore that one API process at a time does for all: `feed`, `sweep`, `retain`, `places` or `webhooks`."""
 
     __tablename__ = "duties"  # pyright: ignore[reportAssignmentType]
 

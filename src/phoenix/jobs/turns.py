@@ -1,4 +1,4 @@
-"""Asks, of one doorbell, what `affinity` decides on: who holds its model, who is free, and what else is rung."""
+"""Reads what `affinity` decides on: who holds a clip's model, who is free, and which other clips are rung."""
 
 from collections import Counter
 from collections.abc import Collection
@@ -17,7 +17,7 @@ from phoenix.jobs.workers import list_live
 
 _QUEUE = "gpu"
 _MOST_LOOKED_AT = 100
-"""Other doorbells: a worker that is to find one for its own models need not know them all."""
+"""Other doorbells: enough to find one for a model that the worker holds."""
 
 
 async def leave_to_others(
@@ -30,7 +30,7 @@ async def leave_to_others(
     wait_s: float,
     worker_timeout_s: float,
 ) -> bool:
-    """Whether this worker, which holds the models `held`, is to leave the task for now; notes since when if so."""
+    """Whether this worker, which holds the models `held`, should leave the task for now; if so, records since when."""
     turn = await _find_turn(uow.session, task_id, dispatch, await uow.now(), held=held)
     if turn is None:
         return False
@@ -47,7 +47,7 @@ async def leave_to_others(
 async def _find_turn(
     session: AsyncSession, task_id: str, dispatch: int, now: datetime, *, held: Collection[str]
 ) -> Turn | None:
-    """None if there is nothing to decide: the doorbell is stale, or this worker is as good as any."""
+    """None if there is nothing to decide: the doorbell is stale, or this worker can serve the task as well as any."""
     statement = (
         select(col(JobRow.model), col(TaskRow.passed_at))
         .join(TaskRow, col(TaskRow.job_id) == col(JobRow.id))
@@ -89,6 +89,6 @@ async def _list_candidates(session: AsyncSession, *, besides: str, worker_timeou
     return [
         Candidate(row.models, row.slots[_QUEUE] - busy[row.id])
         for row in await list_live(session, worker_timeout_s=worker_timeout_s)
-        # One that drains says that it has no slots.
+        # A draining worker reports no slots.
         if row.id != besides and row.slots.get(_QUEUE, 0) > 0
     ]

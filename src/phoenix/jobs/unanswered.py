@@ -1,6 +1,6 @@
-"""Jobs whose client had gone before it was told of them: kept for its next try, which gets the job and makes none.
+"""Jobs whose client disconnected before the response: kept for its next try, which gets the job instead of a second.
 
-For clients that say that they try again, and send no Idempotency-Key to say what.
+For clients that mark retries as such, but send no Idempotency-Key.
 """
 
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ _PREFIX = "unanswered "
 
 @dataclass(frozen=True)
 class Asked:
-    """What was asked for. Whoever asks the same again may mean the same job."""
+    """The identity of a request: the same one again may mean the same job."""
 
     owner_id: str
     route: str
@@ -28,7 +28,7 @@ class Asked:
 
 
 async def leave(uow: UnitOfWork, asked: Asked, job_id: str) -> None:
-    """Keeps a job that nobody was told of."""
+    """Records a job that its client does not know of."""
     uow.session.add(
         IdempotencyRow(
             owner_id=asked.owner_id,
@@ -42,7 +42,7 @@ async def leave(uow: UnitOfWork, asked: Asked, job_id: str) -> None:
 
 
 async def adopt(uow: UnitOfWork, asked: Asked) -> str | None:
-    """Takes the oldest such job, once: as many tries as jobs were left are answered with one each."""
+    """Takes the oldest recorded job of this request; each is given out once."""
     left = (
         (col(IdempotencyRow.owner_id) == asked.owner_id)
         & (col(IdempotencyRow.route) == _PREFIX + asked.route)

@@ -1,4 +1,4 @@
-"""Rows to wire types. What SQL cannot know (steps of a running clip, the place in the queue) is passed in."""
+"""Converts rows to wire types. What SQL does not know (steps of a running clip, the queue position) is passed in."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -46,7 +46,7 @@ CLIP_STATES: Mapping[TaskState, ClipState] = {
 
 @dataclass(frozen=True)
 class Standing:
-    """Of a job that is not over. `eta_s`: until its end, by what was learned of its model; None if nothing was."""
+    """Queue position and estimate of an unfinished job. `eta_s`: seconds until its end by learned paces, if known."""
 
     queue_position: int | None = None
     waiting_reason: str | None = None
@@ -55,7 +55,7 @@ class Standing:
 
 @dataclass(frozen=True)
 class LiveState:
-    """What is known of a job outside SQL, and may be missing."""
+    """What is known of a job outside SQL; any of it may be missing."""
 
     told: Told = NOTHING_TOLD
     queue_position: int | None = None
@@ -64,7 +64,7 @@ class LiveState:
 
 
 def live_state(told: Told, standing: Standing, now: datetime) -> LiveState:
-    """What workers say of the time left wins over what was learned."""
+    """Combines both. The workers' own estimate of the time left wins over the learned one."""
     left_s = told.job_left_s(now)
     eta_s = standing.eta_s if left_s is None else float(round(left_s))
     return LiveState(told, standing.queue_position, standing.waiting_reason, eta_s)
@@ -91,7 +91,7 @@ def view_job(job: JobRow, tasks: Sequence[TaskRow], output: ArtifactRow | None, 
             "id": job.id,
             "kind": job.kind,
             "state": job.state,
-            # Not added up from the clips that run: another replica would not know that so much was shown.
+            # Not computed from the running clips: another replica would not know that this much has been shown.
             "progress": max(job_progress(tasks), live.told.share),
             "model": job.model,
             "queue_position": live.queue_position if is_waiting else None,
@@ -127,7 +127,7 @@ def _view_clips(
 
 def _view_clip(job: JobRow, clip: ResolvedClip, task: TaskRow, live: ClipProgress | None) -> Clip:
     is_done = task.state is TaskState.SUCCEEDED
-    # Progress of an earlier attempt says nothing of this one.
+    # Progress of an earlier attempt says nothing about this one.
     is_current = live is not None and task.state is TaskState.RUNNING and live.attempt == task.attempt
     return Clip(
         index=clip.index,

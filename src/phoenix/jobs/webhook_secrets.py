@@ -1,4 +1,4 @@
-"""What an owner's webhooks are signed with: made when it is first needed, and replaced without a gap."""
+"""The secret that an owner's webhooks are signed with: generated on first use, rotated without a gap."""
 
 import base64
 import secrets
@@ -13,7 +13,7 @@ from phoenix.jobs.webhook_tables import WebhookSecretRow
 OVERLAP = timedelta(hours=24)
 _SECRET_BYTES = 32
 
-# Two that need the first secret at once must end up with the same.
+# Two replicas that need the first secret at the same time must end up with the same one.
 _KEEP_FIRST = text(
     "INSERT INTO webhook_secrets (owner_id, secret, created_at) VALUES (:owner_id, :secret, :created_at) "
     "ON CONFLICT (owner_id) DO NOTHING"
@@ -37,7 +37,7 @@ async def _ensure_secret(uow: UnitOfWork, owner_id: str) -> None:
 
 
 async def rotate_secret(uow: UnitOfWork, owner_id: str) -> WebhookSecretRow:
-    """Draws a new secret. The one before is signed with as well until `OVERLAP` has passed."""
+    """Generates a new secret. Webhooks are also signed with the previous one until `OVERLAP` has passed."""
     await _ensure_secret(uow, owner_id)
     row = await uow.session.get_one(WebhookSecretRow, owner_id, with_for_update=True, populate_existing=True)
     now = await uow.now()
@@ -47,7 +47,7 @@ async def rotate_secret(uow: UnitOfWork, owner_id: str) -> WebhookSecretRow:
 
 
 def valid_secrets(row: WebhookSecretRow, now: datetime) -> tuple[str, ...]:
-    """Those to sign with now, the newest first."""
+    """The secrets to sign with now, newest first."""
     is_previous_good = row.previous_until is not None and now < row.previous_until
     return (row.secret, row.previous_secret) if is_previous_good and row.previous_secret else (row.secret,)
 

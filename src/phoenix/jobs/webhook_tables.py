@@ -1,4 +1,4 @@
-"""The tables of webhooks: what is to be delivered, with which secret it is signed, and where nobody wants it."""
+"""The tables of webhooks: deliveries, signing secrets, and URLs that refused."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -14,7 +14,7 @@ class DeliveryState(StrEnum):
     PENDING = "pending"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
-    """Given up, after the last try or because the target wants no more."""
+    """Given up: after the last try, or because the target wants no more."""
 
 
 class WebhookDeliveryRow(SQLModel, table=True):
@@ -33,14 +33,14 @@ class WebhookDeliveryRow(SQLModel, table=True):
     owner_id: str
     url: str
     target: str
-    """The URL's scheme, host and port: one that is slow must not hold the others up."""
+    """The URL's scheme, host and port: a slow target must not hold up the others."""
     type: str
     payload: Document = Field(sa_type=JSON)
     """The body: the same at every try."""
     state: DeliveryState = Field(sa_type=EnumText(DeliveryState))  # pyright: ignore[reportArgumentType]
     attempts: int = 0
     next_at: datetime = Field(sa_type=UtcDateTime)
-    """Not to be sent before this: the next try, or the end of the lease of whoever sends it now."""
+    """Not to be sent before this: the time of the next try, or the end of the lease of the current sender."""
     last_status: int | None = None
     last_error: str | None = None
     created_at: datetime = Field(sa_type=UtcDateTime)
@@ -48,7 +48,7 @@ class WebhookDeliveryRow(SQLModel, table=True):
 
 
 class WebhookSecretRow(SQLModel, table=True):
-    """What an owner's webhooks are signed with. The one before is good for a while, so that none is refused."""
+    """The secret of an owner's webhooks. The previous one stays valid for a while, so that no receiver refuses any."""
 
     __tablename__ = "webhook_secrets"  # pyright: ignore[reportAssignmentType]
 

@@ -1,6 +1,6 @@
-"""Webhooks that a job asked for: written with the event that they tell of, so that neither is there without the other.
+"""The outbox of webhooks: deliveries are written in the transaction of their event.
 
-Sending is the business of others. What is claimed here is leased: a sender that dies is succeeded by another.
+Sending is `api.webhooks`' part. Claimed deliveries are leased, so that another sender takes over from one that dies.
 """
 
 import json
@@ -47,7 +47,7 @@ class DueDelivery:
     attempt: int
     """From 1: the try that is due."""
     request_id: str | None = None
-    """Of the request that made the job, as is the trace."""
+    """Id of the request that made the job; the trace is that request's too."""
     traceparent: str | None = None
 
 
@@ -73,13 +73,13 @@ async def queue_delivery(uow: UnitOfWork, job: JobRow, event: DurableEvent) -> N
         created_at=now,
         finished_at=now if is_refused else None,
     )
-    # The job that it refers to may be new: nothing else would say which of the two has to be written first.
+    # The job may be new, and must be written before a row that refers to it.
     await uow.session.flush()
     uow.session.add(row)
 
 
 def make_payload(job: JobRow, event: DurableEvent) -> WebhookPayload:
-    """What is sent: under 20 kB, at the expense of the metadata."""
+    """The body to send: under 20 kB, if need be without the metadata."""
     data = WebhookData(
         job_id=job.id,
         seq=event.seq,
@@ -114,7 +114,7 @@ async def has_due(session: AsyncSession, *, busy_targets: Collection[str]) -> bo
 async def claim_due(
     uow: UnitOfWork, *, limit: int, per_target: int, under_way: Counter[str], lease_s: float
 ) -> list[DueDelivery]:
-    """Up to `limit` deliveries, the longest due first; of one target `per_target`, with those under way."""
+    """Claims up to `limit` deliveries, longest due first; at most `per_target` a target, those in flight included."""
     busy = [target for target, count in under_way.items() if count >= per_target]
     statement = (
         select(WebhookDeliveryRow)
@@ -128,7 +128,7 @@ async def claim_due(
     for row in await uow.session.scalars(statement):
         if len(claimed) < limit and counts[row.target] < per_target:
             counts[row.target] += 1
-            # Whoever takes it after a lost sender counts on: the lost try may have arrived.
+            # Counted before sending: the try of a sender that is lost may have arrived.
             row.attempts += 1
             row.next_at = lease_until
             claimed.append(row)
@@ -171,7 +171,7 @@ async def note_success(uow: UnitOfWork, due: DueDelivery, status: int) -> None:
 async def note_failure(
     uow: UnitOfWork, due: DueDelivery, *, status: int | None, error: str, retry_in_s: float | None
 ) -> None:
-    """Puts the delivery off, or gives it up where `retry_in_s` is None."""
+    """Postpones the delivery by `retry_in_s`, or gives it up if that is None."""
     row = await _find_claimed(uow, due)
     if row is None:
         return
@@ -197,7 +197,7 @@ async def note_refusal(uow: UnitOfWork, due: DueDelivery, status: int) -> None:
 
 
 async def _find_claimed(uow: UnitOfWork, due: DueDelivery) -> WebhookDeliveryRow | None:
-    """The row, unless its job was deleted or somebody else sends it by now."""
+    """The row, unless its job was deleted or another sender has claimed it since."""
     statement = select(WebhookDeliveryRow).where(
         col(WebhookDeliveryRow.id) == due.id,
         col(WebhookDeliveryRow.attempts) == due.attempt,
@@ -224,7 +224,7 @@ async def list_deliveries(
 
 
 async def replay(uow: UnitOfWork, delivery_id: str, *, owner_id: str) -> WebhookDeliveryRow:
-    """Sends a delivery again, from the first try on, even where the target wanted no more. Raises `NotFound`."""
+    """Queues a delivery again with all its tries, even if its URL had refused. Raises `NotFound`."""
     row = await uow.session.get(WebhookDeliveryRow, delivery_id, with_for_update=True)
     if row is None or row.owner_id != owner_id:
         raise NotFound(f"There is no delivery {delivery_id}.")

@@ -1,7 +1,7 @@
-"""The register of live workers: what the feeder counts slots in, and what `GET /v1/workers` shows."""
+"""The register of workers: the feeder counts its slots, and `GET /v1/workers` shows it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -17,7 +17,7 @@ from phoenix.jobs.tables import JobRow, TaskRow, WorkerRow
 
 @dataclass(frozen=True)
 class WorkerReport:
-    """What a worker says of itself at each heartbeat."""
+    """What a worker reports about itself at each heartbeat."""
 
     worker_id: str
     host: str
@@ -29,7 +29,6 @@ class WorkerReport:
     models: tuple[str, ...] = ()
     memory_used_bytes: int | None = None
     memory_total_bytes: int | None = None
-    extra: dict[str, str] = field(default_factory=dict[str, str])
 
 
 async def report(uow: UnitOfWork, said: WorkerReport) -> None:
@@ -61,7 +60,7 @@ async def remove(uow: UnitOfWork, worker_id: str) -> None:
 
 
 async def remove_silent(uow: UnitOfWork, *, older_than_s: float) -> None:
-    """Forgets workers that have not been heard of for so long."""
+    """Forgets workers whose last heartbeat is older."""
     await uow.session.execute(delete(WorkerRow).where(col(WorkerRow.seen_at) < db_now(-older_than_s)))
 
 
@@ -71,13 +70,13 @@ async def list_live(session: AsyncSession, *, worker_timeout_s: float) -> Sequen
 
 
 async def list_served_models(session: AsyncSession, *, worker_timeout_s: float) -> frozenset[str]:
-    """Ids of the models that some live worker can render with."""
+    """Ids of the models that at least one live worker can load."""
     live = await list_live(session, worker_timeout_s=worker_timeout_s)
     return frozenset(model for row in live for model in row.serves)
 
 
 async def view_workers(session: AsyncSession, *, worker_timeout_s: float, owner_id: str | None = None) -> list[Worker]:
-    """The live workers, with the jobs of this owner, or of all, that each works for."""
+    """The live workers, each with the jobs it is working on: only those of `owner_id` if given."""
     running: dict[str, list[str]] = {}
     statement = select(col(TaskRow.lease_owner), col(TaskRow.job_id)).where(col(TaskRow.state) == TaskState.RUNNING)
     if owner_id is not None:

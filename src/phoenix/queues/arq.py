@@ -1,4 +1,4 @@
-"""Doorbells in arq's format: who rings, who finds out what got lost. Answering them is `listener`'s part."""
+"""Rings doorbells in arq's format, and finds those that got lost. Answering them is `listener`'s part."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -12,18 +12,18 @@ from phoenix.queues.commands import Command, redis_faults, send_all
 from phoenix.queues.queue import Doorbell, queue_key, wake_channel
 
 LIFE_MS = 7 * 24 * 3600 * 1000
-"""After which a doorbell that nobody answered is dropped, and found missing."""
+"""Milliseconds after which an unanswered doorbell is dropped, and then found missing."""
 
-# arq compares a doorbell's score with the worker's clock. A year in the past, it is due on every host, however
-# wrong its clock and that of the replica that rang: with an hour, two hosts that are two hours apart met never.
+# arq compares a doorbell's score with the worker's clock. A score a year in the past is due on every host, however
+# wrong the clocks of worker and replica are; an hour was too little for hosts that were two hours apart.
 _HEAD_START_MS = 365 * 24 * 3600 * 1000
 
 
 class ArqTaskQueue:
     """Puts doorbells where arq workers look for them.
 
-    Not by arq's `enqueue_job`: that refuses an entry whose definition is still there though the queue lost it,
-    gives two of the same millisecond in the order of their ids, and takes two round trips for each.
+    Does not use arq's `enqueue_job`, which refuses an entry that the queue has lost but whose definition still exists,
+    orders entries of the same millisecond by id, and takes two round trips for each.
     """
 
     def __init__(self, redis: Redis, prefix: str) -> None:
@@ -45,7 +45,7 @@ class ArqTaskQueue:
             await send_all(self._redis, commands)
 
     async def withdraw(self, queue: str, doorbells: Sequence[Doorbell]) -> None:
-        """Their definitions stay for whoever has just picked them; they are rung again under the same names."""
+        """Leaves their definitions for workers that have just picked them; they are rung again under the same names."""
         if doorbells:
             with redis_faults():
                 await send_all(
@@ -65,7 +65,7 @@ class ArqTaskQueue:
         return [doorbell for doorbell, there in zip(doorbells, is_there, strict=True) if not there]
 
     async def was_wiped(self) -> bool:
-        """True as well for a Redis that was never used."""
+        """Also True for a Redis that was never used."""
         with redis_faults():
             (was_set,) = await send_all(self._redis, [("SET", f"{self._prefix}:epoch", "1", "NX")])
         return was_set is not None

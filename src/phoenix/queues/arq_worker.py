@@ -1,4 +1,4 @@
-"""arq's Worker, held to being a lossy doorbell: woken by bells, deaf to foreign entries, blind to its own extras."""
+"""arq's Worker reduced to picking doorbells: woken by bells, ignores foreign entries, without arq's own extras."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -14,8 +14,8 @@ from phoenix.telemetry.logs import get_logger
 
 _logger = get_logger(__name__)
 
-# Above any number of doorbells that feeders ring: entries that are being answered stand at the head of the set,
-# and with too small a limit they would hide those behind them.
+# More than feeders ever ring: entries that are being answered stay at the head of the set, and with a small limit
+# would hide those behind them.
 _READ_LIMIT = 5000
 _NO_LIMIT = 10**6
 
@@ -23,9 +23,9 @@ _NO_LIMIT = 10**6
 class BellWorker(Worker):
     """Picks doorbells until an error of Redis ends `main`, or until `stop_picking`.
 
-    After an error it is not to be used again: one inside `start_jobs` leaks a slot for ever. `count_room` says how
-    many tasks it may have at once, apart from those that earlier Workers began and that still run. `passes_over` says
-    by its name whether a doorbell is none for this worker now, and `on_kept` hears of those that stay in the queue.
+    Must not be reused after an error: one inside `start_jobs` leaks a slot forever. `count_room` says how many tasks it
+    may have at once, not counting those of earlier Workers that still run. `passes_over` says by name whether to skip
+    a doorbell for now, and `on_kept` is told of those that stay in the queue.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class BellWorker(Worker):
             job_deserializer=payload.decode,
             log_results=False,
         )
-        # How long a doorbell is out of sight if this process dies between picking it and claiming its task.
+        # How long a doorbell stays hidden if this process dies between picking it and claiming its task.
         self.in_progress_timeout_s = lease_s
         self._count_room = count_room
         self._passes_over = passes_over
@@ -82,7 +82,7 @@ class BellWorker(Worker):
                     await self._wake.wait()
 
     def _put_away(self) -> None:
-        """Before looking, not after it as arq does: else a doorbell that was put off is passed over once more."""
+        """Before looking, not after it as arq does: otherwise a postponed doorbell would be skipped once more."""
         for name in [name for name, task in self.tasks.items() if task.done()]:
             self.tasks.pop(name).result()
 
@@ -112,7 +112,7 @@ class BellWorker(Worker):
         await self._on_kept(job_id)
 
     async def heart_beat(self) -> None:
-        """Nothing: workers report to SQL, and a key per queue would say of all what holds for one."""
+        """Does nothing: workers report to SQL, and arq's key per queue could not tell them apart."""
 
     def _release_sem_dec_counter_on_complete(self) -> None:
         super()._release_sem_dec_counter_on_complete()

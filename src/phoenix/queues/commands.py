@@ -1,4 +1,4 @@
-"""Sends commands to Redis in one round trip. The one file of this room that meets redis-py's loose types."""
+"""Sends commands to Redis in one round trip. The only file of this room that touches redis-py's loose types."""
 
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
@@ -30,7 +30,7 @@ async def send_all(redis: Redis, commands: Sequence[Command]) -> list[Any]:
 
 @contextmanager
 def redis_faults() -> Generator[None]:
-    """Turns what redis-py raises inside into `Unavailable`."""
+    """Turns errors of redis-py inside into `Unavailable`."""
     try:
         yield
     except (RedisError, OSError) as error:
@@ -38,9 +38,9 @@ def redis_faults() -> Generator[None]:
 
 
 def open_arq(redis: Redis) -> ArqRedis:
-    """A client as arq wants it, to the same server and with the same socket time limits, on connections of its own.
+    """A client for arq: the same server and socket time limits, but connections of its own.
 
-    arq's own settings know no socket time limit: with a frozen Redis its worker would hang, deaf to signals.
+    arq's own settings have no socket time limit: with a frozen Redis its worker would hang, and ignore signals.
     """
     pool = redis.connection_pool
     options: dict[str, Any] = dict(pool.connection_kwargs)  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]

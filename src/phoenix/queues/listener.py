@@ -1,4 +1,4 @@
-"""Answers the doorbells of one queue, with a number of slots, while Redis comes and goes. Knows no task."""
+"""Answers the doorbells of one queue with a number of slots, while Redis comes and goes. Knows nothing of tasks."""
 
 import asyncio
 import random
@@ -17,7 +17,7 @@ from phoenix.telemetry.logs import get_logger
 _logger = get_logger(__name__)
 
 CLOSED_FOR_S = 1.0
-"""How long nothing is picked after a task that could not be claimed because the database was away."""
+"""Pause in picking after a task could not be claimed because the database was away."""
 
 _SHORTEST_REST_S, _LONGEST_REST_S = 0.2, 1.0
 
@@ -25,9 +25,9 @@ _SHORTEST_REST_S, _LONGEST_REST_S = 0.2, 1.0
 class DoorbellListener:
     """Calls `accept` for each doorbell, and does the work that it returns.
 
-    At most `slots` tasks are in their main part at a time, and at most `overlap` more in what comes after it: a
-    doorbell that would have to wait here is left to another worker. `wake` makes it look at once; without that it
-    looks every `poll_delay_s`.
+    At most `slots` tasks are in their main part at a time, and at most `overlap` more in what follows it: a doorbell
+    that would have to wait here is left to another worker. `wake` makes it look at once; otherwise it looks every
+    `poll_delay_s`.
     """
 
     def __init__(
@@ -67,14 +67,14 @@ class DoorbellListener:
         return len(self._at_work)
 
     def pause(self) -> None:
-        """Stops picking for good. `run` returns when the work that was begun has ended."""
+        """Stops picking for good. `run` returns when all running work has ended."""
         self._is_paused = True
         if self._worker is not None:
             self._worker.stop_picking()
         self._wake.set()
 
     async def run(self) -> None:
-        """Never ends because Redis is away, nor because of what it finds there."""
+        """Runs until paused. Does not end because Redis is away, nor because of what it finds there."""
         try:
             while not self._is_paused:
                 await self._listen()
@@ -86,7 +86,7 @@ class DoorbellListener:
             await self._redis.aclose(close_connection_pool=True)
 
     async def _listen(self) -> None:
-        """Until an error, with a Worker of its own: one that met an error may have leaked a slot (see BellWorker)."""
+        """Listens until an error, with a new Worker each time: an old one may have leaked a slot (see BellWorker)."""
         self._worker = worker = BellWorker(
             self._redis,
             self._key,
@@ -126,7 +126,7 @@ class DoorbellListener:
     def _put_down(self, task: "asyncio.Task[None]") -> None:
         self._carried.discard(task)
         self._wake.set()
-        # What arq could not tell Redis does no harm: the doorbell is stale, and nobody can claim by it.
+        # If arq could not remove the doorbell, that does no harm: it is stale, and nobody can claim with it.
         if not task.cancelled() and (error := task.exception()):
             _logger.info("an answered doorbell was left in redis", queue=self.queue, error=repr(error))
 
@@ -149,8 +149,8 @@ class DoorbellListener:
             await self._do(doorbell, work)
 
     def _close(self) -> None:
-        """For a while, by the loop's clock. arq's way, `Retry(defer=…)`, writes this host's wall clock into Redis: a
-        host an hour ahead that died then would hide the doorbell from all others for an hour.
+        """Pauses picking, by the loop's clock. arq's `Retry(defer=…)` would write this host's wall clock into Redis: if
+        that is an hour ahead, and the host dies, the doorbell would be hidden from all others for an hour.
         """
 
         def open_again() -> None:
@@ -171,7 +171,7 @@ class DoorbellListener:
         self._left[doorbell.name] = asyncio.get_running_loop().call_later(left.for_s, look_again)
 
     async def _tell_others(self, name: str) -> None:
-        """They passed the doorbell over while this worker had it in hand."""
+        """Wakes other workers, which skipped the doorbell while this one held it."""
         if name in self._left:
             await send_all(self._redis, [("PUBLISH", self._wake_channel, "")])
 
@@ -191,7 +191,7 @@ class DoorbellListener:
             self._winding_up.discard(doorbell.name)
 
     async def _take_out(self, doorbell: Doorbell) -> None:
-        """Now that the task is claimed: arq would leave the entry in the set for every worker to stumble over."""
+        """Removes the doorbell once its task is claimed; arq would leave it in the set for every worker to look at."""
         try:
             await send_all(self._redis, [("ZREM", self._key, doorbell.name)])
         except (RedisError, OSError):

@@ -1,4 +1,4 @@
-"""A task queue within one process: for tests, and as the measure of what the one in Redis must do."""
+"""A task queue in memory, for tests: the reference for the one in Redis."""
 
 from collections.abc import Sequence
 

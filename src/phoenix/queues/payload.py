@@ -1,6 +1,6 @@
 """A doorbell as bytes in Redis: `{"f":"answer","a":[task_id, dispatch]}`. Anything else is refused.
 
-arq's own default is pickle, with which whoever can write to Redis can run code in every worker.
+arq's default is pickle, which lets anyone who can write to Redis run code in every worker.
 """
 
 import json
@@ -15,7 +15,7 @@ _TASK_ID = re.compile(r"task_[0-9a-z]{26}")
 
 
 def encode(job: dict[str, Any]) -> bytes:
-    """arq's serializer. Only function and arguments are kept: times and results have no reader."""
+    """arq's serializer. Keeps only function and arguments: nothing reads times and results."""
     return json.dumps({"f": job["f"], "a": job["a"]}, separators=(",", ":")).encode()
 
 
@@ -35,5 +35,5 @@ def decode(payload: bytes) -> dict[str, Any]:
 
 
 def is_name(entry: bytes) -> bool:
-    """Whether an entry of a queue is named as doorbells are."""
+    """Whether an entry of a queue has the name of a doorbell."""
     return _NAME.fullmatch(entry) is not None

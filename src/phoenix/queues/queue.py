@@ -1,4 +1,4 @@
-"""The seam between what rings doorbells and what carries them. A doorbell may get lost or come twice."""
+"""The interface between what rings doorbells and what carries them. A doorbell may get lost or arrive twice."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -7,14 +7,14 @@ from typing import Protocol
 
 @dataclass(frozen=True)
 class Doorbell:
-    """Says that a task may be claimed under this dispatch number. It carries no data of a user."""
+    """Says that a task may be claimed under this dispatch number. Carries no user data."""
 
     task_id: str
     dispatch: int
 
     @property
     def name(self) -> str:
-        """Unique for ever: whoever still deals with an old dispatch touches nothing of a newer one."""
+        """Unique forever, so that whoever still handles an old dispatch cannot affect a newer one."""
         return f"{self.task_id}:{self.dispatch}"
 
 
@@ -26,7 +26,7 @@ class TaskQueue(Protocol):
         ...
 
     async def withdraw(self, queue: str, doorbells: Sequence[Doorbell]) -> None:
-        """Takes back doorbells that nobody answers yet. One that is being answered may be answered all the same."""
+        """Takes back doorbells. One that is being answered already may still be answered."""
         ...
 
     async def find_missing(self, queue: str, doorbells: Sequence[Doorbell]) -> list[Doorbell]:
@@ -39,21 +39,21 @@ class TaskQueue(Protocol):
 
 
 FreeSlot = Callable[[], None]
-"""Says that the work's main part is over: what is left may overlap with the next task's main part."""
+"""Called when the work's main part is over: the rest may overlap with the next task's main part."""
 
 Work = Callable[[FreeSlot], Awaitable[None]]
-"""What is to be done for an answered doorbell. Takes as long as it takes, reports for itself, raises nothing."""
+"""The work behind an answered doorbell. May take long; reports its own outcome, and raises nothing."""
 
 
 @dataclass(frozen=True)
 class LeftToOthers:
-    """The doorbell is to be answered elsewhere; after `for_s`, or at the next chance after that, here too."""
+    """The doorbell should be answered elsewhere; from `for_s` seconds on, here too."""
 
     for_s: float
 
 
 Accept = Callable[[Doorbell], Awaitable[Work | LeftToOthers | None]]
-"""Claims the task; None if the doorbell is stale. After `Unavailable` the doorbell is kept and comes again."""
+"""Claims the task; None if the doorbell is stale. If it raises `Unavailable`, the doorbell is kept and comes again."""
 
 
 def queue_key(prefix: str, queue: str) -> str:

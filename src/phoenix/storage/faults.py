@@ -1,4 +1,4 @@
-"""What can go wrong with a store, and how a worker reports it."""
+"""The errors of a store, and how a worker reports them."""
 
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -22,7 +22,7 @@ def store_faults(key: str, *, is_put: bool = False) -> Generator[None]:
     try:
         yield
     except FileNotFoundError as error:
-        # What a put does not find is the bucket itself, which somebody may yet make.
+        # What a put does not find is the bucket itself, which may still be created.
         if is_put:
             raise StoreRefused(f"There is no place to store {key} in.") from error
         raise ObjectMissing(f"There is no object under {key}.") from error
@@ -34,7 +34,7 @@ def store_faults(key: str, *, is_put: bool = False) -> Generator[None]:
 
 @contextmanager
 def reported_as_task_failure(stage: Stage) -> Generator[None]:
-    """For workers: a store's fault inside becomes `TaskFailed(STORAGE_FAILED)` at `stage`.
+    """For workers: turns a store's error inside into `TaskFailed(STORAGE_FAILED)` at `stage`.
 
     A refusal may pass (a full disk is emptied, an endpoint comes back), so it is retriable; a missing object
     is not.

@@ -1,6 +1,6 @@
-"""Names of stored objects, built from the server's own ids alone, so that no key can leave its folder.
+"""Keys of stored objects, built only from the server's own ids, so that no key can leave its folder.
 
-Outputs lie under the attempt that made them: two attempts at one task never write to the same key.
+Outputs are stored under the attempt that made them: two attempts at one task never write to the same key.
 """
 
 import re
@@ -49,17 +49,17 @@ def attempt_prefix(job_id: JobId, task_id: TaskId, attempt: int) -> str:
 
 
 def holder_of(key: str) -> str:
-    """Id of the upload, or of the job, that the object belongs to."""
+    """Id of the upload or job that the object belongs to."""
     return checked_key(key).split("/")[1]
 
 
 def media_type_of(key: str) -> str | None:
-    """By the key's ending; None for an upload, which is stored before anybody has looked into it."""
+    """The media type by the key's suffix; None for an upload, whose key has none."""
     return MEDIA_TYPES.get(checked_key(key).rpartition(".")[2])
 
 
 def is_key(text: str) -> bool:
-    """Whether this module builds such keys: what lies under another name is somebody else's."""
+    """Whether this is a key that this module builds; objects with other names are not ours."""
     return _KEY.fullmatch(text) is not None
 
 

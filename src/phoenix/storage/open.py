@@ -1,4 +1,4 @@
-"""From a URL to a store. The only place that knows which kinds of store there are."""
+"""Opens a store from its URL. The only place that knows which kinds of store there are."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -33,15 +33,15 @@ def open_store(settings: StorageSettings, *, default_folder: Path) -> ArtifactSt
 
 
 def open_folder(folder: Path) -> ArtifactStore:
-    """A store in a local folder, made if it is not there."""
+    """A store in a local folder, which is created if missing."""
     root = folder.absolute()
     root.mkdir(parents=True, exist_ok=True)
-    # Without the clean-up every deleted job would leave its empty folders behind.
+    # Without the clean-up, deleted jobs would leave empty folders behind.
     return ArtifactStore(LocalStore(root, automatic_cleanup=True), local_root=root)
 
 
 def _open_bucket(bucket: str, prefix: str, settings: StorageSettings) -> ArtifactStore:
-    # What is not configured here is left out, so that obstore finds it in the AWS_ variables or the instance.
+    # What is not configured is left out, so that obstore looks in the AWS_ variables and the instance metadata.
     config: S3Config = {"region": settings.s3_region}
     if settings.s3_access_key_id and settings.s3_secret_access_key:
         config["access_key_id"] = settings.s3_access_key_id
@@ -55,7 +55,7 @@ def _open_bucket(bucket: str, prefix: str, settings: StorageSettings) -> Artifac
         prefix=prefix or None,
         config=config,
         client_options={"allow_http": is_plain_http, "timeout": limit, "connect_timeout": min(limit, CONNECT_LIMIT)},
-        # Left to itself, obstore tries ten times over three minutes: longer than a caller's own patience.
+        # By default obstore retries ten times over three minutes: longer than callers wait.
         retry_config={"max_retries": settings.max_retries, "retry_timeout": limit * (settings.max_retries + 1)},
     )
     return ArtifactStore(store, unfinished=open_unfinished(bucket, prefix, settings))

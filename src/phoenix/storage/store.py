@@ -26,7 +26,7 @@ _ABORT_LIMIT_S = 5
 
 @dataclass(frozen=True)
 class StoredObject:
-    """An object as it was written; `sha256` is in hexadecimal."""
+    """The size of a written object, and its SHA-256 in hexadecimal."""
 
     size_bytes: int
     sha256: str
@@ -34,7 +34,7 @@ class StoredObject:
 
 @dataclass(frozen=True)
 class ListedObject:
-    """What a listing says of an object. `key` is whatever lies there, even if it is not one of ours."""
+    """An entry of a listing. `key` may be any name, even one that is not ours."""
 
     key: str
     modified_at: datetime
@@ -44,8 +44,8 @@ class ArtifactStore:
     """One interface over obstore's stores. Keys come from `storage.keys`; any other text is a `ValueError`.
 
     Every call raises `StoreRefused` when the store is full, away or forbids it, and `ObjectMissing` for a key
-    that is not there. `local_root` is the folder of a local store, whose files are flushed to the disk before
-    a put returns: the database then says "done" of bytes that survive a power cut.
+    that is not there. `local_root` is the folder of a local store, whose files are flushed to disk before a
+    put returns, so that what the database calls done survives a power cut.
     """
 
     def __init__(
@@ -61,9 +61,9 @@ class ArtifactStore:
             return await self.put_stream(key, _chunks_of(file), max_bytes=None)
 
     async def put_stream(self, key: str, chunks: AsyncIterator[bytes], max_bytes: int | None) -> StoredObject:
-        """Stores the bytes as they come; what `chunks` raises is passed on and nothing is stored.
+        """Stores the bytes as they come. If `chunks` raises, so does this, and nothing is stored.
 
-        Raises `PayloadTooLarge` as soon as more than `max_bytes` have come.
+        Raises `PayloadTooLarge` as soon as there are more than `max_bytes`.
         """
         measured = _Measured(chunks, max_bytes)
         with store_faults(checked_key(key), is_put=True):
@@ -81,7 +81,7 @@ class ArtifactStore:
     async def read(self, key: str, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
         """The bytes from `start` up to, not including, `end`, or to the object's end; in chunks of 1 MiB."""
         stop = await self.size(key) if end is None else end
-        # One request per chunk: one long response runs into the store's time limit if the reader is slow.
+        # One request per chunk: with a slow reader, one long response would run into the store's time limit.
         for position in range(start, stop, CHUNK_BYTES):
             with store_faults(checked_key(key)):
                 chunk = await obstore.get_range_async(
@@ -90,12 +90,12 @@ class ArtifactStore:
             yield chunk.to_bytes()
 
     async def size(self, key: str) -> int:
-        """Bytes of the object."""
+        """Size of the object in bytes."""
         with store_faults(checked_key(key)):
             return (await obstore.head_async(self._store, key))["size"]
 
     async def download_to(self, key: str, path: Path) -> int:
-        """Copies the object to `path`, which appears only when it is complete. Returns its bytes."""
+        """Copies the object to `path`, which appears only when complete. Returns its size in bytes."""
         partial = path.with_name(path.name + ".part")
         size_bytes = 0
         try:
@@ -108,7 +108,7 @@ class ArtifactStore:
         return size_bytes
 
     async def delete(self, key: str) -> None:
-        """Removes the object; again is harmless."""
+        """Deletes the object; harmless if it does not exist."""
         with store_faults(checked_key(key)):
             try:
                 await obstore.delete_async(self._store, key)
@@ -124,16 +124,16 @@ class ArtifactStore:
         return sorted(meta["path"] for meta in found)
 
     async def pages(self, prefix: str, *, most: int = PAGE_OBJECTS) -> AsyncIterator[list[ListedObject]]:
-        """All objects under `prefix`, at most so many at a time, in no order. Foreign names come along."""
+        """Pages of all objects under `prefix`, at most `most` each, in no order; foreign names included."""
         with store_faults(checked_prefix(prefix)):
             async for page in obstore.list(self._store, prefix, chunk_size=most):  # pyright: ignore[reportUnknownMemberType]
                 yield [ListedObject(meta["path"], meta["last_modified"]) for meta in page]
 
     async def remove_staged(self, prefix: str, before: datetime) -> AsyncIterator[int]:
-        """Deletes what puts left under the folder `prefix` that died before this time, by the clock of the store.
+        """Deletes what puts that died before `before` (on the store's clock) left under the folder `prefix`.
 
-        A little at a time; yields how many there were. Files of other names than ours are left alone, and a bucket
-        is where boto3 is not installed.
+        A little at a time; yields how many. Leaves files with foreign names alone, and does nothing in a bucket if
+        boto3 is not installed.
         """
         if self._local_root is not None:
             with store_faults(checked_prefix(prefix)):
@@ -150,9 +150,9 @@ class ArtifactStore:
         return len(keys)
 
     async def signed_url(self, key: str, expires_s: float) -> str | None:
-        """A URL that anyone may GET for so long; None where the store cannot make one, as a local folder.
+        """A URL that anyone may GET for `expires_s`; None if the store cannot sign, like a local folder.
 
-        It answers with the media type of the key's ending. Nothing is asked of the store: it may be for a missing key.
+        Responses have the media type of the key's suffix. The store is not asked: the key may be missing.
         """
         with store_faults(checked_key(key)):
             if not isinstance(self._store, S3Store):
@@ -160,13 +160,13 @@ class ArtifactStore:
             return await obstore.sign_async(self._store, "GET", key, timedelta(seconds=expires_s))
 
     def _attributes(self, key: str) -> dict[str, str] | None:
-        """Only a bucket keeps any: a browser that follows a signed URL has nothing else to go by."""
+        """Attributes that only a bucket keeps: the media type for browsers that follow a signed URL."""
         media_type = media_type_of(key)
         return {"Content-Type": media_type} if media_type and isinstance(self._store, S3Store) else None
 
 
 class _Measured:
-    """Passes chunks on, and knows their number of bytes and digest; refuses more than `max_bytes`."""
+    """Passes chunks on, measuring their size and digest; refuses more than `max_bytes`."""
 
     def __init__(self, chunks: AsyncIterator[bytes], max_bytes: int | None) -> None:
         self._chunks = chunks
@@ -180,7 +180,7 @@ class _Measured:
         return self
 
     def break_off(self) -> None:
-        """Raises for whoever takes the next chunk, or waits for it now."""
+        """Makes the consumer's current or next wait for a chunk raise."""
         self._is_broken_off = True
         if self._reading is not None:
             self._reading.cancel()
@@ -210,8 +210,8 @@ class _BrokenOff(Exception):
 
 
 async def _unless_cancelled(put: Awaitable[object], source: _Measured) -> None:
-    """Waits for the put. A cancellation goes to its source: obstore aborts an upload, which would else be kept and
-    paid for unseen, when the source raises, but not when it is cancelled itself (tried on S3).
+    """Waits for the put, and passes a cancellation on to its source. When the source raises, obstore aborts the upload,
+    which would otherwise be kept, unseen but billed; not so when obstore itself is cancelled (tested on S3).
     """
     putting = asyncio.ensure_future(put)
     try:
@@ -229,7 +229,7 @@ async def _chunks_of(file: BinaryIO) -> AsyncIterator[bytes]:
 
 
 def _remove_staged(root: Path, prefix: str, before: datetime) -> int:
-    """obstore writes `name#1` and renames it; its listings leave such files out."""
+    """Deletes old staged files: obstore writes `name#1`, renames it when complete, and never lists it."""
     found = [path for path in (root / prefix).rglob("*#*") if _is_staged(path.relative_to(root)) and path.is_file()]
     old = [path for path in found if datetime.fromtimestamp(path.stat().st_mtime, UTC) < before]
     for path in old:

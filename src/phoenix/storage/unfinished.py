@@ -1,6 +1,6 @@
-"""Multipart uploads that nobody completed: S3 keeps their parts, unseen and paid for, until somebody aborts them.
+"""Aborts unfinished multipart uploads, whose parts S3 keeps, unseen but billed, until somebody does.
 
-obstore neither lists nor aborts those of another process. boto3 does; it comes with the extra `s3`.
+obstore cannot list or abort those of another process. boto3 can; it comes with the extra `s3`.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ _Found = dict[str, Any]
 
 
 class S3Client(Protocol):
-    """What is used of boto3's client, in its own names."""
+    """The part of boto3's client that is used."""
 
     def list_multipart_uploads(self, **query: Any) -> _Found: ...
 
@@ -31,7 +31,7 @@ class S3Client(Protocol):
 
 
 class UnfinishedUploads:
-    """Those of a bucket, below a prefix of it."""
+    """The unfinished uploads of a bucket, below a prefix."""
 
     def __init__(self, open_client: Callable[[], S3Client], bucket: str, prefix: str) -> None:
         self._open_client = open_client
@@ -39,7 +39,7 @@ class UnfinishedUploads:
         self._prefix = f"{prefix}/" if prefix else ""
 
     async def abort_begun(self, folder: str, before: datetime) -> AsyncIterator[int]:
-        """Aborts what was begun under `folder` before this time, by the clock of the store, for one of our keys.
+        """Aborts uploads of our keys under `folder` that were begun before `before`, on the store's clock.
 
         Yields after each page of at most 100 uploads how many it aborted there. Raises `StoreRefused`.
         """
@@ -61,7 +61,7 @@ class UnfinishedUploads:
 
     @cached_property
     def _client(self) -> S3Client:
-        # Half a second of imports, which only the process pays for that does this chore.
+        # Half a second of imports: only the process that does this chore pays for them.
         return self._open_client()
 
     def _list(self, query: _Found) -> _Found:
@@ -72,14 +72,14 @@ class UnfinishedUploads:
             try:
                 self._client.abort_multipart_upload(Bucket=self._bucket, Key=upload["Key"], UploadId=upload["UploadId"])
             except Exception as error:
-                # Whoever began it has come back and completed it, or another aborted it.
+                # Already completed by its process, or aborted by another.
                 if _status_of(error) != 404:
                     raise
 
 
 def open_unfinished(bucket: str, prefix: str, settings: StorageSettings) -> UnfinishedUploads | None:
-    """None where boto3 is not installed. Keys that are not configured here it finds in the `AWS_` variables, its own
-    files or the instance.
+    """None if boto3 is not installed. Without configured keys, boto3 looks in the `AWS_` variables, its own files and
+    the instance metadata.
     """
     if find_spec("boto3") is None:
         return None
@@ -105,7 +105,7 @@ def _open_client(settings: StorageSettings) -> S3Client:
 
 
 def _status_of(error: Exception) -> int | None:
-    """Of a `ClientError` of botocore, whose classes are not known where boto3 is not installed."""
+    """The HTTP status of a botocore `ClientError`, whose class cannot be imported without boto3."""
     response: _Found = getattr(error, "response", {})
     return response.get("ResponseMetadata", {}).get("HTTPStatusCode")
 
@@ -115,5 +115,5 @@ def _refusals() -> Generator[None]:
     try:
         yield
     except Exception as error:
-        # botocore's errors have no class in common but this one.
+        # botocore's errors have no common base class but this one.
         raise StoreRefused(f"The store did not tell or abort its unfinished uploads: {error}") from error

@@ -1,4 +1,4 @@
-"""Keeps child processes alive: restarts one that ends, gives up on one that cannot start, ends all together."""
+"""Keeps child processes alive: restarts those that end, gives up on those that cannot start, ends them together."""
 
 import asyncio
 import time
@@ -12,7 +12,7 @@ from phoenix.processes import spawn, stop_process
 
 @dataclass(frozen=True)
 class ChildSpec:
-    """What to run, under which name, and how long it may take to end."""
+    """A command to run, its name, and how long it may take to end."""
 
     name: str
     argv: tuple[str, ...]
@@ -45,7 +45,7 @@ class ChildCannotStart(PhoenixError):
 
 
 class Children:
-    """Those that run now. `kill` ends them without grace, for an operator who cannot wait."""
+    """The running children. `kill` ends them at once, for an operator who cannot wait."""
 
     def __init__(self, rule: RestartRule) -> None:
         self._rule = rule
@@ -88,6 +88,6 @@ class Children:
         try:
             return await process.wait()
         finally:
-            # Reached with a running child only by cancellation, which is how the block's end arrives here.
+            # With a running child this is reached only by cancellation, at the end of the block.
             await stop_process(process, grace_s=spec.grace_s)
             self._running.discard(process)

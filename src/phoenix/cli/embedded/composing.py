@@ -4,14 +4,14 @@ from typing import Any, TypeVar
 
 from phoenix.settings import Group, Settings
 
-# The work of a worker that ends is handed back and done again, so a short grace loses nothing but time.
+# Unfinished work is handed back and done again, so a short grace period costs nothing but time.
 DRAIN_GRACE_S = 3.0
 
 G = TypeVar("G", bound=Group)
 
 
 def compose(settings: Settings, *, redis_url: str, host: str, port: int, is_terminal: bool) -> Settings:
-    """What the operator has set is left alone; paths become absolute."""
+    """Completes the settings. Leaves what the operator has set alone; makes paths absolute."""
     log: dict[str, Any] = {"json_lines": False} if is_terminal else {}
     return settings.model_copy(
         update={
@@ -25,6 +25,6 @@ def compose(settings: Settings, *, redis_url: str, host: str, port: int, is_term
 
 
 def _complete(group: G, **values: Any) -> G:
-    """`group` with those of the values that nobody has set."""
+    """`group` with those of `values` that are not set explicitly."""
     unset = {name: value for name, value in values.items() if name not in group.model_fields_set}
     return group.model_copy(update=unset)

