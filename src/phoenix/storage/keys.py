@@ -22,7 +22,6 @@ class OutputName(StrEnum):
     """Files that one attempt at a task can leave."""
 
     CLIP = "clip.mp4"
-    LAST_FRAME = "last_frame.png"
     OUTPUT = "output.mp4"
     SOUNDTRACK = "soundtrack.m4a"
     THUMBNAIL = "thumbnail.jpg"
