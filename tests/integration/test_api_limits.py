@@ -266,7 +266,7 @@ async def test_of_a_key_at_its_cap_no_more_clips_are_fed(limited: OpenLimited) -
     await until(are_fed)
     reason = (await greedy.show(second["id"]))["waiting_reason"]
     assert reason == "This key has 2 clips under way, which is as many as it may."
-    assert (await modest.show(other["id"]))["waiting_reason"] == "It is next: every slot is busy."
+    assert (await modest.show(other["id"]))["waiting_reason"] == "A worker is about to start it."
     assert (await greedy.show(first["id"]))["state"] == "queued"
 
 

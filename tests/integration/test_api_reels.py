@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select
 
+from builders import claim_next
 from fixtures.api import Api, assert_problem, open_api, pointers, reel_body
 from fixtures.redis_server import RedisServer
 from phoenix.contract.artifacts import MediaInfo
@@ -208,6 +209,16 @@ async def test_places_in_the_queue_are_counted_in_jobs(api: Api) -> None:
     places = [(await api.submit("a", "b"))["queue_position"] for _ in range(3)]
 
     assert places == [0, 1, 2]
+
+
+async def test_the_next_job_waits_for_a_slot_only_while_all_are_busy(api: Api) -> None:
+    await api.register_worker("gpu", slots=1)
+    first = await api.submit("a")
+    idle = (await api.show(first["id"]))["waiting_reason"]
+    await claim_next(api.services.database)
+    second = await api.submit("b")
+
+    assert (idle, second["waiting_reason"]) == ("A worker is about to start it.", "It is next: every slot is busy.")
 
 
 async def test_a_stitch_of_own_videos_is_accepted(api: Api) -> None:

@@ -75,4 +75,4 @@ def _reason(job: JobRow, ahead: int, line: QueueLine, clips_per_key: int) -> str
         return f"This key has {count} clip{'s' if count > 1 else ''} under way, which is as many as it may."
     if ahead:
         return f"{ahead} job{'s' if ahead > 1 else ''} will start before this one."
-    return "It is next: every slot is busy."
+    return "A worker is about to start it." if line.free_slots else "It is next: every slot is busy."

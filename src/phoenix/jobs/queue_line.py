@@ -75,7 +75,7 @@ class QueueLine:
         return len(self.seating.turns)
 
     @property
-    def _free_slots(self) -> int:
+    def free_slots(self) -> int:
         return max(self.slots - self.running, 0)
 
     @property
@@ -110,7 +110,7 @@ class QueueLine:
         unknown = before.unknown - sum(not turn.is_cost_known for turn in overtaken)
         work_s = before.work_s - sum(turn.cost_s for turn in overtaken)
         # Nothing is ahead of a job that can start in a free slot now.
-        is_free = seat.end - len(overtaken) < self._free_slots
+        is_free = seat.end - len(overtaken) < self.free_slots
         return Place(0 if is_free else ahead, None if unknown else work_s)
 
 
