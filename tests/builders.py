@@ -64,7 +64,7 @@ async def submit_reel(
 async def claim_next(database: Database, queue: str = "gpu", worker_id: str = "wrk_1") -> Claim:
     """Claims the oldest waiting task of a queue."""
     async with database.read() as session:
-        waiting = (await list_waiting(session, queue))[0]
+        waiting = (await list_waiting(session, queue, with_rung=True))[0]
     async with database.write() as uow:
         claimed = await claim(uow, waiting.task_id, waiting.dispatch, worker_id=worker_id, lease_s=LEASE_S)
     assert claimed is not None

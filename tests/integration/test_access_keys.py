@@ -1,10 +1,25 @@
 """API keys, on both databases."""
 
-import pytest
+from datetime import timedelta
 
-from phoenix.access.keys import Caller, Scope, create_key, find_callers, list_keys, note_use, revoke_key
+import pytest
+from sqlalchemy import update
+
+from phoenix.access.keys import (
+    Caller,
+    Scope,
+    create_key,
+    find_callers,
+    find_void,
+    list_keys,
+    note_use,
+    revoke_key,
+    rotate_key,
+)
+from phoenix.access.tables import ApiKeyRow
+from phoenix.db.columns import db_now
 from phoenix.db.unit_of_work import Database
-from phoenix.errors import Forbidden, NotFound
+from phoenix.errors import Conflict, Forbidden, NotFound
 
 
 async def make_key(database: Database, *scopes: Scope) -> str:
@@ -59,6 +74,92 @@ async def test_revoking_an_unknown_key_says_so(database: Database) -> None:
     with pytest.raises(NotFound):
         async with database.write() as uow:
             await revoke_key(uow, "000000000000")
+
+
+async def rotate(database: Database, key: str, *, hours: float = 24) -> str:
+    async with database.write() as uow:
+        return await rotate_key(uow, key.split("_")[1], keep_old_for=timedelta(hours=hours))
+
+
+async def test_a_rotated_key_is_the_same_owner(database: Database) -> None:
+    key = await make_key(database, Scope.READ)
+
+    before, after = await find_caller(database, key), await find_caller(database, await rotate(database, key))
+
+    assert before is not None
+    assert after is not None
+    assert (after.owner_id, after.scopes) == (before.owner_id, before.scopes)
+    assert after.secret_id != before.secret_id
+
+
+async def test_the_old_secret_works_until_its_time_is_over(database: Database) -> None:
+    key = await make_key(database)
+    await rotate(database, key)
+    assert await find_caller(database, key) is not None
+
+    async with database.write() as uow:
+        await uow.session.execute(update(ApiKeyRow).values(previous_until=db_now(-1)))
+
+    assert await find_caller(database, key) is None
+
+
+async def test_an_old_secret_that_is_not_kept_ends_at_once(database: Database) -> None:
+    key = await make_key(database)
+    new = await rotate(database, key, hours=0)
+
+    assert await find_caller(database, key) is None
+    assert await find_caller(database, new) is not None
+
+
+async def test_of_two_old_secrets_only_the_newer_works(database: Database) -> None:
+    oldest = await make_key(database)
+    older = await rotate(database, oldest)
+    newest = await rotate(database, older)
+
+    found = [await find_caller(database, key) is not None for key in (oldest, older, newest)]
+
+    assert found == [False, True, True]
+
+
+async def test_revoking_a_rotated_key_ends_both_of_its_secrets(database: Database) -> None:
+    old = await make_key(database)
+    new = await rotate(database, old)
+    async with database.write() as uow:
+        await revoke_key(uow, old.split("_")[1])
+
+    assert [await find_caller(database, key) for key in (old, new)] == [None, None]
+
+
+async def test_a_revoked_key_is_not_rotated_back_to_life(database: Database) -> None:
+    key = await make_key(database)
+    async with database.write() as uow:
+        await revoke_key(uow, key.split("_")[1])
+
+    with pytest.raises(Conflict):
+        await rotate(database, key)
+
+
+async def test_rotating_an_unknown_key_says_so(database: Database) -> None:
+    with pytest.raises(NotFound):
+        await rotate(database, "phx_000000000000_")
+
+
+async def test_what_an_ended_secret_has_made_is_void(database: Database) -> None:
+    kept, replaced, revoked = [await make_key(database) for _ in range(3)]
+    used: dict[str, tuple[str, str]] = {}
+    for key in (kept, replaced, revoked):
+        caller = await find_caller(database, key)
+        assert caller is not None
+        used[key] = (caller.owner_id, caller.secret_id)
+    await rotate(database, kept)
+    await rotate(database, replaced, hours=0)
+    async with database.write() as uow:
+        await revoke_key(uow, revoked.split("_")[1])
+
+    async with database.read() as session:
+        void = await find_void(session, [*used.values(), ("anonymous", "")])
+
+    assert void == {used[replaced], used[revoked]}
 
 
 async def test_the_last_use_is_noted(database: Database) -> None:

@@ -1,5 +1,7 @@
 """What holds for every route: ids, errors, methods, CORS, health, and what the fleet shows."""
 
+from pathlib import Path
+
 import pytest
 from sqlalchemy import update
 from sse_starlette.sse import SendTimeoutError
@@ -58,7 +60,7 @@ async def test_a_wrong_method_is_told_the_right_ones(api: Api, method: str, path
 async def test_an_unexpected_error_is_answered_without_what_it_says(api: Api) -> None:
     job = await api.submit()
     async with api.services.database.write() as uow:
-        await uow.session.execute(update(JobRow).values(request={"secret": "row"}))
+        await uow.session.execute(update(JobRow).values(error={"secret": "row"}))
 
     response = await api.http.get(f"/v1/jobs/{job['id']}")
 
@@ -123,6 +125,18 @@ async def test_without_its_database_a_server_lives_but_is_not_ready(api_settings
     problem = assert_problem(ready, 503, "UNAVAILABLE")
     assert problem["errors"] == [{"pointer": "/checks/database", "detail": "away"}]
     assert live.status_code == 200
+
+
+async def test_on_a_database_without_tables_a_server_is_not_ready_and_says_why(
+    api_settings: Settings, tmp_path: Path
+) -> None:
+    empty = api_settings.database.model_copy(update={"url": f"sqlite:///{tmp_path / 'empty.db'}"})
+    async with open_api(api_settings.model_copy(update={"database": empty})) as api:
+        ready = await api.http.get("/health/ready")
+
+    assert assert_problem(ready, 503, "UNAVAILABLE")["errors"] == [
+        {"pointer": "/checks/database", "detail": "not migrated"}
+    ]
 
 
 async def test_the_queue_and_the_workers_are_shown(api: Api) -> None:

@@ -130,6 +130,16 @@ async def test_a_revoked_key_is_refused_at_its_next_request(guarded: GuardedApi)
     assert_problem(await caller.http.get("/v1/jobs"), 401, "UNAUTHENTICATED")
 
 
+async def test_a_rotated_key_still_sees_its_jobs_and_the_old_one_is_refused(guarded: GuardedApi) -> None:
+    old = await guarded.make_key()
+    job = await guarded.client(old).submit()
+
+    new = await guarded.rotate(old, hours=0)
+
+    assert (await guarded.client(new).show(job["id"]))["id"] == job["id"]
+    assert_problem(await guarded.client(old).http.get("/v1/jobs"), 401, "UNAUTHENTICATED")
+
+
 async def test_a_key_that_may_only_read_changes_nothing(guarded: GuardedApi) -> None:
     reader = await guarded.caller(Scope.READ)
 

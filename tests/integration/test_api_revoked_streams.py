@@ -58,3 +58,18 @@ async def test_a_stream_token_is_worth_no_more_than_the_key_that_made_it(beating
 
     await asyncio.wait_for(following, 10)
     assert_problem(await beating.api.http.get(url), 401, "UNAUTHENTICATED")
+
+
+async def test_a_stream_token_ends_with_the_secret_that_made_it(beating: GuardedApi) -> None:
+    key = await beating.make_key()
+    caller = beating.client(key)
+    job_id = (await caller.submit())["id"]
+    url = (await caller.http.post(f"/v1/jobs/{job_id}/stream-tokens")).json()["url"]
+    await caller.http.post(f"/v1/jobs/{job_id}/cancel")
+
+    newer = await beating.rotate(key, hours=1)
+    while_it_is_kept = (await beating.api.http.get(url)).status_code
+    await beating.rotate(newer, hours=0)
+
+    assert while_it_is_kept == 200
+    assert_problem(await beating.api.http.get(url), 401, "UNAUTHENTICATED")

@@ -73,6 +73,32 @@ async def test_a_revoked_key_lets_nobody_in(run):
     assert await scopes_of(key) == set()
 
 
+async def test_a_rotated_key_lets_in_beside_the_old_one(run):
+    old = (await in_thread(run, "create", "front end")).stdout.splitlines()[-1]
+
+    new = (await in_thread(run, "rotate", old.split("_")[1])).stdout.splitlines()[-1]
+
+    assert new != old
+    assert [await scopes_of(key) for key in (old, new)] == [{Scope.READ, Scope.WRITE}] * 2
+
+
+async def test_an_old_key_may_be_ended_at_once(run):
+    old = (await in_thread(run, "create", "front end")).stdout.splitlines()[-1]
+
+    await in_thread(run, "rotate", old.split("_")[1], "--keep-old-for", "0")
+
+    assert await scopes_of(old) == set()
+
+
+def test_rotating_what_is_revoked_says_so(run):
+    key_id = create(run).split("_")[1]
+    run("revoke", key_id)
+
+    result = run("rotate", key_id)
+
+    assert (result.exit_code, "is revoked" in result.stderr, result.stdout) == (1, True, "")
+
+
 def test_revoking_what_is_not_there_says_so(run):
     result = run("revoke", "000000000000")
 

@@ -9,7 +9,7 @@ from sqlalchemy.engine import URL
 from builders import submit_reel
 from phoenix.db.engine import open_engine
 from phoenix.db.unit_of_work import Database
-from phoenix.errors import Unavailable
+from phoenix.errors import SchemaOutdated, Unavailable
 from phoenix.jobs.rows import find_job_locked
 from phoenix.settings import DatabaseSettings
 
@@ -36,8 +36,15 @@ async def test_a_lock_that_is_not_given_in_time_is_a_passing_fault(postgres_url:
 
 async def test_a_wrong_statement_is_no_passing_fault(postgres_url: URL) -> None:
     database = Database(open_engine(postgres_url, DatabaseSettings()))
-    with pytest.raises(Exception, match="no_such_table") as caught:
+    with pytest.raises(Exception, match="no_such_function") as caught:
         async with database.read() as session:
-            await session.execute(text("SELECT * FROM no_such_table"))
+            await session.execute(text("SELECT no_such_function()"))
     assert not isinstance(caught.value, Unavailable)
     await database.close()
+
+
+@pytest.mark.parametrize("what", ["* FROM no_such_table", "no_such_column FROM jobs"])
+async def test_a_table_or_column_that_is_missing_is_told_as_a_missing_migration(database: Database, what: str) -> None:
+    with pytest.raises(SchemaOutdated, match="phoenix db upgrade"):
+        async with database.read() as session:
+            await session.execute(text(f"SELECT {what}"))

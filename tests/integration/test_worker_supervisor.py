@@ -4,12 +4,14 @@ import asyncio
 import io
 import os
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
 from sqlalchemy import delete
+from sqlalchemy.engine import URL
 from sqlmodel import col
 
 from builders import claim_next
@@ -21,7 +23,10 @@ from phoenix.jobs.finish import RetryRule
 from phoenix.jobs.lifecycle import Outcome, TaskState
 from phoenix.jobs.tables import AttemptRow, WorkerRow
 from phoenix.settings import EngineSettings, WorkerSettings
-from phoenix.worker.supervisor import Post, hand_back
+from phoenix.worker.exits import Exit
+from phoenix.worker.supervisor import Post, hand_back, supervise
+
+PATIENCE_S = 60
 
 
 async def test_a_clip_of_a_killed_process_runs_again_long_before_its_lease_is_over(open_place: OpenWorkplace) -> None:
@@ -96,6 +101,36 @@ async def test_a_process_that_cannot_be_started_costs_the_other_posts_nothing(
         away.rename(python)
         live = await until_live(workplace, 2, besides=frozenset({first.id}))
     assert other.id in {row.id for row in live}
+
+
+async def test_a_supervisor_ends_where_no_process_can_use_its_settings(open_place: OpenWorkplace) -> None:
+    workplace = await open_place()
+    async with asyncio.timeout(PATIENCE_S):
+        posts = [Post("gpu", "cuda:98"), Post("gpu", "cuda:99")]
+        assert await supervise(workplace.settings, posts, asyncio.Event()) is Exit.UNUSABLE
+
+
+async def test_a_post_that_cannot_be_filled_costs_the_others_nothing(
+    open_place: OpenWorkplace, log_lines: io.StringIO
+) -> None:
+    workplace = await open_place()
+    async with supervised(workplace, Post("gpu", "cuda:99"), Post("all", "cpu")):
+        async with asyncio.timeout(PATIENCE_S):
+            while not lines_about(log_lines, "worker process ended"):  # noqa: ASYNC110 - a text
+                await asyncio.sleep(0.05)
+        job = await workplace.until_ended(await workplace.submit(a_reel()))
+    assert job.row.state is JobState.SUCCEEDED
+    assert lines_about(log_lines, "worker process ended")[0]["status"] == Exit.UNUSABLE
+
+
+def test_the_command_ends_with_a_device_that_is_not_there(tmp_path: Path, sqlite_url: URL, redis_url: str) -> None:
+    command = [sys.executable, "-m", "phoenix", "worker", "--queue", "gpu", "--device", "cuda:99"]
+    ours = {"PYTHONPATH": os.pathsep.join(sys.path), "PHOENIX_DATA_DIR": str(tmp_path), "REDIS_URL": redis_url}
+    environment = {**os.environ, **ours}
+    ended = subprocess.run(command, check=False, env=environment, capture_output=True, text=True, timeout=PATIENCE_S)
+    assert ended.returncode == Exit.UNUSABLE
+    assert "there is no device 'cuda:99' here" in ended.stderr
+    assert "Traceback" not in ended.stderr
 
 
 async def test_a_task_that_cannot_be_handed_back_is_left_to_the_sweeper_and_the_others_are_not(

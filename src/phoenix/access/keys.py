@@ -1,24 +1,23 @@
-"""API keys: made once and shown once, stored as a digest, compared in constant time, revocable."""
+"""API keys: made once and shown once, stored as a digest, compared in constant time, replaceable, revocable."""
 
-import hashlib
-import hmac
 import re
 import secrets
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
+from phoenix.access.key_secrets import digest_of, draw_secret, id_of, is_among, replace_secret, valid_digests
 from phoenix.access.tables import ApiKeyRow
+from phoenix.db.columns import db_now
 from phoenix.db.unit_of_work import UnitOfWork
-from phoenix.errors import Forbidden, NotFound
+from phoenix.errors import Conflict, Forbidden, NotFound
 
 _KEY = re.compile(r"phx_(?P<id>[0-9a-f]{12})_(?P<secret>[A-Za-z0-9_-]{43})")
-_NO_DIGEST = "0" * 64
 _IDS_PER_QUERY = 5000
 """Both databases limit a statement to about 32,000 parameters."""
 LAST_USED_PRECISION = timedelta(minutes=1)
@@ -38,6 +37,8 @@ class Caller:
 
     owner_id: str
     scopes: frozenset[Scope]
+    secret_id: str = ""
+    """Which of the key's secrets was presented: a token that is made with it ends with it."""
 
     def check(self, scope: Scope) -> None:
         """Raises `Forbidden` unless the caller has this scope."""
@@ -51,10 +52,25 @@ ANYBODY = Caller("anonymous", frozenset(Scope))
 
 async def create_key(uow: UnitOfWork, name: str, scopes: Collection[Scope]) -> str:
     """Creates a key and returns it in full, which is the only time it can be seen."""
-    key_id, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
-    row = ApiKeyRow(id=key_id, name=name, digest=_digest(secret), scopes=sorted(scopes), created_at=await uow.now())
+    key_id, secret = secrets.token_hex(6), draw_secret()
+    row = ApiKeyRow(id=key_id, name=name, digest=digest_of(secret), scopes=sorted(scopes), created_at=await uow.now())
     uow.session.add(row)
-    return f"phx_{key_id}_{secret}"
+    return _join(key_id, secret)
+
+
+async def rotate_key(uow: UnitOfWork, key_id: str, *, keep_old_for: timedelta) -> str:
+    """Gives a key a new secret, and returns it in full, for the only time. The id stays, and so what it owns.
+
+    The secret before is valid until `keep_old_for` has passed. Raises `NotFound`, or `Conflict` for a revoked key.
+    """
+    row = await uow.session.get(ApiKeyRow, key_id, with_for_update=True)
+    if row is None:
+        raise NotFound(f"There is no key {key_id}.")
+    if row.revoked_at is not None:
+        raise Conflict(f"The key {key_id} is revoked; `phoenix keys create` makes a new one.")
+    secret = draw_secret()
+    replace_secret(row, secret, now=await uow.now(), keep_old_for=keep_old_for)
+    return _join(key_id, secret)
 
 
 async def list_keys(session: AsyncSession) -> Sequence[ApiKeyRow]:
@@ -74,17 +90,27 @@ async def find_callers(session: AsyncSession, presented: Collection[str]) -> Map
     """Maps each valid key to its caller, in one query. Does not tell why another key is not valid."""
     matches = {key: _KEY.fullmatch(key) for key in presented}
     ids = {match["id"] for match in matches.values() if match}
-    rows = {row.id: row for row in await session.scalars(select(ApiKeyRow).where(col(ApiKeyRow.id).in_(ids)))}
+    rows = await _read_keys(session, ids)
     callers = {key: _authenticate(rows.get(match["id"]) if match else None, match) for key, match in matches.items()}
     return {key: caller for key, caller in callers.items() if caller}
 
 
-def _authenticate(row: ApiKeyRow | None, match: re.Match[str] | None) -> Caller | None:
-    # Compared even if there is no such key, so that the time taken does not reveal which ids exist.
-    is_right = hmac.compare_digest(row.digest if row else _NO_DIGEST, _digest(match["secret"] if match else ""))
-    if row is None or row.revoked_at is not None or not is_right:
+_Dated = tuple[ApiKeyRow, datetime]
+"""A key, and the database's clock when it was read."""
+
+
+async def _read_keys(session: AsyncSession, key_ids: Collection[str]) -> Mapping[str, _Dated]:
+    found = await session.execute(select(ApiKeyRow, db_now()).where(col(ApiKeyRow.id).in_(key_ids)))
+    return {row.id: (row, now) for row, now in found}
+
+
+def _authenticate(found: _Dated | None, match: re.Match[str] | None) -> Caller | None:
+    digest = digest_of(match["secret"] if match else "")
+    is_right = is_among(digest, valid_digests(*found) if found else ())
+    if found is None or not is_right:
         return None
-    return Caller(row.id, frozenset(Scope(scope) for scope in row.scopes))
+    row, _ = found
+    return Caller(row.id, frozenset(Scope(scope) for scope in row.scopes), id_of(digest))
 
 
 async def find_revoked(session: AsyncSession, key_ids: Collection[str]) -> Collection[str]:
@@ -97,6 +123,13 @@ async def find_revoked(session: AsyncSession, key_ids: Collection[str]) -> Colle
     return found
 
 
+async def find_void(session: AsyncSession, used: Collection[tuple[str, str]]) -> Collection[tuple[str, str]]:
+    """The ones among these (key id, secret id) that are valid no more: the key was revoked, or the secret replaced."""
+    rows = await _read_keys(session, {key_id for key_id, _ in used})
+    valid = {key_id: {id_of(digest) for digest in valid_digests(*dated)} for key_id, dated in rows.items()}
+    return {(key_id, secret_id) for key_id, secret_id in used if secret_id not in valid.get(key_id, {secret_id})}
+
+
 async def note_use(uow: UnitOfWork, key_id: str) -> None:
     """Records the key's last use, to within `LAST_USED_PRECISION`."""
     now = await uow.now()
@@ -104,5 +137,5 @@ async def note_use(uow: UnitOfWork, key_id: str) -> None:
     await uow.session.execute(update(ApiKeyRow).where(col(ApiKeyRow.id) == key_id, is_stale).values(last_used_at=now))
 
 
-def _digest(secret: str) -> str:
-    return hashlib.sha256(secret.encode()).hexdigest()
+def _join(key_id: str, secret: str) -> str:
+    return f"phx_{key_id}_{secret}"

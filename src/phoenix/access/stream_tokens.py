@@ -14,16 +14,21 @@ _VERSION = "1"
 
 @dataclass(frozen=True)
 class StreamGrant:
-    """What a token grants: to follow one job of one owner until `expires_at` (whole seconds)."""
+    """What a token grants: to follow one job of one owner until `expires_at` (whole seconds).
+
+    `secret_id`: of the key's secret that it was made with; it is worth no more than that. Empty where auth is off.
+    """
 
     job_id: str
     owner_id: str
+    secret_id: str
     expires_at: datetime
 
 
 def sign(secret: bytes, grant: StreamGrant) -> str:
     """Signs a grant. The token needs no escaping in a URL."""
-    payload = "|".join((_VERSION, grant.job_id, grant.owner_id, str(int(grant.expires_at.timestamp())))).encode()
+    fields = (_VERSION, grant.job_id, grant.owner_id, grant.secret_id, str(int(grant.expires_at.timestamp())))
+    payload = "|".join(fields).encode()
     return f"{_to_text(payload)}.{_to_text(_digest(secret, payload))}"
 
 
@@ -34,7 +39,7 @@ def read_grant(secret: bytes, token: str, *, job_id: str, now: datetime) -> Stre
         if not hmac.compare_digest(digest, _digest(secret, payload)):
             raise ValueError("the signature is wrong")
         # Only now: nothing in a token that we did not sign is interpreted.
-        version, granted_job_id, owner_id, expires_s = payload.decode().split("|")
+        version, granted_job_id, owner_id, secret_id, expires_s = payload.decode().split("|")
         expires_at = datetime.fromtimestamp(int(expires_s), UTC)
     except (ValueError, binascii.Error):
         raise Unauthenticated("The stream token is not valid.") from None
@@ -42,7 +47,7 @@ def read_grant(secret: bytes, token: str, *, job_id: str, now: datetime) -> Stre
         raise Unauthenticated("The stream token is no longer valid.")
     if granted_job_id != job_id:
         raise Forbidden("The stream token is for another job.")
-    return StreamGrant(granted_job_id, owner_id, expires_at)
+    return StreamGrant(granted_job_id, owner_id, secret_id, expires_at)
 
 
 def _digest(secret: bytes, payload: bytes) -> bytes:

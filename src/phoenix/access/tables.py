@@ -17,6 +17,9 @@ class ApiKeyRow(SQLModel, table=True):
     name: str
     digest: str
     """SHA-256 of the secret, in hexadecimal: it has 256 random bits, so nothing slower is needed."""
+    previous_digest: str | None = None
+    """Of the secret that this one has replaced; valid until `previous_until`."""
+    previous_until: datetime | None = Field(default=None, sa_type=UtcDateTime)
     scopes: list[str] = Field(sa_type=JSON)
     created_at: datetime = Field(sa_type=UtcDateTime)
     last_used_at: datetime | None = Field(default=None, sa_type=UtcDateTime)

@@ -2,9 +2,12 @@
 
 from collections.abc import Collection, Mapping
 
-from phoenix.access.keys import find_revoked
+from phoenix.access.keys import find_revoked, find_void
 from phoenix.assembly import Services
 from phoenix.events.shared_reads import Gathered
+
+_Used = tuple[str, str]
+"""An owner, and the secret of its key that was presented."""
 
 
 class Revocations:
@@ -12,7 +15,7 @@ class Revocations:
 
     def __init__(self, services: Services) -> None:
         self._services = services
-        self._gathered = Gathered[str, bool](self._read)
+        self._gathered = Gathered[_Used, bool](self._read)
 
     async def find(self, owner_ids: Collection[str]) -> Collection[str]:
         """The owners among these whose key was revoked. Raises `Unavailable` while the database is away."""
@@ -21,9 +24,12 @@ class Revocations:
         async with self._services.database.read() as session:
             return await find_revoked(session, owner_ids)
 
-    async def is_revoked(self, owner_id: str) -> bool:
-        """Like `find`, for one owner; calls during a query share the next one."""
-        return bool(await self._gathered.get(owner_id))
+    async def is_void(self, owner_id: str, secret_id: str) -> bool:
+        """Whether the key was revoked or this secret of it replaced; calls during a query share the next one."""
+        if not self._services.settings.is_auth_required:
+            return False
+        return bool(await self._gathered.get((owner_id, secret_id)))
 
-    async def _read(self, owner_ids: Collection[str]) -> Mapping[str, bool]:
-        return dict.fromkeys(await self.find(owner_ids), True)
+    async def _read(self, used: Collection[_Used]) -> Mapping[_Used, bool]:
+        async with self._services.database.read() as session:
+            return dict.fromkeys(await find_void(session, used), True)

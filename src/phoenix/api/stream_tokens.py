@@ -2,6 +2,7 @@
 
 from datetime import datetime, timedelta
 
+from phoenix.access.keys import Caller
 from phoenix.access.secrets import share_secret
 from phoenix.access.stream_tokens import StreamGrant, read_grant, sign
 from phoenix.api.revocations import Revocations
@@ -24,17 +25,17 @@ class StreamTokens:
         configured = services.settings.api.token_secret
         self._secret = configured.get_secret_value().encode() if configured else None
 
-    async def issue(self, job: JobRow) -> StreamToken:
+    async def issue(self, job: JobRow, caller: Caller) -> StreamToken:
         now = utc_now().replace(microsecond=0)
         expires_at = now + longest_stream(job, self._services.settings, now)
-        token = sign(await self._get_secret(), StreamGrant(job.id, job.owner_id, expires_at))
+        token = sign(await self._get_secret(), StreamGrant(job.id, job.owner_id, caller.secret_id, expires_at))
         base = (self._services.settings.api.public_url or "").rstrip("/")
         return StreamToken(token=token, expires_at=expires_at, url=f"{base}{stream_path(job.id)}?token={token}")
 
     async def read(self, token: str, job_id: str) -> StreamGrant:
         """The token's grant. Raises `Unauthenticated`, `Forbidden`, or `Unavailable` while the database is away."""
         grant = read_grant(await self._get_secret(), token, job_id=job_id, now=utc_now())
-        if await self._revocations.is_revoked(grant.owner_id):
+        if await self._revocations.is_void(grant.owner_id, grant.secret_id):
             raise Unauthenticated("The key that the stream token was made with is not valid any more.")
         return grant
 

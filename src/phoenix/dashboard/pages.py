@@ -1,4 +1,4 @@
-"""Serves the page and its files, with headers that let it run nothing but itself."""
+"""Serves the page and its files, with headers that forbid foreign scripts and content."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ HEADERS = {
     ),
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
-    # Asked for again each time, and answered with 304: a new version is seen at once.
+    # Revalidated each time, usually with a 304, so that a new version is seen at once.
     "Cache-Control": "no-cache",
 }
 

@@ -4,15 +4,23 @@ import argparse
 import os
 import sys
 
+from phoenix.catalog.load import CatalogError
 from phoenix.contract.fleet import QueueName
+from phoenix.engine.device import NoSuchDevice
 from phoenix.ids import new_worker_id
+from phoenix.media.tools import FfmpegMissing
 from phoenix.processes import follow_lifeline
 from phoenix.settings import Settings, load_settings
-from phoenix.telemetry.logs import configure_logs
+from phoenix.telemetry.logs import configure_logs, get_logger
 from phoenix.worker.exits import Exit
 from phoenix.worker.main import WorkerPlan, run_worker
 
+_logger = get_logger("phoenix.worker")
+
 NAMES = ("gpu", "remote", "media", "all")
+
+UNUSABLE = (CatalogError, FfmpegMissing, NoSuchDevice)
+"""What no other start with the same settings would mend."""
 
 
 def main() -> int:
@@ -26,7 +34,11 @@ def main() -> int:
     follow_lifeline(lambda: os._exit(Exit.ORPHANED))
     queues = queues_of(arguments.queue, settings)
     plan = WorkerPlan(queues, arguments.device, arguments.worker_id or new_worker_id())
-    return run_worker(settings, plan)
+    try:
+        return run_worker(settings, plan)
+    except UNUSABLE as error:
+        _logger.critical("this worker cannot work", error=error.detail)
+        return Exit.UNUSABLE
 
 
 def queues_of(name: str, settings: Settings) -> tuple[QueueName, ...]:

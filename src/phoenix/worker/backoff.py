@@ -12,13 +12,19 @@ class Backoff:
 
     first_s: float
     early_deaths: int = 0
+    is_unusable: bool = False
 
-    def after(self, *, lived_s: float, is_recycling: bool) -> "Backoff":
-        """Once a child has ended. One that recycles, or had lived well, is no sign of anything wrong."""
+    def after(self, *, lived_s: float, is_recycling: bool, is_unusable: bool = False) -> "Backoff":
+        """Once a child has ended. One that recycles, or had lived well, is no sign of anything wrong.
+
+        One that found its settings unusable will do so again, until somebody puts right what they name.
+        """
         is_early = not is_recycling and lived_s < _LIVED_WELL_S
-        return Backoff(self.first_s, self.early_deaths + 1 if is_early else 0)
+        return Backoff(self.first_s, self.early_deaths + 1 if is_early else 0, is_unusable)
 
     @property
     def delay_s(self) -> float:
         """None at all for the successor of one that recycled or had lived well."""
+        if self.is_unusable:
+            return _LONGEST_S
         return min(self.first_s * 2 ** (self.early_deaths - 1), _LONGEST_S) if self.early_deaths else 0.0

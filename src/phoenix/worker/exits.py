@@ -16,3 +16,5 @@ class Exit(IntEnum):
     """Its device or its torch is in a bad state. A clean process may do better; if it does not, the next one waits."""
     RECYCLE = 75
     """It has done its share, or has grown too large: it is to be replaced at once."""
+    UNUSABLE = 78
+    """What it was told to work with is not here: a device, ffmpeg, a catalog. Another start would end the same way."""

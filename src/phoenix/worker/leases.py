@@ -120,7 +120,7 @@ class LeaseKeeper:
                 held = await renew_leases(uow, worker_id=self._worker_id, task_ids=task_ids, lease_s=self.terms.lease_s)
                 await report(uow, described)
         except Unavailable as error:
-            _logger.warning("leases not renewed: the database is away", held=len(leases), error=error.detail)
+            _logger.warning("leases not renewed", held=len(leases), error=error.detail)
             return False
         except Exception:
             # The guard fences what is held; the thread must live to try again.

@@ -7,7 +7,7 @@ import asyncio
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,7 +58,7 @@ def posts_for(queue: str, devices: Sequence[str], processes_per_device: int = 1)
 
 
 def run_supervisor(settings: Settings, posts: Sequence[Post]) -> int:
-    """Supervises until a signal. Returns the exit status."""
+    """Supervises until a signal, or until no post can be filled. Returns the exit status."""
     return asyncio.run(_supervise_until_signal(settings, posts))
 
 
@@ -71,23 +71,36 @@ async def _supervise_until_signal(settings: Settings, posts: Sequence[Post]) -> 
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ask)
-    await supervise(settings, posts, stop, at_once)
-    return 0
+    return await supervise(settings, posts, stop, at_once)
 
 
 async def supervise(
     settings: Settings, posts: Sequence[Post], stop: asyncio.Event, at_once: asyncio.Event | None = None
-) -> None:
-    """Keeps every post filled until `stop` is set, then drains them all. `at_once` cuts the draining short."""
+) -> Exit:
+    """Keeps every post filled until `stop` is set, then drains them all. `at_once` cuts the draining short.
+
+    Ends by itself, with `Exit.UNUSABLE`, once no post has a child that could use its settings, nor ever had.
+    """
     with TemporaryDirectory(prefix="phoenix-slots-") as slots_dir:
         async with open_services(settings, kept_connections=1) as services, asyncio.TaskGroup() as group:
-            for post in posts:
-                at_post = settings_at(post, settings, Path(slots_dir))
-                group.create_task(_Keeper(services, post, at_post, stop, at_once or asyncio.Event()).keep())
+            keepers = [
+                _Keeper(services, post, settings_at(post, settings, Path(slots_dir)), stop, at_once or asyncio.Event())
+                for post in posts
+            ]
+
+            def end_without_hope() -> None:
+                # While one post works, the others are tried now and then: a device may come back.
+                if all(keeper.is_hopeless for keeper in keepers):
+                    _logger.critical("no worker process can use its settings; the supervisor ends")
+                    stop.set()
+
+            for keeper in keepers:
+                group.create_task(keeper.keep(end_without_hope))
+    return Exit.UNUSABLE if all(keeper.is_hopeless for keeper in keepers) else Exit.DONE
 
 
 class _Keeper:
-    """Keeps one post filled."""
+    """Keeps one post filled. `is_hopeless`: every child so far has found its settings unusable."""
 
     def __init__(
         self, services: Services, post: Post, at_post: Settings, stop: asyncio.Event, at_once: asyncio.Event
@@ -98,14 +111,21 @@ class _Keeper:
         self._stop = stop
         self._at_once = at_once
         self._environment = child_environment(at_post)
+        self._has_been_filled = False
+        self.is_hopeless = False
 
-    async def keep(self) -> None:
+    async def keep(self, on_hopeless: Callable[[], None]) -> None:
         backoff = Backoff(self._settings.worker.restart_delay_s)
         while not self._stop.is_set():
             started_s = time.monotonic()
             status = await self._fill()
             lived_s = time.monotonic() - started_s
-            backoff = backoff.after(lived_s=lived_s, is_recycling=status == Exit.RECYCLE)
+            is_unusable = status == Exit.UNUSABLE
+            backoff = backoff.after(lived_s=lived_s, is_recycling=status == Exit.RECYCLE, is_unusable=is_unusable)
+            self._has_been_filled |= status is not None and not is_unusable
+            self.is_hopeless = is_unusable and not self._has_been_filled
+            if self.is_hopeless:
+                on_hopeless()
             with suppress(TimeoutError):
                 async with asyncio.timeout(backoff.delay_s):
                     await self._stop.wait()

@@ -8,7 +8,7 @@ from phoenix.access.stream_tokens import StreamGrant, read_grant, sign
 from phoenix.errors import Forbidden, Unauthenticated
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
-GRANT = StreamGrant("job_1", "0123456789ab", NOW + timedelta(hours=1))
+GRANT = StreamGrant("job_1", "0123456789ab", "89abcdef", NOW + timedelta(hours=1))
 SECRET = b"secret"
 
 

@@ -12,7 +12,7 @@ from phoenix.cli.doctor import unknown_names
 from phoenix.cli.problems import explained
 from phoenix.cli.tables import models_table
 from phoenix.contract.models import Model, NumberRange
-from phoenix.errors import Fault, InvalidRequest, Unavailable
+from phoenix.errors import Fault, InvalidRequest, SchemaOutdated, Unavailable
 
 
 def refused(*arguments: str) -> str:
@@ -75,6 +75,11 @@ def test_of_several_faults_each_is_told_once(capsys: pytest.CaptureFixture[str])
 
 def test_without_its_database_a_command_names_the_doctor(capsys: pytest.CaptureFixture[str]):
     assert "phoenix doctor" in told_of(Unavailable("The database is away."), capsys)
+
+
+def test_without_its_tables_a_command_names_what_makes_them(capsys: pytest.CaptureFixture[str]):
+    told = told_of(SchemaOutdated(), capsys)
+    assert ("phoenix db upgrade" in told, "phoenix doctor" in told) == (True, False)
 
 
 def test_a_model_keeps_its_whole_id_in_a_narrow_table():

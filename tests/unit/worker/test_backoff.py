@@ -16,5 +16,11 @@ def test_a_long_life_forgives_what_was_before() -> None:
     assert backoff.delay_s == 0
 
 
+def test_one_that_cannot_use_its_settings_waits_longest_at_once() -> None:
+    backoff = Backoff(0.5).after(lived_s=1, is_recycling=False, is_unusable=True)
+    assert backoff.delay_s == 30
+    assert backoff.after(lived_s=600, is_recycling=False).delay_s == 0
+
+
 def test_a_recycled_worker_is_replaced_without_a_wait() -> None:
     assert Backoff(0.5).after(lived_s=1, is_recycling=True).delay_s == 0

@@ -114,7 +114,7 @@ async def create_stream_token(
     """
     async with running.services.database.read() as session:
         job = await get_job(session, job_id, owner_id=reader.owner_id)
-    token = await running.tokens.issue(job)
+    token = await running.tokens.issue(job, reader)
     set_cookie(request, response, job_id, token)
     response.headers["Cache-Control"] = "no-store"
     return token

@@ -1,0 +1,77 @@
+"""Jobs are counted as they end, and stay counted; on both databases."""
+
+import asyncio
+
+from builders import OWNER, RULE, claim_next, complete_next, make_failure, submit_reel
+from phoenix.db.unit_of_work import Database
+from phoenix.jobs.cancel import cancel
+from phoenix.jobs.finish import fail
+from phoenix.jobs.retain import delete_job
+from phoenix.jobs.retry import retry
+from phoenix.jobs.tally import read_tally
+
+
+async def ended(database: Database) -> dict[tuple[str, str], int]:
+    """Only the ways in which some job has ended."""
+    async with database.read() as session:
+        return {ending: count for ending, count in (await read_tally(session)).items() if count}
+
+
+async def fail_one(database: Database) -> str:
+    job_id = await submit_reel(database)
+    claimed = await claim_next(database)
+    async with database.write() as uow:
+        await fail(uow, claimed, make_failure(), RULE, jitter=0)
+    return job_id
+
+
+async def test_every_way_to_end_is_counted_apart(database: Database) -> None:
+    await submit_reel(database)
+    await complete_next(database)
+    await complete_next(database, "media")
+    await fail_one(database)
+    canceled = await submit_reel(database)
+    async with database.write() as uow:
+        await cancel(uow, canceled, owner_id=OWNER)
+
+    assert await ended(database) == {("succeeded", "none"): 1, ("failed", "ENGINE_FAILED"): 1, ("canceled", "none"): 1}
+
+
+async def test_a_deleted_job_stays_counted(database: Database) -> None:
+    job_id = await fail_one(database)
+    async with database.write() as uow:
+        await delete_job(uow, job_id, owner_id=OWNER)
+
+    assert await ended(database) == {("failed", "ENGINE_FAILED"): 1}
+
+
+async def test_a_job_that_is_tried_again_counts_each_time_it_ends(database: Database) -> None:
+    job_id = await fail_one(database)
+    async with database.write() as uow:
+        await retry(uow, job_id, owner_id=OWNER, queue_timeout_s=60)
+    await complete_next(database)
+    await complete_next(database, "media")
+
+    assert await ended(database) == {("failed", "ENGINE_FAILED"): 1, ("succeeded", "none"): 1}
+
+
+async def test_what_is_rolled_back_is_not_counted(database: Database) -> None:
+    job_id = await submit_reel(database)
+    try:
+        async with database.write() as uow:
+            await cancel(uow, job_id, owner_id=OWNER)
+            raise KeyError
+    except KeyError:
+        pass
+
+    assert await ended(database) == {}
+
+
+async def test_of_jobs_that_end_at_once_none_is_missed(database: Database) -> None:
+    async def cancel_one(job_id: str) -> None:
+        async with database.write() as uow:
+            await cancel(uow, job_id, owner_id=OWNER)
+
+    await asyncio.gather(*[cancel_one(await submit_reel(database)) for _ in range(10)])
+
+    assert await ended(database) == {("canceled", "none"): 10}
