@@ -108,7 +108,7 @@ def main() -> None:
     plan = FULL if is_full else SMALL
     with tempfile.TemporaryDirectory() as folder:
         spec = wan_spec(save_wan(Path(folder), is_full=is_full, device=device), is_full=is_full)
-        pipeline = load_pipeline(spec, device=device, offline=True, stop=StopToken()).pipeline
+        pipeline = load_pipeline(spec, device=device, stop=StopToken()).pipeline
         for shape in dict.fromkeys(shape for shape, _ in plan.batches):
             _compare(shape, _measure(pipeline, shape))
 

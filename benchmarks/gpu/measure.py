@@ -30,7 +30,7 @@ from phoenix.catalog.model import ModelSpec
 from phoenix.clock import utc_now
 from phoenix.contract.resolved import ResolvedClip
 from phoenix.engine.backends.diffusers.engine import DiffusersEngine
-from phoenix.engine.device import pick_device
+from phoenix.engine.device import open_meter, pick_device
 from phoenix.engine.member import Member
 from phoenix.engine.registry import Engines
 from phoenix.engine.spec import ClipJob, Unwatched
@@ -99,13 +99,14 @@ def main() -> None:
     is_full = options.size == "full" or (options.size == "auto" and device != "cpu")
     with tempfile.TemporaryDirectory() as folder:
         spec = wan_spec(save_wan(Path(folder, "wan"), is_full=is_full, device=device), is_full=is_full)
+        report = {"machine": _machine(device), "model": "full" if is_full else "small"}
         figures: list[Figure] = []
         for figure in _measure(spec, FULL if is_full else SMALL, device, Path(folder), options.rounds):
             print(f"{figure.name:<58} {figure.value:>9.3f} {figure.unit}", flush=True)
             figures.append(figure)
-    report = {"machine": _machine(device), "model": "full" if is_full else "small"}
-    document = report | {"figures": [asdict(figure) for figure in figures]}
-    options.out.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+            # After each: a machine that is lent by the minute may be gone before the last.
+            document = report | {"figures": [asdict(figure) for figure in figures]}
+            options.out.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 
 
 def _measure(spec: ModelSpec, plan: Plan, device: str, folder: Path, rounds: int) -> Iterator[Figure]:
@@ -117,8 +118,8 @@ def _measure(spec: ModelSpec, plan: Plan, device: str, folder: Path, rounds: int
     for shape, count in plan.batches:
         yield _batching(engine, spec, plan, shape, count, rounds)
     yield from _stopping(engine, spec, plan)
+    yield _peak(engine, spec, plan)
     engine.close()
-    yield _peak(device)
 
 
 def _throughput(service: Service, bare: BareLoop, plan: Plan, folder: Path, rounds: int) -> Iterator[Figure]:
@@ -239,11 +240,15 @@ def _seconds(run: Callable[[], object]) -> float:
     return time.perf_counter() - began_s
 
 
-def _peak(device: str) -> Figure:
-    if device == "cpu":
+def _peak(engine: DiffusersEngine, spec: ModelSpec, plan: Plan) -> Figure:
+    meter = open_meter(engine.device)
+    if meter is None:
         peak_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return Figure("peak memory of the process, both contenders in it", peak_kib / 2**20, "GiB")
-    return Figure("peak memory on the device", torch.cuda.max_memory_allocated(device) / 2**30, "GiB")
+    # The engine has measured shapes of its own since the start, and began the peak anew each time.
+    meter.begin()
+    engine.render(ClipJob(_clips(plan, plan.main, 1)[0], spec), Unwatched())
+    return Figure(f"peak memory on the device, weights and a clip of {plan.main}", meter.peak_bytes() / 2**30, "GiB")
 
 
 def _machine(device: str) -> dict[str, object]:

@@ -10,6 +10,7 @@ from transformers import T5TokenizerFast, UMT5Config, UMT5EncoderModel
 from phoenix.catalog.load import load_catalog
 from phoenix.catalog.model import ModelSpec
 from phoenix.catalog.tuning import BatchRule
+from phoenix.engine.device import release_memory
 
 FULL_TRANSFORMER: dict[str, Any] = {
     "patch_size": (1, 2, 2),
@@ -49,19 +50,9 @@ SMALL_VAE: dict[str, Any] = {
 
 
 def save_wan(folder: Path, *, is_full: bool, device: str) -> Path:
-    """Builds on the device, so that a full model takes seconds, and saves it for both contenders to load."""
-    torch.manual_seed(0)
-    dtype = torch.bfloat16 if is_full else torch.float32
-    transformer = FULL_TRANSFORMER if is_full else SMALL_TRANSFORMER
-    tokenizer = _tokenizer()
-    with torch.device(device):
-        parts = {
-            "transformer": _filled(WanTransformer3DModel(**transformer)).to(dtype),
-            "vae": _with_detail(_filled(AutoencoderKLWan() if is_full else AutoencoderKLWan(**SMALL_VAE))),
-            "text_encoder": _filled(_text_encoder(transformer["text_dim"], len(tokenizer))).to(dtype),
-        }
-    scheduler = UniPCMultistepScheduler(prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=3.0)
-    WanPipeline(tokenizer=tokenizer, scheduler=scheduler, **parts).save_pretrained(folder)
+    """Builds on the device, so that a full model takes seconds, and saves it for all to load. Holds none of it."""
+    _build(is_full=is_full, device=device).save_pretrained(folder)
+    release_memory()
     return folder
 
 
@@ -80,6 +71,21 @@ def wan_spec(folder: Path, *, is_full: bool) -> ModelSpec:
             }
         )
     )
+
+
+def _build(*, is_full: bool, device: str) -> WanPipeline:
+    torch.manual_seed(0)
+    dtype = torch.bfloat16 if is_full else torch.float32
+    transformer = FULL_TRANSFORMER if is_full else SMALL_TRANSFORMER
+    tokenizer = _tokenizer()
+    with torch.device(device):
+        parts = {
+            "transformer": _filled(WanTransformer3DModel(**transformer)).to(dtype),
+            "vae": _with_detail(_filled(AutoencoderKLWan() if is_full else AutoencoderKLWan(**SMALL_VAE))),
+            "text_encoder": _filled(_text_encoder(transformer["text_dim"], len(tokenizer))).to(dtype),
+        }
+    scheduler = UniPCMultistepScheduler(prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=3.0)
+    return WanPipeline(tokenizer=tokenizer, scheduler=scheduler, **parts)
 
 
 def _text_encoder(width: int, vocabulary: int) -> UMT5EncoderModel:

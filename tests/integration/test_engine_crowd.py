@@ -1,26 +1,25 @@
 """Many clips, loads and stops at once on tiny pipelines of every family: nothing wrong, nothing left, nothing stuck."""
 
-import gc
 import random
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
-from fixtures.engine_clips import BATCH_TOLERANCE, furthest, pixels
+from fixtures.engine_clips import BATCH_TOLERANCE, furthest, pixels, tensors_alive
 from fixtures.open_engine import OpenEngine
-from fixtures.renders import Recorder, digest, make_clip
+from fixtures.renders import Recorder, digest, make_clip, stopping_at
 from fixtures.tiny_pipelines import TinyPipelines, tiny_spec
+from fixtures.turnstile import Turnstile, inner_blocks
 from phoenix.catalog.model import ModelSpec
 from phoenix.engine.registry import Engines
 from phoenix.engine.slots import DeviceSlots
 from phoenix.engine.spec import ClipJob, RenderedClip, Unwatched
 from phoenix.engine.stopping import RenderStopped, StopReason
+from phoenix.errors import Stage
 from phoenix.settings import AnimaticSettings, EngineSettings
 
 FAMILIES = ("wan", "ltx", "cogvideox", "hunyuan")
@@ -90,49 +89,57 @@ def test_20_first_requests_at_once_cause_one_load(kind, tiny_pipelines, tmp_path
     engine.close()
 
 
-def tensors_alive() -> int:
-    gc.collect()
-    return sum(issubclass(type(thing), torch.Tensor) for thing in gc.get_objects())
+MOMENTS = (Stage.LOAD, Stage.TEXT, Stage.DENOISE, 1, 2, Stage.DECODE)
 
 
 class Interrupted(Recorder):
-    """Is stopped after a time of its own, wherever it is then: in the queue, in a batch, a step or the decode."""
+    """Is stopped when a stage begins or after a step; where it has no such moment, after a time, wherever it is then.
 
-    def __init__(self, after_s: float) -> None:
-        super().__init__()
+    In the queue, in a batch, in the middle of a load, a step or the decode.
+    """
+
+    def __init__(self, moment: Stage | int | None, after_s: float) -> None:
+        super().__init__(lambda event: event == moment and self.stop.stop(StopReason.CANCEL))
         self.timer = threading.Timer(after_s, self.stop.stop, (StopReason.CANCEL,))
-        self.timer.start()
+        if moment is None:
+            self.timer.start()
 
 
-@pytest.mark.parametrize("max_batch", [1, 3])
-def test_200_stops_at_random_moments_leave_no_wrong_clip_no_tensor_and_no_slot(models, max_batch):
-    engines = open_engines(max_batch=max_batch, batch_window_s=0.005, preview_interval_s=0, slots=2)
+@pytest.mark.parametrize(("max_batch", "memory_budget_bytes"), [(1, 1_200_000), (3, None)])
+def test_200_stops_at_random_moments_leave_no_wrong_clip_no_tensor_and_no_slot(models, max_batch, memory_budget_bytes):
+    """The budget has no room for all four models, so that some are loaded again on the way."""
+    room = {"memory_budget_bytes": memory_budget_bytes, "slots": 2}
+    engines = open_engines(max_batch=max_batch, batch_window_s=0.005, preview_interval_s=0, **room)
     jobs = [ClipJob(make_clip(steps=3), model) for model in models]
     right = [pixels(engines.render(job, Unwatched())) for job in jobs]
     began_s = time.monotonic()
-    engines.render(jobs[0], Unwatched())
+    engines.render(jobs[-1], Unwatched())
     clip_s = time.monotonic() - began_s
     wait_until_idle(engines)
     before = tensors_alive()
-    moments = random.Random(max_batch)
-    # Eight of a family in a row, so that clips that are under way at the same time can share a call.
-    order = [number // 8 % len(jobs) for number in range(225)]
+    moments, stopped_in = random.Random(max_batch), []
+    # Many of a family in a row, so that clips that are under way at the same time can share a call.
+    order = [number // 57 for number in range(225)]
 
     def render(number: int) -> RenderedClip | None:
         if number % 9 == 0:
             return engines.render(jobs[order[number]], Unwatched())
-        recorder = Interrupted(moments.uniform(0, 1.5 * clip_s))
+        moment = moments.choice(MOMENTS) if number % 2 else None
+        recorder = Interrupted(moment, moments.uniform(0, 1.5 * clip_s))
         try:
             return engines.render(jobs[order[number]], recorder)
         except RenderStopped:
+            stopped_in.append(recorder.stages[-1] if recorder.stages else None)
             return None
         finally:
             recorder.timer.cancel()
 
     with ThreadPoolExecutor(4) as pool:
         made = list(pool.map(render, range(225)))
+    assert len(stopped_in) >= 100
+    assert set(stopped_in) >= {Stage.LOAD, Stage.TEXT, Stage.DENOISE, Stage.DECODE}
     errors = [furthest(pixels(clip), right[family]) for family, clip in zip(order, made, strict=True) if clip]
-    assert 25 <= len(errors) < 225
+    assert len(errors) == 225 - len(stopped_in) >= 25
     assert max(errors) <= (BATCH_TOLERANCE if max_batch > 1 else 0)
     afterwards = [pixels(engines.render(job, Unwatched())) for job in jobs]
     assert max(map(furthest, afterwards, right)) == 0
@@ -150,13 +157,37 @@ def wait_until_idle(engines: Engines) -> None:
     raise AssertionError("a slot is stuck")
 
 
-def test_a_clip_after_a_stopped_one_is_as_on_a_fresh_worker(models):
-    for model in models:
-        fresh, used = OpenEngine(), OpenEngine()
-        job = ClipJob(make_clip(steps=3), model)
-        recorder = Interrupted(0.03)
-        with suppress(RenderStopped):
-            used.render(job, recorder)
-        assert digest(used.render(job, Unwatched())) == digest(fresh.render(job, Unwatched()))
-        fresh.close()
-        used.close()
+@pytest.mark.parametrize("kind", FAMILIES)
+def test_a_clip_after_one_stopped_in_a_step_is_as_on_a_fresh_worker(kind, tiny_pipelines, tmp_path):
+    used = OpenEngine()
+    job = ClipJob(make_clip(steps=3), tiny_spec(kind, tiny_pipelines(kind), tmp_path))
+    recorder = stopping_at(2)
+    with pytest.raises(RenderStopped):
+        used.render(job, recorder)
+    assert recorder.steps == [(1, 3), (2, 3)]
+    assert_as_on_a_fresh_worker(used, job)
+
+
+@pytest.mark.parametrize("kind", ["wan", "cogvideox"])
+def test_a_clip_after_one_stopped_in_the_decode_is_as_on_a_fresh_worker(kind, tiny_pipelines, tmp_path):
+    used, turnstiles = OpenEngine(), []
+    job = ClipJob(make_clip(num_frames=17), tiny_spec(kind, tiny_pipelines(kind), tmp_path))
+
+    def stop_in_the_decoder(event: Stage | int) -> None:
+        if event is Stage.DECODE:
+            turnstiles.append(Turnstile(inner_blocks(used.loads[0].pipeline.vae.decoder), recorder))
+            turnstiles[0].reset(stop_in=5)
+
+    recorder = Recorder(stop_in_the_decoder)
+    with pytest.raises(RenderStopped):
+        used.render(job, recorder)
+    assert turnstiles[0].entered == 5
+    turnstiles[0].remove()
+    assert_as_on_a_fresh_worker(used, job)
+
+
+def assert_as_on_a_fresh_worker(used: OpenEngine, job: ClipJob) -> None:
+    fresh = OpenEngine()
+    assert digest(used.render(job, Unwatched())) == digest(fresh.render(job, Unwatched()))
+    fresh.close()
+    used.close()

@@ -112,7 +112,13 @@ def test_floats_become_bytes_row_by_row():
 
 @pytest.mark.parametrize(
     "message",
-    ["CUDA out of memory.", "CUDNN_STATUS_ALLOC_FAILED", "DefaultCPUAllocator: can't allocate memory: you tried"],
+    [
+        "CUDA out of memory.",
+        "CUDNN_STATUS_ALLOC_FAILED",
+        "DefaultCPUAllocator: can't allocate memory: you tried",
+        "CUDA error: CUBLAS_STATUS_NOT_INITIALIZED when calling `cublasCreate(handle)`",
+        'NVML_SUCCESS == r INTERNAL ASSERT FAILED at "/pytorch/c10/cuda/CUDACachingAllocator.cpp":1015, please report',
+    ],
 )
 def test_every_way_to_say_out_of_memory_is_understood(message):
     assert is_out_of_memory(RuntimeError(message))
@@ -130,6 +136,28 @@ def test_an_error_that_poisons_the_device_makes_the_process_unfit(message):
     assert isinstance(failed, ProcessUnfit)
     assert failed.code is FailureCode.ENGINE_FAILED
     assert failed.retriable
+
+
+def test_a_shortage_is_told_with_what_was_free_when_it_happened():
+    error = torch.OutOfMemoryError(
+        "CUDA out of memory. Tried to allocate 20.00 GiB. GPU 0 has a total capacity of 79.15 GiB of which 3.19 GiB is"
+        " free. Process 7 has 75.96 GiB memory in use. Of the allocated memory 70.00 GiB is allocated by PyTorch."
+    )
+    told = describe(error, stage=Stage.DECODE, device="cpu").detail
+    assert told == "the device ran out of memory; 20.00 GiB more were needed; 3.19 GiB of 79.15 GiB were free"
+
+
+def test_an_error_of_a_library_on_a_device_that_does_not_answer_makes_the_process_unfit():
+    error = RuntimeError("CUDA error: CUBLAS_STATUS_EXECUTION_FAILED when calling `cublasGemmEx(...)`")
+    assert isinstance(describe(error, stage=Stage.DENOISE, device="cuda:99"), ProcessUnfit)
+    assert not isinstance(describe(error, stage=Stage.DENOISE, device="cpu"), ProcessUnfit)
+
+
+def test_work_is_begun_on_no_other_device_than_its_own():
+    begun: list[int] = []
+    with pytest.raises(ProcessUnfit):
+        run_clean(lambda: begun.append(torch.get_num_threads()), stage=lambda: Stage.LOAD, device="cuda:99")
+    assert not begun
 
 
 def test_an_unfit_process_stays_unfit_on_its_way_out():

@@ -5,9 +5,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from fixtures.engine_clips import tensors_alive
 from fixtures.open_engine import OpenEngine
 from fixtures.renders import Recorder, digest, make_clip, stopping_at
 from fixtures.tiny_pipelines import IMAGE_KINDS, TinyPipelines, tiny_spec
+from fixtures.turnstile import Turnstile, inner_blocks
 from phoenix.catalog.model import ModelSpec
 from phoenix.engine.spec import ClipJob, Unwatched
 from phoenix.engine.stopping import RenderStopped
@@ -41,6 +43,23 @@ def test_a_stop_in_the_middle_leaves_no_trace_in_the_next_clip(engine, model, fi
     before = digest(engine.render(job, Unwatched()))
     with pytest.raises(RenderStopped):
         engine.render(job, stopping_at(2))
+    assert digest(engine.render(job, Unwatched())) == before
+
+
+def test_a_stop_in_the_encoding_of_the_picture_is_heard_at_the_next_block_and_leaves_nothing_behind(
+    engine, model, first_frame
+):
+    job, recorder = ClipJob(make_clip(), model, first_frame), Recorder()
+    before = digest(engine.render(job, Unwatched()))
+    loaded = next(load for load in reversed(engine.loads) if load.model.id == model.id)
+    turnstile = Turnstile(inner_blocks(loaded.pipeline.vae.encoder), recorder)
+    turnstile.reset(stop_in=3)
+    alive = tensors_alive()
+    with pytest.raises(RenderStopped):
+        engine.render(job, recorder)
+    assert turnstile.entered == 3
+    assert tensors_alive() == alive
+    turnstile.remove()
     assert digest(engine.render(job, Unwatched())) == before
 
 

@@ -26,7 +26,7 @@ from phoenix.settings import AnimaticSettings, EngineSettings
 
 
 def load(model: ModelSpec):
-    return load_pipeline(model, device="cpu", offline=True, stop=StopToken())
+    return load_pipeline(model, device="cpu", stop=StopToken())
 
 
 @pytest.fixture
@@ -97,6 +97,21 @@ def test_the_weights_have_the_precision_of_the_entry_and_the_vae_its_own(tiny_wa
     assert pipeline.text_encoder.dtype is torch.bfloat16
     assert pipeline.vae.dtype is torch.float32
     assert pipeline.vae.use_tiling
+
+
+@pytest.mark.parametrize(
+    ("changes", "name"),
+    [
+        ({"dtype": "float33"}, "float33"),
+        ({"dtype": "nn"}, "nn"),
+        ({"options": {"vae_dtype": "bfloat17"}}, "bfloat17"),
+        ({"options": {"vae_dtype": 16}}, "16"),
+    ],
+)
+def test_a_precision_that_torch_does_not_have_is_named(tiny_wan, changes, name):
+    failed = failure_of(DiffusersEngine(device="cpu"), tiny_wan.model_copy(update=changes))
+    assert (failed.code, failed.stage) == (FailureCode.MODEL_UNAVAILABLE, Stage.LOAD)
+    assert f"there is no dtype '{name}'" in failed.detail
 
 
 def test_a_flow_shift_of_the_entry_reaches_every_call(tiny_wan):
@@ -182,7 +197,7 @@ def test_a_load_that_was_stopped_while_it_waited_reads_nothing(tiny_wan):
     token = StopToken()
     token.stop(StopReason.CANCEL)
     with pytest.raises(RenderStopped):
-        load_pipeline(tiny_wan, device="cpu", offline=True, stop=token)
+        load_pipeline(tiny_wan, device="cpu", stop=token)
 
 
 def test_a_clip_that_is_stopped_while_its_model_loads_is_let_go_and_the_load_goes_on_for_the_other(tiny_wan):

@@ -1,18 +1,19 @@
 """What a clip takes of the device is measured on its first call, kept, and looked up before the next one."""
 
 import threading
+import weakref
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 
 import pytest
 
 from fixtures.engine_clips import members_of, trio
-from fixtures.open_engine import OpenEngine
 from fixtures.renders import Recorder, make_clip, stopping_at
+from fixtures.tiny_pipelines import tiny_spec
 from phoenix.engine.backends.diffusers.engine import DiffusersEngine
-from phoenix.engine.peaks import CallShape, FilePeaks
+from phoenix.engine.peaks import FilePeaks, call_shape
 from phoenix.engine.spec import ClipJob, Unwatched
 from phoenix.engine.stopping import RenderStopped
 from phoenix.errors import Stage, TaskFailed
@@ -64,19 +65,69 @@ def test_only_the_first_call_of_a_shape_is_measured(engine, gauge, peaks, tiny_w
     for width in (64, 64, 128, 64):
         engine.render(ClipJob(make_clip(width=width), tiny_wan), Unwatched())
     assert gauge.measured == 2
-    assert peaks.find(CallShape("tiny-wan", "auto", 128, 64, 9, 1)) == PEAK_BYTES
+    assert peaks.find(call_shape(make_clip(width=128), tiny_wan, 1, device="cpu")) == PEAK_BYTES
 
 
 def test_a_batch_is_a_shape_of_its_own(engine, peaks, tiny_wan):
     engine.render_together(members_of(trio(tiny_wan)))
-    assert peaks.find(CallShape("tiny-wan", "auto", 64, 64, 9, 3)) == PEAK_BYTES
-    assert peaks.find(CallShape("tiny-wan", "auto", 64, 64, 9, 1)) is None
+    assert peaks.find(call_shape(make_clip(), tiny_wan, 3, device="cpu")) == PEAK_BYTES
+    assert peaks.find(call_shape(make_clip(), tiny_wan, 1, device="cpu")) is None
+
+
+class AtTheDoor(Recorder):
+    """Does something when its model is loaded and it asks for the device."""
+
+    def __init__(self, do: Callable[[], object]) -> None:
+        super().__init__()
+        self._do = do
+
+    def waiting(self) -> AbstractContextManager[None]:
+        # It waits for its model first, and tells of that.
+        if self.stages:
+            self._do()
+        return nullcontext()
+
+
+def test_weights_that_come_while_a_call_is_measured_are_not_taken_for_its_own(
+    engine, peaks, tiny_wan, tiny_pipelines, tmp_path
+):
+    ltx, is_loaded = tiny_spec("ltx", tiny_pipelines("ltx"), tmp_path), threading.Event()
+    with ThreadPoolExecutor(1) as pool:
+
+        def bring_another(event: object) -> None:
+            if event == 1:
+                pool.submit(engine.render, ClipJob(make_clip(), ltx), AtTheDoor(is_loaded.set))
+                assert is_loaded.wait(30)
+
+        engine.render(ClipJob(make_clip(), tiny_wan), Recorder(bring_another))
+    assert peaks.find(call_shape(make_clip(), tiny_wan, 1, device="cpu")) is None
+    assert peaks.find(call_shape(make_clip(), ltx, 1, device="cpu")) == PEAK_BYTES
+
+
+class Knot:
+    """Holds itself, as a dropped pipeline does, until somebody collects cycles."""
+
+    def __init__(self) -> None:
+        self.itself = self
+
+
+def test_what_was_dropped_but_is_not_gone_yet_is_not_taken_for_weights(peaks, tiny_wan):
+    left: list[weakref.ref[Knot]] = []
+
+    class Littered(Gauge):
+        def allocated_bytes(self) -> int:
+            return 10 * sum(knot() is not None for knot in left)
+
+    engine = DiffusersEngine(device="cpu", meter=Littered(), peaks=peaks)
+    engine.render(ClipJob(make_clip(), tiny_wan), AtTheDoor(lambda: left.append(weakref.ref(Knot()))))
+    engine.close()
+    assert peaks.find(call_shape(make_clip(), tiny_wan, 1, device="cpu")) == PEAK_BYTES
 
 
 def test_a_call_that_was_stopped_teaches_nothing(engine, peaks, tiny_wan):
     with pytest.raises(RenderStopped):
         engine.render(ClipJob(make_clip(), tiny_wan), stopping_at(1))
-    assert peaks.find(CallShape("tiny-wan", "auto", 64, 64, 9, 1)) is None
+    assert peaks.find(call_shape(make_clip(), tiny_wan, 1, device="cpu")) is None
 
 
 @pytest.mark.parametrize("stop_at", [None, 1, Stage.DECODE])
@@ -127,13 +178,3 @@ def test_no_more_calls_run_at_once_than_their_memory_allows(engine, tiny_wan):
     with ThreadPoolExecutor(6) as pool:
         list(pool.map(lambda _: engine.render(ClipJob(clip, tiny_wan), Recorder(note)), range(6)))
     assert 1 < max(seen) <= 3
-
-
-def test_previews_come_from_the_second_clip_of_a_model_on(tiny_wan):
-    engine = OpenEngine(preview_interval_s=0.0001)
-    first, second = Recorder(), Recorder()
-    for recorder in (first, second):
-        engine.render(ClipJob(make_clip(width=128, steps=4), tiny_wan), recorder)
-    assert first.previews == []
-    assert len(set(second.previews)) == 4
-    engine.close()

@@ -89,6 +89,23 @@ def test_a_decode_that_runs_out_of_memory_is_done_in_tiles_without_another_step(
     engine.close()
 
 
+@pytest.mark.parametrize("limit", ["canUse32BitIndexMath(input) to be true", "CUDNN_STATUS_NOT_SUPPORTED"])
+def test_a_decode_for_which_there_is_memory_but_no_kernel_is_done_in_tiles_too(limit, tiny_wan):
+    whole_px = CLIP.width // 8
+
+    def check(_module: Any, inputs: Any) -> None:
+        if inputs[0].shape[-1] > whole_px // 2:
+            raise RuntimeError(f"Expected {limit}, but got false.")
+
+    def limit_decodes(pipeline: Any) -> None:
+        make_tiles_small(pipeline)
+        pipeline.vae.decoder.register_forward_pre_hook(check)
+
+    engine = ShortEngine(limit_decodes)
+    assert len(list(engine.render(ClipJob(CLIP, tiny_wan), Unwatched()).frames)) == CLIP.num_frames
+    engine.close()
+
+
 @pytest.mark.parametrize(("kind", "tile_px"), [("wan", 128), ("cogvideox", 192)])
 def test_where_tiles_are_still_too_large_smaller_ones_are_tried(kind, tile_px, tiny_pipelines, tmp_path):
     model = spec_of(kind, tiny_pipelines, tmp_path)
@@ -107,6 +124,24 @@ def test_where_tiles_are_still_too_large_smaller_ones_are_tried(kind, tile_px, t
     frames = list(engine.render(ClipJob(large, model), Unwatched()).frames)
     assert len(frames) == 9
     assert sides[0] > sides[1] > sides[2]
+    engine.close()
+
+
+def test_tiles_that_were_too_large_are_not_tried_again(tiny_wan):
+    engine = ShortEngine(lambda pipeline: make_tiles_small(pipeline, tile_px=128))
+    passes: list[int] = []
+
+    def fail(_module: Any, inputs: Any) -> None:
+        passes.append(inputs[0].shape[-1])
+        run_out_of_memory()
+
+    tiled = tiny_wan.model_copy(update={"offload": "never", "options": tiny_wan.options | {"vae_tiling": True}})
+    large = make_clip(width=192, height=192, steps=1)
+    engine.render(ClipJob(large, tiled), Unwatched())
+    engine.loads[0].pipeline.vae.decoder.register_forward_pre_hook(fail)
+    with pytest.raises(TaskFailed):
+        engine.render(ClipJob(large, tiled), Unwatched())
+    assert passes == [16, 8]
     engine.close()
 
 
@@ -171,6 +206,24 @@ def test_a_load_that_runs_out_of_memory_is_told_and_the_next_one_is_right(kind, 
         opened.close()
 
 
+@pytest.mark.parametrize("kind", ["wan", "hunyuan"])
+def test_a_model_that_does_not_fit_when_it_is_loaded_is_loaded_so_that_its_weights_come_and_go(
+    kind, tiny_pipelines, tmp_path
+):
+    engine, whole = ShortEngine(leave), ShortEngine(leave)
+    job = ClipJob(make_clip(), spec_of(kind, tiny_pipelines, tmp_path))
+
+    def fail_unless_offloaded(_pipeline: Any) -> None:
+        if engine.loads[-1].model.offload == "auto":
+            run_out_of_memory()
+
+    engine.sabotage = fail_unless_offloaded
+    assert digest(engine.render(job, Unwatched())) == digest(whole.render(job, Unwatched()))
+    assert [load.model.offload for load in engine.loads] == ["auto", "model"]
+    for opened in (engine, whole):
+        opened.close()
+
+
 def test_other_models_are_sent_away_before_a_clip_is_given_up(tiny_wan, tiny_pipelines, tmp_path):
     engine = ShortEngine(leave)
     ltx = spec_of("ltx", tiny_pipelines, tmp_path)
@@ -203,6 +256,51 @@ def test_at_last_the_weights_are_offloaded_and_the_clip_is_the_same(kind, tiny_p
     engine.close()
 
 
+@pytest.mark.parametrize("kind", ["wan", "hunyuan"])
+def test_where_whole_components_are_too_large_they_come_in_layer_by_layer(kind, tiny_pipelines, tmp_path):
+    model = spec_of(kind, tiny_pipelines, tmp_path)
+    job = ClipJob(make_clip(), model)
+    whole = ShortEngine(leave)
+    before = digest(whole.render(job, Unwatched()))
+    engine = ShortEngine(leave)
+
+    def fail_unless_grouped(pipeline: Any) -> None:
+        if engine.loads[-1].model.offload != "group":
+            fail_forward("transformer")(pipeline)
+
+    engine.sabotage = fail_unless_grouped
+    assert digest(engine.render(job, Unwatched())) == before
+    assert [load.model.offload for load in engine.loads] == ["auto", "model", "group"]
+    assert digest(engine.render(job, Unwatched())) == before
+    assert len(engine.loads) == 3
+    for opened in (engine, whole):
+        opened.close()
+
+
+def test_a_clip_that_no_rung_could_make_leaves_the_model_where_it_was(tiny_wan):
+    engine = ShortEngine(fail_forward("transformer"))
+    with pytest.raises(TaskFailed):
+        engine.render(ClipJob(make_clip(), tiny_wan), Unwatched())
+    engine.sabotage = leave
+    engine.render(ClipJob(make_clip(), tiny_wan), Unwatched())
+    assert [load.model.offload for load in engine.loads] == ["auto", "model", "group", "auto"]
+    engine.close()
+
+
+def test_a_model_that_comes_beside_a_call_is_sent_away_before_the_call_is_offloaded(tiny_wan, tiny_pipelines, tmp_path):
+    engine, ltx = ShortEngine(leave), spec_of("ltx", tiny_pipelines, tmp_path)
+
+    def bring_another(event: Stage | int) -> None:
+        if event == 1 and len(engine.loads) == 1:
+            with engine.ready(ltx, StopToken()):
+                run_out_of_memory()
+
+    engine.render(ClipJob(make_clip(), tiny_wan), Recorder(bring_another))
+    assert [load.model.id for load in engine.loads] == ["tiny-wan", "tiny-ltx"]
+    assert engine.loaded_models() == ("tiny-wan",)
+    engine.close()
+
+
 def test_a_shortage_on_every_rung_is_told_and_holds_no_tensor(tiny_wan):
     alive: list[weakref.ref[torch.Tensor]] = []
 
@@ -214,6 +312,6 @@ def test_a_shortage_on_every_rung_is_told_and_holds_no_tensor(tiny_wan):
     with pytest.raises(TaskFailed) as failed:
         engine.render(ClipJob(make_clip(), tiny_wan), Unwatched())
     assert failed.value.code is FailureCode.GPU_OOM
-    assert len(alive) == 2
-    assert [latents() for latents in alive] == [None, None]
+    assert len(alive) == 3
+    assert [latents() for latents in alive] == [None, None, None]
     engine.close()

@@ -9,6 +9,7 @@ import pytest
 from fixtures.open_engine import OpenEngine
 from fixtures.renders import Recorder, digest, make_clip, stopping_at
 from fixtures.tiny_pipelines import KINDS, TinyPipelines, tiny_spec
+from fixtures.turnstile import Turnstile, inner_blocks, outer_blocks
 from phoenix.engine.backends.diffusers.engine import DiffusersEngine
 from phoenix.engine.backends.diffusers.loading import load_pipeline
 from phoenix.engine.backends.diffusers.sharing import clone_for_call
@@ -42,11 +43,20 @@ def test_a_stop_at_a_step_decodes_nothing_and_the_next_clip_is_bit_identical(
     assert digest(engine.render(job, Unwatched())) == before
 
 
-def test_a_stop_within_a_step_is_heard_at_the_next_block(engine, tiny_wan):
-    recorder = stopping_at(Stage.DENOISE)
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_stop_within_a_step_is_heard_at_the_next_block(kind, tiny_pipelines, tmp_path):
+    engine, recorder = OpenEngine(), Recorder()
+    job = ClipJob(make_clip(), tiny_spec(kind, tiny_pipelines(kind), tmp_path))
+    before = digest(engine.render(job, Unwatched()))
+    turnstile = Turnstile(outer_blocks(engine.loads[0].pipeline.transformer), recorder)
+    turnstile.reset(stop_in=1)
     with pytest.raises(RenderStopped):
-        engine.render(ClipJob(make_clip(steps=50), tiny_wan), recorder)
+        engine.render(job, recorder)
+    assert turnstile.entered == 1
     assert recorder.steps == []
+    turnstile.remove()
+    assert digest(engine.render(job, Unwatched())) == before
+    engine.close()
 
 
 def test_a_stop_from_another_thread_ends_a_long_clip_within_a_step(engine, tiny_wan):
@@ -68,12 +78,25 @@ def test_a_stop_from_another_thread_ends_a_long_clip_within_a_step(engine, tiny_
     assert len(recorder.steps) - steps_before[0] <= 1
 
 
-def test_a_stop_in_the_middle_of_a_decode_leaves_no_trace(engine, tiny_wan):
-    job = ClipJob(make_clip(num_frames=17), tiny_wan)
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_stop_in_the_middle_of_a_decode_is_heard_at_the_next_block_and_leaves_no_trace(
+    kind, tiny_pipelines, tmp_path
+):
+    engine, recorder = OpenEngine(), Recorder()
+    job = ClipJob(make_clip(num_frames=17), tiny_spec(kind, tiny_pipelines(kind), tmp_path))
+    engine.render(job, Unwatched())
+    turnstile = Turnstile(inner_blocks(engine.loads[0].pipeline.vae.decoder), recorder)
     before = digest(engine.render(job, Unwatched()))
+    # In the last pass of those that need several, when each of the others has left something behind.
+    last_but_one = turnstile.entered - 1
+    turnstile.reset(stop_in=last_but_one)
     with pytest.raises(RenderStopped):
-        engine.render(job, stopping_at(Stage.DECODE))
+        engine.render(job, recorder)
+    assert recorder.stages[-1] is Stage.DECODE
+    assert turnstile.entered == last_but_one
+    turnstile.remove()
     assert digest(engine.render(job, Unwatched())) == before
+    engine.close()
 
 
 def test_a_stop_of_one_clip_leaves_the_other_on_the_same_weights_alone(engine, tiny_wan):
@@ -105,7 +128,7 @@ def test_a_stopped_clip_does_not_load_its_model(tiny_wan):
 def test_a_pipeline_without_a_callback_reports_its_steps_through_its_scheduler(tiny_wan):
     recorder, seen = Recorder(), []
     call = Call([Member(ClipJob(make_clip(), tiny_wan), recorder)])
-    clone = clone_for_call(load_pipeline(tiny_wan, device="cpu", offline=True, stop=recorder.stop).pipeline)
+    clone = clone_for_call(load_pipeline(tiny_wan, device="cpu", stop=recorder.stop).pipeline)
     more = report_steps(clone, call, steps=3, has_callback=False, show=seen.append)
     clone("a fox", width=64, height=64, num_frames=9, num_inference_steps=3, output_type="latent", **more)
     assert recorder.steps == [(1, 3), (2, 3), (3, 3)]

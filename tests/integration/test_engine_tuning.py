@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import safetensors.torch
 import torch
 
 from fixtures.engine_clips import furthest, pixels
@@ -80,6 +81,21 @@ def test_a_fused_lora_leaves_plain_weights_that_calls_share(engine, variant, lor
     alone = render(engine, styled)
     with ThreadPoolExecutor(3) as pool:
         assert set(pool.map(lambda _: render(engine, styled), range(6))) == {alone}
+
+
+@pytest.mark.parametrize("source", ["the file", "its folder", "its folder and name"])
+def test_a_lora_that_is_a_pickle_is_not_loaded_though_it_is_a_good_one(engine, variant, lora, source):
+    pickled = lora.with_suffix(".bin")
+    torch.save(safetensors.torch.load_file(lora), pickled)
+    lora.unlink()
+    entry = {
+        "the file": Lora(source=str(pickled)),
+        "its folder": Lora(source=str(pickled.parent)),
+        "its folder and name": Lora(source=str(pickled.parent), weight_name=pickled.name),
+    }
+    with pytest.raises(TaskFailed, match="cannot be used") as failed:
+        render(engine, variant(loras=(entry[source],)))
+    assert failed.value.code is FailureCode.MODEL_UNAVAILABLE
 
 
 @pytest.mark.parametrize(

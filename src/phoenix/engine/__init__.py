@@ -1,1 +1,1 @@
-"""What turns a clip into frames. Its face imports no torch, so that a worker without it serves drafts."""
+"""Turns clips into frames. Its public modules import no torch, so that a worker without it can render drafts."""

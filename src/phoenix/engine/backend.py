@@ -1,19 +1,21 @@
-"""The seam that every engine fills: `animatic`, `diffusers` and `veo` ship."""
+"""The interface of every engine; `animatic`, `diffusers` and `veo` implement it."""
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import Protocol, runtime_checkable
 
+from phoenix.catalog.model import ModelSpec
 from phoenix.engine.member import Member
 from phoenix.engine.spec import ClipJob, RenderedClip, Watcher
-from phoenix.engine.stopping import RenderStopped
+from phoenix.engine.stopping import RenderStopped, StopToken
 from phoenix.errors import TaskFailed
 
 
 class Engine(Protocol):
-    """Renders clips, synchronously: call it from as many executor threads as the device has slots."""
+    """Renders clips synchronously: called from as many threads as the device has slots."""
 
     def render(self, job: ClipJob, watcher: Watcher) -> RenderedClip:
-        """Makes the frames of one clip. Raises `TaskFailed`, or `RenderStopped` when asked to."""
+        """Renders one clip. Raises `TaskFailed`, or `RenderStopped` when asked to stop."""
         ...
 
     def loaded_models(self) -> tuple[str, ...]:
@@ -21,16 +23,27 @@ class Engine(Protocol):
         ...
 
     def close(self) -> None:
-        """Lets go of the models. Nothing may be rendering."""
+        """Releases the models. Nothing may be rendering."""
         ...
 
 
 @runtime_checkable
 class BatchingEngine(Protocol):
-    """An engine that can make several clips in one call."""
+    """An engine that can render several clips in one call."""
 
     def render_together(self, members: Sequence[Member]) -> None:
         """Renders clips that agree in their `BatchKey`, and settles each of them, whatever happens."""
+        ...
+
+
+@runtime_checkable
+class LoadingEngine(Protocol):
+    """An engine whose models take memory, and time to load."""
+
+    def ready(self, model: ModelSpec, stop: StopToken) -> AbstractContextManager[None]:
+        """Entered before a call of `model` has its turn, and left when that is over: loads the model meanwhile, if it
+        fits beside what computes. Raises `TaskFailed`, or `RenderStopped` when asked to stop.
+        """
         ...
 
 
@@ -39,9 +52,9 @@ class ProcessUnfit(TaskFailed):
 
 
 def renewed(error: BaseException) -> BaseException:
-    """The same news in an error of its own: one that was raised keeps its traceback, and all that was in those frames.
+    """A copy of the error without its traceback, whose frames keep everything in them alive, tensors included.
 
-    Of an error that is not one of ours the original is returned.
+    An error that is not one of ours is returned as it is.
     """
     if isinstance(error, TaskFailed):
         return type(error)(error.code, error.detail, stage=error.stage, retriable=error.retriable)

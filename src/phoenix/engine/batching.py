@@ -12,7 +12,7 @@ _Item = TypeVar("_Item")
 
 @dataclass(frozen=True)
 class BatchKey:
-    """What a pipeline takes once per call, not once per clip: clips that agree in it can be rendered together."""
+    """The arguments that a pipeline takes once per call: clips that agree in them can be rendered together."""
 
     model_id: str
     width: int
@@ -28,7 +28,7 @@ def key_of(clip: ResolvedClip, model: ModelSpec) -> BatchKey:
 
 
 def most_clips(clip: ResolvedClip, model: ModelSpec, *, has_image: bool, limit: int) -> int:
-    """How many clips like this one a call may take; 1 where sharing is not possible, not wanted, or would not pay."""
+    """How many clips like this one a call may take; 1 if batching is not possible, not wanted, or would not pay off."""
     rule = model.batch
     if rule is None or clip.deterministic or has_image or model.step_cache is not None:
         return 1
@@ -37,6 +37,6 @@ def most_clips(clip: ResolvedClip, model: ModelSpec, *, has_image: bool, limit: 
 
 
 def halves(items: Sequence[_Item]) -> tuple[Sequence[_Item], Sequence[_Item]]:
-    """The larger half first; of one item, nothing is left for the second."""
+    """Splits into two, the larger half first; of a single item the second half is empty."""
     middle = (len(items) + 1) // 2
     return items[:middle], items[middle:]

@@ -4,7 +4,8 @@ import gc
 import os
 import platform
 import sys
-from contextlib import suppress
+from collections.abc import MutableMapping
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,6 +14,9 @@ from phoenix.errors import PhoenixError
 
 ACCELERATOR_NODES = ("nvidia[0-9]*", "kfd", "dxg")
 """Under /dev: NVIDIA, AMD, and either of them through WSL."""
+
+ALLOCATOR_VARIABLES = ("PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_HIP_ALLOC_CONF")
+"""Torch reads the first that is set, in an order that changed between its releases, and none of the others."""
 
 
 class NoSuchDevice(PhoenixError):
@@ -42,8 +46,30 @@ def pick_device(name: str = "auto") -> str:
     return f"cuda:{int(number or '0')}"
 
 
+def on_device(device: str) -> AbstractContextManager[None]:
+    """Makes it the current device of this thread for the block, and ready for use.
+
+    Each thread begins with the first one, and that is where offloading makes its streams: a worker of another device
+    would copy weights in no stream of its own, and hold half a gigabyte of a card that is not its own.
+    """
+    if not device.startswith("cuda"):
+        return nullcontext()
+    import torch  # noqa: PLC0415
+
+    return torch.cuda.device(device)
+
+
+def device_name(device: str) -> str:
+    """Of its kind, as its maker calls it; `cpu` for a CPU. Imports torch."""
+    if not device.startswith("cuda"):
+        return device
+    import torch  # noqa: PLC0415
+
+    return torch.cuda.get_device_name(device)
+
+
 def device_memory(device: str) -> DeviceMemory | None:
-    """Of the whole device, other processes included; None for a CPU, before torch is in use, or if it is broken."""
+    """Memory of the whole device, all processes included; None for a CPU, before torch is loaded, or if broken."""
     if not device.startswith("cuda") or "torch" not in sys.modules:
         return None
     import torch  # noqa: PLC0415
@@ -51,44 +77,46 @@ def device_memory(device: str) -> DeviceMemory | None:
     try:
         free_bytes, total_bytes = torch.cuda.mem_get_info(device)
     except RuntimeError:
-        # A device in a bad state: whoever computes on it says so. A heartbeat that asks must not end with it.
+        # The device is in a bad state, which whoever computes on it will report. A heartbeat that asks must not fail.
         return None
     return DeviceMemory(used_bytes=total_bytes - free_bytes, total_bytes=total_bytes)
 
 
 def release_memory() -> None:
-    """Collects cycles, which is where a dropped pipeline lives on, and gives cached blocks back to the driver."""
+    """Collects reference cycles, in which dropped pipelines survive, and returns cached blocks to the driver."""
     gc.collect()
     release_cached_blocks()
+    _release_pinned_blocks()
 
 
 def release_cached_blocks() -> None:
-    """Gives back what no tensor uses. Cheap beside a clip, and never fails: it runs while another error is reported."""
+    """Returns unused blocks to the driver. Cheap compared to a clip. Never fails: it runs while an error is handled."""
     if "torch" not in sys.modules:
         return
     import torch  # noqa: PLC0415
 
     if torch.cuda.is_available():
-        # After an error that breaks the device this fails as well, and would hide the one that tells so.
+        # After an error that breaks the device this fails as well, and would hide the original error.
         with suppress(RuntimeError):
             torch.cuda.empty_cache()
 
 
 def is_broken(device: str) -> bool:
-    """Whether every call to the device fails from now on, in this process."""
+    """Whether every call to the device fails from now on, in this process. Waits for what it is computing."""
     if not device.startswith("cuda"):
         return False
     import torch  # noqa: PLC0415
 
     try:
         torch.cuda.synchronize(device)
-    except RuntimeError:
+    except (RuntimeError, AssertionError):
+        # The second is what a torch says that was built without CUDA, and so has no such device either.
         return True
     return False
 
 
 class CudaMeter:
-    """Of one CUDA device, as the allocator of this process sees it."""
+    """Measures a CUDA device's memory, as this process's allocator sees it."""
 
     def __init__(self, device: str) -> None:
         self._device = device
@@ -120,12 +148,34 @@ class CudaMeter:
 
 
 def open_meter(device: str) -> CudaMeter | None:
-    """None for a CPU, whose memory is not the process's own to plan with."""
+    """A meter for the device; None for a CPU, whose memory is not this process's to plan with."""
     return CudaMeter(device) if device.startswith("cuda") else None
 
 
+def choose_allocator(environment: MutableMapping[str, str]) -> None:
+    """Before torch allocates: clips of many shapes follow one another, and fixed segments would be left in fragments.
+
+    Whoever has chosen under any of the names keeps the choice.
+    """
+    if not any(name in environment for name in ALLOCATOR_VARIABLES):
+        environment["PYTORCH_ALLOC_CONF"] = "expandable_segments:True"
+
+
+def _release_pinned_blocks() -> None:
+    """Of the machine's memory: weights that come in layer by layer are pinned, and torch keeps the blocks of them."""
+    if "torch" not in sys.modules:
+        return
+    import torch  # noqa: PLC0415
+
+    # Older releases of torch have no way to say so.
+    release = getattr(torch.accelerator, "empty_host_cache", None)
+    if release is not None and torch.cuda.is_initialized():
+        with suppress(RuntimeError):
+            release()
+
+
 def _may_have_accelerator() -> bool:
-    """Cheap, so that a worker that only draws animatics does not pay a second and 200 MB to find out."""
+    """A cheap check: importing torch would cost a worker that only draws animatics a second and 200 MB."""
     if platform.system() != "Linux":
         return True
     return any(match for node in ACCELERATOR_NODES for match in Path("/dev").glob(node))
@@ -134,8 +184,7 @@ def _may_have_accelerator() -> bool:
 def _count_accelerators() -> int:
     if find_spec("torch") is None:
         return 0
-    # Read when torch is: clips of many shapes follow one another, and fixed segments would be left in fragments.
-    os.environ.setdefault("PYTORCH_ALLOC_CONF", "expandable_segments:True")
+    choose_allocator(os.environ)
     import torch  # noqa: PLC0415
 
     return torch.cuda.device_count() if torch.cuda.is_available() else 0

@@ -1,7 +1,8 @@
-"""Brings clips together that can share a call: the first waits a moment for others, and all wait for the device."""
+"""Gathers clips that can share a call: the first waits a moment for others, then all wait for the device."""
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, ExitStack, suppress
 from contextvars import copy_context
 
 from phoenix.engine.backend import renewed
@@ -9,14 +10,19 @@ from phoenix.engine.batching import BatchKey, key_of
 from phoenix.engine.member import Member
 from phoenix.engine.slots import DeviceSlots
 from phoenix.engine.spec import RenderedClip
-from phoenix.engine.stopping import StopToken
+from phoenix.engine.stopping import RenderStopped, StopToken
+from phoenix.errors import Stage
 
 RenderTogether = Callable[[Sequence[Member]], None]
 """Settles every member, whatever happens."""
 
 
+GetReady = Callable[[StopToken], AbstractContextManager[None]]
+"""Entered before a batch waits for its slot, and left after it: its model is loaded, where that is possible."""
+
+
 class _Batch:
-    """Clips on their way to the device. Open to others like them until it has its slot, or is full."""
+    """Clips that will share a call. Open to more like them until it gets its slot, or is full."""
 
     def __init__(self, key: BatchKey, limit: int) -> None:
         self.key = key
@@ -27,8 +33,8 @@ class _Batch:
 
 
 class Gathering:
-    """The open batches of one device. A batch holds one slot, and a thread of its own: any clip of it may be stopped
-    without the others losing the thread that renders them.
+    """The batches of one device. Each has a slot and a thread of its own, so that any of its clips can be stopped
+    without taking the rendering thread from the others.
     """
 
     def __init__(self, slots: DeviceSlots, *, window_s: float) -> None:
@@ -40,24 +46,26 @@ class Gathering:
 
     @property
     def under_way(self) -> int:
-        """Batches that have not ended. One may outlast its clips, and hold its tensors, for a moment after they are
-        there, and up to the next block after all of them were stopped.
+        """Batches that have not ended. One may outlive its clips, and hold tensors, for a moment after they are
+        done, or until the model's next block after all of them were stopped.
         """
         return self._under_way
 
     @property
     def gathered(self) -> int:
-        """Clips in batches that others may still join."""
+        """Clips in batches that are still open."""
         with self._lock:
             return sum(len(batch.members) for batch in self._open.values())
 
-    def render(self, member: Member, *, limit: int, render: RenderTogether) -> RenderedClip:
-        """Renders a clip with up to `limit` like it. Raises `TaskFailed` or `RenderStopped`."""
-        batch = self._join(member, limit, render)
+    def render(
+        self, member: Member, *, limit: int, render: RenderTogether, ready: GetReady | None = None
+    ) -> RenderedClip:
+        """Renders a clip in a batch of at most `limit` clips. Raises `TaskFailed` or `RenderStopped`."""
+        batch = self._join(member, limit, render, ready)
         with member.watcher.stop.calling(lambda: self._reconsider(batch)):
             return member.wait()
 
-    def _join(self, member: Member, limit: int, render: RenderTogether) -> _Batch:
+    def _join(self, member: Member, limit: int, render: RenderTogether, ready: GetReady | None) -> _Batch:
         key = key_of(member.clip, member.job.model)
         with self._lock:
             batch = self._open.get(key)
@@ -65,16 +73,19 @@ class Gathering:
                 batch = self._open[key] = _Batch(key, limit)
                 self._under_way += 1
                 run = copy_context().run
-                threading.Thread(target=run, args=(self._run, batch, render), name="batch", daemon=True).start()
+                threading.Thread(target=run, args=(self._run, batch, render, ready), name="batch", daemon=True).start()
             batch.members.append(member)
             if len(batch.members) == batch.limit:
                 self._shut(batch)
         return batch
 
-    def _run(self, batch: _Batch, render: RenderTogether) -> None:
+    def _run(self, batch: _Batch, render: RenderTogether, ready: GetReady | None) -> None:
         batch.is_full.wait(self._window_s)
         try:
-            with self._slots.hold(batch.stop):
+            with ExitStack() as device:
+                if ready is not None:
+                    self._get_ready(batch, ready, device)
+                device.enter_context(self._slots.hold(batch.stop))
                 render(self._close(batch))
         except BaseException as error:  # noqa: BLE001 - its members wait in other threads, and must hear of it
             for member in self._close(batch):
@@ -83,8 +94,16 @@ class Gathering:
             with self._lock:
                 self._under_way -= 1
 
+    def _get_ready(self, batch: _Batch, ready: GetReady, device: ExitStack) -> None:
+        """Others may still join meanwhile: for them it is a wait like any other."""
+        with self._lock:
+            members = tuple(batch.members)
+        _tell(members, Stage.LOAD)
+        device.enter_context(ready(batch.stop))
+        _tell(members, Stage.QUEUE)
+
     def _close(self, batch: _Batch) -> list[Member]:
-        """Lets nobody in any more. Returns those who still want their clip; of the others the last word is said."""
+        """Closes the batch. Settles members that were stopped, and returns the others."""
         with self._lock:
             self._shut(batch)
         for member in batch.members:
@@ -94,7 +113,7 @@ class Gathering:
         return [member for member in batch.members if not member.is_settled]
 
     def _reconsider(self, batch: _Batch) -> None:
-        """A clip was stopped: nobody waits for a slot on behalf of clips that nobody wants."""
+        """A clip was stopped: if all are, the batch need not wait for a slot any more."""
         with self._lock:
             reasons = [member.watcher.stop.reason for member in batch.members]
             if all(reasons):
@@ -105,3 +124,10 @@ class Gathering:
         if self._open.get(batch.key) is batch:
             del self._open[batch.key]
         batch.is_full.set()
+
+
+def _tell(members: Iterable[Member], stage: Stage) -> None:
+    for member in members:
+        if not member.is_stopped:
+            with suppress(RenderStopped):
+                member.watcher.on_stage(stage)

@@ -1,4 +1,4 @@
-"""One clip of a call that others may share: who follows it, and how it ends for it."""
+"""One clip of a possibly shared call: its watcher and its outcome."""
 
 import threading
 
@@ -10,7 +10,7 @@ Outcome = RenderedClip | BaseException
 
 
 class Member:
-    """Thread-safe: one thread renders, another may wait. The first outcome is the one that counts."""
+    """Thread-safe: one thread renders, another may wait. Only the first outcome counts."""
 
     def __init__(self, job: ClipJob, watcher: Watcher) -> None:
         self.job = job
@@ -32,8 +32,12 @@ class Member:
     def is_settled(self) -> bool:
         return self._outcome is not None
 
+    @property
+    def has_clip(self) -> bool:
+        return isinstance(self._outcome, RenderedClip)
+
     def begin(self) -> None:
-        """Its call has a place on the device."""
+        """Its call has a slot on the device."""
         self._begun.set()
 
     def settle(self, outcome: Outcome) -> None:
@@ -44,19 +48,19 @@ class Member:
         self._over.set()
 
     def settle_stopped(self) -> None:
-        """It was asked to stop, and has no part in the call any more."""
+        """It was asked to stop, and has left the call."""
         assert self.watcher.stop.reason is not None
         self.settle(RenderStopped(self.watcher.stop.reason))
 
     def result(self) -> RenderedClip:
-        """The clip. Raises how it failed or that it was stopped; call it once it is settled."""
+        """The rendered clip. Raises its failure, or `RenderStopped`. Call it once the member is settled."""
         assert self._outcome is not None
         if isinstance(self._outcome, BaseException):
             raise self._outcome
         return self._outcome
 
     def wait(self) -> RenderedClip:
-        """Waits for another thread to settle it. A stop is not waited for: the call drops the clip when it can."""
+        """Waits for another thread to settle it; returns at once if stopped: the call drops the clip when it can."""
         with self.watcher.stop.calling(self._begun.set), self.watcher.stop.calling(self._over.set):
             with self.watcher.waiting():
                 self._begun.wait()

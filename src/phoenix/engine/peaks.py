@@ -1,4 +1,4 @@
-"""How much memory a call has taken beyond the weights, by model, shape and batch: learned once, and kept on disk."""
+"""How much memory calls take beyond the weights, by model, shape and batch size: learned once, kept on disk."""
 
 import json
 import os
@@ -7,37 +7,70 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, cast
 
+from phoenix.catalog.model import ModelSpec
+from phoenix.contract.resolved import ResolvedClip
 from phoenix.telemetry.logs import get_logger
 
 _logger = get_logger(__name__)
 
+_VAE_OPTIONS = ("vae_dtype", "vae_tiling", "vae_slicing")
+
 
 @dataclass(frozen=True)
 class CallShape:
-    """What the memory of a call depends on."""
+    """What the memory of a call depends on. `device` is a kind of device, not one of them."""
 
     model_id: str
+    build: str
     offload: str
     width: int
     height: int
     num_frames: int
     batch_size: int
+    is_guided: bool
+    device: str
 
     def __str__(self) -> str:
         size = f"{self.width}x{self.height}x{self.num_frames}"
-        return f"{self.model_id} offload={self.offload} {size} batch={self.batch_size}"
+        guided = " guided" if self.is_guided else ""
+        return (
+            f"{self.model_id} {self.build} offload={self.offload} {size} batch={self.batch_size}{guided}"
+            f" on {self.device}"
+        )
+
+
+def call_shape(clip: ResolvedClip, model: ModelSpec, batch_size: int, *, device: str) -> CallShape:
+    """Of a call of `batch_size` clips like this one. Most families compute a guided clip as two."""
+    return CallShape(
+        model_id=model.id,
+        build=_build_of(model),
+        offload=model.offload,
+        width=clip.width,
+        height=clip.height,
+        num_frames=clip.num_frames,
+        batch_size=batch_size,
+        is_guided=clip.guidance_scale > 1,
+        device=device,
+    )
+
+
+def _build_of(model: ModelSpec) -> str:
+    """What its entry says of how it is read, as far as the memory of its calls depends on it."""
+    options = [f"{name}={model.options[name]}" for name in _VAE_OPTIONS if name in model.options]
+    cache = [] if model.step_cache is None else [f"cache={model.step_cache.kind}"]
+    return "+".join([model.dtype, *options, *cache, *(["compiled"] if model.compile_blocks else [])])
 
 
 class Peaks(Protocol):
     def find(self, shape: CallShape) -> int | None:
-        """Bytes, the most that any such call has taken; None if there was none yet."""
+        """The most bytes that any such call has taken; None if there was none yet."""
         ...
 
     def record(self, shape: CallShape, peak_bytes: int) -> None: ...
 
 
 class MemoryPeaks:
-    """Forgotten at the end of the process."""
+    """Peaks kept in memory, for the life of the process."""
 
     def __init__(self) -> None:
         self._bytes: dict[str, int] = {}
@@ -52,7 +85,7 @@ class MemoryPeaks:
 
 
 class FilePeaks(MemoryPeaks):
-    """In one small JSON file. Two processes that write at once may lose an entry, which is then learned again."""
+    """Peaks kept in a small JSON file. If two processes write at once an entry may be lost, and is learned again."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()
@@ -85,7 +118,7 @@ def _read(path: Path) -> dict[str, int]:
 
 
 def _write(path: Path, peaks: dict[str, int]) -> None:
-    """A file beside it first: a process that dies half-way leaves the old one whole."""
+    """Writes a temporary file first: a process that dies half-way leaves the old file intact."""
     draft = path.with_name(f"{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

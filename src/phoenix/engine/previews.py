@@ -1,4 +1,4 @@
-"""What a clip looks like so far, as a picture small enough to send along. How it is drawn is the engine's affair."""
+"""Previews of a clip: how often, how large, and as a small enough JPEG. Drawing them is the engine's part."""
 
 import time
 from collections.abc import Callable
@@ -13,7 +13,7 @@ QUALITIES = (70, 50, 30, 15)
 
 
 class Pace:
-    """At most one picture of a clip in `interval_s`; none at all if it is 0. The first comes after one interval."""
+    """At most one preview of a clip per `interval_s`, the first after one interval; none at all if it is 0."""
 
     def __init__(self, interval_s: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._interval_s = interval_s
@@ -21,7 +21,7 @@ class Pace:
         self._next_s = clock() + interval_s
 
     def is_due(self) -> bool:
-        """Whether it is time for one; if so, the next is due an interval from now."""
+        """Whether a preview is due; if so, the next is due one interval from now."""
         now_s = self._clock()
         if self._interval_s <= 0 or now_s < self._next_s:
             return False
@@ -30,13 +30,13 @@ class Pace:
 
 
 def preview_size(width: int, height: int) -> tuple[int, int]:
-    """Pixels: the same shape, its longer side `LONGER_SIDE_PX`."""
+    """Width and height in pixels: the same aspect ratio, the longer side `LONGER_SIDE_PX`."""
     longer = max(width, height)
     return max(1, round(width * LONGER_SIDE_PX / longer)), max(1, round(height * LONGER_SIDE_PX / longer))
 
 
 def to_jpeg(picture: Image.Image) -> bytes:
-    """At most `MAX_PREVIEW_BYTES`: a picture full of noise is coarser, and at last smaller, than a calm one."""
+    """At most `MAX_PREVIEW_BYTES`: lowers the quality first, then the size, until a picture fits."""
     while True:
         for quality in QUALITIES:
             stream = BytesIO()

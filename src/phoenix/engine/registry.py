@@ -1,14 +1,16 @@
-"""Opens engines by name, each when it is first needed, and gives each clip its turn on the device."""
+"""Opens engines by name on first use, and gives each clip its turn on the device."""
 
 import threading
-from contextlib import ExitStack
+from collections.abc import Generator
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
 from phoenix.catalog.model import EngineName, ModelSpec
-from phoenix.engine.backend import BatchingEngine, Engine
+from phoenix.engine.backend import BatchingEngine, Engine, LoadingEngine
 from phoenix.engine.batching import most_clips
-from phoenix.engine.gathering import Gathering
+from phoenix.engine.gathering import Gathering, GetReady
 from phoenix.engine.member import Member
 from phoenix.engine.peaks import FilePeaks, MemoryPeaks
 from phoenix.engine.slots import DeviceSlots
@@ -20,8 +22,8 @@ from phoenix.settings import AnimaticSettings, EngineSettings, VeoSettings
 class Engines:
     """The engines of one worker process. Picks the right one for each clip; thread-safe.
 
-    `slots` is how many calls the device takes at once: a clip waits for one, or shares one with others like it.
-    Without `peaks_file` what is learned of the device's memory is forgotten at the end.
+    `slots` bounds the calls on the device at a time: a clip waits for one, or shares one with others like it.
+    Without `peaks_file`, learned memory peaks are forgotten when the process ends.
     """
 
     def __init__(
@@ -41,6 +43,8 @@ class Engines:
         self._gathering = Gathering(self._slots, window_s=engine.batch_window_s)
         self._peaks_file = peaks_file
         self._opening = threading.Lock()
+        self._counting = threading.Lock()
+        self._rendering = 0
         self._open: dict[EngineName, Engine] = {}
 
     def can_serve(self, model: ModelSpec) -> bool:
@@ -54,7 +58,7 @@ class Engines:
                 return self._can_serve_weights(model)
 
     def render(self, job: ClipJob, watcher: Watcher) -> RenderedClip:
-        """Makes the frames of one clip, once the device has a slot for it. What follows leaves that to the next clip.
+        """Renders one clip once the device has a slot for it. Encoding and the rest happen after the slot is freed.
 
         Raises `TaskFailed` (TIMEOUT past the slot's wait limit), or `RenderStopped` when asked to stop.
         """
@@ -64,27 +68,48 @@ class Engines:
             return engine.render(job, watcher)
         limit = self._most_clips(job)
         if limit > 1 and isinstance(engine, BatchingEngine):
-            return self._gathering.render(Member(job, watcher), limit=limit, render=engine.render_together)
-        with ExitStack() as device:
-            with watcher.waiting():
-                device.enter_context(self._slots.hold(watcher.stop))
-            return engine.render(job, watcher)
+            member, ready = Member(job, watcher), _readiness(engine, job.model)
+            return self._gathering.render(member, limit=limit, render=engine.render_together, ready=ready)
+        with self._counted():
+            return self._render_alone(engine, job, watcher)
 
     @property
     def is_idle(self) -> bool:
-        """Whether nothing computes on the device or waits for it: a call may end later than the last of its clips."""
-        return not (self._slots.held or self._slots.waiting or self._gathering.under_way)
+        """Whether nothing computes on the device or waits for it. A call may end later than the last of its clips."""
+        return not (self._slots.held or self._slots.waiting or self._gathering.under_way or self._rendering)
 
     def loaded_models(self) -> tuple[str, ...]:
         """Ids of the models held in memory now."""
         return tuple(model_id for engine in self._open.values() for model_id in engine.loaded_models())
 
     def close(self) -> None:
-        """Lets go of every model. Nothing may be rendering."""
+        """Releases every model. Nothing may be rendering."""
         with self._opening, ExitStack() as closing:
             for engine in self._open.values():
                 closing.callback(engine.close)
             self._open = {}
+
+    def _render_alone(self, engine: Engine, job: ClipJob, watcher: Watcher) -> RenderedClip:
+        """What loads, loads before it has a slot: the models that are there already compute meanwhile."""
+        ready = _readiness(engine, job.model)
+        with ExitStack() as device:
+            if ready is not None:
+                with watcher.waiting():
+                    watcher.on_stage(Stage.LOAD)
+                    device.enter_context(ready(watcher.stop))
+            with watcher.waiting():
+                device.enter_context(self._slots.hold(watcher.stop))
+            return engine.render(job, watcher)
+
+    @contextmanager
+    def _counted(self) -> Generator[None]:
+        with self._counting:
+            self._rendering += 1
+        try:
+            yield
+        finally:
+            with self._counting:
+                self._rendering -= 1
 
     def _can_serve_weights(self, model: ModelSpec) -> bool:
         if find_spec("torch") is None or find_spec("diffusers") is None:
@@ -132,7 +157,12 @@ class Engines:
                 from phoenix.engine.backends.diffusers.engine import DiffusersEngine  # noqa: PLC0415
 
                 peaks = FilePeaks(self._peaks_file) if self._peaks_file else MemoryPeaks()
-                return DiffusersEngine(device=self._device, settings=settings, peaks=peaks)
+                limit_s = self._slots.wait_limit_s
+                return DiffusersEngine(device=self._device, settings=settings, peaks=peaks, wait_limit_s=limit_s)
+
+
+def _readiness(engine: Engine, model: ModelSpec) -> GetReady | None:
+    return partial(engine.ready, model) if isinstance(engine, LoadingEngine) else None
 
 
 def _is_installed(module: str) -> bool:

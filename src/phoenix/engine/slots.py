@@ -1,4 +1,4 @@
-"""How many clips may be on one device at a time. First come, first served; waits are bounded and stoppable."""
+"""Bounds how many clips are on one device at a time. First come, first served; waits are bounded and can be stopped."""
 
 import threading
 import time
@@ -12,15 +12,15 @@ from phoenix.errors import FailureCode, Stage, TaskFailed
 
 
 class DeviceSlots:
-    """A semaphore for the device's part of a render: encoding and upload go on outside it.
+    """A fair semaphore for the device's part of a render; encoding and upload happen outside it.
 
     With `shared`, `count` is for all processes on the device together.
     """
 
     def __init__(self, count: int, *, wait_limit_s: float, shared: SharedSlots | None = None) -> None:
         self.count = count
+        self.wait_limit_s = wait_limit_s
         self._shared = shared
-        self._wait_limit_s = wait_limit_s
         self._changed = threading.Condition()
         self._waiting: deque[object] = deque()
         self._held = 0
@@ -39,7 +39,7 @@ class DeviceSlots:
 
     @contextmanager
     def hold(self, stop: StopToken) -> Generator[float]:
-        """Holds one slot for the block; yields the seconds that it was waited for.
+        """Holds one slot during the block; yields the seconds that the caller waited for it.
 
         Raises `TaskFailed` (TIMEOUT) past the wait limit, `RenderStopped` when asked to stop first.
         """
@@ -48,7 +48,7 @@ class DeviceSlots:
         try:
             with ExitStack() as device:
                 if self._shared is not None:
-                    until_s = started_s + self._wait_limit_s
+                    until_s = started_s + self.wait_limit_s
                     if not device.enter_context(self._shared.hold(stop, until_s=until_s)):
                         raise self._timeout("all are in use by other processes")
                 yield time.monotonic() - started_s
@@ -65,7 +65,7 @@ class DeviceSlots:
                 self._wait_for_turn(ticket, stop)
                 self._held += 1
             finally:
-                # A ticket that gives up may have been at the head: those behind it must look again.
+                # A ticket that gives up may have been the first: those behind it must check again.
                 self._waiting.remove(ticket)
                 self._changed.notify_all()
 
@@ -74,9 +74,9 @@ class DeviceSlots:
             return self._held < self.count and self._waiting[0] is ticket
 
         stop.check()
-        if not wait_until(self._changed, is_my_turn, stop, timeout_s=self._wait_limit_s):
+        if not wait_until(self._changed, is_my_turn, stop, timeout_s=self.wait_limit_s):
             raise self._timeout(f"{self._held} of {self.count} in use")
 
     def _timeout(self, why: str) -> TaskFailed:
-        detail = f"no slot on the device came free within {self._wait_limit_s:g} s ({why})"
+        detail = f"no slot on the device came free within {self.wait_limit_s:g} s ({why})"
         return TaskFailed(FailureCode.TIMEOUT, detail, stage=Stage.QUEUE, retriable=True)

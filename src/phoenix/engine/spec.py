@@ -1,4 +1,4 @@
-"""What an engine is given and what it gives back. Nothing here knows how a frame is made."""
+"""The inputs and outputs of engines, and who watches a render. Nothing here knows how frames are made."""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
@@ -12,7 +12,7 @@ from phoenix.engine.stopping import StopToken
 from phoenix.errors import Stage
 
 MAX_PREVIEW_BYTES = 7_400
-"""As text in a data URL a third more: below 10 kB."""
+"""As a data URL it is a third larger: still below 10 kB."""
 
 Frame = bytes | memoryview
 """One picture: rgb24, rows from the top, `height * width * 3` bytes."""
@@ -29,7 +29,7 @@ class ClipJob:
 
 @dataclass(frozen=True)
 class RenderedClip:
-    """A clip's frames, to be read once and in order. They no longer occupy the device."""
+    """A clip's frames, to be read once and in order. They no longer take up device memory."""
 
     frames: Iterator[Frame] = field(repr=False)
     width: int
@@ -37,17 +37,17 @@ class RenderedClip:
     fps: int
     num_frames: int
     batch_size: int = 1
-    """Clips that were rendered in one call, this one included."""
+    """Clips that were rendered in the same call, this one included."""
 
 
 class Watcher(Protocol):
-    """Follows one render, in the thread that does it. Raises `RenderStopped` once a stop was asked for."""
+    """Observes one render, called in its thread. Raises `RenderStopped` once a stop was asked for."""
 
     @property
     def stop(self) -> StopToken: ...
 
     def on_stage(self, stage: Stage) -> None:
-        """`stage` begins; the one before it is over."""
+        """`stage` begins; the previous one has ended."""
         ...
 
     def on_step(self, step: int, steps: int) -> None:
@@ -59,7 +59,7 @@ class Watcher(Protocol):
         ...
 
     def waiting(self) -> AbstractContextManager[None]:
-        """Entered while the render waits for its turn: to stand still is no fault then."""
+        """Entered while the render waits for its turn, or its model: to stand still is no fault then."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""How a running clip is asked to stop, and finds out: at once while waiting, within a step while computing."""
+"""Cooperative stops: a clip hears of one at once while it waits, and within a step while it computes."""
 
 import threading
 import time
@@ -18,7 +18,7 @@ class StopReason(StrEnum):
 class RenderStopped(BaseException):
     """The clip was asked to stop, and has.
 
-    Not an `Exception`: pipelines and callbacks catch those, and a cancel that is caught is lost.
+    Not an `Exception`: pipelines and callbacks catch those, and a stop that is caught is lost.
     """
 
     def __init__(self, reason: StopReason) -> None:
@@ -27,7 +27,7 @@ class RenderStopped(BaseException):
 
 
 class StopToken:
-    """One clip's stop switch. Thread-safe; the first reason wins and it never goes back."""
+    """One clip's stop switch. Thread-safe; the first reason wins, and it cannot be reset."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -112,7 +112,7 @@ def woken_by(stop: StopToken, changed: threading.Condition) -> Generator[None]:
 
 @contextmanager
 def stopped_with_all(tokens: Sequence[StopToken]) -> Generator[StopToken]:
-    """A token that stops once all of these have: for work that several wait for."""
+    """A token that stops once all of these have: for work that several share."""
     joint = StopToken()
 
     def look() -> None:

@@ -1,4 +1,4 @@
-"""The slots of a device that several processes share, as locks on files: a process that dies lets go of its own."""
+"""Device slots shared by several processes, as file locks: the kernel frees those of a process that dies."""
 
 import fcntl
 import os
@@ -10,11 +10,11 @@ from pathlib import Path
 from phoenix.engine.stopping import StopToken
 
 POLL_S = 0.01
-"""Between two looks. A thread that sleeps in `flock` itself could not be stopped."""
+"""Polling interval: a thread that blocks in `flock` could not be stopped."""
 
 
 class SharedSlots:
-    """`count` slots of one device, for every process that names the same folder and device."""
+    """`count` slots of one device, shared by all processes that use the same folder and device."""
 
     def __init__(self, folder: Path, device: str, *, count: int) -> None:
         self._door = folder / f"{device}.door"
@@ -22,7 +22,7 @@ class SharedSlots:
 
     @contextmanager
     def hold(self, stop: StopToken, *, until_s: float) -> Generator[bool]:
-        """Holds one of them for the block; yields whether there was one before the monotonic instant `until_s`.
+        """Holds a slot during the block; yields whether one came free before `until_s` (monotonic clock).
 
         Raises `RenderStopped` when asked to stop first.
         """
@@ -34,7 +34,7 @@ class SharedSlots:
                 os.close(slot)
 
     def _take(self, stop: StopToken, until_s: float) -> int | None:
-        # Whoever is next stands in the door, so that a process which leaves its slot does not take it again at once.
+        # Whoever is next holds the door, so that a process that frees its slot does not take it again at once.
         door = _lock_one([self._door], stop, until_s)
         if door is None:
             return None
@@ -45,7 +45,7 @@ class SharedSlots:
 
 
 def _lock_one(paths: Sequence[Path], stop: StopToken, until_s: float) -> int | None:
-    """The descriptor of the first file that could be locked; to close it is to let go. None: not in time."""
+    """Descriptor of the first file that could be locked; closing it unlocks. None if none could in time."""
     while True:
         for path in paths:
             if (descriptor := _try_lock(path)) is not None:

@@ -1,4 +1,4 @@
-"""Tries a model before it is offered, with a clip of its default size and length, in as few steps as can be."""
+"""Warms a model up with a trial clip of its default size and length, in as few steps as possible."""
 
 from contextlib import ExitStack
 from pathlib import Path
@@ -15,9 +15,9 @@ from phoenix.engine.stopping import StopToken
 
 
 def warm_up(engines: Engines, model: ModelSpec, stop: StopToken) -> None:
-    """Loads the model and renders one clip, so that the first client's waits for nothing that can be done before.
+    """Loads the model and renders a trial clip, so that the first client need not wait for either.
 
-    What is compiled, measured or tuned by shape is so for the default one. Raises `TaskFailed` or `RenderStopped`.
+    Whatever is compiled or measured per shape is done for the default shape. Raises `TaskFailed` or `RenderStopped`.
     """
     clip = trial_clip(model)
     with ExitStack() as folder:

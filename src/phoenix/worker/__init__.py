@@ -1,1 +1,1 @@
-"""Glue between doorbells and `jobs`, `engine`, `media` and `storage`: processes that claim tasks and do them."""
+"""Worker processes: claim tasks, and do them with `engine`, `media` and `storage`."""

@@ -1,4 +1,4 @@
-"""Puts a job's result together: joins the clips, lays the sound under them, picks a poster, checks, uploads."""
+"""Assembles a job's result: joins the clips, lays the sound under them, writes a poster, uploads."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -28,7 +28,7 @@ POSTER = MediaInfo(media="image", format="jpeg")
 
 @dataclass(frozen=True)
 class Ingredients:
-    """What an assembly is made of, on disk."""
+    """The files that an assembly is made of."""
 
     parts: Sequence[Path]
     track: Path | None
@@ -36,7 +36,7 @@ class Ingredients:
 
 
 async def assemble(shop: Workshop, lease: Lease) -> Result:
-    """Raises `TaskFailed`, or `RenderStopped`, or `MediaStopped` when asked to stop."""
+    """Makes and stores a job's result. Raises `TaskFailed`; `RenderStopped` or `MediaStopped` when asked to stop."""
     stopwatch = Stopwatch()
     with shop.scratch.folder() as folder:
         with stopwatch.timing(Stage.FETCH):

@@ -1,4 +1,4 @@
-"""How long a supervisor waits before it starts a child again. Pure."""
+"""How long a supervisor waits before it restarts a child. Pure."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ _LIVED_WELL_S = 10.0
 
 @dataclass(frozen=True)
 class Backoff:
-    """Doubles with every child in a row that soon dies, so that a broken installation does not spin."""
+    """Doubles with every child in a row that dies early, so that a broken installation does not spin."""
 
     first_s: float
     early_deaths: int = 0
@@ -24,7 +24,7 @@ class Backoff:
 
     @property
     def delay_s(self) -> float:
-        """None at all for the successor of one that recycled or had lived well."""
+        """Seconds to wait; 0 after a child that recycled or lived long enough."""
         if self.is_unusable:
             return _LONGEST_S
         return min(self.first_s * 2 ** (self.early_deaths - 1), _LONGEST_S) if self.early_deaths else 0.0

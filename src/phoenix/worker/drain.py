@@ -1,4 +1,4 @@
-"""Whether, how urgently and with which exit status this worker process is to end."""
+"""Whether, how urgently and with which exit status this worker process should end."""
 
 import asyncio
 from collections.abc import Callable
@@ -14,10 +14,10 @@ _logger = get_logger(__name__)
 
 
 class Drain:
-    """Three degrees: nothing new is begun; what was begun has a grace; it is handed back now.
+    """Three degrees. `asked`: start nothing new; `hurried`: finish within the grace period; `at_once`: hand back now.
 
-    To recycle, a worker goes to the first and takes its time; a signal takes it to the second, another to the third.
-    `memory_limit_bytes` of `memory_bytes`, looked at after each task, is a reason to recycle; None: there is no limit.
+    Recycling goes to the first degree; a signal to the second, another one to the third. After each task, memory of
+    more than `memory_limit_bytes` is a reason to recycle; None means no limit.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class Drain:
         return cls(recycle_after=settings.recycle_after_tasks, memory_limit_bytes=settings.recycle_rss_bytes)
 
     def ask(self) -> None:
-        """As a signal does."""
+        """What a signal does."""
         if self.hurried.is_set():
             self.at_once.set()
         self.exit = Exit.DONE
@@ -48,7 +48,7 @@ class Drain:
         self.asked.set()
 
     def note(self, ending: Ending) -> None:
-        """An attempt has ended: so may this process, if it has done its share, has grown too large, or is broken."""
+        """An attempt has ended: the process recycles if it has done its share or grown too large, ends if broken."""
         self._tasks_left -= 1
         if isinstance(ending, Failed) and isinstance(ending.failure, ProcessUnfit):
             self.hurried.set()

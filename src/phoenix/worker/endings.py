@@ -27,9 +27,9 @@ Ending = Succeeded | Failed | Stopped
 
 
 def ending_of(error: BaseException, asked: StopReason | None) -> Failed | Stopped:
-    """What to report of an attempt that raised `error`, after a stop for the reason `asked`, if one was asked for.
+    """The ending of an attempt that raised `error`. `asked`: the reason of a stop, if one was asked for.
 
-    A stop explains whatever was raised: an encoder that is killed complains, and an engine may wrap a stop.
+    A stop explains any error: an encoder that is killed raises one, and an engine may wrap a stop.
     """
     reason = asked or (error.reason if isinstance(error, RenderStopped) else None)
     if reason is StopReason.STALLED:
@@ -45,6 +45,6 @@ def ending_of(error: BaseException, asked: StopReason | None) -> Failed | Stoppe
 def _unexpected(error: BaseException) -> TaskFailed:
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return TaskFailed(FailureCode.STORAGE_FAILED, "the worker's disk is full", stage=Stage.UPLOAD, retriable=True)
-    # Its text may hold paths or data of ours: the log has it, the job's owner gets the kind.
+    # The text may contain internal paths or data: it goes to the log, and only the type to the job's owner.
     detail = f"an unexpected {type(error).__name__} ended the attempt"
     return TaskFailed(FailureCode.ENGINE_FAILED, detail, stage=Stage.DENOISE, retriable=True)

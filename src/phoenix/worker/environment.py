@@ -1,4 +1,4 @@
-"""A child's environment: exactly its parent's settings, wherever those came from, and nothing else of Phoenix."""
+"""The environment of a child process: exactly its parent's settings, wherever those came from."""
 
 import json
 import os
@@ -14,7 +14,7 @@ _PREFIX = "PHOENIX_"
 
 
 def child_environment(settings: Settings, inherited: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """Variables from which a child's `load_settings` makes settings equal to these."""
+    """Variables from which the child's `load_settings` yields settings equal to these."""
     kept = {
         name: value for name, value in inherited.items() if not name.startswith(_PREFIX) and name not in PLAIN_NAMES
     }

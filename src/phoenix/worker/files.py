@@ -1,4 +1,4 @@
-"""Brings artifacts from the store to disk, and what an attempt has made into the store."""
+"""Downloads artifacts from the store, and uploads what an attempt has made."""
 
 from pathlib import Path
 
@@ -42,7 +42,7 @@ async def download_artifact(shop: Workshop, lease: Lease, artifact_id: str, path
 
 
 async def upload_result(shop: Workshop, lease: Lease, name: OutputName, path: Path, info: MediaInfo) -> Result:
-    """Stores what the attempt has made, under a key of its own. The fenced finish publishes it, and nothing else."""
+    """Stores a file under a key of this attempt. It becomes visible only when the attempt succeeds."""
     claim = lease.claim
     key = output_key(JobId(claim.job_id), TaskId(claim.task_id), claim.attempt, name)
     with reported_as_task_failure(Stage.UPLOAD):

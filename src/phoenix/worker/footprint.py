@@ -1,8 +1,8 @@
-"""How much of the machine's memory this process holds. What is too much is for `worker.drain` to say."""
+"""Measures this process's memory. What is too much is for `worker.drain` to say."""
 
 import psutil
 
 
 def resident_bytes() -> int:
-    """Of this process alone: an ffmpeg that it runs ends with its clip. Weights that are mapped from files count."""
+    """Resident memory of this process, memory-mapped weights included; its ffmpeg children are not."""
     return psutil.Process().memory_info().rss

@@ -1,4 +1,4 @@
-"""Keeps this process's leases alive from a thread of its own, whatever the loop and the renders are busy with."""
+"""Renews this process's leases from a thread of its own, however busy the event loop and the renders are."""
 
 import asyncio
 import os
@@ -26,7 +26,7 @@ _SOON_S = 1.0
 class LeaseKeeper:
     """Renews every lease in one statement, reports the worker, and stops what was canceled, lost or has stalled.
 
-    `open_database` is called in the keeper's thread: connections belong to the event loop that made them.
+    `open_database` is called in the keeper's thread: connections belong to the event loop that opened them.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class LeaseKeeper:
         self._thread.join(timeout_s)
 
     def hold(self, claim: Claim, *, since_s: float) -> Lease:
-        """From now on renews the lease of a task. `since_s`: the monotonic clock just before it was claimed."""
+        """Renews the lease of a task from now on. `since_s`: the monotonic clock just before the claim."""
         lease = Lease(claim, since_s=since_s, clock=self._clock)
         with self._changing:
             self._leases[lease.key] = lease
@@ -77,7 +77,7 @@ class LeaseKeeper:
             return list(self._leases.values())
 
     def poke(self, task_id: str = "") -> None:
-        """Asks for a renewal now, if this process holds the task, or (empty) if it holds any."""
+        """Asks for a renewal now if this process holds the task, or any task if `task_id` is empty."""
         if any(task_id in ("", lease.claim.task_id) for lease in self.held()):
             self._wake()
 
@@ -123,7 +123,7 @@ class LeaseKeeper:
             _logger.warning("leases not renewed", held=len(leases), error=error.detail)
             return False
         except Exception:
-            # The guard fences what is held; the thread must live to try again.
+            # The guard stops what is held before its leases end; this thread must live on to try again.
             _logger.exception("leases not renewed")
             return False
         for lease in leases:
@@ -131,7 +131,7 @@ class LeaseKeeper:
         return True
 
     async def _guard(self) -> None:
-        """Apart from the beat, which a database that hangs can hold up for longer than a lease."""
+        """Separate from the beat, which a hanging database can hold up for longer than a lease."""
         while True:
             for lease in self.held():
                 lease.judge(self.terms)

@@ -7,7 +7,7 @@ from phoenix.queues.listener import DoorbellListener
 
 
 class Listeners:
-    """Starts them at once; they run until they are paused and their work has ended."""
+    """Starts all of them; they run until they are paused and their work has ended."""
 
     def __init__(self, listeners: Sequence[DoorbellListener]) -> None:
         self._listeners = listeners
@@ -18,7 +18,7 @@ class Listeners:
             listener.pause()
 
     async def end_within(self, seconds: float | None, *, unless: asyncio.Event | None = None) -> bool:
-        """Waits for all work to end. Returns whether it has, before `seconds` are over or `unless` is set."""
+        """Waits for all work to end, for at most `seconds`, and until `unless` is set. Returns whether it has ended."""
         ended = asyncio.create_task(asyncio.wait(self._running))
         urged = asyncio.create_task((unless or asyncio.Event()).wait())
         await asyncio.wait({ended, urged}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)

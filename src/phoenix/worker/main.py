@@ -35,14 +35,14 @@ _logger = get_logger(__name__)
 
 @dataclass(frozen=True)
 class WorkerPlan:
-    """Which worker this is. `device` is `auto`, `cpu`, `cuda` or `cuda:N`; only the GPU queue cares."""
+    """The part of one worker process. `device`: `auto`, `cpu`, `cuda` or `cuda:N`; only matters for the GPU queue."""
 
     queues: tuple[QueueName, ...]
     device: str = "auto"
     worker_id: str = ""
 
     def slots(self, queue: QueueName, settings: Settings) -> int:
-        """Tasks in their main part at once. Clips that are to share a call must all be taken on."""
+        """Most tasks in their main part at once. Clips that shall share a call must all be claimed."""
         worker = settings.worker
         match queue:
             case "gpu":
@@ -73,7 +73,7 @@ async def _serve_until_signal(settings: Settings, plan: WorkerPlan) -> int:
 
 
 async def serve(settings: Settings, plan: WorkerPlan, drain: Drain) -> int:
-    """Serves until `drain` is asked for. Needs neither Redis nor the database to be there at the start."""
+    """Serves until `drain` is asked for. Neither Redis nor the database need be available at the start."""
     worker_id = plan.worker_id or new_worker_id()
     device = pick_device(plan.device) if "gpu" in plan.queues else "cpu"
     most_tasks = sum(plan.slots(queue, settings) + plan.overlap(queue, settings) for queue in plan.queues)
@@ -85,7 +85,7 @@ async def serve(settings: Settings, plan: WorkerPlan, drain: Drain) -> int:
 
 
 class _Worker:
-    """The parts of a worker process, and the order in which they start and end."""
+    """The parts of a worker process, and the order in which they start and stop."""
 
     def __init__(self, services: Services, shop: Workshop, drain: Drain, plan: WorkerPlan) -> None:
         settings = services.settings
@@ -117,7 +117,7 @@ class _Worker:
 
     @asynccontextmanager
     async def _hearing_stops(self, line: Line) -> AsyncGenerator[None]:
-        """A hint that makes a cancel prompt; the reason comes with the renewal that it causes."""
+        """Makes cancels prompt: a ring causes a renewal, which brings the reason."""
         async with Bell(self._services.redis, self._services.channels.stop).heard(line, self._keeper.poke):
             yield
 
@@ -143,7 +143,7 @@ class _Worker:
             yield Listeners(listeners)
 
     async def _end(self, listeners: Listeners) -> None:
-        """Stops picking; lets what was begun finish while there is time; then asks it to stop, and hands it back."""
+        """Stops picking doorbells, lets running tasks finish while there is time, then stops and hands them back."""
         listeners.pause()
         if await listeners.end_within(None, unless=self._drain.hurried):
             return
@@ -180,7 +180,7 @@ class _Worker:
         )
 
     async def _register(self) -> None:
-        """Before the first heartbeat, whose connection announces nothing: the feeder hears of the new slots."""
+        """Before the first heartbeat, which announces nothing: so the feeder hears of the new slots at once."""
         described = self._describe()
         try:
             async with self._services.database.write() as uow:

@@ -1,4 +1,4 @@
-"""Waiting out what comes back: the database. What a worker holds in its hands is not dropped meanwhile."""
+"""Waits for the database to come back, so that a worker does not drop what it holds; and waits that can be stopped."""
 
 import asyncio
 import random
@@ -16,13 +16,13 @@ _SHORTEST_WAIT_S, _LONGEST_WAIT_S = 0.2, 1.0
 
 
 async def until_available(attempt: Callable[[], Awaitable[_T]], stop: StopToken | None = None) -> _T:
-    """What `attempt` returns, as soon as the database is there. Raises `RenderStopped` if `stop` is asked for first."""
+    """Retries `attempt` until the database is available. Raises `RenderStopped` if `stop` is asked for first."""
     has_told = False
     while True:
         try:
             return await attempt()
         except WrittenByNewer:
-            # No waiting makes it readable here.
+            # Waiting does not make it readable for this version.
             raise
         except Unavailable as error:
             if not has_told:
@@ -34,7 +34,7 @@ async def until_available(attempt: Callable[[], Awaitable[_T]], stop: StopToken 
 
 
 async def unless_stopped(work: Coroutine[Any, Any, _T], stop: StopToken) -> _T:
-    """What `work` returns. Cancels it, and raises `RenderStopped`, the moment that `stop` is asked for."""
+    """Awaits `work`. Cancels it and raises `RenderStopped` as soon as `stop` is asked for."""
     loop = asyncio.get_running_loop()
     task = asyncio.ensure_future(work)
 

@@ -1,4 +1,4 @@
-"""How far a clip and its job are, and how long they will take. Pure."""
+"""Progress and time estimates of a clip and its job. Pure."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,19 +9,19 @@ from phoenix.jobs.pace import Pace
 from phoenix.jobs.progress import MEDIA_SHARE, weigh
 
 STEPS_SHARE = 0.9
-"""Of a clip's progress; encoding its frames takes the rest."""
+"""Share of the steps in a clip's progress; encoding its frames is the rest."""
 
 
 @dataclass(frozen=True)
 class Advance:
-    """Where the rendering of a clip is: how long its steps have gone on, and what follows them."""
+    """The state of a clip's rendering: its steps, and what follows them."""
 
     step: int
     steps: int
     encoded_share: float
     stepping_s: float
     finishing_s: float = 0.0
-    """Since its last step: decoding, encoding, storing."""
+    """Seconds since its last step: decoding, encoding, storing."""
     encoding_s: float = 0.0
 
     @property
@@ -30,9 +30,9 @@ class Advance:
         return min(1.0, STEPS_SHARE * self.step / max(self.steps, 1) + (1 - STEPS_SHARE) * self.encoded_share)
 
     def eta_s(self, pace: Pace | None, weight: float) -> float | None:
-        """Seconds until the clip is done: its steps at the pace so far and by what was learned, then what follows.
+        """Seconds until the clip is done, from its pace so far and the learned one.
 
-        None if nothing was learned: how long the decoding and encoding take, its steps do not tell.
+        None if nothing was learned: the steps do not tell how long decoding and encoding will take.
         """
         if pace is None:
             return None
@@ -47,28 +47,28 @@ class Advance:
 
 @dataclass(frozen=True)
 class Share:
-    """A job's clips by what they weigh, and which of them is in hand here."""
+    """The weights of a job's clips, and which of them is rendered here."""
 
     weights: Sequence[float]
     position: int
     pace: Pace | None = None
     assembly_s: float | None = None
-    """What was learned; see `Claim`."""
+    """Learned; see `Claim`."""
     done: Collection[int] = ()
-    """Clips that were done before this one was begun, whatever is told of them."""
+    """Clips that were done before this one was started, whatever their published progress is."""
 
     @property
     def my_weight(self) -> float:
         return self.weights[self.position]
 
     def job_progress(self, mine: float, others: Mapping[int, ClipProgress]) -> float:
-        """Fraction of the job, from that of the clip in hand and those of the others as far as they are known."""
+        """Fraction of the job, from this clip's and, as far as known, the other clips' progress."""
         told = {index: progress.progress for index, progress in others.items()}
         known = {**told, **dict.fromkeys(self.done, 1.0), self.position: mine}
         return (1 - MEDIA_SHARE) * weigh([known.get(index, 0.0) for index in range(len(self.weights))], self.weights)
 
     def job_eta_s(self, my_eta_s: float | None, others: Mapping[int, ClipProgress]) -> float | None:
-        """Seconds until the job is done, if as many clips are rendered at once as now; None if nothing was learned."""
+        """Seconds until the job is done with as many clips at a time as now; None if nothing was learned."""
         if my_eta_s is None or self.pace is None:
             return None
         under_way, waiting = [my_eta_s], list[float]()

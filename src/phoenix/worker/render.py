@@ -30,7 +30,7 @@ _logger = get_logger(__name__)
 
 
 async def render_clip(shop: Workshop, lease: Lease, free_slot: FreeSlot) -> Result:
-    """Raises `TaskFailed`, or `RenderStopped` within a step of being asked to stop."""
+    """Renders and stores one clip. Raises `TaskFailed`, or `RenderStopped` within a step of being asked to stop."""
     clip, model = _look_up(shop, lease)
     changed = asyncio.Event()
     watcher = StepWatcher(lease, steps=clip.steps, num_frames=clip.num_frames, on_change=ringing(changed))
@@ -70,7 +70,7 @@ async def _fetch_image(
 
 
 def _encode(shop: Workshop, rendered: RenderedClip, watcher: StepWatcher, output: Path) -> MediaInfo:
-    """Writes the clip's MP4, and reads it again to know that it is whole."""
+    """Writes the clip's MP4, and probes it to make sure that it is complete."""
     watcher.on_stage(Stage.ENCODE)
     write_frames(rendered, output, tools=shop.tools, watch=watcher.encoding())
     try:

@@ -1,4 +1,4 @@
-"""What a doorbell leads to: claim the task, do it by its kind, and report its end under the fence."""
+"""Answers a doorbell: claims the task, does it, and records its ending under the fence."""
 
 import random
 import time
@@ -40,7 +40,7 @@ class _NotServedHere(Exception):
 
 
 class Runner:
-    """Does the tasks of one worker process. `on_end` hears of each attempt once its end is in SQL, or void."""
+    """Does the tasks of one worker process. `on_end` is called after each attempt, when its ending is recorded."""
 
     def __init__(self, shop: Workshop, keeper: LeaseKeeper, worker_id: str, on_end: OnEnd) -> None:
         self._shop = shop
@@ -140,7 +140,7 @@ class Runner:
                 return await assemble(self._shop, lease)
 
     async def _report(self, claimed: Claim, ending: Ending) -> None:
-        """Holds on to the ending until it is in SQL, or until somebody else has the task."""
+        """Retries until the ending is in SQL, or another worker has the task."""
 
         async def attempt() -> None:
             async with self._database.write() as uow:
@@ -151,7 +151,7 @@ class Runner:
         except LeaseLost:
             _logger.warning("the lease was lost; what this attempt made is void")
         except Exception:
-            # The lease lapses, and the sweeper takes the task: a fault here must not take the worker down.
+            # The lease will lapse, and the sweeper take the task back: an error here must not take the worker down.
             _logger.exception("the end of an attempt could not be recorded")
 
 

@@ -1,4 +1,4 @@
-"""Prepares a soundtrack beside the clips: brings the sound here, and makes it as long as the picture will be."""
+"""Prepares a soundtrack while clips are rendered: fetches the sound, and makes it as long as the picture will be."""
 
 from pathlib import Path
 
@@ -24,7 +24,7 @@ _logger = get_logger(__name__)
 
 
 async def make_soundtrack(shop: Workshop, lease: Lease) -> Result:
-    """Raises `TaskFailed`, or `RenderStopped`, or `MediaStopped` when asked to stop."""
+    """Prepares and stores a soundtrack. Raises `TaskFailed`; `RenderStopped` or `MediaStopped` when asked to stop."""
     wanted = sound_wanted(lease.claim.request)
     stopwatch = Stopwatch()
     with shop.scratch.folder() as folder:
@@ -72,7 +72,7 @@ async def _fetch(shop: Workshop, lease: Lease, wanted: SoundtrackRequest, path: 
 
 
 async def _target_s(shop: Workshop, lease: Lease) -> float | None:
-    """Seconds of the picture that it will lie under; None: as long as the sound."""
+    """Seconds of the picture that it will accompany; None for the sound's own length."""
     match lease.claim.request:
         case ResolvedReel() as reel:
             return joined_length(reel.transition, [clip.duration_s for clip in reel.clips])

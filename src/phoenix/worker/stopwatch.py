@@ -1,5 +1,6 @@
-"""How long each stage of a task took."""
+"""Measures how long each stage of a task took."""
 
+import threading
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -9,25 +10,27 @@ from phoenix.errors import Stage
 from phoenix.worker.lease import MonotonicClock
 
 _GENERATING = (Stage.TEXT, Stage.DENOISE, Stage.DECODE)
+_SUMMED = (*_GENERATING, Stage.QUEUE)
 
 
 class Stopwatch:
-    """Stages follow one another: each ends where the next begins. A stage may come again, and then adds up."""
+    """Stages follow one another: each ends where the next begins. A stage may come again, and then adds up.
+
+    Thread-safe: the thread that waits for a clip and the one that renders it may both tell of it.
+    """
 
     def __init__(self, clock: MonotonicClock = time.monotonic) -> None:
         self._clock = clock
+        self._entering = threading.Lock()
         self._started_s = clock()
         self._seconds: dict[Stage, float] = {}
         self._stage: Stage | None = None
         self._since_s = self._started_s
-        self.waited_s = 0.0
 
     def enter(self, stage: Stage | None) -> None:
-        """`stage` begins; None: nothing that is counted."""
-        now_s = self._clock()
-        if self._stage is not None:
-            self._seconds[self._stage] = self._seconds.get(self._stage, 0) + now_s - self._since_s
-        self._stage, self._since_s = stage, now_s
+        """`stage` begins, and the current one ends; None if nothing is measured next."""
+        with self._entering:
+            self._enter(stage)
 
     @contextmanager
     def timing(self, stage: Stage) -> Generator[None]:
@@ -37,8 +40,20 @@ class Stopwatch:
         finally:
             self.enter(None)
 
+    @contextmanager
+    def waiting(self) -> Generator[None]:
+        """Counts as `Stage.QUEUE`. A stage that begins meanwhile goes on after it, or else the one before it does."""
+        before = self._stage
+        self.enter(Stage.QUEUE)
+        try:
+            yield
+        finally:
+            with self._entering:
+                if self._stage is Stage.QUEUE:
+                    self._enter(before)
+
     def seconds(self, *stages: Stage) -> float | None:
-        """In all of `stages`, to the millisecond; None if none of them happened."""
+        """Seconds in all of `stages`, to the millisecond; None if none of them happened."""
         spent = [self._seconds[stage] for stage in stages if stage in self._seconds]
         return round(sum(spent), 3) if spent else None
 
@@ -57,8 +72,15 @@ class Stopwatch:
         )
 
     def as_log(self) -> dict[str, float | None]:
-        """Of every stage that happened, for one log line."""
-        named = {f"{stage}_s": self.seconds(stage) for stage in self._seconds if stage not in _GENERATING}
+        """Seconds of every stage that happened, for one log line."""
+        named = {f"{stage}_s": self.seconds(stage) for stage in self._seconds if stage not in _SUMMED}
         generate_s = self.seconds(*_GENERATING)
-        found = {"wait_s": round(self.waited_s, 3), "generate_s": generate_s, **named, "total_s": self.total_s()}
+        wait_s = self.seconds(Stage.QUEUE) or 0.0
+        found = {"wait_s": wait_s, "generate_s": generate_s, **named, "total_s": self.total_s()}
         return {name: seconds for name, seconds in found.items() if seconds is not None}
+
+    def _enter(self, stage: Stage | None) -> None:
+        now_s = self._clock()
+        if self._stage is not None:
+            self._seconds[self._stage] = self._seconds.get(self._stage, 0) + now_s - self._since_s
+        self._stage, self._since_s = stage, now_s

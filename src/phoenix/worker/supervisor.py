@@ -1,4 +1,4 @@
-"""Starts worker processes, starts dead ones again, and hands back at once what a dead one was working on.
+"""Starts worker processes, restarts dead ones, and hands back at once what a dead one was working on.
 
 Stays light: it renders nothing, and imports neither torch nor an engine.
 """
@@ -32,18 +32,18 @@ from phoenix.worker.scratch import Scratch
 _logger = get_logger(__name__)
 
 _MARGIN_S = 5.0
-"""On top of what a child takes to drain, before it is killed."""
+"""Extra time for a child to drain before it is killed."""
 
 
 @dataclass(frozen=True)
 class Post:
-    """A place that one child at a time fills."""
+    """A position that is filled by one child process at a time."""
 
     queue: str
     """`gpu`, `remote`, `media` or `all`."""
     device: str = "auto"
     sharers: int = 1
-    """Posts on that device, this one included: each has an equal part of its memory for models, and they take turns."""
+    """Posts on that device, this one included: each has an equal share of the model memory, and they take turns."""
 
 
 def posts_for(queue: str, devices: Sequence[str], processes_per_device: int = 1) -> list[Post]:
@@ -165,16 +165,16 @@ class _Keeper:
         return await ended
 
     async def _urge(self, child: asyncio.subprocess.Process) -> None:
-        """Passes a second signal on."""
+        """Forwards a second signal."""
         await self._at_once.wait()
         with suppress(ProcessLookupError):
             child.terminate()
 
     async def _clean_up(self, worker_id: str) -> None:
-        """What a child that was killed could not do itself; finds nothing to do after one that was not."""
+        """Does what a killed child could not do itself; does nothing after an orderly end."""
         await asyncio.to_thread(Scratch(worker_id).remove)
         scheduler = self._settings.scheduler
-        # Past that the lease has lapsed, and the sweeper has done it.
+        # After that the lease has lapsed, and the sweeper has handed the task back.
         give_up_s = time.monotonic() + scheduler.lease_s
         while time.monotonic() < give_up_s:
             try:
@@ -195,7 +195,7 @@ def settings_at(post: Post, settings: Settings, slots_dir: Path) -> Settings:
 
 
 async def hand_back(database: Database, worker_id: str, rule: RetryRule) -> int:
-    """Makes the tasks of a worker that is known to be dead ready for others, now. Returns how many."""
+    """Hands back the tasks of a worker that is known to be dead. Returns how many."""
     async with database.read() as session:
         held = await list_held_by(session, worker_id)
     recovered = 0

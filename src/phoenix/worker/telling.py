@@ -1,4 +1,4 @@
-"""Publishes the newest progress and preview of a clip that is being rendered. Nothing waits for it."""
+"""Publishes the latest progress and preview of a clip while it is rendered, without delaying the render."""
 
 import asyncio
 import base64
@@ -15,11 +15,11 @@ from phoenix.worker.progress import Share
 from phoenix.worker.watching import StepWatcher
 
 _OTHERS_LIFE_S = 1.0
-"""How old the progress of the job's other clips may be: each look fetches that of all of them."""
+"""How old the progress of the job's other clips may be: each read fetches all of them."""
 
 
 class ProgressTeller:
-    """Of one clip. `publish` says where it is; `following` does so for every change, at a bounded rate."""
+    """Publishes the progress of one clip: once (`publish`), or on every change at a bounded rate (`following`)."""
 
     def __init__(self, services: Services, claim: Claim, watcher: StepWatcher) -> None:
         self._publisher = services.publisher
@@ -35,7 +35,7 @@ class ProgressTeller:
 
     @asynccontextmanager
     async def following(self, changed: asyncio.Event) -> AsyncGenerator[None]:
-        """While entered, publishes whenever `changed` is set; at the end once more, so that the last word is out."""
+        """During the block, publishes whenever `changed` is set, and a last time at its end."""
         task = asyncio.create_task(self._follow(changed))
         try:
             yield
@@ -88,7 +88,7 @@ class ProgressTeller:
         await self._publisher.publish_preview(preview, self._claim.owner_id)
 
     def _raise_floor(self, job_progress: float) -> float:
-        """What other workers said of the job, and this clip's earlier attempts, is not taken back."""
+        """Never goes below what was published before, by other workers or by earlier attempts at this clip."""
         self._floor = max(self._floor, job_progress)
         return self._floor
 
@@ -98,7 +98,7 @@ class ProgressTeller:
             told = (await self._publisher.read_progress([self._claim.job_id]))[self._claim.job_id]
             self._others = told.clips
             if self._others_read_s is None and (left_s := told.job_left_s(utc_now())):
-                # A new clip's estimate does not make what was told of the job jump.
+                # The first estimate of a new clip must not make the job's published estimate jump.
                 self._job_countdown.tell(left_s, now_s=now_s)
             self._raise_floor(told.share)
             self._others_read_s = now_s

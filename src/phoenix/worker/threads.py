@@ -1,4 +1,4 @@
-"""The threads in which tasks compute. As many as there can be tasks, so that none waits for another's thread."""
+"""The threads in which tasks compute: as many as there can be tasks, so that none waits for a thread."""
 
 import asyncio
 from collections.abc import Callable
@@ -11,7 +11,7 @@ _T = TypeVar("_T")
 
 
 class Threads:
-    """A bounded pool. Work that has begun in it cannot be cancelled, only asked to stop through its token."""
+    """A bounded pool. Work that has started cannot be cancelled, only asked to stop through its token."""
 
     def __init__(self, count: int) -> None:
         self._executor = ThreadPoolExecutor(count, thread_name_prefix="task")
@@ -26,5 +26,5 @@ class Threads:
         return await asyncio.get_running_loop().run_in_executor(self._executor, call)
 
     def close(self) -> None:
-        """Lets go of the threads. One that hangs is left to the end of the process."""
+        """Shuts the pool down without waiting. A thread that hangs is left to the end of the process."""
         self._executor.shutdown(wait=False, cancel_futures=True)

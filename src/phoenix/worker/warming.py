@@ -1,4 +1,4 @@
-"""Tries the configured models before the worker reports ready. One that fails is reported, and the worker goes on."""
+"""Warms up the configured models before the worker reports ready. A failure is only logged."""
 
 import asyncio
 from contextlib import suppress

@@ -1,4 +1,4 @@
-"""Follows one render from its thread: hands on the stop, counts steps, and says that there is something new."""
+"""Observes one render in its thread: passes stops on, counts steps, and signals changes."""
 
 import asyncio
 import time
@@ -53,7 +53,7 @@ class StepWatcher:
 
     def on_step(self, step: int, steps: int) -> None:
         self._lease.advance()
-        # A second try at a smaller size, after the memory ran out, begins with step 1 again.
+        # After running out of memory, a second try starts with step 1 again.
         self._step, self._steps = max(step, self._step), steps
         self._stepped_at_s = self._clock()
         self._on_change()
@@ -65,20 +65,16 @@ class StepWatcher:
 
     @contextmanager
     def waiting(self) -> Generator[None]:
-        since_s = self._clock()
-        try:
-            with self._lease.resting():
-                yield
-        finally:
-            self.stopwatch.waited_s += self._clock() - since_s
+        with self._lease.resting(), self.stopwatch.waiting():
+            yield
 
     def take_preview(self) -> bytes | None:
-        """The newest picture since the last call, if there is one. May be called from any thread."""
+        """The latest preview since the last call, if there is a new one. May be called from any thread."""
         picture, self._preview = self._preview, None
         return picture
 
     def encoding(self) -> Watch:
-        """The same for ffmpeg."""
+        """The watch for the ffmpeg that encodes the clip."""
 
         def follow(progress: Progress) -> None:
             self._lease.advance()
@@ -88,7 +84,7 @@ class StepWatcher:
         return Watch(should_stop=lambda: self.stop.reason is not None, on_progress=follow)
 
     def advance(self) -> Advance:
-        """Where the clip is now. May be called from any thread."""
+        """The current state of the clip. May be called from any thread."""
         now_s = self._clock()
         steps_end_s = self._stepped_at_s if self._step >= self._steps else now_s
         return Advance(
@@ -106,7 +102,7 @@ def _since(started_s: float | None, now_s: float) -> float:
 
 
 def ringing(event: asyncio.Event) -> Callable[[], None]:
-    """Sets an event of this loop, from any thread."""
+    """A callable that sets an event of the running loop from any thread."""
     loop = asyncio.get_running_loop()
 
     def ring() -> None:

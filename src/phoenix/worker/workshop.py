@@ -1,4 +1,4 @@
-"""What tasks are done with: opened once per worker process, and passed to each task."""
+"""The resources that tasks need: opened once per worker process, and passed to each task."""
 
 from dataclasses import dataclass
 
@@ -27,7 +27,7 @@ class Workshop:
     scratch: Scratch
 
     def close(self, *, is_idle: bool) -> None:
-        """Lets go of threads, files and, if nothing is rendering any more, of the models."""
+        """Releases threads, files and, if nothing is rendering any more, the models."""
         self.threads.close()
         self.scratch.remove()
         if is_idle:
@@ -62,7 +62,7 @@ def _open_engines(settings: Settings, device: str) -> Engines:
 
 
 def open_slots(settings: WorkerSettings, device: str) -> DeviceSlots:
-    """Those of the process, and of its device if it shares one. A CPU has nothing that only one may use at a time."""
+    """The device slots of the process, shared with other processes on its device if so configured; never for a CPU."""
     count, shared = settings.max_concurrent_generations, None
     if settings.slots_dir is not None and device != "cpu":
         shared = SharedSlots(settings.slots_dir, device, count=count)
@@ -70,7 +70,7 @@ def open_slots(settings: WorkerSettings, device: str) -> DeviceSlots:
 
 
 def media_watch(lease: Lease) -> Watch:
-    """Lets a stop of the attempt end ffmpeg, and ffmpeg's progress count as the attempt's."""
+    """A watch that stops ffmpeg with the attempt, and counts ffmpeg's progress as the attempt's."""
 
     def follow(_: Progress) -> None:
         lease.advance()

@@ -2,7 +2,14 @@
 
 import pytest
 
-from phoenix.engine.device import NoSuchDevice, device_memory, pick_device
+from phoenix.engine.device import (
+    NoSuchDevice,
+    choose_allocator,
+    device_memory,
+    is_broken,
+    pick_device,
+    release_memory,
+)
 
 
 def test_the_cpu_is_always_there():
@@ -21,3 +28,26 @@ def test_a_device_that_is_not_there_is_refused_with_those_that_are(name):
 
 def test_the_memory_of_a_cpu_is_not_a_devices():
     assert device_memory("cpu") is None
+
+
+def test_the_allocator_keeps_no_fixed_segments_unless_somebody_wants_them():
+    environment: dict[str, str] = {}
+    choose_allocator(environment)
+    assert environment == {"PYTORCH_ALLOC_CONF": "expandable_segments:True"}
+
+
+@pytest.mark.parametrize("name", ["PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_HIP_ALLOC_CONF"])
+def test_an_allocator_that_somebody_chose_is_kept_by_whichever_name(name):
+    environment = {name: "max_split_size_mb:512"}
+    choose_allocator(environment)
+    assert environment == {name: "max_split_size_mb:512"}
+
+
+def test_a_device_that_does_not_answer_is_broken():
+    assert is_broken("cuda:99")
+    assert not is_broken("cpu")
+
+
+def test_memory_can_be_released_where_there_is_no_device():
+    pick_device("auto")
+    release_memory()

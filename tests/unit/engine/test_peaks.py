@@ -4,9 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from phoenix.engine.peaks import CallShape, FilePeaks, MemoryPeaks
+from fixtures.renders import make_clip
+from phoenix.catalog.load import load_catalog
+from phoenix.catalog.tuning import StepCache
+from phoenix.engine.peaks import CallShape, FilePeaks, MemoryPeaks, call_shape
 
-SHAPE = CallShape("wan", "auto", 832, 480, 81, 1)
+WAN = load_catalog().get("wan-2.1-t2v-1.3b")
+SHAPE = call_shape(make_clip(), WAN, 1, device="NVIDIA H200")
 
 
 def test_nothing_is_known_of_a_shape_before_its_first_call():
@@ -20,11 +24,40 @@ def test_the_highest_peak_is_the_one_that_counts():
     assert peaks.find(SHAPE) == 9
 
 
-@pytest.mark.parametrize("change", [{"batch_size": 2}, {"offload": "model"}, {"width": 480}, {"model_id": "ltx"}])
-def test_a_call_that_differs_in_what_matters_is_another_shape(change):
+def is_known(shape: CallShape) -> bool:
+    """Once `SHAPE` is."""
     peaks = MemoryPeaks()
     peaks.record(SHAPE, 9)
-    assert peaks.find(CallShape(**(vars(SHAPE) | change))) is None
+    return peaks.find(shape) is not None
+
+
+@pytest.mark.parametrize("change", [{"width": 480}, {"height": 480}, {"num_frames": 81}, {"guidance_scale": 1.0}])
+def test_a_clip_that_takes_other_memory_is_another_shape(change):
+    assert not is_known(call_shape(make_clip(**change), WAN, 1, device="NVIDIA H200"))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"id": "ltx"},
+        {"offload": "model"},
+        {"dtype": "float32"},
+        {"options": WAN.options | {"vae_dtype": "bfloat16"}},
+        {"options": WAN.options | {"vae_tiling": True}},
+        {"step_cache": StepCache(kind="taylor_seer")},
+        {"compile_blocks": True},
+    ],
+)
+def test_a_model_that_is_read_in_another_way_is_another_shape(change):
+    assert not is_known(call_shape(make_clip(), WAN.model_copy(update=change), 1, device="NVIDIA H200"))
+
+
+def test_a_batch_and_another_device_are_other_shapes_and_a_prompt_is_not():
+    assert not is_known(call_shape(make_clip(), WAN, 2, device="NVIDIA H200"))
+    assert not is_known(call_shape(make_clip(), WAN, 1, device="NVIDIA L4"))
+    assert is_known(
+        call_shape(make_clip(prompt="a cat", seed=1, steps=9, guidance_scale=7), WAN, 1, device="NVIDIA H200")
+    )
 
 
 def test_the_next_process_knows_what_this_one_learned(tmp_path: Path):
@@ -34,7 +67,7 @@ def test_the_next_process_knows_what_this_one_learned(tmp_path: Path):
 
 def test_what_another_process_wrote_meanwhile_is_kept(tmp_path: Path):
     ours, theirs = FilePeaks(tmp_path / "peaks.json"), FilePeaks(tmp_path / "peaks.json")
-    other = CallShape("ltx", "auto", 832, 480, 81, 1)
+    other = call_shape(make_clip(width=832), WAN, 1, device="NVIDIA H200")
     theirs.record(other, 5)
     ours.record(SHAPE, 9)
     both = FilePeaks(tmp_path / "peaks.json")

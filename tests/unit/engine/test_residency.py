@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
@@ -14,8 +15,9 @@ from phoenix.engine.stopping import RenderStopped, StopReason, StopToken
 SIZES = {"a": 40, "b": 40, "c": 40, "huge": 500}
 
 
-def model(model_id: str, *, expected_bytes: int | None = None) -> ModelSpec:
-    return load_catalog().get("animatic").model_copy(update={"id": model_id, "memory_bytes": expected_bytes})
+def model(model_id: str, *, expected_bytes: int | None = None, offload: str = "auto") -> ModelSpec:
+    changes = {"id": model_id, "memory_bytes": expected_bytes, "offload": offload}
+    return load_catalog().get("animatic").model_copy(update=changes)
 
 
 class Shelf:
@@ -29,18 +31,22 @@ class Shelf:
         self.gate = threading.Event()
         self.gate.set()
         self.is_broken = False
+        self.is_roomy = True
+        self.fetches: list[str] = []
         self.residency = Residency(
+            fetch=lambda spec: self.fetches.append(spec.id),
             load=self._load,
             measure=SIZES.__getitem__,
             release=self._release,
             budget_bytes=budget_bytes,
+            is_roomy=lambda: self.is_roomy,
             clock=lambda: self.now_s,
         )
 
     def waiting(self, model_id: str) -> int:
         return self.residency._loads[model_id].waiting
 
-    def use(self, model_id: str, **changes: int) -> None:
+    def use(self, model_id: str, **changes: Any) -> None:
         with self.residency.hold(model(model_id, **changes), StopToken()) as loaded:
             assert loaded == model_id
 
@@ -203,7 +209,7 @@ def test_a_model_is_idle_from_the_end_of_its_last_use():
     shelf.now_s = 10
     shelf.use("b")
     shelf.now_s = 15
-    assert shelf.residency.evict_idle(for_s=10) == 1
+    assert shelf.residency.evict_expired(10) == 5
     assert shelf.residency.names() == ("b",)
 
 
@@ -221,3 +227,181 @@ def until(is_so: Callable[[], bool]) -> None:
             return
         threading.Event().wait(0.001)
     raise AssertionError("it did not come to that")
+
+
+def test_weights_that_lie_elsewhere_than_a_call_wants_them_are_given_back_and_loaded_anew():
+    shelf = Shelf(budget_bytes=None)
+    for offload in ("auto", "never", "model", "model"):
+        shelf.use("a", offload=offload)
+    assert shelf.loads == ["a", "a"]
+    assert shelf.releases == 1
+
+
+def test_weights_that_are_to_lie_elsewhere_stay_where_they_are_until_nobody_uses_them():
+    shelf = Shelf(budget_bytes=None)
+    with ThreadPoolExecutor(1) as pool:
+        with shelf.residency.hold(model("a"), StopToken()):
+            moving = pool.submit(shelf.use, "a", offload="model")
+            shelf.use("a")
+            assert shelf.loads == ["a"]
+        moving.result(30)
+    assert shelf.loads == ["a", "a"]
+
+
+def test_one_who_waits_for_weights_to_move_can_be_stopped():
+    shelf, stop = Shelf(budget_bytes=None), StopToken()
+
+    def wait() -> None:
+        with shelf.residency.hold(model("a", offload="model"), stop):
+            raise AssertionError
+
+    with ThreadPoolExecutor(1) as pool, shelf.residency.hold(model("a"), StopToken()):
+        waiting = pool.submit(wait)
+        stop.stop(StopReason.CANCEL)
+        with pytest.raises(RenderStopped):
+            waiting.result(30)
+
+
+def test_an_epoch_ends_whenever_a_model_comes_or_goes():
+    shelf = Shelf(budget_bytes=None)
+    epochs = [shelf.residency.epoch()]
+    shelf.use("a")
+    epochs.append(shelf.residency.epoch())
+    shelf.use("a")
+    assert shelf.residency.epoch() == epochs[-1]
+    shelf.residency.evict_idle()
+    epochs.append(shelf.residency.epoch())
+    assert len(set(epochs)) == 3
+
+
+def test_there_is_no_epoch_while_a_model_is_on_its_way():
+    shelf = Shelf(budget_bytes=None)
+    shelf.gate.clear()
+    with ThreadPoolExecutor(1) as pool:
+        use = pool.submit(shelf.use, "a")
+        until(lambda: bool(shelf.loads))
+        assert shelf.residency.epoch() is None
+        shelf.gate.set()
+        use.result(30)
+    assert shelf.residency.epoch() is not None
+
+
+def bring_ahead(shelf: Shelf, model_id: str, *, expected_bytes: int | None = 40) -> None:
+    shelf.residency.bring_ahead(model(model_id, expected_bytes=expected_bytes), StopToken())
+
+
+def test_a_model_is_brought_in_before_its_turn_beside_what_is_used():
+    shelf = Shelf(budget_bytes=100)
+    with shelf.residency.hold(model("a"), StopToken()):
+        bring_ahead(shelf, "b")
+        shelf.use("b")
+    assert shelf.loads == ["a", "b"]
+
+
+@pytest.mark.parametrize("expected_bytes", [61, None])
+def test_a_model_that_may_not_fit_beside_what_is_used_waits_for_its_turn(expected_bytes: int | None):
+    shelf = Shelf(budget_bytes=100)
+    with shelf.residency.hold(model("a"), StopToken()):
+        bring_ahead(shelf, "b", expected_bytes=expected_bytes)
+        assert shelf.loads == ["a"]
+        assert shelf.fetches == ["a", "b"]
+    shelf.use("b")
+    assert shelf.loads == ["a", "b"]
+
+
+def test_a_model_of_unknown_size_is_brought_in_when_nothing_else_is_needed_and_its_size_is_kept():
+    shelf = Shelf(budget_bytes=100)
+    bring_ahead(shelf, "a", expected_bytes=None)
+    shelf.residency.evict_idle()
+    with shelf.residency.hold(model("b"), StopToken()):
+        bring_ahead(shelf, "a", expected_bytes=None)
+    assert shelf.loads == ["a", "b", "a"]
+
+
+def test_what_is_wanted_makes_no_room_for_a_model_whose_turn_has_not_come_but_for_one_whose_has():
+    shelf = Shelf(budget_bytes=100)
+    with shelf.residency.wanting("a"), shelf.residency.wanting("b"):
+        for model_id in ("a", "b", "c"):
+            bring_ahead(shelf, model_id)
+        assert shelf.residency.names() == ("a", "b")
+        shelf.use("c", expected_bytes=40)
+        assert shelf.residency.names() == ("b", "c")
+
+
+def test_what_nobody_wants_goes_before_what_somebody_does():
+    shelf = Shelf(budget_bytes=100)
+    with shelf.residency.wanting("a"):
+        for model_id in ("a", "b", "c"):
+            bring_ahead(shelf, model_id)
+    assert shelf.residency.names() == ("a", "c")
+
+
+def test_models_on_their_way_count_before_they_are_there():
+    shelf = Shelf(budget_bytes=100)
+    shelf.gate.clear()
+    with ThreadPoolExecutor(2) as pool, shelf.residency.wanting("a"):
+        first = pool.submit(bring_ahead, shelf, "a", expected_bytes=61)
+        until(lambda: shelf.loads == ["a"])
+        assert shelf.residency.expected_bytes() == 61
+        bring_ahead(shelf, "b")
+        assert shelf.loads == ["a"]
+        shelf.gate.set()
+        first.result(30)
+    assert shelf.residency.expected_bytes() == 0
+
+
+def test_nothing_is_brought_in_beside_calls_that_will_need_the_room():
+    shelf = Shelf(budget_bytes=100)
+    shelf.is_roomy = False
+    bring_ahead(shelf, "a")
+    assert shelf.loads == []
+    shelf.use("a")
+    assert shelf.loads == ["a"]
+
+
+def test_a_turn_that_comes_during_a_load_ahead_of_it_waits_for_that_load():
+    shelf = Shelf(budget_bytes=100)
+    shelf.gate.clear()
+    with ThreadPoolExecutor(2) as pool:
+        ahead = pool.submit(bring_ahead, shelf, "a")
+        until(lambda: shelf.loads == ["a"])
+        use = pool.submit(shelf.use, "a")
+        until(lambda: shelf.waiting("a") == 2)
+        shelf.gate.set()
+        ahead.result(30)
+        use.result(30)
+    assert shelf.loads == ["a"]
+
+
+def test_a_load_ahead_that_fails_says_so_and_one_that_is_stopped_leaves_at_once():
+    shelf, stop = Shelf(budget_bytes=100), StopToken()
+    shelf.is_broken = True
+    with pytest.raises(RuntimeError, match="half a download"):
+        bring_ahead(shelf, "a")
+    shelf.gate.clear()
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(shelf.residency.bring_ahead, model("a"), stop)
+        until(lambda: len(shelf.loads) == 2)
+        stop.stop(StopReason.CANCEL)
+        assert isinstance(waiting.exception(30), RenderStopped)
+        shelf.gate.set()
+
+
+def test_a_wanted_model_is_not_idle():
+    shelf = Shelf(budget_bytes=None)
+    with shelf.residency.wanting("a"):
+        bring_ahead(shelf, "a")
+        shelf.now_s = 50
+        assert shelf.residency.evict_expired(10) is None
+    shelf.now_s = 55
+    assert shelf.residency.evict_expired(10) == 5
+    assert shelf.residency.names() == ("a",)
+
+
+def test_models_that_were_used_beside_each_other_past_the_budget_do_not_stay_beside_each_other():
+    shelf = Shelf(budget_bytes=50)
+    with shelf.residency.hold(model("a"), StopToken()):
+        shelf.use("b")
+        assert shelf.residency.names() == ("a", "b")
+    assert shelf.residency.names() == ("a",)
+    assert shelf.releases == 1

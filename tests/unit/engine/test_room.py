@@ -1,13 +1,14 @@
 """Who may compute on the device, tried with a meter that says what the test says."""
 
 import threading
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 import pytest
 
 from phoenix.engine.room import DeviceRoom, Stay
 from phoenix.engine.stopping import RenderStopped, StopReason, StopToken
+from phoenix.errors import FailureCode, Stage, TaskFailed
 
 
 class Scale:
@@ -30,18 +31,35 @@ class Scale:
         return self.allocated
 
 
+class Shelf:
+    """So many bytes of weights, in memory and on their way."""
+
+    def __init__(self, weights: int = 0, coming: int = 0) -> None:
+        self.weights, self.coming = weights, coming
+
+    def memory_bytes(self) -> int:
+        return self.weights
+
+    def expected_bytes(self) -> int:
+        return self.coming
+
+
+def a_room(meter: Scale | None, shelf: Shelf | None = None) -> DeviceRoom:
+    return DeviceRoom(meter, shelf or Shelf())
+
+
 class Guest:
     """A thread with a stay: in the room until it leaves."""
 
-    def __init__(self, room: DeviceRoom, stay: Stay, weights_bytes: int = 0) -> None:
+    def __init__(self, room: DeviceRoom, wish: Callable[[], Stay]) -> None:
         self.stop = StopToken()
         self.is_in, self._leave, self.was_stopped = threading.Event(), threading.Event(), False
-        self._thread = threading.Thread(target=self._visit, args=(room, stay, weights_bytes), daemon=True)
+        self._thread = threading.Thread(target=self._visit, args=(room, wish), daemon=True)
         self._thread.start()
 
-    def _visit(self, room: DeviceRoom, stay: Stay, weights_bytes: int) -> None:
+    def _visit(self, room: DeviceRoom, wish: Callable[[], Stay]) -> None:
         try:
-            with room.hold(stay, weights_bytes, self.stop):
+            with room.hold(wish, self.stop, timeout_s=60):
                 self.is_in.set()
                 self._leave.wait(30)
         except RenderStopped:
@@ -56,8 +74,8 @@ class Guest:
 
 
 @contextmanager
-def visiting(room: DeviceRoom, stay: Stay, weights_bytes: int = 0) -> Generator[Guest]:
-    guest = Guest(room, stay, weights_bytes)
+def visiting(room: DeviceRoom, wish: Stay | Callable[[], Stay]) -> Generator[Guest]:
+    guest = Guest(room, wish if callable(wish) else lambda: wish)
     try:
         yield guest
     finally:
@@ -67,7 +85,7 @@ def visiting(room: DeviceRoom, stay: Stay, weights_bytes: int = 0) -> Generator[
 
 
 def test_calls_whose_memory_fits_run_beside_each_other():
-    room = DeviceRoom(Scale())
+    room = a_room(Scale())
     with visiting(room, Stay("a", 40)) as one, visiting(room, Stay("b", 40)) as two:
         assert one.is_in.wait(30)
         assert two.is_in.wait(30)
@@ -75,7 +93,7 @@ def test_calls_whose_memory_fits_run_beside_each_other():
 
 
 def test_a_call_that_would_not_fit_waits_for_the_one_before_it():
-    room = DeviceRoom(Scale())
+    room = a_room(Scale())
     with visiting(room, Stay("a", 60)) as one, visiting(room, Stay("b", 60)) as two:
         assert one.is_in.wait(30)
         assert two.is_kept_waiting()
@@ -85,16 +103,61 @@ def test_a_call_that_would_not_fit_waits_for_the_one_before_it():
 
 def test_what_a_running_call_has_taken_of_its_peak_is_not_counted_twice():
     scale = Scale()
-    room = DeviceRoom(scale)
-    with visiting(room, Stay("a", 40), weights_bytes=10) as one:
+    room = a_room(scale, Shelf(weights=10))
+    with visiting(room, Stay("a", 40)) as one:
         assert one.is_in.wait(30)
         scale.allocated = 50  # 10 of weights, and all 40 of its peak
-        with visiting(room, Stay("b", 45), weights_bytes=10) as two:
+        with visiting(room, Stay("b", 45)) as two:
             assert two.is_in.wait(30)
 
 
+def test_weights_that_come_while_a_call_waits_leave_it_less_room():
+    scale, shelf = Scale(), Shelf()
+    room = a_room(scale, shelf)
+    with visiting(room, Stay("a", 40)) as one, visiting(room, Stay("b", 30)) as two:
+        assert one.is_in.wait(30)
+        assert two.is_in.wait(30)
+        with visiting(room, Stay("c", 27)) as three:
+            assert three.is_kept_waiting()
+            scale.allocated = shelf.weights = 50
+            two.leave()
+            assert three.is_kept_waiting()
+            one.leave()
+            assert three.is_in.wait(30)
+
+
+def test_weights_on_their_way_leave_less_room_before_they_are_there():
+    scale, shelf = Scale(), Shelf(coming=50)
+    room = a_room(scale, shelf)
+    with visiting(room, Stay("a", 30)) as one:
+        assert one.is_in.wait(30)
+        with visiting(room, Stay("b", 30)) as two:
+            assert two.is_kept_waiting()
+            one.leave()
+            assert two.is_in.wait(30)
+
+
+def test_a_model_may_come_beside_calls_only_if_it_fits_at_the_peak_of_each():
+    shelf = Shelf(coming=60)
+    room = a_room(Scale(), shelf)
+    assert room.is_roomy()
+    with visiting(room, Stay("a", 40)) as one:
+        assert one.is_in.wait(30)
+        assert not room.is_roomy()
+        shelf.coming = 55
+        assert room.is_roomy()
+
+
+@pytest.mark.parametrize("stay", [Stay("a"), Stay("a", 1, is_alone=True)])
+def test_no_model_comes_beside_a_call_that_is_measured_or_short_of_memory(stay: Stay):
+    room = a_room(Scale(), Shelf(coming=1))
+    with visiting(room, stay) as one:
+        assert one.is_in.wait(30)
+        assert not room.is_roomy()
+
+
 def test_a_call_of_unknown_memory_runs_alone_so_that_it_can_be_measured():
-    room = DeviceRoom(Scale())
+    room = a_room(Scale())
     assert room.must_be_measured(Stay("a"))
     with visiting(room, Stay("a")) as one, visiting(room, Stay("b", 1)) as two:
         assert one.is_in.wait(30)
@@ -102,13 +165,13 @@ def test_a_call_of_unknown_memory_runs_alone_so_that_it_can_be_measured():
 
 
 def test_a_call_larger_than_the_device_is_tried_alone():
-    room = DeviceRoom(Scale())
+    room = a_room(Scale())
     with visiting(room, Stay("a", 1000)) as one:
         assert one.is_in.wait(30)
 
 
 def test_without_a_meter_only_what_asks_to_be_alone_is():
-    room = DeviceRoom(None)
+    room = a_room(None)
     with visiting(room, Stay("a")) as one, visiting(room, Stay("b")) as two:
         assert one.is_in.wait(30)
         assert two.is_in.wait(30)
@@ -120,7 +183,7 @@ def test_without_a_meter_only_what_asks_to_be_alone_is():
 
 
 def test_a_model_whose_calls_share_state_has_one_at_a_time():
-    room = DeviceRoom(None)
+    room = a_room(None)
     with visiting(room, Stay("a", most_of_model=1)) as one, visiting(room, Stay("a", most_of_model=1)) as two:
         assert one.is_in.wait(30)
         assert two.is_kept_waiting()
@@ -129,7 +192,7 @@ def test_a_model_whose_calls_share_state_has_one_at_a_time():
 
 
 def test_one_that_waits_to_be_alone_is_not_overtaken_for_ever():
-    room = DeviceRoom(None)
+    room = a_room(None)
     with visiting(room, Stay("a")) as one:
         assert one.is_in.wait(30)
         with visiting(room, Stay("b", is_alone=True)) as alone:
@@ -142,9 +205,39 @@ def test_one_that_waits_to_be_alone_is_not_overtaken_for_ever():
                 assert late.is_in.wait(30)
 
 
+def test_calls_that_wait_for_the_first_of_their_shape_to_be_measured_then_run_beside_each_other():
+    room, peaks = a_room(Scale()), dict[str, int]()
+
+    def wish() -> Stay:
+        return Stay("a", peaks.get("a"))
+
+    with visiting(room, wish) as first, visiting(room, wish) as second, visiting(room, wish) as third:
+        waiting = [guest for guest in (first, second, third) if guest.is_kept_waiting()]
+        assert len(waiting) == 2
+        peaks["a"] = 40
+        for guest in (first, second, third):
+            if guest not in waiting:
+                guest.leave()
+        assert all(guest.is_in.wait(30) for guest in waiting)
+        assert room.running == 2
+
+
+def test_a_wait_past_the_limit_ends_in_timeout_and_leaves_the_queue():
+    room = a_room(None)
+    with visiting(room, Stay("a", is_alone=True)) as one:
+        assert one.is_in.wait(30)
+        with pytest.raises(TaskFailed, match=r"within 0.02 s \(calls on it: 1\)") as failed:
+            room.hold(lambda: Stay("b"), StopToken(), timeout_s=0.02).__enter__()
+        assert (failed.value.code, failed.value.stage) == (FailureCode.TIMEOUT, Stage.QUEUE)
+        assert failed.value.retriable
+        with visiting(room, Stay("c")) as next_one:
+            one.leave()
+            assert next_one.is_in.wait(30)
+
+
 @pytest.mark.parametrize("reason", [StopReason.CANCEL, StopReason.LOST])
 def test_one_that_waits_can_be_stopped_and_leaves_the_queue(reason: StopReason):
-    room = DeviceRoom(None)
+    room = a_room(None)
     with visiting(room, Stay("a", is_alone=True)) as one:
         assert one.is_in.wait(30)
         with visiting(room, Stay("b")) as stopped, visiting(room, Stay("c")) as next_one:

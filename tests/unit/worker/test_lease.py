@@ -74,6 +74,15 @@ def test_waiting_for_a_turn_is_no_standing_still(lease: Lease, clock: HandTurned
     assert lease.stop.reason is None
 
 
+def test_a_rest_goes_on_while_another_ends(lease: Lease, clock: HandTurnedClock) -> None:
+    first = lease.resting()
+    first.__enter__()
+    with lease.resting():
+        first.__exit__(None, None, None)
+        beat(lease, clock, 500)
+    assert lease.stop.reason is None
+
+
 def test_a_stalled_thread_is_hopeless_once_its_lease_has_lapsed(lease: Lease, clock: HandTurnedClock) -> None:
     beat(lease, clock, 101)
     clock.now_s += 9

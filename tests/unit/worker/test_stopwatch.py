@@ -31,7 +31,8 @@ def test_a_stage_that_comes_again_adds_up() -> None:
 def test_a_log_line_sums_up_what_the_device_did() -> None:
     clock = HandTurnedClock(0)
     watch = Stopwatch(clock)
-    watch.waited_s = 4.0
+    with watch.waiting():
+        clock.now_s += 4
     for stage in (Stage.LOAD, Stage.TEXT, Stage.DENOISE, Stage.DECODE, Stage.ENCODE, Stage.UPLOAD):
         with watch.timing(stage):
             clock.now_s += 1
@@ -41,5 +42,29 @@ def test_a_log_line_sums_up_what_the_device_did() -> None:
         "generate_s": 3.0,
         "encode_s": 1.0,
         "upload_s": 1.0,
-        "total_s": 6.0,
+        "total_s": 10.0,
     }
+
+
+def test_a_wait_within_a_stage_is_not_counted_to_it() -> None:
+    clock = HandTurnedClock(0)
+    watch = Stopwatch(clock)
+    watch.enter(Stage.LOAD)
+    clock.now_s += 2
+    with watch.waiting():
+        clock.now_s += 30
+    clock.now_s += 1
+    watch.enter(None)
+    assert (watch.clip_timings().load_s, watch.as_log()["wait_s"]) == (3, 30)
+
+
+def test_a_stage_that_begins_within_a_wait_outlasts_it() -> None:
+    clock = HandTurnedClock(0)
+    watch = Stopwatch(clock)
+    with watch.waiting():
+        clock.now_s += 5
+        watch.enter(Stage.LOAD)
+        clock.now_s += 60
+    clock.now_s += 1
+    watch.enter(None)
+    assert (watch.clip_timings().load_s, watch.as_log()["wait_s"]) == (61, 5)

@@ -1,4 +1,4 @@
-"""The writing on a storyboard, painted once per clip: the prompt below, and above it what this is: a draft."""
+"""The text on a storyboard, painted once per clip: the prompt at the foot, and a `draft` label at the head."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ SHADOW = (0, 0, 0, 200)
 
 @dataclass(frozen=True)
 class Overlay:
-    """An RGBA picture and where its upper left corner goes."""
+    """An RGBA picture, and where its upper left corner goes in the frame."""
 
     picture: Image.Image
     left_px: int

@@ -1,4 +1,4 @@
-"""Paces the steps that a model would take, then hands out drawn frames one by one."""
+"""The animatic engine: paces the steps like a model would, then draws frames one by one."""
 
 from PIL import Image
 
@@ -41,11 +41,11 @@ class AnimaticEngine:
         return ("animatic",)
 
     def close(self) -> None:
-        """There is nothing to let go of."""
+        """There is nothing to release."""
 
 
 def _sketch(clip: ResolvedClip, scene: Scene, *, share: float) -> bytes:
-    """The frame that lies at this share of the clip, drawn small."""
+    """The frame at this fraction of the clip, drawn small."""
     width, height = preview_size(clip.width, clip.height)
     small = clip.model_copy(update={"width": width, "height": height})
     frame = Storyboard(small, scene).draw(round(share * (clip.num_frames - 1)))

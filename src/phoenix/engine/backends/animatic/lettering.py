@@ -1,4 +1,4 @@
-"""Puts words into a box: a font that has the letters, a size that fits, lines that break. Draws nothing."""
+"""Fits text into a box: chooses font and size, and breaks lines. Draws nothing."""
 
 import re
 import unicodedata
@@ -18,10 +18,10 @@ FALLBACK_FONTS = (
     "Arial Unicode.ttf",
     "arial.ttf",
 )
-"""Looked for on the system when the bundled font, which is plain Latin, lacks letters of the text."""
+"""Looked for on the system if the bundled font, which has only Latin letters, lacks some of the text."""
 
 MAX_LETTERS = 600
-"""More cannot be read on a frame, and wrapping would take longer than drawing."""
+"""More could not be read on a frame, and wrapping it would take longer than drawing."""
 
 NO_SUCH_LETTER = "\uffff"
 NO_FONT = "(no font here for the letters of this prompt)"
@@ -59,7 +59,7 @@ def fit_lines(text: str, *, width_px: int, height_px: int, largest_px: int, smal
 
 @lru_cache(maxsize=64)
 def _open_font(name: str | None, size_px: int) -> Font:
-    """The bundled font for None. Raises `OSError` if the system has no font of that name."""
+    """Opens the bundled font for None. Raises `OSError` if the system has no font of that name."""
     if name is not None:
         return ImageFont.truetype(name, size_px)
     font = ImageFont.load_default(size_px)

@@ -1,4 +1,4 @@
-"""From words and a seed to a scene: hour, ground, weather and colours. Decides everything; draws nothing."""
+"""Derives a scene from words and a seed: hour, ground, weather and colours. Draws nothing."""
 
 import hashlib
 import re

@@ -1,4 +1,4 @@
-"""Paints the layers that a storyboard is made of, once per clip. Strips are periodic: they scroll for ever."""
+"""Paints the layers of a storyboard, once per clip. Strips are periodic, so that they can scroll endlessly."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Puts the painted layers together, once per frame. Pillow does the blending, so this keeps pace with an encoder."""
+"""Composes the painted layers into frames. Pillow does the blending, fast enough for an encoder."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ class _Particle:
 
 
 class Storyboard:
-    """The layers of one clip, and how they lie over each other at a moment of it."""
+    """The layers of one clip, and how they are composed at each moment."""
 
     def __init__(self, clip: ResolvedClip, scene: Scene) -> None:
         width, height = clip.width, clip.height

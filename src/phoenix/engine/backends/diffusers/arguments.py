@@ -1,4 +1,4 @@
-"""The arguments of one pipeline call: what the clip says, in the words that this pipeline's signature knows."""
+"""The arguments of a pipeline call: the clip's values under the names that the pipeline's signature has."""
 
 import inspect
 from collections.abc import Mapping, Sequence
@@ -13,10 +13,10 @@ from phoenix.engine.spec import ClipJob
 from phoenix.errors import FailureCode, Stage, TaskFailed
 
 LOADER_OPTIONS = frozenset({"vae_dtype", "vae_tiling", "vae_slicing", "flow_shift"})
-"""Options of a catalog entry that are spent when the model is loaded, not per call."""
+"""Options of a catalog entry that apply when the model is loaded, not per call."""
 
 PROMPT_TEMPLATE_OPTIONS = frozenset({"prompt_template", "prompt_crop_start"})
-"""HunyuanVideo's template is a table of two entries; a catalog entry writes them as two options."""
+"""HunyuanVideo takes a dictionary of these two, which a catalog entry gives as two options."""
 
 NEEDED = ("prompt", "num_frames", "generator", "output_type")
 
@@ -27,7 +27,7 @@ def accepted_names(pipeline: Any) -> frozenset[str]:
 
 
 def check_fits(model: ModelSpec, pipeline: Any) -> None:
-    """Raises `TaskFailed` (MODEL_UNAVAILABLE) if this is no video pipeline, or does not know an option of the entry."""
+    """Raises `TaskFailed` (MODEL_UNAVAILABLE) if this is no video pipeline, or lacks an option of the entry."""
     names, kind = accepted_names(pipeline), pipeline.__class__.__name__
     missing = [name for name in NEEDED if name not in names]
     if missing:
@@ -55,7 +55,7 @@ def call_arguments(pipeline: Any, job: ClipJob, *others: ClipJob) -> dict[str, A
 
 
 def set_guidance(pipeline: Any, guidance_scale: float) -> None:
-    """HunyuanVideo 1.5 keeps its guidance in a component; the call has its own copy of it."""
+    """HunyuanVideo 1.5 keeps its guidance scale in a component, of which each call has a copy."""
     if getattr(pipeline, "guider", None) is not None:
         pipeline.guider = pipeline.guider.new(guidance_scale=guidance_scale)
 
@@ -69,14 +69,14 @@ def _of_clip(clip: ResolvedClip) -> dict[str, Any]:
         "num_frames": clip.num_frames,
         "num_inference_steps": clip.steps,
         "guidance_scale": clip.guidance_scale,
-        # LTX is conditioned on it; the others make frames and leave their pace to the encoder.
+        # LTX is conditioned on it; for the others only the encoder needs the frame rate.
         "frame_rate": clip.fps,
         "output_type": "pt",
     }
 
 
 def _prompts(clips: Sequence[ResolvedClip]) -> dict[str, Any]:
-    """A row each. The pipelines read no negative prompt as an empty one."""
+    """One row per clip. To the pipelines, no negative prompt is the same as an empty one."""
     has_negative = any(clip.negative_prompt for clip in clips)
     return {
         "prompt": [clip.prompt for clip in clips],
@@ -106,5 +106,5 @@ def _open_image(job: ClipJob) -> Image.Image:
     except (OSError, Image.DecompressionBombError) as error:
         reason = f"the first frame cannot be read: {error}"
         raise TaskFailed(FailureCode.MEDIA_INVALID, reason, stage=Stage.FETCH) from error
-    # Cut to the shape of the clip from its middle: a picture that was squeezed would make a squeezed film.
+    # Cropped around its middle to the clip's aspect ratio: a squeezed picture would make a squeezed film.
     return ImageOps.fit(upright, size_px, Image.Resampling.LANCZOS)

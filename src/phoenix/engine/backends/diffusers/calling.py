@@ -18,7 +18,7 @@ from phoenix.errors import Stage, TaskFailed
 
 
 def run_call(pipeline: Any, call: Call, maps: ColourMaps, *, preview_interval_s: float) -> None:
-    """Settles every clip of `call` with its frames, in memory and off the device, or with that it was stopped."""
+    """Settles every clip of `call`: with its frames, moved off the device, or as stopped."""
     clone = clone_for_call(pipeline)
     previewer = Previewer(maps, clone, call, interval_s=preview_interval_s)
     call.enter(Stage.TEXT)
@@ -31,18 +31,18 @@ def run_call(pipeline: Any, call: Call, maps: ColourMaps, *, preview_interval_s:
 
 
 def _run(pipeline: Any, call: Call, previewer: Previewer) -> Any:
-    """The pipeline's own tensors, `[rows, frames, 3, height, width]`, on its device."""
+    """The videos as a tensor `[rows, frames, 3, height, width]` on the device."""
     jobs = [member.job for member in call.rows]
     clip = jobs[0].clip
     set_guidance(pipeline, clip.guidance_scale)
     arguments = call_arguments(pipeline, *jobs)
     has_callback = "callback_on_step_end" in accepted_names(pipeline)
     arguments |= report_steps(pipeline, call, steps=clip.steps, has_callback=has_callback, show=previewer.show)
-    # On the CPU whatever the device, so that a seed means the same clip on every machine; one each, so that it means
-    # the same clip whoever shares the call.
+    # On the CPU whatever the device, so that a seed gives the same clip on every machine; one per clip, so that it does
+    # so whichever clips share the call.
     generators = [torch.Generator("cpu").manual_seed(job.clip.seed) for job in jobs]
     with ExitStack() as after:
-        # A call that was stopped skips the pipeline's own call of this, and leaves caches dirty for the next one.
+        # A call that is stopped skips the pipeline's own call of this, and would leave dirty caches to the next one.
         after.callback(pipeline.maybe_free_model_hooks)
         return pipeline(**arguments, generator=generators if len(jobs) > 1 else generators[0]).frames
 
@@ -55,7 +55,7 @@ def _finish(member: Member, video: torch.Tensor, call: Call) -> None:
     try:
         frames = to_rgb24(video, clip)
     except TaskFailed as failed:
-        # Of this clip alone: the others of the call may be whole.
+        # Only this clip failed: the others of the call may be fine.
         member.settle(renewed(failed))
         return
     member.settle(

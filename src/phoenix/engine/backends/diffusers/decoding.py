@@ -1,4 +1,4 @@
-"""Decodes latents: one clip at a time, one call at a time, and in ever smaller tiles while the memory does not suffice.
+"""Decodes latents: one clip at a time, one call at a time, and in ever smaller tiles while a tile is too large.
 
 All of it happens inside the VAE's own `decode`, so that no shortage there costs the steps that were denoised.
 """
@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import torch
 
-from phoenix.engine.backends.diffusers.failures import is_out_of_memory
+from phoenix.engine.backends.diffusers.failures import is_out_of_memory, is_too_large
 from phoenix.engine.backends.diffusers.watching import Call, current_call
 from phoenix.engine.device import release_memory
 from phoenix.errors import Stage
@@ -25,14 +25,17 @@ Decode = Callable[..., Any]
 
 
 def guard_vae(vae: Any) -> None:
-    """Once after loading. Wan's VAE keeps its feature cache on the module: two decodes at once corrupt each other."""
+    """Called once after loading. Wan's VAE has a feature cache on the module: concurrent decodes corrupt each other."""
     lock = threading.RLock()
     encode, decode = vae.encode, vae.decode
 
     @functools.wraps(encode)
     def encode_alone(*args: Any, **kwargs: Any) -> Any:
         with lock:
-            return encode(*args, **kwargs)
+            try:
+                return encode(*args, **kwargs)
+            finally:
+                getattr(vae, "clear_cache", _ignore)()
 
     @functools.wraps(decode)
     def decode_alone(latents: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
@@ -46,7 +49,7 @@ def guard_vae(vae: Any) -> None:
 
 
 def _decode_rows(vae: Any, decode: Decode, call: Call | None, latents: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
-    """Row by row: a batch gains nothing here, and its decode would be the peak of the whole call."""
+    """Row by row: batching gains nothing here, and would make the decode the memory peak of the whole call."""
     count = latents.shape[0]
     if call is None or count == 1:
         return _decode_in_less_memory(vae, decode, call, latents, *args, **kwargs)
@@ -66,28 +69,29 @@ def _decode_rows(vae: Any, decode: Decode, call: Call | None, latents: torch.Ten
 def _decode_in_less_memory(vae: Any, decode: Decode, call: Call | None, *args: Any, **kwargs: Any) -> Any:
     shortage = ""
     with _settings_restored(vae):
-        for size, change in (("whole", _nothing), ("tiles", _tile), ("small tiles", _tile_finely)):
+        for size, change in (("as set", _leave), ("tiles", _tile), ("small tiles", _tile_finely)):
             if call is not None:
                 call.check()
-            change(vae)
+            if not change(vae):
+                continue
             try:
                 return decode(*args, **kwargs)
             except Exception as error:
-                if not is_out_of_memory(error):
+                if not (is_out_of_memory(error) or is_too_large(error)):
                     raise
                 shortage = str(error)
             finally:
-                # A decode that was stopped or ran out of memory leaves its tensors in the cache.
+                # What was stopped or ran out of memory leaves its tensors in the cache.
                 getattr(vae, "clear_cache", _ignore)()
-            # Outside the block: inside it the error still holds the tensors of the decode.
+            # Outside the `except`: inside, the error still holds the tensors of the decode.
             release_memory()
-            _logger.warning("a decode ran out of memory", tried=size, error=shortage)
+            _logger.warning("a decode was too large", tried=size, error=shortage)
     raise torch.OutOfMemoryError(shortage)
 
 
 @contextmanager
 def _settings_restored(vae: Any) -> Generator[None]:
-    """The next clip begins with whole frames again: tiles change the picture a little, and cost time."""
+    """Restores the VAE's tiling for the next clip: tiles cost time, and change the picture a little."""
     attributes = cast("dict[str, Any]", vars(vae))
     before = {name: value for name, value in attributes.items() if name.startswith(("use_", "tile_"))}
     try:
@@ -96,16 +100,23 @@ def _settings_restored(vae: Any) -> Generator[None]:
         attributes.update(before)
 
 
-def _tile(vae: Any) -> None:
-    if hasattr(vae, "enable_tiling"):
-        vae.enable_tiling()
+def _leave(_vae: Any) -> bool:
+    return True
 
 
-def _tile_finely(vae: Any) -> None:
-    """Tiles of half the side, which overlap by the same share as before."""
+def _tile(vae: Any) -> bool:
+    """Whether that changed anything: an entry may have asked for tiles already."""
+    if getattr(vae, "use_tiling", False) or not hasattr(vae, "enable_tiling"):
+        return False
+    vae.enable_tiling()
+    return True
+
+
+def _tile_finely(vae: Any) -> bool:
+    """Tiles of half the side, which overlap by the same share as before. Whether there are smaller ones."""
     tiles = cast("dict[str, Any]", vars(vae))
     if tiles.get("tile_sample_min_height", 0) < 2 * SMALLEST_TILE_PX:
-        return
+        return False
     for side in ("height", "width"):
         overlap = tiles.get(f"tile_overlap_factor_{side}")
         if overlap is None:
@@ -113,10 +124,11 @@ def _tile_finely(vae: Any) -> None:
             tiles[f"tile_sample_stride_{side}"] //= 2
         else:
             _halve_by_share(tiles, side, round(1 / overlap))
+    return True
 
 
 def _halve_by_share(tiles: dict[str, Any], side: str, parts: int) -> None:
-    """CogVideoX overlaps by one of so many parts, and joins its tiles wrongly where that is no whole number."""
+    """CogVideoX overlaps by a fraction of a tile, and joins tiles wrongly unless that is a whole number of latents."""
     sample_px, latent_px = tiles[f"tile_sample_min_{side}"], tiles[f"tile_latent_min_{side}"]
     halved_px = max(1, latent_px // 2 // parts) * parts
     tiles[f"tile_latent_min_{side}"] = halved_px
@@ -129,16 +141,12 @@ def _row(value: Any, row: int, count: int) -> Any:
 
 
 def _joined(decoded: list[Any]) -> Any:
-    """As the VAE would have returned them at once: a tuple, or an output with `sample`."""
+    """In the form that the VAE returns a batch in: a tuple, or an output with `sample`."""
     if isinstance(decoded[0], tuple):
         return (torch.cat([one[0] for one in decoded]),)
     first = decoded[0]
     first.sample = torch.cat([one.sample for one in decoded])
     return first
-
-
-def _nothing(_vae: Any) -> None:
-    pass
 
 
 def _ignore() -> None:

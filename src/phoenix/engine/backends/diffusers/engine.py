@@ -1,22 +1,22 @@
-"""Renders clips with diffusers pipelines: holds their models, and finds a way to run each call in the memory left."""
+"""Renders clips with diffusers pipelines: keeps models in memory, and finds a way to run each call that fits."""
 
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Generator, Sequence
+from contextlib import ExitStack, contextmanager
 
 from phoenix.catalog.model import ModelSpec
 from phoenix.engine.backend import ProcessUnfit, renewed
 from phoenix.engine.backends.diffusers.calling import run_call
 from phoenix.engine.backends.diffusers.failures import run_clean
 from phoenix.engine.backends.diffusers.idling import IdleWatch
-from phoenix.engine.backends.diffusers.ladder import Rung, next_rung, on_rung
+from phoenix.engine.backends.diffusers.ladder import Climbs, Rung, next_rung, on_rung
 from phoenix.engine.backends.diffusers.latents import ColourMaps
-from phoenix.engine.backends.diffusers.loading import LoadedPipeline, load_pipeline
+from phoenix.engine.backends.diffusers.loading import LoadedPipeline, fetch_pipeline, load_pipeline
 from phoenix.engine.backends.diffusers.residency import Residency
 from phoenix.engine.backends.diffusers.watching import Call
 from phoenix.engine.batching import halves
-from phoenix.engine.device import device_memory, open_meter, pick_device, release_memory
+from phoenix.engine.device import device_memory, device_name, open_meter, pick_device, release_memory
 from phoenix.engine.member import Member
-from phoenix.engine.peaks import CallShape, MemoryPeaks, Peaks
+from phoenix.engine.peaks import CallShape, MemoryPeaks, Peaks, call_shape
 from phoenix.engine.room import DeviceRoom, Meter, Stay
 from phoenix.engine.spec import ClipJob, RenderedClip, Watcher
 from phoenix.engine.stopping import RenderStopped, StopToken, stopped_with_all
@@ -27,13 +27,13 @@ from phoenix.telemetry.logs import get_logger
 _logger = get_logger(__name__)
 
 BUDGET_SHARE = 0.9
-"""Of the device's memory, for weights, where no budget is set; the rest is for the activations of small models."""
+"""Share of the device's memory for weights if no budget is set; the rest is for activations."""
 
 
 class DiffusersEngine:
-    """One device's pipelines. `render` may be called from several threads: they share the weights and nothing else.
+    """The pipelines of one device. `render` may be called from several threads, which share nothing but the weights.
 
-    `meter` reads the device's memory; it is the device's own unless given.
+    `meter` measures the device's memory; the default is that of `open_meter`.
     """
 
     def __init__(
@@ -43,22 +43,27 @@ class DiffusersEngine:
         settings: EngineSettings | None = None,
         peaks: Peaks | None = None,
         meter: Meter | None = None,
+        wait_limit_s: float = 600,
     ) -> None:
         self.device = pick_device(device)
+        self._device_name = device_name(self.device)
+        self._wait_limit_s = wait_limit_s
         self._settings = settings or EngineSettings()
         self._peaks = peaks or MemoryPeaks()
         self._meter = meter or open_meter(self.device)
-        self._room = DeviceRoom(self._meter)
         self._maps = ColourMaps()
-        self._offloaded: set[str] = set()
+        self._climbs = Climbs()
         self._too_large: set[CallShape] = set()
         self._residency: Residency[LoadedPipeline] = Residency(
+            fetch=self._fetch,
             load=self._load,
             measure=lambda loaded: loaded.memory_bytes,
             release=release_memory,
             budget_bytes=self._budget_bytes(),
+            is_roomy=self._is_roomy,
         )
-        self._idle = IdleWatch(self._residency.evict_idle, self._settings.idle_timeout_s)
+        self._room = DeviceRoom(self._meter, self._residency)
+        self._idle = IdleWatch(self._residency.evict_expired, self._settings.idle_timeout_s)
 
     def render(self, job: ClipJob, watcher: Watcher) -> RenderedClip:
         """The clip's frames, in memory and off the device. Raises `TaskFailed`, `ProcessUnfit` or `RenderStopped`."""
@@ -67,8 +72,20 @@ class DiffusersEngine:
         return member.result()
 
     def render_together(self, members: Sequence[Member]) -> None:
-        model = members[0].job.model
-        self._climb(members, Rung.OFFLOADED if model.id in self._offloaded else Rung.BESIDE)
+        self._climb(members, self._climbs.first_rung(members[0].job.model.id))
+
+    @contextmanager
+    def ready(self, model: ModelSpec, stop: StopToken) -> Generator[None]:
+        """For a call that waits for its turn: the model is fetched, and loaded if it fits beside what computes."""
+        wanted = on_rung(model, self._climbs.first_rung(model.id))
+        with self._idle.after(), self._residency.wanting(model.id):
+            try:
+                self._residency.bring_ahead(wanted, stop)
+            except TaskFailed as failed:
+                if failed.code is not FailureCode.GPU_OOM:
+                    raise
+                _logger.warning("no memory to load a model before its turn", model=model.id, error=failed.detail)
+            yield
 
     def loaded_models(self) -> tuple[str, ...]:
         return self._residency.names()
@@ -77,34 +94,42 @@ class DiffusersEngine:
         self._idle.close()
         self._residency.evict_idle()
 
+    def _fetch(self, model: ModelSpec) -> None:
+        run_clean(
+            lambda: fetch_pipeline(model, offline=self._settings.offline), stage=lambda: Stage.LOAD, device=self.device
+        )
+
     def _load(self, model: ModelSpec, stop: StopToken) -> LoadedPipeline:
-        """In a thread of its own; the error that leaves it is one of ours, and holds no tensor."""
+        """Called in a thread of its own. Raises only our own errors, which hold no tensors."""
         return run_clean(
-            lambda: load_pipeline(model, device=self.device, offline=self._settings.offline, stop=stop),
+            lambda: load_pipeline(model, device=self.device, stop=stop),
             stage=lambda: Stage.LOAD,
             device=self.device,
         )
 
     def _climb(self, members: Sequence[Member], rung: Rung) -> None:
-        """Renders the clips together, or in smaller parts, or on a higher rung; settles every one of them."""
+        """Renders the clips together, in smaller batches, or on a higher rung; settles every one of them."""
         wanted = [member for member in members if not _is_over(member)]
         if not wanted:
             return
-        if len(wanted) > 1 and _shape_of(wanted, rung) in self._too_large:
+        if len(wanted) > 1 and self._shape_of(wanted, rung) in self._too_large:
             self._split(wanted, rung)
             return
         had_company = self._has_company(wanted[0].job.model)
         failed = self._try(wanted, rung)
         if failed is not None:
+            # Also what came meanwhile: a model that was loaded beside the call.
+            had_company = had_company or self._has_company(wanted[0].job.model)
             self._recover(wanted, rung, failed, had_company=had_company)
 
     def _recover(self, tried: Sequence[Member], rung: Rung, failed: TaskFailed, *, had_company: bool) -> None:
         is_short = failed.code is FailureCode.GPU_OOM
         higher = next_rung(rung, tried[0].job.model, had_company=had_company)
-        if len(tried) > 1 and not isinstance(failed, ProcessUnfit):
-            # After any other error too: it may be one clip's fault, and must not be that of the others.
+        is_every_ones = isinstance(failed, ProcessUnfit) or failed.code is FailureCode.TIMEOUT
+        if len(tried) > 1 and not is_every_ones:
+            # After other errors too: one clip may have caused it, which must not fail the others.
             if is_short:
-                self._too_large.add(_shape_of(tried, rung))
+                self._too_large.add(self._shape_of(tried, rung))
             self._split(tried, rung)
         elif is_short and higher is not None:
             self._climb_to(higher, tried)
@@ -119,23 +144,24 @@ class DiffusersEngine:
     def _climb_to(self, rung: Rung, members: Sequence[Member]) -> None:
         model = members[0].job.model
         _logger.warning("out of memory; trying another way", model=model.id, rung=rung.name.lower())
-        if rung is Rung.OFFLOADED:
-            self._offloaded.add(model.id)
         self._residency.evict_idle(keep=model.id if rung is Rung.ALONE else None)
         self._climb(members, rung)
+        # Not before it is known to help: a clip that is too large for every rung says nothing of the others.
+        if any(member.has_clip for member in members):
+            self._climbs.record(model.id, rung)
 
     def _try(self, members: Sequence[Member], rung: Rung) -> TaskFailed | None:
-        """One call. Returns how it failed, if it did; clips that were stopped meanwhile have been settled."""
+        """Makes one call. Returns its failure, if any; clips that were stopped meanwhile are settled."""
         call = Call(members)
         try:
             run_clean(lambda: self._run(call, rung), stage=lambda: call.stage, device=self.device)
         except TaskFailed as failed:
             return failed
         except RenderStopped:
-            # All of them were; each is told so, for its own reason, below.
+            # All clips were stopped; each is settled with its own reason below.
             pass
         finally:
-            # Here, and not where the call ran: until its frames are gone its tensors are in use.
+            # Here, and not where the call ran: its tensors are in use until its stack frames are gone.
             if self._meter and not self._room.running:
                 self._meter.release()
         for member in members:
@@ -143,40 +169,53 @@ class DiffusersEngine:
         return None
 
     def _run(self, call: Call, rung: Rung) -> None:
-        shape = _shape_of(call.rows, rung)
+        shape = self._shape_of(call.rows, rung)
         model = on_rung(call.model, rung)
         tokens = [member.watcher.stop for member in call.rows]
-        call.begin()
-        with (
-            self._idle.after(),
-            stopped_with_all(tokens) as stop,
-            self._residency.hold(model, stop) as loaded,
-            ExitStack() as device,
-        ):
-            stay = Stay(
-                model.id,
-                needed_bytes=self._peaks.find(shape),
-                most_of_model=model.most_at_once,
-                is_alone=rung is not Rung.BESIDE,
-            )
+        with self._idle.after(), stopped_with_all(tokens) as stop, ExitStack() as device:
             with call.waiting():
-                device.enter_context(self._room.hold(stay, self._residency.memory_bytes(), stop))
+                call.begin()
+                loaded = device.enter_context(self._residency.hold(model, stop))
+            with call.waiting():
+                wish = lambda: self._wish(model, shape, rung)  # noqa: E731
+                stay = device.enter_context(self._room.hold(wish, stop, timeout_s=self._wait_limit_s))
+            if rung is Rung.ALONE:
+                # Others may have been loaded while it waited.
+                self._residency.evict_idle(keep=model.id)
             self._measured(shape, stay, loaded, call)
 
+    def _wish(self, model: ModelSpec, shape: CallShape, rung: Rung) -> Stay:
+        return Stay(
+            model.id,
+            needed_bytes=self._peaks.find(shape),
+            most_of_model=model.most_at_once,
+            is_alone=rung is not Rung.BESIDE,
+        )
+
     def _measured(self, shape: CallShape, stay: Stay, loaded: LoadedPipeline, call: Call) -> None:
-        """Runs the call. The first of its shape has the device alone, and shows what such a call takes."""
+        """Runs the call. The first one of a shape has the device to itself, and its memory peak is recorded."""
         meter = self._meter if self._room.must_be_measured(stay) else None
-        before_bytes = meter.allocated_bytes() if meter else 0
         if meter:
-            # Blocks that calls of another shape have left in the cache serve none of this one.
+            # Cached blocks of calls of other shapes are of no use to this one.
             release_memory()
             meter.begin()
+        before_bytes, epoch = meter.allocated_bytes() if meter else 0, self._residency.epoch()
         run_call(loaded.pipeline, call, self._maps, preview_interval_s=self._settings.preview_interval_s)
-        if meter:
+        # Weights that came or went beside the call are in its peak as well, and what is learned is kept for good.
+        if meter and epoch is not None and epoch == self._residency.epoch():
             self._peaks.record(shape, max(0, meter.peak_bytes() - before_bytes))
 
+    def _is_roomy(self) -> bool:
+        """Whether a model may be loaded beside what computes. What another process will take, nobody here knows."""
+        return self._settings.device_share == 1 and self._room.is_roomy()
+
+    def _shape_of(self, members: Sequence[Member], rung: Rung) -> CallShape:
+        clip, model = members[0].clip, on_rung(members[0].job.model, rung)
+        return call_shape(clip, model, len(members), device=self._device_name)
+
     def _has_company(self, model: ModelSpec) -> bool:
-        return self._room.running > 0 or any(name != model.id for name in self._residency.names())
+        is_one_coming = self._residency.epoch() is None
+        return self._room.running > 0 or is_one_coming or any(name != model.id for name in self._residency.names())
 
     def _budget_bytes(self) -> int | None:
         share, budget_bytes = self._settings.device_share, self._settings.memory_budget_bytes
@@ -187,12 +226,7 @@ class DiffusersEngine:
 
 
 def _is_over(member: Member) -> bool:
-    """Whether nothing more is to be done for it; says the last word to one that was stopped."""
+    """Whether nothing more is to be done for it; settles it if it was stopped."""
     if member.is_stopped:
         member.settle_stopped()
     return member.is_settled
-
-
-def _shape_of(members: Sequence[Member], rung: Rung) -> CallShape:
-    clip, model = members[0].clip, on_rung(members[0].job.model, rung)
-    return CallShape(model.id, model.offload, clip.width, clip.height, clip.num_frames, len(members))

@@ -1,4 +1,4 @@
-"""Turns whatever a pipeline raises into a failure with a code and a stage, and lets go of what the error held."""
+"""Turns whatever a pipeline raises into a failure with a code and a stage, and frees what the error kept alive."""
 
 import re
 import traceback
@@ -8,7 +8,7 @@ from typing import TypeVar
 import torch
 
 from phoenix.engine.backend import ProcessUnfit
-from phoenix.engine.device import device_memory, is_broken, release_memory
+from phoenix.engine.device import device_memory, is_broken, on_device, release_memory
 from phoenix.engine.stopping import RenderStopped
 from phoenix.errors import FailureCode, Stage, TaskFailed
 from phoenix.telemetry.logs import get_logger
@@ -20,7 +20,15 @@ OUT_OF_MEMORY = (
     "CUBLAS_STATUS_ALLOC_FAILED",
     "CUDNN_STATUS_ALLOC_FAILED",
     "can't allocate memory",
+    # Handles are made when they are first needed, from what tensors have left.
+    "CUBLAS_STATUS_NOT_INITIALIZED",
+    "CUDNN_STATUS_NOT_INITIALIZED",
+    # The allocator asks NVML who holds the memory that it lacks; where NVML does not answer, all it says is this.
+    "NVML_SUCCESS == ",
 )
+TOO_LARGE = ("canUse32BitIndexMath", "CUDNN_STATUS_NOT_SUPPORTED")
+"""What convolutions say of more than 2^31 values, which a card with much memory has room for."""
+
 STICKY = (
     "device-side assert",
     "illegal memory access",
@@ -31,7 +39,9 @@ STICKY = (
     "hardware stack error",
     "CUDA error: unknown error",
 )
-"""After one of these every later CUDA call of the process fails as well."""
+"""After one of these, every later CUDA call of the process fails as well."""
+
+_SIZE = r"[\d.]+ (?:[KMGT]?i?B|bytes)"
 
 log = get_logger(__name__)
 
@@ -42,8 +52,13 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError | MemoryError) and any(mark in str(error) for mark in OUT_OF_MEMORY)
 
 
+def is_too_large(error: BaseException) -> bool:
+    """Whether there is memory but no kernel for so large a tensor: parts of it can be computed."""
+    return isinstance(error, RuntimeError) and any(mark in str(error) for mark in TOO_LARGE)
+
+
 def run_clean(work: Callable[[], _Result], *, stage: Callable[[], Stage], device: str) -> _Result:
-    """Runs `work`; whatever it raises is raised anew, without the traceback that keeps its tensors alive.
+    """Runs `work` on the device; whatever it raises is raised anew, without the traceback that keeps its tensors alive.
 
     Inside an `except` block the frames of the pipeline, and gigabytes with them, live on; so they do in a `Future`
     that keeps the error. Only strings leave the block. Raises `TaskFailed`, `ProcessUnfit` or `RenderStopped`.
@@ -51,7 +66,8 @@ def run_clean(work: Callable[[], _Result], *, stage: Callable[[], Stage], device
     fresh: BaseException
     is_stopped = False
     try:
-        return work()
+        with on_device(device):
+            return work()
     except RenderStopped as stopped:
         fresh, is_stopped = RenderStopped(stopped.reason), True
     except TaskFailed as failed:
@@ -70,7 +86,8 @@ def describe(error: Exception, *, stage: Stage, device: str) -> TaskFailed:
     text = _first_line(error)
     if is_out_of_memory(error):
         return TaskFailed(FailureCode.GPU_OOM, _describe_shortage(text, device), stage=stage, retriable=True)
-    if any(mark in str(error) for mark in STICKY) or (isinstance(error, torch.AcceleratorError) and is_broken(device)):
+    # cuBLAS, cuDNN and Triton tell of a broken device in errors of their own: the device itself knows best.
+    if any(mark in str(error) for mark in STICKY) or (isinstance(error, RuntimeError) and is_broken(device)):
         return ProcessUnfit(FailureCode.ENGINE_FAILED, text, stage=stage, retriable=True)
     # The same call would raise these again; a RuntimeError may come from the device's state.
     is_lasting = isinstance(error, ValueError | TypeError | LookupError | AttributeError | NotImplementedError)
@@ -88,11 +105,12 @@ def _first_line(error: Exception) -> str:
 
 
 def _describe_shortage(text: str, device: str) -> str:
-    asked = re.search(r"[Tt]ried to allocate ([\d.]+ [KMGT]?i?B|\d+ bytes)", text)
-    memory = device_memory(device)
     parts = ["the device ran out of memory"]
-    if asked:
+    if asked := re.search(rf"[Tt]ried to allocate ({_SIZE})", text):
         parts.append(f"{asked[1]} more were needed")
-    if memory is not None:
-        parts.append(f"{memory.free_bytes / 2**30:.1f} of {memory.total_bytes / 2**30:.1f} GiB were free")
+    # What the error says: by now the memory of what failed may have been given back.
+    if told := re.search(rf"of ({_SIZE}) of which ({_SIZE}) is free", text):
+        parts.append(f"{told[2]} of {told[1]} were free")
+    elif (memory := device_memory(device)) is not None:
+        parts.append(f"{memory.free_bytes / 2**30:.2f} GiB of {memory.total_bytes / 2**30:.2f} GiB were free")
     return "; ".join(parts)

@@ -1,4 +1,4 @@
-"""Where a model's files are, and whether they are all there and safe to read. Looks at files only; imports no torch."""
+"""Finds a model's files, and checks that they are complete and safe to load. Only reads files; imports no torch."""
 
 import json
 from pathlib import Path
@@ -11,16 +11,16 @@ INDEX = "model_index.json"
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 HEADER_LENGTH_BYTES = 8
 LARGEST_HEADER_BYTES = 100_000_000
-"""The format's own bound; a length beyond it is not a header but something else's bytes."""
+"""The format's own limit; a larger length means that this is another kind of file."""
 
 
 def unavailable(model: ModelSpec, reason: str) -> TaskFailed:
-    """Not retriable: somebody has to put the files right first."""
+    """Not retriable: somebody has to fix the files first."""
     return TaskFailed(FailureCode.MODEL_UNAVAILABLE, f"model {model.id}: {reason}", stage=Stage.LOAD)
 
 
 def is_on_disk(model: ModelSpec) -> bool:
-    """Whether the source names a folder rather than a hub id, which has one slash and no dots before it."""
+    """Whether the source names a folder rather than a hub id, which has one slash and no leading dot."""
     source = model.source or ""
     return source.startswith(("/", ".", "~")) or source.count("/") != 1 or Path(source).is_dir()
 
@@ -33,7 +33,7 @@ def is_at_hand(model: ModelSpec, *, offline: bool) -> bool:
 
 
 def find_download(model: ModelSpec) -> Path | None:
-    """The folder of a hub model in the local cache."""
+    """The folder of a hub model in the local cache, if it was downloaded."""
     from huggingface_hub import try_to_load_from_cache  # noqa: PLC0415 (300 ms that animatics do not need)
 
     assert model.source is not None
@@ -42,7 +42,7 @@ def find_download(model: ModelSpec) -> Path | None:
 
 
 def get_folder(model: ModelSpec) -> Path:
-    """The model's folder, without any download. Raises `TaskFailed` (MODEL_UNAVAILABLE) if there is none."""
+    """The model's folder; never downloads. Raises `TaskFailed` (MODEL_UNAVAILABLE) if there is none."""
     if is_on_disk(model):
         folder = _disk_folder(model)
         if not folder.is_dir():
@@ -59,7 +59,7 @@ def get_folder(model: ModelSpec) -> Path:
 
 
 def check_folder(model: ModelSpec, folder: Path) -> None:
-    """Raises `TaskFailed` (MODEL_UNAVAILABLE), naming the file, if a component is missing, cut short or a pickle."""
+    """Raises `TaskFailed` (MODEL_UNAVAILABLE), naming the file, if a component is missing, truncated or a pickle."""
     index = _read_json(model, folder / INDEX)
     for name, entry in index.items():
         if name.startswith("_") or not _is_component(entry):
@@ -76,7 +76,7 @@ def _disk_folder(model: ModelSpec) -> Path:
 
 
 def _is_component(entry: object) -> bool:
-    """`[library, class]`; other entries are settings of the pipeline, and `[null, null]` a part left out."""
+    """Whether an entry is `[library, class]`. Others are settings; `[null, null]` is a component left out."""
     if not isinstance(entry, list):
         return False
     parts = cast("list[object]", entry)
@@ -100,7 +100,7 @@ def _check_weights(model: ModelSpec, part: Path) -> None:
 
 
 def _check_whole(model: ModelSpec, file: Path) -> None:
-    """A safetensors file says in its header where its last tensor ends: a half download ends before that."""
+    """Detects partial downloads: the header of a safetensors file says where its last tensor ends."""
     size_bytes = file.stat().st_size
     with file.open("rb") as stream:
         header_bytes = int.from_bytes(stream.read(HEADER_LENGTH_BYTES), "little")

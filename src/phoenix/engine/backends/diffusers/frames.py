@@ -1,4 +1,4 @@
-"""From a pipeline's floats to rgb24 frames, one at a time, so that a second float copy of a clip is never made."""
+"""Converts a pipeline's floats to rgb24 frames one at a time, so that a clip is never copied as floats."""
 
 from typing import Any
 
@@ -10,10 +10,10 @@ from phoenix.errors import FailureCode, Stage, TaskFailed
 
 
 def to_rgb24(video: Any, clip: ResolvedClip) -> list[Frame]:
-    """Frames off the device, from a `[frames, 3, height, width]` tensor of 0 to 1.
+    """Frames in host memory, from a tensor `[frames, 3, height, width]` of 0 to 1.
 
-    Raises `TaskFailed` if it is not what was asked for: a pipeline may round the number of frames with no more than a
-    log line, and weights in the wrong precision give NaN, which would be encoded as a black clip.
+    Raises `TaskFailed` if the tensor is not as requested: a pipeline may round the number of frames with only a log
+    line, and weights in the wrong precision give NaN, which would be encoded as black.
     """
     wanted = (clip.num_frames, 3, clip.height, clip.width)
     if tuple(video.shape) != wanted:

@@ -1,40 +1,64 @@
-"""Drops models that nobody has used for a while, from a thread that sleeps while there is nothing to wait for."""
+"""Unloads models that nobody has used for a while, from a timer that only runs while models are idle."""
 
 import threading
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Protocol
 
+EvictExpired = Callable[[float], float | None]
+"""Drops what has been idle for so many seconds. Returns when the next one will have been; None: nothing is idle."""
 
-class EvictIdle(Protocol):
-    def __call__(self, *, for_s: float) -> int: ...
+
+class Alarm(Protocol):
+    """As `threading.Timer`."""
+
+    daemon: bool
+
+    def start(self) -> None: ...
+
+    def cancel(self) -> None: ...
 
 
 class IdleWatch:
-    """Without a limit it does nothing."""
+    """Calls `evict` `limit_s` after the last use of a model; never if the limit is None."""
 
-    def __init__(self, evict: EvictIdle, limit_s: float | None) -> None:
-        self._evict, self._limit_s = evict, limit_s
+    def __init__(
+        self,
+        evict: EvictExpired,
+        limit_s: float | None,
+        *,
+        set_alarm: Callable[[float, Callable[[], None]], Alarm] = threading.Timer,
+    ) -> None:
+        self._evict, self._limit_s, self._set_alarm = evict, limit_s, set_alarm
         self._lock = threading.Lock()
-        self._timer: threading.Timer | None = None
+        self._alarm: Alarm | None = None
+        self._is_closed = False
 
     @contextmanager
     def after(self) -> Generator[None]:
-        """Around the use of a model: once it is over, the wait begins anew."""
+        """Around the use of a model: once it is over, others may have been idle for too long, and it begins to be."""
         try:
             yield
         finally:
-            if self._limit_s is not None:
-                self._set(threading.Timer(self._limit_s, self._evict, kwargs={"for_s": self._limit_s}))
+            self._look()
 
     def close(self) -> None:
-        self._set(None)
-
-    def _set(self, timer: threading.Timer | None) -> None:
         with self._lock:
-            if self._timer is not None:
-                self._timer.cancel()
-            self._timer = timer
-            if timer is not None:
-                timer.daemon = True
-                timer.start()
+            self._is_closed = True
+            self._cancel()
+
+    def _look(self) -> None:
+        if self._limit_s is None:
+            return
+        with self._lock:
+            self._cancel()
+            due_s = self._evict(self._limit_s)
+            if due_s is not None and not self._is_closed:
+                self._alarm = self._set_alarm(due_s, self._look)
+                self._alarm.daemon = True
+                self._alarm.start()
+
+    def _cancel(self) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._alarm = None

@@ -1,4 +1,4 @@
-"""Reads a pipeline into memory. One at a time in the whole process: two loads at once poison torch for good."""
+"""Loads a pipeline into memory, one at a time per process: two loads at once leave torch broken for good."""
 
 import os
 import threading
@@ -33,17 +33,23 @@ _REGISTER_PARAMETER = torch.nn.Module.register_parameter
 
 @dataclass(frozen=True)
 class LoadedPipeline:
-    """A pipeline on its device. Never call `pipeline` itself: take a clone per call."""
+    """A pipeline on its device. Never call `pipeline` itself: use a clone per call."""
 
     model: ModelSpec
     pipeline: Any
     memory_bytes: int
 
 
-def load_pipeline(model: ModelSpec, *, device: str, offline: bool, stop: StopToken) -> LoadedPipeline:
-    """Loads from safetensors. Raises `TaskFailed` (MODEL_UNAVAILABLE) with the reason, `ProcessUnfit`, or torch's own
-    out-of-memory error."""
-    folder = get_folder(model) if offline or is_on_disk(model) else _download(model)
+def fetch_pipeline(model: ModelSpec, *, offline: bool) -> None:
+    """Downloads what is not there yet, so that loading it only reads. Raises `TaskFailed` (MODEL_UNAVAILABLE)."""
+    if not offline and not is_on_disk(model):
+        _download(model)
+
+
+def load_pipeline(model: ModelSpec, *, device: str, stop: StopToken) -> LoadedPipeline:
+    """Loads what is on disk, from safetensors. Raises `TaskFailed` (MODEL_UNAVAILABLE) with the reason, `ProcessUnfit`,
+    or torch's own out-of-memory error."""
+    folder = get_folder(model)
     check_folder(model, folder)
     with LOADING:
         stop.check()
@@ -59,7 +65,7 @@ def load_pipeline(model: ModelSpec, *, device: str, offline: bool, stop: StopTok
 
 
 def weight_bytes(pipeline: Any, device: str) -> int:
-    """Bytes of parameters and buffers on the device; storages that several tensors share count once."""
+    """Bytes of parameters and buffers on the device; storage that several tensors share counts once."""
     kind = torch.device(device).type
     sizes: dict[tuple[str, int], int] = {}
     for _, tensor in _tensors(pipeline):
@@ -70,7 +76,7 @@ def weight_bytes(pipeline: Any, device: str) -> int:
 
 
 def _import_diffusers() -> Any:
-    """Call with LOADING held: a cold import in two threads fails in one of them."""
+    """Call with LOADING held: a first import from two threads at once fails in one of them."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -83,11 +89,11 @@ def _import_diffusers() -> Any:
     return cast("Any", diffusers)
 
 
-def _download(model: ModelSpec) -> Path:
+def _download(model: ModelSpec) -> None:
     with LOADING:
         diffusers = _import_diffusers()
     try:
-        return Path(diffusers.DiffusionPipeline.download(model.source, revision=model.revision, use_safetensors=True))
+        diffusers.DiffusionPipeline.download(model.source, revision=model.revision, use_safetensors=True)
     except Exception as error:
         raise unavailable(model, f"{model.source} cannot be downloaded: {_reason(error)}") from error
 
@@ -109,7 +115,7 @@ def _read(model: ModelSpec, folder: Path) -> Any:
 
 
 def _pipeline_class(model: ModelSpec) -> Any:
-    """The generic one reads the class from the folder. One that the entry names must be of diffusers itself."""
+    """The generic class, which reads the real one from the folder, or the class of diffusers that the entry names."""
     diffusers = _import_diffusers()
     if model.pipeline is None:
         return diffusers.DiffusionPipeline
@@ -120,7 +126,7 @@ def _pipeline_class(model: ModelSpec) -> Any:
 
 
 def _dtypes(model: ModelSpec) -> dict[str, torch.dtype]:
-    """For the load, not a cast afterwards: some modules of Wan ask to stay in float32, and only a load knows."""
+    """Passed to the load, not cast afterwards: some modules of Wan stay in float32, which only the load respects."""
     dtypes = {"default": _dtype(model, model.dtype)}
     vae = model.options.get("vae_dtype")
     return dtypes if vae is None else {**dtypes, "vae": _dtype(model, str(vae))}
@@ -150,7 +156,7 @@ def _check_health(pipeline: Any, model: ModelSpec) -> None:
 
 
 def _check_nothing_made_up(model: ModelSpec, name: str, component: torch.nn.Module) -> None:
-    """transformers fills in what a file lacks with random numbers, and only logs it; it marks what it did read."""
+    """transformers initialises missing weights at random and only logs it, but marks those that it did read."""
     parameters = dict(component.named_parameters())
     made_up = [key for key, parameter in parameters.items() if not getattr(parameter, "_is_hf_initialized", False)]
     if 0 < len(made_up) < len(parameters):

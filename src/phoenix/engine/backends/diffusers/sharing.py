@@ -1,4 +1,4 @@
-"""Lets several threads use one set of weights: an own pipeline object and scheduler per call, locks on what has state.
+"""Lets several threads share one set of weights: a pipeline object and scheduler per call, locks on what has state.
 
 A pipeline object called from two threads gives wrong clips, often without an error (diffusers issues 1606, 3672).
 """
@@ -11,7 +11,7 @@ from phoenix.engine.backends.diffusers.decoding import guard_vae
 
 
 def make_shareable(pipeline: Any) -> None:
-    """Serialises, once after loading, the components that keep state while they work."""
+    """Adds locks, once after loading, to the components that keep state while they work."""
     if getattr(pipeline, "vae", None) is not None:
         guard_vae(pipeline.vae)
     for name, component in pipeline.components.items():
@@ -33,7 +33,7 @@ def clone_for_call(pipeline: Any) -> Any:
 
 
 def _lock_tokenizer(tokenizer: Any) -> None:
-    """Padding and truncation are state of a fast tokenizer: a call may get another call's lengths."""
+    """Padding and truncation are state of a fast tokenizer: a call could get another call's lengths."""
     lock = threading.RLock()
     plain: Any = tokenizer.__class__
 
@@ -41,5 +41,5 @@ def _lock_tokenizer(tokenizer: Any) -> None:
         with lock:
             return plain.__call__(self, *args, **kwargs)
 
-    # Python looks `__call__` up on the type, so an attribute of the object would not be seen.
+    # Python looks `__call__` up on the type: an attribute of the object would be ignored.
     tokenizer.__class__ = type(plain.__name__, (plain,), {"__call__": call_alone})

@@ -1,4 +1,4 @@
-"""What happens between two steps of a call: they are counted, shown, and clips that were stopped are taken out."""
+"""What happens between two steps of a call: count, preview, and take out clips that were stopped."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, cast
@@ -8,19 +8,19 @@ import torch
 from phoenix.engine.backends.diffusers.watching import Call
 
 SLICEABLE = frozenset({"WanPipeline"})
-"""Pipelines all of whose tensors a callback can reach. In the others masks or guidance of the first batch size live on
-in local variables: there a clip that was stopped is computed along to the end, and then not decoded."""
+"""Pipelines whose tensors a callback can all reach. In others, masks or guidance of the first batch size live on in
+local variables: there, a stopped clip is computed along to the end, but not decoded."""
 
 REACHABLE = ["latents", "prompt_embeds", "negative_prompt_embeds"]
 
 Show = Callable[[torch.Tensor], None]
-"""Is given the latents after each step: a row per clip of the call."""
+"""Called with the latents after each step: one row per clip of the call."""
 
 
 def report_steps(pipeline: Any, call: Call, *, steps: int, has_callback: bool, show: Show) -> dict[str, Any]:
     """Arguments that make the pipeline report each step to `call`, and its latents to `show`.
 
-    A pipeline without the callback (HunyuanVideo 1.5) is followed through its scheduler instead, which is its own.
+    A pipeline without the callback (HunyuanVideo 1.5) is followed through its scheduler, of which each call has one.
     """
     if not has_callback:
         pipeline.scheduler.step = _counting(pipeline.scheduler.step, call, steps, show)
@@ -34,7 +34,7 @@ def report_steps(pipeline: Any, call: Call, *, steps: int, has_callback: bool, s
 
 def _step_callback(call: Call, steps: int, show: Show) -> Callable[[Any, int, Any, dict[str, Any]], dict[str, Any]]:
     def callback(pipeline: Any, index: int, _timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
-        # A second-order scheduler takes more steps than were asked for; the pipeline knows how many.
+        # A second-order scheduler takes more steps than requested; the pipeline knows how many.
         call.end_step(index + 1, getattr(pipeline, "num_timesteps", None) or steps)
         show(tensors["latents"])
         if len(tensors) == len(REACHABLE):
@@ -59,7 +59,7 @@ def _counting(step: Callable[..., Any], call: Call, steps: int, show: Show) -> C
 
 
 def _drop_stopped(call: Call, scheduler: Any, tensors: dict[str, Any]) -> dict[str, Any]:
-    """The tensors without the rows of clips that were stopped, whose members hear of it."""
+    """The tensors without the rows of stopped clips, whose members are settled."""
     keep = [row for row, member in enumerate(call.rows) if not member.is_stopped]
     count = len(call.rows)
     if len(keep) == count:
@@ -74,9 +74,9 @@ def _drop_stopped(call: Call, scheduler: Any, tensors: dict[str, Any]) -> dict[s
 
 
 def _rows_of(value: Any, keep: Sequence[int], count: int) -> Any:
-    """Of a tensor, or of a list of them as multistep schedulers keep; whatever has no row per clip is left alone.
+    """The rows `keep` of a tensor, or of a list of them as multistep schedulers have; anything else is left alone.
 
-    Timesteps and sigmas may happen to be as many as the clips, but they have one dimension.
+    There may be as many timesteps and sigmas as clips, but those have one dimension.
     """
     if isinstance(value, torch.Tensor):
         return value[list(keep)] if value.dim() >= 3 and value.shape[0] == count else value

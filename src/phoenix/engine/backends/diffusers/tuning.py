@@ -1,4 +1,4 @@
-"""What a catalog entry asks of a pipeline that was just read: LoRA, caches, compiled blocks, and where it lies."""
+"""Applies a catalog entry's options to a pipeline that was just loaded: LoRAs, caches, compilation, offloading."""
 
 import warnings
 from collections.abc import Callable
@@ -13,11 +13,11 @@ from phoenix.engine.backends.diffusers.failures import is_out_of_memory
 from phoenix.engine.backends.diffusers.folders import unavailable
 
 LATEST_FULL_STEPS = 3
-"""Before which `taylor_seer` skips nothing: the first steps decide what the picture is."""
+"""Steps before which `taylor_seer` skips nothing: the first ones decide what the picture shows."""
 
 
 def tune(pipeline: Any, model: ModelSpec) -> None:
-    """Raises `TaskFailed` (MODEL_UNAVAILABLE), naming what the pipeline cannot do. Call with LOADING held."""
+    """Applies all but placement; call with LOADING held. Raises `TaskFailed` (MODEL_UNAVAILABLE) with the reason."""
     if model.options.get("vae_tiling"):
         pipeline.vae.enable_tiling()
     if model.options.get("vae_slicing"):
@@ -35,7 +35,7 @@ def tune(pipeline: Any, model: ModelSpec) -> None:
 
 
 def place(pipeline: Any, model: ModelSpec, device: str) -> None:
-    """Onto the device, or so that parts of it are brought there when they are needed."""
+    """Moves the pipeline to the device, or sets up offloading, which moves parts of it there when needed."""
     match model.offload:
         case "auto" | "never":
             pipeline.to(device)
@@ -49,9 +49,12 @@ def place(pipeline: Any, model: ModelSpec, device: str) -> None:
 
 
 def _fuse(pipeline: Any, lora: Lora) -> None:
-    """Into the weights themselves, so that they stay plain weights, which calls may share."""
+    """Fuses the LoRA into the weights, which then stay plain weights that calls can share."""
     source = Path(lora.source).expanduser()
     folder, name = (source.parent, source.name) if source.is_file() else (lora.source, lora.weight_name)
+    if name is not None and not name.endswith(".safetensors"):
+        # diffusers heeds `use_safetensors` only where it may choose the file.
+        raise ValueError(f"{name} is no safetensors file, and nothing else is loaded")
     pipeline.load_lora_weights(folder, weight_name=name, use_safetensors=True, local_files_only=True)
     pipeline.fuse_lora(lora_scale=lora.scale)
     pipeline.unload_lora_weights()

@@ -1,10 +1,10 @@
-"""Follows one pipeline call from inside: its stages, its steps, and a stop within a step.
+"""Follows a pipeline call from inside: its stages, its steps, and stops within a step.
 
-The weights, and so the hooks on them, are shared between threads; whose call it is stands in a thread-local.
+Weights, and therefore the hooks on them, are shared between threads; a thread-local says whose call it is.
 """
 
 import threading
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
@@ -17,16 +17,16 @@ from phoenix.engine.stopping import RenderStopped
 from phoenix.errors import Stage
 
 DENOISERS = ("transformer", "unet", "dit")
-"""What the components that predict the noise are called; Wan 2.2 has `transformer` and `transformer_2`."""
+"""Names of the components that predict the noise; Wan 2.2 has `transformer` and `transformer_2`."""
 
 _this_thread = threading.local()
 
 
 class Call:
-    """A pipeline call and the clips that share it. `stage` is where it is, for the error if it fails.
+    """A pipeline call and the clips that share it. `stage` is reported if it fails.
 
-    `rows` are the clips still in it, in the order of the first dimension of the call's tensors. One that is stopped
-    ends for itself; the call is stopped when all of them are.
+    `rows` are the clips still in it, in the order of the first dimension of the call's tensors. A stopped clip only
+    leaves; the call stops when all of them have.
     """
 
     def __init__(self, members: Sequence[Member]) -> None:
@@ -72,7 +72,7 @@ class Call:
 
 @contextmanager
 def following(call: Call) -> Generator[None]:
-    """Makes `call` the one that the hooks report to, in this thread and for the block."""
+    """Makes `call` the one that the hooks report to, in this thread and during the block."""
     _this_thread.call = call
     try:
         yield
@@ -85,23 +85,28 @@ def current_call() -> Call | None:
 
 
 def watch_modules(components: dict[str, Any]) -> None:
-    """Hooks a loaded pipeline's modules, once: each block of a denoiser and each pass of the decoder can end a call.
+    """Hooks a loaded pipeline's modules, once: each block of a denoiser and of the VAE's two halves can end a call.
 
     At 14B and 720p a step takes seconds and a decode tens of them; a block takes tens of milliseconds.
     """
     for name, component in components.items():
-        if name.startswith(DENOISERS) and isinstance(component, torch.nn.Module):
+        if not isinstance(component, torch.nn.Module):
+            continue
+        if name.startswith(DENOISERS):
             component.register_forward_pre_hook(_begin_denoising)
-            for block in _blocks(component):
+            # The outermost only: those are what is compiled, and a hook within would be compiled in, call and all.
+            _hear_stops(component.children())
+        if name == "vae":
+            # However deep: LTX decodes a whole clip in a single pass, in four blocks.
+            _hear_stops(component.modules())
+
+
+def _hear_stops(modules: Iterable[torch.nn.Module]) -> None:
+    """In every block of these: what a model runs one after another stands in its module lists."""
+    for module in modules:
+        if isinstance(module, torch.nn.ModuleList):
+            for block in module:
                 block.register_forward_pre_hook(_check_stop)
-        decoder = getattr(component, "decoder", None)
-        if name == "vae" and isinstance(decoder, torch.nn.Module):
-            decoder.register_forward_pre_hook(_check_stop)
-
-
-def _blocks(denoiser: torch.nn.Module) -> list[torch.nn.Module]:
-    lists = [child for child in denoiser.children() if isinstance(child, torch.nn.ModuleList)]
-    return [block for blocks in lists for block in blocks]
 
 
 def _begin_denoising(_module: torch.nn.Module, _inputs: Any) -> None:

@@ -1,4 +1,4 @@
-"""Renders clips with Veo: a slot, one paid request, patient questions after it, and the frames of what came back."""
+"""Renders clips with Veo: waits for a slot, sends one paid request, polls its operation, and decodes the video."""
 
 import tempfile
 import time
@@ -21,15 +21,15 @@ from phoenix.telemetry.logs import get_logger
 log = get_logger(__name__)
 
 TYPICAL_S = 90
-"""How long a clip takes where the catalog entry does not say (`typical_s`)."""
+"""How long a clip takes if the catalog entry does not say (`typical_s`)."""
 
 
 class VeoEngine:
     """At most `max_concurrent` clips at a time, over all threads of the process. The sound of a video is dropped.
 
-    A request that was accepted is not sent again: its operation is noted in `notes_dir` until it ends, and the next
-    attempt at the same clip on this machine goes on with it. A stop abandons the operation, since the service has no
-    call to end one; it is noted all the same, because it is paid for.
+    An accepted request is not sent again: its operation is recorded in `notes_dir` until it ends, and the next attempt
+    at the same clip on this machine resumes it. A stop abandons the operation, since the service cannot cancel one, but
+    leaves it recorded, because it is paid for.
     """
 
     def __init__(self, settings: VeoSettings, *, notes_dir: Path | None = None) -> None:
@@ -41,7 +41,7 @@ class VeoEngine:
         self._notes = self._open_notes(notes_dir)
 
     def render(self, job: ClipJob, watcher: Watcher) -> RenderedClip:
-        """The clip's frames, which are decoded as they are taken. Raises `TaskFailed` or `RenderStopped`."""
+        """The clip's frames, decoded lazily. Raises `TaskFailed` or `RenderStopped`."""
         clip, request = job.clip, request_for(job)
         with ExitStack() as slot:
             with watcher.waiting():
@@ -67,7 +67,7 @@ class VeoEngine:
         self._temporary.cleanup()
 
     def _open_notes(self, notes_dir: Path | None) -> Notes:
-        """A worker that can write nowhere else, as in a read-only container, still remembers as long as it lives."""
+        """Falls back to a temporary folder, as in a read-only container: the record then ends with the process."""
         try:
             return Notes(notes_dir or Path(self._temporary.name))
         except OSError as error:
@@ -85,7 +85,7 @@ class VeoEngine:
         return outcome
 
     def _begin(self, request: VeoRequest, watcher: Watcher) -> str:
-        """Not interrupted by a stop: the answer to a request that is paid for is waited for and noted."""
+        """Not interrupted by a stop: the operation of a paid request must be recorded."""
         try:
             return patiently(
                 lambda: self._service.begin(request),
@@ -94,11 +94,11 @@ class VeoEngine:
                 again_after=(Throttled, Unreachable),
             )
         except AnswerLost as lost:
-            # It may have been accepted; another attempt could be a second clip to pay for.
+            # It may have been accepted: another attempt could be billed as a second clip.
             raise lost.as_failure(retriable=False) from lost
 
     def _follow(self, note: Note, watcher: Watcher, pace: "_Pace") -> Ended:
-        """Asks until the operation is over. Whatever goes wrong with a question, only the question is repeated."""
+        """Polls until the operation is over. If polling fails, only the poll is retried."""
         deadline_s = time.monotonic() + self._settings.time_limit_s
         while (ended := self._find_ended(note, watcher)) is None:
             watcher.on_step(*pace.now())
@@ -124,7 +124,7 @@ class VeoEngine:
 
 
 class _Pace:
-    """Progress of something that reports none: elapsed against typical time, and never done before it is."""
+    """Simulated progress, as the service reports none: elapsed over typical time, never complete before the end."""
 
     def __init__(self, job: ClipJob) -> None:
         self._steps = job.clip.steps

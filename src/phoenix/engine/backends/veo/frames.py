@@ -1,4 +1,4 @@
-"""From an MP4 to the frames of the clip: its size, its frame rate, its number of frames, whatever the file has."""
+"""Converts an MP4 to the clip's frames: its size, frame rate and number of frames, whatever the file has."""
 
 import io
 import math
@@ -16,7 +16,7 @@ from phoenix.errors import FailureCode, Stage, TaskFailed
 
 MAX_PIXELS = 4096 * 2304
 LACKING_S = 0.5
-"""A video may be so much shorter than asked for; its last frame then stands."""
+"""A video may be shorter than requested by this much; its last frame is then repeated."""
 
 EARLY_S = Fraction(1, 200)
 """1/24 s is no whole number of most time bases: a frame so little late is on time, or rounding would repeat one."""
@@ -27,9 +27,9 @@ SCALING = Interpolation.LANCZOS | Interpolation.ACCURATE_RND | Interpolation.FUL
 
 
 def read_frames(mp4: bytes, clip: ResolvedClip, stop: StopToken) -> Iterator[Frame]:
-    """The clip's frames, decoded as they are taken; its sound is not read.
+    """The clip's frames, decoded lazily; its sound is ignored.
 
-    Decodes the first one at once: raises `TaskFailed` if this is no video, and so do the frames if it breaks off.
+    Decodes the first one at once, and raises `TaskFailed` if this is not a video; so do the frames if it is truncated.
     """
     timed = _decode(mp4)
     first = next(timed, None)
@@ -39,7 +39,7 @@ def read_frames(mp4: bytes, clip: ResolvedClip, stop: StopToken) -> Iterator[Fra
 
 
 def _decode(mp4: bytes) -> Iterator[tuple[Fraction, av.VideoFrame]]:
-    """Frames and the seconds at which they are shown, from 0."""
+    """Frames with the time in seconds at which they are shown, from 0."""
     try:
         with av.open(io.BytesIO(mp4), mode="r", format="mp4") as container:
             if not container.streams.video:
@@ -59,7 +59,7 @@ def _decode(mp4: bytes) -> Iterator[tuple[Fraction, av.VideoFrame]]:
 def _resample(
     shown: av.VideoFrame, later: Iterator[tuple[Fraction, av.VideoFrame]], clip: ResolvedClip, stop: StopToken
 ) -> Iterator[Frame]:
-    """For each frame of the clip the one that is on screen at its time."""
+    """For each frame of the clip, the video's frame that is on screen at its time."""
     upcoming, last_s, picture = next(later, None), Fraction(0), _to_rgb24(shown, clip)
     for index in range(clip.num_frames):
         stop.check()
@@ -75,7 +75,7 @@ def _resample(
 
 
 def _to_rgb24(frame: av.VideoFrame, clip: ResolvedClip) -> bytes:
-    """The frame, scaled to cover the clip's size and cut to it around the middle."""
+    """The frame, scaled to cover the clip's size and cropped to it around the middle."""
     scale = max(Fraction(clip.width, frame.width), Fraction(clip.height, frame.height))
     width, height = math.ceil(frame.width * scale), math.ceil(frame.height * scale)
     # An untagged video in HD is BT.709; swscale would take it for BT.601 and shift its colours.

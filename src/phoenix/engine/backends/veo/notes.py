@@ -1,4 +1,4 @@
-"""Which paid operations are under way, on disk, so that an attempt after a crash or a restart goes on with its own."""
+"""Records running paid operations on disk, so that an attempt after a crash or a restart resumes its own."""
 
 import fcntl
 import os
@@ -8,11 +8,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 KEPT_S = 20 * 3600
-"""The service forgets an operation after two days; one so old is not asked for any more."""
+"""The service forgets an operation after two days; one this old is no longer polled."""
 
 
 class Note:
-    """The operation of one request, as far as there is one."""
+    """The record of one request: its operation, if there is one."""
 
     def __init__(self, descriptor: int | None, path: Path) -> None:
         self._descriptor, self._path = descriptor, path
@@ -33,7 +33,7 @@ class Note:
 
 
 class Notes:
-    """One file per request in `folder`. A request that renders elsewhere at this moment has a note in memory only."""
+    """One file per request in `folder`. While another render holds a request, a second note is kept in memory."""
 
     def __init__(self, folder: Path) -> None:
         """Raises `OSError` if the folder cannot be made."""
@@ -45,9 +45,9 @@ class Notes:
 
     @contextmanager
     def hold(self, digest: str) -> Generator[Note]:
-        """The note of the request, for one render at a time in all processes of this machine.
+        """Holds the note of a request, for one render at a time across all processes of this machine.
 
-        A note without an operation leaves no file behind; one with an operation stays until it is forgotten.
+        A note without an operation leaves no file; one with an operation stays until it is forgotten.
         """
         path = self._folder / digest
         descriptor = _lock(path)
@@ -62,7 +62,7 @@ class Notes:
 
 
 def _lock(path: Path) -> int | None:
-    """Opens and locks the file; None if another render has it. The kernel lets go of it when a process dies."""
+    """Opens and locks the file; None if another render holds it. The kernel unlocks it when a process dies."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

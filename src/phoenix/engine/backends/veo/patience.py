@@ -28,12 +28,12 @@ class Patience:
     def delay_s(self, retry: int, asked_s: float | None = None, *, luck: float = 0.5) -> float | None:
         """The wait before retry number `retry` (from 1); None to give up. `luck` is from 0 to 1.
 
-        Never shorter than what the service asked for: a wait longer than we have time for is not begun at all.
+        Never shorter than what the service asked for; if it asks for more than `longest_s`, gives up at once.
         """
         if retry > self.max_retries or (asked_s is not None and asked_s > self.longest_s):
             return None
         ours_s = min(self.longest_s, self.first_s * 2 ** min(retry - 1, 30))
-        # Jitter goes upwards from what was asked for, or the whole fleet would be back in the same moment.
+        # Jitter only adds to what was asked for, or else the whole fleet would be back at the same moment.
         return asked_s + luck * self.first_s if asked_s is not None else ours_s * (0.5 + luck / 2)
 
 
@@ -44,9 +44,9 @@ def patiently(
     *,
     again_after: tuple[type[UpstreamFault], ...],
 ) -> _Result:
-    """Calls until there is a result. Raises `TaskFailed` when patience is at its end, `RenderStopped` when asked to.
+    """Retries `call` after the faults in `again_after`. Other faults are passed on.
 
-    A fault that is not in `again_after` is passed on as it is.
+    Raises `TaskFailed` when it gives up, `RenderStopped` when asked to stop.
     """
     for retry in count(1):
         try:

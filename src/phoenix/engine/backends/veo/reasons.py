@@ -1,4 +1,4 @@
-"""Why the service made no video, and what that means for the clip. Pure: reads numbers and words."""
+"""Maps the service's reasons for making no video to failures. Pure."""
 
 import re
 from typing import Any
@@ -17,7 +17,7 @@ PASSING = (2, 4, 8, 10, 13, 14)
 
 
 def describe_refusal(status: int, message: str, detail: str) -> TaskFailed:
-    """Of a 4xx answer other than 429: the same request would be refused again."""
+    """The failure for a 4xx response other than 429: the same request would be refused again."""
     if status == 400 and MODERATION.search(message):
         return moderated(message)
     lacks_access = status in (401, 403, 404)
@@ -26,7 +26,7 @@ def describe_refusal(status: int, message: str, detail: str) -> TaskFailed:
 
 
 def describe_failure(error: dict[str, Any]) -> TaskFailed:
-    """Of an operation that ended with a google.rpc.Status."""
+    """The failure of an operation that ended with a google.rpc.Status."""
     code, message = error.get("code", 2), str(error.get("message") or "it does not say why")
     if code not in PASSING and MODERATION.search(message):
         return moderated(message)

@@ -1,4 +1,4 @@
-"""From a clip to what Veo is asked for: the nearest thing that it makes and that the clip can be cut from."""
+"""Maps a clip to a Veo request: the nearest video that Veo makes and that the clip can be cut from."""
 
 import hashlib
 import io
@@ -31,7 +31,7 @@ class VeoRequest:
 
     @property
     def digest(self) -> str:
-        """The same for the same request, in every process: a paid operation is found again by it."""
+        """Identifies equal requests in all processes: a paid operation is found again by it."""
         return hashlib.sha256(repr((self, self.jpeg)).encode()).hexdigest()
 
 
@@ -53,13 +53,13 @@ def request_for(job: ClipJob) -> VeoRequest:
 
 
 def _length_s(model: ModelSpec, clip: ResolvedClip) -> int:
-    """The shortest length that the model makes and that holds the clip; the longest if none does."""
+    """The shortest length in seconds that the model makes and that covers the clip; the longest if none does."""
     lengths_s = sorted(int(text) for text in str(model.options.get("lengths_s", "4 6 8")).split())
     return next((length_s for length_s in lengths_s if length_s >= clip.duration_s - 1e-6), lengths_s[-1])
 
 
 def _as_jpeg(path: Path, clip: ResolvedClip) -> bytes:
-    """The picture, cut to the clip's shape, so that the service does not pad it."""
+    """The picture, cropped to the clip's aspect ratio, so that the service does not pad it."""
     with Image.open(path) as picture:
         fitted = ImageOps.fit(ImageOps.exif_transpose(picture).convert("RGB"), (clip.width, clip.height))
     buffer = io.BytesIO()

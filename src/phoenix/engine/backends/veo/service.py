@@ -1,4 +1,4 @@
-"""The google-genai SDK, wrapped: begins an operation, asks after it, and says in our words what came back."""
+"""Wraps the google-genai SDK: starts an operation, polls it, and translates the outcome."""
 
 from dataclasses import dataclass
 
@@ -22,14 +22,14 @@ class Ended:
 
 
 class VeoService:
-    """Thread-safe. Sends each request once: who calls decides whether to send it again.
+    """Thread-safe. Sends each request once: the caller decides about retries.
 
     Speaks to the Agent Platform (once Vertex AI), with an API key or with a project's own credentials: SDK 3 makes
-    no videos through the Gemini Developer API. Neither has a call that ends an operation: one is only abandoned.
+    no videos through the Gemini Developer API. Neither can cancel an operation: it can only be abandoned.
     """
 
     def __init__(self, settings: VeoSettings) -> None:
-        # Its own httpx client: the SDK's default one could be httpx2, whose errors are others.
+        # Its own httpx client: the SDK's default could be httpx2, which raises other errors.
         self._http = httpx.Client(
             transport=CappedTransport(max_video_bytes=settings.max_video_bytes), timeout=settings.request_time_limit_s
         )
@@ -49,7 +49,7 @@ class VeoService:
         )
 
     def begin(self, request: VeoRequest) -> str:
-        """Sends a request that is paid for. Returns the operation's name. Raises `UpstreamFault` or `TaskFailed`."""
+        """Sends a billed request, and returns the operation's name. Raises `UpstreamFault` or `TaskFailed`."""
         with upstream_faults():
             operation = self._client.models.generate_videos(
                 model=request.model, source=_source(request), config=_config(request)
@@ -59,7 +59,7 @@ class VeoService:
         return operation.name
 
     def find_ended(self, operation: str) -> Ended | None:
-        """How the operation ended; None while it goes on. Raises `UpstreamFault` or `TaskFailed`."""
+        """How the operation ended; None while it is running. Raises `UpstreamFault` or `TaskFailed`."""
         asked = types.GenerateVideosOperation.model_validate({"name": operation})
         try:
             with upstream_faults():
@@ -108,7 +108,7 @@ def _config(request: VeoRequest) -> types.GenerateVideosConfig:
 
 
 def _over_if_unknown(failed: TaskFailed) -> TaskFailed:
-    """A 404 for an operation means that it was too long ago; a refused key leaves it where it is."""
+    """A 404 means that the operation has expired; a refused key does not end it."""
     if isinstance(failed, OperationOver) or getattr(failed.__cause__, "code", None) != 404:
         return failed
     return OperationOver(FailureCode.ENGINE_FAILED, failed.detail, stage=Stage.DENOISE, retriable=True)

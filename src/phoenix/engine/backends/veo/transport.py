@@ -1,4 +1,4 @@
-"""HTTP as httpx does it, with a bound on an answer's bytes: the video comes inside the answer, in base64."""
+"""An httpx transport that bounds the size of responses: videos come inside them, in base64."""
 
 from collections.abc import Iterator
 
@@ -12,7 +12,7 @@ class AnswerTooLarge(Exception):
 
 
 class CappedTransport(httpx.HTTPTransport):
-    """Breaks an answer off once it is larger than a video of `max_video_bytes` can be."""
+    """Aborts a response that is larger than a video of `max_video_bytes` can make it."""
 
     def __init__(self, *, max_video_bytes: int) -> None:
         super().__init__()

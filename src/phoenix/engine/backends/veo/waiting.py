@@ -1,4 +1,4 @@
-"""Waits for a slow call without being held by it: a stop is heard in milliseconds, whatever the network does."""
+"""Waits for a slow call interruptibly: a stop takes milliseconds, whatever the network does."""
 
 import threading
 from collections.abc import Callable
@@ -11,7 +11,7 @@ _Result = TypeVar("_Result")
 
 
 def call_interruptibly(call: Callable[[], _Result], stop: StopToken) -> _Result:
-    """The call's result, from a thread of its own. Raises `RenderStopped` when asked to stop; its answer is then lost.
+    """Runs the call in a thread of its own. Raises `RenderStopped` when asked to stop; its result is then lost.
 
     The thread ends when the call's own time limit does.
     """

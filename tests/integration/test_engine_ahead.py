@@ -1,0 +1,191 @@
+"""Models are loaded before their clips have a slot: what is there already computes meanwhile, and loses no memory."""
+
+import threading
+from collections.abc import Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fixtures.engine_clips import members_of, trio
+from fixtures.open_engine import OpenEngine
+from fixtures.renders import Recorder, make_clip
+from fixtures.tiny_pipelines import TinyPipelines, tiny_spec
+from phoenix.catalog.model import ModelSpec
+from phoenix.engine.backends.diffusers.engine import DiffusersEngine
+from phoenix.engine.backends.diffusers.loading import LoadedPipeline
+from phoenix.engine.registry import Engines
+from phoenix.engine.room import Stay
+from phoenix.engine.slots import DeviceSlots
+from phoenix.engine.spec import ClipJob, Unwatched
+from phoenix.engine.stopping import RenderStopped, StopReason, StopToken
+from phoenix.errors import FailureCode, Stage, TaskFailed
+from phoenix.settings import AnimaticSettings, EngineSettings
+
+
+@pytest.fixture
+def ltx(tiny_pipelines: TinyPipelines, tmp_path: Path) -> ModelSpec:
+    return tiny_spec("ltx", tiny_pipelines("ltx"), tmp_path).model_copy(update={"memory_bytes": 600_000})
+
+
+class GatedEngine(OpenEngine):
+    """`before_load` is called with each model, in the thread that is about to read it."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.before_load: Callable[[ModelSpec], object] = lambda _: None
+
+    def _load(self, model: ModelSpec, stop: StopToken) -> LoadedPipeline:
+        self.before_load(model)
+        return super()._load(model, stop)
+
+
+class Gate:
+    """Where a thread waits until it is let through."""
+
+    def __init__(self) -> None:
+        self.reached, self._open = threading.Event(), threading.Event()
+
+    def wait(self, *_: object) -> None:
+        self.reached.set()
+        assert self._open.wait(60)
+
+    def open(self) -> None:
+        self._open.set()
+
+
+class Studio:
+    """A device with one slot, and clips that wait for it in threads of their own."""
+
+    def __init__(self, pool: ThreadPoolExecutor, **settings: Any) -> None:
+        self.engine = GatedEngine(**settings)
+        self.slots = DeviceSlots(1, wait_limit_s=30)
+        self.engines = Engines(
+            engine=EngineSettings(**settings), animatic=AnimaticSettings(), device="cpu", slots=self.slots
+        )
+        self.engines._open = {"diffusers": self.engine}
+        self.submit = lambda model, watcher=None: pool.submit(self.render, model, watcher)
+
+    def render(self, model: ModelSpec, watcher: Recorder | None = None) -> int:
+        return len(list(self.engines.render(ClipJob(make_clip(), model), watcher or Unwatched()).frames))
+
+
+@contextmanager
+def open_studio(**settings: Any) -> Generator[Studio]:
+    with ThreadPoolExecutor(4) as pool:
+        studio = Studio(pool, **settings)
+        yield studio
+    studio.engines.close()
+
+
+class Waiter(Recorder):
+    """Knows whether it waits: for its model or its turn."""
+
+    def __init__(self, on_event: Callable[[Stage | int], None] | None = None) -> None:
+        super().__init__(on_event)
+        self.waits = self.times = 0
+
+    @contextmanager
+    def waiting(self) -> Generator[None]:
+        self.times += 1
+        self.waits += 1
+        try:
+            yield
+        finally:
+            self.waits -= 1
+
+
+@pytest.mark.parametrize("max_batch", [1, 3])
+def test_clips_of_a_model_that_is_there_are_made_while_another_loads(tiny_wan, ltx, max_batch):
+    with open_studio(max_batch=max_batch) as studio:
+        studio.render(tiny_wan)
+        gate = Gate()
+        studio.engine.before_load = gate.wait
+        loading = studio.submit(ltx)
+        assert gate.reached.wait(30)
+        assert studio.submit(tiny_wan).result(30) == 9
+        assert not loading.done()
+        assert not studio.engines.is_idle
+        gate.open()
+        assert loading.result(30) == 9
+
+
+def test_a_clip_that_is_stopped_while_its_model_loads_leaves_at_once_and_holds_nobody_up(tiny_wan, ltx):
+    with open_studio() as studio:
+        gate, leaving = Gate(), Recorder()
+        studio.engine.before_load = gate.wait
+        loading = studio.submit(ltx, leaving)
+        assert gate.reached.wait(30)
+        leaving.stop.stop(StopReason.CANCEL)
+        assert isinstance(loading.exception(30), RenderStopped)
+        gate.open()
+        assert studio.render(tiny_wan) == 9
+
+
+def test_to_load_for_long_is_no_standing_still_whether_before_the_turn_or_in_it(tiny_wan):
+    with open_studio() as studio:
+        waiter, waits = Waiter(), list[int]()
+        studio.engine.before_load = lambda _: waits.append(waiter.waits)
+        studio.render(tiny_wan, waiter)
+        studio.engine.close()
+        studio.engine.render(ClipJob(make_clip(), tiny_wan), waiter)
+        assert waits == [1, 1]
+        assert waiter.waits == 0
+        assert waiter.stages == [Stage.LOAD, *[Stage.LOAD, Stage.TEXT, Stage.DENOISE, Stage.DECODE] * 2]
+
+
+def test_a_model_that_does_not_fit_beside_one_that_computes_is_loaded_in_its_turn(tiny_wan, ltx):
+    with open_studio(memory_budget_bytes=700_000) as studio:
+        gate, waiter = Gate(), Waiter()
+        stay = Recorder(lambda event: gate.wait() if event == 1 else None)
+        computing = studio.submit(tiny_wan, stay)
+        assert gate.reached.wait(30)
+        waiting = studio.submit(ltx, waiter)
+        wait_for(lambda: studio.slots.waiting == 1)
+        assert [load.model.id for load in studio.engine.loads] == ["tiny-wan"]
+        gate.open()
+        assert (computing.result(30), waiting.result(30)) == (9, 9)
+        assert studio.engine.loaded_models() == ("tiny-ltx",)
+
+
+def test_a_process_that_shares_its_device_loads_in_its_turn(tiny_wan):
+    with open_studio(device_share=0.5) as studio:
+        held: list[int] = []
+        studio.engine.before_load = lambda _: held.append(studio.slots.held)
+        assert studio.render(tiny_wan) == 9
+        assert held == [1]
+
+
+def test_a_shortage_before_its_turn_costs_a_clip_nothing(tiny_wan):
+    with open_studio() as studio:
+
+        def fail_without_a_slot(_: ModelSpec) -> None:
+            if not studio.slots.held:
+                raise TaskFailed(FailureCode.GPU_OOM, "none was left", stage=Stage.LOAD)
+
+        studio.engine.before_load = fail_without_a_slot
+        assert studio.render(tiny_wan) == 9
+
+
+def test_a_batch_for_which_there_is_no_room_in_time_is_not_tried_again_in_parts(tiny_wan):
+    engine = DiffusersEngine(device="cpu", wait_limit_s=0.05)
+    waiters = [Waiter() for _ in range(3)]
+    members = members_of(trio(tiny_wan), waiters)
+    with engine._room.hold(lambda: Stay("tiny-ltx", is_alone=True), StopToken(), timeout_s=1):
+        engine.render_together(members)
+    for member, waiter in zip(members, waiters, strict=True):
+        with pytest.raises(TaskFailed) as failed:
+            member.result()
+        assert failed.value.code is FailureCode.TIMEOUT
+        assert waiter.times == 2
+    engine.close()
+
+
+def wait_for(is_so: Callable[[], bool]) -> None:
+    for _ in range(30_000):
+        if is_so():
+            return
+        threading.Event().wait(0.001)
+    raise AssertionError("it did not come to that")

@@ -1,0 +1,71 @@
+"""Blocks that are really compiled: by TorchDynamo, whose graphs are then run as they are (a compiler takes minutes)."""
+
+from collections.abc import Callable
+from typing import Any
+
+import diffusers
+import pytest
+import torch
+
+from fixtures.open_engine import OpenEngine
+from fixtures.renders import Recorder, digest, make_clip
+from fixtures.turnstile import Turnstile
+from phoenix.catalog.model import ModelSpec
+from phoenix.engine.spec import ClipJob, Unwatched
+from phoenix.engine.stopping import RenderStopped
+
+
+@pytest.fixture
+def engine():
+    engine = OpenEngine(preview_interval_s=0)
+    yield engine
+    engine.close()
+
+
+@pytest.fixture
+def graphs(monkeypatch: pytest.MonkeyPatch):
+    """Every graph that is handed to the compiler: one more for each break in a block, and for each recompilation."""
+    compiled: list[Any] = []
+    compile_blocks = diffusers.WanTransformer3DModel.compile_repeated_blocks
+
+    def run_as_it_is(graph: Any, _inputs: Any) -> Callable[..., Any]:
+        compiled.append(graph)
+        return graph.forward
+
+    monkeypatch.setattr(
+        diffusers.WanTransformer3DModel,
+        "compile_repeated_blocks",
+        lambda self, **named: compile_blocks(self, **named, backend=run_as_it_is),
+    )
+    torch.compiler.reset()
+    yield compiled
+    torch.compiler.reset()
+
+
+@pytest.fixture
+def compiled_wan(tiny_wan: ModelSpec, graphs: list[Any]) -> ModelSpec:
+    return tiny_wan.model_copy(update={"id": "compiled-wan", "compile_blocks": True})
+
+
+def test_all_blocks_of_all_clips_of_one_shape_share_one_graph_and_make_the_same_clips(
+    engine, tiny_wan, compiled_wan, graphs
+):
+    for clip in (make_clip(), make_clip(seed=8, guidance_scale=3.0), make_clip(prompt="a cat", steps=4)):
+        plain, compiled = (ClipJob(clip, model) for model in (tiny_wan, compiled_wan))
+        assert digest(engine.render(compiled, Recorder())) == digest(engine.render(plain, Unwatched()))
+        assert len(graphs) == 1
+
+
+def test_a_stop_within_a_step_is_heard_at_the_next_compiled_block(engine, compiled_wan, graphs):
+    job, recorder = ClipJob(make_clip(), compiled_wan), Recorder()
+    before = digest(engine.render(job, Unwatched()))
+    transformer = engine.loads[-1].pipeline.transformer
+    ahead, behind = Turnstile([transformer.condition_embedder], recorder), Turnstile([transformer.proj_out], recorder)
+    ahead.reset(stop_in=2)
+    with pytest.raises(RenderStopped):
+        engine.render(job, recorder)
+    assert (ahead.entered, behind.entered) == (2, 1)
+    ahead.remove()
+    behind.remove()
+    assert digest(engine.render(job, Unwatched())) == before
+    assert len(graphs) == 1

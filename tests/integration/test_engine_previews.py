@@ -1,0 +1,87 @@
+"""Pictures from the real latents of each family, once a first clip has shown what its colours are."""
+
+from io import BytesIO
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from fixtures.engine_clips import members_of, trio
+from fixtures.open_engine import OpenEngine
+from fixtures.renders import Recorder, make_clip, stopping_at
+from fixtures.tiny_pipelines import TinyPipelines, tiny_spec
+from phoenix.catalog.model import ModelSpec
+from phoenix.engine.backends.diffusers.latents import ColourMaps
+from phoenix.engine.spec import ClipJob, Unwatched
+
+LATENTS = {
+    "wan": (16, 5, 8, 16),
+    "ltx": (8, 5, 16, 32),
+    "cogvideox": (4, 5, 8, 16),
+    "hunyuan": (4, 5, 8, 16),
+}
+"""Channels, frames, height and width in the VAE of each tiny pipeline, of a clip of 17 frames of 128x64."""
+
+
+class RecordedMaps(ColourMaps):
+    """Remembers the shapes of what it was to learn from."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shapes: list[tuple[int, ...]] = []
+
+    def learn(self, model_id: str, grid: torch.Tensor, video: torch.Tensor) -> None:
+        self.shapes.append(tuple(grid.shape))
+        super().learn(model_id, grid, video)
+
+
+@pytest.fixture(scope="module")
+def loaded():
+    engine = OpenEngine(preview_interval_s=0.0001)
+    yield engine
+    engine.close()
+
+
+@pytest.fixture
+def engine(loaded: OpenEngine) -> OpenEngine:
+    """It has learned nothing yet."""
+    loaded._maps = ColourMaps()
+    return loaded
+
+
+@pytest.fixture(params=LATENTS)
+def model(request: pytest.FixtureRequest, tiny_pipelines: TinyPipelines, tmp_path: Path) -> ModelSpec:
+    return tiny_spec(request.param, tiny_pipelines(request.param), tmp_path)
+
+
+def test_previews_come_from_the_second_clip_of_a_model_on(engine, model):
+    first, second = Recorder(), Recorder()
+    for recorder in (first, second):
+        engine.render(ClipJob(make_clip(width=128, steps=4), model), recorder)
+    assert first.previews == []
+    assert len(set(second.previews)) == 4
+    assert {Image.open(BytesIO(picture)).size for picture in second.previews} == {(192, 96)}
+
+
+def test_a_map_is_learned_from_the_channels_of_the_latents_where_they_lie(engine, model):
+    engine._maps = maps = RecordedMaps()
+    engine.render(ClipJob(make_clip(width=128, num_frames=17), model), Unwatched())
+    assert maps.shapes == [LATENTS[model.id.removeprefix("tiny-")]]
+
+
+@pytest.mark.parametrize("kind", ["wan", "ltx"])
+def test_a_map_is_learned_from_latents_and_frames_of_one_clip_though_the_first_of_the_call_was_stopped(
+    engine, kind, tiny_pipelines, tmp_path
+):
+    model = tiny_spec(kind, tiny_pipelines(kind), tmp_path)
+    jobs = trio(model, num_frames=17)
+    engine.render_together(members_of(jobs, [stopping_at(2), Recorder(), Recorder()]))
+    learned, maps = engine._maps.find(model.id), []
+    for job in jobs[:2]:
+        engine._maps = ColourMaps()
+        engine.render(job, Unwatched())
+        maps.append(engine._maps.find(model.id))
+    of_the_stopped, of_the_next = (float((learned - found).abs().max()) for found in maps)
+    assert of_the_next < 1e-5
+    assert of_the_stopped > 1e-3
