@@ -14,8 +14,8 @@ from phoenix.jobs.claim import Claim, claim
 from phoenix.jobs.find import FullJob, list_full_jobs
 from phoenix.jobs.finish import Result, RetryRule, succeed
 from phoenix.jobs.journal import replay
-from phoenix.jobs.line import list_waiting
 from phoenix.jobs.submit import submit
+from phoenix.jobs.waiting_tasks import list_waiting
 from phoenix.settings import LimitSettings
 
 OWNER = "anonymous"

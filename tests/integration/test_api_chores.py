@@ -17,7 +17,7 @@ from phoenix.errors import Unavailable
 from phoenix.jobs.claim import claim
 from phoenix.jobs.finish import succeed
 from phoenix.jobs.lifecycle import TaskState
-from phoenix.jobs.line import list_waiting
+from phoenix.jobs.waiting_tasks import list_waiting
 from phoenix.jobs.workers import list_live
 from phoenix.queues.queue import Doorbell
 from phoenix.settings import Settings

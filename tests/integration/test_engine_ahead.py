@@ -16,8 +16,8 @@ from fixtures.tiny_pipelines import TinyPipelines, tiny_spec
 from phoenix.catalog.model import ModelSpec
 from phoenix.engine.backends.diffusers.engine import DiffusersEngine
 from phoenix.engine.backends.diffusers.loading import LoadedPipeline
+from phoenix.engine.device_room import Stay
 from phoenix.engine.registry import Engines
-from phoenix.engine.room import Stay
 from phoenix.engine.slots import DeviceSlots
 from phoenix.engine.spec import ClipJob, Unwatched
 from phoenix.engine.stopping import RenderStopped, StopReason, StopToken

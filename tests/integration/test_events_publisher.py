@@ -11,7 +11,7 @@ from fixtures.redis_server import RedisServer
 from phoenix.clock import utc_now
 from phoenix.contract.events import ClipProgress, DurableEvent, EphemeralEvent, JobCanceled
 from phoenix.events.channels import Channels
-from phoenix.events.doorbell import decode
+from phoenix.events.encoding import decode
 from phoenix.events.line import Line
 from phoenix.events.owned import Owned
 from phoenix.events.publisher import EventPublisher

@@ -9,9 +9,9 @@ from phoenix.db.unit_of_work import Database
 from phoenix.jobs.claim import Claim, claim
 from phoenix.jobs.feed import choose_next, mark_rung, unring
 from phoenix.jobs.finish import succeed
-from phoenix.jobs.line import TYPICAL_COST_S
 from phoenix.jobs.order import Waiting
 from phoenix.jobs.tables import AttemptRow
+from phoenix.jobs.waiting_tasks import TYPICAL_COST_S
 from phoenix.jobs.workers import WorkerReport, report
 from phoenix.queues.memory import MemoryTaskQueue
 from phoenix.queues.queue import Doorbell

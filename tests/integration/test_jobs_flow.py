@@ -25,9 +25,9 @@ from phoenix.jobs.claim import claim
 from phoenix.jobs.errors import LeaseLost
 from phoenix.jobs.finish import fail, release, stop, succeed
 from phoenix.jobs.lifecycle import TaskKind, TaskState
-from phoenix.jobs.line import list_waiting
 from phoenix.jobs.retain import delete_job
 from phoenix.jobs.retry import retry
+from phoenix.jobs.waiting_tasks import list_waiting
 from phoenix.settings import LimitSettings
 
 

@@ -22,12 +22,12 @@ from phoenix.jobs.errors import LeaseLost
 from phoenix.jobs.feed import list_rung, mark_rung, unring
 from phoenix.jobs.finish import RetryRule, stop, succeed
 from phoenix.jobs.lifecycle import TaskState
-from phoenix.jobs.line import list_waiting
 from phoenix.jobs.recover import recover_lapsed
 from phoenix.jobs.renew import renew_leases
 from phoenix.jobs.retain import delete_job
 from phoenix.jobs.retry import retry
 from phoenix.jobs.tables import TaskRow
+from phoenix.jobs.waiting_tasks import list_waiting
 from phoenix.settings import LimitSettings
 
 ROUNDS = 10

@@ -17,7 +17,7 @@ from phoenix.jobs.claim import claim
 from phoenix.jobs.event_log import SqlEventLog
 from phoenix.jobs.feed import choose_next
 from phoenix.jobs.find import list_queued, list_unfinished
-from phoenix.jobs.line import list_waiting
+from phoenix.jobs.waiting_tasks import list_waiting
 from phoenix.jobs.workers import WorkerReport, report
 
 CHANGES = {

@@ -19,8 +19,8 @@ from phoenix.db.unit_of_work import Database
 from phoenix.jobs.claim import claim
 from phoenix.jobs.feed import choose_next, put_off
 from phoenix.jobs.find import list_queued, list_unfinished
-from phoenix.jobs.line import list_waiting
 from phoenix.jobs.tables import JobRow, TaskRow
+from phoenix.jobs.waiting_tasks import list_waiting
 from phoenix.jobs.workers import WorkerReport, report
 from phoenix.settings import DatabaseSettings, RedisSettings, RetentionSettings, Settings
 from phoenix.worker.supervisor import hand_back

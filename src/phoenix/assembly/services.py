@@ -14,7 +14,7 @@ from phoenix.events.channels import Channels
 from phoenix.events.publisher import EventPublisher
 from phoenix.events.redis_client import open_redis
 from phoenix.jobs.kept_lines import KeptLines
-from phoenix.jobs.room import KnownRoom
+from phoenix.jobs.queue_room import KnownRoom
 from phoenix.queues.arq import ArqTaskQueue
 from phoenix.queues.queue import TaskQueue
 from phoenix.settings import Settings

@@ -12,7 +12,7 @@ LONGER_SIDE_PX = 192
 QUALITIES = (70, 50, 30, 15)
 
 
-class Pace:
+class PreviewThrottle:
     """At most one preview of a clip per `interval_s`, the first after one interval; none at all if it is 0."""
 
     def __init__(self, interval_s: float, clock: Callable[[], float] = time.monotonic) -> None:

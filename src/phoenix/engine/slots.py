@@ -6,8 +6,8 @@ from collections import deque
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
 
+from phoenix.engine.shared_slots import SharedSlots
 from phoenix.engine.stopping import StopToken, wait_until, woken_by
-from phoenix.engine.turns import SharedSlots
 from phoenix.errors import FailureCode, Stage, TaskFailed
 
 

@@ -1,7 +1,7 @@
 """A bounded buffer of events: loses no durable event, keeps only the newest progress."""
 
 from phoenix.contract.events import ClipProgress
-from phoenix.events.doorbell import EncodedEvent
+from phoenix.events.encoding import EncodedEvent
 
 
 class Backlog:

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Callable, Iterable
 from typing import Protocol
 
 from phoenix.errors import NotFound
-from phoenix.events.doorbell import HEARTBEAT_FRAME, EncodedEvent, retry_frame
+from phoenix.events.encoding import HEARTBEAT_FRAME, EncodedEvent, retry_frame
 from phoenix.events.hub import Hub
 from phoenix.events.mailbox import Delivery
 from phoenix.events.topics import Topic

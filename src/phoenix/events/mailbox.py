@@ -6,7 +6,7 @@ from enum import Enum, auto
 from typing import Protocol
 
 from phoenix.events.backlog import Backlog
-from phoenix.events.doorbell import EncodedEvent
+from phoenix.events.encoding import EncodedEvent
 
 
 class Closing(Enum):

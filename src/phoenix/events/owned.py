@@ -5,7 +5,7 @@ import re
 from dataclasses import dataclass
 
 from phoenix.contract.events import DurableEvent, EphemeralEvent
-from phoenix.events.doorbell import EncodedEvent, decode, to_message, with_id
+from phoenix.events.encoding import EncodedEvent, decode, to_message, with_id
 
 _CURSOR = re.compile(r"(?P<seq>[0-9]{1,18})\.(?P<owner>[0-9a-f]{8})", re.ASCII)
 

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncGenerator, Iterable
 
-from phoenix.events.doorbell import HEARTBEAT_FRAME, EncodedEvent, encode
+from phoenix.events.encoding import HEARTBEAT_FRAME, EncodedEvent, encode
 from phoenix.events.following import Outlet, follow, frames
 from phoenix.events.hub import Hub
 from phoenix.events.log import REPLAY_LIMIT, EventLog

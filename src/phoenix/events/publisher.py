@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 from phoenix.contract.events import TERMINAL_EVENT_TYPES, ClipPreview, ClipProgress
 from phoenix.events.best_effort import BestEffort
 from phoenix.events.channels import Channels
-from phoenix.events.doorbell import to_message
+from phoenix.events.encoding import to_message
 from phoenix.events.owned import Owned, to_owner_message
 from phoenix.events.recollection import Recollection
 from phoenix.events.redis_client import Command, send

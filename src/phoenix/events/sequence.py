@@ -19,7 +19,7 @@ from phoenix.contract.events import (
     JobStarted,
 )
 from phoenix.contract.jobs import Clip, ClipState, JobState
-from phoenix.events.doorbell import EncodedEvent
+from phoenix.events.encoding import EncodedEvent
 
 
 class Verdict(Enum):

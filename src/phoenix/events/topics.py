@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from phoenix.events.channels import Channels
-from phoenix.events.doorbell import EncodedEvent, decode
+from phoenix.events.encoding import EncodedEvent, decode
 from phoenix.events.owned import decode_owned
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from itertools import islice
 
 from phoenix.events.backlog import Backlog
-from phoenix.events.doorbell import EncodedEvent
+from phoenix.events.encoding import EncodedEvent
 from phoenix.events.mailbox import Mailbox
 from phoenix.events.topics import Topic
 

@@ -14,12 +14,12 @@ from sqlmodel import col
 from phoenix.db.columns import db_now, seconds_since
 from phoenix.db.unit_of_work import UnitOfWork
 from phoenix.jobs.lifecycle import TaskState
-from phoenix.jobs.line import list_waiting
 from phoenix.jobs.lineup import UNCHANGED, Lineup, line_up
 from phoenix.jobs.order import Waiting, take_turns, within_caps
 from phoenix.jobs.pace import read_paces
 from phoenix.jobs.spent import spans_of
 from phoenix.jobs.tables import JobRow, TaskRow, WorkerRow
+from phoenix.jobs.waiting_tasks import list_waiting
 
 FAIRNESS_WINDOW_S = 900
 """Service longer ago than this is forgotten, so that a key that was busy last night is not made to wait today."""

@@ -13,10 +13,10 @@ from phoenix.jobs.feed import count_in_hand, count_slots, served_s
 from phoenix.jobs.find import FullJob
 from phoenix.jobs.latecomers import Seat, Seating
 from phoenix.jobs.lifecycle import TaskState
-from phoenix.jobs.line import MAX_LOOKED_AT, TYPICAL_COST_S, list_waiting
 from phoenix.jobs.order import Waiting, take_turns
 from phoenix.jobs.pace import Paces, read_paces
 from phoenix.jobs.tables import JobRow, TaskRow
+from phoenix.jobs.waiting_tasks import MAX_LOOKED_AT, TYPICAL_COST_S, list_waiting
 from phoenix.jobs.workers import list_served_models
 
 

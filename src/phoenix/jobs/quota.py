@@ -12,8 +12,8 @@ from sqlmodel import col
 
 from phoenix.contract.artifacts import ArtifactKind
 from phoenix.contract.jobs import JobState
+from phoenix.db.advisory_locks import take_lock
 from phoenix.db.columns import db_now
-from phoenix.db.turns import take_turn
 from phoenix.db.unit_of_work import UnitOfWork
 from phoenix.errors import RateLimited
 from phoenix.jobs.spent import spans_of
@@ -40,7 +40,7 @@ async def check_quota(uow: UnitOfWork, owner_id: str, quota: Quota) -> None:
     """Raises `RateLimited` if the owner has used up one of its limits."""
     if quota.max_queued_jobs:
         # Two submits that count at the same time would both see the last free place.
-        await take_turn(uow.session, f"submit:{owner_id}")
+        await take_lock(uow.session, f"submit:{owner_id}")
         if await _count_queued(uow, owner_id) >= quota.max_queued_jobs:
             detail = f"This key has {quota.max_queued_jobs} jobs in the queue, which is its limit."
             raise RateLimited(detail, policies=["queued-jobs"], retry_after_s=_LOOK_AGAIN_S)
@@ -81,7 +81,7 @@ async def check_uploads(session: AsyncSession, owner_id: str, *, size_bytes: int
     """
     if not bytes_per_day:
         return
-    await take_turn(session, f"upload:{owner_id}")
+    await take_lock(session, f"upload:{owner_id}")
     now = (await session.execute(select(db_now(0)))).scalar_one()
     statement = (
         select(col(ArtifactRow.created_at), col(ArtifactRow.size_bytes))

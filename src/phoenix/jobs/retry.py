@@ -9,8 +9,8 @@ from phoenix.errors import Conflict
 from phoenix.jobs import journal
 from phoenix.jobs.announcements import TasksReady
 from phoenix.jobs.lifecycle import TaskKind, TaskState, can_retry_by_hand, check_job_transition
+from phoenix.jobs.queue_room import KnownRoom, check_room
 from phoenix.jobs.quota import Quota, check_quota
-from phoenix.jobs.room import KnownRoom, check_room
 from phoenix.jobs.rows import get_job_locked, list_tasks
 from phoenix.jobs.settle import move_task
 from phoenix.jobs.tables import JobRow, TaskRow

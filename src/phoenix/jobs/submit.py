@@ -17,8 +17,8 @@ from phoenix.jobs import journal
 from phoenix.jobs.announcements import TasksReady
 from phoenix.jobs.find import FullJob
 from phoenix.jobs.lifecycle import TaskKind, TaskState
+from phoenix.jobs.queue_room import KnownRoom, check_room
 from phoenix.jobs.quota import Quota, check_quota
-from phoenix.jobs.room import KnownRoom, check_room
 from phoenix.jobs.tables import JobRow, TaskRow
 from phoenix.settings import LimitSettings
 

@@ -22,7 +22,7 @@ from phoenix.storage.keys import OutputName
 from phoenix.telemetry.logs import get_logger
 from phoenix.worker.files import download_artifact, upload_result
 from phoenix.worker.lease import Lease
-from phoenix.worker.telling import ProgressTeller
+from phoenix.worker.progress_publisher import ProgressPublisher
 from phoenix.worker.watching import StepWatcher, ringing
 from phoenix.worker.workshop import Workshop
 
@@ -36,7 +36,7 @@ async def render_clip(shop: Workshop, lease: Lease, free_slot: FreeSlot) -> Resu
     watcher = StepWatcher(lease, steps=clip.steps, num_frames=clip.num_frames, on_change=ringing(changed))
     with shop.scratch.folder() as folder:
         image = await _fetch_image(shop, lease, clip, folder, watcher)
-        async with ProgressTeller(shop.services, lease.claim, watcher).following(changed):
+        async with ProgressPublisher(shop.services, lease.claim, watcher).following(changed):
             job = ClipJob(clip, model, image)
             output = folder / OutputName.CLIP
             rendered = await shop.threads.run(shop.engines.render, job, watcher)

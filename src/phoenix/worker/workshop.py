@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from phoenix.assembly.services import Services
 from phoenix.engine.registry import Engines
+from phoenix.engine.shared_slots import SharedSlots
 from phoenix.engine.slots import DeviceSlots
-from phoenix.engine.turns import SharedSlots
 from phoenix.media.egress import EgressPolicy
 from phoenix.media.ffmpeg import Progress, Watch
 from phoenix.media.probe import ProbeLimits

@@ -9,7 +9,7 @@ from PIL import Image
 from fixtures.renders import Recorder, make_clip
 from phoenix.catalog.load import load_catalog
 from phoenix.engine.backends.animatic.engine import AnimaticEngine
-from phoenix.engine.previews import Pace, preview_size, to_jpeg
+from phoenix.engine.previews import PreviewThrottle, preview_size, to_jpeg
 from phoenix.engine.spec import MAX_PREVIEW_BYTES, ClipJob
 
 
@@ -22,7 +22,7 @@ class HandTurned:
 
 def test_a_picture_is_due_once_an_interval():
     clock = HandTurned()
-    pace = Pace(1.0, clock)
+    pace = PreviewThrottle(1.0, clock)
     due = []
     for clock.now_s in (0.0, 0.5, 1.0, 1.5, 1.9, 2.1):
         due.append(pace.is_due())
@@ -30,7 +30,7 @@ def test_a_picture_is_due_once_an_interval():
 
 
 def test_an_interval_of_nought_means_none():
-    assert not Pace(0).is_due()
+    assert not PreviewThrottle(0).is_due()
 
 
 @pytest.mark.parametrize(

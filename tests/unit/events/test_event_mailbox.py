@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from fixtures.event_examples import clip_preview, clip_progress, job_queued, queue_moved
-from phoenix.events.doorbell import encode
+from phoenix.events.encoding import encode
 from phoenix.events.mailbox import Closing, Delivery, Mailbox
 
 

@@ -22,7 +22,7 @@ from fixtures.event_examples import (
 )
 from phoenix.contract.events import ClipProgress, ClipSucceeded, DurableEvent, EphemeralEvent, JobSnapshot
 from phoenix.contract.jobs import ClipState, Job, JobState
-from phoenix.events.doorbell import EncodedEvent, encode
+from phoenix.events.encoding import EncodedEvent, encode
 from phoenix.events.sequence import SeenSequence, Verdict
 
 LENGTH = 12

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from fixtures.event_examples import clip_progress, clip_started, job_queued
-from phoenix.events.doorbell import EncodedEvent, encode
+from phoenix.events.encoding import EncodedEvent, encode
 from phoenix.events.mailbox import Delivery, Mailbox
 
 

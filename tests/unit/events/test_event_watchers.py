@@ -3,7 +3,7 @@
 import asyncio
 
 from fixtures.event_examples import JOB_ID, clip_progress, job_queued
-from phoenix.events.doorbell import EncodedEvent, encode
+from phoenix.events.encoding import EncodedEvent, encode
 from phoenix.events.mailbox import Delivery, Mailbox
 from phoenix.events.topics import JobTopic
 from phoenix.events.watchers import PER_TURN, Watcher, Watchers

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from fixtures.event_examples import JOB_ID, clip_progress, job_started
-from phoenix.events.doorbell import to_message
+from phoenix.events.encoding import to_message
 from phoenix.events.recollection import Recollection
 from phoenix.events.told import NOTHING_TOLD, Told, read_told
 

@@ -18,7 +18,7 @@ from phoenix.api.stream_slots import hold_job_stream, hold_stream
 from phoenix.contract.events import EventPage, StreamToken
 from phoenix.db.unit_of_work import RETRY_AFTER_S
 from phoenix.errors import NotFound, Unavailable
-from phoenix.events.doorbell import retry_frame
+from phoenix.events.encoding import retry_frame
 from phoenix.events.log import has_been_told, parse_last_event_id
 from phoenix.events.owner_stream import owner_stream
 from phoenix.events.stream import job_stream

@@ -5,7 +5,7 @@ from PIL import Image
 from phoenix.contract.resolved import ResolvedClip
 from phoenix.engine.backends.animatic.scene import Scene, read_scene
 from phoenix.engine.backends.animatic.storyboard import Storyboard, draw_frames
-from phoenix.engine.previews import Pace, preview_size, to_jpeg
+from phoenix.engine.previews import PreviewThrottle, preview_size, to_jpeg
 from phoenix.engine.spec import ClipJob, RenderedClip, Watcher
 from phoenix.errors import Stage
 
@@ -20,7 +20,7 @@ class AnimaticEngine:
     def render(self, job: ClipJob, watcher: Watcher) -> RenderedClip:
         clip = job.clip
         scene = read_scene(clip.prompt, clip.seed)
-        pace = Pace(self._preview_interval_s)
+        pace = PreviewThrottle(self._preview_interval_s)
         watcher.on_stage(Stage.DENOISE)
         for step in range(1, clip.steps + 1):
             watcher.stop.wait(self._seconds_per_step)

@@ -15,9 +15,9 @@ from phoenix.engine.backends.diffusers.residency import Residency
 from phoenix.engine.backends.diffusers.watching import Call
 from phoenix.engine.batching import halves
 from phoenix.engine.device import device_memory, device_name, open_meter, pick_device, release_memory
+from phoenix.engine.device_room import DeviceRoom, Meter, Stay
 from phoenix.engine.member import Member
 from phoenix.engine.peaks import CallShape, MemoryPeaks, Peaks, call_shape
-from phoenix.engine.room import DeviceRoom, Meter, Stay
 from phoenix.engine.spec import ClipJob, RenderedClip, Watcher
 from phoenix.engine.stopping import RenderStopped, StopToken, stopped_with_all
 from phoenix.errors import FailureCode, Stage, TaskFailed

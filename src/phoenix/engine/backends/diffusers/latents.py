@@ -12,7 +12,7 @@ from PIL import Image
 from phoenix.contract.resolved import ResolvedClip
 from phoenix.engine.backends.diffusers.watching import Call
 from phoenix.engine.member import Member
-from phoenix.engine.previews import Pace, preview_size, to_jpeg
+from phoenix.engine.previews import PreviewThrottle, preview_size, to_jpeg
 
 FRAMES_FIRST = "CogVideoX"
 """Pipelines with latents `[rows, frames, channels, height, width]`; others have channels before frames."""
@@ -39,7 +39,7 @@ class Previewer:
     def __init__(self, maps: ColourMaps, pipeline: Any, call: Call, *, interval_s: float) -> None:
         self._maps, self._pipeline, self._call = maps, pipeline, call
         self._interval_s = interval_s
-        self._pace = Pace(interval_s)
+        self._pace = PreviewThrottle(interval_s)
         self._latents: torch.Tensor | None = None
         self._rows: Sequence[Member] = ()
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from phoenix.engine.backends.veo.faults import AnswerLost, OperationOver, Throttled, Unreachable, UpstreamFault
 from phoenix.engine.backends.veo.frames import read_frames
 from phoenix.engine.backends.veo.notes import Note, Notes
-from phoenix.engine.backends.veo.patience import Patience, patiently
 from phoenix.engine.backends.veo.request import VeoRequest, request_for
+from phoenix.engine.backends.veo.retrying import RetryPolicy, with_retries
 from phoenix.engine.backends.veo.service import Ended, VeoService
 from phoenix.engine.backends.veo.waiting import call_interruptibly
 from phoenix.engine.slots import DeviceSlots
@@ -35,7 +35,7 @@ class VeoEngine:
     def __init__(self, settings: VeoSettings, *, notes_dir: Path | None = None) -> None:
         self._settings = settings
         self._service = VeoService(settings)
-        self._patience = Patience.from_settings(settings)
+        self._retry_policy = RetryPolicy.from_settings(settings)
         self._slots = DeviceSlots(settings.max_concurrent, wait_limit_s=settings.slot_timeout_s)
         self._temporary = tempfile.TemporaryDirectory()
         self._notes = self._open_notes(notes_dir)
@@ -87,9 +87,9 @@ class VeoEngine:
     def _begin(self, request: VeoRequest, watcher: Watcher) -> str:
         """Not interrupted by a stop: the operation of a paid request must be recorded."""
         try:
-            return patiently(
+            return with_retries(
                 lambda: self._service.begin(request),
-                self._patience,
+                self._retry_policy,
                 watcher.stop,
                 again_after=(Throttled, Unreachable),
             )
@@ -112,9 +112,9 @@ class VeoEngine:
         operation = note.operation
         assert operation is not None
         try:
-            return patiently(
+            return with_retries(
                 lambda: call_interruptibly(lambda: self._service.find_ended(operation), watcher.stop),
-                self._patience,
+                self._retry_policy,
                 watcher.stop,
                 again_after=(UpstreamFault,),
             )

@@ -8,8 +8,8 @@ from sqlalchemy import func, select
 from sqlmodel import col
 
 from phoenix.contract.jobs import JobState
+from phoenix.db.advisory_locks import take_lock
 from phoenix.db.columns import db_now
-from phoenix.db.turns import take_turn
 from phoenix.db.unit_of_work import UnitOfWork
 from phoenix.errors import QueueFull
 from phoenix.jobs.tables import JobRow
@@ -56,7 +56,7 @@ async def check_room(uow: UnitOfWork, room: KnownRoom, *, limit: int) -> None:
     room.note(queued, limit)
     if queued + SUBMITS_AT_ONCE > limit:
         # Two submits that count at the same time would both see the last free place.
-        await take_turn(uow.session, "submit")
+        await take_lock(uow.session, "submit")
         queued = await _count_queued(uow)
     if queued >= limit:
         raise QueueFull(f"{limit} jobs are waiting, which is the limit.", retry_after_s=await _room_in_s(uow))

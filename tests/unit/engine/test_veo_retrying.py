@@ -1,16 +1,16 @@
-"""How long a request to Veo waits before it is sent again, and what ends its patience."""
+"""How long a request to Veo waits before it is sent again, and what ends its policy."""
 
 from collections.abc import Callable
 
 import pytest
 
 from phoenix.engine.backends.veo.faults import AnswerLost, Throttled, Unreachable
-from phoenix.engine.backends.veo.patience import Patience, patiently
+from phoenix.engine.backends.veo.retrying import RetryPolicy, with_retries
 from phoenix.engine.stopping import RenderStopped, StopReason, StopToken
 from phoenix.errors import FailureCode, TaskFailed
 
-PATIENCE = Patience(first_s=1, longest_s=60, max_retries=10)
-IMPATIENCE = Patience(first_s=0, longest_s=60, max_retries=3)
+PATIENCE = RetryPolicy(first_s=1, longest_s=60, max_retries=10)
+IMPATIENCE = RetryPolicy(first_s=0, longest_s=60, max_retries=3)
 
 
 def failing(*faults: Exception) -> Callable[[], int]:
@@ -49,23 +49,23 @@ def test_patience_ends_with_the_retries_and_with_a_wait_that_is_too_long():
 
 def test_a_call_is_repeated_until_it_succeeds():
     call = failing(Throttled("busy"), Unreachable("away"))
-    assert patiently(call, IMPATIENCE, StopToken(), again_after=(Throttled, Unreachable)) == 3
+    assert with_retries(call, IMPATIENCE, StopToken(), again_after=(Throttled, Unreachable)) == 3
 
 
 def test_the_last_fault_names_the_failure():
     call = failing(*[Throttled("busy")] * 3, Unreachable("away"))
     with pytest.raises(TaskFailed, match="away") as caught:
-        patiently(call, IMPATIENCE, StopToken(), again_after=(Throttled, Unreachable))
+        with_retries(call, IMPATIENCE, StopToken(), again_after=(Throttled, Unreachable))
     assert (caught.value.code, caught.value.retriable) == (FailureCode.MODEL_UNAVAILABLE, True)
 
 
 def test_a_fault_that_is_not_to_be_repeated_is_passed_on():
     with pytest.raises(AnswerLost):
-        patiently(failing(AnswerLost("gone")), IMPATIENCE, StopToken(), again_after=(Throttled,))
+        with_retries(failing(AnswerLost("gone")), IMPATIENCE, StopToken(), again_after=(Throttled,))
 
 
 def test_a_stop_ends_the_wait():
     stop = StopToken()
     stop.stop(StopReason.CANCEL)
     with pytest.raises(RenderStopped):
-        patiently(failing(Throttled("busy")), PATIENCE, stop, again_after=(Throttled,))
+        with_retries(failing(Throttled("busy")), PATIENCE, stop, again_after=(Throttled,))

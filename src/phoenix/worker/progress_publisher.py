@@ -18,7 +18,7 @@ _OTHERS_LIFE_S = 1.0
 """How old the progress of the job's other clips may be: each read fetches all of them."""
 
 
-class ProgressTeller:
+class ProgressPublisher:
     """Publishes the progress of one clip: once (`publish`), or on every change at a bounded rate (`following`)."""
 
     def __init__(self, services: Services, claim: Claim, watcher: StepWatcher) -> None:

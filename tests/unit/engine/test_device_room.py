@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from phoenix.engine.room import DeviceRoom, Stay
+from phoenix.engine.device_room import DeviceRoom, Stay
 from phoenix.engine.stopping import RenderStopped, StopReason, StopToken
 from phoenix.errors import FailureCode, Stage, TaskFailed
 

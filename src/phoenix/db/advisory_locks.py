@@ -6,7 +6,7 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 
-async def take_turn(session: AsyncSession, name: str) -> None:
+async def take_lock(session: AsyncSession, name: str) -> None:
     """Waits until no other transaction holds the lock `name`, and holds it until the end of this one.
 
     On SQLite, writing transactions exclude each other anyway.

@@ -14,7 +14,7 @@ _Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True)
-class Patience:
+class RetryPolicy:
     """Doubles from `first_s`, up to `longest_s`, for at most `max_retries` waits."""
 
     first_s: float
@@ -22,7 +22,7 @@ class Patience:
     max_retries: int
 
     @classmethod
-    def from_settings(cls, settings: VeoSettings) -> "Patience":
+    def from_settings(cls, settings: VeoSettings) -> "RetryPolicy":
         return cls(settings.retry_delay_s, settings.max_retry_delay_s, settings.max_retries)
 
     def delay_s(self, retry: int, asked_s: float | None = None, *, luck: float = 0.5) -> float | None:
@@ -37,9 +37,9 @@ class Patience:
         return asked_s + luck * self.first_s if asked_s is not None else ours_s * (0.5 + luck / 2)
 
 
-def patiently(
+def with_retries(
     call: Callable[[], _Result],
-    patience: Patience,
+    policy: RetryPolicy,
     stop: StopToken,
     *,
     again_after: tuple[type[UpstreamFault], ...],
@@ -52,7 +52,7 @@ def patiently(
         try:
             return call()
         except again_after as fault:
-            delay_s = patience.delay_s(retry, fault.retry_after_s, luck=random.random())
+            delay_s = policy.delay_s(retry, fault.retry_after_s, luck=random.random())
             if delay_s is None:
                 raise fault.as_failure() from fault
         stop.wait(delay_s)
