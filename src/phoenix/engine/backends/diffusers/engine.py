@@ -2,6 +2,7 @@
 
 from collections.abc import Generator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 
 from phoenix.catalog.model import ModelSpec
 from phoenix.engine.backend import ProcessUnfit, renewed
@@ -177,7 +178,7 @@ class DiffusersEngine:
                 call.begin()
                 loaded = device.enter_context(self._residency.hold(model, stop))
             with call.waiting():
-                wish = lambda: self._wish(model, shape, rung)  # noqa: E731
+                wish = partial(self._wish, model, shape, rung)
                 stay = device.enter_context(self._room.hold(wish, stop, timeout_s=self._wait_limit_s))
             if rung is Rung.ALONE:
                 # Others may have been loaded while it waited.
