@@ -30,6 +30,6 @@ def test_a_long_traceback_that_another_library_logs_as_text_tells_its_cause(log_
 
 def test_the_coloured_copy_of_a_message_is_left_out(log_lines: io.StringIO) -> None:
     extra = {"color_message": "Started server process [\x1b[36m%d\x1b[0m]"}
-    logging.getLogger("uvicorn.error").info("Started server process [%d]", 7, extra=extra)
+    logging.getLogger("another.server").info("Started server process [%d]", 7, extra=extra)
     (line,) = lines_about(log_lines, "Started server process [7]")
     assert "color_message" not in line
