@@ -32,7 +32,8 @@ demo: $(EMBEDDED) ## Render a three-clip reel with a soundtrack to demo/reel.mp4
 	  --aspect-ratio 9:16 --audio demo/tune.wav --output demo/reel.mp4
 
 test: $(DEV) ## Run every test that needs only PyPI and npm packages
-	$(BIN)/pytest -m "not e2e" --numprocesses $(PYTEST_PROCESSES) --dist loadfile $(PYTEST_ARGS)
+	@# In the order of the folders: those with the longest tests come first, so that no process is left with one at the end.
+	$(BIN)/pytest -m "not e2e" --numprocesses $(PYTEST_PROCESSES) --dist loadfile --no-loadscope-reorder --durations 15 $(PYTEST_ARGS)
 
 test-e2e: $(DEV) ## Run the tests that need the packages of tests/system-packages.txt
 	@missing=$$(while read -r package; do command -v "$$package" >/dev/null || echo "$$package"; done < tests/system-packages.txt); \

@@ -4,13 +4,16 @@ import asyncio
 from pathlib import Path
 
 import pytest
+import torch
+from diffusers import WanTransformer3DModel
 
-from fixtures.workplace import OpenWorkplace, a_reel, a_wan_reel
+from fixtures.workplace import PATIENCE_S, OpenWorkplace, a_reel, a_wan_reel
 from phoenix.contract.jobs import Clip, JobState
 from phoenix.contract.resolved import ResolvedReel
 from phoenix.jobs.views import view_job
 from phoenix.jobs.workers import list_live
 from phoenix.settings import EngineSettings
+from phoenix.worker.exits import Exit
 
 
 @pytest.fixture
@@ -31,6 +34,19 @@ async def test_a_worker_reports_only_after_its_models_are_in_memory(
                 live = await list_live(session, worker_timeout_s=10)
             await asyncio.sleep(0.02)
     assert "tiny-wan" in live[0].models
+
+
+async def test_a_model_that_breaks_the_device_in_its_warm_up_ends_the_process(
+    open_place: OpenWorkplace, tiny_wan_catalog: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def break_down(*_: object, **__: object) -> None:
+        raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered")
+
+    monkeypatch.setattr(WanTransformer3DModel, "forward", break_down)
+    workplace = await open_place(engine=EngineSettings(catalog_file=tiny_wan_catalog, warm_models=("tiny-wan",)))
+    async with workplace.worker("gpu") as drain, asyncio.timeout(PATIENCE_S):
+        await drain.asked.wait()
+    assert drain.exit is Exit.UNFIT
 
 
 async def test_a_clip_waits_for_a_worker_that_has_its_model(

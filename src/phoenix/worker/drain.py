@@ -51,11 +51,15 @@ class Drain:
         """An attempt has ended: the process recycles if it has done its share or grown too large, ends if broken."""
         self._tasks_left -= 1
         if isinstance(ending, Failed) and isinstance(ending.failure, ProcessUnfit):
-            self.hurried.set()
-            self.at_once.set()
-            self._leave(Exit.UNFIT)
+            self.give_up()
         elif self._tasks_left <= 0 or self._has_grown_too_large():
             self._leave(Exit.RECYCLE)
+
+    def give_up(self) -> None:
+        """The process is broken: what it renders from now on would be wrong, or fail."""
+        self.hurried.set()
+        self.at_once.set()
+        self._leave(Exit.UNFIT)
 
     def _leave(self, status: Exit) -> None:
         if not self.asked.is_set():

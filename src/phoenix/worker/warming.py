@@ -1,8 +1,9 @@
-"""Warms up the configured models before the worker reports ready. A failure is only logged."""
+"""Warms up the configured models before the worker reports ready. What breaks the process in doing so ends it."""
 
 import asyncio
 from contextlib import suppress
 
+from phoenix.engine.backend import ProcessUnfit
 from phoenix.engine.stopping import RenderStopped, StopReason, StopToken
 from phoenix.engine.warming import warm_up
 from phoenix.errors import TaskFailed
@@ -22,6 +23,9 @@ async def warm_models(shop: Workshop, drain: Drain) -> None:
         with suppress(RenderStopped):
             for model_id in shop.services.settings.engine.warm_models:
                 await shop.threads.run(_warm, shop, model_id, stop)
+    except ProcessUnfit as unfit:
+        _logger.critical("a model broke the process while it was warmed up", error=unfit.detail)
+        drain.give_up()
     finally:
         asked.cancel()
 
@@ -34,6 +38,8 @@ def _warm(shop: Workshop, model_id: str, stop: StopToken) -> None:
         return
     try:
         warm_up(shop.engines, model, stop)
+    except ProcessUnfit:
+        raise
     except TaskFailed as failed:
         _logger.error("a model cannot be warmed up", model=model_id, code=failed.code.value, error=failed.detail)
     else:
