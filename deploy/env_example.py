@@ -14,7 +14,7 @@ TARGET = Path(__file__).with_name("env.example")
 
 HEAD = """\
 # Settings of Phoenix. Copy this file to deploy/.env for compose; a value that is commented out is the default.
-# Written by `make env-example` from src/phoenix/settings.py.
+# Written by `make env-example` from src/phoenix/settings/settings.py.
 
 # Only compose reads these three. The password has no default: choose one, of letters and digits.
 POSTGRES_PASSWORD=

@@ -151,5 +151,5 @@ def test_a_configured_ffmpeg_is_preferred(tmp_path: Path) -> None:
 
 
 def test_a_configured_ffmpeg_that_is_not_there_is_not_replaced_in_silence() -> None:
-    with pytest.raises(FfmpegMissing):
+    with pytest.raises(FfmpegMissing, match="PHOENIX_MEDIA__FFMPEG"):
         find_ffmpeg("/nonexistent/ffmpeg")

@@ -4,7 +4,6 @@ import asyncio
 import os
 import shutil
 import sys
-import tomllib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -69,7 +68,7 @@ async def _run(name: str, check: "Check", settings: Settings) -> Finding:
 
 async def check_settings(_settings: Settings) -> Finding:
     file = os.environ.get("PHOENIX_CONFIG")
-    if unknown := [*unknown_names(os.environ), *_unknown_tables(file)]:
+    if unknown := unknown_names(os.environ):
         detail = f"nothing reads {', '.join(unknown)}"
         return Finding("settings", Verdict.NOTE, detail, "Correct the name: deploy/env.example lists them all.")
     return Finding("settings", Verdict.OK, f"of the environment{f', and of {file}' if file else ''}")
@@ -80,11 +79,6 @@ def unknown_names(environment: Mapping[str, str]) -> list[str]:
     named = {name: name.removeprefix("PHOENIX_") for name in environment if name.startswith("PHOENIX_")}
     known = {field.upper() for field in Settings.model_fields} | OTHER_NAMES
     return sorted(name for name, rest in named.items() if rest.upper().split("__")[0] not in known)
-
-
-def _unknown_tables(file: str | None) -> list[str]:
-    tables = tomllib.loads(Path(file).read_text(encoding="utf-8")) if file else {}
-    return [f"{name!r} of {file}" for name in tables if name not in Settings.model_fields]
 
 
 async def check_ffmpeg(settings: Settings) -> Finding:

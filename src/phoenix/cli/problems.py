@@ -16,7 +16,7 @@ from phoenix.client import PhoenixClientError, PhoenixProblem, PhoenixUnreachabl
 from phoenix.contract.jobs import Job, JobState
 from phoenix.contract.problems import ProblemFault
 from phoenix.errors import Fault, InvalidRequest, PhoenixError, ProblemCode, SchemaOutdated, Unavailable
-from phoenix.settings import Settings, load_settings
+from phoenix.settings import PLAIN_NAMES, Settings, load_settings
 
 FAILED = 1
 USAGE = 2
@@ -35,9 +35,16 @@ def read_settings() -> Settings:
         return load_settings()
     except ValidationError as error:
         for fault in error.errors():
-            name = "__".join(str(part) for part in fault["loc"]).upper()
-            err.print(f"PHOENIX_{name}: {fault['msg']}", style="red")
+            reason = "there is no such setting" if fault["type"] == "extra_forbidden" else fault["msg"]
+            err.print(f"{_variable(fault['loc'])}: {reason.removeprefix('Value error, ')}", style="red")
         raise typer.Exit(USAGE) from error
+
+
+def _variable(path: tuple[str | int, ...]) -> str:
+    """The variable that a setting was read from, or can be."""
+    plain = [name for name, place in PLAIN_NAMES.items() if place == path and os.environ.get(name)]
+    full = "PHOENIX_" + "__".join(str(part) for part in path).upper()
+    return plain[0] if plain and full not in os.environ else full
 
 
 def _check_config_file(path: str | None) -> None:

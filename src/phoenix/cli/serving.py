@@ -40,10 +40,13 @@ def run_api(
     """Run one API replica."""
     from phoenix.cli.api_reload import serve_reloading
     from phoenix.cli.api_server import serve
+    from phoenix.cli.preflight import check_named
 
     settings = read_settings()
     given = {name: value for name, value in {"host": host, "port": port}.items() if value is not None}
     settings = settings.model_copy(update={"api": settings.api.model_copy(update=given)})
+    with explained():
+        check_named(settings, serves_api=True, serves_media=False)
     require_schema(settings)
     with explained():
         if reload:
@@ -63,11 +66,14 @@ def run_workers(
 ) -> None:
     """Run workers, under a supervisor that restarts dead ones."""
     from phoenix.cli.devices import list_devices
+    from phoenix.cli.preflight import check_named
     from phoenix.processes import follow_lifeline
     from phoenix.telemetry.logs import configure_logs
     from phoenix.worker.supervisor import posts_for, run_supervisor
 
     settings = read_settings()
+    with explained():
+        check_named(settings, serves_api=False, serves_media=queue in (Queue.MEDIA, Queue.ALL))
     require_schema(settings)
     configure_logs(level=settings.log.level, json_lines=settings.log.json_lines)
     follow_lifeline(lambda: os._exit(FAILED))

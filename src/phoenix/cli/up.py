@@ -30,6 +30,7 @@ def run_up(
     """
     settings = read_settings()
     with explained(), ExitStack() as held:
+        _check(settings)
         lock = held.enter_context(hold_folder(settings.data_dir))
         stack = _prepare(
             settings,
@@ -62,6 +63,13 @@ def _prepare(settings: Settings, *, host: str, port: int, workers: int, lock: Fo
         sys.stdout.flush()
 
     return Stack(composed, listener, url, workers_per_device=workers, redis=redis, on_ready=announce)
+
+
+def _check(settings: Settings) -> None:
+    # It imports the API's modules, which takes a second that `phoenix --help` should not pay for.
+    from phoenix.cli.preflight import check_named  # noqa: PLC0415
+
+    check_named(settings, serves_api=True, serves_media=True)
 
 
 def _migrate(settings: Settings) -> None:

@@ -48,6 +48,10 @@ class UrlNotAllowed(PhoenixError):
     """This URL may not be fetched by this server."""
 
 
+class CaFileUnusable(PhoenixError):
+    """A CA file is missing, or is not PEM."""
+
+
 @dataclass(frozen=True)
 class EgressPolicy:
     """What may be connected to. `allow_private` is for a server that fetches from its own network, and for tests."""
@@ -107,10 +111,17 @@ def is_public(address: str) -> bool:
 
 def open_pool(policy: EgressPolicy = DEFAULT_POLICY, *, max_connections: int = 10) -> httpcore.AsyncConnectionPool:
     """Connections to vetted addresses only, TLS checked against the name; no proxy, no redirect, no cookie."""
-    context = ssl.create_default_context(cafile=policy.ca_file or certifi.where())
     return httpcore.AsyncConnectionPool(
-        ssl_context=context, max_connections=max_connections, network_backend=VettedNetwork(policy)
+        ssl_context=tls_context(policy), max_connections=max_connections, network_backend=VettedNetwork(policy)
     )
+
+
+def tls_context(policy: EgressPolicy) -> ssl.SSLContext:
+    """Trusts the policy's CA file, or the public authorities. Raises `CaFileUnusable`."""
+    try:
+        return ssl.create_default_context(cafile=policy.ca_file or certifi.where())
+    except OSError as error:
+        raise CaFileUnusable(f"CA file {policy.ca_file}: {error.strerror or error}") from error
 
 
 class VettedNetwork(httpcore.AsyncNetworkBackend):

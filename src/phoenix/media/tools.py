@@ -39,7 +39,7 @@ def find_ffmpeg(configured: str | None = None) -> str:
     for candidate in (configured,) if configured else (_bundled_ffmpeg(), "ffmpeg"):
         if candidate and (found := shutil.which(candidate)):
             return found
-    raise FfmpegMissing
+    raise FfmpegMissing(f"PHOENIX_MEDIA__FFMPEG: there is no program {configured}." if configured else None)
 
 
 def _bundled_ffmpeg() -> str | None:

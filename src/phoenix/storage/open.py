@@ -20,16 +20,14 @@ CONNECT_LIMIT = timedelta(seconds=5)
 def open_store(settings: StorageSettings, *, default_folder: Path) -> ArtifactStore:
     """Opens `settings.url`, a `file://` or `s3://bucket/prefix` URL, or `default_folder` if it is unset.
 
-    Raises `ValueError` for any other scheme. An S3 endpoint is not contacted before the first call.
+    An S3 endpoint is not contacted before the first call.
     """
     if settings.url is None:
         return open_folder(default_folder)
     url = urlsplit(settings.url)
-    if url.scheme == "file" and url.netloc in ("", "localhost"):
+    if url.scheme == "file":
         return open_folder(Path(unquote(url.path)))
-    if url.scheme == "s3" and url.netloc:
-        return _open_bucket(url.netloc, url.path.strip("/"), settings)
-    raise ValueError(f"storage URL must be file:///folder or s3://bucket/prefix, not {settings.url!r}")
+    return _open_bucket(url.netloc, url.path.strip("/"), settings)
 
 
 def open_folder(folder: Path) -> ArtifactStore:

@@ -24,7 +24,7 @@ UNUSUAL = {
     "auth": Auth.REQUIRED,
     "database": DatabaseSettings(url="postgresql://u:p@db/x?a=b"),
     "redis": RedisSettings(url="redis://:secret@cache:6379/3", prefix="other"),
-    "storage": StorageSettings(url="s3://bucket/x", s3_secret_access_key=SecretStr("s3cret")),
+    "storage": StorageSettings(url="s3://bucket/x", s3_access_key_id="id", s3_secret_access_key=SecretStr("s3cret")),
     "api": ApiSettings(cors_origins=("https://a.example", "https://b.example")),
     "engine": EngineSettings(catalog_file=Path("/srv/models.toml")),
     "media": MediaSettings(fetch_ports=(443, 8443)),

@@ -23,15 +23,19 @@ class ChildSpec:
 
 @dataclass(frozen=True)
 class RestartRule:
-    """A child that lives for `steady_s` has started; one that dies sooner, `attempts` times in a row, cannot."""
+    """A child that lives for `steady_s` has started; one that dies sooner, `attempts` times in a row, cannot.
+
+    Nor can one that ends with one of the `final` statuses.
+    """
 
     steady_s: float = 10
     attempts: int = 3
     delay_s: float = 0.5
+    final: frozenset[int] = frozenset()
 
-    def next_delay_s(self, early_deaths: int) -> float | None:
+    def next_delay_s(self, early_deaths: int, status: int) -> float | None:
         """Seconds until the next start after so many early deaths in a row; None to give up."""
-        if early_deaths >= self.attempts:
+        if early_deaths >= self.attempts or status in self.final:
             return None
         return self.delay_s * 2 ** max(0, early_deaths - 1)
 
@@ -41,7 +45,7 @@ class ChildCannotStart(PhoenixError):
 
     def __init__(self, name: str, status: int) -> None:
         how = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
-        super().__init__(f"The {name} {how} each time it was started; its messages are above.")
+        super().__init__(f"The {name} cannot start: it {how}. Its messages are above.")
 
 
 class Children:
@@ -77,7 +81,7 @@ class Children:
             status = await self._run_once(spec)
             lived_s = time.monotonic() - started_at_s
             early_deaths = early_deaths + 1 if lived_s < self._rule.steady_s else 0
-            delay_s = self._rule.next_delay_s(early_deaths)
+            delay_s = self._rule.next_delay_s(early_deaths, status)
             if delay_s is None:
                 raise ChildCannotStart(spec.name, status)
             await asyncio.sleep(delay_s)

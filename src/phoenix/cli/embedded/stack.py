@@ -14,15 +14,18 @@ import httpx
 
 from phoenix.cli.embedded.children import Children, ChildSpec, RestartRule
 from phoenix.cli.embedded.redis_server import answers, server_argv
+from phoenix.cli.problems import USAGE
 from phoenix.errors import PhoenixError
 from phoenix.settings import Settings
 from phoenix.worker.environment import child_environment
-from phoenix.worker.exits import STOP_GRACE_S
+from phoenix.worker.exits import STOP_GRACE_S, Exit
 
 REDIS_WITHIN_S = 30
 READY_WITHIN_S = 60
 # On top of a child's own limit, for what it does before and after.
 EXTRA_GRACE_S = 6
+# With the same settings, the next start would end the same way.
+FINAL_STATUSES = frozenset({Exit.UNUSABLE, USAGE})
 # Ctrl-C, a service manager's, and that of a terminal that is closed.
 ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -52,7 +55,7 @@ class Stack:
 
     async def run(self) -> None:
         """Returns once a signal has come and everything has ended. Raises `PhoenixError`."""
-        children = Children(RestartRule())
+        children = Children(RestartRule(final=FINAL_STATUSES))
         stopping = _stop_on_signals(children)
         try:
             await self._run(children, stopping)

@@ -1,31 +1,35 @@
 """Every setting, on one page. Loaded once per process and passed down: no other module reads one from the environment.
 
 Sources, strongest first: arguments, `PHOENIX_…` in the environment (groups nested by `__`), the plain names of
-`PLAIN_NAMES`, the TOML file that `PHOENIX_CONFIG` names, the defaults below.
+`sources.PLAIN_NAMES`, the TOML file that `PHOENIX_CONFIG` names, the defaults below.
 """
 
 import ipaddress
 import os
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 from pydantic_settings import (
     BaseSettings,
-    InitSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     TomlConfigSettingsSource,
 )
 
-PLAIN_NAMES = {
-    "DATABASE_URL": ("database", "url"),
-    "REDIS_URL": ("redis", "url"),
-    "PORT": ("api", "port"),
-    "MAX_CONCURRENT_GENERATIONS": ("worker", "max_concurrent_generations"),
-}
-"""Names that hosting platforms set, honoured beside `PHOENIX_…`."""
+from phoenix.settings.sources import PlainNamesSource, VariablesSource
+from phoenix.settings.values import (
+    DatabaseUrl,
+    Listed,
+    LogLevel,
+    Origin,
+    Preset,
+    ProxyAddress,
+    RedisUrl,
+    StorageUrl,
+    WebUrl,
+)
 
 
 class Group(BaseModel):
@@ -38,14 +42,16 @@ class Auth(StrEnum):
 
 
 class DatabaseSettings(Group):
-    url: str | None = Field(default=None, description="SQLAlchemy or plain URL; a SQLite file in data_dir if unset.")
+    url: DatabaseUrl | None = Field(
+        default=None, description="SQLAlchemy or plain URL; a SQLite file in data_dir if unset."
+    )
     pool_size: int = Field(default=5, ge=1, description="Connections that a replica keeps open; twice as many at most.")
     statement_timeout_s: float = Field(default=10, gt=0, description="Time limit of one SQL statement (PostgreSQL).")
     busy_timeout_s: float = Field(default=10, gt=0, description="How long a writer waits for SQLite's write lock.")
 
 
 class RedisSettings(Group):
-    url: str | None = Field(
+    url: RedisUrl | None = Field(
         default=None, description="redis:// or unix:// URL; `phoenix up` starts a private one if unset."
     )
     socket_timeout_s: float = Field(default=2, gt=0)
@@ -53,8 +59,10 @@ class RedisSettings(Group):
 
 
 class StorageSettings(Group):
-    url: str | None = Field(default=None, description="file:// or s3://bucket/prefix; a folder in data_dir if unset.")
-    s3_endpoint: str | None = None
+    url: StorageUrl | None = Field(
+        default=None, description="file:// or s3://bucket/prefix; a folder in data_dir if unset."
+    )
+    s3_endpoint: WebUrl | None = None
     s3_region: str = "us-east-1"
     s3_access_key_id: str | None = None
     s3_secret_access_key: SecretStr | None = None
@@ -67,6 +75,12 @@ class StorageSettings(Group):
         description="Redirect downloads to signed S3 URLs; turn off if clients cannot reach s3_endpoint.",
     )
     signed_url_s: float = Field(default=900, ge=1, le=604_800, description="How long a signed URL stays valid.")
+
+    @model_validator(mode="after")
+    def _check_key(self) -> Self:
+        if (self.s3_access_key_id is None) != (self.s3_secret_access_key is None):
+            raise ValueError("set both of s3_access_key_id and s3_secret_access_key, or neither")
+        return self
 
     @property
     def link_s(self) -> float | None:
@@ -91,9 +105,11 @@ class RetentionSettings(Group):
 class ApiSettings(Group):
     host: str = "127.0.0.1"
     port: int = Field(default=8080, ge=0, le=65535)
-    public_url: str | None = Field(default=None, description="Base of absolute links, if a proxy hides the real one.")
-    cors_origins: tuple[str, ...] = ()
-    trusted_proxies: tuple[str, ...] = Field(
+    public_url: WebUrl | None = Field(
+        default=None, description="Base of absolute links, if a proxy hides the real one."
+    )
+    cors_origins: Listed[Origin] = ()
+    trusted_proxies: Listed[ProxyAddress] = Field(
         default=(), description="Addresses or networks whose X-Forwarded-* headers are trusted."
     )
     shutdown_grace_s: float = Field(default=5, ge=0)
@@ -177,6 +193,13 @@ class SchedulerSettings(Group):
     max_failures: int = Field(default=3, ge=1, description="Attempts that may fail with a retriable error.")
     retry_delay_s: float = Field(default=2, ge=0, description="First retry delay; doubles, with jitter.")
 
+    @model_validator(mode="after")
+    def _check_beats(self) -> Self:
+        # A lease that is renewed once in its life is lost as soon as one renewal is late.
+        if self.heartbeat_s * 2 > self.lease_s:
+            raise ValueError("heartbeat_s may be half of lease_s at most: a worker that lives would lose its tasks")
+        return self
+
 
 class WorkerSettings(Group):
     max_concurrent_generations: int = Field(default=1, ge=1, description="Clips rendered on one device at a time.")
@@ -215,7 +238,7 @@ class EngineSettings(Group):
     idle_timeout_s: float | None = Field(
         default=None, gt=0, description="An unused model is unloaded after this time; never if unset."
     )
-    warm_models: tuple[str, ...] = Field(
+    warm_models: Listed[str] = Field(
         default=(), description="Loaded and tried out, in this order, before a worker reports ready."
     )
     max_batch: int = Field(
@@ -243,7 +266,7 @@ class VeoSettings(Group):
         default=None, description="Google Cloud project, with its own credentials, instead of a key."
     )
     location: str = Field(default="us-central1", description="Region of the project.")
-    base_url: str | None = Field(default=None, description="URL of a proxy that speaks Google's API.")
+    base_url: WebUrl | None = Field(default=None, description="URL of a proxy that speaks Google's API.")
     max_concurrent: int = Field(
         default=4, ge=1, description="Clips under way at a time, per worker that serves the remote queue."
     )
@@ -265,14 +288,14 @@ class MediaSettings(Group):
     ffmpeg: str | None = Field(
         default=None, description="Path of ffmpeg; imageio-ffmpeg's, then the one on PATH, if unset."
     )
-    preset: str = "veryfast"
+    preset: Preset = "veryfast"
     crf: int = Field(default=20, ge=0, le=51)
     threads: int = Field(default=2, ge=0)
     loudness_lufs: float = Field(default=-16, ge=-40, le=-5)
     time_limit_s: float = Field(default=900, gt=0, description="Longest run of one ffmpeg command.")
     probe_time_limit_s: float = Field(default=10, gt=0)
     fetch_time_limit_s: float = Field(default=60, gt=0)
-    fetch_ports: tuple[int, ...] = Field(default=(443,), description="Allowed in URLs that clients give; https only.")
+    fetch_ports: Listed[int] = Field(default=(443,), description="Allowed in URLs that clients give; https only.")
     fetch_allow_private: bool = Field(default=False, description="Fetch from private addresses too.")
     fetch_ca_file: Path | None = Field(default=None, description="PEM bundle to trust instead of the public one.")
 
@@ -280,7 +303,7 @@ class MediaSettings(Group):
 class WebhookSettings(Group):
     """Where webhooks may be sent: https to public addresses only, unless told otherwise."""
 
-    ports: tuple[int, ...] = (443,)
+    ports: Listed[int] = (443,)
     allow_http: bool = Field(default=False, description="Send to plain http URLs too.")
     allow_private: bool = Field(default=False, description="Send to private addresses too.")
     ca_file: Path | None = Field(default=None, description="PEM bundle to trust instead of the public one.")
@@ -290,26 +313,15 @@ class WebhookSettings(Group):
 
 
 class LogSettings(Group):
-    level: str = "INFO"
+    level: LogLevel = "INFO"
     json_lines: bool = Field(
         default=True, description="One JSON object a line; a readable form for a terminal if false."
     )
 
 
-class PlainNamesSource(InitSettingsSource):
-    """Maps `REDIS_URL` and the other plain names to the nested settings that they stand for."""
-
-    def __init__(self, settings_cls: type[BaseSettings]) -> None:
-        found: dict[str, dict[str, str]] = {}
-        for name, (group, field) in PLAIN_NAMES.items():
-            if value := os.environ.get(name):
-                found.setdefault(group, {})[field] = value
-        super().__init__(settings_cls, init_kwargs=dict[str, Any](found))
-
-
 class Settings(BaseSettings):
     model_config: ClassVar[SettingsConfigDict] = SettingsConfigDict(
-        env_prefix="PHOENIX_", env_nested_delimiter="__", frozen=True, extra="ignore"
+        env_prefix="PHOENIX_", env_nested_delimiter="__", frozen=True, extra="forbid", env_ignore_empty=True
     )
 
     data_dir: Path = Field(default=Path("data"), description="Where the embedded mode keeps its files.")
@@ -344,13 +356,13 @@ class Settings(BaseSettings):
         cls,
         settings_cls: type[BaseSettings],
         init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         config_file = os.environ.get("PHOENIX_CONFIG")
         files = (TomlConfigSettingsSource(settings_cls, config_file),) if config_file else ()
-        return (init_settings, env_settings, PlainNamesSource(settings_cls), *files)
+        return (init_settings, VariablesSource(settings_cls), PlainNamesSource(settings_cls), *files)
 
 
 def _is_loopback(host: str) -> bool:

@@ -1,0 +1,47 @@
+"""What a process is told when it starts, read once and checked."""
+
+from phoenix.settings.settings import (
+    AnimaticSettings,
+    ApiSettings,
+    Auth,
+    DatabaseSettings,
+    EngineSettings,
+    EventSettings,
+    Group,
+    LimitSettings,
+    LogSettings,
+    MediaSettings,
+    RedisSettings,
+    RetentionSettings,
+    SchedulerSettings,
+    Settings,
+    StorageSettings,
+    VeoSettings,
+    WebhookSettings,
+    WorkerSettings,
+    load_settings,
+)
+from phoenix.settings.sources import PLAIN_NAMES
+
+__all__ = [
+    "PLAIN_NAMES",
+    "AnimaticSettings",
+    "ApiSettings",
+    "Auth",
+    "DatabaseSettings",
+    "EngineSettings",
+    "EventSettings",
+    "Group",
+    "LimitSettings",
+    "LogSettings",
+    "MediaSettings",
+    "RedisSettings",
+    "RetentionSettings",
+    "SchedulerSettings",
+    "Settings",
+    "StorageSettings",
+    "VeoSettings",
+    "WebhookSettings",
+    "WorkerSettings",
+    "load_settings",
+]

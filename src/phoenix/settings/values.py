@@ -1,0 +1,99 @@
+"""Kinds of values that settings have. Each is checked where it is read, with an error that says what to write instead.
+
+Values are never repeated in an error: a URL may hold a password.
+"""
+
+import ipaddress
+import re
+from collections.abc import Callable
+from typing import Annotated, Literal, TypeVar
+from urllib.parse import SplitResult, urlsplit
+
+from pydantic import AfterValidator, BeforeValidator
+
+_Part = TypeVar("_Part")
+
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#\s]+", re.IGNORECASE)
+_DATABASES = ("sqlite", "sqlite+aiosqlite", "postgresql", "postgres", "postgresql+asyncpg")
+_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+
+Preset = Literal[
+    "ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow", "placebo"
+]
+"""Of x264: how much time it takes to find a smaller file."""
+
+
+def _matching(is_right: Callable[[SplitResult], bool], remedy: str) -> AfterValidator:
+    def check(text: str) -> str:
+        try:
+            url = urlsplit(text)
+            is_url = url.port is None or url.port > 0
+        except ValueError:  # brackets without their pair, or a port that is no number
+            is_url = False
+        else:
+            is_url = is_url and is_right(url)
+        if not is_url:
+            raise ValueError(remedy)
+        return text
+
+    return AfterValidator(check)
+
+
+def _is_database(url: SplitResult) -> bool:
+    # Each process would have a database in memory of its own.
+    is_in_memory = url.scheme.startswith("sqlite") and url.path.strip("/") in ("", ":memory:")
+    return url.scheme in _DATABASES and not is_in_memory
+
+
+def _is_storage(url: SplitResult) -> bool:
+    if url.scheme == "file":
+        return url.netloc in ("", "localhost") and url.path.startswith("/")
+    return url.scheme == "s3" and bool(url.netloc)
+
+
+def _is_redis(url: SplitResult) -> bool:
+    return bool(url.path) if url.scheme == "unix" else url.scheme in ("redis", "rediss")
+
+
+def _is_web(url: SplitResult) -> bool:
+    return url.scheme in ("http", "https") and bool(url.hostname)
+
+
+def _check_origin(text: str) -> str:
+    if text != "*" and not _ORIGIN.fullmatch(text):
+        raise ValueError("write an origin such as https://app.example.com, without a path or a slash at its end, or *")
+    return text
+
+
+def _check_proxy(text: str) -> str:
+    try:
+        if text != "*":
+            ipaddress.ip_network(text)
+    except ValueError as error:
+        raise ValueError(f"write an IP address, a network such as 10.0.0.0/8, or *: {error}") from error
+    return text
+
+
+def _check_level(text: str) -> str:
+    if text.upper() not in _LEVELS:
+        raise ValueError(f"write one of {', '.join(_LEVELS)}")
+    return text.upper()
+
+
+def _split(value: object) -> object:
+    """`a, b` and `443` are lists too: in a variable, JSON is easily got wrong."""
+    if isinstance(value, str):
+        return [part.strip() for part in value.split(",") if part.strip()]
+    return [value] if isinstance(value, int) else value
+
+
+Listed = Annotated[tuple[_Part, ...], BeforeValidator(_split)]
+DatabaseUrl = Annotated[
+    str, _matching(_is_database, "write postgresql://user:password@host/database or sqlite:////folder/file.db")
+]
+RedisUrl = Annotated[str, _matching(_is_redis, "write redis://host:6379/0, rediss://host:6379/0 or unix:///socket")]
+StorageUrl = Annotated[str, _matching(_is_storage, "write file:///folder or s3://bucket/prefix")]
+WebUrl = Annotated[str, _matching(_is_web, "write a URL that begins with https:// or http://")]
+Origin = Annotated[str, AfterValidator(_check_origin)]
+ProxyAddress = Annotated[str, AfterValidator(_check_proxy)]
+LogLevel = Annotated[str, AfterValidator(_check_level)]
