@@ -34,7 +34,7 @@ from phoenix.settings import DatabaseSettings
 
 Answer = TypeVar("Answer")
 
-START_WITHIN_S = 40.0
+START_WITHIN_S = 100.0
 TINY: Mapping[str, object] = {"duration_s": 0.5, "resolution": "240p", "fps": 8, "steps": 5}
 SABOTAGE_FOLDER = str(Path(__file__).parent / "sabotage")
 FAST: Mapping[str, str] = {
@@ -264,7 +264,7 @@ class Cluster:
         ]
         return story
 
-    def wait_for(self, job_id: str, is_so: Callable[[JobStory], bool], within_s: float = 30) -> JobStory:
+    def wait_for(self, job_id: str, is_so: Callable[[JobStory], bool], within_s: float = 100) -> JobStory:
         told: list[JobStory] = []
 
         def ask() -> bool:

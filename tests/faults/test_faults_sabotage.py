@@ -25,7 +25,7 @@ def wake_up_while_another_has_the_clip(cluster: Cluster, sabotage: str) -> set[s
     cluster.wait_for(job_id, lambda story: story.tasks[0].row.state is TaskState.RUNNING)
     deaf.freeze()
     cluster.add_worker(PHOENIX_ANIMATIC__SECONDS_PER_STEP="0.5")
-    cluster.wait_for(job_id, lambda story: story.tasks[0].row.attempt == 2, within_s=40)
+    cluster.wait_for(job_id, lambda story: story.tasks[0].row.attempt == 2, within_s=100)
     deaf.thaw()
     cluster.wait_until_settled(60)
     return rules_broken(cluster, job_id)

@@ -62,7 +62,7 @@ class Client(threading.Thread):
     def told(self, name: str) -> list[Frame]:
         return [frame for frame in self.seen.frames if frame.event == name]
 
-    def wait_for(self, name: str, count: int = 1, within_s: float = 30) -> None:
+    def wait_for(self, name: str, count: int = 1, within_s: float = 100) -> None:
         wait_until(lambda: len(self.told(name)) >= count, within_s)
 
     def clip_events(self) -> list[tuple[str, int]]:

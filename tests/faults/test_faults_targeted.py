@@ -58,7 +58,7 @@ def test_a_clip_that_kills_its_workers_is_given_up_after_the_third(cluster: Clus
     job_id = cluster.submit("poison")
     other = cluster.submit("an innocent clip")
 
-    story = cluster.wait_for(job_id, lambda story: story.row.state.is_terminal, within_s=60)
+    story = cluster.wait_for(job_id, lambda story: story.row.state.is_terminal, within_s=100)
 
     assert (story.row.state, (story.row.error or {})["code"]) == (JobState.FAILED, FailureCode.WORKER_LOST)
     assert [attempt.outcome for attempt in attempts_of(story)] == [Outcome.CRASHED] * 3

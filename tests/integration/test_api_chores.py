@@ -226,7 +226,7 @@ async def test_a_chore_goes_on_after_errors_and_tells_of_them_once(
         await asyncio.Event().wait()
 
     async with repeated(Duty(database, "feed"), once, pause):
-        await asyncio.wait_for(done.wait(), 10)
+        await asyncio.wait_for(done.wait(), 100)
 
     said = capfd.readouterr().out
     assert said.count("chore is held up") == 1

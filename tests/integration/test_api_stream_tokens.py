@@ -130,7 +130,7 @@ async def test_the_stream_of_all_jobs_starts_with_those_that_wait_and_a_cursor(a
     await api.http.post(f"/v1/jobs/{one['id']}/cancel")
     await asyncio.sleep(0.3)
     api.running.draining.set()
-    text = (await asyncio.wait_for(stream, 10)).text
+    text = (await asyncio.wait_for(stream, 100)).text
     names = [line.removeprefix("event: ") for line in text.split("\n") if line.startswith("event: ")]
 
     assert names[:2] == ["snapshot", "snapshot"]
@@ -151,7 +151,7 @@ async def test_who_follows_a_waiting_job_is_told_when_its_place_changes(api: Api
     assert (await claim_next(api.services.database)).job_id == first["id"]
     await asyncio.sleep(2.5)
     await api.http.post(f"/v1/jobs/{second['id']}/cancel")
-    text = (await asyncio.wait_for(stream, 10)).text
+    text = (await asyncio.wait_for(stream, 100)).text
 
     assert "event: job.queue\n" in text
     assert '"queue_position":0' in text

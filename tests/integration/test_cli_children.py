@@ -18,7 +18,7 @@ def spec(code: str, *, grace_s: float = 5) -> ChildSpec:
 
 
 async def lines_in(path: Path, count: int) -> list[str]:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(100):
         while len(lines := _read(path)) < count:  # noqa: ASYNC110 - another process writes it
             await asyncio.sleep(0.02)
     return lines
@@ -73,7 +73,7 @@ async def test_a_child_that_does_not_listen_is_killed_after_its_grace_or_at_once
     log = tmp_path / "pids"
     deaf = appending(log, "signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(60)")
     children = Children(QUICK)
-    async with asyncio.timeout(20), children.alive([spec(deaf, grace_s=0.5)]):
+    async with asyncio.timeout(100), children.alive([spec(deaf, grace_s=0.5)]):
         [pid] = await lines_in(log, 1)
         asyncio.get_running_loop().call_later(0.1, hurry, children)
     assert not is_alive(pid)

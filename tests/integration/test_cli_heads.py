@@ -38,18 +38,18 @@ class Connection:
         self._reader, self.writer = reader, writer
 
     async def answer(self) -> Answer:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(100):
             line, *lines = (await self._reader.readuntil(b"\r\n\r\n")).decode().strip().split("\r\n")
             headers = {name.lower(): value.strip() for name, _, value in (each.partition(":") for each in lines)}
             return int(line.split()[1]), headers, await self._reader.readexactly(int(headers["content-length"]))
 
     async def first_line(self) -> bytes:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(100):
             return await self._reader.readline()
 
     async def rest(self) -> bytes:
         """Whatever still comes, until the other side closes."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(100):
             return await self._reader.read()
 
     async def is_closed(self) -> bool:

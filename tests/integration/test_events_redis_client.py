@@ -24,7 +24,7 @@ async def test_a_frozen_redis_costs_a_command_its_time_limit(redis_server: Redis
     redis = open_redis(redis_server.url, socket_timeout_s=0.2)
     redis_server.pause()
     with pytest.raises(RedisTimeoutError):
-        await asyncio.wait_for(send(redis, ("PING",)), 5)
+        await asyncio.wait_for(send(redis, ("PING",)), 100)
     await redis.aclose()
 
 
@@ -33,7 +33,7 @@ async def test_a_write_that_the_server_does_not_take_ends_at_the_time_limit(redi
     await send(redis, ("PING",))
     redis_server.pause()
     with pytest.raises(RedisTimeoutError, match="writing"):
-        await asyncio.wait_for(send(redis, ("SET", "key", LARGE)), 5)
+        await asyncio.wait_for(send(redis, ("SET", "key", LARGE)), 100)
     redis_server.resume()
     assert await send(redis, ("PING",)) == [True]
     await redis.aclose()

@@ -21,7 +21,7 @@ from phoenix.queues.listener import DoorbellListener
 from phoenix.queues.queue import Accept, Doorbell, FreeSlot, LeftToOthers, Work, queue_key
 
 KEY = queue_key("test", "gpu")
-PATIENCE_S = 10
+PATIENCE_S = 100
 
 
 class Hands:

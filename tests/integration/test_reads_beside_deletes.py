@@ -46,7 +46,7 @@ async def while_it_is_deleted(database: Database, job_id: str, read: Callable[[]
     async with database.write() as uow:
         await uow.session.execute(text("LOCK TABLE tasks IN ACCESS EXCLUSIVE MODE"))
         reading = asyncio.ensure_future(read())
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(100):
             while not (await uow.session.execute(WAITING)).scalar_one():  # noqa: ASYNC110 - locks cannot be awaited
                 await asyncio.sleep(0.01)
         await delete_job(uow, job_id, owner_id=OWNER)

@@ -12,7 +12,7 @@ from phoenix.jobs.retry import retry
 
 CLIPS = 3
 DONE_SHARE = (1 - MEDIA_SHARE) * 2 / CLIPS
-PATIENCE_S = 30
+PATIENCE_S = 100
 
 
 async def tried_again(workplace: Workplace) -> str:

@@ -329,6 +329,7 @@ async def test_a_flush_of_redis_takes_no_progress_back_where_the_job_was_followe
     assert seen.frames[-1].data["job"]["clips"][0]["step"] == 9
 
 
+@pytest.mark.timeout(100 + CUTS)
 async def test_disconnects_over_two_replicas_lose_and_repeat_nothing_and_take_nothing_back(
     stream_fleet: StreamFleet,
 ) -> None:
@@ -342,7 +343,7 @@ async def test_disconnects_over_two_replicas_lose_and_repeat_nothing_and_take_no
     def all_of_them() -> str:
         return f"{random.choice(stream_fleet.replicas).url}/v1/events"
 
-    async with asyncio.timeout(30 + CUTS / 5), asyncio.TaskGroup() as clients:
+    async with asyncio.timeout(100 + CUTS / 2), asyncio.TaskGroup() as clients:
         for job_id, seen in views.items():
             clients.create_task(follow_with_cuts(partial(one, job_id), seen, partial(_is_over, seen, job_id), cuts))
         clients.create_task(follow_with_cuts(all_of_them, everything, lambda: everything.ended >= set(jobs), cuts))

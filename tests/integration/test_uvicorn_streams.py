@@ -15,7 +15,7 @@ from phoenix.cli.uvicorn_streams import ChunkedOutlet, StreamExtensions
 
 START = {"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain")]}
 END = {"type": "http.response.body", "body": b""}
-PATIENCE_S = 10
+PATIENCE_S = 100
 
 Answer = Callable[[Scope, Receive, Send], Awaitable[None]]
 

@@ -48,7 +48,7 @@ async def test_two_that_note_it_at_once_both_do(database: Database) -> None:
         await note_refusal(uow, first, 410)
         await uow.session.flush()
         noting = asyncio.create_task(note_the_second())
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(100):
             while not (await uow.session.execute(WAITING)).scalar_one():  # noqa: ASYNC110 - locks cannot be awaited
                 await asyncio.sleep(0.01)
     await noting

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from fixtures.supervision import LONG_LEASES, supervised, until_live
+from fixtures.supervision import supervised, until_live
 from fixtures.workplace import OpenWorkplace, Workplace, a_wan_reel
 from phoenix.contract.artifacts import ArtifactKind
 from phoenix.contract.jobs import JobState
@@ -78,7 +78,7 @@ async def test_an_error_that_breaks_the_device_ends_the_process_and_a_clean_one_
     (hook / "sitecustomize.py").write_text(BREAKS_THE_DEVICE)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(hook), os.environ.get("PYTHONPATH", "")]))
     monkeypatch.setenv("BREAK_ONCE", str(tmp_path / "broken"))
-    workplace = await open_place(engine=EngineSettings(catalog_file=tiny_wan_catalog), scheduler=LONG_LEASES)
+    workplace = await open_place(engine=EngineSettings(catalog_file=tiny_wan_catalog))
     async with supervised(workplace, Post("all", "cpu")):
         await until_live(workplace, 1)
         job_id, broken = await clip_digests(workplace, a_wan_reel(clips=2))

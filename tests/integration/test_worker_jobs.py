@@ -182,7 +182,7 @@ async def test_a_clip_is_shown_while_it_is_made(open_place: OpenWorkplace) -> No
     job_id = await workplace.submit(a_reel(steps=50))
     async with workplace.services.redis.pubsub() as pubsub:
         await pubsub.subscribe(workplace.services.channels.job(job_id))
-        async with workplace.worker("gpu"), asyncio.timeout(20):
+        async with workplace.worker("gpu"), asyncio.timeout(100):
             while True:
                 message = await pubsub.get_message(ignore_subscribe_messages=True, timeout=1)
                 if message is not None and b'"clip.preview"' in message["data"]:

@@ -68,7 +68,7 @@ async def kept(open_place: OpenWorkplace) -> AsyncIterator[Kept]:
 
 
 async def until(is_so: Callable[[], object]) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(100):
         while True:
             if is_so():
                 return
@@ -76,7 +76,7 @@ async def until(is_so: Callable[[], object]) -> None:
 
 
 async def until_renewed(kept: Kept, lease: Lease, times: int = 2) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(100):
         seen = {(await kept.task(lease)).lease_until}
         while len(seen) <= times:
             seen.add((await kept.task(lease)).lease_until)
@@ -102,7 +102,7 @@ async def test_the_worker_is_reported_with_every_beat(kept: Kept) -> None:
             row = await session.get(WorkerRow, WORKER)
             return row.seen_at if row else None
 
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(100):
         seen = {await seen_at()}
         while len(seen) < 3:
             seen.add(await seen_at())

@@ -27,7 +27,7 @@ async def test_a_worker_reports_only_after_its_models_are_in_memory(
     open_place: OpenWorkplace, engine: EngineSettings
 ) -> None:
     workplace = await open_place(engine=engine)
-    async with workplace.worker("gpu"), asyncio.timeout(60):
+    async with workplace.worker("gpu"), asyncio.timeout(100):
         live = []
         while not live:
             async with workplace.services.database.read() as session:

@@ -12,7 +12,7 @@ import pytest
 
 from phoenix.processes import LIFELINE_VARIABLE, spawn, stop_process
 
-PATIENCE_S = 20
+PATIENCE_S = 100
 ENV = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
 
 PARENT = """

@@ -141,7 +141,7 @@ async def test_a_worker_that_has_done_its_share_recycles(open_place: OpenWorkpla
     workplace = await open_place(worker=WorkerSettings(recycle_after_tasks=2, drain_grace_s=0))
     async with workplace.worker("gpu") as drain:
         await workplace.submit(a_reel(clips=2))
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(100):
             await drain.asked.wait()
     assert drain.exit is Exit.RECYCLE
     assert len(await workplace.tasks_in(TaskState.SUCCEEDED)) == 2
@@ -176,7 +176,8 @@ async def test_a_result_is_held_until_the_database_takes_it(open_place: OpenWork
 
 
 async def test_a_worker_cut_off_from_its_database_stops_before_its_lease_is_over(open_place: OpenWorkplace) -> None:
-    workplace = await open_place(animatic=SLOW, database_busy_s=0.2)
+    short = SchedulerSettings(lease_s=3, heartbeat_s=0.5)
+    workplace = await open_place(animatic=SLOW, database_busy_s=0.2, scheduler=short)
     async with workplace.worker("gpu"):
         job_id = await workplace.submit(a_reel(steps=LONG))
         await workplace.until_step(job_id)

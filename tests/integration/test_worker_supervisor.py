@@ -16,7 +16,7 @@ from sqlmodel import col
 
 from builders import claim_next
 from fixtures.log_lines import lines_about
-from fixtures.supervision import LONG_LEASES, supervised, until_live
+from fixtures.supervision import supervised, until_live
 from fixtures.workplace import OpenWorkplace, a_reel, a_wan_reel, paced
 from phoenix.contract.jobs import JobState
 from phoenix.jobs.finish import RetryRule
@@ -26,11 +26,11 @@ from phoenix.settings import EngineSettings, WorkerSettings
 from phoenix.worker.exits import Exit
 from phoenix.worker.supervisor import Post, hand_back, supervise
 
-PATIENCE_S = 60
+PATIENCE_S = 100
 
 
 async def test_a_clip_of_a_killed_process_runs_again_long_before_its_lease_is_over(open_place: OpenWorkplace) -> None:
-    workplace = await open_place(animatic=paced(0.05), scheduler=LONG_LEASES)
+    workplace = await open_place(animatic=paced(0.05))
     async with supervised(workplace, Post("all", "cpu"), Post("gpu", "cpu")):
         workers = {row.id: row for row in await until_live(workplace, 2)}
         job_id = await workplace.submit(a_reel(steps=40))
@@ -63,7 +63,7 @@ async def test_a_killed_process_is_forgotten_and_its_successor_renders(
 
 
 async def test_a_stop_hands_back_what_does_not_finish_and_ends_the_children(open_place: OpenWorkplace) -> None:
-    workplace = await open_place(animatic=paced(0.05), worker=WorkerSettings(drain_grace_s=0.2), scheduler=LONG_LEASES)
+    workplace = await open_place(animatic=paced(0.05), worker=WorkerSettings(drain_grace_s=0.2))
     async with supervised(workplace, Post("gpu", "cpu")) as stop:
         job_id = await workplace.submit(a_reel(steps=2000))
         await workplace.until_step(job_id)
@@ -95,7 +95,7 @@ async def test_a_process_that_cannot_be_started_costs_the_other_posts_nothing(
         first, other = await until_live(workplace, 2)
         python.rename(away)
         os.kill(first.pid, signal.SIGKILL)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(100):
             while not lines_about(log_lines, "worker process could not be started"):  # noqa: ASYNC110 - a text
                 await asyncio.sleep(0.05)
         away.rename(python)
