@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
+from fastapi_offline import FastAPIOffline
 from starlette.middleware import Middleware
 
 from phoenix import __version__
@@ -68,7 +69,11 @@ def create_app(settings: Settings) -> FastAPI:
             yield
 
     meters = Meters()
-    app = FastAPI(
+    # Its page at /docs brings its own scripts, since a GPU node may have no way out. ReDoc's loads a logo from its maker.
+    app = FastAPIOffline(
+        redoc_url=None,
+        static_url="/docs/assets",
+        favicon_url="/dashboard/icon.svg",
         title="Phoenix",
         version=__version__,
         summary="A self-hosted video-generation backend.",
