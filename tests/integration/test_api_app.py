@@ -46,7 +46,7 @@ async def test_an_unknown_path_is_a_problem(api: Api, path: str) -> None:
         ("POST", "/v1/jobs/job_1/content", "GET, HEAD"),
         ("DELETE", "/health", "GET, HEAD"),
         ("POST", "/dashboard/app.js", "GET, HEAD"),
-        ("OPTIONS", "/v1/jobs", "GET"),
+        ("OPTIONS", "/v1/jobs", "GET, HEAD"),
         ("BREW", "/openapi.json", "GET, HEAD"),
     ],
 )
@@ -55,6 +55,16 @@ async def test_a_wrong_method_is_told_the_right_ones(api: Api, method: str, path
 
     assert_problem(response, 405, "INVALID_REQUEST")
     assert response.headers["allow"] == allowed
+
+
+async def test_whatever_can_be_read_answers_head_like_get(api: Api) -> None:
+    paths = (await api.http.get("/openapi.json")).json()["paths"]
+    readable = [path for path, operations in paths.items() if "get" in operations and "events" not in path]
+    for path in [*readable, "/metrics"]:
+        got, headed = await api.http.get(path), await api.http.head(path)
+        assert (path, headed.status_code) == (path, got.status_code)
+        assert (path, headed.headers["content-type"]) == (path, got.headers["content-type"])
+    assert len(readable) > 10
 
 
 async def test_an_unexpected_error_is_answered_without_what_it_says(api: Api) -> None:

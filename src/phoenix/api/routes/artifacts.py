@@ -11,6 +11,7 @@ from phoenix.jobs.views import view_artifact
 router = APIRouter(tags=["artifacts"])
 
 
+@router.head("/v1/artifacts/{artifact_id}", include_in_schema=False)
 @router.get("/v1/artifacts/{artifact_id}")
 async def get_artifact(services: Services, owner: Owner, artifact_id: ArtifactIdInPath) -> Artifact:
     """Show an artifact.

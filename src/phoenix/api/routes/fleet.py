@@ -12,6 +12,7 @@ from phoenix.jobs.workers import view_workers
 router = APIRouter(tags=["fleet"])
 
 
+@router.head("/v1/queue", include_in_schema=False)
 @router.get("/v1/queue")
 async def get_queue(services: Services, _caller: Caller) -> QueueView:
     """Show the queues.
@@ -22,6 +23,7 @@ async def get_queue(services: Services, _caller: Caller) -> QueueView:
         return await view_queue(session, worker_timeout_s=worker_timeout_s(services.settings))
 
 
+@router.head("/v1/workers", include_in_schema=False)
 @router.get("/v1/workers")
 async def list_workers(services: Services, caller: Caller) -> WorkerList:
     """List the live workers.

@@ -31,6 +31,7 @@ async def get_filter(
     return find.JobFilter(state, kind, model, q, created_after, created_before)
 
 
+@router.head("/v1/jobs", include_in_schema=False)
 @router.get("/v1/jobs", responses=JOBS_LISTED)
 async def list_jobs(
     request: Request,

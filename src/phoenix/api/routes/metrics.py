@@ -16,6 +16,7 @@ from phoenix.telemetry.meters import CONTENT_TYPE, Meters, counter, gauge
 router = APIRouter()
 
 
+@router.head("/metrics", include_in_schema=False)
 @router.get("/metrics", include_in_schema=False)
 async def get_metrics(request: Request, services: Services, reader: Reader) -> Response:
     """Write the metrics. Takes the scope `admin` where keys are required; says so if the database is away."""

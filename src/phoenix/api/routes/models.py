@@ -11,6 +11,7 @@ from phoenix.jobs.workers import list_served_models
 router = APIRouter(tags=["models"])
 
 
+@router.head("/v1/models", include_in_schema=False)
 @router.get("/v1/models")
 async def list_models(services: Services, _caller: Caller) -> ModelList:
     """List the models.

@@ -115,6 +115,7 @@ async def refuse_operation(_owner: Owner) -> None:
     raise NotFound("Videos are not edited, extended or given characters here; they can be created and remixed.")
 
 
+@router.head(PATH, include_in_schema=False)
 @router.get(PATH)
 async def list_videos(
     services: Services,
@@ -146,6 +147,7 @@ async def list_videos(
     )
 
 
+@router.head(PATH + "/{video_id}", include_in_schema=False)
 @router.get(PATH + "/{video_id}")
 async def get_video(response: Response, services: Services, owner: Owner, video_id: VideoIdInPath) -> Video:
     """Show a video.

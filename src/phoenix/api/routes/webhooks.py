@@ -18,6 +18,7 @@ from phoenix.jobs.webhooks import next_attempt_at
 router = APIRouter(tags=["webhooks"])
 
 
+@router.head("/v1/webhooks/secret", include_in_schema=False)
 @router.get("/v1/webhooks/secret")
 async def get_webhook_secret(response: Response, services: Services, caller: Caller) -> WebhookSecret:
     """Show the secret.
@@ -41,6 +42,7 @@ async def rotate_webhook_secret(response: Response, services: Services, owner: O
     return _view_secret(response, row)
 
 
+@router.head("/v1/webhooks/deliveries", include_in_schema=False)
 @router.get("/v1/webhooks/deliveries")
 async def list_webhook_deliveries(
     services: Services,
