@@ -1,12 +1,12 @@
 """Device slots shared by several processes, as file locks: the kernel frees those of a process that dies."""
 
-import fcntl
 import os
 import time
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from phoenix.engine.file_lock import try_lock
 from phoenix.engine.stopping import StopToken
 
 POLL_S = 0.01
@@ -48,18 +48,8 @@ def _lock_one(paths: Sequence[Path], stop: StopToken, until_s: float) -> int | N
     """Descriptor of the first file that could be locked; closing it unlocks. None if none could in time."""
     while True:
         for path in paths:
-            if (descriptor := _try_lock(path)) is not None:
+            if (descriptor := try_lock(path)) is not None:
                 return descriptor
         if time.monotonic() >= until_s:
             return None
         stop.wait(POLL_S)
-
-
-def _try_lock(path: Path) -> int | None:
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        return None
-    return descriptor

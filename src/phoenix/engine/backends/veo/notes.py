@@ -1,11 +1,12 @@
 """Records running paid operations on disk, so that an attempt after a crash or a restart resumes its own."""
 
-import fcntl
 import os
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
+
+from phoenix.engine.file_lock import try_lock
 
 KEPT_S = 20 * 3600
 """The service forgets an operation after two days; one this old is no longer polled."""
@@ -62,14 +63,10 @@ class Notes:
 
 
 def _lock(path: Path) -> int | None:
-    """Opens and locks the file; None if another render holds it. The kernel unlocks it when a process dies."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        return None
-    if os.fstat(descriptor).st_nlink == 0:  # its last holder removed it between our open and our lock
+    """Opens and locks the file; None if another render holds it."""
+    descriptor = try_lock(path)
+    if descriptor is not None and os.fstat(descriptor).st_nlink == 0:
+        # Its last holder removed it between our open and our lock.
         os.close(descriptor)
         return _lock(path)
     return descriptor
