@@ -69,7 +69,7 @@ def create_app(settings: Settings) -> FastAPI:
             yield
 
     meters = Meters()
-    # Its page at /docs brings its own scripts, since a GPU node may have no way out. ReDoc's loads a logo from its maker.
+    # Its page at /docs brings its own scripts, as a GPU node may have no way out. ReDoc's loads a logo from its maker.
     app = FastAPIOffline(
         redoc_url=None,
         static_url="/docs/assets",
