@@ -1,5 +1,6 @@
-# Two images of one package. `api` has no torch: it is an API replica, a media or remote worker, and a
-# GPU-queue worker for the animatic model. `worker` adds CUDA torch and diffusers. Both run as a plain user and need to write only to /data,
+# Three images of one package. `api` has no torch: it is an API replica, a media or remote worker, and a
+# GPU-queue worker for the animatic model. `worker` adds CUDA torch and diffusers, and `runpod` to that a
+# private Redis and RunPod's SDK. All run as a plain user and need to write only to /data,
 # /models and /tmp, so that the root file system may be read-only. ffmpeg comes in the imageio-ffmpeg wheel.
 
 FROM python:3.11-slim AS wheel
@@ -35,7 +36,7 @@ EXPOSE 8080
 # Every interface of the container. PHOENIX_AUTH is then `required` unless it is set.
 CMD ["api", "--host", "0.0.0.0"]
 
-FROM base AS worker
+FROM base AS gpu
 ENV NVIDIA_VISIBLE_DEVICES=all \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility
 # Triton compiles its launchers on the machine: without a compiler a model with `compile_blocks` fails at its first clip.
@@ -46,6 +47,14 @@ RUN apt-get update \
 RUN pip install --constraint /opt/phoenix/constraints.txt torch
 COPY --from=wheel /wheels /wheels
 RUN pip install --constraint /opt/phoenix/constraints.txt "$(echo /wheels/*.whl)[worker,postgres]"
+
+# A whole Phoenix per container, for a RunPod serverless endpoint.
+FROM gpu AS runpod
+RUN pip install --constraint /opt/phoenix/constraints.txt "$(echo /wheels/*.whl)[worker,runpod,s3]"
+USER phoenix
+CMD ["runpod"]
+
+FROM gpu AS worker
 VOLUME /models
 USER phoenix
 CMD ["worker", "--queue", "gpu"]

@@ -36,7 +36,7 @@ SERVICES: dict[str, Any] = COMPOSE["services"]
 PROCESSES = {name: service for name, service in SERVICES.items() if service["image"] == "phoenix-api"}
 
 
-@pytest.mark.parametrize("target", ["api", "worker"])
+@pytest.mark.parametrize("target", ["api", "worker", "runpod"])
 def test_an_image_runs_as_a_plain_user(target: str) -> None:
     users = [line for line in STAGES[target] if line.startswith("USER ")]
 
@@ -57,6 +57,16 @@ def test_the_worker_image_has_torch_from_the_pinned_version() -> None:
 
     assert any("[worker,postgres]" in line for line in installed)
     assert all("--constraint" in line for line in installed)
+
+
+def test_the_runpod_image_is_the_worker_image_with_a_server_of_its_own() -> None:
+    built = [line for line in STAGES["worker"] if line.startswith(("ENV ", "RUN "))]
+    added = [line for line in STAGES["runpod"] if line not in built and line.startswith("RUN ")]
+
+    assert all(line in STAGES["runpod"] for line in built)
+    assert len(added) == 1
+    assert re.search(r"--constraint .*\[worker,runpod,s3\]", added[0])
+    assert STAGES["runpod"][-1] == 'CMD ["runpod"]'
 
 
 def test_the_api_image_tells_its_health() -> None:

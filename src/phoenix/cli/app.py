@@ -6,10 +6,12 @@ import typer
 
 from phoenix import __version__
 from phoenix.cli.bench import run_bench
+from phoenix.cli.capacity.command import capacity
 from phoenix.cli.generate import generate
 from phoenix.cli.jobs import jobs_app, list_models
 from phoenix.cli.keys import keys_app
 from phoenix.cli.plan import plan
+from phoenix.cli.runpod import PASS_OPTIONS_ON, run_runpod
 from phoenix.cli.serving import db_app, run_api, run_doctor, run_workers
 from phoenix.cli.up import run_up
 
@@ -32,6 +34,8 @@ app.command("worker")(run_workers)
 app.add_typer(db_app, name="db")
 app.command("doctor")(run_doctor)
 app.command("bench")(run_bench)
+app.command("capacity")(capacity)
+app.command("runpod", context_settings=PASS_OPTIONS_ON)(run_runpod)
 
 
 def _show_version(is_asked: bool) -> None:

@@ -14,11 +14,17 @@ _PREFIX = "PHOENIX_"
 
 
 def child_environment(settings: Settings, inherited: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """Variables from which the child's `load_settings` yields settings equal to these."""
+    """Variables from which the child's `load_settings` yields settings equal to these.
+
+    What is a default here is left out, so that it counts as unset in the child too.
+    """
+    # Names of settings are read in any case.
     kept = {
-        name: value for name, value in inherited.items() if not name.startswith(_PREFIX) and name not in PLAIN_NAMES
+        name: value
+        for name, value in inherited.items()
+        if not name.upper().startswith(_PREFIX) and name not in PLAIN_NAMES
     }
-    values = {name: getattr(settings, name) for name in type(settings).model_fields}
+    values = {name: getattr(settings, name) for name in settings.model_fields_set}
     ours = {_PREFIX + name.upper(): _text(value) for name, value in values.items() if value is not None}
     return kept | ours
 
@@ -26,7 +32,7 @@ def child_environment(settings: Settings, inherited: Mapping[str, str] = os.envi
 def _text(value: object) -> str:
     """Groups as JSON, which pydantic-settings reads for nested models; what is unset in them stays unset."""
     if isinstance(value, BaseModel):
-        return json.dumps(value.model_dump(exclude_none=True), default=_plain)
+        return json.dumps(value.model_dump(exclude_unset=True, exclude_none=True), default=_plain)
     return str(_plain(value))
 
 

@@ -1,10 +1,23 @@
 """What `up` decides for its children, and what it leaves to the operator."""
 
+import os
 from pathlib import Path
 
+import pytest
+
 from phoenix.cli.embedded.composing import DRAIN_GRACE_S, compose
-from phoenix.cli.embedded.private import private_environment
-from phoenix.settings import LogSettings, Settings, WorkerSettings
+from phoenix.cli.embedded.private import private_settings
+from phoenix.settings import (
+    Auth,
+    DatabaseSettings,
+    LogSettings,
+    RedisSettings,
+    Settings,
+    StorageSettings,
+    WorkerSettings,
+    load_settings,
+)
+from phoenix.worker.environment import child_environment
 
 
 def composed(settings: Settings, *, is_terminal: bool = False) -> Settings:
@@ -28,17 +41,37 @@ def test_a_terminal_gets_readable_logs_unless_the_operator_says_otherwise():
     assert composed(Settings(log=LogSettings(json_lines=True)), is_terminal=True).log.json_lines
 
 
-def test_a_private_server_gets_nothing_by_which_it_could_touch_another():
-    shared = {
-        "DATABASE_URL": "postgresql://fleet",
-        "REDIS_URL": "redis://fleet",
-        "PHOENIX_REDIS__URL": "redis://fleet",
-        "phoenix_storage__url": "s3://fleet",
-        "PHOENIX_AUTH": "required",
-    }
-    kept = {"PATH": "/bin", "PHOENIX_ANIMATIC__SECONDS_PER_STEP": "1"}
-    assert private_environment(Path("/tmp/x"), {**shared, **kept}) == {
-        **kept,
-        "PHOENIX_DATA_DIR": "/tmp/x",
-        "PHOENIX_AUTH": "off",
-    }
+@pytest.fixture
+def configured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Settings:
+    """Settings of a fleet: from variables in any case, by plain names, and from a file."""
+    file = tmp_path / "phoenix.toml"
+    file.write_text('auth = "required"\n[redis]\nprefix = "fleet"\n[limits]\nmax_queued_jobs = 7\n')
+    monkeypatch.setenv("PHOENIX_CONFIG", str(file))
+    monkeypatch.setenv("DATABASE_URL", "postgresql://fleet/x")
+    monkeypatch.setenv("PHOENIX_REDIS__URL", "redis://fleet")
+    monkeypatch.setenv("phoenix_storage__url", "s3://fleet")
+    return load_settings()
+
+
+def test_a_private_server_gets_nothing_by_which_it_could_touch_another(
+    configured: Settings, monkeypatch: pytest.MonkeyPatch
+):
+    environment = child_environment(private_settings(configured, Path("/tmp/x")))
+    for name in list(os.environ):
+        monkeypatch.delenv(name)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    private = load_settings()
+    assert (private.redis, private.database, private.storage) == (
+        RedisSettings(),
+        DatabaseSettings(),
+        StorageSettings(),
+    )
+    assert (private.data_dir, private.auth, private.limits.max_queued_jobs) == (Path("/tmp/x"), Auth.OFF, 7)
+
+
+def test_what_nobody_has_set_is_unset_in_a_private_server_too(monkeypatch: pytest.MonkeyPatch):
+    # Otherwise the defaults of `phoenix up`, such as its short drain, would count as the operator's word.
+    for name, value in child_environment(private_settings(Settings(), Path("/tmp/x")), {}).items():
+        monkeypatch.setenv(name, value)
+    assert composed(load_settings()).worker.drain_grace_s == DRAIN_GRACE_S

@@ -1,17 +1,19 @@
 """Runs a private `phoenix up` for the duration of a command, if no server is running."""
 
-import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Generator, Mapping
+from collections.abc import Collection, Generator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 from phoenix.cli.embedded.listening import READY_LINE
 from phoenix.errors import PhoenixError
 from phoenix.processes import die_with_parent
-from phoenix.settings import PLAIN_NAMES, Settings
+from phoenix.settings import Auth, Settings
+from phoenix.worker.environment import child_environment
 
 STOP_WITHIN_S = 30
 SHARED_GROUPS = ("redis", "database", "storage")
@@ -20,6 +22,18 @@ LOG_TAIL_LINES = 15
 
 class PrivateServerFailed(PhoenixError):
     """The private server did not start."""
+
+
+@dataclass(frozen=True)
+class OwnServer:
+    """A `phoenix up` that this process started, ready at `url`."""
+
+    url: str
+    process: subprocess.Popen[str]
+
+    @property
+    def has_ended(self) -> bool:
+        return self.process.poll() is not None
 
 
 @contextmanager
@@ -35,37 +49,46 @@ def private_server(settings: Settings) -> Generator[str]:
         else:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="phoenix-")))
         log = stack.enter_context((folder / "generate.log").open("w+"))
-        process = subprocess.Popen(
-            [sys.executable, "-m", "phoenix", "up", "--host", "127.0.0.1", "--port", "0"],
-            env=private_environment(folder, os.environ),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            text=True,
-            # Ctrl-C is for this command to handle; the server ends when told to.
-            start_new_session=True,
-            preexec_fn=die_with_parent,  # noqa: PLW1509 - the child only calls prctl
-        )
-        try:
-            yield _wait_until_ready(process, Path(log.name))
-        finally:
-            _stop(process)
+        yield stack.enter_context(own_server(private_settings(settings, folder), log)).url
 
 
-def private_environment(folder: Path, inherited: Mapping[str, str]) -> dict[str, str]:
-    """The environment without settings that would make it use another server's jobs and files."""
-    shared = {name for name, (group, _) in PLAIN_NAMES.items() if group in SHARED_GROUPS}
-    prefixes = tuple(f"PHOENIX_{group.upper()}" for group in SHARED_GROUPS)
-    kept = {k: v for k, v in inherited.items() if k.upper() not in shared and not k.upper().startswith(prefixes)}
-    return {**kept, "PHOENIX_DATA_DIR": str(folder), "PHOENIX_AUTH": "off"}
+@contextmanager
+def own_server(settings: Settings, log: TextIO | None = None) -> Generator[OwnServer]:
+    """A `phoenix up` with these settings, on a free port. Its messages go to `log`, or to stderr without one.
+
+    Raises `PrivateServerFailed`. Call it from the main thread.
+    """
+    process = subprocess.Popen(
+        [sys.executable, "-m", "phoenix", "up", "--host", "127.0.0.1", "--port", "0"],
+        env=child_environment(settings),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=log,
+        text=True,
+        # Ctrl-C is for this command to handle; the server ends when told to.
+        start_new_session=True,
+        preexec_fn=die_with_parent,  # noqa: PLW1509 - the child only calls prctl
+    )
+    try:
+        yield OwnServer(_wait_until_ready(process, log), process)
+    finally:
+        _stop(process)
 
 
-def _wait_until_ready(process: subprocess.Popen[str], log: Path) -> str:
+def private_settings(settings: Settings, folder: Path, groups: Collection[str] = SHARED_GROUPS) -> Settings:
+    """The settings without those groups by which a server would use the jobs and files of another one."""
+    defaults = {name: type(getattr(settings, name))() for name in groups}
+    return settings.model_copy(update={**defaults, "data_dir": folder, "auth": Auth.OFF})
+
+
+def _wait_until_ready(process: subprocess.Popen[str], log: TextIO | None) -> str:
     assert process.stdout is not None
     for line in process.stdout:
         if line.startswith(READY_LINE):
             return line.removeprefix(READY_LINE).strip()
-    last_words = "\n".join(log.read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:])
+    if log is None:
+        raise PrivateServerFailed("The server did not start. Its messages are above.")
+    last_words = "\n".join(Path(log.name).read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:])
     raise PrivateServerFailed(f"No server runs here, and a private one did not start:\n{last_words}")
 
 

@@ -1,0 +1,136 @@
+"""The command: options in, a report out."""
+
+from collections.abc import Iterator
+from typing import BinaryIO
+
+import typer
+
+from phoenix.cli.capacity.fleet import Price, Promise
+from phoenix.cli.capacity.measured import KnownClip, NoBench, read_bench
+from phoenix.cli.capacity.options import (
+    AssemblyOption,
+    BenchOption,
+    ClipSecondsOption,
+    ClipsOption,
+    FinishOption,
+    JsonOption,
+    KeysOption,
+    PriceOption,
+    ReadyOption,
+    ReelsPerHourOption,
+    SlotsOption,
+    SpreadOption,
+    VideoOption,
+    WaitOption,
+)
+from phoenix.cli.capacity.queue import Load
+from phoenix.cli.capacity.report import CapacityReport, capacity_lines, fleets_table
+from phoenix.cli.capacity.trials import PromiseImpossible, Trials
+from phoenix.cli.capacity.turns import Turns
+from phoenix.cli.console import format_seconds, out, print_json, printable
+
+MOST_BUSY_SLOTS = 2000
+"""What is simulated within about a second."""
+
+
+def capacity(  # noqa: PLR0913, PLR0917 - one parameter per option
+    reels_per_hour: ReelsPerHourOption,
+    clips: ClipsOption,
+    clip_s: ClipSecondsOption = None,
+    bench: BenchOption = None,
+    wait_s: WaitOption = None,
+    ready_s: ReadyOption = None,
+    finish_s: FinishOption = None,
+    assembly_s: AssemblyOption = 6,
+    spread: SpreadOption = 0.25,
+    keys: KeysOption = Turns.ONE_KEY,
+    slots_per_worker: SlotsOption = 1,
+    price_per_hour: PriceOption = None,
+    duration_s: VideoOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Say how many GPU workers a load needs, and what they cost, without a server.
+
+    The queue is simulated. Equal options give an equal answer. Assumed:
+
+    Reels come at random and independently (Poisson), each with all its clips.
+
+    Clips of a reel render side by side; their seconds are gamma distributed.
+
+    Every worker holds the model, none fails, and media workers are never short.
+    """
+    known = _know_clip(clip_s, bench)
+    load = Load(
+        reels_per_hour=reels_per_hour,
+        clips=clips,
+        clip_s=known.clip_s,
+        spread=spread,
+        finish_s=known.finish_s if finish_s is None else finish_s,
+        assembly_s=assembly_s,
+    )
+    price = _price(price_per_hour, clips, duration_s or known.duration_s)
+    report = size(load, _promise(wait_s, ready_s), keys, slots_per_worker=slots_per_worker, price=price)
+    if as_json:
+        print_json(report)
+        return
+    for line in capacity_lines(report):
+        out.print(line)
+    out.print("\nTimes within which 95 of 100 reels have begun their first and last clip, and are ready:")
+    out.print(fleets_table(report))
+
+
+def size(load: Load, promise: Promise, keys: Turns, *, slots_per_worker: int, price: Price | None) -> CapacityReport:
+    """Raises `typer.BadParameter` for a load that is too large to simulate, or a promise that no fleet keeps."""
+    if load.busy_slots > MOST_BUSY_SLOTS:
+        reason = f"this keeps {load.busy_slots:,.0f} slots busy; up to {MOST_BUSY_SLOTS:,} are simulated."
+        raise typer.BadParameter(reason, param_hint="--reels-per-hour")
+    trials = Trials(load, promise, keys, slots_per_worker=slots_per_worker, price=price)
+    try:
+        workers = trials.find_fewest()
+    except PromiseImpossible as error:
+        reason = f"without any wait, 95 of 100 reels take up to {format_seconds(error.ready_s)}: no fleet is quicker."
+        raise typer.BadParameter(reason, param_hint="--ready-s") from error
+    return CapacityReport(
+        load=load,
+        promise=promise,
+        keys=keys,
+        workers=workers,
+        busy_slots=load.busy_slots,
+        busy_media_slots=load.reels_per_hour / 3600 * load.assembly_s,
+        idle=trials.idle_times(workers),
+        by_other_turns=trials.times_by(keys.other, workers),
+        fleets=[trials.describe(size) for size in _neighbours(workers)],
+    )
+
+
+def _neighbours(workers: int) -> Iterator[int]:
+    """One fewer, unless that is none; as many; one and two more."""
+    yield from range(max(1, workers - 1), workers + 3)
+
+
+def _know_clip(clip_s: float | None, bench: BinaryIO | None) -> KnownClip:
+    if clip_s is not None and bench is None:
+        return KnownClip(clip_s)
+    if clip_s is None and bench is not None:
+        return _read(bench)
+    raise typer.BadParameter("give the seconds of a clip, here or with --from, and not both.", param_hint="--clip-s")
+
+
+def _read(bench: BinaryIO) -> KnownClip:
+    try:
+        return read_bench(bench.read())
+    except NoBench as error:
+        reason = f"not what `phoenix bench --json` prints: {printable(str(error))}"
+        raise typer.BadParameter(reason, param_hint="--from") from error
+
+
+def _promise(wait_s: float | None, ready_s: float | None) -> Promise:
+    if wait_s is None and ready_s is None:
+        raise typer.BadParameter("say what is promised, here or with --ready-s.", param_hint="--wait-s")
+    return Promise(wait_s=wait_s, ready_s=ready_s)
+
+
+def _price(per_hour: float | None, clips: int, duration_s: float | None) -> Price | None:
+    if per_hour is None:
+        return None
+    return Price(per_hour, video_s=None if duration_s is None else clips * duration_s)

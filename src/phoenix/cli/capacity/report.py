@@ -1,0 +1,105 @@
+"""A sized fleet for people and for programs. Computes nothing."""
+
+from collections.abc import Iterator
+
+from rich.table import Column, Table
+
+from phoenix.cli.capacity.fleet import HOURS_A_MONTH, Cost, Fleet, Promise, ReelTimes, Verdict
+from phoenix.cli.capacity.queue import Load
+from phoenix.cli.capacity.turns import Turns
+from phoenix.cli.console import format_seconds
+from phoenix.contract.base import View
+
+STYLES = {Verdict.KEEPS: None, Verdict.LATE: "yellow", Verdict.NO_RESERVE: "yellow", Verdict.OVERLOADED: "red"}
+
+
+class CapacityReport(View):
+    """`workers` is the answer; `fleets` has it and its neighbours."""
+
+    load: Load
+    promise: Promise
+    keys: Turns
+    workers: int
+    busy_slots: float
+    """Of GPU workers, on average."""
+    busy_media_slots: float
+    """Of media workers: what joining the reels takes."""
+    idle: ReelTimes
+    """Of reels that find all slots of these workers free."""
+    by_other_turns: ReelTimes
+    """Of these workers, if `keys` were the other one."""
+    fleets: list[Fleet]
+
+    @property
+    def chosen(self) -> Fleet:
+        return next(fleet for fleet in self.fleets if fleet.workers == self.workers)
+
+
+def capacity_lines(report: CapacityReport) -> Iterator[str]:
+    """Lines about the fleet that keeps the promise."""
+    load, fleet = report.load, report.chosen
+    clips = f"{_count(load.clips, 'clip')} of {format_seconds(load.clip_s)} each"
+    yield f"{load.reels_per_hour:,.10g} reels an hour, {clips}: {report.busy_slots:.2f} slots are busy on average"
+    yield f"  workers   {fleet.workers}, with {_count(fleet.slots, 'slot')}, busy {fleet.utilisation:.0%} of the time"
+    if fleet.times is not None:
+        yield f"  promise   95 of 100 reels {_kept(fleet.times, report.promise)}"
+        idle, loaded = format_seconds(report.idle.ready_p50_s), format_seconds(fleet.times.ready_p50_s)
+        yield f"  a reel    half of them take up to {idle} on the idle fleet, and up to {loaded} under this load"
+    yield f"  at most   {fleet.most_reels_per_hour:,.1f} reels, or {fleet.most_clips_per_hour:,.1f} clips, an hour"
+    yield f"  turns     with --keys {report.keys.other}, 95 of 100 {_kept(report.by_other_turns)}"
+    yield f"  joining   keeps {report.busy_media_slots:.2f} slots of media workers busy"
+    if fleet.cost is not None:
+        yield f"  cost      {_describe(fleet.cost)}"
+
+
+def fleets_table(report: CapacityReport) -> Table:
+    """One line per size of the fleet. The times are those within which 95 of 100 reels are so far."""
+    prices = () if report.chosen.cost is None else ("an hour", "a reel")
+    names = ("workers", "busy", "1st clip", "last clip", "ready", *prices)
+    table = Table(*(Column(name, no_wrap=True) for name in names), "", box=None, pad_edge=False)
+    for fleet in report.fleets:
+        is_chosen = fleet.workers == report.workers
+        table.add_row(
+            str(fleet.workers),
+            f"{fleet.utilisation:.0%}",
+            *_time_cells(fleet.times),
+            *_cost_cells(fleet.cost),
+            "the fewest" if is_chosen else fleet.verdict.value,
+            style="bold" if is_chosen else STYLES[fleet.verdict],
+        )
+    return table
+
+
+def _time_cells(times: ReelTimes | None) -> Iterator[str]:
+    for seconds in (None, None, None) if times is None else (times.queue_p95_s, times.wait_p95_s, times.ready_p95_s):
+        yield format_seconds(seconds)
+
+
+def _cost_cells(cost: Cost | None) -> tuple[str, ...]:
+    return () if cost is None else (_money(cost.per_hour), _money(cost.per_reel))
+
+
+def _kept(times: ReelTimes, promise: Promise | None = None) -> str:
+    asked = promise or Promise()
+    begun = f"within {format_seconds(times.wait_p95_s)}{_asked(asked.wait_s)}"
+    ready = f"within {format_seconds(times.ready_p95_s)}{_asked(asked.ready_s)}"
+    return f"have begun their last clip {begun}, and are ready {ready}"
+
+
+def _asked(limit_s: float | None) -> str:
+    return "" if limit_s is None else f" (asked for: {format_seconds(limit_s)})"
+
+
+def _describe(cost: Cost) -> str:
+    told = f"{_money(cost.per_hour)} an hour, {_money(cost.per_month)} a month of {HOURS_A_MONTH} hours, "
+    told += f"{_money(cost.per_reel)} a reel"
+    return told if cost.per_video_minute is None else f"{told}, {_money(cost.per_video_minute)} a minute of video"
+
+
+def _money(amount: float) -> str:
+    """With more digits where a cent would be too coarse."""
+    return f"{amount:,.2f}" if amount >= 10 else f"{amount:.4f}"
+
+
+def _count(number: int, name: str) -> str:
+    return f"{number} {name}" if number == 1 else f"{number} {name}s"
