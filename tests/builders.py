@@ -10,10 +10,12 @@ from phoenix.contract.requests import JobOptions, ReelRequest
 from phoenix.contract.resolved import ResolvedReel
 from phoenix.db.unit_of_work import Database
 from phoenix.errors import FailureCode, Stage, TaskFailed
+from phoenix.jobs.attempts import RetryRule
 from phoenix.jobs.claim import Claim, claim
 from phoenix.jobs.find import FullJob, list_full_jobs
-from phoenix.jobs.finish import Result, RetryRule, succeed
+from phoenix.jobs.finish import succeed
 from phoenix.jobs.journal import replay
+from phoenix.jobs.results import Result
 from phoenix.jobs.submit import submit
 from phoenix.jobs.waiting_tasks import list_waiting
 from phoenix.settings import LimitSettings

@@ -15,8 +15,8 @@ from fixtures.callers import GuardedApi
 from fixtures.webhook_receiver import Receiver, end_job, receiving, status, trusting
 from phoenix.access.keys import Scope
 from phoenix.jobs.cancel import cancel
+from phoenix.jobs.webhook_payload import MAX_PAYLOAD_BYTES
 from phoenix.jobs.webhook_tables import WebhookDeliveryRow, WebhookSecretRow
-from phoenix.jobs.webhooks import MAX_PAYLOAD_BYTES
 from phoenix.settings import Settings
 
 

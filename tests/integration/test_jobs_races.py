@@ -16,11 +16,12 @@ from phoenix.db.columns import db_now
 from phoenix.db.unit_of_work import Database, UnitOfWork
 from phoenix.errors import Conflict, NotFound, QueueFull, Refused
 from phoenix.jobs.announcements import FilesOrphaned
+from phoenix.jobs.attempts import RetryRule
 from phoenix.jobs.cancel import cancel
 from phoenix.jobs.claim import Claim, claim
 from phoenix.jobs.errors import LeaseLost
 from phoenix.jobs.feed import list_rung, mark_rung, unring
-from phoenix.jobs.finish import RetryRule, stop, succeed
+from phoenix.jobs.finish import stop, succeed
 from phoenix.jobs.lifecycle import TaskState
 from phoenix.jobs.recover import recover_lapsed
 from phoenix.jobs.renew import renew_leases

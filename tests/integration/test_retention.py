@@ -2,9 +2,7 @@
 
 import os
 import time
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from urllib.parse import parse_qs
 
@@ -12,32 +10,18 @@ import pytest
 from sqlalchemy import URL, select, text, update
 from sqlmodel import col
 
-from builders import complete_next, get_job, submit_reel
+from builders import submit_reel
+from fixtures.retention import DAY_S, add_old_upload, artifact_ids, content, end_job, job_ids, once, opened
 from fixtures.s3_server import Bucket
 from fixtures.scripted_server import Answer, ScriptedServer
-from fixtures.workplace import a_stitch
-from phoenix.api.chores.janitor import Janitor
 from phoenix.api.chores.orphans import delete_orphans
-from phoenix.assembly import Services, open_services
-from phoenix.contract.artifacts import MediaInfo
-from phoenix.contract.requests import JobOptions
 from phoenix.db.columns import db_now
-from phoenix.ids import ArtifactId, new_artifact_id, new_job_id, new_task_id
-from phoenix.jobs.artifacts import add_upload
-from phoenix.jobs.cancel import cancel
-from phoenix.jobs.submit import submit
-from phoenix.jobs.tables import ArtifactRow, JobRow
-from phoenix.settings import (
-    DatabaseSettings,
-    LimitSettings,
-    RedisSettings,
-    RetentionSettings,
-    Settings,
-    StorageSettings,
-)
+from phoenix.ids import new_artifact_id, new_job_id, new_task_id
+from phoenix.jobs import pace, webhook_refusals
+from phoenix.jobs.tables import JobRow, PaceRow
+from phoenix.jobs.webhook_tables import WebhookRefusalRow
+from phoenix.settings import StorageSettings
 from phoenix.storage.keys import OutputName, output_key, upload_key
-
-DAY_S = 24 * 3600
 
 
 @pytest.fixture(params=["folder", "bucket"])
@@ -46,71 +30,6 @@ def storage(request: pytest.FixtureRequest) -> StorageSettings:
         return StorageSettings()
     bucket: Bucket = request.getfixturevalue("bucket")
     return bucket.settings
-
-
-@asynccontextmanager
-async def opened(
-    folder: Path, url: URL, storage: StorageSettings | None = None, **retention: float
-) -> AsyncGenerator[Services]:
-    settings = Settings(
-        data_dir=folder,
-        database=DatabaseSettings(url=url.render_as_string(hide_password=False)),
-        redis=RedisSettings(url="redis://127.0.0.1:1/0"),
-        storage=storage or StorageSettings(),
-        retention=RetentionSettings.model_validate(retention),
-    )
-    async with open_services(settings) as services:
-        yield services
-
-
-async def once(services: Services) -> None:
-    async for _ in Janitor(services).round():
-        pass
-
-
-async def content() -> AsyncIterator[bytes]:
-    yield b"bytes"
-
-
-async def end_job(services: Services, *, age_s: float, owner_id: str = "key_a") -> str:
-    """A job that ended so long ago, with a file."""
-    job_id = await submit_reel(services.database, owner_id=owner_id)
-    await complete_next(services.database)
-    await complete_next(services.database, "media")
-    ended = update(JobRow).where(col(JobRow.id) == job_id).values(finished_at=db_now(-age_s))
-    async with services.database.write() as uow:
-        await uow.session.execute(ended)
-    return job_id
-
-
-async def add_old_upload(services: Services, owner_id: str) -> ArtifactId:
-    artifact_id = new_artifact_id()
-    key = upload_key(artifact_id)
-    stored = await services.store.put_stream(key, content(), None)
-    async with services.database.write() as uow:
-        row = await add_upload(
-            uow,
-            artifact_id=artifact_id,
-            owner_id=owner_id,
-            key=key,
-            media_type="audio/mpeg",
-            filename=None,
-            size_bytes=stored.size_bytes,
-            sha256=stored.sha256,
-            info=MediaInfo(media="audio", format="mp3", duration_s=1),
-        )
-        row.created_at -= timedelta(days=30)
-    return artifact_id
-
-
-async def job_ids(services: Services) -> set[str]:
-    async with services.database.read() as session:
-        return set(await session.scalars(select(col(JobRow.id))))
-
-
-async def artifact_ids(services: Services) -> set[str]:
-    async with services.database.read() as session:
-        return set(await session.scalars(select(col(ArtifactRow.id))))
 
 
 async def test_a_job_that_ended_long_ago_goes_and_a_newer_one_stays(any_database_url: URL, tmp_path: Path) -> None:
@@ -140,46 +59,39 @@ async def test_a_job_under_way_is_kept_whatever_its_age(any_database_url: URL, t
         assert await job_ids(services) == {job_id}
 
 
-@pytest.mark.parametrize(("jobs_days", "jobs_per_key"), [(7, 0), (0, 1)])
-async def test_a_job_is_kept_while_one_under_way_is_made_of_it(
-    any_database_url: URL, tmp_path: Path, jobs_days: float, jobs_per_key: int
-) -> None:
-    async with opened(tmp_path, any_database_url, jobs_days=jobs_days, jobs_per_key=jobs_per_key) as services:
-        await end_job(services, age_s=9 * DAY_S)
-        used = await end_job(services, age_s=8 * DAY_S)
-        newest = await end_job(services, age_s=10)
-        output = (await get_job(services.database, used)).row.output_artifact_id
-        assert output is not None
-        async with services.database.write() as uow:
-            waiting = await submit(
-                uow, a_stitch(output), JobOptions(), owner_id="key_a", request_id=None, limits=LimitSettings()
-            )
-        await once(services)
-        assert await job_ids(services) == {used, newest, waiting.row.id}
-        async with services.database.write() as uow:
-            await cancel(uow, waiting.row.id, owner_id="key_a")
-        await once(services)
-        assert used not in await job_ids(services)
-
-
-async def test_an_old_upload_goes_with_its_bytes_unless_its_owner_has_a_job_under_way(
-    any_database_url: URL, tmp_path: Path
-) -> None:
-    async with opened(tmp_path, any_database_url, uploads_days=7) as services:
-        await submit_reel(services.database, owner_id="key_busy")
-        gone, kept = await add_old_upload(services, "key_idle"), await add_old_upload(services, "key_busy")
-        await once(services)
-        assert await artifact_ids(services) == {kept}
-        assert await services.store.list_prefix("uploads") == [upload_key(kept)]
-        assert gone != kept
-
-
 async def test_nothing_is_deleted_that_no_setting_names(any_database_url: URL, tmp_path: Path) -> None:
     async with opened(tmp_path, any_database_url) as services:
         job_id, upload_id = await end_job(services, age_s=1000 * DAY_S), await add_old_upload(services, "key_a")
         await once(services)
         assert await job_ids(services) == {job_id}
         assert upload_id in await artifact_ids(services)
+
+
+def a_pace(width: int, *, learned_at: datetime) -> PaceRow:
+    shape = {"width": width, "height": 64, "num_frames": 8, "steps": 4}
+    return PaceRow(model="wan", **shape, seconds_per_weight=1, finish_per_weight=0, learned_at=learned_at)
+
+
+def a_refusal(url: str, *, refused_at: datetime) -> WebhookRefusalRow:
+    return WebhookRefusalRow(owner_id="key_a", url=url, refused_at=refused_at)
+
+
+async def test_what_was_learned_and_refused_long_ago_is_forgotten(any_database_url: URL, tmp_path: Path) -> None:
+    async with opened(tmp_path, any_database_url) as services:
+        async with services.database.write() as uow:
+            uow.session.add_all(
+                [
+                    a_pace(64, learned_at=await uow.now() - timedelta(seconds=pace.KEPT_S + 60)),
+                    a_pace(128, learned_at=await uow.now() - timedelta(seconds=pace.KEPT_S - 60)),
+                    a_refusal("old", refused_at=await uow.now() - timedelta(seconds=webhook_refusals.KEPT_S + 60)),
+                    a_refusal("young", refused_at=await uow.now() - timedelta(seconds=webhook_refusals.KEPT_S - 60)),
+                ]
+            )
+        await once(services)
+        async with services.database.read() as session:
+            widths = list(await session.scalars(select(col(PaceRow.width))))
+            urls = list(await session.scalars(select(col(WebhookRefusalRow.url))))
+    assert (widths, urls) == ([128], ["young"])
 
 
 EVERYTHING_IS_OLD_S = -60

@@ -6,7 +6,8 @@ from builders import claim_next, complete_next, make_failure
 from fixtures.workplace import OWNER, OpenWorkplace, Workplace, a_reel, paced
 from phoenix.api.job_views import fetch_job
 from phoenix.events.told import Told
-from phoenix.jobs.finish import RetryRule, fail
+from phoenix.jobs.attempts import RetryRule
+from phoenix.jobs.finish import fail
 from phoenix.jobs.progress import MEDIA_SHARE
 from phoenix.jobs.retry import retry
 

@@ -12,8 +12,8 @@ from fixtures.database_lock import locked
 from fixtures.workplace import OpenWorkplace, Workplace, a_reel
 from phoenix.assembly.services import open_database
 from phoenix.engine.stopping import StopReason
+from phoenix.jobs.attempts import RetryRule
 from phoenix.jobs.claim import claim
-from phoenix.jobs.finish import RetryRule
 from phoenix.jobs.recover import recover_from
 from phoenix.jobs.tables import TaskRow, WorkerRow
 from phoenix.jobs.workers import WorkerReport

@@ -12,8 +12,8 @@ from fixtures.redis_server import RedisServer
 from fixtures.workplace import OpenWorkplace, Workplace, a_reel, paced
 from phoenix.contract.jobs import JobState
 from phoenix.db.columns import db_now
+from phoenix.jobs.attempts import RetryRule
 from phoenix.jobs.find import FullJob
-from phoenix.jobs.finish import RetryRule
 from phoenix.jobs.lifecycle import Outcome, TaskState
 from phoenix.jobs.recover import end_overdue, recover_from
 from phoenix.jobs.tables import JobRow

@@ -19,7 +19,7 @@ from fixtures.log_lines import lines_about
 from fixtures.supervision import supervised, until_live
 from fixtures.workplace import OpenWorkplace, a_reel, a_wan_reel, paced
 from phoenix.contract.jobs import JobState
-from phoenix.jobs.finish import RetryRule
+from phoenix.jobs.attempts import RetryRule
 from phoenix.jobs.lifecycle import Outcome, TaskState
 from phoenix.jobs.tables import AttemptRow, WorkerRow
 from phoenix.settings import EngineSettings, WorkerSettings

@@ -5,27 +5,18 @@ import binascii
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import get_args
 
 from sqlalchemy import Select, select, union
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from phoenix.contract.artifacts import ArtifactKind
-from phoenix.contract.base import JobKind, Priority
+from phoenix.contract.base import JobKind
 from phoenix.contract.jobs import JobState
 from phoenix.errors import Fault, MalformedRequest, WrittenByNewer
-from phoenix.jobs.lifecycle import TaskKind, TaskState
+from phoenix.jobs.readable import READABLE, is_newer
 from phoenix.jobs.rows import get_job, list_tasks
 from phoenix.jobs.tables import ArtifactRow, JobRow, TaskRow
-
-# What only a newer version knows in one job's row would make all the others unreadable that are read with it.
-_READABLE = (
-    col(JobRow.state).in_(list(JobState)),
-    col(JobRow.ending).is_(None) | col(JobRow.ending).in_(list(JobState)),
-    col(JobRow.kind).in_(get_args(JobKind)),
-    col(JobRow.priority).in_(get_args(Priority)),
-)
 
 
 @dataclass(frozen=True)
@@ -67,7 +58,7 @@ async def list_full_jobs(session: AsyncSession, job_ids: Collection[str]) -> Seq
 async def list_unfinished(session: AsyncSession, *, owner_id: str, limit: int) -> Sequence[FullJob]:
     """The newest `limit` unfinished jobs of the owner, oldest first."""
     is_unfinished = col(JobRow.state).in_([JobState.QUEUED, JobState.RUNNING])
-    statement = select(JobRow).where(col(JobRow.owner_id) == owner_id, is_unfinished, *_READABLE)
+    statement = select(JobRow).where(col(JobRow.owner_id) == owner_id, is_unfinished, *READABLE)
     rows = (await session.scalars(statement.order_by(col(JobRow.id).desc()).limit(limit))).all()
     return await _complete_known(session, rows[::-1])
 
@@ -77,7 +68,7 @@ async def list_queued(
 ) -> Sequence[FullJob]:
     """Waiting jobs with these ids or of these owners, in order of arrival."""
     named = col(JobRow.id).in_(job_ids) | col(JobRow.owner_id).in_(owner_ids)
-    statement = select(JobRow).where(col(JobRow.state) == JobState.QUEUED, named, *_READABLE)
+    statement = select(JobRow).where(col(JobRow.state) == JobState.QUEUED, named, *READABLE)
     rows = (await session.scalars(statement.order_by(col(JobRow.queued_at)).limit(limit))).all()
     return await _complete_known(session, rows)
 
@@ -109,7 +100,7 @@ async def list_jobs(
 
 
 def _filtered(wanted: JobFilter) -> Select[JobRow]:
-    statement = select(JobRow).where(*_READABLE)
+    statement = select(JobRow).where(*READABLE)
     if wanted.state is not None:
         statement = statement.where(col(JobRow.state) == wanted.state)
     if wanted.kind is not None:
@@ -135,8 +126,7 @@ async def _complete_known(session: AsyncSession, rows: Sequence[JobRow]) -> list
 
 
 async def _find_newer(session: AsyncSession, job_ids: Sequence[str]) -> frozenset[str]:
-    is_known = col(TaskRow.kind).in_(list(TaskKind)) & col(TaskRow.state).in_(list(TaskState))
-    of_tasks = select(col(TaskRow.job_id)).where(col(TaskRow.job_id).in_(job_ids), ~is_known)
+    of_tasks = select(col(TaskRow.job_id)).where(col(TaskRow.job_id).in_(job_ids), is_newer(TaskRow))
     of_outputs = (
         select(col(JobRow.id))
         .join(ArtifactRow, col(ArtifactRow.id) == col(JobRow.output_artifact_id))

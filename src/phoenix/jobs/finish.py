@@ -1,83 +1,35 @@
-"""The ways an attempt can end. Whatever takes a `Claim` is fenced: it raises `LeaseLost` once the lease is lost."""
+"""The ways in which a worker ends its attempt. All are fenced: they raise `LeaseLost` once its lease is lost."""
 
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
 from functools import partial
 
-from sqlalchemy import func, select
-from sqlmodel import col
-
-from phoenix.contract.artifacts import ArtifactKind, MediaInfo
-from phoenix.contract.events import ClipFailed, ClipRetrying, ClipSucceeded
-from phoenix.contract.jobs import ClipTimings, JobError, JobState
-from phoenix.contract.resolved import ResolvedReel
+from phoenix.contract.events import ClipSucceeded
 from phoenix.db.unit_of_work import UnitOfWork
 from phoenix.errors import FailureCode, Stage, TaskFailed
-from phoenix.ids import new_artifact_id
 from phoenix.jobs import journal, views
 from phoenix.jobs.announcements import FilesOrphaned, TasksReady
+from phoenix.jobs.attempts import RetryRule, close_attempt, error_of, give_up, try_again
 from phoenix.jobs.claim import Claim
 from phoenix.jobs.errors import LeaseLost
 from phoenix.jobs.lifecycle import Outcome, TaskKind, TaskState, retry_delay_s
-from phoenix.jobs.pace import assembly_of, learn, shape_of
 from phoenix.jobs.progress import job_progress
+from phoenix.jobs.results import Result, completes, learn_pace, publish
 from phoenix.jobs.rows import find_job_locked, list_tasks
-from phoenix.jobs.settle import end_job, move_task, settle
-from phoenix.jobs.tables import ArtifactRow, AttemptRow, JobRow, TaskRow, WorkerRow
-from phoenix.settings import SchedulerSettings
-
-
-@dataclass(frozen=True)
-class Result:
-    """A file in the store, which becomes visible only when the attempt succeeds."""
-
-    key: str
-    media_type: str
-    size_bytes: int
-    sha256: str
-    info: MediaInfo
-    timings: ClipTimings = field(default_factory=ClipTimings)
-    batch_size: int | None = None
-    """For a clip: how many were rendered in the same call, this one included."""
-    thumbnail: "Result | None" = None
-    """Its thumbnail, stored beside it and published with it."""
-
-    @property
-    def keys(self) -> tuple[str, ...]:
-        return (self.key, *(self.thumbnail.keys if self.thumbnail else ()))
-
-
-@dataclass(frozen=True)
-class RetryRule:
-    """How often a task may be tried, and how long it waits in between."""
-
-    max_failures: int
-    max_crashes: int
-    first_delay_s: float
-
-    @classmethod
-    def from_settings(cls, settings: SchedulerSettings) -> "RetryRule":
-        return cls(settings.max_failures, settings.max_crashes, settings.retry_delay_s)
+from phoenix.jobs.settle import move_task, settle
+from phoenix.jobs.tables import JobRow, TaskRow
 
 
 async def succeed(uow: UnitOfWork, claim: Claim, result: Result) -> None:
     """Publishes the attempt's result, unless it would complete a job that is already ending."""
     job, task = await _hold(uow, claim)
-    if job.ending is not None and _completes(job, task):
+    if job.ending is not None and completes(job, task):
         # With every task succeeded, a manual retry would find nothing to do, and the job could never succeed.
         uow.announce(FilesOrphaned(result.keys), TasksReady())
         await _cancel_attempt(uow, job, task)
         return
-    artifact = await _publish(uow, job, result, _kind_of_result(job, task))
-    if result.thumbnail is not None:
-        await _publish(uow, job, result.thumbnail, ArtifactKind.THUMBNAIL)
-    task.artifact_id = artifact.id
-    waited_s = (task.started_at - task.ready_at).total_seconds() if task.started_at else None
-    timings = result.timings.model_copy(update={"queue_s": waited_s}).model_dump(mode="json")
-    task.timings = {**timings, "batch_size": result.batch_size}
+    artifact = await publish(uow, job, task, result)
     await close_attempt(uow, task, Outcome.SUCCEEDED)
     move_task(task, TaskState.SUCCEEDED, await uow.now())
-    _learn_pace(uow, job, task, result, ended_at=await uow.now())
+    learn_pace(uow, job, task, result, ended_at=await uow.now())
     if task.kind is TaskKind.RENDER:
         await uow.session.flush()
         event = partial(
@@ -93,29 +45,11 @@ async def succeed(uow: UnitOfWork, claim: Claim, result: Result) -> None:
     uow.announce(TasksReady())
 
 
-def _learn_pace(uow: UnitOfWork, job: JobRow, task: TaskRow, result: Result, *, ended_at: datetime) -> None:
-    request = views.parse_request(job)
-    if not isinstance(request, ResolvedReel):
-        return
-    held_s = (ended_at - task.started_at).total_seconds() if task.started_at else 0.0
-    if task.kind is TaskKind.ASSEMBLE:
-        shape, weight = assembly_of(request)
-        learn(uow, shape, weight=weight, spent_s=held_s)
-    elif task.kind is TaskKind.RENDER:
-        timings = result.timings
-        steps_s = sum(seconds or 0.0 for seconds in (timings.text_s, timings.denoise_s))
-        finish_s = sum(seconds or 0.0 for seconds in (timings.decode_s, timings.encode_s, timings.upload_s))
-        # Loading the model and waiting for the device say nothing about the pace of the next clip.
-        spent_s = steps_s + finish_s or held_s
-        shape = shape_of(request.model, request.clips[task.position])
-        learn(uow, shape, weight=task.weight, spent_s=spent_s, finish_s=finish_s)
-
-
 async def fail(uow: UnitOfWork, claim: Claim, failure: TaskFailed, rule: RetryRule, *, jitter: float) -> None:
     """The attempt failed: the task is retried if that can help, or else fails its job."""
     job, task = await _hold(uow, claim)
     task.failures += 1
-    error = _error(task, failure.code, failure.detail, failure.stage, retriable=failure.retriable)
+    error = error_of(task, failure.code, failure.detail, failure.stage, retriable=failure.retriable)
     await close_attempt(uow, task, Outcome.FAILED, error)
     if failure.retriable and task.failures < rule.max_failures and job.ending is None:
         delay_s = retry_delay_s(task.failures, first_s=rule.first_delay_s, jitter=jitter)
@@ -144,7 +78,7 @@ async def release(uow: UnitOfWork, claim: Claim) -> None:
 
 async def _hand_back(uow: UnitOfWork, job: JobRow, task: TaskRow, why: str) -> None:
     task.preemptions += 1
-    error = _error(task, FailureCode.WORKER_LOST, why, Stage.QUEUE, retriable=True)
+    error = error_of(task, FailureCode.WORKER_LOST, why, Stage.QUEUE, retriable=True)
     await close_attempt(uow, task, Outcome.PREEMPTED)
     await try_again(uow, job, task, error, delay_s=0)
 
@@ -153,73 +87,6 @@ async def _cancel_attempt(uow: UnitOfWork, job: JobRow, task: TaskRow) -> None:
     await close_attempt(uow, task, Outcome.CANCELED)
     move_task(task, TaskState.CANCELED, await uow.now())
     await settle(uow, job)
-
-
-async def crash(uow: UnitOfWork, job: JobRow, task: TaskRow, rule: RetryRule, *, cause: str) -> None:
-    """The attempt's worker is gone. A task that keeps taking its workers down is given up."""
-    task.crashes += 1
-    error = _error(task, FailureCode.WORKER_LOST, cause, Stage.QUEUE, retriable=True)
-    await close_attempt(uow, task, Outcome.CRASHED, error)
-    is_spent = task.crashes >= rule.max_crashes and job.ending is None
-    lost = task.crashes - await _count_returned(uow, task) if is_spent else 0
-    if lost < rule.max_crashes:
-        await try_again(uow, job, task, error, delay_s=0)
-    else:
-        detail = f"{lost} workers were lost while they worked on this; it is not tried again by itself."
-        await give_up(uow, job, task, error.model_copy(update={"message": detail}))
-
-
-async def _count_returned(uow: UnitOfWork, task: TaskRow) -> int:
-    """How many of the workers that were lost on this task have been heard of since.
-
-    Those were frozen, cut off or starved of CPU, which is not the task's fault. The run deadline bounds how often
-    that may happen.
-    """
-    await uow.session.flush()
-    crashed = (
-        select(col(AttemptRow.worker_id), col(AttemptRow.ended_at))
-        .where(col(AttemptRow.task_id) == task.id, col(AttemptRow.outcome) == Outcome.CRASHED)
-        .order_by(col(AttemptRow.number).desc())
-        .limit(task.crashes)
-        .subquery()
-    )
-    returned = select(func.count()).join_from(
-        crashed, WorkerRow, (col(WorkerRow.id) == crashed.c.worker_id) & (col(WorkerRow.seen_at) >= crashed.c.ended_at)
-    )
-    return (await uow.session.execute(returned)).scalar_one()
-
-
-async def try_again(uow: UnitOfWork, job: JobRow, task: TaskRow, error: JobError, *, delay_s: float) -> None:
-    """Makes the task ready for another attempt in `delay_s`; cancels it if its job is ending."""
-    if job.ending is not None:
-        move_task(task, TaskState.CANCELED, await uow.now())
-        await settle(uow, job)
-        return
-    move_task(task, TaskState.READY, await uow.now() + timedelta(seconds=delay_s))
-    uow.announce(TasksReady())
-    if task.kind is TaskKind.RENDER:
-        event = partial(ClipRetrying, clip_index=task.position, attempt=task.attempt, reason=error, retry_in_s=delay_s)
-        await journal.record(uow, job, event)
-
-
-async def give_up(uow: UnitOfWork, job: JobRow, task: TaskRow, error: JobError) -> None:
-    """Fails the task for good, and its job with it. Running clips may finish: a manual retry will use them."""
-    task.error = error.model_dump(mode="json")
-    move_task(task, TaskState.FAILED, await uow.now())
-    if task.kind is TaskKind.RENDER:
-        event = partial(ClipFailed, clip_index=task.position, attempt=task.attempt, error=error)
-        await journal.record(uow, job, event)
-    if job.ending is None:
-        await end_job(uow, job, JobState.FAILED, error, stop_reason=None)
-    else:
-        await settle(uow, job)
-
-
-async def close_attempt(uow: UnitOfWork, task: TaskRow, outcome: Outcome, error: JobError | None = None) -> None:
-    attempt = await uow.session.get_one(AttemptRow, (task.id, task.attempt))
-    attempt.ended_at = await uow.now()
-    attempt.outcome = outcome
-    attempt.error = error.model_dump(mode="json") if error else None
 
 
 async def _hold(uow: UnitOfWork, claim: Claim) -> tuple[JobRow, TaskRow]:
@@ -233,36 +100,3 @@ async def _hold(uow: UnitOfWork, claim: Claim) -> tuple[JobRow, TaskRow]:
 
 def _holds(claim: Claim, task: TaskRow) -> bool:
     return task.state is TaskState.RUNNING and task.attempt == claim.attempt and task.lease_owner == claim.worker_id
-
-
-def _completes(job: JobRow, task: TaskRow) -> bool:
-    """Whether the task's result is the job's result."""
-    return task.kind is TaskKind.ASSEMBLE or job.kind == "soundtrack"
-
-
-def _kind_of_result(job: JobRow, task: TaskRow) -> ArtifactKind:
-    if task.kind is TaskKind.RENDER:
-        return ArtifactKind.CLIP
-    return ArtifactKind.OUTPUT if _completes(job, task) else ArtifactKind.SOUNDTRACK
-
-
-async def _publish(uow: UnitOfWork, job: JobRow, result: Result, kind: ArtifactKind) -> ArtifactRow:
-    artifact = ArtifactRow(
-        id=new_artifact_id(),
-        owner_id=job.owner_id,
-        kind=kind,
-        job_id=job.id,
-        key=result.key,
-        media_type=result.media_type,
-        size_bytes=result.size_bytes,
-        sha256=result.sha256,
-        info=result.info.model_dump(mode="json"),
-        created_at=await uow.now(),
-    )
-    uow.session.add(artifact)
-    return artifact
-
-
-def _error(task: TaskRow, code: FailureCode, message: str, stage: Stage, *, retriable: bool) -> JobError:
-    clip_index = task.position if task.kind is TaskKind.RENDER else None
-    return JobError(code=code, message=message, retriable=retriable, stage=stage, clip_index=clip_index)

@@ -43,6 +43,13 @@ class Outcome(StrEnum):
     """Its worker handed it back, to drain."""
 
 
+class StopReason(StrEnum):
+    """Why a running attempt is asked to stop."""
+
+    CANCEL = "cancel"
+    DEADLINE = "deadline"
+
+
 JOB_TRANSITIONS: Mapping[JobState, frozenset[JobState]] = {
     JobState.QUEUED: frozenset({JobState.RUNNING, JobState.FAILED, JobState.CANCELED, JobState.EXPIRED}),
     JobState.RUNNING: frozenset({JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELED}),

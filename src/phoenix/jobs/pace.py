@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from functools import partial
 from statistics import fmean
 
-from sqlalchemy import Float, bindparam, select, text
+from sqlalchemy import Float, bindparam, delete, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from phoenix.contract.resolved import ResolvedClip, ResolvedReel
-from phoenix.db.columns import UtcDateTime
+from phoenix.db.columns import UtcDateTime, db_now
 from phoenix.db.unit_of_work import UnitOfWork
 from phoenix.jobs.tables import PaceRow
 
@@ -19,6 +19,9 @@ _NEWEST_COUNTS_FOR = 0.3
 
 _MOST_ROWS = 500
 """Clients choose sizes and steps freely; the shapes rendered last are the likeliest to come again."""
+
+KEPT_S = 90 * 24 * 3600
+"""After the last clip of a shape: by then drivers, models and machines have changed, and one clip teaches it anew."""
 
 # The moving average is computed in the database: two clips of one shape may end at the same time.
 _LEARN = text(
@@ -104,6 +107,12 @@ def learn(uow: UnitOfWork, shape: Shape, *, weight: float, spent_s: float, finis
 async def _learn(uow: UnitOfWork, shape: Shape, pace: Pace) -> None:
     learned = {"seconds_per_weight": pace.whole_s, "finish_per_weight": pace.finish_s, "share": _NEWEST_COUNTS_FOR}
     await uow.session.execute(_LEARN, {**vars(shape), **learned, "learned_at": await uow.now()})
+
+
+async def forget_paces(uow: UnitOfWork) -> None:
+    """Deletes those of shapes that nobody has asked for in a long time."""
+    old = delete(PaceRow).where(col(PaceRow.learned_at) < db_now(-KEPT_S))
+    await uow.session.execute(old.execution_options(synchronize_session=False))
 
 
 async def read_paces(session: AsyncSession) -> Paces:

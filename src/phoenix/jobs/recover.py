@@ -11,14 +11,18 @@ from phoenix.contract.jobs import JobError, JobState
 from phoenix.db.columns import db_now
 from phoenix.db.unit_of_work import UnitOfWork
 from phoenix.errors import FailureCode, Stage
-from phoenix.jobs.finish import RetryRule, crash
-from phoenix.jobs.lifecycle import TaskState
+from phoenix.jobs.attempts import RetryRule, crash
+from phoenix.jobs.lifecycle import StopReason, TaskState
+from phoenix.jobs.readable import MOVABLE
 from phoenix.jobs.rows import find_job_locked
 from phoenix.jobs.settle import end_job
 from phoenix.jobs.tables import JobRow, TaskRow
 
 BATCH = 200
-"""Rows of each kind per pass, so that a pass stays short however much has gone wrong."""
+"""Rows of each kind per pass, so that a pass stays short however much has gone wrong.
+
+What is left to a newer version does not count: it would fill the batches of every pass.
+"""
 
 
 async def list_lapsed(session: AsyncSession) -> Sequence[tuple[str, str]]:
@@ -34,7 +38,8 @@ async def list_held_by(session: AsyncSession, worker_id: str) -> Sequence[tuple[
 async def _list_running(session: AsyncSession, condition: ColumnElement[bool]) -> Sequence[tuple[str, str]]:
     statement = (
         select(col(TaskRow.job_id), col(TaskRow.id))
-        .where(col(TaskRow.state) == TaskState.RUNNING, condition)
+        .join(JobRow, col(JobRow.id) == col(TaskRow.job_id))
+        .where(col(TaskRow.state) == TaskState.RUNNING, condition, *MOVABLE)
         .limit(BATCH)
     )
     return (await session.execute(statement)).all()
@@ -69,7 +74,8 @@ async def list_overdue(session: AsyncSession) -> Sequence[str]:
     waited = (col(JobRow.state) == JobState.QUEUED) & (col(JobRow.queue_deadline_at) < db_now(0))
     ran = (col(JobRow.state) == JobState.RUNNING) & (col(JobRow.run_deadline_at) < db_now(0))
     # Two statements: for an OR, PostgreSQL's planner would scan every job there ever was.
-    overdue = [select(col(JobRow.id)).where(late, col(JobRow.ending).is_(None)).limit(BATCH) for late in (waited, ran)]
+    is_ours = (col(JobRow.ending).is_(None), *MOVABLE)
+    overdue = [select(col(JobRow.id)).where(late, *is_ours).limit(BATCH) for late in (waited, ran)]
     return [job_id for statement in overdue for job_id in await session.scalars(statement)]
 
 
@@ -84,7 +90,7 @@ async def end_overdue(uow: UnitOfWork, job_id: str) -> None:
         await end_job(uow, job, JobState.EXPIRED, error, stop_reason=None)
     elif job.state is JobState.RUNNING and job.run_deadline_at and job.run_deadline_at < now:
         error = _overdue(FailureCode.RUN_TIMEOUT, f"It ran longer than run_timeout_s ({job.run_timeout_s:g} s).")
-        await end_job(uow, job, JobState.FAILED, error, stop_reason="deadline")
+        await end_job(uow, job, JobState.FAILED, error, stop_reason=StopReason.DEADLINE)
 
 
 def _overdue(code: FailureCode, message: str) -> JobError:

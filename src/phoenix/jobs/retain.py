@@ -1,18 +1,20 @@
-"""Deletes ended jobs, uploads and their files. Bytes go only after the commit, so that no row is without its bytes."""
+"""Deletes ended jobs and their files. Bytes go only after the commit, so that no row is without its bytes."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 
-from sqlalchemy import Text, cast, delete, func, select
+from sqlalchemy import delete, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.sql.elements import ColumnElement
 from sqlmodel import col
 
-from phoenix.contract.artifacts import ArtifactKind
-from phoenix.contract.jobs import JobState
 from phoenix.db.columns import db_now
 from phoenix.db.unit_of_work import UnitOfWork
-from phoenix.errors import Conflict, NotFound
+from phoenix.errors import Conflict, NotFound, WrittenByNewer
 from phoenix.jobs.announcements import FilesOrphaned
-from phoenix.jobs.rows import get_job_locked
+from phoenix.jobs.references import find_used
+from phoenix.jobs.rows import HAS_ENDED, get_job_locked
 from phoenix.jobs.spent import keep_spent
 from phoenix.jobs.tables import ArtifactRow, AttemptRow, EventRow, JobRow, TaskRow
 from phoenix.jobs.webhook_tables import WebhookDeliveryRow
@@ -20,16 +22,81 @@ from phoenix.jobs.webhook_tables import WebhookDeliveryRow
 BATCH = 100
 """Rows of each kind per step: deleting must not hold up the database's other work."""
 
-_HAS_ENDED = col(JobRow.state).in_([state for state in JobState if state.is_terminal])
+
+@dataclass(frozen=True)
+class EndedJob:
+    id: str
+    owner_id: str
+    finished_at: datetime
 
 
 async def delete_job(uow: UnitOfWork, job_id: str, *, owner_id: str) -> None:
     """Deletes a finished job and all that belongs to it. Raises `Conflict` while it is not finished, and `NotFound`."""
-    job = await get_job_locked(uow.session, job_id, owner_id=owner_id)
+    await _lock_ended(uow.session, job_id, owner_id)
+    await _delete(uow, job_id, await _lock_files(uow.session, job_id))
+
+
+async def list_old_jobs(
+    session: AsyncSession, *, older_than_s: float, after: EndedJob | None = None
+) -> Sequence[EndedJob]:
+    """A batch of the jobs that ended longer ago, oldest first, from `after` on."""
+    return await _list_ended(session, col(JobRow.finished_at) < db_now(-older_than_s), after)
+
+
+async def list_surplus_jobs(
+    session: AsyncSession, *, most_per_owner: int, after: EndedJob | None = None
+) -> Sequence[EndedJob]:
+    """A batch of the ended jobs beyond the newest `most_per_owner` of their owner, oldest first, from `after` on."""
+    newest_first = func.row_number().over(partition_by=col(JobRow.owner_id), order_by=col(JobRow.finished_at).desc())
+    ranked = select(col(JobRow.id), newest_first.label("place")).where(HAS_ENDED).subquery()
+    surplus = select(ranked.c.id).where(ranked.c.place > most_per_owner)
+    return await _list_ended(session, col(JobRow.id).in_(surplus), after)
+
+
+async def _list_ended(
+    session: AsyncSession, condition: ColumnElement[bool], after: EndedJob | None
+) -> Sequence[EndedJob]:
+    finished_at, job_id = col(JobRow.finished_at), col(JobRow.id)
+    statement = select(job_id, col(JobRow.owner_id), finished_at).where(HAS_ENDED, condition)
+    if after is not None:
+        # The first of the two lets an index find the place.
+        is_later = (finished_at > after.finished_at) | (job_id > after.id)
+        statement = statement.where(finished_at >= after.finished_at, is_later)
+    rows = await session.execute(statement.order_by(finished_at, job_id).limit(BATCH))
+    return [EndedJob(*row) for row in rows]
+
+
+async def delete_ended(uow: UnitOfWork, job_id: str, owner_id: str) -> bool:
+    """Like `delete_job`, but leaves one alone that was retried or deleted, or that an unfinished job is made of.
+
+    Returns whether it was deleted.
+    """
+    try:
+        await _lock_ended(uow.session, job_id, owner_id)
+    except (NotFound, Conflict, WrittenByNewer):
+        return False
+    files = await _lock_files(uow.session, job_id)
+    if await find_used(uow.session, files, owner_ids=[owner_id]):
+        return False
+    await _delete(uow, job_id, files)
+    return True
+
+
+async def _lock_ended(session: AsyncSession, job_id: str, owner_id: str) -> None:
+    job = await get_job_locked(session, job_id, owner_id=owner_id)
     if not job.state.is_terminal:
         raise Conflict(f"The job is {job.state}; cancel it first.")
-    keys = await uow.session.scalars(select(col(ArtifactRow.key)).where(col(ArtifactRow.job_id) == job_id))
-    uow.announce(FilesOrphaned(tuple(keys)))
+
+
+async def _lock_files(session: AsyncSession, job_id: str) -> Mapping[str, str]:
+    """Keys by artifact id. In order of id, as submits hold them: a stitch may name several."""
+    files = select(col(ArtifactRow.id), col(ArtifactRow.key)).where(col(ArtifactRow.job_id) == job_id)
+    rows = await session.execute(files.order_by(col(ArtifactRow.id)).with_for_update())
+    return dict(rows.all())
+
+
+async def _delete(uow: UnitOfWork, job_id: str, files: Mapping[str, str]) -> None:
+    uow.announce(FilesOrphaned(tuple(files.values())))
     await keep_spent(uow, job_id)
     task_ids = select(col(TaskRow.id)).where(col(TaskRow.job_id) == job_id)
     for statement in (
@@ -41,67 +108,6 @@ async def delete_job(uow: UnitOfWork, job_id: str, *, owner_id: str) -> None:
         delete(JobRow).where(col(JobRow.id) == job_id),
     ):
         await uow.session.execute(statement.execution_options(synchronize_session=False))
-
-
-async def list_old_jobs(session: AsyncSession, *, older_than_s: float) -> Sequence[tuple[str, str]]:
-    """(id, owner id) of a batch of jobs that ended longer ago, oldest first."""
-    statement = (
-        select(col(JobRow.id), col(JobRow.owner_id))
-        .where(col(JobRow.finished_at) < db_now(-older_than_s), _HAS_ENDED)
-        .order_by(col(JobRow.finished_at))
-        .limit(BATCH)
-    )
-    return (await session.execute(statement)).all()
-
-
-async def list_surplus_jobs(session: AsyncSession, *, most_per_owner: int) -> Sequence[tuple[str, str]]:
-    """(id, owner id) of a batch of ended jobs beyond the newest `most_per_owner` of their owner."""
-    newest_first = func.row_number().over(partition_by=col(JobRow.owner_id), order_by=col(JobRow.finished_at).desc())
-    ranked = select(col(JobRow.id), newest_first.label("place")).where(_HAS_ENDED).subquery()
-    surplus = select(ranked.c.id).where(ranked.c.place > most_per_owner)
-    statement = select(col(JobRow.id), col(JobRow.owner_id)).where(col(JobRow.id).in_(surplus)).limit(BATCH)
-    return (await session.execute(statement)).all()
-
-
-async def delete_ended(uow: UnitOfWork, job_id: str, owner_id: str) -> bool:
-    """Like `delete_job`, but skips a job that is in use, was retried or was deleted. Returns whether it was deleted."""
-    if await _is_used(uow.session, job_id, owner_id):
-        return False
-    try:
-        await delete_job(uow, job_id, owner_id=owner_id)
-    except (NotFound, Conflict):
-        return False
-    return True
-
-
-async def _is_used(session: AsyncSession, job_id: str, owner_id: str) -> bool:
-    """Whether a job under way names a file of this one, which its workers have yet to read."""
-    names_it = cast(col(JobRow.request), Text).contains(col(ArtifactRow.id))
-    statement = (
-        select(col(JobRow.id))
-        .join(ArtifactRow, col(ArtifactRow.owner_id) == col(JobRow.owner_id))
-        .where(col(JobRow.owner_id) == owner_id, ~_HAS_ENDED, col(ArtifactRow.job_id) == job_id, names_it)
-    )
-    return (await session.scalars(statement.limit(1))).first() is not None
-
-
-async def delete_old_uploads(uow: UnitOfWork, *, older_than_s: float) -> int:
-    """Deletes a batch of uploads of owners without unfinished jobs, which may yet read them. Returns how many."""
-    busy = select(col(JobRow.owner_id)).where(~_HAS_ENDED)
-    statement = (
-        select(col(ArtifactRow.id), col(ArtifactRow.key))
-        .where(
-            col(ArtifactRow.kind) == ArtifactKind.UPLOAD,
-            col(ArtifactRow.created_at) < db_now(-older_than_s),
-            col(ArtifactRow.owner_id).not_in(busy),
-        )
-        .limit(BATCH)
-    )
-    old = (await uow.session.execute(statement)).all()
-    uow.announce(FilesOrphaned(tuple(key for _, key in old)))
-    ids = [artifact_id for artifact_id, _ in old]
-    await uow.session.execute(delete(ArtifactRow).where(col(ArtifactRow.id).in_(ids)))
-    return len(old)
 
 
 async def find_known_keys(

@@ -1,13 +1,27 @@
 """Fetches the rows of one job. `get_` raises `NotFound`; `_locked` also locks the job's row until the commit."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
-from sqlalchemy import select
+from sqlalchemy import or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
+from phoenix.contract.jobs import JobState
 from phoenix.errors import NotFound
 from phoenix.jobs.tables import ArtifactRow, JobRow, TaskRow
+
+_ENDS = sorted(state for state in JobState if state.is_terminal)
+
+HAS_ENDED = col(JobRow.state).in_(_ENDS)
+
+# As ranges, which an index has: NOT IN would read every job that there ever was.
+IS_UNFINISHED = or_(
+    col(JobRow.state) < _ENDS[0],
+    *((col(JobRow.state) > end) & (col(JobRow.state) < next_end) for end, next_end in pairwise(_ENDS)),
+    col(JobRow.state) > _ENDS[-1],
+)
+"""In any other state, one that only a newer version knows included."""
 
 
 async def get_job(session: AsyncSession, job_id: str, *, owner_id: str) -> JobRow:

@@ -14,6 +14,7 @@ from phoenix.jobs import journal, views
 from phoenix.jobs.announcements import StopRequested, TasksReady
 from phoenix.jobs.journal import EventFactory
 from phoenix.jobs.lifecycle import (
+    StopReason,
     TaskKind,
     TaskState,
     check_job_transition,
@@ -38,7 +39,7 @@ async def settle(uow: UnitOfWork, job: JobRow) -> None:
 
 
 async def end_job(
-    uow: UnitOfWork, job: JobRow, ending: JobState, error: JobError | None, *, stop_reason: str | None
+    uow: UnitOfWork, job: JobRow, ending: JobState, error: JobError | None, *, stop_reason: StopReason | None
 ) -> None:
     """Starts to end a job in the state `ending`. The first call wins; later ones change nothing.
 

@@ -19,6 +19,7 @@ from phoenix.jobs.find import FullJob
 from phoenix.jobs.lifecycle import TaskKind, TaskState
 from phoenix.jobs.queue_room import KnownRoom, check_room
 from phoenix.jobs.quota import Quota, check_quota
+from phoenix.jobs.references import hold_references
 from phoenix.jobs.tables import JobRow, TaskRow
 from phoenix.settings import LimitSettings
 
@@ -35,13 +36,15 @@ async def submit(
     quota: Quota | None = None,
     room: KnownRoom | None = None,
 ) -> FullJob:
-    """Writes an admitted request as a queued job. Raises `QueueFull`, and `RateLimited` by the owner's quota.
+    """Writes an admitted request as a queued job.
 
+    Raises `QueueFull`, `RateLimited` by the owner's quota, and `InvalidRequest` if a file that it names was deleted.
     `room` is what this process counted before; without it, waiting jobs are counted anew.
     """
     if quota is not None:
         await check_quota(uow, owner_id, quota)
     await check_room(uow, room or KnownRoom(), limit=limits.max_queued_jobs)
+    await hold_references(uow, resolved, owner_id=owner_id)
     job = await _new_job(uow, resolved, options, owner_id=owner_id, limits=limits)
     job.request_id, job.traceparent = request_id, traceparent
     uow.session.add(job)

@@ -1,7 +1,8 @@
 """The tables of jobs. They never cross the wire, which has its own types in `contract`.
 
 Lock order, wherever one transaction takes more than one row: the job before its tasks. That is what makes a
-claim, a cancel and the fan-in of the last clip wait for each other instead of deadlocking. Rows that jobs share
+claim, a cancel and the fan-in of the last clip wait for each other instead of deadlocking. Artifacts come after their
+job and in order of id, for those who delete them and for those who submit what is made of them. Rows that jobs share
 (a pace, then the owner, then a tally) come last, just before the commit: nothing is waited for while they are held.
 """
 
@@ -96,7 +97,7 @@ class TaskRow(SQLModel, table=True):
     lease_owner: str | None = None
     lease_until: datetime | None = Field(default=None, sa_type=UtcDateTime)
     stop_reason: str | None = None
-    """Set by whoever wants the running attempt to end; its worker reads it at the next renewal."""
+    """A `StopReason`, read by its worker at the next renewal. Plain text: a newer version's must not fail that."""
     artifact_id: str | None = None
     error: Document | None = Field(default=None, sa_type=JSON)
     timings: Document = Field(default_factory=dict, sa_type=JSON)

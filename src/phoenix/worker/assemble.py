@@ -8,7 +8,7 @@ from phoenix.contract.artifacts import MediaInfo
 from phoenix.contract.requests import Transition
 from phoenix.contract.resolved import ResolvedReel, ResolvedStitch
 from phoenix.errors import Stage
-from phoenix.jobs.finish import Result
+from phoenix.jobs.results import Result
 from phoenix.media.ffmpeg import Watch
 from phoenix.media.join import join_clips
 from phoenix.media.poster import write_poster

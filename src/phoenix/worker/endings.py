@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from phoenix.engine.stopping import RenderStopped, StopReason
 from phoenix.errors import FailureCode, Stage, TaskFailed
-from phoenix.jobs.finish import Result
+from phoenix.jobs.results import Result
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from pathlib import Path
 from phoenix.contract.artifacts import MediaInfo
 from phoenix.errors import FailureCode, NotFound, Stage, TaskFailed
 from phoenix.ids import JobId, TaskId
-from phoenix.jobs.finish import Result
+from phoenix.jobs.results import Result
 from phoenix.jobs.rows import get_artifact
 from phoenix.storage.faults import reported_as_task_failure
 from phoenix.storage.keys import OutputName, output_key

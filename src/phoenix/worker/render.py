@@ -10,7 +10,7 @@ from phoenix.contract.artifacts import MediaInfo
 from phoenix.contract.resolved import ResolvedClip, ResolvedReel
 from phoenix.engine.spec import ClipJob, RenderedClip
 from phoenix.errors import FailureCode, Stage, TaskFailed
-from phoenix.jobs.finish import Result
+from phoenix.jobs.results import Result
 from phoenix.media.commands.video import Picture
 from phoenix.media.encode import encode_frames
 from phoenix.media.errors import UnreadableMedia

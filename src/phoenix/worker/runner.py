@@ -10,11 +10,13 @@ from phoenix.db.unit_of_work import UnitOfWork
 from phoenix.engine.stopping import RenderStopped, StopReason
 from phoenix.errors import TaskFailed, WrittenByNewer
 from phoenix.jobs.affinity_lookup import leave_to_others
+from phoenix.jobs.attempts import RetryRule
 from phoenix.jobs.claim import Claim, claim
 from phoenix.jobs.errors import LeaseLost
 from phoenix.jobs.feed import put_off
-from phoenix.jobs.finish import Result, RetryRule, fail, release, stop, succeed
+from phoenix.jobs.finish import fail, release, stop, succeed
 from phoenix.jobs.lifecycle import TaskKind
+from phoenix.jobs.results import Result
 from phoenix.queues.queue import Doorbell, FreeSlot, LeftToOthers, Work
 from phoenix.telemetry.logs import get_logger, log_context
 from phoenix.telemetry.traces import trace_fields

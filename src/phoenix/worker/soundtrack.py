@@ -7,7 +7,7 @@ from phoenix.contract.requests import SoundtrackRequest
 from phoenix.contract.resolved import ResolvedReel, ResolvedRequest, ResolvedSoundtrack, ResolvedStitch
 from phoenix.errors import Stage, TaskFailed
 from phoenix.jobs.artifacts import find_known_media
-from phoenix.jobs.finish import Result
+from phoenix.jobs.results import Result
 from phoenix.media.errors import invalid_media
 from phoenix.media.fetch import fetch_file
 from phoenix.media.probe import probe_media

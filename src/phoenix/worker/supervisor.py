@@ -19,7 +19,7 @@ from phoenix.db.unit_of_work import Database
 from phoenix.errors import Unavailable, WrittenByNewer
 from phoenix.ids import new_worker_id
 from phoenix.jobs import workers
-from phoenix.jobs.finish import RetryRule
+from phoenix.jobs.attempts import RetryRule
 from phoenix.jobs.recover import list_held_by, recover_from
 from phoenix.processes import spawn, stop_process
 from phoenix.settings import Settings

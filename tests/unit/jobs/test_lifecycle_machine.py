@@ -33,6 +33,7 @@ from phoenix.db.columns import db_now
 from phoenix.db.engine import database_url, open_engine
 from phoenix.db.unit_of_work import Database, UnitOfWork
 from phoenix.errors import Conflict, NotFound
+from phoenix.jobs.artifacts import add_upload
 from phoenix.jobs.cancel import cancel
 from phoenix.jobs.claim import Claim, claim
 from phoenix.jobs.errors import LeaseLost
@@ -56,15 +57,32 @@ from phoenix.settings import DatabaseSettings, LimitSettings
 Answer = TypeVar("Answer")
 Doorbell = tuple[str, int]
 
+VIDEOS = ["art_1", "art_2"]
 SOUND = {"url": "https://example.com/a.mp3"}
 REQUESTS: Mapping[str, ResolvedRequest] = {
     "one clip": make_reel("a"),
     "two clips": make_reel("a", "b"),
     "three clips with sound": make_reel("a", "b", "c", soundtrack=SOUND),
     "a soundtrack": ResolvedSoundtrack(source=SoundtrackRequest.model_validate(SOUND)),
-    "a stitch": ResolvedStitch(artifact_ids=["art_1", "art_2"], transition=make_reel().transition),
+    "a stitch": ResolvedStitch(artifact_ids=VIDEOS, transition=make_reel().transition),
 }
 WORKERS = st.sampled_from(["wrk_1", "wrk_2"])
+
+
+async def add_videos(uow: UnitOfWork) -> None:
+    """What a stitch is made of."""
+    for video in VIDEOS:
+        await add_upload(
+            uow,
+            artifact_id=video,
+            owner_id=OWNER,
+            key=f"uploads/{video}",
+            media_type="video/mp4",
+            filename=None,
+            size_bytes=1,
+            sha256="0" * 64,
+            info=make_result().info,
+        )
 
 
 async def succeed_with_a_file(uow: UnitOfWork, held: Claim) -> None:
@@ -97,6 +115,7 @@ class JobsMachine(RuleBasedStateMachine):
         one = DatabaseSettings(pool_size=1)
         self._database = Database(open_engine(database_url(one, self._folder), one))
         self._accepted: set[str] = set()
+        self._write(add_videos)
         self._seen = self._read()
 
     @initialize(target=jobs, name=st.sampled_from(sorted(REQUESTS)))

@@ -3,7 +3,7 @@
 from phoenix.contract.artifacts import MediaInfo
 from phoenix.engine.backend import ProcessUnfit
 from phoenix.errors import FailureCode, Stage
-from phoenix.jobs.finish import Result
+from phoenix.jobs.results import Result
 from phoenix.worker.drain import Drain
 from phoenix.worker.endings import Failed, Succeeded
 from phoenix.worker.exits import Exit

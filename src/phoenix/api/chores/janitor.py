@@ -1,10 +1,14 @@
-"""Deletes jobs and uploads past their retention time, and files without rows; a little at a time."""
+"""Deletes jobs and uploads past their retention time, what is not needed any more, and files without rows.
+
+A little at a time. What is left alone is passed by, however much it is: it must not hide what comes after it.
+"""
 
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from functools import partial
+from typing import Protocol, TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -13,12 +17,22 @@ from phoenix.api.chores.orphans import delete_orphans
 from phoenix.api.chores.repeat import repeated
 from phoenix.assembly import Services
 from phoenix.errors import PhoenixError, Unavailable
-from phoenix.jobs.retain import delete_ended, delete_old_uploads, list_old_jobs, list_surplus_jobs
+from phoenix.jobs.old_uploads import delete_unused, list_old_uploads
+from phoenix.jobs.pace import forget_paces
+from phoenix.jobs.retain import EndedJob, delete_ended, list_old_jobs, list_surplus_jobs
+from phoenix.jobs.webhook_refusals import forget_refusals
 from phoenix.telemetry.logs import get_logger
 
 _logger = get_logger(__name__)
 
-Search = Callable[[AsyncSession], Awaitable[Sequence[tuple[str, str]]]]
+
+class Search(Protocol):
+    """Finds a batch of jobs to delete, those after a place that was reached before."""
+
+    async def __call__(self, session: AsyncSession, *, after: EndedJob | None) -> Sequence[EndedJob]: ...
+
+
+Answer = TypeVar("Answer")
 
 _BREATH_S = 0.2
 """Pause between two steps of a round."""
@@ -63,20 +77,16 @@ class Janitor:
 
     async def round(self) -> AsyncGenerator[None]:
         """Everything once, a step per iteration."""
-        for find in self._searches():
-            while await self._delete_found(find):
-                yield
-        while await self._delete_uploads():
-            yield
-        yield
-        try:
-            async with aclosing(delete_orphans(self._services, older_than_s=self._settings.orphans_after_s)) as pages:
-                async for _ in pages:
+        parts = [
+            *(self._delete_jobs(find) for find in self._searches()),
+            self._delete_uploads(),
+            self._forget(),
+            self._delete_orphans(),
+        ]
+        for part in parts:
+            async with aclosing(part) as steps:
+                async for _ in steps:
                     yield
-        except Unavailable:
-            raise
-        except PhoenixError as error:
-            _logger.warning("the store could not be gone through", error=error.detail)
 
     def _searches(self) -> list[Search]:
         searches: list[Search] = []
@@ -86,18 +96,41 @@ class Janitor:
             searches.append(partial(list_surplus_jobs, most_per_owner=self._settings.jobs_per_key))
         return searches
 
-    async def _delete_found(self, find: Search) -> int:
-        async with self._services.database.read() as session:
-            found = await find(session)
-        deleted = 0
-        for job_id, owner_id in found:
-            async with self._services.database.write() as uow:
-                deleted += await delete_ended(uow, job_id, owner_id)
-        # Not how many were found: those that are still used would be found again at once, for ever.
-        return deleted
+    async def _delete_jobs(self, find: Search) -> AsyncGenerator[None]:
+        last: EndedJob | None = None
+        while found := await self._read(partial(find, after=last)):
+            for job in found:
+                async with self._services.database.write() as uow:
+                    await delete_ended(uow, job.id, job.owner_id)
+            last = found[-1]
+            yield
 
-    async def _delete_uploads(self) -> int:
+    async def _delete_uploads(self) -> AsyncGenerator[None]:
         if not self._settings.uploads_days:
-            return 0
-        async with self._services.database.write() as uow:
-            return await delete_old_uploads(uow, older_than_s=self._settings.uploads_days * DAY_S)
+            return
+        older_than_s, last_id = self._settings.uploads_days * DAY_S, ""
+        while found := await self._read(partial(list_old_uploads, older_than_s=older_than_s, after_id=last_id)):
+            async with self._services.database.write() as uow:
+                await delete_unused(uow, found)
+            last_id = found[-1]
+            yield
+
+    async def _forget(self) -> AsyncGenerator[None]:
+        for forget in (forget_paces, forget_refusals):
+            async with self._services.database.write() as uow:
+                await forget(uow)
+            yield
+
+    async def _delete_orphans(self) -> AsyncGenerator[None]:
+        try:
+            async with aclosing(delete_orphans(self._services, older_than_s=self._settings.orphans_after_s)) as pages:
+                async for _ in pages:
+                    yield
+        except Unavailable:
+            raise
+        except PhoenixError as error:
+            _logger.warning("the store could not be gone through", error=error.detail)
+
+    async def _read(self, ask: Callable[[AsyncSession], Awaitable[Answer]]) -> Answer:
+        async with self._services.database.read() as session:
+            return await ask(session)

@@ -10,7 +10,7 @@ from phoenix.api.chores.repeat import repeated
 from phoenix.assembly import Services
 from phoenix.db.unit_of_work import UnitOfWork
 from phoenix.errors import Unavailable, WrittenByNewer
-from phoenix.jobs.finish import RetryRule
+from phoenix.jobs.attempts import RetryRule
 from phoenix.jobs.idempotency import forget_old
 from phoenix.jobs.recover import end_overdue, list_lapsed, list_overdue, recover_lapsed
 from phoenix.jobs.spent import forget_spent

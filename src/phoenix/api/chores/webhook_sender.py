@@ -19,7 +19,7 @@ from phoenix.assembly import Services
 from phoenix.clock import utc_now
 from phoenix.errors import PhoenixError
 from phoenix.jobs.webhook_secrets import get_secret, valid_secrets
-from phoenix.jobs.webhooks import DueDelivery, claim_due, has_due, note_failure, note_refusal, note_success
+from phoenix.jobs.webhook_sending import DueDelivery, claim_due, has_due, note_failure, note_refusal, note_success
 from phoenix.media.egress import open_pool
 from phoenix.telemetry.logs import get_logger, log_context
 from phoenix.telemetry.traces import trace_fields
