@@ -1,6 +1,8 @@
 """How long one key waits for another: feed, claim and finish, step by step, on one slot."""
 
-from sqlalchemy import update
+from datetime import timedelta
+
+from sqlalchemy import select, update
 from sqlmodel import col
 
 from builders import LEASE_S, make_result, submit_reel
@@ -22,6 +24,15 @@ REEL = [f"clip {number}" for number in range(500)]
 
 def doorbells(tasks: list[Waiting]) -> list[Doorbell]:
     return [Doorbell(task.task_id, task.dispatch) for task in tasks]
+
+
+async def idle_for(database: Database, seconds: float) -> None:
+    """No key has had any service for so long."""
+    async with database.write() as uow:
+        for attempt in await uow.session.scalars(select(AttemptRow)):
+            assert attempt.ended_at
+            attempt.started_at -= timedelta(seconds=seconds)
+            attempt.ended_at -= timedelta(seconds=seconds)
 
 
 class Fleet:
@@ -97,6 +108,19 @@ async def test_a_key_whose_clips_come_one_by_one_waits_for_one_of_the_others_eac
         overtaken.append(others)
 
     assert max(overtaken) <= 1
+
+
+async def test_a_reel_that_is_half_done_waits_for_no_more_newcomers_than_a_quarter_of_its_service_takes(
+    database: Database,
+) -> None:
+    fleet = Fleet(database)
+    await fleet.start()
+    old = await submit_reel(database, "one", "two", owner_id="key_old")
+    await fleet.end(await fleet.begin())
+    await submit_reel(database, "one", owner_id="key_new")
+    await idle_for(database, TYPICAL_COST_S / 4)
+
+    assert (await fleet.begin()).job_id == old
 
 
 async def test_there_are_never_more_doorbells_than_are_fed_ahead(database: Database) -> None:

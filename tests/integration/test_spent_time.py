@@ -27,7 +27,9 @@ async def delete_one_that_took_100_s(database: Database, *, hours_ago: float = 0
 async def test_it_counts_for_whose_turn_it_is(database: Database) -> None:
     await delete_one_that_took_100_s(database)
     async with database.read() as session:
-        assert await served_s(session, "gpu") == {OWNER: pytest.approx(100, abs=1)}
+        served = await served_s(session, "gpu")
+    # Less what is forgotten while nothing of this owner runs.
+    assert 0 < served[OWNER] <= 101
 
 
 @pytest.mark.parametrize(("hours_ago", "left"), [(1, 2), (25, 0)])

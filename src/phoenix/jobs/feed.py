@@ -15,7 +15,7 @@ from phoenix.db.columns import db_now, seconds_since
 from phoenix.db.unit_of_work import UnitOfWork
 from phoenix.jobs.lifecycle import TaskState
 from phoenix.jobs.lineup import UNCHANGED, Lineup, line_up
-from phoenix.jobs.order import Waiting, take_turns, within_caps
+from phoenix.jobs.order import Waiting, remembered_s, take_turns, within_caps
 from phoenix.jobs.pace import read_paces
 from phoenix.jobs.spent import spans_of
 from phoenix.jobs.tables import JobRow, TaskRow, WorkerRow
@@ -134,9 +134,14 @@ async def count_slots(session: AsyncSession, queue: str, *, worker_timeout_s: fl
 
 
 async def served_s(session: AsyncSession, queue: str) -> dict[str, float]:
-    """Seconds of service that each key had on this queue within the window, running attempts included."""
+    """Seconds of service on this queue that count against each key: those within the window, less what is forgotten.
+
+    Running attempts are included.
+    """
     spans = spans_of(queue, within_s=FAIRNESS_WINDOW_S).c
-    span_s = seconds_since(spans.started_at, func.coalesce(spans.ended_at, db_now(0)))
+    ended_at = func.coalesce(spans.ended_at, db_now(0))
+    span_s, idle_s = seconds_since(spans.started_at, ended_at), seconds_since(ended_at, db_now(0))
     # Summed in SQL: a busy fleet ends thousands of attempts within the window, too many to fetch in each pass.
-    statement = select(spans.owner_id, func.sum(span_s)).group_by(spans.owner_id)
-    return dict((await session.execute(statement)).all())
+    statement = select(spans.owner_id, func.sum(span_s), func.min(idle_s)).group_by(spans.owner_id)
+    found = await session.execute(statement)
+    return {owner_id: remembered_s(span_s, idle_s) for owner_id, span_s, idle_s in found}

@@ -345,7 +345,7 @@ def test_no_order_of_events_loses_sticks_or_doubles_a_job(sqlite_template: Path)
     run_state_machine_as_test(
         lambda: JobsMachine(sqlite_template),
         settings=settings(
-            max_examples=int(os.environ.get("MACHINE_EXAMPLES", "50")),
+            max_examples=int(os.environ.get("MACHINE_EXAMPLES", "30")),
             stateful_step_count=40,
             derandomize="MACHINE_EXAMPLES" not in os.environ,
             database=None,

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fixtures.waiting import make_waiting, waiting_lists
-from phoenix.jobs.order import Waiting, take_turns, within_caps
+from phoenix.jobs.order import Waiting, remembered_s, take_turns, within_caps
 
 
 def names(waiting: list[Waiting], served_s: dict[str, float] | None = None) -> list[str]:
@@ -31,6 +31,16 @@ def test_the_key_that_was_served_least_goes_first() -> None:
     waiting = [make_waiting("old", owner="a", age_s=500), make_waiting("new", owner="b")]
 
     assert names(waiting, {"a": 300}) == ["new", "old"]
+
+
+def test_a_key_is_level_with_newcomers_after_a_quarter_of_its_service_without_any() -> None:
+    assert [remembered_s(100, idle_s) for idle_s in (0, 20, 25, 1000)] == [100, 20, 0, 0]
+
+
+def test_of_keys_that_are_level_the_one_that_came_first_goes_first() -> None:
+    waiting = [make_waiting("new", owner="a"), make_waiting("half done", owner="b", age_s=500)]
+
+    assert names(waiting, {"b": remembered_s(100, idle_s=25)}) == ["half done", "new"]
 
 
 def test_a_dump_of_jobs_delays_another_key_by_one_turn() -> None:
