@@ -77,7 +77,7 @@ def test_the_server_does_what_the_document_says(guarded_server: tuple[str, Mappi
             str(EXACT_DOCUMENT),
             f"--url={url}",
             "--mode=all",
-            "--max-examples=5",
+            "--max-examples=4",
             "--generation-deterministic",
             "--continue-on-failure",
             "--request-timeout=20",

@@ -75,7 +75,7 @@ class Client(threading.Thread):
 
     def assert_whole(self, last: str) -> None:
         """Every durable event once and in order, up to the end; progress never went back."""
-        self.join(30)
+        self.join(100)
         numbers = self.seen.told[self.job_id]
         assert numbers == list(range(1, len(numbers) + 1))
         assert self.seen.frames[-1].event == last

@@ -83,10 +83,5 @@ async def test_a_store_is_tried_and_left_as_it_was(tmp_path: Path):
     assert [path for path in store.rglob("*") if path.is_file()] == []
 
 
-async def test_a_store_of_unknown_kind_is_missing(tmp_path: Path):
-    found = await finding("storage", settings(tmp_path, storage=StorageSettings(url="ftp://x/y")))
-    assert found.verdict is Verdict.MISSING
-
-
 async def test_free_space_is_told_before_the_folder_exists(tmp_path: Path):
     assert "GiB free" in (await check_space(settings(tmp_path))).detail

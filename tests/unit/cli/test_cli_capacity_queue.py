@@ -1,11 +1,14 @@
 """The simulated queue beside what is known of such queues in closed form."""
 
 import math
-from datetime import timedelta
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from statistics import fmean
 
 import pytest
 
+from fixtures.waiting import make_waiting
 from phoenix.cli.capacity.queue import (
     Load,
     Reels,
@@ -15,9 +18,8 @@ from phoenix.cli.capacity.queue import (
     simulate,
     times_without_waits,
 )
-from phoenix.cli.capacity.turns import Turns
-from phoenix.clock import utc_now
-from phoenix.jobs.order import Waiting, take_turns
+from phoenix.cli.capacity.turns import ByService, Turns
+from phoenix.jobs.order import remembered_s, take_turns
 
 CLIP_S = 30.0
 
@@ -103,28 +105,66 @@ def test_reels_of_one_key_come_in_order():
 
 def test_reels_of_many_keys_take_turns():
     waits = simulate(Reels([0, 0, 0], [[10, 10]] * 3), 1, Turns.MANY_KEYS)
-    assert waits.rendered_s == [40, 50, 60]
+    assert waits.rendered_s == [30, 40, 60]
+
+
+def test_a_reel_that_rests_lets_newcomers_go_first_for_a_quarter_of_its_service():
+    # At second 9 the first reel has 8 - 4 s left of its service, at second 10 none: what comes then has to wait for it.
+    waits = simulate(Reels([0, 8, 9, 10], [[8, 10], [1], [1], [1]]), 1, Turns.MANY_KEYS)
+    assert waits.rendered_s == [10 - 9, 9 - 8, 21 - 10, 20]
 
 
 def test_a_running_clip_counts_as_far_as_it_has_come():
-    # At second 6 a slot is free for the second clip of the reel that has had 4 s, or of the one that has had 2 s.
-    waits = simulate(Reels([0, 0, 1], [[6], [4, 10], [10, 10]]), 2, Turns.MANY_KEYS)
-    assert waits.rendered_s == [6, 16 - 1, 14 + 10]
+    # At second 6 a slot is free for the second clip of the reel that has had 6 s, or of the one that has had 5 s.
+    waits = simulate(Reels([0, 0, 0, 1], [[1], [6], [10, 10], [10, 10]]), 3, Turns.MANY_KEYS)
+    assert waits.rendered_s == [1, 6, 16 - 1, 10 + 10]
 
 
-def test_turns_are_those_of_the_scheduler():
-    now = utc_now()
+@pytest.mark.parametrize("seed", range(4))
+def test_turns_are_those_of_the_scheduler(seed: int):
+    rng, line, reels = random.Random(seed), ByService(), list[KeyWithOneReel]()
+    begun = 0
+    for now_s in range(400):
+        for reel, key in enumerate(reels):
+            for _ in range(key.count_ended(now_s)):
+                line.end(reel, now_s)
+        if rng.random() < 0.1:
+            line.join(len(reels), clips := rng.randint(1, 5))
+            reels.append(KeyWithOneReel(clips))
+        while len(line) and sum(key.count_running(now_s) for key in reels) < 3:
+            reel = line.begin(now_s)
+            assert reel == next_by_scheduler(reels, now_s)
+            reels[reel].spans_s.append((now_s, now_s + rng.randint(1, 20)))
+            begun += 1
+    assert begun > 50
+
+
+@dataclass
+class KeyWithOneReel:
+    """What the scheduler can know of it: the spans of time, in seconds, for which its clips have had slots."""
+
+    clips: int
+    spans_s: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
+
+    def count_ended(self, now_s: int) -> int:
+        return sum(ended_s == now_s for _, ended_s in self.spans_s)
+
+    def count_running(self, now_s: int) -> int:
+        return sum(ended_s > now_s for _, ended_s in self.spans_s)
+
+    def served_s(self, now_s: int) -> float:
+        served_s = sum(min(ended_s, now_s) - begun_s for begun_s, ended_s in self.spans_s)
+        return remembered_s(served_s, min((max(0, now_s - ended_s) for _, ended_s in self.spans_s), default=0))
+
+
+def next_by_scheduler(reels: Sequence[KeyWithOneReel], now_s: int) -> int:
     waiting = [
-        Waiting(f"{reel}", 1, f"key {reel}", f"job {reel}", clip, "normal", now + timedelta(seconds=reel), 10)
-        for reel in range(3)
-        for clip in range(2)
+        make_waiting(str(reel), owner=f"key {reel}", age_s=-reel)
+        for reel, key in enumerate(reels)
+        if len(key.spans_s) < key.clips
     ]
-    # The first key has had a clip already; what the scheduler picks then is what is simulated from second 10 on.
-    picked = [int(turn.task_id) for turn in take_turns(waiting[1:], {"key 0": 10})]
-    waits = simulate(Reels([0, 1, 2], [[10, 10]] * 3), 1, Turns.MANY_KEYS)
-    ends_s = {reel: 10 * (len(picked) - picked[::-1].index(reel)) + 10 for reel in range(3)}
-    assert picked == [1, 2, 0, 1, 2]
-    assert sorted(ends_s[reel] - reel for reel in range(3)) == waits.rendered_s
+    served_s = {f"key {reel}": key.served_s(now_s) for reel, key in enumerate(reels)}
+    return int(next(take_turns(waiting, served_s)).task_id)
 
 
 @pytest.mark.parametrize(("share", "expected"), [(0.5, 5), (0.95, 10), (0.05, 1), (1, 10)])
