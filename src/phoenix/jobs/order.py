@@ -10,9 +10,8 @@ HEAD_START_S: Mapping[str, float] = {"low": 0, "normal": 600, "high": 1200}
 FORGETTING_RATE = 4
 """How many seconds of a key's service are forgotten in a second in which it has none.
 
-Were nothing forgotten, every newcomer would go before a reel that is half done: simulated at 90 % load, with a key per
-reel of 5 clips of 10 s on 6 slots, 5 of 100 reels waited 626 s or more; at this rate 150 s. A dump of 1,000 clips delays
-others by no more than it did, for it always has a clip running.
+Were nothing forgotten, every newcomer would go before a reel that is half done. A dump of many clips is remembered: it
+always has one running. See docs/decisions/0013-service-is-forgotten.md.
 """
 
 
