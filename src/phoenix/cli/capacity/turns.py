@@ -6,6 +6,8 @@ from enum import StrEnum
 from heapq import heappop, heappush
 from typing import Protocol
 
+from phoenix.jobs.order import FORGETTING_RATE
+
 
 class Turns(StrEnum):
     """Whose reels they are, on which their order depends."""
@@ -13,7 +15,7 @@ class Turns(StrEnum):
     ONE_KEY = "one"
     """All of one API key: first come, first served."""
     MANY_KEYS = "many"
-    """Each of another one: the key that has had the least service is next."""
+    """Each of another one: the key with the least service is next, and forgets it while it has none."""
 
     @property
     def other(self) -> "Turns":
@@ -56,9 +58,10 @@ class InOrder:
 
 
 class ByService:
-    """The reel with the fewest seconds on slots is next. Those of a clip that runs count as far as it has come.
+    """The reel with the fewest seconds on slots is next, of equals the one that came first.
 
-    So the clips of a reel that has just begun go before those of one that began earlier, whose service is longer.
+    A clip that runs counts as far as it has come. While none runs, a reel's seconds are forgotten as
+    `phoenix.jobs.order.remembered_s` says, and all of them count again when its next clip begins.
     """
 
     def __init__(self) -> None:
@@ -66,9 +69,12 @@ class ByService:
         # Seconds of service are `running * now + offset`, which costs the same however many clips a reel has.
         self._running: dict[int, int] = {}
         self._offset_s: dict[int, float] = {}
-        # Reels without a running clip keep their order; those that have one are looked at each time.
-        self._resting: list[tuple[float, int]] = []
+        # At most one per slot: these are looked at each time.
         self._served_now: set[int] = set()
+        # As resting reels forget at the same rate, those that are not done with it keep their order.
+        self._forgetting: list[tuple[float, int]] = []
+        # Those that are: level with the ones that have just come.
+        self._level: list[int] = []
 
     def __len__(self) -> int:
         return len(self._clips_left)
@@ -76,7 +82,7 @@ class ByService:
     def join(self, reel: int, clips: int) -> None:
         self._clips_left[reel] = clips
         self._running[reel], self._offset_s[reel] = 0, 0.0
-        heappush(self._resting, (0.0, reel))
+        heappush(self._level, reel)
 
     def begin(self, now_s: float) -> int:
         reel = self._pick(now_s)
@@ -93,16 +99,23 @@ class ByService:
         self._offset_s[reel] += ended_s
         if reel in self._served_now and not self._running[reel]:
             self._served_now.remove(reel)
-            heappush(self._resting, (self._offset_s[reel], reel))
+            heappush(self._forgetting, (self._offset_s[reel] + FORGETTING_RATE * ended_s, reel))
 
     def _pick(self, now_s: float) -> int:
-        served = ((self._running[reel] * now_s + self._offset_s[reel], reel) for reel in self._served_now)
-        first = min(served, default=None)
-        if first is None or (self._resting and self._resting[0] < first):
-            reel = heappop(self._resting)[1]
-            self._served_now.add(reel)
-            return reel
-        return first[1]
+        """The reel that is next, from now on among those that are served."""
+        forgotten_s = FORGETTING_RATE * now_s
+        while self._forgetting and self._forgetting[0][0] <= forgotten_s:
+            heappush(self._level, heappop(self._forgetting)[1])
+        candidates = [(self._running[reel] * now_s + self._offset_s[reel], reel) for reel in self._served_now]
+        candidates += [(key_s - forgotten_s, reel) for key_s, reel in self._forgetting[:1]]
+        candidates += [(0.0, reel) for reel in self._level[:1]]
+        _, reel = min(candidates)
+        if self._level[:1] == [reel]:
+            heappop(self._level)
+        elif reel not in self._served_now:
+            heappop(self._forgetting)
+        self._served_now.add(reel)
+        return reel
 
 
 LINES: dict[Turns, Callable[[], Line]] = {Turns.ONE_KEY: InOrder, Turns.MANY_KEYS: ByService}
