@@ -94,8 +94,8 @@ def start_workers(cluster: Cluster, count: int) -> None:
 
 
 def count_workers(cluster: Cluster) -> int:
-    # A machine with far more processes than cores answers 503 now and then.
-    with suppress(httpx.HTTPStatusError):
+    # A machine with far more processes than cores answers 503 now and then, or too late.
+    with suppress(httpx.HTTPError):
         return len(cluster.get("/v1/workers")["data"])  # type: ignore[arg-type]
     return 0
 
