@@ -8,8 +8,10 @@ from phoenix.catalog.load import load_catalog
 from phoenix.contract.artifacts import MediaInfo
 from phoenix.contract.requests import JobOptions, ReelRequest
 from phoenix.contract.resolved import ResolvedReel
-from phoenix.db.unit_of_work import Database
+from phoenix.db.unit_of_work import Database, UnitOfWork
 from phoenix.errors import FailureCode, Stage, TaskFailed
+from phoenix.ids import ArtifactId
+from phoenix.jobs.artifacts import add_upload
 from phoenix.jobs.attempts import RetryRule
 from phoenix.jobs.claim import Claim, claim
 from phoenix.jobs.find import FullJob, list_full_jobs
@@ -18,6 +20,7 @@ from phoenix.jobs.journal import replay
 from phoenix.jobs.results import Result
 from phoenix.jobs.submit import submit
 from phoenix.jobs.waiting_tasks import list_waiting
+from phoenix.media.probe import media_type_of
 from phoenix.settings import LimitSettings
 
 OWNER = "anonymous"
@@ -61,6 +64,21 @@ async def submit_reel(
             limits=limits or LimitSettings(),
         )
     return job.row.id
+
+
+async def add_file(uow: UnitOfWork, artifact_id: str, info: MediaInfo, *, owner_id: str = OWNER) -> None:
+    """The row of an upload; nothing is stored."""
+    await add_upload(
+        uow,
+        artifact_id=ArtifactId(artifact_id),
+        owner_id=owner_id,
+        key=f"uploads/{artifact_id}",
+        media_type=media_type_of(info),
+        filename=None,
+        size_bytes=1,
+        sha256="0" * 64,
+        info=info,
+    )
 
 
 async def claim_next(database: Database, queue: str = "gpu", worker_id: str = "wrk_1") -> Claim:

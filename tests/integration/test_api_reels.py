@@ -6,11 +6,10 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select
 
-from builders import claim_next
+from builders import add_file, claim_next
 from fixtures.api import Api, assert_problem, open_api, pointers, reel_body
 from fixtures.redis_server import RedisServer
 from phoenix.contract.artifacts import MediaInfo
-from phoenix.jobs.artifacts import add_upload
 from phoenix.jobs.tables import EventRow, JobRow, TaskRow
 from phoenix.settings import Settings
 
@@ -28,17 +27,7 @@ async def count_rows(api: Api) -> int:
 async def add_artifact(api: Api, number: int, *, owner_id: str = "anonymous", **info: Any) -> str:
     artifact_id = f"art_{number:026}"
     async with api.services.database.write() as uow:
-        await add_upload(
-            uow,
-            artifact_id=artifact_id,
-            owner_id=owner_id,
-            key=f"uploads/{artifact_id}",
-            media_type="video/mp4",
-            filename=None,
-            size_bytes=1,
-            sha256="0" * 64,
-            info=MediaInfo(media="video", format="mp4", **info),
-        )
+        await add_file(uow, artifact_id, MediaInfo(media="video", format="mp4", **info), owner_id=owner_id)
     return artifact_id
 
 

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import select, text
 from sqlmodel import col
 
-from builders import OWNER, complete_next, get_job, submit_reel
+from builders import OWNER, add_file, complete_next, get_job, submit_reel
 from fixtures.workplace import a_soundtrack, a_stitch
 from phoenix.contract.artifacts import MediaInfo
 from phoenix.contract.requests import JobOptions
@@ -16,7 +16,6 @@ from phoenix.contract.resolved import ResolvedRequest
 from phoenix.db.unit_of_work import Database, UnitOfWork
 from phoenix.errors import InvalidRequest
 from phoenix.ids import new_artifact_id
-from phoenix.jobs.artifacts import add_upload
 from phoenix.jobs.find import FullJob
 from phoenix.jobs.old_uploads import delete_unused
 from phoenix.jobs.retain import delete_ended, delete_job
@@ -31,17 +30,7 @@ WAITING = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
 async def upload(database: Database) -> str:
     artifact_id = new_artifact_id()
     async with database.write() as uow:
-        await add_upload(
-            uow,
-            artifact_id=artifact_id,
-            owner_id=OWNER,
-            key=f"uploads/{artifact_id}",
-            media_type="audio/mpeg",
-            filename=None,
-            size_bytes=1,
-            sha256="0" * 64,
-            info=MediaInfo(media="audio", format="mp3", duration_s=1),
-        )
+        await add_file(uow, artifact_id, MediaInfo(media="audio", format="mp3", duration_s=1))
     return artifact_id
 
 

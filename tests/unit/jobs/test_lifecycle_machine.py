@@ -23,7 +23,7 @@ from hypothesis.stateful import (
 from sqlalchemy import update
 from sqlmodel import SQLModel, col
 
-from builders import LEASE_S, OWNER, RULE, make_failure, make_reel, make_result
+from builders import LEASE_S, OWNER, RULE, add_file, make_failure, make_reel, make_result
 from faults.checker import check_always, check_settled, describe
 from faults.history import History, read_history
 from phoenix.contract.jobs import JobState
@@ -33,7 +33,6 @@ from phoenix.db.columns import db_now
 from phoenix.db.engine import database_url, open_engine
 from phoenix.db.unit_of_work import Database, UnitOfWork
 from phoenix.errors import Conflict, NotFound
-from phoenix.jobs.artifacts import add_upload
 from phoenix.jobs.cancel import cancel
 from phoenix.jobs.claim import Claim, claim
 from phoenix.jobs.errors import LeaseLost
@@ -72,17 +71,7 @@ WORKERS = st.sampled_from(["wrk_1", "wrk_2"])
 async def add_videos(uow: UnitOfWork) -> None:
     """What a stitch is made of."""
     for video in VIDEOS:
-        await add_upload(
-            uow,
-            artifact_id=video,
-            owner_id=OWNER,
-            key=f"uploads/{video}",
-            media_type="video/mp4",
-            filename=None,
-            size_bytes=1,
-            sha256="0" * 64,
-            info=make_result().info,
-        )
+        await add_file(uow, video, make_result().info)
 
 
 async def succeed_with_a_file(uow: UnitOfWork, held: Claim) -> None:
