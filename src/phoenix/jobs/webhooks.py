@@ -1,6 +1,6 @@
 """The outbox of webhooks: deliveries are written in the transaction of their event, listed, and queued again.
 
-Sending them is the part of `webhook_sending`.
+Which of them are due, and what came of each, is the part of `webhook_sending`.
 """
 
 from collections.abc import Sequence

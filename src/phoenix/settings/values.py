@@ -1,6 +1,6 @@
 """Kinds of values that settings have. Each is checked where it is read, with an error that says what to write instead.
 
-Values are never repeated in an error: a URL may hold a password.
+A URL is never repeated in an error: it may hold a password.
 """
 
 import ipaddress
