@@ -8,7 +8,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from phoenix.access import keys
-from phoenix.api import running
+from phoenix.api import running as app_state
 from phoenix.api.request_ids import request_id_of, traceparent_of
 from phoenix.assembly import services
 from phoenix.errors import Unauthenticated
@@ -17,11 +17,11 @@ _READING = frozenset({"GET", "HEAD"})
 _NOTED = "phoenix.caller"
 
 
-async def get_running(request: Request) -> running.Running:
+async def get_running(request: Request) -> app_state.Running:
     return request.app.state.running
 
 
-async def get_services(running: Annotated[running.Running, Depends(get_running)]) -> services.Services:
+async def get_services(running: Annotated[app_state.Running, Depends(get_running)]) -> services.Services:
     return running.services
 
 
@@ -68,7 +68,7 @@ async def get_traceparent(request: Request) -> str | None:
     return traceparent_of(request.scope)
 
 
-Running = Annotated[running.Running, Depends(get_running)]
+Running = Annotated[app_state.Running, Depends(get_running)]
 Services = Annotated[services.Services, Depends(get_services)]
 Caller = Annotated[keys.Caller, Depends(get_caller)]
 Reader = Annotated[keys.Caller, Depends(get_reader)]

@@ -3,7 +3,7 @@
 import asyncio
 from contextlib import aclosing, suppress
 
-from phoenix.api.running import Running
+from phoenix.api.dependencies import Running
 from phoenix.events.stream import job_stream
 
 

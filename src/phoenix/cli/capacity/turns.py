@@ -1,4 +1,4 @@
-"""Whose clip is next in a simulated queue: the order that `phoenix.jobs.order` gives to reels of equal priority."""
+"""The order of clips in a simulated queue, as `phoenix.jobs.order` gives it to reels of equal priority."""
 
 from collections import deque
 from collections.abc import Callable
