@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from phoenix.api.app import create_app
-from phoenix.api.openapi import build_document
-from phoenix.api.openapi_versions import Documents
+from phoenix.api.openapi.document import build_document
+from phoenix.api.openapi.versions import Documents
 from phoenix.settings import Settings
 
 FOLDER = Path(__file__).parents[1] / "docs"

@@ -2,8 +2,7 @@
 
 from typing import Any
 
-from phoenix.catalog.admission import admit_reel
-from phoenix.catalog.limits import AdmissionLimits
+from phoenix.catalog.admission import AdmissionLimits, admit_reel
 from phoenix.catalog.load import load_catalog
 from phoenix.contract.artifacts import MediaInfo
 from phoenix.contract.requests import JobOptions, ReelRequest
@@ -12,14 +11,13 @@ from phoenix.db.unit_of_work import Database, UnitOfWork
 from phoenix.errors import FailureCode, Stage, TaskFailed
 from phoenix.ids import ArtifactId
 from phoenix.jobs.artifacts import add_upload
-from phoenix.jobs.attempts import RetryRule
-from phoenix.jobs.claim import Claim, claim
-from phoenix.jobs.find import FullJob, list_full_jobs
-from phoenix.jobs.finish import succeed
-from phoenix.jobs.journal import replay
-from phoenix.jobs.results import Result
-from phoenix.jobs.submit import submit
-from phoenix.jobs.waiting_tasks import list_waiting
+from phoenix.jobs.event_log.writer import replay
+from phoenix.jobs.execution.claim import Claim, claim
+from phoenix.jobs.execution.completion import Result, succeed
+from phoenix.jobs.execution.retries import RetryRule
+from phoenix.jobs.repository import FullJob, list_full_jobs
+from phoenix.jobs.scheduling.dispatch import list_waiting
+from phoenix.jobs.submission.submit import submit
 from phoenix.media.probe import media_type_of
 from phoenix.settings import LimitSettings
 

@@ -24,10 +24,10 @@ from phoenix.contract.resolved import ResolvedClip
 from phoenix.engine.backend import ProcessUnfit
 from phoenix.engine.backends.diffusers.engine import DiffusersEngine
 from phoenix.engine.backends.diffusers.failures import run_clean
+from phoenix.engine.cancellation import RenderStopped, StopReason
 from phoenix.engine.device import CudaMeter, device_memory, device_name, is_broken, pick_device, release_memory
-from phoenix.engine.peaks import MemoryPeaks, call_shape
+from phoenix.engine.memory_profile import MemoryPeaks, call_shape
 from phoenix.engine.spec import ClipJob, Unwatched
-from phoenix.engine.stopping import RenderStopped, StopReason
 from phoenix.errors import FailureCode, Stage, TaskFailed
 from phoenix.settings import EngineSettings
 

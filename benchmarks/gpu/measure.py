@@ -30,11 +30,10 @@ from phoenix.catalog.model import ModelSpec
 from phoenix.clock import utc_now
 from phoenix.contract.resolved import ResolvedClip
 from phoenix.engine.backends.diffusers.engine import DiffusersEngine
+from phoenix.engine.cancellation import RenderStopped, StopReason
 from phoenix.engine.device import open_meter, pick_device
-from phoenix.engine.member import Member
 from phoenix.engine.registry import Engines
-from phoenix.engine.spec import ClipJob, Unwatched
-from phoenix.engine.stopping import RenderStopped, StopReason
+from phoenix.engine.spec import ClipJob, Member, Unwatched
 from phoenix.media.tools import MediaTools
 from phoenix.settings import AnimaticSettings, EngineSettings, MediaSettings
 

@@ -8,8 +8,7 @@ from diffusers import AutoencoderKLWan, UniPCMultistepScheduler, WanPipeline, Wa
 from transformers import T5TokenizerFast, UMT5Config, UMT5EncoderModel
 
 from phoenix.catalog.load import load_catalog
-from phoenix.catalog.model import ModelSpec
-from phoenix.catalog.tuning import BatchRule
+from phoenix.catalog.model import BatchRule, ModelSpec
 from phoenix.engine.device import release_memory
 
 FULL_TRANSFORMER: dict[str, Any] = {

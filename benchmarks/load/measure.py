@@ -21,8 +21,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
-
 import httpx
 import psutil
 from redis import Redis
@@ -32,6 +30,9 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from faults.checker import check_settled, describe
 from faults.cluster import TINY, Cluster, Member, run_cluster, wait_until
 from phoenix.settings import SchedulerSettings
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
+
 
 CLIENTS = 16
 START_WITHIN_S = 400.0

@@ -11,8 +11,6 @@ from collections.abc import Awaitable, Callable
 from contextlib import contextmanager
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
-
 from sqlalchemy import event, select, text
 from sqlalchemy.engine import Engine
 from sqlmodel import col
@@ -22,14 +20,17 @@ from faults.servers import PrivatePostgres
 from phoenix.contract.requests import JobOptions
 from phoenix.db.engine import open_engine
 from phoenix.db.unit_of_work import Database
-from phoenix.jobs.feed import choose_next, mark_rung
-from phoenix.jobs.find import list_queued
-from phoenix.jobs.position import find_standings
-from phoenix.jobs.recover import list_lapsed, list_overdue
-from phoenix.jobs.submit import submit
+from phoenix.jobs.execution.recovery import list_lapsed, list_overdue
+from phoenix.jobs.repository import list_queued
+from phoenix.jobs.scheduling.dispatch import choose_next, mark_rung
+from phoenix.jobs.scheduling.position import find_standings
+from phoenix.jobs.scheduling.workers import WorkerReport, report
+from phoenix.jobs.submission.submit import submit
 from phoenix.jobs.tables import JobRow
-from phoenix.jobs.workers import WorkerReport, report
 from phoenix.settings import DatabaseSettings, LimitSettings
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
+
 
 OWNERS = 10
 SLOTS = 64

@@ -26,7 +26,7 @@ from figures import cpu_s, percentiles, pss_bytes
 from servers import redis_server
 from sides import Side, nchan_side, phoenix_side, sent_at
 
-from phoenix.events.channels import Channels
+from phoenix.events.pubsub.channels import Channels
 
 _IDLE_S = 30
 """Two heartbeats."""

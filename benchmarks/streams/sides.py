@@ -18,7 +18,7 @@ from servers import nchan, phoenix_replica
 from clients import Readers
 from phoenix.clock import utc_now
 from phoenix.contract.events import ClipProgress
-from phoenix.events.channels import Channels
+from phoenix.events.pubsub.channels import Channels
 
 EVENT = "clip.progress"
 _SENT_AT = re.compile(rb'"job_eta_s":([0-9.]+)')

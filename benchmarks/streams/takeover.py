@@ -15,8 +15,6 @@ import tempfile
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
-
 import psutil
 from figures import cpu_s
 from sqlalchemy import text
@@ -25,6 +23,9 @@ from clients import Readers
 from faults.cluster import Cluster, run_cluster, wait_until
 from phoenix.db.engine import open_engine
 from phoenix.settings import DatabaseSettings
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
+
 
 _IDLE_S = 10
 # PostgreSQL's counters lag behind by about a second.

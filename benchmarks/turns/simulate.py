@@ -14,7 +14,7 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from phoenix.jobs.order import FORGETTING_RATE
+from phoenix.jobs.scheduling.fair_queue import FORGETTING_RATE
 
 CLIP_S = 10.0
 SPREAD = 0.25

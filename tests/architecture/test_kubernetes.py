@@ -30,7 +30,7 @@ from phoenix.api.routes.health import CHECK_TIME_LIMIT_S
 from phoenix.cli.app import app
 from phoenix.cli.embedded.stack import EXTRA_GRACE_S
 from phoenix.settings import PLAIN_NAMES, Settings, load_settings
-from phoenix.worker.exits import STOP_GRACE_S
+from phoenix.worker.child_process import STOP_GRACE_S
 
 # The oldest that some cloud still runs, and the newest whose schemas there are.
 VERSIONS = ("1.30", "1.37")

@@ -12,7 +12,7 @@ from phoenix.contract.events import TERMINAL_EVENT_TYPES
 from phoenix.contract.jobs import JobState
 from phoenix.jobs.lifecycle import Outcome, TaskKind, TaskState
 from phoenix.jobs.tables import ArtifactRow, AttemptRow, EventRow, JobRow, TaskRow
-from phoenix.jobs.webhook_tables import WebhookDeliveryRow
+from phoenix.jobs.webhooks.tables import WebhookDeliveryRow
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from sqlmodel import SQLModel
 
 from phoenix.db.unit_of_work import Database
 from phoenix.jobs.tables import ArtifactRow, AttemptRow, EventRow, JobRow, TaskRow
-from phoenix.jobs.webhook_tables import WebhookDeliveryRow
+from phoenix.jobs.webhooks.tables import WebhookDeliveryRow
 
 Row = TypeVar("Row", bound=SQLModel)
 

@@ -12,7 +12,7 @@ from phoenix.contract.artifacts import ArtifactKind
 from phoenix.contract.jobs import JobState
 from phoenix.jobs.lifecycle import Outcome, TaskKind, TaskState
 from phoenix.jobs.tables import ArtifactRow, AttemptRow, EventRow, JobRow, TaskRow
-from phoenix.jobs.webhook_tables import DeliveryState, WebhookDeliveryRow
+from phoenix.jobs.webhooks.tables import DeliveryState, WebhookDeliveryRow
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 CLIP, FILM = "jobs/job_1/clip/2/clip.mp4", "jobs/job_1/film/1/output.mp4"

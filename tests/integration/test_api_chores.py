@@ -9,16 +9,16 @@ from sqlalchemy.exc import ProgrammingError
 from builders import claim_next, get_job, make_result
 from fixtures.api import Api, open_api, until
 from fixtures.redis_server import RedisServer
-from phoenix.api.chores.duty import Duty
-from phoenix.api.chores.repeat import repeated
+from phoenix.api.background.leader import Duty
+from phoenix.api.background.loop import repeated
 from phoenix.contract.jobs import JobState
 from phoenix.db.unit_of_work import Database
 from phoenix.errors import Unavailable
-from phoenix.jobs.claim import claim
-from phoenix.jobs.finish import succeed
+from phoenix.jobs.execution.claim import claim
+from phoenix.jobs.execution.completion import succeed
 from phoenix.jobs.lifecycle import TaskState
-from phoenix.jobs.waiting_tasks import list_waiting
-from phoenix.jobs.workers import list_live
+from phoenix.jobs.scheduling.dispatch import list_waiting
+from phoenix.jobs.scheduling.workers import list_live
 from phoenix.queues.queue import Doorbell
 from phoenix.settings import Settings
 

@@ -13,7 +13,7 @@ from sqlalchemy.engine import URL
 from builders import complete_next
 from fixtures.api import Api, assert_problem, open_api, reel_body
 from fixtures.callers import GuardedApi
-from phoenix.jobs.idempotency import KEPT_S, forget_old
+from phoenix.jobs.submission.idempotency import KEPT_S, forget_old
 from phoenix.jobs.tables import IdempotencyRow, JobRow
 from phoenix.settings import DatabaseSettings, Settings
 

@@ -18,12 +18,12 @@ from builders import RULE, claim_next, make_failure, submit_reel
 from fixtures.api import assert_problem, form_file, open_api, reel_body, until
 from fixtures.callers import GuardedApi, id_of, open_guarded_api
 from fixtures.redis_server import RedisServer
-from phoenix.api.limits.buckets import Buckets, Policy
+from phoenix.api.limits.requests import Buckets, Policy
 from phoenix.api.limits.streams import OpenStreams
 from phoenix.db.unit_of_work import Database
 from phoenix.errors import QueueFull, RateLimited
-from phoenix.jobs.feed import count_in_hand
-from phoenix.jobs.finish import fail
+from phoenix.jobs.execution.completion import fail
+from phoenix.jobs.scheduling.dispatch import count_in_hand
 from phoenix.jobs.tables import AttemptRow, JobRow
 from phoenix.settings import DatabaseSettings, LimitSettings, Settings
 

@@ -9,7 +9,7 @@ from builders import claim_next, complete_next
 from fixtures.api import Api, assert_problem, open_api, until
 from fixtures.callers import GuardedApi
 from phoenix.access.keys import Scope
-from phoenix.jobs.workers import WorkerReport, report
+from phoenix.jobs.scheduling.workers import WorkerReport, report
 from phoenix.settings import Settings
 
 Samples = dict[tuple[str, tuple[str, ...]], float]

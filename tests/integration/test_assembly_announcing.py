@@ -5,7 +5,7 @@ from pathlib import Path
 from sqlalchemy import select, update
 
 from fixtures.api import Api
-from phoenix.jobs.announcements import FilesOrphaned, TasksReady
+from phoenix.jobs.post_commit import FilesOrphaned, TasksReady
 from phoenix.jobs.tables import ArtifactRow
 
 

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from fixtures.tiny_pipelines import TinyPipelines, tiny_catalog_toml
-from phoenix.cli.bench import MadeElsewhere, measure
-from phoenix.cli.bench_report import BenchReport
-from phoenix.cli.reel_options import make_request
+from phoenix.cli.bench.command import MadeElsewhere, measure
+from phoenix.cli.bench.report import BenchReport
+from phoenix.cli.options import make_request
 from phoenix.errors import FailureCode, InvalidRequest, NotFound, TaskFailed
 
 SMALL: dict[str, Any] = {"resolution": "240p", "duration_s": 0.25, "steps": 2}

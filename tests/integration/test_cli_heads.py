@@ -13,7 +13,7 @@ from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 from uvicorn.server import ServerState
 
-from phoenix.cli.uvicorn_heads import MAX_HEAD_BYTES, BoundedHeads
+from phoenix.api.server.http_heads import MAX_HEAD_BYTES, BoundedHeads
 
 
 async def application(scope: Scope, receive: Receive, send: Send) -> None:

@@ -16,11 +16,11 @@ from fixtures.tiny_pipelines import TinyPipelines, tiny_spec
 from phoenix.catalog.model import ModelSpec
 from phoenix.engine.backends.diffusers.engine import DiffusersEngine
 from phoenix.engine.backends.diffusers.loading import LoadedPipeline
-from phoenix.engine.device_room import Stay
+from phoenix.engine.cancellation import RenderStopped, StopReason, StopToken
+from phoenix.engine.device_memory import Stay
 from phoenix.engine.registry import Engines
 from phoenix.engine.slots import DeviceSlots
 from phoenix.engine.spec import ClipJob, Unwatched
-from phoenix.engine.stopping import RenderStopped, StopReason, StopToken
 from phoenix.errors import FailureCode, Stage, TaskFailed
 from phoenix.settings import AnimaticSettings, EngineSettings
 

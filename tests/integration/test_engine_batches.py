@@ -14,10 +14,9 @@ from fixtures.open_engine import OpenEngine
 from fixtures.renders import Recorder, make_clip, stopping_at
 from fixtures.tiny_pipelines import KINDS, TinyPipelines, tiny_spec
 from phoenix.catalog.model import ModelSpec
-from phoenix.engine.member import Member
+from phoenix.engine.cancellation import RenderStopped
 from phoenix.engine.registry import Engines
-from phoenix.engine.spec import ClipJob, Unwatched
-from phoenix.engine.stopping import RenderStopped
+from phoenix.engine.spec import ClipJob, Member, Unwatched
 from phoenix.errors import FailureCode, Stage, TaskFailed
 from phoenix.settings import AnimaticSettings, EngineSettings
 

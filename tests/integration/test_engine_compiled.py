@@ -11,8 +11,8 @@ from fixtures.open_engine import OpenEngine
 from fixtures.renders import Recorder, digest, make_clip
 from fixtures.turnstile import Turnstile
 from phoenix.catalog.model import ModelSpec
+from phoenix.engine.cancellation import RenderStopped
 from phoenix.engine.spec import ClipJob, Unwatched
-from phoenix.engine.stopping import RenderStopped
 
 
 @pytest.fixture

@@ -15,10 +15,10 @@ from fixtures.renders import Recorder, digest, make_clip, stopping_at
 from fixtures.tiny_pipelines import TinyPipelines, tiny_spec
 from fixtures.turnstile import Turnstile, inner_blocks
 from phoenix.catalog.model import ModelSpec
+from phoenix.engine.cancellation import RenderStopped, StopReason
 from phoenix.engine.registry import Engines
 from phoenix.engine.slots import DeviceSlots
 from phoenix.engine.spec import ClipJob, RenderedClip, Unwatched
-from phoenix.engine.stopping import RenderStopped, StopReason
 from phoenix.errors import Stage
 from phoenix.settings import AnimaticSettings, EngineSettings
 

@@ -10,8 +10,8 @@ from fixtures.open_engine import OpenEngine
 from fixtures.renders import digest, make_clip
 from phoenix.catalog.model import ModelSpec
 from phoenix.engine.backend import ProcessUnfit
+from phoenix.engine.backends.diffusers.calling import to_rgb24
 from phoenix.engine.backends.diffusers.failures import describe, is_out_of_memory, run_clean
-from phoenix.engine.backends.diffusers.frames import to_rgb24
 from phoenix.engine.spec import ClipJob, Unwatched
 from phoenix.errors import FailureCode, Stage, TaskFailed
 

@@ -17,12 +17,12 @@ from phoenix.engine.backend import ProcessUnfit
 from phoenix.engine.backends.diffusers.engine import DiffusersEngine
 from phoenix.engine.backends.diffusers.loading import load_pipeline, weight_bytes
 from phoenix.engine.backends.diffusers.sharing import clone_for_call
+from phoenix.engine.cancellation import RenderStopped, StopReason, StopToken
 from phoenix.engine.registry import Engines
 from phoenix.engine.spec import ClipJob, Unwatched
-from phoenix.engine.stopping import RenderStopped, StopReason, StopToken
-from phoenix.engine.warming import warm_up
 from phoenix.errors import FailureCode, Stage, TaskFailed
 from phoenix.settings import AnimaticSettings, EngineSettings
+from phoenix.worker.warmup import warm_up
 
 
 def load(model: ModelSpec):

@@ -13,9 +13,9 @@ from fixtures.engine_clips import members_of, trio
 from fixtures.renders import Recorder, make_clip, stopping_at
 from fixtures.tiny_pipelines import tiny_spec
 from phoenix.engine.backends.diffusers.engine import DiffusersEngine
-from phoenix.engine.peaks import FilePeaks, call_shape
+from phoenix.engine.cancellation import RenderStopped
+from phoenix.engine.memory_profile import FilePeaks, call_shape
 from phoenix.engine.spec import ClipJob, Unwatched
-from phoenix.engine.stopping import RenderStopped
 from phoenix.errors import Stage, TaskFailed
 
 PEAK_BYTES = 30

@@ -12,12 +12,11 @@ from fixtures.tiny_pipelines import KINDS, TinyPipelines, tiny_spec
 from fixtures.turnstile import Turnstile, inner_blocks, outer_blocks
 from phoenix.engine.backends.diffusers.engine import DiffusersEngine
 from phoenix.engine.backends.diffusers.loading import load_pipeline
+from phoenix.engine.backends.diffusers.progress import Call
 from phoenix.engine.backends.diffusers.sharing import clone_for_call
 from phoenix.engine.backends.diffusers.steps import report_steps
-from phoenix.engine.backends.diffusers.watching import Call
-from phoenix.engine.member import Member
-from phoenix.engine.spec import ClipJob, Unwatched
-from phoenix.engine.stopping import RenderStopped, StopReason
+from phoenix.engine.cancellation import RenderStopped, StopReason
+from phoenix.engine.spec import ClipJob, Member, Unwatched
 from phoenix.errors import Stage
 
 

@@ -13,10 +13,9 @@ import torch
 from fixtures.engine_clips import furthest, pixels
 from fixtures.open_engine import OpenEngine
 from fixtures.renders import digest, make_clip, stopping_at
-from phoenix.catalog.model import ModelSpec
-from phoenix.catalog.tuning import Lora, StepCache
+from phoenix.catalog.model import Lora, ModelSpec, StepCache
+from phoenix.engine.cancellation import RenderStopped
 from phoenix.engine.spec import ClipJob, Unwatched
-from phoenix.engine.stopping import RenderStopped
 from phoenix.errors import FailureCode, TaskFailed
 
 CLIP = make_clip(steps=8)

@@ -7,9 +7,9 @@ import pytest
 from redis.asyncio import Redis
 
 from fixtures.redis_server import RedisServer
-from phoenix.events.bells import Bell
-from phoenix.events.channels import Channels
-from phoenix.events.line import Line
+from phoenix.events.pubsub.channels import Channels
+from phoenix.events.pubsub.notifier import Bell
+from phoenix.events.pubsub.subscriber import Line
 
 STOP = Channels("test").stop
 

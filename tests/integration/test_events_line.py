@@ -7,8 +7,8 @@ import pytest
 from redis.asyncio import Redis
 
 from fixtures.redis_server import RedisServer
-from phoenix.events.line import Line
-from phoenix.events.redis_client import open_redis
+from phoenix.events.pubsub.redis_client import open_redis
+from phoenix.events.pubsub.subscriber import Line
 
 CHANNEL = "test:channel"
 

@@ -10,12 +10,11 @@ from fixtures.event_examples import JOB_ID, OWNER_ID, a_history, clip_preview, c
 from fixtures.redis_server import RedisServer
 from phoenix.clock import utc_now
 from phoenix.contract.events import ClipProgress, DurableEvent, EphemeralEvent, JobCanceled
-from phoenix.events.channels import Channels
-from phoenix.events.encoding import decode
-from phoenix.events.line import Line
-from phoenix.events.owned import Owned
+from phoenix.events.messages import Owned, decode
+from phoenix.events.progress_cache import NOTHING_TOLD, Told
 from phoenix.events.publisher import EventPublisher
-from phoenix.events.told import NOTHING_TOLD, Told
+from phoenix.events.pubsub.channels import Channels
+from phoenix.events.pubsub.subscriber import Line
 
 CHANNELS = Channels("test")
 

@@ -10,7 +10,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from fixtures.redis_server import RedisServer
-from phoenix.events.redis_client import open_redis, send
+from phoenix.events.pubsub.redis_client import open_redis, send
 
 # More than the kernel's socket buffers take, so that writing it waits for the reader.
 LARGE = b"x" * 50_000_000

@@ -25,9 +25,9 @@ from fixtures.log_lines import lines_about
 from fixtures.redis_server import RedisServer
 from phoenix.contract.events import DurableEvent, JobSnapshot
 from phoenix.contract.jobs import JobState
-from phoenix.events.log import Tail
-from phoenix.events.memory import MemoryEventLog
-from phoenix.events.owned import Owned
+from phoenix.events.log.in_memory import MemoryEventLog
+from phoenix.events.log.protocol import Tail
+from phoenix.events.messages import Owned
 
 TOO_LATE = "the tails of the log were not read in time"
 

@@ -8,14 +8,13 @@ from sqlmodel import col
 from builders import LEASE_S, make_result, submit_reel
 from phoenix.db.columns import db_now
 from phoenix.db.unit_of_work import Database
-from phoenix.jobs.claim import Claim, claim
-from phoenix.jobs.feed import choose_next, mark_rung, unring
-from phoenix.jobs.finish import succeed
-from phoenix.jobs.order import Waiting
+from phoenix.jobs.execution.claim import Claim, claim
+from phoenix.jobs.execution.completion import succeed
+from phoenix.jobs.scheduling.dispatch import TYPICAL_COST_S, choose_next, mark_rung, unring
+from phoenix.jobs.scheduling.fair_queue import Waiting
+from phoenix.jobs.scheduling.workers import WorkerReport, report
 from phoenix.jobs.tables import AttemptRow
-from phoenix.jobs.waiting_tasks import TYPICAL_COST_S
-from phoenix.jobs.workers import WorkerReport, report
-from phoenix.queues.memory import MemoryTaskQueue
+from phoenix.queues.in_memory import MemoryTaskQueue
 from phoenix.queues.queue import Doorbell
 
 WORKER = WorkerReport("wrk_1", "host", 1, "cpu", slots={"gpu": 1}, serves=("animatic",))

@@ -4,11 +4,10 @@ import asyncio
 
 from builders import OWNER, RULE, claim_next, complete_next, make_failure, submit_reel
 from phoenix.db.unit_of_work import Database
-from phoenix.jobs.cancel import cancel
-from phoenix.jobs.finish import fail
-from phoenix.jobs.retain import delete_job
-from phoenix.jobs.retry import retry
-from phoenix.jobs.tally import read_tally
+from phoenix.jobs.control import cancel, retry
+from phoenix.jobs.execution.completion import fail
+from phoenix.jobs.metrics import read_tally
+from phoenix.jobs.retention import delete_job
 
 
 async def ended(database: Database) -> dict[tuple[str, str], int]:

@@ -6,12 +6,11 @@ from sqlmodel import col
 from builders import claim_next, submit_reel
 from phoenix.db.columns import db_now
 from phoenix.db.unit_of_work import Database
-from phoenix.jobs.affinity_lookup import leave_to_others
-from phoenix.jobs.feed import mark_rung
-from phoenix.jobs.order import Waiting
+from phoenix.jobs.scheduling.affinity import leave_to_others
+from phoenix.jobs.scheduling.dispatch import list_waiting, mark_rung
+from phoenix.jobs.scheduling.fair_queue import Waiting
+from phoenix.jobs.scheduling.workers import WorkerReport, report
 from phoenix.jobs.tables import JobRow, TaskRow
-from phoenix.jobs.waiting_tasks import list_waiting
-from phoenix.jobs.workers import WorkerReport, report
 
 WAIT_S = 10.0
 

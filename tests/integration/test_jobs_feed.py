@@ -7,13 +7,13 @@ from builders import OWNER, claim_next, complete_next, get_job, submit_reel
 from phoenix.contract.requests import JobOptions
 from phoenix.db.columns import db_now
 from phoenix.db.unit_of_work import Database
-from phoenix.jobs.duties import drop_duty, take_duty
-from phoenix.jobs.feed import choose_next, list_rung, mark_rung, unring
-from phoenix.jobs.order import Waiting
-from phoenix.jobs.position import find_standings
-from phoenix.jobs.queue_line import read_line
+from phoenix.jobs.scheduling.dispatch import choose_next, list_rung, mark_rung, unring
+from phoenix.jobs.scheduling.fair_queue import Waiting
+from phoenix.jobs.scheduling.leader_lease import drop_duty, take_duty
+from phoenix.jobs.scheduling.position import find_standings
+from phoenix.jobs.scheduling.queue_snapshot import read_line
+from phoenix.jobs.scheduling.workers import WorkerReport, report
 from phoenix.jobs.tables import TaskRow
-from phoenix.jobs.workers import WorkerReport, report
 
 WORKER = WorkerReport("wrk_1", "host", 1, "cpu", slots={"gpu": 1}, serves=("animatic",))
 

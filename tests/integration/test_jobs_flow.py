@@ -19,15 +19,13 @@ from builders import (
 from phoenix.contract.jobs import JobState
 from phoenix.db.unit_of_work import Database
 from phoenix.errors import Conflict, NotFound, QueueFull
-from phoenix.jobs.announcements import EventRecorded, StopRequested, TasksReady
-from phoenix.jobs.cancel import cancel
-from phoenix.jobs.claim import claim
-from phoenix.jobs.errors import LeaseLost
-from phoenix.jobs.finish import fail, release, stop, succeed
-from phoenix.jobs.lifecycle import TaskKind, TaskState
-from phoenix.jobs.retain import delete_job
-from phoenix.jobs.retry import retry
-from phoenix.jobs.waiting_tasks import list_waiting
+from phoenix.jobs.control import cancel, retry
+from phoenix.jobs.execution.claim import claim
+from phoenix.jobs.execution.completion import fail, release, stop, succeed
+from phoenix.jobs.lifecycle import LeaseLost, TaskKind, TaskState
+from phoenix.jobs.post_commit import EventRecorded, StopRequested, TasksReady
+from phoenix.jobs.retention import delete_job
+from phoenix.jobs.scheduling.dispatch import list_waiting
 from phoenix.settings import LimitSettings
 
 

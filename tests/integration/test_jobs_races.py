@@ -15,20 +15,16 @@ from phoenix.contract.jobs import JobState
 from phoenix.db.columns import db_now
 from phoenix.db.unit_of_work import Database, UnitOfWork
 from phoenix.errors import Conflict, NotFound, QueueFull, Refused
-from phoenix.jobs.announcements import FilesOrphaned
-from phoenix.jobs.attempts import RetryRule
-from phoenix.jobs.cancel import cancel
-from phoenix.jobs.claim import Claim, claim
-from phoenix.jobs.errors import LeaseLost
-from phoenix.jobs.feed import list_rung, mark_rung, unring
-from phoenix.jobs.finish import stop, succeed
-from phoenix.jobs.lifecycle import TaskState
-from phoenix.jobs.recover import recover_lapsed
-from phoenix.jobs.renew import renew_leases
-from phoenix.jobs.retain import delete_job
-from phoenix.jobs.retry import retry
+from phoenix.jobs.control import cancel, retry
+from phoenix.jobs.execution.claim import Claim, claim, renew_leases
+from phoenix.jobs.execution.completion import stop, succeed
+from phoenix.jobs.execution.recovery import recover_lapsed
+from phoenix.jobs.execution.retries import RetryRule
+from phoenix.jobs.lifecycle import LeaseLost, TaskState
+from phoenix.jobs.post_commit import FilesOrphaned
+from phoenix.jobs.retention import delete_job
+from phoenix.jobs.scheduling.dispatch import list_rung, list_waiting, mark_rung, unring
 from phoenix.jobs.tables import TaskRow
-from phoenix.jobs.waiting_tasks import list_waiting
 from phoenix.settings import LimitSettings
 
 ROUNDS = 10

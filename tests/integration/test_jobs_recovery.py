@@ -11,12 +11,10 @@ from phoenix.contract.jobs import JobState
 from phoenix.db.columns import db_now
 from phoenix.db.unit_of_work import Database
 from phoenix.errors import FailureCode
-from phoenix.jobs.cancel import cancel
-from phoenix.jobs.claim import Claim
-from phoenix.jobs.errors import LeaseLost
-from phoenix.jobs.finish import stop, succeed
-from phoenix.jobs.lifecycle import TaskState
-from phoenix.jobs.recover import (
+from phoenix.jobs.control import cancel
+from phoenix.jobs.execution.claim import Claim, renew_leases
+from phoenix.jobs.execution.completion import stop, succeed
+from phoenix.jobs.execution.recovery import (
     end_overdue,
     list_held_by,
     list_lapsed,
@@ -24,9 +22,9 @@ from phoenix.jobs.recover import (
     recover_from,
     recover_lapsed,
 )
-from phoenix.jobs.renew import renew_leases
+from phoenix.jobs.lifecycle import LeaseLost, TaskState
+from phoenix.jobs.scheduling.workers import WorkerReport, report
 from phoenix.jobs.tables import JobRow, TaskRow
-from phoenix.jobs.workers import WorkerReport, report
 
 
 async def let_lease_lapse(database: Database, claim: Claim) -> None:

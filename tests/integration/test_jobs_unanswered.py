@@ -7,8 +7,8 @@ from sqlalchemy import update
 from builders import OWNER, submit_reel
 from phoenix.db.columns import db_now
 from phoenix.db.unit_of_work import Database
+from phoenix.jobs.submission.idempotency import RECOVERABLE_S, Asked, adopt, leave
 from phoenix.jobs.tables import IdempotencyRow
-from phoenix.jobs.unanswered import KEPT_S, Asked, adopt, leave
 
 ASKED = Asked(OWNER, "POST /v1/videos", "fingerprint")
 
@@ -45,6 +45,6 @@ async def test_of_many_tries_at_once_each_job_is_given_to_one(database: Database
 async def test_a_job_is_not_given_once_no_sdk_would_try_any_more(database: Database) -> None:
     await leave_jobs(database, 1)
     async with database.write() as uow:
-        await uow.session.execute(update(IdempotencyRow).values(created_at=db_now(-KEPT_S - 1)))
+        await uow.session.execute(update(IdempotencyRow).values(created_at=db_now(-RECOVERABLE_S - 1)))
 
     assert await try_again(database) is None

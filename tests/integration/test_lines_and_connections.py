@@ -9,8 +9,8 @@ from sqlalchemy import URL
 from builders import claim_next, get_job, submit_reel
 from phoenix.db.engine import open_engine
 from phoenix.db.unit_of_work import Database
-from phoenix.jobs.kept_lines import KeptLines
-from phoenix.jobs.position import find_standings
+from phoenix.jobs.scheduling.position import find_standings
+from phoenix.jobs.scheduling.queue_snapshot import KeptLines
 from phoenix.settings import DatabaseSettings
 
 

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from phoenix.errors import FailureCode, Stage, TaskFailed
-from phoenix.media.egress import EgressPolicy
 from phoenix.media.fetch import fetch_file
+from phoenix.media.ssrf import EgressPolicy
 
 Answer = Callable[[asyncio.StreamWriter], Awaitable[None]]
 

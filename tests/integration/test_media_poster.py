@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from fixtures.media_files import MediaMaker
-from phoenix.media.poster import write_poster
+from phoenix.media.encode import write_poster
 from phoenix.media.probe import ProbeLimits, probe_media
 from phoenix.media.tools import MediaTools
 

@@ -9,13 +9,13 @@ from sqlalchemy import URL, Table, insert, inspect, select, text, update
 from sqlmodel import col
 
 from builders import claim_next, get_job, submit_reel
-from phoenix.api.chores.sweeper import Sweeper
+from phoenix.api.background.lease_reaper import Sweeper
 from phoenix.assembly import Services, open_services
 from phoenix.contract.jobs import JobState
 from phoenix.contract.requests import JobOptions
 from phoenix.db.columns import db_now
 from phoenix.db.unit_of_work import Database
-from phoenix.jobs.recover import BATCH
+from phoenix.jobs.execution.recovery import BATCH
 from phoenix.jobs.tables import JobRow, TaskRow
 from phoenix.settings import DatabaseSettings, RedisSettings, Settings
 

@@ -11,14 +11,13 @@ from builders import LEASE_S, OWNER, submit_reel
 from fixtures.api import Api, assert_problem
 from phoenix.db.unit_of_work import Database
 from phoenix.errors import WrittenByNewer
-from phoenix.events.shared_reads import SharedReads
-from phoenix.events.told import NOTHING_TOLD, Told
-from phoenix.jobs.claim import claim
-from phoenix.jobs.event_log import SqlEventLog
-from phoenix.jobs.feed import choose_next
-from phoenix.jobs.find import list_queued, list_unfinished
-from phoenix.jobs.waiting_tasks import list_waiting
-from phoenix.jobs.workers import WorkerReport, report
+from phoenix.events.log.coalescing import SharedReads
+from phoenix.events.progress_cache import NOTHING_TOLD, Told
+from phoenix.jobs.event_log.reader import SqlEventLog
+from phoenix.jobs.execution.claim import claim
+from phoenix.jobs.repository import list_queued, list_unfinished
+from phoenix.jobs.scheduling.dispatch import choose_next, list_waiting
+from phoenix.jobs.scheduling.workers import WorkerReport, report
 
 CHANGES = {
     "kind": "UPDATE jobs SET kind = 'slideshow', request = :request WHERE id = :id",

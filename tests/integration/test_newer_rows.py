@@ -6,12 +6,11 @@ from sqlalchemy import text
 from builders import OWNER, claim_next, submit_reel
 from phoenix.db.unit_of_work import Database
 from phoenix.errors import Unavailable
-from phoenix.jobs.feed import choose_next
-from phoenix.jobs.find import JobFilter, list_jobs
-from phoenix.jobs.gauges import read_gauges
-from phoenix.jobs.recover import list_lapsed, list_overdue
-from phoenix.jobs.rows import get_job
-from phoenix.jobs.workers import WorkerReport, report
+from phoenix.jobs.execution.recovery import list_lapsed, list_overdue
+from phoenix.jobs.metrics import read_gauges
+from phoenix.jobs.repository import JobFilter, get_job, list_jobs
+from phoenix.jobs.scheduling.dispatch import choose_next
+from phoenix.jobs.scheduling.workers import WorkerReport, report
 
 FROM_THE_FUTURE = "paused"
 WORKER = WorkerReport("wrk_1", "host", 1, "cpu", slots={"gpu": 4}, serves=("animatic",))

@@ -10,18 +10,17 @@ from sqlmodel import col
 from builders import LEASE_S, OWNER, RULE, claim_next, complete_next, get_job, submit_reel
 from fixtures.api import Api, assert_problem
 from fixtures.workplace import Workplace, a_reel
-from phoenix.api.chores.janitor import Janitor
-from phoenix.api.chores.sweeper import Sweeper
+from phoenix.api.background.lease_reaper import Sweeper
+from phoenix.api.background.retention import Janitor
 from phoenix.assembly import Services, open_services
 from phoenix.contract.jobs import JobState
 from phoenix.db.columns import db_now
 from phoenix.db.unit_of_work import Database
-from phoenix.jobs.claim import claim
-from phoenix.jobs.feed import choose_next, put_off
-from phoenix.jobs.find import list_queued, list_unfinished
+from phoenix.jobs.execution.claim import claim
+from phoenix.jobs.repository import list_queued, list_unfinished
+from phoenix.jobs.scheduling.dispatch import choose_next, list_waiting, put_off
+from phoenix.jobs.scheduling.workers import WorkerReport, report
 from phoenix.jobs.tables import JobRow, TaskRow
-from phoenix.jobs.waiting_tasks import list_waiting
-from phoenix.jobs.workers import WorkerReport, report
 from phoenix.settings import DatabaseSettings, RedisSettings, RetentionSettings, Settings
 from phoenix.worker.supervisor import hand_back
 

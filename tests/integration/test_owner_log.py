@@ -6,23 +6,23 @@ import time
 import pytest
 
 from builders import claim_next, complete_next, get_job, make_result, submit_reel
-from phoenix.access.secrets import share_secret
+from phoenix.access.stream_tokens import share_secret
 from phoenix.contract.jobs import ClipTimings
 from phoenix.db.unit_of_work import Database
-from phoenix.jobs import journal
-from phoenix.jobs.announcements import EventRecorded
-from phoenix.jobs.cancel import cancel
-from phoenix.jobs.finish import succeed
-from phoenix.jobs.pace import read_paces
-from phoenix.jobs.position import find_standings
-from phoenix.jobs.workers import WorkerReport, report
+from phoenix.jobs.control import cancel
+from phoenix.jobs.event_log import writer
+from phoenix.jobs.execution.completion import succeed
+from phoenix.jobs.post_commit import EventRecorded
+from phoenix.jobs.scheduling.durations import read_paces
+from phoenix.jobs.scheduling.position import find_standings
+from phoenix.jobs.scheduling.workers import WorkerReport, report
 
 JOBS = 20
 
 
 async def owner_events(database: Database, owner_id: str, after: int = 0) -> list[tuple[int, str, int]]:
     async with database.read() as session:
-        rows = await journal.replay_owner(session, owner_id, after, 1000)
+        rows = await writer.replay_owner(session, owner_id, after, 1000)
     return [(owner_seq, event.job_id, event.seq) for owner_seq, event in rows]
 
 
@@ -41,7 +41,7 @@ async def test_twenty_jobs_of_one_owner_at_once_are_numbered_without_a_gap(datab
     assert all([seq for _, job, seq in found if job == job_id] == [1, 2] for job_id in jobs)
     assert time.monotonic() - started_s < 60
     async with database.read() as session:
-        assert await journal.owner_tails(session, ["a", "b", "c"]) == {"a": 2 * JOBS, "b": 5}
+        assert await writer.owner_tails(session, ["a", "b", "c"]) == {"a": 2 * JOBS, "b": 5}
 
 
 async def test_what_is_announced_carries_the_owner_s_number(database: Database, heard: list[object]) -> None:

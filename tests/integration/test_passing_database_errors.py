@@ -10,7 +10,7 @@ from builders import submit_reel
 from phoenix.db.engine import open_engine
 from phoenix.db.unit_of_work import Database
 from phoenix.errors import SchemaOutdated, Unavailable
-from phoenix.jobs.rows import find_job_locked
+from phoenix.jobs.repository import find_job_locked
 from phoenix.settings import DatabaseSettings
 
 

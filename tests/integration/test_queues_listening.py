@@ -14,10 +14,10 @@ from redis.asyncio import Redis
 from fixtures.breakable_redis import BreakableRedis
 from fixtures.redis_server import RedisServer
 from phoenix.errors import Unavailable
-from phoenix.events.redis_client import open_redis
+from phoenix.events.pubsub.redis_client import open_redis
 from phoenix.ids import new_task_id
-from phoenix.queues.arq import ArqTaskQueue
-from phoenix.queues.listener import DoorbellListener
+from phoenix.queues.arq_queue import ArqTaskQueue
+from phoenix.queues.consumer import DoorbellListener
 from phoenix.queues.queue import Accept, Doorbell, FreeSlot, LeftToOthers, Work, queue_key
 
 KEY = queue_key("test", "gpu")

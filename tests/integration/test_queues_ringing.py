@@ -6,7 +6,7 @@ from redis.asyncio import Redis
 from fixtures.redis_server import RedisServer
 from phoenix.errors import Unavailable
 from phoenix.ids import new_task_id
-from phoenix.queues.arq import LIFE_MS, ArqTaskQueue
+from phoenix.queues.arq_queue import LIFE_MS, ArqTaskQueue
 from phoenix.queues.queue import Doorbell, queue_key
 
 KEY = queue_key("test", "gpu")

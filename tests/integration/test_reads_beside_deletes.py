@@ -10,11 +10,11 @@ from sqlalchemy import URL, text
 from builders import OWNER, submit_reel
 from phoenix.db.engine import open_engine
 from phoenix.db.unit_of_work import Database
-from phoenix.events.told import NOTHING_TOLD, Told
-from phoenix.jobs.cancel import cancel
-from phoenix.jobs.event_log import SqlEventLog
-from phoenix.jobs.find import JobFilter, get_full_job, list_jobs
-from phoenix.jobs.retain import delete_job
+from phoenix.events.progress_cache import NOTHING_TOLD, Told
+from phoenix.jobs.control import cancel
+from phoenix.jobs.event_log.reader import SqlEventLog
+from phoenix.jobs.repository import JobFilter, get_full_job, list_jobs
+from phoenix.jobs.retention import delete_job
 from phoenix.jobs.views import view_job
 from phoenix.settings import DatabaseSettings
 

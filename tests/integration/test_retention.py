@@ -14,12 +14,13 @@ from builders import submit_reel
 from fixtures.retention import DAY_S, add_old_upload, artifact_ids, content, end_job, job_ids, once, opened
 from fixtures.s3_server import Bucket
 from fixtures.scripted_server import Answer, ScriptedServer
-from phoenix.api.chores.orphans import delete_orphans
+from phoenix.api.background.retention import delete_orphans
 from phoenix.db.columns import db_now
 from phoenix.ids import new_artifact_id, new_job_id, new_task_id
-from phoenix.jobs import pace, webhook_refusals
+from phoenix.jobs.scheduling import durations
 from phoenix.jobs.tables import JobRow, PaceRow
-from phoenix.jobs.webhook_tables import WebhookRefusalRow
+from phoenix.jobs.webhooks import outbox
+from phoenix.jobs.webhooks.tables import WebhookRefusalRow
 from phoenix.settings import StorageSettings
 from phoenix.storage.keys import OutputName, output_key, upload_key
 
@@ -81,10 +82,10 @@ async def test_what_was_learned_and_refused_long_ago_is_forgotten(any_database_u
         async with services.database.write() as uow:
             uow.session.add_all(
                 [
-                    a_pace(64, learned_at=await uow.now() - timedelta(seconds=pace.KEPT_S + 60)),
-                    a_pace(128, learned_at=await uow.now() - timedelta(seconds=pace.KEPT_S - 60)),
-                    a_refusal("old", refused_at=await uow.now() - timedelta(seconds=webhook_refusals.KEPT_S + 60)),
-                    a_refusal("young", refused_at=await uow.now() - timedelta(seconds=webhook_refusals.KEPT_S - 60)),
+                    a_pace(64, learned_at=await uow.now() - timedelta(seconds=durations.KEPT_S + 60)),
+                    a_pace(128, learned_at=await uow.now() - timedelta(seconds=durations.KEPT_S - 60)),
+                    a_refusal("old", refused_at=await uow.now() - timedelta(seconds=outbox.KEPT_S + 60)),
+                    a_refusal("young", refused_at=await uow.now() - timedelta(seconds=outbox.KEPT_S - 60)),
                 ]
             )
         await once(services)

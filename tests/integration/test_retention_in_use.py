@@ -13,10 +13,10 @@ from phoenix.assembly import Services
 from phoenix.contract.requests import JobOptions
 from phoenix.contract.resolved import ResolvedReel, ResolvedRequest
 from phoenix.ids import new_artifact_id, new_job_id
-from phoenix.jobs.cancel import cancel
-from phoenix.jobs.old_uploads import BATCH as UPLOADS_AT_ONCE
-from phoenix.jobs.retain import BATCH as JOBS_AT_ONCE
-from phoenix.jobs.submit import submit
+from phoenix.jobs.control import cancel
+from phoenix.jobs.retention import BATCH as JOBS_AT_ONCE
+from phoenix.jobs.retention import BATCH as UPLOADS_AT_ONCE
+from phoenix.jobs.submission.submit import submit
 from phoenix.jobs.tables import ArtifactRow, JobRow
 from phoenix.settings import LimitSettings
 from phoenix.storage.keys import upload_key

@@ -16,10 +16,9 @@ from phoenix.contract.resolved import ResolvedRequest
 from phoenix.db.unit_of_work import Database, UnitOfWork
 from phoenix.errors import InvalidRequest
 from phoenix.ids import new_artifact_id
-from phoenix.jobs.find import FullJob
-from phoenix.jobs.old_uploads import delete_unused
-from phoenix.jobs.retain import delete_ended, delete_job
-from phoenix.jobs.submit import submit
+from phoenix.jobs.repository import FullJob
+from phoenix.jobs.retention import delete_ended, delete_job, delete_unused
+from phoenix.jobs.submission.submit import submit
 from phoenix.jobs.tables import ArtifactRow
 from phoenix.settings import LimitSettings
 

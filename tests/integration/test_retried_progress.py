@@ -4,12 +4,12 @@ import asyncio
 
 from builders import claim_next, complete_next, make_failure
 from fixtures.workplace import OWNER, OpenWorkplace, Workplace, a_reel, paced
-from phoenix.api.job_views import fetch_job
-from phoenix.events.told import Told
-from phoenix.jobs.attempts import RetryRule
-from phoenix.jobs.finish import fail
+from phoenix.api.submission.job_views import fetch_job
+from phoenix.events.progress_cache import Told
+from phoenix.jobs.control import retry
+from phoenix.jobs.execution.completion import fail
+from phoenix.jobs.execution.retries import RetryRule
 from phoenix.jobs.progress import MEDIA_SHARE
-from phoenix.jobs.retry import retry
 
 CLIPS = 3
 DONE_SHARE = (1 - MEDIA_SHARE) * 2 / CLIPS

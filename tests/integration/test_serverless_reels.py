@@ -14,9 +14,9 @@ import pytest
 
 from fixtures.media_files import decode
 from phoenix.cli.embedded.private import OwnServer
-from phoenix.cli.serverless.container_server import container_server
 from phoenix.cli.serverless.progress import Progress
 from phoenix.cli.serverless.reel import Reels
+from phoenix.cli.serverless.runpod import container_server
 from phoenix.client import AsyncPhoenix
 from phoenix.contract.jobs import JobState
 from phoenix.settings import load_settings

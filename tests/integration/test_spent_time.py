@@ -7,9 +7,9 @@ from sqlmodel import col
 from builders import OWNER, complete_next, submit_reel
 from phoenix.db.columns import db_now
 from phoenix.db.unit_of_work import Database
-from phoenix.jobs.feed import served_s
-from phoenix.jobs.retain import delete_job
-from phoenix.jobs.spent import forget_spent
+from phoenix.jobs.retention import delete_job
+from phoenix.jobs.scheduling.dispatch import served_s
+from phoenix.jobs.scheduling.usage import forget_spent
 from phoenix.jobs.tables import AttemptRow, SpentRow
 
 

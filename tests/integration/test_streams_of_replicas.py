@@ -31,8 +31,8 @@ from fixtures.stream_fleet import (
 from phoenix.assembly.services import open_database
 from phoenix.contract.events import TERMINAL_EVENT_TYPES
 from phoenix.contract.jobs import JobState
-from phoenix.jobs.rows import find_job_locked
-from phoenix.jobs.settle import end_job
+from phoenix.jobs.execution.job_completion import end_job
+from phoenix.jobs.repository import find_job_locked
 
 ID = re.compile(r"[0-9A-Za-z._-]{1,64}")
 CUTS = int(os.environ.get("STREAM_CUTS", "1000"))

@@ -10,8 +10,8 @@ import pytest
 import uvicorn
 from starlette.types import Receive, Scope, Send
 
-from phoenix.api.event_stream import ABORT_EXTENSION, OUTLET_EXTENSION
-from phoenix.cli.uvicorn_streams import ChunkedOutlet, StreamExtensions
+from phoenix.api.http.sse_response import ABORT_EXTENSION, OUTLET_EXTENSION
+from phoenix.api.server.streams import ChunkedOutlet, StreamExtensions
 
 START = {"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain")]}
 END = {"type": "http.response.body", "body": b""}

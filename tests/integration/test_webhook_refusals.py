@@ -12,9 +12,9 @@ from builders import OWNER, submit_reel
 from phoenix.contract.requests import JobOptions
 from phoenix.db.engine import open_engine
 from phoenix.db.unit_of_work import Database
-from phoenix.jobs.cancel import cancel
-from phoenix.jobs.webhook_sending import DueDelivery, claim_due, note_refusal
-from phoenix.jobs.webhook_tables import DeliveryState, WebhookDeliveryRow
+from phoenix.jobs.control import cancel
+from phoenix.jobs.webhooks.deliveries import DueDelivery, claim_due, note_refusal
+from phoenix.jobs.webhooks.tables import DeliveryState, WebhookDeliveryRow
 from phoenix.settings import DatabaseSettings
 
 OPTIONS = JobOptions.model_validate({"webhook": {"url": "https://example.com/hook"}})

@@ -15,10 +15,9 @@ from phoenix.contract.artifacts import ArtifactKind, MediaInfo
 from phoenix.contract.jobs import ClipTimings, JobState
 from phoenix.contract.requests import SoundtrackRequest, Transition
 from phoenix.jobs.artifacts import get_thumbnail
-from phoenix.jobs.find import FullJob
-from phoenix.jobs.journal import replay
-from phoenix.jobs.rows import get_artifact
-from phoenix.jobs.workers import list_live
+from phoenix.jobs.event_log.writer import replay
+from phoenix.jobs.repository import FullJob, get_artifact
+from phoenix.jobs.scheduling.workers import list_live
 from phoenix.settings import EngineSettings
 
 

@@ -11,15 +11,14 @@ import pytest
 from fixtures.database_lock import locked
 from fixtures.workplace import OpenWorkplace, Workplace, a_reel
 from phoenix.assembly.services import open_database
-from phoenix.engine.stopping import StopReason
-from phoenix.jobs.attempts import RetryRule
-from phoenix.jobs.claim import claim
-from phoenix.jobs.recover import recover_from
+from phoenix.engine.cancellation import StopReason
+from phoenix.jobs.execution.claim import claim
+from phoenix.jobs.execution.recovery import recover_from
+from phoenix.jobs.execution.retries import RetryRule
+from phoenix.jobs.scheduling.workers import WorkerReport
 from phoenix.jobs.tables import TaskRow, WorkerRow
-from phoenix.jobs.workers import WorkerReport
-from phoenix.worker.exits import Exit
-from phoenix.worker.lease import Lease, LeaseTerms
-from phoenix.worker.leases import LeaseKeeper
+from phoenix.worker.child_process import Exit
+from phoenix.worker.leases import Lease, LeaseKeeper, LeaseTerms
 
 WORKER = "wrk_01kag3e9zq4f7w5m8x2c6b0n1d"
 REPORT = WorkerReport(worker_id=WORKER, host="h", pid=1, device="cpu", slots={"gpu": 1})

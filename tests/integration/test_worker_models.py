@@ -10,10 +10,10 @@ from diffusers import WanTransformer3DModel
 from fixtures.workplace import PATIENCE_S, OpenWorkplace, a_reel, a_wan_reel
 from phoenix.contract.jobs import Clip, JobState
 from phoenix.contract.resolved import ResolvedReel
+from phoenix.jobs.scheduling.workers import list_live
 from phoenix.jobs.views import view_job
-from phoenix.jobs.workers import list_live
 from phoenix.settings import EngineSettings
-from phoenix.worker.exits import Exit
+from phoenix.worker.child_process import Exit
 
 
 @pytest.fixture

@@ -12,13 +12,13 @@ from fixtures.redis_server import RedisServer
 from fixtures.workplace import OpenWorkplace, Workplace, a_reel, paced
 from phoenix.contract.jobs import JobState
 from phoenix.db.columns import db_now
-from phoenix.jobs.attempts import RetryRule
-from phoenix.jobs.find import FullJob
+from phoenix.jobs.execution.recovery import end_overdue, recover_from
+from phoenix.jobs.execution.retries import RetryRule
 from phoenix.jobs.lifecycle import Outcome, TaskState
-from phoenix.jobs.recover import end_overdue, recover_from
+from phoenix.jobs.repository import FullJob
 from phoenix.jobs.tables import JobRow
 from phoenix.settings import SchedulerSettings, WorkerSettings
-from phoenix.worker.exits import Exit
+from phoenix.worker.child_process import Exit
 
 SLOW = paced(0.05)
 LONG = 2000

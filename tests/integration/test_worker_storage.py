@@ -11,8 +11,8 @@ from fixtures.scripted_server import Answer, ScriptedServer
 from fixtures.workplace import OpenWorkplace, Workplace, a_reel
 from phoenix.contract.jobs import JobState
 from phoenix.errors import FailureCode, Stage
-from phoenix.jobs.find import FullJob
 from phoenix.jobs.lifecycle import Outcome
+from phoenix.jobs.repository import FullJob
 from phoenix.jobs.tables import ArtifactRow
 
 

@@ -19,11 +19,11 @@ from fixtures.log_lines import lines_about
 from fixtures.supervision import supervised, until_live
 from fixtures.workplace import OpenWorkplace, a_reel, a_wan_reel, paced
 from phoenix.contract.jobs import JobState
-from phoenix.jobs.attempts import RetryRule
+from phoenix.jobs.execution.retries import RetryRule
 from phoenix.jobs.lifecycle import Outcome, TaskState
 from phoenix.jobs.tables import AttemptRow, WorkerRow
 from phoenix.settings import EngineSettings, WorkerSettings
-from phoenix.worker.exits import Exit
+from phoenix.worker.child_process import Exit
 from phoenix.worker.supervisor import Post, hand_back, supervise
 
 PATIENCE_S = 100

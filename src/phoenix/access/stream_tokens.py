@@ -4,9 +4,14 @@ import base64
 import binascii
 import hashlib
 import hmac
+import secrets
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from sqlalchemy import text
+
+from phoenix.access.tables import SecretRow
+from phoenix.db.unit_of_work import Database
 from phoenix.errors import Forbidden, Unauthenticated
 
 _VERSION = "1"
@@ -60,3 +65,18 @@ def _to_text(data: bytes) -> str:
 
 def _to_bytes(text: str) -> bytes:
     return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+
+
+# If two replicas start together, the second adopts the secret of the first.
+_KEEP_FIRST = text("INSERT INTO secrets (name, value) VALUES (:name, :value) ON CONFLICT (name) DO NOTHING")
+
+
+async def share_secret(database: Database, name: str) -> bytes:
+    """The secret of this name (256 random bits), generated if there is none yet."""
+    async with database.read() as session:
+        row = await session.get(SecretRow, name)
+    if row is None:
+        async with database.write() as uow:
+            await uow.session.execute(_KEEP_FIRST, {"name": name, "value": secrets.token_urlsafe(32)})
+            row = await uow.session.get_one(SecretRow, name)
+    return row.value.encode()

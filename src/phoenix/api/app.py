@@ -9,15 +9,15 @@ from fastapi_offline import FastAPIOffline
 from starlette.middleware import Middleware
 
 from phoenix import __version__
-from phoenix.api.body_limits import BodyLimit, BodyLimits
-from phoenix.api.cors import Cors
-from phoenix.api.middleware import ErrorBoundary, RequestRecord
-from phoenix.api.openapi import DESCRIPTION, TAGS, build_document
-from phoenix.api.openapi_responses import PROBLEM
-from phoenix.api.openapi_versions import EXACT_PATH, Documents
-from phoenix.api.problems import install_problem_handlers
-from phoenix.api.request_ids import HEADER
-from phoenix.api.request_meter import RequestMeter
+from phoenix.api.errors.problems import install_problem_handlers
+from phoenix.api.http.body_limits import BodyLimit, BodyLimits
+from phoenix.api.http.request_ids import HEADER
+from phoenix.api.http.response_docs import PROBLEM
+from phoenix.api.lifespan import run
+from phoenix.api.middleware import Cors, ErrorBoundary, RequestMeter, RequestRecord
+from phoenix.api.openai import routes
+from phoenix.api.openapi.document import DESCRIPTION, TAGS, build_document
+from phoenix.api.openapi.versions import EXACT_PATH, Documents
 from phoenix.api.routes import (
     artifacts,
     content,
@@ -31,17 +31,15 @@ from phoenix.api.routes import (
     stitches,
     streams,
     uploads,
-    videos,
     webhooks,
 )
-from phoenix.api.running import run
 from phoenix.dashboard import mount
 from phoenix.settings import Settings
 from phoenix.telemetry.meters import Meters
 
 _ROUTES = (
     *(reels, stitches, soundtracks, jobs, streams, content, uploads, artifacts),
-    *(models, webhooks, fleet, videos, health, metrics),
+    *(models, webhooks, fleet, routes, health, metrics),
 )
 _EXPOSED_HEADERS = (
     HEADER,
@@ -122,5 +120,5 @@ def _middleware(settings: Settings, meters: Meters) -> list[Middleware]:
         Middleware(RequestMeter, meters=meters),
         *([cors] if settings.api.cors_origins else []),
         Middleware(ErrorBoundary),
-        Middleware(BodyLimits, default=body, by_path={uploads.PATH: upload, videos.PATH: upload}),
+        Middleware(BodyLimits, default=body, by_path={uploads.PATH: upload, routes.PATH: upload}),
     ]

@@ -3,13 +3,15 @@
 All are `async`, though few await anything: FastAPI runs sync ones in a thread, which costs more than they do.
 """
 
-from typing import Annotated
+from collections.abc import Callable, Coroutine
+from typing import Annotated, Any
 
-from fastapi import Depends, Request
+from fastapi import Depends, Request, Response
+from fastapi.routing import APIRoute
 
 from phoenix.access import keys
-from phoenix.api import running as app_state
-from phoenix.api.request_ids import request_id_of, traceparent_of
+from phoenix.api import lifespan as app_state
+from phoenix.api.http.request_ids import request_id_of, traceparent_of
 from phoenix.assembly import services
 from phoenix.errors import Unauthenticated
 
@@ -75,3 +77,16 @@ Reader = Annotated[keys.Caller, Depends(get_reader)]
 Owner = Annotated[str, Depends(get_owner)]
 RequestId = Annotated[str, Depends(get_request_id)]
 Traceparent = Annotated[str | None, Depends(get_traceparent)]
+
+
+class AuthFirstRoute(APIRoute):
+    """For routes with a body: a stranger's body is neither read nor parsed, and its faults are not reported."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        answer = super().get_route_handler()
+
+        async def identify_first(request: Request) -> Response:
+            await get_caller(request)
+            return await answer(request)
+
+        return identify_first

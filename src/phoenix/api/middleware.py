@@ -3,15 +3,19 @@
 import time
 
 from sse_starlette.sse import SendTimeoutError
-from starlette.datastructures import MutableHeaders
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from phoenix.api.errors.problems import explain, problem_response
+from phoenix.api.http.request_ids import HEADER, choose_request_id, note_traceparent
 from phoenix.api.limits.requests import noted_headers
-from phoenix.api.problems import explain, problem_response
-from phoenix.api.request_ids import HEADER, choose_request_id, note_traceparent
 from phoenix.telemetry import traces
 from phoenix.telemetry.logs import get_logger, log_context
+from phoenix.telemetry.meters import Meters
 
 _logger = get_logger(__name__)
 
@@ -84,3 +88,62 @@ class ErrorBoundary:
                 raise
             _logger.exception("request failed")
             await problem_response(scope, explain(error))(scope, receive, send)
+
+
+_NO_ROUTE = "none"
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+
+class RequestMeter:
+    """Labels by the route's template, never by the path: ids in labels would grow without bound."""
+
+    def __init__(self, app: ASGIApp, meters: Meters) -> None:
+        self._app = app
+        self._meters = meters
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started_s = time.monotonic()
+        is_stream = False
+
+        async def watch(message: Message) -> None:
+            nonlocal is_stream
+            if message["type"] == "http.response.start":
+                self._note(scope, message["status"], time.monotonic() - started_s)
+                is_stream = Headers(raw=message["headers"]).get("content-type", "").startswith("text/event-stream")
+                if is_stream:
+                    self._meters.open_streams.inc()
+            await send(message)
+
+        try:
+            await self._app(scope, receive, watch)
+        finally:
+            if is_stream:
+                self._meters.open_streams.dec()
+
+    def _note(self, scope: Scope, status: int, seconds: float) -> None:
+        method = scope["method"] if scope["method"] in _METHODS else "other"
+        route = getattr(scope.get("route"), "path", _NO_ROUTE)
+        self._meters.note_answer(method, route, status, seconds)
+
+
+class Cors(CORSMiddleware):
+    """Lets pages of the listed origins read responses, with credentials."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        except _PreflightRefused as refused:
+            await problem_response(scope, explain(refused))(scope, receive, send)
+
+    def preflight_response(self, request_headers: Headers) -> Response:
+        response = super().preflight_response(request_headers)
+        if response.status_code >= 400:
+            raise _PreflightRefused(400, f"{bytes(response.body).decode()}.", {"Vary": response.headers["Vary"]})
+        return response
+
+
+class _PreflightRefused(HTTPException):
+    """A type of its own, so that no error of the application is mistaken for it."""

@@ -1,25 +1,71 @@
 """The services of one Phoenix process, opened from its settings and closed in reverse order."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 
 from redis.asyncio import Redis
 
-from phoenix.assembly.announcing import Announcing
 from phoenix.catalog.load import Catalog, load_catalog
 from phoenix.db.engine import database_url, open_engine
 from phoenix.db.unit_of_work import Database
-from phoenix.events.channels import Channels
+from phoenix.errors import PhoenixError
+from phoenix.events.messages import Owned
 from phoenix.events.publisher import EventPublisher
-from phoenix.events.redis_client import open_redis
-from phoenix.jobs.kept_lines import KeptLines
-from phoenix.jobs.queue_room import KnownRoom
-from phoenix.queues.arq import ArqTaskQueue
+from phoenix.events.pubsub.channels import Channels
+from phoenix.events.pubsub.notifier import Bell
+from phoenix.events.pubsub.redis_client import open_redis
+from phoenix.jobs.post_commit import EventRecorded, FilesOrphaned, StopRequested, TasksReady
+from phoenix.jobs.scheduling.queue_snapshot import KeptLines
+from phoenix.jobs.submission.admission_control import KnownRoom
+from phoenix.queues.arq_queue import ArqTaskQueue
 from phoenix.queues.queue import TaskQueue
 from phoenix.settings import Settings
 from phoenix.storage.open import open_store
 from phoenix.storage.store import ArtifactStore
+from phoenix.telemetry.logs import get_logger
+
+_logger = get_logger(__name__)
+
+
+class Announcing:
+    """Publishes events, rings the feeder's and the workers' bells, and deletes files that lost their rows."""
+
+    def __init__(self, *, redis: Redis, channels: Channels, publisher: EventPublisher, store: ArtifactStore) -> None:
+        self._publisher = publisher
+        self._store = store
+        self._feed = Bell(redis, channels.feed)
+        self._stop = Bell(redis, channels.stop)
+
+    async def __call__(self, announcements: Sequence[object]) -> None:
+        try:
+            await self._announce(announcements)
+        except Exception:
+            # Sweeper, feeder and heartbeats find on their own what was not announced.
+            _logger.exception("what was committed could not be announced")
+
+    async def _announce(self, announcements: Sequence[object]) -> None:
+        recorded = [each for each in announcements if isinstance(each, EventRecorded)]
+        await self._publisher.publish(*(Owned(each.event, each.owner_id, each.owner_seq) for each in recorded))
+        for announcement in announcements:
+            if isinstance(announcement, StopRequested):
+                await self._stop.ring(announcement.task_id)
+            elif isinstance(announcement, FilesOrphaned):
+                await self._delete(announcement.keys)
+        if any(isinstance(each, TasksReady) for each in announcements):
+            await self._feed.ring()
+
+    async def _delete(self, keys: Sequence[str]) -> None:
+        for key in keys:
+            try:
+                await self._store.delete(key)
+            except PhoenixError as error:
+                # The janitor deletes files without rows later.
+                _logger.warning("orphaned file not deleted", key=key, error=error.detail)
+            except Exception:
+                # One malformed key must not keep the others from being deleted.
+                _logger.exception("orphaned file not deleted", key=key)
+
 
 LOCAL_REDIS_URL = "redis://127.0.0.1:6379/0"
 

@@ -4,16 +4,22 @@ Finds all faults before it raises any. Numbers are only rounded to what the mode
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
-from phoenix.catalog import joins, values
-from phoenix.catalog.findings import Findings
-from phoenix.catalog.limits import AdmissionLimits
+from phoenix.catalog import resolve, transitions
 from phoenix.catalog.load import Catalog
 from phoenix.catalog.model import ModelSpec
-from phoenix.catalog.sizes import Size
+from phoenix.catalog.resolve import Size
+from phoenix.catalog.transitions import Findings
 from phoenix.contract.artifacts import MediaInfo
 from phoenix.contract.requests import ReelRequest, SoundtrackJobRequest, StitchRequest
 from phoenix.contract.resolved import ResolvedClip, ResolvedReel, ResolvedSoundtrack, ResolvedStitch
+
+
+@dataclass(frozen=True)
+class AdmissionLimits:
+    max_reel_duration_s: float = 600
+
 
 SEED_SPACE = 2**32
 
@@ -39,8 +45,8 @@ def admit_reel(
     if model is None:
         findings.raise_faults()
         raise AssertionError("an unknown model is a fault")
-    resolution, aspect_ratio, size = values.pick_size(request, model, findings)
-    fps = values.pick_fps(request, model, findings)
+    resolution, aspect_ratio, size = resolve.pick_size(request, model, findings)
+    fps = resolve.pick_fps(request, model, findings)
     reel_seed = request.seed if request.seed is not None else draw_seed()
     clips = [
         _resolve_clip(request, index, model, findings, size=size, fps=fps, seed=(reel_seed + index) % SEED_SPACE)
@@ -48,8 +54,8 @@ def admit_reel(
     ]
     _check_length([clip.duration_s for clip in clips], request, findings, limits, pointer="/clips")
     if media is not None:
-        joins.check_images(request, media, findings)
-        joins.check_sound(request.soundtrack, media, findings, pointer="/soundtrack")
+        transitions.check_images(request, media, findings)
+        transitions.check_sound(request.soundtrack, media, findings, pointer="/soundtrack")
     findings.raise_faults()
     return ResolvedReel(
         is_remote=model.is_remote,
@@ -70,9 +76,9 @@ def admit_stitch(request: StitchRequest, *, limits: AdmissionLimits, media: Know
     """The stitch as it will be joined. Raises `InvalidRequest`. Lengths and kinds are checked only with `media`."""
     findings = Findings()
     if media is not None:
-        lengths_s = joins.video_lengths(request, media, findings)
+        lengths_s = transitions.video_lengths(request, media, findings)
         _check_length(lengths_s, request, findings, limits, pointer="/artifact_ids")
-        joins.check_sound(request.soundtrack, media, findings, pointer="/soundtrack")
+        transitions.check_sound(request.soundtrack, media, findings, pointer="/soundtrack")
     findings.raise_faults()
     return ResolvedStitch(
         artifact_ids=list(request.artifact_ids), transition=request.transition, soundtrack=request.soundtrack
@@ -83,9 +89,9 @@ def admit_soundtrack(request: SoundtrackJobRequest, *, media: KnownMedia | None 
     """The soundtrack as it will be prepared. Raises `InvalidRequest` with all of its faults."""
     findings = Findings()
     if request.duration_s is not None:
-        joins.check_fades(request.source, request.duration_s, findings, pointer="/source")
+        transitions.check_fades(request.source, request.duration_s, findings, pointer="/source")
     if media is not None:
-        joins.check_sound(request.source, media, findings, pointer="/source")
+        transitions.check_sound(request.source, media, findings, pointer="/source")
     findings.raise_faults()
     return ResolvedSoundtrack(source=request.source, duration_s=request.duration_s)
 
@@ -109,19 +115,19 @@ def _resolve_clip(
     seed: int,
 ) -> ResolvedClip:
     clip = request.clips[index]
-    values.check_image(clip, index, model, findings)
+    resolve.check_image(clip, index, model, findings)
     negative = clip.negative_prompt if clip.negative_prompt is not None else request.negative_prompt
     return ResolvedClip(
         index=index,
         prompt=clip.prompt,
         negative_prompt=negative or "",
         seed=seed if clip.seed is None else clip.seed,
-        steps=values.pick_steps(request, index, model, findings),
-        guidance_scale=values.pick_guidance(request, index, model, findings),
+        steps=resolve.pick_steps(request, index, model, findings),
+        guidance_scale=resolve.pick_guidance(request, index, model, findings),
         width=size.width,
         height=size.height,
         fps=fps,
-        num_frames=values.pick_frames(request, index, model, findings, fps=fps),
+        num_frames=resolve.pick_frames(request, index, model, findings, fps=fps),
         image_artifact_id=clip.image_artifact_id,
         deterministic=request.deterministic,
     )
@@ -137,8 +143,8 @@ def _check_length(
 ) -> None:
     if not lengths_s:
         return
-    joins.check_crossfade(request.transition, lengths_s, findings)
-    total_s = joins.joined_length(request.transition, lengths_s)
+    transitions.check_crossfade(request.transition, lengths_s, findings)
+    total_s = transitions.joined_length(request.transition, lengths_s)
     if total_s > limits.max_reel_duration_s + 1e-6:
         findings.fault(
             pointer,
@@ -146,4 +152,4 @@ def _check_length(
             f" {limits.max_reel_duration_s:g} s; use fewer or shorter clips",
         )
     if request.soundtrack is not None:
-        joins.check_fades(request.soundtrack, total_s, findings, pointer="/soundtrack")
+        transitions.check_fades(request.soundtrack, total_s, findings, pointer="/soundtrack")

@@ -5,13 +5,13 @@ from typing import Annotated
 import typer
 
 from phoenix import __version__
-from phoenix.cli.bench import run_bench
+from phoenix.cli.bench.command import run_bench
 from phoenix.cli.capacity.command import capacity
 from phoenix.cli.generate import generate
 from phoenix.cli.jobs import jobs_app, list_models
 from phoenix.cli.keys import keys_app
 from phoenix.cli.plan import plan
-from phoenix.cli.runpod import PASS_OPTIONS_ON, run_runpod
+from phoenix.cli.serverless.runpod import PASS_OPTIONS_ON, run_runpod
 from phoenix.cli.serving import db_app, run_api, run_doctor, run_workers
 from phoenix.cli.up import run_up
 

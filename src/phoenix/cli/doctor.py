@@ -18,7 +18,7 @@ from phoenix.cli.problems import NEWER_SCHEMA
 from phoenix.db.engine import database_url
 from phoenix.db.schema import SchemaAge, read_schema
 from phoenix.errors import PhoenixError
-from phoenix.events.redis_client import open_redis, send
+from phoenix.events.pubsub.redis_client import open_redis, send
 from phoenix.ids import new_artifact_id
 from phoenix.media.tools import find_ffmpeg
 from phoenix.processes import stop_process

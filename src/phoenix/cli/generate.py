@@ -13,9 +13,7 @@ from phoenix.cli.connecting import CLI_RETRY_POLICY, ApiKeyOption, UrlOption, is
 from phoenix.cli.console import err, printable
 from phoenix.cli.embedded.private import private_server
 from phoenix.cli.following import follow
-from phoenix.cli.output_option import OutputOption
-from phoenix.cli.problems import INTERRUPTED, end_on_sigterm, explained, read_settings, require_success
-from phoenix.cli.reel_options import (
+from phoenix.cli.options import (
     AspectRatioOption,
     AudioOption,
     CrossfadeOption,
@@ -23,6 +21,7 @@ from phoenix.cli.reel_options import (
     FpsOption,
     ImageOption,
     ModelOption,
+    OutputOption,
     PromptsArgument,
     ResolutionOption,
     SeedOption,
@@ -31,6 +30,7 @@ from phoenix.cli.reel_options import (
     make_request,
     with_first_frame,
 )
+from phoenix.cli.problems import INTERRUPTED, end_on_sigterm, explained, read_settings, require_success
 from phoenix.client import Phoenix, PhoenixClientError
 from phoenix.contract.jobs import Job
 from phoenix.contract.requests import SoundtrackRequest

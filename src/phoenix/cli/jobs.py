@@ -8,7 +8,7 @@ import typer
 from phoenix.cli.connecting import ApiKeyOption, JsonOption, UrlOption, connect
 from phoenix.cli.console import err, out, print_json
 from phoenix.cli.following import follow
-from phoenix.cli.output_option import OutputOption
+from phoenix.cli.options import OutputOption
 from phoenix.cli.problems import explained, require_success
 from phoenix.cli.tables import clips_table, job_lines, jobs_table, models_table
 from phoenix.contract.base import JobKind

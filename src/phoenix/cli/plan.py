@@ -5,13 +5,12 @@ from pathlib import Path
 
 from rich.table import Column, Table
 
-from phoenix.catalog.joins import joined_length
 from phoenix.catalog.load import load_catalog
 from phoenix.catalog.model import ModelSpec
+from phoenix.catalog.transitions import joined_length
 from phoenix.cli.connecting import JsonOption
 from phoenix.cli.console import format_gigabytes, format_seconds, out, print_json, printable
-from phoenix.cli.problems import explained, read_settings
-from phoenix.cli.reel_options import (
+from phoenix.cli.options import (
     AspectRatioOption,
     AudioOption,
     CrossfadeOption,
@@ -26,6 +25,7 @@ from phoenix.cli.reel_options import (
     describe_adjustment,
     make_request,
 )
+from phoenix.cli.problems import explained, read_settings
 from phoenix.cli.resolving import resolve_reel
 from phoenix.contract.requests import ReelRequest
 from phoenix.contract.resolved import ResolvedReel

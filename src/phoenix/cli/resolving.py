@@ -3,10 +3,9 @@
 import secrets
 from pathlib import Path
 
-from phoenix.catalog.admission import SEED_SPACE, KnownMedia, admit_reel
-from phoenix.catalog.limits import AdmissionLimits
+from phoenix.catalog.admission import SEED_SPACE, AdmissionLimits, KnownMedia, admit_reel
 from phoenix.catalog.load import Catalog
-from phoenix.cli.reel_options import with_first_frame
+from phoenix.cli.options import with_first_frame
 from phoenix.contract.requests import ReelRequest, SoundtrackRequest
 from phoenix.contract.resolved import ResolvedReel
 from phoenix.ids import new_artifact_id

@@ -2,16 +2,68 @@
 
 import asyncio
 import os
+from collections.abc import Mapping
 from enum import StrEnum
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from phoenix.cli.console import err, out, printable
+from phoenix.cli.options import HostOption, PortOption, check_device_names
 from phoenix.cli.problems import FAILED, NEWER_SCHEMA, explained, read_settings
-from phoenix.cli.schema_check import require_schema
-from phoenix.cli.serving_options import HostOption, PortOption, check_device_names
+from phoenix.settings import Settings
+
+
+def list_devices() -> list[str]:
+    """Every GPU if there are several; otherwise `auto`, with which the worker itself finds one or none."""
+    if find_spec("torch") is None:
+        return ["auto"]
+    count = count_visible(len(list(Path("/dev").glob("nvidia[0-9]*"))), os.environ)
+    return [f"cuda:{number}" for number in range(count)] if count > 1 else ["auto"]
+
+
+def count_visible(found: int, environment: Mapping[str, str]) -> int:
+    """How many of the machine's GPUs are visible to CUDA in this process."""
+    visible = environment.get("CUDA_VISIBLE_DEVICES")
+    if visible is None:
+        return found
+    # CUDA stops at the first invalid entry, which is customarily -1.
+    names = [name.strip() for name in visible.split(",")]
+    valid = next((index for index, name in enumerate(names) if name in ("", "-1")), len(names))
+    return min(valid, found)
+
+
+ANSWER_WITHIN_S = 5.0
+"""A replica does not wait longer for a database that it can do without at first."""
+
+# alembic and SQLAlchemy weigh half a second, which `phoenix --help` need not pay.
+# ruff: noqa: PLC0415
+
+
+def require_schema(settings: Settings) -> None:
+    """Ends the command if the database answers and its tables are missing or older."""
+    from phoenix.db.engine import database_url
+    from phoenix.db.schema import Schema, SchemaAge, read_schema
+
+    url = database_url(settings.database, settings.data_dir)
+
+    async def ask() -> Schema:
+        async with asyncio.timeout(ANSWER_WITHIN_S):
+            return await read_schema(url, settings.database)
+
+    try:
+        schema = asyncio.run(ask())
+    except Exception:  # noqa: BLE001 - drivers raise errors of many kinds; what serves tells of them, and tries again
+        return
+    if schema.age is SchemaAge.NEWER:
+        err.print(NEWER_SCHEMA)
+    if not schema.age.is_usable:
+        lacks = "no tables yet" if schema.age is SchemaAge.MISSING else "the tables of an older version"
+        shown = printable(url.render_as_string(hide_password=True))
+        err.print(f"{shown} has {lacks}: run `phoenix db upgrade` first.", style="red")
+        raise typer.Exit(FAILED)
 
 
 class Queue(StrEnum):
@@ -38,8 +90,7 @@ def run_api(
     socket_fd: Annotated[int | None, typer.Option("--fd", hidden=True, help="An open socket to serve.")] = None,
 ) -> None:
     """Run one API replica."""
-    from phoenix.cli.api_reload import serve_reloading
-    from phoenix.cli.api_server import serve
+    from phoenix.api.server.serve import serve, serve_reloading
     from phoenix.cli.preflight import check_named
 
     settings = read_settings()
@@ -65,7 +116,6 @@ def run_workers(
     processes_per_device: Annotated[int, typer.Option(min=1, max=64, help="Worker processes on each device.")] = 1,
 ) -> None:
     """Run workers, under a supervisor that restarts dead ones."""
-    from phoenix.cli.devices import list_devices
     from phoenix.cli.preflight import check_named
     from phoenix.processes import follow_lifeline
     from phoenix.telemetry.logs import configure_logs

@@ -3,19 +3,43 @@
 import asyncio
 import sys
 from contextlib import ExitStack
-from typing import Annotated
+from typing import Annotated, Any, TypeVar
 
 import typer
 
 from phoenix.cli.console import err, out
-from phoenix.cli.embedded.composing import compose
 from phoenix.cli.embedded.listening import READY_LINE, listening, url_of
 from phoenix.cli.embedded.lock import FolderLock, Holder, hold_folder
 from phoenix.cli.embedded.redis_server import find_redis_server, socket_path
 from phoenix.cli.embedded.stack import PrivateRedis, Stack
+from phoenix.cli.options import HostOption, PortOption
 from phoenix.cli.problems import NEWER_SCHEMA, explained, read_settings
-from phoenix.cli.serving_options import HostOption, PortOption
-from phoenix.settings import Settings
+from phoenix.settings import Group, Settings
+
+# Unfinished work is handed back and done again, so a short grace period costs nothing but time.
+DRAIN_GRACE_S = 3.0
+
+G = TypeVar("G", bound=Group)
+
+
+def compose(settings: Settings, *, redis_url: str, host: str, port: int, is_terminal: bool) -> Settings:
+    """Completes the settings. Leaves what the operator has set alone; makes paths absolute."""
+    log: dict[str, Any] = {"json_lines": False} if is_terminal else {}
+    return settings.model_copy(
+        update={
+            "data_dir": settings.data_dir.absolute(),
+            "redis": settings.redis.model_copy(update={"url": redis_url}),
+            "api": settings.api.model_copy(update={"host": host, "port": port}),
+            "worker": _complete(settings.worker, drain_grace_s=DRAIN_GRACE_S),
+            "log": _complete(settings.log, **log),
+        }
+    )
+
+
+def _complete(group: G, **values: Any) -> G:
+    """`group` with those of `values` that are not set explicitly."""
+    unset = {name: value for name, value in values.items() if name not in group.model_fields_set}
+    return group.model_copy(update=unset)
 
 
 def run_up(

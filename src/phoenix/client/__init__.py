@@ -3,7 +3,7 @@
 from phoenix.client.asynchronous import AsyncPhoenix
 from phoenix.client.blocking import Phoenix
 from phoenix.client.errors import DownloadCorrupted, NoOutput, PhoenixClientError, PhoenixProblem, PhoenixUnreachable
-from phoenix.client.retrying import RetryPolicy
+from phoenix.client.transport import RetryPolicy
 from phoenix.client.watching import Event
 
 __all__ = [

@@ -11,8 +11,7 @@ from uuid import uuid4
 
 from phoenix.client.downloading import Expected, download
 from phoenix.client.errors import NoOutput
-from phoenix.client.retrying import RetryPolicy
-from phoenix.client.transport import Params, Transport
+from phoenix.client.transport import Params, RetryPolicy, Transport
 from phoenix.client.watching import Event, Watch
 from phoenix.contract.artifacts import Artifact
 from phoenix.contract.base import JobKind

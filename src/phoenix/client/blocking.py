@@ -9,7 +9,7 @@ import anyio
 from anyio.from_thread import start_blocking_portal
 
 from phoenix.client.asynchronous import AsyncPhoenix
-from phoenix.client.retrying import RetryPolicy
+from phoenix.client.transport import RetryPolicy
 from phoenix.client.watching import Event
 
 P = ParamSpec("P")

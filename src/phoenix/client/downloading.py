@@ -7,8 +7,7 @@ from pathlib import Path
 from types import TracebackType
 
 from phoenix.client.errors import DownloadCorrupted, PhoenixProblem, PhoenixUnreachable
-from phoenix.client.retrying import Tries
-from phoenix.client.transport import Transport
+from phoenix.client.transport import Transport, Tries
 
 READ_TIMEOUT_S = 60
 

@@ -11,8 +11,7 @@ from httpx_sse import EventSource, ServerSentEvent, SSEError
 from pydantic import ValidationError
 
 from phoenix.client.errors import PhoenixProblem, PhoenixUnreachable
-from phoenix.client.retrying import RetryPolicy, Tries
-from phoenix.client.transport import Transport, unreachable
+from phoenix.client.transport import RetryPolicy, Transport, Tries, unreachable
 from phoenix.contract.events import (
     TERMINAL_EVENT_TYPES,
     ClipPreview,

@@ -1,10 +1,11 @@
 """The unit of work: alone commits, and runs side effects only after the commit."""
 
+import zlib
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
@@ -129,3 +130,12 @@ def _is_passing(error: DBAPIError) -> bool:
         return True
     state: str | None = getattr(error.orig, "sqlstate", None)
     return state is not None and state.startswith(PASSING_STATES)
+
+
+async def take_lock(session: AsyncSession, name: str) -> None:
+    """Waits until no other transaction holds the lock `name`, and holds it until the end of this one.
+
+    On SQLite, writing transactions exclude each other anyway.
+    """
+    if session.get_bind().dialect.name == "postgresql":
+        await session.execute(select(func.pg_advisory_xact_lock(zlib.crc32(name.encode()))))

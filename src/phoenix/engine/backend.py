@@ -5,9 +5,8 @@ from contextlib import AbstractContextManager
 from typing import Protocol, runtime_checkable
 
 from phoenix.catalog.model import ModelSpec
-from phoenix.engine.member import Member
-from phoenix.engine.spec import ClipJob, RenderedClip, Watcher
-from phoenix.engine.stopping import RenderStopped, StopToken
+from phoenix.engine.cancellation import RenderStopped, StopToken
+from phoenix.engine.spec import ClipJob, Member, RenderedClip, Watcher
 from phoenix.errors import TaskFailed
 
 

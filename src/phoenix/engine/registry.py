@@ -9,12 +9,11 @@ from pathlib import Path
 
 from phoenix.catalog.model import EngineName, ModelSpec
 from phoenix.engine.backend import BatchingEngine, Engine, LoadingEngine
-from phoenix.engine.batching import most_clips
-from phoenix.engine.gathering import Gathering, GetReady
-from phoenix.engine.member import Member
-from phoenix.engine.peaks import FilePeaks, MemoryPeaks
+from phoenix.engine.batch_rules import most_clips
+from phoenix.engine.batcher import Gathering, GetReady
+from phoenix.engine.memory_profile import FilePeaks, MemoryPeaks
 from phoenix.engine.slots import DeviceSlots
-from phoenix.engine.spec import ClipJob, RenderedClip, Watcher
+from phoenix.engine.spec import ClipJob, Member, RenderedClip, Watcher
 from phoenix.errors import FailureCode, Stage, TaskFailed
 from phoenix.settings import AnimaticSettings, EngineSettings, VeoSettings
 

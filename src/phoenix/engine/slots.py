@@ -1,14 +1,61 @@
 """Bounds how many clips are on one device at a time. First come, first served; waits are bounded and can be stopped."""
 
+import os
 import threading
 import time
 from collections import deque
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
-from phoenix.engine.shared_slots import SharedSlots
-from phoenix.engine.stopping import StopToken, wait_until, woken_by
+from phoenix.engine.cancellation import StopToken, wait_until, woken_by
+from phoenix.engine.file_lock import try_lock
 from phoenix.errors import FailureCode, Stage, TaskFailed
+
+POLL_S = 0.01
+"""Polling interval: a thread that blocks in `flock` could not be stopped."""
+
+
+class SharedSlots:
+    """`count` slots of one device, shared by all processes that use the same folder and device."""
+
+    def __init__(self, folder: Path, device: str, *, count: int) -> None:
+        self._door = folder / f"{device}.door"
+        self._slots = [folder / f"{device}.{number}" for number in range(count)]
+
+    @contextmanager
+    def hold(self, stop: StopToken, *, until_s: float) -> Generator[bool]:
+        """Holds a slot during the block; yields whether one came free before `until_s` (monotonic clock).
+
+        Raises `RenderStopped` when asked to stop first.
+        """
+        slot = self._take(stop, until_s)
+        try:
+            yield slot is not None
+        finally:
+            if slot is not None:
+                os.close(slot)
+
+    def _take(self, stop: StopToken, until_s: float) -> int | None:
+        # Whoever is next holds the door, so that a process that frees its slot does not take it again at once.
+        door = _lock_one([self._door], stop, until_s)
+        if door is None:
+            return None
+        try:
+            return _lock_one(self._slots, stop, until_s)
+        finally:
+            os.close(door)
+
+
+def _lock_one(paths: Sequence[Path], stop: StopToken, until_s: float) -> int | None:
+    """Descriptor of the first file that could be locked; closing it unlocks. None if none could in time."""
+    while True:
+        for path in paths:
+            if (descriptor := try_lock(path)) is not None:
+                return descriptor
+        if time.monotonic() >= until_s:
+            return None
+        stop.wait(POLL_S)
 
 
 class DeviceSlots:

@@ -8,13 +8,10 @@ from collections.abc import Collection, Iterable, Mapping
 from redis.asyncio import Redis
 
 from phoenix.contract.events import TERMINAL_EVENT_TYPES, ClipPreview, ClipProgress
-from phoenix.events.best_effort import BestEffort
-from phoenix.events.channels import Channels
-from phoenix.events.encoding import to_message
-from phoenix.events.owned import Owned, to_owner_message
-from phoenix.events.recollection import Recollection
-from phoenix.events.redis_client import Command, send
-from phoenix.events.told import NOTHING_TOLD, TELL, Told, read_told
+from phoenix.events.messages import Owned, to_message, to_owner_message
+from phoenix.events.progress_cache import NOTHING_TOLD, TELL, Recollection, Told, read_told
+from phoenix.events.pubsub.channels import Channels
+from phoenix.events.pubsub.redis_client import BestEffort, Command, send
 
 # Long enough for the slowest step; a job that is alive renews it with every step.
 _PROGRESS_LIFE_S = 24 * 3600

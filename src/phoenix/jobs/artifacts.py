@@ -9,8 +9,8 @@ from sqlmodel import col
 from phoenix.contract.artifacts import ArtifactKind, MediaInfo
 from phoenix.db.unit_of_work import UnitOfWork
 from phoenix.errors import Conflict, NotFound
-from phoenix.jobs.find import FullJob
 from phoenix.jobs.lifecycle import TaskKind
+from phoenix.jobs.repository import FullJob
 from phoenix.jobs.tables import ArtifactRow
 
 

@@ -99,3 +99,7 @@ def retry_delay_s(failures: int, *, first_s: float, jitter: float) -> float:
     `jitter` is a number in [0, 1) that the caller draws, so that this stays a function.
     """
     return min(first_s * 2 ** max(failures - 1, 0), 300) * (1 + jitter / 4)
+
+
+class LeaseLost(PhoenixError):
+    """This attempt is no longer the task's: it ran out of its lease, and what it wrote is void."""

@@ -23,7 +23,7 @@ from phoenix.contract.jobs import (
 from phoenix.contract.resolved import ResolvedClip, ResolvedReel, ResolvedRequest
 from phoenix.db.columns import NEWER_AFTER_S
 from phoenix.errors import WrittenByNewer
-from phoenix.events.told import NOTHING_TOLD, Told
+from phoenix.events.progress_cache import NOTHING_TOLD, Told
 from phoenix.jobs.lifecycle import TaskKind, TaskState
 from phoenix.jobs.progress import job_progress
 from phoenix.jobs.tables import ArtifactRow, JobRow, TaskRow

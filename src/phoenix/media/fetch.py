@@ -10,7 +10,7 @@ import httpcore
 import httpx
 
 from phoenix.errors import FailureCode, Stage, TaskFailed
-from phoenix.media.egress import EgressPolicy, UrlNotAllowed, check_url, open_pool, port_of
+from phoenix.media.ssrf import EgressPolicy, UrlNotAllowed, check_url, open_pool, port_of
 
 _MOST_REDIRECTS = 4
 _IDLE_LIMIT_S = 10.0

@@ -12,7 +12,7 @@ from phoenix.media.tools import FfmpegMissing
 from phoenix.processes import follow_lifeline
 from phoenix.settings import Settings, load_settings
 from phoenix.telemetry.logs import configure_logs, get_logger
-from phoenix.worker.exits import Exit
+from phoenix.worker.child_process import Exit
 from phoenix.worker.main import WorkerPlan, run_worker
 
 _logger = get_logger("phoenix.worker")

@@ -8,18 +8,18 @@ from phoenix.contract.artifacts import MediaInfo
 from phoenix.contract.requests import Transition
 from phoenix.contract.resolved import ResolvedReel, ResolvedStitch
 from phoenix.errors import Stage
-from phoenix.jobs.results import Result
+from phoenix.jobs.execution.completion import Result
+from phoenix.media.encode import write_poster
 from phoenix.media.ffmpeg import Watch
 from phoenix.media.join import join_clips
-from phoenix.media.poster import write_poster
 from phoenix.media.soundtrack import lay_under
 from phoenix.media.tools import MediaTools
 from phoenix.storage.keys import OutputName
 from phoenix.telemetry.logs import get_logger
+from phoenix.worker.context import Workshop, media_watch
 from phoenix.worker.files import download_artifact, upload_result
-from phoenix.worker.lease import Lease
+from phoenix.worker.leases import Lease
 from phoenix.worker.stopwatch import Stopwatch
-from phoenix.worker.workshop import Workshop, media_watch
 
 _logger = get_logger(__name__)
 

@@ -3,12 +3,19 @@
 import asyncio
 from collections.abc import Callable
 
+import psutil
+
 from phoenix.engine.backend import ProcessUnfit
 from phoenix.settings import WorkerSettings
 from phoenix.telemetry.logs import get_logger
-from phoenix.worker.endings import Ending, Failed
-from phoenix.worker.exits import Exit
-from phoenix.worker.footprint import resident_bytes
+from phoenix.worker.child_process import Exit
+from phoenix.worker.runner import Ending, Failed
+
+
+def resident_bytes() -> int:
+    """Resident memory of this process, memory-mapped weights included; its ffmpeg children are not."""
+    return psutil.Process().memory_info().rss
+
 
 _logger = get_logger(__name__)
 

@@ -5,13 +5,13 @@ from pathlib import Path
 from phoenix.contract.artifacts import MediaInfo
 from phoenix.errors import FailureCode, NotFound, Stage, TaskFailed
 from phoenix.ids import JobId, TaskId
-from phoenix.jobs.results import Result
-from phoenix.jobs.rows import get_artifact
+from phoenix.jobs.execution.completion import Result
+from phoenix.jobs.repository import get_artifact
 from phoenix.storage.faults import reported_as_task_failure
 from phoenix.storage.keys import OutputName, output_key
-from phoenix.worker.lease import Lease
-from phoenix.worker.patience import unless_stopped, until_available
-from phoenix.worker.workshop import Workshop
+from phoenix.worker.context import Workshop
+from phoenix.worker.leases import Lease
+from phoenix.worker.retry import unless_stopped, until_available
 
 MEDIA_TYPES = {
     OutputName.CLIP: "video/mp4",

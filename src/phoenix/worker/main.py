@@ -4,31 +4,51 @@ import asyncio
 import os
 import signal
 import socket
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 
 from phoenix.assembly.services import Services, open_database, open_services
 from phoenix.contract.fleet import QueueName
+from phoenix.engine.cancellation import StopReason
 from phoenix.engine.device import device_memory, pick_device
-from phoenix.engine.stopping import StopReason
 from phoenix.errors import Unavailable
-from phoenix.events.bells import Bell
-from phoenix.events.line import Line
+from phoenix.events.pubsub.notifier import Bell
+from phoenix.events.pubsub.subscriber import Line
 from phoenix.ids import new_worker_id
-from phoenix.jobs.workers import WorkerReport, remove, report
-from phoenix.queues.listener import DoorbellListener
+from phoenix.jobs.scheduling.workers import WorkerReport, remove, report
+from phoenix.queues.consumer import DoorbellListener
 from phoenix.settings import Settings
 from phoenix.telemetry.logs import get_logger, log_context
+from phoenix.worker.child_process import STOP_GRACE_S
+from phoenix.worker.context import Workshop, open_workshop
 from phoenix.worker.drain import Drain
-from phoenix.worker.exits import STOP_GRACE_S
-from phoenix.worker.lease import LeaseTerms
-from phoenix.worker.leases import LeaseKeeper
-from phoenix.worker.listeners import Listeners
+from phoenix.worker.leases import LeaseKeeper, LeaseTerms
 from phoenix.worker.runner import Runner
-from phoenix.worker.warming import warm_models
-from phoenix.worker.workshop import Workshop, open_workshop
+from phoenix.worker.warmup import warm_models
+
+
+class Listeners:
+    """Starts all of them; they run until they are paused and their work has ended."""
+
+    def __init__(self, listeners: Sequence[DoorbellListener]) -> None:
+        self._listeners = listeners
+        self._running = [asyncio.create_task(listener.run()) for listener in listeners]
+
+    def pause(self) -> None:
+        for listener in self._listeners:
+            listener.pause()
+
+    async def end_within(self, seconds: float | None, *, unless: asyncio.Event | None = None) -> bool:
+        """Waits for all work to end, for at most `seconds`, and until `unless` is set. Returns whether it has ended."""
+        ended = asyncio.create_task(asyncio.wait(self._running))
+        urged = asyncio.create_task((unless or asyncio.Event()).wait())
+        await asyncio.wait({ended, urged}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        for waiting in (ended, urged):
+            waiting.cancel()
+        return all(task.done() for task in self._running)
+
 
 _logger = get_logger(__name__)
 

@@ -4,9 +4,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from phoenix.contract.events import ClipProgress
-from phoenix.jobs.estimate import assembling_s, blend, side_by_side_s
-from phoenix.jobs.pace import Pace
 from phoenix.jobs.progress import MEDIA_SHARE, weigh
+from phoenix.jobs.scheduling.durations import Pace
+from phoenix.jobs.scheduling.eta import assembling_s, blend, side_by_side_s
 
 STEPS_SHARE = 0.9
 """Share of the steps in a clip's progress; encoding its frames is the rest."""

@@ -9,10 +9,10 @@ from contextlib import asynccontextmanager, suppress
 from phoenix.assembly.services import Services
 from phoenix.clock import utc_now
 from phoenix.contract.events import ClipPreview, ClipProgress
-from phoenix.jobs.claim import Claim
-from phoenix.jobs.estimate import Countdown
+from phoenix.jobs.execution.claim import Claim
+from phoenix.jobs.scheduling.eta import Countdown
 from phoenix.worker.progress import Share
-from phoenix.worker.watching import StepWatcher
+from phoenix.worker.render_observer import StepWatcher
 
 _OTHERS_LIFE_S = 1.0
 """How old the progress of the job's other clips may be: each read fetches all of them."""

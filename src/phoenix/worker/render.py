@@ -10,7 +10,7 @@ from phoenix.contract.artifacts import MediaInfo
 from phoenix.contract.resolved import ResolvedClip, ResolvedReel
 from phoenix.engine.spec import ClipJob, RenderedClip
 from phoenix.errors import FailureCode, Stage, TaskFailed
-from phoenix.jobs.results import Result
+from phoenix.jobs.execution.completion import Result
 from phoenix.media.commands.video import Picture
 from phoenix.media.encode import encode_frames
 from phoenix.media.errors import UnreadableMedia
@@ -20,11 +20,11 @@ from phoenix.media.tools import MediaTools
 from phoenix.queues.queue import FreeSlot
 from phoenix.storage.keys import OutputName
 from phoenix.telemetry.logs import get_logger
+from phoenix.worker.context import Workshop
 from phoenix.worker.files import download_artifact, upload_result
-from phoenix.worker.lease import Lease
+from phoenix.worker.leases import Lease
 from phoenix.worker.progress_publisher import ProgressPublisher
-from phoenix.worker.watching import StepWatcher, ringing
-from phoenix.worker.workshop import Workshop
+from phoenix.worker.render_observer import StepWatcher, ringing
 
 _logger = get_logger(__name__)
 

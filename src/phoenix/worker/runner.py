@@ -1,33 +1,74 @@
 """Answers a doorbell: claims the task, does it, and records its ending under the fence."""
 
+import errno
 import random
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 
 from phoenix.contract.resolved import ResolvedReel
 from phoenix.db.unit_of_work import UnitOfWork
-from phoenix.engine.stopping import RenderStopped, StopReason
-from phoenix.errors import TaskFailed, WrittenByNewer
-from phoenix.jobs.affinity_lookup import leave_to_others
-from phoenix.jobs.attempts import RetryRule
-from phoenix.jobs.claim import Claim, claim
-from phoenix.jobs.errors import LeaseLost
-from phoenix.jobs.feed import put_off
-from phoenix.jobs.finish import fail, release, stop, succeed
-from phoenix.jobs.lifecycle import TaskKind
-from phoenix.jobs.results import Result
+from phoenix.engine.cancellation import RenderStopped, StopReason
+from phoenix.errors import FailureCode, Stage, TaskFailed, WrittenByNewer
+from phoenix.jobs.execution.claim import Claim, claim
+from phoenix.jobs.execution.completion import Result, fail, release, stop, succeed
+from phoenix.jobs.execution.retries import RetryRule
+from phoenix.jobs.lifecycle import LeaseLost, TaskKind
+from phoenix.jobs.scheduling.affinity import leave_to_others
+from phoenix.jobs.scheduling.dispatch import put_off
 from phoenix.queues.queue import Doorbell, FreeSlot, LeftToOthers, Work
 from phoenix.telemetry.logs import get_logger, log_context
 from phoenix.telemetry.traces import trace_fields
 from phoenix.worker.assemble import assemble
-from phoenix.worker.endings import Ending, Failed, Stopped, Succeeded, ending_of
-from phoenix.worker.lease import Lease
-from phoenix.worker.leases import LeaseKeeper
-from phoenix.worker.patience import until_available
+from phoenix.worker.context import Workshop
+from phoenix.worker.leases import Lease, LeaseKeeper
 from phoenix.worker.render import render_clip
+from phoenix.worker.retry import until_available
 from phoenix.worker.soundtrack import make_soundtrack
-from phoenix.worker.workshop import Workshop
+
+
+@dataclass(frozen=True)
+class Succeeded:
+    result: Result
+
+
+@dataclass(frozen=True)
+class Failed:
+    failure: TaskFailed
+
+
+@dataclass(frozen=True)
+class Stopped:
+    reason: StopReason
+
+
+Ending = Succeeded | Failed | Stopped
+
+
+def ending_of(error: BaseException, asked: StopReason | None) -> Failed | Stopped:
+    """The ending of an attempt that raised `error`. `asked`: the reason of a stop, if one was asked for.
+
+    A stop explains any error: an encoder that is killed raises one, and an engine may wrap a stop.
+    """
+    reason = asked or (error.reason if isinstance(error, RenderStopped) else None)
+    if reason is StopReason.STALLED:
+        detail = "nothing moved for too long, and it was given up"
+        return Failed(TaskFailed(FailureCode.ENGINE_FAILED, detail, stage=Stage.DENOISE, retriable=True))
+    if reason is not None:
+        return Stopped(reason)
+    if isinstance(error, TaskFailed):
+        return Failed(error)
+    return Failed(_unexpected(error))
+
+
+def _unexpected(error: BaseException) -> TaskFailed:
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return TaskFailed(FailureCode.STORAGE_FAILED, "the worker's disk is full", stage=Stage.UPLOAD, retriable=True)
+    # The text may contain internal paths or data: it goes to the log, and only the type to the job's owner.
+    detail = f"an unexpected {type(error).__name__} ended the attempt"
+    return TaskFailed(FailureCode.ENGINE_FAILED, detail, stage=Stage.DENOISE, retriable=True)
+
 
 _logger = get_logger(__name__)
 

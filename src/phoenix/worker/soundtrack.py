@@ -2,23 +2,23 @@
 
 from pathlib import Path
 
-from phoenix.catalog.joins import joined_length
+from phoenix.catalog.transitions import joined_length
 from phoenix.contract.requests import SoundtrackRequest
 from phoenix.contract.resolved import ResolvedReel, ResolvedRequest, ResolvedSoundtrack, ResolvedStitch
 from phoenix.errors import Stage, TaskFailed
 from phoenix.jobs.artifacts import find_known_media
-from phoenix.jobs.results import Result
+from phoenix.jobs.execution.completion import Result
 from phoenix.media.errors import invalid_media
 from phoenix.media.fetch import fetch_file
 from phoenix.media.probe import probe_media
 from phoenix.media.soundtrack import prepare_soundtrack
 from phoenix.storage.keys import OutputName
 from phoenix.telemetry.logs import get_logger
+from phoenix.worker.context import Workshop, media_watch
 from phoenix.worker.files import download_artifact, upload_result
-from phoenix.worker.lease import Lease
-from phoenix.worker.patience import unless_stopped, until_available
+from phoenix.worker.leases import Lease
+from phoenix.worker.retry import unless_stopped, until_available
 from phoenix.worker.stopwatch import Stopwatch
-from phoenix.worker.workshop import Workshop, media_watch
 
 _logger = get_logger(__name__)
 

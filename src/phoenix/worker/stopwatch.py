@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from phoenix.contract.jobs import ClipTimings
 from phoenix.errors import Stage
-from phoenix.worker.lease import MonotonicClock
+from phoenix.worker.leases import MonotonicClock
 
 _GENERATING = (Stage.TEXT, Stage.DENOISE, Stage.DECODE)
 _SUMMED = (*_GENERATING, Stage.QUEUE)

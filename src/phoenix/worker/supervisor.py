@@ -18,16 +18,42 @@ from phoenix.assembly.services import Services, open_services
 from phoenix.db.unit_of_work import Database
 from phoenix.errors import Unavailable, WrittenByNewer
 from phoenix.ids import new_worker_id
-from phoenix.jobs import workers
-from phoenix.jobs.attempts import RetryRule
-from phoenix.jobs.recover import list_held_by, recover_from
+from phoenix.jobs.execution.recovery import list_held_by, recover_from
+from phoenix.jobs.execution.retries import RetryRule
+from phoenix.jobs.scheduling import workers
 from phoenix.processes import spawn, stop_process
 from phoenix.settings import Settings
 from phoenix.telemetry.logs import get_logger
-from phoenix.worker.backoff import Backoff
-from phoenix.worker.environment import child_environment
-from phoenix.worker.exits import STOP_GRACE_S, Exit
-from phoenix.worker.scratch import Scratch
+from phoenix.worker.child_process import STOP_GRACE_S, Exit, child_environment
+from phoenix.worker.context import Scratch
+
+_LONGEST_S = 30.0
+_LIVED_WELL_S = 10.0
+
+
+@dataclass(frozen=True)
+class Backoff:
+    """Doubles with every child in a row that dies early, so that a broken installation does not spin."""
+
+    first_s: float
+    early_deaths: int = 0
+    is_unusable: bool = False
+
+    def after(self, *, lived_s: float, is_recycling: bool, is_unusable: bool = False) -> "Backoff":
+        """Once a child has ended. One that recycles, or had lived well, is no sign of anything wrong.
+
+        One that found its settings unusable will do so again, until somebody puts right what they name.
+        """
+        is_early = not is_recycling and lived_s < _LIVED_WELL_S
+        return Backoff(self.first_s, self.early_deaths + 1 if is_early else 0, is_unusable)
+
+    @property
+    def delay_s(self) -> float:
+        """Seconds to wait; 0 after a child that recycled or lived long enough."""
+        if self.is_unusable:
+            return _LONGEST_S
+        return min(self.first_s * 2 ** (self.early_deaths - 1), _LONGEST_S) if self.early_deaths else 0.0
+
 
 _logger = get_logger(__name__)
 

@@ -1,4 +1,3 @@
-# ruff: noqa: PLC0415 - each sabotage imports only what it breaks
 """Takes one safety out of a process of Phoenix, to show that the fault suite notices. Names are in SABOTAGE.
 
 Python imports this by itself where this folder is on PYTHONPATH: nothing in the package knows of it.
@@ -8,17 +7,19 @@ import os
 import signal
 from collections.abc import Callable
 
+# ruff: noqa: PLC0415 - each sabotage imports only what it breaks
+
 
 def take_out_fence() -> None:
     """Whoever reports an end is believed, also for an attempt that was taken away."""
-    from phoenix.jobs import finish
+    from phoenix.jobs.execution import completion
 
-    finish._holds = lambda claim, task: True
+    completion._holds = lambda claim, task: True
 
 
 def go_deaf() -> None:
     """The worker works on when it has lost its lease: nothing but the fence in SQL is left."""
-    from phoenix.engine.stopping import StopReason, StopToken
+    from phoenix.engine.cancellation import StopReason, StopToken
 
     stop = StopToken.stop
 
@@ -30,16 +31,16 @@ def go_deaf() -> None:
 
 
 def take_out_sweeper() -> None:
-    from phoenix.api.chores import sweeper
+    from phoenix.api.background import lease_reaper
 
     async def find_none(session: object) -> list[tuple[str, str]]:
         return []
 
-    sweeper.list_lapsed = find_none
+    lease_reaper.list_lapsed = find_none
 
 
 def take_out_repair() -> None:
-    from phoenix.api.chores.feeder import Feeder
+    from phoenix.api.background.dispatcher import Feeder
 
     async def believe_redis(feeder: Feeder) -> None:
         return None

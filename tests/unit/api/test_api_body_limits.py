@@ -8,7 +8,7 @@ import pytest
 from starlette.exceptions import HTTPException
 from starlette.types import Message, Receive, Scope, Send
 
-from phoenix.api.body_limits import BodyLimit, BodyLimits
+from phoenix.api.http.body_limits import BodyLimit, BodyLimits
 
 Chunks = Sequence[bytes]
 

@@ -4,10 +4,9 @@ import pytest
 from starlette.datastructures import Headers
 
 from phoenix.access.keys import ANYBODY
-from phoenix.api.callers import read_bearer
-from phoenix.api.limits.buckets import Policy, Taken
-from phoenix.api.limits.requests import describe, noted_headers
-from phoenix.api.problems import explain
+from phoenix.api.auth.callers import read_bearer
+from phoenix.api.errors.problems import explain
+from phoenix.api.limits.requests import Policy, Taken, describe, noted_headers
 from phoenix.errors import RateLimited, Unauthenticated
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from phoenix.api.conditions import is_expected, is_unchanged, may_resume
+from phoenix.api.http.conditional import is_expected, is_unchanged, may_resume
 
 ETAG = '"abc"'
 

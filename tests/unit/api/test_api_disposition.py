@@ -2,7 +2,7 @@
 
 import pytest
 
-from phoenix.api.content import disposition
+from phoenix.api.http.file_response import disposition
 
 
 @pytest.mark.parametrize(

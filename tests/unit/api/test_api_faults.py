@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, Field, ValidationError
 
-from phoenix.api.faults import explain_validation, pointer_of
+from phoenix.api.errors.validation import explain_validation, pointer_of
 from phoenix.contract.videos import SIZE_PATTERN
 
 

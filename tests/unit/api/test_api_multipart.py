@@ -7,7 +7,7 @@ import pytest
 from fastapi import Request
 from starlette.types import Message
 
-from phoenix.api.multipart import ReceivedFile, clean_filename, receive_file
+from phoenix.api.http.multipart import ReceivedFile, clean_filename, receive_file
 from phoenix.errors import InvalidRequest, MalformedRequest, PayloadTooLarge, UnsupportedMedia
 
 BOUNDARY = "b0"

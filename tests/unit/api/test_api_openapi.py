@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from phoenix.api.app import create_app
-from phoenix.api.openapi import build_document
-from phoenix.api.openapi_versions import Documents
+from phoenix.api.openapi.document import build_document
+from phoenix.api.openapi.versions import Documents
 from phoenix.contract.events import TERMINAL_EVENT_TYPES, DurableEvent, EphemeralEvent
 from phoenix.contract.webhooks import WebhookPayload
 from phoenix.settings import load_settings

@@ -8,7 +8,7 @@ import pytest
 from pydantic import TypeAdapter
 
 from fixtures.repository import REPOSITORY
-from phoenix.api.openapi_finish import EXAMPLES
+from phoenix.api.openapi.postprocess import EXAMPLES
 from phoenix.contract import artifacts, events, fleet, jobs, models, problems, videos, webhooks
 
 TYPES = {

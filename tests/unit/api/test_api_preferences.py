@@ -2,8 +2,8 @@
 
 import pytest
 
-from phoenix.api.preferences import LONGEST_WAIT_S, parse_idempotency_key, parse_wait_s
-from phoenix.api.submission import fingerprint_of
+from phoenix.api.http.request_headers import LONGEST_WAIT_S, parse_idempotency_key, parse_wait_s
+from phoenix.api.submission.submit import fingerprint_of
 from phoenix.contract.requests import ReelRequest
 
 

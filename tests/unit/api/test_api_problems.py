@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from starlette.exceptions import HTTPException
 
-from phoenix.api.problems import KINDS, MAX_FAULTS, explain, problem_response
-from phoenix.api.request_ids import choose_request_id
+from phoenix.api.errors.problems import KINDS, MAX_FAULTS, explain, problem_response
+from phoenix.api.http.request_ids import choose_request_id
 from phoenix.contract.problems import Problem
 from phoenix.errors import (
     Conflict,

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from phoenix.api.ranges import MAX_RANGES, ByteRange, UnsatisfiableRange, parse_ranges
+from phoenix.api.http.ranges import MAX_RANGES, ByteRange, UnsatisfiableRange, parse_ranges
 
 TOTAL = 1000
 

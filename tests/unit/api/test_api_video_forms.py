@@ -7,10 +7,10 @@ import pytest
 from fastapi.exceptions import RequestValidationError
 from starlette.datastructures import Headers, UploadFile
 
-from phoenix.api.openapi_finish import EXAMPLES
-from phoenix.api.video_errors import param_of
-from phoenix.api.video_forms import check, collect_fields
-from phoenix.api.video_views import job_id_of, to_reel, video_id_of, view_video
+from phoenix.api.openai.errors import param_of
+from phoenix.api.openai.forms import check, collect_fields
+from phoenix.api.openai.views import job_id_of, to_reel, video_id_of, view_video
+from phoenix.api.openapi.postprocess import EXAMPLES
 from phoenix.catalog.load import load_catalog
 from phoenix.contract.jobs import Job
 from phoenix.contract.requests import ReelRequest

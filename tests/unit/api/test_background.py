@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from phoenix.api.background import in_background
+from phoenix.async_tasks import in_background
 
 
 async def test_work_runs_until_the_block_is_left() -> None:

@@ -7,8 +7,7 @@ from phoenix.contract.events import JobCanceled, JobFailed
 from phoenix.contract.jobs import JobError, JobState
 from phoenix.errors import FailureCode, Stage
 from phoenix.jobs.tables import JobRow
-from phoenix.jobs.webhook_payload import MAX_PAYLOAD_BYTES, make_payload
-from phoenix.jobs.webhooks import target_of
+from phoenix.jobs.webhooks.outbox import MAX_PAYLOAD_BYTES, make_payload, target_of
 
 
 def a_job(**options: object) -> JobRow:

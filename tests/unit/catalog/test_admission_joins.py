@@ -2,8 +2,7 @@
 
 import pytest
 
-from phoenix.catalog.admission import admit_soundtrack, admit_stitch
-from phoenix.catalog.limits import AdmissionLimits
+from phoenix.catalog.admission import AdmissionLimits, admit_soundtrack, admit_stitch
 from phoenix.contract.artifacts import MediaInfo
 from phoenix.contract.requests import SoundtrackJobRequest, StitchRequest
 from phoenix.errors import InvalidRequest

@@ -4,10 +4,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from phoenix.catalog.frames import default_frames, longest_s, most_frames, nearest_frames
 from phoenix.catalog.load import load_catalog
 from phoenix.catalog.model import FrameRule, SizeRule
-from phoenix.catalog.sizes import Size, fit_size, is_visibly_rounded
+from phoenix.catalog.resolve import (
+    Size,
+    default_frames,
+    fit_size,
+    is_visibly_rounded,
+    longest_s,
+    most_frames,
+    nearest_frames,
+)
 
 WAN = FrameRule(multiple=4, offset=1, minimum=5, maximum=81, default=81)
 FREE = FrameRule(minimum=1, maximum=1800, default=48, longest_s=30)

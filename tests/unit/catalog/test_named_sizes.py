@@ -1,8 +1,8 @@
 """Pixels, as clients of other APIs give them, and the names that Phoenix has for them."""
 
+from phoenix.api.openai.views import name_sizes
 from phoenix.catalog.load import load_catalog
-from phoenix.catalog.named_sizes import name_sizes
-from phoenix.catalog.sizes import Size, fit_size
+from phoenix.catalog.resolve import Size, fit_size
 
 CATALOG = load_catalog()
 

@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from builders import make_reel
-from phoenix.cli.bench_report import BenchReport, Machine, PeakMemory, bench_lines, bench_table, make_report
+from phoenix.cli.bench.report import BenchReport, Machine, PeakMemory, bench_lines, bench_table, make_report
 from phoenix.contract.jobs import ClipTimings
 
 

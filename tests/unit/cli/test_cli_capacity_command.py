@@ -9,8 +9,8 @@ from typer.testing import CliRunner, Result
 
 from builders import make_reel
 from phoenix.cli.app import app
-from phoenix.cli.bench_report import BenchReport, Machine, PeakMemory, make_report
-from phoenix.cli.capacity.measured import read_bench
+from phoenix.cli.bench.report import BenchReport, Machine, PeakMemory, make_report
+from phoenix.cli.capacity.command import read_bench
 from phoenix.contract.jobs import ClipTimings
 
 OPERATIONS = Path(__file__).parents[3] / "docs" / "operations.md"

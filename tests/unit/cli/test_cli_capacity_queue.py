@@ -19,7 +19,7 @@ from phoenix.cli.capacity.queue import (
     times_without_waits,
 )
 from phoenix.cli.capacity.turns import ByService, Turns
-from phoenix.jobs.order import remembered_s, take_turns
+from phoenix.jobs.scheduling.fair_queue import remembered_s, take_turns
 
 CLIP_S = 30.0
 

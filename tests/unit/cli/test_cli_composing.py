@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from phoenix.cli.embedded.composing import DRAIN_GRACE_S, compose
 from phoenix.cli.embedded.private import private_settings
+from phoenix.cli.up import DRAIN_GRACE_S, compose
 from phoenix.settings import (
     Auth,
     DatabaseSettings,
@@ -17,7 +17,7 @@ from phoenix.settings import (
     WorkerSettings,
     load_settings,
 )
-from phoenix.worker.environment import child_environment
+from phoenix.worker.child_process import child_environment
 
 
 def composed(settings: Settings, *, is_terminal: bool = False) -> Settings:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from phoenix.cli.devices import count_visible
+from phoenix.cli.serving import count_visible
 
 
 @pytest.mark.parametrize(

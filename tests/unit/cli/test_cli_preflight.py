@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 from phoenix.catalog.load import CatalogError
 from phoenix.cli.app import app
 from phoenix.cli.preflight import check_named
-from phoenix.media.egress import CaFileUnusable
+from phoenix.media.ssrf import CaFileUnusable
 from phoenix.settings import EngineSettings, MediaSettings, Settings, WebhookSettings
 
 

@@ -3,7 +3,7 @@
 import pytest
 import typer
 
-from phoenix.cli.reel_options import make_request
+from phoenix.cli.options import make_request
 
 
 def test_options_that_are_not_given_are_not_sent():

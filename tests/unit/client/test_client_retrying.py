@@ -2,7 +2,7 @@
 
 import pytest
 
-from phoenix.client.retrying import RetryPolicy
+from phoenix.client.transport import RetryPolicy
 
 POLICY = RetryPolicy(attempts=4, first_delay_s=1, longest_delay_s=3)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from phoenix.db.sqlite import WaitingConnection
+from phoenix.db.engine import WaitingConnection
 
 
 def open_connection(path: Path, timeout_s: float = 30) -> sqlite3.Connection:

@@ -6,9 +6,8 @@ import pytest
 
 from fixtures.renders import make_clip
 from phoenix.catalog.load import load_catalog
-from phoenix.catalog.model import ModelSpec
-from phoenix.catalog.tuning import BatchRule, StepCache
-from phoenix.engine.batching import halves, key_of, most_clips
+from phoenix.catalog.model import BatchRule, ModelSpec, StepCache
+from phoenix.engine.batch_rules import halves, key_of, most_clips
 
 
 def model(**changes: Any) -> ModelSpec:

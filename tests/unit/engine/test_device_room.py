@@ -6,8 +6,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from phoenix.engine.device_room import DeviceRoom, Stay
-from phoenix.engine.stopping import RenderStopped, StopReason, StopToken
+from phoenix.engine.cancellation import RenderStopped, StopReason, StopToken
+from phoenix.engine.device_memory import DeviceRoom, Stay
 from phoenix.errors import FailureCode, Stage, TaskFailed
 
 

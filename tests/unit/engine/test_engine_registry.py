@@ -8,9 +8,9 @@ import pytest
 
 from fixtures.renders import Recorder, make_clip
 from phoenix.catalog.load import load_catalog
+from phoenix.engine.cancellation import RenderStopped, StopReason
 from phoenix.engine.registry import Engines
 from phoenix.engine.spec import ClipJob, Unwatched
-from phoenix.engine.stopping import RenderStopped, StopReason
 from phoenix.settings import AnimaticSettings, EngineSettings
 
 CATALOG = load_catalog()

@@ -9,11 +9,10 @@ import pytest
 
 from fixtures.renders import Recorder, make_clip
 from phoenix.catalog.load import load_catalog
-from phoenix.engine.gathering import Gathering
-from phoenix.engine.member import Member
+from phoenix.engine.batcher import Gathering
+from phoenix.engine.cancellation import RenderStopped, StopReason, StopToken
 from phoenix.engine.slots import DeviceSlots
-from phoenix.engine.spec import ClipJob, RenderedClip
-from phoenix.engine.stopping import RenderStopped, StopReason, StopToken
+from phoenix.engine.spec import ClipJob, Member, RenderedClip
 from phoenix.errors import FailureCode, Stage, TaskFailed
 
 MODEL = load_catalog().get("wan-2.1-t2v-1.3b")

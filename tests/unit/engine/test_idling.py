@@ -6,9 +6,9 @@ import pytest
 
 from fixtures.claims import HandTurnedClock
 from phoenix.catalog.load import load_catalog
-from phoenix.engine.backends.diffusers.idling import IdleWatch
-from phoenix.engine.backends.diffusers.residency import Residency
-from phoenix.engine.stopping import StopToken
+from phoenix.engine.backends.diffusers.idle_eviction import IdleWatch
+from phoenix.engine.backends.diffusers.model_cache import Residency
+from phoenix.engine.cancellation import StopToken
 
 LIMIT_S = 100.0
 

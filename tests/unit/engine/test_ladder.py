@@ -4,7 +4,7 @@ import pytest
 
 from fixtures.claims import HandTurnedClock
 from phoenix.catalog.load import load_catalog
-from phoenix.engine.backends.diffusers.ladder import RETURN_AFTER_S, Climbs, Rung, next_rung, on_rung
+from phoenix.engine.backends.diffusers.oom_fallback import RETURN_AFTER_S, Climbs, Rung, next_rung, on_rung
 
 AUTO = load_catalog().get("ltx-video")
 

@@ -6,8 +6,8 @@ import pytest
 
 from fixtures.renders import make_clip
 from phoenix.catalog.load import load_catalog
-from phoenix.catalog.tuning import StepCache
-from phoenix.engine.peaks import CallShape, FilePeaks, MemoryPeaks, call_shape
+from phoenix.catalog.model import StepCache
+from phoenix.engine.memory_profile import CallShape, FilePeaks, MemoryPeaks, call_shape
 
 WAN = load_catalog().get("wan-2.1-t2v-1.3b")
 SHAPE = call_shape(make_clip(), WAN, 1, device="NVIDIA H200")

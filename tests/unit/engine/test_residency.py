@@ -9,8 +9,8 @@ import pytest
 
 from phoenix.catalog.load import load_catalog
 from phoenix.catalog.model import ModelSpec
-from phoenix.engine.backends.diffusers.residency import Residency
-from phoenix.engine.stopping import RenderStopped, StopReason, StopToken
+from phoenix.engine.backends.diffusers.model_cache import Residency
+from phoenix.engine.cancellation import RenderStopped, StopReason, StopToken
 
 SIZES = {"a": 40, "b": 40, "c": 40, "huge": 500}
 

@@ -11,9 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from phoenix.engine.shared_slots import SharedSlots
-from phoenix.engine.slots import DeviceSlots
-from phoenix.engine.stopping import RenderStopped, StopReason, StopToken
+from phoenix.engine.cancellation import RenderStopped, StopReason, StopToken
+from phoenix.engine.slots import DeviceSlots, SharedSlots
 from phoenix.errors import FailureCode, TaskFailed
 
 
@@ -104,8 +103,8 @@ def test_a_stop_ends_the_wait(tmp_path):
 HOLDS_FOR_EVER = """
 import sys, time
 from pathlib import Path
-from phoenix.engine.stopping import StopToken
-from phoenix.engine.shared_slots import SharedSlots
+from phoenix.engine.cancellation import StopToken
+from phoenix.engine.slots import SharedSlots
 
 with SharedSlots(Path(sys.argv[1]), "cuda:0", count=1).hold(StopToken(), until_s=time.monotonic() + 30) as has_slot:
     print(has_slot, flush=True)

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from phoenix.engine.stopping import RenderStopped, StopReason, StopToken, wait_until, woken_by
+from phoenix.engine.cancellation import RenderStopped, StopReason, StopToken, wait_until, woken_by
 
 
 def test_a_token_that_nobody_stopped_lets_work_go_on():

@@ -6,7 +6,7 @@ import sys
 import time
 from pathlib import Path
 
-from phoenix.engine.backends.veo.notes import KEPT_S, Notes
+from phoenix.engine.backends.veo.operation_store import KEPT_S, Notes
 
 
 def test_an_operation_is_found_again_until_it_is_forgotten(tmp_path: Path):
@@ -58,7 +58,7 @@ def test_a_killed_process_leaves_its_operation_to_the_next(tmp_path: Path):
 import os, sys
 sys.path[:] = {sys.path!r}
 from pathlib import Path
-from phoenix.engine.backends.veo.notes import Notes
+from phoenix.engine.backends.veo.operation_store import Notes
 with Notes(Path({str(tmp_path)!r})).hold("digest") as note:
     note.write("operations/1")
     os.kill(os.getpid(), 9)

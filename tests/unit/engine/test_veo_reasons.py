@@ -2,7 +2,7 @@
 
 import pytest
 
-from phoenix.engine.backends.veo.reasons import describe_failure, describe_refusal
+from phoenix.engine.backends.veo.errors import describe_failure, describe_refusal
 from phoenix.errors import FailureCode
 
 REFUSALS = (

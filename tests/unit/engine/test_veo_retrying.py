@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 import pytest
 
-from phoenix.engine.backends.veo.faults import AnswerLost, Throttled, Unreachable
+from phoenix.engine.backends.veo.errors import AnswerLost, Throttled, Unreachable
 from phoenix.engine.backends.veo.retrying import RetryPolicy, with_retries
-from phoenix.engine.stopping import RenderStopped, StopReason, StopToken
+from phoenix.engine.cancellation import RenderStopped, StopReason, StopToken
 from phoenix.errors import FailureCode, TaskFailed
 
 PATIENCE = RetryPolicy(first_s=1, longest_s=60, max_retries=10)

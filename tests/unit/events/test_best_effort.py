@@ -4,7 +4,7 @@ import asyncio
 
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from phoenix.events.best_effort import BestEffort
+from phoenix.events.pubsub.redis_client import BestEffort
 
 
 class Clock:

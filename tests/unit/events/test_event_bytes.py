@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from fixtures.event_examples import a_history, clip_progress, clip_started, clip_succeeded, job_queued
-from phoenix.events.encoding import HEARTBEAT_FRAME, decode, encode, retry_frame, to_message
+from phoenix.events.messages import HEARTBEAT_FRAME, decode, encode, retry_frame, to_message
 
 
 def test_a_durable_frame_has_an_id_an_event_and_one_line_of_data() -> None:

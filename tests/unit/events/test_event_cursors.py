@@ -5,7 +5,7 @@ import re
 import pytest
 
 from fixtures.event_examples import OWNER_ID, clip_progress, clip_succeeded, job_queued
-from phoenix.events.owned import Owned, cursor_at, cursor_frame, decode_owned, parse_cursor, to_owner_message
+from phoenix.events.messages import Owned, cursor_at, cursor_frame, decode_owned, parse_cursor, to_owner_message
 
 
 def test_a_cursor_is_read_back() -> None:

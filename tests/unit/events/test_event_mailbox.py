@@ -5,8 +5,8 @@ import asyncio
 import pytest
 
 from fixtures.event_examples import clip_preview, clip_progress, job_queued, queue_moved
-from phoenix.events.encoding import encode
-from phoenix.events.mailbox import Closing, Delivery, Mailbox
+from phoenix.events.fanout.client_buffer import Closing, Delivery, Mailbox
+from phoenix.events.messages import encode
 
 
 async def emptied(mailbox: Mailbox) -> Delivery:

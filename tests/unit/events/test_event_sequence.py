@@ -22,8 +22,8 @@ from fixtures.event_examples import (
 )
 from phoenix.contract.events import ClipProgress, ClipSucceeded, DurableEvent, EphemeralEvent, JobSnapshot
 from phoenix.contract.jobs import ClipState, Job, JobState
-from phoenix.events.encoding import EncodedEvent, encode
-from phoenix.events.sequence import SeenSequence, Verdict
+from phoenix.events.messages import EncodedEvent, encode
+from phoenix.events.sse.cursor import SeenSequence, Verdict
 
 LENGTH = 12
 

@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from fixtures.event_examples import clip_progress, clip_started, job_queued
-from phoenix.events.encoding import EncodedEvent, encode
-from phoenix.events.mailbox import Delivery, Mailbox
+from phoenix.events.fanout.client_buffer import Delivery, Mailbox
+from phoenix.events.messages import EncodedEvent, encode
 
 
 class Taker:

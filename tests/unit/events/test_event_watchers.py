@@ -3,10 +3,9 @@
 import asyncio
 
 from fixtures.event_examples import JOB_ID, clip_progress, job_queued
-from phoenix.events.encoding import EncodedEvent, encode
-from phoenix.events.mailbox import Delivery, Mailbox
-from phoenix.events.topics import JobTopic
-from phoenix.events.watchers import PER_TURN, Watcher, Watchers
+from phoenix.events.fanout.client_buffer import Delivery, Mailbox
+from phoenix.events.fanout.hub import PER_TURN, JobTopic, Watcher, Watchers
+from phoenix.events.messages import EncodedEvent, encode
 
 CAPACITY = 8
 MANY = 2 * PER_TURN + 1

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 import pytest
 
 from phoenix.errors import Unavailable, WrittenByNewer
-from phoenix.events.shared_reads import Gathered
+from phoenix.events.log.coalescing import Gathered
 
 
 class Log:

@@ -5,9 +5,8 @@ from datetime import timedelta
 import pytest
 
 from fixtures.event_examples import JOB_ID, clip_progress, job_started
-from phoenix.events.encoding import to_message
-from phoenix.events.recollection import Recollection
-from phoenix.events.told import NOTHING_TOLD, Told, read_told
+from phoenix.events.messages import to_message
+from phoenix.events.progress_cache import NOTHING_TOLD, Recollection, Told, read_told
 
 
 def test_of_each_clip_the_newest_word_counts_and_of_the_job_the_highest_share() -> None:

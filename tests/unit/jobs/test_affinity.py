@@ -1,6 +1,6 @@
 """When a worker leaves a clip to one that holds its model, and when no longer."""
 
-from phoenix.jobs.affinity import Candidate, Turn, should_leave
+from phoenix.jobs.scheduling.affinity import Candidate, Turn, should_leave
 
 WAIT_S = 10.0
 IDLE_HOLDER = Candidate(("wan",), free_slots=1)

@@ -4,8 +4,8 @@ from itertools import pairwise
 
 import pytest
 
-from phoenix.jobs.estimate import Countdown, about, assembling_s, blend, side_by_side_s
-from phoenix.jobs.pace import Pace, Paces, Shape
+from phoenix.jobs.scheduling.durations import Pace, Paces, Shape
+from phoenix.jobs.scheduling.eta import Countdown, about, assembling_s, blend, side_by_side_s
 
 SHAPE = Shape("wan", 832, 480, 81, 20)
 

@@ -5,11 +5,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from phoenix.jobs.kept_lines import KeptLines
-from phoenix.jobs.latecomers import Seating
-from phoenix.jobs.order import Waiting
-from phoenix.jobs.pace import NOTHING_LEARNED
-from phoenix.jobs.queue_line import QueueLine
+from phoenix.jobs.scheduling.durations import NOTHING_LEARNED
+from phoenix.jobs.scheduling.fair_queue import Seating, Waiting
+from phoenix.jobs.scheduling.queue_snapshot import KeptLines, QueueLine
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 

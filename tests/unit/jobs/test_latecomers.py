@@ -4,8 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fixtures.waiting import PRIORITIES, make_waiting, waiting_lists
-from phoenix.jobs.latecomers import Seating
-from phoenix.jobs.order import Waiting, take_turns
+from phoenix.jobs.scheduling.fair_queue import Seating, Waiting, take_turns
 
 
 def names_before(line: list[Waiting], late: Waiting, served_s: dict[str, float] | None = None) -> list[str]:

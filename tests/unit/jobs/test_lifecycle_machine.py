@@ -33,12 +33,10 @@ from phoenix.db.columns import db_now
 from phoenix.db.engine import database_url, open_engine
 from phoenix.db.unit_of_work import Database, UnitOfWork
 from phoenix.errors import Conflict, NotFound
-from phoenix.jobs.cancel import cancel
-from phoenix.jobs.claim import Claim, claim
-from phoenix.jobs.errors import LeaseLost
-from phoenix.jobs.finish import fail, release, stop, succeed
-from phoenix.jobs.lifecycle import TaskState
-from phoenix.jobs.recover import (
+from phoenix.jobs.control import cancel, retry
+from phoenix.jobs.execution.claim import Claim, claim, renew_leases
+from phoenix.jobs.execution.completion import fail, release, stop, succeed
+from phoenix.jobs.execution.recovery import (
     end_overdue,
     list_held_by,
     list_lapsed,
@@ -46,10 +44,9 @@ from phoenix.jobs.recover import (
     recover_from,
     recover_lapsed,
 )
-from phoenix.jobs.renew import renew_leases
-from phoenix.jobs.retain import delete_job
-from phoenix.jobs.retry import retry
-from phoenix.jobs.submit import submit
+from phoenix.jobs.lifecycle import LeaseLost, TaskState
+from phoenix.jobs.retention import delete_job
+from phoenix.jobs.submission.submit import submit
 from phoenix.jobs.tables import JobRow, TaskRow
 from phoenix.settings import DatabaseSettings, LimitSettings
 

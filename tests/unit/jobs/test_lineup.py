@@ -5,8 +5,7 @@ from datetime import UTC, datetime
 from hypothesis import given
 from hypothesis import strategies as st
 
-from phoenix.jobs.lineup import UNCHANGED, line_up
-from phoenix.jobs.order import Waiting
+from phoenix.jobs.scheduling.fair_queue import UNCHANGED, Waiting, line_up
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 

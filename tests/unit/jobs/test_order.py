@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fixtures.waiting import make_waiting, waiting_lists
-from phoenix.jobs.order import Waiting, remembered_s, take_turns, within_caps
+from phoenix.jobs.scheduling.fair_queue import Waiting, remembered_s, take_turns, within_caps
 
 
 def names(waiting: list[Waiting], served_s: dict[str, float] | None = None) -> list[str]:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from phoenix.jobs.queue_room import SUBMITS_AT_ONCE, KnownRoom
+from phoenix.jobs.submission.admission_control import SUBMITS_AT_ONCE, KnownRoom
 
 LIMIT = 10_000
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from phoenix.media.egress import EgressPolicy, UrlNotAllowed, check_url, is_public
+from phoenix.media.ssrf import EgressPolicy, UrlNotAllowed, check_url, is_public
 from phoenix.settings import MediaSettings
 
 INSIDE = [

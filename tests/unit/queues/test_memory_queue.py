@@ -1,7 +1,7 @@
 """The in-memory twin keeps the promises of the seam."""
 
 from phoenix.ids import new_task_id
-from phoenix.queues.memory import MemoryTaskQueue
+from phoenix.queues.in_memory import MemoryTaskQueue
 from phoenix.queues.queue import Doorbell, TaskQueue
 
 

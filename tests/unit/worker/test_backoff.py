@@ -1,6 +1,6 @@
 """How long a supervisor waits before it fills a post again."""
 
-from phoenix.worker.backoff import Backoff
+from phoenix.worker.supervisor import Backoff
 
 
 def test_early_deaths_in_a_row_double_the_wait_up_to_a_limit() -> None:

@@ -17,7 +17,7 @@ from phoenix.settings import (
     StorageSettings,
     load_settings,
 )
-from phoenix.worker.environment import child_environment
+from phoenix.worker.child_process import child_environment
 
 UNUSUAL = {
     "data_dir": Path("/srv/phoenix"),

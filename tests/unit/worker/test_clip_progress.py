@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from phoenix.clock import utc_now
 from phoenix.contract.events import ClipProgress
-from phoenix.jobs.estimate import Countdown
-from phoenix.jobs.pace import Pace
+from phoenix.jobs.scheduling.durations import Pace
+from phoenix.jobs.scheduling.eta import Countdown
 from phoenix.worker.progress import Advance, Share
 
 # Ten seconds of steps, and twenty until the clip is stored.

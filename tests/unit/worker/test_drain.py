@@ -3,11 +3,10 @@
 from phoenix.contract.artifacts import MediaInfo
 from phoenix.engine.backend import ProcessUnfit
 from phoenix.errors import FailureCode, Stage
-from phoenix.jobs.results import Result
-from phoenix.worker.drain import Drain
-from phoenix.worker.endings import Failed, Succeeded
-from phoenix.worker.exits import Exit
-from phoenix.worker.footprint import resident_bytes
+from phoenix.jobs.execution.completion import Result
+from phoenix.worker.child_process import Exit
+from phoenix.worker.drain import Drain, resident_bytes
+from phoenix.worker.runner import Failed, Succeeded
 
 DONE = Succeeded(Result("key", "video/mp4", 1, "00", MediaInfo(media="video", format="mp4")))
 UNFIT = Failed(ProcessUnfit(FailureCode.ENGINE_FAILED, "the device is in a bad state", stage=Stage.DENOISE))

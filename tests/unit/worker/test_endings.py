@@ -4,10 +4,10 @@ import errno
 
 import pytest
 
-from phoenix.engine.stopping import RenderStopped, StopReason
+from phoenix.engine.cancellation import RenderStopped, StopReason
 from phoenix.errors import FailureCode, Stage, TaskFailed
 from phoenix.media.errors import MediaStopped
-from phoenix.worker.endings import Failed, Stopped, ending_of
+from phoenix.worker.runner import Failed, Stopped, ending_of
 
 FAILURE = TaskFailed(FailureCode.GPU_OOM, "no memory", stage=Stage.DENOISE, retriable=True)
 

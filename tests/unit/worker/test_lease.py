@@ -5,8 +5,8 @@ from collections.abc import Callable
 import pytest
 
 from fixtures.claims import HandTurnedClock, a_claim
-from phoenix.engine.stopping import StopReason
-from phoenix.worker.lease import Lease, LeaseTerms
+from phoenix.engine.cancellation import StopReason
+from phoenix.worker.leases import Lease, LeaseTerms
 
 TERMS = LeaseTerms(lease_s=10, heartbeat_s=2, stall_s=100)
 

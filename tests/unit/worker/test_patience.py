@@ -4,9 +4,9 @@ import asyncio
 
 import pytest
 
-from phoenix.engine.stopping import RenderStopped, StopReason, StopToken
+from phoenix.engine.cancellation import RenderStopped, StopReason, StopToken
 from phoenix.errors import Unavailable, WrittenByNewer
-from phoenix.worker.patience import unless_stopped, until_available
+from phoenix.worker.retry import unless_stopped, until_available
 
 
 class AwayFor:

@@ -7,8 +7,8 @@ from pydantic import SecretStr
 
 from phoenix.settings import Settings, VeoSettings
 from phoenix.worker.__main__ import queues_of
+from phoenix.worker.context import open_slots
 from phoenix.worker.supervisor import Post, posts_for, settings_at
-from phoenix.worker.workshop import open_slots
 
 
 def test_every_device_gets_as_many_processes_which_share_its_memory() -> None:

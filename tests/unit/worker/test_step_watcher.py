@@ -3,11 +3,11 @@
 import pytest
 
 from fixtures.claims import HandTurnedClock, a_claim
-from phoenix.engine.stopping import RenderStopped, StopReason
+from phoenix.engine.cancellation import RenderStopped, StopReason
 from phoenix.errors import Stage
 from phoenix.media.ffmpeg import Progress
-from phoenix.worker.lease import Lease, LeaseTerms
-from phoenix.worker.watching import StepWatcher
+from phoenix.worker.leases import Lease, LeaseTerms
+from phoenix.worker.render_observer import StepWatcher
 
 TERMS = LeaseTerms(lease_s=1000, heartbeat_s=1, stall_s=10)
 

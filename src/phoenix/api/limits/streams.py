@@ -9,10 +9,9 @@ from typing import Any
 from redis.asyncio import Redis
 
 from phoenix.access.keys import ANYBODY
-from phoenix.api.background import in_background
+from phoenix.async_tasks import in_background
 from phoenix.errors import RateLimited
-from phoenix.events.best_effort import BestEffort
-from phoenix.events.redis_client import Command, send
+from phoenix.events.pubsub.redis_client import BestEffort, Command, send
 
 LEASE_S = 60
 _TIME_LIMIT_S = 0.25

@@ -3,9 +3,9 @@
 from fastapi import APIRouter
 
 from phoenix.api.dependencies import Owner, Services
-from phoenix.api.parameters import ArtifactIdInPath
+from phoenix.api.http.parameters import ArtifactIdInPath
 from phoenix.contract.artifacts import Artifact
-from phoenix.jobs import rows
+from phoenix.jobs import repository
 from phoenix.jobs.views import view_artifact
 
 router = APIRouter(tags=["artifacts"])
@@ -19,4 +19,4 @@ async def get_artifact(services: Services, owner: Owner, artifact_id: ArtifactId
     An upload, a clip or a result, with what probing found in it.
     """
     async with services.database.read() as session:
-        return view_artifact(await rows.get_artifact(session, artifact_id, owner_id=owner))
+        return view_artifact(await repository.get_artifact(session, artifact_id, owner_id=owner))

@@ -4,13 +4,12 @@ from enum import StrEnum
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from phoenix.api.content import StoredFile, as_file, send_file
 from phoenix.api.dependencies import Owner, Services
-from phoenix.api.openapi_responses import stored_file
-from phoenix.api.parameters import ArtifactIdInPath, JobIdInPath, document_ranges
+from phoenix.api.http.file_response import StoredFile, as_file, send_file
+from phoenix.api.http.parameters import ArtifactIdInPath, JobIdInPath, document_ranges
+from phoenix.api.http.response_docs import stored_file
 from phoenix.jobs.artifacts import get_clip, get_output, get_thumbnail
-from phoenix.jobs.find import get_full_job
-from phoenix.jobs.rows import get_artifact
+from phoenix.jobs.repository import get_artifact, get_full_job
 
 router = APIRouter(tags=["content"], dependencies=[Depends(document_ranges)])
 

@@ -4,10 +4,9 @@ from fastapi import APIRouter
 
 from phoenix.access.keys import Scope
 from phoenix.api.dependencies import Caller, Services
-from phoenix.api.running import worker_timeout_s
+from phoenix.api.lifespan import worker_timeout_s
 from phoenix.contract.fleet import QueueView, WorkerList
-from phoenix.jobs.fleet import view_queue
-from phoenix.jobs.workers import view_workers
+from phoenix.jobs.scheduling.workers import view_queue, view_workers
 
 router = APIRouter(tags=["fleet"])
 

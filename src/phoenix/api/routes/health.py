@@ -11,7 +11,7 @@ from phoenix import __version__, assembly
 from phoenix.api.dependencies import Services
 from phoenix.contract.fleet import Health
 from phoenix.errors import Fault, PhoenixError, SchemaOutdated, Unavailable
-from phoenix.events.redis_client import send
+from phoenix.events.pubsub.redis_client import send
 from phoenix.ids import ArtifactId
 from phoenix.storage.faults import ObjectMissing
 from phoenix.storage.keys import upload_key

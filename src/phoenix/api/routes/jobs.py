@@ -6,16 +6,15 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from phoenix.api.dependencies import Caller, Owner, Services
-from phoenix.api.job_versions import unless_changed
-from phoenix.api.job_views import answer_job, fetch_job, view_jobs
-from phoenix.api.openapi_responses import JOB_ACCEPTED, JOB_SHOWN, JOBS_LISTED
-from phoenix.api.parameters import IfMatch, Instant, JobIdInPath, SearchText, document_conditions
-from phoenix.api.submission import point_to_job, quota_of
+from phoenix.api.http.conditional import unless_changed
+from phoenix.api.http.parameters import IfMatch, Instant, JobIdInPath, SearchText, document_conditions
+from phoenix.api.http.response_docs import JOB_ACCEPTED, JOB_SHOWN, JOBS_LISTED
+from phoenix.api.submission.job_views import answer_job, fetch_job, view_jobs
+from phoenix.api.submission.submit import point_to_job, quota_of
 from phoenix.contract.base import JobKind, Omittable
 from phoenix.contract.jobs import Job, JobPage, JobState
-from phoenix.jobs import find, retain
-from phoenix.jobs.cancel import cancel
-from phoenix.jobs.retry import retry
+from phoenix.jobs import repository, retention
+from phoenix.jobs.control import cancel, retry
 
 router = APIRouter(tags=["jobs"])
 
@@ -27,8 +26,8 @@ async def get_filter(
     q: Annotated[Omittable[SearchText], Query(description="Words that the prompts contain, all of them.")] = None,
     created_after: Omittable[Instant] = None,
     created_before: Omittable[Instant] = None,
-) -> find.JobFilter:
-    return find.JobFilter(state, kind, model, q, created_after, created_before)
+) -> repository.JobFilter:
+    return repository.JobFilter(state, kind, model, q, created_after, created_before)
 
 
 @router.head("/v1/jobs", include_in_schema=False)
@@ -38,7 +37,7 @@ async def list_jobs(
     response: Response,
     services: Services,
     owner: Owner,
-    wanted: Annotated[find.JobFilter, Depends(get_filter)],
+    wanted: Annotated[repository.JobFilter, Depends(get_filter)],
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
     cursor: Annotated[Omittable[SearchText], Query(description="`next_cursor` of the last page.")] = None,
 ) -> JobPage:
@@ -47,7 +46,7 @@ async def list_jobs(
     Paging is stable while jobs arrive: none is repeated or skipped. The next page is also in the `Link` header.
     """
     async with services.database.read() as session:
-        page = await find.list_jobs(session, wanted, owner_id=owner, limit=limit, cursor=cursor)
+        page = await repository.list_jobs(session, wanted, owner_id=owner, limit=limit, cursor=cursor)
     if page.next_cursor:
         kept = [(name, value) for name, value in request.query_params.multi_items() if name != "cursor"]
         response.headers["Link"] = f'</v1/jobs?{urlencode([*kept, ("cursor", page.next_cursor)])}>; rel="next"'
@@ -126,4 +125,4 @@ async def delete_job(services: Services, owner: Owner, job_id: JobIdInPath, if_m
         services.database.write() as uow,
         unless_changed(uow, job_id, owner_id=owner, if_match=if_match),
     ):
-        await retain.delete_job(uow, job_id, owner_id=owner)
+        await retention.delete_job(uow, job_id, owner_id=owner)

@@ -7,10 +7,10 @@ from prometheus_client import Metric
 
 from phoenix.access.keys import Scope
 from phoenix.api.dependencies import Reader, Services
-from phoenix.api.running import worker_timeout_s
+from phoenix.api.lifespan import worker_timeout_s
 from phoenix.contract.fleet import QueueDepth
 from phoenix.errors import Unavailable
-from phoenix.jobs.gauges import DeviceMemory, FleetGauges, read_gauges
+from phoenix.jobs.metrics import DeviceMemory, FleetGauges, read_gauges
 from phoenix.telemetry.meters import CONTENT_TYPE, Meters, counter, gauge
 
 router = APIRouter()

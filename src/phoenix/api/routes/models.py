@@ -3,10 +3,46 @@
 from fastapi import APIRouter
 
 from phoenix.api.dependencies import Caller, Services
-from phoenix.api.running import worker_timeout_s
-from phoenix.catalog.views import view_model
-from phoenix.contract.models import ModelList
-from phoenix.jobs.workers import list_served_models
+from phoenix.api.lifespan import worker_timeout_s
+from phoenix.catalog.model import FloatRange, IntRange, ModelSpec
+from phoenix.catalog.resolve import longest_s, shortest_s
+from phoenix.contract.models import Model, ModelList, NumberRange
+from phoenix.jobs.scheduling.workers import list_served_models
+
+
+def view_model(spec: ModelSpec, *, is_served: bool) -> Model:
+    """The public view of `spec`. Lengths are those at its default frame rate."""
+    return Model(
+        id=spec.id,
+        title=spec.title,
+        description=spec.description,
+        engine=spec.engine,
+        is_draft=spec.is_draft,
+        takes_image=spec.takes_image,
+        resolutions=list(spec.size.resolutions),
+        default_resolution=spec.size.default_resolution,
+        aspect_ratios=list(spec.size.aspect_ratios),
+        default_aspect_ratio=spec.size.default_aspect_ratio,
+        fps=_view_range(spec.fps),
+        duration_s=_view_durations(spec),
+        steps=_view_range(spec.steps),
+        guidance_scale=_view_range(spec.guidance_scale),
+        is_served=is_served,
+    )
+
+
+def _view_range(rule: IntRange | FloatRange) -> NumberRange:
+    return NumberRange(minimum=rule.minimum, maximum=rule.maximum, default=rule.default)
+
+
+def _view_durations(spec: ModelSpec) -> NumberRange:
+    fps = spec.fps.default
+    return NumberRange(
+        minimum=shortest_s(spec.frames, fps),
+        maximum=longest_s(spec.frames, fps),
+        default=spec.frames.default / fps,
+    )
+
 
 router = APIRouter(tags=["models"])
 

@@ -5,10 +5,9 @@ from typing import Annotated
 from fastapi import APIRouter, Body
 from fastapi.openapi.models import Example
 
-from phoenix.api.auth_first_route import AuthFirstRoute
-from phoenix.api.openapi_responses import JOB_ACCEPTED
-from phoenix.api.reel_admission import admit_reel
-from phoenix.api.submission import Submitting
+from phoenix.api.dependencies import AuthFirstRoute
+from phoenix.api.http.response_docs import JOB_ACCEPTED
+from phoenix.api.submission.submit import Submitting, admit_reel
 from phoenix.contract.jobs import Job
 from phoenix.contract.requests import ReelRequest
 

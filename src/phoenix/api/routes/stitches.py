@@ -5,9 +5,9 @@ from typing import Annotated
 from fastapi import APIRouter, Body
 from fastapi.openapi.models import Example
 
-from phoenix.api.auth_first_route import AuthFirstRoute
-from phoenix.api.openapi_responses import JOB_ACCEPTED
-from phoenix.api.submission import Submitting
+from phoenix.api.dependencies import AuthFirstRoute
+from phoenix.api.http.response_docs import JOB_ACCEPTED
+from phoenix.api.submission.submit import Submitting
 from phoenix.catalog.admission import admit_stitch
 from phoenix.contract.jobs import Job
 from phoenix.contract.requests import StitchRequest

@@ -9,21 +9,20 @@ from pydantic.json_schema import SkipJsonSchema
 
 from phoenix.api.dependencies import Reader
 from phoenix.api.dependencies import Running as RunningInRoute
-from phoenix.api.event_stream import EventStream
-from phoenix.api.openapi_responses import Responses
-from phoenix.api.parameters import JobIdInPath
-from phoenix.api.running import Running
-from phoenix.api.stream_access import StreamOwner, StreamReader, set_cookie
-from phoenix.api.stream_slots import hold_job_stream, hold_stream
+from phoenix.api.http.parameters import JobIdInPath
+from phoenix.api.http.response_docs import Responses
+from phoenix.api.http.sse_response import EventStream
+from phoenix.api.lifespan import Running
+from phoenix.api.routes.stream_dependencies import StreamOwner, StreamReader, hold_job_stream, hold_stream, set_cookie
 from phoenix.contract.events import EventPage, StreamToken
 from phoenix.db.unit_of_work import RETRY_AFTER_S
 from phoenix.errors import NotFound, Unavailable
-from phoenix.events.encoding import retry_frame
-from phoenix.events.log import has_been_told, parse_last_event_id
-from phoenix.events.owner_stream import owner_stream
-from phoenix.events.stream import job_stream
-from phoenix.jobs.journal import replay
-from phoenix.jobs.rows import get_job
+from phoenix.events.log.protocol import has_been_told, parse_last_event_id
+from phoenix.events.messages import retry_frame
+from phoenix.events.sse.job_stream import job_stream
+from phoenix.events.sse.owner_stream import owner_stream
+from phoenix.jobs.event_log.writer import replay
+from phoenix.jobs.repository import get_job
 
 router = APIRouter(tags=["events"])
 

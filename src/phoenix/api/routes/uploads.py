@@ -10,16 +10,16 @@ from fastapi import APIRouter, Request, Response
 from phoenix.access.keys import ANYBODY
 from phoenix.api.dependencies import Owner
 from phoenix.api.dependencies import Running as RunningInRoute
-from phoenix.api.multipart import FIELD, ReceivedFile, receive_file
-from phoenix.api.openapi_responses import BINARY, Responses
-from phoenix.api.running import Running
+from phoenix.api.http.multipart import FIELD, ReceivedFile, receive_file
+from phoenix.api.http.response_docs import BINARY, Responses
+from phoenix.api.lifespan import Running
 from phoenix.assembly import Services
 from phoenix.contract.artifacts import Artifact, MediaInfo
 from phoenix.errors import Fault, InvalidRequest, NotFound, PhoenixError, Unavailable
 from phoenix.ids import new_artifact_id
 from phoenix.jobs.artifacts import add_upload
-from phoenix.jobs.quota import check_uploads
-from phoenix.jobs.rows import get_artifact
+from phoenix.jobs.repository import get_artifact
+from phoenix.jobs.submission.quota import check_uploads
 from phoenix.jobs.tables import ArtifactRow
 from phoenix.jobs.views import view_artifact
 from phoenix.media.errors import UnreadableMedia

@@ -6,14 +6,14 @@ from fastapi import APIRouter, Query, Response
 
 from phoenix.access.keys import Scope
 from phoenix.api.dependencies import Caller, Owner, Services
-from phoenix.api.parameters import DeliveryIdInPath
+from phoenix.api.http.parameters import DeliveryIdInPath
 from phoenix.contract.base import Omittable
 from phoenix.contract.webhooks import WebhookDelivery, WebhookDeliveryPage, WebhookSecret
 from phoenix.ids import DELIVERY_ID_PATTERN, JOB_ID_PATTERN
-from phoenix.jobs import webhooks
-from phoenix.jobs.webhook_secrets import get_secret, rotate_secret
-from phoenix.jobs.webhook_tables import WebhookDeliveryRow, WebhookSecretRow
-from phoenix.jobs.webhooks import next_attempt_at
+from phoenix.jobs.webhooks import outbox
+from phoenix.jobs.webhooks.outbox import next_attempt_at
+from phoenix.jobs.webhooks.signing_secrets import get_secret, rotate_secret
+from phoenix.jobs.webhooks.tables import WebhookDeliveryRow, WebhookSecretRow
 
 router = APIRouter(tags=["webhooks"])
 
@@ -59,7 +59,7 @@ async def list_webhook_deliveries(
     With the outcome of the last try, and the time of the next one.
     """
     async with services.database.read() as session:
-        rows = await webhooks.list_deliveries(session, owner_id=owner, job_id=job_id, before_id=cursor, limit=limit + 1)
+        rows = await outbox.list_deliveries(session, owner_id=owner, job_id=job_id, before_id=cursor, limit=limit + 1)
     has_more = len(rows) > limit
     page = [_view_delivery(row) for row in rows[:limit]]
     return WebhookDeliveryPage(data=page, has_more=has_more, next_cursor=page[-1].id if has_more else None)
@@ -72,7 +72,7 @@ async def replay_webhook_delivery(services: Services, owner: Owner, delivery_id:
     The same body with the same `webhook-id`. If the URL had responded with 410, webhooks are sent to it again.
     """
     async with services.database.write() as uow:
-        row = await webhooks.replay(uow, delivery_id, owner_id=owner)
+        row = await outbox.replay(uow, delivery_id, owner_id=owner)
     return _view_delivery(row)
 
 

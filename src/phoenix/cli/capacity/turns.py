@@ -1,4 +1,4 @@
-"""The order of clips in a simulated queue, as `phoenix.jobs.order` gives it to reels of equal priority."""
+"""The order of clips in a simulated queue: `phoenix.jobs.scheduling.fair_queue` for reels of equal priority."""
 
 from collections import deque
 from collections.abc import Callable
@@ -6,7 +6,7 @@ from enum import StrEnum
 from heapq import heappop, heappush
 from typing import Protocol
 
-from phoenix.jobs.order import FORGETTING_RATE
+from phoenix.jobs.scheduling.fair_queue import FORGETTING_RATE
 
 
 class Turns(StrEnum):
@@ -61,7 +61,7 @@ class ByService:
     """The reel with the fewest seconds on slots is next, of equals the one that came first.
 
     A clip that runs counts as far as it has come. While none runs, a reel's seconds are forgotten as
-    `phoenix.jobs.order.remembered_s` says, and all of them count again when its next clip begins.
+    `phoenix.jobs.scheduling.fair_queue.remembered_s` says, and all of them count again when its next clip begins.
     """
 
     def __init__(self) -> None:

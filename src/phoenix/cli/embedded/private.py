@@ -13,7 +13,7 @@ from phoenix.cli.embedded.listening import READY_LINE
 from phoenix.errors import PhoenixError
 from phoenix.processes import die_with_parent
 from phoenix.settings import Auth, Settings
-from phoenix.worker.environment import child_environment
+from phoenix.worker.child_process import child_environment
 
 STOP_WITHIN_S = 30
 SHARED_GROUPS = ("redis", "database", "storage")

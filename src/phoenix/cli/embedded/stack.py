@@ -17,8 +17,7 @@ from phoenix.cli.embedded.redis_server import answers, server_argv
 from phoenix.cli.problems import USAGE
 from phoenix.errors import PhoenixError
 from phoenix.settings import Settings
-from phoenix.worker.environment import child_environment
-from phoenix.worker.exits import STOP_GRACE_S, Exit
+from phoenix.worker.child_process import STOP_GRACE_S, Exit, child_environment
 
 REDIS_WITHIN_S = 30
 READY_WITHIN_S = 60

@@ -1,13 +1,130 @@
 """The animatic engine: paces the steps like a model would, then draws frames one by one."""
 
-from PIL import Image
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import sin, tau
+
+import numpy as np
+from PIL import Image, ImageDraw
 
 from phoenix.contract.resolved import ResolvedClip
-from phoenix.engine.backends.animatic.scene import Scene, read_scene
-from phoenix.engine.backends.animatic.storyboard import Storyboard, draw_frames
+from phoenix.engine.backends.animatic import caption, scenery
+from phoenix.engine.backends.animatic.scene import Scene, Weather, read_scene
+from phoenix.engine.cancellation import StopToken
 from phoenix.engine.previews import PreviewThrottle, preview_size, to_jpeg
 from phoenix.engine.spec import ClipJob, RenderedClip, Watcher
 from phoenix.errors import Stage
+
+PARTICLES = {Weather.CLEAR: 0, Weather.MOTES: 26, Weather.RAIN: 150, Weather.SNOW: 110}
+
+
+def draw_frames(clip: ResolvedClip, scene: Scene, stop: StopToken) -> Iterator[bytes]:
+    """Exactly `num_frames` frames of rgb24. Paints its layers when the first one is asked for."""
+    board = Storyboard(clip, scene)
+    for number in range(clip.num_frames):
+        stop.check()
+        yield board.draw(number)
+
+
+@dataclass(frozen=True)
+class _Particle:
+    """Where it starts, as fractions of the frame, and how fast and large it is, as fractions of a full one."""
+
+    x: float
+    y: float
+    depth: float
+
+
+class Storyboard:
+    """The layers of one clip, and how they are composed at each moment."""
+
+    def __init__(self, clip: ResolvedClip, scene: Scene) -> None:
+        width, height = clip.width, clip.height
+        self._clip, self._scene = clip, scene
+        self._sky = scenery.paint_sky(scene, width, height)
+        self._disc = scenery.paint_disc(scene, round(min(width, height) * 0.85))
+        self._clouds = scenery.paint_clouds(scene, width, height)
+        self._ridges = scenery.paint_ridges(scene, width, height)
+        words = caption.paint_caption(clip)
+        self._vignette = scenery.paint_vignette(width, height, caption_top_px=words.top_px)
+        self._overlays = (words, caption.paint_label(clip))
+        self._particles = _scatter(scene)
+
+    def draw(self, number: int) -> bytes:
+        """Frame `number`, from 0: `height * width * 3` bytes."""
+        now_s = number / self._clip.fps
+        frame = self._sky.copy()
+        self._place_disc(frame, number)
+        for strip in (self._clouds, *self._ridges):
+            self._place_strip(frame, strip, now_s)
+        self._place_particles(frame, now_s)
+        frame.paste((0, 0, 0), (0, 0), self._vignette)
+        for overlay in self._overlays:
+            frame.paste(overlay.picture, (overlay.left_px, overlay.top_px), overlay.picture)
+        self._place_progress(frame, number)
+        return frame.tobytes()
+
+    def _place_disc(self, frame: Image.Image, number: int) -> None:
+        """It climbs by a tenth of the height in the course of the clip, however long that is."""
+        part = number / max(1, self._clip.num_frames - 1)
+        x = round(self._scene.disc_x * frame.width - self._disc.width / 2)
+        y = round((0.40 - 0.10 * part) * frame.height - self._disc.height / 2)
+        frame.paste(self._disc, (x, y), self._disc)
+
+    def _place_strip(self, frame: Image.Image, strip: scenery.Strip, now_s: float) -> None:
+        offset = round(self._scene.drift * strip.speed * frame.width * now_s) % strip.period_px
+        window = (offset, 0, offset + frame.width, strip.mask.height)
+        frame.paste(strip.colours.crop(window), (0, strip.top_px), strip.mask.crop(window))
+
+    def _place_particles(self, frame: Image.Image, now_s: float) -> None:
+        draw = ImageDraw.Draw(frame, "RGBA")
+        for particle in self._particles:
+            _PARTICLE_PAINTERS[self._scene.weather](draw, particle, now_s, frame.size)
+
+    def _place_progress(self, frame: Image.Image, number: int) -> None:
+        """A hairline along the foot: how far into the clip this frame is."""
+        tall = max(1, frame.height // 160)
+        done = round((number + 1) / self._clip.num_frames * frame.width)
+        frame.paste(self._scene.palette.disc, (0, frame.height - tall, done, frame.height))
+
+
+def _scatter(scene: Scene) -> tuple[_Particle, ...]:
+    random = np.random.default_rng(scene.noise + 2)
+    places = random.random((PARTICLES[scene.weather], 3))
+    return tuple(_Particle(float(x), float(y), float(depth)) for x, y, depth in places)
+
+
+def _paint_mote(draw: ImageDraw.ImageDraw, particle: _Particle, now_s: float, size: tuple[int, int]) -> None:
+    width, height = size
+    x = (particle.x + 0.02 * sin(tau * (0.11 * now_s + particle.depth))) % 1 * width
+    y = (particle.y - 0.03 * (0.3 + particle.depth) * now_s) % 1 * height
+    radius = (0.0016 + 0.0032 * particle.depth) * min(size)
+    light = round(70 + 70 * sin(tau * (0.3 * now_s + particle.x)))
+    draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=(255, 246, 214, light))
+
+
+def _paint_flake(draw: ImageDraw.ImageDraw, particle: _Particle, now_s: float, size: tuple[int, int]) -> None:
+    width, height = size
+    x = (particle.x + 0.03 * sin(tau * (0.2 * now_s + particle.depth))) % 1 * width
+    y = (particle.y + (0.08 + 0.16 * particle.depth) * now_s) % 1 * height
+    radius = (0.0015 + 0.004 * particle.depth) * min(size)
+    draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=(255, 255, 255, 190))
+
+
+def _paint_drop(draw: ImageDraw.ImageDraw, particle: _Particle, now_s: float, size: tuple[int, int]) -> None:
+    width, height = size
+    y = (particle.y + (1.1 + 0.8 * particle.depth) * now_s) % 1.1 * height
+    x = (particle.x - 0.12 * y / height) % 1 * width
+    long = (0.02 + 0.03 * particle.depth) * height
+    draw.line((x, y, x - long * 0.12, y + long), fill=(210, 226, 255, 90), width=max(1, height // 480))
+
+
+_PARTICLE_PAINTERS = {
+    Weather.CLEAR: _paint_mote,
+    Weather.MOTES: _paint_mote,
+    Weather.SNOW: _paint_flake,
+    Weather.RAIN: _paint_drop,
+}
 
 
 class AnimaticEngine:

@@ -5,16 +5,47 @@ from typing import Any
 
 import torch
 
+from phoenix.contract.resolved import ResolvedClip
 from phoenix.engine.backend import renewed
 from phoenix.engine.backends.diffusers.arguments import accepted_names, call_arguments, set_guidance
-from phoenix.engine.backends.diffusers.frames import to_rgb24
 from phoenix.engine.backends.diffusers.latents import ColourMaps, Previewer
+from phoenix.engine.backends.diffusers.progress import Call, following
 from phoenix.engine.backends.diffusers.sharing import clone_for_call
 from phoenix.engine.backends.diffusers.steps import report_steps
-from phoenix.engine.backends.diffusers.watching import Call, following
-from phoenix.engine.member import Member
-from phoenix.engine.spec import RenderedClip
-from phoenix.errors import Stage, TaskFailed
+from phoenix.engine.spec import Frame, Member, RenderedClip
+from phoenix.errors import FailureCode, Stage, TaskFailed
+
+
+def to_rgb24(video: Any, clip: ResolvedClip) -> list[Frame]:
+    """Frames in host memory, from a tensor `[frames, 3, height, width]` of 0 to 1.
+
+    Raises `TaskFailed` if the tensor is not as requested: a pipeline may round the number of frames with only a log
+    line, and weights in the wrong precision give NaN, which would be encoded as black.
+    """
+    wanted = (clip.num_frames, 3, clip.height, clip.width)
+    if tuple(video.shape) != wanted:
+        raise _broken(
+            f"the pipeline made {_shape(video)} where {_shape(torch.empty(wanted, device='meta'))} was asked for"
+        )
+    return [_to_bytes(frame) for frame in video]
+
+
+def _to_bytes(frame: torch.Tensor) -> Frame:
+    if not bool(frame.isfinite().all()):
+        raise _broken("the pipeline made values that are not numbers; try dtype float32 for the model or its VAE")
+    pixels = frame.float().clamp(0, 1).mul(255).round().to(torch.uint8)
+    return pixels.permute(1, 2, 0).contiguous().cpu().numpy().tobytes()
+
+
+def _shape(video: torch.Tensor) -> str:
+    if video.dim() != 4:
+        return f"a tensor of {video.dim()} dimensions"
+    frames, _, height, width = video.shape
+    return f"{frames} frames of {width}x{height}"
+
+
+def _broken(reason: str) -> TaskFailed:
+    return TaskFailed(FailureCode.ENGINE_FAILED, reason, stage=Stage.DECODE)
 
 
 def run_call(pipeline: Any, call: Call, maps: ColourMaps, *, preview_interval_s: float) -> None:

@@ -8,19 +8,18 @@ from phoenix.catalog.model import ModelSpec
 from phoenix.engine.backend import ProcessUnfit, renewed
 from phoenix.engine.backends.diffusers.calling import run_call
 from phoenix.engine.backends.diffusers.failures import run_clean
-from phoenix.engine.backends.diffusers.idling import IdleWatch
-from phoenix.engine.backends.diffusers.ladder import Climbs, Rung, next_rung, on_rung
+from phoenix.engine.backends.diffusers.idle_eviction import IdleWatch
 from phoenix.engine.backends.diffusers.latents import ColourMaps
 from phoenix.engine.backends.diffusers.loading import LoadedPipeline, fetch_pipeline, load_pipeline
-from phoenix.engine.backends.diffusers.residency import Residency
-from phoenix.engine.backends.diffusers.watching import Call
-from phoenix.engine.batching import halves
+from phoenix.engine.backends.diffusers.model_cache import Residency
+from phoenix.engine.backends.diffusers.oom_fallback import Climbs, Rung, next_rung, on_rung
+from phoenix.engine.backends.diffusers.progress import Call
+from phoenix.engine.batch_rules import halves
+from phoenix.engine.cancellation import RenderStopped, StopToken, stopped_with_all
 from phoenix.engine.device import device_memory, device_name, open_meter, pick_device, release_memory
-from phoenix.engine.device_room import DeviceRoom, Meter, Stay
-from phoenix.engine.member import Member
-from phoenix.engine.peaks import CallShape, MemoryPeaks, Peaks, call_shape
-from phoenix.engine.spec import ClipJob, RenderedClip, Watcher
-from phoenix.engine.stopping import RenderStopped, StopToken, stopped_with_all
+from phoenix.engine.device_memory import DeviceRoom, Meter, Stay
+from phoenix.engine.memory_profile import CallShape, MemoryPeaks, Peaks, call_shape
+from phoenix.engine.spec import ClipJob, Member, RenderedClip, Watcher
 from phoenix.errors import FailureCode, Stage, TaskFailed
 from phoenix.settings import EngineSettings
 from phoenix.telemetry.logs import get_logger

@@ -10,9 +10,9 @@ import torch
 from PIL import Image
 
 from phoenix.contract.resolved import ResolvedClip
-from phoenix.engine.backends.diffusers.watching import Call
-from phoenix.engine.member import Member
+from phoenix.engine.backends.diffusers.progress import Call
 from phoenix.engine.previews import PreviewThrottle, preview_size, to_jpeg
+from phoenix.engine.spec import Member
 
 FRAMES_FIRST = "CogVideoX"
 """Pipelines with latents `[rows, frames, channels, height, width]`; others have channels before frames."""

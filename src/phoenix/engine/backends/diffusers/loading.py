@@ -15,10 +15,10 @@ from phoenix.engine.backend import ProcessUnfit
 from phoenix.engine.backends.diffusers.arguments import check_fits
 from phoenix.engine.backends.diffusers.failures import is_out_of_memory
 from phoenix.engine.backends.diffusers.folders import check_folder, get_folder, is_on_disk, unavailable
+from phoenix.engine.backends.diffusers.progress import watch_modules
 from phoenix.engine.backends.diffusers.sharing import make_shareable
 from phoenix.engine.backends.diffusers.tuning import place, tune
-from phoenix.engine.backends.diffusers.watching import watch_modules
-from phoenix.engine.stopping import StopToken
+from phoenix.engine.cancellation import StopToken
 from phoenix.errors import FailureCode, PhoenixError, Stage
 
 LOADING = threading.RLock()

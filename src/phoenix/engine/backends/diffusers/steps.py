@@ -5,7 +5,7 @@ from typing import Any, cast
 
 import torch
 
-from phoenix.engine.backends.diffusers.watching import Call
+from phoenix.engine.backends.diffusers.progress import Call
 
 SLICEABLE = frozenset({"WanPipeline"})
 """Pipelines whose tensors a callback can all reach. In others, masks or guidance of the first batch size live on in

@@ -7,8 +7,7 @@ from typing import Any, cast
 
 import torch
 
-from phoenix.catalog.model import ModelSpec
-from phoenix.catalog.tuning import Lora, StepCache
+from phoenix.catalog.model import Lora, ModelSpec, StepCache
 from phoenix.engine.backends.diffusers.failures import is_out_of_memory
 from phoenix.engine.backends.diffusers.folders import unavailable
 

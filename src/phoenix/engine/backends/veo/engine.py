@@ -5,13 +5,12 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
-from phoenix.engine.backends.veo.faults import AnswerLost, OperationOver, Throttled, Unreachable, UpstreamFault
+from phoenix.engine.backends.veo.errors import AnswerLost, OperationOver, Throttled, Unreachable, UpstreamFault
 from phoenix.engine.backends.veo.frames import read_frames
-from phoenix.engine.backends.veo.notes import Note, Notes
+from phoenix.engine.backends.veo.operation_store import Note, Notes
 from phoenix.engine.backends.veo.request import VeoRequest, request_for
-from phoenix.engine.backends.veo.retrying import RetryPolicy, with_retries
+from phoenix.engine.backends.veo.retrying import RetryPolicy, call_interruptibly, with_retries
 from phoenix.engine.backends.veo.service import Ended, VeoService
-from phoenix.engine.backends.veo.waiting import call_interruptibly
 from phoenix.engine.slots import DeviceSlots
 from phoenix.engine.spec import ClipJob, RenderedClip, Watcher
 from phoenix.errors import FailureCode, Stage, TaskFailed

@@ -1,13 +1,15 @@
 """How long to wait before a request is sent again, and when to stop sending it."""
 
 import random
+import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass
 from itertools import count
 from typing import TypeVar
 
-from phoenix.engine.backends.veo.faults import UpstreamFault
-from phoenix.engine.stopping import StopToken
+from phoenix.engine.backends.veo.errors import UpstreamFault
+from phoenix.engine.cancellation import StopToken
 from phoenix.settings import VeoSettings
 
 _Result = TypeVar("_Result")
@@ -57,3 +59,26 @@ def with_retries(
                 raise fault.as_failure() from fault
         stop.wait(delay_s)
     raise AssertionError("counting never ends")
+
+
+def call_interruptibly(call: Callable[[], _Result], stop: StopToken) -> _Result:
+    """Runs the call in a thread of its own. Raises `RenderStopped` when asked to stop; its result is then lost.
+
+    The thread ends when the call's own time limit does.
+    """
+    done, outcome = threading.Event(), Future[_Result]()
+
+    def run() -> None:
+        try:
+            outcome.set_result(call())
+        except Exception as error:  # noqa: BLE001 (passed on to the waiting thread)
+            outcome.set_exception(error)
+        finally:
+            done.set()
+
+    stop.check()
+    with stop.calling(done.set):
+        threading.Thread(target=run, name="veo-poll", daemon=True).start()
+        done.wait()
+    stop.check()
+    return outcome.result()

@@ -6,8 +6,7 @@ import httpx
 from google import genai
 from google.genai import types
 
-from phoenix.engine.backends.veo.faults import AnswerLost, OperationOver, upstream_faults
-from phoenix.engine.backends.veo.reasons import describe_failure, moderated
+from phoenix.engine.backends.veo.errors import AnswerLost, OperationOver, describe_failure, moderated, upstream_faults
 from phoenix.engine.backends.veo.request import VeoRequest
 from phoenix.engine.backends.veo.transport import CappedTransport
 from phoenix.errors import FailureCode, Stage, TaskFailed

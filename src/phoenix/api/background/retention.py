@@ -1,0 +1,207 @@
+"""Deletes jobs and uploads past their retention time, what is not needed any more, and files without rows.
+
+A little at a time. What is left alone is passed by, however much it is: it must not hide what comes after it.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import aclosing, asynccontextmanager
+from datetime import datetime
+from functools import partial
+from typing import Protocol, TypeVar
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from phoenix.api.background.leader import Duty
+from phoenix.api.background.loop import repeated
+from phoenix.assembly import Services
+from phoenix.db.columns import db_now
+from phoenix.errors import PhoenixError, Unavailable
+from phoenix.jobs.retention import (
+    EndedJob,
+    delete_ended,
+    delete_unused,
+    find_known_keys,
+    list_old_jobs,
+    list_old_uploads,
+    list_surplus_jobs,
+)
+from phoenix.jobs.scheduling.durations import forget_paces
+from phoenix.jobs.webhooks.outbox import forget_refusals
+from phoenix.storage.faults import StoreRefused
+from phoenix.storage.keys import holder_of, is_key
+from phoenix.storage.store import ListedObject
+from phoenix.telemetry.logs import get_logger
+
+_logger = get_logger(__name__)
+
+_PREFIXES = ("jobs", "uploads")
+_MOST_STAGED = 1000
+"""Per round: each takes a request of its own, and a round must not go on for hours."""
+
+
+async def delete_orphans(services: Services, *, older_than_s: float) -> AsyncGenerator[int]:
+    """Walks through the store, and yields after each page how many of its files were deleted.
+
+    Files are stored before their row: only one that is older than any attempt's last step, by the store's clock,
+    surely has none. Files with names that Phoenix does not give are left alone.
+    """
+    before = await _read_time(services, older_than_s)
+    async for count in _remove_staged(services, before):
+        yield count
+    for prefix in _PREFIXES:
+        async for page in services.store.pages(prefix):
+            orphans = await _find_orphans(services, page, before)
+            for key in orphans:
+                await services.store.delete(key)
+            if orphans:
+                _logger.info("files without rows were deleted", count=len(orphans), first=orphans[0])
+            yield len(orphans)
+
+
+async def _read_time(services: Services, ago_s: float) -> datetime:
+    """Not of this host: with a clock that is fast, it would take what was just stored for old."""
+    async with services.database.read() as session:
+        return (await session.execute(select(db_now(-ago_s)))).scalar_one()
+
+
+async def _remove_staged(services: Services, before: datetime) -> AsyncGenerator[int]:
+    """What is left over is for the next round. A store that refuses this does not prevent the rest of the round."""
+    total = 0
+    try:
+        for prefix in _PREFIXES:
+            async for count in services.store.remove_staged(prefix, before):
+                yield count
+                total += count
+                if count:
+                    _logger.info("uploads that nobody completed were deleted", count=count, prefix=prefix)
+                if total >= _MOST_STAGED:
+                    return
+    except StoreRefused as error:
+        _logger.warning("uploads that nobody completed could not be gone through", error=error.detail)
+
+
+async def _find_orphans(services: Services, page: Sequence[ListedObject], before: datetime) -> list[str]:
+    old = [listed.key for listed in page if listed.modified_at < before and is_key(listed.key)]
+    if not old:
+        return []
+    holders = {holder_of(key) for key in old}
+    async with services.database.read() as session:
+        known = await find_known_keys(
+            session,
+            upload_ids=[holder for holder in holders if holder.startswith("art_")],
+            job_ids=[holder for holder in holders if holder.startswith("job_")],
+        )
+    return [key for key in old if key not in known]
+
+
+class Search(Protocol):
+    """Finds a batch of jobs to delete, those after a place that was reached before."""
+
+    async def __call__(self, session: AsyncSession, *, after: EndedJob | None) -> Sequence[EndedJob]: ...
+
+
+Answer = TypeVar("Answer")
+
+_BREATH_S = 0.2
+"""Pause between two steps of a round."""
+_LOOK_S = 5.0
+"""Time between two checks whether a round is due, on the replica that has the duty."""
+DAY_S = 24 * 3600.0
+
+
+class Janitor:
+    """The duty `retain` of one API process. A round takes many short steps, so that the duty is renewed in between."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._settings = services.settings.retention
+        self._round: AsyncGenerator[None] | None = None
+        self._next_round_s = time.monotonic() + self._settings.interval_s
+
+    @asynccontextmanager
+    async def running(self) -> AsyncGenerator[None]:
+        async def wait() -> None:
+            await asyncio.sleep(_BREATH_S if self._round else _LOOK_S)
+
+        async with repeated(Duty(self._services.database, "retain"), self.step, wait):
+            yield
+        if self._round is not None:
+            await self._round.aclose()
+
+    async def step(self) -> None:
+        """One step of a round, if one is under way or due. Raises `Unavailable` while the database is away."""
+        if self._round is None:
+            if time.monotonic() < self._next_round_s:
+                return
+            self._next_round_s = time.monotonic() + self._settings.interval_s
+            self._round = self.round()
+        try:
+            await anext(self._round)
+        except BaseException as error:
+            # A generator that raised is finished; the next round starts from the beginning.
+            self._round = None
+            if not isinstance(error, StopAsyncIteration):
+                raise
+
+    async def round(self) -> AsyncGenerator[None]:
+        """Everything once, a step per iteration."""
+        parts = [
+            *(self._delete_jobs(find) for find in self._searches()),
+            self._delete_uploads(),
+            self._forget(),
+            self._delete_orphans(),
+        ]
+        for part in parts:
+            async with aclosing(part) as steps:
+                async for _ in steps:
+                    yield
+
+    def _searches(self) -> list[Search]:
+        searches: list[Search] = []
+        if self._settings.jobs_days:
+            searches.append(partial(list_old_jobs, older_than_s=self._settings.jobs_days * DAY_S))
+        if self._settings.jobs_per_key:
+            searches.append(partial(list_surplus_jobs, most_per_owner=self._settings.jobs_per_key))
+        return searches
+
+    async def _delete_jobs(self, find: Search) -> AsyncGenerator[None]:
+        last: EndedJob | None = None
+        while found := await self._read(partial(find, after=last)):
+            for job in found:
+                async with self._services.database.write() as uow:
+                    await delete_ended(uow, job.id, job.owner_id)
+            last = found[-1]
+            yield
+
+    async def _delete_uploads(self) -> AsyncGenerator[None]:
+        if not self._settings.uploads_days:
+            return
+        older_than_s, last_id = self._settings.uploads_days * DAY_S, ""
+        while found := await self._read(partial(list_old_uploads, older_than_s=older_than_s, after_id=last_id)):
+            async with self._services.database.write() as uow:
+                await delete_unused(uow, found)
+            last_id = found[-1]
+            yield
+
+    async def _forget(self) -> AsyncGenerator[None]:
+        for forget in (forget_paces, forget_refusals):
+            async with self._services.database.write() as uow:
+                await forget(uow)
+            yield
+
+    async def _delete_orphans(self) -> AsyncGenerator[None]:
+        try:
+            async with aclosing(delete_orphans(self._services, older_than_s=self._settings.orphans_after_s)) as pages:
+                async for _ in pages:
+                    yield
+        except Unavailable:
+            raise
+        except PhoenixError as error:
+            _logger.warning("the store could not be gone through", error=error.detail)
+
+    async def _read(self, ask: Callable[[AsyncSession], Awaitable[Answer]]) -> Answer:
+        async with self._services.database.read() as session:
+            return await ask(session)

@@ -1,0 +1,1 @@
+"""From an exception or invalid request to `application/problem+json`."""

@@ -1,0 +1,172 @@
+"""The one place that maps errors to statuses and RFC 9457 responses. What is wrong is decided elsewhere."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.routing import Match
+from starlette.types import Scope
+
+from phoenix.api.errors.validation import explain_validation
+from phoenix.api.http.body_limits import CUT_OFF
+from phoenix.api.http.request_ids import request_id_of
+from phoenix.contract.problems import PROBLEM_MEDIA_TYPE, Problem, ProblemFault
+from phoenix.errors import Fault, InvalidRequest, MalformedRequest, ProblemCode, RateLimited, Refused, UnsupportedMedia
+from phoenix.storage.faults import ObjectMissing, StoreRefused
+
+TYPE_BASE = "https://phoenix.invalid/problems/"
+QUOTA_EXCEEDED = "https://iana.org/assignments/http-problem-types#quota-exceeded"
+"""From draft-ietf-httpapi-ratelimit-headers, like the member `violated-policies`."""
+
+MAX_FAULTS = 1000
+"""A body of one megabyte can hold more faults than anyone would read."""
+
+_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Status, title and type URI of a problem code."""
+
+    status: int
+    title: str
+    type: str | None = None
+    """If a standard defines one; otherwise it is derived from the code."""
+
+
+KINDS: Mapping[ProblemCode, Kind] = {
+    ProblemCode.INVALID_REQUEST: Kind(422, "Invalid request"),
+    ProblemCode.UNAUTHENTICATED: Kind(401, "Not authenticated"),
+    ProblemCode.FORBIDDEN: Kind(403, "Forbidden"),
+    ProblemCode.NOT_FOUND: Kind(404, "Not found"),
+    ProblemCode.CONFLICT: Kind(409, "Conflict"),
+    ProblemCode.GONE: Kind(410, "Gone"),
+    ProblemCode.PRECONDITION_FAILED: Kind(412, "Precondition failed"),
+    ProblemCode.PAYLOAD_TOO_LARGE: Kind(413, "Payload too large"),
+    ProblemCode.UNSUPPORTED_MEDIA: Kind(415, "Unsupported media"),
+    ProblemCode.RATE_LIMITED: Kind(429, "Too many requests", QUOTA_EXCEEDED),
+    ProblemCode.QUEUE_FULL: Kind(503, "Queue full"),
+    ProblemCode.IDEMPOTENCY_MISMATCH: Kind(422, "Idempotency mismatch"),
+    ProblemCode.UNAVAILABLE: Kind(503, "Unavailable"),
+    ProblemCode.INTERNAL: Kind(500, "Internal error"),
+}
+
+# For errors that come with a status only. One that no code has is the request's fault below 500.
+_CODES_BY_STATUS: Mapping[int, ProblemCode] = {
+    kind.status: code for code, kind in KINDS.items() if code not in (ProblemCode.QUEUE_FULL, ProblemCode.INTERNAL)
+} | {422: ProblemCode.INVALID_REQUEST}
+
+_STOCK_DETAILS = {404: "There is no such route.", 405: "This route does not take that method; see Allow."}
+_STOCK_PHRASES = frozenset({"Not Found", "Method Not Allowed"})
+
+
+@dataclass(frozen=True)
+class Explained:
+    """An error as the client will see it."""
+
+    code: ProblemCode
+    status: int
+    detail: str
+    faults: Sequence[Fault] = ()
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    policies: Sequence[str] = ()
+
+
+def explain(error: Exception) -> Explained:
+    """How to present an error. Reveals nothing of an unexpected one: its text may hold paths and SQL."""
+    match error:
+        case Refused():
+            return _explain_refusal(error)
+        case RequestValidationError():
+            return _explain_validation(error)
+        case HTTPException():
+            return _explain_http(error)
+        case ObjectMissing():
+            return _of(ProblemCode.GONE, "Its file has been deleted.")
+        case StoreRefused():
+            return _of(ProblemCode.UNAVAILABLE, "The file store is away or full.", headers={"Retry-After": "5"})
+        case _:
+            return _of(ProblemCode.INTERNAL, "Something went wrong here; the log has it under the request id.")
+
+
+def problem_response(scope: Scope, explained: Explained) -> Response:
+    """The problem+json response. `scope` holds the path and the request id."""
+    kind = KINDS[explained.code]
+    problem = Problem(
+        type=kind.type or TYPE_BASE + explained.code.lower().replace("_", "-"),
+        title=kind.title,
+        status=explained.status,
+        detail=explained.detail,
+        instance=scope["path"],
+        code=explained.code,
+        request_id=request_id_of(scope),
+        errors=[ProblemFault(pointer=fault.pointer, detail=fault.detail) for fault in explained.faults[:MAX_FAULTS]],
+        violated_policies=list(explained.policies),
+    )
+    # Bytes of the path that are not UTF-8 came in as surrogates, which JSON cannot carry.
+    body = problem.model_copy(update={"instance": problem.instance.encode(errors="replace").decode()})
+    return Response(
+        content=body.model_dump_json(by_alias=True),
+        status_code=explained.status,
+        headers=dict(explained.headers),
+        media_type=PROBLEM_MEDIA_TYPE,
+    )
+
+
+def install_problem_handlers(app: FastAPI) -> None:
+    """Registers a handler for every error that is raised on purpose. Others reach `middleware.ErrorBoundary`."""
+    for kind in (Refused, RequestValidationError, HTTPException, ObjectMissing, StoreRefused):
+        app.add_exception_handler(kind, _answer)
+
+
+async def _answer(request: Request, error: Exception) -> Response:
+    explained = explain(error)
+    # Starlette lists only the methods of the first route with this path; below a mount, none of ours is found.
+    if explained.status == 405 and (allowed := ", ".join(allowed_methods(request))):
+        explained = replace(explained, headers={"Allow": allowed})
+    return problem_response(request.scope, explained)
+
+
+def allowed_methods(request: Request) -> list[str]:
+    """The methods that any route takes for this path."""
+    return [
+        method
+        for method in _METHODS
+        if any(route.matches({**request.scope, "method": method})[0] is Match.FULL for route in request.app.routes)
+    ]
+
+
+def _of(code: ProblemCode, detail: str, *, headers: Mapping[str, str] | None = None) -> Explained:
+    return Explained(code, KINDS[code].status, detail, headers=headers or {})
+
+
+def _explain_refusal(error: Refused) -> Explained:
+    headers: dict[str, str] = {}
+    if error.retry_after_s is not None:
+        headers["Retry-After"] = str(error.retry_after_s)
+    elif error.code in (ProblemCode.UNAVAILABLE, ProblemCode.QUEUE_FULL, ProblemCode.RATE_LIMITED):
+        headers["Retry-After"] = "5"
+    if error.code is ProblemCode.PAYLOAD_TOO_LARGE:
+        headers |= CUT_OFF
+    if error.code is ProblemCode.UNAUTHENTICATED:
+        headers["WWW-Authenticate"] = "Bearer"
+    status = 400 if isinstance(error, MalformedRequest) else KINDS[error.code].status
+    policies = error.policies if isinstance(error, RateLimited) else ()
+    return Explained(error.code, status, error.detail, error.faults, headers, policies)
+
+
+def _explain_validation(error: RequestValidationError) -> Explained:
+    explanation = explain_validation(error.errors(), body=error.body)
+    if explanation.is_not_json:
+        return _explain_refusal(UnsupportedMedia("Send JSON, with Content-Type: application/json."))
+    kind = MalformedRequest if explanation.is_malformed else InvalidRequest
+    return _explain_refusal(kind(explanation.detail, faults=explanation.faults))
+
+
+def _explain_http(error: HTTPException) -> Explained:
+    fallback = ProblemCode.INVALID_REQUEST if error.status_code < 500 else ProblemCode.INTERNAL
+    code = _CODES_BY_STATUS.get(error.status_code, fallback)
+    detail = _STOCK_DETAILS[error.status_code] if error.detail in _STOCK_PHRASES else str(error.detail)
+    return Explained(code, error.status_code, detail, headers=dict(error.headers or {}))

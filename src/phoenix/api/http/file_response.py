@@ -1,0 +1,136 @@
+"""Sends a stored file: whole or in ranges, with validators, so that players can seek and downloads can resume."""
+
+import secrets
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from urllib.parse import quote
+
+from fastapi import Request, Response
+from starlette.exceptions import HTTPException
+from starlette.responses import RedirectResponse, StreamingResponse
+
+from phoenix.api.http.conditional import is_expected, is_unchanged, may_resume
+from phoenix.api.http.ranges import ByteRange, UnsatisfiableRange, parse_ranges
+from phoenix.errors import PreconditionFailed
+from phoenix.jobs.tables import ArtifactRow
+from phoenix.storage.keys import media_type_of
+from phoenix.storage.store import ArtifactStore
+
+
+@dataclass(frozen=True)
+class StoredFile:
+    """A file as a client sees it."""
+
+    key: str
+    media_type: str
+    size_bytes: int
+    sha256: str
+    filename: str
+
+    @property
+    def etag(self) -> str:
+        return f'"{self.sha256}"'
+
+
+def as_file(artifact: ArtifactRow, *, stem: str) -> StoredFile:
+    """An artifact under the name it was uploaded with, or else under `stem` with the suffix of its key."""
+    filename = artifact.filename or stem + PurePosixPath(artifact.key).suffix
+    return StoredFile(artifact.key, artifact.media_type, artifact.size_bytes, artifact.sha256, filename)
+
+
+async def send_file(
+    request: Request, store: ArtifactStore, file: StoredFile, *, link_s: float | None = None
+) -> Response:
+    """Responds with 200, 206 or 304, or with 307 to a URL that the store has signed for `link_s` seconds.
+
+    Raises `PreconditionFailed`, 416 as an `HTTPException`, and `ObjectMissing` if there is a row but no file.
+    """
+    headers = {
+        "ETag": file.etag,
+        "Accept-Ranges": "bytes",
+        # The bytes never change, but the file may be deleted, and only its owner may see it.
+        "Cache-Control": "private, no-cache",
+        "Content-Disposition": disposition(file.filename),
+        "X-Content-Type-Options": "nosniff",
+    }
+    if not is_expected(request.headers.get("if-match"), file.etag):
+        raise PreconditionFailed
+    if is_unchanged(request.headers.get("if-none-match"), file.etag):
+        return Response(status_code=304, headers=headers)
+    # Before the status is sent: after that, all that a missing file could do is break the response off.
+    await store.size(file.key)
+    ranges = _wanted_ranges(request, file)
+    if len(ranges) > 1:
+        return _send_many(request, store, file, headers, ranges)
+    if link_s is not None and _may_redirect(request, file) and (link := await store.signed_url(file.key, link_s)):
+        return RedirectResponse(link, status_code=307, headers={"Cache-Control": "no-store"})
+    return _send_one(request, store, file, headers, ranges[0] if ranges else None)
+
+
+def disposition(filename: str) -> str:
+    """A Content-Disposition that shows the file inline; its name in ASCII for old clients, in UTF-8 for the others."""
+    plain = filename.encode("ascii", errors="replace").decode().replace('"', "'").replace("\\", "_")
+    return f"inline; filename=\"{plain}\"; filename*=UTF-8''{quote(filename, safe='')}"
+
+
+def _may_redirect(request: Request, file: StoredFile) -> bool:
+    """Whether the store would respond as we do. Not for an upload, whose media type only we know.
+
+    The store has its own ETags, so a request that names one of ours would fail there. And a page may be forbidden, by
+    its own policy or for lack of CORS headers, to load media from another origin.
+    """
+    is_plain = request.method == "GET" and not {"if-range", "if-match"} & set(request.headers)
+    is_part_of_page = request.headers.get("sec-fetch-dest", "document") != "document"
+    return is_plain and not is_part_of_page and media_type_of(file.key) == file.media_type
+
+
+def _wanted_ranges(request: Request, file: StoredFile) -> Sequence[ByteRange]:
+    if not may_resume(request.headers.get("if-range"), file.etag):
+        return ()
+    try:
+        return parse_ranges(request.headers.get("range"), file.size_bytes)
+    except UnsatisfiableRange:
+        detail = f"The file has {file.size_bytes} bytes; none of the ranges lies within."
+        raise HTTPException(416, detail, headers={"Content-Range": f"bytes */{file.size_bytes}"}) from None
+
+
+def _send_one(
+    request: Request, store: ArtifactStore, file: StoredFile, headers: dict[str, str], part: ByteRange | None
+) -> Response:
+    """One range of the file, or all of it."""
+    sent = part or ByteRange(0, file.size_bytes)
+    headers |= {"Content-Type": file.media_type, "Content-Length": str(sent.size_bytes)}
+    if part is not None:
+        headers["Content-Range"] = part.content_range(file.size_bytes)
+    body = store.read(file.key, sent.start, sent.stop)
+    return _respond(request, 200 if part is None else 206, headers, body)
+
+
+def _send_many(
+    request: Request, store: ArtifactStore, file: StoredFile, headers: dict[str, str], ranges: Sequence[ByteRange]
+) -> Response:
+    boundary = secrets.token_hex(16)
+    heads = [
+        f"\r\n--{boundary}\r\nContent-Type: {file.media_type}\r\n"
+        f"Content-Range: {one.content_range(file.size_bytes)}\r\n\r\n".encode()
+        for one in ranges
+    ]
+    end = f"\r\n--{boundary}--\r\n".encode()
+
+    async def body() -> AsyncIterator[bytes]:
+        for head, one in zip(heads, ranges, strict=True):
+            yield head
+            async for chunk in store.read(file.key, one.start, one.stop):
+                yield chunk
+        yield end
+
+    length = sum(map(len, heads)) + sum(one.size_bytes for one in ranges) + len(end)
+    headers |= {"Content-Type": f"multipart/byteranges; boundary={boundary}", "Content-Length": str(length)}
+    return _respond(request, 206, headers, body())
+
+
+def _respond(request: Request, status: int, headers: dict[str, str], body: AsyncIterator[bytes]) -> Response:
+    if request.method == "HEAD":
+        return Response(status_code=status, headers=headers)
+    return StreamingResponse(body, status_code=status, headers=headers)

@@ -1,0 +1,1 @@
+"""`/v1/videos`, the routes that OpenAI's packages call."""

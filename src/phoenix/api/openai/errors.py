@@ -1,0 +1,81 @@
+"""Errors in the shape that OpenAI's SDKs read, for the routes that imitate its API only."""
+
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from fastapi import Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException
+
+from phoenix.api.errors.problems import Explained, explain
+from phoenix.api.http.response_docs import Responses
+from phoenix.contract.videos import VideoFault, VideoProblem
+from phoenix.errors import ProblemCode, Refused
+from phoenix.storage.faults import ObjectMissing, StoreRefused
+
+_EXPECTED = (Refused, RequestValidationError, HTTPException, ObjectMissing, StoreRefused)
+_TYPES = {
+    ProblemCode.UNAUTHENTICATED: "authentication_error",
+    ProblemCode.FORBIDDEN: "permission_error",
+    ProblemCode.NOT_FOUND: "not_found_error",
+    ProblemCode.CONFLICT: "conflict_error",
+    ProblemCode.RATE_LIMITED: "rate_limit_error",
+    ProblemCode.QUEUE_FULL: "server_error",
+    ProblemCode.UNAVAILABLE: "server_error",
+}
+# Fields of a reel that have another name in a video.
+_PARAMS = {
+    "duration_s": "seconds",
+    "resolution": "size",
+    "aspect_ratio": "size",
+    "image_artifact_id": "input_reference",
+    "file": "input_reference",
+}
+
+PROBLEM: Responses = {
+    "default": {
+        "description": "Anything that went wrong, as OpenAI's SDKs read it.",
+        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/VideoProblem"}}},
+    }
+}
+
+
+class VideoRoute(APIRoute):
+    """A route whose errors are not problem+json. Unexpected ones go on to the error boundary."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        answer = super().get_route_handler()
+
+        async def answer_or_explain(request: Request) -> Response:
+            try:
+                return await answer(request)
+            except _EXPECTED as error:
+                return respond(explain(error))
+
+        return answer_or_explain
+
+
+def respond(explained: Explained) -> Response:
+    headers = dict(explained.headers)
+    if explained.status == 409:
+        headers["x-should-retry"] = "false"  # the SDKs would retry a conflict, which is futile here
+    fault = VideoFault(
+        message=explained.detail,
+        type=_TYPES.get(explained.code, "invalid_request_error"),
+        param=param_of(explained.faults[0].pointer) if explained.faults else None,
+        code=explained.code.lower(),
+    )
+    # OpenAI uses 400 where we use 422.
+    status = 400 if explained.status == 422 else explained.status
+    body = VideoProblem(error=fault).model_dump_json()
+    return Response(body, status_code=status, headers=headers, media_type="application/json")
+
+
+def param_of(pointer: str) -> str | None:
+    """The field of the form that a pointer into the reel means: `/clips/0/duration_s` is `seconds`."""
+    parts = [part for part in pointer.split("/") if part and part not in ("body", "query")]
+    if not parts:
+        return None
+    last = parts[-1]
+    return _PARAMS.get(last, ".".join(parts))

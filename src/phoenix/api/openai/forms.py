@@ -1,0 +1,117 @@
+"""Reads the body of a video request: the form that OpenAI's SDKs send, with or without a file, or JSON."""
+
+import json
+import re
+import shutil
+from collections.abc import AsyncGenerator, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from fastapi import Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ValidationError
+from starlette.datastructures import UploadFile
+
+from phoenix.api.http.multipart import ReceivedFile, clean_filename
+from phoenix.errors import Fault, InvalidRequest, MalformedRequest, PayloadTooLarge, UnsupportedMedia
+
+FILE_FIELD = "input_reference"
+_MOST_FIELDS = 64
+_NAME = re.compile(r"([A-Za-z_]{1,64})(?:\[([A-Za-z_]{0,64})\])?")
+
+
+@dataclass(frozen=True)
+class VideoForm:
+    """The fields, not validated yet, and the picture that came with them."""
+
+    fields: dict[str, Any]
+    picture: UploadFile | None = None
+
+
+@asynccontextmanager
+async def open_form(request: Request, *, max_json_bytes: int) -> AsyncGenerator[VideoForm]:
+    """Parses the body; the picture can be read until the block ends.
+
+    Raises `UnsupportedMedia`, `MalformedRequest`, `PayloadTooLarge` or `InvalidRequest`.
+    """
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind == "application/json":
+        yield VideoForm(_parse_json(await _read(request, max_json_bytes)))
+    elif kind == "multipart/form-data":
+        async with request.form(max_files=1, max_fields=_MOST_FIELDS, max_part_size=max_json_bytes) as form:
+            yield collect_fields(form.multi_items())
+    else:
+        raise UnsupportedMedia("Send multipart/form-data or JSON.")
+
+
+def collect_fields(items: Iterable[tuple[str, UploadFile | str]]) -> VideoForm:
+    """`a[b]` is field `b` of `a`. Such names cannot express a list of objects, which must be sent as JSON text."""
+    fields: dict[str, Any] = {}
+    picture: UploadFile | None = None
+    for name, value in items:
+        if isinstance(value, UploadFile):
+            if name != FILE_FIELD:
+                raise _fault(name, f"Only `{FILE_FIELD}` is a file.")
+            picture = value
+        else:
+            _put(fields, name, value)
+    return VideoForm(fields, picture)
+
+
+_Checked = TypeVar("_Checked", bound=BaseModel)
+
+
+def check(fields: dict[str, Any], kind: type[_Checked]) -> _Checked:
+    """Validates the fields. Raises FastAPI's own error, which `problems` explains."""
+    try:
+        return kind.model_validate(fields)
+    except ValidationError as error:
+        found = [{**one, "loc": ("body", *one["loc"])} for one in error.errors(include_url=False)]
+        raise RequestValidationError(found, body=fields) from error
+
+
+def save_picture(picture: UploadFile, path: Path) -> ReceivedFile:
+    """Copies the spooled upload to `path`. Blocks."""
+    with path.open("wb") as file:
+        shutil.copyfileobj(picture.file, file)
+    return ReceivedFile(path, clean_filename(picture.filename))
+
+
+async def _read(request: Request, max_bytes: int) -> bytes:
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > max_bytes:
+            raise PayloadTooLarge(f"The body is larger than {max_bytes} bytes, which is the limit here.")
+    return bytes(body)
+
+
+def _parse_json(body: bytes) -> dict[str, Any]:
+    try:
+        fields: Any = json.loads(body)
+    except (ValueError, RecursionError):
+        raise MalformedRequest("The body is not JSON.") from None
+    if not isinstance(fields, dict):
+        raise InvalidRequest("The body must be a JSON object.", faults=[Fault("", "This must be a JSON object.")])
+    return fields  # pyright: ignore[reportUnknownVariableType]
+
+
+def _put(fields: dict[str, Any], name: str, value: str) -> None:
+    match = _NAME.fullmatch(name)
+    if match is None or match[2] == "" or name in fields:
+        raise _fault(name, "Send each field once; a list of objects, such as `clips`, as JSON text.")
+    outer, inner = match.groups()
+    if inner is None:
+        fields[outer] = value
+        return
+    group: Any = fields.setdefault(outer, {})
+    if not isinstance(group, dict) or inner in group:
+        raise _fault(name, "Send each field once.")
+    group[inner] = value
+
+
+def _fault(name: str, detail: str) -> InvalidRequest:
+    shown = name[:200].encode(errors="replace").decode()
+    return InvalidRequest(f"{shown}: {detail}", faults=[Fault(f"/{shown}", detail)])

@@ -1,0 +1,198 @@
+"""Videos as OpenAI's SDKs ask for them: the same reels and jobs under other names."""
+
+from enum import StrEnum
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Query, Request, Response
+from fastapi import Path as PathParameter
+from pydantic import AfterValidator
+
+from phoenix.api.dependencies import Owner, Services
+from phoenix.api.http.file_response import as_file, send_file
+from phoenix.api.http.parameters import existing
+from phoenix.api.http.response_docs import stored_file
+from phoenix.api.openai.errors import PROBLEM, VideoRoute
+from phoenix.api.openai.forms import FILE_FIELD, check, open_form
+from phoenix.api.openai.submission import keep_picture, submit_video
+from phoenix.api.openai.views import job_id_of, to_reel, to_remix, video_id_of, view_video
+from phoenix.api.submission.job_views import POLL_AFTER_S, fetch_job, view_jobs
+from phoenix.api.submission.submit import Submitting, fingerprint_of
+from phoenix.contract.base import Omittable
+from phoenix.contract.videos import (
+    VIDEO_ID_PATTERN,
+    Video,
+    VideoDeleted,
+    VideoList,
+    VideoReference,
+    VideoRemixRequest,
+    VideoRequest,
+)
+from phoenix.errors import NotFound
+from phoenix.jobs import repository, retention
+from phoenix.jobs.artifacts import get_output, get_thumbnail
+from phoenix.jobs.repository import get_job
+
+router = APIRouter(tags=["videos"], route_class=VideoRoute, responses=PROBLEM)
+
+PATH = "/v1/videos"
+_SCHEMA = {"$ref": "#/components/schemas/VideoRequest"}
+_EXAMPLES = {
+    "one clip": {"value": {"prompt": "a red balloon over a harbour at dawn", "seconds": "4", "size": "1280x720"}},
+    "a whole reel": {
+        "value": {"prompt": "the harbour", "clips": '[{"prompt": "a red balloon"}, {"prompt": "the sea", "seed": 7}]'}
+    },
+}
+_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {"schema": _SCHEMA, "examples": _EXAMPLES},
+            "application/json": {"schema": _SCHEMA, "examples": _EXAMPLES},
+        },
+    }
+}
+
+_REMIX_EXAMPLES = {"another prompt": {"value": {"prompt": "a blue balloon over a harbour at dawn"}}}
+_REMIX = {"schema": {"$ref": "#/components/schemas/VideoRemixRequest"}}
+_REMIX_BODY: dict[str, Any] = {
+    "requestBody": {"required": True, "content": {"application/json": {**_REMIX, "examples": _REMIX_EXAMPLES}}}
+}
+
+VideoIdInPath = Annotated[
+    str,
+    PathParameter(description="Id of a video.", json_schema_extra={"pattern": VIDEO_ID_PATTERN}),
+    AfterValidator(existing("video", VIDEO_ID_PATTERN)),
+    AfterValidator(job_id_of),
+]
+"""Parsed into the id of the video's job."""
+
+
+class VideoVariant(StrEnum):
+    VIDEO = "video"
+    THUMBNAIL = "thumbnail"
+
+
+@router.post(PATH, openapi_extra=_BODY)
+async def create_video(submission: Submitting) -> Video:
+    """Render a video.
+
+    For OpenAI's SDKs, with their fields, and also `seed`, `steps`, `fps`, `guidance_scale`, `negative_prompt`, and
+    `clips` for a whole reel. Rendered like a reel of `POST /v1/reels`, which has more options.
+    """
+    services = submission.services
+    async with open_form(submission.request, max_json_bytes=services.settings.limits.max_body_bytes) as form:
+        video = check(form.fields, VideoRequest)
+        fingerprint = fingerprint_of(video)
+        if form.picture is not None:
+            picture = await keep_picture(submission, form.picture)
+            # The same picture sent again is a new artifact, but the same request.
+            fingerprint = f"{fingerprint} {picture.sha256}"
+            video = video.model_copy(update={FILE_FIELD: VideoReference(file_id=picture.id)})
+    body = to_reel(video, services.catalog, default_model=services.settings.engine.default_model)
+    return view_video(await submit_video(submission, body, fingerprint))
+
+
+@router.post(PATH + "/{video_id}/remix", openapi_extra=_REMIX_BODY)
+async def remix_video(submission: Submitting, video_id: VideoIdInPath) -> Video:
+    """Remix a video.
+
+    Renders a completed video again with another prompt, and keeps everything else: seed, size, length, steps, picture.
+    A video that was made of `clips` is refused: its prompt is only a title.
+    """
+    services = submission.services
+    async with open_form(submission.request, max_json_bytes=services.settings.limits.max_body_bytes) as form:
+        remix = check(form.fields, VideoRemixRequest)
+    job = await fetch_job(services, video_id, submission.caller.owner_id)
+    _check_kind(job.kind)
+    return view_video(await submit_video(submission, to_remix(job, remix.prompt), fingerprint_of(remix)))
+
+
+@router.post(PATH + "/edits", include_in_schema=False)
+@router.post(PATH + "/extensions", include_in_schema=False)
+@router.post(PATH + "/characters", include_in_schema=False)
+async def refuse_operation(_owner: Owner) -> None:
+    """Operations that the SDKs offer, but no model here can do."""
+    raise NotFound("Videos are not edited, extended or given characters here; they can be created and remixed.")
+
+
+@router.head(PATH, include_in_schema=False)
+@router.get(PATH)
+async def list_videos(
+    services: Services,
+    owner: Owner,
+    after: Annotated[Omittable[Annotated[str, Query(pattern=VIDEO_ID_PATTERN)]], Query()] = None,
+    limit: Annotated[int, Query(ge=1, le=100)] = 20,
+    order: Literal["asc", "desc"] = "desc",
+) -> VideoList:
+    """List videos.
+
+    The caller's reels, newest first unless asked otherwise.
+    """
+    cursor = repository.encode_cursor(job_id_of(after)) if after else None
+    async with services.database.read() as session:
+        page = await repository.list_jobs(
+            session,
+            repository.JobFilter(kind="reel"),
+            owner_id=owner,
+            limit=limit,
+            cursor=cursor,
+            oldest_first=order == "asc",
+        )
+    videos = [view_video(job) for job in await view_jobs(services, page.jobs)]
+    return VideoList(
+        data=videos,
+        first_id=videos[0].id if videos else None,
+        last_id=videos[-1].id if videos else None,
+        has_more=page.next_cursor is not None,
+    )
+
+
+@router.head(PATH + "/{video_id}", include_in_schema=False)
+@router.get(PATH + "/{video_id}")
+async def get_video(response: Response, services: Services, owner: Owner, video_id: VideoIdInPath) -> Video:
+    """Show a video.
+
+    `failed` covers canceled and expired as well; the error's code tells them apart.
+    """
+    job = await fetch_job(services, video_id, owner)
+    _check_kind(job.kind)
+    response.headers["openai-poll-after-ms"] = str(POLL_AFTER_S * 1000)
+    return view_video(job)
+
+
+@router.delete(PATH + "/{video_id}")
+async def delete_video(services: Services, owner: Owner, video_id: VideoIdInPath) -> VideoDeleted:
+    """Delete a video.
+
+    The finished job and its files; 409 while it waits or runs.
+    """
+    async with services.database.write() as uow:
+        _check_kind((await get_job(uow.session, video_id, owner_id=owner)).kind)
+        await retention.delete_job(uow, video_id, owner_id=owner)
+    return VideoDeleted(id=video_id_of(video_id))
+
+
+@router.head(PATH + "/{video_id}/content", include_in_schema=False)
+@router.get(PATH + "/{video_id}/content", response_class=Response, responses=stored_file("video/mp4", "image/jpeg"))
+async def get_video_content(
+    request: Request,
+    services: Services,
+    owner: Owner,
+    video_id: VideoIdInPath,
+    variant: VideoVariant = VideoVariant.VIDEO,
+) -> Response:
+    """Download a video.
+
+    An MP4, or a JPEG with `variant=thumbnail`. 409 until it is completed.
+    """
+    async with services.database.read() as session:
+        job = await repository.get_full_job(session, video_id, owner_id=owner)
+        _check_kind(job.row.kind)
+        artifact = await get_thumbnail(session, job) if variant is VideoVariant.THUMBNAIL else get_output(job)
+    file = as_file(artifact, stem=video_id_of(video_id))
+    return await send_file(request, services.store, file, link_s=services.settings.storage.link_s)
+
+
+def _check_kind(kind: str) -> None:
+    if kind != "reel":
+        raise NotFound("There is no video of this id.")

@@ -1,0 +1,1 @@
+"""The OpenAPI documents: built from the routes, postprocessed, and served."""

@@ -1,0 +1,83 @@
+"""The `webhooks` of the document, from which receivers can generate types and handlers."""
+
+from typing import Any
+
+from phoenix.api.openapi.postprocess import EXAMPLES, Json
+from phoenix.contract.webhooks import WebhookPayload
+
+PAYLOADS = (WebhookPayload,)
+"""Types that the document needs beside those of the routes."""
+
+_SIGNED_HEADERS = {
+    "webhook-id": "The same at every try, so that receivers can recognise duplicates.",
+    "webhook-timestamp": "When it was sent, in seconds since 1970. Refuse webhooks older than five minutes.",
+    "webhook-signature": "`v1,` and the Base64 of HMAC-SHA256 over `id.timestamp.body`; two of them after a rotation.",
+}
+_CAUSE_HEADERS = {
+    "X-Request-ID": "Id of the request that made the job. Not signed.",
+    "traceparent": "The trace of that request, if it had one. Not signed.",
+}
+_ENDS = {
+    "job.succeeded": "A job has succeeded",
+    "job.failed": "A job has failed",
+    "job.canceled": "A job was canceled",
+    "job.expired": "A job has waited too long",
+}
+_ERRORS: dict[str, Json] = {
+    "failed": {"code": "GPU_OOM", "message": "Out of memory.", "retriable": True, "stage": "denoise", "clip_index": 0},
+    "expired": {
+        "code": "TIMEOUT",
+        "message": "No worker was free in time.",
+        "retriable": True,
+        "stage": "queue",
+        "clip_index": None,
+    },
+}
+
+
+def describe_webhooks() -> Json:
+    """One entry for each event that a job can have sent."""
+    return {name: {"post": _operation(name)} for name in _ENDS}
+
+
+def _operation(name: str) -> Json:
+    return {
+        "tags": ["webhooks"],
+        "summary": _ENDS[name],
+        "description": "Sent to the `webhook` of the job, by the Standard Webhooks specification.",
+        "operationId": f"on_{name.replace('.', '_')}",
+        "parameters": [
+            *(_header(header, text, is_required=True) for header, text in _SIGNED_HEADERS.items()),
+            *(_header(header, text, is_required=False) for header, text in _CAUSE_HEADERS.items()),
+        ],
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/json": {
+                    "schema": {"$ref": "#/components/schemas/WebhookPayload"},
+                    "examples": {"example": {"value": _example(name)}},
+                }
+            },
+        },
+        "responses": {
+            "2XX": {"description": "Received."},
+            "410": {"description": "No longer wanted: nothing more is sent to this URL."},
+            "default": {"description": "Retried, up to ten tries in three days; `Retry-After` is honoured."},
+        },
+        "security": [],
+    }
+
+
+def _header(name: str, description: str, *, is_required: bool) -> Json:
+    schema = {"type": "string"}
+    return {"name": name, "in": "header", "required": is_required, "description": description, "schema": schema}
+
+
+def _example(name: str) -> Any:
+    """A succeeded job with its output, an unsuccessful one with the reason."""
+    succeeded: Json = EXAMPLES["WebhookPayload"]
+    state = name.removeprefix("job.")
+    data = {**succeeded["data"], "state": state}
+    if state != "succeeded":
+        data |= {"output": None, "timings": None, "error": _ERRORS.get(state)}
+    return {**succeeded, "type": name, "data": data}

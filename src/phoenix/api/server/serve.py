@@ -1,0 +1,86 @@
+"""Runs the HTTP application under uvicorn, and shuts it down without cutting streams or losing requests."""
+
+import math
+import os
+import socket
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+
+import uvicorn
+from fastapi import FastAPI
+from uvicorn.supervisors import ChangeReload
+
+import phoenix
+from phoenix.api.app import create_app
+from phoenix.api.server.http_heads import BoundedHeads
+from phoenix.api.server.streams import StreamExtensions
+from phoenix.processes import follow_lifeline
+from phoenix.settings import Settings
+from phoenix.telemetry.logs import configure_logs
+
+STARTUP_FAILED = 3
+
+
+class DrainingServer(uvicorn.Server):
+    """uvicorn shuts the application down only after its connections ended: streams must be told to end first."""
+
+    def __init__(self, config: uvicorn.Config, app: FastAPI) -> None:
+        super().__init__(config)
+        self._app = app
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._app.state.running.draining.set()
+        await super().shutdown(sockets)
+
+
+def serve(settings: Settings, socket_fd: int | None = None) -> None:
+    """Serves until SIGTERM or SIGINT, on `socket_fd` if the parent process has opened the socket already."""
+    configure_logs(level=settings.log.level, json_lines=settings.log.json_lines)
+    # For systems whose kernel does not tie a child to its parent.
+    follow_lifeline(lambda: os._exit(1))
+    app = create_app(settings)
+    server = DrainingServer(server_config(app, settings), app)
+    server.run(sockets=None if socket_fd is None else [socket.socket(fileno=socket_fd)])
+    if not server.started:
+        # uvicorn has logged why the application did not start, but returns as if all was well.
+        raise SystemExit(STARTUP_FAILED)
+
+
+def server_config(app: FastAPI, settings: Settings) -> uvicorn.Config:
+    return uvicorn.Config(
+        StreamExtensions(app),
+        http=cast("Any", partial(BoundedHeads, head_time_limit_s=settings.limits.head_time_limit_s)),
+        host=settings.api.host,
+        port=settings.api.port,
+        # The application logs each request itself, without the query string, which may hold a stream token.
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        # If trusted from anybody, X-Forwarded-For would let clients choose their own address.
+        proxy_headers=bool(settings.api.trusted_proxies),
+        forwarded_allow_ips=list(settings.api.trusted_proxies),
+        timeout_graceful_shutdown=math.ceil(settings.api.shutdown_grace_s),
+    )
+
+
+PACKAGE = Path(phoenix.__file__).parent
+
+
+def serve_reloading(settings: Settings, folders: Sequence[Path]) -> None:
+    """Watches the Python files in `folders`, or those of Phoenix. Open streams end at once, and clients reconnect.
+
+    uvicorn's own `--reload` would wait for streams to end, which they do when their jobs do.
+    """
+    watched = [str(folder) for folder in folders or [PACKAGE]]
+    config = uvicorn.Config(
+        "phoenix", host=settings.api.host, port=settings.api.port, reload=True, reload_dirs=watched, log_config=None
+    )
+    ChangeReload(config, target=partial(_serve, settings), sockets=[config.bind_socket()]).run()
+
+
+def _serve(settings: Settings, sockets: list[socket.socket] | None) -> None:
+    """Runs in a new process each time."""
+    for listening in sockets or ():
+        serve(settings, listening.detach())

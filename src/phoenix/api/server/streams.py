@@ -1,0 +1,64 @@
+"""What streams need of uvicorn beyond ASGI. The only file that touches uvicorn's request object."""
+
+from typing import Any
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from phoenix.api.http.sse_response import ABORT_EXTENSION, OUTLET_EXTENSION
+
+
+class StreamExtensions:
+    """Gives the application a way to drop a client that does not read, and one to write without a coroutine.
+
+    uvicorn's own `close` would first wait until the client has read what is buffered.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        # `send` is a method of uvicorn's object for this request.
+        cycle: Any = getattr(send, "__self__", None)
+        if scope["type"] == "http" and hasattr(cycle, "transport"):
+            extensions = scope.setdefault("extensions", {})
+            extensions[ABORT_EXTENSION] = cycle.transport.abort
+            # Only uvicorn's httptools implementation frames chunks by itself.
+            if hasattr(cycle, "chunked_encoding"):
+                extensions[OUTLET_EXTENSION] = ChunkedOutlet(cycle)
+        await self._app(scope, receive, send)
+
+
+class ChunkedOutlet:
+    """Writes parts of a response body past `send`, in the same way."""
+
+    __slots__ = ("_cycle", "_flow", "_transport_write")
+
+    def __init__(self, cycle: Any) -> None:
+        self._cycle = cycle
+        self._flow = cycle.flow
+        self._transport_write = cycle.transport.write
+
+    @property
+    def is_free(self) -> bool:
+        """Whether the client keeps up, and the response has begun but not ended."""
+        cycle = self._cycle
+        is_open = cycle.chunked_encoding and not cycle.response_complete and not cycle.disconnected
+        return bool(is_open and not self._flow.write_paused)
+
+    def push(self, chunk: bytes) -> None:
+        """Call it only if the outlet is free, and nobody is in `send`."""
+        self._transport_write(_framed(chunk))
+
+
+class _LastChunk:
+    """Cached, as many clients are sent the same bytes one after the other."""
+
+    chunk = b""
+    framed = b""
+
+
+def _framed(chunk: bytes) -> bytes:
+    """The bytes as an HTTP/1.1 chunk."""
+    if chunk is not _LastChunk.chunk:
+        _LastChunk.chunk, _LastChunk.framed = chunk, b"%x\r\n%s\r\n" % (len(chunk), chunk)
+    return _LastChunk.framed

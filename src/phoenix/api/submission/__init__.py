@@ -1,0 +1,1 @@
+"""Submission of every kind of job over HTTP."""

@@ -1,0 +1,149 @@
+"""One try of one delivery: a bounded POST to where `egress` allows. The body of the response is not kept."""
+
+import asyncio
+import base64
+import hashlib
+import hmac
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from email.utils import parsedate_to_datetime
+
+import httpcore
+import httpx
+
+from phoenix import __version__
+from phoenix.api.http import request_ids
+from phoenix.clock import utc_now
+from phoenix.media.ssrf import EgressPolicy, UrlNotAllowed, check_url, port_of
+from phoenix.telemetry import traces
+
+_MINUTE_S, _HOUR_S = 60, 3600
+DELAYS_S = (
+    0,
+    5,
+    5 * _MINUTE_S,
+    30 * _MINUTE_S,
+    2 * _HOUR_S,
+    5 * _HOUR_S,
+    10 * _HOUR_S,
+    14 * _HOUR_S,
+    20 * _HOUR_S,
+    24 * _HOUR_S,
+)
+"""Seconds before each try; a little more than three days in all, as the specification suggests."""
+
+_LONGEST_S = 24 * _HOUR_S
+
+
+def retry_in_s(attempt: int, *, asked_s: float | None, jitter: float) -> float | None:
+    """Seconds until the try after this one, the first being 1; None when it was the last.
+
+    `asked_s` is the target's Retry-After. `jitter`, from 0 to 1, adds up to a tenth, lest all deliveries to a target
+    that was away come back at once.
+    """
+    if attempt >= len(DELAYS_S):
+        return None
+    return max(DELAYS_S[attempt] * (1 + jitter / 10), min(asked_s or 0.0, _LONGEST_S))
+
+
+def parse_retry_after_s(header: str | None, now: datetime) -> float | None:
+    """Seconds from either form of the header; None for anything else."""
+    text = (header or "").strip()
+    if text.isascii() and text.isdecimal():
+        return float(text[:9])
+    try:
+        at = parsedate_to_datetime(text)
+    except (ValueError, OverflowError):
+        return None
+    if at.tzinfo is None:
+        return None
+    return max((at - now) / timedelta(seconds=1), 0.0)
+
+
+MAX_ANSWER_BYTES = 64 * 1024
+_GONE = 410
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The outcome of a try. `error` is the same for every kind of unreachable host: it must not help to scan ports."""
+
+    status: int | None = None
+    error: str | None = None
+    retry_after_s: float | None = None
+
+    @property
+    def is_gone(self) -> bool:
+        """The target wants no more webhooks."""
+        return self.status == _GONE
+
+
+async def post(
+    pool: httpcore.AsyncConnectionPool,
+    url: str,
+    body: bytes,
+    headers: Mapping[str, str],
+    *,
+    policy: EgressPolicy,
+    time_limit_s: float,
+) -> Outcome:
+    """Sends the body once. Never raises because of the target; a redirect is not followed, and is a failure."""
+    try:
+        async with asyncio.timeout(time_limit_s):
+            return await _post(pool, check_url(url, policy), body, headers)
+    except UrlNotAllowed:
+        return Outcome(error="This URL may not be called.")
+    except TimeoutError:
+        return Outcome(error=f"No answer within {time_limit_s:g} s.")
+    except (httpcore.NetworkError, httpcore.TimeoutException, httpcore.ProtocolError, OSError):
+        return Outcome(error="No good answer.")
+
+
+async def _post(pool: httpcore.AsyncConnectionPool, url: httpx.URL, body: bytes, headers: Mapping[str, str]) -> Outcome:
+    target = httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=port_of(url), target=url.raw_path)
+    all_headers: dict[str | bytes, str | bytes] = {
+        "host": url.netloc.decode(),
+        "content-type": "application/json",
+        "content-length": str(len(body)),
+        "accept-encoding": "identity",
+        "user-agent": f"phoenix/{__version__}",
+        **headers,
+    }
+    async with pool.stream("POST", target, headers=all_headers, content=body) as response:
+        answered = {name.lower(): value for name, value in response.headers}
+        await _skim(response)
+    if 200 <= response.status < 300:
+        return Outcome(response.status)
+    retry_after_s = parse_retry_after_s(answered.get(b"retry-after", b"").decode("latin-1"), utc_now())
+    return Outcome(response.status, f"The answer was {response.status}.", retry_after_s)
+
+
+async def _skim(response: httpcore.Response) -> None:
+    """Reads a short response to its end, so that the connection can be reused; of a long one only the beginning."""
+    size_bytes = 0
+    async for chunk in response.aiter_stream():
+        size_bytes += len(chunk)
+        if size_bytes > MAX_ANSWER_BYTES:
+            return
+
+
+def sign_headers(message_id: str, sent_at_s: int, body: bytes, secrets: Sequence[str]) -> Mapping[str, str]:
+    """One signature per secret, so that a receiver may use either while the secret is being rotated."""
+    return {
+        "webhook-id": message_id,
+        "webhook-timestamp": str(sent_at_s),
+        "webhook-signature": " ".join(_sign(message_id, sent_at_s, body, secret) for secret in secrets),
+    }
+
+
+def cause_headers(request_id: str | None, traceparent: str | None) -> Mapping[str, str]:
+    """Id and trace of the request that made the job, for the receiver's logs. Not signed: do not rely on them."""
+    given = {request_ids.HEADER: request_id, traces.HEADER: traceparent}
+    return {name: value for name, value in given.items() if value}
+
+
+def _sign(message_id: str, sent_at_s: int, body: bytes, secret: str) -> str:
+    key = base64.b64decode(secret.removeprefix("whsec_"))
+    signed = b"%s.%d.%s" % (message_id.encode(), sent_at_s, body)
+    return "v1," + base64.b64encode(hmac.digest(key, signed, hashlib.sha256)).decode()

@@ -1,0 +1,197 @@
+"""Resolves each value of a reel, in one function each, from what clip, reel and model say."""
+
+import math
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Generic, NamedTuple, TypeVar
+
+from phoenix.catalog.model import FloatRange, FrameRule, IntRange, ModelSpec, SizeRule
+from phoenix.catalog.transitions import Findings
+from phoenix.contract.base import AspectRatio, Resolution
+from phoenix.contract.requests import ClipRequest, ReelRequest
+
+
+class Size(NamedTuple):
+    """Pixels."""
+
+    width: int
+    height: int
+
+    def __str__(self) -> str:
+        return f"{self.width}x{self.height}"
+
+
+def ideal_size(resolution: Resolution, aspect_ratio: AspectRatio) -> tuple[Fraction, Fraction]:
+    """Width and height as asked for: the shorter side has `resolution` pixels; not rounded."""
+    short = Fraction(resolution.removesuffix("p"))
+    wide, high = (Fraction(part) for part in aspect_ratio.split(":"))
+    return (short * wide / high, short) if wide >= high else (short, short * high / wide)
+
+
+def fit_size(rule: SizeRule, resolution: Resolution, aspect_ratio: AspectRatio) -> Size:
+    """The size the model was trained at for this pair, or else both sides rounded to the rule's multiple."""
+    if exact := rule.exact.get(f"{resolution} {aspect_ratio}"):
+        return Size(*exact)
+    width, height = ideal_size(resolution, aspect_ratio)
+    return Size(_round_to(width, rule.multiple), _round_to(height, rule.multiple))
+
+
+def is_visibly_rounded(size: Size, resolution: Resolution, aspect_ratio: AspectRatio) -> bool:
+    """Whether a side is off by two pixels or more: 480p means 854x480 to everyone, not 832x480."""
+    width, height = ideal_size(resolution, aspect_ratio)
+    return abs(size.width - width) >= 2 or abs(size.height - height) >= 2
+
+
+def _round_to(side_px: Fraction, multiple: int) -> int:
+    return max(multiple, int(side_px / multiple + Fraction(1, 2)) * multiple)
+
+
+def nearest_frames(rule: FrameRule, frames: float) -> int:
+    """The frame count of the rule nearest to `frames`, within its bounds; the larger one of two equally near."""
+    k = math.floor((frames - rule.offset) / rule.multiple + 0.5)
+    return min(max(k * rule.multiple + rule.offset, rule.minimum), most_frames(rule, math.inf))
+
+
+def most_frames(rule: FrameRule, frames: float) -> int:
+    """The largest count of the rule that is at most `frames`, but never less than its minimum."""
+    if frames >= rule.maximum:
+        return rule.maximum
+    k = math.floor((frames - rule.offset) / rule.multiple)
+    return max(k * rule.multiple + rule.offset, rule.minimum)
+
+
+def shortest_s(rule: FrameRule, fps: int) -> float:
+    return rule.minimum / fps
+
+
+def longest_s(rule: FrameRule, fps: int) -> float:
+    """Longest clip at this frame rate: bounded by frames, and by seconds where the rule says so."""
+    if rule.longest_s is None:
+        return rule.maximum / fps
+    return most_frames(rule, rule.longest_s * fps) / fps
+
+
+def default_frames(rule: FrameRule, fps: int, *, default_fps: int) -> int:
+    """The default length at another frame rate: the same seconds, as far as the model allows."""
+    frames = rule.default * fps / default_fps
+    return nearest_frames(rule, min(frames, longest_s(rule, fps) * fps))
+
+
+_T = TypeVar("_T", int, float)
+
+FRAME_TOLERANCE = 1e-3
+"""In frames: a duration such as 0.1 s times 30 fps is not a whole number in floating point."""
+
+
+@dataclass(frozen=True)
+class _Given(Generic[_T]):
+    """A value that the client set, and where: on the clip, or on the reel for all of its clips."""
+
+    value: _T
+    pointer: str
+
+
+def pick_size(request: ReelRequest, model: ModelSpec, findings: Findings) -> tuple[Resolution, AspectRatio, Size]:
+    """The resolution and aspect ratio to use, and their size in pixels."""
+    rule = model.size
+    resolution = request.resolution or rule.default_resolution
+    aspect_ratio = request.aspect_ratio or rule.default_aspect_ratio
+    if resolution not in rule.resolutions:
+        findings.fault("/resolution", f"{model.id} makes {', '.join(rule.resolutions)}; choose one of them")
+    if aspect_ratio not in rule.aspect_ratios:
+        findings.fault("/aspect_ratio", f"{model.id} makes {', '.join(rule.aspect_ratios)}; choose one of them")
+    size = fit_size(rule, resolution, aspect_ratio)
+    if (request.resolution or request.aspect_ratio) and is_visibly_rounded(size, resolution, aspect_ratio):
+        width, height = ideal_size(resolution, aspect_ratio)
+        findings.adjust(
+            "/resolution" if request.resolution else "/aspect_ratio",
+            requested=f"{resolution} {aspect_ratio} ({float(width):.0f}x{float(height):.0f})",
+            resolved=str(size),
+            reason=f"{model.id} makes sides in multiples of {rule.multiple} pixels",
+        )
+    return resolution, aspect_ratio, size
+
+
+def pick_fps(request: ReelRequest, model: ModelSpec, findings: Findings) -> int:
+    if request.fps is None:
+        return model.fps.default
+    return _within(model.fps, _Given(request.fps, "/fps"), model, findings)
+
+
+def pick_steps(request: ReelRequest, index: int, model: ModelSpec, findings: Findings) -> int:
+    given = _first_given("steps", index, request.clips[index].steps, request.steps)
+    return model.steps.default if given is None else _within(model.steps, given, model, findings)
+
+
+def pick_guidance(request: ReelRequest, index: int, model: ModelSpec, findings: Findings) -> float:
+    given = _first_given("guidance_scale", index, request.clips[index].guidance_scale, request.guidance_scale)
+    rule = model.guidance_scale
+    return rule.default if given is None else _within(rule, given, model, findings)
+
+
+def pick_frames(request: ReelRequest, index: int, model: ModelSpec, findings: Findings, *, fps: int) -> int:
+    """The number of frames: the nearest that the model can make to the seconds asked for."""
+    rule = model.frames
+    given = _first_given("duration_s", index, request.clips[index].duration_s, request.duration_s)
+    if given is None:
+        return default_frames(rule, fps, default_fps=model.fps.default)
+    wanted = given.value * fps
+    shortest, longest = shortest_s(rule, fps), longest_s(rule, fps)
+    if not shortest * fps - FRAME_TOLERANCE <= wanted <= longest * fps + FRAME_TOLERANCE:
+        nearest = shortest if given.value < shortest else longest
+        detail = f"{model.id} makes clips of {_up(shortest)} to {_down(longest)} s at {fps} fps"
+        findings.fault(
+            given.pointer,
+            f"{detail}; the nearest is {_up(nearest) if nearest == shortest else _down(nearest)} s",
+        )
+        return nearest_frames(rule, nearest * fps)
+    frames = nearest_frames(rule, wanted)
+    if abs(frames - wanted) > FRAME_TOLERANCE:
+        findings.adjust(
+            given.pointer,
+            requested=f"{given.value:g} s ({wanted:.4g} frames at {fps} fps)",
+            resolved=f"{frames / fps:.6g} s ({frames} frames)",
+            reason=_frame_reason(model),
+        )
+    return frames
+
+
+def check_image(clip: ClipRequest, index: int, model: ModelSpec, findings: Findings) -> None:
+    pointer = f"/clips/{index}/image_artifact_id"
+    if clip.image_artifact_id is not None and not model.takes_image:
+        findings.fault(pointer, f"{model.id} takes no image; leave it out, or choose a model that does")
+    if clip.image_artifact_id is None and model.needs_image:
+        findings.fault(pointer, f"{model.id} starts from a picture; upload one and give its id")
+
+
+def _first_given(name: str, index: int, of_clip: _T | None, of_reel: _T | None) -> _Given[_T] | None:
+    if of_clip is not None:
+        return _Given(of_clip, f"/clips/{index}/{name}")
+    return None if of_reel is None else _Given(of_reel, f"/{name}")
+
+
+def _within(rule: IntRange | FloatRange, given: _Given[_T], model: ModelSpec, findings: Findings) -> _T:
+    if rule.minimum <= given.value <= rule.maximum:
+        return given.value
+    nearest = type(given.value)(min(max(given.value, rule.minimum), rule.maximum))
+    findings.fault(
+        given.pointer,
+        f"{model.id} takes {rule.minimum:g} to {rule.maximum:g} here; the nearest is {nearest:g}",
+    )
+    return nearest
+
+
+def _frame_reason(model: ModelSpec) -> str:
+    rule = model.frames
+    if rule.multiple == 1:
+        return "a clip is a whole number of frames"
+    return f"{model.id} makes {rule.multiple}k+{rule.offset} frames"
+
+
+def _up(seconds: float) -> float:
+    """To the millisecond, inwards, so that the number in the message is itself accepted."""
+    return math.ceil(seconds * 1000 - 1e-6) / 1000
+
+
+def _down(seconds: float) -> float:
+    return math.floor(seconds * 1000 + 1e-6) / 1000

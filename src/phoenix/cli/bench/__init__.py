@@ -1,0 +1,1 @@
+"""`phoenix bench`: how fast this machine renders a model."""

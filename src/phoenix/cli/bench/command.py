@@ -1,0 +1,94 @@
+"""`phoenix bench`: measures how fast this machine makes clips of a model, with the engine and encoder of workers."""
+
+from typing import Annotated
+
+import typer
+
+from phoenix.catalog.load import load_catalog
+from phoenix.catalog.model import ModelSpec
+from phoenix.cli.bench.report import BenchReport, bench_lines, bench_table
+from phoenix.cli.console import err, out, print_json
+from phoenix.cli.options import (
+    AspectRatioOption,
+    DurationOption,
+    FpsOption,
+    ResolutionOption,
+    StepsOption,
+    describe_adjustment,
+    make_request,
+    with_first_frame,
+)
+from phoenix.cli.problems import end_on_sigterm, explained, read_settings
+from phoenix.cli.resolving import resolve_reel
+from phoenix.contract.requests import ReelRequest
+from phoenix.errors import PhoenixError
+from phoenix.ids import new_artifact_id
+from phoenix.telemetry.logs import configure_logs
+
+PROMPT = "a red balloon over a harbour at dawn"
+
+
+class MadeElsewhere(PhoenixError):
+    """Its clips are made by a service on the network, and paid for: they say nothing of this machine."""
+
+
+def run_bench(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="Id of a model.")] = "animatic",
+    clips: Annotated[int, typer.Option(min=1, max=1000, help="Clips to measure, after one to warm up.")] = 3,
+    duration_s: DurationOption = None,
+    aspect_ratio: AspectRatioOption = None,
+    resolution: ResolutionOption = None,
+    fps: FpsOption = None,
+    steps: StepsOption = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda:N or auto.")] = "auto",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Measure how fast this machine makes clips of a model, encoding included. Keeps none of them."""
+    given = {
+        "model": model,
+        "duration_s": duration_s,
+        "aspect_ratio": aspect_ratio,
+        "resolution": resolution,
+        "fps": fps,
+        "steps": steps,
+        "seed": 0,
+    }
+    request = make_request([PROMPT], given, None)
+    end_on_sigterm()
+    # Readable, and warnings only: the command itself reports how each clip went.
+    configure_logs(level="WARNING", json_lines=False)
+    with explained():
+        report = measure(request, count=clips, device=device)
+    if as_json:
+        print_json(report)
+    else:
+        _show(report)
+
+
+def measure(request: ReelRequest, *, count: int, device: str) -> BenchReport:
+    """Raises `NotFound`, `InvalidRequest`, `MadeElsewhere`, and what `run_clips` raises."""
+    # Importing engine and media takes a second, which `phoenix --help` should not pay for.
+    from phoenix.cli.bench.run import run_clips  # noqa: PLC0415
+
+    settings = read_settings()
+    catalog = load_catalog(settings.engine.catalog_file)
+    model = catalog.get(request.model or settings.engine.default_model)
+    if model.engine == "veo":
+        raise MadeElsewhere
+    reel = resolve_reel(_with_image(request, model), catalog, settings)
+    return run_clips(model, reel, settings, count=count, device=device, tell=lambda what: err.print(what, style="dim"))
+
+
+def _with_image(request: ReelRequest, model: ModelSpec) -> ReelRequest:
+    """A picture for models that need one; its content does not affect their speed."""
+    if not model.needs_image:
+        return request
+    return with_first_frame(request, new_artifact_id())
+
+
+def _show(report: BenchReport) -> None:
+    for line in bench_lines(report):
+        out.print(line)
+    for change in report.reel.adjustments:
+        out.print(f"  rounded   {describe_adjustment(change)}", style="yellow")
+    out.print(bench_table(report))

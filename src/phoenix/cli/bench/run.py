@@ -1,0 +1,163 @@
+"""Renders and encodes the clips of a benchmark on this machine. No server, no database, and no files left behind."""
+
+import platform
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from PIL import Image
+
+from phoenix.catalog.model import ModelSpec
+from phoenix.cli.bench.report import BenchReport, Machine, PeakMemory, make_report
+from phoenix.contract.jobs import ClipTimings
+from phoenix.contract.resolved import ResolvedClip, ResolvedReel
+from phoenix.engine.cancellation import StopReason, StopToken
+from phoenix.engine.device import open_meter, pick_device
+from phoenix.engine.registry import Engines
+from phoenix.engine.spec import ClipJob, RenderedClip, Unwatched
+from phoenix.errors import Stage
+from phoenix.media.ffmpeg import Watch
+from phoenix.media.tools import MediaTools
+from phoenix.settings import Settings
+from phoenix.worker.render import write_frames
+from phoenix.worker.stopwatch import Stopwatch
+
+CPU_INFO = Path("/proc/cpuinfo")
+# In a process of its own, as in `phoenix doctor`: this room must not import torch.
+NAME_GPU = "import sys, torch; print(torch.cuda.get_device_name(sys.argv[1]))"
+NAMED_WITHIN_S = 60
+RSS_UNIT_BYTES = 1 if sys.platform == "darwin" else 1024
+
+
+def find_machine(model: ModelSpec, device: str) -> Machine:
+    """The device that `model` would be rendered on. Raises `NoSuchDevice`."""
+    # Animatics are drawn on the CPU, whatever else there is.
+    found = "cpu" if model.engine == "animatic" else pick_device(device)
+    return Machine(device=found, name=_cpu_name() if found == "cpu" else _gpu_name(found))
+
+
+def peak_memory(machine: Machine) -> PeakMemory:
+    """Peak memory in bytes: of the device by this process's allocator; on a CPU, of this process."""
+    meter = open_meter(machine.device)
+    if meter is not None:
+        return PeakMemory(peak_bytes=meter.peak_bytes(), of="device")
+    resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return PeakMemory(peak_bytes=resident * RSS_UNIT_BYTES, of="process")
+
+
+def _gpu_name(device: str) -> str:
+    argv = [sys.executable, "-c", NAME_GPU, device]
+    named = subprocess.run(argv, capture_output=True, text=True, timeout=NAMED_WITHIN_S, check=False)  # noqa: S603
+    return named.stdout.strip() or "of unknown name"
+
+
+def _cpu_name() -> str:
+    if CPU_INFO.exists():
+        for line in CPU_INFO.read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def run_clips(
+    model: ModelSpec, reel: ResolvedReel, settings: Settings, *, count: int, device: str, tell: Callable[[str], None]
+) -> BenchReport:
+    """Makes the clip of `reel` once to warm up, and then `count` times with other seeds.
+
+    Raises `TaskFailed`, `NoSuchDevice` or `FfmpegMissing`. `tell` hears what is being done.
+    """
+    machine = find_machine(model, device)
+    with _open_bench(model, reel, settings, machine.device) as bench:
+        tell("warming up")
+        warm_up = bench.make(reel.clips)[0]
+        began_s = time.perf_counter()
+        timings = bench.make(_copies(reel.clips[0], count), tell)
+        spent_s = time.perf_counter() - began_s
+        memory = peak_memory(machine)
+    return make_report(machine, reel, warm_up=warm_up, clips=timings, spent_s=spent_s, memory=memory)
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A benchmark of one model on one device. `stop` ends what is running."""
+
+    engines: Engines
+    model: ModelSpec
+    tools: MediaTools
+    folder: Path
+    image: Path | None
+    stop: StopToken
+
+    def make(self, clips: Sequence[ResolvedClip], tell: Callable[[str], None] | None = None) -> list[ClipTimings]:
+        """Renders a clip while the previous one is encoded, like a worker with a `pipeline_depth` of 1."""
+        encoded: list[Future[ClipTimings]] = []
+        with ThreadPoolExecutor(max_workers=1) as encoder, self._stopping():
+            for clip in clips:
+                if tell:
+                    tell(f"clip {clip.index} of {len(clips)}")
+                watcher = TimedWatcher(self.stop)
+                rendered = self.engines.render(ClipJob(clip, self.model, self.image), watcher)
+                watcher.stopwatch.enter(None)
+                if encoded:
+                    encoded[-1].result()
+                encoded.append(encoder.submit(self._encode, clip, rendered, watcher))
+            return [timings.result() for timings in encoded]
+
+    def _encode(self, clip: ResolvedClip, rendered: RenderedClip, watcher: "TimedWatcher") -> ClipTimings:
+        output = self.folder / f"{clip.index}.mp4"
+        with watcher.stopwatch.timing(Stage.ENCODE):
+            write_frames(rendered, output, tools=self.tools, watch=Watch(lambda: self.stop.reason is not None))
+        output.unlink()
+        return watcher.stopwatch.clip_timings()
+
+    @contextmanager
+    def _stopping(self) -> Generator[None]:
+        """Without it an error or Ctrl-C would wait for the encoder, which may take minutes for a long clip."""
+        try:
+            yield
+        except BaseException:
+            self.stop.stop(StopReason.CANCEL)
+            raise
+
+
+class TimedWatcher(Unwatched):
+    """Times each stage, and reports to nobody."""
+
+    def __init__(self, stop: StopToken) -> None:
+        super().__init__(stop)
+        self.stopwatch = Stopwatch()
+
+    def on_stage(self, stage: Stage) -> None:
+        self.stopwatch.enter(stage)
+        super().on_stage(stage)
+
+
+@contextmanager
+def _open_bench(model: ModelSpec, reel: ResolvedReel, settings: Settings, device: str) -> Generator[Bench]:
+    tools = MediaTools.from_settings(settings.media)
+    # One clip at a time: waiting for others to share its call would be futile.
+    alone = settings.engine.model_copy(update={"max_batch": 1})
+    with ExitStack() as opened:
+        folder = Path(opened.enter_context(TemporaryDirectory(prefix="phoenix-bench-")))
+        engines = Engines(engine=alone, animatic=settings.animatic, device=device)
+        opened.callback(engines.close)
+        image = _blank(folder, reel) if model.needs_image else None
+        yield Bench(engines, model, tools, folder, image, StopToken())
+
+
+def _copies(clip: ResolvedClip, count: int) -> list[ResolvedClip]:
+    seeds = range(1, count + 1)
+    return [clip.model_copy(update={"index": seed, "seed": seed}) for seed in seeds]
+
+
+def _blank(folder: Path, reel: ResolvedReel) -> Path:
+    path = folder / "first.png"
+    Image.new("RGB", (reel.width, reel.height), "grey").save(path)
+    return path

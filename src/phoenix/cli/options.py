@@ -1,0 +1,87 @@
+"""Shared by `generate`, `plan` and `bench`: the options of a reel, their request, and reports of rounded values."""
+
+import os
+import re
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from pydantic import ValidationError
+
+from phoenix.cli.console import err, printable
+from phoenix.cli.problems import USAGE
+from phoenix.contract.base import AspectRatio, Resolution
+from phoenix.contract.requests import ReelRequest
+from phoenix.contract.resolved import Adjustment
+
+PromptsArgument = Annotated[list[str], typer.Argument(metavar="PROMPT...", help="One clip each, in order.")]
+ModelOption = Annotated[str | None, typer.Option(help="Id of a model; see `phoenix models`.")]
+DurationOption = Annotated[float | None, typer.Option("--duration", help="Length of each clip, in seconds.")]
+AspectRatioOption = Annotated[AspectRatio | None, typer.Option()]
+ResolutionOption = Annotated[Resolution | None, typer.Option(help="The shorter side in pixels.")]
+FpsOption = Annotated[int | None, typer.Option()]
+StepsOption = Annotated[int | None, typer.Option(help="Denoising steps of each clip.")]
+SeedOption = Annotated[int | None, typer.Option(help="Clip i uses seed + i; drawn at random if left out.")]
+CrossfadeOption = Annotated[float | None, typer.Option("--crossfade", help="Seconds by which clips overlap.")]
+AudioOption = Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="Sound to lay under the reel.")]
+
+ImageOption = Annotated[
+    Path | None,
+    typer.Option(exists=True, dir_okay=False, help="Picture that each clip begins with; for models that take one."),
+]
+
+
+def make_request(prompts: list[str], given: dict[str, Any], crossfade_s: float | None) -> ReelRequest:
+    """Ends the command with each fault that can be seen without a catalog."""
+    body = {name: value for name, value in given.items() if value is not None}
+    body["clips"] = [{"prompt": prompt} for prompt in prompts]
+    if crossfade_s is not None:
+        body["transition"] = {"kind": "crossfade", "duration_s": crossfade_s}
+    try:
+        return ReelRequest.model_validate(body)
+    except ValidationError as error:
+        for fault in error.errors():
+            err.print(f"/{'/'.join(map(str, fault['loc']))}: {fault['msg']}", style="red")
+        raise typer.Exit(USAGE) from error
+
+
+def with_first_frame(request: ReelRequest, artifact_id: str) -> ReelRequest:
+    """Every clip begins with this picture."""
+    clips = [clip.model_copy(update={"image_artifact_id": artifact_id}) for clip in request.clips]
+    return request.model_copy(update={"clips": clips})
+
+
+def describe_adjustment(change: Adjustment) -> str:
+    return printable(f"{change.pointer}: {change.requested} became {change.resolved}, {change.reason}")
+
+
+def check_output(path: Path | None) -> Path | None:
+    """Refuses what cannot be written before a GPU is spent on it."""
+    if path and path.is_dir():
+        raise typer.BadParameter(f"{path} is a folder; name a file in it.")
+    if path and not os.access(path.parent, os.W_OK):
+        raise typer.BadParameter(f"the folder {path.parent} does not exist or cannot be written.")
+    return path
+
+
+OutputOption = Annotated[
+    Path | None,
+    typer.Option("-o", "--output", callback=check_output, help="File to write; reel-<id>.mp4 if unset."),
+]
+
+
+HostOption = Annotated[
+    str | None, typer.Option(help="Address to listen on; PHOENIX_API__HOST, or 127.0.0.1, if unset.")
+]
+PortOption = Annotated[
+    int | None,
+    typer.Option(min=0, max=65535, help="Port to listen on; PORT, or 8080, if unset. 0 picks a free one."),
+]
+
+
+def check_device_names(names: list[str] | None) -> list[str] | None:
+    """Refuses a mistyped name at once: a supervisor would start workers that end with it again and again."""
+    for name in names or ():
+        if not re.fullmatch(r"auto|cpu|cuda(:[0-9]+)?", name):
+            raise typer.BadParameter(f"there is no device {name!r}; give cpu, cuda:N or auto.")
+    return names

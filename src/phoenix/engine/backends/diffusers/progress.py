@@ -1,0 +1,120 @@
+"""Follows a pipeline call from inside: its stages, its steps, and stops within a step.
+
+Weights, and therefore the hooks on them, are shared between threads; a thread-local says whose call it is.
+"""
+
+import threading
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from typing import Any
+
+import torch
+
+from phoenix.catalog.model import ModelSpec
+from phoenix.engine.cancellation import RenderStopped
+from phoenix.engine.spec import Member, Watcher
+from phoenix.errors import Stage
+
+DENOISERS = ("transformer", "unet", "dit")
+"""Names of the components that predict the noise; Wan 2.2 has `transformer` and `transformer_2`."""
+
+_this_thread = threading.local()
+
+
+class Call:
+    """A pipeline call and the clips that share it. `stage` is reported if it fails.
+
+    `rows` are the clips still in it, in the order of the first dimension of the call's tensors. A stopped clip only
+    leaves; the call stops when all of them have.
+    """
+
+    def __init__(self, members: Sequence[Member]) -> None:
+        self.rows = list(members)
+        self.batch_size = len(members)
+        self.stage = Stage.LOAD
+
+    @property
+    def model(self) -> ModelSpec:
+        return self.rows[0].job.model
+
+    def begin(self) -> None:
+        self._tell(lambda watcher: watcher.on_stage(self.stage))
+
+    def enter(self, stage: Stage) -> None:
+        if stage is not self.stage:
+            self.stage = stage
+            self._tell(lambda watcher: watcher.on_stage(stage))
+
+    def end_step(self, step: int, steps: int) -> None:
+        self._tell(lambda watcher: watcher.on_step(step, steps))
+
+    def check(self) -> None:
+        """Raises `RenderStopped` if nobody wants the call's result any more."""
+        reasons = [member.watcher.stop.reason for member in self.rows]
+        if reasons[0] is not None and all(reasons):
+            raise RenderStopped(reasons[0])
+
+    @contextmanager
+    def waiting(self) -> Generator[None]:
+        with ExitStack() as stack:
+            for member in self.rows:
+                stack.enter_context(member.watcher.waiting())
+            yield
+
+    def _tell(self, news: Callable[[Watcher], None]) -> None:
+        for member in self.rows:
+            if not member.is_stopped:
+                with suppress(RenderStopped):
+                    news(member.watcher)
+        self.check()
+
+
+@contextmanager
+def following(call: Call) -> Generator[None]:
+    """Makes `call` the one that the hooks report to, in this thread and during the block."""
+    _this_thread.call = call
+    try:
+        yield
+    finally:
+        _this_thread.call = None
+
+
+def current_call() -> Call | None:
+    return getattr(_this_thread, "call", None)
+
+
+def watch_modules(components: dict[str, Any]) -> None:
+    """Hooks a loaded pipeline's modules, once: each block of a denoiser and of the VAE's two halves can end a call.
+
+    At 14B and 720p a step takes seconds and a decode tens of them; a block takes tens of milliseconds.
+    """
+    for name, component in components.items():
+        if not isinstance(component, torch.nn.Module):
+            continue
+        if name.startswith(DENOISERS):
+            component.register_forward_pre_hook(_begin_denoising)
+            # The outermost only: those are what is compiled, and a hook within would be compiled in, call and all.
+            _hear_stops(component.children())
+        if name == "vae":
+            # However deep: LTX decodes a whole clip in a single pass, in four blocks.
+            _hear_stops(component.modules())
+
+
+def _hear_stops(modules: Iterable[torch.nn.Module]) -> None:
+    """In every block of these: what a model runs one after another stands in its module lists."""
+    for module in modules:
+        if isinstance(module, torch.nn.ModuleList):
+            for block in module:
+                block.register_forward_pre_hook(_check_stop)
+
+
+def _begin_denoising(_module: torch.nn.Module, _inputs: Any) -> None:
+    call = current_call()
+    if call is not None:
+        call.enter(Stage.DENOISE)
+
+
+def _check_stop(_module: torch.nn.Module, _inputs: Any) -> None:
+    call = current_call()
+    if call is not None:
+        call.check()

@@ -1,0 +1,80 @@
+"""An event log in memory, for tests of what reads a log."""
+
+from collections.abc import Collection, Mapping, Sequence
+
+from phoenix.clock import Clock, utc_now
+from phoenix.contract.events import TERMINAL_EVENT_TYPES, DurableEvent, JobSnapshot
+from phoenix.contract.jobs import Job
+from phoenix.errors import NotFound
+from phoenix.events.log.protocol import REPLAY_LIMIT, Place, Tail
+from phoenix.events.messages import Owned
+from phoenix.events.progress_cache import Told
+
+
+class MemoryEventLog:
+    """An `EventLog` whose rows are appended by its owner."""
+
+    def __init__(self, clock: Clock = utc_now) -> None:
+        self._clock = clock
+        self._jobs: dict[str, Job] = {}
+        self._events: dict[str, list[DurableEvent]] = {}
+        self._owners: dict[str, str] = {}
+        self._by_owner: dict[str, list[DurableEvent]] = {}
+
+    def put(self, job: Job, owner_id: str = "") -> None:
+        """Adds the job, or replaces the view of it that snapshots show."""
+        self._jobs[job.id] = job
+        self._owners[job.id] = owner_id
+        self._events.setdefault(job.id, [])
+
+    def append(self, event: DurableEvent) -> Owned:
+        """Adds the next row of a job's log. Raises `ValueError` if its number is not the next one."""
+        events = self._events[event.job_id]
+        if event.seq != len(events) + 1:
+            raise ValueError(f"expected number {len(events) + 1}, got {event.seq}")
+        events.append(event)
+        owner_id = self._owners[event.job_id]
+        of_owner = self._by_owner.setdefault(owner_id, [])
+        of_owner.append(event)
+        return Owned(event, owner_id, len(of_owner))
+
+    def remove(self, job_id: str) -> None:
+        del self._jobs[job_id], self._events[job_id]
+
+    async def replay(self, job_id: str, after_seq: int) -> Sequence[DurableEvent]:
+        return self._events.get(job_id, [])[max(after_seq, 0) :]
+
+    async def replays(self, places: Collection[Place]) -> Mapping[Place, Sequence[DurableEvent]]:
+        return {place: await self.replay(*place) for place in places}
+
+    async def tails(self, job_ids: Collection[str]) -> Mapping[str, Tail]:
+        return {job_id: self._tail(job_id) for job_id in job_ids if job_id in self._events}
+
+    async def snapshot(self, job_id: str) -> JobSnapshot:
+        if job_id not in self._jobs:
+            raise NotFound
+        seq = len(self._events[job_id])
+        job = self._jobs[job_id].model_copy(update={"last_seq": seq})
+        return JobSnapshot(job_id=job_id, seq=seq, at=self._clock(), job=job)
+
+    async def snapshots(self, job_ids: Collection[str]) -> Mapping[str, JobSnapshot]:
+        return {job_id: await self.snapshot(job_id) for job_id in job_ids if job_id in self._jobs}
+
+    async def told(self, job_ids: Collection[str]) -> Mapping[str, Told]:
+        return {job_id: Told(self._jobs[job_id].progress) for job_id in job_ids if job_id in self._jobs}
+
+    async def replay_owner(self, owner_id: str, after_seq: int) -> Sequence[tuple[int, DurableEvent]]:
+        numbered = list(enumerate(self._by_owner.get(owner_id, []), 1))
+        return numbered[max(after_seq, 0) :][:REPLAY_LIMIT]
+
+    async def owner_tails(self, owner_ids: Collection[str]) -> Mapping[str, int]:
+        return {owner_id: len(self._by_owner[owner_id]) for owner_id in owner_ids if owner_id in self._by_owner}
+
+    async def unfinished(self, owner_id: str) -> Sequence[JobSnapshot]:
+        owned = [job_id for job_id, owner in self._owners.items() if owner == owner_id and job_id in self._jobs]
+        return [await self.snapshot(job_id) for job_id in owned if not self._tail(job_id).is_terminal]
+
+    def _tail(self, job_id: str) -> Tail:
+        events = self._events[job_id]
+        is_terminal = bool(events) and events[-1].type in TERMINAL_EVENT_TYPES
+        return Tail(len(events), is_terminal, self._owners[job_id])

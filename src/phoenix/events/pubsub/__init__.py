@@ -1,0 +1,1 @@
+"""Redis pub/sub: one connection per process, its channels, and wake-up notifications."""

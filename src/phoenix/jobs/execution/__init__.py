@@ -1,0 +1,1 @@
+"""Attempts at tasks: claim, renewal, completion, retry and recovery, each in one transaction."""

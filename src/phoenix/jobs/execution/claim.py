@@ -1,0 +1,153 @@
+"""A worker claims a task: a conditional update that hands out the fencing token and a lease."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+
+from sqlalchemy import select, update
+from sqlmodel import col
+
+from phoenix.contract.events import ClipStarted, JobAssembling, JobStarted
+from phoenix.contract.jobs import JobState
+from phoenix.contract.resolved import ResolvedReel, ResolvedRequest
+from phoenix.db.columns import db_now
+from phoenix.db.unit_of_work import UnitOfWork
+from phoenix.jobs.event_log import writer
+from phoenix.jobs.lifecycle import TaskKind, TaskState, check_job_transition
+from phoenix.jobs.repository import find_job_locked, list_tasks
+from phoenix.jobs.scheduling.durations import Pace, read_paces, shape_of
+from phoenix.jobs.tables import AttemptRow, JobRow, TaskRow
+from phoenix.jobs.views import parse_request
+
+
+@dataclass(frozen=True)
+class Claim:
+    """The right to work on one task for as long as its lease is renewed. The worker's writes are checked against it."""
+
+    task_id: str
+    attempt: int
+    worker_id: str
+    job_id: str
+    owner_id: str
+    kind: TaskKind
+    position: int
+    request: ResolvedRequest
+    request_id: str | None
+    traceparent: str | None = None
+    parts: tuple[str, ...] = ()
+    """For an assembly: artifact ids of the clips, in order."""
+    soundtrack_artifact_id: str | None = None
+    weights: tuple[float, ...] = ()
+    """Weights of the job's clips, for the progress of the whole job."""
+    done: frozenset[int] = frozenset()
+    """Indices of the clips that are done already: Redis may have forgotten their progress."""
+    pace: Pace | None = None
+    """Learned from clips like this one; None if none was rendered yet."""
+    assembly_s: float | None = None
+    """For a clip: how long the job's assembly will take, if known."""
+    last_seq: int = 0
+    """Number of the job's last durable event when the task was claimed."""
+
+
+async def claim(uow: UnitOfWork, task_id: str, dispatch: int, *, worker_id: str, lease_s: float) -> Claim | None:
+    """Claims the task; None if the doorbell is stale: the task was claimed, has ended, or was rung anew."""
+    job_id = (await uow.session.scalars(select(col(TaskRow.job_id)).where(col(TaskRow.id) == task_id))).one_or_none()
+    job = await find_job_locked(uow.session, job_id) if job_id else None
+    if job is None or job.ending is not None or job.state.is_terminal:
+        return None
+    tasks = await list_tasks(uow.session, job.id)
+    task = next(task for task in tasks if task.id == task_id)
+    if task.state is not TaskState.READY or task.dispatch != dispatch:
+        return None
+    await _take(uow, task, worker_id=worker_id, lease_s=lease_s)
+    await _tell(uow, job, task, worker_id)
+    pace, assembly_s = await _find_pace(uow, job, task)
+    parts = [other for other in tasks if other.kind is TaskKind.RENDER]
+    sound = [other.artifact_id for other in tasks if other.kind is TaskKind.SOUNDTRACK]
+    return Claim(
+        task_id=task.id,
+        attempt=task.attempt,
+        worker_id=worker_id,
+        job_id=job.id,
+        owner_id=job.owner_id,
+        kind=task.kind,
+        position=task.position,
+        request=parse_request(job),
+        request_id=job.request_id,
+        traceparent=job.traceparent,
+        parts=tuple(part.artifact_id for part in parts if part.artifact_id),
+        soundtrack_artifact_id=sound[0] if sound else None,
+        weights=tuple(part.weight for part in parts),
+        done=frozenset(part.position for part in parts if part.state is TaskState.SUCCEEDED),
+        pace=pace,
+        assembly_s=assembly_s,
+        last_seq=job.last_seq,
+    )
+
+
+async def _find_pace(uow: UnitOfWork, job: JobRow, task: TaskRow) -> tuple[Pace | None, float | None]:
+    request = parse_request(job)
+    if task.kind is not TaskKind.RENDER or not isinstance(request, ResolvedReel):
+        return None, None
+    paces = await read_paces(uow.session)
+    return paces.find(shape_of(request.model, request.clips[task.position])), paces.assembly_s(request)
+
+
+async def _take(uow: UnitOfWork, task: TaskRow, *, worker_id: str, lease_s: float) -> None:
+    now = await uow.now()
+    task.state = TaskState.RUNNING
+    task.attempt += 1
+    task.lease_owner = worker_id
+    task.lease_until = now + timedelta(seconds=lease_s)
+    task.started_at = now
+    task.error = None
+    uow.session.add(AttemptRow(task_id=task.id, number=task.attempt, worker_id=worker_id, started_at=now))
+
+
+async def _tell(uow: UnitOfWork, job: JobRow, task: TaskRow, worker_id: str) -> None:
+    if job.state is JobState.QUEUED:
+        check_job_transition(job.state, JobState.RUNNING)
+        job.state = JobState.RUNNING
+        job.started_at = await uow.now()
+        job.run_deadline_at = job.started_at + timedelta(seconds=job.run_timeout_s)
+        await writer.record(uow, job, JobStarted)
+    if task.kind is TaskKind.RENDER:
+        request = parse_request(job)
+        assert isinstance(request, ResolvedReel)
+        event = partial(
+            ClipStarted,
+            clip_index=task.position,
+            attempt=task.attempt,
+            steps=request.clips[task.position].steps,
+            worker_id=worker_id,
+        )
+        await writer.record(uow, job, event)
+    elif task.kind is TaskKind.ASSEMBLE:
+        await writer.record(uow, job, JobAssembling)
+
+
+async def renew_leases(
+    uow: UnitOfWork, *, worker_id: str, task_ids: list[str], lease_s: float
+) -> Mapping[tuple[str, int], str | None]:
+    """Extends the leases of those of these tasks that the worker still holds.
+
+    Returns (task id, attempt) of each to its reason to stop, or None. An attempt that is missing was lost: whatever
+    it does from now on is void.
+    """
+    held = (
+        col(TaskRow.lease_owner) == worker_id,
+        col(TaskRow.state) == TaskState.RUNNING,
+        col(TaskRow.id).in_(task_ids),
+    )
+    # Locked in order of id, as a flush does: a cancel that stops several of these tasks must not deadlock with this.
+    in_order = select(col(TaskRow.id)).where(*held).order_by(col(TaskRow.id)).with_for_update()
+    statement = (
+        update(TaskRow)
+        .where(*held, col(TaskRow.id).in_(in_order))
+        .values(lease_until=db_now(lease_s))
+        .returning(col(TaskRow.id), col(TaskRow.attempt), col(TaskRow.stop_reason))
+        .execution_options(synchronize_session=False)
+    )
+    rows = await uow.session.execute(statement)
+    return {(task_id, attempt): stop_reason for task_id, attempt, stop_reason in rows}

@@ -1,0 +1,120 @@
+"""What the end of a task means for its job: the fan-in, and the one terminal state.
+
+Called with the job's row locked, so that of two clips that end at once exactly one is the last.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from functools import partial
+
+from phoenix.contract.events import JobCanceled, JobExpired, JobFailed, JobSucceeded
+from phoenix.contract.jobs import JobError, JobState
+from phoenix.db.unit_of_work import UnitOfWork
+from phoenix.jobs import views
+from phoenix.jobs.event_log import writer
+from phoenix.jobs.event_log.writer import EventFactory
+from phoenix.jobs.lifecycle import (
+    StopReason,
+    TaskKind,
+    TaskState,
+    check_job_transition,
+    check_task_transition,
+    is_unblocked,
+)
+from phoenix.jobs.metrics import count_end
+from phoenix.jobs.post_commit import StopRequested, TasksReady
+from phoenix.jobs.repository import list_tasks
+from phoenix.jobs.tables import ArtifactRow, JobRow, TaskRow
+
+
+async def settle(uow: UnitOfWork, job: JobRow) -> None:
+    """Brings a job forward after a task ended: unblocks what waited for it, or ends the job."""
+    await uow.session.flush()
+    tasks = await list_tasks(uow.session, job.id)
+    if job.ending is not None:
+        await _wind_down(uow, job, tasks)
+    elif all(task.state is TaskState.SUCCEEDED for task in tasks):
+        await _succeed(uow, job, tasks)
+    else:
+        _unblock(uow, tasks, await uow.now())
+
+
+async def end_job(
+    uow: UnitOfWork, job: JobRow, ending: JobState, error: JobError | None, *, stop_reason: StopReason | None
+) -> None:
+    """Starts to end a job in the state `ending`. The first call wins; later ones change nothing.
+
+    Waiting tasks are canceled now. Running ones are asked to stop with `stop_reason`, or may finish if it is None.
+    The job ends when the last of them has.
+    """
+    if job.ending is not None or job.state.is_terminal:
+        return
+    job.ending = ending
+    job.error = error.model_dump(mode="json") if error else None
+    for task in await list_tasks(uow.session, job.id):
+        if task.state is TaskState.RUNNING and stop_reason is not None:
+            task.stop_reason = stop_reason
+            uow.announce(StopRequested(task.id))
+    await settle(uow, job)
+
+
+async def _wind_down(uow: UnitOfWork, job: JobRow, tasks: Sequence[TaskRow]) -> None:
+    now = await uow.now()
+    for task in tasks:
+        if task.state in (TaskState.READY, TaskState.BLOCKED):
+            move_task(task, TaskState.CANCELED, now)
+    if any(task.state is TaskState.RUNNING for task in tasks):
+        return
+    assert job.ending is not None
+    await _finish_job(uow, job, job.ending, _terminal_event(job))
+
+
+def _terminal_event(job: JobRow) -> EventFactory:
+    if job.ending is JobState.CANCELED:
+        return JobCanceled
+    error = JobError.model_validate(job.error)
+    return partial(JobExpired if job.ending is JobState.EXPIRED else JobFailed, error=error)
+
+
+async def _succeed(uow: UnitOfWork, job: JobRow, tasks: Sequence[TaskRow]) -> None:
+    job.output_artifact_id = tasks[-1].artifact_id
+    artifact = await uow.session.get_one(ArtifactRow, job.output_artifact_id)
+    job.finished_at = await uow.now()
+    event = partial(JobSucceeded, output=views.view_output(job, artifact), timings=views.view_timings(job, tasks))
+    await _finish_job(uow, job, JobState.SUCCEEDED, event)
+
+
+async def _finish_job(uow: UnitOfWork, job: JobRow, state: JobState, event: EventFactory) -> None:
+    check_job_transition(job.state, state)
+    job.state = state
+    job.ending = None
+    job.finished_at = await uow.now()
+    await writer.record(uow, job, event)
+    # After the event, whose number locks the owner's row: the order of locks is the same for all.
+    count_end(uow, job)
+
+
+def _unblock(uow: UnitOfWork, tasks: Sequence[TaskRow], now: datetime) -> None:
+    for task in tasks:
+        before = [other.state for other in tasks if other.position < task.position]
+        if task.state is TaskState.BLOCKED and task.kind is TaskKind.ASSEMBLE and is_unblocked(before):
+            move_task(task, TaskState.READY, now)
+            uow.announce(TasksReady())
+
+
+def move_task(task: TaskRow, state: TaskState, now: datetime) -> None:
+    """Changes a task's state, and the columns that depend on it. Raises `IllegalTransition`."""
+    check_task_transition(task.state, state)
+    task.state = state
+    task.lease_owner = None
+    task.lease_until = None
+    task.stop_reason = None
+    if state is TaskState.READY:
+        # A new dispatch number: the task can no longer be claimed by an old doorbell, wherever that still is.
+        task.dispatch += 1
+        task.rung_at = None
+        task.passed_at = None
+        task.ready_at = now
+        task.finished_at = None
+    elif state.is_terminal:
+        task.finished_at = now

@@ -1,0 +1,232 @@
+"""Finds jobs: one with its tasks and output, or a page of them, newest first."""
+
+import base64
+import binascii
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import pairwise
+from typing import get_args
+
+from sqlalchemy import Select, exists, or_, select, union
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased
+from sqlalchemy.sql.elements import ColumnElement
+from sqlmodel import col
+
+from phoenix.contract.artifacts import ArtifactKind
+from phoenix.contract.base import JobKind, Priority
+from phoenix.contract.jobs import JobState
+from phoenix.errors import Fault, MalformedRequest, NotFound, WrittenByNewer
+from phoenix.jobs.lifecycle import TaskKind, TaskState
+from phoenix.jobs.tables import ArtifactRow, JobRow, TaskRow
+
+_ENDS = sorted(state for state in JobState if state.is_terminal)
+
+HAS_ENDED = col(JobRow.state).in_(_ENDS)
+
+# As ranges, which an index has: NOT IN would read every job that there ever was.
+IS_UNFINISHED = or_(
+    col(JobRow.state) < _ENDS[0],
+    *((col(JobRow.state) > end) & (col(JobRow.state) < next_end) for end, next_end in pairwise(_ENDS)),
+    col(JobRow.state) > _ENDS[-1],
+)
+"""In any other state, one that only a newer version knows included."""
+
+
+async def get_job(session: AsyncSession, job_id: str, *, owner_id: str) -> JobRow:
+    """Raises `NotFound` for another owner's job too, so as not to reveal that it exists."""
+    job = await session.get(JobRow, job_id)
+    if job is None or job.owner_id != owner_id:
+        raise NotFound(f"There is no job {job_id}.")
+    return job
+
+
+async def find_job_locked(session: AsyncSession, job_id: str) -> JobRow | None:
+    """The job with its row locked (PostgreSQL; on SQLite the transaction holds the only write lock)."""
+    statement = select(JobRow).where(col(JobRow.id) == job_id).with_for_update()
+    return (await session.scalars(statement.execution_options(populate_existing=True))).one_or_none()
+
+
+async def get_job_locked(session: AsyncSession, job_id: str, *, owner_id: str) -> JobRow:
+    job = await find_job_locked(session, job_id)
+    if job is None or job.owner_id != owner_id:
+        raise NotFound(f"There is no job {job_id}.")
+    return job
+
+
+async def list_tasks(session: AsyncSession, job_id: str) -> Sequence[TaskRow]:
+    """All tasks of a job, the clips first and in order."""
+    statement = select(TaskRow).where(col(TaskRow.job_id) == job_id).order_by(col(TaskRow.position))
+    return (await session.scalars(statement.execution_options(populate_existing=True))).all()
+
+
+async def get_artifact(session: AsyncSession, artifact_id: str, *, owner_id: str) -> ArtifactRow:
+    artifact = await session.get(ArtifactRow, artifact_id)
+    if artifact is None or artifact.owner_id != owner_id:
+        raise NotFound(f"There is no artifact {artifact_id}.")
+    return artifact
+
+
+def is_newer(task: type[TaskRow]) -> ColumnElement[bool]:
+    """Whether only a newer version can read this row of `tasks`, or of an alias of it."""
+    return col(task.kind).not_in(list(TaskKind)) | col(task.state).not_in(list(TaskState))
+
+
+_task = aliased(TaskRow)
+_KNOWN = (
+    col(JobRow.state).in_(list(JobState)),
+    col(JobRow.ending).is_(None) | col(JobRow.ending).in_(list(JobState)),
+    col(JobRow.kind).in_(get_args(JobKind)),
+)
+
+# What only a newer version knows in one job's row would make all the others unreadable that are read with it.
+READABLE = (*_KNOWN, col(JobRow.priority).in_(get_args(Priority)))
+"""Of a job: that it can be shown, as far as its own row goes."""
+
+MOVABLE = (*_KNOWN, ~exists().where(col(_task.job_id) == col(JobRow.id), is_newer(_task)))
+"""Of a job: that it can be brought forward, or to its end. That takes all of its tasks, but not its priority."""
+
+
+@dataclass(frozen=True)
+class FullJob:
+    """A job with its tasks in order and its output, if it has one."""
+
+    row: JobRow
+    tasks: Sequence[TaskRow]
+    output: ArtifactRow | None
+
+
+@dataclass(frozen=True)
+class JobFilter:
+    state: JobState | None = None
+    kind: JobKind | None = None
+    model: str | None = None
+    words: str | None = None
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Page:
+    jobs: Sequence[FullJob]
+    next_cursor: str | None
+
+
+async def get_full_job(session: AsyncSession, job_id: str, *, owner_id: str) -> FullJob:
+    """Raises `NotFound` for an unknown job and for another owner's."""
+    return await _with_its_own(session, await get_job(session, job_id, owner_id=owner_id))
+
+
+async def list_full_jobs(session: AsyncSession, job_ids: Collection[str]) -> Sequence[FullJob]:
+    """Jobs of any owner, in no order; unknown ids are left out. Callers must check whose they are."""
+    rows = (await session.scalars(select(JobRow).where(col(JobRow.id).in_(job_ids)))).all()
+    return await _complete(session, rows)
+
+
+async def list_unfinished(session: AsyncSession, *, owner_id: str, limit: int) -> Sequence[FullJob]:
+    """The newest `limit` unfinished jobs of the owner, oldest first."""
+    is_unfinished = col(JobRow.state).in_([JobState.QUEUED, JobState.RUNNING])
+    statement = select(JobRow).where(col(JobRow.owner_id) == owner_id, is_unfinished, *READABLE)
+    rows = (await session.scalars(statement.order_by(col(JobRow.id).desc()).limit(limit))).all()
+    return await _complete_known(session, rows[::-1])
+
+
+async def list_queued(
+    session: AsyncSession, *, job_ids: Sequence[str], owner_ids: Sequence[str], limit: int
+) -> Sequence[FullJob]:
+    """Waiting jobs with these ids or of these owners, in order of arrival."""
+    named = col(JobRow.id).in_(job_ids) | col(JobRow.owner_id).in_(owner_ids)
+    statement = select(JobRow).where(col(JobRow.state) == JobState.QUEUED, named, *READABLE)
+    rows = (await session.scalars(statement.order_by(col(JobRow.queued_at)).limit(limit))).all()
+    return await _complete_known(session, rows)
+
+
+async def _with_its_own(session: AsyncSession, job: JobRow) -> FullJob:
+    output = await session.get(ArtifactRow, job.output_artifact_id) if job.output_artifact_id else None
+    return FullJob(job, await list_tasks(session, job.id), output)
+
+
+async def list_jobs(
+    session: AsyncSession,
+    wanted: JobFilter,
+    *,
+    owner_id: str,
+    limit: int,
+    cursor: str | None,
+    oldest_first: bool = False,
+) -> Page:
+    """One page, newest first. Stable while jobs arrive: the cursor is the last id seen, and ids sort by time."""
+    statement = _filtered(wanted).where(col(JobRow.owner_id) == owner_id)
+    job_id = col(JobRow.id)
+    if cursor is not None:
+        last = decode_cursor(cursor)
+        statement = statement.where(job_id > last if oldest_first else job_id < last)
+    rows = (await session.scalars(statement.order_by(job_id if oldest_first else job_id.desc()).limit(limit + 1))).all()
+    page = rows[:limit]
+    next_cursor = encode_cursor(page[-1].id) if len(rows) > limit else None
+    return Page(await _complete_known(session, page), next_cursor)
+
+
+def _filtered(wanted: JobFilter) -> Select[JobRow]:
+    statement = select(JobRow).where(*READABLE)
+    if wanted.state is not None:
+        statement = statement.where(col(JobRow.state) == wanted.state)
+    if wanted.kind is not None:
+        statement = statement.where(col(JobRow.kind) == wanted.kind)
+    if wanted.model is not None:
+        statement = statement.where(col(JobRow.model) == wanted.model)
+    if wanted.created_after is not None:
+        statement = statement.where(col(JobRow.created_at) > wanted.created_after)
+    if wanted.created_before is not None:
+        statement = statement.where(col(JobRow.created_at) < wanted.created_before)
+    for word in (wanted.words or "").lower().split():
+        statement = statement.where(col(JobRow.words).contains(word, autoescape=True))
+    return statement
+
+
+async def _complete_known(session: AsyncSession, rows: Sequence[JobRow]) -> list[FullJob]:
+    """Like `_complete`, but leaves out jobs whose tasks or output only a newer version can read."""
+    try:
+        return await _complete(session, rows)
+    except WrittenByNewer:
+        newer = await _find_newer(session, [row.id for row in rows])
+        return await _complete(session, [row for row in rows if row.id not in newer])
+
+
+async def _find_newer(session: AsyncSession, job_ids: Sequence[str]) -> frozenset[str]:
+    of_tasks = select(col(TaskRow.job_id)).where(col(TaskRow.job_id).in_(job_ids), is_newer(TaskRow))
+    of_outputs = (
+        select(col(JobRow.id))
+        .join(ArtifactRow, col(ArtifactRow.id) == col(JobRow.output_artifact_id))
+        .where(col(JobRow.id).in_(job_ids), col(ArtifactRow.kind).not_in(list(ArtifactKind)))
+    )
+    return frozenset(await session.scalars(union(of_tasks, of_outputs)))
+
+
+async def _complete(session: AsyncSession, rows: Sequence[JobRow]) -> list[FullJob]:
+    """Fetches the tasks and outputs of a whole page in two queries."""
+    tasks: dict[str, list[TaskRow]] = {row.id: [] for row in rows}
+    task_query = select(TaskRow).where(col(TaskRow.job_id).in_(tasks)).order_by(col(TaskRow.position))
+    for task in await session.scalars(task_query):
+        tasks[task.job_id].append(task)
+    output_ids = [row.output_artifact_id for row in rows if row.output_artifact_id]
+    output_query = select(ArtifactRow).where(col(ArtifactRow.id).in_(output_ids))
+    outputs = {output.id: output for output in await session.scalars(output_query)}
+    return [FullJob(row, tasks[row.id], outputs.get(row.output_artifact_id or "")) for row in rows]
+
+
+def encode_cursor(job_id: str) -> str:
+    return base64.urlsafe_b64encode(job_id.encode()).decode().rstrip("=")
+
+
+def decode_cursor(cursor: str) -> str:
+    """Raises `MalformedRequest` for anything that `encode_cursor` did not make."""
+    try:
+        job_id = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
+    except (binascii.Error, UnicodeError, ValueError):
+        job_id = ""
+    if not job_id.startswith("job_"):
+        fault = Fault("/query/cursor", "Use the next_cursor of an earlier page, unchanged.")
+        raise MalformedRequest("The cursor is not one of ours.", faults=[fault])
+    return job_id

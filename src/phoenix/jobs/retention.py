@@ -1,0 +1,156 @@
+"""Deletes ended jobs and their files. Bytes go only after the commit, so that no row is without its bytes."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import delete, func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.sql.elements import ColumnElement
+from sqlmodel import col
+
+from phoenix.contract.artifacts import ArtifactKind
+from phoenix.db.columns import db_now
+from phoenix.db.unit_of_work import UnitOfWork
+from phoenix.errors import Conflict, NotFound, WrittenByNewer
+from phoenix.jobs.post_commit import FilesOrphaned
+from phoenix.jobs.repository import HAS_ENDED, get_job_locked
+from phoenix.jobs.scheduling.usage import keep_spent
+from phoenix.jobs.submission.file_references import find_used
+from phoenix.jobs.tables import ArtifactRow, AttemptRow, EventRow, JobRow, TaskRow
+from phoenix.jobs.webhooks.tables import WebhookDeliveryRow
+
+BATCH = 100
+"""Rows of each kind per step: deleting must not hold up the database's other work."""
+
+
+@dataclass(frozen=True)
+class EndedJob:
+    id: str
+    owner_id: str
+    finished_at: datetime
+
+
+async def delete_job(uow: UnitOfWork, job_id: str, *, owner_id: str) -> None:
+    """Deletes a finished job and all that belongs to it. Raises `Conflict` while it is not finished, and `NotFound`."""
+    await _lock_ended(uow.session, job_id, owner_id)
+    await _delete(uow, job_id, await _lock_files(uow.session, job_id))
+
+
+async def list_old_jobs(
+    session: AsyncSession, *, older_than_s: float, after: EndedJob | None = None
+) -> Sequence[EndedJob]:
+    """A batch of the jobs that ended longer ago, oldest first, from `after` on."""
+    return await _list_ended(session, col(JobRow.finished_at) < db_now(-older_than_s), after)
+
+
+async def list_surplus_jobs(
+    session: AsyncSession, *, most_per_owner: int, after: EndedJob | None = None
+) -> Sequence[EndedJob]:
+    """A batch of the ended jobs beyond the newest `most_per_owner` of their owner, oldest first, from `after` on."""
+    newest_first = func.row_number().over(partition_by=col(JobRow.owner_id), order_by=col(JobRow.finished_at).desc())
+    ranked = select(col(JobRow.id), newest_first.label("place")).where(HAS_ENDED).subquery()
+    surplus = select(ranked.c.id).where(ranked.c.place > most_per_owner)
+    return await _list_ended(session, col(JobRow.id).in_(surplus), after)
+
+
+async def _list_ended(
+    session: AsyncSession, condition: ColumnElement[bool], after: EndedJob | None
+) -> Sequence[EndedJob]:
+    finished_at, job_id = col(JobRow.finished_at), col(JobRow.id)
+    statement = select(job_id, col(JobRow.owner_id), finished_at).where(HAS_ENDED, condition)
+    if after is not None:
+        # The first of the two lets an index find the place.
+        is_later = (finished_at > after.finished_at) | (job_id > after.id)
+        statement = statement.where(finished_at >= after.finished_at, is_later)
+    rows = await session.execute(statement.order_by(finished_at, job_id).limit(BATCH))
+    return [EndedJob(*row) for row in rows]
+
+
+async def delete_ended(uow: UnitOfWork, job_id: str, owner_id: str) -> bool:
+    """Like `delete_job`, but leaves one alone that was retried or deleted, or that an unfinished job is made of.
+
+    Returns whether it was deleted.
+    """
+    try:
+        await _lock_ended(uow.session, job_id, owner_id)
+    except (NotFound, Conflict, WrittenByNewer):
+        return False
+    files = await _lock_files(uow.session, job_id)
+    if await find_used(uow.session, files, owner_ids=[owner_id]):
+        return False
+    await _delete(uow, job_id, files)
+    return True
+
+
+async def _lock_ended(session: AsyncSession, job_id: str, owner_id: str) -> None:
+    job = await get_job_locked(session, job_id, owner_id=owner_id)
+    if not job.state.is_terminal:
+        raise Conflict(f"The job is {job.state}; cancel it first.")
+
+
+async def _lock_files(session: AsyncSession, job_id: str) -> Mapping[str, str]:
+    """Keys by artifact id. In order of id, as submits hold them: a stitch may name several."""
+    files = select(col(ArtifactRow.id), col(ArtifactRow.key)).where(col(ArtifactRow.job_id) == job_id)
+    rows = await session.execute(files.order_by(col(ArtifactRow.id)).with_for_update())
+    return dict(rows.all())
+
+
+async def _delete(uow: UnitOfWork, job_id: str, files: Mapping[str, str]) -> None:
+    uow.announce(FilesOrphaned(tuple(files.values())))
+    await keep_spent(uow, job_id)
+    task_ids = select(col(TaskRow.id)).where(col(TaskRow.job_id) == job_id)
+    for statement in (
+        delete(AttemptRow).where(col(AttemptRow.task_id).in_(task_ids)),
+        delete(TaskRow).where(col(TaskRow.job_id) == job_id),
+        delete(EventRow).where(col(EventRow.job_id) == job_id),
+        delete(WebhookDeliveryRow).where(col(WebhookDeliveryRow.job_id) == job_id),
+        delete(ArtifactRow).where(col(ArtifactRow.job_id) == job_id),
+        delete(JobRow).where(col(JobRow.id) == job_id),
+    ):
+        await uow.session.execute(statement.execution_options(synchronize_session=False))
+
+
+async def find_known_keys(
+    session: AsyncSession, *, upload_ids: Collection[str], job_ids: Collection[str]
+) -> frozenset[str]:
+    """The keys of these uploads, and of all files of these jobs, that have a row."""
+    statement = select(col(ArtifactRow.key)).where(
+        col(ArtifactRow.id).in_(upload_ids) | col(ArtifactRow.job_id).in_(job_ids)
+    )
+    return frozenset(await session.scalars(statement))
+
+
+"""Rows per step: deleting must not hold up the database's other work."""
+
+
+async def list_old_uploads(session: AsyncSession, *, older_than_s: float, after_id: str = "") -> Sequence[str]:
+    """Ids of a batch of uploads that arrived longer ago, in order of id from `after_id` on."""
+    statement = (
+        select(col(ArtifactRow.id))
+        .where(
+            col(ArtifactRow.kind) == ArtifactKind.UPLOAD,
+            col(ArtifactRow.created_at) < db_now(-older_than_s),
+            col(ArtifactRow.id) > after_id,
+        )
+        .order_by(col(ArtifactRow.id))
+        .limit(BATCH)
+    )
+    return (await session.scalars(statement)).all()
+
+
+async def delete_unused(uow: UnitOfWork, upload_ids: Sequence[str]) -> int:
+    """Deletes those of the uploads that no unfinished job is made of. Returns how many."""
+    free = (
+        select(col(ArtifactRow.id), col(ArtifactRow.key), col(ArtifactRow.owner_id))
+        .where(col(ArtifactRow.id).in_(upload_ids))
+        .order_by(col(ArtifactRow.id))
+        # A submit that holds one is about to use it; the next round looks again.
+        .with_for_update(skip_locked=True)
+    )
+    found = (await uow.session.execute(free)).all()
+    used = await find_used(uow.session, upload_ids, owner_ids={owner_id for _, _, owner_id in found})
+    keys = {artifact_id: key for artifact_id, key, _ in found if artifact_id not in used}
+    uow.announce(FilesOrphaned(tuple(keys.values())))
+    await uow.session.execute(delete(ArtifactRow).where(col(ArtifactRow.id).in_(keys)))
+    return len(keys)

@@ -1,0 +1,137 @@
+"""The register of workers: the feeder counts its slots, and `GET /v1/workers` shows it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import delete, func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlmodel import col
+
+from phoenix.contract.fleet import QueueDepth, QueueName, QueueView, Worker
+from phoenix.contract.jobs import JobState
+from phoenix.db.columns import db_now
+from phoenix.db.unit_of_work import UnitOfWork
+from phoenix.jobs.lifecycle import TaskState
+from phoenix.jobs.post_commit import TasksReady
+from phoenix.jobs.scheduling.dispatch import count_slots
+from phoenix.jobs.tables import JobRow, TaskRow, WorkerRow
+
+
+@dataclass(frozen=True)
+class WorkerReport:
+    """What a worker reports about itself at each heartbeat."""
+
+    worker_id: str
+    host: str
+    pid: int
+    device: str
+    slots: Mapping[str, int]
+    """Of each queue that it serves: tasks at once; 0 while it drains."""
+    serves: tuple[str, ...] = ()
+    models: tuple[str, ...] = ()
+    memory_used_bytes: int | None = None
+    memory_total_bytes: int | None = None
+
+
+async def report(uow: UnitOfWork, said: WorkerReport) -> None:
+    """Registers a worker, or refreshes it."""
+    now = await uow.now()
+    row = await uow.session.get(WorkerRow, said.worker_id)
+    if row is None:
+        row = WorkerRow(
+            id=said.worker_id,
+            host=said.host,
+            pid=said.pid,
+            device=said.device,
+            slots=dict(said.slots),
+            started_at=now,
+            seen_at=now,
+        )
+        uow.session.add(row)
+        uow.announce(TasksReady())
+    row.slots = dict(said.slots)
+    row.serves = list(said.serves)
+    row.models = list(said.models)
+    row.memory_used_bytes = said.memory_used_bytes
+    row.memory_total_bytes = said.memory_total_bytes
+    row.seen_at = now
+
+
+async def remove(uow: UnitOfWork, worker_id: str) -> None:
+    await uow.session.execute(delete(WorkerRow).where(col(WorkerRow.id) == worker_id))
+
+
+async def remove_silent(uow: UnitOfWork, *, older_than_s: float) -> None:
+    """Forgets workers whose last heartbeat is older."""
+    await uow.session.execute(delete(WorkerRow).where(col(WorkerRow.seen_at) < db_now(-older_than_s)))
+
+
+async def list_live(session: AsyncSession, *, worker_timeout_s: float) -> Sequence[WorkerRow]:
+    statement = select(WorkerRow).where(col(WorkerRow.seen_at) > db_now(-worker_timeout_s))
+    return (await session.scalars(statement.order_by(col(WorkerRow.started_at)))).all()
+
+
+async def list_served_models(session: AsyncSession, *, worker_timeout_s: float) -> frozenset[str]:
+    """Ids of the models that at least one live worker can load."""
+    live = await list_live(session, worker_timeout_s=worker_timeout_s)
+    return frozenset(model for row in live for model in row.serves)
+
+
+async def view_workers(session: AsyncSession, *, worker_timeout_s: float, owner_id: str | None = None) -> list[Worker]:
+    """The live workers, each with the jobs it is working on: only those of `owner_id` if given."""
+    running: dict[str, list[str]] = {}
+    statement = select(col(TaskRow.lease_owner), col(TaskRow.job_id)).where(col(TaskRow.state) == TaskState.RUNNING)
+    if owner_id is not None:
+        statement = statement.join(JobRow, col(JobRow.id) == col(TaskRow.job_id)).where(
+            col(JobRow.owner_id) == owner_id
+        )
+    for worker_id, job_id in await session.execute(statement):
+        running.setdefault(worker_id or "", []).append(job_id)
+    return [
+        Worker.model_validate(
+            {
+                **row.model_dump(),
+                "queues": list(row.slots),
+                "slots": sum(row.slots.values()),
+                "running": running.get(row.id, []),
+            }
+        )
+        for row in await list_live(session, worker_timeout_s=worker_timeout_s)
+    ]
+
+
+RENDERING: tuple[QueueName, ...] = ("gpu", "remote")
+"""Queues of clips."""
+
+QUEUES: tuple[QueueName, ...] = (*RENDERING, "media")
+
+
+async def view_queue(session: AsyncSession, *, worker_timeout_s: float) -> QueueView:
+    state = col(JobRow.state)
+    statement = select(state, func.count()).where(state.in_([JobState.QUEUED, JobState.RUNNING])).group_by(state)
+    jobs = dict((await session.execute(statement)).all())
+    return QueueView(
+        jobs_queued=jobs.get(JobState.QUEUED, 0),
+        jobs_running=jobs.get(JobState.RUNNING, 0),
+        queues=[await _view_depth(session, name, worker_timeout_s) for name in QUEUES],
+    )
+
+
+async def _view_depth(session: AsyncSession, name: str, worker_timeout_s: float) -> QueueDepth:
+    statement = (
+        select(col(TaskRow.state), func.count(), func.min(col(TaskRow.ready_at)))
+        .where(col(TaskRow.queue) == name, col(TaskRow.state).in_([TaskState.READY, TaskState.RUNNING]))
+        .group_by(col(TaskRow.state))
+    )
+    rows = {state: (count, oldest) for state, count, oldest in (await session.execute(statement))}
+    now = (await session.execute(select(db_now(0)))).scalar_one()
+    waiting, oldest = rows.get(TaskState.READY, (0, None))
+    return QueueDepth.model_validate(
+        {
+            "name": name,
+            "waiting": waiting,
+            "running": rows.get(TaskState.RUNNING, (0, None))[0],
+            "slots": await count_slots(session, name, worker_timeout_s=worker_timeout_s),
+            "oldest_wait_s": max((now - oldest).total_seconds(), 0) if oldest else None,
+        }
+    )

@@ -1,0 +1,1 @@
+"""Accepting jobs: admission, quotas, idempotency, and the one transaction that writes a job."""

@@ -1,0 +1,135 @@
+"""Requests that may arrive more than once but must take effect once: recorded with the job that the first one made.
+
+The record is written in the transaction that accepts the job. A request that is refused leaves none.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import bindparam, delete, select, text, update
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.sql.elements import ColumnElement
+from sqlmodel import col
+
+from phoenix.db.columns import UtcDateTime, db_now
+from phoenix.db.unit_of_work import UnitOfWork
+from phoenix.errors import IdempotencyMismatch
+from phoenix.jobs.tables import IdempotencyRow, JobRow
+
+KEPT_S = 24 * 3600
+
+# The first of several concurrent requests inserts. On PostgreSQL the others wait here for its commit, on SQLite for
+# the write lock.
+_BEGIN = text(
+    "INSERT INTO idempotency_keys (owner_id, route, key, fingerprint, created_at) "
+    "VALUES (:owner_id, :route, :key, :fingerprint, :created_at) ON CONFLICT DO NOTHING"
+).bindparams(bindparam("created_at", type_=UtcDateTime()))
+
+
+@dataclass(frozen=True)
+class KeyedRequest:
+    """One use of a key. The same key means something else for another owner, and on another route."""
+
+    owner_id: str
+    route: str
+    key: str
+    fingerprint: str
+
+    @property
+    def named(self) -> ColumnElement[bool]:
+        return (
+            (col(IdempotencyRow.owner_id) == self.owner_id)
+            & (col(IdempotencyRow.route) == self.route)
+            & (col(IdempotencyRow.key) == self.key)
+        )
+
+
+async def find_earlier(session: AsyncSession, request: KeyedRequest) -> str | None:
+    """Id of the job that this request made earlier. Raises `IdempotencyMismatch` if a different one used the key."""
+    kept = col(IdempotencyRow.created_at) > db_now(-KEPT_S)
+    row = (await session.scalars(select(IdempotencyRow).where(request.named, kept))).one_or_none()
+    if row is None:
+        return None
+    if row.fingerprint != request.fingerprint:
+        raise IdempotencyMismatch
+    return row.job_id
+
+
+async def begin(uow: UnitOfWork, request: KeyedRequest) -> str | None:
+    """Takes the key for this transaction; if another request was first, returns the id of its job."""
+    now = await uow.now()
+    outlived = col(IdempotencyRow.created_at) <= now - timedelta(seconds=KEPT_S)
+    await uow.session.execute(delete(IdempotencyRow).where(request.named, outlived))
+    values: Mapping[str, Any] = {
+        "owner_id": request.owner_id,
+        "route": request.route,
+        "key": request.key,
+        "fingerprint": request.fingerprint,
+        "created_at": now,
+    }
+    await uow.session.execute(_BEGIN, values)
+    return await find_earlier(uow.session, request)
+
+
+async def complete(uow: UnitOfWork, request: KeyedRequest, job_id: str) -> None:
+    """Records the job that the request has made."""
+    await uow.session.execute(update(IdempotencyRow).where(request.named).values(job_id=job_id))
+
+
+async def forget_old(uow: UnitOfWork) -> None:
+    """Deletes records older than `KEPT_S`."""
+    await uow.session.execute(delete(IdempotencyRow).where(col(IdempotencyRow.created_at) <= db_now(-KEPT_S)))
+
+
+RECOVERABLE_S = 15 * 60
+"""Longer than the SDKs wait for an answer before they try again: ten minutes."""
+
+_PREFIX = "unanswered "
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The identity of a request: the same one again may mean the same job."""
+
+    owner_id: str
+    route: str
+    fingerprint: str
+
+
+async def leave(uow: UnitOfWork, asked: Asked, job_id: str) -> None:
+    """Records a job that its client does not know of."""
+    uow.session.add(
+        IdempotencyRow(
+            owner_id=asked.owner_id,
+            route=_PREFIX + asked.route,
+            key=job_id,
+            fingerprint=asked.fingerprint,
+            job_id=job_id,
+            created_at=await uow.now(),
+        )
+    )
+
+
+async def adopt(uow: UnitOfWork, asked: Asked) -> str | None:
+    """Takes the oldest recorded job of this request; each is given out once."""
+    left = (
+        (col(IdempotencyRow.owner_id) == asked.owner_id)
+        & (col(IdempotencyRow.route) == _PREFIX + asked.route)
+        & (col(IdempotencyRow.fingerprint) == asked.fingerprint)
+        & (col(IdempotencyRow.created_at) > await uow.now() - timedelta(seconds=RECOVERABLE_S))
+    )
+    oldest = (
+        select(IdempotencyRow)
+        .join(JobRow, col(JobRow.id) == col(IdempotencyRow.job_id))
+        .where(left)
+        .order_by(col(IdempotencyRow.key))
+        .limit(1)
+        .with_for_update(of=IdempotencyRow, skip_locked=True)
+    )
+    row = (await uow.session.scalars(oldest)).one_or_none()
+    if row is None:
+        return None
+    await uow.session.delete(row)
+    return row.job_id

@@ -1,0 +1,126 @@
+"""Accepts jobs: one transaction writes the job, its tasks and the first event; the 202 is sent after the commit.
+
+Redis is not involved, so that an outage of Redis can neither lose nor refuse a job.
+"""
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+from phoenix.contract.events import JobQueued
+from phoenix.contract.fleet import QueueName
+from phoenix.contract.jobs import JobState
+from phoenix.contract.requests import JobOptions
+from phoenix.contract.resolved import ResolvedClip, ResolvedReel, ResolvedRequest
+from phoenix.db.unit_of_work import UnitOfWork
+from phoenix.ids import new_job_id, new_task_id
+from phoenix.jobs.event_log import writer
+from phoenix.jobs.lifecycle import TaskKind, TaskState
+from phoenix.jobs.post_commit import TasksReady
+from phoenix.jobs.repository import FullJob
+from phoenix.jobs.submission.admission_control import KnownRoom, check_room
+from phoenix.jobs.submission.file_references import hold_references
+from phoenix.jobs.submission.quota import Quota, check_quota
+from phoenix.jobs.tables import JobRow, TaskRow
+from phoenix.settings import LimitSettings
+
+
+async def submit(
+    uow: UnitOfWork,
+    resolved: ResolvedRequest,
+    options: JobOptions,
+    *,
+    owner_id: str,
+    request_id: str | None,
+    traceparent: str | None = None,
+    limits: LimitSettings,
+    quota: Quota | None = None,
+    room: KnownRoom | None = None,
+) -> FullJob:
+    """Writes an admitted request as a queued job.
+
+    Raises `QueueFull`, `RateLimited` by the owner's quota, and `InvalidRequest` if a file that it names was deleted.
+    `room` is what this process counted before; without it, waiting jobs are counted anew.
+    """
+    if quota is not None:
+        await check_quota(uow, owner_id, quota)
+    await check_room(uow, room or KnownRoom(), limit=limits.max_queued_jobs)
+    await hold_references(uow, resolved, owner_id=owner_id)
+    job = await _new_job(uow, resolved, options, owner_id=owner_id, limits=limits)
+    job.request_id, job.traceparent = request_id, traceparent
+    uow.session.add(job)
+    # Before the flush, so that the job's row is written with the number of this event.
+    await writer.record(uow, job, JobQueued)
+    await uow.session.flush()
+    tasks = plan_tasks(job, resolved)
+    uow.session.add_all(tasks)
+    uow.announce(TasksReady())
+    return FullJob(job, tasks, output=None)
+
+
+async def _new_job(
+    uow: UnitOfWork,
+    resolved: ResolvedRequest,
+    options: JobOptions,
+    *,
+    owner_id: str,
+    limits: LimitSettings,
+) -> JobRow:
+    now = await uow.now()
+    reel = resolved if isinstance(resolved, ResolvedReel) else None
+    return JobRow(
+        id=new_job_id(),
+        owner_id=owner_id,
+        kind=resolved.kind,
+        state=JobState.QUEUED,
+        model=reel.model if reel else None,
+        priority=options.priority,
+        request=resolved.model_dump(mode="json"),
+        # PostgreSQL's text cannot hold NUL, which a prompt may.
+        words=" ".join(clip.prompt for clip in reel.clips).lower().replace("\0", " ") if reel else "",
+        options=options.model_dump(mode="json", include={"metadata", "webhook"}),
+        created_at=now,
+        queued_at=now,
+        queue_deadline_at=now + timedelta(seconds=options.queue_timeout_s or limits.default_queue_timeout_s),
+        run_timeout_s=options.run_timeout_s or limits.default_run_timeout_s,
+    )
+
+
+def plan_tasks(job: JobRow, resolved: ResolvedRequest) -> Sequence[TaskRow]:
+    """The tasks of a job: its clips, its soundtrack, and the assembly that waits for them."""
+    clips = resolved.clips if isinstance(resolved, ResolvedReel) else []
+    queue = "remote" if isinstance(resolved, ResolvedReel) and resolved.is_remote else "gpu"
+    tasks = [_task(job, TaskKind.RENDER, clip.index, queue=queue, weight=clip_weight(clip)) for clip in clips]
+    position = len(tasks)
+    if resolved.kind == "soundtrack" or resolved.soundtrack is not None:
+        tasks.append(_task(job, TaskKind.SOUNDTRACK, position))
+        position += 1
+    if resolved.kind != "soundtrack":
+        state = TaskState.BLOCKED if tasks else TaskState.READY
+        tasks.append(_task(job, TaskKind.ASSEMBLE, position, state=state))
+    return tasks
+
+
+def clip_weight(clip: ResolvedClip) -> float:
+    """A clip's share of the work: denoising costs steps x pixels x frames, here in megapixels."""
+    return clip.steps * clip.num_frames * clip.width * clip.height / 1e6
+
+
+def _task(
+    job: JobRow,
+    kind: TaskKind,
+    position: int,
+    *,
+    queue: QueueName = "media",
+    weight: float = 1.0,
+    state: TaskState = TaskState.READY,
+) -> TaskRow:
+    return TaskRow(
+        id=new_task_id(),
+        job_id=job.id,
+        kind=kind,
+        position=position,
+        queue=queue,
+        state=state,
+        weight=weight,
+        ready_at=job.queued_at,
+    )

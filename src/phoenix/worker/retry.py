@@ -1,0 +1,49 @@
+"""Waits for the database to come back, so that a worker does not drop what it holds; and waits that can be stopped."""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, TypeVar
+
+from phoenix.engine.cancellation import StopToken
+from phoenix.errors import Unavailable, WrittenByNewer
+from phoenix.telemetry.logs import get_logger
+
+_logger = get_logger(__name__)
+_T = TypeVar("_T")
+
+_SHORTEST_WAIT_S, _LONGEST_WAIT_S = 0.2, 1.0
+
+
+async def until_available(attempt: Callable[[], Awaitable[_T]], stop: StopToken | None = None) -> _T:
+    """Retries `attempt` until the database is available. Raises `RenderStopped` if `stop` is asked for first."""
+    has_told = False
+    while True:
+        try:
+            return await attempt()
+        except WrittenByNewer:
+            # Waiting does not make it readable for this version.
+            raise
+        except Unavailable as error:
+            if not has_told:
+                _logger.warning("waiting for the database", error=error.detail)
+                has_told = True
+        if stop is not None:
+            stop.check()
+        await asyncio.sleep(random.uniform(_SHORTEST_WAIT_S, _LONGEST_WAIT_S))
+
+
+async def unless_stopped(work: Coroutine[Any, Any, _T], stop: StopToken) -> _T:
+    """Awaits `work`. Cancels it and raises `RenderStopped` as soon as `stop` is asked for."""
+    loop = asyncio.get_running_loop()
+    task = asyncio.ensure_future(work)
+
+    def cancel() -> None:
+        loop.call_soon_threadsafe(task.cancel)
+
+    with stop.calling(cancel):
+        try:
+            return await task
+        except asyncio.CancelledError:
+            stop.check()
+            raise

@@ -1,0 +1,88 @@
+"""Warms up the configured models before the worker reports ready. What breaks the process in doing so ends it."""
+
+import asyncio
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from PIL import Image
+
+from phoenix.catalog.model import ModelSpec
+from phoenix.catalog.resolve import fit_size
+from phoenix.contract.resolved import ResolvedClip
+from phoenix.engine.backend import ProcessUnfit
+from phoenix.engine.cancellation import RenderStopped, StopReason, StopToken
+from phoenix.engine.registry import Engines
+from phoenix.engine.spec import ClipJob, Unwatched
+from phoenix.errors import TaskFailed
+from phoenix.telemetry.logs import get_logger
+from phoenix.worker.context import Workshop
+from phoenix.worker.drain import Drain
+
+
+def warm_up(engines: Engines, model: ModelSpec, stop: StopToken) -> None:
+    """Loads the model and renders a trial clip, so that the first client need not wait for either.
+
+    Whatever is compiled or measured per shape is done for the default shape. Raises `TaskFailed` or `RenderStopped`.
+    """
+    clip = trial_clip(model)
+    with ExitStack() as folder:
+        image = _blank(folder.enter_context(TemporaryDirectory()), clip) if model.needs_image else None
+        engines.render(ClipJob(clip, model, image), Unwatched(stop))
+
+
+def trial_clip(model: ModelSpec) -> ResolvedClip:
+    size = fit_size(model.size, model.size.default_resolution, model.size.default_aspect_ratio)
+    return ResolvedClip(
+        index=0,
+        prompt="a red balloon over a harbour at dawn",
+        seed=0,
+        steps=model.steps.minimum,
+        guidance_scale=model.guidance_scale.default,
+        width=size.width,
+        height=size.height,
+        fps=model.fps.default,
+        num_frames=model.frames.default,
+        deterministic=True,
+    )
+
+
+def _blank(folder: str, clip: ResolvedClip) -> Path:
+    path = Path(folder, "first.png")
+    Image.new("RGB", (clip.width, clip.height), "grey").save(path)
+    return path
+
+
+_logger = get_logger(__name__)
+
+
+async def warm_models(shop: Workshop, drain: Drain) -> None:
+    """Returns early when the worker is asked to end."""
+    stop = StopToken()
+    asked = asyncio.create_task(drain.asked.wait())
+    asked.add_done_callback(lambda _: stop.stop(StopReason.PREEMPT))
+    try:
+        with suppress(RenderStopped):
+            for model_id in shop.services.settings.engine.warm_models:
+                await shop.threads.run(_warm, shop, model_id, stop)
+    except ProcessUnfit as unfit:
+        _logger.critical("a model broke the process while it was warmed up", error=unfit.detail)
+        drain.give_up()
+    finally:
+        asked.cancel()
+
+
+def _warm(shop: Workshop, model_id: str, stop: StopToken) -> None:
+    stop.check()
+    model = shop.services.catalog.find(model_id)
+    if model is None:
+        _logger.error("there is no such model to warm up", model=model_id)
+        return
+    try:
+        warm_up(shop.engines, model, stop)
+    except ProcessUnfit:
+        raise
+    except TaskFailed as failed:
+        _logger.error("a model cannot be warmed up", model=model_id, code=failed.code.value, error=failed.detail)
+    else:
+        _logger.info("model warmed up", model=model_id)
