@@ -8,7 +8,7 @@ from typing import Any
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from phoenix.settings import PLAIN_NAMES, Group, Settings
+from phoenix.settings import UNPREFIXED_NAMES, Settings, SettingsGroup
 
 TARGET = Path(__file__).with_name("env.example")
 
@@ -34,7 +34,7 @@ def _section(prefix: str, fields: Any) -> Iterator[str]:
     """The plain fields first, so that a group's heading does not seem to hold what follows the group."""
     groups: list[tuple[str, FieldInfo]] = []
     for name, field in fields:
-        if isinstance(field.default, Group):
+        if isinstance(field.default, SettingsGroup):
             groups.append((name, field))
         else:
             yield from _setting(prefix + name.upper(), field)
@@ -47,7 +47,7 @@ def _section(prefix: str, fields: Any) -> Iterator[str]:
 
 
 def _setting(name: str, field: FieldInfo) -> Iterator[str]:
-    plain = [f"Also read from {alias}." for alias, path in PLAIN_NAMES.items() if name == _variable(*path)]
+    plain = [f"Also read from {alias}." for alias, path in UNPREFIXED_NAMES.items() if name == _variable(*path)]
     if comment := " ".join([*([field.description] if field.description else []), *plain]):
         yield f"# {comment}"
     yield f"# {name}={_value(field.default)}"

@@ -13,10 +13,10 @@ from phoenix.ids import ArtifactId
 from phoenix.jobs.artifacts import add_upload
 from phoenix.jobs.event_log.writer import replay
 from phoenix.jobs.execution.claim import Claim, claim
-from phoenix.jobs.execution.completion import Result, succeed
+from phoenix.jobs.execution.completion import AttemptOutput, succeed
 from phoenix.jobs.execution.retries import RetryRule
 from phoenix.jobs.repository import FullJob, list_full_jobs
-from phoenix.jobs.scheduling.dispatch import list_waiting
+from phoenix.jobs.scheduling.dispatch import list_ready
 from phoenix.jobs.submission.submit import submit
 from phoenix.media.probe import media_type_of
 from phoenix.settings import LimitSettings
@@ -33,10 +33,10 @@ def make_reel(*prompts: str, **overrides: Any) -> ResolvedReel:
     return admit_reel(request, load_catalog(), default_model="animatic", limits=AdmissionLimits(), draw_seed=lambda: 7)
 
 
-def make_result(key: str = "k", **overrides: Any) -> Result:
+def make_result(key: str = "k", **overrides: Any) -> AttemptOutput:
     info = MediaInfo(media="video", format="mp4", duration_s=1.0, width=480, height=854, fps=16)
     values = {"key": key, "media_type": "video/mp4", "size_bytes": 3, "sha256": "0" * 64, "info": info}
-    return Result(**{**values, **overrides})
+    return AttemptOutput(**{**values, **overrides})
 
 
 def make_failure(*, retriable: bool = False) -> TaskFailed:
@@ -82,9 +82,9 @@ async def add_file(uow: UnitOfWork, artifact_id: str, info: MediaInfo, *, owner_
 async def claim_next(database: Database, queue: str = "gpu", worker_id: str = "wrk_1") -> Claim:
     """Claims the oldest waiting task of a queue."""
     async with database.read() as session:
-        waiting = (await list_waiting(session, queue, with_rung=True))[0]
+        waiting = (await list_ready(session, queue, with_dispatched=True))[0]
     async with database.write() as uow:
-        claimed = await claim(uow, waiting.task_id, waiting.dispatch, worker_id=worker_id, lease_s=LEASE_S)
+        claimed = await claim(uow, waiting.task_id, waiting.dispatch_seq, worker_id=worker_id, lease_s=LEASE_S)
     assert claimed is not None
     return claimed
 

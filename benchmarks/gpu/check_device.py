@@ -26,8 +26,8 @@ from phoenix.engine.backends.diffusers.engine import DiffusersEngine
 from phoenix.engine.backends.diffusers.failures import run_clean
 from phoenix.engine.cancellation import RenderStopped, StopReason
 from phoenix.engine.device import CudaMeter, device_memory, device_name, is_broken, pick_device, release_memory
-from phoenix.engine.memory_profile import MemoryPeaks, call_shape
-from phoenix.engine.spec import ClipJob, Unwatched
+from phoenix.engine.memory_profile import InMemoryPeakStore, call_shape
+from phoenix.engine.spec import ClipJob, NullObserver
 from phoenix.errors import FailureCode, Stage, TaskFailed
 from phoenix.settings import EngineSettings
 
@@ -50,7 +50,7 @@ class Subject:
         return self.model.model_copy(update={"offload": offload, "compile_blocks": compiled})
 
     @contextmanager
-    def engine(self, peaks: MemoryPeaks | None = None) -> Generator[DiffusersEngine]:
+    def engine(self, peaks: InMemoryPeakStore | None = None) -> Generator[DiffusersEngine]:
         settings = EngineSettings(preview_interval_s=0.0001)
         engine = DiffusersEngine(device=self.device, settings=settings, peaks=peaks)
         try:
@@ -59,7 +59,7 @@ class Subject:
             engine.close()
 
 
-class Watching(Unwatched):
+class RecordingObserver(NullObserver):
     """Counts previews, and asks for a stop after step `stop_at`."""
 
     def __init__(self, stop_at: int | None = None) -> None:
@@ -91,14 +91,14 @@ def weights_make_the_same_clip_wherever_they_lie_also_after_a_stop(subject: Subj
 def previews_come_from_the_second_clip_on(subject: Subject) -> None:
     with subject.engine() as engine:
         _pixels(engine, subject.model)
-        watching = Watching()
-        _pixels(engine, subject.model, watching=watching)
-    assert watching.previews
+        observer = RecordingObserver()
+        _pixels(engine, subject.model, observer=observer)
+    assert observer.previews
 
 
 def what_a_clip_takes_is_measured(subject: Subject) -> None:
     for place in ("never", "model"):
-        peaks, clip = MemoryPeaks(), _clip()
+        peaks, clip = InMemoryPeakStore(), _clip()
         with subject.engine(peaks) as engine:
             _pixels(engine, subject.placed(place))
         peak_bytes = peaks.find(call_shape(clip, subject.placed(place), 1, device=device_name(subject.device)))
@@ -118,7 +118,7 @@ def memory_returns_when_a_model_goes(subject: Subject) -> None:
         assert left_bytes[1] <= left_bytes[0], f"weights placed {place!r} leave {left_bytes} bytes"
 
 
-def a_real_shortage_is_told_or_survived_and_leaves_nothing(subject: Subject) -> None:
+def a_real_shortage_is_reported_or_survived_and_leaves_nothing(subject: Subject) -> None:
     """Torch's own limit on this process brings it about, which its allocator treats as the end of the card."""
     memory, large = device_memory(subject.device), _clip(width=832, height=480)
     assert memory is not None
@@ -126,7 +126,7 @@ def a_real_shortage_is_told_or_survived_and_leaves_nothing(subject: Subject) -> 
         with subject.engine() as engine:
             before = _pixels(engine, subject.model)
             meter = CudaMeter(subject.device)
-            meter.begin()
+            meter.reset_peak()
             _pixels(engine, subject.model, large)
             torch.cuda.set_per_process_memory_fraction(
                 share_of_peak * meter.peak_bytes() / memory.total_bytes, subject.device
@@ -197,7 +197,7 @@ ANYWHERE: tuple[Check, ...] = (
 ON_A_CARD: tuple[Check, ...] = (
     what_a_clip_takes_is_measured,
     memory_returns_when_a_model_goes,
-    a_real_shortage_is_told_or_survived_and_leaves_nothing,
+    a_real_shortage_is_reported_or_survived_and_leaves_nothing,
     compiled_blocks_make_the_same_clip,
     a_neighbour_on_the_device_is_counted,
     a_broken_device_makes_the_process_unfit,
@@ -243,9 +243,12 @@ def _clip(width: int = 256, height: int = 256) -> ResolvedClip:
 
 
 def _pixels(
-    engine: DiffusersEngine, model: ModelSpec, clip: ResolvedClip | None = None, watching: Watching | None = None
+    engine: DiffusersEngine,
+    model: ModelSpec,
+    clip: ResolvedClip | None = None,
+    observer: RecordingObserver | None = None,
 ) -> np.ndarray:
-    rendered = engine.render(ClipJob(clip or _clip(), model), watching or Watching())
+    rendered = engine.render(ClipJob(clip or _clip(), model), observer or RecordingObserver())
     return np.frombuffer(b"".join(rendered.frames), np.uint8).astype(int)
 
 
@@ -255,7 +258,7 @@ def _furthest(one: np.ndarray, other: np.ndarray) -> int:
 
 def _stopped(engine: DiffusersEngine, model: ModelSpec) -> None:
     try:
-        _pixels(engine, model, watching=Watching(stop_at=2))
+        _pixels(engine, model, observer=RecordingObserver(stop_at=2))
     except RenderStopped:
         return
     raise AssertionError("it went on to the end")

@@ -12,8 +12,8 @@ from diffusers import WanPipeline
 
 from phoenix.catalog.model import ModelSpec
 from phoenix.contract.resolved import ResolvedClip
-from phoenix.engine.registry import Engines
-from phoenix.engine.spec import ClipJob, RenderedClip, Unwatched
+from phoenix.engine.registry import EngineRegistry
+from phoenix.engine.spec import ClipJob, NullObserver, RenderedClip
 from phoenix.media.commands.video import Picture
 from phoenix.media.encode import encode_frames
 from phoenix.media.tools import MediaTools
@@ -56,11 +56,11 @@ class BareLoop:
 class Service:
     """The worker's path: a slot on the device for each clip, whose encoding overlaps with the next clip's steps."""
 
-    def __init__(self, engines: Engines, spec: ModelSpec) -> None:
+    def __init__(self, engines: EngineRegistry, spec: ModelSpec) -> None:
         self._engines, self._spec = engines, spec
 
     def render(self, clip: ResolvedClip) -> RenderedClip:
-        return self._engines.render(ClipJob(clip, self._spec), Unwatched())
+        return self._engines.render(ClipJob(clip, self._spec), NullObserver())
 
     def generate(self, clips: Sequence[ResolvedClip]) -> None:
         for clip in clips:

@@ -128,8 +128,8 @@ def _latencies(way: Way, costs: Costs, steps: Sequence[int], load: float) -> tup
     way(clips, costs)
     alone_s = costs.alone_s(statistics.mean(steps))
     waits = [(clip.finished_s - clip.arrived_s) / alone_s for clip in clips]
-    spent_s = max(clip.finished_s for clip in clips) - clips[0].arrived_s
-    return statistics.mean(waits), statistics.quantiles(waits, n=20)[-1], alone_s * CLIPS / spent_s
+    elapsed_s = max(clip.finished_s for clip in clips) - clips[0].arrived_s
+    return statistics.mean(waits), statistics.quantiles(waits, n=20)[-1], alone_s * CLIPS / elapsed_s
 
 
 def _beside(window: float, step: float) -> str:

@@ -32,8 +32,8 @@ from phoenix.contract.resolved import ResolvedClip
 from phoenix.engine.backends.diffusers.engine import DiffusersEngine
 from phoenix.engine.cancellation import RenderStopped, StopReason
 from phoenix.engine.device import open_meter, pick_device
-from phoenix.engine.registry import Engines
-from phoenix.engine.spec import ClipJob, Member, Unwatched
+from phoenix.engine.registry import EngineRegistry
+from phoenix.engine.spec import ClipJob, NullObserver, RenderRequest
 from phoenix.media.tools import MediaTools
 from phoenix.settings import AnimaticSettings, EngineSettings, MediaSettings
 
@@ -110,7 +110,7 @@ def main() -> None:
 
 def _measure(spec: ModelSpec, plan: Plan, device: str, folder: Path, rounds: int) -> Iterator[Figure]:
     settings = EngineSettings(preview_interval_s=1)
-    engines = Engines(engine=settings, animatic=AnimaticSettings(), device=device)
+    engines = EngineRegistry(engine=settings, animatic=AnimaticSettings(), device=device)
     yield from _throughput(Service(engines, spec), BareLoop(spec, device), plan, folder, rounds)
     engines.close()
     engine = DiffusersEngine(device=device, settings=settings)
@@ -164,7 +164,7 @@ def _batching(engine: DiffusersEngine, spec: ModelSpec, plan: Plan, shape: Shape
     clips = [clip.model_copy(update={"seed": index}) for index, clip in enumerate(_clips(plan, shape, count))]
     contenders = {
         "alone": lambda: _render_alone(engine, spec, clips),
-        "together": lambda: _render_together(engine, spec, clips),
+        "together": lambda: _render_batch(engine, spec, clips),
     }
     _take_turns(contenders, 1)
     times = _take_turns(contenders, rounds)
@@ -173,20 +173,20 @@ def _batching(engine: DiffusersEngine, spec: ModelSpec, plan: Plan, shape: Shape
 
 def _render_alone(engine: DiffusersEngine, spec: ModelSpec, clips: Sequence[ResolvedClip]) -> None:
     for clip in clips:
-        engine.render(ClipJob(clip, spec), Unwatched())
+        engine.render(ClipJob(clip, spec), NullObserver())
 
 
-def _render_together(engine: DiffusersEngine, spec: ModelSpec, clips: Sequence[ResolvedClip]) -> None:
-    members = [Member(ClipJob(clip, spec), Unwatched()) for clip in clips]
-    engine.render_together(members)
-    for member in members:
-        member.result()
+def _render_batch(engine: DiffusersEngine, spec: ModelSpec, clips: Sequence[ResolvedClip]) -> None:
+    requests = [RenderRequest(ClipJob(clip, spec), NullObserver()) for clip in clips]
+    engine.render_batch(requests)
+    for request in requests:
+        request.result()
 
 
 def _stopping(engine: DiffusersEngine, spec: ModelSpec, plan: Plan) -> Iterator[Figure]:
     """From the stop, at a random moment of the steps, to the end of the render."""
     clip = _clips(plan, plan.main, 1)[0]
-    whole_s = _seconds(lambda: engine.render(ClipJob(clip, spec), Unwatched()))
+    whole_s = _seconds(lambda: engine.render(ClipJob(clip, spec), NullObserver()))
     moments = random.Random(1)
     latencies_s: list[float] = []
     while len(latencies_s) < plan.stops:
@@ -199,16 +199,16 @@ def _stopping(engine: DiffusersEngine, spec: ModelSpec, plan: Plan) -> Iterator[
 
 def _stop_after(engine: DiffusersEngine, job: ClipJob, delay_s: float) -> float | None:
     asked_s: list[float] = []
-    watcher = Unwatched()
+    observer = NullObserver()
 
     def stop() -> None:
         asked_s.append(time.perf_counter())
-        watcher.stop.stop(StopReason.CANCEL)
+        observer.stop.stop(StopReason.CANCEL)
 
     timer = threading.Timer(delay_s, stop)
     timer.start()
     try:
-        engine.render(job, watcher)
+        engine.render(job, observer)
     except RenderStopped:
         return time.perf_counter() - asked_s[0]
     finally:
@@ -245,8 +245,8 @@ def _peak(engine: DiffusersEngine, spec: ModelSpec, plan: Plan) -> Figure:
         peak_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return Figure("peak memory of the process, both contenders in it", peak_kib / 2**20, "GiB")
     # The engine has measured shapes of its own since the start, and began the peak anew each time.
-    meter.begin()
-    engine.render(ClipJob(_clips(plan, plan.main, 1)[0], spec), Unwatched())
+    meter.reset_peak()
+    engine.render(ClipJob(_clips(plan, plan.main, 1)[0], spec), NullObserver())
     return Figure(f"peak memory on the device, weights and a clip of {plan.main}", meter.peak_bytes() / 2**30, "GiB")
 
 

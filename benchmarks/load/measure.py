@@ -27,7 +27,7 @@ from redis import Redis
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from faults.checker import check_settled, describe
+from faults.checker import check_ended, describe
 from faults.cluster import TINY, Cluster, Member, run_cluster, wait_until
 from phoenix.settings import SchedulerSettings
 
@@ -52,7 +52,7 @@ class Submitted:
 class Watched:
     """The largest that was seen."""
 
-    doorbells: int = 0
+    messages: int = 0
     api_mib: list[float] = field(default_factory=list[float])
     worker_mib: list[float] = field(default_factory=list[float])
 
@@ -66,9 +66,9 @@ def settings(cluster: Cluster) -> dict[str, str]:
         "PHOENIX_REDIS__URL": cluster.redis.url,
         "PHOENIX_SCHEDULER__LEASE_S": str(scheduler.lease_s),
         "PHOENIX_SCHEDULER__HEARTBEAT_S": str(scheduler.heartbeat_s),
-        "PHOENIX_SCHEDULER__SWEEP_INTERVAL_S": str(scheduler.sweep_interval_s),
-        "PHOENIX_SCHEDULER__FEED_INTERVAL_S": str(scheduler.feed_interval_s),
-        "PHOENIX_SCHEDULER__DOORBELL_CHECK_S": str(scheduler.doorbell_check_s),
+        "PHOENIX_SCHEDULER__REAP_INTERVAL_S": str(scheduler.reap_interval_s),
+        "PHOENIX_SCHEDULER__DISPATCH_INTERVAL_S": str(scheduler.dispatch_interval_s),
+        "PHOENIX_SCHEDULER__DISPATCH_CHECK_S": str(scheduler.dispatch_check_s),
         "PHOENIX_ANIMATIC__SECONDS_PER_STEP": "0",
         "PHOENIX_LIMITS__MAX_QUEUED_JOBS": "50000",
         "PHOENIX_LOG__LEVEL": "WARNING",
@@ -154,7 +154,7 @@ def watch(cluster: Cluster, within_s: float) -> Watched:
     seen, end_s = Watched(), time.monotonic() + within_s
     with Redis.from_url(cluster.redis.url) as redis:
         while time.monotonic() < end_s:
-            seen.doorbells = max(seen.doorbells, int(redis.zcard("phoenix:queue:gpu")))  # type: ignore[arg-type]
+            seen.messages = max(seen.messages, int(redis.zcard("phoenix:queue:gpu")))  # type: ignore[arg-type]
             if not open_jobs(cluster):
                 break
             time.sleep(1)
@@ -220,9 +220,9 @@ def main() -> int:
         print(describe_mib("workers", workers, rss_mib(cluster.workers, children=True)))
         history = cluster.history(frozenset(submitted.job_ids))
         states = [job.state.value for job in history.jobs]
-        print(f"most doorbells in Redis {seen.doorbells}; canceled at the end {canceled};", end=" ")
+        print(f"most dispatch messages in Redis {seen.messages}; canceled at the end {canceled};", end=" ")
         print({state: states.count(state) for state in sorted(set(states))})
-        findings = check_settled(history)
+        findings = check_ended(history)
         print(f"{len(findings)} findings", describe(findings) if findings else "")
         return 1 if findings else 0
 

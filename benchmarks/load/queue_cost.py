@@ -1,4 +1,4 @@
-"""What the queries of feeder, sweeper and positions cost at a growing number of waiting jobs, on PostgreSQL.
+"""What the queries of dispatcher, lease reaper and positions cost at a growing number of waiting jobs, on PostgreSQL.
 
 python benchmarks/load/queue_cost.py 100 2000 10000
 """
@@ -20,11 +20,11 @@ from faults.servers import PrivatePostgres
 from phoenix.contract.requests import JobOptions
 from phoenix.db.engine import open_engine
 from phoenix.db.unit_of_work import Database
-from phoenix.jobs.execution.recovery import list_lapsed, list_overdue
+from phoenix.jobs.execution.recovery import list_expired_leases, list_overdue
 from phoenix.jobs.repository import list_queued
-from phoenix.jobs.scheduling.dispatch import choose_next, mark_rung
-from phoenix.jobs.scheduling.position import find_standings
-from phoenix.jobs.scheduling.workers import WorkerReport, report
+from phoenix.jobs.scheduling.dispatch import mark_dispatched, plan_dispatch
+from phoenix.jobs.scheduling.position import find_queue_positions
+from phoenix.jobs.scheduling.workers import WorkerReport, record_heartbeat
 from phoenix.jobs.submission.submit import submit
 from phoenix.jobs.tables import JobRow
 from phoenix.settings import DatabaseSettings, LimitSettings
@@ -51,38 +51,38 @@ async def fill(database: Database, count: int) -> None:
                 await submit(uow, make_reel(), JobOptions(), owner_id=owner_id, request_id=None, limits=limits)
 
 
-async def feed(database: Database) -> object:
+async def plan_next(database: Database) -> object:
     async with database.read() as session:
-        return await choose_next(session, "gpu", feed_ahead=2, worker_timeout_s=HOUR_S)
+        return await plan_dispatch(session, "gpu", prefetch_multiplier=2, worker_timeout_s=HOUR_S)
 
 
-async def sweep(database: Database) -> object:
+async def find_expired(database: Database) -> object:
     async with database.read() as session:
-        return await list_lapsed(session), await list_overdue(session)
+        return await list_expired_leases(session), await list_overdue(session)
 
 
-async def tell_places(database: Database) -> object:
+async def find_positions(database: Database) -> object:
     async with database.read() as session:
         jobs = await list_queued(session, job_ids=[], owner_ids=["key_0"], limit=200)
-    return await find_standings(database, jobs, worker_timeout_s=HOUR_S)
+    return await find_queue_positions(database, jobs, worker_timeout_s=HOUR_S)
 
 
-QUERIES: dict[str, Query] = {"feed": feed, "sweep": sweep, "places": tell_places}
+QUERIES: dict[str, Query] = {"dispatch": plan_next, "reaper": find_expired, "position": find_positions}
 
 
 async def measure_ms(database: Database, query: Query) -> float:
-    spent: list[float] = []
+    durations_ms: list[float] = []
     for _ in range(ROUNDS):
         began_s = time.perf_counter()
         await query(database)
-        spent.append(1000 * (time.perf_counter() - began_s))
-    return statistics.median(spent)
+        durations_ms.append(1000 * (time.perf_counter() - began_s))
+    return statistics.median(durations_ms)
 
 
 async def explain(database: Database, query: Query) -> list[str]:
     """Lines of the plans that read a whole table."""
     statements: list[tuple[str, object]] = []
-    with heard(database.engine.sync_engine, statements):
+    with recorded(database.engine.sync_engine, statements):
         await query(database)
     async with database.read() as session:
         connection = await session.connection()
@@ -94,29 +94,29 @@ async def explain(database: Database, query: Query) -> list[str]:
 
 
 @contextmanager
-def heard(engine: Engine, statements: list[tuple[str, object]]):
-    def note(_c: object, _cursor: object, statement: str, parameters: object, *_: object) -> None:
+def recorded(engine: Engine, statements: list[tuple[str, object]]):
+    def record(_c: object, _cursor: object, statement: str, parameters: object, *_: object) -> None:
         statements.append((statement, parameters))
 
-    event.listen(engine, "before_cursor_execute", note)
+    event.listen(engine, "before_cursor_execute", record)
     yield
-    event.remove(engine, "before_cursor_execute", note)
+    event.remove(engine, "before_cursor_execute", record)
 
 
 async def measure(postgres: PrivatePostgres, counts: list[int]) -> None:
     database = Database(open_engine(postgres.async_url, DatabaseSettings(statement_timeout_s=60)))
     async with database.write() as uow:
-        await report(uow, WorkerReport("wrk_1", "host", 1, "cpu", {"gpu": SLOTS}, serves=("animatic",)))
+        await record_heartbeat(uow, WorkerReport("wrk_1", "host", 1, "cpu", {"gpu": SLOTS}, serves=("animatic",)))
     print(f"{'queued':>8}" + "".join(f"{name + ' ms':>12}" for name in QUERIES))
     for count in counts:
         await fill(database, count)
         async with database.write() as uow:
-            lineup = await choose_next(uow.session, "gpu", feed_ahead=2, worker_timeout_s=HOUR_S)
-            await mark_rung(uow, lineup.ring)
+            plan = await plan_dispatch(uow.session, "gpu", prefetch_multiplier=2, worker_timeout_s=HOUR_S)
+            await mark_dispatched(uow, plan.enqueue)
         async with database.write() as uow:
             await uow.session.execute(text("ANALYZE"))
-        spent = [await measure_ms(database, query) for query in QUERIES.values()]
-        print(f"{count:>8}" + "".join(f"{ms:>12.1f}" for ms in spent), flush=True)
+        durations_ms = [await measure_ms(database, query) for query in QUERIES.values()]
+        print(f"{count:>8}" + "".join(f"{ms:>12.1f}" for ms in durations_ms), flush=True)
     for name, query in QUERIES.items():
         for line in await explain(database, query):
             print(name, line)

@@ -60,7 +60,7 @@ class Readers:
         while (left_s := end_s - time.monotonic()) > 0:
             self.pump(left_s)
 
-    def settle(self, quiet_s: float = 1.0, longest_s: float = 60) -> None:
+    def pump_until_quiet(self, quiet_s: float = 1.0, longest_s: float = 60) -> None:
         """Until no event has come for a while."""
         end_s, last, last_s = time.monotonic() + longest_s, -1, time.monotonic()
         while time.monotonic() < end_s and time.monotonic() - last_s < quiet_s:

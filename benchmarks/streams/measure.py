@@ -59,13 +59,13 @@ def measure_delivery(side: Side, load: Load, redis_process: psutil.Process) -> d
         next_s = time.monotonic() + load.interval_s
         side.publish(load.channels, step, readers)
         readers.pump_for(next_s - time.monotonic())
-    readers.settle()
-    spent_s, redis_spent_s = cpu_s(side.process) - before_s, cpu_s(redis_process) - redis_before_s
+    readers.pump_until_quiet()
+    cpu_used_s, redis_cpu_used_s = cpu_s(side.process) - before_s, cpu_s(redis_process) - redis_before_s
     readers.close()
     events = max(readers.events, 1)
     return {
-        "us_per_event": round(spent_s / events * 1e6, 1),
-        "redis_us_per_event": round(redis_spent_s / events * 1e6, 1),
+        "us_per_event": round(cpu_used_s / events * 1e6, 1),
+        "redis_us_per_event": round(redis_cpu_used_s / events * 1e6, 1),
         "delivered_share": round(readers.events / (load.channels * load.watchers * load.rounds), 3),
         "idle_share_of_a_core": round(idle_share, 3),
         **percentiles(readers.latencies_s),

@@ -77,7 +77,7 @@ def measure(cluster: Cluster, streams: int, jobs: int) -> dict[str, object]:
     before, before_cpu_s, began_s = count_transactions(cluster), cpu_s(survivor), time.monotonic()
     cluster.apis[0].kill()
     second = open_streams(cluster, 1, paths)
-    took_s, spent_s = time.monotonic() - began_s, cpu_s(survivor) - before_cpu_s
+    took_s, cpu_used_s = time.monotonic() - began_s, cpu_s(survivor) - before_cpu_s
     second.pump_for(_COUNTED_AFTER_S)
     counted = count_transactions(cluster) - before
     first.close()
@@ -86,7 +86,7 @@ def measure(cluster: Cluster, streams: int, jobs: int) -> dict[str, object]:
         "streams": len(second.sockets),
         "jobs": jobs,
         "taken over in s": round(took_s, 1),
-        "CPU of the survivor in s": round(spent_s, 1),
+        "CPU of the survivor in s": round(cpu_used_s, 1),
         "transactions per s, idle": round(idle_per_s, 1),
         "transactions beyond idle": round(counted - idle_per_s * (took_s + _COUNTED_AFTER_S)),
     }

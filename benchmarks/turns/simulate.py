@@ -3,7 +3,7 @@
     python benchmarks/turns/simulate.py
 
 Reels come at random, each of a key of its own or of one of a few, and a dump of one key may come among them. Their
-clips wait for the slots of a fleet. What is told is within how many seconds the last clip of 50, 95 and 99 of 100 reels
+clips wait for the slots of a fleet. Prints within how many seconds the last clip of 50, 95 and 99 of 100 reels
 has begun.
 """
 
@@ -14,7 +14,7 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from phoenix.jobs.scheduling.fair_queue import FORGETTING_RATE
+from phoenix.jobs.scheduling.fair_queue import USAGE_DECAY_RATE
 
 CLIP_S = 10.0
 SPREAD = 0.25
@@ -25,7 +25,7 @@ RULES: Mapping[str, float | None] = {
     "first come, first served": None,
     "never forgotten": NEVER,
     "forgotten at once": math.inf,
-    **{f"forgotten at {rate} s/s": float(rate) for rate in sorted({1, 2, FORGETTING_RATE, 8})},
+    **{f"forgotten at {rate} s/s": float(rate) for rate in sorted({1, 2, USAGE_DECAY_RATE, 8})},
 }
 """The rates at which a key's service is forgotten while it has none."""
 
@@ -52,7 +52,7 @@ class Scene:
 class Key:
     """Clips that wait, and the service behind them."""
 
-    line: list[tuple[float, int]] = field(default_factory=list[tuple[float, int]])
+    queue: list[tuple[float, int]] = field(default_factory=list[tuple[float, int]])
     """(arrival, reel) of each clip, the first one last."""
     running: list[float] = field(default_factory=list[float])
     served_s: float = 0.0
@@ -79,21 +79,21 @@ def simulate(scene: Scene, rate: float | None, *, seed: int = 20) -> Sequence[fl
         key = keys.setdefault(owner, Key())
         if what == 0:
             size = scene.dump_clips if owner == DUMP else scene.clips
-            key.line[:0] = [(now_s, int(detail))] * size
+            key.queue[:0] = [(now_s, int(detail))] * size
         else:
             key.running.remove(detail)
             key.served_s, key.ended_s = key.served_s + now_s - detail, now_s
             free += 1
-        while free and (waiting := [name for name, found in keys.items() if found.line]):
+        while free and (waiting := [name for name, found in keys.items() if found.queue]):
             chosen = min(waiting, key=_turn(keys, now_s, rate))
-            arrived_s, reel = keys[chosen].line.pop()
+            arrived_s, reel = keys[chosen].queue.pop()
             if chosen != DUMP:
                 waits[reel] = now_s - arrived_s
             keys[chosen].running.append(now_s)
             free -= 1
             took_s = chance.gammavariate(1 / SPREAD**2, CLIP_S * SPREAD**2)
             heapq.heappush(agenda, (now_s + took_s, 1, chosen, now_s))
-        if not (key.line or key.running) and scene.keys is None:
+        if not (key.queue or key.running) and scene.keys is None:
             del keys[owner]
     return sorted(waits.values())
 
@@ -115,7 +115,7 @@ def _turn(keys: Mapping[str, Key], now_s: float, rate: float | None) -> Callable
 
     def tag(owner: str) -> tuple[float, float]:
         key = keys[owner]
-        return (0.0 if rate is None else key.service_s(now_s, rate)), key.line[-1][0]
+        return (0.0 if rate is None else key.service_s(now_s, rate)), key.queue[-1][0]
 
     return tag
 
@@ -138,8 +138,8 @@ def main() -> None:
         print(f"\n{scene}")
         for name, rate in RULES.items():
             waits = simulate(Scene(**{**vars(scene), "reels": reels}), rate)
-            told = [waits[int(share * len(waits))] for share in (0.5, 0.95, 0.99)]
-            print(f"  {name:26} " + " ".join(f"{wait_s:8.1f}" for wait_s in told))
+            shown = [waits[int(share * len(waits))] for share in (0.5, 0.95, 0.99)]
+            print(f"  {name:26} " + " ".join(f"{wait_s:8.1f}" for wait_s in shown))
 
 
 if __name__ == "__main__":

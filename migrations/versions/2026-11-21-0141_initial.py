@@ -1,4 +1,4 @@
-"""The first tables: jobs and all that belongs to them, webhooks, workers, duties, API keys and secrets."""
+"""The first tables: jobs and all that belongs to them, webhooks, workers, leader leases, API keys and secrets."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -25,11 +25,11 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("api_keys_pkey")),
     )
     op.create_table(
-        "duties",
+        "leader_leases",
         sa.Column("name", sa.String(), nullable=False),
-        sa.Column("holder", sa.String(), nullable=False),
-        sa.Column("held_until", sa.DateTime(timezone=True), nullable=False),
-        sa.PrimaryKeyConstraint("name", name=op.f("duties_pkey")),
+        sa.Column("leader_id", sa.String(), nullable=False),
+        sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("name", name=op.f("leader_leases_pkey")),
     )
     op.create_table(
         "idempotency_keys",
@@ -54,7 +54,7 @@ def upgrade() -> None:
         sa.Column("model", sa.String(), nullable=True),
         sa.Column("priority", sa.String(), nullable=False),
         sa.Column("request", sa.JSON(), nullable=False),
-        sa.Column("words", sa.Text(), nullable=False),
+        sa.Column("search_text", sa.Text(), nullable=False),
         sa.Column("options", sa.JSON(), nullable=False),
         sa.Column("error", sa.JSON(), nullable=True),
         sa.Column("output_artifact_id", sa.String(), nullable=True),
@@ -86,19 +86,19 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("owners_pkey")),
     )
     op.create_table(
-        "paces",
+        "duration_stats",
         sa.Column("model", sa.String(), nullable=False),
         sa.Column("width", sa.Integer(), nullable=False),
         sa.Column("height", sa.Integer(), nullable=False),
         sa.Column("num_frames", sa.Integer(), nullable=False),
         sa.Column("steps", sa.Integer(), nullable=False),
-        sa.Column("seconds_per_weight", sa.Float(), nullable=False),
-        sa.Column("finish_per_weight", sa.Float(), nullable=False),
-        sa.Column("learned_at", sa.DateTime(timezone=True), nullable=False),
-        sa.PrimaryKeyConstraint("model", "width", "height", "num_frames", "steps", name=op.f("paces_pkey")),
+        sa.Column("total_s_per_weight", sa.Float(), nullable=False),
+        sa.Column("finish_s_per_weight", sa.Float(), nullable=False),
+        sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("model", "width", "height", "num_frames", "steps", name=op.f("duration_stats_pkey")),
     )
-    with op.batch_alter_table("paces", schema=None) as batch_op:
-        batch_op.create_index(batch_op.f("paces_learned_at_idx"), ["learned_at"], unique=False)
+    with op.batch_alter_table("duration_stats", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("duration_stats_updated_at_idx"), ["updated_at"], unique=False)
 
     op.create_table(
         "secrets",
@@ -107,11 +107,11 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("name", name=op.f("secrets_pkey")),
     )
     op.create_table(
-        "tallies",
+        "job_counters",
         sa.Column("state", sa.String(), nullable=False),
         sa.Column("code", sa.String(), nullable=False),
         sa.Column("jobs", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("state", "code", name=op.f("tallies_pkey")),
+        sa.PrimaryKeyConstraint("state", "code", name=op.f("job_counters_pkey")),
     )
     op.create_table(
         "webhook_refusals",
@@ -192,12 +192,12 @@ def upgrade() -> None:
         sa.Column("state", sa.Text(), nullable=False),
         sa.Column("weight", sa.Float(), nullable=False),
         sa.Column("attempt", sa.Integer(), nullable=False),
-        sa.Column("dispatch", sa.Integer(), nullable=False),
+        sa.Column("dispatch_seq", sa.Integer(), nullable=False),
         sa.Column("crashes", sa.Integer(), nullable=False),
         sa.Column("failures", sa.Integer(), nullable=False),
         sa.Column("preemptions", sa.Integer(), nullable=False),
-        sa.Column("rung_at", sa.DateTime(timezone=True), nullable=True),
-        sa.Column("passed_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("dispatched_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("affinity_skipped_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("ready_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("lease_owner", sa.String(), nullable=True),
         sa.Column("lease_until", sa.DateTime(timezone=True), nullable=True),
@@ -214,7 +214,9 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("tasks_job_id_position_idx"), ["job_id", "position"], unique=False)
         batch_op.create_index(batch_op.f("tasks_lease_owner_idx"), ["lease_owner"], unique=False)
         batch_op.create_index(batch_op.f("tasks_state_lease_until_idx"), ["state", "lease_until"], unique=False)
-        batch_op.create_index(batch_op.f("tasks_state_queue_rung_at_idx"), ["state", "queue", "rung_at"], unique=False)
+        batch_op.create_index(
+            batch_op.f("tasks_state_queue_dispatched_at_idx"), ["state", "queue", "dispatched_at"], unique=False
+        )
 
     op.create_table(
         "webhook_deliveries",
@@ -259,25 +261,25 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("attempts_started_at_idx"), ["started_at"], unique=False)
 
     op.create_table(
-        "spent",
+        "usage_ledger",
         sa.Column("task_id", sa.String(), nullable=False),
         sa.Column("number", sa.Integer(), nullable=False),
         sa.Column("owner_id", sa.String(), nullable=False),
         sa.Column("queue", sa.String(), nullable=False),
         sa.Column("started_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("ended_at", sa.DateTime(timezone=True), nullable=False),
-        sa.PrimaryKeyConstraint("task_id", "number", name=op.f("spent_pkey")),
+        sa.PrimaryKeyConstraint("task_id", "number", name=op.f("usage_ledger_pkey")),
     )
-    with op.batch_alter_table("spent", schema=None) as batch_op:
-        batch_op.create_index(batch_op.f("spent_started_at_idx"), ["started_at"], unique=False)
+    with op.batch_alter_table("usage_ledger", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("usage_ledger_started_at_idx"), ["started_at"], unique=False)
 
 
 def downgrade() -> None:
 
-    with op.batch_alter_table("spent", schema=None) as batch_op:
-        batch_op.drop_index(batch_op.f("spent_started_at_idx"))
+    with op.batch_alter_table("usage_ledger", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("usage_ledger_started_at_idx"))
 
-    op.drop_table("spent")
+    op.drop_table("usage_ledger")
     with op.batch_alter_table("attempts", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("attempts_started_at_idx"))
 
@@ -289,7 +291,7 @@ def downgrade() -> None:
 
     op.drop_table("webhook_deliveries")
     with op.batch_alter_table("tasks", schema=None) as batch_op:
-        batch_op.drop_index(batch_op.f("tasks_state_queue_rung_at_idx"))
+        batch_op.drop_index(batch_op.f("tasks_state_queue_dispatched_at_idx"))
         batch_op.drop_index(batch_op.f("tasks_state_lease_until_idx"))
         batch_op.drop_index(batch_op.f("tasks_lease_owner_idx"))
         batch_op.drop_index(batch_op.f("tasks_job_id_position_idx"))
@@ -322,12 +324,12 @@ def downgrade() -> None:
     op.drop_table("idempotency_keys")
     op.drop_table("webhook_secrets")
     op.drop_table("webhook_refusals")
-    op.drop_table("tallies")
+    op.drop_table("job_counters")
     op.drop_table("secrets")
-    with op.batch_alter_table("paces", schema=None) as batch_op:
-        batch_op.drop_index(batch_op.f("paces_learned_at_idx"))
+    with op.batch_alter_table("duration_stats", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("duration_stats_updated_at_idx"))
 
-    op.drop_table("paces")
+    op.drop_table("duration_stats")
     op.drop_table("owners")
-    op.drop_table("duties")
+    op.drop_table("leader_leases")
     op.drop_table("api_keys")

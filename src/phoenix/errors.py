@@ -1,13 +1,13 @@
 """Every error that Phoenix raises on purpose, and the stable code each one carries to the outside.
 
     PhoenixError
-    ├── Refused                 the caller's request cannot be done; mapped to a status in api/problems.py
-    │   ├── InvalidRequest      one or more faults, each with its pointer
+    ├── RequestError            the caller's request cannot be done; mapped to a status in api/problems.py
+    │   ├── InvalidRequest      one or more field errors, each with its pointer
     │   │   └── MalformedRequest    it cannot even be read: broken JSON, a made-up cursor
     │   ├── Unauthenticated, Forbidden, NotFound, Conflict, PreconditionFailed, Gone
     │   ├── PayloadTooLarge, UnsupportedMedia
     │   └── RateLimited, QueueFull, Unavailable     try again later
-    └── TaskFailed              a piece of an accepted job went wrong; becomes the job's `error`
+    └── TaskFailed              a task of an accepted job went wrong; becomes the job's `error`
 
 A class's docstring is its default message, so that the two cannot drift apart.
 """
@@ -68,7 +68,7 @@ class Stage(StrEnum):
 
 
 @dataclass(frozen=True)
-class Fault:
+class FieldError:
     """One thing wrong with a request: where (an RFC 6901 pointer into the body) and what to do about it."""
 
     pointer: str
@@ -83,20 +83,20 @@ class PhoenixError(Exception):
         super().__init__(self.detail)
 
 
-class Refused(PhoenixError):
+class RequestError(PhoenixError):
     """The request cannot be done."""
 
     code = ProblemCode.INTERNAL
 
     def __init__(
-        self, detail: str | None = None, *, faults: Sequence[Fault] = (), retry_after_s: int | None = None
+        self, detail: str | None = None, *, field_errors: Sequence[FieldError] = (), retry_after_s: int | None = None
     ) -> None:
         super().__init__(detail)
-        self.faults = tuple(faults)
+        self.field_errors = tuple(field_errors)
         self.retry_after_s = retry_after_s
 
 
-class InvalidRequest(Refused):
+class InvalidRequest(RequestError):
     """The request has faults; each is listed with its pointer."""
 
     code = ProblemCode.INVALID_REQUEST
@@ -106,61 +106,61 @@ class MalformedRequest(InvalidRequest):
     """The request cannot be read."""
 
 
-class Unauthenticated(Refused):
+class Unauthenticated(RequestError):
     """Send an API key as `Authorization: Bearer …`."""
 
     code = ProblemCode.UNAUTHENTICATED
 
 
-class Forbidden(Refused):
+class Forbidden(RequestError):
     """This key may not do that."""
 
     code = ProblemCode.FORBIDDEN
 
 
-class NotFound(Refused):
+class NotFound(RequestError):
     """There is no such thing, or it is not yours."""
 
     code = ProblemCode.NOT_FOUND
 
 
-class Conflict(Refused):
+class Conflict(RequestError):
     """The state of the resource does not allow this now."""
 
     code = ProblemCode.CONFLICT
 
 
-class PreconditionFailed(Refused):
+class PreconditionFailed(RequestError):
     """It has changed: the `If-Match` of the request names another version."""
 
     code = ProblemCode.PRECONDITION_FAILED
 
 
-class IdempotencyMismatch(Refused):
+class IdempotencyMismatch(RequestError):
     """This Idempotency-Key was used with a different request; give each request a new one."""
 
     code = ProblemCode.IDEMPOTENCY_MISMATCH
 
 
-class Gone(Refused):
+class Gone(RequestError):
     """It existed, and its files have been deleted."""
 
     code = ProblemCode.GONE
 
 
-class PayloadTooLarge(Refused):
+class PayloadTooLarge(RequestError):
     """The body is larger than this server accepts."""
 
     code = ProblemCode.PAYLOAD_TOO_LARGE
 
 
-class UnsupportedMedia(Refused):
+class UnsupportedMedia(RequestError):
     """The body is not a media type that this route accepts."""
 
     code = ProblemCode.UNSUPPORTED_MEDIA
 
 
-class RateLimited(Refused):
+class RateLimited(RequestError):
     """Too many requests for this key; wait for Retry-After."""
 
     code = ProblemCode.RATE_LIMITED
@@ -173,13 +173,13 @@ class RateLimited(Refused):
         self.policies = tuple(policies)
 
 
-class QueueFull(Refused):
+class QueueFull(RequestError):
     """The queue is full; wait for Retry-After."""
 
     code = ProblemCode.QUEUE_FULL
 
 
-class Unavailable(Refused):
+class Unavailable(RequestError):
     """A service behind this one is away; try again after Retry-After."""
 
     code = ProblemCode.UNAVAILABLE
@@ -189,7 +189,7 @@ class SchemaOutdated(Unavailable):
     """The database lacks tables of this version; `phoenix db upgrade` makes them."""
 
 
-class WrittenByNewer(Unavailable):
+class NewerVersionError(Unavailable):
     """A newer version of Phoenix wrote this; a replica of that version can read it."""
 
 

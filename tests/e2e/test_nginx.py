@@ -70,7 +70,7 @@ def test_reads_go_on_when_a_replica_is_killed(nginx: Nginx, replicas: Replicas) 
     assert {answer.json()["pid"] for answer in answers} == {replicas[1].process.pid}
 
 
-def test_a_post_that_killed_its_replica_is_not_sent_to_the_other(nginx: Nginx, replicas: Replicas) -> None:
+def test_a_post_request_that_killed_its_replica_is_not_sent_to_the_other(nginx: Nginx, replicas: Replicas) -> None:
     answer = httpx.post(f"{nginx.url}/v1/crash", content=b"{}")
     (logged,) = nginx.finish()
 
@@ -79,7 +79,7 @@ def test_a_post_that_killed_its_replica_is_not_sent_to_the_other(nginx: Nginx, r
     assert logged["upstream"] in {replica.url.removeprefix("http://") for replica in replicas}
 
 
-def test_no_replica_at_all_is_told_as_a_problem_with_a_time_to_come_back(tmp_path: Path) -> None:
+def test_no_replica_at_all_is_reported_as_a_problem_with_a_time_to_come_back(tmp_path: Path) -> None:
     with socket.socket() as nobody, run_nginx(tmp_path, [f"http://127.0.0.1:{_refusing_port(nobody)}"]) as nginx:
         answer = httpx.get(f"{nginx.url}/v1/models")
 

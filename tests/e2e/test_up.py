@@ -79,7 +79,7 @@ def test_a_second_one_on_the_same_folder_is_refused(start_up: UpStarter, start_p
     assert first.url in second.log
 
 
-def test_a_port_in_use_is_told_plainly(start_phoenix: PhoenixStarter):
+def test_a_port_in_use_is_reported_plainly(start_phoenix: PhoenixStarter):
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         up = start_phoenix("up", "--port", str(port))

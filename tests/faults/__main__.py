@@ -21,9 +21,7 @@ HOSTS = {
     True: "each worker in a network namespace of its own, whose cable is pulled",
     False: "none; there are no network namespaces here, and the proxies alone cut connections",
 }
-HEADER = (
-    f"{'seed':>6}{'jobs':>6}{'faults':>8}{'findings':>10}{'settled':>9}{'lost':>6}{'again p50':>11}{'again max':>11}"
-)
+HEADER = f"{'seed':>6}{'jobs':>6}{'faults':>8}{'findings':>10}{'ended':>9}{'lost':>6}{'again p50':>11}{'again max':>11}"
 
 
 def main() -> int:
@@ -47,7 +45,7 @@ def main() -> int:
         sounds = upload_sounds(cluster, write_tone(folder / "tone.wav"))
         while sum(len(report.accepted) for report in reports) < arguments.jobs:
             seed = arguments.seed + len(reports)
-            reports.append(run_chaos(cluster, seed, duration_s=arguments.duration, sounds=sounds, settle_within_s=240))
+            reports.append(run_chaos(cluster, seed, duration_s=arguments.duration, sounds=sounds, end_within_s=240))
             print(row(str(seed), [reports[-1]]), flush=True)
             if reports[-1].findings:
                 break
@@ -78,7 +76,7 @@ def row(name: str, reports: list[Report]) -> str:
         f"{name:>6}{sum(len(report.accepted) for report in reports):>6}"
         f"{sum(report.faults.total() for report in reports):>8}"
         f"{sum(len(report.findings) for report in reports):>10}"
-        f"{max(report.settled_in_s for report in reports):>7.1f} s"
+        f"{max(report.ended_in_s for report in reports):>7.1f} s"
         f"{len(again_s):>6}{p50:>11}{longest:>11}"
     )
 

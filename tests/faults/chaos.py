@@ -9,10 +9,10 @@ from pathlib import Path
 
 import httpx
 
-from faults.checker import Finding, check_settled, files_without_rows
+from faults.checker import Finding, check_ended, files_without_rows
 from faults.cluster import TINY, Cluster, Member
 from faults.history import History
-from phoenix.jobs.lifecycle import Outcome
+from phoenix.jobs.lifecycle import AttemptEndState
 
 SUBMIT_EVERY_S = 1.1
 RESTART_AFTER_S = 1.0
@@ -30,7 +30,7 @@ class Report:
     refused: Counter[str] = field(default_factory=Counter[str])
     """Submits that got no 202, by the reason. They may have been accepted all the same: the answer was lost."""
     findings: list[Finding] = field(default_factory=list[Finding])
-    settled_in_s: float = 0.0
+    ended_in_s: float = 0.0
     states: Counter[str] = field(default_factory=Counter[str])
     recoveries_s: list[float] = field(default_factory=list[float])
     """From the end of an attempt whose worker was lost to the start of the next one."""
@@ -225,7 +225,7 @@ def run_chaos(
     *,
     duration_s: float,
     sounds: Mapping[str, str],
-    settle_within_s: float = 120,
+    end_within_s: float = 120,
     fault_every_s: tuple[float, float] = (0.6, 2.0),
 ) -> Report:
     """One seeded run on a cluster that is ready, from the first submit to the verdict."""
@@ -233,9 +233,9 @@ def run_chaos(
     chaos.run(duration_s)
     cluster.heal()
     report = chaos.report
-    report.settled_in_s = cluster.wait_until_settled(settle_within_s)
+    report.ended_in_s = cluster.wait_until_all_ended(end_within_s)
     history = cluster.history(report.accepted)
-    report.findings = [*check_settled(history), *check_owners(cluster, report.owners)]
+    report.findings = [*check_ended(history), *check_owners(cluster, report.owners)]
     report.states = Counter(job.state.value for job in history.jobs if job.id in report.accepted)
     report.recoveries_s = recoveries_s(history, report.accepted)
     report.stray_files = len(files_without_rows(history))
@@ -248,7 +248,7 @@ def recoveries_s(history: History, accepted: frozenset[str]) -> list[float]:
     return sorted(
         (following.started_at - attempt.ended_at).total_seconds()
         for (task_id, number), attempt in attempts.items()
-        if task_id in task_ids and attempt.outcome is Outcome.CRASHED and attempt.ended_at
+        if task_id in task_ids and attempt.outcome is AttemptEndState.CRASHED and attempt.ended_at
         if (following := attempts.get((task_id, number + 1)))
     )
 

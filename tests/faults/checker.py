@@ -1,6 +1,6 @@
 """Proves from a history that nothing accepted was lost, stuck or done twice. Pure: it looks at data, not at processes.
 
-`check_always` holds at every moment, also in the middle of a fault; `check_settled` once nothing is under way.
+`check_always` holds at every moment, also in the middle of a fault; `check_ended` once nothing is under way.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -10,7 +10,7 @@ from itertools import pairwise
 from faults.history import History
 from phoenix.contract.events import TERMINAL_EVENT_TYPES
 from phoenix.contract.jobs import JobState
-from phoenix.jobs.lifecycle import Outcome, TaskKind, TaskState
+from phoenix.jobs.lifecycle import AttemptEndState, TaskKind, TaskState
 from phoenix.jobs.tables import ArtifactRow, AttemptRow, EventRow, JobRow, TaskRow
 from phoenix.jobs.webhooks.tables import WebhookDeliveryRow
 
@@ -49,8 +49,8 @@ def check_always(history: History) -> list[Finding]:
     return [*_check_known(history), *_check_jobs(history, ALWAYS)]
 
 
-def check_settled(history: History) -> list[Finding]:
-    return [*_check_known(history), *_check_jobs(history, {**ALWAYS, **SETTLED}), *_check_files(history)]
+def check_ended(history: History) -> list[Finding]:
+    return [*_check_known(history), *_check_jobs(history, {**ALWAYS, **ENDED}), *_check_files(history)]
 
 
 def files_without_rows(history: History) -> list[str]:
@@ -59,7 +59,7 @@ def files_without_rows(history: History) -> list[str]:
     return [key for key in history.files or {} if key.rpartition("/")[0] not in kept]
 
 
-def tell_stories(history: History) -> list[JobStory]:
+def build_stories(history: History) -> list[JobStory]:
     return [
         JobStory(
             job,
@@ -76,7 +76,7 @@ def tell_stories(history: History) -> list[JobStory]:
 
 
 def _check_jobs(history: History, checks: Mapping[str, Check]) -> Iterator[Finding]:
-    for story in tell_stories(history):
+    for story in build_stories(history):
         for rule, check in checks.items():
             yield from (Finding(rule, story.row.id, detail) for detail in check(story))
 
@@ -144,7 +144,7 @@ def _one_attempt_runs_at_a_time(story: JobStory) -> Iterator[str]:
 
 def _nothing_succeeds_twice(story: JobStory) -> Iterator[str]:
     for task in story.tasks:
-        winners = [attempt.number for attempt in task.attempts if attempt.outcome is Outcome.SUCCEEDED]
+        winners = [attempt.number for attempt in task.attempts if attempt.outcome is AttemptEndState.SUCCEEDED]
         expected = [task.row.attempt] if task.row.state is TaskState.SUCCEEDED else []
         if winners != expected:
             yield f"task {task.row.id} is {task.row.state} at {task.row.attempt}; attempts {winners} succeeded"
@@ -223,7 +223,7 @@ ALWAYS: Mapping[str, Check] = {
     "something moves every open job": _something_moves_it,
     "one webhook per event asked for": _one_webhook_per_event_asked_for,
 }
-SETTLED: Mapping[str, Check] = {
+ENDED: Mapping[str, Check] = {
     "every job ends": _the_job_has_ended,
 }
 

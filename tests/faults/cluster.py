@@ -20,7 +20,7 @@ import psutil
 from redis import Redis
 from redis.exceptions import RedisError
 
-from faults.checker import JobStory, tell_stories
+from faults.checker import JobStory, build_stories
 from faults.history import History, read_history
 from faults.network import ADDRESS, Host, Network
 from faults.proxy import FaultyProxy
@@ -40,9 +40,9 @@ SABOTAGE_FOLDER = str(Path(__file__).parent / "sabotage")
 FAST: Mapping[str, str] = {
     "PHOENIX_SCHEDULER__LEASE_S": "3",
     "PHOENIX_SCHEDULER__HEARTBEAT_S": "0.5",
-    "PHOENIX_SCHEDULER__SWEEP_INTERVAL_S": "0.3",
-    "PHOENIX_SCHEDULER__FEED_INTERVAL_S": "0.3",
-    "PHOENIX_SCHEDULER__DOORBELL_CHECK_S": "1.5",
+    "PHOENIX_SCHEDULER__REAP_INTERVAL_S": "0.3",
+    "PHOENIX_SCHEDULER__DISPATCH_INTERVAL_S": "0.3",
+    "PHOENIX_SCHEDULER__DISPATCH_CHECK_S": "1.5",
     "PHOENIX_SCHEDULER__RETRY_DELAY_S": "0.2",
     "PHOENIX_WORKER__DRAIN_GRACE_S": "1",
     "PHOENIX_WORKER__RESTART_DELAY_S": "0.1",
@@ -258,21 +258,21 @@ class Cluster:
         assert answer.status_code == 202, answer.text
         return answer.json()["id"]
 
-    def tell(self, job_id: str) -> JobStory:
+    def story_of(self, job_id: str) -> JobStory:
         (story,) = [
-            story for story in tell_stories(self.history(frozenset(), with_files=False)) if story.row.id == job_id
+            story for story in build_stories(self.history(frozenset(), with_files=False)) if story.row.id == job_id
         ]
         return story
 
     def wait_for(self, job_id: str, is_so: Callable[[JobStory], bool], within_s: float = 100) -> JobStory:
-        told: list[JobStory] = []
+        stories: list[JobStory] = []
 
         def ask() -> bool:
-            told.append(self.tell(job_id))
-            return is_so(told[-1])
+            stories.append(self.story_of(job_id))
+            return is_so(stories[-1])
 
         wait_until(ask, within_s)
-        return told[-1]
+        return stories[-1]
 
     def holder(self, worker_id: str | None) -> Member:
         """The supervisor whose child this is."""
@@ -280,7 +280,7 @@ class Cluster:
             member for member in self.workers if any(worker_id in child.cmdline() for child in member.children())
         )
 
-    def wait_until_settled(self, within_s: float) -> float:
+    def wait_until_all_ended(self, within_s: float) -> float:
         """Until every job has ended; returns the seconds that took. It may not get there: the checker will say so."""
         began_s = time.monotonic()
         while time.monotonic() - began_s < within_s:

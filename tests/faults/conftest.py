@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from faults.checker import check_settled, describe
+from faults.checker import check_ended, describe
 from faults.cluster import Cluster
 
 
@@ -15,6 +15,6 @@ def cluster(running: Cluster) -> Iterator[Cluster]:
     running.wait_until_ready()
     yield running
     running.heal()
-    running.wait_until_settled(60)
-    findings = check_settled(running.history(frozenset()))
+    running.wait_until_all_ended(60)
+    findings = check_ended(running.history(frozenset()))
     assert not findings, describe(findings)

@@ -47,7 +47,7 @@ class FaultyProxy:
         self.cut()
 
     def slow_down(self, delay_s: float) -> None:
-        """Delays each piece by so much, in both directions."""
+        """Delays each chunk by so much, in both directions."""
         self._delay_s = delay_s
 
     def heal(self) -> None:

@@ -6,11 +6,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from faults.checker import ALWAYS, SETTLED, check_always, check_settled, files_without_rows
+from faults.checker import ALWAYS, ENDED, check_always, check_ended, files_without_rows
 from faults.history import History, StoredFile
 from phoenix.contract.artifacts import ArtifactKind
 from phoenix.contract.jobs import JobState
-from phoenix.jobs.lifecycle import Outcome, TaskKind, TaskState
+from phoenix.jobs.lifecycle import AttemptEndState, TaskKind, TaskState
 from phoenix.jobs.tables import ArtifactRow, AttemptRow, EventRow, JobRow, TaskRow
 from phoenix.jobs.webhooks.tables import DeliveryState, WebhookDeliveryRow
 
@@ -36,7 +36,7 @@ def task(task_id: str, kind: TaskKind, position: int, attempt: int, artifact_id:
     )
 
 
-def attempt(task_id: str, number: int, began_s: float, outcome: Outcome | None) -> AttemptRow:
+def attempt(task_id: str, number: int, began_s: float, outcome: AttemptEndState | None) -> AttemptRow:
     return AttemptRow(
         task_id=task_id,
         number=number,
@@ -101,9 +101,9 @@ def clean() -> History:
         jobs=[job],
         tasks=[task("clip", TaskKind.RENDER, 0, 2, "art_clip"), task("film", TaskKind.ASSEMBLE, 1, 1, "art_film")],
         attempts=[
-            attempt("clip", 1, 0, Outcome.CRASHED),
-            attempt("clip", 2, 2, Outcome.SUCCEEDED),
-            attempt("film", 1, 4, Outcome.SUCCEEDED),
+            attempt("clip", 1, 0, AttemptEndState.CRASHED),
+            attempt("clip", 2, 2, AttemptEndState.SUCCEEDED),
+            attempt("film", 1, 4, AttemptEndState.SUCCEEDED),
         ],
         events=[event(seq, kind) for seq, kind in enumerate(kinds, start=1)],
         artifacts=[artifact("art_clip", CLIP), artifact("art_film", FILM)],
@@ -137,7 +137,7 @@ def end_without_an_event(history: History) -> None:
     history.events[4].type = "job.assembling"
 
 
-def end_otherwise_than_told(history: History) -> None:
+def end_otherwise_than_published(history: History) -> None:
     history.events[4].type = "job.failed"
 
 
@@ -154,12 +154,12 @@ def overlap_two_attempts(history: History) -> None:
 
 
 def succeed_twice(history: History) -> None:
-    history.attempts[0].outcome = Outcome.SUCCEEDED
+    history.attempts[0].outcome = AttemptEndState.SUCCEEDED
 
 
 def run_on_after_success(history: History) -> None:
     succeed_twice(history)
-    history.attempts[1].outcome = Outcome.CRASHED
+    history.attempts[1].outcome = AttemptEndState.CRASHED
 
 
 def publish_a_lost_attempt(history: History) -> None:
@@ -213,7 +213,7 @@ def send_what_nobody_asked_for(history: History) -> None:
 BREAKS: dict[str, list[Callable[[History], None]]] = {
     "event numbers have no gap": [lose_an_event, repeat_an_event],
     "one terminal event per opening": [end_twice, go_on_after_the_end, open_twice, end_without_an_event],
-    "the log ends as the job did": [end_otherwise_than_told],
+    "the log ends as the job did": [end_otherwise_than_published],
     "attempts are numbered from one": [skip_an_attempt],
     "one attempt at a time": [run_two_attempts, overlap_two_attempts],
     "nothing succeeds twice": [succeed_twice, run_on_after_success],
@@ -235,18 +235,18 @@ def test_a_broken_promise_is_found(rule: str, break_it: Callable[[History], None
 
     break_it(history)
 
-    assert rule in {finding.rule for finding in check_settled(history)}
+    assert rule in {finding.rule for finding in check_ended(history)}
 
 
 def test_every_check_is_shown_to_bite() -> None:
-    assert set(BREAKS) == {*ALWAYS, *SETTLED}
+    assert set(BREAKS) == {*ALWAYS, *ENDED}
 
 
 def test_a_clean_history_has_no_findings() -> None:
-    assert check_settled(clean()) == []
+    assert check_ended(clean()) == []
 
 
-def test_work_under_way_is_no_finding_before_everything_has_settled() -> None:
+def test_work_under_way_is_no_finding_before_every_job_has_ended() -> None:
     history = clean()
     history.jobs[0].state, history.jobs[0].output_artifact_id = JobState.RUNNING, None
     history.tasks[1].state, history.tasks[1].artifact_id = TaskState.RUNNING, None
@@ -255,13 +255,13 @@ def test_work_under_way_is_no_finding_before_everything_has_settled() -> None:
     history.jobs[0].last_seq = 4
 
     assert check_always(history) == []
-    assert [finding.rule for finding in check_settled(history)] == ["every job ends"]
+    assert [finding.rule for finding in check_ended(history)] == ["every job ends"]
 
 
 def test_an_accepted_job_that_is_gone_is_found() -> None:
     history = History(jobs=(), accepted=frozenset({"job_1"}))
 
-    assert [finding.rule for finding in check_settled(history)] == ["accepted is kept"]
+    assert [finding.rule for finding in check_ended(history)] == ["accepted is kept"]
 
 
 @pytest.mark.parametrize("stored", [{}, {CLIP: StoredFile(2, "abc")}, {CLIP: StoredFile(3, "abd")}])
@@ -269,12 +269,12 @@ def test_bytes_that_are_missing_or_wrong_are_found(stored: dict[str, StoredFile]
     history = clean()
     files = {FILM: StoredFile(3, "abc"), **stored}
 
-    findings = check_settled(History(**{**vars(history), "files": files}))
+    findings = check_ended(History(**{**vars(history), "files": files}))
 
     assert [(finding.rule, finding.subject) for finding in findings] == [("bytes are there", "art_clip")]
 
 
-def test_files_of_a_lost_attempt_are_told_apart_from_findings() -> None:
+def test_files_of_a_lost_attempt_are_not_findings() -> None:
     history = clean()
     lost = CLIP.replace("/2/", "/1/")
     thumbnail = CLIP.replace("clip.mp4", "thumbnail.jpg")
@@ -283,4 +283,4 @@ def test_files_of_a_lost_attempt_are_told_apart_from_findings() -> None:
     with_more = History(**{**vars(history), "files": {**(history.files or {}), **extra}})
 
     assert files_without_rows(with_more) == [lost]
-    assert check_settled(with_more) == []
+    assert check_ended(with_more) == []

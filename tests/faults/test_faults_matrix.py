@@ -15,7 +15,7 @@ from faults.stories import attempts_of, is_done, is_rendering
 from fixtures.nginx import free_port
 from phoenix.contract.jobs import JobState
 from phoenix.ids import new_task_id
-from phoenix.jobs.lifecycle import Outcome
+from phoenix.jobs.lifecycle import AttemptEndState
 
 LONG = 60
 """Steps of a clip that takes six seconds: two leases."""
@@ -33,7 +33,7 @@ def webhook_url() -> str:
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory, webhook_url: str) -> Iterator[Cluster]:
     port = webhook_url.rsplit(":", 1)[1].removesuffix("/hook")
-    patient = {"PHOENIX_WORKER__DRAIN_GRACE_S": str(GRACE_S), "PHOENIX_SCHEDULER__STALL_S": "4"}
+    patient = {"PHOENIX_WORKER__DRAIN_GRACE_S": str(GRACE_S), "PHOENIX_SCHEDULER__STALL_TIMEOUT_S": "4"}
     with run_cluster(tmp_path_factory.mktemp("matrix")) as cluster:
         cluster.add_api(
             SABOTAGE="hour-ahead",
@@ -78,7 +78,7 @@ def test_a_second_signal_hands_a_clip_back_long_before_the_grace_is_over(cluster
 
     assert holder.process.wait(timeout=GRACE_S / 2) == 0
     story = cluster.wait_for(job_id, is_done)
-    assert [attempt.outcome for attempt in attempts_of(story)] == [Outcome.PREEMPTED, Outcome.SUCCEEDED]
+    assert [attempt.outcome for attempt in attempts_of(story)] == [AttemptEndState.PREEMPTED, AttemptEndState.SUCCEEDED]
     assert story.tasks[0].row.crashes == 0
     assert attempts_of(story)[1].started_at >= attempts_of(story)[0].ended_at
 
@@ -90,7 +90,7 @@ def test_a_thread_that_hangs_ends_its_process_and_the_clip_runs_elsewhere(cluste
 
     story = cluster.wait_for(job_id, is_done, within_s=100)
 
-    assert [attempt.outcome for attempt in attempts_of(story)] == [Outcome.CRASHED, Outcome.SUCCEEDED]
+    assert [attempt.outcome for attempt in attempts_of(story)] == [AttemptEndState.CRASHED, AttemptEndState.SUCCEEDED]
     wait_until(lambda: '"status": 70' in holder.log.read_text(), 10 * LEASE_S)
     wait_until(lambda: len(holder.children()) == 1, 20)
 
@@ -105,7 +105,7 @@ def test_connections_to_redis_that_break_again_and_again_cost_no_slot(cluster: C
 
     both = [cluster.submit(steps=LONG) for _ in range(2)]
 
-    wait_until(lambda: all(is_rendering(cluster.tell(job_id)) for job_id in both), 20)
+    wait_until(lambda: all(is_rendering(cluster.story_of(job_id)) for job_id in both), 20)
 
 
 def test_a_redis_that_is_full_keeps_no_job_from_being_accepted(cluster: Cluster) -> None:
@@ -113,15 +113,15 @@ def test_a_redis_that_is_full_keeps_no_job_from_being_accepted(cluster: Cluster)
         redis.config_set("maxmemory", 1)
         try:
             job_id = cluster.submit()
-            wait_until(lambda: "chore is held up" in cluster.apis[0].log.read_text(), 10)
-            assert cluster.tell(job_id).row.state is JobState.QUEUED
+            wait_until(lambda: "background service stalled" in cluster.apis[0].log.read_text(), 10)
+            assert cluster.story_of(job_id).row.state is JobState.QUEUED
         finally:
             redis.config_set("maxmemory", 0)
 
     cluster.wait_for(job_id, is_done)
 
 
-def test_doorbells_that_are_answered_elsewhere_do_not_hide_the_next_one(cluster: Cluster) -> None:
+def test_messages_that_are_answered_elsewhere_do_not_hide_the_next_one(cluster: Cluster) -> None:
     names = [f"{new_task_id()}:1" for _ in range(500)]
     with Redis.from_url(cluster.redis.url) as redis:
         redis.zadd("phoenix:queue:gpu", {name: number for number, name in enumerate(names, start=1)})
@@ -134,7 +134,7 @@ def test_doorbells_that_are_answered_elsewhere_do_not_hide_the_next_one(cluster:
         redis.zrem("phoenix:queue:gpu", *names)
 
 
-def test_a_job_whose_worker_dies_twice_is_told_of_once(cluster: Cluster, webhook_url: str) -> None:
+def test_a_job_whose_worker_dies_twice_is_reported_once(cluster: Cluster, webhook_url: str) -> None:
     job_id = cluster.submit(steps=20, webhook={"url": webhook_url})
     for number in (1, 2):
         story = cluster.wait_for(job_id, lambda story, number=number: is_rendering(story, number))
@@ -145,23 +145,23 @@ def test_a_job_whose_worker_dies_twice_is_told_of_once(cluster: Cluster, webhook
     assert [delivery.type for delivery in story.deliveries] == ["job.succeeded"]
 
 
-def follow(url: str, heard: list[dict[str, Any]]) -> None:
-    """Hears a job's events until the stream ends; a stream that breaks off is heard no further."""
+def follow(url: str, events: list[dict[str, Any]]) -> None:
+    """Collects a job's events until the stream ends or breaks off."""
     with suppress(httpx.HTTPError), httpx.stream("GET", url, timeout=60) as answer:
-        heard += [json.loads(line[6:]) for line in answer.iter_lines() if line.startswith("data: ")]
+        events += [json.loads(line[6:]) for line in answer.iter_lines() if line.startswith("data: ")]
 
 
 def test_a_stream_never_goes_back_within_an_attempt_and_ends_with_the_job(cluster: Cluster) -> None:
-    heard: list[dict[str, Any]] = []
+    events: list[dict[str, Any]] = []
     job_id = cluster.submit(steps=20)
-    following = threading.Thread(target=follow, args=(f"{cluster.url()}/v1/jobs/{job_id}/events", heard))
+    following = threading.Thread(target=follow, args=(f"{cluster.url()}/v1/jobs/{job_id}/events", events))
     following.start()
     story = cluster.wait_for(job_id, is_rendering)
     cluster.holder(attempts_of(story)[0].worker_id).kill_child()
     cluster.wait_for(job_id, is_done)
     following.join(timeout=30)
 
-    places = [(event["attempt"], event["progress"]) for event in heard if event["type"] == "clip.progress"]
-    assert heard[-1]["type"] == "job.succeeded"
-    assert {attempt for attempt, _ in places} >= {2}
-    assert places == sorted(places)
+    steps = [(event["attempt"], event["progress"]) for event in events if event["type"] == "clip.progress"]
+    assert events[-1]["type"] == "job.succeeded"
+    assert {attempt for attempt, _ in steps} >= {2}
+    assert steps == sorted(steps)

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from faults.checker import check_settled
+from faults.checker import check_ended
 from faults.cluster import Cluster, run_cluster
 from phoenix.contract.jobs import JobState
 from phoenix.jobs.lifecycle import TaskState
@@ -12,7 +12,7 @@ LEASE_S = 3
 
 
 def rules_broken(cluster: Cluster, job_id: str) -> set[str]:
-    return {finding.rule for finding in check_settled(cluster.history(frozenset({job_id})))}
+    return {finding.rule for finding in check_ended(cluster.history(frozenset({job_id})))}
 
 
 def wake_up_while_another_has_the_clip(cluster: Cluster, sabotage: str) -> set[str]:
@@ -27,7 +27,7 @@ def wake_up_while_another_has_the_clip(cluster: Cluster, sabotage: str) -> set[s
     cluster.add_worker(PHOENIX_ANIMATIC__SECONDS_PER_STEP="0.5")
     cluster.wait_for(job_id, lambda story: story.tasks[0].row.attempt == 2, within_s=100)
     deaf.thaw()
-    cluster.wait_until_settled(60)
+    cluster.wait_until_all_ended(60)
     return rules_broken(cluster, job_id)
 
 
@@ -41,9 +41,9 @@ def test_without_the_fence_the_result_of_a_lost_attempt_is_published(tmp_path: P
         assert "results are of the winning attempt" in wake_up_while_another_has_the_clip(cluster, "fence")
 
 
-def test_without_the_sweeper_the_job_of_a_lost_host_never_ends(tmp_path: Path) -> None:
+def test_without_the_lease_reaper_the_job_of_a_lost_host_never_ends(tmp_path: Path) -> None:
     with run_cluster(tmp_path) as cluster:
-        cluster.add_api(SABOTAGE="sweeper")
+        cluster.add_api(SABOTAGE="lease-reaper")
         lost = cluster.add_worker()
         cluster.add_worker("media")
         cluster.wait_until_ready()
@@ -51,12 +51,12 @@ def test_without_the_sweeper_the_job_of_a_lost_host_never_ends(tmp_path: Path) -
         cluster.wait_for(job_id, lambda story: story.tasks[0].row.state is TaskState.RUNNING)
 
         lost.kill()
-        cluster.wait_until_settled(4 * LEASE_S)
+        cluster.wait_until_all_ended(4 * LEASE_S)
 
         assert rules_broken(cluster, job_id) == {"every job ends"}
 
 
-def test_without_the_repair_a_doorbell_that_redis_lost_is_never_rung_again(tmp_path: Path) -> None:
+def test_without_the_repair_a_message_that_redis_lost_is_never_dispatched_again(tmp_path: Path) -> None:
     with run_cluster(tmp_path) as cluster:
         cluster.add_api(SABOTAGE="repair")
         worker = cluster.add_worker()
@@ -64,11 +64,11 @@ def test_without_the_repair_a_doorbell_that_redis_lost_is_never_rung_again(tmp_p
         cluster.wait_until_ready()
         worker.freeze()
         job_id = cluster.submit()
-        cluster.wait_for(job_id, lambda story: story.tasks[0].row.rung_at is not None)
+        cluster.wait_for(job_id, lambda story: story.tasks[0].row.dispatched_at is not None)
 
         cluster.flush_redis()
         worker.thaw()
-        cluster.wait_until_settled(4 * LEASE_S)
+        cluster.wait_until_all_ended(4 * LEASE_S)
 
-        assert cluster.tell(job_id).row.state is JobState.QUEUED
+        assert cluster.story_of(job_id).row.state is JobState.QUEUED
         assert rules_broken(cluster, job_id) == {"every job ends"}

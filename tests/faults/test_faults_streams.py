@@ -1,4 +1,4 @@
-"""What a client of a real stream is told while the processes behind it are killed. See docs/reliability.md."""
+"""What a client of a real stream receives while the processes behind it are killed. See docs/reliability.md."""
 
 import itertools
 import threading
@@ -14,7 +14,7 @@ from fixtures.stream_fleet import Seen
 
 STEPS = 25
 """Of a clip that takes two and a half seconds."""
-LOST_HOST_BOUND_S = 3 * (float(FAST["PHOENIX_SCHEDULER__LEASE_S"]) + float(FAST["PHOENIX_SCHEDULER__SWEEP_INTERVAL_S"]))
+LOST_HOST_BOUND_S = 3 * (float(FAST["PHOENIX_SCHEDULER__LEASE_S"]) + float(FAST["PHOENIX_SCHEDULER__REAP_INTERVAL_S"]))
 """Lease and sweep, as documented, on a machine that does much else at the same time."""
 
 
@@ -56,14 +56,14 @@ class Client(threading.Thread):
             for line in answer.iter_lines():
                 lines.append(line)
                 if not line:
-                    self.seen.note(Frame.parse("\n".join(lines[:-1])))
+                    self.seen.record(Frame.parse("\n".join(lines[:-1])))
                     lines = []
 
-    def told(self, name: str) -> list[Frame]:
+    def frames_of(self, name: str) -> list[Frame]:
         return [frame for frame in self.seen.frames if frame.event == name]
 
     def wait_for(self, name: str, count: int = 1, within_s: float = 100) -> None:
-        wait_until(lambda: len(self.told(name)) >= count, within_s)
+        wait_until(lambda: len(self.frames_of(name)) >= count, within_s)
 
     def clip_events(self) -> list[tuple[str, int]]:
         """Name and attempt of every durable event of a clip."""
@@ -76,7 +76,7 @@ class Client(threading.Thread):
     def assert_whole(self, last: str) -> None:
         """Every durable event once and in order, up to the end; progress never went back."""
         self.join(100)
-        numbers = self.seen.told[self.job_id]
+        numbers = self.seen.seqs[self.job_id]
         assert numbers == list(range(1, len(numbers) + 1))
         assert self.seen.frames[-1].event == last
         assert self.seen.went_back == []
@@ -89,24 +89,24 @@ def worker_of(story: JobStory, attempt: int = 1) -> str:
     return story.tasks[0].attempts[attempt - 1].worker_id
 
 
-def test_the_stream_of_a_killed_worker_process_tells_of_its_second_attempt_and_its_end(cluster: Cluster) -> None:
+def test_the_stream_of_a_killed_worker_process_shows_its_second_attempt_and_its_end(cluster: Cluster) -> None:
     job_id = cluster.submit(steps=STEPS)
     client = Client(cluster, job_id)
     client.wait_for("clip.progress", 3)
 
-    cluster.holder(worker_of(cluster.tell(job_id))).kill_child()
+    cluster.holder(worker_of(cluster.story_of(job_id))).kill_child()
 
     client.assert_whole(last="job.succeeded")
     assert client.clip_events() == TWO_ATTEMPTS
-    assert {frame.data["attempt"] for frame in client.told("clip.progress")} == {1, 2}
+    assert {frame.data["attempt"] for frame in client.frames_of("clip.progress")} == {1, 2}
 
 
-def test_the_stream_of_a_lost_host_goes_on_within_its_lease_and_a_sweep(cluster: Cluster) -> None:
+def test_the_stream_of_a_lost_host_goes_on_within_its_lease_and_one_run_of_the_lease_reaper(cluster: Cluster) -> None:
     job_id = cluster.submit(steps=STEPS)
     client = Client(cluster, job_id)
     client.wait_for("clip.progress", 3)
 
-    cluster.holder(worker_of(cluster.tell(job_id))).kill()
+    cluster.holder(worker_of(cluster.story_of(job_id))).kill()
     client.wait_for("clip.retrying", within_s=LOST_HOST_BOUND_S)
 
     client.assert_whole(last="job.succeeded")

@@ -9,7 +9,7 @@ from faults.cluster import Cluster, run_cluster, wait_until
 from faults.stories import attempts_of, is_done, is_rendering
 from phoenix.contract.jobs import JobState
 from phoenix.errors import FailureCode
-from phoenix.jobs.lifecycle import Outcome
+from phoenix.jobs.lifecycle import AttemptEndState
 from phoenix.settings import SchedulerSettings
 
 LONG = 60
@@ -33,9 +33,9 @@ def test_the_clip_of_a_killed_worker_process_runs_again_within_2_s(cluster: Clus
 
     cluster.holder(attempts_of(story)[0].worker_id).kill_child()
 
-    took_s = wait_until(lambda: is_rendering(cluster.tell(job_id), attempt=2), 10)
+    took_s = wait_until(lambda: is_rendering(cluster.story_of(job_id), attempt=2), 10)
     assert took_s < 2
-    assert attempts_of(cluster.tell(job_id))[0].outcome is Outcome.CRASHED
+    assert attempts_of(cluster.story_of(job_id))[0].outcome is AttemptEndState.CRASHED
 
 
 def test_a_frozen_worker_changes_nothing_when_it_wakes_up(cluster: Cluster) -> None:
@@ -45,12 +45,12 @@ def test_a_frozen_worker_changes_nothing_when_it_wakes_up(cluster: Cluster) -> N
 
     frozen.freeze()
     cluster.wait_for(job_id, is_done)
-    before = attempts_of(cluster.tell(job_id))
+    before = attempts_of(cluster.story_of(job_id))
     frozen.thaw()
 
     cluster.wait_for(cluster.submit("a", "b", "c"), is_done)
-    after = attempts_of(cluster.tell(job_id))
-    assert [attempt.outcome for attempt in after] == [Outcome.CRASHED, Outcome.SUCCEEDED]
+    after = attempts_of(cluster.story_of(job_id))
+    assert [attempt.outcome for attempt in after] == [AttemptEndState.CRASHED, AttemptEndState.SUCCEEDED]
     assert [attempt.model_dump() for attempt in after] == [attempt.model_dump() for attempt in before]
 
 
@@ -61,18 +61,18 @@ def test_a_clip_that_kills_its_workers_is_given_up_after_the_third(cluster: Clus
     story = cluster.wait_for(job_id, lambda story: story.row.state.is_terminal, within_s=100)
 
     assert (story.row.state, (story.row.error or {})["code"]) == (JobState.FAILED, FailureCode.WORKER_LOST)
-    assert [attempt.outcome for attempt in attempts_of(story)] == [Outcome.CRASHED] * 3
+    assert [attempt.outcome for attempt in attempts_of(story)] == [AttemptEndState.CRASHED] * 3
     cluster.wait_for(other, is_done)
 
 
 def test_a_job_that_is_accepted_while_redis_is_down_starts_when_it_is_back(cluster: Cluster) -> None:
     cluster.redis.kill()
     job_id = cluster.submit()
-    assert cluster.tell(job_id).row.state is JobState.QUEUED
+    assert cluster.story_of(job_id).row.state is JobState.QUEUED
 
     cluster.redis.start()
 
-    took_s = wait_until(lambda: cluster.tell(job_id).row.state is not JobState.QUEUED, 20)
+    took_s = wait_until(lambda: cluster.story_of(job_id).row.state is not JobState.QUEUED, 20)
     assert took_s < 8
     cluster.wait_for(job_id, is_done)
 
@@ -98,7 +98,7 @@ def test_a_database_that_is_cut_off_in_mid_clip_costs_no_second_render(cluster: 
     assert len(attempts_of(cluster.wait_for(job_id, is_done))) == 1
 
 
-def test_what_is_no_doorbell_is_dropped_and_stops_nothing(cluster: Cluster) -> None:
+def test_what_is_no_message_is_dropped_and_stops_nothing(cluster: Cluster) -> None:
     with Redis.from_url(cluster.redis.url) as redis:
         task = "task_01kag3e9zq4f7w5m8x2c6b0n1d:1"
         redis.zadd("phoenix:queue:gpu", {"garbage": 1, b"\xff\x00": 2, task: 3, "job_1:x": 4})
@@ -135,4 +135,4 @@ def test_a_clip_of_a_lost_host_runs_again_within_15_s(tmp_path_factory: pytest.T
 
         cluster.holder(attempts_of(story)[0].worker_id).kill()
 
-        assert wait_until(lambda: is_rendering(cluster.tell(job_id), attempt=2), 30) < 15
+        assert wait_until(lambda: is_rendering(cluster.story_of(job_id), attempt=2), 30) < 15

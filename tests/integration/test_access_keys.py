@@ -10,9 +10,9 @@ from phoenix.access.keys import (
     Scope,
     create_key,
     find_callers,
-    find_void,
+    find_invalid,
     list_keys,
-    note_use,
+    record_use,
     revoke_key,
     rotate_key,
 )
@@ -157,7 +157,7 @@ async def test_what_an_ended_secret_has_made_is_void(database: Database) -> None
         await revoke_key(uow, revoked.split("_")[1])
 
     async with database.read() as session:
-        void = await find_void(session, [*used.values(), ("anonymous", "")])
+        void = await find_invalid(session, [*used.values(), ("anonymous", "")])
 
     assert void == {used[replaced], used[revoked]}
 
@@ -165,7 +165,7 @@ async def test_what_an_ended_secret_has_made_is_void(database: Database) -> None
 async def test_the_last_use_is_noted(database: Database) -> None:
     key = await make_key(database)
     async with database.write() as uow:
-        await note_use(uow, key.split("_")[1])
+        await record_use(uow, key.split("_")[1])
 
     async with database.read() as session:
         (row,) = await list_keys(session)

@@ -50,7 +50,7 @@ async def test_an_unknown_path_is_a_problem(api: Api, path: str) -> None:
         ("BREW", "/openapi.json", "GET, HEAD"),
     ],
 )
-async def test_a_wrong_method_is_told_the_right_ones(api: Api, method: str, path: str, allowed: str) -> None:
+async def test_a_wrong_method_is_answered_with_the_right_ones(api: Api, method: str, path: str, allowed: str) -> None:
     response = await api.http.request(method, path)
 
     assert_problem(response, 405, "INVALID_REQUEST")

@@ -13,7 +13,7 @@ from fixtures.callers import GuardedApi, id_of
 from phoenix.access.keys import Scope
 from phoenix.access.tables import ApiKeyRow
 from phoenix.jobs.tables import JobRow
-from phoenix.settings import ApiSettings, Auth, Settings, load_settings
+from phoenix.settings import ApiSettings, AuthMode, Settings, load_settings
 
 JOB = "job_" + "0" * 26
 ARTIFACT = "art_" + "0" * 26
@@ -201,7 +201,7 @@ async def test_another_owners_job_does_not_exist(guarded: GuardedApi) -> None:
 async def test_a_worker_shows_only_the_callers_own_jobs(guarded: GuardedApi) -> None:
     mine, theirs, admin = await guarded.caller(), await guarded.caller(), await guarded.caller(Scope.ADMIN)
     job = await mine.submit()
-    # Before there is a worker: the feeder would ring for it, and leave nothing to claim here.
+    # Before there is a worker: the dispatcher would ring for it, and leave nothing to claim here.
     await claim_next(guarded.api.services.database)
     await mine.register_worker()
 
@@ -246,11 +246,11 @@ async def test_a_use_that_cannot_be_noted_fails_no_request(guarded: GuardedApi) 
         (None, "", True),
         (None, "192.168.1.9", True),
         (None, "phoenix.example", True),
-        (Auth.OFF, "0.0.0.0", False),
-        (Auth.REQUIRED, "127.0.0.1", True),
+        (AuthMode.OFF, "0.0.0.0", False),
+        (AuthMode.REQUIRED, "127.0.0.1", True),
     ],
 )
-def test_keys_are_required_wherever_strangers_could_call(auth: Auth | None, host: str, is_required: bool) -> None:
+def test_keys_are_required_wherever_strangers_could_call(auth: AuthMode | None, host: str, is_required: bool) -> None:
     assert load_settings(auth=auth, api=ApiSettings(host=host)).is_auth_required is is_required
 
 

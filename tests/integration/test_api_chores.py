@@ -1,4 +1,4 @@
-"""The feeder and the sweeper of running replicas, against a real Redis that may be emptied, stopped and frozen."""
+"""The dispatcher and the lease reaper of running replicas, with a real Redis that is emptied, stopped and frozen."""
 
 import asyncio
 from datetime import timedelta
@@ -9,17 +9,17 @@ from sqlalchemy.exc import ProgrammingError
 from builders import claim_next, get_job, make_result
 from fixtures.api import Api, open_api, until
 from fixtures.redis_server import RedisServer
-from phoenix.api.background.leader import Duty
-from phoenix.api.background.loop import repeated
+from phoenix.api.background.leader import LeaderLease
+from phoenix.api.background.loop import leader_loop
 from phoenix.contract.jobs import JobState
 from phoenix.db.unit_of_work import Database
 from phoenix.errors import Unavailable
 from phoenix.jobs.execution.claim import claim
 from phoenix.jobs.execution.completion import succeed
 from phoenix.jobs.lifecycle import TaskState
-from phoenix.jobs.scheduling.dispatch import list_waiting
+from phoenix.jobs.scheduling.dispatch import list_ready
 from phoenix.jobs.scheduling.workers import list_live
-from phoenix.queues.queue import Doorbell
+from phoenix.queues.queue import DispatchMessage
 from phoenix.settings import Settings
 
 
@@ -27,72 +27,72 @@ def with_schedule(settings: Settings, **changes: float) -> Settings:
     return settings.model_copy(update={"scheduler": settings.scheduler.model_copy(update=changes)})
 
 
-async def is_rung(api: Api, job_id: str, position: int = 0) -> bool:
-    """Whether a task's doorbell is noted as rung and is in Redis."""
+async def is_dispatched(api: Api, job_id: str, position: int = 0) -> bool:
+    """Whether a task's message is noted as rung and is in Redis."""
     task = (await get_job(api.services.database, job_id)).tasks[position]
-    doorbell = Doorbell(task.id, task.dispatch)
-    return task.rung_at is not None and not await api.services.queue.find_missing(task.queue, [doorbell])
+    message = DispatchMessage(task.id, task.dispatch_seq)
+    return task.dispatched_at is not None and not await api.services.queue.find_missing(task.queue, [message])
 
 
 @pytest.fixture
 def only_by_bell(api_settings: Settings) -> Settings:
-    """So slow a clock that only the bell can wake a feeder in time."""
-    return with_schedule(api_settings, feed_interval_s=600)
+    """So slow a clock that only the bell can wake a dispatcher in time."""
+    return with_schedule(api_settings, dispatch_interval_s=600)
 
 
-async def test_a_job_is_rung_as_soon_as_it_is_accepted(only_by_bell: Settings) -> None:
+async def test_a_job_is_dispatched_as_soon_as_it_is_accepted(only_by_bell: Settings) -> None:
     async with open_api(only_by_bell) as api:
         await api.register_worker()
 
         job = await api.submit()
 
-        await until(lambda: is_rung(api, job["id"]))
+        await until(lambda: is_dispatched(api, job["id"]))
 
 
-async def test_the_next_task_is_rung_as_soon_as_one_ends(only_by_bell: Settings) -> None:
+async def test_the_next_task_is_dispatched_as_soon_as_one_ends(only_by_bell: Settings) -> None:
     async with open_api(only_by_bell) as api:
         await api.register_worker()
         job = await api.submit()
-        await until(lambda: is_rung(api, job["id"]))
+        await until(lambda: is_dispatched(api, job["id"]))
 
         task = (await get_job(api.services.database, job["id"])).tasks[0]
         async with api.services.database.write() as uow:
-            claimed = await claim(uow, task.id, task.dispatch, worker_id="wrk_1", lease_s=60)
+            claimed = await claim(uow, task.id, task.dispatch_seq, worker_id="wrk_1", lease_s=60)
         assert claimed is not None
         async with api.services.database.write() as uow:
             await succeed(uow, claimed, make_result())
 
-        await until(lambda: is_rung(api, job["id"], position=1))
+        await until(lambda: is_dispatched(api, job["id"], position=1))
 
 
-async def test_no_more_is_rung_than_the_workers_can_soon_take(api: Api) -> None:
+async def test_no_more_is_dispatched_than_the_workers_can_soon_take(api: Api) -> None:
     await api.register_worker(slots=1)
     job = await api.submit("a", "b", "c", "d")
-    await until(lambda: is_rung(api, job["id"], position=1))
+    await until(lambda: is_dispatched(api, job["id"], position=1))
 
     async with api.services.database.read() as session:
-        assert len(await list_waiting(session, "gpu")) == 2
+        assert len(await list_ready(session, "gpu")) == 2
 
 
 async def test_work_waits_in_sql_until_a_worker_comes(only_by_bell: Settings) -> None:
     async with open_api(only_by_bell) as api:
         job = await api.submit()
-        assert (await get_job(api.services.database, job["id"])).tasks[0].rung_at is None
+        assert (await get_job(api.services.database, job["id"])).tasks[0].dispatched_at is None
 
         await api.register_worker()
 
-        await until(lambda: is_rung(api, job["id"]))
+        await until(lambda: is_dispatched(api, job["id"]))
 
 
-async def test_what_one_replica_accepts_is_rung_by_the_one_on_duty(only_by_bell: Settings) -> None:
-    async with open_api(only_by_bell) as on_duty, open_api(only_by_bell) as other:
-        await on_duty.register_worker(slots=9)
-        first = await on_duty.submit()
-        await until(lambda: is_rung(on_duty, first["id"]))
+async def test_what_one_replica_accepts_is_dispatched_by_the_one_on_duty(only_by_bell: Settings) -> None:
+    async with open_api(only_by_bell) as leader, open_api(only_by_bell) as other:
+        await leader.register_worker(slots=9)
+        first = await leader.submit()
+        await until(lambda: is_dispatched(leader, first["id"]))
 
         second = await other.submit()
 
-        await until(lambda: is_rung(other, second["id"]))
+        await until(lambda: is_dispatched(other, second["id"]))
 
 
 async def test_another_replica_takes_over_from_one_that_leaves(api_settings: Settings) -> None:
@@ -101,55 +101,55 @@ async def test_another_replica_takes_over_from_one_that_leaves(api_settings: Set
             await leaving.register_worker(slots=9)
         job = await staying.submit()
 
-        await until(lambda: is_rung(staying, job["id"]))
+        await until(lambda: is_dispatched(staying, job["id"]))
 
 
-async def test_a_wiped_redis_is_rung_anew(api: Api, redis_server: RedisServer) -> None:
+async def test_a_wiped_redis_is_dispatched_anew(api: Api, redis_server: RedisServer) -> None:
     await api.register_worker()
     job = await api.submit()
-    await until(lambda: is_rung(api, job["id"]))
+    await until(lambda: is_dispatched(api, job["id"]))
 
     await api.services.redis.flushall()
 
-    await until(lambda: is_rung(api, job["id"]))
+    await until(lambda: is_dispatched(api, job["id"]))
 
 
-async def test_a_doorbell_that_got_lost_is_rung_anew(api_settings: Settings) -> None:
-    async with open_api(with_schedule(api_settings, doorbell_check_s=0.2, feed_interval_s=0.1)) as api:
+async def test_a_message_that_got_lost_is_dispatched_anew(api_settings: Settings) -> None:
+    async with open_api(with_schedule(api_settings, dispatch_check_s=0.2, dispatch_interval_s=0.1)) as api:
         await api.register_worker()
         job = await api.submit()
-        await until(lambda: is_rung(api, job["id"]))
+        await until(lambda: is_dispatched(api, job["id"]))
         queue_key = f"{api.services.settings.redis.prefix}:queue:gpu"
 
         assert await api.services.redis.delete(queue_key) == 1
 
-        await until(lambda: is_rung(api, job["id"]))
+        await until(lambda: is_dispatched(api, job["id"]))
 
 
-async def test_the_feeder_survives_an_outage_of_redis(api: Api, redis_server: RedisServer) -> None:
+async def test_the_dispatcher_survives_an_outage_of_redis(api: Api, redis_server: RedisServer) -> None:
     await api.register_worker()
     redis_server.kill()
     job = await api.submit()
 
     redis_server.start()
 
-    await until(lambda: is_rung(api, job["id"]), time_limit_s=20)
+    await until(lambda: is_dispatched(api, job["id"]), timeout_s=20)
 
 
-async def test_a_task_whose_worker_fell_silent_is_rung_for_another(api: Api) -> None:
+async def test_a_task_whose_worker_fell_silent_is_dispatched_for_another(api: Api) -> None:
     await api.register_worker()
     job = await api.submit()
-    await until(lambda: is_rung(api, job["id"]))
+    await until(lambda: is_dispatched(api, job["id"]))
     task = (await get_job(api.services.database, job["id"])).tasks[0]
     async with api.services.database.write() as uow:
-        assert await claim(uow, task.id, task.dispatch, worker_id="wrk_1", lease_s=0.05)
+        assert await claim(uow, task.id, task.dispatch_seq, worker_id="wrk_1", lease_s=0.05)
 
     async def is_recovered() -> bool:
         again = (await get_job(api.services.database, job["id"])).tasks[0]
         return (again.state, again.crashes) == (TaskState.READY, 1)
 
     await until(is_recovered)
-    await until(lambda: is_rung(api, job["id"]))
+    await until(lambda: is_dispatched(api, job["id"]))
 
 
 async def test_a_job_that_waited_too_long_expires(api: Api) -> None:
@@ -183,33 +183,33 @@ async def test_a_worker_that_fell_silent_is_forgotten(api_settings: Settings) ->
         await until(is_forgotten)
 
 
-async def test_a_duty_is_one_replicas_until_it_is_dropped(database: Database) -> None:
-    ours, theirs = Duty(database, "feed", hold_s=60), Duty(database, "feed", hold_s=0)
+async def test_one_replica_holds_a_leader_lease_until_it_releases_it(database: Database) -> None:
+    ours, theirs = LeaderLease(database, "dispatcher", lease_s=60), LeaderLease(database, "dispatcher", lease_s=0)
 
-    taken = (await ours.is_ours(), await theirs.is_ours())
-    await ours.drop()
+    taken = (await ours.try_acquire_or_renew(), await theirs.try_acquire_or_renew())
+    await ours.release()
 
     assert taken == (True, False)
-    assert await theirs.is_ours()
+    assert await theirs.try_acquire_or_renew()
 
 
-async def test_a_duty_is_not_asked_for_at_every_look(database: Database) -> None:
+async def test_a_held_leader_lease_is_not_renewed_at_every_check(database: Database) -> None:
     now_s = 0.0
-    ours = Duty(database, "feed", hold_s=3, clock_s=lambda: now_s)
-    assert await ours.is_ours()
+    ours = LeaderLease(database, "dispatcher", lease_s=3, clock_s=lambda: now_s)
+    assert await ours.try_acquire_or_renew()
     await database.close()
     async with database.write() as uow:
         connection = await uow.session.connection()
-        await connection.exec_driver_sql("DROP TABLE duties")
+        await connection.exec_driver_sql("DROP TABLE leader_leases")
 
     now_s = 0.9
-    assert await ours.is_ours()
+    assert await ours.try_acquire_or_renew()
     now_s = 1.0
     with pytest.raises((Unavailable, ProgrammingError)):
-        await ours.is_ours()
+        await ours.try_acquire_or_renew()
 
 
-async def test_a_chore_goes_on_after_errors_and_tells_of_them_once(
+async def test_a_background_service_recovers_from_errors_and_logs_them_once(
     database: Database, capfd: pytest.CaptureFixture[str]
 ) -> None:
     calls = 0
@@ -225,9 +225,9 @@ async def test_a_chore_goes_on_after_errors_and_tells_of_them_once(
     async def pause() -> None:
         await asyncio.Event().wait()
 
-    async with repeated(Duty(database, "feed"), once, pause):
+    async with leader_loop(LeaderLease(database, "dispatcher"), once, pause):
         await asyncio.wait_for(done.wait(), 100)
 
     said = capfd.readouterr().out
-    assert said.count("chore is held up") == 1
-    assert said.count("chore goes on") == 1
+    assert said.count("background service stalled") == 1
+    assert said.count("background service recovered") == 1

@@ -69,7 +69,7 @@ async def test_several_ranges_are_sent_as_parts(api: Api, finished: dict[str, An
     assert [part.get_payload(decode=True) for part in parts] == [VIDEO[:4], VIDEO[-4:]]
 
 
-async def test_a_range_beyond_the_end_is_told_the_size(api: Api, finished: dict[str, Any]) -> None:
+async def test_a_range_beyond_the_end_is_answered_with_the_size(api: Api, finished: dict[str, Any]) -> None:
     response = await api.http.get(finished["output"]["url"], headers={"Range": "bytes=9999999-"})
 
     assert_problem(response, 416, "INVALID_REQUEST")

@@ -13,7 +13,7 @@ from sqlalchemy.engine import URL
 from builders import complete_next
 from fixtures.api import Api, assert_problem, open_api, reel_body
 from fixtures.callers import GuardedApi
-from phoenix.jobs.submission.idempotency import KEPT_S, forget_old
+from phoenix.jobs.submission.idempotency import RETENTION_S, delete_old_keys
 from phoenix.jobs.tables import IdempotencyRow, JobRow
 from phoenix.settings import DatabaseSettings, Settings
 
@@ -91,7 +91,7 @@ async def test_a_key_is_forgotten_after_a_day(api: Api) -> None:
     first = await post(api, "abc")
     async with api.services.database.write() as uow:
         await uow.session.execute(
-            update(IdempotencyRow).values(created_at=await uow.now() - timedelta(seconds=KEPT_S + 1))
+            update(IdempotencyRow).values(created_at=await uow.now() - timedelta(seconds=RETENTION_S + 1))
         )
 
     second = await post(api, "abc", "another prompt")
@@ -100,16 +100,16 @@ async def test_a_key_is_forgotten_after_a_day(api: Api) -> None:
     assert second.json()["id"] != first.json()["id"]
 
 
-async def test_old_records_are_swept_up(api: Api) -> None:
+async def test_old_records_are_deleted(api: Api) -> None:
     await post(api, "old")
     async with api.services.database.write() as uow:
         await uow.session.execute(
-            update(IdempotencyRow).values(created_at=await uow.now() - timedelta(seconds=KEPT_S + 1))
+            update(IdempotencyRow).values(created_at=await uow.now() - timedelta(seconds=RETENTION_S + 1))
         )
     await post(api, "new")
 
     async with api.services.database.write() as uow:
-        await forget_old(uow)
+        await delete_old_keys(uow)
 
     async with api.services.database.read() as session:
         assert list(await session.scalars(select(IdempotencyRow.key))) == ["new"]
@@ -159,7 +159,7 @@ async def test_an_answer_waits_no_longer_than_it_was_asked_to(api: Api) -> None:
     response = await api.http.post("/v1/reels", json=reel_body(), headers={"Prefer": "wait=1"})
 
     assert (response.status_code, response.json()["state"]) == (202, "queued")
-    assert api.running.hub.streams == 0
+    assert api.state.hub.streams == 0
 
 
 async def test_a_replay_waits_too(api: Api) -> None:

@@ -109,7 +109,7 @@ async def test_a_job_is_deleted_only_as_the_client_saw_it(api: Api) -> None:
     assert deleted.status_code == 204
 
 
-async def test_what_cannot_be_done_at_all_is_told_before_the_condition(api: Api) -> None:
+async def test_what_cannot_be_done_at_all_is_reported_before_the_condition(api: Api) -> None:
     job = await api.submit()
 
     running = await api.http.delete(f"/v1/jobs/{job['id']}", headers=if_match('"old"'))

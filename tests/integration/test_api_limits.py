@@ -18,12 +18,12 @@ from builders import RULE, claim_next, make_failure, submit_reel
 from fixtures.api import assert_problem, form_file, open_api, reel_body, until
 from fixtures.callers import GuardedApi, id_of, open_guarded_api
 from fixtures.redis_server import RedisServer
-from phoenix.api.limits.requests import Buckets, Policy
+from phoenix.api.limits.requests import RateLimitPolicy, TokenBuckets
 from phoenix.api.limits.streams import OpenStreams
 from phoenix.db.unit_of_work import Database
 from phoenix.errors import QueueFull, RateLimited
 from phoenix.jobs.execution.completion import fail
-from phoenix.jobs.scheduling.dispatch import count_in_hand
+from phoenix.jobs.scheduling.dispatch import count_in_flight
 from phoenix.jobs.tables import AttemptRow, JobRow
 from phoenix.settings import DatabaseSettings, LimitSettings, Settings
 
@@ -51,39 +51,43 @@ def policies_of(response: httpx.Response, status: int = 429, code: str = "RATE_L
 
 
 async def test_a_bucket_gives_its_quota_at_once_and_then_refuses(redis_client: Redis) -> None:
-    buckets, policy = Buckets(redis_client, "t"), Policy("x", quota=3, window_s=3600)
+    buckets, policy = TokenBuckets(redis_client, "t"), RateLimitPolicy("x", quota=3, window_s=3600)
 
-    taken = [await buckets.take(policy, "me") for _ in range(5)]
+    taken = [await buckets.take_token(policy, "me") for _ in range(5)]
 
     assert [one and one.is_allowed for one in taken] == [True, True, True, False, False]
-    assert [one and one.left for one in taken] == [2, 1, 0, 0, 0]
-    assert all(one and 0 < one.full_in_s <= 3600 for one in taken)
+    assert [one and one.remaining for one in taken] == [2, 1, 0, 0, 0]
+    assert all(one and 0 < one.reset_in_s <= 3600 for one in taken)
     assert [one and round(one.retry_in_s, -1) for one in taken[3:]] == [1200, 1200]
 
 
 async def test_a_bucket_fills_again(redis_client: Redis) -> None:
-    buckets, policy = Buckets(redis_client, "t"), Policy("x", quota=10, window_s=1)
+    buckets, policy = TokenBuckets(redis_client, "t"), RateLimitPolicy("x", quota=10, window_s=1)
     for _ in range(10):
-        await buckets.take(policy, "me")
-    assert not (await buckets.take(policy, "me") or pytest.fail("Redis is away")).is_allowed
+        await buckets.take_token(policy, "me")
+    assert not (await buckets.take_token(policy, "me") or pytest.fail("Redis is away")).is_allowed
 
-    async def has_room() -> bool:
-        taken = await buckets.take(policy, "me")
+    async def is_free() -> bool:
+        taken = await buckets.take_token(policy, "me")
         return taken is not None and taken.is_allowed
 
-    await until(has_room)
+    await until(is_free)
 
 
 async def test_a_bucket_is_shared_by_replicas_and_not_by_keys(redis_client: Redis) -> None:
-    one, other, policy = Buckets(redis_client, "t"), Buckets(redis_client, "t"), Policy("x", quota=10, window_s=3600)
+    one, other, policy = (
+        TokenBuckets(redis_client, "t"),
+        TokenBuckets(redis_client, "t"),
+        RateLimitPolicy("x", quota=10, window_s=3600),
+    )
 
-    taken = await asyncio.gather(*(each.take(policy, "me") for each in (one, other) for _ in range(10)))
+    taken = await asyncio.gather(*(each.take_token(policy, "me") for each in (one, other) for _ in range(10)))
 
     assert sum(each is not None and each.is_allowed for each in taken) == 10
-    assert (await one.take(policy, "you") or pytest.fail("Redis is away")).is_allowed
+    assert (await one.take_token(policy, "you") or pytest.fail("Redis is away")).is_allowed
 
 
-async def test_every_answer_tells_what_is_left(limited: OpenLimited) -> None:
+async def test_every_answer_reports_the_remaining_quota(limited: OpenLimited) -> None:
     guarded = await limited(requests_per_minute=5)
     caller = await guarded.caller()
 
@@ -163,7 +167,7 @@ async def test_of_many_submits_at_once_no_more_are_accepted_than_a_key_may_queue
     assert (await (await guarded.caller()).http.post("/v1/reels", json=reel_body())).status_code == 202
 
 
-async def test_a_job_that_has_started_makes_room_in_the_queue(limited: OpenLimited) -> None:
+async def test_a_job_that_has_started_frees_its_place_in_the_queue(limited: OpenLimited) -> None:
     guarded = await limited(queued_jobs_per_key=1)
     caller = await guarded.caller()
     await caller.submit()
@@ -173,7 +177,7 @@ async def test_a_job_that_has_started_makes_room_in_the_queue(limited: OpenLimit
     await caller.submit()
 
 
-async def test_a_job_that_is_tried_again_needs_room_in_the_queue_too(limited: OpenLimited) -> None:
+async def test_a_job_that_is_retried_needs_free_capacity_in_the_queue_too(limited: OpenLimited) -> None:
     guarded = await limited(queued_jobs_per_key=1)
     caller = await guarded.caller()
     job = await caller.submit()
@@ -250,7 +254,7 @@ async def test_a_key_may_upload_so_many_bytes_a_day(limited: OpenLimited, png_fi
     assert len(guarded.api.stored_files()) == 2
 
 
-async def test_of_a_key_at_its_cap_no_more_clips_are_fed(limited: OpenLimited) -> None:
+async def test_of_an_owner_at_its_limit_no_more_clips_are_dispatched(limited: OpenLimited) -> None:
     guarded = await limited(running_clips_per_key=2)
     greedy, modest = await guarded.caller(), await guarded.caller()
     database = guarded.api.services.database
@@ -261,7 +265,7 @@ async def test_of_a_key_at_its_cap_no_more_clips_are_fed(limited: OpenLimited) -
 
     async def are_fed() -> bool:
         async with database.read() as session:
-            return sorted((await count_in_hand(session, "gpu")).values()) == [1, 2]
+            return sorted((await count_in_flight(session, "gpu")).values()) == [1, 2]
 
     await until(are_fed)
     reason = (await greedy.show(second["id"]))["waiting_reason"]
@@ -295,7 +299,7 @@ async def test_a_full_queue_says_when_a_place_should_be_free(database: Database)
 async def holding(streams: OpenStreams, owner_id: str, count: int) -> AsyncIterator[None]:
     async with AsyncExitStack() as stack:
         for _ in range(count):
-            await stack.enter_async_context(streams.held(owner_id))
+            await stack.enter_async_context(streams.slot(owner_id))
         yield
 
 
@@ -304,9 +308,9 @@ async def test_streams_are_counted_over_all_replicas(redis_client: Redis) -> Non
 
     async with holding(one, "me", 2), holding(other, "me", 1):
         with pytest.raises(RateLimited) as caught:
-            async with other.held("me"):
+            async with other.slot("me"):
                 pass
-        async with other.held("you"):
+        async with other.slot("you"):
             pass
     async with holding(one, "me", 3):
         pass
@@ -315,24 +319,24 @@ async def test_streams_are_counted_over_all_replicas(redis_client: Redis) -> Non
 
 async def test_the_streams_of_a_lost_replica_are_forgotten(redis_client: Redis) -> None:
     lost, other = (OpenStreams(redis_client, "t", per_key=1, lease_s=1) for _ in range(2))
-    slot = lost.held("me")
+    slot = lost.slot("me")
     await slot.__aenter__()
 
-    async def has_room() -> bool:
+    async def is_free() -> bool:
         try:
-            async with other.held("me"):
+            async with other.slot("me"):
                 return True
         except RateLimited:
             return False
 
-    assert not await has_room()
-    await until(has_room)
+    assert not await is_free()
+    await until(is_free)
     await slot.__aexit__(None, None, None)
 
 
 async def test_the_streams_of_a_live_replica_are_kept(redis_client: Redis) -> None:
     streams = OpenStreams(redis_client, "t", per_key=1, lease_s=2)
-    async with streams.running(), streams.held("me"):
+    async with streams.running(), streams.slot("me"):
         renewed = await redis_client.zrange("t:limit:streams:me", 0, -1, withscores=True)
 
         async def is_renewed() -> bool:
@@ -346,7 +350,7 @@ async def test_a_key_has_only_so_many_streams_open(limited: OpenLimited) -> None
     key = await guarded.make_key()
     caller = guarded.client(key)
     job = await caller.submit()
-    slot = guarded.api.running.open_streams.held(id_of(key))
+    slot = guarded.api.state.open_streams.slot(id_of(key))
 
     async with slot:
         for path in (f"/v1/jobs/{job['id']}/events", "/v1/events"):

@@ -9,7 +9,7 @@ from builders import claim_next, complete_next
 from fixtures.api import Api, assert_problem, open_api, until
 from fixtures.callers import GuardedApi
 from phoenix.access.keys import Scope
-from phoenix.jobs.scheduling.workers import WorkerReport, report
+from phoenix.jobs.scheduling.workers import WorkerReport, record_heartbeat
 from phoenix.settings import Settings
 
 Samples = dict[tuple[str, tuple[str, ...]], float]
@@ -47,16 +47,16 @@ async def test_live_workers_and_their_slots_are_counted_by_queue(api: Api) -> No
     assert seen["phoenix_queue_slots", ("gpu",)] == 3
 
 
-async def test_the_memory_of_each_workers_device_is_told(api: Api) -> None:
+async def test_the_memory_of_each_workers_device_is_reported(api: Api) -> None:
     said = WorkerReport("wrk_gpu", "box", 1, "cuda:1", {"gpu": 1}, memory_used_bytes=5, memory_total_bytes=9)
     async with api.services.database.write() as uow:
-        await report(uow, said)
+        await record_heartbeat(uow, said)
     await api.register_worker("media")
 
     seen = await scrape(api)
 
-    told = {key: value for key, value in seen.items() if key[0].startswith("phoenix_device_memory")}
-    assert told == {
+    memory = {key: value for key, value in seen.items() if key[0].startswith("phoenix_device_memory")}
+    assert memory == {
         ("phoenix_device_memory_used_bytes", ("cuda:1", "box", "wrk_gpu")): 5,
         ("phoenix_device_memory_total_bytes", ("cuda:1", "box", "wrk_gpu")): 9,
     }
@@ -73,11 +73,11 @@ async def test_jobs_that_ended_stay_counted_when_they_are_deleted(api: Api) -> N
     assert seen["phoenix_jobs_ended_total", ("GPU_OOM", "failed")] == 0
 
 
-async def test_no_series_tells_when_it_began(api: Api) -> None:
+async def test_no_series_reports_when_it_began(api: Api) -> None:
     assert not [name for name, _ in await scrape(api) if name.endswith("_created")]
 
 
-async def test_every_replica_tells_the_same_of_the_fleet(api: Api, api_settings: Settings) -> None:
+async def test_every_replica_reports_the_same_fleet(api: Api, api_settings: Settings) -> None:
     await api.submit()
     async with open_api(api_settings) as other:
         one, two = await scrape(api), await scrape(other)
@@ -88,7 +88,7 @@ async def test_every_replica_tells_the_same_of_the_fleet(api: Api, api_settings:
         }
 
 
-async def test_the_stages_of_recent_clips_are_told(api: Api) -> None:
+async def test_the_stages_of_recent_clips_are_reported(api: Api) -> None:
     await api.submit()
     await complete_next(api.services.database)
 
@@ -127,7 +127,7 @@ async def test_an_open_stream_is_counted_until_it_ends(api: Api) -> None:
     await until(lambda: are_open(0))
 
 
-async def test_without_its_database_a_server_still_tells_of_itself(api_settings: Settings) -> None:
+async def test_without_its_database_a_server_still_reports_its_own_metrics(api_settings: Settings) -> None:
     away = api_settings.database.model_copy(update={"url": "postgresql://nobody@127.0.0.1:1/none"})
     async with open_api(api_settings.model_copy(update={"database": away})) as api:
         seen = await scrape(api)

@@ -59,7 +59,7 @@ async def test_the_answer_shows_the_job_as_a_look_at_it_does(api: Api, headers: 
     assert job == (await api.http.get(f"/v1/jobs/{job['id']}")).json()
 
 
-async def test_a_reel_without_a_seed_is_given_one_that_is_told(api: Api) -> None:
+async def test_a_reel_without_a_seed_is_given_one_that_is_shown(api: Api) -> None:
     seeds = {(await api.submit(seed=None))["clips"][0]["seed"] for _ in range(3)}
 
     assert len(seeds) == 3
@@ -162,7 +162,7 @@ async def test_a_body_over_the_limit_is_refused_and_the_connection_closed(api: A
     assert response.headers["connection"] == "close"
 
 
-async def test_a_full_queue_says_when_to_come_back(api_settings: Settings) -> None:
+async def test_a_full_queue_says_when_to_retry(api_settings: Settings) -> None:
     limits = api_settings.limits.model_copy(update={"max_queued_jobs": 1})
     async with open_api(api_settings.model_copy(update={"limits": limits})) as api:
         await api.submit()

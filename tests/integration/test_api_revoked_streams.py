@@ -30,7 +30,7 @@ async def test_a_stream_ends_when_its_key_is_revoked_and_other_keys_streams_go_o
     revoked, kept = [asyncio.create_task(caller.http.get(url)) for caller, url in zip(callers, urls, strict=True)]
 
     async def both_are_open() -> bool:
-        return beating.api.running.hub.streams == 2
+        return beating.api.state.hub.streams == 2
 
     await until(both_are_open)
     await beating.revoke(keys[0])
@@ -51,7 +51,7 @@ async def test_a_stream_token_is_worth_no_more_than_the_key_that_made_it(beating
     following = asyncio.create_task(beating.api.http.get(url))
 
     async def is_open() -> bool:
-        return beating.api.running.hub.streams == 1
+        return beating.api.state.hub.streams == 1
 
     await until(is_open)
     await beating.revoke(key)

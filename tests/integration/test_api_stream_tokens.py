@@ -124,12 +124,12 @@ async def test_the_stream_of_all_jobs_starts_with_those_that_wait_and_a_cursor(a
     stream = asyncio.create_task(api.http.get("/v1/events"))
 
     async def is_open() -> bool:
-        return api.running.hub.streams == 1
+        return api.state.hub.streams == 1
 
     await until(is_open)
     await api.http.post(f"/v1/jobs/{one['id']}/cancel")
     await asyncio.sleep(0.3)
-    api.running.draining.set()
+    api.state.draining.set()
     text = (await asyncio.wait_for(stream, 100)).text
     names = [line.removeprefix("event: ") for line in text.split("\n") if line.startswith("event: ")]
 
@@ -139,13 +139,13 @@ async def test_the_stream_of_all_jobs_starts_with_those_that_wait_and_a_cursor(a
     assert text.index("\nid: ") > text.rindex("event: snapshot")
 
 
-async def test_who_follows_a_waiting_job_is_told_when_its_place_changes(api: Api) -> None:
+async def test_the_stream_of_a_waiting_job_reports_each_change_of_its_position(api: Api) -> None:
     await api.register_worker(slots=0)
     first, second = await api.submit(), await api.submit()
     stream = asyncio.create_task(api.http.get(f"/v1/jobs/{second['id']}/events"))
 
     async def is_open() -> bool:
-        return api.running.hub.streams == 1
+        return api.state.hub.streams == 1
 
     await until(is_open)
     assert (await claim_next(api.services.database)).job_id == first["id"]

@@ -39,11 +39,11 @@ def parse(text: str) -> list[Event]:
 
 async def follow(api: Api, job_id: str, **headers: str) -> "asyncio.Task[httpx.Response]":
     """A stream that is open: its client is among the hub's."""
-    before = api.running.hub.streams
+    before = api.state.hub.streams
     task = asyncio.create_task(api.http.get(f"/v1/jobs/{job_id}/events", headers=headers))
 
     async def is_open() -> bool:
-        return api.running.hub.streams > before
+        return api.state.hub.streams > before
 
     await until(is_open)
     return task
@@ -54,7 +54,7 @@ async def finish(api: Api) -> None:
     await complete_next(api.services.database, "media")
 
 
-async def test_a_stream_tells_a_job_from_its_snapshot_to_its_end(api: Api) -> None:
+async def test_a_stream_follows_a_job_from_its_snapshot_to_its_end(api: Api) -> None:
     job = await api.submit()
     stream = await follow(api, job["id"])
 
@@ -72,7 +72,7 @@ async def test_a_stream_tells_a_job_from_its_snapshot_to_its_end(api: Api) -> No
     assert events[-1].name == "job.succeeded"
 
 
-async def test_a_finished_job_is_told_and_the_stream_ends(api: Api) -> None:
+async def test_a_finished_job_is_sent_and_the_stream_ends(api: Api) -> None:
     job = await api.submit()
     await finish(api)
 
@@ -85,7 +85,7 @@ async def test_a_finished_job_is_told_and_the_stream_ends(api: Api) -> None:
     ("query", "headers"),
     [("?last_event_id=3", {}), ("", {"Last-Event-ID": "3"}), ("?last_event_id=1", {"Last-Event-ID": "3"})],
 )
-async def test_a_client_that_comes_back_gets_what_it_missed(api: Api, query: str, headers: dict[str, str]) -> None:
+async def test_a_client_that_reconnects_gets_what_it_missed(api: Api, query: str, headers: dict[str, str]) -> None:
     job = await api.submit()
     await finish(api)
 
@@ -105,7 +105,7 @@ async def test_an_unknown_place_starts_over_with_a_snapshot(api: Api, last_event
     assert parse(response.text)[0].name == "snapshot"
 
 
-async def test_a_client_that_has_the_end_is_told_to_stop(api: Api) -> None:
+async def test_a_client_that_has_the_end_is_stopped_with_204(api: Api) -> None:
     job = await api.submit()
     await finish(api)
 
@@ -139,13 +139,13 @@ async def test_the_log_can_be_read_as_json(api: Api) -> None:
 async def test_streams_say_goodbye_when_the_server_drains(api: Api) -> None:
     stream = await follow(api, (await api.submit())["id"])
 
-    api.running.draining.set()
+    api.state.draining.set()
     response = await asyncio.wait_for(stream, 100)
 
     assert response.text.count("retry: ") == 2
 
 
-async def test_without_its_database_a_stream_asks_to_come_back(api_settings: Settings) -> None:
+async def test_without_its_database_a_stream_asks_to_reconnect(api_settings: Settings) -> None:
     away = api_settings.database.model_copy(update={"url": "postgresql://nobody@127.0.0.1:1/none"})
     async with open_api(api_settings.model_copy(update={"database": away})) as api:
         url = f"/v1/jobs/job_{'0' * 26}/events"

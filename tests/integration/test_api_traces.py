@@ -9,7 +9,7 @@ from sqlalchemy.engine import URL
 from fixtures.api import Api, open_api, reel_body
 from fixtures.log_lines import lines_about
 from fixtures.webhook_receiver import Receiver, end_job
-from fixtures.workplace import Workplace, workplace_settings
+from fixtures.workplace import WorkerHarness, harness_settings
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 TRACEPARENT = f"00-{TRACE}-00f067aa0ba902b7-01"
@@ -39,11 +39,11 @@ async def test_what_is_no_trace_is_neither_echoed_nor_logged(
 async def test_a_workers_log_lines_name_the_request_that_made_the_job(
     tmp_path: Path, sqlite_url: URL, redis_url: str, log_lines: io.StringIO
 ) -> None:
-    settings = workplace_settings(tmp_path, sqlite_url, redis_url)
+    settings = harness_settings(tmp_path, sqlite_url, redis_url)
     async with open_api(settings) as api:
-        workplace = Workplace(api.services)
+        harness = WorkerHarness(api.services)
         body = reel_body(duration_s=0.5, steps=2, resolution="240p")
-        async with workplace.worker():
+        async with harness.worker():
             job = (await api.http.post("/v1/reels", json=body, headers=CAUSE)).json()
             async with api.http.stream("GET", f"/v1/jobs/{job['id']}/events") as events:
                 await events.aread()
@@ -53,9 +53,9 @@ async def test_a_workers_log_lines_name_the_request_that_made_the_job(
         assert (line["request_id"], line["trace_id"], line["job_id"]) == ("mine", TRACE, job["id"])
 
 
-async def test_a_webhook_names_the_request_that_made_the_job(telling: Api, receiver: Receiver) -> None:
-    telling.http.headers.update(CAUSE)
-    await end_job(telling, receiver.url())
+async def test_a_webhook_names_the_request_that_made_the_job(webhook_api: Api, receiver: Receiver) -> None:
+    webhook_api.http.headers.update(CAUSE)
+    await end_job(webhook_api, receiver.url())
 
     received = await receiver.next()
 
@@ -63,8 +63,8 @@ async def test_a_webhook_names_the_request_that_made_the_job(telling: Api, recei
     assert received.headers["traceparent"] == TRACEPARENT
 
 
-async def test_a_webhook_without_a_trace_names_none(telling: Api, receiver: Receiver) -> None:
-    await end_job(telling, receiver.url())
+async def test_a_webhook_without_a_trace_names_none(webhook_api: Api, receiver: Receiver) -> None:
+    await end_job(webhook_api, receiver.url())
 
     received = await receiver.next()
 

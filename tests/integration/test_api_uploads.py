@@ -52,7 +52,7 @@ async def test_pictures_and_videos_are_taken_too(api: Api, png_file: Path, mp4_f
     assert found == ["image", "video"]
 
 
-async def test_an_uploaded_sound_can_be_laid_under_a_reel(api: Api, wav_file: Path) -> None:
+async def test_an_uploaded_sound_can_be_the_soundtrack_of_a_reel(api: Api, wav_file: Path) -> None:
     artifact_id = (await api.upload(wav_file)).json()["id"]
 
     job = await api.submit(soundtrack={"artifact_id": artifact_id})
@@ -167,7 +167,9 @@ async def test_json_is_not_an_upload(api: Api) -> None:
     assert_problem(await api.http.post("/v1/uploads", json={}), 415, "UNSUPPORTED_MEDIA")
 
 
-async def test_a_store_that_refuses_is_told_and_leaves_no_row(api: Api, png_file: Path, temporary_folder: Path) -> None:
+async def test_a_store_that_refuses_is_reported_and_leaves_no_row(
+    api: Api, png_file: Path, temporary_folder: Path
+) -> None:
     store = api.services.settings.data_dir / "artifacts"
     store.rmdir()
     store.write_text("in the way")

@@ -169,7 +169,7 @@ async def test_an_unknown_video_is_not_found(api: Api, method: str, path: str) -
     assert error["type"] == "not_found_error"
 
 
-async def test_a_waiting_video_cannot_be_deleted_and_the_sdk_is_told_not_to_insist(api: Api) -> None:
+async def test_a_waiting_video_cannot_be_deleted_and_the_sdk_does_not_retry(api: Api) -> None:
     video = await make_video(api)
 
     response = await api.http.delete(f"/v1/videos/{video['id']}")

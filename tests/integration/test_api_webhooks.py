@@ -46,32 +46,32 @@ async def has_failed_once(api: Api) -> bool:
     return [(each["attempts"], each["last_error"] is not None) for each in await deliveries(api)] == [(1, True)]
 
 
-async def hurry(api: Api) -> None:
+async def make_due(api: Api) -> None:
     """Makes every delivery due that waits for its next try."""
     async with api.services.database.write() as uow:
         await uow.session.execute(update(WebhookDeliveryRow).values(next_at=await uow.now()))
 
 
-async def test_the_end_of_a_job_is_told_signed(telling: Api, receiver: Receiver) -> None:
-    job_id = await end_job(telling, receiver.url("/hook?x=1"))
+async def test_the_end_of_a_job_is_sent_signed(webhook_api: Api, receiver: Receiver) -> None:
+    job_id = await end_job(webhook_api, receiver.url("/hook?x=1"))
 
     received = await receiver.next()
-    said = Webhook(await secret_of(telling)).verify(received.body, received.headers)
+    said = Webhook(await secret_of(webhook_api)).verify(received.body, received.headers)
 
     assert received.target == "/hook?x=1"
     assert received.headers["content-type"] == "application/json"
     assert said["type"] == "job.canceled"
     assert said["data"]["job_id"] == job_id
     assert (said["data"]["state"], said["data"]["metadata"]) == ("canceled", {"customer": "42"})
-    delivery = await settled(telling, state="succeeded", attempts=1, last_status=204)
+    delivery = await settled(webhook_api, state="succeeded", attempts=1, last_status=204)
     assert delivery["id"] == received.headers["webhook-id"]
     assert delivery["next_attempt_at"] is None
 
 
-async def test_a_success_is_told_with_its_output(telling: Api, receiver: Receiver) -> None:
-    await telling.submit(webhook={"url": receiver.url()})
+async def test_a_success_is_sent_with_its_output(webhook_api: Api, receiver: Receiver) -> None:
+    await webhook_api.submit(webhook={"url": receiver.url()})
     for queue in ("gpu", "media"):
-        await complete_next(telling.services.database, queue)
+        await complete_next(webhook_api.services.database, queue)
 
     said = json.loads((await receiver.next()).body)
 
@@ -79,28 +79,30 @@ async def test_a_success_is_told_with_its_output(telling: Api, receiver: Receive
     assert said["data"]["output"]["url"] == f"/v1/jobs/{said['data']['job_id']}/content"
 
 
-async def test_only_the_events_that_were_asked_for_are_told(telling: Api, receiver: Receiver) -> None:
-    await end_job(telling, receiver.url("/unwanted"), events=["job.succeeded", "job.failed"])
-    await end_job(telling, receiver.url("/wanted"), events=["job.canceled"])
+async def test_only_the_events_that_were_asked_for_are_sent(webhook_api: Api, receiver: Receiver) -> None:
+    await end_job(webhook_api, receiver.url("/unwanted"), events=["job.succeeded", "job.failed"])
+    await end_job(webhook_api, receiver.url("/wanted"), events=["job.canceled"])
 
     assert (await receiver.next()).target == "/wanted"
-    assert len(await deliveries(telling)) == 1
+    assert len(await deliveries(webhook_api)) == 1
 
 
-async def test_a_job_that_was_ended_twice_is_told_twice(telling: Api, receiver: Receiver) -> None:
-    job_id = await end_job(telling, receiver.url())
-    await telling.http.post(f"/v1/jobs/{job_id}/retry")
-    await telling.http.post(f"/v1/jobs/{job_id}/cancel")
+async def test_a_job_that_ended_twice_is_sent_twice(webhook_api: Api, receiver: Receiver) -> None:
+    job_id = await end_job(webhook_api, receiver.url())
+    await webhook_api.http.post(f"/v1/jobs/{job_id}/retry")
+    await webhook_api.http.post(f"/v1/jobs/{job_id}/cancel")
 
     received = [await receiver.next(), await receiver.next()]
 
     assert len({one.headers["webhook-id"] for one in received}) == 2
 
 
-async def test_a_payload_stays_short_at_the_expense_of_the_metadata(telling: Api, receiver: Receiver) -> None:
+async def test_a_payload_stays_short_at_the_expense_of_the_metadata(webhook_api: Api, receiver: Receiver) -> None:
     metadata = {f"key {number}": "é" * 512 for number in range(32)}
-    response = await telling.http.post("/v1/reels", json=reel_body(webhook={"url": receiver.url()}, metadata=metadata))
-    await telling.http.post(f"/v1/jobs/{response.json()['id']}/cancel")
+    response = await webhook_api.http.post(
+        "/v1/reels", json=reel_body(webhook={"url": receiver.url()}, metadata=metadata)
+    )
+    await webhook_api.http.post(f"/v1/jobs/{response.json()['id']}/cancel")
 
     received = await receiver.next()
 
@@ -111,113 +113,113 @@ async def test_a_payload_stays_short_at_the_expense_of_the_metadata(telling: Api
 @pytest.mark.parametrize(
     "answer", [status("500 X"), status("404 X"), status("302 Found", "location: /there"), b"nonsense\r\n\r\n"]
 )
-async def test_a_failure_is_tried_again_under_the_same_id(telling: Api, receiver: Receiver, answer: bytes) -> None:
+async def test_a_failure_is_tried_again_under_the_same_id(webhook_api: Api, receiver: Receiver, answer: bytes) -> None:
     receiver.answers.append(answer)
-    await end_job(telling, receiver.url())
+    await end_job(webhook_api, receiver.url())
     first = await receiver.next()
 
-    await until(lambda: has_failed_once(telling))
-    await hurry(telling)
+    await until(lambda: has_failed_once(webhook_api))
+    await make_due(webhook_api)
     second = await receiver.next()
 
     assert first.headers["webhook-id"] == second.headers["webhook-id"]
     assert first.body == second.body
     assert second.target == "/hook"
-    await settled(telling, state="succeeded", attempts=2)
+    await settled(webhook_api, state="succeeded", attempts=2)
 
 
-async def test_a_target_may_ask_for_more_time(telling: Api, receiver: Receiver) -> None:
+async def test_a_target_may_ask_for_more_time(webhook_api: Api, receiver: Receiver) -> None:
     receiver.answers.append(status("503 X", "retry-after: 3600"))
-    await end_job(telling, receiver.url())
+    await end_job(webhook_api, receiver.url())
 
-    waiting = await settled(telling, state="pending", last_status=503)
+    waiting = await settled(webhook_api, state="pending", last_status=503)
 
     created, due = waiting["created_at"], waiting["next_attempt_at"]
     assert due > created
-    async with telling.services.database.read() as session:
+    async with webhook_api.services.database.read() as session:
         row = (await session.scalars(select(WebhookDeliveryRow))).one()
     assert (row.next_at - row.created_at).total_seconds() > 3500
 
 
-async def test_a_try_that_breaks_off_here_counts_as_well(telling: Api, receiver: Receiver) -> None:
-    await secret_of(telling)
-    async with telling.services.database.write() as uow:
+async def test_a_try_that_breaks_off_here_counts_as_well(webhook_api: Api, receiver: Receiver) -> None:
+    await secret_of(webhook_api)
+    async with webhook_api.services.database.write() as uow:
         await uow.session.execute(update(WebhookSecretRow).values(secret="whsec_that is none"))
-    await end_job(telling, receiver.url())
+    await end_job(webhook_api, receiver.url())
 
-    await until(lambda: has_failed_once(telling))
+    await until(lambda: has_failed_once(webhook_api))
 
-    async with telling.services.database.read() as session:
+    async with webhook_api.services.database.read() as session:
         row = (await session.scalars(select(WebhookDeliveryRow))).one()
     assert row.next_at < row.created_at + timedelta(seconds=10)
 
 
-async def test_what_a_newer_version_has_to_tell_is_told_and_holds_nobody_up(telling: Api, receiver: Receiver) -> None:
-    job = await telling.submit(webhook={"url": receiver.url("/newer")})
-    async with telling.services.database.write() as uow:
+async def test_the_webhook_of_a_newer_version_is_sent_and_blocks_no_other(webhook_api: Api, receiver: Receiver) -> None:
+    job = await webhook_api.submit(webhook={"url": receiver.url("/newer")})
+    async with webhook_api.services.database.write() as uow:
         await cancel(uow, job["id"], owner_id=OWNER)
         row = (await uow.session.scalars(select(WebhookDeliveryRow))).one()
         row.payload = {"type": "job.paused", "timestamp": "2026-11-21T12:00:00Z", "data": {"kind": "slide show"}}
-    await end_job(telling, receiver.url("/ours"))
+    await end_job(webhook_api, receiver.url("/ours"))
 
     received = {each.target: json.loads(each.body) for each in (await receiver.next(), await receiver.next())}
     assert set(received) == {"/newer", "/ours"}
     assert received["/newer"]["data"] == {"kind": "slide show"}
 
 
-async def test_after_the_last_try_it_is_given_up(telling: Api, receiver: Receiver) -> None:
+async def test_after_the_last_try_it_is_given_up(webhook_api: Api, receiver: Receiver) -> None:
     receiver.answers += [status("500 X")] * 2
-    await end_job(telling, receiver.url())
+    await end_job(webhook_api, receiver.url())
     await receiver.next()
-    await settled(telling, state="pending", attempts=1, last_status=500)
-    async with telling.services.database.write() as uow:
+    await settled(webhook_api, state="pending", attempts=1, last_status=500)
+    async with webhook_api.services.database.write() as uow:
         await uow.session.execute(update(WebhookDeliveryRow).values(next_at=await uow.now(), attempts=9))
 
-    given_up = await settled(telling, state="failed", attempts=10)
+    given_up = await settled(webhook_api, state="failed", attempts=10)
 
     assert given_up["next_attempt_at"] is None
 
 
-async def test_a_target_that_is_gone_is_left_alone_until_a_replay(telling: Api, receiver: Receiver) -> None:
+async def test_a_target_that_is_gone_is_left_alone_until_a_replay(webhook_api: Api, receiver: Receiver) -> None:
     receiver.answers.append(status("410 Gone"))
-    await end_job(telling, receiver.url())
+    await end_job(webhook_api, receiver.url())
     await receiver.next()
-    first = await settled(telling, state="failed", last_status=410)
+    first = await settled(webhook_api, state="failed", last_status=410)
 
-    await end_job(telling, receiver.url())
-    second = (await deliveries(telling))[0]
+    await end_job(webhook_api, receiver.url())
+    second = (await deliveries(webhook_api))[0]
     assert (second["state"], second["attempts"]) == ("failed", 0)
 
-    replayed = await telling.http.post(f"/v1/webhooks/deliveries/{first['id']}/replay")
+    replayed = await webhook_api.http.post(f"/v1/webhooks/deliveries/{first['id']}/replay")
     assert replayed.status_code == 202
     assert (await receiver.next()).headers["webhook-id"] == first["id"]
-    await end_job(telling, receiver.url())
+    await end_job(webhook_api, receiver.url())
     assert (await receiver.next()).headers["webhook-id"] not in (first["id"], second["id"])
 
 
-async def test_a_delivery_can_be_replayed(telling: Api, receiver: Receiver) -> None:
-    await end_job(telling, receiver.url())
+async def test_a_delivery_can_be_replayed(webhook_api: Api, receiver: Receiver) -> None:
+    await end_job(webhook_api, receiver.url())
     first = await receiver.next()
-    delivery = await settled(telling, state="succeeded")
+    delivery = await settled(webhook_api, state="succeeded")
 
-    await telling.http.post(f"/v1/webhooks/deliveries/{delivery['id']}/replay")
+    await webhook_api.http.post(f"/v1/webhooks/deliveries/{delivery['id']}/replay")
 
     again = await receiver.next()
     assert (again.body, again.headers["webhook-id"]) == (first.body, delivery["id"])
 
 
-async def test_after_a_rotation_both_secrets_are_good(telling: Api, receiver: Receiver) -> None:
-    old = await secret_of(telling)
-    rotated = (await telling.http.post("/v1/webhooks/secret/rotate")).json()
+async def test_after_a_rotation_both_secrets_are_good(webhook_api: Api, receiver: Receiver) -> None:
+    old = await secret_of(webhook_api)
+    rotated = (await webhook_api.http.post("/v1/webhooks/secret/rotate")).json()
     assert rotated["secret"] != old
     assert rotated["previous_valid_until"]
-    await end_job(telling, receiver.url())
+    await end_job(webhook_api, receiver.url())
 
     received = await receiver.next()
 
     for secret in (old, rotated["secret"]):
         Webhook(secret).verify(received.body, received.headers)
-    assert await secret_of(telling) == rotated["secret"]
+    assert await secret_of(webhook_api) == rotated["secret"]
 
 
 async def test_a_slow_target_does_not_hold_the_others_up(api_settings: Settings, receiver: Receiver) -> None:
@@ -244,13 +246,13 @@ async def test_a_target_that_says_nothing_is_given_up_in_time(api_settings: Sett
         await asyncio.Event().wait()
 
     receiver.answers.append(never)
-    async with open_api(trusting(api_settings, receiver.port, time_limit_s=0.2)) as api:
+    async with open_api(trusting(api_settings, receiver.port, timeout_s=0.2)) as api:
         await end_job(api, receiver.url())
 
         assert (await settled(api, state="pending", last_error="No answer within 0.2 s."))["last_status"] is None
 
 
-async def test_of_an_endless_answer_only_the_beginning_is_read(telling: Api, receiver: Receiver) -> None:
+async def test_of_an_endless_answer_only_the_beginning_is_read(webhook_api: Api, receiver: Receiver) -> None:
     sent_bytes = 0
 
     async def endless(writer: asyncio.StreamWriter) -> None:
@@ -262,9 +264,9 @@ async def test_of_an_endless_answer_only_the_beginning_is_read(telling: Api, rec
             sent_bytes += 1024
 
     receiver.answers.append(endless)
-    await end_job(telling, receiver.url())
+    await end_job(webhook_api, receiver.url())
 
-    await settled(telling, state="succeeded", last_status=200)
+    await settled(webhook_api, state="succeeded", last_status=200)
     assert sent_bytes < 20_000_000
 
 
@@ -285,36 +287,36 @@ async def test_a_name_that_leads_inside_is_not_called(api_settings: Settings, re
     assert receiver.received.empty()
 
 
-async def test_a_delivery_is_written_with_its_event_or_not_at_all(telling: Api, receiver: Receiver) -> None:
-    job = await telling.submit(webhook={"url": receiver.url()})
-    async with telling.services.database.write() as uow:
+async def test_a_delivery_is_written_with_its_event_or_not_at_all(webhook_api: Api, receiver: Receiver) -> None:
+    job = await webhook_api.submit(webhook={"url": receiver.url()})
+    async with webhook_api.services.database.write() as uow:
         connection = await uow.session.connection()
         await connection.exec_driver_sql("DROP TABLE webhook_deliveries")
 
-    response = await telling.http.post(f"/v1/jobs/{job['id']}/cancel")
+    response = await webhook_api.http.post(f"/v1/jobs/{job['id']}/cancel")
 
     assert response.status_code == 503
-    assert (await telling.show(job["id"]))["state"] == "queued"
+    assert (await webhook_api.show(job["id"]))["state"] == "queued"
 
 
-async def test_deleting_a_job_deletes_its_deliveries(telling: Api, receiver: Receiver) -> None:
-    job_id = await end_job(telling, receiver.url())
+async def test_deleting_a_job_deletes_its_deliveries(webhook_api: Api, receiver: Receiver) -> None:
+    job_id = await end_job(webhook_api, receiver.url())
 
-    assert (await telling.http.delete(f"/v1/jobs/{job_id}")).status_code == 204
+    assert (await webhook_api.http.delete(f"/v1/jobs/{job_id}")).status_code == 204
 
-    async with telling.services.database.read() as session:
+    async with webhook_api.services.database.read() as session:
         assert await session.scalar(select(func.count()).select_from(WebhookDeliveryRow)) == 0
 
 
-async def test_deliveries_are_listed_by_job_and_by_page(telling: Api, receiver: Receiver) -> None:
-    ids = [await end_job(telling, receiver.url()) for _ in range(3)]
+async def test_deliveries_are_listed_by_job_and_by_page(webhook_api: Api, receiver: Receiver) -> None:
+    ids = [await end_job(webhook_api, receiver.url()) for _ in range(3)]
 
-    first = (await telling.http.get("/v1/webhooks/deliveries", params={"limit": 2})).json()
-    second = (await telling.http.get("/v1/webhooks/deliveries", params={"cursor": first["next_cursor"]})).json()
+    first = (await webhook_api.http.get("/v1/webhooks/deliveries", params={"limit": 2})).json()
+    second = (await webhook_api.http.get("/v1/webhooks/deliveries", params={"cursor": first["next_cursor"]})).json()
 
     assert [each["job_id"] for each in first["data"] + second["data"]] == ids[::-1]
     assert (first["has_more"], second["has_more"]) == (True, False)
-    assert [each["job_id"] for each in await deliveries(telling, job_id=ids[1])] == [ids[1]]
+    assert [each["job_id"] for each in await deliveries(webhook_api, job_id=ids[1])] == [ids[1]]
 
 
 async def test_deliveries_and_secrets_are_their_owners_alone(guarded: GuardedApi) -> None:

@@ -28,11 +28,11 @@ async def test_one_bad_key_does_not_keep_the_others_from_being_deleted(api: Api,
         key = await session.scalar(select(ArtifactRow.key)) or ""
 
     async with api.services.database.write() as uow:
-        uow.announce(FilesOrphaned(("../x", "", "no/such/key", key)))
+        uow.publish_after_commit(FilesOrphaned(("../x", "", "no/such/key", key)))
 
     assert api.stored_files() == []
 
 
-async def test_what_cannot_be_announced_fails_nothing(api: Api) -> None:
+async def test_what_cannot_be_published_fails_nothing(api: Api) -> None:
     async with api.services.database.write() as uow:
-        uow.announce(FilesOrphaned(None), TasksReady())  # type: ignore[arg-type]
+        uow.publish_after_commit(FilesOrphaned(None), TasksReady())  # type: ignore[arg-type]

@@ -62,12 +62,14 @@ def test_a_model_that_starts_from_a_picture_is_given_one(
     assert bench("tiny-wan-i2v", steps=1).clips[0].denoise_s is not None
 
 
-def test_a_model_that_nobody_knows_is_told_with_those_there_are():
+def test_an_unknown_model_is_reported_with_the_known_ones():
     with pytest.raises(NotFound, match="animatic"):
         bench("nope")
 
 
-def test_a_model_whose_weights_are_missing_is_told_as_a_worker_would(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_model_whose_weights_are_missing_is_reported_as_a_worker_would(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     file = tmp_path / "catalog.toml"
     file.write_text(f'[[models]]\nid = "ltx-video"\nsource = "{tmp_path}/nowhere"\n')
     monkeypatch.setenv("PHOENIX_ENGINE__CATALOG_FILE", str(file))
@@ -84,7 +86,7 @@ def test_a_model_of_the_network_is_refused_before_it_costs_anything():
 def test_what_the_model_cannot_make_is_a_fault():
     with pytest.raises(InvalidRequest) as refusal:
         bench("ltx-video", steps=900)
-    assert [fault.pointer for fault in refusal.value.faults] == ["/steps"]
+    assert [fault.pointer for fault in refusal.value.field_errors] == ["/steps"]
 
 
 def start(*arguments: str, **environment: str) -> subprocess.Popen[str]:
@@ -95,15 +97,15 @@ def start(*arguments: str, **environment: str) -> subprocess.Popen[str]:
 
 def test_the_command_prints_what_was_measured_and_nothing_else():
     with start("--resolution", "240p", "--duration", "0.25", "--steps", "2", "--clips", "2", "--json") as command:
-        printed, told = command.communicate()
-    assert command.returncode == 0, told
+        printed, shown = command.communicate()
+    assert command.returncode == 0, shown
     assert len(BenchReport.model_validate_json(printed).clips) == 2
 
 
 def test_the_command_ends_with_status_1_for_a_model_that_is_not_there():
     with start("nope") as command:
-        printed, told = command.communicate()
-    assert (command.returncode, printed, "There is no model 'nope'" in told) == (1, "", True)
+        printed, shown = command.communicate()
+    assert (command.returncode, printed, "There is no model 'nope'" in shown) == (1, "", True)
 
 
 def test_a_command_that_is_terminated_leaves_nothing_behind(tmp_path: Path):

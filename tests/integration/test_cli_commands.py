@@ -40,7 +40,7 @@ def test_a_list_shows_each_job_on_a_line(run, scripted_server: ScriptedServer):
     assert scripted_server.received[0].headers["authorization"] == "Bearer secret"
 
 
-def test_where_there_is_more_the_cursor_is_told(run, scripted_server: ScriptedServer):
+def test_where_there_is_more_the_cursor_is_shown(run, scripted_server: ScriptedServer):
     scripted_server.on("GET", "/v1/jobs", answer(JobPage(data=[a_job()], has_more=True, next_cursor="abc")))
     assert "--cursor abc" in run("jobs", "list").stderr
 
@@ -94,7 +94,7 @@ def test_a_job_can_be_deleted(run, scripted_server: ScriptedServer):
     assert "is deleted" in run("jobs", "delete", JOB_ID).stdout
 
 
-def test_a_problem_is_told_with_status_1(run, scripted_server: ScriptedServer):
+def test_a_problem_is_shown_with_status_1(run, scripted_server: ScriptedServer):
     scripted_server.on("GET", JOB, Answer(404))
     result = run("jobs", "show", JOB_ID)
     assert result.exit_code == 1

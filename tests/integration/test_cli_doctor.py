@@ -7,8 +7,8 @@ from sqlalchemy.engine import URL
 
 from phoenix.cli.doctor import (
     CHECKS,
+    CheckStatus,
     Finding,
-    Verdict,
     check_database,
     check_ffmpeg,
     check_redis,
@@ -32,56 +32,56 @@ async def finding(name: str, settings: Settings) -> Finding:
 
 def test_an_empty_machine_with_every_extra_lacks_nothing_and_is_left_empty(tmp_path: Path):
     findings = asyncio.run(examine(settings(tmp_path)))
-    assert [finding for finding in findings if finding.verdict is Verdict.MISSING] == []
+    assert [finding for finding in findings if finding.status is CheckStatus.MISSING] == []
     assert list(tmp_path.iterdir()) == []
 
 
 async def test_an_ffmpeg_that_is_not_there_is_missing(tmp_path: Path):
     found = await finding("ffmpeg", settings(tmp_path, media=MediaSettings(ffmpeg="/nonexistent/ffmpeg")))
-    assert found.verdict is Verdict.MISSING
+    assert found.status is CheckStatus.MISSING
     assert found.remedy
 
 
 async def test_an_ffmpeg_that_cannot_encode_is_missing(tmp_path: Path):
     found = await check_ffmpeg(settings(tmp_path, media=MediaSettings(ffmpeg="/bin/true")))
-    assert (found.verdict, "libx264" in found.detail) == (Verdict.MISSING, True)
+    assert (found.status, "libx264" in found.detail) == (CheckStatus.MISSING, True)
 
 
 async def test_a_redis_that_answers_is_well(tmp_path: Path, redis_url: str):
-    assert (await check_redis(settings(tmp_path, redis=RedisSettings(url=redis_url)))).verdict is Verdict.OK
+    assert (await check_redis(settings(tmp_path, redis=RedisSettings(url=redis_url)))).status is CheckStatus.OK
 
 
 async def test_a_redis_that_is_away_is_missing(tmp_path: Path):
     found = await finding("redis", settings(tmp_path, redis=RedisSettings(url="redis://127.0.0.1:9")))
-    assert (found.verdict, "REDIS_URL" in found.remedy) == (Verdict.MISSING, True)
+    assert (found.status, "REDIS_URL" in found.remedy) == (CheckStatus.MISSING, True)
 
 
 async def test_a_database_at_the_newest_schema_is_well(tmp_path: Path, any_database_url: URL):
     url = any_database_url.render_as_string(hide_password=False)
     found = await check_database(settings(tmp_path, database=DatabaseSettings(url=url)))
-    assert found.verdict is Verdict.OK, found
+    assert found.status is CheckStatus.OK, found
 
 
-def test_an_old_schema_is_told(tmp_path: Path):
+def test_an_old_schema_is_reported(tmp_path: Path):
     old = settings(tmp_path)
     upgrade(database_url(old.database, old.data_dir), "base")
     found = asyncio.run(check_database(old))
-    assert (found.verdict, "db upgrade" in found.remedy) == (Verdict.NOTE, True)
+    assert (found.status, "db upgrade" in found.remedy) == (CheckStatus.NOTE, True)
 
 
 async def test_a_password_is_not_shown(tmp_path: Path):
     url = "postgresql://me:secret@127.0.0.1:9/phoenix"
     found = await finding("database", settings(tmp_path, database=DatabaseSettings(url=url)))
-    assert found.verdict is Verdict.MISSING
+    assert found.status is CheckStatus.MISSING
     assert "secret" not in found.detail
 
 
 async def test_a_store_is_tried_and_left_as_it_was(tmp_path: Path):
     store = tmp_path / "store"
     found = await check_storage(settings(tmp_path, storage=StorageSettings(url=store.as_uri())))
-    assert found.verdict is Verdict.OK
+    assert found.status is CheckStatus.OK
     assert [path for path in store.rglob("*") if path.is_file()] == []
 
 
-async def test_free_space_is_told_before_the_folder_exists(tmp_path: Path):
+async def test_free_space_is_reported_before_the_folder_exists(tmp_path: Path):
     assert "GiB free" in (await check_space(settings(tmp_path))).detail

@@ -57,10 +57,10 @@ class Connection:
 
 
 @asynccontextmanager
-async def connected(*, head_time_limit_s: float = 60) -> AsyncIterator[Connection]:
+async def connected(*, head_timeout_s: float = 60) -> AsyncIterator[Connection]:
     config = uvicorn.Config(application, log_config=None, access_log=False, lifespan="off")
     server = await asyncio.get_running_loop().create_server(
-        lambda: BoundedHeads(config, ServerState(), {}, head_time_limit_s=head_time_limit_s), "127.0.0.1", 0
+        lambda: BoundedHeads(config, ServerState(), {}, head_timeout_s=head_timeout_s), "127.0.0.1", 0
     )
     reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
     yield Connection(reader, writer)
@@ -111,19 +111,19 @@ async def test_a_head_that_is_too_large_is_refused(head: bytes) -> None:
 
 
 async def test_a_head_that_trickles_is_refused() -> None:
-    async with connected(head_time_limit_s=0.2) as connection:
+    async with connected(head_timeout_s=0.2) as connection:
         connection.writer.write(b"GET / HTTP/1.1\r\nx:")
 
         assert_refused(await connection.answer(), 408)
 
 
 async def test_a_connection_on_which_nothing_comes_is_closed() -> None:
-    async with connected(head_time_limit_s=0.1) as connection:
+    async with connected(head_timeout_s=0.1) as connection:
         assert await connection.is_closed()
 
 
 async def test_a_later_head_that_trickles_is_refused_too() -> None:
-    async with connected(head_time_limit_s=0.3) as connection:
+    async with connected(head_timeout_s=0.3) as connection:
         connection.writer.write(b"GET / HTTP/1.1\r\n\r\n")
         await connection.answer()
         connection.writer.write(b"GET /again HTTP/1.1\r\nx:")
@@ -150,7 +150,7 @@ async def test_into_an_answer_that_is_under_way_no_refusal_is_written() -> None:
 
 
 async def test_a_body_may_take_longer_than_a_head() -> None:
-    async with connected(head_time_limit_s=0.1) as connection:
+    async with connected(head_timeout_s=0.1) as connection:
         connection.writer.write(b"POST / HTTP/1.1\r\ncontent-length: 2\r\n\r\na")
         await asyncio.sleep(0.2)
         connection.writer.write(b"b")

@@ -19,7 +19,7 @@ def test_a_wildcard_address_is_shown_as_one_that_can_be_opened():
         assert url_of(listener).startswith("http://127.0.0.1:")
 
 
-def test_a_port_in_use_is_told_with_what_to_do():
+def test_a_port_in_use_is_reported_with_what_to_do():
     with listening("127.0.0.1", 0) as listener:
         port = listener.getsockname()[1]
         with pytest.raises(CannotListen, match=f"Port {port} .* in use .*--port"), listening("127.0.0.1", port):

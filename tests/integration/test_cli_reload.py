@@ -16,7 +16,7 @@ from fixtures.databases import copied_database
 from fixtures.fleet import run_phoenix
 from fixtures.nginx import free_port, wait_until_it_listens
 from fixtures.redis_server import RedisServer
-from fixtures.stream_fleet import PATIENCE_S, fleet_environment
+from fixtures.stream_fleet import TIMEOUT_S, fleet_environment
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ async def read_first_events(http: httpx.AsyncClient, path: str, then: Callable[[
 
 async def come_back(http: httpx.AsyncClient, path: str) -> str:
     """As an EventSource does: a connection that the old process took, and dropped, is made again."""
-    async with asyncio.timeout(PATIENCE_S):
+    async with asyncio.timeout(TIMEOUT_S):
         while True:
             with suppress(httpx.TransportError):
                 return await read_first_events(http, path)
@@ -70,7 +70,7 @@ async def come_back(http: httpx.AsyncClient, path: str) -> str:
 
 @pytest.mark.timeout(120)
 async def test_an_open_stream_ends_and_comes_back_to_the_new_process(url: str, sources: Path) -> None:
-    async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=PATIENCE_S) as http:
+    async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=TIMEOUT_S) as http:
         job = (await http.post("/v1/reels", json={"clips": [{"prompt": "a red balloon"}]})).json()
         path = f"/v1/jobs/{job['id']}/events"
 

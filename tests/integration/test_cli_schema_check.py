@@ -46,8 +46,8 @@ def test_without_tables_a_command_names_the_one_that_makes_them(
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", empty_url)
     result = CliRunner().invoke(app, command)
-    told = " ".join(result.stderr.split())
-    assert (result.exit_code, "no tables yet: run `phoenix db upgrade` first." in told) == (1, True)
+    shown = " ".join(result.stderr.split())
+    assert (result.exit_code, "no tables yet: run `phoenix db upgrade` first." in shown) == (1, True)
     assert list(tmp_path.iterdir()) == []
 
 

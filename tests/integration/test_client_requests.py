@@ -87,7 +87,7 @@ async def test_a_refusal_for_good_is_raised_at_once(phoenix: AsyncPhoenix, scrip
         await phoenix.cancel(JOB_ID)
 
 
-async def test_nothing_listening_is_told_with_the_address():
+async def test_nothing_listening_is_reported_with_the_address():
     async with AsyncPhoenix("http://127.0.0.1:9", retry_policy=QUICK) as phoenix:
         with pytest.raises(PhoenixUnreachable, match=r"http://127\.0\.0\.1:9 does not answer"):
             await phoenix.queue()

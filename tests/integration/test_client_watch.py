@@ -56,9 +56,9 @@ def resume_ids(server: ScriptedServer) -> list[str | None]:
 
 
 async def test_it_ends_after_the_terminal_event(phoenix: AsyncPhoenix, scripted_server: ScriptedServer):
-    told = [snapshot(1), job_started(2), clip_progress(3, seq=2), job_canceled(3)]
-    scripted_server.on("GET", STREAM, stream(*told))
-    assert await watch(phoenix) == told
+    sent = [snapshot(1), job_started(2), clip_progress(3, seq=2), job_canceled(3)]
+    scripted_server.on("GET", STREAM, stream(*sent))
+    assert await watch(phoenix) == sent
     assert scripted_server.received[0].headers["accept"] == "text/event-stream"
 
 
@@ -94,7 +94,7 @@ async def test_a_finished_jobs_terminal_event_is_not_lost_with_its_snapshot(
     assert resume_ids(scripted_server) == [None, None]
 
 
-async def test_a_repeated_durable_event_is_told_once(phoenix: AsyncPhoenix, scripted_server: ScriptedServer):
+async def test_a_repeated_durable_event_is_yielded_once(phoenix: AsyncPhoenix, scripted_server: ScriptedServer):
     scripted_server.on(
         "GET", STREAM, stream(job_queued(1), job_started(2), breaks=True), stream(job_started(2), job_canceled(3))
     )
@@ -108,7 +108,7 @@ async def test_a_server_whose_log_went_back_is_believed(phoenix: AsyncPhoenix, s
     assert [event.seq for event in await watch(phoenix)] == [9, 2, 3, 4]
 
 
-async def test_no_content_means_that_everything_has_been_told(phoenix: AsyncPhoenix, scripted_server: ScriptedServer):
+async def test_no_content_means_that_every_event_was_sent(phoenix: AsyncPhoenix, scripted_server: ScriptedServer):
     scripted_server.on("GET", STREAM, stream(job_queued(1), breaks=True), Answer(204))
     assert await watch(phoenix) == [job_queued(1)]
 

@@ -5,7 +5,7 @@ from sqlalchemy import event
 from fixtures.api import Api, reel_body
 
 
-async def test_a_database_that_cannot_grow_refuses_a_job_and_takes_it_once_there_is_room(api: Api) -> None:
+async def test_a_database_that_cannot_grow_refuses_a_job_and_takes_it_once_there_is_space(api: Api) -> None:
     engine = api.services.database.engine.sync_engine
     await api.submit("before")
     pages: list[str] = ["1"]

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from fixtures.engine_clips import members_of, trio
+from fixtures.engine_clips import requests_of, trio
 from fixtures.open_engine import OpenEngine
 from fixtures.renders import Recorder, make_clip
 from fixtures.tiny_pipelines import TinyPipelines, tiny_spec
@@ -17,10 +17,10 @@ from phoenix.catalog.model import ModelSpec
 from phoenix.engine.backends.diffusers.engine import DiffusersEngine
 from phoenix.engine.backends.diffusers.loading import LoadedPipeline
 from phoenix.engine.cancellation import RenderStopped, StopReason, StopToken
-from phoenix.engine.device_memory import Stay
-from phoenix.engine.registry import Engines
+from phoenix.engine.device_memory import DeviceReservation
+from phoenix.engine.registry import EngineRegistry
 from phoenix.engine.slots import DeviceSlots
-from phoenix.engine.spec import ClipJob, Unwatched
+from phoenix.engine.spec import ClipJob, NullObserver
 from phoenix.errors import FailureCode, Stage, TaskFailed
 from phoenix.settings import AnimaticSettings, EngineSettings
 
@@ -62,14 +62,14 @@ class Studio:
     def __init__(self, pool: ThreadPoolExecutor, **settings: Any) -> None:
         self.engine = GatedEngine(**settings)
         self.slots = DeviceSlots(1, wait_limit_s=30)
-        self.engines = Engines(
+        self.engines = EngineRegistry(
             engine=EngineSettings(**settings), animatic=AnimaticSettings(), device="cpu", slots=self.slots
         )
         self.engines._open = {"diffusers": self.engine}
-        self.submit = lambda model, watcher=None: pool.submit(self.render, model, watcher)
+        self.submit = lambda model, observer=None: pool.submit(self.render, model, observer)
 
-    def render(self, model: ModelSpec, watcher: Recorder | None = None) -> int:
-        return len(list(self.engines.render(ClipJob(make_clip(), model), watcher or Unwatched()).frames))
+    def render(self, model: ModelSpec, observer: Recorder | None = None) -> int:
+        return len(list(self.engines.render(ClipJob(make_clip(), model), observer or NullObserver()).frames))
 
 
 @contextmanager
@@ -97,9 +97,9 @@ class Waiter(Recorder):
             self.waits -= 1
 
 
-@pytest.mark.parametrize("max_batch", [1, 3])
-def test_clips_of_a_model_that_is_there_are_made_while_another_loads(tiny_wan, ltx, max_batch):
-    with open_studio(max_batch=max_batch) as studio:
+@pytest.mark.parametrize("max_batch_size", [1, 3])
+def test_clips_of_a_model_that_is_there_are_made_while_another_loads(tiny_wan, ltx, max_batch_size):
+    with open_studio(max_batch_size=max_batch_size) as studio:
         studio.render(tiny_wan)
         gate = Gate()
         studio.engine.before_load = gate.wait
@@ -124,7 +124,7 @@ def test_a_clip_that_is_stopped_while_its_model_loads_leaves_at_once_and_holds_n
         assert studio.render(tiny_wan) == 9
 
 
-def test_to_load_for_long_is_no_standing_still_whether_before_the_turn_or_in_it(tiny_wan):
+def test_a_long_load_is_no_stall_whether_before_the_turn_or_in_it(tiny_wan):
     with open_studio() as studio:
         waiter, waits = Waiter(), list[int]()
         studio.engine.before_load = lambda _: waits.append(waiter.waits)
@@ -153,7 +153,7 @@ def test_a_model_that_does_not_fit_beside_one_that_computes_is_loaded_in_its_tur
 def test_a_process_that_shares_its_device_loads_in_its_turn(tiny_wan):
     with open_studio(device_share=0.5) as studio:
         held: list[int] = []
-        studio.engine.before_load = lambda _: held.append(studio.slots.held)
+        studio.engine.before_load = lambda _: held.append(studio.slots.in_use)
         assert studio.render(tiny_wan) == 9
         assert held == [1]
 
@@ -162,22 +162,22 @@ def test_a_shortage_before_its_turn_costs_a_clip_nothing(tiny_wan):
     with open_studio() as studio:
 
         def fail_without_a_slot(_: ModelSpec) -> None:
-            if not studio.slots.held:
+            if not studio.slots.in_use:
                 raise TaskFailed(FailureCode.GPU_OOM, "none was left", stage=Stage.LOAD)
 
         studio.engine.before_load = fail_without_a_slot
         assert studio.render(tiny_wan) == 9
 
 
-def test_a_batch_for_which_there_is_no_room_in_time_is_not_tried_again_in_parts(tiny_wan):
+def test_a_batch_for_which_there_is_no_memory_in_time_is_not_tried_again_in_parts(tiny_wan):
     engine = DiffusersEngine(device="cpu", wait_limit_s=0.05)
     waiters = [Waiter() for _ in range(3)]
-    members = members_of(trio(tiny_wan), waiters)
-    with engine._room.hold(lambda: Stay("tiny-ltx", is_alone=True), StopToken(), timeout_s=1):
-        engine.render_together(members)
-    for member, waiter in zip(members, waiters, strict=True):
+    requests = requests_of(trio(tiny_wan), waiters)
+    with engine._scheduler.reserve(lambda: DeviceReservation("tiny-ltx", is_exclusive=True), StopToken(), timeout_s=1):
+        engine.render_batch(requests)
+    for request, waiter in zip(requests, waiters, strict=True):
         with pytest.raises(TaskFailed) as failed:
-            member.result()
+            request.result()
         assert failed.value.code is FailureCode.TIMEOUT
         assert waiter.times == 2
     engine.close()

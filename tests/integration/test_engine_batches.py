@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 import torch
 
-from fixtures.engine_clips import BATCH_TOLERANCE, furthest, members_of, pixels, run_out_of_memory, trio
+from fixtures.engine_clips import BATCH_TOLERANCE, furthest, pixels, requests_of, run_out_of_memory, trio
 from fixtures.open_engine import OpenEngine
 from fixtures.renders import Recorder, make_clip, stopping_at
 from fixtures.tiny_pipelines import KINDS, TinyPipelines, tiny_spec
 from phoenix.catalog.model import ModelSpec
 from phoenix.engine.cancellation import RenderStopped
-from phoenix.engine.registry import Engines
-from phoenix.engine.spec import ClipJob, Member, Unwatched
+from phoenix.engine.registry import EngineRegistry
+from phoenix.engine.spec import ClipJob, NullObserver, RenderRequest
 from phoenix.errors import FailureCode, Stage, TaskFailed
 from phoenix.settings import AnimaticSettings, EngineSettings
 
@@ -34,17 +34,17 @@ def model(request: pytest.FixtureRequest, tiny_pipelines: TinyPipelines, tmp_pat
 
 
 def alone(engine: OpenEngine, jobs: Sequence[ClipJob]) -> list[np.ndarray]:
-    return [pixels(engine.render(job, Unwatched())) for job in jobs]
+    return [pixels(engine.render(job, NullObserver())) for job in jobs]
 
 
-def together(engine: OpenEngine, members: Sequence[Member]) -> list[np.ndarray]:
-    engine.render_together(members)
-    return [pixels(member.result()) for member in members]
+def together(engine: OpenEngine, requests: Sequence[RenderRequest]) -> list[np.ndarray]:
+    engine.render_batch(requests)
+    return [pixels(request.result()) for request in requests]
 
 
 def rows_per_forward(engine: OpenEngine, model: ModelSpec) -> list[int]:
     """The first dimension of what each pass of the transformer is given, from now on."""
-    engine.render(ClipJob(make_clip(), model), Unwatched())
+    engine.render(ClipJob(make_clip(), model), NullObserver())
     rows: list[int] = []
     transformer = next(load for load in reversed(engine.loads) if load.model.id == model.id).pipeline.transformer
     transformer.register_forward_pre_hook(
@@ -55,16 +55,16 @@ def rows_per_forward(engine: OpenEngine, model: ModelSpec) -> list[int]:
 
 def test_a_shared_call_makes_each_clip_as_it_would_be_alone(engine, model):
     jobs = trio(model, steps=3)
-    members = members_of(jobs)
-    made = together(engine, members)
+    requests = requests_of(jobs)
+    made = together(engine, requests)
     assert max(map(furthest, made, alone(engine, jobs))) <= BATCH_TOLERANCE
-    assert [member.result().batch_size for member in members] == [3, 3, 3]
+    assert [request.result().batch_size for request in requests] == [3, 3, 3]
     assert furthest(made[0], made[2]) > 10 * BATCH_TOLERANCE
 
 
-def test_every_clip_of_a_call_hears_of_its_stages_and_steps(engine, model):
+def test_every_clip_of_a_call_observes_its_stages_and_steps(engine, model):
     recorders = [Recorder() for _ in range(3)]
-    engine.render_together(members_of(trio(model, steps=2), recorders))
+    engine.render_batch(requests_of(trio(model, steps=2), recorders))
     for recorder in recorders:
         assert recorder.stages == [Stage.LOAD, Stage.TEXT, Stage.DENOISE, Stage.DECODE]
         assert recorder.steps == [(1, 2), (2, 2)]
@@ -73,28 +73,28 @@ def test_every_clip_of_a_call_hears_of_its_stages_and_steps(engine, model):
 def test_a_clip_that_is_stopped_leaves_the_others_as_they_would_be_alone(engine, model):
     jobs = trio(model, steps=4)
     recorders = [Recorder(), stopping_at(2), Recorder()]
-    members = members_of(jobs, recorders)
-    engine.render_together(members)
+    requests = requests_of(jobs, recorders)
+    engine.render_batch(requests)
     with pytest.raises(RenderStopped):
-        members[1].result()
+        requests[1].result()
     assert recorders[1].steps[-1] == (2, 4)
-    left = [pixels(members[index].result()) for index in (0, 2)]
+    left = [pixels(requests[index].result()) for index in (0, 2)]
     assert max(map(furthest, left, alone(engine, [jobs[0], jobs[2]]))) <= BATCH_TOLERANCE
 
 
 def test_the_rows_of_a_stopped_clip_are_taken_out_of_a_running_call(engine, tiny_wan):
     rows = rows_per_forward(engine, tiny_wan)
-    engine.render_together(members_of(trio(tiny_wan, steps=4), [stopping_at(2), Recorder(), Recorder()]))
+    engine.render_batch(requests_of(trio(tiny_wan, steps=4), [stopping_at(2), Recorder(), Recorder()]))
     assert rows == [3, 3, 3, 3, 2, 2, 2, 2]
 
 
 def test_a_call_whose_clips_are_all_stopped_ends(engine, tiny_wan):
     rows = rows_per_forward(engine, tiny_wan)
-    members = members_of(trio(tiny_wan, steps=50), [stopping_at(1), stopping_at(2), stopping_at(3)])
-    engine.render_together(members)
-    for member in members:
+    requests = requests_of(trio(tiny_wan, steps=50), [stopping_at(1), stopping_at(2), stopping_at(3)])
+    engine.render_batch(requests)
+    for request in requests:
         with pytest.raises(RenderStopped):
-            member.result()
+            request.result()
     assert len(rows) <= 6
 
 
@@ -104,13 +104,13 @@ def test_a_call_that_is_too_large_is_made_in_halves_and_remembered_as_such(tiny_
     expected = alone(engine, jobs)
     rows = rows_per_forward(engine, tiny_wan)
     refuse_batches(engine, tiny_wan, more_than=1)
-    members = members_of(jobs)
-    made = together(engine, members)
+    requests = requests_of(jobs)
+    made = together(engine, requests)
     assert max(map(furthest, made, expected)) == 0
-    assert [member.result().batch_size for member in members] == [1, 1, 1]
+    assert [request.result().batch_size for request in requests] == [1, 1, 1]
     assert rows[:2] == [3, 2]
     rows.clear()
-    together(engine, members_of(jobs))
+    together(engine, requests_of(jobs))
     assert max(rows) == 1
     engine.close()
 
@@ -138,18 +138,18 @@ def test_an_error_that_one_clip_brings_fails_that_clip_alone(tiny_wan):
             return super().__call__(text, *args, **kwargs)
 
     tokenizer.__class__ = Picky
-    members = members_of(jobs)
-    engine.render_together(members)
+    requests = requests_of(jobs)
+    engine.render_batch(requests)
     with pytest.raises(TaskFailed, match="no foxes") as failed:
-        members[1].result()
+        requests[1].result()
     assert failed.value.code is FailureCode.ENGINE_FAILED
-    left = [pixels(members[index].result()) for index in (0, 2)]
+    left = [pixels(requests[index].result()) for index in (0, 2)]
     assert max(map(furthest, left, [expected[0], expected[2]])) <= BATCH_TOLERANCE
     engine.close()
 
 
 def test_a_clip_of_values_that_are_not_numbers_fails_alone(engine, tiny_wan):
-    engine.render(ClipJob(make_clip(), tiny_wan), Unwatched())
+    engine.render(ClipJob(make_clip(), tiny_wan), NullObserver())
     loaded = next(load for load in reversed(engine.loads) if load.model.id == tiny_wan.id)
 
     def spoil(_module: Any, _args: Any, result: Any) -> Any:
@@ -158,19 +158,21 @@ def test_a_clip_of_values_that_are_not_numbers_fails_alone(engine, tiny_wan):
         return result
 
     handle = loaded.pipeline.transformer.register_forward_hook(spoil)
-    members = members_of(trio(tiny_wan))
-    engine.render_together(members)
+    requests = requests_of(trio(tiny_wan))
+    engine.render_batch(requests)
     handle.remove()
     with pytest.raises(TaskFailed, match="not numbers"):
-        members[1].result()
-    assert not any(isinstance(members[index].result(), Exception) for index in (0, 2))
+        requests[1].result()
+    assert not any(isinstance(requests[index].result(), Exception) for index in (0, 2))
 
 
 def test_clips_of_several_jobs_join_one_call_through_the_engines(tiny_wan):
-    engines = Engines(engine=EngineSettings(max_batch=3, batch_window_s=30), animatic=AnimaticSettings(), device="cpu")
+    engines = EngineRegistry(
+        engine=EngineSettings(max_batch_size=3, batch_window_s=30), animatic=AnimaticSettings(), device="cpu"
+    )
     with ThreadPoolExecutor(3) as pool:
-        made = list(pool.map(lambda job: engines.render(job, Unwatched()), trio(tiny_wan)))
+        made = list(pool.map(lambda job: engines.render(job, NullObserver()), trio(tiny_wan)))
     assert [rendered.batch_size for rendered in made] == [3, 3, 3]
     deterministic = make_clip(deterministic=True)
-    assert engines.render(ClipJob(deterministic, tiny_wan), Unwatched()).batch_size == 1
+    assert engines.render(ClipJob(deterministic, tiny_wan), NullObserver()).batch_size == 1
     engines.close()

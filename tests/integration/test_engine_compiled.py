@@ -9,10 +9,10 @@ import torch
 
 from fixtures.open_engine import OpenEngine
 from fixtures.renders import Recorder, digest, make_clip
-from fixtures.turnstile import Turnstile
+from fixtures.turnstile import BlockCounter
 from phoenix.catalog.model import ModelSpec
 from phoenix.engine.cancellation import RenderStopped
-from phoenix.engine.spec import ClipJob, Unwatched
+from phoenix.engine.spec import ClipJob, NullObserver
 
 
 @pytest.fixture
@@ -52,20 +52,23 @@ def test_all_blocks_of_all_clips_of_one_shape_share_one_graph_and_make_the_same_
 ):
     for clip in (make_clip(), make_clip(seed=8, guidance_scale=3.0), make_clip(prompt="a cat", steps=4)):
         plain, compiled = (ClipJob(clip, model) for model in (tiny_wan, compiled_wan))
-        assert digest(engine.render(compiled, Recorder())) == digest(engine.render(plain, Unwatched()))
+        assert digest(engine.render(compiled, Recorder())) == digest(engine.render(plain, NullObserver()))
         assert len(graphs) == 1
 
 
-def test_a_stop_within_a_step_is_heard_at_the_next_compiled_block(engine, compiled_wan, graphs):
+def test_a_stop_within_a_step_takes_effect_at_the_next_compiled_block(engine, compiled_wan, graphs):
     job, recorder = ClipJob(make_clip(), compiled_wan), Recorder()
-    before = digest(engine.render(job, Unwatched()))
+    before = digest(engine.render(job, NullObserver()))
     transformer = engine.loads[-1].pipeline.transformer
-    ahead, behind = Turnstile([transformer.condition_embedder], recorder), Turnstile([transformer.proj_out], recorder)
+    ahead, behind = (
+        BlockCounter([transformer.condition_embedder], recorder),
+        BlockCounter([transformer.proj_out], recorder),
+    )
     ahead.reset(stop_in=2)
     with pytest.raises(RenderStopped):
         engine.render(job, recorder)
     assert (ahead.entered, behind.entered) == (2, 1)
     ahead.remove()
     behind.remove()
-    assert digest(engine.render(job, Unwatched())) == before
+    assert digest(engine.render(job, NullObserver())) == before
     assert len(graphs) == 1

@@ -13,12 +13,12 @@ from fixtures.engine_clips import BATCH_TOLERANCE, furthest, pixels, tensors_ali
 from fixtures.open_engine import OpenEngine
 from fixtures.renders import Recorder, digest, make_clip, stopping_at
 from fixtures.tiny_pipelines import TinyPipelines, tiny_spec
-from fixtures.turnstile import Turnstile, inner_blocks
+from fixtures.turnstile import BlockCounter, inner_blocks
 from phoenix.catalog.model import ModelSpec
 from phoenix.engine.cancellation import RenderStopped, StopReason
-from phoenix.engine.registry import Engines
+from phoenix.engine.registry import EngineRegistry
 from phoenix.engine.slots import DeviceSlots
-from phoenix.engine.spec import ClipJob, RenderedClip, Unwatched
+from phoenix.engine.spec import ClipJob, NullObserver, RenderedClip
 from phoenix.errors import Stage
 from phoenix.settings import AnimaticSettings, EngineSettings
 
@@ -50,20 +50,20 @@ def mixed_clips(models: list[ModelSpec]) -> list[ClipJob]:
     ]
 
 
-def open_engines(**settings: Any) -> Engines:
+def open_engines(**settings: Any) -> EngineRegistry:
     slots = DeviceSlots(settings.pop("slots", 1), wait_limit_s=60)
-    return Engines(engine=EngineSettings(**settings), animatic=AnimaticSettings(), device="cpu", slots=slots)
+    return EngineRegistry(engine=EngineSettings(**settings), animatic=AnimaticSettings(), device="cpu", slots=slots)
 
 
 def test_four_threads_with_48_mixed_clips_each_make_them_bit_identical_to_serial_ones(models):
     engine = OpenEngine()
     jobs = mixed_clips(models)
-    serial = [digest(engine.render(job, Unwatched())) for job in jobs]
+    serial = [digest(engine.render(job, NullObserver())) for job in jobs]
 
     def render_all(thread: int) -> list[str]:
         made: dict[int, str] = {}
         for number in random.Random(thread).sample(range(48), 48):
-            made[number] = digest(engine.render(jobs[number], Unwatched()))
+            made[number] = digest(engine.render(jobs[number], NullObserver()))
         return [made[number] for number in range(48)]
 
     with ThreadPoolExecutor(4) as pool:
@@ -80,7 +80,7 @@ def test_20_first_requests_at_once_cause_one_load(kind, tiny_pipelines, tmp_path
 
     def render(_number: int) -> str:
         barrier.wait(30)
-        return digest(engine.render(job, Unwatched()))
+        return digest(engine.render(job, NullObserver()))
 
     with ThreadPoolExecutor(20) as pool:
         clips = set(pool.map(render, range(20)))
@@ -105,25 +105,27 @@ class Interrupted(Recorder):
             self.timer.start()
 
 
-@pytest.mark.parametrize(("max_batch", "memory_budget_bytes"), [(1, 1_200_000), (3, None)])
-def test_200_stops_at_random_moments_leave_no_wrong_clip_no_tensor_and_no_slot(models, max_batch, memory_budget_bytes):
+@pytest.mark.parametrize(("max_batch_size", "memory_budget_bytes"), [(1, 1_200_000), (3, None)])
+def test_200_stops_at_random_moments_leave_no_wrong_clip_no_tensor_and_no_slot(
+    models, max_batch_size, memory_budget_bytes
+):
     """The budget has no room for all four models, so that some are loaded again on the way."""
     room = {"memory_budget_bytes": memory_budget_bytes, "slots": 2}
-    engines = open_engines(max_batch=max_batch, batch_window_s=0.005, preview_interval_s=0, **room)
+    engines = open_engines(max_batch_size=max_batch_size, batch_window_s=0.005, preview_interval_s=0, **room)
     jobs = [ClipJob(make_clip(steps=3), model) for model in models]
-    right = [pixels(engines.render(job, Unwatched())) for job in jobs]
+    right = [pixels(engines.render(job, NullObserver())) for job in jobs]
     began_s = time.monotonic()
-    engines.render(jobs[-1], Unwatched())
+    engines.render(jobs[-1], NullObserver())
     clip_s = time.monotonic() - began_s
     wait_until_idle(engines)
     before = tensors_alive()
-    moments, stopped_in = random.Random(max_batch), []
+    moments, stopped_in = random.Random(max_batch_size), []
     # Many of a family in a row, so that clips that are under way at the same time can share a call.
     order = [number // 57 for number in range(225)]
 
     def render(number: int) -> RenderedClip | None:
         if number % 9 == 0:
-            return engines.render(jobs[order[number]], Unwatched())
+            return engines.render(jobs[order[number]], NullObserver())
         moment = moments.choice(MOMENTS) if number % 2 else None
         recorder = Interrupted(moment, moments.uniform(0, 1.5 * clip_s))
         try:
@@ -140,15 +142,15 @@ def test_200_stops_at_random_moments_leave_no_wrong_clip_no_tensor_and_no_slot(m
     assert set(stopped_in) >= {Stage.LOAD, Stage.TEXT, Stage.DENOISE, Stage.DECODE}
     errors = [furthest(pixels(clip), right[family]) for family, clip in zip(order, made, strict=True) if clip]
     assert len(errors) == 225 - len(stopped_in) >= 25
-    assert max(errors) <= (BATCH_TOLERANCE if max_batch > 1 else 0)
-    afterwards = [pixels(engines.render(job, Unwatched())) for job in jobs]
+    assert max(errors) <= (BATCH_TOLERANCE if max_batch_size > 1 else 0)
+    afterwards = [pixels(engines.render(job, NullObserver())) for job in jobs]
     assert max(map(furthest, afterwards, right)) == 0
     wait_until_idle(engines)
     assert tensors_alive() == before
     engines.close()
 
 
-def wait_until_idle(engines: Engines) -> None:
+def wait_until_idle(engines: EngineRegistry) -> None:
     """A call ends in its own thread: after its clips are there, or at the next block once all of them have left."""
     for _ in range(60_000):
         if engines.is_idle:
@@ -170,24 +172,24 @@ def test_a_clip_after_one_stopped_in_a_step_is_as_on_a_fresh_worker(kind, tiny_p
 
 @pytest.mark.parametrize("kind", ["wan", "cogvideox"])
 def test_a_clip_after_one_stopped_in_the_decode_is_as_on_a_fresh_worker(kind, tiny_pipelines, tmp_path):
-    used, turnstiles = OpenEngine(), []
+    used, counters = OpenEngine(), []
     job = ClipJob(make_clip(num_frames=17), tiny_spec(kind, tiny_pipelines(kind), tmp_path))
 
     def stop_in_the_decoder(event: Stage | int) -> None:
         if event is Stage.DECODE:
-            turnstiles.append(Turnstile(inner_blocks(used.loads[0].pipeline.vae.decoder), recorder))
-            turnstiles[0].reset(stop_in=5)
+            counters.append(BlockCounter(inner_blocks(used.loads[0].pipeline.vae.decoder), recorder))
+            counters[0].reset(stop_in=5)
 
     recorder = Recorder(stop_in_the_decoder)
     with pytest.raises(RenderStopped):
         used.render(job, recorder)
-    assert turnstiles[0].entered == 5
-    turnstiles[0].remove()
+    assert counters[0].entered == 5
+    counters[0].remove()
     assert_as_on_a_fresh_worker(used, job)
 
 
 def assert_as_on_a_fresh_worker(used: OpenEngine, job: ClipJob) -> None:
     fresh = OpenEngine()
-    assert digest(used.render(job, Unwatched())) == digest(fresh.render(job, Unwatched()))
+    assert digest(used.render(job, NullObserver())) == digest(fresh.render(job, NullObserver()))
     fresh.close()
     used.close()

@@ -9,10 +9,10 @@ from fixtures.engine_clips import tensors_alive
 from fixtures.open_engine import OpenEngine
 from fixtures.renders import Recorder, digest, make_clip, stopping_at
 from fixtures.tiny_pipelines import IMAGE_KINDS, TinyPipelines, tiny_spec
-from fixtures.turnstile import Turnstile, inner_blocks
+from fixtures.turnstile import BlockCounter, inner_blocks
 from phoenix.catalog.model import ModelSpec
 from phoenix.engine.cancellation import RenderStopped
-from phoenix.engine.spec import ClipJob, Unwatched
+from phoenix.engine.spec import ClipJob, NullObserver
 from phoenix.errors import FailureCode, TaskFailed
 
 
@@ -32,53 +32,53 @@ def test_a_clip_begins_from_the_picture_that_it_is_given(engine, model, first_fr
     Image.new("RGB", (90, 50), (10, 200, 10)).save(tmp_path / "other.png")
     recorder = Recorder()
     red = digest(engine.render(ClipJob(make_clip(), model, first_frame), recorder))
-    green = digest(engine.render(ClipJob(make_clip(), model, tmp_path / "other.png"), Unwatched()))
+    green = digest(engine.render(ClipJob(make_clip(), model, tmp_path / "other.png"), NullObserver()))
     assert red != green
     assert recorder.steps == [(1, 2), (2, 2)]
-    assert digest(engine.render(ClipJob(make_clip(), model, first_frame), Unwatched())) == red
+    assert digest(engine.render(ClipJob(make_clip(), model, first_frame), NullObserver())) == red
 
 
 def test_a_stop_in_the_middle_leaves_no_trace_in_the_next_clip(engine, model, first_frame):
     job = ClipJob(make_clip(steps=5), model, first_frame)
-    before = digest(engine.render(job, Unwatched()))
+    before = digest(engine.render(job, NullObserver()))
     with pytest.raises(RenderStopped):
         engine.render(job, stopping_at(2))
-    assert digest(engine.render(job, Unwatched())) == before
+    assert digest(engine.render(job, NullObserver())) == before
 
 
-def test_a_stop_in_the_encoding_of_the_picture_is_heard_at_the_next_block_and_leaves_nothing_behind(
+def test_a_stop_in_the_encoding_of_the_picture_takes_effect_at_the_next_block_and_leaves_nothing_behind(
     engine, model, first_frame
 ):
     job, recorder = ClipJob(make_clip(), model, first_frame), Recorder()
-    before = digest(engine.render(job, Unwatched()))
+    before = digest(engine.render(job, NullObserver()))
     loaded = next(load for load in reversed(engine.loads) if load.model.id == model.id)
-    turnstile = Turnstile(inner_blocks(loaded.pipeline.vae.encoder), recorder)
-    turnstile.reset(stop_in=3)
+    counter = BlockCounter(inner_blocks(loaded.pipeline.vae.encoder), recorder)
+    counter.reset(stop_in=3)
     alive = tensors_alive()
     with pytest.raises(RenderStopped):
         engine.render(job, recorder)
-    assert turnstile.entered == 3
+    assert counter.entered == 3
     assert tensors_alive() == alive
-    turnstile.remove()
-    assert digest(engine.render(job, Unwatched())) == before
+    counter.remove()
+    assert digest(engine.render(job, NullObserver())) == before
 
 
 def test_a_picture_that_cannot_be_read_is_the_callers_affair(engine, model, tmp_path):
     (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nnot much of one")
     with pytest.raises(TaskFailed, match="first frame cannot be read") as failed:
-        engine.render(ClipJob(make_clip(), model, tmp_path / "broken.png"), Unwatched())
+        engine.render(ClipJob(make_clip(), model, tmp_path / "broken.png"), NullObserver())
     assert (failed.value.code, failed.value.retriable) == (FailureCode.MEDIA_INVALID, False)
 
 
 def test_the_folder_of_a_text_model_is_opened_with_the_class_that_the_entry_names(engine, tiny_pipelines, tmp_path):
     text, image = (tiny_spec(kind, tiny_pipelines(kind), tmp_path) for kind in ("ltx", "ltx_i2v"))
     assert text.source == image.source
-    engine.render(ClipJob(make_clip(), text), Unwatched())
+    engine.render(ClipJob(make_clip(), text), NullObserver())
     assert engine.loads[-1].pipeline.__class__.__name__ == "LTXPipeline"
 
 
 @pytest.mark.parametrize("name", ["NoSuchPipeline", "AutoencoderKLWan", "utils"])
 def test_a_class_that_is_no_pipeline_of_diffusers_is_refused(engine, tiny_wan, name):
     with pytest.raises(TaskFailed, match=f"diffusers has no pipeline '{name}'") as failed:
-        engine.render(ClipJob(make_clip(), tiny_wan.model_copy(update={"id": name, "pipeline": name})), Unwatched())
+        engine.render(ClipJob(make_clip(), tiny_wan.model_copy(update={"id": name, "pipeline": name})), NullObserver())
     assert failed.value.code is FailureCode.MODEL_UNAVAILABLE

@@ -18,8 +18,8 @@ from phoenix.engine.backends.diffusers.engine import DiffusersEngine
 from phoenix.engine.backends.diffusers.loading import load_pipeline, weight_bytes
 from phoenix.engine.backends.diffusers.sharing import clone_for_call
 from phoenix.engine.cancellation import RenderStopped, StopReason, StopToken
-from phoenix.engine.registry import Engines
-from phoenix.engine.spec import ClipJob, Unwatched
+from phoenix.engine.registry import EngineRegistry
+from phoenix.engine.spec import ClipJob, NullObserver
 from phoenix.errors import FailureCode, Stage, TaskFailed
 from phoenix.settings import AnimaticSettings, EngineSettings
 from phoenix.worker.warmup import warm_up
@@ -37,7 +37,7 @@ def copied_wan(tiny_pipelines: TinyPipelines, tmp_path: Path) -> Path:
 
 def failure_of(engine: DiffusersEngine, model: ModelSpec) -> TaskFailed:
     with pytest.raises(TaskFailed) as failed:
-        engine.render(ClipJob(make_clip(), model), Unwatched())
+        engine.render(ClipJob(make_clip(), model), NullObserver())
     return failed.value
 
 
@@ -59,7 +59,7 @@ def test_first_requests_that_come_together_cause_one_load(tiny_wan):
     engine = OpenEngine()
 
     def render(_turn: int) -> str:
-        return digest(engine.render(ClipJob(make_clip(), tiny_wan), Unwatched()))
+        return digest(engine.render(ClipJob(make_clip(), tiny_wan), NullObserver()))
 
     with ThreadPoolExecutor(4) as pool:
         clips = list(pool.map(render, range(4)))
@@ -70,11 +70,11 @@ def test_first_requests_that_come_together_cause_one_load(tiny_wan):
 @pytest.mark.parametrize(
     "budget", [{"memory_budget_bytes": 700_000}, {"memory_budget_bytes": 1_400_000, "device_share": 0.5}]
 )
-def test_models_past_this_process_s_part_of_the_budget_make_room_for_each_other(tiny_pipelines, tmp_path, budget):
+def test_models_past_this_process_s_part_of_the_budget_are_evicted_for_each_other(tiny_pipelines, tmp_path, budget):
     wan, ltx = (tiny_spec(kind, tiny_pipelines(kind), tmp_path) for kind in ("wan", "ltx"))
     engine = DiffusersEngine(device="cpu", settings=EngineSettings(**budget))
     for model in (wan, ltx, wan):
-        engine.render(ClipJob(make_clip(), model), Unwatched())
+        engine.render(ClipJob(make_clip(), model), NullObserver())
     assert engine.loaded_models() == ("tiny-wan",)
 
 
@@ -126,7 +126,7 @@ def test_pickled_weights_are_not_loaded_and_the_engine_works_on(copied_wan, tiny
     failed = failure_of(engine, tiny_spec("wan", copied_wan, tmp_path))
     assert (failed.code, failed.stage) == (FailureCode.MODEL_UNAVAILABLE, Stage.LOAD)
     assert "is a pickle" in failed.detail
-    assert len(list(engine.render(ClipJob(make_clip(), tiny_wan), Unwatched()).frames)) == 9
+    assert len(list(engine.render(ClipJob(make_clip(), tiny_wan), NullObserver()).frames)) == 9
 
 
 def drop_tensor(weights: Path, ending: str) -> None:
@@ -209,7 +209,7 @@ def test_a_clip_that_is_stopped_while_its_model_loads_is_let_go_and_the_load_goe
         assert gate.wait(30)
         return plain(model, stop)
 
-    engine._residency._load = load_slowly
+    engine._model_cache._load = load_slowly
     leaving, staying = Recorder(), Recorder()
     with ThreadPoolExecutor(2) as pool:
         first = pool.submit(engine.render, ClipJob(make_clip(), tiny_wan), leaving)
@@ -228,20 +228,20 @@ def test_a_clip_that_is_stopped_while_its_model_loads_is_let_go_and_the_load_goe
 
 def test_a_model_that_nobody_has_used_for_a_while_is_dropped(tiny_wan):
     engine = DiffusersEngine(device="cpu", settings=EngineSettings(idle_timeout_s=0.05))
-    engine.render(ClipJob(make_clip(), tiny_wan), Unwatched())
+    engine.render(ClipJob(make_clip(), tiny_wan), NullObserver())
     for _ in range(10_000):
         if not engine.loaded_models():
             break
         threading.Event().wait(0.001)
     assert engine.loaded_models() == ()
-    assert len(list(engine.render(ClipJob(make_clip(), tiny_wan), Unwatched()).frames)) == 9
+    assert len(list(engine.render(ClipJob(make_clip(), tiny_wan), NullObserver()).frames)) == 9
     engine.close()
 
 
 @pytest.mark.parametrize("kind", ["wan", "ltx_i2v"])
 def test_a_model_that_was_warmed_up_is_in_memory_before_its_first_clip(kind, tiny_pipelines, tmp_path):
     model = tiny_spec(kind, tiny_pipelines(kind), tmp_path)
-    engines = Engines(engine=EngineSettings(), animatic=AnimaticSettings(), device="cpu")
+    engines = EngineRegistry(engine=EngineSettings(), animatic=AnimaticSettings(), device="cpu")
     warm_up(engines, model, StopToken())
     assert engines.loaded_models() == (model.id,)
     engines.close()
@@ -249,7 +249,7 @@ def test_a_model_that_was_warmed_up_is_in_memory_before_its_first_clip(kind, tin
 
 def test_a_model_that_cannot_be_warmed_up_says_so(copied_wan, tmp_path):
     shutil.rmtree(copied_wan / "vae")
-    engines = Engines(engine=EngineSettings(), animatic=AnimaticSettings(), device="cpu")
+    engines = EngineRegistry(engine=EngineSettings(), animatic=AnimaticSettings(), device="cpu")
     with pytest.raises(TaskFailed, match="the component 'vae' is missing"):
         warm_up(engines, tiny_spec("wan", copied_wan, tmp_path), StopToken())
     engines.close()

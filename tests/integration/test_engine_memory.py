@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from fixtures.engine_clips import members_of, trio
+from fixtures.engine_clips import requests_of, trio
 from fixtures.renders import Recorder, make_clip, stopping_at
 from fixtures.tiny_pipelines import tiny_spec
 from phoenix.engine.backends.diffusers.engine import DiffusersEngine
 from phoenix.engine.cancellation import RenderStopped
-from phoenix.engine.memory_profile import FilePeaks, call_shape
-from phoenix.engine.spec import ClipJob, Unwatched
+from phoenix.engine.memory_profile import FilePeakStore, call_shape
+from phoenix.engine.spec import ClipJob, NullObserver
 from phoenix.errors import Stage, TaskFailed
 
 PEAK_BYTES = 30
@@ -34,7 +34,7 @@ class Gauge:
     def allocated_bytes(self) -> int:
         return 0
 
-    def begin(self) -> None:
+    def reset_peak(self) -> None:
         self.measured += 1
 
     def peak_bytes(self) -> int:
@@ -50,12 +50,12 @@ def gauge() -> Gauge:
 
 
 @pytest.fixture
-def peaks(tmp_path: Path) -> FilePeaks:
-    return FilePeaks(tmp_path / "peaks.json")
+def peaks(tmp_path: Path) -> FilePeakStore:
+    return FilePeakStore(tmp_path / "peaks.json")
 
 
 @pytest.fixture
-def engine(gauge: Gauge, peaks: FilePeaks):
+def engine(gauge: Gauge, peaks: FilePeakStore):
     engine = DiffusersEngine(device="cpu", meter=gauge, peaks=peaks)
     yield engine
     engine.close()
@@ -63,13 +63,13 @@ def engine(gauge: Gauge, peaks: FilePeaks):
 
 def test_only_the_first_call_of_a_shape_is_measured(engine, gauge, peaks, tiny_wan):
     for width in (64, 64, 128, 64):
-        engine.render(ClipJob(make_clip(width=width), tiny_wan), Unwatched())
+        engine.render(ClipJob(make_clip(width=width), tiny_wan), NullObserver())
     assert gauge.measured == 2
     assert peaks.find(call_shape(make_clip(width=128), tiny_wan, 1, device="cpu")) == PEAK_BYTES
 
 
 def test_a_batch_is_a_shape_of_its_own(engine, peaks, tiny_wan):
-    engine.render_together(members_of(trio(tiny_wan)))
+    engine.render_batch(requests_of(trio(tiny_wan)))
     assert peaks.find(call_shape(make_clip(), tiny_wan, 3, device="cpu")) == PEAK_BYTES
     assert peaks.find(call_shape(make_clip(), tiny_wan, 1, device="cpu")) is None
 
@@ -140,12 +140,12 @@ def test_cached_memory_is_given_back_once_a_call_is_over_however_it_ended(engine
 
 def test_cached_memory_is_given_back_after_a_failure(engine, gauge, tiny_wan):
     with pytest.raises(TaskFailed):
-        engine.render(ClipJob(make_clip(width=72), tiny_wan), Unwatched())
+        engine.render(ClipJob(make_clip(width=72), tiny_wan), NullObserver())
     assert gauge.released == 1
 
 
 def test_memory_in_the_cache_stays_there_while_another_call_computes(engine, gauge, tiny_wan):
-    engine.render(ClipJob(make_clip(), tiny_wan), Unwatched())
+    engine.render(ClipJob(make_clip(), tiny_wan), NullObserver())
     inside, leave = threading.Event(), threading.Event()
 
     def stay(_event: object) -> None:
@@ -155,7 +155,7 @@ def test_memory_in_the_cache_stays_there_while_another_call_computes(engine, gau
     with ThreadPoolExecutor(1) as pool:
         other = pool.submit(engine.render, ClipJob(make_clip(), tiny_wan), Recorder(stay_after_the_load(stay)))
         assert inside.wait(30)
-        engine.render(ClipJob(make_clip(), tiny_wan), Unwatched())
+        engine.render(ClipJob(make_clip(), tiny_wan), NullObserver())
         assert gauge.released == 1
         leave.set()
         other.result(30)
@@ -169,11 +169,11 @@ def stay_after_the_load(stay: Callable[[object], None]) -> Callable[[object], No
 
 def test_no_more_calls_run_at_once_than_their_memory_allows(engine, tiny_wan):
     clip = make_clip(steps=6)
-    engine.render(ClipJob(clip, tiny_wan), Unwatched())
+    engine.render(ClipJob(clip, tiny_wan), NullObserver())
     seen: list[int] = []
 
     def note(_event: object) -> None:
-        seen.append(engine._room.running)
+        seen.append(engine._scheduler.running_calls)
 
     with ThreadPoolExecutor(6) as pool:
         list(pool.map(lambda _: engine.render(ClipJob(clip, tiny_wan), Recorder(note)), range(6)))

@@ -7,13 +7,13 @@ import pytest
 import torch
 from PIL import Image
 
-from fixtures.engine_clips import members_of, trio
+from fixtures.engine_clips import requests_of, trio
 from fixtures.open_engine import OpenEngine
 from fixtures.renders import Recorder, make_clip, stopping_at
 from fixtures.tiny_pipelines import TinyPipelines, tiny_spec
 from phoenix.catalog.model import ModelSpec
 from phoenix.engine.backends.diffusers.latents import ColourMaps
-from phoenix.engine.spec import ClipJob, Unwatched
+from phoenix.engine.spec import ClipJob, NullObserver
 
 LATENTS = {
     "wan": (16, 5, 8, 16),
@@ -66,7 +66,7 @@ def test_previews_come_from_the_second_clip_of_a_model_on(engine, model):
 
 def test_a_map_is_learned_from_the_channels_of_the_latents_where_they_lie(engine, model):
     engine._maps = maps = RecordedMaps()
-    engine.render(ClipJob(make_clip(width=128, num_frames=17), model), Unwatched())
+    engine.render(ClipJob(make_clip(width=128, num_frames=17), model), NullObserver())
     assert maps.shapes == [LATENTS[model.id.removeprefix("tiny-")]]
 
 
@@ -76,11 +76,11 @@ def test_a_map_is_learned_from_latents_and_frames_of_one_clip_though_the_first_o
 ):
     model = tiny_spec(kind, tiny_pipelines(kind), tmp_path)
     jobs = trio(model, num_frames=17)
-    engine.render_together(members_of(jobs, [stopping_at(2), Recorder(), Recorder()]))
+    engine.render_batch(requests_of(jobs, [stopping_at(2), Recorder(), Recorder()]))
     learned, maps = engine._maps.find(model.id), []
     for job in jobs[:2]:
         engine._maps = ColourMaps()
-        engine.render(job, Unwatched())
+        engine.render(job, NullObserver())
         maps.append(engine._maps.find(model.id))
     of_the_stopped, of_the_next = (float((learned - found).abs().max()) for found in maps)
     assert of_the_next < 1e-5

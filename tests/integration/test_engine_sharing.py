@@ -22,7 +22,7 @@ def test_a_tokenizer_reads_for_one_call_at_a_time(kind, name, tiny_pipelines, tm
     plain = type(tokenizer).__mro__[1]
     read, inside, met = plain.__call__, [], threading.Event()
 
-    def read_in_company(self: Any, *args: Any, **kwargs: Any) -> Any:
+    def read_beside_others(self: Any, *args: Any, **kwargs: Any) -> Any:
         inside.append(1)
         if len(inside) > 1:
             met.set()
@@ -32,7 +32,7 @@ def test_a_tokenizer_reads_for_one_call_at_a_time(kind, name, tiny_pipelines, tm
         finally:
             inside.pop()
 
-    monkeypatch.setattr(plain, "__call__", read_in_company)
+    monkeypatch.setattr(plain, "__call__", read_beside_others)
     with ThreadPoolExecutor(2) as pool:
         lengths = pool.map(lambda length: len(read_padded(tokenizer, length)), [20, 40])
     assert list(lengths) == [20, 40]

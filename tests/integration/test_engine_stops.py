@@ -9,14 +9,14 @@ import pytest
 from fixtures.open_engine import OpenEngine
 from fixtures.renders import Recorder, digest, make_clip, stopping_at
 from fixtures.tiny_pipelines import KINDS, TinyPipelines, tiny_spec
-from fixtures.turnstile import Turnstile, inner_blocks, outer_blocks
+from fixtures.turnstile import BlockCounter, inner_blocks, outer_blocks
 from phoenix.engine.backends.diffusers.engine import DiffusersEngine
 from phoenix.engine.backends.diffusers.loading import load_pipeline
 from phoenix.engine.backends.diffusers.progress import Call
 from phoenix.engine.backends.diffusers.sharing import clone_for_call
 from phoenix.engine.backends.diffusers.steps import report_steps
 from phoenix.engine.cancellation import RenderStopped, StopReason
-from phoenix.engine.spec import ClipJob, Member, Unwatched
+from phoenix.engine.spec import ClipJob, NullObserver, RenderRequest
 from phoenix.errors import Stage
 
 
@@ -32,34 +32,34 @@ def test_a_stop_at_a_step_decodes_nothing_and_the_next_clip_is_bit_identical(
     engine, kind, tiny_pipelines: TinyPipelines, tmp_path
 ):
     job = ClipJob(make_clip(steps=5), tiny_spec(kind, tiny_pipelines(kind), tmp_path))
-    before = digest(engine.render(job, Unwatched()))
+    before = digest(engine.render(job, NullObserver()))
     recorder = stopping_at(2)
     with pytest.raises(RenderStopped) as stopped:
         engine.render(job, recorder)
     assert stopped.value.reason is StopReason.CANCEL
     assert recorder.steps == [(1, 5), (2, 5)]
     assert Stage.DECODE not in recorder.stages
-    assert digest(engine.render(job, Unwatched())) == before
+    assert digest(engine.render(job, NullObserver())) == before
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_stop_within_a_step_is_heard_at_the_next_block(kind, tiny_pipelines, tmp_path):
+def test_a_stop_within_a_step_takes_effect_at_the_next_block(kind, tiny_pipelines, tmp_path):
     engine, recorder = OpenEngine(), Recorder()
     job = ClipJob(make_clip(), tiny_spec(kind, tiny_pipelines(kind), tmp_path))
-    before = digest(engine.render(job, Unwatched()))
-    turnstile = Turnstile(outer_blocks(engine.loads[0].pipeline.transformer), recorder)
-    turnstile.reset(stop_in=1)
+    before = digest(engine.render(job, NullObserver()))
+    counter = BlockCounter(outer_blocks(engine.loads[0].pipeline.transformer), recorder)
+    counter.reset(stop_in=1)
     with pytest.raises(RenderStopped):
         engine.render(job, recorder)
-    assert turnstile.entered == 1
+    assert counter.entered == 1
     assert recorder.steps == []
-    turnstile.remove()
-    assert digest(engine.render(job, Unwatched())) == before
+    counter.remove()
+    assert digest(engine.render(job, NullObserver())) == before
     engine.close()
 
 
 def test_a_stop_from_another_thread_ends_a_long_clip_within_a_step(engine, tiny_wan):
-    engine.render(ClipJob(make_clip(), tiny_wan), Unwatched())
+    engine.render(ClipJob(make_clip(), tiny_wan), NullObserver())
     steps_before: list[int] = []
 
     def ask(event: Stage | int) -> None:
@@ -78,31 +78,31 @@ def test_a_stop_from_another_thread_ends_a_long_clip_within_a_step(engine, tiny_
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_stop_in_the_middle_of_a_decode_is_heard_at_the_next_block_and_leaves_no_trace(
+def test_a_stop_in_the_middle_of_a_decode_takes_effect_at_the_next_block_and_leaves_no_trace(
     kind, tiny_pipelines, tmp_path
 ):
     engine, recorder = OpenEngine(), Recorder()
     job = ClipJob(make_clip(num_frames=17), tiny_spec(kind, tiny_pipelines(kind), tmp_path))
-    engine.render(job, Unwatched())
-    turnstile = Turnstile(inner_blocks(engine.loads[0].pipeline.vae.decoder), recorder)
-    before = digest(engine.render(job, Unwatched()))
+    engine.render(job, NullObserver())
+    counter = BlockCounter(inner_blocks(engine.loads[0].pipeline.vae.decoder), recorder)
+    before = digest(engine.render(job, NullObserver()))
     # In the last pass of those that need several, when each of the others has left something behind.
-    last_but_one = turnstile.entered - 1
-    turnstile.reset(stop_in=last_but_one)
+    last_but_one = counter.entered - 1
+    counter.reset(stop_in=last_but_one)
     with pytest.raises(RenderStopped):
         engine.render(job, recorder)
     assert recorder.stages[-1] is Stage.DECODE
-    assert turnstile.entered == last_but_one
-    turnstile.remove()
-    assert digest(engine.render(job, Unwatched())) == before
+    assert counter.entered == last_but_one
+    counter.remove()
+    assert digest(engine.render(job, NullObserver())) == before
     engine.close()
 
 
 def test_a_stop_of_one_clip_leaves_the_other_on_the_same_weights_alone(engine, tiny_wan):
     job = ClipJob(make_clip(steps=12), tiny_wan)
-    before = digest(engine.render(job, Unwatched()))
+    before = digest(engine.render(job, NullObserver()))
     clips: list[str] = []
-    other = threading.Thread(target=lambda: clips.append(digest(engine.render(job, Unwatched()))))
+    other = threading.Thread(target=lambda: clips.append(digest(engine.render(job, NullObserver()))))
 
     def start_other(event: Stage | int) -> None:
         if event == 1:
@@ -126,7 +126,7 @@ def test_a_stopped_clip_does_not_load_its_model(tiny_wan):
 
 def test_a_pipeline_without_a_callback_reports_its_steps_through_its_scheduler(tiny_wan):
     recorder, seen = Recorder(), []
-    call = Call([Member(ClipJob(make_clip(), tiny_wan), recorder)])
+    call = Call([RenderRequest(ClipJob(make_clip(), tiny_wan), recorder)])
     clone = clone_for_call(load_pipeline(tiny_wan, device="cpu", stop=recorder.stop).pipeline)
     more = report_steps(clone, call, steps=3, has_callback=False, show=seen.append)
     clone("a fox", width=64, height=64, num_frames=9, num_inference_steps=3, output_type="latent", **more)
@@ -136,7 +136,7 @@ def test_a_pipeline_without_a_callback_reports_its_steps_through_its_scheduler(t
 
 def test_a_stopped_clip_leaves_no_tensor_for_the_collector_to_find(tiny_wan):
     engine, alive = OpenEngine(), []
-    engine.render(ClipJob(make_clip(), tiny_wan), Unwatched())
+    engine.render(ClipJob(make_clip(), tiny_wan), NullObserver())
     engine.loads[0].pipeline.transformer.register_forward_pre_hook(
         lambda _module, _args, named: alive.append(weakref.ref(named["hidden_states"])), with_kwargs=True
     )

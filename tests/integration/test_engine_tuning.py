@@ -15,7 +15,7 @@ from fixtures.open_engine import OpenEngine
 from fixtures.renders import digest, make_clip, stopping_at
 from phoenix.catalog.model import Lora, ModelSpec, StepCache
 from phoenix.engine.cancellation import RenderStopped
-from phoenix.engine.spec import ClipJob, Unwatched
+from phoenix.engine.spec import ClipJob, NullObserver
 from phoenix.errors import FailureCode, TaskFailed
 
 CLIP = make_clip(steps=8)
@@ -54,7 +54,7 @@ def lora(tiny_wan: ModelSpec, tmp_path: Path) -> Path:
 
 
 def render(engine: OpenEngine, model: ModelSpec) -> str:
-    return digest(engine.render(ClipJob(CLIP, model), Unwatched()))
+    return digest(engine.render(ClipJob(CLIP, model), NullObserver()))
 
 
 @pytest.mark.parametrize("offload", ["model", "group"])
@@ -65,12 +65,12 @@ def test_offloaded_weights_make_the_same_clip_again_and_again(engine, variant, o
 
 
 def test_a_lora_changes_the_clip_and_its_scale_how_much(engine, variant, lora):
-    plain = pixels(engine.render(ClipJob(CLIP, variant()), Unwatched()))
+    plain = pixels(engine.render(ClipJob(CLIP, variant()), NullObserver()))
     distances = []
     for scale in (0.0, 0.2, 1.0):
         engine.close()
         styled = variant(loras=(Lora(source=str(lora), scale=scale),))
-        distances.append(furthest(pixels(engine.render(ClipJob(CLIP, styled), Unwatched())), plain))
+        distances.append(furthest(pixels(engine.render(ClipJob(CLIP, styled), NullObserver())), plain))
     assert distances[0] <= 1 < min(distances[1:])
     assert distances[1] != distances[2]
 
@@ -104,7 +104,7 @@ def test_a_lora_that_is_a_pickle_is_not_loaded_though_it_is_a_good_one(engine, v
         {"step_cache": StepCache(kind="first_block"), "pipeline": "LTXPipeline"},
     ],
 )
-def test_what_cannot_be_done_is_told_by_name(engine, variant, fields):
+def test_what_cannot_be_done_is_reported_by_name(engine, variant, fields):
     with pytest.raises(TaskFailed) as failed:
         render(engine, variant(**fields))
     assert failed.value.code is FailureCode.MODEL_UNAVAILABLE
@@ -146,7 +146,7 @@ def test_a_models_own_bound_on_its_calls_is_kept(engine, variant):
     bounded = variant(concurrency=1)
     running, lock, seen = 0, threading.Lock(), []
 
-    class Counting(Unwatched):
+    class Counting(NullObserver):
         def on_step(self, step: int, steps: int) -> None:
             nonlocal running
             with lock:
@@ -162,7 +162,7 @@ def test_a_models_own_bound_on_its_calls_is_kept(engine, variant):
 def test_blocks_are_compiled_one_by_one_when_the_entry_says_so(engine, variant):
     """Compiling itself, at the first call, takes most of a minute on a CPU and is left out."""
     compiled = variant(compile_blocks=True)
-    loaded = engine._load(compiled, Unwatched().stop)
+    loaded = engine._load(compiled, NullObserver().stop)
     blocks: Any = loaded.pipeline.transformer.blocks
     assert all(block._compiled_call_impl is not None for block in blocks)
     assert loaded.pipeline.transformer._compiled_call_impl is None

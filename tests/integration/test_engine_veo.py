@@ -20,8 +20,8 @@ from fixtures.veo_server import ASK, BEGIN, VeoServer, as_sent, refusal
 from phoenix.catalog.load import load_catalog
 from phoenix.engine.backends.veo.engine import VeoEngine
 from phoenix.engine.cancellation import RenderStopped, StopReason
-from phoenix.engine.registry import Engines
-from phoenix.engine.spec import ClipJob, RenderedClip, Unwatched
+from phoenix.engine.registry import EngineRegistry
+from phoenix.engine.spec import ClipJob, NullObserver, RenderedClip
 from phoenix.errors import FailureCode, Stage, TaskFailed
 from phoenix.settings import AnimaticSettings, EngineSettings, VeoSettings
 
@@ -37,7 +37,7 @@ def open_veo(veo_settings: VeoSettings, tmp_path: Path) -> Iterator[OpenVeo]:
     opened: list[VeoEngine] = []
 
     def open_one(**changes: Any) -> VeoEngine:
-        engine = VeoEngine(veo_settings.model_copy(update=changes), notes_dir=tmp_path / "notes")
+        engine = VeoEngine(veo_settings.model_copy(update=changes), operations_dir=tmp_path / "notes")
         opened.append(engine)
         return engine
 
@@ -58,7 +58,7 @@ def job(image_path: Path | None = None, **changes: Any) -> ClipJob:
 
 def failure_of(engine: VeoEngine, clip_job: ClipJob | None = None) -> TaskFailed:
     with pytest.raises(TaskFailed) as caught:
-        list(engine.render(clip_job or job(), Unwatched()).frames)
+        list(engine.render(clip_job or job(), NullObserver()).frames)
     return caught.value
 
 
@@ -69,7 +69,7 @@ def levels(rendered: RenderedClip) -> list[int]:
 
 
 def test_a_clip_comes_back_in_the_size_and_length_asked_for(engine: VeoEngine) -> None:
-    rendered = engine.render(job(), Unwatched())
+    rendered = engine.render(job(), NullObserver())
 
     assert (rendered.width, rendered.height, rendered.fps, rendered.num_frames) == (128, 72, 24, 96)
     frames = list(rendered.frames)
@@ -78,7 +78,7 @@ def test_a_clip_comes_back_in_the_size_and_length_asked_for(engine: VeoEngine) -
 
 
 def test_the_service_is_asked_for_what_the_clip_says(engine: VeoEngine, veo_server: VeoServer) -> None:
-    engine.render(job(prompt="a fox", negative_prompt="a hen", seed=11), Unwatched())
+    engine.render(job(prompt="a fox", negative_prompt="a hen", seed=11), NullObserver())
 
     (request,) = veo_server.requests(BEGIN)
     assert request.path == "/v1beta1/publishers/google/models/veo-3.1-generate-001:predictLongRunning"
@@ -109,7 +109,7 @@ def test_the_service_is_asked_for_what_the_clip_says(engine: VeoEngine, veo_serv
 def test_the_nearest_thing_that_holds_the_clip_is_asked_for(
     engine: VeoEngine, veo_server: VeoServer, changes: dict[str, int], said: dict[str, Any]
 ) -> None:
-    engine.render(job(**changes), Unwatched())
+    engine.render(job(**changes), NullObserver())
 
     assert veo_server.bodies(BEGIN)[0]["parameters"].items() >= said.items()
 
@@ -117,7 +117,7 @@ def test_the_nearest_thing_that_holds_the_clip_is_asked_for(
 def test_a_first_picture_is_sent_cut_to_the_clips_shape(
     engine: VeoEngine, veo_server: VeoServer, png_file: Path
 ) -> None:
-    engine.render(job(png_file), Unwatched())
+    engine.render(job(png_file), NullObserver())
 
     image = veo_server.bodies(BEGIN)[0]["instances"][0]["image"]
     assert image["mimeType"] == "image/jpeg"
@@ -148,13 +148,13 @@ def test_progress_grows_and_is_complete_only_with_the_video(engine: VeoEngine, v
 def test_another_frame_rate_shows_each_frame_at_its_time(
     engine: VeoEngine, fps: int, num_frames: int, shown: list[int]
 ) -> None:
-    seen = levels(engine.render(job(fps=fps, num_frames=num_frames), Unwatched()))
+    seen = levels(engine.render(job(fps=fps, num_frames=num_frames), NullObserver()))
 
     assert [level - seen[0] for level in seen] == shown
 
 
 def test_a_little_too_short_a_video_stands_still_at_its_end(engine: VeoEngine) -> None:
-    seen = levels(engine.render(job(num_frames=104), Unwatched()))
+    seen = levels(engine.render(job(num_frames=104), NullObserver()))
 
     assert len(seen) == 104
     assert len(set(seen[95:])) == 1
@@ -170,7 +170,7 @@ def test_a_video_of_another_shape_is_cut_around_its_middle(
     )
     veo_server.outcome = {"response": {"videos": [as_sent(path.read_bytes())]}}
 
-    frame = bytes(next(engine.render(job(width=90, height=90), Unwatched()).frames))
+    frame = bytes(next(engine.render(job(width=90, height=90), NullObserver()).frames))
 
     picture = Image.frombytes("RGB", (90, 90), frame)
     # 180 of 320 columns are left, of which the middle 160 are green: 5 columns of red at each side.
@@ -181,7 +181,7 @@ def test_a_refusal_for_now_is_waited_out_as_long_as_it_says(engine: VeoEngine, v
     veo_server.begin_with = [refusal(429, Retry_After="0.3")]
     started_s = time.monotonic()
 
-    engine.render(job(), Unwatched())
+    engine.render(job(), NullObserver())
 
     assert time.monotonic() - started_s >= 0.3
     assert (len(veo_server.requests(BEGIN)), len(veo_server.begun)) == (2, 1)
@@ -264,7 +264,7 @@ def test_an_attempt_after_a_failed_operation_begins_another(
     failure_of(engine)
     veo_server.outcome = {"response": {"videos": [as_sent(veo_video.read_bytes())]}}
 
-    engine.render(job(), Unwatched())
+    engine.render(job(), NullObserver())
 
     assert len(veo_server.begun) == 2
 
@@ -283,7 +283,7 @@ def test_a_key_or_model_that_is_not_accepted_is_final(engine: VeoEngine, veo_ser
 def test_a_question_that_goes_wrong_is_asked_again(engine: VeoEngine, veo_server: VeoServer, trouble: Answer) -> None:
     veo_server.ask_with = [trouble, trouble]
 
-    engine.render(job(), Unwatched())
+    engine.render(job(), NullObserver())
 
     assert len(veo_server.begun) == 1
     assert len(veo_server.requests(ASK)) == 4
@@ -296,15 +296,15 @@ def test_an_attempt_in_another_process_goes_on_with_the_operation_that_is_paid_f
     veo_server.ask_with = [BREAKS] * 4
     failed = failure_of(open_veo())
 
-    open_veo().render(job(), Unwatched())
+    open_veo().render(job(), NullObserver())
 
     assert failed.retriable
     assert (len(veo_server.requests(BEGIN)), len(veo_server.begun)) == (1, 1)
 
 
 def test_a_finished_clip_that_is_asked_for_again_is_made_again(engine: VeoEngine, veo_server: VeoServer) -> None:
-    engine.render(job(), Unwatched())
-    engine.render(job(), Unwatched())
+    engine.render(job(), NullObserver())
+    engine.render(job(), NullObserver())
 
     assert len(veo_server.begun) == 2
 
@@ -313,7 +313,7 @@ def test_an_operation_that_the_service_has_forgotten_is_begun_anew(engine: VeoEn
     veo_server.ask_with = [refusal(404)]
     failed = failure_of(engine)
 
-    engine.render(job(), Unwatched())
+    engine.render(job(), NullObserver())
 
     assert failed.retriable
     assert len(veo_server.begun) == 2
@@ -344,10 +344,10 @@ def test_a_clip_that_takes_too_long_is_gone_on_with_by_the_next_attempt(
     open_veo: OpenVeo, veo_server: VeoServer
 ) -> None:
     veo_server.questions = 1000
-    failed = failure_of(open_veo(time_limit_s=0.05))
+    failed = failure_of(open_veo(timeout_s=0.05))
     veo_server.begun = dict.fromkeys(veo_server.begun, 0)
 
-    open_veo().render(job(), Unwatched())
+    open_veo().render(job(), NullObserver())
 
     assert (failed.code, failed.retriable) == (FailureCode.TIMEOUT, True)
     assert len(veo_server.requests(BEGIN)) == 1
@@ -367,7 +367,7 @@ def stop_once_asked(veo_server: VeoServer, recorder: Recorder) -> Callable[[], f
 
 
 @pytest.mark.parametrize("hangs", [False, True], ids=["between questions", "while a question hangs"])
-def test_a_cancel_is_heard_at_once(open_veo: OpenVeo, veo_server: VeoServer, hangs: bool) -> None:
+def test_a_cancel_takes_effect_at_once(open_veo: OpenVeo, veo_server: VeoServer, hangs: bool) -> None:
     veo_server.questions, veo_server.hangs = 1000, hangs
     engine, recorder = open_veo(poll_interval_s=30, max_concurrent=1), Recorder()
     stopped_s = stop_once_asked(veo_server, recorder)
@@ -377,10 +377,10 @@ def test_a_cancel_is_heard_at_once(open_veo: OpenVeo, veo_server: VeoServer, han
 
     assert time.monotonic() - stopped_s() < 4  # less than the time limits of a question and of the pause after it
     veo_server.questions, veo_server.hangs = 0, False
-    engine.render(job(seed=8), Unwatched())  # its slot is free
+    engine.render(job(seed=8), NullObserver())  # its slot is free
 
 
-def test_a_cancel_is_heard_while_it_waits_to_send_again(open_veo: OpenVeo, veo_server: VeoServer) -> None:
+def test_a_cancel_takes_effect_while_it_waits_to_send_again(open_veo: OpenVeo, veo_server: VeoServer) -> None:
     veo_server.begin_with = [refusal(429, Retry_After="30")]
     engine, recorder = open_veo(max_retry_delay_s=60), Recorder()
     threading.Timer(0.2, recorder.stop.stop, [StopReason.CANCEL]).start()
@@ -403,7 +403,7 @@ def test_a_canceled_clip_that_is_asked_for_again_is_not_paid_for_twice(
         engine.render(job(), recorder)
     veo_server.begun = dict.fromkeys(veo_server.begun, 0)
 
-    engine.render(job(), Unwatched())
+    engine.render(job(), NullObserver())
 
     assert len(veo_server.requests(BEGIN)) == 1
 
@@ -413,7 +413,7 @@ def test_no_more_clips_are_under_way_than_the_cap_allows(open_veo: OpenVeo, veo_
     engine = open_veo(max_concurrent=2)
 
     with ThreadPoolExecutor(6) as threads:
-        list(threads.map(lambda seed: engine.render(job(seed=seed), Unwatched()), range(6)))
+        list(threads.map(lambda seed: engine.render(job(seed=seed), NullObserver()), range(6)))
 
     assert (len(veo_server.begun), veo_server.most_under_way) == (6, 2)
 
@@ -423,7 +423,7 @@ def test_two_clips_alike_at_the_same_time_are_two_clips(open_veo: OpenVeo, veo_s
     engine = open_veo()
 
     with ThreadPoolExecutor(2) as threads:
-        list(threads.map(lambda _: engine.render(job(), Unwatched()), range(2)))
+        list(threads.map(lambda _: engine.render(job(), NullObserver()), range(2)))
 
     assert len(veo_server.begun) == 2
 
@@ -465,11 +465,11 @@ def test_a_video_left_elsewhere_fails_the_clip_and_says_where(engine: VeoEngine,
 def test_a_worker_serves_veo_only_with_a_key_and_renders_it_like_any_other_model(
     veo_settings: VeoSettings, tmp_path: Path
 ) -> None:
-    def open_engines(veo: VeoSettings) -> Engines:
-        return Engines(engine=EngineSettings(), animatic=AnimaticSettings(), veo=veo, notes_dir=tmp_path)
+    def open_engines(veo: VeoSettings) -> EngineRegistry:
+        return EngineRegistry(engine=EngineSettings(), animatic=AnimaticSettings(), veo=veo, operations_dir=tmp_path)
 
     assert not open_engines(VeoSettings()).can_serve(MODEL)
     engines = open_engines(veo_settings)
     assert engines.can_serve(MODEL)
-    assert len(list(engines.render(job(), Unwatched()).frames)) == 96
+    assert len(list(engines.render(job(), NullObserver()).frames)) == 96
     engines.close()

@@ -10,11 +10,11 @@ from fixtures.event_examples import JOB_ID, OWNER_ID, a_history, clip_preview, c
 from fixtures.redis_server import RedisServer
 from phoenix.clock import utc_now
 from phoenix.contract.events import ClipProgress, DurableEvent, EphemeralEvent, JobCanceled
-from phoenix.events.messages import Owned, decode
-from phoenix.events.progress_cache import NOTHING_TOLD, Told
+from phoenix.events.messages import EventEnvelope, decode
+from phoenix.events.progress_cache import NO_PROGRESS, ProgressSnapshot
 from phoenix.events.publisher import EventPublisher
 from phoenix.events.pubsub.channels import Channels
-from phoenix.events.pubsub.subscriber import Line
+from phoenix.events.pubsub.subscriber import PubSubSubscriber
 
 CHANNELS = Channels("test")
 
@@ -25,35 +25,35 @@ def event_of(message: bytes) -> DurableEvent | EphemeralEvent:
 
 @pytest.fixture
 def publisher(redis_client: Redis) -> EventPublisher:
-    return EventPublisher(redis_client, "test", time_limit_s=0.5)
+    return EventPublisher(redis_client, "test", timeout_s=0.5)
 
 
 @pytest.fixture
-async def heard(redis_client: Redis) -> AsyncIterator[asyncio.Queue[bytes]]:
+async def received(redis_client: Redis) -> AsyncIterator[asyncio.Queue[bytes]]:
     messages: asyncio.Queue[bytes] = asyncio.Queue()
-    async with Line(redis_client) as line:
-        await line.listen(CHANNELS.job(JOB_ID), lambda _channel, message: messages.put_nowait(message))
+    async with PubSubSubscriber(redis_client) as subscriber:
+        await subscriber.subscribe(CHANNELS.job(JOB_ID), lambda _channel, message: messages.put_nowait(message))
         yield messages
 
 
 async def test_durable_events_are_published_in_the_order_given(
-    publisher: EventPublisher, heard: asyncio.Queue[bytes]
+    publisher: EventPublisher, received: asyncio.Queue[bytes]
 ) -> None:
-    await publisher.publish(*(Owned(event, OWNER_ID) for event in a_history(4)))
-    messages = [await asyncio.wait_for(heard.get(), 100) for _ in range(4)]
+    await publisher.publish(*(EventEnvelope(event, OWNER_ID) for event in a_history(4)))
+    messages = [await asyncio.wait_for(received.get(), 100) for _ in range(4)]
     assert [decode(message).event for message in messages] == a_history(4)
 
 
-async def test_every_ephemeral_event_is_published(publisher: EventPublisher, heard: asyncio.Queue[bytes]) -> None:
+async def test_every_ephemeral_event_is_published(publisher: EventPublisher, received: asyncio.Queue[bytes]) -> None:
     await publisher.publish_progress(clip_progress(1), OWNER_ID)
     await publisher.publish_preview(clip_preview(), OWNER_ID)
-    await publisher.publish(Owned(queue_moved(2), OWNER_ID))
-    messages = [await asyncio.wait_for(heard.get(), 100) for _ in range(3)]
+    await publisher.publish(EventEnvelope(queue_moved(2), OWNER_ID))
+    messages = [await asyncio.wait_for(received.get(), 100) for _ in range(3)]
     assert [decode(message).event for message in messages] == [clip_progress(1), clip_preview(), queue_moved(2)]
 
 
-async def kept(redis_client: Redis) -> Told:
-    """What a process finds that has heard nothing itself."""
+async def kept(redis_client: Redis) -> ProgressSnapshot:
+    """What a process finds that has received nothing itself."""
     return (await EventPublisher(redis_client, "test").read_progress([JOB_ID]))[JOB_ID]
 
 
@@ -63,41 +63,41 @@ async def test_the_newest_progress_of_each_clip_is_kept(publisher: EventPublishe
     assert (await kept(redis_client)).clips == {0: clip_progress(2), 12: clip_progress(9, clip_index=12)}
 
 
-async def test_the_share_of_the_job_that_is_told_never_falls(
-    publisher: EventPublisher, heard: asyncio.Queue[bytes], redis_client: Redis
+async def test_the_share_of_the_job_that_is_published_never_falls(
+    publisher: EventPublisher, received: asyncio.Queue[bytes], redis_client: Redis
 ) -> None:
     shares = [0.07125, 0.03, 2 / 3, 0.1]
     returned = [
         await publisher.publish_progress(clip_progress(1, clip_index=clip, job_progress=share), OWNER_ID)
         for clip, share in enumerate(shares)
     ]
-    messages = [await asyncio.wait_for(heard.get(), 100) for _ in shares]
-    told = [event.job_progress for event in map(event_of, messages) if isinstance(event, ClipProgress)]
-    assert told == returned == [0.07125, 0.07125, 2 / 3, 2 / 3]
-    assert (await kept(redis_client)).share == 2 / 3
+    messages = [await asyncio.wait_for(received.get(), 100) for _ in shares]
+    published = [event.job_progress for event in map(event_of, messages) if isinstance(event, ClipProgress)]
+    assert published == returned == [0.07125, 0.07125, 2 / 3, 2 / 3]
+    assert (await kept(redis_client)).job_progress == 2 / 3
 
 
-async def test_a_worker_that_lost_its_attempt_tells_nothing_any_more(
-    publisher: EventPublisher, heard: asyncio.Queue[bytes], redis_client: Redis
+async def test_a_worker_that_lost_its_attempt_publishes_nothing_any_more(
+    publisher: EventPublisher, received: asyncio.Queue[bytes], redis_client: Redis
 ) -> None:
     newest = clip_progress(2, attempt=2)
     for progress in (newest, clip_progress(80, attempt=1, job_progress=0.8), clip_progress(1, attempt=2)):
         await publisher.publish_progress(progress, OWNER_ID)
-    await publisher.publish(Owned(queue_moved(1), OWNER_ID))
-    messages = [await asyncio.wait_for(heard.get(), 100) for _ in range(2)]
+    await publisher.publish(EventEnvelope(queue_moved(1), OWNER_ID))
+    messages = [await asyncio.wait_for(received.get(), 100) for _ in range(2)]
     assert [event_of(message) for message in messages] == [newest, queue_moved(1)]
-    assert await kept(redis_client) == Told(0.0, {0: newest})
+    assert await kept(redis_client) == ProgressSnapshot(0.0, {0: newest})
 
 
-async def test_what_a_process_has_told_it_knows_without_redis(
+async def test_what_a_process_has_published_it_knows_without_redis(
     publisher: EventPublisher, redis_client: Redis, redis_server: RedisServer
 ) -> None:
-    told = clip_progress(5, job_progress=0.5)
-    await publisher.publish_progress(told, OWNER_ID)
+    published = clip_progress(5, job_progress=0.5)
+    await publisher.publish_progress(published, OWNER_ID)
     await redis_client.flushall()
-    assert await publisher.read_progress([JOB_ID]) == {JOB_ID: Told(0.5, {0: told})}
+    assert await publisher.read_progress([JOB_ID]) == {JOB_ID: ProgressSnapshot(0.5, {0: published})}
     redis_server.kill()
-    assert await publisher.read_progress([JOB_ID]) == {JOB_ID: Told(0.5, {0: told})}
+    assert await publisher.read_progress([JOB_ID]) == {JOB_ID: ProgressSnapshot(0.5, {0: published})}
 
 
 async def test_progress_that_is_kept_expires(publisher: EventPublisher, redis_client: Redis) -> None:
@@ -114,9 +114,9 @@ async def test_progress_written_by_another_version_is_left_out(publisher: EventP
 
 async def test_nothing_is_raised_while_redis_is_away(publisher: EventPublisher, redis_server: RedisServer) -> None:
     redis_server.kill()
-    await publisher.publish(*(Owned(event, OWNER_ID) for event in a_history(2)))
+    await publisher.publish(*(EventEnvelope(event, OWNER_ID) for event in a_history(2)))
     await publisher.publish_progress(clip_progress(1), OWNER_ID)
-    assert await publisher.read_progress(["another"]) == {"another": NOTHING_TOLD}
+    assert await publisher.read_progress(["another"]) == {"another": NO_PROGRESS}
 
 
 async def test_a_frozen_redis_costs_the_time_limit_once(publisher: EventPublisher, redis_server: RedisServer) -> None:
@@ -141,6 +141,6 @@ async def test_the_progress_of_a_job_that_has_ended_is_forgotten_before_long(
     await publisher.publish_progress(clip_progress(1), OWNER_ID)
     assert await redis_client.pttl(CHANNELS.progress(JOB_ID)) > 3_600_000
     ended = JobCanceled(job_id=JOB_ID, seq=9, at=utc_now())
-    await publisher.publish(Owned(ended, OWNER_ID))
+    await publisher.publish(EventEnvelope(ended, OWNER_ID))
     assert 0 < await redis_client.pttl(CHANNELS.progress(JOB_ID)) <= 600_000
-    assert (await kept(redis_client)).share == clip_progress(1).job_progress
+    assert (await kept(redis_client)).job_progress == clip_progress(1).job_progress

@@ -1,4 +1,4 @@
-"""Streams of one job over a real Redis: what a client sees, whatever happens to the doorbells."""
+"""Streams of one job over a real Redis: what a client sees, whatever happens to the messages."""
 
 import asyncio
 import io
@@ -26,10 +26,10 @@ from fixtures.redis_server import RedisServer
 from phoenix.contract.events import DurableEvent, JobSnapshot
 from phoenix.contract.jobs import JobState
 from phoenix.events.log.in_memory import MemoryEventLog
-from phoenix.events.log.protocol import Tail
-from phoenix.events.messages import Owned
+from phoenix.events.log.protocol import LogHead
+from phoenix.events.messages import EventEnvelope
 
-TOO_LATE = "the tails of the log were not read in time"
+TOO_LATE = "the heads of the log were not read in time"
 
 
 def progress_steps(client: StreamClient) -> list[int]:
@@ -37,7 +37,7 @@ def progress_steps(client: StreamClient) -> list[int]:
 
 
 async def is_unsubscribed(streams: Streams, job_id: str) -> bool:
-    """Whether Redis has no subscriber of the job's channel, soon; a hub tells Redis in the background."""
+    """Whether Redis has no subscriber of the job's channel, soon; a hub unsubscribes in the background."""
     channel = f"test:job:{job_id}"
     for _ in range(500):
         if not dict(await streams.redis.pubsub_numsub(channel))[channel.encode()]:
@@ -146,7 +146,7 @@ async def test_a_hole_is_filled_from_the_log_at_once(streams: Streams) -> None:
     assert client.ids == [1, 2, 3, 4]
 
 
-async def test_progress_tells_of_a_lost_event_before_the_heartbeat(streams: Streams) -> None:
+async def test_progress_reveals_a_lost_event_before_the_heartbeat(streams: Streams) -> None:
     hub = await streams.open_hub(heartbeat_s=3600)
     client = streams.connect(hub)
     await client.until(is_past_snapshot)
@@ -156,14 +156,14 @@ async def test_progress_tells_of_a_lost_event_before_the_heartbeat(streams: Stre
     assert [frame.event for frame in client.events] == ["snapshot", "clip.started", "clip.progress"]
 
 
-async def test_repeated_and_reordered_doorbells_are_told_once_and_in_order(streams: Streams) -> None:
+async def test_repeated_and_reordered_messages_are_sent_once_and_in_order(streams: Streams) -> None:
     hub = await streams.open_hub()
     client = streams.connect(hub)
     await client.until(is_past_snapshot)
     history = a_history(6)
     await streams.commit(*history, publish=False)
     for seq in (2, 1, 1, 4, 3, 2, 6, 5):
-        await streams.publisher.publish(Owned(history[seq - 1], OWNER_ID))
+        await streams.publisher.publish(EventEnvelope(history[seq - 1], OWNER_ID))
     await client.until_end()
     assert client.ids == [1, 2, 3, 4, 5, 6]
 
@@ -214,7 +214,7 @@ async def test_a_stream_goes_on_live_after_redis_was_killed_and_came_back(
     assert client.ids == list(range(1, 10))
 
 
-async def test_while_redis_is_frozen_streams_start_and_move_at_the_heartbeats_pace(
+async def test_while_redis_is_frozen_streams_start_and_move_at_each_heartbeat(
     streams: Streams, redis_server: RedisServer
 ) -> None:
     hub = await streams.open_hub()
@@ -230,7 +230,7 @@ async def test_while_redis_is_frozen_streams_start_and_move_at_the_heartbeats_pa
 
 
 async def test_a_slow_client_loses_no_durable_event_and_gets_only_the_newest_progress(streams: Streams) -> None:
-    hub = await streams.open_hub(client_queue_size=8)
+    hub = await streams.open_hub(client_buffer_size=8)
     slow, fast = streams.connect(hub), streams.connect(hub)
     await asyncio.gather(slow.until(is_past_snapshot), fast.until(is_past_snapshot))
     slow.may_read.clear()
@@ -254,11 +254,11 @@ async def test_progress_of_the_job_rises_although_workers_know_different_shares(
     for step, share in enumerate(shares, 1):
         await streams.publisher.publish_progress(clip_progress(step, clip_index=step % 2, job_progress=share), OWNER_ID)
         await client.until(lambda client, step=step: len(progress_steps(client)) == step)
-    told = [frame.data["job_progress"] for frame in client.events if frame.event == "clip.progress"]
-    assert told == [0.1, 0.4, 0.4, 0.5, 0.5]
+    sent = [frame.data["job_progress"] for frame in client.events if frame.event == "clip.progress"]
+    assert sent == [0.1, 0.4, 0.4, 0.5, 0.5]
 
 
-async def test_progress_older_than_the_snapshot_is_not_told(streams: Streams) -> None:
+async def test_progress_older_than_the_snapshot_is_not_sent(streams: Streams) -> None:
     streams.log.put(a_job(progress=0.5, clips=[a_clip(step=5)]))
     hub = await streams.open_hub()
     client = streams.connect(hub)
@@ -328,7 +328,7 @@ async def test_clients_that_reconnect_at_random_miss_nothing_and_see_nothing_twi
         assert seen == list(range(1, 151))
 
 
-async def test_watching_and_leaving_many_times_leaves_no_subscription_behind(streams: Streams) -> None:
+async def test_connecting_and_leaving_many_times_leaves_no_subscription_behind(streams: Streams) -> None:
     hub = await streams.open_hub()
     before = len(asyncio.all_tasks())
     for turn in range(200):
@@ -378,9 +378,7 @@ async def test_a_stream_that_cannot_read_the_log_asks_its_client_to_come_back(st
     assert [frame.retry_ms is not None for frame in client.frames] == [True, True]
 
 
-async def test_a_log_that_answers_too_late_is_asked_again_and_told_of_in_a_line(
-    streams: Streams, log_lines: io.StringIO
-) -> None:
+async def test_a_log_that_answers_too_late_is_asked_again_and_logged(streams: Streams, log_lines: io.StringIO) -> None:
     log = CountingLog()
     log.put(a_job())
     hub = await streams.open_hub(log)
@@ -415,11 +413,11 @@ class CountingLog(MemoryEventLog):
         self.may_answer = asyncio.Event()
         self.may_answer.set()
 
-    async def tails(self, job_ids: Collection[str]) -> Mapping[str, Tail]:
+    async def heads(self, job_ids: Collection[str]) -> Mapping[str, LogHead]:
         self._refuse()
         await self.may_answer.wait()
         self.asked.append(len(job_ids))
-        return await super().tails(job_ids)
+        return await super().heads(job_ids)
 
     async def replay(self, job_id: str, after_seq: int) -> Sequence[DurableEvent]:
         self._refuse()

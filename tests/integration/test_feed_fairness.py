@@ -10,19 +10,19 @@ from phoenix.db.columns import db_now
 from phoenix.db.unit_of_work import Database
 from phoenix.jobs.execution.claim import Claim, claim
 from phoenix.jobs.execution.completion import succeed
-from phoenix.jobs.scheduling.dispatch import TYPICAL_COST_S, choose_next, mark_rung, unring
-from phoenix.jobs.scheduling.fair_queue import Waiting
-from phoenix.jobs.scheduling.workers import WorkerReport, report
+from phoenix.jobs.scheduling.dispatch import DEFAULT_COST_S, mark_dispatched, plan_dispatch, undispatch
+from phoenix.jobs.scheduling.fair_queue import ReadyTask
+from phoenix.jobs.scheduling.workers import WorkerReport, record_heartbeat
 from phoenix.jobs.tables import AttemptRow
 from phoenix.queues.in_memory import MemoryTaskQueue
-from phoenix.queues.queue import Doorbell
+from phoenix.queues.queue import DispatchMessage
 
 WORKER = WorkerReport("wrk_1", "host", 1, "cpu", slots={"gpu": 1}, serves=("animatic",))
 REEL = [f"clip {number}" for number in range(500)]
 
 
-def doorbells(tasks: list[Waiting]) -> list[Doorbell]:
-    return [Doorbell(task.task_id, task.dispatch) for task in tasks]
+def messages(tasks: list[ReadyTask]) -> list[DispatchMessage]:
+    return [DispatchMessage(task.task_id, task.dispatch_seq) for task in tasks]
 
 
 async def idle_for(database: Database, seconds: float) -> None:
@@ -35,7 +35,7 @@ async def idle_for(database: Database, seconds: float) -> None:
 
 
 class Fleet:
-    """One worker with one slot, and a feeder that looks after every change, as the real one is rung to do."""
+    """One worker with one slot, and a dispatcher that looks after every change, as the real one is rung to do."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -43,28 +43,28 @@ class Fleet:
 
     async def start(self) -> None:
         async with self._database.write() as uow:
-            await report(uow, WORKER)
+            await record_heartbeat(uow, WORKER)
 
     async def feed(self) -> None:
         async with self._database.read() as session:
-            lineup = await choose_next(session, "gpu", feed_ahead=2, worker_timeout_s=3600)
-        await self.queue.withdraw("gpu", doorbells(list(lineup.withdraw)))
-        await self.queue.ring("gpu", doorbells(list(lineup.ring)))
+            plan = await plan_dispatch(session, "gpu", prefetch_multiplier=2, worker_timeout_s=3600)
+        await self.queue.revoke("gpu", messages(list(plan.revoke)))
+        await self.queue.enqueue("gpu", messages(list(plan.enqueue)))
         async with self._database.write() as uow:
-            await mark_rung(uow, lineup.ring)
-            await unring(uow, lineup.put_back)
+            await mark_dispatched(uow, plan.enqueue)
+            await undispatch(uow, plan.undispatch)
 
     async def begin(self) -> Claim:
         await self.feed()
-        while doorbell := self.queue.take("gpu"):
+        while message := self.queue.take("gpu"):
             async with self._database.write() as uow:
-                taken = await claim(uow, doorbell.task_id, doorbell.dispatch, worker_id="wrk_1", lease_s=LEASE_S)
+                taken = await claim(uow, message.task_id, message.dispatch_seq, worker_id="wrk_1", lease_s=LEASE_S)
             if taken is not None:
                 await self.feed()
                 return taken
         raise AssertionError("nothing to do")
 
-    async def end(self, taken: Claim, *, took_s: float = TYPICAL_COST_S) -> None:
+    async def end(self, taken: Claim, *, took_s: float = DEFAULT_COST_S) -> None:
         """The clip has taken so long: what its key is charged with, as no time passes here."""
         async with self._database.write() as uow:
             began = db_now(-took_s)
@@ -101,7 +101,7 @@ async def test_a_key_whose_clips_come_one_by_one_waits_for_one_of_the_others_eac
         others = 0
         while running.job_id != small:
             # Of two keys that were served alike to the millisecond, either may be next.
-            await fleet.end(running, took_s=TYPICAL_COST_S if running.job_id == dump else TYPICAL_COST_S + 1)
+            await fleet.end(running, took_s=DEFAULT_COST_S if running.job_id == dump else DEFAULT_COST_S + 1)
             running = await fleet.begin()
             others += running.job_id != small
         overtaken.append(others)
@@ -117,12 +117,12 @@ async def test_a_reel_that_is_half_done_waits_for_no_more_newcomers_than_a_quart
     old = await submit_reel(database, "one", "two", owner_id="key_old")
     await fleet.end(await fleet.begin())
     await submit_reel(database, "one", owner_id="key_new")
-    await idle_for(database, TYPICAL_COST_S / 4)
+    await idle_for(database, DEFAULT_COST_S / 4)
 
     assert (await fleet.begin()).job_id == old
 
 
-async def test_there_are_never_more_doorbells_than_are_fed_ahead(database: Database) -> None:
+async def test_there_are_never_more_messages_than_the_prefetch_limit(database: Database) -> None:
     fleet = Fleet(database)
     await fleet.start()
     await submit_reel(database, *REEL[:5], owner_id="key_dump")

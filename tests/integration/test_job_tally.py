@@ -6,14 +6,14 @@ from builders import OWNER, RULE, claim_next, complete_next, make_failure, submi
 from phoenix.db.unit_of_work import Database
 from phoenix.jobs.control import cancel, retry
 from phoenix.jobs.execution.completion import fail
-from phoenix.jobs.metrics import read_tally
+from phoenix.jobs.metrics import read_job_counters
 from phoenix.jobs.retention import delete_job
 
 
 async def ended(database: Database) -> dict[tuple[str, str], int]:
     """Only the ways in which some job has ended."""
     async with database.read() as session:
-        return {ending: count for ending, count in (await read_tally(session)).items() if count}
+        return {ending: count for ending, count in (await read_job_counters(session)).items() if count}
 
 
 async def fail_one(database: Database) -> str:

@@ -1,4 +1,4 @@
-"""Which tasks get a doorbell, and in which order; on both databases."""
+"""Which tasks get a message, and in which order; on both databases."""
 
 from sqlalchemy import update
 from sqlmodel import col
@@ -7,12 +7,12 @@ from builders import OWNER, claim_next, complete_next, get_job, submit_reel
 from phoenix.contract.requests import JobOptions
 from phoenix.db.columns import db_now
 from phoenix.db.unit_of_work import Database
-from phoenix.jobs.scheduling.dispatch import choose_next, list_rung, mark_rung, unring
-from phoenix.jobs.scheduling.fair_queue import Waiting
-from phoenix.jobs.scheduling.leader_lease import drop_duty, take_duty
-from phoenix.jobs.scheduling.position import find_standings
-from phoenix.jobs.scheduling.queue_snapshot import read_line
-from phoenix.jobs.scheduling.workers import WorkerReport, report
+from phoenix.jobs.scheduling.dispatch import list_dispatched, mark_dispatched, plan_dispatch, undispatch
+from phoenix.jobs.scheduling.fair_queue import ReadyTask
+from phoenix.jobs.scheduling.leader_lease import acquire_leader_lease, release_leader_lease
+from phoenix.jobs.scheduling.position import find_queue_positions
+from phoenix.jobs.scheduling.queue_snapshot import read_queue_snapshot
+from phoenix.jobs.scheduling.workers import WorkerReport, record_heartbeat
 from phoenix.jobs.tables import TaskRow
 
 WORKER = WorkerReport("wrk_1", "host", 1, "cpu", slots={"gpu": 1}, serves=("animatic",))
@@ -20,29 +20,29 @@ WORKER = WorkerReport("wrk_1", "host", 1, "cpu", slots={"gpu": 1}, serves=("anim
 
 async def start_worker(database: Database, slots: int = 1) -> None:
     async with database.write() as uow:
-        await report(uow, WorkerReport("wrk_1", "host", 1, "cpu", slots={"gpu": slots}, serves=("animatic",)))
+        await record_heartbeat(uow, WorkerReport("wrk_1", "host", 1, "cpu", slots={"gpu": slots}, serves=("animatic",)))
 
 
-async def choose(database: Database, feed_ahead: float = 2) -> list[Waiting]:
+async def choose(database: Database, prefetch_multiplier: float = 2) -> list[ReadyTask]:
     async with database.read() as session:
-        lineup = await choose_next(session, "gpu", feed_ahead=feed_ahead, worker_timeout_s=15)
-    return list(lineup.ring)
+        plan = await plan_dispatch(session, "gpu", prefetch_multiplier=prefetch_multiplier, worker_timeout_s=15)
+    return list(plan.enqueue)
 
 
-async def feed(database: Database) -> list[Waiting]:
+async def feed(database: Database) -> list[ReadyTask]:
     chosen = await choose(database)
     async with database.write() as uow:
-        await mark_rung(uow, chosen)
+        await mark_dispatched(uow, chosen)
     return chosen
 
 
-async def test_nothing_is_rung_while_no_worker_lives(database: Database) -> None:
+async def test_nothing_is_dispatched_while_no_worker_lives(database: Database) -> None:
     await submit_reel(database)
 
     assert await choose(database) == []
 
 
-async def test_twice_the_free_slots_are_rung_and_the_rest_waits_in_sql(database: Database) -> None:
+async def test_twice_the_free_slots_are_dispatched_and_the_rest_waits_in_sql(database: Database) -> None:
     await start_worker(database, slots=2)
     await submit_reel(database, *"abcdefgh")
 
@@ -50,7 +50,7 @@ async def test_twice_the_free_slots_are_rung_and_the_rest_waits_in_sql(database:
     assert await feed(database) == []
 
 
-async def test_an_answered_doorbell_makes_room_for_the_next(database: Database) -> None:
+async def test_a_claimed_task_lets_the_next_one_be_dispatched(database: Database) -> None:
     await start_worker(database)
     await submit_reel(database, *"abcd")
     first = await feed(database)
@@ -70,7 +70,7 @@ async def test_keys_take_turns(database: Database) -> None:
     assert owners[:2] == ["key_dump", "key_small"]
 
 
-async def test_a_high_priority_overtakes_within_a_key(database: Database) -> None:
+async def test_a_high_priority_goes_first_within_an_owner(database: Database) -> None:
     await start_worker(database)
     await submit_reel(database, *"ab")
     urgent = await submit_reel(database, "now", options=JobOptions(priority="high"))
@@ -78,20 +78,20 @@ async def test_a_high_priority_overtakes_within_a_key(database: Database) -> Non
     assert (await choose(database))[0].job_id == urgent
 
 
-async def test_a_lost_doorbell_is_rung_again(database: Database) -> None:
+async def test_a_lost_message_is_dispatched_again(database: Database) -> None:
     await start_worker(database)
     await submit_reel(database)
-    (rung,) = await feed(database)
+    (dispatched,) = await feed(database)
     async with database.read() as session:
-        lost = await list_rung(session, "gpu", older_than_s=-1)
+        lost = await list_dispatched(session, "gpu", older_than_s=-1)
 
     async with database.write() as uow:
-        await unring(uow, lost)
+        await undispatch(uow, lost)
 
-    assert [task.task_id for task in await feed(database)] == [rung.task_id]
+    assert [task.task_id for task in await feed(database)] == [dispatched.task_id]
 
 
-async def test_a_task_in_back_off_is_not_rung(database: Database) -> None:
+async def test_a_task_in_back_off_is_not_dispatched(database: Database) -> None:
     await start_worker(database)
     job_id = await submit_reel(database)
     async with database.write() as uow:
@@ -106,18 +106,18 @@ async def test_the_queue_position_counts_the_jobs_that_start_earlier(database: D
         last = await submit_reel(database, "a", "b")
     job = await get_job(database, last)
 
-    standing = (await find_standings(database, [job], worker_timeout_s=15))[last]
+    position = (await find_queue_positions(database, [job], worker_timeout_s=15))[last]
 
-    assert standing.queue_position == 2
-    assert standing.waiting_reason == "2 jobs will start before this one."
+    assert position.queue_position == 2
+    assert position.waiting_reason == "2 jobs will start before this one."
 
 
-async def test_a_job_without_a_worker_is_told_so(database: Database) -> None:
+async def test_a_job_without_a_worker_says_so(database: Database) -> None:
     job = await get_job(database, await submit_reel(database))
 
-    standing = (await find_standings(database, [job], worker_timeout_s=15))[job.row.id]
+    position = (await find_queue_positions(database, [job], worker_timeout_s=15))[job.row.id]
 
-    assert standing.waiting_reason == "No gpu worker is running."
+    assert position.waiting_reason == "No gpu worker is running."
 
 
 async def test_service_had_counts_against_a_key(database: Database) -> None:
@@ -131,25 +131,25 @@ async def test_service_had_counts_against_a_key(database: Database) -> None:
     assert [task.owner_id for task in await choose(database)] == ["key_new"]
 
 
-async def test_a_duty_is_held_by_one_process_at_a_time(database: Database) -> None:
+async def test_a_leader_lease_is_held_by_one_process_at_a_time(database: Database) -> None:
     async def take(holder: str) -> bool:
         async with database.write() as uow:
-            return await take_duty(uow, "feed", holder=holder, hold_s=10)
+            return await acquire_leader_lease(uow, "feed", leader_id=holder, lease_s=10)
 
     assert [await take("a"), await take("b"), await take("a")] == [True, False, True]
 
     async with database.write() as uow:
-        await drop_duty(uow, "feed", holder="a")
+        await release_leader_lease(uow, "feed", leader_id="a")
     assert await take("b")
 
 
-async def test_a_job_that_came_after_the_line_was_read_is_told_its_place(database: Database) -> None:
+async def test_a_job_that_came_after_the_snapshot_gets_its_position(database: Database) -> None:
     await start_worker(database)
     for _ in range(3):
         await submit_reel(database)
     async with database.read() as session:
-        line = await read_line(session, "gpu", worker_timeout_s=15, with_in_hand=False)
+        snapshot = await read_queue_snapshot(session, "gpu", worker_timeout_s=15, with_in_flight=False)
     late = await get_job(database, await submit_reel(database, "a", "b"))
     of_another = await get_job(database, await submit_reel(database, owner_id="key_small"))
 
-    assert [line.find_place(job).jobs_ahead for job in (late, of_another)] == [3, 1]
+    assert [snapshot.find_work_ahead(job).jobs_ahead for job in (late, of_another)] == [3, 1]

@@ -25,13 +25,13 @@ from phoenix.jobs.execution.completion import fail, release, stop, succeed
 from phoenix.jobs.lifecycle import LeaseLost, TaskKind, TaskState
 from phoenix.jobs.post_commit import EventRecorded, StopRequested, TasksReady
 from phoenix.jobs.retention import delete_job
-from phoenix.jobs.scheduling.dispatch import list_waiting
+from phoenix.jobs.scheduling.dispatch import list_ready
 from phoenix.settings import LimitSettings
 
 
 async def waiting(database: Database, queue: str) -> int:
     async with database.read() as session:
-        return len(await list_waiting(session, queue))
+        return len(await list_ready(session, queue))
 
 
 async def test_a_reel_is_rendered_clip_by_clip_and_then_assembled(database: Database) -> None:
@@ -79,14 +79,14 @@ async def test_two_clips_that_end_at_once_make_one_assembly_ready(database: Data
     assert (await event_types(database, job_id)).count("clip.succeeded") == 2
 
 
-async def test_a_doorbell_can_be_answered_once(database: Database) -> None:
+async def test_a_message_can_be_answered_once(database: Database) -> None:
     await submit_reel(database)
     async with database.read() as session:
-        (task,) = await list_waiting(session, "gpu")
+        (task,) = await list_ready(session, "gpu")
 
     async def answer(worker_id: str) -> bool:
         async with database.write() as uow:
-            return await claim(uow, task.task_id, task.dispatch, worker_id=worker_id, lease_s=LEASE_S) is not None
+            return await claim(uow, task.task_id, task.dispatch_seq, worker_id=worker_id, lease_s=LEASE_S) is not None
 
     answers = await asyncio.gather(*(answer(f"wrk_{n}") for n in range(5)))
 
@@ -173,7 +173,9 @@ async def test_a_waiting_job_is_canceled_at_once(database: Database) -> None:
     assert await waiting(database, "gpu") == 0
 
 
-async def test_a_running_job_is_canceled_when_its_worker_confirms(database: Database, heard: list[object]) -> None:
+async def test_a_running_job_is_canceled_when_its_worker_confirms(
+    database: Database, published_events: list[object]
+) -> None:
     job_id = await submit_reel(database)
     running = await claim_next(database)
     async with database.write() as uow:
@@ -184,7 +186,7 @@ async def test_a_running_job_is_canceled_when_its_worker_confirms(database: Data
         await stop(uow, running)
 
     assert state_before is JobState.RUNNING
-    assert StopRequested(running.task_id) in heard
+    assert StopRequested(running.task_id) in published_events
     assert (await get_job(database, job_id)).row.state is JobState.CANCELED
 
 
@@ -227,17 +229,17 @@ async def test_work_handed_back_is_not_counted_as_a_failure(database: Database) 
     assert (task.crashes, task.failures, task.preemptions) == (0, 0, 1)
 
 
-async def test_events_are_announced_after_the_commit_only(database: Database, heard: list[object]) -> None:
+async def test_events_are_published_after_the_commit_only(database: Database, published_events: list[object]) -> None:
     async with database.write():
         pass
     with pytest.raises(QueueFull):
         await submit_reel(database, limits=LimitSettings(max_queued_jobs=1).model_copy(update={"max_queued_jobs": 0}))
-    before = list(heard)
+    before = list(published_events)
 
     await submit_reel(database)
 
     assert before == []
-    assert {type(said) for said in heard} == {EventRecorded, TasksReady}
+    assert {type(said) for said in published_events} == {EventRecorded, TasksReady}
 
 
 async def test_a_soundtrack_is_prepared_beside_the_clips(database: Database) -> None:

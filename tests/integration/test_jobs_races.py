@@ -14,16 +14,16 @@ from faults.history import read_history
 from phoenix.contract.jobs import JobState
 from phoenix.db.columns import db_now
 from phoenix.db.unit_of_work import Database, UnitOfWork
-from phoenix.errors import Conflict, NotFound, QueueFull, Refused
+from phoenix.errors import Conflict, NotFound, QueueFull, RequestError
 from phoenix.jobs.control import cancel, retry
 from phoenix.jobs.execution.claim import Claim, claim, renew_leases
 from phoenix.jobs.execution.completion import stop, succeed
-from phoenix.jobs.execution.recovery import recover_lapsed
+from phoenix.jobs.execution.recovery import recover_expired_lease
 from phoenix.jobs.execution.retries import RetryRule
 from phoenix.jobs.lifecycle import LeaseLost, TaskState
 from phoenix.jobs.post_commit import FilesOrphaned
 from phoenix.jobs.retention import delete_job
-from phoenix.jobs.scheduling.dispatch import list_rung, list_waiting, mark_rung, unring
+from phoenix.jobs.scheduling.dispatch import list_dispatched, list_ready, mark_dispatched, undispatch
 from phoenix.jobs.tables import TaskRow
 from phoenix.settings import LimitSettings
 
@@ -48,7 +48,7 @@ async def race(database: Database, *uses: Callable[[UnitOfWork], Awaitable[objec
 
 def succeeding(held: Claim) -> Callable[[UnitOfWork], Awaitable[None]]:
     key = f"jobs/{held.job_id}/{held.task_id}/{held.attempt}/clip.mp4"
-    return partial(succeed, claim=held, result=make_result(key))
+    return partial(succeed, claim=held, output=make_result(key))
 
 
 def renewing(task_ids: list[str], worker_id: str = "wrk_1") -> Callable[[UnitOfWork], Awaitable[object]]:
@@ -64,11 +64,13 @@ async def test_of_a_claim_and_a_cancel_one_comes_first(database: Database) -> No
     for _ in range(ROUNDS):
         job_id = await submit_reel(database)
         async with database.read() as session:
-            (waiting,) = await list_waiting(session, "gpu")
+            (waiting,) = await list_ready(session, "gpu")
 
         claimed, _ = await race(
             database,
-            partial(claim, task_id=waiting.task_id, dispatch=waiting.dispatch, worker_id="wrk_1", lease_s=LEASE_S),
+            partial(
+                claim, task_id=waiting.task_id, dispatch_seq=waiting.dispatch_seq, worker_id="wrk_1", lease_s=LEASE_S
+            ),
             partial(cancel, job_id=job_id, owner_id=OWNER),
         )
 
@@ -79,32 +81,34 @@ async def test_of_a_claim_and_a_cancel_one_comes_first(database: Database) -> No
         await nothing_is_broken(database)
 
 
-async def test_of_a_result_and_a_sweep_one_comes_first(database: Database) -> None:
+async def test_of_a_result_and_a_recovery_one_comes_first(database: Database) -> None:
     for _ in range(ROUNDS):
         job_id = await submit_reel(database)
         held = await claim_next(database)
         await let_lapse(database, held.task_id)
 
-        finished, swept = await race(
+        finished, recovered = await race(
             database,
             succeeding(held),
-            partial(recover_lapsed, job_id=job_id, task_id=held.task_id, rule=RULE),
+            partial(recover_expired_lease, job_id=job_id, task_id=held.task_id, rule=RULE),
         )
 
-        assert isinstance(finished, LeaseLost) == (swept is True)
+        assert isinstance(finished, LeaseLost) == (recovered is True)
         await nothing_is_broken(database)
         await write(database, partial(cancel, job_id=job_id, owner_id=OWNER))
 
 
-async def test_of_many_sweepers_one_takes_a_lapsed_lease(database: Database) -> None:
+async def test_of_many_reapers_one_takes_an_expired_lease(database: Database) -> None:
     for _ in range(ROUNDS):
         job_id = await submit_reel(database)
         held = await claim_next(database)
         await let_lapse(database, held.task_id)
 
-        swept = await race(database, *[partial(recover_lapsed, job_id=job_id, task_id=held.task_id, rule=RULE)] * 4)
+        recovered = await race(
+            database, *[partial(recover_expired_lease, job_id=job_id, task_id=held.task_id, rule=RULE)] * 4
+        )
 
-        assert sorted(map(bool, swept)) == [False, False, False, True]
+        assert sorted(map(bool, recovered)) == [False, False, False, True]
         assert (await get_job(database, job_id)).tasks[0].crashes == 1
         await write(database, partial(cancel, job_id=job_id, owner_id=OWNER))
 
@@ -144,7 +148,7 @@ async def test_of_many_submits_at_the_bound_of_the_queue_one_is_accepted(databas
     for _ in range(2):
         await submit_reel(database, limits=limits)
 
-    async def submit_one() -> str | Refused:
+    async def submit_one() -> str | RequestError:
         try:
             return await submit_reel(database, limits=limits)
         except QueueFull as error:
@@ -174,40 +178,40 @@ async def test_heartbeats_and_a_cancel_of_a_wide_reel_do_not_deadlock(database: 
     await nothing_is_broken(database, is_settled=True)
 
 
-async def test_a_feeder_and_a_cancel_of_a_wide_reel_do_not_deadlock(database: Database) -> None:
+async def test_a_dispatcher_and_a_cancel_of_a_wide_reel_do_not_deadlock(database: Database) -> None:
     for _ in range(ROUNDS):
         job_id = await submit_reel(database, *"abcdefghijkl")
         async with database.read() as session:
-            waiting = await list_waiting(session, "gpu")
+            waiting = await list_ready(session, "gpu")
 
         await race(
             database,
-            partial(mark_rung, tasks=waiting),
-            partial(mark_rung, tasks=waiting[::-1]),
+            partial(mark_dispatched, tasks=waiting),
+            partial(mark_dispatched, tasks=waiting[::-1]),
             partial(cancel, job_id=job_id, owner_id=OWNER),
         )
 
     await nothing_is_broken(database, is_settled=True)
 
 
-async def test_two_repairs_of_lost_doorbells_do_not_deadlock(database: Database) -> None:
+async def test_two_repairs_of_lost_messages_do_not_deadlock(database: Database) -> None:
     await submit_reel(database, *"abcdefghijkl")
     for _ in range(ROUNDS):
         async with database.read() as session:
-            waiting = await list_waiting(session, "gpu")
-        await write(database, partial(mark_rung, tasks=waiting))
+            waiting = await list_ready(session, "gpu")
+        await write(database, partial(mark_dispatched, tasks=waiting))
         async with database.read() as session:
-            lost = await list_rung(session, "gpu", older_than_s=-1)
+            lost = await list_dispatched(session, "gpu", older_than_s=-1)
 
-        await race(database, partial(unring, tasks=lost), partial(unring, tasks=lost[::-1]))
+        await race(database, partial(undispatch, tasks=lost), partial(undispatch, tasks=lost[::-1]))
 
 
 async def test_many_workers_render_everything_once(database: Database) -> None:
-    """Five workers, their heartbeats and two sweepers, over leases that lapse at any time."""
+    """Five workers, their heartbeats and two lease reapers, over leases that lapse at any time."""
     accepted = [await submit_reel(database, *"abc") for _ in range(6)]
     is_done = asyncio.Event()
 
-    async def keep_sweeping() -> None:
+    async def keep_reaping() -> None:
         while not is_done.is_set():
             async with database.read() as session:
                 running = await session.execute(
@@ -216,7 +220,7 @@ async def test_many_workers_render_everything_once(database: Database) -> None:
                 found = [tuple(row) for row in running]
             for job_id, task_id in found[:1]:
                 await let_lapse(database, task_id)
-                await write(database, partial(recover_lapsed, job_id=job_id, task_id=task_id, rule=PATIENT))
+                await write(database, partial(recover_expired_lease, job_id=job_id, task_id=task_id, rule=PATIENT))
             await asyncio.sleep(0.02)
 
     async def work(worker_id: str) -> None:
@@ -224,7 +228,9 @@ async def test_many_workers_render_everything_once(database: Database) -> None:
             for task in tasks:
                 held = await write(
                     database,
-                    partial(claim, task_id=task.id, dispatch=task.dispatch, worker_id=worker_id, lease_s=LEASE_S),
+                    partial(
+                        claim, task_id=task.id, dispatch_seq=task.dispatch_seq, worker_id=worker_id, lease_s=LEASE_S
+                    ),
                 )
                 if held is not None:
                     await write(
@@ -236,10 +242,10 @@ async def test_many_workers_render_everything_once(database: Database) -> None:
                         succeeding(held),
                     )
 
-    sweepers = [asyncio.create_task(keep_sweeping()) for _ in range(2)]
+    reapers = [asyncio.create_task(keep_reaping()) for _ in range(2)]
     await asyncio.gather(*(work(f"wrk_{number}") for number in range(5)))
     is_done.set()
-    await asyncio.gather(*sweepers)
+    await asyncio.gather(*reapers)
     await work("wrk_last")
 
     history = await read_history(database, frozenset(accepted))
@@ -247,7 +253,9 @@ async def test_many_workers_render_everything_once(database: Database) -> None:
     assert {job.state for job in history.jobs} == {JobState.SUCCEEDED}
 
 
-async def test_a_result_that_comes_after_the_cancel_is_not_published(database: Database, heard: list[object]) -> None:
+async def test_a_result_that_comes_after_the_cancel_is_not_published(
+    database: Database, published_events: list[object]
+) -> None:
     job_id = await submit_reel(database)
     await write(database, succeeding(await claim_next(database)))
     assembling = await claim_next(database, "media")
@@ -256,7 +264,7 @@ async def test_a_result_that_comes_after_the_cancel_is_not_published(database: D
     await write(database, succeeding(assembling))
 
     assert (await get_job(database, job_id)).row.state is JobState.CANCELED
-    assert any(isinstance(said, FilesOrphaned) for said in heard)
+    assert any(isinstance(said, FilesOrphaned) for said in published_events)
     await write(database, partial(retry, job_id=job_id, owner_id=OWNER, queue_timeout_s=60))
     await complete_assembly(database)
     assert (await get_job(database, job_id)).row.state is JobState.SUCCEEDED

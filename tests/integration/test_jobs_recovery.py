@@ -16,14 +16,14 @@ from phoenix.jobs.execution.claim import Claim, renew_leases
 from phoenix.jobs.execution.completion import stop, succeed
 from phoenix.jobs.execution.recovery import (
     end_overdue,
-    list_held_by,
-    list_lapsed,
+    list_expired_leases,
     list_overdue,
-    recover_from,
-    recover_lapsed,
+    list_running_on,
+    recover_expired_lease,
+    recover_from_lost_worker,
 )
 from phoenix.jobs.lifecycle import LeaseLost, TaskState
-from phoenix.jobs.scheduling.workers import WorkerReport, report
+from phoenix.jobs.scheduling.workers import WorkerReport, record_heartbeat
 from phoenix.jobs.tables import JobRow, TaskRow
 
 
@@ -41,17 +41,17 @@ async def let_deadline_pass(database: Database, job_id: str, column: str) -> Non
 
 async def hear_of(database: Database, worker_id: str) -> None:
     async with database.write() as uow:
-        await report(uow, WorkerReport(worker_id, "host", 1, "cpu", slots={"gpu": 1}))
+        await record_heartbeat(uow, WorkerReport(worker_id, "host", 1, "cpu", slots={"gpu": 1}))
 
 
-async def sweep(database: Database) -> int:
-    """One pass over the lapsed leases and the overdue jobs. Returns how many leases were taken back."""
+async def reap(database: Database) -> int:
+    """One pass over the expired leases and the overdue jobs. Returns how many leases were taken back."""
     async with database.read() as session:
-        lapsed, overdue = await list_lapsed(session), await list_overdue(session)
+        expired, overdue = await list_expired_leases(session), await list_overdue(session)
     taken = 0
-    for job_id, task_id in lapsed:
+    for job_id, task_id in expired:
         async with database.write() as uow:
-            taken += await recover_lapsed(uow, job_id, task_id, RULE)
+            taken += await recover_expired_lease(uow, job_id, task_id, RULE)
     for job_id in overdue:
         async with database.write() as uow:
             await end_overdue(uow, job_id)
@@ -71,7 +71,7 @@ async def test_a_lease_that_is_renewed_is_left_alone(database: Database) -> None
     held = await renew(database, claim)
 
     assert held == {(claim.task_id, 1): None}
-    assert await sweep(database) == 0
+    assert await reap(database) == 0
 
 
 async def test_a_clip_of_a_silent_worker_runs_again(database: Database) -> None:
@@ -79,7 +79,7 @@ async def test_a_clip_of_a_silent_worker_runs_again(database: Database) -> None:
     claim = await claim_next(database)
     await let_lease_lapse(database, claim)
 
-    await sweep(database)
+    await reap(database)
 
     assert (await claim_next(database)).attempt == 2
     assert (await event_types(database, job_id))[-2:] == ["clip.retrying", "clip.started"]
@@ -89,7 +89,7 @@ async def test_a_worker_that_wakes_up_late_learns_that_it_lost_its_lease(databas
     await submit_reel(database)
     frozen = await claim_next(database, worker_id="wrk_frozen")
     await let_lease_lapse(database, frozen)
-    await sweep(database)
+    await reap(database)
     await claim_next(database, worker_id="wrk_new")
 
     held = await renew(database, frozen)
@@ -105,11 +105,11 @@ async def test_a_supervisor_hands_back_what_its_dead_child_held(database: Databa
     await complete_next(database)
     claim = await claim_next(database, worker_id="wrk_dead")
     async with database.read() as session:
-        held = await list_held_by(session, "wrk_dead")
+        held = await list_running_on(session, "wrk_dead")
 
     for held_job_id, task_id in held:
         async with database.write() as uow:
-            await recover_from(uow, held_job_id, task_id, "wrk_dead", RULE)
+            await recover_from_lost_worker(uow, held_job_id, task_id, "wrk_dead", RULE)
 
     tasks = (await get_job(database, job_id)).tasks
     assert [task_id for _, task_id in held] == [claim.task_id]
@@ -120,7 +120,7 @@ async def test_a_task_that_loses_three_workers_is_quarantined(database: Database
     job_id = await submit_reel(database)
     for _ in range(3):
         await let_lease_lapse(database, await claim_next(database))
-        await sweep(database)
+        await reap(database)
 
     job = await get_job(database, job_id)
 
@@ -134,7 +134,7 @@ async def test_workers_that_were_only_slow_do_not_count_as_lost(database: Databa
     for number in range(5):
         slow = await claim_next(database, worker_id=f"wrk_{number}")
         await let_lease_lapse(database, slow)
-        await sweep(database)
+        await reap(database)
         await hear_of(database, slow.worker_id)
 
     assert (await claim_next(database)).attempt == 6
@@ -146,7 +146,7 @@ async def test_slow_workers_do_not_hide_three_that_were_lost(database: Database)
     for number in range(4):
         claim = await claim_next(database, worker_id=f"wrk_{number}")
         await let_lease_lapse(database, claim)
-        await sweep(database)
+        await reap(database)
         if number == 1:
             await hear_of(database, claim.worker_id)
 
@@ -162,12 +162,12 @@ async def test_a_canceled_job_whose_worker_dies_ends_as_canceled(database: Datab
         await cancel(uow, job_id, owner_id=OWNER)
     await let_lease_lapse(database, claim)
 
-    await sweep(database)
+    await reap(database)
 
     assert (await get_job(database, job_id)).row.state is JobState.CANCELED
 
 
-async def test_the_heartbeat_tells_a_worker_to_stop(database: Database) -> None:
+async def test_the_heartbeat_makes_a_worker_stop(database: Database) -> None:
     job_id = await submit_reel(database)
     claim = await claim_next(database)
     async with database.write() as uow:
@@ -182,7 +182,7 @@ async def test_a_job_that_waited_too_long_expires(database: Database) -> None:
     job_id = await submit_reel(database)
     await let_deadline_pass(database, job_id, "queue_deadline_at")
 
-    await sweep(database)
+    await reap(database)
 
     job = await get_job(database, job_id)
     assert job.row.state is JobState.EXPIRED
@@ -195,7 +195,7 @@ async def test_a_job_that_runs_too_long_fails_when_its_worker_has_stopped(databa
     job_id = await submit_reel(database)
     claim = await claim_next(database)
     await let_deadline_pass(database, job_id, "run_deadline_at")
-    await sweep(database)
+    await reap(database)
     held = await renew(database, claim)
 
     async with database.write() as uow:

@@ -1,4 +1,4 @@
-"""Jobs that nobody was told of: each is given to one later try, on both databases."""
+"""Jobs whose response was lost: each is given to one later try, on both databases."""
 
 import asyncio
 
@@ -7,44 +7,49 @@ from sqlalchemy import update
 from builders import OWNER, submit_reel
 from phoenix.db.columns import db_now
 from phoenix.db.unit_of_work import Database
-from phoenix.jobs.submission.idempotency import RECOVERABLE_S, Asked, adopt, leave
+from phoenix.jobs.submission.idempotency import (
+    RECOVERY_WINDOW_S,
+    RequestIdentity,
+    record_lost_response,
+    recover_lost_response,
+)
 from phoenix.jobs.tables import IdempotencyRow
 
-ASKED = Asked(OWNER, "POST /v1/videos", "fingerprint")
+IDENTITY = RequestIdentity(OWNER, "POST /v1/videos", "fingerprint")
 
 
-async def leave_jobs(database: Database, count: int) -> list[str]:
+async def lose_responses(database: Database, count: int) -> list[str]:
     job_ids = [await submit_reel(database) for _ in range(count)]
     for job_id in job_ids:
         async with database.write() as uow:
-            await leave(uow, ASKED, job_id)
+            await record_lost_response(uow, IDENTITY, job_id)
     return job_ids
 
 
-async def try_again(database: Database) -> str | None:
+async def recover(database: Database) -> str | None:
     async with database.write() as uow:
-        return await adopt(uow, ASKED)
+        return await recover_lost_response(uow, IDENTITY)
 
 
 async def test_the_oldest_is_given_first(database: Database) -> None:
-    job_ids = await leave_jobs(database, 2)
+    job_ids = await lose_responses(database, 2)
 
-    assert [await try_again(database) for _ in range(3)] == [*job_ids, None]
+    assert [await recover(database) for _ in range(3)] == [*job_ids, None]
 
 
 async def test_of_many_tries_at_once_each_job_is_given_to_one(database: Database) -> None:
-    job_ids = await leave_jobs(database, 3)
+    job_ids = await lose_responses(database, 3)
 
-    given = await asyncio.gather(*(try_again(database) for _ in range(6)))
+    given = await asyncio.gather(*(recover(database) for _ in range(6)))
     # One that was passed over while another held it is still there for the next try.
-    given += [await try_again(database) for _ in range(3)]
+    given += [await recover(database) for _ in range(3)]
 
     assert sorted(job_id for job_id in given if job_id) == sorted(job_ids)
 
 
 async def test_a_job_is_not_given_once_no_sdk_would_try_any_more(database: Database) -> None:
-    await leave_jobs(database, 1)
+    await lose_responses(database, 1)
     async with database.write() as uow:
-        await uow.session.execute(update(IdempotencyRow).values(created_at=db_now(-RECOVERABLE_S - 1)))
+        await uow.session.execute(update(IdempotencyRow).values(created_at=db_now(-RECOVERY_WINDOW_S - 1)))
 
-    assert await try_again(database) is None
+    assert await recover(database) is None

@@ -40,29 +40,29 @@ async def scrape_labels(api: Api) -> dict[str, dict[str, set[str]]]:
     return found
 
 
-async def test_every_series_that_is_asked_for_is_told(api: Api) -> None:
-    told = await scrape_labels(api)
+async def test_every_series_that_is_asked_for_is_exposed(api: Api) -> None:
+    exposed = await scrape_labels(api)
 
     for query in QUERIES.values():
         for series, matchers in SELECTOR.findall(query):
-            assert series in told, query
+            assert series in exposed, query
             for label, operator, wanted in MATCHER.findall(matchers):
                 values = wanted.split("|") if operator == "=~" else [wanted]
                 # A class of statuses is not told before there is one.
-                assert label in told[series], query
-                assert label == "status" or set(values) <= told[series][label], query
+                assert label in exposed[series], query
+                assert label == "status" or set(values) <= exposed[series][label], query
 
 
-async def test_every_label_that_is_grouped_by_is_told(api: Api) -> None:
-    told = await scrape_labels(api)
+async def test_every_label_that_is_grouped_by_is_exposed(api: Api) -> None:
+    exposed = await scrape_labels(api)
 
     for query in QUERIES.values():
         for labels, series in re.findall(r"by \((.*?)\) \((?:increase\()?(phoenix_\w+)", query):
-            assert set(labels.split(", ")) <= told[series].keys(), query
+            assert set(labels.split(", ")) <= exposed[series].keys(), query
 
 
 @pytest.mark.parametrize("query", QUERIES.values(), ids=QUERIES.keys())
-def test_what_every_replica_tells_alike_is_not_added_up(query: str) -> None:
+def test_what_every_replica_exposes_alike_is_not_added_up(query: str) -> None:
     added = re.findall(r"sum(?: by \(.*?\))? ?\((?:rate\(|increase\()?(phoenix_\w+)", query)
 
     assert [series for series in added if not OF_THE_PROCESS.match(series)] == []

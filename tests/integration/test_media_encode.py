@@ -12,7 +12,7 @@ from phoenix.errors import FailureCode, Stage, TaskFailed
 from phoenix.media.commands.video import Picture
 from phoenix.media.encode import encode_frames
 from phoenix.media.errors import MediaStopped
-from phoenix.media.ffmpeg import Progress, Watch
+from phoenix.media.ffmpeg import FfmpegCallbacks, Progress
 from phoenix.media.tools import MediaTools
 
 SMALL = Picture(64, 48, Fraction(16))
@@ -101,7 +101,9 @@ def test_frames_are_pulled_one_at_a_time(tmp_path: Path, media_tools: MediaTools
             yield bytes(picture.frame_bytes)
 
     with pytest.raises(MediaStopped):
-        encode_frames(frames(), picture, tmp_path / "x.mp4", tools=media_tools, watch=Watch(stopping.is_set))
+        encode_frames(
+            frames(), picture, tmp_path / "x.mp4", tools=media_tools, callbacks=FfmpegCallbacks(stopping.is_set)
+        )
 
     assert pulled <= 101
 
@@ -144,7 +146,11 @@ def test_progress_ends_at_the_last_frame(tmp_path: Path, media_tools: MediaTools
     seen: list[Progress] = []
 
     encode_frames(
-        frames_of(*[RED] * 24), SMALL, tmp_path / "c.mp4", tools=media_tools, watch=Watch(on_progress=seen.append)
+        frames_of(*[RED] * 24),
+        SMALL,
+        tmp_path / "c.mp4",
+        tools=media_tools,
+        callbacks=FfmpegCallbacks(on_progress=seen.append),
     )
 
     assert seen[-1].frames == 24

@@ -78,7 +78,7 @@ def content_of(path: Path) -> bytes:
 
 
 async def fetch(site: Site, output: Path, path: str = "/", **options: Any) -> int:
-    limits = {"policy": trusting(site), "max_bytes": 10_000, "time_limit_s": 5, **options}
+    limits = {"policy": trusting(site), "max_bytes": 10_000, "timeout_s": 5, **options}
     return await fetch_file(site.url(path), output, **limits)
 
 
@@ -91,7 +91,7 @@ async def test_a_file_is_brought_whole(site: Site, output: Path) -> None:
     assert content_of(output) == b"sound" * 1000
 
 
-async def test_nothing_of_the_caller_is_told_to_the_other_side(site: Site, output: Path) -> None:
+async def test_nothing_of_the_caller_is_sent_to_the_other_side(site: Site, output: Path) -> None:
     site.answers["/"] = reply(b"x")
 
     await fetch(site, output)
@@ -155,7 +155,7 @@ async def test_a_public_name_that_leads_inside_is_refused(
     policy = replace(trusting(site), allow_private=False)
 
     with pytest.raises(TaskFailed, match="may not be fetched"):
-        await fetch_file(site.url(host="sounds.example"), output, policy=policy, max_bytes=100, time_limit_s=5)
+        await fetch_file(site.url(host="sounds.example"), output, policy=policy, max_bytes=100, timeout_s=5)
 
     assert (site.requests, lookups) == ([], ["sounds.example"])
 
@@ -167,7 +167,7 @@ async def test_a_name_is_looked_up_once_and_kept_in_the_request(
     lookups = answer_lookups(monkeypatch, ["127.0.0.99", "127.0.0.1"])
     site.answers["/"] = reply(b"sound")
 
-    await fetch_file(site.url(host="sounds.example"), output, policy=trusting(site), max_bytes=100, time_limit_s=5)
+    await fetch_file(site.url(host="sounds.example"), output, policy=trusting(site), max_bytes=100, timeout_s=5)
 
     assert lookups == ["sounds.example"]
     assert f"host: sounds.example:{site.port}" in site.requests[0].lower()
@@ -226,7 +226,7 @@ async def test_a_drip_ends_at_the_time_limit(site: Site, output: Path, opening: 
     site.answers["/"] = drip
 
     with pytest.raises(TaskFailed, match=r"within 0\.4 s") as caught:
-        await fetch(site, output, time_limit_s=0.4)
+        await fetch(site, output, timeout_s=0.4)
 
     assert caught.value.retriable
 
@@ -273,7 +273,7 @@ async def test_no_host_and_no_answer_read_the_same(site: Site, output: Path, mon
         for url in (site.url(), f"http://127.0.0.1:{closed_port}/", f"http://nowhere.invalid:{site.port}/"):
             policy = trusting(site, closed_port)
             with pytest.raises(TaskFailed) as caught:
-                await fetch_file(url, output, policy=policy, max_bytes=100, time_limit_s=20)
+                await fetch_file(url, output, policy=policy, max_bytes=100, timeout_s=20)
             details.add(caught.value.detail)
 
     assert len(details) == 1

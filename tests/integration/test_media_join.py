@@ -9,7 +9,7 @@ from fixtures.media_files import MediaMaker, decode, sound_levels
 from phoenix.contract.requests import Transition
 from phoenix.errors import FailureCode, Stage, TaskFailed
 from phoenix.media.errors import MediaStopped
-from phoenix.media.ffmpeg import Progress, Watch
+from phoenix.media.ffmpeg import FfmpegCallbacks, Progress
 from phoenix.media.join import join_clips
 from phoenix.media.tools import MediaTools
 
@@ -283,7 +283,11 @@ def test_progress_rises_over_all_the_commands_of_a_join(mp4_file: Path, output: 
     seen: list[Progress] = []
 
     join_clips(
-        [mp4_file] * 20, output, tools=media_tools, transition=crossfade(0.5), watch=Watch(on_progress=seen.append)
+        [mp4_file] * 20,
+        output,
+        tools=media_tools,
+        transition=crossfade(0.5),
+        callbacks=FfmpegCallbacks(on_progress=seen.append),
     )
 
     frames = [progress.frames for progress in seen]
@@ -291,8 +295,14 @@ def test_progress_rises_over_all_the_commands_of_a_join(mp4_file: Path, output: 
     assert frames[-1] == 20 * 32 - 19 * 8
 
 
-def test_a_stopped_join_leaves_no_pieces(mp4_file: Path, output: Path, media_tools: MediaTools) -> None:
+def test_a_stopped_join_leaves_no_segments(mp4_file: Path, output: Path, media_tools: MediaTools) -> None:
     with pytest.raises(MediaStopped):
-        join_clips([mp4_file] * 3, output, tools=media_tools, transition=crossfade(0.5), watch=Watch(lambda: True))
+        join_clips(
+            [mp4_file] * 3,
+            output,
+            tools=media_tools,
+            transition=crossfade(0.5),
+            callbacks=FfmpegCallbacks(lambda: True),
+        )
 
     assert list(output.parent.iterdir()) == []

@@ -9,7 +9,7 @@ import pytest
 
 from fixtures.media_files import MediaMaker
 from phoenix.media.errors import UnreadableMedia
-from phoenix.media.probe import ProbeLimits, examine_files, media_type_of, probe_media
+from phoenix.media.probe import ProbeLimits, media_type_of, probe_files, probe_media
 
 LIMITS = ProbeLimits()
 
@@ -247,14 +247,14 @@ def test_reading_ends_at_the_time_limit(media: MediaMaker) -> None:
     path = media.sound("a.wav", seconds=4)
 
     with pytest.raises(UnreadableMedia, match="within the limits"):
-        probe_media(path, ProbeLimits(time_limit_s=0.001))
+        probe_media(path, ProbeLimits(timeout_s=0.001))
 
 
 def test_the_first_bad_one_of_many_files_is_named_by_its_index(mp4_file: Path, media: MediaMaker) -> None:
     cut = media.beginning_of(mp4_file)
 
     with pytest.raises(UnreadableMedia) as caught:
-        examine_files([mp4_file] * 60 + [cut, cut], LIMITS)
+        probe_files([mp4_file] * 60 + [cut, cut], LIMITS)
 
     assert caught.value.index == 60
 
@@ -263,6 +263,6 @@ def test_equal_clips_have_one_fingerprint_and_others_another(media: MediaMaker, 
     same, small = media.video("same.mp4", frames=5), media.video("small.mp4", size="64x64")
     slow, copy = media.video("slow.mp4", fps="12"), media.video("copy.mov")
 
-    first, *others = examine_files([mp4_file, same, small, slow, copy], LIMITS)
+    first, *others = probe_files([mp4_file, same, small, slow, copy], LIMITS)
 
     assert [one.fingerprint == first.fingerprint for one in others] == [True, False, False, True]

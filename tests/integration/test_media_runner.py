@@ -14,7 +14,7 @@ import pytest
 
 from phoenix.errors import FailureCode, Stage, TaskFailed
 from phoenix.media.errors import MediaStopped
-from phoenix.media.ffmpeg import Progress, Watch, run_ffmpeg
+from phoenix.media.ffmpeg import FfmpegCallbacks, Progress, run_ffmpeg
 from phoenix.media.tools import FfmpegMissing, MediaTools, find_ffmpeg
 
 ENDLESS = ["-nostdin", "-v", "error", "-progress", "pipe:1", "-re", "-f", "lavfi", "-i", "testsrc2=s=64x64:r=30"]
@@ -31,10 +31,10 @@ def is_alive(pid: int) -> bool:
 
 def test_a_stop_ends_a_command(media_tools: MediaTools) -> None:
     started = time.monotonic()
-    watch = Watch(should_stop=lambda: time.monotonic() - started > 0.3)
+    callbacks = FfmpegCallbacks(should_stop=lambda: time.monotonic() - started > 0.3)
 
     with pytest.raises(MediaStopped):
-        run_ffmpeg(ENDLESS, tools=media_tools, stage=Stage.ASSEMBLE, watch=watch)
+        run_ffmpeg(ENDLESS, tools=media_tools, stage=Stage.ASSEMBLE, callbacks=callbacks)
 
     assert time.monotonic() - started < 30
 
@@ -44,12 +44,12 @@ def test_an_error_in_a_progress_callback_ends_the_command(media_tools: MediaTool
         raise KeyError
 
     with pytest.raises(KeyError):
-        run_ffmpeg(ENDLESS, tools=media_tools, stage=Stage.ASSEMBLE, watch=Watch(on_progress=give_up))
+        run_ffmpeg(ENDLESS, tools=media_tools, stage=Stage.ASSEMBLE, callbacks=FfmpegCallbacks(on_progress=give_up))
 
 
 def test_a_command_over_its_time_limit_is_ended_and_may_be_tried_again(media_tools: MediaTools) -> None:
     with pytest.raises(TaskFailed, match=r"longer than 0.3 s") as caught:
-        run_ffmpeg(ENDLESS, tools=replace(media_tools, time_limit_s=0.3), stage=Stage.ASSEMBLE)
+        run_ffmpeg(ENDLESS, tools=replace(media_tools, timeout_s=0.3), stage=Stage.ASSEMBLE)
 
     assert caught.value.code == FailureCode.ENGINE_FAILED
     assert caught.value.retriable
@@ -95,15 +95,17 @@ def test_a_full_disk_is_a_failure_of_storage(media_tools: MediaTools) -> None:
     assert caught.value.retriable
 
 
-def test_much_error_output_does_not_stall_a_command_that_is_being_fed(media_tools: MediaTools) -> None:
+def test_much_error_output_does_not_stall_a_command_that_reads_its_input(media_tools: MediaTools) -> None:
     """A child that fills its error pipe before it reads its input would wait for ever for one that waits for it."""
     script = "i=0; while [ $i -lt 20000 ]; do echo 'a line of complaint that nobody reads' >&2; i=$((i+1)); done; cat"
-    chatty = replace(media_tools, ffmpeg="/bin/sh", time_limit_s=20)
+    chatty = replace(media_tools, ffmpeg="/bin/sh", timeout_s=20)
 
-    outcome = run_ffmpeg(["-c", f"{script} >/dev/null"], tools=chatty, stage=Stage.ENCODE, feed=[bytes(10**6)] * 3)
+    result = run_ffmpeg(
+        ["-c", f"{script} >/dev/null"], tools=chatty, stage=Stage.ENCODE, stdin_chunks=[bytes(10**6)] * 3
+    )
 
-    assert outcome.stderr.endswith("nobody reads\n")
-    assert len(outcome.stderr) <= 32_768
+    assert result.stderr.endswith("nobody reads\n")
+    assert len(result.stderr) <= 32_768
 
 
 def test_a_missing_program_is_explained(media_tools: MediaTools) -> None:

@@ -9,8 +9,8 @@ from fixtures.media_files import MediaMaker, decode, sound_levels
 from phoenix.contract.requests import SoundtrackRequest
 from phoenix.errors import FailureCode, Stage, TaskFailed
 from phoenix.media.errors import MediaStopped
-from phoenix.media.ffmpeg import Watch
-from phoenix.media.soundtrack import lay_under, prepare_soundtrack
+from phoenix.media.ffmpeg import FfmpegCallbacks
+from phoenix.media.soundtrack import mux_soundtrack, prepare_soundtrack
 from phoenix.media.tools import MediaTools
 
 AAC_FRAME_S = 1024 / 48_000
@@ -175,10 +175,15 @@ def test_a_broken_file_is_no_soundtrack(
     assert not caught.value.retriable
 
 
-def test_a_stop_is_heard(mp3_file: Path, output: Path, media_tools: MediaTools) -> None:
+def test_a_stop_takes_effect(mp3_file: Path, output: Path, media_tools: MediaTools) -> None:
     with pytest.raises(MediaStopped):
         prepare_soundtrack(
-            mp3_file, output, wish(), duration_s=3, tools=media_tools, watch=Watch(should_stop=lambda: True)
+            mp3_file,
+            output,
+            wish(),
+            duration_s=3,
+            tools=media_tools,
+            callbacks=FfmpegCallbacks(should_stop=lambda: True),
         )
 
 
@@ -189,7 +194,7 @@ def test_every_frame_is_kept_whatever_the_length_of_the_sound(
     """`-shortest` would cut the picture to a shorter sound."""
     sound, output = media.sound("in.wav", seconds=seconds), media.folder / "both.mp4"
 
-    info = lay_under(mp4_file, sound, output, tools=media_tools)
+    info = mux_soundtrack(mp4_file, sound, output, tools=media_tools)
 
     both = decode(output)
     assert both.num_frames == info.num_frames == 32
@@ -198,12 +203,12 @@ def test_every_frame_is_kept_whatever_the_length_of_the_sound(
     assert info.audio_codec == "aac"
 
 
-def test_a_prepared_sound_is_laid_under_without_encoding_either_again(
+def test_a_prepared_sound_is_added_without_encoding_either_again(
     mp4_file: Path, wav_file: Path, output: Path, tmp_path: Path, media_tools: MediaTools
 ) -> None:
     prepare_soundtrack(wav_file, output, wish(), duration_s=2, tools=media_tools)
 
-    lay_under(mp4_file, output, tmp_path / "both.mp4", tools=media_tools)
+    mux_soundtrack(mp4_file, output, tmp_path / "both.mp4", tools=media_tools)
 
     assert decode(tmp_path / "both.mp4").colours == decode(mp4_file).colours
     assert packets(tmp_path / "both.mp4") == packets(output)

@@ -1,4 +1,4 @@
-"""More that is left to a newer version than a sweeper looks at in one pass: the others are swept all the same."""
+"""More jobs of a newer version than the lease reaper looks at in one pass: it repairs the others all the same."""
 
 from collections.abc import AsyncGenerator
 from pathlib import Path
@@ -9,7 +9,7 @@ from sqlalchemy import URL, Table, insert, inspect, select, text, update
 from sqlmodel import col
 
 from builders import claim_next, get_job, submit_reel
-from phoenix.api.background.lease_reaper import Sweeper
+from phoenix.api.background.lease_reaper import LeaseReaper
 from phoenix.assembly import Services, open_services
 from phoenix.contract.jobs import JobState
 from phoenix.contract.requests import JobOptions
@@ -41,7 +41,7 @@ async def services(any_database_url: URL, tmp_path: Path) -> AsyncGenerator[Serv
 
 
 async def make_newer(database: Database, what: str) -> None:
-    """Makes of the one job that there is as many of a newer version as a pass of the sweeper looks at."""
+    """Makes of the one job that there is as many of a newer version as a pass of the lease reaper looks at."""
     async with database.write() as uow:
         for row, ids in ((JobRow, ("id",)), (TaskRow, ("id", "job_id"))):
             table = cast("Table", inspect(row).local_table)
@@ -63,7 +63,7 @@ async def test_one_that_is_overdue_is_ended(services: Services, what: str) -> No
         late = update(JobRow).where(col(JobRow.id) == ours).values(queue_deadline_at=db_now(-30))
         await uow.session.execute(late)
 
-    await Sweeper(services, worker_timeout_s=60).sweep()
+    await LeaseReaper(services, worker_timeout_s=60).reap()
 
     assert (await get_job(database, ours)).row.state is JobState.EXPIRED
 
@@ -79,9 +79,9 @@ async def test_one_whose_worker_is_lost_is_taken_back(services: Services, what: 
     ours = await submit_reel(database)
     held = await claim_next(database)
     async with database.write() as uow:
-        lapsed = update(TaskRow).where(col(TaskRow.id) == held.task_id).values(lease_until=db_now(-30))
-        await uow.session.execute(lapsed)
+        expired = update(TaskRow).where(col(TaskRow.id) == held.task_id).values(lease_until=db_now(-30))
+        await uow.session.execute(expired)
 
-    await Sweeper(services, worker_timeout_s=60).sweep()
+    await LeaseReaper(services, worker_timeout_s=60).reap()
 
     assert (await get_job(database, ours)).tasks[0].lease_owner is None

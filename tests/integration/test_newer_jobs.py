@@ -10,14 +10,14 @@ from sqlalchemy import text
 from builders import LEASE_S, OWNER, submit_reel
 from fixtures.api import Api, assert_problem
 from phoenix.db.unit_of_work import Database
-from phoenix.errors import WrittenByNewer
-from phoenix.events.log.coalescing import SharedReads
-from phoenix.events.progress_cache import NOTHING_TOLD, Told
+from phoenix.errors import NewerVersionError
+from phoenix.events.log.coalescing import CoalescingEventLog
+from phoenix.events.progress_cache import NO_PROGRESS, ProgressSnapshot
 from phoenix.jobs.event_log.reader import SqlEventLog
 from phoenix.jobs.execution.claim import claim
 from phoenix.jobs.repository import list_queued, list_unfinished
-from phoenix.jobs.scheduling.dispatch import choose_next, list_waiting
-from phoenix.jobs.scheduling.workers import WorkerReport, report
+from phoenix.jobs.scheduling.dispatch import list_ready, plan_dispatch
+from phoenix.jobs.scheduling.workers import WorkerReport, record_heartbeat
 
 CHANGES = {
     "kind": "UPDATE jobs SET kind = 'slideshow', request = :request WHERE id = :id",
@@ -62,22 +62,22 @@ async def test_it_is_left_out_of_what_a_key_has_waiting_and_running(database: Da
 async def test_a_worker_knows_that_it_is_not_for_it(database: Database, what: str) -> None:
     await make_newer(database, await submit_reel(database), what)
     async with database.read() as session:
-        waiting = (await list_waiting(session, "gpu"))[0]
-    with pytest.raises(WrittenByNewer):
+        waiting = (await list_ready(session, "gpu"))[0]
+    with pytest.raises(NewerVersionError):
         async with database.write() as uow:
-            await claim(uow, waiting.task_id, waiting.dispatch, worker_id="wrk_1", lease_s=LEASE_S)
+            await claim(uow, waiting.task_id, waiting.dispatch_seq, worker_id="wrk_1", lease_s=LEASE_S)
 
 
-async def test_a_priority_that_is_not_known_is_fed_as_the_normal_one(database: Database) -> None:
+async def test_an_unknown_priority_is_dispatched_as_the_normal_one(database: Database) -> None:
     async with database.write() as uow:
-        await report(uow, WorkerReport("wrk_1", "host", 1, "cpu", slots={"gpu": 4}, serves=("animatic",)))
+        await record_heartbeat(uow, WorkerReport("wrk_1", "host", 1, "cpu", slots={"gpu": 4}, serves=("animatic",)))
     first, urgent, last = [await submit_reel(database) for _ in range(3)]
     await make_newer(database, urgent, "priority")
 
     async with database.read() as session:
-        lineup = await choose_next(session, "gpu", feed_ahead=2, worker_timeout_s=60)
+        plan = await plan_dispatch(session, "gpu", prefetch_multiplier=2, worker_timeout_s=60)
 
-    assert [task.job_id for task in lineup.ring] == [first, urgent, last]
+    assert [task.job_id for task in plan.enqueue] == [first, urgent, last]
 
 
 async def test_its_events_keep_no_other_stream_from_beginning(database: Database) -> None:
@@ -86,14 +86,14 @@ async def test_its_events_keep_no_other_stream_from_beginning(database: Database
     async with database.write() as uow:
         statement = text("UPDATE events SET type = 'job.paused', data = :data WHERE job_id = :id")
         await uow.session.execute(statement, {"data": event, "id": newer})
-    log = SharedReads(SqlEventLog(database, nothing_told, worker_timeout_s=15))
+    log = CoalescingEventLog(SqlEventLog(database, no_progress, worker_timeout_s=15))
 
     of_newer, of_ours = await asyncio.gather(log.replay(newer, 0), log.replay(ours, 0), return_exceptions=True)
 
-    assert isinstance(of_newer, WrittenByNewer)
+    assert isinstance(of_newer, NewerVersionError)
     assert isinstance(of_ours, Sequence)
     assert [event.job_id for event in of_ours] == [ours]
 
 
-async def nothing_told(job_ids: Collection[str]) -> dict[str, Told]:
-    return dict.fromkeys(job_ids, NOTHING_TOLD)
+async def no_progress(job_ids: Collection[str]) -> dict[str, ProgressSnapshot]:
+    return dict.fromkeys(job_ids, NO_PROGRESS)

@@ -6,11 +6,11 @@ from sqlalchemy import text
 from builders import OWNER, claim_next, submit_reel
 from phoenix.db.unit_of_work import Database
 from phoenix.errors import Unavailable
-from phoenix.jobs.execution.recovery import list_lapsed, list_overdue
+from phoenix.jobs.execution.recovery import list_expired_leases, list_overdue
 from phoenix.jobs.metrics import read_gauges
 from phoenix.jobs.repository import JobFilter, get_job, list_jobs
-from phoenix.jobs.scheduling.dispatch import choose_next
-from phoenix.jobs.scheduling.workers import WorkerReport, report
+from phoenix.jobs.scheduling.dispatch import plan_dispatch
+from phoenix.jobs.scheduling.workers import WorkerReport, record_heartbeat
 
 FROM_THE_FUTURE = "paused"
 WORKER = WorkerReport("wrk_1", "host", 1, "cpu", slots={"gpu": 4}, serves=("animatic",))
@@ -20,7 +20,7 @@ WORKER = WorkerReport("wrk_1", "host", 1, "cpu", slots={"gpu": 4}, serves=("anim
 async def newer(database: Database) -> str:
     """A job that is, with its tasks, in a state from the future."""
     async with database.write() as uow:
-        await report(uow, WORKER)
+        await record_heartbeat(uow, WORKER)
     job_id = await submit_reel(database)
     async with database.write() as uow:
         for table, column in (("jobs", "id"), ("tasks", "job_id")):
@@ -35,10 +35,10 @@ async def ours(database: Database, newer: str) -> str:
     return await submit_reel(database)
 
 
-async def test_the_others_are_fed(database: Database, ours: str) -> None:
+async def test_the_others_are_dispatched(database: Database, ours: str) -> None:
     async with database.read() as session:
-        lineup = await choose_next(session, "gpu", feed_ahead=2, worker_timeout_s=60)
-    assert [task.job_id for task in lineup.ring] == [ours]
+        plan = await plan_dispatch(session, "gpu", prefetch_multiplier=2, worker_timeout_s=60)
+    assert [task.job_id for task in plan.enqueue] == [ours]
 
 
 async def test_the_others_are_claimed(database: Database, ours: str) -> None:
@@ -52,9 +52,9 @@ async def test_the_others_are_listed(database: Database, ours: str) -> None:
 
 
 @pytest.mark.usefixtures("ours")
-async def test_the_sweeper_goes_on(database: Database) -> None:
+async def test_the_lease_reaper_goes_on(database: Database) -> None:
     async with database.read() as session:
-        assert [list(await list_lapsed(session)), list(await list_overdue(session))] == [[], []]
+        assert [list(await list_expired_leases(session)), list(await list_overdue(session))] == [[], []]
 
 
 async def test_who_asks_for_the_row_is_sent_to_a_newer_replica(database: Database, newer: str) -> None:

@@ -9,17 +9,17 @@ from sqlmodel import col
 
 from builders import LEASE_S, OWNER, RULE, claim_next, complete_next, get_job, submit_reel
 from fixtures.api import Api, assert_problem
-from fixtures.workplace import Workplace, a_reel
-from phoenix.api.background.lease_reaper import Sweeper
-from phoenix.api.background.retention import Janitor
+from fixtures.workplace import WorkerHarness, a_reel
+from phoenix.api.background.lease_reaper import LeaseReaper
+from phoenix.api.background.retention import RetentionService
 from phoenix.assembly import Services, open_services
 from phoenix.contract.jobs import JobState
 from phoenix.db.columns import db_now
 from phoenix.db.unit_of_work import Database
 from phoenix.jobs.execution.claim import claim
 from phoenix.jobs.repository import list_queued, list_unfinished
-from phoenix.jobs.scheduling.dispatch import choose_next, list_waiting, put_off
-from phoenix.jobs.scheduling.workers import WorkerReport, report
+from phoenix.jobs.scheduling.dispatch import list_ready, plan_dispatch, snooze
+from phoenix.jobs.scheduling.workers import WorkerReport, record_heartbeat
 from phoenix.jobs.tables import JobRow, TaskRow
 from phoenix.settings import DatabaseSettings, RedisSettings, RetentionSettings, Settings
 from phoenix.worker.supervisor import hand_back
@@ -51,41 +51,41 @@ async def services(any_database_url: URL, tmp_path: Path) -> AsyncGenerator[Serv
         yield services
 
 
-async def test_a_worker_leaves_it_and_does_the_others(workplace: Workplace) -> None:
-    # More clips than have doorbells at a time: each of them would keep its place in front of the other job.
-    newer = await workplace.submit(a_reel(clips=4))
-    await make_newer(workplace.services.database, newer)
-    ours = await workplace.submit(a_reel())
-    async with workplace.worker():
-        assert (await workplace.until_ended(ours)).row.state is JobState.SUCCEEDED
-    await make_newer(workplace.services.database, newer, "render")
-    job = await workplace.job(newer)
+async def test_a_worker_leaves_it_and_does_the_others(harness: WorkerHarness) -> None:
+    # More clips than have messages at a time: each of them would keep its place in front of the other job.
+    newer = await harness.submit(a_reel(clips=4))
+    await make_newer(harness.services.database, newer)
+    ours = await harness.submit(a_reel())
+    async with harness.worker():
+        assert (await harness.until_ended(ours)).row.state is JobState.SUCCEEDED
+    await make_newer(harness.services.database, newer, "render")
+    job = await harness.job(newer)
     assert (job.row.state, [task.attempt for task in job.tasks]) == (JobState.QUEUED, [0] * 5)
 
 
-async def test_a_task_that_was_put_off_makes_way_and_is_still_claimed_by_its_doorbell(database: Database) -> None:
+async def test_a_task_that_was_snoozed_makes_way_and_is_still_claimed_by_its_message(database: Database) -> None:
     async with database.write() as uow:
-        await report(uow, WorkerReport("wrk_1", "host", 1, "cpu", slots={"gpu": 4}, serves=("animatic",)))
+        await record_heartbeat(uow, WorkerReport("wrk_1", "host", 1, "cpu", slots={"gpu": 4}, serves=("animatic",)))
     first, second = await submit_reel(database), await submit_reel(database)
     async with database.read() as session:
-        waiting = (await list_waiting(session, "gpu"))[0]
+        waiting = (await list_ready(session, "gpu"))[0]
     async with database.write() as uow:
-        await put_off(uow, waiting.task_id, waiting.dispatch, for_s=60)
+        await snooze(uow, waiting.task_id, waiting.dispatch_seq, for_s=60)
     async with database.read() as session:
-        lineup = await choose_next(session, "gpu", feed_ahead=2, worker_timeout_s=60)
-    assert (waiting.job_id, [task.job_id for task in lineup.ring]) == (first, [second])
+        plan = await plan_dispatch(session, "gpu", prefetch_multiplier=2, worker_timeout_s=60)
+    assert (waiting.job_id, [task.job_id for task in plan.enqueue]) == (first, [second])
     async with database.write() as uow:
-        claimed = await claim(uow, waiting.task_id, waiting.dispatch, worker_id="wrk_newer", lease_s=LEASE_S)
+        claimed = await claim(uow, waiting.task_id, waiting.dispatch_seq, worker_id="wrk_newer", lease_s=LEASE_S)
     assert claimed is not None
 
 
-async def test_the_sweeper_ends_the_others_that_are_overdue(services: Services) -> None:
+async def test_the_lease_reaper_ends_the_others_that_are_overdue(services: Services) -> None:
     database = services.database
     newer, ours = await submit_reel(database), await submit_reel(database)
     await make_newer(database, newer)
     for job_id, late_s in ((newer, 60), (ours, 30)):
         await change_job(database, job_id, queue_deadline_at=db_now(-late_s))
-    await Sweeper(services, worker_timeout_s=60).sweep()
+    await LeaseReaper(services, worker_timeout_s=60).reap()
     assert (await get_job(database, ours)).row.state is JobState.EXPIRED
 
 
@@ -99,13 +99,13 @@ async def run_both(database: Database) -> tuple[str, str]:
     return newer, ours
 
 
-async def test_the_sweeper_takes_the_others_whose_worker_is_lost(services: Services) -> None:
+async def test_the_lease_reaper_takes_the_others_whose_worker_is_lost(services: Services) -> None:
     newer, ours = await run_both(services.database)
     async with services.database.write() as uow:
         for job_id, late_s in ((newer, 60), (ours, 30)):
             lapse = update(TaskRow).where(col(TaskRow.job_id) == job_id, col(TaskRow.lease_owner).is_not(None))
             await uow.session.execute(lapse.values(lease_until=db_now(-late_s)))
-    await Sweeper(services, worker_timeout_s=60).sweep()
+    await LeaseReaper(services, worker_timeout_s=60).reap()
     assert (await get_job(services.database, ours)).tasks[0].lease_owner is None
 
 
@@ -120,7 +120,7 @@ async def test_it_is_deleted_with_the_others_when_it_is_old(services: Services) 
     await make_newer(services.database, newer)
     for job_id in (newer, ours):
         await change_job(services.database, job_id, state=JobState.FAILED, finished_at=db_now(-8 * DAY_S))
-    async for _ in Janitor(services).round():
+    async for _ in RetentionService(services).round():
         pass
     async with services.database.read() as session:
         assert (await session.get(JobRow, newer), await session.get(JobRow, ours)) == (None, None)

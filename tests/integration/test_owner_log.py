@@ -6,16 +6,16 @@ import time
 import pytest
 
 from builders import claim_next, complete_next, get_job, make_result, submit_reel
-from phoenix.access.stream_tokens import share_secret
+from phoenix.access.stream_tokens import get_or_create_secret
 from phoenix.contract.jobs import ClipTimings
 from phoenix.db.unit_of_work import Database
 from phoenix.jobs.control import cancel
 from phoenix.jobs.event_log import writer
 from phoenix.jobs.execution.completion import succeed
 from phoenix.jobs.post_commit import EventRecorded
-from phoenix.jobs.scheduling.durations import read_paces
-from phoenix.jobs.scheduling.position import find_standings
-from phoenix.jobs.scheduling.workers import WorkerReport, report
+from phoenix.jobs.scheduling.durations import read_duration_stats
+from phoenix.jobs.scheduling.position import find_queue_positions
+from phoenix.jobs.scheduling.workers import WorkerReport, record_heartbeat
 
 JOBS = 20
 
@@ -41,25 +41,25 @@ async def test_twenty_jobs_of_one_owner_at_once_are_numbered_without_a_gap(datab
     assert all([seq for _, job, seq in found if job == job_id] == [1, 2] for job_id in jobs)
     assert time.monotonic() - started_s < 60
     async with database.read() as session:
-        assert await writer.owner_tails(session, ["a", "b", "c"]) == {"a": 2 * JOBS, "b": 5}
+        assert await writer.read_owner_log_heads(session, ["a", "b", "c"]) == {"a": 2 * JOBS, "b": 5}
 
 
-async def test_what_is_announced_carries_the_owner_s_number(database: Database, heard: list[object]) -> None:
+async def test_a_published_event_carries_the_owner_s_number(database: Database, published_events: list[object]) -> None:
     await submit_reel(database, owner_id="a")
     await submit_reel(database, owner_id="a")
 
-    recorded = [said for said in heard if isinstance(said, EventRecorded)]
+    recorded = [said for said in published_events if isinstance(said, EventRecorded)]
     assert [(said.owner_id, said.owner_seq, said.event.seq) for said in recorded] == [("a", 1, 1), ("a", 2, 1)]
 
 
 async def test_replicas_share_one_secret(database: Database) -> None:
-    drawn = await asyncio.gather(*(share_secret(database, "x") for _ in range(8)))
+    drawn = await asyncio.gather(*(get_or_create_secret(database, "x") for _ in range(8)))
 
     assert len(set(drawn)) == 1
-    assert await share_secret(database, "y") != drawn[0]
+    assert await get_or_create_secret(database, "y") != drawn[0]
 
 
-async def test_the_pace_of_a_clip_is_learned_and_smoothed(database: Database) -> None:
+async def test_the_duration_of_a_clip_is_learned_and_smoothed(database: Database) -> None:
     for denoise_s in (10.0, 20.0):
         await submit_reel(database)
         claimed = await claim_next(database)
@@ -68,25 +68,25 @@ async def test_the_pace_of_a_clip_is_learned_and_smoothed(database: Database) ->
         await complete_next(database, "media")
 
     async with database.read() as session:
-        paces = await read_paces(session)
-    pace = paces.by_model["animatic"].whole_s
+        durations = await read_duration_stats(session)
+    duration = durations.by_model["animatic"].total_s
     task = (await get_job(database, claimed.job_id)).tasks[0]
 
-    assert round(pace * task.weight, 3) == 13.0
+    assert round(duration * task.weight, 3) == 13.0
 
 
 async def test_a_waiting_job_s_time_counts_the_work_before_it(database: Database) -> None:
     async with database.write() as uow:
-        await report(uow, WorkerReport("wrk_1", "host", 1, "cpu", {"gpu": 1}, ("animatic",)))
+        await record_heartbeat(uow, WorkerReport("wrk_1", "host", 1, "cpu", {"gpu": 1}, ("animatic",)))
     await submit_reel(database)
     claimed = await claim_next(database)
     async with database.write() as uow:
         await succeed(uow, claimed, make_result("k", timings=ClipTimings(denoise_s=100.0)))
     jobs = [await get_job(database, await submit_reel(database)) for _ in range(3)]
 
-    standings = await find_standings(database, jobs, worker_timeout_s=15)
+    queue_positions = await find_queue_positions(database, jobs, worker_timeout_s=15)
 
-    assert [standings[job.row.id].eta_s for job in jobs] == [105.0, 210.0, 300.0]
+    assert [queue_positions[job.row.id].eta_s for job in jobs] == [105.0, 210.0, 300.0]
 
 
 async def test_what_comes_after_the_steps_and_after_the_clips_is_learned_too(database: Database) -> None:
@@ -101,7 +101,7 @@ async def test_what_comes_after_the_steps_and_after_the_clips_is_learned_too(dat
     await submit_reel(database, "three")
     claimed = await claim_next(database)
 
-    assert claimed.pace is not None
-    assert claimed.pace.whole_s * claimed.weights[0] == pytest.approx(16.0)
-    assert claimed.pace.finish_s * claimed.weights[0] == pytest.approx(6.0)
+    assert claimed.duration is not None
+    assert claimed.duration.total_s * claimed.weights[0] == pytest.approx(16.0)
+    assert claimed.duration.finish_s * claimed.weights[0] == pytest.approx(6.0)
     assert claimed.assembly_s is not None

@@ -44,7 +44,9 @@ async def test_a_wrong_statement_is_no_passing_fault(postgres_url: URL) -> None:
 
 
 @pytest.mark.parametrize("what", ["* FROM no_such_table", "no_such_column FROM jobs"])
-async def test_a_table_or_column_that_is_missing_is_told_as_a_missing_migration(database: Database, what: str) -> None:
+async def test_a_table_or_column_that_is_missing_is_reported_as_a_missing_migration(
+    database: Database, what: str
+) -> None:
     with pytest.raises(SchemaOutdated, match="phoenix db upgrade"):
         async with database.read() as session:
             await session.execute(text(f"SELECT {what}"))

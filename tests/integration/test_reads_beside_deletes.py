@@ -10,7 +10,7 @@ from sqlalchemy import URL, text
 from builders import OWNER, submit_reel
 from phoenix.db.engine import open_engine
 from phoenix.db.unit_of_work import Database
-from phoenix.events.progress_cache import NOTHING_TOLD, Told
+from phoenix.events.progress_cache import NO_PROGRESS, ProgressSnapshot
 from phoenix.jobs.control import cancel
 from phoenix.jobs.event_log.reader import SqlEventLog
 from phoenix.jobs.repository import JobFilter, get_full_job, list_jobs
@@ -37,8 +37,8 @@ async def ended(database: Database) -> str:
     return job_id
 
 
-async def nothing_told(job_ids: Collection[str]) -> dict[str, Told]:
-    return dict.fromkeys(job_ids, NOTHING_TOLD)
+async def no_progress(job_ids: Collection[str]) -> dict[str, ProgressSnapshot]:
+    return dict.fromkeys(job_ids, NO_PROGRESS)
 
 
 async def while_it_is_deleted(database: Database, job_id: str, read: Callable[[], Awaitable[_T]]) -> _T:
@@ -77,6 +77,6 @@ async def test_a_stream_begins_with_a_snapshot_of_the_others(database: Database,
     other = await submit_reel(database)
 
     async def read() -> set[str]:
-        return set(await SqlEventLog(database, nothing_told, worker_timeout_s=15).snapshots([ended, other]))
+        return set(await SqlEventLog(database, no_progress, worker_timeout_s=15).snapshots([ended, other]))
 
     assert other in await while_it_is_deleted(database, ended, read)

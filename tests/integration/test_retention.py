@@ -18,7 +18,7 @@ from phoenix.api.background.retention import delete_orphans
 from phoenix.db.columns import db_now
 from phoenix.ids import new_artifact_id, new_job_id, new_task_id
 from phoenix.jobs.scheduling import durations
-from phoenix.jobs.tables import JobRow, PaceRow
+from phoenix.jobs.tables import DurationStatsRow, JobRow
 from phoenix.jobs.webhooks import outbox
 from phoenix.jobs.webhooks.tables import WebhookRefusalRow
 from phoenix.settings import StorageSettings
@@ -68,9 +68,9 @@ async def test_nothing_is_deleted_that_no_setting_names(any_database_url: URL, t
         assert upload_id in await artifact_ids(services)
 
 
-def a_pace(width: int, *, learned_at: datetime) -> PaceRow:
+def a_duration(width: int, *, updated_at: datetime) -> DurationStatsRow:
     shape = {"width": width, "height": 64, "num_frames": 8, "steps": 4}
-    return PaceRow(model="wan", **shape, seconds_per_weight=1, finish_per_weight=0, learned_at=learned_at)
+    return DurationStatsRow(model="wan", **shape, total_s_per_weight=1, finish_s_per_weight=0, updated_at=updated_at)
 
 
 def a_refusal(url: str, *, refused_at: datetime) -> WebhookRefusalRow:
@@ -82,15 +82,15 @@ async def test_what_was_learned_and_refused_long_ago_is_forgotten(any_database_u
         async with services.database.write() as uow:
             uow.session.add_all(
                 [
-                    a_pace(64, learned_at=await uow.now() - timedelta(seconds=durations.KEPT_S + 60)),
-                    a_pace(128, learned_at=await uow.now() - timedelta(seconds=durations.KEPT_S - 60)),
-                    a_refusal("old", refused_at=await uow.now() - timedelta(seconds=outbox.KEPT_S + 60)),
-                    a_refusal("young", refused_at=await uow.now() - timedelta(seconds=outbox.KEPT_S - 60)),
+                    a_duration(64, updated_at=await uow.now() - timedelta(seconds=durations.RETENTION_S + 60)),
+                    a_duration(128, updated_at=await uow.now() - timedelta(seconds=durations.RETENTION_S - 60)),
+                    a_refusal("old", refused_at=await uow.now() - timedelta(seconds=outbox.RETENTION_S + 60)),
+                    a_refusal("young", refused_at=await uow.now() - timedelta(seconds=outbox.RETENTION_S - 60)),
                 ]
             )
         await once(services)
         async with services.database.read() as session:
-            widths = list(await session.scalars(select(col(PaceRow.width))))
+            widths = list(await session.scalars(select(col(DurationStatsRow.width))))
             urls = list(await session.scalars(select(col(WebhookRefusalRow.url))))
     assert (widths, urls) == ([128], ["young"])
 
@@ -189,7 +189,7 @@ async def test_an_upload_to_a_bucket_that_nobody_completed_is_aborted(
         assert bucket.unfinished_uploads() == []
 
 
-async def test_files_are_gone_through_though_a_bucket_does_not_tell_of_unfinished_uploads(
+async def test_files_are_checked_though_a_bucket_does_not_list_unfinished_uploads(
     sqlite_url: URL, tmp_path: Path, bucket: Bucket, scripted_server: ScriptedServer
 ) -> None:
     nothing = Answer(200, b"<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>")
@@ -208,6 +208,6 @@ async def test_a_large_store_is_gone_through_in_pages(
         keys = [upload_key(new_artifact_id()) for _ in range(5)]
         for key in keys:
             await services.store.put_stream(key, content(), None)
-        pages = [[listed.key for listed in page] async for page in services.store.pages("uploads", most=2)]
+        pages = [[listed.key for listed in page] async for page in services.store.pages("uploads", page_size=2)]
         assert [len(page) for page in pages] == [2, 2, 1]
         assert sorted(key for page in pages for key in page) == sorted(keys)

@@ -85,7 +85,7 @@ async def test_a_job_of_an_upload_that_is_just_being_deleted_is_refused(database
             await until_waiting(uow, submitting)
     with pytest.raises(InvalidRequest) as refused:
         await submitting
-    assert [fault.pointer for fault in refused.value.faults] == ["/source/artifact_id"]
+    assert [fault.pointer for fault in refused.value.field_errors] == ["/source/artifact_id"]
 
 
 async def test_a_file_of_another_owner_cannot_be_held(database: Database) -> None:

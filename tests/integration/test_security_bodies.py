@@ -18,7 +18,7 @@ from phoenix.settings import Settings
 LEAKS = ("Traceback", "site-packages", "/work/", "/tmp/", "sqlalchemy", "sqlite", "SELECT ", "INSERT ", 'File "', ".py")
 
 
-def assert_tells_nothing(response: httpx.Response) -> None:
+def assert_reveals_nothing(response: httpx.Response) -> None:
     assert [leak for leak in LEAKS if leak in response.text] == []
 
 
@@ -57,7 +57,7 @@ async def test_a_body_made_to_break_a_parser_is_refused(api: Api, name: str) -> 
 
     assert 400 <= response.status_code < 500, response.text
     assert_problem(response, response.status_code, "INVALID_REQUEST")
-    assert_tells_nothing(response)
+    assert_reveals_nothing(response)
     assert (await api.http.get("/v1/jobs")).json()["data"] == []
 
 
@@ -86,7 +86,7 @@ async def test_a_query_made_to_break_something_does_not(api: Api, name: str, val
     response = await api.http.get("/v1/jobs", params={name: value})
 
     assert response.status_code == 200 or 400 <= response.status_code < 500
-    assert_tells_nothing(response)
+    assert_reveals_nothing(response)
 
 
 async def test_a_chunked_body_without_end_is_cut_off(api: Api) -> None:
@@ -110,7 +110,7 @@ async def test_a_body_that_drips_is_cut_off(api_settings: Settings) -> None:
             yield b" "
             await asyncio.sleep(0.02)
 
-    limits = api_settings.limits.model_copy(update={"body_time_limit_s": 0.3})
+    limits = api_settings.limits.model_copy(update={"body_timeout_s": 0.3})
     async with open_api(api_settings.model_copy(update={"limits": limits})) as api:
         response = await api.http.post("/v1/reels", content=dripping(), headers={"Content-Type": "application/json"})
 
@@ -169,7 +169,7 @@ async def test_no_path_leads_out_of_the_store(api: Api, path: str) -> None:
 
     assert response.status_code in (404, 422), response.text
     assert_problem(response, response.status_code, response.json()["code"])
-    assert_tells_nothing(response)
+    assert_reveals_nothing(response)
 
 
 async def test_an_uploads_name_cannot_carry_a_header(api: Api, png_file: Path) -> None:
@@ -199,7 +199,7 @@ async def refuse_upload(api: Api, name: str, content: bytes) -> None:
     response = await api.http.post("/v1/uploads", files={"file": (name, content)})
 
     assert_problem(response, 422, "INVALID_REQUEST")
-    assert_tells_nothing(response)
+    assert_reveals_nothing(response)
     assert api.stored_files() == []
 
 

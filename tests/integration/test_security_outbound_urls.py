@@ -97,7 +97,7 @@ async def test_the_source_of_a_soundtrack_job_is_held_to_the_same(api: Api) -> N
     assert pointers(assert_problem(response, 422, "INVALID_REQUEST")) == ["/source/url"]
 
 
-async def test_a_bad_url_is_told_together_with_the_other_faults(api: Api) -> None:
+async def test_a_bad_url_is_reported_together_with_the_other_errors(api: Api) -> None:
     body = reel_body(model="sora-9", webhook={"url": "https://10.0.0.1/"}, soundtrack={"url": "https://10.0.0.1/"})
 
     problem = assert_problem(await api.http.post("/v1/reels", json=body), 422, "INVALID_REQUEST")

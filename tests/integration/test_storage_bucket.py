@@ -15,7 +15,7 @@ from fixtures.s3_server import Bucket
 from fixtures.scripted_server import Answer, ScriptedServer
 from phoenix.errors import FailureCode, PayloadTooLarge, Stage, TaskFailed
 from phoenix.ids import new_artifact_id, new_job_id, new_task_id
-from phoenix.storage.faults import StoreRefused, reported_as_task_failure
+from phoenix.storage.faults import StoreFailed, reported_as_task_failure
 from phoenix.storage.keys import OutputName, output_key, upload_key
 from phoenix.storage.open import open_store
 from phoenix.storage.store import ArtifactStore
@@ -156,11 +156,11 @@ async def test_a_server_that_refuses_refuses(
 async def test_a_server_that_does_not_answer_is_given_up(bucket: Bucket) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
-        store = open_bucket(bucket, s3_endpoint=url, request_time_limit_s=0.3, max_retries=1)
+        store = open_bucket(bucket, s3_endpoint=url, request_timeout_s=0.3, max_retries=1)
         started_s = time.monotonic()
-        with pytest.raises(StoreRefused):
+        with pytest.raises(StoreFailed):
             await store.put_stream(VIDEO, chunks(b"x"), None)
-        with pytest.raises(StoreRefused):
+        with pytest.raises(StoreFailed):
             await store.size(VIDEO)
     assert time.monotonic() - started_s < 10
 

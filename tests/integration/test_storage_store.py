@@ -13,7 +13,7 @@ from obstore.store import MemoryStore
 from fixtures.s3_server import Bucket
 from phoenix.errors import PayloadTooLarge
 from phoenix.ids import new_artifact_id, new_job_id, new_task_id
-from phoenix.storage.faults import ObjectMissing, StoreRefused
+from phoenix.storage.faults import ObjectMissing, StoreFailed
 from phoenix.storage.keys import OutputName, job_prefix, output_key, upload_key
 from phoenix.storage.open import open_folder, open_store
 from phoenix.storage.store import CHUNK_BYTES, ArtifactStore, StoredObject
@@ -182,13 +182,13 @@ async def test_a_missing_source_file_is_the_callers_error(store: ArtifactStore, 
 async def test_a_store_that_cannot_be_written_refuses(tmp_path: Path) -> None:
     store = open_folder(tmp_path)
     (tmp_path / "uploads").write_text("a file where a folder should be")
-    with pytest.raises(StoreRefused):
+    with pytest.raises(StoreFailed):
         await store.put_stream(KEY, chunks(LARGE), None)
 
 
 async def test_a_full_disk_refuses_and_nothing_stays(tmp_path: Path) -> None:
     store = open_folder(tmp_path / "store")
-    with files_no_larger_than(2_000_000), pytest.raises(StoreRefused):
+    with files_no_larger_than(2_000_000), pytest.raises(StoreFailed):
         await store.put_stream(KEY, chunks(LARGE), None)
     assert files_under(tmp_path) == []
     await store.put_stream(KEY, chunks(LARGE), None)
@@ -197,7 +197,7 @@ async def test_a_full_disk_refuses_and_nothing_stays(tmp_path: Path) -> None:
 async def test_a_full_disk_stops_a_download_and_nothing_stays(tmp_path: Path) -> None:
     store = open_folder(tmp_path / "store")
     await store.put_stream(KEY, chunks(LARGE), None)
-    with files_no_larger_than(2_000_000), pytest.raises(StoreRefused):
+    with files_no_larger_than(2_000_000), pytest.raises(StoreFailed):
         await store.download_to(KEY, tmp_path / "copy")
     assert files_under(tmp_path) == [tmp_path / "store" / KEY]
 

@@ -14,7 +14,7 @@ from fixtures.scripted_server import Answer, ScriptedServer
 from phoenix.clock import utc_now
 from phoenix.ids import new_artifact_id, new_job_id, new_task_id
 from phoenix.settings import StorageSettings
-from phoenix.storage.faults import StoreRefused
+from phoenix.storage.faults import StoreFailed
 from phoenix.storage.keys import OutputName, output_key, upload_key
 from phoenix.storage.open import open_store
 from phoenix.storage.store import ArtifactStore
@@ -136,11 +136,11 @@ async def test_one_that_is_gone_already_does_no_harm(scripted: ArtifactStore, sc
 
 
 @pytest.mark.parametrize("answer", [Answer(403), Answer(501), Answer(200, b"<html>"), Answer(200, b"", breaks=True)])
-async def test_a_server_that_does_not_tell_refuses(
+async def test_a_server_that_does_not_list_its_uploads_is_a_failure(
     scripted: ArtifactStore, scripted_server: ScriptedServer, answer: Answer
 ) -> None:
     scripted_server.otherwise = answer
-    with pytest.raises(StoreRefused) as caught:
+    with pytest.raises(StoreFailed) as caught:
         await abort_all(scripted, "uploads")
     assert "Signature" not in caught.value.detail
 

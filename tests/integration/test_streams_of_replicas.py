@@ -17,15 +17,15 @@ from redis.asyncio import Redis
 
 from fixtures.stream_fleet import (
     HEARTBEAT_S,
-    PATIENCE_S,
     SEND_TIMEOUT_S,
+    TIMEOUT_S,
     Cuts,
     Driver,
     Seen,
     StreamFleet,
     connected,
     follow_with_cuts,
-    open_deaf,
+    open_unread,
     read_until,
 )
 from phoenix.assembly.services import open_database
@@ -45,7 +45,7 @@ BOUND_S = HEARTBEAT_S + 2
 
 async def until_ended(fleet: StreamFleet, job_id: str, seen: Seen, *, replica: int = 0) -> Seen:
     """Follows as an EventSource does, coming back when a stream ends before its job."""
-    async with asyncio.timeout(PATIENCE_S):
+    async with asyncio.timeout(TIMEOUT_S):
         while job_id not in seen.ended:
             try:
                 await read_until(
@@ -58,13 +58,13 @@ async def until_ended(fleet: StreamFleet, job_id: str, seen: Seen, *, replica: i
 
 def is_whole(seen: Seen, job_id: str) -> bool:
     """Every durable event once and in order."""
-    numbers = seen.told[job_id]
+    numbers = seen.seqs[job_id]
     return numbers == list(range(1, len(numbers) + 1)) and job_id in seen.ended
 
 
 async def until(is_so: Callable[[], bool]) -> None:
     """Of what clients in the background have seen."""
-    async with asyncio.timeout(PATIENCE_S):
+    async with asyncio.timeout(TIMEOUT_S):
         while not is_so():  # noqa: ASYNC110 - it is a list
             await asyncio.sleep(0.01)
 
@@ -76,14 +76,14 @@ async def after_snapshot(fleet: StreamFleet, job_id: str, seen: Seen) -> "asynci
     async def follow() -> Seen:
         async with connected(fleet.stream_url(job_id)) as (_, frames):
             async for frame in frames:
-                seen.note(frame)
+                seen.record(frame)
                 arrived.set()
                 if frame.event == "snapshot":
                     arrived.set()
         return seen
 
     task = asyncio.create_task(follow())
-    async with asyncio.timeout(PATIENCE_S):
+    async with asyncio.timeout(TIMEOUT_S):
         while not any(frame.event == "snapshot" for frame in seen.frames):
             await arrived.wait()
             arrived.clear()
@@ -144,7 +144,7 @@ async def test_a_running_job_starts_with_one_snapshot_and_goes_on_without_a_hole
 
     await driver.succeed(first)
     await driver.finish(job_id)
-    await asyncio.wait_for(following, PATIENCE_S)
+    await asyncio.wait_for(following, TIMEOUT_S)
 
     assert [frame.event for frame in seen.frames].count("snapshot") == 1
     assert is_whole(seen, job_id)
@@ -244,7 +244,7 @@ async def test_a_flush_of_redis_in_mid_stream_loses_no_durable_event(
 
 
 async def test_a_worker_that_vanishes_ends_the_stream_with_a_failure(stream_fleet: StreamFleet) -> None:
-    """It renews nothing any more; the sweeper of either replica sees the lease run out."""
+    """It renews nothing any more; the lease reaper of either replica sees the lease run out."""
     driver, seen = stream_fleet.driver, Seen()
     job_id = await driver.submit()
     following = await after_snapshot(stream_fleet, job_id, seen)
@@ -268,7 +268,7 @@ async def test_a_killed_replica_s_streams_go_on_at_the_other(stream_fleet: Strea
     stream_fleet.replicas[0].end(signal.SIGKILL)
     await driver.succeed(first)
     await driver.finish(job_id)
-    await asyncio.wait_for(following, PATIENCE_S)
+    await asyncio.wait_for(following, TIMEOUT_S)
 
     assert is_whole(seen, job_id)
 
@@ -285,11 +285,11 @@ async def test_who_comes_back_at_another_replica_sees_where_the_job_is_at_once_a
     before = asyncio.create_task(read_until(urls[0], seen, lambda frame: frame.event == "clip.succeeded"))
     await until(lambda: any(frame.data.get("job_id") == job_id for frame in seen.frames))
     await driver.succeed(first)
-    await asyncio.wait_for(before, PATIENCE_S)
+    await asyncio.wait_for(before, TIMEOUT_S)
     # Its worker knows nothing of the other clip.
     await driver.progress(await driver.claim(job_id), 3, 0.1)
 
-    async with asyncio.timeout(PATIENCE_S):
+    async with asyncio.timeout(TIMEOUT_S):
         await read_until(urls[1], seen, lambda frame: frame.event == "clip.progress")
 
     assert (seen.frames[-1].data["step"], seen.frames[-1].data["job_progress"]) == (3, 0.6)
@@ -386,7 +386,7 @@ async def test_sigterm_with_500_open_streams_ends_within_5_seconds(stream_fleet:
         return reader, writer
 
     streams = [await open_stream() for _ in range(500)]
-    deaf = open_deaf(stream_fleet.replicas[0].url, f"/v1/jobs/{job_id}/events")
+    deaf = open_unread(stream_fleet.replicas[0].url, f"/v1/jobs/{job_id}/events")
     started_s = time.monotonic()
     stream_fleet.replicas[0].end(signal.SIGTERM)
     took_s = time.monotonic() - started_s
@@ -407,7 +407,7 @@ async def test_a_client_that_never_reads_is_dropped_and_costs_the_others_nothing
     driver, seen = stream_fleet.driver, Seen()
     job_id = await driver.submit()
     path = f"/v1/jobs/{job_id}/events"
-    deaf = [open_deaf(stream_fleet.replicas[0].url, path) for _ in range(20)]
+    deaf = [open_unread(stream_fleet.replicas[0].url, path) for _ in range(20)]
     following = await after_snapshot(stream_fleet, job_id, seen)
     claimed = await driver.claim(job_id)
     replica = psutil.Process(stream_fleet.replicas[0].pid)
@@ -441,7 +441,7 @@ async def test_a_thousand_connections_leave_nothing_behind(stream_fleet: StreamF
             await read_until(url, Seen(), lambda frame: frame.event == "snapshot")
 
     await asyncio.gather(*(come_and_go() for _ in range(20)))
-    async with asyncio.timeout(PATIENCE_S):
+    async with asyncio.timeout(TIMEOUT_S):
         channel = f"phoenix:job:{job_id}"
         while dict(await redis_client.pubsub_numsub(channel))[channel.encode()]:  # noqa: ASYNC110 - it is in Redis
             await asyncio.sleep(0.05)

@@ -17,7 +17,7 @@ JOBS = 60
 WATCHERS = 5
 """Of each job."""
 MOST_QUERIES = JOBS * WATCHERS * 2 / 3
-"""A tenth of it for the streams, when nothing else runs here; the chores' come on top, more the longer it takes."""
+"""A tenth of it for the streams, when nothing else runs here; the background services add more the longer it takes."""
 
 EXPECTED = {None: "event: snapshot", "0": "event: job.queued", "1": ": still here"}
 """By the number that a client has: what it is told first."""
@@ -25,7 +25,7 @@ EXPECTED = {None: "event: snapshot", "0": "event: job.queued", "1": ": still her
 
 @contextmanager
 def counting_queries(api: Api) -> Iterator[list[str]]:
-    """Statements that this process sends to its database, its chores' included."""
+    """Statements that this process sends to its database, its background services' included."""
     sent: list[str] = []
     engine = api.services.database.engine.sync_engine
 
@@ -45,7 +45,7 @@ async def test_a_crowd_is_taken_over_with_a_few_queries(api: Api, last_id: str |
     headers = {"Last-Event-ID": last_id} if last_id else {}
 
     async def all_are_open() -> bool:
-        return api.running.hub.streams == JOBS * WATCHERS
+        return api.state.hub.streams == JOBS * WATCHERS
 
     with counting_queries(api) as sent:
         streams = [
@@ -53,7 +53,7 @@ async def test_a_crowd_is_taken_over_with_a_few_queries(api: Api, last_id: str |
             for job_id in jobs * WATCHERS
         ]
         await until(all_are_open)
-        api.running.draining.set()
+        api.state.draining.set()
         told = await asyncio.gather(*streams)
 
     assert all(EXPECTED[last_id] in answer.text for answer in told)
@@ -65,12 +65,12 @@ async def test_the_streams_of_all_jobs_of_one_key_are_taken_over_with_a_few_quer
         await submit_reel(api.services.database, owner_id=ANYBODY.owner_id)
 
     async def all_are_open() -> bool:
-        return api.running.hub.streams == JOBS * WATCHERS
+        return api.state.hub.streams == JOBS * WATCHERS
 
     with counting_queries(api) as sent:
         streams = [asyncio.create_task(api.http.get("/v1/events")) for _ in range(JOBS * WATCHERS)]
         await until(all_are_open)
-        api.running.draining.set()
+        api.state.draining.set()
         told = await asyncio.gather(*streams)
 
     assert all(answer.text.count("event: snapshot") == JOBS for answer in told)
@@ -86,12 +86,12 @@ async def test_who_the_crowd_is_takes_a_few_queries_too(guarded: GuardedApi, has
         url, client = (await client.post(url.replace("events", "stream-tokens"))).json()["url"], guarded.api.http
 
     async def all_are_open() -> bool:
-        return guarded.api.running.hub.streams == JOBS * WATCHERS
+        return guarded.api.state.hub.streams == JOBS * WATCHERS
 
     with counting_queries(guarded.api) as sent:
         streams = [asyncio.create_task(client.get(url)) for _ in range(JOBS * WATCHERS)]
         await until(all_are_open)
-        guarded.api.running.draining.set()
+        guarded.api.state.draining.set()
         await asyncio.gather(*streams)
 
     assert len(sent) < MOST_QUERIES

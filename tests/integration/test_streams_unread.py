@@ -7,7 +7,7 @@ import httpx
 import psutil
 
 from fixtures.fleet import ApiReplica
-from fixtures.stream_fleet import PATIENCE_S, StreamFleet, open_deaf
+from fixtures.stream_fleet import TIMEOUT_S, StreamFleet, open_unread
 
 CLIENTS = 100
 PREVIEW_BYTES = 10_000
@@ -23,7 +23,7 @@ def count_clients(process: psutil.Process) -> int:
 
 async def all_have_their_stream(replica: ApiReplica) -> None:
     """The kernel accepts connections long before the replica has read what they ask for, and each stream costs."""
-    async with asyncio.timeout(PATIENCE_S), httpx.AsyncClient(base_url=replica.url, trust_env=False) as http:
+    async with asyncio.timeout(TIMEOUT_S), httpx.AsyncClient(base_url=replica.url, trust_env=False) as http:
         while f"phoenix_streams_open {float(CLIENTS)}" not in (await http.get("/metrics")).text:  # noqa: ASYNC110
             await asyncio.sleep(0.05)
 
@@ -35,11 +35,11 @@ async def test_a_hundred_clients_that_never_read_are_dropped_and_cost_little_mem
     process = psutil.Process(replica.pid)
     with ExitStack() as stack:
         for _ in range(CLIENTS):
-            stack.enter_context(open_deaf(replica.url, f"/v1/jobs/{job_id}/events"))
+            stack.enter_context(open_unread(replica.url, f"/v1/jobs/{job_id}/events"))
         await all_have_their_stream(replica)
         before = most = process.memory_info().rss
         # A socket on a loopback address takes some megabytes before a writer notices that nobody reads.
-        async with asyncio.timeout(2 * PATIENCE_S):
+        async with asyncio.timeout(2 * TIMEOUT_S):
             while count_clients(process):
                 for _ in range(20):
                     await driver.preview(claimed, size_bytes=PREVIEW_BYTES)

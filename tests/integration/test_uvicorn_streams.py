@@ -10,12 +10,12 @@ import pytest
 import uvicorn
 from starlette.types import Receive, Scope, Send
 
-from phoenix.api.http.sse_response import ABORT_EXTENSION, OUTLET_EXTENSION
-from phoenix.api.server.streams import ChunkedOutlet, StreamExtensions
+from phoenix.api.http.sse_response import ABORT_EXTENSION, DIRECT_SINK_EXTENSION
+from phoenix.api.server.streams import ChunkedSink, StreamExtensions
 
 START = {"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain")]}
 END = {"type": "http.response.body", "body": b""}
-PATIENCE_S = 100
+TIMEOUT_S = 100
 
 Answer = Callable[[Scope, Receive, Send], Awaitable[None]]
 
@@ -53,12 +53,12 @@ async def until(is_reached: Callable[[], bool]) -> None:
 
 async def test_what_is_pushed_and_what_is_sent_make_one_body_in_order() -> None:
     async def answer(scope: Scope, _receive: Receive, send: Send) -> None:
-        outlet: ChunkedOutlet = scope["extensions"][OUTLET_EXTENSION]
+        sink: ChunkedSink = scope["extensions"][DIRECT_SINK_EXTENSION]
         await send(START)
         for number in range(300):
             await send(part(b"sent %d\n" % number))
-            assert outlet.is_free
-            outlet.push(b"pushed %d\n" % number)
+            assert sink.is_free
+            sink.push(b"pushed %d\n" % number)
         await send(END)
 
     async with serving(answer) as port:
@@ -66,69 +66,69 @@ async def test_what_is_pushed_and_what_is_sent_make_one_body_in_order() -> None:
     assert body.splitlines() == [b"%s %d" % (how, n) for n in range(300) for how in (b"sent", b"pushed")]
 
 
-async def test_an_outlet_is_free_only_from_the_start_of_the_answer_to_its_end() -> None:
+async def test_a_sink_is_free_only_from_the_start_of_the_answer_to_its_end() -> None:
     was_free: list[bool] = []
 
     async def answer(scope: Scope, _receive: Receive, send: Send) -> None:
-        outlet: ChunkedOutlet = scope["extensions"][OUTLET_EXTENSION]
-        was_free.append(outlet.is_free)
+        sink: ChunkedSink = scope["extensions"][DIRECT_SINK_EXTENSION]
+        was_free.append(sink.is_free)
         await send(START)
-        was_free.append(outlet.is_free)
+        was_free.append(sink.is_free)
         await send(END)
-        was_free.append(outlet.is_free)
+        was_free.append(sink.is_free)
 
     async with serving(answer) as port:
         await fetch(port)
     assert was_free == [False, True, False]
 
 
-async def test_an_outlet_is_not_free_while_the_client_does_not_read() -> None:
-    outlets: list[ChunkedOutlet] = []
+async def test_a_sink_is_not_free_while_the_client_does_not_read() -> None:
+    sinks: list[ChunkedSink] = []
     over = asyncio.Event()
 
     async def answer(scope: Scope, _receive: Receive, send: Send) -> None:
         await send(START)
-        outlets.append(scope["extensions"][OUTLET_EXTENSION])
+        sinks.append(scope["extensions"][DIRECT_SINK_EXTENSION])
         await over.wait()
 
     async with serving(answer) as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1)
         writer.write(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        await until(lambda: bool(outlets))
-        (outlet,) = outlets
+        await until(lambda: bool(sinks))
+        (sink,) = sinks
         for _ in range(1000):
-            if not outlet.is_free:
+            if not sink.is_free:
                 break
-            outlet.push(b"x" * 100_000)
+            sink.push(b"x" * 100_000)
             await asyncio.sleep(0)
-        assert not outlet.is_free
-        while not outlet.is_free:
-            async with asyncio.timeout(PATIENCE_S):
+        assert not sink.is_free
+        while not sink.is_free:
+            async with asyncio.timeout(TIMEOUT_S):
                 await reader.read(1_000_000)
         over.set()
         writer.close()
 
 
-async def test_an_outlet_is_not_free_once_the_client_has_left() -> None:
-    outlets: list[ChunkedOutlet] = []
+async def test_a_sink_is_not_free_once_the_client_has_left() -> None:
+    sinks: list[ChunkedSink] = []
 
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
         await send(START)
-        outlets.append(scope["extensions"][OUTLET_EXTENSION])
+        sinks.append(scope["extensions"][DIRECT_SINK_EXTENSION])
         while (await receive())["type"] != "http.disconnect":
             pass
 
     async with serving(answer) as port:
         _, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        await until(lambda: bool(outlets))
-        assert outlets[0].is_free
+        await until(lambda: bool(sinks))
+        assert sinks[0].is_free
         writer.close()
-        await until(lambda: not outlets[0].is_free)
+        await until(lambda: not sinks[0].is_free)
 
 
 @pytest.mark.parametrize(("http", "offered"), [("httptools", True), ("h11", False)])
-async def test_an_outlet_is_offered_where_the_server_frames_chunks_itself(
+async def test_a_sink_is_offered_where_the_server_frames_chunks_itself(
     http: Literal["httptools", "h11"], *, offered: bool
 ) -> None:
     extensions: list[set[str]] = []
@@ -141,4 +141,4 @@ async def test_an_outlet_is_offered_where_the_server_frames_chunks_itself(
     async with serving(answer, http) as port:
         await fetch(port)
     assert ABORT_EXTENSION in extensions[0]
-    assert (OUTLET_EXTENSION in extensions[0]) is offered
+    assert (DIRECT_SINK_EXTENSION in extensions[0]) is offered

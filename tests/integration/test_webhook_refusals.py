@@ -13,7 +13,7 @@ from phoenix.contract.requests import JobOptions
 from phoenix.db.engine import open_engine
 from phoenix.db.unit_of_work import Database
 from phoenix.jobs.control import cancel
-from phoenix.jobs.webhooks.deliveries import DueDelivery, claim_due, note_refusal
+from phoenix.jobs.webhooks.deliveries import DueDelivery, claim_due, record_refusal
 from phoenix.jobs.webhooks.tables import DeliveryState, WebhookDeliveryRow
 from phoenix.settings import DatabaseSettings
 
@@ -34,7 +34,7 @@ async def claim_two(database: Database) -> list[DueDelivery]:
         async with database.write() as uow:
             await cancel(uow, job_id, owner_id=OWNER)
     async with database.write() as uow:
-        return await claim_due(uow, limit=2, per_target=2, under_way=Counter(), lease_s=60)
+        return await claim_due(uow, limit=2, per_target=2, in_flight=Counter(), lease_s=60)
 
 
 async def test_two_that_note_it_at_once_both_do(database: Database) -> None:
@@ -42,10 +42,10 @@ async def test_two_that_note_it_at_once_both_do(database: Database) -> None:
 
     async def note_the_second() -> None:
         async with database.write() as uow:
-            await note_refusal(uow, second, 410)
+            await record_refusal(uow, second, 410)
 
     async with database.write() as uow:
-        await note_refusal(uow, first, 410)
+        await record_refusal(uow, first, 410)
         await uow.session.flush()
         noting = asyncio.create_task(note_the_second())
         async with asyncio.timeout(100):

@@ -3,47 +3,49 @@
 import pytest
 
 from fixtures.gated_ffmpeg import GatedFfmpeg
-from fixtures.workplace import OpenWorkplace, Workplace, a_reel
+from fixtures.workplace import OpenHarness, WorkerHarness, a_reel
 from phoenix.contract.artifacts import ArtifactKind
 from phoenix.contract.jobs import JobState
 from phoenix.settings import MediaSettings
 
 
 @pytest.fixture
-async def workplace(open_place: OpenWorkplace, gated_ffmpeg: GatedFfmpeg) -> Workplace:
-    return await open_place(media=MediaSettings(ffmpeg=str(gated_ffmpeg.program)))
+async def harness(open_harness: OpenHarness, gated_ffmpeg: GatedFfmpeg) -> WorkerHarness:
+    return await open_harness(media=MediaSettings(ffmpeg=str(gated_ffmpeg.program)))
 
 
-async def clip_digest(workplace: Workplace) -> str:
+async def clip_digest(harness: WorkerHarness) -> str:
     """Of a clip that is always the same, if nothing that went before it left a trace."""
-    job_id = await workplace.submit(a_reel())
-    assert (await workplace.until_ended(job_id)).row.state is JobState.SUCCEEDED
-    (clip,) = await workplace.artifacts(job_id, ArtifactKind.CLIP)
+    job_id = await harness.submit(a_reel())
+    assert (await harness.until_ended(job_id)).row.state is JobState.SUCCEEDED
+    (clip,) = await harness.artifacts(job_id, ArtifactKind.CLIP)
     return clip.sha256
 
 
-async def test_the_next_clip_is_rendered_while_one_is_encoded(workplace: Workplace, gated_ffmpeg: GatedFfmpeg) -> None:
-    async with workplace.worker():
-        job_id = await workplace.submit(a_reel(clips=2))
+async def test_the_next_clip_is_rendered_while_one_is_encoded(
+    harness: WorkerHarness, gated_ffmpeg: GatedFfmpeg
+) -> None:
+    async with harness.worker():
+        job_id = await harness.submit(a_reel(clips=2))
         await gated_ffmpeg.until_begun()
-        await workplace.until_step(job_id, 4, clip=1)
-        assert not await workplace.artifacts(job_id, ArtifactKind.CLIP)
+        await harness.until_step(job_id, 4, clip=1)
+        assert not await harness.artifacts(job_id, ArtifactKind.CLIP)
         gated_ffmpeg.open()
-        job = await workplace.until_ended(job_id)
+        job = await harness.until_ended(job_id)
     assert job.row.state is JobState.SUCCEEDED
 
 
 async def test_a_cancel_while_a_clip_is_encoded_ends_it_and_leaves_the_next_clip_as_on_a_fresh_worker(
-    workplace: Workplace, gated_ffmpeg: GatedFfmpeg
+    harness: WorkerHarness, gated_ffmpeg: GatedFfmpeg
 ) -> None:
-    async with workplace.worker():
-        canceled_id = await workplace.submit(a_reel(steps=7))
+    async with harness.worker():
+        canceled_id = await harness.submit(a_reel(steps=7))
         await gated_ffmpeg.until_begun()
-        await workplace.cancel(canceled_id)
+        await harness.cancel(canceled_id)
         # The gate is still shut: nothing but the cancel can have ended it.
-        job = await workplace.until_ended(canceled_id)
+        job = await harness.until_ended(canceled_id)
         gated_ffmpeg.open()
-        after = await clip_digest(workplace)
-    async with workplace.worker():
-        fresh = await clip_digest(workplace)
+        after = await clip_digest(harness)
+    async with harness.worker():
+        fresh = await clip_digest(harness)
     assert (job.row.state, after) == (JobState.CANCELED, fresh)

@@ -10,7 +10,7 @@ from pydantic import HttpUrl
 
 from fixtures.log_lines import lines_about
 from fixtures.media_files import MediaMaker, decode
-from fixtures.workplace import OWNER, OpenWorkplace, Workplace, a_reel, a_soundtrack, a_stitch, paced
+from fixtures.workplace import OWNER, OpenHarness, WorkerHarness, a_reel, a_soundtrack, a_stitch, slowed
 from phoenix.contract.artifacts import ArtifactKind, MediaInfo
 from phoenix.contract.jobs import ClipTimings, JobState
 from phoenix.contract.requests import SoundtrackRequest, Transition
@@ -21,112 +21,112 @@ from phoenix.jobs.scheduling.workers import list_live
 from phoenix.settings import EngineSettings
 
 
-async def finished(workplace: Workplace, job_id: str) -> FullJob:
-    job = await workplace.until_ended(job_id)
+async def finished(harness: WorkerHarness, job_id: str) -> FullJob:
+    job = await harness.until_ended(job_id)
     assert job.row.state is JobState.SUCCEEDED, job.row.error
     assert job.output is not None
     return job
 
 
-async def test_a_reel_becomes_one_playable_video(workplace: Workplace, tmp_path: Path) -> None:
-    async with workplace.worker():
-        job = await finished(workplace, await workplace.submit(a_reel(clips=3)))
+async def test_a_reel_becomes_one_playable_video(harness: WorkerHarness, tmp_path: Path) -> None:
+    async with harness.worker():
+        job = await finished(harness, await harness.submit(a_reel(clips=3)))
     assert job.output is not None
-    decoded = decode(await workplace.download(job.output, tmp_path))
+    decoded = decode(await harness.download(job.output, tmp_path))
     assert (decoded.num_frames, decoded.width, decoded.height) == (24, 64, 48)
 
 
-async def test_a_result_comes_with_a_thumbnail(workplace: Workplace) -> None:
-    async with workplace.worker():
-        job = await finished(workplace, await workplace.submit(a_reel()))
+async def test_a_result_comes_with_a_thumbnail(harness: WorkerHarness) -> None:
+    async with harness.worker():
+        job = await finished(harness, await harness.submit(a_reel()))
     assert job.output is not None
-    async with workplace.services.database.read() as session:
+    async with harness.services.database.read() as session:
         thumbnail = await get_thumbnail(session, job)
-    chunks = [chunk async for chunk in workplace.services.store.read(thumbnail.key)]
+    chunks = [chunk async for chunk in harness.services.store.read(thumbnail.key)]
     assert chunks[0].startswith(b"\xff\xd8\xff")
 
 
-async def test_sound_is_laid_under_a_reel_as_long_as_its_pictures(
-    workplace: Workplace, media: MediaMaker, tmp_path: Path
+async def test_the_sound_of_a_reel_is_as_long_as_its_picture(
+    harness: WorkerHarness, media: MediaMaker, tmp_path: Path
 ) -> None:
-    sound = await workplace.upload(media.sound("song.mp3", seconds=5))
+    sound = await harness.upload(media.sound("song.mp3", seconds=5))
     reel = a_reel(
         clips=2,
         frames=16,
         transition=Transition(kind="crossfade", duration_s=0.25),
         soundtrack=SoundtrackRequest(artifact_id=sound),
     )
-    async with workplace.worker():
-        job = await finished(workplace, await workplace.submit(reel))
+    async with harness.worker():
+        job = await finished(harness, await harness.submit(reel))
     assert job.output is not None
-    decoded = decode(await workplace.download(job.output, tmp_path))
+    decoded = decode(await harness.download(job.output, tmp_path))
     assert decoded.duration_s == pytest.approx(1.75)
     assert decoded.sound_s == pytest.approx(1.75, abs=0.05)
 
 
 async def test_a_stitch_joins_uploads_with_sound_as_long_as_they_are(
-    workplace: Workplace, media: MediaMaker, tmp_path: Path
+    harness: WorkerHarness, media: MediaMaker, tmp_path: Path
 ) -> None:
-    parts = [await workplace.upload(media.video(name, frames=16)) for name in ("a.mp4", "b.mp4")]
-    sound = await workplace.upload(media.sound("song.wav", seconds=1))
+    parts = [await harness.upload(media.video(name, frames=16)) for name in ("a.mp4", "b.mp4")]
+    sound = await harness.upload(media.sound("song.wav", seconds=1))
     stitch = a_stitch(*parts, soundtrack=SoundtrackRequest(artifact_id=sound))
-    async with workplace.worker("media"):
-        job = await finished(workplace, await workplace.submit(stitch))
+    async with harness.worker("media"):
+        job = await finished(harness, await harness.submit(stitch))
     assert job.output is not None
-    decoded = decode(await workplace.download(job.output, tmp_path))
+    decoded = decode(await harness.download(job.output, tmp_path))
     assert decoded.num_frames == 32
     assert decoded.sound_s == pytest.approx(2, abs=0.05)
 
 
 async def test_a_soundtrack_job_makes_an_audio_output_of_the_length_asked_for(
-    workplace: Workplace, media: MediaMaker
+    harness: WorkerHarness, media: MediaMaker
 ) -> None:
-    sound = await workplace.upload(media.sound("song.flac", seconds=2))
-    async with workplace.worker("media"):
-        job = await finished(workplace, await workplace.submit(a_soundtrack(sound, duration_s=3)))
+    sound = await harness.upload(media.sound("song.flac", seconds=2))
+    async with harness.worker("media"):
+        job = await finished(harness, await harness.submit(a_soundtrack(sound, duration_s=3)))
     assert job.output is not None
     info = MediaInfo.model_validate(job.output.info)
     assert (job.output.media_type, job.output.kind) == ("audio/mp4", ArtifactKind.OUTPUT)
     assert info.duration_s == pytest.approx(3, abs=0.05)
 
 
-async def test_broken_sound_fails_the_job_without_another_try(workplace: Workplace, media: MediaMaker) -> None:
-    artifact_id = await workplace.upload(media.sound("song.wav"))
-    async with workplace.services.database.write() as uow:
+async def test_broken_sound_fails_the_job_without_another_try(harness: WorkerHarness, media: MediaMaker) -> None:
+    artifact_id = await harness.upload(media.sound("song.wav"))
+    async with harness.services.database.write() as uow:
         row = await get_artifact(uow.session, artifact_id, owner_id=OWNER)
         broken = media.folder / "broken"
         broken.write_bytes(b"RIFF" + b"\0" * 40)
-        await workplace.services.store.put_file(row.key, broken)
-    async with workplace.worker():
-        job = await workplace.until_ended(await workplace.submit(a_soundtrack(artifact_id)))
+        await harness.services.store.put_file(row.key, broken)
+    async with harness.worker():
+        job = await harness.until_ended(await harness.submit(a_soundtrack(artifact_id)))
     assert job.row.state is JobState.FAILED
     assert (job.row.error or {})["code"] == "MEDIA_INVALID"
     assert job.tasks[0].attempt == 1
 
 
-async def test_a_clip_tells_where_its_time_went(workplace: Workplace) -> None:
-    async with workplace.worker():
-        job = await finished(workplace, await workplace.submit(a_reel()))
+async def test_a_clip_shows_where_its_time_went(harness: WorkerHarness) -> None:
+    async with harness.worker():
+        job = await finished(harness, await harness.submit(a_reel()))
     timings = ClipTimings.model_validate(job.tasks[0].timings)
     assert timings.total_s is not None
     stages = [timings.denoise_s, timings.encode_s, timings.upload_s]
     assert all(seconds is not None and seconds <= timings.total_s for seconds in stages)
 
 
-async def test_clips_of_one_seed_have_the_same_bytes(workplace: Workplace) -> None:
-    async with workplace.worker():
-        first = await workplace.submit(a_reel())
-        second = await workplace.submit(a_reel())
-        await finished(workplace, first)
-        await finished(workplace, second)
-    digests = {(await workplace.artifacts(job_id, ArtifactKind.CLIP))[0].sha256 for job_id in (first, second)}
+async def test_clips_of_one_seed_have_the_same_bytes(harness: WorkerHarness) -> None:
+    async with harness.worker():
+        first = await harness.submit(a_reel())
+        second = await harness.submit(a_reel())
+        await finished(harness, first)
+        await finished(harness, second)
+    digests = {(await harness.artifacts(job_id, ArtifactKind.CLIP))[0].sha256 for job_id in (first, second)}
     assert len(digests) == 1
 
 
-async def test_the_log_of_a_reel_tells_of_every_clip_in_order(workplace: Workplace) -> None:
-    async with workplace.worker():
-        job = await finished(workplace, await workplace.submit(a_reel(clips=2)))
-    async with workplace.services.database.read() as session:
+async def test_the_log_of_a_reel_has_every_clip_in_order(harness: WorkerHarness) -> None:
+    async with harness.worker():
+        job = await finished(harness, await harness.submit(a_reel(clips=2)))
+    async with harness.services.database.read() as session:
         events = await replay(session, job.row.id, 0)
     types = [event.type for event in events]
     assert types[:2] == ["job.queued", "job.started"]
@@ -134,54 +134,54 @@ async def test_the_log_of_a_reel_tells_of_every_clip_in_order(workplace: Workpla
     assert sorted(types[2:-2]) == ["clip.started", "clip.started", "clip.succeeded", "clip.succeeded"]
 
 
-async def test_progress_of_a_clip_ends_at_the_whole(workplace: Workplace) -> None:
-    async with workplace.worker("gpu"):
-        job_id = await workplace.submit(a_reel(steps=5))
-        await workplace.until(job_id, lambda job: job.tasks[0].artifact_id is not None)
-    progress = (await workplace.services.publisher.read_progress([job_id]))[job_id].clips[0]
+async def test_progress_of_a_clip_ends_at_the_whole(harness: WorkerHarness) -> None:
+    async with harness.worker("gpu"):
+        job_id = await harness.submit(a_reel(steps=5))
+        await harness.until(job_id, lambda job: job.tasks[0].artifact_id is not None)
+    progress = (await harness.services.publisher.read_progress([job_id]))[job_id].clips[0]
     assert (progress.step, progress.steps, progress.progress, progress.attempt) == (5, 5, 1.0, 1)
 
 
 async def test_a_worker_leaves_neither_files_nor_a_registration_behind(
-    workplace: Workplace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    harness: WorkerHarness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(scratch))
-    async with workplace.worker():
-        await finished(workplace, await workplace.submit(a_reel()))
-    async with workplace.services.database.read() as session:
+    async with harness.worker():
+        await finished(harness, await harness.submit(a_reel()))
+    async with harness.services.database.read() as session:
         assert await list_live(session, worker_timeout_s=60) == []
     assert list(scratch.iterdir()) == []
 
 
-async def test_a_soundtrack_is_not_fetched_from_inside_the_network(workplace: Workplace) -> None:
+async def test_a_soundtrack_is_not_fetched_from_inside_the_network(harness: WorkerHarness) -> None:
     url = HttpUrl("https://127.0.0.1/song.mp3")
-    async with workplace.worker():
-        job_id = await workplace.submit(a_reel(soundtrack=SoundtrackRequest(url=url)))
-        job = await workplace.until_ended(job_id)
+    async with harness.worker():
+        job_id = await harness.submit(a_reel(soundtrack=SoundtrackRequest(url=url)))
+        job = await harness.until_ended(job_id)
     assert job.row.state is JobState.FAILED
     assert ((job.row.error or {})["code"], (job.row.error or {})["stage"]) == ("MEDIA_INVALID", "fetch")
 
 
-async def test_a_clip_is_in_the_log_from_its_beginning_on(open_place: OpenWorkplace, log_lines: io.StringIO) -> None:
-    workplace = await open_place(animatic=paced(0.05))
-    async with workplace.worker("gpu"):
-        job_id = await workplace.submit(a_reel(steps=2000))
-        await workplace.until_step(job_id)
+async def test_a_clip_is_in_the_log_from_its_beginning_on(open_harness: OpenHarness, log_lines: io.StringIO) -> None:
+    harness = await open_harness(animatic=slowed(0.05))
+    async with harness.worker("gpu"):
+        job_id = await harness.submit(a_reel(steps=2000))
+        await harness.until_step(job_id)
         (line,) = lines_about(log_lines, "the attempt began")
-        await workplace.cancel(job_id)
-        task = (await workplace.until_ended(job_id)).tasks[0]
+        await harness.cancel(job_id)
+        task = (await harness.until_ended(job_id)).tasks[0]
     assert (line["job_id"], line["task_id"], line["attempt"]) == (job_id, task.id, 1)
     assert (line["kind"], line["clip_index"], line["model"]) == ("render", 0, "animatic")
 
 
-async def test_a_clip_is_shown_while_it_is_made(open_place: OpenWorkplace) -> None:
-    workplace = await open_place(animatic=paced(0.02), engine=EngineSettings(preview_interval_s=0.05))
-    job_id = await workplace.submit(a_reel(steps=50))
-    async with workplace.services.redis.pubsub() as pubsub:
-        await pubsub.subscribe(workplace.services.channels.job(job_id))
-        async with workplace.worker("gpu"), asyncio.timeout(100):
+async def test_a_clip_is_shown_while_it_is_made(open_harness: OpenHarness) -> None:
+    harness = await open_harness(animatic=slowed(0.02), engine=EngineSettings(preview_interval_s=0.05))
+    job_id = await harness.submit(a_reel(steps=50))
+    async with harness.services.redis.pubsub() as pubsub:
+        await pubsub.subscribe(harness.services.channels.job(job_id))
+        async with harness.worker("gpu"), asyncio.timeout(100):
             while True:
                 message = await pubsub.get_message(ignore_subscribe_messages=True, timeout=1)
                 if message is not None and b'"clip.preview"' in message["data"]:
@@ -189,14 +189,14 @@ async def test_a_clip_is_shown_while_it_is_made(open_place: OpenWorkplace) -> No
     assert b"data:image/jpeg;base64," in message["data"]
 
 
-async def test_an_idle_worker_begins_long_before_its_next_poll(workplace: Workplace) -> None:
+async def test_an_idle_worker_begins_long_before_its_next_poll(harness: WorkerHarness) -> None:
     begun_s: list[float] = []
-    async with workplace.worker("gpu"):
+    async with harness.worker("gpu"):
         for _ in range(3):
-            submitted = await workplace.job(await workplace.submit(a_reel(steps=1)))
-            job = await workplace.until(submitted.row.id, lambda job: job.tasks[0].started_at is not None)
+            submitted = await harness.job(await harness.submit(a_reel(steps=1)))
+            job = await harness.until(submitted.row.id, lambda job: job.tasks[0].started_at is not None)
             assert job.tasks[0].started_at is not None
             begun_s.append((job.tasks[0].started_at - job.row.queued_at).total_seconds())
-            await workplace.until(job.row.id, lambda job: job.tasks[0].finished_at is not None)
+            await harness.until(job.row.id, lambda job: job.tasks[0].finished_at is not None)
     # It polls every 2 s; three in a row within a second each are no luck.
     assert max(begun_s) < 1, begun_s

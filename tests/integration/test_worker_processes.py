@@ -12,7 +12,7 @@ import pytest
 
 from phoenix.processes import LIFELINE_VARIABLE, spawn, stop_process
 
-PATIENCE_S = 100
+TIMEOUT_S = 100
 ENV = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
 
 PARENT = """
@@ -36,7 +36,7 @@ time.sleep(600)
 
 
 async def ended(pid: int) -> None:
-    async with asyncio.timeout(PATIENCE_S):
+    async with asyncio.timeout(TIMEOUT_S):
         with suppress(psutil.NoSuchProcess):
             process = psutil.Process(pid)
             while True:
@@ -51,7 +51,7 @@ async def test_a_child_dies_with_a_parent_that_is_killed() -> None:
         *(sys.executable, "-c", PARENT, SLEEPS), env=ENV, stdout=asyncio.subprocess.PIPE
     )
     assert parent.stdout is not None
-    async with asyncio.timeout(PATIENCE_S):
+    async with asyncio.timeout(TIMEOUT_S):
         child_pid = int(await parent.stdout.readline())
     parent.kill()
     await parent.wait()
@@ -70,7 +70,7 @@ async def test_a_child_notices_by_its_lifeline_that_its_parent_is_gone() -> None
     assert await asyncio.to_thread(os.read, ready_fd, 1) == b"x"
     # As the kernel does for a parent that ends.
     os.close(write_fd)
-    async with asyncio.timeout(PATIENCE_S):
+    async with asyncio.timeout(TIMEOUT_S):
         assert await child.wait() == 7
     os.close(ready_fd)
     os.close(tell_fd)
@@ -78,12 +78,12 @@ async def test_a_child_notices_by_its_lifeline_that_its_parent_is_gone() -> None
 
 async def test_a_child_ends_when_it_is_asked_to() -> None:
     child = await spawn([sys.executable, "-c", SLEEPS], env=ENV)
-    assert await stop_process(child, grace_s=PATIENCE_S) == -signal.SIGTERM
+    assert await stop_process(child, grace_s=TIMEOUT_S) == -signal.SIGTERM
 
 
 async def test_a_child_that_does_not_listen_is_killed_after_its_grace() -> None:
     child = await spawn([sys.executable, "-c", STUBBORN], env=ENV)
-    async with asyncio.timeout(PATIENCE_S):
+    async with asyncio.timeout(TIMEOUT_S):
         while True:
             if signal.SIGTERM in ignored_signals(child.pid):
                 break
@@ -91,7 +91,7 @@ async def test_a_child_that_does_not_listen_is_killed_after_its_grace() -> None:
     assert await stop_process(child, grace_s=0.1) == -signal.SIGKILL
 
 
-async def test_stopping_what_has_ended_tells_how_it_ended() -> None:
+async def test_stopping_what_has_ended_returns_its_status() -> None:
     child = await spawn([sys.executable, "-c", "raise SystemExit(3)"], env=ENV)
     await child.wait()
     assert await stop_process(child, grace_s=1) == 3

@@ -9,192 +9,192 @@ from sqlmodel import col
 
 from fixtures.database_lock import locked
 from fixtures.redis_server import RedisServer
-from fixtures.workplace import OpenWorkplace, Workplace, a_reel, paced
+from fixtures.workplace import OpenHarness, WorkerHarness, a_reel, slowed
 from phoenix.contract.jobs import JobState
 from phoenix.db.columns import db_now
-from phoenix.jobs.execution.recovery import end_overdue, recover_from
+from phoenix.jobs.execution.recovery import end_overdue, recover_from_lost_worker
 from phoenix.jobs.execution.retries import RetryRule
-from phoenix.jobs.lifecycle import Outcome, TaskState
+from phoenix.jobs.lifecycle import AttemptEndState, TaskState
 from phoenix.jobs.repository import FullJob
 from phoenix.jobs.tables import JobRow
 from phoenix.settings import SchedulerSettings, WorkerSettings
-from phoenix.worker.child_process import Exit
+from phoenix.worker.child_process import ExitStatus
 
-SLOW = paced(0.05)
+SLOW = slowed(0.05)
 LONG = 2000
 """Steps: 100 s at that pace, so a test that ends by itself has not stopped anything."""
 
 
-async def outcomes(workplace: Workplace, job: FullJob) -> list[Outcome | None]:
-    return [attempt.outcome for attempt in await workplace.attempts(job.tasks[0].id)]
+async def outcomes(harness: WorkerHarness, job: FullJob) -> list[AttemptEndState | None]:
+    return [attempt.outcome for attempt in await harness.attempts(job.tasks[0].id)]
 
 
-async def take_away(workplace: Workplace, job: FullJob) -> None:
-    """Gives the first task to whoever claims it next, as a sweeper does that thinks its worker dead."""
+async def take_away(harness: WorkerHarness, job: FullJob) -> None:
+    """Gives the first task to whoever claims it next, as a lease reaper does that thinks its worker dead."""
     task = job.tasks[0]
-    rule = RetryRule.from_settings(workplace.settings.scheduler)
-    async with workplace.services.database.write() as uow:
+    rule = RetryRule.from_settings(harness.settings.scheduler)
+    async with harness.services.database.write() as uow:
         assert task.lease_owner is not None
-        assert await recover_from(uow, job.row.id, task.id, task.lease_owner, rule)
+        assert await recover_from_lost_worker(uow, job.row.id, task.id, task.lease_owner, rule)
 
 
-async def test_a_cancel_reaches_a_running_clip_long_before_the_next_heartbeat(open_place: OpenWorkplace) -> None:
-    workplace = await open_place(animatic=SLOW, scheduler=SchedulerSettings(lease_s=60, heartbeat_s=30))
-    async with workplace.worker():
-        job_id = await workplace.submit(a_reel(steps=LONG))
-        await workplace.until_step(job_id, 2)
+async def test_a_cancel_reaches_a_running_clip_long_before_the_next_heartbeat(open_harness: OpenHarness) -> None:
+    harness = await open_harness(animatic=SLOW, scheduler=SchedulerSettings(lease_s=60, heartbeat_s=30))
+    async with harness.worker():
+        job_id = await harness.submit(a_reel(steps=LONG))
+        await harness.until_step(job_id, 2)
         asked_s = time.monotonic()
-        await workplace.cancel(job_id)
-        job = await workplace.until_ended(job_id)
+        await harness.cancel(job_id)
+        job = await harness.until_ended(job_id)
     assert job.row.state is JobState.CANCELED
     assert time.monotonic() - asked_s < 25
-    assert await outcomes(workplace, job) == [Outcome.CANCELED]
+    assert await outcomes(harness, job) == [AttemptEndState.CANCELED]
 
 
 async def test_a_cancel_without_redis_is_read_at_the_next_heartbeat(
-    open_place: OpenWorkplace, redis_server: RedisServer
+    open_harness: OpenHarness, redis_server: RedisServer
 ) -> None:
-    workplace = await open_place(animatic=SLOW)
-    async with workplace.worker():
-        job_id = await workplace.submit(a_reel(steps=LONG))
-        await workplace.until_step(job_id)
+    harness = await open_harness(animatic=SLOW)
+    async with harness.worker():
+        job_id = await harness.submit(a_reel(steps=LONG))
+        await harness.until_step(job_id)
         redis_server.kill()
-        await workplace.cancel(job_id)
-        job = await workplace.until_ended(job_id)
+        await harness.cancel(job_id)
+        job = await harness.until_ended(job_id)
         redis_server.start()
     assert job.row.state is JobState.CANCELED
 
 
-async def test_a_run_that_takes_too_long_is_stopped_and_fails(open_place: OpenWorkplace) -> None:
-    workplace = await open_place(animatic=SLOW)
-    async with workplace.worker():
-        job_id = await workplace.submit(a_reel(steps=LONG))
-        await workplace.until_step(job_id)
-        async with workplace.services.database.write() as uow:
+async def test_a_run_that_takes_too_long_is_stopped_and_fails(open_harness: OpenHarness) -> None:
+    harness = await open_harness(animatic=SLOW)
+    async with harness.worker():
+        job_id = await harness.submit(a_reel(steps=LONG))
+        await harness.until_step(job_id)
+        async with harness.services.database.write() as uow:
             overdue = update(JobRow).where(col(JobRow.id) == job_id).values(run_deadline_at=db_now(-1))
             await uow.session.execute(overdue)
-        async with workplace.services.database.write() as uow:
+        async with harness.services.database.write() as uow:
             await end_overdue(uow, job_id)
-        job = await workplace.until_ended(job_id)
+        job = await harness.until_ended(job_id)
     assert job.row.state is JobState.FAILED
     assert (job.row.error or {})["code"] == "RUN_TIMEOUT"
 
 
-async def test_a_clip_whose_lease_was_lost_is_stopped_and_made_again(open_place: OpenWorkplace) -> None:
-    workplace = await open_place(animatic=paced(0.02))
-    async with workplace.worker():
-        job_id = await workplace.submit(a_reel(steps=100))
-        await workplace.until_step(job_id)
-        await take_away(workplace, await workplace.job(job_id))
-        job = await workplace.until_ended(job_id)
+async def test_a_clip_whose_lease_was_lost_is_stopped_and_made_again(open_harness: OpenHarness) -> None:
+    harness = await open_harness(animatic=slowed(0.02))
+    async with harness.worker():
+        job_id = await harness.submit(a_reel(steps=100))
+        await harness.until_step(job_id)
+        await take_away(harness, await harness.job(job_id))
+        job = await harness.until_ended(job_id)
     assert job.row.state is JobState.SUCCEEDED
     assert job.tasks[0].attempt == 2
-    assert await outcomes(workplace, job) == [Outcome.CRASHED, Outcome.SUCCEEDED]
+    assert await outcomes(harness, job) == [AttemptEndState.CRASHED, AttemptEndState.SUCCEEDED]
 
 
-async def test_a_drain_lets_what_was_begun_finish(open_place: OpenWorkplace) -> None:
-    workplace = await open_place(animatic=SLOW)
-    async with workplace.worker("gpu") as drain:
-        job_id = await workplace.submit(a_reel(clips=2, steps=20))
-        await workplace.until_step(job_id)
-        drain.ask()
-    job = await workplace.job(job_id)
+async def test_a_drain_lets_what_was_begun_finish(open_harness: OpenHarness) -> None:
+    harness = await open_harness(animatic=SLOW)
+    async with harness.worker("gpu") as shutdown:
+        job_id = await harness.submit(a_reel(clips=2, steps=20))
+        await harness.until_step(job_id)
+        shutdown.request()
+    job = await harness.job(job_id)
     assert [task.state for task in job.tasks[:2]] == [TaskState.SUCCEEDED, TaskState.READY]
-    assert await outcomes(workplace, job) == [Outcome.SUCCEEDED]
+    assert await outcomes(harness, job) == [AttemptEndState.SUCCEEDED]
 
 
-async def test_a_drain_hands_back_what_does_not_finish_in_time_as_nobody_s_failure(open_place: OpenWorkplace) -> None:
-    workplace = await open_place(animatic=SLOW, worker=WorkerSettings(drain_grace_s=0.2))
-    async with workplace.worker() as drain:
-        job_id = await workplace.submit(a_reel(steps=LONG))
-        await workplace.until_step(job_id)
-        drain.ask()
-    job = await workplace.job(job_id)
+async def test_a_drain_hands_back_what_does_not_finish_in_time_as_nobody_s_failure(open_harness: OpenHarness) -> None:
+    harness = await open_harness(animatic=SLOW, worker=WorkerSettings(drain_grace_s=0.2))
+    async with harness.worker() as shutdown:
+        job_id = await harness.submit(a_reel(steps=LONG))
+        await harness.until_step(job_id)
+        shutdown.request()
+    job = await harness.job(job_id)
     task = job.tasks[0]
     assert (task.state, task.preemptions, task.crashes, task.failures) == (TaskState.READY, 1, 0, 0)
-    assert await outcomes(workplace, job) == [Outcome.PREEMPTED]
+    assert await outcomes(harness, job) == [AttemptEndState.PREEMPTED]
 
 
-async def test_a_second_signal_does_not_wait_for_the_grace(open_place: OpenWorkplace) -> None:
-    workplace = await open_place(animatic=SLOW, worker=WorkerSettings(drain_grace_s=600))
-    async with workplace.worker() as drain:
-        job_id = await workplace.submit(a_reel(steps=LONG))
-        await workplace.until_step(job_id)
-        drain.ask()
-        drain.ask()
-    assert (await workplace.job(job_id)).tasks[0].preemptions == 1
+async def test_a_second_signal_does_not_wait_for_the_grace(open_harness: OpenHarness) -> None:
+    harness = await open_harness(animatic=SLOW, worker=WorkerSettings(drain_grace_s=600))
+    async with harness.worker() as shutdown:
+        job_id = await harness.submit(a_reel(steps=LONG))
+        await harness.until_step(job_id)
+        shutdown.request()
+        shutdown.request()
+    assert (await harness.job(job_id)).tasks[0].preemptions == 1
 
 
 async def test_an_idle_worker_drains_at_once_while_redis_is_frozen(
-    open_place: OpenWorkplace, redis_server: RedisServer
+    open_harness: OpenHarness, redis_server: RedisServer
 ) -> None:
-    workplace = await open_place()
-    async with workplace.worker() as drain:
+    harness = await open_harness()
+    async with harness.worker() as shutdown:
         redis_server.pause()
         asked_s = time.monotonic()
-        drain.ask()
+        shutdown.request()
     assert time.monotonic() - asked_s < 10
     redis_server.resume()
 
 
-async def test_a_worker_that_has_done_its_share_recycles(open_place: OpenWorkplace) -> None:
-    workplace = await open_place(worker=WorkerSettings(recycle_after_tasks=2, drain_grace_s=0))
-    async with workplace.worker("gpu") as drain:
-        await workplace.submit(a_reel(clips=2))
+async def test_a_worker_that_has_done_its_share_recycles(open_harness: OpenHarness) -> None:
+    harness = await open_harness(worker=WorkerSettings(recycle_after_tasks=2, drain_grace_s=0))
+    async with harness.worker("gpu") as shutdown:
+        await harness.submit(a_reel(clips=2))
         async with asyncio.timeout(100):
-            await drain.asked.wait()
-    assert drain.exit is Exit.RECYCLE
-    assert len(await workplace.tasks_in(TaskState.SUCCEEDED)) == 2
+            await shutdown.draining.wait()
+    assert shutdown.exit is ExitStatus.RECYCLE
+    assert len(await harness.tasks_in(TaskState.SUCCEEDED)) == 2
 
 
 async def test_a_result_made_while_redis_is_away_is_not_made_again(
-    open_place: OpenWorkplace, redis_server: RedisServer
+    open_harness: OpenHarness, redis_server: RedisServer
 ) -> None:
-    workplace = await open_place(animatic=SLOW)
-    async with workplace.worker():
-        job_id = await workplace.submit(a_reel(steps=20))
-        await workplace.until_step(job_id)
+    harness = await open_harness(animatic=SLOW)
+    async with harness.worker():
+        job_id = await harness.submit(a_reel(steps=20))
+        await harness.until_step(job_id)
         redis_server.kill()
-        await workplace.until(job_id, lambda job: job.tasks[0].state is TaskState.SUCCEEDED)
+        await harness.until(job_id, lambda job: job.tasks[0].state is TaskState.SUCCEEDED)
         redis_server.start()
-        job = await workplace.until_ended(job_id)
+        job = await harness.until_ended(job_id)
     assert job.row.state is JobState.SUCCEEDED
-    assert await outcomes(workplace, job) == [Outcome.SUCCEEDED]
+    assert await outcomes(harness, job) == [AttemptEndState.SUCCEEDED]
 
 
-async def test_a_result_is_held_until_the_database_takes_it(open_place: OpenWorkplace) -> None:
-    workplace = await open_place(animatic=paced(0.02), database_busy_s=0.2)
-    async with workplace.worker("gpu"):
-        job_id = await workplace.submit(a_reel(steps=20))
-        await workplace.until_step(job_id)
-        async with locked(workplace.settings):
-            await workplace.until_step(job_id, 20)
+async def test_a_result_is_held_until_the_database_takes_it(open_harness: OpenHarness) -> None:
+    harness = await open_harness(animatic=slowed(0.02), database_busy_s=0.2)
+    async with harness.worker("gpu"):
+        job_id = await harness.submit(a_reel(steps=20))
+        await harness.until_step(job_id)
+        async with locked(harness.settings):
+            await harness.until_step(job_id, 20)
             # Past its first try to report, and well before its lease is over.
             await asyncio.sleep(1)
-        job = await workplace.until(job_id, lambda job: job.tasks[0].state is TaskState.SUCCEEDED)
-    assert await outcomes(workplace, job) == [Outcome.SUCCEEDED]
+        job = await harness.until(job_id, lambda job: job.tasks[0].state is TaskState.SUCCEEDED)
+    assert await outcomes(harness, job) == [AttemptEndState.SUCCEEDED]
 
 
-async def test_a_worker_cut_off_from_its_database_stops_before_its_lease_is_over(open_place: OpenWorkplace) -> None:
+async def test_a_worker_cut_off_from_its_database_stops_before_its_lease_is_over(open_harness: OpenHarness) -> None:
     short = SchedulerSettings(lease_s=3, heartbeat_s=0.5)
-    workplace = await open_place(animatic=SLOW, database_busy_s=0.2, scheduler=short)
-    async with workplace.worker("gpu"):
-        job_id = await workplace.submit(a_reel(steps=LONG))
-        await workplace.until_step(job_id)
-        async with locked(workplace.settings):
+    harness = await open_harness(animatic=SLOW, database_busy_s=0.2, scheduler=short)
+    async with harness.worker("gpu"):
+        job_id = await harness.submit(a_reel(steps=LONG))
+        await harness.until_step(job_id)
+        async with locked(harness.settings):
             # The lease is 3 s; it must have stopped when somebody else could take over.
             await asyncio.sleep(3.2)
-            first = (await workplace.services.publisher.read_progress([job_id]))[job_id].clips[0].step
+            first = (await harness.services.publisher.read_progress([job_id]))[job_id].clips[0].step
             await asyncio.sleep(0.5)
-            second = (await workplace.services.publisher.read_progress([job_id]))[job_id].clips[0].step
+            second = (await harness.services.publisher.read_progress([job_id]))[job_id].clips[0].step
     assert first == second
     assert first < LONG
 
 
-async def test_two_clips_are_never_on_a_device_with_one_slot(open_place: OpenWorkplace) -> None:
-    workplace = await open_place(animatic=paced(0.02))
-    async with workplace.worker():
-        job = await workplace.until_ended(await workplace.submit(a_reel(clips=3, steps=10)))
+async def test_two_clips_are_never_on_a_device_with_one_slot(open_harness: OpenHarness) -> None:
+    harness = await open_harness(animatic=slowed(0.02))
+    async with harness.worker():
+        job = await harness.until_ended(await harness.submit(a_reel(clips=3, steps=10)))
     assert job.row.state is JobState.SUCCEEDED
     started = sorted(task.started_at for task in job.tasks[:3] if task.started_at)
     assert all((later - earlier).total_seconds() >= 0.2 for earlier, later in pairwise(started))

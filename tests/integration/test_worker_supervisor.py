@@ -17,149 +17,149 @@ from sqlmodel import col
 from builders import claim_next
 from fixtures.log_lines import lines_about
 from fixtures.supervision import supervised, until_live
-from fixtures.workplace import OpenWorkplace, a_reel, a_wan_reel, paced
+from fixtures.workplace import OpenHarness, a_reel, a_wan_reel, slowed
 from phoenix.contract.jobs import JobState
 from phoenix.jobs.execution.retries import RetryRule
-from phoenix.jobs.lifecycle import Outcome, TaskState
+from phoenix.jobs.lifecycle import AttemptEndState, TaskState
 from phoenix.jobs.tables import AttemptRow, WorkerRow
 from phoenix.settings import EngineSettings, WorkerSettings
-from phoenix.worker.child_process import Exit
-from phoenix.worker.supervisor import Post, hand_back, supervise
+from phoenix.worker.child_process import ExitStatus
+from phoenix.worker.supervisor import ProcessSpec, hand_back, supervise
 
-PATIENCE_S = 100
+TIMEOUT_S = 100
 
 
-async def test_a_clip_of_a_killed_process_runs_again_long_before_its_lease_is_over(open_place: OpenWorkplace) -> None:
-    workplace = await open_place(animatic=paced(0.05))
-    async with supervised(workplace, Post("all", "cpu"), Post("gpu", "cpu")):
-        workers = {row.id: row for row in await until_live(workplace, 2)}
-        job_id = await workplace.submit(a_reel(steps=40))
-        job = await workplace.until_running(job_id)
-        await workplace.until_step(job_id)
+async def test_a_clip_of_a_killed_process_runs_again_long_before_its_lease_is_over(open_harness: OpenHarness) -> None:
+    harness = await open_harness(animatic=slowed(0.05))
+    async with supervised(harness, ProcessSpec("all", "cpu"), ProcessSpec("gpu", "cpu")):
+        workers = {row.id: row for row in await until_live(harness, 2)}
+        job_id = await harness.submit(a_reel(steps=40))
+        job = await harness.until_running(job_id)
+        await harness.until_step(job_id)
         os.kill(workers[job.tasks[0].lease_owner or ""].pid, signal.SIGKILL)
         killed_s = time.monotonic()
-        await workplace.until(job_id, lambda job: job.tasks[0].attempt == 2)
+        await harness.until(job_id, lambda job: job.tasks[0].attempt == 2)
         taken_s = time.monotonic() - killed_s
-        job = await workplace.until_ended(job_id)
+        job = await harness.until_ended(job_id)
     assert job.row.state is JobState.SUCCEEDED
     assert taken_s < 30
-    outcomes = [attempt.outcome for attempt in await workplace.attempts(job.tasks[0].id)]
-    assert outcomes == [Outcome.CRASHED, Outcome.SUCCEEDED]
+    outcomes = [attempt.outcome for attempt in await harness.attempts(job.tasks[0].id)]
+    assert outcomes == [AttemptEndState.CRASHED, AttemptEndState.SUCCEEDED]
 
 
 async def test_a_killed_process_is_forgotten_and_its_successor_renders(
-    open_place: OpenWorkplace, tiny_wan_catalog: Path
+    open_harness: OpenHarness, tiny_wan_catalog: Path
 ) -> None:
-    workplace = await open_place(engine=EngineSettings(catalog_file=tiny_wan_catalog))
-    async with supervised(workplace, Post("all", "cpu")):
-        (first,) = await until_live(workplace, 1)
+    harness = await open_harness(engine=EngineSettings(catalog_file=tiny_wan_catalog))
+    async with supervised(harness, ProcessSpec("all", "cpu")):
+        (first,) = await until_live(harness, 1)
         os.kill(first.pid, signal.SIGKILL)
-        (second,) = await until_live(workplace, 1, besides=frozenset({first.id}))
-        async with workplace.services.database.read() as session:
+        (second,) = await until_live(harness, 1, besides=frozenset({first.id}))
+        async with harness.services.database.read() as session:
             assert await session.get(WorkerRow, first.id) is None
-        job = await workplace.until_ended(await workplace.submit(a_wan_reel(clips=1)))
+        job = await harness.until_ended(await harness.submit(a_wan_reel(clips=1)))
     assert job.row.state is JobState.SUCCEEDED
-    assert [attempt.worker_id for attempt in await workplace.attempts(job.tasks[0].id)] == [second.id]
+    assert [attempt.worker_id for attempt in await harness.attempts(job.tasks[0].id)] == [second.id]
 
 
-async def test_a_stop_hands_back_what_does_not_finish_and_ends_the_children(open_place: OpenWorkplace) -> None:
-    workplace = await open_place(animatic=paced(0.05), worker=WorkerSettings(drain_grace_s=0.2))
-    async with supervised(workplace, Post("gpu", "cpu")) as stop:
-        job_id = await workplace.submit(a_reel(steps=2000))
-        await workplace.until_step(job_id)
+async def test_a_stop_hands_back_what_does_not_finish_and_ends_the_children(open_harness: OpenHarness) -> None:
+    harness = await open_harness(animatic=slowed(0.05), worker=WorkerSettings(drain_grace_s=0.2))
+    async with supervised(harness, ProcessSpec("gpu", "cpu")) as stop:
+        job_id = await harness.submit(a_reel(steps=2000))
+        await harness.until_step(job_id)
         stop.set()
-    task = (await workplace.job(job_id)).tasks[0]
+    task = (await harness.job(job_id)).tasks[0]
     assert (task.state, task.preemptions, task.crashes) == (TaskState.READY, 1, 0)
-    await until_live(workplace, 0)
+    await until_live(harness, 0)
 
 
-async def test_a_process_that_recycles_is_replaced_without_a_crash(open_place: OpenWorkplace) -> None:
-    workplace = await open_place(worker=WorkerSettings(recycle_after_tasks=1, restart_delay_s=60))
-    async with supervised(workplace, Post("all", "cpu")):
-        job = await workplace.until_ended(await workplace.submit(a_reel(clips=1)))
+async def test_a_process_that_recycles_is_replaced_without_a_crash(open_harness: OpenHarness) -> None:
+    harness = await open_harness(worker=WorkerSettings(recycle_after_tasks=1, restart_delay_s=60))
+    async with supervised(harness, ProcessSpec("all", "cpu")):
+        job = await harness.until_ended(await harness.submit(a_reel(clips=1)))
     assert job.row.state is JobState.SUCCEEDED
     assert {task.lease_owner for task in job.tasks} == {None}
-    owners = {(await workplace.attempts(task.id))[0].worker_id for task in job.tasks}
+    owners = {(await harness.attempts(task.id))[0].worker_id for task in job.tasks}
     assert len(owners) == 2
 
 
-async def test_a_process_that_cannot_be_started_costs_the_other_posts_nothing(
-    open_place: OpenWorkplace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, log_lines: io.StringIO
+async def test_a_process_that_cannot_be_started_does_not_affect_the_others(
+    open_harness: OpenHarness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, log_lines: io.StringIO
 ) -> None:
     python, away = tmp_path / "python", tmp_path / "being-replaced"
     python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
     python.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(python))
-    workplace = await open_place(worker=WorkerSettings(restart_delay_s=0.1))
-    async with supervised(workplace, Post("gpu", "cpu"), Post("media", "cpu")):
-        first, other = await until_live(workplace, 2)
+    harness = await open_harness(worker=WorkerSettings(restart_delay_s=0.1))
+    async with supervised(harness, ProcessSpec("gpu", "cpu"), ProcessSpec("media", "cpu")):
+        first, other = await until_live(harness, 2)
         python.rename(away)
         os.kill(first.pid, signal.SIGKILL)
         async with asyncio.timeout(100):
             while not lines_about(log_lines, "worker process could not be started"):  # noqa: ASYNC110 - a text
                 await asyncio.sleep(0.05)
         away.rename(python)
-        live = await until_live(workplace, 2, besides=frozenset({first.id}))
+        live = await until_live(harness, 2, besides=frozenset({first.id}))
     assert other.id in {row.id for row in live}
 
 
-async def test_a_supervisor_ends_where_no_process_can_use_its_settings(open_place: OpenWorkplace) -> None:
-    workplace = await open_place()
-    async with asyncio.timeout(PATIENCE_S):
-        posts = [Post("gpu", "cuda:98"), Post("gpu", "cuda:99")]
-        assert await supervise(workplace.settings, posts, asyncio.Event()) is Exit.UNUSABLE
+async def test_a_supervisor_ends_where_no_process_can_use_its_settings(open_harness: OpenHarness) -> None:
+    harness = await open_harness()
+    async with asyncio.timeout(TIMEOUT_S):
+        specs = [ProcessSpec("gpu", "cuda:98"), ProcessSpec("gpu", "cuda:99")]
+        assert await supervise(harness.settings, specs, asyncio.Event()) is ExitStatus.UNUSABLE
 
 
-async def test_a_post_that_cannot_be_filled_costs_the_others_nothing(
-    open_place: OpenWorkplace, log_lines: io.StringIO
+async def test_a_process_that_cannot_use_its_settings_does_not_affect_the_others(
+    open_harness: OpenHarness, log_lines: io.StringIO
 ) -> None:
-    workplace = await open_place()
-    async with supervised(workplace, Post("gpu", "cuda:99"), Post("all", "cpu")):
-        async with asyncio.timeout(PATIENCE_S):
+    harness = await open_harness()
+    async with supervised(harness, ProcessSpec("gpu", "cuda:99"), ProcessSpec("all", "cpu")):
+        async with asyncio.timeout(TIMEOUT_S):
             while not lines_about(log_lines, "worker process ended"):  # noqa: ASYNC110 - a text
                 await asyncio.sleep(0.05)
-        job = await workplace.until_ended(await workplace.submit(a_reel()))
+        job = await harness.until_ended(await harness.submit(a_reel()))
     assert job.row.state is JobState.SUCCEEDED
-    assert lines_about(log_lines, "worker process ended")[0]["status"] == Exit.UNUSABLE
+    assert lines_about(log_lines, "worker process ended")[0]["status"] == ExitStatus.UNUSABLE
 
 
 def test_the_command_ends_with_a_device_that_is_not_there(tmp_path: Path, sqlite_url: URL, redis_url: str) -> None:
     command = [sys.executable, "-m", "phoenix", "worker", "--queue", "gpu", "--device", "cuda:99"]
     ours = {"PYTHONPATH": os.pathsep.join(sys.path), "PHOENIX_DATA_DIR": str(tmp_path), "REDIS_URL": redis_url}
     environment = {**os.environ, **ours}
-    ended = subprocess.run(command, check=False, env=environment, capture_output=True, text=True, timeout=PATIENCE_S)
-    assert ended.returncode == Exit.UNUSABLE
+    ended = subprocess.run(command, check=False, env=environment, capture_output=True, text=True, timeout=TIMEOUT_S)
+    assert ended.returncode == ExitStatus.UNUSABLE
     assert "there is no device 'cuda:99' here" in ended.stderr
     assert "Traceback" not in ended.stderr
 
 
-async def test_a_task_that_cannot_be_handed_back_is_left_to_the_sweeper_and_the_others_are_not(
-    open_place: OpenWorkplace,
+async def test_a_task_that_cannot_be_handed_back_is_left_to_the_lease_reaper_and_the_others_are_not(
+    open_harness: OpenHarness,
 ) -> None:
-    workplace = await open_place()
-    database = workplace.services.database
+    harness = await open_harness()
+    database = harness.services.database
     for _ in range(2):
-        await workplace.submit(a_reel())
+        await harness.submit(a_reel())
     broken, whole = [await claim_next(database, worker_id="wrk_dead") for _ in range(2)]
     async with database.write() as uow:
         await uow.session.execute(delete(AttemptRow).where(col(AttemptRow.task_id) == broken.task_id))
 
-    rule = RetryRule.from_settings(workplace.settings.scheduler)
+    rule = RetryRule.from_settings(harness.settings.scheduler)
     assert await hand_back(database, "wrk_dead", rule) == 1
 
     tasks = [
-        next(task for task in (await workplace.job(claimed.job_id)).tasks if task.id == claimed.task_id)
+        next(task for task in (await harness.job(claimed.job_id)).tasks if task.id == claimed.task_id)
         for claimed in (broken, whole)
     ]
     assert [task.state for task in tasks] == [TaskState.RUNNING, TaskState.READY]
 
 
-async def test_handing_back_touches_only_the_dead_worker_s_tasks(open_place: OpenWorkplace) -> None:
-    workplace = await open_place(animatic=paced(0.05))
-    async with workplace.worker("gpu"):
-        job_id = await workplace.submit(a_reel(steps=20))
-        await workplace.until_step(job_id)
-        rule = RetryRule.from_settings(workplace.settings.scheduler)
-        assert await hand_back(workplace.services.database, "wrk_somebody_else", rule) == 0
-        await workplace.until(job_id, lambda job: job.tasks[0].state is TaskState.SUCCEEDED)
-    assert (await workplace.job(job_id)).tasks[0].attempt == 1
+async def test_handing_back_touches_only_the_dead_worker_s_tasks(open_harness: OpenHarness) -> None:
+    harness = await open_harness(animatic=slowed(0.05))
+    async with harness.worker("gpu"):
+        job_id = await harness.submit(a_reel(steps=20))
+        await harness.until_step(job_id)
+        rule = RetryRule.from_settings(harness.settings.scheduler)
+        assert await hand_back(harness.services.database, "wrk_somebody_else", rule) == 0
+        await harness.until(job_id, lambda job: job.tasks[0].state is TaskState.SUCCEEDED)
+    assert (await harness.job(job_id)).tasks[0].attempt == 1

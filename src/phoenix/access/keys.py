@@ -20,10 +20,10 @@ from phoenix.errors import Conflict, Forbidden, NotFound
 
 _NO_DIGEST = "0" * 64
 _ID_LENGTH = 8
-"""Tells the secrets of one key apart, and is of no help in finding any of them."""
+"""Distinguishes the secrets of one key, and does not help to find any of them."""
 
 
-def draw_secret() -> str:
+def generate_secret() -> str:
     """256 random bits in 43 characters."""
     return secrets.token_urlsafe(32)
 
@@ -53,7 +53,7 @@ def valid_digests(row: ApiKeyRow, now: datetime) -> tuple[str, ...]:
     return (row.digest, row.previous_digest) if is_previous_valid and row.previous_digest else (row.digest,)
 
 
-def is_among(digest: str, valid: tuple[str, ...]) -> bool:
+def matches_any(digest: str, valid: tuple[str, ...]) -> bool:
     """Compares in constant time, as often for every key, so that the time taken does not reveal which ids exist."""
     compared = [*valid, _NO_DIGEST, _NO_DIGEST][:2]
     return any([hmac.compare_digest(each, digest) for each in compared])  # noqa: C419 - all of them, always
@@ -94,7 +94,7 @@ ANYBODY = Caller("anonymous", frozenset(Scope))
 
 async def create_key(uow: UnitOfWork, name: str, scopes: Collection[Scope]) -> str:
     """Creates a key and returns it in full, which is the only time it can be seen."""
-    key_id, secret = secrets.token_hex(6), draw_secret()
+    key_id, secret = secrets.token_hex(6), generate_secret()
     row = ApiKeyRow(id=key_id, name=name, digest=digest_of(secret), scopes=sorted(scopes), created_at=await uow.now())
     uow.session.add(row)
     return _join(key_id, secret)
@@ -110,7 +110,7 @@ async def rotate_key(uow: UnitOfWork, key_id: str, *, keep_old_for: timedelta) -
         raise NotFound(f"There is no key {key_id}.")
     if row.revoked_at is not None:
         raise Conflict(f"The key {key_id} is revoked; `phoenix keys create` makes a new one.")
-    secret = draw_secret()
+    secret = generate_secret()
     replace_secret(row, secret, now=await uow.now(), keep_old_for=keep_old_for)
     return _join(key_id, secret)
 
@@ -129,7 +129,7 @@ async def revoke_key(uow: UnitOfWork, key_id: str) -> ApiKeyRow:
 
 
 async def find_callers(session: AsyncSession, presented: Collection[str]) -> Mapping[str, Caller]:
-    """Maps each valid key to its caller, in one query. Does not tell why another key is not valid."""
+    """Maps each valid key to its caller, in one query. Does not say why another key is not valid."""
     matches = {key: _KEY.fullmatch(key) for key in presented}
     ids = {match["id"] for match in matches.values() if match}
     rows = await _read_keys(session, ids)
@@ -148,7 +148,7 @@ async def _read_keys(session: AsyncSession, key_ids: Collection[str]) -> Mapping
 
 def _authenticate(found: _Dated | None, match: re.Match[str] | None) -> Caller | None:
     digest = digest_of(match["secret"] if match else "")
-    is_right = is_among(digest, valid_digests(*found) if found else ())
+    is_right = matches_any(digest, valid_digests(*found) if found else ())
     if found is None or not is_right:
         return None
     row, _ = found
@@ -165,14 +165,14 @@ async def find_revoked(session: AsyncSession, key_ids: Collection[str]) -> Colle
     return found
 
 
-async def find_void(session: AsyncSession, used: Collection[tuple[str, str]]) -> Collection[tuple[str, str]]:
+async def find_invalid(session: AsyncSession, used: Collection[tuple[str, str]]) -> Collection[tuple[str, str]]:
     """The ones among these (key id, secret id) that are valid no more: the key was revoked, or the secret replaced."""
     rows = await _read_keys(session, {key_id for key_id, _ in used})
     valid = {key_id: {id_of(digest) for digest in valid_digests(*dated)} for key_id, dated in rows.items()}
     return {(key_id, secret_id) for key_id, secret_id in used if secret_id not in valid.get(key_id, {secret_id})}
 
 
-async def note_use(uow: UnitOfWork, key_id: str) -> None:
+async def record_use(uow: UnitOfWork, key_id: str) -> None:
     """Records the key's last use, to within `LAST_USED_PRECISION`."""
     now = await uow.now()
     is_stale = col(ApiKeyRow.last_used_at).is_(None) | (col(ApiKeyRow.last_used_at) < now - LAST_USED_PRECISION)

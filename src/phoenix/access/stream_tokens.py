@@ -68,15 +68,15 @@ def _to_bytes(text: str) -> bytes:
 
 
 # If two replicas start together, the second adopts the secret of the first.
-_KEEP_FIRST = text("INSERT INTO secrets (name, value) VALUES (:name, :value) ON CONFLICT (name) DO NOTHING")
+_INSERT_IF_MISSING = text("INSERT INTO secrets (name, value) VALUES (:name, :value) ON CONFLICT (name) DO NOTHING")
 
 
-async def share_secret(database: Database, name: str) -> bytes:
+async def get_or_create_secret(database: Database, name: str) -> bytes:
     """The secret of this name (256 random bits), generated if there is none yet."""
     async with database.read() as session:
         row = await session.get(SecretRow, name)
     if row is None:
         async with database.write() as uow:
-            await uow.session.execute(_KEEP_FIRST, {"name": name, "value": secrets.token_urlsafe(32)})
+            await uow.session.execute(_INSERT_IF_MISSING, {"name": name, "value": secrets.token_urlsafe(32)})
             row = await uow.session.get_one(SecretRow, name)
     return row.value.encode()

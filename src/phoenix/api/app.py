@@ -13,8 +13,8 @@ from phoenix.api.errors.problems import install_problem_handlers
 from phoenix.api.http.body_limits import BodyLimit, BodyLimits
 from phoenix.api.http.request_ids import HEADER
 from phoenix.api.http.response_docs import PROBLEM
-from phoenix.api.lifespan import run
-from phoenix.api.middleware import Cors, ErrorBoundary, RequestMeter, RequestRecord
+from phoenix.api.lifespan import open_app_state
+from phoenix.api.middleware import Cors, ErrorBoundary, RequestLog, RequestMetrics
 from phoenix.api.openai import routes
 from phoenix.api.openapi.document import DESCRIPTION, TAGS, build_document
 from phoenix.api.openapi.versions import EXACT_PATH, Documents
@@ -62,8 +62,8 @@ def create_app(settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
-        async with run(settings) as running:
-            app.state.running = running
+        async with open_app_state(settings) as app_state:
+            app.state.phoenix = app_state
             yield
 
     meters = Meters()
@@ -105,8 +105,8 @@ def _operation_id(route: APIRoute) -> str:
 def _middleware(settings: Settings, meters: Meters) -> list[Middleware]:
     """From the outermost to the innermost."""
     limits = settings.limits
-    body = BodyLimit(limits.max_body_bytes, limits.body_time_limit_s)
-    upload = BodyLimit(limits.max_upload_bytes + uploads.FORM_OVERHEAD_BYTES, limits.upload_time_limit_s)
+    body = BodyLimit(limits.max_body_bytes, limits.body_timeout_s)
+    upload = BodyLimit(limits.max_upload_bytes + uploads.FORM_OVERHEAD_BYTES, limits.upload_timeout_s)
     cors = Middleware(
         Cors,
         allow_origins=settings.api.cors_origins,
@@ -116,8 +116,8 @@ def _middleware(settings: Settings, meters: Meters) -> list[Middleware]:
         expose_headers=_EXPOSED_HEADERS,
     )
     return [
-        Middleware(RequestRecord),
-        Middleware(RequestMeter, meters=meters),
+        Middleware(RequestLog),
+        Middleware(RequestMetrics, meters=meters),
         *([cors] if settings.api.cors_origins else []),
         Middleware(ErrorBoundary),
         Middleware(BodyLimits, default=body, by_path={uploads.PATH: upload, routes.PATH: upload}),

@@ -10,49 +10,49 @@ from fastapi import Depends, Request, Response
 from fastapi.routing import APIRoute
 
 from phoenix.access import keys
-from phoenix.api import lifespan as app_state
 from phoenix.api.http.request_ids import request_id_of, traceparent_of
-from phoenix.assembly import services
+from phoenix.api.lifespan import AppState
+from phoenix.assembly import Services
 from phoenix.errors import Unauthenticated
 
-_READING = frozenset({"GET", "HEAD"})
-_NOTED = "phoenix.caller"
+_READ_METHODS = frozenset({"GET", "HEAD"})
+_SCOPE_KEY = "phoenix.caller"
 
 
-async def get_running(request: Request) -> app_state.Running:
-    return request.app.state.running
+async def get_app_state(request: Request) -> AppState:
+    return request.app.state.phoenix
 
 
-async def get_services(running: Annotated[app_state.Running, Depends(get_running)]) -> services.Services:
-    return running.services
+async def get_services(state: Annotated[AppState, Depends(get_app_state)]) -> Services:
+    return state.services
 
 
 async def get_reader(request: Request) -> keys.Caller:
     """The caller, who needs the scope `read`. Raises `Unauthenticated`, `Forbidden` or `RateLimited`."""
-    caller: keys.Caller | None = request.scope.get(_NOTED)
+    caller: keys.Caller | None = request.scope.get(_SCOPE_KEY)
     if caller is None:
         # Several dependencies ask, but a request counts once against the limits.
-        caller = request.scope[_NOTED] = await _admit(request)
+        caller = request.scope[_SCOPE_KEY] = await _authenticate(request)
     caller.check(keys.Scope.READ)
     return caller
 
 
-async def _admit(request: Request) -> keys.Caller:
-    running = await get_running(request)
+async def _authenticate(request: Request) -> keys.Caller:
+    state = await get_app_state(request)
     try:
-        caller = await running.callers.identify(request.headers)
+        caller = await state.authenticator.authenticate(request.headers)
     except Unauthenticated:
-        await running.request_limits.count_failed_auth(request.scope)
+        await state.request_limits.count_failed_auth(request.scope)
         raise
-    await running.request_limits.count(request.scope, caller)
-    running.key_uses.note(caller)
+    await state.request_limits.count(request.scope, caller)
+    state.key_usage.record(caller)
     return caller
 
 
 async def get_caller(request: Request) -> keys.Caller:
     """The caller, who also needs the scope `write` for any method but GET and HEAD. Raises as `get_reader`."""
     caller = await get_reader(request)
-    if request.method not in _READING:
+    if request.method not in _READ_METHODS:
         caller.check(keys.Scope.WRITE)
     return caller
 
@@ -70,23 +70,23 @@ async def get_traceparent(request: Request) -> str | None:
     return traceparent_of(request.scope)
 
 
-Running = Annotated[app_state.Running, Depends(get_running)]
-Services = Annotated[services.Services, Depends(get_services)]
-Caller = Annotated[keys.Caller, Depends(get_caller)]
-Reader = Annotated[keys.Caller, Depends(get_reader)]
-Owner = Annotated[str, Depends(get_owner)]
-RequestId = Annotated[str, Depends(get_request_id)]
-Traceparent = Annotated[str | None, Depends(get_traceparent)]
+AppStateDep = Annotated[AppState, Depends(get_app_state)]
+ServicesDep = Annotated[Services, Depends(get_services)]
+CallerDep = Annotated[keys.Caller, Depends(get_caller)]
+ReaderDep = Annotated[keys.Caller, Depends(get_reader)]
+OwnerDep = Annotated[str, Depends(get_owner)]
+RequestIdDep = Annotated[str, Depends(get_request_id)]
+TraceparentDep = Annotated[str | None, Depends(get_traceparent)]
 
 
 class AuthFirstRoute(APIRoute):
-    """For routes with a body: a stranger's body is neither read nor parsed, and its faults are not reported."""
+    """For routes with a body: a stranger's body is neither read nor parsed, and its field errors are not reported."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        answer = super().get_route_handler()
+        handle = super().get_route_handler()
 
-        async def identify_first(request: Request) -> Response:
+        async def authenticate_first(request: Request) -> Response:
             await get_caller(request)
-            return await answer(request)
+            return await handle(request)
 
-        return identify_first
+        return authenticate_first

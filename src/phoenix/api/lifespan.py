@@ -7,82 +7,82 @@ from dataclasses import dataclass
 
 import anyio
 
-from phoenix.api.auth.callers import Callers, KeyUses, Revocations
+from phoenix.api.auth.callers import Authenticator, KeyUsageRecorder, Revocations
 from phoenix.api.auth.stream_tokens import StreamTokens
-from phoenix.api.background.dispatcher import Feeder
-from phoenix.api.background.lease_reaper import Sweeper
+from phoenix.api.background.dispatcher import Dispatcher
+from phoenix.api.background.lease_reaper import LeaseReaper
 from phoenix.api.background.queue_positions import QueuePositionPublisher
-from phoenix.api.background.retention import Janitor
+from phoenix.api.background.retention import RetentionService
 from phoenix.api.background.webhook_sender import WebhookSender
-from phoenix.api.http.sse_response import StalledSends
+from phoenix.api.http.sse_response import SendTimeouts
 from phoenix.api.limits.requests import RequestLimits
 from phoenix.api.limits.streams import OpenStreams
 from phoenix.assembly import Services, open_services
 from phoenix.async_tasks import in_background
 from phoenix.events.fanout.hub import Hub
-from phoenix.events.log.coalescing import SharedReads
-from phoenix.events.pubsub.notifier import Bell
-from phoenix.events.pubsub.subscriber import Line
+from phoenix.events.log.coalescing import CoalescingEventLog
+from phoenix.events.pubsub.notifier import Notifier
+from phoenix.events.pubsub.subscriber import PubSubSubscriber
 from phoenix.jobs.event_log.reader import SqlEventLog
 from phoenix.settings import Settings
 
 # Each probe is a process that decodes: more than two at once only slow each other down.
-_PROBES_AT_ONCE = 2
+_MAX_CONCURRENT_PROBES = 2
 
 
 @dataclass(frozen=True)
-class Running:
+class AppState:
     """One per process and event loop."""
 
     services: Services
-    log: SharedReads
+    log: CoalescingEventLog
     hub: Hub
-    sends: StalledSends
+    send_timeouts: SendTimeouts
     tokens: StreamTokens
-    callers: Callers
-    key_uses: KeyUses
+    authenticator: Authenticator
+    key_usage: KeyUsageRecorder
     request_limits: RequestLimits
     open_streams: OpenStreams
     draining: anyio.Event
     """Set when the server is asked to stop: streams then end."""
-    probing: asyncio.Semaphore
+    probe_slots: asyncio.Semaphore
 
 
 @asynccontextmanager
-async def run(settings: Settings) -> AsyncGenerator[Running]:
+async def open_app_state(settings: Settings) -> AsyncGenerator[AppState]:
     """Opens the services, the hub of the streams, and the chores."""
     async with AsyncExitStack() as stack:
         services = await stack.enter_async_context(open_services(settings))
-        line = await stack.enter_async_context(Line(services.redis))
-        log = SharedReads(_sql_log(services))
+        subscriber = await stack.enter_async_context(PubSubSubscriber(services.redis))
+        log = CoalescingEventLog(_sql_log(services))
         revocations = Revocations(services)
         hub = Hub(
-            line,
+            subscriber,
             log,
             prefix=settings.redis.prefix,
             settings=settings.events,
-            recollection=services.publisher.recollection,
+            local_progress=services.publisher.local_progress,
             find_revoked=revocations.find,
         )
         await stack.enter_async_context(hub)
-        await stack.enter_async_context(_doing_chores(services, line))
-        sends = await stack.enter_async_context(StalledSends(settings.events.send_timeout_s).watched())
+        await stack.enter_async_context(_background_services(services, subscriber))
+        send_timeouts = await stack.enter_async_context(SendTimeouts(settings.events.send_timeout_s).running())
         draining = anyio.Event()
-        await stack.enter_async_context(_closing_streams(hub, sends, draining))
+        await stack.enter_async_context(_close_streams_on_drain(hub, send_timeouts, draining))
         limits, prefix = settings.limits, settings.redis.prefix
         open_streams = OpenStreams(services.redis, prefix, per_key=limits.streams_per_key)
-        yield Running(
+        yield AppState(
             services=services,
             log=log,
             hub=hub,
-            sends=sends,
+            send_timeouts=send_timeouts,
             tokens=StreamTokens(services, revocations),
-            callers=Callers(services),
-            key_uses=await stack.enter_async_context(KeyUses(services.database).running()),
+            authenticator=Authenticator(services),
+            key_usage=await stack.enter_async_context(KeyUsageRecorder(services.database).running()),
             request_limits=RequestLimits(services.redis, prefix, limits),
             open_streams=await stack.enter_async_context(open_streams.running()),
             draining=draining,
-            probing=asyncio.Semaphore(_PROBES_AT_ONCE),
+            probe_slots=asyncio.Semaphore(_MAX_CONCURRENT_PROBES),
         )
 
 
@@ -92,20 +92,20 @@ def _sql_log(services: Services) -> SqlEventLog:
         services.publisher.read_progress,
         worker_timeout_s=worker_timeout_s(services.settings),
         clips_per_key=services.settings.limits.running_clips_per_key,
-        lines=services.lines,
+        queue_snapshots=services.queue_snapshots,
     )
 
 
 @asynccontextmanager
-async def _doing_chores(services: Services, line: Line) -> AsyncGenerator[None]:
+async def _background_services(services: Services, subscriber: PubSubSubscriber) -> AsyncGenerator[None]:
     timeout_s = worker_timeout_s(services.settings)
     async with (
-        Bell(services.redis, services.channels.feed).waking(line) as rung,
-        Feeder(services, worker_timeout_s=timeout_s).running(rung),
-        Sweeper(services, worker_timeout_s=timeout_s).running(),
+        Notifier(services.redis, services.channels.tasks_ready).wake_event(subscriber) as wake_event,
+        Dispatcher(services, worker_timeout_s=timeout_s).running(wake_event),
+        LeaseReaper(services, worker_timeout_s=timeout_s).running(),
         WebhookSender(services).running(),
         QueuePositionPublisher(services, worker_timeout_s=timeout_s).running(),
-        Janitor(services).running(),
+        RetentionService(services).running(),
     ):
         yield
 
@@ -116,12 +116,12 @@ def worker_timeout_s(settings: Settings) -> float:
 
 
 @asynccontextmanager
-async def _closing_streams(hub: Hub, sends: StalledSends, draining: anyio.Event) -> AsyncGenerator[None]:
+async def _close_streams_on_drain(hub: Hub, send_timeouts: SendTimeouts, draining: anyio.Event) -> AsyncGenerator[None]:
     # The server shuts the application down only after its streams have ended, so those must hear of it first.
     async def close() -> None:
         await draining.wait()
         hub.close_streams()
-        sends.hurry()
+        send_timeouts.shorten()
 
     async with in_background(close(), name="close-streams"):
         yield

@@ -11,8 +11,8 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from phoenix.api.errors.problems import explain, problem_response
-from phoenix.api.http.request_ids import HEADER, choose_request_id, note_traceparent
-from phoenix.api.limits.requests import noted_headers
+from phoenix.api.http.request_ids import HEADER, assign_request_id, store_traceparent
+from phoenix.api.limits.requests import rate_limit_headers
 from phoenix.telemetry import traces
 from phoenix.telemetry.logs import get_logger, log_context
 from phoenix.telemetry.meters import Meters
@@ -24,7 +24,7 @@ _logger = get_logger(__name__)
 _SAFE = {"X-Content-Type-Options": "nosniff"}
 
 
-class RequestRecord:
+class RequestLog:
     """Outermost: gives each request an id, echoes it and the trace, and logs the request when it is over."""
 
     def __init__(self, app: ASGIApp) -> None:
@@ -34,7 +34,7 @@ class RequestRecord:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request_id, traceparent = choose_request_id(scope), note_traceparent(scope)
+        request_id, traceparent = assign_request_id(scope), store_traceparent(scope)
         echoed = {HEADER: request_id, **_SAFE} | ({traces.HEADER: traceparent} if traceparent else {})
         started_s = time.monotonic()
         status = 499  # nginx's number for a client that left before it was answered
@@ -43,7 +43,7 @@ class RequestRecord:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                MutableHeaders(scope=message).update({**echoed, **noted_headers(scope)})
+                MutableHeaders(scope=message).update({**echoed, **rate_limit_headers(scope)})
             await send(message)
 
         with log_context(request_id=request_id, **traces.trace_fields(traceparent)):
@@ -94,7 +94,7 @@ _NO_ROUTE = "none"
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
-class RequestMeter:
+class RequestMetrics:
     """Labels by the route's template, never by the path: ids in labels would grow without bound."""
 
     def __init__(self, app: ASGIApp, meters: Meters) -> None:
@@ -111,7 +111,7 @@ class RequestMeter:
         async def watch(message: Message) -> None:
             nonlocal is_stream
             if message["type"] == "http.response.start":
-                self._note(scope, message["status"], time.monotonic() - started_s)
+                self._record(scope, message["status"], time.monotonic() - started_s)
                 is_stream = Headers(raw=message["headers"]).get("content-type", "").startswith("text/event-stream")
                 if is_stream:
                     self._meters.open_streams.inc()
@@ -123,10 +123,10 @@ class RequestMeter:
             if is_stream:
                 self._meters.open_streams.dec()
 
-    def _note(self, scope: Scope, status: int, seconds: float) -> None:
+    def _record(self, scope: Scope, status: int, seconds: float) -> None:
         method = scope["method"] if scope["method"] in _METHODS else "other"
         route = getattr(scope.get("route"), "path", _NO_ROUTE)
-        self._meters.note_answer(method, route, status, seconds)
+        self._meters.observe_response(method, route, status, seconds)
 
 
 class Cors(CORSMiddleware):

@@ -1,4 +1,4 @@
-"""Wires settings to technologies; the only room that chooses them."""
+"""Wires settings to technologies; the only package that chooses them."""
 
 from phoenix.assembly.services import Services, open_services
 

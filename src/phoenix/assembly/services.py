@@ -10,14 +10,14 @@ from phoenix.catalog.load import Catalog, load_catalog
 from phoenix.db.engine import database_url, open_engine
 from phoenix.db.unit_of_work import Database
 from phoenix.errors import PhoenixError
-from phoenix.events.messages import Owned
+from phoenix.events.messages import EventEnvelope
 from phoenix.events.publisher import EventPublisher
 from phoenix.events.pubsub.channels import Channels
-from phoenix.events.pubsub.notifier import Bell
+from phoenix.events.pubsub.notifier import Notifier
 from phoenix.events.pubsub.redis_client import open_redis
 from phoenix.jobs.post_commit import EventRecorded, FilesOrphaned, StopRequested, TasksReady
-from phoenix.jobs.scheduling.queue_snapshot import KeptLines
-from phoenix.jobs.submission.admission_control import KnownRoom
+from phoenix.jobs.scheduling.queue_snapshot import QueueSnapshotCache
+from phoenix.jobs.submission.admission_control import QueueCapacity
 from phoenix.queues.arq_queue import ArqTaskQueue
 from phoenix.queues.queue import TaskQueue
 from phoenix.settings import Settings
@@ -28,39 +28,39 @@ from phoenix.telemetry.logs import get_logger
 _logger = get_logger(__name__)
 
 
-class Announcing:
-    """Publishes events, rings the feeder's and the workers' bells, and deletes files that lost their rows."""
+class PostCommitPublisher:
+    """Publishes events, wakes the dispatcher and the workers, and deletes files that lost their rows."""
 
     def __init__(self, *, redis: Redis, channels: Channels, publisher: EventPublisher, store: ArtifactStore) -> None:
         self._publisher = publisher
         self._store = store
-        self._feed = Bell(redis, channels.feed)
-        self._stop = Bell(redis, channels.stop)
+        self._tasks_ready = Notifier(redis, channels.tasks_ready)
+        self._stop = Notifier(redis, channels.stop)
 
-    async def __call__(self, announcements: Sequence[object]) -> None:
+    async def __call__(self, events: Sequence[object]) -> None:
         try:
-            await self._announce(announcements)
+            await self._deliver(events)
         except Exception:
-            # Sweeper, feeder and heartbeats find on their own what was not announced.
-            _logger.exception("what was committed could not be announced")
+            # The lease reaper, the dispatcher and heartbeats find on their own what failed here.
+            _logger.exception("the post-commit events could not be delivered")
 
-    async def _announce(self, announcements: Sequence[object]) -> None:
-        recorded = [each for each in announcements if isinstance(each, EventRecorded)]
-        await self._publisher.publish(*(Owned(each.event, each.owner_id, each.owner_seq) for each in recorded))
-        for announcement in announcements:
-            if isinstance(announcement, StopRequested):
-                await self._stop.ring(announcement.task_id)
-            elif isinstance(announcement, FilesOrphaned):
-                await self._delete(announcement.keys)
-        if any(isinstance(each, TasksReady) for each in announcements):
-            await self._feed.ring()
+    async def _deliver(self, events: Sequence[object]) -> None:
+        recorded = [each for each in events if isinstance(each, EventRecorded)]
+        await self._publisher.publish(*(EventEnvelope(each.event, each.owner_id, each.owner_seq) for each in recorded))
+        for event in events:
+            if isinstance(event, StopRequested):
+                await self._stop.notify(event.task_id)
+            elif isinstance(event, FilesOrphaned):
+                await self._delete(event.keys)
+        if any(isinstance(each, TasksReady) for each in events):
+            await self._tasks_ready.notify()
 
     async def _delete(self, keys: Sequence[str]) -> None:
         for key in keys:
             try:
                 await self._store.delete(key)
             except PhoenixError as error:
-                # The janitor deletes files without rows later.
+                # Retention deletes files without rows later.
                 _logger.warning("orphaned file not deleted", key=key, error=error.detail)
             except Exception:
                 # One malformed key must not keep the others from being deleted.
@@ -82,8 +82,8 @@ class Services:
     publisher: EventPublisher
     queue: TaskQueue
     store: ArtifactStore
-    lines: KeptLines = field(default_factory=KeptLines)
-    room: KnownRoom = field(default_factory=KnownRoom)
+    queue_snapshots: QueueSnapshotCache = field(default_factory=QueueSnapshotCache)
+    queue_capacity: QueueCapacity = field(default_factory=QueueCapacity)
 
 
 @asynccontextmanager
@@ -100,19 +100,19 @@ async def open_services(settings: Settings, *, kept_connections: int | None = No
         queue = ArqTaskQueue(redis, settings.redis.prefix)
         publisher = EventPublisher(redis, settings.redis.prefix)
         channels = Channels(settings.redis.prefix)
-        announcing = Announcing(redis=redis, channels=channels, publisher=publisher, store=store)
-        database = open_database(settings, announcing, kept_connections=kept_connections)
+        post_commit = PostCommitPublisher(redis=redis, channels=channels, publisher=publisher, store=store)
+        database = open_database(settings, post_commit, kept_connections=kept_connections)
         stack.push_async_callback(database.close)
         yield Services(settings, catalog, database, redis, channels, publisher, queue, store)
 
 
 def open_database(
-    settings: Settings, announcing: Announcing | None = None, *, kept_connections: int | None = None
+    settings: Settings, post_commit: PostCommitPublisher | None = None, *, kept_connections: int | None = None
 ) -> Database:
     """The database alone, for a thread or process that needs nothing else; `kept_connections` as in `open_services`."""
     url = database_url(settings.database, settings.data_dir)
     engine = open_engine(url, settings.database, kept_connections=kept_connections)
-    return Database(engine, announcing) if announcing else Database(engine)
+    return Database(engine, post_commit) if post_commit else Database(engine)
 
 
 def redis_url(settings: Settings) -> str:

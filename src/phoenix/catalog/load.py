@@ -96,6 +96,6 @@ def _check(model_id: str, fields: dict[str, Any], extra_file: Path | None) -> Mo
     try:
         return ModelSpec.model_validate(fields)
     except ValidationError as error:
-        faults = "; ".join(f"{'.'.join(map(str, fault['loc'])) or 'entry'}: {fault['msg']}" for fault in error.errors())
+        problems = "; ".join(f"{'.'.join(map(str, item['loc'])) or 'entry'}: {item['msg']}" for item in error.errors())
         where = f"catalog file {extra_file}" if extra_file else "the built-in catalog"
-        raise CatalogError(f"{where}: model {model_id!r}: {faults}") from error
+        raise CatalogError(f"{where}: model {model_id!r}: {problems}") from error

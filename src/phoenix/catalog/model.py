@@ -174,7 +174,7 @@ class ModelSpec(_Entry):
         return self.engine == "veo"
 
     @property
-    def most_at_once(self) -> int | None:
+    def max_concurrency(self) -> int | None:
         """Calls that may share its weights. Caches and offloading keep the state of a call on the modules."""
         shares_state = self.step_cache is not None or self.offload in ("model", "group")
         return 1 if shares_state else self.concurrency

@@ -6,7 +6,7 @@ from fractions import Fraction
 from typing import Generic, NamedTuple, TypeVar
 
 from phoenix.catalog.model import FloatRange, FrameRule, IntRange, ModelSpec, SizeRule
-from phoenix.catalog.transitions import Findings
+from phoenix.catalog.transitions import ValidationReport
 from phoenix.contract.base import AspectRatio, Resolution
 from phoenix.contract.requests import ClipRequest, ReelRequest
 
@@ -49,10 +49,10 @@ def _round_to(side_px: Fraction, multiple: int) -> int:
 def nearest_frames(rule: FrameRule, frames: float) -> int:
     """The frame count of the rule nearest to `frames`, within its bounds; the larger one of two equally near."""
     k = math.floor((frames - rule.offset) / rule.multiple + 0.5)
-    return min(max(k * rule.multiple + rule.offset, rule.minimum), most_frames(rule, math.inf))
+    return min(max(k * rule.multiple + rule.offset, rule.minimum), floor_frames(rule, math.inf))
 
 
-def most_frames(rule: FrameRule, frames: float) -> int:
+def floor_frames(rule: FrameRule, frames: float) -> int:
     """The largest count of the rule that is at most `frames`, but never less than its minimum."""
     if frames >= rule.maximum:
         return rule.maximum
@@ -68,7 +68,7 @@ def longest_s(rule: FrameRule, fps: int) -> float:
     """Longest clip at this frame rate: bounded by frames, and by seconds where the rule says so."""
     if rule.longest_s is None:
         return rule.maximum / fps
-    return most_frames(rule, rule.longest_s * fps) / fps
+    return floor_frames(rule, rule.longest_s * fps) / fps
 
 
 def default_frames(rule: FrameRule, fps: int, *, default_fps: int) -> int:
@@ -91,19 +91,21 @@ class _Given(Generic[_T]):
     pointer: str
 
 
-def pick_size(request: ReelRequest, model: ModelSpec, findings: Findings) -> tuple[Resolution, AspectRatio, Size]:
+def resolve_size(
+    request: ReelRequest, model: ModelSpec, report: ValidationReport
+) -> tuple[Resolution, AspectRatio, Size]:
     """The resolution and aspect ratio to use, and their size in pixels."""
     rule = model.size
     resolution = request.resolution or rule.default_resolution
     aspect_ratio = request.aspect_ratio or rule.default_aspect_ratio
     if resolution not in rule.resolutions:
-        findings.fault("/resolution", f"{model.id} makes {', '.join(rule.resolutions)}; choose one of them")
+        report.add_error("/resolution", f"{model.id} makes {', '.join(rule.resolutions)}; choose one of them")
     if aspect_ratio not in rule.aspect_ratios:
-        findings.fault("/aspect_ratio", f"{model.id} makes {', '.join(rule.aspect_ratios)}; choose one of them")
+        report.add_error("/aspect_ratio", f"{model.id} makes {', '.join(rule.aspect_ratios)}; choose one of them")
     size = fit_size(rule, resolution, aspect_ratio)
     if (request.resolution or request.aspect_ratio) and is_visibly_rounded(size, resolution, aspect_ratio):
         width, height = ideal_size(resolution, aspect_ratio)
-        findings.adjust(
+        report.add_adjustment(
             "/resolution" if request.resolution else "/aspect_ratio",
             requested=f"{resolution} {aspect_ratio} ({float(width):.0f}x{float(height):.0f})",
             resolved=str(size),
@@ -112,24 +114,24 @@ def pick_size(request: ReelRequest, model: ModelSpec, findings: Findings) -> tup
     return resolution, aspect_ratio, size
 
 
-def pick_fps(request: ReelRequest, model: ModelSpec, findings: Findings) -> int:
+def resolve_fps(request: ReelRequest, model: ModelSpec, report: ValidationReport) -> int:
     if request.fps is None:
         return model.fps.default
-    return _within(model.fps, _Given(request.fps, "/fps"), model, findings)
+    return _check_range(model.fps, _Given(request.fps, "/fps"), model, report)
 
 
-def pick_steps(request: ReelRequest, index: int, model: ModelSpec, findings: Findings) -> int:
+def resolve_steps(request: ReelRequest, index: int, model: ModelSpec, report: ValidationReport) -> int:
     given = _first_given("steps", index, request.clips[index].steps, request.steps)
-    return model.steps.default if given is None else _within(model.steps, given, model, findings)
+    return model.steps.default if given is None else _check_range(model.steps, given, model, report)
 
 
-def pick_guidance(request: ReelRequest, index: int, model: ModelSpec, findings: Findings) -> float:
+def resolve_guidance(request: ReelRequest, index: int, model: ModelSpec, report: ValidationReport) -> float:
     given = _first_given("guidance_scale", index, request.clips[index].guidance_scale, request.guidance_scale)
     rule = model.guidance_scale
-    return rule.default if given is None else _within(rule, given, model, findings)
+    return rule.default if given is None else _check_range(rule, given, model, report)
 
 
-def pick_frames(request: ReelRequest, index: int, model: ModelSpec, findings: Findings, *, fps: int) -> int:
+def resolve_frames(request: ReelRequest, index: int, model: ModelSpec, report: ValidationReport, *, fps: int) -> int:
     """The number of frames: the nearest that the model can make to the seconds asked for."""
     rule = model.frames
     given = _first_given("duration_s", index, request.clips[index].duration_s, request.duration_s)
@@ -139,15 +141,15 @@ def pick_frames(request: ReelRequest, index: int, model: ModelSpec, findings: Fi
     shortest, longest = shortest_s(rule, fps), longest_s(rule, fps)
     if not shortest * fps - FRAME_TOLERANCE <= wanted <= longest * fps + FRAME_TOLERANCE:
         nearest = shortest if given.value < shortest else longest
-        detail = f"{model.id} makes clips of {_up(shortest)} to {_down(longest)} s at {fps} fps"
-        findings.fault(
+        detail = f"{model.id} makes clips of {_ceil_ms(shortest)} to {_floor_ms(longest)} s at {fps} fps"
+        report.add_error(
             given.pointer,
-            f"{detail}; the nearest is {_up(nearest) if nearest == shortest else _down(nearest)} s",
+            f"{detail}; the nearest is {_ceil_ms(nearest) if nearest == shortest else _floor_ms(nearest)} s",
         )
         return nearest_frames(rule, nearest * fps)
     frames = nearest_frames(rule, wanted)
     if abs(frames - wanted) > FRAME_TOLERANCE:
-        findings.adjust(
+        report.add_adjustment(
             given.pointer,
             requested=f"{given.value:g} s ({wanted:.4g} frames at {fps} fps)",
             resolved=f"{frames / fps:.6g} s ({frames} frames)",
@@ -156,12 +158,12 @@ def pick_frames(request: ReelRequest, index: int, model: ModelSpec, findings: Fi
     return frames
 
 
-def check_image(clip: ClipRequest, index: int, model: ModelSpec, findings: Findings) -> None:
+def check_image(clip: ClipRequest, index: int, model: ModelSpec, report: ValidationReport) -> None:
     pointer = f"/clips/{index}/image_artifact_id"
     if clip.image_artifact_id is not None and not model.takes_image:
-        findings.fault(pointer, f"{model.id} takes no image; leave it out, or choose a model that does")
+        report.add_error(pointer, f"{model.id} takes no image; leave it out, or choose a model that does")
     if clip.image_artifact_id is None and model.needs_image:
-        findings.fault(pointer, f"{model.id} starts from a picture; upload one and give its id")
+        report.add_error(pointer, f"{model.id} starts from a picture; upload one and give its id")
 
 
 def _first_given(name: str, index: int, of_clip: _T | None, of_reel: _T | None) -> _Given[_T] | None:
@@ -170,11 +172,11 @@ def _first_given(name: str, index: int, of_clip: _T | None, of_reel: _T | None) 
     return None if of_reel is None else _Given(of_reel, f"/{name}")
 
 
-def _within(rule: IntRange | FloatRange, given: _Given[_T], model: ModelSpec, findings: Findings) -> _T:
+def _check_range(rule: IntRange | FloatRange, given: _Given[_T], model: ModelSpec, report: ValidationReport) -> _T:
     if rule.minimum <= given.value <= rule.maximum:
         return given.value
     nearest = type(given.value)(min(max(given.value, rule.minimum), rule.maximum))
-    findings.fault(
+    report.add_error(
         given.pointer,
         f"{model.id} takes {rule.minimum:g} to {rule.maximum:g} here; the nearest is {nearest:g}",
     )
@@ -188,10 +190,10 @@ def _frame_reason(model: ModelSpec) -> str:
     return f"{model.id} makes {rule.multiple}k+{rule.offset} frames"
 
 
-def _up(seconds: float) -> float:
+def _ceil_ms(seconds: float) -> float:
     """To the millisecond, inwards, so that the number in the message is itself accepted."""
     return math.ceil(seconds * 1000 - 1e-6) / 1000
 
 
-def _down(seconds: float) -> float:
+def _floor_ms(seconds: float) -> float:
     return math.floor(seconds * 1000 + 1e-6) / 1000

@@ -1,4 +1,4 @@
-"""The `phoenix` command. Imports heavy rooms only when a command that needs them runs."""
+"""The `phoenix` command. Imports heavy packages only when a command that needs them runs."""
 
 from phoenix.cli.app import main
 

@@ -26,7 +26,7 @@ from phoenix.settings import Settings
 from phoenix.storage.keys import upload_key
 from phoenix.storage.open import open_store
 
-CHECK_TIME_LIMIT_S = 30
+CHECK_TIMEOUT_S = 30
 LITTLE_SPACE_BYTES = 5 * 2**30
 """A reel's clips, frames in progress and the result are on disk at the same time."""
 
@@ -35,7 +35,7 @@ OTHER_NAMES = {"CONFIG", "URL", "API_KEY", "PUBLISH", "LIFELINE_FD"}
 """Names after `PHOENIX_` that are no settings, but are read by commands, compose files and child processes."""
 
 
-class Verdict(Enum):
+class CheckStatus(Enum):
     OK = "ok"
     NOTE = "note"
     """Phoenix works, except for what the finding names."""
@@ -45,33 +45,33 @@ class Verdict(Enum):
 @dataclass(frozen=True)
 class Finding:
     name: str
-    verdict: Verdict
+    status: CheckStatus
     detail: str
     remedy: str = ""
 
 
 async def examine(settings: Settings, checks: Mapping[str, "Check"] | None = None) -> list[Finding]:
-    """The findings of all checks, in order; takes at most `CHECK_TIME_LIMIT_S`."""
+    """The findings of all checks, in order; takes at most `CHECK_TIMEOUT_S`."""
     chosen = CHECKS if checks is None else checks
     return await asyncio.gather(*(_run(name, check, settings) for name, check in chosen.items()))
 
 
 async def _run(name: str, check: "Check", settings: Settings) -> Finding:
     try:
-        async with asyncio.timeout(CHECK_TIME_LIMIT_S):
+        async with asyncio.timeout(CHECK_TIMEOUT_S):
             return await check(settings)
     except TimeoutError:
-        return Finding(name, Verdict.MISSING, f"no answer within {CHECK_TIME_LIMIT_S} s")
+        return Finding(name, CheckStatus.MISSING, f"no answer within {CHECK_TIMEOUT_S} s")
     except (PhoenixError, SQLAlchemyError, RedisError, OSError, ValueError) as error:
-        return Finding(name, Verdict.MISSING, str(error).splitlines()[0], REMEDIES.get(name, ""))
+        return Finding(name, CheckStatus.MISSING, str(error).splitlines()[0], REMEDIES.get(name, ""))
 
 
 async def check_settings(_settings: Settings) -> Finding:
     file = os.environ.get("PHOENIX_CONFIG")
     if unknown := unknown_names(os.environ):
         detail = f"nothing reads {', '.join(unknown)}"
-        return Finding("settings", Verdict.NOTE, detail, "Correct the name: deploy/env.example lists them all.")
-    return Finding("settings", Verdict.OK, f"of the environment{f', and of {file}' if file else ''}")
+        return Finding("settings", CheckStatus.NOTE, detail, "Correct the name: deploy/env.example lists them all.")
+    return Finding("settings", CheckStatus.OK, f"of the environment{f', and of {file}' if file else ''}")
 
 
 def unknown_names(environment: Mapping[str, str]) -> list[str]:
@@ -86,67 +86,69 @@ async def check_ffmpeg(settings: Settings) -> Finding:
     encoders = await _output_of(ffmpeg, "-hide_banner", "-encoders")
     absent = [name for name in ("libx264", "aac") if f" {name} " not in encoders]
     if absent:
-        return Finding("ffmpeg", Verdict.MISSING, f"{ffmpeg} cannot encode {', '.join(absent)}", REMEDIES["ffmpeg"])
-    return Finding("ffmpeg", Verdict.OK, ffmpeg)
+        return Finding("ffmpeg", CheckStatus.MISSING, f"{ffmpeg} cannot encode {', '.join(absent)}", REMEDIES["ffmpeg"])
+    return Finding("ffmpeg", CheckStatus.OK, ffmpeg)
 
 
 async def check_redis(settings: Settings) -> Finding:
     if settings.redis.url is None:
-        return Finding("redis", Verdict.OK, f"`phoenix up` runs its own: {find_redis_server()}")
+        return Finding("redis", CheckStatus.OK, f"`phoenix up` runs its own: {find_redis_server()}")
     redis = open_redis(settings.redis.url, socket_timeout_s=settings.redis.socket_timeout_s)
     try:
         await send(redis, ("PING",))
     finally:
         await redis.aclose()
-    return Finding("redis", Verdict.OK, "answers")
+    return Finding("redis", CheckStatus.OK, "answers")
 
 
 async def check_database(settings: Settings) -> Finding:
     url = database_url(settings.database, settings.data_dir)
     shown = url.render_as_string(hide_password=True)
     if url.get_backend_name() == "sqlite" and not _exists(url.database):
-        return Finding("database", Verdict.OK, f"{shown}, to be made by `phoenix up`")
+        return Finding("database", CheckStatus.OK, f"{shown}, to be made by `phoenix up`")
     schema = await read_schema(url, settings.database)
     if schema.age is SchemaAge.NEWER:
         detail = f"{shown} has schema {schema.revision}, which this version does not know"
-        return Finding("database", Verdict.NOTE, detail, NEWER_SCHEMA)
+        return Finding("database", CheckStatus.NOTE, detail, NEWER_SCHEMA)
     if not schema.age.is_usable:
         remedy = "Run `phoenix db upgrade`; `phoenix up` does it by itself."
-        return Finding("database", Verdict.NOTE, f"{shown} has schema {schema.revision}, not {schema.newest}", remedy)
-    return Finding("database", Verdict.OK, shown)
+        return Finding(
+            "database", CheckStatus.NOTE, f"{shown} has schema {schema.revision}, not {schema.newest}", remedy
+        )
+    return Finding("database", CheckStatus.OK, shown)
 
 
 async def check_storage(settings: Settings) -> Finding:
     if settings.storage.url is None:
         folder = _nearest_folder(settings.data_dir)
         if not os.access(folder, os.W_OK):
-            return Finding("storage", Verdict.MISSING, f"{folder} cannot be written", REMEDIES["storage"])
-        return Finding("storage", Verdict.OK, f"in {settings.data_dir.absolute()}")
+            return Finding("storage", CheckStatus.MISSING, f"{folder} cannot be written", REMEDIES["storage"])
+        return Finding("storage", CheckStatus.OK, f"in {settings.data_dir.absolute()}")
     store = open_store(settings.storage, default_folder=settings.data_dir)
     # Only writing shows whether writing is allowed.
     key = upload_key(new_artifact_id())
     await store.put_stream(key, _one_chunk(b"phoenix doctor"), max_bytes=None)
     await store.delete(key)
-    return Finding("storage", Verdict.OK, settings.storage.url)
+    return Finding("storage", CheckStatus.OK, settings.storage.url)
 
 
 async def check_space(settings: Settings) -> Finding:
     free_bytes = shutil.disk_usage(_nearest_folder(settings.data_dir)).free
     free = f"{free_bytes / 2**30:.1f} GiB free at {settings.data_dir.absolute()}"
     if free_bytes < LITTLE_SPACE_BYTES:
-        return Finding("disk space", Verdict.NOTE, free, "Make room, or point PHOENIX_DATA_DIR at a larger disk.")
-    return Finding("disk space", Verdict.OK, free)
+        return Finding("disk space", CheckStatus.NOTE, free, "Make room, or point PHOENIX_DATA_DIR at a larger disk.")
+    return Finding("disk space", CheckStatus.OK, free)
 
 
 async def check_gpu(_settings: Settings) -> Finding:
     if find_spec("torch") is None:
         detail = "no torch: local diffusion models cannot be served"
-        return Finding("GPU", Verdict.NOTE, detail, "Install `phoenix[worker]` on machines with a GPU.")
+        return Finding("GPU", CheckStatus.NOTE, detail, "Install `phoenix[worker]` on machines with a GPU.")
     names = (await _output_of(sys.executable, "-c", LIST_GPUS)).split("\n")
     gpus = [name for name in names if name]
     if not gpus:
-        return Finding("GPU", Verdict.NOTE, "none that torch can use: diffusion models would run on the CPU")
-    return Finding("GPU", Verdict.OK, ", ".join(gpus))
+        return Finding("GPU", CheckStatus.NOTE, "none that torch can use: diffusion models would run on the CPU")
+    return Finding("GPU", CheckStatus.OK, ", ".join(gpus))
 
 
 Check = Callable[[Settings], Awaitable[Finding]]

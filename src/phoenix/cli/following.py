@@ -32,19 +32,19 @@ class Display(Protocol):
 
 def follow(phoenix: Phoenix, job_id: str, console: Console) -> Job:
     """Shows the job on `console` until it ends, and returns its final state."""
-    display: Display = Bars(console) if console.is_terminal else Lines(console)
+    display: Display = BarDisplay(console) if console.is_terminal else LineDisplay(console)
     with display, closing(phoenix.watch(job_id)) as events:
         for event in events:
             display.show(event)
     return phoenix.get_job(job_id)
 
 
-class Lines:
+class LineDisplay:
     """Output for files and pipes."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._told_tenths = 0
+        self._shown_tenths = 0
 
     def __enter__(self) -> None:
         return None
@@ -55,8 +55,8 @@ class Lines:
     def show(self, event: Event) -> None:
         if isinstance(event, ClipProgress):
             tenths = int(event.job_progress * 10)
-            if tenths > self._told_tenths:
-                self._told_tenths = tenths
+            if tenths > self._shown_tenths:
+                self._shown_tenths = tenths
                 left = f", {format_seconds(event.job_eta_s)} left" if event.job_eta_s is not None else ""
                 self._console.print(f"{event.job_progress:.0%} done{left}")
         elif line := describe(event):
@@ -64,13 +64,13 @@ class Lines:
 
 
 def describe(event: Event) -> str | None:
-    """A line, more for a snapshot of clips that run already; None for what changes too often to be told."""
+    """A line, more for a snapshot of clips that run already; None for what changes too often to be shown."""
     match event:
         case JobSnapshot(job=job):
             running = [f"clip {clip.index}: started" for clip in job.clips if clip.state is ClipState.RUNNING]
             return "\n".join([f"{job.id} {job.state.value}, {_count(job.clips)}, {job.progress:.0%} done", *running])
-        case JobQueueMoved(queue_position=int() as place):
-            return f"place {place} in the queue" + (
+        case JobQueueMoved(queue_position=int() as position):
+            return f"place {position} in the queue" + (
                 f": {printable(reason)}" if (reason := event.waiting_reason) else ""
             )
         case ClipStarted() | ClipSucceeded() | ClipRetrying() | ClipFailed():
@@ -97,7 +97,7 @@ def describe_clip(event: ClipStarted | ClipSucceeded | ClipRetrying | ClipFailed
             return f"failed, {printable(event.error.message)}"
 
 
-class Bars:
+class BarDisplay:
     """Output for terminals."""
 
     def __init__(self, console: Console) -> None:
@@ -109,7 +109,7 @@ class Bars:
             TimeElapsedColumn(),
             console=console,
         )
-        self._whole: TaskID | None = None
+        self._job_bar: TaskID | None = None
         self._clips: dict[int, TaskID] = {}
 
     def __enter__(self) -> None:
@@ -123,25 +123,25 @@ class Bars:
             case JobSnapshot():
                 self._show_job(event.job)
             case JobQueueMoved():
-                self._note(f"place {event.queue_position}" if event.queue_position is not None else "")
+                self._update_job(f"place {event.queue_position}" if event.queue_position is not None else "")
             case ClipProgress():
                 self._show_clip(event.clip_index, event.progress, f"step {event.step}/{event.steps}")
                 left = f"{format_seconds(event.job_eta_s)} left" if event.job_eta_s is not None else ""
-                self._note(left, event.job_progress)
+                self._update_job(left, event.job_progress)
             case ClipSucceeded():
                 self._show_clip(event.clip_index, 1, describe_clip(event), is_at_work=False)
-                self._note("", event.progress)
+                self._update_job("", event.progress)
             case ClipStarted() | ClipRetrying() | ClipFailed():
                 is_at_work = isinstance(event, ClipStarted)
                 self._show_clip(event.clip_index, 0, describe_clip(event), is_at_work=is_at_work)
             case _:
-                self._note(describe(event) or "")
+                self._update_job(describe(event) or "")
 
     def _show_job(self, job: Job) -> None:
-        if self._whole is None:
-            self._whole = self._progress.add_task(job.kind, total=1, note="")
+        if self._job_bar is None:
+            self._job_bar = self._progress.add_task(job.kind, total=1, note="")
             self._clips = {clip.index: self._add_clip(clip, len(job.clips)) for clip in job.clips}
-        self._note(job.state.value, job.progress)
+        self._update_job(job.state.value, job.progress)
         for clip in job.clips:
             self._show_clip(clip.index, clip.progress, clip.state.value, is_at_work=clip.state is ClipState.RUNNING)
 
@@ -157,6 +157,6 @@ class Bars:
             is_visible = is_at_work or len(self._clips) <= MANY_CLIPS
             self._progress.update(task, completed=fraction, note=note, visible=is_visible)
 
-    def _note(self, note: str, fraction: float | None = None) -> None:
-        if self._whole is not None:
-            self._progress.update(self._whole, completed=fraction, note=note)
+    def _update_job(self, note: str, fraction: float | None = None) -> None:
+        if self._job_bar is not None:
+            self._progress.update(self._job_bar, completed=fraction, note=note)

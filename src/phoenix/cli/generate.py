@@ -30,7 +30,7 @@ from phoenix.cli.options import (
     make_request,
     with_first_frame,
 )
-from phoenix.cli.problems import INTERRUPTED, end_on_sigterm, explained, read_settings, require_success
+from phoenix.cli.problems import INTERRUPTED, end_on_sigterm, exit_on_error, read_settings, require_success
 from phoenix.client import Phoenix, PhoenixClientError
 from phoenix.contract.jobs import Job
 from phoenix.contract.requests import SoundtrackRequest
@@ -76,7 +76,11 @@ def generate(  # noqa: PLR0913, PLR0917 - one parameter per option
     }
     request = make_request(prompts, given, crossfade_s)
     end_on_sigterm()
-    with explained(), _server(url) as server, Phoenix(server.url, api_key, retry_policy=CLI_RETRY_POLICY) as phoenix:
+    with (
+        exit_on_error(),
+        _server(url) as server,
+        Phoenix(server.url, api_key, retry_policy=CLI_RETRY_POLICY) as phoenix,
+    ):
         if audio:
             sound = SoundtrackRequest(artifact_id=_upload(phoenix, audio))
             request = request.model_copy(update={"soundtrack": sound})
@@ -119,10 +123,10 @@ def _finish(phoenix: Phoenix, job: Job, output: Path | None, *, is_private: bool
         require_success(ended)
         return phoenix.download(ended, output or Path(f"reel-{job.id}.mp4"))
     except KeyboardInterrupt:
-        _leave(phoenix, job, is_private=is_private)
+        _handle_interrupt(phoenix, job, is_private=is_private)
 
 
-def _leave(phoenix: Phoenix, job: Job, *, is_private: bool) -> NoReturn:
+def _handle_interrupt(phoenix: Phoenix, job: Job, *, is_private: bool) -> NoReturn:
     """After Ctrl-C: cancels the job unless the user wants to keep it. Another Ctrl-C leaves without asking."""
     try:
         # Jobs of a private server end with it; and without a terminal there is nobody to ask.

@@ -9,7 +9,7 @@ from phoenix.cli.connecting import ApiKeyOption, JsonOption, UrlOption, connect
 from phoenix.cli.console import err, out, print_json
 from phoenix.cli.following import follow
 from phoenix.cli.options import OutputOption
-from phoenix.cli.problems import explained, require_success
+from phoenix.cli.problems import exit_on_error, require_success
 from phoenix.cli.tables import clips_table, job_lines, jobs_table, models_table
 from phoenix.contract.base import JobKind
 from phoenix.contract.jobs import JobState
@@ -32,7 +32,7 @@ def list_jobs(
     api_key: ApiKeyOption = None,
 ) -> None:
     """List jobs, newest first."""
-    with explained(), connect(url, api_key) as phoenix:
+    with exit_on_error(), connect(url, api_key) as phoenix:
         page = phoenix.list_jobs(state=state, kind=kind, model=model, q=q, limit=limit, cursor=cursor)
         if as_json:
             print_json(page)
@@ -47,7 +47,7 @@ def show_job(
     job_id: JobIdArgument, as_json: JsonOption = False, url: UrlOption = None, api_key: ApiKeyOption = None
 ) -> None:
     """Show one job and its clips."""
-    with explained(), connect(url, api_key) as phoenix:
+    with exit_on_error(), connect(url, api_key) as phoenix:
         job = phoenix.get_job(job_id)
         if as_json:
             print_json(job)
@@ -61,7 +61,7 @@ def show_job(
 @jobs_app.command("watch")
 def watch_job(job_id: JobIdArgument, url: UrlOption = None, api_key: ApiKeyOption = None) -> None:
     """Follow a job until it has ended; status 1 unless it succeeds."""
-    with explained(), connect(url, api_key) as phoenix:
+    with exit_on_error(), connect(url, api_key) as phoenix:
         job = follow(phoenix, job_id, out)
         require_success(job)
         out.print(f"{job.id} {job.state.value}")
@@ -70,7 +70,7 @@ def watch_job(job_id: JobIdArgument, url: UrlOption = None, api_key: ApiKeyOptio
 @jobs_app.command("cancel")
 def cancel_job(job_id: JobIdArgument, url: UrlOption = None, api_key: ApiKeyOption = None) -> None:
     """Cancel a job; a running one stops within about a step."""
-    with explained(), connect(url, api_key) as phoenix:
+    with exit_on_error(), connect(url, api_key) as phoenix:
         job = phoenix.cancel(job_id)
         out.print(f"{job.id} {job.state.value}{' (canceling)' if not job.state.is_terminal else ''}")
 
@@ -78,7 +78,7 @@ def cancel_job(job_id: JobIdArgument, url: UrlOption = None, api_key: ApiKeyOpti
 @jobs_app.command("retry")
 def retry_job(job_id: JobIdArgument, url: UrlOption = None, api_key: ApiKeyOption = None) -> None:
     """Queue an unsuccessful job again; finished clips are kept."""
-    with explained(), connect(url, api_key) as phoenix:
+    with exit_on_error(), connect(url, api_key) as phoenix:
         job = phoenix.retry(job_id)
         out.print(f"{job.id} {job.state.value}")
 
@@ -88,21 +88,21 @@ def download_job(
     job_id: JobIdArgument, output: OutputOption = None, url: UrlOption = None, api_key: ApiKeyOption = None
 ) -> None:
     """Write the video of a job to a file, whose path is the last line of the output."""
-    with explained(), connect(url, api_key) as phoenix:
+    with exit_on_error(), connect(url, api_key) as phoenix:
         print(phoenix.download(job_id, output or Path(f"reel-{job_id}.mp4")))
 
 
 @jobs_app.command("delete")
 def delete_job(job_id: JobIdArgument, url: UrlOption = None, api_key: ApiKeyOption = None) -> None:
     """Delete a job that has ended, and its files."""
-    with explained(), connect(url, api_key) as phoenix:
+    with exit_on_error(), connect(url, api_key) as phoenix:
         phoenix.delete(job_id)
         out.print(f"{job_id} is deleted.")
 
 
 def list_models(as_json: JsonOption = False, url: UrlOption = None, api_key: ApiKeyOption = None) -> None:
     """List the models, their limits and defaults, and which are served now."""
-    with explained(), connect(url, api_key) as phoenix:
+    with exit_on_error(), connect(url, api_key) as phoenix:
         models = phoenix.models()
         if as_json:
             print_json(models)

@@ -10,7 +10,7 @@ import typer
 from rich.table import Column, Table
 
 from phoenix.cli.console import err, out, printable
-from phoenix.cli.problems import explained, read_settings
+from phoenix.cli.problems import exit_on_error, read_settings
 
 if TYPE_CHECKING:
     from phoenix.db.unit_of_work import Database
@@ -126,7 +126,7 @@ def _on_database(work: Callable[["Database"], Awaitable[T]]) -> T:
         finally:
             await database.close()
 
-    with explained():
+    with exit_on_error():
         return asyncio.run(run())
 
 

@@ -7,7 +7,7 @@ from rich.table import Column, Table
 
 from phoenix.catalog.load import load_catalog
 from phoenix.catalog.model import ModelSpec
-from phoenix.catalog.transitions import joined_length
+from phoenix.catalog.transitions import joined_length_s
 from phoenix.cli.connecting import JsonOption
 from phoenix.cli.console import format_gigabytes, format_seconds, out, print_json, printable
 from phoenix.cli.options import (
@@ -25,7 +25,7 @@ from phoenix.cli.options import (
     describe_adjustment,
     make_request,
 )
-from phoenix.cli.problems import explained, read_settings
+from phoenix.cli.problems import exit_on_error, read_settings
 from phoenix.cli.resolving import resolve_reel
 from phoenix.contract.requests import ReelRequest
 from phoenix.contract.resolved import ResolvedReel
@@ -59,7 +59,7 @@ def plan(  # noqa: PLR0913, PLR0917 - one parameter per option
         "seed": seed,
     }
     request, settings = make_request(prompts, given, crossfade_s), read_settings()
-    with explained():
+    with exit_on_error():
         catalog = load_catalog(settings.engine.catalog_file)
         reel = resolve_reel(request, catalog, settings, audio=audio, image=image)
         if as_json:
@@ -78,14 +78,14 @@ def plan_lines(reel: ResolvedReel, model: ModelSpec, audio: Path | None = None) 
     if model.memory_bytes is not None:
         yield f"  memory    {format_gigabytes(model.memory_bytes)} of weights; a clip takes more beside them"
     yield f"  picture   {reel.width}x{reel.height} ({reel.resolution} {reel.aspect_ratio}) at {reel.fps} fps"
-    length_s = joined_length(reel.transition, [clip.duration_s for clip in reel.clips])
+    length_s = joined_length_s(reel.transition, [clip.duration_s for clip in reel.clips])
     yield f"  length    {format_seconds(length_s)} of {_count_clips(reel)}{_joints(reel)}"
     if audio is not None:
         yield f"  sound     {printable(audio.name)}"
 
 
 def plan_table(reel: ResolvedReel, request: ReelRequest) -> Table:
-    """One line per clip; `request` tells given seeds from random ones."""
+    """One line per clip; `request` shows which seeds were given."""
     kept = [Column(name, no_wrap=True) for name in ("clip", "size", "frames", "fps", "steps", "seed", "length")]
     table = Table(*kept, Column("prompt", no_wrap=True, overflow="ellipsis"), box=None, pad_edge=False)
     for clip, asked in zip(reel.clips, request.clips, strict=True):

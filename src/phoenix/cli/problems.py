@@ -15,8 +15,8 @@ from phoenix.cli.console import err, printable
 from phoenix.client import PhoenixClientError, PhoenixProblem, PhoenixUnreachable
 from phoenix.contract.jobs import Job, JobState
 from phoenix.contract.problems import ProblemFault
-from phoenix.errors import Fault, InvalidRequest, PhoenixError, ProblemCode, SchemaOutdated, Unavailable
-from phoenix.settings import PLAIN_NAMES, Settings, load_settings
+from phoenix.errors import FieldError, InvalidRequest, PhoenixError, ProblemCode, SchemaOutdated, Unavailable
+from phoenix.settings import UNPREFIXED_NAMES, Settings, load_settings
 
 FAILED = 1
 USAGE = 2
@@ -42,7 +42,7 @@ def read_settings() -> Settings:
 
 def _variable(path: tuple[str | int, ...]) -> str:
     """The variable that a setting was read from, or can be."""
-    plain = [name for name, place in PLAIN_NAMES.items() if place == path and os.environ.get(name)]
+    plain = [name for name, setting in UNPREFIXED_NAMES.items() if setting == path and os.environ.get(name)]
     full = "PHOENIX_" + "__".join(str(part) for part in path).upper()
     return plain[0] if plain and full not in os.environ else full
 
@@ -59,8 +59,8 @@ def _check_config_file(path: str | None) -> None:
 
 
 @contextmanager
-def explained() -> Generator[None]:
-    """Turns what the client and the rooms raise on purpose into a message and status 1; Ctrl-C into 130."""
+def exit_on_error() -> Generator[None]:
+    """Turns what the client and the other packages raise on purpose into a message and status 1; Ctrl-C into 130."""
     try:
         yield
     except PhoenixProblem as problem:
@@ -71,7 +71,7 @@ def explained() -> Generator[None]:
         err.print("Start a server with `phoenix up`, or name one with --url or PHOENIX_URL.")
         raise typer.Exit(FAILED) from error
     except InvalidRequest as refusal:
-        _show_refusal(refusal.code.value, refusal.detail, refusal.faults)
+        _show_refusal(refusal.code.value, refusal.detail, refusal.field_errors)
         raise typer.Exit(FAILED) from refusal
     except Unavailable as error:
         err.print(printable(error.detail), style="red")
@@ -96,21 +96,21 @@ def end_on_sigterm() -> None:
 
 
 def show_problem(problem: PhoenixProblem) -> None:
-    _show_refusal(problem.code, problem.detail, problem.faults)
+    _show_refusal(problem.code, problem.detail, problem.field_errors)
     if problem.code == ProblemCode.UNAUTHENTICATED:
         err.print("  Give a key with --api-key or PHOENIX_API_KEY; `phoenix keys create` makes one, on the server.")
     if problem.request_id:
         err.print(f"  request {printable(problem.request_id)}", style="dim")
 
 
-def _show_refusal(code: str, detail: str, faults: Iterable[Fault | ProblemFault]) -> None:
+def _show_refusal(code: str, detail: str, faults: Iterable[FieldError | ProblemFault]) -> None:
     """Shows a request that was refused here like one that a server refused."""
-    told = [f"{printable(fault.pointer)}: {printable(fault.detail)}" for fault in faults]
-    # The detail of a refusal with faults begins with the first of them, so that alone it would be said twice.
-    is_repeated = bool(told) and printable(detail).startswith(told[0])
-    summary = f"{code}: {told.pop(0)}" if is_repeated else f"{code}: {printable(detail)}"
+    shown = [f"{printable(fault.pointer)}: {printable(fault.detail)}" for fault in faults]
+    # The detail of a refusal with faults begins with the first of them, so that it would be shown twice.
+    is_repeated = bool(shown) and printable(detail).startswith(shown[0])
+    summary = f"{code}: {shown.pop(0)}" if is_repeated else f"{code}: {printable(detail)}"
     err.print(summary, style="red")
-    for line in told:
+    for line in shown:
         err.print(f"  {line}")
 
 

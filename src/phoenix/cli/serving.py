@@ -12,7 +12,7 @@ import typer
 
 from phoenix.cli.console import err, out, printable
 from phoenix.cli.options import HostOption, PortOption, check_device_names
-from phoenix.cli.problems import FAILED, NEWER_SCHEMA, explained, read_settings
+from phoenix.cli.problems import FAILED, NEWER_SCHEMA, exit_on_error, read_settings
 from phoenix.settings import Settings
 
 
@@ -55,7 +55,7 @@ def require_schema(settings: Settings) -> None:
 
     try:
         schema = asyncio.run(ask())
-    except Exception:  # noqa: BLE001 - drivers raise errors of many kinds; what serves tells of them, and tries again
+    except Exception:  # noqa: BLE001 - drivers raise errors of many kinds; what serves logs them, and tries again
         return
     if schema.age is SchemaAge.NEWER:
         err.print(NEWER_SCHEMA)
@@ -77,7 +77,7 @@ STYLES = {"ok": "green", "note": "yellow", "missing": "red"}
 
 db_app = typer.Typer(no_args_is_help=True, help="Maintain the database.")
 
-# The rooms behind these commands import FastAPI, SQLAlchemy and arq, which takes a second. They are imported only
+# The packages behind these commands import FastAPI, SQLAlchemy and arq, which takes a second. They are imported only
 # when a command needs them, so that `phoenix --help` and the client commands respond at once.
 # ruff: noqa: PLC0415
 
@@ -96,10 +96,10 @@ def run_api(
     settings = read_settings()
     given = {name: value for name, value in {"host": host, "port": port}.items() if value is not None}
     settings = settings.model_copy(update={"api": settings.api.model_copy(update=given)})
-    with explained():
+    with exit_on_error():
         check_named(settings, serves_api=True, serves_media=False)
     require_schema(settings)
-    with explained():
+    with exit_on_error():
         if reload:
             serve_reloading(settings, reload_dir or [])
         else:
@@ -119,17 +119,17 @@ def run_workers(
     from phoenix.cli.preflight import check_named
     from phoenix.processes import follow_lifeline
     from phoenix.telemetry.logs import configure_logs
-    from phoenix.worker.supervisor import posts_for, run_supervisor
+    from phoenix.worker.supervisor import plan_processes, run_supervisor
 
     settings = read_settings()
-    with explained():
+    with exit_on_error():
         check_named(settings, serves_api=False, serves_media=queue in (Queue.MEDIA, Queue.ALL))
     require_schema(settings)
     configure_logs(level=settings.log.level, json_lines=settings.log.json_lines)
     follow_lifeline(lambda: os._exit(FAILED))
-    posts = posts_for(queue.value, device or list_devices(), processes_per_device)
-    with explained():
-        raise typer.Exit(run_supervisor(settings, posts))
+    specs = plan_processes(queue.value, device or list_devices(), processes_per_device)
+    with exit_on_error():
+        raise typer.Exit(run_supervisor(settings, specs))
 
 
 @db_app.command("upgrade")
@@ -139,22 +139,22 @@ def upgrade_database() -> None:
     from phoenix.db.migrate import upgrade
 
     settings = read_settings()
-    with explained():
+    with exit_on_error():
         if not upgrade(database_url(settings.database, settings.data_dir)):
             err.print(NEWER_SCHEMA)
 
 
 def run_doctor() -> None:
     """Report what this machine has, what it lacks, and what to do about it. Status 1 if something is missing."""
-    from phoenix.cli.doctor import Verdict, examine
+    from phoenix.cli.doctor import CheckStatus, examine
 
     findings = asyncio.run(examine(read_settings()))
     for finding in findings:
         out.print(
-            f"{finding.verdict.value:8} {finding.name:11} {printable(finding.detail)}",
-            style=STYLES[finding.verdict.value],
+            f"{finding.status.value:8} {finding.name:11} {printable(finding.detail)}",
+            style=STYLES[finding.status.value],
         )
         if finding.remedy:
             out.print(f"{'':20} {finding.remedy}")
-    if any(finding.verdict is Verdict.MISSING for finding in findings):
+    if any(finding.status is CheckStatus.MISSING for finding in findings):
         raise typer.Exit(FAILED)

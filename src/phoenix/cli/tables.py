@@ -44,12 +44,12 @@ def jobs_table(jobs: Iterable[Job]) -> Table:
 
 def job_lines(job: Job) -> list[str]:
     """Lines about a job, without its clips."""
-    stages = {name.removesuffix("_s"): spent_s for name, spent_s in job.timings.model_dump().items()}
+    stages = {name.removesuffix("_s"): elapsed_s for name, elapsed_s in job.timings.model_dump().items()}
     lines = [
         f"{job.id}  {job.kind}  {_state(job)}  {job.progress:.0%}",
         f"  model     {job.model or '-'}",
         f"  created   {job.created_at.astimezone():%Y-%m-%d %H:%M:%S}",
-        f"  times     {', '.join(f'{stage} {format_seconds(spent_s)}' for stage, spent_s in stages.items())}",
+        f"  times     {', '.join(f'{stage} {format_seconds(elapsed_s)}' for stage, elapsed_s in stages.items())}",
     ]
     if job.state is JobState.QUEUED:
         lines.append(f"  waiting   place {job.queue_position}, {printable(job.waiting_reason or 'reason unknown')}")

@@ -9,17 +9,17 @@ import typer
 
 from phoenix.cli.console import err, out
 from phoenix.cli.embedded.listening import READY_LINE, listening, url_of
-from phoenix.cli.embedded.lock import FolderLock, Holder, hold_folder
+from phoenix.cli.embedded.lock import FolderLock, Holder, lock_folder
 from phoenix.cli.embedded.redis_server import find_redis_server, socket_path
 from phoenix.cli.embedded.stack import PrivateRedis, Stack
 from phoenix.cli.options import HostOption, PortOption
-from phoenix.cli.problems import NEWER_SCHEMA, explained, read_settings
-from phoenix.settings import Group, Settings
+from phoenix.cli.problems import NEWER_SCHEMA, exit_on_error, read_settings
+from phoenix.settings import Settings, SettingsGroup
 
 # Unfinished work is handed back and done again, so a short grace period costs nothing but time.
 DRAIN_GRACE_S = 3.0
 
-G = TypeVar("G", bound=Group)
+G = TypeVar("G", bound=SettingsGroup)
 
 
 def compose(settings: Settings, *, redis_url: str, host: str, port: int, is_terminal: bool) -> Settings:
@@ -53,40 +53,42 @@ def run_up(
     workers. Files are kept in PHOENIX_DATA_DIR, ./data if unset.
     """
     settings = read_settings()
-    with explained(), ExitStack() as held:
+    with exit_on_error(), ExitStack() as resources:
         _check(settings)
-        lock = held.enter_context(hold_folder(settings.data_dir))
+        lock = resources.enter_context(lock_folder(settings.data_dir))
         stack = _prepare(
             settings,
             host=host or settings.api.host,
             port=settings.api.port if port is None else port,
             workers=workers,
             lock=lock,
-            held=held,
+            resources=resources,
         )
         _migrate(stack.settings)
         asyncio.run(stack.run())
         err.print("Phoenix has ended.", style="dim")
 
 
-def _prepare(settings: Settings, *, host: str, port: int, workers: int, lock: FolderLock, held: ExitStack) -> Stack:
-    listener = held.enter_context(listening(host, port))
+def _prepare(
+    settings: Settings, *, host: str, port: int, workers: int, lock: FolderLock, resources: ExitStack
+) -> Stack:
+    listener = resources.enter_context(listening(host, port))
     redis = None
     redis_url = settings.redis.url
     if redis_url is None:
-        redis = PrivateRedis(find_redis_server(), held.enter_context(socket_path(settings.data_dir)))
+        redis = PrivateRedis(find_redis_server(), resources.enter_context(socket_path(settings.data_dir)))
         redis_url = f"unix://{redis.socket}"
     composed = compose(
         settings, redis_url=redis_url, host=host, port=listener.getsockname()[1], is_terminal=sys.stderr.isatty()
     )
     url = url_of(listener)
 
-    def announce() -> None:
-        lock.tell(Holder(url=url))
+    def report_ready() -> None:
+        lock.write_holder(Holder(url=url))
         out.print(f"{READY_LINE}{url}")
         sys.stdout.flush()
 
-    return Stack(composed, listener, url, workers_per_device=workers, redis=redis, on_ready=announce)
+    return Stack(composed, listener, url, workers_per_device=workers, redis=redis, on_ready=report_ready)
 
 
 def _check(settings: Settings) -> None:

@@ -12,7 +12,7 @@ from uuid import uuid4
 from phoenix.client.downloading import Expected, download
 from phoenix.client.errors import NoOutput
 from phoenix.client.transport import Params, RetryPolicy, Transport
-from phoenix.client.watching import Event, Watch
+from phoenix.client.watching import Event, JobFollower
 from phoenix.contract.artifacts import Artifact
 from phoenix.contract.base import JobKind
 from phoenix.contract.fleet import Health, QueueView, Worker, WorkerList
@@ -118,7 +118,7 @@ class AsyncPhoenix:
 
         Durable events come exactly once and without a gap. Close the generator (`contextlib.aclosing`) to leave early.
         """
-        return Watch(self._transport, job_id).events()
+        return JobFollower(self._transport, job_id).events()
 
     async def models(self) -> list[Model]:
         return ModelList.model_validate_json(await self._get("/v1/models")).data

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import TracebackType
 
 from phoenix.client.errors import DownloadCorrupted, PhoenixProblem, PhoenixUnreachable
-from phoenix.client.transport import Transport, Tries
+from phoenix.client.transport import RetryState, Transport
 
 READ_TIMEOUT_S = 60
 
@@ -61,7 +61,7 @@ class PartFile:
 async def download(transport: Transport, path: str, target: Path, expected: Expected) -> None:
     """Writes the whole file to `target`, or nothing. Raises `PhoenixClientError` or `OSError`."""
     with PartFile(target) as part:
-        tries = Tries(transport.retry_policy)
+        retries = RetryState(transport.retry_policy)
         while part.size_bytes < expected.size_bytes:
             before_bytes = part.size_bytes
             failure: PhoenixProblem | PhoenixUnreachable = PhoenixUnreachable("the file ended too soon")
@@ -70,14 +70,14 @@ async def download(transport: Transport, path: str, target: Path, expected: Expe
             except (PhoenixProblem, PhoenixUnreachable) as error:
                 failure = error
             if part.size_bytes > before_bytes:
-                tries.progressed()
+                retries.reset()
             if part.size_bytes < expected.size_bytes:
-                await tries.wait_after(failure)
+                await retries.wait_after(failure)
         part.accept(expected)
 
 
 async def _receive(transport: Transport, path: str, part: PartFile) -> None:
-    # With a compressed body, the bytes received would not tell at which offset to resume.
+    # With a compressed body, the bytes received would not show at which offset to resume.
     headers = {"Accept-Encoding": "identity"}
     if part.size_bytes:
         headers["Range"] = f"bytes={part.size_bytes}-"

@@ -14,7 +14,7 @@ class PhoenixClientError(Exception):
 
 
 class PhoenixProblem(PhoenixClientError):
-    """The server refused: `status` and `code` say why, `faults` where in the request."""
+    """The server refused: `status` and `code` say why, `field_errors` where in the request."""
 
     def __init__(
         self,
@@ -22,7 +22,7 @@ class PhoenixProblem(PhoenixClientError):
         code: str,
         detail: str,
         *,
-        faults: tuple[ProblemFault, ...] = (),
+        field_errors: tuple[ProblemFault, ...] = (),
         request_id: str | None = None,
         retry_after_s: float | None = None,
     ) -> None:
@@ -30,7 +30,7 @@ class PhoenixProblem(PhoenixClientError):
         self.status = status
         self.code = code
         self.detail = detail
-        self.faults = faults
+        self.field_errors = field_errors
         self.request_id = request_id
         self.retry_after_s = retry_after_s
 
@@ -61,7 +61,7 @@ def problem_from(response: httpx.Response) -> PhoenixProblem:
         response.status_code,
         problem.code,
         problem.detail,
-        faults=tuple(problem.errors),
+        field_errors=tuple(problem.errors),
         request_id=problem.request_id,
         retry_after_s=retry_after_s,
     )

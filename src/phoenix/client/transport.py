@@ -24,37 +24,37 @@ class RetryPolicy:
     first_delay_s: float = 0.5
     longest_delay_s: float = 60
 
-    def delay_s(self, failures: int, *, asked_s: float | None = None, jitter: float = 0) -> float | None:
+    def delay_s(self, failures: int, *, retry_after_s: float | None = None, jitter: float = 0) -> float | None:
         """Seconds to wait after `failures` (from 1) in a row; None to give up.
 
-        `asked_s` is the server's Retry-After; more than `longest_delay_s` is not waited for. `jitter`, from 0 to 1,
-        adds up to a quarter, so that the clients of a restarted server do not come back in one wave.
+        `retry_after_s` is the server's Retry-After: None if it exceeds `longest_delay_s`. `jitter`, from 0 to 1, adds
+        up to a quarter, so that the clients of a restarted server do not come back in one wave.
         """
-        if failures >= self.attempts or (asked_s or 0) > self.longest_delay_s:
+        if failures >= self.attempts or (retry_after_s or 0) > self.longest_delay_s:
             return None
         backoff_s = min(self.first_delay_s * 2 ** (failures - 1), self.longest_delay_s)
-        return max(backoff_s, asked_s or 0) * (1 + jitter / 4)
+        return max(backoff_s, retry_after_s or 0) * (1 + jitter / 4)
 
 
-class Tries:
+class RetryState:
     """Counts the consecutive failures of one operation."""
 
     def __init__(self, retry_policy: RetryPolicy) -> None:
         self.retry_policy = retry_policy
         self._failures = 0
 
-    def progressed(self) -> None:
+    def reset(self) -> None:
         self._failures = 0
 
     async def wait_after(self, error: PhoenixProblem | PhoenixUnreachable) -> None:
         """Sleeps until the next try; raises `error` if it is final or the policy gives up."""
-        asked_s = None
+        retry_after_s = None
         if isinstance(error, PhoenixProblem):
             if error.status not in TRANSIENT_STATUSES:
                 raise error
-            asked_s = error.retry_after_s
+            retry_after_s = error.retry_after_s
         self._failures += 1
-        delay_s = self.retry_policy.delay_s(self._failures, asked_s=asked_s, jitter=random.random())
+        delay_s = self.retry_policy.delay_s(self._failures, retry_after_s=retry_after_s, jitter=random.random())
         if delay_s is None:
             raise error
         await anyio.sleep(delay_s)
@@ -108,7 +108,7 @@ class Transport:
             content=body.model_dump_json(exclude_unset=True, exclude_none=True) if body else None,
             files={"file": upload} if upload else None,
         )
-        tries = Tries(self.retry_policy)
+        retries = RetryState(self.retry_policy)
         while True:
             try:
                 return await self._send_once(request)
@@ -116,11 +116,11 @@ class Transport:
                 failure = unreachable(self.base_url, error)
                 if not is_idempotent and not isinstance(error, NOT_SENT):
                     raise failure from error
-                await tries.wait_after(failure)
+                await retries.wait_after(failure)
             except PhoenixProblem as problem:
                 if not is_idempotent and problem.status not in NOT_DONE_STATUSES:
                     raise
-                await tries.wait_after(problem)
+                await retries.wait_after(problem)
 
     async def _send_once(self, request: httpx.Request) -> httpx.Response:
         response = await self._http.send(request)

@@ -11,7 +11,7 @@ from httpx_sse import EventSource, ServerSentEvent, SSEError
 from pydantic import ValidationError
 
 from phoenix.client.errors import PhoenixProblem, PhoenixUnreachable
-from phoenix.client.transport import RetryPolicy, Transport, Tries, unreachable
+from phoenix.client.transport import RetryPolicy, RetryState, Transport, unreachable
 from phoenix.contract.events import (
     TERMINAL_EVENT_TYPES,
     ClipPreview,
@@ -24,7 +24,7 @@ from phoenix.contract.events import (
 )
 
 Event = DurableEvent | EphemeralEvent
-"""What a stream yields, told apart by `type` or by class."""
+"""What a stream yields; `type` or the class says which event it is."""
 
 WATCH_RETRY_POLICY = RetryPolicy(attempts=20, first_delay_s=1, longest_delay_s=30)
 """About nine minutes without a response: a redeploy takes less."""
@@ -33,13 +33,13 @@ WATCH_RETRY_POLICY = RetryPolicy(attempts=20, first_delay_s=1, longest_delay_s=3
 READ_TIMEOUT_S = 45
 
 
-class Watch:
+class JobFollower:
     """Remembers what has been seen of one job's stream, so that the next connection resumes there."""
 
     def __init__(self, transport: Transport, job_id: str, retry_policy: RetryPolicy = WATCH_RETRY_POLICY) -> None:
         self._transport = transport
         self._path = f"/v1/jobs/{quote(job_id, safe='')}/events"
-        self._tries = Tries(retry_policy)
+        self._retries = RetryState(retry_policy)
         self._resume_id: str | None = None
         self._newest_seq = 0
         self._is_over = False
@@ -56,7 +56,7 @@ class Watch:
             except (PhoenixProblem, PhoenixUnreachable) as error:
                 failure = error
             if not self._is_over:
-                await self._tries.wait_after(failure)
+                await self._retries.wait_after(failure)
 
     async def _one_connection(self) -> AsyncGenerator[Event]:
         headers = {"Accept": "text/event-stream", "Cache-Control": "no-store"}
@@ -66,59 +66,59 @@ class Watch:
             self._is_over = response.status_code == HTTPStatus.NO_CONTENT
             if self._is_over:
                 return
-            async with aclosing(_parts(response, self._transport.base_url)) as parts:
-                async for part in parts:
-                    self._note_retry(part)
-                    if event := self._accept(part):
+            async with aclosing(_messages(response, self._transport.base_url)) as messages:
+                async for message in messages:
+                    self._apply_retry_delay(message)
+                    if event := self._accept(message):
                         yield event
                     if self._is_over:
                         return
 
-    def _note_retry(self, part: ServerSentEvent) -> None:
-        if part.retry is not None:
-            delay_s = min(part.retry / 1000, self._tries.retry_policy.longest_delay_s)
-            self._tries.retry_policy = replace(self._tries.retry_policy, first_delay_s=delay_s)
+    def _apply_retry_delay(self, message: ServerSentEvent) -> None:
+        if message.retry is not None:
+            delay_s = min(message.retry / 1000, self._retries.retry_policy.longest_delay_s)
+            self._retries.retry_policy = replace(self._retries.retry_policy, first_delay_s=delay_s)
 
-    def _accept(self, part: ServerSentEvent) -> Event | None:
+    def _accept(self, message: ServerSentEvent) -> Event | None:
         """The event to yield; None if it was yielded before, or is of a type that this version does not know."""
-        event = _parse(part.data)
+        event = _parse(message.data)
         if event is None:
             return None
-        self._tries.progressed()
+        self._retries.reset()
         if isinstance(event, JobSnapshot):
-            self._note_snapshot(event)
+            self._apply_snapshot(event)
         elif not isinstance(event, ClipProgress | ClipPreview | JobQueueMoved):
             if event.seq <= self._newest_seq:
                 return None
             self._newest_seq = event.seq
-            self._resume_id = part.id or str(event.seq)
+            self._resume_id = message.id or str(event.seq)
             self._is_over = event.type in TERMINAL_EVENT_TYPES
         return event
 
-    def _note_snapshot(self, snapshot: JobSnapshot) -> None:
+    def _apply_snapshot(self, snapshot: JobSnapshot) -> None:
         # A database restored from a backup may be behind what was seen here; the database is right.
         self._newest_seq = min(self._newest_seq, snapshot.seq)
         # Resuming after a finished job's last number would be answered with 204, and its terminal event missed.
         self._resume_id = None if snapshot.job.state.is_terminal else str(snapshot.seq)
 
 
-async def _parts(response: httpx.Response, base_url: str) -> AsyncGenerator[ServerSentEvent]:
+async def _messages(response: httpx.Response, base_url: str) -> AsyncGenerator[ServerSentEvent]:
     try:
-        async with aclosing(EventSource(response).aiter_sse()) as parts:
-            async for part in parts:
-                yield part
+        async with aclosing(EventSource(response).aiter_sse()) as messages:
+            async for message in messages:
+                yield message
     except SSEError as error:
         # Not an event stream: a proxy's page, with status 200.
         raise unreachable(base_url, error) from error
 
 
 def _parse(data: str) -> Event | None:
-    """None for an empty part (httpx-sse yields one for a lone `retry:`) and for a type newer than this version."""
+    """None for an empty message (httpx-sse yields one for a lone `retry:`) and for a type newer than this version."""
     if not data:
         return None
     try:
         return JobEvent.model_validate_json(data).root
     except ValidationError as error:
-        if any(fault["type"] == "union_tag_invalid" for fault in error.errors()):
+        if any(item["type"] == "union_tag_invalid" for item in error.errors()):
             return None
         raise

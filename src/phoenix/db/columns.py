@@ -11,12 +11,12 @@ from sqlalchemy.sql.functions import GenericFunction
 from sqlalchemy.types import TypeDecorator
 from sqlmodel import SQLModel
 
-from phoenix.errors import WrittenByNewer
+from phoenix.errors import NewerVersionError
 from phoenix.telemetry.logs import get_logger
 
 _logger = get_logger(__name__)
 
-NEWER_AFTER_S = 5
+NEWER_VERSION_RETRY_AFTER_S = 5
 """Seconds after which to retry: on another replica, or on this one after its upgrade."""
 
 # Named constraints: without names, alembic cannot drop one on SQLite.
@@ -54,7 +54,7 @@ class UtcDateTime(TypeDecorator[datetime]):
 class EnumText(TypeDecorator[StrEnum]):
     """A StrEnum kept as plain text: a new member needs no migration, and a SQL client shows it readably.
 
-    Raises `WrittenByNewer` when a row has a value that this version does not know: during a rolling upgrade another
+    Raises `NewerVersionError` when a row has a value that this version does not know: during a rolling upgrade another
     replica may know it.
     """
 
@@ -73,7 +73,7 @@ class EnumText(TypeDecorator[StrEnum]):
             return None if value is None else self.enum(value)
         except ValueError:
             _logger.warning("a row of a newer version was met", enum=self.enum.__name__, value=value)
-            raise WrittenByNewer(retry_after_s=NEWER_AFTER_S) from None
+            raise NewerVersionError(retry_after_s=NEWER_VERSION_RETRY_AFTER_S) from None
 
 
 class db_now(GenericFunction[datetime]):  # noqa: N801 - reads as a SQL function
@@ -102,7 +102,7 @@ def _postgresql_seconds(element: seconds_since, compiler: SQLCompiler, **kw: Any
 @compiles(seconds_since, "sqlite")
 def _sqlite_seconds(element: seconds_since, compiler: SQLCompiler, **kw: Any) -> str:
     start, end = (compiler.process(clause, **kw) for clause in element.clauses)
-    # julianday counts days: times 86,400, a double still tells milliseconds.
+    # julianday counts days: times 86,400, a double still has milliseconds.
     return f"((julianday({end}) - julianday({start})) * 86400.0)"
 
 

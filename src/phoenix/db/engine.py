@@ -26,11 +26,11 @@ class WaitingConnection(sqlite3.Connection):
         super().__init__(database, timeout, **options)
         # The driver's own transactions begin too late for BEGIN IMMEDIATE; the engine emits ours.
         self.isolation_level = None
-        self._turn_to_write_ahead_log(time.monotonic() + timeout)
+        self._enable_write_ahead_log(time.monotonic() + timeout)
         for pragma in ("synchronous=FULL", "foreign_keys=ON"):
             self.execute(f"PRAGMA {pragma}")
 
-    def _turn_to_write_ahead_log(self, deadline_s: float) -> None:
+    def _enable_write_ahead_log(self, deadline_s: float) -> None:
         while True:
             try:
                 self.execute("PRAGMA journal_mode=WAL").fetchall()

@@ -14,10 +14,10 @@ from phoenix.db.columns import db_now
 from phoenix.db.engine import WRITES
 from phoenix.errors import SchemaOutdated, Unavailable
 
-Announcer = Callable[[Sequence[object]], Awaitable[None]]
-"""Delivers what a committed transaction has announced; must not raise."""
+PostCommitHandler = Callable[[Sequence[object]], Awaitable[None]]
+"""Delivers the post-commit events of a transaction that was committed; must not raise."""
 
-PASSING_STATES = ("08", "25P03", "40", "53", "55P03", "57")
+TRANSIENT_STATES = ("08", "25P03", "40", "53", "55P03", "57")
 """SQLSTATEs, or their classes, of PostgreSQL: cut off, timed out, deadlocked, out of resources, waiting for a lock.
 
 asyncpg reports them as plain errors, and all of them end by themselves.
@@ -32,33 +32,33 @@ _ONE_SNAPSHOT = {"postgresql": {"isolation_level": "REPEATABLE READ"}}
 SQLite's transactions see one snapshot anyhow.
 """
 
-LastStep = Callable[[], Awaitable[None]]
+PreCommitHook = Callable[[], Awaitable[None]]
 
 RETRY_AFTER_S = 2
 
 
 class UnitOfWork:
-    """One transaction. Its announcements are delivered only if it commits."""
+    """One transaction. Its post-commit events are delivered only if it commits."""
 
     def __init__(self, session: AsyncSession) -> None:
         self.session = session
-        self.announcements: list[object] = []
-        self._last_steps: list[LastStep] = []
+        self.post_commit_events: list[object] = []
+        self._pre_commit_hooks: list[PreCommitHook] = []
         self._now: datetime | None = None
 
-    def announce(self, *things: object) -> None:
-        self.announcements.extend(things)
+    def publish_after_commit(self, *events: object) -> None:
+        self.post_commit_events.extend(events)
 
-    def before_commit(self, step: LastStep) -> None:
-        """Runs `step` at the very end, so that a lock on a row that many transactions want is held only briefly."""
-        self._last_steps.append(step)
+    def before_commit(self, hook: PreCommitHook) -> None:
+        """Runs `hook` at the very end, so that a lock on a row that many transactions want is held only briefly."""
+        self._pre_commit_hooks.append(hook)
 
-    async def run_last_steps(self) -> None:
-        """Flushes all changes first, so that no step holds its lock while they wait for others."""
-        if self._last_steps:
+    async def run_pre_commit_hooks(self) -> None:
+        """Flushes all changes first, so that no hook holds its lock while they wait for others."""
+        if self._pre_commit_hooks:
             await self.session.flush()
-        for step in self._last_steps:
-            await step()
+        for hook in self._pre_commit_hooks:
+            await hook()
 
     async def now(self) -> datetime:
         """The database's clock, read once per transaction: the clocks of hosts may disagree by minutes."""
@@ -67,16 +67,16 @@ class UnitOfWork:
         return self._now
 
 
-async def _silence(_announcements: Sequence[object]) -> None:
+async def _discard_events(_events: Sequence[object]) -> None:
     return None
 
 
 class Database:
     """Opens units of work. One per process and event loop; `close` ends its connections."""
 
-    def __init__(self, engine: AsyncEngine, announcer: Announcer = _silence) -> None:
+    def __init__(self, engine: AsyncEngine, post_commit_handler: PostCommitHandler = _discard_events) -> None:
         self.engine = engine
-        self._announcer = announcer
+        self._post_commit_handler = post_commit_handler
         self._reader = engine.execution_options(**{WRITES: False}, **_ONE_SNAPSHOT.get(engine.dialect.name, {}))
         self._writer = engine.execution_options(**{WRITES: True})
 
@@ -86,14 +86,17 @@ class Database:
 
     @asynccontextmanager
     async def write(self) -> AsyncGenerator[UnitOfWork]:
-        """Commits at the end (rolls back on any exception), then announces. `Unavailable` if the database is away."""
+        """Commits at the end (rolls back on any exception), then delivers the post-commit events.
+
+        Raises `Unavailable` if the database is away.
+        """
         async with self._session(self._writer) as session:
             uow = UnitOfWork(session)
             yield uow
-            await uow.run_last_steps()
+            await uow.run_pre_commit_hooks()
             await session.commit()
-        if uow.announcements:
-            await self._announcer(uow.announcements)
+        if uow.post_commit_events:
+            await self._post_commit_handler(uow.post_commit_events)
 
     @asynccontextmanager
     async def read(self) -> AsyncGenerator[AsyncSession]:
@@ -111,7 +114,7 @@ class Database:
         except DBAPIError as error:
             if _lacks_tables(error):
                 raise SchemaOutdated(retry_after_s=RETRY_AFTER_S) from error
-            if _is_passing(error):
+            if _is_transient(error):
                 raise Unavailable("The database is away.", retry_after_s=RETRY_AFTER_S) from error
             raise
 
@@ -125,14 +128,14 @@ def _lacks_tables(error: DBAPIError) -> bool:
     return state in UNDEFINED_STATES or str(error.orig).startswith(("no such table", "no such column"))
 
 
-def _is_passing(error: DBAPIError) -> bool:
+def _is_transient(error: DBAPIError) -> bool:
     if isinstance(error, OperationalError | InterfaceError) or error.connection_invalidated:
         return True
     state: str | None = getattr(error.orig, "sqlstate", None)
-    return state is not None and state.startswith(PASSING_STATES)
+    return state is not None and state.startswith(TRANSIENT_STATES)
 
 
-async def take_lock(session: AsyncSession, name: str) -> None:
+async def acquire_lock(session: AsyncSession, name: str) -> None:
     """Waits until no other transaction holds the lock `name`, and holds it until the end of this one.
 
     On SQLite, writing transactions exclude each other anyway.

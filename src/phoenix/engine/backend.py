@@ -6,14 +6,14 @@ from typing import Protocol, runtime_checkable
 
 from phoenix.catalog.model import ModelSpec
 from phoenix.engine.cancellation import RenderStopped, StopToken
-from phoenix.engine.spec import ClipJob, Member, RenderedClip, Watcher
+from phoenix.engine.spec import ClipJob, RenderedClip, RenderObserver, RenderRequest
 from phoenix.errors import TaskFailed
 
 
 class Engine(Protocol):
     """Renders clips synchronously: called from as many threads as the device has slots."""
 
-    def render(self, job: ClipJob, watcher: Watcher) -> RenderedClip:
+    def render(self, job: ClipJob, observer: RenderObserver) -> RenderedClip:
         """Renders one clip. Raises `TaskFailed`, or `RenderStopped` when asked to stop."""
         ...
 
@@ -30,8 +30,8 @@ class Engine(Protocol):
 class BatchingEngine(Protocol):
     """An engine that can render several clips in one call."""
 
-    def render_together(self, members: Sequence[Member]) -> None:
-        """Renders clips that agree in their `BatchKey`, and settles each of them, whatever happens."""
+    def render_batch(self, requests: Sequence[RenderRequest]) -> None:
+        """Renders clips that agree in their `BatchKey`, and finishes each of them, whatever happens."""
         ...
 
 
@@ -39,7 +39,7 @@ class BatchingEngine(Protocol):
 class LoadingEngine(Protocol):
     """An engine whose models take memory, and time to load."""
 
-    def ready(self, model: ModelSpec, stop: StopToken) -> AbstractContextManager[None]:
+    def preload(self, model: ModelSpec, stop: StopToken) -> AbstractContextManager[None]:
         """Entered before a call of `model` has its turn, and left when that is over: loads the model meanwhile, if it
         fits beside what computes. Raises `TaskFailed`, or `RenderStopped` when asked to stop.
         """
@@ -50,7 +50,7 @@ class ProcessUnfit(TaskFailed):
     """The attempt failed, and so would every later one in this process: report it, then exit."""
 
 
-def renewed(error: BaseException) -> BaseException:
+def without_traceback(error: BaseException) -> BaseException:
     """A copy of the error without its traceback, whose frames keep everything in them alive, tensors included.
 
     An error that is not one of ours is returned as it is.

@@ -27,7 +27,7 @@ def key_of(clip: ResolvedClip, model: ModelSpec) -> BatchKey:
     return BatchKey(model.id, clip.width, clip.height, clip.num_frames, clip.fps, clip.steps, clip.guidance_scale)
 
 
-def most_clips(clip: ResolvedClip, model: ModelSpec, *, has_image: bool, limit: int) -> int:
+def max_batch_size(clip: ResolvedClip, model: ModelSpec, *, has_image: bool, limit: int) -> int:
     """How many clips like this one a call may take; 1 if batching is not possible, not wanted, or would not pay off."""
     rule = model.batch
     if rule is None or clip.deterministic or has_image or model.step_cache is not None:

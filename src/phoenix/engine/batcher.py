@@ -5,18 +5,18 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, ExitStack, suppress
 from contextvars import copy_context
 
-from phoenix.engine.backend import renewed
+from phoenix.engine.backend import without_traceback
 from phoenix.engine.batch_rules import BatchKey, key_of
 from phoenix.engine.cancellation import RenderStopped, StopToken
 from phoenix.engine.slots import DeviceSlots
-from phoenix.engine.spec import Member, RenderedClip
+from phoenix.engine.spec import RenderedClip, RenderRequest
 from phoenix.errors import Stage
 
-RenderTogether = Callable[[Sequence[Member]], None]
-"""Settles every member, whatever happens."""
+RenderBatch = Callable[[Sequence[RenderRequest]], None]
+"""Finishes every request, whatever happens."""
 
 
-GetReady = Callable[[StopToken], AbstractContextManager[None]]
+Preload = Callable[[StopToken], AbstractContextManager[None]]
 """Entered before a batch waits for its slot, and left after it: its model is loaded, where that is possible."""
 
 
@@ -26,12 +26,12 @@ class _Batch:
     def __init__(self, key: BatchKey, limit: int) -> None:
         self.key = key
         self.limit = limit
-        self.members: list[Member] = []
+        self.requests: list[RenderRequest] = []
         self.is_full = threading.Event()
         self.stop = StopToken()
 
 
-class Gathering:
+class Batcher:
     """The batches of one device. Each has a slot and a thread of its own, so that any of its clips can be stopped
     without taking the rendering thread from the others.
     """
@@ -41,92 +41,94 @@ class Gathering:
         self._window_s = window_s
         self._lock = threading.Lock()
         self._open: dict[BatchKey, _Batch] = {}
-        self._under_way = 0
+        self._running_batches = 0
 
     @property
-    def under_way(self) -> int:
+    def running_batches(self) -> int:
         """Batches that have not ended. One may outlive its clips, and hold tensors, for a moment after they are
         done, or until the model's next block after all of them were stopped.
         """
-        return self._under_way
+        return self._running_batches
 
     @property
-    def gathered(self) -> int:
+    def waiting_clips(self) -> int:
         """Clips in batches that are still open."""
         with self._lock:
-            return sum(len(batch.members) for batch in self._open.values())
+            return sum(len(batch.requests) for batch in self._open.values())
 
     def render(
-        self, member: Member, *, limit: int, render: RenderTogether, ready: GetReady | None = None
+        self, request: RenderRequest, *, limit: int, render: RenderBatch, preload: Preload | None = None
     ) -> RenderedClip:
         """Renders a clip in a batch of at most `limit` clips. Raises `TaskFailed` or `RenderStopped`."""
-        batch = self._join(member, limit, render, ready)
-        with member.watcher.stop.calling(lambda: self._reconsider(batch)):
-            return member.wait()
+        batch = self._join(request, limit, render, preload)
+        with request.observer.stop.on_stop(lambda: self._stop_if_all_stopped(batch)):
+            return request.wait()
 
-    def _join(self, member: Member, limit: int, render: RenderTogether, ready: GetReady | None) -> _Batch:
-        key = key_of(member.clip, member.job.model)
+    def _join(self, request: RenderRequest, limit: int, render: RenderBatch, preload: Preload | None) -> _Batch:
+        key = key_of(request.clip, request.job.model)
         with self._lock:
             batch = self._open.get(key)
             if batch is None:
                 batch = self._open[key] = _Batch(key, limit)
-                self._under_way += 1
+                self._running_batches += 1
                 run = copy_context().run
-                threading.Thread(target=run, args=(self._run, batch, render, ready), name="batch", daemon=True).start()
-            batch.members.append(member)
-            if len(batch.members) == batch.limit:
-                self._shut(batch)
+                threading.Thread(
+                    target=run, args=(self._run, batch, render, preload), name="batch", daemon=True
+                ).start()
+            batch.requests.append(request)
+            if len(batch.requests) == batch.limit:
+                self._seal(batch)
         return batch
 
-    def _run(self, batch: _Batch, render: RenderTogether, ready: GetReady | None) -> None:
+    def _run(self, batch: _Batch, render: RenderBatch, preload: Preload | None) -> None:
         batch.is_full.wait(self._window_s)
         try:
             with ExitStack() as device:
-                if ready is not None:
-                    self._get_ready(batch, ready, device)
-                device.enter_context(self._slots.hold(batch.stop))
+                if preload is not None:
+                    self._preload(batch, preload, device)
+                device.enter_context(self._slots.acquire(batch.stop))
                 render(self._close(batch))
-        except BaseException as error:  # noqa: BLE001 - its members wait in other threads, and must hear of it
-            for member in self._close(batch):
-                member.settle(renewed(error))
+        except BaseException as error:  # noqa: BLE001 - its requests wait in other threads, and must hear of it
+            for request in self._close(batch):
+                request.finish(without_traceback(error))
         finally:
             with self._lock:
-                self._under_way -= 1
+                self._running_batches -= 1
 
-    def _get_ready(self, batch: _Batch, ready: GetReady, device: ExitStack) -> None:
+    def _preload(self, batch: _Batch, preload: Preload, device: ExitStack) -> None:
         """Others may still join meanwhile: for them it is a wait like any other."""
         with self._lock:
-            members = tuple(batch.members)
-        _tell(members, Stage.LOAD)
-        device.enter_context(ready(batch.stop))
-        _tell(members, Stage.QUEUE)
+            requests = tuple(batch.requests)
+        _report_stage(requests, Stage.LOAD)
+        device.enter_context(preload(batch.stop))
+        _report_stage(requests, Stage.QUEUE)
 
-    def _close(self, batch: _Batch) -> list[Member]:
-        """Closes the batch. Settles members that were stopped, and returns the others."""
+    def _close(self, batch: _Batch) -> list[RenderRequest]:
+        """Closes the batch. Finishes requests that were stopped, and returns the others."""
         with self._lock:
-            self._shut(batch)
-        for member in batch.members:
-            if member.is_stopped:
-                member.settle_stopped()
-            member.begin()
-        return [member for member in batch.members if not member.is_settled]
+            self._seal(batch)
+        for request in batch.requests:
+            if request.is_stopped:
+                request.finish_stopped()
+            request.start()
+        return [request for request in batch.requests if not request.is_finished]
 
-    def _reconsider(self, batch: _Batch) -> None:
+    def _stop_if_all_stopped(self, batch: _Batch) -> None:
         """A clip was stopped: if all are, the batch need not wait for a slot any more."""
         with self._lock:
-            reasons = [member.watcher.stop.reason for member in batch.members]
+            reasons = [request.observer.stop.reason for request in batch.requests]
             if all(reasons):
-                self._shut(batch)
+                self._seal(batch)
                 batch.stop.stop(next(reason for reason in reasons if reason))
 
-    def _shut(self, batch: _Batch) -> None:
+    def _seal(self, batch: _Batch) -> None:
         if self._open.get(batch.key) is batch:
             del self._open[batch.key]
         batch.is_full.set()
 
 
-def _tell(members: Iterable[Member], stage: Stage) -> None:
-    for member in members:
-        if not member.is_stopped:
+def _report_stage(requests: Iterable[RenderRequest], stage: Stage) -> None:
+    for request in requests:
+        if not request.is_stopped:
             with suppress(RenderStopped):
-                member.watcher.on_stage(stage)
+                request.observer.on_stage(stage)

@@ -63,7 +63,7 @@ class StopToken:
         self.check()
 
     @contextmanager
-    def calling(self, callback: Callable[[], None]) -> Generator[None]:
+    def on_stop(self, callback: Callable[[], None]) -> Generator[None]:
         """Calls `callback` when a stop is asked for inside the block; at once if it already was."""
         with self._lock:
             self._callbacks.append(callback)
@@ -79,17 +79,17 @@ class StopToken:
 
 def wait_until(
     changed: threading.Condition,
-    is_so: Callable[[], bool],
+    predicate: Callable[[], bool],
     stop: StopToken,
     *,
     timeout_s: float | None = None,
 ) -> bool:
-    """Waits for `is_so` under a condition that is already held. Returns whether it came true in time.
+    """Waits for `predicate` under a condition that is already held. Returns whether it came true in time.
 
     Raises `RenderStopped` when a stop is asked for first.
     """
     deadline_s = None if timeout_s is None else time.monotonic() + timeout_s
-    while not is_so():
+    while not predicate():
         stop.check()
         left_s = None if deadline_s is None else deadline_s - time.monotonic()
         if left_s is not None and left_s <= 0:
@@ -99,28 +99,28 @@ def wait_until(
 
 
 @contextmanager
-def woken_by(stop: StopToken, changed: threading.Condition) -> Generator[None]:
+def lock_and_wake_on_stop(stop: StopToken, changed: threading.Condition) -> Generator[None]:
     """Holds `changed` for the block, and wakes its waiters when `stop` is asked for."""
 
     def wake() -> None:
         with changed:
             changed.notify_all()
 
-    with stop.calling(wake), changed:
+    with stop.on_stop(wake), changed:
         yield
 
 
 @contextmanager
-def stopped_with_all(tokens: Sequence[StopToken]) -> Generator[StopToken]:
+def joint_stop_token(tokens: Sequence[StopToken]) -> Generator[StopToken]:
     """A token that stops once all of these have: for work that several share."""
-    joint = StopToken()
+    joint_token = StopToken()
 
-    def look() -> None:
+    def check_all() -> None:
         reasons = [token.reason for token in tokens]
         if reasons[0] is not None and all(reasons):
-            joint.stop(reasons[0])
+            joint_token.stop(reasons[0])
 
     with ExitStack() as stack:
         for token in tokens:
-            stack.enter_context(token.calling(look))
-        yield joint
+            stack.enter_context(token.on_stop(check_all))
+        yield joint_token

@@ -133,7 +133,7 @@ class CudaMeter:
 
         return torch.cuda.memory_allocated(self._device)
 
-    def begin(self) -> None:
+    def reset_peak(self) -> None:
         import torch  # noqa: PLC0415
 
         torch.cuda.reset_peak_memory_stats(self._device)

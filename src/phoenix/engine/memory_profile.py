@@ -61,7 +61,7 @@ def _build_of(model: ModelSpec) -> str:
     return "+".join([model.dtype, *options, *cache, *(["compiled"] if model.compile_blocks else [])])
 
 
-class Peaks(Protocol):
+class PeakStore(Protocol):
     def find(self, shape: CallShape) -> int | None:
         """The most bytes that any such call has taken; None if there was none yet."""
         ...
@@ -69,7 +69,7 @@ class Peaks(Protocol):
     def record(self, shape: CallShape, peak_bytes: int) -> None: ...
 
 
-class MemoryPeaks:
+class InMemoryPeakStore:
     """Peaks kept in memory, for the life of the process."""
 
     def __init__(self) -> None:
@@ -84,7 +84,7 @@ class MemoryPeaks:
             self._bytes[str(shape)] = max(peak_bytes, self._bytes.get(str(shape), 0))
 
 
-class FilePeaks(MemoryPeaks):
+class FilePeakStore(InMemoryPeakStore):
     """Peaks kept in a small JSON file. If two processes write at once an entry may be lost, and is learned again."""
 
     def __init__(self, path: Path) -> None:

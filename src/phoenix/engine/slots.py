@@ -8,7 +8,7 @@ from collections.abc import Generator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from phoenix.engine.cancellation import StopToken, wait_until, woken_by
+from phoenix.engine.cancellation import StopToken, lock_and_wake_on_stop, wait_until
 from phoenix.engine.file_lock import try_lock
 from phoenix.errors import FailureCode, Stage, TaskFailed
 
@@ -20,31 +20,31 @@ class SharedSlots:
     """`count` slots of one device, shared by all processes that use the same folder and device."""
 
     def __init__(self, folder: Path, device: str, *, count: int) -> None:
-        self._door = folder / f"{device}.door"
+        self._next_lock = folder / f"{device}.next"
         self._slots = [folder / f"{device}.{number}" for number in range(count)]
 
     @contextmanager
-    def hold(self, stop: StopToken, *, until_s: float) -> Generator[bool]:
+    def acquire(self, stop: StopToken, *, until_s: float) -> Generator[bool]:
         """Holds a slot during the block; yields whether one came free before `until_s` (monotonic clock).
 
         Raises `RenderStopped` when asked to stop first.
         """
-        slot = self._take(stop, until_s)
+        slot = self._lock_slot(stop, until_s)
         try:
             yield slot is not None
         finally:
             if slot is not None:
                 os.close(slot)
 
-    def _take(self, stop: StopToken, until_s: float) -> int | None:
-        # Whoever is next holds the door, so that a process that frees its slot does not take it again at once.
-        door = _lock_one([self._door], stop, until_s)
-        if door is None:
+    def _lock_slot(self, stop: StopToken, until_s: float) -> int | None:
+        # Whoever is next holds this lock, so that a process that frees its slot does not take it again at once.
+        next_lock = _lock_one([self._next_lock], stop, until_s)
+        if next_lock is None:
             return None
         try:
             return _lock_one(self._slots, stop, until_s)
         finally:
-            os.close(door)
+            os.close(next_lock)
 
 
 def _lock_one(paths: Sequence[Path], stop: StopToken, until_s: float) -> int | None:
@@ -70,47 +70,47 @@ class DeviceSlots:
         self._shared = shared
         self._changed = threading.Condition()
         self._waiting: deque[object] = deque()
-        self._held = 0
+        self._in_use = 0
 
     @property
     def is_shared(self) -> bool:
         return self._shared is not None
 
     @property
-    def held(self) -> int:
-        return self._held
+    def in_use(self) -> int:
+        return self._in_use
 
     @property
     def waiting(self) -> int:
         return len(self._waiting)
 
     @contextmanager
-    def hold(self, stop: StopToken) -> Generator[float]:
+    def acquire(self, stop: StopToken) -> Generator[float]:
         """Holds one slot during the block; yields the seconds that the caller waited for it.
 
         Raises `TaskFailed` (TIMEOUT) past the wait limit, `RenderStopped` when asked to stop first.
         """
         started_s = time.monotonic()
-        self._acquire(stop)
+        self._acquire_local(stop)
         try:
             with ExitStack() as device:
                 if self._shared is not None:
                     until_s = started_s + self.wait_limit_s
-                    if not device.enter_context(self._shared.hold(stop, until_s=until_s)):
+                    if not device.enter_context(self._shared.acquire(stop, until_s=until_s)):
                         raise self._timeout("all are in use by other processes")
                 yield time.monotonic() - started_s
         finally:
             with self._changed:
-                self._held -= 1
+                self._in_use -= 1
                 self._changed.notify_all()
 
-    def _acquire(self, stop: StopToken) -> None:
+    def _acquire_local(self, stop: StopToken) -> None:
         ticket = object()
-        with woken_by(stop, self._changed):
+        with lock_and_wake_on_stop(stop, self._changed):
             self._waiting.append(ticket)
             try:
                 self._wait_for_turn(ticket, stop)
-                self._held += 1
+                self._in_use += 1
             finally:
                 # A ticket that gives up may have been the first: those behind it must check again.
                 self._waiting.remove(ticket)
@@ -118,11 +118,11 @@ class DeviceSlots:
 
     def _wait_for_turn(self, ticket: object, stop: StopToken) -> None:
         def is_my_turn() -> bool:
-            return self._held < self.count and self._waiting[0] is ticket
+            return self._in_use < self.count and self._waiting[0] is ticket
 
         stop.check()
         if not wait_until(self._changed, is_my_turn, stop, timeout_s=self.wait_limit_s):
-            raise self._timeout(f"{self._held} of {self.count} in use")
+            raise self._timeout(f"{self._in_use} of {self.count} in use")
 
     def _timeout(self, why: str) -> TaskFailed:
         detail = f"no slot on the device came free within {self.wait_limit_s:g} s ({why})"

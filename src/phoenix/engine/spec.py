@@ -41,7 +41,7 @@ class RenderedClip:
     """Clips that were rendered in the same call, this one included."""
 
 
-class Watcher(Protocol):
+class RenderObserver(Protocol):
     """Observes one render, called in its thread. Raises `RenderStopped` once a stop was asked for."""
 
     @property
@@ -64,8 +64,8 @@ class Watcher(Protocol):
         ...
 
 
-class Unwatched:
-    """The watcher of a render that nobody follows: a warm-up, a benchmark."""
+class NullObserver:
+    """The observer of a render that nobody follows: a warm-up, a benchmark."""
 
     def __init__(self, stop: StopToken | None = None) -> None:
         self.stop = stop or StopToken()
@@ -83,19 +83,19 @@ class Unwatched:
         return nullcontext()
 
 
-Outcome = RenderedClip | BaseException
+RenderOutcome = RenderedClip | BaseException
 
 
-class Member:
+class RenderRequest:
     """Thread-safe: one thread renders, another may wait. Only the first outcome counts."""
 
-    def __init__(self, job: ClipJob, watcher: Watcher) -> None:
+    def __init__(self, job: ClipJob, observer: RenderObserver) -> None:
         self.job = job
-        self.watcher = watcher
-        self._settling = threading.Lock()
-        self._outcome: Outcome | None = None
-        self._begun = threading.Event()
-        self._over = threading.Event()
+        self.observer = observer
+        self._lock = threading.Lock()
+        self._outcome: RenderOutcome | None = None
+        self._started = threading.Event()
+        self._finished = threading.Event()
 
     @property
     def clip(self) -> ResolvedClip:
@@ -103,45 +103,45 @@ class Member:
 
     @property
     def is_stopped(self) -> bool:
-        return self.watcher.stop.reason is not None
+        return self.observer.stop.reason is not None
 
     @property
-    def is_settled(self) -> bool:
+    def is_finished(self) -> bool:
         return self._outcome is not None
 
     @property
-    def has_clip(self) -> bool:
+    def has_succeeded(self) -> bool:
         return isinstance(self._outcome, RenderedClip)
 
-    def begin(self) -> None:
+    def start(self) -> None:
         """Its call has a slot on the device."""
-        self._begun.set()
+        self._started.set()
 
-    def settle(self, outcome: Outcome) -> None:
-        with self._settling:
+    def finish(self, outcome: RenderOutcome) -> None:
+        with self._lock:
             if self._outcome is None:
                 self._outcome = outcome
-        self._begun.set()
-        self._over.set()
+        self._started.set()
+        self._finished.set()
 
-    def settle_stopped(self) -> None:
+    def finish_stopped(self) -> None:
         """It was asked to stop, and has left the call."""
-        assert self.watcher.stop.reason is not None
-        self.settle(RenderStopped(self.watcher.stop.reason))
+        assert self.observer.stop.reason is not None
+        self.finish(RenderStopped(self.observer.stop.reason))
 
     def result(self) -> RenderedClip:
-        """The rendered clip. Raises its failure, or `RenderStopped`. Call it once the member is settled."""
+        """The rendered clip. Raises its failure, or `RenderStopped`. Call it once the request is finished."""
         assert self._outcome is not None
         if isinstance(self._outcome, BaseException):
             raise self._outcome
         return self._outcome
 
     def wait(self) -> RenderedClip:
-        """Waits for another thread to settle it; returns at once if stopped: the call drops the clip when it can."""
-        with self.watcher.stop.calling(self._begun.set), self.watcher.stop.calling(self._over.set):
-            with self.watcher.waiting():
-                self._begun.wait()
-            self._over.wait()
+        """Waits for another thread to finish it; returns at once if stopped: the call drops the clip when it can."""
+        with self.observer.stop.on_stop(self._started.set), self.observer.stop.on_stop(self._finished.set):
+            with self.observer.waiting():
+                self._started.wait()
+            self._finished.wait()
         if self._outcome is None:
-            self.watcher.stop.check()
+            self.observer.stop.check()
         return self.result()

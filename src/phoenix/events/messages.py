@@ -53,13 +53,13 @@ class EncodedEvent:
     def clip_index(self) -> int | None:
         return getattr(self.event, "clip_index", None)
 
-    def with_job_progress_of_at_least(self, floor: float) -> "EncodedEvent":
-        """The same event, with a progress of the whole job of at least `floor`."""
+    def with_job_progress_of_at_least(self, minimum: float) -> "EncodedEvent":
+        """The same event, with a progress of the whole job of at least `minimum`."""
         event = self.event
-        if isinstance(event, ClipProgress) and event.job_progress < floor:
-            raised = encode(event.model_copy(update={"job_progress": floor}))
-        elif isinstance(event, ClipSucceeded) and event.progress < floor:
-            raised = encode(event.model_copy(update={"progress": floor}))
+        if isinstance(event, ClipProgress) and event.job_progress < minimum:
+            raised = encode(event.model_copy(update={"job_progress": minimum}))
+        elif isinstance(event, ClipSucceeded) and event.progress < minimum:
+            raised = encode(event.model_copy(update={"progress": minimum}))
         else:
             return self
         return with_id(raised, self.id, owner_seq=self.owner_seq)
@@ -83,7 +83,7 @@ def decode(message: bytes) -> EncodedEvent:
 
 
 def retry_frame(retry_ms: int, *, spread: float) -> bytes:
-    """Tells the client to wait before it reconnects: `retry_ms`, plus up to the fraction `spread` of it at random."""
+    """Asks the client to wait before it reconnects: `retry_ms`, plus up to the fraction `spread` of it at random."""
     return b"retry: %d\n\n" % round(retry_ms * random.uniform(1, 1 + spread))
 
 
@@ -109,7 +109,7 @@ _CURSOR = re.compile(r"(?P<seq>[0-9]{1,18})\.(?P<owner>[0-9a-f]{8})", re.ASCII)
 
 
 @dataclass(frozen=True)
-class Owned:
+class EventEnvelope:
     """An event and its owner. `owner_seq`: a durable event's number among those of all the owner's jobs."""
 
     event: DurableEvent | EphemeralEvent
@@ -117,39 +117,39 @@ class Owned:
     owner_seq: int | None = None
 
 
-def to_owner_message(owned: Owned) -> bytes:
+def to_owner_message(envelope: EventEnvelope) -> bytes:
     """The number (empty for an ephemeral event), a line break, and the event's JSON."""
-    return b"%s\n%s" % (str(owned.owner_seq or "").encode(), to_message(owned.event))
+    return b"%s\n%s" % (str(envelope.owner_seq or "").encode(), to_message(envelope.event))
 
 
-def decode_owned(message: bytes, owner_id: str) -> EncodedEvent:
+def decode_owner_message(message: bytes, owner_id: str) -> EncodedEvent:
     """What `to_owner_message` made. Raises `ValueError` for anything else."""
-    place, _, event = message.partition(b"\n")
-    return place_in_owner(decode(event), int(place) if place else None, owner_id)
+    seq_text, _, event = message.partition(b"\n")
+    return with_owner_seq(decode(event), int(seq_text) if seq_text else None, owner_id)
 
 
-def place_in_owner(encoded: EncodedEvent, owner_seq: int | None, owner_id: str) -> EncodedEvent:
+def with_owner_seq(encoded: EncodedEvent, owner_seq: int | None, owner_id: str) -> EncodedEvent:
     """The same event for a stream of all jobs: its `id:` is a cursor; an ephemeral event has none."""
-    event_id = None if owner_seq is None else cursor_at(owner_seq, owner_id)
+    event_id = None if owner_seq is None else format_cursor(owner_seq, owner_id)
     return with_id(encoded, event_id, owner_seq=owner_seq)
 
 
-def cursor_at(owner_seq: int, owner_id: str) -> str:
+def format_cursor(owner_seq: int, owner_id: str) -> str:
     """The position of a client in the owner's log; opaque to the client."""
-    return f"{owner_seq}.{_mark_of(owner_id)}"
+    return f"{owner_seq}.{_owner_digest(owner_id)}"
 
 
 def cursor_frame(owner_seq: int, owner_id: str) -> bytes:
     """Sets the client's last id without an event: browsers dispatch nothing for a block without data."""
-    return b"id: %s\n\n" % cursor_at(owner_seq, owner_id).encode()
+    return b"id: %s\n\n" % format_cursor(owner_seq, owner_id).encode()
 
 
 def parse_cursor(text: str | None, owner_id: str) -> int | None:
     """The number in a cursor of this owner's; None for none, another owner's, and what this server never sent."""
     match = _CURSOR.fullmatch(text) if text else None
-    return int(match["seq"]) if match and match["owner"] == _mark_of(owner_id) else None
+    return int(match["seq"]) if match and match["owner"] == _owner_digest(owner_id) else None
 
 
-def _mark_of(owner_id: str) -> str:
+def _owner_digest(owner_id: str) -> str:
     # The number alone could be taken for a position in another owner's log.
     return hashlib.blake2b(owner_id.encode(), digest_size=4).hexdigest()

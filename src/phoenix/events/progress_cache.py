@@ -8,38 +8,40 @@ from pydantic import ValidationError
 
 from phoenix.contract.events import ClipProgress
 
-_SHARE = "job"
+_JOB_FIELD = "job"
 """Field of the hash; the others are the clips' indices."""
 
 # Stored and published in one step: whoever receives a progress, or misses it, finds at least as much in the hash. A
 # worker that lost its attempt, or does not yet know the progress of the others, cannot lower it.
-TELL = b"""
-local key, clip, attempt, progress, share = KEYS[1], ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
+STORE_AND_PUBLISH = b"""
+local key, clip, attempt, progress, job_progress = KEYS[1], ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
 local message, owner_message = ARGV[5], ARGV[6]
-local told = redis.call('HGET', key, 'job')
-local held = redis.call('HGET', key, clip)
-if held then
-  held = cjson.decode(held)
-  if held.attempt > attempt or (held.attempt == attempt and held.progress > progress) then return told or share end
+local stored = redis.call('HGET', key, 'job')
+local entry = redis.call('HGET', key, clip)
+if entry then
+  entry = cjson.decode(entry)
+  if entry.attempt > attempt or (entry.attempt == attempt and entry.progress > progress) then
+    return stored or job_progress
+  end
 end
-if told and tonumber(told) > tonumber(share) then
-  share = told
-  message = string.gsub(message, '"job_progress":[^,}]+', '"job_progress":' .. share)
-  owner_message = string.gsub(owner_message, '"job_progress":[^,}]+', '"job_progress":' .. share)
+if stored and tonumber(stored) > tonumber(job_progress) then
+  job_progress = stored
+  message = string.gsub(message, '"job_progress":[^,}]+', '"job_progress":' .. job_progress)
+  owner_message = string.gsub(owner_message, '"job_progress":[^,}]+', '"job_progress":' .. job_progress)
 end
-redis.call('HSET', key, clip, message, 'job', share)
+redis.call('HSET', key, clip, message, 'job', job_progress)
 redis.call('EXPIRE', key, ARGV[9])
 redis.call('PUBLISH', ARGV[7], message)
 redis.call('PUBLISH', ARGV[8], owner_message)
-return share
+return job_progress
 """
 
 
 @dataclass(frozen=True)
-class Told:
-    """The most that any client has seen: `share` of the job, and of each clip's newest attempt its entry in `clips`."""
+class ProgressSnapshot:
+    """The latest published progress: of the whole job, and of each clip's newest attempt."""
 
-    share: float = 0.0
+    job_progress: float = 0.0
     clips: Mapping[int, ClipProgress] = field(default_factory=dict[int, ClipProgress])
 
     def job_left_s(self, now: datetime) -> float | None:
@@ -49,65 +51,65 @@ class Told:
             return None
         return max(0.0, newest.job_eta_s - max(0.0, (now - newest.at).total_seconds()))
 
-    def joined_with(self, other: "Told") -> "Told":
+    def merged_with(self, other: "ProgressSnapshot") -> "ProgressSnapshot":
         """The newest of both."""
         clips = dict(self.clips)
         for index, progress in other.clips.items():
-            if index not in clips or _age(clips[index]) < _age(progress):
+            if index not in clips or _recency(clips[index]) < _recency(progress):
                 clips[index] = progress
-        return Told(max(self.share, other.share), clips)
+        return ProgressSnapshot(max(self.job_progress, other.job_progress), clips)
 
 
-NOTHING_TOLD = Told()
+NO_PROGRESS = ProgressSnapshot()
 
 
-def read_told(fields: Mapping[bytes, bytes]) -> Told:
+def parse_progress(fields: Mapping[bytes, bytes]) -> ProgressSnapshot:
     """Parses the hash; skips entries that another version has written."""
-    clips = [_parsed(message) for name, message in fields.items() if name != _SHARE.encode()]
-    share = _share_of(fields.get(_SHARE.encode(), b"0"))
-    return Told(share, {progress.clip_index: progress for progress in clips if progress})
+    clips = [_parse_clip(message) for name, message in fields.items() if name != _JOB_FIELD.encode()]
+    job_progress = _parse_fraction(fields.get(_JOB_FIELD.encode(), b"0"))
+    return ProgressSnapshot(job_progress, {progress.clip_index: progress for progress in clips if progress})
 
 
-def _share_of(text: bytes) -> float:
+def _parse_fraction(text: bytes) -> float:
     # A clip that was rendered must not fail by what somebody else wrote here.
     try:
-        share = float(text)
+        fraction = float(text)
     except ValueError:
         return 0.0
-    return share if 0 <= share <= 1 else 0.0
+    return fraction if 0 <= fraction <= 1 else 0.0
 
 
-def _age(progress: ClipProgress) -> tuple[int, float]:
+def _recency(progress: ClipProgress) -> tuple[int, float]:
     return (progress.attempt, progress.progress)
 
 
-def _parsed(message: bytes) -> ClipProgress | None:
+def _parse_clip(message: bytes) -> ClipProgress | None:
     try:
         return ClipProgress.model_validate_json(message)
     except ValidationError:
         return None
 
 
-_MOST_JOBS = 2000
+_MAX_JOBS = 2000
 """If there are more, those heard of longest ago are forgotten."""
 
 
-class Recollection:
-    def __init__(self, most_jobs: int = _MOST_JOBS) -> None:
-        self._most_jobs = most_jobs
-        self._jobs: dict[str, Told] = {}
+class LocalProgressCache:
+    def __init__(self, max_jobs: int = _MAX_JOBS) -> None:
+        self._max_jobs = max_jobs
+        self._jobs: dict[str, ProgressSnapshot] = {}
 
-    def note(self, event: object) -> None:
+    def update(self, event: object) -> None:
         """Called with every event that this process receives or publishes."""
         if isinstance(event, ClipProgress):
-            self._keep(event.job_id, Told(event.job_progress, {event.clip_index: event}))
+            self._store(event.job_id, ProgressSnapshot(event.job_progress, {event.clip_index: event}))
 
-    def complete(self, job_id: str, found: Told) -> Told:
+    def merge(self, job_id: str, found: ProgressSnapshot) -> ProgressSnapshot:
         """What Redis knows of a job, or what is known here if that is newer."""
-        return found.joined_with(self._jobs.get(job_id, NOTHING_TOLD))
+        return found.merged_with(self._jobs.get(job_id, NO_PROGRESS))
 
-    def _keep(self, job_id: str, told: Told) -> None:
+    def _store(self, job_id: str, published: ProgressSnapshot) -> None:
         # Taken out and put back, so that the first one is always the one to forget.
-        self._jobs[job_id] = self._jobs.pop(job_id, NOTHING_TOLD).joined_with(told)
-        if len(self._jobs) > self._most_jobs:
+        self._jobs[job_id] = self._jobs.pop(job_id, NO_PROGRESS).merged_with(published)
+        if len(self._jobs) > self._max_jobs:
             del self._jobs[next(iter(self._jobs))]

@@ -7,11 +7,11 @@ from phoenix.contract.jobs import JobState
 from phoenix.db.unit_of_work import UnitOfWork
 from phoenix.errors import Conflict
 from phoenix.jobs.event_log import writer
-from phoenix.jobs.execution.job_completion import end_job, move_task
-from phoenix.jobs.lifecycle import StopReason, TaskKind, TaskState, can_retry_by_hand, check_job_transition
+from phoenix.jobs.execution.job_completion import end_job, transition_task
+from phoenix.jobs.lifecycle import StopRequestReason, TaskKind, TaskState, can_retry_manually, check_job_transition
 from phoenix.jobs.post_commit import TasksReady
 from phoenix.jobs.repository import get_job_locked, list_tasks
-from phoenix.jobs.submission.admission_control import KnownRoom, check_room
+from phoenix.jobs.submission.admission_control import QueueCapacity, check_capacity
 from phoenix.jobs.submission.quota import Quota, check_quota
 from phoenix.jobs.tables import JobRow, TaskRow
 
@@ -19,8 +19,8 @@ from phoenix.jobs.tables import JobRow, TaskRow
 async def cancel(uow: UnitOfWork, job_id: str, *, owner_id: str) -> JobRow:
     """Cancels a job. One that is finished or already ending is unchanged. Raises `NotFound`."""
     job = await get_job_locked(uow.session, job_id, owner_id=owner_id)
-    await end_job(uow, job, JobState.CANCELED, error=None, stop_reason=StopReason.CANCEL)
-    uow.announce(TasksReady())
+    await end_job(uow, job, JobState.CANCELED, error=None, stop_reason=StopRequestReason.CANCEL)
+    uow.publish_after_commit(TasksReady())
     return job
 
 
@@ -31,27 +31,27 @@ async def retry(
     owner_id: str,
     queue_timeout_s: float,
     quota: Quota | None = None,
-    most_queued: int | None = None,
+    max_queued_jobs: int | None = None,
 ) -> JobRow:
     """Queues the job again. Raises `Conflict` unless it ended without success.
 
     Also raises `RateLimited` by the owner's quota and `QueueFull`: it takes a place in the queue as a new job does.
     """
     job = await get_job_locked(uow.session, job_id, owner_id=owner_id)
-    if not can_retry_by_hand(job.state):
+    if not can_retry_manually(job.state):
         raise Conflict(f"The job is {job.state}; only a failed, canceled or expired job can be tried again.")
     if quota is not None:
         await check_quota(uow, owner_id, quota)
-    if most_queued is not None:
-        await check_room(uow, KnownRoom(), limit=most_queued)
+    if max_queued_jobs is not None:
+        await check_capacity(uow, QueueCapacity(), limit=max_queued_jobs)
     await _reopen(uow, job, queue_timeout_s)
     tasks = await list_tasks(uow.session, job.id)
     has_others = any(task.kind is not TaskKind.ASSEMBLE and task.state is not TaskState.SUCCEEDED for task in tasks)
     for task in tasks:
         if task.state is not TaskState.SUCCEEDED:
             await _reset(uow, task, is_blocked=task.kind is TaskKind.ASSEMBLE and has_others)
-    await writer.record(uow, job, JobQueued)
-    uow.announce(TasksReady())
+    await writer.append_event(uow, job, JobQueued)
+    uow.publish_after_commit(TasksReady())
     return job
 
 
@@ -66,6 +66,6 @@ async def _reopen(uow: UnitOfWork, job: JobRow, queue_timeout_s: float) -> None:
 
 
 async def _reset(uow: UnitOfWork, task: TaskRow, *, is_blocked: bool) -> None:
-    move_task(task, TaskState.BLOCKED if is_blocked else TaskState.READY, await uow.now())
+    transition_task(task, TaskState.BLOCKED if is_blocked else TaskState.READY, await uow.now())
     task.error = None
     task.crashes = task.failures = 0

@@ -31,7 +31,7 @@ class TaskKind(StrEnum):
     ASSEMBLE = "assemble"
 
 
-class Outcome(StrEnum):
+class AttemptEndState(StrEnum):
     """How one attempt ended."""
 
     SUCCEEDED = "succeeded"
@@ -43,7 +43,7 @@ class Outcome(StrEnum):
     """Its worker handed it back, to drain."""
 
 
-class StopReason(StrEnum):
+class StopRequestReason(StrEnum):
     """Why a running attempt is asked to stop."""
 
     CANCEL = "cancel"
@@ -84,7 +84,7 @@ def check_task_transition(current: TaskState, to: TaskState) -> None:
         raise IllegalTransition(f"a task cannot go from {current} to {to}")
 
 
-def can_retry_by_hand(state: JobState) -> bool:
+def can_retry_manually(state: JobState) -> bool:
     return JobState.QUEUED in JOB_TRANSITIONS[state]
 
 

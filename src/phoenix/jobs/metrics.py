@@ -16,18 +16,18 @@ from phoenix.db.unit_of_work import UnitOfWork
 from phoenix.errors import FailureCode
 from phoenix.jobs.lifecycle import TaskKind, TaskState
 from phoenix.jobs.scheduling.workers import list_live, view_queue
-from phoenix.jobs.tables import AttemptRow, JobRow, TallyRow, TaskRow, WorkerRow
+from phoenix.jobs.tables import AttemptRow, JobCounterRow, JobRow, TaskRow, WorkerRow
 from phoenix.jobs.webhooks.tables import DeliveryState, WebhookDeliveryRow
 
 NO_CODE = "none"
 """Of jobs that ended without an error."""
 
-Ending = tuple[str, str]
+JobCounterKey = tuple[str, str]
 """A terminal state, and the code of the job's error."""
 
 _OF_OTHER_STATES = {FailureCode.TIMEOUT, FailureCode.CANCELED}
 
-KNOWN_ENDINGS: tuple[Ending, ...] = (
+KNOWN_COUNTERS: tuple[JobCounterKey, ...] = (
     (JobState.SUCCEEDED, NO_CODE),
     (JobState.CANCELED, NO_CODE),
     (JobState.EXPIRED, FailureCode.TIMEOUT),
@@ -36,34 +36,34 @@ KNOWN_ENDINGS: tuple[Ending, ...] = (
 
 # Added up in the database: many jobs may end at the same time, in many processes.
 _ADD = text(
-    "INSERT INTO tallies (state, code, jobs) VALUES (:state, :code, 1) "
-    "ON CONFLICT (state, code) DO UPDATE SET jobs = tallies.jobs + 1"
+    "INSERT INTO job_counters (state, code, jobs) VALUES (:state, :code, 1) "
+    "ON CONFLICT (state, code) DO UPDATE SET jobs = job_counters.jobs + 1"
 )
 
 
-def count_end(uow: UnitOfWork, job: JobRow) -> None:
+def count_job_end(uow: UnitOfWork, job: JobRow) -> None:
     """Counts, at the commit, a job that is now in a terminal state; one that is tried again, each time it ends."""
     code = str(job.error["code"]) if job.error else NO_CODE
     uow.before_commit(partial(_add, uow, {"state": str(job.state), "code": code}))
 
 
-async def _add(uow: UnitOfWork, ending: Mapping[str, str]) -> None:
-    await uow.session.execute(_ADD, ending)
+async def _add(uow: UnitOfWork, values: Mapping[str, str]) -> None:
+    await uow.session.execute(_ADD, values)
 
 
-async def read_tally(session: AsyncSession) -> Mapping[Ending, int]:
+async def read_job_counters(session: AsyncSession) -> Mapping[JobCounterKey, int]:
     """The ends since the database was made; of a known kind that has not happened, 0. None of them ever shrinks."""
-    rows = await session.execute(select(col(TallyRow.state), col(TallyRow.code), col(TallyRow.jobs)))
-    known = {(str(state), str(code)): 0 for state, code in KNOWN_ENDINGS}
+    rows = await session.execute(select(col(JobCounterRow.state), col(JobCounterRow.code), col(JobCounterRow.jobs)))
+    known = {(str(state), str(code)): 0 for state, code in KNOWN_COUNTERS}
     return known | {(state, code): jobs for state, code, jobs in rows}
 
 
 RECENT_S = 3600
-_CLIPS_LOOKED_AT = 500
+_MAX_CLIPS = 500
 
 
 @dataclass(frozen=True)
-class DeviceMemory:
+class WorkerDeviceMemory:
     """Of a worker's device, other processes on it included."""
 
     worker_id: str
@@ -77,12 +77,12 @@ class DeviceMemory:
 class FleetGauges:
     jobs: Mapping[str, int]
     """Jobs by state, 0 for a state without any; states of newer versions included."""
-    ended: Mapping[Ending, int]
+    ended: Mapping[JobCounterKey, int]
     """How many ever ended so, deleted ones included."""
     queues: tuple[QueueDepth, ...]
     workers: Mapping[str, int]
     """Live workers by queue; one that serves both counts twice."""
-    memory: tuple[DeviceMemory, ...]
+    memory: tuple[WorkerDeviceMemory, ...]
     """Of the live workers that have a device with memory of its own, and have used it."""
     webhooks_pending: int
     stage_s: Mapping[str, float]
@@ -94,7 +94,7 @@ async def read_gauges(session: AsyncSession, *, worker_timeout_s: float) -> Flee
     live = await list_live(session, worker_timeout_s=worker_timeout_s)
     return FleetGauges(
         jobs=await _count_jobs(session),
-        ended=await read_tally(session),
+        ended=await read_job_counters(session),
         queues=tuple(depths),
         workers={depth.name: sum(depth.name in worker.slots for worker in live) for depth in depths},
         memory=tuple(_list_memory(live)),
@@ -109,10 +109,10 @@ async def _count_jobs(session: AsyncSession) -> Mapping[str, int]:
     return dict.fromkeys(map(str, JobState), 0) | dict(counts.all())
 
 
-def _list_memory(live: Sequence[WorkerRow]) -> Iterator[DeviceMemory]:
+def _list_memory(live: Sequence[WorkerRow]) -> Iterator[WorkerDeviceMemory]:
     for row in live:
         if row.memory_used_bytes is not None and row.memory_total_bytes is not None:
-            yield DeviceMemory(row.id, row.host, row.device, row.memory_used_bytes, row.memory_total_bytes)
+            yield WorkerDeviceMemory(row.id, row.host, row.device, row.memory_used_bytes, row.memory_total_bytes)
 
 
 async def _count_pending(session: AsyncSession) -> int:
@@ -133,11 +133,11 @@ async def _read_stages(session: AsyncSession) -> Mapping[str, float]:
             col(TaskRow.state) == TaskState.SUCCEEDED,
         )
         .order_by(col(AttemptRow.started_at).desc())
-        .limit(_CLIPS_LOOKED_AT)
+        .limit(_MAX_CLIPS)
     )
-    spent: dict[str, list[float]] = {}
+    seconds_by_stage: dict[str, list[float]] = {}
     for timings in await session.scalars(statement):
         for name, seconds in timings.items():
             if name.endswith("_s") and seconds is not None:
-                spent.setdefault(name.removesuffix("_s"), []).append(seconds)
-    return {name: fmean(seconds) for name, seconds in spent.items()}
+                seconds_by_stage.setdefault(name.removesuffix("_s"), []).append(seconds)
+    return {name: fmean(seconds) for name, seconds in seconds_by_stage.items()}

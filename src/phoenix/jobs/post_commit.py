@@ -1,4 +1,4 @@
-"""What a transaction announces once it has committed. `assembly` delivers it; correctness never depends on that."""
+"""The events that a transaction publishes after its commit. `assembly` delivers them; nothing depends on them."""
 
 from dataclasses import dataclass
 
@@ -17,7 +17,7 @@ class EventRecorded:
 
 @dataclass(frozen=True)
 class TasksReady:
-    """The feeder should look: tasks became ready, or a slot became free."""
+    """The dispatcher should look: tasks became ready, or a slot became free."""
 
 
 @dataclass(frozen=True)

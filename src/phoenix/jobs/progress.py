@@ -9,7 +9,7 @@ MEDIA_SHARE = 0.05
 """Share of joining and sound in a reel's time; rendering takes the rest."""
 
 
-class Piece(Protocol):
+class WeightedTask(Protocol):
     """The part of a task that progress depends on."""
 
     @property
@@ -20,7 +20,7 @@ class Piece(Protocol):
     def weight(self) -> float: ...
 
 
-def job_progress(tasks: Sequence[Piece]) -> float:
+def job_progress(tasks: Sequence[WeightedTask]) -> float:
     """Fraction of the job that is safely done: running clips count only once they have succeeded."""
     clips = [task for task in tasks if task.kind is TaskKind.RENDER]
     others = [task for task in tasks if task.kind is not TaskKind.RENDER]

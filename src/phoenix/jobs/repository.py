@@ -17,7 +17,7 @@ from sqlmodel import col
 from phoenix.contract.artifacts import ArtifactKind
 from phoenix.contract.base import JobKind, Priority
 from phoenix.contract.jobs import JobState
-from phoenix.errors import Fault, MalformedRequest, NotFound, WrittenByNewer
+from phoenix.errors import FieldError, MalformedRequest, NewerVersionError, NotFound
 from phoenix.jobs.lifecycle import TaskKind, TaskState
 from phoenix.jobs.tables import ArtifactRow, JobRow, TaskRow
 
@@ -68,7 +68,7 @@ async def get_artifact(session: AsyncSession, artifact_id: str, *, owner_id: str
     return artifact
 
 
-def is_newer(task: type[TaskRow]) -> ColumnElement[bool]:
+def is_from_newer_version(task: type[TaskRow]) -> ColumnElement[bool]:
     """Whether only a newer version can read this row of `tasks`, or of an alias of it."""
     return col(task.kind).not_in(list(TaskKind)) | col(task.state).not_in(list(TaskState))
 
@@ -81,10 +81,10 @@ _KNOWN = (
 )
 
 # What only a newer version knows in one job's row would make all the others unreadable that are read with it.
-READABLE = (*_KNOWN, col(JobRow.priority).in_(get_args(Priority)))
+IS_READABLE = (*_KNOWN, col(JobRow.priority).in_(get_args(Priority)))
 """Of a job: that it can be shown, as far as its own row goes."""
 
-MOVABLE = (*_KNOWN, ~exists().where(col(_task.job_id) == col(JobRow.id), is_newer(_task)))
+CAN_TRANSITION = (*_KNOWN, ~exists().where(col(_task.job_id) == col(JobRow.id), is_from_newer_version(_task)))
 """Of a job: that it can be brought forward, or to its end. That takes all of its tasks, but not its priority."""
 
 
@@ -102,7 +102,7 @@ class JobFilter:
     state: JobState | None = None
     kind: JobKind | None = None
     model: str | None = None
-    words: str | None = None
+    search_text: str | None = None
     created_after: datetime | None = None
     created_before: datetime | None = None
 
@@ -115,21 +115,21 @@ class Page:
 
 async def get_full_job(session: AsyncSession, job_id: str, *, owner_id: str) -> FullJob:
     """Raises `NotFound` for an unknown job and for another owner's."""
-    return await _with_its_own(session, await get_job(session, job_id, owner_id=owner_id))
+    return await _load_full_job(session, await get_job(session, job_id, owner_id=owner_id))
 
 
 async def list_full_jobs(session: AsyncSession, job_ids: Collection[str]) -> Sequence[FullJob]:
     """Jobs of any owner, in no order; unknown ids are left out. Callers must check whose they are."""
     rows = (await session.scalars(select(JobRow).where(col(JobRow.id).in_(job_ids)))).all()
-    return await _complete(session, rows)
+    return await _load_full_jobs(session, rows)
 
 
 async def list_unfinished(session: AsyncSession, *, owner_id: str, limit: int) -> Sequence[FullJob]:
     """The newest `limit` unfinished jobs of the owner, oldest first."""
     is_unfinished = col(JobRow.state).in_([JobState.QUEUED, JobState.RUNNING])
-    statement = select(JobRow).where(col(JobRow.owner_id) == owner_id, is_unfinished, *READABLE)
+    statement = select(JobRow).where(col(JobRow.owner_id) == owner_id, is_unfinished, *IS_READABLE)
     rows = (await session.scalars(statement.order_by(col(JobRow.id).desc()).limit(limit))).all()
-    return await _complete_known(session, rows[::-1])
+    return await _load_readable(session, rows[::-1])
 
 
 async def list_queued(
@@ -137,12 +137,12 @@ async def list_queued(
 ) -> Sequence[FullJob]:
     """Waiting jobs with these ids or of these owners, in order of arrival."""
     named = col(JobRow.id).in_(job_ids) | col(JobRow.owner_id).in_(owner_ids)
-    statement = select(JobRow).where(col(JobRow.state) == JobState.QUEUED, named, *READABLE)
+    statement = select(JobRow).where(col(JobRow.state) == JobState.QUEUED, named, *IS_READABLE)
     rows = (await session.scalars(statement.order_by(col(JobRow.queued_at)).limit(limit))).all()
-    return await _complete_known(session, rows)
+    return await _load_readable(session, rows)
 
 
-async def _with_its_own(session: AsyncSession, job: JobRow) -> FullJob:
+async def _load_full_job(session: AsyncSession, job: JobRow) -> FullJob:
     output = await session.get(ArtifactRow, job.output_artifact_id) if job.output_artifact_id else None
     return FullJob(job, await list_tasks(session, job.id), output)
 
@@ -165,11 +165,11 @@ async def list_jobs(
     rows = (await session.scalars(statement.order_by(job_id if oldest_first else job_id.desc()).limit(limit + 1))).all()
     page = rows[:limit]
     next_cursor = encode_cursor(page[-1].id) if len(rows) > limit else None
-    return Page(await _complete_known(session, page), next_cursor)
+    return Page(await _load_readable(session, page), next_cursor)
 
 
 def _filtered(wanted: JobFilter) -> Select[JobRow]:
-    statement = select(JobRow).where(*READABLE)
+    statement = select(JobRow).where(*IS_READABLE)
     if wanted.state is not None:
         statement = statement.where(col(JobRow.state) == wanted.state)
     if wanted.kind is not None:
@@ -180,22 +180,22 @@ def _filtered(wanted: JobFilter) -> Select[JobRow]:
         statement = statement.where(col(JobRow.created_at) > wanted.created_after)
     if wanted.created_before is not None:
         statement = statement.where(col(JobRow.created_at) < wanted.created_before)
-    for word in (wanted.words or "").lower().split():
-        statement = statement.where(col(JobRow.words).contains(word, autoescape=True))
+    for word in (wanted.search_text or "").lower().split():
+        statement = statement.where(col(JobRow.search_text).contains(word, autoescape=True))
     return statement
 
 
-async def _complete_known(session: AsyncSession, rows: Sequence[JobRow]) -> list[FullJob]:
-    """Like `_complete`, but leaves out jobs whose tasks or output only a newer version can read."""
+async def _load_readable(session: AsyncSession, rows: Sequence[JobRow]) -> list[FullJob]:
+    """Like `_load_full_jobs`, but leaves out jobs whose tasks or output only a newer version can read."""
     try:
-        return await _complete(session, rows)
-    except WrittenByNewer:
-        newer = await _find_newer(session, [row.id for row in rows])
-        return await _complete(session, [row for row in rows if row.id not in newer])
+        return await _load_full_jobs(session, rows)
+    except NewerVersionError:
+        newer = await _find_from_newer_version(session, [row.id for row in rows])
+        return await _load_full_jobs(session, [row for row in rows if row.id not in newer])
 
 
-async def _find_newer(session: AsyncSession, job_ids: Sequence[str]) -> frozenset[str]:
-    of_tasks = select(col(TaskRow.job_id)).where(col(TaskRow.job_id).in_(job_ids), is_newer(TaskRow))
+async def _find_from_newer_version(session: AsyncSession, job_ids: Sequence[str]) -> frozenset[str]:
+    of_tasks = select(col(TaskRow.job_id)).where(col(TaskRow.job_id).in_(job_ids), is_from_newer_version(TaskRow))
     of_outputs = (
         select(col(JobRow.id))
         .join(ArtifactRow, col(ArtifactRow.id) == col(JobRow.output_artifact_id))
@@ -204,7 +204,7 @@ async def _find_newer(session: AsyncSession, job_ids: Sequence[str]) -> frozense
     return frozenset(await session.scalars(union(of_tasks, of_outputs)))
 
 
-async def _complete(session: AsyncSession, rows: Sequence[JobRow]) -> list[FullJob]:
+async def _load_full_jobs(session: AsyncSession, rows: Sequence[JobRow]) -> list[FullJob]:
     """Fetches the tasks and outputs of a whole page in two queries."""
     tasks: dict[str, list[TaskRow]] = {row.id: [] for row in rows}
     task_query = select(TaskRow).where(col(TaskRow.job_id).in_(tasks)).order_by(col(TaskRow.position))
@@ -227,6 +227,6 @@ def decode_cursor(cursor: str) -> str:
     except (binascii.Error, UnicodeError, ValueError):
         job_id = ""
     if not job_id.startswith("job_"):
-        fault = Fault("/query/cursor", "Use the next_cursor of an earlier page, unchanged.")
-        raise MalformedRequest("The cursor is not one of ours.", faults=[fault])
+        field_error = FieldError("/query/cursor", "Use the next_cursor of an earlier page, unchanged.")
+        raise MalformedRequest("The cursor is not one of ours.", field_errors=[field_error])
     return job_id

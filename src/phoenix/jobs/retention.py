@@ -12,11 +12,11 @@ from sqlmodel import col
 from phoenix.contract.artifacts import ArtifactKind
 from phoenix.db.columns import db_now
 from phoenix.db.unit_of_work import UnitOfWork
-from phoenix.errors import Conflict, NotFound, WrittenByNewer
+from phoenix.errors import Conflict, NewerVersionError, NotFound
 from phoenix.jobs.post_commit import FilesOrphaned
 from phoenix.jobs.repository import HAS_ENDED, get_job_locked
-from phoenix.jobs.scheduling.usage import keep_spent
-from phoenix.jobs.submission.file_references import find_used
+from phoenix.jobs.scheduling.usage import save_usage
+from phoenix.jobs.submission.file_references import find_referenced
 from phoenix.jobs.tables import ArtifactRow, AttemptRow, EventRow, JobRow, TaskRow
 from phoenix.jobs.webhooks.tables import WebhookDeliveryRow
 
@@ -45,12 +45,12 @@ async def list_old_jobs(
 
 
 async def list_surplus_jobs(
-    session: AsyncSession, *, most_per_owner: int, after: EndedJob | None = None
+    session: AsyncSession, *, max_per_owner: int, after: EndedJob | None = None
 ) -> Sequence[EndedJob]:
-    """A batch of the ended jobs beyond the newest `most_per_owner` of their owner, oldest first, from `after` on."""
+    """A batch of the ended jobs beyond the newest `max_per_owner` of their owner, oldest first, from `after` on."""
     newest_first = func.row_number().over(partition_by=col(JobRow.owner_id), order_by=col(JobRow.finished_at).desc())
     ranked = select(col(JobRow.id), newest_first.label("place")).where(HAS_ENDED).subquery()
-    surplus = select(ranked.c.id).where(ranked.c.place > most_per_owner)
+    surplus = select(ranked.c.id).where(ranked.c.place > max_per_owner)
     return await _list_ended(session, col(JobRow.id).in_(surplus), after)
 
 
@@ -74,10 +74,10 @@ async def delete_ended(uow: UnitOfWork, job_id: str, owner_id: str) -> bool:
     """
     try:
         await _lock_ended(uow.session, job_id, owner_id)
-    except (NotFound, Conflict, WrittenByNewer):
+    except (NotFound, Conflict, NewerVersionError):
         return False
     files = await _lock_files(uow.session, job_id)
-    if await find_used(uow.session, files, owner_ids=[owner_id]):
+    if await find_referenced(uow.session, files, owner_ids=[owner_id]):
         return False
     await _delete(uow, job_id, files)
     return True
@@ -97,8 +97,8 @@ async def _lock_files(session: AsyncSession, job_id: str) -> Mapping[str, str]:
 
 
 async def _delete(uow: UnitOfWork, job_id: str, files: Mapping[str, str]) -> None:
-    uow.announce(FilesOrphaned(tuple(files.values())))
-    await keep_spent(uow, job_id)
+    uow.publish_after_commit(FilesOrphaned(tuple(files.values())))
+    await save_usage(uow, job_id)
     task_ids = select(col(TaskRow.id)).where(col(TaskRow.job_id) == job_id)
     for statement in (
         delete(AttemptRow).where(col(AttemptRow.task_id).in_(task_ids)),
@@ -149,8 +149,8 @@ async def delete_unused(uow: UnitOfWork, upload_ids: Sequence[str]) -> int:
         .with_for_update(skip_locked=True)
     )
     found = (await uow.session.execute(free)).all()
-    used = await find_used(uow.session, upload_ids, owner_ids={owner_id for _, _, owner_id in found})
+    used = await find_referenced(uow.session, upload_ids, owner_ids={owner_id for _, _, owner_id in found})
     keys = {artifact_id: key for artifact_id, key, _ in found if artifact_id not in used}
-    uow.announce(FilesOrphaned(tuple(keys.values())))
+    uow.publish_after_commit(FilesOrphaned(tuple(keys.values())))
     await uow.session.execute(delete(ArtifactRow).where(col(ArtifactRow.id).in_(keys)))
     return len(keys)

@@ -3,7 +3,8 @@
 Lock order, wherever one transaction takes more than one row: the job before its tasks. That is what makes a
 claim, a cancel and the fan-in of the last clip wait for each other instead of deadlocking. Artifacts come after their
 job and in order of id, for those who delete them and for those who submit what is made of them. Rows that jobs share
-(a pace, then the owner, then a tally) come last, just before the commit: nothing is waited for while they are held.
+(duration statistics, then the owner, then a job counter) come last, just before the commit, so that they are locked
+only briefly.
 """
 
 from datetime import datetime
@@ -15,7 +16,7 @@ from sqlmodel import Field, SQLModel
 from phoenix.contract.artifacts import ArtifactKind
 from phoenix.contract.jobs import JobState
 from phoenix.db.columns import EnumText, UtcDateTime
-from phoenix.jobs.lifecycle import Outcome, TaskKind, TaskState
+from phoenix.jobs.lifecycle import AttemptEndState, TaskKind, TaskState
 
 Document = dict[str, Any]
 
@@ -39,7 +40,7 @@ class JobRow(SQLModel, table=True):
     model: str | None = None
     priority: str = "normal"
     request: Document = Field(sa_type=JSON)
-    words: str = Field(default="", sa_type=Text)
+    search_text: str = Field(default="", sa_type=Text)
     """Lower-case prompts, for search."""
     options: Document = Field(default_factory=dict, sa_type=JSON)
     """Metadata and webhook, as given."""
@@ -60,16 +61,16 @@ class JobRow(SQLModel, table=True):
 
 
 class TaskRow(SQLModel, table=True):
-    """One schedulable piece of a job.
+    """One schedulable part of a job.
 
     `attempt` is the fencing token: every write of a worker names the attempt it was given, and changes nothing
-    if that is no longer the one. `dispatch` numbers the doorbells: only the newest one can be claimed.
+    if that is no longer the one. `dispatch_seq` numbers the dispatch messages: only the newest one can be claimed.
     """
 
     __tablename__ = "tasks"  # pyright: ignore[reportAssignmentType]
     __table_args__ = (
         Index(None, "job_id", "position"),
-        Index(None, "state", "queue", "rung_at"),
+        Index(None, "state", "queue", "dispatched_at"),
         Index(None, "state", "lease_until"),
         Index(None, "lease_owner"),
     )
@@ -84,20 +85,20 @@ class TaskRow(SQLModel, table=True):
     weight: float = 1.0
     """Share of the job's work, in arbitrary units: frames x steps x pixels for a clip."""
     attempt: int = 0
-    dispatch: int = 1
+    dispatch_seq: int = 1
     crashes: int = 0
     failures: int = 0
     preemptions: int = 0
-    rung_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
-    """When the doorbell of this dispatch was put into Redis; null while the task waits for its turn in SQL."""
-    passed_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    dispatched_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    """When the dispatch message of this dispatch was put into Redis; null while the task waits for its turn in SQL."""
+    affinity_skipped_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     """When a worker first left this dispatch to holders of its model; null if none did."""
     ready_at: datetime = Field(sa_type=UtcDateTime)
-    """Not to be rung before this: now, or the end of a back-off."""
+    """Not to be dispatched before this: now, or the end of a back-off."""
     lease_owner: str | None = None
     lease_until: datetime | None = Field(default=None, sa_type=UtcDateTime)
     stop_reason: str | None = None
-    """A `StopReason`, read by its worker at the next renewal. Plain text: a newer version's must not fail that."""
+    """A `StopRequestReason`, read by its worker at the next renewal. Plain text: a newer value must not raise."""
     artifact_id: str | None = None
     error: Document | None = Field(default=None, sa_type=JSON)
     timings: Document = Field(default_factory=dict, sa_type=JSON)
@@ -115,14 +116,14 @@ class AttemptRow(SQLModel, table=True):
     worker_id: str
     started_at: datetime = Field(sa_type=UtcDateTime, index=True)
     ended_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
-    outcome: Outcome | None = Field(default=None, sa_type=EnumText(Outcome))  # pyright: ignore[reportArgumentType]
+    outcome: AttemptEndState | None = Field(default=None, sa_type=EnumText(AttemptEndState))  # pyright: ignore[reportArgumentType]
     error: Document | None = Field(default=None, sa_type=JSON)
 
 
-class SpentRow(SQLModel, table=True):
+class UsageRow(SQLModel, table=True):
     """An attempt at a task of a job that was deleted: its time counts against its owner for a day all the same."""
 
-    __tablename__ = "spent"  # pyright: ignore[reportAssignmentType]
+    __tablename__ = "usage_ledger"  # pyright: ignore[reportAssignmentType]
 
     task_id: str = Field(primary_key=True)
     number: int = Field(primary_key=True)
@@ -141,27 +142,27 @@ class OwnerRow(SQLModel, table=True):
     last_seq: int
 
 
-class PaceRow(SQLModel, table=True):
+class DurationStatsRow(SQLModel, table=True):
     """How fast clips of one model and shape are rendered, or reels of one size assembled; learned."""
 
-    __tablename__ = "paces"  # pyright: ignore[reportAssignmentType]
+    __tablename__ = "duration_stats"  # pyright: ignore[reportAssignmentType]
 
     model: str = Field(primary_key=True)
     width: int = Field(primary_key=True)
     height: int = Field(primary_key=True)
     num_frames: int = Field(primary_key=True)
     steps: int = Field(primary_key=True)
-    seconds_per_weight: float
+    total_s_per_weight: float
     """A moving average over the clips; for their weight see `TaskRow.weight`."""
-    finish_per_weight: float
+    finish_s_per_weight: float
     """The part of it after a clip's last step."""
-    learned_at: datetime = Field(sa_type=UtcDateTime, index=True)
+    updated_at: datetime = Field(sa_type=UtcDateTime, index=True)
 
 
-class TallyRow(SQLModel, table=True):
+class JobCounterRow(SQLModel, table=True):
     """How many jobs have ended in one way. Plain text, so that a newer version's ways are shown as well."""
 
-    __tablename__ = "tallies"  # pyright: ignore[reportAssignmentType]
+    __tablename__ = "job_counters"  # pyright: ignore[reportAssignmentType]
 
     state: str = Field(primary_key=True)
     code: str = Field(primary_key=True)
@@ -240,11 +241,11 @@ class IdempotencyRow(SQLModel, table=True):
     created_at: datetime = Field(sa_type=UtcDateTime, index=True)
 
 
-class DutyRow(SQLModel, table=True):
-    """A chore that one API process at a time does for all: `feed`, `sweep`, `retain`, `places` or `webhooks`."""
+class LeaderLeaseRow(SQLModel, table=True):
+    """The lease on one background service, which one API process at a time runs for all."""
 
-    __tablename__ = "duties"  # pyright: ignore[reportAssignmentType]
+    __tablename__ = "leader_leases"  # pyright: ignore[reportAssignmentType]
 
     name: str = Field(primary_key=True)
-    holder: str
-    held_until: datetime = Field(sa_type=UtcDateTime)
+    leader_id: str
+    expires_at: datetime = Field(sa_type=UtcDateTime)

@@ -21,9 +21,9 @@ from phoenix.contract.jobs import (
     JobTimings,
 )
 from phoenix.contract.resolved import ResolvedClip, ResolvedReel, ResolvedRequest
-from phoenix.db.columns import NEWER_AFTER_S
-from phoenix.errors import WrittenByNewer
-from phoenix.events.progress_cache import NOTHING_TOLD, Told
+from phoenix.db.columns import NEWER_VERSION_RETRY_AFTER_S
+from phoenix.errors import NewerVersionError
+from phoenix.events.progress_cache import NO_PROGRESS, ProgressSnapshot
 from phoenix.jobs.lifecycle import TaskKind, TaskState
 from phoenix.jobs.progress import job_progress
 from phoenix.jobs.tables import ArtifactRow, JobRow, TaskRow
@@ -45,8 +45,8 @@ CLIP_STATES: Mapping[TaskState, ClipState] = {
 
 
 @dataclass(frozen=True)
-class Standing:
-    """Queue position and estimate of an unfinished job. `eta_s`: seconds until its end by learned paces, if known."""
+class QueuePosition:
+    """Queue position and estimate of an unfinished job. `eta_s`: seconds until its end, from learned durations."""
 
     queue_position: int | None = None
     waiting_reason: str | None = None
@@ -57,32 +57,32 @@ class Standing:
 class LiveState:
     """What is known of a job outside SQL; any of it may be missing."""
 
-    told: Told = NOTHING_TOLD
+    progress: ProgressSnapshot = NO_PROGRESS
     queue_position: int | None = None
     waiting_reason: str | None = None
     eta_s: float | None = None
 
 
-def live_state(told: Told, standing: Standing, now: datetime) -> LiveState:
+def live_state(progress: ProgressSnapshot, position: QueuePosition, now: datetime) -> LiveState:
     """Combines both. The workers' own estimate of the time left wins over the learned one."""
-    left_s = told.job_left_s(now)
-    eta_s = standing.eta_s if left_s is None else float(round(left_s))
-    return LiveState(told, standing.queue_position, standing.waiting_reason, eta_s)
+    left_s = progress.job_left_s(now)
+    eta_s = position.eta_s if left_s is None else float(round(left_s))
+    return LiveState(progress, position.queue_position, position.waiting_reason, eta_s)
 
 
 def parse_request(job: JobRow) -> ResolvedRequest:
-    """Raises `WrittenByNewer` for one that this version cannot have admitted."""
+    """Raises `NewerVersionError` for one that this version cannot have admitted."""
     try:
         return _request.validate_python(job.request)
     except ValidationError:
         _logger.warning("a request of a newer version was met", job_id=job.id, kind=job.kind)
-        raise WrittenByNewer(retry_after_s=NEWER_AFTER_S) from None
+        raise NewerVersionError(retry_after_s=NEWER_VERSION_RETRY_AFTER_S) from None
 
 
 def view_job(job: JobRow, tasks: Sequence[TaskRow], output: ArtifactRow | None, live: LiveState | None = None) -> Job:
-    """Raises `WrittenByNewer` where its request or its priority is one that this version does not know."""
+    """Raises `NewerVersionError` where its request or its priority is one that this version does not know."""
     if job.priority not in _PRIORITIES:
-        raise WrittenByNewer(retry_after_s=NEWER_AFTER_S)
+        raise NewerVersionError(retry_after_s=NEWER_VERSION_RETRY_AFTER_S)
     live = live or LiveState()
     request = parse_request(job)
     is_waiting = job.state is JobState.QUEUED
@@ -92,12 +92,12 @@ def view_job(job: JobRow, tasks: Sequence[TaskRow], output: ArtifactRow | None, 
             "kind": job.kind,
             "state": job.state,
             # Not computed from the running clips: another replica would not know that this much has been shown.
-            "progress": max(job_progress(tasks), live.told.share),
+            "progress": max(job_progress(tasks), live.progress.job_progress),
             "model": job.model,
             "queue_position": live.queue_position if is_waiting else None,
             "eta_s": None if job.state.is_terminal else live.eta_s,
             "waiting_reason": live.waiting_reason if is_waiting else None,
-            "clips": _view_clips(job, request, tasks, live.told.clips),
+            "clips": _view_clips(job, request, tasks, live.progress.clips),
             "output": view_output(job, output) if output else None,
             "error": job.error,
             "timings": view_timings(job, tasks),
@@ -167,13 +167,13 @@ def view_output(job: JobRow, artifact: ArtifactRow) -> JobOutput:
 def view_timings(job: JobRow, tasks: Sequence[TaskRow]) -> JobTimings:
     return JobTimings(
         queue_s=(job.started_at - job.queued_at).total_seconds() if job.started_at else None,
-        render_s=_spent(tasks, TaskKind.RENDER),
-        assemble_s=_spent(tasks, TaskKind.ASSEMBLE),
+        render_s=_total_s(tasks, TaskKind.RENDER),
+        assemble_s=_total_s(tasks, TaskKind.ASSEMBLE),
         total_s=(job.finished_at - job.queued_at).total_seconds() if job.finished_at else None,
     )
 
 
-def _spent(tasks: Sequence[TaskRow], kind: TaskKind) -> float | None:
+def _total_s(tasks: Sequence[TaskRow], kind: TaskKind) -> float | None:
     spans = [
         (task.finished_at - task.started_at).total_seconds()
         for task in tasks

@@ -7,7 +7,7 @@ from phoenix.errors import FailureCode, Stage, TaskFailed
 from phoenix.media.commands import video
 from phoenix.media.commands import video as commands
 from phoenix.media.commands.video import Picture
-from phoenix.media.ffmpeg import UNWATCHED, Buffer, Watch, run_ffmpeg
+from phoenix.media.ffmpeg import NO_CALLBACKS, Buffer, FfmpegCallbacks, run_ffmpeg
 from phoenix.media.tools import MediaTools
 
 
@@ -18,7 +18,7 @@ def encode_frames(
     *,
     tools: MediaTools,
     num_frames: int | None = None,
-    watch: Watch = UNWATCHED,
+    callbacks: FfmpegCallbacks = NO_CALLBACKS,
 ) -> int:
     """Writes rgb24 frames (rows from the top, `height * width * 3` bytes each) as an H.264 MP4.
 
@@ -29,10 +29,10 @@ def encode_frames(
         raise _bad_frames(f"{picture.width}x{picture.height} cannot be encoded: H.264 needs even sizes")
     counter = _FrameCounter(frames, picture.frame_bytes)
     command = video.encode_frames(picture, tools.encoding, output)
-    outcome = run_ffmpeg(command, tools=tools, stage=Stage.ENCODE, watch=watch, feed=counter)
+    result = run_ffmpeg(command, tools=tools, stage=Stage.ENCODE, callbacks=callbacks, stdin_chunks=counter)
     expected = counter.count if num_frames is None else num_frames
-    if not counter.count == outcome.progress.frames == expected:
-        raise _bad_frames(f"{expected} frames were due, {counter.count} came, {outcome.progress.frames} were encoded")
+    if not counter.count == result.progress.frames == expected:
+        raise _bad_frames(f"{expected} frames were due, {counter.count} came, {result.progress.frames} were encoded")
     return counter.count
 
 
@@ -69,11 +69,13 @@ def write_poster(
     duration_s: float,
     tools: MediaTools,
     width_px: int = 640,
-    watch: Watch = UNWATCHED,
+    callbacks: FfmpegCallbacks = NO_CALLBACKS,
 ) -> None:
     """Writes a JPEG, at most `width_px` wide, of a frame near the start: the very first may still be black."""
     for at_s in (min(_LATEST_S, duration_s / 2), 0):
-        run_ffmpeg(commands.poster(video, at_s, width_px, output), tools=tools, stage=Stage.ASSEMBLE, watch=watch)
+        run_ffmpeg(
+            commands.poster(video, at_s, width_px, output), tools=tools, stage=Stage.ASSEMBLE, callbacks=callbacks
+        )
         # A video of one frame has none half-way through: ffmpeg then succeeds without writing a file.
         if output.exists():
             return

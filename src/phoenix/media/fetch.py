@@ -15,12 +15,12 @@ from phoenix.media.ssrf import EgressPolicy, UrlNotAllowed, check_url, open_pool
 _MOST_REDIRECTS = 4
 _IDLE_LIMIT_S = 10.0
 _REDIRECTS = (301, 302, 303, 307, 308)
-_TRY_LATER = (408, 425, 429)
+_RETRIABLE_STATUSES = (408, 425, 429)
 _HEADERS = {"accept": "*/*", "accept-encoding": "identity", "user-agent": "phoenix"}
 _TIMEOUTS = {"timeout": dict.fromkeys(("connect", "read", "write", "pool"), _IDLE_LIMIT_S)}
 
 
-async def fetch_file(url: str, output: Path, *, policy: EgressPolicy, max_bytes: int, time_limit_s: float) -> int:
+async def fetch_file(url: str, output: Path, *, policy: EgressPolicy, max_bytes: int, timeout_s: float) -> int:
     """Downloads `url` to `output`, and returns its size in bytes. Cancel the task to stop it.
 
     Raises `TaskFailed`, retriable if a later try may succeed. The message is the same for every kind of unreachable
@@ -28,12 +28,12 @@ async def fetch_file(url: str, output: Path, *, policy: EgressPolicy, max_bytes:
     """
     try:
         with await asyncio.to_thread(output.open, "wb") as file:
-            async with asyncio.timeout(time_limit_s), open_pool(policy) as pool:
+            async with asyncio.timeout(timeout_s), open_pool(policy) as pool:
                 return await _follow(pool, url, file, policy, max_bytes)
     except UrlNotAllowed as error:
         raise _failed(f"the URL may not be fetched: {error.detail}") from error
     except TimeoutError as error:
-        raise _failed(f"the URL could not be fetched within {time_limit_s:g} s", retriable=True) from error
+        raise _failed(f"the URL could not be fetched within {timeout_s:g} s", retriable=True) from error
     except (httpcore.NetworkError, httpcore.TimeoutException, httpcore.ProtocolError) as error:
         raise _failed("the URL could not be fetched: no good answer", retriable=True) from error
     except OSError as error:
@@ -52,7 +52,7 @@ async def _follow(
             if response.status in _REDIRECTS and b"location" in headers:
                 url = _redirected(target, headers)
                 continue
-            _check_answer(response.status, headers, max_bytes)
+            _check_response(response.status, headers, max_bytes)
             return await _save(response, file, max_bytes)
     raise _failed(f"the URL was redirected more than {_MOST_REDIRECTS} times")
 
@@ -68,9 +68,9 @@ def _redirected(base: httpx.URL, headers: Mapping[bytes, bytes]) -> str:
         raise UrlNotAllowed("it redirects to something that is no URL") from error
 
 
-def _check_answer(status: int, headers: Mapping[bytes, bytes], max_bytes: int) -> None:
+def _check_response(status: int, headers: Mapping[bytes, bytes], max_bytes: int) -> None:
     if status != 200:
-        retriable = status >= 500 or status in _TRY_LATER
+        retriable = status >= 500 or status in _RETRIABLE_STATUSES
         raise _failed(f"the URL answered with status {status}", retriable=retriable)
     if headers.get(b"content-encoding", b"identity").lower() != b"identity":
         raise _failed("the URL answered with a compressed body, which was not asked for")

@@ -19,7 +19,7 @@ Buffer = bytes | bytearray | memoryview
 
 NICENESS = 5
 _POLL_S = 0.1
-_KEPT_STDERR_BYTES = 32_768
+_STDERR_TAIL_BYTES = 32_768
 _READ_BYTES = 65_536
 
 
@@ -40,26 +40,26 @@ def _ignore(_: Progress) -> None:
 
 
 @dataclass(frozen=True)
-class Watch:
+class FfmpegCallbacks:
     """Observes a command. `should_stop` is asked ten times a second; `on_progress` may also raise to stop it."""
 
     should_stop: Callable[[], bool] = _never
     on_progress: Callable[[Progress], None] = _ignore
 
-    def after(self, done: Progress) -> "Watch":
-        """The watch for a later one of several commands, whose progress adds to what the earlier ones have done."""
+    def offset_by(self, done: Progress) -> "FfmpegCallbacks":
+        """The callbacks for a later one of several commands, whose progress adds to what the earlier ones have done."""
 
         def report(progress: Progress) -> None:
             self.on_progress(Progress(done.frames + progress.frames, done.seconds + progress.seconds))
 
-        return Watch(self.should_stop, report)
+        return FfmpegCallbacks(self.should_stop, report)
 
 
-UNWATCHED = Watch()
+NO_CALLBACKS = FfmpegCallbacks()
 
 
 @dataclass(frozen=True)
-class Outcome:
+class FfmpegResult:
     """The last progress that a successful command reported, and the end of its error output."""
 
     progress: Progress
@@ -71,29 +71,29 @@ def run_ffmpeg(
     *,
     tools: MediaTools,
     stage: Stage,
-    watch: Watch = UNWATCHED,
-    feed: Iterable[Buffer] | None = None,
-) -> Outcome:
-    """Runs ffmpeg with `arguments`, writing `feed` to its standard input as fast as it reads.
+    callbacks: FfmpegCallbacks = NO_CALLBACKS,
+    stdin_chunks: Iterable[Buffer] | None = None,
+) -> FfmpegResult:
+    """Runs ffmpeg with `arguments`, writing `stdin_chunks` to its standard input as fast as it reads.
 
-    Blocks until it ends. Raises `TaskFailed`, or `MediaStopped` when `watch` asks for it; whatever is raised, the
+    Blocks until it ends. Raises `TaskFailed`, or `MediaStopped` when `callbacks` ask for it; whatever is raised, the
     process is gone by then. Its output file may be left incomplete.
     """
-    deadline_s = time.monotonic() + tools.time_limit_s
-    with _started([tools.ffmpeg, *arguments], stage) as child, _Pipes(child, feed, watch) as pipes:
+    deadline_s = time.monotonic() + tools.timeout_s
+    with _running_child([tools.ffmpeg, *arguments], stage) as child, _Pipes(child, stdin_chunks, callbacks) as pipes:
         while not pipes.are_done:
-            if watch.should_stop():
+            if callbacks.should_stop():
                 raise MediaStopped
             if time.monotonic() > deadline_s:
-                raise _too_slow(tools.time_limit_s, stage)
-            pipes.serve(_POLL_S)
+                raise _too_slow(tools.timeout_s, stage)
+            pipes.poll(_POLL_S)
         try:
             returncode = child.wait(timeout=max(1.0, deadline_s - time.monotonic()))
         except subprocess.TimeoutExpired:
-            raise _too_slow(tools.time_limit_s, stage) from None
+            raise _too_slow(tools.timeout_s, stage) from None
     if returncode != 0:
         raise explain_exit(returncode, pipes.stderr, stage)
-    return Outcome(pipes.progress, pipes.stderr)
+    return FfmpegResult(pipes.progress, pipes.stderr)
 
 
 def _too_slow(limit_s: float, stage: Stage) -> TaskFailed:
@@ -101,7 +101,7 @@ def _too_slow(limit_s: float, stage: Stage) -> TaskFailed:
 
 
 @contextmanager
-def _started(command: Sequence[str], stage: Stage) -> Generator["subprocess.Popen[bytes]"]:
+def _running_child(command: Sequence[str], stage: Stage) -> Generator["subprocess.Popen[bytes]"]:
     """A child in a session of its own (Ctrl-C is for us to handle), killed if it outlives the block."""
     try:
         child = subprocess.Popen(  # noqa: S603 - an argument list, no shell
@@ -131,21 +131,23 @@ def _started(command: Sequence[str], stage: Stage) -> Generator["subprocess.Pope
 class _Pipes:
     """The three pipes of a child, served by one thread, so that none fills up while another is waited for."""
 
-    def __init__(self, child: "subprocess.Popen[bytes]", feed: Iterable[Buffer] | None, watch: Watch) -> None:
+    def __init__(
+        self, child: "subprocess.Popen[bytes]", stdin_chunks: Iterable[Buffer] | None, callbacks: FfmpegCallbacks
+    ) -> None:
         assert child.stdin is not None
         assert child.stdout is not None
         assert child.stderr is not None
         self.progress = Progress(0, 0.0)
-        self._watch = watch
+        self._callbacks = callbacks
         self._files: tuple[IO[bytes], ...] = (child.stdin, child.stdout, child.stderr)
         self._stderr = bytearray()
         self._progress_parser = _ProgressParser()
-        self._feed = iter(feed or ())
+        self._stdin_chunks = iter(stdin_chunks or ())
         self._unsent = memoryview(b"")
         self._selector = selectors.DefaultSelector()
         self._selector.register(child.stdout, selectors.EVENT_READ, self._read_progress)
         self._selector.register(child.stderr, selectors.EVENT_READ, self._read_stderr)
-        if feed is None:
+        if stdin_chunks is None:
             child.stdin.close()
         else:
             os.set_blocking(child.stdin.fileno(), False)
@@ -168,7 +170,7 @@ class _Pipes:
     def stderr(self) -> str:
         return self._stderr.decode(errors="replace")
 
-    def serve(self, timeout_s: float) -> None:
+    def poll(self, timeout_s: float) -> None:
         for key, _ in self._selector.select(timeout_s):
             file: IO[bytes] = key.fileobj  # pyright: ignore[reportAssignmentType]
             is_open: bool = key.data(file)
@@ -180,18 +182,18 @@ class _Pipes:
         data = os.read(file.fileno(), _READ_BYTES)
         for progress in self._progress_parser.feed(data):
             self.progress = progress
-            self._watch.on_progress(progress)
+            self._callbacks.on_progress(progress)
         return bool(data)
 
     def _read_stderr(self, file: IO[bytes]) -> bool:
         data = os.read(file.fileno(), _READ_BYTES)
         self._stderr += data
-        del self._stderr[:-_KEPT_STDERR_BYTES]
+        del self._stderr[:-_STDERR_TAIL_BYTES]
         return bool(data)
 
     def _write(self, file: IO[bytes]) -> bool:
         if not self._unsent:
-            following = next(self._feed, None)
+            following = next(self._stdin_chunks, None)
             if following is None:
                 return False
             self._unsent = memoryview(following).cast("B")

@@ -12,11 +12,11 @@ from phoenix.media import reel_plan
 from phoenix.media.commands import video
 from phoenix.media.commands.video import Picture
 from phoenix.media.errors import UnreadableMedia, invalid_media
-from phoenix.media.ffmpeg import UNWATCHED, Progress, Watch, run_ffmpeg
-from phoenix.media.probe import Examined, ProbeLimits, examine_files
+from phoenix.media.ffmpeg import NO_CALLBACKS, FfmpegCallbacks, Progress, run_ffmpeg
+from phoenix.media.probe import ProbedFile, ProbeLimits, probe_files
 from phoenix.media.reel_plan import Chunk
 from phoenix.media.reel_sound import SoundPart, join_sound
-from phoenix.media.soundtrack import lay_under
+from phoenix.media.soundtrack import mux_soundtrack
 from phoenix.media.tools import MediaTools
 
 CUT = Transition(kind="cut")
@@ -31,7 +31,7 @@ def join_clips(
     tools: MediaTools,
     transition: Transition = CUT,
     keep_sound: bool = True,
-    watch: Watch = UNWATCHED,
+    callbacks: FfmpegCallbacks = NO_CALLBACKS,
 ) -> MediaInfo:
     """Joins `parts`, in order, as an MP4 of the first one's size and frame rate.
 
@@ -41,34 +41,34 @@ def join_clips(
     """
     if not parts:
         raise ValueError("there is nothing to join")
-    examined = _examine(parts, tools)
-    picture = reel_plan.picture_of(examined[0].info)
-    counts = [_count(one, picture) for one in examined]
+    probed = _probe(parts, tools)
+    picture = reel_plan.picture_of(probed[0].info)
+    counts = [_count(one, picture) for one in probed]
     overlaps = [0] * (len(parts) - 1)
     if transition.kind == "crossfade":
         overlaps = reel_plan.overlaps_of(counts, max(1, round(transition.duration_s * picture.fps)))
     with TemporaryDirectory(dir=output.parent, prefix="join-") as folder:
-        join = _Join(parts, examined, counts, overlaps, picture, Path(folder), tools, watch)
-        if keep_sound and any(one.info.audio_codec for one in examined):
+        join = _Join(parts, probed, counts, overlaps, picture, Path(folder), tools, callbacks)
+        if keep_sound and any(one.info.audio_codec for one in probed):
             return join.with_sound(output)
         return join.without_sound(output)
 
 
-def _examine(parts: Sequence[Path], tools: MediaTools) -> list[Examined]:
-    limits = ProbeLimits(max_duration_s=tools.max_part_s, time_limit_s=tools.probe_time_limit_s)
+def _probe(parts: Sequence[Path], tools: MediaTools) -> list[ProbedFile]:
+    limits = ProbeLimits(max_duration_s=tools.max_part_s, timeout_s=tools.probe_timeout_s)
     try:
-        examined = examine_files(parts, limits)
+        probed = probe_files(parts, limits)
     except UnreadableMedia as error:
         raise invalid_media(f"clip {error.index} cannot be joined: {error.detail}", Stage.ASSEMBLE) from error
-    for index, one in enumerate(examined):
+    for index, one in enumerate(probed):
         if one.info.media != "video":
             raise invalid_media(f"clip {index} cannot be joined: it is no video", Stage.ASSEMBLE)
-    return examined
+    return probed
 
 
-def _count(examined: Examined, picture: Picture) -> int:
-    info = examined.info
-    duration_s = examined.video_duration_s or 0
+def _count(probed: ProbedFile, picture: Picture) -> int:
+    info = probed.info
+    duration_s = probed.video_duration_s or 0
     return reel_plan.frames_at(picture.fps, info.fps or 0, info.num_frames or 0, duration_s)
 
 
@@ -78,25 +78,25 @@ class _Mismatch(TaskFailed):
 
 @dataclass(frozen=True)
 class _Join:
-    """One join in progress, with a folder for its pieces."""
+    """One join in progress, with a folder for its segments."""
 
     parts: Sequence[Path]
-    examined: Sequence[Examined]
+    probed: Sequence[ProbedFile]
     counts: Sequence[int]
     overlaps: Sequence[int]
     picture: Picture
     folder: Path
     tools: MediaTools
-    watch: Watch
+    callbacks: FfmpegCallbacks
 
     def with_sound(self, output: Path) -> MediaInfo:
         silent, track = self.folder / "silent.mp4", self.folder / "sound.m4a"
         self.without_sound(silent)
-        quiet = Watch(should_stop=self.watch.should_stop)
-        paths = [part if one.info.audio_codec else None for part, one in zip(self.parts, self.examined, strict=True)]
+        quiet = FfmpegCallbacks(should_stop=self.callbacks.should_stop)
+        paths = [part if one.info.audio_codec else None for part, one in zip(self.parts, self.probed, strict=True)]
         parts = [SoundPart(path, count) for path, count in zip(paths, self.counts, strict=True)]
-        join_sound(parts, self.overlaps, self.picture.fps, track, folder=self.folder, tools=self.tools, watch=quiet)
-        return lay_under(silent, track, output, tools=self.tools, watch=quiet)
+        join_sound(parts, self.overlaps, self.picture.fps, track, folder=self.folder, tools=self.tools, callbacks=quiet)
+        return mux_soundtrack(silent, track, output, tools=self.tools, callbacks=quiet)
 
     def without_sound(self, output: Path) -> MediaInfo:
         return self._with_crossfades(output) if any(self.overlaps) else self._with_cuts(output)
@@ -112,16 +112,16 @@ class _Join:
 
     def _with_crossfades(self, output: Path) -> MediaInfo:
         chunks = reel_plan.chunks_of(self.parts, self.counts, self.overlaps)
-        pieces: list[Path] = []
+        segments: list[Path] = []
         done = Progress(0, 0)
         for index, chunk in enumerate(chunks):
-            pieces.append(self._encode(chunk, self.folder / f"{index}.mp4", done))
+            segments.append(self._encode(chunk, self.folder / f"{index}.mp4", done))
             done = self._advanced(done, chunk.num_frames)
-        return self._concatenate(pieces, [chunk.num_frames for chunk in chunks], output)
+        return self._concatenate(segments, [chunk.num_frames for chunk in chunks], output)
 
     def _can_copy_all(self) -> bool:
-        first = self.examined[0]
-        is_alike = first.fingerprint is not None and {one.fingerprint for one in self.examined} == {first.fingerprint}
+        first = self.probed[0]
+        is_alike = first.fingerprint is not None and {one.fingerprint for one in self.probed} == {first.fingerprint}
         return is_alike and _can_be_copied(first.info)
 
     def _matching_parts(self) -> list[Path]:
@@ -130,41 +130,41 @@ class _Join:
         ours: str | None = None
         done = Progress(0, 0)
         for index, part in enumerate(self.parts):
-            if ours is not None and self.examined[index].fingerprint == ours:
+            if ours is not None and self.probed[index].fingerprint == ours:
                 matching.append(part)
             else:
                 (chunk,) = reel_plan.chunks_of([part], [self.counts[index]], [])
                 matching.append(self._encode(chunk, self.folder / f"{index}.mp4", done))
-                ours = ours or _examine(matching[-1:], self.tools)[0].fingerprint
+                ours = ours or _probe(matching[-1:], self.tools)[0].fingerprint
             done = self._advanced(done, self.counts[index])
         return matching
 
-    def _encode(self, chunk: Chunk, piece: Path, done: Progress) -> Path:
-        command = video.join_pieces(chunk.pieces, chunk.overlaps, self.picture, self.tools.encoding, piece)
-        run_ffmpeg(command, tools=self.tools, stage=Stage.ASSEMBLE, watch=self.watch.after(done))
-        return piece
+    def _encode(self, chunk: Chunk, segment: Path, done: Progress) -> Path:
+        command = video.join_segments(chunk.segments, chunk.overlaps, self.picture, self.tools.encoding, segment)
+        run_ffmpeg(command, tools=self.tools, stage=Stage.ASSEMBLE, callbacks=self.callbacks.offset_by(done))
+        return segment
 
     def _advanced(self, done: Progress, frames: int) -> Progress:
         total = done.frames + frames
         return Progress(total, float(total / self.picture.fps))
 
-    def _concatenate(self, pieces: Sequence[Path], counts: Sequence[int], output: Path) -> MediaInfo:
+    def _concatenate(self, segments: Sequence[Path], counts: Sequence[int], output: Path) -> MediaInfo:
         durations_s = [float(count / self.picture.fps) for count in counts]
-        concat_list = self.folder / "pieces.txt"
-        concat_list.write_text(video.concat_list_text(list(zip(pieces, durations_s, strict=True))))
-        quiet = Watch(should_stop=self.watch.should_stop)
+        concat_list = self.folder / "segments.txt"
+        concat_list.write_text(video.concat_list_text(list(zip(segments, durations_s, strict=True))))
+        quiet = FfmpegCallbacks(should_stop=self.callbacks.should_stop)
         command = video.join_copy(concat_list, output)
-        run_ffmpeg(command, tools=self.tools, stage=Stage.ASSEMBLE, watch=quiet)
+        run_ffmpeg(command, tools=self.tools, stage=Stage.ASSEMBLE, callbacks=quiet)
         return self._verified(output, sum(counts))
 
     def _verified(self, output: Path, num_frames: int) -> MediaInfo:
-        (examined,) = _examine([output], self.tools)
-        info = examined.info
+        (probed,) = _probe([output], self.tools)
+        info = probed.info
         duration_s = float(num_frames / self.picture.fps)
         is_right = (
             info.num_frames == num_frames
             and (info.width, info.height) == (self.picture.width, self.picture.height)
-            and abs((examined.video_duration_s or 0) - duration_s) < _TOLERANCE_S + 1 / float(self.picture.fps)
+            and abs((probed.video_duration_s or 0) - duration_s) < _TOLERANCE_S + 1 / float(self.picture.fps)
         )
         if not is_right:
             planned = f"{num_frames} frames of {self.picture.width}x{self.picture.height} in {duration_s:.2f} s"

@@ -14,7 +14,7 @@ from typing import Any
 from phoenix.contract.artifacts import MediaInfo
 from phoenix.errors import PhoenixError
 from phoenix.media.errors import UnreadableMedia
-from phoenix.media.sniff import DEMUXERS, HEAD_BYTES, Kind, find_kind
+from phoenix.media.sniff import DEMUXERS, HEAD_BYTES, MediaFormat, find_format
 from phoenix.processes import die_with_parent
 from phoenix.settings import Settings
 
@@ -22,7 +22,7 @@ _CHILD = Path(__file__).with_name("probe_child.py")
 # One child reads several files: starting Python and loading the decoders takes longer than reading a clip.
 _FILES_PER_CHILD = 50
 # The child parses what strangers send, so it inherits none of our secrets.
-_KEPT_ENVIRONMENT = ("LD_LIBRARY_PATH", "LANG", "LC_ALL")
+_PASSED_ENVIRONMENT = ("LD_LIBRARY_PATH", "LANG", "LC_ALL")
 _SUBTYPES = {"mp3": "mpeg", "mov": "quicktime", "matroska": "x-matroska"}
 
 
@@ -33,19 +33,19 @@ class ProbeLimits:
     max_duration_s: float = 3600
     max_pixels: int = 33_177_600
     max_streams: int = 16
-    time_limit_s: float = 10
+    timeout_s: float = 10
 
     @classmethod
     def from_settings(cls, settings: Settings) -> "ProbeLimits":
         return cls(
             max_duration_s=settings.limits.max_upload_duration_s,
             max_pixels=settings.limits.max_upload_pixels,
-            time_limit_s=settings.media.probe_time_limit_s,
+            timeout_s=settings.media.probe_timeout_s,
         )
 
 
 @dataclass(frozen=True)
-class Examined:
+class ProbedFile:
     """What a file holds. Videos of one `fingerprint` can be joined without re-encoding; those with None never can."""
 
     info: MediaInfo
@@ -54,20 +54,20 @@ class Examined:
 
 
 def probe_media(path: Path, limits: ProbeLimits) -> MediaInfo:
-    """What a file holds. Blocks for up to `limits.time_limit_s`. Raises `UnreadableMedia`.
+    """What a file holds. Blocks for up to `limits.timeout_s`. Raises `UnreadableMedia`.
 
     Every packet is read, so that truncation is noticed, and the first of each stream are decoded.
     """
-    return examine_files([path], limits)[0].info
+    return probe_files([path], limits)[0].info
 
 
-def examine_files(paths: Sequence[Path], limits: ProbeLimits) -> list[Examined]:
+def probe_files(paths: Sequence[Path], limits: ProbeLimits) -> list[ProbedFile]:
     """Like `probe_media`, for many files at once. Raises `UnreadableMedia` with the index of the first bad one."""
-    found: list[Examined] = []
+    found: list[ProbedFile] = []
     for start in range(0, len(paths), _FILES_PER_CHILD):
         chunk = paths[start : start + _FILES_PER_CHILD]
         try:
-            found += _examine_chunk(chunk, limits)
+            found += _probe_chunk(chunk, limits)
         except UnreadableMedia as error:
             raise UnreadableMedia(error.detail, index=start + error.index) from None
     return found
@@ -78,56 +78,63 @@ def media_type_of(info: MediaInfo) -> str:
     return f"{info.media}/{_SUBTYPES.get(info.format, info.format)}"
 
 
-def _examine_chunk(paths: Sequence[Path], limits: ProbeLimits) -> list[Examined]:
-    kinds = [_sniff(path, index) for index, path in enumerate(paths)]
-    answers = _ask_child(paths, kinds, limits)
+def _probe_chunk(paths: Sequence[Path], limits: ProbeLimits) -> list[ProbedFile]:
+    media_formats = [_sniff(path, index) for index, path in enumerate(paths)]
+    responses = _query_child(paths, media_formats, limits)
     for index in range(len(paths)):
-        if index >= len(answers):
+        if index >= len(responses):
             # The child crashed or ran out of time or memory here, which no valid file makes it do.
             raise UnreadableMedia("it cannot be read within the limits", index=index)
-        if "fault" in answers[index]:
-            raise UnreadableMedia(answers[index]["fault"], index=index)
-    return [_examined(kind, answer) for kind, answer in zip(kinds, answers, strict=True)]
+        if "error" in responses[index]:
+            raise UnreadableMedia(responses[index]["error"], index=index)
+    return [
+        _parse_response(media_format, response) for media_format, response in zip(media_formats, responses, strict=True)
+    ]
 
 
-def _sniff(path: Path, index: int) -> Kind:
+def _sniff(path: Path, index: int) -> MediaFormat:
     with path.open("rb") as file:
         head = file.read(HEAD_BYTES)
     if not head:
         raise UnreadableMedia("it is empty", index=index)
-    kind = find_kind(head)
-    if kind is None:
+    media_format = find_format(head)
+    if media_format is None:
         raise UnreadableMedia("it is not a sound, picture or video of a known format", index=index)
-    return kind
+    return media_format
 
 
-def _ask_child(paths: Sequence[Path], kinds: Sequence[Kind], limits: ProbeLimits) -> list[dict[str, Any]]:
-    """One answer per file, in order; fewer if the child did not get to the end."""
-    time_limit_s = limits.time_limit_s * len(paths)
+def _query_child(
+    paths: Sequence[Path], media_formats: Sequence[MediaFormat], limits: ProbeLimits
+) -> list[dict[str, Any]]:
+    """One response per file, in order; fewer if the child did not get to the end."""
+    timeout_s = limits.timeout_s * len(paths)
     request = {
-        "cpu_s": math.ceil(time_limit_s) + 1,
-        "files": [(str(path.absolute()), kind.demuxer) for path, kind in zip(paths, kinds, strict=True)],
+        "cpu_s": math.ceil(timeout_s) + 1,
+        "files": [
+            (str(path.absolute()), media_format.demuxer)
+            for path, media_format in zip(paths, media_formats, strict=True)
+        ],
         "max_duration_s": limits.max_duration_s,
         "max_pixels": limits.max_pixels,
         "max_streams": limits.max_streams,
         "demuxers": DEMUXERS,
     }
-    output = _run_child(json.dumps(request), time_limit_s)
+    output = _run_child(json.dumps(request), timeout_s)
     if not output and find_spec("av") is None:
         raise PhoenixError("media cannot be probed here: install `phoenix[media]`")
     return [json.loads(line) for line in output.splitlines(keepends=True) if line.endswith(b"\n")]
 
 
-def _run_child(request: str, time_limit_s: float) -> bytes:
+def _run_child(request: str, timeout_s: float) -> bytes:
     """What the child printed until it ended, or was killed at the time limit."""
     try:
         done = subprocess.run(  # noqa: S603 - an argument list, no shell
             [sys.executable, "-I", str(_CHILD), request],
             stdin=subprocess.DEVNULL,
             capture_output=True,
-            timeout=time_limit_s,
+            timeout=timeout_s,
             check=False,
-            env={name: os.environ[name] for name in _KEPT_ENVIRONMENT if name in os.environ},
+            env={name: os.environ[name] for name in _PASSED_ENVIRONMENT if name in os.environ},
             preexec_fn=die_with_parent,
         )
     except subprocess.TimeoutExpired as late:
@@ -135,6 +142,6 @@ def _run_child(request: str, time_limit_s: float) -> bytes:
     return done.stdout
 
 
-def _examined(kind: Kind, answer: dict[str, Any]) -> Examined:
-    fingerprint, video_duration_s = answer.pop("fingerprint", None), answer.pop("video_duration_s", None)
-    return Examined(MediaInfo(format=kind.format, **answer), fingerprint, video_duration_s)
+def _parse_response(media_format: MediaFormat, response: dict[str, Any]) -> ProbedFile:
+    fingerprint, video_duration_s = response.pop("fingerprint", None), response.pop("video_duration_s", None)
+    return ProbedFile(MediaInfo(format=media_format.name, **response), fingerprint, video_duration_s)

@@ -23,12 +23,12 @@ _MOST_SAMPLE_RATE_HZ = 384_000
 _MISSING_FRACTION, _MISSING_S = 0.03, 0.25
 
 
-class Fault(Exception):
+class UnreadableFile(Exception):
     """Why a file is refused; shown to whoever sent it."""
 
 
 @dataclass
-class Followed:
+class StreamStats:
     """What demuxing has shown of one stream so far."""
 
     stream: Any
@@ -58,7 +58,7 @@ def main() -> None:
     files = request.pop("files")
     limits = Limits(**request)
     for path, demuxer in files:
-        print(json.dumps(examine(path, demuxer, limits)), flush=True)  # noqa: T201
+        print(json.dumps(probe_file(path, demuxer, limits)), flush=True)  # noqa: T201
 
 
 def confine(cpu_s: int) -> None:
@@ -69,15 +69,15 @@ def confine(cpu_s: int) -> None:
             resource.setrlimit(getattr(resource, f"RLIMIT_{name}"), (value, value))
 
 
-def examine(path: str, demuxer: str | None, limits: Limits) -> dict[str, Any]:
+def probe_file(path: str, demuxer: str | None, limits: Limits) -> dict[str, Any]:
     try:
         return read_picture(path, limits) if demuxer is None else read_streams(path, demuxer, limits)
-    except Fault as fault:
-        return {"fault": str(fault)}
+    except UnreadableFile as error:
+        return {"error": str(error)}
     except MemoryError:
-        return {"fault": "it takes too much memory to read"}
+        return {"error": "it takes too much memory to read"}
     except (OSError, ValueError, SyntaxError, ArithmeticError, EOFError) as error:
-        return {"fault": f"it is damaged or not what it says it is ({type(error).__name__})"}
+        return {"error": f"it is damaged or not what it says it is ({type(error).__name__})"}
 
 
 def read_picture(path: str, limits: Limits) -> dict[str, Any]:
@@ -97,17 +97,17 @@ def read_streams(path: str, demuxer: str, limits: Limits) -> dict[str, Any]:
     options = {"protocol_whitelist": "file", "format_whitelist": ",".join(limits.demuxers)}
     with av.open(f"file:{path}", format=demuxer, options=options, metadata_errors="replace") as container:
         if len(container.streams) > limits.max_streams:
-            raise Fault(f"it has {len(container.streams)} streams; at most {limits.max_streams} are read")
+            raise UnreadableFile(f"it has {len(container.streams)} streams; at most {limits.max_streams} are read")
         video = next((s for s in container.streams.video if not is_cover(s)), None)
         audio = next(iter(container.streams.audio), None)
         check_headers(container, video, audio, limits)
-        followed = [Followed(stream) for stream in (video, audio) if stream is not None]
-        for one in followed:
+        stats = [StreamStats(stream) for stream in (video, audio) if stream is not None]
+        for one in stats:
             one.stream.thread_count = 1
-        demux(container, followed, limits)
+        demux(container, stats, limits)
         if states_length(path, demuxer):
-            check_whole(container, followed)
-        return describe(video, audio, followed)
+            check_whole(container, stats)
+        return describe(video, audio, stats)
 
 
 def is_cover(stream: Any) -> bool:
@@ -118,49 +118,49 @@ def is_cover(stream: Any) -> bool:
 
 def check_headers(container: Any, video: Any, audio: Any, limits: Limits) -> None:
     if video is None and audio is None:
-        raise Fault("it has neither sound nor pictures")
+        raise UnreadableFile("it has neither sound nor pictures")
     stated_s = (container.duration or 0) / 1_000_000
     check_duration(stated_s, limits)
     if video is not None:
         check_pixels(video.codec_context.width, video.codec_context.height, limits)
     if audio is not None:
         if not 1 <= audio.codec_context.channels <= _MOST_CHANNELS:
-            raise Fault(f"it has {audio.codec_context.channels} channels; at most {_MOST_CHANNELS} are read")
+            raise UnreadableFile(f"it has {audio.codec_context.channels} channels; at most {_MOST_CHANNELS} are read")
         if not 1 <= audio.codec_context.sample_rate <= _MOST_SAMPLE_RATE_HZ:
-            raise Fault(f"its sample rate is {audio.codec_context.sample_rate} Hz")
+            raise UnreadableFile(f"its sample rate is {audio.codec_context.sample_rate} Hz")
 
 
 def check_duration(duration_s: float, limits: Limits) -> None:
     # An MP3 of exactly an hour holds a few frames more.
     if duration_s > limits.max_duration_s + _MISSING_S:
-        raise Fault(f"it is longer than {limits.max_duration_s:g} s")
+        raise UnreadableFile(f"it is longer than {limits.max_duration_s:g} s")
 
 
 def check_pixels(width: int, height: int, limits: Limits) -> None:
     if width < 1 or height < 1:
-        raise Fault("its pictures have no size")
+        raise UnreadableFile("its pictures have no size")
     if width * height > limits.max_pixels:
-        raise Fault(f"its pictures are {width}x{height}; at most {limits.max_pixels} pixels are read")
+        raise UnreadableFile(f"its pictures are {width}x{height}; at most {limits.max_pixels} pixels are read")
 
 
-def demux(container: Any, followed: list[Followed], limits: Limits) -> None:
+def demux(container: Any, stats: list[StreamStats], limits: Limits) -> None:
     """Reads every packet, and decodes those at the start of each stream."""
-    by_index = {one.stream.index: one for one in followed}
-    for packet in container.demux([one.stream for one in followed]):
+    by_index = {one.stream.index: one for one in stats}
+    for packet in container.demux([one.stream for one in stats]):
         one = by_index[packet.stream.index]
         if packet.size == 0:
             continue
-        follow(one, packet)
+        record_packet(one, packet)
         check_duration(float(one.span_s), limits)
         if one.packets <= _SAMPLED_PACKETS or one.frames == 0:
             decode(one, packet, limits)
-    for one in followed:
+    for one in stats:
         decode(one, None, limits)
         if one.frames == 0:
-            raise Fault(f"none of its {one.stream.type} can be decoded")
+            raise UnreadableFile(f"none of its {one.stream.type} can be decoded")
 
 
-def follow(one: Followed, packet: Any) -> None:
+def record_packet(one: StreamStats, packet: Any) -> None:
     one.is_cut |= packet.is_corrupt
     if packet.is_discard:
         return
@@ -174,7 +174,7 @@ def follow(one: Followed, packet: Any) -> None:
     one.end_s = max(one.end_s, start_s + (packet.duration or 0) * packet.time_base)
 
 
-def decode(one: Followed, packet: Any, limits: Limits) -> None:
+def decode(one: StreamStats, packet: Any, limits: Limits) -> None:
     try:
         frames = one.stream.codec_context.decode(packet)
     except (OSError, ValueError, EOFError):
@@ -200,25 +200,25 @@ def states_length(path: str, demuxer: str) -> bool:
     return demuxer in ("mov", "matroska", "flac")
 
 
-def check_whole(container: Any, followed: list[Followed]) -> None:
-    for one in followed:
+def check_whole(container: Any, stats: list[StreamStats]) -> None:
+    for one in stats:
         if one.is_cut:
-            raise Fault("it ends in the middle: the file is incomplete")
+            raise UnreadableFile("it ends in the middle: the file is incomplete")
         if one.stream.duration is not None:
             check_length(one.span_s, one.stream.duration * one.stream.time_base)
     if container.duration is not None:
-        check_length(max(one.end_s for one in followed), Fraction(container.duration, 1_000_000))
+        check_length(max(one.end_s for one in stats), Fraction(container.duration, 1_000_000))
 
 
 def check_length(found_s: Fraction, stated_s: Fraction) -> None:
     if float(stated_s - found_s) > _MISSING_S + _MISSING_FRACTION * float(stated_s):
-        raise Fault(f"it ends after {float(found_s):.1f} of {float(stated_s):.1f} s: the file is incomplete")
+        raise UnreadableFile(f"it ends after {float(found_s):.1f} of {float(stated_s):.1f} s: the file is incomplete")
 
 
-def describe(video: Any, audio: Any, followed: list[Followed]) -> dict[str, Any]:
+def describe(video: Any, audio: Any, stats: list[StreamStats]) -> dict[str, Any]:
     found: dict[str, Any] = {
         "media": "audio" if video is None else "video",
-        "duration_s": round(float(max(one.span_s for one in followed)), 6),
+        "duration_s": round(float(max(one.span_s for one in stats)), 6),
     }
     if audio is not None:
         context = audio.codec_context
@@ -228,26 +228,26 @@ def describe(video: Any, audio: Any, followed: list[Followed]) -> dict[str, Any]
             "channels": context.channels,
         }
     if video is not None:
-        found |= describe_video(video, followed[0])
+        found |= describe_video(video, stats[0])
     return found
 
 
-def describe_video(video: Any, followed: Followed) -> dict[str, Any]:
+def describe_video(video: Any, stats: StreamStats) -> dict[str, Any]:
     context = video.codec_context
-    rate = video.average_rate or Fraction(followed.packets) / (followed.span_s or 1)
+    rate = video.average_rate or Fraction(stats.packets) / (stats.span_s or 1)
     signature = (context.name, context.width, context.height, context.pix_fmt, rate, video.time_base)
-    width, height = shown_size(context, followed.rotation)
+    width, height = shown_size(context, stats.rotation)
     return {
         "width": width,
         "height": height,
         "fps": float(rate),
-        "num_frames": followed.packets,
+        "num_frames": stats.packets,
         "video_codec": context.codec.canonical_name,
         "pixel_format": context.pix_fmt,
-        "video_duration_s": round(float(followed.span_s), 6),
+        "video_duration_s": round(float(stats.span_s), 6),
         # The coded size does not show that a picture is turned or stretched, so it is never joined by copying.
         "fingerprint": sha256(repr(signature).encode() + (context.extradata or b"")).hexdigest()
-        if (width, height, followed.rotation) == (context.width, context.height, 0)
+        if (width, height, stats.rotation) == (context.width, context.height, 0)
         else None,
     }
 

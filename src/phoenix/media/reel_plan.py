@@ -6,7 +6,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from phoenix.contract.artifacts import MediaInfo
-from phoenix.media.commands.video import Picture, Piece
+from phoenix.media.commands.video import Picture, Segment
 
 # Memory of a crossfade graph grows with its inputs (280 MiB for 15 of 480p), so a long reel takes several.
 MAX_INPUTS = 8
@@ -14,14 +14,14 @@ MAX_INPUTS = 8
 
 @dataclass(frozen=True)
 class Chunk:
-    """Pieces that one command joins; `overlaps[i]` frames are shared by pieces i and i + 1."""
+    """Segments that one command joins; `overlaps[i]` frames are shared by segments i and i + 1."""
 
-    pieces: tuple[Piece, ...]
+    segments: tuple[Segment, ...]
     overlaps: tuple[int, ...]
 
     @property
     def num_frames(self) -> int:
-        return sum(piece.num_frames for piece in self.pieces) - sum(self.overlaps)
+        return sum(segment.num_frames for segment in self.segments) - sum(self.overlaps)
 
 
 def picture_of(info: MediaInfo) -> Picture:
@@ -63,23 +63,23 @@ def chunks_of(
     encoded once, however long the reel.
     """
     chunks: list[Chunk] = []
-    pieces = [Piece(paths[0], 0, counts[0])]
+    segments = [Segment(paths[0], 0, counts[0])]
     shared: list[int] = []
     for index, overlap in enumerate(overlaps):
         if overlap == 0:
-            chunks.append(Chunk(tuple(pieces), tuple(shared)))
-            pieces, shared = [], []
-        elif len(pieces) == max_inputs:
-            whole = pieces.pop()
+            chunks.append(Chunk(tuple(segments), tuple(shared)))
+            segments, shared = [], []
+        elif len(segments) == max_inputs:
+            whole = segments.pop()
             split = _middle(whole, before=shared[-1], after=overlap)
-            chunks.append(Chunk((*pieces, Piece(whole.path, whole.start, split)), tuple(shared)))
-            pieces, shared = [Piece(whole.path, split, whole.end)], [overlap]
+            chunks.append(Chunk((*segments, Segment(whole.path, whole.start, split)), tuple(shared)))
+            segments, shared = [Segment(whole.path, split, whole.end)], [overlap]
         else:
             shared.append(overlap)
-        pieces.append(Piece(paths[index + 1], 0, counts[index + 1]))
-    return [*chunks, Chunk(tuple(pieces), tuple(shared))]
+        segments.append(Segment(paths[index + 1], 0, counts[index + 1]))
+    return [*chunks, Chunk(tuple(segments), tuple(shared))]
 
 
-def _middle(piece: Piece, *, before: int, after: int) -> int:
-    first, last = piece.start + before, piece.end - after
+def _middle(segment: Segment, *, before: int, after: int) -> int:
+    first, last = segment.start + before, segment.end - after
     return first + (last - first) // 2

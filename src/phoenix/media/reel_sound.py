@@ -13,7 +13,7 @@ import numpy as np
 from phoenix.errors import Stage
 from phoenix.media.commands import sound
 from phoenix.media.commands.sound import SAMPLE_RATE_HZ
-from phoenix.media.ffmpeg import Watch, run_ffmpeg
+from phoenix.media.ffmpeg import FfmpegCallbacks, run_ffmpeg
 from phoenix.media.tools import MediaTools
 
 _BLOCK_BYTES = 1 << 18
@@ -37,15 +37,19 @@ def join_sound(
     *,
     folder: Path,
     tools: MediaTools,
-    watch: Watch,
+    callbacks: FfmpegCallbacks,
 ) -> None:
     """Writes AAC in an MP4 as long as the reel; `overlaps[i]` frames are shared by parts i and i + 1.
 
     The samples of one part at a time are held in `folder`. Raises as `run_ffmpeg` does.
     """
-    mixer = _Mixer(parts, overlaps, fps, folder / "samples.raw", tools, Watch(should_stop=watch.should_stop))
+    mixer = _Mixer(
+        parts, overlaps, fps, folder / "samples.raw", tools, FfmpegCallbacks(should_stop=callbacks.should_stop)
+    )
     with closing(mixer.samples()) as samples:
-        run_ffmpeg(sound.encode_samples(output), tools=tools, stage=Stage.ASSEMBLE, watch=watch, feed=samples)
+        run_ffmpeg(
+            sound.encode_samples(output), tools=tools, stage=Stage.ASSEMBLE, callbacks=callbacks, stdin_chunks=samples
+        )
 
 
 @dataclass(frozen=True)
@@ -55,7 +59,7 @@ class _Mixer:
     fps: Fraction
     scratch: Path
     tools: MediaTools
-    watch: Watch
+    callbacks: FfmpegCallbacks
 
     def samples(self) -> Generator[bytes]:
         """The whole sound in blocks of raw samples."""
@@ -87,7 +91,7 @@ class _Mixer:
             return BytesIO()
         fades_s = (float(shared_before / self.fps), float(shared_after / self.fps))
         command = sound.extract(part.path, float(part.num_frames / self.fps), fades_s, self.scratch)
-        run_ffmpeg(command, tools=self.tools, stage=Stage.ASSEMBLE, watch=self.watch)
+        run_ffmpeg(command, tools=self.tools, stage=Stage.ASSEMBLE, callbacks=self.callbacks)
         return self.scratch.open("rb")
 
 

@@ -13,18 +13,18 @@ _QUICKTIME_BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")
 
 
 @dataclass(frozen=True)
-class Kind:
+class MediaFormat:
     """A container: the name that users know, and the demuxer that may open it. Pictures have none."""
 
-    format: str
+    name: str
     demuxer: str | None
 
 
-WAV, MP3, FLAC = Kind("wav", "wav"), Kind("mp3", "mp3"), Kind("flac", "flac")
-OGG, AAC = Kind("ogg", "ogg"), Kind("aac", "aac")
-MP4, MOV = Kind("mp4", "mov"), Kind("mov", "mov")
-WEBM, MATROSKA = Kind("webm", "matroska"), Kind("matroska", "matroska")
-PNG, JPEG, WEBP = Kind("png", None), Kind("jpeg", None), Kind("webp", None)
+WAV, MP3, FLAC = MediaFormat("wav", "wav"), MediaFormat("mp3", "mp3"), MediaFormat("flac", "flac")
+OGG, AAC = MediaFormat("ogg", "ogg"), MediaFormat("aac", "aac")
+MP4, MOV = MediaFormat("mp4", "mov"), MediaFormat("mov", "mov")
+WEBM, MATROSKA = MediaFormat("webm", "matroska"), MediaFormat("matroska", "matroska")
+PNG, JPEG, WEBP = MediaFormat("png", None), MediaFormat("jpeg", None), MediaFormat("webp", None)
 
 _SIGNATURES = (
     (b"fLaC", FLAC),
@@ -34,17 +34,17 @@ _SIGNATURES = (
 )
 
 
-def find_kind(head: bytes) -> Kind | None:
+def find_format(head: bytes) -> MediaFormat | None:
     """What a file that begins with `head` (its first `HEAD_BYTES`, or all of it) claims to be."""
     if head[:3] == b"ID3":
         return _after_id3(head)
-    for signature, kind in _SIGNATURES:
+    for signature, media_format in _SIGNATURES:
         if head.startswith(signature):
-            return kind
+            return media_format
     return _find_riff(head) or _find_box_format(head) or _find_matroska(head) or _find_mpeg_audio(head)
 
 
-def _after_id3(head: bytes) -> Kind:
+def _after_id3(head: bytes) -> MediaFormat:
     body = head[_ID3_HEADER_BYTES + _synchsafe(head[6:10]) :]
     if body.startswith(b"fLaC"):
         return FLAC
@@ -56,13 +56,13 @@ def _synchsafe(data: bytes) -> int:
     return sum((byte & 0x7F) << shift for byte, shift in zip(data, (21, 14, 7, 0), strict=False))
 
 
-def _find_riff(head: bytes) -> Kind | None:
+def _find_riff(head: bytes) -> MediaFormat | None:
     if head[:4] not in (b"RIFF", b"RF64"):
         return None
     return {b"WAVE": WAV, b"WEBP": WEBP}.get(head[8:12])
 
 
-def _find_box_format(head: bytes) -> Kind | None:
+def _find_box_format(head: bytes) -> MediaFormat | None:
     if head[4:8] not in _QUICKTIME_BOXES:
         return None
     brand = head[8:12]
@@ -71,13 +71,13 @@ def _find_box_format(head: bytes) -> Kind | None:
     return MP4 if head[4:8] == b"ftyp" and brand != b"qt  " else MOV
 
 
-def _find_matroska(head: bytes) -> Kind | None:
+def _find_matroska(head: bytes) -> MediaFormat | None:
     if not head.startswith(b"\x1a\x45\xdf\xa3"):
         return None
     return WEBM if b"webm" in head[:64] else MATROSKA
 
 
-def _find_mpeg_audio(head: bytes) -> Kind | None:
+def _find_mpeg_audio(head: bytes) -> MediaFormat | None:
     """A frame of MPEG audio begins with eleven set bits; layer 0 is what AAC in ADTS says."""
     if len(head) < 4 or head[0] != 0xFF or head[1] & 0xE0 != 0xE0:
         return None

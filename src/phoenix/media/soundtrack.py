@@ -9,7 +9,7 @@ from phoenix.errors import FailureCode, Stage, TaskFailed
 from phoenix.media.commands import sound
 from phoenix.media.commands.sound import PEAK_LIMIT_DBTP, Leveling, Loudness, SoundShape
 from phoenix.media.errors import UnreadableMedia, invalid_media
-from phoenix.media.ffmpeg import UNWATCHED, Watch, run_ffmpeg
+from phoenix.media.ffmpeg import NO_CALLBACKS, FfmpegCallbacks, run_ffmpeg
 from phoenix.media.probe import ProbeLimits, probe_media
 from phoenix.media.tools import MediaTools
 
@@ -38,7 +38,7 @@ def prepare_soundtrack(
     *,
     duration_s: float | None,
     tools: MediaTools,
-    watch: Watch = UNWATCHED,
+    callbacks: FfmpegCallbacks = NO_CALLBACKS,
 ) -> PreparedSound:
     """Writes `source` as AAC in an MP4, `duration_s` long (as long as the sound if None), as `request` wants it.
 
@@ -46,22 +46,24 @@ def prepare_soundtrack(
     `PEAK_LIMIT_DBTP`; silence stays silent. Raises `TaskFailed` with MEDIA_INVALID where there is no sound to use.
     """
     shape = plan_shape(request, _probe_sound(source, tools).duration_s or 0, duration_s)
-    measured = _measure(source, shape, tools, watch)
+    measured = _measure(source, shape, tools, callbacks)
     if measured.is_silent:
-        _prepare(source, shape, None, output, tools, watch)
+        _prepare(source, shape, None, output, tools, callbacks)
         return PreparedSound(shape.duration_s, None, None)
-    result = _level(source, shape, Leveling(measured, request.loudness_lufs), output, tools, watch)
+    result = _level(source, shape, Leveling(measured, request.loudness_lufs), output, tools, callbacks)
     return PreparedSound(shape.duration_s, result.integrated_lufs, result.true_peak_dbtp)
 
 
-def lay_under(video: Path, track: Path, output: Path, *, tools: MediaTools, watch: Watch = UNWATCHED) -> MediaInfo:
+def mux_soundtrack(
+    video: Path, track: Path, output: Path, *, tools: MediaTools, callbacks: FfmpegCallbacks = NO_CALLBACKS
+) -> MediaInfo:
     """Writes an MP4 of the pictures of `video` with `track` under all of them, neither longer nor shorter."""
     picture_s = _probe(video, tools).duration_s or 0
     found = _probe_sound(track, tools)
     fits = found.audio_codec == "aac" and abs((found.duration_s or 0) - picture_s) <= _FITS_WITHIN_S
     fit_to_s = None if fits else picture_s
-    command = sound.lay_under(video, track, output, fit_to_s=fit_to_s)
-    run_ffmpeg(command, tools=tools, stage=Stage.ASSEMBLE, watch=watch)
+    command = sound.mux_soundtrack(video, track, output, fit_to_s=fit_to_s)
+    run_ffmpeg(command, tools=tools, stage=Stage.ASSEMBLE, callbacks=callbacks)
     return _probe(output, tools)
 
 
@@ -95,18 +97,18 @@ def plan_trim_db(result: Loudness, target_lufs: float) -> float:
 
 
 def _level(
-    source: Path, shape: SoundShape, leveling: Leveling, output: Path, tools: MediaTools, watch: Watch
+    source: Path, shape: SoundShape, leveling: Leveling, output: Path, tools: MediaTools, callbacks: FfmpegCallbacks
 ) -> Loudness:
     """Prepares, measures the result (limiter and AAC both miss a little), and corrects. Returns the last measure."""
-    _prepare(source, shape, leveling, output, tools, watch)
-    result = _measure(output, _whole(shape), tools, watch)
+    _prepare(source, shape, leveling, output, tools, callbacks)
+    result = _measure(output, _whole(shape), tools, callbacks)
     for _ in range(_CORRECTIONS):
         trim_db = plan_trim_db(result, leveling.target_lufs)
         if trim_db == 0:
             break
         leveling = replace(leveling, trim_db=leveling.trim_db + trim_db)
-        _prepare(source, shape, leveling, output, tools, watch)
-        result = _measure(output, _whole(shape), tools, watch)
+        _prepare(source, shape, leveling, output, tools, callbacks)
+        result = _measure(output, _whole(shape), tools, callbacks)
     return result
 
 
@@ -115,16 +117,21 @@ def _whole(shape: SoundShape) -> SoundShape:
 
 
 def _prepare(
-    source: Path, shape: SoundShape, leveling: Leveling | None, output: Path, tools: MediaTools, watch: Watch
+    source: Path,
+    shape: SoundShape,
+    leveling: Leveling | None,
+    output: Path,
+    tools: MediaTools,
+    callbacks: FfmpegCallbacks,
 ) -> None:
     command = sound.prepare(source, shape, leveling, output)
-    run_ffmpeg(command, tools=tools, stage=Stage.SOUNDTRACK, watch=watch)
+    run_ffmpeg(command, tools=tools, stage=Stage.SOUNDTRACK, callbacks=callbacks)
 
 
-def _measure(source: Path, shape: SoundShape, tools: MediaTools, watch: Watch) -> Loudness:
-    outcome = run_ffmpeg(sound.measure(source, shape), tools=tools, stage=Stage.SOUNDTRACK, watch=watch)
+def _measure(source: Path, shape: SoundShape, tools: MediaTools, callbacks: FfmpegCallbacks) -> Loudness:
+    result = run_ffmpeg(sound.measure(source, shape), tools=tools, stage=Stage.SOUNDTRACK, callbacks=callbacks)
     try:
-        return sound.parse_loudness(outcome.stderr)
+        return sound.parse_loudness(result.stderr)
     except (ValueError, KeyError) as error:
         detail = "ffmpeg reported no loudness"
         raise TaskFailed(FailureCode.ENGINE_FAILED, detail, stage=Stage.SOUNDTRACK) from error
@@ -138,7 +145,7 @@ def _probe_sound(source: Path, tools: MediaTools) -> MediaInfo:
 
 
 def _probe(source: Path, tools: MediaTools) -> MediaInfo:
-    limits = ProbeLimits(max_duration_s=tools.max_part_s, time_limit_s=tools.probe_time_limit_s)
+    limits = ProbeLimits(max_duration_s=tools.max_part_s, timeout_s=tools.probe_timeout_s)
     try:
         return probe_media(source, limits)
     except UnreadableMedia as error:

@@ -19,8 +19,8 @@ class MediaTools:
 
     ffmpeg: str
     encoding: Encoding = field(default_factory=Encoding)
-    time_limit_s: float = 900
-    probe_time_limit_s: float = 10
+    timeout_s: float = 900
+    probe_timeout_s: float = 10
     max_part_s: float = 36_000
 
     @classmethod
@@ -29,8 +29,8 @@ class MediaTools:
         return cls(
             ffmpeg=find_ffmpeg(settings.ffmpeg),
             encoding=Encoding(preset=settings.preset, crf=settings.crf, threads=settings.threads),
-            time_limit_s=settings.time_limit_s,
-            probe_time_limit_s=settings.probe_time_limit_s,
+            timeout_s=settings.timeout_s,
+            probe_timeout_s=settings.probe_timeout_s,
         )
 
 

@@ -1,1 +1,1 @@
-"""Doorbells: how a waiting task reaches a worker. arq is confined to this room; SQL, not Redis, is the truth."""
+"""Dispatch messages: how a ready task reaches a worker. Only this package uses arq; SQL, not Redis, is the truth."""

@@ -1,4 +1,4 @@
-"""Rings doorbells in arq's format, and finds those that got lost. Answering them is `listener`'s part."""
+"""Enqueues dispatch messages in arq's format, and finds lost ones. `listener` consumes them."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -8,19 +8,19 @@ from arq.jobs import serialize_job
 from redis.asyncio import Redis
 
 from phoenix.queues import payload
-from phoenix.queues.commands import Command, redis_faults, send_all
-from phoenix.queues.queue import Doorbell, queue_key, wake_channel
+from phoenix.queues.commands import Command, send_all, translate_redis_errors
+from phoenix.queues.queue import DispatchMessage, queue_key, wake_channel
 
-LIFE_MS = 7 * 24 * 3600 * 1000
-"""Milliseconds after which an unanswered doorbell is dropped, and then found missing."""
+MESSAGE_TTL_MS = 7 * 24 * 3600 * 1000
+"""After this time Redis drops a message that nobody consumed; it is then found missing."""
 
-# arq compares a doorbell's score with the worker's clock. A score a year in the past is due on every host, however
+# arq compares a message's score with the worker's clock. A score a year in the past is due on every host, however
 # wrong the clocks of worker and replica are; an hour was too little for hosts that were two hours apart.
-_HEAD_START_MS = 365 * 24 * 3600 * 1000
+_BACKDATE_MS = 365 * 24 * 3600 * 1000
 
 
 class ArqTaskQueue:
-    """Puts doorbells where arq workers look for them.
+    """Puts dispatch messages where arq workers look for them.
 
     Does not use arq's `enqueue_job`, which refuses an entry that the queue has lost but whose definition still exists,
     orders entries of the same millisecond by id, and takes two round trips for each.
@@ -31,52 +31,52 @@ class ArqTaskQueue:
         self._prefix = prefix
         self._last_score = 0
 
-    async def ring(self, queue: str, doorbells: Sequence[Doorbell]) -> None:
+    async def enqueue(self, queue: str, messages: Sequence[DispatchMessage]) -> None:
         """Also publishes on the queue's wake channel, so that a worker looks within milliseconds."""
-        if not doorbells:
+        if not messages:
             return
         key = queue_key(self._prefix, queue)
         commands: list[Command] = []
-        for score, doorbell in zip(self._next_scores(), doorbells, strict=False):
-            commands.append(("PSETEX", job_key_prefix + doorbell.name, LIFE_MS, _definition(doorbell)))
-            commands.append(("ZADD", key, "NX", score, doorbell.name))
+        for score, message in zip(self._next_scores(), messages, strict=False):
+            commands.append(("PSETEX", job_key_prefix + message.name, MESSAGE_TTL_MS, _definition(message)))
+            commands.append(("ZADD", key, "NX", score, message.name))
         commands.append(("PUBLISH", wake_channel(self._prefix, queue), ""))
-        with redis_faults():
+        with translate_redis_errors():
             await send_all(self._redis, commands)
 
-    async def withdraw(self, queue: str, doorbells: Sequence[Doorbell]) -> None:
-        """Leaves their definitions for workers that have just picked them; they are rung again under the same names."""
-        if doorbells:
-            with redis_faults():
+    async def revoke(self, queue: str, messages: Sequence[DispatchMessage]) -> None:
+        """Keeps the definitions for workers that have just picked a message; it is enqueued again under its name."""
+        if messages:
+            with translate_redis_errors():
                 await send_all(
-                    self._redis, [("ZREM", queue_key(self._prefix, queue), *(doorbell.name for doorbell in doorbells))]
+                    self._redis, [("ZREM", queue_key(self._prefix, queue), *(message.name for message in messages))]
                 )
 
-    async def find_missing(self, queue: str, doorbells: Sequence[Doorbell]) -> list[Doorbell]:
-        if not doorbells:
+    async def find_missing(self, queue: str, messages: Sequence[DispatchMessage]) -> list[DispatchMessage]:
+        if not messages:
             return []
         key = queue_key(self._prefix, queue)
         commands: list[Command] = []
-        for doorbell in doorbells:
-            commands += [("ZSCORE", key, doorbell.name), ("EXISTS", job_key_prefix + doorbell.name)]
-        with redis_faults():
+        for message in messages:
+            commands += [("ZSCORE", key, message.name), ("EXISTS", job_key_prefix + message.name)]
+        with translate_redis_errors():
             answers = await send_all(self._redis, commands)
         is_there = [score is not None and defined for score, defined in zip(answers[::2], answers[1::2], strict=True)]
-        return [doorbell for doorbell, there in zip(doorbells, is_there, strict=True) if not there]
+        return [message for message, there in zip(messages, is_there, strict=True) if not there]
 
     async def was_wiped(self) -> bool:
         """Also True for a Redis that was never used."""
-        with redis_faults():
+        with translate_redis_errors():
             (was_set,) = await send_all(self._redis, [("SET", f"{self._prefix}:epoch", "1", "NX")])
         return was_set is not None
 
     def _next_scores(self) -> Iterator[int]:
         """Strictly increasing, also from one batch to the next."""
         while True:
-            self._last_score = max(int(time.time() * 1000) - _HEAD_START_MS, self._last_score + 1)
+            self._last_score = max(int(time.time() * 1000) - _BACKDATE_MS, self._last_score + 1)
             yield self._last_score
 
 
-def _definition(doorbell: Doorbell) -> bytes:
-    arguments = (doorbell.task_id, doorbell.dispatch)
+def _definition(message: DispatchMessage) -> bytes:
+    arguments = (message.task_id, message.dispatch_seq)
     return serialize_job(payload.FUNCTION, arguments, {}, None, 0, serializer=payload.encode)

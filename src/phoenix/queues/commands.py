@@ -1,4 +1,4 @@
-"""Sends commands to Redis in one round trip. The only file of this room that touches redis-py's loose types."""
+"""Sends commands to Redis in one round trip. The only file of this package that touches redis-py's loose types."""
 
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
@@ -29,7 +29,7 @@ async def send_all(redis: Redis, commands: Sequence[Command]) -> list[Any]:
 
 
 @contextmanager
-def redis_faults() -> Generator[None]:
+def translate_redis_errors() -> Generator[None]:
     """Turns errors of redis-py inside into `Unavailable`."""
     try:
         yield

@@ -2,44 +2,44 @@
 
 from collections.abc import Sequence
 
-from phoenix.queues.queue import Doorbell
+from phoenix.queues.queue import DispatchMessage
 
 
 class MemoryTaskQueue:
-    """Keeps doorbells in order until they are taken. `wipe` loses them all, as a flushed Redis does."""
+    """Keeps messages in order until they are taken. `wipe` loses them all, as a flushed Redis does."""
 
     def __init__(self) -> None:
-        self._waiting: dict[str, dict[Doorbell, None]] = {}
+        self._waiting: dict[str, dict[DispatchMessage, None]] = {}
         self._is_new = True
 
-    async def ring(self, queue: str, doorbells: Sequence[Doorbell]) -> None:
-        line = self._waiting.setdefault(queue, {})
-        for doorbell in doorbells:
-            line.setdefault(doorbell)
+    async def enqueue(self, queue: str, messages: Sequence[DispatchMessage]) -> None:
+        entries = self._waiting.setdefault(queue, {})
+        for message in messages:
+            entries.setdefault(message)
 
-    async def withdraw(self, queue: str, doorbells: Sequence[Doorbell]) -> None:
-        for doorbell in doorbells:
-            self._waiting.get(queue, {}).pop(doorbell, None)
+    async def revoke(self, queue: str, messages: Sequence[DispatchMessage]) -> None:
+        for message in messages:
+            self._waiting.get(queue, {}).pop(message, None)
 
-    async def find_missing(self, queue: str, doorbells: Sequence[Doorbell]) -> list[Doorbell]:
-        line = self._waiting.get(queue, {})
-        return [doorbell for doorbell in doorbells if doorbell not in line]
+    async def find_missing(self, queue: str, messages: Sequence[DispatchMessage]) -> list[DispatchMessage]:
+        entries = self._waiting.get(queue, {})
+        return [message for message in messages if message not in entries]
 
     async def was_wiped(self) -> bool:
         was_new, self._is_new = self._is_new, False
         return was_new
 
-    def waiting(self, queue: str) -> list[Doorbell]:
-        """The doorbells that nobody has taken, in order."""
+    def waiting(self, queue: str) -> list[DispatchMessage]:
+        """The messages that nobody has taken, in order."""
         return list(self._waiting.get(queue, {}))
 
-    def take(self, queue: str) -> Doorbell | None:
-        """Answers the first doorbell."""
-        line = self._waiting.get(queue)
-        if not line:
+    def take(self, queue: str) -> DispatchMessage | None:
+        """Takes the first message."""
+        entries = self._waiting.get(queue)
+        if not entries:
             return None
-        first = next(iter(line))
-        del line[first]
+        first = next(iter(entries))
+        del entries[first]
         return first
 
     def wipe(self) -> None:

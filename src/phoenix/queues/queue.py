@@ -1,4 +1,4 @@
-"""The interface between what rings doorbells and what carries them. A doorbell may get lost or arrive twice."""
+"""The interface between the dispatcher and the queue. A dispatch message may get lost or arrive twice."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -6,61 +6,61 @@ from typing import Protocol
 
 
 @dataclass(frozen=True)
-class Doorbell:
+class DispatchMessage:
     """Says that a task may be claimed under this dispatch number. Carries no user data."""
 
     task_id: str
-    dispatch: int
+    dispatch_seq: int
 
     @property
     def name(self) -> str:
         """Unique forever, so that whoever still handles an old dispatch cannot affect a newer one."""
-        return f"{self.task_id}:{self.dispatch}"
+        return f"{self.task_id}:{self.dispatch_seq}"
 
 
 class TaskQueue(Protocol):
-    """Carries doorbells to the workers of a queue. Raises `phoenix.errors.Unavailable` while it cannot."""
+    """Carries dispatch messages to the workers of a queue. Raises `phoenix.errors.Unavailable` while it cannot."""
 
-    async def ring(self, queue: str, doorbells: Sequence[Doorbell]) -> None:
-        """Rings the doorbells in this order, all or none. Ringing one again is harmless, and keeps its place."""
+    async def enqueue(self, queue: str, messages: Sequence[DispatchMessage]) -> None:
+        """Enqueues the messages in this order, all or none. Enqueuing one again is harmless: it keeps its position."""
         ...
 
-    async def withdraw(self, queue: str, doorbells: Sequence[Doorbell]) -> None:
-        """Takes back doorbells. One that is being answered already may still be answered."""
+    async def revoke(self, queue: str, messages: Sequence[DispatchMessage]) -> None:
+        """Removes messages from the queue. A message that is being handled already may still be handled."""
         ...
 
-    async def find_missing(self, queue: str, doorbells: Sequence[Doorbell]) -> list[Doorbell]:
-        """Those of `doorbells` that are no longer on their way to a worker."""
+    async def find_missing(self, queue: str, messages: Sequence[DispatchMessage]) -> list[DispatchMessage]:
+        """The messages that are no longer on their way to a worker."""
         ...
 
     async def was_wiped(self) -> bool:
-        """Whether everything was lost since the last call, so that every doorbell must be rung anew."""
+        """Whether everything was lost since the last call, so that every message must be enqueued anew."""
         ...
 
 
-FreeSlot = Callable[[], None]
+ReleaseSlot = Callable[[], None]
 """Called when the work's main part is over: the rest may overlap with the next task's main part."""
 
-Work = Callable[[FreeSlot], Awaitable[None]]
-"""The work behind an answered doorbell. May take long; reports its own outcome, and raises nothing."""
+Work = Callable[[ReleaseSlot], Awaitable[None]]
+"""The work of a claimed task. May take long; reports its own outcome, and raises nothing."""
 
 
 @dataclass(frozen=True)
-class LeftToOthers:
-    """The doorbell should be answered elsewhere; from `for_s` seconds on, here too."""
+class Snooze:
+    """The task should be claimed elsewhere; from `for_s` seconds on, here too."""
 
     for_s: float
 
 
-Accept = Callable[[Doorbell], Awaitable[Work | LeftToOthers | None]]
-"""Claims the task; None if the doorbell is stale. If it raises `Unavailable`, the doorbell is kept and comes again."""
+ClaimTask = Callable[[DispatchMessage], Awaitable[Work | Snooze | None]]
+"""Claims the task; None if the message is stale. If it raises `Unavailable`, the message is kept and comes again."""
 
 
 def queue_key(prefix: str, queue: str) -> str:
-    """Key of the sorted set in which the doorbells of a queue wait."""
+    """Key of the sorted set of a queue's messages."""
     return f"{prefix}:queue:{queue}"
 
 
 def wake_channel(prefix: str, queue: str) -> str:
-    """Channel on which a ring tells the queue's workers to look at once."""
+    """Channel that wakes the queue's workers, so that they look at once."""
     return f"{prefix}:wake:{queue}"

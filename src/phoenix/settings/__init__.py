@@ -1,13 +1,12 @@
-"""What a process is told when it starts, read once and checked."""
+"""The configuration of a process, read once at its start and checked."""
 
 from phoenix.settings.settings import (
     AnimaticSettings,
     ApiSettings,
-    Auth,
+    AuthMode,
     DatabaseSettings,
     EngineSettings,
     EventSettings,
-    Group,
     LimitSettings,
     LogSettings,
     MediaSettings,
@@ -15,23 +14,23 @@ from phoenix.settings.settings import (
     RetentionSettings,
     SchedulerSettings,
     Settings,
+    SettingsGroup,
     StorageSettings,
     VeoSettings,
     WebhookSettings,
     WorkerSettings,
     load_settings,
 )
-from phoenix.settings.sources import PLAIN_NAMES
+from phoenix.settings.sources import UNPREFIXED_NAMES
 
 __all__ = [
-    "PLAIN_NAMES",
+    "UNPREFIXED_NAMES",
     "AnimaticSettings",
     "ApiSettings",
-    "Auth",
+    "AuthMode",
     "DatabaseSettings",
     "EngineSettings",
     "EventSettings",
-    "Group",
     "LimitSettings",
     "LogSettings",
     "MediaSettings",
@@ -39,6 +38,7 @@ __all__ = [
     "RetentionSettings",
     "SchedulerSettings",
     "Settings",
+    "SettingsGroup",
     "StorageSettings",
     "VeoSettings",
     "WebhookSettings",

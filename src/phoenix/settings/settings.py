@@ -1,7 +1,7 @@
 """Every setting, on one page. Loaded once per process and passed down: no other module reads one from the environment.
 
-Sources, strongest first: arguments, `PHOENIX_…` in the environment (groups nested by `__`), the plain names of
-`sources.PLAIN_NAMES`, the TOML file that `PHOENIX_CONFIG` names, the defaults below.
+Sources, strongest first: arguments, `PHOENIX_…` in the environment (groups nested by `__`), the unprefixed names of
+`sources.UNPREFIXED_NAMES`, the TOML file that `PHOENIX_CONFIG` names, the defaults below.
 """
 
 import ipaddress
@@ -18,10 +18,10 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from phoenix.settings.sources import PlainNamesSource, VariablesSource
+from phoenix.settings.sources import EnvironmentSource, UnprefixedNamesSource
 from phoenix.settings.values import (
+    CommaSeparated,
     DatabaseUrl,
-    Listed,
     LogLevel,
     Origin,
     Preset,
@@ -32,16 +32,16 @@ from phoenix.settings.values import (
 )
 
 
-class Group(BaseModel):
+class SettingsGroup(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Auth(StrEnum):
+class AuthMode(StrEnum):
     OFF = "off"
     REQUIRED = "required"
 
 
-class DatabaseSettings(Group):
+class DatabaseSettings(SettingsGroup):
     url: DatabaseUrl | None = Field(
         default=None, description="SQLAlchemy or plain URL; a SQLite file in data_dir if unset."
     )
@@ -50,7 +50,7 @@ class DatabaseSettings(Group):
     busy_timeout_s: float = Field(default=10, gt=0, description="How long a writer waits for SQLite's write lock.")
 
 
-class RedisSettings(Group):
+class RedisSettings(SettingsGroup):
     url: RedisUrl | None = Field(
         default=None, description="redis:// or unix:// URL; `phoenix up` starts a private one if unset."
     )
@@ -58,7 +58,7 @@ class RedisSettings(Group):
     prefix: str = Field(default="phoenix", description="First part of every key and channel.")
 
 
-class StorageSettings(Group):
+class StorageSettings(SettingsGroup):
     url: StorageUrl | None = Field(
         default=None, description="file:// or s3://bucket/prefix; a folder in data_dir if unset."
     )
@@ -66,9 +66,7 @@ class StorageSettings(Group):
     s3_region: str = "us-east-1"
     s3_access_key_id: str | None = None
     s3_secret_access_key: SecretStr | None = None
-    request_time_limit_s: float = Field(
-        default=30, gt=0, description="Of one S3 request, which moves a few MB at most."
-    )
+    request_timeout_s: float = Field(default=30, gt=0, description="Of one S3 request, which moves a few MB at most.")
     max_retries: int = Field(default=3, ge=0, description="Retries of one S3 request.")
     redirect_downloads: bool = Field(
         default=True,
@@ -88,7 +86,7 @@ class StorageSettings(Group):
         return self.signed_url_s if self.redirect_downloads else None
 
 
-class RetentionSettings(Group):
+class RetentionSettings(SettingsGroup):
     """What is deleted automatically. Unfinished jobs never are."""
 
     jobs_days: float = Field(
@@ -102,14 +100,14 @@ class RetentionSettings(Group):
     interval_s: float = Field(default=3600, gt=0, description="Time between two clean-up rounds.")
 
 
-class ApiSettings(Group):
+class ApiSettings(SettingsGroup):
     host: str = "127.0.0.1"
     port: int = Field(default=8080, ge=0, le=65535)
     public_url: WebUrl | None = Field(
         default=None, description="Base of absolute links, if a proxy hides the real one."
     )
-    cors_origins: Listed[Origin] = ()
-    trusted_proxies: Listed[ProxyAddress] = Field(
+    cors_origins: CommaSeparated[Origin] = ()
+    trusted_proxies: CommaSeparated[ProxyAddress] = Field(
         default=(), description="Addresses or networks whose X-Forwarded-* headers are trusted."
     )
     shutdown_grace_s: float = Field(default=5, ge=0)
@@ -118,16 +116,16 @@ class ApiSettings(Group):
     )
 
 
-class LimitSettings(Group):
+class LimitSettings(SettingsGroup):
     """Bounds on what one request may ask for; a model's catalog entry may be tighter."""
 
-    head_time_limit_s: float = Field(
+    head_timeout_s: float = Field(
         default=10, gt=0, description="For receiving a request head; also closes a silent connection."
     )
     max_body_bytes: int = Field(default=1_000_000, ge=1)
-    body_time_limit_s: float = Field(default=30, gt=0, description="For receiving a whole request body.")
+    body_timeout_s: float = Field(default=30, gt=0, description="For receiving a whole request body.")
     max_upload_bytes: int = Field(default=200_000_000, ge=1)
-    upload_time_limit_s: float = Field(default=900, gt=0, description="For receiving the whole body of an upload.")
+    upload_timeout_s: float = Field(default=900, gt=0, description="For receiving the whole body of an upload.")
     max_upload_duration_s: float = Field(
         default=3600, gt=0, description="Of uploaded audio or video; the byte limit does not bound it."
     )
@@ -151,42 +149,46 @@ class LimitSettings(Group):
     streams_per_key: int = Field(default=1000, ge=0, description="Event streams of one key, open at a time.")
 
 
-class EventSettings(Group):
+class EventSettings(SettingsGroup):
     heartbeat_s: float = Field(
         default=10,
         gt=0,
-        description="How often idle streams get a comment, and watched jobs are checked for missed events.",
+        description="How often idle streams get a comment, and followed jobs are checked for missed events.",
     )
-    client_queue_size: int = Field(default=128, ge=8)
+    client_buffer_size: int = Field(default=128, ge=8)
     send_timeout_s: float = Field(default=15, gt=0)
     max_stream_age_s: float = Field(default=3600, gt=0, description="Then the client is asked to reconnect.")
     retry_ms: int = Field(
-        default=2000, ge=100, description="Reconnection delay told to clients, plus up to half of it as jitter."
+        default=2000, ge=100, description="Reconnection delay sent to clients, plus up to half of it as jitter."
     )
     progress_interval_s: float = Field(
         default=0.1, ge=0, description="At most one progress event per clip in this time."
     )
 
 
-class SchedulerSettings(Group):
-    """Feeder, leases and sweeper. See docs/decisions/0002-sql-is-the-truth.md."""
+class SchedulerSettings(SettingsGroup):
+    """Dispatcher, leases and lease reaper. See docs/decisions/0002-sql-is-the-truth.md."""
 
     lease_s: float = Field(
-        default=12, gt=0, description="How long the tasks of a lost host wait before the sweeper gives them to others."
+        default=12,
+        gt=0,
+        description="How long the tasks of a lost host wait before the lease reaper gives them to others.",
     )
     heartbeat_s: float = Field(default=3, gt=0, description="How often a worker renews its leases.")
-    sweep_interval_s: float = Field(default=1, gt=0)
-    feed_interval_s: float = Field(default=1, gt=0, description="Longest time between two passes of the feeder.")
-    doorbell_check_s: float = Field(
-        default=5, gt=0, description="Age at which an unanswered doorbell is checked to still be in Redis."
+    reap_interval_s: float = Field(default=1, gt=0)
+    dispatch_interval_s: float = Field(
+        default=1, gt=0, description="Longest time between two passes of the dispatcher."
     )
-    feed_ahead: float = Field(default=2, ge=1, description="Doorbells rung per slot of the fleet.")
+    dispatch_check_s: float = Field(
+        default=5, gt=0, description="Age at which an unclaimed dispatch message is checked to still be in Redis."
+    )
+    prefetch_multiplier: float = Field(default=2, ge=1, description="Dispatch messages in Redis per slot of the fleet.")
     affinity_wait_s: float = Field(
         default=10,
         ge=0,
         description="How long a clip whose turn has come may wait for a worker that holds its model; not at all if 0.",
     )
-    stall_s: float = Field(
+    stall_timeout_s: float = Field(
         default=600, gt=0, description="A task without progress for this long is given up by its worker."
     )
     max_crashes: int = Field(default=3, ge=1)
@@ -201,7 +203,7 @@ class SchedulerSettings(Group):
         return self
 
 
-class WorkerSettings(Group):
+class WorkerSettings(SettingsGroup):
     max_concurrent_generations: int = Field(default=1, ge=1, description="Clips rendered on one device at a time.")
     slots_dir: Path | None = Field(
         default=None,
@@ -222,7 +224,7 @@ class WorkerSettings(Group):
     restart_delay_s: float = Field(default=0.5, ge=0)
 
 
-class EngineSettings(Group):
+class EngineSettings(SettingsGroup):
     catalog_file: Path | None = Field(default=None, description="TOML file of models, merged over the built-in ones.")
     default_model: str = "animatic"
     offline: bool = Field(default=True, description="Never download weights at run time.")
@@ -238,10 +240,10 @@ class EngineSettings(Group):
     idle_timeout_s: float | None = Field(
         default=None, gt=0, description="An unused model is unloaded after this time; never if unset."
     )
-    warm_models: Listed[str] = Field(
+    warm_models: CommaSeparated[str] = Field(
         default=(), description="Loaded and tried out, in this order, before a worker reports ready."
     )
-    max_batch: int = Field(
+    max_batch_size: int = Field(
         default=1, ge=1, description="Most clips in one call of a model; each worker claims that many at once."
     )
     batch_window_s: float = Field(
@@ -252,13 +254,13 @@ class EngineSettings(Group):
     )
 
 
-class AnimaticSettings(Group):
+class AnimaticSettings(SettingsGroup):
     seconds_per_step: float = Field(
-        default=0, ge=0, description="Paces the animatic engine, to try schedules without a GPU."
+        default=0, ge=0, description="Slows the animatic engine down, to try schedules without a GPU."
     )
 
 
-class VeoSettings(Group):
+class VeoSettings(SettingsGroup):
     """Google's Veo: a remote engine, billed per clip. Served only if a key or a project is set."""
 
     api_key: SecretStr | None = Field(default=None, description="For Google Cloud's Agent Platform (Vertex AI).")
@@ -270,10 +272,10 @@ class VeoSettings(Group):
     max_concurrent: int = Field(
         default=4, ge=1, description="Clips under way at a time, per worker that serves the remote queue."
     )
-    slot_timeout_s: float = Field(default=300, gt=0, description="Longest wait for one of these places, then TIMEOUT.")
-    request_time_limit_s: float = Field(default=60, gt=0, description="For one request, even if a video comes back.")
+    slot_timeout_s: float = Field(default=300, gt=0, description="Longest wait for one of these slots, then TIMEOUT.")
+    request_timeout_s: float = Field(default=60, gt=0, description="For one request, even if a video comes back.")
     poll_interval_s: float = Field(default=5, gt=0)
-    time_limit_s: float = Field(default=900, gt=0, description="For one clip; the next attempt resumes the operation.")
+    timeout_s: float = Field(default=900, gt=0, description="For one clip; the next attempt resumes the operation.")
     max_retries: int = Field(default=6, ge=0, description="Retries of a throttled request, or of one status poll.")
     retry_delay_s: float = Field(default=1, gt=0, description="First retry delay; doubles, with jitter.")
     max_retry_delay_s: float = Field(default=60, gt=0, description="A longer Retry-After fails the attempt.")
@@ -284,7 +286,7 @@ class VeoSettings(Group):
         return self.api_key is not None or self.project is not None
 
 
-class MediaSettings(Group):
+class MediaSettings(SettingsGroup):
     ffmpeg: str | None = Field(
         default=None, description="Path of ffmpeg; imageio-ffmpeg's, then the one on PATH, if unset."
     )
@@ -292,27 +294,29 @@ class MediaSettings(Group):
     crf: int = Field(default=20, ge=0, le=51)
     threads: int = Field(default=2, ge=0)
     loudness_lufs: float = Field(default=-16, ge=-40, le=-5)
-    time_limit_s: float = Field(default=900, gt=0, description="Longest run of one ffmpeg command.")
-    probe_time_limit_s: float = Field(default=10, gt=0)
-    fetch_time_limit_s: float = Field(default=60, gt=0)
-    fetch_ports: Listed[int] = Field(default=(443,), description="Allowed in URLs that clients give; https only.")
+    timeout_s: float = Field(default=900, gt=0, description="Longest run of one ffmpeg command.")
+    probe_timeout_s: float = Field(default=10, gt=0)
+    fetch_timeout_s: float = Field(default=60, gt=0)
+    fetch_ports: CommaSeparated[int] = Field(
+        default=(443,), description="Allowed in URLs that clients give; https only."
+    )
     fetch_allow_private: bool = Field(default=False, description="Fetch from private addresses too.")
     fetch_ca_file: Path | None = Field(default=None, description="PEM bundle to trust instead of the public one.")
 
 
-class WebhookSettings(Group):
-    """Where webhooks may be sent: https to public addresses only, unless told otherwise."""
+class WebhookSettings(SettingsGroup):
+    """Where webhooks may be sent: https to public addresses only, unless configured otherwise."""
 
-    ports: Listed[int] = (443,)
+    ports: CommaSeparated[int] = (443,)
     allow_http: bool = Field(default=False, description="Send to plain http URLs too.")
     allow_private: bool = Field(default=False, description="Send to private addresses too.")
     ca_file: Path | None = Field(default=None, description="PEM bundle to trust instead of the public one.")
-    time_limit_s: float = Field(default=15, gt=0, description="For one delivery.")
+    timeout_s: float = Field(default=15, gt=0, description="For one delivery.")
     max_concurrent: int = Field(default=32, ge=1, description="Deliveries in flight; an eighth of that per target.")
     poll_interval_s: float = Field(default=0.5, gt=0, description="Longest time until a due delivery is noticed.")
 
 
-class LogSettings(Group):
+class LogSettings(SettingsGroup):
     level: LogLevel = "INFO"
     json_lines: bool = Field(
         default=True, description="One JSON object a line; a readable form for a terminal if false."
@@ -325,7 +329,7 @@ class Settings(BaseSettings):
     )
 
     data_dir: Path = Field(default=Path("data"), description="Where the embedded mode keeps its files.")
-    auth: Auth | None = Field(
+    auth: AuthMode | None = Field(
         default=None, description="`off` on a loopback address and `required` elsewhere, if unset."
     )
     database: DatabaseSettings = DatabaseSettings()
@@ -348,7 +352,7 @@ class Settings(BaseSettings):
     def is_auth_required(self) -> bool:
         """Whether every request has to carry a key."""
         if self.auth is not None:
-            return self.auth is Auth.REQUIRED
+            return self.auth is AuthMode.REQUIRED
         return not _is_loopback(self.api.host)
 
     @classmethod
@@ -362,7 +366,7 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         config_file = os.environ.get("PHOENIX_CONFIG")
         files = (TomlConfigSettingsSource(settings_cls, config_file),) if config_file else ()
-        return (init_settings, VariablesSource(settings_cls), PlainNamesSource(settings_cls), *files)
+        return (init_settings, EnvironmentSource(settings_cls), UnprefixedNamesSource(settings_cls), *files)
 
 
 def _is_loopback(host: str) -> bool:

@@ -6,16 +6,16 @@ from typing import Any
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, EnvSettingsSource, InitSettingsSource
 
-PLAIN_NAMES = {
+UNPREFIXED_NAMES = {
     "DATABASE_URL": ("database", "url"),
     "REDIS_URL": ("redis", "url"),
     "PORT": ("api", "port"),
     "MAX_CONCURRENT_GENERATIONS": ("worker", "max_concurrent_generations"),
 }
-"""Names that hosting platforms set, honoured beside `PHOENIX_…`."""
+"""Names that hosting platforms set, honoured in addition to `PHOENIX_…`."""
 
 
-class VariablesSource(EnvSettingsSource):
+class EnvironmentSource(EnvSettingsSource):
     """Reads `PHOENIX_…`; what should be JSON and is not is left to the field, which knows what to write instead."""
 
     def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:
@@ -25,12 +25,12 @@ class VariablesSource(EnvSettingsSource):
             return value
 
 
-class PlainNamesSource(InitSettingsSource):
-    """Maps `REDIS_URL` and the other plain names to the nested settings that they stand for."""
+class UnprefixedNamesSource(InitSettingsSource):
+    """Maps `REDIS_URL` and the other unprefixed names to the nested settings that they stand for."""
 
     def __init__(self, settings_cls: type[BaseSettings]) -> None:
         found: dict[str, dict[str, str]] = {}
-        for name, (group, field) in PLAIN_NAMES.items():
+        for name, (group, field) in UNPREFIXED_NAMES.items():
             if value := os.environ.get(name):
                 found.setdefault(group, {})[field] = value
         super().__init__(settings_cls, init_kwargs=dict[str, Any](found))

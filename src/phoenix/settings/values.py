@@ -87,7 +87,7 @@ def _split(value: object) -> object:
     return [value] if isinstance(value, int) else value
 
 
-Listed = Annotated[tuple[_Part, ...], BeforeValidator(_split)]
+CommaSeparated = Annotated[tuple[_Part, ...], BeforeValidator(_split)]
 DatabaseUrl = Annotated[
     str, _matching(_is_database, "write postgresql://user:password@host/database or sqlite:////folder/file.db")
 ]

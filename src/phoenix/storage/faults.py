@@ -12,24 +12,24 @@ class ObjectMissing(PhoenixError):
     """There is no object under this key."""
 
 
-class StoreRefused(PhoenixError):
+class StoreFailed(PhoenixError):
     """The store did not do what it was asked: it is full, away, or does not let us."""
 
 
 @contextmanager
-def store_faults(key: str, *, is_put: bool = False) -> Generator[None]:
-    """Turns what obstore and the file system raise inside into `ObjectMissing` or `StoreRefused`."""
+def translate_store_errors(key: str, *, is_put: bool = False) -> Generator[None]:
+    """Turns what obstore and the file system raise inside into `ObjectMissing` or `StoreFailed`."""
     try:
         yield
     except FileNotFoundError as error:
         # What a put does not find is the bucket itself, which may still be created.
         if is_put:
-            raise StoreRefused(f"There is no place to store {key} in.") from error
+            raise StoreFailed(f"There is no place to store {key} in.") from error
         raise ObjectMissing(f"There is no object under {key}.") from error
     except (BaseError, OSError) as error:
         # obstore appends a debug dump of the source after the first line.
         reason = str(error).split("\n", 1)[0]
-        raise StoreRefused(f"The store refused {key}: {reason}") from error
+        raise StoreFailed(f"The store refused {key}: {reason}") from error
 
 
 @contextmanager
@@ -41,6 +41,6 @@ def reported_as_task_failure(stage: Stage) -> Generator[None]:
     """
     try:
         yield
-    except (StoreRefused, ObjectMissing) as error:
-        retriable = isinstance(error, StoreRefused)
+    except (StoreFailed, ObjectMissing) as error:
+        retriable = isinstance(error, StoreFailed)
         raise TaskFailed(FailureCode.STORAGE_FAILED, error.detail, stage=stage, retriable=retriable) from error

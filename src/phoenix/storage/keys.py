@@ -47,7 +47,7 @@ def attempt_prefix(job_id: JobId, task_id: TaskId, attempt: int) -> str:
     return checked_prefix(f"jobs/{job_id}/{task_id}/{attempt}")
 
 
-def holder_of(key: str) -> str:
+def resource_id_of(key: str) -> str:
     """Id of the upload or job that the object belongs to."""
     return checked_key(key).split("/")[1]
 

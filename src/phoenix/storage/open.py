@@ -47,7 +47,7 @@ def _open_bucket(bucket: str, prefix: str, settings: StorageSettings) -> Artifac
     if settings.s3_endpoint:
         config["endpoint"] = settings.s3_endpoint
     is_plain_http = (settings.s3_endpoint or "").startswith("http://")
-    limit = timedelta(seconds=settings.request_time_limit_s)
+    limit = timedelta(seconds=settings.request_timeout_s)
     store = S3Store(
         bucket,
         prefix=prefix or None,

@@ -13,7 +13,7 @@ import obstore
 from obstore.store import ObjectStore, S3Store
 
 from phoenix.errors import PayloadTooLarge
-from phoenix.storage.faults import store_faults
+from phoenix.storage.faults import translate_store_errors
 from phoenix.storage.keys import checked_key, checked_prefix, is_key, media_type_of
 from phoenix.storage.unfinished import UnfinishedUploads
 
@@ -43,7 +43,7 @@ class ListedObject:
 class ArtifactStore:
     """One interface over obstore's stores. Keys come from `storage.keys`; any other text is a `ValueError`.
 
-    Every call raises `StoreRefused` when the store is full, away or forbids it, and `ObjectMissing` for a key
+    Every call raises `StoreFailed` when the store is full, away or forbids it, and `ObjectMissing` for a key
     that is not there. `local_root` is the folder of a local store, whose files are flushed to disk before a
     put returns, so that what the database calls done survives a power cut.
     """
@@ -65,10 +65,10 @@ class ArtifactStore:
 
         Raises `PayloadTooLarge` as soon as there are more than `max_bytes`.
         """
-        measured = _Measured(chunks, max_bytes)
-        with store_faults(checked_key(key), is_put=True):
+        measured = _MeasuredStream(chunks, max_bytes)
+        with translate_store_errors(checked_key(key), is_put=True):
             # A multipart upload (a staged file, for a local store) that obstore publishes at the end.
-            await _unless_cancelled(
+            await _put_or_abort(
                 obstore.put_async(
                     self._store, key, measured, max_concurrency=_PARTS_IN_FLIGHT, attributes=self._attributes(key)
                 ),
@@ -83,7 +83,7 @@ class ArtifactStore:
         stop = await self.size(key) if end is None else end
         # One request per chunk: with a slow reader, one long response would run into the store's time limit.
         for position in range(start, stop, CHUNK_BYTES):
-            with store_faults(checked_key(key)):
+            with translate_store_errors(checked_key(key)):
                 chunk = await obstore.get_range_async(
                     self._store, key, start=position, end=min(position + CHUNK_BYTES, stop)
                 )
@@ -91,7 +91,7 @@ class ArtifactStore:
 
     async def size(self, key: str) -> int:
         """Size of the object in bytes."""
-        with store_faults(checked_key(key)):
+        with translate_store_errors(checked_key(key)):
             return (await obstore.head_async(self._store, key))["size"]
 
     async def download_to(self, key: str, path: Path) -> int:
@@ -99,7 +99,7 @@ class ArtifactStore:
         partial = path.with_name(path.name + ".part")
         size_bytes = 0
         try:
-            with store_faults(key), await asyncio.to_thread(partial.open, "wb") as file:
+            with translate_store_errors(key), await asyncio.to_thread(partial.open, "wb") as file:
                 async for chunk in self.read(key):
                     size_bytes += await asyncio.to_thread(file.write, chunk)
             partial.replace(path)
@@ -109,7 +109,7 @@ class ArtifactStore:
 
     async def delete(self, key: str) -> None:
         """Deletes the object; harmless if it does not exist."""
-        with store_faults(checked_key(key)):
+        with translate_store_errors(checked_key(key)):
             try:
                 await obstore.delete_async(self._store, key)
             except FileNotFoundError:
@@ -117,16 +117,16 @@ class ArtifactStore:
 
     async def list_prefix(self, prefix: str) -> list[str]:
         """Keys of the objects under the folder `prefix`, sorted."""
-        with store_faults(checked_prefix(prefix)):
+        with translate_store_errors(checked_prefix(prefix)):
             # Its overloads for Arrow tables name a type that is not installed.
             listing = obstore.list(self._store, prefix)  # pyright: ignore[reportUnknownMemberType]
             found = await listing.collect_async()
         return sorted(meta["path"] for meta in found)
 
-    async def pages(self, prefix: str, *, most: int = PAGE_OBJECTS) -> AsyncIterator[list[ListedObject]]:
-        """Pages of all objects under `prefix`, at most `most` each, in no order; foreign names included."""
-        with store_faults(checked_prefix(prefix)):
-            async for page in obstore.list(self._store, prefix, chunk_size=most):  # pyright: ignore[reportUnknownMemberType]
+    async def pages(self, prefix: str, *, page_size: int = PAGE_OBJECTS) -> AsyncIterator[list[ListedObject]]:
+        """Pages of all objects under `prefix`, at most `page_size` each, in no order; foreign names included."""
+        with translate_store_errors(checked_prefix(prefix)):
+            async for page in obstore.list(self._store, prefix, chunk_size=page_size):  # pyright: ignore[reportUnknownMemberType]
                 yield [ListedObject(meta["path"], meta["last_modified"]) for meta in page]
 
     async def remove_staged(self, prefix: str, before: datetime) -> AsyncIterator[int]:
@@ -136,10 +136,10 @@ class ArtifactStore:
         boto3 is not installed.
         """
         if self._local_root is not None:
-            with store_faults(checked_prefix(prefix)):
+            with translate_store_errors(checked_prefix(prefix)):
                 yield await asyncio.to_thread(_remove_staged, self._local_root, prefix, before)
         elif self._unfinished is not None:
-            async for count in self._unfinished.abort_begun(prefix, before):
+            async for count in self._unfinished.abort_started_before(prefix, before):
                 yield count
 
     async def delete_prefix(self, prefix: str) -> int:
@@ -154,7 +154,7 @@ class ArtifactStore:
 
         Responses have the media type of the key's suffix. The store is not asked: the key may be missing.
         """
-        with store_faults(checked_key(key)):
+        with translate_store_errors(checked_key(key)):
             if not isinstance(self._store, S3Store):
                 return None
             return await obstore.sign_async(self._store, "GET", key, timedelta(seconds=expires_s))
@@ -165,7 +165,7 @@ class ArtifactStore:
         return {"Content-Type": media_type} if media_type and isinstance(self._store, S3Store) else None
 
 
-class _Measured:
+class _MeasuredStream:
     """Passes chunks on, measuring their size and digest; refuses more than `max_bytes`."""
 
     def __init__(self, chunks: AsyncIterator[bytes], max_bytes: int | None) -> None:
@@ -174,25 +174,25 @@ class _Measured:
         self._size_bytes = 0
         self._digest = hashlib.sha256()
         self._reading: asyncio.Task[object] | None = None
-        self._is_broken_off = False
+        self._is_cancelled = False
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self
 
-    def break_off(self) -> None:
+    def cancel(self) -> None:
         """Makes the consumer's current or next wait for a chunk raise."""
-        self._is_broken_off = True
+        self._is_cancelled = True
         if self._reading is not None:
             self._reading.cancel()
 
     async def __anext__(self) -> bytes:
         self._reading = asyncio.current_task()
         try:
-            if self._is_broken_off:
-                raise _BrokenOff
+            if self._is_cancelled:
+                raise _PutCancelled
             chunk = await anext(self._chunks)
         except asyncio.CancelledError:
-            raise _BrokenOff from None
+            raise _PutCancelled from None
         finally:
             self._reading = None
         self._size_bytes += len(chunk)
@@ -205,11 +205,11 @@ class _Measured:
         return StoredObject(self._size_bytes, self._digest.hexdigest())
 
 
-class _BrokenOff(Exception):
+class _PutCancelled(Exception):
     """The put was cancelled."""
 
 
-async def _unless_cancelled(put: Awaitable[object], source: _Measured) -> None:
+async def _put_or_abort(put: Awaitable[object], source: _MeasuredStream) -> None:
     """Waits for the put, and passes a cancellation on to its source. When the source raises, obstore aborts the upload,
     which would otherwise be kept, unseen but billed; not so when obstore itself is cancelled (tested on S3).
     """
@@ -217,7 +217,7 @@ async def _unless_cancelled(put: Awaitable[object], source: _Measured) -> None:
     try:
         await asyncio.shield(putting)
     except asyncio.CancelledError:
-        source.break_off()
+        source.cancel()
         await asyncio.wait([putting], timeout=_ABORT_LIMIT_S)
         putting.add_done_callback(lambda done: done.cancelled() or done.exception())
         raise

@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from typing import Any, Protocol
 
 from phoenix.settings import StorageSettings
-from phoenix.storage.faults import StoreRefused
+from phoenix.storage.faults import StoreFailed
 from phoenix.storage.keys import checked_prefix, is_key
 
 PAGE_UPLOADS = 100
@@ -38,30 +38,30 @@ class UnfinishedUploads:
         self._bucket = bucket
         self._prefix = f"{prefix}/" if prefix else ""
 
-    async def abort_begun(self, folder: str, before: datetime) -> AsyncIterator[int]:
+    async def abort_started_before(self, folder: str, before: datetime) -> AsyncIterator[int]:
         """Aborts uploads of our keys under `folder` that were begun before `before`, on the store's clock.
 
-        Yields after each page of at most 100 uploads how many it aborted there. Raises `StoreRefused`.
+        Yields after each page of at most 100 uploads how many it aborted there. Raises `StoreFailed`.
         """
         query: _Found = {"Prefix": f"{self._prefix}{checked_prefix(folder)}/", "MaxUploads": PAGE_UPLOADS}
         while True:
-            with _refusals():
+            with _translate_errors():
                 page = await asyncio.to_thread(self._list, query)
-                old = [upload for upload in page.get("Uploads", ()) if self._is_left(upload, before)]
+                old = [upload for upload in page.get("Uploads", ()) if self._is_stale(upload, before)]
                 await asyncio.to_thread(self._abort, old)
             yield len(old)
             if not page.get("IsTruncated"):
                 return
             query |= {"KeyMarker": page["NextKeyMarker"], "UploadIdMarker": page["NextUploadIdMarker"]}
 
-    def _is_left(self, upload: _Found, before: datetime) -> bool:
+    def _is_stale(self, upload: _Found, before: datetime) -> bool:
         path: str = upload["Key"]
         is_ours = path.startswith(self._prefix) and is_key(path.removeprefix(self._prefix))
         return is_ours and upload["Initiated"] < before
 
     @cached_property
     def _client(self) -> S3Client:
-        # Half a second of imports: only the process that does this chore pays for them.
+        # Half a second of imports: only the process that does this clean-up pays for them.
         return self._open_client()
 
     def _list(self, query: _Found) -> _Found:
@@ -97,7 +97,7 @@ def _open_client(settings: StorageSettings) -> S3Client:
         aws_secret_access_key=secret.get_secret_value() if secret else None,
         config=config(
             connect_timeout=_CONNECT_LIMIT_S,
-            read_timeout=settings.request_time_limit_s,
+            read_timeout=settings.request_timeout_s,
             retries={"total_max_attempts": settings.max_retries + 1},
             s3={"addressing_style": "path" if settings.s3_endpoint else "auto"},
         ),
@@ -111,9 +111,9 @@ def _status_of(error: Exception) -> int | None:
 
 
 @contextmanager
-def _refusals() -> Generator[None]:
+def _translate_errors() -> Generator[None]:
     try:
         yield
     except Exception as error:
         # botocore's errors have no common base class but this one.
-        raise StoreRefused(f"The store did not tell or abort its unfinished uploads: {error}") from error
+        raise StoreFailed(f"The store did not list or abort its unfinished uploads: {error}") from error

@@ -50,7 +50,7 @@ def configure_logs(*, level: str, json_lines: bool) -> None:
     root.handlers[:] = [handler]
     root.setLevel(level)
     # sse-starlette logs each chunk at DEBUG and httpx each request at INFO, query string (and token) included; arq
-    # logs each doorbell, which a worker's own lines do better.
+    # logs each dispatch message, which a worker's own lines do better.
     for noisy in ("sse_starlette", "httpx", "httpcore", "arq"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
 

@@ -25,7 +25,7 @@ class Meters:
         self.registry = CollectorRegistry()
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=self.registry)
-        self._answers = Histogram(
+        self._responses = Histogram(
             "phoenix_http_answer_seconds",
             "From the request to the beginning of its answer, by the route's template. A stream goes on after that.",
             ("method", "route", "status"),
@@ -36,17 +36,17 @@ class Meters:
             "phoenix_streams_open", "Event streams that this process is sending.", registry=self.registry
         )
 
-    def note_answer(self, method: str, route: str, status: int, seconds: float) -> None:
-        self._answers.labels(method, route, str(status)).observe(seconds)
+    def observe_response(self, method: str, route: str, status: int, seconds: float) -> None:
+        self._responses.labels(method, route, str(status)).observe(seconds)
 
     def write(self, *others: Metric) -> bytes:
         """Everything in Prometheus text format, followed by `others`, which were read elsewhere."""
         registry = CollectorRegistry()
-        registry.register(_Ready(others))
+        registry.register(_StaticCollector(others))
         return generate_latest(self.registry) + generate_latest(registry)
 
 
-class _Ready:
+class _StaticCollector:
     """A collector of metrics whose values were read before."""
 
     def __init__(self, metrics: Iterable[Metric]) -> None:

@@ -12,7 +12,7 @@ from phoenix.media.tools import FfmpegMissing
 from phoenix.processes import follow_lifeline
 from phoenix.settings import Settings, load_settings
 from phoenix.telemetry.logs import configure_logs, get_logger
-from phoenix.worker.child_process import Exit
+from phoenix.worker.child_process import ExitStatus
 from phoenix.worker.main import WorkerPlan, run_worker
 
 _logger = get_logger("phoenix.worker")
@@ -31,14 +31,14 @@ def main() -> int:
     arguments = parser.parse_args()
     settings = load_settings()
     configure_logs(level=settings.log.level, json_lines=settings.log.json_lines)
-    follow_lifeline(lambda: os._exit(Exit.ORPHANED))
+    follow_lifeline(lambda: os._exit(ExitStatus.ORPHANED))
     queues = queues_of(arguments.queue, settings)
     plan = WorkerPlan(queues, arguments.device, arguments.worker_id or new_worker_id())
     try:
         return run_worker(settings, plan)
     except UNUSABLE as error:
         _logger.critical("this worker cannot work", error=error.detail)
-        return Exit.UNUSABLE
+        return ExitStatus.UNUSABLE
 
 
 def queues_of(name: str, settings: Settings) -> tuple[QueueName, ...]:

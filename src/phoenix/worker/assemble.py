@@ -8,17 +8,17 @@ from phoenix.contract.artifacts import MediaInfo
 from phoenix.contract.requests import Transition
 from phoenix.contract.resolved import ResolvedReel, ResolvedStitch
 from phoenix.errors import Stage
-from phoenix.jobs.execution.completion import Result
+from phoenix.jobs.execution.completion import AttemptOutput
 from phoenix.media.encode import write_poster
-from phoenix.media.ffmpeg import Watch
+from phoenix.media.ffmpeg import FfmpegCallbacks
 from phoenix.media.join import join_clips
-from phoenix.media.soundtrack import lay_under
+from phoenix.media.soundtrack import mux_soundtrack
 from phoenix.media.tools import MediaTools
 from phoenix.storage.keys import OutputName
 from phoenix.telemetry.logs import get_logger
-from phoenix.worker.context import Workshop, media_watch
+from phoenix.worker.context import WorkerContext, ffmpeg_callbacks
 from phoenix.worker.files import download_artifact, upload_result
-from phoenix.worker.leases import Lease
+from phoenix.worker.leases import HeldLease
 from phoenix.worker.stopwatch import Stopwatch
 
 _logger = get_logger(__name__)
@@ -27,7 +27,7 @@ POSTER = MediaInfo(media="image", format="jpeg")
 
 
 @dataclass(frozen=True)
-class Ingredients:
+class AssemblyInputs:
     """The files that an assembly is made of."""
 
     parts: Sequence[Path]
@@ -35,49 +35,51 @@ class Ingredients:
     transition: Transition
 
 
-async def assemble(shop: Workshop, lease: Lease) -> Result:
+async def assemble(context: WorkerContext, lease: HeldLease) -> AttemptOutput:
     """Makes and stores a job's result. Raises `TaskFailed`; `RenderStopped` or `MediaStopped` when asked to stop."""
     stopwatch = Stopwatch()
-    with shop.scratch.folder() as folder:
+    with context.scratch.folder() as folder:
         with stopwatch.timing(Stage.FETCH):
-            ingredients = await _fetch(shop, lease, folder)
+            inputs = await _fetch(context, lease, folder)
         output, poster = folder / OutputName.OUTPUT, folder / OutputName.THUMBNAIL
         with stopwatch.timing(Stage.ASSEMBLE):
-            info = await shop.threads.run(put_together, ingredients, output, poster, shop.tools, media_watch(lease))
+            info = await context.threads.run(join_parts, inputs, output, poster, context.tools, ffmpeg_callbacks(lease))
         with stopwatch.timing(Stage.UPLOAD):
-            thumbnail = await upload_result(shop, lease, OutputName.THUMBNAIL, poster, POSTER)
-            result = await upload_result(shop, lease, OutputName.OUTPUT, output, info)
-    _logger.info("result assembled", parts=len(ingredients.parts), **stopwatch.as_log())
+            thumbnail = await upload_result(context, lease, OutputName.THUMBNAIL, poster, POSTER)
+            result = await upload_result(context, lease, OutputName.OUTPUT, output, info)
+    _logger.info("result assembled", parts=len(inputs.parts), **stopwatch.as_log())
     return replace(result, thumbnail=thumbnail)
 
 
-def put_together(ingredients: Ingredients, output: Path, poster: Path, tools: MediaTools, watch: Watch) -> MediaInfo:
+def join_parts(
+    inputs: AssemblyInputs, output: Path, poster: Path, tools: MediaTools, callbacks: FfmpegCallbacks
+) -> MediaInfo:
     """Writes the result and its poster; returns what the result holds. Blocks."""
-    track = ingredients.track
+    track = inputs.track
     joined = output if track is None else output.with_name("silent.mp4")
     info = join_clips(
-        ingredients.parts,
+        inputs.parts,
         joined,
         tools=tools,
-        transition=ingredients.transition,
+        transition=inputs.transition,
         keep_sound=track is None,
-        watch=watch,
+        callbacks=callbacks,
     )
     if track is not None:
-        info = lay_under(joined, track, output, tools=tools, watch=watch)
-    write_poster(output, poster, duration_s=info.duration_s or 0, tools=tools, watch=watch)
+        info = mux_soundtrack(joined, track, output, tools=tools, callbacks=callbacks)
+    write_poster(output, poster, duration_s=info.duration_s or 0, tools=tools, callbacks=callbacks)
     return info
 
 
-async def _fetch(shop: Workshop, lease: Lease, folder: Path) -> Ingredients:
+async def _fetch(context: WorkerContext, lease: HeldLease, folder: Path) -> AssemblyInputs:
     claim = lease.claim
     assert isinstance(claim.request, ResolvedReel | ResolvedStitch)
-    artifact_ids = claim.request.artifact_ids if isinstance(claim.request, ResolvedStitch) else claim.parts
+    artifact_ids = claim.request.artifact_ids if isinstance(claim.request, ResolvedStitch) else claim.clip_artifact_ids
     parts = [folder / f"part-{index}" for index in range(len(artifact_ids))]
     for artifact_id, part in zip(artifact_ids, parts, strict=True):
-        await download_artifact(shop, lease, artifact_id, part)
+        await download_artifact(context, lease, artifact_id, part)
     track: Path | None = None
     if claim.soundtrack_artifact_id is not None:
         track = folder / OutputName.SOUNDTRACK
-        await download_artifact(shop, lease, claim.soundtrack_artifact_id, track)
-    return Ingredients(parts, track, claim.request.transition)
+        await download_artifact(context, lease, claim.soundtrack_artifact_id, track)
+    return AssemblyInputs(parts, track, claim.request.transition)

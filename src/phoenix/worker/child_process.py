@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, SecretStr
 
-from phoenix.settings import PLAIN_NAMES, Settings
+from phoenix.settings import UNPREFIXED_NAMES, Settings
 
 _PREFIX = "PHOENIX_"
 
@@ -22,7 +22,7 @@ def child_environment(settings: Settings, inherited: Mapping[str, str] = os.envi
     kept = {
         name: value
         for name, value in inherited.items()
-        if not name.upper().startswith(_PREFIX) and name not in PLAIN_NAMES
+        if not name.upper().startswith(_PREFIX) and name not in UNPREFIXED_NAMES
     }
     values = {name: getattr(settings, name) for name in settings.model_fields_set}
     ours = {_PREFIX + name.upper(): _text(value) for name, value in values.items() if value is not None}
@@ -52,7 +52,7 @@ STOP_GRACE_S = 10.0
 """Time for work that was asked to stop: a denoising step, or the end of ffmpeg."""
 
 
-class Exit(IntEnum):
+class ExitStatus(IntEnum):
     DONE = 0
     STALLED = 70
     """Its work hung. A thread cannot be killed, so the process ended itself."""
@@ -63,4 +63,4 @@ class Exit(IntEnum):
     RECYCLE = 75
     """It has done its share of tasks or grown too large: replace it at once."""
     UNUSABLE = 78
-    """What it was told to work with is not here: a device, ffmpeg, a catalog. Another start would end the same way."""
+    """What its settings name is not here: a device, ffmpeg, a catalog. Another start would end the same way."""

@@ -12,14 +12,14 @@ from tempfile import TemporaryDirectory, gettempdir
 from typing import ParamSpec, TypeVar
 
 from phoenix.assembly.services import Services
-from phoenix.engine.registry import Engines
+from phoenix.engine.registry import EngineRegistry
 from phoenix.engine.slots import DeviceSlots, SharedSlots
-from phoenix.media.ffmpeg import Progress, Watch
+from phoenix.media.ffmpeg import FfmpegCallbacks, Progress
 from phoenix.media.probe import ProbeLimits
 from phoenix.media.ssrf import EgressPolicy
 from phoenix.media.tools import MediaTools
 from phoenix.settings import Settings, WorkerSettings
-from phoenix.worker.leases import Lease
+from phoenix.worker.leases import HeldLease
 
 
 class Scratch:
@@ -65,12 +65,12 @@ class Threads:
 
 
 @dataclass(frozen=True)
-class Workshop:
+class WorkerContext:
     services: Services
     tools: MediaTools
     egress: EgressPolicy
     limits: ProbeLimits
-    engines: Engines
+    engines: EngineRegistry
     threads: Threads
     scratch: Scratch
 
@@ -82,10 +82,10 @@ class Workshop:
             self.engines.close()
 
 
-def open_workshop(services: Services, *, device: str, worker_id: str, most_tasks: int) -> Workshop:
+def open_worker_context(services: Services, *, device: str, worker_id: str, most_tasks: int) -> WorkerContext:
     """Raises `FfmpegMissing`. Loads no model and imports no torch."""
     settings = services.settings
-    return Workshop(
+    return WorkerContext(
         services=services,
         tools=MediaTools.from_settings(settings.media),
         egress=EgressPolicy.from_settings(settings.media),
@@ -96,16 +96,16 @@ def open_workshop(services: Services, *, device: str, worker_id: str, most_tasks
     )
 
 
-def _open_engines(settings: Settings, device: str) -> Engines:
+def _open_engines(settings: Settings, device: str) -> EngineRegistry:
     worker = settings.worker
-    return Engines(
+    return EngineRegistry(
         engine=settings.engine,
         animatic=settings.animatic,
         veo=settings.veo,
         device=device,
         slots=open_slots(worker, device),
-        notes_dir=settings.data_dir / "veo-operations",
-        peaks_file=settings.data_dir / "memory-peaks.json",
+        operations_dir=settings.data_dir / "veo-operations",
+        peak_memory_file=settings.data_dir / "memory-peaks.json",
     )
 
 
@@ -117,10 +117,10 @@ def open_slots(settings: WorkerSettings, device: str) -> DeviceSlots:
     return DeviceSlots(count, wait_limit_s=settings.slot_timeout_s, shared=shared)
 
 
-def media_watch(lease: Lease) -> Watch:
-    """A watch that stops ffmpeg with the attempt, and counts ffmpeg's progress as the attempt's."""
+def ffmpeg_callbacks(lease: HeldLease) -> FfmpegCallbacks:
+    """Callbacks that stop ffmpeg with the attempt, and count ffmpeg's progress as the attempt's."""
 
     def follow(_: Progress) -> None:
-        lease.advance()
+        lease.record_progress()
 
-    return Watch(should_stop=lambda: lease.stop.reason is not None, on_progress=follow)
+    return FfmpegCallbacks(should_stop=lambda: lease.stop.reason is not None, on_progress=follow)

@@ -8,8 +8,8 @@ import psutil
 from phoenix.engine.backend import ProcessUnfit
 from phoenix.settings import WorkerSettings
 from phoenix.telemetry.logs import get_logger
-from phoenix.worker.child_process import Exit
-from phoenix.worker.runner import Ending, Failed
+from phoenix.worker.child_process import ExitStatus
+from phoenix.worker.runner import AttemptOutcome, Failed
 
 
 def resident_bytes() -> int:
@@ -20,10 +20,11 @@ def resident_bytes() -> int:
 _logger = get_logger(__name__)
 
 
-class Drain:
-    """Three degrees. `asked`: start nothing new; `hurried`: finish within the grace period; `at_once`: hand back now.
+class ShutdownState:
+    """The stages of a shutdown: `draining`, `grace_started` and `immediate`.
 
-    Recycling goes to the first degree; a signal to the second, another one to the third. After each task, memory of
+    `draining` starts nothing new, `grace_started` finishes within the grace period, and `immediate` hands back now.
+    Recycling starts the first stage; a signal starts the second, another signal the third. After each task, memory of
     more than `memory_limit_bytes` is a reason to recycle; None means no limit.
     """
 
@@ -34,48 +35,48 @@ class Drain:
         memory_limit_bytes: int | None = None,
         memory_bytes: Callable[[], int] = resident_bytes,
     ) -> None:
-        self.asked = asyncio.Event()
-        self.hurried = asyncio.Event()
-        self.at_once = asyncio.Event()
-        self.exit = Exit.DONE
+        self.draining = asyncio.Event()
+        self.grace_started = asyncio.Event()
+        self.immediate = asyncio.Event()
+        self.exit = ExitStatus.DONE
         self._tasks_left = recycle_after
         self._memory_limit_bytes = memory_limit_bytes
         self._memory_bytes = memory_bytes
 
     @classmethod
-    def from_settings(cls, settings: WorkerSettings) -> "Drain":
+    def from_settings(cls, settings: WorkerSettings) -> "ShutdownState":
         return cls(recycle_after=settings.recycle_after_tasks, memory_limit_bytes=settings.recycle_rss_bytes)
 
-    def ask(self) -> None:
+    def request(self) -> None:
         """What a signal does."""
-        if self.hurried.is_set():
-            self.at_once.set()
-        self.exit = Exit.DONE
-        self.hurried.set()
-        self.asked.set()
+        if self.grace_started.is_set():
+            self.immediate.set()
+        self.exit = ExitStatus.DONE
+        self.grace_started.set()
+        self.draining.set()
 
-    def note(self, ending: Ending) -> None:
+    def record(self, outcome: AttemptOutcome) -> None:
         """An attempt has ended: the process recycles if it has done its share or grown too large, ends if broken."""
         self._tasks_left -= 1
-        if isinstance(ending, Failed) and isinstance(ending.failure, ProcessUnfit):
-            self.give_up()
+        if isinstance(outcome, Failed) and isinstance(outcome.failure, ProcessUnfit):
+            self.abort()
         elif self._tasks_left <= 0 or self._has_grown_too_large():
-            self._leave(Exit.RECYCLE)
+            self._start_draining(ExitStatus.RECYCLE)
 
-    def give_up(self) -> None:
+    def abort(self) -> None:
         """The process is broken: what it renders from now on would be wrong, or fail."""
-        self.hurried.set()
-        self.at_once.set()
-        self._leave(Exit.UNFIT)
+        self.grace_started.set()
+        self.immediate.set()
+        self._start_draining(ExitStatus.UNFIT)
 
-    def _leave(self, status: Exit) -> None:
-        if not self.asked.is_set():
+    def _start_draining(self, status: ExitStatus) -> None:
+        if not self.draining.is_set():
             self.exit = status
-            self.asked.set()
+            self.draining.set()
 
     def _has_grown_too_large(self) -> bool:
         limit_bytes = self._memory_limit_bytes
-        if limit_bytes is None or self.asked.is_set() or (held_bytes := self._memory_bytes()) <= limit_bytes:
+        if limit_bytes is None or self.draining.is_set() or (held_bytes := self._memory_bytes()) <= limit_bytes:
             return False
         _logger.warning("the process has grown past its limit", memory_bytes=held_bytes, limit_bytes=limit_bytes)
         return True

@@ -5,13 +5,13 @@ from pathlib import Path
 from phoenix.contract.artifacts import MediaInfo
 from phoenix.errors import FailureCode, NotFound, Stage, TaskFailed
 from phoenix.ids import JobId, TaskId
-from phoenix.jobs.execution.completion import Result
+from phoenix.jobs.execution.completion import AttemptOutput
 from phoenix.jobs.repository import get_artifact
 from phoenix.storage.faults import reported_as_task_failure
 from phoenix.storage.keys import OutputName, output_key
-from phoenix.worker.context import Workshop
-from phoenix.worker.leases import Lease
-from phoenix.worker.retry import unless_stopped, until_available
+from phoenix.worker.context import WorkerContext
+from phoenix.worker.leases import HeldLease
+from phoenix.worker.retry import cancel_on_stop, retry_until_available
 
 MEDIA_TYPES = {
     OutputName.CLIP: "video/mp4",
@@ -21,34 +21,36 @@ MEDIA_TYPES = {
 }
 
 
-async def download_artifact(shop: Workshop, lease: Lease, artifact_id: str, path: Path) -> MediaInfo:
+async def download_artifact(context: WorkerContext, lease: HeldLease, artifact_id: str, path: Path) -> MediaInfo:
     """Copies an artifact of the job's owner to `path`; returns what it holds. Raises `TaskFailed`."""
     owner_id = lease.claim.owner_id
 
     async def look_up() -> tuple[str, MediaInfo]:
-        async with shop.services.database.read() as session:
+        async with context.services.database.read() as session:
             row = await get_artifact(session, artifact_id, owner_id=owner_id)
             return row.key, MediaInfo.model_validate(row.info)
 
     try:
-        key, info = await until_available(look_up, lease.stop)
+        key, info = await retry_until_available(look_up, lease.stop)
     except NotFound as error:
         detail = f"the artifact {artifact_id} is not there any more"
         raise TaskFailed(FailureCode.MEDIA_INVALID, detail, stage=Stage.FETCH) from error
     with reported_as_task_failure(Stage.FETCH):
-        await unless_stopped(shop.services.store.download_to(key, path), lease.stop)
-    lease.advance()
+        await cancel_on_stop(context.services.store.download_to(key, path), lease.stop)
+    lease.record_progress()
     return info
 
 
-async def upload_result(shop: Workshop, lease: Lease, name: OutputName, path: Path, info: MediaInfo) -> Result:
+async def upload_result(
+    context: WorkerContext, lease: HeldLease, name: OutputName, path: Path, info: MediaInfo
+) -> AttemptOutput:
     """Stores a file under a key of this attempt. It becomes visible only when the attempt succeeds."""
     claim = lease.claim
     key = output_key(JobId(claim.job_id), TaskId(claim.task_id), claim.attempt, name)
     with reported_as_task_failure(Stage.UPLOAD):
-        stored = await unless_stopped(shop.services.store.put_file(key, path), lease.stop)
-    lease.advance()
-    return Result(
+        stored = await cancel_on_stop(context.services.store.put_file(key, path), lease.stop)
+    lease.record_progress()
+    return AttemptOutput(
         key=key,
         media_type=MEDIA_TYPES[name],
         size_bytes=stored.size_bytes,

@@ -11,32 +11,32 @@ from phoenix.clock import utc_now
 from phoenix.contract.events import ClipPreview, ClipProgress
 from phoenix.jobs.execution.claim import Claim
 from phoenix.jobs.scheduling.eta import Countdown
-from phoenix.worker.progress import Share
-from phoenix.worker.render_observer import StepWatcher
+from phoenix.worker.progress import ClipShare
+from phoenix.worker.render_observer import ClipObserver
 
-_OTHERS_LIFE_S = 1.0
+_OTHERS_MAX_AGE_S = 1.0
 """How old the progress of the job's other clips may be: each read fetches all of them."""
 
 
 class ProgressPublisher:
-    """Publishes the progress of one clip: once (`publish`), or on every change at a bounded rate (`following`)."""
+    """Publishes the progress of one clip: once (`publish`), or on every change at a bounded rate (`publishing`)."""
 
-    def __init__(self, services: Services, claim: Claim, watcher: StepWatcher) -> None:
+    def __init__(self, services: Services, claim: Claim, observer: ClipObserver) -> None:
         self._publisher = services.publisher
         self._interval_s = services.settings.events.progress_interval_s
         self._claim = claim
-        self._watcher = watcher
-        self._share = Share(claim.weights, claim.position, claim.pace, claim.assembly_s, claim.done)
-        self._floor = 0.0
+        self._observer = observer
+        self._share = ClipShare(claim.weights, claim.position, claim.duration, claim.assembly_s, claim.done_clips)
+        self._highest_published = 0.0
         self._clip_countdown = Countdown()
         self._job_countdown = Countdown()
         self._others: Mapping[int, ClipProgress] = {}
         self._others_read_s: float | None = None
 
     @asynccontextmanager
-    async def following(self, changed: asyncio.Event) -> AsyncGenerator[None]:
+    async def publishing(self, changed: asyncio.Event) -> AsyncGenerator[None]:
         """During the block, publishes whenever `changed` is set, and a last time at its end."""
-        task = asyncio.create_task(self._follow(changed))
+        task = asyncio.create_task(self._publish_changes(changed))
         try:
             yield
         finally:
@@ -47,8 +47,8 @@ class ProgressPublisher:
 
     async def publish(self) -> None:
         others = await self._read_others()
-        advance = self._watcher.advance()
-        eta_s = advance.eta_s(self._claim.pace, self._share.my_weight)
+        state = self._observer.progress()
+        eta_s = state.eta_s(self._claim.duration, self._share.my_weight)
         job_eta_s = self._share.job_eta_s(eta_s, others)
         now_s = time.monotonic()
         progress = ClipProgress(
@@ -57,21 +57,21 @@ class ProgressPublisher:
             at=utc_now(),
             clip_index=self._claim.position,
             attempt=self._claim.attempt,
-            step=advance.step,
-            steps=advance.steps,
-            progress=advance.progress,
-            eta_s=self._clip_countdown.tell(eta_s, now_s=now_s),
-            job_progress=self._raise_floor(self._share.job_progress(advance.progress, others)),
-            job_eta_s=self._job_countdown.tell(job_eta_s, now_s=now_s),
+            step=state.step,
+            steps=state.steps,
+            progress=state.progress,
+            eta_s=self._clip_countdown.update(eta_s, now_s=now_s),
+            job_progress=self._never_decrease(self._share.job_progress(state.progress, others)),
+            job_eta_s=self._job_countdown.update(job_eta_s, now_s=now_s),
         )
-        self._raise_floor(await self._publisher.publish_progress(progress, self._claim.owner_id))
+        self._never_decrease(await self._publisher.publish_progress(progress, self._claim.owner_id))
 
-    async def _follow(self, changed: asyncio.Event) -> None:
+    async def _publish_changes(self, changed: asyncio.Event) -> None:
         while True:
             await changed.wait()
             changed.clear()
             await self.publish()
-            if (picture := self._watcher.take_preview()) is not None:
+            if (picture := self._observer.take_preview()) is not None:
                 await self._publish_preview(picture)
             await asyncio.sleep(self._interval_s)
 
@@ -87,19 +87,19 @@ class ProgressPublisher:
         )
         await self._publisher.publish_preview(preview, self._claim.owner_id)
 
-    def _raise_floor(self, job_progress: float) -> float:
+    def _never_decrease(self, job_progress: float) -> float:
         """Never goes below what was published before, by other workers or by earlier attempts at this clip."""
-        self._floor = max(self._floor, job_progress)
-        return self._floor
+        self._highest_published = max(self._highest_published, job_progress)
+        return self._highest_published
 
     async def _read_others(self) -> Mapping[int, ClipProgress]:
         now_s = time.monotonic()
-        if self._others_read_s is None or now_s - self._others_read_s > _OTHERS_LIFE_S:
-            told = (await self._publisher.read_progress([self._claim.job_id]))[self._claim.job_id]
-            self._others = told.clips
-            if self._others_read_s is None and (left_s := told.job_left_s(utc_now())):
+        if self._others_read_s is None or now_s - self._others_read_s > _OTHERS_MAX_AGE_S:
+            published = (await self._publisher.read_progress([self._claim.job_id]))[self._claim.job_id]
+            self._others = published.clips
+            if self._others_read_s is None and (left_s := published.job_left_s(utc_now())):
                 # The first estimate of a new clip must not make the job's published estimate jump.
-                self._job_countdown.tell(left_s, now_s=now_s)
-            self._raise_floor(told.share)
+                self._job_countdown.update(left_s, now_s=now_s)
+            self._never_decrease(published.job_progress)
             self._others_read_s = now_s
         return self._others

@@ -10,48 +10,48 @@ from phoenix.contract.artifacts import MediaInfo
 from phoenix.contract.resolved import ResolvedClip, ResolvedReel
 from phoenix.engine.spec import ClipJob, RenderedClip
 from phoenix.errors import FailureCode, Stage, TaskFailed
-from phoenix.jobs.execution.completion import Result
+from phoenix.jobs.execution.completion import AttemptOutput
 from phoenix.media.commands.video import Picture
 from phoenix.media.encode import encode_frames
 from phoenix.media.errors import UnreadableMedia
-from phoenix.media.ffmpeg import Watch
+from phoenix.media.ffmpeg import FfmpegCallbacks
 from phoenix.media.probe import probe_media
 from phoenix.media.tools import MediaTools
-from phoenix.queues.queue import FreeSlot
+from phoenix.queues.queue import ReleaseSlot
 from phoenix.storage.keys import OutputName
 from phoenix.telemetry.logs import get_logger
-from phoenix.worker.context import Workshop
+from phoenix.worker.context import WorkerContext
 from phoenix.worker.files import download_artifact, upload_result
-from phoenix.worker.leases import Lease
+from phoenix.worker.leases import HeldLease
 from phoenix.worker.progress_publisher import ProgressPublisher
-from phoenix.worker.render_observer import StepWatcher, ringing
+from phoenix.worker.render_observer import ClipObserver, threadsafe_setter
 
 _logger = get_logger(__name__)
 
 
-async def render_clip(shop: Workshop, lease: Lease, free_slot: FreeSlot) -> Result:
+async def render_clip(context: WorkerContext, lease: HeldLease, release_slot: ReleaseSlot) -> AttemptOutput:
     """Renders and stores one clip. Raises `TaskFailed`, or `RenderStopped` within a step of being asked to stop."""
-    clip, model = _look_up(shop, lease)
+    clip, model = _look_up(context, lease)
     changed = asyncio.Event()
-    watcher = StepWatcher(lease, steps=clip.steps, num_frames=clip.num_frames, on_change=ringing(changed))
-    with shop.scratch.folder() as folder:
-        image = await _fetch_image(shop, lease, clip, folder, watcher)
-        async with ProgressPublisher(shop.services, lease.claim, watcher).following(changed):
+    observer = ClipObserver(lease, steps=clip.steps, num_frames=clip.num_frames, on_change=threadsafe_setter(changed))
+    with context.scratch.folder() as folder:
+        image = await _fetch_image(context, lease, clip, folder, observer)
+        async with ProgressPublisher(context.services, lease.claim, observer).publishing(changed):
             job = ClipJob(clip, model, image)
             output = folder / OutputName.CLIP
-            rendered = await shop.threads.run(shop.engines.render, job, watcher)
-            free_slot()
-            info = await shop.threads.run(_encode, shop, rendered, watcher, output)
-            with watcher.stopwatch.timing(Stage.UPLOAD):
-                result = await upload_result(shop, lease, OutputName.CLIP, output, info)
-    _log(clip, model, rendered, watcher)
-    return replace(result, timings=watcher.stopwatch.clip_timings(), batch_size=rendered.batch_size)
+            rendered = await context.threads.run(context.engines.render, job, observer)
+            release_slot()
+            info = await context.threads.run(_encode, context, rendered, observer, output)
+            with observer.stopwatch.timing(Stage.UPLOAD):
+                result = await upload_result(context, lease, OutputName.CLIP, output, info)
+    _log(clip, model, rendered, observer)
+    return replace(result, timings=observer.stopwatch.clip_timings(), batch_size=rendered.batch_size)
 
 
-def _look_up(shop: Workshop, lease: Lease) -> tuple[ResolvedClip, ModelSpec]:
+def _look_up(context: WorkerContext, lease: HeldLease) -> tuple[ResolvedClip, ModelSpec]:
     request = lease.claim.request
     assert isinstance(request, ResolvedReel)
-    model = shop.services.catalog.find(request.model)
+    model = context.services.catalog.find(request.model)
     if model is None:
         detail = f"the model {request.model} is not in this worker's catalog"
         raise TaskFailed(FailureCode.MODEL_UNAVAILABLE, detail, stage=Stage.LOAD, retriable=True)
@@ -59,35 +59,37 @@ def _look_up(shop: Workshop, lease: Lease) -> tuple[ResolvedClip, ModelSpec]:
 
 
 async def _fetch_image(
-    shop: Workshop, lease: Lease, clip: ResolvedClip, folder: Path, watcher: StepWatcher
+    context: WorkerContext, lease: HeldLease, clip: ResolvedClip, folder: Path, observer: ClipObserver
 ) -> Path | None:
     if clip.image_artifact_id is None:
         return None
     path = folder / "image"
-    with watcher.stopwatch.timing(Stage.FETCH):
-        await download_artifact(shop, lease, clip.image_artifact_id, path)
+    with observer.stopwatch.timing(Stage.FETCH):
+        await download_artifact(context, lease, clip.image_artifact_id, path)
     return path
 
 
-def _encode(shop: Workshop, rendered: RenderedClip, watcher: StepWatcher, output: Path) -> MediaInfo:
+def _encode(context: WorkerContext, rendered: RenderedClip, observer: ClipObserver, output: Path) -> MediaInfo:
     """Writes the clip's MP4, and probes it to make sure that it is complete."""
-    watcher.on_stage(Stage.ENCODE)
-    write_frames(rendered, output, tools=shop.tools, watch=watcher.encoding())
+    observer.on_stage(Stage.ENCODE)
+    write_frames(rendered, output, tools=context.tools, callbacks=observer.ffmpeg_callbacks())
     try:
-        info = probe_media(output, shop.limits)
+        info = probe_media(output, context.limits)
     except UnreadableMedia as error:
         raise _unusable(error.detail) from error
     if (info.num_frames, info.width, info.height) != (rendered.num_frames, rendered.width, rendered.height):
         raise _unusable(f"{info.num_frames} frames of {info.width}x{info.height} were found in it")
-    watcher.stopwatch.enter(None)
+    observer.stopwatch.enter(None)
     return info
 
 
-def write_frames(rendered: RenderedClip, output: Path, *, tools: MediaTools, watch: Watch) -> None:
+def write_frames(rendered: RenderedClip, output: Path, *, tools: MediaTools, callbacks: FfmpegCallbacks) -> None:
     """Encodes a clip. Raises `TaskFailed`, or `MediaStopped` when asked to stop."""
     picture = Picture(rendered.width, rendered.height, Fraction(rendered.fps))
     try:
-        encode_frames(rendered.frames, picture, output, tools=tools, num_frames=rendered.num_frames, watch=watch)
+        encode_frames(
+            rendered.frames, picture, output, tools=tools, num_frames=rendered.num_frames, callbacks=callbacks
+        )
     except MemoryError:
         detail = "the worker ran out of memory while the clip was encoded"
         raise TaskFailed(FailureCode.ENGINE_FAILED, detail, stage=Stage.ENCODE, retriable=True) from None
@@ -98,6 +100,6 @@ def _unusable(why: str) -> TaskFailed:
     return TaskFailed(FailureCode.ENGINE_FAILED, detail, stage=Stage.ENCODE, retriable=True)
 
 
-def _log(clip: ResolvedClip, model: ModelSpec, rendered: RenderedClip, watcher: StepWatcher) -> None:
-    stages = watcher.stopwatch.as_log()
+def _log(clip: ResolvedClip, model: ModelSpec, rendered: RenderedClip, observer: ClipObserver) -> None:
+    stages = observer.stopwatch.as_log()
     _logger.info("clip rendered", clip_index=clip.index, model=model.id, batch_size=rendered.batch_size, **stages)

@@ -7,18 +7,18 @@ from contextlib import contextmanager, suppress
 
 from phoenix.engine.cancellation import StopToken
 from phoenix.errors import Stage
-from phoenix.media.ffmpeg import Progress, Watch
-from phoenix.worker.leases import Lease, MonotonicClock
-from phoenix.worker.progress import Advance
+from phoenix.media.ffmpeg import FfmpegCallbacks, Progress
+from phoenix.worker.leases import HeldLease, MonotonicClock
+from phoenix.worker.progress import RenderProgress
 from phoenix.worker.stopwatch import Stopwatch
 
 
-class StepWatcher:
-    """The engine's watcher of one clip. `on_change` is called from the thread that renders."""
+class ClipObserver:
+    """The engine's observer of one clip. `on_change` is called from the thread that renders."""
 
     def __init__(
         self,
-        lease: Lease,
+        lease: HeldLease,
         *,
         steps: int,
         num_frames: int,
@@ -43,7 +43,7 @@ class StepWatcher:
         return self._lease.stop
 
     def on_stage(self, stage: Stage) -> None:
-        self._lease.advance()
+        self._lease.record_progress()
         self.stopwatch.enter(stage)
         if stage is Stage.DENOISE and self._denoising_since_s is None:
             self._denoising_since_s = self._clock()
@@ -52,7 +52,7 @@ class StepWatcher:
         self.stop.check()
 
     def on_step(self, step: int, steps: int) -> None:
-        self._lease.advance()
+        self._lease.record_progress()
         # After running out of memory, a second try starts with step 1 again.
         self._step, self._steps = max(step, self._step), steps
         self._stepped_at_s = self._clock()
@@ -65,7 +65,7 @@ class StepWatcher:
 
     @contextmanager
     def waiting(self) -> Generator[None]:
-        with self._lease.resting(), self.stopwatch.waiting():
+        with self._lease.pause_stall_timer(), self.stopwatch.waiting():
             yield
 
     def take_preview(self) -> bytes | None:
@@ -73,21 +73,21 @@ class StepWatcher:
         picture, self._preview = self._preview, None
         return picture
 
-    def encoding(self) -> Watch:
-        """The watch for the ffmpeg that encodes the clip."""
+    def ffmpeg_callbacks(self) -> FfmpegCallbacks:
+        """The callbacks for the ffmpeg that encodes the clip."""
 
         def follow(progress: Progress) -> None:
-            self._lease.advance()
+            self._lease.record_progress()
             self._encoded = progress.frames
             self._on_change()
 
-        return Watch(should_stop=lambda: self.stop.reason is not None, on_progress=follow)
+        return FfmpegCallbacks(should_stop=lambda: self.stop.reason is not None, on_progress=follow)
 
-    def advance(self) -> Advance:
+    def progress(self) -> RenderProgress:
         """The current state of the clip. May be called from any thread."""
         now_s = self._clock()
         steps_end_s = self._stepped_at_s if self._step >= self._steps else now_s
-        return Advance(
+        return RenderProgress(
             step=self._step,
             steps=self._steps,
             encoded_share=min(1.0, self._encoded / self._num_frames),
@@ -101,12 +101,12 @@ def _since(started_s: float | None, now_s: float) -> float:
     return 0.0 if started_s is None else now_s - started_s
 
 
-def ringing(event: asyncio.Event) -> Callable[[], None]:
+def threadsafe_setter(event: asyncio.Event) -> Callable[[], None]:
     """A callable that sets an event of the running loop from any thread."""
     loop = asyncio.get_running_loop()
 
-    def ring() -> None:
+    def set_event() -> None:
         with suppress(RuntimeError):  # the loop has ended
             loop.call_soon_threadsafe(event.set)
 
-    return ring
+    return set_event

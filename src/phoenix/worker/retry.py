@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
 from phoenix.engine.cancellation import StopToken
-from phoenix.errors import Unavailable, WrittenByNewer
+from phoenix.errors import NewerVersionError, Unavailable
 from phoenix.telemetry.logs import get_logger
 
 _logger = get_logger(__name__)
@@ -15,25 +15,25 @@ _T = TypeVar("_T")
 _SHORTEST_WAIT_S, _LONGEST_WAIT_S = 0.2, 1.0
 
 
-async def until_available(attempt: Callable[[], Awaitable[_T]], stop: StopToken | None = None) -> _T:
+async def retry_until_available(attempt: Callable[[], Awaitable[_T]], stop: StopToken | None = None) -> _T:
     """Retries `attempt` until the database is available. Raises `RenderStopped` if `stop` is asked for first."""
-    has_told = False
+    has_warned = False
     while True:
         try:
             return await attempt()
-        except WrittenByNewer:
+        except NewerVersionError:
             # Waiting does not make it readable for this version.
             raise
         except Unavailable as error:
-            if not has_told:
+            if not has_warned:
                 _logger.warning("waiting for the database", error=error.detail)
-                has_told = True
+                has_warned = True
         if stop is not None:
             stop.check()
         await asyncio.sleep(random.uniform(_SHORTEST_WAIT_S, _LONGEST_WAIT_S))
 
 
-async def unless_stopped(work: Coroutine[Any, Any, _T], stop: StopToken) -> _T:
+async def cancel_on_stop(work: Coroutine[Any, Any, _T], stop: StopToken) -> _T:
     """Awaits `work`. Cancels it and raises `RenderStopped` as soon as `stop` is asked for."""
     loop = asyncio.get_running_loop()
     task = asyncio.ensure_future(work)
@@ -41,7 +41,7 @@ async def unless_stopped(work: Coroutine[Any, Any, _T], stop: StopToken) -> _T:
     def cancel() -> None:
         loop.call_soon_threadsafe(task.cancel)
 
-    with stop.calling(cancel):
+    with stop.on_stop(cancel):
         try:
             return await task
         except asyncio.CancelledError:

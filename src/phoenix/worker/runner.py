@@ -1,4 +1,4 @@
-"""Answers a doorbell: claims the task, does it, and records its ending under the fence."""
+"""Handles a dispatch message: claims the task, does it, and records its outcome under the fence."""
 
 import errno
 import random
@@ -10,27 +10,27 @@ from functools import partial
 from phoenix.contract.resolved import ResolvedReel
 from phoenix.db.unit_of_work import UnitOfWork
 from phoenix.engine.cancellation import RenderStopped, StopReason
-from phoenix.errors import FailureCode, Stage, TaskFailed, WrittenByNewer
+from phoenix.errors import FailureCode, NewerVersionError, Stage, TaskFailed
 from phoenix.jobs.execution.claim import Claim, claim
-from phoenix.jobs.execution.completion import Result, fail, release, stop, succeed
+from phoenix.jobs.execution.completion import AttemptOutput, fail, release, stop, succeed
 from phoenix.jobs.execution.retries import RetryRule
 from phoenix.jobs.lifecycle import LeaseLost, TaskKind
-from phoenix.jobs.scheduling.affinity import leave_to_others
-from phoenix.jobs.scheduling.dispatch import put_off
-from phoenix.queues.queue import Doorbell, FreeSlot, LeftToOthers, Work
+from phoenix.jobs.scheduling.affinity import skip_for_affinity
+from phoenix.jobs.scheduling.dispatch import snooze
+from phoenix.queues.queue import DispatchMessage, ReleaseSlot, Snooze, Work
 from phoenix.telemetry.logs import get_logger, log_context
 from phoenix.telemetry.traces import trace_fields
 from phoenix.worker.assemble import assemble
-from phoenix.worker.context import Workshop
-from phoenix.worker.leases import Lease, LeaseKeeper
+from phoenix.worker.context import WorkerContext
+from phoenix.worker.leases import HeldLease, LeaseHeartbeat
 from phoenix.worker.render import render_clip
-from phoenix.worker.retry import until_available
+from phoenix.worker.retry import retry_until_available
 from phoenix.worker.soundtrack import make_soundtrack
 
 
 @dataclass(frozen=True)
 class Succeeded:
-    result: Result
+    result: AttemptOutput
 
 
 @dataclass(frozen=True)
@@ -43,15 +43,15 @@ class Stopped:
     reason: StopReason
 
 
-Ending = Succeeded | Failed | Stopped
+AttemptOutcome = Succeeded | Failed | Stopped
 
 
-def ending_of(error: BaseException, asked: StopReason | None) -> Failed | Stopped:
-    """The ending of an attempt that raised `error`. `asked`: the reason of a stop, if one was asked for.
+def outcome_of(error: BaseException, stop_reason: StopReason | None) -> Failed | Stopped:
+    """The outcome of an attempt that raised `error`. `stop_reason`: why the attempt was asked to stop, if it was.
 
     A stop explains any error: an encoder that is killed raises one, and an engine may wrap a stop.
     """
-    reason = asked or (error.reason if isinstance(error, RenderStopped) else None)
+    reason = stop_reason or (error.reason if isinstance(error, RenderStopped) else None)
     if reason is StopReason.STALLED:
         detail = "nothing moved for too long, and it was given up"
         return Failed(TaskFailed(FailureCode.ENGINE_FAILED, detail, stage=Stage.DENOISE, retriable=True))
@@ -72,10 +72,10 @@ def _unexpected(error: BaseException) -> TaskFailed:
 
 _logger = get_logger(__name__)
 
-_LOOK_AGAIN_S = 10.0
-"""How long a task that this worker cannot do is left to those that can, before this one looks at it again."""
+_SNOOZE_S = 10.0
+"""How long a worker that cannot do a task leaves it to the other workers, before it looks at the task again."""
 
-OnEnd = Callable[[Ending], None]
+OnEnd = Callable[[AttemptOutcome], None]
 
 
 class _NotServedHere(Exception):
@@ -83,70 +83,70 @@ class _NotServedHere(Exception):
 
 
 class Runner:
-    """Does the tasks of one worker process. `on_end` is called after each attempt, when its ending is recorded."""
+    """Does the tasks of one worker process. `on_end` is called after each attempt, when its outcome is recorded."""
 
-    def __init__(self, shop: Workshop, keeper: LeaseKeeper, worker_id: str, on_end: OnEnd) -> None:
-        self._shop = shop
-        self._keeper = keeper
+    def __init__(self, context: WorkerContext, heartbeat: LeaseHeartbeat, worker_id: str, on_end: OnEnd) -> None:
+        self._context = context
+        self._heartbeat = heartbeat
         self._worker_id = worker_id
         self._on_end = on_end
-        self._database = shop.services.database
-        self._affinity_wait_s = shop.services.settings.scheduler.affinity_wait_s
-        catalog = shop.services.catalog
+        self._database = context.services.database
+        self._affinity_wait_s = context.services.settings.scheduler.affinity_wait_s
+        catalog = context.services.catalog
         self._weightless = frozenset(model.id for model in catalog if model.engine != "diffusers")
-        self._rule = RetryRule.from_settings(shop.services.settings.scheduler)
+        self._rule = RetryRule.from_settings(context.services.settings.scheduler)
 
-    async def accept(self, doorbell: Doorbell) -> Work | LeftToOthers | None:
-        """Claims the task of a doorbell, or leaves it. Raises `Unavailable` while the database is away."""
+    async def claim(self, message: DispatchMessage) -> Work | Snooze | None:
+        """Claims the task of a dispatch message, or snoozes it. Raises `Unavailable` while the database is away."""
         try:
-            return await self._claim(doorbell)
-        except WrittenByNewer:
-            _logger.warning("a task was left to a worker of a newer version", task_id=doorbell.task_id)
+            return await self._try_claim(message)
+        except NewerVersionError:
+            _logger.warning("a task was skipped: only a newer version can read it", task_id=message.task_id)
         except _NotServedHere as model:
             _logger.info(
-                "a clip was left to a worker that serves its model", task_id=doorbell.task_id, model=str(model)
+                "a clip was skipped: this worker does not serve its model", task_id=message.task_id, model=str(model)
             )
         async with self._database.write() as uow:
-            await put_off(uow, doorbell.task_id, doorbell.dispatch, for_s=_LOOK_AGAIN_S)
-        return LeftToOthers(_LOOK_AGAIN_S)
+            await snooze(uow, message.task_id, message.dispatch_seq, for_s=_SNOOZE_S)
+        return Snooze(_SNOOZE_S)
 
-    async def _claim(self, doorbell: Doorbell) -> Work | LeftToOthers | None:
+    async def _try_claim(self, message: DispatchMessage) -> Work | Snooze | None:
         since_s = time.monotonic()
         async with self._database.write() as uow:
-            if await self._is_for_others(uow, doorbell):
-                return LeftToOthers(self._affinity_wait_s)
+            if await self._is_left_to_others(uow, message):
+                return Snooze(self._affinity_wait_s)
             claimed = await claim(
                 uow,
-                doorbell.task_id,
-                doorbell.dispatch,
+                message.task_id,
+                message.dispatch_seq,
                 worker_id=self._worker_id,
-                lease_s=self._keeper.terms.lease_s,
+                lease_s=self._heartbeat.terms.lease_s,
             )
             if claimed is None:
                 return None
             # Raises, so that the claim is rolled back.
             self._check_served(claimed)
-        return partial(self._work, self._keeper.hold(claimed, since_s=since_s))
+        return partial(self._run, self._heartbeat.add(claimed, since_s=since_s))
 
     def _check_served(self, claimed: Claim) -> None:
         if claimed.kind is TaskKind.RENDER and isinstance(claimed.request, ResolvedReel):
-            model = self._shop.services.catalog.find(claimed.request.model)
-            if model is None or not self._shop.engines.can_serve(model):
+            model = self._context.services.catalog.find(claimed.request.model)
+            if model is None or not self._context.engines.can_serve(model):
                 raise _NotServedHere(claimed.request.model)
 
-    async def _is_for_others(self, uow: UnitOfWork, doorbell: Doorbell) -> bool:
-        held = self._weightless.union(self._shop.engines.loaded_models())
-        return self._affinity_wait_s > 0 and await leave_to_others(
+    async def _is_left_to_others(self, uow: UnitOfWork, message: DispatchMessage) -> bool:
+        held = self._weightless.union(self._context.engines.loaded_models())
+        return self._affinity_wait_s > 0 and await skip_for_affinity(
             uow,
-            doorbell.task_id,
-            doorbell.dispatch,
+            message.task_id,
+            message.dispatch_seq,
             worker_id=self._worker_id,
-            held=held,
+            loaded_models=held,
             wait_s=self._affinity_wait_s,
-            worker_timeout_s=self._keeper.terms.lease_s,
+            worker_timeout_s=self._heartbeat.terms.lease_s,
         )
 
-    async def _work(self, lease: Lease, free_slot: FreeSlot) -> None:
+    async def _run(self, lease: HeldLease, release_slot: ReleaseSlot) -> None:
         claimed = lease.claim
         with log_context(
             request_id=claimed.request_id,
@@ -155,52 +155,52 @@ class Runner:
             attempt=claimed.attempt,
             **trace_fields(claimed.traceparent),
         ):
-            ending = await self._do(lease, free_slot)
+            outcome = await self._run_attempt(lease, release_slot)
             try:
-                with lease.resting():
-                    await self._report(claimed, ending)
+                with lease.pause_stall_timer():
+                    await self._record_outcome(claimed, outcome)
             finally:
-                self._keeper.drop(lease)
-        self._on_end(ending)
+                self._heartbeat.remove(lease)
+        self._on_end(outcome)
 
-    async def _do(self, lease: Lease, free_slot: FreeSlot) -> Ending:
+    async def _run_attempt(self, lease: HeldLease, release_slot: ReleaseSlot) -> AttemptOutcome:
         # Of work that hangs, this is the only line until it is given up.
-        _logger.info("the attempt began", **_piece(lease.claim))
+        _logger.info("the attempt began", **_describe_attempt(lease.claim))
         try:
-            return Succeeded(await self._make(lease, free_slot))
-        except (Exception, RenderStopped) as error:  # noqa: BLE001 - whatever it is, the task must hear of it
-            ending = ending_of(error, lease.stop.reason)
-            _log(ending, error)
-            return ending
+            return Succeeded(await self._execute(lease, release_slot))
+        except (Exception, RenderStopped) as error:  # noqa: BLE001 - whatever it is, the task must get an outcome
+            outcome = outcome_of(error, lease.stop.reason)
+            _log(outcome, error)
+            return outcome
 
-    async def _make(self, lease: Lease, free_slot: FreeSlot) -> Result:
+    async def _execute(self, lease: HeldLease, release_slot: ReleaseSlot) -> AttemptOutput:
         match lease.claim.kind:
             case TaskKind.RENDER:
-                return await render_clip(self._shop, lease, free_slot)
+                return await render_clip(self._context, lease, release_slot)
             case TaskKind.SOUNDTRACK:
-                return await make_soundtrack(self._shop, lease)
+                return await make_soundtrack(self._context, lease)
             case TaskKind.ASSEMBLE:
-                return await assemble(self._shop, lease)
+                return await assemble(self._context, lease)
 
-    async def _report(self, claimed: Claim, ending: Ending) -> None:
-        """Retries until the ending is in SQL, or another worker has the task."""
+    async def _record_outcome(self, claimed: Claim, outcome: AttemptOutcome) -> None:
+        """Retries until the outcome is in SQL, or another worker has the task."""
 
         async def attempt() -> None:
             async with self._database.write() as uow:
-                await record(uow, claimed, ending, self._rule)
+                await record_outcome(uow, claimed, outcome, self._rule)
 
         try:
-            await until_available(attempt)
+            await retry_until_available(attempt)
         except LeaseLost:
             _logger.warning("the lease was lost; what this attempt made is void")
         except Exception:
-            # The lease will lapse, and the sweeper take the task back: an error here must not take the worker down.
+            # The lease will expire, and the lease reaper recover the task: an error here must not take the worker down.
             _logger.exception("the end of an attempt could not be recorded")
 
 
-async def record(uow: UnitOfWork, claimed: Claim, ending: Ending, rule: RetryRule) -> None:
+async def record_outcome(uow: UnitOfWork, claimed: Claim, outcome: AttemptOutcome, rule: RetryRule) -> None:
     """Writes how an attempt ended. Raises `LeaseLost` if the task is no longer this attempt's."""
-    match ending:
+    match outcome:
         case Succeeded(result):
             await succeed(uow, claimed, result)
         case Failed(failure):
@@ -213,18 +213,18 @@ async def record(uow: UnitOfWork, claimed: Claim, ending: Ending, rule: RetryRul
             raise LeaseLost
 
 
-def _piece(claimed: Claim) -> dict[str, str | int]:
+def _describe_attempt(claimed: Claim) -> dict[str, str | int]:
     """Which part of its job an attempt is at, for a log line."""
     if claimed.kind is TaskKind.RENDER and isinstance(claimed.request, ResolvedReel):
         return {"kind": claimed.kind.value, "clip_index": claimed.position, "model": claimed.request.model}
     return {"kind": claimed.kind.value}
 
 
-def _log(ending: Failed | Stopped, error: BaseException) -> None:
-    if isinstance(ending, Stopped):
-        _logger.info("the attempt was stopped", reason=ending.reason.value)
+def _log(outcome: Failed | Stopped, error: BaseException) -> None:
+    if isinstance(outcome, Stopped):
+        _logger.info("the attempt was stopped", reason=outcome.reason.value)
     elif isinstance(error, TaskFailed):
-        failure = ending.failure
+        failure = outcome.failure
         _logger.warning("the attempt failed", code=failure.code.value, stage=failure.stage.value, error=failure.detail)
     else:
         _logger.error("the attempt failed unexpectedly", exc_info=error)

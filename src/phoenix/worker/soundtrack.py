@@ -2,49 +2,49 @@
 
 from pathlib import Path
 
-from phoenix.catalog.transitions import joined_length
+from phoenix.catalog.transitions import joined_length_s
 from phoenix.contract.requests import SoundtrackRequest
 from phoenix.contract.resolved import ResolvedReel, ResolvedRequest, ResolvedSoundtrack, ResolvedStitch
 from phoenix.errors import Stage, TaskFailed
 from phoenix.jobs.artifacts import find_known_media
-from phoenix.jobs.execution.completion import Result
+from phoenix.jobs.execution.completion import AttemptOutput
 from phoenix.media.errors import invalid_media
 from phoenix.media.fetch import fetch_file
 from phoenix.media.probe import probe_media
 from phoenix.media.soundtrack import prepare_soundtrack
 from phoenix.storage.keys import OutputName
 from phoenix.telemetry.logs import get_logger
-from phoenix.worker.context import Workshop, media_watch
+from phoenix.worker.context import WorkerContext, ffmpeg_callbacks
 from phoenix.worker.files import download_artifact, upload_result
-from phoenix.worker.leases import Lease
-from phoenix.worker.retry import unless_stopped, until_available
+from phoenix.worker.leases import HeldLease
+from phoenix.worker.retry import cancel_on_stop, retry_until_available
 from phoenix.worker.stopwatch import Stopwatch
 
 _logger = get_logger(__name__)
 
 
-async def make_soundtrack(shop: Workshop, lease: Lease) -> Result:
+async def make_soundtrack(context: WorkerContext, lease: HeldLease) -> AttemptOutput:
     """Prepares and stores a soundtrack. Raises `TaskFailed`; `RenderStopped` or `MediaStopped` when asked to stop."""
     wanted = sound_wanted(lease.claim.request)
     stopwatch = Stopwatch()
-    with shop.scratch.folder() as folder:
+    with context.scratch.folder() as folder:
         source, output = folder / "source", folder / OutputName.SOUNDTRACK
         with stopwatch.timing(Stage.FETCH):
-            await _fetch(shop, lease, wanted, source)
-            duration_s = await _target_s(shop, lease)
+            await _fetch(context, lease, wanted, source)
+            duration_s = await _target_s(context, lease)
         with stopwatch.timing(Stage.SOUNDTRACK):
-            await shop.threads.run(
+            await context.threads.run(
                 prepare_soundtrack,
                 source,
                 output,
                 wanted,
                 duration_s=duration_s,
-                tools=shop.tools,
-                watch=media_watch(lease),
+                tools=context.tools,
+                callbacks=ffmpeg_callbacks(lease),
             )
-            info = await shop.threads.run(probe_media, output, shop.limits)
+            info = await context.threads.run(probe_media, output, context.limits)
         with stopwatch.timing(Stage.UPLOAD):
-            result = await upload_result(shop, lease, OutputName.SOUNDTRACK, output, info)
+            result = await upload_result(context, lease, OutputName.SOUNDTRACK, output, info)
     _logger.info("soundtrack prepared", duration_s=info.duration_s, **stopwatch.as_log())
     return result
 
@@ -55,41 +55,41 @@ def sound_wanted(request: ResolvedRequest) -> SoundtrackRequest:
     return sound
 
 
-async def _fetch(shop: Workshop, lease: Lease, wanted: SoundtrackRequest, path: Path) -> None:
+async def _fetch(context: WorkerContext, lease: HeldLease, wanted: SoundtrackRequest, path: Path) -> None:
     if wanted.artifact_id is not None:
-        await download_artifact(shop, lease, wanted.artifact_id, path)
+        await download_artifact(context, lease, wanted.artifact_id, path)
         return
-    settings = shop.services.settings
+    settings = context.services.settings
     fetching = fetch_file(
         str(wanted.url),
         path,
-        policy=shop.egress,
+        policy=context.egress,
         max_bytes=settings.limits.max_upload_bytes,
-        time_limit_s=settings.media.fetch_time_limit_s,
+        timeout_s=settings.media.fetch_timeout_s,
     )
-    await unless_stopped(fetching, lease.stop)
-    lease.advance()
+    await cancel_on_stop(fetching, lease.stop)
+    lease.record_progress()
 
 
-async def _target_s(shop: Workshop, lease: Lease) -> float | None:
+async def _target_s(context: WorkerContext, lease: HeldLease) -> float | None:
     """Seconds of the picture that it will accompany; None for the sound's own length."""
     match lease.claim.request:
         case ResolvedReel() as reel:
-            return joined_length(reel.transition, [clip.duration_s for clip in reel.clips])
+            return joined_length_s(reel.transition, [clip.duration_s for clip in reel.clips])
         case ResolvedStitch() as stitch:
-            return joined_length(stitch.transition, await _lengths_s(shop, lease, stitch.artifact_ids))
+            return joined_length_s(stitch.transition, await _lengths_s(context, lease, stitch.artifact_ids))
         case ResolvedSoundtrack() as soundtrack:
             return soundtrack.duration_s
 
 
-async def _lengths_s(shop: Workshop, lease: Lease, artifact_ids: list[str]) -> list[float]:
+async def _lengths_s(context: WorkerContext, lease: HeldLease, artifact_ids: list[str]) -> list[float]:
     async def look_up() -> list[float]:
-        async with shop.services.database.read() as session:
+        async with context.services.database.read() as session:
             known = await find_known_media(session, artifact_ids, owner_id=lease.claim.owner_id)
         lengths_s = [known[artifact_id].duration_s for artifact_id in artifact_ids if artifact_id in known]
         return [length_s for length_s in lengths_s if length_s is not None]
 
-    lengths_s = await until_available(look_up, lease.stop)
+    lengths_s = await retry_until_available(look_up, lease.stop)
     if len(lengths_s) < len(artifact_ids):
         raise _gone()
     return lengths_s

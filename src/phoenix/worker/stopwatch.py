@@ -16,12 +16,12 @@ _SUMMED = (*_GENERATING, Stage.QUEUE)
 class Stopwatch:
     """Stages follow one another: each ends where the next begins. A stage may come again, and then adds up.
 
-    Thread-safe: the thread that waits for a clip and the one that renders it may both tell of it.
+    Thread-safe: the thread that waits for a clip and the one that renders it may both report it.
     """
 
     def __init__(self, clock: MonotonicClock = time.monotonic) -> None:
         self._clock = clock
-        self._entering = threading.Lock()
+        self._lock = threading.Lock()
         self._started_s = clock()
         self._seconds: dict[Stage, float] = {}
         self._stage: Stage | None = None
@@ -29,7 +29,7 @@ class Stopwatch:
 
     def enter(self, stage: Stage | None) -> None:
         """`stage` begins, and the current one ends; None if nothing is measured next."""
-        with self._entering:
+        with self._lock:
             self._enter(stage)
 
     @contextmanager
@@ -48,14 +48,14 @@ class Stopwatch:
         try:
             yield
         finally:
-            with self._entering:
+            with self._lock:
                 if self._stage is Stage.QUEUE:
                     self._enter(before)
 
     def seconds(self, *stages: Stage) -> float | None:
         """Seconds in all of `stages`, to the millisecond; None if none of them happened."""
-        spent = [self._seconds[stage] for stage in stages if stage in self._seconds]
-        return round(sum(spent), 3) if spent else None
+        measured = [self._seconds[stage] for stage in stages if stage in self._seconds]
+        return round(sum(measured), 3) if measured else None
 
     def total_s(self) -> float:
         return round(self._clock() - self._started_s, 3)

@@ -16,19 +16,19 @@ from tempfile import TemporaryDirectory
 
 from phoenix.assembly.services import Services, open_services
 from phoenix.db.unit_of_work import Database
-from phoenix.errors import Unavailable, WrittenByNewer
+from phoenix.errors import NewerVersionError, Unavailable
 from phoenix.ids import new_worker_id
-from phoenix.jobs.execution.recovery import list_held_by, recover_from
+from phoenix.jobs.execution.recovery import list_running_on, recover_from_lost_worker
 from phoenix.jobs.execution.retries import RetryRule
 from phoenix.jobs.scheduling import workers
 from phoenix.processes import spawn, stop_process
 from phoenix.settings import Settings
 from phoenix.telemetry.logs import get_logger
-from phoenix.worker.child_process import STOP_GRACE_S, Exit, child_environment
+from phoenix.worker.child_process import STOP_GRACE_S, ExitStatus, child_environment
 from phoenix.worker.context import Scratch
 
 _LONGEST_S = 30.0
-_LIVED_WELL_S = 10.0
+_STABLE_AFTER_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -39,12 +39,12 @@ class Backoff:
     early_deaths: int = 0
     is_unusable: bool = False
 
-    def after(self, *, lived_s: float, is_recycling: bool, is_unusable: bool = False) -> "Backoff":
-        """Once a child has ended. One that recycles, or had lived well, is no sign of anything wrong.
+    def after(self, *, uptime_s: float, is_recycling: bool, is_unusable: bool = False) -> "Backoff":
+        """Once a child has ended. A child that recycles, or ran long enough, is no sign of anything wrong.
 
         One that found its settings unusable will do so again, until somebody puts right what they name.
         """
-        is_early = not is_recycling and lived_s < _LIVED_WELL_S
+        is_early = not is_recycling and uptime_s < _STABLE_AFTER_S
         return Backoff(self.first_s, self.early_deaths + 1 if is_early else 0, is_unusable)
 
     @property
@@ -58,122 +58,131 @@ class Backoff:
 _logger = get_logger(__name__)
 
 _MARGIN_S = 5.0
-"""Extra time for a child to drain before it is killed."""
+"""Extra time for a child to end before it is killed."""
 
 
 @dataclass(frozen=True)
-class Post:
-    """A position that is filled by one child process at a time."""
+class ProcessSpec:
+    """One worker process to keep running: a child that ends is replaced."""
 
     queue: str
     """`gpu`, `remote`, `media` or `all`."""
     device: str = "auto"
-    sharers: int = 1
-    """Posts on that device, this one included: each has an equal share of the model memory, and they take turns."""
+    processes_on_device: int = 1
+    """Processes on that device, this one included: each has an equal share of the model memory, and they take turns."""
 
 
-def posts_for(queue: str, devices: Sequence[str], processes_per_device: int = 1) -> list[Post]:
-    """One post per process; the queues that need no device need no more than one process.
+def plan_processes(queue: str, devices: Sequence[str], processes_per_device: int = 1) -> list[ProcessSpec]:
+    """The processes to run; a queue that needs no device needs only one process.
 
     One of `devices` may itself be several, with commas between them.
     """
     if queue in ("remote", "media"):
-        return [Post(queue, "cpu")]
+        return [ProcessSpec(queue, "cpu")]
     names = [name.strip() for given in devices for name in given.split(",") if name.strip()]
-    return [Post(queue, name, processes_per_device) for name in names for _ in range(processes_per_device)]
+    return [ProcessSpec(queue, name, processes_per_device) for name in names for _ in range(processes_per_device)]
 
 
-def run_supervisor(settings: Settings, posts: Sequence[Post]) -> int:
-    """Supervises until a signal, or until no post can be filled. Returns the exit status."""
-    return asyncio.run(_supervise_until_signal(settings, posts))
+def run_supervisor(settings: Settings, specs: Sequence[ProcessSpec]) -> int:
+    """Supervises until a signal, or until no process can use its settings. Returns the exit status."""
+    return asyncio.run(_supervise_until_signal(settings, specs))
 
 
-async def _supervise_until_signal(settings: Settings, posts: Sequence[Post]) -> int:
-    stop, at_once = asyncio.Event(), asyncio.Event()
+async def _supervise_until_signal(settings: Settings, specs: Sequence[ProcessSpec]) -> int:
+    stop, immediate = asyncio.Event(), asyncio.Event()
 
     def ask() -> None:
-        (at_once if stop.is_set() else stop).set()
+        (immediate if stop.is_set() else stop).set()
 
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ask)
-    return await supervise(settings, posts, stop, at_once)
+    return await supervise(settings, specs, stop, immediate)
 
 
 async def supervise(
-    settings: Settings, posts: Sequence[Post], stop: asyncio.Event, at_once: asyncio.Event | None = None
-) -> Exit:
-    """Keeps every post filled until `stop` is set, then drains them all. `at_once` cuts the draining short.
+    settings: Settings, specs: Sequence[ProcessSpec], stop: asyncio.Event, immediate: asyncio.Event | None = None
+) -> ExitStatus:
+    """Keeps every process running until `stop` is set, then drains them all. `immediate` cuts the draining short.
 
-    Ends by itself, with `Exit.UNUSABLE`, once no post has a child that could use its settings, nor ever had.
+    Ends by itself, with `ExitStatus.UNUSABLE`, once no child can use its settings, and none ever could.
     """
     with TemporaryDirectory(prefix="phoenix-slots-") as slots_dir:
         async with open_services(settings, kept_connections=1) as services, asyncio.TaskGroup() as group:
-            keepers = [
-                _Keeper(services, post, settings_at(post, settings, Path(slots_dir)), stop, at_once or asyncio.Event())
-                for post in posts
+            supervisors = [
+                _ProcessSupervisor(
+                    services, spec, settings_for(spec, settings, Path(slots_dir)), stop, immediate or asyncio.Event()
+                )
+                for spec in specs
             ]
 
-            def end_without_hope() -> None:
-                # While one post works, the others are tried now and then: a device may come back.
-                if all(keeper.is_hopeless for keeper in keepers):
+            def end_if_none_has_worked() -> None:
+                # While one process works, the others are tried now and then: a device may come back.
+                if all(supervisor.has_never_worked for supervisor in supervisors):
                     _logger.critical("no worker process can use its settings; the supervisor ends")
                     stop.set()
 
-            for keeper in keepers:
-                group.create_task(keeper.keep(end_without_hope))
-    return Exit.UNUSABLE if all(keeper.is_hopeless for keeper in keepers) else Exit.DONE
+            for supervisor in supervisors:
+                group.create_task(supervisor.run(end_if_none_has_worked))
+    return ExitStatus.UNUSABLE if all(supervisor.has_never_worked for supervisor in supervisors) else ExitStatus.DONE
 
 
-class _Keeper:
-    """Keeps one post filled. `is_hopeless`: every child so far has found its settings unusable."""
+class _ProcessSupervisor:
+    """Keeps one process running. `has_never_worked`: every child so far has found its settings unusable."""
 
     def __init__(
-        self, services: Services, post: Post, at_post: Settings, stop: asyncio.Event, at_once: asyncio.Event
+        self,
+        services: Services,
+        spec: ProcessSpec,
+        spec_settings: Settings,
+        stop: asyncio.Event,
+        immediate: asyncio.Event,
     ) -> None:
         self._services = services
         self._settings = services.settings
-        self._post = post
+        self._spec = spec
         self._stop = stop
-        self._at_once = at_once
-        self._environment = child_environment(at_post)
-        self._has_been_filled = False
-        self.is_hopeless = False
+        self._immediate = immediate
+        self._environment = child_environment(spec_settings)
+        self._has_worked = False
+        self.has_never_worked = False
 
-    async def keep(self, on_hopeless: Callable[[], None]) -> None:
+    async def run(self, on_never_worked: Callable[[], None]) -> None:
         backoff = Backoff(self._settings.worker.restart_delay_s)
         while not self._stop.is_set():
             started_s = time.monotonic()
-            status = await self._fill()
-            lived_s = time.monotonic() - started_s
-            is_unusable = status == Exit.UNUSABLE
-            backoff = backoff.after(lived_s=lived_s, is_recycling=status == Exit.RECYCLE, is_unusable=is_unusable)
-            self._has_been_filled |= status is not None and not is_unusable
-            self.is_hopeless = is_unusable and not self._has_been_filled
-            if self.is_hopeless:
-                on_hopeless()
+            status = await self._run_child()
+            uptime_s = time.monotonic() - started_s
+            is_unusable = status == ExitStatus.UNUSABLE
+            backoff = backoff.after(
+                uptime_s=uptime_s, is_recycling=status == ExitStatus.RECYCLE, is_unusable=is_unusable
+            )
+            self._has_worked |= status is not None and not is_unusable
+            self.has_never_worked = is_unusable and not self._has_worked
+            if self.has_never_worked:
+                on_never_worked()
             with suppress(TimeoutError):
                 async with asyncio.timeout(backoff.delay_s):
                     await self._stop.wait()
 
-    async def _fill(self) -> int | None:
+    async def _run_child(self) -> int | None:
         """One child, from its start to its end. Returns its exit status; None if it could not be started."""
         worker_id = new_worker_id()
-        command = [sys.executable, "-m", "phoenix.worker", "--queue", self._post.queue]
-        command += ["--device", self._post.device, "--worker-id", worker_id]
+        command = [sys.executable, "-m", "phoenix.worker", "--queue", self._spec.queue]
+        command += ["--device", self._spec.device, "--worker-id", worker_id]
         try:
             child = await spawn(command, env=self._environment)
         except (OSError, SubprocessError) as error:
-            # No memory or process left, or a Python that is just being replaced: the other posts' children live.
-            _logger.error("worker process could not be started", error=repr(error), **vars(self._post))
+            # No memory or process left, or a Python that is just being replaced: the other children live.
+            _logger.error("worker process could not be started", error=repr(error), **vars(self._spec))
             return None
-        _logger.info("worker process started", worker_id=worker_id, pid=child.pid, **vars(self._post))
+        _logger.info("worker process started", worker_id=worker_id, pid=child.pid, **vars(self._spec))
         try:
             status = await self._watch(child)
         finally:
             if child.returncode is None:
                 await stop_process(child, grace_s=0)
-        if not self._stop.is_set() or status != Exit.DONE:
+        if not self._stop.is_set() or status != ExitStatus.DONE:
             _logger.warning("worker process ended", worker_id=worker_id, status=status)
         await self._clean_up(worker_id)
         return status
@@ -184,15 +193,15 @@ class _Keeper:
         await asyncio.wait({ended, stopping}, return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
         if not ended.done():
-            urging = asyncio.create_task(self._urge(child))
+            forwarding = asyncio.create_task(self._forward_second_signal(child))
             grace_s = self._settings.worker.drain_grace_s + STOP_GRACE_S + _MARGIN_S
             await stop_process(child, grace_s=grace_s)
-            urging.cancel()
+            forwarding.cancel()
         return await ended
 
-    async def _urge(self, child: asyncio.subprocess.Process) -> None:
+    async def _forward_second_signal(self, child: asyncio.subprocess.Process) -> None:
         """Forwards a second signal."""
-        await self._at_once.wait()
+        await self._immediate.wait()
         with suppress(ProcessLookupError):
             child.terminate()
 
@@ -200,7 +209,7 @@ class _Keeper:
         """Does what a killed child could not do itself; does nothing after an orderly end."""
         await asyncio.to_thread(Scratch(worker_id).remove)
         scheduler = self._settings.scheduler
-        # After that the lease has lapsed, and the sweeper has handed the task back.
+        # After that the lease has lapsed, and the lease reaper has handed the task back.
         give_up_s = time.monotonic() + scheduler.lease_s
         while time.monotonic() < give_up_s:
             try:
@@ -211,11 +220,13 @@ class _Keeper:
                 return
 
 
-def settings_at(post: Post, settings: Settings, slots_dir: Path) -> Settings:
-    """The settings of the processes at a post."""
-    if post.sharers == 1:
+def settings_for(spec: ProcessSpec, settings: Settings, slots_dir: Path) -> Settings:
+    """The settings of the process that `spec` describes."""
+    if spec.processes_on_device == 1:
         return settings
-    engine = settings.engine.model_copy(update={"device_share": settings.engine.device_share / post.sharers})
+    engine = settings.engine.model_copy(
+        update={"device_share": settings.engine.device_share / spec.processes_on_device}
+    )
     worker = settings.worker.model_copy(update={"slots_dir": slots_dir})
     return settings.model_copy(update={"engine": engine, "worker": worker})
 
@@ -223,14 +234,14 @@ def settings_at(post: Post, settings: Settings, slots_dir: Path) -> Settings:
 async def hand_back(database: Database, worker_id: str, rule: RetryRule) -> int:
     """Hands back the tasks of a worker that is known to be dead. Returns how many."""
     async with database.read() as session:
-        held = await list_held_by(session, worker_id)
+        held = await list_running_on(session, worker_id)
     recovered = 0
     for job_id, task_id in held:
         try:
             async with database.write() as uow:
-                recovered += await recover_from(uow, job_id, task_id, worker_id, rule)
-        except WrittenByNewer:
-            _logger.warning("left to a sweeper of a newer version", task_id=task_id)
+                recovered += await recover_from_lost_worker(uow, job_id, task_id, worker_id, rule)
+        except NewerVersionError:
+            _logger.warning("left to a lease reaper of a newer version", task_id=task_id)
         except Unavailable:
             raise
         except Exception:

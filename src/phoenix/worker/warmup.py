@@ -12,15 +12,15 @@ from phoenix.catalog.resolve import fit_size
 from phoenix.contract.resolved import ResolvedClip
 from phoenix.engine.backend import ProcessUnfit
 from phoenix.engine.cancellation import RenderStopped, StopReason, StopToken
-from phoenix.engine.registry import Engines
-from phoenix.engine.spec import ClipJob, Unwatched
+from phoenix.engine.registry import EngineRegistry
+from phoenix.engine.spec import ClipJob, NullObserver
 from phoenix.errors import TaskFailed
 from phoenix.telemetry.logs import get_logger
-from phoenix.worker.context import Workshop
-from phoenix.worker.drain import Drain
+from phoenix.worker.context import WorkerContext
+from phoenix.worker.drain import ShutdownState
 
 
-def warm_up(engines: Engines, model: ModelSpec, stop: StopToken) -> None:
+def warm_up(engines: EngineRegistry, model: ModelSpec, stop: StopToken) -> None:
     """Loads the model and renders a trial clip, so that the first client need not wait for either.
 
     Whatever is compiled or measured per shape is done for the default shape. Raises `TaskFailed` or `RenderStopped`.
@@ -28,7 +28,7 @@ def warm_up(engines: Engines, model: ModelSpec, stop: StopToken) -> None:
     clip = trial_clip(model)
     with ExitStack() as folder:
         image = _blank(folder.enter_context(TemporaryDirectory()), clip) if model.needs_image else None
-        engines.render(ClipJob(clip, model, image), Unwatched(stop))
+        engines.render(ClipJob(clip, model, image), NullObserver(stop))
 
 
 def trial_clip(model: ModelSpec) -> ResolvedClip:
@@ -56,30 +56,30 @@ def _blank(folder: str, clip: ResolvedClip) -> Path:
 _logger = get_logger(__name__)
 
 
-async def warm_models(shop: Workshop, drain: Drain) -> None:
-    """Returns early when the worker is asked to end."""
+async def warm_up_models(context: WorkerContext, shutdown: ShutdownState) -> None:
+    """Returns early when the worker is draining to end."""
     stop = StopToken()
-    asked = asyncio.create_task(drain.asked.wait())
-    asked.add_done_callback(lambda _: stop.stop(StopReason.PREEMPT))
+    draining = asyncio.create_task(shutdown.draining.wait())
+    draining.add_done_callback(lambda _: stop.stop(StopReason.PREEMPT))
     try:
         with suppress(RenderStopped):
-            for model_id in shop.services.settings.engine.warm_models:
-                await shop.threads.run(_warm, shop, model_id, stop)
+            for model_id in context.services.settings.engine.warm_models:
+                await context.threads.run(_warm, context, model_id, stop)
     except ProcessUnfit as unfit:
         _logger.critical("a model broke the process while it was warmed up", error=unfit.detail)
-        drain.give_up()
+        shutdown.abort()
     finally:
-        asked.cancel()
+        draining.cancel()
 
 
-def _warm(shop: Workshop, model_id: str, stop: StopToken) -> None:
+def _warm(context: WorkerContext, model_id: str, stop: StopToken) -> None:
     stop.check()
-    model = shop.services.catalog.find(model_id)
+    model = context.services.catalog.find(model_id)
     if model is None:
         _logger.error("there is no such model to warm up", model=model_id)
         return
     try:
-        warm_up(shop.engines, model, stop)
+        warm_up(context.engines, model, stop)
     except ProcessUnfit:
         raise
     except TaskFailed as failed:

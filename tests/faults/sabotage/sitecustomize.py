@@ -10,14 +10,14 @@ from collections.abc import Callable
 # ruff: noqa: PLC0415 - each sabotage imports only what it breaks
 
 
-def take_out_fence() -> None:
+def disable_fence() -> None:
     """Whoever reports an end is believed, also for an attempt that was taken away."""
     from phoenix.jobs.execution import completion
 
     completion._holds = lambda claim, task: True
 
 
-def go_deaf() -> None:
+def ignore_lost_leases() -> None:
     """The worker works on when it has lost its lease: nothing but the fence in SQL is left."""
     from phoenix.engine.cancellation import StopReason, StopToken
 
@@ -30,55 +30,55 @@ def go_deaf() -> None:
     StopToken.stop = ignore_losses
 
 
-def take_out_sweeper() -> None:
-    from phoenix.api.background import lease_reaper
+def take_out_lease_reaper() -> None:
+    from phoenix.api.background import lease_reaper as reaper
 
     async def find_none(session: object) -> list[tuple[str, str]]:
         return []
 
-    lease_reaper.list_lapsed = find_none
+    reaper.list_expired_leases = find_none
 
 
-def take_out_repair() -> None:
-    from phoenix.api.background.dispatcher import Feeder
+def disable_repair() -> None:
+    from phoenix.api.background.dispatcher import Dispatcher
 
-    async def believe_redis(feeder: Feeder) -> None:
+    async def believe_redis(dispatcher: Dispatcher) -> None:
         return None
 
-    Feeder._repair = believe_redis
+    Dispatcher._redispatch_lost = believe_redis
 
 
-def lay_poison() -> None:
+def add_poison() -> None:
     """A clip whose prompt says so takes its worker process down with it."""
     from phoenix.engine.backends.animatic.engine import AnimaticEngine
-    from phoenix.engine.spec import ClipJob, RenderedClip, Watcher
+    from phoenix.engine.spec import ClipJob, RenderedClip, RenderObserver
 
     render = AnimaticEngine.render
 
-    def render_or_die(engine: AnimaticEngine, job: ClipJob, watcher: Watcher) -> RenderedClip:
+    def render_or_die(engine: AnimaticEngine, job: ClipJob, observer: RenderObserver) -> RenderedClip:
         if "poison" in job.clip.prompt:
             os.kill(os.getpid(), signal.SIGKILL)
-        return render(engine, job, watcher)
+        return render(engine, job, observer)
 
     AnimaticEngine.render = render_or_die
 
 
-def lay_a_hang() -> None:
+def add_hang() -> None:
     """The first clip whose prompt says so hangs, deaf to being stopped; the next one of that prompt goes well."""
     import threading
     from pathlib import Path
 
     from phoenix.engine.backends.animatic.engine import AnimaticEngine
-    from phoenix.engine.spec import ClipJob, RenderedClip, Watcher
+    from phoenix.engine.spec import ClipJob, RenderedClip, RenderObserver
 
     render = AnimaticEngine.render
     once = Path(os.environ["PHOENIX_DATA_DIR"]) / "has-hung"
 
-    def render_or_hang(engine: AnimaticEngine, job: ClipJob, watcher: Watcher) -> RenderedClip:
+    def render_or_hang(engine: AnimaticEngine, job: ClipJob, observer: RenderObserver) -> RenderedClip:
         if "hang" in job.clip.prompt and not once.exists():
             once.touch()
             threading.Event().wait()
-        return render(engine, job, watcher)
+        return render(engine, job, observer)
 
     AnimaticEngine.render = render_or_hang
 
@@ -90,22 +90,22 @@ def set_clock_wrong(by_s: float) -> None:
 
     from phoenix import clock
 
-    tell_s, tell = time.time, clock.utc_now
+    time_s, utc_now = time.time, clock.utc_now
 
     def wrong_now() -> datetime:
-        return tell() + timedelta(seconds=by_s)
+        return utc_now() + timedelta(seconds=by_s)
 
-    time.time = lambda: tell_s() + by_s
+    time.time = lambda: time_s() + by_s
     clock.utc_now = wrong_now
 
 
 SABOTAGES: dict[str, Callable[[], None]] = {
-    "fence": take_out_fence,
-    "deaf": go_deaf,
-    "sweeper": take_out_sweeper,
-    "repair": take_out_repair,
-    "poison": lay_poison,
-    "hang": lay_a_hang,
+    "fence": disable_fence,
+    "deaf": ignore_lost_leases,
+    "lease-reaper": take_out_lease_reaper,
+    "repair": disable_repair,
+    "poison": add_poison,
+    "hang": add_hang,
     "hour-ahead": lambda: set_clock_wrong(3600),
     "hour-behind": lambda: set_clock_wrong(-3600),
 }

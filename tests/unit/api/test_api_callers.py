@@ -6,7 +6,7 @@ from starlette.datastructures import Headers
 from phoenix.access.keys import ANYBODY
 from phoenix.api.auth.callers import read_bearer
 from phoenix.api.errors.problems import explain
-from phoenix.api.limits.requests import Policy, Taken, describe, noted_headers
+from phoenix.api.limits.requests import RateLimitDecision, RateLimitPolicy, rate_limit_headers, to_headers
 from phoenix.errors import RateLimited, Unauthenticated
 
 
@@ -25,14 +25,17 @@ def test_any_other_authorization_header_is_refused(given: list[str]) -> None:
         read_bearer(headers(*given))
 
 
-def test_what_is_left_is_told_in_structured_fields() -> None:
-    told = describe(Policy("requests", 100), Taken(is_allowed=True, left=41, full_in_s=35.2, retry_in_s=0))
+def test_the_remaining_quota_is_reported_in_structured_fields() -> None:
+    headers_of_limit = to_headers(
+        RateLimitPolicy("requests", 100),
+        RateLimitDecision(is_allowed=True, remaining=41, reset_in_s=35.2, retry_in_s=0),
+    )
 
-    assert told == {"RateLimit-Policy": '"requests";q=100;w=60', "RateLimit": '"requests";r=41;t=36'}
+    assert headers_of_limit == {"RateLimit-Policy": '"requests";q=100;w=60', "RateLimit": '"requests";r=41;t=36'}
 
 
-def test_a_request_that_was_not_counted_tells_nothing() -> None:
-    assert noted_headers({"type": "http"}) == {}
+def test_a_request_that_was_not_counted_has_no_headers() -> None:
+    assert rate_limit_headers({"type": "http"}) == {}
 
 
 def test_a_refusal_names_the_limit_that_is_used_up() -> None:

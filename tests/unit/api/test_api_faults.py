@@ -41,7 +41,7 @@ def test_every_fault_is_reported_once_and_the_first_leads_the_detail() -> None:
 
     explained = explain_validation([error("less_than", "body", "fps"), twice, twice], body={})
 
-    assert [fault.pointer for fault in explained.faults] == ["/fps", "/promt"]
+    assert [fault.pointer for fault in explained.field_errors] == ["/fps", "/promt"]
     assert explained.detail == "/fps: Input should be less than 5. (and 1 more)"
 
 
@@ -54,10 +54,10 @@ def test_the_input_is_never_repeated() -> None:
 def test_a_validators_own_words_stand_without_pydantics_prefix() -> None:
     found = [error("value_error", "body", "soundtrack", msg="Value error, give either artifact_id or url")]
 
-    assert explain_validation(found, body={}).faults[0].detail == "Give either artifact_id or url."
+    assert explain_validation(found, body={}).field_errors[0].detail == "Give either artifact_id or url."
 
 
-def test_broken_json_is_told_with_its_position() -> None:
+def test_broken_json_is_reported_with_its_position() -> None:
     broken = error("json_invalid", "body", 17, ctx={"error": "Expecting value"})
 
     explained = explain_validation([broken], body="")
@@ -91,8 +91,8 @@ class Sent(BaseModel):
         ({"clips": []}, "Give at least 1."),
     ],
 )
-def test_a_wrong_value_is_told_in_words_about_the_request(sent: dict[str, Any], detail: str) -> None:
+def test_a_wrong_value_is_reported_in_words_about_the_request(sent: dict[str, Any], detail: str) -> None:
     with pytest.raises(ValidationError) as refused:
         Sent.model_validate(sent)
 
-    assert explain_validation(refused.value.errors(), body=sent).faults[0].detail == detail
+    assert explain_validation(refused.value.errors(), body=sent).field_errors[0].detail == detail

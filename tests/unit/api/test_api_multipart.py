@@ -53,14 +53,14 @@ async def test_a_file_over_the_limit_is_refused_before_its_end(tmp_path: Path) -
     with pytest.raises(PayloadTooLarge) as refused:
         await receive(part("file", b"x" * 1001), tmp_path)
 
-    assert refused.value.faults[0].pointer == "/file"
+    assert refused.value.field_errors[0].pointer == "/file"
 
 
-async def test_a_form_without_a_file_is_told_what_is_missing(tmp_path: Path) -> None:
+async def test_a_form_without_a_file_is_refused_with_what_is_missing(tmp_path: Path) -> None:
     with pytest.raises(InvalidRequest) as refused:
         await receive(part("other") + END, tmp_path)
 
-    assert [fault.pointer for fault in refused.value.faults] == ["/other", "/file"]
+    assert [fault.pointer for fault in refused.value.field_errors] == ["/other", "/file"]
 
 
 async def test_a_second_file_is_refused(tmp_path: Path) -> None:
@@ -74,7 +74,7 @@ async def test_a_form_of_very_many_fields_is_not_read_to_its_end(tmp_path: Path)
     with pytest.raises(InvalidRequest) as refused:
         await receive(fields + b"not a form any more", tmp_path)
 
-    assert len(refused.value.faults) == 64
+    assert len(refused.value.field_errors) == 64
 
 
 @pytest.mark.parametrize(

@@ -93,12 +93,12 @@ def test_only_the_exact_document_says_that_a_soundtrack_has_one_source(
     assert len(exact["components"]["schemas"]["SoundtrackRequest"]["oneOf"]) == 2
 
 
-def test_only_the_exact_document_tells_the_defaults_of_bodies(plain: dict[str, Any], exact: dict[str, Any]) -> None:
+def test_only_the_exact_document_has_the_defaults_of_bodies(plain: dict[str, Any], exact: dict[str, Any]) -> None:
     assert "default" not in plain["components"]["schemas"]["ReelRequest"]["properties"]["priority"]
     assert exact["components"]["schemas"]["ReelRequest"]["properties"]["priority"]["default"] == "normal"
 
 
-def test_every_answer_carries_the_request_id_and_errors_say_when_to_come_back(plain: dict[str, Any]) -> None:
+def test_every_answer_carries_the_request_id_and_errors_say_when_to_retry(plain: dict[str, Any]) -> None:
     for path in plain["paths"].values():
         for operation in path.values():
             assert all("X-Request-ID" in answer["headers"] for answer in operation["responses"].values())

@@ -2,7 +2,7 @@
 
 import pytest
 
-from phoenix.api.http.request_headers import LONGEST_WAIT_S, parse_idempotency_key, parse_wait_s
+from phoenix.api.http.request_headers import MAX_WAIT_S, parse_idempotency_key, parse_wait_s
 from phoenix.api.submission.submit import fingerprint_of
 from phoenix.contract.requests import ReelRequest
 
@@ -40,7 +40,7 @@ def test_what_is_no_key_is_refused(given: str) -> None:
         ("respond-async, wait=5", 5),
         ("wait=5; x=1", 5),
         ("wait=0", 0),
-        ("wait=99999", LONGEST_WAIT_S),
+        ("wait=99999", MAX_WAIT_S),
         (None, None),
         ("", None),
         ("wait", None),

@@ -8,7 +8,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.datastructures import Headers, UploadFile
 
 from phoenix.api.openai.errors import param_of
-from phoenix.api.openai.forms import check, collect_fields
+from phoenix.api.openai.forms import collect_fields, validate_fields
 from phoenix.api.openai.views import job_id_of, to_reel, video_id_of, view_video
 from phoenix.api.openapi.postprocess import EXAMPLES
 from phoenix.catalog.load import load_catalog
@@ -22,7 +22,7 @@ PICTURE = "art_01kag3e9zq4f7w5m8x2c6b0n1d"
 
 
 def reel_of(**fields: Any) -> ReelRequest:
-    return to_reel(check(fields, VideoRequest), CATALOG, default_model="animatic")
+    return to_reel(validate_fields(fields, VideoRequest), CATALOG, default_model="animatic")
 
 
 def job_in(state: str, **changes: Any) -> Job:
@@ -53,7 +53,7 @@ def test_a_size_that_the_model_does_not_make_is_refused_with_those_that_it_makes
     with pytest.raises(InvalidRequest, match="480x832, 624x624") as caught:
         reel_of(prompt="a", model="wan-2.1-t2v-1.3b", size="1280x720")
 
-    assert caught.value.faults[0].pointer == "/size"
+    assert caught.value.field_errors[0].pointer == "/size"
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_a_size_that_the_model_does_not_make_is_refused_with_those_that_it_makes
 )
 def test_a_form_that_cannot_be_understood_is_refused(fields: dict[str, str]) -> None:
     with pytest.raises(RequestValidationError):
-        check(fields, VideoRequest)
+        validate_fields(fields, VideoRequest)
 
 
 def test_fields_in_brackets_are_groups() -> None:

@@ -16,23 +16,23 @@ NOW = datetime(2026, 11, 21, 12, 0, 0, tzinfo=UTC)
 
 
 def test_the_tries_spread_over_three_days() -> None:
-    delays = [retry_in_s(attempt, asked_s=None, jitter=0) for attempt in range(1, 11)]
+    delays = [retry_in_s(attempt, retry_after_s=None, jitter=0) for attempt in range(1, 11)]
 
     assert delays == [5, 300, 1800, 7200, 18000, 36000, 50400, 72000, 86400, None]
     assert DELAYS_S[0] == 0
 
 
 def test_a_target_that_asks_for_more_time_gets_it() -> None:
-    assert retry_in_s(1, asked_s=120, jitter=0.5) == 120
-    assert retry_in_s(2, asked_s=120, jitter=0) == 300
+    assert retry_in_s(1, retry_after_s=120, jitter=0.5) == 120
+    assert retry_in_s(2, retry_after_s=120, jitter=0) == 300
 
 
 def test_nobody_can_ask_for_more_than_a_day() -> None:
-    assert retry_in_s(1, asked_s=1e9, jitter=0) == 86400
+    assert retry_in_s(1, retry_after_s=1e9, jitter=0) == 86400
 
 
-def test_deliveries_to_one_target_do_not_come_back_at_once() -> None:
-    assert retry_in_s(2, asked_s=None, jitter=1) == pytest.approx(330)
+def test_deliveries_to_one_target_are_not_retried_at_once() -> None:
+    assert retry_in_s(2, retry_after_s=None, jitter=1) == pytest.approx(330)
 
 
 @pytest.mark.parametrize(

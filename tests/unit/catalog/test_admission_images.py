@@ -12,7 +12,7 @@ IMAGE_ID = "art_01kag3e9zq4f7w5m8x2c6b0n1d"
 POINTER = "/clips/0/image_artifact_id"
 
 
-def faults(*, takes: bool, needs: bool, image_id: str | None = None, media: dict[str, MediaInfo] | None = None):
+def errors(*, takes: bool, needs: bool, image_id: str | None = None, media: dict[str, MediaInfo] | None = None):
     model = load_catalog().get("animatic").model_copy(update={"takes_image": takes, "needs_image": needs})
     body = {"clips": [{"prompt": "a", "image_artifact_id": image_id}]}
     try:
@@ -25,28 +25,28 @@ def faults(*, takes: bool, needs: bool, image_id: str | None = None, media: dict
             media=media,
         )
     except InvalidRequest as refused:
-        return {fault.pointer: fault.detail for fault in refused.faults}
+        return {error.pointer: error.detail for error in refused.field_errors}
     return {}
 
 
 def test_an_image_for_a_model_that_takes_none_is_refused():
-    assert "takes no image" in faults(takes=False, needs=False, image_id=IMAGE_ID)[POINTER]
+    assert "takes no image" in errors(takes=False, needs=False, image_id=IMAGE_ID)[POINTER]
 
 
 def test_a_model_that_starts_from_a_picture_is_not_run_without_one():
-    assert "starts from a picture" in faults(takes=True, needs=True)[POINTER]
+    assert "starts from a picture" in errors(takes=True, needs=True)[POINTER]
 
 
 @pytest.mark.parametrize("image_id", [None, IMAGE_ID])
 def test_a_model_that_may_start_from_a_picture_may_do_without(image_id):
-    assert faults(takes=True, needs=False, image_id=image_id) == {}
+    assert errors(takes=True, needs=False, image_id=image_id) == {}
 
 
 def test_a_sound_is_not_a_first_frame():
     media = {IMAGE_ID: MediaInfo(media="audio", format="mp3")}
-    assert "is audio; give an image" in faults(takes=True, needs=False, image_id=IMAGE_ID, media=media)[POINTER]
+    assert "is audio; give an image" in errors(takes=True, needs=False, image_id=IMAGE_ID, media=media)[POINTER]
 
 
 def test_a_picture_of_the_caller_is_taken():
     media = {IMAGE_ID: MediaInfo(media="image", format="png")}
-    assert faults(takes=True, needs=True, image_id=IMAGE_ID, media=media) == {}
+    assert errors(takes=True, needs=True, image_id=IMAGE_ID, media=media) == {}

@@ -15,11 +15,11 @@ def video(duration_s: float) -> MediaInfo:
     return MediaInfo(media="video", format="mp4", duration_s=duration_s)
 
 
-def stitch_faults(media: dict[str, MediaInfo], *, limit_s: float = 600, **body) -> dict[str, str]:
+def stitch_errors(media: dict[str, MediaInfo], *, limit_s: float = 600, **body) -> dict[str, str]:
     request = StitchRequest.model_validate({"artifact_ids": IDS[:2], **body})
     with pytest.raises(InvalidRequest) as refused:
         admit_stitch(request, limits=AdmissionLimits(max_reel_duration_s=limit_s), media=media)
-    return {fault.pointer: fault.detail for fault in refused.value.faults}
+    return {error.pointer: error.detail for error in refused.value.field_errors}
 
 
 def test_a_stitch_of_two_videos_is_taken():
@@ -30,18 +30,18 @@ def test_a_stitch_of_two_videos_is_taken():
 
 
 def test_each_artifact_that_is_missing_or_no_video_is_named():
-    faults = stitch_faults({IDS[1]: MediaInfo(media="audio", format="mp3")}, artifact_ids=IDS)
-    assert list(faults) == ["/artifact_ids/0", "/artifact_ids/1", "/artifact_ids/2"]
-    assert "is audio; give a video" in faults["/artifact_ids/1"]
+    errors = stitch_errors({IDS[1]: MediaInfo(media="audio", format="mp3")}, artifact_ids=IDS)
+    assert list(errors) == ["/artifact_ids/0", "/artifact_ids/1", "/artifact_ids/2"]
+    assert "is audio; give a video" in errors["/artifact_ids/1"]
 
 
 def test_a_crossfade_must_fit_the_shortest_video():
-    faults = stitch_faults({IDS[0]: video(2), IDS[1]: video(9)}, transition=CROSSFADE)
-    assert "here 1 s" in faults["/transition/duration_s"]
+    errors = stitch_errors({IDS[0]: video(2), IDS[1]: video(9)}, transition=CROSSFADE)
+    assert "here 1 s" in errors["/transition/duration_s"]
 
 
 def test_a_stitch_longer_than_the_server_allows_is_refused():
-    assert "/artifact_ids" in stitch_faults({IDS[0]: video(20), IDS[1]: video(20)}, limit_s=30)
+    assert "/artifact_ids" in stitch_errors({IDS[0]: video(20), IDS[1]: video(20)}, limit_s=30)
 
 
 def test_without_knowledge_of_the_media_a_stitch_is_taken_on_trust():

@@ -29,10 +29,10 @@ def admit(*, limit_s: float = 600, drawn_seed: int = 1000, media: Any = None, **
     )
 
 
-def faults_of(**body: Any) -> dict[str, str]:
+def errors_of(**body: Any) -> dict[str, str]:
     with pytest.raises(InvalidRequest) as refused:
         admit(**body)
-    return {fault.pointer: fault.detail for fault in refused.value.faults}
+    return {error.pointer: error.detail for error in refused.value.field_errors}
 
 
 def test_one_prompt_is_enough():
@@ -105,7 +105,7 @@ def test_a_size_nobody_asked_for_is_not_an_adjustment():
 
 
 def test_every_fault_is_reported_at_once_with_its_pointer():
-    faults = faults_of(
+    errors = errors_of(
         model=WAN,
         resolution="1080p",
         aspect_ratio="21:9",
@@ -117,7 +117,7 @@ def test_every_fault_is_reported_at_once_with_its_pointer():
             {"prompt": "c", "image_artifact_id": IMAGE_ID},
         ],
     )
-    assert list(faults) == [
+    assert list(errors) == [
         "/resolution",
         "/aspect_ratio",
         "/fps",
@@ -131,7 +131,7 @@ def test_every_fault_is_reported_at_once_with_its_pointer():
 def test_a_fault_on_the_reel_is_reported_once_however_many_clips_it_has():
     with pytest.raises(InvalidRequest) as refused:
         admit(model=WAN, steps=500, clips=[{"prompt": "a"}, {"prompt": "b"}])
-    assert [fault.pointer for fault in refused.value.faults] == ["/steps"]
+    assert [error.pointer for error in refused.value.field_errors] == ["/steps"]
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ def test_a_fault_on_the_reel_is_reported_once_however_many_clips_it_has():
     ],
 )
 def test_a_refusal_says_what_would_be_accepted(body, pointer, advice):
-    assert advice in faults_of(**body)[pointer]
+    assert advice in errors_of(**body)[pointer]
 
 
 @pytest.mark.parametrize("duration_s", [0.313, 5.062])
@@ -157,9 +157,9 @@ def test_the_durations_named_in_a_refusal_are_themselves_accepted(duration_s):
 
 
 def test_a_reel_longer_than_the_server_allows_is_refused():
-    faults = faults_of(limit_s=5, clips=[{"prompt": "a", "duration_s": 3}, {"prompt": "b", "duration_s": 3}])
-    assert "6 s long" in faults["/clips"]
-    assert "at most 5 s" in faults["/clips"]
+    errors = errors_of(limit_s=5, clips=[{"prompt": "a", "duration_s": 3}, {"prompt": "b", "duration_s": 3}])
+    assert "6 s long" in errors["/clips"]
+    assert "at most 5 s" in errors["/clips"]
 
 
 def test_crossfades_shorten_the_reel_that_is_measured():
@@ -172,11 +172,11 @@ def test_crossfades_shorten_the_reel_that_is_measured():
 
 
 def test_a_crossfade_longer_than_half_of_the_shortest_clip_is_refused():
-    faults = faults_of(
+    errors = errors_of(
         transition={"kind": "crossfade", "duration_s": 0.6},
         clips=[{"prompt": "a", "duration_s": 3}, {"prompt": "b", "duration_s": 1}],
     )
-    assert "here 0.5 s" in faults["/transition/duration_s"]
+    assert "here 0.5 s" in errors["/transition/duration_s"]
 
 
 def test_a_crossfade_of_a_single_clip_is_no_fault():
@@ -188,24 +188,24 @@ def test_a_cut_has_no_length_to_be_too_long():
 
 
 def test_fades_longer_than_the_reel_are_refused():
-    faults = faults_of(duration_s=3, soundtrack={"artifact_id": SOUND_ID, "fade_in_s": 2, "fade_out_s": 2})
-    assert "the fades take 4 s and the result is 3 s long" in faults["/soundtrack/fade_out_s"]
+    errors = errors_of(duration_s=3, soundtrack={"artifact_id": SOUND_ID, "fade_in_s": 2, "fade_out_s": 2})
+    assert "the fades take 4 s and the result is 3 s long" in errors["/soundtrack/fade_out_s"]
 
 
 def test_references_to_artifacts_that_are_not_the_callers_are_refused():
-    faults = faults_of(media={}, soundtrack={"artifact_id": SOUND_ID})
-    assert "no artifact" in faults["/soundtrack/artifact_id"]
+    errors = errors_of(media={}, soundtrack={"artifact_id": SOUND_ID})
+    assert "no artifact" in errors["/soundtrack/artifact_id"]
 
 
 @pytest.mark.parametrize("info", [MediaInfo(media="image", format="png"), MediaInfo(media="video", format="mp4")])
 def test_a_soundtrack_without_sound_is_refused(info):
-    faults = faults_of(media={SOUND_ID: info}, soundtrack={"artifact_id": SOUND_ID})
-    assert "no sound" in faults["/soundtrack/artifact_id"]
+    errors = errors_of(media={SOUND_ID: info}, soundtrack={"artifact_id": SOUND_ID})
+    assert "no sound" in errors["/soundtrack/artifact_id"]
 
 
 def test_a_soundtrack_that_would_begin_after_its_end_is_refused():
     info = MediaInfo(media="audio", format="mp3", duration_s=10)
-    assert "/soundtrack/start_s" in faults_of(
+    assert "/soundtrack/start_s" in errors_of(
         media={SOUND_ID: info}, soundtrack={"artifact_id": SOUND_ID, "start_s": 10}
     )
 

@@ -10,9 +10,9 @@ from phoenix.catalog.resolve import (
     Size,
     default_frames,
     fit_size,
+    floor_frames,
     is_visibly_rounded,
     longest_s,
-    most_frames,
     nearest_frames,
 )
 
@@ -29,8 +29,8 @@ def test_the_nearest_frame_count_is_one_the_model_makes_and_none_is_nearer(frame
 
 
 @given(frames=st.floats(min_value=5, max_value=200))
-def test_the_most_frames_are_never_more_than_there_is_room_for(frames):
-    most = most_frames(WAN, frames)
+def test_the_most_frames_are_never_more_than_fit(frames):
+    most = floor_frames(WAN, frames)
     assert (most - WAN.offset) % WAN.multiple == 0
     assert most <= frames < most + WAN.multiple or most == WAN.maximum
 

@@ -14,19 +14,19 @@ def changed(**fields: object) -> ModelSpec:
 
 
 def test_calls_of_plain_weights_may_share_them():
-    assert changed().most_at_once is None
-    assert changed(concurrency=2).most_at_once == 2
+    assert changed().max_concurrency is None
+    assert changed(concurrency=2).max_concurrency == 2
 
 
 @pytest.mark.parametrize(
     "fields", [{"step_cache": {"kind": "first_block"}}, {"offload": "model"}, {"offload": "group", "concurrency": 3}]
 )
 def test_calls_whose_state_is_on_the_modules_run_one_at_a_time(fields):
-    assert changed(**fields).most_at_once == 1
+    assert changed(**fields).max_concurrency == 1
 
 
 def test_a_lora_is_fused_and_so_leaves_plain_weights():
-    assert changed(loras=[{"source": "/loras/style.safetensors", "scale": 0.8}]).most_at_once is None
+    assert changed(loras=[{"source": "/loras/style.safetensors", "scale": 0.8}]).max_concurrency is None
 
 
 @pytest.mark.parametrize("fields", [{"offload": "sometimes"}, {"step_cache": {"kind": "tea"}}, {"loras": [{}]}])

@@ -23,7 +23,7 @@ def run(*arguments: str, stdin: str | None = None) -> Result:
 
 
 @cache
-def told(*arguments: str) -> dict:
+def report_of(*arguments: str) -> dict:
     result = run(*arguments, "--json")
     assert result.exit_code == 0, result.output
     return json.loads(result.stdout)
@@ -36,19 +36,19 @@ def refused(*arguments: str, stdin: str | None = None) -> str:
     return " ".join(result.stderr.replace("│", " ").split())
 
 
-def bench(*totals_s: float, spent_s: float) -> BenchReport:
+def bench(*totals_s: float, elapsed_s: float) -> BenchReport:
     return make_report(
         Machine(device="cuda:0", name="H200"),
         make_reel("a fox", steps=4, resolution="240p", duration_s=2),
         warm_up=ClipTimings(total_s=100),
         clips=[ClipTimings(total_s=total_s) for total_s in totals_s],
-        spent_s=spent_s,
+        elapsed_s=elapsed_s,
         memory=PeakMemory(peak_bytes=1, of="device"),
     )
 
 
 def test_the_answer_is_among_its_neighbours_and_keeps_what_was_asked_for():
-    report = told(*FLEET)
+    report = report_of(*FLEET)
     workers = [fleet["workers"] for fleet in report["fleets"]]
     assert workers == [report["workers"] + others for others in (-1, 0, 1, 2)]
     assert report["fleets"][1]["times"]["wait_p95_s"] <= 60 < report["fleets"][0]["times"]["wait_p95_s"]
@@ -61,7 +61,7 @@ def test_the_documented_example_is_what_the_command_prints():
 
 
 def test_no_fleet_is_smaller_than_one_worker():
-    report = told("--reels-per-hour", "1", "--clips", "8", "--clip-s", "1", "--wait-s", "60")
+    report = report_of("--reels-per-hour", "1", "--clips", "8", "--clip-s", "1", "--wait-s", "60")
     assert [fleet["workers"] for fleet in report["fleets"]] == [1, 2, 3]
 
 
@@ -72,42 +72,42 @@ def test_the_table_has_a_line_per_fleet_and_marks_the_one_that_cannot_keep_up():
     assert (rows[1][2:], rows[2][-2:]) == (["-", "-", "-", "cannot", "keep", "up"], ["the", "fewest"])
 
 
-def test_costs_are_told_where_a_price_is_given():
+def test_costs_are_shown_where_a_price_is_given():
     shown = run(*FLEET, "--price-per-hour", "2.5", "--duration", "5").stdout
     assert "  cost      15.00 an hour, 10,950.00 a month of 730 hours, 0.3750 a reel, 0.9000 a minute of video" in shown
-    assert told(*FLEET)["fleets"][0]["cost"] is None
+    assert report_of(*FLEET)["fleets"][0]["cost"] is None
 
 
 def test_the_other_turns_are_those_that_the_option_gives():
-    one, many = told(*FLEET), told(*FLEET, "--keys", "many")
+    one, many = report_of(*FLEET), report_of(*FLEET, "--keys", "many")
     assert one["by_other_turns"] == next(
         fleet["times"] for fleet in many["fleets"] if fleet["workers"] == one["workers"]
     )
 
 
-def test_a_benchmark_tells_the_seconds_of_a_clip_what_follows_them_and_its_length(tmp_path: Path):
+def test_a_benchmark_has_the_seconds_of_a_clip_what_follows_them_and_its_length(tmp_path: Path):
     file = tmp_path / "bench.json"
-    file.write_text(bench(12, 13, 14, spent_s=30).model_dump_json())
-    report = told(*LOAD, "--from", str(file), "--wait-s", "60", "--price-per-hour", "3")
+    file.write_text(bench(12, 13, 14, elapsed_s=30).model_dump_json())
+    report = report_of(*LOAD, "--from", str(file), "--wait-s", "60", "--price-per-hour", "3")
     assert (report["load"]["clip_s"], report["load"]["finish_s"]) == pytest.approx((10, 3))
     cost = report["fleets"][1]["cost"]
     assert cost["per_video_minute"] == pytest.approx(cost["per_reel"] * 60 / (5 * 2))
 
 
 def test_a_benchmark_can_come_through_a_pipe():
-    stdin = bench(12, spent_s=12).model_dump_json()
+    stdin = bench(12, elapsed_s=12).model_dump_json()
     result = run(*LOAD, "--from", "-", "--wait-s", "60", "--json", stdin=stdin)
     assert json.loads(result.stdout)["load"]["clip_s"] == pytest.approx(12)
 
 
 def test_an_option_is_stronger_than_the_benchmark():
-    stdin = bench(12, 13, spent_s=20).model_dump_json()
+    stdin = bench(12, 13, elapsed_s=20).model_dump_json()
     result = run(*LOAD, "--from", "-", "--wait-s", "60", "--finish-s", "0.5", "--json", stdin=stdin)
     assert json.loads(result.stdout)["load"]["finish_s"] == 0.5
 
 
 def test_a_benchmark_of_one_clip_has_nothing_left_to_follow_it():
-    clip = read_bench(bench(12, spent_s=12).model_dump_json().encode())
+    clip = read_bench(bench(12, elapsed_s=12).model_dump_json().encode())
     assert (clip.clip_s, clip.finish_s) == pytest.approx((12, 0))
 
 
@@ -117,7 +117,7 @@ def test_a_file_that_is_no_benchmark_is_refused(document: str):
 
 
 def test_a_benchmark_without_a_speed_is_refused():
-    document = bench(12, spent_s=12).model_copy(update={"clips_per_hour": 0.0}).model_dump_json()
+    document = bench(12, elapsed_s=12).model_copy(update={"clips_per_hour": 0.0}).model_dump_json()
     assert "/clips_per_hour" in refused(*LOAD, "--from", "-", "--wait-s", "60", stdin=document)
 
 

@@ -7,10 +7,10 @@ from itertools import pairwise
 
 import pytest
 
-from phoenix.cli.capacity.fleet import Price, Promise, Verdict
+from phoenix.cli.capacity.fleet import FleetVerdict, Price, Promise
 from phoenix.cli.capacity.queue import Load
 from phoenix.cli.capacity.trials import MOST_BUSY, PromiseImpossible, Trials
-from phoenix.cli.capacity.turns import Turns
+from phoenix.cli.capacity.turns import KeyCount
 
 LOAD = Load(reels_per_hour=40, clips=5, clip_s=35, finish_s=2, assembly_s=6)
 PRICE = Price(per_hour=2.5, video_s=25)
@@ -27,15 +27,15 @@ def trials(
 ) -> Trials:
     """Kept, as it tries no fleet twice."""
     promise = Promise(wait_s=wait_s, ready_s=ready_s)
-    return Trials(load, promise, Turns.ONE_KEY, slots_per_worker=slots_per_worker, price=price)
+    return Trials(load, promise, KeyCount.ONE_KEY, slots_per_worker=slots_per_worker, price=price)
 
 
 @pytest.mark.parametrize("asked", [{"wait_s": 60}, {"ready_s": 90}, {"wait_s": 120, "ready_s": 100}])
 def test_the_fewest_workers_keep_the_promise_and_one_fewer_does_not(asked: dict[str, float]):
     tried = trials(**asked)
     fewest = tried.find_fewest()
-    assert tried.describe(fewest).verdict is Verdict.KEEPS
-    assert tried.describe(fewest - 1).verdict is not Verdict.KEEPS
+    assert tried.describe(fewest).verdict is FleetVerdict.KEEPS
+    assert tried.describe(fewest - 1).verdict is not FleetVerdict.KEEPS
 
 
 @pytest.mark.parametrize("read", [lambda times: times.wait_p95_s, lambda times: times.ready_p95_s])
@@ -50,15 +50,15 @@ def test_a_longer_wait_never_takes_more_workers():
     assert fewest == sorted(fewest, reverse=True)
 
 
-def test_a_fleet_below_the_load_cannot_keep_up_and_has_no_waits_to_tell():
+def test_a_fleet_below_the_load_cannot_keep_up_and_has_no_waits_to_show():
     fleet = trials(wait_s=10_000).describe(1)
-    assert (fleet.verdict, fleet.times) == (Verdict.OVERLOADED, None)
+    assert (fleet.verdict, fleet.times) == (FleetVerdict.OVERLOADED, None)
     assert fleet.utilisation == pytest.approx(40 * 5 * 35 / 3600)
 
 
 def test_a_fleet_that_barely_keeps_up_has_no_reserve_whatever_is_promised():
     tried = trials(wait_s=1e6)
-    assert (tried.describe(2).verdict, tried.find_fewest()) == (Verdict.NO_RESERVE, 3)
+    assert (tried.describe(2).verdict, tried.find_fewest()) == (FleetVerdict.NO_RESERVE, 3)
 
 
 @pytest.mark.parametrize("reels_per_hour", [1, 333])
@@ -70,7 +70,7 @@ def test_the_fewest_workers_are_never_busier_than_can_be_relied_on(reels_per_hou
 def test_a_fleet_as_large_as_its_load_does_at_most_just_that():
     fleet = trials(Load(360, clips=5, clip_s=10), wait_s=60).describe(5)
     assert (fleet.utilisation, fleet.most_reels_per_hour, fleet.most_clips_per_hour) == pytest.approx((1, 360, 1800))
-    assert fleet.verdict is Verdict.OVERLOADED
+    assert fleet.verdict is FleetVerdict.OVERLOADED
 
 
 def test_workers_with_several_slots_are_as_good_as_so_many_workers():

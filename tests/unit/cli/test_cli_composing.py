@@ -8,7 +8,7 @@ import pytest
 from phoenix.cli.embedded.private import private_settings
 from phoenix.cli.up import DRAIN_GRACE_S, compose
 from phoenix.settings import (
-    Auth,
+    AuthMode,
     DatabaseSettings,
     LogSettings,
     RedisSettings,
@@ -24,7 +24,7 @@ def composed(settings: Settings, *, is_terminal: bool = False) -> Settings:
     return compose(settings, redis_url="unix:///r.sock", host="0.0.0.0", port=81, is_terminal=is_terminal)
 
 
-def test_children_are_told_the_address_the_redis_and_an_absolute_folder():
+def test_children_are_given_the_address_the_redis_and_an_absolute_folder():
     result = composed(Settings(data_dir=Path("data")))
     assert (result.api.host, result.api.port, result.redis.url) == ("0.0.0.0", 81, "unix:///r.sock")
     assert result.data_dir == Path.cwd() / "data"
@@ -67,7 +67,7 @@ def test_a_private_server_gets_nothing_by_which_it_could_touch_another(
         DatabaseSettings(),
         StorageSettings(),
     )
-    assert (private.data_dir, private.auth, private.limits.max_queued_jobs) == (Path("/tmp/x"), Auth.OFF, 7)
+    assert (private.data_dir, private.auth, private.limits.max_queued_jobs) == (Path("/tmp/x"), AuthMode.OFF, 7)
 
 
 def test_what_nobody_has_set_is_unset_in_a_private_server_too(monkeypatch: pytest.MonkeyPatch):

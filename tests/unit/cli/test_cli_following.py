@@ -20,7 +20,7 @@ from fixtures.event_examples import (
     job_started,
     queue_moved,
 )
-from phoenix.cli.following import MANY_CLIPS, Bars, Lines, describe
+from phoenix.cli.following import MANY_CLIPS, BarDisplay, LineDisplay, describe
 from phoenix.client import Event
 from phoenix.contract.events import JobSnapshot
 from phoenix.contract.jobs import ClipState
@@ -51,26 +51,26 @@ def test_an_event_is_one_line_or_none(event: Event, line: str | None):
     assert describe(event) == line
 
 
-def test_a_snapshot_also_tells_of_the_clips_that_run_already():
+def test_a_snapshot_also_shows_the_clips_that_run_already():
     assert describe(snapshot(2)) == f"{JOB_ID} running, 2 clips, 25% done\nclip 0: started\nclip 1: started"
 
 
-def shown(kind: type[Lines] | type[Bars], *events: Event) -> str:
+def shown(kind: type[LineDisplay] | type[BarDisplay], *events: Event) -> str:
     written = io.StringIO()
-    display = kind(Console(file=written, force_terminal=kind is Bars, width=120, height=50, markup=False))
+    display = kind(Console(file=written, force_terminal=kind is BarDisplay, width=120, height=50, markup=False))
     with display:
         for event in events:
             display.show(event)
     return written.getvalue()
 
 
-def test_progress_in_a_pipe_is_told_once_per_tenth():
+def test_progress_in_a_pipe_is_shown_once_per_tenth():
     steps = [clip_progress(step, job_progress=step / 100) for step in range(1, 25)]
-    assert shown(Lines, *steps).splitlines() == ["10% done", "20% done"]
+    assert shown(LineDisplay, *steps).splitlines() == ["10% done", "20% done"]
 
 
 def test_a_terminal_shows_a_bar_per_clip():
-    text = shown(Bars, snapshot(2), clip_started(2), clip_progress(50, job_progress=0.5))
+    text = shown(BarDisplay, snapshot(2), clip_started(2), clip_progress(50, job_progress=0.5))
     assert "  1 p" in text
     assert "  2 p" in text
     assert "step 50/100" in text
@@ -79,6 +79,6 @@ def test_a_terminal_shows_a_bar_per_clip():
 def test_of_many_clips_only_those_at_work_have_a_bar():
     clips = [a_clip(index, state=ClipState.QUEUED) for index in range(MANY_CLIPS + 1)]
     many = JobSnapshot(job_id=JOB_ID, seq=1, at=AT, job=a_job(clips=clips))
-    text = shown(Bars, many, clip_started(2, clip_index=3))
+    text = shown(BarDisplay, many, clip_started(2, clip_index=3))
     assert "  4 p" in text
     assert "  5 p" not in text

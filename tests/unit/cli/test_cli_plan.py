@@ -63,10 +63,10 @@ def test_the_length_of_the_reel_is_less_what_its_crossfades_take():
     assert "11.0 s of 3 clips, joined with crossfades of 0.5 s" in shown
 
 
-def test_every_fault_is_told_with_its_pointer_and_status_1():
+def test_every_error_is_shown_with_its_pointer_and_status_1():
     result = run("fox", "--model", "ltx-video", "--fps", "5", "--steps", "900", "--resolution", "1080p")
-    told = [line.removeprefix("INVALID_REQUEST:").strip().split(":")[0] for line in result.stderr.splitlines()]
-    assert (result.exit_code, told) == (1, ["/resolution", "/fps", "/steps"])
+    shown = [line.removeprefix("INVALID_REQUEST:").strip().split(":")[0] for line in result.stderr.splitlines()]
+    assert (result.exit_code, shown) == (1, ["/resolution", "/fps", "/steps"])
 
 
 def test_a_fault_that_needs_no_catalog_is_one_of_usage():

@@ -1,4 +1,4 @@
-"""What settings name and is not there is told before anything is started."""
+"""What settings name and is not there is reported before anything is started."""
 
 from pathlib import Path
 

@@ -19,7 +19,7 @@ from phoenix.errors import FailureCode, Stage
 from phoenix.settings import DatabaseSettings, RedisSettings, Settings, StorageSettings
 
 
-def told(answer: dict[str, Any]) -> dict[str, Any]:
+def error_of(answer: dict[str, Any]) -> dict[str, Any]:
     return json.loads(answer["error"])
 
 
@@ -40,12 +40,12 @@ def test_without_a_store_the_files_are_in_the_folder_that_goes_with_the_containe
     assert (container.storage.url, container.data_dir) == (None, Path("/tmp/x"))
 
 
-def test_a_failed_reel_is_told_with_its_clips():
+def test_a_failed_reel_is_reported_with_its_clips():
     error = JobError(code=FailureCode.GPU_OOM, message="no memory", retriable=True, stage=Stage.DENOISE, clip_index=1)
     failed = a_clip(1).model_copy(update={"error": error})
     job = a_job(clips=[a_clip(0), failed], state=JobState.FAILED).model_copy(update={"error": error})
 
-    assert told(answers.not_made(job)) == {
+    assert error_of(answers.not_made(job)) == {
         "error_type": "GPU_OOM",
         "error_message": "no memory",
         "stage": "denoise",
@@ -55,19 +55,19 @@ def test_a_failed_reel_is_told_with_its_clips():
 
 
 def test_a_canceled_reel_has_no_other_error_than_that():
-    assert told(answers.not_made(a_job(state=JobState.CANCELED)))["error_type"] == "CANCELED"
+    assert error_of(answers.not_made(a_job(state=JobState.CANCELED)))["error_type"] == "CANCELED"
 
 
 def test_a_container_without_its_server_is_to_be_replaced():
-    assert answers.unanswered("it has ended")["refresh_worker"] is True
+    assert answers.server_unavailable("it has ended")["refresh_worker"] is True
 
 
 @pytest.mark.parametrize("event", [clip_preview(), job_canceled(6)])
-def test_what_says_nothing_of_progress_and_the_last_event_are_not_told(event: Any):
+def test_what_says_nothing_of_progress_and_the_last_event_are_not_reported(event: Any):
     assert find_progress(event) is None
 
 
-def test_the_snapshot_of_an_ended_job_is_not_told():
+def test_the_snapshot_of_an_ended_job_is_not_reported():
     job = a_job(state=JobState.CANCELED)
 
     assert find_progress(JobSnapshot(job_id=JOB_ID, seq=1, at=AT, job=job)) is None

@@ -9,10 +9,10 @@ from typer.testing import CliRunner
 
 from phoenix.cli.app import app
 from phoenix.cli.doctor import unknown_names
-from phoenix.cli.problems import explained
+from phoenix.cli.problems import exit_on_error
 from phoenix.cli.tables import models_table
 from phoenix.contract.models import Model, NumberRange
-from phoenix.errors import Fault, InvalidRequest, SchemaOutdated, Unavailable
+from phoenix.errors import FieldError, InvalidRequest, SchemaOutdated, Unavailable
 
 
 def refused(*arguments: str) -> str:
@@ -22,8 +22,8 @@ def refused(*arguments: str) -> str:
     return " ".join(result.stderr.replace("│", " ").split())
 
 
-def told_of(error: Exception, capsys: pytest.CaptureFixture[str]) -> str:
-    with pytest.raises(typer.Exit), explained():
+def shown_by(error: Exception, capsys: pytest.CaptureFixture[str]) -> str:
+    with pytest.raises(typer.Exit), exit_on_error():
         raise error
     return capsys.readouterr().err
 
@@ -62,24 +62,24 @@ def test_a_variable_that_nothing_reads_is_found():
     assert unknown_names(environment) == ["PHOENIX_SHEDULER__LEASE_S"]
 
 
-def test_a_single_fault_is_told_once(capsys: pytest.CaptureFixture[str]):
-    told = told_of(InvalidRequest("/fps: too many", faults=[Fault("/fps", "too many")]), capsys)
-    assert told.splitlines() == ["INVALID_REQUEST: /fps: too many"]
+def test_a_single_error_is_shown_once(capsys: pytest.CaptureFixture[str]):
+    shown = shown_by(InvalidRequest("/fps: too many", field_errors=[FieldError("/fps", "too many")]), capsys)
+    assert shown.splitlines() == ["INVALID_REQUEST: /fps: too many"]
 
 
-def test_of_several_faults_each_is_told_once(capsys: pytest.CaptureFixture[str]):
-    faults = [Fault("/fps", "too many"), Fault("/steps", "too few")]
-    told = told_of(InvalidRequest("/fps: too many (and 1 more)", faults=faults), capsys)
-    assert told.splitlines() == ["INVALID_REQUEST: /fps: too many", "  /steps: too few"]
+def test_of_several_errors_each_is_shown_once(capsys: pytest.CaptureFixture[str]):
+    faults = [FieldError("/fps", "too many"), FieldError("/steps", "too few")]
+    shown = shown_by(InvalidRequest("/fps: too many (and 1 more)", field_errors=faults), capsys)
+    assert shown.splitlines() == ["INVALID_REQUEST: /fps: too many", "  /steps: too few"]
 
 
 def test_without_its_database_a_command_names_the_doctor(capsys: pytest.CaptureFixture[str]):
-    assert "phoenix doctor" in told_of(Unavailable("The database is away."), capsys)
+    assert "phoenix doctor" in shown_by(Unavailable("The database is away."), capsys)
 
 
 def test_without_its_tables_a_command_names_what_makes_them(capsys: pytest.CaptureFixture[str]):
-    told = told_of(SchemaOutdated(), capsys)
-    assert ("phoenix db upgrade" in told, "phoenix doctor" in told) == (True, False)
+    shown = shown_by(SchemaOutdated(), capsys)
+    assert ("phoenix db upgrade" in shown, "phoenix doctor" in shown) == (True, False)
 
 
 def test_a_model_keeps_its_whole_id_in_a_narrow_table():

@@ -26,7 +26,7 @@ PROBLEM = Problem(
 def test_a_problem_keeps_its_code_its_faults_and_its_request_id():
     problem = problem_from(httpx.Response(422, content=PROBLEM.model_dump_json()))
     assert (problem.status, problem.code, problem.detail) == (422, "INVALID_REQUEST", "2 faults")
-    assert problem.faults == (ProblemFault(pointer="/clips/0/prompt", detail="is empty"),)
+    assert problem.field_errors == (ProblemFault(pointer="/clips/0/prompt", detail="is empty"),)
     assert problem.request_id == "req_1"
 
 

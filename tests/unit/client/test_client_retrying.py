@@ -17,13 +17,13 @@ def test_it_gives_up_after_the_last_attempt():
 
 
 def test_it_never_comes_back_before_the_server_asked():
-    assert POLICY.delay_s(1, asked_s=2.5) == 2.5
-    assert POLICY.delay_s(2, asked_s=0.1) == 2
+    assert POLICY.delay_s(1, retry_after_s=2.5) == 2.5
+    assert POLICY.delay_s(2, retry_after_s=0.1) == 2
 
 
 def test_a_server_that_asks_for_too_long_is_not_waited_for():
-    assert POLICY.delay_s(1, asked_s=3.1) is None
+    assert POLICY.delay_s(1, retry_after_s=3.1) is None
 
 
 def test_jitter_only_lengthens_the_wait():
-    assert POLICY.delay_s(1, asked_s=2, jitter=1) == 2.5
+    assert POLICY.delay_s(1, retry_after_s=2, jitter=1) == 2.5

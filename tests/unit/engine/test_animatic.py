@@ -12,14 +12,16 @@ from fixtures.renders import Recorder, digest, make_clip, stopping_at
 from phoenix.catalog.load import load_catalog
 from phoenix.engine.backends.animatic.engine import AnimaticEngine
 from phoenix.engine.cancellation import RenderStopped, StopReason
-from phoenix.engine.spec import ClipJob, Unwatched
+from phoenix.engine.spec import ClipJob, NullObserver
 from phoenix.errors import Stage
 
 MODEL = load_catalog().get("animatic")
 
 
-def render(*, pace_s: float = 0, watcher=None, **changes):
-    return AnimaticEngine(seconds_per_step=pace_s).render(ClipJob(make_clip(**changes), MODEL), watcher or Unwatched())
+def render(*, seconds_per_step: float = 0, observer=None, **changes):
+    return AnimaticEngine(seconds_per_step=seconds_per_step).render(
+        ClipJob(make_clip(**changes), MODEL), observer or NullObserver()
+    )
 
 
 @pytest.mark.parametrize(("width", "height", "num_frames"), [(96, 54, 5), (54, 96, 1), (64, 64, 33), (320, 136, 2)])
@@ -34,8 +36,8 @@ def test_the_same_clip_gives_the_same_bytes():
     assert digest(render()) == digest(render())
 
 
-def test_the_pace_does_not_change_the_picture():
-    assert digest(render()) == digest(render(pace_s=0.001))
+def test_the_seconds_per_step_do_not_change_the_picture():
+    assert digest(render()) == digest(render(seconds_per_step=0.001))
 
 
 @pytest.mark.parametrize("change", [{"seed": 8}, {"prompt": "a lighthouse in a storm"}, {"index": 1}])
@@ -50,14 +52,14 @@ def test_the_picture_moves():
 
 def test_every_step_is_reported_between_the_stages():
     recorder = Recorder()
-    render(watcher=recorder, steps=4)
+    render(observer=recorder, steps=4)
     assert recorder.stages == [Stage.DENOISE, Stage.DECODE]
     assert recorder.steps == [(1, 4), (2, 4), (3, 4), (4, 4)]
 
 
-def test_the_pace_is_seconds_per_step():
+def test_a_clip_takes_the_seconds_per_step_for_each_step():
     started_s = time.monotonic()
-    render(steps=3, pace_s=0.02)
+    render(steps=3, seconds_per_step=0.02)
     assert time.monotonic() - started_s >= 0.06
 
 
@@ -66,7 +68,7 @@ def test_a_stop_ends_the_wait_of_a_step_at_once():
     threading.Timer(0.03, recorder.stop.stop, (StopReason.CANCEL,)).start()
     started_s = time.monotonic()
     with pytest.raises(RenderStopped):
-        render(watcher=recorder, pace_s=60)
+        render(observer=recorder, seconds_per_step=60)
     assert time.monotonic() - started_s < 5
     assert recorder.steps == []
 
@@ -74,13 +76,13 @@ def test_a_stop_ends_the_wait_of_a_step_at_once():
 def test_a_stop_at_a_step_draws_nothing():
     recorder = stopping_at(2)
     with pytest.raises(RenderStopped):
-        render(watcher=recorder, steps=5)
+        render(observer=recorder, steps=5)
     assert recorder.stages == [Stage.DENOISE]
 
 
 def test_a_stop_while_frames_are_read_ends_them():
     recorder = Recorder()
-    frames = render(watcher=recorder).frames
+    frames = render(observer=recorder).frames
     next(frames)
     recorder.stop.stop(StopReason.LOST)
     with pytest.raises(RenderStopped):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from phoenix.engine.backends.animatic.lettering import NO_FONT, clean_text, fit_lines
+from phoenix.engine.backends.animatic.lettering import NO_FONT, clean_text, wrap_text
 from phoenix.engine.backends.animatic.scene import Ground, Hour, Weather, read_scene
 
 
@@ -36,7 +36,7 @@ def test_text_is_cut_where_nobody_could_read_on():
 
 
 def fit(text: str, *, width_px: int = 200, height_px: int = 60):
-    return fit_lines(text, width_px=width_px, height_px=height_px, largest_px=24, smallest_px=8)
+    return wrap_text(text, width_px=width_px, height_px=height_px, largest_px=24, smallest_px=8)
 
 
 def test_lines_are_no_wider_than_the_box():

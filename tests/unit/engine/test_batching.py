@@ -7,7 +7,7 @@ import pytest
 from fixtures.renders import make_clip
 from phoenix.catalog.load import load_catalog
 from phoenix.catalog.model import BatchRule, ModelSpec, StepCache
-from phoenix.engine.batch_rules import halves, key_of, most_clips
+from phoenix.engine.batch_rules import halves, key_of, max_batch_size
 
 
 def model(**changes: Any) -> ModelSpec:
@@ -16,7 +16,7 @@ def model(**changes: Any) -> ModelSpec:
 
 def most(spec: ModelSpec | None = None, *, limit: int = 8, has_image: bool = False, **clip: Any) -> int:
     small = {"width": 448, "height": 256, "num_frames": 17}
-    return most_clips(make_clip(**(small | clip)), spec or model(), has_image=has_image, limit=limit)
+    return max_batch_size(make_clip(**(small | clip)), spec or model(), has_image=has_image, limit=limit)
 
 
 def test_the_tokens_of_wan_are_those_of_its_latents():

@@ -9,21 +9,21 @@ import pytest
 from fixtures.renders import Recorder, make_clip
 from phoenix.catalog.load import load_catalog
 from phoenix.engine.cancellation import RenderStopped, StopReason
-from phoenix.engine.registry import Engines
-from phoenix.engine.spec import ClipJob, Unwatched
+from phoenix.engine.registry import EngineRegistry
+from phoenix.engine.spec import ClipJob, NullObserver
 from phoenix.settings import AnimaticSettings, EngineSettings
 
 CATALOG = load_catalog()
 
 
-def open_engines(**settings) -> Engines:
-    return Engines(engine=EngineSettings(**settings), animatic=AnimaticSettings(), device="cpu")
+def open_engines(**settings) -> EngineRegistry:
+    return EngineRegistry(engine=EngineSettings(**settings), animatic=AnimaticSettings(), device="cpu")
 
 
 def test_an_engine_is_opened_when_its_first_clip_comes():
     engines = open_engines()
     assert engines.loaded_models() == ()
-    engines.render(ClipJob(make_clip(), CATALOG.get("animatic")), Unwatched())
+    engines.render(ClipJob(make_clip(), CATALOG.get("animatic")), NullObserver())
     assert engines.loaded_models() == ("animatic",)
     engines.close()
     assert engines.loaded_models() == ()
@@ -61,16 +61,16 @@ sys.modules["torch"] = None  # importing it raises ImportError, as where it is n
 from fixtures.renders import make_clip
 from phoenix.catalog.load import load_catalog
 from phoenix.engine.device import device_memory, pick_device
-from phoenix.engine.registry import Engines
+from phoenix.engine.registry import EngineRegistry
 from phoenix.engine.slots import DeviceSlots
-from phoenix.engine.spec import ClipJob, Unwatched
+from phoenix.engine.spec import ClipJob, NullObserver
 from phoenix.errors import TaskFailed
 from phoenix.settings import AnimaticSettings, EngineSettings
 
-engines, catalog = Engines(engine=EngineSettings(), animatic=AnimaticSettings()), load_catalog()
-assert len(list(engines.render(ClipJob(make_clip(), catalog.get("animatic")), Unwatched()).frames)) == 9
+engines, catalog = EngineRegistry(engine=EngineSettings(), animatic=AnimaticSettings()), load_catalog()
+assert len(list(engines.render(ClipJob(make_clip(), catalog.get("animatic")), NullObserver()).frames)) == 9
 try:
-    engines.render(ClipJob(make_clip(), catalog.get("ltx-video")), Unwatched())
+    engines.render(ClipJob(make_clip(), catalog.get("ltx-video")), NullObserver())
 except TaskFailed as failed:
     print(failed.code, failed.stage, failed.detail)
 """

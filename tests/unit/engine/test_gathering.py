@@ -9,10 +9,10 @@ import pytest
 
 from fixtures.renders import Recorder, make_clip
 from phoenix.catalog.load import load_catalog
-from phoenix.engine.batcher import Gathering
+from phoenix.engine.batcher import Batcher
 from phoenix.engine.cancellation import RenderStopped, StopReason, StopToken
 from phoenix.engine.slots import DeviceSlots
-from phoenix.engine.spec import ClipJob, Member, RenderedClip
+from phoenix.engine.spec import ClipJob, RenderedClip, RenderRequest
 from phoenix.errors import FailureCode, Stage, TaskFailed
 
 MODEL = load_catalog().get("wan-2.1-t2v-1.3b")
@@ -27,20 +27,20 @@ class Studio:
         self.begun = threading.Semaphore(0)
         self.gate = threading.Event()
         self.gate.set()
-        self.gathering = Gathering(self.slots, window_s=window_s)
+        self.batcher = Batcher(self.slots, window_s=window_s)
         self._pool = ThreadPoolExecutor(16)
 
     def submit(self, seed: int, *, limit: int = 4, **clip: Any) -> tuple[Recorder, Future[RenderedClip]]:
         recorder = Recorder()
-        member = Member(ClipJob(make_clip(seed=seed, **clip), MODEL), recorder)
-        return recorder, self._pool.submit(self.gathering.render, member, limit=limit, render=self.render)
+        request = RenderRequest(ClipJob(make_clip(seed=seed, **clip), MODEL), recorder)
+        return recorder, self._pool.submit(self.batcher.render, request, limit=limit, render=self.render)
 
-    def render(self, members: Sequence[Member]) -> None:
-        self.calls.append(sorted(member.clip.seed for member in members))
+    def render(self, requests: Sequence[RenderRequest]) -> None:
+        self.calls.append(sorted(request.clip.seed for request in requests))
         self.begun.release()
         assert self.gate.wait(30)
-        for member in members:
-            member.settle(RenderedClip(iter(()), 64, 64, 8, 9, batch_size=len(members)))
+        for request in requests:
+            request.finish(RenderedClip(iter(()), 64, 64, 8, 9, batch_size=len(requests)))
 
     def wait_for_call(self) -> None:
         assert self.begun.acquire(timeout=30)
@@ -83,7 +83,7 @@ def test_clips_that_come_while_the_device_is_busy_are_its_next_call(studio: Stud
     studio.wait_for_call()
     later = [studio.submit(seed)[1] for seed in (1, 2, 3)]
     eventually(lambda: studio.slots.waiting == 1)
-    eventually(lambda: studio.gathering.gathered == 3)
+    eventually(lambda: studio.batcher.waiting_clips == 3)
     studio.gate.set()
     assert first.result(30).batch_size == 1
     assert [clip.result(30).batch_size for clip in later] == [3, 3, 3]
@@ -104,7 +104,7 @@ def test_a_clip_that_is_stopped_while_it_waits_is_let_go_at_once_and_the_others_
     first = studio.submit(0)[1]
     studio.wait_for_call()
     (stopped, leaving), (_, staying) = studio.submit(1), studio.submit(2)
-    eventually(lambda: studio.gathering.gathered == 2)
+    eventually(lambda: studio.batcher.waiting_clips == 2)
     stopped.stop.stop(StopReason.CANCEL)
     with pytest.raises(RenderStopped):
         leaving.result(30)
@@ -114,9 +114,9 @@ def test_a_clip_that_is_stopped_while_it_waits_is_let_go_at_once_and_the_others_
 
 
 def test_a_batch_that_nobody_wants_any_more_leaves_the_queue_for_the_device(studio: Studio):
-    with studio.slots.hold(StopToken()):
+    with studio.slots.acquire(StopToken()):
         recorders, clips = zip(*(studio.submit(seed) for seed in (1, 2)), strict=True)
-        eventually(lambda: studio.gathering.gathered == 2)
+        eventually(lambda: studio.batcher.waiting_clips == 2)
         eventually(lambda: studio.slots.waiting == 1)
         for recorder in recorders:
             recorder.stop.stop(StopReason.PREEMPT)
@@ -135,14 +135,14 @@ def test_a_clip_that_is_stopped_in_a_call_does_not_wait_for_its_end(studio: Stud
     recorder.stop.stop(StopReason.CANCEL)
     with pytest.raises(RenderStopped):
         clip.result(30)
-    assert studio.slots.held == 1
+    assert studio.slots.in_use == 1
     studio.gate.set()
-    eventually(lambda: studio.slots.held == 0)
+    eventually(lambda: studio.slots.in_use == 0)
 
 
 def test_a_wait_past_the_limit_fails_every_clip_of_the_batch():
     studio = Studio(wait_limit_s=0.05)
-    with studio.slots.hold(StopToken()):
+    with studio.slots.acquire(StopToken()):
         failures = [clip.exception(30) for _, clip in (studio.submit(1), studio.submit(2))]
     assert all(isinstance(failed, TaskFailed) and failed.code is FailureCode.TIMEOUT for failed in failures)
     assert failures[0] is not failures[1]
@@ -150,13 +150,13 @@ def test_a_wait_past_the_limit_fails_every_clip_of_the_batch():
 
 
 def test_an_error_of_the_engine_reaches_every_clip_and_frees_the_slot(studio: Studio):
-    def fail(_members: Sequence[Member]) -> None:
+    def fail(_requests: Sequence[RenderRequest]) -> None:
         raise TaskFailed(FailureCode.ENGINE_FAILED, "it broke", stage=Stage.DENOISE)
 
-    member = Member(ClipJob(make_clip(), MODEL), Recorder())
+    request = RenderRequest(ClipJob(make_clip(), MODEL), Recorder())
     with pytest.raises(TaskFailed, match="it broke"):
-        studio.gathering.render(member, limit=2, render=fail)
-    eventually(lambda: studio.slots.held == 0)
+        studio.batcher.render(request, limit=2, render=fail)
+    eventually(lambda: studio.slots.in_use == 0)
 
 
 def test_a_call_that_outlasts_its_clips_is_still_under_way(studio: Studio):
@@ -165,6 +165,6 @@ def test_a_call_that_outlasts_its_clips_is_still_under_way(studio: Studio):
     studio.wait_for_call()
     recorder.stop.stop(StopReason.CANCEL)
     assert isinstance(clip.exception(30), RenderStopped)
-    assert studio.gathering.under_way == 1
+    assert studio.batcher.running_batches == 1
     studio.gate.set()
-    eventually(lambda: studio.gathering.under_way == 0)
+    eventually(lambda: studio.batcher.running_batches == 0)

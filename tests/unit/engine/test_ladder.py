@@ -2,51 +2,62 @@
 
 import pytest
 
-from fixtures.claims import HandTurnedClock
+from fixtures.claims import ManualClock
 from phoenix.catalog.load import load_catalog
-from phoenix.engine.backends.diffusers.oom_fallback import RETURN_AFTER_S, Climbs, Rung, next_rung, on_rung
+from phoenix.engine.backends.diffusers.oom_fallback import (
+    FALLBACK_TTL_S,
+    ActiveFallbacks,
+    FallbackLevel,
+    model_at_level,
+    next_level,
+)
 
 AUTO = load_catalog().get("ltx-video")
 
 
 @pytest.mark.parametrize(
-    ("rung", "offload", "had_company", "higher"),
+    ("level", "offload", "shared_device", "higher"),
     [
-        (Rung.BESIDE, "auto", True, Rung.ALONE),
-        (Rung.BESIDE, "auto", False, Rung.OFFLOADED),
-        (Rung.ALONE, "auto", False, Rung.OFFLOADED),
-        (Rung.OFFLOADED, "auto", True, Rung.GROUPED),
-        (Rung.GROUPED, "auto", True, None),
-        (Rung.BESIDE, "never", True, Rung.ALONE),
-        (Rung.BESIDE, "never", False, None),
-        (Rung.ALONE, "never", True, None),
-        (Rung.ALONE, "model", True, None),
-        (Rung.ALONE, "group", True, None),
+        (FallbackLevel.SHARED, "auto", True, FallbackLevel.EXCLUSIVE),
+        (FallbackLevel.SHARED, "auto", False, FallbackLevel.MODEL_OFFLOAD),
+        (FallbackLevel.EXCLUSIVE, "auto", False, FallbackLevel.MODEL_OFFLOAD),
+        (FallbackLevel.MODEL_OFFLOAD, "auto", True, FallbackLevel.GROUP_OFFLOAD),
+        (FallbackLevel.GROUP_OFFLOAD, "auto", True, None),
+        (FallbackLevel.SHARED, "never", True, FallbackLevel.EXCLUSIVE),
+        (FallbackLevel.SHARED, "never", False, None),
+        (FallbackLevel.EXCLUSIVE, "never", True, None),
+        (FallbackLevel.EXCLUSIVE, "model", True, None),
+        (FallbackLevel.EXCLUSIVE, "group", True, None),
     ],
 )
-def test_each_shortage_is_answered_once(rung, offload, had_company, higher):
+def test_each_shortage_is_answered_once(level, offload, shared_device, higher):
     model = AUTO.model_copy(update={"offload": offload})
-    assert next_rung(rung, model, had_company=had_company) is higher
+    assert next_level(level, model, shared_device=shared_device) is higher
 
 
-@pytest.mark.parametrize(("rung", "offload"), [(Rung.OFFLOADED, "model"), (Rung.GROUPED, "group")])
-def test_a_model_is_offloaded_by_component_and_at_last_by_layer(rung, offload):
-    assert on_rung(AUTO, Rung.ALONE) is AUTO
-    assert on_rung(AUTO, rung).offload == offload
+@pytest.mark.parametrize(
+    ("level", "offload"), [(FallbackLevel.MODEL_OFFLOAD, "model"), (FallbackLevel.GROUP_OFFLOAD, "group")]
+)
+def test_a_model_is_offloaded_by_component_and_at_last_by_layer(level, offload):
+    assert model_at_level(AUTO, FallbackLevel.EXCLUSIVE) is AUTO
+    assert model_at_level(AUTO, level).offload == offload
 
 
 def test_a_model_that_was_offloaded_stays_so_for_a_while_and_then_tries_the_device_again():
-    clock = HandTurnedClock(0)
-    climbs = Climbs(clock)
-    climbs.record("wan", Rung.OFFLOADED)
-    climbs.record("ltx", Rung.ALONE)
-    climbs.record("mochi", Rung.GROUPED)
-    climbs.record("mochi", Rung.OFFLOADED)
-    assert climbs.first_rung("mochi") is Rung.GROUPED
-    assert [climbs.first_rung(model_id) for model_id in ("wan", "ltx")] == [Rung.OFFLOADED, Rung.BESIDE]
-    clock.now_s = RETURN_AFTER_S - 1
-    climbs.record("wan", Rung.GROUPED)
-    clock.now_s = 2 * RETURN_AFTER_S - 2
-    assert climbs.first_rung("wan") is Rung.GROUPED
-    clock.now_s = 2 * RETURN_AFTER_S
-    assert climbs.first_rung("wan") is Rung.BESIDE
+    clock = ManualClock(0)
+    fallbacks = ActiveFallbacks(clock)
+    fallbacks.record("wan", FallbackLevel.MODEL_OFFLOAD)
+    fallbacks.record("ltx", FallbackLevel.EXCLUSIVE)
+    fallbacks.record("mochi", FallbackLevel.GROUP_OFFLOAD)
+    fallbacks.record("mochi", FallbackLevel.MODEL_OFFLOAD)
+    assert fallbacks.first_level("mochi") is FallbackLevel.GROUP_OFFLOAD
+    assert [fallbacks.first_level(model_id) for model_id in ("wan", "ltx")] == [
+        FallbackLevel.MODEL_OFFLOAD,
+        FallbackLevel.SHARED,
+    ]
+    clock.now_s = FALLBACK_TTL_S - 1
+    fallbacks.record("wan", FallbackLevel.GROUP_OFFLOAD)
+    clock.now_s = 2 * FALLBACK_TTL_S - 2
+    assert fallbacks.first_level("wan") is FallbackLevel.GROUP_OFFLOAD
+    clock.now_s = 2 * FALLBACK_TTL_S
+    assert fallbacks.first_level("wan") is FallbackLevel.SHARED

@@ -7,18 +7,18 @@ import pytest
 from fixtures.renders import make_clip
 from phoenix.catalog.load import load_catalog
 from phoenix.catalog.model import StepCache
-from phoenix.engine.memory_profile import CallShape, FilePeaks, MemoryPeaks, call_shape
+from phoenix.engine.memory_profile import CallShape, FilePeakStore, InMemoryPeakStore, call_shape
 
 WAN = load_catalog().get("wan-2.1-t2v-1.3b")
 SHAPE = call_shape(make_clip(), WAN, 1, device="NVIDIA H200")
 
 
 def test_nothing_is_known_of_a_shape_before_its_first_call():
-    assert MemoryPeaks().find(SHAPE) is None
+    assert InMemoryPeakStore().find(SHAPE) is None
 
 
 def test_the_highest_peak_is_the_one_that_counts():
-    peaks = MemoryPeaks()
+    peaks = InMemoryPeakStore()
     for peak_bytes in (5, 9, 7):
         peaks.record(SHAPE, peak_bytes)
     assert peaks.find(SHAPE) == 9
@@ -26,7 +26,7 @@ def test_the_highest_peak_is_the_one_that_counts():
 
 def is_known(shape: CallShape) -> bool:
     """Once `SHAPE` is."""
-    peaks = MemoryPeaks()
+    peaks = InMemoryPeakStore()
     peaks.record(SHAPE, 9)
     return peaks.find(shape) is not None
 
@@ -61,16 +61,16 @@ def test_a_batch_and_another_device_are_other_shapes_and_a_prompt_is_not():
 
 
 def test_the_next_process_knows_what_this_one_learned(tmp_path: Path):
-    FilePeaks(tmp_path / "new" / "peaks.json").record(SHAPE, 9)
-    assert FilePeaks(tmp_path / "new" / "peaks.json").find(SHAPE) == 9
+    FilePeakStore(tmp_path / "new" / "peaks.json").record(SHAPE, 9)
+    assert FilePeakStore(tmp_path / "new" / "peaks.json").find(SHAPE) == 9
 
 
 def test_what_another_process_wrote_meanwhile_is_kept(tmp_path: Path):
-    ours, theirs = FilePeaks(tmp_path / "peaks.json"), FilePeaks(tmp_path / "peaks.json")
+    ours, theirs = FilePeakStore(tmp_path / "peaks.json"), FilePeakStore(tmp_path / "peaks.json")
     other = call_shape(make_clip(width=832), WAN, 1, device="NVIDIA H200")
     theirs.record(other, 5)
     ours.record(SHAPE, 9)
-    both = FilePeaks(tmp_path / "peaks.json")
+    both = FilePeakStore(tmp_path / "peaks.json")
     assert (both.find(SHAPE), both.find(other)) == (9, 5)
     assert [file.name for file in tmp_path.iterdir()] == ["peaks.json"]
 
@@ -78,14 +78,14 @@ def test_what_another_process_wrote_meanwhile_is_kept(tmp_path: Path):
 @pytest.mark.parametrize("text", ["", "{", "[1]", '{"a": "b"}', "\x00\xff"])
 def test_a_file_that_is_not_what_it_was_is_learned_anew(tmp_path: Path, text: str):
     (tmp_path / "peaks.json").write_text(text, encoding="latin-1")
-    peaks = FilePeaks(tmp_path / "peaks.json")
+    peaks = FilePeakStore(tmp_path / "peaks.json")
     assert peaks.find(SHAPE) is None
     peaks.record(SHAPE, 9)
-    assert FilePeaks(tmp_path / "peaks.json").find(SHAPE) == 9
+    assert FilePeakStore(tmp_path / "peaks.json").find(SHAPE) == 9
 
 
 def test_a_folder_that_cannot_be_written_costs_nothing_but_the_memory_of_it(tmp_path: Path):
     (tmp_path / "file").write_text("")
-    peaks = FilePeaks(tmp_path / "file" / "peaks.json")
+    peaks = FilePeakStore(tmp_path / "file" / "peaks.json")
     peaks.record(SHAPE, 9)
     assert peaks.find(SHAPE) == 9

@@ -59,7 +59,7 @@ def test_a_pipeline_is_given_only_what_its_signature_names():
     }
 
 
-def test_a_pipeline_that_is_conditioned_on_the_frame_rate_is_told_it():
+def test_a_pipeline_that_is_conditioned_on_the_frame_rate_receives_it():
     assert arguments(PacedPipeline(), fps=24)["frame_rate"] == 24
 
 

@@ -58,7 +58,7 @@ def test_an_animatic_shows_its_frames_while_it_is_paced():
     assert len(set(recorder.previews)) > 1
 
 
-def test_an_animatic_without_a_pace_shows_none():
+def test_an_animatic_without_seconds_per_step_shows_none():
     recorder = Recorder()
     AnimaticEngine(preview_interval_s=1).render(ClipJob(make_clip(), load_catalog().get("animatic")), recorder)
     assert recorder.previews == []

@@ -28,7 +28,7 @@ def test_all_processes_together_hold_no_more_than_the_device_has(tmp_path, count
     def use(slots: DeviceSlots) -> None:
         nonlocal inside
         for _ in range(5):
-            with slots.hold(StopToken()):
+            with slots.acquire(StopToken()):
                 with lock:
                     inside += 1
                     seen.append(inside)
@@ -42,36 +42,36 @@ def test_all_processes_together_hold_no_more_than_the_device_has(tmp_path, count
 
 
 def test_devices_do_not_wait_for_each_other(tmp_path):
-    with slots_of(tmp_path).hold(StopToken()), slots_of(tmp_path, device="cuda:1").hold(StopToken()) as waited_s:
+    with slots_of(tmp_path).acquire(StopToken()), slots_of(tmp_path, device="cuda:1").acquire(StopToken()) as waited_s:
         assert waited_s < 30
 
 
 def test_a_process_that_waits_comes_before_one_that_has_just_been_there(tmp_path):
-    busy, patient, order = slots_of(tmp_path), slots_of(tmp_path), []
+    busy, long_wait, order = slots_of(tmp_path), slots_of(tmp_path), []
     waiting = threading.Event()
 
     def wait() -> None:
         waiting.set()
-        with patient.hold(StopToken()):
-            order.append("patient")
+        with long_wait.acquire(StopToken()):
+            order.append("long_wait")
 
     thread = threading.Thread(target=wait)
-    with busy.hold(StopToken()):
+    with busy.acquire(StopToken()):
         thread.start()
         assert waiting.wait(30)
-        _until_locked(tmp_path / "cuda:0.door")
-    with busy.hold(StopToken()):
+        _until_locked(tmp_path / "cuda:0.next")
+    with busy.acquire(StopToken()):
         order.append("busy")
     thread.join(30)
-    assert order == ["patient", "busy"]
+    assert order == ["long_wait", "busy"]
 
 
-def _until_locked(door: Path) -> None:
-    """Until somebody stands in the door."""
-    probe = SharedSlots(door.parent, "probe", count=1)
-    probe._slots = [door]
+def _until_locked(next_lock: Path) -> None:
+    """Until somebody holds the lock."""
+    probe = SharedSlots(next_lock.parent, "probe", count=1)
+    probe._slots = [next_lock]
     while True:
-        with probe.hold(StopToken(), until_s=time.monotonic()) as was_free:
+        with probe.acquire(StopToken(), until_s=time.monotonic()) as was_free:
             if not was_free:
                 return
 
@@ -79,25 +79,25 @@ def _until_locked(door: Path) -> None:
 def test_a_wait_past_the_limit_ends_in_timeout_and_gives_its_own_slot_back(tmp_path):
     short = slots_of(tmp_path, wait_limit_s=0.02)
     with (
-        slots_of(tmp_path).hold(StopToken()),
+        slots_of(tmp_path).acquire(StopToken()),
         pytest.raises(TaskFailed, match="by other processes") as failed,
-        short.hold(StopToken()),
+        short.acquire(StopToken()),
     ):
         pass
     assert failed.value.code is FailureCode.TIMEOUT
-    with short.hold(StopToken()):
-        assert short.held == 1
+    with short.acquire(StopToken()):
+        assert short.in_use == 1
 
 
 def test_a_stop_ends_the_wait(tmp_path):
     slots, stop = slots_of(tmp_path), StopToken()
-    with slots_of(tmp_path).hold(StopToken()), ThreadPoolExecutor(1) as pool:
-        waiting = pool.submit(lambda: slots.hold(stop).__enter__())
-        _until_locked(tmp_path / "cuda:0.door")
+    with slots_of(tmp_path).acquire(StopToken()), ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(lambda: slots.acquire(stop).__enter__())
+        _until_locked(tmp_path / "cuda:0.next")
         stop.stop(StopReason.CANCEL)
         with pytest.raises(RenderStopped):
             waiting.result(30)
-    assert slots.held == 0
+    assert slots.in_use == 0
 
 
 HOLDS_FOR_EVER = """
@@ -106,7 +106,7 @@ from pathlib import Path
 from phoenix.engine.cancellation import StopToken
 from phoenix.engine.slots import SharedSlots
 
-with SharedSlots(Path(sys.argv[1]), "cuda:0", count=1).hold(StopToken(), until_s=time.monotonic() + 30) as has_slot:
+with SharedSlots(Path(sys.argv[1]), "cuda:0", count=1).acquire(StopToken(), until_s=time.monotonic() + 30) as has_slot:
     print(has_slot, flush=True)
     sys.stdin.read()
 """
@@ -117,9 +117,9 @@ def test_the_slot_of_a_killed_process_is_free_at_once(tmp_path):
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "True\n"
-        with SharedSlots(tmp_path, "cuda:0", count=1).hold(StopToken(), until_s=0) as has_slot:
+        with SharedSlots(tmp_path, "cuda:0", count=1).acquire(StopToken(), until_s=0) as has_slot:
             assert not has_slot
         os.kill(process.pid, signal.SIGKILL)
         process.wait(30)
-    with slots_of(tmp_path).hold(StopToken()) as waited_s:
+    with slots_of(tmp_path).acquire(StopToken()) as waited_s:
         assert waited_s < 30

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from phoenix.engine.cancellation import RenderStopped, StopReason, StopToken, wait_until, woken_by
+from phoenix.engine.cancellation import RenderStopped, StopReason, StopToken, lock_and_wake_on_stop, wait_until
 
 
 def test_a_token_that_nobody_stopped_lets_work_go_on():
@@ -44,7 +44,7 @@ def test_a_wait_ends_at_the_stop():
 
 def test_a_callback_is_called_once_when_a_stop_is_asked_for():
     token, calls = StopToken(), []
-    with token.calling(lambda: calls.append("called")):
+    with token.on_stop(lambda: calls.append("called")):
         token.stop(StopReason.LOST)
         token.stop(StopReason.LOST)
     assert calls == ["called"]
@@ -53,13 +53,13 @@ def test_a_callback_is_called_once_when_a_stop_is_asked_for():
 def test_a_callback_that_comes_after_the_stop_is_called_at_once():
     token, calls = StopToken(), []
     token.stop(StopReason.LOST)
-    with token.calling(lambda: calls.append("called")):
+    with token.on_stop(lambda: calls.append("called")):
         assert calls == ["called"]
 
 
 def test_a_callback_is_forgotten_after_its_block():
     token, calls = StopToken(), []
-    with token.calling(lambda: calls.append("called")):
+    with token.on_stop(lambda: calls.append("called")):
         pass
     token.stop(StopReason.LOST)
     assert calls == []
@@ -73,19 +73,19 @@ def test_waiting_for_a_condition_ends_when_it_comes_true():
             done.set()
             changed.notify_all()
 
-    with woken_by(token, changed):
+    with lock_and_wake_on_stop(token, changed):
         threading.Timer(0.01, finish).start()
         assert wait_until(changed, done.is_set, token, timeout_s=60)
 
 
 def test_waiting_for_a_condition_ends_at_its_limit():
     token, changed = StopToken(), threading.Condition()
-    with woken_by(token, changed):
+    with lock_and_wake_on_stop(token, changed):
         assert not wait_until(changed, lambda: False, token, timeout_s=0.01)
 
 
 def test_waiting_for_a_condition_ends_with_the_stop():
     token, changed = StopToken(), threading.Condition()
     threading.Timer(0.01, token.stop, (StopReason.DEADLINE,)).start()
-    with pytest.raises(RenderStopped), woken_by(token, changed):
+    with pytest.raises(RenderStopped), lock_and_wake_on_stop(token, changed):
         wait_until(changed, lambda: False, token)

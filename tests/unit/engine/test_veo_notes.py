@@ -6,50 +6,50 @@ import sys
 import time
 from pathlib import Path
 
-from phoenix.engine.backends.veo.operation_store import KEPT_S, Notes
+from phoenix.engine.backends.veo.operation_store import MAX_AGE_S, OperationStore
 
 
-def test_an_operation_is_found_again_until_it_is_forgotten(tmp_path: Path):
-    with Notes(tmp_path / "notes").hold("digest") as note:
-        assert note.operation is None
-        note.write("operations/1")
-    with Notes(tmp_path / "notes").hold("digest") as note:
-        assert note.operation == "operations/1"
-        note.forget()
-    with Notes(tmp_path / "notes").hold("digest") as note:
-        assert note.operation is None
+def test_an_operation_is_found_again_until_it_is_deleted(tmp_path: Path):
+    with OperationStore(tmp_path / "store").lock("digest") as record:
+        assert record.operation is None
+        record.write("operations/1")
+    with OperationStore(tmp_path / "store").lock("digest") as record:
+        assert record.operation == "operations/1"
+        record.delete()
+    with OperationStore(tmp_path / "store").lock("digest") as record:
+        assert record.operation is None
 
 
-def test_requests_have_notes_of_their_own(tmp_path: Path):
-    notes = Notes(tmp_path)
-    with notes.hold("one") as one, notes.hold("other") as other:
+def test_requests_have_records_of_their_own(tmp_path: Path):
+    store = OperationStore(tmp_path)
+    with store.lock("one") as one, store.lock("other") as other:
         one.write("operations/1")
         assert other.operation is None
 
 
 def test_a_later_operation_replaces_a_longer_name(tmp_path: Path):
-    with Notes(tmp_path).hold("digest") as note:
-        note.write("operations/long-name")
-        note.write("operations/2")
-    with Notes(tmp_path).hold("digest") as note:
-        assert note.operation == "operations/2"
+    with OperationStore(tmp_path).lock("digest") as record:
+        record.write("operations/long-name")
+        record.write("operations/2")
+    with OperationStore(tmp_path).lock("digest") as record:
+        assert record.operation == "operations/2"
 
 
 def test_a_request_without_an_operation_leaves_no_file(tmp_path: Path):
-    with Notes(tmp_path).hold("digest"):
+    with OperationStore(tmp_path).lock("digest"):
         pass
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_request_that_is_being_rendered_is_not_taken_over(tmp_path: Path):
-    notes = Notes(tmp_path)
-    with notes.hold("digest") as first:
+    store = OperationStore(tmp_path)
+    with store.lock("digest") as first:
         first.write("operations/1")
-        with Notes(tmp_path).hold("digest") as second:
+        with OperationStore(tmp_path).lock("digest") as second:
             assert second.operation is None
             second.write("operations/2")
         assert first.operation == "operations/1"
-    with notes.hold("digest") as later:
+    with store.lock("digest") as later:
         assert later.operation == "operations/1"
 
 
@@ -58,21 +58,21 @@ def test_a_killed_process_leaves_its_operation_to_the_next(tmp_path: Path):
 import os, sys
 sys.path[:] = {sys.path!r}
 from pathlib import Path
-from phoenix.engine.backends.veo.operation_store import Notes
-with Notes(Path({str(tmp_path)!r})).hold("digest") as note:
-    note.write("operations/1")
+from phoenix.engine.backends.veo.operation_store import OperationStore
+with OperationStore(Path({str(tmp_path)!r})).lock("digest") as record:
+    record.write("operations/1")
     os.kill(os.getpid(), 9)
 """
     assert subprocess.run([sys.executable, "-c", script], check=False, timeout=60).returncode == -9
-    with Notes(tmp_path).hold("digest") as note:
-        assert note.operation == "operations/1"
+    with OperationStore(tmp_path).lock("digest") as record:
+        assert record.operation == "operations/1"
 
 
 def test_an_operation_that_the_service_has_long_forgotten_is_not_asked_for(tmp_path: Path):
-    with Notes(tmp_path).hold("digest") as note:
-        note.write("operations/1")
-    old_s = time.time() - KEPT_S - 60
+    with OperationStore(tmp_path).lock("digest") as record:
+        record.write("operations/1")
+    old_s = time.time() - MAX_AGE_S - 60
     os.utime(tmp_path / "digest", (old_s, old_s))
-    with Notes(tmp_path).hold("digest") as note:
-        assert note.operation is None
+    with OperationStore(tmp_path).lock("digest") as record:
+        assert record.operation is None
     assert list(tmp_path.iterdir()) == []

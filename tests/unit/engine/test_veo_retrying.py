@@ -4,13 +4,13 @@ from collections.abc import Callable
 
 import pytest
 
-from phoenix.engine.backends.veo.errors import AnswerLost, Throttled, Unreachable
-from phoenix.engine.backends.veo.retrying import RetryPolicy, with_retries
+from phoenix.engine.backends.veo.errors import ResponseLost, Throttled, Unreachable
+from phoenix.engine.backends.veo.retrying import VeoRetryPolicy, with_retries
 from phoenix.engine.cancellation import RenderStopped, StopReason, StopToken
 from phoenix.errors import FailureCode, TaskFailed
 
-PATIENCE = RetryPolicy(first_s=1, longest_s=60, max_retries=10)
-IMPATIENCE = RetryPolicy(first_s=0, longest_s=60, max_retries=3)
+SLOW_POLICY = VeoRetryPolicy(first_s=1, longest_s=60, max_retries=10)
+QUICK_POLICY = VeoRetryPolicy(first_s=0, longest_s=60, max_retries=3)
 
 
 def failing(*faults: Exception) -> Callable[[], int]:
@@ -27,45 +27,45 @@ def failing(*faults: Exception) -> Callable[[], int]:
 
 
 def test_waits_double_up_to_the_longest():
-    assert [PATIENCE.delay_s(retry, luck=1) for retry in range(1, 9)] == [1, 2, 4, 8, 16, 32, 60, 60]
+    assert [SLOW_POLICY.delay_s(retry, jitter=1) for retry in range(1, 9)] == [1, 2, 4, 8, 16, 32, 60, 60]
 
 
 def test_luck_spreads_a_wait_over_its_upper_half():
-    assert (PATIENCE.delay_s(3, luck=0), PATIENCE.delay_s(3, luck=1)) == (2, 4)
+    assert (SLOW_POLICY.delay_s(3, jitter=0), SLOW_POLICY.delay_s(3, jitter=1)) == (2, 4)
 
 
-@pytest.mark.parametrize("luck", [0, 0.5, 1])
-def test_a_wait_is_never_shorter_than_the_service_asked_for(luck: float):
-    delay_s = PATIENCE.delay_s(1, 30, luck=luck)
+@pytest.mark.parametrize("jitter", [0, 0.5, 1])
+def test_a_wait_is_never_shorter_than_the_service_asked_for(jitter: float):
+    delay_s = SLOW_POLICY.delay_s(1, 30, jitter=jitter)
     assert delay_s is not None
     assert 30 <= delay_s <= 31
 
 
-def test_patience_ends_with_the_retries_and_with_a_wait_that_is_too_long():
-    assert PATIENCE.delay_s(10) is not None
-    assert PATIENCE.delay_s(11) is None
-    assert PATIENCE.delay_s(1, 61) is None
+def test_it_gives_up_after_the_last_retry_or_when_the_wait_is_too_long():
+    assert SLOW_POLICY.delay_s(10) is not None
+    assert SLOW_POLICY.delay_s(11) is None
+    assert SLOW_POLICY.delay_s(1, 61) is None
 
 
 def test_a_call_is_repeated_until_it_succeeds():
     call = failing(Throttled("busy"), Unreachable("away"))
-    assert with_retries(call, IMPATIENCE, StopToken(), again_after=(Throttled, Unreachable)) == 3
+    assert with_retries(call, QUICK_POLICY, StopToken(), retry_on=(Throttled, Unreachable)) == 3
 
 
 def test_the_last_fault_names_the_failure():
     call = failing(*[Throttled("busy")] * 3, Unreachable("away"))
     with pytest.raises(TaskFailed, match="away") as caught:
-        with_retries(call, IMPATIENCE, StopToken(), again_after=(Throttled, Unreachable))
+        with_retries(call, QUICK_POLICY, StopToken(), retry_on=(Throttled, Unreachable))
     assert (caught.value.code, caught.value.retriable) == (FailureCode.MODEL_UNAVAILABLE, True)
 
 
 def test_a_fault_that_is_not_to_be_repeated_is_passed_on():
-    with pytest.raises(AnswerLost):
-        with_retries(failing(AnswerLost("gone")), IMPATIENCE, StopToken(), again_after=(Throttled,))
+    with pytest.raises(ResponseLost):
+        with_retries(failing(ResponseLost("gone")), QUICK_POLICY, StopToken(), retry_on=(Throttled,))
 
 
 def test_a_stop_ends_the_wait():
     stop = StopToken()
     stop.stop(StopReason.CANCEL)
     with pytest.raises(RenderStopped):
-        with_retries(failing(Throttled("busy")), PATIENCE, stop, again_after=(Throttled,))
+        with_retries(failing(Throttled("busy")), SLOW_POLICY, stop, retry_on=(Throttled,))

@@ -47,7 +47,7 @@ def test_what_is_not_an_event_is_refused(message: bytes) -> None:
         decode(message)
 
 
-def test_an_event_that_is_not_below_the_floor_keeps_its_bytes() -> None:
+def test_an_event_with_higher_progress_keeps_its_bytes() -> None:
     encoded = encode(clip_progress(1, job_progress=0.5))
     assert encoded.with_job_progress_of_at_least(0.5) is encoded
 

@@ -5,7 +5,7 @@ import pytest
 from fixtures.event_examples import JOB_ID, a_history, a_job, job_queued
 from phoenix.errors import NotFound
 from phoenix.events.log.in_memory import MemoryEventLog
-from phoenix.events.log.protocol import Tail, has_been_told, parse_last_event_id
+from phoenix.events.log.protocol import LogHead, has_seen_end, parse_last_event_id
 
 
 def a_log(length: int) -> MemoryEventLog:
@@ -26,21 +26,26 @@ def test_a_last_event_id_is_a_number() -> None:
 
 
 @pytest.mark.parametrize(
-    ("tail", "last_event_id", "told"),
-    [(Tail(5, True), 5, True), (Tail(5, True), 4, False), (Tail(5, False), 5, False), (Tail(5, True), None, False)],
+    ("head", "last_event_id", "is_seen"),
+    [
+        (LogHead(5, True), 5, True),
+        (LogHead(5, True), 4, False),
+        (LogHead(5, False), 5, False),
+        (LogHead(5, True), None, False),
+    ],
 )
-def test_a_client_has_been_told_when_it_has_the_terminal_event(
-    tail: Tail, last_event_id: int | None, told: bool
+def test_a_client_has_seen_the_end_when_it_has_the_terminal_event(
+    head: LogHead, last_event_id: int | None, is_seen: bool
 ) -> None:
-    assert has_been_told(tail, last_event_id) is told
+    assert has_seen_end(head, last_event_id) is is_seen
 
 
 async def test_replay_gives_what_follows() -> None:
     assert list(await a_log(4).replay(JOB_ID, 2)) == a_history(4)[2:]
 
 
-async def test_tails_leave_out_unknown_jobs() -> None:
-    assert await a_log(4).tails([JOB_ID, "job_unknown"]) == {JOB_ID: Tail(4, is_terminal=True)}
+async def test_heads_leave_out_unknown_jobs() -> None:
+    assert await a_log(4).heads([JOB_ID, "job_unknown"]) == {JOB_ID: LogHead(4, is_terminal=True)}
 
 
 async def test_a_snapshot_names_the_last_number() -> None:

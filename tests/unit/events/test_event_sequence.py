@@ -1,4 +1,4 @@
-"""What one client may be told next, for every order in which doorbells can come."""
+"""What may be sent to one client next, for every order in which messages can come."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -23,46 +23,46 @@ from fixtures.event_examples import (
 from phoenix.contract.events import ClipProgress, ClipSucceeded, DurableEvent, EphemeralEvent, JobSnapshot
 from phoenix.contract.jobs import ClipState, Job, JobState
 from phoenix.events.messages import EncodedEvent, encode
-from phoenix.events.sse.cursor import SeenSequence, Verdict
+from phoenix.events.sse.cursor import ClientCursor, SendDecision
 
 LENGTH = 12
 
 
-def told(seen: SeenSequence, *events: DurableEvent | EphemeralEvent) -> list[DurableEvent | EphemeralEvent]:
+def sent_events(cursor: ClientCursor, *events: DurableEvent | EphemeralEvent) -> list[DurableEvent | EphemeralEvent]:
     """What is sent when the events come one at a time, none of them early."""
     sent: list[DurableEvent | EphemeralEvent] = []
     for event in events:
-        ready, early = seen.take([encode(event)])
+        ready, early = cursor.admit([encode(event)])
         assert not early
         sent += [encoded.event for encoded in ready]
     return sent
 
 
-def seen_snapshot(job: Job, seq: int = 5) -> SeenSequence:
-    seen = SeenSequence()
-    seen.restart(JobSnapshot(job_id=JOB_ID, seq=seq, at=AT, job=job))
-    return seen
+def after_snapshot(job: Job, seq: int = 5) -> ClientCursor:
+    cursor = ClientCursor()
+    cursor.restart(JobSnapshot(job_id=JOB_ID, seq=seq, at=AT, job=job))
+    return cursor
 
 
 @given(
     batches=st.lists(st.lists(st.integers(1, LENGTH), max_size=6), max_size=12),
     start=st.integers(0, LENGTH),
 )
-def test_any_order_of_doorbells_yields_every_number_once_and_in_order(batches: list[list[int]], start: int) -> None:
+def test_any_order_of_messages_yields_every_number_once_and_in_order(batches: list[list[int]], start: int) -> None:
     history = a_history(LENGTH)
-    seen = SeenSequence(sent_seq=start)
+    cursor = ClientCursor(sent_seq=start)
     sent: list[EncodedEvent] = []
-    # The empty batch stands for the heartbeat's check of the tail, which repairs a lost last doorbell.
+    # The empty batch stands for the heartbeat's check of the head, which repairs a lost last message.
     for batch in [*batches, []]:
-        ready, early = seen.take([encode(history[seq - 1]) for seq in batch])
+        ready, early = cursor.admit([encode(history[seq - 1]) for seq in batch])
         sent += ready
         if early or not batch:
-            rows = history[seen.sent_seq :]
-            assert seen.continues(rows)
-            sent += [seen.record(encode(row)) for row in rows]
-            sent += seen.settle(early)
+            rows = history[cursor.sent_seq :]
+            assert cursor.continues(rows)
+            sent += [cursor.record(encode(row)) for row in rows]
+            sent += cursor.release(early)
     assert [encoded.seq for encoded in sent] == list(range(start + 1, LENGTH + 1))
-    assert seen.is_over or start == LENGTH
+    assert cursor.is_over or start == LENGTH
 
 
 progress_events = st.builds(
@@ -76,7 +76,7 @@ progress_events = st.builds(
 
 @given(st.lists(progress_events))
 def test_progress_never_goes_backwards_whatever_order_it_comes_in(events: list[ClipProgress]) -> None:
-    sent = [event for event in told(SeenSequence(), *events) if isinstance(event, ClipProgress)]
+    sent = [event for event in sent_events(ClientCursor(), *events) if isinstance(event, ClipProgress)]
     for clip_index in range(3):
         steps = [(event.attempt, event.step) for event in sent if event.clip_index == clip_index]
         assert steps == sorted(set(steps))
@@ -85,72 +85,72 @@ def test_progress_never_goes_backwards_whatever_order_it_comes_in(events: list[C
 
 
 def test_an_event_after_a_hole_waits_for_the_log() -> None:
-    assert SeenSequence(sent_seq=3).judge(encode(job_started(5))) is Verdict.REFILL
+    assert ClientCursor(sent_seq=3).decide(encode(job_started(5))) is SendDecision.RESYNC
 
 
 def test_an_event_that_was_sent_is_dropped() -> None:
-    assert SeenSequence(sent_seq=3).judge(encode(job_started(3))) is Verdict.DROP
+    assert ClientCursor(sent_seq=3).decide(encode(job_started(3))) is SendDecision.DROP
 
 
-def test_a_doorbell_that_the_log_does_not_know_is_not_sent() -> None:
-    seen = SeenSequence(sent_seq=3)
-    _, early = seen.take([encode(job_started(9))])
-    assert seen.settle(early) == []
-    assert seen.sent_seq == 3
+def test_a_message_that_the_log_does_not_know_is_not_sent() -> None:
+    cursor = ClientCursor(sent_seq=3)
+    _, early = cursor.admit([encode(job_started(9))])
+    assert cursor.release(early) == []
+    assert cursor.sent_seq == 3
 
 
 def test_progress_waits_for_the_start_of_its_attempt() -> None:
-    seen = SeenSequence(sent_seq=1)
+    cursor = ClientCursor(sent_seq=1)
     progress = encode(clip_progress(1, seq=2))
-    ready, early = seen.take([progress])
+    ready, early = cursor.admit([progress])
     assert (ready, early) == ([], [progress])
-    seen.record(encode(clip_started(2)))
-    assert seen.settle(early) == [progress]
+    cursor.record(encode(clip_started(2)))
+    assert cursor.release(early) == [progress]
 
 
 def test_progress_that_names_an_unknown_event_asks_the_log_once_only() -> None:
-    seen = SeenSequence(sent_seq=1)
-    _, early = seen.take([encode(clip_progress(1, seq=99))])
-    assert len(seen.settle(early)) == 1
-    ready, early = seen.take([encode(clip_progress(2, seq=99))])
+    cursor = ClientCursor(sent_seq=1)
+    _, early = cursor.admit([encode(clip_progress(1, seq=99))])
+    assert len(cursor.release(early)) == 1
+    ready, early = cursor.admit([encode(clip_progress(2, seq=99))])
     assert (len(ready), early) == (1, [])
 
 
 def test_durable_events_leave_before_the_progress_of_the_same_batch() -> None:
-    seen = SeenSequence(sent_seq=1)
+    cursor = ClientCursor(sent_seq=1)
     batch = [clip_progress(1, seq=2), clip_started(2), clip_progress(2, seq=2)]
-    ready, early = seen.take([encode(event) for event in batch])
+    ready, early = cursor.admit([encode(event) for event in batch])
     assert [encoded.type for encoded in ready] == ["clip.started", "clip.progress", "clip.progress"]
     assert early == []
 
 
 def test_progress_of_a_clip_that_has_ended_is_dropped() -> None:
     for ended in (clip_succeeded(1), clip_failed(1), clip_retrying(1)):
-        assert told(SeenSequence(), ended, clip_progress(50, seq=1)) == [ended]
+        assert sent_events(ClientCursor(), ended, clip_progress(50, seq=1)) == [ended]
 
 
 def test_a_preview_of_a_clip_that_has_ended_is_dropped() -> None:
-    assert told(SeenSequence(), clip_succeeded(1), clip_preview(seq=1)) == [clip_succeeded(1)]
+    assert sent_events(ClientCursor(), clip_succeeded(1), clip_preview(seq=1)) == [clip_succeeded(1)]
 
 
 def test_a_new_attempt_may_start_again_from_its_first_step() -> None:
     events = [clip_progress(60), clip_retrying(1), clip_started(2, attempt=2), clip_progress(1, attempt=2)]
-    assert told(SeenSequence(), *events) == events
+    assert sent_events(ClientCursor(), *events) == events
 
 
 def test_progress_of_an_earlier_attempt_is_dropped_after_the_next_one_started() -> None:
     started = clip_started(1, attempt=2)
-    assert told(SeenSequence(), started, clip_progress(60, attempt=1)) == [started]
+    assert sent_events(ClientCursor(), started, clip_progress(60, attempt=1)) == [started]
 
 
 def test_repeated_progress_is_dropped() -> None:
-    assert len(told(SeenSequence(), clip_progress(5), clip_progress(5))) == 1
+    assert len(sent_events(ClientCursor(), clip_progress(5), clip_progress(5))) == 1
 
 
 def test_the_share_of_the_job_is_raised_to_what_the_client_has_seen() -> None:
-    seen = SeenSequence()
+    cursor = ClientCursor()
     first = clip_progress(5, clip_index=0, job_progress=0.6)
-    sent = told(seen, first, clip_progress(5, clip_index=1, job_progress=0.4), clip_succeeded(1, progress=0.5))
+    sent = sent_events(cursor, first, clip_progress(5, clip_index=1, job_progress=0.4), clip_succeeded(1, progress=0.5))
     _, second, third = sent
     assert isinstance(second, ClipProgress)
     assert second.job_progress == 0.6
@@ -159,43 +159,43 @@ def test_the_share_of_the_job_is_raised_to_what_the_client_has_seen() -> None:
 
 
 def test_live_progress_that_a_snapshot_already_showed_is_dropped() -> None:
-    seen = seen_snapshot(a_job(progress=0.3, clips=[a_clip(step=4)]))
-    assert told(seen, clip_progress(4, seq=5).model_copy(update={"progress": 0.4})) == []
+    cursor = after_snapshot(a_job(progress=0.3, clips=[a_clip(step=4)]))
+    assert sent_events(cursor, clip_progress(4, seq=5).model_copy(update={"progress": 0.4})) == []
 
 
 def test_a_snapshot_raises_the_share_of_the_job() -> None:
-    seen = seen_snapshot(a_job(progress=0.3, clips=[a_clip(step=4)]))
-    (sent,) = told(seen, clip_progress(50, seq=5, job_progress=0.1))
+    cursor = after_snapshot(a_job(progress=0.3, clips=[a_clip(step=4)]))
+    (sent,) = sent_events(cursor, clip_progress(50, seq=5, job_progress=0.1))
     assert isinstance(sent, ClipProgress)
     assert sent.job_progress == 0.3
 
 
 def test_progress_of_an_attempt_that_a_snapshot_showed_as_lost_is_dropped() -> None:
-    seen = seen_snapshot(a_job(clips=[a_clip(state=ClipState.QUEUED, attempt=1)]))
-    assert told(seen, clip_progress(50, seq=5, attempt=1)) == []
+    cursor = after_snapshot(a_job(clips=[a_clip(state=ClipState.QUEUED, attempt=1)]))
+    assert sent_events(cursor, clip_progress(50, seq=5, attempt=1)) == []
 
 
 def test_places_in_the_queue_are_news_only_until_the_job_starts() -> None:
     moved = queue_moved(1)
-    assert told(SeenSequence(), moved, job_started(1), queue_moved(0)) == [moved, job_started(1)]
+    assert sent_events(ClientCursor(), moved, job_started(1), queue_moved(0)) == [moved, job_started(1)]
 
 
 def test_places_in_the_queue_are_news_again_after_a_retry() -> None:
-    seen = seen_snapshot(a_job(state=JobState.RUNNING))
-    assert told(seen, queue_moved(2), job_queued(6), queue_moved(3)) == [job_queued(6), queue_moved(3)]
+    cursor = after_snapshot(a_job(state=JobState.RUNNING))
+    assert sent_events(cursor, queue_moved(2), job_queued(6), queue_moved(3)) == [job_queued(6), queue_moved(3)]
 
 
 def test_a_terminal_event_ends_the_stream() -> None:
-    seen = SeenSequence()
-    told(seen, job_canceled(1))
-    assert seen.is_over
+    cursor = ClientCursor()
+    sent_events(cursor, job_canceled(1))
+    assert cursor.is_over
 
 
 def test_a_job_that_was_retried_goes_on_after_its_terminal_event() -> None:
-    seen = SeenSequence()
-    seen.take([encode(job_queued(2)), encode(job_canceled(1))])
-    assert not seen.is_over
+    cursor = ClientCursor()
+    cursor.admit([encode(job_queued(2)), encode(job_canceled(1))])
+    assert not cursor.is_over
 
 
 def test_rows_that_do_not_follow_are_noticed() -> None:
-    assert not SeenSequence(sent_seq=1).continues([job_queued(3)])
+    assert not ClientCursor(sent_seq=1).continues([job_queued(3)])

@@ -5,8 +5,8 @@ from collections.abc import Collection, Mapping
 
 import pytest
 
-from phoenix.errors import Unavailable, WrittenByNewer
-from phoenix.events.log.coalescing import Gathered
+from phoenix.errors import NewerVersionError, Unavailable
+from phoenix.events.log.coalescing import BatchLoader
 
 
 class Log:
@@ -21,13 +21,13 @@ class Log:
         if self._is_away:
             raise Unavailable("The database is away.")
         if "newer" in keys:
-            raise WrittenByNewer
+            raise NewerVersionError
         return {key: key.upper() for key in keys}
 
 
 async def ask(log: Log, *keys: str) -> list[str | BaseException | None]:
-    gathered = Gathered(log.read)
-    return await asyncio.gather(*map(gathered.get, keys), return_exceptions=True)
+    loader = BatchLoader(log.read)
+    return await asyncio.gather(*map(loader.get, keys), return_exceptions=True)
 
 
 async def test_what_is_asked_for_at_once_is_read_at_once() -> None:
@@ -38,7 +38,7 @@ async def test_what_is_asked_for_at_once_is_read_at_once() -> None:
 
 async def test_what_only_a_newer_version_can_read_keeps_nobody_else_from_an_answer() -> None:
     a, newer, b = await ask(Log(), "a", "newer", "b")
-    assert (a, type(newer), b) == ("A", WrittenByNewer, "B")
+    assert (a, type(newer), b) == ("A", NewerVersionError, "B")
 
 
 @pytest.mark.parametrize("count", [1, 50])

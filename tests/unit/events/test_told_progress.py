@@ -6,48 +6,52 @@ import pytest
 
 from fixtures.event_examples import JOB_ID, clip_progress, job_started
 from phoenix.events.messages import to_message
-from phoenix.events.progress_cache import NOTHING_TOLD, Recollection, Told, read_told
+from phoenix.events.progress_cache import NO_PROGRESS, LocalProgressCache, ProgressSnapshot, parse_progress
 
 
 def test_of_each_clip_the_newest_word_counts_and_of_the_job_the_highest_share() -> None:
-    one = Told(0.5, {0: clip_progress(9, attempt=1), 1: clip_progress(3)})
-    other = Told(0.4, {0: clip_progress(1, attempt=2), 1: clip_progress(2), 2: clip_progress(1)})
+    one = ProgressSnapshot(0.5, {0: clip_progress(9, attempt=1), 1: clip_progress(3)})
+    other = ProgressSnapshot(0.4, {0: clip_progress(1, attempt=2), 1: clip_progress(2), 2: clip_progress(1)})
 
-    joined = Told(0.5, {0: clip_progress(1, attempt=2), 1: clip_progress(3), 2: clip_progress(1)})
-    assert one.joined_with(other) == other.joined_with(one) == joined
+    joined = ProgressSnapshot(0.5, {0: clip_progress(1, attempt=2), 1: clip_progress(3), 2: clip_progress(1)})
+    assert one.merged_with(other) == other.merged_with(one) == joined
 
 
 def test_a_hash_of_an_older_version_has_no_share() -> None:
-    assert read_told({b"0": to_message(clip_progress(4, job_progress=0.2)), b"1": b"?"}).share == 0
+    assert parse_progress({b"0": to_message(clip_progress(4, job_progress=0.2)), b"1": b"?"}).job_progress == 0
 
 
 @pytest.mark.parametrize("share", [b"x", b"", b"nan", b"7"])
 def test_a_share_that_is_none_is_passed_over(share: bytes) -> None:
-    assert read_told({b"job": share, b"0": to_message(clip_progress(4))}) == Told(0, {0: clip_progress(4)})
+    assert parse_progress({b"job": share, b"0": to_message(clip_progress(4))}) == ProgressSnapshot(
+        0, {0: clip_progress(4)}
+    )
 
 
-def test_what_was_heard_completes_what_redis_knows() -> None:
-    recollection = Recollection()
-    recollection.note(clip_progress(5, job_progress=0.5))
-    recollection.note(job_started(2))
+def test_what_was_received_completes_what_redis_knows() -> None:
+    local_progress = LocalProgressCache()
+    local_progress.update(clip_progress(5, job_progress=0.5))
+    local_progress.update(job_started(2))
 
-    assert recollection.complete(JOB_ID, Told(0.2)) == Told(0.5, {0: clip_progress(5, job_progress=0.5)})
-    assert recollection.complete("another", Told(0.2)) == Told(0.2)
+    assert local_progress.merge(JOB_ID, ProgressSnapshot(0.2)) == ProgressSnapshot(
+        0.5, {0: clip_progress(5, job_progress=0.5)}
+    )
+    assert local_progress.merge("another", ProgressSnapshot(0.2)) == ProgressSnapshot(0.2)
 
 
-def test_the_job_that_was_heard_of_longest_ago_is_forgotten() -> None:
-    recollection = Recollection(most_jobs=2)
+def test_the_least_recently_used_job_is_forgotten() -> None:
+    local_progress = LocalProgressCache(max_jobs=2)
     for job_id in ("a", "b", "a", "c"):
-        recollection.note(clip_progress(5, job_progress=0.5, job_id=job_id))
+        local_progress.update(clip_progress(5, job_progress=0.5, job_id=job_id))
 
-    assert [recollection.complete(job_id, NOTHING_TOLD).share for job_id in "abc"] == [0.5, 0, 0.5]
+    assert [local_progress.merge(job_id, NO_PROGRESS).job_progress for job_id in "abc"] == [0.5, 0, 0.5]
 
 
 def test_the_time_left_is_what_was_said_last_less_what_has_passed_since() -> None:
     first = clip_progress(9).model_copy(update={"job_eta_s": 50})
     later = first.model_copy(update={"clip_index": 1, "at": first.at + timedelta(seconds=5), "job_eta_s": 30})
-    told = Told(0.5, {1: later, 0: first})
+    snapshot = ProgressSnapshot(0.5, {1: later, 0: first})
 
-    assert told.job_left_s(later.at + timedelta(seconds=10)) == 20
-    assert told.job_left_s(later.at + timedelta(seconds=99)) == 0
-    assert NOTHING_TOLD.job_left_s(later.at) is None
+    assert snapshot.job_left_s(later.at + timedelta(seconds=10)) == 20
+    assert snapshot.job_left_s(later.at + timedelta(seconds=99)) == 0
+    assert NO_PROGRESS.job_left_s(later.at) is None

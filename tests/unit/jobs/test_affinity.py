@@ -1,6 +1,6 @@
 """When a worker leaves a clip to one that holds its model, and when no longer."""
 
-from phoenix.jobs.scheduling.affinity import Candidate, Turn, should_leave
+from phoenix.jobs.scheduling.affinity import Candidate, PendingClaim, should_skip
 
 WAIT_S = 10.0
 IDLE_HOLDER = Candidate(("wan",), free_slots=1)
@@ -9,12 +9,12 @@ BUSY_HOLDER = Candidate(("wan",), free_slots=0)
 
 def leaves(
     *others: Candidate,
-    held: tuple[str, ...] = ("ltx",),
-    passed_for_s: float | None = None,
-    others_next: tuple[str, ...] = (),
+    loaded_models: tuple[str, ...] = ("ltx",),
+    skipped_for_s: float | None = None,
+    dispatched_models: tuple[str, ...] = (),
     wait_s: float = WAIT_S,
 ) -> bool:
-    return should_leave(Turn("wan", passed_for_s, others_next), held, others, wait_s=wait_s)
+    return should_skip(PendingClaim("wan", skipped_for_s, dispatched_models), loaded_models, others, wait_s=wait_s)
 
 
 def test_a_clip_is_left_to_an_idle_worker_that_holds_its_model() -> None:
@@ -22,11 +22,11 @@ def test_a_clip_is_left_to_an_idle_worker_that_holds_its_model() -> None:
 
 
 def test_who_holds_the_model_takes_the_clip() -> None:
-    assert not leaves(IDLE_HOLDER, held=("wan",))
+    assert not leaves(IDLE_HOLDER, loaded_models=("wan",))
 
 
 def test_a_clip_whose_model_nobody_holds_is_taken() -> None:
-    assert not leaves(Candidate(("ltx",), free_slots=1), others_next=("ltx",))
+    assert not leaves(Candidate(("ltx",), free_slots=1), dispatched_models=("ltx",))
 
 
 def test_for_a_busy_holder_no_worker_stands_idle() -> None:
@@ -34,13 +34,13 @@ def test_for_a_busy_holder_no_worker_stands_idle() -> None:
 
 
 def test_a_worker_with_a_clip_for_its_own_model_leaves_one_to_a_busy_holder() -> None:
-    assert leaves(BUSY_HOLDER, others_next=("ltx",))
+    assert leaves(BUSY_HOLDER, dispatched_models=("ltx",))
 
 
 def test_a_clip_that_was_left_for_long_enough_is_taken_by_anyone() -> None:
-    assert leaves(IDLE_HOLDER, passed_for_s=WAIT_S - 0.1)
-    assert not leaves(IDLE_HOLDER, passed_for_s=WAIT_S)
+    assert leaves(IDLE_HOLDER, skipped_for_s=WAIT_S - 0.1)
+    assert not leaves(IDLE_HOLDER, skipped_for_s=WAIT_S)
 
 
 def test_with_no_wait_nothing_is_left() -> None:
-    assert not leaves(IDLE_HOLDER, BUSY_HOLDER, others_next=("ltx",), wait_s=0)
+    assert not leaves(IDLE_HOLDER, BUSY_HOLDER, dispatched_models=("ltx",), wait_s=0)

@@ -4,62 +4,62 @@ from itertools import pairwise
 
 import pytest
 
-from phoenix.jobs.scheduling.durations import Pace, Paces, Shape
-from phoenix.jobs.scheduling.eta import Countdown, about, assembling_s, blend, side_by_side_s
+from phoenix.jobs.scheduling.durations import DurationPerWeight, DurationStats, Shape
+from phoenix.jobs.scheduling.eta import Countdown, assembly_duration_s, blend_estimate, parallel_work_s, round_estimate
 
 SHAPE = Shape("wan", 832, 480, 81, 20)
 
 
-@pytest.mark.parametrize(("seconds", "told"), [(3.4, 3), (33, 35), (100, 105), (1234, 1260), (0, 0)])
-def test_an_estimate_is_no_finer_than_it_can_be(seconds: float, told: float) -> None:
-    assert about(seconds) == told
+@pytest.mark.parametrize(("seconds", "expected"), [(3.4, 3), (33, 35), (100, 105), (1234, 1260), (0, 0)])
+def test_an_estimate_is_no_finer_than_it_can_be(seconds: float, expected: float) -> None:
+    assert round_estimate(seconds) == expected
 
 
 def test_a_countdown_does_not_jump() -> None:
     countdown = Countdown()
-    told = [countdown.tell(estimate, now_s=second) for second, estimate in enumerate([50, 20, 90, 48, 10, 47])]
+    shown = [countdown.update(estimate, now_s=second) for second, estimate in enumerate([50, 20, 90, 48, 10, 47])]
 
-    assert all(abs(after - before) <= 15 for before, after in pairwise(value for value in told if value is not None))
+    assert all(abs(after - before) <= 15 for before, after in pairwise(value for value in shown if value is not None))
 
 
 def test_a_countdown_counts_down_by_itself() -> None:
     countdown = Countdown()
-    countdown.tell(10, now_s=0)
+    countdown.update(10, now_s=0)
 
-    assert countdown.tell(6, now_s=4) == 6
+    assert countdown.update(6, now_s=4) == 6
 
 
-def test_what_is_not_known_is_not_told() -> None:
-    assert Countdown().tell(None, now_s=0) is None
-    assert blend(None, elapsed_s=5, progress=0) is None
+def test_an_unknown_estimate_stays_none() -> None:
+    assert Countdown().update(None, now_s=0) is None
+    assert blend_estimate(None, elapsed_s=5, progress=0) is None
 
 
 def test_before_the_first_step_what_was_learned_counts() -> None:
-    assert blend(60, elapsed_s=5, progress=0) == 55
+    assert blend_estimate(60, elapsed_s=5, progress=0) == 55
 
 
-def test_near_the_end_the_pace_so_far_counts() -> None:
-    assert blend(1000, elapsed_s=99, progress=0.99) == pytest.approx(1.09, abs=0.01)
+def test_near_the_end_the_rate_so_far_counts() -> None:
+    assert blend_estimate(1000, elapsed_s=99, progress=0.99) == pytest.approx(1.09, abs=0.01)
 
 
 def test_a_shape_that_is_new_is_estimated_from_its_model() -> None:
-    paces = Paces({SHAPE: Pace(2.0)}, {"wan": Pace(3.0)})
+    durations = DurationStats({SHAPE: DurationPerWeight(2.0)}, {"wan": DurationPerWeight(3.0)})
 
-    assert paces.clip_s(SHAPE, weight=10) == 20
-    assert paces.clip_s(Shape("wan", 1, 1, 1, 1), weight=10) == 30
-    assert paces.clip_s(Shape("other", 1, 1, 1, 1), weight=10) is None
+    assert durations.estimate_clip_s(SHAPE, weight=10) == 20
+    assert durations.estimate_clip_s(Shape("wan", 1, 1, 1, 1), weight=10) == 30
+    assert durations.estimate_clip_s(Shape("other", 1, 1, 1, 1), weight=10) is None
 
 
 def test_clips_that_are_rendered_at_once_share_the_time_left() -> None:
-    assert side_by_side_s([10], [20, 30]) == 60
-    assert side_by_side_s([10, 20], [20, 30]) == 40
+    assert parallel_work_s([10], [20, 30]) == 60
+    assert parallel_work_s([10, 20], [20, 30]) == 40
 
 
 def test_all_clips_take_no_less_than_the_longest() -> None:
-    assert side_by_side_s([1, 2], [30]) == 30
-    assert side_by_side_s([], []) == 0
+    assert parallel_work_s([1, 2], [30]) == 30
+    assert parallel_work_s([], []) == 0
 
 
 def test_an_assembly_takes_its_usual_share_until_one_was_seen() -> None:
-    assert assembling_s(None, clips_s=95) == pytest.approx(5)
-    assert assembling_s(2, clips_s=95) == 2
+    assert assembly_duration_s(None, clips_s=95) == pytest.approx(5)
+    assert assembly_duration_s(2, clips_s=95) == 2

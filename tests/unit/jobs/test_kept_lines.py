@@ -1,20 +1,20 @@
-"""How long a line is kept, and who shares it."""
+"""How long a queue snapshot is cached, and who shares it."""
 
 import asyncio
 from datetime import UTC, datetime
 
 import pytest
 
-from phoenix.jobs.scheduling.durations import NOTHING_LEARNED
-from phoenix.jobs.scheduling.fair_queue import Seating, Waiting
-from phoenix.jobs.scheduling.queue_snapshot import KeptLines, QueueLine
+from phoenix.jobs.scheduling.durations import NO_DURATIONS
+from phoenix.jobs.scheduling.fair_queue import InsertionIndex, ReadyTask
+from phoenix.jobs.scheduling.queue_snapshot import QueueSnapshot, QueueSnapshotCache
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-def make_line(length: int) -> QueueLine:
-    tasks = [Waiting(f"tsk_{n}", 1, "key_a", f"job_{n}", 0, "normal", START, 60.0) for n in range(length)]
-    return QueueLine("gpu", Seating(tasks, {}), 0, 0.0, 1, (), NOTHING_LEARNED, {})
+def make_snapshot(length: int) -> QueueSnapshot:
+    tasks = [ReadyTask(f"tsk_{n}", 1, "key_a", f"job_{n}", 0, "normal", START, 60.0) for n in range(length)]
+    return QueueSnapshot("gpu", InsertionIndex(tasks, {}), 0, 0.0, 1, (), NO_DURATIONS, {})
 
 
 class Reader:
@@ -27,31 +27,31 @@ class Reader:
         self.began = asyncio.Event()
         self.go = asyncio.Event()
 
-    async def read(self) -> QueueLine:
+    async def read(self) -> QueueSnapshot:
         self.reads += 1
         self.began.set()
         self.has_begun.set()
         await self.go.wait()
-        return make_line(self.length)
+        return make_snapshot(self.length)
 
 
 async def ask_in_a_row(length: int) -> int:
-    lines, reader = KeptLines(), Reader(length)
+    snapshots, reader = QueueSnapshotCache(), Reader(length)
     reader.go.set()
     for _ in range(2):
-        await lines.get_line("gpu", reader.read)
+        await snapshots.get_snapshot("gpu", reader.read)
     return reader.reads
 
 
-async def test_a_short_line_is_read_for_each_answer() -> None:
+async def test_a_short_queue_is_read_for_each_answer() -> None:
     assert await ask_in_a_row(3) == 2
 
 
 async def test_those_who_ask_during_a_read_share_the_next_one() -> None:
-    lines, reader = KeptLines(), Reader(3)
-    first = asyncio.create_task(lines.get_line("gpu", reader.read))
+    snapshots, reader = QueueSnapshotCache(), Reader(3)
+    first = asyncio.create_task(snapshots.get_snapshot("gpu", reader.read))
     await reader.has_begun.wait()
-    others = [asyncio.create_task(lines.get_line("gpu", reader.read)) for _ in range(10)]
+    others = [asyncio.create_task(snapshots.get_snapshot("gpu", reader.read)) for _ in range(10)]
     # All of them ask before the first read ends.
     await asyncio.sleep(0)
     reader.go.set()
@@ -60,21 +60,21 @@ async def test_those_who_ask_during_a_read_share_the_next_one() -> None:
     assert reader.reads == 2
 
 
-async def test_a_long_line_serves_those_who_asked_while_it_was_read() -> None:
-    lines, reader = KeptLines(), Reader(200)
-    asking = [asyncio.create_task(lines.get_line("gpu", reader.read)) for _ in range(10)]
+async def test_the_snapshot_of_a_long_queue_serves_those_who_asked_while_it_was_read() -> None:
+    snapshots, reader = QueueSnapshotCache(), Reader(200)
+    asking = [asyncio.create_task(snapshots.get_snapshot("gpu", reader.read)) for _ in range(10)]
     await asyncio.sleep(0)
     reader.go.set()
     answers = await asyncio.gather(*asking)
 
     assert reader.reads <= 2
-    assert all(len(line) == 200 for line in answers)
+    assert all(len(snapshot) == 200 for snapshot in answers)
 
 
 async def test_one_that_is_canceled_while_it_reads_leaves_the_others_to_read() -> None:
-    lines, reader = KeptLines(), Reader(3)
-    first = asyncio.create_task(lines.get_line("gpu", reader.read))
-    other = asyncio.create_task(lines.get_line("gpu", reader.read))
+    snapshots, reader = QueueSnapshotCache(), Reader(3)
+    first = asyncio.create_task(snapshots.get_snapshot("gpu", reader.read))
+    other = asyncio.create_task(snapshots.get_snapshot("gpu", reader.read))
     await reader.has_begun.wait()
     first.cancel()
     reader.go.set()
@@ -84,11 +84,13 @@ async def test_one_that_is_canceled_while_it_reads_leaves_the_others_to_read() -
         await first
 
 
-async def test_each_queue_has_a_line_of_its_own() -> None:
-    lines, gpu, media = KeptLines(), Reader(100), Reader(200)
+async def test_each_queue_has_a_snapshot_of_its_own() -> None:
+    snapshots, gpu, media = QueueSnapshotCache(), Reader(100), Reader(200)
     gpu.go.set()
     media.go.set()
 
-    lengths = [len(await lines.get_line(name, reader.read)) for name, reader in (("gpu", gpu), ("media", media))]
+    lengths = [
+        len(await snapshots.get_snapshot(name, reader.read)) for name, reader in (("gpu", gpu), ("media", media))
+    ]
 
     assert lengths == [100, 200]

@@ -24,7 +24,7 @@ from sqlalchemy import update
 from sqlmodel import SQLModel, col
 
 from builders import LEASE_S, OWNER, RULE, add_file, make_failure, make_reel, make_result
-from faults.checker import check_always, check_settled, describe
+from faults.checker import check_always, check_ended, describe
 from faults.history import History, read_history
 from phoenix.contract.jobs import JobState
 from phoenix.contract.requests import JobOptions, SoundtrackRequest
@@ -38,11 +38,11 @@ from phoenix.jobs.execution.claim import Claim, claim, renew_leases
 from phoenix.jobs.execution.completion import fail, release, stop, succeed
 from phoenix.jobs.execution.recovery import (
     end_overdue,
-    list_held_by,
-    list_lapsed,
+    list_expired_leases,
     list_overdue,
-    recover_from,
-    recover_lapsed,
+    list_running_on,
+    recover_expired_lease,
+    recover_from_lost_worker,
 )
 from phoenix.jobs.lifecycle import LeaseLost, TaskState
 from phoenix.jobs.retention import delete_job
@@ -51,7 +51,7 @@ from phoenix.jobs.tables import JobRow, TaskRow
 from phoenix.settings import DatabaseSettings, LimitSettings
 
 Answer = TypeVar("Answer")
-Doorbell = tuple[str, int]
+DispatchMessage = tuple[str, int]
 
 VIDEOS = ["art_1", "art_2"]
 SOUND = {"url": "https://example.com/a.mp3"}
@@ -87,10 +87,10 @@ ENDINGS = (succeed_with_a_file, fail_retriably, fail_for_good, stop, release)
 
 
 class JobsMachine(RuleBasedStateMachine):
-    """Owners, workers, sweepers and the clock do what they like, with claims and doorbells however stale."""
+    """Owners, workers, lease reapers and the clock do what they like, with claims and messages however stale."""
 
     jobs: Bundle[str] = Bundle("jobs")
-    doorbells: Bundle[Doorbell] = Bundle("doorbells")
+    messages: Bundle[DispatchMessage] = Bundle("messages")
     claims: Bundle[Claim] = Bundle("claims")
 
     def __init__(self, template: Path) -> None:
@@ -112,22 +112,22 @@ class JobsMachine(RuleBasedStateMachine):
     def submit(self, name: str) -> str:
         return self._submit(name)
 
-    @rule(target=doorbells, place=st.integers(0, 9))
+    @rule(target=messages, place=st.integers(0, 9))
     def ring(self, place: int) -> Any:
-        """A doorbell is on its way; it may arrive late, twice, or never."""
+        """A message is on its way; it may arrive late, twice, or never."""
         ready = self._tasks(TaskState.READY)
-        return (ready[place % len(ready)].id, ready[place % len(ready)].dispatch) if ready else multiple()
+        return (ready[place % len(ready)].id, ready[place % len(ready)].dispatch_seq) if ready else multiple()
 
-    @rule(target=claims, doorbell=doorbells, worker_id=WORKERS)
-    def answer(self, doorbell: Doorbell, worker_id: str) -> Any:
-        is_fresh = doorbell in [(task.id, task.dispatch) for task in self._tasks(TaskState.READY)]
-        claimed = self._claim(doorbell, worker_id)
+    @rule(target=claims, message=messages, worker_id=WORKERS)
+    def answer(self, message: DispatchMessage, worker_id: str) -> Any:
+        is_fresh = message in [(task.id, task.dispatch_seq) for task in self._tasks(TaskState.READY)]
+        claimed = self._claim(message, worker_id)
         assert (claimed is not None) == is_fresh
         return claimed or multiple()
 
     @rule(target=claims, place=st.integers(0, 9), worker_id=WORKERS)
     def take(self, place: int, worker_id: str) -> Any:
-        """A doorbell that is answered at once."""
+        """A message that is answered at once."""
         ready = self._tasks(TaskState.READY)
         return self._claim_task(ready[place % len(ready)], worker_id) if ready else multiple()
 
@@ -152,13 +152,13 @@ class JobsMachine(RuleBasedStateMachine):
             self._set(TaskRow, TaskRow.id, held.task_id, lease_until=db_now(-1))
 
     @rule()
-    def sweep(self) -> None:
+    def reap(self) -> None:
         self._runner.run(self._sweep())
 
     @rule(held=claims)
-    def sweep_by_old_news(self, held: Claim) -> None:
-        """A second sweeper acts on what it read before the first one was there."""
-        self._write(lambda uow: recover_lapsed(uow, held.job_id, held.task_id, RULE))
+    def reap_with_stale_reads(self, held: Claim) -> None:
+        """A second lease reaper acts on what it read before the first one was there."""
+        self._write(lambda uow: recover_expired_lease(uow, held.job_id, held.task_id, RULE))
         self._write(lambda uow: end_overdue(uow, held.job_id))
 
     @rule(worker_id=WORKERS)
@@ -211,7 +211,7 @@ class JobsMachine(RuleBasedStateMachine):
         try:
             self._runner.run(self._finish_everything())
             self.nothing_is_broken()
-            assert not (findings := check_settled(self._seen)), describe(findings)
+            assert not (findings := check_ended(self._seen)), describe(findings)
             self._every_ending_can_be_mended()
         finally:
             self._runner.run(self._database.close())
@@ -232,24 +232,24 @@ class JobsMachine(RuleBasedStateMachine):
             await self._hand_back(worker_id)
         while ready := [task for task in (await self._history()).tasks if task.state is TaskState.READY]:
             async with self._database.write() as uow:
-                claimed = await claim(uow, ready[0].id, ready[0].dispatch, worker_id="wrk_last", lease_s=LEASE_S)
+                claimed = await claim(uow, ready[0].id, ready[0].dispatch_seq, worker_id="wrk_last", lease_s=LEASE_S)
                 assert claimed is not None
             async with self._database.write() as uow:
                 await succeed_with_a_file(uow, claimed)
 
     async def _hand_back(self, worker_id: str) -> None:
         async with self._database.read() as session:
-            held = await list_held_by(session, worker_id)
+            held = await list_running_on(session, worker_id)
         for job_id, task_id in held:
             async with self._database.write() as uow:
-                assert await recover_from(uow, job_id, task_id, worker_id, RULE)
+                assert await recover_from_lost_worker(uow, job_id, task_id, worker_id, RULE)
 
     async def _sweep(self) -> None:
         async with self._database.read() as session:
-            lapsed, overdue = await list_lapsed(session), await list_overdue(session)
-        for job_id, task_id in lapsed:
+            expired, overdue = await list_expired_leases(session), await list_overdue(session)
+        for job_id, task_id in expired:
             async with self._database.write() as uow:
-                assert await recover_lapsed(uow, job_id, task_id, RULE)
+                assert await recover_expired_lease(uow, job_id, task_id, RULE)
         for job_id in overdue:
             async with self._database.write() as uow:
                 await end_overdue(uow, job_id)
@@ -263,12 +263,12 @@ class JobsMachine(RuleBasedStateMachine):
         self._accepted.add(job.row.id)
         return job.row.id
 
-    def _claim(self, doorbell: Doorbell, worker_id: str) -> Claim | None:
-        task_id, dispatch = doorbell
+    def _claim(self, message: DispatchMessage, worker_id: str) -> Claim | None:
+        task_id, dispatch = message
         return self._write(lambda uow: claim(uow, task_id, dispatch, worker_id=worker_id, lease_s=LEASE_S))
 
     def _claim_task(self, task: TaskRow, worker_id: str) -> Claim:
-        claimed = self._claim((task.id, task.dispatch), worker_id)
+        claimed = self._claim((task.id, task.dispatch_seq), worker_id)
         assert claimed is not None
         assert claimed.attempt == task.attempt + 1
         return claimed

@@ -1,61 +1,61 @@
-"""Which doorbells are in Redis, and behind which others."""
+"""Which messages are in Redis, and behind which others."""
 
 from datetime import UTC, datetime
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from phoenix.jobs.scheduling.fair_queue import UNCHANGED, Waiting, line_up
+from phoenix.jobs.scheduling.fair_queue import UNCHANGED, ReadyTask, make_dispatch_plan
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-def make_waiting(name: str, *, is_rung: bool = False) -> Waiting:
-    return Waiting(name, 1, "a", f"job_{name}", 0, "normal", NOW, 60, rung_at=NOW if is_rung else None)
+def make_ready(name: str, *, is_dispatched: bool = False) -> ReadyTask:
+    return ReadyTask(name, 1, "a", f"job_{name}", 0, "normal", NOW, 60, dispatched_at=NOW if is_dispatched else None)
 
 
-def names(tasks: list[Waiting] | tuple[Waiting, ...]) -> str:
+def names(tasks: list[ReadyTask] | tuple[ReadyTask, ...]) -> str:
     return "".join(task.task_id for task in tasks)
 
 
-def test_what_is_new_is_rung_behind_what_is_rung() -> None:
-    rung, new = make_waiting("a", is_rung=True), make_waiting("b")
+def test_what_is_new_is_dispatched_behind_what_is_dispatched() -> None:
+    dispatched, new = make_ready("a", is_dispatched=True), make_ready("b")
 
-    lineup = line_up([rung, new], [rung])
+    plan = make_dispatch_plan([dispatched, new], [dispatched])
 
-    assert (lineup.ring, lineup.withdraw) == ([new], [])
+    assert (plan.enqueue, plan.revoke) == ([new], [])
 
 
-def test_what_is_rung_comes_again_behind_one_that_goes_before_it() -> None:
-    rung, new = make_waiting("a", is_rung=True), make_waiting("b")
+def test_what_is_dispatched_comes_again_behind_one_that_goes_before_it() -> None:
+    dispatched, new = make_ready("a", is_dispatched=True), make_ready("b")
 
-    lineup = line_up([new, rung], [rung])
+    plan = make_dispatch_plan([new, dispatched], [dispatched])
 
-    assert (lineup.ring, lineup.withdraw, lineup.put_back) == ([new, rung], [rung], [])
+    assert (plan.enqueue, plan.revoke, plan.undispatch) == ([new, dispatched], [dispatched], [])
 
 
 def test_what_is_no_longer_among_the_next_waits_in_sql_again() -> None:
-    rung, new = make_waiting("a", is_rung=True), make_waiting("b")
+    dispatched, new = make_ready("a", is_dispatched=True), make_ready("b")
 
-    lineup = line_up([new], [rung])
+    plan = make_dispatch_plan([new], [dispatched])
 
-    assert (lineup.ring, lineup.withdraw, lineup.put_back) == ([new], [rung], [rung])
+    assert (plan.enqueue, plan.revoke, plan.undispatch) == ([new], [dispatched], [dispatched])
 
 
-def test_doorbells_that_only_change_places_stay_as_they_are() -> None:
-    rung = [make_waiting("a", is_rung=True), make_waiting("b", is_rung=True)]
+def test_messages_that_only_change_places_stay_as_they_are() -> None:
+    dispatched = [make_ready("a", is_dispatched=True), make_ready("b", is_dispatched=True)]
 
-    assert line_up(rung[::-1], rung) is UNCHANGED
+    assert make_dispatch_plan(dispatched[::-1], dispatched) is UNCHANGED
 
 
 @given(st.lists(st.tuples(st.uuids().map(str), st.booleans()), unique_by=lambda pair: pair[0]), st.integers(1, 8))
-def test_there_are_never_more_doorbells_than_there_should_be_once_one_is_added(
+def test_there_are_never_more_messages_than_there_should_be_once_one_is_added(
     drawn: list[tuple[str, bool]], most: int
 ) -> None:
-    order = [make_waiting(name, is_rung=is_rung) for name, is_rung in drawn]
-    rung = [task for task in order if task.rung_at]
+    order = [make_ready(name, is_dispatched=is_dispatched) for name, is_dispatched in drawn]
+    dispatched = [task for task in order if task.dispatched_at]
 
-    lineup = line_up(order[:most], rung)
+    plan = make_dispatch_plan(order[:most], dispatched)
 
-    stay = [task for task in rung if task not in lineup.withdraw]
-    assert lineup is UNCHANGED or [*stay, *lineup.ring] == order[:most]
+    stay = [task for task in dispatched if task not in plan.revoke]
+    assert plan is UNCHANGED or [*stay, *plan.enqueue] == order[:most]

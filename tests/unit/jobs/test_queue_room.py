@@ -1,8 +1,8 @@
-"""What a process takes as known of the room in the queue."""
+"""The free capacity of the queue that a process has counted."""
 
 from dataclasses import dataclass
 
-from phoenix.jobs.submission.admission_control import SUBMITS_AT_ONCE, KnownRoom
+from phoenix.jobs.submission.admission_control import MAX_CONCURRENT_SUBMITS, QueueCapacity
 
 LIMIT = 10_000
 
@@ -15,44 +15,44 @@ class Clock:
         return self.now_s
 
 
-def count_taken(room: KnownRoom) -> int:
+def count_taken(capacity: QueueCapacity) -> int:
     taken = 0
-    while taken < LIMIT and room.take():
+    while taken < LIMIT and capacity.try_acquire():
         taken += 1
     return taken
 
 
 def test_nothing_is_known_before_a_count() -> None:
-    assert count_taken(KnownRoom()) == 0
+    assert count_taken(QueueCapacity()) == 0
 
 
-def test_twenty_replicas_that_count_at_once_do_not_let_in_more_than_there_is_room_for() -> None:
-    rooms = [KnownRoom() for _ in range(20)]
-    for room in rooms:
-        room.note(4_000, LIMIT)
+def test_twenty_replicas_that_count_at_once_do_not_let_in_more_than_the_capacity() -> None:
+    capacities = [QueueCapacity() for _ in range(20)]
+    for capacity in capacities:
+        capacity.update(4_000, LIMIT)
 
-    assert 0 < sum(count_taken(room) for room in rooms) <= LIMIT - 4_000 - SUBMITS_AT_ONCE
+    assert 0 < sum(count_taken(capacity) for capacity in capacities) <= LIMIT - 4_000 - MAX_CONCURRENT_SUBMITS
 
 
 def test_in_the_last_tenth_every_submit_counts() -> None:
-    room = KnownRoom()
-    room.note(LIMIT - LIMIT // 10 - SUBMITS_AT_ONCE, LIMIT)
+    capacity = QueueCapacity()
+    capacity.update(LIMIT - LIMIT // 10 - MAX_CONCURRENT_SUBMITS, LIMIT)
 
-    assert count_taken(room) == 0
+    assert count_taken(capacity) == 0
 
 
 def test_a_small_queue_is_counted_for_every_submit() -> None:
-    room = KnownRoom()
-    room.note(0, SUBMITS_AT_ONCE)
+    capacity = QueueCapacity()
+    capacity.update(0, MAX_CONCURRENT_SUBMITS)
 
-    assert count_taken(room) == 0
+    assert count_taken(capacity) == 0
 
 
 def test_what_was_counted_is_known_for_a_second() -> None:
     clock = Clock()
-    room = KnownRoom(clock)
-    room.note(0, LIMIT)
+    capacity = QueueCapacity(clock)
+    capacity.update(0, LIMIT)
     clock.now_s = 0.9
-    assert room.take()
+    assert capacity.try_acquire()
     clock.now_s = 1.0
-    assert not room.take()
+    assert not capacity.try_acquire()

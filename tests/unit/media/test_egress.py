@@ -131,7 +131,7 @@ def test_a_plain_https_url_passes(url: str) -> None:
     assert check_url(url).scheme == "https"
 
 
-def test_a_server_may_be_told_to_fetch_from_its_own_network() -> None:
+def test_a_server_may_be_configured_to_fetch_from_its_own_network() -> None:
     settings = MediaSettings(fetch_allow_private=True, fetch_ports=(8443,))
 
     assert check_url("https://nas:8443/a.mp3", EgressPolicy.from_settings(settings)).host == "nas"

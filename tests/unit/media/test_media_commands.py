@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from phoenix.media.commands import sound, video
 from phoenix.media.commands.sound import Leveling, Loudness, SoundShape
-from phoenix.media.commands.video import Encoding, Picture, Piece
+from phoenix.media.commands.video import Encoding, Picture, Segment
 
 PICTURE = Picture(832, 480, Fraction(16))
 SHAPE = SoundShape(start_s=1, sound_s=4, duration_s=6)
@@ -31,12 +31,14 @@ def graph(command: list[str]) -> str:
 ALL = {
     "encode": video.encode_frames(PICTURE, Encoding(), OUT),
     "copy": video.join_copy(Path("list.txt"), OUT),
-    "pieces": video.join_pieces([Piece(Path("a.mp4"), 0, 9), Piece(Path("b"), 3, 9)], [2], PICTURE, Encoding(), OUT),
+    "segments": video.join_segments(
+        [Segment(Path("a.mp4"), 0, 9), Segment(Path("b"), 3, 9)], [2], PICTURE, Encoding(), OUT
+    ),
     "poster": video.poster(Path("a.mp4"), 1.0, 640, OUT),
     "measure": sound.measure(Path("a.mp3"), SHAPE),
     "prepare": sound.prepare(Path("a.mp3"), SHAPE, Leveling(LOUDNESS, -16), OUT),
-    "lay": sound.lay_under(Path("a.mp4"), Path("b.m4a"), OUT),
-    "fit": sound.lay_under(Path("a.mp4"), Path("b.m4a"), OUT, fit_to_s=2.5),
+    "lay": sound.mux_soundtrack(Path("a.mp4"), Path("b.m4a"), OUT),
+    "fit": sound.mux_soundtrack(Path("a.mp4"), Path("b.m4a"), OUT, fit_to_s=2.5),
 }
 every_command = pytest.mark.parametrize("command", ALL.values(), ids=ALL.keys())
 
@@ -96,16 +98,16 @@ def test_the_encoder_obeys_its_settings() -> None:
     assert [options(command, name) for name in ("-preset", "-crf", "-threads")] == [["medium"], ["18"], ["1"]]
 
 
-@pytest.mark.parametrize("name", ["encode", "copy", "pieces", "prepare", "lay", "fit"])
+@pytest.mark.parametrize("name", ["encode", "copy", "segments", "prepare", "lay", "fit"])
 def test_files_carry_no_dates_and_versions(name: str) -> None:
     assert options(ALL[name], "-fflags") == ["+bitexact"]
     assert options(ALL[name], "-map_metadata") == ["-1"]
 
 
 def test_a_clip_may_be_joined_to_itself() -> None:
-    pieces = [Piece(Path("a.mp4"), 0, 16)] * 3
+    segments = [Segment(Path("a.mp4"), 0, 16)] * 3
 
-    command = video.join_pieces(pieces, [4, 4], PICTURE, Encoding(), OUT)
+    command = video.join_segments(segments, [4, 4], PICTURE, Encoding(), OUT)
 
     assert len(options(command, "-i")) == 3
     assert graph(command).count("xfade=duration=0.250000:offset=0.750000") == 1
@@ -114,10 +116,10 @@ def test_a_clip_may_be_joined_to_itself() -> None:
 
 @given(st.lists(st.tuples(st.integers(10, 90), st.integers(1, 5)), min_size=2, max_size=8))
 def test_crossfades_begin_where_the_frames_say(clips: list[tuple[int, int]]) -> None:
-    pieces = [Piece(Path("a.mp4"), 0, frames) for frames, _ in clips]
+    segments = [Segment(Path("a.mp4"), 0, frames) for frames, _ in clips]
     overlaps = [overlap for _, overlap in clips[1:]]
 
-    filters = graph(video.join_pieces(pieces, overlaps, PICTURE, Encoding(), OUT))
+    filters = graph(video.join_segments(segments, overlaps, PICTURE, Encoding(), OUT))
 
     begins = 0
     for (frames, _), overlap in zip(clips, overlaps, strict=False):

@@ -27,11 +27,11 @@ def test_a_failed_run_becomes_a_failure_with_its_cause(
     assert (failure.code, failure.stage, failure.retriable) == (code, Stage.ENCODE, is_retriable)
 
 
-def test_only_the_last_lines_are_told() -> None:
+def test_only_the_last_lines_are_shown() -> None:
     assert public_tail("\n".join(f"line {number}" for number in range(9))) == "line 5; line 6; line 7; line 8"
 
 
-def test_the_folders_of_the_server_are_not_told() -> None:
+def test_the_folders_of_the_server_are_not_shown() -> None:
     stderr = "Error opening input file:/srv/phoenix/tmp/job_1/a clip.mp4: '/srv/data/b.mp3' and http://x/y"
 
     assert "/srv" not in public_tail(stderr)

@@ -37,7 +37,10 @@ def test_chunks_hold_every_frame_once_and_in_order(counts: list[int], wanted: in
     chunks = chunks_of(paths_of(counts), counts, overlaps_of(counts, wanted), max_inputs)
 
     frames = [
-        (piece.path, frame) for chunk in chunks for piece in chunk.pieces for frame in range(piece.start, piece.end)
+        (segment.path, frame)
+        for chunk in chunks
+        for segment in chunk.segments
+        for frame in range(segment.start, segment.end)
     ]
     every = [(path, frame) for path, count in zip(paths_of(counts), counts, strict=True) for frame in range(count)]
     assert frames == every
@@ -57,11 +60,11 @@ def test_a_chunk_is_bounded_and_can_be_crossfaded(counts: list[int], wanted: int
     for chunk in chunks_of(paths_of(counts), counts, overlaps_of(counts, wanted), max_inputs):
         before, after = [0, *chunk.overlaps], [*chunk.overlaps, 0]
 
-        assert len(chunk.pieces) <= max_inputs
+        assert len(chunk.segments) <= max_inputs
         assert all(overlap >= 1 for overlap in chunk.overlaps)
         assert all(
-            piece.num_frames >= max(1, first + last)
-            for piece, first, last in zip(chunk.pieces, before, after, strict=True)
+            segment.num_frames >= max(1, first + last)
+            for segment, first, last in zip(chunk.segments, before, after, strict=True)
         )
 
 
@@ -71,7 +74,7 @@ def test_a_reel_of_500_clips_takes_many_small_commands() -> None:
     chunks = chunks_of(paths_of(counts), counts, overlaps_of(counts, 8))
 
     assert len(chunks) > 60
-    assert max(len(chunk.pieces) for chunk in chunks) == 8
+    assert max(len(chunk.segments) for chunk in chunks) == 8
 
 
 @pytest.mark.parametrize(

@@ -5,13 +5,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from phoenix.media import sniff
-from phoenix.media.sniff import Kind, find_kind
+from phoenix.media.sniff import MediaFormat, find_format
 
 ID3 = b"ID3\x04\0\0\0\0\0\x05" + b"title"
 
 
 @pytest.mark.parametrize(
-    ("head", "kind"),
+    ("head", "media_format"),
     [
         (b"RIFF\x24\0\0\0WAVEfmt ", sniff.WAV),
         (b"RF64\xff\xff\xff\xffWAVEds64", sniff.WAV),
@@ -36,8 +36,8 @@ ID3 = b"ID3\x04\0\0\0\0\0\x05" + b"title"
         (b"\xff\xd8\xff\xe0\0\x10JFIF", sniff.JPEG),
     ],
 )
-def test_a_known_format_is_recognised(head: bytes, kind: Kind) -> None:
-    assert find_kind(head) == kind
+def test_a_known_format_is_recognised(head: bytes, media_format: MediaFormat) -> None:
+    assert find_format(head) == media_format
 
 
 @pytest.mark.parametrize(
@@ -60,14 +60,14 @@ def test_a_known_format_is_recognised(head: bytes, kind: Kind) -> None:
     ],
 )
 def test_any_other_format_is_not_recognised(head: bytes) -> None:
-    assert find_kind(head) is None
+    assert find_format(head) is None
 
 
 @given(st.binary(max_size=64))
 def test_no_bytes_are_too_odd_to_look_at(head: bytes) -> None:
-    find_kind(head)
+    find_format(head)
 
 
 @given(st.binary(max_size=64))
 def test_no_bytes_after_an_id3_tag_are_too_odd_to_look_at(rest: bytes) -> None:
-    assert find_kind(b"ID3" + rest) in {sniff.MP3, sniff.FLAC, sniff.AAC}
+    assert find_format(b"ID3" + rest) in {sniff.MP3, sniff.FLAC, sniff.AAC}

@@ -1,10 +1,10 @@
-"""What a doorbell looks like as bytes, and what is refused in its place."""
+"""What a message looks like as bytes, and what is refused in its place."""
 
 import pytest
 
 from phoenix.ids import new_task_id
 from phoenix.queues import payload
-from phoenix.queues.queue import Doorbell
+from phoenix.queues.queue import DispatchMessage
 
 TASK_ID = "task_01kag3e9zq4f7w5m8x2c6b0n1d"
 
@@ -15,12 +15,12 @@ def encoded(task_id: str = TASK_ID, dispatch: int = 3) -> bytes:
 
 
 def test_only_function_and_arguments_are_written() -> None:
-    assert encoded() == b'{"f":"answer","a":["task_01kag3e9zq4f7w5m8x2c6b0n1d",3]}'
+    assert encoded() == b'{"f":"claim","a":["task_01kag3e9zq4f7w5m8x2c6b0n1d",3]}'
 
 
 def test_what_is_written_is_read_back() -> None:
     job = payload.decode(encoded())
-    assert (job["f"], job["a"], job["k"]) == ("answer", (TASK_ID, 3), {})
+    assert (job["f"], job["a"], job["k"]) == ("claim", (TASK_ID, 3), {})
 
 
 @pytest.mark.parametrize(
@@ -31,16 +31,16 @@ def test_what_is_written_is_read_back() -> None:
         b"[1, 2]",
         b'"text"',
         b"null",
-        b'{"f": "answer"}',
-        b'{"f": "answer", "a": []}',
-        b'{"f": "answer", "a": ["../../etc/passwd", 1]}',
-        b'{"f": "answer", "a": ["task_01kag3e9zq4f7w5m8x2c6b0n1d", "1"]}',
+        b'{"f": "claim"}',
+        b'{"f": "claim", "a": []}',
+        b'{"f": "claim", "a": ["../../etc/passwd", 1]}',
+        b'{"f": "claim", "a": ["task_01kag3e9zq4f7w5m8x2c6b0n1d", "1"]}',
         b'{"f": 1, "a": ["task_01kag3e9zq4f7w5m8x2c6b0n1d", 1]}',
         b"[" * 4000,
         b"\xff\xfe",
     ],
 )
-def test_what_is_no_doorbell_is_refused(garbage: bytes) -> None:
+def test_what_is_no_message_is_refused(garbage: bytes) -> None:
     with pytest.raises(ValueError, match=r".+"):
         payload.decode(garbage)
 
@@ -51,11 +51,11 @@ def test_a_payload_of_more_than_4_kib_is_not_even_parsed() -> None:
         payload.decode(padded)
 
 
-def test_a_doorbell_is_named_for_its_task_and_dispatch() -> None:
-    name = Doorbell(new_task_id(), 12).name
-    assert payload.is_name(name.encode())
+def test_a_message_is_named_for_its_task_and_dispatch() -> None:
+    name = DispatchMessage(new_task_id(), 12).name
+    assert payload.is_message_name(name.encode())
 
 
 @pytest.mark.parametrize("entry", [b"", b"task_x:1", b"\xff\xff", f"{TASK_ID}:0".encode(), f"{TASK_ID}:1\n".encode()])
-def test_foreign_entries_are_told_by_their_names(entry: bytes) -> None:
-    assert not payload.is_name(entry)
+def test_foreign_entries_are_recognised_by_their_names(entry: bytes) -> None:
+    assert not payload.is_message_name(entry)

@@ -2,57 +2,57 @@
 
 from phoenix.ids import new_task_id
 from phoenix.queues.in_memory import MemoryTaskQueue
-from phoenix.queues.queue import Doorbell, TaskQueue
+from phoenix.queues.queue import DispatchMessage, TaskQueue
 
 
-def bells(count: int) -> list[Doorbell]:
-    return [Doorbell(new_task_id(), 1) for _ in range(count)]
+def make_messages(count: int) -> list[DispatchMessage]:
+    return [DispatchMessage(new_task_id(), 1) for _ in range(count)]
 
 
-def taken(queue: MemoryTaskQueue) -> list[Doorbell]:
-    return [bell for _ in queue.waiting("gpu") if (bell := queue.take("gpu"))]
+def taken(queue: MemoryTaskQueue) -> list[DispatchMessage]:
+    return [message for _ in queue.waiting("gpu") if (message := queue.take("gpu"))]
 
 
-async def test_doorbells_are_taken_in_the_order_they_were_rung() -> None:
-    queue, rung = MemoryTaskQueue(), bells(3)
-    await queue.ring("gpu", rung)
-    assert taken(queue) == rung
+async def test_messages_are_taken_in_the_order_they_were_enqueued() -> None:
+    queue, enqueued = MemoryTaskQueue(), make_messages(3)
+    await queue.enqueue("gpu", enqueued)
+    assert taken(queue) == enqueued
 
 
-async def test_a_doorbell_that_is_rung_again_keeps_its_place() -> None:
-    queue, rung = MemoryTaskQueue(), bells(3)
-    await queue.ring("gpu", rung)
-    await queue.ring("gpu", rung[1:2])
-    assert queue.waiting("gpu") == rung
+async def test_a_message_that_is_enqueued_again_keeps_its_place() -> None:
+    queue, enqueued = MemoryTaskQueue(), make_messages(3)
+    await queue.enqueue("gpu", enqueued)
+    await queue.enqueue("gpu", enqueued[1:2])
+    assert queue.waiting("gpu") == enqueued
 
 
-async def test_what_is_withdrawn_and_rung_again_comes_last() -> None:
-    queue, rung = MemoryTaskQueue(), bells(3)
-    await queue.ring("gpu", rung)
-    await queue.withdraw("gpu", rung[:1])
-    await queue.ring("gpu", rung[:1])
-    assert queue.waiting("gpu") == [*rung[1:], rung[0]]
+async def test_what_is_revoked_and_enqueued_again_comes_last() -> None:
+    queue, enqueued = MemoryTaskQueue(), make_messages(3)
+    await queue.enqueue("gpu", enqueued)
+    await queue.revoke("gpu", enqueued[:1])
+    await queue.enqueue("gpu", enqueued[:1])
+    assert queue.waiting("gpu") == [*enqueued[1:], enqueued[0]]
 
 
 async def test_queues_are_apart() -> None:
     queue = MemoryTaskQueue()
-    await queue.ring("media", bells(1))
+    await queue.enqueue("media", make_messages(1))
     assert queue.take("gpu") is None
 
 
 async def test_what_was_taken_is_missing() -> None:
-    queue, rung = MemoryTaskQueue(), bells(2)
-    await queue.ring("gpu", rung)
+    queue, enqueued = MemoryTaskQueue(), make_messages(2)
+    await queue.enqueue("gpu", enqueued)
     queue.take("gpu")
-    assert await queue.find_missing("gpu", rung) == rung[:1]
+    assert await queue.find_missing("gpu", enqueued) == enqueued[:1]
 
 
-async def test_a_wipe_is_told_once_and_loses_everything() -> None:
+async def test_a_wipe_is_reported_once_and_loses_everything() -> None:
     queue: MemoryTaskQueue = MemoryTaskQueue()
     seam: TaskQueue = queue
-    rung = bells(1)
+    enqueued = make_messages(1)
     await seam.was_wiped()
-    await seam.ring("gpu", rung)
+    await seam.enqueue("gpu", enqueued)
     queue.wipe()
     assert [await seam.was_wiped(), await seam.was_wiped()] == [True, False]
-    assert await seam.find_missing("gpu", rung) == rung
+    assert await seam.find_missing("gpu", enqueued) == enqueued

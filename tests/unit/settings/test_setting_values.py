@@ -98,7 +98,7 @@ def test_an_unknown_level_is_refused_with_those_there_are():
     assert "write one of DEBUG, INFO" in refusal(log={"level": "LOUD"})
 
 
-def test_a_heartbeat_that_lets_leases_lapse_is_refused():
+def test_a_heartbeat_that_lets_leases_expire_is_refused():
     assert "half of lease_s" in refusal(scheduler={"heartbeat_s": 20})
 
 

@@ -21,7 +21,7 @@ def test_a_long_value_keeps_its_beginning_and_its_end() -> None:
     assert len(cut) <= MAX_VALUE_LENGTH + 3
 
 
-def test_a_long_traceback_that_another_library_logs_as_text_tells_its_cause(log_lines: io.StringIO) -> None:
+def test_a_long_traceback_that_another_library_logs_as_text_shows_its_cause(log_lines: io.StringIO) -> None:
     message = "Traceback (most recent call last):\n" + "  a frame\n" * 1000 + "ValueError: the cause"
     logging.getLogger("another.library").error(message)
     assert log_lines.getvalue().count("ValueError: the cause") == 1

@@ -33,6 +33,6 @@ def test_what_cannot_be_read_counts_as_absent(header: str) -> None:
     assert parse_traceparent(header) is None
 
 
-def test_log_lines_tell_the_trace_only_where_there_is_one() -> None:
+def test_log_lines_have_the_trace_only_where_there_is_one() -> None:
     assert trace_fields(GOOD) == {"trace_id": TRACE}
     assert trace_fields(None) == {}

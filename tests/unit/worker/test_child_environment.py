@@ -8,7 +8,7 @@ from pydantic import SecretStr
 
 from phoenix.settings import (
     ApiSettings,
-    Auth,
+    AuthMode,
     DatabaseSettings,
     EngineSettings,
     MediaSettings,
@@ -21,7 +21,7 @@ from phoenix.worker.child_process import child_environment
 
 UNUSUAL = {
     "data_dir": Path("/srv/phoenix"),
-    "auth": Auth.REQUIRED,
+    "auth": AuthMode.REQUIRED,
     "database": DatabaseSettings(url="postgresql://u:p@db/x?a=b"),
     "redis": RedisSettings(url="redis://:secret@cache:6379/3", prefix="other"),
     "storage": StorageSettings(url="s3://bucket/x", s3_access_key_id="id", s3_secret_access_key=SecretStr("s3cret")),
@@ -52,7 +52,7 @@ def test_a_child_has_its_parent_s_settings(as_child: object, values: dict[str, o
     assert as_child(child_environment(settings, {})) == settings
 
 
-def test_what_the_parent_was_told_otherwise_does_not_reach_the_child(as_child: object) -> None:
+def test_what_the_parent_was_given_otherwise_does_not_reach_the_child(as_child: object) -> None:
     assert callable(as_child)
     inherited = {
         "REDIS_URL": "redis://elsewhere",

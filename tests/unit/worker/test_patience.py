@@ -5,8 +5,8 @@ import asyncio
 import pytest
 
 from phoenix.engine.cancellation import RenderStopped, StopReason, StopToken
-from phoenix.errors import Unavailable, WrittenByNewer
-from phoenix.worker.retry import unless_stopped, until_available
+from phoenix.errors import NewerVersionError, Unavailable
+from phoenix.worker.retry import cancel_on_stop, retry_until_available
 
 
 class AwayFor:
@@ -21,29 +21,29 @@ class AwayFor:
 
 
 async def test_what_comes_back_is_waited_for() -> None:
-    assert await until_available(AwayFor(1)) == "answer"
+    assert await retry_until_available(AwayFor(1)) == "answer"
 
 
 async def test_what_only_a_newer_version_can_read_is_not_waited_for() -> None:
     async def attempt() -> None:
-        raise WrittenByNewer
+        raise NewerVersionError
 
-    with pytest.raises(WrittenByNewer):
-        await until_available(attempt)
+    with pytest.raises(NewerVersionError):
+        await retry_until_available(attempt)
 
 
 async def test_waiting_ends_with_a_stop() -> None:
     stop = StopToken()
     stop.stop(StopReason.PREEMPT)
     with pytest.raises(RenderStopped):
-        await until_available(AwayFor(1000), stop)
+        await retry_until_available(AwayFor(1000), stop)
 
 
 async def test_work_that_is_not_stopped_gives_its_result() -> None:
     async def work() -> int:
         return 3
 
-    assert await unless_stopped(work(), StopToken()) == 3
+    assert await cancel_on_stop(work(), StopToken()) == 3
 
 
 async def test_a_stop_from_another_thread_ends_the_work_at_once() -> None:
@@ -53,7 +53,7 @@ async def test_a_stop_from_another_thread_ends_the_work_at_once() -> None:
         begun.set()
         await asyncio.Event().wait()
 
-    waiting = asyncio.create_task(unless_stopped(work(), stop))
+    waiting = asyncio.create_task(cancel_on_stop(work(), stop))
     await begun.wait()
     await asyncio.to_thread(stop.stop, StopReason.CANCEL)
     with pytest.raises(RenderStopped) as caught:
@@ -65,7 +65,7 @@ async def test_work_is_not_begun_in_earnest_after_a_stop() -> None:
     stop = StopToken()
     stop.stop(StopReason.CANCEL)
     with pytest.raises(RenderStopped):
-        await unless_stopped(asyncio.Event().wait(), stop)
+        await cancel_on_stop(asyncio.Event().wait(), stop)
 
 
 async def test_a_failure_of_the_work_is_passed_on() -> None:
@@ -73,4 +73,4 @@ async def test_a_failure_of_the_work_is_passed_on() -> None:
         raise KeyError("x")
 
     with pytest.raises(KeyError):
-        await unless_stopped(work(), StopToken())
+        await cancel_on_stop(work(), StopToken())

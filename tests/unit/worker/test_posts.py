@@ -8,21 +8,21 @@ from pydantic import SecretStr
 from phoenix.settings import Settings, VeoSettings
 from phoenix.worker.__main__ import queues_of
 from phoenix.worker.context import open_slots
-from phoenix.worker.supervisor import Post, posts_for, settings_at
+from phoenix.worker.supervisor import ProcessSpec, plan_processes, settings_for
 
 
 def test_every_device_gets_as_many_processes_which_share_its_memory() -> None:
-    posts = posts_for("gpu", ["cuda:0", "cuda:1"], 2)
-    assert posts == [Post("gpu", "cuda:0", 2)] * 2 + [Post("gpu", "cuda:1", 2)] * 2
+    specs = plan_processes("gpu", ["cuda:0", "cuda:1"], 2)
+    assert specs == [ProcessSpec("gpu", "cuda:0", 2)] * 2 + [ProcessSpec("gpu", "cuda:1", 2)] * 2
 
 
 def test_devices_may_be_named_in_one_word() -> None:
-    assert posts_for("gpu", ["cuda:0, cuda:1"]) == [Post("gpu", "cuda:0"), Post("gpu", "cuda:1")]
+    assert plan_processes("gpu", ["cuda:0, cuda:1"]) == [ProcessSpec("gpu", "cuda:0"), ProcessSpec("gpu", "cuda:1")]
 
 
 @pytest.mark.parametrize("queue", ["media", "remote"])
-def test_a_queue_that_needs_no_device_has_one_post(queue: str) -> None:
-    assert posts_for(queue, ["cuda:0", "cuda:1"], 4) == [Post(queue, "cpu")]
+def test_a_queue_that_needs_no_device_has_one_process(queue: str) -> None:
+    assert plan_processes(queue, ["cuda:0", "cuda:1"], 4) == [ProcessSpec(queue, "cpu")]
 
 
 @pytest.mark.parametrize(
@@ -37,15 +37,15 @@ def test_all_queues_include_the_remote_one_where_a_service_is_configured(
 
 
 def test_processes_that_share_a_device_have_equal_parts_of_it_and_take_turns(tmp_path: Path) -> None:
-    at_post = settings_at(Post("gpu", "cuda:0", 2), Settings(), tmp_path)
-    assert (at_post.engine.device_share, at_post.worker.slots_dir) == (0.5, tmp_path)
+    spec_settings = settings_for(ProcessSpec("gpu", "cuda:0", 2), Settings(), tmp_path)
+    assert (spec_settings.engine.device_share, spec_settings.worker.slots_dir) == (0.5, tmp_path)
 
 
 def test_a_process_that_has_its_device_to_itself_is_left_as_it_is(tmp_path: Path) -> None:
-    assert settings_at(Post("gpu", "cuda:0"), Settings(), tmp_path) == Settings()
+    assert settings_for(ProcessSpec("gpu", "cuda:0"), Settings(), tmp_path) == Settings()
 
 
 def test_processes_on_a_cpu_take_no_turns(tmp_path: Path) -> None:
-    worker = settings_at(Post("gpu", "cpu", 2), Settings(), tmp_path).worker
+    worker = settings_for(ProcessSpec("gpu", "cpu", 2), Settings(), tmp_path).worker
     assert not open_slots(worker, "cpu").is_shared
     assert open_slots(worker, "cuda:0").is_shared

@@ -1,90 +1,90 @@
-"""What the watcher of a clip makes of an engine's reports."""
+"""What the observer of a clip makes of an engine's reports."""
 
 import pytest
 
-from fixtures.claims import HandTurnedClock, a_claim
+from fixtures.claims import ManualClock, a_claim
 from phoenix.engine.cancellation import RenderStopped, StopReason
 from phoenix.errors import Stage
 from phoenix.media.ffmpeg import Progress
-from phoenix.worker.leases import Lease, LeaseTerms
-from phoenix.worker.render_observer import StepWatcher
+from phoenix.worker.leases import HeldLease, LeaseTerms
+from phoenix.worker.render_observer import ClipObserver
 
-TERMS = LeaseTerms(lease_s=1000, heartbeat_s=1, stall_s=10)
-
-
-@pytest.fixture
-def clock() -> HandTurnedClock:
-    return HandTurnedClock()
+TERMS = LeaseTerms(lease_s=1000, heartbeat_s=1, stall_timeout_s=10)
 
 
 @pytest.fixture
-def lease(clock: HandTurnedClock) -> Lease:
-    return Lease(a_claim(), since_s=clock(), clock=clock)
+def clock() -> ManualClock:
+    return ManualClock()
 
 
 @pytest.fixture
-def rung() -> list[int]:
+def lease(clock: ManualClock) -> HeldLease:
+    return HeldLease(a_claim(), since_s=clock(), clock=clock)
+
+
+@pytest.fixture
+def changes() -> list[int]:
     return []
 
 
 @pytest.fixture
-def watcher(lease: Lease, clock: HandTurnedClock, rung: list[int]) -> StepWatcher:
-    return StepWatcher(lease, steps=4, num_frames=8, on_change=lambda: rung.append(1), clock=clock)
+def observer(lease: HeldLease, clock: ManualClock, changes: list[int]) -> ClipObserver:
+    return ClipObserver(lease, steps=4, num_frames=8, on_change=lambda: changes.append(1), clock=clock)
 
 
-def test_steps_are_counted_from_the_start_of_denoising(watcher: StepWatcher, clock: HandTurnedClock) -> None:
-    watcher.on_stage(Stage.LOAD)
+def test_steps_are_counted_from_the_start_of_denoising(observer: ClipObserver, clock: ManualClock) -> None:
+    observer.on_stage(Stage.LOAD)
     clock.now_s += 100
-    watcher.on_stage(Stage.DENOISE)
+    observer.on_stage(Stage.DENOISE)
     clock.now_s += 6
-    watcher.on_step(2, 4)
-    advance = watcher.advance()
-    assert (advance.step, advance.steps, advance.stepping_s, advance.finishing_s) == (2, 4, 6, 0)
+    observer.on_step(2, 4)
+    state = observer.progress()
+    assert (state.step, state.steps, state.stepping_s, state.finishing_s) == (2, 4, 6, 0)
 
 
-def test_after_the_last_step_the_time_of_the_steps_stands_still(watcher: StepWatcher, clock: HandTurnedClock) -> None:
-    watcher.on_stage(Stage.DENOISE)
+def test_after_the_last_step_the_time_of_the_steps_stands_still(observer: ClipObserver, clock: ManualClock) -> None:
+    observer.on_stage(Stage.DENOISE)
     clock.now_s += 6
-    watcher.on_step(4, 4)
+    observer.on_step(4, 4)
     clock.now_s += 2
-    watcher.on_stage(Stage.ENCODE)
+    observer.on_stage(Stage.ENCODE)
     clock.now_s += 3
-    advance = watcher.advance()
-    assert (advance.stepping_s, advance.finishing_s, advance.encoding_s) == (6, 5, 3)
+    state = observer.progress()
+    assert (state.stepping_s, state.finishing_s, state.encoding_s) == (6, 5, 3)
 
 
-def test_every_step_and_every_report_of_the_encoder_is_news(watcher: StepWatcher, rung: list[int]) -> None:
-    watcher.on_step(1, 4)
-    watcher.on_step(2, 4)
-    watcher.encoding().on_progress(Progress(frames=4, seconds=0.5))
-    assert len(rung) == 3
-    assert watcher.advance().encoded_share == 0.5
+def test_every_step_and_every_report_of_the_encoder_is_news(observer: ClipObserver, changes: list[int]) -> None:
+    observer.on_step(1, 4)
+    observer.on_step(2, 4)
+    observer.ffmpeg_callbacks().on_progress(Progress(frames=4, seconds=0.5))
+    assert len(changes) == 3
+    assert observer.progress().encoded_share == 0.5
 
 
-def test_a_second_try_with_less_memory_does_not_take_progress_back(watcher: StepWatcher) -> None:
-    watcher.on_step(3, 4)
-    watcher.on_step(1, 4)
-    assert watcher.advance().step == 3
+def test_a_second_try_with_less_memory_does_not_take_progress_back(observer: ClipObserver) -> None:
+    observer.on_step(3, 4)
+    observer.on_step(1, 4)
+    assert observer.progress().step == 3
 
 
 @pytest.mark.parametrize("report", ["stage", "step"])
-def test_the_render_is_stopped_at_its_next_report(watcher: StepWatcher, lease: Lease, report: str) -> None:
+def test_the_render_is_stopped_at_its_next_report(observer: ClipObserver, lease: HeldLease, report: str) -> None:
     lease.stop.stop(StopReason.CANCEL)
     with pytest.raises(RenderStopped):
-        watcher.on_stage(Stage.DECODE) if report == "stage" else watcher.on_step(1, 4)
+        observer.on_stage(Stage.DECODE) if report == "stage" else observer.on_step(1, 4)
 
 
-def test_the_encoder_is_stopped_too(watcher: StepWatcher, lease: Lease) -> None:
-    before = watcher.encoding().should_stop()
+def test_the_encoder_is_stopped_too(observer: ClipObserver, lease: HeldLease) -> None:
+    before = observer.ffmpeg_callbacks().should_stop()
     lease.stop.stop(StopReason.CANCEL)
-    assert (before, watcher.encoding().should_stop()) == (False, True)
+    assert (before, observer.ffmpeg_callbacks().should_stop()) == (False, True)
 
 
 def test_reports_keep_the_attempt_from_being_given_up(
-    watcher: StepWatcher, lease: Lease, clock: HandTurnedClock
+    observer: ClipObserver, lease: HeldLease, clock: ManualClock
 ) -> None:
     for step in range(1, 5):
         clock.now_s += 9
-        watcher.on_step(step, 4)
-        lease.judge(TERMS)
+        observer.on_step(step, 4)
+        lease.check(TERMS)
     assert lease.stop.reason is None

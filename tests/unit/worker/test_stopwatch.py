@@ -1,12 +1,12 @@
 """Where the time of a task went."""
 
-from fixtures.claims import HandTurnedClock
+from fixtures.claims import ManualClock
 from phoenix.errors import Stage
 from phoenix.worker.stopwatch import Stopwatch
 
 
 def test_a_stage_lasts_until_the_next_begins() -> None:
-    clock = HandTurnedClock(0)
+    clock = ManualClock(0)
     watch = Stopwatch(clock)
     watch.enter(Stage.LOAD)
     clock.now_s = 2
@@ -19,7 +19,7 @@ def test_a_stage_lasts_until_the_next_begins() -> None:
 
 
 def test_a_stage_that_comes_again_adds_up() -> None:
-    clock = HandTurnedClock(0)
+    clock = ManualClock(0)
     watch = Stopwatch(clock)
     for _ in range(3):
         with watch.timing(Stage.FETCH):
@@ -29,7 +29,7 @@ def test_a_stage_that_comes_again_adds_up() -> None:
 
 
 def test_a_log_line_sums_up_what_the_device_did() -> None:
-    clock = HandTurnedClock(0)
+    clock = ManualClock(0)
     watch = Stopwatch(clock)
     with watch.waiting():
         clock.now_s += 4
@@ -47,7 +47,7 @@ def test_a_log_line_sums_up_what_the_device_did() -> None:
 
 
 def test_a_wait_within_a_stage_is_not_counted_to_it() -> None:
-    clock = HandTurnedClock(0)
+    clock = ManualClock(0)
     watch = Stopwatch(clock)
     watch.enter(Stage.LOAD)
     clock.now_s += 2
@@ -59,7 +59,7 @@ def test_a_wait_within_a_stage_is_not_counted_to_it() -> None:
 
 
 def test_a_stage_that_begins_within_a_wait_outlasts_it() -> None:
-    clock = HandTurnedClock(0)
+    clock = ManualClock(0)
     watch = Stopwatch(clock)
     with watch.waiting():
         clock.now_s += 5

@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 
 from phoenix.access.keys import Caller
-from phoenix.access.stream_tokens import StreamGrant, read_grant, share_secret, sign
+from phoenix.access.stream_tokens import StreamGrant, get_or_create_secret, read_grant, sign
 from phoenix.api.auth.callers import Revocations
 from phoenix.assembly import Services
 from phoenix.clock import utc_now
@@ -40,7 +40,7 @@ class StreamTokens:
 
     async def _get_secret(self) -> bytes:
         if self._secret is None:
-            self._secret = await share_secret(self._services.database, _SECRET_NAME)
+            self._secret = await get_or_create_secret(self._services.database, _SECRET_NAME)
         return self._secret
 
 

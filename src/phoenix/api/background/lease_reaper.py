@@ -5,16 +5,16 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from functools import partial
 
-from phoenix.api.background.leader import Duty
-from phoenix.api.background.loop import repeated
+from phoenix.api.background.leader import LeaderLease
+from phoenix.api.background.loop import leader_loop
 from phoenix.assembly import Services
 from phoenix.db.unit_of_work import UnitOfWork
-from phoenix.errors import Unavailable, WrittenByNewer
-from phoenix.jobs.execution.recovery import end_overdue, list_lapsed, list_overdue, recover_lapsed
+from phoenix.errors import NewerVersionError, Unavailable
+from phoenix.jobs.execution.recovery import end_overdue, list_expired_leases, list_overdue, recover_expired_lease
 from phoenix.jobs.execution.retries import RetryRule
-from phoenix.jobs.scheduling.usage import forget_spent
-from phoenix.jobs.scheduling.workers import remove_silent
-from phoenix.jobs.submission.idempotency import forget_old
+from phoenix.jobs.scheduling.usage import delete_old_usage
+from phoenix.jobs.scheduling.workers import remove_stale
+from phoenix.jobs.submission.idempotency import delete_old_keys
 from phoenix.telemetry.logs import get_logger
 
 _logger = get_logger(__name__)
@@ -22,11 +22,11 @@ _logger = get_logger(__name__)
 Repair = Callable[[UnitOfWork], Awaitable[object]]
 
 # In worker time-outs: a worker that counts as gone stays registered for a while, as it may only be cut off.
-_FORGET_AFTER = 4
+_FORGET_WORKER_AFTER = 4
 
 
-class Sweeper:
-    """The duty `sweep` of one API process."""
+class LeaseReaper:
+    """The background service `lease_reaper` of one API process."""
 
     def __init__(self, services: Services, *, worker_timeout_s: float) -> None:
         self._database = services.database
@@ -41,32 +41,38 @@ class Sweeper:
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:
         async def wait() -> None:
-            await asyncio.sleep(self._settings.sweep_interval_s)
+            await asyncio.sleep(self._settings.reap_interval_s)
 
-        async with repeated(Duty(self._database, "sweep"), self.sweep, wait):
+        async with leader_loop(LeaderLease(self._database, "lease_reaper"), self.reap, wait):
             yield
 
-    async def sweep(self) -> None:
+    async def reap(self) -> None:
         """One pass over everything. Raises `Unavailable` while the database is away."""
         async with self._database.read() as session:
-            lapsed = await list_lapsed(session)
+            expired = await list_expired_leases(session)
             overdue = await list_overdue(session)
-        await self._mend(partial(recover_lapsed, job_id=job, task_id=task, rule=self._rule) for job, task in lapsed)
-        await self._mend(partial(end_overdue, job_id=job_id) for job_id in overdue)
+        await self._run_repairs(
+            partial(recover_expired_lease, job_id=job, task_id=task, rule=self._rule) for job, task in expired
+        )
+        await self._run_repairs(partial(end_overdue, job_id=job_id) for job_id in overdue)
         # Last, and on its own: if tidying fails, leases must still be looked at.
-        await self._mend(
-            [partial(remove_silent, older_than_s=_FORGET_AFTER * self._worker_timeout_s), forget_old, forget_spent]
+        await self._run_repairs(
+            [
+                partial(remove_stale, older_than_s=_FORGET_WORKER_AFTER * self._worker_timeout_s),
+                delete_old_keys,
+                delete_old_usage,
+            ]
         )
 
-    async def _mend(self, repairs: Iterable[Repair]) -> None:
+    async def _run_repairs(self, repairs: Iterable[Repair]) -> None:
         """Each in its own transaction: one job that cannot be repaired must not block the others."""
         for repair in repairs:
             try:
                 async with self._database.write() as uow:
                     await repair(uow)
-            except WrittenByNewer:
-                _logger.warning("left to a replica of a newer version")
+            except NewerVersionError:
+                _logger.warning("skipped a job that a newer version wrote")
             except Unavailable:
                 raise
             except Exception:
-                _logger.exception("could not be mended")
+                _logger.exception("repair failed")

@@ -5,80 +5,80 @@ import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 
-from phoenix.api.background.leader import Duty
-from phoenix.api.background.loop import repeated
+from phoenix.api.background.leader import LeaderLease
+from phoenix.api.background.loop import leader_loop
 from phoenix.assembly import Services
 from phoenix.clock import utc_now
 from phoenix.contract.events import JobQueueMoved
-from phoenix.events.messages import Owned
-from phoenix.events.pubsub.channels import find_followed
+from phoenix.events.messages import EventEnvelope
+from phoenix.events.pubsub.channels import find_active_subscriptions
 from phoenix.jobs.repository import FullJob, list_queued
-from phoenix.jobs.scheduling.position import find_standings
-from phoenix.jobs.views import Standing
+from phoenix.jobs.scheduling.position import find_queue_positions
+from phoenix.jobs.views import QueuePosition
 
 _INTERVAL_S = 1.0
-_REST = 20
+_PAUSE_RATIO = 20
 """A pause takes this many times the pass before it: positions are a courtesy, and must not keep a core busy."""
-_MOST_JOBS = 200
+_MAX_JOBS = 200
 """Followed jobs in one pass: those that have waited longest."""
 
-Position = tuple[int | None, str | None]
+PublishedPosition = tuple[int | None, str | None]
 """Queue position and waiting reason, as published last."""
 
 
 class QueuePositionPublisher:
-    """The duty `places` of one API process, on behalf of the streams of all."""
+    """The background service `queue_positions` of one API process, on behalf of the streams of all."""
 
     def __init__(self, services: Services, *, worker_timeout_s: float) -> None:
         self._services = services
         self._worker_timeout_s = worker_timeout_s
-        self._published: dict[str, Position] = {}
-        self._took_s = 0.0
+        self._published: dict[str, PublishedPosition] = {}
+        self._last_pass_s = 0.0
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:
         async def wait() -> None:
-            await asyncio.sleep(max(_INTERVAL_S, _REST * self._took_s))
+            await asyncio.sleep(max(_INTERVAL_S, _PAUSE_RATIO * self._last_pass_s))
 
-        async with repeated(Duty(self._services.database, "places"), self.publish, wait):
+        async with leader_loop(LeaderLease(self._services.database, "queue_positions"), self.publish, wait):
             yield
 
     async def publish(self) -> None:
         """One pass over the followed jobs. Raises `Unavailable` while the database is away."""
         started_s = time.monotonic()
-        await self._look()
-        self._took_s = time.monotonic() - started_s
+        await self._publish_changes()
+        self._last_pass_s = time.monotonic() - started_s
 
-    async def _look(self) -> None:
-        followed = await find_followed(self._services.redis, self._services.channels)
+    async def _publish_changes(self) -> None:
+        followed = await find_active_subscriptions(self._services.redis, self._services.channels)
         if not followed:
             self._published = {}
             return
         async with self._services.database.read() as session:
-            jobs = await list_queued(session, job_ids=followed.job_ids, owner_ids=followed.owner_ids, limit=_MOST_JOBS)
-        standings = await find_standings(
+            jobs = await list_queued(session, job_ids=followed.job_ids, owner_ids=followed.owner_ids, limit=_MAX_JOBS)
+        queue_positions = await find_queue_positions(
             self._services.database,
             jobs,
             worker_timeout_s=self._worker_timeout_s,
             clips_per_key=self._services.settings.limits.running_clips_per_key,
-            lines=self._services.lines,
+            queue_snapshots=self._services.queue_snapshots,
         )
-        await self._publish_moves(jobs, standings)
+        await self._publish_changed(jobs, queue_positions)
 
-    async def _publish_moves(self, jobs: Sequence[FullJob], standings: Mapping[str, Standing]) -> None:
-        positions = {job_id: (at.queue_position, at.waiting_reason) for job_id, at in standings.items()}
-        moved = [job for job in jobs if self._published.get(job.row.id) != positions[job.row.id]]
-        await self._services.publisher.publish(*(_event(job, standings[job.row.id]) for job in moved))
+    async def _publish_changed(self, jobs: Sequence[FullJob], queue_positions: Mapping[str, QueuePosition]) -> None:
+        positions = {job_id: (at.queue_position, at.waiting_reason) for job_id, at in queue_positions.items()}
+        changed = [job for job in jobs if self._published.get(job.row.id) != positions[job.row.id]]
+        await self._services.publisher.publish(*(_event(job, queue_positions[job.row.id]) for job in changed))
         self._published = positions
 
 
-def _event(job: FullJob, standing: Standing) -> Owned:
+def _event(job: FullJob, position: QueuePosition) -> EventEnvelope:
     moved = JobQueueMoved(
         job_id=job.row.id,
         seq=job.row.last_seq,
         at=utc_now(),
-        queue_position=standing.queue_position,
-        waiting_reason=standing.waiting_reason,
-        eta_s=standing.eta_s,
+        queue_position=position.queue_position,
+        waiting_reason=position.waiting_reason,
+        eta_s=position.eta_s,
     )
-    return Owned(moved, job.row.owner_id)
+    return EventEnvelope(moved, job.row.owner_id)

@@ -14,8 +14,8 @@ from typing import Protocol, TypeVar
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from phoenix.api.background.leader import Duty
-from phoenix.api.background.loop import repeated
+from phoenix.api.background.leader import LeaderLease
+from phoenix.api.background.loop import leader_loop
 from phoenix.assembly import Services
 from phoenix.db.columns import db_now
 from phoenix.errors import PhoenixError, Unavailable
@@ -28,17 +28,17 @@ from phoenix.jobs.retention import (
     list_old_uploads,
     list_surplus_jobs,
 )
-from phoenix.jobs.scheduling.durations import forget_paces
-from phoenix.jobs.webhooks.outbox import forget_refusals
-from phoenix.storage.faults import StoreRefused
-from phoenix.storage.keys import holder_of, is_key
+from phoenix.jobs.scheduling.durations import delete_old_durations
+from phoenix.jobs.webhooks.outbox import delete_old_refusals
+from phoenix.storage.faults import StoreFailed
+from phoenix.storage.keys import is_key, resource_id_of
 from phoenix.storage.store import ListedObject
 from phoenix.telemetry.logs import get_logger
 
 _logger = get_logger(__name__)
 
 _PREFIXES = ("jobs", "uploads")
-_MOST_STAGED = 1000
+_MAX_STAGED = 1000
 """Per round: each takes a request of its own, and a round must not go on for hours."""
 
 
@@ -76,18 +76,18 @@ async def _remove_staged(services: Services, before: datetime) -> AsyncGenerator
                 yield count
                 total += count
                 if count:
-                    _logger.info("uploads that nobody completed were deleted", count=count, prefix=prefix)
-                if total >= _MOST_STAGED:
+                    _logger.info("incomplete uploads were deleted", count=count, prefix=prefix)
+                if total >= _MAX_STAGED:
                     return
-    except StoreRefused as error:
-        _logger.warning("uploads that nobody completed could not be gone through", error=error.detail)
+    except StoreFailed as error:
+        _logger.warning("incomplete uploads could not be listed", error=error.detail)
 
 
 async def _find_orphans(services: Services, page: Sequence[ListedObject], before: datetime) -> list[str]:
     old = [listed.key for listed in page if listed.modified_at < before and is_key(listed.key)]
     if not old:
         return []
-    holders = {holder_of(key) for key in old}
+    holders = {resource_id_of(key) for key in old}
     async with services.database.read() as session:
         known = await find_known_keys(
             session,
@@ -97,23 +97,23 @@ async def _find_orphans(services: Services, page: Sequence[ListedObject], before
     return [key for key in old if key not in known]
 
 
-class Search(Protocol):
+class FindJobs(Protocol):
     """Finds a batch of jobs to delete, those after a place that was reached before."""
 
     async def __call__(self, session: AsyncSession, *, after: EndedJob | None) -> Sequence[EndedJob]: ...
 
 
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 
-_BREATH_S = 0.2
+_STEP_PAUSE_S = 0.2
 """Pause between two steps of a round."""
-_LOOK_S = 5.0
-"""Time between two checks whether a round is due, on the replica that has the duty."""
+_CHECK_INTERVAL_S = 5.0
+"""Time between two checks whether a round is due, on the replica that holds the leader lease."""
 DAY_S = 24 * 3600.0
 
 
-class Janitor:
-    """The duty `retain` of one API process. A round takes many short steps, so that the duty is renewed in between."""
+class RetentionService:
+    """The background service `retention` of one API process. Renews its lease between the short steps of a round."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
@@ -124,9 +124,9 @@ class Janitor:
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:
         async def wait() -> None:
-            await asyncio.sleep(_BREATH_S if self._round else _LOOK_S)
+            await asyncio.sleep(_STEP_PAUSE_S if self._round else _CHECK_INTERVAL_S)
 
-        async with repeated(Duty(self._services.database, "retain"), self.step, wait):
+        async with leader_loop(LeaderLease(self._services.database, "retention"), self.step, wait):
             yield
         if self._round is not None:
             await self._round.aclose()
@@ -151,7 +151,7 @@ class Janitor:
         parts = [
             *(self._delete_jobs(find) for find in self._searches()),
             self._delete_uploads(),
-            self._forget(),
+            self._delete_stale_rows(),
             self._delete_orphans(),
         ]
         for part in parts:
@@ -159,15 +159,15 @@ class Janitor:
                 async for _ in steps:
                     yield
 
-    def _searches(self) -> list[Search]:
-        searches: list[Search] = []
+    def _searches(self) -> list[FindJobs]:
+        searches: list[FindJobs] = []
         if self._settings.jobs_days:
             searches.append(partial(list_old_jobs, older_than_s=self._settings.jobs_days * DAY_S))
         if self._settings.jobs_per_key:
-            searches.append(partial(list_surplus_jobs, most_per_owner=self._settings.jobs_per_key))
+            searches.append(partial(list_surplus_jobs, max_per_owner=self._settings.jobs_per_key))
         return searches
 
-    async def _delete_jobs(self, find: Search) -> AsyncGenerator[None]:
+    async def _delete_jobs(self, find: FindJobs) -> AsyncGenerator[None]:
         last: EndedJob | None = None
         while found := await self._read(partial(find, after=last)):
             for job in found:
@@ -186,8 +186,8 @@ class Janitor:
             last_id = found[-1]
             yield
 
-    async def _forget(self) -> AsyncGenerator[None]:
-        for forget in (forget_paces, forget_refusals):
+    async def _delete_stale_rows(self) -> AsyncGenerator[None]:
+        for forget in (delete_old_durations, delete_old_refusals):
             async with self._services.database.write() as uow:
                 await forget(uow)
             yield
@@ -200,8 +200,8 @@ class Janitor:
         except Unavailable:
             raise
         except PhoenixError as error:
-            _logger.warning("the store could not be gone through", error=error.detail)
+            _logger.warning("the store could not be listed", error=error.detail)
 
-    async def _read(self, ask: Callable[[AsyncSession], Awaitable[Answer]]) -> Answer:
+    async def _read(self, query: Callable[[AsyncSession], Awaitable[Result]]) -> Result:
         async with self._services.database.read() as session:
-            return await ask(session)
+            return await query(session)

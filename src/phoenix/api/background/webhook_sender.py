@@ -9,14 +9,21 @@ from typing import Any
 
 import httpcore
 
-from phoenix.api.background.leader import Duty
-from phoenix.api.background.loop import repeated
+from phoenix.api.background.leader import LeaderLease
+from phoenix.api.background.loop import leader_loop
 from phoenix.api.webhooks.callback_urls import webhook_policy
-from phoenix.api.webhooks.delivery import Outcome, cause_headers, post, retry_in_s, sign_headers
+from phoenix.api.webhooks.delivery import DeliveryOutcome, correlation_headers, post, retry_in_s, sign_headers
 from phoenix.assembly import Services
 from phoenix.clock import utc_now
 from phoenix.errors import PhoenixError
-from phoenix.jobs.webhooks.deliveries import DueDelivery, claim_due, has_due, note_failure, note_refusal, note_success
+from phoenix.jobs.webhooks.deliveries import (
+    DueDelivery,
+    claim_due,
+    has_due,
+    record_failure,
+    record_refusal,
+    record_success,
+)
 from phoenix.jobs.webhooks.signing_secrets import get_secret, valid_secrets
 from phoenix.media.ssrf import open_pool
 from phoenix.telemetry.logs import get_logger, log_context
@@ -26,19 +33,19 @@ _logger = get_logger(__name__)
 
 # On top of the time limit of a try: to record its outcome while the database is slow.
 _LEASE_MARGIN_S = 30.0
-_SHARE_OF_A_TARGET = 8
+_TARGET_SHARE_DIVISOR = 8
 _NOT_SENT = "No good answer."
 
 
 class WebhookSender:
-    """The duty `webhooks` of one API process."""
+    """The background service `webhooks` of one API process."""
 
     def __init__(self, services: Services) -> None:
         self._database = services.database
         self._settings = services.settings.webhooks
         self._policy = webhook_policy(self._settings)
-        self._per_target = max(1, self._settings.max_concurrent // _SHARE_OF_A_TARGET)
-        self._under_way: dict[asyncio.Task[Any], str] = {}
+        self._per_target = max(1, self._settings.max_concurrent // _TARGET_SHARE_DIVISOR)
+        self._in_flight: dict[asyncio.Task[Any], str] = {}
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:
@@ -49,49 +56,49 @@ class WebhookSender:
 
         async with open_pool(self._policy, max_connections=self._settings.max_concurrent) as pool:
 
-            async def dispatch() -> None:
-                await self._dispatch(pool)
+            async def start_due() -> None:
+                await self._start_due(pool)
 
             try:
-                async with repeated(Duty(self._database, "webhooks"), dispatch, wait):
+                async with leader_loop(LeaderLease(self._database, "webhooks"), start_due, wait):
                     yield
             finally:
-                for task in self._under_way:
+                for task in self._in_flight:
                     task.cancel()
-                await asyncio.gather(*self._under_way, return_exceptions=True)
+                await asyncio.gather(*self._in_flight, return_exceptions=True)
 
-    async def _dispatch(self, pool: httpcore.AsyncConnectionPool) -> None:
+    async def _start_due(self, pool: httpcore.AsyncConnectionPool) -> None:
         """Starts the deliveries that are due. Raises `Unavailable` while the database is away."""
-        room = self._settings.max_concurrent - len(self._under_way)
-        counts = Counter(self._under_way.values())
+        free_slots = self._settings.max_concurrent - len(self._in_flight)
+        counts = Counter(self._in_flight.values())
         busy = [target for target, count in counts.items() if count >= self._per_target]
         async with self._database.read() as session:
-            if room <= 0 or not await has_due(session, busy_targets=busy):
+            if free_slots <= 0 or not await has_due(session, busy_targets=busy):
                 return
         async with self._database.write() as uow:
             claimed = await claim_due(
                 uow,
-                limit=room,
+                limit=free_slots,
                 per_target=self._per_target,
-                under_way=counts,
-                lease_s=self._settings.time_limit_s + _LEASE_MARGIN_S,
+                in_flight=counts,
+                lease_s=self._settings.timeout_s + _LEASE_MARGIN_S,
             )
         for due in claimed:
             task = asyncio.create_task(self._deliver(pool, due), name=f"webhook-{due.id}")
-            self._under_way[task] = due.target
-            task.add_done_callback(lambda done: self._under_way.pop(done, None))
+            self._in_flight[task] = due.target
+            task.add_done_callback(lambda done: self._in_flight.pop(done, None))
 
     async def _deliver(self, pool: httpcore.AsyncConnectionPool, due: DueDelivery) -> None:
         with log_context(request_id=due.request_id, delivery_id=due.id, **trace_fields(due.traceparent)):
             try:
-                await self._note(due, await self._try(pool, due))
+                await self._record(due, await self._try(pool, due))
             except PhoenixError as error:
                 # The lease runs out and the delivery is sent again: at least once, not at most once.
-                _logger.warning("a webhook's outcome was not noted", error=error.detail)
+                _logger.warning("the outcome of a webhook was not recorded", error=error.detail)
             except Exception:
-                _logger.exception("a webhook's outcome was not noted")
+                _logger.exception("the outcome of a webhook was not recorded")
 
-    async def _try(self, pool: httpcore.AsyncConnectionPool, due: DueDelivery) -> Outcome:
+    async def _try(self, pool: httpcore.AsyncConnectionPool, due: DueDelivery) -> DeliveryOutcome:
         try:
             return await self._post(pool, due)
         except PhoenixError:
@@ -99,26 +106,24 @@ class WebhookSender:
         except Exception:
             # If it counted for nothing, it would be due again at the end of each lease, for ever.
             _logger.exception("a webhook was not delivered")
-            return Outcome(error=_NOT_SENT)
+            return DeliveryOutcome(error=_NOT_SENT)
 
-    async def _post(self, pool: httpcore.AsyncConnectionPool, due: DueDelivery) -> Outcome:
+    async def _post(self, pool: httpcore.AsyncConnectionPool, due: DueDelivery) -> DeliveryOutcome:
         now = utc_now()
         secrets = valid_secrets(await get_secret(self._database, due.owner_id), now)
         headers = {
             **sign_headers(due.id, int(now.timestamp()), due.body, secrets),
-            **cause_headers(due.request_id, due.traceparent),
+            **correlation_headers(due.request_id, due.traceparent),
         }
-        return await post(
-            pool, due.url, due.body, headers, policy=self._policy, time_limit_s=self._settings.time_limit_s
-        )
+        return await post(pool, due.url, due.body, headers, policy=self._policy, timeout_s=self._settings.timeout_s)
 
-    async def _note(self, due: DueDelivery, outcome: Outcome) -> None:
+    async def _record(self, due: DueDelivery, outcome: DeliveryOutcome) -> None:
         async with self._database.write() as uow:
             if outcome.error is None and outcome.status is not None:
-                await note_success(uow, due, outcome.status)
+                await record_success(uow, due, outcome.status)
             elif outcome.is_gone and outcome.status is not None:
-                await note_refusal(uow, due, outcome.status)
+                await record_refusal(uow, due, outcome.status)
             else:
-                delay_s = retry_in_s(due.attempt, asked_s=outcome.retry_after_s, jitter=random.random())
+                delay_s = retry_in_s(due.attempt, retry_after_s=outcome.retry_after_s, jitter=random.random())
                 error = outcome.error or _NOT_SENT
-                await note_failure(uow, due, status=outcome.status, error=error, retry_in_s=delay_s)
+                await record_failure(uow, due, status=outcome.status, error=error, retry_in_s=delay_s)

@@ -10,24 +10,32 @@ from starlette.routing import Match
 from starlette.types import Scope
 
 from phoenix.api.errors.validation import explain_validation
-from phoenix.api.http.body_limits import CUT_OFF
+from phoenix.api.http.body_limits import CLOSE_CONNECTION
 from phoenix.api.http.request_ids import request_id_of
 from phoenix.contract.problems import PROBLEM_MEDIA_TYPE, Problem, ProblemFault
-from phoenix.errors import Fault, InvalidRequest, MalformedRequest, ProblemCode, RateLimited, Refused, UnsupportedMedia
-from phoenix.storage.faults import ObjectMissing, StoreRefused
+from phoenix.errors import (
+    FieldError,
+    InvalidRequest,
+    MalformedRequest,
+    ProblemCode,
+    RateLimited,
+    RequestError,
+    UnsupportedMedia,
+)
+from phoenix.storage.faults import ObjectMissing, StoreFailed
 
 TYPE_BASE = "https://phoenix.invalid/problems/"
 QUOTA_EXCEEDED = "https://iana.org/assignments/http-problem-types#quota-exceeded"
 """From draft-ietf-httpapi-ratelimit-headers, like the member `violated-policies`."""
 
-MAX_FAULTS = 1000
-"""A body of one megabyte can hold more faults than anyone would read."""
+MAX_FIELD_ERRORS = 1000
+"""A body of one megabyte can hold more field errors than anyone would read."""
 
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 
 @dataclass(frozen=True)
-class Kind:
+class ProblemKind:
     """Status, title and type URI of a problem code."""
 
     status: int
@@ -36,26 +44,28 @@ class Kind:
     """If a standard defines one; otherwise it is derived from the code."""
 
 
-KINDS: Mapping[ProblemCode, Kind] = {
-    ProblemCode.INVALID_REQUEST: Kind(422, "Invalid request"),
-    ProblemCode.UNAUTHENTICATED: Kind(401, "Not authenticated"),
-    ProblemCode.FORBIDDEN: Kind(403, "Forbidden"),
-    ProblemCode.NOT_FOUND: Kind(404, "Not found"),
-    ProblemCode.CONFLICT: Kind(409, "Conflict"),
-    ProblemCode.GONE: Kind(410, "Gone"),
-    ProblemCode.PRECONDITION_FAILED: Kind(412, "Precondition failed"),
-    ProblemCode.PAYLOAD_TOO_LARGE: Kind(413, "Payload too large"),
-    ProblemCode.UNSUPPORTED_MEDIA: Kind(415, "Unsupported media"),
-    ProblemCode.RATE_LIMITED: Kind(429, "Too many requests", QUOTA_EXCEEDED),
-    ProblemCode.QUEUE_FULL: Kind(503, "Queue full"),
-    ProblemCode.IDEMPOTENCY_MISMATCH: Kind(422, "Idempotency mismatch"),
-    ProblemCode.UNAVAILABLE: Kind(503, "Unavailable"),
-    ProblemCode.INTERNAL: Kind(500, "Internal error"),
+PROBLEM_KINDS: Mapping[ProblemCode, ProblemKind] = {
+    ProblemCode.INVALID_REQUEST: ProblemKind(422, "Invalid request"),
+    ProblemCode.UNAUTHENTICATED: ProblemKind(401, "Not authenticated"),
+    ProblemCode.FORBIDDEN: ProblemKind(403, "Forbidden"),
+    ProblemCode.NOT_FOUND: ProblemKind(404, "Not found"),
+    ProblemCode.CONFLICT: ProblemKind(409, "Conflict"),
+    ProblemCode.GONE: ProblemKind(410, "Gone"),
+    ProblemCode.PRECONDITION_FAILED: ProblemKind(412, "Precondition failed"),
+    ProblemCode.PAYLOAD_TOO_LARGE: ProblemKind(413, "Payload too large"),
+    ProblemCode.UNSUPPORTED_MEDIA: ProblemKind(415, "Unsupported media"),
+    ProblemCode.RATE_LIMITED: ProblemKind(429, "Too many requests", QUOTA_EXCEEDED),
+    ProblemCode.QUEUE_FULL: ProblemKind(503, "Queue full"),
+    ProblemCode.IDEMPOTENCY_MISMATCH: ProblemKind(422, "Idempotency mismatch"),
+    ProblemCode.UNAVAILABLE: ProblemKind(503, "Unavailable"),
+    ProblemCode.INTERNAL: ProblemKind(500, "Internal error"),
 }
 
 # For errors that come with a status only. One that no code has is the request's fault below 500.
 _CODES_BY_STATUS: Mapping[int, ProblemCode] = {
-    kind.status: code for code, kind in KINDS.items() if code not in (ProblemCode.QUEUE_FULL, ProblemCode.INTERNAL)
+    kind.status: code
+    for code, kind in PROBLEM_KINDS.items()
+    if code not in (ProblemCode.QUEUE_FULL, ProblemCode.INTERNAL)
 } | {422: ProblemCode.INVALID_REQUEST}
 
 _STOCK_DETAILS = {404: "There is no such route.", 405: "This route does not take that method; see Allow."}
@@ -63,37 +73,37 @@ _STOCK_PHRASES = frozenset({"Not Found", "Method Not Allowed"})
 
 
 @dataclass(frozen=True)
-class Explained:
+class ExplainedError:
     """An error as the client will see it."""
 
     code: ProblemCode
     status: int
     detail: str
-    faults: Sequence[Fault] = ()
+    field_errors: Sequence[FieldError] = ()
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
     policies: Sequence[str] = ()
 
 
-def explain(error: Exception) -> Explained:
+def explain(error: Exception) -> ExplainedError:
     """How to present an error. Reveals nothing of an unexpected one: its text may hold paths and SQL."""
     match error:
-        case Refused():
-            return _explain_refusal(error)
+        case RequestError():
+            return _explain_request_error(error)
         case RequestValidationError():
             return _explain_validation(error)
         case HTTPException():
             return _explain_http(error)
         case ObjectMissing():
             return _of(ProblemCode.GONE, "Its file has been deleted.")
-        case StoreRefused():
+        case StoreFailed():
             return _of(ProblemCode.UNAVAILABLE, "The file store is away or full.", headers={"Retry-After": "5"})
         case _:
             return _of(ProblemCode.INTERNAL, "Something went wrong here; the log has it under the request id.")
 
 
-def problem_response(scope: Scope, explained: Explained) -> Response:
+def problem_response(scope: Scope, explained: ExplainedError) -> Response:
     """The problem+json response. `scope` holds the path and the request id."""
-    kind = KINDS[explained.code]
+    kind = PROBLEM_KINDS[explained.code]
     problem = Problem(
         type=kind.type or TYPE_BASE + explained.code.lower().replace("_", "-"),
         title=kind.title,
@@ -102,7 +112,10 @@ def problem_response(scope: Scope, explained: Explained) -> Response:
         instance=scope["path"],
         code=explained.code,
         request_id=request_id_of(scope),
-        errors=[ProblemFault(pointer=fault.pointer, detail=fault.detail) for fault in explained.faults[:MAX_FAULTS]],
+        errors=[
+            ProblemFault(pointer=error.pointer, detail=error.detail)
+            for error in explained.field_errors[:MAX_FIELD_ERRORS]
+        ],
         violated_policies=list(explained.policies),
     )
     # Bytes of the path that are not UTF-8 came in as surrogates, which JSON cannot carry.
@@ -117,11 +130,11 @@ def problem_response(scope: Scope, explained: Explained) -> Response:
 
 def install_problem_handlers(app: FastAPI) -> None:
     """Registers a handler for every error that is raised on purpose. Others reach `middleware.ErrorBoundary`."""
-    for kind in (Refused, RequestValidationError, HTTPException, ObjectMissing, StoreRefused):
-        app.add_exception_handler(kind, _answer)
+    for kind in (RequestError, RequestValidationError, HTTPException, ObjectMissing, StoreFailed):
+        app.add_exception_handler(kind, _respond)
 
 
-async def _answer(request: Request, error: Exception) -> Response:
+async def _respond(request: Request, error: Exception) -> Response:
     explained = explain(error)
     # Starlette lists only the methods of the first route with this path; below a mount, none of ours is found.
     if explained.status == 405 and (allowed := ", ".join(allowed_methods(request))):
@@ -138,35 +151,35 @@ def allowed_methods(request: Request) -> list[str]:
     ]
 
 
-def _of(code: ProblemCode, detail: str, *, headers: Mapping[str, str] | None = None) -> Explained:
-    return Explained(code, KINDS[code].status, detail, headers=headers or {})
+def _of(code: ProblemCode, detail: str, *, headers: Mapping[str, str] | None = None) -> ExplainedError:
+    return ExplainedError(code, PROBLEM_KINDS[code].status, detail, headers=headers or {})
 
 
-def _explain_refusal(error: Refused) -> Explained:
+def _explain_request_error(error: RequestError) -> ExplainedError:
     headers: dict[str, str] = {}
     if error.retry_after_s is not None:
         headers["Retry-After"] = str(error.retry_after_s)
     elif error.code in (ProblemCode.UNAVAILABLE, ProblemCode.QUEUE_FULL, ProblemCode.RATE_LIMITED):
         headers["Retry-After"] = "5"
     if error.code is ProblemCode.PAYLOAD_TOO_LARGE:
-        headers |= CUT_OFF
+        headers |= CLOSE_CONNECTION
     if error.code is ProblemCode.UNAUTHENTICATED:
         headers["WWW-Authenticate"] = "Bearer"
-    status = 400 if isinstance(error, MalformedRequest) else KINDS[error.code].status
+    status = 400 if isinstance(error, MalformedRequest) else PROBLEM_KINDS[error.code].status
     policies = error.policies if isinstance(error, RateLimited) else ()
-    return Explained(error.code, status, error.detail, error.faults, headers, policies)
+    return ExplainedError(error.code, status, error.detail, error.field_errors, headers, policies)
 
 
-def _explain_validation(error: RequestValidationError) -> Explained:
+def _explain_validation(error: RequestValidationError) -> ExplainedError:
     explanation = explain_validation(error.errors(), body=error.body)
     if explanation.is_not_json:
-        return _explain_refusal(UnsupportedMedia("Send JSON, with Content-Type: application/json."))
+        return _explain_request_error(UnsupportedMedia("Send JSON, with Content-Type: application/json."))
     kind = MalformedRequest if explanation.is_malformed else InvalidRequest
-    return _explain_refusal(kind(explanation.detail, faults=explanation.faults))
+    return _explain_request_error(kind(explanation.detail, field_errors=explanation.field_errors))
 
 
-def _explain_http(error: HTTPException) -> Explained:
+def _explain_http(error: HTTPException) -> ExplainedError:
     fallback = ProblemCode.INVALID_REQUEST if error.status_code < 500 else ProblemCode.INTERNAL
     code = _CODES_BY_STATUS.get(error.status_code, fallback)
     detail = _STOCK_DETAILS[error.status_code] if error.detail in _STOCK_PHRASES else str(error.detail)
-    return Explained(code, error.status_code, detail, headers=dict(error.headers or {}))
+    return ExplainedError(code, error.status_code, detail, headers=dict(error.headers or {}))

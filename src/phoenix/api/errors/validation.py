@@ -1,11 +1,11 @@
-"""Turns pydantic's validation errors into faults with RFC 6901 pointers. Pure; statuses are `problems`' part."""
+"""Turns pydantic's validation errors into field errors with RFC 6901 pointers. Pure; statuses are `problems`' part."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from phoenix.contract.videos import SIZE_PATTERN
-from phoenix.errors import Fault
+from phoenix.errors import FieldError
 from phoenix.ids import ARTIFACT_ID_PATTERN, JOB_ID_PATTERN
 
 _WHOLE_NUMBER = "This must be a whole number."
@@ -40,28 +40,28 @@ _VALUE_ERROR_PREFIX = "Value error, "
 
 
 @dataclass(frozen=True)
-class ValidationExplained:
-    """All faults of a request. `is_malformed`: its body is broken JSON; `is_not_json`: its Content-Type is another."""
+class ExplainedValidation:
+    """All errors of a request. `is_malformed`: its body is broken JSON; `is_not_json`: its Content-Type is another."""
 
     detail: str
-    faults: Sequence[Fault]
+    field_errors: Sequence[FieldError]
     is_malformed: bool = False
     is_not_json: bool = False
 
 
-def explain_validation(errors: Sequence[Any], *, body: Any) -> ValidationExplained:
+def explain_validation(errors: Sequence[Any], *, body: Any) -> ExplainedValidation:
     """`errors` as FastAPI reports them: their `loc` starts with `body`, `query`, `path` or `header`."""
     for error in errors:
         if error["type"] == "json_invalid":
             detail = f"The body is not JSON: {error['ctx']['error']} at character {error['loc'][-1]}."
-            return ValidationExplained(detail, (Fault("", detail),), is_malformed=True)
+            return ExplainedValidation(detail, (FieldError("", detail),), is_malformed=True)
         # FastAPI passes the body on unparsed, as bytes, if its Content-Type is not JSON.
         if tuple(error["loc"]) == ("body",) and isinstance(body, bytes):
-            return ValidationExplained("", (), is_not_json=True)
-    faults = tuple(dict.fromkeys(Fault(pointer_of(error["loc"]), _detail_of(error)) for error in errors))
-    first = f"{faults[0].pointer or 'The body'}: {faults[0].detail}"
-    more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
-    return ValidationExplained(first + more, faults)
+            return ExplainedValidation("", (), is_not_json=True)
+    field_errors = tuple(dict.fromkeys(FieldError(pointer_of(error["loc"]), _detail_of(error)) for error in errors))
+    first = f"{field_errors[0].pointer or 'The body'}: {field_errors[0].detail}"
+    more = f" (and {len(field_errors) - 1} more)" if len(field_errors) > 1 else ""
+    return ExplainedValidation(first + more, field_errors)
 
 
 def pointer_of(loc: Sequence[str | int]) -> str:

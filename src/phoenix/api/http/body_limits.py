@@ -9,7 +9,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 # Otherwise the server would read the rest of the body before it uses the connection again.
-CUT_OFF = {"Connection": "close"}
+CLOSE_CONNECTION = {"Connection": "close"}
 
 _SKIPPED_BYTES = 65_536
 """Reading past so few costs less than a new connection, and most have arrived by then anyway."""
@@ -18,7 +18,7 @@ _SKIPPED_BYTES = 65_536
 @dataclass(frozen=True)
 class BodyLimit:
     max_bytes: int
-    time_limit_s: float
+    timeout_s: float
     """For the whole body."""
 
 
@@ -37,33 +37,33 @@ class BodyLimits:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
             limit = self._by_path.get(scope["path"], self._default)
-            receive = _Bounded(receive, limit, stated_bytes=_stated_bytes(scope))
+            receive = _BoundedReceive(receive, limit, declared_bytes=_declared_bytes(scope))
             if _may_be_long(scope):
-                send = _cutting_off(send, receive)
+                send = _closing_connection(send, receive)
         await self._app(scope, receive, send)
 
 
-class _Bounded:
+class _BoundedReceive:
     """One request's `receive`."""
 
-    def __init__(self, receive: Receive, limit: BodyLimit, *, stated_bytes: int) -> None:
+    def __init__(self, receive: Receive, limit: BodyLimit, *, declared_bytes: int) -> None:
         self._receive = receive
         self._limit = limit
-        self._stated_bytes = stated_bytes
+        self._declared_bytes = declared_bytes
         self._received_bytes = 0
-        self._ends_at_s = asyncio.get_running_loop().time() + limit.time_limit_s
+        self._ends_at_s = asyncio.get_running_loop().time() + limit.timeout_s
         self.is_complete = False
 
     async def __call__(self) -> Message:
         if self.is_complete:
             return await self._receive()  # now it only waits for the client to disconnect
-        self._check(self._stated_bytes)
+        self._check(self._declared_bytes)
         try:
             async with asyncio.timeout_at(self._ends_at_s):
                 message = await self._receive()
         except TimeoutError:
-            detail = f"The body did not arrive within {self._limit.time_limit_s:g} s."
-            raise HTTPException(408, detail, headers=CUT_OFF) from None
+            detail = f"The body did not arrive within {self._limit.timeout_s:g} s."
+            raise HTTPException(408, detail, headers=CLOSE_CONNECTION) from None
         self._received_bytes += len(message.get("body", b""))
         self._check(self._received_bytes)
         self.is_complete = not message.get("more_body", False)
@@ -72,22 +72,22 @@ class _Bounded:
     def _check(self, size_bytes: int) -> None:
         if size_bytes > self._limit.max_bytes:
             detail = f"The body is larger than {self._limit.max_bytes} bytes, which is the limit here."
-            raise HTTPException(413, detail, headers=CUT_OFF)
+            raise HTTPException(413, detail, headers=CLOSE_CONNECTION)
 
 
-def _cutting_off(send: Send, body: _Bounded) -> Send:
+def _closing_connection(send: Send, body: _BoundedReceive) -> Send:
     async def forward(message: Message) -> None:
         if message["type"] == "http.response.start" and not body.is_complete:
-            MutableHeaders(scope=message).update(CUT_OFF)
+            MutableHeaders(scope=message).update(CLOSE_CONNECTION)
         await send(message)
 
     return forward
 
 
 def _may_be_long(scope: Scope) -> bool:
-    return "transfer-encoding" in Headers(scope=scope) or _stated_bytes(scope) > _SKIPPED_BYTES
+    return "transfer-encoding" in Headers(scope=scope) or _declared_bytes(scope) > _SKIPPED_BYTES
 
 
-def _stated_bytes(scope: Scope) -> int:
-    stated = Headers(scope=scope).get("content-length", "")
-    return int(stated) if stated.isascii() and stated.isdecimal() and len(stated) < 19 else 0
+def _declared_bytes(scope: Scope) -> int:
+    declared = Headers(scope=scope).get("content-length", "")
+    return int(declared) if declared.isascii() and declared.isdecimal() and len(declared) < 19 else 0

@@ -12,21 +12,21 @@ from phoenix.jobs.repository import get_job_locked
 _TAG = re.compile(r'(W/)?("[^"]*")')
 
 
-def is_expected(if_match: str | None, etag: str) -> bool:
+def passes_if_match(if_match: str | None, etag: str) -> bool:
     """Whether `If-Match` lets the request proceed; if not, respond with 412. A weak tag matches nothing."""
     if if_match is None or if_match.strip() == "*":
         return True
     return etag in [tag for weak, tag in _TAG.findall(if_match) if not weak]
 
 
-def is_unchanged(if_none_match: str | None, etag: str) -> bool:
+def is_not_modified(if_none_match: str | None, etag: str) -> bool:
     """Whether to respond with 304. Uses the weak comparison, as the RFC requires for `If-None-Match`."""
     if if_none_match is None:
         return False
     return if_none_match.strip() == "*" or etag in [tag for _, tag in _TAG.findall(if_none_match)]
 
 
-def may_resume(if_range: str | None, etag: str) -> bool:
+def passes_if_range(if_range: str | None, etag: str) -> bool:
     """Whether `If-Range` allows a partial response. A date never does: it is too coarse."""
     return if_range is None or if_range.strip() == etag
 
@@ -35,16 +35,16 @@ def may_resume(if_range: str | None, etag: str) -> bool:
 _DIGEST = re.compile(r'(?<=[0-9])-[0-9a-f]{12}(?=")')
 
 
-def tag_of(last_seq: int, view: bytes) -> str:
+def etag_of(last_seq: int, view: bytes) -> str:
     """A strong `ETag`: the number of the job's last durable event, and a digest of what is shown.
 
-    Progress and queue positions move without such an event, so the number alone does not tell two views apart.
+    Progress and queue positions move without such an event, so the number alone does not distinguish two views.
     """
     return f'"{last_seq}-{hashlib.blake2b(view, digest_size=6).hexdigest()}"'
 
 
 @asynccontextmanager
-async def unless_changed(uow: UnitOfWork, job_id: str, *, owner_id: str, if_match: str | None) -> AsyncGenerator[None]:
+async def check_if_match(uow: UnitOfWork, job_id: str, *, owner_id: str, if_match: str | None) -> AsyncGenerator[None]:
     """Around a change: rolls it back with `PreconditionFailed` if `if_match` names an earlier state of the job.
 
     Only the tag's number counts: a job must stay cancelable while its progress moves. Evaluated after the change,
@@ -55,5 +55,5 @@ async def unless_changed(uow: UnitOfWork, job_id: str, *, owner_id: str, if_matc
         return
     seen_seq = (await get_job_locked(uow.session, job_id, owner_id=owner_id)).last_seq
     yield
-    if not is_expected(_DIGEST.sub("", if_match), f'"{seen_seq}"'):
+    if not passes_if_match(_DIGEST.sub("", if_match), f'"{seen_seq}"'):
         raise PreconditionFailed

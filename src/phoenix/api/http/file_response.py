@@ -10,7 +10,7 @@ from fastapi import Request, Response
 from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, StreamingResponse
 
-from phoenix.api.http.conditional import is_expected, is_unchanged, may_resume
+from phoenix.api.http.conditional import is_not_modified, passes_if_match, passes_if_range
 from phoenix.api.http.ranges import ByteRange, UnsatisfiableRange, parse_ranges
 from phoenix.errors import PreconditionFailed
 from phoenix.jobs.tables import ArtifactRow
@@ -54,18 +54,18 @@ async def send_file(
         "Content-Disposition": disposition(file.filename),
         "X-Content-Type-Options": "nosniff",
     }
-    if not is_expected(request.headers.get("if-match"), file.etag):
+    if not passes_if_match(request.headers.get("if-match"), file.etag):
         raise PreconditionFailed
-    if is_unchanged(request.headers.get("if-none-match"), file.etag):
+    if is_not_modified(request.headers.get("if-none-match"), file.etag):
         return Response(status_code=304, headers=headers)
     # Before the status is sent: after that, all that a missing file could do is break the response off.
     await store.size(file.key)
-    ranges = _wanted_ranges(request, file)
+    ranges = _requested_ranges(request, file)
     if len(ranges) > 1:
-        return _send_many(request, store, file, headers, ranges)
+        return _send_ranges(request, store, file, headers, ranges)
     if link_s is not None and _may_redirect(request, file) and (link := await store.signed_url(file.key, link_s)):
         return RedirectResponse(link, status_code=307, headers={"Cache-Control": "no-store"})
-    return _send_one(request, store, file, headers, ranges[0] if ranges else None)
+    return _send_range(request, store, file, headers, ranges[0] if ranges else None)
 
 
 def disposition(filename: str) -> str:
@@ -85,8 +85,8 @@ def _may_redirect(request: Request, file: StoredFile) -> bool:
     return is_plain and not is_part_of_page and media_type_of(file.key) == file.media_type
 
 
-def _wanted_ranges(request: Request, file: StoredFile) -> Sequence[ByteRange]:
-    if not may_resume(request.headers.get("if-range"), file.etag):
+def _requested_ranges(request: Request, file: StoredFile) -> Sequence[ByteRange]:
+    if not passes_if_range(request.headers.get("if-range"), file.etag):
         return ()
     try:
         return parse_ranges(request.headers.get("range"), file.size_bytes)
@@ -95,7 +95,7 @@ def _wanted_ranges(request: Request, file: StoredFile) -> Sequence[ByteRange]:
         raise HTTPException(416, detail, headers={"Content-Range": f"bytes */{file.size_bytes}"}) from None
 
 
-def _send_one(
+def _send_range(
     request: Request, store: ArtifactStore, file: StoredFile, headers: dict[str, str], part: ByteRange | None
 ) -> Response:
     """One range of the file, or all of it."""
@@ -107,7 +107,7 @@ def _send_one(
     return _respond(request, 200 if part is None else 206, headers, body)
 
 
-def _send_many(
+def _send_ranges(
     request: Request, store: ArtifactStore, file: StoredFile, headers: dict[str, str], ranges: Sequence[ByteRange]
 ) -> Response:
     boundary = secrets.token_hex(16)

@@ -11,12 +11,12 @@ from fastapi import Request
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
-from phoenix.errors import Fault, InvalidRequest, MalformedRequest, PayloadTooLarge, UnsupportedMedia
+from phoenix.errors import FieldError, InvalidRequest, MalformedRequest, PayloadTooLarge, UnsupportedMedia
 
 FIELD = "file"
 MAX_FILENAME_LENGTH = 200
 _WRITE_BYTES = 1024 * 1024
-_MOST_FAULTS = 64
+_MAX_FIELD_ERRORS = 64
 """There is one for each unexpected part, and a body as large as an upload can hold millions."""
 
 
@@ -38,11 +38,11 @@ async def receive_file(request: Request, path: Path, *, max_bytes: int) -> Recei
             except FormParserError as error:
                 raise MalformedRequest(f"The body is not multipart/form-data: {error}.") from error
             if len(form.unwritten) >= _WRITE_BYTES:
-                await asyncio.to_thread(file.write, form.take())
-        await asyncio.to_thread(file.write, form.take())
+                await asyncio.to_thread(file.write, form.pop_unwritten())
+        await asyncio.to_thread(file.write, form.pop_unwritten())
     if not form.is_ended:
         raise MalformedRequest("The body is not multipart/form-data: its last boundary is missing.")
-    form.raise_faults()
+    form.raise_errors()
     return ReceivedFile(path, clean_filename(form.filename))
 
 
@@ -90,7 +90,7 @@ class _Form:
     _header: bytearray = field(default_factory=bytearray)
     _value: bytearray = field(default_factory=bytearray)
     _disposition: bytes = b""
-    _faults: dict[Fault, None] = field(default_factory=dict[Fault, None])
+    _field_errors: dict[FieldError, None] = field(default_factory=dict[FieldError, None])
 
     def on_part_begin(self) -> None:
         self._is_file, self._disposition = False, b""
@@ -111,9 +111,9 @@ class _Form:
         _, options = parse_options_header(self._disposition)
         name = _decoded(options.get(b"name", b""))
         if name != FIELD:
-            self._fault(f"/{name[:MAX_FILENAME_LENGTH]}", "There is no such field here.")
+            self._add_error(f"/{name[:MAX_FILENAME_LENGTH]}", "There is no such field here.")
         elif self._files:
-            self._fault(f"/{FIELD}", "Send one file per request.")
+            self._add_error(f"/{FIELD}", "Send one file per request.")
         else:
             self._files, self._is_file = 1, True
             self.filename = _decoded(options.get(b"filename", b""))
@@ -125,29 +125,29 @@ class _Form:
         if self._size_bytes > self.max_bytes:
             raise PayloadTooLarge(
                 f"The file is larger than {self.max_bytes} bytes, which is the limit here.",
-                faults=[Fault(f"/{FIELD}", f"Send at most {self.max_bytes} bytes.")],
+                field_errors=[FieldError(f"/{FIELD}", f"Send at most {self.max_bytes} bytes.")],
             )
         self.unwritten += data[start:end]
 
     def on_end(self) -> None:
         self.is_ended = True
 
-    def take(self) -> bytes:
+    def pop_unwritten(self) -> bytes:
         taken = bytes(self.unwritten)
         self.unwritten.clear()
         return taken
 
-    def raise_faults(self) -> None:
+    def raise_errors(self) -> None:
         if self.is_ended and not self._files:
-            self._faults[Fault(f"/{FIELD}", "This is required.")] = None
-        if self._faults:
-            first = next(iter(self._faults))
-            raise InvalidRequest(f"{first.pointer}: {first.detail}", faults=list(self._faults))
+            self._field_errors[FieldError(f"/{FIELD}", "This is required.")] = None
+        if self._field_errors:
+            first = next(iter(self._field_errors))
+            raise InvalidRequest(f"{first.pointer}: {first.detail}", field_errors=list(self._field_errors))
 
-    def _fault(self, pointer: str, detail: str) -> None:
-        self._faults[Fault(pointer, detail)] = None
-        if len(self._faults) >= _MOST_FAULTS:
-            self.raise_faults()
+    def _add_error(self, pointer: str, detail: str) -> None:
+        self._field_errors[FieldError(pointer, detail)] = None
+        if len(self._field_errors) >= _MAX_FIELD_ERRORS:
+            self.raise_errors()
 
 
 def _decoded(text: bytes) -> str:

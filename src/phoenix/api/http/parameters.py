@@ -13,7 +13,7 @@ from phoenix.errors import NotFound
 from phoenix.ids import ARTIFACT_ID_PATTERN, DELIVERY_ID_PATTERN, JOB_ID_PATTERN
 
 
-def existing(noun: str, pattern: str) -> Callable[[str], str]:
+def well_formed_id(noun: str, pattern: str) -> Callable[[str], str]:
     """A validator of ids in the path, which raises `NotFound` for malformed ones."""
 
     def check(text: str) -> str:
@@ -42,17 +42,17 @@ def _in_utc(instant: datetime) -> datetime:
 JobIdInPath = Annotated[
     str,
     Path(description="Id of a job.", json_schema_extra={"pattern": JOB_ID_PATTERN}),
-    AfterValidator(existing("job", JOB_ID_PATTERN)),
+    AfterValidator(well_formed_id("job", JOB_ID_PATTERN)),
 ]
 ArtifactIdInPath = Annotated[
     str,
     Path(description="Id of an artifact.", json_schema_extra={"pattern": ARTIFACT_ID_PATTERN}),
-    AfterValidator(existing("artifact", ARTIFACT_ID_PATTERN)),
+    AfterValidator(well_formed_id("artifact", ARTIFACT_ID_PATTERN)),
 ]
 DeliveryIdInPath = Annotated[
     str,
     Path(description="Id of a delivery.", json_schema_extra={"pattern": DELIVERY_ID_PATTERN}),
-    AfterValidator(existing("delivery", DELIVERY_ID_PATTERN)),
+    AfterValidator(well_formed_id("delivery", DELIVERY_ID_PATTERN)),
 ]
 # Constrained inside the union with None: FastAPI loses constraints on the union itself. NUL is excluded because
 # PostgreSQL's text cannot hold it, not even in a query.
@@ -72,11 +72,11 @@ _Range = Annotated[Omittable[str], Header(description="Such as `bytes=0-999` or 
 _IfRange = Annotated[Omittable[str], Header(description="Honour `Range` only if this `ETag` still holds.")]
 
 
-async def document_conditions(if_match: _Expected = None, if_none_match: _Known = None) -> None:
+async def document_conditional_headers(if_match: _Expected = None, if_none_match: _Known = None) -> None:
     """Documents the headers; `conditions` reads them from the request."""
 
 
-async def document_ranges(
+async def document_range_headers(
     if_match: _Expected = None,
     if_none_match: _Known = None,
     range: _Range = None,  # noqa: A002

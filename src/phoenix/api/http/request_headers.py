@@ -8,8 +8,8 @@ from pydantic import AfterValidator, Field
 
 from phoenix.contract.base import Omittable
 
-LONGEST_KEY = 255
-LONGEST_WAIT_S = 60
+MAX_KEY_LENGTH = 255
+MAX_WAIT_S = 60
 """Proxies give up on responses that take longer."""
 
 _QUOTED = re.compile(r'"((?:[\x20-\x21\x23-\x5b\x5d-\x7e]|\\["\\])*)"')
@@ -23,17 +23,17 @@ def parse_idempotency_key(text: str) -> str:
     given = text.strip(" \t")
     quoted = _QUOTED.fullmatch(given)
     key = re.sub(r"\\(.)", r"\1", quoted[1]) if quoted else given if _BARE.fullmatch(given) else ""
-    if not 0 < len(key) <= LONGEST_KEY:
-        raise ValueError(f"send 1 to {LONGEST_KEY} printable ASCII characters, in double quotes or without")
+    if not 0 < len(key) <= MAX_KEY_LENGTH:
+        raise ValueError(f"send 1 to {MAX_KEY_LENGTH} printable ASCII characters, in double quotes or without")
     return key
 
 
 def parse_wait_s(prefer: str | None) -> int | None:
-    """Seconds to wait, at most `LONGEST_WAIT_S`; None if the client does not ask for it. Ignores other preferences."""
+    """Seconds to wait, at most `MAX_WAIT_S`; None if the client does not ask for it. Ignores other preferences."""
     for preference in (prefer or "").split(","):
         # A semicolon starts parameters of a preference; `wait` has none.
         if match := _WAIT.fullmatch(preference.partition(";")[0].strip()):
-            return min(int(match[1] or match[2]), LONGEST_WAIT_S)
+            return min(int(match[1] or match[2]), MAX_WAIT_S)
     return None
 
 

@@ -12,7 +12,7 @@ _KEY = "phoenix.request_id"
 _TRACE = "phoenix.traceparent"
 
 
-def choose_request_id(scope: Scope) -> str:
+def assign_request_id(scope: Scope) -> str:
     """Takes the id from the header or makes one, and keeps it for the rest of the request."""
     given = Headers(scope=scope).get(HEADER, "")
     # Anything else could break a log line or a header.
@@ -25,7 +25,7 @@ def request_id_of(scope: Scope) -> str:
     return scope[_KEY]
 
 
-def note_traceparent(scope: Scope) -> str | None:
+def store_traceparent(scope: Scope) -> str | None:
     """Takes the trace from the header and keeps it; None if there is not exactly one valid header."""
     given = Headers(scope=scope).getlist(traces.HEADER)
     scope[_TRACE] = traces.parse_traceparent(given[0]) if len(given) == 1 else None

@@ -9,14 +9,14 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from phoenix.async_tasks import in_background
-from phoenix.events.sse.stream_loop import Outlet
+from phoenix.events.sse.stream_loop import DirectSink
 
 
-class StalledSends:
+class SendTimeouts:
     """Drops clients that stop reading. Checks all pending sends once a second; most end at once."""
 
-    def __init__(self, time_limit_s: float) -> None:
-        self._time_limit_s = time_limit_s
+    def __init__(self, timeout_s: float) -> None:
+        self._timeout_s = timeout_s
         self._since_s: dict[Callable[[], object], float] = {}
         self._clock_s = asyncio.get_running_loop().time
 
@@ -27,20 +27,20 @@ class StalledSends:
     def end(self, drop: Callable[[], object]) -> None:
         self._since_s.pop(drop, None)
 
-    def hurry(self) -> None:
+    def shorten(self) -> None:
         """Shortens the limit to a second at most: the process is shutting down."""
-        self._time_limit_s = min(self._time_limit_s, 1.0)
+        self._timeout_s = min(self._timeout_s, 1.0)
 
     @asynccontextmanager
-    async def watched(self) -> AsyncGenerator["StalledSends"]:
+    async def running(self) -> AsyncGenerator["SendTimeouts"]:
         """Enforces the limit during the block."""
-        async with in_background(self._look_forever(), name="stalled-sends"):
+        async with in_background(self._check_forever(), name="send-timeouts"):
             yield self
 
-    async def _look_forever(self) -> None:
+    async def _check_forever(self) -> None:
         while True:
-            await asyncio.sleep(min(1.0, self._time_limit_s / 2))
-            limit_s = self._clock_s() - self._time_limit_s
+            await asyncio.sleep(min(1.0, self._timeout_s / 2))
+            limit_s = self._clock_s() - self._timeout_s
             for drop in [drop for drop, since_s in self._since_s.items() if since_s < limit_s]:
                 self.end(drop)
                 drop()
@@ -48,8 +48,8 @@ class StalledSends:
 
 ABORT_EXTENSION = "phoenix.abort"
 """In `scope["extensions"]`, if the server offers it: a callable that drops the connection and its buffered output."""
-OUTLET_EXTENSION = "phoenix.outlet"
-"""Likewise: an `Outlet` of this response. It bypasses the middleware, which never changes a body once begun."""
+DIRECT_SINK_EXTENSION = "phoenix.direct_sink"
+"""Likewise: a `DirectSink` of this response. It bypasses the middleware, which never changes a body once begun."""
 
 _HEADERS = {
     "Cache-Control": "no-store",
@@ -59,8 +59,8 @@ _HEADERS = {
     "Referrer-Policy": "no-referrer",
 }
 
-MakeChunks = Callable[[Outlet | None], AsyncGenerator[bytes]]
-"""Starts a stream, which may push to the outlet while its next chunk is awaited."""
+MakeChunks = Callable[[DirectSink | None], AsyncGenerator[bytes]]
+"""Starts a stream, which may push to the sink while its next chunk is awaited."""
 
 
 class EventStream(Response):
@@ -68,12 +68,12 @@ class EventStream(Response):
 
     media_type = "text/event-stream"
 
-    def __init__(self, make_chunks: MakeChunks, sends: StalledSends, status_code: int = 200) -> None:
+    def __init__(self, make_chunks: MakeChunks, send_timeouts: SendTimeouts, status_code: int = 200) -> None:
         super().__init__(status_code=status_code, headers=_HEADERS)
         del self.headers["content-length"]
         self._make_chunks = make_chunks
-        self._sends = sends
-        self._has_left = False
+        self._send_timeouts = send_timeouts
+        self._is_disconnected = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
@@ -82,37 +82,37 @@ class EventStream(Response):
             return
         writing = asyncio.current_task()
         assert writing is not None
-        leaving = asyncio.create_task(self._wait_until_left(receive, writing))
+        disconnecting = asyncio.create_task(self._wait_for_disconnect(receive, writing))
         extensions = scope.get("extensions", {})
-        chunks = self._make_chunks(extensions.get(OUTLET_EXTENSION))
+        chunks = self._make_chunks(extensions.get(DIRECT_SINK_EXTENSION))
         try:
-            await self._write(chunks, send, extensions.get(ABORT_EXTENSION) or self._leave(writing))
+            await self._write(chunks, send, extensions.get(ABORT_EXTENSION) or self._make_canceler(writing))
         except asyncio.CancelledError:
-            if not self._has_left or writing.uncancel():
+            if not self._is_disconnected or writing.uncancel():
                 raise
         finally:
-            leaving.cancel()
+            disconnecting.cancel()
             await chunks.aclose()
 
     async def _write(self, chunks: AsyncGenerator[bytes], send: Send, drop: Callable[[], Any]) -> None:
-        sends = self._sends
+        send_timeouts = self._send_timeouts
         async for chunk in chunks:
-            sends.begin(drop)
+            send_timeouts.begin(drop)
             try:
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
             finally:
-                sends.end(drop)
+                send_timeouts.end(drop)
         await send({"type": "http.response.body", "body": b""})
 
-    async def _wait_until_left(self, receive: Receive, writing: "asyncio.Task[Any]") -> None:
+    async def _wait_for_disconnect(self, receive: Receive, writing: "asyncio.Task[Any]") -> None:
         while (await receive())["type"] != "http.disconnect":
             pass
-        self._leave(writing)()
+        self._make_canceler(writing)()
 
-    def _leave(self, writing: "asyncio.Task[Any]") -> Callable[[], None]:
-        def leave() -> None:
-            if not self._has_left:
-                self._has_left = True
+    def _make_canceler(self, writing: "asyncio.Task[Any]") -> Callable[[], None]:
+        def cancel() -> None:
+            if not self._is_disconnected:
+                self._is_disconnected = True
                 writing.cancel()
 
-        return leave
+        return cancel

@@ -1,4 +1,4 @@
-"""Rate limits on requests per key, and on failed authentications per address, announced in headers.
+"""Rate limits on requests per key, and on failed authentications per address, reported in headers.
 
 The headers are those of draft-ietf-httpapi-ratelimit-headers, in the syntax of RFC 9651.
 """
@@ -30,11 +30,11 @@ return {1, math.floor((window - (next_full_at - now)) * quota / window + 0.00000
 """
 
 # A Redis that does not respond holds a request up for no longer than this.
-_TIME_LIMIT_S = 0.25
+_TIMEOUT_S = 0.25
 
 
 @dataclass(frozen=True)
-class Policy:
+class RateLimitPolicy:
     """`quota` requests in `window_s` seconds; all of them at once if none came before."""
 
     name: str
@@ -43,81 +43,83 @@ class Policy:
 
 
 @dataclass(frozen=True)
-class Taken:
+class RateLimitDecision:
     """The outcome for one request. Seconds are fractional; callers round them up."""
 
     is_allowed: bool
-    left: int
-    full_in_s: float
+    remaining: int
+    reset_in_s: float
     retry_in_s: float
 
 
-class Buckets:
+class TokenBuckets:
     """One bucket per policy and key."""
 
     def __init__(self, redis: Redis, prefix: str) -> None:
         self._redis = redis
         self._prefix = prefix
-        self._redis_may_be_away = BestEffort(_TIME_LIMIT_S)
+        self._best_effort = BestEffort(_TIMEOUT_S)
 
-    async def take(self, policy: Policy, of: str) -> Taken | None:
-        """Takes one token from the bucket of `of`, a key or an address. None while Redis is away."""
-        key = f"{self._prefix}:limit:{policy.name}:{of}"
+    async def take_token(self, policy: RateLimitPolicy, subject: str) -> RateLimitDecision | None:
+        """Takes one token from the bucket of `subject`, a key or an address. None while Redis is away."""
+        key = f"{self._prefix}:limit:{policy.name}:{subject}"
         window_us = policy.window_s * 1_000_000
 
-        async def run() -> Taken:
+        async def run() -> RateLimitDecision:
             (answer,) = await send(self._redis, ("EVAL", _TAKE, 1, key, policy.quota, window_us))
-            is_allowed, left, full_in_us, retry_in_us = answer
-            return Taken(bool(is_allowed), left, full_in_us / 1e6, retry_in_us / 1e6)
+            is_allowed, remaining, reset_in_us, retry_in_us = answer
+            return RateLimitDecision(bool(is_allowed), remaining, reset_in_us / 1e6, retry_in_us / 1e6)
 
-        return await self._redis_may_be_away.attempt(run, otherwise=None)
+        return await self._best_effort.attempt(run, otherwise=None)
 
 
-_NOTED = "phoenix.rate_limit"
+_SCOPE_KEY = "phoenix.rate_limit"
 
 
 class RequestLimits:
     """One per process."""
 
     def __init__(self, redis: Redis, prefix: str, limits: LimitSettings) -> None:
-        self._buckets = Buckets(redis, prefix)
-        self._requests = Policy("requests", limits.requests_per_minute)
-        self._failed_auth = Policy("failed-auth", limits.failed_auth_per_minute)
+        self._buckets = TokenBuckets(redis, prefix)
+        self._requests = RateLimitPolicy("requests", limits.requests_per_minute)
+        self._failed_auth = RateLimitPolicy("failed-auth", limits.failed_auth_per_minute)
 
     async def count(self, scope: Scope, caller: Caller) -> None:
         """Counts a request, and notes the headers for its response. Raises `RateLimited`."""
         if caller is ANYBODY or not self._requests.quota:
             return
-        taken = await self._buckets.take(self._requests, caller.owner_id)
-        if taken is None:
+        decision = await self._buckets.take_token(self._requests, caller.owner_id)
+        if decision is None:
             return
-        scope[_NOTED] = describe(self._requests, taken)
-        if not taken.is_allowed:
+        scope[_SCOPE_KEY] = to_headers(self._requests, decision)
+        if not decision.is_allowed:
             detail = f"This key makes more than {self._requests.quota} requests a minute."
-            raise _refusal(detail, self._requests, taken)
+            raise _rate_limited(detail, self._requests, decision)
 
     async def count_failed_auth(self, scope: Scope) -> None:
         """Counts a request without a valid key. Raises `RateLimited` if the address has made too many."""
         if not self._failed_auth.quota:
             return
         address = scope["client"][0] if scope.get("client") else "unknown"
-        taken = await self._buckets.take(self._failed_auth, address)
-        if taken is not None and not taken.is_allowed:
-            raise _refusal("Too many requests without a valid key come from this address.", self._failed_auth, taken)
+        decision = await self._buckets.take_token(self._failed_auth, address)
+        if decision is not None and not decision.is_allowed:
+            raise _rate_limited(
+                "Too many requests without a valid key come from this address.", self._failed_auth, decision
+            )
 
 
-def describe(policy: Policy, taken: Taken) -> Mapping[str, str]:
+def to_headers(policy: RateLimitPolicy, decision: RateLimitDecision) -> Mapping[str, str]:
     """Response headers with the policy, and what is left of it."""
     return {
         "RateLimit-Policy": f'"{policy.name}";q={policy.quota};w={policy.window_s}',
-        "RateLimit": f'"{policy.name}";r={taken.left};t={math.ceil(taken.full_in_s)}',
+        "RateLimit": f'"{policy.name}";r={decision.remaining};t={math.ceil(decision.reset_in_s)}',
     }
 
 
-def noted_headers(scope: Scope) -> Mapping[str, str]:
+def rate_limit_headers(scope: Scope) -> Mapping[str, str]:
     """The headers noted for the response to this request."""
-    return scope.get(_NOTED, {})
+    return scope.get(_SCOPE_KEY, {})
 
 
-def _refusal(detail: str, policy: Policy, taken: Taken) -> RateLimited:
-    return RateLimited(detail, policies=[policy.name], retry_after_s=max(1, math.ceil(taken.retry_in_s)))
+def _rate_limited(detail: str, policy: RateLimitPolicy, decision: RateLimitDecision) -> RateLimited:
+    return RateLimited(detail, policies=[policy.name], retry_after_s=max(1, math.ceil(decision.retry_in_s)))

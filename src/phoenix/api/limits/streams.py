@@ -14,9 +14,9 @@ from phoenix.errors import RateLimited
 from phoenix.events.pubsub.redis_client import BestEffort, Command, send
 
 LEASE_S = 60
-_TIME_LIMIT_S = 0.25
+_TIMEOUT_S = 0.25
 _RETRY_AFTER_S = 5
-_RENEWED_AT_ONCE = 1000
+_RENEW_BATCH = 1000
 
 # A sorted set per key: its open streams, scored by the second at which their lease ends.
 _OPEN = b"""
@@ -43,8 +43,8 @@ class OpenStreams:
         self._prefix = prefix
         self._per_key = per_key
         self._lease_s = lease_s
-        self._held: dict[str, set[str]] = {}
-        self._redis_may_be_away = BestEffort(_TIME_LIMIT_S)
+        self._streams: dict[str, set[str]] = {}
+        self._best_effort = BestEffort(_TIMEOUT_S)
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator["OpenStreams"]:
@@ -53,7 +53,7 @@ class OpenStreams:
             yield self
 
     @asynccontextmanager
-    async def held(self, owner_id: str) -> AsyncGenerator[None]:
+    async def slot(self, owner_id: str) -> AsyncGenerator[None]:
         """Counts a stream of this owner during the block. Raises `RateLimited` at the limit, if Redis is there."""
         if owner_id == ANYBODY.owner_id or not self._per_key:
             yield
@@ -63,27 +63,27 @@ class OpenStreams:
         if not await self._run(command, otherwise=[1]):
             detail = f"This key has {self._per_key} streams open, which is its limit."
             raise RateLimited(detail, policies=["streams"], retry_after_s=_RETRY_AFTER_S)
-        streams = self._held.setdefault(owner_id, set())
+        streams = self._streams.setdefault(owner_id, set())
         streams.add(stream_id)
         try:
             yield
         finally:
             streams.discard(stream_id)
             if not streams:
-                self._held.pop(owner_id, None)
+                self._streams.pop(owner_id, None)
             await self._run(("ZREM", self._key(owner_id), stream_id), otherwise=[0])
 
     async def _renew_forever(self) -> None:
         while True:
             await asyncio.sleep(self._lease_s / 3)
-            for owner_id, streams in list(self._held.items()):
+            for owner_id, streams in list(self._streams.items()):
                 ids = sorted(streams)
-                for first in range(0, len(ids), _RENEWED_AT_ONCE):
-                    some = ids[first : first + _RENEWED_AT_ONCE]
+                for first in range(0, len(ids), _RENEW_BATCH):
+                    some = ids[first : first + _RENEW_BATCH]
                     await self._run(("EVAL", _RENEW, 1, self._key(owner_id), self._lease_s, *some), otherwise=[0])
 
     async def _run(self, command: Command, *, otherwise: list[Any]) -> Any:
-        (answer,) = await self._redis_may_be_away.attempt(lambda: send(self._redis, command), otherwise=otherwise)
+        (answer,) = await self._best_effort.attempt(lambda: send(self._redis, command), otherwise=otherwise)
         return answer
 
     def _key(self, owner_id: str) -> str:

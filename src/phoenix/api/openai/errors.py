@@ -8,13 +8,13 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
-from phoenix.api.errors.problems import Explained, explain
+from phoenix.api.errors.problems import ExplainedError, explain
 from phoenix.api.http.response_docs import Responses
 from phoenix.contract.videos import VideoFault, VideoProblem
-from phoenix.errors import ProblemCode, Refused
-from phoenix.storage.faults import ObjectMissing, StoreRefused
+from phoenix.errors import ProblemCode, RequestError
+from phoenix.storage.faults import ObjectMissing, StoreFailed
 
-_EXPECTED = (Refused, RequestValidationError, HTTPException, ObjectMissing, StoreRefused)
+_EXPECTED = (RequestError, RequestValidationError, HTTPException, ObjectMissing, StoreFailed)
 _TYPES = {
     ProblemCode.UNAUTHENTICATED: "authentication_error",
     ProblemCode.FORBIDDEN: "permission_error",
@@ -45,30 +45,30 @@ class VideoRoute(APIRoute):
     """A route whose errors are not problem+json. Unexpected ones go on to the error boundary."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        answer = super().get_route_handler()
+        handle = super().get_route_handler()
 
-        async def answer_or_explain(request: Request) -> Response:
+        async def respond_or_explain(request: Request) -> Response:
             try:
-                return await answer(request)
+                return await handle(request)
             except _EXPECTED as error:
                 return respond(explain(error))
 
-        return answer_or_explain
+        return respond_or_explain
 
 
-def respond(explained: Explained) -> Response:
+def respond(explained: ExplainedError) -> Response:
     headers = dict(explained.headers)
     if explained.status == 409:
         headers["x-should-retry"] = "false"  # the SDKs would retry a conflict, which is futile here
-    fault = VideoFault(
+    error = VideoFault(
         message=explained.detail,
         type=_TYPES.get(explained.code, "invalid_request_error"),
-        param=param_of(explained.faults[0].pointer) if explained.faults else None,
+        param=param_of(explained.field_errors[0].pointer) if explained.field_errors else None,
         code=explained.code.lower(),
     )
     # OpenAI uses 400 where we use 422.
     status = 400 if explained.status == 422 else explained.status
-    body = VideoProblem(error=fault).model_dump_json()
+    body = VideoProblem(error=error).model_dump_json()
     return Response(body, status_code=status, headers=headers, media_type="application/json")
 
 

@@ -15,10 +15,10 @@ from pydantic import BaseModel, ValidationError
 from starlette.datastructures import UploadFile
 
 from phoenix.api.http.multipart import ReceivedFile, clean_filename
-from phoenix.errors import Fault, InvalidRequest, MalformedRequest, PayloadTooLarge, UnsupportedMedia
+from phoenix.errors import FieldError, InvalidRequest, MalformedRequest, PayloadTooLarge, UnsupportedMedia
 
 FILE_FIELD = "input_reference"
-_MOST_FIELDS = 64
+_MAX_FIELDS = 64
 _NAME = re.compile(r"([A-Za-z_]{1,64})(?:\[([A-Za-z_]{0,64})\])?")
 
 
@@ -40,7 +40,7 @@ async def open_form(request: Request, *, max_json_bytes: int) -> AsyncGenerator[
     if kind == "application/json":
         yield VideoForm(_parse_json(await _read(request, max_json_bytes)))
     elif kind == "multipart/form-data":
-        async with request.form(max_files=1, max_fields=_MOST_FIELDS, max_part_size=max_json_bytes) as form:
+        async with request.form(max_files=1, max_fields=_MAX_FIELDS, max_part_size=max_json_bytes) as form:
             yield collect_fields(form.multi_items())
     else:
         raise UnsupportedMedia("Send multipart/form-data or JSON.")
@@ -53,17 +53,17 @@ def collect_fields(items: Iterable[tuple[str, UploadFile | str]]) -> VideoForm:
     for name, value in items:
         if isinstance(value, UploadFile):
             if name != FILE_FIELD:
-                raise _fault(name, f"Only `{FILE_FIELD}` is a file.")
+                raise _field_error(name, f"Only `{FILE_FIELD}` is a file.")
             picture = value
         else:
-            _put(fields, name, value)
+            _set_field(fields, name, value)
     return VideoForm(fields, picture)
 
 
 _Checked = TypeVar("_Checked", bound=BaseModel)
 
 
-def check(fields: dict[str, Any], kind: type[_Checked]) -> _Checked:
+def validate_fields(fields: dict[str, Any], kind: type[_Checked]) -> _Checked:
     """Validates the fields. Raises FastAPI's own error, which `problems` explains."""
     try:
         return kind.model_validate(fields)
@@ -94,24 +94,26 @@ def _parse_json(body: bytes) -> dict[str, Any]:
     except (ValueError, RecursionError):
         raise MalformedRequest("The body is not JSON.") from None
     if not isinstance(fields, dict):
-        raise InvalidRequest("The body must be a JSON object.", faults=[Fault("", "This must be a JSON object.")])
+        raise InvalidRequest(
+            "The body must be a JSON object.", field_errors=[FieldError("", "This must be a JSON object.")]
+        )
     return fields  # pyright: ignore[reportUnknownVariableType]
 
 
-def _put(fields: dict[str, Any], name: str, value: str) -> None:
+def _set_field(fields: dict[str, Any], name: str, value: str) -> None:
     match = _NAME.fullmatch(name)
     if match is None or match[2] == "" or name in fields:
-        raise _fault(name, "Send each field once; a list of objects, such as `clips`, as JSON text.")
+        raise _field_error(name, "Send each field once; a list of objects, such as `clips`, as JSON text.")
     outer, inner = match.groups()
     if inner is None:
         fields[outer] = value
         return
     group: Any = fields.setdefault(outer, {})
     if not isinstance(group, dict) or inner in group:
-        raise _fault(name, "Send each field once.")
+        raise _field_error(name, "Send each field once.")
     group[inner] = value
 
 
-def _fault(name: str, detail: str) -> InvalidRequest:
+def _field_error(name: str, detail: str) -> InvalidRequest:
     shown = name[:200].encode(errors="replace").decode()
-    return InvalidRequest(f"{shown}: {detail}", faults=[Fault(f"/{shown}", detail)])
+    return InvalidRequest(f"{shown}: {detail}", field_errors=[FieldError(f"/{shown}", detail)])

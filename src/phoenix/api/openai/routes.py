@@ -7,16 +7,16 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi import Path as PathParameter
 from pydantic import AfterValidator
 
-from phoenix.api.dependencies import Owner, Services
+from phoenix.api.dependencies import OwnerDep, ServicesDep
 from phoenix.api.http.file_response import as_file, send_file
-from phoenix.api.http.parameters import existing
+from phoenix.api.http.parameters import well_formed_id
 from phoenix.api.http.response_docs import stored_file
 from phoenix.api.openai.errors import PROBLEM, VideoRoute
-from phoenix.api.openai.forms import FILE_FIELD, check, open_form
-from phoenix.api.openai.submission import keep_picture, submit_video
+from phoenix.api.openai.forms import FILE_FIELD, open_form, validate_fields
+from phoenix.api.openai.submission import store_picture, submit_video
 from phoenix.api.openai.views import job_id_of, to_reel, to_remix, video_id_of, view_video
 from phoenix.api.submission.job_views import POLL_AFTER_S, fetch_job, view_jobs
-from phoenix.api.submission.submit import Submitting, fingerprint_of
+from phoenix.api.submission.submit import SubmissionDep, fingerprint_of
 from phoenix.contract.base import Omittable
 from phoenix.contract.videos import (
     VIDEO_ID_PATTERN,
@@ -61,7 +61,7 @@ _REMIX_BODY: dict[str, Any] = {
 VideoIdInPath = Annotated[
     str,
     PathParameter(description="Id of a video.", json_schema_extra={"pattern": VIDEO_ID_PATTERN}),
-    AfterValidator(existing("video", VIDEO_ID_PATTERN)),
+    AfterValidator(well_formed_id("video", VIDEO_ID_PATTERN)),
     AfterValidator(job_id_of),
 ]
 """Parsed into the id of the video's job."""
@@ -73,7 +73,7 @@ class VideoVariant(StrEnum):
 
 
 @router.post(PATH, openapi_extra=_BODY)
-async def create_video(submission: Submitting) -> Video:
+async def create_video(submission: SubmissionDep) -> Video:
     """Render a video.
 
     For OpenAI's SDKs, with their fields, and also `seed`, `steps`, `fps`, `guidance_scale`, `negative_prompt`, and
@@ -81,10 +81,10 @@ async def create_video(submission: Submitting) -> Video:
     """
     services = submission.services
     async with open_form(submission.request, max_json_bytes=services.settings.limits.max_body_bytes) as form:
-        video = check(form.fields, VideoRequest)
+        video = validate_fields(form.fields, VideoRequest)
         fingerprint = fingerprint_of(video)
         if form.picture is not None:
-            picture = await keep_picture(submission, form.picture)
+            picture = await store_picture(submission, form.picture)
             # The same picture sent again is a new artifact, but the same request.
             fingerprint = f"{fingerprint} {picture.sha256}"
             video = video.model_copy(update={FILE_FIELD: VideoReference(file_id=picture.id)})
@@ -93,7 +93,7 @@ async def create_video(submission: Submitting) -> Video:
 
 
 @router.post(PATH + "/{video_id}/remix", openapi_extra=_REMIX_BODY)
-async def remix_video(submission: Submitting, video_id: VideoIdInPath) -> Video:
+async def remix_video(submission: SubmissionDep, video_id: VideoIdInPath) -> Video:
     """Remix a video.
 
     Renders a completed video again with another prompt, and keeps everything else: seed, size, length, steps, picture.
@@ -101,7 +101,7 @@ async def remix_video(submission: Submitting, video_id: VideoIdInPath) -> Video:
     """
     services = submission.services
     async with open_form(submission.request, max_json_bytes=services.settings.limits.max_body_bytes) as form:
-        remix = check(form.fields, VideoRemixRequest)
+        remix = validate_fields(form.fields, VideoRemixRequest)
     job = await fetch_job(services, video_id, submission.caller.owner_id)
     _check_kind(job.kind)
     return view_video(await submit_video(submission, to_remix(job, remix.prompt), fingerprint_of(remix)))
@@ -110,7 +110,7 @@ async def remix_video(submission: Submitting, video_id: VideoIdInPath) -> Video:
 @router.post(PATH + "/edits", include_in_schema=False)
 @router.post(PATH + "/extensions", include_in_schema=False)
 @router.post(PATH + "/characters", include_in_schema=False)
-async def refuse_operation(_owner: Owner) -> None:
+async def refuse_operation(_owner: OwnerDep) -> None:
     """Operations that the SDKs offer, but no model here can do."""
     raise NotFound("Videos are not edited, extended or given characters here; they can be created and remixed.")
 
@@ -118,8 +118,8 @@ async def refuse_operation(_owner: Owner) -> None:
 @router.head(PATH, include_in_schema=False)
 @router.get(PATH)
 async def list_videos(
-    services: Services,
-    owner: Owner,
+    services: ServicesDep,
+    owner: OwnerDep,
     after: Annotated[Omittable[Annotated[str, Query(pattern=VIDEO_ID_PATTERN)]], Query()] = None,
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
     order: Literal["asc", "desc"] = "desc",
@@ -149,7 +149,7 @@ async def list_videos(
 
 @router.head(PATH + "/{video_id}", include_in_schema=False)
 @router.get(PATH + "/{video_id}")
-async def get_video(response: Response, services: Services, owner: Owner, video_id: VideoIdInPath) -> Video:
+async def get_video(response: Response, services: ServicesDep, owner: OwnerDep, video_id: VideoIdInPath) -> Video:
     """Show a video.
 
     `failed` covers canceled and expired as well; the error's code tells them apart.
@@ -161,7 +161,7 @@ async def get_video(response: Response, services: Services, owner: Owner, video_
 
 
 @router.delete(PATH + "/{video_id}")
-async def delete_video(services: Services, owner: Owner, video_id: VideoIdInPath) -> VideoDeleted:
+async def delete_video(services: ServicesDep, owner: OwnerDep, video_id: VideoIdInPath) -> VideoDeleted:
     """Delete a video.
 
     The finished job and its files; 409 while it waits or runs.
@@ -176,8 +176,8 @@ async def delete_video(services: Services, owner: Owner, video_id: VideoIdInPath
 @router.get(PATH + "/{video_id}/content", response_class=Response, responses=stored_file("video/mp4", "image/jpeg"))
 async def get_video_content(
     request: Request,
-    services: Services,
-    owner: Owner,
+    services: ServicesDep,
+    owner: OwnerDep,
     video_id: VideoIdInPath,
     variant: VideoVariant = VideoVariant.VIDEO,
 ) -> Response:

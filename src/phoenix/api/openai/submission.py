@@ -8,20 +8,20 @@ from starlette.datastructures import UploadFile
 from starlette.requests import ClientDisconnect, Request
 
 from phoenix.api.openai.forms import FILE_FIELD, save_picture
-from phoenix.api.routes.uploads import take_in
+from phoenix.api.routes.uploads import store_upload
 from phoenix.api.submission.job_views import POLL_AFTER_S
 from phoenix.api.submission.submit import Submission, admit_reel
 from phoenix.contract.jobs import Job
 from phoenix.contract.requests import ReelRequest
-from phoenix.jobs.submission.idempotency import Asked, adopt, leave
+from phoenix.jobs.submission.idempotency import RequestIdentity, record_lost_response, recover_lost_response
 from phoenix.jobs.tables import ArtifactRow
 
 
-async def keep_picture(submission: Submission, picture: UploadFile) -> ArtifactRow:
+async def store_picture(submission: Submission, picture: UploadFile) -> ArtifactRow:
     """Makes an artifact of a picture that came with a form. Raises `InvalidRequest` if it is not one."""
     with TemporaryDirectory(prefix="phoenix-upload-", ignore_cleanup_errors=True) as folder:
         received = await asyncio.to_thread(save_picture, picture, Path(folder) / FILE_FIELD)
-        return await take_in(submission.running, received, submission.caller.owner_id)
+        return await store_upload(submission.state, received, submission.caller.owner_id)
 
 
 async def submit_video(submission: Submission, body: ReelRequest, fingerprint: str) -> Job:
@@ -34,21 +34,21 @@ async def submit_video(submission: Submission, body: ReelRequest, fingerprint: s
     if submission.idempotency_key is not None:
         return await submission.accept(body, lambda: admit_reel(submission, body), fingerprint=fingerprint)
     request = submission.request
-    asked = Asked(submission.caller.owner_id, f"{request.method} {request.url.path}", fingerprint)
-    job = await _take_up(submission, asked) if _is_retry(request) else None
+    identity = RequestIdentity(submission.caller.owner_id, f"{request.method} {request.url.path}", fingerprint)
+    job = await _recover_response(submission, identity) if _is_retry(request) else None
     if job is None:
         job = await submission.accept(
-            body, lambda: admit_reel(submission, body), before_commit=lambda: _stop_if_gone(request)
+            body, lambda: admit_reel(submission, body), before_commit=lambda: _abort_if_disconnected(request)
         )
     if await request.is_disconnected():
         async with submission.services.database.write() as uow:
-            await leave(uow, asked, job.id)
+            await record_lost_response(uow, identity, job.id)
     return job
 
 
-async def _take_up(submission: Submission, asked: Asked) -> Job | None:
+async def _recover_response(submission: Submission, identity: RequestIdentity) -> Job | None:
     async with submission.services.database.write() as uow:
-        job_id = await adopt(uow, asked)
+        job_id = await recover_lost_response(uow, identity)
     return await submission.answer(job_id, is_replay=True) if job_id else None
 
 
@@ -57,6 +57,6 @@ def _is_retry(request: Request) -> bool:
     return tries.isascii() and tries.isdecimal() and tries.strip("0") != ""
 
 
-async def _stop_if_gone(request: Request) -> None:
+async def _abort_if_disconnected(request: Request) -> None:
     if await request.is_disconnected():
         raise ClientDisconnect

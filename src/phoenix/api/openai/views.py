@@ -11,7 +11,7 @@ from phoenix.contract.jobs import Job, JobState
 from phoenix.contract.requests import ClipRequest, ReelRequest
 from phoenix.contract.resolved import ResolvedReel
 from phoenix.contract.videos import Video, VideoError, VideoRequest, VideoStatus
-from phoenix.errors import Conflict, Fault, InvalidRequest
+from phoenix.errors import Conflict, FieldError, InvalidRequest
 
 NamedSizes = dict[Size, tuple[Resolution, AspectRatio]]
 
@@ -100,7 +100,7 @@ def _name_size(size: str, catalog: Catalog, model_id: str) -> dict[str, str]:
     named = sizes.get(Size(int(width), int(height)))
     if named is None:
         detail = f"{model.id} makes {', '.join(map(str, sorted(sizes)))}; choose one of them"
-        raise InvalidRequest(f"/size: {detail}", faults=[Fault("/size", detail)])
+        raise InvalidRequest(f"/size: {detail}", field_errors=[FieldError("/size", detail)])
     return {"resolution": named[0], "aspect_ratio": named[1]}
 
 

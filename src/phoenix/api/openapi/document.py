@@ -7,7 +7,7 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from phoenix.api.openapi.postprocess import finish, operations_of
+from phoenix.api.openapi.postprocess import operations_of, postprocess
 from phoenix.api.openapi.webhooks import PAYLOADS, describe_webhooks
 from phoenix.api.routes.uploads import UPLOAD_SCHEMA
 from phoenix.contract.events import EventPage, JobEvent
@@ -54,7 +54,7 @@ def build_document(app: FastAPI) -> dict[str, Any]:
     components["schemas"] = {**_schemas(), **components["schemas"]}
     for operation in operations_of(document):
         _split_docstring(operation)
-    finish(document)
+    postprocess(document)
     document["webhooks"] = describe_webhooks()
     return document
 

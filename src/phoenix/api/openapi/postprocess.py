@@ -45,7 +45,7 @@ _RETRY_AFTER: Json = {
 }
 
 
-def finish(document: Json) -> None:
+def postprocess(document: Json) -> None:
     """Completes the document in place."""
     document["components"]["securitySchemes"] = SECURITY_SCHEMES
     document["security"] = [_API_KEY]
@@ -60,7 +60,7 @@ def finish(document: Json) -> None:
     document["components"]["schemas"]["JobEvent"]["examples"] = [EXAMPLES["JobEvent"]]
     for schema in document["components"]["schemas"].values():
         if schema.get("additionalProperties") is False:
-            _tell_nulls(schema)
+            _document_nulls(schema)
 
 
 def operations_of(document: Json) -> Iterator[Json]:
@@ -87,14 +87,14 @@ def _give_examples(body: Json) -> None:
             media["examples"] = {"example": {"value": EXAMPLES[name]}}
 
 
-def _tell_nulls(body: Json) -> None:
+def _document_nulls(body: Json) -> None:
     """What may be left out of a body may also be null. Not so parameters: null would be sent as "None"."""
     for name, field in body["properties"].items():
         if name not in body.get("required", ()) and field.get("default") is None:
-            kept = {key: field.pop(key) for key in ("title", "description", "examples") if key in field}
+            metadata = {key: field.pop(key) for key in ("title", "description", "examples") if key in field}
             field.pop("default", None)
             choices = field["anyOf"] if list(field) == ["anyOf"] else [field]
-            body["properties"][name] = {**kept, "anyOf": [*choices, {"type": "null"}]}
+            body["properties"][name] = {**metadata, "anyOf": [*choices, {"type": "null"}]}
 
 
 def _name_unions(document: Json) -> None:

@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter
 
-from phoenix.api.dependencies import Owner, Services
+from phoenix.api.dependencies import OwnerDep, ServicesDep
 from phoenix.api.http.parameters import ArtifactIdInPath
 from phoenix.contract.artifacts import Artifact
 from phoenix.jobs import repository
@@ -13,7 +13,7 @@ router = APIRouter(tags=["artifacts"])
 
 @router.head("/v1/artifacts/{artifact_id}", include_in_schema=False)
 @router.get("/v1/artifacts/{artifact_id}")
-async def get_artifact(services: Services, owner: Owner, artifact_id: ArtifactIdInPath) -> Artifact:
+async def get_artifact(services: ServicesDep, owner: OwnerDep, artifact_id: ArtifactIdInPath) -> Artifact:
     """Show an artifact.
 
     An upload, a clip or a result, with what probing found in it.

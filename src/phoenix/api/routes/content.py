@@ -4,14 +4,15 @@ from enum import StrEnum
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from phoenix.api.dependencies import Owner, Services
+from phoenix.api.dependencies import OwnerDep, ServicesDep
 from phoenix.api.http.file_response import StoredFile, as_file, send_file
-from phoenix.api.http.parameters import ArtifactIdInPath, JobIdInPath, document_ranges
+from phoenix.api.http.parameters import ArtifactIdInPath, JobIdInPath, document_range_headers
 from phoenix.api.http.response_docs import stored_file
+from phoenix.assembly import Services
 from phoenix.jobs.artifacts import get_clip, get_output, get_thumbnail
 from phoenix.jobs.repository import get_artifact, get_full_job
 
-router = APIRouter(tags=["content"], dependencies=[Depends(document_ranges)])
+router = APIRouter(tags=["content"], dependencies=[Depends(document_range_headers)])
 
 
 class ContentVariant(StrEnum):
@@ -27,8 +28,8 @@ class ContentVariant(StrEnum):
 )
 async def get_job_content(
     request: Request,
-    services: Services,
-    owner: Owner,
+    services: ServicesDep,
+    owner: OwnerDep,
     job_id: JobIdInPath,
     variant: ContentVariant = ContentVariant.ORIGINAL,
 ) -> Response:
@@ -47,8 +48,8 @@ async def get_job_content(
 @router.get("/v1/jobs/{job_id}/clips/{index}/content", response_class=Response, responses=stored_file("video/mp4"))
 async def get_clip_content(
     request: Request,
-    services: Services,
-    owner: Owner,
+    services: ServicesDep,
+    owner: OwnerDep,
     job_id: JobIdInPath,
     index: int,
 ) -> Response:
@@ -69,8 +70,8 @@ async def get_clip_content(
 )
 async def get_artifact_content(
     request: Request,
-    services: Services,
-    owner: Owner,
+    services: ServicesDep,
+    owner: OwnerDep,
     artifact_id: ArtifactIdInPath,
 ) -> Response:
     """Download an artifact.

@@ -3,7 +3,7 @@
 from fastapi import APIRouter
 
 from phoenix.access.keys import Scope
-from phoenix.api.dependencies import Caller, Services
+from phoenix.api.dependencies import CallerDep, ServicesDep
 from phoenix.api.lifespan import worker_timeout_s
 from phoenix.contract.fleet import QueueView, WorkerList
 from phoenix.jobs.scheduling.workers import view_queue, view_workers
@@ -13,7 +13,7 @@ router = APIRouter(tags=["fleet"])
 
 @router.head("/v1/queue", include_in_schema=False)
 @router.get("/v1/queue")
-async def get_queue(services: Services, _caller: Caller) -> QueueView:
+async def get_queue(services: ServicesDep, _caller: CallerDep) -> QueueView:
     """Show the queues.
 
     How many tasks wait and run, how many the live workers can run at once, and how long the oldest has waited.
@@ -24,7 +24,7 @@ async def get_queue(services: Services, _caller: Caller) -> QueueView:
 
 @router.head("/v1/workers", include_in_schema=False)
 @router.get("/v1/workers")
-async def list_workers(services: Services, caller: Caller) -> WorkerList:
+async def list_workers(services: ServicesDep, caller: CallerDep) -> WorkerList:
     """List the live workers.
 
     With their device, its memory, the models they hold and the jobs they work for: your own, or all of them with

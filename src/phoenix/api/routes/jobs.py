@@ -5,11 +5,11 @@ from urllib.parse import urlencode
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
-from phoenix.api.dependencies import Caller, Owner, Services
-from phoenix.api.http.conditional import unless_changed
-from phoenix.api.http.parameters import IfMatch, Instant, JobIdInPath, SearchText, document_conditions
+from phoenix.api.dependencies import CallerDep, OwnerDep, ServicesDep
+from phoenix.api.http.conditional import check_if_match
+from phoenix.api.http.parameters import IfMatch, Instant, JobIdInPath, SearchText, document_conditional_headers
 from phoenix.api.http.response_docs import JOB_ACCEPTED, JOB_SHOWN, JOBS_LISTED
-from phoenix.api.submission.job_views import answer_job, fetch_job, view_jobs
+from phoenix.api.submission.job_views import fetch_job, respond_with_job, view_jobs
 from phoenix.api.submission.submit import point_to_job, quota_of
 from phoenix.contract.base import JobKind, Omittable
 from phoenix.contract.jobs import Job, JobPage, JobState
@@ -35,8 +35,8 @@ async def get_filter(
 async def list_jobs(
     request: Request,
     response: Response,
-    services: Services,
-    owner: Owner,
+    services: ServicesDep,
+    owner: OwnerDep,
     wanted: Annotated[repository.JobFilter, Depends(get_filter)],
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
     cursor: Annotated[Omittable[SearchText], Query(description="`next_cursor` of the last page.")] = None,
@@ -58,23 +58,25 @@ async def list_jobs(
 
 
 @router.head("/v1/jobs/{job_id}", include_in_schema=False)
-@router.get("/v1/jobs/{job_id}", response_model=Job, responses=JOB_SHOWN, dependencies=[Depends(document_conditions)])
+@router.get(
+    "/v1/jobs/{job_id}", response_model=Job, responses=JOB_SHOWN, dependencies=[Depends(document_conditional_headers)]
+)
 async def get_job(
     request: Request,
-    services: Services,
-    owner: Owner,
+    services: ServicesDep,
+    owner: OwnerDep,
     job_id: JobIdInPath,
 ) -> Response:
     """Show a job.
 
     With the latest progress of its clips, and its queue position while it waits.
     """
-    return answer_job(request, await fetch_job(services, job_id, owner))
+    return respond_with_job(request, await fetch_job(services, job_id, owner))
 
 
 @router.post("/v1/jobs/{job_id}/cancel", status_code=202, responses=JOB_ACCEPTED)
 async def cancel_job(
-    response: Response, services: Services, owner: Owner, job_id: JobIdInPath, if_match: IfMatch = None
+    response: Response, services: ServicesDep, owner: OwnerDep, job_id: JobIdInPath, if_match: IfMatch = None
 ) -> Job:
     """Cancel a job.
 
@@ -83,7 +85,7 @@ async def cancel_job(
     """
     async with (
         services.database.write() as uow,
-        unless_changed(uow, job_id, owner_id=owner, if_match=if_match),
+        check_if_match(uow, job_id, owner_id=owner, if_match=if_match),
     ):
         await cancel(uow, job_id, owner_id=owner)
     point_to_job(response, job_id)
@@ -92,7 +94,7 @@ async def cancel_job(
 
 @router.post("/v1/jobs/{job_id}/retry", status_code=202, responses=JOB_ACCEPTED)
 async def retry_job(
-    response: Response, services: Services, caller: Caller, job_id: JobIdInPath, if_match: IfMatch = None
+    response: Response, services: ServicesDep, caller: CallerDep, job_id: JobIdInPath, if_match: IfMatch = None
 ) -> Job:
     """Retry a job.
 
@@ -101,7 +103,7 @@ async def retry_job(
     limits = services.settings.limits
     async with (
         services.database.write() as uow,
-        unless_changed(uow, job_id, owner_id=caller.owner_id, if_match=if_match),
+        check_if_match(uow, job_id, owner_id=caller.owner_id, if_match=if_match),
     ):
         await retry(
             uow,
@@ -109,20 +111,20 @@ async def retry_job(
             owner_id=caller.owner_id,
             queue_timeout_s=limits.default_queue_timeout_s,
             quota=quota_of(caller, limits),
-            most_queued=limits.max_queued_jobs,
+            max_queued_jobs=limits.max_queued_jobs,
         )
     point_to_job(response, job_id)
     return await fetch_job(services, job_id, caller.owner_id)
 
 
 @router.delete("/v1/jobs/{job_id}", status_code=204)
-async def delete_job(services: Services, owner: Owner, job_id: JobIdInPath, if_match: IfMatch = None) -> None:
+async def delete_job(services: ServicesDep, owner: OwnerDep, job_id: JobIdInPath, if_match: IfMatch = None) -> None:
     """Delete a finished job and its files.
 
     409 while it waits or runs: cancel it first.
     """
     async with (
         services.database.write() as uow,
-        unless_changed(uow, job_id, owner_id=owner, if_match=if_match),
+        check_if_match(uow, job_id, owner_id=owner, if_match=if_match),
     ):
         await retention.delete_job(uow, job_id, owner_id=owner)

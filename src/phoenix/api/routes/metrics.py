@@ -6,11 +6,11 @@ from fastapi import APIRouter, Request, Response
 from prometheus_client import Metric
 
 from phoenix.access.keys import Scope
-from phoenix.api.dependencies import Reader, Services
+from phoenix.api.dependencies import ReaderDep, ServicesDep
 from phoenix.api.lifespan import worker_timeout_s
 from phoenix.contract.fleet import QueueDepth
 from phoenix.errors import Unavailable
-from phoenix.jobs.metrics import DeviceMemory, FleetGauges, read_gauges
+from phoenix.jobs.metrics import FleetGauges, WorkerDeviceMemory, read_gauges
 from phoenix.telemetry.meters import CONTENT_TYPE, Meters, counter, gauge
 
 router = APIRouter()
@@ -18,7 +18,7 @@ router = APIRouter()
 
 @router.head("/metrics", include_in_schema=False)
 @router.get("/metrics", include_in_schema=False)
-async def get_metrics(request: Request, services: Services, reader: Reader) -> Response:
+async def get_metrics(request: Request, services: ServicesDep, reader: ReaderDep) -> Response:
     """Write the metrics. Takes the scope `admin` where keys are required; says so if the database is away."""
     reader.check(Scope.ADMIN)
     meters: Meters = request.app.state.meters
@@ -26,11 +26,11 @@ async def get_metrics(request: Request, services: Services, reader: Reader) -> R
         async with services.database.read() as session:
             found = await read_gauges(session, worker_timeout_s=worker_timeout_s(services.settings))
     except Unavailable:
-        return _answer(meters, [_database_up(is_up=False)])
-    return _answer(meters, [_database_up(is_up=True), *_show(found)])
+        return _respond(meters, [_database_up(is_up=False)])
+    return _respond(meters, [_database_up(is_up=True), *_show(found)])
 
 
-def _answer(meters: Meters, metrics: list[Metric]) -> Response:
+def _respond(meters: Meters, metrics: list[Metric]) -> Response:
     return Response(meters.write(*metrics), headers={"Content-Type": CONTENT_TYPE, "Cache-Control": "no-store"})
 
 
@@ -99,7 +99,7 @@ def _show_queues(queues: Sequence[QueueDepth]) -> Iterator[Metric]:
     )
 
 
-def _show_memory(devices: Sequence[DeviceMemory]) -> Iterator[Metric]:
+def _show_memory(devices: Sequence[WorkerDeviceMemory]) -> Iterator[Metric]:
     labels = [(each.worker_id, each.host, each.device) for each in devices]
     yield gauge(
         "phoenix_device_memory_used_bytes",

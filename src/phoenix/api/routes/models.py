@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter
 
-from phoenix.api.dependencies import Caller, Services
+from phoenix.api.dependencies import CallerDep, ServicesDep
 from phoenix.api.lifespan import worker_timeout_s
 from phoenix.catalog.model import FloatRange, IntRange, ModelSpec
 from phoenix.catalog.resolve import longest_s, shortest_s
@@ -49,7 +49,7 @@ router = APIRouter(tags=["models"])
 
 @router.head("/v1/models", include_in_schema=False)
 @router.get("/v1/models")
-async def list_models(services: Services, _caller: Caller) -> ModelList:
+async def list_models(services: ServicesDep, _caller: CallerDep) -> ModelList:
     """List the models.
 
     What each can do, its defaults, and whether a live worker serves it. Jobs for one that is not served wait.

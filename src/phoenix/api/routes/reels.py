@@ -7,7 +7,7 @@ from fastapi.openapi.models import Example
 
 from phoenix.api.dependencies import AuthFirstRoute
 from phoenix.api.http.response_docs import JOB_ACCEPTED
-from phoenix.api.submission.submit import Submitting, admit_reel
+from phoenix.api.submission.submit import SubmissionDep, admit_reel
 from phoenix.contract.jobs import Job
 from phoenix.contract.requests import ReelRequest
 
@@ -40,7 +40,7 @@ _EXAMPLES: dict[str, Example] = {
 
 
 @router.post("/v1/reels", status_code=202, responses=JOB_ACCEPTED)
-async def create_reel(body: Annotated[ReelRequest, Body(openapi_examples=_EXAMPLES)], submission: Submitting) -> Job:
+async def create_reel(body: Annotated[ReelRequest, Body(openapi_examples=_EXAMPLES)], submission: SubmissionDep) -> Job:
     """Render a reel.
 
     Answers at once with a queued job. Clips are rendered on as many workers as are free, joined in order, and the

@@ -7,7 +7,7 @@ from fastapi.openapi.models import Example
 
 from phoenix.api.dependencies import AuthFirstRoute
 from phoenix.api.http.response_docs import JOB_ACCEPTED
-from phoenix.api.submission.submit import Submitting
+from phoenix.api.submission.submit import SubmissionDep
 from phoenix.catalog.admission import admit_soundtrack
 from phoenix.contract.jobs import Job
 from phoenix.contract.requests import SoundtrackJobRequest
@@ -27,7 +27,7 @@ _EXAMPLES: dict[str, Example] = {
 
 @router.post("/v1/soundtracks", status_code=202, responses=JOB_ACCEPTED)
 async def create_soundtrack(
-    body: Annotated[SoundtrackJobRequest, Body(openapi_examples=_EXAMPLES)], submission: Submitting
+    body: Annotated[SoundtrackJobRequest, Body(openapi_examples=_EXAMPLES)], submission: SubmissionDep
 ) -> Job:
     """Prepare a soundtrack.
 

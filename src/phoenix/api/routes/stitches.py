@@ -7,7 +7,7 @@ from fastapi.openapi.models import Example
 
 from phoenix.api.dependencies import AuthFirstRoute
 from phoenix.api.http.response_docs import JOB_ACCEPTED
-from phoenix.api.submission.submit import Submitting
+from phoenix.api.submission.submit import SubmissionDep
 from phoenix.catalog.admission import admit_stitch
 from phoenix.contract.jobs import Job
 from phoenix.contract.requests import StitchRequest
@@ -27,7 +27,7 @@ _EXAMPLES: dict[str, Example] = {
 
 @router.post("/v1/stitches", status_code=202, responses=JOB_ACCEPTED)
 async def create_stitch(
-    body: Annotated[StitchRequest, Body(openapi_examples=_EXAMPLES)], submission: Submitting
+    body: Annotated[StitchRequest, Body(openapi_examples=_EXAMPLES)], submission: SubmissionDep
 ) -> Job:
     """Join videos.
 

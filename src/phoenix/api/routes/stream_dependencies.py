@@ -7,10 +7,10 @@ from typing import Annotated
 from fastapi import Cookie, Depends, Query, Request, Response
 from pydantic.json_schema import SkipJsonSchema
 
-from phoenix.api import lifespan as opened
 from phoenix.api.auth.stream_tokens import stream_path
-from phoenix.api.dependencies import Running, get_owner
+from phoenix.api.dependencies import AppStateDep, get_owner
 from phoenix.api.http.parameters import JobIdInPath
+from phoenix.api.lifespan import AppState
 from phoenix.contract.events import StreamToken
 from phoenix.errors import Unavailable
 
@@ -32,7 +32,7 @@ def set_cookie(request: Request, response: Response, job_id: str, token: StreamT
 
 async def get_stream_owner(
     request: Request,
-    running: Running,
+    state: AppStateDep,
     job_id: JobIdInPath,
     token: Annotated[
         str | SkipJsonSchema[None], Query(description="From `POST …/stream-tokens`, where no header can be set.")
@@ -43,7 +43,7 @@ async def get_stream_owner(
     presented = cookie if token is None and "authorization" not in request.headers else token
     try:
         if presented is not None:
-            return (await running.tokens.read(presented, job_id)).owner_id
+            return (await state.tokens.read(presented, job_id)).owner_id
         return await get_owner(request)
     except Unavailable:
         return None
@@ -58,25 +58,25 @@ async def find_reader(request: Request) -> str | None:
 
 
 # None rather than an error: any status but 200 closes a browser's EventSource for good.
-StreamOwner = Annotated[str | None, Depends(get_stream_owner)]
-StreamReader = Annotated[str | None, Depends(find_reader)]
+StreamOwnerDep = Annotated[str | None, Depends(get_stream_owner)]
+StreamReaderDep = Annotated[str | None, Depends(find_reader)]
 
 
-async def hold_job_stream(running: Running, owner: StreamOwner) -> AsyncGenerator[None]:
+async def limit_job_streams(state: AppStateDep, owner: StreamOwnerDep) -> AsyncGenerator[None]:
     """For a stream of one job. Raises `RateLimited`."""
-    async with AsyncExitStack() as held:
-        await _hold(held, running, owner)
+    async with AsyncExitStack() as stack:
+        await _acquire_slot(stack, state, owner)
         yield
 
 
-async def hold_stream(running: Running, owner: StreamReader) -> AsyncGenerator[None]:
+async def limit_owner_streams(state: AppStateDep, owner: StreamReaderDep) -> AsyncGenerator[None]:
     """For a stream of all of the caller's jobs. Raises `RateLimited`."""
-    async with AsyncExitStack() as held:
-        await _hold(held, running, owner)
+    async with AsyncExitStack() as stack:
+        await _acquire_slot(stack, state, owner)
         yield
 
 
-async def _hold(held: AsyncExitStack, running: opened.Running, owner_id: str | None) -> None:
+async def _acquire_slot(stack: AsyncExitStack, state: AppState, owner_id: str | None) -> None:
     # While the database is away the owner is unknown, and the stream only asks the client to reconnect.
     if owner_id is not None:
-        await held.enter_async_context(running.open_streams.held(owner_id))
+        await stack.enter_async_context(state.open_streams.slot(owner_id))

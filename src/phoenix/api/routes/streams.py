@@ -7,17 +7,22 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from pydantic.json_schema import SkipJsonSchema
 
-from phoenix.api.dependencies import Reader
-from phoenix.api.dependencies import Running as RunningInRoute
+from phoenix.api.dependencies import AppStateDep, ReaderDep
 from phoenix.api.http.parameters import JobIdInPath
 from phoenix.api.http.response_docs import Responses
 from phoenix.api.http.sse_response import EventStream
-from phoenix.api.lifespan import Running
-from phoenix.api.routes.stream_dependencies import StreamOwner, StreamReader, hold_job_stream, hold_stream, set_cookie
+from phoenix.api.lifespan import AppState
+from phoenix.api.routes.stream_dependencies import (
+    StreamOwnerDep,
+    StreamReaderDep,
+    limit_job_streams,
+    limit_owner_streams,
+    set_cookie,
+)
 from phoenix.contract.events import EventPage, StreamToken
 from phoenix.db.unit_of_work import RETRY_AFTER_S
 from phoenix.errors import NotFound, Unavailable
-from phoenix.events.log.protocol import has_been_told, parse_last_event_id
+from phoenix.events.log.protocol import has_seen_end, parse_last_event_id
 from phoenix.events.messages import retry_frame
 from phoenix.events.sse.job_stream import job_stream
 from phoenix.events.sse.owner_stream import owner_stream
@@ -51,12 +56,12 @@ LastEventIdInHeader = Annotated[
     "/v1/jobs/{job_id}/events",
     response_class=EventStream,
     responses=_OF_A_JOB,
-    dependencies=[Depends(hold_job_stream)],
+    dependencies=[Depends(limit_job_streams)],
 )
 async def stream_job_events(
     request: Request,
-    running: RunningInRoute,
-    owner: StreamOwner,
+    state: AppStateDep,
+    owner: StreamOwnerDep,
     job_id: JobIdInPath,
     in_query: LastEventIdInQuery = None,
     in_header: LastEventIdInHeader = None,
@@ -68,26 +73,26 @@ async def stream_job_events(
     """
     after = parse_last_event_id(in_header if in_header is not None else in_query)
     if _wants_json(request):
-        page = await _read_page(running, job_id, owner, after or 0)
+        page = await _read_page(state, job_id, owner, after or 0)
         return Response(page.model_dump_json(), media_type="application/json")
     if owner is None:
-        return _come_back(running)
+        return _reconnect_stream(state)
     try:
-        tail = await running.log.find_tail(job_id)
+        head = await state.log.find_head(job_id)
     except Unavailable:
-        return _come_back(running)
-    if tail is None or tail.owner_id != owner:
+        return _reconnect_stream(state)
+    if head is None or head.owner_id != owner:
         raise NotFound(f"There is no job {job_id}.")
-    if has_been_told(tail, after):
+    if has_seen_end(head, after):
         return Response(status_code=204)
-    return EventStream(partial(job_stream, running.hub, running.log, job_id, after), running.sends)
+    return EventStream(partial(job_stream, state.hub, state.log, job_id, after), state.send_timeouts)
 
 
 @router.head("/v1/events", include_in_schema=False)
-@router.get("/v1/events", response_class=EventStream, responses=_OF_ALL, dependencies=[Depends(hold_stream)])
+@router.get("/v1/events", response_class=EventStream, responses=_OF_ALL, dependencies=[Depends(limit_owner_streams)])
 async def stream_all_events(
-    running: RunningInRoute,
-    owner: StreamReader,
+    state: AppStateDep,
+    owner: StreamReaderDep,
     in_query: LastEventIdInQuery = None,
     in_header: LastEventIdInHeader = None,
 ) -> Response:
@@ -97,41 +102,41 @@ async def stream_all_events(
     continues live. Ids are opaque cursors over all of the caller's jobs.
     """
     if owner is None:
-        return _come_back(running)
+        return _reconnect_stream(state)
     last_event_id = in_header if in_header is not None else in_query
-    return EventStream(partial(owner_stream, running.hub, running.log, owner, last_event_id), running.sends)
+    return EventStream(partial(owner_stream, state.hub, state.log, owner, last_event_id), state.send_timeouts)
 
 
 @router.post("/v1/jobs/{job_id}/stream-tokens", status_code=201)
 async def create_stream_token(
-    request: Request, response: Response, running: RunningInRoute, reader: Reader, job_id: JobIdInPath
+    request: Request, response: Response, state: AppStateDep, reader: ReaderDep, job_id: JobIdInPath
 ) -> StreamToken:
     """Make a token to follow a job with.
 
     For an `EventSource`, which cannot send headers: it lets its holder read this job's events and nothing else,
     for as long as the job may take. Pages of the same site need not put it in the URL: it is also set as a cookie.
     """
-    async with running.services.database.read() as session:
+    async with state.services.database.read() as session:
         job = await get_job(session, job_id, owner_id=reader.owner_id)
-    token = await running.tokens.issue(job, reader)
+    token = await state.tokens.issue(job, reader)
     set_cookie(request, response, job_id, token)
     response.headers["Cache-Control"] = "no-store"
     return token
 
 
-def _come_back(running: Running) -> Response:
+def _reconnect_stream(state: AppState) -> Response:
     """A stream that only asks the client to reconnect: an error status would end a browser's `EventSource` for good."""
-    return EventStream(lambda _outlet: _only_retry(running), running.sends)
+    return EventStream(lambda _sink: _only_retry(state), state.send_timeouts)
 
 
-async def _only_retry(running: Running) -> AsyncGenerator[bytes]:
-    yield retry_frame(running.services.settings.events.retry_ms, spread=1)
+async def _only_retry(state: AppState) -> AsyncGenerator[bytes]:
+    yield retry_frame(state.services.settings.events.retry_ms, spread=1)
 
 
-async def _read_page(running: Running, job_id: str, owner: str | None, after_seq: int) -> EventPage:
+async def _read_page(state: AppState, job_id: str, owner: str | None, after_seq: int) -> EventPage:
     if owner is None:
         raise Unavailable("The database is away.", retry_after_s=RETRY_AFTER_S)
-    async with running.services.database.read() as session:
+    async with state.services.database.read() as session:
         await get_job(session, job_id, owner_id=owner)
         events = await replay(session, job_id, after_seq, limit=PAGE_SIZE + 1)
     return EventPage(data=events[:PAGE_SIZE], has_more=len(events) > PAGE_SIZE)

@@ -8,14 +8,13 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 
 from phoenix.access.keys import ANYBODY
-from phoenix.api.dependencies import Owner
-from phoenix.api.dependencies import Running as RunningInRoute
+from phoenix.api.dependencies import AppStateDep, OwnerDep
 from phoenix.api.http.multipart import FIELD, ReceivedFile, receive_file
 from phoenix.api.http.response_docs import BINARY, Responses
-from phoenix.api.lifespan import Running
+from phoenix.api.lifespan import AppState
 from phoenix.assembly import Services
 from phoenix.contract.artifacts import Artifact, MediaInfo
-from phoenix.errors import Fault, InvalidRequest, NotFound, PhoenixError, Unavailable
+from phoenix.errors import FieldError, InvalidRequest, NotFound, PhoenixError, Unavailable
 from phoenix.ids import new_artifact_id
 from phoenix.jobs.artifacts import add_upload
 from phoenix.jobs.repository import get_artifact
@@ -52,35 +51,35 @@ _RESPONSES: Responses = {
 
 
 @router.post(PATH, status_code=201, openapi_extra=_BODY, responses=_RESPONSES)
-async def create_upload(request: Request, response: Response, running: RunningInRoute, owner: Owner) -> Artifact:
+async def create_upload(request: Request, response: Response, state: AppStateDep, owner: OwnerDep) -> Artifact:
     """Upload a file.
 
     A sound, picture or video, as `multipart/form-data` with the field `file`. It is read through before it is
     accepted: one that is truncated, too long, or not media is refused with the reason.
     """
-    services = running.services
+    services = state.services
     async with services.database.read() as session:
-        # A caller at its daily limit is told so before it sends the file.
+        # A caller at its daily limit learns it before it sends the file.
         await check_uploads(session, owner, size_bytes=1, bytes_per_day=_daily_bytes(services, owner))
     with TemporaryDirectory(prefix="phoenix-upload-", ignore_cleanup_errors=True) as folder:
         received = await receive_file(
             request, Path(folder) / FIELD, max_bytes=services.settings.limits.max_upload_bytes
         )
-        artifact = await take_in(running, received, owner)
+        artifact = await store_upload(state, received, owner)
     response.headers["Location"] = f"/v1/artifacts/{artifact.id}"
     return view_artifact(artifact)
 
 
-async def take_in(running: Running, received: ReceivedFile, owner_id: str) -> ArtifactRow:
+async def store_upload(state: AppState, received: ReceivedFile, owner_id: str) -> ArtifactRow:
     """Makes an artifact of a received file. Raises `InvalidRequest` unless it is complete media."""
-    info = await _probe(running, received.path)
-    return await _keep(running.services, received, info, owner_id)
+    info = await _probe(state, received.path)
+    return await _store(state.services, received, info, owner_id)
 
 
-async def _probe(running: Running, path: Path) -> MediaInfo:
-    limits = ProbeLimits.from_settings(running.services.settings)
+async def _probe(state: AppState, path: Path) -> MediaInfo:
+    limits = ProbeLimits.from_settings(state.services.settings)
     try:
-        async with running.probing:
+        async with state.probe_slots:
             return await asyncio.to_thread(probe_media, path, limits)
     except UnreadableMedia as error:
         detail = (
@@ -88,12 +87,12 @@ async def _probe(running: Running, path: Path) -> MediaInfo:
             f"(MP4, MOV, WebM, MKV) or picture (PNG, JPEG, WebP), of at most {limits.max_duration_s:g} s and "
             f"{limits.max_pixels} pixels a picture."
         )
-        raise InvalidRequest(detail, faults=[Fault(f"/{FIELD}", detail)]) from error
+        raise InvalidRequest(detail, field_errors=[FieldError(f"/{FIELD}", detail)]) from error
     except PhoenixError as error:
         raise Unavailable(f"Files cannot be probed here: {error.detail}") from error
 
 
-async def _keep(services: Services, received: ReceivedFile, info: MediaInfo, owner_id: str) -> ArtifactRow:
+async def _store(services: Services, received: ReceivedFile, info: MediaInfo, owner_id: str) -> ArtifactRow:
     """Stores the bytes first, then the row: an artifact with a row can always be read."""
     artifact_id = new_artifact_id()
     key = upload_key(artifact_id)
@@ -134,4 +133,4 @@ async def _discard(services: Services, artifact_id: str, key: ObjectKey, owner_i
     except NotFound:
         await services.store.delete(key)
     except Unavailable:
-        return  # unknown; the janitor deletes files without rows later
+        return  # unknown; the retention service deletes files without rows later

@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Response
 
 from phoenix.access.keys import Scope
-from phoenix.api.dependencies import Caller, Owner, Services
+from phoenix.api.dependencies import CallerDep, OwnerDep, ServicesDep
 from phoenix.api.http.parameters import DeliveryIdInPath
 from phoenix.contract.base import Omittable
 from phoenix.contract.webhooks import WebhookDelivery, WebhookDeliveryPage, WebhookSecret
@@ -20,7 +20,7 @@ router = APIRouter(tags=["webhooks"])
 
 @router.head("/v1/webhooks/secret", include_in_schema=False)
 @router.get("/v1/webhooks/secret")
-async def get_webhook_secret(response: Response, services: Services, caller: Caller) -> WebhookSecret:
+async def get_webhook_secret(response: Response, services: ServicesDep, caller: CallerDep) -> WebhookSecret:
     """Show the secret.
 
     Every webhook is signed with it, by the Standard Webhooks specification. Generated on first use. Requires the
@@ -31,7 +31,7 @@ async def get_webhook_secret(response: Response, services: Services, caller: Cal
 
 
 @router.post("/v1/webhooks/secret/rotate")
-async def rotate_webhook_secret(response: Response, services: Services, owner: Owner) -> WebhookSecret:
+async def rotate_webhook_secret(response: Response, services: ServicesDep, owner: OwnerDep) -> WebhookSecret:
     """Replace the secret.
 
     For 24 hours webhooks carry two signatures, by the new secret and the previous one, so that receivers can be
@@ -45,8 +45,8 @@ async def rotate_webhook_secret(response: Response, services: Services, owner: O
 @router.head("/v1/webhooks/deliveries", include_in_schema=False)
 @router.get("/v1/webhooks/deliveries")
 async def list_webhook_deliveries(
-    services: Services,
-    owner: Owner,
+    services: ServicesDep,
+    owner: OwnerDep,
     job_id: Annotated[Omittable[Annotated[str, Query(pattern=JOB_ID_PATTERN)]], Query()] = None,
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
     cursor: Annotated[
@@ -66,7 +66,9 @@ async def list_webhook_deliveries(
 
 
 @router.post("/v1/webhooks/deliveries/{delivery_id}/replay", status_code=202)
-async def replay_webhook_delivery(services: Services, owner: Owner, delivery_id: DeliveryIdInPath) -> WebhookDelivery:
+async def replay_webhook_delivery(
+    services: ServicesDep, owner: OwnerDep, delivery_id: DeliveryIdInPath
+) -> WebhookDelivery:
     """Send a delivery again.
 
     The same body with the same `webhook-id`. If the URL had responded with 410, webhooks are sent to it again.

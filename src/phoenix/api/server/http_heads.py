@@ -6,8 +6,8 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from phoenix.api.errors.problems import Explained, problem_response
-from phoenix.api.http.request_ids import choose_request_id
+from phoenix.api.errors.problems import ExplainedError, problem_response
+from phoenix.api.http.request_ids import assign_request_id
 from phoenix.errors import ProblemCode
 from phoenix.telemetry.logs import get_logger
 
@@ -23,9 +23,9 @@ _LINGER_S = 2.0
 class BoundedHeads(HttpToolsProtocol):
     """One connection. Refuses with problem+json, like everything else, and closes."""
 
-    def __init__(self, *args: Any, head_time_limit_s: float, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, head_timeout_s: float, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._head_time_limit_s = head_time_limit_s
+        self._head_timeout_s = head_timeout_s
         self._head_bytes = 0
         self._timer: asyncio.TimerHandle | None = None
         self._is_refused = False
@@ -65,7 +65,7 @@ class BoundedHeads(HttpToolsProtocol):
 
     def _begin_head(self) -> None:
         self._head_bytes = 0
-        self._timer = self.loop.call_later(self._head_time_limit_s, self._refuse_slow)
+        self._timer = self.loop.call_later(self._head_timeout_s, self._refuse_slow)
 
     def _end_head(self) -> None:
         if self._timer is not None:
@@ -75,7 +75,7 @@ class BoundedHeads(HttpToolsProtocol):
     def _refuse_slow(self) -> None:
         self._timer = None
         if self._head_bytes:
-            self._refuse(HTTPStatus.REQUEST_TIMEOUT, f"No whole head came within {self._head_time_limit_s:g} s.")
+            self._refuse(HTTPStatus.REQUEST_TIMEOUT, f"No whole head came within {self._head_timeout_s:g} s.")
         else:
             self.transport.close()
 
@@ -91,8 +91,8 @@ class BoundedHeads(HttpToolsProtocol):
             self.transport.close()
             return
         scope: dict[str, Any] = {"type": "http", "path": "", "headers": []}
-        _logger.info("request refused", request_id=choose_request_id(scope), status=status.value, detail=detail)
-        answer = problem_response(scope, Explained(ProblemCode.INVALID_REQUEST, status.value, detail))
+        _logger.info("request refused", request_id=assign_request_id(scope), status=status.value, detail=detail)
+        answer = problem_response(scope, ExplainedError(ProblemCode.INVALID_REQUEST, status.value, detail))
         headers = [*answer.raw_headers, (b"connection", b"close")]
         head = b"".join(b"%s: %s\r\n" % header for header in headers)
         line = f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode()

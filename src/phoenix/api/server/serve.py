@@ -24,14 +24,14 @@ STARTUP_FAILED = 3
 
 
 class DrainingServer(uvicorn.Server):
-    """uvicorn shuts the application down only after its connections ended: streams must be told to end first."""
+    """uvicorn shuts the application down only after its connections ended: streams must be ended first."""
 
     def __init__(self, config: uvicorn.Config, app: FastAPI) -> None:
         super().__init__(config)
         self._app = app
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        self._app.state.running.draining.set()
+        self._app.state.phoenix.draining.set()
         await super().shutdown(sockets)
 
 
@@ -51,7 +51,7 @@ def serve(settings: Settings, socket_fd: int | None = None) -> None:
 def server_config(app: FastAPI, settings: Settings) -> uvicorn.Config:
     return uvicorn.Config(
         StreamExtensions(app),
-        http=cast("Any", partial(BoundedHeads, head_time_limit_s=settings.limits.head_time_limit_s)),
+        http=cast("Any", partial(BoundedHeads, head_timeout_s=settings.limits.head_timeout_s)),
         host=settings.api.host,
         port=settings.api.port,
         # The application logs each request itself, without the query string, which may hold a stream token.

@@ -4,7 +4,7 @@ from typing import Any
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from phoenix.api.http.sse_response import ABORT_EXTENSION, OUTLET_EXTENSION
+from phoenix.api.http.sse_response import ABORT_EXTENSION, DIRECT_SINK_EXTENSION
 
 
 class StreamExtensions:
@@ -24,11 +24,11 @@ class StreamExtensions:
             extensions[ABORT_EXTENSION] = cycle.transport.abort
             # Only uvicorn's httptools implementation frames chunks by itself.
             if hasattr(cycle, "chunked_encoding"):
-                extensions[OUTLET_EXTENSION] = ChunkedOutlet(cycle)
+                extensions[DIRECT_SINK_EXTENSION] = ChunkedSink(cycle)
         await self._app(scope, receive, send)
 
 
-class ChunkedOutlet:
+class ChunkedSink:
     """Writes parts of a response body past `send`, in the same way."""
 
     __slots__ = ("_cycle", "_flow", "_transport_write")
@@ -46,7 +46,7 @@ class ChunkedOutlet:
         return bool(is_open and not self._flow.write_paused)
 
     def push(self, chunk: bytes) -> None:
-        """Call it only if the outlet is free, and nobody is in `send`."""
+        """Call it only if the sink is free, and nobody is in `send`."""
         self._transport_write(_framed(chunk))
 
 

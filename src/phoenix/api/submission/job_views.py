@@ -4,16 +4,16 @@ from collections.abc import Mapping, Sequence
 
 from fastapi import Request, Response
 
-from phoenix.api.http.conditional import is_expected, is_unchanged, tag_of
+from phoenix.api.http.conditional import etag_of, is_not_modified, passes_if_match
 from phoenix.api.lifespan import worker_timeout_s
 from phoenix.assembly import Services
 from phoenix.clock import utc_now
 from phoenix.contract.jobs import Job, JobState
 from phoenix.errors import PreconditionFailed, Unavailable
-from phoenix.events.progress_cache import NOTHING_TOLD, Told
+from phoenix.events.progress_cache import NO_PROGRESS, ProgressSnapshot
 from phoenix.jobs.repository import FullJob, get_full_job
-from phoenix.jobs.scheduling.position import find_standings
-from phoenix.jobs.views import Standing, live_state, view_job
+from phoenix.jobs.scheduling.position import find_queue_positions
+from phoenix.jobs.views import QueuePosition, live_state, view_job
 
 POLL_AFTER_S = 2
 """Retry-After of an unfinished job, for clients that poll instead of streaming."""
@@ -29,50 +29,53 @@ async def fetch_job(services: Services, job_id: str, owner_id: str) -> Job:
 
 async def view_new_job(services: Services, job: FullJob) -> Job:
     """The view of a job that was just submitted: it cannot have any progress yet."""
-    standings = await _find_standings(services, [job])
-    return _view(job, NOTHING_TOLD, standings.get(job.row.id, Standing()))
+    queue_positions = await _find_queue_positions(services, [job])
+    return _view(job, NO_PROGRESS, queue_positions.get(job.row.id, QueuePosition()))
 
 
 async def view_jobs(services: Services, jobs: Sequence[FullJob]) -> list[Job]:
     """Views of the jobs, in the same order."""
-    standings = await _find_standings(services, [job for job in jobs if not job.row.state.is_terminal])
+    queue_positions = await _find_queue_positions(services, [job for job in jobs if not job.row.state.is_terminal])
     # A failed job shows how far it came; a successful one needs no progress.
-    told = await services.publisher.read_progress(
+    published = await services.publisher.read_progress(
         [job.row.id for job in jobs if job.row.state is not JobState.SUCCEEDED]
     )
-    return [_view(job, told.get(job.row.id, NOTHING_TOLD), standings.get(job.row.id, Standing())) for job in jobs]
+    return [
+        _view(job, published.get(job.row.id, NO_PROGRESS), queue_positions.get(job.row.id, QueuePosition()))
+        for job in jobs
+    ]
 
 
-def _view(job: FullJob, told: Told, standing: Standing) -> Job:
-    return view_job(job.row, job.tasks, job.output, live_state(told, standing, utc_now()))
+def _view(job: FullJob, published: ProgressSnapshot, position: QueuePosition) -> Job:
+    return view_job(job.row, job.tasks, job.output, live_state(published, position, utc_now()))
 
 
-async def _find_standings(services: Services, unfinished: Sequence[FullJob]) -> Mapping[str, Standing]:
+async def _find_queue_positions(services: Services, unfinished: Sequence[FullJob]) -> Mapping[str, QueuePosition]:
     if not unfinished:
         return {}
     try:
-        return await find_standings(
+        return await find_queue_positions(
             services.database,
             unfinished,
             worker_timeout_s=worker_timeout_s(services.settings),
             clips_per_key=services.settings.limits.running_clips_per_key,
-            lines=services.lines,
+            queue_snapshots=services.queue_snapshots,
         )
     except Unavailable:
         # The queue position is a courtesy: an accepted job is shown without it.
         return {}
 
 
-def answer_job(request: Request, job: Job) -> Response:
+def respond_with_job(request: Request, job: Job) -> Response:
     """200 with an `ETag`, or 304 if the client has this very view. Raises `PreconditionFailed`."""
     body = job.model_dump_json().encode()
-    etag = tag_of(job.last_seq, body)
+    etag = etag_of(job.last_seq, body)
     headers = {"ETag": etag, "Cache-Control": "private, no-cache"}
     if not job.state.is_terminal:
         headers["Retry-After"] = str(POLL_AFTER_S)
-    if not is_expected(request.headers.get("if-match"), etag):
+    if not passes_if_match(request.headers.get("if-match"), etag):
         raise PreconditionFailed
-    if is_unchanged(request.headers.get("if-none-match"), etag):
+    if is_not_modified(request.headers.get("if-none-match"), etag):
         return Response(status_code=304, headers=headers)
     headers["Content-Length"] = str(len(body))
     shown = b"" if request.method == "HEAD" else body

@@ -12,11 +12,12 @@ from typing import Annotated
 from fastapi import Depends, Request, Response
 from pydantic import BaseModel
 
-from phoenix.access.keys import ANYBODY
-from phoenix.api.dependencies import Caller, RequestId, Running, Traceparent
+from phoenix.access.keys import ANYBODY, Caller
+from phoenix.api.dependencies import AppStateDep, CallerDep, RequestIdDep, TraceparentDep
 from phoenix.api.http.request_headers import IdempotencyKey, Prefer, parse_wait_s
+from phoenix.api.lifespan import AppState
 from phoenix.api.submission.job_views import POLL_AFTER_S, fetch_job, view_new_job
-from phoenix.api.webhooks.callback_urls import find_url_faults
+from phoenix.api.webhooks.callback_urls import find_url_errors
 from phoenix.assembly import Services
 from phoenix.catalog import admission
 from phoenix.catalog.admission import SEED_SPACE, AdmissionLimits
@@ -24,8 +25,8 @@ from phoenix.contract.artifacts import MediaInfo
 from phoenix.contract.jobs import Job
 from phoenix.contract.requests import JobOptions, ReelRequest
 from phoenix.contract.resolved import ResolvedReel, ResolvedRequest
-from phoenix.db.unit_of_work import LastStep
-from phoenix.errors import Fault, Gone, InvalidRequest, NotFound
+from phoenix.db.unit_of_work import PreCommitHook
+from phoenix.errors import FieldError, Gone, InvalidRequest, NotFound
 from phoenix.events.sse.job_stream import job_stream
 from phoenix.jobs.artifacts import find_known_media
 from phoenix.jobs.repository import FullJob
@@ -36,12 +37,12 @@ from phoenix.jobs.submission.submit import submit
 from phoenix.settings import LimitSettings
 
 
-async def wait_until_over(running: Running, job_id: str, *, time_limit_s: float) -> None:
-    """Returns when the job has ended, after `time_limit_s`, or when this server shuts down."""
+async def wait_until_finished(state: AppState, job_id: str, *, timeout_s: float) -> None:
+    """Returns when the job has ended, after `timeout_s`, or when this server shuts down."""
     # A stream ends after the terminal event, and recovers it by itself if its message was lost.
-    stream = job_stream(running.hub, running.log, job_id, None)
+    stream = job_stream(state.hub, state.log, job_id, None)
     with suppress(TimeoutError):
-        async with asyncio.timeout(time_limit_s), aclosing(stream):
+        async with asyncio.timeout(timeout_s), aclosing(stream):
             async for _frames in stream:
                 pass
 
@@ -53,10 +54,10 @@ Admit = Callable[[], Awaitable[ResolvedRequest]]
 class Submission:
     """One request for a job: its caller, its preferences, and the response that takes the headers."""
 
-    running: Running
+    state: AppState
     caller: Caller
-    request_id: RequestId
-    traceparent: Traceparent
+    request_id: str
+    traceparent: str | None
     request: Request
     response: Response
     idempotency_key: IdempotencyKey
@@ -64,7 +65,7 @@ class Submission:
 
     @property
     def services(self) -> Services:
-        return self.running.services
+        return self.state.services
 
     @property
     def limits(self) -> AdmissionLimits:
@@ -84,12 +85,12 @@ class Submission:
         admit: Admit,
         *,
         fingerprint: str | None = None,
-        before_commit: LastStep | None = None,
+        before_commit: PreCommitHook | None = None,
     ) -> Job:
         """Queues what `admit` makes of the body, and returns the job; response headers say where to follow it.
 
         `fingerprint` identifies the request where `body` is not what the client sent. Raises `InvalidRequest` with all
-        faults, `IdempotencyMismatch`, `QueueFull` or `RateLimited`.
+        field errors, `IdempotencyMismatch`, `QueueFull` or `RateLimited`.
         """
         keyed = self._keyed(fingerprint or fingerprint_of(body))
         # Looked up before anything is checked: what was possible then need not be possible now.
@@ -110,16 +111,16 @@ class Submission:
 
     async def _find_earlier(self, keyed: KeyedRequest) -> str | None:
         async with self.services.database.read() as session:
-            return await idempotency.find_earlier(session, keyed)
+            return await idempotency.find_earlier_job(session, keyed)
 
     async def _admit(self, body: JobOptions, admit: Admit) -> ResolvedRequest:
-        faults = find_url_faults(body, self.services.settings)
+        field_errors = find_url_errors(body, self.services.settings)
         try:
             resolved = await admit()
         except InvalidRequest as error:
-            raise _invalid([*error.faults, *faults]) from error
-        if faults:
-            raise _invalid(faults)
+            raise _invalid([*error.field_errors, *field_errors]) from error
+        if field_errors:
+            raise _invalid(field_errors)
         return resolved
 
     async def _submit(
@@ -127,12 +128,12 @@ class Submission:
         resolved: ResolvedRequest,
         body: JobOptions,
         keyed: KeyedRequest | None,
-        before_commit: LastStep | None,
+        before_commit: PreCommitHook | None,
     ) -> FullJob | str:
         """The new job, or the id of the one that a concurrent request with the same key has made first."""
         limits = self.services.settings.limits
         async with self.services.database.write() as uow:
-            if keyed and (earlier := await idempotency.begin(uow, keyed)):
+            if keyed and (earlier := await idempotency.acquire_key(uow, keyed)):
                 return earlier
             job = await submit(
                 uow,
@@ -143,10 +144,10 @@ class Submission:
                 traceparent=self.traceparent,
                 limits=limits,
                 quota=quota_of(self.caller, limits),
-                room=self.services.room,
+                capacity=self.services.queue_capacity,
             )
             if keyed:
-                await idempotency.complete(uow, keyed, job.row.id)
+                await idempotency.record_job(uow, keyed, job.row.id)
             if before_commit:
                 uow.before_commit(before_commit)
         return job
@@ -158,7 +159,7 @@ class Submission:
         wait_s = parse_wait_s(self.prefer)
         if wait_s is not None:
             self.response.headers["Preference-Applied"] = f"wait={wait_s}"
-            await wait_until_over(self.running, job_id, time_limit_s=wait_s)
+            await wait_until_finished(self.state, job_id, timeout_s=wait_s)
         point_to_job(self.response, job_id)
         try:
             return await fetch_job(self.services, job_id, self.caller.owner_id)
@@ -167,19 +168,19 @@ class Submission:
 
 
 async def get_submission(
-    running: Running,
-    caller: Caller,
-    request_id: RequestId,
-    traceparent: Traceparent,
+    state: AppStateDep,
+    caller: CallerDep,
+    request_id: RequestIdDep,
+    traceparent: TraceparentDep,
     request: Request,
     response: Response,
     idempotency_key: IdempotencyKey = None,
     prefer: Prefer = None,
 ) -> Submission:
-    return Submission(running, caller, request_id, traceparent, request, response, idempotency_key, prefer)
+    return Submission(state, caller, request_id, traceparent, request, response, idempotency_key, prefer)
 
 
-Submitting = Annotated[Submission, Depends(get_submission)]
+SubmissionDep = Annotated[Submission, Depends(get_submission)]
 
 
 def quota_of(caller: Caller, limits: LimitSettings) -> Quota | None:
@@ -198,18 +199,18 @@ def draw_seed() -> int:
 
 def fingerprint_of(body: BaseModel) -> str:
     """SHA-256 of the body in canonical form: the same whatever the order of fields and the white space."""
-    said = json.dumps(body.model_dump(mode="json", exclude_unset=True), sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(said.encode()).hexdigest()
+    canonical = json.dumps(body.model_dump(mode="json", exclude_unset=True), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()
 
 
-def _invalid(faults: list[Fault]) -> InvalidRequest:
-    first = f"{faults[0].pointer}: {faults[0].detail}"
-    more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
-    return InvalidRequest(first + more, faults=faults)
+def _invalid(field_errors: list[FieldError]) -> InvalidRequest:
+    first = f"{field_errors[0].pointer}: {field_errors[0].detail}"
+    more = f" (and {len(field_errors) - 1} more)" if len(field_errors) > 1 else ""
+    return InvalidRequest(first + more, field_errors=field_errors)
 
 
 async def admit_reel(submission: Submission, body: ReelRequest) -> ResolvedReel:
-    """The reel as it will be rendered. Raises `InvalidRequest` with every fault."""
+    """The reel as it will be rendered. Raises `InvalidRequest` with every field error."""
     sound = body.soundtrack.artifact_id if body.soundtrack else None
     return admission.admit_reel(
         body,

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from phoenix.contract.requests import JobOptions, ReelRequest, SoundtrackJobRequest, StitchRequest
-from phoenix.errors import Fault
+from phoenix.errors import FieldError
 from phoenix.media.ssrf import EgressPolicy, UrlNotAllowed, check_url
 from phoenix.settings import Settings, WebhookSettings
 
@@ -17,15 +17,15 @@ def webhook_policy(settings: WebhookSettings) -> EgressPolicy:
     )
 
 
-def find_url_faults(body: JobOptions, settings: Settings) -> list[Fault]:
-    """One fault for each URL that may not be called. Resolves no names: addresses are vetted when calling."""
-    faults: list[Fault] = []
+def find_url_errors(body: JobOptions, settings: Settings) -> list[FieldError]:
+    """One field error for each URL that may not be called. Resolves no names: addresses are vetted when calling."""
+    field_errors: list[FieldError] = []
     for pointer, url, policy in _list_urls(body, settings):
         try:
             check_url(url, policy)
         except UrlNotAllowed as error:
-            faults.append(Fault(pointer, f"This URL is not allowed: {error.detail.rstrip('.')}."))
-    return faults
+            field_errors.append(FieldError(pointer, f"This URL is not allowed: {error.detail.rstrip('.')}."))
+    return field_errors
 
 
 def _list_urls(body: JobOptions, settings: Settings) -> Iterator[tuple[str, str, EgressPolicy]]:

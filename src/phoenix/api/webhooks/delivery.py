@@ -33,18 +33,18 @@ DELAYS_S = (
 )
 """Seconds before each try; a little more than three days in all, as the specification suggests."""
 
-_LONGEST_S = 24 * _HOUR_S
+_MAX_DELAY_S = 24 * _HOUR_S
 
 
-def retry_in_s(attempt: int, *, asked_s: float | None, jitter: float) -> float | None:
+def retry_in_s(attempt: int, *, retry_after_s: float | None, jitter: float) -> float | None:
     """Seconds until the try after this one, the first being 1; None when it was the last.
 
-    `asked_s` is the target's Retry-After. `jitter`, from 0 to 1, adds up to a tenth, lest all deliveries to a target
-    that was away come back at once.
+    `retry_after_s` is the target's Retry-After. `jitter`, from 0 to 1, adds up to a tenth, so that the deliveries to a
+    target that was away are not all sent at once.
     """
     if attempt >= len(DELAYS_S):
         return None
-    return max(DELAYS_S[attempt] * (1 + jitter / 10), min(asked_s or 0.0, _LONGEST_S))
+    return max(DELAYS_S[attempt] * (1 + jitter / 10), min(retry_after_s or 0.0, _MAX_DELAY_S))
 
 
 def parse_retry_after_s(header: str | None, now: datetime) -> float | None:
@@ -61,12 +61,12 @@ def parse_retry_after_s(header: str | None, now: datetime) -> float | None:
     return max((at - now) / timedelta(seconds=1), 0.0)
 
 
-MAX_ANSWER_BYTES = 64 * 1024
+MAX_RESPONSE_BYTES = 64 * 1024
 _GONE = 410
 
 
 @dataclass(frozen=True)
-class Outcome:
+class DeliveryOutcome:
     """The outcome of a try. `error` is the same for every kind of unreachable host: it must not help to scan ports."""
 
     status: int | None = None
@@ -86,21 +86,23 @@ async def post(
     headers: Mapping[str, str],
     *,
     policy: EgressPolicy,
-    time_limit_s: float,
-) -> Outcome:
+    timeout_s: float,
+) -> DeliveryOutcome:
     """Sends the body once. Never raises because of the target; a redirect is not followed, and is a failure."""
     try:
-        async with asyncio.timeout(time_limit_s):
+        async with asyncio.timeout(timeout_s):
             return await _post(pool, check_url(url, policy), body, headers)
     except UrlNotAllowed:
-        return Outcome(error="This URL may not be called.")
+        return DeliveryOutcome(error="This URL may not be called.")
     except TimeoutError:
-        return Outcome(error=f"No answer within {time_limit_s:g} s.")
+        return DeliveryOutcome(error=f"No answer within {timeout_s:g} s.")
     except (httpcore.NetworkError, httpcore.TimeoutException, httpcore.ProtocolError, OSError):
-        return Outcome(error="No good answer.")
+        return DeliveryOutcome(error="No good answer.")
 
 
-async def _post(pool: httpcore.AsyncConnectionPool, url: httpx.URL, body: bytes, headers: Mapping[str, str]) -> Outcome:
+async def _post(
+    pool: httpcore.AsyncConnectionPool, url: httpx.URL, body: bytes, headers: Mapping[str, str]
+) -> DeliveryOutcome:
     target = httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=port_of(url), target=url.raw_path)
     all_headers: dict[str | bytes, str | bytes] = {
         "host": url.netloc.decode(),
@@ -111,20 +113,20 @@ async def _post(pool: httpcore.AsyncConnectionPool, url: httpx.URL, body: bytes,
         **headers,
     }
     async with pool.stream("POST", target, headers=all_headers, content=body) as response:
-        answered = {name.lower(): value for name, value in response.headers}
-        await _skim(response)
+        response_headers = {name.lower(): value for name, value in response.headers}
+        await _read_bounded(response)
     if 200 <= response.status < 300:
-        return Outcome(response.status)
-    retry_after_s = parse_retry_after_s(answered.get(b"retry-after", b"").decode("latin-1"), utc_now())
-    return Outcome(response.status, f"The answer was {response.status}.", retry_after_s)
+        return DeliveryOutcome(response.status)
+    retry_after_s = parse_retry_after_s(response_headers.get(b"retry-after", b"").decode("latin-1"), utc_now())
+    return DeliveryOutcome(response.status, f"The answer was {response.status}.", retry_after_s)
 
 
-async def _skim(response: httpcore.Response) -> None:
+async def _read_bounded(response: httpcore.Response) -> None:
     """Reads a short response to its end, so that the connection can be reused; of a long one only the beginning."""
     size_bytes = 0
     async for chunk in response.aiter_stream():
         size_bytes += len(chunk)
-        if size_bytes > MAX_ANSWER_BYTES:
+        if size_bytes > MAX_RESPONSE_BYTES:
             return
 
 
@@ -137,7 +139,7 @@ def sign_headers(message_id: str, sent_at_s: int, body: bytes, secrets: Sequence
     }
 
 
-def cause_headers(request_id: str | None, traceparent: str | None) -> Mapping[str, str]:
+def correlation_headers(request_id: str | None, traceparent: str | None) -> Mapping[str, str]:
     """Id and trace of the request that made the job, for the receiver's logs. Not signed: do not rely on them."""
     given = {request_ids.HEADER: request_id, traces.HEADER: traceparent}
     return {name: value for name, value in given.items() if value}

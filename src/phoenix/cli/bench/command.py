@@ -18,7 +18,7 @@ from phoenix.cli.options import (
     make_request,
     with_first_frame,
 )
-from phoenix.cli.problems import end_on_sigterm, explained, read_settings
+from phoenix.cli.problems import end_on_sigterm, exit_on_error, read_settings
 from phoenix.cli.resolving import resolve_reel
 from phoenix.contract.requests import ReelRequest
 from phoenix.errors import PhoenixError
@@ -57,7 +57,7 @@ def run_bench(
     end_on_sigterm()
     # Readable, and warnings only: the command itself reports how each clip went.
     configure_logs(level="WARNING", json_lines=False)
-    with explained():
+    with exit_on_error():
         report = measure(request, count=clips, device=device)
     if as_json:
         print_json(report)
@@ -76,7 +76,9 @@ def measure(request: ReelRequest, *, count: int, device: str) -> BenchReport:
     if model.engine == "veo":
         raise MadeElsewhere
     reel = resolve_reel(_with_image(request, model), catalog, settings)
-    return run_clips(model, reel, settings, count=count, device=device, tell=lambda what: err.print(what, style="dim"))
+    return run_clips(
+        model, reel, settings, count=count, device=device, show_status=lambda what: err.print(what, style="dim")
+    )
 
 
 def _with_image(request: ReelRequest, model: ModelSpec) -> ReelRequest:

@@ -46,10 +46,10 @@ def make_report(
     *,
     warm_up: ClipTimings,
     clips: Sequence[ClipTimings],
-    spent_s: float,
+    elapsed_s: float,
     memory: PeakMemory,
 ) -> BenchReport:
-    """`spent_s`: from the beginning of the first of `clips` to the file of the last."""
+    """`elapsed_s`: from the beginning of the first of `clips` to the file of the last."""
     steps_s = [step_s for timings in clips if (step_s := _step_s(timings, reel)) is not None]
     return BenchReport(
         machine=machine,
@@ -57,7 +57,7 @@ def make_report(
         warm_up=warm_up,
         clips=list(clips),
         seconds_per_step=median(steps_s) if steps_s else None,
-        clips_per_hour=3600 * len(clips) / spent_s,
+        clips_per_hour=3600 * len(clips) / elapsed_s,
         memory=memory,
     )
 
@@ -79,8 +79,8 @@ def bench_table(report: BenchReport) -> Table:
         *((str(number), timings) for number, timings in enumerate(report.clips, start=1)),
     ]
     for name, timings in rows:
-        spent_s: dict[str, float | None] = timings.model_dump()
-        cells = [_seconds(spent_s[f"{stage}_s"]) for stage in STAGES]
+        elapsed_s: dict[str, float | None] = timings.model_dump()
+        cells = [_seconds(elapsed_s[f"{stage}_s"]) for stage in STAGES]
         table.add_row(name, *cells, _seconds(_step_s(timings, report.reel)))
     return table
 

@@ -20,17 +20,17 @@ from phoenix.contract.jobs import ClipTimings
 from phoenix.contract.resolved import ResolvedClip, ResolvedReel
 from phoenix.engine.cancellation import StopReason, StopToken
 from phoenix.engine.device import open_meter, pick_device
-from phoenix.engine.registry import Engines
-from phoenix.engine.spec import ClipJob, RenderedClip, Unwatched
+from phoenix.engine.registry import EngineRegistry
+from phoenix.engine.spec import ClipJob, NullObserver, RenderedClip
 from phoenix.errors import Stage
-from phoenix.media.ffmpeg import Watch
+from phoenix.media.ffmpeg import FfmpegCallbacks
 from phoenix.media.tools import MediaTools
 from phoenix.settings import Settings
 from phoenix.worker.render import write_frames
 from phoenix.worker.stopwatch import Stopwatch
 
 CPU_INFO = Path("/proc/cpuinfo")
-# In a process of its own, as in `phoenix doctor`: this room must not import torch.
+# In a process of its own, as in `phoenix doctor`: this package must not import torch.
 NAME_GPU = "import sys, torch; print(torch.cuda.get_device_name(sys.argv[1]))"
 NAMED_WITHIN_S = 60
 RSS_UNIT_BYTES = 1 if sys.platform == "darwin" else 1024
@@ -67,7 +67,13 @@ def _cpu_name() -> str:
 
 
 def run_clips(
-    model: ModelSpec, reel: ResolvedReel, settings: Settings, *, count: int, device: str, tell: Callable[[str], None]
+    model: ModelSpec,
+    reel: ResolvedReel,
+    settings: Settings,
+    *,
+    count: int,
+    device: str,
+    show_status: Callable[[str], None],
 ) -> BenchReport:
     """Makes the clip of `reel` once to warm up, and then `count` times with other seeds.
 
@@ -75,47 +81,51 @@ def run_clips(
     """
     machine = find_machine(model, device)
     with _open_bench(model, reel, settings, machine.device) as bench:
-        tell("warming up")
+        show_status("warming up")
         warm_up = bench.make(reel.clips)[0]
         began_s = time.perf_counter()
-        timings = bench.make(_copies(reel.clips[0], count), tell)
-        spent_s = time.perf_counter() - began_s
+        timings = bench.make(_copies(reel.clips[0], count), show_status)
+        elapsed_s = time.perf_counter() - began_s
         memory = peak_memory(machine)
-    return make_report(machine, reel, warm_up=warm_up, clips=timings, spent_s=spent_s, memory=memory)
+    return make_report(machine, reel, warm_up=warm_up, clips=timings, elapsed_s=elapsed_s, memory=memory)
 
 
 @dataclass(frozen=True)
 class Bench:
     """A benchmark of one model on one device. `stop` ends what is running."""
 
-    engines: Engines
+    engines: EngineRegistry
     model: ModelSpec
     tools: MediaTools
     folder: Path
     image: Path | None
     stop: StopToken
 
-    def make(self, clips: Sequence[ResolvedClip], tell: Callable[[str], None] | None = None) -> list[ClipTimings]:
+    def make(
+        self, clips: Sequence[ResolvedClip], show_status: Callable[[str], None] | None = None
+    ) -> list[ClipTimings]:
         """Renders a clip while the previous one is encoded, like a worker with a `pipeline_depth` of 1."""
         encoded: list[Future[ClipTimings]] = []
         with ThreadPoolExecutor(max_workers=1) as encoder, self._stopping():
             for clip in clips:
-                if tell:
-                    tell(f"clip {clip.index} of {len(clips)}")
-                watcher = TimedWatcher(self.stop)
-                rendered = self.engines.render(ClipJob(clip, self.model, self.image), watcher)
-                watcher.stopwatch.enter(None)
+                if show_status:
+                    show_status(f"clip {clip.index} of {len(clips)}")
+                observer = TimingObserver(self.stop)
+                rendered = self.engines.render(ClipJob(clip, self.model, self.image), observer)
+                observer.stopwatch.enter(None)
                 if encoded:
                     encoded[-1].result()
-                encoded.append(encoder.submit(self._encode, clip, rendered, watcher))
+                encoded.append(encoder.submit(self._encode, clip, rendered, observer))
             return [timings.result() for timings in encoded]
 
-    def _encode(self, clip: ResolvedClip, rendered: RenderedClip, watcher: "TimedWatcher") -> ClipTimings:
+    def _encode(self, clip: ResolvedClip, rendered: RenderedClip, observer: "TimingObserver") -> ClipTimings:
         output = self.folder / f"{clip.index}.mp4"
-        with watcher.stopwatch.timing(Stage.ENCODE):
-            write_frames(rendered, output, tools=self.tools, watch=Watch(lambda: self.stop.reason is not None))
+        with observer.stopwatch.timing(Stage.ENCODE):
+            write_frames(
+                rendered, output, tools=self.tools, callbacks=FfmpegCallbacks(lambda: self.stop.reason is not None)
+            )
         output.unlink()
-        return watcher.stopwatch.clip_timings()
+        return observer.stopwatch.clip_timings()
 
     @contextmanager
     def _stopping(self) -> Generator[None]:
@@ -127,7 +137,7 @@ class Bench:
             raise
 
 
-class TimedWatcher(Unwatched):
+class TimingObserver(NullObserver):
     """Times each stage, and reports to nobody."""
 
     def __init__(self, stop: StopToken) -> None:
@@ -143,10 +153,10 @@ class TimedWatcher(Unwatched):
 def _open_bench(model: ModelSpec, reel: ResolvedReel, settings: Settings, device: str) -> Generator[Bench]:
     tools = MediaTools.from_settings(settings.media)
     # One clip at a time: waiting for others to share its call would be futile.
-    alone = settings.engine.model_copy(update={"max_batch": 1})
+    alone = settings.engine.model_copy(update={"max_batch_size": 1})
     with ExitStack() as opened:
         folder = Path(opened.enter_context(TemporaryDirectory(prefix="phoenix-bench-")))
-        engines = Engines(engine=alone, animatic=settings.animatic, device=device)
+        engines = EngineRegistry(engine=alone, animatic=settings.animatic, device=device)
         opened.callback(engines.close)
         image = _blank(folder, reel) if model.needs_image else None
         yield Bench(engines, model, tools, folder, image, StopToken())

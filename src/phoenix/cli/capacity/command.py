@@ -30,12 +30,12 @@ from phoenix.cli.capacity.options import (
 from phoenix.cli.capacity.queue import Load
 from phoenix.cli.capacity.report import CapacityReport, capacity_lines, fleets_table
 from phoenix.cli.capacity.trials import PromiseImpossible, Trials
-from phoenix.cli.capacity.turns import Turns
+from phoenix.cli.capacity.turns import KeyCount
 from phoenix.cli.console import format_seconds, out, print_json, printable
 
 
-class NoBench(Exception):
-    """It is not what `phoenix bench --json` prints, or tells no speed. Says why."""
+class InvalidBenchReport(Exception):
+    """It is not what `phoenix bench --json` prints, or has no speed. Says why."""
 
 
 @dataclass(frozen=True)
@@ -49,14 +49,14 @@ class KnownClip:
 
 
 def read_bench(document: bytes) -> KnownClip:
-    """From what `phoenix bench --json` prints. Raises `NoBench`."""
+    """From what `phoenix bench --json` prints. Raises `InvalidBenchReport`."""
     try:
         report = BenchReport.model_validate_json(document)
     except ValidationError as error:
         first = error.errors()[0]
-        raise NoBench(f"/{'/'.join(map(str, first['loc']))}: {first['msg']}") from error
+        raise InvalidBenchReport(f"/{'/'.join(map(str, first['loc']))}: {first['msg']}") from error
     if not (report.clips_per_hour > 0 and math.isfinite(report.clips_per_hour)):
-        raise NoBench("/clips_per_hour: not a speed")
+        raise InvalidBenchReport("/clips_per_hour: not a speed")
     clip_s = 3600 / report.clips_per_hour
     totals_s = [timings.total_s for timings in report.clips if timings.total_s is not None]
     return KnownClip(
@@ -80,7 +80,7 @@ def capacity(  # noqa: PLR0913, PLR0917 - one parameter per option
     finish_s: FinishOption = None,
     assembly_s: AssemblyOption = 6,
     spread: SpreadOption = 0.25,
-    keys: KeysOption = Turns.ONE_KEY,
+    keys: KeysOption = KeyCount.ONE_KEY,
     slots_per_worker: SlotsOption = 1,
     price_per_hour: PriceOption = None,
     duration_s: VideoOption = None,
@@ -116,7 +116,7 @@ def capacity(  # noqa: PLR0913, PLR0917 - one parameter per option
     out.print(fleets_table(report))
 
 
-def size(load: Load, promise: Promise, keys: Turns, *, slots_per_worker: int, price: Price | None) -> CapacityReport:
+def size(load: Load, promise: Promise, keys: KeyCount, *, slots_per_worker: int, price: Price | None) -> CapacityReport:
     """Raises `typer.BadParameter` for a load that is too large to simulate, or a promise that no fleet keeps."""
     if load.busy_slots > MOST_BUSY_SLOTS:
         reason = f"this keeps {load.busy_slots:,.0f} slots busy; up to {MOST_BUSY_SLOTS:,} are simulated."
@@ -156,7 +156,7 @@ def _know_clip(clip_s: float | None, bench: BinaryIO | None) -> KnownClip:
 def _read(bench: BinaryIO) -> KnownClip:
     try:
         return read_bench(bench.read())
-    except NoBench as error:
+    except InvalidBenchReport as error:
         reason = f"not what `phoenix bench --json` prints: {printable(str(error))}"
         raise typer.BadParameter(reason, param_hint="--from") from error
 

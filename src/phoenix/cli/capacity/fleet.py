@@ -7,7 +7,7 @@ PROMISED_SHARE = 0.95
 HOURS_A_MONTH = 730
 
 
-class Verdict(StrEnum):
+class FleetVerdict(StrEnum):
     """Of one fleet under one load."""
 
     KEEPS = "keeps the promise"
@@ -39,7 +39,7 @@ class ReelTimes:
     ready_p50_s: float
     ready_p95_s: float
 
-    def keep(self, promise: Promise) -> bool:
+    def meets(self, promise: Promise) -> bool:
         limits = ((self.wait_p95_s, promise.wait_s), (self.ready_p95_s, promise.ready_s))
         return all(limit_s is None or taken_s <= limit_s for taken_s, limit_s in limits)
 
@@ -74,7 +74,7 @@ class Fleet:
     """Share of the time for which its slots are busy; 1 or more if it cannot keep up."""
     most_clips_per_hour: float
     most_reels_per_hour: float
-    verdict: Verdict
+    verdict: FleetVerdict
     times: ReelTimes | None
     """None if it cannot keep up: its waits grow for as long as the load lasts."""
     cost: Cost | None

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from phoenix.cli.capacity.turns import Turns
+from phoenix.cli.capacity.turns import KeyCount
 from phoenix.contract.base import MAX_CLIPS
 
 _DAY_S = 86_400
@@ -57,7 +57,7 @@ FinishOption = Annotated[
     typer.Option(
         "--finish-s",
         callback=between(0, _DAY_S),
-        help="Seconds from a clip's last moment in its slot to its stored file; 0, or as --from tells.",
+        help="Seconds from a clip's last moment in its slot to its stored file; 0, or as in --from.",
     ),
 ]
 AssemblyOption = Annotated[
@@ -71,7 +71,7 @@ SpreadOption = Annotated[
     ),
 ]
 KeysOption = Annotated[
-    Turns,
+    KeyCount,
     typer.Option(help="one: all reels have one API key, and come in order. many: each has its own; they take turns."),
 ]
 SlotsOption = Annotated[
@@ -85,7 +85,7 @@ VideoOption = Annotated[
     typer.Option(
         "--duration",
         callback=between(0.01, _DAY_S),
-        help="Length of each clip as video, in seconds, for the cost of a minute; or as --from tells.",
+        help="Length of each clip as video, in seconds, for the cost of a minute; or as in --from.",
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from heapq import heappop, heappush
 from itertools import accumulate
 
-from phoenix.cli.capacity.turns import LINES, Line, Turns
+from phoenix.cli.capacity.turns import QUEUES, KeyCount, SimulatedQueue
 
 SEED = 20
 WARM_UP_SHARE = 0.1
@@ -18,7 +18,7 @@ _FEWEST_REELS = 300
 _CLIPS_PER_BUSY_SLOT = 40
 
 _ALIKE_BELOW = 0.001
-"""A spread that nobody could tell from 0, and whose gamma distribution would overflow."""
+"""A spread too small to differ from 0, and whose gamma distribution would overflow."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Load:
 
 
 @dataclass(frozen=True)
-class Reels:
+class SimulatedReels:
     """Drawn reels: when each comes, and for how long each of its clips will have a slot. All in seconds."""
 
     arrivals_s: Sequence[float]
@@ -69,28 +69,28 @@ class Waits:
     """Until the last of them leaves its slot."""
 
 
-def draw_reels(load: Load, seed: int = SEED) -> Reels:
+def draw_reels(load: Load, seed: int = SEED) -> SimulatedReels:
     """As many as a fleet can be tried on within a tenth of a second, which for reels of five clips are 8,000."""
     rng = random.Random(seed)
     clips = max(_CLIPS, math.ceil(_CLIPS_PER_BUSY_SLOT * load.busy_slots))
     count = max(clips // load.clips, _FEWEST_REELS)
     per_s = load.reels_per_hour / 3600
     arrivals_s = list(accumulate(rng.expovariate(per_s) for _ in range(count)))
-    return Reels(arrivals_s, [list(_draw_clips(rng, load)) for _ in range(count)])
+    return SimulatedReels(arrivals_s, [list(_draw_clips(rng, load)) for _ in range(count)])
 
 
-def one_at_a_time(reels: Reels, most: int = 400) -> Reels:
+def one_at_a_time(reels: SimulatedReels, most: int = 400) -> SimulatedReels:
     """The first of `reels`, each of them submitted when even a single slot would be done with the one before."""
     clips_s = reels.clips_s[:most]
     ends_s = accumulate((sum(clips) for clips in clips_s[:-1]), initial=0.0)
-    return Reels(list(ends_s), clips_s)
+    return SimulatedReels(list(ends_s), clips_s)
 
 
-def simulate(reels: Reels, slots: int, turns: Turns) -> Waits:
+def simulate(reels: SimulatedReels, slots: int, keys: KeyCount) -> Waits:
     """Renders all of `reels` on `slots` slots; leaves out the waits of the first of them."""
     count = len(reels.arrivals_s)
     first_s, last_s, end_s = [math.inf] * count, [0.0] * count, [0.0] * count
-    for reel, begun_s, ended_s in _render(reels, slots, LINES[turns]()):
+    for reel, begun_s, ended_s in _render(reels, slots, QUEUES[keys]()):
         first_s[reel] = min(first_s[reel], begun_s)
         last_s[reel] = begun_s
         end_s[reel] = max(end_s[reel], ended_s)
@@ -102,7 +102,7 @@ def simulate(reels: Reels, slots: int, turns: Turns) -> Waits:
     )
 
 
-def times_without_waits(reels: Reels) -> Sequence[float]:
+def times_without_waits(reels: SimulatedReels) -> Sequence[float]:
     """`Waits.rendered_s` of a fleet that has a slot for every clip at once."""
     return sorted(max(clips) for clips in reels.clips_s[_first_counted(reels) :])
 
@@ -112,7 +112,7 @@ def quantile(ordered: Sequence[float], share: float) -> float:
     return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
 
 
-def _first_counted(reels: Reels) -> int:
+def _first_counted(reels: SimulatedReels) -> int:
     return int(len(reels.arrivals_s) * WARM_UP_SHARE)
 
 
@@ -125,23 +125,23 @@ def _draw_clips(rng: random.Random, load: Load) -> Iterator[float]:
         yield rng.gammavariate(shape, load.clip_s / shape)
 
 
-def _render(reels: Reels, slots: int, line: Line) -> Iterator[tuple[int, float, float]]:
+def _render(reels: SimulatedReels, slots: int, queue: SimulatedQueue) -> Iterator[tuple[int, float, float]]:
     """Each clip as it gets its slot, with its reel, and when it begins and ends."""
     running: list[tuple[float, int]] = []
     clips_s = [iter(clips) for clips in reels.clips_s]
     come, now_s, count = 0, 0.0, len(reels.arrivals_s)
-    while line or come < count:
-        if not line:
+    while queue or come < count:
+        if not queue:
             now_s = max(now_s, reels.arrivals_s[come])
         if len(running) == slots:
             now_s = max(now_s, running[0][0])
         while running and running[0][0] <= now_s:
             ended_s, reel = heappop(running)
-            line.end(reel, ended_s)
+            queue.end(reel, ended_s)
         while come < count and reels.arrivals_s[come] <= now_s:
-            line.join(come, len(reels.clips_s[come]))
+            queue.add(come, len(reels.clips_s[come]))
             come += 1
-        reel = line.begin(now_s)
+        reel = queue.begin(now_s)
         end_s = now_s + next(clips_s[reel])
         heappush(running, (end_s, reel))
         yield reel, now_s, end_s

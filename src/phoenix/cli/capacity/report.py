@@ -4,13 +4,18 @@ from collections.abc import Iterator
 
 from rich.table import Column, Table
 
-from phoenix.cli.capacity.fleet import HOURS_A_MONTH, Cost, Fleet, Promise, ReelTimes, Verdict
+from phoenix.cli.capacity.fleet import HOURS_A_MONTH, Cost, Fleet, FleetVerdict, Promise, ReelTimes
 from phoenix.cli.capacity.queue import Load
-from phoenix.cli.capacity.turns import Turns
+from phoenix.cli.capacity.turns import KeyCount
 from phoenix.cli.console import format_seconds
 from phoenix.contract.base import View
 
-STYLES = {Verdict.KEEPS: None, Verdict.LATE: "yellow", Verdict.NO_RESERVE: "yellow", Verdict.OVERLOADED: "red"}
+STYLES = {
+    FleetVerdict.KEEPS: None,
+    FleetVerdict.LATE: "yellow",
+    FleetVerdict.NO_RESERVE: "yellow",
+    FleetVerdict.OVERLOADED: "red",
+}
 
 
 class CapacityReport(View):
@@ -18,7 +23,7 @@ class CapacityReport(View):
 
     load: Load
     promise: Promise
-    keys: Turns
+    keys: KeyCount
     workers: int
     busy_slots: float
     """Of GPU workers, on average."""
@@ -42,11 +47,11 @@ def capacity_lines(report: CapacityReport) -> Iterator[str]:
     yield f"{load.reels_per_hour:,.10g} reels an hour, {clips}: {report.busy_slots:.2f} slots are busy on average"
     yield f"  workers   {fleet.workers}, with {_count(fleet.slots, 'slot')}, busy {fleet.utilisation:.0%} of the time"
     if fleet.times is not None:
-        yield f"  promise   95 of 100 reels {_kept(fleet.times, report.promise)}"
+        yield f"  promise   95 of 100 reels {_describe_times(fleet.times, report.promise)}"
         idle, loaded = format_seconds(report.idle.ready_p50_s), format_seconds(fleet.times.ready_p50_s)
         yield f"  a reel    half of them take up to {idle} on the idle fleet, and up to {loaded} under this load"
     yield f"  at most   {fleet.most_reels_per_hour:,.1f} reels, or {fleet.most_clips_per_hour:,.1f} clips, an hour"
-    yield f"  turns     with --keys {report.keys.other}, 95 of 100 {_kept(report.by_other_turns)}"
+    yield f"  turns     with --keys {report.keys.other}, 95 of 100 {_describe_times(report.by_other_turns)}"
     yield f"  joining   keeps {report.busy_media_slots:.2f} slots of media workers busy"
     if fleet.cost is not None:
         yield f"  cost      {_describe(fleet.cost)}"
@@ -79,7 +84,7 @@ def _cost_cells(cost: Cost | None) -> tuple[str, ...]:
     return () if cost is None else (_money(cost.per_hour), _money(cost.per_reel))
 
 
-def _kept(times: ReelTimes, promise: Promise | None = None) -> str:
+def _describe_times(times: ReelTimes, promise: Promise | None = None) -> str:
     asked = promise or Promise()
     begun = f"within {format_seconds(times.wait_p95_s)}{_asked(asked.wait_s)}"
     ready = f"within {format_seconds(times.ready_p95_s)}{_asked(asked.ready_s)}"
@@ -91,9 +96,9 @@ def _asked(limit_s: float | None) -> str:
 
 
 def _describe(cost: Cost) -> str:
-    told = f"{_money(cost.per_hour)} an hour, {_money(cost.per_month)} a month of {HOURS_A_MONTH} hours, "
-    told += f"{_money(cost.per_reel)} a reel"
-    return told if cost.per_video_minute is None else f"{told}, {_money(cost.per_video_minute)} a minute of video"
+    text = f"{_money(cost.per_hour)} an hour, {_money(cost.per_month)} a month of {HOURS_A_MONTH} hours, "
+    text += f"{_money(cost.per_reel)} a reel"
+    return text if cost.per_video_minute is None else f"{text}, {_money(cost.per_video_minute)} a minute of video"
 
 
 def _money(amount: float) -> str:

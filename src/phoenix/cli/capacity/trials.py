@@ -2,7 +2,7 @@
 
 import math
 
-from phoenix.cli.capacity.fleet import PROMISED_SHARE, Fleet, Price, Promise, ReelTimes, Verdict, cost_of
+from phoenix.cli.capacity.fleet import PROMISED_SHARE, Fleet, FleetVerdict, Price, Promise, ReelTimes, cost_of
 from phoenix.cli.capacity.queue import (
     Load,
     Waits,
@@ -12,12 +12,12 @@ from phoenix.cli.capacity.queue import (
     simulate,
     times_without_waits,
 )
-from phoenix.cli.capacity.turns import Turns
+from phoenix.cli.capacity.turns import KeyCount
 
 MOST_BUSY = 0.9
 """Beyond it a few per cent more load, or longer clips, double the waits, and another seed gives another answer."""
 
-# A limit so close to what is possible at all cannot be told from it: the simulation adds up floats.
+# A limit so close to what is possible at all cannot be distinguished from it: the simulation adds up floats.
 _EXACT_TO_S = 0.001
 
 
@@ -33,11 +33,11 @@ class Trials:
     """All of them see the same reels, so that what differs between two fleets is their size and not chance."""
 
     def __init__(
-        self, load: Load, promise: Promise, turns: Turns, *, slots_per_worker: int = 1, price: Price | None = None
+        self, load: Load, promise: Promise, keys: KeyCount, *, slots_per_worker: int = 1, price: Price | None = None
     ) -> None:
         self._load = load
         self._promise = promise
-        self._turns = turns
+        self._keys = keys
         self._slots_per_worker = slots_per_worker
         self._price = price
         self._reels = draw_reels(load)
@@ -48,11 +48,11 @@ class Trials:
         self._check_possible()
         fewest = max(1, math.ceil(self._load.busy_slots / (MOST_BUSY * self._slots_per_worker)))
         enough, step = fewest, 1
-        while not self._keeps(enough):
+        while not self._meets_promise(enough):
             fewest, enough, step = enough + 1, enough + step, step * 2
         while fewest < enough:
             middle = (fewest + enough) // 2
-            if self._keeps(middle):
+            if self._meets_promise(middle):
                 enough = middle
             else:
                 fewest = middle + 1
@@ -62,7 +62,7 @@ class Trials:
         slots = workers * self._slots_per_worker
         clips_per_hour = slots * 3600 / self._load.clip_s
         reels_per_hour = clips_per_hour / self._load.clips
-        verdict = self._judge(workers)
+        verdict = self._classify(workers)
         return Fleet(
             workers=workers,
             slots=slots,
@@ -70,36 +70,36 @@ class Trials:
             most_clips_per_hour=clips_per_hour,
             most_reels_per_hour=reels_per_hour,
             verdict=verdict,
-            times=None if verdict is Verdict.OVERLOADED else self._times(workers),
+            times=None if verdict is FleetVerdict.OVERLOADED else self._times(workers),
             cost=self._price and cost_of(workers, self._price, min(reels_per_hour, self._load.reels_per_hour)),
         )
 
-    def times_by(self, turns: Turns, workers: int) -> ReelTimes:
-        return self._read(simulate(self._reels, workers * self._slots_per_worker, turns))
+    def times_by(self, keys: KeyCount, workers: int) -> ReelTimes:
+        return self._read(simulate(self._reels, workers * self._slots_per_worker, keys))
 
     def idle_times(self, workers: int) -> ReelTimes:
         """Of reels that find every slot free."""
-        return self._read(simulate(one_at_a_time(self._reels), workers * self._slots_per_worker, self._turns))
+        return self._read(simulate(one_at_a_time(self._reels), workers * self._slots_per_worker, self._keys))
 
     def _check_possible(self) -> None:
         ready_s = quantile(times_without_waits(self._reels), PROMISED_SHARE) + self._load.after_s
         if self._promise.ready_s is not None and self._promise.ready_s < ready_s + _EXACT_TO_S:
             raise PromiseImpossible(ready_s)
 
-    def _judge(self, workers: int) -> Verdict:
+    def _classify(self, workers: int) -> FleetVerdict:
         utilisation = self._load.busy_slots / (workers * self._slots_per_worker)
         if utilisation >= 1:
-            return Verdict.OVERLOADED
+            return FleetVerdict.OVERLOADED
         if utilisation > MOST_BUSY:
-            return Verdict.NO_RESERVE
-        return Verdict.KEEPS if self._keeps(workers) else Verdict.LATE
+            return FleetVerdict.NO_RESERVE
+        return FleetVerdict.KEEPS if self._meets_promise(workers) else FleetVerdict.LATE
 
-    def _keeps(self, workers: int) -> bool:
-        return self._times(workers).keep(self._promise)
+    def _meets_promise(self, workers: int) -> bool:
+        return self._times(workers).meets(self._promise)
 
     def _times(self, workers: int) -> ReelTimes:
         if workers not in self._tried:
-            self._tried[workers] = self.times_by(self._turns, workers)
+            self._tried[workers] = self.times_by(self._keys, workers)
         return self._tried[workers]
 
     def _read(self, waits: Waits) -> ReelTimes:

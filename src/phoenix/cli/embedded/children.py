@@ -79,8 +79,8 @@ class Children:
         while True:
             started_at_s = time.monotonic()
             status = await self._run_once(spec)
-            lived_s = time.monotonic() - started_at_s
-            early_deaths = early_deaths + 1 if lived_s < self._rule.steady_s else 0
+            uptime_s = time.monotonic() - started_at_s
+            early_deaths = early_deaths + 1 if uptime_s < self._rule.steady_s else 0
             delay_s = self._rule.next_delay_s(early_deaths, status)
             if delay_s is None:
                 raise ChildCannotStart(spec.name, status)

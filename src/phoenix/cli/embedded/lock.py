@@ -31,7 +31,7 @@ class FolderLock:
     def __init__(self, fd: int) -> None:
         self._fd = fd
 
-    def tell(self, holder: Holder) -> None:
+    def write_holder(self, holder: Holder) -> None:
         text = json.dumps(asdict(holder)).encode()
         # One write, then truncate: a reader in between sees a whole object, perhaps followed by an old tail.
         os.pwrite(self._fd, text, 0)
@@ -39,7 +39,7 @@ class FolderLock:
 
 
 @contextmanager
-def hold_folder(data_dir: Path) -> Generator[FolderLock]:
+def lock_folder(data_dir: Path) -> Generator[FolderLock]:
     """Takes the lock, creating the folder if need be. Raises `AlreadyUp` at once if another process holds it."""
     data_dir.mkdir(parents=True, exist_ok=True)
     fd = os.open(data_dir / LOCK_NAME, os.O_RDWR | os.O_CREAT, 0o600)
@@ -47,7 +47,7 @@ def hold_folder(data_dir: Path) -> Generator[FolderLock]:
         if not _try_lock(fd, fcntl.LOCK_EX):
             raise AlreadyUp(_refusal(data_dir, _read(fd)))
         lock = FolderLock(fd)
-        lock.tell(Holder())
+        lock.write_holder(Holder())
         yield lock
     finally:
         os.close(fd)

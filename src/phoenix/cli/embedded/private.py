@@ -12,7 +12,7 @@ from typing import TextIO
 from phoenix.cli.embedded.listening import READY_LINE
 from phoenix.errors import PhoenixError
 from phoenix.processes import die_with_parent
-from phoenix.settings import Auth, Settings
+from phoenix.settings import AuthMode, Settings
 from phoenix.worker.child_process import child_environment
 
 STOP_WITHIN_S = 30
@@ -65,7 +65,7 @@ def own_server(settings: Settings, log: TextIO | None = None) -> Generator[OwnSe
         stdout=subprocess.PIPE,
         stderr=log,
         text=True,
-        # Ctrl-C is for this command to handle; the server ends when told to.
+        # Ctrl-C is for this command to handle; the server ends when it gets SIGTERM.
         start_new_session=True,
         preexec_fn=die_with_parent,  # noqa: PLW1509 - the child only calls prctl
     )
@@ -78,7 +78,7 @@ def own_server(settings: Settings, log: TextIO | None = None) -> Generator[OwnSe
 def private_settings(settings: Settings, folder: Path, groups: Collection[str] = SHARED_GROUPS) -> Settings:
     """The settings without those groups by which a server would use the jobs and files of another one."""
     defaults = {name: type(getattr(settings, name))() for name in groups}
-    return settings.model_copy(update={**defaults, "data_dir": folder, "auth": Auth.OFF})
+    return settings.model_copy(update={**defaults, "data_dir": folder, "auth": AuthMode.OFF})
 
 
 def _wait_until_ready(process: subprocess.Popen[str], log: TextIO | None) -> str:

@@ -62,7 +62,7 @@ def server_argv(program: str, socket: Path, data_dir: Path) -> tuple[str, ...]:
     return (program, *(part for name, value in options.items() for part in (f"--{name}", value)))
 
 
-async def answers(socket: Path) -> None:
+async def wait_for_redis(socket: Path) -> None:
     """Returns once the server at `socket` is ready; while it reads its log it replies LOADING."""
     while True:
         with suppress(OSError, EOFError):

@@ -13,18 +13,18 @@ from pathlib import Path
 import httpx
 
 from phoenix.cli.embedded.children import Children, ChildSpec, RestartRule
-from phoenix.cli.embedded.redis_server import answers, server_argv
+from phoenix.cli.embedded.redis_server import server_argv, wait_for_redis
 from phoenix.cli.problems import USAGE
 from phoenix.errors import PhoenixError
 from phoenix.settings import Settings
-from phoenix.worker.child_process import STOP_GRACE_S, Exit, child_environment
+from phoenix.worker.child_process import STOP_GRACE_S, ExitStatus, child_environment
 
 REDIS_WITHIN_S = 30
 READY_WITHIN_S = 60
 # On top of a child's own limit, for what it does before and after.
 EXTRA_GRACE_S = 6
 # With the same settings, the next start would end the same way.
-FINAL_STATUSES = frozenset({Exit.UNUSABLE, USAGE})
+FINAL_STATUSES = frozenset({ExitStatus.UNUSABLE, USAGE})
 # Ctrl-C, a service manager's, and that of a terminal that is closed.
 ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -65,7 +65,7 @@ class Stack:
             raise _first(ours) from None
 
     async def _run(self, children: Children, stopping: asyncio.Event) -> None:
-        # Redis ends last: the others use it to announce what they hand back.
+        # Redis ends last: the others use it to publish what they hand back.
         async with self._private_redis(children), children.alive([self._api(), *self._workers()]):
             ready = asyncio.create_task(self._wait_until_ready())
             stopped = asyncio.create_task(stopping.wait())
@@ -88,7 +88,7 @@ class Stack:
         async with children.alive([spec]):
             try:
                 async with asyncio.timeout(REDIS_WITHIN_S):
-                    await answers(self.redis.socket)
+                    await wait_for_redis(self.redis.socket)
             except TimeoutError:
                 log = self.settings.data_dir / "redis" / "redis.log"
                 raise NotReady(f"The private Redis does not answer; see {log}.") from None
@@ -117,7 +117,7 @@ class Stack:
         return child_environment(self.settings)
 
     async def _wait_until_ready(self) -> None:
-        said = "no answer"
+        last_answer = "no answer"
         try:
             async with asyncio.timeout(READY_WITHIN_S), httpx.AsyncClient(base_url=self.url, trust_env=False) as http:
                 while True:
@@ -129,10 +129,10 @@ class Stack:
                         continue
                     if response.is_success:
                         return
-                    said = response.text
+                    last_answer = response.text
                     await asyncio.sleep(0.2)
         except TimeoutError:
-            raise NotReady(f"The server is not ready after {READY_WITHIN_S} s: {said}") from None
+            raise NotReady(f"The server is not ready after {READY_WITHIN_S} s: {last_answer}") from None
 
 
 def _stop_on_signals(children: Children) -> asyncio.Event:

@@ -40,7 +40,7 @@ def too_large(job: Job, output: JobOutput, most_bytes: int) -> Answer:
 
 def refused(problem: PhoenixProblem) -> Answer:
     """The server did not take the input, or could not answer."""
-    faults = [fault.model_dump() for fault in problem.faults]
+    faults = [fault.model_dump() for fault in problem.field_errors]
     return error(problem.code, problem.detail, faults=faults, request_id=problem.request_id)
 
 
@@ -62,12 +62,12 @@ def not_served(job_id: str, reason: str) -> Answer:
     return error(FailureCode.MODEL_UNAVAILABLE.value, reason, job_id=job_id)
 
 
-def unanswered(detail: str) -> Answer:
+def server_unavailable(detail: str) -> Answer:
     """The container's server cannot be used any more. RunPod is asked for another container."""
     return {**error("UNAVAILABLE", detail), "refresh_worker": True}
 
 
 def error(code: str, message: str, **details: object) -> Answer:
     """As RunPod's SDK reports what a handler raises, JSON in a string, but with our code and without a traceback."""
-    told = {name: value for name, value in details.items() if value}
-    return {"error": json.dumps({"error_type": code, "error_message": message, **told})}
+    given = {name: value for name, value in details.items() if value}
+    return {"error": json.dumps({"error_type": code, "error_message": message, **given})}

@@ -1,4 +1,4 @@
-"""Which events of a reel are told as progress, and how often. Nothing here does I/O."""
+"""Which events of a reel are reported as progress, and how often. Nothing here does I/O."""
 
 import math
 from typing import Any
@@ -26,8 +26,8 @@ def find_progress(event: Event) -> Progress | None:
 
 def _progress(job_id: str, state: str, fraction: float | None, eta_s: float | None) -> Progress:
     known = {"progress": fraction, "eta_s": eta_s}
-    told = {name: round(value, 3) for name, value in known.items() if value is not None}
-    return {"job_id": job_id, "state": state, **told}
+    given = {name: round(value, 3) for name, value in known.items() if value is not None}
+    return {"job_id": job_id, "state": state, **given}
 
 
 class Throttle:

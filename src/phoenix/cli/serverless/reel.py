@@ -35,7 +35,7 @@ class NotServed(Exception):
 
 
 @dataclass(frozen=True)
-class Reels:
+class ReelHandler:
     """Makes reels with the container's server. A video of more than `max_inline_bytes` is not part of an answer."""
 
     server: OwnServer
@@ -52,7 +52,7 @@ class Reels:
                 answer = await self._try(body, request_id, report)
                 watching.cancel()
         except* ServerEnded:
-            answer = answers.unanswered("The server in this container has ended. Its log says why.")
+            answer = answers.server_unavailable("The server in this container has ended. Its log says why.")
         return answer
 
     async def _try(self, body: Any, request_id: str, report: Report) -> Answer:
@@ -67,7 +67,7 @@ class Reels:
         except PhoenixProblem as problem:
             return answers.refused(problem)
         except (PhoenixUnreachable, httpx.TransportError) as error:
-            return answers.unanswered(f"The server in this container does not answer: {error}")
+            return answers.server_unavailable(f"The server in this container does not answer: {error}")
 
     async def _make(
         self, phoenix: AsyncPhoenix, http: httpx.AsyncClient, submission: asyncio.Task[Job], report: Report

@@ -13,9 +13,9 @@ from typing import Any, Protocol, cast
 from uuid import uuid4
 
 from phoenix.cli.embedded.private import OwnServer, own_server, private_settings
-from phoenix.cli.problems import end_on_sigterm, explained, read_settings
+from phoenix.cli.problems import end_on_sigterm, exit_on_error, read_settings
 from phoenix.cli.serverless.progress import Progress
-from phoenix.cli.serverless.reel import Reels
+from phoenix.cli.serverless.reel import ReelHandler
 from phoenix.errors import PhoenixError
 from phoenix.settings import Settings
 
@@ -40,7 +40,7 @@ def load_sdk() -> RunPodSdk:
     # Its default is DEBUG, which logs every answer of a handler, and with it signed links.
     if "RUNPOD_DEBUG_LEVEL" not in os.environ:
         os.environ.setdefault("RUNPOD_LOG_LEVEL", "INFO")
-    # It also gives the root logger a handler, which would tell each of our own requests.
+    # It also gives the root logger a handler, which would log each of our own requests.
     logging.getLogger("httpx").setLevel(logging.WARNING)
     try:
         return cast("RunPodSdk", import_module("runpod.serverless"))
@@ -77,11 +77,11 @@ def container_server(settings: Settings, container: str) -> Generator[OwnServer]
     `container` is a name that no other one has or had. Raises `PrivateServerFailed`. Call it from the main thread.
     """
     # In a new folder, because containers may be given one volume and only one server can have a folder.
-    place = settings.data_dir.absolute() if "data_dir" in settings.model_fields_set else None
-    if place:
-        place.mkdir(parents=True, exist_ok=True)
+    parent = settings.data_dir.absolute() if "data_dir" in settings.model_fields_set else None
+    if parent:
+        parent.mkdir(parents=True, exist_ok=True)
     with (
-        tempfile.TemporaryDirectory(prefix="serverless-", dir=place) as folder,
+        tempfile.TemporaryDirectory(prefix="serverless-", dir=parent) as folder,
         own_server(container_settings(settings, Path(folder), container)) as server,
     ):
         yield server
@@ -109,10 +109,10 @@ def run_runpod() -> None:
     settings = read_settings()
     end_on_sigterm()
     container = f"{os.environ.get('RUNPOD_POD_ID', 'container')}-{uuid4().hex[:12]}"
-    with explained():
+    with exit_on_error():
         sdk = load_sdk()
         with container_server(settings, container) as server:
-            reels = Reels(server)
+            reels = ReelHandler(server)
 
             async def answer(job: RunPodJob) -> dict[str, Any]:
                 async def report(progress: Progress) -> None:

@@ -3,10 +3,10 @@
 const KEY = "phoenix-api-key";
 
 export class Problem extends Error {
-  constructor(status, detail, faults = []) {
+  constructor(status, detail, fieldErrors = []) {
     super(detail);
     this.status = status;
-    this.faults = faults;
+    this.fieldErrors = fieldErrors;
   }
 }
 

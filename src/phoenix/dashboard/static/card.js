@@ -109,7 +109,7 @@ export class Card {
     return url;
   }
 
-  // The browser keeps what was fetched until it is told otherwise.
+  // The browser keeps what was fetched until a response says otherwise.
   dispose() {
     this.element.remove();
     this.urls.forEach((url) => URL.revokeObjectURL(url));

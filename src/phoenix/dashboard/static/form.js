@@ -87,8 +87,8 @@ export class ReelForm {
   }
 
   explain(problem) {
-    const faults = (problem.faults ?? []).map(({ pointer, detail }) => h("li", {}, h("code", {}, pointer), ` ${detail}`));
-    byId("new-problem").replaceChildren(h("p", {}, problem.message), ...(faults.length ? [h("ul", {}, ...faults)] : []));
+    const errors = (problem.fieldErrors ?? []).map(({ pointer, detail }) => h("li", {}, h("code", {}, pointer), ` ${detail}`));
+    byId("new-problem").replaceChildren(h("p", {}, problem.message), ...(errors.length ? [h("ul", {}, ...errors)] : []));
   }
 }
 

@@ -42,7 +42,7 @@ export class JobList {
     const before = this.jobs.get(job.id);
     const known = { ...job, previews: job.previews ?? before?.previews };
     this.jobs.set(job.id, known);
-    if (before && !isOver(before) && isOver(known)) this.tell(known);
+    if (before && !isOver(before) && isOver(known)) this.notify(known);
     if (this.cards.has(job.id)) this.cards.get(job.id).update(known);
     else this.cards.set(job.id, new Card(known, this.reactions()));
   }
@@ -94,7 +94,7 @@ export class JobList {
     this.streams.clear();
   }
 
-  tell(job) {
+  notify(job) {
     setText(byId("news"), `${job.clips[0]?.prompt ?? job.id}: ${job.state}`);
   }
 }

@@ -1,4 +1,4 @@
-"""Fans events out to the streams of one process: one subscription per watched topic, one heartbeat for all."""
+"""Fans events out to the streams of one process: one subscription per topic, one heartbeat for all."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterator, Mapping
@@ -8,12 +8,12 @@ from itertools import islice
 from types import TracebackType
 from typing import Self
 
-from phoenix.events.fanout.client_buffer import Backlog, Closing, Mailbox
+from phoenix.events.fanout.client_buffer import ClientBuffer, CloseReason, EventBuffer
 from phoenix.events.log.protocol import EventLog
-from phoenix.events.messages import EncodedEvent, decode, decode_owned
-from phoenix.events.progress_cache import Recollection
+from phoenix.events.messages import EncodedEvent, decode, decode_owner_message
+from phoenix.events.progress_cache import LocalProgressCache
 from phoenix.events.pubsub.channels import Channels
-from phoenix.events.pubsub.subscriber import Line
+from phoenix.events.pubsub.subscriber import PubSubSubscriber
 from phoenix.settings import EventSettings
 from phoenix.telemetry.logs import get_logger
 
@@ -39,24 +39,24 @@ class OwnerTopic:
 
     def decode(self, message: bytes) -> EncodedEvent:
         """Raises `ValueError` for what is not an event."""
-        return decode_owned(message, self.owner_id)
+        return decode_owner_message(message, self.owner_id)
 
 
 Topic = JobTopic | OwnerTopic
 
 
-PER_TURN = 200
+BROADCAST_CHUNK = 200
 """Clients served per turn of the event loop: five thousand at once would block it for 0.1 s."""
 
 
-class Watcher:
-    """One client: its topic, its mailbox, and its position, which the stream keeps up to date."""
+class ConnectedClient:
+    """One client: its topic, its buffer, and its position, which the stream keeps up to date."""
 
-    __slots__ = ("mailbox", "sent_seq", "topic")
+    __slots__ = ("buffer", "sent_seq", "topic")
 
-    def __init__(self, topic: Topic, mailbox: Mailbox) -> None:
+    def __init__(self, topic: Topic, buffer: ClientBuffer) -> None:
         self.topic = topic
-        self.mailbox = mailbox
+        self.buffer = buffer
         self.sent_seq: int | None = None
         """The last number sent, of the job or of the owner's log; None before the first bytes."""
 
@@ -65,42 +65,44 @@ class Watcher:
         return self.sent_seq is not None and last_seq > self.sent_seq
 
 
-class Watchers(set[Watcher]):
-    """The watchers of one topic. Many are served in turns; events that arrive meanwhile wait in a shared backlog."""
+class TopicClients(set[ConnectedClient]):
+    """The clients of one topic. Many are served in chunks; events that arrive meanwhile wait in a shared buffer."""
 
     def __init__(self, capacity: int) -> None:
         super().__init__()
-        self._backlog = Backlog(capacity)
-        self._is_busy = False
+        self._event_buffer = EventBuffer(capacity)
+        self._is_broadcasting = False
 
-    def tell(self, encoded: EncodedEvent) -> None:
-        if self._is_busy or len(self) > PER_TURN:
-            self._backlog.put(encoded)
-            if not self._is_busy:
-                self._begin_round()
+    def broadcast(self, encoded: EncodedEvent) -> None:
+        if self._is_broadcasting or len(self) > BROADCAST_CHUNK:
+            self._event_buffer.put(encoded)
+            if not self._is_broadcasting:
+                self._start_broadcast()
         else:
-            for watcher in self:
-                watcher.mailbox.put(encoded)
+            for client in self:
+                client.buffer.put(encoded)
 
-    def _begin_round(self) -> None:
-        self._is_busy = bool(self._backlog)
-        if self._is_busy:
-            events, needs_refill = self._backlog.take()
-            # A watcher that joins during a round reads the log later, when it has the events of the round.
-            self._take_turn(iter(list(self)), events, needs_refill)
+    def _start_broadcast(self) -> None:
+        self._is_broadcasting = bool(self._event_buffer)
+        if self._is_broadcasting:
+            events, needs_resync = self._event_buffer.take()
+            # A client that joins during a broadcast reads the log later, and finds the events there.
+            self._broadcast_chunk(iter(list(self)), events, needs_resync)
 
-    def _take_turn(self, left: Iterator[Watcher], events: list[EncodedEvent], needs_refill: bool) -> None:
-        some = list(islice(left, PER_TURN))
-        for watcher in some:
+    def _broadcast_chunk(
+        self, remaining: Iterator[ConnectedClient], events: list[EncodedEvent], needs_resync: bool
+    ) -> None:
+        chunk = list(islice(remaining, BROADCAST_CHUNK))
+        for client in chunk:
             for encoded in events:
-                watcher.mailbox.put(encoded)
-            if needs_refill:
-                watcher.mailbox.ask_for_refill()
+                client.buffer.put(encoded)
+            if needs_resync:
+                client.buffer.request_resync()
         loop = asyncio.get_running_loop()
-        if len(some) == PER_TURN:
-            loop.call_soon(self._take_turn, left, events, needs_refill)
+        if len(chunk) == BROADCAST_CHUNK:
+            loop.call_soon(self._broadcast_chunk, remaining, events, needs_resync)
         else:
-            loop.call_soon(self._begin_round)
+            loop.call_soon(self._start_broadcast)
 
 
 _logger = get_logger(__name__)
@@ -110,38 +112,38 @@ FindRevoked = Callable[[Collection[str]], Awaitable[Collection[str]]]
 
 
 class Hub:
-    """One per API process, entered for its life (`async with Hub(line, log, prefix=…, settings=…) as hub`).
+    """One per API process, entered for its life (`async with Hub(subscriber, log, prefix=…, settings=…) as hub`).
 
-    Leaving it closes every stream; clients are told to reconnect at different times.
+    Leaving it closes every stream; clients reconnect at different times.
     """
 
     def __init__(
         self,
-        line: Line,
+        subscriber: PubSubSubscriber,
         log: EventLog,
         *,
         prefix: str,
         settings: EventSettings,
-        recollection: Recollection | None = None,
+        local_progress: LocalProgressCache | None = None,
         find_revoked: FindRevoked | None = None,
     ) -> None:
         self.settings = settings
-        self._line = line
+        self._subscriber = subscriber
         self._log = log
         self._channels = Channels(prefix)
-        self._recollection = recollection or Recollection()
+        self._local_progress = local_progress or LocalProgressCache()
         self._find_revoked = find_revoked
-        self._watchers: dict[Topic, Watchers] = {}
+        self._clients: dict[Topic, TopicClients] = {}
         self._topics: dict[str, Topic] = {}
         self._check_now = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._is_closing = False
 
     async def __aenter__(self) -> Self:
-        self._line.on_gap(self._check_now.set)
+        self._subscriber.add_on_reconnect(self._check_now.set)
         self._tasks = [
-            asyncio.create_task(self._beat_forever(), name="events-heartbeat"),
-            asyncio.create_task(self._check_forever(), name="events-tail-check"),
+            asyncio.create_task(self._send_heartbeats(), name="events-heartbeat"),
+            asyncio.create_task(self._check_for_missed_events(), name="events-head-check"),
         ]
         return self
 
@@ -149,7 +151,7 @@ class Hub:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close_streams()
-        self._line.leave_gap(self._check_now.set)
+        self._subscriber.remove_on_reconnect(self._check_now.set)
         for task in self._tasks:
             task.cancel()
             with suppress(asyncio.CancelledError):
@@ -158,37 +160,37 @@ class Hub:
     @property
     def streams(self) -> int:
         """Clients connected now."""
-        return sum(len(watchers) for watchers in self._watchers.values())
+        return sum(len(clients) for clients in self._clients.values())
 
     def close_streams(self) -> None:
         """Ends every stream, and those that start from now on, after what they are sending."""
         self._is_closing = True
-        for watcher in self._everyone():
-            watcher.mailbox.close(Closing.SHUTDOWN)
+        for client in self._all_clients():
+            client.buffer.close(CloseReason.SHUTDOWN)
 
     @asynccontextmanager
-    async def watch(self, topic: Topic) -> AsyncGenerator[Watcher]:
-        """A watcher of the topic. The block begins once Redis has acknowledged the subscription (or is away)."""
-        watcher = Watcher(topic, Mailbox(self.settings.client_queue_size))
+    async def connect(self, topic: Topic) -> AsyncGenerator[ConnectedClient]:
+        """A new client of the topic. The block begins once Redis has acknowledged the subscription (or is away)."""
+        client = ConnectedClient(topic, ClientBuffer(self.settings.client_buffer_size))
         if self._is_closing:
-            watcher.mailbox.close(Closing.SHUTDOWN)
+            client.buffer.close(CloseReason.SHUTDOWN)
         channel = topic.channel(self._channels)
         self._topics[channel] = topic
-        self._watchers.setdefault(topic, Watchers(self.settings.client_queue_size)).add(watcher)
+        self._clients.setdefault(topic, TopicClients(self.settings.client_buffer_size)).add(client)
         try:
-            await self._line.listen(channel, self._on_message)
+            await self._subscriber.subscribe(channel, self._on_message)
             try:
-                yield watcher
+                yield client
             finally:
-                self._line.leave(channel, self._on_message)
+                self._subscriber.unsubscribe(channel, self._on_message)
         finally:
-            self._forget(watcher, channel)
+            self._disconnect(client, channel)
 
-    def _forget(self, watcher: Watcher, channel: str) -> None:
-        watchers = self._watchers[watcher.topic]
-        watchers.discard(watcher)
-        if not watchers:
-            del self._watchers[watcher.topic], self._topics[channel]
+    def _disconnect(self, client: ConnectedClient, channel: str) -> None:
+        clients = self._clients[client.topic]
+        clients.discard(client)
+        if not clients:
+            del self._clients[client.topic], self._topics[channel]
 
     def _on_message(self, channel: str, message: bytes) -> None:
         topic = self._topics[channel]
@@ -197,23 +199,23 @@ class Hub:
         except ValueError as error:
             _logger.warning("not an event", channel=channel, error=str(error))
             return
-        self._recollection.note(encoded.event)
-        self._watchers[topic].tell(encoded)
+        self._local_progress.update(encoded.event)
+        self._clients[topic].broadcast(encoded)
 
-    def _everyone(self) -> Iterator[Watcher]:
-        return (watcher for watchers in list(self._watchers.values()) for watcher in list(watchers))
+    def _all_clients(self) -> Iterator[ConnectedClient]:
+        return (client for clients in list(self._clients.values()) for client in list(clients))
 
-    async def _beat_forever(self) -> None:
+    async def _send_heartbeats(self) -> None:
         while True:
             await asyncio.sleep(self.settings.heartbeat_s)
             self._check_now.set()
-            everyone = self._everyone()
-            while some := list(islice(everyone, PER_TURN)):
-                for watcher in some:
-                    watcher.mailbox.beat()
+            everyone = self._all_clients()
+            while chunk := list(islice(everyone, BROADCAST_CHUNK)):
+                for client in chunk:
+                    client.buffer.put_heartbeat()
                 await asyncio.sleep(0)
 
-    async def _check_forever(self) -> None:
+    async def _check_for_missed_events(self) -> None:
         """Compares streams with the log at each heartbeat, and after each outage of Redis."""
         while True:
             await self._check_now.wait()
@@ -224,39 +226,39 @@ class Hub:
                     await self._check_owners()
             except TimeoutError:
                 # A busy machine or a slow database: the next heartbeat checks the rest.
-                _logger.warning("the tails of the log were not read in time", limit_s=self.settings.heartbeat_s)
+                _logger.warning("the heads of the log were not read in time", limit_s=self.settings.heartbeat_s)
             except Exception:
                 # The database may be away for a while: streams stay open, and the next heartbeat asks again.
-                _logger.exception("could not read the tails of the log")
+                _logger.exception("could not read the heads of the log")
 
     async def _check_jobs(self) -> None:
-        topics = [topic for topic in self._watchers if isinstance(topic, JobTopic)]
+        topics = [topic for topic in self._clients if isinstance(topic, JobTopic)]
         if not topics:
             return
-        tails = await self._log.tails([topic.job_id for topic in topics])
+        heads = await self._log.heads([topic.job_id for topic in topics])
         for topic in topics:
-            tail = tails.get(topic.job_id)
-            for watcher in self._watchers.get(topic, ()):
-                if tail is None:
-                    watcher.mailbox.close(Closing.JOB_GONE)
-                elif watcher.is_behind(tail.last_seq):
-                    watcher.mailbox.ask_for_refill()
-        await self._check_keys({topic: tails[topic.job_id].owner_id for topic in topics if topic.job_id in tails})
+            head = heads.get(topic.job_id)
+            for client in self._clients.get(topic, ()):
+                if head is None:
+                    client.buffer.close(CloseReason.JOB_GONE)
+                elif client.is_behind(head.last_seq):
+                    client.buffer.request_resync()
+        await self._check_keys({topic: heads[topic.job_id].owner_id for topic in topics if topic.job_id in heads})
 
     async def _check_owners(self) -> None:
-        topics = [topic for topic in self._watchers if isinstance(topic, OwnerTopic)]
+        topics = [topic for topic in self._clients if isinstance(topic, OwnerTopic)]
         if not topics:
             return
-        tails = await self._log.owner_tails([topic.owner_id for topic in topics])
+        heads = await self._log.owner_heads([topic.owner_id for topic in topics])
         for topic in topics:
-            for watcher in self._watchers.get(topic, ()):
-                if watcher.is_behind(tails.get(topic.owner_id, 0)):
-                    watcher.mailbox.ask_for_refill()
+            for client in self._clients.get(topic, ()):
+                if client.is_behind(heads.get(topic.owner_id, 0)):
+                    client.buffer.request_resync()
         await self._check_keys({topic: topic.owner_id for topic in topics})
 
     async def _check_keys(self, owners: Mapping[Topic, str]) -> None:
         """Ends the streams of owners whose key was revoked since; when they reconnect they are refused."""
         revoked = await self._find_revoked(set(owners.values())) if self._find_revoked and owners else ()
         for topic in (topic for topic, owner_id in owners.items() if owner_id in revoked):
-            for watcher in self._watchers.get(topic, ()):
-                watcher.mailbox.close(Closing.KEY_REVOKED)
+            for client in self._clients.get(topic, ()):
+                client.buffer.close(CloseReason.KEY_REVOKED)

@@ -6,18 +6,18 @@ from itertools import islice
 from typing import Generic, TypeVar
 
 from phoenix.contract.events import DurableEvent, JobSnapshot
-from phoenix.errors import NotFound, WrittenByNewer
-from phoenix.events.log.protocol import EventLog, Place, Tail
-from phoenix.events.progress_cache import Told
+from phoenix.errors import NewerVersionError, NotFound
+from phoenix.events.log.protocol import EventLog, LogHead, LogPosition
+from phoenix.events.progress_cache import ProgressSnapshot
 
 _K = TypeVar("_K", bound=Hashable)
 _V = TypeVar("_V")
 _Numbered = Sequence[tuple[int, DurableEvent]]
-_MOST_AT_ONCE = 100
+_MAX_BATCH_KEYS = 100
 """Keys per read: the first of a crowd need not wait for the last, and other work reaches the database in between."""
 
 
-class Gathered(Generic[_K, _V]):
+class BatchLoader(Generic[_K, _V]):
     """Batches reads: calls `read` with all keys that were asked for during the previous call.
 
     So no answer is older than its question, as a stream that has just subscribed requires.
@@ -25,63 +25,63 @@ class Gathered(Generic[_K, _V]):
 
     def __init__(self, read: Callable[[Collection[_K]], Awaitable[Mapping[_K, _V]]]) -> None:
         self._read = read
-        self._asked: dict[_K, asyncio.Future[_V | None]] = {}
+        self._pending: dict[_K, asyncio.Future[_V | None]] = {}
         self._task: asyncio.Task[None] | None = None
 
     async def get(self, key: _K) -> _V | None:
         """The answer for this key; None if there is none."""
         loop = asyncio.get_running_loop()
-        answer = self._asked.get(key)
-        if answer is None:
-            answer = self._asked[key] = loop.create_future()
+        future = self._pending.get(key)
+        if future is None:
+            future = self._pending[key] = loop.create_future()
             # Each asker raises the error itself; if none is left, it must not be logged as never retrieved.
-            answer.add_done_callback(lambda done: done.cancelled() or done.exception())
+            future.add_done_callback(lambda done: done.cancelled() or done.exception())
         if self._task is None or self._task.done():
-            self._task = loop.create_task(self._read_all(), name="gathered-reads")
-        return await asyncio.shield(answer)
+            self._task = loop.create_task(self._read_all(), name="batched-reads")
+        return await asyncio.shield(future)
 
     async def _read_all(self) -> None:
-        while self._asked:
-            asked = {key: self._asked.pop(key) for key in list(islice(self._asked, _MOST_AT_ONCE))}
-            await self._answer(asked)
+        while self._pending:
+            batch = {key: self._pending.pop(key) for key in list(islice(self._pending, _MAX_BATCH_KEYS))}
+            await self._resolve(batch)
 
-    async def _answer(self, asked: Mapping[_K, "asyncio.Future[_V | None]"]) -> None:
+    async def _resolve(self, batch: Mapping[_K, "asyncio.Future[_V | None]"]) -> None:
         try:
-            found = await self._read(asked.keys())
+            found = await self._read(batch.keys())
         except Exception as error:  # noqa: BLE001 - handed to those who asked
-            if isinstance(error, WrittenByNewer) and len(asked) > 1:
+            if isinstance(error, NewerVersionError) and len(batch) > 1:
                 # A job that only a newer version can read must not fail the others.
-                for key, answer in asked.items():
-                    await self._answer({key: answer})
+                for key, future in batch.items():
+                    await self._resolve({key: future})
                 return
-            for answer in asked.values():
-                answer.set_exception(error)
+            for future in batch.values():
+                future.set_exception(error)
             return
-        for key, answer in asked.items():
-            answer.set_result(found.get(key))
+        for key, future in batch.items():
+            future.set_result(found.get(key))
 
 
-class SharedReads:
+class CoalescingEventLog:
     """An `EventLog` around another one. The reads at the start of a connection are coalesced, others passed on."""
 
     def __init__(self, log: EventLog) -> None:
         self._log = log
-        self._tails = Gathered[str, Tail](log.tails)
-        self._told = Gathered[str, Told](log.told)
-        self._snapshots = Gathered[str, JobSnapshot](log.snapshots)
-        self._replays = Gathered[Place, Sequence[DurableEvent]](log.replays)
-        self._owner_tails = Gathered[str, int](log.owner_tails)
-        self._owner_replays = Gathered[Place, _Numbered](self._read_owner_replays)
-        self._unfinished = Gathered[str, Sequence[JobSnapshot]](self._read_unfinished)
+        self._heads = BatchLoader[str, LogHead](log.heads)
+        self._progress = BatchLoader[str, ProgressSnapshot](log.progress)
+        self._snapshots = BatchLoader[str, JobSnapshot](log.snapshots)
+        self._replays = BatchLoader[LogPosition, Sequence[DurableEvent]](log.replays)
+        self._owner_heads = BatchLoader[str, int](log.owner_heads)
+        self._owner_replays = BatchLoader[LogPosition, _Numbered](self._read_owner_replays)
+        self._unfinished = BatchLoader[str, Sequence[JobSnapshot]](self._read_unfinished)
 
-    async def find_tail(self, job_id: str) -> Tail | None:
-        return await self._tails.get(job_id)
+    async def find_head(self, job_id: str) -> LogHead | None:
+        return await self._heads.get(job_id)
 
-    async def tails(self, job_ids: Collection[str]) -> Mapping[str, Tail]:
+    async def heads(self, job_ids: Collection[str]) -> Mapping[str, LogHead]:
         if len(job_ids) > 1:
-            return await self._log.tails(job_ids)
-        found = {job_id: await self.find_tail(job_id) for job_id in job_ids}
-        return {job_id: tail for job_id, tail in found.items() if tail}
+            return await self._log.heads(job_ids)
+        found = {job_id: await self.find_head(job_id) for job_id in job_ids}
+        return {job_id: head for job_id, head in found.items() if head}
 
     async def snapshot(self, job_id: str) -> JobSnapshot:
         snapshot = await self._snapshots.get(job_id)
@@ -95,29 +95,29 @@ class SharedReads:
     async def replay(self, job_id: str, after_seq: int) -> Sequence[DurableEvent]:
         return await self._replays.get((job_id, after_seq)) or ()
 
-    async def replays(self, places: Collection[Place]) -> Mapping[Place, Sequence[DurableEvent]]:
-        return await self._log.replays(places)
+    async def replays(self, positions: Collection[LogPosition]) -> Mapping[LogPosition, Sequence[DurableEvent]]:
+        return await self._log.replays(positions)
 
-    async def told(self, job_ids: Collection[str]) -> Mapping[str, Told]:
+    async def progress(self, job_ids: Collection[str]) -> Mapping[str, ProgressSnapshot]:
         if len(job_ids) > 1:
-            return await self._log.told(job_ids)
-        found = {job_id: await self._told.get(job_id) for job_id in job_ids}
-        return {job_id: told for job_id, told in found.items() if told}
+            return await self._log.progress(job_ids)
+        found = {job_id: await self._progress.get(job_id) for job_id in job_ids}
+        return {job_id: published for job_id, published in found.items() if published}
 
     async def replay_owner(self, owner_id: str, after_seq: int) -> Sequence[tuple[int, DurableEvent]]:
         return await self._owner_replays.get((owner_id, after_seq)) or ()
 
-    async def owner_tails(self, owner_ids: Collection[str]) -> Mapping[str, int]:
+    async def owner_heads(self, owner_ids: Collection[str]) -> Mapping[str, int]:
         if len(owner_ids) > 1:
-            return await self._log.owner_tails(owner_ids)
-        found = {owner_id: await self._owner_tails.get(owner_id) for owner_id in owner_ids}
-        return {owner_id: tail for owner_id, tail in found.items() if tail is not None}
+            return await self._log.owner_heads(owner_ids)
+        found = {owner_id: await self._owner_heads.get(owner_id) for owner_id in owner_ids}
+        return {owner_id: head for owner_id, head in found.items() if head is not None}
 
     async def unfinished(self, owner_id: str) -> Sequence[JobSnapshot]:
         return await self._unfinished.get(owner_id) or ()
 
-    async def _read_owner_replays(self, places: Collection[Place]) -> Mapping[Place, _Numbered]:
-        return {place: await self._log.replay_owner(*place) for place in places}
+    async def _read_owner_replays(self, positions: Collection[LogPosition]) -> Mapping[LogPosition, _Numbered]:
+        return {position: await self._log.replay_owner(*position) for position in positions}
 
     async def _read_unfinished(self, owner_ids: Collection[str]) -> Mapping[str, Sequence[JobSnapshot]]:
         return {owner_id: await self._log.unfinished(owner_id) for owner_id in owner_ids}

@@ -6,9 +6,9 @@ from phoenix.clock import Clock, utc_now
 from phoenix.contract.events import TERMINAL_EVENT_TYPES, DurableEvent, JobSnapshot
 from phoenix.contract.jobs import Job
 from phoenix.errors import NotFound
-from phoenix.events.log.protocol import REPLAY_LIMIT, Place, Tail
-from phoenix.events.messages import Owned
-from phoenix.events.progress_cache import Told
+from phoenix.events.log.protocol import REPLAY_LIMIT, LogHead, LogPosition
+from phoenix.events.messages import EventEnvelope
+from phoenix.events.progress_cache import ProgressSnapshot
 
 
 class MemoryEventLog:
@@ -27,7 +27,7 @@ class MemoryEventLog:
         self._owners[job.id] = owner_id
         self._events.setdefault(job.id, [])
 
-    def append(self, event: DurableEvent) -> Owned:
+    def append(self, event: DurableEvent) -> EventEnvelope:
         """Adds the next row of a job's log. Raises `ValueError` if its number is not the next one."""
         events = self._events[event.job_id]
         if event.seq != len(events) + 1:
@@ -36,7 +36,7 @@ class MemoryEventLog:
         owner_id = self._owners[event.job_id]
         of_owner = self._by_owner.setdefault(owner_id, [])
         of_owner.append(event)
-        return Owned(event, owner_id, len(of_owner))
+        return EventEnvelope(event, owner_id, len(of_owner))
 
     def remove(self, job_id: str) -> None:
         del self._jobs[job_id], self._events[job_id]
@@ -44,11 +44,11 @@ class MemoryEventLog:
     async def replay(self, job_id: str, after_seq: int) -> Sequence[DurableEvent]:
         return self._events.get(job_id, [])[max(after_seq, 0) :]
 
-    async def replays(self, places: Collection[Place]) -> Mapping[Place, Sequence[DurableEvent]]:
-        return {place: await self.replay(*place) for place in places}
+    async def replays(self, positions: Collection[LogPosition]) -> Mapping[LogPosition, Sequence[DurableEvent]]:
+        return {position: await self.replay(*position) for position in positions}
 
-    async def tails(self, job_ids: Collection[str]) -> Mapping[str, Tail]:
-        return {job_id: self._tail(job_id) for job_id in job_ids if job_id in self._events}
+    async def heads(self, job_ids: Collection[str]) -> Mapping[str, LogHead]:
+        return {job_id: self._head(job_id) for job_id in job_ids if job_id in self._events}
 
     async def snapshot(self, job_id: str) -> JobSnapshot:
         if job_id not in self._jobs:
@@ -60,21 +60,21 @@ class MemoryEventLog:
     async def snapshots(self, job_ids: Collection[str]) -> Mapping[str, JobSnapshot]:
         return {job_id: await self.snapshot(job_id) for job_id in job_ids if job_id in self._jobs}
 
-    async def told(self, job_ids: Collection[str]) -> Mapping[str, Told]:
-        return {job_id: Told(self._jobs[job_id].progress) for job_id in job_ids if job_id in self._jobs}
+    async def progress(self, job_ids: Collection[str]) -> Mapping[str, ProgressSnapshot]:
+        return {job_id: ProgressSnapshot(self._jobs[job_id].progress) for job_id in job_ids if job_id in self._jobs}
 
     async def replay_owner(self, owner_id: str, after_seq: int) -> Sequence[tuple[int, DurableEvent]]:
         numbered = list(enumerate(self._by_owner.get(owner_id, []), 1))
         return numbered[max(after_seq, 0) :][:REPLAY_LIMIT]
 
-    async def owner_tails(self, owner_ids: Collection[str]) -> Mapping[str, int]:
+    async def owner_heads(self, owner_ids: Collection[str]) -> Mapping[str, int]:
         return {owner_id: len(self._by_owner[owner_id]) for owner_id in owner_ids if owner_id in self._by_owner}
 
     async def unfinished(self, owner_id: str) -> Sequence[JobSnapshot]:
         owned = [job_id for job_id, owner in self._owners.items() if owner == owner_id and job_id in self._jobs]
-        return [await self.snapshot(job_id) for job_id in owned if not self._tail(job_id).is_terminal]
+        return [await self.snapshot(job_id) for job_id in owned if not self._head(job_id).is_terminal]
 
-    def _tail(self, job_id: str) -> Tail:
+    def _head(self, job_id: str) -> LogHead:
         events = self._events[job_id]
         is_terminal = bool(events) and events[-1].type in TERMINAL_EVENT_TYPES
-        return Tail(len(events), is_terminal, self._owners[job_id])
+        return LogHead(len(events), is_terminal, self._owners[job_id])

@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from phoenix.contract.events import DurableEvent, JobSnapshot
-from phoenix.events.progress_cache import Told
+from phoenix.events.progress_cache import ProgressSnapshot
 
 REPLAY_LIMIT = 1000
 """Rows in one read of a log; a reader that gets this many asks for more."""
 
 
 @dataclass(frozen=True)
-class Tail:
+class LogHead:
     """Where a job's log ends now."""
 
     last_seq: int
@@ -20,7 +20,7 @@ class Tail:
     owner_id: str = ""
 
 
-Place = tuple[str, int]
+LogPosition = tuple[str, int]
 """(Id of a job or an owner, number of the last event that a client has of it.)"""
 
 
@@ -31,15 +31,15 @@ class EventLog(Protocol):
         """The next events above `after_seq`, in order, at most `REPLAY_LIMIT`. Empty for an unknown job."""
         ...
 
-    async def replays(self, places: Collection[Place]) -> Mapping[Place, Sequence[DurableEvent]]:
-        """Like `replay`, for many places in one query; those without newer events may be left out."""
+    async def replays(self, positions: Collection[LogPosition]) -> Mapping[LogPosition, Sequence[DurableEvent]]:
+        """Like `replay`, for many positions in one query; those without newer events may be left out."""
         ...
 
-    async def tails(self, job_ids: Collection[str]) -> Mapping[str, Tail]:
-        """The tails of many jobs in one query. A job that is left out does not exist (any more)."""
+    async def heads(self, job_ids: Collection[str]) -> Mapping[str, LogHead]:
+        """The heads of many jobs in one query. A job that is left out does not exist (any more)."""
         ...
 
-    async def told(self, job_ids: Collection[str]) -> Mapping[str, Told]:
+    async def progress(self, job_ids: Collection[str]) -> Mapping[str, ProgressSnapshot]:
         """The most progress that any client may have seen of each job, and the latest of each running clip."""
         ...
 
@@ -50,7 +50,7 @@ class EventLog(Protocol):
         """
         ...
 
-    async def owner_tails(self, owner_ids: Collection[str]) -> Mapping[str, int]:
+    async def owner_heads(self, owner_ids: Collection[str]) -> Mapping[str, int]:
         """The last number of each owner, in one query; one that never had a job is left out."""
         ...
 
@@ -70,9 +70,9 @@ class EventLog(Protocol):
         ...
 
 
-def has_been_told(tail: Tail, last_event_id: int | None) -> bool:
+def has_seen_end(head: LogHead, last_event_id: int | None) -> bool:
     """Whether a reconnecting client has seen the job's end: respond with 204, which stops it from reconnecting."""
-    return tail.is_terminal and last_event_id == tail.last_seq
+    return head.is_terminal and last_event_id == head.last_seq
 
 
 def parse_last_event_id(text: str | None) -> int | None:

@@ -1,4 +1,4 @@
-"""Names of the channels and keys in Redis that carry events and bells."""
+"""Names of the channels and keys in Redis that carry events and notifications."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,26 +28,26 @@ class Channels:
         return f"{self.prefix}:progress:{job_id}"
 
     @property
-    def feed(self) -> str:
-        """Channel of the bell that tells feeders to look for waiting tasks."""
-        return f"{self.prefix}:feed"
+    def tasks_ready(self) -> str:
+        """Channel that wakes the dispatcher, so that it looks for ready tasks."""
+        return f"{self.prefix}:tasks-ready"
 
     def wake(self, queue: str) -> str:
-        """Channel of the bell that tells a queue's workers to look for work."""
+        """Channel that wakes a queue's workers, so that they look for work."""
         return f"{self.prefix}:wake:{queue}"
 
     @property
     def stop(self) -> str:
-        """Channel of the bell that tells workers to stop a task; its id is the payload."""
+        """Channel that asks workers to stop a task; its id is the payload."""
         return f"{self.prefix}:stop"
 
 
-_MOST_LISTED = 5000
+_MAX_LISTED = 5000
 """Per kind: the ids become parameters of a query."""
 
 
 @dataclass(frozen=True)
-class Followed:
+class ActiveSubscriptions:
     """Jobs that are followed one by one, and owners whose jobs are all followed."""
 
     job_ids: Sequence[str] = ()
@@ -57,16 +57,16 @@ class Followed:
         return bool(self.job_ids or self.owner_ids)
 
 
-async def find_followed(redis: Redis, channels: Channels) -> Followed:
+async def find_active_subscriptions(redis: Redis, channels: Channels) -> ActiveSubscriptions:
     """Empty while Redis is away: nothing that is published would arrive."""
     patterns = channels.job("*"), channels.owner("*")
 
-    async def ask() -> Followed:
+    async def ask() -> ActiveSubscriptions:
         answers = await send(redis, *(("PUBSUB", "CHANNELS", pattern) for pattern in patterns))
         jobs, owners = (
-            [name.decode().removeprefix(pattern[:-1]) for name in cast("list[bytes]", answer)[:_MOST_LISTED]]
+            [name.decode().removeprefix(pattern[:-1]) for name in cast("list[bytes]", answer)[:_MAX_LISTED]]
             for pattern, answer in zip(patterns, answers, strict=True)
         )
-        return Followed(jobs, owners)
+        return ActiveSubscriptions(jobs, owners)
 
-    return await BestEffort(2).attempt(ask, otherwise=Followed())
+    return await BestEffort(2).attempt(ask, otherwise=ActiveSubscriptions())

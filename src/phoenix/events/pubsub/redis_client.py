@@ -1,4 +1,4 @@
-"""Opens connections to Redis, and sends commands. The only file of this room that touches redis-py's loose types."""
+"""Opens connections to Redis, and sends commands. The only file of this package that touches redis-py's loose types."""
 
 import asyncio
 import time
@@ -161,10 +161,10 @@ _LOG_INTERVAL_S = 5.0
 
 
 class BestEffort:
-    """Runs calls to Redis, each for at most `time_limit_s`, and never raises because Redis is away."""
+    """Runs calls to Redis, each for at most `timeout_s`, and never raises because Redis is away."""
 
-    def __init__(self, time_limit_s: float, clock_s: Callable[[], float] = time.monotonic) -> None:
-        self._time_limit_s = time_limit_s
+    def __init__(self, timeout_s: float, clock_s: Callable[[], float] = time.monotonic) -> None:
+        self._timeout_s = timeout_s
         self._clock_s = clock_s
         self._paused_until_s = 0.0
         self._quiet_until_s = 0.0
@@ -174,7 +174,7 @@ class BestEffort:
         if self._clock_s() < self._paused_until_s:
             return otherwise
         try:
-            async with asyncio.timeout(self._time_limit_s):
+            async with asyncio.timeout(self._timeout_s):
                 return await call()
         except (RedisTimeoutError, TimeoutError) as error:
             self._paused_until_s = self._clock_s() + _PAUSE_AFTER_TIMEOUT_S

@@ -22,11 +22,11 @@ from phoenix.contract.jobs import Clip, ClipState, JobState
 from phoenix.events.messages import EncodedEvent
 
 
-class Verdict(Enum):
+class SendDecision(Enum):
     SEND = auto()
     DROP = auto()
     """It was sent, or is older than what was sent."""
-    REFILL = auto()
+    RESYNC = auto()
     """Events before it are missing: read the log first."""
 
 
@@ -58,8 +58,8 @@ class _ClipMark:
 
 
 @dataclass
-class SeenSequence:
-    """One client's place in a job's log.
+class ClientCursor:
+    """One client's position in a job's log.
 
     Durable events are sent as 1, 2, 3 … without gap or repetition. Progress is sent only if it is news, and never lets
     the job's progress fall.
@@ -68,7 +68,7 @@ class SeenSequence:
     sent_seq: int = 0
     is_over: bool = False
     """Whether the last durable event sent was a terminal one."""
-    _asked_seq: int = 0
+    _resynced_seq: int = 0
     _job_progress: float = 0.0
     _has_started: bool = False
     _clips: dict[int, _ClipMark] = field(default_factory=dict[int, _ClipMark])
@@ -87,47 +87,47 @@ class SeenSequence:
         self.sent_seq = sent_seq
         self.is_over = is_over
 
-    def judge(self, encoded: EncodedEvent) -> Verdict:
+    def decide(self, encoded: EncodedEvent) -> SendDecision:
         """What to do with an event that has arrived."""
         if encoded.is_durable:
             if encoded.seq <= self.sent_seq:
-                return Verdict.DROP
-            return Verdict.SEND if encoded.seq == self.sent_seq + 1 else Verdict.REFILL
+                return SendDecision.DROP
+            return SendDecision.SEND if encoded.seq == self.sent_seq + 1 else SendDecision.RESYNC
         # Made after a durable event that this client does not have: progress must not precede the start of its clip.
-        if encoded.seq > max(self.sent_seq, self._asked_seq):
-            return Verdict.REFILL
-        return Verdict.SEND if self._is_news(encoded.event) else Verdict.DROP
+        if encoded.seq > max(self.sent_seq, self._resynced_seq):
+            return SendDecision.RESYNC
+        return SendDecision.SEND if self._is_news(encoded.event) else SendDecision.DROP
 
     def record(self, encoded: EncodedEvent) -> EncodedEvent:
-        """Notes that the event is being sent, and returns it as this client should see it."""
+        """Records that the event is being sent, and returns it as this client should see it."""
         encoded = encoded.with_job_progress_of_at_least(self._job_progress)
         if encoded.is_durable:
             self.sent_seq = encoded.seq
             self.is_over = encoded.is_terminal
-        self._note(encoded.event)
+        self._apply(encoded.event)
         return encoded
 
-    def take(self, arrived: Iterable[EncodedEvent]) -> tuple[list[EncodedEvent], list[EncodedEvent]]:
+    def admit(self, arrived: Iterable[EncodedEvent]) -> tuple[list[EncodedEvent], list[EncodedEvent]]:
         """The events to send now, in order, and those that must wait until the log was read."""
         ready: list[EncodedEvent] = []
         early: list[EncodedEvent] = []
         for encoded in sorted(arrived, key=_order):
-            verdict = self.judge(encoded)
-            if verdict is Verdict.SEND:
+            decision = self.decide(encoded)
+            if decision is SendDecision.SEND:
                 ready.append(self.record(encoded))
-            elif verdict is Verdict.REFILL:
+            elif decision is SendDecision.RESYNC:
                 early.append(encoded)
         return ready, early
 
-    def settle(self, early: Sequence[EncodedEvent]) -> list[EncodedEvent]:
+    def release(self, early: Sequence[EncodedEvent]) -> list[EncodedEvent]:
         """The events of `early` to send now that the log was read. What the log does not know is dropped."""
-        self._asked_seq = max([self._asked_seq, *(encoded.seq for encoded in early)])
-        ready, _unknown = self.take(early)
+        self._resynced_seq = max([self._resynced_seq, *(encoded.seq for encoded in early)])
+        ready, _unknown = self.admit(early)
         return ready
 
     def continues(self, events: Sequence[DurableEvent]) -> bool:
         """Whether rows of the log directly follow what was sent; not so if old rows were deleted."""
-        return all(event.seq == self.sent_seq + 1 + place for place, event in enumerate(events))
+        return all(event.seq == self.sent_seq + 1 + offset for offset, event in enumerate(events))
 
     def _is_news(self, event: DurableEvent | EphemeralEvent) -> bool:
         match event:
@@ -139,7 +139,7 @@ class SeenSequence:
             case _:
                 return True
 
-    def _note(self, event: DurableEvent | EphemeralEvent) -> None:
+    def _apply(self, event: DurableEvent | EphemeralEvent) -> None:
         match event:
             case ClipStarted():
                 self._mark(event.clip_index).open(event.attempt)

@@ -11,15 +11,15 @@ from phoenix.contract.events import DurableEvent, JobSnapshot
 from phoenix.db.columns import db_now
 from phoenix.db.unit_of_work import Database
 from phoenix.errors import NotFound
-from phoenix.events.log.protocol import REPLAY_LIMIT, Place, Tail
-from phoenix.events.progress_cache import NOTHING_TOLD, Told
+from phoenix.events.log.protocol import REPLAY_LIMIT, LogHead, LogPosition
+from phoenix.events.progress_cache import NO_PROGRESS, ProgressSnapshot
 from phoenix.jobs import views
 from phoenix.jobs.event_log import writer
 from phoenix.jobs.lifecycle import TaskKind, TaskState
 from phoenix.jobs.progress import job_progress
 from phoenix.jobs.repository import FullJob, list_full_jobs, list_unfinished
-from phoenix.jobs.scheduling.position import find_standings
-from phoenix.jobs.scheduling.queue_snapshot import KeptLines
+from phoenix.jobs.scheduling.position import find_queue_positions
+from phoenix.jobs.scheduling.queue_snapshot import QueueSnapshotCache
 from phoenix.jobs.tables import TaskRow
 
 _JOBS_PER_QUERY = 5000
@@ -27,7 +27,7 @@ _JOBS_PER_QUERY = 5000
 
 
 @dataclass(frozen=True)
-class TaskPiece:
+class TaskProgress:
     kind: TaskKind
     position: int
     state: TaskState
@@ -35,9 +35,9 @@ class TaskPiece:
     attempt: int
 
 
-async def list_pieces(session: AsyncSession, job_ids: Sequence[str]) -> Mapping[str, Sequence[TaskPiece]]:
+async def list_task_progress(session: AsyncSession, job_ids: Sequence[str]) -> Mapping[str, Sequence[TaskProgress]]:
     """By job id, in one query for thousands of jobs. A job that is left out does not exist (any more)."""
-    found: dict[str, list[TaskPiece]] = {}
+    found: dict[str, list[TaskProgress]] = {}
     for first in range(0, len(job_ids), _JOBS_PER_QUERY):
         named = col(TaskRow.job_id).in_(job_ids[first : first + _JOBS_PER_QUERY])
         statement = select(
@@ -49,11 +49,11 @@ async def list_pieces(session: AsyncSession, job_ids: Sequence[str]) -> Mapping[
             col(TaskRow.attempt),
         ).where(named)
         for job_id, kind, position, state, weight, attempt in (await session.execute(statement)).all():
-            found.setdefault(job_id, []).append(TaskPiece(kind, position, state, weight, attempt))
+            found.setdefault(job_id, []).append(TaskProgress(kind, position, state, weight, attempt))
     return found
 
 
-ReadProgress = Callable[[Collection[str]], Awaitable[Mapping[str, Told]]]
+ReadProgress = Callable[[Collection[str]], Awaitable[Mapping[str, ProgressSnapshot]]]
 
 MAX_SNAPSHOTS = 100
 """Unfinished jobs at the start of a stream of all jobs; if there are more, the newest."""
@@ -69,42 +69,44 @@ class SqlEventLog:
         *,
         worker_timeout_s: float,
         clips_per_key: int = 0,
-        lines: KeptLines | None = None,
+        queue_snapshots: QueueSnapshotCache | None = None,
     ) -> None:
         self._database = database
         self._read_progress = read_progress
         self._worker_timeout_s = worker_timeout_s
         self._clips_per_key = clips_per_key
-        self._lines = lines or KeptLines()
+        self._queue_snapshots = queue_snapshots or QueueSnapshotCache()
 
     async def replay(self, job_id: str, after_seq: int) -> Sequence[DurableEvent]:
         async with self._database.read() as session:
             return await writer.replay(session, job_id, after_seq, REPLAY_LIMIT)
 
-    async def replays(self, places: Collection[Place]) -> Mapping[Place, Sequence[DurableEvent]]:
+    async def replays(self, positions: Collection[LogPosition]) -> Mapping[LogPosition, Sequence[DurableEvent]]:
         async with self._database.read() as session:
-            return await writer.replays(session, places, REPLAY_LIMIT)
+            return await writer.replay_many(session, positions, REPLAY_LIMIT)
 
-    async def tails(self, job_ids: Collection[str]) -> Mapping[str, Tail]:
+    async def heads(self, job_ids: Collection[str]) -> Mapping[str, LogHead]:
         async with self._database.read() as session:
-            return await writer.tails(session, list(job_ids))
+            return await writer.read_log_heads(session, list(job_ids))
 
-    async def told(self, job_ids: Collection[str]) -> Mapping[str, Told]:
+    async def progress(self, job_ids: Collection[str]) -> Mapping[str, ProgressSnapshot]:
         if not job_ids:
             return {}
         # Progress is read before the rows, so that no clip that is done in the rows is reported as running.
         found = await self._read_progress(job_ids)
         async with self._database.read() as session:
-            pieces = await list_pieces(session, list(job_ids))
-        return {job_id: _told(found.get(job_id, NOTHING_TOLD), of_job) for job_id, of_job in pieces.items()}
+            tasks_by_job = await list_task_progress(session, list(job_ids))
+        return {
+            job_id: _merge_progress(found.get(job_id, NO_PROGRESS), of_job) for job_id, of_job in tasks_by_job.items()
+        }
 
     async def replay_owner(self, owner_id: str, after_seq: int) -> Sequence[tuple[int, DurableEvent]]:
         async with self._database.read() as session:
             return await writer.replay_owner(session, owner_id, after_seq, REPLAY_LIMIT)
 
-    async def owner_tails(self, owner_ids: Collection[str]) -> Mapping[str, int]:
+    async def owner_heads(self, owner_ids: Collection[str]) -> Mapping[str, int]:
         async with self._database.read() as session:
-            return await writer.owner_tails(session, owner_ids)
+            return await writer.read_owner_log_heads(session, owner_ids)
 
     async def snapshot(self, job_id: str) -> JobSnapshot:
         found = await self.snapshots([job_id])
@@ -124,17 +126,17 @@ class SqlEventLog:
 
     async def _snapshots(self, jobs: Sequence[FullJob]) -> list[JobSnapshot]:
         # Progress is read after the rows, so that it is never behind them; that of older attempts is left out.
-        told = await self._read_progress([job.row.id for job in jobs])
-        standings = await find_standings(
+        progress = await self._read_progress([job.row.id for job in jobs])
+        queue_positions = await find_queue_positions(
             self._database,
             jobs,
             worker_timeout_s=self._worker_timeout_s,
             clips_per_key=self._clips_per_key,
-            lines=self._lines,
+            queue_snapshots=self._queue_snapshots,
         )
         async with self._database.read() as session:
             now = (await session.execute(select(db_now(0)))).scalar_one()
-        lives = [views.live_state(told[job.row.id], standings[job.row.id], now) for job in jobs]
+        lives = [views.live_state(progress[job.row.id], queue_positions[job.row.id], now) for job in jobs]
         return [
             JobSnapshot(
                 job_id=job.row.id,
@@ -146,8 +148,8 @@ class SqlEventLog:
         ]
 
 
-def _told(found: Told, pieces: Sequence[TaskPiece]) -> Told:
-    """Counts what SQL shows as told, and keeps only the progress of running attempts."""
-    running = {(piece.position, piece.attempt) for piece in pieces if piece.state is TaskState.RUNNING}
+def _merge_progress(found: ProgressSnapshot, tasks: Sequence[TaskProgress]) -> ProgressSnapshot:
+    """Counts what SQL shows as published, and keeps only the progress of running attempts."""
+    running = {(task.position, task.attempt) for task in tasks if task.state is TaskState.RUNNING}
     clips = {index: progress for index, progress in found.clips.items() if (index, progress.attempt) in running}
-    return Told(max(found.share, job_progress(pieces)), clips)
+    return ProgressSnapshot(max(found.job_progress, job_progress(tasks)), clips)

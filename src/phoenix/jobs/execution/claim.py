@@ -16,7 +16,7 @@ from phoenix.db.unit_of_work import UnitOfWork
 from phoenix.jobs.event_log import writer
 from phoenix.jobs.lifecycle import TaskKind, TaskState, check_job_transition
 from phoenix.jobs.repository import find_job_locked, list_tasks
-from phoenix.jobs.scheduling.durations import Pace, read_paces, shape_of
+from phoenix.jobs.scheduling.durations import DurationPerWeight, clip_shape, read_duration_stats
 from phoenix.jobs.tables import AttemptRow, JobRow, TaskRow
 from phoenix.jobs.views import parse_request
 
@@ -35,14 +35,14 @@ class Claim:
     request: ResolvedRequest
     request_id: str | None
     traceparent: str | None = None
-    parts: tuple[str, ...] = ()
+    clip_artifact_ids: tuple[str, ...] = ()
     """For an assembly: artifact ids of the clips, in order."""
     soundtrack_artifact_id: str | None = None
     weights: tuple[float, ...] = ()
     """Weights of the job's clips, for the progress of the whole job."""
-    done: frozenset[int] = frozenset()
+    done_clips: frozenset[int] = frozenset()
     """Indices of the clips that are done already: Redis may have forgotten their progress."""
-    pace: Pace | None = None
+    duration: DurationPerWeight | None = None
     """Learned from clips like this one; None if none was rendered yet."""
     assembly_s: float | None = None
     """For a clip: how long the job's assembly will take, if known."""
@@ -50,20 +50,20 @@ class Claim:
     """Number of the job's last durable event when the task was claimed."""
 
 
-async def claim(uow: UnitOfWork, task_id: str, dispatch: int, *, worker_id: str, lease_s: float) -> Claim | None:
-    """Claims the task; None if the doorbell is stale: the task was claimed, has ended, or was rung anew."""
+async def claim(uow: UnitOfWork, task_id: str, dispatch_seq: int, *, worker_id: str, lease_s: float) -> Claim | None:
+    """Claims the task. None if the message is stale: the task was claimed, has ended, or was dispatched again."""
     job_id = (await uow.session.scalars(select(col(TaskRow.job_id)).where(col(TaskRow.id) == task_id))).one_or_none()
     job = await find_job_locked(uow.session, job_id) if job_id else None
     if job is None or job.ending is not None or job.state.is_terminal:
         return None
     tasks = await list_tasks(uow.session, job.id)
     task = next(task for task in tasks if task.id == task_id)
-    if task.state is not TaskState.READY or task.dispatch != dispatch:
+    if task.state is not TaskState.READY or task.dispatch_seq != dispatch_seq:
         return None
-    await _take(uow, task, worker_id=worker_id, lease_s=lease_s)
-    await _tell(uow, job, task, worker_id)
-    pace, assembly_s = await _find_pace(uow, job, task)
-    parts = [other for other in tasks if other.kind is TaskKind.RENDER]
+    await _start_attempt(uow, task, worker_id=worker_id, lease_s=lease_s)
+    await _append_start_events(uow, job, task, worker_id)
+    duration, assembly_s = await _find_duration(uow, job, task)
+    clips = [other for other in tasks if other.kind is TaskKind.RENDER]
     sound = [other.artifact_id for other in tasks if other.kind is TaskKind.SOUNDTRACK]
     return Claim(
         task_id=task.id,
@@ -76,25 +76,27 @@ async def claim(uow: UnitOfWork, task_id: str, dispatch: int, *, worker_id: str,
         request=parse_request(job),
         request_id=job.request_id,
         traceparent=job.traceparent,
-        parts=tuple(part.artifact_id for part in parts if part.artifact_id),
+        clip_artifact_ids=tuple(clip.artifact_id for clip in clips if clip.artifact_id),
         soundtrack_artifact_id=sound[0] if sound else None,
-        weights=tuple(part.weight for part in parts),
-        done=frozenset(part.position for part in parts if part.state is TaskState.SUCCEEDED),
-        pace=pace,
+        weights=tuple(clip.weight for clip in clips),
+        done_clips=frozenset(clip.position for clip in clips if clip.state is TaskState.SUCCEEDED),
+        duration=duration,
         assembly_s=assembly_s,
         last_seq=job.last_seq,
     )
 
 
-async def _find_pace(uow: UnitOfWork, job: JobRow, task: TaskRow) -> tuple[Pace | None, float | None]:
+async def _find_duration(uow: UnitOfWork, job: JobRow, task: TaskRow) -> tuple[DurationPerWeight | None, float | None]:
     request = parse_request(job)
     if task.kind is not TaskKind.RENDER or not isinstance(request, ResolvedReel):
         return None, None
-    paces = await read_paces(uow.session)
-    return paces.find(shape_of(request.model, request.clips[task.position])), paces.assembly_s(request)
+    durations = await read_duration_stats(uow.session)
+    return durations.find(clip_shape(request.model, request.clips[task.position])), durations.estimate_assembly_s(
+        request
+    )
 
 
-async def _take(uow: UnitOfWork, task: TaskRow, *, worker_id: str, lease_s: float) -> None:
+async def _start_attempt(uow: UnitOfWork, task: TaskRow, *, worker_id: str, lease_s: float) -> None:
     now = await uow.now()
     task.state = TaskState.RUNNING
     task.attempt += 1
@@ -105,13 +107,13 @@ async def _take(uow: UnitOfWork, task: TaskRow, *, worker_id: str, lease_s: floa
     uow.session.add(AttemptRow(task_id=task.id, number=task.attempt, worker_id=worker_id, started_at=now))
 
 
-async def _tell(uow: UnitOfWork, job: JobRow, task: TaskRow, worker_id: str) -> None:
+async def _append_start_events(uow: UnitOfWork, job: JobRow, task: TaskRow, worker_id: str) -> None:
     if job.state is JobState.QUEUED:
         check_job_transition(job.state, JobState.RUNNING)
         job.state = JobState.RUNNING
         job.started_at = await uow.now()
         job.run_deadline_at = job.started_at + timedelta(seconds=job.run_timeout_s)
-        await writer.record(uow, job, JobStarted)
+        await writer.append_event(uow, job, JobStarted)
     if task.kind is TaskKind.RENDER:
         request = parse_request(job)
         assert isinstance(request, ResolvedReel)
@@ -122,9 +124,9 @@ async def _tell(uow: UnitOfWork, job: JobRow, task: TaskRow, worker_id: str) -> 
             steps=request.clips[task.position].steps,
             worker_id=worker_id,
         )
-        await writer.record(uow, job, event)
+        await writer.append_event(uow, job, event)
     elif task.kind is TaskKind.ASSEMBLE:
-        await writer.record(uow, job, JobAssembling)
+        await writer.append_event(uow, job, JobAssembling)
 
 
 async def renew_leases(

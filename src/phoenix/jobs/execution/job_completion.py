@@ -14,20 +14,20 @@ from phoenix.jobs import views
 from phoenix.jobs.event_log import writer
 from phoenix.jobs.event_log.writer import EventFactory
 from phoenix.jobs.lifecycle import (
-    StopReason,
+    StopRequestReason,
     TaskKind,
     TaskState,
     check_job_transition,
     check_task_transition,
     is_unblocked,
 )
-from phoenix.jobs.metrics import count_end
+from phoenix.jobs.metrics import count_job_end
 from phoenix.jobs.post_commit import StopRequested, TasksReady
 from phoenix.jobs.repository import list_tasks
 from phoenix.jobs.tables import ArtifactRow, JobRow, TaskRow
 
 
-async def settle(uow: UnitOfWork, job: JobRow) -> None:
+async def advance_job(uow: UnitOfWork, job: JobRow) -> None:
     """Brings a job forward after a task ended: unblocks what waited for it, or ends the job."""
     await uow.session.flush()
     tasks = await list_tasks(uow.session, job.id)
@@ -40,7 +40,7 @@ async def settle(uow: UnitOfWork, job: JobRow) -> None:
 
 
 async def end_job(
-    uow: UnitOfWork, job: JobRow, ending: JobState, error: JobError | None, *, stop_reason: StopReason | None
+    uow: UnitOfWork, job: JobRow, ending: JobState, error: JobError | None, *, stop_reason: StopRequestReason | None
 ) -> None:
     """Starts to end a job in the state `ending`. The first call wins; later ones change nothing.
 
@@ -54,15 +54,15 @@ async def end_job(
     for task in await list_tasks(uow.session, job.id):
         if task.state is TaskState.RUNNING and stop_reason is not None:
             task.stop_reason = stop_reason
-            uow.announce(StopRequested(task.id))
-    await settle(uow, job)
+            uow.publish_after_commit(StopRequested(task.id))
+    await advance_job(uow, job)
 
 
 async def _wind_down(uow: UnitOfWork, job: JobRow, tasks: Sequence[TaskRow]) -> None:
     now = await uow.now()
     for task in tasks:
         if task.state in (TaskState.READY, TaskState.BLOCKED):
-            move_task(task, TaskState.CANCELED, now)
+            transition_task(task, TaskState.CANCELED, now)
     if any(task.state is TaskState.RUNNING for task in tasks):
         return
     assert job.ending is not None
@@ -89,20 +89,20 @@ async def _finish_job(uow: UnitOfWork, job: JobRow, state: JobState, event: Even
     job.state = state
     job.ending = None
     job.finished_at = await uow.now()
-    await writer.record(uow, job, event)
+    await writer.append_event(uow, job, event)
     # After the event, whose number locks the owner's row: the order of locks is the same for all.
-    count_end(uow, job)
+    count_job_end(uow, job)
 
 
 def _unblock(uow: UnitOfWork, tasks: Sequence[TaskRow], now: datetime) -> None:
     for task in tasks:
         before = [other.state for other in tasks if other.position < task.position]
         if task.state is TaskState.BLOCKED and task.kind is TaskKind.ASSEMBLE and is_unblocked(before):
-            move_task(task, TaskState.READY, now)
-            uow.announce(TasksReady())
+            transition_task(task, TaskState.READY, now)
+            uow.publish_after_commit(TasksReady())
 
 
-def move_task(task: TaskRow, state: TaskState, now: datetime) -> None:
+def transition_task(task: TaskRow, state: TaskState, now: datetime) -> None:
     """Changes a task's state, and the columns that depend on it. Raises `IllegalTransition`."""
     check_task_transition(task.state, state)
     task.state = state
@@ -110,10 +110,10 @@ def move_task(task: TaskRow, state: TaskState, now: datetime) -> None:
     task.lease_until = None
     task.stop_reason = None
     if state is TaskState.READY:
-        # A new dispatch number: the task can no longer be claimed by an old doorbell, wherever that still is.
-        task.dispatch += 1
-        task.rung_at = None
-        task.passed_at = None
+        # A new dispatch number: the task can no longer be claimed by an old dispatch message, wherever that still is.
+        task.dispatch_seq += 1
+        task.dispatched_at = None
+        task.affinity_skipped_at = None
         task.ready_at = now
         task.finished_at = None
     elif state.is_terminal:

@@ -1,4 +1,4 @@
-"""Recovery from lost workers and missed deadlines, for the sweeper and for supervisors. One transaction per job."""
+"""Recovery from lost workers and missed deadlines, for lease reaper and supervisors. One transaction per job."""
 
 from collections.abc import Sequence
 
@@ -12,9 +12,9 @@ from phoenix.db.columns import db_now
 from phoenix.db.unit_of_work import UnitOfWork
 from phoenix.errors import FailureCode, Stage
 from phoenix.jobs.execution.job_completion import end_job
-from phoenix.jobs.execution.retries import RetryRule, crash
-from phoenix.jobs.lifecycle import StopReason, TaskState
-from phoenix.jobs.repository import MOVABLE, find_job_locked
+from phoenix.jobs.execution.retries import RetryRule, handle_lost_worker
+from phoenix.jobs.lifecycle import StopRequestReason, TaskState
+from phoenix.jobs.repository import CAN_TRANSITION, find_job_locked
 from phoenix.jobs.tables import JobRow, TaskRow
 
 BATCH = 200
@@ -24,12 +24,12 @@ What is left to a newer version does not count: it would fill the batches of eve
 """
 
 
-async def list_lapsed(session: AsyncSession) -> Sequence[tuple[str, str]]:
+async def list_expired_leases(session: AsyncSession) -> Sequence[tuple[str, str]]:
     """(job id, task id) of running tasks whose lease has run out."""
     return await _list_running(session, col(TaskRow.lease_until) < db_now(0))
 
 
-async def list_held_by(session: AsyncSession, worker_id: str) -> Sequence[tuple[str, str]]:
+async def list_running_on(session: AsyncSession, worker_id: str) -> Sequence[tuple[str, str]]:
     """(job id, task id) of what a worker that is known to be dead was working on."""
     return await _list_running(session, col(TaskRow.lease_owner) == worker_id)
 
@@ -38,31 +38,31 @@ async def _list_running(session: AsyncSession, condition: ColumnElement[bool]) -
     statement = (
         select(col(TaskRow.job_id), col(TaskRow.id))
         .join(JobRow, col(JobRow.id) == col(TaskRow.job_id))
-        .where(col(TaskRow.state) == TaskState.RUNNING, condition, *MOVABLE)
+        .where(col(TaskRow.state) == TaskState.RUNNING, condition, *CAN_TRANSITION)
         .limit(BATCH)
     )
     return (await session.execute(statement)).all()
 
 
-async def recover_lapsed(uow: UnitOfWork, job_id: str, task_id: str, rule: RetryRule) -> bool:
+async def recover_expired_lease(uow: UnitOfWork, job_id: str, task_id: str, rule: RetryRule) -> bool:
     """Takes a task back from a worker that stopped renewing. False if it renewed or ended in the meantime."""
-    job, task = await _hold(uow, job_id, task_id)
+    job, task = await _lock_running(uow, job_id, task_id)
     if job is None or task is None or task.lease_until is None or task.lease_until >= await uow.now():
         return False
-    await crash(uow, job, task, rule, cause="Its worker stopped answering.")
+    await handle_lost_worker(uow, job, task, rule, cause="Its worker stopped answering.")
     return True
 
 
-async def recover_from(uow: UnitOfWork, job_id: str, task_id: str, worker_id: str, rule: RetryRule) -> bool:
+async def recover_from_lost_worker(uow: UnitOfWork, job_id: str, task_id: str, worker_id: str, rule: RetryRule) -> bool:
     """Takes a task back from a worker process that is known to have ended. False if it no longer holds the task."""
-    job, task = await _hold(uow, job_id, task_id)
+    job, task = await _lock_running(uow, job_id, task_id)
     if job is None or task is None or task.lease_owner != worker_id:
         return False
-    await crash(uow, job, task, rule, cause="Its worker process ended unexpectedly.")
+    await handle_lost_worker(uow, job, task, rule, cause="Its worker process ended unexpectedly.")
     return True
 
 
-async def _hold(uow: UnitOfWork, job_id: str, task_id: str) -> tuple[JobRow | None, TaskRow | None]:
+async def _lock_running(uow: UnitOfWork, job_id: str, task_id: str) -> tuple[JobRow | None, TaskRow | None]:
     job = await find_job_locked(uow.session, job_id)
     task = await uow.session.get(TaskRow, task_id, populate_existing=True)
     return job, task if task is not None and task.state is TaskState.RUNNING else None
@@ -73,7 +73,7 @@ async def list_overdue(session: AsyncSession) -> Sequence[str]:
     waited = (col(JobRow.state) == JobState.QUEUED) & (col(JobRow.queue_deadline_at) < db_now(0))
     ran = (col(JobRow.state) == JobState.RUNNING) & (col(JobRow.run_deadline_at) < db_now(0))
     # Two statements: for an OR, PostgreSQL's planner would scan every job there ever was.
-    is_ours = (col(JobRow.ending).is_(None), *MOVABLE)
+    is_ours = (col(JobRow.ending).is_(None), *CAN_TRANSITION)
     overdue = [select(col(JobRow.id)).where(late, *is_ours).limit(BATCH) for late in (waited, ran)]
     return [job_id for statement in overdue for job_id in await session.scalars(statement)]
 
@@ -89,7 +89,7 @@ async def end_overdue(uow: UnitOfWork, job_id: str) -> None:
         await end_job(uow, job, JobState.EXPIRED, error, stop_reason=None)
     elif job.state is JobState.RUNNING and job.run_deadline_at and job.run_deadline_at < now:
         error = _overdue(FailureCode.RUN_TIMEOUT, f"It ran longer than run_timeout_s ({job.run_timeout_s:g} s).")
-        await end_job(uow, job, JobState.FAILED, error, stop_reason=StopReason.DEADLINE)
+        await end_job(uow, job, JobState.FAILED, error, stop_reason=StopRequestReason.DEADLINE)
 
 
 def _overdue(code: FailureCode, message: str) -> JobError:

@@ -15,8 +15,8 @@ from phoenix.contract.jobs import JobError, JobState
 from phoenix.db.unit_of_work import UnitOfWork
 from phoenix.errors import FailureCode, Stage
 from phoenix.jobs.event_log import writer
-from phoenix.jobs.execution.job_completion import end_job, move_task, settle
-from phoenix.jobs.lifecycle import Outcome, TaskKind, TaskState
+from phoenix.jobs.execution.job_completion import advance_job, end_job, transition_task
+from phoenix.jobs.lifecycle import AttemptEndState, TaskKind, TaskState
 from phoenix.jobs.post_commit import TasksReady
 from phoenix.jobs.tables import AttemptRow, JobRow, TaskRow, WorkerRow
 from phoenix.settings import SchedulerSettings
@@ -35,28 +35,30 @@ class RetryRule:
         return cls(settings.max_failures, settings.max_crashes, settings.retry_delay_s)
 
 
-async def close_attempt(uow: UnitOfWork, task: TaskRow, outcome: Outcome, error: JobError | None = None) -> None:
+async def close_attempt(
+    uow: UnitOfWork, task: TaskRow, outcome: AttemptEndState, error: JobError | None = None
+) -> None:
     attempt = await uow.session.get_one(AttemptRow, (task.id, task.attempt))
     attempt.ended_at = await uow.now()
     attempt.outcome = outcome
     attempt.error = error.model_dump(mode="json") if error else None
 
 
-async def crash(uow: UnitOfWork, job: JobRow, task: TaskRow, rule: RetryRule, *, cause: str) -> None:
+async def handle_lost_worker(uow: UnitOfWork, job: JobRow, task: TaskRow, rule: RetryRule, *, cause: str) -> None:
     """The attempt's worker is gone. A task that keeps taking its workers down is given up."""
     task.crashes += 1
-    error = error_of(task, FailureCode.WORKER_LOST, cause, Stage.QUEUE, retriable=True)
-    await close_attempt(uow, task, Outcome.CRASHED, error)
-    is_spent = task.crashes >= rule.max_crashes and job.ending is None
-    lost = task.crashes - await _count_returned(uow, task) if is_spent else 0
+    error = make_error(task, FailureCode.WORKER_LOST, cause, Stage.QUEUE, retriable=True)
+    await close_attempt(uow, task, AttemptEndState.CRASHED, error)
+    is_exhausted = task.crashes >= rule.max_crashes and job.ending is None
+    lost = task.crashes - await _count_returned_workers(uow, task) if is_exhausted else 0
     if lost < rule.max_crashes:
-        await try_again(uow, job, task, error, delay_s=0)
+        await retry_task(uow, job, task, error, delay_s=0)
     else:
         detail = f"{lost} workers were lost while they worked on this; it is not tried again by itself."
-        await give_up(uow, job, task, error.model_copy(update={"message": detail}))
+        await discard_task(uow, job, task, error.model_copy(update={"message": detail}))
 
 
-async def _count_returned(uow: UnitOfWork, task: TaskRow) -> int:
+async def _count_returned_workers(uow: UnitOfWork, task: TaskRow) -> int:
     """How many of the workers that were lost on this task have been heard of since.
 
     Those were frozen, cut off or starved of CPU, which is not the task's fault. The run deadline bounds how often
@@ -65,7 +67,7 @@ async def _count_returned(uow: UnitOfWork, task: TaskRow) -> int:
     await uow.session.flush()
     crashed = (
         select(col(AttemptRow.worker_id), col(AttemptRow.ended_at))
-        .where(col(AttemptRow.task_id) == task.id, col(AttemptRow.outcome) == Outcome.CRASHED)
+        .where(col(AttemptRow.task_id) == task.id, col(AttemptRow.outcome) == AttemptEndState.CRASHED)
         .order_by(col(AttemptRow.number).desc())
         .limit(task.crashes)
         .subquery()
@@ -76,32 +78,32 @@ async def _count_returned(uow: UnitOfWork, task: TaskRow) -> int:
     return (await uow.session.execute(returned)).scalar_one()
 
 
-async def try_again(uow: UnitOfWork, job: JobRow, task: TaskRow, error: JobError, *, delay_s: float) -> None:
+async def retry_task(uow: UnitOfWork, job: JobRow, task: TaskRow, error: JobError, *, delay_s: float) -> None:
     """Makes the task ready for another attempt in `delay_s`; cancels it if its job is ending."""
     if job.ending is not None:
-        move_task(task, TaskState.CANCELED, await uow.now())
-        await settle(uow, job)
+        transition_task(task, TaskState.CANCELED, await uow.now())
+        await advance_job(uow, job)
         return
-    move_task(task, TaskState.READY, await uow.now() + timedelta(seconds=delay_s))
-    uow.announce(TasksReady())
+    transition_task(task, TaskState.READY, await uow.now() + timedelta(seconds=delay_s))
+    uow.publish_after_commit(TasksReady())
     if task.kind is TaskKind.RENDER:
         event = partial(ClipRetrying, clip_index=task.position, attempt=task.attempt, reason=error, retry_in_s=delay_s)
-        await writer.record(uow, job, event)
+        await writer.append_event(uow, job, event)
 
 
-async def give_up(uow: UnitOfWork, job: JobRow, task: TaskRow, error: JobError) -> None:
+async def discard_task(uow: UnitOfWork, job: JobRow, task: TaskRow, error: JobError) -> None:
     """Fails the task for good, and its job with it. Running clips may finish: a manual retry will use them."""
     task.error = error.model_dump(mode="json")
-    move_task(task, TaskState.FAILED, await uow.now())
+    transition_task(task, TaskState.FAILED, await uow.now())
     if task.kind is TaskKind.RENDER:
         event = partial(ClipFailed, clip_index=task.position, attempt=task.attempt, error=error)
-        await writer.record(uow, job, event)
+        await writer.append_event(uow, job, event)
     if job.ending is None:
         await end_job(uow, job, JobState.FAILED, error, stop_reason=None)
     else:
-        await settle(uow, job)
+        await advance_job(uow, job)
 
 
-def error_of(task: TaskRow, code: FailureCode, message: str, stage: Stage, *, retriable: bool) -> JobError:
+def make_error(task: TaskRow, code: FailureCode, message: str, stage: Stage, *, retriable: bool) -> JobError:
     clip_index = task.position if task.kind is TaskKind.RENDER else None
     return JobError(code=code, message=message, retriable=retriable, stage=stage, clip_index=clip_index)

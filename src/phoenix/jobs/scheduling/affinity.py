@@ -29,97 +29,103 @@ class Candidate:
 
 
 @dataclass(frozen=True)
-class Turn:
-    """A clip whose doorbell a worker is about to answer."""
+class PendingClaim:
+    """A clip whose dispatch message a worker is about to answer."""
 
     model: str
-    passed_for_s: float | None
+    skipped_for_s: float | None
     """Seconds since a worker first left it to others; None if none did."""
-    others_next: Collection[str]
-    """Models of the other clips whose doorbells are in Redis."""
+    dispatched_models: Collection[str]
+    """Models of the other clips whose dispatch messages are in Redis."""
 
 
-def should_leave(turn: Turn, held: Collection[str], others: Collection[Candidate], *, wait_s: float) -> bool:
-    """`held`: models in this worker's memory. After `wait_s` in which the clip was left to others, anyone takes it.
+def should_skip(
+    pending: PendingClaim, loaded_models: Collection[str], others: Collection[Candidate], *, wait_s: float
+) -> bool:
+    """`loaded_models`: models in this worker's memory. After `wait_s` of skipping, any worker takes the clip.
 
     It is left to an idle holder of its model. It is left to a busy one only if another clip waits for a model that
     this worker holds, so that no worker stands idle.
     """
-    if turn.model in held or (turn.passed_for_s is not None and turn.passed_for_s >= wait_s):
+    if pending.model in loaded_models or (pending.skipped_for_s is not None and pending.skipped_for_s >= wait_s):
         return False
-    holders = [other for other in others if turn.model in other.models]
+    holders = [other for other in others if pending.model in other.models]
     if any(holder.free_slots > 0 for holder in holders):
         return wait_s > 0
-    return bool(holders) and wait_s > 0 and any(model in held for model in turn.others_next)
+    return bool(holders) and wait_s > 0 and any(model in loaded_models for model in pending.dispatched_models)
 
 
 _QUEUE = "gpu"
-_MOST_LOOKED_AT = 100
-"""Other doorbells: enough to find one for a model that the worker holds."""
+_MAX_SCANNED = 100
+"""Other dispatch messages: enough to find one for a model that the worker holds."""
 
 
-async def leave_to_others(
+async def skip_for_affinity(
     uow: UnitOfWork,
     task_id: str,
-    dispatch: int,
+    dispatch_seq: int,
     *,
     worker_id: str,
-    held: Collection[str],
+    loaded_models: Collection[str],
     wait_s: float,
     worker_timeout_s: float,
 ) -> bool:
-    """Whether this worker, which holds the models `held`, should leave the task for now; if so, records since when."""
-    turn = await _find_turn(uow.session, task_id, dispatch, await uow.now(), held=held)
-    if turn is None:
+    """Whether this worker, which holds `loaded_models`, should skip the task for now. If so, records since when."""
+    pending = await _find_pending_claim(
+        uow.session, task_id, dispatch_seq, await uow.now(), loaded_models=loaded_models
+    )
+    if pending is None:
         return False
-    others = await _list_candidates(uow.session, besides=worker_id, worker_timeout_s=worker_timeout_s)
-    if not should_leave(turn, held, others, wait_s=wait_s):
+    others = await _list_candidates(uow.session, except_worker_id=worker_id, worker_timeout_s=worker_timeout_s)
+    if not should_skip(pending, loaded_models, others, wait_s=wait_s):
         return False
     first = update(TaskRow).where(
-        col(TaskRow.id) == task_id, col(TaskRow.dispatch) == dispatch, col(TaskRow.passed_at).is_(None)
+        col(TaskRow.id) == task_id,
+        col(TaskRow.dispatch_seq) == dispatch_seq,
+        col(TaskRow.affinity_skipped_at).is_(None),
     )
-    await uow.session.execute(first.values(passed_at=db_now(0)))
+    await uow.session.execute(first.values(affinity_skipped_at=db_now(0)))
     return True
 
 
-async def _find_turn(
-    session: AsyncSession, task_id: str, dispatch: int, now: datetime, *, held: Collection[str]
-) -> Turn | None:
-    """None if there is nothing to decide: the doorbell is stale, or this worker can serve the task as well as any."""
+async def _find_pending_claim(
+    session: AsyncSession, task_id: str, dispatch_seq: int, now: datetime, *, loaded_models: Collection[str]
+) -> PendingClaim | None:
+    """None if there is nothing to decide: the message is stale, or this worker can serve the task as well as any."""
     statement = (
-        select(col(JobRow.model), col(TaskRow.passed_at))
+        select(col(JobRow.model), col(TaskRow.affinity_skipped_at))
         .join(TaskRow, col(TaskRow.job_id) == col(JobRow.id))
         .where(
             col(TaskRow.id) == task_id,
-            col(TaskRow.dispatch) == dispatch,
+            col(TaskRow.dispatch_seq) == dispatch_seq,
             col(TaskRow.state) == TaskState.READY,
             col(TaskRow.queue) == _QUEUE,
         )
     )
     found = (await session.execute(statement)).one_or_none()
-    model, passed_at = found if found is not None else (None, None)
-    if model is None or model in held:
+    model, affinity_skipped_at = found if found is not None else (None, None)
+    if model is None or model in loaded_models:
         return None
-    passed_for_s = None if passed_at is None else (now - passed_at).total_seconds()
-    return Turn(model, passed_for_s, await _list_rung_models(session, besides=task_id))
+    skipped_for_s = None if affinity_skipped_at is None else (now - affinity_skipped_at).total_seconds()
+    return PendingClaim(model, skipped_for_s, await _list_dispatched_models(session, except_task_id=task_id))
 
 
-async def _list_rung_models(session: AsyncSession, *, besides: str) -> frozenset[str]:
+async def _list_dispatched_models(session: AsyncSession, *, except_task_id: str) -> frozenset[str]:
     statement = (
         select(col(JobRow.model))
         .join(TaskRow, col(TaskRow.job_id) == col(JobRow.id))
         .where(
             col(TaskRow.state) == TaskState.READY,
             col(TaskRow.queue) == _QUEUE,
-            col(TaskRow.rung_at).is_not(None),
-            col(TaskRow.id) != besides,
+            col(TaskRow.dispatched_at).is_not(None),
+            col(TaskRow.id) != except_task_id,
         )
-        .limit(_MOST_LOOKED_AT)
+        .limit(_MAX_SCANNED)
     )
     return frozenset(model for model in await session.scalars(statement) if model)
 
 
-async def _list_candidates(session: AsyncSession, *, besides: str, worker_timeout_s: float) -> list[Candidate]:
+async def _list_candidates(session: AsyncSession, *, except_worker_id: str, worker_timeout_s: float) -> list[Candidate]:
     statement = select(col(TaskRow.lease_owner)).where(
         col(TaskRow.state) == TaskState.RUNNING, col(TaskRow.queue) == _QUEUE
     )
@@ -128,5 +134,5 @@ async def _list_candidates(session: AsyncSession, *, besides: str, worker_timeou
         Candidate(row.models, row.slots[_QUEUE] - busy[row.id])
         for row in await list_live(session, worker_timeout_s=worker_timeout_s)
         # A draining worker reports no slots.
-        if row.id != besides and row.slots.get(_QUEUE, 0) > 0
+        if row.id != except_worker_id and row.slots.get(_QUEUE, 0) > 0
     ]

@@ -1,4 +1,4 @@
-"""Estimates how long jobs will take, from learned paces. Pure; gives no estimate rather than a guess."""
+"""Estimates how long jobs will take, from learned durations. Pure; gives no estimate rather than a guess."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from phoenix.contract.resolved import ResolvedReel
 from phoenix.jobs.lifecycle import TaskKind, TaskState
 from phoenix.jobs.progress import MEDIA_SHARE
 from phoenix.jobs.repository import FullJob
-from phoenix.jobs.scheduling.durations import Paces, shape_of
+from phoenix.jobs.scheduling.durations import DurationStats, clip_shape
 from phoenix.jobs.views import parse_request
 
 # (limit, step): estimates below the limit are rounded to the step; finer would suggest a precision that nobody has.
@@ -22,7 +22,7 @@ class Countdown:
     left_s: float | None = None
     _at_s: float = 0.0
 
-    def tell(self, estimate_s: float | None, *, now_s: float) -> float | None:
+    def update(self, estimate_s: float | None, *, now_s: float) -> float | None:
         """`now_s` is on a clock that only rises."""
         if estimate_s is None:
             return None
@@ -30,54 +30,54 @@ class Countdown:
             expected_s = max(0.0, self.left_s - (now_s - self._at_s))
             estimate_s = expected_s + (estimate_s - expected_s) / 5
         self.left_s, self._at_s = estimate_s, now_s
-        return about(estimate_s)
+        return round_estimate(estimate_s)
 
 
-def about(seconds: float) -> float:
+def round_estimate(seconds: float) -> float:
     """Rounds seconds to what an estimate can be trusted for."""
     step_s = next((step_s for limit_s, step_s in _STEPS_S if seconds < limit_s), _COARSEST_S)
     return float(round(seconds / step_s) * step_s)
 
 
-def blend(learned_s: float | None, *, elapsed_s: float, progress: float) -> float | None:
-    """Seconds left: the learned duration, more and more replaced by the pace so far the further the work has come."""
+def blend_estimate(learned_s: float | None, *, elapsed_s: float, progress: float) -> float | None:
+    """Seconds left: the learned duration, replaced by the rate so far as the work proceeds."""
     if progress <= 0:
         return None if learned_s is None else max(0.0, learned_s - elapsed_s)
-    left_at_this_pace_s = elapsed_s * (1 - progress) / progress
+    left_at_this_rate_s = elapsed_s * (1 - progress) / progress
     if learned_s is None:
-        return left_at_this_pace_s
-    return progress * left_at_this_pace_s + (1 - progress) * max(0.0, learned_s * (1 - progress))
+        return left_at_this_rate_s
+    return progress * left_at_this_rate_s + (1 - progress) * max(0.0, learned_s * (1 - progress))
 
 
-def side_by_side_s(under_way_s: Sequence[float], waiting_s: Sequence[float]) -> float:
+def parallel_work_s(running_s: Sequence[float], waiting_s: Sequence[float]) -> float:
     """Seconds until all clips are done with as many at a time as are running now; at least the longest of them."""
-    left_s = [*under_way_s, *waiting_s]
-    return max(sum(left_s) / max(len(under_way_s), 1), *left_s, 0.0)
+    left_s = [*running_s, *waiting_s]
+    return max(sum(left_s) / max(len(running_s), 1), *left_s, 0.0)
 
 
-def work_left_s(job: FullJob, paces: Paces) -> float | None:
+def work_left_s(job: FullJob, durations: DurationStats) -> float | None:
     """Seconds that the rest of a reel takes, with as many clips at a time as are running now; None if unknown."""
     request = parse_request(job.row)
     if not isinstance(request, ResolvedReel):
         return None
-    learned = _clip_seconds(job, request, paces)
+    learned = _clip_seconds(job, request, durations)
     known = [seconds for seconds in learned.values() if seconds is not None]
     if len(known) < len(learned):
         return None
     clips = [task for task in job.tasks if task.kind is TaskKind.RENDER and task.state is not TaskState.SUCCEEDED]
-    under_way = [learned[task.position] or 0.0 for task in clips if task.state is TaskState.RUNNING]
+    running = [learned[task.position] or 0.0 for task in clips if task.state is TaskState.RUNNING]
     waiting = [learned[task.position] or 0.0 for task in clips if task.state is not TaskState.RUNNING]
-    return side_by_side_s(under_way, waiting) + assembling_s(paces.assembly_s(request), sum(known))
+    return parallel_work_s(running, waiting) + assembly_duration_s(durations.estimate_assembly_s(request), sum(known))
 
 
-def assembling_s(learned_s: float | None, clips_s: float) -> float:
+def assembly_duration_s(learned_s: float | None, clips_s: float) -> float:
     """Seconds that the assembly takes: as learned, or else the usual share of the time that rendering takes."""
     return clips_s * MEDIA_SHARE / (1 - MEDIA_SHARE) if learned_s is None else learned_s
 
 
-def _clip_seconds(job: FullJob, request: ResolvedReel, paces: Paces) -> Mapping[int, float | None]:
+def _clip_seconds(job: FullJob, request: ResolvedReel, durations: DurationStats) -> Mapping[int, float | None]:
     rendering = [task for task in job.tasks if task.kind is TaskKind.RENDER]
     return {
-        task.position: paces.clip_s(shape_of(request.model, request.clips[task.position]), task.weight)
+        task.position: durations.estimate_clip_s(clip_shape(request.model, request.clips[task.position]), task.weight)
         for task in rendering
     }

@@ -1,4 +1,4 @@
-"""Leader election by a row per chore: whoever holds the row does the chore, until it stops renewing."""
+"""Leader election: one row per background service. Its leader runs the service until it stops renewing the row."""
 
 from datetime import timedelta
 
@@ -7,34 +7,34 @@ from sqlalchemy.exc import IntegrityError
 from sqlmodel import col
 
 from phoenix.db.unit_of_work import UnitOfWork
-from phoenix.jobs.tables import DutyRow
+from phoenix.jobs.tables import LeaderLeaseRow
 
 
-async def take_duty(uow: UnitOfWork, name: str, *, holder: str, hold_s: float) -> bool:
-    """Takes or renews a duty for `hold_s`. False while another process holds it."""
+async def acquire_leader_lease(uow: UnitOfWork, name: str, *, leader_id: str, lease_s: float) -> bool:
+    """Acquires or renews a leader lease for `lease_s`. False while another process holds it."""
     now = await uow.now()
-    statement = select(DutyRow).where(col(DutyRow.name) == name).with_for_update()
-    duty = (await uow.session.scalars(statement)).one_or_none()
-    until = now + timedelta(seconds=hold_s)
-    if duty is None:
-        return await _create_duty(uow, DutyRow(name=name, holder=holder, held_until=until))
-    if duty.holder != holder and duty.held_until > now:
+    statement = select(LeaderLeaseRow).where(col(LeaderLeaseRow.name) == name).with_for_update()
+    lease = (await uow.session.scalars(statement)).one_or_none()
+    until = now + timedelta(seconds=lease_s)
+    if lease is None:
+        return await _insert_leader_lease(uow, LeaderLeaseRow(name=name, leader_id=leader_id, expires_at=until))
+    if lease.leader_id != leader_id and lease.expires_at > now:
         return False
-    duty.holder, duty.held_until = holder, until
+    lease.leader_id, lease.expires_at = leader_id, until
     return True
 
 
-async def _create_duty(uow: UnitOfWork, duty: DutyRow) -> bool:
+async def _insert_leader_lease(uow: UnitOfWork, lease: LeaderLeaseRow) -> bool:
     try:
         async with uow.session.begin_nested():
-            uow.session.add(duty)
+            uow.session.add(lease)
     except IntegrityError:
         return False  # another replica was first
     return True
 
 
-async def drop_duty(uow: UnitOfWork, name: str, *, holder: str) -> None:
-    """Gives a duty back, so that another replica need not wait for it to lapse. Harmless if another holds it."""
-    duty = await uow.session.get(DutyRow, name)
-    if duty is not None and duty.holder == holder:
-        duty.held_until = await uow.now()
+async def release_leader_lease(uow: UnitOfWork, name: str, *, leader_id: str) -> None:
+    """Releases a leader lease, so that another replica need not wait until it expires. Harmless if another holds it."""
+    lease = await uow.session.get(LeaderLeaseRow, name)
+    if lease is not None and lease.leader_id == leader_id:
+        lease.expires_at = await uow.now()

@@ -15,72 +15,72 @@ from sqlmodel import col
 from phoenix.jobs.lifecycle import TaskState
 from phoenix.jobs.repository import FullJob
 from phoenix.jobs.scheduling.dispatch import (
-    MAX_LOOKED_AT,
-    TYPICAL_COST_S,
-    count_in_hand,
+    DEFAULT_COST_S,
+    MAX_SCANNED,
+    count_in_flight,
     count_slots,
-    list_waiting,
-    served_s,
+    list_ready,
+    read_usage_s,
 )
-from phoenix.jobs.scheduling.durations import Paces, read_paces
-from phoenix.jobs.scheduling.fair_queue import Seat, Seating, Waiting, take_turns
+from phoenix.jobs.scheduling.durations import DurationStats, read_duration_stats
+from phoenix.jobs.scheduling.fair_queue import InsertionIndex, InsertionPoint, ReadyTask, fair_order
 from phoenix.jobs.scheduling.workers import list_served_models
 from phoenix.jobs.tables import JobRow, TaskRow
 
 
 @dataclass(frozen=True)
-class Place:
+class WorkAhead:
     """What is ahead of a job."""
 
     jobs_ahead: int
-    work_before_s: float | None
+    work_ahead_s: float | None
     """Seconds of all tasks ahead of the job's first one; None if it cannot be estimated."""
 
 
-class _Before(NamedTuple):
+class _CumulativeWork(NamedTuple):
     jobs: int
     work_s: float
     unknown: int
-    """How many turns have an assumed cost."""
+    """How many tasks have an assumed cost."""
 
 
 @dataclass(frozen=True)
-class QueueLine:
+class QueueSnapshot:
     """May be some seconds old: a job that arrived since is placed as if it had been there."""
 
     name: str
-    seating: Seating
+    insertion_index: InsertionIndex
     running: int
     busy_s: float | None
-    """Seconds of work that slots have in hand; None if some of it cannot be estimated."""
+    """Seconds of work that slots have in flight; None if some of it cannot be estimated."""
     slots: int
     served_models: Collection[str]
-    paces: Paces
-    in_hand: Mapping[str, int]
-    """Clips of each key that are running or rung; empty if there is no cap."""
+    durations: DurationStats
+    in_flight: Mapping[str, int]
+    """Clips of each key that are running or dispatched; empty if there is no cap."""
 
-    def find_place(self, job: FullJob) -> Place:
+    def find_work_ahead(self, job: FullJob) -> WorkAhead:
         """What is ahead of the job. Nothing, if it has no task to start: it is about to be seen as running."""
-        if (known := self._places.get(job.row.id)) is not None:
-            return known
-        late = _first_task(job, self.name)
-        if late is None:
-            return Place(0, 0.0)
-        seat = self.seating.find_seat(late)
-        if self._is_cut_short and seat.end == len(self) and not seat.overtaken:
+        if (ahead := self._work_ahead_by_job.get(job.row.id)) is not None:
+            return ahead
+        new_task = _first_task(job, self.name)
+        if new_task is None:
+            return WorkAhead(0, 0.0)
+        point = self.insertion_index.find_insertion_point(new_task)
+        if self._is_cut_short and point.end == len(self) and not point.overtaken:
             # Tasks beyond the ones looked at are ahead of it, too.
-            return Place(len(self._places), None)
-        return self._place_of(seat)
+            return WorkAhead(len(self._work_ahead_by_job), None)
+        return self._work_ahead_of(point)
 
-    def wait_s(self, place: Place) -> float | None:
-        """Seconds until the job's first turn, if all slots share the work ahead of it; None if unknown."""
-        if self.slots == 0 or self.busy_s is None or place.work_before_s is None:
+    def estimate_wait_s(self, ahead: WorkAhead) -> float | None:
+        """Seconds until the job's first task, if all slots share the work ahead of it; None if unknown."""
+        if self.slots == 0 or self.busy_s is None or ahead.work_ahead_s is None:
             return None
-        return (self.busy_s + place.work_before_s) / self.slots
+        return (self.busy_s + ahead.work_ahead_s) / self.slots
 
     def __len__(self) -> int:
-        """Turns in line."""
-        return len(self.seating.turns)
+        """The number of ready tasks."""
+        return len(self.insertion_index.tasks)
 
     @property
     def free_slots(self) -> int:
@@ -88,67 +88,71 @@ class QueueLine:
 
     @property
     def _is_cut_short(self) -> bool:
-        return len(self) >= MAX_LOOKED_AT
+        return len(self) >= MAX_SCANNED
 
     @cached_property
-    def _before(self) -> Sequence[_Before]:
-        """What is ahead of each turn, and of the end of the line."""
+    def _cumulative_work(self) -> Sequence[_CumulativeWork]:
+        """The work ahead of each task, and of the end of the queue."""
         jobs: set[str] = set()
-        before = [_Before(0, 0.0, 0)]
-        for turn in self.seating.turns:
-            jobs.add(turn.job_id)
+        before = [_CumulativeWork(0, 0.0, 0)]
+        for task in self.insertion_index.tasks:
+            jobs.add(task.job_id)
             last = before[-1]
-            before.append(_Before(len(jobs), last.work_s + turn.cost_s, last.unknown + (not turn.is_cost_known)))
+            before.append(
+                _CumulativeWork(len(jobs), last.work_s + task.cost_s, last.unknown + (not task.is_cost_known))
+            )
         return before
 
     @cached_property
-    def _places(self) -> Mapping[str, Place]:
-        """Places of all jobs in line, by their first turns."""
-        places: dict[str, Place] = {}
-        for number, turn in enumerate(self.seating.turns):
-            if turn.job_id not in places:
-                places[turn.job_id] = self._place_of(Seat(number))
-        return places
+    def _work_ahead_by_job(self) -> Mapping[str, WorkAhead]:
+        """The work ahead of each queued job, from its first task on."""
+        ahead_by_job: dict[str, WorkAhead] = {}
+        for number, task in enumerate(self.insertion_index.tasks):
+            if task.job_id not in ahead_by_job:
+                ahead_by_job[task.job_id] = self._work_ahead_of(InsertionPoint(number))
+        return ahead_by_job
 
-    def _place_of(self, seat: Seat) -> Place:
-        overtaken = [self.seating.turns[number] for number in seat.overtaken]
-        before = self._before[seat.end]
+    def _work_ahead_of(self, point: InsertionPoint) -> WorkAhead:
+        overtaken = [self.insertion_index.tasks[number] for number in point.overtaken]
+        before = self._cumulative_work[point.end]
         # If one task of a job is overtaken, all are: their ranks differ only in position.
-        ahead = before.jobs - len({turn.job_id for turn in overtaken})
-        unknown = before.unknown - sum(not turn.is_cost_known for turn in overtaken)
-        work_s = before.work_s - sum(turn.cost_s for turn in overtaken)
+        ahead = before.jobs - len({task.job_id for task in overtaken})
+        unknown = before.unknown - sum(not task.is_cost_known for task in overtaken)
+        work_s = before.work_s - sum(task.cost_s for task in overtaken)
         # Nothing is ahead of a job that can start in a free slot now.
-        is_free = seat.end - len(overtaken) < self.free_slots
-        return Place(0 if is_free else ahead, None if unknown else work_s)
+        is_free = point.end - len(overtaken) < self.free_slots
+        return WorkAhead(0 if is_free else ahead, None if unknown else work_s)
 
 
-async def read_line(session: AsyncSession, queue: str, *, worker_timeout_s: float, with_in_hand: bool) -> QueueLine:
+async def read_queue_snapshot(
+    session: AsyncSession, queue: str, *, worker_timeout_s: float, with_in_flight: bool
+) -> QueueSnapshot:
     """The queue as it is now."""
-    paces = await read_paces(session)
-    served = await served_s(session, queue)
-    turns = take_turns(await list_waiting(session, queue, paces, with_rung=True), served)
+    durations = await read_duration_stats(session)
+    usage_s = await read_usage_s(session, queue)
+    tasks = fair_order(await list_ready(session, queue, durations, with_dispatched=True), usage_s)
     running = await _list_running(session, queue)
-    return QueueLine(
+    return QueueSnapshot(
         name=queue,
-        seating=Seating(turns, served),
+        insertion_index=InsertionIndex(tasks, usage_s),
         running=len(running),
-        busy_s=_busy_s(running, paces),
+        busy_s=_busy_s(running, durations),
         slots=await count_slots(session, queue, worker_timeout_s=worker_timeout_s),
         served_models=await list_served_models(session, worker_timeout_s=worker_timeout_s),
-        paces=paces,
-        in_hand=await count_in_hand(session, queue) if with_in_hand else {},
+        durations=durations,
+        in_flight=await count_in_flight(session, queue) if with_in_flight else {},
     )
 
 
-def _first_task(job: FullJob, queue: str) -> Waiting | None:
+def _first_task(job: FullJob, queue: str) -> ReadyTask | None:
     row = job.row
     ready = (task for task in job.tasks if task.queue == queue and task.state is TaskState.READY)
-    return next((_waiting(row, task) for task in ready), None)
+    return next((_ready_task(row, task) for task in ready), None)
 
 
-def _waiting(job: JobRow, task: TaskRow) -> Waiting:
-    return Waiting(
-        task.id, task.dispatch, job.owner_id, job.id, task.position, job.priority, job.queued_at, TYPICAL_COST_S
+def _ready_task(job: JobRow, task: TaskRow) -> ReadyTask:
+    return ReadyTask(
+        task.id, task.dispatch_seq, job.owner_id, job.id, task.position, job.priority, job.queued_at, DEFAULT_COST_S
     )
 
 
@@ -162,53 +166,55 @@ async def _list_running(session: AsyncSession, queue: str) -> Sequence[tuple[str
     return (await session.execute(statement)).all()
 
 
-def _busy_s(running: Sequence[tuple[str | None, float]], paces: Paces) -> float | None:
+def _busy_s(running: Sequence[tuple[str | None, float]], durations: DurationStats) -> float | None:
     """Seconds left of the running tasks, which are half done on average."""
-    left_s = [paces.task_s(model, weight) for model, weight in running]
+    left_s = [durations.estimate_task_s(model, weight) for model, weight in running]
     known_s = [seconds for seconds in left_s if seconds is not None]
     return sum(known_s) / 2 if len(known_s) == len(left_s) else None
 
 
-_KEPT_FROM_TURNS = 50
-"""A shorter line is cheap to read, and every job visibly moves it: it is never cached."""
-_REST = 20
-_LONGEST_S = 2.0
-"""A line is cached for `_REST` times as long as reading it took, but at most `_LONGEST_S`."""
+_MIN_CACHED_TASKS = 50
+"""A shorter queue is cheap to read, and each job visibly moves it: its snapshot is never cached."""
+_TTL_PER_READ_SECOND = 20
+_MAX_TTL_S = 2.0
+"""A snapshot is cached for `_TTL_PER_READ_SECOND` times as long as reading it took, but at most `_MAX_TTL_S`."""
 
-ReadLine = Callable[[], Awaitable[QueueLine]]
+ReadSnapshot = Callable[[], Awaitable[QueueSnapshot]]
 
 
 @dataclass(frozen=True)
-class _Kept:
-    line: QueueLine
-    began_s: float
-    good_until_s: float
+class _CachedSnapshot:
+    snapshot: QueueSnapshot
+    read_from_s: float
+    expires_s: float
 
-    def answers(self, *, asked_s: float, now_s: float) -> bool:
+    def is_fresh(self, *, requested_s: float, now_s: float) -> bool:
         """Whether it has not expired, or was read while the caller waited, and so is as fresh as a new one."""
-        return self.began_s >= asked_s or now_s < self.good_until_s
+        return self.read_from_s >= requested_s or now_s < self.expires_s
 
 
-class KeptLines:
+class QueueSnapshotCache:
     """One per process and event loop. Never reads a queue twice at the same time: callers share the result."""
 
     def __init__(self) -> None:
-        self._kept: dict[str, _Kept] = {}
+        self._cached: dict[str, _CachedSnapshot] = {}
         self._reading: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
-    async def get_line(self, queue: str, read: ReadLine) -> QueueLine:
-        """The cached line, or the one that `read` returns. Raises what `read` raises; the next caller then tries."""
-        asked_s = time.monotonic()
+    async def get_snapshot(self, queue: str, read: ReadSnapshot) -> QueueSnapshot:
+        """The cached snapshot, or the one that `read` returns. Raises what `read` raises, for one caller only."""
+        requested_s = time.monotonic()
         async with self._reading[queue]:
-            kept = self._kept.get(queue)
-            if kept is None or not kept.answers(asked_s=asked_s, now_s=time.monotonic()):
-                kept = self._kept[queue] = await _read(read)
-            return kept.line
+            cached = self._cached.get(queue)
+            if cached is None or not cached.is_fresh(requested_s=requested_s, now_s=time.monotonic()):
+                cached = self._cached[queue] = await _read(read)
+            return cached.snapshot
 
 
-async def _read(read: ReadLine) -> _Kept:
-    began_s = time.monotonic()
-    line = await read()
+async def _read(read: ReadSnapshot) -> _CachedSnapshot:
+    read_from_s = time.monotonic()
+    snapshot = await read()
     ended_s = time.monotonic()
-    good_for_s = min(_REST * (ended_s - began_s), _LONGEST_S) if len(line) >= _KEPT_FROM_TURNS else 0.0
-    return _Kept(line, began_s, ended_s + good_for_s)
+    ttl_s = (
+        min(_TTL_PER_READ_SECOND * (ended_s - read_from_s), _MAX_TTL_S) if len(snapshot) >= _MIN_CACHED_TASKS else 0.0
+    )
+    return _CachedSnapshot(snapshot, read_from_s, ended_s + ttl_s)

@@ -1,4 +1,4 @@
-"""The time that workers have spent for each owner, that on jobs which were deleted since included."""
+"""The time that workers have used for each owner, on deleted jobs too."""
 
 from sqlalchemy import delete, func, insert, select, union_all
 from sqlalchemy.sql.selectable import Subquery
@@ -6,13 +6,13 @@ from sqlmodel import col
 
 from phoenix.db.columns import db_now
 from phoenix.db.unit_of_work import UnitOfWork
-from phoenix.jobs.tables import AttemptRow, JobRow, SpentRow, TaskRow
+from phoenix.jobs.tables import AttemptRow, JobRow, TaskRow, UsageRow
 
-KEPT_S = 24 * 3600
+RETENTION_S = 24 * 3600
 """As long as the longest limit looks back."""
 
 
-def spans_of(queue: str, *, within_s: float) -> Subquery:
+def usage_spans(queue: str, *, within_s: float) -> Subquery:
     """`owner_id`, `started_at` and `ended_at`, null while it runs, of the attempts begun within this time."""
     attempts = (
         select(col(JobRow.owner_id), col(AttemptRow.started_at), col(AttemptRow.ended_at))
@@ -21,13 +21,13 @@ def spans_of(queue: str, *, within_s: float) -> Subquery:
         .join(JobRow, col(JobRow.id) == col(TaskRow.job_id))
         .where(col(TaskRow.queue) == queue, col(AttemptRow.started_at) > db_now(-within_s))
     )
-    deleted = select(col(SpentRow.owner_id), col(SpentRow.started_at), col(SpentRow.ended_at)).where(
-        col(SpentRow.queue) == queue, col(SpentRow.started_at) > db_now(-within_s)
+    deleted = select(col(UsageRow.owner_id), col(UsageRow.started_at), col(UsageRow.ended_at)).where(
+        col(UsageRow.queue) == queue, col(UsageRow.started_at) > db_now(-within_s)
     )
     return union_all(attempts, deleted).subquery()
 
 
-async def keep_spent(uow: UnitOfWork, job_id: str) -> None:
+async def save_usage(uow: UnitOfWork, job_id: str) -> None:
     """To be called before the job is deleted: its owner would otherwise get back what it has used."""
     attempts = (
         select(
@@ -41,13 +41,13 @@ async def keep_spent(uow: UnitOfWork, job_id: str) -> None:
         .select_from(AttemptRow)
         .join(TaskRow, col(TaskRow.id) == col(AttemptRow.task_id))
         .join(JobRow, col(JobRow.id) == col(TaskRow.job_id))
-        .where(col(JobRow.id) == job_id, col(AttemptRow.started_at) > db_now(-KEPT_S))
+        .where(col(JobRow.id) == job_id, col(AttemptRow.started_at) > db_now(-RETENTION_S))
     )
     columns = ["task_id", "number", "owner_id", "queue", "started_at", "ended_at"]
-    await uow.session.execute(insert(SpentRow).from_select(columns, attempts))
+    await uow.session.execute(insert(UsageRow).from_select(columns, attempts))
 
 
-async def forget_spent(uow: UnitOfWork) -> None:
+async def delete_old_usage(uow: UnitOfWork) -> None:
     """Drops what no limit looks back to any more."""
-    old = delete(SpentRow).where(col(SpentRow.started_at) <= db_now(-KEPT_S))
+    old = delete(UsageRow).where(col(UsageRow.started_at) <= db_now(-RETENTION_S))
     await uow.session.execute(old.execution_options(synchronize_session=False))

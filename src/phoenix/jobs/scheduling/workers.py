@@ -1,4 +1,4 @@
-"""The register of workers: the feeder counts its slots, and `GET /v1/workers` shows it."""
+"""The register of workers: the dispatcher counts its slots, and `GET /v1/workers` shows it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -33,27 +33,27 @@ class WorkerReport:
     memory_total_bytes: int | None = None
 
 
-async def report(uow: UnitOfWork, said: WorkerReport) -> None:
+async def record_heartbeat(uow: UnitOfWork, report: WorkerReport) -> None:
     """Registers a worker, or refreshes it."""
     now = await uow.now()
-    row = await uow.session.get(WorkerRow, said.worker_id)
+    row = await uow.session.get(WorkerRow, report.worker_id)
     if row is None:
         row = WorkerRow(
-            id=said.worker_id,
-            host=said.host,
-            pid=said.pid,
-            device=said.device,
-            slots=dict(said.slots),
+            id=report.worker_id,
+            host=report.host,
+            pid=report.pid,
+            device=report.device,
+            slots=dict(report.slots),
             started_at=now,
             seen_at=now,
         )
         uow.session.add(row)
-        uow.announce(TasksReady())
-    row.slots = dict(said.slots)
-    row.serves = list(said.serves)
-    row.models = list(said.models)
-    row.memory_used_bytes = said.memory_used_bytes
-    row.memory_total_bytes = said.memory_total_bytes
+        uow.publish_after_commit(TasksReady())
+    row.slots = dict(report.slots)
+    row.serves = list(report.serves)
+    row.models = list(report.models)
+    row.memory_used_bytes = report.memory_used_bytes
+    row.memory_total_bytes = report.memory_total_bytes
     row.seen_at = now
 
 
@@ -61,7 +61,7 @@ async def remove(uow: UnitOfWork, worker_id: str) -> None:
     await uow.session.execute(delete(WorkerRow).where(col(WorkerRow.id) == worker_id))
 
 
-async def remove_silent(uow: UnitOfWork, *, older_than_s: float) -> None:
+async def remove_stale(uow: UnitOfWork, *, older_than_s: float) -> None:
     """Forgets workers whose last heartbeat is older."""
     await uow.session.execute(delete(WorkerRow).where(col(WorkerRow.seen_at) < db_now(-older_than_s)))
 
@@ -100,10 +100,10 @@ async def view_workers(session: AsyncSession, *, worker_timeout_s: float, owner_
     ]
 
 
-RENDERING: tuple[QueueName, ...] = ("gpu", "remote")
+RENDER_QUEUES: tuple[QueueName, ...] = ("gpu", "remote")
 """Queues of clips."""
 
-QUEUES: tuple[QueueName, ...] = (*RENDERING, "media")
+QUEUES: tuple[QueueName, ...] = (*RENDER_QUEUES, "media")
 
 
 async def view_queue(session: AsyncSession, *, worker_timeout_s: float) -> QueueView:

@@ -1,4 +1,4 @@
-"""Which stored files a job is made of, by the names in its request: held while it is accepted, kept until it ends.
+"""Which stored files a job is made of, by the names in its request: pinned while it is accepted, kept until it ends.
 
 Whoever deletes a file locks its row first and looks for references after: a submit that has the row by then is left
 its file, and one that comes later finds it gone.
@@ -11,7 +11,7 @@ from sqlalchemy import Text, cast, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from phoenix.catalog.transitions import Findings
+from phoenix.catalog.transitions import ValidationReport
 from phoenix.contract.requests import SoundtrackRequest
 from phoenix.contract.resolved import ResolvedReel, ResolvedRequest, ResolvedSoundtrack, ResolvedStitch
 from phoenix.db.unit_of_work import UnitOfWork
@@ -22,7 +22,7 @@ _PREFIX = "art_"
 _NAMES = re.compile(rf"{_PREFIX}[0-9a-z]+")
 
 
-async def hold_references(uow: UnitOfWork, resolved: ResolvedRequest, *, owner_id: str) -> None:
+async def pin_references(uow: UnitOfWork, resolved: ResolvedRequest, *, owner_id: str) -> None:
     """Keeps the owner's files that the request names from being deleted until the commit.
 
     Raises `InvalidRequest` if one is gone: it was there when the request was admitted, which was before this.
@@ -31,18 +31,18 @@ async def hold_references(uow: UnitOfWork, resolved: ResolvedRequest, *, owner_i
     if not references:
         return
     # In order of id, as whoever deletes several locks them. Many submits may hold one file at the same time.
-    held = (
+    pinned = (
         select(col(ArtifactRow.id))
         .where(col(ArtifactRow.id).in_(set(references.values())), col(ArtifactRow.owner_id) == owner_id)
         .order_by(col(ArtifactRow.id))
         .with_for_update(read=True, key_share=True)
     )
-    there = frozenset(await uow.session.scalars(held))
-    findings = Findings()
+    existing = frozenset(await uow.session.scalars(pinned))
+    report = ValidationReport()
     for pointer, artifact_id in references.items():
-        if artifact_id not in there:
-            findings.fault(pointer, f"there is no artifact {artifact_id} of yours any more")
-    findings.raise_faults()
+        if artifact_id not in existing:
+            report.add_error(pointer, f"there is no artifact {artifact_id} of yours any more")
+    report.raise_errors()
 
 
 def references_of(resolved: ResolvedRequest) -> Mapping[str, str]:
@@ -63,7 +63,7 @@ def _of_sound(sound: SoundtrackRequest | None, pointer: str) -> dict[str, str | 
     return {f"{pointer}/artifact_id": sound.artifact_id if sound else None}
 
 
-async def find_used(
+async def find_referenced(
     session: AsyncSession, artifact_ids: Collection[str], *, owner_ids: Collection[str]
 ) -> frozenset[str]:
     """Those of the artifacts that an unfinished job of these owners names, which its workers may have yet to read."""

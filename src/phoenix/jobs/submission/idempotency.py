@@ -18,11 +18,11 @@ from phoenix.db.unit_of_work import UnitOfWork
 from phoenix.errors import IdempotencyMismatch
 from phoenix.jobs.tables import IdempotencyRow, JobRow
 
-KEPT_S = 24 * 3600
+RETENTION_S = 24 * 3600
 
 # The first of several concurrent requests inserts. On PostgreSQL the others wait here for its commit, on SQLite for
 # the write lock.
-_BEGIN = text(
+_INSERT_KEY = text(
     "INSERT INTO idempotency_keys (owner_id, route, key, fingerprint, created_at) "
     "VALUES (:owner_id, :route, :key, :fingerprint, :created_at) ON CONFLICT DO NOTHING"
 ).bindparams(bindparam("created_at", type_=UtcDateTime()))
@@ -38,7 +38,7 @@ class KeyedRequest:
     fingerprint: str
 
     @property
-    def named(self) -> ColumnElement[bool]:
+    def matches(self) -> ColumnElement[bool]:
         return (
             (col(IdempotencyRow.owner_id) == self.owner_id)
             & (col(IdempotencyRow.route) == self.route)
@@ -46,10 +46,10 @@ class KeyedRequest:
         )
 
 
-async def find_earlier(session: AsyncSession, request: KeyedRequest) -> str | None:
+async def find_earlier_job(session: AsyncSession, request: KeyedRequest) -> str | None:
     """Id of the job that this request made earlier. Raises `IdempotencyMismatch` if a different one used the key."""
-    kept = col(IdempotencyRow.created_at) > db_now(-KEPT_S)
-    row = (await session.scalars(select(IdempotencyRow).where(request.named, kept))).one_or_none()
+    is_current = col(IdempotencyRow.created_at) > db_now(-RETENTION_S)
+    row = (await session.scalars(select(IdempotencyRow).where(request.matches, is_current))).one_or_none()
     if row is None:
         return None
     if row.fingerprint != request.fingerprint:
@@ -57,11 +57,11 @@ async def find_earlier(session: AsyncSession, request: KeyedRequest) -> str | No
     return row.job_id
 
 
-async def begin(uow: UnitOfWork, request: KeyedRequest) -> str | None:
+async def acquire_key(uow: UnitOfWork, request: KeyedRequest) -> str | None:
     """Takes the key for this transaction; if another request was first, returns the id of its job."""
     now = await uow.now()
-    outlived = col(IdempotencyRow.created_at) <= now - timedelta(seconds=KEPT_S)
-    await uow.session.execute(delete(IdempotencyRow).where(request.named, outlived))
+    is_expired = col(IdempotencyRow.created_at) <= now - timedelta(seconds=RETENTION_S)
+    await uow.session.execute(delete(IdempotencyRow).where(request.matches, is_expired))
     values: Mapping[str, Any] = {
         "owner_id": request.owner_id,
         "route": request.route,
@@ -69,28 +69,28 @@ async def begin(uow: UnitOfWork, request: KeyedRequest) -> str | None:
         "fingerprint": request.fingerprint,
         "created_at": now,
     }
-    await uow.session.execute(_BEGIN, values)
-    return await find_earlier(uow.session, request)
+    await uow.session.execute(_INSERT_KEY, values)
+    return await find_earlier_job(uow.session, request)
 
 
-async def complete(uow: UnitOfWork, request: KeyedRequest, job_id: str) -> None:
+async def record_job(uow: UnitOfWork, request: KeyedRequest, job_id: str) -> None:
     """Records the job that the request has made."""
-    await uow.session.execute(update(IdempotencyRow).where(request.named).values(job_id=job_id))
+    await uow.session.execute(update(IdempotencyRow).where(request.matches).values(job_id=job_id))
 
 
-async def forget_old(uow: UnitOfWork) -> None:
-    """Deletes records older than `KEPT_S`."""
-    await uow.session.execute(delete(IdempotencyRow).where(col(IdempotencyRow.created_at) <= db_now(-KEPT_S)))
+async def delete_old_keys(uow: UnitOfWork) -> None:
+    """Deletes records older than `RETENTION_S`."""
+    await uow.session.execute(delete(IdempotencyRow).where(col(IdempotencyRow.created_at) <= db_now(-RETENTION_S)))
 
 
-RECOVERABLE_S = 15 * 60
+RECOVERY_WINDOW_S = 15 * 60
 """Longer than the SDKs wait for an answer before they try again: ten minutes."""
 
-_PREFIX = "unanswered "
+_PREFIX = "lost-response "
 
 
 @dataclass(frozen=True)
-class Asked:
+class RequestIdentity:
     """The identity of a request: the same one again may mean the same job."""
 
     owner_id: str
@@ -98,32 +98,32 @@ class Asked:
     fingerprint: str
 
 
-async def leave(uow: UnitOfWork, asked: Asked, job_id: str) -> None:
+async def record_lost_response(uow: UnitOfWork, identity: RequestIdentity, job_id: str) -> None:
     """Records a job that its client does not know of."""
     uow.session.add(
         IdempotencyRow(
-            owner_id=asked.owner_id,
-            route=_PREFIX + asked.route,
+            owner_id=identity.owner_id,
+            route=_PREFIX + identity.route,
             key=job_id,
-            fingerprint=asked.fingerprint,
+            fingerprint=identity.fingerprint,
             job_id=job_id,
             created_at=await uow.now(),
         )
     )
 
 
-async def adopt(uow: UnitOfWork, asked: Asked) -> str | None:
+async def recover_lost_response(uow: UnitOfWork, identity: RequestIdentity) -> str | None:
     """Takes the oldest recorded job of this request; each is given out once."""
-    left = (
-        (col(IdempotencyRow.owner_id) == asked.owner_id)
-        & (col(IdempotencyRow.route) == _PREFIX + asked.route)
-        & (col(IdempotencyRow.fingerprint) == asked.fingerprint)
-        & (col(IdempotencyRow.created_at) > await uow.now() - timedelta(seconds=RECOVERABLE_S))
+    matches = (
+        (col(IdempotencyRow.owner_id) == identity.owner_id)
+        & (col(IdempotencyRow.route) == _PREFIX + identity.route)
+        & (col(IdempotencyRow.fingerprint) == identity.fingerprint)
+        & (col(IdempotencyRow.created_at) > await uow.now() - timedelta(seconds=RECOVERY_WINDOW_S))
     )
     oldest = (
         select(IdempotencyRow)
         .join(JobRow, col(JobRow.id) == col(IdempotencyRow.job_id))
-        .where(left)
+        .where(matches)
         .order_by(col(IdempotencyRow.key))
         .limit(1)
         .with_for_update(of=IdempotencyRow, skip_locked=True)

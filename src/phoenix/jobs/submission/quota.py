@@ -13,14 +13,14 @@ from sqlmodel import col
 from phoenix.contract.artifacts import ArtifactKind
 from phoenix.contract.jobs import JobState
 from phoenix.db.columns import db_now
-from phoenix.db.unit_of_work import UnitOfWork, take_lock
+from phoenix.db.unit_of_work import UnitOfWork, acquire_lock
 from phoenix.errors import RateLimited
-from phoenix.jobs.scheduling.usage import spans_of
+from phoenix.jobs.scheduling.usage import usage_spans
 from phoenix.jobs.tables import ArtifactRow, JobRow
 from phoenix.settings import LimitSettings
 
 DAY = timedelta(days=1)
-_LOOK_AGAIN_S = 30
+_RETRY_AFTER_S = 30
 
 
 @dataclass(frozen=True)
@@ -39,10 +39,10 @@ async def check_quota(uow: UnitOfWork, owner_id: str, quota: Quota) -> None:
     """Raises `RateLimited` if the owner has used up one of its limits."""
     if quota.max_queued_jobs:
         # Two submits that count at the same time would both see the last free place.
-        await take_lock(uow.session, f"submit:{owner_id}")
+        await acquire_lock(uow.session, f"submit:{owner_id}")
         if await _count_queued(uow, owner_id) >= quota.max_queued_jobs:
             detail = f"This key has {quota.max_queued_jobs} jobs in the queue, which is its limit."
-            raise RateLimited(detail, policies=["queued-jobs"], retry_after_s=_LOOK_AGAIN_S)
+            raise RateLimited(detail, policies=["queued-jobs"], retry_after_s=_RETRY_AFTER_S)
     if quota.gpu_seconds_per_day:
         await _check_gpu_seconds(uow, owner_id, quota.gpu_seconds_per_day)
 
@@ -58,7 +58,7 @@ async def _count_queued(uow: UnitOfWork, owner_id: str) -> int:
 
 async def _check_gpu_seconds(uow: UnitOfWork, owner_id: str, limit_s: float) -> None:
     now = await uow.now()
-    begun = spans_of("gpu", within_s=DAY.total_seconds()).c
+    begun = usage_spans("gpu", within_s=DAY.total_seconds()).c
     statement = select(begun.started_at, begun.ended_at).where(begun.owner_id == owner_id).order_by(begun.started_at)
     spans = [(started_at, ended_at or now) for started_at, ended_at in await uow.session.execute(statement)]
     used_s = sum((ended_at - started_at).total_seconds() for started_at, ended_at in spans)
@@ -80,7 +80,7 @@ async def check_uploads(session: AsyncSession, owner_id: str, *, size_bytes: int
     """
     if not bytes_per_day:
         return
-    await take_lock(session, f"upload:{owner_id}")
+    await acquire_lock(session, f"upload:{owner_id}")
     now = (await session.execute(select(db_now(0)))).scalar_one()
     statement = (
         select(col(ArtifactRow.created_at), col(ArtifactRow.size_bytes))

@@ -17,8 +17,8 @@ from phoenix.jobs.event_log import writer
 from phoenix.jobs.lifecycle import TaskKind, TaskState
 from phoenix.jobs.post_commit import TasksReady
 from phoenix.jobs.repository import FullJob
-from phoenix.jobs.submission.admission_control import KnownRoom, check_room
-from phoenix.jobs.submission.file_references import hold_references
+from phoenix.jobs.submission.admission_control import QueueCapacity, check_capacity
+from phoenix.jobs.submission.file_references import pin_references
 from phoenix.jobs.submission.quota import Quota, check_quota
 from phoenix.jobs.tables import JobRow, TaskRow
 from phoenix.settings import LimitSettings
@@ -34,26 +34,26 @@ async def submit(
     traceparent: str | None = None,
     limits: LimitSettings,
     quota: Quota | None = None,
-    room: KnownRoom | None = None,
+    capacity: QueueCapacity | None = None,
 ) -> FullJob:
     """Writes an admitted request as a queued job.
 
     Raises `QueueFull`, `RateLimited` by the owner's quota, and `InvalidRequest` if a file that it names was deleted.
-    `room` is what this process counted before; without it, waiting jobs are counted anew.
+    `capacity` is what this process counted before; without it, waiting jobs are counted anew.
     """
     if quota is not None:
         await check_quota(uow, owner_id, quota)
-    await check_room(uow, room or KnownRoom(), limit=limits.max_queued_jobs)
-    await hold_references(uow, resolved, owner_id=owner_id)
+    await check_capacity(uow, capacity or QueueCapacity(), limit=limits.max_queued_jobs)
+    await pin_references(uow, resolved, owner_id=owner_id)
     job = await _new_job(uow, resolved, options, owner_id=owner_id, limits=limits)
     job.request_id, job.traceparent = request_id, traceparent
     uow.session.add(job)
     # Before the flush, so that the job's row is written with the number of this event.
-    await writer.record(uow, job, JobQueued)
+    await writer.append_event(uow, job, JobQueued)
     await uow.session.flush()
     tasks = plan_tasks(job, resolved)
     uow.session.add_all(tasks)
-    uow.announce(TasksReady())
+    uow.publish_after_commit(TasksReady())
     return FullJob(job, tasks, output=None)
 
 
@@ -76,7 +76,7 @@ async def _new_job(
         priority=options.priority,
         request=resolved.model_dump(mode="json"),
         # PostgreSQL's text cannot hold NUL, which a prompt may.
-        words=" ".join(clip.prompt for clip in reel.clips).lower().replace("\0", " ") if reel else "",
+        search_text=" ".join(clip.prompt for clip in reel.clips).lower().replace("\0", " ") if reel else "",
         options=options.model_dump(mode="json", include={"metadata", "webhook"}),
         created_at=now,
         queued_at=now,

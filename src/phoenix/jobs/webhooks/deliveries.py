@@ -16,10 +16,10 @@ from sqlmodel import col
 from phoenix.db.columns import db_now
 from phoenix.db.unit_of_work import UnitOfWork
 from phoenix.jobs.tables import JobRow
-from phoenix.jobs.webhooks.outbox import keep_refusal
+from phoenix.jobs.webhooks.outbox import insert_refusal
 from phoenix.jobs.webhooks.tables import DeliveryState, WebhookDeliveryRow
 
-_LOOKED_AT = 200
+_MAX_SCANNED = 200
 
 
 @dataclass(frozen=True)
@@ -45,18 +45,18 @@ async def has_due(session: AsyncSession, *, busy_targets: Collection[str]) -> bo
 
 
 async def claim_due(
-    uow: UnitOfWork, *, limit: int, per_target: int, under_way: Counter[str], lease_s: float
+    uow: UnitOfWork, *, limit: int, per_target: int, in_flight: Counter[str], lease_s: float
 ) -> list[DueDelivery]:
     """Claims up to `limit` deliveries, longest due first; at most `per_target` a target, those in flight included."""
-    busy = [target for target, count in under_way.items() if count >= per_target]
+    busy = [target for target, count in in_flight.items() if count >= per_target]
     statement = (
         select(WebhookDeliveryRow)
         .where(*_is_due(busy))
         .order_by(col(WebhookDeliveryRow.next_at))
-        .limit(_LOOKED_AT)
+        .limit(_MAX_SCANNED)
         .with_for_update(skip_locked=True)
     )
-    counts, claimed = under_way.copy(), list[WebhookDeliveryRow]()
+    counts, claimed = in_flight.copy(), list[WebhookDeliveryRow]()
     lease_until = await uow.now() + timedelta(seconds=lease_s)
     for row in await uow.session.scalars(statement):
         if len(claimed) < limit and counts[row.target] < per_target:
@@ -94,14 +94,14 @@ def _due(row: WebhookDeliveryRow, request_id: str | None, traceparent: str | Non
     return DueDelivery(row.id, row.owner_id, row.url, row.target, body, row.attempts, request_id, traceparent)
 
 
-async def note_success(uow: UnitOfWork, due: DueDelivery, status: int) -> None:
+async def record_success(uow: UnitOfWork, due: DueDelivery, status: int) -> None:
     row = await _find_claimed(uow, due)
     if row is not None:
         row.last_status, row.last_error = status, None
         await _end(uow, row, DeliveryState.SUCCEEDED)
 
 
-async def note_failure(
+async def record_failure(
     uow: UnitOfWork, due: DueDelivery, *, status: int | None, error: str, retry_in_s: float | None
 ) -> None:
     """Postpones the delivery by `retry_in_s`, or gives it up if that is None."""
@@ -115,9 +115,9 @@ async def note_failure(
         row.next_at = await uow.now() + timedelta(seconds=retry_in_s)
 
 
-async def note_refusal(uow: UnitOfWork, due: DueDelivery, status: int) -> None:
+async def record_refusal(uow: UnitOfWork, due: DueDelivery, status: int) -> None:
     """The target wants no more: this and whatever else waits to be sent there for this owner is given up."""
-    await keep_refusal(uow, due.owner_id, due.url)
+    await insert_refusal(uow, due.owner_id, due.url)
     waiting = select(WebhookDeliveryRow).where(
         col(WebhookDeliveryRow.state) == DeliveryState.PENDING,
         col(WebhookDeliveryRow.owner_id) == due.owner_id,

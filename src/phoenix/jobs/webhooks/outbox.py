@@ -47,11 +47,11 @@ def _shortened(error: JobError) -> JobError:
     return error.model_copy(update={"message": error.message[:_LONGEST_MESSAGE]})
 
 
-KEPT_S = 90 * 24 * 3600
+RETENTION_S = 90 * 24 * 3600
 """Who still means it answers the next delivery with 410 again, which is one request in all this time."""
 
 # Several deliveries to one URL may be answered at the same time.
-_KEEP = text(
+_INSERT = text(
     "INSERT INTO webhook_refusals (owner_id, url, refused_at) VALUES (:owner_id, :url, :refused_at) "
     "ON CONFLICT (owner_id, url) DO NOTHING"
 ).bindparams(bindparam("refused_at", type_=UtcDateTime()))
@@ -61,20 +61,20 @@ async def has_refused(session: AsyncSession, owner_id: str, url: str) -> bool:
     return await session.get(WebhookRefusalRow, (owner_id, url)) is not None
 
 
-async def keep_refusal(uow: UnitOfWork, owner_id: str, url: str) -> None:
+async def insert_refusal(uow: UnitOfWork, owner_id: str, url: str) -> None:
     """Harmless where there is one already."""
-    await uow.session.execute(_KEEP, {"owner_id": owner_id, "url": url, "refused_at": await uow.now()})
+    await uow.session.execute(_INSERT, {"owner_id": owner_id, "url": url, "refused_at": await uow.now()})
 
 
-async def lift_refusal(uow: UnitOfWork, owner_id: str, url: str) -> None:
+async def delete_refusal(uow: UnitOfWork, owner_id: str, url: str) -> None:
     """Harmless where there is none."""
     refusal = (col(WebhookRefusalRow.owner_id) == owner_id) & (col(WebhookRefusalRow.url) == url)
     await uow.session.execute(delete(WebhookRefusalRow).where(refusal))
 
 
-async def forget_refusals(uow: UnitOfWork) -> None:
+async def delete_old_refusals(uow: UnitOfWork) -> None:
     """Deletes the old ones."""
-    old = delete(WebhookRefusalRow).where(col(WebhookRefusalRow.refused_at) < db_now(-KEPT_S))
+    old = delete(WebhookRefusalRow).where(col(WebhookRefusalRow.refused_at) < db_now(-RETENTION_S))
     await uow.session.execute(old.execution_options(synchronize_session=False))
 
 
@@ -127,7 +127,7 @@ async def replay(uow: UnitOfWork, delivery_id: str, *, owner_id: str) -> Webhook
     row = await uow.session.get(WebhookDeliveryRow, delivery_id, with_for_update=True)
     if row is None or row.owner_id != owner_id:
         raise NotFound(f"There is no delivery {delivery_id}.")
-    await lift_refusal(uow, owner_id, row.url)
+    await delete_refusal(uow, owner_id, row.url)
     if row.state is not DeliveryState.PENDING:
         row.attempts = 0
     row.state, row.finished_at = DeliveryState.PENDING, None

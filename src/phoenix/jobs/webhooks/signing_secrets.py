@@ -14,7 +14,7 @@ OVERLAP = timedelta(hours=24)
 _SECRET_BYTES = 32
 
 # Two replicas that need the first secret at the same time must end up with the same one.
-_KEEP_FIRST = text(
+_INSERT_IF_MISSING = text(
     "INSERT INTO webhook_secrets (owner_id, secret, created_at) VALUES (:owner_id, :secret, :created_at) "
     "ON CONFLICT (owner_id) DO NOTHING"
 ).bindparams(bindparam("created_at", type_=UtcDateTime()))
@@ -32,8 +32,8 @@ async def get_secret(database: Database, owner_id: str) -> WebhookSecretRow:
 
 
 async def _ensure_secret(uow: UnitOfWork, owner_id: str) -> None:
-    values = {"owner_id": owner_id, "secret": _draw(), "created_at": await uow.now()}
-    await uow.session.execute(_KEEP_FIRST, values)
+    values = {"owner_id": owner_id, "secret": _generate(), "created_at": await uow.now()}
+    await uow.session.execute(_INSERT_IF_MISSING, values)
 
 
 async def rotate_secret(uow: UnitOfWork, owner_id: str) -> WebhookSecretRow:
@@ -42,7 +42,7 @@ async def rotate_secret(uow: UnitOfWork, owner_id: str) -> WebhookSecretRow:
     row = await uow.session.get_one(WebhookSecretRow, owner_id, with_for_update=True, populate_existing=True)
     now = await uow.now()
     row.previous_secret, row.previous_until = row.secret, now + OVERLAP
-    row.secret, row.created_at = _draw(), now
+    row.secret, row.created_at = _generate(), now
     return row
 
 
@@ -52,5 +52,5 @@ def valid_secrets(row: WebhookSecretRow, now: datetime) -> tuple[str, ...]:
     return (row.secret, row.previous_secret) if is_previous_good and row.previous_secret else (row.secret,)
 
 
-def _draw() -> str:
+def _generate() -> str:
     return "whsec_" + base64.b64encode(secrets.token_bytes(_SECRET_BYTES)).decode()

@@ -99,7 +99,7 @@ def encode_samples(output: Path) -> list[str]:
     return write_file([samples], output, {**_AAC, **_REPRODUCIBLE, **_MP4})
 
 
-def lay_under(video: Path, sound: Path, output: Path, *, fit_to_s: float | None = None) -> list[str]:
+def mux_soundtrack(video: Path, sound: Path, output: Path, *, fit_to_s: float | None = None) -> list[str]:
     """Picture and sound in one MP4, the picture not encoded again.
 
     The sound is copied too, unless `fit_to_s` is given: then it is padded with silence or cut to that length.

@@ -43,7 +43,7 @@ class Encoding:
 
 
 @dataclass(frozen=True)
-class Piece:
+class Segment:
     """Frames `start` to `end` (exclusive) of a file, counted at the frame rate of the result."""
 
     path: Path
@@ -80,17 +80,17 @@ def concat_list_text(files: Sequence[tuple[Path, float]]) -> str:
     return "".join(f"file '{_quote(file_url(path))}'\nduration {duration_s:.6f}\n" for path, duration_s in files)
 
 
-def join_pieces(
-    pieces: Sequence[Piece], overlaps: Sequence[int], picture: Picture, encoding: Encoding, output: Path
+def join_segments(
+    segments: Sequence[Segment], overlaps: Sequence[int], picture: Picture, encoding: Encoding, output: Path
 ) -> list[str]:
-    """Pieces brought to one size and frame rate and crossfaded into one MP4.
+    """Segments brought to one size and frame rate and crossfaded into one MP4.
 
-    `overlaps[i]` (at least 1) is the frames that piece i shares with piece i + 1.
+    `overlaps[i]` (at least 1) is the frames that segment i shares with segment i + 1.
     """
-    joined = _conform(pieces[0], 0, picture)
-    total = pieces[0].num_frames
-    for index, (piece, overlap) in enumerate(zip(pieces[1:], overlaps, strict=True), start=1):
-        incoming = _conform(piece, index, picture)
+    joined = _conform(segments[0], 0, picture)
+    total = segments[0].num_frames
+    for index, (segment, overlap) in enumerate(zip(segments[1:], overlaps, strict=True), start=1):
+        incoming = _conform(segment, index, picture)
         joined = combine(
             [joined, incoming],
             "xfade",
@@ -98,7 +98,7 @@ def join_pieces(
             duration=_seconds(overlap, picture.fps),
             offset=_seconds(total - overlap, picture.fps),
         )
-        total += piece.num_frames - overlap
+        total += segment.num_frames - overlap
     return write_file([joined], output, _h264(encoding))
 
 
@@ -109,17 +109,17 @@ def poster(video: Path, at_s: float, width_px: int, output: Path) -> list[str]:
     return write_file([frame], output, options)
 
 
-def _conform(piece: Piece, index: int, picture: Picture) -> Stream:
-    """A piece as exactly `num_frames` frames of `picture`, with bars where the shape differs."""
+def _conform(segment: Segment, index: int, picture: Picture) -> Stream:
+    """A segment as exactly `num_frames` frames of `picture`, with bars where the shape differs."""
     width, height = picture.width, picture.height
     return (
-        open_file(piece.path, index=index)["v:0"]
+        open_file(segment.path, index=index)["v:0"]
         .filter("setpts", "PTS-STARTPTS")
         .filter("fps", picture.fps_text)
         # Rounding to another frame rate can lose the last frames: repeat the last one, then cut to the count
         # that the crossfades were planned with.
         .filter("tpad", stop=int(picture.fps) + 1, stop_mode="clone")
-        .filter("trim", start_frame=piece.start, end_frame=piece.end)
+        .filter("trim", start_frame=segment.start, end_frame=segment.end)
         .filter("setpts", "PTS-STARTPTS")
         .filter("scale", "iw*sar", "ih")
         .filter(

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from PIL import Image, ImageDraw, ImageFilter
 
 from phoenix.contract.resolved import ResolvedClip
-from phoenix.engine.backends.animatic.lettering import Font, Lines, clean_text, fit_lines
+from phoenix.engine.backends.animatic.lettering import Font, WrappedText, clean_text, wrap_text
 
 INK = (255, 255, 255, 255)
 SHADOW = (0, 0, 0, 200)
@@ -24,14 +24,14 @@ def paint_caption(clip: ResolvedClip) -> Overlay:
     """The prompt, at the foot of the frame, as large as it fits in the lower two fifths."""
     short = min(clip.width, clip.height)
     margin = round(short * 0.06)
-    lines = fit_lines(
+    text = wrap_text(
         clean_text(clip.prompt) or "(a prompt without letters)",
         width_px=clip.width - 2 * margin,
         height_px=round(clip.height * 0.36),
         largest_px=max(10, round(short * 0.072)),
         smallest_px=max(8, round(short * 0.03)),
     )
-    picture = _write(lines, clip.width - 2 * margin)
+    picture = _write(text, clip.width - 2 * margin)
     return Overlay(picture, margin, clip.height - picture.height - round(margin * 1.3))
 
 
@@ -40,7 +40,7 @@ def paint_label(clip: ResolvedClip) -> Overlay:
     short = min(clip.width, clip.height)
     size_px = max(8, round(short * 0.032))
     margin, pad = round(short * 0.04), max(2, round(size_px * 0.55))
-    label = fit_lines(
+    label = wrap_text(
         f"animatic draft  ·  clip {clip.index + 1}  ·  seed {clip.seed}",
         width_px=max(1, clip.width - 2 * (margin + pad)),
         height_px=size_px * 2,
@@ -56,23 +56,23 @@ def paint_label(clip: ResolvedClip) -> Overlay:
     return Overlay(picture, margin, margin)
 
 
-def _width(lines: Lines) -> float:
-    return max(lines.font.getlength(line) for line in lines.lines)
+def _width(text: WrappedText) -> float:
+    return max(text.font.getlength(line) for line in text.lines)
 
 
-def _write(lines: Lines, width_px: int) -> Image.Image:
+def _write(text: WrappedText, width_px: int) -> Image.Image:
     """White letters over their own blurred shadow, legible on any sky."""
-    size = (max(1, width_px), lines.line_height_px * len(lines.lines) + lines.line_height_px // 4)
+    size = (max(1, width_px), text.line_height_px * len(text.lines) + text.line_height_px // 4)
     shadow = Image.new("RGBA", size, (0, 0, 0, 0))
-    _draw_lines(ImageDraw.Draw(shadow), lines, left_px=0, top_px=2, fill=SHADOW)
-    picture = shadow.filter(ImageFilter.GaussianBlur(lines.line_height_px / 14))
-    _draw_lines(ImageDraw.Draw(picture), lines, left_px=0, top_px=0, fill=INK)
+    _draw_lines(ImageDraw.Draw(shadow), text, left_px=0, top_px=2, fill=SHADOW)
+    picture = shadow.filter(ImageFilter.GaussianBlur(text.line_height_px / 14))
+    _draw_lines(ImageDraw.Draw(picture), text, left_px=0, top_px=0, fill=INK)
     return picture
 
 
 def _draw_lines(
-    draw: ImageDraw.ImageDraw, lines: Lines, *, left_px: int, top_px: int, fill: tuple[int, int, int, int]
+    draw: ImageDraw.ImageDraw, text: WrappedText, *, left_px: int, top_px: int, fill: tuple[int, int, int, int]
 ) -> None:
-    font: Font = lines.font
-    for number, line in enumerate(lines.lines):
-        draw.text((left_px, top_px + number * lines.line_height_px), line, font=font, fill=fill)
+    font: Font = text.font
+    for number, line in enumerate(text.lines):
+        draw.text((left_px, top_px + number * text.line_height_px), line, font=font, fill=fill)

@@ -12,7 +12,7 @@ from phoenix.engine.backends.animatic import caption, scenery
 from phoenix.engine.backends.animatic.scene import Scene, Weather, read_scene
 from phoenix.engine.cancellation import StopToken
 from phoenix.engine.previews import PreviewThrottle, preview_size, to_jpeg
-from phoenix.engine.spec import ClipJob, RenderedClip, Watcher
+from phoenix.engine.spec import ClipJob, RenderedClip, RenderObserver
 from phoenix.errors import Stage
 
 PARTICLES = {Weather.CLEAR: 0, Weather.MOTES: 26, Weather.RAIN: 150, Weather.SNOW: 110}
@@ -45,9 +45,9 @@ class Storyboard:
         self._disc = scenery.paint_disc(scene, round(min(width, height) * 0.85))
         self._clouds = scenery.paint_clouds(scene, width, height)
         self._ridges = scenery.paint_ridges(scene, width, height)
-        words = caption.paint_caption(clip)
-        self._vignette = scenery.paint_vignette(width, height, caption_top_px=words.top_px)
-        self._overlays = (words, caption.paint_label(clip))
+        prompt_overlay = caption.paint_caption(clip)
+        self._vignette = scenery.paint_vignette(width, height, caption_top_px=prompt_overlay.top_px)
+        self._overlays = (prompt_overlay, caption.paint_label(clip))
         self._particles = _scatter(scene)
 
     def draw(self, number: int) -> bytes:
@@ -128,25 +128,25 @@ _PARTICLE_PAINTERS = {
 
 
 class AnimaticEngine:
-    """Deterministic: the same clip gives the same bytes, whatever the pace, as long as the fonts are the same."""
+    """Deterministic: the same clip gives the same bytes, whatever the speed, as long as the fonts are the same."""
 
     def __init__(self, *, seconds_per_step: float = 0, preview_interval_s: float = 0) -> None:
         self._seconds_per_step = seconds_per_step
         self._preview_interval_s = preview_interval_s
 
-    def render(self, job: ClipJob, watcher: Watcher) -> RenderedClip:
+    def render(self, job: ClipJob, observer: RenderObserver) -> RenderedClip:
         clip = job.clip
         scene = read_scene(clip.prompt, clip.seed)
-        pace = PreviewThrottle(self._preview_interval_s)
-        watcher.on_stage(Stage.DENOISE)
+        throttle = PreviewThrottle(self._preview_interval_s)
+        observer.on_stage(Stage.DENOISE)
         for step in range(1, clip.steps + 1):
-            watcher.stop.wait(self._seconds_per_step)
-            watcher.on_step(step, clip.steps)
-            if pace.is_due():
-                watcher.on_preview(_sketch(clip, scene, share=step / clip.steps))
-        watcher.on_stage(Stage.DECODE)
+            observer.stop.wait(self._seconds_per_step)
+            observer.on_step(step, clip.steps)
+            if throttle.is_due():
+                observer.on_preview(_sketch(clip, scene, share=step / clip.steps))
+        observer.on_stage(Stage.DECODE)
         return RenderedClip(
-            frames=draw_frames(clip, scene, watcher.stop),
+            frames=draw_frames(clip, scene, observer.stop),
             width=clip.width,
             height=clip.height,
             fps=clip.fps,

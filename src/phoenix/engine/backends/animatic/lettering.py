@@ -28,7 +28,7 @@ NO_FONT = "(no font here for the letters of this prompt)"
 
 
 @dataclass(frozen=True)
-class Lines:
+class WrappedText:
     font: Font
     lines: tuple[str, ...]
     line_height_px: int
@@ -42,19 +42,19 @@ def clean_text(text: str) -> str:
     return shown if len(shown) <= MAX_LETTERS else shown[: MAX_LETTERS - 1].rstrip() + "…"
 
 
-def fit_lines(text: str, *, width_px: int, height_px: int, largest_px: int, smallest_px: int) -> Lines:
+def wrap_text(text: str, *, width_px: int, height_px: int, largest_px: int, smallest_px: int) -> WrappedText:
     """`text` wrapped at the largest size at which it fits; cut with an ellipsis if it fits at none."""
     name, text = _choose_font(text)
     for size_px in range(largest_px, smallest_px, -max(1, (largest_px - smallest_px) // 12)):
         lines = _wrap(text, _open_font(name, size_px), width_px)
         if len(lines) * _line_height(size_px) <= height_px:
-            return Lines(_open_font(name, size_px), tuple(lines), _line_height(size_px))
+            return WrappedText(_open_font(name, size_px), tuple(lines), _line_height(size_px))
     font = _open_font(name, smallest_px)
     lines = _wrap(text, font, width_px)
-    kept = max(1, height_px // _line_height(smallest_px))
-    if len(lines) > kept:
-        lines = [*lines[: kept - 1], _ellipsize(lines[kept - 1], font, width_px)]
-    return Lines(font, tuple(lines), _line_height(smallest_px))
+    max_lines = max(1, height_px // _line_height(smallest_px))
+    if len(lines) > max_lines:
+        lines = [*lines[: max_lines - 1], _ellipsize(lines[max_lines - 1], font, width_px)]
+    return WrappedText(font, tuple(lines), _line_height(smallest_px))
 
 
 @lru_cache(maxsize=64)
@@ -129,13 +129,13 @@ def _wrap(text: str, font: Font, width_px: int) -> list[str]:
 
 
 def _break_word(word: str, font: Font, width_px: int) -> list[str]:
-    """Pieces of a word that is wider than the box: a URL, or a language that writes no spaces."""
-    pieces = [""]
+    """Parts of a word that is wider than the box: a URL, or a language that writes no spaces."""
+    parts = [""]
     for letter in word:
-        if pieces[-1] and font.getlength(pieces[-1] + letter) > width_px:
-            pieces.append("")
-        pieces[-1] += letter
-    return pieces
+        if parts[-1] and font.getlength(parts[-1] + letter) > width_px:
+            parts.append("")
+        parts[-1] += letter
+    return parts
 
 
 def _ellipsize(line: str, font: Font, width_px: int) -> str:

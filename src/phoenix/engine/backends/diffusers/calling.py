@@ -6,13 +6,13 @@ from typing import Any
 import torch
 
 from phoenix.contract.resolved import ResolvedClip
-from phoenix.engine.backend import renewed
+from phoenix.engine.backend import without_traceback
 from phoenix.engine.backends.diffusers.arguments import accepted_names, call_arguments, set_guidance
 from phoenix.engine.backends.diffusers.latents import ColourMaps, Previewer
-from phoenix.engine.backends.diffusers.progress import Call, following
+from phoenix.engine.backends.diffusers.progress import Call, as_current_call
 from phoenix.engine.backends.diffusers.sharing import clone_for_call
 from phoenix.engine.backends.diffusers.steps import report_steps
-from phoenix.engine.spec import Frame, Member, RenderedClip
+from phoenix.engine.spec import Frame, RenderedClip, RenderRequest
 from phoenix.errors import FailureCode, Stage, TaskFailed
 
 
@@ -49,21 +49,21 @@ def _broken(reason: str) -> TaskFailed:
 
 
 def run_call(pipeline: Any, call: Call, maps: ColourMaps, *, preview_interval_s: float) -> None:
-    """Settles every clip of `call`: with its frames, moved off the device, or as stopped."""
+    """Finishes every clip of `call`: with its frames, moved off the device, or as stopped."""
     clone = clone_for_call(pipeline)
     previewer = Previewer(maps, clone, call, interval_s=preview_interval_s)
     call.enter(Stage.TEXT)
-    with following(call):
+    with as_current_call(call):
         videos = _run(clone, call, previewer)
     call.enter(Stage.DECODE)
     previewer.learn(videos)
-    for member, video in zip(call.rows, videos, strict=True):
-        _finish(member, video, call)
+    for request, video in zip(call.rows, videos, strict=True):
+        _finish(request, video, call)
 
 
 def _run(pipeline: Any, call: Call, previewer: Previewer) -> Any:
     """The videos as a tensor `[rows, frames, 3, height, width]` on the device."""
-    jobs = [member.job for member in call.rows]
+    jobs = [request.job for request in call.rows]
     clip = jobs[0].clip
     set_guidance(pipeline, clip.guidance_scale)
     arguments = call_arguments(pipeline, *jobs)
@@ -78,18 +78,18 @@ def _run(pipeline: Any, call: Call, previewer: Previewer) -> Any:
         return pipeline(**arguments, generator=generators if len(jobs) > 1 else generators[0]).frames
 
 
-def _finish(member: Member, video: torch.Tensor, call: Call) -> None:
-    if member.is_stopped:
-        member.settle_stopped()
+def _finish(request: RenderRequest, video: torch.Tensor, call: Call) -> None:
+    if request.is_stopped:
+        request.finish_stopped()
         return
-    clip = member.clip
+    clip = request.clip
     try:
         frames = to_rgb24(video, clip)
     except TaskFailed as failed:
         # Only this clip failed: the others of the call may be fine.
-        member.settle(renewed(failed))
+        request.finish(without_traceback(failed))
         return
-    member.settle(
+    request.finish(
         RenderedClip(
             frames=iter(frames),
             width=clip.width,

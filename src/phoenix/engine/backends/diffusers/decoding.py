@@ -54,22 +54,22 @@ def _decode_rows(vae: Any, decode: Decode, call: Call | None, latents: torch.Ten
     if call is None or count == 1:
         return _decode_in_less_memory(vae, decode, call, latents, *args, **kwargs)
     decoded: list[Any] = []
-    kept: list[int] = []
+    live_rows: list[int] = []
     for row in range(count):
-        if call.rows[row].is_stopped and (kept or row < count - 1):
+        if call.rows[row].is_stopped and (live_rows or row < count - 1):
             continue
-        kept.append(row)
+        live_rows.append(row)
         ours = [_row(value, row, count) for value in (latents, *args)]
         named = {name: _row(value, row, count) for name, value in kwargs.items()}
         decoded.append(_decode_in_less_memory(vae, decode, call, *ours, **named))
-    call.rows = [call.rows[row] for row in kept]
+    call.rows = [call.rows[row] for row in live_rows]
     return _joined(decoded)
 
 
 def _decode_in_less_memory(vae: Any, decode: Decode, call: Call | None, *args: Any, **kwargs: Any) -> Any:
     shortage = ""
     with _settings_restored(vae):
-        for size, change in (("as set", _leave), ("tiles", _tile), ("small tiles", _tile_finely)):
+        for size, change in (("as set", _keep_settings), ("tiles", _tile), ("small tiles", _tile_finely)):
             if call is not None:
                 call.check()
             if not change(vae):
@@ -100,7 +100,7 @@ def _settings_restored(vae: Any) -> Generator[None]:
         attributes.update(before)
 
 
-def _leave(_vae: Any) -> bool:
+def _keep_settings(_vae: Any) -> bool:
     return True
 
 

@@ -5,21 +5,21 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 
 from phoenix.catalog.model import ModelSpec
-from phoenix.engine.backend import ProcessUnfit, renewed
+from phoenix.engine.backend import ProcessUnfit, without_traceback
 from phoenix.engine.backends.diffusers.calling import run_call
 from phoenix.engine.backends.diffusers.failures import run_clean
-from phoenix.engine.backends.diffusers.idle_eviction import IdleWatch
+from phoenix.engine.backends.diffusers.idle_eviction import IdleEvictor
 from phoenix.engine.backends.diffusers.latents import ColourMaps
 from phoenix.engine.backends.diffusers.loading import LoadedPipeline, fetch_pipeline, load_pipeline
-from phoenix.engine.backends.diffusers.model_cache import Residency
-from phoenix.engine.backends.diffusers.oom_fallback import Climbs, Rung, next_rung, on_rung
+from phoenix.engine.backends.diffusers.model_cache import ModelCache
+from phoenix.engine.backends.diffusers.oom_fallback import ActiveFallbacks, FallbackLevel, model_at_level, next_level
 from phoenix.engine.backends.diffusers.progress import Call
 from phoenix.engine.batch_rules import halves
-from phoenix.engine.cancellation import RenderStopped, StopToken, stopped_with_all
+from phoenix.engine.cancellation import RenderStopped, StopToken, joint_stop_token
 from phoenix.engine.device import device_memory, device_name, open_meter, pick_device, release_memory
-from phoenix.engine.device_memory import DeviceRoom, Meter, Stay
-from phoenix.engine.memory_profile import CallShape, MemoryPeaks, Peaks, call_shape
-from phoenix.engine.spec import ClipJob, Member, RenderedClip, Watcher
+from phoenix.engine.device_memory import DeviceReservation, DeviceScheduler, Meter
+from phoenix.engine.memory_profile import CallShape, InMemoryPeakStore, PeakStore, call_shape
+from phoenix.engine.spec import ClipJob, RenderedClip, RenderObserver, RenderRequest
 from phoenix.errors import FailureCode, Stage, TaskFailed
 from phoenix.settings import EngineSettings
 from phoenix.telemetry.logs import get_logger
@@ -41,7 +41,7 @@ class DiffusersEngine:
         *,
         device: str = "auto",
         settings: EngineSettings | None = None,
-        peaks: Peaks | None = None,
+        peaks: PeakStore | None = None,
         meter: Meter | None = None,
         wait_limit_s: float = 600,
     ) -> None:
@@ -49,38 +49,38 @@ class DiffusersEngine:
         self._device_name = device_name(self.device)
         self._wait_limit_s = wait_limit_s
         self._settings = settings or EngineSettings()
-        self._peaks = peaks or MemoryPeaks()
+        self._peaks = peaks or InMemoryPeakStore()
         self._meter = meter or open_meter(self.device)
         self._maps = ColourMaps()
-        self._climbs = Climbs()
+        self._fallbacks = ActiveFallbacks()
         self._too_large: set[CallShape] = set()
-        self._residency: Residency[LoadedPipeline] = Residency(
+        self._model_cache: ModelCache[LoadedPipeline] = ModelCache(
             fetch=self._fetch,
             load=self._load,
             measure=lambda loaded: loaded.memory_bytes,
             release=release_memory,
             budget_bytes=self._budget_bytes(),
-            is_roomy=self._is_roomy,
+            can_load=self._can_load,
         )
-        self._room = DeviceRoom(self._meter, self._residency)
-        self._idle = IdleWatch(self._residency.evict_expired, self._settings.idle_timeout_s)
+        self._scheduler = DeviceScheduler(self._meter, self._model_cache)
+        self._idle_evictor = IdleEvictor(self._model_cache.evict_expired, self._settings.idle_timeout_s)
 
-    def render(self, job: ClipJob, watcher: Watcher) -> RenderedClip:
+    def render(self, job: ClipJob, observer: RenderObserver) -> RenderedClip:
         """The clip's frames, in memory and off the device. Raises `TaskFailed`, `ProcessUnfit` or `RenderStopped`."""
-        member = Member(job, watcher)
-        self.render_together([member])
-        return member.result()
+        request = RenderRequest(job, observer)
+        self.render_batch([request])
+        return request.result()
 
-    def render_together(self, members: Sequence[Member]) -> None:
-        self._climb(members, self._climbs.first_rung(members[0].job.model.id))
+    def render_batch(self, requests: Sequence[RenderRequest]) -> None:
+        self._render_at(requests, self._fallbacks.first_level(requests[0].job.model.id))
 
     @contextmanager
-    def ready(self, model: ModelSpec, stop: StopToken) -> Generator[None]:
+    def preload(self, model: ModelSpec, stop: StopToken) -> Generator[None]:
         """For a call that waits for its turn: the model is fetched, and loaded if it fits beside what computes."""
-        wanted = on_rung(model, self._climbs.first_rung(model.id))
-        with self._idle.after(), self._residency.wanting(model.id):
+        wanted = model_at_level(model, self._fallbacks.first_level(model.id))
+        with self._idle_evictor.evict_after(), self._model_cache.soft_pin(model.id):
             try:
-                self._residency.bring_ahead(wanted, stop)
+                self._model_cache.preload(wanted, stop)
             except TaskFailed as failed:
                 if failed.code is not FailureCode.GPU_OOM:
                     raise
@@ -88,11 +88,11 @@ class DiffusersEngine:
             yield
 
     def loaded_models(self) -> tuple[str, ...]:
-        return self._residency.names()
+        return self._model_cache.names()
 
     def close(self) -> None:
-        self._idle.close()
-        self._residency.evict_idle()
+        self._idle_evictor.close()
+        self._model_cache.evict_idle()
 
     def _fetch(self, model: ModelSpec) -> None:
         run_clean(
@@ -107,115 +107,125 @@ class DiffusersEngine:
             device=self.device,
         )
 
-    def _climb(self, members: Sequence[Member], rung: Rung) -> None:
-        """Renders the clips together, in smaller batches, or on a higher rung; settles every one of them."""
-        wanted = [member for member in members if not _is_over(member)]
+    def _render_at(self, requests: Sequence[RenderRequest], level: FallbackLevel) -> None:
+        """Renders the clips together, in smaller batches, or at a higher level; finishes every one of them."""
+        wanted = [request for request in requests if not _is_finished(request)]
         if not wanted:
             return
-        if len(wanted) > 1 and self._shape_of(wanted, rung) in self._too_large:
-            self._split(wanted, rung)
+        if len(wanted) > 1 and self._shape_of(wanted, level) in self._too_large:
+            self._split(wanted, level)
             return
-        had_company = self._has_company(wanted[0].job.model)
-        failed = self._try(wanted, rung)
+        shared_device = self._shares_device(wanted[0].job.model)
+        failed = self._try(wanted, level)
         if failed is not None:
             # Also what came meanwhile: a model that was loaded beside the call.
-            had_company = had_company or self._has_company(wanted[0].job.model)
-            self._recover(wanted, rung, failed, had_company=had_company)
+            shared_device = shared_device or self._shares_device(wanted[0].job.model)
+            self._recover(wanted, level, failed, shared_device=shared_device)
 
-    def _recover(self, tried: Sequence[Member], rung: Rung, failed: TaskFailed, *, had_company: bool) -> None:
+    def _recover(
+        self, tried: Sequence[RenderRequest], level: FallbackLevel, failed: TaskFailed, *, shared_device: bool
+    ) -> None:
         is_short = failed.code is FailureCode.GPU_OOM
-        higher = next_rung(rung, tried[0].job.model, had_company=had_company)
-        is_every_ones = isinstance(failed, ProcessUnfit) or failed.code is FailureCode.TIMEOUT
-        if len(tried) > 1 and not is_every_ones:
+        higher = next_level(level, tried[0].job.model, shared_device=shared_device)
+        affects_all = isinstance(failed, ProcessUnfit) or failed.code is FailureCode.TIMEOUT
+        if len(tried) > 1 and not affects_all:
             # After other errors too: one clip may have caused it, which must not fail the others.
             if is_short:
-                self._too_large.add(self._shape_of(tried, rung))
-            self._split(tried, rung)
+                self._too_large.add(self._shape_of(tried, level))
+            self._split(tried, level)
         elif is_short and higher is not None:
-            self._climb_to(higher, tried)
+            self._fall_back_to(higher, tried)
         else:
-            for member in tried:
-                member.settle(renewed(failed))
+            for request in tried:
+                request.finish(without_traceback(failed))
 
-    def _split(self, members: Sequence[Member], rung: Rung) -> None:
-        for half in halves(members):
-            self._climb(half, rung)
+    def _split(self, requests: Sequence[RenderRequest], level: FallbackLevel) -> None:
+        for half in halves(requests):
+            self._render_at(half, level)
 
-    def _climb_to(self, rung: Rung, members: Sequence[Member]) -> None:
-        model = members[0].job.model
-        _logger.warning("out of memory; trying another way", model=model.id, rung=rung.name.lower())
-        self._residency.evict_idle(keep=model.id if rung is Rung.ALONE else None)
-        self._climb(members, rung)
-        # Not before it is known to help: a clip that is too large for every rung says nothing of the others.
-        if any(member.has_clip for member in members):
-            self._climbs.record(model.id, rung)
+    def _fall_back_to(self, level: FallbackLevel, requests: Sequence[RenderRequest]) -> None:
+        model = requests[0].job.model
+        _logger.warning("out of memory; trying another way", model=model.id, fallback_level=level.name.lower())
+        self._model_cache.evict_idle(keep=model.id if level is FallbackLevel.EXCLUSIVE else None)
+        self._render_at(requests, level)
+        # Not before it is known to help: a clip that is too large for every level says nothing of the others.
+        if any(request.has_succeeded for request in requests):
+            self._fallbacks.record(model.id, level)
 
-    def _try(self, members: Sequence[Member], rung: Rung) -> TaskFailed | None:
-        """Makes one call. Returns its failure, if any; clips that were stopped meanwhile are settled."""
-        call = Call(members)
+    def _try(self, requests: Sequence[RenderRequest], level: FallbackLevel) -> TaskFailed | None:
+        """Makes one call. Returns its failure, if any; clips that were stopped meanwhile are finished."""
+        call = Call(requests)
         try:
-            run_clean(lambda: self._run(call, rung), stage=lambda: call.stage, device=self.device)
+            run_clean(lambda: self._run(call, level), stage=lambda: call.stage, device=self.device)
         except TaskFailed as failed:
             return failed
         except RenderStopped:
-            # All clips were stopped; each is settled with its own reason below.
+            # All clips were stopped; each is finished with its own reason below.
             pass
         finally:
             # Here, and not where the call ran: its tensors are in use until its stack frames are gone.
-            if self._meter and not self._room.running:
+            if self._meter and not self._scheduler.running_calls:
                 self._meter.release()
-        for member in members:
-            _is_over(member)
+        for request in requests:
+            _is_finished(request)
         return None
 
-    def _run(self, call: Call, rung: Rung) -> None:
-        shape = self._shape_of(call.rows, rung)
-        model = on_rung(call.model, rung)
-        tokens = [member.watcher.stop for member in call.rows]
-        with self._idle.after(), stopped_with_all(tokens) as stop, ExitStack() as device:
+    def _run(self, call: Call, level: FallbackLevel) -> None:
+        shape = self._shape_of(call.rows, level)
+        model = model_at_level(call.model, level)
+        tokens = [request.observer.stop for request in call.rows]
+        with self._idle_evictor.evict_after(), joint_stop_token(tokens) as stop, ExitStack() as device:
             with call.waiting():
-                call.begin()
-                loaded = device.enter_context(self._residency.hold(model, stop))
+                call.report_stage()
+                loaded = device.enter_context(self._model_cache.acquire(model, stop))
             with call.waiting():
-                wish = partial(self._wish, model, shape, rung)
-                stay = device.enter_context(self._room.hold(wish, stop, timeout_s=self._wait_limit_s))
-            if rung is Rung.ALONE:
+                estimate = partial(self._estimate, model, shape, level)
+                reservation = device.enter_context(
+                    self._scheduler.reserve(estimate, stop, timeout_s=self._wait_limit_s)
+                )
+            if level is FallbackLevel.EXCLUSIVE:
                 # Others may have been loaded while it waited.
-                self._residency.evict_idle(keep=model.id)
-            self._measured(shape, stay, loaded, call)
+                self._model_cache.evict_idle(keep=model.id)
+            self._run_measured(shape, reservation, loaded, call)
 
-    def _wish(self, model: ModelSpec, shape: CallShape, rung: Rung) -> Stay:
-        return Stay(
+    def _estimate(self, model: ModelSpec, shape: CallShape, level: FallbackLevel) -> DeviceReservation:
+        return DeviceReservation(
             model.id,
             needed_bytes=self._peaks.find(shape),
-            most_of_model=model.most_at_once,
-            is_alone=rung is not Rung.BESIDE,
+            max_calls_of_model=model.max_concurrency,
+            is_exclusive=level is not FallbackLevel.SHARED,
         )
 
-    def _measured(self, shape: CallShape, stay: Stay, loaded: LoadedPipeline, call: Call) -> None:
+    def _run_measured(
+        self, shape: CallShape, reservation: DeviceReservation, loaded: LoadedPipeline, call: Call
+    ) -> None:
         """Runs the call. The first one of a shape has the device to itself, and its memory peak is recorded."""
-        meter = self._meter if self._room.must_be_measured(stay) else None
+        meter = self._meter if self._scheduler.needs_measuring(reservation) else None
         if meter:
             # Cached blocks of calls of other shapes are of no use to this one.
             release_memory()
-            meter.begin()
-        before_bytes, epoch = meter.allocated_bytes() if meter else 0, self._residency.epoch()
+            meter.reset_peak()
+        before_bytes, epoch = meter.allocated_bytes() if meter else 0, self._model_cache.epoch()
         run_call(loaded.pipeline, call, self._maps, preview_interval_s=self._settings.preview_interval_s)
         # Weights that came or went beside the call are in its peak as well, and what is learned is kept for good.
-        if meter and epoch is not None and epoch == self._residency.epoch():
+        if meter and epoch is not None and epoch == self._model_cache.epoch():
             self._peaks.record(shape, max(0, meter.peak_bytes() - before_bytes))
 
-    def _is_roomy(self) -> bool:
+    def _can_load(self) -> bool:
         """Whether a model may be loaded beside what computes. What another process will take, nobody here knows."""
-        return self._settings.device_share == 1 and self._room.is_roomy()
+        return self._settings.device_share == 1 and self._scheduler.can_load()
 
-    def _shape_of(self, members: Sequence[Member], rung: Rung) -> CallShape:
-        clip, model = members[0].clip, on_rung(members[0].job.model, rung)
-        return call_shape(clip, model, len(members), device=self._device_name)
+    def _shape_of(self, requests: Sequence[RenderRequest], level: FallbackLevel) -> CallShape:
+        clip, model = requests[0].clip, model_at_level(requests[0].job.model, level)
+        return call_shape(clip, model, len(requests), device=self._device_name)
 
-    def _has_company(self, model: ModelSpec) -> bool:
-        is_one_coming = self._residency.epoch() is None
-        return self._room.running > 0 or is_one_coming or any(name != model.id for name in self._residency.names())
+    def _shares_device(self, model: ModelSpec) -> bool:
+        is_one_coming = self._model_cache.epoch() is None
+        return (
+            self._scheduler.running_calls > 0
+            or is_one_coming
+            or any(name != model.id for name in self._model_cache.names())
+        )
 
     def _budget_bytes(self) -> int | None:
         share, budget_bytes = self._settings.device_share, self._settings.memory_budget_bytes
@@ -225,8 +235,8 @@ class DiffusersEngine:
         return None if memory is None else int(memory.total_bytes * BUDGET_SHARE * share)
 
 
-def _is_over(member: Member) -> bool:
-    """Whether nothing more is to be done for it; settles it if it was stopped."""
-    if member.is_stopped:
-        member.settle_stopped()
-    return member.is_settled
+def _is_finished(request: RenderRequest) -> bool:
+    """Whether nothing more is to be done for it; finishes it if it was stopped."""
+    if request.is_stopped:
+        request.finish_stopped()
+    return request.is_finished

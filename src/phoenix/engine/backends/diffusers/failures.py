@@ -27,7 +27,7 @@ OUT_OF_MEMORY = (
     "NVML_SUCCESS == ",
 )
 TOO_LARGE = ("canUse32BitIndexMath", "CUDNN_STATUS_NOT_SUPPORTED")
-"""What convolutions say of more than 2^31 values, which a card with much memory has room for."""
+"""What convolutions say of more than 2^31 values, for which a card with much memory has enough."""
 
 STICKY = (
     "device-side assert",
@@ -86,7 +86,7 @@ def describe(error: Exception, *, stage: Stage, device: str) -> TaskFailed:
     text = _first_line(error)
     if is_out_of_memory(error):
         return TaskFailed(FailureCode.GPU_OOM, _describe_shortage(text, device), stage=stage, retriable=True)
-    # cuBLAS, cuDNN and Triton tell of a broken device in errors of their own: the device itself knows best.
+    # cuBLAS, cuDNN and Triton report a broken device in errors of their own: the device itself knows best.
     if any(mark in str(error) for mark in STICKY) or (isinstance(error, RuntimeError) and is_broken(device)):
         return ProcessUnfit(FailureCode.ENGINE_FAILED, text, stage=stage, retriable=True)
     # The same call would raise these again; a RuntimeError may come from the device's state.
@@ -109,8 +109,8 @@ def _describe_shortage(text: str, device: str) -> str:
     if asked := re.search(rf"[Tt]ried to allocate ({_SIZE})", text):
         parts.append(f"{asked[1]} more were needed")
     # What the error says: by now the memory of what failed may have been given back.
-    if told := re.search(rf"of ({_SIZE}) of which ({_SIZE}) is free", text):
-        parts.append(f"{told[2]} of {told[1]} were free")
+    if stated := re.search(rf"of ({_SIZE}) of which ({_SIZE}) is free", text):
+        parts.append(f"{stated[2]} of {stated[1]} were free")
     elif (memory := device_memory(device)) is not None:
         parts.append(f"{memory.free_bytes / 2**30:.2f} GiB of {memory.total_bytes / 2**30:.2f} GiB were free")
     return "; ".join(parts)

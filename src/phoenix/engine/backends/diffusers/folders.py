@@ -25,7 +25,7 @@ def is_on_disk(model: ModelSpec) -> bool:
     return source.startswith(("/", ".", "~")) or source.count("/") != 1 or Path(source).is_dir()
 
 
-def is_at_hand(model: ModelSpec, *, offline: bool) -> bool:
+def is_available(model: ModelSpec, *, offline: bool) -> bool:
     """Whether loading could begin, whatever it finds then: a folder, a downloaded copy, or leave to download. Cheap."""
     if is_on_disk(model):
         return _disk_folder(model).is_dir()

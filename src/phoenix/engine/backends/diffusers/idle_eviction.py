@@ -9,7 +9,7 @@ EvictExpired = Callable[[float], float | None]
 """Drops what has been idle for so many seconds. Returns when the next one will have been; None: nothing is idle."""
 
 
-class Alarm(Protocol):
+class Timer(Protocol):
     """As `threading.Timer`."""
 
     daemon: bool
@@ -19,7 +19,7 @@ class Alarm(Protocol):
     def cancel(self) -> None: ...
 
 
-class IdleWatch:
+class IdleEvictor:
     """Calls `evict` `limit_s` after the last use of a model; never if the limit is None."""
 
     def __init__(
@@ -27,38 +27,38 @@ class IdleWatch:
         evict: EvictExpired,
         limit_s: float | None,
         *,
-        set_alarm: Callable[[float, Callable[[], None]], Alarm] = threading.Timer,
+        make_timer: Callable[[float, Callable[[], None]], Timer] = threading.Timer,
     ) -> None:
-        self._evict, self._limit_s, self._set_alarm = evict, limit_s, set_alarm
+        self._evict, self._limit_s, self._make_timer = evict, limit_s, make_timer
         self._lock = threading.Lock()
-        self._alarm: Alarm | None = None
+        self._timer: Timer | None = None
         self._is_closed = False
 
     @contextmanager
-    def after(self) -> Generator[None]:
+    def evict_after(self) -> Generator[None]:
         """Around the use of a model: once it is over, others may have been idle for too long, and it begins to be."""
         try:
             yield
         finally:
-            self._look()
+            self._evict_and_rearm()
 
     def close(self) -> None:
         with self._lock:
             self._is_closed = True
             self._cancel()
 
-    def _look(self) -> None:
+    def _evict_and_rearm(self) -> None:
         if self._limit_s is None:
             return
         with self._lock:
             self._cancel()
             due_s = self._evict(self._limit_s)
             if due_s is not None and not self._is_closed:
-                self._alarm = self._set_alarm(due_s, self._look)
-                self._alarm.daemon = True
-                self._alarm.start()
+                self._timer = self._make_timer(due_s, self._evict_and_rearm)
+                self._timer.daemon = True
+                self._timer.start()
 
     def _cancel(self) -> None:
-        if self._alarm is not None:
-            self._alarm.cancel()
-        self._alarm = None
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = None

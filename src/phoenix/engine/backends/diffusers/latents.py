@@ -12,7 +12,7 @@ from PIL import Image
 from phoenix.contract.resolved import ResolvedClip
 from phoenix.engine.backends.diffusers.progress import Call
 from phoenix.engine.previews import PreviewThrottle, preview_size, to_jpeg
-from phoenix.engine.spec import Member
+from phoenix.engine.spec import RenderRequest
 
 FRAMES_FIRST = "CogVideoX"
 """Pipelines with latents `[rows, frames, channels, height, width]`; others have channels before frames."""
@@ -39,28 +39,28 @@ class Previewer:
     def __init__(self, maps: ColourMaps, pipeline: Any, call: Call, *, interval_s: float) -> None:
         self._maps, self._pipeline, self._call = maps, pipeline, call
         self._interval_s = interval_s
-        self._pace = PreviewThrottle(interval_s)
+        self._throttle = PreviewThrottle(interval_s)
         self._latents: torch.Tensor | None = None
-        self._rows: Sequence[Member] = ()
+        self._rows: Sequence[RenderRequest] = ()
 
     def show(self, latents: torch.Tensor) -> None:
         self._latents, self._rows = latents, tuple(self._call.rows)
         colours = self._maps.find(self._call.model.id)
-        if colours is None or not self._pace.is_due():
+        if colours is None or not self._throttle.is_due():
             return
-        for row, member in enumerate(self._rows):
-            grid = to_grid(self._pipeline, latents[row : row + 1], member.clip)
-            if grid is not None and not member.is_stopped:
-                member.watcher.on_preview(_to_picture(grid, colours, member.clip))
+        for row, request in enumerate(self._rows):
+            grid = to_grid(self._pipeline, latents[row : row + 1], request.clip)
+            if grid is not None and not request.is_stopped:
+                request.observer.on_preview(_to_picture(grid, colours, request.clip))
 
     def learn(self, videos: Sequence[torch.Tensor]) -> None:
         """Once the call's videos are there: a row for each clip that is left, which may be fewer than the latents'."""
         model_id = self._call.model.id
         if self._interval_s <= 0 or self._latents is None or self._maps.find(model_id) is not None:
             return
-        member = self._call.rows[0]
-        row = self._rows.index(member)
-        grid = to_grid(self._pipeline, self._latents[row : row + 1], member.clip)
+        request = self._call.rows[0]
+        row = self._rows.index(request)
+        grid = to_grid(self._pipeline, self._latents[row : row + 1], request.clip)
         if grid is not None:
             self._maps.learn(model_id, grid, videos[0])
 

@@ -15,13 +15,13 @@ from phoenix.engine.backend import ProcessUnfit
 from phoenix.engine.backends.diffusers.arguments import check_fits
 from phoenix.engine.backends.diffusers.failures import is_out_of_memory
 from phoenix.engine.backends.diffusers.folders import check_folder, get_folder, is_on_disk, unavailable
-from phoenix.engine.backends.diffusers.progress import watch_modules
+from phoenix.engine.backends.diffusers.progress import hook_modules
 from phoenix.engine.backends.diffusers.sharing import make_shareable
-from phoenix.engine.backends.diffusers.tuning import place, tune
+from phoenix.engine.backends.diffusers.tuning import apply_options, place_on_device
 from phoenix.engine.cancellation import StopToken
 from phoenix.errors import FailureCode, PhoenixError, Stage
 
-LOADING = threading.RLock()
+LOAD_LOCK = threading.RLock()
 """Held for every import of diffusers, every load, and any other building of modules.
 
 `from_pretrained` patches `nn.Module.register_parameter` while it works: 80 of 80 loads that overlapped another had
@@ -51,16 +51,16 @@ def load_pipeline(model: ModelSpec, *, device: str, stop: StopToken) -> LoadedPi
     or torch's own out-of-memory error."""
     folder = get_folder(model)
     check_folder(model, folder)
-    with LOADING:
+    with LOAD_LOCK:
         stop.check()
         pipeline = _read(model, folder)
         _check_health(pipeline, model)
         check_fits(model, pipeline)
         stop.check()
-        tune(pipeline, model)
-        place(pipeline, model, device)
+        apply_options(pipeline, model)
+        place_on_device(pipeline, model, device)
     make_shareable(pipeline)
-    watch_modules(pipeline.components)
+    hook_modules(pipeline.components)
     return LoadedPipeline(model, pipeline, memory_bytes=weight_bytes(pipeline, device))
 
 
@@ -76,7 +76,7 @@ def weight_bytes(pipeline: Any, device: str) -> int:
 
 
 def _import_diffusers() -> Any:
-    """Call with LOADING held: a first import from two threads at once fails in one of them."""
+    """Call with LOAD_LOCK held: a first import from two threads at once fails in one of them."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -90,7 +90,7 @@ def _import_diffusers() -> Any:
 
 
 def _download(model: ModelSpec) -> None:
-    with LOADING:
+    with LOAD_LOCK:
         diffusers = _import_diffusers()
     try:
         diffusers.DiffusionPipeline.download(model.source, revision=model.revision, use_safetensors=True)
@@ -152,15 +152,17 @@ def _check_health(pipeline: Any, model: ModelSpec) -> None:
             raise unavailable(model, f"its folder has no weights for {name}")
     for name, component in pipeline.components.items():
         if isinstance(component, torch.nn.Module):
-            _check_nothing_made_up(model, name, component)
+            _check_no_random_weights(model, name, component)
 
 
-def _check_nothing_made_up(model: ModelSpec, name: str, component: torch.nn.Module) -> None:
+def _check_no_random_weights(model: ModelSpec, name: str, component: torch.nn.Module) -> None:
     """transformers initialises missing weights at random and only logs it, but marks those that it did read."""
     parameters = dict(component.named_parameters())
-    made_up = [key for key, parameter in parameters.items() if not getattr(parameter, "_is_hf_initialized", False)]
-    if 0 < len(made_up) < len(parameters):
-        raise unavailable(model, f"its folder has no weights for {name}.{made_up[0]}")
+    random_weights = [
+        key for key, parameter in parameters.items() if not getattr(parameter, "_is_hf_initialized", False)
+    ]
+    if 0 < len(random_weights) < len(parameters):
+        raise unavailable(model, f"its folder has no weights for {name}.{random_weights[0]}")
 
 
 def _tensors(pipeline: Any) -> Iterator[tuple[str, torch.Tensor]]:

@@ -13,16 +13,16 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from phoenix.catalog.model import ModelSpec
-from phoenix.engine.backend import renewed
-from phoenix.engine.cancellation import StopToken, wait_until, woken_by
+from phoenix.engine.backend import without_traceback
+from phoenix.engine.cancellation import StopToken, lock_and_wake_on_stop, wait_until
 
 _Loaded = TypeVar("_Loaded")
 
 
 @dataclass
-class _Resident(Generic[_Loaded]):
+class _CacheEntry(Generic[_Loaded]):
     loaded: _Loaded
-    place: str
+    offload_mode: str
     """Where its weights lie: a call that wants them elsewhere cannot use these."""
     memory_bytes: int
     users: int = 0
@@ -34,7 +34,7 @@ class _Load:
     """A load in progress, in a thread of its own: a waiter may leave, and it goes on for the others."""
 
     model: ModelSpec
-    is_ahead: bool
+    is_preload: bool
     """Whether it is for calls whose turn has not come: it takes no room from others, and may end without a model."""
     is_replacing: bool
     """Whether the same model was dropped for it, whose weights lay elsewhere."""
@@ -46,11 +46,11 @@ class _Load:
     error: BaseException | None = None
 
 
-class Residency(Generic[_Loaded]):
+class ModelCache(Generic[_Loaded]):
     """The models held by one process. Thread-safe.
 
     `fetch` and then `load` run outside the lock, at most once at a time per model; the token of `load` stops once
-    nobody waits for it. `is_roomy` says whether what is expected fits beside what computes. `release` is called after
+    nobody waits for it. `can_load` says whether what is expected fits beside what computes. `release` is called after
     models were dropped, to give their memory back. A budget of None keeps everything.
     """
 
@@ -62,32 +62,32 @@ class Residency(Generic[_Loaded]):
         release: Callable[[], None],
         budget_bytes: int | None,
         fetch: Callable[[ModelSpec], object] = lambda _: None,
-        is_roomy: Callable[[], bool] = lambda: True,
+        can_load: Callable[[], bool] = lambda: True,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._fetch, self._load, self._measure, self._release = fetch, load, measure, release
-        self._is_roomy = is_roomy
+        self._can_load = can_load
         self._budget_bytes = budget_bytes
         self._clock = clock
         self._changed = threading.Condition()
-        self._residents: OrderedDict[str, _Resident[_Loaded]] = OrderedDict()
+        self._entries: OrderedDict[str, _CacheEntry[_Loaded]] = OrderedDict()
         self._loads: dict[str, _Load] = {}
-        self._wanted = Counter[str]()
+        self._soft_pins = Counter[str]()
         self._measured_bytes: dict[tuple[str, str], int] = {}
         self._changes = 0
 
     def names(self) -> tuple[str, ...]:
         """Ids of the models in memory, the least recently used first."""
         with self._changed:
-            return tuple(self._residents)
+            return tuple(self._entries)
 
     def memory_bytes(self) -> int:
         """Measured bytes of all models in memory."""
         with self._changed:
-            return sum(resident.memory_bytes for resident in self._residents.values())
+            return sum(entry.memory_bytes for entry in self._entries.values())
 
     def expected_bytes(self) -> int:
-        """Of the models that are being read, as they were measured before or as their entries tell."""
+        """Of the models that are being read, as they were measured before or as the catalog states."""
         with self._changed:
             return sum(load.expected_bytes or 0 for load in self._loads.values())
 
@@ -97,50 +97,50 @@ class Residency(Generic[_Loaded]):
             return None if self._loads else self._changes
 
     @contextmanager
-    def hold(self, model: ModelSpec, stop: StopToken) -> Generator[_Loaded]:
+    def acquire(self, model: ModelSpec, stop: StopToken) -> Generator[_Loaded]:
         """The model, loaded if need be, and not evicted during the block. If it is held with its weights elsewhere than
         `model.offload` says, it is loaded anew, once nobody uses it.
 
         Raises what `load` raises, or `RenderStopped` as soon as it is asked to stop, even if others wait for the load.
         """
-        resident = self._take(model, stop)
+        entry = self._acquire(model, stop)
         try:
-            yield resident.loaded
+            yield entry.loaded
         finally:
             with self._changed:
-                resident.users -= 1
-                resident.idle_since_s = self._clock()
+                entry.users -= 1
+                entry.idle_since_s = self._clock()
                 self._changed.notify_all()
             # Of models that were used beside each other there may be more than the budget allows. Not this one, which
             # the frame of its caller still holds.
-            self.make_room(keep=model.id)
+            self.evict_to_budget(keep=model.id)
 
     @contextmanager
-    def wanting(self, model_id: str) -> Generator[None]:
+    def soft_pin(self, model_id: str) -> Generator[None]:
         """For the block the model is not dropped for want of use, nor for one whose turn has not come either."""
         with self._changed:
-            self._wanted[model_id] += 1
+            self._soft_pins[model_id] += 1
         try:
             yield
         finally:
             with self._changed:
-                self._wanted[model_id] -= 1
-                if model_id in self._residents:
-                    self._residents[model_id].idle_since_s = self._clock()
+                self._soft_pins[model_id] -= 1
+                if model_id in self._entries:
+                    self._entries[model_id].idle_since_s = self._clock()
 
-    def bring_ahead(self, model: ModelSpec, stop: StopToken) -> None:
-        """Fetches the model, and loads it if it fits beside all that is used and wanted; else its `hold` will.
+    def preload(self, model: ModelSpec, stop: StopToken) -> None:
+        """Fetches the model, and loads it if it fits beside all that is used and wanted; else its `acquire` will.
 
         Raises what `fetch` and `load` raise, or `RenderStopped` as soon as it is asked to stop.
         """
         stop.check()
-        with woken_by(stop, self._changed):
-            if self._is_held_as(model) or self._is_used(model.id):
+        with lock_and_wake_on_stop(stop, self._changed):
+            if self._is_loaded_as(model) or self._is_used(model.id):
                 return
-            load = self._loads.get(model.id) or self._start(model, is_ahead=True)
-            self._await(load, stop)
+            load = self._loads.get(model.id) or self._start_load(model, is_preload=True)
+            self._wait_for_load(load, stop)
         if load.error is not None and load.stop.reason is None:
-            raise renewed(load.error)
+            raise without_traceback(load.error)
 
     def evict_idle(self, *, keep: str | None = None) -> int:
         """Drops every model but `keep` that is not in use. Returns how many."""
@@ -151,42 +151,42 @@ class Residency(Generic[_Loaded]):
         None if all that is left is in use.
         """
         since_s = self._clock() - limit_s
-        self._evict(lambda name, resident: not self._wanted[name] and resident.idle_since_s <= since_s)
+        self._evict(lambda name, entry: not self._soft_pins[name] and entry.idle_since_s <= since_s)
         with self._changed:
-            left = [one.idle_since_s for name, one in self._residents.items() if not self._is_needed(name)]
+            left = [one.idle_since_s for name, one in self._entries.items() if not self._is_needed(name)]
         return max(0.0, min(left) - since_s) if left else None
 
-    def make_room(self, *, keep: str | None = None) -> int:
+    def evict_to_budget(self, *, keep: str | None = None) -> int:
         """Drops idle models, the least recently used first, until what is held and expected fits the budget."""
         budget_bytes = self._budget_bytes
         if budget_bytes is None:
             return 0
-        return self._evict(lambda name, _: name != keep and self._held_bytes() > budget_bytes)
+        return self._evict(lambda name, _: name != keep and self._committed_bytes() > budget_bytes)
 
-    def _take(self, model: ModelSpec, stop: StopToken) -> _Resident[_Loaded]:
+    def _acquire(self, model: ModelSpec, stop: StopToken) -> _CacheEntry[_Loaded]:
         stop.check()
-        with woken_by(stop, self._changed):
+        with lock_and_wake_on_stop(stop, self._changed):
             while True:
-                if self._is_held_as(model):
-                    return self._use(model.id)
+                if self._is_loaded_as(model):
+                    return self._mark_used(model.id)
                 if self._is_used(model.id):
                     wait_until(self._changed, lambda: not self._is_used(model.id), stop)
                     continue
-                load = self._loads.get(model.id) or self._start(model, is_ahead=False)
-                self._await(load, stop)
+                load = self._loads.get(model.id) or self._start_load(model, is_preload=False)
+                self._wait_for_load(load, stop)
                 # A stopped load concerns nobody who is still here: they came after its last waiter had left.
                 if load.error is not None and load.stop.reason is None:
-                    raise renewed(load.error)
+                    raise without_traceback(load.error)
 
-    def _start(self, model: ModelSpec, *, is_ahead: bool) -> _Load:
-        is_replacing = self._residents.pop(model.id, None) is not None
-        load = self._loads[model.id] = _Load(model, is_ahead, is_replacing)
+    def _start_load(self, model: ModelSpec, *, is_preload: bool) -> _Load:
+        is_replacing = self._entries.pop(model.id, None) is not None
+        load = self._loads[model.id] = _Load(model, is_preload, is_replacing)
         self._changes += 1
         run = copy_context().run
-        threading.Thread(target=run, args=(self._bring_in, load), name=f"load {model.id}", daemon=True).start()
+        threading.Thread(target=run, args=(self._run_load, load), name=f"load {model.id}", daemon=True).start()
         return load
 
-    def _await(self, load: _Load, stop: StopToken) -> None:
+    def _wait_for_load(self, load: _Load, stop: StopToken) -> None:
         load.waiting += 1
         try:
             wait_until(self._changed, lambda: load.is_over, stop)
@@ -195,91 +195,92 @@ class Residency(Generic[_Loaded]):
             if not load.waiting and not load.is_over and stop.reason is not None:
                 load.stop.stop(stop.reason)
 
-    def _bring_in(self, load: _Load) -> None:
+    def _run_load(self, load: _Load) -> None:
         model_id = load.model.id
         try:
             if load.is_replacing:
                 self._release()
             self._fetch(load.model)
-            if self._has_place(load):
-                self._read(load)
+            if self._reserve_budget(load):
+                self._load_entry(load)
         except BaseException as error:  # noqa: BLE001 - whoever waits for it, in another thread, raises it
-            load.error = renewed(error)
+            load.error = without_traceback(error)
         with self._changed:
             del self._loads[model_id]
             load.is_over = True
             self._changed.notify_all()
         # The catalog's number was a guess; the measured one may leave less room for the others.
-        self.make_room(keep=model_id)
+        self.evict_to_budget(keep=model_id)
 
-    def _has_place(self, load: _Load) -> bool:
+    def _reserve_budget(self, load: _Load) -> bool:
         """Makes room for it in the budget. One that is ahead of its turn may have to wait for that."""
         with self._changed:
             load.expected_bytes = self._expected_bytes(load.model)
-            if load.is_ahead and not self._fits_beside(load):
+            if load.is_preload and not self._fits_budget(load):
                 return False
-        self.make_room()
-        return not load.is_ahead or self._is_roomy()
+        self.evict_to_budget()
+        return not load.is_preload or self._can_load()
 
-    def _read(self, load: _Load) -> None:
+    def _load_entry(self, load: _Load) -> None:
         loaded = self._load(load.model, load.stop)
-        resident = _Resident(loaded, _place(load.model), self._measure(loaded), idle_since_s=self._clock())
+        entry = _CacheEntry(loaded, _offload_mode(load.model), self._measure(loaded), idle_since_s=self._clock())
         with self._changed:
-            self._residents[load.model.id] = resident
-            self._measured_bytes[load.model.id, resident.place] = resident.memory_bytes
+            self._entries[load.model.id] = entry
+            self._measured_bytes[load.model.id, entry.offload_mode] = entry.memory_bytes
 
-    def _fits_beside(self, load: _Load) -> bool:
+    def _fits_budget(self, load: _Load) -> bool:
         """Beside the models that are used or wanted, and those on their way: the others could go."""
-        others = [resident.memory_bytes for name, resident in self._residents.items() if self._is_needed(name)]
+        others = [entry.memory_bytes for name, entry in self._entries.items() if self._is_needed(name)]
         others += [other.expected_bytes or 0 for other in self._loads.values() if other is not load]
         if not others or self._budget_bytes is None:
             return True
         return load.expected_bytes is not None and sum(others) + load.expected_bytes <= self._budget_bytes
 
     def _expected_bytes(self, model: ModelSpec) -> int | None:
-        place = _place(model)
-        return self._measured_bytes.get((model.id, place), model.memory_bytes if place == "never" else 0)
+        offload_mode = _offload_mode(model)
+        return self._measured_bytes.get((model.id, offload_mode), model.memory_bytes if offload_mode == "never" else 0)
 
     def _is_needed(self, model_id: str) -> bool:
-        return self._is_used(model_id) or self._wanted[model_id] > 0
+        return self._is_used(model_id) or self._soft_pins[model_id] > 0
 
-    def _is_held_as(self, model: ModelSpec) -> bool:
-        return model.id in self._residents and self._residents[model.id].place == _place(model)
+    def _is_loaded_as(self, model: ModelSpec) -> bool:
+        return model.id in self._entries and self._entries[model.id].offload_mode == _offload_mode(model)
 
     def _is_used(self, model_id: str) -> bool:
-        return model_id in self._residents and self._residents[model_id].users > 0
+        return model_id in self._entries and self._entries[model_id].users > 0
 
-    def _use(self, model_id: str) -> _Resident[_Loaded]:
-        resident = self._residents[model_id]
-        resident.users += 1
-        self._residents.move_to_end(model_id)
-        return resident
+    def _mark_used(self, model_id: str) -> _CacheEntry[_Loaded]:
+        entry = self._entries[model_id]
+        entry.users += 1
+        self._entries.move_to_end(model_id)
+        return entry
 
-    def _evict(self, may_go: Callable[[str, _Resident[_Loaded]], bool]) -> int:
-        """Drops what nobody uses and `may_go`, asked under the lock: what nobody wants before what somebody does, and
-        the least recently used first.
+    def _evict(self, can_evict: Callable[[str, _CacheEntry[_Loaded]], bool]) -> int:
+        """Drops unused entries for which `can_evict` is true, the least recently used first and soft-pinned ones last.
+
+        `can_evict` is called under the lock.
         """
         with self._changed:
-            dropped = self._drop(may_go)
+            dropped = self._drop(can_evict)
         if dropped:
             # Not in `_drop`, whose variables still hold a model.
             self._release()
         return dropped
 
-    def _drop(self, may_go: Callable[[str, _Resident[_Loaded]], bool]) -> int:
+    def _drop(self, can_evict: Callable[[str, _CacheEntry[_Loaded]], bool]) -> int:
         dropped = 0
-        for name, resident in sorted(self._residents.items(), key=lambda held: self._wanted[held[0]] > 0):
-            if not resident.users and may_go(name, resident):
-                del self._residents[name]
+        for name, entry in sorted(self._entries.items(), key=lambda item: self._soft_pins[item[0]] > 0):
+            if not entry.users and can_evict(name, entry):
+                del self._entries[name]
                 dropped += 1
         self._changes += dropped
         return dropped
 
-    def _held_bytes(self) -> int:
-        held = sum(resident.memory_bytes for resident in self._residents.values())
-        return held + sum(load.expected_bytes or 0 for load in self._loads.values())
+    def _committed_bytes(self) -> int:
+        loaded_bytes = sum(entry.memory_bytes for entry in self._entries.values())
+        return loaded_bytes + sum(load.expected_bytes or 0 for load in self._loads.values())
 
 
-def _place(model: ModelSpec) -> str:
+def _offload_mode(model: ModelSpec) -> str:
     """`auto` puts them on the device as `never` does, until a clip shows that they do not fit."""
     return "never" if model.offload == "auto" else model.offload

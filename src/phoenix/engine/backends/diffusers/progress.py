@@ -12,7 +12,7 @@ import torch
 
 from phoenix.catalog.model import ModelSpec
 from phoenix.engine.cancellation import RenderStopped
-from phoenix.engine.spec import Member, Watcher
+from phoenix.engine.spec import RenderObserver, RenderRequest
 from phoenix.errors import Stage
 
 DENOISERS = ("transformer", "unet", "dit")
@@ -28,49 +28,49 @@ class Call:
     leaves; the call stops when all of them have.
     """
 
-    def __init__(self, members: Sequence[Member]) -> None:
-        self.rows = list(members)
-        self.batch_size = len(members)
+    def __init__(self, requests: Sequence[RenderRequest]) -> None:
+        self.rows = list(requests)
+        self.batch_size = len(requests)
         self.stage = Stage.LOAD
 
     @property
     def model(self) -> ModelSpec:
         return self.rows[0].job.model
 
-    def begin(self) -> None:
-        self._tell(lambda watcher: watcher.on_stage(self.stage))
+    def report_stage(self) -> None:
+        self._notify(lambda observer: observer.on_stage(self.stage))
 
     def enter(self, stage: Stage) -> None:
         if stage is not self.stage:
             self.stage = stage
-            self._tell(lambda watcher: watcher.on_stage(stage))
+            self._notify(lambda observer: observer.on_stage(stage))
 
     def end_step(self, step: int, steps: int) -> None:
-        self._tell(lambda watcher: watcher.on_step(step, steps))
+        self._notify(lambda observer: observer.on_step(step, steps))
 
     def check(self) -> None:
         """Raises `RenderStopped` if nobody wants the call's result any more."""
-        reasons = [member.watcher.stop.reason for member in self.rows]
+        reasons = [request.observer.stop.reason for request in self.rows]
         if reasons[0] is not None and all(reasons):
             raise RenderStopped(reasons[0])
 
     @contextmanager
     def waiting(self) -> Generator[None]:
         with ExitStack() as stack:
-            for member in self.rows:
-                stack.enter_context(member.watcher.waiting())
+            for request in self.rows:
+                stack.enter_context(request.observer.waiting())
             yield
 
-    def _tell(self, news: Callable[[Watcher], None]) -> None:
-        for member in self.rows:
-            if not member.is_stopped:
+    def _notify(self, report: Callable[[RenderObserver], None]) -> None:
+        for request in self.rows:
+            if not request.is_stopped:
                 with suppress(RenderStopped):
-                    news(member.watcher)
+                    report(request.observer)
         self.check()
 
 
 @contextmanager
-def following(call: Call) -> Generator[None]:
+def as_current_call(call: Call) -> Generator[None]:
     """Makes `call` the one that the hooks report to, in this thread and during the block."""
     _this_thread.call = call
     try:
@@ -83,7 +83,7 @@ def current_call() -> Call | None:
     return getattr(_this_thread, "call", None)
 
 
-def watch_modules(components: dict[str, Any]) -> None:
+def hook_modules(components: dict[str, Any]) -> None:
     """Hooks a loaded pipeline's modules, once: each block of a denoiser and of the VAE's two halves can end a call.
 
     At 14B and 720p a step takes seconds and a decode tens of them; a block takes tens of milliseconds.
@@ -94,13 +94,13 @@ def watch_modules(components: dict[str, Any]) -> None:
         if name.startswith(DENOISERS):
             component.register_forward_pre_hook(_begin_denoising)
             # The outermost only: those are what is compiled, and a hook within would be compiled in, call and all.
-            _hear_stops(component.children())
+            _hook_blocks(component.children())
         if name == "vae":
             # However deep: LTX decodes a whole clip in a single pass, in four blocks.
-            _hear_stops(component.modules())
+            _hook_blocks(component.modules())
 
 
-def _hear_stops(modules: Iterable[torch.nn.Module]) -> None:
+def _hook_blocks(modules: Iterable[torch.nn.Module]) -> None:
     """In every block of these: what a model runs one after another stands in its module lists."""
     for module in modules:
         if isinstance(module, torch.nn.ModuleList):

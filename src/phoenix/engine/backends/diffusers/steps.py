@@ -59,27 +59,27 @@ def _counting(step: Callable[..., Any], call: Call, steps: int, show: Show) -> C
 
 
 def _drop_stopped(call: Call, scheduler: Any, tensors: dict[str, Any]) -> dict[str, Any]:
-    """The tensors without the rows of stopped clips, whose members are settled."""
-    keep = [row for row, member in enumerate(call.rows) if not member.is_stopped]
+    """The tensors without the rows of stopped clips, whose requests are finished."""
+    live_rows = [row for row, request in enumerate(call.rows) if not request.is_stopped]
     count = len(call.rows)
-    if len(keep) == count:
+    if len(live_rows) == count:
         return tensors
     attributes = cast("dict[str, Any]", vars(scheduler))
-    attributes.update({name: _rows_of(value, keep, count) for name, value in attributes.items()})
-    for member in call.rows:
-        if member.is_stopped:
-            member.settle_stopped()
-    call.rows = [call.rows[row] for row in keep]
-    return {name: _rows_of(value, keep, count) for name, value in tensors.items()}
+    attributes.update({name: _rows_of(value, live_rows, count) for name, value in attributes.items()})
+    for request in call.rows:
+        if request.is_stopped:
+            request.finish_stopped()
+    call.rows = [call.rows[row] for row in live_rows]
+    return {name: _rows_of(value, live_rows, count) for name, value in tensors.items()}
 
 
-def _rows_of(value: Any, keep: Sequence[int], count: int) -> Any:
-    """The rows `keep` of a tensor, or of a list of them as multistep schedulers have; anything else is left alone.
+def _rows_of(value: Any, live_rows: Sequence[int], count: int) -> Any:
+    """The rows `live_rows` of a tensor, or of a list of them as multistep schedulers have; anything else is left alone.
 
     There may be as many timesteps and sigmas as clips, but those have one dimension.
     """
     if isinstance(value, torch.Tensor):
-        return value[list(keep)] if value.dim() >= 3 and value.shape[0] == count else value
+        return value[list(live_rows)] if value.dim() >= 3 and value.shape[0] == count else value
     if isinstance(value, list):
-        return [_rows_of(item, keep, count) for item in cast("list[Any]", value)]
+        return [_rows_of(item, live_rows, count) for item in cast("list[Any]", value)]
     return value

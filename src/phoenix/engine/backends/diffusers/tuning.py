@@ -15,8 +15,8 @@ LATEST_FULL_STEPS = 3
 """Steps before which `taylor_seer` skips nothing: the first ones decide what the picture shows."""
 
 
-def tune(pipeline: Any, model: ModelSpec) -> None:
-    """Applies all but placement; call with LOADING held. Raises `TaskFailed` (MODEL_UNAVAILABLE) with the reason."""
+def apply_options(pipeline: Any, model: ModelSpec) -> None:
+    """Applies all but placement; call with LOAD_LOCK held. Raises `TaskFailed` (MODEL_UNAVAILABLE) with the reason."""
     if model.options.get("vae_tiling"):
         pipeline.vae.enable_tiling()
     if model.options.get("vae_slicing"):
@@ -25,15 +25,17 @@ def tune(pipeline: Any, model: ModelSpec) -> None:
         scheduler = pipeline.scheduler
         pipeline.scheduler = scheduler.__class__.from_config(scheduler.config, flow_shift=flow_shift)
     for lora in model.loras:
-        _attempt(model, f"the LoRA {lora.source}", lambda lora=lora: _fuse(pipeline, lora))
+        _apply_option(model, f"the LoRA {lora.source}", lambda lora=lora: _fuse(pipeline, lora))
     for denoiser in _denoisers(pipeline):
         if (cache := model.step_cache) is not None:
-            _attempt(model, f"step_cache {cache.kind}", lambda it=denoiser, c=cache: it.enable_cache(_cache_config(c)))
+            _apply_option(
+                model, f"step_cache {cache.kind}", lambda it=denoiser, c=cache: it.enable_cache(_cache_config(c))
+            )
         if model.compile_blocks:
-            _attempt(model, "compile_blocks", lambda it=denoiser: it.compile_repeated_blocks())
+            _apply_option(model, "compile_blocks", lambda it=denoiser: it.compile_repeated_blocks())
 
 
-def place(pipeline: Any, model: ModelSpec, device: str) -> None:
+def place_on_device(pipeline: Any, model: ModelSpec, device: str) -> None:
     """Moves the pipeline to the device, or sets up offloading, which moves parts of it there when needed."""
     match model.offload:
         case "auto" | "never":
@@ -75,7 +77,7 @@ def _denoisers(pipeline: Any) -> list[Any]:
     return [denoiser for denoiser in found if denoiser is not None]
 
 
-def _attempt(model: ModelSpec, what: str, do: Callable[[], object]) -> None:
+def _apply_option(model: ModelSpec, what: str, do: Callable[[], object]) -> None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

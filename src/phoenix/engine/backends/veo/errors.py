@@ -13,7 +13,7 @@ from google.genai import errors
 from pydantic import ValidationError
 
 from phoenix.clock import utc_now
-from phoenix.engine.backends.veo.transport import AnswerTooLarge
+from phoenix.engine.backends.veo.transport import ResponseTooLarge
 from phoenix.errors import FailureCode, Stage, TaskFailed
 
 MODERATION = re.compile(
@@ -23,7 +23,7 @@ MODERATION = re.compile(
 
 RESOURCE_EXHAUSTED = 8
 UNAVAILABLE = 14
-PASSING = (2, 4, 8, 10, 13, 14)
+RETRIABLE_CODES = (2, 4, 8, 10, 13, 14)
 """google.rpc codes after which the same request may succeed: UNKNOWN, DEADLINE_EXCEEDED, … INTERNAL, UNAVAILABLE."""
 
 
@@ -39,14 +39,14 @@ def describe_refusal(status: int, message: str, detail: str) -> TaskFailed:
 def describe_failure(error: dict[str, Any]) -> TaskFailed:
     """The failure of an operation that ended with a google.rpc.Status."""
     code, message = error.get("code", 2), str(error.get("message") or "it does not say why")
-    if code not in PASSING and MODERATION.search(message):
+    if code not in RETRIABLE_CODES and MODERATION.search(message):
         return moderated(message)
     is_busy = code in (RESOURCE_EXHAUSTED, UNAVAILABLE)
     return TaskFailed(
         FailureCode.UPSTREAM_RATE_LIMITED if is_busy else FailureCode.ENGINE_FAILED,
         f"Veo gave the clip up (code {code}): {message[:500]}",
         stage=Stage.DENOISE,
-        retriable=code in PASSING,
+        retriable=code in RETRIABLE_CODES,
     )
 
 
@@ -56,11 +56,11 @@ def moderated(reason: str) -> TaskFailed:
     )
 
 
-NOTHING_BEGUN = (429, 503)
+NOT_STARTED_STATUSES = (429, 503)
 """Answers that say that the request was turned away, not that it went wrong on the way."""
 
 
-class UpstreamFault(Exception):
+class UpstreamError(Exception):
     """The request did not get its answer. Carries the seconds after which the service wants to be asked again."""
 
     code: ClassVar = FailureCode.ENGINE_FAILED
@@ -73,33 +73,33 @@ class UpstreamFault(Exception):
         return TaskFailed(self.code, str(self), stage=Stage.DENOISE, retriable=retriable)
 
 
-class Throttled(UpstreamFault):
+class Throttled(UpstreamError):
     """Turned away for now; nothing was begun."""
 
     code = FailureCode.UPSTREAM_RATE_LIMITED
 
 
-class Unreachable(UpstreamFault):
+class Unreachable(UpstreamError):
     """The request never left."""
 
     code = FailureCode.MODEL_UNAVAILABLE
 
 
-class AnswerLost(UpstreamFault):
+class ResponseLost(UpstreamError):
     """The request left, and what became of it is not known."""
 
 
-class OperationOver(TaskFailed):
+class OperationUnusable(TaskFailed):
     """This operation will never give a video that can be used: a later attempt needs a new one."""
 
 
 @contextmanager
-def upstream_faults() -> Generator[None]:
-    """Turns what the SDK raises inside into an `UpstreamFault`, or into `TaskFailed` where asking again is useless."""
+def translate_upstream_errors() -> Generator[None]:
+    """Turns what the SDK raises inside into an `UpstreamError`, or into `TaskFailed` where asking again is useless."""
     try:
         yield
     except errors.APIError as error:
-        raise _of_answer(error) from error
+        raise _from_response(error) from error
     except GoogleAuthError as error:
         raise TaskFailed(
             FailureCode.MODEL_UNAVAILABLE,
@@ -108,10 +108,10 @@ def upstream_faults() -> Generator[None]:
         ) from error
     except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
         raise Unreachable(f"Veo could not be reached: {_first_line(error)}") from error
-    except AnswerTooLarge as error:
-        raise OperationOver(FailureCode.ENGINE_FAILED, f"Veo's {error}", stage=Stage.DENOISE) from error
+    except ResponseTooLarge as error:
+        raise OperationUnusable(FailureCode.ENGINE_FAILED, f"Veo's {error}", stage=Stage.DENOISE) from error
     except (httpx.TransportError, json.JSONDecodeError, ValidationError) as error:
-        raise AnswerLost(f"Veo's answer was lost: {_first_line(error)}") from error
+        raise ResponseLost(f"Veo's answer was lost: {_first_line(error)}") from error
 
 
 def retry_after_s(error: errors.APIError) -> float | None:
@@ -126,12 +126,12 @@ def retry_after_s(error: errors.APIError) -> float | None:
         return _retry_info_s(cast("Any", error).details)
 
 
-def _of_answer(error: errors.APIError) -> UpstreamFault | TaskFailed:
+def _from_response(error: errors.APIError) -> UpstreamError | TaskFailed:
     detail = f"Veo answered {error.code}: {error.message or error.status or 'nothing more'}"
-    if error.code in NOTHING_BEGUN:
+    if error.code in NOT_STARTED_STATUSES:
         return Throttled(detail, retry_after_s=retry_after_s(error))
     if error.code >= 500 or error.code == 408:
-        return AnswerLost(detail, retry_after_s=retry_after_s(error))
+        return ResponseLost(detail, retry_after_s=retry_after_s(error))
     return describe_refusal(error.code, error.message or "", detail)
 
 

@@ -15,10 +15,10 @@ from phoenix.engine.spec import Frame
 from phoenix.errors import FailureCode, Stage, TaskFailed
 
 MAX_PIXELS = 4096 * 2304
-LACKING_S = 0.5
+MAX_MISSING_S = 0.5
 """A video may be shorter than requested by this much; its last frame is then repeated."""
 
-EARLY_S = Fraction(1, 200)
+TIMING_TOLERANCE_S = Fraction(1, 200)
 """1/24 s is no whole number of most time bases: a frame so little late is on time, or rounding would repeat one."""
 
 UNSPECIFIED = 2
@@ -63,12 +63,12 @@ def _resample(
     upcoming, last_s, picture = next(later, None), Fraction(0), _to_rgb24(shown, clip)
     for index in range(clip.num_frames):
         stop.check()
-        due_s = Fraction(index, clip.fps) + EARLY_S
+        due_s = Fraction(index, clip.fps) + TIMING_TOLERANCE_S
         stale = False
         while upcoming is not None and upcoming[0] <= due_s:
             last_s, shown = upcoming
             upcoming, stale = next(later, None), True
-        if upcoming is None and due_s - last_s > LACKING_S:
+        if upcoming is None and due_s - last_s > MAX_MISSING_S:
             raise _unusable(f"it ends after {float(last_s):.2f} of {clip.duration_s:.2f} s")
         picture = _to_rgb24(shown, clip) if stale else picture
         yield picture

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from phoenix.engine.file_lock import try_lock
 
-KEPT_S = 20 * 3600
+MAX_AGE_S = 20 * 3600
 """The service forgets an operation after two days; one this old is no longer polled."""
 
 
-class Note:
+class OperationRecord:
     """The record of one request: its operation, if there is one."""
 
     def __init__(self, descriptor: int | None, path: Path) -> None:
@@ -26,38 +26,38 @@ class Note:
             os.pwrite(self._descriptor, operation.encode(), 0)
             os.fsync(self._descriptor)
 
-    def forget(self) -> None:
+    def delete(self) -> None:
         """The operation is over."""
         self.operation = None
         if self._descriptor is not None:
             self._path.unlink(missing_ok=True)
 
 
-class Notes:
-    """One file per request in `folder`. While another render holds a request, a second note is kept in memory."""
+class OperationStore:
+    """One file per request in `folder`. While another render holds a request, a second record is kept in memory."""
 
     def __init__(self, folder: Path) -> None:
         """Raises `OSError` if the folder cannot be made."""
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
         for path in folder.iterdir():
-            if _age_s(path.stat()) > KEPT_S:
+            if _age_s(path.stat()) > MAX_AGE_S:
                 path.unlink(missing_ok=True)
 
     @contextmanager
-    def hold(self, digest: str) -> Generator[Note]:
-        """Holds the note of a request, for one render at a time across all processes of this machine.
+    def lock(self, digest: str) -> Generator[OperationRecord]:
+        """Locks the record of a request, for one render at a time across all processes of this machine.
 
-        A note without an operation leaves no file; one with an operation stays until it is forgotten.
+        A record without an operation leaves no file; one with an operation stays until it is deleted.
         """
         path = self._folder / digest
         descriptor = _lock(path)
-        note = Note(descriptor, path)
+        record = OperationRecord(descriptor, path)
         try:
-            yield note
+            yield record
         finally:
-            if note.operation is None:
-                note.forget()
+            if record.operation is None:
+                record.delete()
             if descriptor is not None:
                 os.close(descriptor)
 
@@ -73,7 +73,7 @@ def _lock(path: Path) -> int | None:
 
 
 def _read(descriptor: int) -> str | None:
-    if _age_s(os.fstat(descriptor)) > KEPT_S:
+    if _age_s(os.fstat(descriptor)) > MAX_AGE_S:
         return None
     return os.pread(descriptor, 4096, 0).decode() or None
 

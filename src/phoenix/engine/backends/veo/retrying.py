@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import count
 from typing import TypeVar
 
-from phoenix.engine.backends.veo.errors import UpstreamFault
+from phoenix.engine.backends.veo.errors import UpstreamError
 from phoenix.engine.cancellation import StopToken
 from phoenix.settings import VeoSettings
 
@@ -16,7 +16,7 @@ _Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True)
-class RetryPolicy:
+class VeoRetryPolicy:
     """Doubles from `first_s`, up to `longest_s`, for at most `max_retries` waits."""
 
     first_s: float
@@ -24,37 +24,37 @@ class RetryPolicy:
     max_retries: int
 
     @classmethod
-    def from_settings(cls, settings: VeoSettings) -> "RetryPolicy":
+    def from_settings(cls, settings: VeoSettings) -> "VeoRetryPolicy":
         return cls(settings.retry_delay_s, settings.max_retry_delay_s, settings.max_retries)
 
-    def delay_s(self, retry: int, asked_s: float | None = None, *, luck: float = 0.5) -> float | None:
-        """The wait before retry number `retry` (from 1); None to give up. `luck` is from 0 to 1.
+    def delay_s(self, retry: int, retry_after_s: float | None = None, *, jitter: float = 0.5) -> float | None:
+        """The wait before retry number `retry` (from 1); None to give up. `jitter` is from 0 to 1.
 
         Never shorter than what the service asked for; if it asks for more than `longest_s`, gives up at once.
         """
-        if retry > self.max_retries or (asked_s is not None and asked_s > self.longest_s):
+        if retry > self.max_retries or (retry_after_s is not None and retry_after_s > self.longest_s):
             return None
         ours_s = min(self.longest_s, self.first_s * 2 ** min(retry - 1, 30))
         # Jitter only adds to what was asked for, or else the whole fleet would be back at the same moment.
-        return asked_s + luck * self.first_s if asked_s is not None else ours_s * (0.5 + luck / 2)
+        return retry_after_s + jitter * self.first_s if retry_after_s is not None else ours_s * (0.5 + jitter / 2)
 
 
 def with_retries(
     call: Callable[[], _Result],
-    policy: RetryPolicy,
+    policy: VeoRetryPolicy,
     stop: StopToken,
     *,
-    again_after: tuple[type[UpstreamFault], ...],
+    retry_on: tuple[type[UpstreamError], ...],
 ) -> _Result:
-    """Retries `call` after the faults in `again_after`. Other faults are passed on.
+    """Retries `call` after the faults in `retry_on`. Other faults are passed on.
 
     Raises `TaskFailed` when it gives up, `RenderStopped` when asked to stop.
     """
     for retry in count(1):
         try:
             return call()
-        except again_after as fault:
-            delay_s = policy.delay_s(retry, fault.retry_after_s, luck=random.random())
+        except retry_on as fault:
+            delay_s = policy.delay_s(retry, fault.retry_after_s, jitter=random.random())
             if delay_s is None:
                 raise fault.as_failure() from fault
         stop.wait(delay_s)
@@ -77,7 +77,7 @@ def call_interruptibly(call: Callable[[], _Result], stop: StopToken) -> _Result:
             done.set()
 
     stop.check()
-    with stop.calling(done.set):
+    with stop.on_stop(done.set):
         threading.Thread(target=run, name="veo-poll", daemon=True).start()
         done.wait()
     stop.check()

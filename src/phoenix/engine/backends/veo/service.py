@@ -6,7 +6,13 @@ import httpx
 from google import genai
 from google.genai import types
 
-from phoenix.engine.backends.veo.errors import AnswerLost, OperationOver, describe_failure, moderated, upstream_faults
+from phoenix.engine.backends.veo.errors import (
+    OperationUnusable,
+    ResponseLost,
+    describe_failure,
+    moderated,
+    translate_upstream_errors,
+)
 from phoenix.engine.backends.veo.request import VeoRequest
 from phoenix.engine.backends.veo.transport import CappedTransport
 from phoenix.errors import FailureCode, Stage, TaskFailed
@@ -14,7 +20,7 @@ from phoenix.settings import VeoSettings
 
 
 @dataclass(frozen=True)
-class Ended:
+class OperationResult:
     """An operation that is over: its MP4, or why there is none."""
 
     outcome: bytes | TaskFailed
@@ -30,7 +36,7 @@ class VeoService:
     def __init__(self, settings: VeoSettings) -> None:
         # Its own httpx client: the SDK's default could be httpx2, which raises other errors.
         self._http = httpx.Client(
-            transport=CappedTransport(max_video_bytes=settings.max_video_bytes), timeout=settings.request_time_limit_s
+            transport=CappedTransport(max_video_bytes=settings.max_video_bytes), timeout=settings.request_timeout_s
         )
         self._max_video_bytes = settings.max_video_bytes
         key = settings.api_key.get_secret_value() if settings.api_key else None
@@ -42,34 +48,34 @@ class VeoService:
             http_options=types.HttpOptions(
                 base_url=settings.base_url,
                 httpx_client=self._http,
-                timeout=round(settings.request_time_limit_s * 1000),
+                timeout=round(settings.request_timeout_s * 1000),
                 retry_options=types.HttpRetryOptions(attempts=1),
             ),
         )
 
-    def begin(self, request: VeoRequest) -> str:
-        """Sends a billed request, and returns the operation's name. Raises `UpstreamFault` or `TaskFailed`."""
-        with upstream_faults():
+    def start_operation(self, request: VeoRequest) -> str:
+        """Sends a billed request, and returns the operation's name. Raises `UpstreamError` or `TaskFailed`."""
+        with translate_upstream_errors():
             operation = self._client.models.generate_videos(
                 model=request.model, source=_source(request), config=_config(request)
             )
         if not operation.name:
-            raise AnswerLost("Veo accepted the clip without naming an operation")
+            raise ResponseLost("Veo accepted the clip without naming an operation")
         return operation.name
 
-    def find_ended(self, operation: str) -> Ended | None:
-        """How the operation ended; None while it is running. Raises `UpstreamFault` or `TaskFailed`."""
+    def find_result(self, operation: str) -> OperationResult | None:
+        """How the operation ended; None while it is running. Raises `UpstreamError` or `TaskFailed`."""
         asked = types.GenerateVideosOperation.model_validate({"name": operation})
         try:
-            with upstream_faults():
+            with translate_upstream_errors():
                 found = self._client.operations.get(asked)
         except TaskFailed as failed:
-            raise _over_if_unknown(failed) from failed.__cause__
+            raise _unusable_if_unknown(failed) from failed.__cause__
         if not found.done:
             return None
         if found.error:
-            return Ended(describe_failure(found.error))
-        return Ended(self._read(found.response or types.GenerateVideosResponse()))
+            return OperationResult(describe_failure(found.error))
+        return OperationResult(self._read(found.response or types.GenerateVideosResponse()))
 
     def close(self) -> None:
         self._client.close()
@@ -106,11 +112,11 @@ def _config(request: VeoRequest) -> types.GenerateVideosConfig:
     )
 
 
-def _over_if_unknown(failed: TaskFailed) -> TaskFailed:
+def _unusable_if_unknown(failed: TaskFailed) -> TaskFailed:
     """A 404 means that the operation has expired; a refused key does not end it."""
-    if isinstance(failed, OperationOver) or getattr(failed.__cause__, "code", None) != 404:
+    if isinstance(failed, OperationUnusable) or getattr(failed.__cause__, "code", None) != 404:
         return failed
-    return OperationOver(FailureCode.ENGINE_FAILED, failed.detail, stage=Stage.DENOISE, retriable=True)
+    return OperationUnusable(FailureCode.ENGINE_FAILED, failed.detail, stage=Stage.DENOISE, retriable=True)
 
 
 def _unusable(detail: str) -> TaskFailed:

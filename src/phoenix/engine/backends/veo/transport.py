@@ -7,7 +7,7 @@ import httpx
 OVERHEAD_BYTES = 1_000_000
 
 
-class AnswerTooLarge(Exception):
+class ResponseTooLarge(Exception):
     """answer is larger than it may be."""
 
 
@@ -34,7 +34,7 @@ class _Capped(httpx.SyncByteStream):
         for chunk in self._stream:
             size_bytes += len(chunk)
             if size_bytes > self._max_bytes:
-                raise AnswerTooLarge(f"answer is larger than {self._max_bytes} bytes")
+                raise ResponseTooLarge(f"answer is larger than {self._max_bytes} bytes")
             yield chunk
 
     def close(self) -> None:
