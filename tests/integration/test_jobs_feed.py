@@ -10,8 +10,7 @@ from phoenix.db.unit_of_work import Database
 from phoenix.jobs.scheduling.dispatch import list_dispatched, mark_dispatched, plan_dispatch, undispatch
 from phoenix.jobs.scheduling.fair_queue import ReadyTask
 from phoenix.jobs.scheduling.leader_lease import acquire_leader_lease, release_leader_lease
-from phoenix.jobs.scheduling.position import QueuePositions
-from phoenix.jobs.scheduling.queue_snapshot import read_queue_snapshot
+from phoenix.jobs.scheduling.queue_positions import QueuePositions, read_queue_snapshot
 from phoenix.jobs.scheduling.workers import WorkerReport, record_heartbeat
 from phoenix.jobs.tables import TaskRow
 

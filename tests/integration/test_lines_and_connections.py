@@ -9,7 +9,7 @@ from sqlalchemy import URL
 from builders import claim_next, get_job, submit_reel
 from phoenix.db.engine import open_engine
 from phoenix.db.unit_of_work import Database
-from phoenix.jobs.scheduling.position import QueuePositions
+from phoenix.jobs.scheduling.queue_positions import QueuePositions
 from phoenix.settings import DatabaseSettings
 
 

@@ -14,7 +14,7 @@ from phoenix.jobs.event_log import writer
 from phoenix.jobs.execution.completion import succeed
 from phoenix.jobs.post_commit import EventRecorded
 from phoenix.jobs.scheduling.durations import read_duration_stats
-from phoenix.jobs.scheduling.position import QueuePositions
+from phoenix.jobs.scheduling.queue_positions import QueuePositions
 from phoenix.jobs.scheduling.workers import WorkerReport, record_heartbeat
 
 JOBS = 20

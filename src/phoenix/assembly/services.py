@@ -13,7 +13,7 @@ from phoenix.events.publisher import EventPublisher
 from phoenix.events.pubsub.channels import Channels
 from phoenix.events.pubsub.redis_client import open_redis
 from phoenix.jobs.post_commit import PostCommitPublisher
-from phoenix.jobs.scheduling.position import QueuePositions
+from phoenix.jobs.scheduling.queue_positions import QueuePositions
 from phoenix.jobs.submission.admission_control import QueueCapacity
 from phoenix.queues.arq_queue import ArqTaskQueue
 from phoenix.queues.queue import TaskQueue

@@ -11,8 +11,7 @@ from phoenix.jobs.execution.job_completion import end_job, transition_task
 from phoenix.jobs.lifecycle import StopRequestReason, TaskKind, TaskState, can_retry_manually, check_job_transition
 from phoenix.jobs.post_commit import TasksReady
 from phoenix.jobs.repository import get_job_locked, list_tasks
-from phoenix.jobs.submission.admission_control import QueueCapacity, check_capacity
-from phoenix.jobs.submission.quota import Quota, check_quota
+from phoenix.jobs.submission.admission_control import QueueCapacity, Quota, check_capacity, check_quota
 from phoenix.jobs.tables import JobRow, TaskRow
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from phoenix.jobs.scheduling.durations import NO_DURATIONS
 from phoenix.jobs.scheduling.fair_queue import InsertionIndex, ReadyTask
-from phoenix.jobs.scheduling.queue_snapshot import QueueSnapshot, QueueSnapshotCache
+from phoenix.jobs.scheduling.queue_positions import QueueSnapshot, QueueSnapshotCache
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 

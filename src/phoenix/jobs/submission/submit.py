@@ -17,9 +17,8 @@ from phoenix.jobs.event_log import writer
 from phoenix.jobs.lifecycle import TaskKind, TaskState
 from phoenix.jobs.post_commit import TasksReady
 from phoenix.jobs.repository import FullJob
-from phoenix.jobs.submission.admission_control import QueueCapacity, check_capacity
+from phoenix.jobs.submission.admission_control import QueueCapacity, Quota, check_capacity, check_quota
 from phoenix.jobs.submission.file_references import pin_references
-from phoenix.jobs.submission.quota import Quota, check_quota
 from phoenix.jobs.tables import JobRow, TaskRow
 from phoenix.settings import LimitSettings
 
