@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from sqlalchemy import text
 
 from phoenix.access.tables import SecretRow
-from phoenix.db.unit_of_work import Database
+from phoenix.db import Database
 from phoenix.errors import Forbidden, Unauthenticated
 
 _VERSION = "1"

@@ -5,7 +5,7 @@ from datetime import datetime
 from sqlalchemy import JSON
 from sqlmodel import Field, SQLModel
 
-from phoenix.db.columns import UtcDateTime
+from phoenix.db import UtcDateTime
 
 
 class ApiKeyRow(SQLModel, table=True):

@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 from redis.asyncio import Redis
 
 from phoenix.catalog.load import Catalog, load_catalog
-from phoenix.db.engine import database_url, open_engine
-from phoenix.db.unit_of_work import Database
+from phoenix.db import Database, database_url, open_engine
 from phoenix.events.publisher import EventPublisher
 from phoenix.events.pubsub.channels import Channels
 from phoenix.events.pubsub.redis_client import open_redis

@@ -7,7 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from phoenix.contract.artifacts import ArtifactKind, MediaInfo
-from phoenix.db.unit_of_work import UnitOfWork
+from phoenix.db import UnitOfWork
 from phoenix.errors import Conflict, NotFound
 from phoenix.jobs.lifecycle import TaskKind
 from phoenix.jobs.repository import FullJob

@@ -4,9 +4,9 @@ from datetime import timedelta
 
 from phoenix.contract.events import JobQueued
 from phoenix.contract.jobs import JobState
-from phoenix.db.unit_of_work import UnitOfWork
+from phoenix.db import UnitOfWork
 from phoenix.errors import Conflict
-from phoenix.jobs.event_log import writer
+from phoenix.jobs.event_log.writer import append_event
 from phoenix.jobs.execution.job_completion import end_job, transition_task
 from phoenix.jobs.lifecycle import StopRequestReason, TaskKind, TaskState, can_retry_manually, check_job_transition
 from phoenix.jobs.post_commit import TasksReady
@@ -49,7 +49,7 @@ async def retry(
     for task in tasks:
         if task.state is not TaskState.SUCCEEDED:
             await _reset(uow, task, is_blocked=task.kind is TaskKind.ASSEMBLE and has_others)
-    await writer.append_event(uow, job, JobQueued)
+    await append_event(uow, job, JobQueued)
     uow.publish_after_commit(TasksReady())
     return job
 

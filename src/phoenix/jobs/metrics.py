@@ -11,8 +11,7 @@ from sqlmodel import col
 
 from phoenix.contract.fleet import QueueDepth
 from phoenix.contract.jobs import JobState
-from phoenix.db.columns import db_now
-from phoenix.db.unit_of_work import UnitOfWork
+from phoenix.db import UnitOfWork, db_now
 from phoenix.errors import FailureCode
 from phoenix.jobs.lifecycle import TaskKind, TaskState
 from phoenix.jobs.scheduling.workers import list_live, view_queue

@@ -10,8 +10,7 @@ from sqlalchemy.sql.elements import ColumnElement
 from sqlmodel import col
 
 from phoenix.contract.artifacts import ArtifactKind
-from phoenix.db.columns import db_now
-from phoenix.db.unit_of_work import UnitOfWork
+from phoenix.db import UnitOfWork, db_now
 from phoenix.errors import Conflict, NewerVersionError, NotFound
 from phoenix.jobs.post_commit import FilesOrphaned
 from phoenix.jobs.repository import HAS_ENDED, get_job_locked

@@ -15,7 +15,7 @@ from sqlmodel import Field, SQLModel
 
 from phoenix.contract.artifacts import ArtifactKind
 from phoenix.contract.jobs import JobState
-from phoenix.db.columns import EnumText, UtcDateTime
+from phoenix.db import EnumText, UtcDateTime
 from phoenix.jobs.lifecycle import AttemptEndState, TaskKind, TaskState
 
 Document = dict[str, Any]

@@ -21,7 +21,7 @@ from phoenix.contract.jobs import (
     JobTimings,
 )
 from phoenix.contract.resolved import ResolvedClip, ResolvedReel, ResolvedRequest
-from phoenix.db.columns import NEWER_VERSION_RETRY_AFTER_S
+from phoenix.db import NEWER_VERSION_RETRY_AFTER_S
 from phoenix.errors import NewerVersionError
 from phoenix.events.progress_cache import NO_PROGRESS, ProgressSnapshot
 from phoenix.jobs.lifecycle import TaskKind, TaskState, job_progress

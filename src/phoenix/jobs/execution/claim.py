@@ -11,9 +11,8 @@ from sqlmodel import col
 from phoenix.contract.events import ClipStarted, JobAssembling, JobStarted
 from phoenix.contract.jobs import JobState
 from phoenix.contract.resolved import ResolvedReel, ResolvedRequest
-from phoenix.db.columns import db_now
-from phoenix.db.unit_of_work import UnitOfWork
-from phoenix.jobs.event_log import writer
+from phoenix.db import UnitOfWork, db_now
+from phoenix.jobs.event_log.writer import append_event
 from phoenix.jobs.lifecycle import TaskKind, TaskState, check_job_transition
 from phoenix.jobs.repository import find_job_locked, list_tasks
 from phoenix.jobs.scheduling.durations import DurationPerWeight, clip_shape, read_duration_stats
@@ -113,7 +112,7 @@ async def _append_start_events(uow: UnitOfWork, job: JobRow, task: TaskRow, work
         job.state = JobState.RUNNING
         job.started_at = await uow.now()
         job.run_deadline_at = job.started_at + timedelta(seconds=job.run_timeout_s)
-        await writer.append_event(uow, job, JobStarted)
+        await append_event(uow, job, JobStarted)
     if task.kind is TaskKind.RENDER:
         request = parse_request(job)
         assert isinstance(request, ResolvedReel)
@@ -124,9 +123,9 @@ async def _append_start_events(uow: UnitOfWork, job: JobRow, task: TaskRow, work
             steps=request.clips[task.position].steps,
             worker_id=worker_id,
         )
-        await writer.append_event(uow, job, event)
+        await append_event(uow, job, event)
     elif task.kind is TaskKind.ASSEMBLE:
-        await writer.append_event(uow, job, JobAssembling)
+        await append_event(uow, job, JobAssembling)
 
 
 async def renew_leases(

@@ -8,11 +8,11 @@ from phoenix.contract.artifacts import ArtifactKind, MediaInfo
 from phoenix.contract.events import ClipSucceeded
 from phoenix.contract.jobs import ClipTimings
 from phoenix.contract.resolved import ResolvedReel
-from phoenix.db.unit_of_work import UnitOfWork
+from phoenix.db import UnitOfWork
 from phoenix.errors import FailureCode, Stage, TaskFailed
 from phoenix.ids import new_artifact_id
 from phoenix.jobs import views
-from phoenix.jobs.event_log import writer
+from phoenix.jobs.event_log.writer import append_event
 from phoenix.jobs.execution.claim import Claim
 from phoenix.jobs.execution.job_completion import advance_job, transition_task
 from phoenix.jobs.execution.retries import RetryRule, close_attempt, discard_task, make_error, retry_task
@@ -125,7 +125,7 @@ async def succeed(uow: UnitOfWork, claim: Claim, output: AttemptOutput) -> None:
             url=views.clip_url(job.id, task.position),
             progress=job_progress(await list_tasks(uow.session, job.id)),
         )
-        await writer.append_event(uow, job, event)
+        await append_event(uow, job, event)
     await advance_job(uow, job)
     uow.publish_after_commit(TasksReady())
 

@@ -9,10 +9,9 @@ from functools import partial
 
 from phoenix.contract.events import JobCanceled, JobExpired, JobFailed, JobSucceeded
 from phoenix.contract.jobs import JobError, JobState
-from phoenix.db.unit_of_work import UnitOfWork
+from phoenix.db import UnitOfWork
 from phoenix.jobs import views
-from phoenix.jobs.event_log import writer
-from phoenix.jobs.event_log.writer import EventFactory
+from phoenix.jobs.event_log.writer import EventFactory, append_event
 from phoenix.jobs.lifecycle import (
     StopRequestReason,
     TaskKind,
@@ -89,7 +88,7 @@ async def _finish_job(uow: UnitOfWork, job: JobRow, state: JobState, event: Even
     job.state = state
     job.ending = None
     job.finished_at = await uow.now()
-    await writer.append_event(uow, job, event)
+    await append_event(uow, job, event)
     # After the event, whose number locks the owner's row: the order of locks is the same for all.
     count_job_end(uow, job)
 

@@ -8,8 +8,7 @@ from sqlalchemy.sql.elements import ColumnElement
 from sqlmodel import col
 
 from phoenix.contract.jobs import JobError, JobState
-from phoenix.db.columns import db_now
-from phoenix.db.unit_of_work import UnitOfWork
+from phoenix.db import UnitOfWork, db_now
 from phoenix.errors import FailureCode, Stage
 from phoenix.jobs.execution.job_completion import end_job
 from phoenix.jobs.execution.retries import RetryRule, handle_lost_worker

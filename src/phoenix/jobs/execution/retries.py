@@ -12,9 +12,9 @@ from sqlmodel import col
 
 from phoenix.contract.events import ClipFailed, ClipRetrying
 from phoenix.contract.jobs import JobError, JobState
-from phoenix.db.unit_of_work import UnitOfWork
+from phoenix.db import UnitOfWork
 from phoenix.errors import FailureCode, Stage
-from phoenix.jobs.event_log import writer
+from phoenix.jobs.event_log.writer import append_event
 from phoenix.jobs.execution.job_completion import advance_job, end_job, transition_task
 from phoenix.jobs.lifecycle import AttemptEndState, TaskKind, TaskState
 from phoenix.jobs.post_commit import TasksReady
@@ -88,7 +88,7 @@ async def retry_task(uow: UnitOfWork, job: JobRow, task: TaskRow, error: JobErro
     uow.publish_after_commit(TasksReady())
     if task.kind is TaskKind.RENDER:
         event = partial(ClipRetrying, clip_index=task.position, attempt=task.attempt, reason=error, retry_in_s=delay_s)
-        await writer.append_event(uow, job, event)
+        await append_event(uow, job, event)
 
 
 async def discard_task(uow: UnitOfWork, job: JobRow, task: TaskRow, error: JobError) -> None:
@@ -97,7 +97,7 @@ async def discard_task(uow: UnitOfWork, job: JobRow, task: TaskRow, error: JobEr
     transition_task(task, TaskState.FAILED, await uow.now())
     if task.kind is TaskKind.RENDER:
         event = partial(ClipFailed, clip_index=task.position, attempt=task.attempt, error=error)
-        await writer.append_event(uow, job, event)
+        await append_event(uow, job, event)
     if job.ending is None:
         await end_job(uow, job, JobState.FAILED, error, stop_reason=None)
     else:

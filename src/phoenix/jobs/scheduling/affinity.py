@@ -12,8 +12,7 @@ from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from phoenix.db.columns import db_now
-from phoenix.db.unit_of_work import UnitOfWork
+from phoenix.db import UnitOfWork, db_now
 from phoenix.jobs.lifecycle import TaskState
 from phoenix.jobs.scheduling.workers import list_live
 from phoenix.jobs.tables import JobRow, TaskRow

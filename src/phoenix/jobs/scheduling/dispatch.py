@@ -12,8 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.sql.selectable import Select
 from sqlmodel import col
 
-from phoenix.db.columns import db_now, seconds_since
-from phoenix.db.unit_of_work import UnitOfWork
+from phoenix.db import UnitOfWork, db_now, seconds_since
 from phoenix.jobs.lifecycle import TaskState
 from phoenix.jobs.scheduling.durations import NO_DURATIONS, DurationStats, read_duration_stats
 from phoenix.jobs.scheduling.fair_queue import (

@@ -10,8 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from phoenix.contract.resolved import ResolvedClip, ResolvedReel
-from phoenix.db.columns import UtcDateTime, db_now
-from phoenix.db.unit_of_work import UnitOfWork
+from phoenix.db import UnitOfWork, UtcDateTime, db_now
 from phoenix.jobs.tables import DurationStatsRow
 
 _SMOOTHING_FACTOR = 0.3

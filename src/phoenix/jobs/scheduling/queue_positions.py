@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from phoenix.contract.jobs import JobState
-from phoenix.db.unit_of_work import Database
+from phoenix.db import Database
 from phoenix.jobs.lifecycle import TaskKind, TaskState
 from phoenix.jobs.repository import FullJob
 from phoenix.jobs.scheduling.dispatch import (

@@ -4,8 +4,7 @@ from sqlalchemy import delete, func, insert, select, union_all
 from sqlalchemy.sql.selectable import Subquery
 from sqlmodel import col
 
-from phoenix.db.columns import db_now
-from phoenix.db.unit_of_work import UnitOfWork
+from phoenix.db import UnitOfWork, db_now
 from phoenix.jobs.tables import AttemptRow, JobRow, TaskRow, UsageRow
 
 RETENTION_S = 24 * 3600

@@ -10,8 +10,7 @@ from sqlmodel import col
 
 from phoenix.contract.fleet import QueueDepth, QueueName, QueueView, Worker
 from phoenix.contract.jobs import JobState
-from phoenix.db.columns import db_now
-from phoenix.db.unit_of_work import UnitOfWork
+from phoenix.db import UnitOfWork, db_now
 from phoenix.jobs.lifecycle import TaskState
 from phoenix.jobs.post_commit import TasksReady
 from phoenix.jobs.scheduling.dispatch import count_slots

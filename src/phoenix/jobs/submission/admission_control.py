@@ -16,8 +16,7 @@ from sqlmodel import col
 
 from phoenix.contract.artifacts import ArtifactKind
 from phoenix.contract.jobs import JobState
-from phoenix.db.columns import db_now
-from phoenix.db.unit_of_work import UnitOfWork, acquire_lock
+from phoenix.db import UnitOfWork, acquire_lock, db_now
 from phoenix.errors import QueueFull, RateLimited
 from phoenix.jobs.scheduling.usage import usage_spans
 from phoenix.jobs.tables import ArtifactRow, JobRow

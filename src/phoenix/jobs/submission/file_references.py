@@ -14,7 +14,7 @@ from sqlmodel import col
 from phoenix.catalog.transitions import ValidationReport
 from phoenix.contract.requests import SoundtrackRequest
 from phoenix.contract.resolved import ResolvedReel, ResolvedRequest, ResolvedSoundtrack, ResolvedStitch
-from phoenix.db.unit_of_work import UnitOfWork
+from phoenix.db import UnitOfWork
 from phoenix.jobs.repository import IS_UNFINISHED
 from phoenix.jobs.tables import ArtifactRow, JobRow
 

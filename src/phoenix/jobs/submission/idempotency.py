@@ -13,8 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.sql.elements import ColumnElement
 from sqlmodel import col
 
-from phoenix.db.columns import UtcDateTime, db_now
-from phoenix.db.unit_of_work import UnitOfWork
+from phoenix.db import UnitOfWork, UtcDateTime, db_now
 from phoenix.errors import IdempotencyMismatch
 from phoenix.jobs.tables import IdempotencyRow, JobRow
 

@@ -11,9 +11,9 @@ from phoenix.contract.fleet import QueueName
 from phoenix.contract.jobs import JobState
 from phoenix.contract.requests import JobOptions
 from phoenix.contract.resolved import ResolvedClip, ResolvedReel, ResolvedRequest
-from phoenix.db.unit_of_work import UnitOfWork
+from phoenix.db import UnitOfWork
 from phoenix.ids import new_job_id, new_task_id
-from phoenix.jobs.event_log import writer
+from phoenix.jobs.event_log.writer import append_event
 from phoenix.jobs.lifecycle import TaskKind, TaskState
 from phoenix.jobs.post_commit import TasksReady
 from phoenix.jobs.repository import FullJob
@@ -48,7 +48,7 @@ async def submit(
     job.request_id, job.traceparent = request_id, traceparent
     uow.session.add(job)
     # Before the flush, so that the job's row is written with the number of this event.
-    await writer.append_event(uow, job, JobQueued)
+    await append_event(uow, job, JobQueued)
     await uow.session.flush()
     tasks = plan_tasks(job, resolved)
     uow.session.add_all(tasks)

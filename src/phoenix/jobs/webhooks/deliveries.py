@@ -13,8 +13,7 @@ from sqlalchemy import ColumnElement, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from phoenix.db.columns import db_now
-from phoenix.db.unit_of_work import UnitOfWork
+from phoenix.db import UnitOfWork, db_now
 from phoenix.jobs.tables import JobRow
 from phoenix.jobs.webhooks.outbox import insert_refusal
 from phoenix.jobs.webhooks.tables import DeliveryState, WebhookDeliveryRow

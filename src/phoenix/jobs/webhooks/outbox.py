@@ -14,8 +14,7 @@ from sqlmodel import col
 from phoenix.contract.events import TERMINAL_EVENT_TYPES, DurableEvent, JobExpired, JobFailed, JobSucceeded
 from phoenix.contract.jobs import JobError
 from phoenix.contract.webhooks import WebhookData, WebhookPayload
-from phoenix.db.columns import UtcDateTime, db_now
-from phoenix.db.unit_of_work import UnitOfWork
+from phoenix.db import UnitOfWork, UtcDateTime, db_now
 from phoenix.errors import NotFound
 from phoenix.ids import new_delivery_id
 from phoenix.jobs.tables import JobRow

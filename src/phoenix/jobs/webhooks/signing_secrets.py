@@ -6,8 +6,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import bindparam, text
 
-from phoenix.db.columns import UtcDateTime
-from phoenix.db.unit_of_work import Database, UnitOfWork
+from phoenix.db import Database, UnitOfWork, UtcDateTime
 from phoenix.jobs.webhooks.tables import WebhookSecretRow
 
 OVERLAP = timedelta(hours=24)

@@ -6,7 +6,7 @@ from enum import StrEnum
 from sqlalchemy import JSON, ForeignKey, Index
 from sqlmodel import Field, SQLModel
 
-from phoenix.db.columns import EnumText, UtcDateTime
+from phoenix.db import EnumText, UtcDateTime
 from phoenix.jobs.tables import Document
 
 
