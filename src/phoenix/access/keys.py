@@ -1,4 +1,4 @@
-"""API keys: made once and shown once, stored as a digest, compared in constant time, replaceable, revocable."""
+"""API keys: shown once, stored as a digest, compared in constant time. A key can be rotated and revoked."""
 
 import hashlib
 import hmac
@@ -19,7 +19,7 @@ from phoenix.errors import Conflict, Forbidden, NotFound
 
 _NO_DIGEST = "0" * 64
 _ID_LENGTH = 8
-"""Distinguishes the secrets of one key, and does not help to find any of them."""
+"""Enough to distinguish the secrets of one key, and no help in finding a secret."""
 
 
 def generate_secret() -> str:
@@ -32,12 +32,12 @@ def digest_of(secret: str) -> str:
 
 
 def id_of(digest: str) -> str:
-    """Short, public name of a secret among those of its key."""
+    """The short public id of a secret, which distinguishes the secrets of a key."""
     return digest[:_ID_LENGTH]
 
 
 def replace_secret(row: ApiKeyRow, secret: str, *, now: datetime, keep_old_for: timedelta) -> None:
-    """The current secret is valid until `keep_old_for` has passed; one that was replaced earlier, no longer."""
+    """Replaces the secret of a key. The current secret stays valid for `keep_old_for`; an earlier secret does not."""
     is_kept = keep_old_for > timedelta()
     row.previous_digest = row.digest if is_kept else None
     row.previous_until = now + keep_old_for if is_kept else None
@@ -69,17 +69,17 @@ class Scope(StrEnum):
     READ = "read"
     WRITE = "write"
     ADMIN = "admin"
-    """Sees the fleet, and may do all that the others may."""
+    """Sees the fleet, and may do everything that the other scopes allow."""
 
 
 @dataclass(frozen=True)
 class Caller:
-    """Who makes a request. `owner_id` owns what it makes, and sees only that."""
+    """Who makes a request. `owner_id` owns what the caller makes; the caller sees nothing else."""
 
     owner_id: str
     scopes: frozenset[Scope]
     secret_id: str = ""
-    """Which of the key's secrets was presented: a token that is made with it ends with it."""
+    """Id of the key's secret that was presented. A stream token that is made with a secret ends with the secret."""
 
     def check(self, scope: Scope) -> None:
         """Raises `Forbidden` unless the caller has this scope."""
@@ -92,7 +92,7 @@ ANYBODY = Caller("anonymous", frozenset(Scope))
 
 
 async def create_key(uow: UnitOfWork, name: str, scopes: Collection[Scope]) -> str:
-    """Creates a key and returns it in full, which is the only time it can be seen."""
+    """Creates a key and returns it in full. It cannot be read again."""
     key_id, secret = secrets.token_hex(6), generate_secret()
     row = ApiKeyRow(id=key_id, name=name, digest=digest_of(secret), scopes=sorted(scopes), created_at=await uow.now())
     uow.session.add(row)
@@ -100,9 +100,9 @@ async def create_key(uow: UnitOfWork, name: str, scopes: Collection[Scope]) -> s
 
 
 async def rotate_key(uow: UnitOfWork, key_id: str, *, keep_old_for: timedelta) -> str:
-    """Gives a key a new secret, and returns it in full, for the only time. The id stays, and so what it owns.
+    """Gives a key a new secret, and returns the key in full. It cannot be read again. The id stays.
 
-    The secret before is valid until `keep_old_for` has passed. Raises `NotFound`, or `Conflict` for a revoked key.
+    The previous secret stays valid for `keep_old_for`. Raises `NotFound`, or `Conflict` for a revoked key.
     """
     row = await uow.session.get(ApiKeyRow, key_id, with_for_update=True)
     if row is None:
@@ -128,7 +128,7 @@ async def revoke_key(uow: UnitOfWork, key_id: str) -> ApiKeyRow:
 
 
 async def find_callers(session: AsyncSession, presented: Collection[str]) -> Mapping[str, Caller]:
-    """Maps each valid key to its caller, in one query. Does not say why another key is not valid."""
+    """The caller by key, in one query. Invalid keys are left out without a reason."""
     matches = {key: _KEY.fullmatch(key) for key in presented}
     ids = {match["id"] for match in matches.values() if match}
     rows = await _read_keys(session, ids)
@@ -155,7 +155,7 @@ def _authenticate(found: _Dated | None, match: re.Match[str] | None) -> Caller |
 
 
 async def find_revoked(session: AsyncSession, key_ids: Collection[str]) -> Collection[str]:
-    """The ones among these keys that have been revoked."""
+    """The ids of the revoked keys among `key_ids`."""
     ids, found = sorted(key_ids), set[str]()
     for first in range(0, len(ids), _IDS_PER_QUERY):
         among = col(ApiKeyRow.id).in_(ids[first : first + _IDS_PER_QUERY])
@@ -165,7 +165,7 @@ async def find_revoked(session: AsyncSession, key_ids: Collection[str]) -> Colle
 
 
 async def find_invalid(session: AsyncSession, used: Collection[tuple[str, str]]) -> Collection[tuple[str, str]]:
-    """The ones among these (key id, secret id) that are valid no more: the key was revoked, or the secret replaced."""
+    """The pairs (key id, secret id) that are no longer valid: the key was revoked, or the secret was replaced."""
     rows = await _read_keys(session, {key_id for key_id, _ in used})
     valid = {key_id: {id_of(digest) for digest in valid_digests(*dated)} for key_id, dated in rows.items()}
     return {(key_id, secret_id) for key_id, secret_id in used if secret_id not in valid.get(key_id, {secret_id})}

@@ -1,4 +1,4 @@
-"""Engine, sessions, column types and the unit of work. Knows no tables: those live in `jobs` and `access`."""
+"""Engine, sessions, column types and the unit of work. The tables are in `jobs` and `access`."""
 
 from phoenix.db.columns import NEWER_VERSION_RETRY_AFTER_S, EnumText, UtcDateTime, db_now, metadata, seconds_since
 from phoenix.db.engine import database_url, open_engine

@@ -1,4 +1,7 @@
-"""Canceling a job: at once while it waits; confirmed by its workers while it runs; harmless when repeated."""
+"""Cancels a job, or queues it again.
+
+A waiting job is canceled at once. A running job is canceled once its workers have stopped.
+"""
 
 from datetime import timedelta
 
@@ -16,7 +19,7 @@ from phoenix.jobs.tables import JobRow, TaskRow
 
 
 async def cancel(uow: UnitOfWork, job_id: str, *, owner_id: str) -> JobRow:
-    """Cancels a job. One that is finished or already ending is unchanged. Raises `NotFound`."""
+    """Cancels a job. A job that has ended or is ending stays as it is. Raises `NotFound`."""
     job = await get_job_locked(uow.session, job_id, owner_id=owner_id)
     await end_job(uow, job, JobState.CANCELED, error=None, stop_reason=StopRequestReason.CANCEL)
     uow.publish_after_commit(TasksReady())
@@ -32,9 +35,9 @@ async def retry(
     quota: Quota | None = None,
     max_queued_jobs: int | None = None,
 ) -> JobRow:
-    """Queues the job again. Raises `Conflict` unless it ended without success.
+    """Queues the job again. Raises `NotFound`, and `Conflict` unless the job has ended without success.
 
-    Also raises `RateLimited` by the owner's quota and `QueueFull`: it takes a place in the queue as a new job does.
+    Also raises `RateLimited` and `QueueFull`: a retried job counts against the same limits as a new job.
     """
     job = await get_job_locked(uow.session, job_id, owner_id=owner_id)
     if not can_retry_manually(job.state):

@@ -1,4 +1,4 @@
-"""The durable log as streams read it: rows from SQL, and snapshots combined with the latest progress."""
+"""The durable log as streams read it: events from SQL, and snapshots combined with the latest progress."""
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,16 +29,16 @@ _durable_event: TypeAdapter[DurableEvent] = TypeAdapter(DurableEvent)
 
 
 def _read_event(data: Document) -> DurableEvent:
-    """Raises `NewerVersionError` for one that this version cannot have written."""
+    """Raises `NewerVersionError` if only a newer version can read the event."""
     try:
         return _durable_event.validate_python(data)
     except ValidationError:
-        _logger.warning("an event of a newer version was met", job_id=data.get("job_id"), type=data.get("type"))
+        _logger.warning("found an event of a newer version", job_id=data.get("job_id"), type=data.get("type"))
         raise NewerVersionError(retry_after_s=NEWER_VERSION_RETRY_AFTER_S) from None
 
 
 async def replay(session: AsyncSession, job_id: str, after_seq: int, limit: int = REPLAY_LIMIT) -> list[DurableEvent]:
-    """The events after a number, oldest first."""
+    """The first `limit` events of a job after a number, oldest first."""
     statement = (
         select(col(EventRow.data))
         .where(col(EventRow.job_id) == job_id, col(EventRow.seq) > after_seq)
@@ -51,7 +51,7 @@ async def replay(session: AsyncSession, job_id: str, after_seq: int, limit: int 
 async def replay_many(
     session: AsyncSession, cursors: Collection[tuple[str, int]], limit: int
 ) -> dict[tuple[str, int], list[DurableEvent]]:
-    """Like `replay`, for many (job id, number) in one query: gapless numbers let a range bound each one's rows."""
+    """Like `replay`, for many (job id, number) in one query. Numbers have no gaps, so a range bounds the rows."""
     wanted = [
         (col(EventRow.job_id) == job_id) & col(EventRow.seq).between(after + 1, after + limit)
         for job_id, after in cursors
@@ -70,7 +70,7 @@ async def replay_many(
 async def replay_owner(
     session: AsyncSession, owner_id: str, after_owner_seq: int, limit: int
 ) -> list[tuple[int, DurableEvent]]:
-    """Events of all of an owner's jobs after a number in the owner's log, oldest first, each with its number."""
+    """Events of all jobs of an owner after a number in the owner's log, oldest first, each with its number."""
     statement = (
         select(col(EventRow.owner_seq), col(EventRow.data))
         .where(col(EventRow.owner_id) == owner_id, col(EventRow.owner_seq) > after_owner_seq)
@@ -82,14 +82,14 @@ async def replay_owner(
 
 
 async def read_owner_log_heads(session: AsyncSession, owner_ids: Collection[str]) -> Mapping[str, int]:
-    """The last number of each owner; one that never had a job is left out."""
+    """The last number by owner id. An owner that never had a job is left out."""
     statement = select(col(OwnerRow.id), col(OwnerRow.last_seq)).where(col(OwnerRow.id).in_(owner_ids))
     rows = await session.execute(statement)
     return dict(rows.all())
 
 
 async def read_log_heads(session: AsyncSession, job_ids: Sequence[str]) -> Mapping[str, LogHead]:
-    """The head of the log of each job that still exists, in one query for thousands of them."""
+    """The head of the log by job id, in one query for thousands of jobs. Deleted jobs are left out."""
     found: dict[str, LogHead] = {}
     for first in range(0, len(job_ids), _JOBS_PER_QUERY):
         statement = select(col(JobRow.id), col(JobRow.last_seq), col(JobRow.state), col(JobRow.owner_id)).where(
@@ -102,6 +102,8 @@ async def read_log_heads(session: AsyncSession, job_ids: Sequence[str]) -> Mappi
 
 @dataclass(frozen=True)
 class TaskProgress:
+    """The fields of a task that the progress of its job depends on."""
+
     kind: TaskKind
     position: int
     state: TaskState
@@ -110,7 +112,7 @@ class TaskProgress:
 
 
 async def list_task_progress(session: AsyncSession, job_ids: Sequence[str]) -> Mapping[str, Sequence[TaskProgress]]:
-    """By job id, in one query for thousands of jobs. A job that is left out does not exist (any more)."""
+    """The tasks by job id, in one query for thousands of jobs. Deleted jobs are left out."""
     found: dict[str, list[TaskProgress]] = {}
     for first in range(0, len(job_ids), _JOBS_PER_QUERY):
         named = col(TaskRow.job_id).in_(job_ids[first : first + _JOBS_PER_QUERY])
@@ -130,7 +132,7 @@ async def list_task_progress(session: AsyncSession, job_ids: Sequence[str]) -> M
 ReadProgress = Callable[[Collection[str]], Awaitable[Mapping[str, ProgressSnapshot]]]
 
 MAX_SNAPSHOTS = 100
-"""Unfinished jobs at the start of a stream of all jobs; if there are more, the newest."""
+"""The most unfinished jobs that a stream of all jobs starts with. If there are more, it starts with the newest."""
 
 
 class SqlEventLog:
@@ -194,7 +196,7 @@ class SqlEventLog:
         return await self._snapshots(jobs)
 
     async def _snapshots(self, jobs: Sequence[FullJob]) -> list[JobSnapshot]:
-        # Progress is read after the rows, so that it is never behind them; that of older attempts is left out.
+        # Progress is read after the rows, so that it is never behind them. Views skip the progress of older attempts.
         progress = await self._read_progress([job.row.id for job in jobs])
         queue_positions = await self._queue_positions.find(jobs)
         async with self._database.read() as session:

@@ -1,4 +1,4 @@
-"""The durable log: numbers events, writes them in the transaction of their change, and publishes them after it."""
+"""Appends events to the durable log: an event is written in the transaction of its change and published after it."""
 
 from datetime import datetime
 from functools import partial
@@ -20,9 +20,9 @@ _GIVEN_COLUMNS = [column for column in _EVENTS.columns if column.name != "owner_
 
 
 def _next_owner_seq(make: type[postgresql.Insert] | type[sqlite.Insert]) -> ReturningInsert[int]:
-    """Locks the owner's row until the commit.
+    """Takes the owner's next number, and locks the owner's row until the commit.
 
-    So whoever sees a number can also see all lower ones, which is what lets a client resume after it.
+    A reader that sees a number therefore sees all lower numbers, so that a client can resume after it.
     """
     return (
         make(_OWNERS)
@@ -33,7 +33,7 @@ def _next_owner_seq(make: type[postgresql.Insert] | type[sqlite.Insert]) -> Retu
 
 
 _numbered = _next_owner_seq(postgresql.Insert).cte("numbered")
-# In one statement where the database can: the owner's other submits wait while the row is locked, and a replica under
+# One statement where the database can: the owner's other submits wait while the row is locked, and a replica under
 # load takes some milliseconds between two statements.
 _INSERT_NUMBERED = (
     insert(_EVENTS)
@@ -47,7 +47,10 @@ _NEXT_OWNER_SEQ, _INSERT = _next_owner_seq(sqlite.Insert), insert(_EVENTS)
 
 
 async def insert_event(session: AsyncSession, event: DurableEvent, owner_id: str) -> int:
-    """Returns its number in the owner's log, from 1. Call it last in a transaction: it blocks the owner's others."""
+    """Inserts an event and returns its number in the owner's log, from 1.
+
+    Call it last in a transaction: until the commit, the owner's other transactions wait.
+    """
     row = {
         "job_id": event.job_id,
         "seq": event.seq,

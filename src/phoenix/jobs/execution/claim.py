@@ -1,4 +1,4 @@
-"""A worker claims a task: a conditional update that hands out the fencing token and a lease."""
+"""Claims of tasks, and the renewal of their leases. A claim gives its worker a fencing token and a lease."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -40,9 +40,9 @@ class Claim:
     weights: tuple[float, ...] = ()
     """Weights of the job's clips, for the progress of the whole job."""
     done_clips: frozenset[int] = frozenset()
-    """Indices of the clips that are done already: Redis may have forgotten their progress."""
+    """Indices of the clips that are done: Redis may have lost their progress."""
     duration: DurationPerWeight | None = None
-    """Learned from clips like this one; None if none was rendered yet."""
+    """Learned from similar clips; None if none has been rendered yet."""
     assembly_s: float | None = None
     """For a clip: how long the job's assembly will take, if known."""
     last_seq: int = 0
@@ -90,9 +90,8 @@ async def _find_duration(uow: UnitOfWork, job: JobRow, task: TaskRow) -> tuple[D
     if task.kind is not TaskKind.RENDER or not isinstance(request, ResolvedReel):
         return None, None
     durations = await read_duration_stats(uow.session)
-    return durations.find(clip_shape(request.model, request.clips[task.position])), durations.estimate_assembly_s(
-        request
-    )
+    shape = clip_shape(request.model, request.clips[task.position])
+    return durations.find(shape), durations.estimate_assembly_s(request)
 
 
 async def _start_attempt(uow: UnitOfWork, task: TaskRow, *, worker_id: str, lease_s: float) -> None:
@@ -131,10 +130,10 @@ async def _append_start_events(uow: UnitOfWork, job: JobRow, task: TaskRow, work
 async def renew_leases(
     uow: UnitOfWork, *, worker_id: str, task_ids: list[str], lease_s: float
 ) -> Mapping[tuple[str, int], str | None]:
-    """Extends the leases of those of these tasks that the worker still holds.
+    """Extends the leases of the tasks that the worker still holds.
 
-    Returns (task id, attempt) of each to its reason to stop, or None. An attempt that is missing was lost: whatever
-    it does from now on is void.
+    Returns the reason to stop, or None, by (task id, attempt). A missing attempt has lost its task: its writes are
+    void.
     """
     held = (
         col(TaskRow.lease_owner) == worker_id,

@@ -1,4 +1,7 @@
-"""The ways in which a worker ends its attempt. All are fenced: they raise `LeaseLost` once its lease is lost."""
+"""How a worker ends its attempt: success, failure, stop or release.
+
+All are fenced: they raise `LeaseLost` if the attempt has lost its task.
+"""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -25,7 +28,7 @@ from phoenix.jobs.tables import ArtifactRow, JobRow, TaskRow
 
 @dataclass(frozen=True)
 class AttemptOutput:
-    """A file in the store, which becomes visible only when the attempt succeeds."""
+    """A file in the store. It becomes visible only when the attempt succeeds."""
 
     key: str
     media_type: str
@@ -34,9 +37,9 @@ class AttemptOutput:
     info: MediaInfo
     timings: ClipTimings = field(default_factory=ClipTimings)
     batch_size: int | None = None
-    """For a clip: how many were rendered in the same call, this one included."""
+    """For a clip: how many clips were rendered in the same call, including this clip."""
     thumbnail: "AttemptOutput | None" = None
-    """Its thumbnail, stored beside it and published with it."""
+    """The thumbnail, which is published together with the file."""
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -49,7 +52,7 @@ def is_job_output(job: JobRow, task: TaskRow) -> bool:
 
 
 async def publish_output(uow: UnitOfWork, job: JobRow, task: TaskRow, output: AttemptOutput) -> ArtifactRow:
-    """Makes it the output of its task."""
+    """Adds the artifacts of an output and makes the output its task's. Returns the artifact of the output."""
     artifact = await _add_file(uow, job, output, _artifact_kind(job, task))
     if output.thumbnail is not None:
         await _add_file(uow, job, output.thumbnail, ArtifactKind.THUMBNAIL)
@@ -86,6 +89,7 @@ async def _add_file(uow: UnitOfWork, job: JobRow, output: AttemptOutput, kind: A
 def record_attempt_duration(
     uow: UnitOfWork, job: JobRow, task: TaskRow, output: AttemptOutput, *, ended_at: datetime
 ) -> None:
+    """Records how long the attempt took. Estimates of later clips and assemblies use it."""
     request = views.parse_request(job)
     if not isinstance(request, ResolvedReel):
         return

@@ -1,6 +1,6 @@
-"""What becomes of a task whose attempt came to nothing: it is tried again, or given up, and its job with it.
+"""What follows an attempt without success: the task is retried, or it fails for good and its job with it.
 
-Called with the job's row locked, by those who know that the attempt is over.
+The caller holds the lock on the job's row and knows that the attempt is over.
 """
 
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ from phoenix.settings import SchedulerSettings
 
 @dataclass(frozen=True)
 class RetryRule:
-    """How often a task may be tried, and how long it waits in between."""
+    """How often a task is tried before its job fails, and how long it waits between two attempts."""
 
     max_failures: int
     max_crashes: int
@@ -38,6 +38,7 @@ class RetryRule:
 async def close_attempt(
     uow: UnitOfWork, task: TaskRow, outcome: AttemptEndState, error: JobError | None = None
 ) -> None:
+    """Records how and when the task's newest attempt ended."""
     attempt = await uow.session.get_one(AttemptRow, (task.id, task.attempt))
     attempt.ended_at = await uow.now()
     attempt.outcome = outcome
@@ -45,7 +46,7 @@ async def close_attempt(
 
 
 async def handle_lost_worker(uow: UnitOfWork, job: JobRow, task: TaskRow, rule: RetryRule, *, cause: str) -> None:
-    """The attempt's worker is gone. A task that keeps taking its workers down is given up."""
+    """Ends an attempt whose worker was lost. The task is retried, unless too many workers were lost on it."""
     task.crashes += 1
     error = make_error(task, FailureCode.WORKER_LOST, cause, Stage.QUEUE, retriable=True)
     await close_attempt(uow, task, AttemptEndState.CRASHED, error)
@@ -59,10 +60,10 @@ async def handle_lost_worker(uow: UnitOfWork, job: JobRow, task: TaskRow, rule: 
 
 
 async def _count_returned_workers(uow: UnitOfWork, task: TaskRow) -> int:
-    """How many of the workers that were lost on this task have been heard of since.
+    """How many of the workers that were lost on this task have sent a heartbeat since.
 
-    Those were frozen, cut off or starved of CPU, which is not the task's fault. The run deadline bounds how often
-    that may happen.
+    Such a worker was frozen, cut off or starved of CPU, which is not the task's fault. The run deadline bounds how
+    often that may happen.
     """
     await uow.session.flush()
     crashed = (

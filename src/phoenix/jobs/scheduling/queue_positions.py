@@ -53,21 +53,21 @@ class _CumulativeWork(NamedTuple):
 
 @dataclass(frozen=True)
 class QueueSnapshot:
-    """May be some seconds old: a job that arrived since is placed as if it had been there."""
+    """A queue as it was up to some seconds ago. A job that arrived since gets the position that it would have had."""
 
     name: str
     insertion_index: InsertionIndex
     running: int
     busy_s: float | None
-    """Seconds of work that slots have in flight; None if some of it cannot be estimated."""
+    """Seconds of work that slots have in flight; None if part of the work cannot be estimated."""
     slots: int
     served_models: Collection[str]
     durations: DurationStats
     in_flight: Mapping[str, int]
-    """Clips of each key that are running or dispatched; empty if there is no cap."""
+    """Clips of each owner that are running or dispatched; empty without a limit."""
 
     def find_work_ahead(self, job: FullJob) -> WorkAhead:
-        """What is ahead of the job. Nothing, if it has no task to start: it is about to be seen as running."""
+        """What is ahead of the job. Nothing if the job has no task to start: it will soon be seen as running."""
         if (ahead := self._work_ahead_by_job.get(job.row.id)) is not None:
             return ahead
         new_task = _first_task(job, self.name)
@@ -75,7 +75,7 @@ class QueueSnapshot:
             return WorkAhead(0, 0.0)
         point = self.insertion_index.find_insertion_point(new_task)
         if self._is_cut_short and point.end == len(self) and not point.overtaken:
-            # Tasks beyond the ones looked at are ahead of it, too.
+            # The tasks that were not scanned are ahead of the job, too.
             return WorkAhead(len(self._work_ahead_by_job), None)
         return self._work_ahead_of(point)
 
@@ -195,12 +195,12 @@ class _CachedSnapshot:
     expires_s: float
 
     def is_fresh(self, *, requested_s: float, now_s: float) -> bool:
-        """Whether it has not expired, or was read while the caller waited, and so is as fresh as a new one."""
+        """Whether it has not expired, or was read while the caller waited and is as fresh as a new one."""
         return self.read_from_s >= requested_s or now_s < self.expires_s
 
 
 class QueueSnapshotCache:
-    """One per process and event loop. Never reads a queue twice at the same time: callers share the result."""
+    """Caches the snapshot of each queue. It reads no queue twice at the same time: callers share the result."""
 
     def __init__(self, read: ReadSnapshot) -> None:
         self._read = read

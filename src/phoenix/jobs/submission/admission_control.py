@@ -23,7 +23,7 @@ from phoenix.jobs.tables import ArtifactRow, JobRow
 from phoenix.settings import LimitSettings
 
 MAX_CONCURRENT_SUBMITS = 200
-"""More than all replicas handle at the same time; only this close to the limit do submits wait for each other."""
+"""More submits than all replicas handle at the same time. Submits wait for each other only this close to the limit."""
 
 _DRAIN_WINDOW_S = 300
 _COUNT_TTL_S = 1.0
@@ -31,10 +31,10 @@ _REPLICAS = 20
 
 
 class QueueCapacity:
-    """What one process counted last: counting 10,000 waiting jobs for every submit cost PostgreSQL 1 ms each time.
+    """The free capacity of the queue as one process counted it last: counting 10,000 jobs costs PostgreSQL 1 ms.
 
-    Not relied on in the last tenth before the limit, which is exceeded only if that many jobs, a thousand by
-    default, arrive within a second.
+    The count is not used in the last tenth before the limit. The limit is exceeded only if as many jobs as that
+    tenth, a thousand by default, arrive within a second.
     """
 
     def __init__(self, clock_s: Callable[[], float] = time.monotonic) -> None:
@@ -50,6 +50,7 @@ class QueueCapacity:
         return True
 
     def update(self, queued: int, limit: int) -> None:
+        """Takes over a new count of the queued jobs."""
         free = limit - queued - MAX_CONCURRENT_SUBMITS
         # Other replicas have counted the same free places.
         self._remaining = free // _REPLICAS if free > limit // 10 else 0
@@ -57,13 +58,13 @@ class QueueCapacity:
 
 
 async def check_capacity(uow: UnitOfWork, capacity: QueueCapacity, *, limit: int) -> None:
-    """Raises `QueueFull` if `limit` jobs wait."""
+    """Raises `QueueFull` if `limit` jobs are queued. Counts them only if `capacity` cannot answer."""
     if capacity.try_acquire():
         return
     queued = await _count_queued(uow)
     capacity.update(queued, limit)
     if queued + MAX_CONCURRENT_SUBMITS > limit:
-        # Two submits that count at the same time would both see the last free place.
+        # Otherwise two submits that count at the same time would both see the last free place.
         await acquire_lock(uow.session, "submit")
         queued = await _count_queued(uow)
     if queued >= limit:
@@ -71,7 +72,7 @@ async def check_capacity(uow: UnitOfWork, capacity: QueueCapacity, *, limit: int
 
 
 async def _capacity_in_s(uow: UnitOfWork) -> int:
-    """Seconds until a place should be free, if as many jobs end as did lately."""
+    """Seconds until a place should be free, at the rate at which jobs have ended lately."""
     statement = select(func.count()).select_from(JobRow).where(col(JobRow.finished_at) > db_now(-_DRAIN_WINDOW_S))
     ended = (await uow.session.execute(statement)).scalar_one()
     return math.ceil(_DRAIN_WINDOW_S / ended) if ended else _DRAIN_WINDOW_S
@@ -103,7 +104,7 @@ class Quota:
 async def check_quota(uow: UnitOfWork, owner_id: str, quota: Quota) -> None:
     """Raises `RateLimited` if the owner has used up one of its limits."""
     if quota.max_queued_jobs:
-        # Two submits that count at the same time would both see the last free place.
+        # Otherwise two submits that count at the same time would both see the last free place.
         await acquire_lock(uow.session, f"submit:{owner_id}")
         if await _count_queued(uow, owner_id=owner_id) >= quota.max_queued_jobs:
             detail = f"This key has {quota.max_queued_jobs} jobs in the queue, which is its limit."

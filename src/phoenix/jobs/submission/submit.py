@@ -1,4 +1,4 @@
-"""Accepts jobs: one transaction writes the job, its tasks and the first event; the 202 is sent after the commit.
+"""Accepts jobs: one transaction writes the job, its tasks and the first event. The 202 is sent after the commit.
 
 Redis is not involved, so that an outage of Redis can neither lose nor refuse a job.
 """
@@ -38,7 +38,7 @@ async def submit(
     """Writes an admitted request as a queued job.
 
     Raises `QueueFull`, `RateLimited` by the owner's quota, and `InvalidRequest` if a file that it names was deleted.
-    `capacity` is what this process counted before; without it, waiting jobs are counted anew.
+    `capacity`: the last count of this process; without it, the queued jobs are counted again.
     """
     if quota is not None:
         await check_quota(uow, owner_id, quota)
@@ -74,7 +74,7 @@ async def _new_job(
         model=reel.model if reel else None,
         priority=options.priority,
         request=resolved.model_dump(mode="json"),
-        # PostgreSQL's text cannot hold NUL, which a prompt may.
+        # A prompt may contain NUL, which PostgreSQL's text cannot hold.
         search_text=" ".join(clip.prompt for clip in reel.clips).lower().replace("\0", " ") if reel else "",
         options=options.model_dump(mode="json", include={"metadata", "webhook"}),
         created_at=now,
