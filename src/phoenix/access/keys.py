@@ -45,7 +45,7 @@ def replace_secret(row: ApiKeyRow, secret: str, *, now: datetime, keep_old_for: 
 
 
 def valid_digests(row: ApiKeyRow, now: datetime) -> tuple[str, ...]:
-    """Those of the secrets that are valid now, the newest first; none of a revoked key."""
+    """The digests of the key's secrets that are valid now, the newest first. A revoked key has none."""
     if row.revoked_at is not None:
         return ()
     is_previous_valid = row.previous_until is not None and now < row.previous_until
@@ -53,7 +53,7 @@ def valid_digests(row: ApiKeyRow, now: datetime) -> tuple[str, ...]:
 
 
 def matches_any(digest: str, valid: tuple[str, ...]) -> bool:
-    """Compares in constant time, as often for every key, so that the time taken does not reveal which ids exist."""
+    """Compares in constant time, and equally often for every key, so that the time does not reveal which ids exist."""
     compared = [*valid, _NO_DIGEST, _NO_DIGEST][:2]
     return any([hmac.compare_digest(each, digest) for each in compared])  # noqa: C419 - all of them, always
 

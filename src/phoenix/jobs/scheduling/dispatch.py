@@ -195,7 +195,7 @@ async def list_dispatched(session: AsyncSession, queue: str, *, older_than_s: fl
 
 
 async def undispatch(uow: UnitOfWork, tasks: Sequence[AnyTask]) -> None:
-    """Puts tasks whose message is gone back into the queue. Their number stays, so a late message is still valid."""
+    """Puts tasks whose message was lost back into the queue. Their number stays, so a late message is still valid."""
     for task in in_lock_order(tasks):
         statement = (
             update(TaskRow)
