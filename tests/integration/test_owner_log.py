@@ -1,4 +1,4 @@
-"""The log of all jobs of one owner: gapless however many of them move at once, and what is learned on the way."""
+"""The log of all jobs of one owner has no gaps, even if many jobs change at once; and learned durations."""
 
 import asyncio
 import time

@@ -1,4 +1,4 @@
-"""Places in line that are asked for by more than the database has connections for."""
+"""More callers ask for queue positions than the database has connections."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -21,7 +21,7 @@ async def database(postgres_url: URL) -> AsyncIterator[Database]:
     await opened.close()
 
 
-async def test_nobody_holds_the_connection_that_the_reader_of_the_queue_needs(database: Database) -> None:
+async def test_no_caller_holds_the_connection_that_the_reader_of_the_queue_needs(database: Database) -> None:
     running, waiting = await submit_reel(database), await submit_reel(database)
     await claim_next(database)
     jobs = [await get_job(database, job_id) for job_id in (running, waiting)]
