@@ -28,6 +28,7 @@ def generate_secret() -> str:
 
 
 def digest_of(secret: str) -> str:
+    """SHA-256 of a secret, in hexadecimal."""
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
@@ -66,6 +67,8 @@ LAST_USED_PRECISION = timedelta(minutes=1)
 
 
 class Scope(StrEnum):
+    """What a key allows its callers to do."""
+
     READ = "read"
     WRITE = "write"
     ADMIN = "admin"
@@ -115,6 +118,7 @@ async def rotate_key(uow: UnitOfWork, key_id: str, *, keep_old_for: timedelta) -
 
 
 async def list_keys(session: AsyncSession) -> Sequence[ApiKeyRow]:
+    """All keys in order of creation, including revoked keys."""
     return (await session.scalars(select(ApiKeyRow).order_by(col(ApiKeyRow.created_at)))).all()
 
 

@@ -16,6 +16,8 @@ from phoenix.settings import DatabaseSettings
 
 
 class SchemaAge(Enum):
+    """How the schema of a database compares with the schema of this version."""
+
     MISSING = "missing"
     OLDER = "older"
     CURRENT = "current"
@@ -24,6 +26,7 @@ class SchemaAge(Enum):
 
     @property
     def is_usable(self) -> bool:
+        """Whether this version works with the schema."""
         return self in (SchemaAge.CURRENT, SchemaAge.NEWER)
 
 

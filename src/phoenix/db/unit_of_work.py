@@ -83,6 +83,7 @@ class Database:
 
     @property
     def dialect(self) -> str:
+        """The name of the database system, as SQLAlchemy writes it."""
         return self.engine.dialect.name
 
     @asynccontextmanager
@@ -120,6 +121,7 @@ class Database:
             raise
 
     async def close(self) -> None:
+        """Closes all connections."""
         await self.engine.dispose()
 
 

@@ -14,6 +14,8 @@ from phoenix.errors import PhoenixError
 
 
 class TaskState(StrEnum):
+    """The state of a task; see the module for what each state means."""
+
     BLOCKED = "blocked"
     READY = "ready"
     RUNNING = "running"
@@ -27,6 +29,8 @@ class TaskState(StrEnum):
 
 
 class TaskKind(StrEnum):
+    """What a task makes: one clip, the soundtrack, or the job's output."""
+
     RENDER = "render"
     SOUNDTRACK = "soundtrack"
     ASSEMBLE = "assemble"

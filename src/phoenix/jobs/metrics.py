@@ -77,6 +77,8 @@ class WorkerDeviceMemory:
 
 @dataclass(frozen=True)
 class FleetGauges:
+    """The numbers of the fleet at one time."""
+
     jobs: Mapping[str, int]
     """Jobs by state, 0 for a state without any; states of newer versions included."""
     ended: Mapping[JobCounterKey, int]

@@ -1,8 +1,8 @@
 """What follows a commit: the events that a transaction publishes, and their delivery.
 
 Use cases call `UnitOfWork.publish_after_commit` with these events. `Database.write` passes the events of a committed
-transaction to `PostCommitPublisher`. Nothing depends on the delivery: what is lost here is found later by the lease
-reaper, the dispatcher, a heartbeat or a stream's check of its log.
+transaction to `PostCommitPublisher`. Nothing depends on the delivery: if it fails, the lease reaper, the dispatcher,
+a heartbeat or a stream's check of its log finds the change later.
 """
 
 from collections.abc import Sequence

@@ -223,6 +223,7 @@ async def _load_full_jobs(session: AsyncSession, rows: Sequence[JobRow]) -> list
 
 
 def encode_cursor(job_id: str) -> str:
+    """The cursor of the page after this job, opaque to clients."""
     return base64.urlsafe_b64encode(job_id.encode()).decode().rstrip("=")
 
 

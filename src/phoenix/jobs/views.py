@@ -146,10 +146,12 @@ def _view_clip(job: JobRow, clip: ResolvedClip, task: TaskRow, live: ClipProgres
 
 
 def clip_url(job_id: str, index: int) -> str:
+    """The path of a clip's file in the API."""
     return f"/v1/jobs/{job_id}/clips/{index}/content"
 
 
 def view_output(job: JobRow, artifact: ArtifactRow) -> JobOutput:
+    """A job's output as the API shows it."""
     info = MediaInfo.model_validate(artifact.info)
     return JobOutput(
         artifact_id=artifact.id,
@@ -164,6 +166,7 @@ def view_output(job: JobRow, artifact: ArtifactRow) -> JobOutput:
 
 
 def view_timings(job: JobRow, tasks: Sequence[TaskRow]) -> JobTimings:
+    """How long the job waited, and how long its parts took, in seconds; None for what has not happened."""
     return JobTimings(
         queue_s=(job.started_at - job.queued_at).total_seconds() if job.started_at else None,
         render_s=_total_s(tasks, TaskKind.RENDER),
@@ -182,6 +185,7 @@ def _total_s(tasks: Sequence[TaskRow], kind: TaskKind) -> float | None:
 
 
 def view_artifact(artifact: ArtifactRow) -> Artifact:
+    """An artifact as the API shows it."""
     return Artifact(
         id=artifact.id,
         kind=artifact.kind,

@@ -136,7 +136,7 @@ MAX_SNAPSHOTS = 100
 
 
 class SqlEventLog:
-    """Implements `events.log.EventLog`. Holds no session between calls: a stream lives for an hour."""
+    """Implements `events.log.EventLog`, which documents the methods. Holds no session between calls."""
 
     def __init__(
         self,

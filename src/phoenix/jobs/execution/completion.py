@@ -43,6 +43,7 @@ class AttemptOutput:
 
     @property
     def keys(self) -> tuple[str, ...]:
+        """The keys of the file and of its thumbnail."""
         return (self.key, *(self.thumbnail.keys if self.thumbnail else ()))
 
 

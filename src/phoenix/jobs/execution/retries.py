@@ -32,6 +32,7 @@ class RetryRule:
 
     @classmethod
     def from_settings(cls, settings: SchedulerSettings) -> "RetryRule":
+        """The retry rule of the scheduler's settings."""
         return cls(settings.max_failures, settings.max_crashes, settings.retry_delay_s)
 
 
@@ -106,5 +107,6 @@ async def discard_task(uow: UnitOfWork, job: JobRow, task: TaskRow, error: JobEr
 
 
 def make_error(task: TaskRow, code: FailureCode, message: str, stage: Stage, *, retriable: bool) -> JobError:
+    """An error of this task. It names the clip if the task renders one."""
     clip_index = task.position if task.kind is TaskKind.RENDER else None
     return JobError(code=code, message=message, retriable=retriable, stage=stage, clip_index=clip_index)

@@ -226,7 +226,7 @@ def in_lock_order(tasks: Iterable[AnyTask]) -> list[AnyTask]:
 
 
 async def count_slots(session: AsyncSession, queue: str) -> int:
-    """Tasks of this queue that the live workers can run at once."""
+    """How many tasks of this queue the live workers can run at the same time."""
     statement = select(col(WorkerRow.slots)).where(col(WorkerRow.expires_at) > db_now())
     return sum(slots.get(queue, 0) for slots in await session.scalars(statement))
 

@@ -88,6 +88,7 @@ NO_DURATIONS = DurationStats({}, {})
 
 
 def clip_shape(model: str, clip: ResolvedClip) -> Shape:
+    """The shape of a clip of this model."""
     return Shape(model, clip.width, clip.height, clip.num_frames, clip.steps)
 
 

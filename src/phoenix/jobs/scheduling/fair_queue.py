@@ -45,6 +45,7 @@ class ReadyTask:
 
     @property
     def boosted_queued_at(self) -> datetime:
+        """`queued_at`, less the boost of the task's priority."""
         return self.queued_at - timedelta(seconds=priority_boost_s(self.priority))
 
     @property

@@ -91,6 +91,7 @@ class QueueSnapshot:
 
     @property
     def free_slots(self) -> int:
+        """How many slots of the live workers have no task."""
         return max(self.slots - self.running, 0)
 
     @property

@@ -98,6 +98,7 @@ class Quota:
 
     @classmethod
     def from_settings(cls, limits: LimitSettings) -> "Quota":
+        """The quota that the settings give every key."""
         return cls(limits.queued_jobs_per_key, limits.gpu_seconds_per_day)
 
 

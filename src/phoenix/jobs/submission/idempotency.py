@@ -39,6 +39,7 @@ class KeyedRequest:
 
     @property
     def matches(self) -> ColumnElement[bool]:
+        """The condition that selects the row of this key."""
         return (
             (col(IdempotencyRow.owner_id) == self.owner_id)
             & (col(IdempotencyRow.route) == self.route)

@@ -57,6 +57,7 @@ _INSERT = text(
 
 
 async def has_refused(session: AsyncSession, owner_id: str, url: str) -> bool:
+    """Whether the URL has answered 410 to a delivery of this owner."""
     return await session.get(WebhookRefusalRow, (owner_id, url)) is not None
 
 

@@ -11,6 +11,8 @@ from phoenix.jobs.tables import Document
 
 
 class DeliveryState(StrEnum):
+    """The state of a delivery."""
+
     PENDING = "pending"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
