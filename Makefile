@@ -5,6 +5,8 @@ PYTEST_ARGS ?=
 # Tests wait more than they compute, so a few more processes than a small machine has cores pay off.
 PYTEST_PROCESSES ?= 3
 FAULTS_ARGS ?=
+# How many of the least covered modules `make coverage` prints.
+COVERAGE_ROWS ?= 15
 
 BIN := $(VENV)/bin
 # The versions that the tests ran with, so that a release elsewhere cannot break the demo or the build.
@@ -12,11 +14,14 @@ INSTALL := $(BIN)/python -m pip install --quiet --constraint tests/constraints.t
 # A stamp is written when the installation has succeeded: a second `make test` installs nothing.
 EMBEDDED := $(VENV)/.installed-embedded
 DEV := $(VENV)/.installed-dev
+# In the order of the folders: those with the longest tests come first, so that no process is left with one at the end.
+TEST := $(BIN)/pytest -m "not e2e" --numprocesses $(PYTEST_PROCESSES) --dist loadfile --no-loadscope-reorder --durations 15
+COVERAGE := build/coverage
 # Debian keeps nginx where only root's PATH looks.
 export PATH := $(PATH):/usr/sbin:/sbin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-e2e faults check lint fmt env-example openapi pins clean
+.PHONY: help demo test coverage test-e2e faults check lint fmt env-example openapi pins clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name text; do \
@@ -32,8 +37,16 @@ demo: $(EMBEDDED) ## Render a three-clip reel with a soundtrack to demo/reel.mp4
 	  --aspect-ratio 9:16 --audio demo/tune.wav --output demo/reel.mp4
 
 test: $(DEV) ## Run every test that needs only PyPI and npm packages
-	@# In the order of the folders: those with the longest tests come first, so that no process is left with one at the end.
-	$(BIN)/pytest -m "not e2e" --numprocesses $(PYTEST_PROCESSES) --dist loadfile --no-loadscope-reorder --durations 15 $(PYTEST_ARGS)
+	$(TEST) $(PYTEST_ARGS)
+
+coverage: $(DEV) ## Run the tests of `make test`, and fail where fewer lines and branches run than pyproject.toml asks for
+	@rm -rf $(COVERAGE) && mkdir -p $(COVERAGE)
+	$(BIN)/coverage run $(TEST) $(PYTEST_ARGS)
+	@$(BIN)/coverage combine --quiet
+	@$(BIN)/coverage report > $(COVERAGE)/report.txt; status=$$?; \
+	head -n $$(($(COVERAGE_ROWS) + 2)) $(COVERAGE)/report.txt; \
+	echo "… the rest is in $(COVERAGE)/report.txt; \`$(BIN)/coverage html\` shows the lines"; \
+	sed -n '/^TOTAL/,$$p' $(COVERAGE)/report.txt; exit $$status
 
 test-e2e: $(DEV) ## Run the tests that need the packages of tests/system-packages.txt
 	@missing=$$(while read -r package; do command -v "$$package" >/dev/null || echo "$$package"; done < tests/system-packages.txt); \
