@@ -17,11 +17,13 @@ DEV := $(VENV)/.installed-dev
 # In the order of the folders: those with the longest tests come first, so that no process is left with one at the end.
 TEST := $(BIN)/pytest -m "not e2e" --numprocesses $(PYTEST_PROCESSES) --dist loadfile --no-loadscope-reorder --durations 15
 COVERAGE := build/coverage
+MERMAID_VERSION := $(shell sed -n 's/.*"mermaid": "\(.*\)".*/\1/p' docs/package.json)
+MERMAID := build/mermaid/$(MERMAID_VERSION).js
 # Debian keeps nginx where only root's PATH looks.
 export PATH := $(PATH):/usr/sbin:/sbin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test coverage test-e2e faults check lint fmt env-example openapi pins clean
+.PHONY: help demo test coverage test-e2e faults check lint fmt env-example openapi docs pins clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name text; do \
@@ -77,6 +79,9 @@ env-example: $(DEV) ## Write deploy/env.example anew from settings.py
 openapi: $(DEV) ## Write docs/openapi.json and docs/openapi-3.2.json anew from the routes
 	$(BIN)/python deploy/openapi_documents.py
 
+docs: $(DEV) $(MERMAID) ## Build the documentation site into build/docs, and fail at any warning
+	$(BIN)/python deploy/docs_site.py --mermaid $(MERMAID) --into build/docs
+
 pins: $(DEV) ## Write tests/constraints.txt anew from what is installed
 	{ echo '# Every version that the tests ran with; used by `make demo` and `make test`. Written by `make pins`.'; \
 	  $(BIN)/python -m pip list --format=freeze --exclude-editable | grep -v '^pip==' | sed 's/+cpu$$//' | sort -f; } > $(VENV)/pins
@@ -86,6 +91,13 @@ pins: $(DEV) ## Write tests/constraints.txt anew from what is installed
 clean: ## Remove the environment, the demo and every cache
 	rm -rf $(VENV) demo build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Only the script, out of a package that has 26 MB: nothing of it is installed.
+$(MERMAID): docs/package.json
+	@mkdir -p $(@D)/unpacked
+	cd $(@D) && tar --extract --file "$$(npm pack --silent mermaid@$(MERMAID_VERSION))" --directory unpacked package/dist/mermaid.min.js
+	mv $(@D)/unpacked/package/dist/mermaid.min.js $@
+	rm -r $(@D)/unpacked $(@D)/*.tgz
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit("Phoenix needs Python 3.11 or newer; set PYTHON=…" if sys.version_info < (3, 11) else 0)'

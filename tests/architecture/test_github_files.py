@@ -89,11 +89,8 @@ def test_dependency_updates_look_into_folders_that_have_dependencies() -> None:
 
 def test_every_folder_with_npm_packages_gets_updates() -> None:
     folders = {f"/{path.parent.relative_to(REPOSITORY)}" for path in list_files("*package.json")}
-    updated = {
-        update["directory"]
-        for update in read(GITHUB / "dependabot.yml")["updates"]
-        if update["package-ecosystem"] == "npm"
-    }
+    updates = read(GITHUB / "dependabot.yml")["updates"]
+    updated = {each for update in updates if update["package-ecosystem"] == "npm" for each in update["directories"]}
 
     assert updated == folders
 
