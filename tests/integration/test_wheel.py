@@ -2,13 +2,13 @@
 
 import os
 import shutil
-import subprocess
 import sys
 import zipfile
 from pathlib import Path
 
 import pytest
 
+from fixtures import child_processes
 from fixtures.repository import REPOSITORY, list_files
 from phoenix import RELEASE
 
@@ -33,7 +33,7 @@ def source_without_git(tmp_path: Path) -> Path:
 
 def build_wheel(source: Path, folder: Path, **environment: str) -> Path:
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(folder), str(source)]
-    subprocess.run(command, check=True, env=os.environ | environment)
+    child_processes.run(command, check=True, env=os.environ | environment)
     (wheel,) = folder.glob("*.whl")
     return wheel
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from fixtures import child_processes
 from phoenix.engine.cancellation import RenderStopped, StopReason, StopToken
 from phoenix.engine.slots import DeviceSlots, SharedSlots
 from phoenix.errors import FailureCode, TaskFailed
@@ -114,7 +115,7 @@ with SharedSlots(Path(sys.argv[1]), "cuda:0", count=1).acquire(StopToken(), unti
 
 def test_the_slot_of_a_killed_process_is_free_at_once(tmp_path):
     command = [sys.executable, "-c", HOLDS_FOR_EVER, str(tmp_path)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    with child_processes.start(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "True\n"
         with SharedSlots(tmp_path, "cuda:0", count=1).acquire(StopToken(), until_s=0) as has_slot:
