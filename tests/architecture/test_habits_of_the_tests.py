@@ -1,4 +1,4 @@
-"""What every test keeps to: where its processes come from."""
+"""What every test keeps to: where its processes come from, and what it looks at."""
 
 import ast
 from collections.abc import Iterator
@@ -18,6 +18,16 @@ STARTERS = {
     "subprocess.run",
 }
 
+OPEN_TO_TESTS = {
+    # Public, whatever its name says.
+    "os._exit",
+    # PyTorch and a generated client offer nothing else.
+    "torch._C",
+    "block._compiled_call_impl",
+    "loaded.pipeline.transformer._compiled_call_impl",
+    "stream_job_events._get_kwargs",
+}
+
 
 def calls(*patterns: str) -> Iterator[tuple[str, ast.Call]]:
     """Every call, with the place where it stands."""
@@ -35,3 +45,21 @@ def test_processes_are_started_by_the_module_that_ends_them_with_pytest() -> Non
     ]
 
     assert starts == []
+
+
+def test_no_test_reaches_into_what_is_private() -> None:
+    # Whoever takes a safety out has to reach in.
+    paths = [path for path in list_files("tests/*.py", "benchmarks/*.py") if path.name != "sitecustomize.py"]
+    reached = [
+        f"{path.relative_to(REPOSITORY)}:{node.lineno} {ast.unparse(node)}"
+        for path in paths
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Attribute) and is_private(node) and ast.unparse(node) not in OPEN_TO_TESTS
+    ]
+
+    assert reached == []
+
+
+def is_private(node: ast.Attribute) -> bool:
+    is_own = isinstance(node.value, ast.Name) and node.value.id in ("self", "cls")
+    return node.attr.startswith("_") and not node.attr.endswith("__") and not is_own
