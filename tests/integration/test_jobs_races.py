@@ -183,6 +183,7 @@ async def test_a_dispatcher_and_a_cancel_of_a_wide_reel_do_not_deadlock(database
         job_id = await submit_reel(database, *"abcdefghijkl")
         async with database.read() as session:
             waiting = await list_ready(session, "gpu")
+        assert len(waiting) == 12
 
         await race(
             database,
@@ -202,6 +203,7 @@ async def test_two_repairs_of_lost_messages_do_not_deadlock(database: Database) 
         await write(database, partial(mark_dispatched, tasks=waiting))
         async with database.read() as session:
             lost = await list_dispatched(session, "gpu", older_than_s=-1)
+        assert len(lost) == len(waiting) == 12
 
         await race(database, partial(undispatch, tasks=lost), partial(undispatch, tasks=lost[::-1]))
 

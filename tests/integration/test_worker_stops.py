@@ -197,4 +197,5 @@ async def test_two_clips_are_never_on_a_device_with_one_slot(open_harness: OpenH
         job = await harness.until_ended(await harness.submit(a_reel(clips=3, steps=10)))
     assert job.row.state is JobState.SUCCEEDED
     started = sorted(task.started_at for task in job.tasks[:3] if task.started_at)
+    assert len(started) == 3
     assert all((later - earlier).total_seconds() >= 0.2 for earlier, later in pairwise(started))
