@@ -1,4 +1,4 @@
-"""What every test keeps to: where its processes come from, and what it looks at."""
+"""What every test keeps to: where its processes come from, what it looks at, and what it waits for."""
 
 import ast
 from collections.abc import Iterator
@@ -27,6 +27,7 @@ OPEN_TO_TESTS = {
     "loaded.pipeline.transformer._compiled_call_impl",
     "stream_job_events._get_kwargs",
 }
+LONG_S = 0.2
 
 
 def calls(*patterns: str) -> Iterator[tuple[str, ast.Call]]:
@@ -63,3 +64,25 @@ def test_no_test_reaches_into_what_is_private() -> None:
 def is_private(node: ast.Attribute) -> bool:
     is_own = isinstance(node.value, ast.Name) and node.value.id in ("self", "cls")
     return node.attr.startswith("_") and not node.attr.endswith("__") and not is_own
+
+
+def test_a_long_sleep_says_why() -> None:
+    """In a comment on its line or on the line above. A signal that can be waited for is better."""
+    sleeps = [
+        (place, call)
+        for place, call in calls("tests/*.py", "benchmarks/*.py")
+        if ast.unparse(call.func) in ("asyncio.sleep", "time.sleep") and is_long(call.args[0])
+    ]
+
+    assert sleeps
+    assert [place for place, _ in sleeps if not is_explained(place)] == []
+
+
+def is_long(seconds: ast.expr) -> bool:
+    return isinstance(seconds, ast.Constant) and isinstance(seconds.value, int | float) and seconds.value >= LONG_S
+
+
+def is_explained(place: str) -> bool:
+    path, _, line = place.rpartition(":")
+    lines = (REPOSITORY / path).read_text().splitlines()
+    return any("#" in text for text in lines[int(line) - 2 : int(line)])

@@ -288,6 +288,7 @@ class Cluster:
             if all(job.state.is_terminal for job in self.history(frozenset(), with_files=False).jobs):
                 break
             self.heal()
+            # Each look reads every row of the database.
             time.sleep(0.3)
         return time.monotonic() - began_s
 

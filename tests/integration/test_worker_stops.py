@@ -185,6 +185,7 @@ async def test_a_worker_cut_off_from_its_database_stops_before_its_lease_is_over
             # The lease is 3 s; it must have stopped when somebody else could take over.
             await asyncio.sleep(3.2)
             first = (await harness.services.publisher.read_progress([job_id]))[job_id].clips[0].step
+            # Several steps long, if it went on.
             await asyncio.sleep(0.5)
             second = (await harness.services.publisher.read_progress([job_id]))[job_id].clips[0].step
     assert first == second
