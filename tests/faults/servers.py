@@ -7,11 +7,11 @@ from collections.abc import Generator
 from contextlib import contextmanager, suppress
 
 import psutil
-from fixtures.postgres_server import PostgresServer, run_postgres
 from sqlalchemy.engine import URL
 
 from faults.proxy import Connection
 from fixtures.databases import async_url
+from fixtures.postgres_server import PostgresServer, run_postgres
 from phoenix.db.migrate import upgrade
 
 

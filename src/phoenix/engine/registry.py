@@ -22,8 +22,8 @@ class EngineRegistry:
     """The engines of one worker process. Picks the right one for each clip; thread-safe.
 
     `slots` bounds the calls on the device at a time: a clip waits for one, or shares one with others like it.
-    Without `peak_memory_file`, learned memory peaks are forgotten when the process ends. EngineRegistry in `opened` are used as they
-    are; every other engine is opened when the first clip needs it.
+    Without `peak_memory_file`, learned memory peaks are forgotten when the process ends. The engines in `opened` are
+    used as they are; every other engine is opened when the first clip needs it.
     """
 
     def __init__(
