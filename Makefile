@@ -23,7 +23,7 @@ MERMAID := build/mermaid/$(MERMAID_VERSION).js
 export PATH := $(PATH):/usr/sbin:/sbin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test coverage test-e2e faults check lint fmt env-example openapi docs pins clean
+.PHONY: help demo test coverage test-e2e faults check unit lint fmt env-example openapi docs pins clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name text; do \
@@ -60,8 +60,12 @@ test-e2e: $(DEV) ## Run the tests that need the packages of tests/system-package
 faults: $(DEV) ## Run 200 jobs under random faults and prove that none is lost; FAULTS_ARGS="--seed 7 --jobs 50"
 	PYTHONPATH=src:tests $(BIN)/python -m faults $(FAULTS_ARGS)
 
-check: lint ## Lint, types, import contracts, unit and architecture tests; what to run before a commit
-	$(BIN)/pytest tests/unit tests/architecture $(PYTEST_ARGS)
+check: $(DEV) ## Lint, types, import contracts, unit and architecture tests; what to run before a commit
+	@# Types and tests take about as long as each other, so each has a core.
+	@$(MAKE) --no-print-directory --jobs 2 lint unit
+
+unit: $(DEV)
+	$(BIN)/pytest --quiet tests/unit tests/architecture $(PYTEST_ARGS)
 
 lint: $(DEV) ## Format, lint, types and import contracts, without any test
 	$(BIN)/ruff format --check .
