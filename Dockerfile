@@ -8,6 +8,9 @@ WORKDIR /source
 COPY pyproject.toml README.md LICENSE ./
 COPY migrations migrations
 COPY src src
+# Git is not in the build context, so that the version has to be given: --build-arg VERSION=1.2.3
+ARG VERSION=
+ENV SETUPTOOLS_SCM_PRETEND_VERSION=$VERSION
 RUN pip wheel --no-cache-dir --no-deps --wheel-dir /wheels .
 
 FROM python:3.11-slim AS base

@@ -6,6 +6,8 @@ import signal
 import pytest
 from hypothesis import settings
 
+from phoenix.processes import die_with_parent
+
 for name in list(os.environ):
     if name.startswith("PHOENIX_") or name in {
         "DATABASE_URL",
@@ -23,9 +25,17 @@ settings.load_profile("patient")
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+
+def pytest_configure(config: pytest.Config) -> None:
+    # A process of pytest-xdist would notice the end of its controller after ten seconds and more.
+    if hasattr(config, "workerinput"):
+        die_with_parent()
+
+
 # Before the first of them is imported: they import each other, in whatever order they are listed.
 pytest.register_assert_rewrite("fixtures")
 pytest_plugins: list[str] = [
+    "fixtures.postgres_server",
     "fixtures.databases",
     "fixtures.workplace",
     "fixtures.media_files",

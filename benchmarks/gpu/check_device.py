@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from wan import save_wan, wan_spec
 
+from fixtures import child_processes
 from phoenix.catalog.model import ModelSpec
 from phoenix.contract.resolved import ResolvedClip
 from phoenix.engine.backend import ProcessUnfit
@@ -30,6 +31,9 @@ from phoenix.engine.memory_profile import InMemoryPeakStore, call_shape
 from phoenix.engine.spec import ClipJob, NullObserver
 from phoenix.errors import FailureCode, Stage, TaskFailed
 from phoenix.settings import EngineSettings
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
+
 
 PLACES = ("never", "model", "group")
 TOLERANCE = 3
@@ -149,7 +153,7 @@ def compiled_blocks_make_the_same_clip(subject: Subject) -> None:
 def a_neighbour_on_the_device_is_counted(subject: Subject) -> None:
     before = device_memory(subject.device)
     argv = [sys.executable, "-c", NEIGHBOUR, subject.device]
-    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as neighbour:
+    with child_processes.start(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as neighbour:
         assert neighbour.stdout is not None
         neighbour.stdout.readline()
         beside = device_memory(subject.device)
@@ -161,7 +165,7 @@ def a_neighbour_on_the_device_is_counted(subject: Subject) -> None:
 
 def a_broken_device_makes_the_process_unfit(subject: Subject) -> None:
     argv = [sys.executable, __file__, "--device", subject.device, BREAK]
-    ended = subprocess.run(argv, capture_output=True, text=True, timeout=120, check=False)
+    ended = child_processes.run(argv, capture_output=True, text=True, timeout=120, check=False)
     assert ended.returncode == 0, ended.stderr[-2000:]
 
 

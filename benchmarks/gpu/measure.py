@@ -105,6 +105,7 @@ def main() -> None:
             figures.append(figure)
             # After each: a machine that is lent by the minute may be gone before the last.
             document = report | {"figures": [asdict(figure) for figure in figures]}
+            options.out.parent.mkdir(parents=True, exist_ok=True)
             options.out.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 
 
@@ -265,7 +266,7 @@ def _read_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=sys.modules[__name__].__doc__.splitlines()[0])
     parser.add_argument("--size", choices=["auto", "full", "small"], default="auto")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--out", type=Path, default=Path("gpu-benchmark.json"))
+    parser.add_argument("--out", type=Path, default=Path("build/gpu-benchmark.json"))
     return parser.parse_args()
 
 

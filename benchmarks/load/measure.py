@@ -157,6 +157,7 @@ def watch(cluster: Cluster, within_s: float) -> Watched:
             seen.messages = max(seen.messages, int(redis.zcard("phoenix:queue:gpu")))  # type: ignore[arg-type]
             if not open_jobs(cluster):
                 break
+            # Each look costs queries that would be measured as load.
             time.sleep(1)
     return seen
 

@@ -12,6 +12,11 @@ from pathlib import Path
 
 import psutil
 
+from fixtures import child_processes
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
+
+
 NCHAN = """
 load_module /usr/lib/nginx/modules/ngx_nchan_module.so;
 worker_processes 1; daemon off; pid {folder}/nginx.pid; error_log {folder}/nginx.log; user root;
@@ -50,7 +55,7 @@ def phoenix_replica(folder: Path, redis_url: str) -> Iterator[tuple[psutil.Proce
         "REDIS_URL": f"{redis_url}/0",
         "PHOENIX_LOG__LEVEL": "WARNING",
     }
-    subprocess.run([sys.executable, "-m", "phoenix", "db", "upgrade"], env=environment, check=True)
+    child_processes.run([sys.executable, "-m", "phoenix", "db", "upgrade"], env=environment, check=True)
     port = free_port()
     argv = [sys.executable, "-m", "phoenix", "api", "--port", str(port)]
     with running(argv, port, env=environment) as process:
@@ -68,7 +73,7 @@ def nchan(folder: Path, redis_url: str) -> Iterator[tuple[psutil.Process, int]]:
 
 @contextmanager
 def running(argv: Sequence[str], port: int, env: dict[str, str] | None = None) -> Iterator[subprocess.Popen[bytes]]:
-    process = subprocess.Popen(argv, env=env)
+    process = child_processes.start(argv, env=env)
     try:
         wait_for_port(port)
         yield process

@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from fixtures import child_processes
 from fixtures.repository import REPOSITORY
 
 
 def run_pytest(folder: Path, body: str, *, ci: bool) -> subprocess.CompletedProcess[str]:
     (folder / "test_it.py").write_text(body)
     environment = {"PYTHONPATH": str(REPOSITORY / "tests"), "PATH": "/usr/bin:/bin"} | ({"CI": "true"} if ci else {})
-    return subprocess.run(
+    return child_processes.run(
         [sys.executable, "-m", "pytest", "-p", "fixtures.no_skips", "--rootdir", str(folder), str(folder)],
         cwd=folder,
         env=environment,

@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+from fixtures import child_processes
 from fixtures.repository import REPOSITORY, SOURCE, list_packages, list_sources, read_layers
 
 # What an API replica is installed without. The `media` extra (PyAV, numpy, Pillow) is for those that take uploads.
@@ -27,7 +28,7 @@ print(sorted({heavy!r} & sys.modules.keys()))
 
 
 def run_python(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
+    return child_processes.run(
         [sys.executable, *arguments],
         cwd=REPOSITORY,
         env={"PYTHONPATH": str(SOURCE.parent), "PATH": "/usr/bin:/bin"},

@@ -24,7 +24,8 @@ from fixtures.kubernetes import (
     list_manifests,
     read_settings_given,
 )
-from fixtures.repository import REPOSITORY, read_pyproject
+from fixtures.repository import REPOSITORY
+from phoenix import RELEASE
 from phoenix.api.app import create_app
 from phoenix.api.routes.health import CHECK_TIMEOUT_S
 from phoenix.cli.app import app
@@ -195,19 +196,18 @@ def test_every_pod_has_the_tables_of_its_own_version_first(maker: Manifest) -> N
     assert first["envFrom"] == container["envFrom"]
 
 
-def test_every_image_is_a_target_of_the_dockerfile_and_of_this_version() -> None:
+def test_every_image_is_a_target_of_the_dockerfile_and_of_this_release() -> None:
     targets = set(re.findall(r"^FROM \S+ AS (\w+)$", DOCKERFILE, re.MULTILINE))
-    version = read_pyproject()["project"]["version"]
     images = {container["image"] for maker in MAKERS for container in containers_of(maker)}
     images |= set(
         re.findall(r"image: (phoenix-\S+)", (KUBERNETES / "components/no-gpu/kustomization.yaml").read_text())
     )
 
-    assert {image.partition(":")[2] for image in images} == {version}
+    assert {image.partition(":")[2] for image in images} == {RELEASE}
     assert {image.removeprefix("phoenix-").partition(":")[0] for image in images} <= targets
     for kustomization in (KUBERNETES, KUBERNETES / "fetch-models"):
         renamed = yaml.safe_load((kustomization / "kustomization.yaml").read_text())["images"]
-        assert {each["newTag"] for each in renamed} == {version}
+        assert {each["newTag"] for each in renamed} == {RELEASE}
 
 
 @pytest.mark.parametrize("maker", DEPLOYMENTS.values(), ids=str)

@@ -5,13 +5,13 @@ With two keys that must not see each other's objects.
 
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
+from fixtures import child_processes
 from fixtures.client_tools import CLIENTS, EXACT_DOCUMENT, run
 from fixtures.fleet import ApiReplica, run_phoenix
 
@@ -41,7 +41,7 @@ def guarded_server(tmp_path: Path, redis_url: str) -> Iterator[tuple[str, Mappin
 
 
 def make_key(name: str, environment: Mapping[str, str]) -> str:
-    made = subprocess.run(
+    made = child_processes.run(
         [sys.executable, "-m", "phoenix", "keys", "create", name, "--scope", "read", "--scope", "write"],
         env=environment,
         capture_output=True,

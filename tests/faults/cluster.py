@@ -25,6 +25,7 @@ from faults.history import History, read_history
 from faults.network import ADDRESS, Host, Network
 from faults.proxy import FaultyProxy
 from faults.servers import PrivatePostgres
+from fixtures import child_processes
 from fixtures.nginx import free_port
 from fixtures.redis_server import RedisServer
 from phoenix.access.keys import Scope, create_key
@@ -66,7 +67,7 @@ class Member:
     def start(self) -> None:
         command = [sys.executable, "-m", "phoenix", *self.arguments]
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
+            self.process = child_processes.start(
                 self.host.command(command) if self.host else command,
                 env=dict(self.environment),
                 stdin=subprocess.DEVNULL,
@@ -287,6 +288,7 @@ class Cluster:
             if all(job.state.is_terminal for job in self.history(frozenset(), with_files=False).jobs):
                 break
             self.heal()
+            # Each look reads every row of the database.
             time.sleep(0.3)
         return time.monotonic() - began_s
 

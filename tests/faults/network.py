@@ -11,6 +11,8 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from fixtures import child_processes
+
 TOOLS = ("ip", "nsenter", "unshare")
 ADDRESS = "10.99.0.1"
 
@@ -50,7 +52,7 @@ class Network:
 
     def add_host(self) -> Host:
         number = len(self.hosts) + 1
-        process = subprocess.Popen(
+        process = child_processes.start(
             ["unshare", "--net", "sh", "-c", "echo; exec sleep infinity"],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -74,7 +76,9 @@ class Network:
 
 
 def can_be_private() -> bool:
-    return all(map(shutil.which, TOOLS)) and subprocess.run(["unshare", "--net", "true"], check=False).returncode == 0
+    return (
+        all(map(shutil.which, TOOLS)) and child_processes.run(["unshare", "--net", "true"], check=False).returncode == 0
+    )
 
 
 def start_again_in_private(arguments: Sequence[str]) -> None:
@@ -83,4 +87,4 @@ def start_again_in_private(arguments: Sequence[str]) -> None:
 
 
 def _run(*command: str) -> None:
-    subprocess.run(command, check=True, timeout=10)
+    child_processes.run(command, check=True, timeout=10)

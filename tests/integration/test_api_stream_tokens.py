@@ -1,13 +1,12 @@
 """Following a job with a token instead of a key, and following all jobs at once."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 
 import pytest
 
 from builders import claim_next
-from fixtures.api import Api, assert_problem, open_api, until
+from fixtures.api import Api, assert_problem, open_api, open_stream
 from phoenix.clock import utc_now
 from phoenix.settings import Settings
 
@@ -121,16 +120,12 @@ async def test_an_allowed_origin_may_resume_and_another_may_not(guarded: Api) ->
 
 async def test_the_stream_of_all_jobs_starts_with_those_that_wait_and_a_cursor(api: Api) -> None:
     one, two = await api.submit(), await api.submit()
-    stream = asyncio.create_task(api.http.get("/v1/events"))
-
-    async def is_open() -> bool:
-        return api.state.hub.streams == 1
-
-    await until(is_open)
-    await api.http.post(f"/v1/jobs/{one['id']}/cancel")
-    await asyncio.sleep(0.3)
-    api.state.draining.set()
-    text = (await asyncio.wait_for(stream, 100)).text
+    async with open_stream(api, "/v1/events") as stream:
+        await stream.until("event: snapshot")
+        await api.http.post(f"/v1/jobs/{one['id']}/cancel")
+        await stream.until("event: job.canceled")
+        api.state.draining.set()
+        text = await stream.until_end()
     names = [line.removeprefix("event: ") for line in text.split("\n") if line.startswith("event: ")]
 
     assert names[:2] == ["snapshot", "snapshot"]
@@ -142,16 +137,12 @@ async def test_the_stream_of_all_jobs_starts_with_those_that_wait_and_a_cursor(a
 async def test_the_stream_of_a_waiting_job_reports_each_change_of_its_position(api: Api) -> None:
     await api.register_worker(slots=0)
     first, second = await api.submit(), await api.submit()
-    stream = asyncio.create_task(api.http.get(f"/v1/jobs/{second['id']}/events"))
-
-    async def is_open() -> bool:
-        return api.state.hub.streams == 1
-
-    await until(is_open)
-    assert (await claim_next(api.services.database)).job_id == first["id"]
-    await asyncio.sleep(2.5)
-    await api.http.post(f"/v1/jobs/{second['id']}/cancel")
-    text = (await asyncio.wait_for(stream, 100)).text
+    async with open_stream(api, f"/v1/jobs/{second['id']}/events") as stream:
+        await stream.until("event: snapshot")
+        assert (await claim_next(api.services.database)).job_id == first["id"]
+        await stream.until("event: job.queue\n")
+        await api.http.post(f"/v1/jobs/{second['id']}/cancel")
+        text = await stream.until_end()
 
     assert "event: job.queue\n" in text
     assert '"queue_position":0' in text

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from fixtures import child_processes
 from fixtures.tiny_pipelines import TinyPipelines, tiny_catalog_toml
 from phoenix.cli.bench.command import MadeElsewhere, measure
 from phoenix.cli.bench.report import BenchReport
@@ -92,7 +93,7 @@ def test_what_the_model_cannot_make_is_a_fault():
 def start(*arguments: str, **environment: str) -> subprocess.Popen[str]:
     argv = [sys.executable, "-m", "phoenix", "bench", *arguments]
     environment |= {"PYTHONPATH": ":".join(sys.path)}
-    return subprocess.Popen(argv, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return child_processes.start(argv, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def test_the_command_prints_what_was_measured_and_nothing_else():

@@ -53,7 +53,7 @@ async def test_a_child_that_dies_early_again_and_again_is_given_up(tmp_path: Pat
     log = tmp_path / "pids"
     with pytest.raises(ExceptionGroup) as caught:
         async with Children(QUICK).alive([spec(appending(log, "raise SystemExit(4)"))]):
-            await asyncio.sleep(60)
+            await asyncio.Event().wait()
     assert caught.group_contains(ChildCannotStart, match="status 4")
     assert len(_read(log)) == QUICK.attempts
 

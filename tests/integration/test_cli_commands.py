@@ -2,13 +2,13 @@
 
 import hashlib
 import json
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner, Result
 
+from fixtures import child_processes
 from fixtures.event_examples import ERROR, JOB_ID, a_clip, a_job, job_canceled
 from fixtures.scripted_server import Answer, ScriptedServer
 from phoenix.cli.app import app
@@ -111,7 +111,7 @@ def test_the_command_starts_without_what_takes_long_to_import():
     code = (
         "import sys, phoenix.cli; print([name for name in ('torch', 'sqlalchemy', 'fastapi') if name in sys.modules])"
     )
-    output = subprocess.run(
+    output = child_processes.run(
         [sys.executable, "-c", code], env={"PYTHONPATH": ":".join(sys.path)}, capture_output=True, text=True, check=True
     )
     assert output.stdout == "[]\n"

@@ -152,6 +152,7 @@ async def test_into_an_answer_that_is_under_way_no_refusal_is_written() -> None:
 async def test_a_body_may_take_longer_than_a_head() -> None:
     async with connected(head_timeout_s=0.1) as connection:
         connection.writer.write(b"POST / HTTP/1.1\r\ncontent-length: 2\r\n\r\na")
+        # Twice as long as a head may take.
         await asyncio.sleep(0.2)
         connection.writer.write(b"b")
 

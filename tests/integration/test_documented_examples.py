@@ -2,7 +2,6 @@
 
 import json
 import re
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from fixtures import child_processes
 from fixtures.repository import REPOSITORY
 from phoenix.cli.embedded.private import private_server
 from phoenix.settings import load_settings
@@ -32,7 +32,7 @@ def requests_of(document: str) -> list[str]:
 
 def test_the_python_example_makes_a_video(server: str, tmp_path: Path) -> None:
     (example,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    done = subprocess.run(
+    done = child_processes.run(
         [sys.executable, "-c", example.replace(ADDRESS, server)],
         cwd=tmp_path,
         capture_output=True,

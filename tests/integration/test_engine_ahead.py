@@ -17,7 +17,6 @@ from phoenix.catalog.model import ModelSpec
 from phoenix.engine.backends.diffusers.engine import DiffusersEngine
 from phoenix.engine.backends.diffusers.loading import LoadedPipeline
 from phoenix.engine.cancellation import RenderStopped, StopReason, StopToken
-from phoenix.engine.device_memory import DeviceReservation
 from phoenix.engine.registry import EngineRegistry
 from phoenix.engine.slots import DeviceSlots
 from phoenix.engine.spec import ClipJob, NullObserver
@@ -37,9 +36,9 @@ class GatedEngine(OpenEngine):
         super().__init__(**settings)
         self.before_load: Callable[[ModelSpec], object] = lambda _: None
 
-    def _load(self, model: ModelSpec, stop: StopToken) -> LoadedPipeline:
+    def load(self, model: ModelSpec, *, device: str, stop: StopToken) -> LoadedPipeline:
         self.before_load(model)
-        return super()._load(model, stop)
+        return super().load(model, device=device, stop=stop)
 
 
 class Gate:
@@ -56,6 +55,10 @@ class Gate:
         self._open.set()
 
 
+def wait_at_a_step(gate: Gate) -> Callable[[Stage | int], None]:
+    return lambda event: None if isinstance(event, Stage) else gate.wait()
+
+
 class Studio:
     """A device with one slot, and clips that wait for it in threads of their own."""
 
@@ -63,9 +66,12 @@ class Studio:
         self.engine = GatedEngine(**settings)
         self.slots = DeviceSlots(1, wait_limit_s=30)
         self.engines = EngineRegistry(
-            engine=EngineSettings(**settings), animatic=AnimaticSettings(), device="cpu", slots=self.slots
+            engine=EngineSettings(**settings),
+            animatic=AnimaticSettings(),
+            device="cpu",
+            slots=self.slots,
+            opened={"diffusers": self.engine},
         )
-        self.engines._open = {"diffusers": self.engine}
         self.submit = lambda model, observer=None: pool.submit(self.render, model, observer)
 
     def render(self, model: ModelSpec, observer: Recorder | None = None) -> int:
@@ -170,11 +176,17 @@ def test_a_shortage_before_its_turn_costs_a_clip_nothing(tiny_wan):
 
 
 def test_a_batch_for_which_there_is_no_memory_in_time_is_not_tried_again_in_parts(tiny_wan):
-    engine = DiffusersEngine(device="cpu", wait_limit_s=0.05)
+    engine, gate = DiffusersEngine(device="cpu", wait_limit_s=0.05), Gate()
+    one_call = tiny_wan.model_copy(update={"concurrency": 1})
     waiters = [Waiter() for _ in range(3)]
-    requests = requests_of(trio(tiny_wan), waiters)
-    with engine._scheduler.reserve(lambda: DeviceReservation("tiny-ltx", is_exclusive=True), StopToken(), timeout_s=1):
+    requests = requests_of(trio(one_call), waiters)
+    with ThreadPoolExecutor(1) as pool:
+        # On the device from its first step on, and not to be joined.
+        other = pool.submit(engine.render, ClipJob(make_clip(), one_call), Recorder(wait_at_a_step(gate)))
+        assert gate.reached.wait(60)
         engine.render_batch(requests)
+        gate.open()
+        other.result(60)
     for request, waiter in zip(requests, waiters, strict=True):
         with pytest.raises(TaskFailed) as failed:
             request.result()

@@ -201,15 +201,15 @@ def test_a_load_that_was_stopped_while_it_waited_reads_nothing(tiny_wan):
 
 
 def test_a_clip_that_is_stopped_while_its_model_loads_is_let_go_and_the_load_goes_on_for_the_other(tiny_wan):
-    engine, gate, reading = OpenEngine(), threading.Event(), threading.Event()
-    plain = engine._load
+    gate, reading, loads = threading.Event(), threading.Event(), []
 
-    def load_slowly(model: ModelSpec, stop: StopToken):
+    def load_slowly(model: ModelSpec, *, device: str, stop: StopToken):
+        loads.append(model.id)
         reading.set()
         assert gate.wait(30)
-        return plain(model, stop)
+        return load_pipeline(model, device=device, stop=stop)
 
-    engine._model_cache._load = load_slowly
+    engine = DiffusersEngine(device="cpu", load=load_slowly)
     leaving, staying = Recorder(), Recorder()
     with ThreadPoolExecutor(2) as pool:
         first = pool.submit(engine.render, ClipJob(make_clip(), tiny_wan), leaving)
@@ -222,7 +222,7 @@ def test_a_clip_that_is_stopped_while_its_model_loads_is_let_go_and_the_load_goe
         assert not second.done()
         gate.set()
         assert len(list(second.result(30).frames)) == 9
-    assert len(engine.loads) == 1
+    assert len(loads) == 1
     engine.close()
 
 

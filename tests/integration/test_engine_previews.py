@@ -25,28 +25,47 @@ LATENTS = {
 
 
 class RecordedMaps(ColourMaps):
-    """Remembers the shapes of what it was to learn from."""
+    """Remembers the shapes of what it was to learn from, and can forget all."""
 
     def __init__(self) -> None:
         super().__init__()
+        self.forget()
+
+    def forget(self) -> None:
+        self.learned = ColourMaps()
         self.shapes: list[tuple[int, ...]] = []
+
+    def find(self, model_id: str) -> torch.Tensor | None:
+        return self.learned.find(model_id)
 
     def learn(self, model_id: str, grid: torch.Tensor, video: torch.Tensor) -> None:
         self.shapes.append(tuple(grid.shape))
-        super().learn(model_id, grid, video)
+        self.learned.learn(model_id, grid, video)
 
 
 @pytest.fixture(scope="module")
-def loaded():
-    engine = OpenEngine(preview_interval_s=0.0001)
+def all_maps() -> RecordedMaps:
+    return RecordedMaps()
+
+
+@pytest.fixture(scope="module")
+def loaded(all_maps: RecordedMaps):
+    engine = OpenEngine(preview_interval_s=0.0001, maps=all_maps)
     yield engine
     engine.close()
 
 
 @pytest.fixture
-def engine(loaded: OpenEngine) -> OpenEngine:
+def maps(all_maps: RecordedMaps) -> RecordedMaps:
+    """Of `engine`; nothing is learned yet."""
+    all_maps.forget()
+    return all_maps
+
+
+@pytest.fixture
+def engine(loaded: OpenEngine, maps: RecordedMaps) -> OpenEngine:
     """It has learned nothing yet."""
-    loaded._maps = ColourMaps()
+    assert maps.shapes == []
     return loaded
 
 
@@ -64,24 +83,23 @@ def test_previews_come_from_the_second_clip_of_a_model_on(engine, model):
     assert {Image.open(BytesIO(picture)).size for picture in second.previews} == {(192, 96)}
 
 
-def test_a_map_is_learned_from_the_channels_of_the_latents_where_they_lie(engine, model):
-    engine._maps = maps = RecordedMaps()
+def test_a_map_is_learned_from_the_channels_of_the_latents_where_they_lie(engine, maps, model):
     engine.render(ClipJob(make_clip(width=128, num_frames=17), model), NullObserver())
     assert maps.shapes == [LATENTS[model.id.removeprefix("tiny-")]]
 
 
 @pytest.mark.parametrize("kind", ["wan", "ltx"])
 def test_a_map_is_learned_from_latents_and_frames_of_one_clip_though_the_first_of_the_call_was_stopped(
-    engine, kind, tiny_pipelines, tmp_path
+    engine, maps, kind, tiny_pipelines, tmp_path
 ):
     model = tiny_spec(kind, tiny_pipelines(kind), tmp_path)
     jobs = trio(model, num_frames=17)
     engine.render_batch(requests_of(jobs, [stopping_at(2), Recorder(), Recorder()]))
-    learned, maps = engine._maps.find(model.id), []
+    learned, alone = maps.find(model.id), []
     for job in jobs[:2]:
-        engine._maps = ColourMaps()
+        maps.forget()
         engine.render(job, NullObserver())
-        maps.append(engine._maps.find(model.id))
-    of_the_stopped, of_the_next = (float((learned - found).abs().max()) for found in maps)
+        alone.append(maps.find(model.id))
+    of_the_stopped, of_the_next = (float((learned - found).abs().max()) for found in alone)
     assert of_the_next < 1e-5
     assert of_the_stopped > 1e-3

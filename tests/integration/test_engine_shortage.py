@@ -29,8 +29,8 @@ class ShortEngine(OpenEngine):
         super().__init__(preview_interval_s=0)
         self.sabotage = sabotage
 
-    def _load(self, model: ModelSpec, stop: StopToken) -> LoadedPipeline:
-        loaded = super()._load(model, stop)
+    def load(self, model: ModelSpec, *, device: str, stop: StopToken) -> LoadedPipeline:
+        loaded = super().load(model, device=device, stop=stop)
         self.sabotage(loaded.pipeline)
         return loaded
 

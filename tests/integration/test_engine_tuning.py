@@ -162,7 +162,7 @@ def test_a_models_own_bound_on_its_calls_is_kept(engine, variant):
 def test_blocks_are_compiled_one_by_one_when_the_entry_says_so(engine, variant):
     """Compiling itself, at the first call, takes most of a minute on a CPU and is left out."""
     compiled = variant(compile_blocks=True)
-    loaded = engine._load(compiled, NullObserver().stop)
+    loaded = engine.load(compiled, device="cpu", stop=NullObserver().stop)
     blocks: Any = loaded.pipeline.transformer.blocks
     assert all(block._compiled_call_impl is not None for block in blocks)
     assert loaded.pipeline.transformer._compiled_call_impl is None

@@ -43,7 +43,9 @@ async def scrape_labels(api: Api) -> dict[str, dict[str, set[str]]]:
 async def test_every_series_that_is_asked_for_is_exposed(api: Api) -> None:
     exposed = await scrape_labels(api)
 
+    assert QUERIES
     for query in QUERIES.values():
+        assert SELECTOR.search(query), query
         for series, matchers in SELECTOR.findall(query):
             assert series in exposed, query
             for label, operator, wanted in MATCHER.findall(matchers):
@@ -56,9 +58,15 @@ async def test_every_series_that_is_asked_for_is_exposed(api: Api) -> None:
 async def test_every_label_that_is_grouped_by_is_exposed(api: Api) -> None:
     exposed = await scrape_labels(api)
 
-    for query in QUERIES.values():
-        for labels, series in re.findall(r"by \((.*?)\) \((?:increase\()?(phoenix_\w+)", query):
-            assert set(labels.split(", ")) <= exposed[series].keys(), query
+    grouped = [
+        (query, labels, series)
+        for query in QUERIES.values()
+        for labels, series in re.findall(r"by \((.*?)\) \((?:increase\()?(phoenix_\w+)", query)
+    ]
+
+    assert grouped
+    for query, labels, series in grouped:
+        assert set(labels.split(", ")) <= exposed[series].keys(), query
 
 
 @pytest.mark.parametrize("query", QUERIES.values(), ids=QUERIES.keys())

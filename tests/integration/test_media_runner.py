@@ -3,7 +3,6 @@
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from fixtures import child_processes
 from phoenix.errors import FailureCode, Stage, TaskFailed
 from phoenix.media.errors import MediaStopped
 from phoenix.media.ffmpeg import FfmpegCallbacks, Progress, run_ffmpeg
@@ -126,7 +126,7 @@ def test_ffmpeg_dies_with_a_worker_that_is_killed(media_tools: MediaTools, tmp_p
         f"run_ffmpeg({ENDLESS!r}, tools=MediaTools(ffmpeg={str(script)!r}), stage=Stage.ENCODE)"
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    worker = subprocess.Popen([sys.executable, "-c", program], env=environment)
+    worker = child_processes.start([sys.executable, "-c", program], env=environment)
     try:
         wait_for(pid_file.exists)
         child = int(pid_file.read_text())

@@ -126,6 +126,7 @@ async def test_submits_of_several_files_and_their_deletion_do_not_deadlock(datab
         async with database.read() as session:
             of_job = select(col(ArtifactRow.id)).where(col(ArtifactRow.job_id) == job_id)
             files = list(await session.scalars(of_job))
+        assert len(files) > 1
 
         deleted, *answers = await asyncio.gather(
             write(database, partial(delete_job, job_id=job_id, owner_id=OWNER)),

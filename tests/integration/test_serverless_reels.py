@@ -4,7 +4,6 @@ import asyncio
 import base64
 import json
 import socket
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from fixtures import child_processes
 from fixtures.media_files import decode
 from phoenix.cli.embedded.private import OwnServer
 from phoenix.cli.serverless.progress import Progress
@@ -39,7 +39,7 @@ def ended_server() -> Iterator[OwnServer]:
     """Its process is gone, and its address takes connections that nobody will answer."""
     with (
         socket.create_server(("127.0.0.1", 0)) as silent,
-        subprocess.Popen([sys.executable, "-V"], text=True) as process,
+        child_processes.start([sys.executable, "-V"], text=True) as process,
     ):
         process.wait()
         yield OwnServer(f"http://127.0.0.1:{silent.getsockname()[1]}", process)

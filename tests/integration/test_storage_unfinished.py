@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from fixtures import child_processes
 from fixtures.s3_server import Bucket
 from fixtures.scripted_server import Answer, ScriptedServer
 from phoenix.clock import utc_now
@@ -48,7 +49,7 @@ async def abort_all(store: ArtifactStore, prefix: str, before: datetime = NOW) -
 async def kill_in_mid_put(bucket: Bucket, key: str) -> None:
     settings = bucket.settings.model_dump_json(exclude={"s3_secret_access_key"})[:-1] + ',"s3_secret_access_key":"x"}'
     command = [sys.executable, "-c", PUT_FOR_EVER, settings, key]
-    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+    process = await child_processes.start_async(*command, stdout=asyncio.subprocess.PIPE)
     assert process.stdout is not None
     assert await process.stdout.readline() == b"under way\n"
     process.send_signal(signal.SIGKILL)

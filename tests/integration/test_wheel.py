@@ -1,32 +1,41 @@
 """The wheel has everything that an installed Phoenix needs, the migrations among it."""
 
-import subprocess
+import os
+import shutil
 import sys
 import zipfile
 from pathlib import Path
 
 import pytest
 
+from fixtures import child_processes
 from fixtures.repository import REPOSITORY, list_files
+from phoenix import RELEASE
+
+PACKED = ("pyproject.toml", "README.md", "LICENSE", "migrations", "src")
 
 
 @pytest.fixture(scope="module")
 def packed(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
-    folder = tmp_path_factory.mktemp("wheel")
-    command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "wheel",
-        "--quiet",
-        "--no-deps",
-        "--wheel-dir",
-        str(folder),
-        str(REPOSITORY),
-    ]
-    subprocess.run(command, check=True)
-    (wheel,) = folder.glob("*.whl")
+    wheel = build_wheel(REPOSITORY, tmp_path_factory.mktemp("wheel"))
     return set(zipfile.ZipFile(wheel).namelist())
+
+
+@pytest.fixture
+def source_without_git(tmp_path: Path) -> Path:
+    """What the Dockerfile copies."""
+    for path in list_files(*PACKED):
+        target = tmp_path / "source" / path.relative_to(REPOSITORY)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, target)
+    return tmp_path / "source"
+
+
+def build_wheel(source: Path, folder: Path, **environment: str) -> Path:
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(folder), str(source)]
+    child_processes.run(command, check=True, env=os.environ | environment)
+    (wheel,) = folder.glob("*.whl")
+    return wheel
 
 
 def paths_under(folder: str) -> set[Path]:
@@ -45,3 +54,17 @@ def test_nothing_else_is_in_the_wheel(packed: set[str]) -> None:
     tops = {name.partition("/")[0] for name in packed}
 
     assert {top for top in tops if not top.endswith(".dist-info")} == {"phoenix"}
+
+
+def test_a_wheel_built_without_git_has_the_release_of_the_source(source_without_git: Path, tmp_path: Path) -> None:
+    wheel = build_wheel(source_without_git, tmp_path, SETUPTOOLS_SCM_PRETEND_VERSION="")
+
+    assert wheel.name.split("-")[1] == f"{RELEASE}.dev0"
+
+
+def test_a_wheel_built_without_git_has_the_version_that_the_image_was_given(
+    source_without_git: Path, tmp_path: Path
+) -> None:
+    wheel = build_wheel(source_without_git, tmp_path, SETUPTOOLS_SCM_PRETEND_VERSION="1.2.3")
+
+    assert wheel.name.split("-")[1] == "1.2.3"

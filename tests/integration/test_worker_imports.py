@@ -1,9 +1,10 @@
 """What a supervisor and a worker load before they have rendered anything."""
 
-import subprocess
 import sys
 
 import pytest
+
+from fixtures import child_processes
 
 HEAVY = ("torch", "diffusers", "transformers", "av")
 
@@ -11,5 +12,5 @@ HEAVY = ("torch", "diffusers", "transformers", "av")
 @pytest.mark.parametrize("module", ["phoenix.worker.supervisor", "phoenix.worker.main"])
 def test_neither_torch_nor_a_decoder_is_imported_at_the_start(module: str) -> None:
     script = f"import sys, {module}; print([name for name in {HEAVY!r} if name in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
+    done = child_processes.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.strip() == "[]"

@@ -161,6 +161,7 @@ async def test_without_the_database_a_lease_is_given_up_in_time_and_renewing_goe
 async def test_a_short_outage_of_the_database_costs_nothing(heartbeats: Heartbeats) -> None:
     lease = await heartbeats.claim_clip(heartbeats.start(lease_s=10))
     async with locked(heartbeats.harness.settings):
+        # Long enough for renewals to fail, and well before the lease is over.
         await asyncio.sleep(1)
     await until_renewed(heartbeats, lease)
     assert lease.stop.reason is None

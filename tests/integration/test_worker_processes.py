@@ -10,6 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from fixtures import child_processes
 from phoenix.processes import LIFELINE_VARIABLE, spawn, stop_process
 
 TIMEOUT_S = 100
@@ -47,7 +48,7 @@ async def ended(pid: int) -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel does this on Linux only")
 async def test_a_child_dies_with_a_parent_that_is_killed() -> None:
-    parent = await asyncio.create_subprocess_exec(
+    parent = await child_processes.start_async(
         *(sys.executable, "-c", PARENT, SLEEPS), env=ENV, stdout=asyncio.subprocess.PIPE
     )
     assert parent.stdout is not None
@@ -61,7 +62,7 @@ async def test_a_child_dies_with_a_parent_that_is_killed() -> None:
 async def test_a_child_notices_by_its_lifeline_that_its_parent_is_gone() -> None:
     read_fd, write_fd = os.pipe()
     ready_fd, tell_fd = os.pipe()
-    child = await asyncio.create_subprocess_exec(
+    child = await child_processes.start_async(
         *(sys.executable, "-c", FOLLOWS, str(tell_fd)),
         env={**ENV, LIFELINE_VARIABLE: str(read_fd)},
         pass_fds=(read_fd, tell_fd),

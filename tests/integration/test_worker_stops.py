@@ -185,6 +185,7 @@ async def test_a_worker_cut_off_from_its_database_stops_before_its_lease_is_over
             # The lease is 3 s; it must have stopped when somebody else could take over.
             await asyncio.sleep(3.2)
             first = (await harness.services.publisher.read_progress([job_id]))[job_id].clips[0].step
+            # Several steps long, if it went on.
             await asyncio.sleep(0.5)
             second = (await harness.services.publisher.read_progress([job_id]))[job_id].clips[0].step
     assert first == second
@@ -197,4 +198,5 @@ async def test_two_clips_are_never_on_a_device_with_one_slot(open_harness: OpenH
         job = await harness.until_ended(await harness.submit(a_reel(clips=3, steps=10)))
     assert job.row.state is JobState.SUCCEEDED
     started = sorted(task.started_at for task in job.tasks[:3] if task.started_at)
+    assert len(started) == 3
     assert all((later - earlier).total_seconds() >= 0.2 for earlier, later in pairwise(started))

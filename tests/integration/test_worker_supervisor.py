@@ -4,7 +4,6 @@ import asyncio
 import io
 import os
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -15,6 +14,7 @@ from sqlalchemy.engine import URL
 from sqlmodel import col
 
 from builders import claim_next
+from fixtures import child_processes
 from fixtures.log_lines import lines_about
 from fixtures.supervision import supervised, until_live
 from fixtures.workplace import OpenHarness, a_reel, a_wan_reel, slowed
@@ -127,7 +127,9 @@ def test_the_command_ends_with_a_device_that_is_not_there(tmp_path: Path, sqlite
     command = [sys.executable, "-m", "phoenix", "worker", "--queue", "gpu", "--device", "cuda:99"]
     ours = {"PYTHONPATH": os.pathsep.join(sys.path), "PHOENIX_DATA_DIR": str(tmp_path), "REDIS_URL": redis_url}
     environment = {**os.environ, **ours}
-    ended = subprocess.run(command, check=False, env=environment, capture_output=True, text=True, timeout=TIMEOUT_S)
+    ended = child_processes.run(
+        command, check=False, env=environment, capture_output=True, text=True, timeout=TIMEOUT_S
+    )
     assert ended.returncode == ExitStatus.UNUSABLE
     assert "there is no device 'cuda:99' here" in ended.stderr
     assert "Traceback" not in ended.stderr

@@ -32,6 +32,7 @@ async def test_no_time_left_is_shown_before_it_is_known_and_then_all_that_is_to_
     first_reel, second_reel = reels
 
     assert {event["job_eta_s"] for event in first_reel if event["clip_index"] == 0} == {None}
+    assert second_reel
     assert all(event["job_eta_s"] is not None for event in second_reel)
     # Two clips more, of half a second at least.
     assert all(event["job_eta_s"] >= 1 for event in second_reel if event["clip_index"] == 0)

@@ -8,7 +8,7 @@ from fastapi.routing import APIRoute
 from fastapi_offline import FastAPIOffline
 from starlette.middleware import Middleware
 
-from phoenix import __version__
+from phoenix import RELEASE
 from phoenix.api.errors.problems import install_problem_handlers
 from phoenix.api.http.body_limits import BodyLimit, BodyLimits
 from phoenix.api.http.request_ids import HEADER
@@ -73,7 +73,7 @@ def create_app(settings: Settings) -> FastAPI:
         static_url="/docs/assets",
         favicon_url="/dashboard/icon.svg",
         title="Phoenix",
-        version=__version__,
+        version=RELEASE,
         summary="A self-hosted video-generation backend.",
         description=DESCRIPTION,
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},

@@ -1,7 +1,7 @@
 """Opens engines by name on first use, and gives each clip its turn on the device."""
 
 import threading
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from importlib.util import find_spec
@@ -22,7 +22,8 @@ class EngineRegistry:
     """The engines of one worker process. Picks the right one for each clip; thread-safe.
 
     `slots` bounds the calls on the device at a time: a clip waits for one, or shares one with others like it.
-    Without `peak_memory_file`, learned memory peaks are forgotten when the process ends.
+    Without `peak_memory_file`, learned memory peaks are forgotten when the process ends. The engines in `opened` are
+    used as they are; every other engine is opened when the first clip needs it.
     """
 
     def __init__(
@@ -35,6 +36,7 @@ class EngineRegistry:
         slots: DeviceSlots | None = None,
         operations_dir: Path | None = None,
         peak_memory_file: Path | None = None,
+        opened: Mapping[EngineName, Engine] | None = None,
     ) -> None:
         self._engine_settings, self._animatic_settings, self._device = engine, animatic, device
         self._veo_settings, self._operations_dir = veo or VeoSettings(), operations_dir
@@ -44,7 +46,7 @@ class EngineRegistry:
         self._open_lock = threading.Lock()
         self._count_lock = threading.Lock()
         self._rendering = 0
-        self._open: dict[EngineName, Engine] = {}
+        self._open: dict[EngineName, Engine] = dict(opened or {})
 
     def can_serve(self, model: ModelSpec) -> bool:
         """Whether a clip of `model` could be started here. Imports no torch and loads nothing."""

@@ -1,11 +1,11 @@
 """Which engine a clip goes to, and what a worker without one says."""
 
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from fixtures import child_processes
 from fixtures.renders import Recorder, make_clip
 from phoenix.catalog.load import load_catalog
 from phoenix.engine.cancellation import RenderStopped, StopReason
@@ -79,6 +79,6 @@ except TaskFailed as failed:
 def test_a_worker_without_torch_draws_animatics_and_says_what_it_lacks_for_the_rest():
     paths = [str(Path(__file__).parents[2]), *sys.path]
     script = f"import sys; sys.path[:] = {paths!r}\n{IMPORTS}"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=60)
+    done = child_processes.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("MODEL_UNAVAILABLE load this worker lacks what the diffusers engine needs")

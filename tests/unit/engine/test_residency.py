@@ -44,7 +44,7 @@ class Shelf:
         )
 
     def waiting(self, model_id: str) -> int:
-        return self.cache._loads[model_id].waiting
+        return self.cache.waiting(model_id)
 
     def use(self, model_id: str, **changes: Any) -> None:
         with self.cache.acquire(model(model_id, **changes), StopToken()) as loaded:

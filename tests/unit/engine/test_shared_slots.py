@@ -5,13 +5,14 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from fixtures import child_processes
 from phoenix.engine.cancellation import RenderStopped, StopReason, StopToken
+from phoenix.engine.file_lock import try_lock
 from phoenix.engine.slots import DeviceSlots, SharedSlots
 from phoenix.errors import FailureCode, TaskFailed
 
@@ -68,12 +69,8 @@ def test_a_process_that_waits_comes_before_one_that_has_just_been_there(tmp_path
 
 def _until_locked(next_lock: Path) -> None:
     """Until somebody holds the lock."""
-    probe = SharedSlots(next_lock.parent, "probe", count=1)
-    probe._slots = [next_lock]
-    while True:
-        with probe.acquire(StopToken(), until_s=time.monotonic()) as was_free:
-            if not was_free:
-                return
+    while (descriptor := try_lock(next_lock)) is not None:
+        os.close(descriptor)
 
 
 def test_a_wait_past_the_limit_ends_in_timeout_and_gives_its_own_slot_back(tmp_path):
@@ -114,7 +111,7 @@ with SharedSlots(Path(sys.argv[1]), "cuda:0", count=1).acquire(StopToken(), unti
 
 def test_the_slot_of_a_killed_process_is_free_at_once(tmp_path):
     command = [sys.executable, "-c", HOLDS_FOR_EVER, str(tmp_path)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    with child_processes.start(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "True\n"
         with SharedSlots(tmp_path, "cuda:0", count=1).acquire(StopToken(), until_s=0) as has_slot:

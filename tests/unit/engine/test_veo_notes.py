@@ -1,11 +1,11 @@
 """What is remembered of operations that are paid for, across renders, crashes and processes."""
 
 import os
-import subprocess
 import sys
 import time
 from pathlib import Path
 
+from fixtures import child_processes
 from phoenix.engine.backends.veo.operation_store import MAX_AGE_S, OperationStore
 
 
@@ -63,7 +63,7 @@ with OperationStore(Path({str(tmp_path)!r})).lock("digest") as record:
     record.write("operations/1")
     os.kill(os.getpid(), 9)
 """
-    assert subprocess.run([sys.executable, "-c", script], check=False, timeout=60).returncode == -9
+    assert child_processes.run([sys.executable, "-c", script], check=False, timeout=60).returncode == -9
     with OperationStore(tmp_path).lock("digest") as record:
         assert record.operation == "operations/1"
 

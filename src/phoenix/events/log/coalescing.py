@@ -7,7 +7,7 @@ from typing import Generic, TypeVar
 
 from phoenix.contract.events import DurableEvent, JobSnapshot
 from phoenix.errors import NewerVersionError, NotFound
-from phoenix.events.log.protocol import EventLog, LogHead, LogPosition
+from phoenix.events.log.protocol import EventLog, LogHead, LogPosition, OwnerSnapshot
 from phoenix.events.progress_cache import ProgressSnapshot
 
 _K = TypeVar("_K", bound=Hashable)
@@ -72,7 +72,7 @@ class CoalescingEventLog:
         self._replays = BatchLoader[LogPosition, Sequence[DurableEvent]](log.replays)
         self._owner_heads = BatchLoader[str, int](log.owner_heads)
         self._owner_replays = BatchLoader[LogPosition, _Numbered](self._read_owner_replays)
-        self._unfinished = BatchLoader[str, Sequence[JobSnapshot]](self._read_unfinished)
+        self._owner_snapshots = BatchLoader[str, OwnerSnapshot](self._read_owner_snapshots)
 
     async def find_head(self, job_id: str) -> LogHead | None:
         return await self._heads.get(job_id)
@@ -113,11 +113,11 @@ class CoalescingEventLog:
         found = {owner_id: await self._owner_heads.get(owner_id) for owner_id in owner_ids}
         return {owner_id: head for owner_id, head in found.items() if head is not None}
 
-    async def unfinished(self, owner_id: str) -> Sequence[JobSnapshot]:
-        return await self._unfinished.get(owner_id) or ()
+    async def owner_snapshot(self, owner_id: str) -> OwnerSnapshot:
+        return await self._owner_snapshots.get(owner_id) or OwnerSnapshot()
 
     async def _read_owner_replays(self, positions: Collection[LogPosition]) -> Mapping[LogPosition, _Numbered]:
         return {position: await self._log.replay_owner(*position) for position in positions}
 
-    async def _read_unfinished(self, owner_ids: Collection[str]) -> Mapping[str, Sequence[JobSnapshot]]:
-        return {owner_id: await self._log.unfinished(owner_id) for owner_id in owner_ids}
+    async def _read_owner_snapshots(self, owner_ids: Collection[str]) -> Mapping[str, OwnerSnapshot]:
+        return {owner_id: await self._log.owner_snapshot(owner_id) for owner_id in owner_ids}

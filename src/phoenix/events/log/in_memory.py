@@ -6,7 +6,7 @@ from phoenix.clock import Clock, utc_now
 from phoenix.contract.events import TERMINAL_EVENT_TYPES, DurableEvent, JobSnapshot
 from phoenix.contract.jobs import Job
 from phoenix.errors import NotFound
-from phoenix.events.log.protocol import REPLAY_LIMIT, LogHead, LogPosition
+from phoenix.events.log.protocol import REPLAY_LIMIT, LogHead, LogPosition, OwnerSnapshot
 from phoenix.events.messages import EventEnvelope
 from phoenix.events.progress_cache import ProgressSnapshot
 
@@ -70,9 +70,10 @@ class MemoryEventLog:
     async def owner_heads(self, owner_ids: Collection[str]) -> Mapping[str, int]:
         return {owner_id: len(self._by_owner[owner_id]) for owner_id in owner_ids if owner_id in self._by_owner}
 
-    async def unfinished(self, owner_id: str) -> Sequence[JobSnapshot]:
+    async def owner_snapshot(self, owner_id: str) -> OwnerSnapshot:
         owned = [job_id for job_id, owner in self._owners.items() if owner == owner_id and job_id in self._jobs]
-        return [await self.snapshot(job_id) for job_id in owned if not self._head(job_id).is_terminal]
+        jobs = [await self.snapshot(job_id) for job_id in owned if not self._head(job_id).is_terminal]
+        return OwnerSnapshot(len(self._by_owner.get(owner_id, [])), jobs)
 
     def _head(self, job_id: str) -> LogHead:
         events = self._events[job_id]

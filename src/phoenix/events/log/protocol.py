@@ -24,6 +24,14 @@ LogPosition = tuple[str, int]
 """(Id of a job or an owner, number of the last event that a client has of it.)"""
 
 
+@dataclass(frozen=True)
+class OwnerSnapshot:
+    """One state of an owner's log and jobs: the jobs reflect the events up to `last_seq`, and none after it."""
+
+    last_seq: int = 0
+    jobs: Sequence[JobSnapshot] = ()
+
+
 class EventLog(Protocol):
     """Reads of committed rows. An event that was published is committed, and so are all before it."""
 
@@ -54,8 +62,8 @@ class EventLog(Protocol):
         """The last number of each owner, in one query; one that never had a job is left out."""
         ...
 
-    async def unfinished(self, owner_id: str) -> Sequence[JobSnapshot]:
-        """Snapshots of the owner's unfinished jobs; only the newest if there are very many."""
+    async def owner_snapshot(self, owner_id: str) -> OwnerSnapshot:
+        """The owner's last number, and snapshots of the unfinished jobs; only the newest if there are very many."""
         ...
 
     async def snapshot(self, job_id: str) -> JobSnapshot:

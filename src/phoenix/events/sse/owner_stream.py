@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator, Iterable
 
 from phoenix.events.fanout.client_buffer import EventBatch
 from phoenix.events.fanout.hub import ConnectedClient, Hub, OwnerTopic
-from phoenix.events.log.protocol import REPLAY_LIMIT, EventLog
+from phoenix.events.log.protocol import REPLAY_LIMIT, EventLog, OwnerSnapshot
 from phoenix.events.messages import HEARTBEAT_FRAME, EncodedEvent, cursor_frame, encode, parse_cursor, with_owner_seq
 from phoenix.events.progress_cache import NO_PROGRESS
 from phoenix.events.sse.cursor import ClientCursor, SendDecision
@@ -38,8 +38,6 @@ class _OwnerFrameWriter:
         self._owner_id = owner_id
         self._resume_seq = parse_cursor(last_event_id, owner_id)
         self._jobs: dict[str, ClientCursor] = {}
-        self._reflected: dict[str, int] = {}
-        """For each job that was sent as a snapshot: the last event that the snapshot reflects."""
 
     @property
     def _sent_seq(self) -> int:
@@ -50,13 +48,10 @@ class _OwnerFrameWriter:
         self._client.sent_seq = owner_seq
 
     async def start(self) -> bytes:
-        head = await self._head()
-        if self._resume_seq is not None and self._resume_seq <= head:
+        if self._resume_seq is not None and self._resume_seq <= await self._head():
             self._sent_seq = self._resume_seq
             return await self._resync() or HEARTBEAT_FRAME
-        # The cursor is older than the snapshots: what follows it is sent, unless they reflect it.
-        self._sent_seq = head
-        return await self._snapshots() + cursor_frame(head, self._owner_id) + await self._resync()
+        return self._restart(await self._log.owner_snapshot(self._owner_id)) + await self._resync()
 
     async def write(self, batch: EventBatch) -> bytes:
         durable = sorted((each for each in batch.events if each.is_durable), key=lambda each: each.owner_seq or 0)
@@ -103,14 +98,12 @@ class _OwnerFrameWriter:
             if owner_seq > self._sent_seq + 1:
                 return sent, True
             if owner_seq > self._sent_seq:
-                sent += self._record(encoded, owner_seq)
+                sent.append(self._record(encoded, owner_seq))
         return sent, False
 
-    def _record(self, encoded: EncodedEvent, owner_seq: int) -> list[EncodedEvent]:
+    def _record(self, encoded: EncodedEvent, owner_seq: int) -> EncodedEvent:
         self._sent_seq = owner_seq
-        if encoded.seq <= self._reflected.get(encoded.job_id, 0):
-            return []
-        return [self._cursor_of(encoded).record(encoded)]
+        return self._cursor_of(encoded).record(encoded)
 
     def _is_early(self, encoded: EncodedEvent) -> bool:
         return self._cursor_of(encoded).decide(encoded) is SendDecision.RESYNC
@@ -129,19 +122,19 @@ class _OwnerFrameWriter:
             missed = [with_owner_seq(encode(event), owner_seq, self._owner_id) for owner_seq, event in rows]
             newest = await self._add_new_jobs(missed)
             for encoded in missed:
-                chunk += frames(self._record(encoded, encoded.owner_seq or 0))
+                chunk += self._record(encoded, encoded.owner_seq or 0).frame
             chunk += frames(self._release(newest))
             if len(rows) < REPLAY_LIMIT:
                 self._sent_seq = max(self._sent_seq, head)
                 return chunk
 
-    async def _snapshots(self) -> bytes:
-        snapshots = await self._log.unfinished(self._owner_id)
-        for snapshot in snapshots:
-            self._jobs[snapshot.job_id] = ClientCursor()
-            self._jobs[snapshot.job_id].restart(snapshot)
-            self._reflected[snapshot.job_id] = snapshot.seq
-        return b"".join(encode(snapshot).frame for snapshot in snapshots)
+    def _restart(self, snapshot: OwnerSnapshot) -> bytes:
+        """Frames of all the jobs, and then the cursor from which a client that has them resumes."""
+        for job in snapshot.jobs:
+            self._jobs[job.job_id] = ClientCursor()
+            self._jobs[job.job_id].restart(job)
+        self._sent_seq = snapshot.last_seq
+        return frames(map(encode, snapshot.jobs)) + cursor_frame(snapshot.last_seq, self._owner_id)
 
     async def _head(self) -> int:
         return (await self._log.owner_heads([self._owner_id])).get(self._owner_id, 0)

@@ -11,7 +11,7 @@ from sqlmodel import col
 from phoenix.contract.events import DurableEvent, JobSnapshot
 from phoenix.db import NEWER_VERSION_RETRY_AFTER_S, Database, db_now
 from phoenix.errors import NewerVersionError, NotFound
-from phoenix.events.log.protocol import REPLAY_LIMIT, LogHead, LogPosition
+from phoenix.events.log.protocol import REPLAY_LIMIT, LogHead, LogPosition, OwnerSnapshot
 from phoenix.events.progress_cache import NO_PROGRESS, ProgressSnapshot
 from phoenix.jobs import views
 from phoenix.jobs.lifecycle import TaskKind, TaskState, job_progress
@@ -190,10 +190,12 @@ class SqlEventLog:
             jobs = await list_full_jobs(session, job_ids)
         return {snapshot.job_id: snapshot for snapshot in await self._snapshots(jobs)}
 
-    async def unfinished(self, owner_id: str) -> Sequence[JobSnapshot]:
+    async def owner_snapshot(self, owner_id: str) -> OwnerSnapshot:
+        # In one transaction: a client resumes after this number, and must not get what the jobs already reflect.
         async with self._database.read() as session:
+            last_seqs = await read_owner_log_heads(session, [owner_id])
             jobs = await list_unfinished(session, owner_id=owner_id, limit=MAX_SNAPSHOTS)
-        return await self._snapshots(jobs)
+        return OwnerSnapshot(last_seqs.get(owner_id, 0), await self._snapshots(jobs))
 
     async def _snapshots(self, jobs: Sequence[FullJob]) -> list[JobSnapshot]:
         # Progress is read after the rows, so that it is never behind them. Views skip the progress of older attempts.

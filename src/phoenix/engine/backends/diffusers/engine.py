@@ -3,6 +3,7 @@
 from collections.abc import Generator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
+from typing import Protocol
 
 from phoenix.catalog.model import ModelSpec
 from phoenix.engine.backend import ProcessUnfit, without_traceback
@@ -30,10 +31,17 @@ BUDGET_SHARE = 0.9
 """Share of the device's memory for weights if no budget is set; the rest is for activations."""
 
 
+class Load(Protocol):
+    """Reads a model onto a device, as `load_pipeline` does."""
+
+    def __call__(self, model: ModelSpec, *, device: str, stop: StopToken) -> LoadedPipeline: ...
+
+
 class DiffusersEngine:
     """The pipelines of one device. `render` may be called from several threads, which share nothing but the weights.
 
-    `meter` measures the device's memory; the default is that of `open_meter`.
+    `meter` measures the device's memory; the default is that of `open_meter`. `load` reads a model, and `maps` keeps
+    what previews have learned.
     """
 
     def __init__(
@@ -44,6 +52,8 @@ class DiffusersEngine:
         peaks: PeakStore | None = None,
         meter: Meter | None = None,
         wait_limit_s: float = 600,
+        load: Load = load_pipeline,
+        maps: ColourMaps | None = None,
     ) -> None:
         self.device = pick_device(device)
         self._device_name = device_name(self.device)
@@ -51,7 +61,8 @@ class DiffusersEngine:
         self._settings = settings or EngineSettings()
         self._peaks = peaks or InMemoryPeakStore()
         self._meter = meter or open_meter(self.device)
-        self._maps = ColourMaps()
+        self._load_pipeline = load
+        self._maps = maps or ColourMaps()
         self._fallbacks = ActiveFallbacks()
         self._too_large: set[CallShape] = set()
         self._model_cache: ModelCache[LoadedPipeline] = ModelCache(
@@ -102,7 +113,7 @@ class DiffusersEngine:
     def _load(self, model: ModelSpec, stop: StopToken) -> LoadedPipeline:
         """Called in a thread of its own. Raises only our own errors, which hold no tensors."""
         return run_clean(
-            lambda: load_pipeline(model, device=self.device, stop=stop),
+            lambda: self._load_pipeline(model, device=self.device, stop=stop),
             stage=lambda: Stage.LOAD,
             device=self.device,
         )

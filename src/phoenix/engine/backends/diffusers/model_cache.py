@@ -96,6 +96,12 @@ class ModelCache(Generic[_Loaded]):
         with self._changed:
             return None if self._loads else self._changes
 
+    def waiting(self, model_id: str) -> int:
+        """How many wait for a load of this model that is in progress."""
+        with self._changed:
+            load = self._loads.get(model_id)
+            return load.waiting if load else 0
+
     @contextmanager
     def acquire(self, model: ModelSpec, stop: StopToken) -> Generator[_Loaded]:
         """The model, loaded if need be, and not evicted during the block. If it is held with its weights elsewhere than

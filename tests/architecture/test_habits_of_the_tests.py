@@ -1,0 +1,94 @@
+"""What every test keeps to: where its processes come from, what it looks at, and what it waits for."""
+
+import ast
+from collections.abc import Iterator
+
+from fixtures.repository import REPOSITORY, list_files
+
+STARTERS = {
+    "asyncio.create_subprocess_exec",
+    "asyncio.create_subprocess_shell",
+    "os.fork",
+    "os.popen",
+    "os.system",
+    "pty.fork",
+    "subprocess.Popen",
+    "subprocess.call",
+    "subprocess.check_call",
+    "subprocess.check_output",
+    "subprocess.run",
+}
+MAY_START = (
+    "tests/fixtures/child_processes.py",
+    # A terminal of its own takes a session of its own. The process dies with its parent as those of Phoenix do.
+    "tests/e2e/test_generate_terminal.py",
+)
+
+OPEN_TO_TESTS = {
+    # Public, whatever its name says.
+    "os._exit",
+    # PyTorch and a generated client offer nothing else.
+    "torch._C",
+    "block._compiled_call_impl",
+    "loaded.pipeline.transformer._compiled_call_impl",
+    "stream_job_events._get_kwargs",
+}
+LONG_S = 0.2
+
+
+def calls(*patterns: str) -> Iterator[tuple[str, ast.Call]]:
+    """Every call, with the place where it stands."""
+    for path in list_files(*patterns):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call):
+                yield f"{path.relative_to(REPOSITORY)}:{node.lineno}", node
+
+
+def test_processes_are_started_by_the_module_that_ends_them_with_pytest() -> None:
+    starts = [
+        place
+        for place, call in calls("tests/*.py", "benchmarks/*.py")
+        if ast.unparse(call.func) in STARTERS and not place.startswith(MAY_START)
+    ]
+
+    assert starts == []
+
+
+def test_no_test_reaches_into_what_is_private() -> None:
+    # Whoever takes a safety out has to reach in.
+    paths = [path for path in list_files("tests/*.py", "benchmarks/*.py") if path.name != "sitecustomize.py"]
+    reached = [
+        f"{path.relative_to(REPOSITORY)}:{node.lineno} {ast.unparse(node)}"
+        for path in paths
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Attribute) and is_private(node) and ast.unparse(node) not in OPEN_TO_TESTS
+    ]
+
+    assert reached == []
+
+
+def is_private(node: ast.Attribute) -> bool:
+    is_own = isinstance(node.value, ast.Name) and node.value.id in ("self", "cls")
+    return node.attr.startswith("_") and not node.attr.endswith("__") and not is_own
+
+
+def test_a_long_sleep_says_why() -> None:
+    """In a comment on its line or on the line above. A signal that can be waited for is better."""
+    sleeps = [
+        (place, call)
+        for place, call in calls("tests/*.py", "benchmarks/*.py")
+        if ast.unparse(call.func) in ("asyncio.sleep", "time.sleep") and is_long(call.args[0])
+    ]
+
+    assert sleeps
+    assert [place for place, _ in sleeps if not is_explained(place)] == []
+
+
+def is_long(seconds: ast.expr) -> bool:
+    return isinstance(seconds, ast.Constant) and isinstance(seconds.value, int | float) and seconds.value >= LONG_S
+
+
+def is_explained(place: str) -> bool:
+    path, _, line = place.rpartition(":")
+    lines = (REPOSITORY / path).read_text().splitlines()
+    return any("#" in text for text in lines[int(line) - 2 : int(line)])
