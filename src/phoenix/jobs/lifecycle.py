@@ -1,13 +1,12 @@
-"""The state machines of jobs and tasks, as data, and the progress that follows from the states. Pure.
+"""The state machines of jobs and tasks, as data. Pure.
 
 A job is `queued` until its first task is claimed, and ends in exactly one terminal state. A task is `blocked`
 while it waits for other tasks (an assembly for its clips), `ready` when a worker may claim it, and `running` under
 a lease. A task becomes `ready` again when its attempt was lost, was pre-empted, or failed and may be retried.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
-from typing import Protocol
 
 from phoenix.contract.jobs import JobState
 from phoenix.errors import PhoenixError
@@ -111,37 +110,3 @@ def retry_delay_s(failures: int, *, first_s: float, jitter: float) -> float:
 
 class LeaseLost(PhoenixError):
     """The attempt has lost its task, because its lease expired. Its writes are void."""
-
-
-MEDIA_SHARE = 0.05
-"""The share of a reel's time that joining and sound take. Rendering takes the rest."""
-
-
-class WeightedTask(Protocol):
-    """The fields of a task that progress depends on."""
-
-    @property
-    def kind(self) -> TaskKind: ...
-    @property
-    def state(self) -> TaskState: ...
-    @property
-    def weight(self) -> float: ...
-
-
-def job_progress(tasks: Sequence[WeightedTask]) -> float:
-    """Fraction of the job that is safely done: running clips count only once they have succeeded."""
-    clips = [task for task in tasks if task.kind is TaskKind.RENDER]
-    others = [task for task in tasks if task.kind is not TaskKind.RENDER]
-    media = sum(task.state is TaskState.SUCCEEDED for task in others) / len(others) if others else 1.0
-    if not clips:
-        return media
-    done = [float(task.state is TaskState.SUCCEEDED) for task in clips]
-    return (1 - MEDIA_SHARE) * weigh(done, [task.weight for task in clips]) + MEDIA_SHARE * media
-
-
-def weigh(fractions: Sequence[float], weights: Sequence[float]) -> float:
-    """The weighted mean of fractions; 0 if nothing has weight."""
-    total = sum(weights)
-    if total <= 0:
-        return 0.0
-    return sum(fraction * weight for fraction, weight in zip(fractions, weights, strict=True)) / total

@@ -24,7 +24,8 @@ from phoenix.contract.resolved import ResolvedClip, ResolvedReel, ResolvedReques
 from phoenix.db import NEWER_VERSION_RETRY_AFTER_S
 from phoenix.errors import NewerVersionError
 from phoenix.events.progress_cache import NO_PROGRESS, ProgressSnapshot
-from phoenix.jobs.lifecycle import TaskKind, TaskState, job_progress
+from phoenix.jobs.lifecycle import TaskKind, TaskState
+from phoenix.jobs.progress import job_progress
 from phoenix.jobs.tables import ArtifactRow, JobRow, TaskRow
 from phoenix.telemetry.logs import get_logger
 

@@ -14,7 +14,8 @@ from phoenix.errors import NewerVersionError, NotFound
 from phoenix.events.log.protocol import REPLAY_LIMIT, LogHead, LogPosition, OwnerSnapshot
 from phoenix.events.progress_cache import NO_PROGRESS, ProgressSnapshot
 from phoenix.jobs import views
-from phoenix.jobs.lifecycle import TaskKind, TaskState, job_progress
+from phoenix.jobs.lifecycle import TaskKind, TaskState
+from phoenix.jobs.progress import job_progress
 from phoenix.jobs.repository import FullJob, list_full_jobs, list_unfinished
 from phoenix.jobs.scheduling.queue_positions import QueuePositions
 from phoenix.jobs.tables import Document, EventRow, JobRow, OwnerRow, TaskRow

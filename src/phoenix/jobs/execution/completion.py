@@ -19,8 +19,9 @@ from phoenix.jobs.event_log.writer import append_event
 from phoenix.jobs.execution.claim import Claim
 from phoenix.jobs.execution.job_completion import advance_job, transition_task
 from phoenix.jobs.execution.retries import RetryRule, close_attempt, discard_task, make_error, retry_task
-from phoenix.jobs.lifecycle import AttemptEndState, LeaseLost, TaskKind, TaskState, job_progress, retry_delay_s
+from phoenix.jobs.lifecycle import AttemptEndState, LeaseLost, TaskKind, TaskState, retry_delay_s
 from phoenix.jobs.post_commit import FilesOrphaned, TasksReady
+from phoenix.jobs.progress import job_progress
 from phoenix.jobs.repository import find_job_locked, list_tasks
 from phoenix.jobs.scheduling.durations import assembly_shape, clip_shape, record_duration
 from phoenix.jobs.tables import ArtifactRow, JobRow, TaskRow

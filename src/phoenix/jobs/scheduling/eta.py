@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from phoenix.contract.resolved import ResolvedReel
-from phoenix.jobs.lifecycle import MEDIA_SHARE, TaskKind, TaskState
+from phoenix.jobs.lifecycle import TaskKind, TaskState
+from phoenix.jobs.progress import MEDIA_SHARE
 from phoenix.jobs.repository import FullJob
 from phoenix.jobs.scheduling.durations import DurationStats, clip_shape
 from phoenix.jobs.views import parse_request

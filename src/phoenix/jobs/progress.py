@@ -1,0 +1,39 @@
+"""The progress of a job: its clips weighted by their cost, and a share for the assembly. Pure."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from phoenix.jobs.lifecycle import TaskKind, TaskState
+
+MEDIA_SHARE = 0.05
+"""The share of a reel's time that joining and sound take. Rendering takes the rest."""
+
+
+class WeightedTask(Protocol):
+    """The fields of a task that progress depends on."""
+
+    @property
+    def kind(self) -> TaskKind: ...
+    @property
+    def state(self) -> TaskState: ...
+    @property
+    def weight(self) -> float: ...
+
+
+def job_progress(tasks: Sequence[WeightedTask]) -> float:
+    """Fraction of the job that is safely done: running clips count only once they have succeeded."""
+    clips = [task for task in tasks if task.kind is TaskKind.RENDER]
+    others = [task for task in tasks if task.kind is not TaskKind.RENDER]
+    media = sum(task.state is TaskState.SUCCEEDED for task in others) / len(others) if others else 1.0
+    if not clips:
+        return media
+    done = [float(task.state is TaskState.SUCCEEDED) for task in clips]
+    return (1 - MEDIA_SHARE) * weigh(done, [task.weight for task in clips]) + MEDIA_SHARE * media
+
+
+def weigh(fractions: Sequence[float], weights: Sequence[float]) -> float:
+    """The weighted mean of fractions; 0 if nothing has weight."""
+    total = sum(weights)
+    if total <= 0:
+        return 0.0
+    return sum(fraction * weight for fraction, weight in zip(fractions, weights, strict=True)) / total
