@@ -17,7 +17,6 @@ from phoenix.media.tools import MediaTools
 from phoenix.storage.keys import OutputName
 from phoenix.telemetry.logs import get_logger
 from phoenix.worker.context import WorkerContext, ffmpeg_callbacks
-from phoenix.worker.files import download_artifact, upload_result
 from phoenix.worker.leases import HeldLease
 from phoenix.worker.stopwatch import Stopwatch
 
@@ -45,8 +44,8 @@ async def assemble(context: WorkerContext, lease: HeldLease) -> AttemptOutput:
         with stopwatch.timing(Stage.ASSEMBLE):
             info = await context.threads.run(join_parts, inputs, output, poster, context.tools, ffmpeg_callbacks(lease))
         with stopwatch.timing(Stage.UPLOAD):
-            thumbnail = await upload_result(context, lease, OutputName.THUMBNAIL, poster, POSTER)
-            result = await upload_result(context, lease, OutputName.OUTPUT, output, info)
+            thumbnail = await context.upload_result(lease, OutputName.THUMBNAIL, poster, POSTER)
+            result = await context.upload_result(lease, OutputName.OUTPUT, output, info)
     _logger.info("result assembled", parts=len(inputs.parts), **stopwatch.as_log())
     return replace(result, thumbnail=thumbnail)
 
@@ -77,9 +76,9 @@ async def _fetch(context: WorkerContext, lease: HeldLease, folder: Path) -> Asse
     artifact_ids = claim.request.artifact_ids if isinstance(claim.request, ResolvedStitch) else claim.clip_artifact_ids
     parts = [folder / f"part-{index}" for index in range(len(artifact_ids))]
     for artifact_id, part in zip(artifact_ids, parts, strict=True):
-        await download_artifact(context, lease, artifact_id, part)
+        await context.download_artifact(lease, artifact_id, part)
     track: Path | None = None
     if claim.soundtrack_artifact_id is not None:
         track = folder / OutputName.SOUNDTRACK
-        await download_artifact(context, lease, claim.soundtrack_artifact_id, track)
+        await context.download_artifact(lease, claim.soundtrack_artifact_id, track)
     return AssemblyInputs(parts, track, claim.request.transition)

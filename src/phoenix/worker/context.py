@@ -12,14 +12,22 @@ from tempfile import TemporaryDirectory, gettempdir
 from typing import ParamSpec, TypeVar
 
 from phoenix.assembly.services import Services
+from phoenix.contract.artifacts import MediaInfo
 from phoenix.engine.registry import EngineRegistry
 from phoenix.engine.slots import DeviceSlots, SharedSlots
+from phoenix.errors import FailureCode, NotFound, Stage, TaskFailed
+from phoenix.ids import JobId, TaskId
+from phoenix.jobs.execution.completion import AttemptOutput
+from phoenix.jobs.repository import get_artifact
 from phoenix.media.ffmpeg import FfmpegCallbacks, Progress
 from phoenix.media.probe import ProbeLimits
 from phoenix.media.ssrf import EgressPolicy
 from phoenix.media.tools import MediaTools
 from phoenix.settings import Settings, WorkerSettings
+from phoenix.storage.faults import reported_as_task_failure
+from phoenix.storage.keys import OutputName, output_key
 from phoenix.worker.leases import HeldLease
+from phoenix.worker.retry import cancel_on_stop, retry_until_available
 
 
 class Scratch:
@@ -64,6 +72,14 @@ class Threads:
         self._executor.shutdown(wait=False, cancel_futures=True)
 
 
+MEDIA_TYPES = {
+    OutputName.CLIP: "video/mp4",
+    OutputName.OUTPUT: "video/mp4",
+    OutputName.SOUNDTRACK: "audio/mp4",
+    OutputName.THUMBNAIL: "image/jpeg",
+}
+
+
 @dataclass(frozen=True)
 class WorkerContext:
     services: Services
@@ -73,6 +89,40 @@ class WorkerContext:
     engines: EngineRegistry
     threads: Threads
     scratch: Scratch
+
+    async def download_artifact(self, lease: HeldLease, artifact_id: str, path: Path) -> MediaInfo:
+        """Copies an artifact of the job's owner to `path`; returns what it holds. Raises `TaskFailed`."""
+        owner_id = lease.claim.owner_id
+
+        async def look_up() -> tuple[str, MediaInfo]:
+            async with self.services.database.read() as session:
+                row = await get_artifact(session, artifact_id, owner_id=owner_id)
+                return row.key, MediaInfo.model_validate(row.info)
+
+        try:
+            key, info = await retry_until_available(look_up, lease.stop)
+        except NotFound as error:
+            detail = f"the artifact {artifact_id} is not there any more"
+            raise TaskFailed(FailureCode.MEDIA_INVALID, detail, stage=Stage.FETCH) from error
+        with reported_as_task_failure(Stage.FETCH):
+            await cancel_on_stop(self.services.store.download_to(key, path), lease.stop)
+        lease.record_progress()
+        return info
+
+    async def upload_result(self, lease: HeldLease, name: OutputName, path: Path, info: MediaInfo) -> AttemptOutput:
+        """Stores a file under a key of this attempt. It becomes visible only when the attempt succeeds."""
+        claim = lease.claim
+        key = output_key(JobId(claim.job_id), TaskId(claim.task_id), claim.attempt, name)
+        with reported_as_task_failure(Stage.UPLOAD):
+            stored = await cancel_on_stop(self.services.store.put_file(key, path), lease.stop)
+        lease.record_progress()
+        return AttemptOutput(
+            key=key,
+            media_type=MEDIA_TYPES[name],
+            size_bytes=stored.size_bytes,
+            sha256=stored.sha256,
+            info=info,
+        )
 
     def close(self, *, is_idle: bool) -> None:
         """Releases threads, files and, if nothing is rendering any more, the models."""

@@ -1,5 +1,6 @@
 """One worker process: an event loop, a bounded pool of threads, and a thread that renews the leases."""
 
+import argparse
 import asyncio
 import os
 import signal
@@ -10,47 +11,60 @@ from dataclasses import dataclass
 from functools import partial
 
 from phoenix.assembly.services import Services, open_database, open_services
+from phoenix.catalog.load import CatalogError
 from phoenix.contract.fleet import QueueName
 from phoenix.engine.cancellation import StopReason
-from phoenix.engine.device import device_memory, pick_device
+from phoenix.engine.device import NoSuchDevice, device_memory, pick_device
 from phoenix.errors import Unavailable
 from phoenix.events.pubsub.notifier import Notifier
 from phoenix.events.pubsub.subscriber import PubSubSubscriber
 from phoenix.ids import new_worker_id
 from phoenix.jobs.scheduling.workers import WorkerReport, record_heartbeat, remove
+from phoenix.media.tools import FfmpegMissing
+from phoenix.processes import follow_lifeline
 from phoenix.queues.consumer import QueueConsumer
-from phoenix.settings import Settings
-from phoenix.telemetry.logs import get_logger, log_context
-from phoenix.worker.child_process import STOP_GRACE_S
+from phoenix.settings import Settings, load_settings
+from phoenix.telemetry.logs import configure_logs, get_logger, log_context
+from phoenix.worker.child_process import STOP_GRACE_S, ExitStatus
 from phoenix.worker.context import WorkerContext, open_worker_context
-from phoenix.worker.drain import ShutdownState
 from phoenix.worker.leases import LeaseHeartbeat, LeaseTerms
 from phoenix.worker.runner import Runner
+from phoenix.worker.shutdown import ShutdownState
 from phoenix.worker.warmup import warm_up_models
 
-
-class Consumers:
-    """Starts all of them; they run until they are paused and their work has ended."""
-
-    def __init__(self, consumers: Sequence[QueueConsumer]) -> None:
-        self._consumers = consumers
-        self._running = [asyncio.create_task(listener.run()) for listener in consumers]
-
-    def pause(self) -> None:
-        for listener in self._consumers:
-            listener.drain()
-
-    async def end_within(self, seconds: float | None, *, unless: asyncio.Event | None = None) -> bool:
-        """Waits for all work to end, for at most `seconds`, and until `unless` is set. Returns whether it has ended."""
-        ended = asyncio.create_task(asyncio.wait(self._running))
-        interrupted = asyncio.create_task((unless or asyncio.Event()).wait())
-        await asyncio.wait({ended, interrupted}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-        for waiting in (ended, interrupted):
-            waiting.cancel()
-        return all(task.done() for task in self._running)
-
-
 _logger = get_logger(__name__)
+
+NAMES = ("gpu", "remote", "media", "all")
+
+UNUSABLE = (CatalogError, FfmpegMissing, NoSuchDevice)
+"""What no other start with the same settings would mend."""
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m phoenix.worker", description="One worker process.")
+    parser.add_argument("--queue", choices=NAMES, default="all")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--worker-id", default=None)
+    arguments = parser.parse_args()
+    settings = load_settings()
+    configure_logs(level=settings.log.level, json_lines=settings.log.json_lines)
+    follow_lifeline(lambda: os._exit(ExitStatus.ORPHANED))
+    queues = queues_of(arguments.queue, settings)
+    plan = WorkerPlan(queues, arguments.device, arguments.worker_id or new_worker_id())
+    try:
+        return run_worker(settings, plan)
+    except UNUSABLE as error:
+        _logger.critical("this worker cannot work", error=error.detail)
+        return ExitStatus.UNUSABLE
+
+
+def queues_of(name: str, settings: Settings) -> tuple[QueueName, ...]:
+    """`all` leaves the remote queue out where no remote service is configured: its tasks are for others then."""
+    match name:
+        case "gpu" | "remote" | "media":
+            return (name,)
+        case _:
+            return ("gpu", "remote", "media") if settings.veo.is_configured else ("gpu", "media")
 
 
 @dataclass(frozen=True)
@@ -102,6 +116,27 @@ async def serve(settings: Settings, plan: WorkerPlan, shutdown: ShutdownState) -
             context = open_worker_context(services, device=device, worker_id=worker_id, most_tasks=most_tasks)
             worker = _Worker(services, context, shutdown, WorkerPlan(plan.queues, device, worker_id))
             return await worker.serve()
+
+
+class Consumers:
+    """Starts all of them; they run until they are paused and their work has ended."""
+
+    def __init__(self, consumers: Sequence[QueueConsumer]) -> None:
+        self._consumers = consumers
+        self._running = [asyncio.create_task(listener.run()) for listener in consumers]
+
+    def pause(self) -> None:
+        for listener in self._consumers:
+            listener.drain()
+
+    async def end_within(self, seconds: float | None, *, unless: asyncio.Event | None = None) -> bool:
+        """Waits for all work to end, for at most `seconds`, and until `unless` is set. Returns whether it has ended."""
+        ended = asyncio.create_task(asyncio.wait(self._running))
+        interrupted = asyncio.create_task((unless or asyncio.Event()).wait())
+        await asyncio.wait({ended, interrupted}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        for waiting in (ended, interrupted):
+            waiting.cancel()
+        return all(task.done() for task in self._running)
 
 
 class _Worker:

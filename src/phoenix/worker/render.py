@@ -21,9 +21,8 @@ from phoenix.queues.queue import ReleaseSlot
 from phoenix.storage.keys import OutputName
 from phoenix.telemetry.logs import get_logger
 from phoenix.worker.context import WorkerContext
-from phoenix.worker.files import download_artifact, upload_result
 from phoenix.worker.leases import HeldLease
-from phoenix.worker.progress_publisher import ProgressPublisher
+from phoenix.worker.progress import ProgressPublisher
 from phoenix.worker.render_observer import ClipObserver, threadsafe_setter
 
 _logger = get_logger(__name__)
@@ -34,16 +33,18 @@ async def render_clip(context: WorkerContext, lease: HeldLease, release_slot: Re
     clip, model = _look_up(context, lease)
     changed = asyncio.Event()
     observer = ClipObserver(lease, steps=clip.steps, num_frames=clip.num_frames, on_change=threadsafe_setter(changed))
+    interval_s = context.services.settings.events.progress_interval_s
+    progress = ProgressPublisher(context.services.publisher, lease.claim, observer, interval_s=interval_s)
     with context.scratch.folder() as folder:
         image = await _fetch_image(context, lease, clip, folder, observer)
-        async with ProgressPublisher(context.services, lease.claim, observer).publishing(changed):
+        async with progress.publishing(changed):
             job = ClipJob(clip, model, image)
             output = folder / OutputName.CLIP
             rendered = await context.threads.run(context.engines.render, job, observer)
             release_slot()
             info = await context.threads.run(_encode, context, rendered, observer, output)
             with observer.stopwatch.timing(Stage.UPLOAD):
-                result = await upload_result(context, lease, OutputName.CLIP, output, info)
+                result = await context.upload_result(lease, OutputName.CLIP, output, info)
     _log(clip, model, rendered, observer)
     return replace(result, timings=observer.stopwatch.clip_timings(), batch_size=rendered.batch_size)
 
@@ -65,7 +66,7 @@ async def _fetch_image(
         return None
     path = folder / "image"
     with observer.stopwatch.timing(Stage.FETCH):
-        await download_artifact(context, lease, clip.image_artifact_id, path)
+        await context.download_artifact(lease, clip.image_artifact_id, path)
     return path
 
 

@@ -4,13 +4,51 @@ import asyncio
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 
 from phoenix.engine.cancellation import StopToken
 from phoenix.errors import Stage
+from phoenix.jobs.scheduling.durations import DurationPerWeight
+from phoenix.jobs.scheduling.eta import blend_estimate
 from phoenix.media.ffmpeg import FfmpegCallbacks, Progress
 from phoenix.worker.leases import HeldLease, MonotonicClock
-from phoenix.worker.progress import RenderProgress
 from phoenix.worker.stopwatch import Stopwatch
+
+STEPS_SHARE = 0.9
+"""Share of the steps in a clip's progress; encoding its frames is the rest."""
+
+
+@dataclass(frozen=True)
+class RenderProgress:
+    """The state of a clip's rendering: its steps, and what follows them."""
+
+    step: int
+    steps: int
+    encoded_share: float
+    stepping_s: float
+    finishing_s: float = 0.0
+    """Seconds since its last step: decoding, encoding, storing."""
+    encoding_s: float = 0.0
+
+    @property
+    def progress(self) -> float:
+        """Fraction of the clip."""
+        return min(1.0, STEPS_SHARE * self.step / max(self.steps, 1) + (1 - STEPS_SHARE) * self.encoded_share)
+
+    def eta_s(self, duration: DurationPerWeight | None, weight: float) -> float | None:
+        """Seconds until the clip is done, from its speed so far and the learned duration.
+
+        None if nothing was learned: the steps do not show how long decoding and encoding will take.
+        """
+        if duration is None:
+            return None
+        steps_s = max(0.0, duration.total_s - duration.finish_s) * weight
+        steps_left_s = blend_estimate(steps_s, elapsed_s=self.stepping_s, progress=self.step / max(self.steps, 1))
+        return (steps_left_s or 0.0) + self._finish_left_s(duration.finish_s * weight)
+
+    def _finish_left_s(self, learned_s: float) -> float:
+        at_current_speed_s = blend_estimate(None, elapsed_s=self.encoding_s, progress=self.encoded_share) or 0.0
+        return max(learned_s - self.finishing_s, at_current_speed_s)
 
 
 class ClipObserver:

@@ -15,7 +15,6 @@ from phoenix.media.soundtrack import prepare_soundtrack
 from phoenix.storage.keys import OutputName
 from phoenix.telemetry.logs import get_logger
 from phoenix.worker.context import WorkerContext, ffmpeg_callbacks
-from phoenix.worker.files import download_artifact, upload_result
 from phoenix.worker.leases import HeldLease
 from phoenix.worker.retry import cancel_on_stop, retry_until_available
 from phoenix.worker.stopwatch import Stopwatch
@@ -44,7 +43,7 @@ async def make_soundtrack(context: WorkerContext, lease: HeldLease) -> AttemptOu
             )
             info = await context.threads.run(probe_media, output, context.limits)
         with stopwatch.timing(Stage.UPLOAD):
-            result = await upload_result(context, lease, OutputName.SOUNDTRACK, output, info)
+            result = await context.upload_result(lease, OutputName.SOUNDTRACK, output, info)
     _logger.info("soundtrack prepared", duration_s=info.duration_s, **stopwatch.as_log())
     return result
 
@@ -57,7 +56,7 @@ def sound_wanted(request: ResolvedRequest) -> SoundtrackRequest:
 
 async def _fetch(context: WorkerContext, lease: HeldLease, wanted: SoundtrackRequest, path: Path) -> None:
     if wanted.artifact_id is not None:
-        await download_artifact(context, lease, wanted.artifact_id, path)
+        await context.download_artifact(lease, wanted.artifact_id, path)
         return
     settings = context.services.settings
     fetching = fetch_file(

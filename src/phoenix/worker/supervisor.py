@@ -14,7 +14,7 @@ from pathlib import Path
 from subprocess import SubprocessError
 from tempfile import TemporaryDirectory
 
-from phoenix.assembly.services import Services, open_services
+from phoenix.assembly.services import open_services
 from phoenix.db.unit_of_work import Database
 from phoenix.errors import NewerVersionError, Unavailable
 from phoenix.ids import new_worker_id
@@ -111,7 +111,11 @@ async def supervise(
         async with open_services(settings, kept_connections=1) as services, asyncio.TaskGroup() as group:
             supervisors = [
                 _ProcessSupervisor(
-                    services, spec, settings_for(spec, settings, Path(slots_dir)), stop, immediate or asyncio.Event()
+                    services.database,
+                    spec,
+                    settings_for(spec, settings, Path(slots_dir)),
+                    stop,
+                    immediate or asyncio.Event(),
                 )
                 for spec in specs
             ]
@@ -132,18 +136,18 @@ class _ProcessSupervisor:
 
     def __init__(
         self,
-        services: Services,
+        database: Database,
         spec: ProcessSpec,
-        spec_settings: Settings,
+        settings: Settings,
         stop: asyncio.Event,
         immediate: asyncio.Event,
     ) -> None:
-        self._services = services
-        self._settings = services.settings
+        self._database = database
+        self._settings = settings
         self._spec = spec
         self._stop = stop
         self._immediate = immediate
-        self._environment = child_environment(spec_settings)
+        self._environment = child_environment(settings)
         self._has_worked = False
         self.has_never_worked = False
 
@@ -213,7 +217,7 @@ class _ProcessSupervisor:
         give_up_s = time.monotonic() + scheduler.lease_s
         while time.monotonic() < give_up_s:
             try:
-                await hand_back(self._services.database, worker_id, RetryRule.from_settings(scheduler))
+                await hand_back(self._database, worker_id, RetryRule.from_settings(scheduler))
             except Unavailable:
                 await asyncio.sleep(0.5)
             else:

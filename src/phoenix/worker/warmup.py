@@ -17,7 +17,7 @@ from phoenix.engine.spec import ClipJob, NullObserver
 from phoenix.errors import TaskFailed
 from phoenix.telemetry.logs import get_logger
 from phoenix.worker.context import WorkerContext
-from phoenix.worker.drain import ShutdownState
+from phoenix.worker.shutdown import ShutdownState
 
 
 def warm_up(engines: EngineRegistry, model: ModelSpec, stop: StopToken) -> None:

@@ -6,8 +6,8 @@ import pytest
 from pydantic import SecretStr
 
 from phoenix.settings import Settings, VeoSettings
-from phoenix.worker.__main__ import queues_of
 from phoenix.worker.context import open_slots
+from phoenix.worker.main import queues_of
 from phoenix.worker.supervisor import ProcessSpec, plan_processes, settings_for
 
 
