@@ -11,7 +11,7 @@ from sqlalchemy.engine import URL
 from typer.testing import CliRunner
 
 from phoenix.cli.app import app
-from phoenix.cli.serving import require_schema
+from phoenix.cli.preflight import require_schema
 from phoenix.db.schema import SchemaAge, age_of, read_schema
 from phoenix.settings import DatabaseSettings, Settings
 

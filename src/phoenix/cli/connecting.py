@@ -8,8 +8,8 @@ import httpx
 import typer
 from pydantic import ValidationError
 
+from phoenix.cli.console import read_settings
 from phoenix.cli.embedded.lock import find_holder
-from phoenix.cli.problems import read_settings
 from phoenix.client import Phoenix, RetryPolicy
 from phoenix.contract.fleet import Health
 from phoenix.settings import Settings

@@ -1,10 +1,27 @@
-"""Where commands write: results to stdout, everything else to stderr. User text is shown without control codes."""
+"""Where commands write, and how a failed command ends.
+
+Results go to stdout, everything else to stderr. User text is shown without control codes. A failed command prints the
+reason, and ends with an exit status for scripts.
+"""
 
 import json
-from collections.abc import Sequence
+import os
+import signal
+import tomllib
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NoReturn
 
-from pydantic import BaseModel
+import typer
+from pydantic import BaseModel, ValidationError
 from rich.console import Console
+
+from phoenix.client import PhoenixClientError, PhoenixProblem, PhoenixUnreachable
+from phoenix.contract.jobs import Job, JobState
+from phoenix.contract.problems import ProblemFault
+from phoenix.errors import FieldError, InvalidRequest, PhoenixError, ProblemCode, SchemaOutdated, Unavailable
+from phoenix.settings import UNPREFIXED_NAMES, Settings, load_settings
 
 # No markup: a prompt may contain something that looks like it.
 out = Console(markup=False, highlight=False, soft_wrap=True)
@@ -41,3 +58,114 @@ def format_seconds(seconds: float | None) -> str:
 def format_gigabytes(size_bytes: int) -> str:
     """`14.7 GB`, with decimal gigabytes as device makers use them."""
     return f"{size_bytes / 1e9:.1f} GB"
+
+
+FAILED = 1
+USAGE = 2
+INTERRUPTED = 130
+TERMINATED = 128 + signal.SIGTERM
+
+NEWER_SCHEMA = (
+    "A newer version of Phoenix has migrated the database. It is left as it is; the version before works with it."
+)
+
+
+def read_settings() -> Settings:
+    """The settings; ends the command, naming each wrong one."""
+    try:
+        _check_config_file(os.environ.get("PHOENIX_CONFIG"))
+        return load_settings()
+    except ValidationError as error:
+        for fault in error.errors():
+            reason = "there is no such setting" if fault["type"] == "extra_forbidden" else fault["msg"]
+            err.print(f"{_variable(fault['loc'])}: {reason.removeprefix('Value error, ')}", style="red")
+        raise typer.Exit(USAGE) from error
+
+
+def _variable(path: tuple[str | int, ...]) -> str:
+    """The variable that a setting was read from, or can be."""
+    plain = [name for name, setting in UNPREFIXED_NAMES.items() if setting == path and os.environ.get(name)]
+    full = "PHOENIX_" + "__".join(str(part) for part in path).upper()
+    return plain[0] if plain and full not in os.environ else full
+
+
+def _check_config_file(path: str | None) -> None:
+    """Ends the command if the configured file is missing or not TOML: otherwise all defaults would silently apply."""
+    try:
+        if path:
+            tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        err.print(f"PHOENIX_CONFIG: {path}: {reason}", style="red")
+        raise typer.Exit(USAGE) from error
+
+
+@contextmanager
+def exit_on_error() -> Generator[None]:
+    """Turns what the client and the other packages raise on purpose into a message and status 1; Ctrl-C into 130."""
+    try:
+        yield
+    except PhoenixProblem as problem:
+        show_problem(problem)
+        raise typer.Exit(FAILED) from problem
+    except PhoenixUnreachable as error:
+        err.print(printable(str(error)), style="red")
+        err.print("Start a server with `phoenix up`, or name one with --url or PHOENIX_URL.")
+        raise typer.Exit(FAILED) from error
+    except InvalidRequest as refusal:
+        _show_refusal(refusal.code.value, refusal.detail, refusal.field_errors)
+        raise typer.Exit(FAILED) from refusal
+    except Unavailable as error:
+        err.print(printable(error.detail), style="red")
+        if not isinstance(error, SchemaOutdated):
+            err.print("`phoenix doctor` says whether it answers.")
+        raise typer.Exit(FAILED) from error
+    except (PhoenixClientError, PhoenixError, OSError) as error:
+        for line in str(error).splitlines():
+            err.print(printable(line), style="red")
+        raise typer.Exit(FAILED) from error
+    except KeyboardInterrupt as interrupt:
+        raise typer.Exit(INTERRUPTED) from interrupt
+
+
+def end_on_sigterm() -> None:
+    """Makes SIGTERM run every `finally`, so that a private server and temporary files are cleaned up."""
+
+    def end(_signal: int, _frame: object) -> NoReturn:
+        raise SystemExit(TERMINATED)
+
+    signal.signal(signal.SIGTERM, end)
+
+
+def show_problem(problem: PhoenixProblem) -> None:
+    _show_refusal(problem.code, problem.detail, problem.field_errors)
+    if problem.code == ProblemCode.UNAUTHENTICATED:
+        err.print("  Give a key with --api-key or PHOENIX_API_KEY; `phoenix keys create` makes one, on the server.")
+    if problem.request_id:
+        err.print(f"  request {printable(problem.request_id)}", style="dim")
+
+
+def _show_refusal(code: str, detail: str, faults: Iterable[FieldError | ProblemFault]) -> None:
+    """Shows a request that was refused here like one that a server refused."""
+    shown = [f"{printable(fault.pointer)}: {printable(fault.detail)}" for fault in faults]
+    # The detail of a refusal with faults begins with the first of them, so that it would be shown twice.
+    is_repeated = bool(shown) and printable(detail).startswith(shown[0])
+    summary = f"{code}: {shown.pop(0)}" if is_repeated else f"{code}: {printable(detail)}"
+    err.print(summary, style="red")
+    for line in shown:
+        err.print(f"  {line}")
+
+
+def require_success(job: Job) -> None:
+    """Ends the command with status 1, and the reason, unless the job succeeded."""
+    if job.state is JobState.SUCCEEDED:
+        return
+    err.print(f"{job.id} {job.state.value}.", style="red")
+    if job.error:
+        err.print(f"  {job.error.code.value} ({job.error.stage.value}): {printable(job.error.message)}")
+    for clip in job.clips:
+        if clip.error:
+            err.print(f"  /clips/{clip.index}: {clip.error.code.value}: {printable(clip.error.message)}")
+    if job.error and job.error.retriable:
+        err.print(f"  `phoenix jobs retry {job.id}` renders what is missing.")
+    raise typer.Exit(FAILED)

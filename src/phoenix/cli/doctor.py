@@ -13,8 +13,8 @@ from pathlib import Path
 from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
+from phoenix.cli.console import NEWER_SCHEMA
 from phoenix.cli.embedded.redis_server import find_redis_server
-from phoenix.cli.problems import NEWER_SCHEMA
 from phoenix.db.engine import database_url
 from phoenix.db.schema import SchemaAge, read_schema
 from phoenix.errors import PhoenixError

@@ -10,7 +10,15 @@ from typing import NoReturn
 import typer
 
 from phoenix.cli.connecting import CLI_RETRY_POLICY, ApiKeyOption, UrlOption, is_phoenix, local_url
-from phoenix.cli.console import err, printable
+from phoenix.cli.console import (
+    INTERRUPTED,
+    end_on_sigterm,
+    err,
+    exit_on_error,
+    printable,
+    read_settings,
+    require_success,
+)
 from phoenix.cli.embedded.private import private_server
 from phoenix.cli.following import follow
 from phoenix.cli.options import (
@@ -30,7 +38,6 @@ from phoenix.cli.options import (
     make_request,
     with_first_frame,
 )
-from phoenix.cli.problems import INTERRUPTED, end_on_sigterm, exit_on_error, read_settings, require_success
 from phoenix.client import Phoenix, PhoenixClientError
 from phoenix.contract.jobs import Job
 from phoenix.contract.requests import SoundtrackRequest

@@ -6,10 +6,9 @@ from typing import Annotated
 import typer
 
 from phoenix.cli.connecting import ApiKeyOption, JsonOption, UrlOption, connect
-from phoenix.cli.console import err, out, print_json
+from phoenix.cli.console import err, exit_on_error, out, print_json, require_success
 from phoenix.cli.following import follow
 from phoenix.cli.options import OutputOption
-from phoenix.cli.problems import exit_on_error, require_success
 from phoenix.cli.tables import clips_table, job_lines, jobs_table, models_table
 from phoenix.contract.base import JobKind
 from phoenix.contract.jobs import JobState

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 from rich.table import Column, Table
 
-from phoenix.cli.console import err, out, printable
-from phoenix.cli.problems import exit_on_error, read_settings
+from phoenix.cli.console import err, exit_on_error, out, printable, read_settings
 
 if TYPE_CHECKING:
     from phoenix.db.unit_of_work import Database

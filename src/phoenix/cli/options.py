@@ -1,18 +1,23 @@
-"""Shared by `generate`, `plan` and `bench`: the options of a reel, their request, and reports of rounded values."""
+"""The options of a reel, its request, and what the reel becomes with the catalog of this machine."""
 
 import os
 import re
+import secrets
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from pydantic import ValidationError
 
-from phoenix.cli.console import err, printable
-from phoenix.cli.problems import USAGE
+from phoenix.catalog.admission import SEED_SPACE, AdmissionLimits, KnownMedia, admit_reel
+from phoenix.catalog.load import Catalog
+from phoenix.cli.console import USAGE, err, printable
 from phoenix.contract.base import AspectRatio, Resolution
-from phoenix.contract.requests import ReelRequest
-from phoenix.contract.resolved import Adjustment
+from phoenix.contract.requests import ReelRequest, SoundtrackRequest
+from phoenix.contract.resolved import Adjustment, ResolvedReel
+from phoenix.ids import new_artifact_id
+from phoenix.media.probe import ProbeLimits, probe_media
+from phoenix.settings import Settings
 
 PromptsArgument = Annotated[list[str], typer.Argument(metavar="PROMPT...", help="One clip each, in order.")]
 ModelOption = Annotated[str | None, typer.Option(help="Id of a model; see `phoenix models`.")]
@@ -85,3 +90,33 @@ def check_device_names(names: list[str] | None) -> list[str] | None:
         if not re.fullmatch(r"auto|cpu|cuda(:[0-9]+)?", name):
             raise typer.BadParameter(f"there is no device {name!r}; give cpu, cuda:N or auto.")
     return names
+
+
+def resolve_reel(
+    request: ReelRequest,
+    catalog: Catalog,
+    settings: Settings,
+    *,
+    audio: Path | None = None,
+    image: Path | None = None,
+) -> ResolvedReel:
+    """Raises `InvalidRequest` with every fault, and `UnreadableMedia` for a file that no server would take.
+
+    An id for each file, and a seed where there is none, are drawn as the server would draw them: anew each time.
+    """
+    ids = {new_artifact_id(): file for file in (audio, image) if file}
+    limits = ProbeLimits.from_settings(settings)
+    media: KnownMedia | None = {each: probe_media(file, limits) for each, file in ids.items()} or None
+    for artifact_id, file in ids.items():
+        if file is audio:
+            request = request.model_copy(update={"soundtrack": SoundtrackRequest(artifact_id=artifact_id)})
+        else:
+            request = with_first_frame(request, artifact_id)
+    return admit_reel(
+        request,
+        catalog,
+        default_model=settings.engine.default_model,
+        limits=AdmissionLimits(max_reel_duration_s=settings.limits.max_reel_duration_s),
+        draw_seed=lambda: secrets.randbelow(SEED_SPACE),
+        media=media,
+    )

@@ -9,7 +9,15 @@ from phoenix.catalog.load import load_catalog
 from phoenix.catalog.model import ModelSpec
 from phoenix.catalog.transitions import joined_length_s
 from phoenix.cli.connecting import JsonOption
-from phoenix.cli.console import format_gigabytes, format_seconds, out, print_json, printable
+from phoenix.cli.console import (
+    exit_on_error,
+    format_gigabytes,
+    format_seconds,
+    out,
+    print_json,
+    printable,
+    read_settings,
+)
 from phoenix.cli.options import (
     AspectRatioOption,
     AudioOption,
@@ -24,9 +32,8 @@ from phoenix.cli.options import (
     StepsOption,
     describe_adjustment,
     make_request,
+    resolve_reel,
 )
-from phoenix.cli.problems import exit_on_error, read_settings
-from phoenix.cli.resolving import resolve_reel
 from phoenix.contract.requests import ReelRequest
 from phoenix.contract.resolved import ResolvedReel
 

@@ -10,10 +10,8 @@ from typing import Annotated
 
 import typer
 
-from phoenix.cli.console import err, out, printable
+from phoenix.cli.console import FAILED, NEWER_SCHEMA, err, exit_on_error, out, printable, read_settings
 from phoenix.cli.options import HostOption, PortOption, check_device_names
-from phoenix.cli.problems import FAILED, NEWER_SCHEMA, exit_on_error, read_settings
-from phoenix.settings import Settings
 
 
 def list_devices() -> list[str]:
@@ -33,37 +31,6 @@ def count_visible(found: int, environment: Mapping[str, str]) -> int:
     names = [name.strip() for name in visible.split(",")]
     valid = next((index for index, name in enumerate(names) if name in ("", "-1")), len(names))
     return min(valid, found)
-
-
-ANSWER_WITHIN_S = 5.0
-"""A replica does not wait longer for a database that it can do without at first."""
-
-# alembic and SQLAlchemy weigh half a second, which `phoenix --help` need not pay.
-# ruff: noqa: PLC0415
-
-
-def require_schema(settings: Settings) -> None:
-    """Ends the command if the database answers and its tables are missing or older."""
-    from phoenix.db.engine import database_url
-    from phoenix.db.schema import Schema, SchemaAge, read_schema
-
-    url = database_url(settings.database, settings.data_dir)
-
-    async def ask() -> Schema:
-        async with asyncio.timeout(ANSWER_WITHIN_S):
-            return await read_schema(url, settings.database)
-
-    try:
-        schema = asyncio.run(ask())
-    except Exception:  # noqa: BLE001 - drivers raise errors of many kinds; what serves logs them, and tries again
-        return
-    if schema.age is SchemaAge.NEWER:
-        err.print(NEWER_SCHEMA)
-    if not schema.age.is_usable:
-        lacks = "no tables yet" if schema.age is SchemaAge.MISSING else "the tables of an older version"
-        shown = printable(url.render_as_string(hide_password=True))
-        err.print(f"{shown} has {lacks}: run `phoenix db upgrade` first.", style="red")
-        raise typer.Exit(FAILED)
 
 
 class Queue(StrEnum):
@@ -91,7 +58,7 @@ def run_api(
 ) -> None:
     """Run one API replica."""
     from phoenix.api.server.serve import serve, serve_reloading
-    from phoenix.cli.preflight import check_named
+    from phoenix.cli.preflight import check_named, require_schema
 
     settings = read_settings()
     given = {name: value for name, value in {"host": host, "port": port}.items() if value is not None}
@@ -116,7 +83,7 @@ def run_workers(
     processes_per_device: Annotated[int, typer.Option(min=1, max=64, help="Worker processes on each device.")] = 1,
 ) -> None:
     """Run workers, under a supervisor that restarts dead ones."""
-    from phoenix.cli.preflight import check_named
+    from phoenix.cli.preflight import check_named, require_schema
     from phoenix.processes import follow_lifeline
     from phoenix.telemetry.logs import configure_logs
     from phoenix.worker.supervisor import plan_processes, run_supervisor

@@ -7,13 +7,12 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
-from phoenix.cli.console import err, out
+from phoenix.cli.console import NEWER_SCHEMA, err, exit_on_error, out, read_settings
 from phoenix.cli.embedded.listening import READY_LINE, listening, url_of
 from phoenix.cli.embedded.lock import FolderLock, Holder, lock_folder
 from phoenix.cli.embedded.redis_server import find_redis_server, socket_path
 from phoenix.cli.embedded.stack import PrivateRedis, Stack
 from phoenix.cli.options import HostOption, PortOption
-from phoenix.cli.problems import NEWER_SCHEMA, exit_on_error, read_settings
 from phoenix.settings import Settings, SettingsGroup
 
 # Unfinished work is handed back and done again, so a short grace period costs nothing but time.

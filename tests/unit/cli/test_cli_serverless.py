@@ -11,7 +11,7 @@ import pytest
 
 from fixtures.event_examples import AT, JOB_ID, a_clip, a_job, clip_preview, clip_progress, job_canceled
 from phoenix.cli.serverless import answers
-from phoenix.cli.serverless.progress import Throttle, find_progress
+from phoenix.cli.serverless.answers import Throttle, find_progress
 from phoenix.cli.serverless.runpod import SdkMissing, container_settings, load_sdk, send_progress
 from phoenix.contract.events import JobSnapshot
 from phoenix.contract.jobs import JobError, JobState

@@ -8,8 +8,8 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from phoenix.cli.app import app
+from phoenix.cli.console import exit_on_error
 from phoenix.cli.doctor import unknown_names
-from phoenix.cli.problems import exit_on_error
 from phoenix.cli.tables import models_table
 from phoenix.contract.models import Model, NumberRange
 from phoenix.errors import FieldError, InvalidRequest, SchemaOutdated, Unavailable

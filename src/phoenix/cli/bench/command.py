@@ -7,7 +7,7 @@ import typer
 from phoenix.catalog.load import load_catalog
 from phoenix.catalog.model import ModelSpec
 from phoenix.cli.bench.report import BenchReport, bench_lines, bench_table
-from phoenix.cli.console import err, out, print_json
+from phoenix.cli.console import end_on_sigterm, err, exit_on_error, out, print_json, read_settings
 from phoenix.cli.options import (
     AspectRatioOption,
     DurationOption,
@@ -16,10 +16,9 @@ from phoenix.cli.options import (
     StepsOption,
     describe_adjustment,
     make_request,
+    resolve_reel,
     with_first_frame,
 )
-from phoenix.cli.problems import end_on_sigterm, exit_on_error, read_settings
-from phoenix.cli.resolving import resolve_reel
 from phoenix.contract.requests import ReelRequest
 from phoenix.errors import PhoenixError
 from phoenix.ids import new_artifact_id

@@ -10,7 +10,7 @@ import typer
 from pydantic import ValidationError
 
 from phoenix.cli.bench.report import BenchReport
-from phoenix.cli.capacity.fleet import Price, Promise
+from phoenix.cli.capacity.fleet import Price, Promise, PromiseImpossible, Trials
 from phoenix.cli.capacity.options import (
     AssemblyOption,
     BenchOption,
@@ -27,10 +27,8 @@ from phoenix.cli.capacity.options import (
     VideoOption,
     WaitOption,
 )
-from phoenix.cli.capacity.queue import Load
 from phoenix.cli.capacity.report import CapacityReport, capacity_lines, fleets_table
-from phoenix.cli.capacity.trials import PromiseImpossible, Trials
-from phoenix.cli.capacity.turns import KeyCount
+from phoenix.cli.capacity.simulation import KeyCount, Workload
 from phoenix.cli.console import format_seconds, out, print_json, printable
 
 
@@ -97,7 +95,7 @@ def capacity(  # noqa: PLR0913, PLR0917 - one parameter per option
     Every worker holds the model, none fails, and media workers are never short.
     """
     known = _know_clip(clip_s, bench)
-    load = Load(
+    load = Workload(
         reels_per_hour=reels_per_hour,
         clips=clips,
         clip_s=known.clip_s,
@@ -116,7 +114,9 @@ def capacity(  # noqa: PLR0913, PLR0917 - one parameter per option
     out.print(fleets_table(report))
 
 
-def size(load: Load, promise: Promise, keys: KeyCount, *, slots_per_worker: int, price: Price | None) -> CapacityReport:
+def size(
+    load: Workload, promise: Promise, keys: KeyCount, *, slots_per_worker: int, price: Price | None
+) -> CapacityReport:
     """Raises `typer.BadParameter` for a load that is too large to simulate, or a promise that no fleet keeps."""
     if load.busy_slots > MOST_BUSY_SLOTS:
         reason = f"this keeps {load.busy_slots:,.0f} slots busy; up to {MOST_BUSY_SLOTS:,} are simulated."

@@ -1,7 +1,19 @@
-"""The words in which a fleet is sized: what is promised, what it costs, and what is said of one size. Only data."""
+"""Sizes a fleet: tries several sizes on the same load, and finds the smallest one that keeps a promise. Pure."""
 
+import math
 from dataclasses import dataclass
 from enum import StrEnum
+
+from phoenix.cli.capacity.simulation import (
+    KeyCount,
+    Waits,
+    Workload,
+    draw_reels,
+    one_at_a_time,
+    quantile,
+    simulate,
+    times_without_waits,
+)
 
 PROMISED_SHARE = 0.95
 HOURS_A_MONTH = 730
@@ -90,3 +102,101 @@ def cost_of(workers: int, price: Price, reels_per_hour: float) -> Cost:
         per_reel=per_reel,
         per_video_minute=None if price.video_s is None else per_reel * 60 / price.video_s,
     )
+
+
+MOST_BUSY = 0.9
+"""Beyond it a few per cent more load, or longer clips, double the waits, and another seed gives another answer."""
+
+# A limit so close to what is possible at all cannot be distinguished from it: the simulation adds up floats.
+_EXACT_TO_S = 0.001
+
+
+class PromiseImpossible(Exception):
+    """No number of workers keeps it: `ready_s` is what 95 of 100 reels take without any wait."""
+
+    def __init__(self, ready_s: float) -> None:
+        super().__init__(f"95 of 100 reels take up to {ready_s:.1f} s without any wait")
+        self.ready_s = ready_s
+
+
+class Trials:
+    """All of them see the same reels, so that what differs between two fleets is their size and not chance."""
+
+    def __init__(
+        self, load: Workload, promise: Promise, keys: KeyCount, *, slots_per_worker: int = 1, price: Price | None = None
+    ) -> None:
+        self._load = load
+        self._promise = promise
+        self._keys = keys
+        self._slots_per_worker = slots_per_worker
+        self._price = price
+        self._reels = draw_reels(load)
+        self._tried: dict[int, ReelTimes] = {}
+
+    def find_fewest(self) -> int:
+        """The smallest number of workers that keeps the promise. Raises `PromiseImpossible`."""
+        self._check_possible()
+        fewest = max(1, math.ceil(self._load.busy_slots / (MOST_BUSY * self._slots_per_worker)))
+        enough, step = fewest, 1
+        while not self._meets_promise(enough):
+            fewest, enough, step = enough + 1, enough + step, step * 2
+        while fewest < enough:
+            middle = (fewest + enough) // 2
+            if self._meets_promise(middle):
+                enough = middle
+            else:
+                fewest = middle + 1
+        return enough
+
+    def describe(self, workers: int) -> Fleet:
+        slots = workers * self._slots_per_worker
+        clips_per_hour = slots * 3600 / self._load.clip_s
+        reels_per_hour = clips_per_hour / self._load.clips
+        verdict = self._classify(workers)
+        return Fleet(
+            workers=workers,
+            slots=slots,
+            utilisation=self._load.busy_slots / slots,
+            most_clips_per_hour=clips_per_hour,
+            most_reels_per_hour=reels_per_hour,
+            verdict=verdict,
+            times=None if verdict is FleetVerdict.OVERLOADED else self._times(workers),
+            cost=self._price and cost_of(workers, self._price, min(reels_per_hour, self._load.reels_per_hour)),
+        )
+
+    def times_by(self, keys: KeyCount, workers: int) -> ReelTimes:
+        return self._read(simulate(self._reels, workers * self._slots_per_worker, keys))
+
+    def idle_times(self, workers: int) -> ReelTimes:
+        """Of reels that find every slot free."""
+        return self._read(simulate(one_at_a_time(self._reels), workers * self._slots_per_worker, self._keys))
+
+    def _check_possible(self) -> None:
+        ready_s = quantile(times_without_waits(self._reels), PROMISED_SHARE) + self._load.after_s
+        if self._promise.ready_s is not None and self._promise.ready_s < ready_s + _EXACT_TO_S:
+            raise PromiseImpossible(ready_s)
+
+    def _classify(self, workers: int) -> FleetVerdict:
+        utilisation = self._load.busy_slots / (workers * self._slots_per_worker)
+        if utilisation >= 1:
+            return FleetVerdict.OVERLOADED
+        if utilisation > MOST_BUSY:
+            return FleetVerdict.NO_RESERVE
+        return FleetVerdict.KEEPS if self._meets_promise(workers) else FleetVerdict.LATE
+
+    def _meets_promise(self, workers: int) -> bool:
+        return self._times(workers).meets(self._promise)
+
+    def _times(self, workers: int) -> ReelTimes:
+        if workers not in self._tried:
+            self._tried[workers] = self.times_by(self._keys, workers)
+        return self._tried[workers]
+
+    def _read(self, waits: Waits) -> ReelTimes:
+        return ReelTimes(
+            queue_p95_s=quantile(waits.first_begun_s, PROMISED_SHARE),
+            wait_p50_s=quantile(waits.last_begun_s, 0.5),
+            wait_p95_s=quantile(waits.last_begun_s, PROMISED_SHARE),
+            ready_p50_s=quantile(waits.rendered_s, 0.5) + self._load.after_s,
+            ready_p95_s=quantile(waits.rendered_s, PROMISED_SHARE) + self._load.after_s,
+        )

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from phoenix.cli.capacity.turns import KeyCount
+from phoenix.cli.capacity.simulation import KeyCount
 from phoenix.contract.base import MAX_CLIPS
 
 _DAY_S = 86_400

@@ -5,8 +5,7 @@ from collections.abc import Iterator
 from rich.table import Column, Table
 
 from phoenix.cli.capacity.fleet import HOURS_A_MONTH, Cost, Fleet, FleetVerdict, Promise, ReelTimes
-from phoenix.cli.capacity.queue import Load
-from phoenix.cli.capacity.turns import KeyCount
+from phoenix.cli.capacity.simulation import KeyCount, Workload
 from phoenix.cli.console import format_seconds
 from phoenix.contract.base import View
 
@@ -21,7 +20,7 @@ STYLES = {
 class CapacityReport(View):
     """`workers` is the answer; `fleets` has it and its neighbours."""
 
-    load: Load
+    load: Workload
     promise: Promise
     keys: KeyCount
     workers: int

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import httpx
 
+from phoenix.cli.console import USAGE
 from phoenix.cli.embedded.children import Children, ChildSpec, RestartRule
 from phoenix.cli.embedded.redis_server import server_argv, wait_for_redis
-from phoenix.cli.problems import USAGE
 from phoenix.errors import PhoenixError
 from phoenix.settings import Settings
 from phoenix.worker.child_process import STOP_GRACE_S, ExitStatus, child_environment

@@ -1,10 +1,12 @@
-"""What a serverless job answers: a video, or an error that says where the fault is. Nothing here does I/O."""
+"""What a serverless job reports while it runs, and what it answers: a video, or an error with its place. No I/O."""
 
 import json
+import math
 from base64 import b64encode
 from typing import Any
 
-from phoenix.client import PhoenixProblem
+from phoenix.client import Event, PhoenixProblem
+from phoenix.contract.events import ClipProgress, ClipSucceeded, JobAssembling, JobSnapshot
 from phoenix.contract.jobs import Job, JobOutput
 from phoenix.errors import FailureCode
 
@@ -71,3 +73,41 @@ def error(code: str, message: str, **details: object) -> Answer:
     """As RunPod's SDK reports what a handler raises, JSON in a string, but with our code and without a traceback."""
     given = {name: value for name, value in details.items() if value}
     return {"error": json.dumps({"error_type": code, "error_message": message, **given})}
+
+
+Progress = dict[str, Any]
+
+
+def find_progress(event: Event) -> Progress | None:
+    """`state`, `progress` from 0 to 1 and `eta_s`; None for events that say nothing of it, and for the last one."""
+    match event:
+        case JobSnapshot(job=job) if not job.state.is_terminal:
+            return _progress(job.id, job.state.value, job.progress, job.eta_s)
+        case ClipProgress():
+            return _progress(event.job_id, "running", event.job_progress, event.job_eta_s)
+        case ClipSucceeded():
+            return _progress(event.job_id, "running", event.progress, None)
+        case JobAssembling():
+            return _progress(event.job_id, "assembling", None, None)
+        case _:
+            return None
+
+
+def _progress(job_id: str, state: str, fraction: float | None, eta_s: float | None) -> Progress:
+    known = {"progress": fraction, "eta_s": eta_s}
+    given = {name: round(value, 3) for name, value in known.items() if value is not None}
+    return {"job_id": job_id, "state": state, **given}
+
+
+class Throttle:
+    """Admits one report in `interval_s`, the first one at once."""
+
+    def __init__(self, interval_s: float) -> None:
+        self._interval_s = interval_s
+        self._next_s = -math.inf
+
+    def admits(self, now_s: float) -> bool:
+        if now_s < self._next_s:
+            return False
+        self._next_s = now_s + self._interval_s
+        return True

@@ -11,8 +11,7 @@ import httpx
 
 from phoenix.cli.embedded.private import OwnServer
 from phoenix.cli.serverless import answers
-from phoenix.cli.serverless.answers import Answer
-from phoenix.cli.serverless.progress import Progress, Throttle, find_progress
+from phoenix.cli.serverless.answers import Answer, Progress, Throttle, find_progress
 from phoenix.client import AsyncPhoenix, PhoenixClientError, PhoenixProblem, PhoenixUnreachable, RetryPolicy
 from phoenix.client.errors import problem_from
 from phoenix.contract.events import JobQueueMoved

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any, Protocol, cast
 from uuid import uuid4
 
+from phoenix.cli.console import end_on_sigterm, exit_on_error, read_settings
 from phoenix.cli.embedded.private import OwnServer, own_server, private_settings
-from phoenix.cli.problems import end_on_sigterm, exit_on_error, read_settings
-from phoenix.cli.serverless.progress import Progress
+from phoenix.cli.serverless.answers import Progress
 from phoenix.cli.serverless.reel import ReelHandler
 from phoenix.errors import PhoenixError
 from phoenix.settings import Settings

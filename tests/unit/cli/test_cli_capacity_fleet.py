@@ -7,18 +7,16 @@ from itertools import pairwise
 
 import pytest
 
-from phoenix.cli.capacity.fleet import FleetVerdict, Price, Promise
-from phoenix.cli.capacity.queue import Load
-from phoenix.cli.capacity.trials import MOST_BUSY, PromiseImpossible, Trials
-from phoenix.cli.capacity.turns import KeyCount
+from phoenix.cli.capacity.fleet import MOST_BUSY, FleetVerdict, Price, Promise, PromiseImpossible, Trials
+from phoenix.cli.capacity.simulation import KeyCount, Workload
 
-LOAD = Load(reels_per_hour=40, clips=5, clip_s=35, finish_s=2, assembly_s=6)
+LOAD = Workload(reels_per_hour=40, clips=5, clip_s=35, finish_s=2, assembly_s=6)
 PRICE = Price(per_hour=2.5, video_s=25)
 
 
 @cache
 def trials(
-    load: Load = LOAD,
+    load: Workload = LOAD,
     *,
     wait_s: float | None = None,
     ready_s: float | None = None,
@@ -63,12 +61,12 @@ def test_a_fleet_that_barely_keeps_up_has_no_reserve_whatever_is_promised():
 
 @pytest.mark.parametrize("reels_per_hour", [1, 333])
 def test_the_fewest_workers_are_never_busier_than_can_be_relied_on(reels_per_hour: float):
-    tried = trials(Load(reels_per_hour, clips=3, clip_s=20), wait_s=1e6)
+    tried = trials(Workload(reels_per_hour, clips=3, clip_s=20), wait_s=1e6)
     assert tried.describe(tried.find_fewest()).utilisation <= MOST_BUSY
 
 
 def test_a_fleet_as_large_as_its_load_does_at_most_just_that():
-    fleet = trials(Load(360, clips=5, clip_s=10), wait_s=60).describe(5)
+    fleet = trials(Workload(360, clips=5, clip_s=10), wait_s=60).describe(5)
     assert (fleet.utilisation, fleet.most_reels_per_hour, fleet.most_clips_per_hour) == pytest.approx((1, 360, 1800))
     assert fleet.verdict is FleetVerdict.OVERLOADED
 
@@ -79,12 +77,12 @@ def test_workers_with_several_slots_are_as_good_as_so_many_workers():
 
 def test_a_promise_shorter_than_a_clip_is_impossible_and_says_what_is_possible():
     with pytest.raises(PromiseImpossible) as caught:
-        trials(Load(40, clips=5, clip_s=35, spread=0, finish_s=2, assembly_s=6), ready_s=43).find_fewest()
+        trials(Workload(40, clips=5, clip_s=35, spread=0, finish_s=2, assembly_s=6), ready_s=43).find_fewest()
     assert caught.value.ready_s == pytest.approx(35 + 2 + 6)
 
 
 def test_the_shortest_promise_that_is_possible_finds_a_fleet():
-    tried = trials(Load(40, clips=5, clip_s=35, spread=0, finish_s=2, assembly_s=6), ready_s=43.01)
+    tried = trials(Workload(40, clips=5, clip_s=35, spread=0, finish_s=2, assembly_s=6), ready_s=43.01)
     assert tried.describe(tried.find_fewest()).times.ready_p95_s == pytest.approx(43)
 
 
@@ -94,7 +92,9 @@ def test_a_promise_of_no_wait_at_all_finds_a_fleet():
 
 
 def test_what_follows_a_clip_lengthens_a_reel_and_keeps_no_slot():
-    plain, longer = (trials(Load(40, 5, 35, finish_s=after_s, assembly_s=after_s), wait_s=60) for after_s in (0, 10))
+    plain, longer = (
+        trials(Workload(40, 5, 35, finish_s=after_s, assembly_s=after_s), wait_s=60) for after_s in (0, 10)
+    )
     before, after = (tried.describe(4).times for tried in (plain, longer))
     assert (after.ready_p95_s, after.wait_p95_s) == pytest.approx((before.ready_p95_s + 20, before.wait_p95_s))
 
@@ -124,5 +124,5 @@ def test_without_a_length_nothing_is_said_of_minutes():
 
 
 def test_many_clips_of_few_reels_find_a_fleet_beyond_their_mean():
-    tried = trials(Load(2, clips=40, clip_s=35, spread=0), wait_s=10)
+    tried = trials(Workload(2, clips=40, clip_s=35, spread=0), wait_s=10)
     assert tried.find_fewest() >= 40 > math.ceil(2 * 40 * 35 / 3600)

@@ -9,24 +9,25 @@ from statistics import fmean
 import pytest
 
 from fixtures.waiting import make_ready
-from phoenix.cli.capacity.queue import (
-    Load,
+from phoenix.cli.capacity.simulation import (
+    FairQueue,
+    KeyCount,
     SimulatedReels,
+    Workload,
     draw_reels,
     one_at_a_time,
     quantile,
     simulate,
     times_without_waits,
 )
-from phoenix.cli.capacity.turns import FairQueue, KeyCount
 from phoenix.jobs.scheduling.fair_queue import decayed_usage_s, fair_order
 
 CLIP_S = 30.0
 
 
-def load_of(busy_slots: float, *, clips: int = 1, spread: float = 0.0) -> Load:
+def load_of(busy_slots: float, *, clips: int = 1, spread: float = 0.0) -> Workload:
     """SimulatedReels that keep so many slots busy."""
-    return Load(reels_per_hour=busy_slots * 3600 / (clips * CLIP_S), clips=clips, clip_s=CLIP_S, spread=spread)
+    return Workload(reels_per_hour=busy_slots * 3600 / (clips * CLIP_S), clips=clips, clip_s=CLIP_S, spread=spread)
 
 
 def share_that_waits(slots: int, busy_slots: float) -> float:
