@@ -9,5 +9,5 @@ if __name__ == "__main__":
     status = main()
     sys.stdout.flush()
     sys.stderr.flush()
-    # Not sys.exit: that joins threads, and one that hangs in a render would keep the process for ever.
+    # sys.exit would join all threads, and a thread that hangs in a render would keep the process alive for ever.
     os._exit(status)

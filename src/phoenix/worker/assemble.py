@@ -1,4 +1,4 @@
-"""Assembles a job's result: joins the clips, lays the sound under them, writes a poster, uploads."""
+"""Assembles the result of a job: joins its clips, adds the soundtrack, makes the thumbnail, and uploads both files."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -27,7 +27,7 @@ POSTER = MediaInfo(media="image", format="jpeg")
 
 @dataclass(frozen=True)
 class AssemblyInputs:
-    """The files that an assembly is made of."""
+    """The files that an assembly joins: videos, and a soundtrack if the job has one."""
 
     parts: Sequence[Path]
     track: Path | None
@@ -35,7 +35,7 @@ class AssemblyInputs:
 
 
 async def assemble(context: WorkerContext, lease: HeldLease) -> AttemptOutput:
-    """Makes and stores a job's result. Raises `TaskFailed`; `RenderStopped` or `MediaStopped` when asked to stop."""
+    """Makes and stores the result of a job. Raises `TaskFailed`, and `RenderStopped` or `MediaStopped` on a stop."""
     stopwatch = Stopwatch()
     with context.scratch.folder() as folder:
         with stopwatch.timing(Stage.FETCH):
@@ -53,7 +53,7 @@ async def assemble(context: WorkerContext, lease: HeldLease) -> AttemptOutput:
 def join_parts(
     inputs: AssemblyInputs, output: Path, poster: Path, tools: MediaTools, callbacks: FfmpegCallbacks
 ) -> MediaInfo:
-    """Writes the result and its poster; returns what the result holds. Blocks."""
+    """Writes the result and its thumbnail. Returns the format and length of the result. Blocks."""
     track = inputs.track
     joined = output if track is None else output.with_name("silent.mp4")
     info = join_clips(

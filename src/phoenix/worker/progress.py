@@ -1,4 +1,4 @@
-"""Publishes the latest progress and preview of a clip while it is rendered, without delaying the render."""
+"""Publishes the progress, the time left and the previews of a clip and its job while the clip is rendered."""
 
 import asyncio
 import base64
@@ -17,33 +17,36 @@ from phoenix.jobs.scheduling.eta import Countdown, assembly_duration_s, parallel
 from phoenix.worker.render_observer import ClipObserver
 
 _OTHERS_MAX_AGE_S = 1.0
-"""How old the progress of the job's other clips may be: each read fetches all of them."""
+"""How old the progress of the other clips may be. Each read fetches all clips of the job."""
 
 
 @dataclass(frozen=True)
 class ClipShare:
-    """The weights of a job's clips, and which of them is rendered here."""
+    """The share of one clip in the progress and the remaining time of its job. Pure.
+
+    `weights` has one entry per clip of the job; `position` is the index of this clip.
+    """
 
     weights: Sequence[float]
     position: int
     duration: DurationPerWeight | None = None
     assembly_s: float | None = None
-    """Learned; see `Claim`."""
+    """Learned seconds of the assembly; see `Claim`."""
     done: Collection[int] = ()
-    """Clips that were done before this one was started, whatever their published progress is."""
+    """Indexes of clips that were done before this clip started. Their published progress may be older."""
 
     @property
     def my_weight(self) -> float:
         return self.weights[self.position]
 
     def job_progress(self, mine: float, others: Mapping[int, ClipProgress]) -> float:
-        """Fraction of the job, from this clip's and, as far as known, the other clips' progress."""
+        """The finished fraction of the job, from the progress of this clip and what is known of the others."""
         published = {index: progress.progress for index, progress in others.items()}
         known = {**published, **dict.fromkeys(self.done, 1.0), self.position: mine}
         return (1 - MEDIA_SHARE) * weigh([known.get(index, 0.0) for index in range(len(self.weights))], self.weights)
 
     def job_eta_s(self, my_eta_s: float | None, others: Mapping[int, ClipProgress]) -> float | None:
-        """Seconds until the job is done with as many clips at a time as now; None if nothing was learned."""
+        """Seconds until the job is done if as many clips as now run at a time. None without a learned duration."""
         if my_eta_s is None or self.duration is None:
             return None
         under_way, waiting = [my_eta_s], list[float]()
@@ -60,7 +63,7 @@ class ClipShare:
 
 
 class ProgressPublisher:
-    """Publishes the progress of one clip: once (`publish`), or on every change at a bounded rate (`publishing`)."""
+    """Publishes the progress of one clip: once (`publish`), or after every change at a bounded rate (`publishing`)."""
 
     def __init__(self, publisher: EventPublisher, claim: Claim, observer: ClipObserver, *, interval_s: float) -> None:
         self._publisher = publisher
@@ -76,7 +79,7 @@ class ProgressPublisher:
 
     @asynccontextmanager
     async def publishing(self, changed: asyncio.Event) -> AsyncGenerator[None]:
-        """During the block, publishes whenever `changed` is set, and a last time at its end."""
+        """Publishes during the block each time that `changed` is set, and once more at its end."""
         task = asyncio.create_task(self._publish_changes(changed))
         try:
             yield
@@ -117,7 +120,7 @@ class ProgressPublisher:
             await asyncio.sleep(self._interval_s)
 
     async def _publish_preview(self, picture: bytes) -> None:
-        """`picture` is a JPEG, small enough for an event; see engine.spec."""
+        """`picture` is a JPEG that is small enough for an event; see `engine.spec`."""
         preview = ClipPreview(
             job_id=self._claim.job_id,
             seq=self._claim.last_seq,
@@ -129,7 +132,7 @@ class ProgressPublisher:
         await self._publisher.publish_preview(preview, self._claim.owner_id)
 
     def _never_decrease(self, job_progress: float) -> float:
-        """Never goes below what was published before, by other workers or by earlier attempts at this clip."""
+        """The highest progress so far. Other workers and earlier attempts may have published more than this attempt."""
         self._highest_published = max(self._highest_published, job_progress)
         return self._highest_published
 
@@ -139,7 +142,7 @@ class ProgressPublisher:
             published = (await self._publisher.read_progress([self._claim.job_id]))[self._claim.job_id]
             self._others = published.clips
             if self._others_read_s is None and (left_s := published.job_left_s(utc_now())):
-                # The first estimate of a new clip must not make the job's published estimate jump.
+                # The first estimate of a new clip must not make the published estimate of the job jump.
                 self._job_countdown.update(left_s, now_s=now_s)
             self._never_decrease(published.job_progress)
             self._others_read_s = now_s

@@ -1,4 +1,4 @@
-"""Prepares a soundtrack while clips are rendered: fetches the sound, and makes it as long as the picture will be."""
+"""Prepares a soundtrack while clips are rendered: fetches the sound, and fits it to the length of the video."""
 
 from pathlib import Path
 
@@ -23,8 +23,8 @@ _logger = get_logger(__name__)
 
 
 async def make_soundtrack(context: WorkerContext, lease: HeldLease) -> AttemptOutput:
-    """Prepares and stores a soundtrack. Raises `TaskFailed`; `RenderStopped` or `MediaStopped` when asked to stop."""
-    wanted = sound_wanted(lease.claim.request)
+    """Prepares and stores a soundtrack. Raises `TaskFailed`, and `RenderStopped` or `MediaStopped` on a stop."""
+    wanted = requested_sound(lease.claim.request)
     stopwatch = Stopwatch()
     with context.scratch.folder() as folder:
         source, output = folder / "source", folder / OutputName.SOUNDTRACK
@@ -48,7 +48,8 @@ async def make_soundtrack(context: WorkerContext, lease: HeldLease) -> AttemptOu
     return result
 
 
-def sound_wanted(request: ResolvedRequest) -> SoundtrackRequest:
+def requested_sound(request: ResolvedRequest) -> SoundtrackRequest:
+    """The sound that a request names."""
     sound = request.source if isinstance(request, ResolvedSoundtrack) else request.soundtrack
     assert sound is not None
     return sound
@@ -71,7 +72,7 @@ async def _fetch(context: WorkerContext, lease: HeldLease, wanted: SoundtrackReq
 
 
 async def _target_s(context: WorkerContext, lease: HeldLease) -> float | None:
-    """Seconds of the picture that it will accompany; None for the sound's own length."""
+    """Length of the video in seconds; None to keep the length of the sound."""
     match lease.claim.request:
         case ResolvedReel() as reel:
             return joined_length_s(reel.transition, [clip.duration_s for clip in reel.clips])
@@ -95,4 +96,4 @@ async def _lengths_s(context: WorkerContext, lease: HeldLease, artifact_ids: lis
 
 
 def _gone() -> TaskFailed:
-    return invalid_media("a video that is to be joined is not there any more", Stage.FETCH)
+    return invalid_media("a video to join no longer exists", Stage.FETCH)
