@@ -23,13 +23,13 @@ from phoenix.contract.problems import ProblemFault
 from phoenix.errors import FieldError, InvalidRequest, PhoenixError, ProblemCode, SchemaOutdated, Unavailable
 from phoenix.settings import UNPREFIXED_NAMES, Settings, load_settings
 
-# No markup: a prompt may contain something that looks like it.
+# No markup: a prompt may contain text that looks like markup.
 out = Console(markup=False, highlight=False, soft_wrap=True)
 err = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
 
 
 def print_json(value: BaseModel | Sequence[BaseModel]) -> None:
-    """Prints one JSON document, in the shape of the API."""
+    """Prints one JSON document in the shape of the API."""
     plain = (
         value.model_dump(mode="json") if isinstance(value, BaseModel) else [v.model_dump(mode="json") for v in value]
     )
@@ -37,7 +37,7 @@ def print_json(value: BaseModel | Sequence[BaseModel]) -> None:
 
 
 def printable(text: str, max_length: int | None = None) -> str:
-    """`text` on one line, without control characters that a terminal would act on."""
+    """`text` on one line, without the control characters that a terminal interprets."""
     line = "".join(char if char.isprintable() else " " for char in text).strip()
     if max_length is not None and len(line) > max_length:
         return line[: max_length - 1] + "…"
@@ -56,7 +56,7 @@ def format_seconds(seconds: float | None) -> str:
 
 
 def format_gigabytes(size_bytes: int) -> str:
-    """`14.7 GB`, with decimal gigabytes as device makers use them."""
+    """`14.7 GB`, in decimal gigabytes like the data sheets of devices."""
     return f"{size_bytes / 1e9:.1f} GB"
 
 
@@ -65,13 +65,11 @@ USAGE = 2
 INTERRUPTED = 130
 TERMINATED = 128 + signal.SIGTERM
 
-NEWER_SCHEMA = (
-    "A newer version of Phoenix has migrated the database. It is left as it is; the version before works with it."
-)
+NEWER_SCHEMA = "A newer version of Phoenix has migrated the database. It stays as it is; this version works with it."
 
 
 def read_settings() -> Settings:
-    """The settings; ends the command, naming each wrong one."""
+    """The settings of this process. Ends the command with a message for each wrong setting."""
     try:
         _check_config_file(os.environ.get("PHOENIX_CONFIG"))
         return load_settings()
@@ -83,14 +81,14 @@ def read_settings() -> Settings:
 
 
 def _variable(path: tuple[str | int, ...]) -> str:
-    """The variable that a setting was read from, or can be."""
+    """The environment variable that the setting was read from or can be read from."""
     plain = [name for name, setting in UNPREFIXED_NAMES.items() if setting == path and os.environ.get(name)]
     full = "PHOENIX_" + "__".join(str(part) for part in path).upper()
     return plain[0] if plain and full not in os.environ else full
 
 
 def _check_config_file(path: str | None) -> None:
-    """Ends the command if the configured file is missing or not TOML: otherwise all defaults would silently apply."""
+    """Ends the command if the configured file is missing or not TOML. Otherwise the defaults would apply silently."""
     try:
         if path:
             tomllib.loads(Path(path).read_text(encoding="utf-8"))
@@ -102,7 +100,7 @@ def _check_config_file(path: str | None) -> None:
 
 @contextmanager
 def exit_on_error() -> Generator[None]:
-    """Turns what the client and the other packages raise on purpose into a message and status 1; Ctrl-C into 130."""
+    """Turns the errors of Phoenix and its client into a message and status 1, and Ctrl-C into status 130."""
     try:
         yield
     except PhoenixProblem as problem:
@@ -110,7 +108,7 @@ def exit_on_error() -> Generator[None]:
         raise typer.Exit(FAILED) from problem
     except PhoenixUnreachable as error:
         err.print(printable(str(error)), style="red")
-        err.print("Start a server with `phoenix up`, or name one with --url or PHOENIX_URL.")
+        err.print("Start a server with `phoenix up`, or name a server with --url or PHOENIX_URL.")
         raise typer.Exit(FAILED) from error
     except InvalidRequest as refusal:
         _show_refusal(refusal.code.value, refusal.detail, refusal.field_errors)
@@ -129,7 +127,7 @@ def exit_on_error() -> Generator[None]:
 
 
 def end_on_sigterm() -> None:
-    """Makes SIGTERM run every `finally`, so that a private server and temporary files are cleaned up."""
+    """Makes SIGTERM run every `finally`, so that private servers end and temporary files are removed."""
 
     def end(_signal: int, _frame: object) -> NoReturn:
         raise SystemExit(TERMINATED)
@@ -138,17 +136,18 @@ def end_on_sigterm() -> None:
 
 
 def show_problem(problem: PhoenixProblem) -> None:
+    """Prints a refusal of the server."""
     _show_refusal(problem.code, problem.detail, problem.field_errors)
     if problem.code == ProblemCode.UNAUTHENTICATED:
-        err.print("  Give a key with --api-key or PHOENIX_API_KEY; `phoenix keys create` makes one, on the server.")
+        err.print("  Give a key with --api-key or PHOENIX_API_KEY. `phoenix keys create` makes a key, on the server.")
     if problem.request_id:
         err.print(f"  request {printable(problem.request_id)}", style="dim")
 
 
 def _show_refusal(code: str, detail: str, faults: Iterable[FieldError | ProblemFault]) -> None:
-    """Shows a request that was refused here like one that a server refused."""
+    """Prints a refusal in the same form, whether this process or a server refused the request."""
     shown = [f"{printable(fault.pointer)}: {printable(fault.detail)}" for fault in faults]
-    # The detail of a refusal with faults begins with the first of them, so that it would be shown twice.
+    # The detail of a refusal starts with its first fault, which would appear twice.
     is_repeated = bool(shown) and printable(detail).startswith(shown[0])
     summary = f"{code}: {shown.pop(0)}" if is_repeated else f"{code}: {printable(detail)}"
     err.print(summary, style="red")
@@ -157,7 +156,7 @@ def _show_refusal(code: str, detail: str, faults: Iterable[FieldError | ProblemF
 
 
 def require_success(job: Job) -> None:
-    """Ends the command with status 1, and the reason, unless the job succeeded."""
+    """Ends the command with the reason and status 1 unless the job succeeded."""
     if job.state is JobState.SUCCEEDED:
         return
     err.print(f"{job.id} {job.state.value}.", style="red")

@@ -13,13 +13,13 @@ from phoenix.media.ssrf import EgressPolicy, tls_context
 from phoenix.settings import Settings
 
 ANSWER_WITHIN_S = 5.0
-"""A replica does not wait longer for a database that it can do without at first."""
+"""How long a start waits for the database. A process can also start without it."""
 
 
 def check_named(settings: Settings, *, serves_api: bool, serves_media: bool) -> None:
-    """Looks for the models and the files that processes of these kinds need.
+    """Checks that the models and files exist which these processes need.
 
-    Raises `CatalogError` and `CaFileUnusable`, which name the file or the setting.
+    Raises `CatalogError` or `CaFileUnusable` with the name of the file or setting.
     """
     catalog, wanted = load_catalog(settings.engine.catalog_file), settings.engine.default_model
     if wanted not in catalog:
@@ -32,7 +32,7 @@ def check_named(settings: Settings, *, serves_api: bool, serves_media: bool) -> 
 
 
 def require_schema(settings: Settings) -> None:
-    """Ends the command if the database answers and its tables are missing or older."""
+    """Ends the command if the database answers and its tables are missing or too old."""
     url = database_url(settings.database, settings.data_dir)
 
     async def ask() -> Schema:
@@ -41,7 +41,7 @@ def require_schema(settings: Settings) -> None:
 
     try:
         schema = asyncio.run(ask())
-    except Exception:  # noqa: BLE001 - drivers raise errors of many kinds; what serves logs them, and tries again
+    except Exception:  # noqa: BLE001 - drivers raise many kinds of errors; the started process logs them and retries
         return
     if schema.age is SchemaAge.NEWER:
         err.print(NEWER_SCHEMA)

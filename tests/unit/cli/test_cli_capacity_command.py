@@ -148,7 +148,7 @@ def test_a_value_that_cannot_be_meant_is_refused_by_the_name_of_its_option(optio
 
 
 def test_a_promise_has_to_be_made():
-    assert "--wait-s: say what is promised" in refused(*LOAD, "--clip-s", "35")
+    assert "--wait-s: give a promise" in refused(*LOAD, "--clip-s", "35")
 
 
 def test_the_seconds_of_a_clip_come_from_one_place(tmp_path: Path):
@@ -164,4 +164,4 @@ def test_a_promise_that_no_fleet_keeps_is_refused_with_what_is_possible():
 
 
 def test_a_load_that_is_too_large_to_simulate_is_refused():
-    assert "--reels-per-hour: this keeps 48,611 slots busy" in refused(*FLEET, "--reels-per-hour", "1000000")
+    assert "--reels-per-hour: the load keeps 48,611 slots busy" in refused(*FLEET, "--reels-per-hour", "1000000")

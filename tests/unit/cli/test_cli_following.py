@@ -35,11 +35,11 @@ def snapshot(clips: int) -> JobSnapshot:
     ("event", "line"),
     [
         (snapshot(0), f"{JOB_ID} running, 0 clips, 25% done"),
-        (queue_moved(3), "place 3 in the queue"),
+        (queue_moved(3), "position 3 in the queue"),
         (job_started(2), "started"),
         (clip_started(3, clip_index=1), "clip 1: started"),
         (clip_started(3, attempt=2), "clip 0: started, attempt 2"),
-        (clip_retrying(4), "clip 0: again in 1 s, no memory"),
+        (clip_retrying(4), "clip 0: retry in 1 s, no memory"),
         (clip_failed(4), "clip 0: failed, no memory"),
         (clip_succeeded(5), "clip 0: done"),
         (job_canceled(6), "canceled"),

@@ -1,4 +1,4 @@
-"""Sizes a fleet: tries several sizes on the same load, and finds the smallest one that keeps a promise. Pure."""
+"""Sizes a fleet: tries several sizes on the same load, and finds the smallest fleet that keeps a promise. Pure."""
 
 import math
 from dataclasses import dataclass
@@ -20,55 +20,56 @@ HOURS_A_MONTH = 730
 
 
 class FleetVerdict(StrEnum):
-    """Of one fleet under one load."""
+    """How one fleet copes with one load."""
 
     KEEPS = "keeps the promise"
     LATE = "too slow"
     NO_RESERVE = "no reserve"
-    """It keeps up, but so barely that its waits cannot be relied on."""
+    """The fleet keeps up, but so barely that its waits are unreliable."""
     OVERLOADED = "cannot keep up"
-    """More comes than it can render: the queue grows for as long as the load lasts."""
+    """More clips arrive than the fleet can render. The queue grows as long as the load lasts."""
 
 
 @dataclass(frozen=True)
 class Promise:
-    """Longest seconds for 95 of 100 reels; None if nothing is promised about it."""
+    """The longest times in seconds for 95 of 100 reels. None promises nothing."""
 
     wait_s: float | None = None
-    """From the submission of a reel until the last of its clips has a slot."""
+    """From the submission of a reel until its last clip has a slot."""
     ready_s: float | None = None
-    """From the submission of a reel until its file can be had."""
+    """From the submission of a reel until its file is ready."""
 
 
 @dataclass(frozen=True)
 class ReelTimes:
-    """Seconds from the submission of a reel, for half of the reels and for 95 of 100."""
+    """Seconds from the submission of a reel, for half of the reels (p50) and for 95 of 100 reels (p95)."""
 
     queue_p95_s: float
-    """Until its first clip has a slot: `queue_s` in the timings of a job."""
+    """Until the first clip has a slot: `queue_s` in the timings of a job."""
     wait_p50_s: float
     wait_p95_s: float
     ready_p50_s: float
     ready_p95_s: float
 
     def meets(self, promise: Promise) -> bool:
+        """Whether the times keep the promise."""
         limits = ((self.wait_p95_s, promise.wait_s), (self.ready_p95_s, promise.ready_s))
         return all(limit_s is None or taken_s <= limit_s for taken_s, limit_s in limits)
 
 
 @dataclass(frozen=True)
 class Price:
-    """In whatever currency `per_hour` is."""
+    """The price of GPU workers, in any currency."""
 
     per_hour: float
-    """Of one GPU worker."""
+    """Price of one GPU worker."""
     video_s: float | None = None
     """Seconds of video in the clips of a reel, if known."""
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Of the GPU workers alone, which cost the same whether they are busy or not."""
+    """The cost of the GPU workers alone. Idle workers cost as much as busy workers."""
 
     per_hour: float
     per_month: float
@@ -78,22 +79,22 @@ class Cost:
 
 @dataclass(frozen=True)
 class Fleet:
-    """What is said of a fleet of one size."""
+    """A fleet of one size under the load."""
 
     workers: int
     slots: int
     utilisation: float
-    """Share of the time for which its slots are busy; 1 or more if it cannot keep up."""
+    """Share of the time in which the slots are busy. 1 or more if the fleet cannot keep up."""
     most_clips_per_hour: float
     most_reels_per_hour: float
     verdict: FleetVerdict
     times: ReelTimes | None
-    """None if it cannot keep up: its waits grow for as long as the load lasts."""
+    """None if the fleet cannot keep up, because its waits grow as long as the load lasts."""
     cost: Cost | None
 
 
 def cost_of(workers: int, price: Price, reels_per_hour: float) -> Cost:
-    """`reels_per_hour`: those that the fleet really makes."""
+    """The cost of a fleet. `reels_per_hour`: the reels that the fleet makes, which may be fewer than the load."""
     per_hour = workers * price.per_hour
     per_reel = per_hour / reels_per_hour
     return Cost(
@@ -105,14 +106,14 @@ def cost_of(workers: int, price: Price, reels_per_hour: float) -> Cost:
 
 
 MOST_BUSY = 0.9
-"""Beyond it a few per cent more load, or longer clips, double the waits, and another seed gives another answer."""
+"""The highest reliable utilisation. Above it, a bit more load or another seed may double the waits."""
 
-# A limit so close to what is possible at all cannot be distinguished from it: the simulation adds up floats.
+# A limit so close to the shortest possible time is equal to it: the simulation adds up floats.
 _EXACT_TO_S = 0.001
 
 
 class PromiseImpossible(Exception):
-    """No number of workers keeps it: `ready_s` is what 95 of 100 reels take without any wait."""
+    """No number of workers keeps the promise. 95 of 100 reels take `ready_s` without any wait."""
 
     def __init__(self, ready_s: float) -> None:
         super().__init__(f"95 of 100 reels take up to {ready_s:.1f} s without any wait")
@@ -120,7 +121,7 @@ class PromiseImpossible(Exception):
 
 
 class Trials:
-    """All of them see the same reels, so that what differs between two fleets is their size and not chance."""
+    """Simulates fleets of several sizes on the same reels: two fleets differ by their size and not by chance."""
 
     def __init__(
         self, load: Workload, promise: Promise, keys: KeyCount, *, slots_per_worker: int = 1, price: Price | None = None
@@ -134,7 +135,7 @@ class Trials:
         self._tried: dict[int, ReelTimes] = {}
 
     def find_fewest(self) -> int:
-        """The smallest number of workers that keeps the promise. Raises `PromiseImpossible`."""
+        """The fewest workers that keep the promise. Raises `PromiseImpossible`."""
         self._check_possible()
         fewest = max(1, math.ceil(self._load.busy_slots / (MOST_BUSY * self._slots_per_worker)))
         enough, step = fewest, 1
@@ -149,6 +150,7 @@ class Trials:
         return enough
 
     def describe(self, workers: int) -> Fleet:
+        """The fleet of this many workers."""
         slots = workers * self._slots_per_worker
         clips_per_hour = slots * 3600 / self._load.clip_s
         reels_per_hour = clips_per_hour / self._load.clips
@@ -165,10 +167,11 @@ class Trials:
         )
 
     def times_by(self, keys: KeyCount, workers: int) -> ReelTimes:
+        """Times of the reels if `keys` own them."""
         return self._read(simulate(self._reels, workers * self._slots_per_worker, keys))
 
     def idle_times(self, workers: int) -> ReelTimes:
-        """Of reels that find every slot free."""
+        """Times of reels that find every slot free."""
         return self._read(simulate(one_at_a_time(self._reels), workers * self._slots_per_worker, self._keys))
 
     def _check_possible(self) -> None:

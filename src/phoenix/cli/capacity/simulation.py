@@ -1,4 +1,7 @@
-"""A simulation of reels that wait for the slots of a fleet. Pure, and the same at every call. Decides nothing."""
+"""Simulates reels that wait for the slots of a fleet, in the order of `phoenix.jobs.scheduling.fair_queue`.
+
+Pure: equal arguments give equal results. All reels have the same priority.
+"""
 
 import math
 import random
@@ -14,12 +17,12 @@ from phoenix.jobs.scheduling.fair_queue import USAGE_DECAY_RATE
 
 
 class KeyCount(StrEnum):
-    """Whose reels they are, on which their order depends."""
+    """Whether the reels belong to one API key or to many keys. Their order depends on it."""
 
     ONE_KEY = "one"
-    """All of one API key: first come, first served."""
+    """All reels belong to one API key: first come, first served."""
     MANY_KEYS = "many"
-    """Each of another one: the key with the least service is next, and forgets it while it has none."""
+    """Each reel belongs to another key: the key with the least usage is next. Usage decays while a key has no slot."""
 
     @property
     def other(self) -> "KeyCount":
@@ -27,18 +30,18 @@ class KeyCount(StrEnum):
 
 
 class SimulatedQueue(Protocol):
-    """Reels that have clips left to begin. Reels are numbered as they come."""
+    """Reels with clips that have not started. Reels are numbered in the order of their arrival."""
 
     def __len__(self) -> int: ...
 
     def add(self, reel: int, clips: int) -> None: ...
 
     def begin(self, now_s: float) -> int:
-        """Begins a clip of the reel whose turn it is, and returns that."""
+        """Starts a clip of the next reel, and returns the number of the reel."""
         ...
 
     def end(self, reel: int, ended_s: float) -> None:
-        """One of its clips has left its slot."""
+        """Records that a clip of the reel has left its slot."""
         ...
 
 
@@ -54,7 +57,7 @@ class FifoQueue:
     def add(self, reel: int, clips: int) -> None:
         self._reels.extend([reel] * clips)
 
-    def begin(self, now_s: float) -> int:  # noqa: ARG002 - it depends on the order alone
+    def begin(self, now_s: float) -> int:  # noqa: ARG002 - only the order of arrival counts
         return self._reels.popleft()
 
     def end(self, reel: int, ended_s: float) -> None:
@@ -62,22 +65,22 @@ class FifoQueue:
 
 
 class FairQueue:
-    """The reel with the fewest seconds on slots is next, of equals the one that came first.
+    """The reel with the least usage is next. Among equal reels, the first to arrive is next.
 
-    A clip that runs counts as far as it has come. While none runs, a reel's seconds are forgotten as
-    `phoenix.jobs.scheduling.fair_queue.decayed_usage_s` says, and all of them count again when its next clip begins.
+    Usage is seconds on slots. A running clip counts its seconds so far. While a reel has no running clip, its usage
+    decays as in `phoenix.jobs.scheduling.fair_queue.decayed_usage_s`. All of it counts again when its next clip starts.
     """
 
     def __init__(self) -> None:
         self._clips_left: dict[int, int] = {}
-        # Seconds of service are `running * now + offset`, which costs the same however many clips a reel has.
+        # Usage in seconds is `running * now + offset`, whose cost does not depend on the number of clips.
         self._running: dict[int, int] = {}
         self._offset_s: dict[int, float] = {}
-        # At most one per slot: these are looked at each time.
+        # At most one reel per slot: `_pick` reads all of them each time.
         self._in_service: set[int] = set()
-        # As resting reels forget at the same rate, those that are not done with it keep their order.
+        # All idle reels decay at the same rate, so their order stays the same until their usage is 0.
         self._decaying: list[tuple[float, int]] = []
-        # Those that are: level with the ones that have just come.
+        # Reels whose usage is 0, like new reels.
         self._fully_decayed: list[int] = []
 
     def __len__(self) -> int:
@@ -106,7 +109,7 @@ class FairQueue:
             heappush(self._decaying, (self._offset_s[reel] + USAGE_DECAY_RATE * ended_s, reel))
 
     def _pick(self, now_s: float) -> int:
-        """The reel that is next, from now on among those that are served."""
+        """Takes the next reel, which has a running clip from now on."""
         decayed_s = USAGE_DECAY_RATE * now_s
         while self._decaying and self._decaying[0][0] <= decayed_s:
             heappush(self._fully_decayed, heappop(self._decaying)[1])
@@ -127,47 +130,47 @@ QUEUES: dict[KeyCount, Callable[[], SimulatedQueue]] = {KeyCount.ONE_KEY: FifoQu
 
 SEED = 20
 WARM_UP_SHARE = 0.1
-"""The first reels come to an empty fleet, and would make it look quicker than it is."""
+"""The share of reels to ignore at the start. They find an empty fleet, and would make it look too fast."""
 
 _CLIPS = 40_000
 _FEWEST_REELS = 300
 _CLIPS_PER_BUSY_SLOT = 40
 
 _ALIKE_BELOW = 0.001
-"""A spread too small to differ from 0, and whose gamma distribution would overflow."""
+"""A smaller spread counts as 0, because its gamma distribution would overflow."""
 
 
 @dataclass(frozen=True)
 class Workload:
-    """What a fleet is asked for."""
+    """The reels that a fleet has to render."""
 
     reels_per_hour: float
-    """Reels come one at a time and independently of each other: a Poisson process."""
+    """Reels arrive one at a time and independently of each other (a Poisson process)."""
     clips: int
-    """Of each reel, which all wait from its arrival on: several slots may render one reel."""
+    """Clips of each reel. All of them wait from the arrival of the reel, and several slots may render one reel."""
     clip_s: float
-    """Mean seconds for which a clip has its slot."""
+    """Mean seconds that a clip occupies its slot."""
     spread: float = 0.25
-    """The standard deviation of these seconds as a share of the mean: 0 if all are alike, 1 for exponential ones."""
+    """Standard deviation of `clip_s` as a share of its mean: 0 for equal clips, 1 for an exponential distribution."""
     finish_s: float = 0.0
-    """From the moment at which a clip leaves its slot until its file is stored."""
+    """Seconds from the end of a clip on its slot to its stored file."""
     assembly_s: float = 0.0
-    """From the last clip's file to the reel's."""
+    """Seconds from the file of the last clip to the file of the reel."""
 
     @property
     def busy_slots(self) -> float:
-        """How many slots render at a time, on average, if there are enough."""
+        """How many slots are busy on average in a fleet with enough slots."""
         return self.reels_per_hour / 3600 * self.clips * self.clip_s
 
     @property
     def after_s(self) -> float:
-        """What follows the last clip's time in its slot, whatever the fleet."""
+        """Seconds from the end of the last clip on its slot to the file of the reel, in every fleet."""
         return self.finish_s + self.assembly_s
 
 
 @dataclass(frozen=True)
 class SimulatedReels:
-    """Drawn reels: when each comes, and for how long each of its clips will have a slot. All in seconds."""
+    """Random reels: when each reel arrives, and how long each of its clips occupies a slot. In seconds."""
 
     arrivals_s: Sequence[float]
     clips_s: Sequence[Sequence[float]]
@@ -175,18 +178,18 @@ class SimulatedReels:
 
 @dataclass(frozen=True)
 class Waits:
-    """Seconds from the submission of each reel, each list sorted by itself."""
+    """Seconds from the submission of each reel. Each list is sorted by itself."""
 
     first_begun_s: Sequence[float]
-    """Until the first of its clips has a slot."""
+    """Until the first clip of the reel has a slot."""
     last_begun_s: Sequence[float]
-    """Until the last of them has one."""
+    """Until the last clip of the reel has a slot."""
     rendered_s: Sequence[float]
-    """Until the last of them leaves its slot."""
+    """Until the last clip of the reel leaves its slot."""
 
 
 def draw_reels(load: Workload, seed: int = SEED) -> SimulatedReels:
-    """As many as a fleet can be tried on within a tenth of a second, which for reels of five clips are 8,000."""
+    """Random reels of a load, as many as can be simulated in a tenth of a second: 8,000 reels of five clips."""
     rng = random.Random(seed)
     clips = max(_CLIPS, math.ceil(_CLIPS_PER_BUSY_SLOT * load.busy_slots))
     count = max(clips // load.clips, _FEWEST_REELS)
@@ -196,14 +199,14 @@ def draw_reels(load: Workload, seed: int = SEED) -> SimulatedReels:
 
 
 def one_at_a_time(reels: SimulatedReels, most: int = 400) -> SimulatedReels:
-    """The first of `reels`, each of them submitted when even a single slot would be done with the one before."""
+    """At most `most` of the reels. Each arrives when a single slot would be done with the reel before it."""
     clips_s = reels.clips_s[:most]
     ends_s = accumulate((sum(clips) for clips in clips_s[:-1]), initial=0.0)
     return SimulatedReels(list(ends_s), clips_s)
 
 
 def simulate(reels: SimulatedReels, slots: int, keys: KeyCount) -> Waits:
-    """Renders all of `reels` on `slots` slots; leaves out the waits of the first of them."""
+    """The waits of `reels` on `slots` slots, without the waits of the first reels."""
     count = len(reels.arrivals_s)
     first_s, last_s, end_s = [math.inf] * count, [0.0] * count, [0.0] * count
     for reel, begun_s, ended_s in _render(reels, slots, QUEUES[keys]()):
@@ -219,12 +222,12 @@ def simulate(reels: SimulatedReels, slots: int, keys: KeyCount) -> Waits:
 
 
 def times_without_waits(reels: SimulatedReels) -> Sequence[float]:
-    """`Waits.rendered_s` of a fleet that has a slot for every clip at once."""
+    """`Waits.rendered_s` of a fleet with a slot for every clip."""
     return sorted(max(clips) for clips in reels.clips_s[_first_counted(reels) :])
 
 
 def quantile(ordered: Sequence[float], share: float) -> float:
-    """The smallest of `ordered` that at least `share` of them do not exceed."""
+    """The smallest entry of `ordered` that at least `share` of the entries do not exceed."""
     return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
 
 
@@ -242,7 +245,7 @@ def _draw_clips(rng: random.Random, load: Workload) -> Iterator[float]:
 
 
 def _render(reels: SimulatedReels, slots: int, queue: SimulatedQueue) -> Iterator[tuple[int, float, float]]:
-    """Each clip as it gets its slot, with its reel, and when it begins and ends."""
+    """Yields each clip when it gets its slot: the number of its reel, and its start and end in seconds."""
     running: list[tuple[float, int]] = []
     clips_s = [iter(clips) for clips in reels.clips_s]
     come, now_s, count = 0, 0.0, len(reels.arrivals_s)
