@@ -1,4 +1,4 @@
-"""Which fleet is found for a load and a promise, and what is said of it."""
+"""The fleet that is found for a load and a promise, and its report."""
 
 import math
 from collections.abc import Callable
@@ -54,7 +54,7 @@ def test_a_fleet_below_the_load_cannot_keep_up_and_has_no_waits_to_show():
     assert fleet.utilisation == pytest.approx(40 * 5 * 35 / 3600)
 
 
-def test_a_fleet_that_barely_keeps_up_has_no_reserve_whatever_is_promised():
+def test_a_fleet_that_barely_keeps_up_has_no_reserve_for_any_promise():
     tried = trials(wait_s=1e6)
     assert (tried.describe(2).verdict, tried.find_fewest()) == (FleetVerdict.NO_RESERVE, 3)
 
@@ -104,7 +104,7 @@ def test_an_idle_fleet_is_quicker_than_one_under_load():
     assert 43 < tried.idle_times(5).ready_p50_s < tried.describe(5).times.ready_p50_s
 
 
-def test_costs_are_those_of_the_workers_shared_by_the_reels():
+def test_the_cost_of_a_reel_is_its_share_of_the_workers():
     cost = trials(wait_s=60, price=PRICE).describe(6).cost
     assert (cost.per_hour, cost.per_month, cost.per_reel) == pytest.approx((15, 10_950, 0.375))
     assert cost.per_video_minute == pytest.approx(0.375 * 60 / 25)
@@ -115,11 +115,11 @@ def test_a_fleet_that_cannot_keep_up_costs_as_much_for_fewer_reels():
     assert fleet.cost.per_reel == pytest.approx(2.5 / fleet.most_reels_per_hour)
 
 
-def test_without_a_price_nothing_is_said_of_costs():
+def test_without_a_price_there_is_no_cost():
     assert trials(wait_s=60).describe(6).cost is None
 
 
-def test_without_a_length_nothing_is_said_of_minutes():
+def test_without_a_length_there_is_no_cost_of_a_minute():
     assert trials(wait_s=60, price=Price(2.5)).describe(6).cost.per_video_minute is None
 
 

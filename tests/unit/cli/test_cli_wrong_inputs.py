@@ -1,4 +1,4 @@
-"""What the commands say to inputs that cannot work, before anything is asked of a server or started."""
+"""The messages for wrong inputs, before a request or a start."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from phoenix.errors import FieldError, InvalidRequest, SchemaOutdated, Unavailab
 
 
 def refused(*arguments: str) -> str:
-    """The words of the refusal, however the terminal broke them into lines."""
+    """The text of the error, without the line breaks of the terminal."""
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 2, result.output
     return " ".join(result.stderr.replace("│", " ").split())

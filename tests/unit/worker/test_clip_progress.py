@@ -1,4 +1,4 @@
-"""How far a clip and its job are said to be, and how long they will take."""
+"""The progress of a clip and of its job, and their remaining time."""
 
 from itertools import pairwise
 

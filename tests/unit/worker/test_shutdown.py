@@ -1,4 +1,4 @@
-"""How urgently a worker ends, and with which status."""
+"""When a worker ends, how fast, and with which status."""
 
 from phoenix.contract.artifacts import MediaInfo
 from phoenix.engine.backend import ProcessUnfit
