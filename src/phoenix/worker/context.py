@@ -19,7 +19,6 @@ from phoenix.errors import FailureCode, NotFound, Stage, TaskFailed
 from phoenix.ids import JobId, TaskId
 from phoenix.jobs.execution.completion import AttemptOutput
 from phoenix.jobs.repository import get_artifact
-from phoenix.media.ffmpeg import FfmpegCallbacks, Progress
 from phoenix.media.probe import ProbeLimits
 from phoenix.media.ssrf import EgressPolicy
 from phoenix.media.tools import MediaTools
@@ -167,12 +166,3 @@ def open_slots(settings: WorkerSettings, device: str) -> DeviceSlots:
     if settings.slots_dir is not None and device != "cpu":
         shared = SharedSlots(settings.slots_dir, device, count=count)
     return DeviceSlots(count, wait_limit_s=settings.slot_timeout_s, shared=shared)
-
-
-def ffmpeg_callbacks(lease: HeldLease) -> FfmpegCallbacks:
-    """Callbacks that stop ffmpeg with the attempt, and record progress of ffmpeg as progress of the attempt."""
-
-    def follow(_: Progress) -> None:
-        lease.record_progress()
-
-    return FfmpegCallbacks(should_stop=lambda: lease.stop.reason is not None, on_progress=follow)
