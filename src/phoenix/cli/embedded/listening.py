@@ -47,5 +47,5 @@ def url_of(listener: socket.socket) -> str:
 
 def _explain(host: str, port: int, error: OSError) -> str:
     if error.errno == errno.EADDRINUSE:
-        return f"Another program uses port {port} on {host}. Give another port with --port, or 0 for a free port."
+        return f"Port {port} on {host} is in use by another program. Give another with --port, or 0 for a free port."
     return f"Cannot listen on {host} port {port}: {error.strerror}."
