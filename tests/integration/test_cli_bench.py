@@ -34,7 +34,7 @@ def test_each_clip_is_timed_up_to_its_file():
     assert [timings.encode_s is not None and timings.denoise_s is not None for timings in report.clips] == [True, True]
 
 
-def test_clips_differ_in_nothing_but_their_seeds_from_the_one_that_was_resolved():
+def test_clips_differ_from_the_resolved_clip_only_in_their_seeds():
     [clip] = bench(**SMALL).reel.clips
     assert (clip.width, clip.height, clip.num_frames, clip.steps) == (426, 240, 4, 2)
 

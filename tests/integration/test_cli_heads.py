@@ -48,7 +48,7 @@ class Connection:
             return await self._reader.readline()
 
     async def rest(self) -> bytes:
-        """Whatever still comes, until the other side closes."""
+        """The bytes that still arrive until the other side closes."""
         async with asyncio.timeout(100):
             return await self._reader.read()
 

@@ -48,7 +48,7 @@ async def test_a_key_that_was_made_lets_in(run):
     assert await scopes_of(made.stdout.splitlines()[-1]) == {Scope.READ, Scope.WRITE}
 
 
-async def test_scopes_are_those_that_were_named(run):
+async def test_a_key_has_the_scopes_that_were_named(run):
     made = await in_thread(run, "create", "front end", "--scope", "read", "--scope", "admin")
 
     assert await scopes_of(made.stdout.splitlines()[-1]) == {Scope.READ, Scope.ADMIN}
@@ -64,7 +64,7 @@ def test_a_list_shows_names_and_no_secret(run):
     assert key.split("_", 2)[2] not in listed
 
 
-async def test_a_revoked_key_lets_nobody_in(run):
+async def test_a_revoked_key_is_refused(run):
     key = (await in_thread(run, "create", "front end")).stdout.splitlines()[-1]
 
     result = await in_thread(run, "revoke", key.split("_")[1])
@@ -73,7 +73,7 @@ async def test_a_revoked_key_lets_nobody_in(run):
     assert await scopes_of(key) == set()
 
 
-async def test_a_rotated_key_lets_in_beside_the_old_one(run):
+async def test_a_rotated_key_and_the_old_key_both_work(run):
     old = (await in_thread(run, "create", "front end")).stdout.splitlines()[-1]
 
     new = (await in_thread(run, "rotate", old.split("_")[1])).stdout.splitlines()[-1]

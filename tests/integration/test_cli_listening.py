@@ -7,14 +7,14 @@ import pytest
 from phoenix.cli.embedded.listening import CannotListen, listening, url_of
 
 
-def test_port_zero_picks_a_free_one_that_accepts():
+def test_port_zero_picks_a_free_port_that_accepts_connections():
     with listening("127.0.0.1", 0) as listener:
         with socket.create_connection(listener.getsockname()):
             pass
         assert url_of(listener) == f"http://127.0.0.1:{listener.getsockname()[1]}"
 
 
-def test_a_wildcard_address_is_shown_as_one_that_can_be_opened():
+def test_a_wildcard_address_is_shown_as_an_address_that_clients_can_open():
     with listening("0.0.0.0", 0) as listener:
         assert url_of(listener).startswith("http://127.0.0.1:")
 

@@ -11,7 +11,7 @@ from sqlalchemy.engine import URL
 from typer.testing import CliRunner
 
 from phoenix.cli.app import app
-from phoenix.cli.serving import require_schema
+from phoenix.cli.preflight import require_schema
 from phoenix.db.schema import SchemaAge, age_of, read_schema
 from phoenix.settings import DatabaseSettings, Settings
 
@@ -41,7 +41,7 @@ def empty_postgres(postgres_server: URL) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("command", [["api", "--port", "0"], ["worker", "--device", "cpu"]], ids=["api", "worker"])
-def test_without_tables_a_command_names_the_one_that_makes_them(
+def test_without_tables_a_command_names_the_command_that_makes_them(
     command: list[str], empty_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", empty_url)

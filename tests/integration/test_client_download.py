@@ -40,9 +40,7 @@ async def phoenix(scripted_server: ScriptedServer) -> AsyncIterator[AsyncPhoenix
         yield client
 
 
-async def test_a_download_leaves_the_file_and_nothing_beside_it(
-    phoenix: AsyncPhoenix, scripted_server: ScriptedServer, tmp_path: Path
-):
+async def test_a_download_leaves_only_its_file(phoenix: AsyncPhoenix, scripted_server: ScriptedServer, tmp_path: Path):
     scripted_server.on("GET", CONTENT, Answer(body=MOVIE))
     path = await phoenix.download(done(), tmp_path / "reel.mp4")
     assert path.read_bytes() == MOVIE

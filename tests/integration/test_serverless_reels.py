@@ -14,7 +14,7 @@ import pytest
 from fixtures import child_processes
 from fixtures.media_files import decode
 from phoenix.cli.embedded.private import OwnServer
-from phoenix.cli.serverless.progress import Progress
+from phoenix.cli.serverless.answers import Progress
 from phoenix.cli.serverless.reel import ReelHandler
 from phoenix.cli.serverless.runpod import container_server
 from phoenix.client import AsyncPhoenix

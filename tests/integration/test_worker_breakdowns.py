@@ -1,4 +1,4 @@
-"""Breakdowns of a worker around a real, tiny model: what is reported, who takes over, and that the clip is right."""
+"""Failures of a worker with a real, tiny model: the error, the next worker, and the correct clip."""
 
 import os
 from pathlib import Path

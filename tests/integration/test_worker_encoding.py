@@ -1,4 +1,4 @@
-"""What a worker does while a clip is being encoded: the device is the next clip's, and a cancel is heard."""
+"""A worker that encodes a clip: the next clip has the device, and a cancel stops the encoding."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What a supervisor and a worker load before they have rendered anything."""
+"""The modules that a supervisor and a worker import before the first render."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""The thread that keeps leases: against a real database, in good days and bad ones."""
+"""The heartbeat thread with a real database, which may hang or be away."""
 
 import asyncio
 import time

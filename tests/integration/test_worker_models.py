@@ -1,4 +1,4 @@
-"""A worker with a real, tiny model: warmed up before it reports ready, and its clips made in one call where told to."""
+"""A worker with a real, tiny model: it warms up before it takes tasks, and batches clips if configured."""
 
 import asyncio
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Child processes: they end with their parent, and when they are asked to."""
+"""Child processes end with their parent, and on request."""
 
 import asyncio
 import os

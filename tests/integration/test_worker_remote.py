@@ -1,4 +1,4 @@
-"""Clips of remote models on a worker: they wait for a service, and keep nobody from the device meanwhile."""
+"""Clips of remote models on a worker: they wait for a service, and do not occupy the device."""
 
 import asyncio
 

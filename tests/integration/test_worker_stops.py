@@ -1,4 +1,4 @@
-"""How work ends before its time: canceled, handed back, lost to another worker, or cut off from its database."""
+"""Attempts that end early: canceled, handed back, lost to another worker, or cut off from their database."""
 
 import asyncio
 import time
@@ -22,7 +22,7 @@ from phoenix.worker.child_process import ExitStatus
 
 SLOW = slowed(0.05)
 LONG = 2000
-"""Steps: 100 s at that pace, so a test that ends by itself has not stopped anything."""
+"""Steps of 100 s in total, so that a render cannot end before the test stops it."""
 
 
 async def outcomes(harness: WorkerHarness, job: FullJob) -> list[AttemptEndState | None]:
@@ -30,7 +30,7 @@ async def outcomes(harness: WorkerHarness, job: FullJob) -> list[AttemptEndState
 
 
 async def take_away(harness: WorkerHarness, job: FullJob) -> None:
-    """Gives the first task to whoever claims it next, as a lease reaper does that thinks its worker dead."""
+    """Makes the first task claimable again, like the lease reaper after the death of a worker."""
     task = job.tasks[0]
     rule = RetryRule.from_settings(harness.settings.scheduler)
     async with harness.services.database.write() as uow:
@@ -103,7 +103,7 @@ async def test_a_drain_lets_what_was_begun_finish(open_harness: OpenHarness) -> 
     assert await outcomes(harness, job) == [AttemptEndState.SUCCEEDED]
 
 
-async def test_a_drain_hands_back_what_does_not_finish_in_time_as_nobody_s_failure(open_harness: OpenHarness) -> None:
+async def test_a_drain_hands_unfinished_tasks_back_without_counting_a_failure(open_harness: OpenHarness) -> None:
     harness = await open_harness(animatic=SLOW, worker=WorkerSettings(drain_grace_s=0.2))
     async with harness.worker() as shutdown:
         job_id = await harness.submit(a_reel(steps=LONG))

@@ -1,4 +1,4 @@
-"""A store that refuses what a worker has made: tried again, then said plainly, and no row without its bytes."""
+"""A store that refuses the files of a worker: a retry, then a plain error, and no row without its file."""
 
 from pathlib import Path
 

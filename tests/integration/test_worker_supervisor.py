@@ -54,7 +54,7 @@ async def test_a_killed_process_is_forgotten_and_its_successor_renders(
     async with supervised(harness, ProcessSpec("all", "cpu")):
         (first,) = await until_live(harness, 1)
         os.kill(first.pid, signal.SIGKILL)
-        (second,) = await until_live(harness, 1, besides=frozenset({first.id}))
+        (second,) = await until_live(harness, 1, without=frozenset({first.id}))
         async with harness.services.database.read() as session:
             assert await session.get(WorkerRow, first.id) is None
         job = await harness.until_ended(await harness.submit(a_wan_reel(clips=1)))
@@ -99,7 +99,7 @@ async def test_a_process_that_cannot_be_started_does_not_affect_the_others(
             while not lines_about(log_lines, "worker process could not be started"):  # noqa: ASYNC110 - a text
                 await asyncio.sleep(0.05)
         away.rename(python)
-        live = await until_live(harness, 2, besides=frozenset({first.id}))
+        live = await until_live(harness, 2, without=frozenset({first.id}))
     assert other.id in {row.id for row in live}
 
 

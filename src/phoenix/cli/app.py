@@ -1,4 +1,4 @@
-"""The commands, by name."""
+"""The commands of `phoenix` and their names."""
 
 from typing import Annotated
 

@@ -1,4 +1,4 @@
-"""Which server a command talks to: the given one, or else the one on this machine."""
+"""The server that a command talks to: the given server, or else the server on this machine."""
 
 import re
 import time
@@ -8,15 +8,15 @@ import httpx
 import typer
 from pydantic import ValidationError
 
+from phoenix.cli.console import read_settings
 from phoenix.cli.embedded.lock import find_holder
-from phoenix.cli.problems import read_settings
 from phoenix.client import Phoenix, RetryPolicy
 from phoenix.contract.fleet import Health
 from phoenix.settings import Settings
 
 
 def check_url(url: str | None) -> str | None:
-    """Refuses what is no address of a server, before somebody looks for the fault in the server."""
+    """Refuses a value that is not the address of a server."""
     if url and not re.match(r"https?://[^/]", url):
         raise typer.BadParameter(f"{url!r} is not a URL; give one such as http://127.0.0.1:8080.")
     if url and url.rstrip("/").endswith("/v1"):
@@ -30,25 +30,28 @@ UrlOption = Annotated[
         "--url",
         envvar="PHOENIX_URL",
         callback=check_url,
-        help="Server to talk to; the one of this machine if unset.",
+        help="URL of the server; the server on this machine if unset.",
     ),
 ]
-ApiKeyOption = Annotated[str | None, typer.Option("--api-key", envvar="PHOENIX_API_KEY", help="Its API key.")]
+ApiKeyOption = Annotated[
+    str | None, typer.Option("--api-key", envvar="PHOENIX_API_KEY", help="API key for the server.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON in the shape of the API.")]
 
-# Somebody waits at the terminal: enough for a busy server, but not long if there is none.
+# Enough retries for a busy server, and few enough that a user at the terminal does not wait long for no server.
 CLI_RETRY_POLICY = RetryPolicy(attempts=3, first_delay_s=0.3, longest_delay_s=30)
 STARTING_WITHIN_S = 60
 
 
 def connect(url: str | None, api_key: str | None) -> Phoenix:
+    """A client for `url`, or for the server on this machine."""
     return Phoenix(url or local_url(read_settings()), api_key, retry_policy=CLI_RETRY_POLICY)
 
 
 def local_url(settings: Settings) -> str:
-    """The URL where `phoenix up` serves this data folder, or else where `phoenix api` would.
+    """The URL at which `phoenix up` serves this data folder, or else the URL that `phoenix api` would serve.
 
-    Waits for a server that is just starting: `phoenix up &` and a command after it belong together.
+    Waits for a server that is just starting, so that a command may follow `phoenix up &` directly.
     """
     give_up_s = time.monotonic() + STARTING_WITHIN_S
     while (holder := find_holder(settings.data_dir)) and time.monotonic() < give_up_s:
@@ -59,7 +62,7 @@ def local_url(settings: Settings) -> str:
 
 
 def is_phoenix(url: str) -> bool:
-    """Whether Phoenix answers there, rather than some other program on that port."""
+    """Whether Phoenix answers at `url`, and not another program on the same port."""
     try:
         response = httpx.get(f"{url}/health/live", timeout=2, trust_env=False)
         Health.model_validate_json(response.content)

@@ -1,4 +1,4 @@
-"""Checks what this machine has and lacks: each check maps settings to one finding. Leaves nothing behind."""
+"""Checks what this machine has and lacks. Each check maps the settings to one finding, and leaves nothing behind."""
 
 import asyncio
 import os
@@ -13,8 +13,8 @@ from pathlib import Path
 from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
+from phoenix.cli.console import NEWER_SCHEMA
 from phoenix.cli.embedded.redis_server import find_redis_server
-from phoenix.cli.problems import NEWER_SCHEMA
 from phoenix.db.engine import database_url
 from phoenix.db.schema import SchemaAge, read_schema
 from phoenix.errors import PhoenixError
@@ -28,22 +28,26 @@ from phoenix.storage.open import open_store
 
 CHECK_TIMEOUT_S = 30
 LITTLE_SPACE_BYTES = 5 * 2**30
-"""A reel's clips, frames in progress and the result are on disk at the same time."""
+"""Less free space is a finding: clips, frames and the result of a reel are on disk at the same time."""
 
 
 OTHER_NAMES = {"CONFIG", "URL", "API_KEY", "PUBLISH", "LIFELINE_FD"}
-"""Names after `PHOENIX_` that are no settings, but are read by commands, compose files and child processes."""
+"""Names after `PHOENIX_` that are not settings. Commands, compose files and child processes read them."""
 
 
 class CheckStatus(Enum):
+    """What a check found."""
+
     OK = "ok"
     NOTE = "note"
-    """Phoenix works, except for what the finding names."""
+    """Phoenix works, except for the part that the finding names."""
     MISSING = "missing"
 
 
 @dataclass(frozen=True)
 class Finding:
+    """The result of one check, with a remedy if something is missing."""
+
     name: str
     status: CheckStatus
     detail: str
@@ -51,7 +55,7 @@ class Finding:
 
 
 async def examine(settings: Settings, checks: Mapping[str, "Check"] | None = None) -> list[Finding]:
-    """The findings of all checks, in order; takes at most `CHECK_TIMEOUT_S`."""
+    """The findings of all checks, in order. Takes at most `CHECK_TIMEOUT_S`."""
     chosen = CHECKS if checks is None else checks
     return await asyncio.gather(*(_run(name, check, settings) for name, check in chosen.items()))
 
@@ -69,13 +73,13 @@ async def _run(name: str, check: "Check", settings: Settings) -> Finding:
 async def check_settings(_settings: Settings) -> Finding:
     file = os.environ.get("PHOENIX_CONFIG")
     if unknown := unknown_names(os.environ):
-        detail = f"nothing reads {', '.join(unknown)}"
+        detail = f"unknown: {', '.join(unknown)}"
         return Finding("settings", CheckStatus.NOTE, detail, "Correct the name: deploy/env.example lists them all.")
-    return Finding("settings", CheckStatus.OK, f"of the environment{f', and of {file}' if file else ''}")
+    return Finding("settings", CheckStatus.OK, f"from the environment{f' and from {file}' if file else ''}")
 
 
 def unknown_names(environment: Mapping[str, str]) -> list[str]:
-    """Variables that look like settings and are none. A typo after the group is refused when settings are read."""
+    """Variables that look like settings but are not. Reading the settings refuses a typo after the group."""
     named = {name: name.removeprefix("PHOENIX_") for name in environment if name.startswith("PHOENIX_")}
     known = {field.upper() for field in Settings.model_fields} | OTHER_NAMES
     return sorted(name for name, rest in named.items() if rest.upper().split("__")[0] not in known)
@@ -105,13 +109,13 @@ async def check_database(settings: Settings) -> Finding:
     url = database_url(settings.database, settings.data_dir)
     shown = url.render_as_string(hide_password=True)
     if url.get_backend_name() == "sqlite" and not _exists(url.database):
-        return Finding("database", CheckStatus.OK, f"{shown}, to be made by `phoenix up`")
+        return Finding("database", CheckStatus.OK, f"{shown}, which `phoenix up` creates")
     schema = await read_schema(url, settings.database)
     if schema.age is SchemaAge.NEWER:
-        detail = f"{shown} has schema {schema.revision}, which this version does not know"
+        detail = f"{shown} has schema {schema.revision}, which is newer than this version"
         return Finding("database", CheckStatus.NOTE, detail, NEWER_SCHEMA)
     if not schema.age.is_usable:
-        remedy = "Run `phoenix db upgrade`; `phoenix up` does it by itself."
+        remedy = "Run `phoenix db upgrade`; `phoenix up` upgrades by itself."
         return Finding(
             "database", CheckStatus.NOTE, f"{shown} has schema {schema.revision}, not {schema.newest}", remedy
         )
@@ -125,7 +129,7 @@ async def check_storage(settings: Settings) -> Finding:
             return Finding("storage", CheckStatus.MISSING, f"{folder} cannot be written", REMEDIES["storage"])
         return Finding("storage", CheckStatus.OK, f"in {settings.data_dir.absolute()}")
     store = open_store(settings.storage, default_folder=settings.data_dir)
-    # Only writing shows whether writing is allowed.
+    # Only a write shows whether writes are allowed.
     key = upload_key(new_artifact_id())
     await store.put_stream(key, _one_chunk(b"phoenix doctor"), max_bytes=None)
     await store.delete(key)
@@ -147,7 +151,7 @@ async def check_gpu(_settings: Settings) -> Finding:
     names = (await _output_of(sys.executable, "-c", LIST_GPUS)).split("\n")
     gpus = [name for name in names if name]
     if not gpus:
-        return Finding("GPU", CheckStatus.NOTE, "none that torch can use: diffusion models would run on the CPU")
+        return Finding("GPU", CheckStatus.NOTE, "torch can use none: diffusion models would run on the CPU")
     return Finding("GPU", CheckStatus.OK, ", ".join(gpus))
 
 
@@ -163,12 +167,12 @@ CHECKS: dict[str, Check] = {
     "GPU": check_gpu,
 }
 REMEDIES = {
-    "ffmpeg": "Install `phoenix[media]`, which brings one, or set PHOENIX_MEDIA__FFMPEG.",
-    "redis": "Start it, correct REDIS_URL, or unset that and install `phoenix[embedded]`.",
-    "database": "Start it, or correct DATABASE_URL; `phoenix[postgres]` brings the driver.",
-    "storage": "Correct PHOENIX_STORAGE__URL and its credentials, or the rights on PHOENIX_DATA_DIR.",
+    "ffmpeg": "Install `phoenix[media]`, which contains ffmpeg, or set PHOENIX_MEDIA__FFMPEG.",
+    "redis": "Start Redis, correct REDIS_URL, or unset REDIS_URL and install `phoenix[embedded]`.",
+    "database": "Start the database, or correct DATABASE_URL; `phoenix[postgres]` contains the driver.",
+    "storage": "Correct PHOENIX_STORAGE__URL and its credentials, or the permissions of PHOENIX_DATA_DIR.",
 }
-# In a process of its own: torch takes a second and 200 MB, and a broken driver may crash the process.
+# Runs in a separate process: torch takes a second and 200 MB, and a broken driver may crash the process.
 LIST_GPUS = "import torch\nfor n in range(torch.cuda.device_count()): print(torch.cuda.get_device_name(n))"
 
 

@@ -1,4 +1,4 @@
-"""Shows a job's events live: a bar per clip on a terminal, a line per event elsewhere."""
+"""Shows the events of a job live: a bar per clip on a terminal, a line per event in files and pipes."""
 
 from contextlib import closing
 from typing import Protocol
@@ -21,10 +21,12 @@ from phoenix.contract.events import (
 from phoenix.contract.jobs import Clip, ClipState, Job
 
 MANY_CLIPS = 12
-"""With more clips, only running ones have a bar: a terminal has 24 lines."""
+"""With more clips, only running clips have a bar, because a terminal has 24 lines."""
 
 
 class Display(Protocol):
+    """Shows the events of one job inside a `with` block."""
+
     def __enter__(self) -> object: ...
     def __exit__(self, *failure: object) -> None: ...
     def show(self, event: Event) -> None: ...
@@ -40,7 +42,7 @@ def follow(phoenix: Phoenix, job_id: str, console: Console) -> Job:
 
 
 class LineDisplay:
-    """Output for files and pipes."""
+    """Output for files and pipes: one line per event."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -64,13 +66,13 @@ class LineDisplay:
 
 
 def describe(event: Event) -> str | None:
-    """A line, more for a snapshot of clips that run already; None for what changes too often to be shown."""
+    """The text of an event. A snapshot also has a line per running clip. None for events that are too frequent."""
     match event:
         case JobSnapshot(job=job):
             running = [f"clip {clip.index}: started" for clip in job.clips if clip.state is ClipState.RUNNING]
             return "\n".join([f"{job.id} {job.state.value}, {_count(job.clips)}, {job.progress:.0%} done", *running])
         case JobQueueMoved(queue_position=int() as position):
-            return f"place {position} in the queue" + (
+            return f"position {position} in the queue" + (
                 f": {printable(reason)}" if (reason := event.waiting_reason) else ""
             )
         case ClipStarted() | ClipSucceeded() | ClipRetrying() | ClipFailed():
@@ -86,19 +88,20 @@ def _count(clips: list[Clip]) -> str:
 
 
 def describe_clip(event: ClipStarted | ClipSucceeded | ClipRetrying | ClipFailed) -> str:
+    """What happened to the clip, without its index."""
     match event:
         case ClipStarted():
             return "started" if event.attempt == 1 else f"started, attempt {event.attempt}"
         case ClipSucceeded():
             return "done"
         case ClipRetrying():
-            return f"again in {event.retry_in_s:g} s, {printable(event.reason.message)}"
+            return f"retry in {event.retry_in_s:g} s, {printable(event.reason.message)}"
         case ClipFailed():
             return f"failed, {printable(event.error.message)}"
 
 
 class BarDisplay:
-    """Output for terminals."""
+    """Output for terminals: a progress bar for the job and for each clip."""
 
     def __init__(self, console: Console) -> None:
         self._progress = Progress(
@@ -123,17 +126,17 @@ class BarDisplay:
             case JobSnapshot():
                 self._show_job(event.job)
             case JobQueueMoved():
-                self._update_job(f"place {event.queue_position}" if event.queue_position is not None else "")
+                self._update_job(f"position {event.queue_position}" if event.queue_position is not None else "")
             case ClipProgress():
                 self._show_clip(event.clip_index, event.progress, f"step {event.step}/{event.steps}")
                 left = f"{format_seconds(event.job_eta_s)} left" if event.job_eta_s is not None else ""
                 self._update_job(left, event.job_progress)
             case ClipSucceeded():
-                self._show_clip(event.clip_index, 1, describe_clip(event), is_at_work=False)
+                self._show_clip(event.clip_index, 1, describe_clip(event), is_running=False)
                 self._update_job("", event.progress)
             case ClipStarted() | ClipRetrying() | ClipFailed():
-                is_at_work = isinstance(event, ClipStarted)
-                self._show_clip(event.clip_index, 0, describe_clip(event), is_at_work=is_at_work)
+                is_running = isinstance(event, ClipStarted)
+                self._show_clip(event.clip_index, 0, describe_clip(event), is_running=is_running)
             case _:
                 self._update_job(describe(event) or "")
 
@@ -143,7 +146,7 @@ class BarDisplay:
             self._clips = {clip.index: self._add_clip(clip, len(job.clips)) for clip in job.clips}
         self._update_job(job.state.value, job.progress)
         for clip in job.clips:
-            self._show_clip(clip.index, clip.progress, clip.state.value, is_at_work=clip.state is ClipState.RUNNING)
+            self._show_clip(clip.index, clip.progress, clip.state.value, is_running=clip.state is ClipState.RUNNING)
 
     def _add_clip(self, clip: Clip, count: int) -> TaskID:
         is_visible = count <= MANY_CLIPS
@@ -151,10 +154,10 @@ class BarDisplay:
             f"{clip.index + 1:>3} {printable(clip.prompt, 32):32}", total=1, note="", visible=is_visible
         )
 
-    def _show_clip(self, index: int, fraction: float, note: str, *, is_at_work: bool = True) -> None:
+    def _show_clip(self, index: int, fraction: float, note: str, *, is_running: bool = True) -> None:
         task = self._clips.get(index)
         if task is not None:
-            is_visible = is_at_work or len(self._clips) <= MANY_CLIPS
+            is_visible = is_running or len(self._clips) <= MANY_CLIPS
             self._progress.update(task, completed=fraction, note=note, visible=is_visible)
 
     def _update_job(self, note: str, fraction: float | None = None) -> None:

@@ -1,4 +1,4 @@
-"""`phoenix generate`: from prompts to a file, with a running server or a private one."""
+"""`phoenix generate`: makes a video file from prompts, with a running server or with a private server."""
 
 import sys
 from collections.abc import Generator
@@ -10,7 +10,15 @@ from typing import NoReturn
 import typer
 
 from phoenix.cli.connecting import CLI_RETRY_POLICY, ApiKeyOption, UrlOption, is_phoenix, local_url
-from phoenix.cli.console import err, printable
+from phoenix.cli.console import (
+    INTERRUPTED,
+    end_on_sigterm,
+    err,
+    exit_on_error,
+    printable,
+    read_settings,
+    require_success,
+)
 from phoenix.cli.embedded.private import private_server
 from phoenix.cli.following import follow
 from phoenix.cli.options import (
@@ -30,7 +38,6 @@ from phoenix.cli.options import (
     make_request,
     with_first_frame,
 )
-from phoenix.cli.problems import INTERRUPTED, end_on_sigterm, exit_on_error, read_settings, require_success
 from phoenix.client import Phoenix, PhoenixClientError
 from phoenix.contract.jobs import Job
 from phoenix.contract.requests import SoundtrackRequest
@@ -39,7 +46,7 @@ from phoenix.contract.resolved import ResolvedReel
 
 @dataclass(frozen=True)
 class Server:
-    """A server to use. `is_private`: it ends with this command, and so do its jobs."""
+    """The server that makes the reel. A private server and its jobs end with this command."""
 
     url: str
     is_private: bool
@@ -61,7 +68,7 @@ def generate(  # noqa: PLR0913, PLR0917 - one parameter per option
     url: UrlOption = None,
     api_key: ApiKeyOption = None,
 ) -> None:
-    """Make a reel, and wait for it.
+    """Make a reel, and wait for its video.
 
     The path of the video is the last line of the output.
     """
@@ -100,13 +107,13 @@ def _server(url: str | None) -> Generator[Server]:
     if url or is_phoenix(local):
         yield Server(local, is_private=False)
         return
-    err.print("No server runs here: starting a private one.", style="dim")
+    err.print("No server runs here: starting a private server.", style="dim")
     with private_server(settings) as found:
         yield Server(found, is_private=True)
 
 
 def _upload(phoenix: Phoenix, file: Path) -> str:
-    """The id of what the file has become."""
+    """Uploads a file. Returns the id of its artifact."""
     err.print(f"uploading {printable(file.name)}", style="dim")
     return phoenix.upload(file).id
 
@@ -127,12 +134,12 @@ def _finish(phoenix: Phoenix, job: Job, output: Path | None, *, is_private: bool
 
 
 def _handle_interrupt(phoenix: Phoenix, job: Job, *, is_private: bool) -> NoReturn:
-    """After Ctrl-C: cancels the job unless the user wants to keep it. Another Ctrl-C leaves without asking."""
+    """Cancels the job after Ctrl-C unless the user wants to keep it. Another Ctrl-C ends the command without asking."""
     try:
-        # Jobs of a private server end with it; and without a terminal there is nobody to ask.
-        may_go_on = not is_private and sys.stdin.isatty()
-        if may_go_on and not typer.confirm("\nCancel the job?", default=True, err=True):
-            err.print(f"It goes on: `phoenix jobs watch {job.id}`, then `phoenix jobs download {job.id}`.")
+        # The jobs of a private server end with it, and without a terminal nobody can answer.
+        can_keep = not is_private and sys.stdin.isatty()
+        if can_keep and not typer.confirm("\nCancel the job?", default=True, err=True):
+            err.print(f"The job goes on: `phoenix jobs watch {job.id}`, then `phoenix jobs download {job.id}`.")
         else:
             phoenix.cancel(job.id)
             err.print(f"{job.id} canceled.")

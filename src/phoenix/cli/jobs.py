@@ -6,17 +6,16 @@ from typing import Annotated
 import typer
 
 from phoenix.cli.connecting import ApiKeyOption, JsonOption, UrlOption, connect
-from phoenix.cli.console import err, out, print_json
+from phoenix.cli.console import err, exit_on_error, out, print_json, require_success
 from phoenix.cli.following import follow
 from phoenix.cli.options import OutputOption
-from phoenix.cli.problems import exit_on_error, require_success
 from phoenix.cli.tables import clips_table, job_lines, jobs_table, models_table
 from phoenix.contract.base import JobKind
 from phoenix.contract.jobs import JobState
 
 jobs_app = typer.Typer(no_args_is_help=True, help="Inspect and control jobs.")
 
-JobIdArgument = Annotated[str, typer.Argument(metavar="JOB_ID", help="As printed on submission: job_…")]
+JobIdArgument = Annotated[str, typer.Argument(metavar="JOB_ID", help="Id of the job, as printed on submission: job_…")]
 
 
 @jobs_app.command("list")
@@ -26,7 +25,7 @@ def list_jobs(
     model: Annotated[str | None, typer.Option(help="Only jobs for this model.")] = None,
     q: Annotated[str | None, typer.Option("--query", "-q", help="Words that the prompts contain.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=100)] = 20,
-    cursor: Annotated[str | None, typer.Option(help="Cursor printed with the previous page.")] = None,
+    cursor: Annotated[str | None, typer.Option(help="Cursor that the previous page printed.")] = None,
     as_json: JsonOption = False,
     url: UrlOption = None,
     api_key: ApiKeyOption = None,
@@ -39,7 +38,7 @@ def list_jobs(
             return
         out.print(jobs_table(page.data) if page.data else "No jobs.")
         if page.next_cursor:
-            err.print(f"There are more: --cursor {page.next_cursor}", style="dim")
+            err.print(f"More jobs: --cursor {page.next_cursor}", style="dim")
 
 
 @jobs_app.command("show")
@@ -60,7 +59,7 @@ def show_job(
 
 @jobs_app.command("watch")
 def watch_job(job_id: JobIdArgument, url: UrlOption = None, api_key: ApiKeyOption = None) -> None:
-    """Follow a job until it has ended; status 1 unless it succeeds."""
+    """Follow a job until it ends. Status 1 unless it succeeds."""
     with exit_on_error(), connect(url, api_key) as phoenix:
         job = follow(phoenix, job_id, out)
         require_success(job)
@@ -69,7 +68,7 @@ def watch_job(job_id: JobIdArgument, url: UrlOption = None, api_key: ApiKeyOptio
 
 @jobs_app.command("cancel")
 def cancel_job(job_id: JobIdArgument, url: UrlOption = None, api_key: ApiKeyOption = None) -> None:
-    """Cancel a job; a running one stops within about a step."""
+    """Cancel a job. A running job stops within about one step."""
     with exit_on_error(), connect(url, api_key) as phoenix:
         job = phoenix.cancel(job_id)
         out.print(f"{job.id} {job.state.value}{' (canceling)' if not job.state.is_terminal else ''}")
@@ -77,7 +76,7 @@ def cancel_job(job_id: JobIdArgument, url: UrlOption = None, api_key: ApiKeyOpti
 
 @jobs_app.command("retry")
 def retry_job(job_id: JobIdArgument, url: UrlOption = None, api_key: ApiKeyOption = None) -> None:
-    """Queue an unsuccessful job again; finished clips are kept."""
+    """Queue an unsuccessful job again. Finished clips are kept."""
     with exit_on_error(), connect(url, api_key) as phoenix:
         job = phoenix.retry(job_id)
         out.print(f"{job.id} {job.state.value}")
@@ -87,21 +86,21 @@ def retry_job(job_id: JobIdArgument, url: UrlOption = None, api_key: ApiKeyOptio
 def download_job(
     job_id: JobIdArgument, output: OutputOption = None, url: UrlOption = None, api_key: ApiKeyOption = None
 ) -> None:
-    """Write the video of a job to a file, whose path is the last line of the output."""
+    """Download the video of a job. The path of the file is the last line of the output."""
     with exit_on_error(), connect(url, api_key) as phoenix:
         print(phoenix.download(job_id, output or Path(f"reel-{job_id}.mp4")))
 
 
 @jobs_app.command("delete")
 def delete_job(job_id: JobIdArgument, url: UrlOption = None, api_key: ApiKeyOption = None) -> None:
-    """Delete a job that has ended, and its files."""
+    """Delete an ended job and its files."""
     with exit_on_error(), connect(url, api_key) as phoenix:
         phoenix.delete(job_id)
         out.print(f"{job_id} is deleted.")
 
 
 def list_models(as_json: JsonOption = False, url: UrlOption = None, api_key: ApiKeyOption = None) -> None:
-    """List the models, their limits and defaults, and which are served now."""
+    """List the models with their limits and defaults, and whether a worker serves them now."""
     with exit_on_error(), connect(url, api_key) as phoenix:
         models = phoenix.models()
         if as_json:

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 from rich.table import Column, Table
 
-from phoenix.cli.console import err, out, printable
-from phoenix.cli.problems import exit_on_error, read_settings
+from phoenix.cli.console import err, exit_on_error, out, printable, read_settings
 
 if TYPE_CHECKING:
     from phoenix.db.unit_of_work import Database
@@ -19,15 +18,15 @@ keys_app = typer.Typer(no_args_is_help=True, help="Create, rotate and revoke API
 
 T = TypeVar("T")
 
-# Importing SQLAlchemy takes half a second, which `phoenix --help` should not pay for.
+# Importing SQLAlchemy takes half a second. Commands import it when they run, so that `phoenix --help` stays fast.
 # ruff: noqa: PLC0415
 
 
-KeyId = Annotated[str, typer.Argument(metavar="ID", help="As listed: what follows phx_.")]
+KeyId = Annotated[str, typer.Argument(metavar="ID", help="Id of the key, as `phoenix keys list` prints it.")]
 
 
 class KeyScope(StrEnum):
-    """As `access.keys.Scope`."""
+    """The scopes of `access.keys.Scope`, without its imports."""
 
     READ = "read"
     WRITE = "write"
@@ -36,10 +35,12 @@ class KeyScope(StrEnum):
 
 @keys_app.command("create")
 def create_key(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="A name that tells the key from others.")],
-    scope: Annotated[list[KeyScope] | None, typer.Option(help="May be repeated; read and write if unset.")] = None,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A name that distinguishes the key from other keys.")],
+    scope: Annotated[
+        list[KeyScope] | None, typer.Option(help="Scope of the key, may be repeated; read and write if unset.")
+    ] = None,
 ) -> None:
-    """Create a key. It is the last line of the output, and cannot be shown again."""
+    """Create a key. The key is the last line of the output, and cannot be shown again."""
     from phoenix.access import keys
 
     scopes = {keys.Scope(each.value) for each in scope or [KeyScope.READ, KeyScope.WRITE]}
@@ -54,12 +55,12 @@ def create_key(
 
 @keys_app.command("list")
 def list_keys() -> None:
-    """List the keys, the oldest first."""
+    """List the keys, oldest first."""
     from phoenix.access import keys
 
     async def fetch(database: "Database") -> Table:
         others = ("name", "scopes", "created", "last used", "old until", "revoked")
-        # Whole in a narrow terminal too: `rotate` and `revoke` take it.
+        # The id stays whole in a narrow terminal, because `rotate` and `revoke` take it.
         table = Table(Column("id", min_width=12), *others, box=None, pad_edge=False)
         async with database.read() as session:
             for row in await keys.list_keys(session):
@@ -77,13 +78,16 @@ def list_keys() -> None:
 def rotate_key(
     key_id: KeyId,
     keep_old_for: Annotated[
-        float, typer.Option(min=0, max=8760, metavar="HOURS", help="How long the old one works; 0 ends it at once.")
+        float,
+        typer.Option(
+            min=0, max=8760, metavar="HOURS", help="Hours for which the old secret still works; 0 ends it at once."
+        ),
     ] = 24,
 ) -> None:
-    """Replace the secret of a key, which keeps its jobs. The new key is printed as by `create`.
+    """Replace the secret of a key. The key keeps its jobs. The new key is the last line of the output.
 
-    If the key was rotated before, only the newest of its old secrets continues to work. Stream tokens end with the
-    secret that they were made with, and open streams within PHOENIX_EVENTS__MAX_STREAM_AGE_S.
+    If the key was rotated before, only the newest of its old secrets still works. A stream token ends with the secret
+    that made it. Its open streams end within PHOENIX_EVENTS__MAX_STREAM_AGE_S.
     """
     from phoenix.access import keys
 
@@ -96,7 +100,7 @@ def rotate_key(
 
 @keys_app.command("revoke")
 def revoke_key(key_id: KeyId) -> None:
-    """Revoke a key from the next request on; its open streams end within a heartbeat. Harmless if repeated."""
+    """Revoke a key from the next request on. Its open streams end within a heartbeat. Repeating it is harmless."""
     from phoenix.access import keys
 
     async def revoke(database: "Database") -> str:
@@ -108,13 +112,13 @@ def revoke_key(key_id: KeyId) -> None:
 
 
 def _show_key(key: str) -> None:
-    """On the last line of the output, so that scripts can take it."""
-    err.print("Keep it: only a digest of it is stored.", style="dim")
+    """Prints the key on the last line of the output, so that scripts can read it."""
+    err.print("Keep the key: only a digest of it is stored.", style="dim")
     print(key)
 
 
 def _on_database(work: Callable[["Database"], Awaitable[T]]) -> T:
-    """Opens the database for one piece of work; ends the command with what went wrong."""
+    """Opens the database, runs `work`, and returns its result. Ends the command with a message on an error."""
     from phoenix.assembly.services import open_database
 
     settings = read_settings()

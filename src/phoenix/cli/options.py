@@ -1,38 +1,45 @@
-"""Shared by `generate`, `plan` and `bench`: the options of a reel, their request, and reports of rounded values."""
+"""The options of a reel, its request, and what the reel becomes with the catalog of this machine."""
 
 import os
 import re
+import secrets
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from pydantic import ValidationError
 
-from phoenix.cli.console import err, printable
-from phoenix.cli.problems import USAGE
+from phoenix.catalog.admission import SEED_SPACE, AdmissionLimits, KnownMedia, admit_reel
+from phoenix.catalog.load import Catalog
+from phoenix.cli.console import USAGE, err, printable
 from phoenix.contract.base import AspectRatio, Resolution
-from phoenix.contract.requests import ReelRequest
-from phoenix.contract.resolved import Adjustment
+from phoenix.contract.requests import ReelRequest, SoundtrackRequest
+from phoenix.contract.resolved import Adjustment, ResolvedReel
+from phoenix.ids import new_artifact_id
+from phoenix.media.probe import ProbeLimits, probe_media
+from phoenix.settings import Settings
 
 PromptsArgument = Annotated[list[str], typer.Argument(metavar="PROMPT...", help="One clip each, in order.")]
-ModelOption = Annotated[str | None, typer.Option(help="Id of a model; see `phoenix models`.")]
+ModelOption = Annotated[str | None, typer.Option(help="Id of the model; see `phoenix models`.")]
 DurationOption = Annotated[float | None, typer.Option("--duration", help="Length of each clip, in seconds.")]
 AspectRatioOption = Annotated[AspectRatio | None, typer.Option()]
 ResolutionOption = Annotated[Resolution | None, typer.Option(help="The shorter side in pixels.")]
 FpsOption = Annotated[int | None, typer.Option()]
 StepsOption = Annotated[int | None, typer.Option(help="Denoising steps of each clip.")]
-SeedOption = Annotated[int | None, typer.Option(help="Clip i uses seed + i; drawn at random if left out.")]
+SeedOption = Annotated[int | None, typer.Option(help="Clip i uses seed + i; random if unset.")]
 CrossfadeOption = Annotated[float | None, typer.Option("--crossfade", help="Seconds by which clips overlap.")]
-AudioOption = Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="Sound to lay under the reel.")]
+AudioOption = Annotated[
+    Path | None, typer.Option(exists=True, dir_okay=False, help="Sound file for the soundtrack of the reel.")
+]
 
 ImageOption = Annotated[
     Path | None,
-    typer.Option(exists=True, dir_okay=False, help="Picture that each clip begins with; for models that take one."),
+    typer.Option(exists=True, dir_okay=False, help="First frame of every clip, for models that take an image."),
 ]
 
 
 def make_request(prompts: list[str], given: dict[str, Any], crossfade_s: float | None) -> ReelRequest:
-    """Ends the command with each fault that can be seen without a catalog."""
+    """The request for a reel. Ends the command with a message for every fault that needs no catalog to find."""
     body = {name: value for name, value in given.items() if value is not None}
     body["clips"] = [{"prompt": prompt} for prompt in prompts]
     if crossfade_s is not None:
@@ -46,17 +53,18 @@ def make_request(prompts: list[str], given: dict[str, Any], crossfade_s: float |
 
 
 def with_first_frame(request: ReelRequest, artifact_id: str) -> ReelRequest:
-    """Every clip begins with this picture."""
+    """The request with this image as the first frame of every clip."""
     clips = [clip.model_copy(update={"image_artifact_id": artifact_id}) for clip in request.clips]
     return request.model_copy(update={"clips": clips})
 
 
 def describe_adjustment(change: Adjustment) -> str:
+    """One line about a value that was rounded."""
     return printable(f"{change.pointer}: {change.requested} became {change.resolved}, {change.reason}")
 
 
 def check_output(path: Path | None) -> Path | None:
-    """Refuses what cannot be written before a GPU is spent on it."""
+    """Refuses a path that cannot be written, before a GPU renders for it."""
     if path and path.is_dir():
         raise typer.BadParameter(f"{path} is a folder; name a file in it.")
     if path and not os.access(path.parent, os.W_OK):
@@ -80,8 +88,39 @@ PortOption = Annotated[
 
 
 def check_device_names(names: list[str] | None) -> list[str] | None:
-    """Refuses a mistyped name at once: a supervisor would start workers that end with it again and again."""
+    """Refuses a mistyped device at once. A supervisor would start its workers again and again."""
     for name in names or ():
         if not re.fullmatch(r"auto|cpu|cuda(:[0-9]+)?", name):
             raise typer.BadParameter(f"there is no device {name!r}; give cpu, cuda:N or auto.")
     return names
+
+
+def resolve_reel(
+    request: ReelRequest,
+    catalog: Catalog,
+    settings: Settings,
+    *,
+    audio: Path | None = None,
+    image: Path | None = None,
+) -> ResolvedReel:
+    """The reel that a server with the same settings would make. Submits nothing.
+
+    Draws random seeds and artifact ids as a server does, so that they differ at each call. Raises `InvalidRequest` with
+    every fault, and `UnreadableMedia` for a file that no server would take.
+    """
+    ids = {new_artifact_id(): file for file in (audio, image) if file}
+    limits = ProbeLimits.from_settings(settings)
+    media: KnownMedia | None = {each: probe_media(file, limits) for each, file in ids.items()} or None
+    for artifact_id, file in ids.items():
+        if file is audio:
+            request = request.model_copy(update={"soundtrack": SoundtrackRequest(artifact_id=artifact_id)})
+        else:
+            request = with_first_frame(request, artifact_id)
+    return admit_reel(
+        request,
+        catalog,
+        default_model=settings.engine.default_model,
+        limits=AdmissionLimits(max_reel_duration_s=settings.limits.max_reel_duration_s),
+        draw_seed=lambda: secrets.randbelow(SEED_SPACE),
+        media=media,
+    )

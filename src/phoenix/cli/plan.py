@@ -1,4 +1,4 @@
-"""`phoenix plan`: shows what a reel would become, without a server and without rendering it."""
+"""`phoenix plan`: shows what a reel would become, without a server and without a render."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +9,15 @@ from phoenix.catalog.load import load_catalog
 from phoenix.catalog.model import ModelSpec
 from phoenix.catalog.transitions import joined_length_s
 from phoenix.cli.connecting import JsonOption
-from phoenix.cli.console import format_gigabytes, format_seconds, out, print_json, printable
+from phoenix.cli.console import (
+    exit_on_error,
+    format_gigabytes,
+    format_seconds,
+    out,
+    print_json,
+    printable,
+    read_settings,
+)
 from phoenix.cli.options import (
     AspectRatioOption,
     AudioOption,
@@ -24,9 +32,8 @@ from phoenix.cli.options import (
     StepsOption,
     describe_adjustment,
     make_request,
+    resolve_reel,
 )
-from phoenix.cli.problems import exit_on_error, read_settings
-from phoenix.cli.resolving import resolve_reel
 from phoenix.contract.requests import ReelRequest
 from phoenix.contract.resolved import ResolvedReel
 
@@ -45,9 +52,9 @@ def plan(  # noqa: PLR0913, PLR0917 - one parameter per option
     image: ImageOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Say what `phoenix generate` with the same options would make, and make nothing.
+    """Show what `phoenix generate` would make with the same options, and make nothing.
 
-    It goes by the models and limits of this machine's settings; a server elsewhere may have others.
+    The models and limits come from the settings of this machine. Another server may have other models and limits.
     """
     given = {
         "model": model,
@@ -76,7 +83,7 @@ def plan_lines(reel: ResolvedReel, model: ModelSpec, audio: Path | None = None) 
     """Lines about the reel as a whole."""
     yield f"{model.id}: {printable(model.title)}"
     if model.memory_bytes is not None:
-        yield f"  memory    {format_gigabytes(model.memory_bytes)} of weights; a clip takes more beside them"
+        yield f"  memory    {format_gigabytes(model.memory_bytes)} of weights; a clip needs more"
     yield f"  picture   {reel.width}x{reel.height} ({reel.resolution} {reel.aspect_ratio}) at {reel.fps} fps"
     length_s = joined_length_s(reel.transition, [clip.duration_s for clip in reel.clips])
     yield f"  length    {format_seconds(length_s)} of {_count_clips(reel)}{_joints(reel)}"
@@ -85,7 +92,7 @@ def plan_lines(reel: ResolvedReel, model: ModelSpec, audio: Path | None = None) 
 
 
 def plan_table(reel: ResolvedReel, request: ReelRequest) -> Table:
-    """One line per clip; `request` shows which seeds were given."""
+    """One line per clip. `request` shows which seeds were given."""
     kept = [Column(name, no_wrap=True) for name in ("clip", "size", "frames", "fps", "steps", "seed", "length")]
     table = Table(*kept, Column("prompt", no_wrap=True, overflow="ellipsis"), box=None, pad_edge=False)
     for clip, asked in zip(reel.clips, request.clips, strict=True):
@@ -108,7 +115,7 @@ def _count_clips(reel: ResolvedReel) -> str:
 
 
 def _joints(reel: ResolvedReel) -> str:
-    """How the clips of a reel that has several are joined."""
+    """How several clips are joined. Empty for one clip."""
     if len(reel.clips) == 1:
         return ""
     if reel.transition.kind == "cut":

@@ -1,15 +1,25 @@
-"""Finds what settings name but is not there, before anything is started that would only say so in a traceback."""
+"""Finds what settings name but is not there, before a server or a worker is started."""
+
+import asyncio
+
+import typer
 
 from phoenix.api.webhooks.callback_urls import webhook_policy
 from phoenix.catalog.load import CatalogError, load_catalog
+from phoenix.cli.console import FAILED, NEWER_SCHEMA, err, printable
+from phoenix.db.engine import database_url
+from phoenix.db.schema import Schema, SchemaAge, read_schema
 from phoenix.media.ssrf import EgressPolicy, tls_context
 from phoenix.settings import Settings
 
+ANSWER_WITHIN_S = 5.0
+"""How long a start waits for the database. A process can also start without it."""
+
 
 def check_named(settings: Settings, *, serves_api: bool, serves_media: bool) -> None:
-    """Looks for the models and the files that processes of these kinds need.
+    """Checks that the models and files exist which these processes need.
 
-    Raises `CatalogError` and `CaFileUnusable`, which name the file or the setting.
+    Raises `CatalogError` or `CaFileUnusable` with the name of the file or setting.
     """
     catalog, wanted = load_catalog(settings.engine.catalog_file), settings.engine.default_model
     if wanted not in catalog:
@@ -19,3 +29,24 @@ def check_named(settings: Settings, *, serves_api: bool, serves_media: bool) -> 
         tls_context(webhook_policy(settings.webhooks))
     if serves_media:
         tls_context(EgressPolicy.from_settings(settings.media))
+
+
+def require_schema(settings: Settings) -> None:
+    """Ends the command if the database answers and its tables are missing or too old."""
+    url = database_url(settings.database, settings.data_dir)
+
+    async def ask() -> Schema:
+        async with asyncio.timeout(ANSWER_WITHIN_S):
+            return await read_schema(url, settings.database)
+
+    try:
+        schema = asyncio.run(ask())
+    except Exception:  # noqa: BLE001 - drivers raise many kinds of errors; the started process logs them and retries
+        return
+    if schema.age is SchemaAge.NEWER:
+        err.print(NEWER_SCHEMA)
+    if not schema.age.is_usable:
+        lacks = "no tables yet" if schema.age is SchemaAge.MISSING else "the tables of an older version"
+        shown = printable(url.render_as_string(hide_password=True))
+        err.print(f"{shown} has {lacks}: run `phoenix db upgrade` first.", style="red")
+        raise typer.Exit(FAILED)

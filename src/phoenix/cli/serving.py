@@ -1,4 +1,4 @@
-"""`phoenix api`, `worker`, `db upgrade` and `doctor`: the commands with heavy imports."""
+"""The commands that run on a server: `phoenix api`, `worker`, `db upgrade` and `doctor`."""
 
 import asyncio
 import os
@@ -10,14 +10,12 @@ from typing import Annotated
 
 import typer
 
-from phoenix.cli.console import err, out, printable
+from phoenix.cli.console import FAILED, NEWER_SCHEMA, err, exit_on_error, out, printable, read_settings
 from phoenix.cli.options import HostOption, PortOption, check_device_names
-from phoenix.cli.problems import FAILED, NEWER_SCHEMA, exit_on_error, read_settings
-from phoenix.settings import Settings
 
 
 def list_devices() -> list[str]:
-    """Every GPU if there are several; otherwise `auto`, with which the worker itself finds one or none."""
+    """The name of every GPU if this machine has several; otherwise `auto`, which the worker resolves by itself."""
     if find_spec("torch") is None:
         return ["auto"]
     count = count_visible(len(list(Path("/dev").glob("nvidia[0-9]*"))), os.environ)
@@ -25,48 +23,19 @@ def list_devices() -> list[str]:
 
 
 def count_visible(found: int, environment: Mapping[str, str]) -> int:
-    """How many of the machine's GPUs are visible to CUDA in this process."""
+    """How many of the `found` GPUs are visible to CUDA in this process."""
     visible = environment.get("CUDA_VISIBLE_DEVICES")
     if visible is None:
         return found
-    # CUDA stops at the first invalid entry, which is customarily -1.
+    # CUDA ignores all entries from the first invalid entry on, which usually is -1.
     names = [name.strip() for name in visible.split(",")]
     valid = next((index for index, name in enumerate(names) if name in ("", "-1")), len(names))
     return min(valid, found)
 
 
-ANSWER_WITHIN_S = 5.0
-"""A replica does not wait longer for a database that it can do without at first."""
-
-# alembic and SQLAlchemy weigh half a second, which `phoenix --help` need not pay.
-# ruff: noqa: PLC0415
-
-
-def require_schema(settings: Settings) -> None:
-    """Ends the command if the database answers and its tables are missing or older."""
-    from phoenix.db.engine import database_url
-    from phoenix.db.schema import Schema, SchemaAge, read_schema
-
-    url = database_url(settings.database, settings.data_dir)
-
-    async def ask() -> Schema:
-        async with asyncio.timeout(ANSWER_WITHIN_S):
-            return await read_schema(url, settings.database)
-
-    try:
-        schema = asyncio.run(ask())
-    except Exception:  # noqa: BLE001 - drivers raise errors of many kinds; what serves logs them, and tries again
-        return
-    if schema.age is SchemaAge.NEWER:
-        err.print(NEWER_SCHEMA)
-    if not schema.age.is_usable:
-        lacks = "no tables yet" if schema.age is SchemaAge.MISSING else "the tables of an older version"
-        shown = printable(url.render_as_string(hide_password=True))
-        err.print(f"{shown} has {lacks}: run `phoenix db upgrade` first.", style="red")
-        raise typer.Exit(FAILED)
-
-
 class Queue(StrEnum):
+    """The queues of a worker."""
+
     GPU = "gpu"
     REMOTE = "remote"
     MEDIA = "media"
@@ -77,8 +46,8 @@ STYLES = {"ok": "green", "note": "yellow", "missing": "red"}
 
 db_app = typer.Typer(no_args_is_help=True, help="Maintain the database.")
 
-# The packages behind these commands import FastAPI, SQLAlchemy and arq, which takes a second. They are imported only
-# when a command needs them, so that `phoenix --help` and the client commands respond at once.
+# FastAPI, SQLAlchemy and arq take a second to import. Commands import them when they run, so that `phoenix --help` and
+# the client commands stay fast.
 # ruff: noqa: PLC0415
 
 
@@ -86,12 +55,14 @@ def run_api(
     host: HostOption = None,
     port: PortOption = None,
     reload: Annotated[bool, typer.Option("--reload", help="Restart when a source file changes.")] = False,
-    reload_dir: Annotated[list[Path] | None, typer.Option(help="Watched instead of Phoenix; may be repeated.")] = None,
+    reload_dir: Annotated[
+        list[Path] | None, typer.Option(help="Folder to watch instead of the package; may be repeated.")
+    ] = None,
     socket_fd: Annotated[int | None, typer.Option("--fd", hidden=True, help="An open socket to serve.")] = None,
 ) -> None:
     """Run one API replica."""
     from phoenix.api.server.serve import serve, serve_reloading
-    from phoenix.cli.preflight import check_named
+    from phoenix.cli.preflight import check_named, require_schema
 
     settings = read_settings()
     given = {name: value for name, value in {"host": host, "port": port}.items() if value is not None}
@@ -108,15 +79,17 @@ def run_api(
 
 def run_workers(
     queue: Annotated[
-        Queue, typer.Option(help="gpu renders clips, remote has a service render them, media prepares sound and joins.")
+        Queue,
+        typer.Option(help="gpu renders clips, remote sends clips to a service, media prepares sound and joins clips."),
     ] = Queue.ALL,
     device: Annotated[
-        list[str] | None, typer.Option(callback=check_device_names, help="cpu, cuda:N or auto; may be repeated.")
+        list[str] | None,
+        typer.Option(callback=check_device_names, help="Device: cpu, cuda:N or auto; may be repeated."),
     ] = None,
     processes_per_device: Annotated[int, typer.Option(min=1, max=64, help="Worker processes on each device.")] = 1,
 ) -> None:
-    """Run workers, under a supervisor that restarts dead ones."""
-    from phoenix.cli.preflight import check_named
+    """Run workers under a supervisor, which replaces dead workers."""
+    from phoenix.cli.preflight import check_named, require_schema
     from phoenix.processes import follow_lifeline
     from phoenix.telemetry.logs import configure_logs
     from phoenix.worker.supervisor import plan_processes, run_supervisor
@@ -134,7 +107,7 @@ def run_workers(
 
 @db_app.command("upgrade")
 def upgrade_database() -> None:
-    """Upgrade the database to the newest schema. Safe on every deploy, and from several hosts at once."""
+    """Upgrade the database to the newest schema. Safe on every deploy and on several hosts at once."""
     from phoenix.db.engine import database_url
     from phoenix.db.migrate import upgrade
 
@@ -145,7 +118,7 @@ def upgrade_database() -> None:
 
 
 def run_doctor() -> None:
-    """Report what this machine has, what it lacks, and what to do about it. Status 1 if something is missing."""
+    """Report what this machine has and lacks, and the remedies. Status 1 if something is missing."""
     from phoenix.cli.doctor import CheckStatus, examine
 
     findings = asyncio.run(examine(read_settings()))

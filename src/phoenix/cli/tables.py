@@ -1,4 +1,4 @@
-"""Jobs and models as tables and lines for people."""
+"""Jobs, clips and models as tables and lines for people."""
 
 from collections.abc import Iterable
 
@@ -19,7 +19,7 @@ STATE_STYLES = {
 
 
 def jobs_table(jobs: Iterable[Job]) -> Table:
-    """A table as wide as the terminal: prompts get the remaining width, and ids are never cut."""
+    """A table as wide as the terminal. Prompts get the remaining width, and ids are never cut."""
     kept = [Column(name, no_wrap=True) for name in ("state", "done", "created", "model")]
     table = Table(
         Column("job", no_wrap=True, min_width=30),
@@ -52,7 +52,7 @@ def job_lines(job: Job) -> list[str]:
         f"  times     {', '.join(f'{stage} {format_seconds(elapsed_s)}' for stage, elapsed_s in stages.items())}",
     ]
     if job.state is JobState.QUEUED:
-        lines.append(f"  waiting   place {job.queue_position}, {printable(job.waiting_reason or 'reason unknown')}")
+        lines.append(f"  waiting   position {job.queue_position}, {printable(job.waiting_reason or 'reason unknown')}")
     if not job.state.is_terminal:
         lines.append(f"  left      {format_seconds(job.eta_s)}")
     if job.output:
@@ -64,6 +64,7 @@ def job_lines(job: Job) -> list[str]:
 
 
 def clips_table(clips: Iterable[Clip]) -> Table:
+    """One line per clip, with its error instead of its prompt if it failed."""
     table = Table("clip", "state", "step", "tries", "seed", "time", "prompt", box=None, pad_edge=False)
     for clip in clips:
         table.add_row(
@@ -80,7 +81,7 @@ def clips_table(clips: Iterable[Clip]) -> Table:
 
 
 def models_table(models: Iterable[Model]) -> Table:
-    """A table of models. Ids are never cut, as `--model` takes them; on a narrow terminal the lists wrap instead."""
+    """One line per model. Ids are never cut, because `--model` takes them; on a narrow terminal the lists wrap."""
     whole = [Column(name, no_wrap=True, overflow="ignore") for name in ("model", "served")]
     wrapping = [Column(name, overflow="fold") for name in ("sizes", "ratios", "fps", "seconds", "steps")]
     table = Table(*whole, *wrapping, box=None, pad_edge=False)
@@ -110,7 +111,7 @@ def _title(job: Job) -> str:
 
 
 def _range(numbers: NumberRange) -> str:
-    """`12-24 (16)`, or the only value."""
+    """`12-24 (16)` with the default in parentheses, or the only value."""
     if numbers.minimum == numbers.maximum:
         return f"{numbers.default:.3g}"
     return f"{numbers.minimum:.3g}-{numbers.maximum:.4g} ({numbers.default:.3g})"

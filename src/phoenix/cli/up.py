@@ -1,4 +1,4 @@
-"""`phoenix up`: all of Phoenix on one machine, from one command."""
+"""`phoenix up`: all of Phoenix on one machine with one command."""
 
 import asyncio
 import sys
@@ -7,23 +7,22 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
-from phoenix.cli.console import err, out
+from phoenix.cli.console import NEWER_SCHEMA, err, exit_on_error, out, read_settings
 from phoenix.cli.embedded.listening import READY_LINE, listening, url_of
 from phoenix.cli.embedded.lock import FolderLock, Holder, lock_folder
 from phoenix.cli.embedded.redis_server import find_redis_server, socket_path
 from phoenix.cli.embedded.stack import PrivateRedis, Stack
 from phoenix.cli.options import HostOption, PortOption
-from phoenix.cli.problems import NEWER_SCHEMA, exit_on_error, read_settings
 from phoenix.settings import Settings, SettingsGroup
 
-# Unfinished work is handed back and done again, so a short grace period costs nothing but time.
+# Unfinished tasks are handed back and run again, so a short grace period costs only time.
 DRAIN_GRACE_S = 3.0
 
 G = TypeVar("G", bound=SettingsGroup)
 
 
 def compose(settings: Settings, *, redis_url: str, host: str, port: int, is_terminal: bool) -> Settings:
-    """Completes the settings. Leaves what the operator has set alone; makes paths absolute."""
+    """The settings of all children. Values that the operator has set stay; paths become absolute."""
     log: dict[str, Any] = {"json_lines": False} if is_terminal else {}
     return settings.model_copy(
         update={
@@ -37,7 +36,7 @@ def compose(settings: Settings, *, redis_url: str, host: str, port: int, is_term
 
 
 def _complete(group: G, **values: Any) -> G:
-    """`group` with those of `values` that are not set explicitly."""
+    """`group` with `values`, except for fields that are set explicitly."""
     unset = {name: value for name, value in values.items() if name not in group.model_fields_set}
     return group.model_copy(update=unset)
 
@@ -45,12 +44,12 @@ def _complete(group: G, **values: Any) -> G:
 def run_up(
     host: HostOption = None,
     port: PortOption = None,
-    workers: Annotated[int, typer.Option(min=1, max=64, help="GPU-queue workers per device.")] = 1,
+    workers: Annotated[int, typer.Option(min=1, max=64, help="Workers of the GPU queue on each device.")] = 1,
 ) -> None:
     """Run everything on this machine until Ctrl-C.
 
-    A private Redis unless REDIS_URL is set, SQLite unless DATABASE_URL is set, the API with the dashboard, and
-    workers. Files are kept in PHOENIX_DATA_DIR, ./data if unset.
+    Runs the API with the dashboard, and workers. Without REDIS_URL it runs a private Redis, and without DATABASE_URL it
+    uses SQLite. Files are kept in PHOENIX_DATA_DIR, or in ./data if that is unset.
     """
     settings = read_settings()
     with exit_on_error(), ExitStack() as resources:
@@ -92,14 +91,14 @@ def _prepare(
 
 
 def _check(settings: Settings) -> None:
-    # It imports the API's modules, which takes a second that `phoenix --help` should not pay for.
+    # Importing the API takes a second. `phoenix --help` must stay fast.
     from phoenix.cli.preflight import check_named  # noqa: PLC0415
 
     check_named(settings, serves_api=True, serves_media=True)
 
 
 def _migrate(settings: Settings) -> None:
-    # Importing alembic and SQLAlchemy takes half a second, which `phoenix --help` should not pay for.
+    # Importing alembic and SQLAlchemy takes half a second. `phoenix --help` must stay fast.
     from phoenix.db.engine import database_url  # noqa: PLC0415
     from phoenix.db.migrate import upgrade  # noqa: PLC0415
 

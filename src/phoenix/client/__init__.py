@@ -1,4 +1,4 @@
-"""The Python client of the public API. Knows the contract and HTTP, and nothing of the server behind it."""
+"""The Python client of the public API. It depends on the contract and on HTTP, not on the server."""
 
 from phoenix.client.asynchronous import AsyncPhoenix
 from phoenix.client.blocking import Phoenix

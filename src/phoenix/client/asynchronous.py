@@ -1,4 +1,4 @@
-"""The client for asyncio and trio: one method per route, typed with the contract."""
+"""The client for asyncio and trio. It has one method per route, with the types of the contract."""
 
 import mimetypes
 from collections.abc import AsyncGenerator
@@ -22,10 +22,10 @@ from phoenix.contract.requests import JobOptions, ReelRequest, SoundtrackJobRequ
 
 
 class AsyncPhoenix:
-    """Talks to one Phoenix server. Every method raises `PhoenixProblem` or `PhoenixUnreachable`.
+    """A client of one Phoenix server. Every method raises `PhoenixProblem` or `PhoenixUnreachable`.
 
-    A temporary refusal (429, 503) is retried after the server's Retry-After. A broken connection is retried where
-    repeating is safe: for reads, cancels, and submits, which carry an Idempotency-Key.
+    A temporary refusal (429, 503) is retried after the Retry-After of the server. A broken connection is retried where
+    this is safe: for reads, cancels, and submits, which carry an Idempotency-Key.
 
         async with AsyncPhoenix("http://127.0.0.1:8080") as phoenix:
             job = await phoenix.submit_reel(ReelRequest(clips=[ClipRequest(prompt="a red balloon")]))
@@ -46,15 +46,19 @@ class AsyncPhoenix:
         await self._transport.close()
 
     async def submit_reel(self, request: ReelRequest, *, idempotency_key: str | None = None) -> Job:
+        """Submits a reel. Returns the queued job, or the earlier job with the same `idempotency_key`."""
         return await self._submit("/v1/reels", request, idempotency_key)
 
     async def submit_stitch(self, request: StitchRequest, *, idempotency_key: str | None = None) -> Job:
+        """Submits a job that joins uploaded or rendered videos. Returns it like `submit_reel`."""
         return await self._submit("/v1/stitches", request, idempotency_key)
 
     async def submit_soundtrack(self, request: SoundtrackJobRequest, *, idempotency_key: str | None = None) -> Job:
+        """Submits a job that prepares a soundtrack. Returns it like `submit_reel`."""
         return await self._submit("/v1/soundtracks", request, idempotency_key)
 
     async def get_job(self, job_id: str) -> Job:
+        """Returns the job in its current state."""
         response = await self._transport.send("GET", _job_path(job_id), is_idempotent=True)
         return Job.model_validate_json(response.content)
 
@@ -70,7 +74,10 @@ class AsyncPhoenix:
         limit: int | None = None,
         cursor: str | None = None,
     ) -> JobPage:
-        """One page, newest first; its `next_cursor` is the `cursor` of the next. `q`: words of the prompts."""
+        """Returns one page of jobs, newest first. Its `next_cursor` is the `cursor` of the next page.
+
+        `q`: words that the prompts contain. `limit`: the most jobs of the page.
+        """
         given = {"state": state, "kind": kind, "model": model, "q": q, "limit": limit, "cursor": cursor}
         times = {"created_after": created_after, "created_before": created_before}
         params: dict[str, str | int] = {name: value for name, value in given.items() if value is not None}
@@ -79,21 +86,21 @@ class AsyncPhoenix:
         return JobPage.model_validate_json(response)
 
     async def cancel(self, job_id: str) -> Job:
-        """Requests cancellation. A running job ends within about a step; a finished one is unchanged."""
+        """Requests cancellation. A running job ends within about one step; an ended job stays unchanged."""
         response = await self._transport.send("POST", _job_path(job_id, "/cancel"), is_idempotent=True)
         return Job.model_validate_json(response.content)
 
     async def retry(self, job_id: str) -> Job:
-        """Queues a job again that did not succeed; finished clips are kept."""
+        """Queues an unsuccessful job again. Finished clips are kept."""
         response = await self._transport.send("POST", _job_path(job_id, "/retry"), is_idempotent=False)
         return Job.model_validate_json(response.content)
 
     async def delete(self, job_id: str) -> None:
-        """Deletes a finished job and its files."""
+        """Deletes an ended job and its files."""
         await self._transport.send("DELETE", _job_path(job_id), is_idempotent=False)
 
     async def upload(self, path: Path) -> Artifact:
-        """Uploads a sound, picture or video; requests refer to it by its `id`. Also raises `OSError`."""
+        """Uploads a sound, image or video file. Requests refer to the artifact by its `id`. Also raises `OSError`."""
         media_type = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
         with path.open("rb") as file:
             response = await self._transport.send(
@@ -102,9 +109,9 @@ class AsyncPhoenix:
         return Artifact.model_validate_json(response.content)
 
     async def download(self, job: Job | str, path: Path) -> Path:
-        """Writes the job's result to `path`, complete and verified, or not at all.
+        """Writes the result of a job to `path`, complete and verified, or writes nothing. Returns `path`.
 
-        Raises `NoOutput` for a job without a result, `DownloadCorrupted`, and `OSError`.
+        Also raises `NoOutput` for a job without a result, `DownloadCorrupted` and `OSError`.
         """
         found = await self.get_job(job) if isinstance(job, str) else job
         if found.output is None:
@@ -114,23 +121,26 @@ class AsyncPhoenix:
         return path
 
     def watch(self, job_id: str) -> AsyncGenerator[Event]:
-        """Yields a snapshot of the job, then its events until it ends, reconnecting as needed.
+        """Yields a snapshot of the job, then its events until the job ends. Reconnects as needed.
 
-        Durable events come exactly once and without a gap. Close the generator (`contextlib.aclosing`) to leave early.
+        Durable events arrive exactly once and without a gap. Close the generator (`contextlib.aclosing`) to stop early.
         """
         return JobFollower(self._transport, job_id).events()
 
     async def models(self) -> list[Model]:
+        """Returns the models, with their limits and defaults."""
         return ModelList.model_validate_json(await self._get("/v1/models")).data
 
     async def queue(self) -> QueueView:
+        """Returns the length of each queue and the slots of its workers."""
         return QueueView.model_validate_json(await self._get("/v1/queue"))
 
     async def workers(self) -> list[Worker]:
+        """Returns the live workers."""
         return WorkerList.model_validate_json(await self._get("/v1/workers")).data
 
     async def health(self) -> Health:
-        """`ok` or `degraded`. Raises `PhoenixProblem` if the server is down."""
+        """Returns `ok` or `degraded`. Raises `PhoenixProblem` if the server is down."""
         return Health.model_validate_json(await self._get("/health"))
 
     async def _get(self, path: str, params: Params | None = None) -> bytes:

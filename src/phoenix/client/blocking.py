@@ -1,4 +1,4 @@
-"""The client for code without an event loop: runs the asynchronous one in a thread of its own."""
+"""The client for code without an event loop. It runs the asynchronous client in a separate thread."""
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from contextlib import ExitStack
@@ -17,7 +17,7 @@ R = TypeVar("R")
 
 
 class _Blocking(Generic[P, R]):
-    """Turns a method of `AsyncPhoenix` into one that blocks until it returns."""
+    """Turns a method of `AsyncPhoenix` into a blocking method."""
 
     def __init__(self, method: Callable[Concatenate[AsyncPhoenix, P], Awaitable[R]]) -> None:
         self._method = method
@@ -30,7 +30,10 @@ class _Blocking(Generic[P, R]):
 
 
 class Phoenix:
-    """`AsyncPhoenix`, blocking: the same methods, arguments and errors. Close it, or use it in a `with` statement."""
+    """The blocking form of `AsyncPhoenix`: the same methods, arguments and errors.
+
+    Close the client, or use it in a `with` statement.
+    """
 
     submit_reel = _Blocking(AsyncPhoenix.submit_reel)
     submit_stitch = _Blocking(AsyncPhoenix.submit_stitch)
@@ -62,10 +65,11 @@ class Phoenix:
         self.close()
 
     def close(self) -> None:
+        """Closes the connections and ends the thread of the client."""
         self._open.close()
 
     def watch(self, job_id: str) -> Generator[Event]:
-        """Like `AsyncPhoenix.watch`; closing the generator closes the connection."""
+        """Yields the events of `AsyncPhoenix.watch`. Closing the generator closes the connection."""
         events = _SteppedEvents(self.asynchronous.watch(job_id))
         try:
             while (event := self.run(events.find_next)) is not None:
@@ -74,18 +78,18 @@ class Phoenix:
             self.run(events.close)
 
     def run(self, call: Callable[[], Awaitable[R]]) -> R:
-        """Runs `call` in the client's thread, and returns or raises its outcome."""
+        """Runs `call` in the thread of the client. Returns its result or raises its error."""
         future = self._portal.start_task_soon(call)
         try:
             return future.result()
         except BaseException:
-            # Ctrl-C interrupts this thread only; the client's thread would go on with the request.
+            # Ctrl-C interrupts only this thread. The thread of the client would go on with the request.
             future.cancel()
             raise
 
 
 class _SteppedEvents:
-    """Steps an asynchronous generator, each step in a task of its own, never two at a time."""
+    """Steps an asynchronous generator. Each step is a separate task, and steps never overlap."""
 
     def __init__(self, events: AsyncGenerator[Event]) -> None:
         self._events = events

@@ -1,4 +1,4 @@
-"""Downloads a file: to a `.part` file first, resumed where it broke off, and verified before it is renamed."""
+"""Downloads a file to a `.part` file, resumes after a broken connection, and verifies the file before it renames it."""
 
 import hashlib
 from dataclasses import dataclass
@@ -14,14 +14,14 @@ READ_TIMEOUT_S = 60
 
 @dataclass(frozen=True)
 class Expected:
-    """What the server says of the file."""
+    """Size and digest of the file, as the server reports them."""
 
     size_bytes: int
     sha256: str
 
 
 class PartFile:
-    """A partial download. Deleted on exit unless it was accepted."""
+    """A partial download. It is deleted on exit unless it was accepted."""
 
     def __init__(self, target: Path) -> None:
         self.size_bytes = 0
@@ -51,9 +51,11 @@ class PartFile:
         self.size_bytes = 0
 
     def accept(self, expected: Expected) -> None:
-        """Renames the file to its target. Raises `DownloadCorrupted` if size or digest are not as expected."""
+        """Renames the file to its target. Raises `DownloadCorrupted` if its size or digest is wrong."""
         if self.size_bytes != expected.size_bytes or self._hash.hexdigest() != expected.sha256:
-            raise DownloadCorrupted(f"{self._target.name}: {self.size_bytes} bytes arrived that are not the file's")
+            raise DownloadCorrupted(
+                f"{self._target.name}: the {self.size_bytes} bytes received differ from the file on the server"
+            )
         self._file.close()
         self._path.replace(self._target)
 
@@ -77,7 +79,7 @@ async def download(transport: Transport, path: str, target: Path, expected: Expe
 
 
 async def _receive(transport: Transport, path: str, part: PartFile) -> None:
-    # With a compressed body, the bytes received would not show at which offset to resume.
+    # A compressed body would not show the offset at which to resume.
     headers = {"Accept-Encoding": "identity"}
     if part.size_bytes:
         headers["Range"] = f"bytes={part.size_bytes}-"

@@ -1,4 +1,4 @@
-"""The exceptions of the client, and how a response becomes one of them."""
+"""The exceptions of the client, and their creation from responses."""
 
 from email.utils import parsedate_to_datetime
 
@@ -10,11 +10,15 @@ from phoenix.contract.problems import Problem, ProblemFault
 
 
 class PhoenixClientError(Exception):
-    """Base of every error that the client raises."""
+    """The base class of every error of the client."""
 
 
 class PhoenixProblem(PhoenixClientError):
-    """The server refused: `status` and `code` say why, `field_errors` where in the request."""
+    """The server refused the request.
+
+    `status` and `code` give the reason, and `field_errors` the wrong parts of the request. `retry_after_s`: seconds
+    after which the server accepts a retry, or None.
+    """
 
     def __init__(
         self,
@@ -36,25 +40,25 @@ class PhoenixProblem(PhoenixClientError):
 
 
 class PhoenixUnreachable(PhoenixClientError):
-    """No answer: nothing listens there, or the connection broke."""
+    """The server does not answer: nothing listens at the address, or the connection broke."""
 
 
 class DownloadCorrupted(PhoenixClientError):
-    """What arrived is not what the server said it would send; nothing was written to the target."""
+    """The received bytes differ from the file on the server. Nothing was written to the target."""
 
 
 class NoOutput(PhoenixClientError):
-    """The job has nothing to download: it did not succeed, or not yet."""
+    """The job has no result to download: it has not succeeded, or has not ended yet."""
 
 
 def problem_from(response: httpx.Response) -> PhoenixProblem:
-    """The exception for a response that is not 2xx; its body must have been read."""
+    """The exception for a response other than 2xx, whose body has been read."""
     retry_after_s = _retry_after_s(response.headers.get("retry-after"))
     request_id = response.headers.get("x-request-id")
     try:
         problem = Problem.model_validate_json(response.content)
     except ValidationError:
-        # Not Phoenix's: a proxy in between has answered.
+        # A proxy in between has answered instead of Phoenix.
         code, detail = f"HTTP_{response.status_code}", response.reason_phrase or "unexpected answer"
         return PhoenixProblem(response.status_code, code, detail, request_id=request_id, retry_after_s=retry_after_s)
     return PhoenixProblem(
@@ -68,7 +72,7 @@ def problem_from(response: httpx.Response) -> PhoenixProblem:
 
 
 def _retry_after_s(header: str | None) -> float | None:
-    """Seconds from either form of the header (RFC 9110, 10.2.3); None if absent or malformed."""
+    """Seconds from either form of the header (RFC 9110, 10.2.3). None if it is absent or malformed."""
     if header is None:
         return None
     if header.strip().isdigit():

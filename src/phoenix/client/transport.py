@@ -1,4 +1,4 @@
-"""Sends requests, retrying where that is safe, and turns everything but 2xx into an exception."""
+"""Sends requests, retries them where this is safe, and turns every response other than 2xx into an exception."""
 
 import random
 from collections.abc import AsyncGenerator, Mapping
@@ -25,10 +25,10 @@ class RetryPolicy:
     longest_delay_s: float = 60
 
     def delay_s(self, failures: int, *, retry_after_s: float | None = None, jitter: float = 0) -> float | None:
-        """Seconds to wait after `failures` (from 1) in a row; None to give up.
+        """Seconds to wait after `failures` (from 1) in a row. None to give up.
 
-        `retry_after_s` is the server's Retry-After: None if it exceeds `longest_delay_s`. `jitter`, from 0 to 1, adds
-        up to a quarter, so that the clients of a restarted server do not come back in one wave.
+        `retry_after_s`: the Retry-After of the server; the policy gives up if it exceeds `longest_delay_s`. `jitter`,
+        from 0 to 1, adds up to a quarter, so that the clients of a restarted server do not return all at once.
         """
         if failures >= self.attempts or (retry_after_s or 0) > self.longest_delay_s:
             return None
@@ -47,7 +47,7 @@ class RetryState:
         self._failures = 0
 
     async def wait_after(self, error: PhoenixProblem | PhoenixUnreachable) -> None:
-        """Sleeps until the next try; raises `error` if it is final or the policy gives up."""
+        """Sleeps until the next try. Raises `error` if it is final or if the policy gives up."""
         retry_after_s = None
         if isinstance(error, PhoenixProblem):
             if error.status not in TRANSIENT_STATUSES:
@@ -66,7 +66,7 @@ UploadField = tuple[str, BinaryIO, str]
 
 NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 NOT_DONE_STATUSES = frozenset({429, 503})
-"""The server itself refused the request; after a gateway's 502 or 504 it may have been carried out."""
+"""Statuses of a request that the server has not executed. After 502 or 504 of a gateway, it may have."""
 
 
 class Transport:
@@ -96,7 +96,7 @@ class Transport:
         headers: Mapping[str, str] | None = None,
         upload: UploadField | None = None,
     ) -> httpx.Response:
-        """Returns the 2xx response. A request that `is_idempotent` is also retried after a broken connection.
+        """Returns the 2xx response. An idempotent request is also retried after a broken connection.
 
         Raises `PhoenixProblem` or `PhoenixUnreachable` once the retry policy gives up.
         """
@@ -132,9 +132,10 @@ class Transport:
     async def stream(
         self, path: str, *, headers: Mapping[str, str], read_timeout_s: float
     ) -> AsyncGenerator[httpx.Response]:
-        """A 2xx response to GET, its body not yet read; never retried. `read_timeout_s`: longest gap between two bytes.
+        """Sends one GET without retries. Yields the 2xx response before its body is read.
 
-        Raises `PhoenixProblem`, and `PhoenixUnreachable`, also if the connection breaks while the body is read.
+        `read_timeout_s`: the longest gap between two bytes. Raises `PhoenixProblem` or `PhoenixUnreachable`, the latter
+        also if the connection breaks while the body is read.
         """
         timeout = httpx.Timeout(10, read=read_timeout_s)
         # Files may be redirected to the object store; httpx does not send the key to another origin.

@@ -1,4 +1,4 @@
-"""Follows one job's event stream across dropped connections, without a gap and without a repeated durable event."""
+"""Follows the event stream of one job across broken connections. Durable events arrive once and without a gap."""
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -24,17 +24,17 @@ from phoenix.contract.events import (
 )
 
 Event = DurableEvent | EphemeralEvent
-"""What a stream yields; `type` or the class says which event it is."""
+"""An event of a stream. Its `type` and its class say which event it is."""
 
 WATCH_RETRY_POLICY = RetryPolicy(attempts=20, first_delay_s=1, longest_delay_s=30)
-"""About nine minutes without a response: a redeploy takes less."""
+"""About nine minutes without a response, which is longer than a redeploy."""
 
-# The server sends a comment on an idle stream about every 10 s; a connection silent for longer is dead.
+# The server sends a comment on an idle stream about every 10 s. A silent connection is dead.
 READ_TIMEOUT_S = 45
 
 
 class JobFollower:
-    """Remembers what has been seen of one job's stream, so that the next connection resumes there."""
+    """Remembers the last event of the stream of one job, so that the next connection resumes after it."""
 
     def __init__(self, transport: Transport, job_id: str, retry_policy: RetryPolicy = WATCH_RETRY_POLICY) -> None:
         self._transport = transport
@@ -45,9 +45,9 @@ class JobFollower:
         self._is_over = False
 
     async def events(self) -> AsyncGenerator[Event]:
-        """Yields until the terminal event. Raises `PhoenixProblem` or `PhoenixUnreachable` once it gives up."""
+        """Yields events up to the terminal event. Raises `PhoenixProblem` or `PhoenixUnreachable` when it gives up."""
         while not self._is_over:
-            # A stream that ends before its job does was rotated or drained: the server expects a reconnection.
+            # A stream that ends before its job was rotated or drained. The server expects a new connection.
             failure: PhoenixProblem | PhoenixUnreachable = PhoenixUnreachable("the stream ended before the job did")
             try:
                 async with aclosing(self._one_connection()) as events:
@@ -80,7 +80,7 @@ class JobFollower:
             self._retries.retry_policy = replace(self._retries.retry_policy, first_delay_s=delay_s)
 
     def _accept(self, message: ServerSentEvent) -> Event | None:
-        """The event to yield; None if it was yielded before, or is of a type that this version does not know."""
+        """The event to yield. None for a repeated event, and for a type that this version does not know."""
         event = _parse(message.data)
         if event is None:
             return None
@@ -96,9 +96,9 @@ class JobFollower:
         return event
 
     def _apply_snapshot(self, snapshot: JobSnapshot) -> None:
-        # A database restored from a backup may be behind what was seen here; the database is right.
+        # A database restored from a backup may be behind the events seen here. The database is right.
         self._newest_seq = min(self._newest_seq, snapshot.seq)
-        # Resuming after a finished job's last number would be answered with 204, and its terminal event missed.
+        # After the last number of an ended job the server would answer 204, and the terminal event would be missed.
         self._resume_id = None if snapshot.job.state.is_terminal else str(snapshot.seq)
 
 
@@ -108,12 +108,12 @@ async def _messages(response: httpx.Response, base_url: str) -> AsyncGenerator[S
             async for message in messages:
                 yield message
     except SSEError as error:
-        # Not an event stream: a proxy's page, with status 200.
+        # A proxy has sent a page with status 200 instead of an event stream.
         raise unreachable(base_url, error) from error
 
 
 def _parse(data: str) -> Event | None:
-    """None for an empty message (httpx-sse yields one for a lone `retry:`) and for a type newer than this version."""
+    """The event in a message. None for an empty message (a lone `retry:`) and for a type newer than this version."""
     if not data:
         return None
     try:

@@ -1,1 +1,1 @@
-"""Worker processes: claim tasks, and do them with `engine`, `media` and `storage`."""
+"""Worker processes. They claim tasks, and run them with `engine`, `media` and `storage`."""

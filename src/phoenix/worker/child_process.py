@@ -1,4 +1,4 @@
-"""The environment of a child process: exactly its parent's settings, wherever those came from."""
+"""What a process and its child agree on: the settings in the environment, the exit statuses, the grace period."""
 
 import json
 import os
@@ -14,11 +14,11 @@ _PREFIX = "PHOENIX_"
 
 
 def child_environment(settings: Settings, inherited: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """Variables from which the child's `load_settings` yields settings equal to these.
+    """The environment in which the child's `load_settings` returns settings equal to these.
 
-    What is a default here is left out, so that it counts as unset in the child too.
+    Settings that have their default value are left out, so that they count as unset in the child too.
     """
-    # Names of settings are read in any case.
+    # Settings are read from names in upper and in lower case.
     kept = {
         name: value
         for name, value in inherited.items()
@@ -30,7 +30,7 @@ def child_environment(settings: Settings, inherited: Mapping[str, str] = os.envi
 
 
 def _text(value: object) -> str:
-    """Groups as JSON, which pydantic-settings reads for nested models; what is unset in them stays unset."""
+    """A value as text. A group becomes JSON without its unset fields; pydantic-settings reads it as a nested model."""
     if isinstance(value, BaseModel):
         return json.dumps(value.model_dump(exclude_unset=True, exclude_none=True), default=_plain)
     return str(_plain(value))
@@ -49,18 +49,20 @@ def _plain(value: object) -> object:
 
 
 STOP_GRACE_S = 10.0
-"""Time for work that was asked to stop: a denoising step, or the end of ffmpeg."""
+"""How long a worker waits for work that it has asked to stop: a denoising step takes seconds, and so does ffmpeg."""
 
 
 class ExitStatus(IntEnum):
+    """How a worker process ended. Its supervisor decides from the status when to start the next one."""
+
     DONE = 0
     STALLED = 70
-    """Its work hung. A thread cannot be killed, so the process ended itself."""
+    """A task hung. A thread cannot be killed, so the process ended itself."""
     ORPHANED = 71
-    """Its supervisor has ended."""
+    """The supervisor of the process has ended."""
     UNFIT = 74
-    """Its device or torch is in a bad state. A new process may do better; if not, the one after that is delayed."""
+    """The device or torch is in a bad state. A new process may work; if it fails early, the next start is delayed."""
     RECYCLE = 75
-    """It has done its share of tasks or grown too large: replace it at once."""
+    """The process has run its share of tasks or has grown too large. It is replaced at once."""
     UNUSABLE = 78
-    """What its settings name is not here: a device, ffmpeg, a catalog. Another start would end the same way."""
+    """A device, ffmpeg or a catalog that the settings name does not exist. Another start would fail the same way."""

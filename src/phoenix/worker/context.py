@@ -1,4 +1,4 @@
-"""The resources that tasks need: opened once per worker process, and passed to each task."""
+"""The resources that a worker process opens once and passes to each of its tasks, and the transfer of files."""
 
 import asyncio
 import shutil
@@ -12,25 +12,32 @@ from tempfile import TemporaryDirectory, gettempdir
 from typing import ParamSpec, TypeVar
 
 from phoenix.assembly.services import Services
+from phoenix.contract.artifacts import MediaInfo
 from phoenix.engine.registry import EngineRegistry
 from phoenix.engine.slots import DeviceSlots, SharedSlots
-from phoenix.media.ffmpeg import FfmpegCallbacks, Progress
+from phoenix.errors import FailureCode, NotFound, Stage, TaskFailed
+from phoenix.ids import JobId, TaskId
+from phoenix.jobs.execution.completion import AttemptOutput
+from phoenix.jobs.repository import get_artifact
 from phoenix.media.probe import ProbeLimits
 from phoenix.media.ssrf import EgressPolicy
 from phoenix.media.tools import MediaTools
 from phoenix.settings import Settings, WorkerSettings
+from phoenix.storage.faults import reported_as_task_failure
+from phoenix.storage.keys import OutputName, output_key
 from phoenix.worker.leases import HeldLease
+from phoenix.worker.retry import cancel_on_stop, retry_until_available
 
 
 class Scratch:
-    """The folder of one worker process; after a kill, its supervisor removes it."""
+    """The temporary folder of one worker process. Its supervisor removes the folder after a kill."""
 
     def __init__(self, worker_id: str) -> None:
         self.path = Path(gettempdir()) / f"phoenix-{worker_id}"
 
     @contextmanager
     def folder(self) -> Generator[Path]:
-        """A folder for one attempt; deleted afterwards with everything in it."""
+        """A new folder for one attempt. It is deleted with its files at the end of the block."""
         self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         with TemporaryDirectory(dir=self.path) as folder:
             yield Path(folder)
@@ -45,13 +52,13 @@ _T = TypeVar("_T")
 
 
 class Threads:
-    """A bounded pool. Work that has started cannot be cancelled, only asked to stop through its token."""
+    """A bounded thread pool. A call that has started cannot be cancelled; its stop token asks it to stop."""
 
     def __init__(self, count: int) -> None:
         self._executor = ThreadPoolExecutor(count, thread_name_prefix="task")
 
     async def run(self, function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
-        """Calls `function` in a thread, whose log lines carry this task's ids."""
+        """Calls `function` in a thread of the pool. Log lines of the thread carry the ids of the task."""
 
         def call() -> _T:
             return context.run(function, *args, **kwargs)
@@ -60,12 +67,22 @@ class Threads:
         return await asyncio.get_running_loop().run_in_executor(self._executor, call)
 
     def close(self) -> None:
-        """Shuts the pool down without waiting. A thread that hangs is left to the end of the process."""
+        """Shuts the pool down without waiting. A thread that hangs lives until the process ends."""
         self._executor.shutdown(wait=False, cancel_futures=True)
+
+
+MEDIA_TYPES = {
+    OutputName.CLIP: "video/mp4",
+    OutputName.OUTPUT: "video/mp4",
+    OutputName.SOUNDTRACK: "audio/mp4",
+    OutputName.THUMBNAIL: "image/jpeg",
+}
 
 
 @dataclass(frozen=True)
 class WorkerContext:
+    """What every task of a worker process uses."""
+
     services: Services
     tools: MediaTools
     egress: EgressPolicy
@@ -74,8 +91,42 @@ class WorkerContext:
     threads: Threads
     scratch: Scratch
 
+    async def download_artifact(self, lease: HeldLease, artifact_id: str, path: Path) -> MediaInfo:
+        """Copies an artifact of the job's owner to `path`. Returns its format and length. Raises `TaskFailed`."""
+        owner_id = lease.claim.owner_id
+
+        async def look_up() -> tuple[str, MediaInfo]:
+            async with self.services.database.read() as session:
+                row = await get_artifact(session, artifact_id, owner_id=owner_id)
+                return row.key, MediaInfo.model_validate(row.info)
+
+        try:
+            key, info = await retry_until_available(look_up, lease.stop)
+        except NotFound as error:
+            detail = f"the artifact {artifact_id} no longer exists"
+            raise TaskFailed(FailureCode.MEDIA_INVALID, detail, stage=Stage.FETCH) from error
+        with reported_as_task_failure(Stage.FETCH):
+            await cancel_on_stop(self.services.store.download_to(key, path), lease.stop)
+        lease.record_progress()
+        return info
+
+    async def upload_result(self, lease: HeldLease, name: OutputName, path: Path, info: MediaInfo) -> AttemptOutput:
+        """Stores a file under a key of this attempt. Clients see the file only when the attempt succeeds."""
+        claim = lease.claim
+        key = output_key(JobId(claim.job_id), TaskId(claim.task_id), claim.attempt, name)
+        with reported_as_task_failure(Stage.UPLOAD):
+            stored = await cancel_on_stop(self.services.store.put_file(key, path), lease.stop)
+        lease.record_progress()
+        return AttemptOutput(
+            key=key,
+            media_type=MEDIA_TYPES[name],
+            size_bytes=stored.size_bytes,
+            sha256=stored.sha256,
+            info=info,
+        )
+
     def close(self, *, is_idle: bool) -> None:
-        """Releases threads, files and, if nothing is rendering any more, the models."""
+        """Releases threads and files, and the models too if no render is running (`is_idle`)."""
         self.threads.close()
         self.scratch.remove()
         if is_idle:
@@ -83,7 +134,7 @@ class WorkerContext:
 
 
 def open_worker_context(services: Services, *, device: str, worker_id: str, most_tasks: int) -> WorkerContext:
-    """Raises `FfmpegMissing`. Loads no model and imports no torch."""
+    """Opens the context of a worker process. Loads no model and does not import torch. Raises `FfmpegMissing`."""
     settings = services.settings
     return WorkerContext(
         services=services,
@@ -110,17 +161,8 @@ def _open_engines(settings: Settings, device: str) -> EngineRegistry:
 
 
 def open_slots(settings: WorkerSettings, device: str) -> DeviceSlots:
-    """The device slots of the process, shared with other processes on its device if so configured; never for a CPU."""
+    """The device slots of the process. With `slots_dir` set, all processes on the same GPU share them."""
     count, shared = settings.max_concurrent_generations, None
     if settings.slots_dir is not None and device != "cpu":
         shared = SharedSlots(settings.slots_dir, device, count=count)
     return DeviceSlots(count, wait_limit_s=settings.slot_timeout_s, shared=shared)
-
-
-def ffmpeg_callbacks(lease: HeldLease) -> FfmpegCallbacks:
-    """Callbacks that stop ffmpeg with the attempt, and count ffmpeg's progress as the attempt's."""
-
-    def follow(_: Progress) -> None:
-        lease.record_progress()
-
-    return FfmpegCallbacks(should_stop=lambda: lease.stop.reason is not None, on_progress=follow)

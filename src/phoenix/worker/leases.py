@@ -1,4 +1,4 @@
-"""Renews this process's leases from a thread of its own, however busy the event loop and the renders are."""
+"""The leases that this process holds, and the thread that renews them while the event loop and the renders are busy."""
 
 import asyncio
 import os
@@ -17,14 +17,14 @@ from phoenix.telemetry.logs import get_logger
 from phoenix.worker.child_process import ExitStatus
 
 MonotonicClock = Callable[[], float]
-"""Seconds on a monotonic clock: a jump of the wall clock must not end a lease."""
+"""Returns seconds of a monotonic clock. A jump of the wall clock must not end a lease."""
 
 _FENCE_SHARE = 0.8
 
 
 @dataclass(frozen=True)
 class LeaseTerms:
-    """How long a lease lasts without renewal, and how long a task may go without progress."""
+    """How long a lease lasts without a renewal, and how long a task may run without progress."""
 
     lease_s: float
     heartbeat_s: float
@@ -32,12 +32,15 @@ class LeaseTerms:
 
     @property
     def fence_s(self) -> float:
-        """Seconds without renewal after which the worker stops on its own, before another can have taken over."""
+        """Seconds without a renewal after which a worker stops a task by itself, before another worker can claim it."""
         return _FENCE_SHARE * self.lease_s
 
 
 class HeldLease:
-    """Thread-safe: the working thread records its progress, the heartbeat's thread checks it."""
+    """A claimed task and the state of its lease.
+
+    Thread-safe: the thread that works records progress, and the heartbeat thread checks it.
+    """
 
     def __init__(self, claim: Claim, *, since_s: float, clock: MonotonicClock = time.monotonic) -> None:
         self.claim = claim
@@ -55,18 +58,18 @@ class HeldLease:
 
     @property
     def is_renewable(self) -> bool:
-        """Whether to renew it. A stalled one is left to expire, so that another worker gets the task."""
+        """Whether to renew the lease. The lease of a stalled task expires, so that another worker gets the task."""
         return self._stalled_s is None and self.stop.reason is not StopReason.LOST
 
     def record_progress(self) -> None:
-        """The work has made progress."""
+        """Restarts the stall timer, because the work has made progress."""
         self._last_progress_s = self._clock()
 
     @contextmanager
     def pause_stall_timer(self) -> Generator[None]:
-        """While it waits for its turn, its model or the database, no progress is no stall.
+        """Pauses the stall timer while the work waits for a slot, a model or the database.
 
-        Pauses may overlap: the thread that renders may begin one before the thread that waits for it has ended its own.
+        Pauses may overlap: the rendering thread may begin a pause before the waiting thread has ended its own pause.
         """
         with self._pause_lock:
             self._pauses += 1
@@ -78,11 +81,11 @@ class HeldLease:
                 self._pauses -= 1
 
     def mark_renewed(self, sent_s: float) -> None:
-        """The renewal that was sent at `sent_s` has succeeded."""
+        """Records that the renewal sent at `sent_s` has succeeded."""
         self._last_renewal_s = max(self._last_renewal_s, sent_s)
 
     def check(self, terms: LeaseTerms) -> None:
-        """Stops the work if the lease may have expired, or if there was no progress for too long."""
+        """Stops the work if the lease may have expired, or if the work has made no progress for too long."""
         now_s = self._clock()
         if now_s - self._last_renewal_s > terms.fence_s:
             self.stop.stop(StopReason.LOST)
@@ -91,7 +94,7 @@ class HeldLease:
             self.stop.stop(StopReason.STALLED)
 
     def is_hung(self, terms: LeaseTerms) -> bool:
-        """Whether it stalled so long ago that its lease has expired, but its thread has still not returned."""
+        """Whether the task stalled so long ago that its lease has expired. Its thread has not returned since."""
         return self._stalled_s is not None and self._clock() - self._stalled_s > terms.lease_s
 
 
@@ -102,9 +105,9 @@ _RETRY_DELAY_S = 1.0
 
 
 class LeaseHeartbeat:
-    """Renews every lease in one statement, reports the worker, and stops what was canceled, lost or has stalled.
+    """Renews every lease in one statement, reports the worker, and stops tasks that were canceled, lost or stalled.
 
-    `open_database` is called in the heartbeat's thread: connections belong to the event loop that opened them.
+    `open_database` is called in the heartbeat thread, because connections belong to the event loop that opened them.
     """
 
     def __init__(
@@ -134,13 +137,13 @@ class LeaseHeartbeat:
         self._thread.start()
 
     def close(self, timeout_s: float = 5) -> None:
-        """Stops renewing. Blocks until the thread has ended, or for `timeout_s`."""
+        """Stops the renewals. Blocks until the thread has ended, for at most `timeout_s`."""
         self._is_closing = True
         self._wake()
         self._thread.join(timeout_s)
 
     def add(self, claim: Claim, *, since_s: float) -> HeldLease:
-        """Renews the lease of a task from now on. `since_s`: the monotonic clock just before the claim."""
+        """Renews the lease of a claimed task from now on. `since_s`: the monotonic clock just before the claim."""
         lease = HeldLease(claim, since_s=since_s, clock=self._clock)
         with self._lock:
             self._leases[lease.key] = lease
@@ -155,7 +158,7 @@ class LeaseHeartbeat:
             return list(self._leases.values())
 
     def renew_now(self, task_id: str = "") -> None:
-        """Asks for a renewal now if this process holds the task, or any task if `task_id` is empty."""
+        """Requests a renewal now if this process holds the task. An empty `task_id` stands for any task."""
         if any(task_id in ("", lease.claim.task_id) for lease in self.held_leases()):
             self._wake()
 
@@ -165,7 +168,7 @@ class LeaseHeartbeat:
 
     def _wake(self) -> None:
         if self._loop is not None:
-            with suppress(RuntimeError):  # the thread has ended, and its loop with it
+            with suppress(RuntimeError):  # the thread and its loop have ended
                 self._loop.call_soon_threadsafe(self._wake_event.set)
 
     def _run(self) -> None:
@@ -191,12 +194,12 @@ class LeaseHeartbeat:
             await database.close()
 
     async def _beat(self, database: Database) -> bool:
-        """One renewal and one report, in one transaction. Returns whether it succeeded."""
+        """Renews the leases and reports the worker in one transaction. Returns whether the transaction succeeded."""
         leases = [lease for lease in self.held_leases() if lease.is_renewable]
         task_ids = [lease.claim.task_id for lease in leases]
         sent_s = self._clock()
         try:
-            # Before the transaction: a device takes seconds to answer the first question, or one while it is busy.
+            # Before the transaction: the first query of a device takes seconds, and so does any query of a busy device.
             described = self._describe()
             async with database.write() as uow:
                 held = await renew_leases(uow, worker_id=self._worker_id, task_ids=task_ids, lease_s=self.terms.lease_s)
@@ -205,7 +208,7 @@ class LeaseHeartbeat:
             _logger.warning("leases not renewed", held=len(leases), error=error.detail)
             return False
         except Exception:
-            # The watchdog stops what is held before its leases end; this thread must live on to try again.
+            # This thread must survive to try again. The watchdog stops the tasks before their leases end.
             _logger.exception("leases not renewed")
             return False
         for lease in leases:
@@ -213,12 +216,12 @@ class LeaseHeartbeat:
         return True
 
     async def _watch_leases(self) -> None:
-        """Separate from the heartbeat, which a hanging database can hold up for longer than a lease."""
+        """Checks the leases apart from the heartbeat, which a hanging database can delay for longer than a lease."""
         while True:
             for lease in self.held_leases():
                 lease.check(self.terms)
                 if lease.is_hung(self.terms):
-                    _logger.critical("a task hangs; ending the process", task_id=lease.claim.task_id)
+                    _logger.critical("a task hangs; the process ends", task_id=lease.claim.task_id)
                     self._end_process(ExitStatus.STALLED)
             await asyncio.sleep(_CHECK_INTERVAL_S)
 

@@ -1,5 +1,9 @@
-"""One worker process: an event loop, a bounded pool of threads, and a thread that renews the leases."""
+"""One worker process: its command line, its start and its shutdown.
 
+It has an event loop, a bounded pool of threads, and a thread that renews the leases.
+"""
+
+import argparse
 import asyncio
 import os
 import signal
@@ -10,59 +14,76 @@ from dataclasses import dataclass
 from functools import partial
 
 from phoenix.assembly.services import Services, open_database, open_services
+from phoenix.catalog.load import CatalogError
 from phoenix.contract.fleet import QueueName
 from phoenix.engine.cancellation import StopReason
-from phoenix.engine.device import device_memory, pick_device
+from phoenix.engine.device import NoSuchDevice, device_memory, pick_device
 from phoenix.errors import Unavailable
 from phoenix.events.pubsub.notifier import Notifier
 from phoenix.events.pubsub.subscriber import PubSubSubscriber
 from phoenix.ids import new_worker_id
 from phoenix.jobs.scheduling.workers import WorkerReport, record_heartbeat, remove
+from phoenix.media.tools import FfmpegMissing
+from phoenix.processes import follow_lifeline
 from phoenix.queues.consumer import QueueConsumer
-from phoenix.settings import Settings
-from phoenix.telemetry.logs import get_logger, log_context
-from phoenix.worker.child_process import STOP_GRACE_S
+from phoenix.settings import Settings, load_settings
+from phoenix.telemetry.logs import configure_logs, get_logger, log_context
+from phoenix.worker.child_process import STOP_GRACE_S, ExitStatus
 from phoenix.worker.context import WorkerContext, open_worker_context
-from phoenix.worker.drain import ShutdownState
 from phoenix.worker.leases import LeaseHeartbeat, LeaseTerms
 from phoenix.worker.runner import Runner
+from phoenix.worker.shutdown import ShutdownState
 from phoenix.worker.warmup import warm_up_models
 
-
-class Consumers:
-    """Starts all of them; they run until they are paused and their work has ended."""
-
-    def __init__(self, consumers: Sequence[QueueConsumer]) -> None:
-        self._consumers = consumers
-        self._running = [asyncio.create_task(listener.run()) for listener in consumers]
-
-    def pause(self) -> None:
-        for listener in self._consumers:
-            listener.drain()
-
-    async def end_within(self, seconds: float | None, *, unless: asyncio.Event | None = None) -> bool:
-        """Waits for all work to end, for at most `seconds`, and until `unless` is set. Returns whether it has ended."""
-        ended = asyncio.create_task(asyncio.wait(self._running))
-        interrupted = asyncio.create_task((unless or asyncio.Event()).wait())
-        await asyncio.wait({ended, interrupted}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-        for waiting in (ended, interrupted):
-            waiting.cancel()
-        return all(task.done() for task in self._running)
-
-
 _logger = get_logger(__name__)
+
+NAMES = ("gpu", "remote", "media", "all")
+
+UNUSABLE = (CatalogError, FfmpegMissing, NoSuchDevice)
+"""Errors that every start with the same settings would raise."""
+
+
+def main() -> int:
+    """Runs the worker process. Returns its exit status."""
+    parser = argparse.ArgumentParser(prog="python -m phoenix.worker", description="One worker process.")
+    parser.add_argument("--queue", choices=NAMES, default="all")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--worker-id", default=None)
+    arguments = parser.parse_args()
+    settings = load_settings()
+    configure_logs(level=settings.log.level, json_lines=settings.log.json_lines)
+    follow_lifeline(lambda: os._exit(ExitStatus.ORPHANED))
+    queues = queues_of(arguments.queue, settings)
+    plan = WorkerPlan(queues, arguments.device, arguments.worker_id or new_worker_id())
+    try:
+        return asyncio.run(_serve_until_signal(settings, plan))
+    except UNUSABLE as error:
+        _logger.critical("the worker cannot start", error=error.detail)
+        return ExitStatus.UNUSABLE
+
+
+def queues_of(name: str, settings: Settings) -> tuple[QueueName, ...]:
+    """The queues that `name` stands for. `all` includes the remote queue only if a remote service is configured."""
+    match name:
+        case "gpu" | "remote" | "media":
+            return (name,)
+        case _:
+            return ("gpu", "remote", "media") if settings.veo.is_configured else ("gpu", "media")
 
 
 @dataclass(frozen=True)
 class WorkerPlan:
-    """The part of one worker process. `device`: `auto`, `cpu`, `cuda` or `cuda:N`; only matters for the GPU queue."""
+    """The queues and the device of one worker process.
+
+    `device`: `auto`, `cpu`, `cuda` or `cuda:N`. Only the GPU queue uses it.
+    """
 
     queues: tuple[QueueName, ...]
     device: str = "auto"
     worker_id: str = ""
 
     def slots(self, queue: QueueName, settings: Settings) -> int:
-        """Most tasks in their main part at once. Clips that shall share a call must all be claimed."""
+        """The most tasks that may be in their main part at once. Clips of one batch must all be claimed."""
         worker = settings.worker
         match queue:
             case "gpu":
@@ -73,15 +94,8 @@ class WorkerPlan:
                 return worker.media_concurrency
 
     def overlap(self, queue: QueueName, settings: Settings) -> int:
+        """The most tasks that may be encoded or stored while the main parts of the next tasks run."""
         return 0 if queue == "media" else settings.worker.pipeline_depth
-
-
-def run_worker(settings: Settings, plan: WorkerPlan) -> int:
-    """Serves until a signal, or until it is time to recycle. Returns the exit status.
-
-    A thread that hangs would keep the interpreter from exiting: end the process with `os._exit`.
-    """
-    return asyncio.run(_serve_until_signal(settings, plan))
 
 
 async def _serve_until_signal(settings: Settings, plan: WorkerPlan) -> int:
@@ -93,7 +107,10 @@ async def _serve_until_signal(settings: Settings, plan: WorkerPlan) -> int:
 
 
 async def serve(settings: Settings, plan: WorkerPlan, shutdown: ShutdownState) -> int:
-    """Serves until `shutdown` starts to drain. Neither Redis nor the database need be available at the start."""
+    """Runs tasks until `shutdown` starts to drain. Returns the exit status.
+
+    The worker also starts while Redis or the database is unavailable.
+    """
     worker_id = plan.worker_id or new_worker_id()
     device = pick_device(plan.device) if "gpu" in plan.queues else "cpu"
     most_tasks = sum(plan.slots(queue, settings) + plan.overlap(queue, settings) for queue in plan.queues)
@@ -102,6 +119,27 @@ async def serve(settings: Settings, plan: WorkerPlan, shutdown: ShutdownState) -
             context = open_worker_context(services, device=device, worker_id=worker_id, most_tasks=most_tasks)
             worker = _Worker(services, context, shutdown, WorkerPlan(plan.queues, device, worker_id))
             return await worker.serve()
+
+
+class Consumers:
+    """Runs queue consumers from the start until they are paused and their work has ended."""
+
+    def __init__(self, consumers: Sequence[QueueConsumer]) -> None:
+        self._consumers = consumers
+        self._running = [asyncio.create_task(consumer.run()) for consumer in consumers]
+
+    def pause(self) -> None:
+        for consumer in self._consumers:
+            consumer.drain()
+
+    async def end_within(self, seconds: float | None, *, unless: asyncio.Event | None = None) -> bool:
+        """Waits until all work has ended, for `seconds` at most, or until `unless` is set. Returns whether it has."""
+        ended = asyncio.create_task(asyncio.wait(self._running))
+        interrupted = asyncio.create_task((unless or asyncio.Event()).wait())
+        await asyncio.wait({ended, interrupted}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        for waiting in (ended, interrupted):
+            waiting.cancel()
+        return all(task.done() for task in self._running)
 
 
 class _Worker:
@@ -139,7 +177,7 @@ class _Worker:
 
     @asynccontextmanager
     async def _renewing_on_stops(self, subscriber: PubSubSubscriber) -> AsyncGenerator[None]:
-        """Makes cancels prompt: a notification causes a renewal, which brings the reason."""
+        """Stops canceled tasks at once: a notification causes a renewal, which returns the reason of the stop."""
         async with Notifier(self._services.redis, self._services.channels.stop).subscribe(
             subscriber, self._heartbeat.renew_now
         ):
@@ -167,7 +205,7 @@ class _Worker:
             yield Consumers(consumers)
 
     async def _drain(self, consumers: Consumers) -> None:
-        """Stops picking messages, lets running tasks finish while there is time, then stops and hands them back."""
+        """Pauses the consumers, waits for running tasks for the grace period, then stops them and hands them back."""
         consumers.pause()
         if await consumers.end_within(None, unless=self._shutdown.grace_started):
             return
@@ -176,10 +214,10 @@ class _Worker:
             return
         self._heartbeat.stop_all(StopReason.PREEMPT)
         if not await consumers.end_within(STOP_GRACE_S):
-            _logger.error("work that does not stop is abandoned", tasks=len(self._heartbeat.held_leases()))
+            _logger.error("tasks that do not stop are abandoned", tasks=len(self._heartbeat.held_leases()))
 
     def _describe(self) -> WorkerReport:
-        """Also called from the heartbeat's thread."""
+        """Describes this worker for the fleet. The heartbeat thread calls it too."""
         memory = device_memory(self._plan.device)
         settings, is_draining = self._services.settings, self._shutdown.draining.is_set()
         slots = {queue: 0 if is_draining else self._plan.slots(queue, settings) for queue in self._plan.queues}
@@ -196,7 +234,7 @@ class _Worker:
         )
 
     def _list_served(self) -> tuple[str, ...]:
-        """Asked anew each time: weights may be downloaded while the worker runs."""
+        """Ids of the models that this worker serves. Weights may be downloaded while the worker runs."""
         return tuple(
             model.id
             for model in self._services.catalog
@@ -204,7 +242,7 @@ class _Worker:
         )
 
     async def _register(self) -> None:
-        """Before the first heartbeat, which publishes nothing: so the dispatcher hears of the new slots at once."""
+        """Reports the worker and wakes the dispatcher for its slots, which a heartbeat does not do."""
         described = self._describe()
         try:
             async with self._services.database.write() as uow:

@@ -1,4 +1,4 @@
-"""Renders one clip: fetch its picture, wait for the device, make the frames, encode, check, upload."""
+"""Renders one clip: fetches its image, waits for the device, makes and encodes frames, checks and uploads the file."""
 
 import asyncio
 from dataclasses import replace
@@ -21,29 +21,30 @@ from phoenix.queues.queue import ReleaseSlot
 from phoenix.storage.keys import OutputName
 from phoenix.telemetry.logs import get_logger
 from phoenix.worker.context import WorkerContext
-from phoenix.worker.files import download_artifact, upload_result
 from phoenix.worker.leases import HeldLease
-from phoenix.worker.progress_publisher import ProgressPublisher
+from phoenix.worker.progress import ProgressPublisher
 from phoenix.worker.render_observer import ClipObserver, threadsafe_setter
 
 _logger = get_logger(__name__)
 
 
 async def render_clip(context: WorkerContext, lease: HeldLease, release_slot: ReleaseSlot) -> AttemptOutput:
-    """Renders and stores one clip. Raises `TaskFailed`, or `RenderStopped` within a step of being asked to stop."""
+    """Renders and stores one clip. Raises `TaskFailed`, and `RenderStopped` within one step after a stop."""
     clip, model = _look_up(context, lease)
     changed = asyncio.Event()
     observer = ClipObserver(lease, steps=clip.steps, num_frames=clip.num_frames, on_change=threadsafe_setter(changed))
+    interval_s = context.services.settings.events.progress_interval_s
+    progress = ProgressPublisher(context.services.publisher, lease.claim, observer, interval_s=interval_s)
     with context.scratch.folder() as folder:
         image = await _fetch_image(context, lease, clip, folder, observer)
-        async with ProgressPublisher(context.services, lease.claim, observer).publishing(changed):
+        async with progress.publishing(changed):
             job = ClipJob(clip, model, image)
             output = folder / OutputName.CLIP
             rendered = await context.threads.run(context.engines.render, job, observer)
             release_slot()
             info = await context.threads.run(_encode, context, rendered, observer, output)
             with observer.stopwatch.timing(Stage.UPLOAD):
-                result = await upload_result(context, lease, OutputName.CLIP, output, info)
+                result = await context.upload_result(lease, OutputName.CLIP, output, info)
     _log(clip, model, rendered, observer)
     return replace(result, timings=observer.stopwatch.clip_timings(), batch_size=rendered.batch_size)
 
@@ -65,12 +66,12 @@ async def _fetch_image(
         return None
     path = folder / "image"
     with observer.stopwatch.timing(Stage.FETCH):
-        await download_artifact(context, lease, clip.image_artifact_id, path)
+        await context.download_artifact(lease, clip.image_artifact_id, path)
     return path
 
 
 def _encode(context: WorkerContext, rendered: RenderedClip, observer: ClipObserver, output: Path) -> MediaInfo:
-    """Writes the clip's MP4, and probes it to make sure that it is complete."""
+    """Writes the MP4 of the clip, and probes the file to make sure that it is complete."""
     observer.on_stage(Stage.ENCODE)
     write_frames(rendered, output, tools=context.tools, callbacks=observer.ffmpeg_callbacks())
     try:
@@ -78,13 +79,13 @@ def _encode(context: WorkerContext, rendered: RenderedClip, observer: ClipObserv
     except UnreadableMedia as error:
         raise _unusable(error.detail) from error
     if (info.num_frames, info.width, info.height) != (rendered.num_frames, rendered.width, rendered.height):
-        raise _unusable(f"{info.num_frames} frames of {info.width}x{info.height} were found in it")
+        raise _unusable(f"it has {info.num_frames} frames of {info.width}x{info.height}")
     observer.stopwatch.enter(None)
     return info
 
 
 def write_frames(rendered: RenderedClip, output: Path, *, tools: MediaTools, callbacks: FfmpegCallbacks) -> None:
-    """Encodes a clip. Raises `TaskFailed`, or `MediaStopped` when asked to stop."""
+    """Encodes a clip to an MP4. Raises `TaskFailed`, and `MediaStopped` on a stop."""
     picture = Picture(rendered.width, rendered.height, Fraction(rendered.fps))
     try:
         encode_frames(
@@ -96,7 +97,7 @@ def write_frames(rendered: RenderedClip, output: Path, *, tools: MediaTools, cal
 
 
 def _unusable(why: str) -> TaskFailed:
-    detail = f"the clip's file came out unusable: {why}"
+    detail = f"the file of the clip is unusable: {why}"
     return TaskFailed(FailureCode.ENGINE_FAILED, detail, stage=Stage.ENCODE, retriable=True)
 
 

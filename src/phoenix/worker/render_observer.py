@@ -1,20 +1,58 @@
-"""Observes one render in its thread: passes stops on, counts steps, and signals changes."""
+"""Observes one render from its thread: forwards stops, counts steps, times stages, and signals changes."""
 
 import asyncio
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 
 from phoenix.engine.cancellation import StopToken
 from phoenix.errors import Stage
+from phoenix.jobs.scheduling.durations import DurationPerWeight
+from phoenix.jobs.scheduling.eta import blend_estimate
 from phoenix.media.ffmpeg import FfmpegCallbacks, Progress
 from phoenix.worker.leases import HeldLease, MonotonicClock
-from phoenix.worker.progress import RenderProgress
 from phoenix.worker.stopwatch import Stopwatch
+
+STEPS_SHARE = 0.9
+"""The share of the denoising steps in the progress of a clip. Encoding has the rest."""
+
+
+@dataclass(frozen=True)
+class RenderProgress:
+    """How far the render of a clip is: its steps, and the decoding and encoding after them. Pure."""
+
+    step: int
+    steps: int
+    encoded_share: float
+    stepping_s: float
+    finishing_s: float = 0.0
+    """Seconds since the last step, spent on decoding, encoding and storing."""
+    encoding_s: float = 0.0
+
+    @property
+    def progress(self) -> float:
+        """The finished fraction of the clip, from 0 to 1."""
+        return min(1.0, STEPS_SHARE * self.step / max(self.steps, 1) + (1 - STEPS_SHARE) * self.encoded_share)
+
+    def eta_s(self, duration: DurationPerWeight | None, weight: float) -> float | None:
+        """Seconds until the clip is done, from its speed so far and the learned duration.
+
+        None without a learned duration, because the steps do not show how long decoding and encoding will take.
+        """
+        if duration is None:
+            return None
+        steps_s = max(0.0, duration.total_s - duration.finish_s) * weight
+        steps_left_s = blend_estimate(steps_s, elapsed_s=self.stepping_s, progress=self.step / max(self.steps, 1))
+        return (steps_left_s or 0.0) + self._finish_left_s(duration.finish_s * weight)
+
+    def _finish_left_s(self, learned_s: float) -> float:
+        at_current_speed_s = blend_estimate(None, elapsed_s=self.encoding_s, progress=self.encoded_share) or 0.0
+        return max(learned_s - self.finishing_s, at_current_speed_s)
 
 
 class ClipObserver:
-    """The engine's observer of one clip. `on_change` is called from the thread that renders."""
+    """Receives the calls of the engine about one clip. The rendering thread calls `on_change`."""
 
     def __init__(
         self,
@@ -53,7 +91,7 @@ class ClipObserver:
 
     def on_step(self, step: int, steps: int) -> None:
         self._lease.record_progress()
-        # After running out of memory, a second try starts with step 1 again.
+        # After an out-of-memory error the second try starts again with step 1.
         self._step, self._steps = max(step, self._step), steps
         self._stepped_at_s = self._clock()
         self._on_change()
@@ -69,12 +107,12 @@ class ClipObserver:
             yield
 
     def take_preview(self) -> bytes | None:
-        """The latest preview since the last call, if there is a new one. May be called from any thread."""
+        """The latest preview, or None without a new one since the last call. Any thread may call it."""
         picture, self._preview = self._preview, None
         return picture
 
     def ffmpeg_callbacks(self) -> FfmpegCallbacks:
-        """The callbacks for the ffmpeg that encodes the clip."""
+        """Callbacks for the ffmpeg process that encodes the clip."""
 
         def follow(progress: Progress) -> None:
             self._lease.record_progress()
@@ -84,7 +122,7 @@ class ClipObserver:
         return FfmpegCallbacks(should_stop=lambda: self.stop.reason is not None, on_progress=follow)
 
     def progress(self) -> RenderProgress:
-        """The current state of the clip. May be called from any thread."""
+        """The current state of the render. Any thread may call it."""
         now_s = self._clock()
         steps_end_s = self._stepped_at_s if self._step >= self._steps else now_s
         return RenderProgress(
@@ -102,7 +140,7 @@ def _since(started_s: float | None, now_s: float) -> float:
 
 
 def threadsafe_setter(event: asyncio.Event) -> Callable[[], None]:
-    """A callable that sets an event of the running loop from any thread."""
+    """A function that sets an event of the running loop from any thread."""
     loop = asyncio.get_running_loop()
 
     def set_event() -> None:

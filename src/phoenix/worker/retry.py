@@ -1,4 +1,4 @@
-"""Waits for the database to come back, so that a worker does not drop what it holds; and waits that can be stopped."""
+"""Retries until the database is back, so that a worker keeps its results; and awaits that a stop can cancel."""
 
 import asyncio
 import random
@@ -16,13 +16,13 @@ _SHORTEST_WAIT_S, _LONGEST_WAIT_S = 0.2, 1.0
 
 
 async def retry_until_available(attempt: Callable[[], Awaitable[_T]], stop: StopToken | None = None) -> _T:
-    """Retries `attempt` until the database is available. Raises `RenderStopped` if `stop` is asked for first."""
+    """Retries `attempt` until the database is available. Raises `RenderStopped` if `stop` is requested before that."""
     has_warned = False
     while True:
         try:
             return await attempt()
         except NewerVersionError:
-            # Waiting does not make it readable for this version.
+            # This version will never be able to read the row.
             raise
         except Unavailable as error:
             if not has_warned:
@@ -34,7 +34,7 @@ async def retry_until_available(attempt: Callable[[], Awaitable[_T]], stop: Stop
 
 
 async def cancel_on_stop(work: Coroutine[Any, Any, _T], stop: StopToken) -> _T:
-    """Awaits `work`. Cancels it and raises `RenderStopped` as soon as `stop` is asked for."""
+    """Awaits `work`. Cancels it and raises `RenderStopped` as soon as `stop` is requested."""
     loop = asyncio.get_running_loop()
     task = asyncio.ensure_future(work)
 

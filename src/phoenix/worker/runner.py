@@ -1,4 +1,4 @@
-"""Handles a dispatch message: claims the task, does it, and records its outcome under the fence."""
+"""Handles a dispatch message: claims the task, runs it, and records the outcome while the fencing token is valid."""
 
 import errno
 import random
@@ -20,12 +20,11 @@ from phoenix.jobs.scheduling.dispatch import snooze
 from phoenix.queues.queue import DispatchMessage, ReleaseSlot, Snooze, Work
 from phoenix.telemetry.logs import get_logger, log_context
 from phoenix.telemetry.traces import trace_fields
-from phoenix.worker.assemble import assemble
 from phoenix.worker.context import WorkerContext
 from phoenix.worker.leases import HeldLease, LeaseHeartbeat
+from phoenix.worker.media_tasks import assemble, make_soundtrack
 from phoenix.worker.render import render_clip
 from phoenix.worker.retry import retry_until_available
-from phoenix.worker.soundtrack import make_soundtrack
 
 
 @dataclass(frozen=True)
@@ -47,13 +46,13 @@ AttemptOutcome = Succeeded | Failed | Stopped
 
 
 def outcome_of(error: BaseException, stop_reason: StopReason | None) -> Failed | Stopped:
-    """The outcome of an attempt that raised `error`. `stop_reason`: why the attempt was asked to stop, if it was.
+    """The outcome of an attempt that raised `error`. `stop_reason`: why the attempt was asked to stop, or None.
 
-    A stop explains any error: an encoder that is killed raises one, and an engine may wrap a stop.
+    A stop explains every error: a killed encoder raises an error, and an engine may wrap the stop in another error.
     """
     reason = stop_reason or (error.reason if isinstance(error, RenderStopped) else None)
     if reason is StopReason.STALLED:
-        detail = "nothing moved for too long, and it was given up"
+        detail = "the attempt made no progress for too long"
         return Failed(TaskFailed(FailureCode.ENGINE_FAILED, detail, stage=Stage.DENOISE, retriable=True))
     if reason is not None:
         return Stopped(reason)
@@ -65,7 +64,7 @@ def outcome_of(error: BaseException, stop_reason: StopReason | None) -> Failed |
 def _unexpected(error: BaseException) -> TaskFailed:
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return TaskFailed(FailureCode.STORAGE_FAILED, "the worker's disk is full", stage=Stage.UPLOAD, retriable=True)
-    # The text may contain internal paths or data: it goes to the log, and only the type to the job's owner.
+    # The text may contain internal paths or data. The owner of the job sees only the type; the log has the text.
     detail = f"an unexpected {type(error).__name__} ended the attempt"
     return TaskFailed(FailureCode.ENGINE_FAILED, detail, stage=Stage.DENOISE, retriable=True)
 
@@ -73,17 +72,17 @@ def _unexpected(error: BaseException) -> TaskFailed:
 _logger = get_logger(__name__)
 
 _SNOOZE_S = 10.0
-"""How long a worker that cannot do a task leaves it to the other workers, before it looks at the task again."""
+"""How long a worker that cannot run a task leaves the task to other workers."""
 
 OnEnd = Callable[[AttemptOutcome], None]
 
 
 class _NotServedHere(Exception):
-    """This worker lacks the model's weights, its engine or its key."""
+    """This worker lacks the weights of the model, its engine or its API key."""
 
 
 class Runner:
-    """Does the tasks of one worker process. `on_end` is called after each attempt, when its outcome is recorded."""
+    """Runs the tasks of one worker process. `on_end` is called after each attempt, once its outcome is recorded."""
 
     def __init__(self, context: WorkerContext, heartbeat: LeaseHeartbeat, worker_id: str, on_end: OnEnd) -> None:
         self._context = context
@@ -97,7 +96,10 @@ class Runner:
         self._rule = RetryRule.from_settings(context.services.settings.scheduler)
 
     async def claim(self, message: DispatchMessage) -> Work | Snooze | None:
-        """Claims the task of a dispatch message, or snoozes it. Raises `Unavailable` while the database is away."""
+        """Claims the task of a dispatch message. Raises `Unavailable` while the database is away.
+
+        Returns the work of the attempt, a snooze if other workers should take the task, or None for an old message.
+        """
         try:
             return await self._try_claim(message)
         except NewerVersionError:
@@ -124,7 +126,7 @@ class Runner:
             )
             if claimed is None:
                 return None
-            # Raises, so that the claim is rolled back.
+            # An error rolls the claim back.
             self._check_served(claimed)
         return partial(self._run, self._heartbeat.add(claimed, since_s=since_s))
 
@@ -163,11 +165,11 @@ class Runner:
         self._on_end(outcome)
 
     async def _run_attempt(self, lease: HeldLease, release_slot: ReleaseSlot) -> AttemptOutcome:
-        # Of work that hangs, this is the only line until it is given up.
+        # If the work hangs, this is its only line in the log until it is stopped.
         _logger.info("the attempt began", **_describe_attempt(lease.claim))
         try:
             return Succeeded(await self._execute(lease, release_slot))
-        except (Exception, RenderStopped) as error:  # noqa: BLE001 - whatever it is, the task must get an outcome
+        except (Exception, RenderStopped) as error:  # noqa: BLE001 - every error must become an outcome of the task
             outcome = outcome_of(error, lease.stop.reason)
             _log(outcome, error)
             return outcome
@@ -182,7 +184,7 @@ class Runner:
                 return await assemble(self._context, lease)
 
     async def _record_outcome(self, claimed: Claim, outcome: AttemptOutcome) -> None:
-        """Retries until the outcome is in SQL, or another worker has the task."""
+        """Retries until the outcome is in the database, or the lease is lost."""
 
         async def attempt() -> None:
             async with self._database.write() as uow:
@@ -191,14 +193,14 @@ class Runner:
         try:
             await retry_until_available(attempt)
         except LeaseLost:
-            _logger.warning("the lease was lost; what this attempt made is void")
+            _logger.warning("the lease was lost; the result of the attempt is discarded")
         except Exception:
-            # The lease will expire, and the lease reaper recover the task: an error here must not take the worker down.
-            _logger.exception("the end of an attempt could not be recorded")
+            # The worker must survive the error. The lease will expire, and the lease reaper will recover the task.
+            _logger.exception("the outcome of an attempt could not be recorded")
 
 
 async def record_outcome(uow: UnitOfWork, claimed: Claim, outcome: AttemptOutcome, rule: RetryRule) -> None:
-    """Writes how an attempt ended. Raises `LeaseLost` if the task is no longer this attempt's."""
+    """Writes the outcome of an attempt. Raises `LeaseLost` if the attempt no longer holds the task."""
     match outcome:
         case Succeeded(result):
             await succeed(uow, claimed, result)
@@ -213,7 +215,7 @@ async def record_outcome(uow: UnitOfWork, claimed: Claim, outcome: AttemptOutcom
 
 
 def _describe_attempt(claimed: Claim) -> dict[str, str | int]:
-    """Which part of its job an attempt is at, for a log line."""
+    """The part of the job that an attempt works on, as fields of a log line."""
     if claimed.kind is TaskKind.RENDER and isinstance(claimed.request, ResolvedReel):
         return {"kind": claimed.kind.value, "clip_index": claimed.position, "model": claimed.request.model}
     return {"kind": claimed.kind.value}

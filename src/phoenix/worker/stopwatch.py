@@ -1,4 +1,4 @@
-"""Measures how long each stage of a task took."""
+"""Measures how long each stage of a task takes."""
 
 import threading
 import time
@@ -14,9 +14,9 @@ _SUMMED = (*_GENERATING, Stage.QUEUE)
 
 
 class Stopwatch:
-    """Stages follow one another: each ends where the next begins. A stage may come again, and then adds up.
+    """Times stages, each of which ends when the next stage begins. A stage that comes again adds up.
 
-    Thread-safe: the thread that waits for a clip and the one that renders it may both report it.
+    Thread-safe: the thread that waits for a clip and the thread that renders it may both use it.
     """
 
     def __init__(self, clock: MonotonicClock = time.monotonic) -> None:
@@ -28,7 +28,7 @@ class Stopwatch:
         self._since_s = self._started_s
 
     def enter(self, stage: Stage | None) -> None:
-        """`stage` begins, and the current one ends; None if nothing is measured next."""
+        """Ends the current stage and begins `stage`. With None, no stage is timed until the next call."""
         with self._lock:
             self._enter(stage)
 
@@ -42,7 +42,7 @@ class Stopwatch:
 
     @contextmanager
     def waiting(self) -> Generator[None]:
-        """Counts as `Stage.QUEUE`. A stage that begins meanwhile goes on after it, or else the one before it does."""
+        """Counts the block as `Stage.QUEUE`. The stage before it goes on afterwards, unless another one began."""
         before = self._stage
         self.enter(Stage.QUEUE)
         try:
@@ -53,7 +53,7 @@ class Stopwatch:
                     self._enter(before)
 
     def seconds(self, *stages: Stage) -> float | None:
-        """Seconds in all of `stages`, to the millisecond; None if none of them happened."""
+        """Seconds in all of `stages`, rounded to milliseconds. None if none of the stages happened."""
         measured = [self._seconds[stage] for stage in stages if stage in self._seconds]
         return round(sum(measured), 3) if measured else None
 
@@ -72,7 +72,7 @@ class Stopwatch:
         )
 
     def as_log(self) -> dict[str, float | None]:
-        """Seconds of every stage that happened, for one log line."""
+        """Seconds of every stage that happened, as fields of a log line."""
         named = {f"{stage}_s": self.seconds(stage) for stage in self._seconds if stage not in _SUMMED}
         generate_s = self.seconds(*_GENERATING)
         wait_s = self.seconds(Stage.QUEUE) or 0.0

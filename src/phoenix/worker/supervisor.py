@@ -1,6 +1,6 @@
-"""Starts worker processes, restarts dead ones, and hands back at once what a dead one was working on.
+"""Starts worker processes, replaces dead ones, and hands the tasks of a dead process back at once.
 
-Stays light: it renders nothing, and imports neither torch nor an engine.
+The supervisor itself stays small: it renders nothing, and imports neither torch nor an engine.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from pathlib import Path
 from subprocess import SubprocessError
 from tempfile import TemporaryDirectory
 
-from phoenix.assembly.services import Services, open_services
+from phoenix.assembly.services import open_services
 from phoenix.db.unit_of_work import Database
 from phoenix.errors import NewerVersionError, Unavailable
 from phoenix.ids import new_worker_id
@@ -33,23 +33,23 @@ _STABLE_AFTER_S = 10.0
 
 @dataclass(frozen=True)
 class Backoff:
-    """Doubles with every child in a row that dies early, so that a broken installation does not spin."""
+    """The delay before the next start. It doubles with every child in a row that dies early."""
 
     first_s: float
     early_deaths: int = 0
     is_unusable: bool = False
 
     def after(self, *, uptime_s: float, is_recycling: bool, is_unusable: bool = False) -> "Backoff":
-        """Once a child has ended. A child that recycles, or ran long enough, is no sign of anything wrong.
+        """The backoff after a child has ended. A child that recycles or ran long enough has not died early.
 
-        One that found its settings unusable will do so again, until somebody puts right what they name.
+        After a child with unusable settings the delay is the longest: only an operator can correct them.
         """
         is_early = not is_recycling and uptime_s < _STABLE_AFTER_S
         return Backoff(self.first_s, self.early_deaths + 1 if is_early else 0, is_unusable)
 
     @property
     def delay_s(self) -> float:
-        """Seconds to wait; 0 after a child that recycled or lived long enough."""
+        """Seconds to wait. 0 after a child that recycled or ran long enough."""
         if self.is_unusable:
             return _LONGEST_S
         return min(self.first_s * 2 ** (self.early_deaths - 1), _LONGEST_S) if self.early_deaths else 0.0
@@ -58,24 +58,24 @@ class Backoff:
 _logger = get_logger(__name__)
 
 _MARGIN_S = 5.0
-"""Extra time for a child to end before it is killed."""
+"""Seconds that a child gets in addition to its own limits before it is killed."""
 
 
 @dataclass(frozen=True)
 class ProcessSpec:
-    """One worker process to keep running: a child that ends is replaced."""
+    """One worker process that the supervisor keeps running."""
 
     queue: str
     """`gpu`, `remote`, `media` or `all`."""
     device: str = "auto"
     processes_on_device: int = 1
-    """Processes on that device, this one included: each has an equal share of the model memory, and they take turns."""
+    """Processes on the device, this one included. They share its model memory equally, and take turns."""
 
 
 def plan_processes(queue: str, devices: Sequence[str], processes_per_device: int = 1) -> list[ProcessSpec]:
-    """The processes to run; a queue that needs no device needs only one process.
+    """The processes to run. A queue that needs no device gets one process.
 
-    One of `devices` may itself be several, with commas between them.
+    An entry of `devices` may name several devices, separated by commas.
     """
     if queue in ("remote", "media"):
         return [ProcessSpec(queue, "cpu")]
@@ -84,7 +84,7 @@ def plan_processes(queue: str, devices: Sequence[str], processes_per_device: int
 
 
 def run_supervisor(settings: Settings, specs: Sequence[ProcessSpec]) -> int:
-    """Supervises until a signal, or until no process can use its settings. Returns the exit status."""
+    """Supervises until a signal arrives, or until no process can use its settings. Returns the exit status."""
     return asyncio.run(_supervise_until_signal(settings, specs))
 
 
@@ -103,21 +103,25 @@ async def _supervise_until_signal(settings: Settings, specs: Sequence[ProcessSpe
 async def supervise(
     settings: Settings, specs: Sequence[ProcessSpec], stop: asyncio.Event, immediate: asyncio.Event | None = None
 ) -> ExitStatus:
-    """Keeps every process running until `stop` is set, then drains them all. `immediate` cuts the draining short.
+    """Keeps every process running until `stop` is set, then drains all of them. `immediate` ends the draining early.
 
-    Ends by itself, with `ExitStatus.UNUSABLE`, once no child can use its settings, and none ever could.
+    Returns `ExitStatus.UNUSABLE` without a `stop` once every process has found its settings unusable.
     """
     with TemporaryDirectory(prefix="phoenix-slots-") as slots_dir:
         async with open_services(settings, kept_connections=1) as services, asyncio.TaskGroup() as group:
             supervisors = [
                 _ProcessSupervisor(
-                    services, spec, settings_for(spec, settings, Path(slots_dir)), stop, immediate or asyncio.Event()
+                    services.database,
+                    spec,
+                    settings_for(spec, settings, Path(slots_dir)),
+                    stop,
+                    immediate or asyncio.Event(),
                 )
                 for spec in specs
             ]
 
             def end_if_none_has_worked() -> None:
-                # While one process works, the others are tried now and then: a device may come back.
+                # While one process works, the others are started again now and then: a device may come back.
                 if all(supervisor.has_never_worked for supervisor in supervisors):
                     _logger.critical("no worker process can use its settings; the supervisor ends")
                     stop.set()
@@ -128,22 +132,22 @@ async def supervise(
 
 
 class _ProcessSupervisor:
-    """Keeps one process running. `has_never_worked`: every child so far has found its settings unusable."""
+    """Keeps one process running. `has_never_worked`: every child so far found its settings unusable."""
 
     def __init__(
         self,
-        services: Services,
+        database: Database,
         spec: ProcessSpec,
-        spec_settings: Settings,
+        settings: Settings,
         stop: asyncio.Event,
         immediate: asyncio.Event,
     ) -> None:
-        self._services = services
-        self._settings = services.settings
+        self._database = database
+        self._settings = settings
         self._spec = spec
         self._stop = stop
         self._immediate = immediate
-        self._environment = child_environment(spec_settings)
+        self._environment = child_environment(settings)
         self._has_worked = False
         self.has_never_worked = False
 
@@ -166,14 +170,14 @@ class _ProcessSupervisor:
                     await self._stop.wait()
 
     async def _run_child(self) -> int | None:
-        """One child, from its start to its end. Returns its exit status; None if it could not be started."""
+        """Runs one child from its start to its end. Returns its exit status, or None if it could not be started."""
         worker_id = new_worker_id()
         command = [sys.executable, "-m", "phoenix.worker", "--queue", self._spec.queue]
         command += ["--device", self._spec.device, "--worker-id", worker_id]
         try:
             child = await spawn(command, env=self._environment)
         except (OSError, SubprocessError) as error:
-            # No memory or process left, or a Python that is just being replaced: the other children live.
+            # The other children go on. Memory or processes may be exhausted, or Python is just being replaced.
             _logger.error("worker process could not be started", error=repr(error), **vars(self._spec))
             return None
         _logger.info("worker process started", worker_id=worker_id, pid=child.pid, **vars(self._spec))
@@ -200,20 +204,20 @@ class _ProcessSupervisor:
         return await ended
 
     async def _forward_second_signal(self, child: asyncio.subprocess.Process) -> None:
-        """Forwards a second signal."""
+        """Forwards the second signal to the child, which then hands its tasks back at once."""
         await self._immediate.wait()
         with suppress(ProcessLookupError):
             child.terminate()
 
     async def _clean_up(self, worker_id: str) -> None:
-        """Does what a killed child could not do itself; does nothing after an orderly end."""
+        """Removes the files and hands back the tasks of a killed child. After an orderly end nothing is left to do."""
         await asyncio.to_thread(Scratch(worker_id).remove)
         scheduler = self._settings.scheduler
-        # After that the lease has lapsed, and the lease reaper has handed the task back.
+        # After this time the lease has expired, and the lease reaper has handed the task back.
         give_up_s = time.monotonic() + scheduler.lease_s
         while time.monotonic() < give_up_s:
             try:
-                await hand_back(self._services.database, worker_id, RetryRule.from_settings(scheduler))
+                await hand_back(self._database, worker_id, RetryRule.from_settings(scheduler))
             except Unavailable:
                 await asyncio.sleep(0.5)
             else:
@@ -232,7 +236,7 @@ def settings_for(spec: ProcessSpec, settings: Settings, slots_dir: Path) -> Sett
 
 
 async def hand_back(database: Database, worker_id: str, rule: RetryRule) -> int:
-    """Hands back the tasks of a worker that is known to be dead. Returns how many."""
+    """Hands back the tasks of a dead worker. Returns the number of tasks."""
     async with database.read() as session:
         held = await list_running_on(session, worker_id)
     recovered = 0
@@ -241,11 +245,11 @@ async def hand_back(database: Database, worker_id: str, rule: RetryRule) -> int:
             async with database.write() as uow:
                 recovered += await recover_from_lost_worker(uow, job_id, task_id, worker_id, rule)
         except NewerVersionError:
-            _logger.warning("left to a lease reaper of a newer version", task_id=task_id)
+            _logger.warning("a task was left to the lease reaper of a newer version", task_id=task_id)
         except Unavailable:
             raise
         except Exception:
-            # Nor does it keep the others from being handed back, or end the supervisor and with it all its children.
+            # The supervisor must survive, and hand back the other tasks.
             _logger.exception("a task could not be handed back", task_id=task_id)
     async with database.write() as uow:
         await workers.remove(uow, worker_id)

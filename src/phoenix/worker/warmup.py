@@ -1,4 +1,4 @@
-"""Warms up the configured models before the worker reports ready. What breaks the process in doing so ends it."""
+"""Warms up the configured models before the worker takes tasks. A model that breaks the process ends it."""
 
 import asyncio
 from contextlib import ExitStack, suppress
@@ -17,13 +17,13 @@ from phoenix.engine.spec import ClipJob, NullObserver
 from phoenix.errors import TaskFailed
 from phoenix.telemetry.logs import get_logger
 from phoenix.worker.context import WorkerContext
-from phoenix.worker.drain import ShutdownState
+from phoenix.worker.shutdown import ShutdownState
 
 
 def warm_up(engines: EngineRegistry, model: ModelSpec, stop: StopToken) -> None:
-    """Loads the model and renders a trial clip, so that the first client need not wait for either.
+    """Loads the model and renders a trial clip, so that the first job does not wait for loading and compilation.
 
-    Whatever is compiled or measured per shape is done for the default shape. Raises `TaskFailed` or `RenderStopped`.
+    The trial clip has the default shape of the model. Raises `TaskFailed` or `RenderStopped`.
     """
     clip = trial_clip(model)
     with ExitStack() as folder:
@@ -32,6 +32,7 @@ def warm_up(engines: EngineRegistry, model: ModelSpec, stop: StopToken) -> None:
 
 
 def trial_clip(model: ModelSpec) -> ResolvedClip:
+    """A clip of the default shape with the fewest steps."""
     size = fit_size(model.size, model.size.default_resolution, model.size.default_aspect_ratio)
     return ResolvedClip(
         index=0,
@@ -57,7 +58,7 @@ _logger = get_logger(__name__)
 
 
 async def warm_up_models(context: WorkerContext, shutdown: ShutdownState) -> None:
-    """Returns early when the worker is draining to end."""
+    """Warms up every model of `engine.warm_models`. Returns early when the worker starts to drain."""
     stop = StopToken()
     draining = asyncio.create_task(shutdown.draining.wait())
     draining.add_done_callback(lambda _: stop.stop(StopReason.PREEMPT))
@@ -76,7 +77,7 @@ def _warm(context: WorkerContext, model_id: str, stop: StopToken) -> None:
     stop.check()
     model = context.services.catalog.find(model_id)
     if model is None:
-        _logger.error("there is no such model to warm up", model=model_id)
+        _logger.error("a model to warm up is not in the catalog", model=model_id)
         return
     try:
         warm_up(context.engines, model, stop)

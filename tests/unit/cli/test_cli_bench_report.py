@@ -1,4 +1,4 @@
-"""From the times of a benchmark's clips to what is said of them."""
+"""The report on the measured times of clips."""
 
 import io
 
@@ -46,7 +46,7 @@ def test_the_lines_show_device_shape_speed_and_memory():
     ]
 
 
-def test_the_table_has_the_stages_of_each_clip_with_a_dash_for_those_that_did_not_happen():
+def test_the_table_has_the_stages_of_each_clip_with_a_dash_for_missing_stages():
     written = io.StringIO()
     Console(file=written, width=120).print(bench_table(report(timings(4, encode_s=1.25))))
     _, warm_up, clip = written.getvalue().splitlines()

@@ -1,4 +1,4 @@
-"""`phoenix capacity` from its options to what it prints."""
+"""`phoenix capacity` from its options to its output."""
 
 import json
 from functools import cache
@@ -30,7 +30,7 @@ def report_of(*arguments: str) -> dict:
 
 
 def refused(*arguments: str, stdin: str | None = None) -> str:
-    """The words of the refusal, however the terminal broke them into lines."""
+    """The text of the error, without the line breaks of the terminal."""
     result = run(*arguments, stdin=stdin)
     assert result.exit_code == 2, result.output
     return " ".join(result.stderr.replace("│", " ").split())
@@ -65,7 +65,7 @@ def test_no_fleet_is_smaller_than_one_worker():
     assert [fleet["workers"] for fleet in report["fleets"]] == [1, 2, 3]
 
 
-def test_the_table_has_a_line_per_fleet_and_marks_the_one_that_cannot_keep_up():
+def test_the_table_has_a_line_per_fleet_and_marks_a_fleet_that_cannot_keep_up():
     shown = run("--reels-per-hour", "10", "--clips", "10", "--clip-s", "60", "--ready-s", "9000").stdout
     rows = [line.split() for line in shown.splitlines()[-5:]]
     assert [row[0] for row in rows] == ["workers", "1", "2", "3", "4"]
@@ -78,7 +78,7 @@ def test_costs_are_shown_where_a_price_is_given():
     assert report_of(*FLEET)["fleets"][0]["cost"] is None
 
 
-def test_the_other_turns_are_those_that_the_option_gives():
+def test_the_times_by_other_keys_equal_the_times_with_that_option():
     one, many = report_of(*FLEET), report_of(*FLEET, "--keys", "many")
     assert one["by_other_turns"] == next(
         fleet["times"] for fleet in many["fleets"] if fleet["workers"] == one["workers"]
@@ -143,15 +143,15 @@ def test_a_benchmark_without_a_speed_is_refused():
         ("--from", "/no/such/file"),
     ],
 )
-def test_a_value_that_cannot_be_meant_is_refused_by_the_name_of_its_option(option: str, value: str):
+def test_an_impossible_value_is_refused_by_the_name_of_its_option(option: str, value: str):
     assert f"Invalid value for '{option}'" in refused(*FLEET, option, value)
 
 
 def test_a_promise_has_to_be_made():
-    assert "--wait-s: say what is promised" in refused(*LOAD, "--clip-s", "35")
+    assert "--wait-s: give a promise" in refused(*LOAD, "--clip-s", "35")
 
 
-def test_the_seconds_of_a_clip_come_from_one_place(tmp_path: Path):
+def test_the_seconds_of_a_clip_come_from_one_option(tmp_path: Path):
     file = tmp_path / "bench.json"
     file.write_text("{}")
     assert "--clip-s: give the seconds" in refused(*LOAD, "--wait-s", "60")
@@ -164,4 +164,4 @@ def test_a_promise_that_no_fleet_keeps_is_refused_with_what_is_possible():
 
 
 def test_a_load_that_is_too_large_to_simulate_is_refused():
-    assert "--reels-per-hour: this keeps 48,611 slots busy" in refused(*FLEET, "--reels-per-hour", "1000000")
+    assert "--reels-per-hour: the load keeps 48,611 slots busy" in refused(*FLEET, "--reels-per-hour", "1000000")

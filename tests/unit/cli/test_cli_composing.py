@@ -1,4 +1,4 @@
-"""What `up` decides for its children, and what it leaves to the operator."""
+"""The settings that `up` gives its children, and the settings that stay with the operator."""
 
 import os
 from pathlib import Path
@@ -70,7 +70,7 @@ def test_a_private_server_gets_nothing_by_which_it_could_touch_another(
     assert (private.data_dir, private.auth, private.limits.max_queued_jobs) == (Path("/tmp/x"), AuthMode.OFF, 7)
 
 
-def test_what_nobody_has_set_is_unset_in_a_private_server_too(monkeypatch: pytest.MonkeyPatch):
+def test_an_unset_setting_is_unset_in_a_private_server_too(monkeypatch: pytest.MonkeyPatch):
     # Otherwise the defaults of `phoenix up`, such as its short drain, would count as the operator's word.
     for name, value in child_environment(private_settings(Settings(), Path("/tmp/x")), {}).items():
         monkeypatch.setenv(name, value)

@@ -1,4 +1,4 @@
-"""How many GPUs a supervisor starts workers for."""
+"""The number of GPUs for which a supervisor starts workers."""
 
 import pytest
 
@@ -18,6 +18,6 @@ from phoenix.cli.serving import count_visible
         (2, "GPU-x", 1),
     ],
 )
-def test_cuda_visible_devices_decides_how_many_of_those_found_are_used(found: int, visible: str | None, count: int):
+def test_cuda_visible_devices_limits_the_gpus_in_use(found: int, visible: str | None, count: int):
     environment = {} if visible is None else {"CUDA_VISIBLE_DEVICES": visible}
     assert count_visible(found, environment) == count

@@ -1,4 +1,4 @@
-"""What is shown of a job's events, on a terminal and elsewhere."""
+"""The output for the events of a job, on a terminal and elsewhere."""
 
 import io
 
@@ -35,11 +35,11 @@ def snapshot(clips: int) -> JobSnapshot:
     ("event", "line"),
     [
         (snapshot(0), f"{JOB_ID} running, 0 clips, 25% done"),
-        (queue_moved(3), "place 3 in the queue"),
+        (queue_moved(3), "position 3 in the queue"),
         (job_started(2), "started"),
         (clip_started(3, clip_index=1), "clip 1: started"),
         (clip_started(3, attempt=2), "clip 0: started, attempt 2"),
-        (clip_retrying(4), "clip 0: again in 1 s, no memory"),
+        (clip_retrying(4), "clip 0: retry in 1 s, no memory"),
         (clip_failed(4), "clip 0: failed, no memory"),
         (clip_succeeded(5), "clip 0: done"),
         (job_canceled(6), "canceled"),
@@ -76,7 +76,7 @@ def test_a_terminal_shows_a_bar_per_clip():
     assert "step 50/100" in text
 
 
-def test_of_many_clips_only_those_at_work_have_a_bar():
+def test_of_many_clips_only_running_clips_have_a_bar():
     clips = [a_clip(index, state=ClipState.QUEUED) for index in range(MANY_CLIPS + 1)]
     many = JobSnapshot(job_id=JOB_ID, seq=1, at=AT, job=a_job(clips=clips))
     text = shown(BarDisplay, many, clip_started(2, clip_index=3))

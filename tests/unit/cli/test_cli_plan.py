@@ -1,4 +1,4 @@
-"""What `phoenix plan` says of a reel that nobody makes."""
+"""The output of `phoenix plan`."""
 
 import inspect
 from pathlib import Path
@@ -36,12 +36,12 @@ def test_each_clip_is_shown_as_it_would_be_made():
     ]
 
 
-def test_a_seed_that_nobody_gave_is_random():
+def test_an_unset_seed_is_random():
     [row] = rows(run("fox"))
     assert row[5] == "random"
 
 
-def test_what_was_rounded_is_shown_beside_what_was_asked_for():
+def test_a_rounded_value_is_shown_with_the_requested_value():
     shown = run("fox", "--model", "wan-2.1-t2v-1.3b", "--duration", "3").stdout
     assert "/duration_s: 3 s (48 frames at 16 fps) became 3.0625 s (49 frames)" in shown
 
@@ -54,7 +54,7 @@ def test_the_memory_for_a_models_weights_is_that_of_the_catalog():
     assert "14.7 GB of weights" in run("fox", "--model", "wan-2.1-t2v-1.3b").stdout
 
 
-def test_a_model_whose_memory_nobody_knows_has_none_shown():
+def test_an_unknown_memory_of_a_model_is_not_shown():
     assert "memory" not in run("fox").stdout
 
 

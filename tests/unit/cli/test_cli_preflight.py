@@ -1,4 +1,4 @@
-"""What settings name and is not there is reported before anything is started."""
+"""A missing file or model that the settings name is reported before a process starts."""
 
 from pathlib import Path
 
@@ -20,7 +20,7 @@ def test_the_defaults_name_nothing_that_is_missing():
     check(Settings())
 
 
-def test_a_default_model_that_is_not_in_the_catalog_is_named_with_those_that_are():
+def test_a_default_model_outside_the_catalog_is_named_with_the_models_in_it():
     with pytest.raises(CatalogError, match=r"DEFAULT_MODEL: there is no model 'sora'; there are: animatic"):
         check(Settings(engine=EngineSettings(default_model="sora")))
 

@@ -1,4 +1,4 @@
-"""Where the private Redis listens, and with which options."""
+"""The socket of the private Redis, and its options."""
 
 from pathlib import Path
 

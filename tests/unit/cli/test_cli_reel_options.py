@@ -1,4 +1,4 @@
-"""From the options of `phoenix generate` and its like to a request."""
+"""From the options of `phoenix generate` to a request."""
 
 import pytest
 import typer

@@ -1,4 +1,4 @@
-"""When a child that ended is started again."""
+"""When an ended child is started again."""
 
 from phoenix.cli.embedded.children import ChildCannotStart, RestartRule
 

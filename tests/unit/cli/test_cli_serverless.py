@@ -1,4 +1,4 @@
-"""What a serverless container is told, what it answers, and when its progress is sent."""
+"""The settings of a serverless container, its answers, and its progress reports."""
 
 import asyncio
 import json
@@ -11,7 +11,7 @@ import pytest
 
 from fixtures.event_examples import AT, JOB_ID, a_clip, a_job, clip_preview, clip_progress, job_canceled
 from phoenix.cli.serverless import answers
-from phoenix.cli.serverless.progress import Throttle, find_progress
+from phoenix.cli.serverless.answers import Throttle, find_progress
 from phoenix.cli.serverless.runpod import SdkMissing, container_settings, load_sdk, send_progress
 from phoenix.contract.events import JobSnapshot
 from phoenix.contract.jobs import JobError, JobState
@@ -23,7 +23,7 @@ def error_of(answer: dict[str, Any]) -> dict[str, Any]:
     return json.loads(answer["error"])
 
 
-def test_a_container_keeps_its_files_in_a_folder_of_its_own_and_nothing_in_the_operators_database():
+def test_a_container_keeps_its_files_in_a_separate_folder_and_leaves_the_database_of_the_operator_alone():
     given = Settings(
         database=DatabaseSettings(url="postgresql://fleet/x"),
         redis=RedisSettings(url="redis://fleet"),

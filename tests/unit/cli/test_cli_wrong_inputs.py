@@ -1,4 +1,4 @@
-"""What the commands say to inputs that cannot work, before anything is asked of a server or started."""
+"""The messages for wrong inputs, before a request or a start."""
 
 from pathlib import Path
 
@@ -8,15 +8,15 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from phoenix.cli.app import app
+from phoenix.cli.console import exit_on_error
 from phoenix.cli.doctor import unknown_names
-from phoenix.cli.problems import exit_on_error
 from phoenix.cli.tables import models_table
 from phoenix.contract.models import Model, NumberRange
 from phoenix.errors import FieldError, InvalidRequest, SchemaOutdated, Unavailable
 
 
 def refused(*arguments: str) -> str:
-    """The words of the refusal, however the terminal broke them into lines."""
+    """The text of the error, without the line breaks of the terminal."""
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 2, result.output
     return " ".join(result.stderr.replace("│", " ").split())

@@ -1,4 +1,4 @@
-"""How an answer that is not 2xx becomes an exception."""
+"""How a response other than 2xx becomes an exception."""
 
 from datetime import timedelta
 from email.utils import format_datetime

@@ -1,4 +1,4 @@
-"""When to try again, and after how long."""
+"""When the client tries again, and after how long."""
 
 import pytest
 

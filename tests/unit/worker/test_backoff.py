@@ -1,4 +1,4 @@
-"""How long a supervisor waits before it fills a post again."""
+"""How long a supervisor waits before it starts the next process."""
 
 from phoenix.worker.supervisor import Backoff
 
@@ -16,7 +16,7 @@ def test_a_long_life_forgives_what_was_before() -> None:
     assert backoff.delay_s == 0
 
 
-def test_one_that_cannot_use_its_settings_waits_longest_at_once() -> None:
+def test_a_child_that_cannot_use_its_settings_waits_longest_at_once() -> None:
     backoff = Backoff(0.5).after(uptime_s=1, is_recycling=False, is_unusable=True)
     assert backoff.delay_s == 30
     assert backoff.after(uptime_s=600, is_recycling=False).delay_s == 0

@@ -1,4 +1,4 @@
-"""How far a clip and its job are said to be, and how long they will take."""
+"""The progress of a clip and of its job, and their remaining time."""
 
 from itertools import pairwise
 
@@ -10,7 +10,8 @@ from phoenix.clock import utc_now
 from phoenix.contract.events import ClipProgress
 from phoenix.jobs.scheduling.durations import DurationPerWeight
 from phoenix.jobs.scheduling.eta import Countdown
-from phoenix.worker.progress import ClipShare, RenderProgress
+from phoenix.worker.progress import ClipShare
+from phoenix.worker.render_observer import RenderProgress
 
 # Ten seconds of steps, and twenty until the clip is stored.
 DURATION = DurationPerWeight(total_s=30, finish_s=20)

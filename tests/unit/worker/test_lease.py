@@ -1,4 +1,4 @@
-"""When an attempt must stop by itself, by a clock that the test turns."""
+"""When an attempt must stop by itself, on a clock that the test sets."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""Where the time of a task went."""
+"""The seconds of each stage of a task."""
 
 from fixtures.claims import ManualClock
 from phoenix.errors import Stage

@@ -1,1 +1,1 @@
-"""`phoenix bench`: how fast this machine renders a model."""
+"""`phoenix bench`: measures how fast this machine renders a model."""

@@ -1,4 +1,4 @@
-"""`phoenix bench`: measures how fast this machine makes clips of a model, with the engine and encoder of workers."""
+"""The command `phoenix bench`: options in, a report out."""
 
 from typing import Annotated
 
@@ -7,7 +7,7 @@ import typer
 from phoenix.catalog.load import load_catalog
 from phoenix.catalog.model import ModelSpec
 from phoenix.cli.bench.report import BenchReport, bench_lines, bench_table
-from phoenix.cli.console import err, out, print_json
+from phoenix.cli.console import end_on_sigterm, err, exit_on_error, out, print_json, read_settings
 from phoenix.cli.options import (
     AspectRatioOption,
     DurationOption,
@@ -16,10 +16,9 @@ from phoenix.cli.options import (
     StepsOption,
     describe_adjustment,
     make_request,
+    resolve_reel,
     with_first_frame,
 )
-from phoenix.cli.problems import end_on_sigterm, exit_on_error, read_settings
-from phoenix.cli.resolving import resolve_reel
 from phoenix.contract.requests import ReelRequest
 from phoenix.errors import PhoenixError
 from phoenix.ids import new_artifact_id
@@ -29,21 +28,21 @@ PROMPT = "a red balloon over a harbour at dawn"
 
 
 class MadeElsewhere(PhoenixError):
-    """Its clips are made by a service on the network, and paid for: they say nothing of this machine."""
+    """A service on the network makes the clips of the model, for money. They say nothing about this machine."""
 
 
 def run_bench(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="Id of a model.")] = "animatic",
-    clips: Annotated[int, typer.Option(min=1, max=1000, help="Clips to measure, after one to warm up.")] = 3,
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="Id of the model.")] = "animatic",
+    clips: Annotated[int, typer.Option(min=1, max=1000, help="Clips to measure after a warm-up clip.")] = 3,
     duration_s: DurationOption = None,
     aspect_ratio: AspectRatioOption = None,
     resolution: ResolutionOption = None,
     fps: FpsOption = None,
     steps: StepsOption = None,
-    device: Annotated[str, typer.Option(help="cpu, cuda:N or auto.")] = "auto",
+    device: Annotated[str, typer.Option(help="Device: cpu, cuda:N or auto.")] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Measure how fast this machine makes clips of a model, encoding included. Keeps none of them."""
+    """Measure how fast this machine renders and encodes clips of a model. Keeps none of the clips."""
     given = {
         "model": model,
         "duration_s": duration_s,
@@ -55,7 +54,7 @@ def run_bench(
     }
     request = make_request([PROMPT], given, None)
     end_on_sigterm()
-    # Readable, and warnings only: the command itself reports how each clip went.
+    # Warnings only, in readable form: the command itself reports each clip.
     configure_logs(level="WARNING", json_lines=False)
     with exit_on_error():
         report = measure(request, count=clips, device=device)
@@ -66,8 +65,8 @@ def run_bench(
 
 
 def measure(request: ReelRequest, *, count: int, device: str) -> BenchReport:
-    """Raises `NotFound`, `InvalidRequest`, `MadeElsewhere`, and what `run_clips` raises."""
-    # Importing engine and media takes a second, which `phoenix --help` should not pay for.
+    """Measures `count` clips. Raises `NotFound`, `InvalidRequest`, `MadeElsewhere`, and the errors of `run_clips`."""
+    # Importing engine and media takes a second. `phoenix --help` must stay fast.
     from phoenix.cli.bench.run import run_clips  # noqa: PLC0415
 
     settings = read_settings()
@@ -82,7 +81,7 @@ def measure(request: ReelRequest, *, count: int, device: str) -> BenchReport:
 
 
 def _with_image(request: ReelRequest, model: ModelSpec) -> ReelRequest:
-    """A picture for models that need one; its content does not affect their speed."""
+    """The request with an image, for models that need one. The content of the image does not affect the speed."""
     if not model.needs_image:
         return request
     return with_first_frame(request, new_artifact_id())

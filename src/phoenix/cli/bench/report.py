@@ -15,21 +15,24 @@ STAGES = ("load", "text", "denoise", "decode", "encode", "total")
 
 
 class PeakMemory(View):
-    """Peak memory."""
+    """The highest memory in use, of the device or of this process."""
 
     peak_bytes: int
     of: Literal["device", "process"]
 
 
 class Machine(View):
-    """`device` as a worker would be given it, and what its maker calls it."""
+    """A device by the name that a worker takes (`cuda:0`), and by the name of its maker."""
 
     device: str
     name: str
 
 
 class BenchReport(View):
-    """`reel` has the one clip that all were made like. `warm_up` came before the others, and loaded the model."""
+    """The speed of one model on one machine.
+
+    All clips have the parameters of the only clip in `reel`. `warm_up` is the first clip, which loaded the model.
+    """
 
     machine: Machine
     reel: ResolvedReel
@@ -49,7 +52,7 @@ def make_report(
     elapsed_s: float,
     memory: PeakMemory,
 ) -> BenchReport:
-    """`elapsed_s`: from the beginning of the first of `clips` to the file of the last."""
+    """`elapsed_s`: from the start of the first of `clips` to the file of the last one."""
     steps_s = [step_s for timings in clips if (step_s := _step_s(timings, reel)) is not None]
     return BenchReport(
         machine=machine,

@@ -1,4 +1,4 @@
-"""Renders and encodes the clips of a benchmark on this machine. No server, no database, and no files left behind."""
+"""Renders and encodes the clips of a benchmark on this machine, without a server or a database. Keeps no files."""
 
 import platform
 import resource
@@ -30,21 +30,21 @@ from phoenix.worker.render import write_frames
 from phoenix.worker.stopwatch import Stopwatch
 
 CPU_INFO = Path("/proc/cpuinfo")
-# In a process of its own, as in `phoenix doctor`: this package must not import torch.
+# Runs in a separate process, as in `phoenix doctor`, because this package must not import torch.
 NAME_GPU = "import sys, torch; print(torch.cuda.get_device_name(sys.argv[1]))"
 NAMED_WITHIN_S = 60
 RSS_UNIT_BYTES = 1 if sys.platform == "darwin" else 1024
 
 
 def find_machine(model: ModelSpec, device: str) -> Machine:
-    """The device that `model` would be rendered on. Raises `NoSuchDevice`."""
-    # Animatics are drawn on the CPU, whatever else there is.
+    """The device that would render `model`. Raises `NoSuchDevice`."""
+    # The CPU draws animatics, even on a machine with a GPU.
     found = "cpu" if model.engine == "animatic" else pick_device(device)
     return Machine(device=found, name=_cpu_name() if found == "cpu" else _gpu_name(found))
 
 
 def peak_memory(machine: Machine) -> PeakMemory:
-    """Peak memory in bytes: of the device by this process's allocator; on a CPU, of this process."""
+    """Peak memory in bytes: of this process's allocator on a GPU, or of this process on a CPU."""
     meter = open_meter(machine.device)
     if meter is not None:
         return PeakMemory(peak_bytes=meter.peak_bytes(), of="device")
@@ -55,7 +55,7 @@ def peak_memory(machine: Machine) -> PeakMemory:
 def _gpu_name(device: str) -> str:
     argv = [sys.executable, "-c", NAME_GPU, device]
     named = subprocess.run(argv, capture_output=True, text=True, timeout=NAMED_WITHIN_S, check=False)  # noqa: S603
-    return named.stdout.strip() or "of unknown name"
+    return named.stdout.strip() or "unknown name"
 
 
 def _cpu_name() -> str:
@@ -77,7 +77,7 @@ def run_clips(
 ) -> BenchReport:
     """Makes the clip of `reel` once to warm up, and then `count` times with other seeds.
 
-    Raises `TaskFailed`, `NoSuchDevice` or `FfmpegMissing`. `tell` hears what is being done.
+    `show_status` gets a text before each clip. Raises `TaskFailed`, `NoSuchDevice` or `FfmpegMissing`.
     """
     machine = find_machine(model, device)
     with _open_bench(model, reel, settings, machine.device) as bench:
@@ -92,7 +92,7 @@ def run_clips(
 
 @dataclass(frozen=True)
 class Bench:
-    """A benchmark of one model on one device. `stop` ends what is running."""
+    """A benchmark of one model on one device. `stop` ends the running render and encoding."""
 
     engines: EngineRegistry
     model: ModelSpec
@@ -104,7 +104,7 @@ class Bench:
     def make(
         self, clips: Sequence[ResolvedClip], show_status: Callable[[str], None] | None = None
     ) -> list[ClipTimings]:
-        """Renders a clip while the previous one is encoded, like a worker with a `pipeline_depth` of 1."""
+        """Renders each clip while the previous clip is encoded, like a worker with a `pipeline_depth` of 1."""
         encoded: list[Future[ClipTimings]] = []
         with ThreadPoolExecutor(max_workers=1) as encoder, self._stopping():
             for clip in clips:
@@ -129,7 +129,7 @@ class Bench:
 
     @contextmanager
     def _stopping(self) -> Generator[None]:
-        """Without it an error or Ctrl-C would wait for the encoder, which may take minutes for a long clip."""
+        """Stops the encoder on an error or Ctrl-C, which otherwise would wait minutes for a long clip."""
         try:
             yield
         except BaseException:
@@ -138,7 +138,7 @@ class Bench:
 
 
 class TimingObserver(NullObserver):
-    """Times each stage, and reports to nobody."""
+    """Times each stage, and reports nothing."""
 
     def __init__(self, stop: StopToken) -> None:
         super().__init__(stop)
@@ -152,7 +152,7 @@ class TimingObserver(NullObserver):
 @contextmanager
 def _open_bench(model: ModelSpec, reel: ResolvedReel, settings: Settings, device: str) -> Generator[Bench]:
     tools = MediaTools.from_settings(settings.media)
-    # One clip at a time: waiting for others to share its call would be futile.
+    # Clips come one at a time, so the engine must not wait to batch them.
     alone = settings.engine.model_copy(update={"max_batch_size": 1})
     with ExitStack() as opened:
         folder = Path(opened.enter_context(TemporaryDirectory(prefix="phoenix-bench-")))

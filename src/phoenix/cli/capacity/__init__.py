@@ -1,1 +1,1 @@
-"""`phoenix capacity`: how many GPU workers a load needs, and what they cost. Talks to no server."""
+"""`phoenix capacity`: computes how many GPU workers a load needs, and their cost. Talks to no server."""

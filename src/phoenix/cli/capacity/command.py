@@ -1,4 +1,4 @@
-"""The command: options in, a report out."""
+"""The command `phoenix capacity`: options in, a report out."""
 
 import math
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ import typer
 from pydantic import ValidationError
 
 from phoenix.cli.bench.report import BenchReport
-from phoenix.cli.capacity.fleet import Price, Promise
+from phoenix.cli.capacity.fleet import Price, Promise, PromiseImpossible, Trials
 from phoenix.cli.capacity.options import (
     AssemblyOption,
     BenchOption,
@@ -27,29 +27,29 @@ from phoenix.cli.capacity.options import (
     VideoOption,
     WaitOption,
 )
-from phoenix.cli.capacity.queue import Load
 from phoenix.cli.capacity.report import CapacityReport, capacity_lines, fleets_table
-from phoenix.cli.capacity.trials import PromiseImpossible, Trials
-from phoenix.cli.capacity.turns import KeyCount
+from phoenix.cli.capacity.simulation import KeyCount, Workload
 from phoenix.cli.console import format_seconds, out, print_json, printable
 
 
 class InvalidBenchReport(Exception):
-    """It is not what `phoenix bench --json` prints, or has no speed. Says why."""
+    """The document is not a report of `phoenix bench --json`, or has no speed."""
 
 
 @dataclass(frozen=True)
 class KnownClip:
+    """Measured times of a clip, in seconds."""
+
     clip_s: float
-    """From one clip to the next on the same slot."""
+    """From the start of a clip to the start of the next clip on the same slot."""
     finish_s: float = 0.0
-    """How much longer a clip takes by itself: it is encoded while its slot renders the next one."""
+    """From the end of a clip on its slot to its file. Meanwhile the slot renders the next clip."""
     duration_s: float | None = None
-    """Its length as video."""
+    """Length of the clip as video."""
 
 
 def read_bench(document: bytes) -> KnownClip:
-    """From what `phoenix bench --json` prints. Raises `InvalidBenchReport`."""
+    """Reads the output of `phoenix bench --json`. Raises `InvalidBenchReport`."""
     try:
         report = BenchReport.model_validate_json(document)
     except ValidationError as error:
@@ -67,7 +67,7 @@ def read_bench(document: bytes) -> KnownClip:
 
 
 MOST_BUSY_SLOTS = 2000
-"""What is simulated within about a second."""
+"""The largest load that is simulated within about a second."""
 
 
 def capacity(  # noqa: PLR0913, PLR0917 - one parameter per option
@@ -86,18 +86,18 @@ def capacity(  # noqa: PLR0913, PLR0917 - one parameter per option
     duration_s: VideoOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Say how many GPU workers a load needs, and what they cost, without a server.
+    """Compute how many GPU workers a load needs, and their cost, without a server.
 
-    The queue is simulated. Equal options give an equal answer. Assumed:
+    The queue is simulated. Equal options give equal results. Assumptions:
 
-    Reels come at random and independently (Poisson), each with all its clips.
+    Reels arrive at random and independently (Poisson), each with all its clips.
 
-    Clips of a reel render side by side; their seconds are gamma distributed.
+    Clips of a reel render in parallel; their seconds are gamma distributed.
 
-    Every worker holds the model, none fails, and media workers are never short.
+    Every worker holds the model, no worker fails, and there are always enough media workers.
     """
-    known = _know_clip(clip_s, bench)
-    load = Load(
+    known = _known_clip(clip_s, bench)
+    load = Workload(
         reels_per_hour=reels_per_hour,
         clips=clips,
         clip_s=known.clip_s,
@@ -116,16 +116,18 @@ def capacity(  # noqa: PLR0913, PLR0917 - one parameter per option
     out.print(fleets_table(report))
 
 
-def size(load: Load, promise: Promise, keys: KeyCount, *, slots_per_worker: int, price: Price | None) -> CapacityReport:
-    """Raises `typer.BadParameter` for a load that is too large to simulate, or a promise that no fleet keeps."""
+def size(
+    load: Workload, promise: Promise, keys: KeyCount, *, slots_per_worker: int, price: Price | None
+) -> CapacityReport:
+    """The report for a load. Raises `typer.BadParameter` for a load too large to simulate, or an impossible promise."""
     if load.busy_slots > MOST_BUSY_SLOTS:
-        reason = f"this keeps {load.busy_slots:,.0f} slots busy; up to {MOST_BUSY_SLOTS:,} are simulated."
+        reason = f"the load keeps {load.busy_slots:,.0f} slots busy; at most {MOST_BUSY_SLOTS:,} can be simulated."
         raise typer.BadParameter(reason, param_hint="--reels-per-hour")
     trials = Trials(load, promise, keys, slots_per_worker=slots_per_worker, price=price)
     try:
         workers = trials.find_fewest()
     except PromiseImpossible as error:
-        reason = f"without any wait, 95 of 100 reels take up to {format_seconds(error.ready_s)}: no fleet is quicker."
+        reason = f"without any wait, 95 of 100 reels take up to {format_seconds(error.ready_s)}: no fleet is faster."
         raise typer.BadParameter(reason, param_hint="--ready-s") from error
     return CapacityReport(
         load=load,
@@ -141,16 +143,16 @@ def size(load: Load, promise: Promise, keys: KeyCount, *, slots_per_worker: int,
 
 
 def _neighbours(workers: int) -> Iterator[int]:
-    """One fewer, unless that is none; as many; one and two more."""
+    """The sizes from one worker fewer, but at least one worker, to two workers more."""
     yield from range(max(1, workers - 1), workers + 3)
 
 
-def _know_clip(clip_s: float | None, bench: BinaryIO | None) -> KnownClip:
+def _known_clip(clip_s: float | None, bench: BinaryIO | None) -> KnownClip:
     if clip_s is not None and bench is None:
         return KnownClip(clip_s)
     if clip_s is None and bench is not None:
         return _read(bench)
-    raise typer.BadParameter("give the seconds of a clip, here or with --from, and not both.", param_hint="--clip-s")
+    raise typer.BadParameter("give the seconds of a clip either here or with --from.", param_hint="--clip-s")
 
 
 def _read(bench: BinaryIO) -> KnownClip:
@@ -163,7 +165,7 @@ def _read(bench: BinaryIO) -> KnownClip:
 
 def _promise(wait_s: float | None, ready_s: float | None) -> Promise:
     if wait_s is None and ready_s is None:
-        raise typer.BadParameter("say what is promised, here or with --ready-s.", param_hint="--wait-s")
+        raise typer.BadParameter("give a promise, here or with --ready-s.", param_hint="--wait-s")
     return Promise(wait_s=wait_s, ready_s=ready_s)
 
 

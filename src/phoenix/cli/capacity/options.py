@@ -1,18 +1,18 @@
-"""The options of `phoenix capacity`, and what each of them may be."""
+"""The options of `phoenix capacity` and their allowed values."""
 
 from collections.abc import Callable
 from typing import Annotated
 
 import typer
 
-from phoenix.cli.capacity.turns import KeyCount
+from phoenix.cli.capacity.simulation import KeyCount
 from phoenix.contract.base import MAX_CLIPS
 
 _DAY_S = 86_400
 
 
 def between(least: float, most: float) -> Callable[[float | None], float | None]:
-    """Refuses what is outside, and what is no number: NaN would pass the comparisons of typer's `min` and `max`."""
+    """Refuses numbers outside the range, and NaN, which would pass the `min` and `max` of typer."""
 
     def check(value: float | None) -> float | None:
         if value is not None and not least <= value <= most:
@@ -23,17 +23,17 @@ def between(least: float, most: float) -> Callable[[float | None], float | None]
 
 
 ReelsPerHourOption = Annotated[
-    float, typer.Option(callback=between(0.01, 1e6), help="Reels that are submitted, in the busiest hour.")
+    float, typer.Option(callback=between(0.01, 1e6), help="Reels submitted in the busiest hour.")
 ]
-ClipsOption = Annotated[int, typer.Option(min=1, max=MAX_CLIPS, help="Clips of a reel.")]
+ClipsOption = Annotated[int, typer.Option(min=1, max=MAX_CLIPS, help="Clips of each reel.")]
 ClipSecondsOption = Annotated[
     float | None,
-    typer.Option("--clip-s", callback=between(0.01, _DAY_S), help="Mean seconds for which a clip has its slot."),
+    typer.Option("--clip-s", callback=between(0.01, _DAY_S), help="Mean seconds that a clip occupies its slot."),
 ]
 BenchOption = Annotated[
     typer.FileBinaryRead | None,
     typer.Option(
-        "--from", metavar="FILE", help="Instead of --clip-s: what `phoenix bench --json` printed; - is standard input."
+        "--from", metavar="FILE", help="Output of `phoenix bench --json`, instead of --clip-s; - is standard input."
     ),
 ]
 WaitOption = Annotated[
@@ -41,7 +41,7 @@ WaitOption = Annotated[
     typer.Option(
         "--wait-s",
         callback=between(0, 1e6),
-        help="Promise: 95 of 100 reels have begun their last clip so many seconds after they were submitted.",
+        help="Promise: 95 of 100 reels start their last clip within this many seconds after submission.",
     ),
 ]
 ReadyOption = Annotated[
@@ -49,7 +49,7 @@ ReadyOption = Annotated[
     typer.Option(
         "--ready-s",
         callback=between(0, 1e6),
-        help="Promise: 95 of 100 reels are ready so many seconds after they were submitted.",
+        help="Promise: 95 of 100 reels are ready within this many seconds after submission.",
     ),
 ]
 FinishOption = Annotated[
@@ -57,7 +57,7 @@ FinishOption = Annotated[
     typer.Option(
         "--finish-s",
         callback=between(0, _DAY_S),
-        help="Seconds from a clip's last moment in its slot to its stored file; 0, or as in --from.",
+        help="Seconds from the end of a clip on its slot to its stored file; 0, or from --from, if unset.",
     ),
 ]
 AssemblyOption = Annotated[
@@ -67,25 +67,26 @@ AssemblyOption = Annotated[
 SpreadOption = Annotated[
     float,
     typer.Option(
-        callback=between(0, 2), help="Standard deviation of a clip's seconds as a share of their mean; 0: all alike."
+        callback=between(0, 2),
+        help="Standard deviation of the seconds of a clip as a share of their mean; 0 for equal clips.",
     ),
 ]
 KeysOption = Annotated[
     KeyCount,
-    typer.Option(help="one: all reels have one API key, and come in order. many: each has its own; they take turns."),
+    typer.Option(help="one: all reels have one API key, first come, first served. many: one key each, fair queueing."),
 ]
 SlotsOption = Annotated[
-    int, typer.Option(min=1, max=64, help="Clips that a GPU worker renders at a time, each of them in --clip-s.")
+    int, typer.Option(min=1, max=64, help="Clips that a GPU worker renders at a time, each in --clip-s.")
 ]
 PriceOption = Annotated[
-    float | None, typer.Option(callback=between(0, 1e6), help="Of one GPU worker, in whatever currency.")
+    float | None, typer.Option(callback=between(0, 1e6), help="Price of one GPU worker, in any currency.")
 ]
 VideoOption = Annotated[
     float | None,
     typer.Option(
         "--duration",
         callback=between(0.01, _DAY_S),
-        help="Length of each clip as video, in seconds, for the cost of a minute; or as in --from.",
+        help="Length of each clip as video, in seconds, for the cost of a minute; from --from if unset.",
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]

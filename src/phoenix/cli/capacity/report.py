@@ -1,12 +1,11 @@
-"""A sized fleet for people and for programs. Computes nothing."""
+"""The report on a sized fleet, for people and for programs. Computes nothing."""
 
 from collections.abc import Iterator
 
 from rich.table import Column, Table
 
 from phoenix.cli.capacity.fleet import HOURS_A_MONTH, Cost, Fleet, FleetVerdict, Promise, ReelTimes
-from phoenix.cli.capacity.queue import Load
-from phoenix.cli.capacity.turns import KeyCount
+from phoenix.cli.capacity.simulation import KeyCount, Workload
 from phoenix.cli.console import format_seconds
 from phoenix.contract.base import View
 
@@ -19,24 +18,25 @@ STYLES = {
 
 
 class CapacityReport(View):
-    """`workers` is the answer; `fleets` has it and its neighbours."""
+    """The result of `phoenix capacity`. `workers` is the fewest workers; `fleets` has that size and its neighbours."""
 
-    load: Load
+    load: Workload
     promise: Promise
     keys: KeyCount
     workers: int
     busy_slots: float
-    """Of GPU workers, on average."""
+    """Busy slots of GPU workers, on average."""
     busy_media_slots: float
-    """Of media workers: what joining the reels takes."""
+    """Busy slots of media workers, which join the reels."""
     idle: ReelTimes
-    """Of reels that find all slots of these workers free."""
+    """Times of reels that find all slots of these workers free."""
     by_other_turns: ReelTimes
-    """Of these workers, if `keys` were the other one."""
+    """Times with the same workers and the other value of `keys`."""
     fleets: list[Fleet]
 
     @property
     def chosen(self) -> Fleet:
+        """The smallest fleet that keeps the promise."""
         return next(fleet for fleet in self.fleets if fleet.workers == self.workers)
 
 
@@ -58,7 +58,7 @@ def capacity_lines(report: CapacityReport) -> Iterator[str]:
 
 
 def fleets_table(report: CapacityReport) -> Table:
-    """One line per size of the fleet. The times are those within which 95 of 100 reels are so far."""
+    """One line per size of the fleet. 95 of 100 reels get there within the times."""
     prices = () if report.chosen.cost is None else ("an hour", "a reel")
     names = ("workers", "busy", "1st clip", "last clip", "ready", *prices)
     table = Table(*(Column(name, no_wrap=True) for name in names), "", box=None, pad_edge=False)
@@ -102,7 +102,7 @@ def _describe(cost: Cost) -> str:
 
 
 def _money(amount: float) -> str:
-    """With more digits where a cent would be too coarse."""
+    """An amount, with more digits below 10."""
     return f"{amount:,.2f}" if amount >= 10 else f"{amount:.4f}"
 
 

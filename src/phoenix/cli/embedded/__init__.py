@@ -1,1 +1,1 @@
-"""All of Phoenix on one machine: a private Redis, one API process and workers, kept alive and ended together."""
+"""All of Phoenix on one machine: a private Redis, an API process and workers, which run and end together."""

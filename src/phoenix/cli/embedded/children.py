@@ -1,4 +1,4 @@
-"""Keeps child processes alive: restarts those that end, gives up on those that cannot start, ends them together."""
+"""Keeps child processes running: restarts a child that ends, gives up on a child that cannot start."""
 
 import asyncio
 import time
@@ -23,9 +23,9 @@ class ChildSpec:
 
 @dataclass(frozen=True)
 class RestartRule:
-    """A child that lives for `steady_s` has started; one that dies sooner, `attempts` times in a row, cannot.
+    """When a child is restarted, and when it counts as unable to start.
 
-    Nor can one that ends with one of the `final` statuses.
+    A child cannot start if it dies within `steady_s` for `attempts` times in a row, or ends with a `final` status.
     """
 
     steady_s: float = 10
@@ -34,14 +34,14 @@ class RestartRule:
     final: frozenset[int] = frozenset()
 
     def next_delay_s(self, early_deaths: int, status: int) -> float | None:
-        """Seconds until the next start after so many early deaths in a row; None to give up."""
+        """Seconds until the next start after `early_deaths` in a row. None to give up."""
         if early_deaths >= self.attempts or status in self.final:
             return None
         return self.delay_s * 2 ** max(0, early_deaths - 1)
 
 
 class ChildCannotStart(PhoenixError):
-    """A process ends as soon as it is started."""
+    """A child ends each time that it is started."""
 
     def __init__(self, name: str, status: int) -> None:
         how = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
@@ -49,7 +49,7 @@ class ChildCannotStart(PhoenixError):
 
 
 class Children:
-    """The running children. `kill` ends them at once, for an operator who cannot wait."""
+    """The running children. `kill` ends them at once."""
 
     def __init__(self, rule: RestartRule) -> None:
         self._rule = rule
@@ -62,9 +62,9 @@ class Children:
 
     @asynccontextmanager
     async def alive(self, specs: Sequence[ChildSpec]) -> AsyncGenerator[None]:
-        """Keeps one process per spec running inside the block, and has ended them after it.
+        """Keeps one process per spec running inside the block, and ends them after it.
 
-        Raises `ChildCannotStart`, in an ExceptionGroup, as soon as one cannot.
+        Raises `ChildCannotStart` in an ExceptionGroup as soon as a child cannot start.
         """
         async with asyncio.TaskGroup() as group:
             keeping = [group.create_task(self._keep_alive(spec), name=spec.name) for spec in specs]
@@ -92,6 +92,6 @@ class Children:
         try:
             return await process.wait()
         finally:
-            # With a running child this is reached only by cancellation, at the end of the block.
+            # If the child still runs, the end of the block has cancelled this task.
             await stop_process(process, grace_s=spec.grace_s)
             self._running.discard(process)

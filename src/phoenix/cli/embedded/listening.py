@@ -1,4 +1,4 @@
-"""The socket that the API serves, opened by `up` itself: clients that connect while the API restarts wait."""
+"""The socket that the API serves. `up` opens it, so that clients can connect and wait while the API restarts."""
 
 import errno
 import socket
@@ -11,7 +11,7 @@ from phoenix.errors import PhoenixError
 BACKLOG = 2048
 
 READY_LINE = "Phoenix is ready: "
-"""What `up` prints, followed by the URL, once it serves; programs that start it wait for this line."""
+"""`up` prints this and the URL once it is ready. Programs that start `up` wait for this line."""
 
 
 class CannotListen(PhoenixError):
@@ -20,7 +20,7 @@ class CannotListen(PhoenixError):
 
 @contextmanager
 def listening(host: str, port: int) -> Generator[socket.socket]:
-    """A listening TCP socket; port 0 picks a free one. Raises `CannotListen`."""
+    """A listening TCP socket. Port 0 picks a free port. Raises `CannotListen`."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listener = socket.socket(family, kind, protocol)
@@ -37,7 +37,7 @@ def listening(host: str, port: int) -> Generator[socket.socket]:
 
 
 def url_of(listener: socket.socket) -> str:
-    """The URL for clients on this machine: they cannot connect to a wildcard address."""
+    """The URL for clients on this machine, which cannot connect to a wildcard address."""
     host, port = listener.getsockname()[:2]
     address = ip_address(host.partition("%")[0])
     if address.is_unspecified:
@@ -47,5 +47,5 @@ def url_of(listener: socket.socket) -> str:
 
 def _explain(host: str, port: int, error: OSError) -> str:
     if error.errno == errno.EADDRINUSE:
-        return f"Port {port} on {host} is in use by another program. Give another with --port, or 0 for a free one."
+        return f"Port {port} on {host} is in use by another program. Give another with --port, or 0 for a free port."
     return f"Cannot listen on {host} port {port}: {error.strerror}."

@@ -1,4 +1,4 @@
-"""Allows one `phoenix up` per data folder, by a lock that the kernel frees when its holder ends in any way."""
+"""Allows one `phoenix up` per data folder. The kernel releases the lock when its holder ends in any way."""
 
 import fcntl
 import json
@@ -15,32 +15,33 @@ LOCK_NAME = "up.lock"
 
 @dataclass(frozen=True)
 class Holder:
-    """Who holds the folder, and the URL that it serves once it is ready."""
+    """The process that holds the folder, and its URL once it is ready."""
 
     url: str | None = None
     pid: int = field(default_factory=os.getpid)
 
 
 class AlreadyUp(PhoenixError):
-    """Another `phoenix up` has this data folder."""
+    """Another `phoenix up` holds this data folder."""
 
 
 class FolderLock:
-    """A held lock, with information for other processes."""
+    """A held lock. Its file describes the holder to other processes."""
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
 
     def write_holder(self, holder: Holder) -> None:
+        """Publishes who holds the folder."""
         text = json.dumps(asdict(holder)).encode()
-        # One write, then truncate: a reader in between sees a whole object, perhaps followed by an old tail.
+        # One write, then a truncation: a reader in between sees a whole object, perhaps with an old rest behind it.
         os.pwrite(self._fd, text, 0)
         os.ftruncate(self._fd, len(text))
 
 
 @contextmanager
 def lock_folder(data_dir: Path) -> Generator[FolderLock]:
-    """Takes the lock, creating the folder if need be. Raises `AlreadyUp` at once if another process holds it."""
+    """Holds the lock during the block. Creates a missing folder. Raises `AlreadyUp` if another process holds it."""
     data_dir.mkdir(parents=True, exist_ok=True)
     fd = os.open(data_dir / LOCK_NAME, os.O_RDWR | os.O_CREAT, 0o600)
     try:
@@ -54,7 +55,7 @@ def lock_folder(data_dir: Path) -> Generator[FolderLock]:
 
 
 def find_holder(data_dir: Path) -> Holder | None:
-    """Who holds the folder now."""
+    """The process that holds the folder now, or None."""
     try:
         fd = os.open(data_dir / LOCK_NAME, os.O_RDONLY)
     except OSError:

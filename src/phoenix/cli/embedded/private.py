@@ -1,4 +1,4 @@
-"""Runs a private `phoenix up` for the duration of a command, if no server is running."""
+"""Runs a private `phoenix up` for the duration of a command."""
 
 import subprocess
 import sys
@@ -38,9 +38,9 @@ class OwnServer:
 
 @contextmanager
 def private_server(settings: Settings) -> Generator[str]:
-    """The URL of a server that nobody else uses. Its files go with it, unless PHOENIX_DATA_DIR says where to keep them.
+    """The URL of a server for this command alone. Its files are deleted at the end unless PHOENIX_DATA_DIR is set.
 
-    Raises `PrivateServerFailed` with the server's last words. Call it from the main thread.
+    Raises `PrivateServerFailed` with the last log lines of the server. Call it from the main thread.
     """
     with ExitStack() as stack:
         if "data_dir" in settings.model_fields_set:
@@ -54,7 +54,7 @@ def private_server(settings: Settings) -> Generator[str]:
 
 @contextmanager
 def own_server(settings: Settings, log: TextIO | None = None) -> Generator[OwnServer]:
-    """A `phoenix up` with these settings, on a free port. Its messages go to `log`, or to stderr without one.
+    """A `phoenix up` with these settings on a free port. It logs to `log`, or to stderr if that is None.
 
     Raises `PrivateServerFailed`. Call it from the main thread.
     """
@@ -65,7 +65,7 @@ def own_server(settings: Settings, log: TextIO | None = None) -> Generator[OwnSe
         stdout=subprocess.PIPE,
         stderr=log,
         text=True,
-        # Ctrl-C is for this command to handle; the server ends when it gets SIGTERM.
+        # This command handles Ctrl-C itself, and then ends the server with SIGTERM.
         start_new_session=True,
         preexec_fn=die_with_parent,  # noqa: PLW1509 - the child only calls prctl
     )
@@ -76,7 +76,7 @@ def own_server(settings: Settings, log: TextIO | None = None) -> Generator[OwnSe
 
 
 def private_settings(settings: Settings, folder: Path, groups: Collection[str] = SHARED_GROUPS) -> Settings:
-    """The settings without those groups by which a server would use the jobs and files of another one."""
+    """The settings of a private server. `groups` get their defaults, so that it shares no jobs or files with others."""
     defaults = {name: type(getattr(settings, name))() for name in groups}
     return settings.model_copy(update={**defaults, "data_dir": folder, "auth": AuthMode.OFF})
 
@@ -88,8 +88,8 @@ def _wait_until_ready(process: subprocess.Popen[str], log: TextIO | None) -> str
             return line.removeprefix(READY_LINE).strip()
     if log is None:
         raise PrivateServerFailed("The server did not start. Its messages are above.")
-    last_words = "\n".join(Path(log.name).read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:])
-    raise PrivateServerFailed(f"No server runs here, and a private one did not start:\n{last_words}")
+    last_lines = "\n".join(Path(log.name).read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:])
+    raise PrivateServerFailed(f"No server runs here, and a private server did not start:\n{last_lines}")
 
 
 def _stop(process: subprocess.Popen[str]) -> None:
@@ -97,7 +97,7 @@ def _stop(process: subprocess.Popen[str]) -> None:
     try:
         process.wait(STOP_WITHIN_S)
     except subprocess.TimeoutExpired:
-        # This also ends its children.
+        # Its children end with it.
         process.kill()
         process.wait()
     finally:

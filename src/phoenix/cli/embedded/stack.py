@@ -1,4 +1,4 @@
-"""What `phoenix up` runs, in which order it starts, and how it ends."""
+"""The processes of `phoenix up`, the order of their starts, and their end."""
 
 import asyncio
 import math
@@ -12,30 +12,30 @@ from pathlib import Path
 
 import httpx
 
+from phoenix.cli.console import USAGE
 from phoenix.cli.embedded.children import Children, ChildSpec, RestartRule
 from phoenix.cli.embedded.redis_server import server_argv, wait_for_redis
-from phoenix.cli.problems import USAGE
 from phoenix.errors import PhoenixError
 from phoenix.settings import Settings
 from phoenix.worker.child_process import STOP_GRACE_S, ExitStatus, child_environment
 
 REDIS_WITHIN_S = 30
 READY_WITHIN_S = 60
-# On top of a child's own limit, for what it does before and after.
+# In addition to the limit of a child, for its work before and after.
 EXTRA_GRACE_S = 6
 # With the same settings, the next start would end the same way.
 FINAL_STATUSES = frozenset({ExitStatus.UNUSABLE, USAGE})
-# Ctrl-C, a service manager's, and that of a terminal that is closed.
+# Sent by Ctrl-C, by a service manager, and by a closing terminal.
 ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class NotReady(PhoenixError):
-    """What was started did not become ready."""
+    """A started process did not become ready in time."""
 
 
 @dataclass(frozen=True)
 class PrivateRedis:
-    """The Redis server to run with the rest."""
+    """The Redis server that runs with the other processes."""
 
     program: str
     socket: Path
@@ -43,7 +43,7 @@ class PrivateRedis:
 
 @dataclass(frozen=True)
 class Stack:
-    """What to run. `settings` are those of every child; `listener` is the socket that the API is to serve."""
+    """The processes to run. All children get `settings`; the API serves `listener`."""
 
     settings: Settings
     listener: socket.socket
@@ -53,7 +53,7 @@ class Stack:
     on_ready: Callable[[], None]
 
     async def run(self) -> None:
-        """Returns once a signal has come and everything has ended. Raises `PhoenixError`."""
+        """Runs until a signal has arrived and all processes have ended. Raises `PhoenixError`."""
         children = Children(RestartRule(final=FINAL_STATUSES))
         stopping = _stop_on_signals(children)
         try:
@@ -65,7 +65,7 @@ class Stack:
             raise _first(ours) from None
 
     async def _run(self, children: Children, stopping: asyncio.Event) -> None:
-        # Redis ends last: the others use it to publish what they hand back.
+        # Redis ends last, because the other processes use it to hand their tasks back.
         async with self._private_redis(children), children.alive([self._api(), *self._workers()]):
             ready = asyncio.create_task(self._wait_until_ready())
             stopped = asyncio.create_task(stopping.wait())
@@ -75,7 +75,7 @@ class Stack:
                 self.on_ready()
             ready.cancel()
             await stopped
-            # No client shall wait in its backlog for an API that will not come back.
+            # No client must wait in the backlog for an API that will not return.
             self.listener.close()
 
     @asynccontextmanager
@@ -124,7 +124,7 @@ class Stack:
                     try:
                         response = await http.get("/health/ready", timeout=READY_WITHIN_S)
                     except httpx.TransportError:
-                        # The API process died during our request; its successor gets the next one.
+                        # The API process died during this request. Its successor gets the next request.
                         await asyncio.sleep(0.1)
                         continue
                     if response.is_success:
@@ -136,7 +136,7 @@ class Stack:
 
 
 def _stop_on_signals(children: Children) -> asyncio.Event:
-    """An event that the first signal sets; the second one ends the children without grace."""
+    """An event that the first signal sets. The second signal kills the children."""
     stopping = asyncio.Event()
 
     def ask() -> None:
@@ -150,6 +150,6 @@ def _stop_on_signals(children: Children) -> asyncio.Event:
 
 
 def _first(group: BaseExceptionGroup[PhoenixError]) -> PhoenixError:
-    """The first reason is enough: the others follow from it."""
+    """The first error of a group. The other errors follow from it."""
     error = group.exceptions[0]
     return _first(error) if isinstance(error, BaseExceptionGroup) else error

@@ -1,1 +1,1 @@
-"""A whole Phoenix in one container that answers the jobs of a serverless platform, one reel each."""
+"""A complete Phoenix in one container, which serves the jobs of a serverless platform. Each job is one reel."""

@@ -1,4 +1,4 @@
-"""One serverless job from its input to its answer: a reel of the container's server. Knows no platform's SDK."""
+"""One serverless job from its input to its answer: a reel of the server in the container. Uses no SDK."""
 
 import asyncio
 import time
@@ -11,8 +11,7 @@ import httpx
 
 from phoenix.cli.embedded.private import OwnServer
 from phoenix.cli.serverless import answers
-from phoenix.cli.serverless.answers import Answer
-from phoenix.cli.serverless.progress import Progress, Throttle, find_progress
+from phoenix.cli.serverless.answers import Answer, Progress, Throttle, find_progress
 from phoenix.client import AsyncPhoenix, PhoenixClientError, PhoenixProblem, PhoenixUnreachable, RetryPolicy
 from phoenix.client.errors import problem_from
 from phoenix.contract.events import JobQueueMoved
@@ -27,24 +26,24 @@ Report = Callable[[Progress], Awaitable[None]]
 
 
 class ServerEnded(Exception):
-    """The container's server has ended by itself."""
+    """The server in the container has ended by itself."""
 
 
 class NotServed(Exception):
-    """No worker of the container can load the reel's model; the message is for the caller."""
+    """No worker of the container can load the model of the reel. The message is for the caller."""
 
 
 @dataclass(frozen=True)
 class ReelHandler:
-    """Makes reels with the container's server. A video of more than `max_inline_bytes` is not part of an answer."""
+    """Makes reels with the server in the container. An answer encloses at most `max_inline_bytes` of video."""
 
     server: OwnServer
     max_inline_bytes: int = answers.MAX_INLINE_BYTES
 
     async def answer(self, body: Any, request_id: str, report: Report) -> Answer:
-        """Makes the reel that `body`, the body of a POST /v1/reels, asks for. When cancelled, it cancels the reel.
+        """Makes one reel, and returns the answer. A cancelled call cancels the reel.
 
-        `report` has been awaited for the last time when this returns. `request_id` is in each line that is logged.
+        `body`: the body of a POST /v1/reels. `request_id` is in every log line. `report` is never called after the end.
         """
         try:
             async with asyncio.TaskGroup() as group:
@@ -73,7 +72,7 @@ class ReelHandler:
         self, phoenix: AsyncPhoenix, http: httpx.AsyncClient, submission: asyncio.Task[Job], report: Report
     ) -> Answer:
         try:
-            # Shielded: cancelled in the middle of the request, it would leave a reel of which nobody knows the id.
+            # Shielded: a cancelled request could leave a reel whose id nobody knows.
             job = await asyncio.shield(submission)
             answer = await self._find(http, await _follow(phoenix, job, report))
         except NotServed as reason:
@@ -83,7 +82,7 @@ class ReelHandler:
             await self._cancel(phoenix, submission)
             raise
         if "url" not in answer.get("video", {}):
-            # Nobody will ask for its files again, and the disk of a container that stays warm would fill up.
+            # Nobody needs the files again, and the disk of a warm container would fill up.
             with suppress(PhoenixClientError):
                 await phoenix.delete(job.id)
         return answer
@@ -100,7 +99,7 @@ class ReelHandler:
         if job.state is not JobState.SUCCEEDED or job.output is None:
             return answers.not_made(job)
         async with http.stream("GET", f"/v1/jobs/{job.id}/content") as response:
-            # A store that can sign links redirects to one; what comes here instead is the file.
+            # A store that can sign links redirects to a link. Every other store sends the file.
             if response.has_redirect_location:
                 return answers.linked(job, job.output, response.headers["location"])
             if not response.is_success:
@@ -112,7 +111,7 @@ class ReelHandler:
 
 
 async def _raise_when_ended(server: OwnServer) -> None:
-    # Without it a stream that broke would be tried again for minutes, on a machine that is paid for.
+    # Without this check a broken stream would be retried for minutes on a paid machine.
     while not server.has_ended:  # noqa: ASYNC110 - the end of a process sets no event
         await asyncio.sleep(LOOK_EVERY_S)
     raise ServerEnded
@@ -138,7 +137,7 @@ async def _follow(phoenix: AsyncPhoenix, job: Job, report: Report) -> Job:
 
 
 async def _waits_in_vain(phoenix: AsyncPhoenix, job: Job) -> bool:
-    """Whether its workers are there and its model is not among theirs. In a fleet another worker may come; not here."""
+    """Whether no worker of this container serves the model of the job. No other worker will join the container."""
     if any(model.id == job.model and model.is_served for model in await phoenix.models()):
         return False
     return any(queue.waiting and queue.slots for queue in (await phoenix.queue()).queues)

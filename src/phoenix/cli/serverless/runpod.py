@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any, Protocol, cast
 from uuid import uuid4
 
+from phoenix.cli.console import end_on_sigterm, exit_on_error, read_settings
 from phoenix.cli.embedded.private import OwnServer, own_server, private_settings
-from phoenix.cli.problems import end_on_sigterm, exit_on_error, read_settings
-from phoenix.cli.serverless.progress import Progress
+from phoenix.cli.serverless.answers import Progress
 from phoenix.cli.serverless.reel import ReelHandler
 from phoenix.errors import PhoenixError
 from phoenix.settings import Settings
@@ -25,22 +25,22 @@ RunPodJob = dict[str, Any]
 
 
 class RunPodSdk(Protocol):
-    """What is used of `runpod.serverless`."""
+    """The part of `runpod.serverless` that Phoenix uses."""
 
     def start(self, config: dict[str, Any]) -> None: ...
     def progress_update(self, job: RunPodJob, progress: Progress) -> None: ...
 
 
 class SdkMissing(PhoenixError):
-    """RunPod's SDK is not installed: it comes with the extra `phoenix[runpod]`."""
+    """RunPod's SDK is not installed. Install `phoenix[runpod]`."""
 
 
 def load_sdk() -> RunPodSdk:
-    """Raises `SdkMissing`."""
-    # Its default is DEBUG, which logs every answer of a handler, and with it signed links.
+    """RunPod's SDK. Raises `SdkMissing`."""
+    # The default level is DEBUG, which logs every answer with its signed links.
     if "RUNPOD_DEBUG_LEVEL" not in os.environ:
         os.environ.setdefault("RUNPOD_LOG_LEVEL", "INFO")
-    # It also gives the root logger a handler, which would log each of our own requests.
+    # The SDK also gives the root logger a handler, which would log every request of the client.
     logging.getLogger("httpx").setLevel(logging.WARNING)
     try:
         return cast("RunPodSdk", import_module("runpod.serverless"))
@@ -51,10 +51,10 @@ def load_sdk() -> RunPodSdk:
 
 
 async def send_progress(sdk: RunPodSdk, job: RunPodJob, progress: Progress) -> None:
-    """Reports, and waits until that has been sent.
+    """Sends a report, and waits until it is sent.
 
-    The SDK sends from a thread of each report's own. One that is overtaken by the result leaves the job IN_PROGRESS
-    for ever (runpod-python#250), so the next report and the result wait for it.
+    The SDK sends each report from a new thread. A report that arrives after the result leaves the job IN_PROGRESS for
+    ever (runpod-python#250), so the next report and the result wait for it.
     """
     before = set(threading.enumerate())
     sdk.progress_update(job, progress)
@@ -63,7 +63,7 @@ async def send_progress(sdk: RunPodSdk, job: RunPodJob, progress: Progress) -> N
 
 
 def takes_progress() -> bool:
-    """Not in the SDK's local modes, where each report would be tried three times and fail."""
+    """Whether the SDK can send reports. In its local modes each report would fail three times."""
     return "RUNPOD_WEBHOOK_POST_OUTPUT" in os.environ
 
 
@@ -72,11 +72,11 @@ PRIVATE_GROUPS = ("redis", "database")
 
 @contextmanager
 def container_server(settings: Settings, container: str) -> Generator[OwnServer]:
-    """A server of this container's own, with its messages on stderr; what it keeps on disk goes with it.
+    """A server for this container, which logs to stderr. Its files on disk are deleted at the end of the block.
 
-    `container` is a name that no other one has or had. Raises `PrivateServerFailed`. Call it from the main thread.
+    `container`: a name that no other container ever had. Raises `PrivateServerFailed`. Call it from the main thread.
     """
-    # In a new folder, because containers may be given one volume and only one server can have a folder.
+    # Several containers may share a volume, and only one server can use a folder.
     parent = settings.data_dir.absolute() if "data_dir" in settings.model_fields_set else None
     if parent:
         parent.mkdir(parents=True, exist_ok=True)
@@ -88,11 +88,11 @@ def container_server(settings: Settings, container: str) -> Generator[OwnServer]
 
 
 def container_settings(settings: Settings, folder: Path, container: str) -> Settings:
-    """With the operator's store, and without the operator's Redis and database."""
+    """Settings with the store of the operator, but without the Redis and the database of the operator."""
     private = private_settings(settings, folder, PRIVATE_GROUPS)
     if settings.storage.url is None:
         return private
-    # A server deletes files of which its database knows nothing: in one folder they would delete each other's.
+    # A server deletes files that its database does not know, so two servers must not share a folder.
     storage = settings.storage.model_copy(update={"url": f"{settings.storage.url.rstrip('/')}/{container}"})
     return private.model_copy(update={"storage": storage})
 
@@ -103,8 +103,8 @@ PASS_OPTIONS_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
 def run_runpod() -> None:
     """Answer the jobs of a RunPod serverless endpoint.
 
-    A whole Phoenix runs in this container, and stays for the next job. The input of a job is the body of
-    POST /v1/reels. Options of RunPod's SDK are passed on: --rp_serve_api, --test_input '{"input": {…}}'.
+    A complete Phoenix runs in this container and stays for the next job. The input of a job is the body of
+    POST /v1/reels. Options go to RunPod's SDK: --rp_serve_api, --test_input '{"input": {…}}'.
     """
     settings = read_settings()
     end_on_sigterm()
@@ -121,5 +121,5 @@ def run_runpod() -> None:
 
                 return await reels.answer(job["input"], job["id"], report)
 
-            # One job at a time is the SDK's default, and right: a second reel would only wait for the same device.
+            # The SDK runs one job at a time by default. A second reel would only wait for the same device.
             sdk.start({"handler": answer})

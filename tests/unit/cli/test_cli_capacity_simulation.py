@@ -1,4 +1,4 @@
-"""The simulated queue beside what is known of such queues in closed form."""
+"""The simulated queue against results in closed form."""
 
 import math
 import random
@@ -9,24 +9,25 @@ from statistics import fmean
 import pytest
 
 from fixtures.waiting import make_ready
-from phoenix.cli.capacity.queue import (
-    Load,
+from phoenix.cli.capacity.simulation import (
+    FairQueue,
+    KeyCount,
     SimulatedReels,
+    Workload,
     draw_reels,
     one_at_a_time,
     quantile,
     simulate,
     times_without_waits,
 )
-from phoenix.cli.capacity.turns import FairQueue, KeyCount
 from phoenix.jobs.scheduling.fair_queue import decayed_usage_s, fair_order
 
 CLIP_S = 30.0
 
 
-def load_of(busy_slots: float, *, clips: int = 1, spread: float = 0.0) -> Load:
+def load_of(busy_slots: float, *, clips: int = 1, spread: float = 0.0) -> Workload:
     """SimulatedReels that keep so many slots busy."""
-    return Load(reels_per_hour=busy_slots * 3600 / (clips * CLIP_S), clips=clips, clip_s=CLIP_S, spread=spread)
+    return Workload(reels_per_hour=busy_slots * 3600 / (clips * CLIP_S), clips=clips, clip_s=CLIP_S, spread=spread)
 
 
 def share_that_waits(slots: int, busy_slots: float) -> float:
@@ -84,7 +85,7 @@ def test_the_same_load_gives_the_same_reels():
 
 
 @pytest.mark.parametrize("turns", KeyCount)
-def test_with_a_slot_for_every_clip_nobody_waits(turns: KeyCount):
+def test_with_a_slot_for_every_clip_no_reel_waits(turns: KeyCount):
     reels = draw_reels(load_of(2, clips=4, spread=0.25))
     waits = simulate(reels, 200, turns)
     assert waits.last_begun_s[-1] == 0
@@ -108,7 +109,7 @@ def test_reels_of_many_keys_take_turns():
     assert waits.rendered_s == [30, 40, 60]
 
 
-def test_an_idle_reel_lets_newcomers_go_first_for_a_quarter_of_its_service():
+def test_an_idle_reel_comes_after_new_reels_for_a_quarter_of_its_usage():
     # At second 9 the first reel has 8 - 4 s left of its service, at second 10 none: what comes then has to wait for it.
     waits = simulate(SimulatedReels([0, 8, 9, 10], [[8, 10], [1], [1], [1]]), 1, KeyCount.MANY_KEYS)
     assert waits.rendered_s == [10 - 9, 9 - 8, 21 - 10, 20]
@@ -121,7 +122,7 @@ def test_a_running_clip_counts_as_far_as_it_has_come():
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_turns_are_those_of_the_scheduler(seed: int):
+def test_the_order_is_the_order_of_the_scheduler(seed: int):
     rng, queue, reels = random.Random(seed), FairQueue(), list[KeyWithOneReel]()
     begun = 0
     for now_s in range(400):

@@ -1,4 +1,4 @@
-"""Waiting for the database, and for work that may be stopped."""
+"""Waits for the database, and waits that a stop cancels."""
 
 import asyncio
 

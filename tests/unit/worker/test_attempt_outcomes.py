@@ -1,4 +1,4 @@
-"""What is reported of an attempt, by what it raised and what it was asked."""
+"""The outcome of an attempt, by the error that it raised and the stop that it was asked for."""
 
 import errno
 
@@ -17,7 +17,7 @@ def test_a_failure_is_reported_as_it_is() -> None:
 
 
 @pytest.mark.parametrize("error", [RenderStopped(StopReason.CANCEL), MediaStopped(), FAILURE, RuntimeError("killed")])
-def test_a_stop_explains_whatever_was_raised(error: BaseException) -> None:
+def test_a_stop_explains_every_error(error: BaseException) -> None:
     assert outcome_of(error, StopReason.PREEMPT) == Stopped(StopReason.PREEMPT)
 
 

@@ -1,4 +1,4 @@
-"""Which fleet is found for a load and a promise, and what is said of it."""
+"""The fleet that is found for a load and a promise, and its report."""
 
 import math
 from collections.abc import Callable
@@ -7,18 +7,16 @@ from itertools import pairwise
 
 import pytest
 
-from phoenix.cli.capacity.fleet import FleetVerdict, Price, Promise
-from phoenix.cli.capacity.queue import Load
-from phoenix.cli.capacity.trials import MOST_BUSY, PromiseImpossible, Trials
-from phoenix.cli.capacity.turns import KeyCount
+from phoenix.cli.capacity.fleet import MOST_BUSY, FleetVerdict, Price, Promise, PromiseImpossible, Trials
+from phoenix.cli.capacity.simulation import KeyCount, Workload
 
-LOAD = Load(reels_per_hour=40, clips=5, clip_s=35, finish_s=2, assembly_s=6)
+LOAD = Workload(reels_per_hour=40, clips=5, clip_s=35, finish_s=2, assembly_s=6)
 PRICE = Price(per_hour=2.5, video_s=25)
 
 
 @cache
 def trials(
-    load: Load = LOAD,
+    load: Workload = LOAD,
     *,
     wait_s: float | None = None,
     ready_s: float | None = None,
@@ -56,19 +54,19 @@ def test_a_fleet_below_the_load_cannot_keep_up_and_has_no_waits_to_show():
     assert fleet.utilisation == pytest.approx(40 * 5 * 35 / 3600)
 
 
-def test_a_fleet_that_barely_keeps_up_has_no_reserve_whatever_is_promised():
+def test_a_fleet_that_barely_keeps_up_has_no_reserve_for_any_promise():
     tried = trials(wait_s=1e6)
     assert (tried.describe(2).verdict, tried.find_fewest()) == (FleetVerdict.NO_RESERVE, 3)
 
 
 @pytest.mark.parametrize("reels_per_hour", [1, 333])
 def test_the_fewest_workers_are_never_busier_than_can_be_relied_on(reels_per_hour: float):
-    tried = trials(Load(reels_per_hour, clips=3, clip_s=20), wait_s=1e6)
+    tried = trials(Workload(reels_per_hour, clips=3, clip_s=20), wait_s=1e6)
     assert tried.describe(tried.find_fewest()).utilisation <= MOST_BUSY
 
 
 def test_a_fleet_as_large_as_its_load_does_at_most_just_that():
-    fleet = trials(Load(360, clips=5, clip_s=10), wait_s=60).describe(5)
+    fleet = trials(Workload(360, clips=5, clip_s=10), wait_s=60).describe(5)
     assert (fleet.utilisation, fleet.most_reels_per_hour, fleet.most_clips_per_hour) == pytest.approx((1, 360, 1800))
     assert fleet.verdict is FleetVerdict.OVERLOADED
 
@@ -79,12 +77,12 @@ def test_workers_with_several_slots_are_as_good_as_so_many_workers():
 
 def test_a_promise_shorter_than_a_clip_is_impossible_and_says_what_is_possible():
     with pytest.raises(PromiseImpossible) as caught:
-        trials(Load(40, clips=5, clip_s=35, spread=0, finish_s=2, assembly_s=6), ready_s=43).find_fewest()
+        trials(Workload(40, clips=5, clip_s=35, spread=0, finish_s=2, assembly_s=6), ready_s=43).find_fewest()
     assert caught.value.ready_s == pytest.approx(35 + 2 + 6)
 
 
 def test_the_shortest_promise_that_is_possible_finds_a_fleet():
-    tried = trials(Load(40, clips=5, clip_s=35, spread=0, finish_s=2, assembly_s=6), ready_s=43.01)
+    tried = trials(Workload(40, clips=5, clip_s=35, spread=0, finish_s=2, assembly_s=6), ready_s=43.01)
     assert tried.describe(tried.find_fewest()).times.ready_p95_s == pytest.approx(43)
 
 
@@ -94,7 +92,9 @@ def test_a_promise_of_no_wait_at_all_finds_a_fleet():
 
 
 def test_what_follows_a_clip_lengthens_a_reel_and_keeps_no_slot():
-    plain, longer = (trials(Load(40, 5, 35, finish_s=after_s, assembly_s=after_s), wait_s=60) for after_s in (0, 10))
+    plain, longer = (
+        trials(Workload(40, 5, 35, finish_s=after_s, assembly_s=after_s), wait_s=60) for after_s in (0, 10)
+    )
     before, after = (tried.describe(4).times for tried in (plain, longer))
     assert (after.ready_p95_s, after.wait_p95_s) == pytest.approx((before.ready_p95_s + 20, before.wait_p95_s))
 
@@ -104,7 +104,7 @@ def test_an_idle_fleet_is_quicker_than_one_under_load():
     assert 43 < tried.idle_times(5).ready_p50_s < tried.describe(5).times.ready_p50_s
 
 
-def test_costs_are_those_of_the_workers_shared_by_the_reels():
+def test_the_cost_of_a_reel_is_its_share_of_the_workers():
     cost = trials(wait_s=60, price=PRICE).describe(6).cost
     assert (cost.per_hour, cost.per_month, cost.per_reel) == pytest.approx((15, 10_950, 0.375))
     assert cost.per_video_minute == pytest.approx(0.375 * 60 / 25)
@@ -115,14 +115,14 @@ def test_a_fleet_that_cannot_keep_up_costs_as_much_for_fewer_reels():
     assert fleet.cost.per_reel == pytest.approx(2.5 / fleet.most_reels_per_hour)
 
 
-def test_without_a_price_nothing_is_said_of_costs():
+def test_without_a_price_there_is_no_cost():
     assert trials(wait_s=60).describe(6).cost is None
 
 
-def test_without_a_length_nothing_is_said_of_minutes():
+def test_without_a_length_there_is_no_cost_of_a_minute():
     assert trials(wait_s=60, price=Price(2.5)).describe(6).cost.per_video_minute is None
 
 
 def test_many_clips_of_few_reels_find_a_fleet_beyond_their_mean():
-    tried = trials(Load(2, clips=40, clip_s=35, spread=0), wait_s=10)
+    tried = trials(Workload(2, clips=40, clip_s=35, spread=0), wait_s=10)
     assert tried.find_fewest() >= 40 > math.ceil(2 * 40 * 35 / 3600)

@@ -1,4 +1,4 @@
-"""Which processes a supervisor starts, and what each may take of its device."""
+"""The processes that a supervisor starts, and the share of the device that each process gets."""
 
 from pathlib import Path
 
@@ -6,8 +6,8 @@ import pytest
 from pydantic import SecretStr
 
 from phoenix.settings import Settings, VeoSettings
-from phoenix.worker.__main__ import queues_of
 from phoenix.worker.context import open_slots
+from phoenix.worker.main import queues_of
 from phoenix.worker.supervisor import ProcessSpec, plan_processes, settings_for
 
 
@@ -16,7 +16,7 @@ def test_every_device_gets_as_many_processes_which_share_its_memory() -> None:
     assert specs == [ProcessSpec("gpu", "cuda:0", 2)] * 2 + [ProcessSpec("gpu", "cuda:1", 2)] * 2
 
 
-def test_devices_may_be_named_in_one_word() -> None:
+def test_one_entry_may_name_several_devices() -> None:
     assert plan_processes("gpu", ["cuda:0, cuda:1"]) == [ProcessSpec("gpu", "cuda:0"), ProcessSpec("gpu", "cuda:1")]
 
 

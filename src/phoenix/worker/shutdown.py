@@ -1,4 +1,4 @@
-"""Whether, how urgently and with which exit status this worker process should end."""
+"""When, how fast and with which exit status a worker process ends."""
 
 import asyncio
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from phoenix.worker.runner import AttemptOutcome, Failed
 
 
 def resident_bytes() -> int:
-    """Resident memory of this process, memory-mapped weights included; its ffmpeg children are not."""
+    """Resident memory of this process in bytes, with memory-mapped weights and without its ffmpeg children."""
     return psutil.Process().memory_info().rss
 
 
@@ -23,9 +23,10 @@ _logger = get_logger(__name__)
 class ShutdownState:
     """The stages of a shutdown: `draining`, `grace_started` and `immediate`.
 
-    `draining` starts nothing new, `grace_started` finishes within the grace period, and `immediate` hands back now.
-    Recycling starts the first stage; a signal starts the second, another signal the third. After each task, memory of
-    more than `memory_limit_bytes` is a reason to recycle; None means no limit.
+    While `draining`, the worker claims no more tasks. After `grace_started` it finishes its tasks within the grace
+    period. After `immediate` it hands them back now. A recycling process starts the first stage, a signal the second,
+    and another signal the third. A process recycles after `recycle_after` tasks, or if its memory exceeds
+    `memory_limit_bytes` after a task; None means no limit.
     """
 
     def __init__(
@@ -48,7 +49,7 @@ class ShutdownState:
         return cls(recycle_after=settings.recycle_after_tasks, memory_limit_bytes=settings.recycle_rss_bytes)
 
     def request(self) -> None:
-        """What a signal does."""
+        """Starts the next stage. Signal handlers call it."""
         if self.grace_started.is_set():
             self.immediate.set()
         self.exit = ExitStatus.DONE
@@ -56,7 +57,7 @@ class ShutdownState:
         self.draining.set()
 
     def record(self, outcome: AttemptOutcome) -> None:
-        """An attempt has ended: the process recycles if it has done its share or grown too large, ends if broken."""
+        """Counts an ended attempt. Recycles the process if it is due or too large, and ends a broken process."""
         self._tasks_left -= 1
         if isinstance(outcome, Failed) and isinstance(outcome.failure, ProcessUnfit):
             self.abort()
@@ -64,7 +65,7 @@ class ShutdownState:
             self._start_draining(ExitStatus.RECYCLE)
 
     def abort(self) -> None:
-        """The process is broken: what it renders from now on would be wrong, or fail."""
+        """Ends a broken process at once: its next renders would fail or be wrong."""
         self.grace_started.set()
         self.immediate.set()
         self._start_draining(ExitStatus.UNFIT)

@@ -1,4 +1,4 @@
-"""What the observer of a clip makes of an engine's reports."""
+"""The progress, timings and stops of a clip, from the calls of an engine."""
 
 import pytest
 

@@ -1,12 +1,12 @@
-"""How urgently a worker ends, and with which status."""
+"""When a worker ends, how fast, and with which status."""
 
 from phoenix.contract.artifacts import MediaInfo
 from phoenix.engine.backend import ProcessUnfit
 from phoenix.errors import FailureCode, Stage
 from phoenix.jobs.execution.completion import AttemptOutput
 from phoenix.worker.child_process import ExitStatus
-from phoenix.worker.drain import ShutdownState, resident_bytes
 from phoenix.worker.runner import Failed, Succeeded
+from phoenix.worker.shutdown import ShutdownState, resident_bytes
 
 DONE = Succeeded(AttemptOutput("key", "video/mp4", 1, "00", MediaInfo(media="video", format="mp4")))
 UNFIT = Failed(ProcessUnfit(FailureCode.ENGINE_FAILED, "the device is in a bad state", stage=Stage.DENOISE))

@@ -1,0 +1,178 @@
+"""The tasks of the media queue: preparing a soundtrack while clips are rendered, and assembling the result of a job."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from phoenix.catalog.transitions import joined_length_s
+from phoenix.contract.artifacts import MediaInfo
+from phoenix.contract.requests import SoundtrackRequest, Transition
+from phoenix.contract.resolved import ResolvedReel, ResolvedRequest, ResolvedSoundtrack, ResolvedStitch
+from phoenix.errors import Stage, TaskFailed
+from phoenix.jobs.artifacts import find_known_media
+from phoenix.jobs.execution.completion import AttemptOutput
+from phoenix.media.encode import write_poster
+from phoenix.media.errors import invalid_media
+from phoenix.media.fetch import fetch_file
+from phoenix.media.ffmpeg import FfmpegCallbacks, Progress
+from phoenix.media.join import join_clips
+from phoenix.media.probe import probe_media
+from phoenix.media.soundtrack import mux_soundtrack, prepare_soundtrack
+from phoenix.media.tools import MediaTools
+from phoenix.storage.keys import OutputName
+from phoenix.telemetry.logs import get_logger
+from phoenix.worker.context import WorkerContext
+from phoenix.worker.leases import HeldLease
+from phoenix.worker.retry import cancel_on_stop, retry_until_available
+from phoenix.worker.stopwatch import Stopwatch
+
+_logger = get_logger(__name__)
+
+POSTER = MediaInfo(media="image", format="jpeg")
+
+
+async def make_soundtrack(context: WorkerContext, lease: HeldLease) -> AttemptOutput:
+    """Prepares and stores a soundtrack. Raises `TaskFailed`, and `RenderStopped` or `MediaStopped` on a stop."""
+    wanted = requested_sound(lease.claim.request)
+    stopwatch = Stopwatch()
+    with context.scratch.folder() as folder:
+        source, output = folder / "source", folder / OutputName.SOUNDTRACK
+        with stopwatch.timing(Stage.FETCH):
+            await _fetch_sound(context, lease, wanted, source)
+            duration_s = await _target_s(context, lease)
+        with stopwatch.timing(Stage.SOUNDTRACK):
+            await context.threads.run(
+                prepare_soundtrack,
+                source,
+                output,
+                wanted,
+                duration_s=duration_s,
+                tools=context.tools,
+                callbacks=_ffmpeg_callbacks(lease),
+            )
+            info = await context.threads.run(probe_media, output, context.limits)
+        with stopwatch.timing(Stage.UPLOAD):
+            result = await context.upload_result(lease, OutputName.SOUNDTRACK, output, info)
+    _logger.info("soundtrack prepared", duration_s=info.duration_s, **stopwatch.as_log())
+    return result
+
+
+def requested_sound(request: ResolvedRequest) -> SoundtrackRequest:
+    """The sound that a request names."""
+    sound = request.source if isinstance(request, ResolvedSoundtrack) else request.soundtrack
+    assert sound is not None
+    return sound
+
+
+async def _fetch_sound(context: WorkerContext, lease: HeldLease, wanted: SoundtrackRequest, path: Path) -> None:
+    if wanted.artifact_id is not None:
+        await context.download_artifact(lease, wanted.artifact_id, path)
+        return
+    settings = context.services.settings
+    fetching = fetch_file(
+        str(wanted.url),
+        path,
+        policy=context.egress,
+        max_bytes=settings.limits.max_upload_bytes,
+        timeout_s=settings.media.fetch_timeout_s,
+    )
+    await cancel_on_stop(fetching, lease.stop)
+    lease.record_progress()
+
+
+async def _target_s(context: WorkerContext, lease: HeldLease) -> float | None:
+    """Length of the video in seconds; None to keep the length of the sound."""
+    match lease.claim.request:
+        case ResolvedReel() as reel:
+            return joined_length_s(reel.transition, [clip.duration_s for clip in reel.clips])
+        case ResolvedStitch() as stitch:
+            return joined_length_s(stitch.transition, await _lengths_s(context, lease, stitch.artifact_ids))
+        case ResolvedSoundtrack() as soundtrack:
+            return soundtrack.duration_s
+
+
+async def _lengths_s(context: WorkerContext, lease: HeldLease, artifact_ids: list[str]) -> list[float]:
+    async def look_up() -> list[float]:
+        async with context.services.database.read() as session:
+            known = await find_known_media(session, artifact_ids, owner_id=lease.claim.owner_id)
+        lengths_s = [known[artifact_id].duration_s for artifact_id in artifact_ids if artifact_id in known]
+        return [length_s for length_s in lengths_s if length_s is not None]
+
+    lengths_s = await retry_until_available(look_up, lease.stop)
+    if len(lengths_s) < len(artifact_ids):
+        raise _gone()
+    return lengths_s
+
+
+def _gone() -> TaskFailed:
+    return invalid_media("a video to join no longer exists", Stage.FETCH)
+
+
+@dataclass(frozen=True)
+class AssemblyInputs:
+    """The files that an assembly joins: videos, and a soundtrack if the job has one."""
+
+    parts: Sequence[Path]
+    track: Path | None
+    transition: Transition
+
+
+async def assemble(context: WorkerContext, lease: HeldLease) -> AttemptOutput:
+    """Makes and stores the result of a job. Raises `TaskFailed`, and `RenderStopped` or `MediaStopped` on a stop."""
+    stopwatch = Stopwatch()
+    with context.scratch.folder() as folder:
+        with stopwatch.timing(Stage.FETCH):
+            inputs = await _fetch_inputs(context, lease, folder)
+        output, poster = folder / OutputName.OUTPUT, folder / OutputName.THUMBNAIL
+        with stopwatch.timing(Stage.ASSEMBLE):
+            info = await context.threads.run(
+                join_parts, inputs, output, poster, context.tools, _ffmpeg_callbacks(lease)
+            )
+        with stopwatch.timing(Stage.UPLOAD):
+            thumbnail = await context.upload_result(lease, OutputName.THUMBNAIL, poster, POSTER)
+            result = await context.upload_result(lease, OutputName.OUTPUT, output, info)
+    _logger.info("result assembled", parts=len(inputs.parts), **stopwatch.as_log())
+    return replace(result, thumbnail=thumbnail)
+
+
+def join_parts(
+    inputs: AssemblyInputs, output: Path, poster: Path, tools: MediaTools, callbacks: FfmpegCallbacks
+) -> MediaInfo:
+    """Writes the result and its thumbnail. Returns the format and length of the result. Blocks."""
+    track = inputs.track
+    joined = output if track is None else output.with_name("silent.mp4")
+    info = join_clips(
+        inputs.parts,
+        joined,
+        tools=tools,
+        transition=inputs.transition,
+        keep_sound=track is None,
+        callbacks=callbacks,
+    )
+    if track is not None:
+        info = mux_soundtrack(joined, track, output, tools=tools, callbacks=callbacks)
+    write_poster(output, poster, duration_s=info.duration_s or 0, tools=tools, callbacks=callbacks)
+    return info
+
+
+async def _fetch_inputs(context: WorkerContext, lease: HeldLease, folder: Path) -> AssemblyInputs:
+    claim = lease.claim
+    assert isinstance(claim.request, ResolvedReel | ResolvedStitch)
+    artifact_ids = claim.request.artifact_ids if isinstance(claim.request, ResolvedStitch) else claim.clip_artifact_ids
+    parts = [folder / f"part-{index}" for index in range(len(artifact_ids))]
+    for artifact_id, part in zip(artifact_ids, parts, strict=True):
+        await context.download_artifact(lease, artifact_id, part)
+    track: Path | None = None
+    if claim.soundtrack_artifact_id is not None:
+        track = folder / OutputName.SOUNDTRACK
+        await context.download_artifact(lease, claim.soundtrack_artifact_id, track)
+    return AssemblyInputs(parts, track, claim.request.transition)
+
+
+def _ffmpeg_callbacks(lease: HeldLease) -> FfmpegCallbacks:
+    """Callbacks that stop ffmpeg with the attempt, and record progress of ffmpeg as progress of the attempt."""
+
+    def follow(_: Progress) -> None:
+        lease.record_progress()
+
+    return FfmpegCallbacks(should_stop=lambda: lease.stop.reason is not None, on_progress=follow)
