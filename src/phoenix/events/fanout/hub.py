@@ -2,12 +2,13 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterator, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from itertools import islice
 from types import TracebackType
 from typing import Self
 
+from phoenix.async_tasks import in_background
 from phoenix.events.fanout.client_buffer import ClientBuffer, CloseReason, EventBuffer
 from phoenix.events.log.protocol import EventLog
 from phoenix.events.messages import EncodedEvent, decode, decode_owner_message
@@ -136,15 +137,16 @@ class Hub:
         self._clients: dict[Topic, TopicClients] = {}
         self._topics: dict[str, Topic] = {}
         self._check_now = asyncio.Event()
-        self._tasks: list[asyncio.Task[None]] = []
+        self._background = AsyncExitStack()
         self._is_closing = False
 
     async def __aenter__(self) -> Self:
         self._subscriber.add_on_reconnect(self._check_now.set)
-        self._tasks = [
-            asyncio.create_task(self._send_heartbeats(), name="events-heartbeat"),
-            asyncio.create_task(self._check_for_missed_events(), name="events-head-check"),
-        ]
+        for work, name in (
+            (self._send_heartbeats(), "events-heartbeat"),
+            (self._check_for_missed_events(), "events-head-check"),
+        ):
+            await self._background.enter_async_context(in_background(work, name=name))
         return self
 
     async def __aexit__(
@@ -152,10 +154,7 @@ class Hub:
     ) -> None:
         self.close_streams()
         self._subscriber.remove_on_reconnect(self._check_now.set)
-        for task in self._tasks:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+        await self._background.aclose()
 
     @property
     def streams(self) -> int:
