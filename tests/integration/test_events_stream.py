@@ -25,8 +25,8 @@ from fixtures.log_lines import lines_about
 from fixtures.redis_server import RedisServer
 from phoenix.contract.events import DurableEvent, JobSnapshot
 from phoenix.contract.jobs import JobState
-from phoenix.events.log.in_memory import MemoryEventLog
-from phoenix.events.log.protocol import LogHead
+from phoenix.events.in_memory_log import MemoryEventLog
+from phoenix.events.log import LogHead
 from phoenix.events.messages import EventEnvelope
 
 TOO_LATE = "the heads of the log were not read in time"

@@ -15,7 +15,7 @@ from phoenix.events.publisher import EventPublisher
 from phoenix.events.pubsub.channels import Channels
 from phoenix.events.pubsub.notifier import Notifier
 from phoenix.events.pubsub.redis_client import open_redis
-from phoenix.jobs.post_commit import EventRecorded, FilesOrphaned, StopRequested, TasksReady
+from phoenix.jobs.post_commit import FilesOrphaned, StopRequested, TasksReady
 from phoenix.jobs.scheduling.queue_snapshot import QueueSnapshotCache
 from phoenix.jobs.submission.admission_control import QueueCapacity
 from phoenix.queues.arq_queue import ArqTaskQueue
@@ -45,8 +45,7 @@ class PostCommitPublisher:
             _logger.exception("the post-commit events could not be delivered")
 
     async def _deliver(self, events: Sequence[object]) -> None:
-        recorded = [each for each in events if isinstance(each, EventRecorded)]
-        await self._publisher.publish(*(EventEnvelope(each.event, each.owner_id, each.owner_seq) for each in recorded))
+        await self._publisher.publish(*(event for event in events if isinstance(event, EventEnvelope)))
         for event in events:
             if isinstance(event, StopRequested):
                 await self._stop.notify(event.task_id)

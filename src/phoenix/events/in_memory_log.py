@@ -6,7 +6,7 @@ from phoenix.clock import Clock, utc_now
 from phoenix.contract.events import TERMINAL_EVENT_TYPES, DurableEvent, JobSnapshot
 from phoenix.contract.jobs import Job
 from phoenix.errors import NotFound
-from phoenix.events.log.protocol import REPLAY_LIMIT, LogHead, LogPosition, OwnerSnapshot
+from phoenix.events.log import REPLAY_LIMIT, LogHead, LogPosition, OwnerSnapshot
 from phoenix.events.messages import EventEnvelope
 from phoenix.events.progress_cache import ProgressSnapshot
 

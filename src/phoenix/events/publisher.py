@@ -3,7 +3,9 @@
 Each event is published twice: for followers of its job, and for followers of all jobs of its owner.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import cast
 
 from redis.asyncio import Redis
 
@@ -23,6 +25,20 @@ from phoenix.events.pubsub.redis_client import BestEffort, Command, send
 _PROGRESS_TTL_S = 24 * 3600
 # For a job that has ended: clients that missed its end reconnect within this time, or read SQL.
 _ENDED_TTL_S = 600
+
+_MAX_LISTED = 5000
+"""Per kind: the ids become parameters of a query."""
+
+
+@dataclass(frozen=True)
+class ActiveSubscriptions:
+    """Jobs that are followed one by one, and owners whose jobs are all followed."""
+
+    job_ids: Sequence[str] = ()
+    owner_ids: Sequence[str] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.job_ids or self.owner_ids)
 
 
 class EventPublisher:
@@ -74,6 +90,20 @@ class EventPublisher:
         nothing: dict[str, ProgressSnapshot] = {}
         found = await self._best_effort.attempt(read, otherwise=nothing) if job_ids else nothing
         return {job_id: self.local_progress.merge(job_id, found.get(job_id, NO_PROGRESS)) for job_id in job_ids}
+
+    async def find_active_subscriptions(self) -> ActiveSubscriptions:
+        """What the clients of all processes follow now. Empty while Redis is away: nothing published would arrive."""
+        patterns = self._channels.job("*"), self._channels.owner("*")
+
+        async def ask() -> ActiveSubscriptions:
+            answers = await send(self._redis, *(("PUBSUB", "CHANNELS", pattern) for pattern in patterns))
+            jobs, owners = (
+                [name.decode().removeprefix(pattern[:-1]) for name in cast("list[bytes]", answer)[:_MAX_LISTED]]
+                for pattern, answer in zip(patterns, answers, strict=True)
+            )
+            return ActiveSubscriptions(jobs, owners)
+
+        return await self._best_effort.attempt(ask, otherwise=ActiveSubscriptions())
 
     def _store_and_publish(self, progress: ClipProgress, owner_id: str) -> Command:
         envelope = EventEnvelope(progress, owner_id)

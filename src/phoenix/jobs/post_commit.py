@@ -1,18 +1,6 @@
-"""The events that a transaction publishes after its commit. `assembly` delivers them; nothing depends on them."""
+"""What a transaction publishes after its commit in addition to events. `assembly.services` delivers it."""
 
 from dataclasses import dataclass
-
-from phoenix.contract.events import DurableEvent
-
-
-@dataclass(frozen=True)
-class EventRecorded:
-    """A durable event is in the log: streams may show it."""
-
-    event: DurableEvent
-    owner_id: str
-    owner_seq: int
-    """Its place among the events of all jobs of the owner."""
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from phoenix.events.pubsub.subscriber import PubSubSubscriber
 from phoenix.ids import new_worker_id
 from phoenix.jobs.scheduling.workers import WorkerReport, record_heartbeat, remove
 from phoenix.queues.consumer import QueueConsumer
+from phoenix.queues.queue import wake_channel
 from phoenix.settings import Settings
 from phoenix.telemetry.logs import get_logger, log_context
 from phoenix.worker.child_process import STOP_GRACE_S
@@ -151,7 +152,7 @@ class _Worker:
         async with AsyncExitStack() as stack:
             consumers: list[QueueConsumer] = []
             for queue in self._plan.queues:
-                notifier = Notifier(self._services.redis, channels.wake(queue))
+                notifier = Notifier(self._services.redis, wake_channel(channels.prefix, queue))
                 consumers.append(
                     QueueConsumer(
                         self._services.redis,

@@ -4,8 +4,8 @@ import pytest
 
 from fixtures.event_examples import JOB_ID, a_history, a_job, job_queued
 from phoenix.errors import NotFound
-from phoenix.events.log.in_memory import MemoryEventLog
-from phoenix.events.log.protocol import LogHead, has_seen_end, parse_last_event_id
+from phoenix.events.in_memory_log import MemoryEventLog
+from phoenix.events.log import LogHead, has_seen_end, parse_last_event_id
 
 
 def a_log(length: int) -> MemoryEventLog:

@@ -11,7 +11,7 @@ from phoenix.contract.events import DurableEvent, JobSnapshot
 from phoenix.db.columns import db_now
 from phoenix.db.unit_of_work import Database
 from phoenix.errors import NotFound
-from phoenix.events.log.protocol import REPLAY_LIMIT, LogHead, LogPosition, OwnerSnapshot
+from phoenix.events.log import REPLAY_LIMIT, LogHead, LogPosition, OwnerSnapshot
 from phoenix.events.progress_cache import NO_PROGRESS, ProgressSnapshot
 from phoenix.jobs import views
 from phoenix.jobs.event_log import writer

@@ -16,8 +16,8 @@ from phoenix.contract.events import DurableEvent
 from phoenix.db.columns import NEWER_VERSION_RETRY_AFTER_S
 from phoenix.db.unit_of_work import UnitOfWork
 from phoenix.errors import NewerVersionError
-from phoenix.events.log.protocol import LogHead
-from phoenix.jobs.post_commit import EventRecorded
+from phoenix.events.log import LogHead
+from phoenix.events.messages import EventEnvelope
 from phoenix.jobs.tables import Document, EventRow, JobRow, OwnerRow
 from phoenix.jobs.webhooks.outbox import queue_delivery
 from phoenix.telemetry.logs import get_logger
@@ -94,7 +94,7 @@ async def append_event(uow: UnitOfWork, job: JobRow, make_event: EventFactory) -
 
 
 async def _insert_and_publish(uow: UnitOfWork, event: DurableEvent, owner_id: str) -> None:
-    uow.publish_after_commit(EventRecorded(event, owner_id, await insert_event(uow.session, event, owner_id)))
+    uow.publish_after_commit(EventEnvelope(event, owner_id, await insert_event(uow.session, event, owner_id)))
 
 
 def _read_event(data: Document) -> DurableEvent:
