@@ -29,7 +29,11 @@ _logger = get_logger(__name__)
 
 
 class PostCommitPublisher:
-    """Publishes events, wakes the dispatcher and the workers, and deletes files that lost their rows."""
+    """Delivers what a transaction publishes after its commit; `Database.write` calls it.
+
+    Events go to streams, `TasksReady` wakes the dispatcher, `StopRequested` notifies the worker of the task, and
+    `FilesOrphaned` deletes files from the store. Never raises.
+    """
 
     def __init__(self, *, redis: Redis, channels: Channels, publisher: EventPublisher, store: ArtifactStore) -> None:
         self._publisher = publisher
@@ -41,7 +45,7 @@ class PostCommitPublisher:
         try:
             await self._deliver(events)
         except Exception:
-            # The lease reaper, the dispatcher and heartbeats find on their own what failed here.
+            # Nothing is lost: streams, the dispatcher and heartbeats read SQL again on their own.
             _logger.exception("the post-commit events could not be delivered")
 
     async def _deliver(self, events: Sequence[object]) -> None:
@@ -59,10 +63,10 @@ class PostCommitPublisher:
             try:
                 await self._store.delete(key)
             except PhoenixError as error:
-                # Retention deletes files without rows later.
+                # Retention later deletes files without rows.
                 _logger.warning("orphaned file not deleted", key=key, error=error.detail)
             except Exception:
-                # One malformed key must not keep the others from being deleted.
+                # One malformed key must not prevent the deletion of the other files.
                 _logger.exception("orphaned file not deleted", key=key)
 
 
@@ -71,7 +75,7 @@ LOCAL_REDIS_URL = "redis://127.0.0.1:6379/0"
 
 @dataclass(frozen=True)
 class Services:
-    """Opened once per process and event loop, by the API and by a worker alike."""
+    """The services of one process and event loop, both in the API and in a worker."""
 
     settings: Settings
     catalog: Catalog
@@ -87,7 +91,7 @@ class Services:
 
 @asynccontextmanager
 async def open_services(settings: Settings, *, kept_connections: int | None = None) -> AsyncGenerator[Services]:
-    """Opens everything but connects to nothing yet, so that a replica can start while Redis or the database is away.
+    """Opens the services without a connection yet, so that a process can start while Redis or the database is away.
 
     `kept_connections`: database connections that stay open while idle; `database.pool_size` if None.
     """
@@ -108,11 +112,12 @@ async def open_services(settings: Settings, *, kept_connections: int | None = No
 def open_database(
     settings: Settings, post_commit: PostCommitPublisher | None = None, *, kept_connections: int | None = None
 ) -> Database:
-    """The database alone, for a thread or process that needs nothing else; `kept_connections` as in `open_services`."""
+    """The database alone, for a thread or process that needs no other service. Arguments as in `open_services`."""
     url = database_url(settings.database, settings.data_dir)
     engine = open_engine(url, settings.database, kept_connections=kept_connections)
     return Database(engine, post_commit) if post_commit else Database(engine)
 
 
 def redis_url(settings: Settings) -> str:
+    """The configured URL, or the URL of a Redis on this host."""
     return settings.redis.url or LOCAL_REDIS_URL

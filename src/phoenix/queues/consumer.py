@@ -1,4 +1,4 @@
-"""Consumes the dispatch messages of one queue with a number of slots, while Redis comes and goes."""
+"""Consumes the dispatch messages of one queue with a bounded number of slots, through outages of Redis."""
 
 import asyncio
 import random

@@ -11,25 +11,25 @@ from phoenix.events.progress_cache import NO_PROGRESS
 from phoenix.events.sse.cursor import ClientCursor, SendDecision
 from phoenix.events.sse.stream_loop import DirectSink, follow, frames
 
-# Jobs whose progress a stream remembers; once forgotten, late progress could be sent after the job's end.
+# Jobs whose progress an owner's stream remembers. Late progress of a forgotten job could be sent after its end.
 _MAX_JOBS_REMEMBERED = 1000
 
 
 def job_stream(
     hub: Hub, log: EventLog, job_id: str, last_event_id: int | None, sink: DirectSink | None = None
 ) -> AsyncGenerator[bytes]:
-    """The bytes to send, in chunks of whole frames; never raises, since the response has begun.
+    """Yields chunks of whole frames with the events of one job. Never raises, since the response has begun.
 
-    With a `last_event_id` of this job's log it continues after that; with none, or a foreign one, it starts with a
-    snapshot. It ends after the terminal event; when the job is deleted; when the hub closes; when it cannot read
-    the log; and at `max_stream_age_s`. In the last three cases the client reconnects with its last id.
-    Close it (`aclose()`) when the client has left. With a sink, most live events go through that.
+    Starts with the events after `last_event_id`, or with a snapshot if that id is missing or foreign. Ends after the
+    terminal event; when the job is deleted; when the hub closes; when the log cannot be read; and at
+    `max_stream_age_s`. In the last three cases the client reconnects with its last id. Close the stream (`aclose()`)
+    when the client has disconnected. With a sink, most live events go through the sink.
     """
     return follow(hub, JobTopic(job_id), lambda client: _JobFrameWriter(log, client, job_id, last_event_id), sink)
 
 
 class _JobFrameWriter:
-    """Sends one client what its sequence says is next."""
+    """Sends the events that the client's cursor admits."""
 
     def __init__(self, log: EventLog, client: ConnectedClient, job_id: str, last_event_id: int | None) -> None:
         self._log = log
@@ -41,17 +41,17 @@ class _JobFrameWriter:
 
     @property
     def is_over(self) -> bool:
-        """There is nothing more to send, now or after a reconnection."""
+        """Whether the terminal event was sent, or the job was deleted."""
         return self._cursor.is_over or self._is_gone
 
     async def start(self) -> bytes:
-        """The missed events if the client's position is known, else a snapshot."""
+        """The missed events if the log has the client's position, otherwise a snapshot."""
         if (resume_seq := self._last_event_id) is None:
             return await self._snapshot()
         head = (await self._log.heads([self._job_id])).get(self._job_id)
         if head is None or not 0 <= resume_seq <= head.last_seq:
             return await self._snapshot()
-        # The client may have seen progress, which has no id, from any replica: none of it is taken back.
+        # Progress has no id, and the client may have seen it from any replica: what is sent must not be less.
         published = (await self._log.progress([self._job_id])).get(self._job_id, NO_PROGRESS)
         self._cursor.resume(resume_seq, is_over=has_seen_end(head, resume_seq), job_progress=published.job_progress)
         self._client.sent_seq = resume_seq
@@ -79,7 +79,7 @@ class _JobFrameWriter:
         return sent.frame
 
     async def _resync(self) -> bytes:
-        """The events that follow; a snapshot if the log no longer has them all."""
+        """The events after the last one sent; also a snapshot if the log no longer has all of them."""
         chunk = b""
         while True:
             rows = await self._log.replay(self._job_id, self._cursor.sent_seq)
@@ -109,10 +109,10 @@ class _JobFrameWriter:
 def owner_stream(
     hub: Hub, log: EventLog, owner_id: str, last_event_id: str | None, sink: DirectSink | None = None
 ) -> AsyncGenerator[bytes]:
-    """The bytes to send, as `job_stream` does for one job.
+    """Yields chunks of whole frames with the events of all jobs of an owner, without end. Otherwise like `job_stream`.
 
-    After a cursor of this owner it continues with the events that followed. Otherwise it starts with a snapshot of
-    every unfinished job, and the cursor of that moment.
+    Starts with the events after a cursor of this owner. Without such a cursor, starts with a snapshot of every
+    unfinished job, and a cursor that stands for exactly these snapshots.
     """
     return follow(
         hub, OwnerTopic(owner_id), lambda client: _OwnerFrameWriter(log, client, owner_id, last_event_id), sink
@@ -120,7 +120,7 @@ def owner_stream(
 
 
 class _OwnerFrameWriter:
-    """Sends durable events in the order of the owner's log; progress as the sequence of its job allows."""
+    """Sends durable events in the order of the owner's log, and progress if the cursor of its job admits it."""
 
     is_over = False
 
@@ -159,16 +159,16 @@ class _OwnerFrameWriter:
         return chunk + HEARTBEAT_FRAME if batch.is_heartbeat else chunk
 
     async def _add_new_jobs(self, events: Iterable[EncodedEvent]) -> list[EncodedEvent]:
-        """Prepares for jobs that are new to this connection; returns the latest progress of their clips.
+        """Adds cursors for jobs that are new to this connection. Returns the latest progress of their clips.
 
-        The client may know them from an earlier connection: none of that is taken back.
+        The client may know these jobs from an earlier connection: what is sent must not be less.
         """
         new = {each.job_id: each.seq for each in reversed(list(events)) if each.job_id not in self._jobs}
         found = await self._log.progress([job_id for job_id, seq in new.items() if seq > 1])
         newest: list[EncodedEvent] = []
         for job_id, seq in new.items():
             published = found.get(job_id, NO_PROGRESS)
-            # Earlier events were sent, or this connection does not send them.
+            # Earlier events were sent before, or this connection does not send them.
             self._jobs[job_id] = ClientCursor()
             self._jobs[job_id].resume(seq, is_over=False, job_progress=published.job_progress)
             newest += [encode(progress) for progress in published.clips.values()]
@@ -183,7 +183,7 @@ class _OwnerFrameWriter:
         return None if self._is_early(encoded) else frames(self._release([encoded]))
 
     def _take_next(self, durable: Iterable[EncodedEvent]) -> tuple[list[EncodedEvent], bool]:
-        """The events that are next, and whether there is a gap before the others."""
+        """The events that follow the last one sent, and whether there is a gap before the other events."""
         sent: list[EncodedEvent] = []
         for encoded in durable:
             owner_seq = encoded.owner_seq or 0
@@ -201,12 +201,12 @@ class _OwnerFrameWriter:
         return self._cursor_of(encoded).decide(encoded) is SendDecision.RESYNC
 
     def _release(self, ephemeral: Iterable[EncodedEvent]) -> list[EncodedEvent]:
-        """The progress that is news, now that the log was read to its end."""
+        """The progress to send after a read of the log to its end."""
         return [sent for each in ephemeral for sent in self._cursor_of(each).release([each])]
 
     async def _resync(self) -> bytes:
         """Frames of the events after the last one sent."""
-        # Read before the rows: events of deleted jobs have none, and would be asked for again and again.
+        # Read before the rows: deleted jobs have no rows, and their numbers would otherwise seem missing forever.
         head = await self._head()
         chunk = b""
         while True:
@@ -221,7 +221,7 @@ class _OwnerFrameWriter:
                 return chunk
 
     def _restart(self, snapshot: OwnerSnapshot) -> bytes:
-        """Frames of all the jobs, and then the cursor from which a client that has them resumes."""
+        """Frames of all the jobs, then a frame with the cursor that stands for exactly these jobs."""
         for job in snapshot.jobs:
             self._jobs[job.job_id] = ClientCursor()
             self._jobs[job.job_id].restart(job)
