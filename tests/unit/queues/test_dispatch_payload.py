@@ -1,4 +1,4 @@
-"""What a message looks like as bytes, and what is refused in its place."""
+"""The payload of a dispatch message, and the payloads that are rejected."""
 
 import pytest
 
@@ -18,7 +18,7 @@ def test_only_function_and_arguments_are_written() -> None:
     assert encoded() == b'{"f":"claim","a":["task_01kag3e9zq4f7w5m8x2c6b0n1d",3]}'
 
 
-def test_what_is_written_is_read_back() -> None:
+def test_an_encoded_message_is_decoded_again() -> None:
     job = decode_job(encoded())
     assert (job["f"], job["a"], job["k"]) == ("claim", (TASK_ID, 3), {})
 
@@ -40,7 +40,7 @@ def test_what_is_written_is_read_back() -> None:
         b"\xff\xfe",
     ],
 )
-def test_what_is_no_message_is_refused(garbage: bytes) -> None:
+def test_a_payload_that_is_not_a_message_is_rejected(garbage: bytes) -> None:
     with pytest.raises(ValueError, match=r".+"):
         decode_job(garbage)
 
