@@ -15,7 +15,10 @@ from phoenix.db.engine import WRITES
 from phoenix.errors import SchemaOutdated, Unavailable
 
 PostCommitHandler = Callable[[Sequence[object]], Awaitable[None]]
-"""Delivers the post-commit events of a transaction that was committed; must not raise."""
+"""Delivers the post-commit events of a committed transaction; must not raise.
+
+Every process uses `phoenix.assembly.services.PostCommitPublisher`.
+"""
 
 TRANSIENT_STATES = ("08", "25P03", "40", "53", "55P03", "57")
 """SQLSTATEs, or their classes, of PostgreSQL: cut off, timed out, deadlocked, out of resources, waiting for a lock.

@@ -28,7 +28,7 @@ FUNCTION = "claim"
 MAX_PAYLOAD_BYTES = 4096
 
 MESSAGE_TTL_MS = 7 * 24 * 3600 * 1000
-"""Redis drops a message that nobody picked for this long; `find_missing` then reports it."""
+"""Redis drops a message that no worker picked for this long; `find_missing` then reports it."""
 
 RETRY_AFTER_S = 2
 

@@ -92,7 +92,7 @@ class PubSubSubscriber:
 
     @property
     def wanted(self) -> Collection[str]:
-        """The channels that somebody has subscribed to, acknowledged or not."""
+        """The channels with a subscription, acknowledged or not."""
         return self._channels.keys()
 
     async def subscribe(self, channel: str, on_message: OnMessage) -> bool:
