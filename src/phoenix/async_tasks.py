@@ -1,4 +1,4 @@
-"""Runs a task for the duration of a block."""
+"""Runs an asyncio task for the duration of a block."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Coroutine
@@ -8,7 +8,7 @@ from typing import Any
 
 @asynccontextmanager
 async def in_background(work: Coroutine[Any, Any, None], *, name: str) -> AsyncGenerator[None]:
-    """Runs `work` in a task during the block; on exit cancels it, waits for its end, and raises what it raised."""
+    """Runs `work` in a task during the block. At the end cancels the task, waits for it, and raises its error."""
     task = asyncio.create_task(work, name=name)
     try:
         yield

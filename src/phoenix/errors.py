@@ -1,15 +1,15 @@
-"""Every error that Phoenix raises on purpose, and the stable code each one carries to the outside.
+"""Every error that Phoenix raises on purpose, and the stable code of each error in responses.
 
     PhoenixError
-    ├── RequestError            the caller's request cannot be done; mapped to a status in api/problems.py
+    ├── RequestError            the request cannot be carried out; api/errors/problems.py maps it to a status
     │   ├── InvalidRequest      one or more field errors, each with its pointer
-    │   │   └── MalformedRequest    it cannot even be read: broken JSON, a made-up cursor
+    │   │   └── MalformedRequest    the request cannot be read: broken JSON, an unknown cursor
     │   ├── Unauthenticated, Forbidden, NotFound, Conflict, PreconditionFailed, Gone
     │   ├── PayloadTooLarge, UnsupportedMedia
     │   └── RateLimited, QueueFull, Unavailable     try again later
-    └── TaskFailed              a task of an accepted job went wrong; becomes the job's `error`
+    └── TaskFailed              a task of an accepted job failed; becomes the job's `error`
 
-A class's docstring is its default message, so that the two cannot drift apart.
+The first line of a class's docstring is the default message of its errors.
 """
 
 from collections.abc import Sequence
@@ -53,7 +53,7 @@ class FailureCode(StrEnum):
 
 
 class Stage(StrEnum):
-    """Where in the work of a task it went wrong."""
+    """The stage of a task's work that failed."""
 
     LOAD = "load"
     TEXT = "text"
@@ -69,7 +69,7 @@ class Stage(StrEnum):
 
 @dataclass(frozen=True)
 class FieldError:
-    """One thing wrong with a request: where (an RFC 6901 pointer into the body) and what to do about it."""
+    """One error in a request: its place (an RFC 6901 pointer into the body), and the remedy."""
 
     pointer: str
     detail: str
@@ -84,7 +84,7 @@ class PhoenixError(Exception):
 
 
 class RequestError(PhoenixError):
-    """The request cannot be done."""
+    """The request cannot be carried out."""
 
     code = ProblemCode.INTERNAL
 
@@ -97,7 +97,7 @@ class RequestError(PhoenixError):
 
 
 class InvalidRequest(RequestError):
-    """The request has faults; each is listed with its pointer."""
+    """The request has errors; each is listed with its pointer."""
 
     code = ProblemCode.INVALID_REQUEST
 
@@ -113,13 +113,13 @@ class Unauthenticated(RequestError):
 
 
 class Forbidden(RequestError):
-    """This key may not do that."""
+    """This API key does not allow the request."""
 
     code = ProblemCode.FORBIDDEN
 
 
 class NotFound(RequestError):
-    """There is no such thing, or it is not yours."""
+    """The resource does not exist, or it belongs to another key."""
 
     code = ProblemCode.NOT_FOUND
 
@@ -131,7 +131,7 @@ class Conflict(RequestError):
 
 
 class PreconditionFailed(RequestError):
-    """It has changed: the `If-Match` of the request names another version."""
+    """The resource has changed: the `If-Match` of the request names another version."""
 
     code = ProblemCode.PRECONDITION_FAILED
 
@@ -143,7 +143,7 @@ class IdempotencyMismatch(RequestError):
 
 
 class Gone(RequestError):
-    """It existed, and its files have been deleted."""
+    """The resource existed, but its files have been deleted."""
 
     code = ProblemCode.GONE
 
@@ -180,24 +180,24 @@ class QueueFull(RequestError):
 
 
 class Unavailable(RequestError):
-    """A service behind this one is away; try again after Retry-After."""
+    """A service that this server needs is unavailable; try again after Retry-After."""
 
     code = ProblemCode.UNAVAILABLE
 
 
 class SchemaOutdated(Unavailable):
-    """The database lacks tables of this version; `phoenix db upgrade` makes them."""
+    """The database lacks tables of this version; `phoenix db upgrade` creates them."""
 
 
 class NewerVersionError(Unavailable):
-    """A newer version of Phoenix wrote this; a replica of that version can read it."""
+    """A newer version of Phoenix wrote this; a replica of the newer version can read it."""
 
 
 class TaskFailed(PhoenixError):
     """A task of an accepted job failed.
 
-    `retriable` says whether another attempt of the same task can end differently: true for a full disk or a
-    crashed encoder, false for a moderated prompt or a broken audio file.
+    `retriable`: whether another attempt of the same task can succeed. True for a full disk or a crashed encoder, False
+    for a moderated prompt or a broken audio file.
     """
 
     def __init__(self, code: FailureCode, detail: str, *, stage: Stage, retriable: bool = False) -> None:

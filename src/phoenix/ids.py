@@ -1,4 +1,4 @@
-"""Identifiers: a prefix that says what it names, then a ULID, so that ids sort by the time they were made."""
+"""Identifiers: a prefix for the kind of thing, then a ULID, so that ids sort by the time of their creation."""
 
 from typing import NewType
 

@@ -1,4 +1,4 @@
-"""Publishing events, and the newest progress that is kept for those who connect later."""
+"""Publishing events, and storing the newest progress for clients that connect later."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -53,7 +53,7 @@ async def test_every_ephemeral_event_is_published(publisher: EventPublisher, rec
 
 
 async def kept(redis_client: Redis) -> ProgressSnapshot:
-    """What a process finds that has received nothing itself."""
+    """The progress that a process finds in Redis if it has received nothing itself."""
     return (await EventPublisher(redis_client, "test").read_progress([JOB_ID]))[JOB_ID]
 
 
@@ -63,7 +63,7 @@ async def test_the_newest_progress_of_each_clip_is_kept(publisher: EventPublishe
     assert (await kept(redis_client)).clips == {0: clip_progress(2), 12: clip_progress(9, clip_index=12)}
 
 
-async def test_the_share_of_the_job_that_is_published_never_falls(
+async def test_the_published_progress_of_the_job_never_falls(
     publisher: EventPublisher, received: asyncio.Queue[bytes], redis_client: Redis
 ) -> None:
     shares = [0.07125, 0.03, 2 / 3, 0.1]
@@ -89,7 +89,7 @@ async def test_a_worker_that_lost_its_attempt_publishes_nothing_any_more(
     assert await kept(redis_client) == ProgressSnapshot(0.0, {0: newest})
 
 
-async def test_what_a_process_has_published_it_knows_without_redis(
+async def test_a_process_knows_its_own_progress_without_redis(
     publisher: EventPublisher, redis_client: Redis, redis_server: RedisServer
 ) -> None:
     published = clip_progress(5, job_progress=0.5)

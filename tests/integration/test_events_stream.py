@@ -1,4 +1,4 @@
-"""Streams of one job over a real Redis: what a client sees, whatever happens to the messages."""
+"""Streams of one job over a real Redis: what a client sees while messages are lost, late or repeated."""
 
 import asyncio
 import io
@@ -25,8 +25,8 @@ from fixtures.log_lines import lines_about
 from fixtures.redis_server import RedisServer
 from phoenix.contract.events import DurableEvent, JobSnapshot
 from phoenix.contract.jobs import JobState
-from phoenix.events.log.in_memory import MemoryEventLog
-from phoenix.events.log.protocol import LogHead
+from phoenix.events.in_memory_log import MemoryEventLog
+from phoenix.events.log import LogHead
 from phoenix.events.messages import EventEnvelope
 
 TOO_LATE = "the heads of the log were not read in time"
@@ -37,7 +37,7 @@ def progress_steps(client: StreamClient) -> list[int]:
 
 
 async def is_unsubscribed(streams: Streams, job_id: str) -> bool:
-    """Whether Redis has no subscriber of the job's channel, soon; a hub unsubscribes in the background."""
+    """Waits until Redis has no subscriber of the job's channel: a hub unsubscribes in the background."""
     channel = f"test:job:{job_id}"
     for _ in range(500):
         if not dict(await streams.redis.pubsub_numsub(channel))[channel.encode()]:
@@ -136,7 +136,7 @@ async def test_a_terminal_event_that_nobody_published_ends_the_stream_at_the_hea
     assert client.ids == [1]
 
 
-async def test_a_hole_is_filled_from_the_log_at_once(streams: Streams) -> None:
+async def test_a_gap_is_filled_from_the_log_at_once(streams: Streams) -> None:
     hub = await streams.open_hub(heartbeat_s=3600)
     client = streams.connect(hub)
     await client.until(is_past_snapshot)
@@ -246,7 +246,7 @@ async def test_a_slow_client_loses_no_durable_event_and_gets_only_the_newest_pro
     assert all(before < after for before, after in pairwise(progress_steps(slow)))
 
 
-async def test_progress_of_the_job_rises_although_workers_know_different_shares(streams: Streams) -> None:
+async def test_progress_of_the_job_rises_although_workers_know_different_progress(streams: Streams) -> None:
     hub = await streams.open_hub()
     client = streams.connect(hub)
     await client.until(is_past_snapshot)
@@ -276,7 +276,7 @@ async def test_an_idle_stream_gets_a_comment_at_every_heartbeat(streams: Streams
     assert all(frame.id is None and frame.event is None for frame in client.frames if frame.is_comment)
 
 
-async def test_an_old_stream_asks_its_client_to_come_back_and_loses_nothing(streams: Streams) -> None:
+async def test_an_old_stream_asks_its_client_to_reconnect_and_loses_nothing(streams: Streams) -> None:
     hub = await streams.open_hub(max_stream_age_s=0.3)
     first = streams.connect(hub)
     await first.until(is_past_snapshot)
@@ -369,7 +369,7 @@ async def test_streams_stay_open_while_the_log_cannot_be_read(streams: Streams) 
     assert client.ids == [1]
 
 
-async def test_a_stream_that_cannot_read_the_log_asks_its_client_to_come_back(streams: Streams) -> None:
+async def test_a_stream_that_cannot_read_the_log_asks_its_client_to_reconnect(streams: Streams) -> None:
     log = CountingLog()
     hub = await streams.open_hub()
     log.is_away = True

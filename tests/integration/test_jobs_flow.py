@@ -19,11 +19,12 @@ from builders import (
 from phoenix.contract.jobs import JobState
 from phoenix.db.unit_of_work import Database
 from phoenix.errors import Conflict, NotFound, QueueFull
+from phoenix.events.messages import EventEnvelope
 from phoenix.jobs.control import cancel, retry
 from phoenix.jobs.execution.claim import claim
 from phoenix.jobs.execution.completion import fail, release, stop, succeed
 from phoenix.jobs.lifecycle import LeaseLost, TaskKind, TaskState
-from phoenix.jobs.post_commit import EventRecorded, StopRequested, TasksReady
+from phoenix.jobs.post_commit import StopRequested, TasksReady
 from phoenix.jobs.retention import delete_job
 from phoenix.jobs.scheduling.dispatch import list_ready
 from phoenix.settings import LimitSettings
@@ -239,7 +240,7 @@ async def test_events_are_published_after_the_commit_only(database: Database, pu
     await submit_reel(database)
 
     assert before == []
-    assert {type(said) for said in published_events} == {EventRecorded, TasksReady}
+    assert {type(said) for said in published_events} == {EventEnvelope, TasksReady}
 
 
 async def test_a_soundtrack_is_prepared_beside_the_clips(database: Database) -> None:

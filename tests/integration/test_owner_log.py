@@ -9,10 +9,10 @@ from builders import claim_next, complete_next, get_job, make_result, submit_ree
 from phoenix.access.stream_tokens import get_or_create_secret
 from phoenix.contract.jobs import ClipTimings
 from phoenix.db.unit_of_work import Database
+from phoenix.events.messages import EventEnvelope
 from phoenix.jobs.control import cancel
 from phoenix.jobs.event_log import reader
 from phoenix.jobs.execution.completion import succeed
-from phoenix.jobs.post_commit import EventRecorded
 from phoenix.jobs.scheduling.durations import read_duration_stats
 from phoenix.jobs.scheduling.queue_positions import QueuePositions
 from phoenix.jobs.scheduling.workers import WorkerReport, record_heartbeat
@@ -48,7 +48,7 @@ async def test_a_published_event_carries_the_owner_s_number(database: Database, 
     await submit_reel(database, owner_id="a")
     await submit_reel(database, owner_id="a")
 
-    recorded = [said for said in published_events if isinstance(said, EventRecorded)]
+    recorded = [said for said in published_events if isinstance(said, EventEnvelope)]
     assert [(said.owner_id, said.owner_seq, said.event.seq) for said in recorded] == [("a", 1, 1), ("a", 2, 1)]
 
 

@@ -20,7 +20,7 @@ MOST_QUERIES = JOBS * WATCHERS * 2 / 3
 """A tenth of it for the streams, when nothing else runs here; the background services add more the longer it takes."""
 
 EXPECTED = {None: "event: snapshot", "0": "event: job.queued", "1": ": still here"}
-"""By the number that a client has: what it is told first."""
+"""By the number of the last event that a client has: the first frame that it gets."""
 
 
 @contextmanager
@@ -54,9 +54,9 @@ async def test_a_crowd_is_taken_over_with_a_few_queries(api: Api, last_id: str |
         ]
         await until(all_are_open)
         api.state.draining.set()
-        told = await asyncio.gather(*streams)
+        responses = await asyncio.gather(*streams)
 
-    assert all(EXPECTED[last_id] in answer.text for answer in told)
+    assert all(EXPECTED[last_id] in answer.text for answer in responses)
     assert len(sent) < MOST_QUERIES
 
 
@@ -71,9 +71,9 @@ async def test_the_streams_of_all_jobs_of_one_key_are_taken_over_with_a_few_quer
         streams = [asyncio.create_task(api.http.get("/v1/events")) for _ in range(JOBS * WATCHERS)]
         await until(all_are_open)
         api.state.draining.set()
-        told = await asyncio.gather(*streams)
+        responses = await asyncio.gather(*streams)
 
-    assert all(answer.text.count("event: snapshot") == JOBS for answer in told)
+    assert all(answer.text.count("event: snapshot") == JOBS for answer in responses)
     assert len(sent) < MOST_QUERIES
 
 

@@ -20,7 +20,7 @@ from phoenix.api.limits.streams import OpenStreams
 from phoenix.assembly import Services, open_services
 from phoenix.async_tasks import in_background
 from phoenix.events.fanout.hub import Hub
-from phoenix.events.log.coalescing import CoalescingEventLog
+from phoenix.events.log import CoalescingEventLog
 from phoenix.events.pubsub.notifier import Notifier
 from phoenix.events.pubsub.subscriber import PubSubSubscriber
 from phoenix.jobs.event_log.reader import SqlEventLog

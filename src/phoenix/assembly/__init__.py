@@ -1,4 +1,4 @@
-"""Wires settings to technologies; the only package that chooses them."""
+"""Opens the services that the settings choose; the only package that knows every technology."""
 
 from phoenix.assembly.services import Services, open_services
 

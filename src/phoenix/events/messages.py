@@ -1,4 +1,4 @@
-"""Encodes events: as JSON for Redis, and from that as SSE frames, once per process."""
+"""Encodes events: as JSON messages for Redis, and as SSE frames around that JSON, once per process."""
 
 import hashlib
 import random
@@ -23,7 +23,7 @@ _EPHEMERAL = (JobSnapshot, ClipProgress, ClipPreview, JobQueueMoved)
 
 @dataclass(frozen=True)
 class EncodedEvent:
-    """An event with its SSE frame: `event:`, one line of JSON `data:`, and `id:` if it is durable; LF only."""
+    """An event with its SSE frame: `id:` for a durable event, then `event:`, and `data:` with one line of JSON."""
 
     event: DurableEvent | EphemeralEvent
     json_line: bytes
@@ -31,7 +31,7 @@ class EncodedEvent:
     is_durable: bool
     id: str | None
     owner_seq: int | None = None
-    """Its number among the durable events of all jobs of its owner, on a stream of all of them."""
+    """On a stream of all jobs of an owner: the durable event's number in the owner's log."""
 
     @property
     def job_id(self) -> str:
@@ -54,7 +54,7 @@ class EncodedEvent:
         return getattr(self.event, "clip_index", None)
 
     def with_job_progress_of_at_least(self, minimum: float) -> "EncodedEvent":
-        """The same event, with a progress of the whole job of at least `minimum`."""
+        """The same event, with the progress of the whole job raised to `minimum` (0 to 1) if it is lower."""
         event = self.event
         if isinstance(event, ClipProgress) and event.job_progress < minimum:
             raised = encode(event.model_copy(update={"job_progress": minimum}))
@@ -66,7 +66,7 @@ class EncodedEvent:
 
 
 def to_message(event: DurableEvent | EphemeralEvent) -> bytes:
-    """One line of JSON, as it is published."""
+    """The event as one line of JSON, for the channel of its job."""
     return event.model_dump_json().encode()
 
 
@@ -75,7 +75,7 @@ def encode(event: DurableEvent | EphemeralEvent) -> EncodedEvent:
 
 
 def decode(message: bytes) -> EncodedEvent:
-    """A published message. Raises `pydantic.ValidationError` (a `ValueError`) for anything else."""
+    """Decodes a message of `to_message`. Raises `pydantic.ValidationError` (a `ValueError`) for anything else."""
     event = JobEvent.model_validate_json(message).root
     # A line break in the JSON, which only a foreign publisher would send, would end the frame's data early.
     is_one_line = b"\n" not in message and b"\r" not in message
@@ -83,7 +83,7 @@ def decode(message: bytes) -> EncodedEvent:
 
 
 def retry_frame(retry_ms: int, *, spread: float) -> bytes:
-    """Asks the client to wait before it reconnects: `retry_ms`, plus up to the fraction `spread` of it at random."""
+    """A frame with the client's reconnection delay: `retry_ms`, plus a random part of up to `spread * retry_ms`."""
     return b"retry: %d\n\n" % round(retry_ms * random.uniform(1, 1 + spread))
 
 
@@ -110,7 +110,7 @@ _CURSOR = re.compile(r"(?P<seq>[0-9]{1,18})\.(?P<owner>[0-9a-f]{8})", re.ASCII)
 
 @dataclass(frozen=True)
 class EventEnvelope:
-    """An event and its owner. `owner_seq`: a durable event's number among those of all the owner's jobs."""
+    """An event to publish, and its owner. `owner_seq`: number of a durable event in the log of all the owner's jobs."""
 
     event: DurableEvent | EphemeralEvent
     owner_id: str
@@ -118,38 +118,38 @@ class EventEnvelope:
 
 
 def to_owner_message(envelope: EventEnvelope) -> bytes:
-    """The number (empty for an ephemeral event), a line break, and the event's JSON."""
+    """For the channel of the owner: `owner_seq` (empty for an ephemeral event), a line break, and the event's JSON."""
     return b"%s\n%s" % (str(envelope.owner_seq or "").encode(), to_message(envelope.event))
 
 
 def decode_owner_message(message: bytes, owner_id: str) -> EncodedEvent:
-    """What `to_owner_message` made. Raises `ValueError` for anything else."""
+    """Decodes a message of `to_owner_message`. Raises `ValueError` for anything else."""
     seq_text, _, event = message.partition(b"\n")
     return with_owner_seq(decode(event), int(seq_text) if seq_text else None, owner_id)
 
 
 def with_owner_seq(encoded: EncodedEvent, owner_seq: int | None, owner_id: str) -> EncodedEvent:
-    """The same event for a stream of all jobs: its `id:` is a cursor; an ephemeral event has none."""
+    """The same event for a stream of all jobs of an owner: its `id:` is a cursor, or missing if it is ephemeral."""
     event_id = None if owner_seq is None else format_cursor(owner_seq, owner_id)
     return with_id(encoded, event_id, owner_seq=owner_seq)
 
 
 def format_cursor(owner_seq: int, owner_id: str) -> str:
-    """The position of a client in the owner's log; opaque to the client."""
+    """The cursor of a client that has the owner's events up to `owner_seq`; opaque to the client."""
     return f"{owner_seq}.{_owner_digest(owner_id)}"
 
 
 def cursor_frame(owner_seq: int, owner_id: str) -> bytes:
-    """Sets the client's last id without an event: browsers dispatch nothing for a block without data."""
+    """A frame that sets the client's last id without an event: browsers dispatch nothing for a block without data."""
     return b"id: %s\n\n" % format_cursor(owner_seq, owner_id).encode()
 
 
 def parse_cursor(text: str | None, owner_id: str) -> int | None:
-    """The number in a cursor of this owner's; None for none, another owner's, and what this server never sent."""
+    """The number in a cursor of this owner. None without a cursor, or if the cursor is foreign or malformed."""
     match = _CURSOR.fullmatch(text) if text else None
     return int(match["seq"]) if match and match["owner"] == _owner_digest(owner_id) else None
 
 
 def _owner_digest(owner_id: str) -> str:
-    # The number alone could be taken for a position in another owner's log.
+    # A number alone could be mistaken for a position in another owner's log.
     return hashlib.blake2b(owner_id.encode(), digest_size=4).hexdigest()

@@ -1,4 +1,4 @@
-"""The latest published progress of a job, kept in Redis so that every replica knows it and it never goes back."""
+"""The latest published progress of each job: stored in Redis, so that no replica shows less, and cached here."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,10 +9,10 @@ from pydantic import ValidationError
 from phoenix.contract.events import ClipProgress
 
 _JOB_FIELD = "job"
-"""Field of the hash; the others are the clips' indices."""
+"""Field of the hash with the job's progress. Every other field is the index of a clip."""
 
-# Stored and published in one step: whoever receives a progress, or misses it, finds at least as much in the hash. A
-# worker that lost its attempt, or does not yet know the progress of the others, cannot lower it.
+# Stores and publishes in one step: a client that gets or misses a progress event finds at least as much in the hash.
+# A worker that lost its attempt, or does not know the progress of other workers yet, cannot lower the stored progress.
 STORE_AND_PUBLISH = b"""
 local key, clip, attempt, progress, job_progress = KEYS[1], ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
 local message, owner_message = ARGV[5], ARGV[6]
@@ -45,14 +45,14 @@ class ProgressSnapshot:
     clips: Mapping[int, ClipProgress] = field(default_factory=dict[int, ClipProgress])
 
     def job_left_s(self, now: datetime) -> float | None:
-        """Seconds until the job's end by the newest report of any worker; None if that has no estimate."""
+        """Seconds until the job's end by the newest report of any worker; None if the report has no estimate."""
         newest = max(self.clips.values(), key=lambda progress: progress.at, default=None)
         if newest is None or newest.job_eta_s is None:
             return None
         return max(0.0, newest.job_eta_s - max(0.0, (now - newest.at).total_seconds()))
 
     def merged_with(self, other: "ProgressSnapshot") -> "ProgressSnapshot":
-        """The newest of both."""
+        """The higher job progress of both, and the newest progress of each clip."""
         clips = dict(self.clips)
         for index, progress in other.clips.items():
             if index not in clips or _recency(clips[index]) < _recency(progress):
@@ -64,14 +64,14 @@ NO_PROGRESS = ProgressSnapshot()
 
 
 def parse_progress(fields: Mapping[bytes, bytes]) -> ProgressSnapshot:
-    """Parses the hash; skips entries that another version has written."""
+    """Parses the hash. Skips entries that it cannot read, since another version may have written them."""
     clips = [_parse_clip(message) for name, message in fields.items() if name != _JOB_FIELD.encode()]
     job_progress = _parse_fraction(fields.get(_JOB_FIELD.encode(), b"0"))
     return ProgressSnapshot(job_progress, {progress.clip_index: progress for progress in clips if progress})
 
 
 def _parse_fraction(text: bytes) -> float:
-    # A clip that was rendered must not fail by what somebody else wrote here.
+    # A rendered clip must not fail because of a malformed value in Redis.
     try:
         fraction = float(text)
     except ValueError:
@@ -91,25 +91,29 @@ def _parse_clip(message: bytes) -> ClipProgress | None:
 
 
 _MAX_JOBS = 2000
-"""If there are more, those heard of longest ago are forgotten."""
 
 
 class LocalProgressCache:
+    """The latest progress that this process received or published, for the time while Redis is away.
+
+    Keeps the `max_jobs` jobs that were updated last.
+    """
+
     def __init__(self, max_jobs: int = _MAX_JOBS) -> None:
         self._max_jobs = max_jobs
         self._jobs: dict[str, ProgressSnapshot] = {}
 
     def update(self, event: object) -> None:
-        """Called with every event that this process receives or publishes."""
+        """Remembers the progress in an event. Call it with every event that this process receives or publishes."""
         if isinstance(event, ClipProgress):
             self._store(event.job_id, ProgressSnapshot(event.job_progress, {event.clip_index: event}))
 
     def merge(self, job_id: str, found: ProgressSnapshot) -> ProgressSnapshot:
-        """What Redis knows of a job, or what is known here if that is newer."""
+        """The progress that was found in Redis, merged with newer progress of this cache."""
         return found.merged_with(self._jobs.get(job_id, NO_PROGRESS))
 
     def _store(self, job_id: str, published: ProgressSnapshot) -> None:
-        # Taken out and put back, so that the first one is always the one to forget.
+        # Removed and added again, so that the first job is always the next to forget.
         self._jobs[job_id] = self._jobs.pop(job_id, NO_PROGRESS).merged_with(published)
         if len(self._jobs) > self._max_jobs:
             del self._jobs[next(iter(self._jobs))]

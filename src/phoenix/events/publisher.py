@@ -1,9 +1,11 @@
-"""Publishes events after their commit, and stores the latest progress of each clip. Never raises because of Redis.
+"""Publishes events over Redis, and stores the latest progress of each clip there. Never raises because Redis is away.
 
-Each event is published twice: for followers of its job, and for followers of all jobs of its owner.
+Each event is published twice: on the channel of its job, and on the channel of its owner.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import cast
 
 from redis.asyncio import Redis
 
@@ -19,14 +21,28 @@ from phoenix.events.progress_cache import (
 from phoenix.events.pubsub.channels import Channels
 from phoenix.events.pubsub.redis_client import BestEffort, Command, send
 
-# Long enough for the slowest step; a job that is alive renews it with every step.
+# Long enough for the slowest step: each step of a running job renews it.
 _PROGRESS_TTL_S = 24 * 3600
-# For a job that has ended: clients that missed its end reconnect within this time, or read SQL.
+# For an ended job: clients that missed its end reconnect within this time, or get the progress from SQL.
 _ENDED_TTL_S = 600
+
+_MAX_LISTED = 5000
+"""Most job ids, and most owner ids: all of them become parameters of one query."""
+
+
+@dataclass(frozen=True)
+class ActiveSubscriptions:
+    """What clients follow now: single jobs, and all jobs of an owner."""
+
+    job_ids: Sequence[str] = ()
+    owner_ids: Sequence[str] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.job_ids or self.owner_ids)
 
 
 class EventPublisher:
-    """While Redis is away, calls return at once or after the time limit."""
+    """Publishes events, and reads published progress. While Redis is away, a call ends after `timeout_s` at most."""
 
     def __init__(self, redis: Redis, prefix: str, *, timeout_s: float = 2) -> None:
         self._redis = redis
@@ -35,7 +51,7 @@ class EventPublisher:
         self.local_progress = LocalProgressCache()
 
     async def publish(self, *events: EventEnvelope) -> None:
-        """Publishes events in the given order: durable ones after their commit, and ephemeral ones."""
+        """Publishes the events in this order. A durable event must be committed already."""
 
         async def publish() -> None:
             commands = [command for event in events for command in self._publish_commands(event)]
@@ -48,9 +64,10 @@ class EventPublisher:
         await self.publish(EventEnvelope(preview, owner_id))
 
     async def publish_progress(self, progress: ClipProgress, owner_id: str) -> float:
-        """Publishes a clip's progress, and stores it for clients that connect later, unless newer progress is stored.
+        """Publishes a clip's progress, and stores it for clients that connect later.
 
-        Returns the job's progress as published so far by any worker; what is published never says less.
+        Does neither if newer progress of the clip is stored. Returns the highest progress of the whole job (0 to 1)
+        that any worker has published; the published event never contains less.
         """
 
         async def publish() -> float:
@@ -61,10 +78,10 @@ class EventPublisher:
         return await self._best_effort.attempt(publish, otherwise=progress.job_progress)
 
     async def read_progress(self, job_ids: Collection[str]) -> Mapping[str, ProgressSnapshot]:
-        """The latest progress of each job, as far as Redis or this process knows.
+        """The latest progress of each job that is known to Redis or to this process.
 
-        It may come from a worker that has lost its lease: trust a clip's entry only if its attempt is the one that
-        SQL has for the clip.
+        The progress may come from a worker that has lost its lease: use a clip's entry only if SQL has the same
+        attempt for the clip.
         """
 
         async def read() -> dict[str, ProgressSnapshot]:
@@ -74,6 +91,20 @@ class EventPublisher:
         nothing: dict[str, ProgressSnapshot] = {}
         found = await self._best_effort.attempt(read, otherwise=nothing) if job_ids else nothing
         return {job_id: self.local_progress.merge(job_id, found.get(job_id, NO_PROGRESS)) for job_id in job_ids}
+
+    async def find_active_subscriptions(self) -> ActiveSubscriptions:
+        """What the clients of all processes follow now; empty while Redis is away, since nothing would reach them."""
+        patterns = self._channels.job("*"), self._channels.owner("*")
+
+        async def ask() -> ActiveSubscriptions:
+            answers = await send(self._redis, *(("PUBSUB", "CHANNELS", pattern) for pattern in patterns))
+            jobs, owners = (
+                [name.decode().removeprefix(pattern[:-1]) for name in cast("list[bytes]", answer)[:_MAX_LISTED]]
+                for pattern, answer in zip(patterns, answers, strict=True)
+            )
+            return ActiveSubscriptions(jobs, owners)
+
+        return await self._best_effort.attempt(ask, otherwise=ActiveSubscriptions())
 
     def _store_and_publish(self, progress: ClipProgress, owner_id: str) -> Command:
         envelope = EventEnvelope(progress, owner_id)

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 from redis.asyncio import Redis
 
-from phoenix.contract.events import DurableEvent
 from phoenix.errors import PhoenixError
 from phoenix.events.messages import EventEnvelope
 from phoenix.events.publisher import EventPublisher
@@ -20,16 +19,6 @@ from phoenix.storage.store import ArtifactStore
 from phoenix.telemetry.logs import get_logger
 
 _logger = get_logger(__name__)
-
-
-@dataclass(frozen=True)
-class EventRecorded:
-    """A durable event is in the log: streams may show it."""
-
-    event: DurableEvent
-    owner_id: str
-    owner_seq: int
-    """The event's number among the events of all jobs of the owner."""
 
 
 @dataclass(frozen=True)
@@ -68,8 +57,7 @@ class PostCommitPublisher:
             _logger.exception("the post-commit events could not be delivered")
 
     async def _deliver(self, events: Sequence[object]) -> None:
-        recorded = [each for each in events if isinstance(each, EventRecorded)]
-        await self._publisher.publish(*(EventEnvelope(each.event, each.owner_id, each.owner_seq) for each in recorded))
+        await self._publisher.publish(*(event for event in events if isinstance(event, EventEnvelope)))
         for event in events:
             if isinstance(event, StopRequested):
                 await self._stop.notify(event.task_id)

@@ -1,55 +1,47 @@
-"""Consumes the dispatch messages of one queue with a number of slots, while Redis comes and goes."""
+"""Consumes the dispatch messages of one queue with a bounded number of slots, through outages of Redis."""
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
 
 from arq import ArqRedis
-from arq.typing import WorkerCoroutine
 from arq.worker import Retry, Worker, func
 from redis.asyncio import Redis
 from redis.exceptions import RedisError, ResponseError
 
 from phoenix.errors import Unavailable
-from phoenix.queues import payload
-from phoenix.queues.commands import open_arq, send_all
+from phoenix.queues.arq_queue import FUNCTION, decode_job, encode_job, is_message_name, open_arq, send_all
 from phoenix.queues.queue import ClaimTask, DispatchMessage, Snooze, Work, queue_key, wake_channel
 from phoenix.telemetry.logs import get_logger
 
 _logger = get_logger(__name__)
 
-# More than the dispatcher ever enqueues: entries that are being handled stay at the head of the set, and with a small
-# limit would hide those behind them.
+# More than the dispatcher ever enqueues. Entries in work stay at the head of the set: with a small limit they would
+# hide the entries behind them.
 _READ_LIMIT = 5000
 _NO_LIMIT = 10**6
 
 
-class ArqWorker(Worker):
-    """Picks messages until an error of Redis ends `main`, or until `stop_picking`.
+class _ArqWorker(Worker):
+    """Picks messages for its consumer until an error of Redis ends `main`, or until `allow_pick_jobs` is False.
 
-    Must not be reused after an error: one inside `start_jobs` leaks a slot forever. `count_free_slots` says how many
-    tasks it may have at once, not counting the tasks of earlier workers that still run. `should_skip` says by name
-    whether to skip a message for now, and `on_handled` is called with the name of each handled message.
+    Must not be reused after an error: an error inside arq's `start_jobs` leaks a slot forever.
     """
 
     def __init__(
         self,
+        consumer: "QueueConsumer",
         redis: ArqRedis,
         queue_key: str,
-        handler: WorkerCoroutine,
         *,
         max_tasks: int,
-        count_free_slots: Callable[[], int],
-        should_skip: Callable[[str], bool],
-        on_handled: Callable[[str], Awaitable[None]],
         wake: asyncio.Event,
         poll_delay_s: float,
         lease_s: float,
     ) -> None:
         super().__init__(
-            [func(handler, name=payload.FUNCTION)],
+            [func(consumer.handle, name=FUNCTION)],
             queue_name=queue_key,
             redis_pool=redis,
             handle_signals=False,
@@ -61,39 +53,33 @@ class ArqWorker(Worker):
             queue_read_limit=_READ_LIMIT,
             max_tries=_NO_LIMIT,
             allow_abort_jobs=False,
-            job_serializer=payload.encode,
-            job_deserializer=payload.decode,
+            job_serializer=encode_job,
+            job_deserializer=decode_job,
             log_results=False,
         )
         # How long a message stays hidden if this process dies between picking it and claiming its task.
         self.in_progress_timeout_s = lease_s
-        self._count_free_slots = count_free_slots
-        self._should_skip = should_skip
-        self._on_handled = on_handled
+        self._consumer = consumer
         self._wake = wake
-
-    def stop_picking(self) -> None:
-        self.allow_pick_jobs = False
-        self._wake.set()
 
     async def main(self) -> None:
         """Looks for messages when woken, when a slot comes free, and every poll delay."""
         while self.allow_pick_jobs:
             self._wake.clear()
             self._collect_finished()
-            self.max_jobs = self._count_free_slots()
+            self.max_jobs = self._consumer.count_free_slots()
             await self._poll_iteration()
             with suppress(TimeoutError):
                 async with asyncio.timeout(self.poll_delay_s):
                     await self._wake.wait()
 
     def _collect_finished(self) -> None:
-        """Before looking, not after it as arq does: otherwise a postponed message would be skipped once more."""
+        """Runs before each look; arq does it after, and would skip a snoozed message once more."""
         for name in [name for name, task in self.tasks.items() if task.done()]:
             self.tasks.pop(name).result()
 
     async def start_jobs(self, job_ids: list[bytes]) -> None:
-        foreign = [entry for entry in job_ids if not payload.is_message_name(entry)]
+        foreign = [entry for entry in job_ids if not is_message_name(entry)]
         if foreign:
             _logger.warning(
                 "dropped entries that are not dispatch messages", count=len(foreign), first=repr(foreign[0])[:80]
@@ -104,18 +90,18 @@ class ArqWorker(Worker):
 
     def _is_skipped(self, entry: bytes) -> bool:
         name = entry.decode()
-        return name in self.tasks or self._should_skip(name)
+        return name in self.tasks or self._consumer.should_skip(name)
 
     async def run_job(self, job_id: str, score: int) -> None:
         try:
             await super().run_job(job_id, score)
         except ResponseError as error:
-            # A definition of another type: left in place, it would end one Worker after another.
+            # A definition of another Redis type: if it stayed, it would end one worker after another.
             if "WRONGTYPE" not in str(error):
                 raise
             _logger.warning("dropped a dispatch message with a malformed definition", message=job_id)
             await self.finish_failed_job(job_id, None)
-        await self._on_handled(job_id)
+        await self._consumer.wake_others(job_id)
 
     async def heart_beat(self) -> None:
         """Does nothing: workers report to SQL, and arq's key per queue could not distinguish them."""
@@ -127,17 +113,17 @@ class ArqWorker(Worker):
 
 
 CLAIM_PAUSE_S = 1.0
-"""Pause in picking after a task could not be claimed because the database was away."""
+"""Pause in picking after a claim failed because the database was away."""
 
 _MIN_BACKOFF_S, _MAX_BACKOFF_S = 0.2, 1.0
 
 
 class QueueConsumer:
-    """Calls `claim` for each message, and does the work that it returns.
+    """Calls `claim` for each message, and does the work that `claim` returns.
 
-    At most `slots` tasks are in their main part at a time, and at most `overlap` more in what follows it: a message
-    that would have to wait here is left to another worker. `wake` makes it look at once; otherwise it looks every
-    `poll_delay_s`.
+    At most `slots` tasks are in their main part at a time, and at most `overlap` more tasks are past it. A message
+    without a free slot here stays in the queue for another worker. Setting `wake` makes the consumer look at once;
+    otherwise it looks every `poll_delay_s`.
     """
 
     def __init__(
@@ -168,23 +154,23 @@ class QueueConsumer:
         self._snoozed: dict[str, asyncio.TimerHandle] = {}
         self._overlapping: set[str] = set()
         self._pause_timer: asyncio.TimerHandle | None = None
-        self._worker: ArqWorker | None = None
+        self._worker: _ArqWorker | None = None
         self._is_draining = False
 
     @property
     def in_progress(self) -> int:
-        """Messages that are being handled now."""
+        """Number of messages whose work runs now."""
         return len(self._running)
 
     def drain(self) -> None:
         """Stops picking for good. `run` returns when all running work has ended."""
         self._is_draining = True
         if self._worker is not None:
-            self._worker.stop_picking()
+            self._worker.allow_pick_jobs = False
         self._wake.set()
 
     async def run(self) -> None:
-        """Runs until drained. Does not end because Redis is away, nor because of what it finds there."""
+        """Runs until drained. Neither an outage of Redis nor a malformed entry ends it."""
         try:
             while not self._is_draining:
                 await self._consume()
@@ -196,15 +182,12 @@ class QueueConsumer:
             await self._redis.aclose(close_connection_pool=True)
 
     async def _consume(self) -> None:
-        """Consumes until an error, with a new worker each time: an old one may have leaked a slot (see ArqWorker)."""
-        self._worker = worker = ArqWorker(
+        """Consumes until an error, with a new worker each time: the old worker may have leaked a slot."""
+        self._worker = worker = _ArqWorker(
+            self,
             self._redis,
             self._key,
-            self._handle,
             max_tasks=self.slots + self._overlap,
-            count_free_slots=self._count_free_slots,
-            should_skip=self._should_skip,
-            on_handled=self._wake_others,
             wake=self._wake,
             poll_delay_s=self._poll_delay_s,
             lease_s=self._lease_s,
@@ -220,7 +203,8 @@ class QueueConsumer:
         finally:
             self._adopt(worker)
 
-    def _count_free_slots(self) -> int:
+    def count_free_slots(self) -> int:
+        """How many tasks a new worker may have at once, without the tasks of earlier workers that still run."""
         adopted = sum(not task.done() for task in self._adopted)
         return self.slots + min(self._overlap, len(self._overlapping)) - adopted
 
@@ -228,7 +212,7 @@ class QueueConsumer:
         if not self._is_draining:
             await asyncio.sleep(random.uniform(_MIN_BACKOFF_S, _MAX_BACKOFF_S))
 
-    def _adopt(self, worker: ArqWorker) -> None:
+    def _adopt(self, worker: _ArqWorker) -> None:
         for task in worker.tasks.values():
             self._adopted.add(task)
             task.add_done_callback(self._drop_adopted)
@@ -236,11 +220,12 @@ class QueueConsumer:
     def _drop_adopted(self, task: "asyncio.Task[None]") -> None:
         self._adopted.discard(task)
         self._wake.set()
-        # If arq could not remove the message, that does no harm: it is stale, and nobody can claim with it.
+        # A message that arq could not remove does no harm: it is stale, and no claim with it succeeds.
         if not task.cancelled() and (error := task.exception()):
             _logger.info("a handled dispatch message was left in redis", queue=self.queue, error=repr(error))
 
-    async def _handle(self, ctx: dict[Any, Any], task_id: str, dispatch_seq: int) -> None:
+    async def handle(self, ctx: dict[Any, Any], task_id: str, dispatch_seq: int) -> None:
+        """The function that arq runs for each picked message. arq's `Retry` leaves the message in the queue."""
         message = DispatchMessage(task_id, dispatch_seq)
         if ctx["job_id"] != message.name:
             _logger.warning("dropped a dispatch message with a wrong name", message=ctx["job_id"])
@@ -259,8 +244,10 @@ class QueueConsumer:
             await self._run_work(message, work)
 
     def _pause(self) -> None:
-        """Pauses picking, by the loop's clock. arq's `Retry(defer=…)` would write this host's wall clock into Redis: if
-        that is an hour ahead, and the host dies, the message would be hidden from all others for an hour.
+        """Pauses picking, by the loop's clock.
+
+        arq's `Retry(defer=…)` would write this host's wall clock into Redis: if that clock is an hour ahead and the
+        host dies, the message would be hidden from all other workers for an hour.
         """
 
         def resume() -> None:
@@ -270,7 +257,8 @@ class QueueConsumer:
         if self._pause_timer is None:
             self._pause_timer = asyncio.get_running_loop().call_later(CLAIM_PAUSE_S, resume)
 
-    def _should_skip(self, name: str) -> bool:
+    def should_skip(self, name: str) -> bool:
+        """Whether the worker leaves the message in the queue for now."""
         return self._pause_timer is not None or name in self._running or name in self._snoozed
 
     def _snooze(self, message: DispatchMessage, snooze: Snooze) -> None:
@@ -280,8 +268,8 @@ class QueueConsumer:
 
         self._snoozed[message.name] = asyncio.get_running_loop().call_later(snooze.for_s, look_again)
 
-    async def _wake_others(self, name: str) -> None:
-        """Wakes other workers, which skipped the message while this one held it."""
+    async def wake_others(self, name: str) -> None:
+        """After a snooze: other workers skipped the message while this worker held it, and should look again."""
         if name in self._snoozed:
             await send_all(self._redis, [("PUBLISH", self._wake_channel, "")])
 
@@ -301,7 +289,7 @@ class QueueConsumer:
             self._overlapping.discard(message.name)
 
     async def _remove(self, message: DispatchMessage) -> None:
-        """Removes the message once its task is claimed; arq would leave it in the set for every worker to look at."""
+        """Removes the message of a claimed task; arq would leave it in the set, and every worker would read it."""
         try:
             await send_all(self._redis, [("ZREM", self._key, message.name)])
         except (RedisError, OSError):

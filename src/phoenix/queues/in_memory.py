@@ -1,4 +1,4 @@
-"""A task queue in memory, for tests: the reference for the one in Redis."""
+"""A task queue in memory, for tests: the reference for the task queue in Redis."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ from phoenix.queues.queue import DispatchMessage
 
 
 class MemoryTaskQueue:
-    """Keeps messages in order until they are taken. `wipe` loses them all, as a flushed Redis does."""
+    """Keeps messages in order until they are taken. `wipe` loses all of them, like a flushed Redis."""
 
     def __init__(self) -> None:
         self._waiting: dict[str, dict[DispatchMessage, None]] = {}
@@ -30,11 +30,11 @@ class MemoryTaskQueue:
         return was_new
 
     def waiting(self, queue: str) -> list[DispatchMessage]:
-        """The messages that nobody has taken, in order."""
+        """The messages that were not taken yet, in order."""
         return list(self._waiting.get(queue, {}))
 
     def take(self, queue: str) -> DispatchMessage | None:
-        """Takes the first message."""
+        """Removes and returns the first message; None if the queue is empty."""
         entries = self._waiting.get(queue)
         if not entries:
             return None

@@ -1,4 +1,4 @@
-"""The configuration of a process, read once at its start and checked."""
+"""The settings of a process: read once at its start, and checked."""
 
 from phoenix.settings.settings import (
     AnimaticSettings,

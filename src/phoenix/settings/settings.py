@@ -1,4 +1,4 @@
-"""Every setting, on one page. Loaded once per process and passed down: no other module reads one from the environment.
+"""Every setting, on one page. Loaded once per process and passed down: no other module reads the environment.
 
 Sources, strongest first: arguments, `PHOENIX_…` in the environment (groups nested by `__`), the unprefixed names of
 `sources.UNPREFIXED_NAMES`, the TOML file that `PHOENIX_CONFIG` names, the defaults below.
@@ -45,7 +45,9 @@ class DatabaseSettings(SettingsGroup):
     url: DatabaseUrl | None = Field(
         default=None, description="SQLAlchemy or plain URL; a SQLite file in data_dir if unset."
     )
-    pool_size: int = Field(default=5, ge=1, description="Connections that a replica keeps open; twice as many at most.")
+    pool_size: int = Field(
+        default=5, ge=1, description="Connections kept open by a replica; at most twice as many in use."
+    )
     statement_timeout_s: float = Field(default=10, gt=0, description="Time limit of one SQL statement (PostgreSQL).")
     busy_timeout_s: float = Field(default=10, gt=0, description="How long a writer waits for SQLite's write lock.")
 
@@ -66,7 +68,7 @@ class StorageSettings(SettingsGroup):
     s3_region: str = "us-east-1"
     s3_access_key_id: str | None = None
     s3_secret_access_key: SecretStr | None = None
-    request_timeout_s: float = Field(default=30, gt=0, description="Of one S3 request, which moves a few MB at most.")
+    request_timeout_s: float = Field(default=30, gt=0, description="Time limit of one S3 request of a few MB at most.")
     max_retries: int = Field(default=3, ge=0, description="Retries of one S3 request.")
     redirect_downloads: bool = Field(
         default=True,
@@ -87,13 +89,13 @@ class StorageSettings(SettingsGroup):
 
 
 class RetentionSettings(SettingsGroup):
-    """What is deleted automatically. Unfinished jobs never are."""
+    """Automatic deletion. Unfinished jobs are never deleted."""
 
     jobs_days: float = Field(
-        default=0, ge=0, description="A finished job and its files are deleted after this time; never if 0."
+        default=0, ge=0, description="Age at which a finished job and its files are deleted; never if 0."
     )
     jobs_per_key: int = Field(default=0, ge=0, description="Finished jobs kept per key; all if 0.")
-    uploads_days: float = Field(default=0, ge=0, description="An upload is deleted after this time; never if 0.")
+    uploads_days: float = Field(default=0, ge=0, description="Age at which an unused upload is deleted; never if 0.")
     orphans_after_s: float = Field(
         default=24 * 3600, ge=3600, description="Age at which a stored file without a database row is deleted."
     )
@@ -103,9 +105,7 @@ class RetentionSettings(SettingsGroup):
 class ApiSettings(SettingsGroup):
     host: str = "127.0.0.1"
     port: int = Field(default=8080, ge=0, le=65535)
-    public_url: WebUrl | None = Field(
-        default=None, description="Base of absolute links, if a proxy hides the real one."
-    )
+    public_url: WebUrl | None = Field(default=None, description="Base URL of absolute links, if a proxy hides it.")
     cors_origins: CommaSeparated[Origin] = ()
     trusted_proxies: CommaSeparated[ProxyAddress] = Field(
         default=(), description="Addresses or networks whose X-Forwarded-* headers are trusted."
@@ -120,30 +120,32 @@ class LimitSettings(SettingsGroup):
     """Bounds on what one request may ask for; a model's catalog entry may be tighter."""
 
     head_timeout_s: float = Field(
-        default=10, gt=0, description="For receiving a request head; also closes a silent connection."
+        default=10, gt=0, description="Time limit for a request head; also closes a silent connection."
     )
     max_body_bytes: int = Field(default=1_000_000, ge=1)
-    body_timeout_s: float = Field(default=30, gt=0, description="For receiving a whole request body.")
+    body_timeout_s: float = Field(default=30, gt=0, description="Time limit for a whole request body.")
     max_upload_bytes: int = Field(default=200_000_000, ge=1)
-    upload_timeout_s: float = Field(default=900, gt=0, description="For receiving the whole body of an upload.")
+    upload_timeout_s: float = Field(default=900, gt=0, description="Time limit for the whole body of an upload.")
     max_upload_duration_s: float = Field(
-        default=3600, gt=0, description="Of uploaded audio or video; the byte limit does not bound it."
+        default=3600, gt=0, description="Longest uploaded audio or video; the byte limit does not bound the duration."
     )
-    max_upload_pixels: int = Field(default=33_177_600, ge=1, description="Per picture or video frame: 7680x4320.")
+    max_upload_pixels: int = Field(
+        default=33_177_600, ge=1, description="Pixels per picture or video frame: 7680x4320."
+    )
     max_queued_jobs: int = Field(default=10_000, ge=1)
     max_reel_duration_s: float = Field(default=600, gt=0)
     default_queue_timeout_s: float = Field(default=24 * 3600, gt=0)
     default_run_timeout_s: float = Field(default=3600, gt=0)
     requests_per_minute: int = Field(
-        default=1200, ge=0, description="Per API key; unlimited if 0, like the limits below."
+        default=1200, ge=0, description="Per API key; unlimited if 0, as for all limits below."
     )
     failed_auth_per_minute: int = Field(default=60, ge=0, description="Requests answered with 401, per address.")
     queued_jobs_per_key: int = Field(default=1000, ge=0)
     running_clips_per_key: int = Field(
-        default=0, ge=0, description="At a time; the key's other clips wait in the queue."
+        default=0, ge=0, description="Clips of one key that run at a time; others wait in the queue."
     )
     gpu_seconds_per_day: float = Field(
-        default=0, ge=0, description="Per key in any 24 hours; then its new jobs are refused."
+        default=0, ge=0, description="Per key in any 24 hours; new jobs beyond it are refused."
     )
     upload_bytes_per_day: int = Field(default=100_000_000_000, ge=0, description="Per key in any 24 hours.")
     streams_per_key: int = Field(default=1000, ge=0, description="Event streams of one key, open at a time.")
@@ -153,16 +155,18 @@ class EventSettings(SettingsGroup):
     heartbeat_s: float = Field(
         default=10,
         gt=0,
-        description="How often idle streams get a comment, and followed jobs are checked for missed events.",
+        description="Time between two comments on idle streams, and between two checks of streams for missed events.",
     )
     client_buffer_size: int = Field(default=128, ge=8)
     send_timeout_s: float = Field(default=15, gt=0)
-    max_stream_age_s: float = Field(default=3600, gt=0, description="Then the client is asked to reconnect.")
+    max_stream_age_s: float = Field(
+        default=3600, gt=0, description="Age at which a stream ends, and its client reconnects."
+    )
     retry_ms: int = Field(
         default=2000, ge=100, description="Reconnection delay sent to clients, plus up to half of it as jitter."
     )
     progress_interval_s: float = Field(
-        default=0.1, ge=0, description="At most one progress event per clip in this time."
+        default=0.1, ge=0, description="Shortest time between two progress events of a clip."
     )
 
 
@@ -172,34 +176,36 @@ class SchedulerSettings(SettingsGroup):
     lease_s: float = Field(
         default=12,
         gt=0,
-        description="How long the tasks of a lost host wait before the lease reaper gives them to others.",
+        description="How long a lease lasts: the tasks of a lost worker wait about this long for another worker.",
     )
-    heartbeat_s: float = Field(default=3, gt=0, description="How often a worker renews its leases.")
+    heartbeat_s: float = Field(default=3, gt=0, description="Time between two renewals of a worker's leases.")
     reap_interval_s: float = Field(default=1, gt=0)
     dispatch_interval_s: float = Field(
         default=1, gt=0, description="Longest time between two passes of the dispatcher."
     )
     dispatch_check_s: float = Field(
-        default=5, gt=0, description="Age at which an unclaimed dispatch message is checked to still be in Redis."
+        default=5,
+        gt=0,
+        description="Age at which the dispatcher checks that an unclaimed dispatch message is still in Redis.",
     )
     prefetch_multiplier: float = Field(default=2, ge=1, description="Dispatch messages in Redis per slot of the fleet.")
     affinity_wait_s: float = Field(
         default=10,
         ge=0,
-        description="How long a clip whose turn has come may wait for a worker that holds its model; not at all if 0.",
+        description="How long a clip whose turn has come may wait for a worker that has loaded its model; never if 0.",
     )
     stall_timeout_s: float = Field(
-        default=600, gt=0, description="A task without progress for this long is given up by its worker."
+        default=600, gt=0, description="Time without progress after which a worker fails the task."
     )
     max_crashes: int = Field(default=3, ge=1)
-    max_failures: int = Field(default=3, ge=1, description="Attempts that may fail with a retriable error.")
+    max_failures: int = Field(default=3, ge=1, description="Attempts of a task that may fail with a retriable error.")
     retry_delay_s: float = Field(default=2, ge=0, description="First retry delay; doubles, with jitter.")
 
     @model_validator(mode="after")
     def _check_beats(self) -> Self:
-        # A lease that is renewed once in its life is lost as soon as one renewal is late.
+        # With one renewal per lease, a single late renewal loses the lease.
         if self.heartbeat_s * 2 > self.lease_s:
-            raise ValueError("heartbeat_s may be half of lease_s at most: a worker that lives would lose its tasks")
+            raise ValueError("heartbeat_s may be half of lease_s at most: a healthy worker would lose its tasks")
         return self
 
 
@@ -207,18 +213,18 @@ class WorkerSettings(SettingsGroup):
     max_concurrent_generations: int = Field(default=1, ge=1, description="Clips rendered on one device at a time.")
     slots_dir: Path | None = Field(
         default=None,
-        description="Where processes on one device take turns; set by the supervisor for `--processes-per-device`.",
+        description="Folder of the locks with which processes share a device; `--processes-per-device` sets it.",
     )
     slot_timeout_s: float = Field(default=600, gt=0, description="Longest wait for a device slot, then TIMEOUT.")
     pipeline_depth: int = Field(
-        default=1, ge=0, description="Clips that may still be encoding while the device renders the next ones."
+        default=1, ge=0, description="Clips that may still be encoding while the device renders other clips."
     )
     media_concurrency: int = Field(default=2, ge=1)
     recycle_after_tasks: int = Field(default=50, ge=1)
     recycle_rss_bytes: int | None = Field(
         default=None,
         ge=1,
-        description="A process whose resident memory is larger than this after a task is replaced; never if unset.",
+        description="Resident memory after a task above which a process is replaced; never if unset.",
     )
     drain_grace_s: float = Field(default=30, ge=0)
     restart_delay_s: float = Field(default=0.5, ge=0)
@@ -229,7 +235,9 @@ class EngineSettings(SettingsGroup):
     default_model: str = "animatic"
     offline: bool = Field(default=True, description="Never download weights at run time.")
     memory_budget_bytes: int | None = Field(
-        default=None, ge=0, description="For models kept on one device; nine tenths of its memory if unset."
+        default=None,
+        ge=0,
+        description="Memory for the loaded models of one device; nine tenths of the device's memory if unset.",
     )
     device_share: float = Field(
         default=1,
@@ -238,19 +246,19 @@ class EngineSettings(SettingsGroup):
         description="Share of that budget for one process; `--processes-per-device N` divides it by N.",
     )
     idle_timeout_s: float | None = Field(
-        default=None, gt=0, description="An unused model is unloaded after this time; never if unset."
+        default=None, gt=0, description="Time after which an unused model is unloaded; never if unset."
     )
     warm_models: CommaSeparated[str] = Field(
-        default=(), description="Loaded and tried out, in this order, before a worker reports ready."
+        default=(), description="Models that a worker loads and runs once, in this order, before it reports ready."
     )
     max_batch_size: int = Field(
-        default=1, ge=1, description="Most clips in one call of a model; each worker claims that many at once."
+        default=1, ge=1, description="Most clips in one call of a model; each worker claims as many at once."
     )
     batch_window_s: float = Field(
-        default=0.03, ge=0, description="How long the first clip of a batch waits for others like it."
+        default=0.03, ge=0, description="How long the first clip of a batch waits for similar clips."
     )
     preview_interval_s: float = Field(
-        default=1, ge=0, description="At most one preview per clip in this time; none at all if 0."
+        default=1, ge=0, description="Shortest time between two previews of a clip; no previews if 0."
     )
 
 
@@ -263,9 +271,11 @@ class AnimaticSettings(SettingsGroup):
 class VeoSettings(SettingsGroup):
     """Google's Veo: a remote engine, billed per clip. Served only if a key or a project is set."""
 
-    api_key: SecretStr | None = Field(default=None, description="For Google Cloud's Agent Platform (Vertex AI).")
+    api_key: SecretStr | None = Field(
+        default=None, description="API key for Google Cloud's Agent Platform (Vertex AI)."
+    )
     project: str | None = Field(
-        default=None, description="Google Cloud project, with its own credentials, instead of a key."
+        default=None, description="Google Cloud project, used with its own credentials instead of a key."
     )
     location: str = Field(default="us-central1", description="Region of the project.")
     base_url: WebUrl | None = Field(default=None, description="URL of a proxy that speaks Google's API.")
@@ -273,9 +283,9 @@ class VeoSettings(SettingsGroup):
         default=4, ge=1, description="Clips under way at a time, per worker that serves the remote queue."
     )
     slot_timeout_s: float = Field(default=300, gt=0, description="Longest wait for one of these slots, then TIMEOUT.")
-    request_timeout_s: float = Field(default=60, gt=0, description="For one request, even if a video comes back.")
+    request_timeout_s: float = Field(default=60, gt=0, description="Time limit of one request, also for a video.")
     poll_interval_s: float = Field(default=5, gt=0)
-    timeout_s: float = Field(default=900, gt=0, description="For one clip; the next attempt resumes the operation.")
+    timeout_s: float = Field(default=900, gt=0, description="Time limit of one clip; the next attempt resumes it.")
     max_retries: int = Field(default=6, ge=0, description="Retries of a throttled request, or of one status poll.")
     retry_delay_s: float = Field(default=1, gt=0, description="First retry delay; doubles, with jitter.")
     max_retry_delay_s: float = Field(default=60, gt=0, description="A longer Retry-After fails the attempt.")
@@ -288,7 +298,7 @@ class VeoSettings(SettingsGroup):
 
 class MediaSettings(SettingsGroup):
     ffmpeg: str | None = Field(
-        default=None, description="Path of ffmpeg; imageio-ffmpeg's, then the one on PATH, if unset."
+        default=None, description="Path of ffmpeg; if unset, the ffmpeg of imageio-ffmpeg, or else of PATH."
     )
     preset: Preset = "veryfast"
     crf: int = Field(default=20, ge=0, le=51)
@@ -298,9 +308,9 @@ class MediaSettings(SettingsGroup):
     probe_timeout_s: float = Field(default=10, gt=0)
     fetch_timeout_s: float = Field(default=60, gt=0)
     fetch_ports: CommaSeparated[int] = Field(
-        default=(443,), description="Allowed in URLs that clients give; https only."
+        default=(443,), description="Ports allowed in URLs from clients; https only."
     )
-    fetch_allow_private: bool = Field(default=False, description="Fetch from private addresses too.")
+    fetch_allow_private: bool = Field(default=False, description="Also fetch from private addresses.")
     fetch_ca_file: Path | None = Field(default=None, description="PEM bundle to trust instead of the public one.")
 
 
@@ -308,18 +318,18 @@ class WebhookSettings(SettingsGroup):
     """Where webhooks may be sent: https to public addresses only, unless configured otherwise."""
 
     ports: CommaSeparated[int] = (443,)
-    allow_http: bool = Field(default=False, description="Send to plain http URLs too.")
-    allow_private: bool = Field(default=False, description="Send to private addresses too.")
+    allow_http: bool = Field(default=False, description="Also send to plain http URLs.")
+    allow_private: bool = Field(default=False, description="Also send to private addresses.")
     ca_file: Path | None = Field(default=None, description="PEM bundle to trust instead of the public one.")
-    timeout_s: float = Field(default=15, gt=0, description="For one delivery.")
-    max_concurrent: int = Field(default=32, ge=1, description="Deliveries in flight; an eighth of that per target.")
-    poll_interval_s: float = Field(default=0.5, gt=0, description="Longest time until a due delivery is noticed.")
+    timeout_s: float = Field(default=15, gt=0, description="Time limit of one delivery.")
+    max_concurrent: int = Field(default=32, ge=1, description="Deliveries in flight; per target an eighth of them.")
+    poll_interval_s: float = Field(default=0.5, gt=0, description="Time between two checks for due deliveries.")
 
 
 class LogSettings(SettingsGroup):
     level: LogLevel = "INFO"
     json_lines: bool = Field(
-        default=True, description="One JSON object a line; a readable form for a terminal if false."
+        default=True, description="One JSON object per line; if false, a readable form for terminals."
     )
 
 
@@ -328,7 +338,7 @@ class Settings(BaseSettings):
         env_prefix="PHOENIX_", env_nested_delimiter="__", frozen=True, extra="forbid", env_ignore_empty=True
     )
 
-    data_dir: Path = Field(default=Path("data"), description="Where the embedded mode keeps its files.")
+    data_dir: Path = Field(default=Path("data"), description="Folder for the files of the embedded mode.")
     auth: AuthMode | None = Field(
         default=None, description="`off` on a loopback address and `required` elsewhere, if unset."
     )
@@ -350,7 +360,7 @@ class Settings(BaseSettings):
 
     @property
     def is_auth_required(self) -> bool:
-        """Whether every request has to carry a key."""
+        """Whether every request needs a key."""
         if self.auth is not None:
             return self.auth is AuthMode.REQUIRED
         return not _is_loopback(self.api.host)
@@ -373,10 +383,10 @@ def _is_loopback(host: str) -> bool:
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
-        # Any other name may resolve to anything, and an empty one means every address.
+        # Any other name may resolve to any address, and an empty name means every address.
         return host == "localhost"
 
 
 def load_settings(**overrides: Any) -> Settings:
-    """Reads every source. Raises `pydantic.ValidationError`, which names each wrong setting."""
+    """Reads every source. Raises `pydantic.ValidationError`, whose message names each wrong setting."""
     return Settings(**overrides)

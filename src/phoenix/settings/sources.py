@@ -1,4 +1,4 @@
-"""Where settings come from besides arguments and the settings file: variables of two kinds."""
+"""Settings from environment variables: with the prefix `PHOENIX_`, and under names that hosting platforms set."""
 
 import os
 from typing import Any
@@ -12,11 +12,11 @@ UNPREFIXED_NAMES = {
     "PORT": ("api", "port"),
     "MAX_CONCURRENT_GENERATIONS": ("worker", "max_concurrent_generations"),
 }
-"""Names that hosting platforms set, honoured in addition to `PHOENIX_…`."""
+"""Variables without the prefix that Phoenix also reads, and the group and field that each one sets."""
 
 
 class EnvironmentSource(EnvSettingsSource):
-    """Reads `PHOENIX_…`; what should be JSON and is not is left to the field, which knows what to write instead."""
+    """Reads `PHOENIX_…`. Passes malformed JSON on to the field, whose error says what to write instead."""
 
     def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:
         try:
@@ -26,7 +26,7 @@ class EnvironmentSource(EnvSettingsSource):
 
 
 class UnprefixedNamesSource(InitSettingsSource):
-    """Maps `REDIS_URL` and the other unprefixed names to the nested settings that they stand for."""
+    """Maps `REDIS_URL` and the other unprefixed names to their settings."""
 
     def __init__(self, settings_cls: type[BaseSettings]) -> None:
         found: dict[str, dict[str, str]] = {}

@@ -1,6 +1,6 @@
-"""Kinds of values that settings have. Each is checked where it is read, with an error that says what to write instead.
+"""Types of the settings' values. Each type checks its value, with an error that says what to write instead.
 
-A URL is never repeated in an error: it may hold a password.
+An error never repeats a URL: the URL may contain a password.
 """
 
 import ipaddress
@@ -20,7 +20,7 @@ _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 Preset = Literal[
     "ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow", "placebo"
 ]
-"""Of x264: how much time it takes to find a smaller file."""
+"""Preset of x264: a slower preset makes a smaller file."""
 
 
 def _matching(is_right: Callable[[SplitResult], bool], remedy: str) -> AfterValidator:
@@ -28,7 +28,7 @@ def _matching(is_right: Callable[[SplitResult], bool], remedy: str) -> AfterVali
         try:
             url = urlsplit(text)
             is_url = url.port is None or url.port > 0
-        except ValueError:  # brackets without their pair, or a port that is no number
+        except ValueError:  # unbalanced brackets, or a port that is not a number
             is_url = False
         else:
             is_url = is_url and is_right(url)
@@ -40,7 +40,7 @@ def _matching(is_right: Callable[[SplitResult], bool], remedy: str) -> AfterVali
 
 
 def _is_database(url: SplitResult) -> bool:
-    # Each process would have a database in memory of its own.
+    # With a database in memory, each process would have its own.
     is_in_memory = url.scheme.startswith("sqlite") and url.path.strip("/") in ("", ":memory:")
     return url.scheme in _DATABASES and not is_in_memory
 
@@ -81,7 +81,7 @@ def _check_level(text: str) -> str:
 
 
 def _split(value: object) -> object:
-    """`a, b` and `443` are lists too: in a variable, JSON is easily got wrong."""
+    """Also accepts `a, b` and `443` as lists, since JSON in an environment variable is error-prone."""
     if isinstance(value, str):
         return [part.strip() for part in value.split(",") if part.strip()]
     return [value] if isinstance(value, int) else value

@@ -1,1 +1,1 @@
-"""Logs and metrics: what an operator sees. Knows nothing of jobs beyond their ids."""
+"""Logs, metrics and trace context for operators. Knows nothing about jobs except their ids."""

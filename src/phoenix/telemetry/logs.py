@@ -1,4 +1,4 @@
-"""Structured logs. Every line of a request carries its request id, and so does the work that it caused."""
+"""Structured logs. Every line of a request has its request id, and so have the lines of the work that it caused."""
 
 import logging
 import sys
@@ -9,7 +9,7 @@ from typing import Any
 import structlog
 
 MAX_VALUE_LENGTH = 2000
-"""A prompt or an exception longer than this is cut, so that one line cannot fill a disk."""
+"""Longer values, such as prompts or tracebacks, are cut, so that one line cannot fill a disk."""
 
 
 def get_logger(name: str) -> structlog.stdlib.BoundLogger:
@@ -18,7 +18,7 @@ def get_logger(name: str) -> structlog.stdlib.BoundLogger:
 
 @contextmanager
 def log_context(**values: Any) -> Generator[None]:
-    """Adds `request_id`, `job_id`, `task_id` … to every line logged inside, in this task and its children."""
+    """Adds values such as `request_id` and `job_id` to every line logged in the block, and in tasks started there."""
     with structlog.contextvars.bound_contextvars(**values):
         yield
 
@@ -49,8 +49,8 @@ def configure_logs(*, level: str, json_lines: bool) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
-    # sse-starlette logs each chunk at DEBUG and httpx each request at INFO, query string (and token) included; arq
-    # logs each dispatch message, which a worker's own lines do better.
+    # sse-starlette logs each chunk at DEBUG, and httpx logs each request at INFO with its query string (and token). arq
+    # logs each dispatch message, and the worker's own lines say more about it.
     for noisy in ("sse_starlette", "httpx", "httpcore", "arq"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
@@ -62,7 +62,7 @@ def _renderers(*, json_lines: bool) -> list[structlog.typing.Processor]:
 
 
 def _drop_coloured_copy(_logger: Any, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
-    """uvicorn gives its messages a second time, with escape codes for a terminal."""
+    """Removes the copy with terminal escape codes that uvicorn adds to each of its messages."""
     event.pop("color_message", None)
     return event
 

@@ -1,4 +1,4 @@
-"""Metrics that a process keeps about itself, in a registry of its own, and their Prometheus text format."""
+"""Metrics of the process itself, in a registry of their own, and the Prometheus text format."""
 
 from collections.abc import Iterable
 
@@ -14,7 +14,7 @@ CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 _BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
 
-# Twice the series for nothing: Prometheus reads this format without them.
+# They would double the series, and Prometheus does not need them.
 disable_created_metrics()
 
 
@@ -27,7 +27,7 @@ class Meters:
             collector(registry=self.registry)
         self._responses = Histogram(
             "phoenix_http_answer_seconds",
-            "From the request to the beginning of its answer, by the route's template. A stream goes on after that.",
+            "Time from a request to the start of its response, by the route's template. A stream continues after that.",
             ("method", "route", "status"),
             buckets=_BUCKETS_S,
             registry=self.registry,
@@ -40,14 +40,14 @@ class Meters:
         self._responses.labels(method, route, str(status)).observe(seconds)
 
     def write(self, *others: Metric) -> bytes:
-        """Everything in Prometheus text format, followed by `others`, which were read elsewhere."""
+        """All metrics in Prometheus text format, followed by `others`, whose values come from elsewhere."""
         registry = CollectorRegistry()
         registry.register(_StaticCollector(others))
         return generate_latest(self.registry) + generate_latest(registry)
 
 
 class _StaticCollector:
-    """A collector of metrics whose values were read before."""
+    """A collector of metrics that already have their values."""
 
     def __init__(self, metrics: Iterable[Metric]) -> None:
         self._metrics = tuple(metrics)
@@ -65,7 +65,7 @@ def gauge(name: str, description: str, *labels: str, values: Iterable[tuple[tupl
 
 
 def counter(name: str, description: str, *labels: str, values: Iterable[tuple[tuple[str, ...], float]]) -> Metric:
-    """A counter that is kept elsewhere, as `gauge`. `name` ends in `_total`."""
+    """A counter with its current values, like `gauge`. `name` ends in `_total`."""
     family = CounterMetricFamily(name, description, labels=labels)
     for label_values, value in values:
         family.add_metric(label_values, value)

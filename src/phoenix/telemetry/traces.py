@@ -1,4 +1,4 @@
-"""The trace that a request belongs to (W3C Trace Context). It is only passed on: Phoenix makes no spans."""
+"""The trace context of a request (W3C Trace Context). Phoenix passes it on, and creates no spans."""
 
 import re
 from collections.abc import Mapping
@@ -12,9 +12,9 @@ _PATTERN = re.compile(
 
 
 def parse_traceparent(header: str) -> str | None:
-    """The header in the form of version 00; None if it cannot be parsed, which counts as absent.
+    """The header in the form of version 00; None if it cannot be parsed, as if it were absent.
 
-    Later versions may add fields after the flags, but must begin like version 00.
+    Headers of later versions may have more fields after the flags, but must begin like version 00.
     """
     match = _PATTERN.fullmatch(header.strip(" \t"))
     if match is None or (match["version"] == "00" and match["rest"]):
@@ -23,5 +23,5 @@ def parse_traceparent(header: str) -> str | None:
 
 
 def trace_fields(traceparent: str | None) -> Mapping[str, str]:
-    """Fields for log lines: `trace_id`, or nothing without a trace."""
+    """Fields for log lines: `trace_id`, or no field without a trace."""
     return {"trace_id": traceparent.split("-")[1]} if traceparent else {}

@@ -26,6 +26,7 @@ from phoenix.jobs.scheduling.workers import WorkerReport, record_heartbeat, remo
 from phoenix.media.tools import FfmpegMissing
 from phoenix.processes import follow_lifeline
 from phoenix.queues.consumer import QueueConsumer
+from phoenix.queues.queue import wake_channel
 from phoenix.settings import Settings, load_settings
 from phoenix.telemetry.logs import configure_logs, get_logger, log_context
 from phoenix.worker.child_process import STOP_GRACE_S, ExitStatus
@@ -189,7 +190,7 @@ class _Worker:
         async with AsyncExitStack() as stack:
             consumers: list[QueueConsumer] = []
             for queue in self._plan.queues:
-                notifier = Notifier(self._services.redis, channels.wake(queue))
+                notifier = Notifier(self._services.redis, wake_channel(channels.prefix, queue))
                 consumers.append(
                     QueueConsumer(
                         self._services.redis,

@@ -4,9 +4,10 @@ import asyncio
 import base64
 import time
 from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from phoenix.async_tasks import in_background
 from phoenix.clock import utc_now
 from phoenix.contract.events import ClipPreview, ClipProgress
 from phoenix.events.publisher import EventPublisher
@@ -80,13 +81,8 @@ class ProgressPublisher:
     @asynccontextmanager
     async def publishing(self, changed: asyncio.Event) -> AsyncGenerator[None]:
         """Publishes during the block each time that `changed` is set, and once more at its end."""
-        task = asyncio.create_task(self._publish_changes(changed))
-        try:
+        async with in_background(self._publish_changes(changed), name="progress"):
             yield
-        finally:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
         await self.publish()
 
     async def publish(self) -> None:

@@ -27,7 +27,7 @@ async def hangs() -> str:
     return "never"
 
 
-async def test_an_answer_is_passed_on() -> None:
+async def test_the_result_of_a_call_is_returned() -> None:
     assert await BestEffort(1).attempt(works, otherwise="away") == "answer"
 
 
@@ -35,13 +35,13 @@ async def test_a_refusal_is_not_raised() -> None:
     assert await BestEffort(1).attempt(is_refused, otherwise="away") == "away"
 
 
-async def test_a_refusal_does_not_keep_the_next_call_back() -> None:
+async def test_a_refusal_does_not_delay_the_next_call() -> None:
     effort = BestEffort(1)
     await effort.attempt(is_refused, otherwise="away")
     assert await effort.attempt(works, otherwise="away") == "answer"
 
 
-async def test_a_frozen_redis_is_left_alone_for_a_second() -> None:
+async def test_a_frozen_redis_gets_no_call_for_a_second() -> None:
     clock = Clock()
     effort = BestEffort(0.01, clock)
     await effort.attempt(hangs, otherwise="away")

@@ -1,4 +1,4 @@
-"""The bytes of events on the way and on the wire."""
+"""Events as bytes: messages in Redis, and SSE frames."""
 
 import json
 
@@ -42,7 +42,7 @@ def test_only_the_terminal_events_are_terminal() -> None:
 
 
 @pytest.mark.parametrize("message", [b"", b"\xff", b"{}", b'{"type": "job.exploded"}', b"[" * 5000])
-def test_what_is_not_an_event_is_refused(message: bytes) -> None:
+def test_a_message_that_is_not_an_event_is_rejected(message: bytes) -> None:
     with pytest.raises(ValidationError):
         decode(message)
 

@@ -1,4 +1,4 @@
-"""Places in the log of all jobs of an owner, as messages and as cursors."""
+"""Positions in the log of all jobs of an owner, in messages and as cursors."""
 
 import re
 
@@ -26,7 +26,7 @@ def test_a_cursor_can_be_a_header_without_a_preflight() -> None:
 @pytest.mark.parametrize(
     "text", [None, "", "42", "42.", "x.01234567", "1" * 19 + ".01234567", format_cursor(42, "other")]
 )
-def test_what_is_no_cursor_of_this_owner_is_none(text: str | None) -> None:
+def test_a_foreign_or_malformed_cursor_is_none(text: str | None) -> None:
     assert parse_cursor(text, OWNER_ID) is None
 
 
@@ -45,7 +45,7 @@ def test_progress_travels_without_an_id() -> None:
     assert encoded.frame.startswith(b"event: clip.progress\n")
 
 
-def test_an_event_whose_progress_is_raised_keeps_its_place() -> None:
+def test_an_event_whose_progress_is_raised_keeps_its_cursor() -> None:
     encoded = decode_owner_message(
         to_owner_message(EventEnvelope(clip_succeeded(2, progress=0.2), OWNER_ID, 9)), OWNER_ID
     )

@@ -1,11 +1,11 @@
-"""The log as streams see it, and its in-memory form."""
+"""Positions in the log, and the log in memory."""
 
 import pytest
 
 from fixtures.event_examples import JOB_ID, a_history, a_job, job_queued
 from phoenix.errors import NotFound
-from phoenix.events.log.in_memory import MemoryEventLog
-from phoenix.events.log.protocol import LogHead, has_seen_end, parse_last_event_id
+from phoenix.events.in_memory_log import MemoryEventLog
+from phoenix.events.log import LogHead, has_seen_end, parse_last_event_id
 
 
 def a_log(length: int) -> MemoryEventLog:
@@ -40,7 +40,7 @@ def test_a_client_has_seen_the_end_when_it_has_the_terminal_event(
     assert has_seen_end(head, last_event_id) is is_seen
 
 
-async def test_replay_gives_what_follows() -> None:
+async def test_replay_returns_the_events_after_a_number() -> None:
     assert list(await a_log(4).replay(JOB_ID, 2)) == a_history(4)[2:]
 
 
@@ -58,7 +58,7 @@ async def test_a_snapshot_of_an_unknown_job_is_not_found() -> None:
         await MemoryEventLog().snapshot(JOB_ID)
 
 
-def test_numbers_must_follow_without_a_hole() -> None:
+def test_a_gap_between_numbers_is_rejected() -> None:
     log = a_log(2)
     with pytest.raises(ValueError, match="expected number 3"):
         log.append(job_queued(5))

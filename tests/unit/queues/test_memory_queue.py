@@ -1,4 +1,4 @@
-"""The in-memory twin keeps the promises of the seam."""
+"""The task queue in memory behaves as its protocol says."""
 
 from phoenix.ids import new_task_id
 from phoenix.queues.in_memory import MemoryTaskQueue
@@ -19,14 +19,14 @@ async def test_messages_are_taken_in_the_order_they_were_enqueued() -> None:
     assert taken(queue) == enqueued
 
 
-async def test_a_message_that_is_enqueued_again_keeps_its_place() -> None:
+async def test_a_message_that_is_enqueued_again_keeps_its_position() -> None:
     queue, enqueued = MemoryTaskQueue(), make_messages(3)
     await queue.enqueue("gpu", enqueued)
     await queue.enqueue("gpu", enqueued[1:2])
     assert queue.waiting("gpu") == enqueued
 
 
-async def test_what_is_revoked_and_enqueued_again_comes_last() -> None:
+async def test_a_message_that_is_revoked_and_enqueued_again_comes_last() -> None:
     queue, enqueued = MemoryTaskQueue(), make_messages(3)
     await queue.enqueue("gpu", enqueued)
     await queue.revoke("gpu", enqueued[:1])
@@ -34,13 +34,13 @@ async def test_what_is_revoked_and_enqueued_again_comes_last() -> None:
     assert queue.waiting("gpu") == [*enqueued[1:], enqueued[0]]
 
 
-async def test_queues_are_apart() -> None:
+async def test_a_queue_has_only_its_own_messages() -> None:
     queue = MemoryTaskQueue()
     await queue.enqueue("media", make_messages(1))
     assert queue.take("gpu") is None
 
 
-async def test_what_was_taken_is_missing() -> None:
+async def test_a_taken_message_is_missing() -> None:
     queue, enqueued = MemoryTaskQueue(), make_messages(2)
     await queue.enqueue("gpu", enqueued)
     queue.take("gpu")
@@ -49,10 +49,10 @@ async def test_what_was_taken_is_missing() -> None:
 
 async def test_a_wipe_is_reported_once_and_loses_everything() -> None:
     queue: MemoryTaskQueue = MemoryTaskQueue()
-    seam: TaskQueue = queue
+    task_queue: TaskQueue = queue
     enqueued = make_messages(1)
-    await seam.was_wiped()
-    await seam.enqueue("gpu", enqueued)
+    await task_queue.was_wiped()
+    await task_queue.enqueue("gpu", enqueued)
     queue.wipe()
-    assert [await seam.was_wiped(), await seam.was_wiped()] == [True, False]
-    assert await seam.find_missing("gpu", enqueued) == enqueued
+    assert [await task_queue.was_wiped(), await task_queue.was_wiped()] == [True, False]
+    assert await task_queue.find_missing("gpu", enqueued) == enqueued

@@ -20,7 +20,7 @@ from phoenix.access.keys import (
 from phoenix.assembly import Services
 from phoenix.db.unit_of_work import Database
 from phoenix.errors import Unauthenticated
-from phoenix.events.log.coalescing import BatchLoader
+from phoenix.events.log import BatchLoader
 from phoenix.telemetry.logs import get_logger
 
 _logger = get_logger(__name__)

@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 
 from phoenix.api.background.leader import LeaderLease
+from phoenix.async_tasks import in_background
 from phoenix.errors import PhoenixError, Unavailable
 from phoenix.telemetry.logs import get_logger
 
@@ -22,17 +23,17 @@ async def leader_loop(
 ) -> AsyncGenerator[None]:
     """During the block, calls `run_once` in a task while this replica holds the lease, and `pause` after each call."""
     idle = asyncio.Event()
-    task = asyncio.create_task(_loop(lease, run_once, pause, idle), name=f"background-{lease.name}")
     try:
-        yield
+        async with in_background(_loop(lease, run_once, pause, idle), name=f"background-{lease.name}"):
+            try:
+                yield
+            finally:
+                # A cancel in the middle of a statement costs its connection, and the statement may still run when
+                # the event loop closes.
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_DROP_TIMEOUT_S):
+                        await idle.wait()
     finally:
-        # Cancelling in the middle of a statement costs its connection, and it may still run when the loop closes.
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_DROP_TIMEOUT_S):
-                await idle.wait()
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
         with suppress(PhoenixError, TimeoutError):
             async with asyncio.timeout(_DROP_TIMEOUT_S):
                 await lease.release()

@@ -11,7 +11,6 @@ from phoenix.assembly import Services
 from phoenix.clock import utc_now
 from phoenix.contract.events import JobQueueMoved
 from phoenix.events.messages import EventEnvelope
-from phoenix.events.pubsub.channels import find_active_subscriptions
 from phoenix.jobs.repository import FullJob, list_queued
 from phoenix.jobs.views import QueuePosition
 
@@ -48,7 +47,7 @@ class QueuePositionPublisher:
         self._last_pass_s = time.monotonic() - started_s
 
     async def _publish_changes(self) -> None:
-        followed = await find_active_subscriptions(self._services.redis, self._services.channels)
+        followed = await self._services.publisher.find_active_subscriptions()
         if not followed:
             self._published = {}
             return

@@ -22,10 +22,9 @@ from phoenix.api.routes.stream_dependencies import (
 from phoenix.contract.events import EventPage, StreamToken
 from phoenix.db.unit_of_work import RETRY_AFTER_S
 from phoenix.errors import NotFound, Unavailable
-from phoenix.events.log.protocol import has_seen_end, parse_last_event_id
+from phoenix.events.log import has_seen_end, parse_last_event_id
 from phoenix.events.messages import retry_frame
-from phoenix.events.sse.job_stream import job_stream
-from phoenix.events.sse.owner_stream import owner_stream
+from phoenix.events.sse.streams import job_stream, owner_stream
 from phoenix.jobs.event_log.reader import replay
 from phoenix.jobs.repository import get_job
 

@@ -27,7 +27,7 @@ from phoenix.contract.requests import JobOptions, ReelRequest
 from phoenix.contract.resolved import ResolvedReel, ResolvedRequest
 from phoenix.db.unit_of_work import PreCommitHook
 from phoenix.errors import FieldError, Gone, InvalidRequest, NotFound
-from phoenix.events.sse.job_stream import job_stream
+from phoenix.events.sse.streams import job_stream
 from phoenix.jobs.artifacts import find_known_media
 from phoenix.jobs.repository import FullJob
 from phoenix.jobs.submission import idempotency

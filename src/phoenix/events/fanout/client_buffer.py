@@ -1,4 +1,4 @@
-"""The event buffer of one client, and a fast path past it while it is empty."""
+"""The bounded event buffer of one client, and the fast path that bypasses the buffer while it is empty."""
 
 import asyncio
 from dataclasses import dataclass, field
@@ -10,7 +10,11 @@ from phoenix.events.messages import EncodedEvent
 
 
 class EventBuffer:
-    """The buffer of one client, or of one topic: at most `capacity` durable events, and as many of the others."""
+    """Holds at most `capacity` durable events, and at most `capacity` ephemeral ones, for one client or one topic.
+
+    If there are more durable events, all of them are dropped and must be read from the log. Of the ephemeral events of
+    one type and clip, only the newest is kept.
+    """
 
     __slots__ = ("_capacity", "_durable", "_needs_resync", "_newest")
 
@@ -27,10 +31,11 @@ class EventBuffer:
             self._put_newest(encoded)
 
     def request_resync(self) -> None:
+        """Marks that events must be read from the log."""
         self._needs_resync = True
 
     def take(self) -> tuple[list[EncodedEvent], bool]:
-        """Empties the buffer: the events, durable ones first, and whether more must be read from the log."""
+        """Empties the buffer. Returns its events, durable ones first, and whether more must be read from the log."""
         taken = [*self._durable, *self._newest.values()], self._needs_resync
         self._durable.clear()
         self._newest.clear()
@@ -42,7 +47,7 @@ class EventBuffer:
 
     def _put_durable(self, encoded: EncodedEvent) -> None:
         if self._needs_resync:
-            return  # it is in the log, which is read when the client is ready for more
+            return  # the event is in the log, and the log is read when the client is ready for more
         if len(self._durable) >= self._capacity:
             self._durable.clear()
             self._needs_resync = True
@@ -53,7 +58,7 @@ class EventBuffer:
         key = (encoded.job_id, encoded.type, encoded.clip_index)
         buffered = self._newest.pop(key, None)
         if buffered is None and len(self._newest) >= self._capacity:
-            # A reel may have more clips than fit: the oldest progress is dropped, and its next step will follow.
+            # A reel may have more clips than the capacity. The oldest progress is dropped; newer progress will follow.
             del self._newest[next(iter(self._newest))]
         self._newest[key] = buffered if buffered and _is_older(encoded, buffered) else encoded
 
@@ -66,6 +71,8 @@ def _is_older(encoded: EncodedEvent, buffered: EncodedEvent) -> bool:
 
 
 class CloseReason(Enum):
+    """Why the hub ends a stream."""
+
     JOB_GONE = auto()
     KEY_REVOKED = auto()
     SHUTDOWN = auto()
@@ -77,20 +84,25 @@ class EventBatch:
 
     events: list[EncodedEvent] = field(default_factory=list[EncodedEvent])
     needs_resync: bool = False
-    """Whether durable events may be missing here, and must be read from the log."""
+    """Whether durable events may be missing from `events`, and must be read from the log."""
     is_heartbeat: bool = False
     close_reason: CloseReason | None = None
 
 
 class FastPath(Protocol):
-    """Sends to a client with an empty buffer, without waking its task. Returns False if it did not."""
+    """Sends to a client with an empty buffer without waking the task of its stream."""
 
-    def send(self, encoded: EncodedEvent) -> bool: ...
-    def send_heartbeat(self) -> bool: ...
+    def send(self, encoded: EncodedEvent) -> bool:
+        """Returns whether the event was handled; if not, it goes into the buffer."""
+        ...
+
+    def send_heartbeat(self) -> bool:
+        """Returns whether the heartbeat was sent; if not, the stream's task sends it."""
+        ...
 
 
 class ClientBuffer:
-    """Filled by the hub and emptied by one stream, both in the same event loop."""
+    """The hub fills it, and one stream empties it, both in the same event loop."""
 
     __slots__ = ("_close_reason", "_event_buffer", "_fast_path", "_is_filled", "_is_heartbeat", "_waiter")
 
@@ -99,12 +111,13 @@ class ClientBuffer:
         self._is_heartbeat = False
         self._close_reason: CloseReason | None = None
         self._is_filled = False
-        # Not an `asyncio.Event`, which takes nearly a kilobyte for waiters: there is one, but on ten thousand streams.
+        # Not an `asyncio.Event`: its list of waiters takes nearly a kilobyte, and there may be ten thousand streams.
         self._waiter: asyncio.Future[None] | None = None
-        # Set only while the buffer is empty and its stream waits, so that nothing sent this way overtakes anything.
+        # Set only while the buffer is empty and its stream waits, so that an event sent at once overtakes no other.
         self._fast_path: FastPath | None = None
 
     def put(self, encoded: EncodedEvent) -> None:
+        """Sends the event through the fast path if there is one, and buffers it otherwise."""
         if self._fast_path is None or not self._fast_path.send(encoded):
             self._event_buffer.put(encoded)
             self._wake()
@@ -119,11 +132,12 @@ class ClientBuffer:
             self._wake()
 
     def close(self, close_reason: CloseReason) -> None:
+        """Ends the stream after the buffered events. The first reason counts."""
         self._close_reason = self._close_reason or close_reason
         self._wake()
 
     async def wait(self, fast_path: FastPath | None = None) -> EventBatch:
-        """Everything since the last batch, as soon as there is something that `fast_path` did not take."""
+        """Waits until the buffer has something, and returns it. Until then `fast_path` may send events at once."""
         if not self._is_filled:
             self._fast_path = fast_path
             self._waiter = asyncio.get_running_loop().create_future()

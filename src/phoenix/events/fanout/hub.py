@@ -1,15 +1,16 @@
-"""Fans events out to the streams of one process: one subscription per topic, one heartbeat for all."""
+"""Fans events out to the streams of one process: one subscription per topic, and one heartbeat for all streams."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterator, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from itertools import islice
 from types import TracebackType
 from typing import Self
 
+from phoenix.async_tasks import in_background
 from phoenix.events.fanout.client_buffer import ClientBuffer, CloseReason, EventBuffer
-from phoenix.events.log.protocol import EventLog
+from phoenix.events.log import EventLog
 from phoenix.events.messages import EncodedEvent, decode, decode_owner_message
 from phoenix.events.progress_cache import LocalProgressCache
 from phoenix.events.pubsub.channels import Channels
@@ -20,6 +21,8 @@ from phoenix.telemetry.logs import get_logger
 
 @dataclass(frozen=True)
 class JobTopic:
+    """The events of one job."""
+
     job_id: str
 
     def channel(self, channels: Channels) -> str:
@@ -32,6 +35,8 @@ class JobTopic:
 
 @dataclass(frozen=True)
 class OwnerTopic:
+    """The events of all jobs of one owner."""
+
     owner_id: str
 
     def channel(self, channels: Channels) -> str:
@@ -46,11 +51,11 @@ Topic = JobTopic | OwnerTopic
 
 
 BROADCAST_CHUNK = 200
-"""Clients served per turn of the event loop: five thousand at once would block it for 0.1 s."""
+"""Clients served per turn of the event loop: five thousand clients in one turn would block the loop for 0.1 s."""
 
 
 class ConnectedClient:
-    """One client: its topic, its buffer, and its position, which the stream keeps up to date."""
+    """One client: its topic, its buffer, and its position. The stream keeps the position up to date."""
 
     __slots__ = ("buffer", "sent_seq", "topic")
 
@@ -58,15 +63,18 @@ class ConnectedClient:
         self.topic = topic
         self.buffer = buffer
         self.sent_seq: int | None = None
-        """The last number sent, of the job or of the owner's log; None before the first bytes."""
+        """Number of the last event sent, in the log of the job or of the owner; None before the first bytes."""
 
     def is_behind(self, last_seq: int) -> bool:
-        """Whether it lacks events. One that has not begun will read the log anyway."""
+        """Whether the client lacks events. False before its first bytes, since it will read the log then."""
         return self.sent_seq is not None and last_seq > self.sent_seq
 
 
 class TopicClients(set[ConnectedClient]):
-    """The clients of one topic. Many are served in chunks; events that arrive meanwhile wait in a shared buffer."""
+    """The clients of one topic.
+
+    A broadcast to many clients is cut into chunks. Events that arrive during a broadcast wait in a shared buffer.
+    """
 
     def __init__(self, capacity: int) -> None:
         super().__init__()
@@ -74,6 +82,7 @@ class TopicClients(set[ConnectedClient]):
         self._is_broadcasting = False
 
     def broadcast(self, encoded: EncodedEvent) -> None:
+        """Puts the event into the buffer of every client, now or in the next turns of the event loop."""
         if self._is_broadcasting or len(self) > BROADCAST_CHUNK:
             self._event_buffer.put(encoded)
             if not self._is_broadcasting:
@@ -86,7 +95,7 @@ class TopicClients(set[ConnectedClient]):
         self._is_broadcasting = bool(self._event_buffer)
         if self._is_broadcasting:
             events, needs_resync = self._event_buffer.take()
-            # A client that joins during a broadcast reads the log later, and finds the events there.
+            # A client that connects during a broadcast reads the log afterwards, and finds the events there.
             self._broadcast_chunk(iter(list(self)), events, needs_resync)
 
     def _broadcast_chunk(
@@ -108,13 +117,14 @@ class TopicClients(set[ConnectedClient]):
 _logger = get_logger(__name__)
 
 FindRevoked = Callable[[Collection[str]], Awaitable[Collection[str]]]
-"""Finds the owners among these whose key was revoked."""
+"""Returns the owners among the given ones whose key was revoked."""
 
 
 class Hub:
-    """One per API process, entered for its life (`async with Hub(subscriber, log, prefix=…, settings=…) as hub`).
+    """Passes published events to the streams of this process. There is one hub per API process.
 
-    Leaving it closes every stream; clients reconnect at different times.
+    Use it as a context manager: `async with Hub(subscriber, log, prefix=…, settings=…) as hub`. The end of the block
+    closes every stream, and clients reconnect at different times.
     """
 
     def __init__(
@@ -136,15 +146,16 @@ class Hub:
         self._clients: dict[Topic, TopicClients] = {}
         self._topics: dict[str, Topic] = {}
         self._check_now = asyncio.Event()
-        self._tasks: list[asyncio.Task[None]] = []
+        self._background = AsyncExitStack()
         self._is_closing = False
 
     async def __aenter__(self) -> Self:
         self._subscriber.add_on_reconnect(self._check_now.set)
-        self._tasks = [
-            asyncio.create_task(self._send_heartbeats(), name="events-heartbeat"),
-            asyncio.create_task(self._check_for_missed_events(), name="events-head-check"),
-        ]
+        for work, name in (
+            (self._send_heartbeats(), "events-heartbeat"),
+            (self._check_for_missed_events(), "events-head-check"),
+        ):
+            await self._background.enter_async_context(in_background(work, name=name))
         return self
 
     async def __aexit__(
@@ -152,25 +163,25 @@ class Hub:
     ) -> None:
         self.close_streams()
         self._subscriber.remove_on_reconnect(self._check_now.set)
-        for task in self._tasks:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+        await self._background.aclose()
 
     @property
     def streams(self) -> int:
-        """Clients connected now."""
+        """Number of connected clients."""
         return sum(len(clients) for clients in self._clients.values())
 
     def close_streams(self) -> None:
-        """Ends every stream, and those that start from now on, after what they are sending."""
+        """Ends every stream, present and future, after the events that it already has."""
         self._is_closing = True
         for client in self._all_clients():
             client.buffer.close(CloseReason.SHUTDOWN)
 
     @asynccontextmanager
     async def connect(self, topic: Topic) -> AsyncGenerator[ConnectedClient]:
-        """A new client of the topic. The block begins once Redis has acknowledged the subscription (or is away)."""
+        """Adds a client of the topic for the block, which begins once Redis has acknowledged the subscription.
+
+        The block also begins if Redis is away or slow: the client then follows the log.
+        """
         client = ConnectedClient(topic, ClientBuffer(self.settings.client_buffer_size))
         if self._is_closing:
             client.buffer.close(CloseReason.SHUTDOWN)
@@ -216,7 +227,7 @@ class Hub:
                 await asyncio.sleep(0)
 
     async def _check_for_missed_events(self) -> None:
-        """Compares streams with the log at each heartbeat, and after each outage of Redis."""
+        """Compares the position of every client with the log at each heartbeat, and after each outage of Redis."""
         while True:
             await self._check_now.wait()
             self._check_now.clear()
@@ -228,7 +239,7 @@ class Hub:
                 # A busy machine or a slow database: the next heartbeat checks the rest.
                 _logger.warning("the heads of the log were not read in time", limit_s=self.settings.heartbeat_s)
             except Exception:
-                # The database may be away for a while: streams stay open, and the next heartbeat asks again.
+                # The database may be away for a while: streams stay open, and the next heartbeat checks again.
                 _logger.exception("could not read the heads of the log")
 
     async def _check_jobs(self) -> None:
@@ -257,7 +268,7 @@ class Hub:
         await self._check_keys({topic: topic.owner_id for topic in topics})
 
     async def _check_keys(self, owners: Mapping[Topic, str]) -> None:
-        """Ends the streams of owners whose key was revoked since; when they reconnect they are refused."""
+        """Ends the streams of owners whose key was revoked; the API refuses them when they reconnect."""
         revoked = await self._find_revoked(set(owners.values())) if self._find_revoked and owners else ()
         for topic in (topic for topic, owner_id in owners.items() if owner_id in revoked):
             for client in self._clients.get(topic, ()):

@@ -1,1 +1,1 @@
-"""Redis pub/sub: one connection per process, its channels, and wake-up notifications."""
+"""Redis pub/sub: commands, one subscriber per process, the names of channels, and wake-up notifications."""

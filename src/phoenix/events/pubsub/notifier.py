@@ -1,4 +1,4 @@
-"""Wake-up notifications between processes. One may get lost or arrive twice; SQL says what there is to do."""
+"""Wake-up notifications between processes. A notification may get lost or arrive twice; SQL has the work to do."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable
@@ -10,7 +10,7 @@ from phoenix.events.pubsub.redis_client import BestEffort, send
 from phoenix.events.pubsub.subscriber import PubSubSubscriber
 
 OnNotify = Callable[[str], None]
-"""Called with the payload. An empty one only means "look"; it also follows an outage of Redis."""
+"""Called with the payload. After an outage of Redis it is called with an empty payload, which means "look"."""
 
 
 class Notifier:
@@ -22,7 +22,7 @@ class Notifier:
         self._best_effort = BestEffort(timeout_s)
 
     async def notify(self, payload: str = "") -> bool:
-        """Wakes the listeners of all processes. Returns whether Redis took it; never raises because it did not."""
+        """Wakes the listeners of all processes. Returns whether Redis took the notification; does not raise if not."""
 
         async def publish() -> bool:
             await send(self._redis, ("PUBLISH", self._channel, payload))
@@ -34,8 +34,8 @@ class Notifier:
     async def subscribe(self, subscriber: PubSubSubscriber, on_notify: OnNotify) -> AsyncGenerator[None]:
         """Calls `on_notify`, on the event loop, for each notification during the block.
 
-        The block begins once Redis has acknowledged.
-        If Redis is away the block begins all the same, and `on_notify("")` follows when Redis is back.
+        The block begins once Redis has acknowledged the subscription. If Redis is away, the block begins without it,
+        and `on_notify("")` is called when Redis is back.
         """
 
         def on_message(_channel: str, message: bytes) -> None:
@@ -56,7 +56,7 @@ class Notifier:
 
     @asynccontextmanager
     async def wake_event(self, subscriber: PubSubSubscriber) -> AsyncGenerator[asyncio.Event]:
-        """An event that every notification sets. Whoever waits for it must clear it before looking."""
+        """An event that every notification sets. A waiter must clear the event before it looks for work."""
         wake_event = asyncio.Event()
         async with self.subscribe(subscriber, lambda _payload: wake_event.set()):
             yield wake_event

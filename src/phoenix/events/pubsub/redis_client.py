@@ -26,8 +26,8 @@ from phoenix.telemetry.logs import get_logger
 class _PromptWrites(AbstractConnection):
     """Bounds a write by `asyncio.timeout`.
 
-    redis-py uses `asyncio.wait_for`, which in Python 3.11 returns normally if the cancellation comes in the very turn
-    of the loop in which the write ends: the cancelled task lives on, and whoever awaits its end waits forever.
+    redis-py uses `asyncio.wait_for`. In Python 3.11 it returns normally if the task is cancelled in the same turn of
+    the loop in which the write ends: the cancelled task lives on, and a caller that awaits its end waits forever.
     """
 
     async def send_packed_command(self, command: bytes | str | Iterable[bytes], check_health: bool = True) -> None:
@@ -40,8 +40,8 @@ class _PromptWrites(AbstractConnection):
             async with asyncio.timeout(self.socket_timeout):
                 await self._send_packed_command([command] if isinstance(command, bytes) else command)
         except BaseException as error:
-            # Half a command may be sent: the next one would be read as its rest. Closing without an abort would
-            # first flush that rest.
+            # Half of the command may be sent, and Redis would read the next command as the other half. A close
+            # without an abort would first flush the other half.
             if self._writer is not None:
                 self._writer.transport.abort()
             await self.disconnect(nowait=True)
@@ -72,13 +72,13 @@ _PROMPT: dict[type[Any], type[AbstractConnection]] = {
 
 
 def connection_options(url: str) -> dict[str, Any]:
-    """A pool's arguments for a `redis://`, `rediss://` or `unix://` URL. Raises `ValueError` for another."""
+    """A pool's arguments for a `redis://`, `rediss://` or `unix://` URL. Raises `ValueError` for any other URL."""
     options: dict[str, Any] = {**parse_url(url)}
     options["connection_class"] = _PROMPT[options.get("connection_class", Connection)]
     return options
 
 
-# Bounded, so that a process has the same few connections for one stream as for five thousand.
+# Bounded, so that five thousand streams of a process need no more connections than a single stream.
 _MAX_CONNECTIONS = 8
 
 Command = tuple[str | bytes | int, ...]
@@ -86,10 +86,10 @@ Command = tuple[str | bytes | int, ...]
 
 
 def open_redis(url: str, *, socket_timeout_s: float) -> Redis:
-    """A client that answers in bytes. It connects at its first command; close it with `aclose()`.
+    """A client that returns bytes. It connects at its first command; close it with `aclose()`.
 
-    With a frozen Redis, each command takes about `socket_timeout_s`. A command on a dead connection is retried once, at
-    once: publishing twice does no harm, thanks to sequence numbers.
+    While Redis is frozen, each command takes about `socket_timeout_s`. A command on a dead connection is retried once,
+    without a delay: an event that is published twice does no harm, thanks to its sequence number.
     """
     options: dict[str, Any] = {
         "max_connections": _MAX_CONNECTIONS,
@@ -103,7 +103,7 @@ def open_redis(url: str, *, socket_timeout_s: float) -> Redis:
 
 
 async def send(redis: Redis, *commands: Command) -> list[Any]:
-    """Sends the commands in one round trip, and returns their answers in order.
+    """Sends the commands in one round trip, without a transaction. Returns their answers in order.
 
     Raises `redis.exceptions.RedisError` or `OSError` while Redis is away, after at most the socket's time limit.
     """
@@ -116,8 +116,8 @@ async def send(redis: Redis, *commands: Command) -> list[Any]:
 def open_pubsub(redis: Redis) -> PubSub:
     """A pub/sub connection to the same server, outside the client's pool.
 
-    It never reconnects by itself, which would silently skip what was published meanwhile. Closing it while the server
-    is frozen fails, but does not cost the pool a connection.
+    The connection never reconnects by itself: a silent reconnect would hide that messages were lost. To close it fails
+    while the server is frozen, but does not cost the pool a connection.
     """
     pool: Any = redis.connection_pool
     ours: dict[str, Any] = {"retry": None, "retry_on_error": [], "socket_timeout": None, "decode_responses": False}
@@ -126,7 +126,7 @@ def open_pubsub(redis: Redis) -> PubSub:
 
 
 async def subscribe(pubsub: PubSub, channels: set[str]) -> None:
-    """Sends the command; the server's acknowledgements come with the messages."""
+    """Sends the command. The server's acknowledgements arrive among the messages."""
     await pubsub.subscribe(*channels)  # pyright: ignore[reportUnknownMemberType]
 
 
@@ -137,7 +137,7 @@ async def unsubscribe(pubsub: PubSub, channels: set[str]) -> None:
 async def next_message(pubsub: PubSub, timeout_s: float) -> tuple[str, str, bytes] | None:
     """Kind, channel and data of the next message; None after `timeout_s` of silence.
 
-    Without an explicit limit, redis-py would use the socket's, and take silence for a dead connection.
+    Without an explicit limit, redis-py would use the socket's limit, and treat silence as a dead connection.
     """
     message = cast("dict[str, Any] | None", await pubsub.get_message(timeout=timeout_s))
     if message is None:
@@ -147,15 +147,15 @@ async def next_message(pubsub: PubSub, timeout_s: float) -> tuple[str, str, byte
 
 
 async def ping(pubsub: PubSub) -> None:
-    """Asks for a sign of life, which comes as a message of the kind `pong`."""
+    """Sends a ping. The server answers with a message of the kind `pong`."""
     await pubsub.ping()  # pyright: ignore[reportUnknownMemberType]
 
 
 _logger = get_logger(__name__)
 _T = TypeVar("_T")
 
-# After a time-out Redis is assumed to be frozen and not called for this long: otherwise every publication of a busy
-# process would wait for the socket's time limit.
+# After a timeout, no call is tried for this long, since Redis is probably frozen: otherwise every publication of a
+# busy process would wait for the socket's time limit.
 _PAUSE_AFTER_TIMEOUT_S = 1.0
 _LOG_INTERVAL_S = 5.0
 
@@ -170,7 +170,7 @@ class BestEffort:
         self._quiet_until_s = 0.0
 
     async def attempt(self, call: Callable[[], Awaitable[_T]], *, otherwise: _T) -> _T:
-        """What `call` returns, or `otherwise` while Redis is away."""
+        """Returns the result of `call`, or `otherwise` while Redis is away."""
         if self._clock_s() < self._paused_until_s:
             return otherwise
         try:

@@ -1,1 +1,1 @@
-"""Server-Sent Events: what one client receives, and from where a client resumes."""
+"""Server-Sent Events: what one client receives, and where a reconnecting client resumes."""

@@ -1,4 +1,4 @@
-"""What one client has seen of one job, and so what may be sent to it next. Pure: no queues, no I/O."""
+"""What one client has seen of one job, and therefore what may be sent to it next. Pure: no queues, no I/O."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -23,22 +23,24 @@ from phoenix.events.messages import EncodedEvent
 
 
 class SendDecision(Enum):
+    """What to do with an event that has arrived for a client."""
+
     SEND = auto()
     DROP = auto()
-    """It was sent, or is older than what was sent."""
+    """The event was sent, or is older than a sent event."""
     RESYNC = auto()
-    """Events before it are missing: read the log first."""
+    """Events before this event are missing: read the log first."""
 
 
 @dataclass
 class _ClipMark:
-    """How far a client has seen one clip go."""
+    """The progress of one clip that a client has seen."""
 
     attempt: int = 0
     step: int = -1
     progress: float = 0.0
     closed_attempt: int = 0
-    """The newest attempt that is known to have ended: its progress is no longer news."""
+    """The newest attempt that has ended for the client: progress of this attempt is dropped."""
 
     def open(self, attempt: int) -> None:
         if attempt > self.attempt:
@@ -48,7 +50,7 @@ class _ClipMark:
         self.closed_attempt = max(self.closed_attempt, attempt)
 
     def is_past(self, event: ClipProgress | ClipPreview) -> bool:
-        """Whether `event` is about an ended attempt, or a step that was passed."""
+        """Whether `event` belongs to an ended attempt, or to a step that the client has already seen."""
         if event.attempt <= self.closed_attempt or event.attempt < self.attempt:
             return True
         if isinstance(event, ClipPreview) or event.attempt > self.attempt:
@@ -61,8 +63,8 @@ class _ClipMark:
 class ClientCursor:
     """One client's position in a job's log.
 
-    Durable events are sent as 1, 2, 3 … without gap or repetition. Progress is sent only if it is news, and never lets
-    the job's progress fall.
+    Durable events are sent as 1, 2, 3 … without gap or repetition. Progress is sent only if it is new, and the job's
+    progress never falls.
     """
 
     sent_seq: int = 0
@@ -74,7 +76,7 @@ class ClientCursor:
     _clips: dict[int, _ClipMark] = field(default_factory=dict[int, _ClipMark])
 
     def restart(self, snapshot: JobSnapshot) -> None:
-        """The client is sent a snapshot of the whole job."""
+        """Call it when a snapshot of the whole job is sent to the client."""
         job = snapshot.job
         self.sent_seq = snapshot.seq
         self._job_progress = max(self._job_progress, job.progress)
@@ -82,7 +84,7 @@ class ClientCursor:
         self._clips = {clip.index: _mark_of(clip) for clip in job.clips}
 
     def resume(self, sent_seq: int, *, is_over: bool, job_progress: float = 0.0) -> None:
-        """The client already has the events up to `sent_seq`, and saw at most `job_progress` of the job."""
+        """Call it when the client already has the events up to `sent_seq`, and saw at most `job_progress` (0 to 1)."""
         self._job_progress = max(self._job_progress, job_progress)
         self.sent_seq = sent_seq
         self.is_over = is_over
@@ -93,13 +95,13 @@ class ClientCursor:
             if encoded.seq <= self.sent_seq:
                 return SendDecision.DROP
             return SendDecision.SEND if encoded.seq == self.sent_seq + 1 else SendDecision.RESYNC
-        # Made after a durable event that this client does not have: progress must not precede the start of its clip.
+        # The client lacks a durable event from before this one: progress must not precede the start of its clip.
         if encoded.seq > max(self.sent_seq, self._resynced_seq):
             return SendDecision.RESYNC
         return SendDecision.SEND if self._is_news(encoded.event) else SendDecision.DROP
 
     def record(self, encoded: EncodedEvent) -> EncodedEvent:
-        """Records that the event is being sent, and returns it as this client should see it."""
+        """Records that the event is sent. Returns the event for this client, whose job progress never falls."""
         encoded = encoded.with_job_progress_of_at_least(self._job_progress)
         if encoded.is_durable:
             self.sent_seq = encoded.seq
@@ -108,7 +110,7 @@ class ClientCursor:
         return encoded
 
     def admit(self, arrived: Iterable[EncodedEvent]) -> tuple[list[EncodedEvent], list[EncodedEvent]]:
-        """The events to send now, in order, and those that must wait until the log was read."""
+        """The events to send now, in order, and the early events that must wait until the log was read."""
         ready: list[EncodedEvent] = []
         early: list[EncodedEvent] = []
         for encoded in sorted(arrived, key=_order):
@@ -120,13 +122,13 @@ class ClientCursor:
         return ready, early
 
     def release(self, early: Sequence[EncodedEvent]) -> list[EncodedEvent]:
-        """The events of `early` to send now that the log was read. What the log does not know is dropped."""
+        """The early events to send after a read of the log. Durable events that the log lacks are dropped."""
         self._resynced_seq = max([self._resynced_seq, *(encoded.seq for encoded in early)])
         ready, _unknown = self.admit(early)
         return ready
 
     def continues(self, events: Sequence[DurableEvent]) -> bool:
-        """Whether rows of the log directly follow what was sent; not so if old rows were deleted."""
+        """Whether these rows of the log follow the last sent event without a gap; deleted rows leave a gap."""
         return all(event.seq == self.sent_seq + 1 + offset for offset, event in enumerate(events))
 
     def _is_news(self, event: DurableEvent | EphemeralEvent) -> bool:
@@ -164,12 +166,12 @@ class ClientCursor:
 
 
 def _order(encoded: EncodedEvent) -> tuple[bool, int]:
-    """Durable events first, by number; the others after them as they came."""
+    """Durable events first, by number; then ephemeral events in the order of their arrival."""
     return (not encoded.is_durable, encoded.seq if encoded.is_durable else 0)
 
 
 def _mark_of(clip: Clip) -> _ClipMark:
     if clip.state is ClipState.RUNNING:
         return _ClipMark(clip.attempt, clip.step, clip.progress)
-    # Queued after an attempt, or ended: its latest attempt is over either way.
+    # The clip is queued again, or ended: its latest attempt is over in both cases.
     return _ClipMark(clip.attempt, closed_attempt=clip.attempt)

@@ -1,4 +1,4 @@
-"""The life of a stream, whatever its topic: first bytes, then events as they come, then a time to reconnect."""
+"""The loop of one SSE stream: the first bytes, then events as they arrive, then a delay for the reconnection."""
 
 import asyncio
 import random
@@ -15,26 +15,32 @@ _logger = get_logger(__name__)
 
 
 class FrameWriter(Protocol):
-    """Decides what is sent to one client."""
+    """Decides which frames are sent to one client."""
 
     @property
     def is_over(self) -> bool:
-        """Whether there is nothing more to send, now or after a reconnection."""
+        """Whether nothing is left to send, now and after a reconnection."""
         ...
 
-    async def start(self) -> bytes: ...
-    async def write(self, batch: EventBatch) -> bytes: ...
+    async def start(self) -> bytes:
+        """The first frames: a snapshot, or the events that the client missed."""
+        ...
+
+    async def write(self, batch: EventBatch) -> bytes:
+        """The frames for a batch; reads the log if events are missing."""
+        ...
+
     def write_now(self, encoded: EncodedEvent) -> bytes | None:
-        """What to send for an event, maybe nothing. None, with no change of state, if the log must be read first."""
+        """The frames for one event, possibly empty. None, without a change of state, if the log must be read first."""
         ...
 
 
 class DirectSink(Protocol):
-    """A direct way to one client, past its stream's task."""
+    """Sends to one client without waking the task of its stream."""
 
     @property
     def is_free(self) -> bool:
-        """Whether the client keeps up with what is sent."""
+        """Whether the client keeps up, so that `push` may be called."""
         ...
 
     def push(self, chunk: bytes) -> None:
@@ -45,9 +51,9 @@ class DirectSink(Protocol):
 async def follow(
     hub: Hub, topic: Topic, make_writer: Callable[[ConnectedClient], FrameWriter], sink: DirectSink | None = None
 ) -> AsyncGenerator[bytes]:
-    """Chunks of whole frames until the writer is done, or the client should reconnect. Never raises.
+    """Yields chunks of whole frames until the writer is over or the client should reconnect. Never raises.
 
-    While it waits for the next batch, and the last chunk has left, frames may go out through the sink instead.
+    While the loop waits for the next batch, frames may go out through the sink instead.
     """
     settings = hub.settings
     # Sent before anything is awaited: a browser shows CONNECTING until the first byte.
@@ -57,10 +63,10 @@ async def follow(
         async with hub.connect(topic) as client:
             writer = make_writer(client)
             yield await writer.start()
-            # Ages differ, or else clients that reconnected together after a deploy would do so again every hour.
+            # Ages differ: clients that reconnected together after a deploy would otherwise do so again every hour.
             ends_at_s = clock_s() + settings.max_stream_age_s * random.uniform(0.9, 1)
             fast_path = _SinkFastPath(writer, sink, ends_at_s) if sink else None
-            # The hub's heartbeat also wakes streams that are too old, so none needs a timer of its own.
+            # The hub's heartbeat also wakes streams that are too old, so no stream needs its own timer.
             while not writer.is_over and clock_s() < ends_at_s:
                 batch = await client.buffer.wait(fast_path)
                 if chunk := await writer.write(batch):
@@ -73,12 +79,12 @@ async def follow(
         return
     except Exception:
         _logger.exception("a stream broke off", topic=repr(topic))
-    # Spread over twice the time: all streams of a process may end at once.
+    # A wider spread than at the start, since all streams of a process may end at once.
     yield retry_frame(settings.retry_ms, spread=1)
 
 
 class _SinkFastPath:
-    """Sends from within the hub's callback: waking a task for each of a thousand clients costs more than sending."""
+    """Sends from within the hub's callback: to wake a task for each of a thousand clients costs more than to send."""
 
     __slots__ = ("_clock_s", "_ends_at_s", "_sink", "_writer")
 
@@ -89,13 +95,13 @@ class _SinkFastPath:
         self._clock_s = asyncio.get_running_loop().time
 
     def send(self, encoded: EncodedEvent) -> bool:
-        # The stream itself must send the last event, since it ends after it.
+        # The stream's task must send the terminal event, since the stream ends after it.
         if not self._sink.is_free or encoded.is_terminal:
             return False
         try:
             chunk = self._writer.write_now(encoded)
         except Exception:
-            # A bug in one stream must not cost all others the event.
+            # A bug in one stream must not keep the event from all others.
             _logger.exception("could not send an event at once", type=encoded.type)
             return False
         if chunk:
@@ -110,4 +116,5 @@ class _SinkFastPath:
 
 
 def frames(sent: Iterable[EncodedEvent]) -> bytes:
+    """The frames of the events, in order."""
     return b"".join(encoded.frame for encoded in sent)

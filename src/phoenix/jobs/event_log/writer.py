@@ -11,7 +11,7 @@ from sqlalchemy.sql.dml import ReturningInsert
 
 from phoenix.contract.events import DurableEvent
 from phoenix.db import UnitOfWork
-from phoenix.jobs.post_commit import EventRecorded
+from phoenix.events.messages import EventEnvelope
 from phoenix.jobs.tables import EventRow, JobRow, OwnerRow
 from phoenix.jobs.webhooks.outbox import queue_delivery
 
@@ -81,4 +81,4 @@ async def append_event(uow: UnitOfWork, job: JobRow, make_event: EventFactory) -
 
 
 async def _insert_and_publish(uow: UnitOfWork, event: DurableEvent, owner_id: str) -> None:
-    uow.publish_after_commit(EventRecorded(event, owner_id, await insert_event(uow.session, event, owner_id)))
+    uow.publish_after_commit(EventEnvelope(event, owner_id, await insert_event(uow.session, event, owner_id)))

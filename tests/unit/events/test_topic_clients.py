@@ -23,7 +23,7 @@ async def has_events(client: ConnectedClient) -> bool:
 
 
 async def arrived(client: ConnectedClient) -> EventBatch:
-    """What is in the buffer, which a heartbeat makes answer even if that is nothing."""
+    """The content of the buffer. A heartbeat makes an empty buffer return too."""
     client.buffer.put_heartbeat()
     batch = await client.buffer.wait()
     return EventBatch(batch.events, batch.needs_resync)
@@ -59,7 +59,7 @@ async def test_every_one_of_many_clients_gets_each_event_once_and_in_order() -> 
     assert all([seqs((await arrived(client)).events) == [1, 2, 3, 4] for client in everyone])
 
 
-async def test_of_progress_that_comes_during_a_broadcast_the_newest_is_kept_for_the_next() -> None:
+async def test_the_newest_progress_during_a_broadcast_is_kept_for_the_next_broadcast() -> None:
     clients, _ = crowd(MANY)
     for step in range(1, 5):
         clients.broadcast(encode(clip_progress(step)))
@@ -87,7 +87,7 @@ async def test_after_the_broadcast_an_event_starts_a_new_one() -> None:
     assert all([seqs((await arrived(client)).events) == [1, 2] for client in everyone])
 
 
-async def test_a_client_that_joins_during_a_broadcast_gets_what_comes_after_it() -> None:
+async def test_a_client_that_connects_during_a_broadcast_gets_the_events_after_it() -> None:
     clients, _ = crowd(MANY)
     clients.broadcast(encode(job_queued(1)))
     late = ConnectedClient(JobTopic(JOB_ID), ClientBuffer(CAPACITY))
@@ -97,7 +97,7 @@ async def test_a_client_that_joins_during_a_broadcast_gets_what_comes_after_it()
     assert seqs((await arrived(late)).events) == [2]
 
 
-async def test_leaving_during_a_broadcast_does_not_end_it() -> None:
+async def test_a_disconnect_during_a_broadcast_does_not_end_it() -> None:
     clients, everyone = crowd(MANY)
     clients.broadcast(encode(job_queued(1)))
     for client in everyone[: BROADCAST_CHUNK + 1]:

@@ -1,4 +1,4 @@
-"""An event log in memory, for tests of what reads a log."""
+"""An event log in memory, for tests of the log's readers."""
 
 from collections.abc import Collection, Mapping, Sequence
 
@@ -6,13 +6,13 @@ from phoenix.clock import Clock, utc_now
 from phoenix.contract.events import TERMINAL_EVENT_TYPES, DurableEvent, JobSnapshot
 from phoenix.contract.jobs import Job
 from phoenix.errors import NotFound
-from phoenix.events.log.protocol import REPLAY_LIMIT, LogHead, LogPosition, OwnerSnapshot
+from phoenix.events.log import REPLAY_LIMIT, LogHead, LogPosition, OwnerSnapshot
 from phoenix.events.messages import EventEnvelope
 from phoenix.events.progress_cache import ProgressSnapshot
 
 
 class MemoryEventLog:
-    """An `EventLog` whose rows are appended by its owner."""
+    """An `EventLog` to which a test appends the events."""
 
     def __init__(self, clock: Clock = utc_now) -> None:
         self._clock = clock
@@ -22,13 +22,13 @@ class MemoryEventLog:
         self._by_owner: dict[str, list[DurableEvent]] = {}
 
     def put(self, job: Job, owner_id: str = "") -> None:
-        """Adds the job, or replaces the view of it that snapshots show."""
+        """Adds the job, or replaces the job that snapshots show."""
         self._jobs[job.id] = job
         self._owners[job.id] = owner_id
         self._events.setdefault(job.id, [])
 
     def append(self, event: DurableEvent) -> EventEnvelope:
-        """Adds the next row of a job's log. Raises `ValueError` if its number is not the next one."""
+        """Adds the next event of a job's log. Raises `ValueError` if its number is not the next number."""
         events = self._events[event.job_id]
         if event.seq != len(events) + 1:
             raise ValueError(f"expected number {len(events) + 1}, got {event.seq}")

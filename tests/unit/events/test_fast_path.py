@@ -1,4 +1,4 @@
-"""The way past the buffer, for a client that has nothing waiting."""
+"""The fast path, which bypasses an empty buffer."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -10,7 +10,7 @@ from phoenix.events.messages import EncodedEvent, encode
 
 
 class Taker:
-    """A fast path that records what it is given, and takes it or not."""
+    """A fast path that records the events that it takes, or takes none."""
 
     def __init__(self, *, takes: bool = True) -> None:
         self.takes = takes
@@ -38,7 +38,7 @@ async def waiting(buffer: ClientBuffer, fast_path: Taker) -> AsyncIterator["asyn
 EVENTS: Sequence[EncodedEvent] = [encode(job_queued(1)), encode(clip_started(2)), encode(clip_progress(1, seq=2))]
 
 
-async def test_events_go_past_an_empty_buffer_that_is_waited_for() -> None:
+async def test_events_bypass_an_empty_buffer_while_its_stream_waits() -> None:
     buffer, taker = ClientBuffer(8), Taker()
     async with waiting(buffer, taker) as task:
         for event in EVENTS:
@@ -50,7 +50,7 @@ async def test_events_go_past_an_empty_buffer_that_is_waited_for() -> None:
         assert not task.done()
 
 
-async def test_nothing_goes_past_a_buffer_that_nobody_waits_for() -> None:
+async def test_no_event_bypasses_a_buffer_while_no_stream_waits() -> None:
     buffer, taker = ClientBuffer(8), Taker()
     buffer.put(EVENTS[0])
     batch = await buffer.wait(taker)
@@ -60,7 +60,7 @@ async def test_nothing_goes_past_a_buffer_that_nobody_waits_for() -> None:
     assert (taker.sent, taker.heartbeats) == ([], 0)
 
 
-async def test_nothing_overtakes_an_event_that_the_fast_path_refused() -> None:
+async def test_no_event_overtakes_an_event_that_the_fast_path_refused() -> None:
     buffer, taker = ClientBuffer(8), Taker(takes=False)
     async with waiting(buffer, taker) as task:
         buffer.put(EVENTS[0])
@@ -73,7 +73,7 @@ async def test_nothing_overtakes_an_event_that_the_fast_path_refused() -> None:
     assert (taker.sent, taker.heartbeats) == ([], 0)
 
 
-async def test_nothing_overtakes_events_that_have_to_be_read_from_the_log() -> None:
+async def test_no_event_overtakes_events_that_must_be_read_from_the_log() -> None:
     buffer, taker = ClientBuffer(8), Taker()
     async with waiting(buffer, taker) as task:
         buffer.request_resync()
@@ -90,7 +90,7 @@ async def test_a_heartbeat_that_the_fast_path_refused_wakes_the_stream() -> None
         assert (await task).is_heartbeat
 
 
-async def test_a_stream_that_has_gone_is_sent_nothing() -> None:
+async def test_a_cancelled_stream_gets_no_event() -> None:
     buffer, taker = ClientBuffer(8), Taker()
     async with waiting(buffer, taker):
         pass

@@ -1,25 +1,25 @@
-"""What a message looks like as bytes, and what is refused in its place."""
+"""The payload of a dispatch message, and the payloads that are rejected."""
 
 import pytest
 
 from phoenix.ids import new_task_id
-from phoenix.queues import payload
+from phoenix.queues.arq_queue import FUNCTION, MAX_PAYLOAD_BYTES, decode_job, encode_job, is_message_name
 from phoenix.queues.queue import DispatchMessage
 
 TASK_ID = "task_01kag3e9zq4f7w5m8x2c6b0n1d"
 
 
 def encoded(task_id: str = TASK_ID, dispatch: int = 3) -> bytes:
-    job = {"t": None, "f": payload.FUNCTION, "a": (task_id, dispatch), "k": {"secret": "x"}, "et": 17}
-    return payload.encode(job)
+    job = {"t": None, "f": FUNCTION, "a": (task_id, dispatch), "k": {"secret": "x"}, "et": 17}
+    return encode_job(job)
 
 
 def test_only_function_and_arguments_are_written() -> None:
     assert encoded() == b'{"f":"claim","a":["task_01kag3e9zq4f7w5m8x2c6b0n1d",3]}'
 
 
-def test_what_is_written_is_read_back() -> None:
-    job = payload.decode(encoded())
+def test_an_encoded_message_is_decoded_again() -> None:
+    job = decode_job(encoded())
     assert (job["f"], job["a"], job["k"]) == ("claim", (TASK_ID, 3), {})
 
 
@@ -40,22 +40,22 @@ def test_what_is_written_is_read_back() -> None:
         b"\xff\xfe",
     ],
 )
-def test_what_is_no_message_is_refused(garbage: bytes) -> None:
+def test_a_payload_that_is_not_a_message_is_rejected(garbage: bytes) -> None:
     with pytest.raises(ValueError, match=r".+"):
-        payload.decode(garbage)
+        decode_job(garbage)
 
 
 def test_a_payload_of_more_than_4_kib_is_not_even_parsed() -> None:
-    padded = encoded() + b" " * payload.MAX_PAYLOAD_BYTES
+    padded = encoded() + b" " * MAX_PAYLOAD_BYTES
     with pytest.raises(ValueError, match="bytes"):
-        payload.decode(padded)
+        decode_job(padded)
 
 
 def test_a_message_is_named_for_its_task_and_dispatch() -> None:
     name = DispatchMessage(new_task_id(), 12).name
-    assert payload.is_message_name(name.encode())
+    assert is_message_name(name.encode())
 
 
 @pytest.mark.parametrize("entry", [b"", b"task_x:1", b"\xff\xff", f"{TASK_ID}:0".encode(), f"{TASK_ID}:1\n".encode()])
 def test_foreign_entries_are_recognised_by_their_names(entry: bytes) -> None:
-    assert not payload.is_message_name(entry)
+    assert not is_message_name(entry)

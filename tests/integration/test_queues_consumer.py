@@ -1,4 +1,4 @@
-"""Consuming messages from a real Redis, while that is emptied, filled with rubbish, cut off, killed and frozen."""
+"""Consuming messages from a real Redis that is flushed, filled with rubbish, cut off, killed and frozen."""
 
 import asyncio
 import pickle  # noqa: TID251 - to plant one
@@ -124,7 +124,7 @@ async def test_no_more_work_is_begun_than_there_are_slots(redis_client: Redis, q
     assert fake.most_at_once == 2
 
 
-async def test_a_task_that_frees_its_slot_lets_the_next_begin_beside_it(
+async def test_a_task_that_releases_its_slot_overlaps_with_the_next_task(
     redis_client: Redis, queue: ArqTaskQueue
 ) -> None:
     await queue.enqueue("gpu", make_messages(3))
@@ -196,7 +196,7 @@ async def test_a_message_is_kept_while_the_database_is_away(redis_client: Redis,
         assert await fake.next() == enqueued[0]
 
 
-async def test_a_message_that_is_kept_keeps_its_place(redis_client: Redis, queue: ArqTaskQueue) -> None:
+async def test_a_message_that_is_kept_keeps_its_position(redis_client: Redis, queue: ArqTaskQueue) -> None:
     enqueued = make_messages(3)
     await queue.enqueue("gpu", enqueued)
     fake = FakeWork(refuse=1, blocks=False)
@@ -323,7 +323,7 @@ async def test_a_pickle_is_never_loaded(redis_client: Redis, queue: ArqTaskQueue
     assert not trace.exists()
 
 
-async def test_entries_in_progress_elsewhere_do_not_hide_those_behind_them(
+async def test_entries_in_progress_elsewhere_do_not_hide_the_entries_behind_them(
     redis_client: Redis, queue: ArqTaskQueue
 ) -> None:
     busy = make_messages(500)
@@ -456,7 +456,9 @@ async def test_a_message_that_one_consumer_snoozes_is_handled_by_another(
             assert await fake.next() == message
 
 
-async def test_a_message_that_nobody_else_handles_comes_again(queue: ArqTaskQueue, redis_client: Redis) -> None:
+async def test_a_snoozed_message_that_no_other_consumer_handles_comes_again(
+    queue: ArqTaskQueue, redis_client: Redis
+) -> None:
     fake, was_left = FakeWork(blocks=False), False
 
     async def claim(message: DispatchMessage) -> Work | Snooze | None:

@@ -103,7 +103,7 @@ async def test_a_cancelled_subscribe_leaves_nothing_behind(
     await until_subscribers(redis_client, 0)
 
 
-async def test_silence_is_not_taken_for_death(subscriber: PubSubSubscriber, redis_client: Redis) -> None:
+async def test_a_silent_connection_is_kept(subscriber: PubSubSubscriber, redis_client: Redis) -> None:
     inbox = Inbox()
     await subscriber.subscribe(CHANNEL, inbox)
     before = await redis_client.client_list("pubsub")
@@ -124,7 +124,7 @@ async def test_a_cut_connection_is_replaced_and_the_reconnect_is_reported(
     assert await inbox.next() == b"back"
 
 
-async def test_a_frozen_redis_is_noticed_and_joined_again(
+async def test_a_frozen_redis_is_detected_and_connected_to_again(
     subscriber: PubSubSubscriber, redis_server: RedisServer, redis_client: Redis
 ) -> None:
     inbox = Inbox()

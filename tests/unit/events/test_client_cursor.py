@@ -1,4 +1,4 @@
-"""What may be sent to one client next, for every order in which messages can come."""
+"""What may be sent to one client next, for every order in which messages can arrive."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -29,7 +29,7 @@ LENGTH = 12
 
 
 def sent_events(cursor: ClientCursor, *events: DurableEvent | EphemeralEvent) -> list[DurableEvent | EphemeralEvent]:
-    """What is sent when the events come one at a time, none of them early."""
+    """The events that are sent when they arrive one at a time, and no event is early."""
     sent: list[DurableEvent | EphemeralEvent] = []
     for event in events:
         ready, early = cursor.admit([encode(event)])
@@ -75,7 +75,7 @@ progress_events = st.builds(
 
 
 @given(st.lists(progress_events))
-def test_progress_never_goes_backwards_whatever_order_it_comes_in(events: list[ClipProgress]) -> None:
+def test_progress_never_goes_backwards_in_any_order_of_arrival(events: list[ClipProgress]) -> None:
     sent = [event for event in sent_events(ClientCursor(), *events) if isinstance(event, ClipProgress)]
     for clip_index in range(3):
         steps = [(event.attempt, event.step) for event in sent if event.clip_index == clip_index]
@@ -84,7 +84,7 @@ def test_progress_never_goes_backwards_whatever_order_it_comes_in(events: list[C
     assert shares == sorted(shares)
 
 
-def test_an_event_after_a_hole_waits_for_the_log() -> None:
+def test_an_event_after_a_gap_waits_for_the_log() -> None:
     assert ClientCursor(sent_seq=3).decide(encode(job_started(5))) is SendDecision.RESYNC
 
 
@@ -92,7 +92,7 @@ def test_an_event_that_was_sent_is_dropped() -> None:
     assert ClientCursor(sent_seq=3).decide(encode(job_started(3))) is SendDecision.DROP
 
 
-def test_a_message_that_the_log_does_not_know_is_not_sent() -> None:
+def test_a_message_that_the_log_lacks_is_not_sent() -> None:
     cursor = ClientCursor(sent_seq=3)
     _, early = cursor.admit([encode(job_started(9))])
     assert cursor.release(early) == []
@@ -108,7 +108,7 @@ def test_progress_waits_for_the_start_of_its_attempt() -> None:
     assert cursor.release(early) == [progress]
 
 
-def test_progress_that_names_an_unknown_event_asks_the_log_once_only() -> None:
+def test_progress_after_an_unknown_event_causes_one_resync_only() -> None:
     cursor = ClientCursor(sent_seq=1)
     _, early = cursor.admit([encode(clip_progress(1, seq=99))])
     assert len(cursor.release(early)) == 1
@@ -116,7 +116,7 @@ def test_progress_that_names_an_unknown_event_asks_the_log_once_only() -> None:
     assert (len(ready), early) == (1, [])
 
 
-def test_durable_events_leave_before_the_progress_of_the_same_batch() -> None:
+def test_durable_events_are_sent_before_the_progress_of_the_same_batch() -> None:
     cursor = ClientCursor(sent_seq=1)
     batch = [clip_progress(1, seq=2), clip_started(2), clip_progress(2, seq=2)]
     ready, early = cursor.admit([encode(event) for event in batch])
@@ -147,7 +147,7 @@ def test_repeated_progress_is_dropped() -> None:
     assert len(sent_events(ClientCursor(), clip_progress(5), clip_progress(5))) == 1
 
 
-def test_the_share_of_the_job_is_raised_to_what_the_client_has_seen() -> None:
+def test_the_progress_of_the_job_is_raised_to_the_progress_that_the_client_has_seen() -> None:
     cursor = ClientCursor()
     first = clip_progress(5, clip_index=0, job_progress=0.6)
     sent = sent_events(cursor, first, clip_progress(5, clip_index=1, job_progress=0.4), clip_succeeded(1, progress=0.5))
@@ -163,7 +163,7 @@ def test_live_progress_that_a_snapshot_already_showed_is_dropped() -> None:
     assert sent_events(cursor, clip_progress(4, seq=5).model_copy(update={"progress": 0.4})) == []
 
 
-def test_a_snapshot_raises_the_share_of_the_job() -> None:
+def test_a_snapshot_raises_the_progress_of_the_job() -> None:
     cursor = after_snapshot(a_job(progress=0.3, clips=[a_clip(step=4)]))
     (sent,) = sent_events(cursor, clip_progress(50, seq=5, job_progress=0.1))
     assert isinstance(sent, ClipProgress)
@@ -175,12 +175,12 @@ def test_progress_of_an_attempt_that_a_snapshot_showed_as_lost_is_dropped() -> N
     assert sent_events(cursor, clip_progress(50, seq=5, attempt=1)) == []
 
 
-def test_places_in_the_queue_are_news_only_until_the_job_starts() -> None:
+def test_queue_positions_are_sent_only_until_the_job_starts() -> None:
     moved = queue_moved(1)
     assert sent_events(ClientCursor(), moved, job_started(1), queue_moved(0)) == [moved, job_started(1)]
 
 
-def test_places_in_the_queue_are_news_again_after_a_retry() -> None:
+def test_queue_positions_are_sent_again_after_a_retry() -> None:
     cursor = after_snapshot(a_job(state=JobState.RUNNING))
     assert sent_events(cursor, queue_moved(2), job_queued(6), queue_moved(3)) == [job_queued(6), queue_moved(3)]
 
@@ -197,5 +197,5 @@ def test_a_job_that_was_retried_goes_on_after_its_terminal_event() -> None:
     assert not cursor.is_over
 
 
-def test_rows_that_do_not_follow_are_noticed() -> None:
+def test_a_gap_between_rows_is_detected() -> None:
     assert not ClientCursor(sent_seq=1).continues([job_queued(3)])

@@ -1,4 +1,4 @@
-"""A client's bounded queue."""
+"""A client's bounded event buffer."""
 
 import asyncio
 
@@ -61,7 +61,7 @@ async def test_as_many_durable_events_as_fit_are_delivered_in_order() -> None:
     assert not batch.needs_resync
 
 
-async def test_an_emptied_buffer_has_nothing_to_deliver_in_time() -> None:
+async def test_an_emptied_buffer_makes_its_stream_wait() -> None:
     buffer = ClientBuffer(8)
     buffer.put_heartbeat()
     assert (await emptied(buffer)).is_heartbeat

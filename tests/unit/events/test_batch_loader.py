@@ -1,4 +1,4 @@
-"""Reads that several ask for at once: one read for all, and a fault is only of those whom it concerns."""
+"""Reads of several callers at once: one query for all, and an error only for the callers of its key."""
 
 import asyncio
 from collections.abc import Collection, Mapping
@@ -6,11 +6,11 @@ from collections.abc import Collection, Mapping
 import pytest
 
 from phoenix.errors import NewerVersionError, Unavailable
-from phoenix.events.log.coalescing import BatchLoader
+from phoenix.events.log import BatchLoader
 
 
 class Log:
-    """Its entry `newer` is of a newer version, and takes a whole read with it. While it is `away` every read fails."""
+    """Reads of the key `newer` fail, and with it the whole read. If `is_away`, every read fails."""
 
     def __init__(self, *, is_away: bool = False) -> None:
         self.reads: list[list[str]] = []
@@ -30,19 +30,19 @@ async def ask(log: Log, *keys: str) -> list[str | BaseException | None]:
     return await asyncio.gather(*map(loader.get, keys), return_exceptions=True)
 
 
-async def test_what_is_asked_for_at_once_is_read_at_once() -> None:
+async def test_requests_at_the_same_time_are_one_read() -> None:
     log = Log()
     assert await ask(log, "a", "b", "a") == ["A", "B", "A"]
     assert log.reads == [["a", "b"]]
 
 
-async def test_what_only_a_newer_version_can_read_keeps_nobody_else_from_an_answer() -> None:
+async def test_a_row_of_a_newer_version_fails_only_its_own_callers() -> None:
     a, newer, b = await ask(Log(), "a", "newer", "b")
     assert (a, type(newer), b) == ("A", NewerVersionError, "B")
 
 
 @pytest.mark.parametrize("count", [1, 50])
-async def test_a_database_that_is_away_is_asked_once_for_all(count: int) -> None:
+async def test_a_database_that_is_away_gets_one_query_for_all_callers(count: int) -> None:
     log = Log(is_away=True)
     answers = await ask(log, *map(str, range(count)))
     assert {type(answer) for answer in answers} == {Unavailable}

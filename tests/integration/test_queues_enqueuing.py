@@ -1,4 +1,4 @@
-"""Enqueuing messages in a real Redis, and finding out what it has lost."""
+"""Enqueuing messages in a real Redis, and finding the messages that Redis has lost."""
 
 import pytest
 from redis.asyncio import Redis
@@ -38,14 +38,16 @@ async def test_a_second_batch_comes_after_the_first(queue: ArqTaskQueue, redis_c
     assert await names(redis_client) == [message.name for message in second + first]
 
 
-async def test_enqueuing_again_keeps_the_place(queue: ArqTaskQueue, redis_client: Redis) -> None:
+async def test_a_message_that_is_enqueued_again_keeps_its_position_in_redis(
+    queue: ArqTaskQueue, redis_client: Redis
+) -> None:
     enqueued = make_messages(3)
     await queue.enqueue("gpu", enqueued)
     await queue.enqueue("gpu", enqueued[:1])
     assert await names(redis_client) == [message.name for message in enqueued]
 
 
-async def test_what_is_revoked_and_enqueued_again_comes_last(queue: ArqTaskQueue, redis_client: Redis) -> None:
+async def test_a_revoked_message_comes_last_when_it_is_enqueued_again(queue: ArqTaskQueue, redis_client: Redis) -> None:
     enqueued = make_messages(3)
     await queue.enqueue("gpu", enqueued)
     await queue.revoke("gpu", enqueued[:1])
@@ -54,7 +56,7 @@ async def test_what_is_revoked_and_enqueued_again_comes_last(queue: ArqTaskQueue
     assert await names(redis_client) == [message.name for message in [*enqueued[1:], enqueued[0]]]
 
 
-async def test_revoking_what_is_not_there_is_harmless(queue: ArqTaskQueue, redis_client: Redis) -> None:
+async def test_revoking_an_unknown_message_is_harmless(queue: ArqTaskQueue, redis_client: Redis) -> None:
     await queue.revoke("gpu", [])
     await queue.revoke("gpu", make_messages(1))
     assert await names(redis_client) == []
@@ -103,7 +105,7 @@ async def test_an_entry_that_lost_its_definition_is_missing(queue: ArqTaskQueue,
     assert await queue.find_missing("gpu", enqueued) == [enqueued[0]]
 
 
-async def test_what_was_missing_is_there_once_it_is_enqueued_again(queue: ArqTaskQueue, redis_client: Redis) -> None:
+async def test_a_missing_message_is_there_once_it_is_enqueued_again(queue: ArqTaskQueue, redis_client: Redis) -> None:
     enqueued = make_messages(1)
     await queue.enqueue("gpu", enqueued)
     await redis_client.zrem(KEY, enqueued[0].name)

@@ -1,26 +1,116 @@
-"""Coalesces reads of the log that many streams need at once, so that a reconnecting crowd spares the database."""
+"""The durable event log as streams read it, and a wrapper that coalesces reads.
+
+`jobs.event_log` implements the protocol in SQL.
+"""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Hashable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import islice
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from phoenix.contract.events import DurableEvent, JobSnapshot
 from phoenix.errors import NewerVersionError, NotFound
-from phoenix.events.log.protocol import EventLog, LogHead, LogPosition, OwnerSnapshot
 from phoenix.events.progress_cache import ProgressSnapshot
+
+REPLAY_LIMIT = 1000
+"""Most rows in one read of a log; after a read of this many rows, there may be more."""
+
+
+@dataclass(frozen=True)
+class LogHead:
+    """The end of a job's log."""
+
+    last_seq: int
+    is_terminal: bool
+    owner_id: str = ""
+
+
+LogPosition = tuple[str, int]
+"""Id of a job or an owner, and number of the last event that a client has of its log."""
+
+
+@dataclass(frozen=True)
+class OwnerSnapshot:
+    """One state of an owner's log and unfinished jobs: the jobs reflect the events up to `last_seq`, and no others."""
+
+    last_seq: int = 0
+    jobs: Sequence[JobSnapshot] = ()
+
+
+class EventLog(Protocol):
+    """Reads committed events. A published event is committed, and so are all events before it."""
+
+    async def replay(self, job_id: str, after_seq: int) -> Sequence[DurableEvent]:
+        """The next events above `after_seq`, in order, at most `REPLAY_LIMIT`. Empty for an unknown job."""
+        ...
+
+    async def replays(self, positions: Collection[LogPosition]) -> Mapping[LogPosition, Sequence[DurableEvent]]:
+        """Like `replay`, for many positions in one query. Positions without newer events may be left out."""
+        ...
+
+    async def heads(self, job_ids: Collection[str]) -> Mapping[str, LogHead]:
+        """The heads of many jobs in one query. Jobs that do not exist (any more) are left out."""
+        ...
+
+    async def progress(self, job_ids: Collection[str]) -> Mapping[str, ProgressSnapshot]:
+        """For each job: the highest progress that a client may have seen, and the latest of each running clip."""
+        ...
+
+    async def replay_owner(self, owner_id: str, after_seq: int) -> Sequence[tuple[int, DurableEvent]]:
+        """The next events of the owner's log above `after_seq`, in order, each with its number in that log.
+
+        At most `REPLAY_LIMIT`. The events of deleted jobs, and their numbers, are missing.
+        """
+        ...
+
+    async def owner_heads(self, owner_ids: Collection[str]) -> Mapping[str, int]:
+        """The last number of each owner's log, in one query. Owners that never had a job are left out."""
+        ...
+
+    async def owner_snapshot(self, owner_id: str) -> OwnerSnapshot:
+        """The last number of the owner's log, and snapshots of the unfinished jobs.
+
+        If there are very many, only the newest jobs.
+        """
+        ...
+
+    async def snapshot(self, job_id: str) -> JobSnapshot:
+        """The whole job with its newest progress. `seq` is the number of the last event that the snapshot reflects.
+
+        Raises `phoenix.errors.NotFound` for an unknown job.
+        """
+        ...
+
+    async def snapshots(self, job_ids: Collection[str]) -> Mapping[str, JobSnapshot]:
+        """Like `snapshot`, for many jobs with the same number of queries. Unknown jobs are left out."""
+        ...
+
+
+def has_seen_end(head: LogHead, last_event_id: int | None) -> bool:
+    """Whether a reconnecting client has the job's last event. A response with 204 then stops it from reconnecting."""
+    return head.is_terminal and last_event_id == head.last_seq
+
+
+def parse_last_event_id(text: str | None) -> int | None:
+    """The number in a `Last-Event-ID`; None if there is none, or if this server never sent it."""
+    # isdecimal alone would accept digits of other scripts, and int() is slow on very long numbers.
+    if text is None or not (text.isascii() and text.isdecimal() and len(text) <= 18):
+        return None
+    return int(text)
+
 
 _K = TypeVar("_K", bound=Hashable)
 _V = TypeVar("_V")
 _Numbered = Sequence[tuple[int, DurableEvent]]
 _MAX_BATCH_KEYS = 100
-"""Keys per read: the first of a crowd need not wait for the last, and other work reaches the database in between."""
+"""Keys per read, so that the first of a crowd need not wait for the last, and other queries get their turn."""
 
 
 class BatchLoader(Generic[_K, _V]):
-    """Batches reads: calls `read` with all keys that were asked for during the previous call.
+    """Batches reads: calls `read` with all keys that were requested during the previous call.
 
-    So no answer is older than its question, as a stream that has just subscribed requires.
+    A read never starts before the request for its key, since a stream that has just subscribed needs the newest rows.
     """
 
     def __init__(self, read: Callable[[Collection[_K]], Awaitable[Mapping[_K, _V]]]) -> None:
@@ -29,12 +119,12 @@ class BatchLoader(Generic[_K, _V]):
         self._task: asyncio.Task[None] | None = None
 
     async def get(self, key: _K) -> _V | None:
-        """The answer for this key; None if there is none."""
+        """The value of this key; None if `read` found none. Raises the error of `read`."""
         loop = asyncio.get_running_loop()
         future = self._pending.get(key)
         if future is None:
             future = self._pending[key] = loop.create_future()
-            # Each asker raises the error itself; if none is left, it must not be logged as never retrieved.
+            # Each caller raises the error itself. If no caller is left, asyncio must not log it as never retrieved.
             future.add_done_callback(lambda done: done.cancelled() or done.exception())
         if self._task is None or self._task.done():
             self._task = loop.create_task(self._read_all(), name="batched-reads")
@@ -48,9 +138,9 @@ class BatchLoader(Generic[_K, _V]):
     async def _resolve(self, batch: Mapping[_K, "asyncio.Future[_V | None]"]) -> None:
         try:
             found = await self._read(batch.keys())
-        except Exception as error:  # noqa: BLE001 - handed to those who asked
+        except Exception as error:  # noqa: BLE001 - each caller of `get` raises it
             if isinstance(error, NewerVersionError) and len(batch) > 1:
-                # A job that only a newer version can read must not fail the others.
+                # A job that only a newer version can read must not fail the reads of other jobs.
                 for key, future in batch.items():
                     await self._resolve({key: future})
                 return
@@ -62,7 +152,10 @@ class BatchLoader(Generic[_K, _V]):
 
 
 class CoalescingEventLog:
-    """An `EventLog` around another one. The reads at the start of a connection are coalesced, others passed on."""
+    """An `EventLog` around another log. Coalesces the reads at the start of a connection, and passes on all others.
+
+    So a crowd of reconnecting clients costs the database few queries.
+    """
 
     def __init__(self, log: EventLog) -> None:
         self._log = log
