@@ -12,11 +12,11 @@ from diffusers import WanPipeline
 
 from phoenix.catalog.model import ModelSpec
 from phoenix.contract.resolved import ResolvedClip
+from phoenix.engine.interface import ClipJob, NullObserver, RenderedClip
 from phoenix.engine.registry import EngineRegistry
-from phoenix.engine.spec import ClipJob, NullObserver, RenderedClip
 from phoenix.media.commands.video import Picture
 from phoenix.media.encode import encode_frames
-from phoenix.media.tools import MediaTools
+from phoenix.media.ffmpeg import MediaTools
 
 
 class BareLoop:

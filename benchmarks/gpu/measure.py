@@ -30,11 +30,11 @@ from phoenix.catalog.model import ModelSpec
 from phoenix.clock import utc_now
 from phoenix.contract.resolved import ResolvedClip
 from phoenix.engine.backends.diffusers.engine import DiffusersEngine
-from phoenix.engine.cancellation import RenderStopped, StopReason
 from phoenix.engine.device import open_meter, pick_device
+from phoenix.engine.interface import ClipJob, NullObserver, RenderRequest
 from phoenix.engine.registry import EngineRegistry
-from phoenix.engine.spec import ClipJob, NullObserver, RenderRequest
-from phoenix.media.tools import MediaTools
+from phoenix.engine.stop_token import RenderStopped, StopReason
+from phoenix.media.ffmpeg import MediaTools
 from phoenix.settings import AnimaticSettings, EngineSettings, MediaSettings
 
 

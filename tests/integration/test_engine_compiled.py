@@ -11,8 +11,8 @@ from fixtures.open_engine import OpenEngine
 from fixtures.renders import Recorder, digest, make_clip
 from fixtures.turnstile import BlockCounter
 from phoenix.catalog.model import ModelSpec
-from phoenix.engine.cancellation import RenderStopped
-from phoenix.engine.spec import ClipJob, NullObserver
+from phoenix.engine.interface import ClipJob, NullObserver
+from phoenix.engine.stop_token import RenderStopped
 
 
 @pytest.fixture

@@ -9,10 +9,9 @@ import torch
 from fixtures.open_engine import OpenEngine
 from fixtures.renders import digest, make_clip
 from phoenix.catalog.model import ModelSpec
-from phoenix.engine.backend import ProcessUnfit
 from phoenix.engine.backends.diffusers.calling import to_rgb24
 from phoenix.engine.backends.diffusers.failures import describe, is_out_of_memory, run_clean
-from phoenix.engine.spec import ClipJob, NullObserver
+from phoenix.engine.interface import ClipJob, NullObserver, ProcessUnfit
 from phoenix.errors import FailureCode, Stage, TaskFailed
 
 OUT_OF_MEMORY = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB. GPU 0 has 3 GiB free.")

@@ -11,7 +11,7 @@ from fixtures.renders import Recorder, digest, make_clip
 from fixtures.tiny_pipelines import KINDS, TinyPipelines, tiny_spec
 from phoenix.catalog.model import ModelSpec
 from phoenix.engine.backends.diffusers.engine import DiffusersEngine
-from phoenix.engine.spec import ClipJob, NullObserver
+from phoenix.engine.interface import ClipJob, NullObserver
 from phoenix.errors import Stage
 
 CLIPS = [

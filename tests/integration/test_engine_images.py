@@ -11,8 +11,8 @@ from fixtures.renders import Recorder, digest, make_clip, stopping_at
 from fixtures.tiny_pipelines import IMAGE_KINDS, TinyPipelines, tiny_spec
 from fixtures.turnstile import BlockCounter, inner_blocks
 from phoenix.catalog.model import ModelSpec
-from phoenix.engine.cancellation import RenderStopped
-from phoenix.engine.spec import ClipJob, NullObserver
+from phoenix.engine.interface import ClipJob, NullObserver
+from phoenix.engine.stop_token import RenderStopped
 from phoenix.errors import FailureCode, TaskFailed
 
 

@@ -13,9 +13,9 @@ from fixtures.engine_clips import requests_of, trio
 from fixtures.renders import Recorder, make_clip, stopping_at
 from fixtures.tiny_pipelines import tiny_spec
 from phoenix.engine.backends.diffusers.engine import DiffusersEngine
-from phoenix.engine.cancellation import RenderStopped
+from phoenix.engine.interface import ClipJob, NullObserver
 from phoenix.engine.memory_profile import FilePeakStore, call_shape
-from phoenix.engine.spec import ClipJob, NullObserver
+from phoenix.engine.stop_token import RenderStopped
 from phoenix.errors import Stage, TaskFailed
 
 PEAK_BYTES = 30

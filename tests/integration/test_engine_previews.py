@@ -12,8 +12,8 @@ from fixtures.open_engine import OpenEngine
 from fixtures.renders import Recorder, make_clip, stopping_at
 from fixtures.tiny_pipelines import TinyPipelines, tiny_spec
 from phoenix.catalog.model import ModelSpec
-from phoenix.engine.backends.diffusers.latents import ColourMaps
-from phoenix.engine.spec import ClipJob, NullObserver
+from phoenix.engine.backends.diffusers.latent_previews import ColourMaps
+from phoenix.engine.interface import ClipJob, NullObserver
 
 LATENTS = {
     "wan": (16, 5, 8, 16),

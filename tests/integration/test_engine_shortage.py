@@ -14,8 +14,8 @@ from fixtures.renders import Recorder, digest, make_clip
 from fixtures.tiny_pipelines import TinyPipelines, tiny_spec
 from phoenix.catalog.model import ModelSpec
 from phoenix.engine.backends.diffusers.loading import LoadedPipeline
-from phoenix.engine.cancellation import StopToken
-from phoenix.engine.spec import ClipJob, NullObserver
+from phoenix.engine.interface import ClipJob, NullObserver
+from phoenix.engine.stop_token import StopToken
 from phoenix.errors import FailureCode, Stage, TaskFailed
 
 FAMILIES = ("wan", "ltx", "cogvideox", "hunyuan")

@@ -10,13 +10,12 @@ from fixtures.open_engine import OpenEngine
 from fixtures.renders import Recorder, digest, make_clip, stopping_at
 from fixtures.tiny_pipelines import KINDS, TinyPipelines, tiny_spec
 from fixtures.turnstile import BlockCounter, inner_blocks, outer_blocks
+from phoenix.engine.backends.diffusers.calling import clone_for_call
 from phoenix.engine.backends.diffusers.engine import DiffusersEngine
 from phoenix.engine.backends.diffusers.loading import load_pipeline
-from phoenix.engine.backends.diffusers.progress import Call
-from phoenix.engine.backends.diffusers.sharing import clone_for_call
-from phoenix.engine.backends.diffusers.steps import report_steps
-from phoenix.engine.cancellation import RenderStopped, StopReason
-from phoenix.engine.spec import ClipJob, NullObserver, RenderRequest
+from phoenix.engine.backends.diffusers.progress import Call, report_steps
+from phoenix.engine.interface import ClipJob, NullObserver, RenderRequest
+from phoenix.engine.stop_token import RenderStopped, StopReason
 from phoenix.errors import Stage
 
 

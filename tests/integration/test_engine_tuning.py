@@ -14,8 +14,8 @@ from fixtures.engine_clips import furthest, pixels
 from fixtures.open_engine import OpenEngine
 from fixtures.renders import digest, make_clip, stopping_at
 from phoenix.catalog.model import Lora, ModelSpec, StepCache
-from phoenix.engine.cancellation import RenderStopped
-from phoenix.engine.spec import ClipJob, NullObserver
+from phoenix.engine.interface import ClipJob, NullObserver
+from phoenix.engine.stop_token import RenderStopped
 from phoenix.errors import FailureCode, TaskFailed
 
 CLIP = make_clip(steps=8)

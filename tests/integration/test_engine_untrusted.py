@@ -11,7 +11,7 @@ from fixtures.open_engine import OpenEngine
 from fixtures.renders import make_clip
 from fixtures.tiny_pipelines import TinyPipelines, tiny_spec
 from phoenix.catalog.model import ModelSpec
-from phoenix.engine.spec import ClipJob, NullObserver
+from phoenix.engine.interface import ClipJob, NullObserver
 from phoenix.errors import FailureCode, TaskFailed
 
 

@@ -19,9 +19,9 @@ from fixtures.scripted_server import Answer
 from fixtures.veo_server import ASK, BEGIN, VeoServer, as_sent, refusal
 from phoenix.catalog.load import load_catalog
 from phoenix.engine.backends.veo.engine import VeoEngine
-from phoenix.engine.cancellation import RenderStopped, StopReason
+from phoenix.engine.interface import ClipJob, NullObserver, RenderedClip
 from phoenix.engine.registry import EngineRegistry
-from phoenix.engine.spec import ClipJob, NullObserver, RenderedClip
+from phoenix.engine.stop_token import RenderStopped, StopReason
 from phoenix.errors import FailureCode, Stage, TaskFailed
 from phoenix.settings import AnimaticSettings, EngineSettings, VeoSettings
 

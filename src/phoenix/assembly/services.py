@@ -21,8 +21,7 @@ from phoenix.jobs.submission.admission_control import QueueCapacity
 from phoenix.queues.arq_queue import ArqTaskQueue
 from phoenix.queues.queue import TaskQueue
 from phoenix.settings import Settings
-from phoenix.storage.open import open_store
-from phoenix.storage.store import ArtifactStore
+from phoenix.storage.store import ArtifactStore, open_store
 from phoenix.telemetry.logs import get_logger
 
 _logger = get_logger(__name__)

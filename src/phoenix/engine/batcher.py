@@ -5,11 +5,10 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, ExitStack, suppress
 from contextvars import copy_context
 
-from phoenix.engine.backend import without_traceback
 from phoenix.engine.batch_rules import BatchKey, key_of
-from phoenix.engine.cancellation import RenderStopped, StopToken
+from phoenix.engine.interface import RenderedClip, RenderRequest, without_traceback
 from phoenix.engine.slots import DeviceSlots
-from phoenix.engine.spec import RenderedClip, RenderRequest
+from phoenix.engine.stop_token import RenderStopped, StopToken
 from phoenix.errors import Stage
 
 RenderBatch = Callable[[Sequence[RenderRequest]], None]

@@ -8,12 +8,19 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from phoenix.catalog.model import EngineName, ModelSpec
-from phoenix.engine.backend import BatchingEngine, Engine, LoadingEngine
 from phoenix.engine.batch_rules import max_batch_size
 from phoenix.engine.batcher import Batcher, Preload
+from phoenix.engine.interface import (
+    BatchingEngine,
+    ClipJob,
+    Engine,
+    LoadingEngine,
+    RenderedClip,
+    RenderObserver,
+    RenderRequest,
+)
 from phoenix.engine.memory_profile import FilePeakStore, InMemoryPeakStore
 from phoenix.engine.slots import DeviceSlots
-from phoenix.engine.spec import ClipJob, RenderedClip, RenderObserver, RenderRequest
 from phoenix.errors import FailureCode, Stage, TaskFailed
 from phoenix.settings import AnimaticSettings, EngineSettings, VeoSettings
 

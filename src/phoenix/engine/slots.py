@@ -8,8 +8,8 @@ from collections.abc import Generator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from phoenix.engine.cancellation import StopToken, lock_and_wake_on_stop, wait_until
 from phoenix.engine.file_lock import try_lock
+from phoenix.engine.stop_token import StopToken, lock_and_wake_on_stop, wait_until
 from phoenix.errors import FailureCode, Stage, TaskFailed
 
 POLL_S = 0.01

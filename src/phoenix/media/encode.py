@@ -4,16 +4,13 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from phoenix.errors import FailureCode, Stage, TaskFailed
-from phoenix.media.commands import video
 from phoenix.media.commands import video as commands
-from phoenix.media.commands.video import Picture
-from phoenix.media.ffmpeg import NO_CALLBACKS, Buffer, FfmpegCallbacks, run_ffmpeg
-from phoenix.media.tools import MediaTools
+from phoenix.media.ffmpeg import NO_CALLBACKS, Buffer, FfmpegCallbacks, MediaTools, run_ffmpeg
 
 
 def encode_frames(
     frames: Iterable[Buffer],
-    picture: Picture,
+    picture: commands.Picture,
     output: Path,
     *,
     tools: MediaTools,
@@ -28,7 +25,7 @@ def encode_frames(
     if picture.width % 2 or picture.height % 2:
         raise _bad_frames(f"{picture.width}x{picture.height} cannot be encoded: H.264 needs even sizes")
     counter = _FrameCounter(frames, picture.frame_bytes)
-    command = video.encode_frames(picture, tools.encoding, output)
+    command = commands.encode_frames(picture, tools.encoding, output)
     result = run_ffmpeg(command, tools=tools, stage=Stage.ENCODE, callbacks=callbacks, stdin_chunks=counter)
     expected = counter.count if num_frames is None else num_frames
     if not counter.count == result.progress.frames == expected:

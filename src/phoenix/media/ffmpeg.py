@@ -2,18 +2,21 @@
 
 import os
 import selectors
+import shutil
 import signal
 import subprocess
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from importlib.util import find_spec
 from typing import IO
 
-from phoenix.errors import FailureCode, Stage, TaskFailed
+from phoenix.errors import FailureCode, PhoenixError, Stage, TaskFailed
+from phoenix.media.commands.video import Encoding
 from phoenix.media.errors import MediaStopped, explain_exit
-from phoenix.media.tools import MediaTools
 from phoenix.processes import die_with_parent
+from phoenix.settings import MediaSettings
 
 Buffer = bytes | bytearray | memoryview
 
@@ -21,6 +24,51 @@ NICENESS = 5
 _POLL_S = 0.1
 _STDERR_TAIL_BYTES = 32_768
 _READ_BYTES = 65_536
+
+
+class FfmpegMissing(PhoenixError):
+    """There is no ffmpeg: install `phoenix[media]`, put one on PATH, or set PHOENIX_MEDIA__FFMPEG."""
+
+
+@dataclass(frozen=True)
+class MediaTools:
+    """The program, how it encodes, and how long one run may take."""
+
+    ffmpeg: str
+    encoding: Encoding = field(default_factory=Encoding)
+    timeout_s: float = 900
+    probe_timeout_s: float = 10
+    max_part_s: float = 36_000
+
+    @classmethod
+    def from_settings(cls, settings: MediaSettings) -> "MediaTools":
+        """Raises `FfmpegMissing`."""
+        return cls(
+            ffmpeg=find_ffmpeg(settings.ffmpeg),
+            encoding=Encoding(preset=settings.preset, crf=settings.crf, threads=settings.threads),
+            timeout_s=settings.timeout_s,
+            probe_timeout_s=settings.probe_timeout_s,
+        )
+
+
+def find_ffmpeg(configured: str | None = None) -> str:
+    """The configured ffmpeg, else the one that imageio-ffmpeg brings, else the one on PATH."""
+    for candidate in (configured,) if configured else (_bundled_ffmpeg(), "ffmpeg"):
+        if candidate and (found := shutil.which(candidate)):
+            return found
+    raise FfmpegMissing(f"PHOENIX_MEDIA__FFMPEG: there is no program {configured}." if configured else None)
+
+
+def _bundled_ffmpeg() -> str | None:
+    if find_spec("imageio_ffmpeg") is None:
+        return None
+    # Comes with an extra; a machine that has its own ffmpeg does without it.
+    import imageio_ffmpeg  # noqa: PLC0415  # pyright: ignore[reportMissingTypeStubs]
+
+    try:
+        return imageio_ffmpeg.get_ffmpeg_exe()
+    except RuntimeError:
+        return None
 
 
 @dataclass(frozen=True)

@@ -10,14 +10,11 @@ from phoenix.contract.requests import Transition
 from phoenix.errors import FailureCode, Stage, TaskFailed
 from phoenix.media import reel_plan
 from phoenix.media.commands import video
-from phoenix.media.commands.video import Picture
 from phoenix.media.errors import UnreadableMedia, invalid_media
-from phoenix.media.ffmpeg import NO_CALLBACKS, FfmpegCallbacks, Progress, run_ffmpeg
+from phoenix.media.ffmpeg import NO_CALLBACKS, FfmpegCallbacks, MediaTools, Progress, run_ffmpeg
 from phoenix.media.probe import ProbedFile, ProbeLimits, probe_files
-from phoenix.media.reel_plan import Chunk
 from phoenix.media.reel_sound import SoundPart, join_sound
 from phoenix.media.soundtrack import mux_soundtrack
-from phoenix.media.tools import MediaTools
 
 CUT = Transition(kind="cut")
 # Time stamps are rounded, so a file's stated length differs from the sum of its frames.
@@ -66,7 +63,7 @@ def _probe(parts: Sequence[Path], tools: MediaTools) -> list[ProbedFile]:
     return probed
 
 
-def _count(probed: ProbedFile, picture: Picture) -> int:
+def _count(probed: ProbedFile, picture: video.Picture) -> int:
     info = probed.info
     duration_s = probed.video_duration_s or 0
     return reel_plan.frames_at(picture.fps, info.fps or 0, info.num_frames or 0, duration_s)
@@ -84,7 +81,7 @@ class _Join:
     probed: Sequence[ProbedFile]
     counts: Sequence[int]
     overlaps: Sequence[int]
-    picture: Picture
+    picture: video.Picture
     folder: Path
     tools: MediaTools
     callbacks: FfmpegCallbacks
@@ -139,7 +136,7 @@ class _Join:
             done = self._advanced(done, self.counts[index])
         return matching
 
-    def _encode(self, chunk: Chunk, segment: Path, done: Progress) -> Path:
+    def _encode(self, chunk: reel_plan.Chunk, segment: Path, done: Progress) -> Path:
         command = video.join_segments(chunk.segments, chunk.overlaps, self.picture, self.tools.encoding, segment)
         run_ffmpeg(command, tools=self.tools, stage=Stage.ASSEMBLE, callbacks=self.callbacks.offset_by(done))
         return segment

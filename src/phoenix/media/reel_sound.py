@@ -12,9 +12,7 @@ import numpy as np
 
 from phoenix.errors import Stage
 from phoenix.media.commands import sound
-from phoenix.media.commands.sound import SAMPLE_RATE_HZ
-from phoenix.media.ffmpeg import FfmpegCallbacks, run_ffmpeg
-from phoenix.media.tools import MediaTools
+from phoenix.media.ffmpeg import FfmpegCallbacks, MediaTools, run_ffmpeg
 
 _BLOCK_BYTES = 1 << 18
 # Two channels of 16 bits.
@@ -84,7 +82,7 @@ class _Mixer:
         return (self._sample_at(end) - self._sample_at(start)) * _SAMPLE_BYTES
 
     def _sample_at(self, frame: int) -> int:
-        return round(frame / self.fps * SAMPLE_RATE_HZ)
+        return round(frame / self.fps * sound.SAMPLE_RATE_HZ)
 
     def _open(self, part: SoundPart, shared_before: int, shared_after: int) -> IO[bytes]:
         if part.path is None:

@@ -7,11 +7,9 @@ from phoenix.contract.artifacts import MediaInfo
 from phoenix.contract.requests import SoundtrackRequest
 from phoenix.errors import FailureCode, Stage, TaskFailed
 from phoenix.media.commands import sound
-from phoenix.media.commands.sound import PEAK_LIMIT_DBTP, Leveling, Loudness, SoundShape
 from phoenix.media.errors import UnreadableMedia, invalid_media
-from phoenix.media.ffmpeg import NO_CALLBACKS, FfmpegCallbacks, run_ffmpeg
+from phoenix.media.ffmpeg import NO_CALLBACKS, FfmpegCallbacks, MediaTools, run_ffmpeg
 from phoenix.media.probe import ProbeLimits, probe_media
-from phoenix.media.tools import MediaTools
 
 # How far the result may be off before it is corrected once more, in loudness units.
 _TOLERANCE_LU = 0.3
@@ -50,7 +48,7 @@ def prepare_soundtrack(
     if measured.is_silent:
         _prepare(source, shape, None, output, tools, callbacks)
         return PreparedSound(shape.duration_s, None, None)
-    result = _level(source, shape, Leveling(measured, request.loudness_lufs), output, tools, callbacks)
+    result = _level(source, shape, sound.Leveling(measured, request.loudness_lufs), output, tools, callbacks)
     return PreparedSound(shape.duration_s, result.integrated_lufs, result.true_peak_dbtp)
 
 
@@ -67,7 +65,7 @@ def mux_soundtrack(
     return _probe(output, tools)
 
 
-def plan_shape(request: SoundtrackRequest, source_s: float, duration_s: float | None) -> SoundShape:
+def plan_shape(request: SoundtrackRequest, source_s: float, duration_s: float | None) -> sound.SoundShape:
     """Which part of a sound of `source_s` seconds is used. Raises `TaskFailed` if none of it is."""
     left_s = source_s - request.start_s
     if left_s <= 0:
@@ -75,7 +73,7 @@ def plan_shape(request: SoundtrackRequest, source_s: float, duration_s: float | 
         raise invalid_media(detail, Stage.SOUNDTRACK)
     wanted_s = left_s if duration_s is None else duration_s
     sound_s = min(left_s, wanted_s)
-    return SoundShape(
+    return sound.SoundShape(
         start_s=request.start_s,
         sound_s=sound_s,
         duration_s=wanted_s,
@@ -84,12 +82,12 @@ def plan_shape(request: SoundtrackRequest, source_s: float, duration_s: float | 
     )
 
 
-def plan_trim_db(result: Loudness, target_lufs: float) -> float:
+def plan_trim_db(result: sound.Loudness, target_lufs: float) -> float:
     """The gain that a leveled sound still needs; the limit on its peak comes first. 0 if it is close enough."""
     if result.is_silent:
         return 0
     wanted_db = target_lufs - result.integrated_lufs
-    peak_room_db = PEAK_LIMIT_DBTP - result.true_peak_dbtp
+    peak_room_db = sound.PEAK_LIMIT_DBTP - result.true_peak_dbtp
     if peak_room_db < 0:
         return min(wanted_db, peak_room_db - _PEAK_MARGIN_DB)
     trim_db = min(wanted_db, max(0.0, peak_room_db - _PEAK_MARGIN_DB))
@@ -97,8 +95,13 @@ def plan_trim_db(result: Loudness, target_lufs: float) -> float:
 
 
 def _level(
-    source: Path, shape: SoundShape, leveling: Leveling, output: Path, tools: MediaTools, callbacks: FfmpegCallbacks
-) -> Loudness:
+    source: Path,
+    shape: sound.SoundShape,
+    leveling: sound.Leveling,
+    output: Path,
+    tools: MediaTools,
+    callbacks: FfmpegCallbacks,
+) -> sound.Loudness:
     """Prepares, measures the result (limiter and AAC both miss a little), and corrects. Returns the last measure."""
     _prepare(source, shape, leveling, output, tools, callbacks)
     result = _measure(output, _whole(shape), tools, callbacks)
@@ -112,14 +115,14 @@ def _level(
     return result
 
 
-def _whole(shape: SoundShape) -> SoundShape:
-    return SoundShape(start_s=0, sound_s=shape.duration_s, duration_s=shape.duration_s)
+def _whole(shape: sound.SoundShape) -> sound.SoundShape:
+    return sound.SoundShape(start_s=0, sound_s=shape.duration_s, duration_s=shape.duration_s)
 
 
 def _prepare(
     source: Path,
-    shape: SoundShape,
-    leveling: Leveling | None,
+    shape: sound.SoundShape,
+    leveling: sound.Leveling | None,
     output: Path,
     tools: MediaTools,
     callbacks: FfmpegCallbacks,
@@ -128,7 +131,7 @@ def _prepare(
     run_ffmpeg(command, tools=tools, stage=Stage.SOUNDTRACK, callbacks=callbacks)
 
 
-def _measure(source: Path, shape: SoundShape, tools: MediaTools, callbacks: FfmpegCallbacks) -> Loudness:
+def _measure(source: Path, shape: sound.SoundShape, tools: MediaTools, callbacks: FfmpegCallbacks) -> sound.Loudness:
     result = run_ffmpeg(sound.measure(source, shape), tools=tools, stage=Stage.SOUNDTRACK, callbacks=callbacks)
     try:
         return sound.parse_loudness(result.stderr)

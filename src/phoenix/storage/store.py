@@ -7,21 +7,27 @@ from collections.abc import AsyncIterator, Awaitable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
+from urllib.parse import unquote, urlsplit
 
 import obstore
-from obstore.store import ObjectStore, S3Store
+from obstore.store import LocalStore, ObjectStore, S3Store
 
 from phoenix.errors import PayloadTooLarge
-from phoenix.storage.faults import translate_store_errors
+from phoenix.settings import StorageSettings
+from phoenix.storage.errors import translate_store_errors
 from phoenix.storage.keys import checked_key, checked_prefix, is_key, media_type_of
-from phoenix.storage.unfinished import UnfinishedUploads
+from phoenix.storage.unfinished import UnfinishedUploads, open_unfinished
+
+if TYPE_CHECKING:  # obstore defines its configuration types for checkers only
+    from obstore.store import S3Config
 
 CHUNK_BYTES = 1024 * 1024
 PAGE_OBJECTS = 500
 # obstore holds up to this many parts of 5 MiB in memory for each upload; its default is 12.
 _PARTS_IN_FLIGHT = 3
 _ABORT_LIMIT_S = 5
+_CONNECT_LIMIT = timedelta(seconds=5)
 
 
 @dataclass(frozen=True)
@@ -250,3 +256,45 @@ def _flush_to_disk(path: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def open_store(settings: StorageSettings, *, default_folder: Path) -> ArtifactStore:
+    """Opens `settings.url`, a `file://` or `s3://bucket/prefix` URL, or `default_folder` if it is unset.
+
+    An S3 endpoint is not contacted before the first call.
+    """
+    if settings.url is None:
+        return open_folder(default_folder)
+    url = urlsplit(settings.url)
+    if url.scheme == "file":
+        return open_folder(Path(unquote(url.path)))
+    return _open_bucket(url.netloc, url.path.strip("/"), settings)
+
+
+def open_folder(folder: Path) -> ArtifactStore:
+    """A store in a local folder, which is created if missing."""
+    root = folder.absolute()
+    root.mkdir(parents=True, exist_ok=True)
+    # Without the clean-up, deleted jobs would leave empty folders behind.
+    return ArtifactStore(LocalStore(root, automatic_cleanup=True), local_root=root)
+
+
+def _open_bucket(bucket: str, prefix: str, settings: StorageSettings) -> ArtifactStore:
+    # What is not configured is left out, so that obstore looks in the AWS_ variables and the instance metadata.
+    config: S3Config = {"region": settings.s3_region}
+    if settings.s3_access_key_id and settings.s3_secret_access_key:
+        config["access_key_id"] = settings.s3_access_key_id
+        config["secret_access_key"] = settings.s3_secret_access_key.get_secret_value()
+    if settings.s3_endpoint:
+        config["endpoint"] = settings.s3_endpoint
+    is_plain_http = (settings.s3_endpoint or "").startswith("http://")
+    limit = timedelta(seconds=settings.request_timeout_s)
+    store = S3Store(
+        bucket,
+        prefix=prefix or None,
+        config=config,
+        client_options={"allow_http": is_plain_http, "timeout": limit, "connect_timeout": min(limit, _CONNECT_LIMIT)},
+        # By default obstore retries ten times over three minutes: longer than callers wait.
+        retry_config={"max_retries": settings.max_retries, "retry_timeout": limit * (settings.max_retries + 1)},
+    )
+    return ArtifactStore(store, unfinished=open_unfinished(bucket, prefix, settings))

@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from typing import Any, Protocol
 
 from phoenix.settings import StorageSettings
-from phoenix.storage.faults import StoreFailed
+from phoenix.storage.errors import StoreFailed
 from phoenix.storage.keys import checked_prefix, is_key
 
 PAGE_UPLOADS = 100

@@ -8,7 +8,7 @@ from phoenix.catalog.load import CatalogError
 from phoenix.contract.fleet import QueueName
 from phoenix.engine.device import NoSuchDevice
 from phoenix.ids import new_worker_id
-from phoenix.media.tools import FfmpegMissing
+from phoenix.media.ffmpeg import FfmpegMissing
 from phoenix.processes import follow_lifeline
 from phoenix.settings import Settings, load_settings
 from phoenix.telemetry.logs import configure_logs, get_logger

@@ -10,10 +10,9 @@ from phoenix.contract.resolved import ResolvedReel, ResolvedStitch
 from phoenix.errors import Stage
 from phoenix.jobs.execution.completion import AttemptOutput
 from phoenix.media.encode import write_poster
-from phoenix.media.ffmpeg import FfmpegCallbacks
+from phoenix.media.ffmpeg import FfmpegCallbacks, MediaTools
 from phoenix.media.join import join_clips
 from phoenix.media.soundtrack import mux_soundtrack
-from phoenix.media.tools import MediaTools
 from phoenix.storage.keys import OutputName
 from phoenix.telemetry.logs import get_logger
 from phoenix.worker.context import WorkerContext, ffmpeg_callbacks

@@ -14,10 +14,9 @@ from typing import ParamSpec, TypeVar
 from phoenix.assembly.services import Services
 from phoenix.engine.registry import EngineRegistry
 from phoenix.engine.slots import DeviceSlots, SharedSlots
-from phoenix.media.ffmpeg import FfmpegCallbacks, Progress
+from phoenix.media.ffmpeg import FfmpegCallbacks, MediaTools, Progress
 from phoenix.media.probe import ProbeLimits
 from phoenix.media.ssrf import EgressPolicy
-from phoenix.media.tools import MediaTools
 from phoenix.settings import Settings, WorkerSettings
 from phoenix.worker.leases import HeldLease
 

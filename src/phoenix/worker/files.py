@@ -7,7 +7,7 @@ from phoenix.errors import FailureCode, NotFound, Stage, TaskFailed
 from phoenix.ids import JobId, TaskId
 from phoenix.jobs.execution.completion import AttemptOutput
 from phoenix.jobs.repository import get_artifact
-from phoenix.storage.faults import reported_as_task_failure
+from phoenix.storage.errors import reported_as_task_failure
 from phoenix.storage.keys import OutputName, output_key
 from phoenix.worker.context import WorkerContext
 from phoenix.worker.leases import HeldLease

@@ -11,8 +11,8 @@ from functools import partial
 
 from phoenix.assembly.services import Services, open_database, open_services
 from phoenix.contract.fleet import QueueName
-from phoenix.engine.cancellation import StopReason
 from phoenix.engine.device import device_memory, pick_device
+from phoenix.engine.stop_token import StopReason
 from phoenix.errors import Unavailable
 from phoenix.events.pubsub.notifier import Notifier
 from phoenix.events.pubsub.subscriber import PubSubSubscriber

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 
-from phoenix.engine.cancellation import StopToken
+from phoenix.engine.stop_token import StopToken
 from phoenix.errors import Stage
 from phoenix.media.ffmpeg import FfmpegCallbacks, Progress
 from phoenix.worker.leases import HeldLease, MonotonicClock

@@ -19,7 +19,7 @@ def disable_fence() -> None:
 
 def ignore_lost_leases() -> None:
     """The worker works on when it has lost its lease: nothing but the fence in SQL is left."""
-    from phoenix.engine.cancellation import StopReason, StopToken
+    from phoenix.engine.stop_token import StopReason, StopToken
 
     stop = StopToken.stop
 
@@ -51,7 +51,7 @@ def disable_repair() -> None:
 def add_poison() -> None:
     """A clip whose prompt says so takes its worker process down with it."""
     from phoenix.engine.backends.animatic.engine import AnimaticEngine
-    from phoenix.engine.spec import ClipJob, RenderedClip, RenderObserver
+    from phoenix.engine.interface import ClipJob, RenderedClip, RenderObserver
 
     render = AnimaticEngine.render
 
@@ -69,7 +69,7 @@ def add_hang() -> None:
     from pathlib import Path
 
     from phoenix.engine.backends.animatic.engine import AnimaticEngine
-    from phoenix.engine.spec import ClipJob, RenderedClip, RenderObserver
+    from phoenix.engine.interface import ClipJob, RenderedClip, RenderObserver
 
     render = AnimaticEngine.render
     once = Path(os.environ["PHOENIX_DATA_DIR"]) / "has-hung"

@@ -11,8 +11,8 @@ from PIL import Image, ImageStat
 from fixtures.renders import Recorder, digest, make_clip, stopping_at
 from phoenix.catalog.load import load_catalog
 from phoenix.engine.backends.animatic.engine import AnimaticEngine
-from phoenix.engine.cancellation import RenderStopped, StopReason
-from phoenix.engine.spec import ClipJob, NullObserver
+from phoenix.engine.interface import ClipJob, NullObserver
+from phoenix.engine.stop_token import RenderStopped, StopReason
 from phoenix.errors import Stage
 
 MODEL = load_catalog().get("animatic")

@@ -8,9 +8,9 @@ import pytest
 from fixtures import child_processes
 from fixtures.renders import Recorder, make_clip
 from phoenix.catalog.load import load_catalog
-from phoenix.engine.cancellation import RenderStopped, StopReason
+from phoenix.engine.interface import ClipJob, NullObserver
 from phoenix.engine.registry import EngineRegistry
-from phoenix.engine.spec import ClipJob, NullObserver
+from phoenix.engine.stop_token import RenderStopped, StopReason
 from phoenix.settings import AnimaticSettings, EngineSettings
 
 CATALOG = load_catalog()
@@ -63,7 +63,7 @@ from phoenix.catalog.load import load_catalog
 from phoenix.engine.device import device_memory, pick_device
 from phoenix.engine.registry import EngineRegistry
 from phoenix.engine.slots import DeviceSlots
-from phoenix.engine.spec import ClipJob, NullObserver
+from phoenix.engine.interface import ClipJob, NullObserver
 from phoenix.errors import TaskFailed
 from phoenix.settings import AnimaticSettings, EngineSettings
 

@@ -10,9 +10,9 @@ import pytest
 from fixtures.renders import Recorder, make_clip
 from phoenix.catalog.load import load_catalog
 from phoenix.engine.batcher import Batcher
-from phoenix.engine.cancellation import RenderStopped, StopReason, StopToken
+from phoenix.engine.interface import ClipJob, RenderedClip, RenderRequest
 from phoenix.engine.slots import DeviceSlots
-from phoenix.engine.spec import ClipJob, RenderedClip, RenderRequest
+from phoenix.engine.stop_token import RenderStopped, StopReason, StopToken
 from phoenix.errors import FailureCode, Stage, TaskFailed
 
 MODEL = load_catalog().get("wan-2.1-t2v-1.3b")

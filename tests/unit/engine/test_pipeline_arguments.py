@@ -10,7 +10,7 @@ from fixtures.renders import make_clip
 from phoenix.catalog.load import load_catalog
 from phoenix.catalog.model import ModelSpec
 from phoenix.engine.backends.diffusers.arguments import call_arguments, check_fits, set_guidance
-from phoenix.engine.spec import ClipJob
+from phoenix.engine.interface import ClipJob
 from phoenix.errors import TaskFailed
 
 

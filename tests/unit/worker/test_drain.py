@@ -1,7 +1,7 @@
 """How urgently a worker ends, and with which status."""
 
 from phoenix.contract.artifacts import MediaInfo
-from phoenix.engine.backend import ProcessUnfit
+from phoenix.engine.interface import ProcessUnfit
 from phoenix.errors import FailureCode, Stage
 from phoenix.jobs.execution.completion import AttemptOutput
 from phoenix.worker.child_process import ExitStatus

@@ -10,9 +10,9 @@ from PIL import Image, ImageDraw
 from phoenix.contract.resolved import ResolvedClip
 from phoenix.engine.backends.animatic import caption, scenery
 from phoenix.engine.backends.animatic.scene import Scene, Weather, read_scene
-from phoenix.engine.cancellation import StopToken
+from phoenix.engine.interface import ClipJob, RenderedClip, RenderObserver
 from phoenix.engine.previews import PreviewThrottle, preview_size, to_jpeg
-from phoenix.engine.spec import ClipJob, RenderedClip, RenderObserver
+from phoenix.engine.stop_token import StopToken
 from phoenix.errors import Stage
 
 PARTICLES = {Weather.CLEAR: 0, Weather.MOTES: 26, Weather.RAIN: 150, Weather.SNOW: 110}

@@ -9,7 +9,7 @@ from PIL import Image, ImageOps
 from phoenix.catalog.model import ModelSpec
 from phoenix.contract.resolved import ResolvedClip
 from phoenix.engine.backends.diffusers.folders import unavailable
-from phoenix.engine.spec import ClipJob
+from phoenix.engine.interface import ClipJob
 from phoenix.errors import FailureCode, Stage, TaskFailed
 
 LOADER_OPTIONS = frozenset({"vae_dtype", "vae_tiling", "vae_slicing", "flow_shift"})

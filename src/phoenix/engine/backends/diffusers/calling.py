@@ -1,18 +1,16 @@
 """One pipeline call for one or more clips, from their jobs to their frames."""
 
+import copy
 from contextlib import ExitStack
 from typing import Any
 
 import torch
 
 from phoenix.contract.resolved import ResolvedClip
-from phoenix.engine.backend import without_traceback
 from phoenix.engine.backends.diffusers.arguments import accepted_names, call_arguments, set_guidance
-from phoenix.engine.backends.diffusers.latents import ColourMaps, Previewer
-from phoenix.engine.backends.diffusers.progress import Call, as_current_call
-from phoenix.engine.backends.diffusers.sharing import clone_for_call
-from phoenix.engine.backends.diffusers.steps import report_steps
-from phoenix.engine.spec import Frame, RenderedClip, RenderRequest
+from phoenix.engine.backends.diffusers.latent_previews import ColourMaps, Previewer
+from phoenix.engine.backends.diffusers.progress import Call, as_current_call, report_steps
+from phoenix.engine.interface import Frame, RenderedClip, RenderRequest, without_traceback
 from phoenix.errors import FailureCode, Stage, TaskFailed
 
 
@@ -99,3 +97,16 @@ def _finish(request: RenderRequest, video: torch.Tensor, call: Call) -> None:
             batch_size=call.batch_size,
         )
     )
+
+
+def clone_for_call(pipeline: Any) -> Any:
+    """A pipeline object for one call, over the same weights (0.3 ms).
+
+    `copy.copy`, because `type(p)(**p.components)` drops the configuration (Wan 2.2 would never use its second expert)
+    and `from_pipe` casts the shared weights to float32 in place.
+    """
+    clone = copy.copy(pipeline)
+    clone.scheduler = pipeline.scheduler.__class__.from_config(pipeline.scheduler.config)
+    if getattr(pipeline, "guider", None) is not None:
+        clone.guider = copy.deepcopy(pipeline.guider)
+    return clone

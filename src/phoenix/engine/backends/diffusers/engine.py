@@ -6,21 +6,27 @@ from functools import partial
 from typing import Protocol
 
 from phoenix.catalog.model import ModelSpec
-from phoenix.engine.backend import ProcessUnfit, without_traceback
 from phoenix.engine.backends.diffusers.calling import run_call
 from phoenix.engine.backends.diffusers.failures import run_clean
 from phoenix.engine.backends.diffusers.idle_eviction import IdleEvictor
-from phoenix.engine.backends.diffusers.latents import ColourMaps
+from phoenix.engine.backends.diffusers.latent_previews import ColourMaps
 from phoenix.engine.backends.diffusers.loading import LoadedPipeline, fetch_pipeline, load_pipeline
 from phoenix.engine.backends.diffusers.model_cache import ModelCache
 from phoenix.engine.backends.diffusers.oom_fallback import ActiveFallbacks, FallbackLevel, model_at_level, next_level
 from phoenix.engine.backends.diffusers.progress import Call
 from phoenix.engine.batch_rules import halves
-from phoenix.engine.cancellation import RenderStopped, StopToken, joint_stop_token
 from phoenix.engine.device import device_memory, device_name, open_meter, pick_device, release_memory
-from phoenix.engine.device_memory import DeviceReservation, DeviceScheduler, Meter
+from phoenix.engine.device_scheduler import DeviceReservation, DeviceScheduler, Meter
+from phoenix.engine.interface import (
+    ClipJob,
+    ProcessUnfit,
+    RenderedClip,
+    RenderObserver,
+    RenderRequest,
+    without_traceback,
+)
 from phoenix.engine.memory_profile import CallShape, InMemoryPeakStore, PeakStore, call_shape
-from phoenix.engine.spec import ClipJob, RenderedClip, RenderObserver, RenderRequest
+from phoenix.engine.stop_token import RenderStopped, StopToken, joint_stop_token
 from phoenix.errors import FailureCode, Stage, TaskFailed
 from phoenix.settings import EngineSettings
 from phoenix.telemetry.logs import get_logger

@@ -7,9 +7,9 @@ from typing import TypeVar
 
 import torch
 
-from phoenix.engine.backend import ProcessUnfit
-from phoenix.engine.cancellation import RenderStopped
 from phoenix.engine.device import device_memory, is_broken, on_device, release_memory
+from phoenix.engine.interface import ProcessUnfit
+from phoenix.engine.stop_token import RenderStopped
 from phoenix.errors import FailureCode, Stage, TaskFailed
 from phoenix.telemetry.logs import get_logger
 

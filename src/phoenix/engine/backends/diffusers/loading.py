@@ -3,22 +3,21 @@
 import os
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 
-from phoenix.catalog.model import ModelSpec
-from phoenix.engine.backend import ProcessUnfit
+from phoenix.catalog.model import Lora, ModelSpec, StepCache
 from phoenix.engine.backends.diffusers.arguments import check_fits
+from phoenix.engine.backends.diffusers.decoding import guard_vae
 from phoenix.engine.backends.diffusers.failures import is_out_of_memory
 from phoenix.engine.backends.diffusers.folders import check_folder, get_folder, is_on_disk, unavailable
 from phoenix.engine.backends.diffusers.progress import hook_modules
-from phoenix.engine.backends.diffusers.sharing import make_shareable
-from phoenix.engine.backends.diffusers.tuning import apply_options, place_on_device
-from phoenix.engine.cancellation import StopToken
+from phoenix.engine.interface import ProcessUnfit
+from phoenix.engine.stop_token import StopToken
 from phoenix.errors import FailureCode, PhoenixError, Stage
 
 LOAD_LOCK = threading.RLock()
@@ -175,3 +174,103 @@ def _tensors(pipeline: Any) -> Iterator[tuple[str, torch.Tensor]]:
 def _reason(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return (lines[0] if lines else type(error).__name__)[:400]
+
+
+LATEST_FULL_STEPS = 3
+"""Steps before which `taylor_seer` skips nothing: the first ones decide what the picture shows."""
+
+
+def apply_options(pipeline: Any, model: ModelSpec) -> None:
+    """Applies all but placement; call with LOAD_LOCK held. Raises `TaskFailed` (MODEL_UNAVAILABLE) with the reason."""
+    if model.options.get("vae_tiling"):
+        pipeline.vae.enable_tiling()
+    if model.options.get("vae_slicing"):
+        pipeline.vae.enable_slicing()
+    if (flow_shift := model.options.get("flow_shift")) is not None:
+        scheduler = pipeline.scheduler
+        pipeline.scheduler = scheduler.__class__.from_config(scheduler.config, flow_shift=flow_shift)
+    for lora in model.loras:
+        _apply_option(model, f"the LoRA {lora.source}", lambda lora=lora: _fuse(pipeline, lora))
+    for denoiser in _denoisers(pipeline):
+        if (cache := model.step_cache) is not None:
+            _apply_option(
+                model, f"step_cache {cache.kind}", lambda it=denoiser, c=cache: it.enable_cache(_cache_config(c))
+            )
+        if model.compile_blocks:
+            _apply_option(model, "compile_blocks", lambda it=denoiser: it.compile_repeated_blocks())
+
+
+def place_on_device(pipeline: Any, model: ModelSpec, device: str) -> None:
+    """Moves the pipeline to the device, or sets up offloading, which moves parts of it there when needed."""
+    match model.offload:
+        case "auto" | "never":
+            pipeline.to(device)
+        case "model":
+            pipeline.enable_model_cpu_offload(device=device)
+        case "group":
+            is_cuda = device.startswith("cuda")
+            pipeline.enable_group_offload(
+                onload_device=torch.device(device), offload_type="leaf_level", use_stream=is_cuda
+            )
+
+
+def _fuse(pipeline: Any, lora: Lora) -> None:
+    """Fuses the LoRA into the weights, which then stay plain weights that calls can share."""
+    source = Path(lora.source).expanduser()
+    folder, name = (source.parent, source.name) if source.is_file() else (lora.source, lora.weight_name)
+    if name is not None and not name.endswith(".safetensors"):
+        # diffusers heeds `use_safetensors` only where it may choose the file.
+        raise ValueError(f"{name} is no safetensors file, and nothing else is loaded")
+    pipeline.load_lora_weights(folder, weight_name=name, use_safetensors=True, local_files_only=True)
+    pipeline.fuse_lora(lora_scale=lora.scale)
+    pipeline.unload_lora_weights()
+
+
+def _cache_config(cache: StepCache) -> Any:
+    import diffusers  # noqa: PLC0415 (imported under LOAD_LOCK, like every import of it)
+
+    library = cast("Any", diffusers)
+    if cache.kind == "first_block":
+        return library.FirstBlockCacheConfig(threshold=cache.threshold)
+    return library.TaylorSeerCacheConfig(
+        cache_interval=cache.interval, disable_cache_before_step=LATEST_FULL_STEPS, use_lite_mode=True
+    )
+
+
+def _denoisers(pipeline: Any) -> list[Any]:
+    found = (getattr(pipeline, name, None) for name in ("transformer", "transformer_2"))
+    return [denoiser for denoiser in found if denoiser is not None]
+
+
+def _apply_option(model: ModelSpec, what: str, do: Callable[[], object]) -> None:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            do()
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise unavailable(model, f"{what} cannot be used: {reason[:300]}") from error
+
+
+def make_shareable(pipeline: Any) -> None:
+    """Adds locks, once after loading, to the components that keep state while they work."""
+    if getattr(pipeline, "vae", None) is not None:
+        guard_vae(pipeline.vae)
+    for name, component in pipeline.components.items():
+        if name.startswith("tokenizer") and component is not None:
+            _lock_tokenizer(component)
+
+
+def _lock_tokenizer(tokenizer: Any) -> None:
+    """Padding and truncation are state of a fast tokenizer: a call could get another call's lengths."""
+    lock = threading.RLock()
+    plain: Any = tokenizer.__class__
+
+    def call_alone(self: Any, *args: Any, **kwargs: Any) -> Any:
+        with lock:
+            return plain.__call__(self, *args, **kwargs)
+
+    # Python looks `__call__` up on the type: an attribute of the object would be ignored.
+    tokenizer.__class__ = type(plain.__name__, (plain,), {"__call__": call_alone})

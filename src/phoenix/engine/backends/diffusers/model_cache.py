@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from phoenix.catalog.model import ModelSpec
-from phoenix.engine.backend import without_traceback
-from phoenix.engine.cancellation import StopToken, lock_and_wake_on_stop, wait_until
+from phoenix.engine.interface import without_traceback
+from phoenix.engine.stop_token import StopToken, lock_and_wake_on_stop, wait_until
 
 _Loaded = TypeVar("_Loaded")
 

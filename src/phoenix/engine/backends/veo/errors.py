@@ -13,7 +13,6 @@ from google.genai import errors
 from pydantic import ValidationError
 
 from phoenix.clock import utc_now
-from phoenix.engine.backends.veo.transport import ResponseTooLarge
 from phoenix.errors import FailureCode, Stage, TaskFailed
 
 MODERATION = re.compile(
@@ -91,6 +90,10 @@ class ResponseLost(UpstreamError):
 
 class OperationUnusable(TaskFailed):
     """This operation will never give a video that can be used: a later attempt needs a new one."""
+
+
+class ResponseTooLarge(Exception):
+    """answer is larger than it may be."""
 
 
 @contextmanager

@@ -10,8 +10,8 @@ from av.error import FFmpegError
 from av.video.reformatter import Colorspace, Interpolation
 
 from phoenix.contract.resolved import ResolvedClip
-from phoenix.engine.cancellation import StopToken
-from phoenix.engine.spec import Frame
+from phoenix.engine.interface import Frame
+from phoenix.engine.stop_token import StopToken
 from phoenix.errors import FailureCode, Stage, TaskFailed
 
 MAX_PIXELS = 4096 * 2304

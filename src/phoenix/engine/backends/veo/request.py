@@ -9,7 +9,7 @@ from PIL import Image, ImageOps
 
 from phoenix.catalog.model import ModelSpec
 from phoenix.contract.resolved import ResolvedClip
-from phoenix.engine.spec import ClipJob
+from phoenix.engine.interface import ClipJob
 
 JPEG_QUALITY = 95
 

@@ -9,7 +9,7 @@ from itertools import count
 from typing import TypeVar
 
 from phoenix.engine.backends.veo.errors import UpstreamError
-from phoenix.engine.cancellation import StopToken
+from phoenix.engine.stop_token import StopToken
 from phoenix.settings import VeoSettings
 
 _Result = TypeVar("_Result")

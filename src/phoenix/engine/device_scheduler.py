@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
-from phoenix.engine.cancellation import StopToken, lock_and_wake_on_stop, wait_until
+from phoenix.engine.stop_token import StopToken, lock_and_wake_on_stop, wait_until
 from phoenix.errors import FailureCode, Stage, TaskFailed
 
 PEAK_MARGIN = 1.05

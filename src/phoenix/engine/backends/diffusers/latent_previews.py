@@ -11,8 +11,8 @@ from PIL import Image
 
 from phoenix.contract.resolved import ResolvedClip
 from phoenix.engine.backends.diffusers.progress import Call
+from phoenix.engine.interface import RenderRequest
 from phoenix.engine.previews import PreviewThrottle, preview_size, to_jpeg
-from phoenix.engine.spec import RenderRequest
 
 FRAMES_FIRST = "CogVideoX"
 """Pipelines with latents `[rows, frames, channels, height, width]`; others have channels before frames."""

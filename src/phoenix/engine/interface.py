@@ -1,19 +1,19 @@
-"""The inputs and outputs of engines, and who watches a render. Nothing here knows how frames are made."""
+"""The interface of every engine: what it is given, what it returns, and what observes a render.
+
+Knows nothing of how frames are made; `animatic`, `diffusers` and `veo` implement `Engine`.
+"""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from phoenix.catalog.model import ModelSpec
 from phoenix.contract.resolved import ResolvedClip
-from phoenix.engine.cancellation import RenderStopped, StopToken
-from phoenix.errors import Stage
-
-MAX_PREVIEW_BYTES = 7_400
-"""As a data URL it is a third larger: still below 10 kB."""
+from phoenix.engine.stop_token import RenderStopped, StopToken
+from phoenix.errors import Stage, TaskFailed
 
 Frame = bytes | memoryview
 """One picture: rgb24, rows from the top, `height * width * 3` bytes."""
@@ -56,7 +56,7 @@ class RenderObserver(Protocol):
         ...
 
     def on_preview(self, picture: bytes) -> None:
-        """How the clip looks so far: a JPEG of at most `MAX_PREVIEW_BYTES`."""
+        """How the clip looks so far: a JPEG of at most `previews.MAX_PREVIEW_BYTES`."""
         ...
 
     def waiting(self) -> AbstractContextManager[None]:
@@ -145,3 +145,55 @@ class RenderRequest:
         if self._outcome is None:
             self.observer.stop.check()
         return self.result()
+
+
+class Engine(Protocol):
+    """Renders clips synchronously: called from as many threads as the device has slots."""
+
+    def render(self, job: ClipJob, observer: RenderObserver) -> RenderedClip:
+        """Renders one clip. Raises `TaskFailed`, or `RenderStopped` when asked to stop."""
+        ...
+
+    def loaded_models(self) -> tuple[str, ...]:
+        """Ids of the models held in memory now."""
+        ...
+
+    def close(self) -> None:
+        """Releases the models. Nothing may be rendering."""
+        ...
+
+
+@runtime_checkable
+class BatchingEngine(Protocol):
+    """An engine that can render several clips in one call."""
+
+    def render_batch(self, requests: Sequence[RenderRequest]) -> None:
+        """Renders clips that agree in their `BatchKey`, and finishes each of them, whatever happens."""
+        ...
+
+
+@runtime_checkable
+class LoadingEngine(Protocol):
+    """An engine whose models take memory, and time to load."""
+
+    def preload(self, model: ModelSpec, stop: StopToken) -> AbstractContextManager[None]:
+        """Entered before a call of `model` has its turn, and left when that is over: loads the model meanwhile, if it
+        fits beside what computes. Raises `TaskFailed`, or `RenderStopped` when asked to stop.
+        """
+        ...
+
+
+class ProcessUnfit(TaskFailed):
+    """The attempt failed, and so would every later one in this process: report it, then exit."""
+
+
+def without_traceback(error: BaseException) -> BaseException:
+    """A copy of the error without its traceback, whose frames keep everything in them alive, tensors included.
+
+    An error that is not one of ours is returned as it is.
+    """
+    if isinstance(error, TaskFailed):
+        return type(error)(error.code, error.detail, stage=error.stage, retriable=error.retriable)
+    if isinstance(error, RenderStopped):
+        return RenderStopped(error.reason)
+    return error
