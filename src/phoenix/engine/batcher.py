@@ -64,7 +64,7 @@ class Batcher:
             return request.wait()
 
     def _join(self, request: RenderRequest, limit: int, render: RenderBatch, preload: Preload | None) -> _Batch:
-        key = key_of(request.clip, request.job.model)
+        key = key_of(request.clip, request.inputs.model)
         with self._lock:
             batch = self._open.get(key)
             if batch is None:

@@ -20,7 +20,7 @@ Frame = bytes | memoryview
 
 
 @dataclass(frozen=True)
-class ClipJob:
+class ClipInputs:
     """One clip to render. `image_path` is its first frame, fetched already, for models that take one."""
 
     clip: ResolvedClip
@@ -89,8 +89,8 @@ RenderOutcome = RenderedClip | BaseException
 class RenderRequest:
     """Thread-safe: one thread renders, another may wait. Only the first outcome counts."""
 
-    def __init__(self, job: ClipJob, observer: RenderObserver) -> None:
-        self.job = job
+    def __init__(self, inputs: ClipInputs, observer: RenderObserver) -> None:
+        self.inputs = inputs
         self.observer = observer
         self._lock = threading.Lock()
         self._outcome: RenderOutcome | None = None
@@ -99,7 +99,7 @@ class RenderRequest:
 
     @property
     def clip(self) -> ResolvedClip:
-        return self.job.clip
+        return self.inputs.clip
 
     @property
     def is_stopped(self) -> bool:
@@ -150,7 +150,7 @@ class RenderRequest:
 class Engine(Protocol):
     """Renders clips synchronously: called from as many threads as the device has slots."""
 
-    def render(self, job: ClipJob, observer: RenderObserver) -> RenderedClip:
+    def render(self, inputs: ClipInputs, observer: RenderObserver) -> RenderedClip:
         """Renders one clip. Raises `TaskFailed`, or `RenderStopped` when asked to stop."""
         ...
 

@@ -12,7 +12,7 @@ from phoenix.engine.batch_rules import max_batch_size
 from phoenix.engine.batcher import Batcher, Preload
 from phoenix.engine.interface import (
     BatchingEngine,
-    ClipJob,
+    ClipInputs,
     Engine,
     LoadingEngine,
     RenderedClip,
@@ -65,21 +65,21 @@ class EngineRegistry:
             case "diffusers":
                 return self._can_serve_weights(model)
 
-    def render(self, job: ClipJob, observer: RenderObserver) -> RenderedClip:
+    def render(self, inputs: ClipInputs, observer: RenderObserver) -> RenderedClip:
         """Renders one clip once the device has a slot for it. Encoding and the rest happen after the slot is freed.
 
         Raises `TaskFailed` (TIMEOUT past the slot's wait limit), or `RenderStopped` when asked to stop.
         """
         observer.stop.check()
-        engine = self._get(job.model.engine)
-        if job.model.is_remote:
-            return engine.render(job, observer)
-        limit = self._max_batch_size(job)
+        engine = self._get(inputs.model.engine)
+        if inputs.model.is_remote:
+            return engine.render(inputs, observer)
+        limit = self._max_batch_size(inputs)
         if limit > 1 and isinstance(engine, BatchingEngine):
-            request, preload = RenderRequest(job, observer), _find_preload(engine, job.model)
+            request, preload = RenderRequest(inputs, observer), _find_preload(engine, inputs.model)
             return self._batcher.render(request, limit=limit, render=engine.render_batch, preload=preload)
         with self._count_rendering():
-            return self._render_alone(engine, job, observer)
+            return self._render_alone(engine, inputs, observer)
 
     @property
     def is_idle(self) -> bool:
@@ -97,9 +97,9 @@ class EngineRegistry:
                 closing.callback(engine.close)
             self._open = {}
 
-    def _render_alone(self, engine: Engine, job: ClipJob, observer: RenderObserver) -> RenderedClip:
+    def _render_alone(self, engine: Engine, inputs: ClipInputs, observer: RenderObserver) -> RenderedClip:
         """What loads, loads before it has a slot: the models that are there already compute meanwhile."""
-        preload = _find_preload(engine, job.model)
+        preload = _find_preload(engine, inputs.model)
         with ExitStack() as device:
             if preload is not None:
                 with observer.waiting():
@@ -107,7 +107,7 @@ class EngineRegistry:
                     device.enter_context(preload(observer.stop))
             with observer.waiting():
                 device.enter_context(self._slots.acquire(observer.stop))
-            return engine.render(job, observer)
+            return engine.render(inputs, observer)
 
     @contextmanager
     def _count_rendering(self) -> Generator[None]:
@@ -126,9 +126,11 @@ class EngineRegistry:
 
         return is_available(model, offline=self._engine_settings.offline)
 
-    def _max_batch_size(self, job: ClipJob) -> int:
-        has_image = job.image_path is not None
-        return max_batch_size(job.clip, job.model, has_image=has_image, limit=self._engine_settings.max_batch_size)
+    def _max_batch_size(self, inputs: ClipInputs) -> int:
+        has_image = inputs.image_path is not None
+        return max_batch_size(
+            inputs.clip, inputs.model, has_image=has_image, limit=self._engine_settings.max_batch_size
+        )
 
     def _get(self, name: EngineName) -> Engine:
         with self._open_lock:

@@ -11,7 +11,7 @@ from PIL import Image, ImageStat
 from fixtures.renders import Recorder, digest, make_clip, stopping_at
 from phoenix.catalog.load import load_catalog
 from phoenix.engine.backends.animatic.engine import AnimaticEngine
-from phoenix.engine.interface import ClipJob, NullObserver
+from phoenix.engine.interface import ClipInputs, NullObserver
 from phoenix.engine.stop_token import RenderStopped, StopReason
 from phoenix.errors import Stage
 
@@ -20,7 +20,7 @@ MODEL = load_catalog().get("animatic")
 
 def render(*, seconds_per_step: float = 0, observer=None, **changes):
     return AnimaticEngine(seconds_per_step=seconds_per_step).render(
-        ClipJob(make_clip(**changes), MODEL), observer or NullObserver()
+        ClipInputs(make_clip(**changes), MODEL), observer or NullObserver()
     )
 
 

@@ -19,7 +19,7 @@ from phoenix.cli.bench.report import BenchReport, Machine, PeakMemory, make_repo
 from phoenix.contract.jobs import ClipTimings
 from phoenix.contract.resolved import ResolvedClip, ResolvedReel
 from phoenix.engine.device import open_meter, pick_device
-from phoenix.engine.interface import ClipJob, NullObserver, RenderedClip
+from phoenix.engine.interface import ClipInputs, NullObserver, RenderedClip
 from phoenix.engine.registry import EngineRegistry
 from phoenix.engine.stop_token import StopReason, StopToken
 from phoenix.errors import Stage
@@ -110,7 +110,7 @@ class Bench:
                 if show_status:
                     show_status(f"clip {clip.index} of {len(clips)}")
                 observer = TimingObserver(self.stop)
-                rendered = self.engines.render(ClipJob(clip, self.model, self.image), observer)
+                rendered = self.engines.render(ClipInputs(clip, self.model, self.image), observer)
                 observer.stopwatch.enter(None)
                 if encoded:
                     encoded[-1].result()

@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 from phoenix.contract.resolved import ResolvedClip
 from phoenix.engine.backends.animatic import caption, scenery
 from phoenix.engine.backends.animatic.scene import Scene, Weather, read_scene
-from phoenix.engine.interface import ClipJob, RenderedClip, RenderObserver
+from phoenix.engine.interface import ClipInputs, RenderedClip, RenderObserver
 from phoenix.engine.previews import PreviewThrottle, preview_size, to_jpeg
 from phoenix.engine.stop_token import StopToken
 from phoenix.errors import Stage
@@ -134,8 +134,8 @@ class AnimaticEngine:
         self._seconds_per_step = seconds_per_step
         self._preview_interval_s = preview_interval_s
 
-    def render(self, job: ClipJob, observer: RenderObserver) -> RenderedClip:
-        clip = job.clip
+    def render(self, inputs: ClipInputs, observer: RenderObserver) -> RenderedClip:
+        clip = inputs.clip
         scene = read_scene(clip.prompt, clip.seed)
         throttle = PreviewThrottle(self._preview_interval_s)
         observer.on_stage(Stage.DENOISE)

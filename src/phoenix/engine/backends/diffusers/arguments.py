@@ -9,7 +9,7 @@ from PIL import Image, ImageOps
 from phoenix.catalog.model import ModelSpec
 from phoenix.contract.resolved import ResolvedClip
 from phoenix.engine.backends.diffusers.folders import unavailable
-from phoenix.engine.interface import ClipJob
+from phoenix.engine.interface import ClipInputs
 from phoenix.errors import FailureCode, Stage, TaskFailed
 
 LOADER_OPTIONS = frozenset({"vae_dtype", "vae_tiling", "vae_slicing", "flow_shift"})
@@ -39,18 +39,18 @@ def check_fits(model: ModelSpec, pipeline: Any) -> None:
             raise unavailable(model, f"{kind} has no option {option!r}")
 
 
-def call_arguments(pipeline: Any, job: ClipJob, *others: ClipJob) -> dict[str, Any]:
+def call_arguments(pipeline: Any, inputs: ClipInputs, *others: ClipInputs) -> dict[str, Any]:
     """All arguments but the generators and the callback: those of the clip, then the entry's options over them.
 
     What the signature does not know is left out: a pipeline without `guidance_scale` is not asked for one. `others`
     share the call: they agree with the first in all but their prompts and seeds.
     """
     names = accepted_names(pipeline)
-    offered = _of_clip(job.clip) | _call_options(job.model)
+    offered = _of_clip(inputs.clip) | _call_options(inputs.model)
     if others:
-        offered |= _prompts([job.clip, *(other.clip for other in others)])
-    if job.image_path is not None:
-        offered["image"] = _open_image(job)
+        offered |= _prompts([inputs.clip, *(other.clip for other in others)])
+    if inputs.image_path is not None:
+        offered["image"] = _open_image(inputs)
     return {name: value for name, value in offered.items() if name in names}
 
 
@@ -97,11 +97,11 @@ def _call_options(model: ModelSpec) -> dict[str, Any]:
     return plain
 
 
-def _open_image(job: ClipJob) -> Image.Image:
-    assert job.image_path is not None
-    size_px = (job.clip.width, job.clip.height)
+def _open_image(inputs: ClipInputs) -> Image.Image:
+    assert inputs.image_path is not None
+    size_px = (inputs.clip.width, inputs.clip.height)
     try:
-        with Image.open(job.image_path) as picture:
+        with Image.open(inputs.image_path) as picture:
             upright = ImageOps.exif_transpose(picture).convert("RGB")
     except (OSError, Image.DecompressionBombError) as error:
         reason = f"the first frame cannot be read: {error}"

@@ -1,4 +1,4 @@
-"""One pipeline call for one or more clips, from their jobs to their frames."""
+"""One pipeline call for one or more clips, from their inputs to their frames."""
 
 import copy
 from contextlib import ExitStack
@@ -61,19 +61,19 @@ def run_call(pipeline: Any, call: Call, maps: ColourMaps, *, preview_interval_s:
 
 def _run(pipeline: Any, call: Call, previewer: Previewer) -> Any:
     """The videos as a tensor `[rows, frames, 3, height, width]` on the device."""
-    jobs = [request.job for request in call.rows]
-    clip = jobs[0].clip
+    all_inputs = [request.inputs for request in call.rows]
+    clip = all_inputs[0].clip
     set_guidance(pipeline, clip.guidance_scale)
-    arguments = call_arguments(pipeline, *jobs)
+    arguments = call_arguments(pipeline, *all_inputs)
     has_callback = "callback_on_step_end" in accepted_names(pipeline)
     arguments |= report_steps(pipeline, call, steps=clip.steps, has_callback=has_callback, show=previewer.show)
     # On the CPU whatever the device, so that a seed gives the same clip on every machine; one per clip, so that it does
     # so whichever clips share the call.
-    generators = [torch.Generator("cpu").manual_seed(job.clip.seed) for job in jobs]
+    generators = [torch.Generator("cpu").manual_seed(inputs.clip.seed) for inputs in all_inputs]
     with ExitStack() as after:
         # A call that is stopped skips the pipeline's own call of this, and would leave dirty caches to the next one.
         after.callback(pipeline.maybe_free_model_hooks)
-        return pipeline(**arguments, generator=generators if len(jobs) > 1 else generators[0]).frames
+        return pipeline(**arguments, generator=generators if len(all_inputs) > 1 else generators[0]).frames
 
 
 def _finish(request: RenderRequest, video: torch.Tensor, call: Call) -> None:

@@ -18,7 +18,7 @@ from phoenix.engine.batch_rules import halves
 from phoenix.engine.device import device_memory, device_name, open_meter, pick_device, release_memory
 from phoenix.engine.device_scheduler import DeviceReservation, DeviceScheduler, Meter
 from phoenix.engine.interface import (
-    ClipJob,
+    ClipInputs,
     ProcessUnfit,
     RenderedClip,
     RenderObserver,
@@ -37,7 +37,7 @@ BUDGET_SHARE = 0.9
 """Share of the device's memory for weights if no budget is set; the rest is for activations."""
 
 
-class Load(Protocol):
+class LoadPipeline(Protocol):
     """Reads a model onto a device, as `load_pipeline` does."""
 
     def __call__(self, model: ModelSpec, *, device: str, stop: StopToken) -> LoadedPipeline: ...
@@ -58,7 +58,7 @@ class DiffusersEngine:
         peaks: PeakStore | None = None,
         meter: Meter | None = None,
         wait_limit_s: float = 600,
-        load: Load = load_pipeline,
+        load: LoadPipeline = load_pipeline,
         maps: ColourMaps | None = None,
     ) -> None:
         self.device = pick_device(device)
@@ -82,14 +82,14 @@ class DiffusersEngine:
         self._scheduler = DeviceScheduler(self._meter, self._model_cache)
         self._idle_evictor = IdleEvictor(self._model_cache.evict_expired, self._settings.idle_timeout_s)
 
-    def render(self, job: ClipJob, observer: RenderObserver) -> RenderedClip:
+    def render(self, inputs: ClipInputs, observer: RenderObserver) -> RenderedClip:
         """The clip's frames, in memory and off the device. Raises `TaskFailed`, `ProcessUnfit` or `RenderStopped`."""
-        request = RenderRequest(job, observer)
+        request = RenderRequest(inputs, observer)
         self.render_batch([request])
         return request.result()
 
     def render_batch(self, requests: Sequence[RenderRequest]) -> None:
-        self._render_at(requests, self._fallbacks.first_level(requests[0].job.model.id))
+        self._render_at(requests, self._fallbacks.first_level(requests[0].inputs.model.id))
 
     @contextmanager
     def preload(self, model: ModelSpec, stop: StopToken) -> Generator[None]:
@@ -132,18 +132,18 @@ class DiffusersEngine:
         if len(wanted) > 1 and self._shape_of(wanted, level) in self._too_large:
             self._split(wanted, level)
             return
-        shared_device = self._shares_device(wanted[0].job.model)
+        shared_device = self._shares_device(wanted[0].inputs.model)
         failed = self._try(wanted, level)
         if failed is not None:
             # Also what came meanwhile: a model that was loaded beside the call.
-            shared_device = shared_device or self._shares_device(wanted[0].job.model)
+            shared_device = shared_device or self._shares_device(wanted[0].inputs.model)
             self._recover(wanted, level, failed, shared_device=shared_device)
 
     def _recover(
         self, tried: Sequence[RenderRequest], level: FallbackLevel, failed: TaskFailed, *, shared_device: bool
     ) -> None:
         is_short = failed.code is FailureCode.GPU_OOM
-        higher = next_level(level, tried[0].job.model, shared_device=shared_device)
+        higher = next_level(level, tried[0].inputs.model, shared_device=shared_device)
         affects_all = isinstance(failed, ProcessUnfit) or failed.code is FailureCode.TIMEOUT
         if len(tried) > 1 and not affects_all:
             # After other errors too: one clip may have caused it, which must not fail the others.
@@ -161,7 +161,7 @@ class DiffusersEngine:
             self._render_at(half, level)
 
     def _fall_back_to(self, level: FallbackLevel, requests: Sequence[RenderRequest]) -> None:
-        model = requests[0].job.model
+        model = requests[0].inputs.model
         _logger.warning("out of memory; trying another way", model=model.id, fallback_level=level.name.lower())
         self._model_cache.evict_idle(keep=model.id if level is FallbackLevel.EXCLUSIVE else None)
         self._render_at(requests, level)
@@ -233,7 +233,7 @@ class DiffusersEngine:
         return self._settings.device_share == 1 and self._scheduler.can_load()
 
     def _shape_of(self, requests: Sequence[RenderRequest], level: FallbackLevel) -> CallShape:
-        clip, model = requests[0].clip, model_at_level(requests[0].job.model, level)
+        clip, model = requests[0].clip, model_at_level(requests[0].inputs.model, level)
         return call_shape(clip, model, len(requests), device=self._device_name)
 
     def _shares_device(self, model: ModelSpec) -> bool:

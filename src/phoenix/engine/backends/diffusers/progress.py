@@ -35,7 +35,7 @@ class Call:
 
     @property
     def model(self) -> ModelSpec:
-        return self.rows[0].job.model
+        return self.rows[0].inputs.model
 
     def report_stage(self) -> None:
         self._notify(lambda observer: observer.on_stage(self.stage))

@@ -11,7 +11,7 @@ from phoenix.engine.backends.veo.operation_store import OperationRecord, Operati
 from phoenix.engine.backends.veo.request import VeoRequest, request_for
 from phoenix.engine.backends.veo.retrying import VeoRetryPolicy, call_interruptibly, with_retries
 from phoenix.engine.backends.veo.service import OperationResult, VeoService
-from phoenix.engine.interface import ClipJob, RenderedClip, RenderObserver
+from phoenix.engine.interface import ClipInputs, RenderedClip, RenderObserver
 from phoenix.engine.slots import DeviceSlots
 from phoenix.errors import FailureCode, Stage, TaskFailed
 from phoenix.settings import VeoSettings
@@ -39,14 +39,14 @@ class VeoEngine:
         self._temporary = tempfile.TemporaryDirectory()
         self._operations = self._open_operations(operations_dir)
 
-    def render(self, job: ClipJob, observer: RenderObserver) -> RenderedClip:
+    def render(self, inputs: ClipInputs, observer: RenderObserver) -> RenderedClip:
         """The clip's frames, decoded lazily. Raises `TaskFailed` or `RenderStopped`."""
-        clip, request = job.clip, request_for(job)
+        clip, request = inputs.clip, request_for(inputs)
         with ExitStack() as slot:
             with observer.waiting():
                 slot.enter_context(self._slots.acquire(observer.stop))
             observer.on_stage(Stage.DENOISE)
-            mp4 = self._generate(request, observer, _SimulatedProgress(job))
+            mp4 = self._generate(request, observer, _SimulatedProgress(inputs))
         observer.on_step(clip.steps, clip.steps)
         observer.on_stage(Stage.DECODE)
         return RenderedClip(
@@ -127,9 +127,9 @@ class VeoEngine:
 class _SimulatedProgress:
     """Simulated progress, as the service reports none: elapsed over typical time, never complete before the end."""
 
-    def __init__(self, job: ClipJob) -> None:
-        self._steps = job.clip.steps
-        self._typical_s = float(job.model.options.get("typical_s", TYPICAL_S))
+    def __init__(self, inputs: ClipInputs) -> None:
+        self._steps = inputs.clip.steps
+        self._typical_s = float(inputs.model.options.get("typical_s", TYPICAL_S))
         self._started_s = time.monotonic()
 
     def now(self) -> tuple[int, int]:

@@ -9,7 +9,7 @@ from PIL import Image, ImageOps
 
 from phoenix.catalog.model import ModelSpec
 from phoenix.contract.resolved import ResolvedClip
-from phoenix.engine.interface import ClipJob
+from phoenix.engine.interface import ClipInputs
 
 JPEG_QUALITY = 95
 
@@ -35,20 +35,20 @@ class VeoRequest:
         return hashlib.sha256(repr((self, self.jpeg)).encode()).hexdigest()
 
 
-def request_for(job: ClipJob) -> VeoRequest:
-    clip, options = job.clip, job.model.options
+def request_for(inputs: ClipInputs) -> VeoRequest:
+    clip, options = inputs.clip, inputs.model.options
     audio, person = options.get("generate_audio"), options.get("person_generation")
     return VeoRequest(
-        model=job.model.source or job.model.id,
+        model=inputs.model.source or inputs.model.id,
         prompt=clip.prompt,
         negative_prompt=clip.negative_prompt or None,
         seed=clip.seed,
-        duration_s=_length_s(job.model, clip),
+        duration_s=_length_s(inputs.model, clip),
         aspect_ratio="16:9" if clip.width >= clip.height else "9:16",
         resolution="720p" if min(clip.width, clip.height) <= 720 else "1080p",
         generate_audio=None if audio is None else bool(audio),
         person_generation=None if person is None else str(person),
-        jpeg=None if job.image_path is None else _as_jpeg(job.image_path, clip),
+        jpeg=None if inputs.image_path is None else _as_jpeg(inputs.image_path, clip),
     )
 
 
