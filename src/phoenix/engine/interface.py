@@ -1,6 +1,6 @@
-"""The interface of every engine: what it is given, what it returns, and what observes a render.
+"""The interface of every engine: its inputs, its output, and the observer of a render.
 
-Knows nothing of how frames are made; `animatic`, `diffusers` and `veo` implement `Engine`.
+The backends `animatic`, `diffusers` and `veo` implement `Engine`.
 """
 
 import threading
@@ -21,7 +21,7 @@ Frame = bytes | memoryview
 
 @dataclass(frozen=True)
 class ClipInputs:
-    """One clip to render. `image_path` is its first frame, fetched already, for models that take one."""
+    """One clip to render. `image_path` is the downloaded first frame, for models that take an image."""
 
     clip: ResolvedClip
     model: ModelSpec
@@ -30,7 +30,7 @@ class ClipInputs:
 
 @dataclass(frozen=True)
 class RenderedClip:
-    """A clip's frames, to be read once and in order. They no longer take up device memory."""
+    """A clip's frames. `frames` can be read once, in order; the frames no longer use device memory."""
 
     frames: Iterator[Frame] = field(repr=False)
     width: int
@@ -38,17 +38,20 @@ class RenderedClip:
     fps: int
     num_frames: int
     batch_size: int = 1
-    """Clips that were rendered in the same call, this one included."""
+    """Number of clips in the call that rendered this clip, including this clip."""
 
 
 class RenderObserver(Protocol):
-    """Observes one render, called in its thread. Raises `RenderStopped` once a stop was asked for."""
+    """Observes one render, in the thread of the render.
+
+    Its methods raise `RenderStopped` after a stop was requested.
+    """
 
     @property
     def stop(self) -> StopToken: ...
 
     def on_stage(self, stage: Stage) -> None:
-        """`stage` begins; the previous one has ended."""
+        """`stage` begins; the previous stage has ended."""
         ...
 
     def on_step(self, step: int, steps: int) -> None:
@@ -56,16 +59,16 @@ class RenderObserver(Protocol):
         ...
 
     def on_preview(self, picture: bytes) -> None:
-        """How the clip looks so far: a JPEG of at most `previews.MAX_PREVIEW_BYTES`."""
+        """The clip at this step: a JPEG of at most `previews.MAX_PREVIEW_BYTES`."""
         ...
 
     def waiting(self) -> AbstractContextManager[None]:
-        """Entered while the render waits for its turn, or its model: to stand still is no fault then."""
+        """Entered while the render waits for its turn or its model. A render that waits does not count as stalled."""
         ...
 
 
 class NullObserver:
-    """The observer of a render that nobody follows: a warm-up, a benchmark."""
+    """Observes a render and reports nothing: for a warm-up or a benchmark."""
 
     def __init__(self, stop: StopToken | None = None) -> None:
         self.stop = stop or StopToken()
@@ -87,7 +90,10 @@ RenderOutcome = RenderedClip | BaseException
 
 
 class RenderRequest:
-    """Thread-safe: one thread renders, another may wait. Only the first outcome counts."""
+    """A clip to render, and its outcome.
+
+    Thread-safe: one thread renders, another may wait. The first outcome counts.
+    """
 
     def __init__(self, inputs: ClipInputs, observer: RenderObserver) -> None:
         self.inputs = inputs
@@ -114,7 +120,7 @@ class RenderRequest:
         return isinstance(self._outcome, RenderedClip)
 
     def start(self) -> None:
-        """Its call has a slot on the device."""
+        """Reports that the call of this request has a slot on the device."""
         self._started.set()
 
     def finish(self, outcome: RenderOutcome) -> None:
@@ -125,7 +131,7 @@ class RenderRequest:
         self._finished.set()
 
     def finish_stopped(self) -> None:
-        """It was asked to stop, and has left the call."""
+        """Finishes a request that was asked to stop, and that is no longer part of a call."""
         assert self.observer.stop.reason is not None
         self.finish(RenderStopped(self.observer.stop.reason))
 
@@ -137,7 +143,10 @@ class RenderRequest:
         return self._outcome
 
     def wait(self) -> RenderedClip:
-        """Waits for another thread to finish it; returns at once if stopped: the call drops the clip when it can."""
+        """Waits until another thread finishes the request. Raises its failure, or `RenderStopped` when asked to stop.
+
+        A stop ends the wait at once; the call drops the clip later, as soon as it can.
+        """
         with self.observer.stop.on_stop(self._started.set), self.observer.stop.on_stop(self._finished.set):
             with self.observer.waiting():
                 self._started.wait()
@@ -148,18 +157,18 @@ class RenderRequest:
 
 
 class Engine(Protocol):
-    """Renders clips synchronously: called from as many threads as the device has slots."""
+    """Renders clips synchronously. As many threads as the device has slots may call it at a time."""
 
     def render(self, inputs: ClipInputs, observer: RenderObserver) -> RenderedClip:
         """Renders one clip. Raises `TaskFailed`, or `RenderStopped` when asked to stop."""
         ...
 
     def loaded_models(self) -> tuple[str, ...]:
-        """Ids of the models held in memory now."""
+        """Ids of the models in memory."""
         ...
 
     def close(self) -> None:
-        """Releases the models. Nothing may be rendering."""
+        """Releases the models. Call it only while no render is running."""
         ...
 
 
@@ -168,7 +177,7 @@ class BatchingEngine(Protocol):
     """An engine that can render several clips in one call."""
 
     def render_batch(self, requests: Sequence[RenderRequest]) -> None:
-        """Renders clips that agree in their `BatchKey`, and finishes each of them, whatever happens."""
+        """Renders clips with equal `BatchKey`s. Finishes every request, also after an error."""
         ...
 
 
@@ -177,20 +186,22 @@ class LoadingEngine(Protocol):
     """An engine whose models take memory, and time to load."""
 
     def preload(self, model: ModelSpec, stop: StopToken) -> AbstractContextManager[None]:
-        """Entered before a call of `model` has its turn, and left when that is over: loads the model meanwhile, if it
-        fits beside what computes. Raises `TaskFailed`, or `RenderStopped` when asked to stop.
+        """Loads `model` before its call has a slot, if the model fits in memory together with the running calls.
+
+        The context covers the wait for the slot and the call. Raises `TaskFailed`, or `RenderStopped` when asked to
+        stop.
         """
         ...
 
 
 class ProcessUnfit(TaskFailed):
-    """The attempt failed, and so would every later one in this process: report it, then exit."""
+    """The attempt failed, and every later attempt in this process would fail: the worker reports it, then exits."""
 
 
 def without_traceback(error: BaseException) -> BaseException:
-    """A copy of the error without its traceback, whose frames keep everything in them alive, tensors included.
+    """Returns a copy of the error without its traceback: the frames of a traceback keep tensors alive.
 
-    An error that is not one of ours is returned as it is.
+    Copies only `TaskFailed` and `RenderStopped`; returns any other error unchanged.
     """
     if isinstance(error, TaskFailed):
         return type(error)(error.code, error.detail, stage=error.stage, retriable=error.retriable)

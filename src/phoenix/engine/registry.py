@@ -1,4 +1,4 @@
-"""Opens engines by name on first use, and gives each clip its turn on the device."""
+"""Opens engines by name on first use, and schedules clips on the device."""
 
 import threading
 from collections.abc import Generator, Mapping
@@ -26,11 +26,11 @@ from phoenix.settings import AnimaticSettings, EngineSettings, VeoSettings
 
 
 class EngineRegistry:
-    """The engines of one worker process. Picks the right one for each clip; thread-safe.
+    """The engines of one worker process. Selects the engine of each clip. Thread-safe.
 
-    `slots` bounds the calls on the device at a time: a clip waits for one, or shares one with others like it.
-    Without `peak_memory_file`, learned memory peaks are forgotten when the process ends. The engines in `opened` are
-    used as they are; every other engine is opened when the first clip needs it.
+    `slots` limits the calls on the device at a time: a clip waits for a slot, or shares a slot with similar clips.
+    Without `peak_memory_file`, measured memory peaks are lost when the process ends. The engines in `opened` are
+    used directly; any other engine is opened when a clip first needs it.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class EngineRegistry:
         self._open: dict[EngineName, Engine] = dict(opened or {})
 
     def can_serve(self, model: ModelSpec) -> bool:
-        """Whether a clip of `model` could be started here. Imports no torch and loads nothing."""
+        """Returns whether this process can render `model`. Imports no torch, and loads nothing."""
         match model.engine:
             case "animatic":
                 return find_spec("PIL") is not None
@@ -66,9 +66,9 @@ class EngineRegistry:
                 return self._can_serve_weights(model)
 
     def render(self, inputs: ClipInputs, observer: RenderObserver) -> RenderedClip:
-        """Renders one clip once the device has a slot for it. Encoding and the rest happen after the slot is freed.
+        """Waits for a slot on the device, and renders one clip. The slot is free again before the clip is encoded.
 
-        Raises `TaskFailed` (TIMEOUT past the slot's wait limit), or `RenderStopped` when asked to stop.
+        Raises `TaskFailed` (TIMEOUT after the wait limit of the slots), or `RenderStopped` when asked to stop.
         """
         observer.stop.check()
         engine = self._get(inputs.model.engine)
@@ -83,22 +83,22 @@ class EngineRegistry:
 
     @property
     def is_idle(self) -> bool:
-        """Whether nothing computes on the device or waits for it. A call may end later than the last of its clips."""
+        """Whether no call runs on the device or waits for it. A call can end later than the last of its clips."""
         return not (self._slots.in_use or self._slots.waiting or self._batcher.running_batches or self._rendering)
 
     def loaded_models(self) -> tuple[str, ...]:
-        """Ids of the models held in memory now."""
+        """Returns the ids of the models in memory."""
         return tuple(model_id for engine in self._open.values() for model_id in engine.loaded_models())
 
     def close(self) -> None:
-        """Releases every model. Nothing may be rendering."""
+        """Releases every model. Call it only while no render is running."""
         with self._open_lock, ExitStack() as closing:
             for engine in self._open.values():
                 closing.callback(engine.close)
             self._open = {}
 
     def _render_alone(self, engine: Engine, inputs: ClipInputs, observer: RenderObserver) -> RenderedClip:
-        """What loads, loads before it has a slot: the models that are there already compute meanwhile."""
+        """Loads the model before the clip has a slot, so that clips of loaded models can use the device meanwhile."""
         preload = _find_preload(engine, inputs.model)
         with ExitStack() as device:
             if preload is not None:
@@ -135,7 +135,7 @@ class EngineRegistry:
     def _get(self, name: EngineName) -> Engine:
         with self._open_lock:
             if name not in self._open:
-                # A new dict each time: `loaded_models` reads it from other threads without the lock.
+                # A new dict each time, because `loaded_models` reads the dict in other threads without the lock.
                 self._open = {**self._open, name: self._open_or_fail(name)}
             return self._open[name]
 
@@ -178,5 +178,5 @@ def _find_preload(engine: Engine, model: ModelSpec) -> Preload | None:
 def _is_installed(module: str) -> bool:
     try:
         return find_spec(module) is not None
-    except ModuleNotFoundError:  # the package around it
+    except ModuleNotFoundError:  # the parent package is missing
         return False

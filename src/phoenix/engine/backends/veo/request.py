@@ -1,4 +1,4 @@
-"""Maps a clip to a Veo request: the nearest video that Veo makes and that the clip can be cut from."""
+"""Maps a clip to a Veo request: for the nearest video that Veo can make and that covers the clip."""
 
 import hashlib
 import io
@@ -16,7 +16,7 @@ JPEG_QUALITY = 95
 
 @dataclass(frozen=True)
 class VeoRequest:
-    """Everything that decides what the video looks like."""
+    """Everything that decides the content of the video."""
 
     model: str
     prompt: str
@@ -31,11 +31,12 @@ class VeoRequest:
 
     @property
     def digest(self) -> str:
-        """Identifies equal requests in all processes: a paid operation is found again by it."""
+        """Identifies equal requests in all processes. The record of a paid operation has this name."""
         return hashlib.sha256(repr((self, self.jpeg)).encode()).hexdigest()
 
 
 def request_for(inputs: ClipInputs) -> VeoRequest:
+    """Returns the request for a clip."""
     clip, options = inputs.clip, inputs.model.options
     audio, person = options.get("generate_audio"), options.get("person_generation")
     return VeoRequest(
@@ -53,13 +54,13 @@ def request_for(inputs: ClipInputs) -> VeoRequest:
 
 
 def _length_s(model: ModelSpec, clip: ResolvedClip) -> int:
-    """The shortest length in seconds that the model makes and that covers the clip; the longest if none does."""
+    """Returns the shortest length in seconds that covers the clip and that the model makes; or else its longest."""
     lengths_s = sorted(int(text) for text in str(model.options.get("lengths_s", "4 6 8")).split())
     return next((length_s for length_s in lengths_s if length_s >= clip.duration_s - 1e-6), lengths_s[-1])
 
 
 def _as_jpeg(path: Path, clip: ResolvedClip) -> bytes:
-    """The picture, cropped to the clip's aspect ratio, so that the service does not pad it."""
+    """Returns the picture as a JPEG, cropped to the aspect ratio of the clip, so that the service does not pad it."""
     with Image.open(path) as picture:
         fitted = ImageOps.fit(ImageOps.exif_transpose(picture).convert("RGB"), (clip.width, clip.height))
     buffer = io.BytesIO()
