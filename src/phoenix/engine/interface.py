@@ -136,7 +136,7 @@ class RenderRequest:
         self.finish(RenderStopped(self.observer.stop.reason))
 
     def result(self) -> RenderedClip:
-        """The rendered clip. Raises its failure, or `RenderStopped`. Call it once the request is finished."""
+        """Returns the rendered clip. Raises its failure, or `RenderStopped`. Call it after the request is finished."""
         assert self._outcome is not None
         if isinstance(self._outcome, BaseException):
             raise self._outcome

@@ -37,8 +37,7 @@ class SharedSlots:
                 os.close(slot)
 
     def _lock_slot(self, stop: StopToken, until_s: float) -> int | None:
-        # The process that is next in line has this lock, so that a process that frees its slot cannot take it back at
-        # once.
+        # The process that is next in line has this lock: a process that frees its slot cannot take it back before.
         next_lock = _lock_one([self._next_lock], stop, until_s)
         if next_lock is None:
             return None

@@ -1,4 +1,4 @@
-"""Encodes frames to an MP4 as a stream: holds no more than one frame at a time."""
+"""Encodes a stream of frames to an MP4, with one frame in memory at a time, and makes posters."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -6,6 +6,9 @@ from pathlib import Path
 from phoenix.errors import FailureCode, Stage, TaskFailed
 from phoenix.media.commands import video as commands
 from phoenix.media.ffmpeg import NO_CALLBACKS, Buffer, FfmpegCallbacks, MediaTools, run_ffmpeg
+
+# The time of the poster frame in a long video.
+_POSTER_TIME_S = 1.0
 
 
 def encode_frames(
@@ -19,8 +22,8 @@ def encode_frames(
 ) -> int:
     """Writes rgb24 frames (rows from the top, `height * width * 3` bytes each) as an H.264 MP4.
 
-    Returns how many were written. The same frames, settings and ffmpeg give the same bytes. Raises `TaskFailed` if
-    a frame has another size or the count is not `num_frames`; an error raised by `frames` passes through.
+    Returns the number of frames. The same frames, settings and ffmpeg give the same bytes. Raises `TaskFailed` if a
+    frame has another size, or if the number of frames is not `num_frames`. Raises the errors of `frames`.
     """
     if picture.width % 2 or picture.height % 2:
         raise _bad_frames(f"{picture.width}x{picture.height} cannot be encoded: H.264 needs even sizes")
@@ -38,7 +41,7 @@ def _bad_frames(detail: str) -> TaskFailed:
 
 
 class _FrameCounter:
-    """Passes frames on, counting them and checking their sizes: a short one would shift all that follow."""
+    """Counts frames, and checks their sizes: a short frame would shift all later frames."""
 
     def __init__(self, frames: Iterable[Buffer], frame_bytes: int) -> None:
         self.count = 0
@@ -56,9 +59,6 @@ class _FrameCounter:
             raise _bad_frames("there were no frames to encode")
 
 
-_LATEST_S = 1.0
-
-
 def write_poster(
     video: Path,
     output: Path,
@@ -68,11 +68,11 @@ def write_poster(
     width_px: int = 640,
     callbacks: FfmpegCallbacks = NO_CALLBACKS,
 ) -> None:
-    """Writes a JPEG, at most `width_px` wide, of a frame near the start: the very first may still be black."""
-    for at_s in (min(_LATEST_S, duration_s / 2), 0):
+    """Writes a JPEG, at most `width_px` wide, of a frame near the start. The first frame may still be black."""
+    for at_s in (min(_POSTER_TIME_S, duration_s / 2), 0):
         run_ffmpeg(
             commands.poster(video, at_s, width_px, output), tools=tools, stage=Stage.ASSEMBLE, callbacks=callbacks
         )
-        # A video of one frame has none half-way through: ffmpeg then succeeds without writing a file.
+        # A video of one frame has no frame in the middle: ffmpeg then succeeds without a file.
         if output.exists():
             return

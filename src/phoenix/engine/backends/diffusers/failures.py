@@ -111,8 +111,8 @@ def _first_line(error: Exception) -> str:
 
 def _describe_shortage(text: str, device: str) -> str:
     parts = ["the device ran out of memory"]
-    if asked := re.search(rf"[Tt]ried to allocate ({_SIZE})", text):
-        parts.append(f"{asked[1]} more were needed")
+    if requested := re.search(rf"[Tt]ried to allocate ({_SIZE})", text):
+        parts.append(f"{requested[1]} more were needed")
     # From the message of the error: the memory of the failed call may be free again.
     if stated := re.search(rf"of ({_SIZE}) of which ({_SIZE}) is free", text):
         parts.append(f"{stated[2]} of {stated[1]} were free")
