@@ -22,13 +22,12 @@ from wan import save_wan, wan_spec
 from fixtures import child_processes
 from phoenix.catalog.model import ModelSpec
 from phoenix.contract.resolved import ResolvedClip
-from phoenix.engine.backend import ProcessUnfit
 from phoenix.engine.backends.diffusers.engine import DiffusersEngine
 from phoenix.engine.backends.diffusers.failures import run_clean
-from phoenix.engine.cancellation import RenderStopped, StopReason
 from phoenix.engine.device import CudaMeter, device_memory, device_name, is_broken, pick_device, release_memory
+from phoenix.engine.interface import ClipInputs, NullObserver, ProcessUnfit
 from phoenix.engine.memory_profile import InMemoryPeakStore, call_shape
-from phoenix.engine.spec import ClipJob, NullObserver
+from phoenix.engine.stop_token import RenderStopped, StopReason
 from phoenix.errors import FailureCode, Stage, TaskFailed
 from phoenix.settings import EngineSettings
 
@@ -252,7 +251,7 @@ def _pixels(
     clip: ResolvedClip | None = None,
     observer: RecordingObserver | None = None,
 ) -> np.ndarray:
-    rendered = engine.render(ClipJob(clip or _clip(), model), observer or RecordingObserver())
+    rendered = engine.render(ClipInputs(clip or _clip(), model), observer or RecordingObserver())
     return np.frombuffer(b"".join(rendered.frames), np.uint8).astype(int)
 
 

@@ -12,11 +12,11 @@ from diffusers import WanPipeline
 
 from phoenix.catalog.model import ModelSpec
 from phoenix.contract.resolved import ResolvedClip
+from phoenix.engine.interface import ClipInputs, NullObserver, RenderedClip
 from phoenix.engine.registry import EngineRegistry
-from phoenix.engine.spec import ClipJob, NullObserver, RenderedClip
 from phoenix.media.commands.video import Picture
 from phoenix.media.encode import encode_frames
-from phoenix.media.tools import MediaTools
+from phoenix.media.ffmpeg import MediaTools
 
 
 class BareLoop:
@@ -60,7 +60,7 @@ class Service:
         self._engines, self._spec = engines, spec
 
     def render(self, clip: ResolvedClip) -> RenderedClip:
-        return self._engines.render(ClipJob(clip, self._spec), NullObserver())
+        return self._engines.render(ClipInputs(clip, self._spec), NullObserver())
 
     def generate(self, clips: Sequence[ResolvedClip]) -> None:
         for clip in clips:

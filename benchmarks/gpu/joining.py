@@ -23,8 +23,8 @@ from measure import FULL, SMALL, Shape
 from wan import save_wan, wan_spec
 
 from phoenix.engine.backends.diffusers.loading import load_pipeline
-from phoenix.engine.cancellation import StopToken
 from phoenix.engine.device import pick_device
+from phoenix.engine.stop_token import StopToken
 
 MOST = 4
 """Clips in one call."""

@@ -30,11 +30,11 @@ from phoenix.catalog.model import ModelSpec
 from phoenix.clock import utc_now
 from phoenix.contract.resolved import ResolvedClip
 from phoenix.engine.backends.diffusers.engine import DiffusersEngine
-from phoenix.engine.cancellation import RenderStopped, StopReason
 from phoenix.engine.device import open_meter, pick_device
+from phoenix.engine.interface import ClipInputs, NullObserver, RenderRequest
 from phoenix.engine.registry import EngineRegistry
-from phoenix.engine.spec import ClipJob, NullObserver, RenderRequest
-from phoenix.media.tools import MediaTools
+from phoenix.engine.stop_token import RenderStopped, StopReason
+from phoenix.media.ffmpeg import MediaTools
 from phoenix.settings import AnimaticSettings, EngineSettings, MediaSettings
 
 
@@ -174,11 +174,11 @@ def _batching(engine: DiffusersEngine, spec: ModelSpec, plan: Plan, shape: Shape
 
 def _render_alone(engine: DiffusersEngine, spec: ModelSpec, clips: Sequence[ResolvedClip]) -> None:
     for clip in clips:
-        engine.render(ClipJob(clip, spec), NullObserver())
+        engine.render(ClipInputs(clip, spec), NullObserver())
 
 
 def _render_batch(engine: DiffusersEngine, spec: ModelSpec, clips: Sequence[ResolvedClip]) -> None:
-    requests = [RenderRequest(ClipJob(clip, spec), NullObserver()) for clip in clips]
+    requests = [RenderRequest(ClipInputs(clip, spec), NullObserver()) for clip in clips]
     engine.render_batch(requests)
     for request in requests:
         request.result()
@@ -187,18 +187,18 @@ def _render_batch(engine: DiffusersEngine, spec: ModelSpec, clips: Sequence[Reso
 def _stopping(engine: DiffusersEngine, spec: ModelSpec, plan: Plan) -> Iterator[Figure]:
     """From the stop, at a random moment of the steps, to the end of the render."""
     clip = _clips(plan, plan.main, 1)[0]
-    whole_s = _seconds(lambda: engine.render(ClipJob(clip, spec), NullObserver()))
+    whole_s = _seconds(lambda: engine.render(ClipInputs(clip, spec), NullObserver()))
     moments = random.Random(1)
     latencies_s: list[float] = []
     while len(latencies_s) < plan.stops:
-        latency_s = _stop_after(engine, ClipJob(clip, spec), moments.uniform(0.05, 0.5) * whole_s)
+        latency_s = _stop_after(engine, ClipInputs(clip, spec), moments.uniform(0.05, 0.5) * whole_s)
         if latency_s is not None:
             latencies_s.append(latency_s)
     yield Figure("stop to end of render, median", 1000 * statistics.median(latencies_s), "ms")
     yield Figure("stop to end of render, longest", 1000 * max(latencies_s), "ms")
 
 
-def _stop_after(engine: DiffusersEngine, job: ClipJob, delay_s: float) -> float | None:
+def _stop_after(engine: DiffusersEngine, inputs: ClipInputs, delay_s: float) -> float | None:
     asked_s: list[float] = []
     observer = NullObserver()
 
@@ -209,7 +209,7 @@ def _stop_after(engine: DiffusersEngine, job: ClipJob, delay_s: float) -> float 
     timer = threading.Timer(delay_s, stop)
     timer.start()
     try:
-        engine.render(job, observer)
+        engine.render(inputs, observer)
     except RenderStopped:
         return time.perf_counter() - asked_s[0]
     finally:
@@ -247,7 +247,7 @@ def _peak(engine: DiffusersEngine, spec: ModelSpec, plan: Plan) -> Figure:
         return Figure("peak memory of the process, both contenders in it", peak_kib / 2**20, "GiB")
     # The engine has measured shapes of its own since the start, and began the peak anew each time.
     meter.reset_peak()
-    engine.render(ClipJob(_clips(plan, plan.main, 1)[0], spec), NullObserver())
+    engine.render(ClipInputs(_clips(plan, plan.main, 1)[0], spec), NullObserver())
     return Figure(f"peak memory on the device, weights and a clip of {plan.main}", meter.peak_bytes() / 2**30, "GiB")
 
 

@@ -14,9 +14,9 @@ from fixtures.open_engine import OpenEngine
 from fixtures.renders import Recorder, make_clip, stopping_at
 from fixtures.tiny_pipelines import KINDS, TinyPipelines, tiny_spec
 from phoenix.catalog.model import ModelSpec
-from phoenix.engine.cancellation import RenderStopped
+from phoenix.engine.interface import ClipInputs, NullObserver, RenderRequest
 from phoenix.engine.registry import EngineRegistry
-from phoenix.engine.spec import ClipJob, NullObserver, RenderRequest
+from phoenix.engine.stop_token import RenderStopped
 from phoenix.errors import FailureCode, Stage, TaskFailed
 from phoenix.settings import AnimaticSettings, EngineSettings
 
@@ -33,8 +33,8 @@ def model(request: pytest.FixtureRequest, tiny_pipelines: TinyPipelines, tmp_pat
     return tiny_spec(request.param, tiny_pipelines(request.param), tmp_path)
 
 
-def alone(engine: OpenEngine, jobs: Sequence[ClipJob]) -> list[np.ndarray]:
-    return [pixels(engine.render(job, NullObserver())) for job in jobs]
+def alone(engine: OpenEngine, all_inputs: Sequence[ClipInputs]) -> list[np.ndarray]:
+    return [pixels(engine.render(inputs, NullObserver())) for inputs in all_inputs]
 
 
 def together(engine: OpenEngine, requests: Sequence[RenderRequest]) -> list[np.ndarray]:
@@ -44,7 +44,7 @@ def together(engine: OpenEngine, requests: Sequence[RenderRequest]) -> list[np.n
 
 def rows_per_forward(engine: OpenEngine, model: ModelSpec) -> list[int]:
     """The first dimension of what each pass of the transformer is given, from now on."""
-    engine.render(ClipJob(make_clip(), model), NullObserver())
+    engine.render(ClipInputs(make_clip(), model), NullObserver())
     rows: list[int] = []
     transformer = next(load for load in reversed(engine.loads) if load.model.id == model.id).pipeline.transformer
     transformer.register_forward_pre_hook(
@@ -54,10 +54,10 @@ def rows_per_forward(engine: OpenEngine, model: ModelSpec) -> list[int]:
 
 
 def test_a_shared_call_makes_each_clip_as_it_would_be_alone(engine, model):
-    jobs = trio(model, steps=3)
-    requests = requests_of(jobs)
+    all_inputs = trio(model, steps=3)
+    requests = requests_of(all_inputs)
     made = together(engine, requests)
-    assert max(map(furthest, made, alone(engine, jobs))) <= BATCH_TOLERANCE
+    assert max(map(furthest, made, alone(engine, all_inputs))) <= BATCH_TOLERANCE
     assert [request.result().batch_size for request in requests] == [3, 3, 3]
     assert furthest(made[0], made[2]) > 10 * BATCH_TOLERANCE
 
@@ -71,15 +71,15 @@ def test_every_clip_of_a_call_observes_its_stages_and_steps(engine, model):
 
 
 def test_a_clip_that_is_stopped_leaves_the_others_as_they_would_be_alone(engine, model):
-    jobs = trio(model, steps=4)
+    all_inputs = trio(model, steps=4)
     recorders = [Recorder(), stopping_at(2), Recorder()]
-    requests = requests_of(jobs, recorders)
+    requests = requests_of(all_inputs, recorders)
     engine.render_batch(requests)
     with pytest.raises(RenderStopped):
         requests[1].result()
     assert recorders[1].steps[-1] == (2, 4)
     left = [pixels(requests[index].result()) for index in (0, 2)]
-    assert max(map(furthest, left, alone(engine, [jobs[0], jobs[2]]))) <= BATCH_TOLERANCE
+    assert max(map(furthest, left, alone(engine, [all_inputs[0], all_inputs[2]]))) <= BATCH_TOLERANCE
 
 
 def test_the_rows_of_a_stopped_clip_are_taken_out_of_a_running_call(engine, tiny_wan):
@@ -100,17 +100,17 @@ def test_a_call_whose_clips_are_all_stopped_ends(engine, tiny_wan):
 
 def test_a_call_that_is_too_large_is_made_in_halves_and_remembered_as_such(tiny_wan):
     engine = OpenEngine()
-    jobs = trio(tiny_wan)
-    expected = alone(engine, jobs)
+    all_inputs = trio(tiny_wan)
+    expected = alone(engine, all_inputs)
     rows = rows_per_forward(engine, tiny_wan)
     refuse_batches(engine, tiny_wan, more_than=1)
-    requests = requests_of(jobs)
+    requests = requests_of(all_inputs)
     made = together(engine, requests)
     assert max(map(furthest, made, expected)) == 0
     assert [request.result().batch_size for request in requests] == [1, 1, 1]
     assert rows[:2] == [3, 2]
     rows.clear()
-    together(engine, requests_of(jobs))
+    together(engine, requests_of(all_inputs))
     assert max(rows) == 1
     engine.close()
 
@@ -126,8 +126,8 @@ def refuse_batches(engine: OpenEngine, model: ModelSpec, *, more_than: int) -> N
 
 def test_an_error_that_one_clip_brings_fails_that_clip_alone(tiny_wan):
     engine = OpenEngine()
-    jobs = trio(tiny_wan)
-    expected = alone(engine, jobs)
+    all_inputs = trio(tiny_wan)
+    expected = alone(engine, all_inputs)
     tokenizer = engine.loads[0].pipeline.tokenizer
     plain = tokenizer.__class__
 
@@ -138,7 +138,7 @@ def test_an_error_that_one_clip_brings_fails_that_clip_alone(tiny_wan):
             return super().__call__(text, *args, **kwargs)
 
     tokenizer.__class__ = Picky
-    requests = requests_of(jobs)
+    requests = requests_of(all_inputs)
     engine.render_batch(requests)
     with pytest.raises(TaskFailed, match="no foxes") as failed:
         requests[1].result()
@@ -149,7 +149,7 @@ def test_an_error_that_one_clip_brings_fails_that_clip_alone(tiny_wan):
 
 
 def test_a_clip_of_values_that_are_not_numbers_fails_alone(engine, tiny_wan):
-    engine.render(ClipJob(make_clip(), tiny_wan), NullObserver())
+    engine.render(ClipInputs(make_clip(), tiny_wan), NullObserver())
     loaded = next(load for load in reversed(engine.loads) if load.model.id == tiny_wan.id)
 
     def spoil(_module: Any, _args: Any, result: Any) -> Any:
@@ -171,8 +171,8 @@ def test_clips_of_several_jobs_join_one_call_through_the_engines(tiny_wan):
         engine=EngineSettings(max_batch_size=3, batch_window_s=30), animatic=AnimaticSettings(), device="cpu"
     )
     with ThreadPoolExecutor(3) as pool:
-        made = list(pool.map(lambda job: engines.render(job, NullObserver()), trio(tiny_wan)))
+        made = list(pool.map(lambda inputs: engines.render(inputs, NullObserver()), trio(tiny_wan)))
     assert [rendered.batch_size for rendered in made] == [3, 3, 3]
     deterministic = make_clip(deterministic=True)
-    assert engines.render(ClipJob(deterministic, tiny_wan), NullObserver()).batch_size == 1
+    assert engines.render(ClipInputs(deterministic, tiny_wan), NullObserver()).batch_size == 1
     engines.close()

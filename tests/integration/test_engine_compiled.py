@@ -11,8 +11,8 @@ from fixtures.open_engine import OpenEngine
 from fixtures.renders import Recorder, digest, make_clip
 from fixtures.turnstile import BlockCounter
 from phoenix.catalog.model import ModelSpec
-from phoenix.engine.cancellation import RenderStopped
-from phoenix.engine.spec import ClipJob, NullObserver
+from phoenix.engine.interface import ClipInputs, NullObserver
+from phoenix.engine.stop_token import RenderStopped
 
 
 @pytest.fixture
@@ -51,14 +51,14 @@ def test_all_blocks_of_all_clips_of_one_shape_share_one_graph_and_make_the_same_
     engine, tiny_wan, compiled_wan, graphs
 ):
     for clip in (make_clip(), make_clip(seed=8, guidance_scale=3.0), make_clip(prompt="a cat", steps=4)):
-        plain, compiled = (ClipJob(clip, model) for model in (tiny_wan, compiled_wan))
+        plain, compiled = (ClipInputs(clip, model) for model in (tiny_wan, compiled_wan))
         assert digest(engine.render(compiled, Recorder())) == digest(engine.render(plain, NullObserver()))
         assert len(graphs) == 1
 
 
 def test_a_stop_within_a_step_takes_effect_at_the_next_compiled_block(engine, compiled_wan, graphs):
-    job, recorder = ClipJob(make_clip(), compiled_wan), Recorder()
-    before = digest(engine.render(job, NullObserver()))
+    inputs, recorder = ClipInputs(make_clip(), compiled_wan), Recorder()
+    before = digest(engine.render(inputs, NullObserver()))
     transformer = engine.loads[-1].pipeline.transformer
     ahead, behind = (
         BlockCounter([transformer.condition_embedder], recorder),
@@ -66,9 +66,9 @@ def test_a_stop_within_a_step_takes_effect_at_the_next_compiled_block(engine, co
     )
     ahead.reset(stop_in=2)
     with pytest.raises(RenderStopped):
-        engine.render(job, recorder)
+        engine.render(inputs, recorder)
     assert (ahead.entered, behind.entered) == (2, 1)
     ahead.remove()
     behind.remove()
-    assert digest(engine.render(job, NullObserver())) == before
+    assert digest(engine.render(inputs, NullObserver())) == before
     assert len(graphs) == 1

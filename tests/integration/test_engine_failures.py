@@ -9,10 +9,9 @@ import torch
 from fixtures.open_engine import OpenEngine
 from fixtures.renders import digest, make_clip
 from phoenix.catalog.model import ModelSpec
-from phoenix.engine.backend import ProcessUnfit
 from phoenix.engine.backends.diffusers.calling import to_rgb24
 from phoenix.engine.backends.diffusers.failures import describe, is_out_of_memory, run_clean
-from phoenix.engine.spec import ClipJob, NullObserver
+from phoenix.engine.interface import ClipInputs, NullObserver, ProcessUnfit
 from phoenix.errors import FailureCode, Stage, TaskFailed
 
 OUT_OF_MEMORY = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB. GPU 0 has 3 GiB free.")
@@ -43,7 +42,7 @@ def break_transformer(engine: OpenEngine, model, error: Exception):
         # A new one each time: an error that is raised keeps its traceback, and so the latents.
         raise type(error)(*error.args)
 
-    engine.render(ClipJob(make_clip(), model), NullObserver())
+    engine.render(ClipInputs(make_clip(), model), NullObserver())
     transformer = engine.loads.pop().pipeline.transformer
     return latents, transformer.register_forward_pre_hook(fail, with_kwargs=True)
 
@@ -51,25 +50,25 @@ def break_transformer(engine: OpenEngine, model, error: Exception):
 def test_running_out_of_memory_is_reported_with_what_was_needed(engine, tiny_wan):
     break_transformer(engine, tiny_wan, OUT_OF_MEMORY)
     with pytest.raises(TaskFailed, match=r"ran out of memory; 20.00 GiB more were needed") as failed:
-        engine.render(ClipJob(make_clip(), tiny_wan), NullObserver())
+        engine.render(ClipInputs(make_clip(), tiny_wan), NullObserver())
     assert (failed.value.code, failed.value.stage) == (FailureCode.GPU_OOM, Stage.DENOISE)
     assert failed.value.retriable
 
 
 def test_after_running_out_of_memory_the_engine_makes_the_same_clip_as_before(engine, tiny_wan):
-    job = ClipJob(make_clip(), tiny_wan)
-    before = digest(engine.render(job, NullObserver()))
+    inputs = ClipInputs(make_clip(), tiny_wan)
+    before = digest(engine.render(inputs, NullObserver()))
     _, handle = break_transformer(engine, tiny_wan, OUT_OF_MEMORY)
     with pytest.raises(TaskFailed):
-        engine.render(job, NullObserver())
+        engine.render(inputs, NullObserver())
     handle.remove()
-    assert digest(engine.render(job, NullObserver())) == before
+    assert digest(engine.render(inputs, NullObserver())) == before
 
 
 def test_a_failure_that_somebody_keeps_holds_no_tensor(engine, tiny_wan):
     latents, _ = break_transformer(engine, tiny_wan, OUT_OF_MEMORY)
     with ThreadPoolExecutor(1) as pool:
-        kept = pool.submit(engine.render, ClipJob(make_clip(), tiny_wan), NullObserver())
+        kept = pool.submit(engine.render, ClipInputs(make_clip(), tiny_wan), NullObserver())
         assert isinstance(kept.exception(), TaskFailed)
     assert kept.exception().__cause__ is kept.exception().__context__ is None
     assert latents[0]() is None
@@ -78,21 +77,21 @@ def test_a_failure_that_somebody_keeps_holds_no_tensor(engine, tiny_wan):
 def test_another_error_is_an_engine_failure_at_its_stage(engine, tiny_wan):
     _, handle = break_transformer(engine, tiny_wan, RuntimeError("mat1 and mat2 shapes\ncannot be multiplied"))
     with pytest.raises(TaskFailed, match=r"^RuntimeError: mat1 and mat2 shapes$") as failed:
-        engine.render(ClipJob(make_clip(), tiny_wan), NullObserver())
+        engine.render(ClipInputs(make_clip(), tiny_wan), NullObserver())
     assert (failed.value.code, failed.value.stage) == (FailureCode.ENGINE_FAILED, Stage.DENOISE)
     handle.remove()
-    assert len(list(engine.render(ClipJob(make_clip(), tiny_wan), NullObserver()).frames)) == 9
+    assert len(list(engine.render(ClipInputs(make_clip(), tiny_wan), NullObserver()).frames)) == 9
 
 
 def test_a_size_that_the_pipeline_refuses_is_an_engine_failure_that_will_not_pass(engine, tiny_wan):
     with pytest.raises(TaskFailed, match="divisible by") as failed:
-        engine.render(ClipJob(make_clip(width=72), tiny_wan), NullObserver())
+        engine.render(ClipInputs(make_clip(width=72), tiny_wan), NullObserver())
     assert (failed.value.code, failed.value.retriable) == (FailureCode.ENGINE_FAILED, False)
 
 
 def test_a_number_of_frames_that_the_pipeline_rounds_in_silence_is_noticed(engine, tiny_wan):
     with pytest.raises(TaskFailed, match="made 9 frames of 64x64 where 10 frames of 64x64 was asked for"):
-        engine.render(ClipJob(make_clip(num_frames=10), tiny_wan), NullObserver())
+        engine.render(ClipInputs(make_clip(num_frames=10), tiny_wan), NullObserver())
 
 
 def test_a_picture_that_is_not_numbers_is_refused_rather_than_shown_black():
@@ -169,7 +168,7 @@ def test_an_unfit_process_stays_unfit_on_its_way_out():
 
 
 def test_a_pipeline_that_was_evicted_is_gone(engine, tiny_wan):
-    engine.render(ClipJob(make_clip(), tiny_wan), NullObserver())
+    engine.render(ClipInputs(make_clip(), tiny_wan), NullObserver())
     weights = weakref.ref(engine.loads.pop().pipeline.transformer)
     engine.close()
     assert weights() is None

@@ -11,7 +11,7 @@ from fixtures.renders import Recorder, digest, make_clip
 from fixtures.tiny_pipelines import KINDS, TinyPipelines, tiny_spec
 from phoenix.catalog.model import ModelSpec
 from phoenix.engine.backends.diffusers.engine import DiffusersEngine
-from phoenix.engine.spec import ClipJob, NullObserver
+from phoenix.engine.interface import ClipInputs, NullObserver
 from phoenix.errors import Stage
 
 CLIPS = [
@@ -40,7 +40,7 @@ def model(request: pytest.FixtureRequest, tiny_pipelines: TinyPipelines, tmp_pat
 
 def test_a_clip_has_the_frames_steps_and_stages_that_were_asked_for(engine, model):
     recorder = Recorder()
-    rendered = engine.render(ClipJob(make_clip(steps=3), model), recorder)
+    rendered = engine.render(ClipInputs(make_clip(steps=3), model), recorder)
     frames = list(rendered.frames)
     assert len(frames) == 9
     assert {len(frame) for frame in frames} == {64 * 64 * 3}
@@ -49,14 +49,14 @@ def test_a_clip_has_the_frames_steps_and_stages_that_were_asked_for(engine, mode
 
 
 def test_threads_that_share_the_weights_make_bit_identical_clips(engine, model):
-    alone = [digest(engine.render(ClipJob(clip, model), NullObserver())) for clip in CLIPS]
+    alone = [digest(engine.render(ClipInputs(clip, model), NullObserver())) for clip in CLIPS]
     assert len(set(alone)) == len(CLIPS)
     barrier = threading.Barrier(4)
 
     def render(worker: int) -> list[bool]:
         barrier.wait(60)
         order = [(worker + turn) % 4 for turn in range(3)]
-        return [digest(engine.render(ClipJob(CLIPS[i], model), NullObserver())) == alone[i] for i in order]
+        return [digest(engine.render(ClipInputs(CLIPS[i], model), NullObserver())) == alone[i] for i in order]
 
     with ThreadPoolExecutor(4) as pool:
         results = list(pool.map(render, range(4)))
@@ -64,15 +64,15 @@ def test_threads_that_share_the_weights_make_bit_identical_clips(engine, model):
 
 
 def test_an_engine_that_was_closed_loads_again_and_makes_the_same_clip(engine, tiny_wan):
-    before = digest(engine.render(ClipJob(CLIPS[0], tiny_wan), NullObserver()))
+    before = digest(engine.render(ClipInputs(CLIPS[0], tiny_wan), NullObserver()))
     engine.close()
     assert engine.loaded_models() == ()
-    assert digest(engine.render(ClipJob(CLIPS[0], tiny_wan), NullObserver())) == before
+    assert digest(engine.render(ClipInputs(CLIPS[0], tiny_wan), NullObserver())) == before
 
 
 def test_the_second_expert_of_wan_22_takes_part(engine, tiny_pipelines, tmp_path):
     one, two = (tiny_spec(kind, tiny_pipelines(kind), tmp_path) for kind in ("wan", "wan22"))
     clip = make_clip(steps=6)
-    assert digest(engine.render(ClipJob(clip, one), NullObserver())) != digest(
-        engine.render(ClipJob(clip, two), NullObserver())
+    assert digest(engine.render(ClipInputs(clip, one), NullObserver())) != digest(
+        engine.render(ClipInputs(clip, two), NullObserver())
     )

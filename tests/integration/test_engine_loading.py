@@ -13,13 +13,12 @@ from fixtures.open_engine import OpenEngine
 from fixtures.renders import Recorder, digest, make_clip
 from fixtures.tiny_pipelines import TinyPipelines, tiny_spec
 from phoenix.catalog.model import ModelSpec
-from phoenix.engine.backend import ProcessUnfit
+from phoenix.engine.backends.diffusers.calling import clone_for_call
 from phoenix.engine.backends.diffusers.engine import DiffusersEngine
 from phoenix.engine.backends.diffusers.loading import load_pipeline, weight_bytes
-from phoenix.engine.backends.diffusers.sharing import clone_for_call
-from phoenix.engine.cancellation import RenderStopped, StopReason, StopToken
+from phoenix.engine.interface import ClipInputs, NullObserver, ProcessUnfit
 from phoenix.engine.registry import EngineRegistry
-from phoenix.engine.spec import ClipJob, NullObserver
+from phoenix.engine.stop_token import RenderStopped, StopReason, StopToken
 from phoenix.errors import FailureCode, Stage, TaskFailed
 from phoenix.settings import AnimaticSettings, EngineSettings
 from phoenix.worker.warmup import warm_up
@@ -37,7 +36,7 @@ def copied_wan(tiny_pipelines: TinyPipelines, tmp_path: Path) -> Path:
 
 def failure_of(engine: DiffusersEngine, model: ModelSpec) -> TaskFailed:
     with pytest.raises(TaskFailed) as failed:
-        engine.render(ClipJob(make_clip(), model), NullObserver())
+        engine.render(ClipInputs(make_clip(), model), NullObserver())
     return failed.value
 
 
@@ -59,7 +58,7 @@ def test_first_requests_that_come_together_cause_one_load(tiny_wan):
     engine = OpenEngine()
 
     def render(_turn: int) -> str:
-        return digest(engine.render(ClipJob(make_clip(), tiny_wan), NullObserver()))
+        return digest(engine.render(ClipInputs(make_clip(), tiny_wan), NullObserver()))
 
     with ThreadPoolExecutor(4) as pool:
         clips = list(pool.map(render, range(4)))
@@ -74,7 +73,7 @@ def test_models_past_this_process_s_part_of_the_budget_are_evicted_for_each_othe
     wan, ltx = (tiny_spec(kind, tiny_pipelines(kind), tmp_path) for kind in ("wan", "ltx"))
     engine = DiffusersEngine(device="cpu", settings=EngineSettings(**budget))
     for model in (wan, ltx, wan):
-        engine.render(ClipJob(make_clip(), model), NullObserver())
+        engine.render(ClipInputs(make_clip(), model), NullObserver())
     assert engine.loaded_models() == ("tiny-wan",)
 
 
@@ -126,7 +125,7 @@ def test_pickled_weights_are_not_loaded_and_the_engine_works_on(copied_wan, tiny
     failed = failure_of(engine, tiny_spec("wan", copied_wan, tmp_path))
     assert (failed.code, failed.stage) == (FailureCode.MODEL_UNAVAILABLE, Stage.LOAD)
     assert "is a pickle" in failed.detail
-    assert len(list(engine.render(ClipJob(make_clip(), tiny_wan), NullObserver()).frames)) == 9
+    assert len(list(engine.render(ClipInputs(make_clip(), tiny_wan), NullObserver()).frames)) == 9
 
 
 def drop_tensor(weights: Path, ending: str) -> None:
@@ -212,9 +211,9 @@ def test_a_clip_that_is_stopped_while_its_model_loads_is_let_go_and_the_load_goe
     engine = DiffusersEngine(device="cpu", load=load_slowly)
     leaving, staying = Recorder(), Recorder()
     with ThreadPoolExecutor(2) as pool:
-        first = pool.submit(engine.render, ClipJob(make_clip(), tiny_wan), leaving)
+        first = pool.submit(engine.render, ClipInputs(make_clip(), tiny_wan), leaving)
         assert reading.wait(30)
-        second = pool.submit(engine.render, ClipJob(make_clip(), tiny_wan), staying)
+        second = pool.submit(engine.render, ClipInputs(make_clip(), tiny_wan), staying)
         while not staying.stages:
             threading.Event().wait(0.001)
         leaving.stop.stop(StopReason.CANCEL)
@@ -228,13 +227,13 @@ def test_a_clip_that_is_stopped_while_its_model_loads_is_let_go_and_the_load_goe
 
 def test_a_model_that_nobody_has_used_for_a_while_is_dropped(tiny_wan):
     engine = DiffusersEngine(device="cpu", settings=EngineSettings(idle_timeout_s=0.05))
-    engine.render(ClipJob(make_clip(), tiny_wan), NullObserver())
+    engine.render(ClipInputs(make_clip(), tiny_wan), NullObserver())
     for _ in range(10_000):
         if not engine.loaded_models():
             break
         threading.Event().wait(0.001)
     assert engine.loaded_models() == ()
-    assert len(list(engine.render(ClipJob(make_clip(), tiny_wan), NullObserver()).frames)) == 9
+    assert len(list(engine.render(ClipInputs(make_clip(), tiny_wan), NullObserver()).frames)) == 9
     engine.close()
 
 

@@ -13,9 +13,9 @@ from fixtures.engine_clips import requests_of, trio
 from fixtures.renders import Recorder, make_clip, stopping_at
 from fixtures.tiny_pipelines import tiny_spec
 from phoenix.engine.backends.diffusers.engine import DiffusersEngine
-from phoenix.engine.cancellation import RenderStopped
+from phoenix.engine.interface import ClipInputs, NullObserver
 from phoenix.engine.memory_profile import FilePeakStore, call_shape
-from phoenix.engine.spec import ClipJob, NullObserver
+from phoenix.engine.stop_token import RenderStopped
 from phoenix.errors import Stage, TaskFailed
 
 PEAK_BYTES = 30
@@ -63,7 +63,7 @@ def engine(gauge: Gauge, peaks: FilePeakStore):
 
 def test_only_the_first_call_of_a_shape_is_measured(engine, gauge, peaks, tiny_wan):
     for width in (64, 64, 128, 64):
-        engine.render(ClipJob(make_clip(width=width), tiny_wan), NullObserver())
+        engine.render(ClipInputs(make_clip(width=width), tiny_wan), NullObserver())
     assert gauge.measured == 2
     assert peaks.find(call_shape(make_clip(width=128), tiny_wan, 1, device="cpu")) == PEAK_BYTES
 
@@ -96,10 +96,10 @@ def test_weights_that_come_while_a_call_is_measured_are_not_taken_for_its_own(
 
         def bring_another(event: object) -> None:
             if event == 1:
-                pool.submit(engine.render, ClipJob(make_clip(), ltx), AtTheDoor(is_loaded.set))
+                pool.submit(engine.render, ClipInputs(make_clip(), ltx), AtTheDoor(is_loaded.set))
                 assert is_loaded.wait(30)
 
-        engine.render(ClipJob(make_clip(), tiny_wan), Recorder(bring_another))
+        engine.render(ClipInputs(make_clip(), tiny_wan), Recorder(bring_another))
     assert peaks.find(call_shape(make_clip(), tiny_wan, 1, device="cpu")) is None
     assert peaks.find(call_shape(make_clip(), ltx, 1, device="cpu")) == PEAK_BYTES
 
@@ -119,14 +119,14 @@ def test_what_was_dropped_but_is_not_gone_yet_is_not_taken_for_weights(peaks, ti
             return 10 * sum(knot() is not None for knot in left)
 
     engine = DiffusersEngine(device="cpu", meter=Littered(), peaks=peaks)
-    engine.render(ClipJob(make_clip(), tiny_wan), AtTheDoor(lambda: left.append(weakref.ref(Knot()))))
+    engine.render(ClipInputs(make_clip(), tiny_wan), AtTheDoor(lambda: left.append(weakref.ref(Knot()))))
     engine.close()
     assert peaks.find(call_shape(make_clip(), tiny_wan, 1, device="cpu")) == PEAK_BYTES
 
 
 def test_a_call_that_was_stopped_teaches_nothing(engine, peaks, tiny_wan):
     with pytest.raises(RenderStopped):
-        engine.render(ClipJob(make_clip(), tiny_wan), stopping_at(1))
+        engine.render(ClipInputs(make_clip(), tiny_wan), stopping_at(1))
     assert peaks.find(call_shape(make_clip(), tiny_wan, 1, device="cpu")) is None
 
 
@@ -134,18 +134,18 @@ def test_a_call_that_was_stopped_teaches_nothing(engine, peaks, tiny_wan):
 def test_cached_memory_is_given_back_once_a_call_is_over_however_it_ended(engine, gauge, tiny_wan, stop_at):
     recorder = Recorder() if stop_at is None else stopping_at(stop_at)
     with suppress(RenderStopped):
-        engine.render(ClipJob(make_clip(), tiny_wan), recorder)
+        engine.render(ClipInputs(make_clip(), tiny_wan), recorder)
     assert gauge.released == 1
 
 
 def test_cached_memory_is_given_back_after_a_failure(engine, gauge, tiny_wan):
     with pytest.raises(TaskFailed):
-        engine.render(ClipJob(make_clip(width=72), tiny_wan), NullObserver())
+        engine.render(ClipInputs(make_clip(width=72), tiny_wan), NullObserver())
     assert gauge.released == 1
 
 
 def test_memory_in_the_cache_stays_there_while_another_call_computes(engine, gauge, tiny_wan):
-    engine.render(ClipJob(make_clip(), tiny_wan), NullObserver())
+    engine.render(ClipInputs(make_clip(), tiny_wan), NullObserver())
     inside, leave = threading.Event(), threading.Event()
 
     def stay(_event: object) -> None:
@@ -153,9 +153,9 @@ def test_memory_in_the_cache_stays_there_while_another_call_computes(engine, gau
         assert leave.wait(30)
 
     with ThreadPoolExecutor(1) as pool:
-        other = pool.submit(engine.render, ClipJob(make_clip(), tiny_wan), Recorder(stay_after_the_load(stay)))
+        other = pool.submit(engine.render, ClipInputs(make_clip(), tiny_wan), Recorder(stay_after_the_load(stay)))
         assert inside.wait(30)
-        engine.render(ClipJob(make_clip(), tiny_wan), NullObserver())
+        engine.render(ClipInputs(make_clip(), tiny_wan), NullObserver())
         assert gauge.released == 1
         leave.set()
         other.result(30)
@@ -169,7 +169,7 @@ def stay_after_the_load(stay: Callable[[object], None]) -> Callable[[object], No
 
 def test_no_more_calls_run_at_once_than_their_memory_allows(engine, tiny_wan):
     clip = make_clip(steps=6)
-    engine.render(ClipJob(clip, tiny_wan), NullObserver())
+    engine.render(ClipInputs(clip, tiny_wan), NullObserver())
     running, lock, seen = 0, threading.Lock(), [0]
 
     class Counting(NullObserver):
@@ -181,5 +181,5 @@ def test_no_more_calls_run_at_once_than_their_memory_allows(engine, tiny_wan):
                 running -= step == steps
 
     with ThreadPoolExecutor(6) as pool:
-        list(pool.map(lambda _: engine.render(ClipJob(clip, tiny_wan), Counting()), range(6)))
+        list(pool.map(lambda _: engine.render(ClipInputs(clip, tiny_wan), Counting()), range(6)))
     assert 1 < max(seen) <= 3

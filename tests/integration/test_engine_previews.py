@@ -12,8 +12,8 @@ from fixtures.open_engine import OpenEngine
 from fixtures.renders import Recorder, make_clip, stopping_at
 from fixtures.tiny_pipelines import TinyPipelines, tiny_spec
 from phoenix.catalog.model import ModelSpec
-from phoenix.engine.backends.diffusers.latents import ColourMaps
-from phoenix.engine.spec import ClipJob, NullObserver
+from phoenix.engine.backends.diffusers.latent_previews import ColourMaps
+from phoenix.engine.interface import ClipInputs, NullObserver
 
 LATENTS = {
     "wan": (16, 5, 8, 16),
@@ -77,14 +77,14 @@ def model(request: pytest.FixtureRequest, tiny_pipelines: TinyPipelines, tmp_pat
 def test_previews_come_from_the_second_clip_of_a_model_on(engine, model):
     first, second = Recorder(), Recorder()
     for recorder in (first, second):
-        engine.render(ClipJob(make_clip(width=128, steps=4), model), recorder)
+        engine.render(ClipInputs(make_clip(width=128, steps=4), model), recorder)
     assert first.previews == []
     assert len(set(second.previews)) == 4
     assert {Image.open(BytesIO(picture)).size for picture in second.previews} == {(192, 96)}
 
 
 def test_a_map_is_learned_from_the_channels_of_the_latents_where_they_lie(engine, maps, model):
-    engine.render(ClipJob(make_clip(width=128, num_frames=17), model), NullObserver())
+    engine.render(ClipInputs(make_clip(width=128, num_frames=17), model), NullObserver())
     assert maps.shapes == [LATENTS[model.id.removeprefix("tiny-")]]
 
 
@@ -93,12 +93,12 @@ def test_a_map_is_learned_from_latents_and_frames_of_one_clip_though_the_first_o
     engine, maps, kind, tiny_pipelines, tmp_path
 ):
     model = tiny_spec(kind, tiny_pipelines(kind), tmp_path)
-    jobs = trio(model, num_frames=17)
-    engine.render_batch(requests_of(jobs, [stopping_at(2), Recorder(), Recorder()]))
+    all_inputs = trio(model, num_frames=17)
+    engine.render_batch(requests_of(all_inputs, [stopping_at(2), Recorder(), Recorder()]))
     learned, alone = maps.find(model.id), []
-    for job in jobs[:2]:
+    for inputs in all_inputs[:2]:
         maps.forget()
-        engine.render(job, NullObserver())
+        engine.render(inputs, NullObserver())
         alone.append(maps.find(model.id))
     of_the_stopped, of_the_next = (float((learned - found).abs().max()) for found in alone)
     assert of_the_next < 1e-5

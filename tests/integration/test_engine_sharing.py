@@ -8,7 +8,7 @@ import pytest
 
 from fixtures.tiny_pipelines import tiny_spec
 from phoenix.engine.backends.diffusers.loading import load_pipeline
-from phoenix.engine.cancellation import StopToken
+from phoenix.engine.stop_token import StopToken
 
 LONG_ENOUGH_S = 0.1
 """For a second thread to come in as well, if anything lets it."""

@@ -14,8 +14,8 @@ from fixtures.engine_clips import furthest, pixels
 from fixtures.open_engine import OpenEngine
 from fixtures.renders import digest, make_clip, stopping_at
 from phoenix.catalog.model import Lora, ModelSpec, StepCache
-from phoenix.engine.cancellation import RenderStopped
-from phoenix.engine.spec import ClipJob, NullObserver
+from phoenix.engine.interface import ClipInputs, NullObserver
+from phoenix.engine.stop_token import RenderStopped
 from phoenix.errors import FailureCode, TaskFailed
 
 CLIP = make_clip(steps=8)
@@ -54,7 +54,7 @@ def lora(tiny_wan: ModelSpec, tmp_path: Path) -> Path:
 
 
 def render(engine: OpenEngine, model: ModelSpec) -> str:
-    return digest(engine.render(ClipJob(CLIP, model), NullObserver()))
+    return digest(engine.render(ClipInputs(CLIP, model), NullObserver()))
 
 
 @pytest.mark.parametrize("offload", ["model", "group"])
@@ -65,12 +65,12 @@ def test_offloaded_weights_make_the_same_clip_again_and_again(engine, variant, o
 
 
 def test_a_lora_changes_the_clip_and_its_scale_how_much(engine, variant, lora):
-    plain = pixels(engine.render(ClipJob(CLIP, variant()), NullObserver()))
+    plain = pixels(engine.render(ClipInputs(CLIP, variant()), NullObserver()))
     distances = []
     for scale in (0.0, 0.2, 1.0):
         engine.close()
         styled = variant(loras=(Lora(source=str(lora), scale=scale),))
-        distances.append(furthest(pixels(engine.render(ClipJob(CLIP, styled), NullObserver())), plain))
+        distances.append(furthest(pixels(engine.render(ClipInputs(CLIP, styled), NullObserver())), plain))
     assert distances[0] <= 1 < min(distances[1:])
     assert distances[1] != distances[2]
 
@@ -119,7 +119,7 @@ def test_a_step_cache_acts_and_a_stopped_clip_leaves_nothing_in_it(engine, varia
     before = render(engine, cached)
     assert before != render(engine, variant())
     with pytest.raises(RenderStopped):
-        engine.render(ClipJob(CLIP, cached), stopping_at(4))
+        engine.render(ClipInputs(CLIP, cached), stopping_at(4))
     assert render(engine, cached) == before
 
 
@@ -155,7 +155,7 @@ def test_a_models_own_bound_on_its_calls_is_kept(engine, variant):
                 running -= step == steps
 
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(lambda _: engine.render(ClipJob(CLIP, bounded), Counting()), range(4)))
+        list(pool.map(lambda _: engine.render(ClipInputs(CLIP, bounded), Counting()), range(4)))
     assert set(seen) == {1}
 
 

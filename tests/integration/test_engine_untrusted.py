@@ -11,7 +11,7 @@ from fixtures.open_engine import OpenEngine
 from fixtures.renders import make_clip
 from fixtures.tiny_pipelines import TinyPipelines, tiny_spec
 from phoenix.catalog.model import ModelSpec
-from phoenix.engine.spec import ClipJob, NullObserver
+from phoenix.engine.interface import ClipInputs, NullObserver
 from phoenix.errors import FailureCode, TaskFailed
 
 
@@ -51,6 +51,6 @@ def test_code_in_a_models_folder_is_refused_and_does_not_run(bring, folder, trac
 def failure_of(model: ModelSpec) -> FailureCode:
     engine = OpenEngine()
     with pytest.raises(TaskFailed) as failed:
-        engine.render(ClipJob(make_clip(), model), NullObserver())
+        engine.render(ClipInputs(make_clip(), model), NullObserver())
     engine.close()
     return failed.value.code

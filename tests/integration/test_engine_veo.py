@@ -19,9 +19,9 @@ from fixtures.scripted_server import Answer
 from fixtures.veo_server import ASK, BEGIN, VeoServer, as_sent, refusal
 from phoenix.catalog.load import load_catalog
 from phoenix.engine.backends.veo.engine import VeoEngine
-from phoenix.engine.cancellation import RenderStopped, StopReason
+from phoenix.engine.interface import ClipInputs, NullObserver, RenderedClip
 from phoenix.engine.registry import EngineRegistry
-from phoenix.engine.spec import ClipJob, NullObserver, RenderedClip
+from phoenix.engine.stop_token import RenderStopped, StopReason
 from phoenix.errors import FailureCode, Stage, TaskFailed
 from phoenix.settings import AnimaticSettings, EngineSettings, VeoSettings
 
@@ -51,14 +51,14 @@ def engine(open_veo: OpenVeo) -> VeoEngine:
     return open_veo()
 
 
-def job(image_path: Path | None = None, **changes: Any) -> ClipJob:
+def clip_inputs(image_path: Path | None = None, **changes: Any) -> ClipInputs:
     values = {"width": 128, "height": 72, "fps": 24, "num_frames": 96, "steps": 100, **changes}
-    return ClipJob(make_clip(**values), MODEL, image_path)
+    return ClipInputs(make_clip(**values), MODEL, image_path)
 
 
-def failure_of(engine: VeoEngine, clip_job: ClipJob | None = None) -> TaskFailed:
+def failure_of(engine: VeoEngine, inputs: ClipInputs | None = None) -> TaskFailed:
     with pytest.raises(TaskFailed) as caught:
-        list(engine.render(clip_job or job(), NullObserver()).frames)
+        list(engine.render(inputs or clip_inputs(), NullObserver()).frames)
     return caught.value
 
 
@@ -69,7 +69,7 @@ def levels(rendered: RenderedClip) -> list[int]:
 
 
 def test_a_clip_comes_back_in_the_size_and_length_asked_for(engine: VeoEngine) -> None:
-    rendered = engine.render(job(), NullObserver())
+    rendered = engine.render(clip_inputs(), NullObserver())
 
     assert (rendered.width, rendered.height, rendered.fps, rendered.num_frames) == (128, 72, 24, 96)
     frames = list(rendered.frames)
@@ -78,7 +78,7 @@ def test_a_clip_comes_back_in_the_size_and_length_asked_for(engine: VeoEngine) -
 
 
 def test_the_service_is_asked_for_what_the_clip_says(engine: VeoEngine, veo_server: VeoServer) -> None:
-    engine.render(job(prompt="a fox", negative_prompt="a hen", seed=11), NullObserver())
+    engine.render(clip_inputs(prompt="a fox", negative_prompt="a hen", seed=11), NullObserver())
 
     (request,) = veo_server.requests(BEGIN)
     assert request.path == "/v1beta1/publishers/google/models/veo-3.1-generate-001:predictLongRunning"
@@ -109,7 +109,7 @@ def test_the_service_is_asked_for_what_the_clip_says(engine: VeoEngine, veo_serv
 def test_the_nearest_thing_that_holds_the_clip_is_asked_for(
     engine: VeoEngine, veo_server: VeoServer, changes: dict[str, int], said: dict[str, Any]
 ) -> None:
-    engine.render(job(**changes), NullObserver())
+    engine.render(clip_inputs(**changes), NullObserver())
 
     assert veo_server.bodies(BEGIN)[0]["parameters"].items() >= said.items()
 
@@ -117,7 +117,7 @@ def test_the_nearest_thing_that_holds_the_clip_is_asked_for(
 def test_a_first_picture_is_sent_cut_to_the_clips_shape(
     engine: VeoEngine, veo_server: VeoServer, png_file: Path
 ) -> None:
-    engine.render(job(png_file), NullObserver())
+    engine.render(clip_inputs(png_file), NullObserver())
 
     image = veo_server.bodies(BEGIN)[0]["instances"][0]["image"]
     assert image["mimeType"] == "image/jpeg"
@@ -127,7 +127,7 @@ def test_a_first_picture_is_sent_cut_to_the_clips_shape(
 def test_progress_grows_and_is_complete_only_with_the_video(engine: VeoEngine, veo_server: VeoServer) -> None:
     veo_server.questions, recorder = 5, Recorder()
 
-    engine.render(job(), recorder)
+    engine.render(clip_inputs(), recorder)
 
     assert recorder.stages == [Stage.DENOISE, Stage.DECODE]
     assert len(recorder.steps) == 6
@@ -148,13 +148,13 @@ def test_progress_grows_and_is_complete_only_with_the_video(engine: VeoEngine, v
 def test_another_frame_rate_shows_each_frame_at_its_time(
     engine: VeoEngine, fps: int, num_frames: int, shown: list[int]
 ) -> None:
-    seen = levels(engine.render(job(fps=fps, num_frames=num_frames), NullObserver()))
+    seen = levels(engine.render(clip_inputs(fps=fps, num_frames=num_frames), NullObserver()))
 
     assert [level - seen[0] for level in seen] == shown
 
 
 def test_a_little_too_short_a_video_stands_still_at_its_end(engine: VeoEngine) -> None:
-    seen = levels(engine.render(job(num_frames=104), NullObserver()))
+    seen = levels(engine.render(clip_inputs(num_frames=104), NullObserver()))
 
     assert len(seen) == 104
     assert len(set(seen[95:])) == 1
@@ -170,7 +170,7 @@ def test_a_video_of_another_shape_is_cut_around_its_middle(
     )
     veo_server.outcome = {"response": {"videos": [as_sent(path.read_bytes())]}}
 
-    frame = bytes(next(engine.render(job(width=90, height=90), NullObserver()).frames))
+    frame = bytes(next(engine.render(clip_inputs(width=90, height=90), NullObserver()).frames))
 
     picture = Image.frombytes("RGB", (90, 90), frame)
     # 180 of 320 columns are left, of which the middle 160 are green: 5 columns of red at each side.
@@ -181,7 +181,7 @@ def test_a_refusal_for_now_is_waited_out_as_long_as_it_says(engine: VeoEngine, v
     veo_server.begin_with = [refusal(429, Retry_After="0.3")]
     started_s = time.monotonic()
 
-    engine.render(job(), NullObserver())
+    engine.render(clip_inputs(), NullObserver())
 
     assert time.monotonic() - started_s >= 0.3
     assert (len(veo_server.requests(BEGIN)), len(veo_server.begun)) == (2, 1)
@@ -264,7 +264,7 @@ def test_an_attempt_after_a_failed_operation_begins_another(
     failure_of(engine)
     veo_server.outcome = {"response": {"videos": [as_sent(veo_video.read_bytes())]}}
 
-    engine.render(job(), NullObserver())
+    engine.render(clip_inputs(), NullObserver())
 
     assert len(veo_server.begun) == 2
 
@@ -283,7 +283,7 @@ def test_a_key_or_model_that_is_not_accepted_is_final(engine: VeoEngine, veo_ser
 def test_a_question_that_goes_wrong_is_asked_again(engine: VeoEngine, veo_server: VeoServer, trouble: Answer) -> None:
     veo_server.ask_with = [trouble, trouble]
 
-    engine.render(job(), NullObserver())
+    engine.render(clip_inputs(), NullObserver())
 
     assert len(veo_server.begun) == 1
     assert len(veo_server.requests(ASK)) == 4
@@ -296,15 +296,15 @@ def test_an_attempt_in_another_process_goes_on_with_the_operation_that_is_paid_f
     veo_server.ask_with = [BREAKS] * 4
     failed = failure_of(open_veo())
 
-    open_veo().render(job(), NullObserver())
+    open_veo().render(clip_inputs(), NullObserver())
 
     assert failed.retriable
     assert (len(veo_server.requests(BEGIN)), len(veo_server.begun)) == (1, 1)
 
 
 def test_a_finished_clip_that_is_asked_for_again_is_made_again(engine: VeoEngine, veo_server: VeoServer) -> None:
-    engine.render(job(), NullObserver())
-    engine.render(job(), NullObserver())
+    engine.render(clip_inputs(), NullObserver())
+    engine.render(clip_inputs(), NullObserver())
 
     assert len(veo_server.begun) == 2
 
@@ -313,7 +313,7 @@ def test_an_operation_that_the_service_has_forgotten_is_begun_anew(engine: VeoEn
     veo_server.ask_with = [refusal(404)]
     failed = failure_of(engine)
 
-    engine.render(job(), NullObserver())
+    engine.render(clip_inputs(), NullObserver())
 
     assert failed.retriable
     assert len(veo_server.begun) == 2
@@ -347,7 +347,7 @@ def test_a_clip_that_takes_too_long_is_gone_on_with_by_the_next_attempt(
     failed = failure_of(open_veo(timeout_s=0.05))
     veo_server.begun = dict.fromkeys(veo_server.begun, 0)
 
-    open_veo().render(job(), NullObserver())
+    open_veo().render(clip_inputs(), NullObserver())
 
     assert (failed.code, failed.retriable) == (FailureCode.TIMEOUT, True)
     assert len(veo_server.requests(BEGIN)) == 1
@@ -373,11 +373,11 @@ def test_a_cancel_takes_effect_at_once(open_veo: OpenVeo, veo_server: VeoServer,
     stopped_s = stop_once_asked(veo_server, recorder)
 
     with pytest.raises(RenderStopped):
-        engine.render(job(), recorder)
+        engine.render(clip_inputs(), recorder)
 
     assert time.monotonic() - stopped_s() < 4  # less than the time limits of a question and of the pause after it
     veo_server.questions, veo_server.hangs = 0, False
-    engine.render(job(seed=8), NullObserver())  # its slot is free
+    engine.render(clip_inputs(seed=8), NullObserver())  # its slot is free
 
 
 def test_a_cancel_takes_effect_while_it_waits_to_send_again(open_veo: OpenVeo, veo_server: VeoServer) -> None:
@@ -387,7 +387,7 @@ def test_a_cancel_takes_effect_while_it_waits_to_send_again(open_veo: OpenVeo, v
     started_s = time.monotonic()
 
     with pytest.raises(RenderStopped):
-        engine.render(job(), recorder)
+        engine.render(clip_inputs(), recorder)
 
     assert time.monotonic() - started_s < 20
     assert veo_server.begun == {}
@@ -400,10 +400,10 @@ def test_a_canceled_clip_that_is_asked_for_again_is_not_paid_for_twice(
     engine, recorder = open_veo(), Recorder()
     stop_once_asked(veo_server, recorder)
     with pytest.raises(RenderStopped):
-        engine.render(job(), recorder)
+        engine.render(clip_inputs(), recorder)
     veo_server.begun = dict.fromkeys(veo_server.begun, 0)
 
-    engine.render(job(), NullObserver())
+    engine.render(clip_inputs(), NullObserver())
 
     assert len(veo_server.requests(BEGIN)) == 1
 
@@ -413,7 +413,7 @@ def test_no_more_clips_are_under_way_than_the_cap_allows(open_veo: OpenVeo, veo_
     engine = open_veo(max_concurrent=2)
 
     with ThreadPoolExecutor(6) as threads:
-        list(threads.map(lambda seed: engine.render(job(seed=seed), NullObserver()), range(6)))
+        list(threads.map(lambda seed: engine.render(clip_inputs(seed=seed), NullObserver()), range(6)))
 
     assert (len(veo_server.begun), veo_server.most_under_way) == (6, 2)
 
@@ -423,7 +423,7 @@ def test_two_clips_alike_at_the_same_time_are_two_clips(open_veo: OpenVeo, veo_s
     engine = open_veo()
 
     with ThreadPoolExecutor(2) as threads:
-        list(threads.map(lambda _: engine.render(job(), NullObserver()), range(2)))
+        list(threads.map(lambda _: engine.render(clip_inputs(), NullObserver()), range(2)))
 
     assert len(veo_server.begun) == 2
 
@@ -438,7 +438,7 @@ def test_what_is_no_video_fails_the_clip(engine: VeoEngine, veo_server: VeoServe
 
 @pytest.mark.parametrize("num_frames", [144, 192])
 def test_a_video_that_is_far_too_short_fails_the_clip(engine: VeoEngine, num_frames: int) -> None:
-    failed = failure_of(engine, job(num_frames=num_frames))
+    failed = failure_of(engine, clip_inputs(num_frames=num_frames))
 
     assert (failed.code, failed.stage) == (FailureCode.ENGINE_FAILED, Stage.DECODE)
     assert "it ends after 3.96" in failed.detail
@@ -471,5 +471,5 @@ def test_a_worker_serves_veo_only_with_a_key_and_renders_it_like_any_other_model
     assert not open_engines(VeoSettings()).can_serve(MODEL)
     engines = open_engines(veo_settings)
     assert engines.can_serve(MODEL)
-    assert len(list(engines.render(job(), NullObserver()).frames)) == 96
+    assert len(list(engines.render(clip_inputs(), NullObserver()).frames)) == 96
     engines.close()

@@ -12,8 +12,7 @@ from phoenix.errors import FailureCode, Stage, TaskFailed
 from phoenix.media.commands.video import Picture
 from phoenix.media.encode import encode_frames
 from phoenix.media.errors import MediaStopped
-from phoenix.media.ffmpeg import FfmpegCallbacks, Progress
-from phoenix.media.tools import MediaTools
+from phoenix.media.ffmpeg import FfmpegCallbacks, MediaTools, Progress
 
 SMALL = Picture(64, 48, Fraction(16))
 RED, GREEN, BLUE = b"\xff\x00\x00", b"\x00\xff\x00", b"\x00\x00\xff"

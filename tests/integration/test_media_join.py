@@ -9,9 +9,8 @@ from fixtures.media_files import MediaMaker, decode, sound_levels
 from phoenix.contract.requests import Transition
 from phoenix.errors import FailureCode, Stage, TaskFailed
 from phoenix.media.errors import MediaStopped
-from phoenix.media.ffmpeg import FfmpegCallbacks, Progress
+from phoenix.media.ffmpeg import FfmpegCallbacks, MediaTools, Progress
 from phoenix.media.join import join_clips
-from phoenix.media.tools import MediaTools
 
 
 def crossfade(seconds: float) -> Transition:

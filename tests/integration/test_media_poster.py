@@ -6,8 +6,8 @@ import pytest
 
 from fixtures.media_files import MediaMaker
 from phoenix.media.encode import write_poster
+from phoenix.media.ffmpeg import MediaTools
 from phoenix.media.probe import ProbeLimits, probe_media
-from phoenix.media.tools import MediaTools
 
 
 @pytest.mark.parametrize(("size", "expected"), [("128x72", (128, 72)), ("1280x720", (640, 360)), ("90x160", (90, 160))])

@@ -14,8 +14,7 @@ import pytest
 from fixtures import child_processes
 from phoenix.errors import FailureCode, Stage, TaskFailed
 from phoenix.media.errors import MediaStopped
-from phoenix.media.ffmpeg import FfmpegCallbacks, Progress, run_ffmpeg
-from phoenix.media.tools import FfmpegMissing, MediaTools, find_ffmpeg
+from phoenix.media.ffmpeg import FfmpegCallbacks, FfmpegMissing, MediaTools, Progress, find_ffmpeg, run_ffmpeg
 
 ENDLESS = ["-nostdin", "-v", "error", "-progress", "pipe:1", "-re", "-f", "lavfi", "-i", "testsrc2=s=64x64:r=30"]
 ENDLESS += ["-stats_period", "0.05", "-f", "null", "-"]
@@ -121,7 +120,7 @@ def test_ffmpeg_dies_with_a_worker_that_is_killed(media_tools: MediaTools, tmp_p
     )
     script.chmod(0o755)
     program = (
-        "from phoenix.media.ffmpeg import run_ffmpeg; from phoenix.media.tools import MediaTools\n"
+        "from phoenix.media.ffmpeg import run_ffmpeg; from phoenix.media.ffmpeg import MediaTools\n"
         "from phoenix.errors import Stage\n"
         f"run_ffmpeg({ENDLESS!r}, tools=MediaTools(ffmpeg={str(script)!r}), stage=Stage.ENCODE)"
     )

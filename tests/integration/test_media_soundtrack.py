@@ -9,9 +9,8 @@ from fixtures.media_files import MediaMaker, decode, sound_levels
 from phoenix.contract.requests import SoundtrackRequest
 from phoenix.errors import FailureCode, Stage, TaskFailed
 from phoenix.media.errors import MediaStopped
-from phoenix.media.ffmpeg import FfmpegCallbacks
+from phoenix.media.ffmpeg import FfmpegCallbacks, MediaTools
 from phoenix.media.soundtrack import mux_soundtrack, prepare_soundtrack
-from phoenix.media.tools import MediaTools
 
 AAC_FRAME_S = 1024 / 48_000
 MUSIC = "aevalsrc='(0.1+0.3*lt(mod(t,0.5),0.1))*sin(2*PI*220*t)+0.05*sin(2*PI*1760*t)+0.02*random(0)'"

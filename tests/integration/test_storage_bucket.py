@@ -15,10 +15,9 @@ from fixtures.s3_server import Bucket
 from fixtures.scripted_server import Answer, ScriptedServer
 from phoenix.errors import FailureCode, PayloadTooLarge, Stage, TaskFailed
 from phoenix.ids import new_artifact_id, new_job_id, new_task_id
-from phoenix.storage.faults import StoreFailed, reported_as_task_failure
+from phoenix.storage.errors import StoreFailed, reported_as_task_failure
 from phoenix.storage.keys import OutputName, output_key, upload_key
-from phoenix.storage.open import open_store
-from phoenix.storage.store import ArtifactStore
+from phoenix.storage.store import ArtifactStore, open_store
 
 UPLOAD = upload_key(new_artifact_id())
 VIDEO = output_key(new_job_id(), new_task_id(), 1, OutputName.CLIP)

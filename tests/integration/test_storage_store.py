@@ -13,10 +13,9 @@ from obstore.store import MemoryStore
 from fixtures.s3_server import Bucket
 from phoenix.errors import PayloadTooLarge
 from phoenix.ids import new_artifact_id, new_job_id, new_task_id
-from phoenix.storage.faults import ObjectMissing, StoreFailed
+from phoenix.storage.errors import ObjectMissing, StoreFailed
 from phoenix.storage.keys import OutputName, job_prefix, output_key, upload_key
-from phoenix.storage.open import open_folder, open_store
-from phoenix.storage.store import CHUNK_BYTES, ArtifactStore, StoredObject
+from phoenix.storage.store import CHUNK_BYTES, ArtifactStore, StoredObject, open_folder, open_store
 
 KEY = upload_key(new_artifact_id())
 LARGE = bytes(range(251)) * 60_000  # 15 MB: three parts of a multipart upload

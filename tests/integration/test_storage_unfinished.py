@@ -15,17 +15,16 @@ from fixtures.scripted_server import Answer, ScriptedServer
 from phoenix.clock import utc_now
 from phoenix.ids import new_artifact_id, new_job_id, new_task_id
 from phoenix.settings import StorageSettings
-from phoenix.storage.faults import StoreFailed
+from phoenix.storage.errors import StoreFailed
 from phoenix.storage.keys import OutputName, output_key, upload_key
-from phoenix.storage.open import open_store
-from phoenix.storage.store import ArtifactStore
+from phoenix.storage.store import ArtifactStore, open_store
 
 NOW = utc_now()
 PUT_FOR_EVER = """
 import asyncio, sys
 from pathlib import Path
 from phoenix.settings import StorageSettings
-from phoenix.storage.open import open_store
+from phoenix.storage.store import open_store
 
 async def chunks():
     for _ in range(3):

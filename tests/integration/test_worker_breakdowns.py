@@ -10,11 +10,10 @@ from fixtures.workplace import OpenHarness, WorkerHarness, a_wan_reel
 from phoenix.contract.artifacts import ArtifactKind
 from phoenix.contract.jobs import JobState
 from phoenix.contract.resolved import ResolvedReel
-from phoenix.engine.spec import RenderedClip
+from phoenix.engine.interface import RenderedClip
 from phoenix.errors import FailureCode, Stage, TaskFailed
 from phoenix.jobs.lifecycle import AttemptEndState, TaskKind
-from phoenix.media.ffmpeg import NO_CALLBACKS
-from phoenix.media.tools import MediaTools, find_ffmpeg
+from phoenix.media.ffmpeg import NO_CALLBACKS, MediaTools, find_ffmpeg
 from phoenix.settings import EngineSettings, MediaSettings, WorkerSettings
 from phoenix.worker.render import write_frames
 from phoenix.worker.supervisor import ProcessSpec

@@ -11,7 +11,7 @@ import pytest
 from fixtures.database_lock import locked
 from fixtures.workplace import OpenHarness, WorkerHarness, a_reel
 from phoenix.assembly.services import open_database
-from phoenix.engine.cancellation import StopReason
+from phoenix.engine.stop_token import StopReason
 from phoenix.jobs.execution.claim import claim
 from phoenix.jobs.execution.recovery import recover_from_lost_worker
 from phoenix.jobs.execution.retries import RetryRule

@@ -17,8 +17,7 @@ from phoenix.jobs.submission.admission_control import QueueCapacity
 from phoenix.queues.arq_queue import ArqTaskQueue
 from phoenix.queues.queue import TaskQueue
 from phoenix.settings import Settings
-from phoenix.storage.open import open_store
-from phoenix.storage.store import ArtifactStore
+from phoenix.storage.store import ArtifactStore, open_store
 
 LOCAL_REDIS_URL = "redis://127.0.0.1:6379/0"
 

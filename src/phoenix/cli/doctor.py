@@ -20,11 +20,11 @@ from phoenix.db.schema import SchemaAge, read_schema
 from phoenix.errors import PhoenixError
 from phoenix.events.pubsub.redis_client import open_redis, send
 from phoenix.ids import new_artifact_id
-from phoenix.media.tools import find_ffmpeg
+from phoenix.media.ffmpeg import find_ffmpeg
 from phoenix.processes import stop_process
 from phoenix.settings import Settings
 from phoenix.storage.keys import upload_key
-from phoenix.storage.open import open_store
+from phoenix.storage.store import open_store
 
 CHECK_TIMEOUT_S = 30
 LITTLE_SPACE_BYTES = 5 * 2**30

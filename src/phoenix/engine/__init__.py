@@ -1,1 +1,1 @@
-"""Turns clips into frames. Its public modules import no torch, so that a worker without it can render drafts."""
+"""Turns clips into frames. The public modules import no torch, so that a worker without torch can render drafts."""

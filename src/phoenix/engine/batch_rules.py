@@ -1,4 +1,4 @@
-"""Which clips may share one call of a model, and how many. Pure: who waits for whom is `engine.gathering`."""
+"""Decides which clips may share one call of a model, and how many. Pure; `engine.batcher` does the waiting."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ _Item = TypeVar("_Item")
 
 @dataclass(frozen=True)
 class BatchKey:
-    """The arguments that a pipeline takes once per call: clips that agree in them can be rendered together."""
+    """The arguments that a pipeline takes once per call. Clips with equal keys can be rendered together."""
 
     model_id: str
     width: int
@@ -28,7 +28,7 @@ def key_of(clip: ResolvedClip, model: ModelSpec) -> BatchKey:
 
 
 def max_batch_size(clip: ResolvedClip, model: ModelSpec, *, has_image: bool, limit: int) -> int:
-    """How many clips like this one a call may take; 1 if batching is not possible, not wanted, or would not pay off."""
+    """Returns how many clips like this a call may take: 1 if batching is impossible, switched off, or of no use."""
     rule = model.batch
     if rule is None or clip.deterministic or has_image or model.step_cache is not None:
         return 1
@@ -37,6 +37,6 @@ def max_batch_size(clip: ResolvedClip, model: ModelSpec, *, has_image: bool, lim
 
 
 def halves(items: Sequence[_Item]) -> tuple[Sequence[_Item], Sequence[_Item]]:
-    """Splits into two, the larger half first; of a single item the second half is empty."""
+    """Returns two halves, the larger half first. The second half of a single item is empty."""
     middle = (len(items) + 1) // 2
     return items[:middle], items[middle:]

@@ -1,27 +1,25 @@
-"""Gathers clips that can share a call: the first waits a moment for others, then all wait for the device."""
+"""Groups clips that can share a call. The first clip waits a short time for others; then the batch waits for a slot."""
 
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, ExitStack, suppress
 from contextvars import copy_context
 
-from phoenix.engine.backend import without_traceback
 from phoenix.engine.batch_rules import BatchKey, key_of
-from phoenix.engine.cancellation import RenderStopped, StopToken
+from phoenix.engine.interface import RenderedClip, RenderRequest, without_traceback
 from phoenix.engine.slots import DeviceSlots
-from phoenix.engine.spec import RenderedClip, RenderRequest
+from phoenix.engine.stop_token import RenderStopped, StopToken
 from phoenix.errors import Stage
 
 RenderBatch = Callable[[Sequence[RenderRequest]], None]
-"""Finishes every request, whatever happens."""
-
+"""Renders the requests together. Finishes every request, also after an error."""
 
 Preload = Callable[[StopToken], AbstractContextManager[None]]
-"""Entered before a batch waits for its slot, and left after it: its model is loaded, where that is possible."""
+"""Loads the model of a batch, if possible. The context covers the wait for the slot and the call."""
 
 
 class _Batch:
-    """Clips that will share a call. Open to more like them until it gets its slot, or is full."""
+    """Clips that will share a call. Accepts further clips until it has its slot, or is full."""
 
     def __init__(self, key: BatchKey, limit: int) -> None:
         self.key = key
@@ -32,8 +30,9 @@ class _Batch:
 
 
 class Batcher:
-    """The batches of one device. Each has a slot and a thread of its own, so that any of its clips can be stopped
-    without taking the rendering thread from the others.
+    """The batches of one device.
+
+    Each batch has its own slot and thread, so that a stopped clip does not end the thread that renders the others.
     """
 
     def __init__(self, slots: DeviceSlots, *, window_s: float) -> None:
@@ -45,14 +44,16 @@ class Batcher:
 
     @property
     def running_batches(self) -> int:
-        """Batches that have not ended. One may outlive its clips, and hold tensors, for a moment after they are
-        done, or until the model's next block after all of them were stopped.
+        """Number of batches that have not ended.
+
+        A batch can outlive its clips, and use memory: for a moment after they are done, or until the next block of
+        the model after all of them were stopped.
         """
         return self._running_batches
 
     @property
     def waiting_clips(self) -> int:
-        """Clips in batches that are still open."""
+        """Number of clips in batches that are still open."""
         with self._lock:
             return sum(len(batch.requests) for batch in self._open.values())
 
@@ -65,7 +66,7 @@ class Batcher:
             return request.wait()
 
     def _join(self, request: RenderRequest, limit: int, render: RenderBatch, preload: Preload | None) -> _Batch:
-        key = key_of(request.clip, request.job.model)
+        key = key_of(request.clip, request.inputs.model)
         with self._lock:
             batch = self._open.get(key)
             if batch is None:
@@ -88,7 +89,7 @@ class Batcher:
                     self._preload(batch, preload, device)
                 device.enter_context(self._slots.acquire(batch.stop))
                 render(self._close(batch))
-        except BaseException as error:  # noqa: BLE001 - its requests wait in other threads, and must hear of it
+        except BaseException as error:  # noqa: BLE001 - its requests wait in other threads, and must end
             for request in self._close(batch):
                 request.finish(without_traceback(error))
         finally:
@@ -96,7 +97,7 @@ class Batcher:
                 self._running_batches -= 1
 
     def _preload(self, batch: _Batch, preload: Preload, device: ExitStack) -> None:
-        """Others may still join meanwhile: for them it is a wait like any other."""
+        """Loads the model of the batch, if possible. Further clips may join the batch while it loads."""
         with self._lock:
             requests = tuple(batch.requests)
         _report_stage(requests, Stage.LOAD)
@@ -104,7 +105,7 @@ class Batcher:
         _report_stage(requests, Stage.QUEUE)
 
     def _close(self, batch: _Batch) -> list[RenderRequest]:
-        """Closes the batch. Finishes requests that were stopped, and returns the others."""
+        """Closes the batch. Finishes the stopped requests, and returns the others."""
         with self._lock:
             self._seal(batch)
         for request in batch.requests:
@@ -114,7 +115,7 @@ class Batcher:
         return [request for request in batch.requests if not request.is_finished]
 
     def _stop_if_all_stopped(self, batch: _Batch) -> None:
-        """A clip was stopped: if all are, the batch need not wait for a slot any more."""
+        """Stops the batch, which may still wait for a slot, if all of its clips were stopped."""
         with self._lock:
             reasons = [request.observer.stop.reason for request in batch.requests]
             if all(reasons):

@@ -1,4 +1,4 @@
-"""The device of this process: which one, how full, and how to give memory back. Imports torch only when it must."""
+"""The device of this process: chooses it, measures its memory, and releases memory. Imports torch only on demand."""
 
 import gc
 import os
@@ -13,18 +13,20 @@ from pathlib import Path
 from phoenix.errors import PhoenixError
 
 ACCELERATOR_NODES = ("nvidia[0-9]*", "kfd", "dxg")
-"""Under /dev: NVIDIA, AMD, and either of them through WSL."""
+"""File names under /dev: NVIDIA, AMD, and both of them in WSL."""
 
 ALLOCATOR_VARIABLES = ("PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_HIP_ALLOC_CONF")
-"""Torch reads the first that is set, in an order that changed between its releases, and none of the others."""
+"""Torch reads only the first variable that is set. The order differs between releases of torch."""
 
 
 class NoSuchDevice(PhoenixError):
-    """This machine has no such device."""
+    """The machine does not have the device that the settings name."""
 
 
 @dataclass(frozen=True)
 class DeviceMemory:
+    """Memory of a whole device, used by all processes together."""
+
     used_bytes: int
     total_bytes: int
 
@@ -34,7 +36,7 @@ class DeviceMemory:
 
 
 def pick_device(name: str = "auto") -> str:
-    """`cpu` or `cuda:N` for `auto`, `cpu`, `cuda` or `cuda:N`. Raises `NoSuchDevice`."""
+    """Returns `cpu` or `cuda:N` for `auto`, `cpu`, `cuda` or `cuda:N`. Raises `NoSuchDevice`."""
     if name == "cpu" or (name == "auto" and not _may_have_accelerator()):
         return "cpu"
     kind, _, number = name.partition(":")
@@ -47,10 +49,10 @@ def pick_device(name: str = "auto") -> str:
 
 
 def on_device(device: str) -> AbstractContextManager[None]:
-    """Makes it the current device of this thread for the block, and ready for use.
+    """Makes `device` the current device of this thread during the block.
 
-    Each thread begins with the first one, and that is where offloading makes its streams: a worker of another device
-    would copy weights in no stream of its own, and hold half a gigabyte of a card that is not its own.
+    Each thread begins with the first device, and offloading makes its streams on the current device. A worker of
+    another device would copy weights without a stream, and use half a gigabyte of the first device.
     """
     if not device.startswith("cuda"):
         return nullcontext()
@@ -60,7 +62,7 @@ def on_device(device: str) -> AbstractContextManager[None]:
 
 
 def device_name(device: str) -> str:
-    """Of its kind, as its maker calls it; `cpu` for a CPU. Imports torch."""
+    """Returns the product name of the device; `cpu` for a CPU. Imports torch."""
     if not device.startswith("cuda"):
         return device
     import torch  # noqa: PLC0415
@@ -69,7 +71,7 @@ def device_name(device: str) -> str:
 
 
 def device_memory(device: str) -> DeviceMemory | None:
-    """Memory of the whole device, all processes included; None for a CPU, before torch is loaded, or if broken."""
+    """Returns the memory of the whole device. None for a CPU, for a broken device, and before torch is imported."""
     if not device.startswith("cuda") or "torch" not in sys.modules:
         return None
     import torch  # noqa: PLC0415
@@ -77,32 +79,34 @@ def device_memory(device: str) -> DeviceMemory | None:
     try:
         free_bytes, total_bytes = torch.cuda.mem_get_info(device)
     except RuntimeError:
-        # The device is in a bad state, which whoever computes on it will report. A heartbeat that asks must not fail.
+        # The device is broken. The next call on it reports that; a heartbeat that measures memory must not fail.
         return None
     return DeviceMemory(used_bytes=total_bytes - free_bytes, total_bytes=total_bytes)
 
 
 def release_memory() -> None:
-    """Collects reference cycles, in which dropped pipelines survive, and returns cached blocks to the driver."""
+    """Collects the reference cycles of dropped pipelines, and returns cached blocks to the driver."""
     gc.collect()
     release_cached_blocks()
     _release_pinned_blocks()
 
 
 def release_cached_blocks() -> None:
-    """Returns unused blocks to the driver. Cheap compared to a clip. Never fails: it runs while an error is handled."""
+    """Returns unused blocks to the driver. Takes little time compared to a clip. Raises nothing, since it runs while an
+    error is handled.
+    """
     if "torch" not in sys.modules:
         return
     import torch  # noqa: PLC0415
 
     if torch.cuda.is_available():
-        # After an error that breaks the device this fails as well, and would hide the original error.
+        # On a broken device this fails too, and would hide the original error.
         with suppress(RuntimeError):
             torch.cuda.empty_cache()
 
 
 def is_broken(device: str) -> bool:
-    """Whether every call to the device fails from now on, in this process. Waits for what it is computing."""
+    """Returns whether all calls to the device fail in this process. Waits for the running kernels."""
     if not device.startswith("cuda"):
         return False
     import torch  # noqa: PLC0415
@@ -110,13 +114,13 @@ def is_broken(device: str) -> bool:
     try:
         torch.cuda.synchronize(device)
     except (RuntimeError, AssertionError):
-        # The second is what a torch says that was built without CUDA, and so has no such device either.
+        # A torch that was built without CUDA raises AssertionError.
         return True
     return False
 
 
 class CudaMeter:
-    """Measures a CUDA device's memory, as this process's allocator sees it."""
+    """Measures the memory of a CUDA device through the allocator of this process."""
 
     def __init__(self, device: str) -> None:
         self._device = device
@@ -148,26 +152,26 @@ class CudaMeter:
 
 
 def open_meter(device: str) -> CudaMeter | None:
-    """A meter for the device; None for a CPU, whose memory is not this process's to plan with."""
+    """Returns a meter for the device; None for a CPU, because calls are not scheduled by the memory of the machine."""
     return CudaMeter(device) if device.startswith("cuda") else None
 
 
 def choose_allocator(environment: MutableMapping[str, str]) -> None:
-    """Before torch allocates: clips of many shapes follow one another, and fixed segments would be left in fragments.
+    """Sets the allocator of torch to expandable segments. Call it before torch allocates memory.
 
-    Whoever has chosen under any of the names keeps the choice.
+    Clips of many shapes follow one another, and would fragment fixed segments. A variable that is set already wins.
     """
     if not any(name in environment for name in ALLOCATOR_VARIABLES):
         environment["PYTORCH_ALLOC_CONF"] = "expandable_segments:True"
 
 
 def _release_pinned_blocks() -> None:
-    """Of the machine's memory: weights that come in layer by layer are pinned, and torch keeps the blocks of them."""
+    """Returns pinned memory of the machine: torch caches the pinned blocks of weights that are offloaded by layer."""
     if "torch" not in sys.modules:
         return
     import torch  # noqa: PLC0415
 
-    # Older releases of torch have no way to say so.
+    # Older releases of torch do not have this function.
     release = getattr(torch.accelerator, "empty_host_cache", None)
     if release is not None and torch.cuda.is_initialized():
         with suppress(RuntimeError):
@@ -175,7 +179,10 @@ def _release_pinned_blocks() -> None:
 
 
 def _may_have_accelerator() -> bool:
-    """A cheap check: importing torch would cost a worker that only draws animatics a second and 200 MB."""
+    """Returns whether the machine may have an accelerator.
+
+    Cheap, while an import of torch takes a second and 200 MB.
+    """
     if platform.system() != "Linux":
         return True
     return any(match for node in ACCELERATOR_NODES for match in Path("/dev").glob(node))

@@ -1,4 +1,4 @@
-"""A lock between processes, as a file: the kernel frees that of a process that dies."""
+"""File locks between processes. The kernel releases the lock of a process that dies."""
 
 import fcntl
 import os
@@ -6,7 +6,10 @@ from pathlib import Path
 
 
 def try_lock(path: Path) -> int | None:
-    """Descriptor of the file, made if missing and now locked; closing it unlocks. None if somebody else holds it."""
+    """Locks the file, and creates it if it is missing. Returns its descriptor, or None if another process has the lock.
+
+    To unlock the file, close the descriptor.
+    """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,4 +1,4 @@
-"""How much memory calls take beyond the weights, by model, shape and batch size: learned once, kept on disk."""
+"""The memory peaks of calls, without the weights, by model, shape and batch size. Measured once, stored on disk."""
 
 import json
 import os
@@ -18,7 +18,10 @@ _VAE_OPTIONS = ("vae_dtype", "vae_tiling", "vae_slicing")
 
 @dataclass(frozen=True)
 class CallShape:
-    """What the memory of a call depends on. `device` is a kind of device, not one of them."""
+    """Everything that the memory of a call depends on.
+
+    `device` is the product name, equal for all devices of a kind.
+    """
 
     model_id: str
     build: str
@@ -40,7 +43,7 @@ class CallShape:
 
 
 def call_shape(clip: ResolvedClip, model: ModelSpec, batch_size: int, *, device: str) -> CallShape:
-    """Of a call of `batch_size` clips like this one. Most families compute a guided clip as two."""
+    """Returns the shape of a call of `batch_size` clips like this. Most model families compute a guided clip as two."""
     return CallShape(
         model_id=model.id,
         build=_build_of(model),
@@ -55,22 +58,26 @@ def call_shape(clip: ResolvedClip, model: ModelSpec, batch_size: int, *, device:
 
 
 def _build_of(model: ModelSpec) -> str:
-    """What its entry says of how it is read, as far as the memory of its calls depends on it."""
+    """Returns the settings of the catalog entry that change the memory of its calls, as text."""
     options = [f"{name}={model.options[name]}" for name in _VAE_OPTIONS if name in model.options]
     cache = [] if model.step_cache is None else [f"cache={model.step_cache.kind}"]
     return "+".join([model.dtype, *options, *cache, *(["compiled"] if model.compile_blocks else [])])
 
 
 class PeakStore(Protocol):
+    """Stores the memory peaks of calls by shape. Thread-safe."""
+
     def find(self, shape: CallShape) -> int | None:
-        """The most bytes that any such call has taken; None if there was none yet."""
+        """Returns the highest recorded peak in bytes; None if no call of this shape was measured."""
         ...
 
-    def record(self, shape: CallShape, peak_bytes: int) -> None: ...
+    def record(self, shape: CallShape, peak_bytes: int) -> None:
+        """Records a measured peak. The highest peak of a shape counts."""
+        ...
 
 
 class InMemoryPeakStore:
-    """Peaks kept in memory, for the life of the process."""
+    """Stores peaks in memory, until the process ends."""
 
     def __init__(self) -> None:
         self._bytes: dict[str, int] = {}
@@ -85,7 +92,10 @@ class InMemoryPeakStore:
 
 
 class FilePeakStore(InMemoryPeakStore):
-    """Peaks kept in a small JSON file. If two processes write at once an entry may be lost, and is learned again."""
+    """Stores peaks in a small JSON file.
+
+    If two processes write at a time, an entry may be lost, and is measured again.
+    """
 
     def __init__(self, path: Path) -> None:
         super().__init__()
@@ -111,18 +121,18 @@ def _read(path: Path) -> dict[str, int]:
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
-        _logger.warning("learned memory peaks cannot be read; they are learned anew", error=str(error))
+        _logger.warning("memory peaks cannot be read; they are measured again", error=str(error))
         return {}
     entries = cast("dict[str, object]", document) if isinstance(document, dict) else {}
     return {name: value for name, value in entries.items() if isinstance(value, int)}
 
 
 def _write(path: Path, peaks: dict[str, int]) -> None:
-    """Writes a temporary file first: a process that dies half-way leaves the old file intact."""
+    """Writes a temporary file first, so that the old file stays intact if the process dies."""
     draft = path.with_name(f"{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         draft.write_text(json.dumps(peaks, indent=1, sort_keys=True), encoding="utf-8")
         draft.replace(path)
     except OSError as error:
-        _logger.warning("learned memory peaks cannot be kept", error=str(error))
+        _logger.warning("memory peaks cannot be written", error=str(error))

@@ -1,4 +1,4 @@
-"""Previews of a clip: how often, how large, and as a small enough JPEG. Drawing them is the engine's part."""
+"""Limits the rate, the size and the bytes of a clip's previews. The engines draw them."""
 
 import time
 from collections.abc import Callable
@@ -6,14 +6,15 @@ from io import BytesIO
 
 from PIL import Image
 
-from phoenix.engine.spec import MAX_PREVIEW_BYTES
+MAX_PREVIEW_BYTES = 7_400
+"""A data URL is a third larger than the preview, and stays below 10 kB."""
 
 LONGER_SIDE_PX = 192
 QUALITIES = (70, 50, 30, 15)
 
 
 class PreviewThrottle:
-    """At most one preview of a clip per `interval_s`, the first after one interval; none at all if it is 0."""
+    """Allows one preview of a clip per `interval_s`, the first after one interval. Allows none if the interval is 0."""
 
     def __init__(self, interval_s: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._interval_s = interval_s
@@ -21,7 +22,7 @@ class PreviewThrottle:
         self._next_s = clock() + interval_s
 
     def is_due(self) -> bool:
-        """Whether a preview is due; if so, the next is due one interval from now."""
+        """Returns whether a preview is due. If so, the next preview is due one interval from now."""
         now_s = self._clock()
         if self._interval_s <= 0 or now_s < self._next_s:
             return False
@@ -30,13 +31,13 @@ class PreviewThrottle:
 
 
 def preview_size(width: int, height: int) -> tuple[int, int]:
-    """Width and height in pixels: the same aspect ratio, the longer side `LONGER_SIDE_PX`."""
+    """Returns width and height in pixels: the longer side is `LONGER_SIDE_PX`, the aspect ratio stays."""
     longer = max(width, height)
     return max(1, round(width * LONGER_SIDE_PX / longer)), max(1, round(height * LONGER_SIDE_PX / longer))
 
 
 def to_jpeg(picture: Image.Image) -> bytes:
-    """At most `MAX_PREVIEW_BYTES`: lowers the quality first, then the size, until a picture fits."""
+    """Returns a JPEG of at most `MAX_PREVIEW_BYTES`. Reduces the quality first, then the size."""
     while True:
         for quality in QUALITIES:
             stream = BytesIO()

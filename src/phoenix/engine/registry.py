@@ -1,4 +1,4 @@
-"""Opens engines by name on first use, and gives each clip its turn on the device."""
+"""Opens engines by name on first use, and schedules clips on the device."""
 
 import threading
 from collections.abc import Generator, Mapping
@@ -8,22 +8,29 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from phoenix.catalog.model import EngineName, ModelSpec
-from phoenix.engine.backend import BatchingEngine, Engine, LoadingEngine
 from phoenix.engine.batch_rules import max_batch_size
 from phoenix.engine.batcher import Batcher, Preload
+from phoenix.engine.interface import (
+    BatchingEngine,
+    ClipInputs,
+    Engine,
+    LoadingEngine,
+    RenderedClip,
+    RenderObserver,
+    RenderRequest,
+)
 from phoenix.engine.memory_profile import FilePeakStore, InMemoryPeakStore
 from phoenix.engine.slots import DeviceSlots
-from phoenix.engine.spec import ClipJob, RenderedClip, RenderObserver, RenderRequest
 from phoenix.errors import FailureCode, Stage, TaskFailed
 from phoenix.settings import AnimaticSettings, EngineSettings, VeoSettings
 
 
 class EngineRegistry:
-    """The engines of one worker process. Picks the right one for each clip; thread-safe.
+    """The engines of one worker process. Selects the engine of each clip. Thread-safe.
 
-    `slots` bounds the calls on the device at a time: a clip waits for one, or shares one with others like it.
-    Without `peak_memory_file`, learned memory peaks are forgotten when the process ends. The engines in `opened` are
-    used as they are; every other engine is opened when the first clip needs it.
+    `slots` limits the calls on the device at a time: a clip waits for a slot, or shares a slot with similar clips.
+    Without `peak_memory_file`, measured memory peaks are lost when the process ends. The engines in `opened` are
+    used directly; any other engine is opened when a clip first needs it.
     """
 
     def __init__(
@@ -49,7 +56,7 @@ class EngineRegistry:
         self._open: dict[EngineName, Engine] = dict(opened or {})
 
     def can_serve(self, model: ModelSpec) -> bool:
-        """Whether a clip of `model` could be started here. Imports no torch and loads nothing."""
+        """Returns whether this process can render `model`. Imports no torch, and loads nothing."""
         match model.engine:
             case "animatic":
                 return find_spec("PIL") is not None
@@ -58,41 +65,41 @@ class EngineRegistry:
             case "diffusers":
                 return self._can_serve_weights(model)
 
-    def render(self, job: ClipJob, observer: RenderObserver) -> RenderedClip:
-        """Renders one clip once the device has a slot for it. Encoding and the rest happen after the slot is freed.
+    def render(self, inputs: ClipInputs, observer: RenderObserver) -> RenderedClip:
+        """Waits for a slot on the device, and renders one clip. The slot is free again before the clip is encoded.
 
-        Raises `TaskFailed` (TIMEOUT past the slot's wait limit), or `RenderStopped` when asked to stop.
+        Raises `TaskFailed` (TIMEOUT after the wait limit of the slots), or `RenderStopped` when asked to stop.
         """
         observer.stop.check()
-        engine = self._get(job.model.engine)
-        if job.model.is_remote:
-            return engine.render(job, observer)
-        limit = self._max_batch_size(job)
+        engine = self._get(inputs.model.engine)
+        if inputs.model.is_remote:
+            return engine.render(inputs, observer)
+        limit = self._max_batch_size(inputs)
         if limit > 1 and isinstance(engine, BatchingEngine):
-            request, preload = RenderRequest(job, observer), _find_preload(engine, job.model)
+            request, preload = RenderRequest(inputs, observer), _find_preload(engine, inputs.model)
             return self._batcher.render(request, limit=limit, render=engine.render_batch, preload=preload)
         with self._count_rendering():
-            return self._render_alone(engine, job, observer)
+            return self._render_alone(engine, inputs, observer)
 
     @property
     def is_idle(self) -> bool:
-        """Whether nothing computes on the device or waits for it. A call may end later than the last of its clips."""
+        """Whether no call runs on the device or waits for it. A call can end later than the last of its clips."""
         return not (self._slots.in_use or self._slots.waiting or self._batcher.running_batches or self._rendering)
 
     def loaded_models(self) -> tuple[str, ...]:
-        """Ids of the models held in memory now."""
+        """Returns the ids of the models in memory."""
         return tuple(model_id for engine in self._open.values() for model_id in engine.loaded_models())
 
     def close(self) -> None:
-        """Releases every model. Nothing may be rendering."""
+        """Releases every model. Call it only while no render is running."""
         with self._open_lock, ExitStack() as closing:
             for engine in self._open.values():
                 closing.callback(engine.close)
             self._open = {}
 
-    def _render_alone(self, engine: Engine, job: ClipJob, observer: RenderObserver) -> RenderedClip:
-        """What loads, loads before it has a slot: the models that are there already compute meanwhile."""
-        preload = _find_preload(engine, job.model)
+    def _render_alone(self, engine: Engine, inputs: ClipInputs, observer: RenderObserver) -> RenderedClip:
+        """Loads the model before the clip has a slot, so that clips of loaded models can use the device meanwhile."""
+        preload = _find_preload(engine, inputs.model)
         with ExitStack() as device:
             if preload is not None:
                 with observer.waiting():
@@ -100,7 +107,7 @@ class EngineRegistry:
                     device.enter_context(preload(observer.stop))
             with observer.waiting():
                 device.enter_context(self._slots.acquire(observer.stop))
-            return engine.render(job, observer)
+            return engine.render(inputs, observer)
 
     @contextmanager
     def _count_rendering(self) -> Generator[None]:
@@ -119,14 +126,16 @@ class EngineRegistry:
 
         return is_available(model, offline=self._engine_settings.offline)
 
-    def _max_batch_size(self, job: ClipJob) -> int:
-        has_image = job.image_path is not None
-        return max_batch_size(job.clip, job.model, has_image=has_image, limit=self._engine_settings.max_batch_size)
+    def _max_batch_size(self, inputs: ClipInputs) -> int:
+        has_image = inputs.image_path is not None
+        return max_batch_size(
+            inputs.clip, inputs.model, has_image=has_image, limit=self._engine_settings.max_batch_size
+        )
 
     def _get(self, name: EngineName) -> Engine:
         with self._open_lock:
             if name not in self._open:
-                # A new dict each time: `loaded_models` reads it from other threads without the lock.
+                # A new dict each time, because `loaded_models` reads the dict in other threads without the lock.
                 self._open = {**self._open, name: self._open_or_fail(name)}
             return self._open[name]
 
@@ -169,5 +178,5 @@ def _find_preload(engine: Engine, model: ModelSpec) -> Preload | None:
 def _is_installed(module: str) -> bool:
     try:
         return find_spec(module) is not None
-    except ModuleNotFoundError:  # the package around it
+    except ModuleNotFoundError:  # the parent package is missing
         return False

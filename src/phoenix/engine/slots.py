@@ -1,4 +1,4 @@
-"""Bounds how many clips are on one device at a time. First come, first served; waits are bounded and can be stopped."""
+"""Limits the clips on one device at a time. First come, first served; a wait has a time limit, and can be stopped."""
 
 import os
 import threading
@@ -8,16 +8,16 @@ from collections.abc import Generator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from phoenix.engine.cancellation import StopToken, lock_and_wake_on_stop, wait_until
 from phoenix.engine.file_lock import try_lock
+from phoenix.engine.stop_token import StopToken, lock_and_wake_on_stop, wait_until
 from phoenix.errors import FailureCode, Stage, TaskFailed
 
 POLL_S = 0.01
-"""Polling interval: a thread that blocks in `flock` could not be stopped."""
+"""Polling interval. A thread that blocks in `flock` could not be stopped."""
 
 
 class SharedSlots:
-    """`count` slots of one device, shared by all processes that use the same folder and device."""
+    """`count` slots of one device, shared by all processes that use the same folder."""
 
     def __init__(self, folder: Path, device: str, *, count: int) -> None:
         self._next_lock = folder / f"{device}.next"
@@ -25,7 +25,7 @@ class SharedSlots:
 
     @contextmanager
     def acquire(self, stop: StopToken, *, until_s: float) -> Generator[bool]:
-        """Holds a slot during the block; yields whether one came free before `until_s` (monotonic clock).
+        """Takes a slot for the block. Yields whether a slot was free before `until_s` (monotonic clock).
 
         Raises `RenderStopped` when asked to stop first.
         """
@@ -37,7 +37,7 @@ class SharedSlots:
                 os.close(slot)
 
     def _lock_slot(self, stop: StopToken, until_s: float) -> int | None:
-        # Whoever is next holds this lock, so that a process that frees its slot does not take it again at once.
+        # The process that is next in line has this lock: a process that frees its slot cannot take it back before.
         next_lock = _lock_one([self._next_lock], stop, until_s)
         if next_lock is None:
             return None
@@ -48,7 +48,7 @@ class SharedSlots:
 
 
 def _lock_one(paths: Sequence[Path], stop: StopToken, until_s: float) -> int | None:
-    """Descriptor of the first file that could be locked; closing it unlocks. None if none could in time."""
+    """Returns the descriptor of the first file that could be locked (close it to unlock); None after `until_s`."""
     while True:
         for path in paths:
             if (descriptor := try_lock(path)) is not None:
@@ -59,9 +59,9 @@ def _lock_one(paths: Sequence[Path], stop: StopToken, until_s: float) -> int | N
 
 
 class DeviceSlots:
-    """A fair semaphore for the device's part of a render; encoding and upload happen outside it.
+    """A fair semaphore for the part of a render that uses the device. Encoding and upload need no slot.
 
-    With `shared`, `count` is for all processes on the device together.
+    With `shared`, all processes on the device together have `count` slots.
     """
 
     def __init__(self, count: int, *, wait_limit_s: float, shared: SharedSlots | None = None) -> None:
@@ -86,9 +86,9 @@ class DeviceSlots:
 
     @contextmanager
     def acquire(self, stop: StopToken) -> Generator[float]:
-        """Holds one slot during the block; yields the seconds that the caller waited for it.
+        """Takes one slot for the block. Yields the seconds that the caller waited for it.
 
-        Raises `TaskFailed` (TIMEOUT) past the wait limit, `RenderStopped` when asked to stop first.
+        Raises `TaskFailed` (TIMEOUT) after the wait limit, or `RenderStopped` when asked to stop first.
         """
         started_s = time.monotonic()
         self._acquire_local(stop)
@@ -112,7 +112,7 @@ class DeviceSlots:
                 self._wait_for_turn(ticket, stop)
                 self._in_use += 1
             finally:
-                # A ticket that gives up may have been the first: those behind it must check again.
+                # This ticket may have been the first in line: the tickets behind it must check again.
                 self._waiting.remove(ticket)
                 self._changed.notify_all()
 
@@ -125,5 +125,5 @@ class DeviceSlots:
             raise self._timeout(f"{self._in_use} of {self.count} in use")
 
     def _timeout(self, why: str) -> TaskFailed:
-        detail = f"no slot on the device came free within {self.wait_limit_s:g} s ({why})"
+        detail = f"no slot on the device was free within {self.wait_limit_s:g} s ({why})"
         return TaskFailed(FailureCode.TIMEOUT, detail, stage=Stage.QUEUE, retriable=True)

@@ -1,1 +1,1 @@
-"""Cuts, joins, measures and probes sound and pictures: files and commands, nothing of jobs, storage or engines."""
+"""Encodes, joins, measures and probes media files. Independent of jobs, storage and engines."""

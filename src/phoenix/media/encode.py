@@ -1,19 +1,19 @@
-"""Encodes frames to an MP4 as a stream: holds no more than one frame at a time."""
+"""Encodes a stream of frames to an MP4, with one frame in memory at a time, and makes posters."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from phoenix.errors import FailureCode, Stage, TaskFailed
-from phoenix.media.commands import video
 from phoenix.media.commands import video as commands
-from phoenix.media.commands.video import Picture
-from phoenix.media.ffmpeg import NO_CALLBACKS, Buffer, FfmpegCallbacks, run_ffmpeg
-from phoenix.media.tools import MediaTools
+from phoenix.media.ffmpeg import NO_CALLBACKS, Buffer, FfmpegCallbacks, MediaTools, run_ffmpeg
+
+# The time of the poster frame in a long video.
+_POSTER_TIME_S = 1.0
 
 
 def encode_frames(
     frames: Iterable[Buffer],
-    picture: Picture,
+    picture: commands.Picture,
     output: Path,
     *,
     tools: MediaTools,
@@ -22,13 +22,13 @@ def encode_frames(
 ) -> int:
     """Writes rgb24 frames (rows from the top, `height * width * 3` bytes each) as an H.264 MP4.
 
-    Returns how many were written. The same frames, settings and ffmpeg give the same bytes. Raises `TaskFailed` if
-    a frame has another size or the count is not `num_frames`; an error raised by `frames` passes through.
+    Returns the number of frames. The same frames, settings and ffmpeg give the same bytes. Raises `TaskFailed` if a
+    frame has another size, or if the number of frames is not `num_frames`. Raises the errors of `frames`.
     """
     if picture.width % 2 or picture.height % 2:
         raise _bad_frames(f"{picture.width}x{picture.height} cannot be encoded: H.264 needs even sizes")
     counter = _FrameCounter(frames, picture.frame_bytes)
-    command = video.encode_frames(picture, tools.encoding, output)
+    command = commands.encode_frames(picture, tools.encoding, output)
     result = run_ffmpeg(command, tools=tools, stage=Stage.ENCODE, callbacks=callbacks, stdin_chunks=counter)
     expected = counter.count if num_frames is None else num_frames
     if not counter.count == result.progress.frames == expected:
@@ -41,7 +41,7 @@ def _bad_frames(detail: str) -> TaskFailed:
 
 
 class _FrameCounter:
-    """Passes frames on, counting them and checking their sizes: a short one would shift all that follow."""
+    """Counts frames, and checks their sizes: a short frame would shift all later frames."""
 
     def __init__(self, frames: Iterable[Buffer], frame_bytes: int) -> None:
         self.count = 0
@@ -59,9 +59,6 @@ class _FrameCounter:
             raise _bad_frames("there were no frames to encode")
 
 
-_LATEST_S = 1.0
-
-
 def write_poster(
     video: Path,
     output: Path,
@@ -71,11 +68,11 @@ def write_poster(
     width_px: int = 640,
     callbacks: FfmpegCallbacks = NO_CALLBACKS,
 ) -> None:
-    """Writes a JPEG, at most `width_px` wide, of a frame near the start: the very first may still be black."""
-    for at_s in (min(_LATEST_S, duration_s / 2), 0):
+    """Writes a JPEG, at most `width_px` wide, of a frame near the start. The first frame may still be black."""
+    for at_s in (min(_POSTER_TIME_S, duration_s / 2), 0):
         run_ffmpeg(
             commands.poster(video, at_s, width_px, output), tools=tools, stage=Stage.ASSEMBLE, callbacks=callbacks
         )
-        # A video of one frame has none half-way through: ffmpeg then succeeds without writing a file.
+        # A video of one frame has no frame in the middle: ffmpeg then succeeds without a file.
         if output.exists():
             return

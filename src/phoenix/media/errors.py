@@ -1,4 +1,4 @@
-"""Errors about media, and what the exit of an ffmpeg says about its cause."""
+"""Errors about media, and the failure for an exit of ffmpeg."""
 
 import re
 import signal
@@ -19,7 +19,7 @@ _TAIL_LINES = 4
 
 
 class UnreadableMedia(PhoenixError):
-    """The file is not media that can be used here."""
+    """The file is no usable media. `index` is the position of the file in a list of files."""
 
     def __init__(self, detail: str | None = None, *, index: int = 0) -> None:
         super().__init__(detail)
@@ -27,16 +27,16 @@ class UnreadableMedia(PhoenixError):
 
 
 class MediaStopped(PhoenixError):
-    """The work on this file was asked to stop, and has."""
+    """The command was stopped on request."""
 
 
 def invalid_media(detail: str, stage: Stage) -> TaskFailed:
-    """The failure of a task whose input is at fault: another attempt would end the same."""
+    """Returns the failure for a task with unusable input. Not retriable."""
     return TaskFailed(FailureCode.MEDIA_INVALID, detail, stage=stage)
 
 
 def explain_exit(returncode: int, stderr: str, stage: Stage) -> TaskFailed:
-    """Turns a failed run of ffmpeg into a failure whose message may be shown to the job's owner."""
+    """Returns the failure for a failed run of ffmpeg. Its message may be shown to the owner of the job."""
     tail = public_tail(stderr)
     if any(sign in stderr for sign in _FULL_DISK):
         return TaskFailed(FailureCode.STORAGE_FAILED, f"no space to write to: {tail}", stage=stage, retriable=True)
@@ -50,6 +50,6 @@ def explain_exit(returncode: int, stderr: str, stage: Stage) -> TaskFailed:
 
 
 def public_tail(stderr: str) -> str:
-    """The last lines of ffmpeg's error output, without the names of this server's folders."""
+    """Returns the last lines of ffmpeg's error output, without the paths of this server."""
     lines = [line.strip() for line in stderr.splitlines() if line.strip()]
     return _ABSOLUTE_PATH.sub("", "; ".join(lines[-_TAIL_LINES:]))

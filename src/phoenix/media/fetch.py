@@ -1,4 +1,4 @@
-"""Downloads the file behind a URL: bounded in bytes, time and redirects, and only from where `egress` allows."""
+"""Downloads a URL, with limits on bytes, time and redirects, and only from addresses that the egress policy allows."""
 
 import asyncio
 import errno
@@ -12,7 +12,7 @@ import httpx
 from phoenix.errors import FailureCode, Stage, TaskFailed
 from phoenix.media.ssrf import EgressPolicy, UrlNotAllowed, check_url, open_pool, port_of
 
-_MOST_REDIRECTS = 4
+_MAX_REDIRECTS = 4
 _IDLE_LIMIT_S = 10.0
 _REDIRECTS = (301, 302, 303, 307, 308)
 _RETRIABLE_STATUSES = (408, 425, 429)
@@ -21,10 +21,10 @@ _TIMEOUTS = {"timeout": dict.fromkeys(("connect", "read", "write", "pool"), _IDL
 
 
 async def fetch_file(url: str, output: Path, *, policy: EgressPolicy, max_bytes: int, timeout_s: float) -> int:
-    """Downloads `url` to `output`, and returns its size in bytes. Cancel the task to stop it.
+    """Downloads `url` to `output`. Returns the size in bytes. To stop the download, cancel the asyncio task.
 
-    Raises `TaskFailed`, retriable if a later try may succeed. The message is the same for every kind of unreachable
-    host, so that it reveals nothing about a network that the caller cannot see.
+    Raises `TaskFailed`, which is retriable if a later attempt may succeed. The message is the same for all unreachable
+    hosts, so that it reveals nothing about the network of the server.
     """
     try:
         with await asyncio.to_thread(output.open, "wb") as file:
@@ -35,7 +35,7 @@ async def fetch_file(url: str, output: Path, *, policy: EgressPolicy, max_bytes:
     except TimeoutError as error:
         raise _failed(f"the URL could not be fetched within {timeout_s:g} s", retriable=True) from error
     except (httpcore.NetworkError, httpcore.TimeoutException, httpcore.ProtocolError) as error:
-        raise _failed("the URL could not be fetched: no good answer", retriable=True) from error
+        raise _failed("the URL could not be fetched: no usable response", retriable=True) from error
     except OSError as error:
         raise _storage_failed(error) from error
 
@@ -43,7 +43,7 @@ async def fetch_file(url: str, output: Path, *, policy: EgressPolicy, max_bytes:
 async def _follow(
     pool: httpcore.AsyncConnectionPool, url: str, file: IO[bytes], policy: EgressPolicy, max_bytes: int
 ) -> int:
-    for _ in range(_MOST_REDIRECTS + 1):
+    for _ in range(_MAX_REDIRECTS + 1):
         target = check_url(url, policy)
         async with pool.stream(
             "GET", _core_url(target), headers={**_HEADERS, "host": target.netloc.decode()}, extensions=_TIMEOUTS
@@ -54,7 +54,7 @@ async def _follow(
                 continue
             _check_response(response.status, headers, max_bytes)
             return await _save(response, file, max_bytes)
-    raise _failed(f"the URL was redirected more than {_MOST_REDIRECTS} times")
+    raise _failed(f"the URL was redirected more than {_MAX_REDIRECTS} times")
 
 
 def _core_url(url: httpx.URL) -> httpcore.URL:
@@ -71,9 +71,9 @@ def _redirected(base: httpx.URL, headers: Mapping[bytes, bytes]) -> str:
 def _check_response(status: int, headers: Mapping[bytes, bytes], max_bytes: int) -> None:
     if status != 200:
         retriable = status >= 500 or status in _RETRIABLE_STATUSES
-        raise _failed(f"the URL answered with status {status}", retriable=retriable)
+        raise _failed(f"the URL returned status {status}", retriable=retriable)
     if headers.get(b"content-encoding", b"identity").lower() != b"identity":
-        raise _failed("the URL answered with a compressed body, which was not asked for")
+        raise _failed("the URL returned a compressed body, which was not requested")
     length = headers.get(b"content-length", b"0")
     if length.isdigit() and int(length) > max_bytes:
         raise _too_large(max_bytes)

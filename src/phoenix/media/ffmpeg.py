@@ -1,19 +1,22 @@
-"""Runs one ffmpeg command to its end, in the calling thread: feeds it, follows it, stops it, says why it failed."""
+"""Finds ffmpeg, and runs one command in the calling thread: writes its input, reports progress, and stops it."""
 
 import os
 import selectors
+import shutil
 import signal
 import subprocess
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from importlib.util import find_spec
 from typing import IO
 
-from phoenix.errors import FailureCode, Stage, TaskFailed
+from phoenix.errors import FailureCode, PhoenixError, Stage, TaskFailed
+from phoenix.media.commands.video import Encoding
 from phoenix.media.errors import MediaStopped, explain_exit
-from phoenix.media.tools import MediaTools
 from phoenix.processes import die_with_parent
+from phoenix.settings import MediaSettings
 
 Buffer = bytes | bytearray | memoryview
 
@@ -23,9 +26,57 @@ _STDERR_TAIL_BYTES = 32_768
 _READ_BYTES = 65_536
 
 
+class FfmpegMissing(PhoenixError):
+    """There is no ffmpeg: install `phoenix[media]`, add an ffmpeg to PATH, or set PHOENIX_MEDIA__FFMPEG."""
+
+
+@dataclass(frozen=True)
+class MediaTools:
+    """The ffmpeg program, its encoder settings, and the time limits. Made once at start-up."""
+
+    ffmpeg: str
+    encoding: Encoding = field(default_factory=Encoding)
+    timeout_s: float = 900
+    probe_timeout_s: float = 10
+    max_part_s: float = 36_000
+
+    @classmethod
+    def from_settings(cls, settings: MediaSettings) -> "MediaTools":
+        """Finds ffmpeg. Raises `FfmpegMissing`."""
+        return cls(
+            ffmpeg=find_ffmpeg(settings.ffmpeg),
+            encoding=Encoding(preset=settings.preset, crf=settings.crf, threads=settings.threads),
+            timeout_s=settings.timeout_s,
+            probe_timeout_s=settings.probe_timeout_s,
+        )
+
+
+def find_ffmpeg(configured: str | None = None) -> str:
+    """Returns the path of the configured ffmpeg, or of the ffmpeg in imageio-ffmpeg, or of the ffmpeg on PATH.
+
+    Raises `FfmpegMissing`.
+    """
+    for candidate in (configured,) if configured else (_bundled_ffmpeg(), "ffmpeg"):
+        if candidate and (found := shutil.which(candidate)):
+            return found
+    raise FfmpegMissing(f"PHOENIX_MEDIA__FFMPEG: there is no program {configured}." if configured else None)
+
+
+def _bundled_ffmpeg() -> str | None:
+    if find_spec("imageio_ffmpeg") is None:
+        return None
+    # Part of an extra: a machine with ffmpeg on PATH does not need it.
+    import imageio_ffmpeg  # noqa: PLC0415  # pyright: ignore[reportMissingTypeStubs]
+
+    try:
+        return imageio_ffmpeg.get_ffmpeg_exe()
+    except RuntimeError:
+        return None
+
+
 @dataclass(frozen=True)
 class Progress:
-    """Frames and seconds of output that a command has written so far."""
+    """The frames and seconds of output that a command has written so far."""
 
     frames: int
     seconds: float
@@ -41,13 +92,16 @@ def _ignore(_: Progress) -> None:
 
 @dataclass(frozen=True)
 class FfmpegCallbacks:
-    """Observes a command. `should_stop` is asked ten times a second; `on_progress` may also raise to stop it."""
+    """Observes a command.
+
+    `should_stop` is called ten times a second. `on_progress` may raise an error to stop the command.
+    """
 
     should_stop: Callable[[], bool] = _never
     on_progress: Callable[[Progress], None] = _ignore
 
     def offset_by(self, done: Progress) -> "FfmpegCallbacks":
-        """The callbacks for a later one of several commands, whose progress adds to what the earlier ones have done."""
+        """Returns callbacks for a later command: they add `done`, the progress of earlier commands."""
 
         def report(progress: Progress) -> None:
             self.on_progress(Progress(done.frames + progress.frames, done.seconds + progress.seconds))
@@ -74,10 +128,10 @@ def run_ffmpeg(
     callbacks: FfmpegCallbacks = NO_CALLBACKS,
     stdin_chunks: Iterable[Buffer] | None = None,
 ) -> FfmpegResult:
-    """Runs ffmpeg with `arguments`, writing `stdin_chunks` to its standard input as fast as it reads.
+    """Runs ffmpeg with `arguments`, and writes `stdin_chunks` to its standard input. Blocks until it ends.
 
-    Blocks until it ends. Raises `TaskFailed`, or `MediaStopped` when `callbacks` ask for it; whatever is raised, the
-    process is gone by then. Its output file may be left incomplete.
+    Raises `TaskFailed`, or `MediaStopped` when `callbacks` request a stop. After an error the process has ended, and
+    its output file may be incomplete.
     """
     deadline_s = time.monotonic() + tools.timeout_s
     with _running_child([tools.ffmpeg, *arguments], stage) as child, _Pipes(child, stdin_chunks, callbacks) as pipes:
@@ -102,7 +156,7 @@ def _too_slow(limit_s: float, stage: Stage) -> TaskFailed:
 
 @contextmanager
 def _running_child(command: Sequence[str], stage: Stage) -> Generator["subprocess.Popen[bytes]"]:
-    """A child in a session of its own (Ctrl-C is for us to handle), killed if it outlives the block."""
+    """Starts a child in another session, so that it gets no Ctrl-C. Kills the child at the end of the block."""
     try:
         child = subprocess.Popen(  # noqa: S603 - an argument list, no shell
             command,
@@ -111,12 +165,12 @@ def _running_child(command: Sequence[str], stage: Stage) -> Generator["subproces
             stderr=subprocess.PIPE,
             bufsize=0,
             start_new_session=True,
-            preexec_fn=die_with_parent,  # noqa: PLW1509 - one prctl, prepared at import: safe beside threads
+            preexec_fn=die_with_parent,  # noqa: PLW1509 - one prctl, prepared at import: safe with threads
         )
     except OSError as error:
         detail = f"ffmpeg could not be started: {error.strerror}"
         raise TaskFailed(FailureCode.ENGINE_FAILED, detail, stage=stage, retriable=True) from error
-    # Encoding must not slow down the rendering of the next clip, nor the heartbeat of its lease.
+    # Encoding must not slow down the render of the next clip, or the heartbeat of its lease.
     with suppress(OSError):
         os.setpriority(os.PRIO_PROCESS, child.pid, NICENESS)
     try:
@@ -129,7 +183,7 @@ def _running_child(command: Sequence[str], stage: Stage) -> Generator["subproces
 
 
 class _Pipes:
-    """The three pipes of a child, served by one thread, so that none fills up while another is waited for."""
+    """The three pipes of a child. One thread serves all of them, so that no pipe fills up during a wait for another."""
 
     def __init__(
         self, child: "subprocess.Popen[bytes]", stdin_chunks: Iterable[Buffer] | None, callbacks: FfmpegCallbacks
@@ -202,13 +256,13 @@ class _Pipes:
         except BlockingIOError:
             return True
         except BrokenPipeError:
-            # ffmpeg has given up; its exit status and error output say why.
+            # ffmpeg has ended; its exit status and error output have the reason.
             return False
         return True
 
 
 class _ProgressParser:
-    """Parses the `key=value` lines of `-progress`, in whatever chunks they come."""
+    """Parses the `key=value` lines of `-progress`, in chunks of any size."""
 
     def __init__(self) -> None:
         self._rest = b""

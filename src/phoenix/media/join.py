@@ -1,4 +1,4 @@
-"""Joins clips into one video, and verifies the result against the plan. A soundtrack is laid under it later."""
+"""Joins clips to one video, and checks the result against the plan. A soundtrack is mixed in later."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,17 +10,14 @@ from phoenix.contract.requests import Transition
 from phoenix.errors import FailureCode, Stage, TaskFailed
 from phoenix.media import reel_plan
 from phoenix.media.commands import video
-from phoenix.media.commands.video import Picture
 from phoenix.media.errors import UnreadableMedia, invalid_media
-from phoenix.media.ffmpeg import NO_CALLBACKS, FfmpegCallbacks, Progress, run_ffmpeg
+from phoenix.media.ffmpeg import NO_CALLBACKS, FfmpegCallbacks, MediaTools, Progress, run_ffmpeg
 from phoenix.media.probe import ProbedFile, ProbeLimits, probe_files
-from phoenix.media.reel_plan import Chunk
 from phoenix.media.reel_sound import SoundPart, join_sound
 from phoenix.media.soundtrack import mux_soundtrack
-from phoenix.media.tools import MediaTools
 
 CUT = Transition(kind="cut")
-# Time stamps are rounded, so a file's stated length differs from the sum of its frames.
+# Time stamps are rounded, so the stated length of a file differs from the sum of its frames.
 _TOLERANCE_S = 0.01
 
 
@@ -33,23 +30,23 @@ def join_clips(
     keep_sound: bool = True,
     callbacks: FfmpegCallbacks = NO_CALLBACKS,
 ) -> MediaInfo:
-    """Joins `parts`, in order, as an MP4 of the first one's size and frame rate.
+    """Joins `parts`, in order, to an MP4 with the size and frame rate of the first part. Returns what the MP4 contains.
 
-    Parts that match are copied; others, and all of a crossfaded reel, are encoded. A crossfade longer than a clip
-    can spare is shortened for that clip. The sound of the parts goes with them; pass `keep_sound=False` where a
-    soundtrack takes its place. Raises `TaskFailed` with MEDIA_INVALID where a part cannot be used.
+    Copies parts that match; encodes other parts, and all parts of a crossfaded reel. Shortens a crossfade that is too
+    long for a clip. Joins the sound of the parts, unless `keep_sound` is false because a soundtrack replaces it.
+    Raises `TaskFailed` (MEDIA_INVALID) if a part cannot be used.
     """
     if not parts:
         raise ValueError("there is nothing to join")
     probed = _probe(parts, tools)
     picture = reel_plan.picture_of(probed[0].info)
-    counts = [_count(one, picture) for one in probed]
+    counts = [_count(clip, picture) for clip in probed]
     overlaps = [0] * (len(parts) - 1)
     if transition.kind == "crossfade":
         overlaps = reel_plan.overlaps_of(counts, max(1, round(transition.duration_s * picture.fps)))
     with TemporaryDirectory(dir=output.parent, prefix="join-") as folder:
         join = _Join(parts, probed, counts, overlaps, picture, Path(folder), tools, callbacks)
-        if keep_sound and any(one.info.audio_codec for one in probed):
+        if keep_sound and any(clip.info.audio_codec for clip in probed):
             return join.with_sound(output)
         return join.without_sound(output)
 
@@ -60,31 +57,31 @@ def _probe(parts: Sequence[Path], tools: MediaTools) -> list[ProbedFile]:
         probed = probe_files(parts, limits)
     except UnreadableMedia as error:
         raise invalid_media(f"clip {error.index} cannot be joined: {error.detail}", Stage.ASSEMBLE) from error
-    for index, one in enumerate(probed):
-        if one.info.media != "video":
+    for index, clip in enumerate(probed):
+        if clip.info.media != "video":
             raise invalid_media(f"clip {index} cannot be joined: it is no video", Stage.ASSEMBLE)
     return probed
 
 
-def _count(probed: ProbedFile, picture: Picture) -> int:
+def _count(probed: ProbedFile, picture: video.Picture) -> int:
     info = probed.info
     duration_s = probed.video_duration_s or 0
     return reel_plan.frames_at(picture.fps, info.fps or 0, info.num_frames or 0, duration_s)
 
 
 class _Mismatch(TaskFailed):
-    """The joined file is not what was planned."""
+    """The joined file differs from the plan."""
 
 
 @dataclass(frozen=True)
 class _Join:
-    """One join in progress, with a folder for its segments."""
+    """One join in progress, with a folder for temporary files."""
 
     parts: Sequence[Path]
     probed: Sequence[ProbedFile]
     counts: Sequence[int]
     overlaps: Sequence[int]
-    picture: Picture
+    picture: video.Picture
     folder: Path
     tools: MediaTools
     callbacks: FfmpegCallbacks
@@ -93,7 +90,7 @@ class _Join:
         silent, track = self.folder / "silent.mp4", self.folder / "sound.m4a"
         self.without_sound(silent)
         quiet = FfmpegCallbacks(should_stop=self.callbacks.should_stop)
-        paths = [part if one.info.audio_codec else None for part, one in zip(self.parts, self.probed, strict=True)]
+        paths = [part if clip.info.audio_codec else None for part, clip in zip(self.parts, self.probed, strict=True)]
         parts = [SoundPart(path, count) for path, count in zip(paths, self.counts, strict=True)]
         join_sound(parts, self.overlaps, self.picture.fps, track, folder=self.folder, tools=self.tools, callbacks=quiet)
         return mux_soundtrack(silent, track, output, tools=self.tools, callbacks=quiet)
@@ -106,7 +103,7 @@ class _Join:
             try:
                 return self._concatenate(self.parts, self.counts, output)
             except _Mismatch:
-                # ffmpeg copies streams that do not match without an error: encode them after all.
+                # ffmpeg reports no error for streams that do not match: encode them.
                 pass
         return self._concatenate(self._matching_parts(), self.counts, output)
 
@@ -121,11 +118,11 @@ class _Join:
 
     def _can_copy_all(self) -> bool:
         first = self.probed[0]
-        is_alike = first.fingerprint is not None and {one.fingerprint for one in self.probed} == {first.fingerprint}
+        is_alike = first.fingerprint is not None and {clip.fingerprint for clip in self.probed} == {first.fingerprint}
         return is_alike and _can_be_copied(first.info)
 
     def _matching_parts(self) -> list[Path]:
-        """All parts in the form that this encoder makes; those that have it already are used as they are."""
+        """Returns the parts in the encoding of this encoder. Uses parts with that encoding directly."""
         matching: list[Path] = []
         ours: str | None = None
         done = Progress(0, 0)
@@ -139,7 +136,7 @@ class _Join:
             done = self._advanced(done, self.counts[index])
         return matching
 
-    def _encode(self, chunk: Chunk, segment: Path, done: Progress) -> Path:
+    def _encode(self, chunk: reel_plan.Chunk, segment: Path, done: Progress) -> Path:
         command = video.join_segments(chunk.segments, chunk.overlaps, self.picture, self.tools.encoding, segment)
         run_ffmpeg(command, tools=self.tools, stage=Stage.ASSEMBLE, callbacks=self.callbacks.offset_by(done))
         return segment
@@ -169,11 +166,11 @@ class _Join:
         if not is_right:
             planned = f"{num_frames} frames of {self.picture.width}x{self.picture.height} in {duration_s:.2f} s"
             found = f"{info.num_frames} of {info.width}x{info.height} in {info.duration_s} s"
-            detail = f"the joined video is not what was planned: {planned}, not {found}"
+            detail = f"the joined video differs from the plan: {found}, not {planned}"
             raise _Mismatch(FailureCode.ENGINE_FAILED, detail, stage=Stage.ASSEMBLE)
         return info
 
 
 def _can_be_copied(info: MediaInfo) -> bool:
-    """Whether browsers play it without re-encoding."""
+    """Returns whether browsers play the video without re-encoding."""
     return (info.format, info.video_codec, info.pixel_format) == ("mp4", "h264", "yuv420p")

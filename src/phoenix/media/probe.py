@@ -1,4 +1,4 @@
-"""Finds out in a bounded child process what a file holds, and refuses what cannot be used. Converts nothing."""
+"""Probes media files in a child process with limits, and refuses unusable files."""
 
 import json
 import math
@@ -21,14 +21,14 @@ from phoenix.settings import Settings
 _CHILD = Path(__file__).with_name("probe_child.py")
 # One child reads several files: starting Python and loading the decoders takes longer than reading a clip.
 _FILES_PER_CHILD = 50
-# The child parses what strangers send, so it inherits none of our secrets.
+# The child parses files of strangers, so it inherits no secrets.
 _PASSED_ENVIRONMENT = ("LD_LIBRARY_PATH", "LANG", "LC_ALL")
 _SUBTYPES = {"mp3": "mpeg", "mov": "quicktime", "matroska": "x-matroska"}
 
 
 @dataclass(frozen=True)
 class ProbeLimits:
-    """Bounds on the files that are read."""
+    """Limits for probed files."""
 
     max_duration_s: float = 3600
     max_pixels: int = 33_177_600
@@ -46,7 +46,10 @@ class ProbeLimits:
 
 @dataclass(frozen=True)
 class ProbedFile:
-    """What a file holds. Videos of one `fingerprint` can be joined without re-encoding; those with None never can."""
+    """The contents of a file.
+
+    Videos with equal fingerprints can be joined without re-encoding, except if it is None.
+    """
 
     info: MediaInfo
     fingerprint: str | None = None
@@ -54,15 +57,15 @@ class ProbedFile:
 
 
 def probe_media(path: Path, limits: ProbeLimits) -> MediaInfo:
-    """What a file holds. Blocks for up to `limits.timeout_s`. Raises `UnreadableMedia`.
+    """Returns the contents of a file. Blocks for up to `limits.timeout_s`. Raises `UnreadableMedia`.
 
-    Every packet is read, so that truncation is noticed, and the first of each stream are decoded.
+    Reads every packet, to detect truncation, and decodes the first packets of each stream.
     """
     return probe_files([path], limits)[0].info
 
 
 def probe_files(paths: Sequence[Path], limits: ProbeLimits) -> list[ProbedFile]:
-    """Like `probe_media`, for many files at once. Raises `UnreadableMedia` with the index of the first bad one."""
+    """Returns the contents of many files. Raises `UnreadableMedia` with the index of the first unusable file."""
     found: list[ProbedFile] = []
     for start in range(0, len(paths), _FILES_PER_CHILD):
         chunk = paths[start : start + _FILES_PER_CHILD]
@@ -74,7 +77,7 @@ def probe_files(paths: Sequence[Path], limits: ProbeLimits) -> list[ProbedFile]:
 
 
 def media_type_of(info: MediaInfo) -> str:
-    """The media type of a probed file: `audio/mpeg`, `video/mp4`, `image/png`."""
+    """Returns the media type of a probed file: `audio/mpeg`, `video/mp4`, `image/png`."""
     return f"{info.media}/{_SUBTYPES.get(info.format, info.format)}"
 
 
@@ -83,7 +86,7 @@ def _probe_chunk(paths: Sequence[Path], limits: ProbeLimits) -> list[ProbedFile]
     responses = _query_child(paths, media_formats, limits)
     for index in range(len(paths)):
         if index >= len(responses):
-            # The child crashed or ran out of time or memory here, which no valid file makes it do.
+            # The child crashed, or ran out of time or memory, which happens with no valid file.
             raise UnreadableMedia("it cannot be read within the limits", index=index)
         if "error" in responses[index]:
             raise UnreadableMedia(responses[index]["error"], index=index)
@@ -106,7 +109,7 @@ def _sniff(path: Path, index: int) -> MediaFormat:
 def _query_child(
     paths: Sequence[Path], media_formats: Sequence[MediaFormat], limits: ProbeLimits
 ) -> list[dict[str, Any]]:
-    """One response per file, in order; fewer if the child did not get to the end."""
+    """Returns one response per file, in order; fewer if the child ended early."""
     timeout_s = limits.timeout_s * len(paths)
     request = {
         "cpu_s": math.ceil(timeout_s) + 1,
@@ -126,7 +129,7 @@ def _query_child(
 
 
 def _run_child(request: str, timeout_s: float) -> bytes:
-    """What the child printed until it ended, or was killed at the time limit."""
+    """Returns the output of the child until its end, or until the time limit."""
     try:
         done = subprocess.run(  # noqa: S603 - an argument list, no shell
             [sys.executable, "-I", str(_CHILD), request],

@@ -1,6 +1,6 @@
-"""Reads media files in a process of its own, where a hostile one can do no harm. Run as a script by `probe`.
+"""Reads media files in a separate process, where a hostile file can do no harm. `probe` runs it as a script.
 
-Takes one JSON argument and prints one JSON object per file. Imports nothing of Phoenix: it runs isolated.
+Takes one JSON argument, and prints one JSON object per file. Imports nothing of Phoenix, because it runs isolated.
 """
 
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
@@ -15,21 +15,21 @@ from hashlib import sha256
 from typing import Any
 
 MEMORY_BYTES = 2 * 1024**3
-# How many packets of each stream are decoded: enough to see that it holds what it claims.
+# Number of decoded packets per stream: enough to check that the stream has the stated contents.
 _SAMPLED_PACKETS = 8
-_MOST_CHANNELS = 64
-_MOST_SAMPLE_RATE_HZ = 384_000
-# The length that a file states may be off by a few frames; if by more than this, the file is truncated.
+_MAX_CHANNELS = 64
+_MAX_SAMPLE_RATE_HZ = 384_000
+# The stated length of a file may be wrong by a few frames. If more than this is missing, the file is truncated.
 _MISSING_FRACTION, _MISSING_S = 0.03, 0.25
 
 
 class UnreadableFile(Exception):
-    """Why a file is refused; shown to whoever sent it."""
+    """The file is refused. The message is shown to its sender."""
 
 
 @dataclass
 class StreamStats:
-    """What demuxing has shown of one stream so far."""
+    """Statistics of one stream, from the packets that were demuxed so far."""
 
     stream: Any
     packets: int = 0
@@ -62,9 +62,9 @@ def main() -> None:
 
 
 def confine(cpu_s: int) -> None:
-    """Gives up what a reader does not need: unlimited memory and time, and writing to files."""
+    """Limits the memory and the time of this process, and forbids it to write files."""
     for name, value in (("AS", MEMORY_BYTES), ("CPU", cpu_s), ("FSIZE", 0), ("CORE", 0)):
-        # Some systems refuse to limit the address space; the time limit of the parent holds all the same.
+        # Some systems refuse a limit on the address space; the time limit of the parent still applies.
         with suppress(ValueError, OSError):
             resource.setrlimit(getattr(resource, f"RLIMIT_{name}"), (value, value))
 
@@ -81,8 +81,8 @@ def probe_file(path: str, demuxer: str | None, limits: Limits) -> dict[str, Any]
 
 
 def read_picture(path: str, limits: Limits) -> dict[str, Any]:
-    """Size from the header first: a 100 kB file may hold 900 million pixels."""
-    from PIL import Image  # noqa: PLC0415 - only what the file at hand needs
+    """Checks the size in the header first: a file of 100 kB may have 900 million pixels."""
+    from PIL import Image  # noqa: PLC0415 - imported only for pictures
 
     Image.MAX_IMAGE_PIXELS = None
     with Image.open(path, formats=["PNG", "JPEG", "WEBP"]) as picture:
@@ -92,7 +92,7 @@ def read_picture(path: str, limits: Limits) -> dict[str, Any]:
 
 
 def read_streams(path: str, demuxer: str, limits: Limits) -> dict[str, Any]:
-    import av  # noqa: PLC0415 - only what the file at hand needs
+    import av  # noqa: PLC0415 - imported only for pictures
 
     options = {"protocol_whitelist": "file", "format_whitelist": ",".join(limits.demuxers)}
     with av.open(f"file:{path}", format=demuxer, options=options, metadata_errors="replace") as container:
@@ -102,8 +102,8 @@ def read_streams(path: str, demuxer: str, limits: Limits) -> dict[str, Any]:
         audio = next(iter(container.streams.audio), None)
         check_headers(container, video, audio, limits)
         stats = [StreamStats(stream) for stream in (video, audio) if stream is not None]
-        for one in stats:
-            one.stream.thread_count = 1
+        for stream_stats in stats:
+            stream_stats.stream.thread_count = 1
         demux(container, stats, limits)
         if states_length(path, demuxer):
             check_whole(container, stats)
@@ -111,7 +111,7 @@ def read_streams(path: str, demuxer: str, limits: Limits) -> dict[str, Any]:
 
 
 def is_cover(stream: Any) -> bool:
-    """The cover picture of a song is a video stream of one frame."""
+    """Returns whether the stream is the cover picture of a song, which is a video stream of one frame."""
     flags: Any = stream.disposition
     return bool(flags & flags.__class__.attached_pic)
 
@@ -124,14 +124,14 @@ def check_headers(container: Any, video: Any, audio: Any, limits: Limits) -> Non
     if video is not None:
         check_pixels(video.codec_context.width, video.codec_context.height, limits)
     if audio is not None:
-        if not 1 <= audio.codec_context.channels <= _MOST_CHANNELS:
-            raise UnreadableFile(f"it has {audio.codec_context.channels} channels; at most {_MOST_CHANNELS} are read")
-        if not 1 <= audio.codec_context.sample_rate <= _MOST_SAMPLE_RATE_HZ:
+        if not 1 <= audio.codec_context.channels <= _MAX_CHANNELS:
+            raise UnreadableFile(f"it has {audio.codec_context.channels} channels; at most {_MAX_CHANNELS} are read")
+        if not 1 <= audio.codec_context.sample_rate <= _MAX_SAMPLE_RATE_HZ:
             raise UnreadableFile(f"its sample rate is {audio.codec_context.sample_rate} Hz")
 
 
 def check_duration(duration_s: float, limits: Limits) -> None:
-    # An MP3 of exactly an hour holds a few frames more.
+    # An MP3 of exactly one hour has a few more frames.
     if duration_s > limits.max_duration_s + _MISSING_S:
         raise UnreadableFile(f"it is longer than {limits.max_duration_s:g} s")
 
@@ -144,70 +144,70 @@ def check_pixels(width: int, height: int, limits: Limits) -> None:
 
 
 def demux(container: Any, stats: list[StreamStats], limits: Limits) -> None:
-    """Reads every packet, and decodes those at the start of each stream."""
-    by_index = {one.stream.index: one for one in stats}
-    for packet in container.demux([one.stream for one in stats]):
-        one = by_index[packet.stream.index]
+    """Reads every packet, and decodes the first packets of each stream."""
+    by_index = {stream_stats.stream.index: stream_stats for stream_stats in stats}
+    for packet in container.demux([stream_stats.stream for stream_stats in stats]):
+        stream_stats = by_index[packet.stream.index]
         if packet.size == 0:
             continue
-        record_packet(one, packet)
-        check_duration(float(one.span_s), limits)
-        if one.packets <= _SAMPLED_PACKETS or one.frames == 0:
-            decode(one, packet, limits)
-    for one in stats:
-        decode(one, None, limits)
-        if one.frames == 0:
-            raise UnreadableFile(f"none of its {one.stream.type} can be decoded")
+        record_packet(stream_stats, packet)
+        check_duration(float(stream_stats.span_s), limits)
+        if stream_stats.packets <= _SAMPLED_PACKETS or stream_stats.frames == 0:
+            decode(stream_stats, packet, limits)
+    for stream_stats in stats:
+        decode(stream_stats, None, limits)
+        if stream_stats.frames == 0:
+            raise UnreadableFile(f"none of its {stream_stats.stream.type} can be decoded")
 
 
-def record_packet(one: StreamStats, packet: Any) -> None:
-    one.is_cut |= packet.is_corrupt
+def record_packet(stream_stats: StreamStats, packet: Any) -> None:
+    stream_stats.is_cut |= packet.is_corrupt
     if packet.is_discard:
         return
-    one.packets += 1
+    stream_stats.packets += 1
     time = packet.pts if packet.pts is not None else packet.dts
     if time is None:
-        one.end_s += (packet.duration or 0) * packet.time_base
+        stream_stats.end_s += (packet.duration or 0) * packet.time_base
         return
     start_s = time * packet.time_base
-    one.start_s = start_s if one.start_s is None else min(one.start_s, start_s)
-    one.end_s = max(one.end_s, start_s + (packet.duration or 0) * packet.time_base)
+    stream_stats.start_s = start_s if stream_stats.start_s is None else min(stream_stats.start_s, start_s)
+    stream_stats.end_s = max(stream_stats.end_s, start_s + (packet.duration or 0) * packet.time_base)
 
 
-def decode(one: StreamStats, packet: Any, limits: Limits) -> None:
+def decode(stream_stats: StreamStats, packet: Any, limits: Limits) -> None:
     try:
-        frames = one.stream.codec_context.decode(packet)
+        frames = stream_stats.stream.codec_context.decode(packet)
     except (OSError, ValueError, EOFError):
-        # A player passes over a bad packet or two; a stream of nothing else is refused at its end.
+        # A player skips a few bad packets; a stream with only bad packets is refused at its end.
         return
     for frame in frames:
-        one.frames += 1
-        if one.stream.type == "video":
+        stream_stats.frames += 1
+        if stream_stats.stream.type == "video":
             check_pixels(frame.width, frame.height, limits)
-            one.rotation = frame.rotation
+            stream_stats.rotation = frame.rotation
 
 
 def states_length(path: str, demuxer: str) -> bool:
-    """Whether the file states its length, so that truncation can be noticed."""
+    """Returns whether the file states its length, so that truncation can be detected."""
     with open(path, "rb") as file:  # noqa: PTH123
         head = file.read(64 * 1024)
     if demuxer == "mp3":
-        # Without this header the length is a guess from the first frame's bit rate.
+        # Without this header, the length is estimated from the bit rate of the first frame.
         return b"Xing" in head or b"Info" in head
     if demuxer == "wav":
-        # A writer to a pipe cannot know the size, and states zero or all ones.
+        # A writer to a pipe does not know the size, and states zero or all ones.
         return head[4:8] not in (b"\xff\xff\xff\xff", b"\0\0\0\0")
     return demuxer in ("mov", "matroska", "flac")
 
 
 def check_whole(container: Any, stats: list[StreamStats]) -> None:
-    for one in stats:
-        if one.is_cut:
+    for stream_stats in stats:
+        if stream_stats.is_cut:
             raise UnreadableFile("it ends in the middle: the file is incomplete")
-        if one.stream.duration is not None:
-            check_length(one.span_s, one.stream.duration * one.stream.time_base)
+        if stream_stats.stream.duration is not None:
+            check_length(stream_stats.span_s, stream_stats.stream.duration * stream_stats.stream.time_base)
     if container.duration is not None:
-        check_length(max(one.end_s for one in stats), Fraction(container.duration, 1_000_000))
+        check_length(max(stream_stats.end_s for stream_stats in stats), Fraction(container.duration, 1_000_000))
 
 
 def check_length(found_s: Fraction, stated_s: Fraction) -> None:
@@ -218,7 +218,7 @@ def check_length(found_s: Fraction, stated_s: Fraction) -> None:
 def describe(video: Any, audio: Any, stats: list[StreamStats]) -> dict[str, Any]:
     found: dict[str, Any] = {
         "media": "audio" if video is None else "video",
-        "duration_s": round(float(max(one.span_s for one in stats)), 6),
+        "duration_s": round(float(max(stream_stats.span_s for stream_stats in stats)), 6),
     }
     if audio is not None:
         context = audio.codec_context
@@ -245,7 +245,8 @@ def describe_video(video: Any, stats: StreamStats) -> dict[str, Any]:
         "video_codec": context.codec.canonical_name,
         "pixel_format": context.pix_fmt,
         "video_duration_s": round(float(stats.span_s), 6),
-        # The coded size does not show that a picture is turned or stretched, so it is never joined by copying.
+        # A rotated or stretched picture has no fingerprint: the coded size does not show it, so it is not joined by
+        # copying.
         "fingerprint": sha256(repr(signature).encode() + (context.extradata or b"")).hexdigest()
         if (width, height, stats.rotation) == (context.width, context.height, 0)
         else None,
@@ -253,7 +254,7 @@ def describe_video(video: Any, stats: StreamStats) -> dict[str, Any]:
 
 
 def shown_size(context: Any, rotation: int) -> tuple[int, int]:
-    """Width and height in pixels as a player shows them: square ones, upright (phones store pictures sideways)."""
+    """Returns width and height as shown by a player: in square pixels, and upright (phones store rotated pictures)."""
     aspect = context.sample_aspect_ratio or Fraction(1)
     width, height = round(context.width * aspect), context.height
     return (height, width) if rotation % 180 else (width, height)

@@ -1,4 +1,4 @@
-"""Plans in frames how clips become one reel: how many each gives, what they share, what one command joins. Pure."""
+"""Plans the join of clips to a reel, in frames: frames per clip, overlaps, and the chunks of each command. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,13 +8,13 @@ from pathlib import Path
 from phoenix.contract.artifacts import MediaInfo
 from phoenix.media.commands.video import Picture, Segment
 
-# Memory of a crossfade graph grows with its inputs (280 MiB for 15 of 480p), so a long reel takes several.
+# The memory of a crossfade graph grows with its inputs (280 MiB for 15 in 480p), so a long reel needs several commands.
 MAX_INPUTS = 8
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """Segments that one command joins; `overlaps[i]` frames are shared by segments i and i + 1."""
+    """Segments that one command joins. Segments i and i + 1 share `overlaps[i]` frames."""
 
     segments: tuple[Segment, ...]
     overlaps: tuple[int, ...]
@@ -25,42 +25,41 @@ class Chunk:
 
 
 def picture_of(info: MediaInfo) -> Picture:
-    """The size and frame rate that the other clips are brought to; H.264 needs even sizes."""
+    """Returns size and frame rate of the reel, from its first clip. The size is even, as H.264 needs."""
     assert info.width is not None
     assert info.height is not None
     return Picture(max(2, info.width & ~1), max(2, info.height & ~1), exact_fps(info.fps or 0))
 
 
 def exact_fps(fps: float) -> Fraction:
-    """The rate that a decimal stands for: 29.97002997 is 30000/1001."""
+    """Returns the exact rate for a decimal: 30000/1001 for 29.97002997."""
     return max(Fraction(1), Fraction(fps).limit_denominator(1001))
 
 
 def frames_at(fps: Fraction, own_fps: float, num_frames: int, duration_s: float) -> int:
-    """How many frames a clip has once brought to `fps`."""
+    """Returns the number of frames of a clip after the conversion to `fps`."""
     if exact_fps(own_fps) == fps:
         return num_frames
     return max(1, round(Fraction(duration_s) * fps))
 
 
-def overlaps_of(counts: Sequence[int], wanted: int) -> list[int]:
-    """Frames that each clip shares with the next: `wanted`, or as many as the shorter of the two can spare.
+def overlaps_of(counts: Sequence[int], overlap: int) -> list[int]:
+    """Returns the frames that each clip shares with the next clip: `overlap`, or less if a clip is too short.
 
-    A clip between two others spares half of its frames to each, so that no three clips are seen at once; one at an
-    end keeps a frame of its own.
+    A clip between two others shares at most half of its frames with each, so that three clips are never visible at a
+    time. The first and the last clip share all of their frames but one at most.
     """
     last = len(counts) - 1
     spare = [count - 1 if index in (0, last) else count // 2 for index, count in enumerate(counts)]
-    return [max(0, min(wanted, spare[index], spare[index + 1])) for index in range(last)]
+    return [max(0, min(overlap, spare[index], spare[index + 1])) for index in range(last)]
 
 
 def chunks_of(
     paths: Sequence[Path], counts: Sequence[int], overlaps: Sequence[int], max_inputs: int = MAX_INPUTS
 ) -> list[Chunk]:
-    """Splits a reel into commands whose results follow one another without a seam.
+    """Splits a reel into chunks, one per command. The results of the commands are concatenated.
 
-    Where a chunk is full, the split goes through the clip in hand, between its two crossfades: so each frame is
-    encoded once, however long the reel.
+    A full chunk ends inside a clip, between the two crossfades of the clip, so that each frame is encoded once.
     """
     chunks: list[Chunk] = []
     segments = [Segment(paths[0], 0, counts[0])]

@@ -1,4 +1,4 @@
-"""Joins the sound of the clips, in step with their pictures: crossfaded where these are, otherwise cut."""
+"""Joins the sound of clips in sync with their pictures: with crossfades or cuts, like the pictures."""
 
 from collections.abc import Generator, Sequence
 from contextlib import closing
@@ -12,18 +12,16 @@ import numpy as np
 
 from phoenix.errors import Stage
 from phoenix.media.commands import sound
-from phoenix.media.commands.sound import SAMPLE_RATE_HZ
-from phoenix.media.ffmpeg import FfmpegCallbacks, run_ffmpeg
-from phoenix.media.tools import MediaTools
+from phoenix.media.ffmpeg import FfmpegCallbacks, MediaTools, run_ffmpeg
 
 _BLOCK_BYTES = 1 << 18
-# Two channels of 16 bits.
+# Two channels of 16 bits each.
 _SAMPLE_BYTES = 4
 
 
 @dataclass(frozen=True)
 class SoundPart:
-    """The file whose sound a clip brings (None if it has none), and the clip's length in frames of the reel."""
+    """The file with the sound of a clip (None for no sound), and the length of the clip in frames of the reel."""
 
     path: Path | None
     num_frames: int
@@ -39,9 +37,9 @@ def join_sound(
     tools: MediaTools,
     callbacks: FfmpegCallbacks,
 ) -> None:
-    """Writes AAC in an MP4 as long as the reel; `overlaps[i]` frames are shared by parts i and i + 1.
+    """Writes AAC in an MP4 with the length of the reel. Parts i and i + 1 share `overlaps[i]` frames.
 
-    The samples of one part at a time are held in `folder`. Raises as `run_ffmpeg` does.
+    `folder` has the samples of one part at a time. Raises the errors of `run_ffmpeg`.
     """
     mixer = _Mixer(
         parts, overlaps, fps, folder / "samples.raw", tools, FfmpegCallbacks(should_stop=callbacks.should_stop)
@@ -54,6 +52,8 @@ def join_sound(
 
 @dataclass(frozen=True)
 class _Mixer:
+    """Mixes the sound of the parts, one part after another."""
+
     parts: Sequence[SoundPart]
     overlaps: Sequence[int]
     fps: Fraction
@@ -62,7 +62,7 @@ class _Mixer:
     callbacks: FfmpegCallbacks
 
     def samples(self) -> Generator[bytes]:
-        """The whole sound in blocks of raw samples."""
+        """Yields the sound of the reel in blocks of raw samples."""
         tail = b""
         first_frame = 0
         before = [0, *self.overlaps]
@@ -80,11 +80,14 @@ class _Mixer:
             first_frame = last_frame - shared_after
 
     def _bytes_between(self, start: int, end: int) -> int:
-        """Bytes of sound from one frame of the reel to another, counted from the reel's start: no error adds up."""
+        """Returns the bytes of sound between two frames of the reel.
+
+        Counts from its start, so that errors do not add up.
+        """
         return (self._sample_at(end) - self._sample_at(start)) * _SAMPLE_BYTES
 
     def _sample_at(self, frame: int) -> int:
-        return round(frame / self.fps * SAMPLE_RATE_HZ)
+        return round(frame / self.fps * sound.SAMPLE_RATE_HZ)
 
     def _open(self, part: SoundPart, shared_before: int, shared_after: int) -> IO[bytes]:
         if part.path is None:
@@ -96,11 +99,11 @@ class _Mixer:
 
 
 def _read(file: IO[bytes], size_bytes: int) -> bytes:
-    """Exactly `size_bytes`, filled up with silence."""
+    """Returns exactly `size_bytes`, with silence after the end of the file."""
     return file.read(size_bytes).ljust(size_bytes, b"\0")
 
 
 def _mix(first: bytes, second: bytes) -> bytes:
-    """The sum of two equally long stretches of samples, clipped to 16 bits."""
+    """Returns the sum of two blocks of samples with equal length, clipped to 16 bits."""
     total = np.frombuffer(first, "<i2").astype(np.int32) + np.frombuffer(second, "<i2")
     return total.clip(-32768, 32767).astype("<i2").tobytes()

@@ -1,20 +1,20 @@
-"""Tells from a file's first bytes what it claims to be. Pure: whether the claim is true is for probing to find."""
+"""Finds the stated format of a file in its first bytes. Pure; `probe` checks whether the contents are valid."""
 
 from dataclasses import dataclass
 
-# A playlist (HLS, DASH, ffconcat) renamed to .mp4 makes ffmpeg read the files and URLs that it names, so only
-# these demuxers are ever tried. Each name is one of those that `ffmpeg -demuxers` lists.
+# A playlist (HLS, DASH, ffconcat) renamed to .mp4 makes ffmpeg read the files and URLs in it, so only these demuxers
+# are used. The names are from `ffmpeg -demuxers`.
 DEMUXERS = ("wav", "mp3", "flac", "ogg", "aac", "mov", "matroska")
 HEAD_BYTES = 4096
 _ID3_HEADER_BYTES = 10
-# AVIF and HEIC are pictures in the same box format as MP4; no decoder here is meant to open them.
+# AVIF and HEIC are pictures in the box format of MP4, and are not supported.
 _PICTURE_BRANDS = (b"avif", b"avis", b"heic", b"heix", b"hevc", b"mif1", b"msf1")
 _QUICKTIME_BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")
 
 
 @dataclass(frozen=True)
 class MediaFormat:
-    """A container: the name that users know, and the demuxer that may open it. Pictures have none."""
+    """A container: its name for users, and the demuxer that may open it (None for a picture)."""
 
     name: str
     demuxer: str | None
@@ -35,7 +35,7 @@ _SIGNATURES = (
 
 
 def find_format(head: bytes) -> MediaFormat | None:
-    """What a file that begins with `head` (its first `HEAD_BYTES`, or all of it) claims to be."""
+    """Returns the format of a file that begins with `head` (its first `HEAD_BYTES`, or less); None if it is unknown."""
     if head[:3] == b"ID3":
         return _after_id3(head)
     for signature, media_format in _SIGNATURES:
@@ -48,7 +48,7 @@ def _after_id3(head: bytes) -> MediaFormat:
     body = head[_ID3_HEADER_BYTES + _synchsafe(head[6:10]) :]
     if body.startswith(b"fLaC"):
         return FLAC
-    # A cover picture often pushes the sound itself out of the head.
+    # A cover picture is often so large that the sound is not in the head.
     return _find_mpeg_audio(body) or MP3
 
 
@@ -78,7 +78,7 @@ def _find_matroska(head: bytes) -> MediaFormat | None:
 
 
 def _find_mpeg_audio(head: bytes) -> MediaFormat | None:
-    """A frame of MPEG audio begins with eleven set bits; layer 0 is what AAC in ADTS says."""
+    """Finds MPEG audio, whose frames begin with eleven set bits. AAC in ADTS has layer 0."""
     if len(head) < 4 or head[0] != 0xFF or head[1] & 0xE0 != 0xE0:
         return None
     version, layer = head[1] >> 3 & 3, head[1] >> 1 & 3

@@ -1,4 +1,4 @@
-"""Where this server may connect to on a stranger's behalf: which URLs, and which of the addresses behind them."""
+"""Guards against server-side request forgery: allows outbound requests only to public URLs and addresses."""
 
 import asyncio
 import ipaddress
@@ -18,7 +18,7 @@ import httpx
 from phoenix.errors import PhoenixError
 from phoenix.settings import MediaSettings
 
-_LONGEST_URL = 2048
+_MAX_URL_LENGTH = 2048
 _FORBIDDEN_IN_URL = re.compile(r"[\x00-\x20\x7f\\]")
 _PRIVATE_NAMES = re.compile(r"(^|\.)(localhost|local|internal|localdomain|home\.arpa)$")
 # Internal or special addresses, some of which `is_global` lets pass: metadata services, IPv4 wrapped in IPv6
@@ -45,7 +45,7 @@ _DENIED = tuple(
 
 
 class UrlNotAllowed(PhoenixError):
-    """This URL may not be fetched by this server."""
+    """The egress policy does not allow the URL."""
 
 
 class CaFileUnusable(PhoenixError):
@@ -54,7 +54,7 @@ class CaFileUnusable(PhoenixError):
 
 @dataclass(frozen=True)
 class EgressPolicy:
-    """What may be connected to. `allow_private` is for a server that fetches from its own network, and for tests."""
+    """The allowed destinations. `allow_private` is for servers that fetch from their own network, and for tests."""
 
     schemes: tuple[str, ...] = ("https",)
     ports: tuple[int, ...] = (443,)
@@ -74,11 +74,11 @@ DEFAULT_POLICY = EgressPolicy()
 
 
 def check_url(url: str, policy: EgressPolicy = DEFAULT_POLICY) -> httpx.URL:
-    """Parses a URL and checks it without a DNS look-up. Raises `UrlNotAllowed`.
+    """Parses and checks a URL without a DNS query. Raises `UrlNotAllowed`.
 
-    A URL that passes may still be refused: the addresses behind its name are vetted when connecting.
+    The URL may still be refused later: `VettedNetwork` checks the addresses of its host when it connects.
     """
-    if len(url) > _LONGEST_URL or _FORBIDDEN_IN_URL.search(url):
+    if len(url) > _MAX_URL_LENGTH or _FORBIDDEN_IN_URL.search(url):
         raise UrlNotAllowed("the URL is too long, or has spaces, control characters or backslashes in it")
     try:
         parsed = httpx.URL(url)
@@ -96,12 +96,12 @@ def check_url(url: str, policy: EgressPolicy = DEFAULT_POLICY) -> httpx.URL:
 
 
 def port_of(url: httpx.URL) -> int:
-    """The URL's port, or the default of its scheme."""
+    """Returns the port of the URL, or the default port of its scheme."""
     return url.port or {"http": 80, "https": 443}[url.scheme]
 
 
 def is_public(address: str) -> bool:
-    """Whether a numeric address is on the public internet."""
+    """Returns whether a numeric address is on the public internet."""
     ip = ipaddress.ip_address(address.partition("%")[0])
     if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped:
         ip = ip.ipv4_mapped
@@ -110,14 +110,14 @@ def is_public(address: str) -> bool:
 
 
 def open_pool(policy: EgressPolicy = DEFAULT_POLICY, *, max_connections: int = 10) -> httpcore.AsyncConnectionPool:
-    """Connections to vetted addresses only, TLS checked against the name; no proxy, no redirect, no cookie."""
+    """Returns a pool that connects to allowed addresses only, and checks TLS. No proxy, no redirect, no cookie."""
     return httpcore.AsyncConnectionPool(
         ssl_context=tls_context(policy), max_connections=max_connections, network_backend=VettedNetwork(policy)
     )
 
 
 def tls_context(policy: EgressPolicy) -> ssl.SSLContext:
-    """Trusts the policy's CA file, or the public authorities. Raises `CaFileUnusable`."""
+    """Returns a context that trusts the CA file of the policy, or the public authorities. Raises `CaFileUnusable`."""
     try:
         return ssl.create_default_context(cafile=policy.ca_file or certifi.where())
     except OSError as error:
@@ -125,9 +125,9 @@ def tls_context(policy: EgressPolicy) -> ssl.SSLContext:
 
 
 class VettedNetwork(httpcore.AsyncNetworkBackend):
-    """Resolves a name once, refuses it if any of its addresses is internal, and connects to the resolved ones.
+    """Resolves a name once, refuses it if an address is internal, and connects to the resolved addresses.
 
-    A second look-up, by a library further down, could return another address (DNS rebinding).
+    A second DNS query in a library could return another address (DNS rebinding).
     """
 
     def __init__(self, policy: EgressPolicy) -> None:
@@ -159,7 +159,7 @@ class VettedNetwork(httpcore.AsyncNetworkBackend):
         try:
             found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError) as error:
-            raise httpcore.ConnectError("the name cannot be looked up") from error
+            raise httpcore.ConnectError("the name cannot be resolved") from error
         addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
         if not self._policy.allow_private and not all(is_public(address) for address in addresses):
             raise UrlNotAllowed
@@ -167,7 +167,7 @@ class VettedNetwork(httpcore.AsyncNetworkBackend):
 
 
 def _check_host(host: str) -> None:
-    """Refuses what is obviously internal: numeric addresses in any spelling that resolvers accept, and local names."""
+    """Refuses local names, and internal addresses in any notation that resolvers accept."""
     plain = unicodedata.normalize("NFKC", host).rstrip(".").lower()
     if _PRIVATE_NAMES.search(plain) or ("." not in plain and ":" not in plain and not plain.isdigit()):
         raise UrlNotAllowed("its host is a private address or a local name")
@@ -177,7 +177,7 @@ def _check_host(host: str) -> None:
 
 
 def _find_numeric(host: str) -> str | None:
-    """`127.1`, `0x7f.1`, `2130706433` and the like as an address; None for a name."""
+    """Returns the address for a notation such as `127.1`, `0x7f.1` or `2130706433`; None for a name."""
     try:
         return str(ipaddress.ip_address(host.partition("%")[0]))
     except ValueError:

@@ -1,1 +1,1 @@
-"""Stored files: one interface over a local folder and S3-compatible stores. Knows bytes, not media."""
+"""Stores files: one interface for local folders and S3-compatible stores."""

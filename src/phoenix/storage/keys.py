@@ -1,6 +1,6 @@
-"""Keys of stored objects, built only from the server's own ids, so that no key can leave its folder.
+"""Keys of stored objects. Keys have only ids of the server in them, so that no key can point outside of its folder.
 
-Outputs are stored under the attempt that made them: two attempts at one task never write to the same key.
+The key of an output contains the attempt: two attempts at a task never write to the same key.
 """
 
 import re
@@ -19,7 +19,7 @@ _PREFIX = re.compile(rf"uploads|jobs|{_JOB_PREFIX}(/task_{_ULID}(/[1-9][0-9]{{0,
 
 
 class OutputName(StrEnum):
-    """Files that one attempt at a task can leave."""
+    """The files that an attempt at a task can store."""
 
     CLIP = "clip.mp4"
     OUTPUT = "output.mp4"
@@ -31,6 +31,7 @@ MEDIA_TYPES = {"mp4": "video/mp4", "m4a": "audio/mp4", "png": "image/png", "jpg"
 
 
 def upload_key(artifact_id: ArtifactId) -> ObjectKey:
+    """Returns the key of an upload."""
     return checked_key(f"uploads/{artifact_id}")
 
 
@@ -39,7 +40,7 @@ def output_key(job_id: JobId, task_id: TaskId, attempt: int, name: OutputName) -
 
 
 def job_prefix(job_id: JobId) -> str:
-    """All that a job has stored lies under this."""
+    """Returns the folder of all objects of a job."""
     return checked_prefix(f"jobs/{job_id}")
 
 
@@ -48,29 +49,29 @@ def attempt_prefix(job_id: JobId, task_id: TaskId, attempt: int) -> str:
 
 
 def resource_id_of(key: str) -> str:
-    """Id of the upload or job that the object belongs to."""
+    """Returns the id of the upload or job that owns the object."""
     return checked_key(key).split("/")[1]
 
 
 def media_type_of(key: str) -> str | None:
-    """The media type by the key's suffix; None for an upload, whose key has none."""
+    """Returns the media type for the suffix of the key; None for an upload, whose key has no suffix."""
     return MEDIA_TYPES.get(checked_key(key).rpartition(".")[2])
 
 
 def is_key(text: str) -> bool:
-    """Whether this is a key that this module builds; objects with other names are not ours."""
+    """Returns whether the text is a key of this module. Objects with other names do not belong to Phoenix."""
     return _KEY.fullmatch(text) is not None
 
 
 def checked_key(text: str) -> ObjectKey:
-    """The same text as a key. Raises `ValueError` if it is not one that this module builds."""
+    """Returns the text as a key. Raises `ValueError` if it is no key of this module."""
     if not is_key(text):
         raise ValueError(f"not an object key: {text!r}")
     return ObjectKey(text)
 
 
 def checked_prefix(text: str) -> str:
-    """The same text. Raises `ValueError` if it is not a folder of keys that this module builds."""
+    """Returns the text unchanged. Raises `ValueError` if it is no folder of keys of this module."""
     if not _PREFIX.fullmatch(text):
         raise ValueError(f"not a prefix of object keys: {text!r}")
     return text

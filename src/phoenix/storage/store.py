@@ -1,4 +1,4 @@
-"""The object store: whole objects in, ranges of bytes out. Objects appear complete or not at all."""
+"""The object store: writes whole objects, reads ranges of bytes, and is opened by its URL. Writes are atomic."""
 
 import asyncio
 import hashlib
@@ -7,21 +7,27 @@ from collections.abc import AsyncIterator, Awaitable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
+from urllib.parse import unquote, urlsplit
 
 import obstore
-from obstore.store import ObjectStore, S3Store
+from obstore.store import LocalStore, ObjectStore, S3Store
 
 from phoenix.errors import PayloadTooLarge
-from phoenix.storage.faults import translate_store_errors
+from phoenix.settings import StorageSettings
+from phoenix.storage.errors import translate_store_errors
 from phoenix.storage.keys import checked_key, checked_prefix, is_key, media_type_of
-from phoenix.storage.unfinished import UnfinishedUploads
+from phoenix.storage.unfinished import UnfinishedUploads, open_unfinished
+
+if TYPE_CHECKING:  # obstore defines its configuration types for checkers only
+    from obstore.store import S3Config
 
 CHUNK_BYTES = 1024 * 1024
 PAGE_OBJECTS = 500
-# obstore holds up to this many parts of 5 MiB in memory for each upload; its default is 12.
+# The number of parts of 5 MiB that obstore has in memory for each upload; its default is 12.
 _PARTS_IN_FLIGHT = 3
 _ABORT_LIMIT_S = 5
+_CONNECT_LIMIT = timedelta(seconds=5)
 
 
 @dataclass(frozen=True)
@@ -34,18 +40,18 @@ class StoredObject:
 
 @dataclass(frozen=True)
 class ListedObject:
-    """An entry of a listing. `key` may be any name, even one that is not ours."""
+    """An entry of a listing. `key` may be any name, also a name that is no `ObjectKey`."""
 
     key: str
     modified_at: datetime
 
 
 class ArtifactStore:
-    """One interface over obstore's stores. Keys come from `storage.keys`; any other text is a `ValueError`.
+    """Stores files with obstore. Keys are from `storage.keys`; any other text raises `ValueError`.
 
-    Every call raises `StoreFailed` when the store is full, away or forbids it, and `ObjectMissing` for a key
-    that is not there. `local_root` is the folder of a local store, whose files are flushed to disk before a
-    put returns, so that what the database calls done survives a power cut.
+    Every method raises `StoreFailed` if the store is full or unreachable or denies access, and `ObjectMissing` for a
+    missing key. `local_root` is the folder of a local store: a put flushes its file to disk before it returns, so that
+    files of committed tasks survive a power cut.
     """
 
     def __init__(
@@ -56,18 +62,19 @@ class ArtifactStore:
         self._unfinished = unfinished
 
     async def put_file(self, key: str, path: Path) -> StoredObject:
-        """Stores the file at `path`, which stays where it is."""
+        """Stores a copy of the file at `path`. Returns its size and digest."""
         with await asyncio.to_thread(path.open, "rb") as file:
             return await self.put_stream(key, _chunks_of(file), max_bytes=None)
 
     async def put_stream(self, key: str, chunks: AsyncIterator[bytes], max_bytes: int | None) -> StoredObject:
-        """Stores the bytes as they come. If `chunks` raises, so does this, and nothing is stored.
+        """Stores a stream of bytes.
 
-        Raises `PayloadTooLarge` as soon as there are more than `max_bytes`.
+        Returns its size and digest. Stores nothing if `chunks` raises, and raises that error. Raises `PayloadTooLarge`
+        as soon as there are more than `max_bytes`.
         """
         measured = _MeasuredStream(chunks, max_bytes)
         with translate_store_errors(checked_key(key), is_put=True):
-            # A multipart upload (a staged file, for a local store) that obstore publishes at the end.
+            # obstore uploads parts (or writes a staged file in a local store), and publishes the object at the end.
             await _put_or_abort(
                 obstore.put_async(
                     self._store, key, measured, max_concurrency=_PARTS_IN_FLIGHT, attributes=self._attributes(key)
@@ -79,9 +86,9 @@ class ArtifactStore:
         return measured.total()
 
     async def read(self, key: str, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
-        """The bytes from `start` up to, not including, `end`, or to the object's end; in chunks of 1 MiB."""
+        """Yields the bytes from `start` to `end` (exclusive), or to the end of the object, in chunks of 1 MiB."""
         stop = await self.size(key) if end is None else end
-        # One request per chunk: with a slow reader, one long response would run into the store's time limit.
+        # One request per chunk: with a slow reader, one long response would reach the time limit of the store.
         for position in range(start, stop, CHUNK_BYTES):
             with translate_store_errors(checked_key(key)):
                 chunk = await obstore.get_range_async(
@@ -90,12 +97,12 @@ class ArtifactStore:
             yield chunk.to_bytes()
 
     async def size(self, key: str) -> int:
-        """Size of the object in bytes."""
+        """Returns the size of the object in bytes."""
         with translate_store_errors(checked_key(key)):
             return (await obstore.head_async(self._store, key))["size"]
 
     async def download_to(self, key: str, path: Path) -> int:
-        """Copies the object to `path`, which appears only when complete. Returns its size in bytes."""
+        """Copies the object to `path`, which is created when the copy is complete. Returns the size in bytes."""
         partial = path.with_name(path.name + ".part")
         size_bytes = 0
         try:
@@ -108,7 +115,7 @@ class ArtifactStore:
         return size_bytes
 
     async def delete(self, key: str) -> None:
-        """Deletes the object; harmless if it does not exist."""
+        """Deletes the object, if it exists."""
         with translate_store_errors(checked_key(key)):
             try:
                 await obstore.delete_async(self._store, key)
@@ -116,24 +123,24 @@ class ArtifactStore:
                 return
 
     async def list_prefix(self, prefix: str) -> list[str]:
-        """Keys of the objects under the folder `prefix`, sorted."""
+        """Returns the keys of the objects in the folder `prefix`, sorted."""
         with translate_store_errors(checked_prefix(prefix)):
-            # Its overloads for Arrow tables name a type that is not installed.
+            # The overloads for Arrow tables use a type that is not installed.
             listing = obstore.list(self._store, prefix)  # pyright: ignore[reportUnknownMemberType]
             found = await listing.collect_async()
         return sorted(meta["path"] for meta in found)
 
     async def pages(self, prefix: str, *, page_size: int = PAGE_OBJECTS) -> AsyncIterator[list[ListedObject]]:
-        """Pages of all objects under `prefix`, at most `page_size` each, in no order; foreign names included."""
+        """Yields pages of at most `page_size` objects in the folder `prefix`, unsorted, with any names."""
         with translate_store_errors(checked_prefix(prefix)):
             async for page in obstore.list(self._store, prefix, chunk_size=page_size):  # pyright: ignore[reportUnknownMemberType]
                 yield [ListedObject(meta["path"], meta["last_modified"]) for meta in page]
 
     async def remove_staged(self, prefix: str, before: datetime) -> AsyncIterator[int]:
-        """Deletes what puts that died before `before` (on the store's clock) left under the folder `prefix`.
+        """Deletes the remains of interrupted puts in the folder `prefix` from before `before` (clock of the store).
 
-        A little at a time; yields how many. Leaves files with foreign names alone, and does nothing in a bucket if
-        boto3 is not installed.
+        Works in small portions, and yields the number of deletions of each. Deletes only names of Phoenix. Does nothing
+        in a bucket if boto3 is not installed.
         """
         if self._local_root is not None:
             with translate_store_errors(checked_prefix(prefix)):
@@ -143,16 +150,16 @@ class ArtifactStore:
                 yield count
 
     async def delete_prefix(self, prefix: str) -> int:
-        """Removes every object under the folder `prefix`. Returns how many there were."""
+        """Deletes every object in the folder `prefix`. Returns their number."""
         keys = await self.list_prefix(prefix)
         for key in keys:
             await self.delete(key)
         return len(keys)
 
     async def signed_url(self, key: str, expires_s: float) -> str | None:
-        """A URL that anyone may GET for `expires_s`; None if the store cannot sign, like a local folder.
+        """Returns a URL that anyone may GET for `expires_s`; None if the store cannot sign, as a local folder.
 
-        Responses have the media type of the key's suffix. The store is not asked: the key may be missing.
+        Responses have the media type for the suffix of the key. Does not check whether the object exists.
         """
         with translate_store_errors(checked_key(key)):
             if not isinstance(self._store, S3Store):
@@ -160,13 +167,13 @@ class ArtifactStore:
             return await obstore.sign_async(self._store, "GET", key, timedelta(seconds=expires_s))
 
     def _attributes(self, key: str) -> dict[str, str] | None:
-        """Attributes that only a bucket keeps: the media type for browsers that follow a signed URL."""
+        """Returns attributes for a bucket: the media type, for browsers that follow a signed URL."""
         media_type = media_type_of(key)
         return {"Content-Type": media_type} if media_type and isinstance(self._store, S3Store) else None
 
 
 class _MeasuredStream:
-    """Passes chunks on, measuring their size and digest; refuses more than `max_bytes`."""
+    """Measures the size and the digest of a stream. Refuses more than `max_bytes`."""
 
     def __init__(self, chunks: AsyncIterator[bytes], max_bytes: int | None) -> None:
         self._chunks = chunks
@@ -180,7 +187,7 @@ class _MeasuredStream:
         return self
 
     def cancel(self) -> None:
-        """Makes the consumer's current or next wait for a chunk raise."""
+        """Makes the current or the next wait of the consumer raise."""
         self._is_cancelled = True
         if self._reading is not None:
             self._reading.cancel()
@@ -210,8 +217,10 @@ class _PutCancelled(Exception):
 
 
 async def _put_or_abort(put: Awaitable[object], source: _MeasuredStream) -> None:
-    """Waits for the put, and passes a cancellation on to its source. When the source raises, obstore aborts the upload,
-    which would otherwise be kept, unseen but billed; not so when obstore itself is cancelled (tested on S3).
+    """Waits for the put. Passes a cancellation to the source of the put.
+
+    obstore aborts the upload if the source raises, but not if obstore itself is cancelled (tested on S3). S3 would
+    store, hide and bill the parts of an upload that is not aborted.
     """
     putting = asyncio.ensure_future(put)
     try:
@@ -229,7 +238,7 @@ async def _chunks_of(file: BinaryIO) -> AsyncIterator[bytes]:
 
 
 def _remove_staged(root: Path, prefix: str, before: datetime) -> int:
-    """Deletes old staged files: obstore writes `name#1`, renames it when complete, and never lists it."""
+    """Deletes old staged files: obstore writes `name#1`, renames it when complete, and does not list it."""
     found = [path for path in (root / prefix).rglob("*#*") if _is_staged(path.relative_to(root)) and path.is_file()]
     old = [path for path in found if datetime.fromtimestamp(path.stat().st_mtime, UTC) < before]
     for path in old:
@@ -243,10 +252,52 @@ def _is_staged(path: Path) -> bool:
 
 
 def _flush_to_disk(path: Path) -> None:
-    """Makes the file and its name survive a power cut: a rename is durable once its folder is flushed."""
+    """Makes the file and its name survive a power cut: a rename is durable after its folder is flushed."""
     for target in (path, path.parent):
         descriptor = os.open(target, os.O_RDONLY)
         try:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def open_store(settings: StorageSettings, *, default_folder: Path) -> ArtifactStore:
+    """Opens `settings.url` (`file://` or `s3://bucket/prefix`), or `default_folder` if there is no URL.
+
+    Sends nothing to an S3 endpoint.
+    """
+    if settings.url is None:
+        return open_folder(default_folder)
+    url = urlsplit(settings.url)
+    if url.scheme == "file":
+        return open_folder(Path(unquote(url.path)))
+    return _open_bucket(url.netloc, url.path.strip("/"), settings)
+
+
+def open_folder(folder: Path) -> ArtifactStore:
+    """Opens a store in a local folder. Creates the folder if it is missing."""
+    root = folder.absolute()
+    root.mkdir(parents=True, exist_ok=True)
+    # Without the clean-up, the empty folders of deleted jobs would stay.
+    return ArtifactStore(LocalStore(root, automatic_cleanup=True), local_root=root)
+
+
+def _open_bucket(bucket: str, prefix: str, settings: StorageSettings) -> ArtifactStore:
+    # Without keys in the settings, obstore reads the AWS_ variables and the instance metadata.
+    config: S3Config = {"region": settings.s3_region}
+    if settings.s3_access_key_id and settings.s3_secret_access_key:
+        config["access_key_id"] = settings.s3_access_key_id
+        config["secret_access_key"] = settings.s3_secret_access_key.get_secret_value()
+    if settings.s3_endpoint:
+        config["endpoint"] = settings.s3_endpoint
+    is_plain_http = (settings.s3_endpoint or "").startswith("http://")
+    limit = timedelta(seconds=settings.request_timeout_s)
+    store = S3Store(
+        bucket,
+        prefix=prefix or None,
+        config=config,
+        client_options={"allow_http": is_plain_http, "timeout": limit, "connect_timeout": min(limit, _CONNECT_LIMIT)},
+        # By default, obstore retries ten times in three minutes, which is longer than callers wait.
+        retry_config={"max_retries": settings.max_retries, "retry_timeout": limit * (settings.max_retries + 1)},
+    )
+    return ArtifactStore(store, unfinished=open_unfinished(bucket, prefix, settings))

@@ -1,6 +1,6 @@
-"""Aborts unfinished multipart uploads, whose parts S3 keeps, unseen but billed, until somebody does.
+"""Aborts unfinished multipart uploads. S3 stores, hides and bills their parts until the upload is aborted.
 
-obstore cannot list or abort those of another process. boto3 can; it comes with the extra `s3`.
+obstore cannot list or abort the uploads of another process. boto3, which the extra `s3` installs, can.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from typing import Any, Protocol
 
 from phoenix.settings import StorageSettings
-from phoenix.storage.faults import StoreFailed
+from phoenix.storage.errors import StoreFailed
 from phoenix.storage.keys import checked_prefix, is_key
 
 PAGE_UPLOADS = 100
@@ -31,7 +31,7 @@ class S3Client(Protocol):
 
 
 class UnfinishedUploads:
-    """The unfinished uploads of a bucket, below a prefix."""
+    """The unfinished uploads of a bucket under a prefix."""
 
     def __init__(self, open_client: Callable[[], S3Client], bucket: str, prefix: str) -> None:
         self._open_client = open_client
@@ -39,9 +39,9 @@ class UnfinishedUploads:
         self._prefix = f"{prefix}/" if prefix else ""
 
     async def abort_started_before(self, folder: str, before: datetime) -> AsyncIterator[int]:
-        """Aborts uploads of our keys under `folder` that were begun before `before`, on the store's clock.
+        """Aborts uploads of object keys in `folder` that began before `before` (clock of the store).
 
-        Yields after each page of at most 100 uploads how many it aborted there. Raises `StoreFailed`.
+        Yields the number of aborted uploads after each page of at most 100 uploads. Raises `StoreFailed`.
         """
         query: _Found = {"Prefix": f"{self._prefix}{checked_prefix(folder)}/", "MaxUploads": PAGE_UPLOADS}
         while True:
@@ -61,7 +61,7 @@ class UnfinishedUploads:
 
     @cached_property
     def _client(self) -> S3Client:
-        # Half a second of imports: only the process that does this clean-up pays for them.
+        # Lazy, because the import takes half a second, and only one process does this clean-up.
         return self._open_client()
 
     def _list(self, query: _Found) -> _Found:
@@ -72,14 +72,15 @@ class UnfinishedUploads:
             try:
                 self._client.abort_multipart_upload(Bucket=self._bucket, Key=upload["Key"], UploadId=upload["UploadId"])
             except Exception as error:
-                # Already completed by its process, or aborted by another.
+                # A 404: another process has completed or aborted the upload.
                 if _status_of(error) != 404:
                     raise
 
 
 def open_unfinished(bucket: str, prefix: str, settings: StorageSettings) -> UnfinishedUploads | None:
-    """None if boto3 is not installed. Without configured keys, boto3 looks in the `AWS_` variables, its own files and
-    the instance metadata.
+    """Returns the unfinished uploads of a bucket; None if boto3 is not installed.
+
+    Without keys in the settings, boto3 reads the `AWS_` variables, its configuration files and the instance metadata.
     """
     if find_spec("boto3") is None:
         return None
@@ -105,7 +106,7 @@ def _open_client(settings: StorageSettings) -> S3Client:
 
 
 def _status_of(error: Exception) -> int | None:
-    """The HTTP status of a botocore `ClientError`, whose class cannot be imported without boto3."""
+    """Returns the HTTP status of a botocore `ClientError`, whose class cannot be imported without boto3."""
     response: _Found = getattr(error, "response", {})
     return response.get("ResponseMetadata", {}).get("HTTPStatusCode")
 
@@ -115,5 +116,5 @@ def _translate_errors() -> Generator[None]:
     try:
         yield
     except Exception as error:
-        # botocore's errors have no common base class but this one.
+        # The errors of botocore have no other common base class.
         raise StoreFailed(f"The store did not list or abort its unfinished uploads: {error}") from error

@@ -19,11 +19,11 @@ from phoenix.errors import FailureCode, NotFound, Stage, TaskFailed
 from phoenix.ids import JobId, TaskId
 from phoenix.jobs.execution.completion import AttemptOutput
 from phoenix.jobs.repository import get_artifact
+from phoenix.media.ffmpeg import MediaTools
 from phoenix.media.probe import ProbeLimits
 from phoenix.media.ssrf import EgressPolicy
-from phoenix.media.tools import MediaTools
 from phoenix.settings import Settings, WorkerSettings
-from phoenix.storage.faults import reported_as_task_failure
+from phoenix.storage.errors import reported_as_task_failure
 from phoenix.storage.keys import OutputName, output_key
 from phoenix.worker.leases import HeldLease
 from phoenix.worker.retry import cancel_on_stop, retry_until_available

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from phoenix.db.unit_of_work import Database
-from phoenix.engine.cancellation import StopReason, StopToken
+from phoenix.engine.stop_token import StopReason, StopToken
 from phoenix.errors import Unavailable
 from phoenix.jobs.execution.claim import Claim, renew_leases
 from phoenix.jobs.scheduling.workers import WorkerReport, record_heartbeat

@@ -16,14 +16,14 @@ from functools import partial
 from phoenix.assembly.services import Services, open_database, open_services
 from phoenix.catalog.load import CatalogError
 from phoenix.contract.fleet import QueueName
-from phoenix.engine.cancellation import StopReason
 from phoenix.engine.device import NoSuchDevice, device_memory, pick_device
+from phoenix.engine.stop_token import StopReason
 from phoenix.errors import Unavailable
 from phoenix.events.pubsub.notifier import Notifier
 from phoenix.events.pubsub.subscriber import PubSubSubscriber
 from phoenix.ids import new_worker_id
 from phoenix.jobs.scheduling.workers import WorkerReport, record_heartbeat, remove
-from phoenix.media.tools import FfmpegMissing
+from phoenix.media.ffmpeg import FfmpegMissing
 from phoenix.processes import follow_lifeline
 from phoenix.queues.consumer import QueueConsumer
 from phoenix.queues.queue import wake_channel

@@ -14,11 +14,10 @@ from phoenix.jobs.execution.completion import AttemptOutput
 from phoenix.media.encode import write_poster
 from phoenix.media.errors import invalid_media
 from phoenix.media.fetch import fetch_file
-from phoenix.media.ffmpeg import FfmpegCallbacks, Progress
+from phoenix.media.ffmpeg import FfmpegCallbacks, MediaTools, Progress
 from phoenix.media.join import join_clips
 from phoenix.media.probe import probe_media
 from phoenix.media.soundtrack import mux_soundtrack, prepare_soundtrack
-from phoenix.media.tools import MediaTools
 from phoenix.storage.keys import OutputName
 from phoenix.telemetry.logs import get_logger
 from phoenix.worker.context import WorkerContext

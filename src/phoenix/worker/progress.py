@@ -116,7 +116,7 @@ class ProgressPublisher:
             await asyncio.sleep(self._interval_s)
 
     async def _publish_preview(self, picture: bytes) -> None:
-        """`picture` is a JPEG that is small enough for an event; see `engine.spec`."""
+        """`picture` is a JPEG that is small enough for an event; see `engine.interface`."""
         preview = ClipPreview(
             job_id=self._claim.job_id,
             seq=self._claim.last_seq,

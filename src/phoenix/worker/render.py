@@ -8,15 +8,14 @@ from pathlib import Path
 from phoenix.catalog.model import ModelSpec
 from phoenix.contract.artifacts import MediaInfo
 from phoenix.contract.resolved import ResolvedClip, ResolvedReel
-from phoenix.engine.spec import ClipJob, RenderedClip
+from phoenix.engine.interface import ClipInputs, RenderedClip
 from phoenix.errors import FailureCode, Stage, TaskFailed
 from phoenix.jobs.execution.completion import AttemptOutput
 from phoenix.media.commands.video import Picture
 from phoenix.media.encode import encode_frames
 from phoenix.media.errors import UnreadableMedia
-from phoenix.media.ffmpeg import FfmpegCallbacks
+from phoenix.media.ffmpeg import FfmpegCallbacks, MediaTools
 from phoenix.media.probe import probe_media
-from phoenix.media.tools import MediaTools
 from phoenix.queues.queue import ReleaseSlot
 from phoenix.storage.keys import OutputName
 from phoenix.telemetry.logs import get_logger
@@ -38,9 +37,9 @@ async def render_clip(context: WorkerContext, lease: HeldLease, release_slot: Re
     with context.scratch.folder() as folder:
         image = await _fetch_image(context, lease, clip, folder, observer)
         async with progress.publishing(changed):
-            job = ClipJob(clip, model, image)
+            inputs = ClipInputs(clip, model, image)
             output = folder / OutputName.CLIP
-            rendered = await context.threads.run(context.engines.render, job, observer)
+            rendered = await context.threads.run(context.engines.render, inputs, observer)
             release_slot()
             info = await context.threads.run(_encode, context, rendered, observer, output)
             with observer.stopwatch.timing(Stage.UPLOAD):

@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
-from phoenix.engine.cancellation import StopToken
+from phoenix.engine.stop_token import StopToken
 from phoenix.errors import Stage
 from phoenix.jobs.scheduling.durations import DurationPerWeight
 from phoenix.jobs.scheduling.eta import blend_estimate

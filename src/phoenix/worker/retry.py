@@ -5,7 +5,7 @@ import random
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
-from phoenix.engine.cancellation import StopToken
+from phoenix.engine.stop_token import StopToken
 from phoenix.errors import NewerVersionError, Unavailable
 from phoenix.telemetry.logs import get_logger
 

@@ -9,7 +9,7 @@ from functools import partial
 
 from phoenix.contract.resolved import ResolvedReel
 from phoenix.db.unit_of_work import UnitOfWork
-from phoenix.engine.cancellation import RenderStopped, StopReason
+from phoenix.engine.stop_token import RenderStopped, StopReason
 from phoenix.errors import FailureCode, NewerVersionError, Stage, TaskFailed
 from phoenix.jobs.execution.claim import Claim, claim
 from phoenix.jobs.execution.completion import AttemptOutput, fail, release, stop, succeed

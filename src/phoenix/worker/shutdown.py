@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import psutil
 
-from phoenix.engine.backend import ProcessUnfit
+from phoenix.engine.interface import ProcessUnfit
 from phoenix.settings import WorkerSettings
 from phoenix.telemetry.logs import get_logger
 from phoenix.worker.child_process import ExitStatus

@@ -10,10 +10,9 @@ from PIL import Image
 from phoenix.catalog.model import ModelSpec
 from phoenix.catalog.resolve import fit_size
 from phoenix.contract.resolved import ResolvedClip
-from phoenix.engine.backend import ProcessUnfit
-from phoenix.engine.cancellation import RenderStopped, StopReason, StopToken
+from phoenix.engine.interface import ClipInputs, NullObserver, ProcessUnfit
 from phoenix.engine.registry import EngineRegistry
-from phoenix.engine.spec import ClipJob, NullObserver
+from phoenix.engine.stop_token import RenderStopped, StopReason, StopToken
 from phoenix.errors import TaskFailed
 from phoenix.telemetry.logs import get_logger
 from phoenix.worker.context import WorkerContext
@@ -28,7 +27,7 @@ def warm_up(engines: EngineRegistry, model: ModelSpec, stop: StopToken) -> None:
     clip = trial_clip(model)
     with ExitStack() as folder:
         image = _blank(folder.enter_context(TemporaryDirectory()), clip) if model.needs_image else None
-        engines.render(ClipJob(clip, model, image), NullObserver(stop))
+        engines.render(ClipInputs(clip, model, image), NullObserver(stop))
 
 
 def trial_clip(model: ModelSpec) -> ResolvedClip:

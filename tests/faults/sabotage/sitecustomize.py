@@ -19,7 +19,7 @@ def disable_fence() -> None:
 
 def ignore_lost_leases() -> None:
     """The worker works on when it has lost its lease: nothing but the fence in SQL is left."""
-    from phoenix.engine.cancellation import StopReason, StopToken
+    from phoenix.engine.stop_token import StopReason, StopToken
 
     stop = StopToken.stop
 
@@ -51,14 +51,14 @@ def disable_repair() -> None:
 def add_poison() -> None:
     """A clip whose prompt says so takes its worker process down with it."""
     from phoenix.engine.backends.animatic.engine import AnimaticEngine
-    from phoenix.engine.spec import ClipJob, RenderedClip, RenderObserver
+    from phoenix.engine.interface import ClipInputs, RenderedClip, RenderObserver
 
     render = AnimaticEngine.render
 
-    def render_or_die(engine: AnimaticEngine, job: ClipJob, observer: RenderObserver) -> RenderedClip:
-        if "poison" in job.clip.prompt:
+    def render_or_die(engine: AnimaticEngine, inputs: ClipInputs, observer: RenderObserver) -> RenderedClip:
+        if "poison" in inputs.clip.prompt:
             os.kill(os.getpid(), signal.SIGKILL)
-        return render(engine, job, observer)
+        return render(engine, inputs, observer)
 
     AnimaticEngine.render = render_or_die
 
@@ -69,16 +69,16 @@ def add_hang() -> None:
     from pathlib import Path
 
     from phoenix.engine.backends.animatic.engine import AnimaticEngine
-    from phoenix.engine.spec import ClipJob, RenderedClip, RenderObserver
+    from phoenix.engine.interface import ClipInputs, RenderedClip, RenderObserver
 
     render = AnimaticEngine.render
     once = Path(os.environ["PHOENIX_DATA_DIR"]) / "has-hung"
 
-    def render_or_hang(engine: AnimaticEngine, job: ClipJob, observer: RenderObserver) -> RenderedClip:
-        if "hang" in job.clip.prompt and not once.exists():
+    def render_or_hang(engine: AnimaticEngine, inputs: ClipInputs, observer: RenderObserver) -> RenderedClip:
+        if "hang" in inputs.clip.prompt and not once.exists():
             once.touch()
             threading.Event().wait()
-        return render(engine, job, observer)
+        return render(engine, inputs, observer)
 
     AnimaticEngine.render = render_or_hang
 

@@ -20,7 +20,7 @@ from phoenix.errors import (
     Unauthenticated,
     Unavailable,
 )
-from phoenix.storage.faults import ObjectMissing, StoreFailed
+from phoenix.storage.errors import ObjectMissing, StoreFailed
 
 
 def scope(path: str = "/v1/x", request_id: str | None = None) -> dict[str, Any]:

@@ -11,8 +11,8 @@ from PIL import Image, ImageStat
 from fixtures.renders import Recorder, digest, make_clip, stopping_at
 from phoenix.catalog.load import load_catalog
 from phoenix.engine.backends.animatic.engine import AnimaticEngine
-from phoenix.engine.cancellation import RenderStopped, StopReason
-from phoenix.engine.spec import ClipJob, NullObserver
+from phoenix.engine.interface import ClipInputs, NullObserver
+from phoenix.engine.stop_token import RenderStopped, StopReason
 from phoenix.errors import Stage
 
 MODEL = load_catalog().get("animatic")
@@ -20,7 +20,7 @@ MODEL = load_catalog().get("animatic")
 
 def render(*, seconds_per_step: float = 0, observer=None, **changes):
     return AnimaticEngine(seconds_per_step=seconds_per_step).render(
-        ClipJob(make_clip(**changes), MODEL), observer or NullObserver()
+        ClipInputs(make_clip(**changes), MODEL), observer or NullObserver()
     )
 
 

@@ -8,9 +8,9 @@ import pytest
 from fixtures import child_processes
 from fixtures.renders import Recorder, make_clip
 from phoenix.catalog.load import load_catalog
-from phoenix.engine.cancellation import RenderStopped, StopReason
+from phoenix.engine.interface import ClipInputs, NullObserver
 from phoenix.engine.registry import EngineRegistry
-from phoenix.engine.spec import ClipJob, NullObserver
+from phoenix.engine.stop_token import RenderStopped, StopReason
 from phoenix.settings import AnimaticSettings, EngineSettings
 
 CATALOG = load_catalog()
@@ -23,7 +23,7 @@ def open_engines(**settings) -> EngineRegistry:
 def test_an_engine_is_opened_when_its_first_clip_comes():
     engines = open_engines()
     assert engines.loaded_models() == ()
-    engines.render(ClipJob(make_clip(), CATALOG.get("animatic")), NullObserver())
+    engines.render(ClipInputs(make_clip(), CATALOG.get("animatic")), NullObserver())
     assert engines.loaded_models() == ("animatic",)
     engines.close()
     assert engines.loaded_models() == ()
@@ -33,7 +33,7 @@ def test_a_clip_that_was_stopped_already_opens_nothing():
     engines, recorder = open_engines(), Recorder()
     recorder.stop.stop(StopReason.CANCEL)
     with pytest.raises(RenderStopped):
-        engines.render(ClipJob(make_clip(), CATALOG.get("animatic")), recorder)
+        engines.render(ClipInputs(make_clip(), CATALOG.get("animatic")), recorder)
     assert engines.loaded_models() == ()
 
 
@@ -63,14 +63,14 @@ from phoenix.catalog.load import load_catalog
 from phoenix.engine.device import device_memory, pick_device
 from phoenix.engine.registry import EngineRegistry
 from phoenix.engine.slots import DeviceSlots
-from phoenix.engine.spec import ClipJob, NullObserver
+from phoenix.engine.interface import ClipInputs, NullObserver
 from phoenix.errors import TaskFailed
 from phoenix.settings import AnimaticSettings, EngineSettings
 
 engines, catalog = EngineRegistry(engine=EngineSettings(), animatic=AnimaticSettings()), load_catalog()
-assert len(list(engines.render(ClipJob(make_clip(), catalog.get("animatic")), NullObserver()).frames)) == 9
+assert len(list(engines.render(ClipInputs(make_clip(), catalog.get("animatic")), NullObserver()).frames)) == 9
 try:
-    engines.render(ClipJob(make_clip(), catalog.get("ltx-video")), NullObserver())
+    engines.render(ClipInputs(make_clip(), catalog.get("ltx-video")), NullObserver())
 except TaskFailed as failed:
     print(failed.code, failed.stage, failed.detail)
 """

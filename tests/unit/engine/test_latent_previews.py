@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from fixtures.renders import make_clip
-from phoenix.engine.backends.diffusers.latents import ColourMaps, fit, paint, to_grid
+from phoenix.engine.backends.diffusers.latent_previews import ColourMaps, fit, paint, to_grid
 
 
 def latents_and_video() -> tuple[torch.Tensor, torch.Tensor]:

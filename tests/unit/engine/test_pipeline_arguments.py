@@ -10,7 +10,7 @@ from fixtures.renders import make_clip
 from phoenix.catalog.load import load_catalog
 from phoenix.catalog.model import ModelSpec
 from phoenix.engine.backends.diffusers.arguments import call_arguments, check_fits, set_guidance
-from phoenix.engine.spec import ClipJob
+from phoenix.engine.interface import ClipInputs
 from phoenix.errors import TaskFailed
 
 
@@ -44,7 +44,7 @@ def model(**changes: Any) -> ModelSpec:
 
 
 def arguments(pipeline: Any, *, options: dict[str, Any] | None = None, **clip: Any) -> dict[str, Any]:
-    return call_arguments(pipeline, ClipJob(make_clip(**clip), model(options=options or {})))
+    return call_arguments(pipeline, ClipInputs(make_clip(**clip), model(options=options or {})))
 
 
 def test_a_pipeline_is_given_only_what_its_signature_names():
@@ -83,8 +83,8 @@ def test_a_prompt_template_is_written_as_two_options_and_given_as_one():
 
 def test_a_first_frame_is_given_in_the_size_of_the_clip(tmp_path: Path):
     Image.new("RGBA", (300, 100), "red").save(tmp_path / "first.png")
-    job = ClipJob(make_clip(), model(takes_image=True), image_path=tmp_path / "first.png")
-    picture = call_arguments(ImagePipeline(), job)["image"]
+    inputs = ClipInputs(make_clip(), model(takes_image=True), image_path=tmp_path / "first.png")
+    picture = call_arguments(ImagePipeline(), inputs)["image"]
     assert (picture.size, picture.mode) == ((64, 64), "RGB")
 
 

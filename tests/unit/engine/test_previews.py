@@ -9,8 +9,8 @@ from PIL import Image
 from fixtures.renders import Recorder, make_clip
 from phoenix.catalog.load import load_catalog
 from phoenix.engine.backends.animatic.engine import AnimaticEngine
-from phoenix.engine.previews import PreviewThrottle, preview_size, to_jpeg
-from phoenix.engine.spec import MAX_PREVIEW_BYTES, ClipJob
+from phoenix.engine.interface import ClipInputs
+from phoenix.engine.previews import MAX_PREVIEW_BYTES, PreviewThrottle, preview_size, to_jpeg
 
 
 class HandTurned:
@@ -52,7 +52,7 @@ def test_an_animatic_shows_its_frames_while_it_is_paced():
     engine = AnimaticEngine(seconds_per_step=0.005, preview_interval_s=0.001)
     recorder = Recorder()
     clip = make_clip(width=854, height=480, num_frames=48, steps=4)
-    engine.render(ClipJob(clip, load_catalog().get("animatic")), recorder)
+    engine.render(ClipInputs(clip, load_catalog().get("animatic")), recorder)
     pictures = [Image.open(BytesIO(preview)) for preview in recorder.previews]
     assert {picture.size for picture in pictures} == {(192, 108)}
     assert len(set(recorder.previews)) > 1
@@ -60,5 +60,5 @@ def test_an_animatic_shows_its_frames_while_it_is_paced():
 
 def test_an_animatic_without_seconds_per_step_shows_none():
     recorder = Recorder()
-    AnimaticEngine(preview_interval_s=1).render(ClipJob(make_clip(), load_catalog().get("animatic")), recorder)
+    AnimaticEngine(preview_interval_s=1).render(ClipInputs(make_clip(), load_catalog().get("animatic")), recorder)
     assert recorder.previews == []

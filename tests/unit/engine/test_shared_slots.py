@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from fixtures import child_processes
-from phoenix.engine.cancellation import RenderStopped, StopReason, StopToken
 from phoenix.engine.file_lock import try_lock
 from phoenix.engine.slots import DeviceSlots, SharedSlots
+from phoenix.engine.stop_token import RenderStopped, StopReason, StopToken
 from phoenix.errors import FailureCode, TaskFailed
 
 
@@ -100,7 +100,7 @@ def test_a_stop_ends_the_wait(tmp_path):
 HOLDS_FOR_EVER = """
 import sys, time
 from pathlib import Path
-from phoenix.engine.cancellation import StopToken
+from phoenix.engine.stop_token import StopToken
 from phoenix.engine.slots import SharedSlots
 
 with SharedSlots(Path(sys.argv[1]), "cuda:0", count=1).acquire(StopToken(), until_s=time.monotonic() + 30) as has_slot:

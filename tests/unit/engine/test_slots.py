@@ -5,8 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from phoenix.engine.cancellation import RenderStopped, StopReason, StopToken
 from phoenix.engine.slots import DeviceSlots
+from phoenix.engine.stop_token import RenderStopped, StopReason, StopToken
 from phoenix.errors import FailureCode, Stage, TaskFailed
 
 

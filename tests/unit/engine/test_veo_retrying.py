@@ -6,7 +6,7 @@ import pytest
 
 from phoenix.engine.backends.veo.errors import ResponseLost, Throttled, Unreachable
 from phoenix.engine.backends.veo.retrying import VeoRetryPolicy, with_retries
-from phoenix.engine.cancellation import RenderStopped, StopReason, StopToken
+from phoenix.engine.stop_token import RenderStopped, StopReason, StopToken
 from phoenix.errors import FailureCode, TaskFailed
 
 SLOW_POLICY = VeoRetryPolicy(first_s=1, longest_s=60, max_retries=10)

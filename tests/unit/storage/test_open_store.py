@@ -8,7 +8,7 @@ from pydantic import SecretStr
 from phoenix.ids import new_artifact_id
 from phoenix.settings import StorageSettings
 from phoenix.storage.keys import upload_key
-from phoenix.storage.open import open_store
+from phoenix.storage.store import open_store
 
 
 async def chunks(content: bytes) -> AsyncIterator[bytes]:

@@ -4,7 +4,7 @@ import pytest
 from obstore.exceptions import GenericError
 
 from phoenix.errors import FailureCode, Stage, TaskFailed
-from phoenix.storage.faults import ObjectMissing, StoreFailed, reported_as_task_failure, translate_store_errors
+from phoenix.storage.errors import ObjectMissing, StoreFailed, reported_as_task_failure, translate_store_errors
 
 
 def test_a_missing_file_is_a_missing_object() -> None:

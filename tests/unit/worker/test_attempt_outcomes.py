@@ -4,7 +4,7 @@ import errno
 
 import pytest
 
-from phoenix.engine.cancellation import RenderStopped, StopReason
+from phoenix.engine.stop_token import RenderStopped, StopReason
 from phoenix.errors import FailureCode, Stage, TaskFailed
 from phoenix.media.errors import MediaStopped
 from phoenix.worker.runner import Failed, Stopped, outcome_of

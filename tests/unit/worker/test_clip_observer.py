@@ -3,7 +3,7 @@
 import pytest
 
 from fixtures.claims import ManualClock, a_claim
-from phoenix.engine.cancellation import RenderStopped, StopReason
+from phoenix.engine.stop_token import RenderStopped, StopReason
 from phoenix.errors import Stage
 from phoenix.media.ffmpeg import Progress
 from phoenix.worker.leases import HeldLease, LeaseTerms

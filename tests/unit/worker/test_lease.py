@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from fixtures.claims import ManualClock, a_claim
-from phoenix.engine.cancellation import StopReason
+from phoenix.engine.stop_token import StopReason
 from phoenix.worker.leases import HeldLease, LeaseTerms
 
 TERMS = LeaseTerms(lease_s=10, heartbeat_s=2, stall_timeout_s=100)

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from phoenix.engine.cancellation import RenderStopped, StopReason, StopToken
+from phoenix.engine.stop_token import RenderStopped, StopReason, StopToken
 from phoenix.errors import NewerVersionError, Unavailable
 from phoenix.worker.retry import cancel_on_stop, retry_until_available
 

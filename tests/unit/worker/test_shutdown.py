@@ -1,7 +1,7 @@
 """When a worker ends, how fast, and with which status."""
 
 from phoenix.contract.artifacts import MediaInfo
-from phoenix.engine.backend import ProcessUnfit
+from phoenix.engine.interface import ProcessUnfit
 from phoenix.errors import FailureCode, Stage
 from phoenix.jobs.execution.completion import AttemptOutput
 from phoenix.worker.child_process import ExitStatus

@@ -30,7 +30,7 @@ from phoenix.jobs.retention import (
 )
 from phoenix.jobs.scheduling.durations import delete_old_durations
 from phoenix.jobs.webhooks.outbox import delete_old_refusals
-from phoenix.storage.faults import StoreFailed
+from phoenix.storage.errors import StoreFailed
 from phoenix.storage.keys import is_key, resource_id_of
 from phoenix.storage.store import ListedObject
 from phoenix.telemetry.logs import get_logger

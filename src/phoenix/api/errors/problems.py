@@ -22,7 +22,7 @@ from phoenix.errors import (
     RequestError,
     UnsupportedMedia,
 )
-from phoenix.storage.faults import ObjectMissing, StoreFailed
+from phoenix.storage.errors import ObjectMissing, StoreFailed
 
 TYPE_BASE = "https://phoenix.invalid/problems/"
 QUOTA_EXCEEDED = "https://iana.org/assignments/http-problem-types#quota-exceeded"

@@ -12,7 +12,7 @@ from phoenix.api.errors.problems import ExplainedError, explain
 from phoenix.api.http.response_docs import Responses
 from phoenix.contract.videos import VideoFault, VideoProblem
 from phoenix.errors import ProblemCode, RequestError
-from phoenix.storage.faults import ObjectMissing, StoreFailed
+from phoenix.storage.errors import ObjectMissing, StoreFailed
 
 _EXPECTED = (RequestError, RequestValidationError, HTTPException, ObjectMissing, StoreFailed)
 _TYPES = {

@@ -14,7 +14,7 @@ from phoenix.contract.fleet import Health
 from phoenix.errors import FieldError, PhoenixError, SchemaOutdated, Unavailable
 from phoenix.events.pubsub.redis_client import send
 from phoenix.ids import ArtifactId
-from phoenix.storage.faults import ObjectMissing
+from phoenix.storage.errors import ObjectMissing
 from phoenix.storage.keys import upload_key
 
 router = APIRouter(tags=["health"])

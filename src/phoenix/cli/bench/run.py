@@ -18,13 +18,12 @@ from phoenix.catalog.model import ModelSpec
 from phoenix.cli.bench.report import BenchReport, Machine, PeakMemory, make_report
 from phoenix.contract.jobs import ClipTimings
 from phoenix.contract.resolved import ResolvedClip, ResolvedReel
-from phoenix.engine.cancellation import StopReason, StopToken
 from phoenix.engine.device import open_meter, pick_device
+from phoenix.engine.interface import ClipInputs, NullObserver, RenderedClip
 from phoenix.engine.registry import EngineRegistry
-from phoenix.engine.spec import ClipJob, NullObserver, RenderedClip
+from phoenix.engine.stop_token import StopReason, StopToken
 from phoenix.errors import Stage
-from phoenix.media.ffmpeg import FfmpegCallbacks
-from phoenix.media.tools import MediaTools
+from phoenix.media.ffmpeg import FfmpegCallbacks, MediaTools
 from phoenix.settings import Settings
 from phoenix.worker.render import write_frames
 from phoenix.worker.stopwatch import Stopwatch
@@ -111,7 +110,7 @@ class Bench:
                 if show_status:
                     show_status(f"clip {clip.index} of {len(clips)}")
                 observer = TimingObserver(self.stop)
-                rendered = self.engines.render(ClipJob(clip, self.model, self.image), observer)
+                rendered = self.engines.render(ClipInputs(clip, self.model, self.image), observer)
                 observer.stopwatch.enter(None)
                 if encoded:
                     encoded[-1].result()

@@ -1,4 +1,4 @@
-"""ffmpeg command lines as pure functions of what is wanted: argument lists without the program's name.
+"""Pure functions that return ffmpeg command lines: lists of arguments, without the name of the program.
 
-Nothing here runs anything, reads a file, or puts a user's text into a filter.
+They run no program, read no file, and put no text of a user into a filter.
 """

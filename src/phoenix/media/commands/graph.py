@@ -1,8 +1,8 @@
-"""Wraps ffmpeg-python, and decides how ffmpeg may open a file: local ones only, by demuxers that lead to no other."""
+"""Wraps ffmpeg-python. Lets ffmpeg open local files only, with demuxers that open no further files."""
 
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 # pyright: reportMissingTypeStubs=false
-# ffmpeg-python is untyped; this is the one file that touches it.
+# ffmpeg-python is untyped; only this file uses it.
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +15,7 @@ from phoenix.media.sniff import DEMUXERS
 
 
 class Stream(Protocol):
-    """A stream of a graph, to be filtered further."""
+    """A stream of a filter graph."""
 
     def filter(self, name: str, /, *args: Any, **options: Any) -> "Stream": ...
 
@@ -23,14 +23,15 @@ class Stream(Protocol):
 
 
 def file_url(path: Path) -> str:
-    """An explicit `file:` URL, so that `-x.mp4` is not an option and `concat:a|b` not a protocol."""
+    """Returns a `file:` URL, so that ffmpeg reads `-x.mp4` as no option, and `concat:a|b` as no protocol."""
     return f"file:{path.absolute()}"
 
 
 def open_file(path: Path, *, index: int = 0, demuxers: Sequence[str] = DEMUXERS, **options: Any) -> Stream:
-    """An input that can read no other file than `path`.
+    """Returns an input that reads only the file at `path`.
 
-    `index` tells the inputs of one graph apart: ffmpeg-python merges equal ones, and a clip may be joined to itself.
+    `index` has to differ between the inputs of one graph, because ffmpeg-python merges equal inputs, and a clip may be
+    joined to itself.
     """
     kwargs = {
         "filename": file_url(path),
@@ -42,22 +43,22 @@ def open_file(path: Path, *, index: int = 0, demuxers: Sequence[str] = DEMUXERS,
 
 
 def open_pipe(**options: Any) -> Stream:
-    """Standard input."""
+    """Returns standard input as an input of the graph."""
     return InputNode("input", kwargs={"filename": "pipe:0", "protocol_whitelist": "pipe", **options}).stream()
 
 
 def combine(streams: Sequence[Stream], name: str, **options: Any) -> Stream:
-    """A filter that takes several streams."""
+    """Returns the output of a filter that takes several streams."""
     return ffmpeg.filter(list(streams), name, **options)
 
 
 def write_file(streams: Sequence[Stream], output: Path, options: dict[str, Any]) -> list[str]:
-    """Arguments that write `output`, never ask, and report progress on standard output."""
+    """Returns arguments that write `output` without a question, and report progress on standard output."""
     return _arguments(ffmpeg.output(*streams, file_url(output), **options), log_level="warning")
 
 
 def write_nothing(stream: Stream) -> list[str]:
-    """Arguments that run a graph only for what its filters print, at level `info`."""
+    """Returns arguments that run a graph without an output file, for the text that its filters print."""
     return _arguments(ffmpeg.output(stream, "-", f="null"), log_level="info")
 
 

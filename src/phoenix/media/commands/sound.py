@@ -1,4 +1,4 @@
-"""Command lines that make and measure sound, and lay it under a picture."""
+"""Command lines that make and measure sound, and mix it under a picture."""
 
 import json
 import math
@@ -11,9 +11,9 @@ from phoenix.media.commands.graph import Stream, open_file, open_pipe, write_fil
 SAMPLE_RATE_HZ = 48_000
 SAMPLE_FORMAT = "s16le"
 PEAK_LIMIT_DBTP = -1.5
-# AAC moves peaks by some tenths of a decibel (0.6 seen), so the limiter aims lower than what is promised.
+# AAC moves peaks by some tenths of a decibel (0.6 seen), so the limiter aims below the limit.
 _PEAK_AIM_DBTP = -2.5
-# Loudness is measured in windows of 0.4 to 3 s: shorter sounds are repeated to fill one.
+# Loudness is measured in windows of 0.4 to 3 s: shorter sounds are repeated to fill a window.
 _SHORTEST_MEASURED_S = 3.0
 _REPRODUCIBLE = {"fflags": "+bitexact", "flags:a": "+bitexact", "map_metadata": -1}
 _AAC = {"c:a": "aac", "b:a": "192k", "ar": SAMPLE_RATE_HZ, "ac": 2}
@@ -22,7 +22,7 @@ _MP4 = {"f": "mp4", "movflags": "+faststart"}
 
 @dataclass(frozen=True)
 class SoundShape:
-    """Which part of a sound is used: `sound_s` seconds from `start_s`, then silence up to `duration_s`."""
+    """The used part of a sound: `sound_s` seconds from `start_s`, then silence up to `duration_s`."""
 
     start_s: float
     sound_s: float
@@ -33,7 +33,7 @@ class SoundShape:
 
 @dataclass(frozen=True)
 class Loudness:
-    """A sound measured by EBU R 128. `integrated_lufs` is minus infinity for silence."""
+    """Measurements by EBU R 128. `integrated_lufs` is minus infinity for silence."""
 
     integrated_lufs: float
     true_peak_dbtp: float
@@ -47,7 +47,7 @@ class Loudness:
 
 @dataclass(frozen=True)
 class Leveling:
-    """From a measured loudness to the target; `trim_db` makes up for what a first pass missed."""
+    """The measured and the target loudness. `trim_db` corrects the remaining error of an earlier pass."""
 
     measured: Loudness
     target_lufs: float
@@ -55,7 +55,7 @@ class Leveling:
 
 
 def measure(source: Path, shape: SoundShape) -> list[str]:
-    """Measures what `prepare` would make without leveling; `parse_loudness` reads what it prints."""
+    """Returns the command that measures the result of `prepare` without leveling. `parse_loudness` reads its output."""
     sound = _shaped(source, shape)
     if shape.duration_s < _SHORTEST_MEASURED_S:
         repeats = math.ceil(_SHORTEST_MEASURED_S / shape.duration_s)
@@ -64,7 +64,7 @@ def measure(source: Path, shape: SoundShape) -> list[str]:
 
 
 def parse_loudness(stderr: str) -> Loudness:
-    """Reads what `measure` printed. Raises `ValueError` or `KeyError` if there is no report."""
+    """Parses the output of `measure`. Raises `ValueError` or `KeyError` if it has no report."""
     start, end = stderr.rindex("{"), stderr.rindex("}")
     report = json.loads(stderr[start : end + 1])
     return Loudness(
@@ -76,7 +76,7 @@ def parse_loudness(stderr: str) -> Loudness:
 
 
 def prepare(source: Path, shape: SoundShape, leveling: Leveling | None, output: Path) -> list[str]:
-    """A sound cut, faded, padded and leveled, as AAC in an MP4."""
+    """Returns the command that cuts, fades, pads and levels a sound, and writes AAC in an MP4."""
     sound = _shaped(source, shape)
     if leveling is not None:
         sound = _leveled(sound, leveling)
@@ -84,26 +84,29 @@ def prepare(source: Path, shape: SoundShape, leveling: Leveling | None, output: 
 
 
 def extract(clip: Path, duration_s: float, fades_s: tuple[float, float], output: Path) -> list[str]:
-    """The sound of a clip as raw samples (`SAMPLE_FORMAT`), `duration_s` long, faded in and out for `fades_s`."""
+    """Returns the command that writes the sound of a clip as raw samples (`SAMPLE_FORMAT`).
+
+    The result is `duration_s` long, and fades in and out for `fades_s`.
+    """
     fade_in_s, fade_out_s = fades_s
     track = open_file(clip)["a:0"]
-    # Sound that begins after the picture, or has gaps, is filled up with silence to stay in step with it.
+    # Silence fills the gaps of the sound, also before its start, so that it stays in sync with the picture.
     track = track.filter("aresample", SAMPLE_RATE_HZ, **{"async": 1, "first_pts": 0})
     track = _padded(_faded(track, duration_s, fade_in_s, fade_out_s), duration_s)
     return write_file([track], output, {"f": SAMPLE_FORMAT, "ac": 2, "ar": SAMPLE_RATE_HZ})
 
 
 def encode_samples(output: Path) -> list[str]:
-    """Raw stereo samples on standard input to AAC in an MP4."""
+    """Returns the command that encodes raw stereo samples on standard input to AAC in an MP4."""
     samples = open_pipe(format=SAMPLE_FORMAT, ar=SAMPLE_RATE_HZ, ac=2)["a:0"]
     return write_file([samples], output, {**_AAC, **_REPRODUCIBLE, **_MP4})
 
 
 def mux_soundtrack(video: Path, sound: Path, output: Path, *, fit_to_s: float | None = None) -> list[str]:
-    """Picture and sound in one MP4, the picture not encoded again.
+    """Returns the command that writes picture and sound to one MP4. Copies the picture.
 
-    The sound is copied too, unless `fit_to_s` is given: then it is padded with silence or cut to that length.
-    (`-shortest` would cut the picture instead: 16 frames for a sound 0.94 s short.)
+    Copies the sound too, unless `fit_to_s` is given: then the sound is padded with silence or cut to that length.
+    (`-shortest` would cut the picture: 16 frames for a sound that is 0.94 s too short.)
     """
     picture = open_file(video, index=0)["v:0"]
     track = open_file(sound, index=1)["a:0"]
@@ -122,7 +125,7 @@ def _shaped(source: Path, shape: SoundShape) -> Stream:
         .filter("aresample", SAMPLE_RATE_HZ)
         .filter("aformat", sample_fmts="fltp", channel_layouts="stereo")
     )
-    # The fade ends where the sound does: over the padding it would not be heard.
+    # The fade ends with the sound, because a fade over the padding would be inaudible.
     sound = _faded(sound, shape.sound_s, shape.fade_in_s, shape.fade_out_s)
     return _padded(sound, shape.duration_s)
 
@@ -147,8 +150,8 @@ def _leveled(sound: Stream, leveling: Leveling) -> Stream:
         "loudnorm",
         I=leveling.target_lufs,
         TP=_PEAK_AIM_DBTP,
-        # A plain gain where the peak allows it: loudnorm compresses as soon as the measured range is over LRA,
-        # or is 0, as that of a steady tone is.
+        # A plain gain if the peak allows it: loudnorm compresses if the measured range is above LRA, or is 0,
+        # as for a steady tone.
         LRA=50,
         linear="true",
         measured_I=_within(measured.integrated_lufs, -99, -0.01),
@@ -156,7 +159,7 @@ def _leveled(sound: Stream, leveling: Leveling) -> Stream:
         measured_LRA=_within(measured.range_lu, 0.1, 50),
         measured_thresh=_within(measured.threshold_lufs, -99, 0),
     )
-    # loudnorm may hand on 192 kHz, which AAC cannot hold.
+    # loudnorm may output 192 kHz, which AAC does not support.
     sound = sound.filter("aresample", SAMPLE_RATE_HZ)
     if leveling.trim_db:
         sound = sound.filter("volume", f"{leveling.trim_db:.2f}dB")

@@ -1,4 +1,4 @@
-"""Command lines that make pictures: frames to a clip, clips to a reel, a poster."""
+"""Command lines that encode frames to a clip, join clips to a reel, and make a poster."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,17 +8,17 @@ from typing import Any
 
 from phoenix.media.commands.graph import Stream, combine, file_url, open_file, open_pipe, write_file
 
-# Players take an untagged HD picture for BT.709 and an SD one for BT.601: convert, and tag it.
+# Players read an untagged HD picture as BT.709, and an untagged SD picture as BT.601: convert, and tag the result.
 _COLOUR = {"colorspace": "bt709", "color_primaries": "bt709", "color_trc": "bt709", "color_range": "tv"}
 # Without dates, versions and encoder settings in the file, the same frames give the same bytes: a clip that is
-# rendered again after a crash has the same checksum.
+# rendered again after a crash has an equal checksum.
 _REPRODUCIBLE = {"fflags": "+bitexact", "flags:v": "+bitexact", "map_metadata": -1}
 _MP4 = {"f": "mp4", "movflags": "+faststart"}
 
 
 @dataclass(frozen=True)
 class Picture:
-    """Size in pixels and frames per second of a video."""
+    """The size in pixels and the frames per second of a video."""
 
     width: int
     height: int
@@ -35,7 +35,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Encoding:
-    """Settings of the H.264 encoder; with 0 threads ffmpeg chooses."""
+    """Settings of the H.264 encoder. With 0 threads, ffmpeg sets the number."""
 
     preset: str = "veryfast"
     crf: int = 20
@@ -44,7 +44,7 @@ class Encoding:
 
 @dataclass(frozen=True)
 class Segment:
-    """Frames `start` to `end` (exclusive) of a file, counted at the frame rate of the result."""
+    """Frames `start` to `end` (exclusive) of a file, at the frame rate of the result."""
 
     path: Path
     start: int
@@ -56,7 +56,7 @@ class Segment:
 
 
 def encode_frames(picture: Picture, encoding: Encoding, output: Path) -> list[str]:
-    """Raw rgb24 frames on standard input to an H.264 MP4."""
+    """Returns the command that encodes raw rgb24 frames on standard input to an H.264 MP4."""
     size = f"{picture.width}x{picture.height}"
     frames = open_pipe(format="rawvideo", pix_fmt="rgb24", s=size, framerate=picture.fps_text)
     frames = frames.filter("scale", out_color_matrix="bt709", out_range="tv")
@@ -64,28 +64,28 @@ def encode_frames(picture: Picture, encoding: Encoding, output: Path) -> list[st
 
 
 def join_copy(concat_list: Path, output: Path) -> list[str]:
-    """The files of a concat list (see `concat_list_text`) in one MP4, not encoded again. They must match exactly."""
+    """Returns the command that copies the files of a concat list to one MP4. Their encodings have to match exactly."""
     joined = open_file(concat_list, demuxers=("concat", "mov"), format="concat", safe=0)
     return write_file([joined["v:0"]], output, {"c": "copy", **_REPRODUCIBLE, **_MP4})
 
 
 def concat_list_text(files: Sequence[tuple[Path, float]]) -> str:
-    """The list that `join_copy` reads: files with their lengths in seconds, quoted as the concat demuxer wants it.
+    """Returns the concat list for `join_copy`: files and their lengths in seconds, quoted for the concat demuxer.
 
-    Without a length it takes the one in the file's header, which is rounded to a millisecond: the next clip would
-    begin beside its frame. Raises `ValueError` for a line break in a name, which the format cannot express.
+    Without a length, the demuxer reads the header of the file, which is rounded to a millisecond, and the next clip
+    would not begin on a frame. Raises `ValueError` for a line break in a name, which the format cannot express.
     """
     if any("\n" in str(path) for path, _ in files):
-        raise ValueError("a file to be joined has a line break in its name")
+        raise ValueError("a file has a line break in its name, and cannot be joined")
     return "".join(f"file '{_quote(file_url(path))}'\nduration {duration_s:.6f}\n" for path, duration_s in files)
 
 
 def join_segments(
     segments: Sequence[Segment], overlaps: Sequence[int], picture: Picture, encoding: Encoding, output: Path
 ) -> list[str]:
-    """Segments brought to one size and frame rate and crossfaded into one MP4.
+    """Returns the command that converts segments to one size and frame rate, and crossfades them to one MP4.
 
-    `overlaps[i]` (at least 1) is the frames that segment i shares with segment i + 1.
+    `overlaps[i]` (at least 1) is the number of frames that segment i shares with segment i + 1.
     """
     joined = _conform(segments[0], 0, picture)
     total = segments[0].num_frames
@@ -103,20 +103,20 @@ def join_segments(
 
 
 def poster(video: Path, at_s: float, width_px: int, output: Path) -> list[str]:
-    """One picture of a video as a JPEG, at most `width_px` wide."""
+    """Returns the command that writes one frame of a video as a JPEG, at most `width_px` wide."""
     frame = open_file(video, ss=f"{at_s:.3f}")["v:0"].filter("scale", f"min({width_px},iw)", -2, out_range="full")
     options = {"f": "image2", "update": 1, "frames:v": 1, "q:v": 4, "pix_fmt": "yuvj420p", **_REPRODUCIBLE}
     return write_file([frame], output, options)
 
 
 def _conform(segment: Segment, index: int, picture: Picture) -> Stream:
-    """A segment as exactly `num_frames` frames of `picture`, with bars where the shape differs."""
+    """Converts a segment to exactly `num_frames` frames of `picture`, with bars if the aspect ratio differs."""
     width, height = picture.width, picture.height
     return (
         open_file(segment.path, index=index)["v:0"]
         .filter("setpts", "PTS-STARTPTS")
         .filter("fps", picture.fps_text)
-        # Rounding to another frame rate can lose the last frames: repeat the last one, then cut to the count
+        # Rounding to another frame rate can lose the last frames: repeat the last frame, then cut to the number
         # that the crossfades were planned with.
         .filter("tpad", stop=int(picture.fps) + 1, stop_mode="clone")
         .filter("trim", start_frame=segment.start, end_frame=segment.end)

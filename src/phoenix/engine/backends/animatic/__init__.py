@@ -1,1 +1,4 @@
-"""The animatic engine: a moving storyboard drawn from the prompt and the seed. No model, no GPU, and it says so."""
+"""The animatic engine: draws a moving storyboard from the prompt and the seed, labelled as a draft.
+
+No model, no GPU.
+"""

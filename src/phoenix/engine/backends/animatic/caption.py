@@ -1,4 +1,4 @@
-"""The text on a storyboard, painted once per clip: the prompt at the foot, and a `draft` label at the head."""
+"""Paints the text of a storyboard once per clip: the prompt at the bottom, and a `draft` label at the top."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ SHADOW = (0, 0, 0, 200)
 
 @dataclass(frozen=True)
 class Overlay:
-    """An RGBA picture, and where its upper left corner goes in the frame."""
+    """An RGBA picture, and the position of its upper left corner in the frame, in pixels."""
 
     picture: Image.Image
     left_px: int
@@ -21,7 +21,7 @@ class Overlay:
 
 
 def paint_caption(clip: ResolvedClip) -> Overlay:
-    """The prompt, at the foot of the frame, as large as it fits in the lower two fifths."""
+    """Paints the prompt at the bottom of the frame, as large as it fits in the lower two fifths."""
     short = min(clip.width, clip.height)
     margin = round(short * 0.06)
     text = wrap_text(
@@ -36,7 +36,7 @@ def paint_caption(clip: ResolvedClip) -> Overlay:
 
 
 def paint_label(clip: ResolvedClip) -> Overlay:
-    """A pill at the head of the frame: `animatic draft · clip 3 · seed 7`."""
+    """Paints a label at the top of the frame: `animatic draft · clip 3 · seed 7`."""
     short = min(clip.width, clip.height)
     size_px = max(8, round(short * 0.032))
     margin, pad = round(short * 0.04), max(2, round(size_px * 0.55))
@@ -61,7 +61,7 @@ def _width(text: WrappedText) -> float:
 
 
 def _write(text: WrappedText, width_px: int) -> Image.Image:
-    """White letters over their own blurred shadow, legible on any sky."""
+    """Paints white letters over a blurred shadow, which are legible on any sky."""
     size = (max(1, width_px), text.line_height_px * len(text.lines) + text.line_height_px // 4)
     shadow = Image.new("RGBA", size, (0, 0, 0, 0))
     _draw_lines(ImageDraw.Draw(shadow), text, left_px=0, top_px=2, fill=SHADOW)

@@ -1,4 +1,4 @@
-"""The animatic engine: paces the steps like a model would, then draws frames one by one."""
+"""The animatic engine: reports steps like a model, then draws the frames one by one."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,16 +10,16 @@ from PIL import Image, ImageDraw
 from phoenix.contract.resolved import ResolvedClip
 from phoenix.engine.backends.animatic import caption, scenery
 from phoenix.engine.backends.animatic.scene import Scene, Weather, read_scene
-from phoenix.engine.cancellation import StopToken
+from phoenix.engine.interface import ClipInputs, RenderedClip, RenderObserver
 from phoenix.engine.previews import PreviewThrottle, preview_size, to_jpeg
-from phoenix.engine.spec import ClipJob, RenderedClip, RenderObserver
+from phoenix.engine.stop_token import StopToken
 from phoenix.errors import Stage
 
 PARTICLES = {Weather.CLEAR: 0, Weather.MOTES: 26, Weather.RAIN: 150, Weather.SNOW: 110}
 
 
 def draw_frames(clip: ResolvedClip, scene: Scene, stop: StopToken) -> Iterator[bytes]:
-    """Exactly `num_frames` frames of rgb24. Paints its layers when the first one is asked for."""
+    """Yields exactly `num_frames` frames in rgb24. Paints the layers before the first frame."""
     board = Storyboard(clip, scene)
     for number in range(clip.num_frames):
         stop.check()
@@ -28,7 +28,7 @@ def draw_frames(clip: ResolvedClip, scene: Scene, stop: StopToken) -> Iterator[b
 
 @dataclass(frozen=True)
 class _Particle:
-    """Where it starts, as fractions of the frame, and how fast and large it is, as fractions of a full one."""
+    """The start of a particle in fractions of the frame, and its depth from 0 to 1, which scales speed and size."""
 
     x: float
     y: float
@@ -36,7 +36,7 @@ class _Particle:
 
 
 class Storyboard:
-    """The layers of one clip, and how they are composed at each moment."""
+    """The layers of one clip. Composes them for each frame."""
 
     def __init__(self, clip: ResolvedClip, scene: Scene) -> None:
         width, height = clip.width, clip.height
@@ -51,7 +51,7 @@ class Storyboard:
         self._particles = _scatter(scene)
 
     def draw(self, number: int) -> bytes:
-        """Frame `number`, from 0: `height * width * 3` bytes."""
+        """Returns frame `number` (from 0): `height * width * 3` bytes of rgb24."""
         now_s = number / self._clip.fps
         frame = self._sky.copy()
         self._place_disc(frame, number)
@@ -65,7 +65,7 @@ class Storyboard:
         return frame.tobytes()
 
     def _place_disc(self, frame: Image.Image, number: int) -> None:
-        """It climbs by a tenth of the height in the course of the clip, however long that is."""
+        """Moves the disc up by a tenth of the height during the clip, for any length of the clip."""
         part = number / max(1, self._clip.num_frames - 1)
         x = round(self._scene.disc_x * frame.width - self._disc.width / 2)
         y = round((0.40 - 0.10 * part) * frame.height - self._disc.height / 2)
@@ -82,7 +82,7 @@ class Storyboard:
             _PARTICLE_PAINTERS[self._scene.weather](draw, particle, now_s, frame.size)
 
     def _place_progress(self, frame: Image.Image, number: int) -> None:
-        """A hairline along the foot: how far into the clip this frame is."""
+        """Draws a thin line along the bottom, which shows the position of this frame in the clip."""
         tall = max(1, frame.height // 160)
         done = round((number + 1) / self._clip.num_frames * frame.width)
         frame.paste(self._scene.palette.disc, (0, frame.height - tall, done, frame.height))
@@ -128,14 +128,15 @@ _PARTICLE_PAINTERS = {
 
 
 class AnimaticEngine:
-    """Deterministic: the same clip gives the same bytes, whatever the speed, as long as the fonts are the same."""
+    """Draws storyboards. Deterministic: the same clip and the same fonts give the same bytes, at every speed."""
 
     def __init__(self, *, seconds_per_step: float = 0, preview_interval_s: float = 0) -> None:
         self._seconds_per_step = seconds_per_step
         self._preview_interval_s = preview_interval_s
 
-    def render(self, job: ClipJob, observer: RenderObserver) -> RenderedClip:
-        clip = job.clip
+    def render(self, inputs: ClipInputs, observer: RenderObserver) -> RenderedClip:
+        """Returns frames that are drawn lazily. Raises `RenderStopped` when asked to stop."""
+        clip = inputs.clip
         scene = read_scene(clip.prompt, clip.seed)
         throttle = PreviewThrottle(self._preview_interval_s)
         observer.on_stage(Stage.DENOISE)
@@ -154,15 +155,15 @@ class AnimaticEngine:
         )
 
     def loaded_models(self) -> tuple[str, ...]:
-        """It holds nothing in memory, and is always ready."""
+        """Returns the one model, which needs no load."""
         return ("animatic",)
 
     def close(self) -> None:
-        """There is nothing to release."""
+        """Does nothing: the engine has nothing to release."""
 
 
 def _sketch(clip: ResolvedClip, scene: Scene, *, share: float) -> bytes:
-    """The frame at this fraction of the clip, drawn small."""
+    """Returns a small JPEG of the frame at this fraction of the clip."""
     width, height = preview_size(clip.width, clip.height)
     small = clip.model_copy(update={"width": width, "height": height})
     frame = Storyboard(small, scene).draw(round(share * (clip.num_frames - 1)))

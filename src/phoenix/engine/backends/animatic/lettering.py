@@ -1,4 +1,4 @@
-"""Fits text into a box: chooses font and size, and breaks lines. Draws nothing."""
+"""Fits text into a box: selects font and size, and breaks lines. Draws nothing."""
 
 import re
 import unicodedata
@@ -18,10 +18,10 @@ FALLBACK_FONTS = (
     "Arial Unicode.ttf",
     "arial.ttf",
 )
-"""Looked for on the system if the bundled font, which has only Latin letters, lacks some of the text."""
+"""Fonts of the system, tried if the bundled font, which has only Latin letters, lacks letters of the text."""
 
 MAX_LETTERS = 600
-"""More could not be read on a frame, and wrapping it would take longer than drawing."""
+"""A longer text is illegible on a frame, and would take longer to wrap than to draw."""
 
 NO_SUCH_LETTER = "\uffff"
 NO_FONT = "(no font here for the letters of this prompt)"
@@ -29,13 +29,15 @@ NO_FONT = "(no font here for the letters of this prompt)"
 
 @dataclass(frozen=True)
 class WrappedText:
+    """Text in lines, with its font. `line_height_px` includes the space between lines."""
+
     font: Font
     lines: tuple[str, ...]
     line_height_px: int
 
 
 def clean_text(text: str) -> str:
-    """One line of what can be shown: controls, joiners and lone surrogates go, white space becomes one space."""
+    """Returns one line of printable text, without controls, joiners and lone surrogates, and with single spaces."""
     text = text[: MAX_LETTERS * 2]
     shown = "".join(" " if letter.isspace() else letter for letter in text if _is_shown(letter))
     shown = " ".join(shown.split())
@@ -43,7 +45,7 @@ def clean_text(text: str) -> str:
 
 
 def wrap_text(text: str, *, width_px: int, height_px: int, largest_px: int, smallest_px: int) -> WrappedText:
-    """`text` wrapped at the largest size at which it fits; cut with an ellipsis if it fits at none."""
+    """Returns `text` wrapped at the largest size that fits. Cuts it with an ellipsis if no size fits."""
     name, text = _choose_font(text)
     for size_px in range(largest_px, smallest_px, -max(1, (largest_px - smallest_px) // 12)):
         lines = _wrap(text, _open_font(name, size_px), width_px)
@@ -59,7 +61,7 @@ def wrap_text(text: str, *, width_px: int, height_px: int, largest_px: int, smal
 
 @lru_cache(maxsize=64)
 def _open_font(name: str | None, size_px: int) -> Font:
-    """Opens the bundled font for None. Raises `OSError` if the system has no font of that name."""
+    """Returns the bundled font for None. Raises `OSError` if the system has no font with this name."""
     if name is not None:
         return ImageFont.truetype(name, size_px)
     font = ImageFont.load_default(size_px)
@@ -68,7 +70,7 @@ def _open_font(name: str | None, size_px: int) -> Font:
 
 
 def _is_shown(letter: str) -> bool:
-    # Cc, Cf, Cs, Co, Cn: nothing to see, and a lone surrogate cannot even be encoded.
+    # Cc, Cf, Cs, Co, Cn are invisible, and a lone surrogate cannot be encoded.
     return letter.isspace() or not unicodedata.category(letter).startswith("C")
 
 
@@ -77,7 +79,7 @@ def _line_height(size_px: int) -> int:
 
 
 def _choose_font(text: str) -> tuple[str | None, str]:
-    """The font that lacks the fewest letters of `text`, and the text as that font can write it."""
+    """Returns the font that lacks the fewest letters of `text`, and the text with replacements for them."""
     names: list[str | None] = [None, *FALLBACK_FONTS]
     best, lacking = None, _lacking(None, text)
     for name in names[1:]:
@@ -104,9 +106,9 @@ def _glyph(font: Font, letter: str) -> bytes:
 
 
 def _without(text: str, lacking: set[str]) -> str:
-    """`text` with plain letters for accented ones, and one ellipsis for each run that cannot be drawn at all.
+    """Returns `text` without the letters in `lacking`: plain letters replace accented letters, and `…` any others.
 
-    Empty if nothing legible is left.
+    Returns an empty text if no letter is legible.
     """
     plain = {letter: unicodedata.normalize("NFKD", letter)[0] for letter in lacking}
     drawn = "".join("…" if plain.get(letter) == letter else plain.get(letter, letter) for letter in text)
@@ -129,7 +131,7 @@ def _wrap(text: str, font: Font, width_px: int) -> list[str]:
 
 
 def _break_word(word: str, font: Font, width_px: int) -> list[str]:
-    """Parts of a word that is wider than the box: a URL, or a language that writes no spaces."""
+    """Splits a word that is wider than the box: a URL, or text in a language without spaces."""
     parts = [""]
     for letter in word:
         if parts[-1] and font.getlength(parts[-1] + letter) > width_px:

@@ -1,4 +1,4 @@
-"""Derives a scene from words and a seed: hour, ground, weather and colours. Draws nothing."""
+"""Derives a scene from the prompt and the seed: hour, ground, weather and colours. Draws nothing."""
 
 import hashlib
 import re
@@ -11,7 +11,7 @@ from typing import TypeVar
 _Choice = TypeVar("_Choice", bound=StrEnum)
 
 Colour = tuple[int, int, int]
-"""Red, green, blue, 0 to 255."""
+"""Red, green and blue, from 0 to 255."""
 
 
 class Hour(StrEnum):
@@ -47,7 +47,7 @@ class Palette:
 
 @dataclass(frozen=True)
 class Scene:
-    """All that the painter needs. `noise` seeds its shapes; `disc_x` is a fraction of the width."""
+    """Everything that the painter needs. `noise` seeds the shapes; `disc_x` is a fraction of the width."""
 
     hour: Hour
     ground: Ground
@@ -85,7 +85,7 @@ WEATHER_WORDS = {
 
 
 def read_scene(prompt: str, seed: int) -> Scene:
-    """The same words and seed give the same scene, in every process and on every machine."""
+    """Returns the scene. The same prompt and seed give the same scene in every process and on every machine."""
     digest = hashlib.sha256(f"{seed}\n{prompt}".encode("utf-8", "replace")).digest()
     random = Random(int.from_bytes(digest[:8]))
     words = re.findall(r"[a-z]+", prompt.lower())
@@ -102,7 +102,7 @@ def read_scene(prompt: str, seed: int) -> Scene:
 
 
 def mix(one: Colour, other: Colour, share: float) -> Colour:
-    """`share` 0 gives `one`, 1 gives `other`."""
+    """Mixes two colours: `share` 0 returns `one`, 1 returns `other`."""
     red, green, blue = (round(a + (b - a) * share) for a, b in zip(one, other, strict=True))
     return red, green, blue
 

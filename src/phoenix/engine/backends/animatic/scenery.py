@@ -1,4 +1,4 @@
-"""Paints the layers of a storyboard, once per clip. Strips are periodic, so that they can scroll endlessly."""
+"""Paints the layers of a storyboard once per clip. Strips are periodic, so that they can scroll without end."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw, ImageFilter
 from phoenix.engine.backends.animatic.scene import Colour, Ground, Hour, Scene, mix
 
 Heights = NDArray[np.float64]
-"""Height of a ridge above its layer's foot, one per column, as a fraction of the frame's height."""
+"""Heights of a ridge above the foot of its layer, one per column, in fractions of the frame height."""
 
 RIDGES = 4
 STARS_PER_MEGAPIXEL = 420
@@ -17,18 +17,18 @@ STARS_PER_MEGAPIXEL = 420
 
 @dataclass(frozen=True)
 class Strip:
-    """A picture wider than the frame by one period, with the mask that it is pasted through."""
+    """A picture that is one frame wider than its period, and its mask."""
 
     colours: Image.Image
     mask: Image.Image
     period_px: int
     top_px: int
     speed: float
-    """Frame widths per second, before the scene's drift decides the direction."""
+    """Frame widths per second. The drift of the scene sets the direction."""
 
 
 def paint_sky(scene: Scene, width: int, height: int) -> Image.Image:
-    """Three stops of colour from the zenith down, dithered so that the gradient does not band; stars at night."""
+    """Paints a gradient of three colours, dithered against banding, with stars at night."""
     palette = scene.palette
     stops = np.array([palette.sky_top, mix(palette.sky_top, palette.sky_low, 0.45), palette.sky_low], float)
     rows = np.linspace(0, 1, height)
@@ -42,7 +42,7 @@ def paint_sky(scene: Scene, width: int, height: int) -> Image.Image:
 
 
 def paint_disc(scene: Scene, side_px: int) -> Image.Image:
-    """Sun or moon in the middle of its glow: an RGBA square of about `side_px`."""
+    """Paints sun or moon with a glow: an RGBA square of about `side_px`."""
     axis = np.linspace(-1, 1, max(8, side_px))
     distance = np.hypot(*np.meshgrid(axis, axis))
     glow = np.clip(1 - distance, 0, 1) ** 2.2 * 0.62
@@ -54,7 +54,7 @@ def paint_disc(scene: Scene, side_px: int) -> Image.Image:
 
 
 def paint_clouds(scene: Scene, width: int, height: int) -> Strip:
-    """Soft banks over the upper half, lighter than the sky behind them."""
+    """Paints soft clouds over the upper half, lighter than the sky."""
     random = np.random.default_rng(scene.noise + 1)
     period, tall = width * 2, max(8, height // 2)
     mask = Image.new("L", (period, tall), 0)
@@ -70,7 +70,7 @@ def paint_clouds(scene: Scene, width: int, height: int) -> Strip:
 
 
 def paint_ridges(scene: Scene, width: int, height: int) -> list[Strip]:
-    """The ground in layers from far to near: each nearer one is darker, lower and faster."""
+    """Paints the ground in layers from far to near: nearer layers are darker, lower and faster."""
     strips: list[Strip] = []
     for layer in range(RIDGES):
         nearness = layer / (RIDGES - 1)
@@ -87,7 +87,7 @@ def paint_ridges(scene: Scene, width: int, height: int) -> list[Strip]:
 
 
 def paint_vignette(width: int, height: int, *, caption_top_px: int) -> Image.Image:
-    """How dark the corners and the caption's ground become: a mask for black."""
+    """Paints a mask for black, which darkens the corners and the background of the caption."""
     across, down = np.meshgrid(np.linspace(-1, 1, width), np.linspace(-1, 1, height))
     corners = np.clip(np.hypot(across, down) - 0.62, 0, 1) ** 1.7 * 120
     ground = np.clip((down - 0.02) / 0.98, 0, 1) ** 1.25 * 190
@@ -126,7 +126,7 @@ def _ridge_heights(
 
 
 def _waves(x: Heights, random: np.random.Generator, tones: tuple[int, ...], swing: float) -> Heights:
-    """A sum of whole numbers of waves, hence periodic; between 0 and about `swing`."""
+    """Returns a periodic sum of whole waves, with values between 0 and about `swing`."""
     total = np.zeros_like(x)
     for tone in tones:
         total += np.sin(x * tone + random.uniform(0, 2 * np.pi)) / tone**0.9
@@ -160,7 +160,7 @@ def _treetops(columns: int, nearness: float, aspect: float, random: np.random.Ge
 def _fill_below(
     heights: Heights, foot: float, top: float, height: int, colour: Colour, haze: Colour
 ) -> tuple[Image.Image, Image.Image]:
-    """Everything under the ridge line, antialiased upwards; hazier towards the foot of the layer."""
+    """Paints the area under the ridge line, antialiased at the top, with more haze towards the foot of the layer."""
     rows = np.arange(int(top * height), height)[:, None]
     line = (foot - heights)[None, :] * height
     mask = np.clip((rows - line + 1) * 255, 0, 255).astype(np.uint8)
@@ -182,7 +182,7 @@ def _light_windows(colours: Image.Image, light: Colour, random: np.random.Genera
 
 
 def _strip(colours: Image.Image, mask: Image.Image, width: int, *, top_px: int, speed: float) -> Strip:
-    """Repeats the first frame's width at the end, so that every offset within the period can be cropped."""
+    """Repeats one frame width at the end, so that every offset within the period can be cropped."""
     period = mask.width
     return Strip(_extend(colours, width), _extend(mask, width), period, top_px, speed)
 

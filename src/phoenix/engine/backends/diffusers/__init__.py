@@ -1,1 +1,1 @@
-"""The diffusers engine: any text-to-video pipeline folder, on disk or from the hub."""
+"""The diffusers engine: renders with any text-to-video pipeline, from a folder or from the hub."""

@@ -1,6 +1,6 @@
-"""Decodes latents: one clip at a time, one call at a time, and in ever smaller tiles while a tile is too large.
+"""Decodes latents one clip at a time and one call at a time. Retries with smaller tiles when memory is short.
 
-All of it happens inside the VAE's own `decode`, so that no shortage there costs the steps that were denoised.
+The retries are inside `vae.decode`, so that a shortage of memory there does not repeat the denoising.
 """
 
 import functools
@@ -25,7 +25,10 @@ Decode = Callable[..., Any]
 
 
 def guard_vae(vae: Any) -> None:
-    """Called once after loading. Wan's VAE has a feature cache on the module: concurrent decodes corrupt each other."""
+    """Wraps `encode` and `decode` in a lock. Call it once after loading.
+
+    The VAE of Wan has a feature cache on the module: concurrent decodes corrupt each other.
+    """
     lock = threading.RLock()
     encode, decode = vae.encode, vae.decode
 
@@ -49,10 +52,10 @@ def guard_vae(vae: Any) -> None:
 
 
 def _decode_rows(vae: Any, decode: Decode, call: Call | None, latents: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
-    """Row by row: batching gains nothing here, and would make the decode the memory peak of the whole call."""
+    """Decodes row by row: a batch is not faster here, and its decode would be the memory peak of the call."""
     count = latents.shape[0]
     if call is None or count == 1:
-        return _decode_in_less_memory(vae, decode, call, latents, *args, **kwargs)
+        return _decode_with_fallbacks(vae, decode, call, latents, *args, **kwargs)
     decoded: list[Any] = []
     live_rows: list[int] = []
     for row in range(count):
@@ -61,15 +64,15 @@ def _decode_rows(vae: Any, decode: Decode, call: Call | None, latents: torch.Ten
         live_rows.append(row)
         ours = [_row(value, row, count) for value in (latents, *args)]
         named = {name: _row(value, row, count) for name, value in kwargs.items()}
-        decoded.append(_decode_in_less_memory(vae, decode, call, *ours, **named))
+        decoded.append(_decode_with_fallbacks(vae, decode, call, *ours, **named))
     call.rows = [call.rows[row] for row in live_rows]
     return _joined(decoded)
 
 
-def _decode_in_less_memory(vae: Any, decode: Decode, call: Call | None, *args: Any, **kwargs: Any) -> Any:
+def _decode_with_fallbacks(vae: Any, decode: Decode, call: Call | None, *args: Any, **kwargs: Any) -> Any:
     shortage = ""
     with _settings_restored(vae):
-        for size, change in (("as set", _keep_settings), ("tiles", _tile), ("small tiles", _tile_finely)):
+        for size, change in (("as set", _as_set), ("tiles", _tile), ("small tiles", _tile_finely)):
             if call is not None:
                 call.check()
             if not change(vae):
@@ -81,9 +84,9 @@ def _decode_in_less_memory(vae: Any, decode: Decode, call: Call | None, *args: A
                     raise
                 shortage = str(error)
             finally:
-                # What was stopped or ran out of memory leaves its tensors in the cache.
+                # A decode that was stopped or ran out of memory leaves tensors in the cache.
                 getattr(vae, "clear_cache", _ignore)()
-            # Outside the `except`: inside, the error still holds the tensors of the decode.
+            # Not inside the `except` block, where the error keeps the tensors of the decode alive.
             release_memory()
             _logger.warning("a decode was too large", tried=size, error=shortage)
     raise torch.OutOfMemoryError(shortage)
@@ -91,7 +94,7 @@ def _decode_in_less_memory(vae: Any, decode: Decode, call: Call | None, *args: A
 
 @contextmanager
 def _settings_restored(vae: Any) -> Generator[None]:
-    """Restores the VAE's tiling for the next clip: tiles cost time, and change the picture a little."""
+    """Restores the tiling of the VAE after the block: tiles take time, and change the picture a little."""
     attributes = cast("dict[str, Any]", vars(vae))
     before = {name: value for name, value in attributes.items() if name.startswith(("use_", "tile_"))}
     try:
@@ -100,12 +103,12 @@ def _settings_restored(vae: Any) -> Generator[None]:
         attributes.update(before)
 
 
-def _keep_settings(_vae: Any) -> bool:
+def _as_set(_vae: Any) -> bool:
     return True
 
 
 def _tile(vae: Any) -> bool:
-    """Whether that changed anything: an entry may have asked for tiles already."""
+    """Switches tiling on. Returns False if it is on already, or if the VAE has none."""
     if getattr(vae, "use_tiling", False) or not hasattr(vae, "enable_tiling"):
         return False
     vae.enable_tiling()
@@ -113,7 +116,7 @@ def _tile(vae: Any) -> bool:
 
 
 def _tile_finely(vae: Any) -> bool:
-    """Tiles of half the side, which overlap by the same share as before. Whether there are smaller ones."""
+    """Halves the side of the tiles; the share of the overlap stays. Returns False if the tiles are the smallest."""
     tiles = cast("dict[str, Any]", vars(vae))
     if tiles.get("tile_sample_min_height", 0) < 2 * SMALLEST_TILE_PX:
         return False
@@ -128,7 +131,7 @@ def _tile_finely(vae: Any) -> bool:
 
 
 def _halve_by_share(tiles: dict[str, Any], side: str, parts: int) -> None:
-    """CogVideoX overlaps by a fraction of a tile, and joins tiles wrongly unless that is a whole number of latents."""
+    """Halves the tiles of CogVideoX: an overlap is a fraction of a tile, and has to be a whole number of latents."""
     sample_px, latent_px = tiles[f"tile_sample_min_{side}"], tiles[f"tile_latent_min_{side}"]
     halved_px = max(1, latent_px // 2 // parts) * parts
     tiles[f"tile_latent_min_{side}"] = halved_px
@@ -141,11 +144,11 @@ def _row(value: Any, row: int, count: int) -> Any:
 
 
 def _joined(decoded: list[Any]) -> Any:
-    """In the form that the VAE returns a batch in: a tuple, or an output with `sample`."""
+    """Returns the rows as a batch in the form of the VAE's output: a tuple, or an object with `sample`."""
     if isinstance(decoded[0], tuple):
-        return (torch.cat([one[0] for one in decoded]),)
+        return (torch.cat([row[0] for row in decoded]),)
     first = decoded[0]
-    first.sample = torch.cat([one.sample for one in decoded])
+    first.sample = torch.cat([row.sample for row in decoded])
     return first
 
 

@@ -1,4 +1,4 @@
-"""Renders clips with diffusers pipelines: keeps models in memory, and finds a way to run each call that fits."""
+"""Renders clips with diffusers pipelines: caches models, schedules calls on the device, retries with less memory."""
 
 from collections.abc import Generator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -6,21 +6,27 @@ from functools import partial
 from typing import Protocol
 
 from phoenix.catalog.model import ModelSpec
-from phoenix.engine.backend import ProcessUnfit, without_traceback
 from phoenix.engine.backends.diffusers.calling import run_call
 from phoenix.engine.backends.diffusers.failures import run_clean
 from phoenix.engine.backends.diffusers.idle_eviction import IdleEvictor
-from phoenix.engine.backends.diffusers.latents import ColourMaps
+from phoenix.engine.backends.diffusers.latent_previews import ColourMaps
 from phoenix.engine.backends.diffusers.loading import LoadedPipeline, fetch_pipeline, load_pipeline
 from phoenix.engine.backends.diffusers.model_cache import ModelCache
 from phoenix.engine.backends.diffusers.oom_fallback import ActiveFallbacks, FallbackLevel, model_at_level, next_level
 from phoenix.engine.backends.diffusers.progress import Call
 from phoenix.engine.batch_rules import halves
-from phoenix.engine.cancellation import RenderStopped, StopToken, joint_stop_token
 from phoenix.engine.device import device_memory, device_name, open_meter, pick_device, release_memory
-from phoenix.engine.device_memory import DeviceReservation, DeviceScheduler, Meter
+from phoenix.engine.device_scheduler import DeviceReservation, DeviceScheduler, Meter
+from phoenix.engine.interface import (
+    ClipInputs,
+    ProcessUnfit,
+    RenderedClip,
+    RenderObserver,
+    RenderRequest,
+    without_traceback,
+)
 from phoenix.engine.memory_profile import CallShape, InMemoryPeakStore, PeakStore, call_shape
-from phoenix.engine.spec import ClipJob, RenderedClip, RenderObserver, RenderRequest
+from phoenix.engine.stop_token import RenderStopped, StopToken, joint_stop_token
 from phoenix.errors import FailureCode, Stage, TaskFailed
 from phoenix.settings import EngineSettings
 from phoenix.telemetry.logs import get_logger
@@ -28,20 +34,20 @@ from phoenix.telemetry.logs import get_logger
 _logger = get_logger(__name__)
 
 BUDGET_SHARE = 0.9
-"""Share of the device's memory for weights if no budget is set; the rest is for activations."""
+"""Fraction of the device memory for weights if the settings have no budget. The rest is for activations."""
 
 
-class Load(Protocol):
-    """Reads a model onto a device, as `load_pipeline` does."""
+class LoadPipeline(Protocol):
+    """Loads a model onto a device, like `load_pipeline`."""
 
     def __call__(self, model: ModelSpec, *, device: str, stop: StopToken) -> LoadedPipeline: ...
 
 
 class DiffusersEngine:
-    """The pipelines of one device. `render` may be called from several threads, which share nothing but the weights.
+    """The pipelines of one device. Several threads may call `render` at a time; they share only the weights.
 
-    `meter` measures the device's memory; the default is that of `open_meter`. `load` reads a model, and `maps` keeps
-    what previews have learned.
+    `meter` measures the memory of the device; `open_meter` makes the default. `load` loads a model, and `maps` has the
+    colour maps of the previews.
     """
 
     def __init__(
@@ -52,7 +58,7 @@ class DiffusersEngine:
         peaks: PeakStore | None = None,
         meter: Meter | None = None,
         wait_limit_s: float = 600,
-        load: Load = load_pipeline,
+        load: LoadPipeline = load_pipeline,
         maps: ColourMaps | None = None,
     ) -> None:
         self.device = pick_device(device)
@@ -76,22 +82,25 @@ class DiffusersEngine:
         self._scheduler = DeviceScheduler(self._meter, self._model_cache)
         self._idle_evictor = IdleEvictor(self._model_cache.evict_expired, self._settings.idle_timeout_s)
 
-    def render(self, job: ClipJob, observer: RenderObserver) -> RenderedClip:
-        """The clip's frames, in memory and off the device. Raises `TaskFailed`, `ProcessUnfit` or `RenderStopped`."""
-        request = RenderRequest(job, observer)
+    def render(self, inputs: ClipInputs, observer: RenderObserver) -> RenderedClip:
+        """Returns the frames of the clip in host memory. Raises `TaskFailed`, `ProcessUnfit` or `RenderStopped`."""
+        request = RenderRequest(inputs, observer)
         self.render_batch([request])
         return request.result()
 
     def render_batch(self, requests: Sequence[RenderRequest]) -> None:
-        self._render_at(requests, self._fallbacks.first_level(requests[0].job.model.id))
+        self._render_at(requests, self._fallbacks.first_level(requests[0].inputs.model.id))
 
     @contextmanager
     def preload(self, model: ModelSpec, stop: StopToken) -> Generator[None]:
-        """For a call that waits for its turn: the model is fetched, and loaded if it fits beside what computes."""
-        wanted = model_at_level(model, self._fallbacks.first_level(model.id))
+        """Downloads the model, and loads it if it fits in memory together with the running calls.
+
+        The context covers the wait of the call and the call. Raises `TaskFailed` or `RenderStopped`.
+        """
+        target = model_at_level(model, self._fallbacks.first_level(model.id))
         with self._idle_evictor.evict_after(), self._model_cache.soft_pin(model.id):
             try:
-                self._model_cache.preload(wanted, stop)
+                self._model_cache.preload(target, stop)
             except TaskFailed as failed:
                 if failed.code is not FailureCode.GPU_OOM:
                     raise
@@ -111,7 +120,7 @@ class DiffusersEngine:
         )
 
     def _load(self, model: ModelSpec, stop: StopToken) -> LoadedPipeline:
-        """Called in a thread of its own. Raises only our own errors, which hold no tensors."""
+        """Loads a model in the thread of the load. Raises only errors of Phoenix, which have no tensors."""
         return run_clean(
             lambda: self._load_pipeline(model, device=self.device, stop=stop),
             stage=lambda: Stage.LOAD,
@@ -119,28 +128,28 @@ class DiffusersEngine:
         )
 
     def _render_at(self, requests: Sequence[RenderRequest], level: FallbackLevel) -> None:
-        """Renders the clips together, in smaller batches, or at a higher level; finishes every one of them."""
-        wanted = [request for request in requests if not _is_finished(request)]
-        if not wanted:
+        """Renders the clips together, in smaller batches, or at a higher level. Finishes every request."""
+        pending = [request for request in requests if not _is_finished(request)]
+        if not pending:
             return
-        if len(wanted) > 1 and self._shape_of(wanted, level) in self._too_large:
-            self._split(wanted, level)
+        if len(pending) > 1 and self._shape_of(pending, level) in self._too_large:
+            self._split(pending, level)
             return
-        shared_device = self._shares_device(wanted[0].job.model)
-        failed = self._try(wanted, level)
+        shared_device = self._shares_device(pending[0].inputs.model)
+        failed = self._try(pending, level)
         if failed is not None:
-            # Also what came meanwhile: a model that was loaded beside the call.
-            shared_device = shared_device or self._shares_device(wanted[0].job.model)
-            self._recover(wanted, level, failed, shared_device=shared_device)
+            # Also true if a model was loaded during the call.
+            shared_device = shared_device or self._shares_device(pending[0].inputs.model)
+            self._recover(pending, level, failed, shared_device=shared_device)
 
     def _recover(
         self, tried: Sequence[RenderRequest], level: FallbackLevel, failed: TaskFailed, *, shared_device: bool
     ) -> None:
         is_short = failed.code is FailureCode.GPU_OOM
-        higher = next_level(level, tried[0].job.model, shared_device=shared_device)
+        higher = next_level(level, tried[0].inputs.model, shared_device=shared_device)
         affects_all = isinstance(failed, ProcessUnfit) or failed.code is FailureCode.TIMEOUT
         if len(tried) > 1 and not affects_all:
-            # After other errors too: one clip may have caused it, which must not fail the others.
+            # Also after other errors: a clip that causes an error must not fail the other clips.
             if is_short:
                 self._too_large.add(self._shape_of(tried, level))
             self._split(tried, level)
@@ -155,26 +164,28 @@ class DiffusersEngine:
             self._render_at(half, level)
 
     def _fall_back_to(self, level: FallbackLevel, requests: Sequence[RenderRequest]) -> None:
-        model = requests[0].job.model
-        _logger.warning("out of memory; trying another way", model=model.id, fallback_level=level.name.lower())
+        model = requests[0].inputs.model
+        _logger.warning(
+            "out of memory; trying a higher fallback level", model=model.id, fallback_level=level.name.lower()
+        )
         self._model_cache.evict_idle(keep=model.id if level is FallbackLevel.EXCLUSIVE else None)
         self._render_at(requests, level)
-        # Not before it is known to help: a clip that is too large for every level says nothing of the others.
+        # Only after a success: a clip that is too large for every level must not slow down other clips.
         if any(request.has_succeeded for request in requests):
             self._fallbacks.record(model.id, level)
 
     def _try(self, requests: Sequence[RenderRequest], level: FallbackLevel) -> TaskFailed | None:
-        """Makes one call. Returns its failure, if any; clips that were stopped meanwhile are finished."""
+        """Makes one call. Returns its failure, or None. Finishes the clips that were stopped meanwhile."""
         call = Call(requests)
         try:
             run_clean(lambda: self._run(call, level), stage=lambda: call.stage, device=self.device)
         except TaskFailed as failed:
             return failed
         except RenderStopped:
-            # All clips were stopped; each is finished with its own reason below.
+            # All clips were stopped. Each is finished below, with its own reason.
             pass
         finally:
-            # Here, and not where the call ran: its tensors are in use until its stack frames are gone.
+            # Here and not in `_run`, whose stack frames keep the tensors of the call alive.
             if self._meter and not self._scheduler.running_calls:
                 self._meter.release()
         for request in requests:
@@ -195,7 +206,7 @@ class DiffusersEngine:
                     self._scheduler.reserve(estimate, stop, timeout_s=self._wait_limit_s)
                 )
             if level is FallbackLevel.EXCLUSIVE:
-                # Others may have been loaded while it waited.
+                # Other models may have been loaded during the wait.
                 self._model_cache.evict_idle(keep=model.id)
             self._run_measured(shape, reservation, loaded, call)
 
@@ -210,24 +221,27 @@ class DiffusersEngine:
     def _run_measured(
         self, shape: CallShape, reservation: DeviceReservation, loaded: LoadedPipeline, call: Call
     ) -> None:
-        """Runs the call. The first one of a shape has the device to itself, and its memory peak is recorded."""
+        """Runs the call. The first call of a shape runs alone on the device, and its memory peak is recorded."""
         meter = self._meter if self._scheduler.needs_measuring(reservation) else None
         if meter:
-            # Cached blocks of calls of other shapes are of no use to this one.
+            # This call cannot use the cached blocks of calls with other shapes.
             release_memory()
             meter.reset_peak()
         before_bytes, epoch = meter.allocated_bytes() if meter else 0, self._model_cache.epoch()
         run_call(loaded.pipeline, call, self._maps, preview_interval_s=self._settings.preview_interval_s)
-        # Weights that came or went beside the call are in its peak as well, and what is learned is kept for good.
+        # The peak is wrong if models were loaded or dropped during the call, and a recorded peak is permanent.
         if meter and epoch is not None and epoch == self._model_cache.epoch():
             self._peaks.record(shape, max(0, meter.peak_bytes() - before_bytes))
 
     def _can_load(self) -> bool:
-        """Whether a model may be loaded beside what computes. What another process will take, nobody here knows."""
+        """Returns whether a model may be loaded during running calls.
+
+        Never on a shared device: the memory that another process is about to use is unknown here.
+        """
         return self._settings.device_share == 1 and self._scheduler.can_load()
 
     def _shape_of(self, requests: Sequence[RenderRequest], level: FallbackLevel) -> CallShape:
-        clip, model = requests[0].clip, model_at_level(requests[0].job.model, level)
+        clip, model = requests[0].clip, model_at_level(requests[0].inputs.model, level)
         return call_shape(clip, model, len(requests), device=self._device_name)
 
     def _shares_device(self, model: ModelSpec) -> bool:
@@ -247,7 +261,7 @@ class DiffusersEngine:
 
 
 def _is_finished(request: RenderRequest) -> bool:
-    """Whether nothing more is to be done for it; finishes it if it was stopped."""
+    """Finishes the request if it was stopped. Returns whether it is finished."""
     if request.is_stopped:
         request.finish_stopped()
     return request.is_finished

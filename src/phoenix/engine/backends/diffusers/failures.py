@@ -1,4 +1,4 @@
-"""Turns whatever a pipeline raises into a failure with a code and a stage, and frees what the error kept alive."""
+"""Turns the errors of pipelines into failures with a code and a stage, and frees the tensors of the error."""
 
 import re
 import traceback
@@ -7,9 +7,9 @@ from typing import TypeVar
 
 import torch
 
-from phoenix.engine.backend import ProcessUnfit
-from phoenix.engine.cancellation import RenderStopped
 from phoenix.engine.device import device_memory, is_broken, on_device, release_memory
+from phoenix.engine.interface import ProcessUnfit
+from phoenix.engine.stop_token import RenderStopped
 from phoenix.errors import FailureCode, Stage, TaskFailed
 from phoenix.telemetry.logs import get_logger
 
@@ -20,14 +20,14 @@ OUT_OF_MEMORY = (
     "CUBLAS_STATUS_ALLOC_FAILED",
     "CUDNN_STATUS_ALLOC_FAILED",
     "can't allocate memory",
-    # Handles are made when they are first needed, from what tensors have left.
+    # Handles are allocated on first use, from the memory that tensors do not use.
     "CUBLAS_STATUS_NOT_INITIALIZED",
     "CUDNN_STATUS_NOT_INITIALIZED",
-    # The allocator asks NVML who holds the memory that it lacks; where NVML does not answer, all it says is this.
+    # The allocator queries NVML when memory is short; where NVML fails, the message has only this.
     "NVML_SUCCESS == ",
 )
 TOO_LARGE = ("canUse32BitIndexMath", "CUDNN_STATUS_NOT_SUPPORTED")
-"""What convolutions say of more than 2^31 values, for which a card with much memory has enough."""
+"""Messages of convolutions over more than 2^31 values, which a card with much memory can store."""
 
 STICKY = (
     "device-side assert",
@@ -39,7 +39,7 @@ STICKY = (
     "hardware stack error",
     "CUDA error: unknown error",
 )
-"""After one of these, every later CUDA call of the process fails as well."""
+"""After one of these errors, every later CUDA call of the process fails too."""
 
 _SIZE = r"[\d.]+ (?:[KMGT]?i?B|bytes)"
 
@@ -47,21 +47,23 @@ log = get_logger(__name__)
 
 
 def is_out_of_memory(error: BaseException) -> bool:
+    """Returns whether the device, or the machine, ran out of memory."""
     if isinstance(error, torch.OutOfMemoryError):
         return True
     return isinstance(error, RuntimeError | MemoryError) and any(mark in str(error) for mark in OUT_OF_MEMORY)
 
 
 def is_too_large(error: BaseException) -> bool:
-    """Whether there is memory but no kernel for so large a tensor: parts of it can be computed."""
+    """Returns whether the tensor fits in memory, but is too large for the kernel: smaller parts can be computed."""
     return isinstance(error, RuntimeError) and any(mark in str(error) for mark in TOO_LARGE)
 
 
 def run_clean(work: Callable[[], _Result], *, stage: Callable[[], Stage], device: str) -> _Result:
-    """Runs `work` on the device; whatever it raises is raised anew, without the traceback that keeps its tensors alive.
+    """Runs `work` on the device. Raises `TaskFailed`, `ProcessUnfit` or `RenderStopped`.
 
-    Inside an `except` block the frames of the pipeline, and gigabytes with them, live on; so they do in a `Future`
-    that keeps the error. Only strings leave the block. Raises `TaskFailed`, `ProcessUnfit` or `RenderStopped`.
+    The error has no part of the original traceback. A traceback keeps the frames of the pipeline alive, with gigabytes
+    of tensors: during an `except` block, and as long as a `Future` has the error. The new error is built from strings
+    only.
     """
     fresh: BaseException
     is_stopped = False
@@ -75,27 +77,30 @@ def run_clean(work: Callable[[], _Result], *, stage: Callable[[], Stage], device
     except Exception as error:  # noqa: BLE001 (a pipeline may raise anything)
         log.warning("render_failed", stage=stage(), traceback=_innermost_lines(error))
         fresh = describe(error, stage=stage(), device=device)
-    # A call that was stopped leaves no cycles; to look for some takes a quarter of a second.
+    # A stopped call leaves no reference cycles, and the collection takes a quarter of a second.
     if not is_stopped:
         release_memory()
     raise fresh
 
 
 def describe(error: Exception, *, stage: Stage, device: str) -> TaskFailed:
-    """The failure that clients and operators see."""
+    """Returns the failure that clients and operators see."""
     text = _first_line(error)
     if is_out_of_memory(error):
         return TaskFailed(FailureCode.GPU_OOM, _describe_shortage(text, device), stage=stage, retriable=True)
-    # cuBLAS, cuDNN and Triton report a broken device in errors of their own: the device itself knows best.
+    # cuBLAS, cuDNN and Triton report a broken device with other errors: check the device itself.
     if any(mark in str(error) for mark in STICKY) or (isinstance(error, RuntimeError) and is_broken(device)):
         return ProcessUnfit(FailureCode.ENGINE_FAILED, text, stage=stage, retriable=True)
-    # The same call would raise these again; a RuntimeError may come from the device's state.
+    # The same call would raise these errors again; a RuntimeError may come from the state of the device.
     is_lasting = isinstance(error, ValueError | TypeError | LookupError | AttributeError | NotImplementedError)
     return TaskFailed(FailureCode.ENGINE_FAILED, text, stage=stage, retriable=not is_lasting)
 
 
 def _innermost_lines(error: Exception) -> str:
-    """Of the traceback, as text: a logger that is handed the error itself may print, and keep, its tensors."""
+    """Returns the innermost lines of the traceback as text.
+
+    A logger that gets the error may print or keep its tensors.
+    """
     return "".join(traceback.format_exception(error, limit=-5))
 
 
@@ -106,9 +111,9 @@ def _first_line(error: Exception) -> str:
 
 def _describe_shortage(text: str, device: str) -> str:
     parts = ["the device ran out of memory"]
-    if asked := re.search(rf"[Tt]ried to allocate ({_SIZE})", text):
-        parts.append(f"{asked[1]} more were needed")
-    # What the error says: by now the memory of what failed may have been given back.
+    if requested := re.search(rf"[Tt]ried to allocate ({_SIZE})", text):
+        parts.append(f"{requested[1]} more were needed")
+    # From the message of the error: the memory of the failed call may be free again.
     if stated := re.search(rf"of ({_SIZE}) of which ({_SIZE}) is free", text):
         parts.append(f"{stated[2]} of {stated[1]} were free")
     elif (memory := device_memory(device)) is not None:

@@ -1,4 +1,4 @@
-"""Finds a model's files, and checks that they are complete and safe to load. Only reads files; imports no torch."""
+"""Finds the files of a model, and checks that they are complete and safe to load. Imports no torch."""
 
 import json
 from pathlib import Path
@@ -11,30 +11,30 @@ INDEX = "model_index.json"
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 HEADER_LENGTH_BYTES = 8
 LARGEST_HEADER_BYTES = 100_000_000
-"""The format's own limit; a larger length means that this is another kind of file."""
+"""The limit of the safetensors format. A file that states a larger header has another format."""
 
 
 def unavailable(model: ModelSpec, reason: str) -> TaskFailed:
-    """Not retriable: somebody has to fix the files first."""
+    """Returns a failure with MODEL_UNAVAILABLE. Not retriable: an operator has to repair the files."""
     return TaskFailed(FailureCode.MODEL_UNAVAILABLE, f"model {model.id}: {reason}", stage=Stage.LOAD)
 
 
 def is_on_disk(model: ModelSpec) -> bool:
-    """Whether the source names a folder rather than a hub id, which has one slash and no leading dot."""
+    """Returns whether the source is a folder. A hub id has one slash, and begins with neither `/`, `.` nor `~`."""
     source = model.source or ""
     return source.startswith(("/", ".", "~")) or source.count("/") != 1 or Path(source).is_dir()
 
 
 def is_available(model: ModelSpec, *, offline: bool) -> bool:
-    """Whether loading could begin, whatever it finds then: a folder, a downloaded copy, or leave to download. Cheap."""
+    """Returns whether a load can begin: there is a folder or a downloaded copy, or downloads are allowed. Cheap."""
     if is_on_disk(model):
         return _disk_folder(model).is_dir()
     return not offline or find_download(model) is not None
 
 
 def find_download(model: ModelSpec) -> Path | None:
-    """The folder of a hub model in the local cache, if it was downloaded."""
-    from huggingface_hub import try_to_load_from_cache  # noqa: PLC0415 (300 ms that animatics do not need)
+    """Returns the folder of a hub model in the local cache; None if the model was not downloaded."""
+    from huggingface_hub import try_to_load_from_cache  # noqa: PLC0415 (takes 300 ms, and animatics do not need it)
 
     assert model.source is not None
     found = try_to_load_from_cache(model.source, INDEX, revision=model.revision)
@@ -42,7 +42,7 @@ def find_download(model: ModelSpec) -> Path | None:
 
 
 def get_folder(model: ModelSpec) -> Path:
-    """The model's folder; never downloads. Raises `TaskFailed` (MODEL_UNAVAILABLE) if there is none."""
+    """Returns the folder of the model. Raises `TaskFailed` (MODEL_UNAVAILABLE) if there is none. Downloads nothing."""
     if is_on_disk(model):
         folder = _disk_folder(model)
         if not folder.is_dir():
@@ -59,7 +59,7 @@ def get_folder(model: ModelSpec) -> Path:
 
 
 def check_folder(model: ModelSpec, folder: Path) -> None:
-    """Raises `TaskFailed` (MODEL_UNAVAILABLE), naming the file, if a component is missing, truncated or a pickle."""
+    """Raises `TaskFailed` (MODEL_UNAVAILABLE) with the name of a component that is missing, truncated or a pickle."""
     index = _read_json(model, folder / INDEX)
     for name, entry in index.items():
         if name.startswith("_") or not _is_component(entry):
@@ -76,7 +76,7 @@ def _disk_folder(model: ModelSpec) -> Path:
 
 
 def _is_component(entry: object) -> bool:
-    """Whether an entry is `[library, class]`. Others are settings; `[null, null]` is a component left out."""
+    """Returns whether an entry is `[library, class]`. `[null, null]` is a component that is left out."""
     if not isinstance(entry, list):
         return False
     parts = cast("list[object]", entry)
@@ -89,7 +89,7 @@ def _check_weights(model: ModelSpec, part: Path) -> None:
         shards = set(_read_json(model, index).get("weight_map", {}).values())
         missing = sorted(shard for shard in shards if not (part / shard).is_file())
         if missing:
-            raise unavailable(model, f"{part.name} is not all there: {missing[0]} is missing")
+            raise unavailable(model, f"{part.name} is incomplete: {missing[0]} is missing")
     if not weights:
         pickles = [file.name for pattern in PICKLES for file in part.glob(pattern)]
         if pickles:
@@ -100,7 +100,7 @@ def _check_weights(model: ModelSpec, part: Path) -> None:
 
 
 def _check_whole(model: ModelSpec, file: Path) -> None:
-    """Detects partial downloads: the header of a safetensors file says where its last tensor ends."""
+    """Detects partial downloads: the header of a safetensors file states the end of each tensor."""
     size_bytes = file.stat().st_size
     with file.open("rb") as stream:
         header_bytes = int.from_bytes(stream.read(HEADER_LENGTH_BYTES), "little")
@@ -111,9 +111,9 @@ def _check_whole(model: ModelSpec, file: Path) -> None:
             ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
         except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
             raise unavailable(model, f"{file.parent.name}/{file.name} has a broken header") from error
-    wanted_bytes = HEADER_LENGTH_BYTES + header_bytes + max(ends, default=0)
-    if size_bytes < wanted_bytes:
-        raise unavailable(model, f"{file.parent.name}/{file.name} is cut short: {size_bytes} of {wanted_bytes} bytes")
+    expected_bytes = HEADER_LENGTH_BYTES + header_bytes + max(ends, default=0)
+    if size_bytes < expected_bytes:
+        raise unavailable(model, f"{file.parent.name}/{file.name} is cut short: {size_bytes} of {expected_bytes} bytes")
 
 
 def _read_json(model: ModelSpec, path: Path) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Unloads models that nobody has used for a while, from a timer that only runs while models are idle."""
+"""Unloads models after a time without use, from a timer that runs only while models are idle."""
 
 import threading
 from collections.abc import Callable, Generator
@@ -6,11 +6,14 @@ from contextlib import contextmanager
 from typing import Protocol
 
 EvictExpired = Callable[[float], float | None]
-"""Drops what has been idle for so many seconds. Returns when the next one will have been; None: nothing is idle."""
+"""Drops the models that were idle for that many seconds.
+
+Returns the seconds until the next idle model reaches that time; None if no model is idle.
+"""
 
 
 class Timer(Protocol):
-    """As `threading.Timer`."""
+    """The part of `threading.Timer` that is used."""
 
     daemon: bool
 
@@ -20,7 +23,7 @@ class Timer(Protocol):
 
 
 class IdleEvictor:
-    """Calls `evict` `limit_s` after the last use of a model; never if the limit is None."""
+    """Calls `evict` when `limit_s` have passed since the last use of a model. Calls nothing if the limit is None."""
 
     def __init__(
         self,
@@ -36,7 +39,10 @@ class IdleEvictor:
 
     @contextmanager
     def evict_after(self) -> Generator[None]:
-        """Around the use of a model: once it is over, others may have been idle for too long, and it begins to be."""
+        """Covers the use of a model.
+
+        At its end, models that were idle for too long are dropped, and the timer restarts.
+        """
         try:
             yield
         finally:

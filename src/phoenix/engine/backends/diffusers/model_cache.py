@@ -1,6 +1,6 @@
-"""Keeps models in memory: each is loaded once however many ask, and evicted least recently used first.
+"""Caches models in memory. Concurrent requests share one load; eviction drops the least recently used model first.
 
-Knows nothing of torch: loading, measuring and releasing are passed in.
+Independent of torch: callers pass the functions that load, measure and release.
 """
 
 import threading
@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from phoenix.catalog.model import ModelSpec
-from phoenix.engine.backend import without_traceback
-from phoenix.engine.cancellation import StopToken, lock_and_wake_on_stop, wait_until
+from phoenix.engine.interface import without_traceback
+from phoenix.engine.stop_token import StopToken, lock_and_wake_on_stop, wait_until
 
 _Loaded = TypeVar("_Loaded")
 
@@ -23,7 +23,7 @@ _Loaded = TypeVar("_Loaded")
 class _CacheEntry(Generic[_Loaded]):
     loaded: _Loaded
     offload_mode: str
-    """Where its weights lie: a call that wants them elsewhere cannot use these."""
+    """The offload mode of the loaded weights. A call with another mode cannot use them."""
     memory_bytes: int
     users: int = 0
     idle_since_s: float = 0.0
@@ -31,15 +31,15 @@ class _CacheEntry(Generic[_Loaded]):
 
 @dataclass(eq=False)
 class _Load:
-    """A load in progress, in a thread of its own: a waiter may leave, and it goes on for the others."""
+    """A load in progress. It has its own thread, so that it continues for other waiters when one of them is stopped."""
 
     model: ModelSpec
     is_preload: bool
-    """Whether it is for calls whose turn has not come: it takes no room from others, and may end without a model."""
+    """Whether the calls that need the model still wait for a slot. A preload evicts no model that is needed."""
     is_replacing: bool
-    """Whether the same model was dropped for it, whose weights lay elsewhere."""
+    """Whether the same model with another offload mode was dropped for this load."""
     expected_bytes: int | None = None
-    """None: not known, or not begun to be read."""
+    """None if the size is unknown, or if the load has not begun to read."""
     stop: StopToken = field(default_factory=StopToken)
     waiting: int = 0
     is_over: bool = False
@@ -47,11 +47,12 @@ class _Load:
 
 
 class ModelCache(Generic[_Loaded]):
-    """The models held by one process. Thread-safe.
+    """The models of one process. Thread-safe.
 
-    `fetch` and then `load` run outside the lock, at most once at a time per model; the token of `load` stops once
-    nobody waits for it. `can_load` says whether what is expected fits beside what computes. `release` is called after
-    models were dropped, to give their memory back. A budget of None keeps everything.
+    `fetch` and then `load` run outside the lock, at most once at a time per model. The token of `load` stops when no
+    caller waits for the load any more. `can_load` returns whether the models that are loading fit in memory together
+    with the running calls. `release` returns memory to the device after models were dropped. With a budget of None,
+    no model is evicted for memory.
     """
 
     def __init__(
@@ -77,37 +78,37 @@ class ModelCache(Generic[_Loaded]):
         self._changes = 0
 
     def names(self) -> tuple[str, ...]:
-        """Ids of the models in memory, the least recently used first."""
+        """Returns the ids of the models in memory, the least recently used first."""
         with self._changed:
             return tuple(self._entries)
 
     def memory_bytes(self) -> int:
-        """Measured bytes of all models in memory."""
+        """Returns the measured bytes of all models in memory."""
         with self._changed:
             return sum(entry.memory_bytes for entry in self._entries.values())
 
     def expected_bytes(self) -> int:
-        """Of the models that are being read, as they were measured before or as the catalog states."""
+        """Returns the expected bytes of the models that are loading, from an earlier load or from the catalog."""
         with self._changed:
             return sum(load.expected_bytes or 0 for load in self._loads.values())
 
     def epoch(self) -> int | None:
-        """Another number once a model has come or gone; None while one is on its way, whose weights come bit by bit."""
+        """Returns a number that changes whenever a model is loaded or dropped; None while a load is in progress."""
         with self._changed:
             return None if self._loads else self._changes
 
     def waiting(self, model_id: str) -> int:
-        """How many wait for a load of this model that is in progress."""
+        """Returns how many callers wait for the current load of this model."""
         with self._changed:
             load = self._loads.get(model_id)
             return load.waiting if load else 0
 
     @contextmanager
     def acquire(self, model: ModelSpec, stop: StopToken) -> Generator[_Loaded]:
-        """The model, loaded if need be, and not evicted during the block. If it is held with its weights elsewhere than
-        `model.offload` says, it is loaded anew, once nobody uses it.
+        """Yields the model, and loads it first if necessary. Does not evict it during the block.
 
-        Raises what `load` raises, or `RenderStopped` as soon as it is asked to stop, even if others wait for the load.
+        If the model in memory has another offload mode, waits until it is unused, and loads it again. Raises the errors
+        of `load`, or `RenderStopped` as soon as a stop is requested; the load continues if others wait for it.
         """
         entry = self._acquire(model, stop)
         try:
@@ -117,13 +118,13 @@ class ModelCache(Generic[_Loaded]):
                 entry.users -= 1
                 entry.idle_since_s = self._clock()
                 self._changed.notify_all()
-            # Of models that were used beside each other there may be more than the budget allows. Not this one, which
-            # the frame of its caller still holds.
+            # Models that were in use at the same time may exceed the budget. This model stays: a stack frame of the
+            # caller still refers to it.
             self.evict_to_budget(keep=model.id)
 
     @contextmanager
     def soft_pin(self, model_id: str) -> Generator[None]:
-        """For the block the model is not dropped for want of use, nor for one whose turn has not come either."""
+        """Protects the model during the block from eviction after idle time, and from eviction for a preload."""
         with self._changed:
             self._soft_pins[model_id] += 1
         try:
@@ -135,9 +136,10 @@ class ModelCache(Generic[_Loaded]):
                     self._entries[model_id].idle_since_s = self._clock()
 
     def preload(self, model: ModelSpec, stop: StopToken) -> None:
-        """Fetches the model, and loads it if it fits beside all that is used and wanted; else its `acquire` will.
+        """Fetches the model, and loads it if it fits in memory with all models in use or pinned.
 
-        Raises what `fetch` and `load` raise, or `RenderStopped` as soon as it is asked to stop.
+        If it does not fit, `acquire` loads it later. Raises the errors of `fetch` and `load`, or `RenderStopped` as
+        soon as a stop is requested.
         """
         stop.check()
         with lock_and_wake_on_stop(stop, self._changed):
@@ -149,21 +151,25 @@ class ModelCache(Generic[_Loaded]):
             raise without_traceback(load.error)
 
     def evict_idle(self, *, keep: str | None = None) -> int:
-        """Drops every model but `keep` that is not in use. Returns how many."""
+        """Drops every unused model except `keep`. Returns how many were dropped."""
         return self._evict(lambda name, _: name != keep)
 
     def evict_expired(self, limit_s: float) -> float | None:
-        """Drops what nobody has used or wanted for so long. Returns in how many seconds there will be more to drop, or
-        None if all that is left is in use.
+        """Drops the models that were neither used nor pinned for `limit_s`.
+
+        Returns the seconds until the next model expires; None if all models are in use or pinned.
         """
         since_s = self._clock() - limit_s
         self._evict(lambda name, entry: not self._soft_pins[name] and entry.idle_since_s <= since_s)
         with self._changed:
-            left = [one.idle_since_s for name, one in self._entries.items() if not self._is_needed(name)]
+            left = [entry.idle_since_s for name, entry in self._entries.items() if not self._is_needed(name)]
         return max(0.0, min(left) - since_s) if left else None
 
     def evict_to_budget(self, *, keep: str | None = None) -> int:
-        """Drops idle models, the least recently used first, until what is held and expected fits the budget."""
+        """Drops unused models, the least recently used first, until models and loads fit the budget.
+
+        Does not drop `keep`. Returns how many were dropped.
+        """
         budget_bytes = self._budget_bytes
         if budget_bytes is None:
             return 0
@@ -180,7 +186,7 @@ class ModelCache(Generic[_Loaded]):
                     continue
                 load = self._loads.get(model.id) or self._start_load(model, is_preload=False)
                 self._wait_for_load(load, stop)
-                # A stopped load concerns nobody who is still here: they came after its last waiter had left.
+                # A load is stopped when its last waiter is stopped: this caller came later, and loads again.
                 if load.error is not None and load.stop.reason is None:
                     raise without_traceback(load.error)
 
@@ -209,17 +215,20 @@ class ModelCache(Generic[_Loaded]):
             self._fetch(load.model)
             if self._reserve_budget(load):
                 self._load_entry(load)
-        except BaseException as error:  # noqa: BLE001 - whoever waits for it, in another thread, raises it
+        except BaseException as error:  # noqa: BLE001 - the waiters raise it in their threads
             load.error = without_traceback(error)
         with self._changed:
             del self._loads[model_id]
             load.is_over = True
             self._changed.notify_all()
-        # The catalog's number was a guess; the measured one may leave less room for the others.
+        # The measured size may be larger than the size in the catalog, and exceed the budget.
         self.evict_to_budget(keep=model_id)
 
     def _reserve_budget(self, load: _Load) -> bool:
-        """Makes room for it in the budget. One that is ahead of its turn may have to wait for that."""
+        """Evicts models until the load fits the budget.
+
+        Returns whether it may go on; a preload may not evict needed models.
+        """
         with self._changed:
             load.expected_bytes = self._expected_bytes(load.model)
             if load.is_preload and not self._fits_budget(load):
@@ -235,7 +244,7 @@ class ModelCache(Generic[_Loaded]):
             self._measured_bytes[load.model.id, entry.offload_mode] = entry.memory_bytes
 
     def _fits_budget(self, load: _Load) -> bool:
-        """Beside the models that are used or wanted, and those on their way: the others could go."""
+        """Returns whether the load fits the budget together with the models in use or pinned, and the other loads."""
         others = [entry.memory_bytes for name, entry in self._entries.items() if self._is_needed(name)]
         others += [other.expected_bytes or 0 for other in self._loads.values() if other is not load]
         if not others or self._budget_bytes is None:
@@ -262,14 +271,14 @@ class ModelCache(Generic[_Loaded]):
         return entry
 
     def _evict(self, can_evict: Callable[[str, _CacheEntry[_Loaded]], bool]) -> int:
-        """Drops unused entries for which `can_evict` is true, the least recently used first and soft-pinned ones last.
+        """Drops unused entries if `can_evict` is true: the least recently used first, pinned entries last.
 
-        `can_evict` is called under the lock.
+        `can_evict` is called with the lock. Returns how many entries were dropped.
         """
         with self._changed:
             dropped = self._drop(can_evict)
         if dropped:
-            # Not in `_drop`, whose variables still hold a model.
+            # Not in `_drop`, whose variables still refer to a model.
             self._release()
         return dropped
 
@@ -288,5 +297,5 @@ class ModelCache(Generic[_Loaded]):
 
 
 def _offload_mode(model: ModelSpec) -> str:
-    """`auto` puts them on the device as `never` does, until a clip shows that they do not fit."""
+    """Returns `never` for `auto`: weights are on the device until a clip shows that they do not fit."""
     return "never" if model.offload == "auto" else model.offload

@@ -1,4 +1,4 @@
-"""What to try after a call ran out of memory: the device to itself, then weights that come and go. No I/O."""
+"""The levels to try after a call ran out of memory: alone on the device, then with offloaded weights. No I/O."""
 
 import threading
 import time
@@ -8,28 +8,28 @@ from enum import IntEnum
 from phoenix.catalog.model import ModelSpec, Offload
 
 FALLBACK_TTL_S = 1800.0
-"""By then what was short may be there again: the shortage may have been one large clip's, or another process's. If it
-is not, the model pays a failed attempt and two loads, in half an hour a few percent."""
+"""The cause of the shortage may be gone after this time: one large clip, or another process. If it is not, the model
+loses a failed attempt and two loads, a few percent of half an hour."""
 
 
 class FallbackLevel(IntEnum):
-    """How a call is run. Decoding has levels of its own within each level: see `decoding`."""
+    """How much memory a call leaves to others. Within each level, `decoding` can also reduce the tiles."""
 
     SHARED = 0
-    """Beside other calls and models, as long as their memory is known to fit."""
+    """The call runs together with other calls and models whose memory is known to fit."""
     EXCLUSIVE = 1
-    """No other call runs, and no other model is in memory."""
+    """The call runs alone, and no other model is in memory."""
     MODEL_OFFLOAD = 2
-    """And of the weights only those of the component at work are on the device: slow, but it fits."""
+    """Also, only the weights of the running component are on the device. Slow."""
     GROUP_OFFLOAD = 3
-    """And only those of the layers at work: slower still, and the least that can be."""
+    """Also, only the weights of the running layers are on the device. Slowest, with the least memory."""
 
 
 _OFFLOADS: dict[FallbackLevel, Offload] = {FallbackLevel.MODEL_OFFLOAD: "model", FallbackLevel.GROUP_OFFLOAD: "group"}
 
 
 def next_level(level: FallbackLevel, model: ModelSpec, *, shared_device: bool) -> FallbackLevel | None:
-    """The level to try next; None if none is left. Running alone only helps if `shared_device`."""
+    """Returns the level to try next; None if there is none. EXCLUSIVE helps only if the call shared the device."""
     if level is FallbackLevel.SHARED and shared_device:
         return FallbackLevel.EXCLUSIVE
     if model.offload != "auto" or level is FallbackLevel.GROUP_OFFLOAD:
@@ -38,13 +38,13 @@ def next_level(level: FallbackLevel, model: ModelSpec, *, shared_device: bool) -
 
 
 def model_at_level(model: ModelSpec, level: FallbackLevel) -> ModelSpec:
-    """The model as it is loaded at this level."""
+    """Returns the model with the offload mode of this level."""
     offload = _OFFLOADS.get(level)
     return model if offload is None else model.model_copy(update={"offload": offload})
 
 
 class ActiveFallbacks:
-    """Which models are offloaded since a clip of theirs could be made no other way, each for `FALLBACK_TTL_S`.
+    """The models that run offloaded, because a recent clip needed it. An entry expires after `FALLBACK_TTL_S`.
 
     Thread-safe.
     """
@@ -55,12 +55,13 @@ class ActiveFallbacks:
         self._fallbacks: dict[str, tuple[FallbackLevel, float]] = {}
 
     def record(self, model_id: str, level: FallbackLevel) -> None:
+        """Records that a clip of the model succeeded at `level`. Ignores levels without offloading."""
         with self._lock:
             if level in _OFFLOADS and level > self._first_level(model_id):
                 self._fallbacks[model_id] = level, self._clock() + FALLBACK_TTL_S
 
     def first_level(self, model_id: str) -> FallbackLevel:
-        """Where the next call of the model begins."""
+        """Returns the level at which the next call of the model begins."""
         with self._lock:
             return self._first_level(model_id)
 

@@ -1,31 +1,31 @@
-"""Follows a pipeline call from inside: its stages, its steps, and stops within a step.
+"""Reports the stages and steps of a pipeline call, stops it within a step, and drops stopped clips between steps.
 
-Weights, and therefore the hooks on them, are shared between threads; a thread-local says whose call it is.
+Threads share the weights and the hooks on them. A thread-local variable has the call of the current thread.
 """
 
 import threading
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from typing import Any
+from typing import Any, cast
 
 import torch
 
 from phoenix.catalog.model import ModelSpec
-from phoenix.engine.cancellation import RenderStopped
-from phoenix.engine.spec import RenderObserver, RenderRequest
+from phoenix.engine.interface import RenderObserver, RenderRequest
+from phoenix.engine.stop_token import RenderStopped
 from phoenix.errors import Stage
 
 DENOISERS = ("transformer", "unet", "dit")
-"""Names of the components that predict the noise; Wan 2.2 has `transformer` and `transformer_2`."""
+"""Prefixes of the components that predict noise. Wan 2.2 has `transformer` and `transformer_2`."""
 
 _this_thread = threading.local()
 
 
 class Call:
-    """A pipeline call and the clips that share it. `stage` is reported if it fails.
+    """A pipeline call and the clips that share it. A failure is reported with its `stage`.
 
-    `rows` are the clips still in it, in the order of the first dimension of the call's tensors. A stopped clip only
-    leaves; the call stops when all of them have.
+    `rows` are the clips that are still part of the call, in the order of the first dimension of its tensors. A stopped
+    clip is dropped; the call stops when all of its clips are stopped.
     """
 
     def __init__(self, requests: Sequence[RenderRequest]) -> None:
@@ -35,12 +35,14 @@ class Call:
 
     @property
     def model(self) -> ModelSpec:
-        return self.rows[0].job.model
+        return self.rows[0].inputs.model
 
     def report_stage(self) -> None:
+        """Reports the current stage to the observers."""
         self._notify(lambda observer: observer.on_stage(self.stage))
 
     def enter(self, stage: Stage) -> None:
+        """Begins `stage`, and reports it, unless it is the current stage."""
         if stage is not self.stage:
             self.stage = stage
             self._notify(lambda observer: observer.on_stage(stage))
@@ -49,7 +51,7 @@ class Call:
         self._notify(lambda observer: observer.on_step(step, steps))
 
     def check(self) -> None:
-        """Raises `RenderStopped` if nobody wants the call's result any more."""
+        """Raises `RenderStopped` if all clips of the call were stopped."""
         reasons = [request.observer.stop.reason for request in self.rows]
         if reasons[0] is not None and all(reasons):
             raise RenderStopped(reasons[0])
@@ -71,7 +73,7 @@ class Call:
 
 @contextmanager
 def as_current_call(call: Call) -> Generator[None]:
-    """Makes `call` the one that the hooks report to, in this thread and during the block."""
+    """Makes `call` the call of this thread during the block: the hooks report to it."""
     _this_thread.call = call
     try:
         yield
@@ -84,24 +86,24 @@ def current_call() -> Call | None:
 
 
 def hook_modules(components: dict[str, Any]) -> None:
-    """Hooks a loaded pipeline's modules, once: each block of a denoiser and of the VAE's two halves can end a call.
+    """Hooks the blocks of the denoisers and of the VAE, so that each block can stop a call. Call it once after loading.
 
-    At 14B and 720p a step takes seconds and a decode tens of them; a block takes tens of milliseconds.
+    With 14 billion weights at 720p, a step takes seconds, a decode tens of seconds, and a block tens of milliseconds.
     """
     for name, component in components.items():
         if not isinstance(component, torch.nn.Module):
             continue
         if name.startswith(DENOISERS):
             component.register_forward_pre_hook(_begin_denoising)
-            # The outermost only: those are what is compiled, and a hook within would be compiled in, call and all.
+            # Only the outermost blocks, which are compiled as a whole: a hook inside would be compiled with its call.
             _hook_blocks(component.children())
         if name == "vae":
-            # However deep: LTX decodes a whole clip in a single pass, in four blocks.
+            # At every depth: LTX decodes a whole clip in one pass of four blocks.
             _hook_blocks(component.modules())
 
 
 def _hook_blocks(modules: Iterable[torch.nn.Module]) -> None:
-    """In every block of these: what a model runs one after another stands in its module lists."""
+    """Hooks every block: the blocks that a model runs one after another are in its module lists."""
     for module in modules:
         if isinstance(module, torch.nn.ModuleList):
             for block in module:
@@ -118,3 +120,81 @@ def _check_stop(_module: torch.nn.Module, _inputs: Any) -> None:
     call = current_call()
     if call is not None:
         call.check()
+
+
+SLICEABLE = frozenset({"WanPipeline"})
+"""Pipelines in which a callback can change every tensor. Others have masks or guidance of the first batch size in local
+variables: there, a stopped clip is computed until the last step, but not decoded."""
+
+REACHABLE = ["latents", "prompt_embeds", "negative_prompt_embeds"]
+
+Show = Callable[[torch.Tensor], None]
+"""Gets the latents after each step: one row per clip of the call."""
+
+
+def report_steps(pipeline: Any, call: Call, *, steps: int, has_callback: bool, show: Show) -> dict[str, Any]:
+    """Returns arguments that make the pipeline report each step to `call`, and its latents to `show`.
+
+    A pipeline without a callback (HunyuanVideo 1.5) reports through its scheduler, which is a copy for this call.
+    """
+    if not has_callback:
+        pipeline.scheduler.step = _counting(pipeline.scheduler.step, call, steps, show)
+        return {}
+    is_sliceable = pipeline.__class__.__name__ in SLICEABLE
+    return {
+        "callback_on_step_end": _step_callback(call, steps, show),
+        "callback_on_step_end_tensor_inputs": REACHABLE if is_sliceable else REACHABLE[:1],
+    }
+
+
+def _step_callback(call: Call, steps: int, show: Show) -> Callable[[Any, int, Any, dict[str, Any]], dict[str, Any]]:
+    def callback(pipeline: Any, index: int, _timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
+        # A second-order scheduler takes more steps than requested; the pipeline has the number.
+        call.end_step(index + 1, getattr(pipeline, "num_timesteps", None) or steps)
+        show(tensors["latents"])
+        if len(tensors) == len(REACHABLE):
+            return _drop_stopped(call, pipeline.scheduler, tensors)
+        return tensors
+
+    return callback
+
+
+def _counting(step: Callable[..., Any], call: Call, steps: int, show: Show) -> Callable[..., Any]:
+    done = 0
+
+    def counted(*args: Any, **kwargs: Any) -> Any:
+        nonlocal done
+        result: Any = step(*args, **kwargs)
+        done += 1
+        call.end_step(done, max(done, steps))
+        show(result[0])
+        return result
+
+    return counted
+
+
+def _drop_stopped(call: Call, scheduler: Any, tensors: dict[str, Any]) -> dict[str, Any]:
+    """Finishes the requests of stopped clips. Returns the tensors without their rows."""
+    live_rows = [row for row, request in enumerate(call.rows) if not request.is_stopped]
+    count = len(call.rows)
+    if len(live_rows) == count:
+        return tensors
+    attributes = cast("dict[str, Any]", vars(scheduler))
+    attributes.update({name: _rows_of(value, live_rows, count) for name, value in attributes.items()})
+    for request in call.rows:
+        if request.is_stopped:
+            request.finish_stopped()
+    call.rows = [call.rows[row] for row in live_rows]
+    return {name: _rows_of(value, live_rows, count) for name, value in tensors.items()}
+
+
+def _rows_of(value: Any, live_rows: Sequence[int], count: int) -> Any:
+    """Returns the rows `live_rows` of a tensor, or of the tensors in a list, as in multistep schedulers.
+
+    Returns any other value unchanged, such as timesteps and sigmas, which have one dimension.
+    """
+    if isinstance(value, torch.Tensor):
+        return value[list(live_rows)] if value.dim() >= 3 and value.shape[0] == count else value
+    if isinstance(value, list):
+        return [_rows_of(item, live_rows, count) for item in cast("list[Any]", value)]
+    return value

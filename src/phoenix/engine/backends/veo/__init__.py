@@ -1,1 +1,1 @@
-"""Google's Veo, called over the network through the google-genai SDK: paid for by the clip, so never asked twice."""
+"""The Veo engine: renders with the service of Google, through the google-genai SDK. Each request is billed once."""

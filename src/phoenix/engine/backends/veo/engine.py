@@ -11,8 +11,8 @@ from phoenix.engine.backends.veo.operation_store import OperationRecord, Operati
 from phoenix.engine.backends.veo.request import VeoRequest, request_for
 from phoenix.engine.backends.veo.retrying import VeoRetryPolicy, call_interruptibly, with_retries
 from phoenix.engine.backends.veo.service import OperationResult, VeoService
+from phoenix.engine.interface import ClipInputs, RenderedClip, RenderObserver
 from phoenix.engine.slots import DeviceSlots
-from phoenix.engine.spec import ClipJob, RenderedClip, RenderObserver
 from phoenix.errors import FailureCode, Stage, TaskFailed
 from phoenix.settings import VeoSettings
 from phoenix.telemetry.logs import get_logger
@@ -20,15 +20,15 @@ from phoenix.telemetry.logs import get_logger
 log = get_logger(__name__)
 
 TYPICAL_S = 90
-"""How long a clip takes if the catalog entry does not say (`typical_s`)."""
+"""Expected duration of a clip if the catalog entry has no option `typical_s`."""
 
 
 class VeoEngine:
-    """At most `max_concurrent` clips at a time, over all threads of the process. The sound of a video is dropped.
+    """Renders at most `max_concurrent` clips at a time in this process. Drops the sound of the videos.
 
-    An accepted request is not sent again: its operation is recorded in `operations_dir` until it ends, and the next
-    attempt at the same clip on this machine resumes it. A stop abandons the operation, since the service cannot cancel
-    one, but leaves it recorded, because it is paid for.
+    An accepted request is paid for, and is not sent again: its operation is recorded in `operations_dir` until the
+    operation ends, and the next attempt at the same clip on this machine resumes it. The service cannot cancel an
+    operation: a stop abandons the operation, and the record stays.
     """
 
     def __init__(self, settings: VeoSettings, *, operations_dir: Path | None = None) -> None:
@@ -39,14 +39,14 @@ class VeoEngine:
         self._temporary = tempfile.TemporaryDirectory()
         self._operations = self._open_operations(operations_dir)
 
-    def render(self, job: ClipJob, observer: RenderObserver) -> RenderedClip:
-        """The clip's frames, decoded lazily. Raises `TaskFailed` or `RenderStopped`."""
-        clip, request = job.clip, request_for(job)
+    def render(self, inputs: ClipInputs, observer: RenderObserver) -> RenderedClip:
+        """Returns frames that are decoded lazily. Raises `TaskFailed` or `RenderStopped`."""
+        clip, request = inputs.clip, request_for(inputs)
         with ExitStack() as slot:
             with observer.waiting():
                 slot.enter_context(self._slots.acquire(observer.stop))
             observer.on_stage(Stage.DENOISE)
-            mp4 = self._generate(request, observer, _SimulatedProgress(job))
+            mp4 = self._generate(request, observer, _SimulatedProgress(inputs))
         observer.on_step(clip.steps, clip.steps)
         observer.on_stage(Stage.DECODE)
         return RenderedClip(
@@ -58,7 +58,7 @@ class VeoEngine:
         )
 
     def loaded_models(self) -> tuple[str, ...]:
-        """It holds nothing in memory."""
+        """Returns no model: the models are remote."""
         return ()
 
     def close(self) -> None:
@@ -66,7 +66,7 @@ class VeoEngine:
         self._temporary.cleanup()
 
     def _open_operations(self, operations_dir: Path | None) -> OperationStore:
-        """Falls back to a temporary folder, as in a read-only container: the record then ends with the process."""
+        """Uses a temporary folder if `operations_dir` is not writable: the records then end with the process."""
         try:
             return OperationStore(operations_dir or Path(self._temporary.name))
         except OSError as error:
@@ -84,7 +84,7 @@ class VeoEngine:
         return outcome
 
     def _start_operation(self, request: VeoRequest, observer: RenderObserver) -> str:
-        """Not interrupted by a stop: the operation of a paid request must be recorded."""
+        """Ignores stops, because the operation of a paid request has to be recorded."""
         try:
             return with_retries(
                 lambda: self._service.start_operation(request),
@@ -93,7 +93,7 @@ class VeoEngine:
                 retry_on=(Throttled, Unreachable),
             )
         except ResponseLost as lost:
-            # It may have been accepted: another attempt could be billed as a second clip.
+            # The service may have accepted the request: another attempt could be billed as a second clip.
             raise lost.as_failure(retriable=False) from lost
 
     def _poll(
@@ -104,7 +104,7 @@ class VeoEngine:
         while (result := self._find_result(record, observer)) is None:
             observer.on_step(*progress.now())
             if time.monotonic() > deadline_s:
-                detail = f"Veo has not finished within {self._settings.timeout_s:g} s; the next attempt goes on"
+                detail = f"Veo has not finished within {self._settings.timeout_s:g} s; the next attempt resumes"
                 raise TaskFailed(FailureCode.TIMEOUT, detail, stage=Stage.DENOISE, retriable=True)
             observer.stop.wait(self._settings.poll_interval_s)
         return result
@@ -125,13 +125,14 @@ class VeoEngine:
 
 
 class _SimulatedProgress:
-    """Simulated progress, as the service reports none: elapsed over typical time, never complete before the end."""
+    """Simulates progress, which the service does not report: elapsed over typical time, below 100 % until the end."""
 
-    def __init__(self, job: ClipJob) -> None:
-        self._steps = job.clip.steps
-        self._typical_s = float(job.model.options.get("typical_s", TYPICAL_S))
+    def __init__(self, inputs: ClipInputs) -> None:
+        self._steps = inputs.clip.steps
+        self._typical_s = float(inputs.model.options.get("typical_s", TYPICAL_S))
         self._started_s = time.monotonic()
 
     def now(self) -> tuple[int, int]:
+        """Returns the current step and the number of steps."""
         share = (time.monotonic() - self._started_s) / self._typical_s
         return max(1, min(self._steps - 1, int(self._steps * share))), self._steps

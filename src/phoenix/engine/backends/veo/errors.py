@@ -1,4 +1,4 @@
-"""What can go wrong on the way to the service and back, sorted by one question: may the request be sent again?"""
+"""The errors of the Veo service, by whether the request may be sent again."""
 
 import json
 import re
@@ -13,22 +13,21 @@ from google.genai import errors
 from pydantic import ValidationError
 
 from phoenix.clock import utc_now
-from phoenix.engine.backends.veo.transport import ResponseTooLarge
 from phoenix.errors import FailureCode, Stage, TaskFailed
 
 MODERATION = re.compile(
     r"usage guidelines|responsible ai|safety|sensitive words|support codes?\b|prohibited|policy|policies", re.IGNORECASE
 )
-"""Words of the service's refusals; it has no code of its own for them."""
+"""Words in refusals by moderation, which have no error code."""
 
 RESOURCE_EXHAUSTED = 8
 UNAVAILABLE = 14
 RETRIABLE_CODES = (2, 4, 8, 10, 13, 14)
-"""google.rpc codes after which the same request may succeed: UNKNOWN, DEADLINE_EXCEEDED, … INTERNAL, UNAVAILABLE."""
+"""google.rpc codes after which the same request may succeed, such as UNKNOWN, DEADLINE_EXCEEDED and UNAVAILABLE."""
 
 
 def describe_refusal(status: int, message: str, detail: str) -> TaskFailed:
-    """The failure for a 4xx response other than 429: the same request would be refused again."""
+    """Returns the failure for a 4xx response other than 429: the service would refuse the same request again."""
     if status == 400 and MODERATION.search(message):
         return moderated(message)
     lacks_access = status in (401, 403, 404)
@@ -37,31 +36,32 @@ def describe_refusal(status: int, message: str, detail: str) -> TaskFailed:
 
 
 def describe_failure(error: dict[str, Any]) -> TaskFailed:
-    """The failure of an operation that ended with a google.rpc.Status."""
-    code, message = error.get("code", 2), str(error.get("message") or "it does not say why")
+    """Returns the failure for an operation that ended with a google.rpc.Status."""
+    code, message = error.get("code", 2), str(error.get("message") or "no reason given")
     if code not in RETRIABLE_CODES and MODERATION.search(message):
         return moderated(message)
     is_busy = code in (RESOURCE_EXHAUSTED, UNAVAILABLE)
     return TaskFailed(
         FailureCode.UPSTREAM_RATE_LIMITED if is_busy else FailureCode.ENGINE_FAILED,
-        f"Veo gave the clip up (code {code}): {message[:500]}",
+        f"Veo could not make the clip (code {code}): {message[:500]}",
         stage=Stage.DENOISE,
         retriable=code in RETRIABLE_CODES,
     )
 
 
 def moderated(reason: str) -> TaskFailed:
+    """Returns the failure for a clip that the moderation of the service refused."""
     return TaskFailed(
         FailureCode.MODERATED, f"Veo refused the clip: {reason[:500]}", stage=Stage.DENOISE, retriable=False
     )
 
 
 NOT_STARTED_STATUSES = (429, 503)
-"""Answers that say that the request was turned away, not that it went wrong on the way."""
+"""Statuses of responses to requests that the service did not accept."""
 
 
 class UpstreamError(Exception):
-    """The request did not get its answer. Carries the seconds after which the service wants to be asked again."""
+    """The request got no usable response. `retry_after_s` is the wait that the service requests before a retry."""
 
     code: ClassVar = FailureCode.ENGINE_FAILED
 
@@ -74,28 +74,32 @@ class UpstreamError(Exception):
 
 
 class Throttled(UpstreamError):
-    """Turned away for now; nothing was begun."""
+    """The service did not accept the request now, and began nothing."""
 
     code = FailureCode.UPSTREAM_RATE_LIMITED
 
 
 class Unreachable(UpstreamError):
-    """The request never left."""
+    """The request was not sent."""
 
     code = FailureCode.MODEL_UNAVAILABLE
 
 
 class ResponseLost(UpstreamError):
-    """The request left, and what became of it is not known."""
+    """The request was sent, and its outcome is unknown."""
 
 
 class OperationUnusable(TaskFailed):
-    """This operation will never give a video that can be used: a later attempt needs a new one."""
+    """The operation gives no usable video: a later attempt needs another operation."""
+
+
+class ResponseTooLarge(Exception):
+    """The response is larger than allowed."""
 
 
 @contextmanager
 def translate_upstream_errors() -> Generator[None]:
-    """Turns what the SDK raises inside into an `UpstreamError`, or into `TaskFailed` where asking again is useless."""
+    """Turns the errors of the SDK into an `UpstreamError`, or into `TaskFailed` if a retry is useless."""
     try:
         yield
     except errors.APIError as error:
@@ -109,25 +113,26 @@ def translate_upstream_errors() -> Generator[None]:
     except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
         raise Unreachable(f"Veo could not be reached: {_first_line(error)}") from error
     except ResponseTooLarge as error:
-        raise OperationUnusable(FailureCode.ENGINE_FAILED, f"Veo's {error}", stage=Stage.DENOISE) from error
+        detail = f"the response of Veo {error}"
+        raise OperationUnusable(FailureCode.ENGINE_FAILED, detail, stage=Stage.DENOISE) from error
     except (httpx.TransportError, json.JSONDecodeError, ValidationError) as error:
-        raise ResponseLost(f"Veo's answer was lost: {_first_line(error)}") from error
+        raise ResponseLost(f"the response of Veo was lost: {_first_line(error)}") from error
 
 
 def retry_after_s(error: errors.APIError) -> float | None:
-    """What the service asks for, in its header or in the RetryInfo of its body; None if it does not say."""
-    answer: Any = cast("Any", error).response
-    said = str(answer.headers.get("retry-after", "")) if answer is not None else ""
-    if re.fullmatch(r"\d{1,9}(\.\d+)?", said):
-        return float(said)
+    """Returns the delay that the service requests, in its Retry-After header or the RetryInfo of its body, or None."""
+    response: Any = cast("Any", error).response
+    header = str(response.headers.get("retry-after", "")) if response is not None else ""
+    if re.fullmatch(r"\d{1,9}(\.\d+)?", header):
+        return float(header)
     try:
-        return max(0.0, (parsedate_to_datetime(said) - utc_now()).total_seconds())
-    except (ValueError, TypeError, OverflowError):  # no date, or one without a zone
+        return max(0.0, (parsedate_to_datetime(header) - utc_now()).total_seconds())
+    except (ValueError, TypeError, OverflowError):  # not a date, or a date without a time zone
         return _retry_info_s(cast("Any", error).details)
 
 
 def _from_response(error: errors.APIError) -> UpstreamError | TaskFailed:
-    detail = f"Veo answered {error.code}: {error.message or error.status or 'nothing more'}"
+    detail = f"Veo responded with {error.code}: {error.message or error.status or 'no message'}"
     if error.code in NOT_STARTED_STATUSES:
         return Throttled(detail, retry_after_s=retry_after_s(error))
     if error.code >= 500 or error.code == 408:

@@ -1,4 +1,4 @@
-"""Converts an MP4 to the clip's frames: its size, frame rate and number of frames, whatever the file has."""
+"""Converts any MP4 to the frames of a clip, with the size, frame rate and number of frames of the clip."""
 
 import io
 import math
@@ -10,26 +10,27 @@ from av.error import FFmpegError
 from av.video.reformatter import Colorspace, Interpolation
 
 from phoenix.contract.resolved import ResolvedClip
-from phoenix.engine.cancellation import StopToken
-from phoenix.engine.spec import Frame
+from phoenix.engine.interface import Frame
+from phoenix.engine.stop_token import StopToken
 from phoenix.errors import FailureCode, Stage, TaskFailed
 
 MAX_PIXELS = 4096 * 2304
 MAX_MISSING_S = 0.5
-"""A video may be shorter than requested by this much; its last frame is then repeated."""
+"""A video may be shorter than requested by this time; its last frame is then repeated."""
 
 TIMING_TOLERANCE_S = Fraction(1, 200)
-"""1/24 s is no whole number of most time bases: a frame so little late is on time, or rounding would repeat one."""
+"""A frame may be late by this time: 1/24 s is no whole number in most time bases, and rounding would repeat a frame."""
 
 UNSPECIFIED = 2
 SCALING = Interpolation.LANCZOS | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
-"""Without exact rounding every colour comes out about two levels too dark."""
+"""Without exact rounding, every colour is about two levels too dark."""
 
 
 def read_frames(mp4: bytes, clip: ResolvedClip, stop: StopToken) -> Iterator[Frame]:
-    """The clip's frames, decoded lazily; its sound is ignored.
+    """Returns the frames of the clip, decoded lazily. Ignores sound.
 
-    Decodes the first one at once, and raises `TaskFailed` if this is not a video; so do the frames if it is truncated.
+    Decodes the first frame at once, and raises `TaskFailed` if the file is no video. The iterator raises `TaskFailed`
+    if the video is truncated.
     """
     timed = _decode(mp4)
     first = next(timed, None)
@@ -39,7 +40,7 @@ def read_frames(mp4: bytes, clip: ResolvedClip, stop: StopToken) -> Iterator[Fra
 
 
 def _decode(mp4: bytes) -> Iterator[tuple[Fraction, av.VideoFrame]]:
-    """Frames with the time in seconds at which they are shown, from 0."""
+    """Yields frames and their times in seconds, from 0."""
     try:
         with av.open(io.BytesIO(mp4), mode="r", format="mp4") as container:
             if not container.streams.video:
@@ -59,26 +60,26 @@ def _decode(mp4: bytes) -> Iterator[tuple[Fraction, av.VideoFrame]]:
 def _resample(
     shown: av.VideoFrame, later: Iterator[tuple[Fraction, av.VideoFrame]], clip: ResolvedClip, stop: StopToken
 ) -> Iterator[Frame]:
-    """For each frame of the clip, the video's frame that is on screen at its time."""
+    """Yields, for each frame of the clip, the frame of the video that is shown at that time."""
     upcoming, last_s, picture = next(later, None), Fraction(0), _to_rgb24(shown, clip)
     for index in range(clip.num_frames):
         stop.check()
         due_s = Fraction(index, clip.fps) + TIMING_TOLERANCE_S
-        stale = False
+        is_stale = False
         while upcoming is not None and upcoming[0] <= due_s:
             last_s, shown = upcoming
-            upcoming, stale = next(later, None), True
+            upcoming, is_stale = next(later, None), True
         if upcoming is None and due_s - last_s > MAX_MISSING_S:
             raise _unusable(f"it ends after {float(last_s):.2f} of {clip.duration_s:.2f} s")
-        picture = _to_rgb24(shown, clip) if stale else picture
+        picture = _to_rgb24(shown, clip) if is_stale else picture
         yield picture
 
 
 def _to_rgb24(frame: av.VideoFrame, clip: ResolvedClip) -> bytes:
-    """The frame, scaled to cover the clip's size and cropped to it around the middle."""
+    """Returns the frame in rgb24, scaled to cover the size of the clip, and cropped around the middle."""
     scale = max(Fraction(clip.width, frame.width), Fraction(clip.height, frame.height))
     width, height = math.ceil(frame.width * scale), math.ceil(frame.height * scale)
-    # An untagged video in HD is BT.709; swscale would take it for BT.601 and shift its colours.
+    # An untagged video in HD is BT.709; swscale would read BT.601 and shift the colours.
     colours = Colorspace.ITU709 if frame.colorspace == UNSPECIFIED else None
     scaled = frame.reformat(width, height, format="rgb24", src_colorspace=colours, interpolation=SCALING).to_ndarray()
     left, top = (width - clip.width) // 2, (height - clip.height) // 2

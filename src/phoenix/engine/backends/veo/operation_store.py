@@ -1,4 +1,4 @@
-"""Records running paid operations on disk, so that an attempt after a crash or a restart resumes its own."""
+"""Records running paid operations on disk, so that an attempt after a crash or a restart resumes its operation."""
 
 import os
 import time
@@ -9,17 +9,18 @@ from pathlib import Path
 from phoenix.engine.file_lock import try_lock
 
 MAX_AGE_S = 20 * 3600
-"""The service forgets an operation after two days; one this old is no longer polled."""
+"""Age after which an operation is not polled. The service forgets an operation after two days."""
 
 
 class OperationRecord:
-    """The record of one request: its operation, if there is one."""
+    """The record of one request. `operation` is the name of its operation, or None."""
 
     def __init__(self, descriptor: int | None, path: Path) -> None:
         self._descriptor, self._path = descriptor, path
         self.operation = _read(descriptor) if descriptor is not None else None
 
     def write(self, operation: str) -> None:
+        """Records the operation of the request, and flushes it to disk."""
         self.operation = operation
         if self._descriptor is not None:
             os.ftruncate(self._descriptor, 0)
@@ -27,17 +28,20 @@ class OperationRecord:
             os.fsync(self._descriptor)
 
     def delete(self) -> None:
-        """The operation is over."""
+        """Deletes the record of an operation that has ended."""
         self.operation = None
         if self._descriptor is not None:
             self._path.unlink(missing_ok=True)
 
 
 class OperationStore:
-    """One file per request in `folder`. While another render holds a request, a second record is kept in memory."""
+    """One file per request in `folder`.
+
+    While another render has the lock of a request, a second record is in memory.
+    """
 
     def __init__(self, folder: Path) -> None:
-        """Raises `OSError` if the folder cannot be made."""
+        """Creates the folder. Raises `OSError` if that fails."""
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
         for path in folder.iterdir():
@@ -46,9 +50,9 @@ class OperationStore:
 
     @contextmanager
     def lock(self, digest: str) -> Generator[OperationRecord]:
-        """Locks the record of a request, for one render at a time across all processes of this machine.
+        """Locks the record of a request for the block, across all processes of this machine.
 
-        A record without an operation leaves no file; one with an operation stays until it is deleted.
+        A record without an operation leaves no file. A record with an operation stays until it is deleted.
         """
         path = self._folder / digest
         descriptor = _lock(path)
@@ -63,10 +67,10 @@ class OperationStore:
 
 
 def _lock(path: Path) -> int | None:
-    """Opens and locks the file; None if another render holds it."""
+    """Opens and locks the file. Returns None if another render has the lock."""
     descriptor = try_lock(path)
     if descriptor is not None and os.fstat(descriptor).st_nlink == 0:
-        # Its last holder removed it between our open and our lock.
+        # The previous render deleted the file between our open and our lock.
         os.close(descriptor)
         return _lock(path)
     return descriptor

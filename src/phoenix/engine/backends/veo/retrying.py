@@ -1,4 +1,4 @@
-"""How long to wait before a request is sent again, and when to stop sending it."""
+"""Retries of requests to the service: the delays, the limit, and interruptible calls."""
 
 import random
 import threading
@@ -9,7 +9,7 @@ from itertools import count
 from typing import TypeVar
 
 from phoenix.engine.backends.veo.errors import UpstreamError
-from phoenix.engine.cancellation import StopToken
+from phoenix.engine.stop_token import StopToken
 from phoenix.settings import VeoSettings
 
 _Result = TypeVar("_Result")
@@ -17,7 +17,7 @@ _Result = TypeVar("_Result")
 
 @dataclass(frozen=True)
 class VeoRetryPolicy:
-    """Doubles from `first_s`, up to `longest_s`, for at most `max_retries` waits."""
+    """Delays that double from `first_s` to `longest_s`, for at most `max_retries` retries."""
 
     first_s: float
     longest_s: float
@@ -28,14 +28,14 @@ class VeoRetryPolicy:
         return cls(settings.retry_delay_s, settings.max_retry_delay_s, settings.max_retries)
 
     def delay_s(self, retry: int, retry_after_s: float | None = None, *, jitter: float = 0.5) -> float | None:
-        """The wait before retry number `retry` (from 1); None to give up. `jitter` is from 0 to 1.
+        """Returns the delay before retry number `retry` (from 1), or None to give up. `jitter` is from 0 to 1.
 
-        Never shorter than what the service asked for; if it asks for more than `longest_s`, gives up at once.
+        The delay is at least `retry_after_s`. Gives up at once if that is more than `longest_s`.
         """
         if retry > self.max_retries or (retry_after_s is not None and retry_after_s > self.longest_s):
             return None
         ours_s = min(self.longest_s, self.first_s * 2 ** min(retry - 1, 30))
-        # Jitter only adds to what was asked for, or else the whole fleet would be back at the same moment.
+        # Jitter is only added to `retry_after_s`. Without jitter, the whole fleet would retry at the same moment.
         return retry_after_s + jitter * self.first_s if retry_after_s is not None else ours_s * (0.5 + jitter / 2)
 
 
@@ -46,25 +46,26 @@ def with_retries(
     *,
     retry_on: tuple[type[UpstreamError], ...],
 ) -> _Result:
-    """Retries `call` after the faults in `retry_on`. Other faults are passed on.
+    """Returns the result of `call`. Retries it after the errors in `retry_on`.
 
-    Raises `TaskFailed` when it gives up, `RenderStopped` when asked to stop.
+    Raises any other error, `TaskFailed` after the last retry, or `RenderStopped` when asked to stop.
     """
     for retry in count(1):
         try:
             return call()
-        except retry_on as fault:
-            delay_s = policy.delay_s(retry, fault.retry_after_s, jitter=random.random())
+        except retry_on as error:
+            delay_s = policy.delay_s(retry, error.retry_after_s, jitter=random.random())
             if delay_s is None:
-                raise fault.as_failure() from fault
+                raise error.as_failure() from error
         stop.wait(delay_s)
     raise AssertionError("counting never ends")
 
 
 def call_interruptibly(call: Callable[[], _Result], stop: StopToken) -> _Result:
-    """Runs the call in a thread of its own. Raises `RenderStopped` when asked to stop; its result is then lost.
+    """Returns the result of `call`, which runs in another thread.
 
-    The thread ends when the call's own time limit does.
+    Raises the error of `call`, or `RenderStopped` as soon as a stop is requested: the thread then ends later, at the
+    time limit of the call.
     """
     done, outcome = threading.Event(), Future[_Result]()
 

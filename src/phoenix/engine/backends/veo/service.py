@@ -1,5 +1,6 @@
-"""Wraps the google-genai SDK: starts an operation, polls it, and translates the outcome."""
+"""Wraps the google-genai SDK: starts an operation, polls it, translates the outcome, and limits the response size."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import httpx
@@ -9,32 +10,35 @@ from google.genai import types
 from phoenix.engine.backends.veo.errors import (
     OperationUnusable,
     ResponseLost,
+    ResponseTooLarge,
     describe_failure,
     moderated,
     translate_upstream_errors,
 )
 from phoenix.engine.backends.veo.request import VeoRequest
-from phoenix.engine.backends.veo.transport import CappedTransport
 from phoenix.errors import FailureCode, Stage, TaskFailed
 from phoenix.settings import VeoSettings
+
+OVERHEAD_BYTES = 1_000_000
+"""Allowance for the parts of a response that are no video."""
 
 
 @dataclass(frozen=True)
 class OperationResult:
-    """An operation that is over: its MP4, or why there is none."""
+    """The outcome of an operation that ended: an MP4, or the failure."""
 
     outcome: bytes | TaskFailed
 
 
 class VeoService:
-    """Thread-safe. Sends each request once: the caller decides about retries.
+    """The Veo service. Thread-safe. Sends each request once; the caller retries.
 
-    Speaks to the Agent Platform (once Vertex AI), with an API key or with a project's own credentials: SDK 3 makes
-    no videos through the Gemini Developer API. Neither can cancel an operation: it can only be abandoned.
+    Uses the Agent Platform (formerly Vertex AI), with an API key or with the credentials of a project: version 3 of
+    the SDK makes no videos through the Gemini Developer API. The service cannot cancel an operation.
     """
 
     def __init__(self, settings: VeoSettings) -> None:
-        # Its own httpx client: the SDK's default could be httpx2, which raises other errors.
+        # An explicit httpx client, because the default of the SDK may be httpx2, which raises other errors.
         self._http = httpx.Client(
             transport=CappedTransport(max_video_bytes=settings.max_video_bytes), timeout=settings.request_timeout_s
         )
@@ -54,7 +58,10 @@ class VeoService:
         )
 
     def start_operation(self, request: VeoRequest) -> str:
-        """Sends a billed request, and returns the operation's name. Raises `UpstreamError` or `TaskFailed`."""
+        """Sends a request, which is billed.
+
+        Returns the name of the operation. Raises `UpstreamError` or `TaskFailed`.
+        """
         with translate_upstream_errors():
             operation = self._client.models.generate_videos(
                 model=request.model, source=_source(request), config=_config(request)
@@ -64,11 +71,11 @@ class VeoService:
         return operation.name
 
     def find_result(self, operation: str) -> OperationResult | None:
-        """How the operation ended; None while it is running. Raises `UpstreamError` or `TaskFailed`."""
-        asked = types.GenerateVideosOperation.model_validate({"name": operation})
+        """Returns the outcome of the operation; None while it is running. Raises `UpstreamError` or `TaskFailed`."""
+        query = types.GenerateVideosOperation.model_validate({"name": operation})
         try:
             with translate_upstream_errors():
-                found = self._client.operations.get(asked)
+                found = self._client.operations.get(query)
         except TaskFailed as failed:
             raise _unusable_if_unknown(failed) from failed.__cause__
         if not found.done:
@@ -82,11 +89,11 @@ class VeoService:
         self._http.close()
 
     def _read(self, response: types.GenerateVideosResponse) -> bytes | TaskFailed:
-        video = next((one.video for one in response.generated_videos or () if one.video), None)
+        video = next((made.video for made in response.generated_videos or () if made.video), None)
         if video is None:
             if response.rai_media_filtered_count or response.rai_media_filtered_reasons:
-                return moderated("; ".join(response.rai_media_filtered_reasons or ()) or "it does not say why")
-            return _unusable("Veo made no video, and does not say why")
+                return moderated("; ".join(response.rai_media_filtered_reasons or ()) or "no reason given")
+            return _unusable("Veo made no video, and gave no reason")
         if not video.video_bytes:
             return _unusable(f"Veo left the video at {video.uri or 'an unknown place'} instead of sending it")
         if len(video.video_bytes) > self._max_video_bytes:
@@ -113,7 +120,7 @@ def _config(request: VeoRequest) -> types.GenerateVideosConfig:
 
 
 def _unusable_if_unknown(failed: TaskFailed) -> TaskFailed:
-    """A 404 means that the operation has expired; a refused key does not end it."""
+    """Returns `OperationUnusable` for a 404: the operation has expired. Returns other failures unchanged."""
     if isinstance(failed, OperationUnusable) or getattr(failed.__cause__, "code", None) != 404:
         return failed
     return OperationUnusable(FailureCode.ENGINE_FAILED, failed.detail, stage=Stage.DENOISE, retriable=True)
@@ -121,3 +128,36 @@ def _unusable_if_unknown(failed: TaskFailed) -> TaskFailed:
 
 def _unusable(detail: str) -> TaskFailed:
     return TaskFailed(FailureCode.ENGINE_FAILED, detail, stage=Stage.DENOISE)
+
+
+class CappedTransport(httpx.HTTPTransport):
+    """Limits the size of responses, which have videos of at most `max_video_bytes` in base64.
+
+    Raises `ResponseTooLarge`.
+    """
+
+    def __init__(self, *, max_video_bytes: int) -> None:
+        super().__init__()
+        self._max_bytes = max_video_bytes * 4 // 3 + OVERHEAD_BYTES
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        response = super().handle_request(request)
+        assert isinstance(response.stream, httpx.SyncByteStream)
+        response.stream = _Capped(response.stream, self._max_bytes)
+        return response
+
+
+class _Capped(httpx.SyncByteStream):
+    def __init__(self, stream: httpx.SyncByteStream, max_bytes: int) -> None:
+        self._stream, self._max_bytes = stream, max_bytes
+
+    def __iter__(self) -> Iterator[bytes]:
+        size_bytes = 0
+        for chunk in self._stream:
+            size_bytes += len(chunk)
+            if size_bytes > self._max_bytes:
+                raise ResponseTooLarge(f"is larger than {self._max_bytes} bytes")
+            yield chunk
+
+    def close(self) -> None:
+        self._stream.close()

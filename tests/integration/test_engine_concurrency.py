@@ -15,10 +15,10 @@ from fixtures.renders import Recorder, digest, make_clip, stopping_at
 from fixtures.tiny_pipelines import TinyPipelines, tiny_spec
 from fixtures.turnstile import BlockCounter, inner_blocks
 from phoenix.catalog.model import ModelSpec
-from phoenix.engine.cancellation import RenderStopped, StopReason
+from phoenix.engine.interface import ClipInputs, NullObserver, RenderedClip
 from phoenix.engine.registry import EngineRegistry
 from phoenix.engine.slots import DeviceSlots
-from phoenix.engine.spec import ClipJob, NullObserver, RenderedClip
+from phoenix.engine.stop_token import RenderStopped, StopReason
 from phoenix.errors import Stage
 from phoenix.settings import AnimaticSettings, EngineSettings
 
@@ -31,10 +31,10 @@ def models(tiny_pipelines: TinyPipelines, tmp_path: Path) -> list[ModelSpec]:
     return [tiny_spec(kind, tiny_pipelines(kind), tmp_path) for kind in FAMILIES]
 
 
-def mixed_clips(models: list[ModelSpec]) -> list[ClipJob]:
+def mixed_clips(models: list[ModelSpec]) -> list[ClipInputs]:
     """48 of them: every family, with differing prompts, steps, guidance, sizes and lengths."""
     return [
-        ClipJob(
+        ClipInputs(
             make_clip(
                 prompt=PROMPTS[number % 3],
                 negative_prompt="blurry" if number % 4 == 0 else "",
@@ -57,13 +57,13 @@ def open_engines(**settings: Any) -> EngineRegistry:
 
 def test_four_threads_with_48_mixed_clips_each_make_them_bit_identical_to_serial_ones(models):
     engine = OpenEngine()
-    jobs = mixed_clips(models)
-    serial = [digest(engine.render(job, NullObserver())) for job in jobs]
+    all_inputs = mixed_clips(models)
+    serial = [digest(engine.render(inputs, NullObserver())) for inputs in all_inputs]
 
     def render_all(thread: int) -> list[str]:
         made: dict[int, str] = {}
         for number in random.Random(thread).sample(range(48), 48):
-            made[number] = digest(engine.render(jobs[number], NullObserver()))
+            made[number] = digest(engine.render(all_inputs[number], NullObserver()))
         return [made[number] for number in range(48)]
 
     with ThreadPoolExecutor(4) as pool:
@@ -75,12 +75,12 @@ def test_four_threads_with_48_mixed_clips_each_make_them_bit_identical_to_serial
 @pytest.mark.parametrize("kind", FAMILIES)
 def test_20_first_requests_at_once_cause_one_load(kind, tiny_pipelines, tmp_path):
     engine = OpenEngine()
-    job = ClipJob(make_clip(), tiny_spec(kind, tiny_pipelines(kind), tmp_path))
+    inputs = ClipInputs(make_clip(), tiny_spec(kind, tiny_pipelines(kind), tmp_path))
     barrier = threading.Barrier(20)
 
     def render(_number: int) -> str:
         barrier.wait(30)
-        return digest(engine.render(job, NullObserver()))
+        return digest(engine.render(inputs, NullObserver()))
 
     with ThreadPoolExecutor(20) as pool:
         clips = set(pool.map(render, range(20)))
@@ -112,10 +112,10 @@ def test_200_stops_at_random_moments_leave_no_wrong_clip_no_tensor_and_no_slot(
     """The budget has no room for all four models, so that some are loaded again on the way."""
     room = {"memory_budget_bytes": memory_budget_bytes, "slots": 2}
     engines = open_engines(max_batch_size=max_batch_size, batch_window_s=0.005, preview_interval_s=0, **room)
-    jobs = [ClipJob(make_clip(steps=3), model) for model in models]
-    right = [pixels(engines.render(job, NullObserver())) for job in jobs]
+    all_inputs = [ClipInputs(make_clip(steps=3), model) for model in models]
+    right = [pixels(engines.render(inputs, NullObserver())) for inputs in all_inputs]
     began_s = time.monotonic()
-    engines.render(jobs[-1], NullObserver())
+    engines.render(all_inputs[-1], NullObserver())
     clip_s = time.monotonic() - began_s
     wait_until_idle(engines)
     before = tensors_alive()
@@ -125,11 +125,11 @@ def test_200_stops_at_random_moments_leave_no_wrong_clip_no_tensor_and_no_slot(
 
     def render(number: int) -> RenderedClip | None:
         if number % 9 == 0:
-            return engines.render(jobs[order[number]], NullObserver())
+            return engines.render(all_inputs[order[number]], NullObserver())
         moment = moments.choice(MOMENTS) if number % 2 else None
         recorder = Interrupted(moment, moments.uniform(0, 1.5 * clip_s))
         try:
-            return engines.render(jobs[order[number]], recorder)
+            return engines.render(all_inputs[order[number]], recorder)
         except RenderStopped:
             stopped_in.append(recorder.stages[-1] if recorder.stages else None)
             return None
@@ -143,7 +143,7 @@ def test_200_stops_at_random_moments_leave_no_wrong_clip_no_tensor_and_no_slot(
     errors = [furthest(pixels(clip), right[family]) for family, clip in zip(order, made, strict=True) if clip]
     assert len(errors) == 225 - len(stopped_in) >= 25
     assert max(errors) <= (BATCH_TOLERANCE if max_batch_size > 1 else 0)
-    afterwards = [pixels(engines.render(job, NullObserver())) for job in jobs]
+    afterwards = [pixels(engines.render(inputs, NullObserver())) for inputs in all_inputs]
     assert max(map(furthest, afterwards, right)) == 0
     wait_until_idle(engines)
     assert tensors_alive() == before
@@ -162,18 +162,18 @@ def wait_until_idle(engines: EngineRegistry) -> None:
 @pytest.mark.parametrize("kind", FAMILIES)
 def test_a_clip_after_one_stopped_in_a_step_is_as_on_a_fresh_worker(kind, tiny_pipelines, tmp_path):
     used = OpenEngine()
-    job = ClipJob(make_clip(steps=3), tiny_spec(kind, tiny_pipelines(kind), tmp_path))
+    inputs = ClipInputs(make_clip(steps=3), tiny_spec(kind, tiny_pipelines(kind), tmp_path))
     recorder = stopping_at(2)
     with pytest.raises(RenderStopped):
-        used.render(job, recorder)
+        used.render(inputs, recorder)
     assert recorder.steps == [(1, 3), (2, 3)]
-    assert_as_on_a_fresh_worker(used, job)
+    assert_as_on_a_fresh_worker(used, inputs)
 
 
 @pytest.mark.parametrize("kind", ["wan", "cogvideox"])
 def test_a_clip_after_one_stopped_in_the_decode_is_as_on_a_fresh_worker(kind, tiny_pipelines, tmp_path):
     used, counters = OpenEngine(), []
-    job = ClipJob(make_clip(num_frames=17), tiny_spec(kind, tiny_pipelines(kind), tmp_path))
+    inputs = ClipInputs(make_clip(num_frames=17), tiny_spec(kind, tiny_pipelines(kind), tmp_path))
 
     def stop_in_the_decoder(event: Stage | int) -> None:
         if event is Stage.DECODE:
@@ -182,14 +182,14 @@ def test_a_clip_after_one_stopped_in_the_decode_is_as_on_a_fresh_worker(kind, ti
 
     recorder = Recorder(stop_in_the_decoder)
     with pytest.raises(RenderStopped):
-        used.render(job, recorder)
+        used.render(inputs, recorder)
     assert counters[0].entered == 5
     counters[0].remove()
-    assert_as_on_a_fresh_worker(used, job)
+    assert_as_on_a_fresh_worker(used, inputs)
 
 
-def assert_as_on_a_fresh_worker(used: OpenEngine, job: ClipJob) -> None:
+def assert_as_on_a_fresh_worker(used: OpenEngine, inputs: ClipInputs) -> None:
     fresh = OpenEngine()
-    assert digest(used.render(job, NullObserver())) == digest(fresh.render(job, NullObserver()))
+    assert digest(used.render(inputs, NullObserver())) == digest(fresh.render(inputs, NullObserver()))
     fresh.close()
     used.close()

@@ -14,8 +14,8 @@ from fixtures.renders import Recorder, digest, make_clip
 from fixtures.tiny_pipelines import TinyPipelines, tiny_spec
 from phoenix.catalog.model import ModelSpec
 from phoenix.engine.backends.diffusers.loading import LoadedPipeline
-from phoenix.engine.cancellation import StopToken
-from phoenix.engine.spec import ClipJob, NullObserver
+from phoenix.engine.interface import ClipInputs, NullObserver
+from phoenix.engine.stop_token import StopToken
 from phoenix.errors import FailureCode, Stage, TaskFailed
 
 FAMILIES = ("wan", "ltx", "cogvideox", "hunyuan")
@@ -77,12 +77,12 @@ def make_tiles_small(pipeline: Any, *, tile_px: int = 64) -> None:
 def test_a_decode_that_runs_out_of_memory_is_done_in_tiles_without_another_step(kind, tiny_pipelines, tmp_path):
     model = spec_of(kind, tiny_pipelines, tmp_path)
     engine = ShortEngine(leave)
-    whole = pixels(engine.render(ClipJob(CLIP, model), NullObserver()))
+    whole = pixels(engine.render(ClipInputs(CLIP, model), NullObserver()))
     pipeline = engine.loads[0].pipeline
     make_tiles_small(pipeline)
     fail_large_decodes(pipeline)
     recorder = Recorder()
-    tiled = pixels(engine.render(ClipJob(CLIP, model), recorder))
+    tiled = pixels(engine.render(ClipInputs(CLIP, model), recorder))
     assert recorder.steps == [(1, 3), (2, 3), (3, 3)]
     assert tiled.shape == whole.shape
     assert not pipeline.vae.use_tiling
@@ -102,7 +102,7 @@ def test_a_decode_for_which_there_is_memory_but_no_kernel_is_done_in_tiles_too(l
         pipeline.vae.decoder.register_forward_pre_hook(check)
 
     engine = ShortEngine(limit_decodes)
-    assert len(list(engine.render(ClipJob(CLIP, tiny_wan), NullObserver()).frames)) == CLIP.num_frames
+    assert len(list(engine.render(ClipInputs(CLIP, tiny_wan), NullObserver()).frames)) == CLIP.num_frames
     engine.close()
 
 
@@ -111,7 +111,7 @@ def test_where_tiles_are_still_too_large_smaller_ones_are_tried(kind, tile_px, t
     model = spec_of(kind, tiny_pipelines, tmp_path)
     engine = ShortEngine(lambda pipeline: make_tiles_small(pipeline, tile_px=tile_px))
     large = make_clip(width=192, height=192, steps=1)
-    engine.render(ClipJob(large, model), NullObserver())
+    engine.render(ClipInputs(large, model), NullObserver())
     pipeline = engine.loads[0].pipeline
     sides: list[int] = []
 
@@ -121,7 +121,7 @@ def test_where_tiles_are_still_too_large_smaller_ones_are_tried(kind, tile_px, t
             run_out_of_memory()
 
     pipeline.vae.decoder.register_forward_pre_hook(check)
-    frames = list(engine.render(ClipJob(large, model), NullObserver()).frames)
+    frames = list(engine.render(ClipInputs(large, model), NullObserver()).frames)
     assert len(frames) == 9
     assert sides[0] > sides[1] > sides[2]
     engine.close()
@@ -137,10 +137,10 @@ def test_tiles_that_were_too_large_are_not_tried_again(tiny_wan):
 
     tiled = tiny_wan.model_copy(update={"offload": "never", "options": tiny_wan.options | {"vae_tiling": True}})
     large = make_clip(width=192, height=192, steps=1)
-    engine.render(ClipJob(large, tiled), NullObserver())
+    engine.render(ClipInputs(large, tiled), NullObserver())
     engine.loads[0].pipeline.vae.decoder.register_forward_pre_hook(fail)
     with pytest.raises(TaskFailed):
-        engine.render(ClipJob(large, tiled), NullObserver())
+        engine.render(ClipInputs(large, tiled), NullObserver())
     assert passes == [16, 8]
     engine.close()
 
@@ -149,14 +149,14 @@ def test_tiles_that_were_too_large_are_not_tried_again(tiny_wan):
 def test_a_shortage_of_a_moment_in_the_decoder_leaves_the_next_clip_as_it_was(kind, tiny_pipelines, tmp_path):
     model = spec_of(kind, tiny_pipelines, tmp_path)
     engine = ShortEngine(leave)
-    job = ClipJob(make_clip(), model)
-    before = digest(engine.render(job, NullObserver()))
+    inputs = ClipInputs(make_clip(), model)
+    before = digest(engine.render(inputs, NullObserver()))
     handle = engine.loads[0].pipeline.vae.decoder.register_forward_pre_hook(run_out_of_memory)
     with pytest.raises(TaskFailed) as failed:
-        engine.render(ClipJob(make_clip(), model.model_copy(update={"offload": "never"})), NullObserver())
+        engine.render(ClipInputs(make_clip(), model.model_copy(update={"offload": "never"})), NullObserver())
     assert (failed.value.code, failed.value.stage) == (FailureCode.GPU_OOM, Stage.DECODE)
     handle.remove()
-    assert digest(engine.render(job, NullObserver())) == before
+    assert digest(engine.render(inputs, NullObserver())) == before
     engine.close()
 
 
@@ -167,14 +167,14 @@ def test_a_shortage_is_reported_with_its_stage_and_the_next_clip_is_right(
 ):
     model = spec_of(kind, tiny_pipelines, tmp_path, offload="never")
     engine = ShortEngine(leave)
-    job = ClipJob(make_clip(), model)
-    before = digest(engine.render(job, NullObserver()))
+    inputs = ClipInputs(make_clip(), model)
+    before = digest(engine.render(inputs, NullObserver()))
     handle = fail_forward(component)(engine.loads[0].pipeline)
     with pytest.raises(TaskFailed, match=r"20.00 GiB more were needed") as failed:
-        engine.render(job, NullObserver())
+        engine.render(inputs, NullObserver())
     assert (failed.value.code, failed.value.stage, failed.value.retriable) == (FailureCode.GPU_OOM, stage, True)
     handle.remove()
-    assert digest(engine.render(job, NullObserver())) == before
+    assert digest(engine.render(inputs, NullObserver())) == before
     engine.close()
 
 
@@ -183,27 +183,27 @@ def test_a_shortage_in_the_encoding_of_a_first_frame_is_reported_and_the_next_cl
 ):
     model = spec_of("wan_i2v", tiny_pipelines, tmp_path, offload="never")
     engine = ShortEngine(leave)
-    job = ClipJob(make_clip(), model, first_frame)
-    before = digest(engine.render(job, NullObserver()))
+    inputs = ClipInputs(make_clip(), model, first_frame)
+    before = digest(engine.render(inputs, NullObserver()))
     handle = engine.loads[0].pipeline.vae.encoder.register_forward_pre_hook(run_out_of_memory)
     with pytest.raises(TaskFailed) as failed:
-        engine.render(job, NullObserver())
+        engine.render(inputs, NullObserver())
     assert failed.value.code is FailureCode.GPU_OOM
     handle.remove()
-    assert digest(engine.render(job, NullObserver())) == before
+    assert digest(engine.render(inputs, NullObserver())) == before
     engine.close()
 
 
 @pytest.mark.parametrize("kind", FAMILIES)
 def test_a_load_that_runs_out_of_memory_is_reported_and_the_next_one_is_right(kind, tiny_pipelines, tmp_path):
     engine, whole = ShortEngine(run_out_of_memory), ShortEngine(leave)
-    job = ClipJob(make_clip(), spec_of(kind, tiny_pipelines, tmp_path, offload="never"))
+    inputs = ClipInputs(make_clip(), spec_of(kind, tiny_pipelines, tmp_path, offload="never"))
     with pytest.raises(TaskFailed) as failed:
-        engine.render(job, NullObserver())
+        engine.render(inputs, NullObserver())
     assert (failed.value.code, failed.value.stage) == (FailureCode.GPU_OOM, Stage.LOAD)
     assert engine.loaded_models() == ()
     engine.sabotage = leave
-    assert digest(engine.render(job, NullObserver())) == digest(whole.render(job, NullObserver()))
+    assert digest(engine.render(inputs, NullObserver())) == digest(whole.render(inputs, NullObserver()))
     for opened in (engine, whole):
         opened.close()
 
@@ -213,14 +213,14 @@ def test_a_model_that_does_not_fit_when_it_is_loaded_is_loaded_so_that_its_weigh
     kind, tiny_pipelines, tmp_path
 ):
     engine, whole = ShortEngine(leave), ShortEngine(leave)
-    job = ClipJob(make_clip(), spec_of(kind, tiny_pipelines, tmp_path))
+    inputs = ClipInputs(make_clip(), spec_of(kind, tiny_pipelines, tmp_path))
 
     def fail_unless_offloaded(_pipeline: Any) -> None:
         if engine.loads[-1].model.offload == "auto":
             run_out_of_memory()
 
     engine.sabotage = fail_unless_offloaded
-    assert digest(engine.render(job, NullObserver())) == digest(whole.render(job, NullObserver()))
+    assert digest(engine.render(inputs, NullObserver())) == digest(whole.render(inputs, NullObserver()))
     assert [load.model.offload for load in engine.loads] == ["auto", "model"]
     for opened in (engine, whole):
         opened.close()
@@ -229,15 +229,15 @@ def test_a_model_that_does_not_fit_when_it_is_loaded_is_loaded_so_that_its_weigh
 def test_other_models_are_sent_away_before_a_clip_is_given_up(tiny_wan, tiny_pipelines, tmp_path):
     engine = ShortEngine(leave)
     ltx = spec_of("ltx", tiny_pipelines, tmp_path)
-    engine.render(ClipJob(make_clip(), ltx), NullObserver())
-    before = digest(engine.render(ClipJob(make_clip(), tiny_wan), NullObserver()))
+    engine.render(ClipInputs(make_clip(), ltx), NullObserver())
+    before = digest(engine.render(ClipInputs(make_clip(), tiny_wan), NullObserver()))
 
     def fail_beside_others(*_arguments: Any) -> None:
         if "tiny-ltx" in engine.loaded_models():
             run_out_of_memory()
 
     engine.loads[-1].pipeline.transformer.register_forward_pre_hook(fail_beside_others)
-    assert digest(engine.render(ClipJob(make_clip(), tiny_wan), NullObserver())) == before
+    assert digest(engine.render(ClipInputs(make_clip(), tiny_wan), NullObserver())) == before
     assert engine.loaded_models() == ("tiny-wan",)
     assert len(engine.loads) == 2
     engine.close()
@@ -247,13 +247,13 @@ def test_other_models_are_sent_away_before_a_clip_is_given_up(tiny_wan, tiny_pip
 def test_at_last_the_weights_are_offloaded_and_the_clip_is_the_same(kind, tiny_pipelines, tmp_path):
     model = spec_of(kind, tiny_pipelines, tmp_path)
     engine = ShortEngine(leave)
-    job = ClipJob(make_clip(), model)
-    before = digest(engine.render(job, NullObserver()))
+    inputs = ClipInputs(make_clip(), model)
+    before = digest(engine.render(inputs, NullObserver()))
     fail_forward("transformer")(engine.loads[0].pipeline)
     engine.loads.clear()
-    assert digest(engine.render(job, NullObserver())) == before
+    assert digest(engine.render(inputs, NullObserver())) == before
     assert [load.model.offload for load in engine.loads] == ["model"]
-    assert digest(engine.render(job, NullObserver())) == before
+    assert digest(engine.render(inputs, NullObserver())) == before
     assert len(engine.loads) == 1
     engine.close()
 
@@ -261,9 +261,9 @@ def test_at_last_the_weights_are_offloaded_and_the_clip_is_the_same(kind, tiny_p
 @pytest.mark.parametrize("kind", ["wan", "hunyuan"])
 def test_where_whole_components_are_too_large_they_come_in_layer_by_layer(kind, tiny_pipelines, tmp_path):
     model = spec_of(kind, tiny_pipelines, tmp_path)
-    job = ClipJob(make_clip(), model)
+    inputs = ClipInputs(make_clip(), model)
     whole = ShortEngine(leave)
-    before = digest(whole.render(job, NullObserver()))
+    before = digest(whole.render(inputs, NullObserver()))
     engine = ShortEngine(leave)
 
     def fail_unless_grouped(pipeline: Any) -> None:
@@ -271,9 +271,9 @@ def test_where_whole_components_are_too_large_they_come_in_layer_by_layer(kind, 
             fail_forward("transformer")(pipeline)
 
     engine.sabotage = fail_unless_grouped
-    assert digest(engine.render(job, NullObserver())) == before
+    assert digest(engine.render(inputs, NullObserver())) == before
     assert [load.model.offload for load in engine.loads] == ["auto", "model", "group"]
-    assert digest(engine.render(job, NullObserver())) == before
+    assert digest(engine.render(inputs, NullObserver())) == before
     assert len(engine.loads) == 3
     for opened in (engine, whole):
         opened.close()
@@ -282,9 +282,9 @@ def test_where_whole_components_are_too_large_they_come_in_layer_by_layer(kind, 
 def test_a_clip_that_no_level_could_make_leaves_the_model_where_it_was(tiny_wan):
     engine = ShortEngine(fail_forward("transformer"))
     with pytest.raises(TaskFailed):
-        engine.render(ClipJob(make_clip(), tiny_wan), NullObserver())
+        engine.render(ClipInputs(make_clip(), tiny_wan), NullObserver())
     engine.sabotage = leave
-    engine.render(ClipJob(make_clip(), tiny_wan), NullObserver())
+    engine.render(ClipInputs(make_clip(), tiny_wan), NullObserver())
     assert [load.model.offload for load in engine.loads] == ["auto", "model", "group", "auto"]
     engine.close()
 
@@ -297,7 +297,7 @@ def test_a_model_that_comes_beside_a_call_is_sent_away_before_the_call_is_offloa
             with engine.preload(ltx, StopToken()):
                 run_out_of_memory()
 
-    engine.render(ClipJob(make_clip(), tiny_wan), Recorder(bring_another))
+    engine.render(ClipInputs(make_clip(), tiny_wan), Recorder(bring_another))
     assert [load.model.id for load in engine.loads] == ["tiny-wan", "tiny-ltx"]
     assert engine.loaded_models() == ("tiny-wan",)
     engine.close()
@@ -312,7 +312,7 @@ def test_a_shortage_on_every_level_is_reported_and_holds_no_tensor(tiny_wan):
 
     engine = ShortEngine(lambda pipeline: pipeline.transformer.register_forward_pre_hook(fail, with_kwargs=True))
     with pytest.raises(TaskFailed) as failed:
-        engine.render(ClipJob(make_clip(), tiny_wan), NullObserver())
+        engine.render(ClipInputs(make_clip(), tiny_wan), NullObserver())
     assert failed.value.code is FailureCode.GPU_OOM
     assert len(alive) == 3
     assert [latents() for latents in alive] == [None, None, None]

@@ -1,6 +1,6 @@
-"""Previews from latents without a decoder: a linear map to colours, fitted to a model's first finished clip.
+"""Makes previews from latents without a decoder: with a linear map to colours, fitted to the first clip of a model.
 
-Measured with a batch of nine frames: 10 ms to fit, 0.4 ms a frame to apply; the map is 17 x 3 numbers.
+Measured with a batch of nine frames: the fit takes 10 ms, and each frame 0.4 ms. The map has 17 x 3 numbers.
 """
 
 from collections.abc import Sequence
@@ -11,15 +11,15 @@ from PIL import Image
 
 from phoenix.contract.resolved import ResolvedClip
 from phoenix.engine.backends.diffusers.progress import Call
+from phoenix.engine.interface import RenderRequest
 from phoenix.engine.previews import PreviewThrottle, preview_size, to_jpeg
-from phoenix.engine.spec import RenderRequest
 
 FRAMES_FIRST = "CogVideoX"
-"""Pipelines with latents `[rows, frames, channels, height, width]`; others have channels before frames."""
+"""Pipelines with latents `[rows, frames, channels, height, width]`. In other pipelines, channels precede frames."""
 
 
 class ColourMaps:
-    """One map per model, kept for the life of the process. Two threads may fit the same one; either will do."""
+    """One colour map per model, until the process ends. If two threads fit the map of a model, either map will do."""
 
     def __init__(self) -> None:
         self._maps: dict[str, torch.Tensor] = {}
@@ -28,13 +28,13 @@ class ColourMaps:
         return self._maps.get(model_id)
 
     def learn(self, model_id: str, grid: torch.Tensor, video: torch.Tensor) -> None:
-        """Fits a map to one clip: its latents `[channels, f, h, w]` and their video `[frames, 3, height, width]`."""
+        """Fits the map of a model to one clip: latents `[channels, f, h, w]` and video `[frames, 3, height, width]`."""
         if model_id not in self._maps:
             self._maps[model_id] = fit(grid, video)
 
 
 class Previewer:
-    """Sends previews of the clips of one call. Made per call, and dropped with it."""
+    """Sends previews of the clips of one call."""
 
     def __init__(self, maps: ColourMaps, pipeline: Any, call: Call, *, interval_s: float) -> None:
         self._maps, self._pipeline, self._call = maps, pipeline, call
@@ -54,7 +54,7 @@ class Previewer:
                 request.observer.on_preview(_to_picture(grid, colours, request.clip))
 
     def learn(self, videos: Sequence[torch.Tensor]) -> None:
-        """Once the call's videos are there: a row for each clip that is left, which may be fewer than the latents'."""
+        """Fits the map of the model to the videos of the call: one video per clip that was not stopped."""
         model_id = self._call.model.id
         if self._interval_s <= 0 or self._latents is None or self._maps.find(model_id) is not None:
             return
@@ -66,7 +66,7 @@ class Previewer:
 
 
 def to_grid(pipeline: Any, latents: torch.Tensor, clip: ResolvedClip) -> torch.Tensor | None:
-    """One row of latents as `[channels, frames, height, width]`; None if the pipeline's layout is not known."""
+    """Returns one row of latents as `[channels, frames, height, width]`; None for a pipeline with an unknown layout."""
     if latents.dim() == 5:
         first = latents[0]
         return first.transpose(0, 1) if pipeline.__class__.__name__.startswith(FRAMES_FIRST) else first
@@ -83,23 +83,23 @@ def to_grid(pipeline: Any, latents: torch.Tensor, clip: ResolvedClip) -> torch.T
 
 
 def fit(grid: torch.Tensor, video: torch.Tensor) -> torch.Tensor:
-    """The map `[channels + 1, 3]` that fits the video best, by least squares; its last row is the constant."""
+    """Returns the map `[channels + 1, 3]` that fits the video best (least squares). Its last row is the constant."""
     _, frames, height, width = grid.shape
     colours = video.detach().cpu().float().transpose(0, 1).unsqueeze(0)
     targets = torch.nn.functional.adaptive_avg_pool3d(colours, (frames, height, width))[0]
-    wanted = targets.permute(1, 2, 3, 0).reshape(-1, 3)
-    return cast("Any", torch.linalg).lstsq(_points(grid), wanted, driver="gelsd").solution
+    points = targets.permute(1, 2, 3, 0).reshape(-1, 3)
+    return cast("Any", torch.linalg).lstsq(_points(grid), points, driver="gelsd").solution
 
 
 def paint(grid: torch.Tensor, colours: torch.Tensor) -> torch.Tensor:
-    """The middle frame as colours: `[height, width, 3]` of 0 to 1."""
+    """Returns the middle frame as colours `[height, width, 3]`, with values from 0 to 1."""
     middle = grid[:, grid.shape[1] // 2 : grid.shape[1] // 2 + 1]
     _, _, height, width = middle.shape
     return (_points(middle) @ colours).reshape(height, width, 3).clamp(0, 1)
 
 
 def _points(grid: torch.Tensor) -> torch.Tensor:
-    """One row per point of the grid: its channels, and a 1 for the constant."""
+    """Returns one row per point of the grid: the channels, and 1 for the constant."""
     flat = grid.detach().cpu().float().permute(1, 2, 3, 0).reshape(-1, grid.shape[0])
     return torch.cat([flat, torch.ones(flat.shape[0], 1)], dim=1)
 

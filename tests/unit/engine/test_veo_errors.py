@@ -14,28 +14,28 @@ REFUSALS = (
 
 
 @pytest.mark.parametrize("message", REFUSALS)
-def test_words_of_moderation_are_final_before_and_after_acceptance(message: str):
+def test_refusals_by_moderation_are_final_before_and_after_acceptance(message: str):
     for failed in (describe_refusal(400, message, "detail"), describe_failure({"code": 3, "message": message})):
         assert (failed.code, failed.retriable) == (FailureCode.MODERATED, False)
         assert message in failed.detail
 
 
 def test_another_bad_request_is_the_engines_failure():
-    failed = describe_refusal(400, "durationSeconds is out of range", "Veo answered 400: durationSeconds …")
+    failed = describe_refusal(400, "durationSeconds is out of range", "Veo responded with 400: durationSeconds …")
     assert (failed.code, failed.retriable) == (FailureCode.ENGINE_FAILED, False)
 
 
-def test_a_denied_key_is_not_taken_for_moderation_though_it_speaks_of_policy():
+def test_a_denied_key_is_no_moderation_though_its_message_has_the_word_policy():
     failed = describe_refusal(403, "Permission denied by an organization policy.", "detail")
     assert failed.code is FailureCode.MODEL_UNAVAILABLE
 
 
-def test_an_overloaded_service_is_not_taken_for_moderation():
+def test_an_overloaded_service_is_no_moderation():
     failed = describe_failure({"code": 8, "message": "Quota exceeded. See the policy at …"})
     assert (failed.code, failed.retriable) == (FailureCode.UPSTREAM_RATE_LIMITED, True)
 
 
-def test_a_failure_without_words_or_code_may_be_tried_again():
+def test_a_failure_without_message_and_code_is_retriable():
     failed = describe_failure({})
     assert (failed.code, failed.retriable) == (FailureCode.ENGINE_FAILED, True)
-    assert "does not say why" in failed.detail
+    assert "no reason given" in failed.detail

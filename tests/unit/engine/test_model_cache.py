@@ -10,7 +10,7 @@ import pytest
 from phoenix.catalog.load import load_catalog
 from phoenix.catalog.model import ModelSpec
 from phoenix.engine.backends.diffusers.model_cache import ModelCache
-from phoenix.engine.cancellation import RenderStopped, StopReason, StopToken
+from phoenix.engine.stop_token import RenderStopped, StopReason, StopToken
 
 SIZES = {"a": 40, "b": 40, "c": 40, "huge": 500}
 

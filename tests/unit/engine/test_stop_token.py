@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from phoenix.engine.cancellation import RenderStopped, StopReason, StopToken, lock_and_wake_on_stop, wait_until
+from phoenix.engine.stop_token import RenderStopped, StopReason, StopToken, lock_and_wake_on_stop, wait_until
 
 
 def test_a_token_that_nobody_stopped_lets_work_go_on():

@@ -1,4 +1,7 @@
-"""Cooperative stops: a clip hears of one at once while it waits, and within a step while it computes."""
+"""Cooperative stops: a stop ends a wait at once, and a computation within a step.
+
+These are stops, not cancellations: a canceled job is one of five reasons to stop a clip.
+"""
 
 import threading
 import time
@@ -8,6 +11,8 @@ from enum import StrEnum
 
 
 class StopReason(StrEnum):
+    """Why a clip was stopped."""
+
     CANCEL = "cancel"
     PREEMPT = "preempt"
     LOST = "lost"
@@ -16,9 +21,9 @@ class StopReason(StrEnum):
 
 
 class RenderStopped(BaseException):
-    """The clip was asked to stop, and has.
+    """The clip was stopped.
 
-    Not an `Exception`: pipelines and callbacks catch those, and a stop that is caught is lost.
+    It is a `BaseException`, because pipelines and callbacks catch `Exception`, and would lose the stop.
     """
 
     def __init__(self, reason: StopReason) -> None:
@@ -27,7 +32,7 @@ class RenderStopped(BaseException):
 
 
 class StopToken:
-    """One clip's stop switch. Thread-safe; the first reason wins, and it cannot be reset."""
+    """Carries a stop request to one clip. Thread-safe; the first reason wins; a stop cannot be taken back."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -40,31 +45,31 @@ class StopToken:
         return self._reason
 
     def stop(self, reason: StopReason) -> bool:
-        """Asks for a stop. Returns whether this call was the first to ask."""
+        """Requests a stop. Returns whether this call was the first request."""
         with self._lock:
             if self._reason is not None:
                 return False
             self._reason = reason
             callbacks = tuple(self._callbacks)
         self._stopped.set()
-        # Outside the lock: a callback takes its own lock, whose holder may be reading this token.
+        # Outside the lock: a callback takes another lock, and the thread that has it may be reading this token.
         for callback in callbacks:
             callback()
         return True
 
     def check(self) -> None:
-        """Raises `RenderStopped` if a stop was asked for."""
+        """Raises `RenderStopped` if a stop was requested."""
         if self._reason is not None:
             raise RenderStopped(self._reason)
 
     def wait(self, seconds: float) -> None:
-        """Sleeps for `seconds`. Raises `RenderStopped` the moment a stop is asked for."""
+        """Sleeps for `seconds`. Raises `RenderStopped` as soon as a stop is requested."""
         self._stopped.wait(seconds)
         self.check()
 
     @contextmanager
     def on_stop(self, callback: Callable[[], None]) -> Generator[None]:
-        """Calls `callback` when a stop is asked for inside the block; at once if it already was."""
+        """Calls `callback` when a stop is requested during the block; at once if it was requested before."""
         with self._lock:
             self._callbacks.append(callback)
             already_stopped = self._reason is not None
@@ -84,9 +89,9 @@ def wait_until(
     *,
     timeout_s: float | None = None,
 ) -> bool:
-    """Waits for `predicate` under a condition that is already held. Returns whether it came true in time.
+    """Waits until `predicate` is true. The caller has the lock of `changed`. Returns whether it came true in time.
 
-    Raises `RenderStopped` when a stop is asked for first.
+    Raises `RenderStopped` if a stop is requested first.
     """
     deadline_s = None if timeout_s is None else time.monotonic() + timeout_s
     while not predicate():
@@ -100,7 +105,7 @@ def wait_until(
 
 @contextmanager
 def lock_and_wake_on_stop(stop: StopToken, changed: threading.Condition) -> Generator[None]:
-    """Holds `changed` for the block, and wakes its waiters when `stop` is asked for."""
+    """Takes the lock of `changed` for the block, and wakes its waiters when a stop is requested."""
 
     def wake() -> None:
         with changed:
@@ -112,7 +117,7 @@ def lock_and_wake_on_stop(stop: StopToken, changed: threading.Condition) -> Gene
 
 @contextmanager
 def joint_stop_token(tokens: Sequence[StopToken]) -> Generator[StopToken]:
-    """A token that stops once all of these have: for work that several share."""
+    """Yields a token for work that several clips share: it stops after all of `tokens` have stopped."""
     joint_token = StopToken()
 
     def check_all() -> None:

@@ -6,8 +6,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from phoenix.engine.cancellation import RenderStopped, StopReason, StopToken
-from phoenix.engine.device_memory import DeviceReservation, DeviceScheduler
+from phoenix.engine.device_scheduler import DeviceReservation, DeviceScheduler
+from phoenix.engine.stop_token import RenderStopped, StopReason, StopToken
 from phoenix.errors import FailureCode, Stage, TaskFailed
 
 

@@ -8,7 +8,7 @@ from fixtures.claims import ManualClock
 from phoenix.catalog.load import load_catalog
 from phoenix.engine.backends.diffusers.idle_eviction import IdleEvictor
 from phoenix.engine.backends.diffusers.model_cache import ModelCache
-from phoenix.engine.cancellation import StopToken
+from phoenix.engine.stop_token import StopToken
 
 LIMIT_S = 100.0
 

@@ -1,4 +1,4 @@
-"""The errors of a store, and how a worker reports them."""
+"""The errors of a store, and their translation to task failures."""
 
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -9,35 +9,34 @@ from phoenix.errors import FailureCode, PhoenixError, Stage, TaskFailed
 
 
 class ObjectMissing(PhoenixError):
-    """There is no object under this key."""
+    """There is no object with this key."""
 
 
 class StoreFailed(PhoenixError):
-    """The store did not do what it was asked: it is full, away, or does not let us."""
+    """The store failed: it is full or unreachable, or denies access."""
 
 
 @contextmanager
 def translate_store_errors(key: str, *, is_put: bool = False) -> Generator[None]:
-    """Turns what obstore and the file system raise inside into `ObjectMissing` or `StoreFailed`."""
+    """Turns the errors of obstore and the file system into `ObjectMissing` or `StoreFailed`."""
     try:
         yield
     except FileNotFoundError as error:
-        # What a put does not find is the bucket itself, which may still be created.
+        # A put reports a missing bucket, which may be created later.
         if is_put:
             raise StoreFailed(f"There is no place to store {key} in.") from error
         raise ObjectMissing(f"There is no object under {key}.") from error
     except (BaseError, OSError) as error:
-        # obstore appends a debug dump of the source after the first line.
+        # obstore appends a debug dump after the first line.
         reason = str(error).split("\n", 1)[0]
         raise StoreFailed(f"The store refused {key}: {reason}") from error
 
 
 @contextmanager
 def reported_as_task_failure(stage: Stage) -> Generator[None]:
-    """For workers: turns a store's error inside into `TaskFailed(STORAGE_FAILED)` at `stage`.
+    """Turns the errors of a store into `TaskFailed` (STORAGE_FAILED) at `stage`, for workers.
 
-    A refusal may pass (a full disk is emptied, an endpoint comes back), so it is retriable; a missing object
-    is not.
+    `StoreFailed` is retriable, because a full disk or an unreachable endpoint may recover. `ObjectMissing` is not.
     """
     try:
         yield

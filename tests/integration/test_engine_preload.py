@@ -16,10 +16,10 @@ from fixtures.tiny_pipelines import TinyPipelines, tiny_spec
 from phoenix.catalog.model import ModelSpec
 from phoenix.engine.backends.diffusers.engine import DiffusersEngine
 from phoenix.engine.backends.diffusers.loading import LoadedPipeline
-from phoenix.engine.cancellation import RenderStopped, StopReason, StopToken
+from phoenix.engine.interface import ClipInputs, NullObserver
 from phoenix.engine.registry import EngineRegistry
 from phoenix.engine.slots import DeviceSlots
-from phoenix.engine.spec import ClipJob, NullObserver
+from phoenix.engine.stop_token import RenderStopped, StopReason, StopToken
 from phoenix.errors import FailureCode, Stage, TaskFailed
 from phoenix.settings import AnimaticSettings, EngineSettings
 
@@ -75,7 +75,7 @@ class Studio:
         self.submit = lambda model, observer=None: pool.submit(self.render, model, observer)
 
     def render(self, model: ModelSpec, observer: Recorder | None = None) -> int:
-        return len(list(self.engines.render(ClipJob(make_clip(), model), observer or NullObserver()).frames))
+        return len(list(self.engines.render(ClipInputs(make_clip(), model), observer or NullObserver()).frames))
 
 
 @contextmanager
@@ -136,7 +136,7 @@ def test_a_long_load_is_no_stall_whether_before_the_turn_or_in_it(tiny_wan):
         studio.engine.before_load = lambda _: waits.append(waiter.waits)
         studio.render(tiny_wan, waiter)
         studio.engine.close()
-        studio.engine.render(ClipJob(make_clip(), tiny_wan), waiter)
+        studio.engine.render(ClipInputs(make_clip(), tiny_wan), waiter)
         assert waits == [1, 1]
         assert waiter.waits == 0
         assert waiter.stages == [Stage.LOAD, *[Stage.LOAD, Stage.TEXT, Stage.DENOISE, Stage.DECODE] * 2]
@@ -182,7 +182,7 @@ def test_a_batch_for_which_there_is_no_memory_in_time_is_not_tried_again_in_part
     requests = requests_of(trio(one_call), waiters)
     with ThreadPoolExecutor(1) as pool:
         # On the device from its first step on, and not to be joined.
-        other = pool.submit(engine.render, ClipJob(make_clip(), one_call), Recorder(wait_at_a_step(gate)))
+        other = pool.submit(engine.render, ClipInputs(make_clip(), one_call), Recorder(wait_at_a_step(gate)))
         assert gate.reached.wait(60)
         engine.render_batch(requests)
         gate.open()

@@ -10,9 +10,9 @@ import pytest
 from fixtures.renders import Recorder, make_clip
 from phoenix.catalog.load import load_catalog
 from phoenix.engine.batcher import Batcher
-from phoenix.engine.cancellation import RenderStopped, StopReason, StopToken
+from phoenix.engine.interface import ClipInputs, RenderedClip, RenderRequest
 from phoenix.engine.slots import DeviceSlots
-from phoenix.engine.spec import ClipJob, RenderedClip, RenderRequest
+from phoenix.engine.stop_token import RenderStopped, StopReason, StopToken
 from phoenix.errors import FailureCode, Stage, TaskFailed
 
 MODEL = load_catalog().get("wan-2.1-t2v-1.3b")
@@ -32,7 +32,7 @@ class Studio:
 
     def submit(self, seed: int, *, limit: int = 4, **clip: Any) -> tuple[Recorder, Future[RenderedClip]]:
         recorder = Recorder()
-        request = RenderRequest(ClipJob(make_clip(seed=seed, **clip), MODEL), recorder)
+        request = RenderRequest(ClipInputs(make_clip(seed=seed, **clip), MODEL), recorder)
         return recorder, self._pool.submit(self.batcher.render, request, limit=limit, render=self.render)
 
     def render(self, requests: Sequence[RenderRequest]) -> None:
@@ -153,7 +153,7 @@ def test_an_error_of_the_engine_reaches_every_clip_and_frees_the_slot(studio: St
     def fail(_requests: Sequence[RenderRequest]) -> None:
         raise TaskFailed(FailureCode.ENGINE_FAILED, "it broke", stage=Stage.DENOISE)
 
-    request = RenderRequest(ClipJob(make_clip(), MODEL), Recorder())
+    request = RenderRequest(ClipInputs(make_clip(), MODEL), Recorder())
     with pytest.raises(TaskFailed, match="it broke"):
         studio.batcher.render(request, limit=2, render=fail)
     eventually(lambda: studio.slots.in_use == 0)

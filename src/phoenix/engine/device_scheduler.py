@@ -1,6 +1,6 @@
-"""Admits calls to the device, in order: side by side as long as their learned memory peaks fit together.
+"""Admits calls to the device in order. Calls run at the same time as long as their learned memory peaks fit together.
 
-A call whose peak is unknown runs alone, so that it can be measured; later ones like it may share the device.
+A call with an unknown peak runs alone, so that the peak can be measured. Later calls of that shape share the device.
 """
 
 import threading
@@ -10,30 +10,30 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
-from phoenix.engine.cancellation import StopToken, lock_and_wake_on_stop, wait_until
+from phoenix.engine.stop_token import StopToken, lock_and_wake_on_stop, wait_until
 from phoenix.errors import FailureCode, Stage, TaskFailed
 
 PEAK_MARGIN = 1.05
-"""Factor on measured peaks: they do not include fragmentation between two calls."""
+"""Factor on measured peaks, which do not include the fragmentation between two calls."""
 
 
 class Meter(Protocol):
-    """The memory of this process's device, as seen by its allocator."""
+    """The memory of the device, as the allocator of this process sees it."""
 
     def available_bytes(self) -> int:
-        """Bytes that could be allocated now."""
+        """Returns the bytes that can be allocated now."""
         ...
 
     def allocated_bytes(self) -> int:
-        """Bytes in use by tensors: weights and activations."""
+        """Returns the bytes that tensors use: weights and activations."""
         ...
 
     def reset_peak(self) -> None:
-        """Starts measuring a new peak."""
+        """Starts to measure a new peak."""
         ...
 
     def peak_bytes(self) -> int:
-        """Most bytes in use at once since `reset_peak`."""
+        """Returns the largest number of bytes in use at a time since `reset_peak`."""
         ...
 
     def release(self) -> None:
@@ -45,28 +45,28 @@ class Weights(Protocol):
     """The models of this process on its device."""
 
     def memory_bytes(self) -> int:
-        """Of all that are in memory."""
+        """Returns the bytes of all models in memory."""
         ...
 
     def expected_bytes(self) -> int:
-        """Of those on their way, as far as it is known."""
+        """Returns the expected bytes of the models that are loading; 0 for a model of unknown size."""
         ...
 
 
 @dataclass(frozen=True, eq=False)
 class DeviceReservation:
-    """What one call needs of the device."""
+    """The part of the device that one call needs."""
 
     model_id: str
     needed_bytes: int | None = None
-    """Bytes beyond the weights; None if not known yet."""
+    """Bytes in addition to the weights; None if unknown."""
     max_calls_of_model: int | None = None
-    """Most calls of this model at once; None for any number."""
+    """Limit on the calls of this model at a time; None for no limit."""
     is_exclusive: bool = False
 
 
 class DeviceScheduler:
-    """Admits calls in the order in which they asked. Without a meter, memory never makes a call wait."""
+    """Admits calls first come, first served. Without a meter, calls do not wait for memory."""
 
     def __init__(self, meter: Meter | None, weights: Weights) -> None:
         self._meter = meter
@@ -85,8 +85,8 @@ class DeviceScheduler:
     ) -> Generator[DeviceReservation]:
         """Waits for memory, and reserves it for the block. Yields the reservation.
 
-        `estimate` is asked anew at each look: the call before this one may have shown what both of them take. Raises
-        `TaskFailed` (TIMEOUT) past `timeout_s`, `RenderStopped` when asked to stop first.
+        `estimate` is called again before each check, because an earlier call may have measured the peak meanwhile.
+        Raises `TaskFailed` (TIMEOUT) after `timeout_s`, or `RenderStopped` when asked to stop first.
         """
         reservation = self._admit(estimate, stop, timeout_s)
         try:
@@ -97,10 +97,11 @@ class DeviceScheduler:
                 self._changed.notify_all()
 
     def needs_measuring(self, reservation: DeviceReservation) -> bool:
+        """Returns whether the memory peak of this call is unknown and can be measured."""
         return self._meter is not None and reservation.needed_bytes is None
 
     def can_load(self) -> bool:
-        """Whether the models on their way fit beside the running calls, even when all of those stand at their peaks."""
+        """Returns whether the models that are loading fit in memory while all running calls are at their peaks."""
         with self._changed:
             if self._meter is None or not self._running:
                 return True
@@ -140,14 +141,15 @@ class DeviceScheduler:
         return reservation.is_exclusive or self.needs_measuring(reservation)
 
     def _spare_bytes(self, meter: Meter) -> float:
-        """What would be left with all models there and every running call at its peak.
+        """Returns the free bytes for the case that all models are loaded and all running calls are at their peaks.
 
-        Those that have begun hold part of theirs already; so may a model on its way, which looks the same.
+        Running calls already use a part of their peaks, which is added back. A model that is loading may already use
+        a part of its memory too; the meter cannot see the difference.
         """
         in_use = max(0, meter.allocated_bytes() - self._weights.memory_bytes())
         peaks = sum((reservation.needed_bytes or 0) * PEAK_MARGIN for reservation in self._running)
         return meter.available_bytes() + in_use - self._weights.expected_bytes() - peaks
 
     def _timeout(self, timeout_s: float) -> TaskFailed:
-        detail = f"no memory on the device came free within {timeout_s:g} s (calls on it: {self.running_calls})"
+        detail = f"no memory on the device was free within {timeout_s:g} s (calls on it: {self.running_calls})"
         return TaskFailed(FailureCode.TIMEOUT, detail, stage=Stage.QUEUE, retriable=True)

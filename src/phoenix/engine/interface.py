@@ -1,0 +1,210 @@
+"""The interface of every engine: its inputs, its output, and the observer of a render.
+
+The backends `animatic`, `diffusers` and `veo` implement `Engine`.
+"""
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+from phoenix.catalog.model import ModelSpec
+from phoenix.contract.resolved import ResolvedClip
+from phoenix.engine.stop_token import RenderStopped, StopToken
+from phoenix.errors import Stage, TaskFailed
+
+Frame = bytes | memoryview
+"""One picture: rgb24, rows from the top, `height * width * 3` bytes."""
+
+
+@dataclass(frozen=True)
+class ClipInputs:
+    """One clip to render. `image_path` is the downloaded first frame, for models that take an image."""
+
+    clip: ResolvedClip
+    model: ModelSpec
+    image_path: Path | None = None
+
+
+@dataclass(frozen=True)
+class RenderedClip:
+    """A clip's frames. `frames` can be read once, in order; the frames no longer use device memory."""
+
+    frames: Iterator[Frame] = field(repr=False)
+    width: int
+    height: int
+    fps: int
+    num_frames: int
+    batch_size: int = 1
+    """Number of clips in the call that rendered this clip, including this clip."""
+
+
+class RenderObserver(Protocol):
+    """Observes one render, in the thread of the render.
+
+    Its methods raise `RenderStopped` after a stop was requested.
+    """
+
+    @property
+    def stop(self) -> StopToken: ...
+
+    def on_stage(self, stage: Stage) -> None:
+        """`stage` begins; the previous stage has ended."""
+        ...
+
+    def on_step(self, step: int, steps: int) -> None:
+        """Step number `step` (from 1) of `steps` is done."""
+        ...
+
+    def on_preview(self, picture: bytes) -> None:
+        """The clip at this step: a JPEG of at most `previews.MAX_PREVIEW_BYTES`."""
+        ...
+
+    def waiting(self) -> AbstractContextManager[None]:
+        """Entered while the render waits for its turn or its model. A render that waits does not count as stalled."""
+        ...
+
+
+class NullObserver:
+    """Observes a render and reports nothing: for a warm-up or a benchmark."""
+
+    def __init__(self, stop: StopToken | None = None) -> None:
+        self.stop = stop or StopToken()
+
+    def on_stage(self, stage: Stage) -> None:  # noqa: ARG002
+        self.stop.check()
+
+    def on_step(self, step: int, steps: int) -> None:  # noqa: ARG002
+        self.stop.check()
+
+    def on_preview(self, picture: bytes) -> None:
+        pass
+
+    def waiting(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
+
+RenderOutcome = RenderedClip | BaseException
+
+
+class RenderRequest:
+    """A clip to render, and its outcome.
+
+    Thread-safe: one thread renders, another may wait. The first outcome counts.
+    """
+
+    def __init__(self, inputs: ClipInputs, observer: RenderObserver) -> None:
+        self.inputs = inputs
+        self.observer = observer
+        self._lock = threading.Lock()
+        self._outcome: RenderOutcome | None = None
+        self._started = threading.Event()
+        self._finished = threading.Event()
+
+    @property
+    def clip(self) -> ResolvedClip:
+        return self.inputs.clip
+
+    @property
+    def is_stopped(self) -> bool:
+        return self.observer.stop.reason is not None
+
+    @property
+    def is_finished(self) -> bool:
+        return self._outcome is not None
+
+    @property
+    def has_succeeded(self) -> bool:
+        return isinstance(self._outcome, RenderedClip)
+
+    def start(self) -> None:
+        """Reports that the call of this request has a slot on the device."""
+        self._started.set()
+
+    def finish(self, outcome: RenderOutcome) -> None:
+        with self._lock:
+            if self._outcome is None:
+                self._outcome = outcome
+        self._started.set()
+        self._finished.set()
+
+    def finish_stopped(self) -> None:
+        """Finishes a request that was asked to stop, and that is no longer part of a call."""
+        assert self.observer.stop.reason is not None
+        self.finish(RenderStopped(self.observer.stop.reason))
+
+    def result(self) -> RenderedClip:
+        """Returns the rendered clip. Raises its failure, or `RenderStopped`. Call it after the request is finished."""
+        assert self._outcome is not None
+        if isinstance(self._outcome, BaseException):
+            raise self._outcome
+        return self._outcome
+
+    def wait(self) -> RenderedClip:
+        """Waits until another thread finishes the request. Raises its failure, or `RenderStopped` when asked to stop.
+
+        A stop ends the wait at once; the call drops the clip later, as soon as it can.
+        """
+        with self.observer.stop.on_stop(self._started.set), self.observer.stop.on_stop(self._finished.set):
+            with self.observer.waiting():
+                self._started.wait()
+            self._finished.wait()
+        if self._outcome is None:
+            self.observer.stop.check()
+        return self.result()
+
+
+class Engine(Protocol):
+    """Renders clips synchronously. As many threads as the device has slots may call it at a time."""
+
+    def render(self, inputs: ClipInputs, observer: RenderObserver) -> RenderedClip:
+        """Renders one clip. Raises `TaskFailed`, or `RenderStopped` when asked to stop."""
+        ...
+
+    def loaded_models(self) -> tuple[str, ...]:
+        """Ids of the models in memory."""
+        ...
+
+    def close(self) -> None:
+        """Releases the models. Call it only while no render is running."""
+        ...
+
+
+@runtime_checkable
+class BatchingEngine(Protocol):
+    """An engine that can render several clips in one call."""
+
+    def render_batch(self, requests: Sequence[RenderRequest]) -> None:
+        """Renders clips with equal `BatchKey`s. Finishes every request, also after an error."""
+        ...
+
+
+@runtime_checkable
+class LoadingEngine(Protocol):
+    """An engine whose models take memory, and time to load."""
+
+    def preload(self, model: ModelSpec, stop: StopToken) -> AbstractContextManager[None]:
+        """Loads `model` before its call has a slot, if the model fits in memory together with the running calls.
+
+        The context covers the wait for the slot and the call. Raises `TaskFailed`, or `RenderStopped` when asked to
+        stop.
+        """
+        ...
+
+
+class ProcessUnfit(TaskFailed):
+    """The attempt failed, and every later attempt in this process would fail: the worker reports it, then exits."""
+
+
+def without_traceback(error: BaseException) -> BaseException:
+    """Returns a copy of the error without its traceback: the frames of a traceback keep tensors alive.
+
+    Copies only `TaskFailed` and `RenderStopped`; returns any other error unchanged.
+    """
+    if isinstance(error, TaskFailed):
+        return type(error)(error.code, error.detail, stage=error.stage, retriable=error.retriable)
+    if isinstance(error, RenderStopped):
+        return RenderStopped(error.reason)
+    return error
