@@ -27,7 +27,7 @@ ResolutionOption = Annotated[Resolution | None, typer.Option(help="The shorter s
 FpsOption = Annotated[int | None, typer.Option()]
 StepsOption = Annotated[int | None, typer.Option(help="Denoising steps of each clip.")]
 SeedOption = Annotated[int | None, typer.Option(help="Clip i uses seed + i; random if unset.")]
-CrossfadeOption = Annotated[float | None, typer.Option("--crossfade", help="Seconds by which clips overlap.")]
+CrossfadeOption = Annotated[float | None, typer.Option("--crossfade", help="Overlap of the clips, in seconds.")]
 AudioOption = Annotated[
     Path | None, typer.Option(exists=True, dir_okay=False, help="Sound file for the soundtrack of the reel.")
 ]
