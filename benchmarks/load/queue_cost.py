@@ -23,7 +23,7 @@ from phoenix.db.unit_of_work import Database
 from phoenix.jobs.execution.recovery import list_expired_leases, list_overdue
 from phoenix.jobs.repository import list_queued
 from phoenix.jobs.scheduling.dispatch import mark_dispatched, plan_dispatch
-from phoenix.jobs.scheduling.position import find_queue_positions
+from phoenix.jobs.scheduling.position import QueuePositions
 from phoenix.jobs.scheduling.workers import WorkerReport, record_heartbeat
 from phoenix.jobs.submission.submit import submit
 from phoenix.jobs.tables import JobRow
@@ -53,7 +53,7 @@ async def fill(database: Database, count: int) -> None:
 
 async def plan_next(database: Database) -> object:
     async with database.read() as session:
-        return await plan_dispatch(session, "gpu", prefetch_multiplier=2, worker_timeout_s=HOUR_S)
+        return await plan_dispatch(session, "gpu", prefetch_multiplier=2)
 
 
 async def find_expired(database: Database) -> object:
@@ -64,7 +64,7 @@ async def find_expired(database: Database) -> object:
 async def find_positions(database: Database) -> object:
     async with database.read() as session:
         jobs = await list_queued(session, job_ids=[], owner_ids=["key_0"], limit=200)
-    return await find_queue_positions(database, jobs, worker_timeout_s=HOUR_S)
+    return await QueuePositions(database).find(jobs)
 
 
 QUERIES: dict[str, Query] = {"dispatch": plan_next, "reaper": find_expired, "position": find_positions}
@@ -106,12 +106,14 @@ def recorded(engine: Engine, statements: list[tuple[str, object]]):
 async def measure(postgres: PrivatePostgres, counts: list[int]) -> None:
     database = Database(open_engine(postgres.async_url, DatabaseSettings(statement_timeout_s=60)))
     async with database.write() as uow:
-        await record_heartbeat(uow, WorkerReport("wrk_1", "host", 1, "cpu", {"gpu": SLOTS}, serves=("animatic",)))
+        await record_heartbeat(
+            uow, WorkerReport("wrk_1", "host", 1, "cpu", {"gpu": SLOTS}, serves=("animatic",)), lease_s=HOUR_S
+        )
     print(f"{'queued':>8}" + "".join(f"{name + ' ms':>12}" for name in QUERIES))
     for count in counts:
         await fill(database, count)
         async with database.write() as uow:
-            plan = await plan_dispatch(uow.session, "gpu", prefetch_multiplier=2, worker_timeout_s=HOUR_S)
+            plan = await plan_dispatch(uow.session, "gpu", prefetch_multiplier=2)
             await mark_dispatched(uow, plan.enqueue)
         async with database.write() as uow:
             await uow.session.execute(text("ANALYZE"))

@@ -142,10 +142,11 @@ def upgrade() -> None:
         sa.Column("memory_total_bytes", sa.BigInteger(), nullable=True),
         sa.Column("started_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("seen_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("workers_pkey")),
     )
     with op.batch_alter_table("workers", schema=None) as batch_op:
-        batch_op.create_index(batch_op.f("workers_seen_at_idx"), ["seen_at"], unique=False)
+        batch_op.create_index(batch_op.f("workers_expires_at_idx"), ["expires_at"], unique=False)
 
     op.create_table(
         "artifacts",
@@ -307,7 +308,7 @@ def downgrade() -> None:
 
     op.drop_table("artifacts")
     with op.batch_alter_table("workers", schema=None) as batch_op:
-        batch_op.drop_index(batch_op.f("workers_seen_at_idx"))
+        batch_op.drop_index(batch_op.f("workers_expires_at_idx"))
 
     op.drop_table("workers")
     with op.batch_alter_table("jobs", schema=None) as batch_op:

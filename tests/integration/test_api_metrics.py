@@ -50,7 +50,7 @@ async def test_live_workers_and_their_slots_are_counted_by_queue(api: Api) -> No
 async def test_the_memory_of_each_workers_device_is_reported(api: Api) -> None:
     said = WorkerReport("wrk_gpu", "box", 1, "cuda:1", {"gpu": 1}, memory_used_bytes=5, memory_total_bytes=9)
     async with api.services.database.write() as uow:
-        await record_heartbeat(uow, said)
+        await record_heartbeat(uow, said, lease_s=60)
     await api.register_worker("media")
 
     seen = await scrape(api)

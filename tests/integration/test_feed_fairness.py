@@ -43,11 +43,11 @@ class Fleet:
 
     async def start(self) -> None:
         async with self._database.write() as uow:
-            await record_heartbeat(uow, WORKER)
+            await record_heartbeat(uow, WORKER, lease_s=3600)
 
     async def feed(self) -> None:
         async with self._database.read() as session:
-            plan = await plan_dispatch(session, "gpu", prefetch_multiplier=2, worker_timeout_s=3600)
+            plan = await plan_dispatch(session, "gpu", prefetch_multiplier=2)
         await self.queue.revoke("gpu", messages(list(plan.revoke)))
         await self.queue.enqueue("gpu", messages(list(plan.enqueue)))
         async with self._database.write() as uow:

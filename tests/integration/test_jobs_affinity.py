@@ -18,7 +18,7 @@ WAIT_S = 10.0
 async def start_worker(database: Database, worker_id: str, *models: str, slots: int = 1) -> None:
     said = WorkerReport(worker_id, "host", 1, "cpu", {"gpu": slots}, serves=("animatic",), models=models)
     async with database.write() as uow:
-        await record_heartbeat(uow, said)
+        await record_heartbeat(uow, said, lease_s=15)
 
 
 async def dispatch_clip(database: Database, model: str = "animatic") -> ReadyTask:
@@ -39,7 +39,6 @@ async def leaves(database: Database, task: ReadyTask, *, held: tuple[str, ...] =
             worker_id="wrk_me",
             loaded_models=held,
             wait_s=WAIT_S,
-            worker_timeout_s=15,
         )
 
 

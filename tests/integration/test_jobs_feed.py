@@ -10,7 +10,7 @@ from phoenix.db.unit_of_work import Database
 from phoenix.jobs.scheduling.dispatch import list_dispatched, mark_dispatched, plan_dispatch, undispatch
 from phoenix.jobs.scheduling.fair_queue import ReadyTask
 from phoenix.jobs.scheduling.leader_lease import acquire_leader_lease, release_leader_lease
-from phoenix.jobs.scheduling.position import find_queue_positions
+from phoenix.jobs.scheduling.position import QueuePositions
 from phoenix.jobs.scheduling.queue_snapshot import read_queue_snapshot
 from phoenix.jobs.scheduling.workers import WorkerReport, record_heartbeat
 from phoenix.jobs.tables import TaskRow
@@ -20,12 +20,14 @@ WORKER = WorkerReport("wrk_1", "host", 1, "cpu", slots={"gpu": 1}, serves=("anim
 
 async def start_worker(database: Database, slots: int = 1) -> None:
     async with database.write() as uow:
-        await record_heartbeat(uow, WorkerReport("wrk_1", "host", 1, "cpu", slots={"gpu": slots}, serves=("animatic",)))
+        await record_heartbeat(
+            uow, WorkerReport("wrk_1", "host", 1, "cpu", slots={"gpu": slots}, serves=("animatic",)), lease_s=15
+        )
 
 
 async def choose(database: Database, prefetch_multiplier: float = 2) -> list[ReadyTask]:
     async with database.read() as session:
-        plan = await plan_dispatch(session, "gpu", prefetch_multiplier=prefetch_multiplier, worker_timeout_s=15)
+        plan = await plan_dispatch(session, "gpu", prefetch_multiplier=prefetch_multiplier)
     return list(plan.enqueue)
 
 
@@ -106,7 +108,7 @@ async def test_the_queue_position_counts_the_jobs_that_start_earlier(database: D
         last = await submit_reel(database, "a", "b")
     job = await get_job(database, last)
 
-    position = (await find_queue_positions(database, [job], worker_timeout_s=15))[last]
+    position = (await QueuePositions(database).find([job]))[last]
 
     assert position.queue_position == 2
     assert position.waiting_reason == "2 jobs will start before this one."
@@ -115,7 +117,7 @@ async def test_the_queue_position_counts_the_jobs_that_start_earlier(database: D
 async def test_a_job_without_a_worker_says_so(database: Database) -> None:
     job = await get_job(database, await submit_reel(database))
 
-    position = (await find_queue_positions(database, [job], worker_timeout_s=15))[job.row.id]
+    position = (await QueuePositions(database).find([job]))[job.row.id]
 
     assert position.waiting_reason == "No gpu worker is running."
 
@@ -148,7 +150,7 @@ async def test_a_job_that_came_after_the_snapshot_gets_its_position(database: Da
     for _ in range(3):
         await submit_reel(database)
     async with database.read() as session:
-        snapshot = await read_queue_snapshot(session, "gpu", worker_timeout_s=15, with_in_flight=False)
+        snapshot = await read_queue_snapshot(session, "gpu", with_in_flight=False)
     late = await get_job(database, await submit_reel(database, "a", "b"))
     of_another = await get_job(database, await submit_reel(database, owner_id="key_small"))
 

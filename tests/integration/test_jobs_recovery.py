@@ -41,7 +41,7 @@ async def let_deadline_pass(database: Database, job_id: str, column: str) -> Non
 
 async def hear_of(database: Database, worker_id: str) -> None:
     async with database.write() as uow:
-        await record_heartbeat(uow, WorkerReport(worker_id, "host", 1, "cpu", slots={"gpu": 1}))
+        await record_heartbeat(uow, WorkerReport(worker_id, "host", 1, "cpu", slots={"gpu": 1}), lease_s=60)
 
 
 async def reap(database: Database) -> int:

@@ -9,8 +9,7 @@ from sqlalchemy import URL
 from builders import claim_next, get_job, submit_reel
 from phoenix.db.engine import open_engine
 from phoenix.db.unit_of_work import Database
-from phoenix.jobs.scheduling.position import find_queue_positions
-from phoenix.jobs.scheduling.queue_snapshot import QueueSnapshotCache
+from phoenix.jobs.scheduling.position import QueuePositions
 from phoenix.settings import DatabaseSettings
 
 
@@ -26,9 +25,9 @@ async def test_nobody_holds_the_connection_that_the_reader_of_the_queue_needs(da
     running, waiting = await submit_reel(database), await submit_reel(database)
     await claim_next(database)
     jobs = [await get_job(database, job_id) for job_id in (running, waiting)]
-    snapshots = QueueSnapshotCache()
+    queue_positions = QueuePositions(database)
 
     async def ask(count: int) -> None:
-        await find_queue_positions(database, jobs[-count:], worker_timeout_s=15, queue_snapshots=snapshots)
+        await queue_positions.find(jobs[-count:])
 
     await asyncio.gather(*(ask(count) for count in (2, 2, 2, 1)))

@@ -17,6 +17,7 @@ from phoenix.jobs.event_log.reader import SqlEventLog
 from phoenix.jobs.execution.claim import claim
 from phoenix.jobs.repository import list_queued, list_unfinished
 from phoenix.jobs.scheduling.dispatch import list_ready, plan_dispatch
+from phoenix.jobs.scheduling.position import QueuePositions
 from phoenix.jobs.scheduling.workers import WorkerReport, record_heartbeat
 
 CHANGES = {
@@ -70,12 +71,14 @@ async def test_a_worker_knows_that_it_is_not_for_it(database: Database, what: st
 
 async def test_an_unknown_priority_is_dispatched_as_the_normal_one(database: Database) -> None:
     async with database.write() as uow:
-        await record_heartbeat(uow, WorkerReport("wrk_1", "host", 1, "cpu", slots={"gpu": 4}, serves=("animatic",)))
+        await record_heartbeat(
+            uow, WorkerReport("wrk_1", "host", 1, "cpu", slots={"gpu": 4}, serves=("animatic",)), lease_s=60
+        )
     first, urgent, last = [await submit_reel(database) for _ in range(3)]
     await make_newer(database, urgent, "priority")
 
     async with database.read() as session:
-        plan = await plan_dispatch(session, "gpu", prefetch_multiplier=2, worker_timeout_s=60)
+        plan = await plan_dispatch(session, "gpu", prefetch_multiplier=2)
 
     assert [task.job_id for task in plan.enqueue] == [first, urgent, last]
 
@@ -86,7 +89,7 @@ async def test_its_events_keep_no_other_stream_from_beginning(database: Database
     async with database.write() as uow:
         statement = text("UPDATE events SET type = 'job.paused', data = :data WHERE job_id = :id")
         await uow.session.execute(statement, {"data": event, "id": newer})
-    log = CoalescingEventLog(SqlEventLog(database, no_progress, worker_timeout_s=15))
+    log = CoalescingEventLog(SqlEventLog(database, no_progress, QueuePositions(database)))
 
     of_newer, of_ours = await asyncio.gather(log.replay(newer, 0), log.replay(ours, 0), return_exceptions=True)
 

@@ -20,7 +20,7 @@ WORKER = WorkerReport("wrk_1", "host", 1, "cpu", slots={"gpu": 4}, serves=("anim
 async def newer(database: Database) -> str:
     """A job that is, with its tasks, in a state from the future."""
     async with database.write() as uow:
-        await record_heartbeat(uow, WORKER)
+        await record_heartbeat(uow, WORKER, lease_s=60)
     job_id = await submit_reel(database)
     async with database.write() as uow:
         for table, column in (("jobs", "id"), ("tasks", "job_id")):
@@ -37,7 +37,7 @@ async def ours(database: Database, newer: str) -> str:
 
 async def test_the_others_are_dispatched(database: Database, ours: str) -> None:
     async with database.read() as session:
-        plan = await plan_dispatch(session, "gpu", prefetch_multiplier=2, worker_timeout_s=60)
+        plan = await plan_dispatch(session, "gpu", prefetch_multiplier=2)
     assert [task.job_id for task in plan.enqueue] == [ours]
 
 
@@ -66,5 +66,5 @@ async def test_who_asks_for_the_row_is_sent_to_a_newer_replica(database: Databas
 @pytest.mark.usefixtures("ours", "newer")
 async def test_the_row_is_counted(database: Database) -> None:
     async with database.read() as session:
-        jobs = (await read_gauges(session, worker_timeout_s=60)).jobs
+        jobs = (await read_gauges(session)).jobs
     assert (jobs["queued"], jobs[FROM_THE_FUTURE]) == (1, 1)

@@ -65,14 +65,16 @@ async def test_a_worker_leaves_it_and_does_the_others(harness: WorkerHarness) ->
 
 async def test_a_task_that_was_snoozed_makes_way_and_is_still_claimed_by_its_message(database: Database) -> None:
     async with database.write() as uow:
-        await record_heartbeat(uow, WorkerReport("wrk_1", "host", 1, "cpu", slots={"gpu": 4}, serves=("animatic",)))
+        await record_heartbeat(
+            uow, WorkerReport("wrk_1", "host", 1, "cpu", slots={"gpu": 4}, serves=("animatic",)), lease_s=60
+        )
     first, second = await submit_reel(database), await submit_reel(database)
     async with database.read() as session:
         waiting = (await list_ready(session, "gpu"))[0]
     async with database.write() as uow:
         await snooze(uow, waiting.task_id, waiting.dispatch_seq, for_s=60)
     async with database.read() as session:
-        plan = await plan_dispatch(session, "gpu", prefetch_multiplier=2, worker_timeout_s=60)
+        plan = await plan_dispatch(session, "gpu", prefetch_multiplier=2)
     assert (waiting.job_id, [task.job_id for task in plan.enqueue]) == (first, [second])
     async with database.write() as uow:
         claimed = await claim(uow, waiting.task_id, waiting.dispatch_seq, worker_id="wrk_newer", lease_s=LEASE_S)
@@ -85,7 +87,7 @@ async def test_the_lease_reaper_ends_the_others_that_are_overdue(services: Servi
     await make_newer(database, newer)
     for job_id, late_s in ((newer, 60), (ours, 30)):
         await change_job(database, job_id, queue_deadline_at=db_now(-late_s))
-    await LeaseReaper(services, worker_timeout_s=60).reap()
+    await LeaseReaper(services).reap()
     assert (await get_job(database, ours)).row.state is JobState.EXPIRED
 
 
@@ -105,7 +107,7 @@ async def test_the_lease_reaper_takes_the_others_whose_worker_is_lost(services: 
         for job_id, late_s in ((newer, 60), (ours, 30)):
             lapse = update(TaskRow).where(col(TaskRow.job_id) == job_id, col(TaskRow.lease_owner).is_not(None))
             await uow.session.execute(lapse.values(lease_until=db_now(-late_s)))
-    await LeaseReaper(services, worker_timeout_s=60).reap()
+    await LeaseReaper(services).reap()
     assert (await get_job(services.database, ours)).tasks[0].lease_owner is None
 
 

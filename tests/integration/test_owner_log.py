@@ -14,7 +14,7 @@ from phoenix.jobs.event_log import writer
 from phoenix.jobs.execution.completion import succeed
 from phoenix.jobs.post_commit import EventRecorded
 from phoenix.jobs.scheduling.durations import read_duration_stats
-from phoenix.jobs.scheduling.position import find_queue_positions
+from phoenix.jobs.scheduling.position import QueuePositions
 from phoenix.jobs.scheduling.workers import WorkerReport, record_heartbeat
 
 JOBS = 20
@@ -77,14 +77,14 @@ async def test_the_duration_of_a_clip_is_learned_and_smoothed(database: Database
 
 async def test_a_waiting_job_s_time_counts_the_work_before_it(database: Database) -> None:
     async with database.write() as uow:
-        await record_heartbeat(uow, WorkerReport("wrk_1", "host", 1, "cpu", {"gpu": 1}, ("animatic",)))
+        await record_heartbeat(uow, WorkerReport("wrk_1", "host", 1, "cpu", {"gpu": 1}, ("animatic",)), lease_s=15)
     await submit_reel(database)
     claimed = await claim_next(database)
     async with database.write() as uow:
         await succeed(uow, claimed, make_result("k", timings=ClipTimings(denoise_s=100.0)))
     jobs = [await get_job(database, await submit_reel(database)) for _ in range(3)]
 
-    queue_positions = await find_queue_positions(database, jobs, worker_timeout_s=15)
+    queue_positions = await QueuePositions(database).find(jobs)
 
     assert [queue_positions[job.row.id].eta_s for job in jobs] == [105.0, 210.0, 300.0]
 

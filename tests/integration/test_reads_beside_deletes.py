@@ -15,6 +15,7 @@ from phoenix.jobs.control import cancel
 from phoenix.jobs.event_log.reader import SqlEventLog
 from phoenix.jobs.repository import JobFilter, get_full_job, list_jobs
 from phoenix.jobs.retention import delete_job
+from phoenix.jobs.scheduling.position import QueuePositions
 from phoenix.jobs.views import view_job
 from phoenix.settings import DatabaseSettings
 
@@ -77,6 +78,6 @@ async def test_a_stream_begins_with_a_snapshot_of_the_others(database: Database,
     other = await submit_reel(database)
 
     async def read() -> set[str]:
-        return set(await SqlEventLog(database, no_progress, worker_timeout_s=15).snapshots([ended, other]))
+        return set(await SqlEventLog(database, no_progress, QueuePositions(database)).snapshots([ended, other]))
 
     assert other in await while_it_is_deleted(database, ended, read)

@@ -151,7 +151,7 @@ async def test_a_worker_leaves_neither_files_nor_a_registration_behind(
     async with harness.worker():
         await finished(harness, await harness.submit(a_reel()))
     async with harness.services.database.read() as session:
-        assert await list_live(session, worker_timeout_s=60) == []
+        assert await list_live(session) == []
     assert list(scratch.iterdir()) == []
 
 

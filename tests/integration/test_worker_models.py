@@ -31,7 +31,7 @@ async def test_a_worker_reports_only_after_its_models_are_in_memory(
         live = []
         while not live:
             async with harness.services.database.read() as session:
-                live = await list_live(session, worker_timeout_s=10)
+                live = await list_live(session)
             await asyncio.sleep(0.02)
     assert "tiny-wan" in live[0].models
 

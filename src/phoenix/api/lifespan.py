@@ -54,7 +54,9 @@ async def open_app_state(settings: Settings) -> AsyncGenerator[AppState]:
     async with AsyncExitStack() as stack:
         services = await stack.enter_async_context(open_services(settings))
         subscriber = await stack.enter_async_context(PubSubSubscriber(services.redis))
-        log = CoalescingEventLog(_sql_log(services))
+        log = CoalescingEventLog(
+            SqlEventLog(services.database, services.publisher.read_progress, services.queue_positions)
+        )
         revocations = Revocations(services)
         hub = Hub(
             subscriber,
@@ -86,33 +88,17 @@ async def open_app_state(settings: Settings) -> AsyncGenerator[AppState]:
         )
 
 
-def _sql_log(services: Services) -> SqlEventLog:
-    return SqlEventLog(
-        services.database,
-        services.publisher.read_progress,
-        worker_timeout_s=worker_timeout_s(services.settings),
-        clips_per_key=services.settings.limits.running_clips_per_key,
-        queue_snapshots=services.queue_snapshots,
-    )
-
-
 @asynccontextmanager
 async def _background_services(services: Services, subscriber: PubSubSubscriber) -> AsyncGenerator[None]:
-    timeout_s = worker_timeout_s(services.settings)
     async with (
         Notifier(services.redis, services.channels.tasks_ready).wake_event(subscriber) as wake_event,
-        Dispatcher(services, worker_timeout_s=timeout_s).running(wake_event),
-        LeaseReaper(services, worker_timeout_s=timeout_s).running(),
+        Dispatcher(services).running(wake_event),
+        LeaseReaper(services).running(),
         WebhookSender(services).running(),
-        QueuePositionPublisher(services, worker_timeout_s=timeout_s).running(),
+        QueuePositionPublisher(services).running(),
         RetentionService(services).running(),
     ):
         yield
-
-
-def worker_timeout_s(settings: Settings) -> float:
-    """Seconds without a heartbeat after which a worker counts as gone: as long as its leases last."""
-    return settings.scheduler.lease_s
 
 
 @asynccontextmanager

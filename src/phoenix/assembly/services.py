@@ -16,7 +16,7 @@ from phoenix.events.pubsub.channels import Channels
 from phoenix.events.pubsub.notifier import Notifier
 from phoenix.events.pubsub.redis_client import open_redis
 from phoenix.jobs.post_commit import EventRecorded, FilesOrphaned, StopRequested, TasksReady
-from phoenix.jobs.scheduling.queue_snapshot import QueueSnapshotCache
+from phoenix.jobs.scheduling.position import QueuePositions
 from phoenix.jobs.submission.admission_control import QueueCapacity
 from phoenix.queues.arq_queue import ArqTaskQueue
 from phoenix.queues.queue import TaskQueue
@@ -82,7 +82,7 @@ class Services:
     publisher: EventPublisher
     queue: TaskQueue
     store: ArtifactStore
-    queue_snapshots: QueueSnapshotCache = field(default_factory=QueueSnapshotCache)
+    queue_positions: QueuePositions
     queue_capacity: QueueCapacity = field(default_factory=QueueCapacity)
 
 
@@ -103,7 +103,8 @@ async def open_services(settings: Settings, *, kept_connections: int | None = No
         post_commit = PostCommitPublisher(redis=redis, channels=channels, publisher=publisher, store=store)
         database = open_database(settings, post_commit, kept_connections=kept_connections)
         stack.push_async_callback(database.close)
-        yield Services(settings, catalog, database, redis, channels, publisher, queue, store)
+        queue_positions = QueuePositions(database, clips_per_key=settings.limits.running_clips_per_key)
+        yield Services(settings, catalog, database, redis, channels, publisher, queue, store, queue_positions)
 
 
 def open_database(

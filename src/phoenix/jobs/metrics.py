@@ -89,9 +89,9 @@ class FleetGauges:
     """Mean seconds per stage, over finished clips that were started within the last hour."""
 
 
-async def read_gauges(session: AsyncSession, *, worker_timeout_s: float) -> FleetGauges:
-    depths = (await view_queue(session, worker_timeout_s=worker_timeout_s)).queues
-    live = await list_live(session, worker_timeout_s=worker_timeout_s)
+async def read_gauges(session: AsyncSession) -> FleetGauges:
+    depths = (await view_queue(session)).queues
+    live = await list_live(session)
     return FleetGauges(
         jobs=await _count_jobs(session),
         ended=await read_job_counters(session),

@@ -206,7 +206,7 @@ class ArtifactRow(SQLModel, table=True):
 
 
 class WorkerRow(SQLModel, table=True):
-    """A live worker process. `seen_at` is the database's clock at its last heartbeat."""
+    """A worker process. It is live until `expires_at`; each heartbeat extends that."""
 
     __tablename__ = "workers"  # pyright: ignore[reportAssignmentType]
 
@@ -223,7 +223,10 @@ class WorkerRow(SQLModel, table=True):
     memory_used_bytes: int | None = Field(default=None, sa_type=BigInteger)
     memory_total_bytes: int | None = Field(default=None, sa_type=BigInteger)
     started_at: datetime = Field(sa_type=UtcDateTime)
-    seen_at: datetime = Field(sa_type=UtcDateTime, index=True)
+    seen_at: datetime = Field(sa_type=UtcDateTime)
+    """The database's clock at the last heartbeat."""
+    expires_at: datetime = Field(sa_type=UtcDateTime, index=True)
+    """The end of the leases that the worker has extended at its last heartbeat."""
 
 
 class IdempotencyRow(SQLModel, table=True):

@@ -200,7 +200,7 @@ class LeaseHeartbeat:
             described = self._describe()
             async with database.write() as uow:
                 held = await renew_leases(uow, worker_id=self._worker_id, task_ids=task_ids, lease_s=self.terms.lease_s)
-                await record_heartbeat(uow, described)
+                await record_heartbeat(uow, described, lease_s=self.terms.lease_s)
         except Unavailable as error:
             _logger.warning("leases not renewed", held=len(leases), error=error.detail)
             return False

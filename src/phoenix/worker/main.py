@@ -208,7 +208,7 @@ class _Worker:
         described = self._describe()
         try:
             async with self._services.database.write() as uow:
-                await record_heartbeat(uow, described)
+                await record_heartbeat(uow, described, lease_s=self._services.settings.scheduler.lease_s)
         except Unavailable as error:
             _logger.warning("not registered yet", error=error.detail)
 

@@ -143,7 +143,6 @@ class Runner:
             worker_id=self._worker_id,
             loaded_models=held,
             wait_s=self._affinity_wait_s,
-            worker_timeout_s=self._heartbeat.terms.lease_s,
         )
 
     async def _run(self, lease: HeldLease, release_slot: ReleaseSlot) -> None:

@@ -27,7 +27,7 @@ class Reader:
         self.began = asyncio.Event()
         self.go = asyncio.Event()
 
-    async def read(self) -> QueueSnapshot:
+    async def read(self, _queue: str) -> QueueSnapshot:
         self.reads += 1
         self.began.set()
         self.has_begun.set()
@@ -36,10 +36,11 @@ class Reader:
 
 
 async def ask_in_a_row(length: int) -> int:
-    snapshots, reader = QueueSnapshotCache(), Reader(length)
+    reader = Reader(length)
+    snapshots = QueueSnapshotCache(reader.read)
     reader.go.set()
     for _ in range(2):
-        await snapshots.get_snapshot("gpu", reader.read)
+        await snapshots.get_snapshot("gpu")
     return reader.reads
 
 
@@ -48,10 +49,11 @@ async def test_a_short_queue_is_read_for_each_answer() -> None:
 
 
 async def test_those_who_ask_during_a_read_share_the_next_one() -> None:
-    snapshots, reader = QueueSnapshotCache(), Reader(3)
-    first = asyncio.create_task(snapshots.get_snapshot("gpu", reader.read))
+    reader = Reader(3)
+    snapshots = QueueSnapshotCache(reader.read)
+    first = asyncio.create_task(snapshots.get_snapshot("gpu"))
     await reader.has_begun.wait()
-    others = [asyncio.create_task(snapshots.get_snapshot("gpu", reader.read)) for _ in range(10)]
+    others = [asyncio.create_task(snapshots.get_snapshot("gpu")) for _ in range(10)]
     # All of them ask before the first read ends.
     await asyncio.sleep(0)
     reader.go.set()
@@ -61,8 +63,9 @@ async def test_those_who_ask_during_a_read_share_the_next_one() -> None:
 
 
 async def test_the_snapshot_of_a_long_queue_serves_those_who_asked_while_it_was_read() -> None:
-    snapshots, reader = QueueSnapshotCache(), Reader(200)
-    asking = [asyncio.create_task(snapshots.get_snapshot("gpu", reader.read)) for _ in range(10)]
+    reader = Reader(200)
+    snapshots = QueueSnapshotCache(reader.read)
+    asking = [asyncio.create_task(snapshots.get_snapshot("gpu")) for _ in range(10)]
     await asyncio.sleep(0)
     reader.go.set()
     answers = await asyncio.gather(*asking)
@@ -72,9 +75,10 @@ async def test_the_snapshot_of_a_long_queue_serves_those_who_asked_while_it_was_
 
 
 async def test_one_that_is_canceled_while_it_reads_leaves_the_others_to_read() -> None:
-    snapshots, reader = QueueSnapshotCache(), Reader(3)
-    first = asyncio.create_task(snapshots.get_snapshot("gpu", reader.read))
-    other = asyncio.create_task(snapshots.get_snapshot("gpu", reader.read))
+    reader = Reader(3)
+    snapshots = QueueSnapshotCache(reader.read)
+    first = asyncio.create_task(snapshots.get_snapshot("gpu"))
+    other = asyncio.create_task(snapshots.get_snapshot("gpu"))
     await reader.has_begun.wait()
     first.cancel()
     reader.go.set()
@@ -85,12 +89,11 @@ async def test_one_that_is_canceled_while_it_reads_leaves_the_others_to_read() -
 
 
 async def test_each_queue_has_a_snapshot_of_its_own() -> None:
-    snapshots, gpu, media = QueueSnapshotCache(), Reader(100), Reader(200)
-    gpu.go.set()
-    media.go.set()
+    lengths = {"gpu": 100, "media": 200}
 
-    lengths = [
-        len(await snapshots.get_snapshot(name, reader.read)) for name, reader in (("gpu", gpu), ("media", media))
-    ]
+    async def read(queue: str) -> QueueSnapshot:
+        return make_snapshot(lengths[queue])
 
-    assert lengths == [100, 200]
+    snapshots = QueueSnapshotCache(read)
+
+    assert {queue: len(await snapshots.get_snapshot(queue)) for queue in lengths} == lengths

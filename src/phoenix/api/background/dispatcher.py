@@ -1,4 +1,4 @@
-"""Enqueues dispatch messages for the next tasks, and again for lost messages. The order is `jobs.order`'s part."""
+"""Enqueues dispatch messages for the next tasks, and again for lost messages. `jobs.scheduling` decides their order."""
 
 import asyncio
 import time
@@ -20,10 +20,9 @@ _logger = get_logger(__name__)
 class Dispatcher:
     """The background service `dispatcher` of one API process."""
 
-    def __init__(self, services: Services, *, worker_timeout_s: float) -> None:
+    def __init__(self, services: Services) -> None:
         self._services = services
         self._settings = services.settings.scheduler
-        self._worker_timeout_s = worker_timeout_s
         self._check_at_s = time.monotonic() + self._settings.dispatch_check_s
 
     @asynccontextmanager
@@ -52,7 +51,6 @@ class Dispatcher:
                 session,
                 queue,
                 prefetch_multiplier=self._settings.prefetch_multiplier,
-                worker_timeout_s=self._worker_timeout_s,
                 max_per_owner=self._services.settings.limits.running_clips_per_key if queue in RENDER_QUEUES else 0,
             )
         if plan.enqueue:

@@ -13,7 +13,7 @@ from phoenix.errors import NewerVersionError, Unavailable
 from phoenix.jobs.execution.recovery import end_overdue, list_expired_leases, list_overdue, recover_expired_lease
 from phoenix.jobs.execution.retries import RetryRule
 from phoenix.jobs.scheduling.usage import delete_old_usage
-from phoenix.jobs.scheduling.workers import remove_stale
+from phoenix.jobs.scheduling.workers import remove_expired
 from phoenix.jobs.submission.idempotency import delete_old_keys
 from phoenix.telemetry.logs import get_logger
 
@@ -21,22 +21,17 @@ _logger = get_logger(__name__)
 
 Repair = Callable[[UnitOfWork], Awaitable[object]]
 
-# In worker time-outs: a worker that counts as gone stays registered for a while, as it may only be cut off.
-_FORGET_WORKER_AFTER = 4
+# In leases after the last one: an expired worker stays registered for a while, since it may only be cut off.
+_FORGET_WORKER_AFTER = 3
 
 
 class LeaseReaper:
     """The background service `lease_reaper` of one API process."""
 
-    def __init__(self, services: Services, *, worker_timeout_s: float) -> None:
+    def __init__(self, services: Services) -> None:
         self._database = services.database
         self._settings = services.settings.scheduler
-        self._worker_timeout_s = worker_timeout_s
-        self._rule = RetryRule(
-            max_failures=self._settings.max_failures,
-            max_crashes=self._settings.max_crashes,
-            first_delay_s=self._settings.retry_delay_s,
-        )
+        self._rule = RetryRule.from_settings(self._settings)
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:
@@ -58,7 +53,7 @@ class LeaseReaper:
         # Last, and on its own: if tidying fails, leases must still be looked at.
         await self._run_repairs(
             [
-                partial(remove_stale, older_than_s=_FORGET_WORKER_AFTER * self._worker_timeout_s),
+                partial(remove_expired, older_than_s=_FORGET_WORKER_AFTER * self._settings.lease_s),
                 delete_old_keys,
                 delete_old_usage,
             ]

@@ -13,7 +13,6 @@ from phoenix.contract.events import JobQueueMoved
 from phoenix.events.messages import EventEnvelope
 from phoenix.events.pubsub.channels import find_active_subscriptions
 from phoenix.jobs.repository import FullJob, list_queued
-from phoenix.jobs.scheduling.position import find_queue_positions
 from phoenix.jobs.views import QueuePosition
 
 _INTERVAL_S = 1.0
@@ -29,9 +28,8 @@ PublishedPosition = tuple[int | None, str | None]
 class QueuePositionPublisher:
     """The background service `queue_positions` of one API process, on behalf of the streams of all."""
 
-    def __init__(self, services: Services, *, worker_timeout_s: float) -> None:
+    def __init__(self, services: Services) -> None:
         self._services = services
-        self._worker_timeout_s = worker_timeout_s
         self._published: dict[str, PublishedPosition] = {}
         self._last_pass_s = 0.0
 
@@ -56,13 +54,7 @@ class QueuePositionPublisher:
             return
         async with self._services.database.read() as session:
             jobs = await list_queued(session, job_ids=followed.job_ids, owner_ids=followed.owner_ids, limit=_MAX_JOBS)
-        queue_positions = await find_queue_positions(
-            self._services.database,
-            jobs,
-            worker_timeout_s=self._worker_timeout_s,
-            clips_per_key=self._services.settings.limits.running_clips_per_key,
-            queue_snapshots=self._services.queue_snapshots,
-        )
+        queue_positions = await self._services.queue_positions.find(jobs)
         await self._publish_changed(jobs, queue_positions)
 
     async def _publish_changed(self, jobs: Sequence[FullJob], queue_positions: Mapping[str, QueuePosition]) -> None:

@@ -4,7 +4,6 @@ from fastapi import APIRouter
 
 from phoenix.access.keys import Scope
 from phoenix.api.dependencies import CallerDep, ServicesDep
-from phoenix.api.lifespan import worker_timeout_s
 from phoenix.contract.fleet import QueueView, WorkerList
 from phoenix.jobs.scheduling.workers import view_queue, view_workers
 
@@ -19,7 +18,7 @@ async def get_queue(services: ServicesDep, _caller: CallerDep) -> QueueView:
     How many tasks wait and run, how many the live workers can run at once, and how long the oldest has waited.
     """
     async with services.database.read() as session:
-        return await view_queue(session, worker_timeout_s=worker_timeout_s(services.settings))
+        return await view_queue(session)
 
 
 @router.head("/v1/workers", include_in_schema=False)
@@ -30,7 +29,6 @@ async def list_workers(services: ServicesDep, caller: CallerDep) -> WorkerList:
     With their device, its memory, the models they hold and the jobs they work for: your own, or all of them with
     the scope `admin`.
     """
-    timeout_s = worker_timeout_s(services.settings)
     owner_id = None if Scope.ADMIN in caller.scopes else caller.owner_id
     async with services.database.read() as session:
-        return WorkerList(data=await view_workers(session, worker_timeout_s=timeout_s, owner_id=owner_id))
+        return WorkerList(data=await view_workers(session, owner_id=owner_id))

@@ -7,7 +7,6 @@ from prometheus_client import Metric
 
 from phoenix.access.keys import Scope
 from phoenix.api.dependencies import ReaderDep, ServicesDep
-from phoenix.api.lifespan import worker_timeout_s
 from phoenix.contract.fleet import QueueDepth
 from phoenix.errors import Unavailable
 from phoenix.jobs.metrics import FleetGauges, WorkerDeviceMemory, read_gauges
@@ -24,7 +23,7 @@ async def get_metrics(request: Request, services: ServicesDep, reader: ReaderDep
     meters: Meters = request.app.state.meters
     try:
         async with services.database.read() as session:
-            found = await read_gauges(session, worker_timeout_s=worker_timeout_s(services.settings))
+            found = await read_gauges(session)
     except Unavailable:
         return _respond(meters, [_database_up(is_up=False)])
     return _respond(meters, [_database_up(is_up=True), *_show(found)])

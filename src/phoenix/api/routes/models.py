@@ -3,7 +3,6 @@
 from fastapi import APIRouter
 
 from phoenix.api.dependencies import CallerDep, ServicesDep
-from phoenix.api.lifespan import worker_timeout_s
 from phoenix.catalog.model import FloatRange, IntRange, ModelSpec
 from phoenix.catalog.resolve import longest_s, shortest_s
 from phoenix.contract.models import Model, ModelList, NumberRange
@@ -54,7 +53,6 @@ async def list_models(services: ServicesDep, _caller: CallerDep) -> ModelList:
 
     What each can do, its defaults, and whether a live worker serves it. Jobs for one that is not served wait.
     """
-    timeout_s = worker_timeout_s(services.settings)
     async with services.database.read() as session:
-        served = await list_served_models(session, worker_timeout_s=timeout_s)
+        served = await list_served_models(session)
     return ModelList(data=[view_model(spec, is_served=spec.id in served) for spec in services.catalog])

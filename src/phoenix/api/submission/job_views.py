@@ -5,14 +5,12 @@ from collections.abc import Mapping, Sequence
 from fastapi import Request, Response
 
 from phoenix.api.http.conditional import etag_of, is_not_modified, passes_if_match
-from phoenix.api.lifespan import worker_timeout_s
 from phoenix.assembly import Services
 from phoenix.clock import utc_now
 from phoenix.contract.jobs import Job, JobState
 from phoenix.errors import PreconditionFailed, Unavailable
 from phoenix.events.progress_cache import NO_PROGRESS, ProgressSnapshot
 from phoenix.jobs.repository import FullJob, get_full_job
-from phoenix.jobs.scheduling.position import find_queue_positions
 from phoenix.jobs.views import QueuePosition, live_state, view_job
 
 POLL_AFTER_S = 2
@@ -54,13 +52,7 @@ async def _find_queue_positions(services: Services, unfinished: Sequence[FullJob
     if not unfinished:
         return {}
     try:
-        return await find_queue_positions(
-            services.database,
-            unfinished,
-            worker_timeout_s=worker_timeout_s(services.settings),
-            clips_per_key=services.settings.limits.running_clips_per_key,
-            queue_snapshots=services.queue_snapshots,
-        )
+        return await services.queue_positions.find(unfinished)
     except Unavailable:
         # The queue position is a courtesy: an accepted job is shown without it.
         return {}

@@ -18,8 +18,7 @@ from phoenix.jobs.event_log import writer
 from phoenix.jobs.lifecycle import TaskKind, TaskState
 from phoenix.jobs.progress import job_progress
 from phoenix.jobs.repository import FullJob, list_full_jobs, list_unfinished
-from phoenix.jobs.scheduling.position import find_queue_positions
-from phoenix.jobs.scheduling.queue_snapshot import QueueSnapshotCache
+from phoenix.jobs.scheduling.position import QueuePositions
 from phoenix.jobs.tables import TaskRow
 
 _JOBS_PER_QUERY = 5000
@@ -66,16 +65,11 @@ class SqlEventLog:
         self,
         database: Database,
         read_progress: ReadProgress,
-        *,
-        worker_timeout_s: float,
-        clips_per_key: int = 0,
-        queue_snapshots: QueueSnapshotCache | None = None,
+        queue_positions: QueuePositions,
     ) -> None:
         self._database = database
         self._read_progress = read_progress
-        self._worker_timeout_s = worker_timeout_s
-        self._clips_per_key = clips_per_key
-        self._queue_snapshots = queue_snapshots or QueueSnapshotCache()
+        self._queue_positions = queue_positions
 
     async def replay(self, job_id: str, after_seq: int) -> Sequence[DurableEvent]:
         async with self._database.read() as session:
@@ -129,13 +123,7 @@ class SqlEventLog:
     async def _snapshots(self, jobs: Sequence[FullJob]) -> list[JobSnapshot]:
         # Progress is read after the rows, so that it is never behind them; that of older attempts is left out.
         progress = await self._read_progress([job.row.id for job in jobs])
-        queue_positions = await find_queue_positions(
-            self._database,
-            jobs,
-            worker_timeout_s=self._worker_timeout_s,
-            clips_per_key=self._clips_per_key,
-            queue_snapshots=self._queue_snapshots,
-        )
+        queue_positions = await self._queue_positions.find(jobs)
         async with self._database.read() as session:
             now = (await session.execute(select(db_now(0)))).scalar_one()
         lives = [views.live_state(progress[job.row.id], queue_positions[job.row.id], now) for job in jobs]

@@ -68,7 +68,6 @@ async def skip_for_affinity(
     worker_id: str,
     loaded_models: Collection[str],
     wait_s: float,
-    worker_timeout_s: float,
 ) -> bool:
     """Whether this worker, which holds `loaded_models`, should skip the task for now. If so, records since when."""
     pending = await _find_pending_claim(
@@ -76,7 +75,7 @@ async def skip_for_affinity(
     )
     if pending is None:
         return False
-    others = await _list_candidates(uow.session, except_worker_id=worker_id, worker_timeout_s=worker_timeout_s)
+    others = await _list_candidates(uow.session, except_worker_id=worker_id)
     if not should_skip(pending, loaded_models, others, wait_s=wait_s):
         return False
     first = update(TaskRow).where(
@@ -125,14 +124,14 @@ async def _list_dispatched_models(session: AsyncSession, *, except_task_id: str)
     return frozenset(model for model in await session.scalars(statement) if model)
 
 
-async def _list_candidates(session: AsyncSession, *, except_worker_id: str, worker_timeout_s: float) -> list[Candidate]:
+async def _list_candidates(session: AsyncSession, *, except_worker_id: str) -> list[Candidate]:
     statement = select(col(TaskRow.lease_owner)).where(
         col(TaskRow.state) == TaskState.RUNNING, col(TaskRow.queue) == _QUEUE
     )
     busy = Counter(await session.scalars(statement))
     return [
         Candidate(row.models, row.slots[_QUEUE] - busy[row.id])
-        for row in await list_live(session, worker_timeout_s=worker_timeout_s)
+        for row in await list_live(session)
         # A draining worker reports no slots.
         if row.id != except_worker_id and row.slots.get(_QUEUE, 0) > 0
     ]

@@ -129,13 +129,13 @@ AnyTask = TypeVar("AnyTask", ReadyTask, DispatchedTask)
 
 
 async def plan_dispatch(
-    session: AsyncSession, queue: str, *, prefetch_multiplier: float, worker_timeout_s: float, max_per_owner: int = 0
+    session: AsyncSession, queue: str, *, prefetch_multiplier: float, max_per_owner: int = 0
 ) -> DispatchPlan:
     """What to change so that the next tasks have dispatch messages: `prefetch_multiplier` per slot of the live workers.
 
     No owner has more than `max_per_owner` tasks running or dispatched at a time; 0 means no limit.
     """
-    slots = await count_slots(session, queue, worker_timeout_s=worker_timeout_s)
+    slots = await count_slots(session, queue)
     limit = math.ceil(prefetch_multiplier * slots)
     if limit == 0:
         return UNCHANGED
@@ -226,9 +226,9 @@ def in_lock_order(tasks: Iterable[AnyTask]) -> list[AnyTask]:
     return sorted(tasks, key=lambda task: task.task_id)
 
 
-async def count_slots(session: AsyncSession, queue: str, *, worker_timeout_s: float) -> int:
+async def count_slots(session: AsyncSession, queue: str) -> int:
     """Tasks of this queue that the live workers can run at once."""
-    statement = select(col(WorkerRow.slots)).where(col(WorkerRow.seen_at) > db_now(-worker_timeout_s))
+    statement = select(col(WorkerRow.slots)).where(col(WorkerRow.expires_at) > db_now())
     return sum(slots.get(queue, 0) for slots in await session.scalars(statement))
 
 

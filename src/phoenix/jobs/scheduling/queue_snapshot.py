@@ -124,9 +124,7 @@ class QueueSnapshot:
         return WorkAhead(0 if is_free else ahead, None if unknown else work_s)
 
 
-async def read_queue_snapshot(
-    session: AsyncSession, queue: str, *, worker_timeout_s: float, with_in_flight: bool
-) -> QueueSnapshot:
+async def read_queue_snapshot(session: AsyncSession, queue: str, *, with_in_flight: bool) -> QueueSnapshot:
     """The queue as it is now."""
     durations = await read_duration_stats(session)
     usage_s = await read_usage_s(session, queue)
@@ -137,8 +135,8 @@ async def read_queue_snapshot(
         insertion_index=InsertionIndex(tasks, usage_s),
         running=len(running),
         busy_s=_busy_s(running, durations),
-        slots=await count_slots(session, queue, worker_timeout_s=worker_timeout_s),
-        served_models=await list_served_models(session, worker_timeout_s=worker_timeout_s),
+        slots=await count_slots(session, queue),
+        served_models=await list_served_models(session),
         durations=durations,
         in_flight=await count_in_flight(session, queue) if with_in_flight else {},
     )
@@ -179,7 +177,8 @@ _TTL_PER_READ_SECOND = 20
 _MAX_TTL_S = 2.0
 """A snapshot is cached for `_TTL_PER_READ_SECOND` times as long as reading it took, but at most `_MAX_TTL_S`."""
 
-ReadSnapshot = Callable[[], Awaitable[QueueSnapshot]]
+ReadSnapshot = Callable[[str], Awaitable[QueueSnapshot]]
+"""Reads the snapshot of the queue with this name."""
 
 
 @dataclass(frozen=True)
@@ -196,25 +195,24 @@ class _CachedSnapshot:
 class QueueSnapshotCache:
     """One per process and event loop. Never reads a queue twice at the same time: callers share the result."""
 
-    def __init__(self) -> None:
+    def __init__(self, read: ReadSnapshot) -> None:
+        self._read = read
         self._cached: dict[str, _CachedSnapshot] = {}
         self._reading: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
-    async def get_snapshot(self, queue: str, read: ReadSnapshot) -> QueueSnapshot:
-        """The cached snapshot, or the one that `read` returns. Raises what `read` raises, for one caller only."""
+    async def get_snapshot(self, queue: str) -> QueueSnapshot:
+        """The cached snapshot, or a new one. If reading it fails, only the caller that reads gets the error."""
         requested_s = time.monotonic()
         async with self._reading[queue]:
             cached = self._cached.get(queue)
             if cached is None or not cached.is_fresh(requested_s=requested_s, now_s=time.monotonic()):
-                cached = self._cached[queue] = await _read(read)
+                cached = self._cached[queue] = await self._read_timed(queue)
             return cached.snapshot
 
-
-async def _read(read: ReadSnapshot) -> _CachedSnapshot:
-    read_from_s = time.monotonic()
-    snapshot = await read()
-    ended_s = time.monotonic()
-    ttl_s = (
-        min(_TTL_PER_READ_SECOND * (ended_s - read_from_s), _MAX_TTL_S) if len(snapshot) >= _MIN_CACHED_TASKS else 0.0
-    )
-    return _CachedSnapshot(snapshot, read_from_s, ended_s + ttl_s)
+    async def _read_timed(self, queue: str) -> _CachedSnapshot:
+        read_from_s = time.monotonic()
+        snapshot = await self._read(queue)
+        ended_s = time.monotonic()
+        is_long = len(snapshot) >= _MIN_CACHED_TASKS
+        ttl_s = min(_TTL_PER_READ_SECOND * (ended_s - read_from_s), _MAX_TTL_S) if is_long else 0.0
+        return _CachedSnapshot(snapshot, read_from_s, ended_s + ttl_s)

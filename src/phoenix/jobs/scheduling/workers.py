@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 from sqlalchemy import delete, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -33,9 +34,10 @@ class WorkerReport:
     memory_total_bytes: int | None = None
 
 
-async def record_heartbeat(uow: UnitOfWork, report: WorkerReport) -> None:
-    """Registers a worker, or refreshes it."""
+async def record_heartbeat(uow: UnitOfWork, report: WorkerReport, *, lease_s: float) -> None:
+    """Registers a worker, or refreshes it. The worker counts as live for `lease_s`, as long as its leases last."""
     now = await uow.now()
+    expires_at = now + timedelta(seconds=lease_s)
     row = await uow.session.get(WorkerRow, report.worker_id)
     if row is None:
         row = WorkerRow(
@@ -46,6 +48,7 @@ async def record_heartbeat(uow: UnitOfWork, report: WorkerReport) -> None:
             slots=dict(report.slots),
             started_at=now,
             seen_at=now,
+            expires_at=expires_at,
         )
         uow.session.add(row)
         uow.publish_after_commit(TasksReady())
@@ -54,30 +57,31 @@ async def record_heartbeat(uow: UnitOfWork, report: WorkerReport) -> None:
     row.models = list(report.models)
     row.memory_used_bytes = report.memory_used_bytes
     row.memory_total_bytes = report.memory_total_bytes
-    row.seen_at = now
+    row.seen_at, row.expires_at = now, expires_at
 
 
 async def remove(uow: UnitOfWork, worker_id: str) -> None:
     await uow.session.execute(delete(WorkerRow).where(col(WorkerRow.id) == worker_id))
 
 
-async def remove_stale(uow: UnitOfWork, *, older_than_s: float) -> None:
-    """Forgets workers whose last heartbeat is older."""
-    await uow.session.execute(delete(WorkerRow).where(col(WorkerRow.seen_at) < db_now(-older_than_s)))
+async def remove_expired(uow: UnitOfWork, *, older_than_s: float) -> None:
+    """Forgets workers that expired longer ago than `older_than_s`."""
+    await uow.session.execute(delete(WorkerRow).where(col(WorkerRow.expires_at) < db_now(-older_than_s)))
 
 
-async def list_live(session: AsyncSession, *, worker_timeout_s: float) -> Sequence[WorkerRow]:
-    statement = select(WorkerRow).where(col(WorkerRow.seen_at) > db_now(-worker_timeout_s))
+async def list_live(session: AsyncSession) -> Sequence[WorkerRow]:
+    """The workers whose last heartbeat has not expired, in order of their start."""
+    statement = select(WorkerRow).where(col(WorkerRow.expires_at) > db_now())
     return (await session.scalars(statement.order_by(col(WorkerRow.started_at)))).all()
 
 
-async def list_served_models(session: AsyncSession, *, worker_timeout_s: float) -> frozenset[str]:
+async def list_served_models(session: AsyncSession) -> frozenset[str]:
     """Ids of the models that at least one live worker can load."""
-    live = await list_live(session, worker_timeout_s=worker_timeout_s)
+    live = await list_live(session)
     return frozenset(model for row in live for model in row.serves)
 
 
-async def view_workers(session: AsyncSession, *, worker_timeout_s: float, owner_id: str | None = None) -> list[Worker]:
+async def view_workers(session: AsyncSession, *, owner_id: str | None = None) -> list[Worker]:
     """The live workers, each with the jobs it is working on: only those of `owner_id` if given."""
     running: dict[str, list[str]] = {}
     statement = select(col(TaskRow.lease_owner), col(TaskRow.job_id)).where(col(TaskRow.state) == TaskState.RUNNING)
@@ -96,7 +100,7 @@ async def view_workers(session: AsyncSession, *, worker_timeout_s: float, owner_
                 "running": running.get(row.id, []),
             }
         )
-        for row in await list_live(session, worker_timeout_s=worker_timeout_s)
+        for row in await list_live(session)
     ]
 
 
@@ -106,18 +110,18 @@ RENDER_QUEUES: tuple[QueueName, ...] = ("gpu", "remote")
 QUEUES: tuple[QueueName, ...] = (*RENDER_QUEUES, "media")
 
 
-async def view_queue(session: AsyncSession, *, worker_timeout_s: float) -> QueueView:
+async def view_queue(session: AsyncSession) -> QueueView:
     state = col(JobRow.state)
     statement = select(state, func.count()).where(state.in_([JobState.QUEUED, JobState.RUNNING])).group_by(state)
     jobs = dict((await session.execute(statement)).all())
     return QueueView(
         jobs_queued=jobs.get(JobState.QUEUED, 0),
         jobs_running=jobs.get(JobState.RUNNING, 0),
-        queues=[await _view_depth(session, name, worker_timeout_s) for name in QUEUES],
+        queues=[await _view_depth(session, name) for name in QUEUES],
     )
 
 
-async def _view_depth(session: AsyncSession, name: str, worker_timeout_s: float) -> QueueDepth:
+async def _view_depth(session: AsyncSession, name: str) -> QueueDepth:
     statement = (
         select(col(TaskRow.state), func.count(), func.min(col(TaskRow.ready_at)))
         .where(col(TaskRow.queue) == name, col(TaskRow.state).in_([TaskState.READY, TaskState.RUNNING]))
@@ -131,7 +135,7 @@ async def _view_depth(session: AsyncSession, name: str, worker_timeout_s: float)
             "name": name,
             "waiting": waiting,
             "running": rows.get(TaskState.RUNNING, (0, None))[0],
-            "slots": await count_slots(session, name, worker_timeout_s=worker_timeout_s),
+            "slots": await count_slots(session, name),
             "oldest_wait_s": max((now - oldest).total_seconds(), 0) if oldest else None,
         }
     )
