@@ -15,6 +15,7 @@ A class's docstring is its default message, so that the two cannot drift apart.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Self
 
 
 class ProblemCode(StrEnum):
@@ -97,9 +98,16 @@ class RequestError(PhoenixError):
 
 
 class InvalidRequest(RequestError):
-    """The request has faults; each is listed with its pointer."""
+    """The request has errors; each is listed with its pointer."""
 
     code = ProblemCode.INVALID_REQUEST
+
+    @classmethod
+    def from_field_errors(cls, field_errors: Sequence[FieldError]) -> Self:
+        """The detail is the first field error, and the number of further ones."""
+        first = f"{field_errors[0].pointer}: {field_errors[0].detail}"
+        more = f" (and {len(field_errors) - 1} more)" if len(field_errors) > 1 else ""
+        return cls(first + more, field_errors=field_errors)
 
 
 class MalformedRequest(InvalidRequest):

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from redis.asyncio import Redis
 
-from phoenix.catalog.load import Catalog, load_catalog
+from phoenix.catalog.model import Catalog, load_catalog
 from phoenix.db.engine import database_url, open_engine
 from phoenix.db.unit_of_work import Database
 from phoenix.errors import PhoenixError

@@ -1,7 +1,7 @@
 """Finds what settings name but is not there, before anything is started that would only say so in a traceback."""
 
 from phoenix.api.webhooks.callback_urls import webhook_policy
-from phoenix.catalog.load import CatalogError, load_catalog
+from phoenix.catalog.model import CatalogError, load_catalog
 from phoenix.media.ssrf import EgressPolicy, tls_context
 from phoenix.settings import Settings
 

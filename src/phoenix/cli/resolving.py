@@ -4,7 +4,7 @@ import secrets
 from pathlib import Path
 
 from phoenix.catalog.admission import SEED_SPACE, AdmissionLimits, KnownMedia, admit_reel
-from phoenix.catalog.load import Catalog
+from phoenix.catalog.model import Catalog
 from phoenix.cli.options import with_first_frame
 from phoenix.contract.requests import ReelRequest, SoundtrackRequest
 from phoenix.contract.resolved import ResolvedReel

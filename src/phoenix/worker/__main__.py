@@ -4,7 +4,7 @@ import argparse
 import os
 import sys
 
-from phoenix.catalog.load import CatalogError
+from phoenix.catalog.model import CatalogError
 from phoenix.contract.fleet import QueueName
 from phoenix.engine.device import NoSuchDevice
 from phoenix.ids import new_worker_id

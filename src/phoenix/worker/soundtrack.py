@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from phoenix.catalog.transitions import joined_length_s
+from phoenix.catalog.resolve import joined_length_s
 from phoenix.contract.requests import SoundtrackRequest
 from phoenix.contract.resolved import ResolvedReel, ResolvedRequest, ResolvedSoundtrack, ResolvedStitch
 from phoenix.errors import Stage, TaskFailed

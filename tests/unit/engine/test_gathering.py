@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from fixtures.renders import Recorder, make_clip
-from phoenix.catalog.load import load_catalog
+from phoenix.catalog.model import load_catalog
 from phoenix.engine.batcher import Batcher
 from phoenix.engine.cancellation import RenderStopped, StopReason, StopToken
 from phoenix.engine.slots import DeviceSlots

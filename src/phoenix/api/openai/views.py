@@ -3,8 +3,7 @@
 from itertools import product
 from typing import Any
 
-from phoenix.catalog.load import Catalog
-from phoenix.catalog.model import SizeRule
+from phoenix.catalog.model import Catalog, SizeRule
 from phoenix.catalog.resolve import Size, fit_size
 from phoenix.contract.base import AspectRatio, Resolution
 from phoenix.contract.jobs import Job, JobState
