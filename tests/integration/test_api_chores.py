@@ -9,8 +9,7 @@ from sqlalchemy.exc import ProgrammingError
 from builders import claim_next, get_job, make_result
 from fixtures.api import Api, open_api, until
 from fixtures.redis_server import RedisServer
-from phoenix.api.background.leader import LeaderLease
-from phoenix.api.background.loop import leader_loop
+from phoenix.api.background.leader_loop import LeaderLease, leader_loop
 from phoenix.contract.jobs import JobState
 from phoenix.db.unit_of_work import Database
 from phoenix.errors import Unavailable

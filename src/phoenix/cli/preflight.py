@@ -1,6 +1,5 @@
 """Finds what settings name but is not there, before anything is started that would only say so in a traceback."""
 
-from phoenix.api.webhooks.callback_urls import webhook_policy
 from phoenix.catalog.model import CatalogError, load_catalog
 from phoenix.media.ssrf import EgressPolicy, tls_context
 from phoenix.settings import Settings
@@ -16,6 +15,6 @@ def check_named(settings: Settings, *, serves_api: bool, serves_media: bool) -> 
         known = ", ".join(spec.id for spec in catalog)
         raise CatalogError(f"PHOENIX_ENGINE__DEFAULT_MODEL: there is no model {wanted!r}; there are: {known}")
     if serves_api:
-        tls_context(webhook_policy(settings.webhooks))
+        tls_context(EgressPolicy.for_webhooks(settings.webhooks))
     if serves_media:
         tls_context(EgressPolicy.from_settings(settings.media))

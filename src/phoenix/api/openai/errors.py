@@ -9,7 +9,7 @@ from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
 from phoenix.api.errors.problems import ExplainedError, explain
-from phoenix.api.http.response_docs import Responses
+from phoenix.api.http.declarations import Responses
 from phoenix.contract.videos import VideoFault, VideoProblem
 from phoenix.errors import ProblemCode, RequestError
 from phoenix.storage.faults import ObjectMissing, StoreFailed

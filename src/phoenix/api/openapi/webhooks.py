@@ -1,4 +1,4 @@
-"""The `webhooks` of the document, from which receivers can generate types and handlers."""
+"""The `webhooks` of the document. Receivers can generate types and handlers from them."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from phoenix.api.openapi.postprocess import EXAMPLES, Json
 from phoenix.contract.webhooks import WebhookPayload
 
 PAYLOADS = (WebhookPayload,)
-"""Types that the document needs beside those of the routes."""
+"""Types that the document needs in addition to the types of the routes."""
 
 _SIGNED_HEADERS = {
     "webhook-id": "The same at every try, so that receivers can recognise duplicates.",
@@ -36,7 +36,7 @@ _ERRORS: dict[str, Json] = {
 
 
 def describe_webhooks() -> Json:
-    """One entry for each event that a job can have sent."""
+    """One entry for each event that is sent as a webhook."""
     return {name: {"post": _operation(name)} for name in _ENDS}
 
 
@@ -74,7 +74,7 @@ def _header(name: str, description: str, *, is_required: bool) -> Json:
 
 
 def _example(name: str) -> Any:
-    """A succeeded job with its output, an unsuccessful one with the reason."""
+    """An example payload: a succeeded job with its output, an unsuccessful job with the reason."""
     succeeded: Json = EXAMPLES["WebhookPayload"]
     state = name.removeprefix("job.")
     data = {**succeeded["data"], "state": state}

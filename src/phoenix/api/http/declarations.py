@@ -1,14 +1,18 @@
-"""Parameters that several routes share. A malformed id is answered with 404, not with 422."""
+"""Parameters, and OpenAPI descriptions of responses, that several routes share.
+
+A malformed id in a path gets 404, not 422.
+"""
 
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Header, Path
 from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field
 
 from phoenix.contract.base import Omittable
+from phoenix.contract.problems import PROBLEM_MEDIA_TYPE
 from phoenix.errors import NotFound
 from phoenix.ids import ARTIFACT_ID_PATTERN, DELIVERY_ID_PATTERN, JOB_ID_PATTERN
 
@@ -83,3 +87,56 @@ async def document_range_headers(
     if_range: _IfRange = None,
 ) -> None:
     """Documents the headers of requests for files."""
+
+
+Responses = dict[int | str, dict[str, Any]]
+
+BINARY = {"type": "string", "format": "binary"}
+
+PROBLEM: Responses = {
+    "default": {
+        "description": "Anything that went wrong, in the shape that all errors share.",
+        "content": {PROBLEM_MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+    }
+}
+
+_TEXT = {"schema": {"type": "string"}}
+JOB_ACCEPTED: Responses = {
+    202: {
+        "description": "Accepted. The job is stored and will be worked on, whatever happens to this server process.",
+        "headers": {
+            "Location": {"description": "Where the job can be followed.", "schema": {"type": "string"}},
+            "Retry-After": {"description": "Seconds until it is worth polling again.", "schema": {"type": "integer"}},
+            "Idempotent-Replayed": {"description": "`true` if an earlier request with this key made the job.", **_TEXT},
+            "Preference-Applied": {"description": "`wait=N`, if the client asked to wait.", **_TEXT},
+        },
+    }
+}
+
+NOT_MODIFIED: Responses = {304: {"description": "The client already has this version: its `If-None-Match` names it."}}
+
+_ETAG = {"ETag": {"description": "For `If-None-Match` and `If-Range`.", "schema": {"type": "string"}}}
+
+JOB_SHOWN: Responses = {200: {"headers": _ETAG}, **NOT_MODIFIED}
+
+JOBS_LISTED: Responses = {200: {"headers": {"Link": {"description": 'The next page, as `rel="next"`.', **_TEXT}}}}
+
+
+def stored_file(*media_types: str) -> Responses:
+    """Responses that carry a file. Clients that know none of the types find `application/octet-stream`."""
+    content = {kind: {"schema": BINARY} for kind in (*media_types, "application/octet-stream")}
+    content_range = {"Content-Range": {"description": "Which bytes these are.", "schema": {"type": "string"}}}
+    headers = {
+        **_ETAG,
+        "Accept-Ranges": {"description": "Always `bytes`.", **_TEXT},
+        "Content-Disposition": {"description": "The name to save it under.", **_TEXT},
+    }
+    return {
+        200: {"description": "The whole file.", "content": content, "headers": headers},
+        206: {"description": "The requested ranges.", "content": content, "headers": headers | content_range},
+        307: {
+            "description": "The file is at the store itself, for a while and without a key.",
+            "headers": {"Location": {"description": "A signed URL.", "schema": {"type": "string"}}},
+        },
+        **NOT_MODIFIED,
+    }
