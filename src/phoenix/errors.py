@@ -1,7 +1,7 @@
-"""Every error that Phoenix raises on purpose, and the stable code each one carries to the outside.
+"""Every error that Phoenix raises on purpose, and the stable code that a client sees.
 
     PhoenixError
-    ├── RequestError            the caller's request cannot be done; mapped to a status in api/problems.py
+    ├── RequestError            the caller's request cannot be done; mapped to a status in api/errors/problems.py
     │   ├── InvalidRequest      one or more field errors, each with its pointer
     │   │   └── MalformedRequest    it cannot even be read: broken JSON, a made-up cursor
     │   ├── Unauthenticated, Forbidden, NotFound, Conflict, PreconditionFailed, Gone
@@ -19,7 +19,7 @@ from typing import Self
 
 
 class ProblemCode(StrEnum):
-    """What went wrong with a request."""
+    """The reason why a request failed."""
 
     INVALID_REQUEST = "INVALID_REQUEST"
     UNAUTHENTICATED = "UNAUTHENTICATED"
@@ -38,7 +38,7 @@ class ProblemCode(StrEnum):
 
 
 class FailureCode(StrEnum):
-    """What went wrong with an accepted job."""
+    """The reason why an accepted job failed."""
 
     TIMEOUT = "TIMEOUT"
     RUN_TIMEOUT = "RUN_TIMEOUT"
@@ -54,7 +54,7 @@ class FailureCode(StrEnum):
 
 
 class Stage(StrEnum):
-    """Where in the work of a task it went wrong."""
+    """The stage of a task in which an error occurred."""
 
     LOAD = "load"
     TEXT = "text"
@@ -70,7 +70,7 @@ class Stage(StrEnum):
 
 @dataclass(frozen=True)
 class FieldError:
-    """One thing wrong with a request: where (an RFC 6901 pointer into the body) and what to do about it."""
+    """One error of a request: its place, as an RFC 6901 pointer into the body, and what to do about it."""
 
     pointer: str
     detail: str

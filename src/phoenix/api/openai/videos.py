@@ -78,6 +78,8 @@ VideoIdInPath = Annotated[
 
 
 class VideoVariant(StrEnum):
+    """The file of a video to download: the video itself or its thumbnail."""
+
     VIDEO = "video"
     THUMBNAIL = "thumbnail"
 
@@ -86,8 +88,8 @@ class VideoVariant(StrEnum):
 async def create_video(submission: SubmissionDep) -> Video:
     """Render a video.
 
-    For OpenAI's SDKs, with their fields, and also `seed`, `steps`, `fps`, `guidance_scale`, `negative_prompt`, and
-    `clips` for a whole reel. Rendered like a reel of `POST /v1/reels`, which has more options.
+    Takes the fields of OpenAI's SDKs, and also `seed`, `steps`, `fps`, `guidance_scale`, `negative_prompt`, and `clips`
+    for a whole reel. The video is a reel of `POST /v1/reels`, which has more options.
     """
     services = submission.services
     async with open_form(submission.request, max_json_bytes=services.settings.limits.max_body_bytes) as form:
@@ -121,7 +123,7 @@ async def remix_video(submission: SubmissionDep, video_id: VideoIdInPath) -> Vid
 @router.post(VIDEOS_PATH + "/extensions", include_in_schema=False)
 @router.post(VIDEOS_PATH + "/characters", include_in_schema=False)
 async def refuse_operation(_owner: OwnerDep) -> None:
-    """Operations that the SDKs offer, but no model here can do."""
+    """Refuses the operations that the SDKs offer but no model here supports."""
     raise NotFound("Videos are not edited, extended or given characters here; they can be created and remixed.")
 
 
@@ -137,7 +139,7 @@ async def list_videos(
 ) -> VideoList:
     """List videos.
 
-    The caller's reels, newest first unless asked otherwise.
+    The caller's reels, newest first unless `order` is `asc`.
     """
     cursor = repository.encode_cursor(job_id_of(after)) if after else None
     async with services.database.read() as session:

@@ -32,7 +32,7 @@ TAGS: list[dict[str, str]] = [
     {"name": "artifacts", "description": "Uploads, and the metadata of stored files."},
     {"name": "models", "description": "The models to render with."},
     {"name": "webhooks", "description": "Being notified when jobs end."},
-    {"name": "videos", "description": "Reels as OpenAI's SDKs ask for them; their errors are not problem+json."},
+    {"name": "videos", "description": "Reels in the terms of OpenAI's SDKs; errors have the format of these SDKs."},
     {"name": "fleet", "description": "Queues and workers."},
     {"name": "health", "description": "For load balancers."},
 ]
@@ -41,8 +41,8 @@ DESCRIPTION = """\
 Video generation on your own machines. Post a **reel** and get a job id at once; follow the job with an `EventSource`
 on `/v1/jobs/{job_id}/events`; download the result.
 
-Every answer that is not 2xx is `application/problem+json` (under `/v1/videos`, what OpenAI's SDKs read), and every
-answer carries `X-Request-ID`.
+Every error is `application/problem+json` (under `/v1/videos`, the format of OpenAI's SDKs), and every response has
+`X-Request-ID`.
 """
 
 
@@ -68,14 +68,14 @@ def build_document(app: FastAPI) -> dict[str, Any]:
 
 
 def _split_docstring(operation: dict[str, Any]) -> None:
-    """Takes the summary from the first line of a route's docstring; FastAPI guesses it from the function's name."""
+    """Takes the summary from the first line of a route's docstring. FastAPI would take the function's name."""
     summary, _, description = operation["description"].partition("\n")
     operation["summary"] = summary.rstrip(".")
     operation["description"] = " ".join(description.split())
 
 
 def _schemas() -> dict[str, Any]:
-    """Components that no route declares as its model: errors, and events of streams."""
+    """The components that no route declares as its model: errors, and events of streams."""
     views: list[type[BaseModel]] = [Problem, JobEvent, EventPage, VideoProblem, *PAYLOADS]
     bodies: list[type[BaseModel]] = [VideoRequest, VideoRemixRequest]
     _, found = models_json_schema(

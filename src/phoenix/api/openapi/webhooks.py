@@ -9,13 +9,13 @@ PAYLOADS = (WebhookPayload,)
 """Types that the document needs in addition to the types of the routes."""
 
 _SIGNED_HEADERS = {
-    "webhook-id": "The same at every try, so that receivers can recognise duplicates.",
-    "webhook-timestamp": "When it was sent, in seconds since 1970. Refuse webhooks older than five minutes.",
-    "webhook-signature": "`v1,` and the Base64 of HMAC-SHA256 over `id.timestamp.body`; two of them after a rotation.",
+    "webhook-id": "Id of the delivery: the same at every try, so that receivers can recognise duplicates.",
+    "webhook-timestamp": "Unix time of the try, in seconds. Refuse webhooks older than five minutes.",
+    "webhook-signature": "`v1,` and the Base64 of HMAC-SHA256 over `id.timestamp.body`; twice after a rotation.",
 }
 _CAUSE_HEADERS = {
     "X-Request-ID": "Id of the request that made the job. Not signed.",
-    "traceparent": "The trace of that request, if it had one. Not signed.",
+    "traceparent": "The trace of the request that made the job, if it had one. Not signed.",
 }
 _ENDS = {
     "job.succeeded": "A job has succeeded",
@@ -61,7 +61,7 @@ def _operation(name: str) -> Json:
         },
         "responses": {
             "2XX": {"description": "Received."},
-            "410": {"description": "No longer wanted: nothing more is sent to this URL."},
+            "410": {"description": "The receiver wants no more webhooks: nothing more is sent to this URL."},
             "default": {"description": "Retried, up to ten tries in three days; `Retry-After` is honoured."},
         },
         "security": [],

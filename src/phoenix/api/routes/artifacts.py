@@ -50,7 +50,7 @@ UPLOAD_SCHEMA: dict[str, Any] = {
     },
 }
 _RESPONSES: Responses = {
-    201: {"headers": {"Location": {"description": "Where the artifact is shown.", "schema": {"type": "string"}}}}
+    201: {"headers": {"Location": {"description": "Path of the artifact.", "schema": {"type": "string"}}}}
 }
 
 
@@ -79,7 +79,7 @@ async def create_upload(request: Request, response: Response, state: AppStateDep
 async def get_artifact(database: DatabaseDep, owner: OwnerDep, artifact_id: ArtifactIdInPath) -> Artifact:
     """Show an artifact.
 
-    An upload, a clip or a result, with what probing found in it.
+    An upload, a clip or a result, with the properties that probing found.
     """
     async with database.read() as session:
         return view_artifact(await get_artifact_row(session, artifact_id, owner_id=owner))
@@ -149,4 +149,4 @@ async def _discard(services: Services, artifact_id: str, key: ObjectKey, owner_i
     except NotFound:
         await services.store.delete(key)
     except Unavailable:
-        return  # unknown; the retention service deletes files without rows later
+        return  # unknown whether there is a row; the retention service deletes files without rows later

@@ -15,6 +15,8 @@ router = APIRouter(tags=["content"], dependencies=[Depends(document_range_header
 
 
 class ContentVariant(StrEnum):
+    """The file of a job to download: its result or its thumbnail."""
+
     ORIGINAL = "original"
     THUMBNAIL = "thumbnail"
 
@@ -75,7 +77,7 @@ async def get_artifact_content(
 ) -> Response:
     """Download an artifact.
 
-    Byte for byte as it was uploaded or made, with the type that probing found.
+    Exactly the bytes that were uploaded or made, with the media type that probing found.
     """
     async with services.database.read() as session:
         artifact = await get_artifact(session, artifact_id, owner_id=owner)

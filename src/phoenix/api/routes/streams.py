@@ -135,7 +135,7 @@ async def stream_job_events(
     """Follow a job.
 
     Starts with a `snapshot`, or with the events missed since `Last-Event-ID`, and continues live until the terminal
-    event. With `Accept: application/json`, answers with the durable events so far, as `{data, has_more}`.
+    event. With `Accept: application/json`, returns the durable events so far, as `{data, has_more}`.
     """
     after = parse_last_event_id(in_header if in_header is not None else in_query)
     if _wants_json(request):

@@ -23,8 +23,8 @@ router = APIRouter(tags=["webhooks"])
 async def get_webhook_secret(response: Response, database: DatabaseDep, caller: CallerDep) -> WebhookSecret:
     """Show the secret.
 
-    Every webhook is signed with it, by the Standard Webhooks specification. Generated on first use. Requires the
-    scope `write` as well as `read`: anyone who knows the secret can forge webhooks.
+    The secret signs every webhook, by the Standard Webhooks specification. It is generated on first use. Requires the
+    scopes `read` and `write`: anyone who knows the secret can forge webhooks.
     """
     caller.check(Scope.WRITE)
     return _view_secret(response, await get_secret(database, caller.owner_id))
