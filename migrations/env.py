@@ -14,11 +14,11 @@ from phoenix.db.columns import EnumText, UtcDateTime, metadata
 from phoenix.jobs import tables as job_tables  # noqa: F401 - fills the metadata
 
 MIGRATION_LOCK = 5_401_726
-"""Any number; replicas that start together wait for each other on it."""
+"""The number of an advisory lock. Replicas that start together wait for each other on it."""
 
 
 def render_item(kind: str, item: Any, _context: AutogenContext) -> str | bool:
-    """Plain types in migration files: they must not change when our column types do."""
+    """Renders plain types into migration files, which must not change when our column types do."""
     if kind == "type" and isinstance(item, UtcDateTime):
         return "sa.DateTime(timezone=True)"
     if kind == "type" and isinstance(item, EnumText):
@@ -39,7 +39,7 @@ def run(connection: Connection) -> None:
     with context.begin_transaction():
         if connection.dialect.name == "postgresql":
             connection.execute(text(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})"))
-            # A migration that has to wait for a long query must not make everybody else wait behind it.
+            # All other statements wait behind a migration that waits for a long query, so it waits only briefly.
             connection.execute(text("SET LOCAL lock_timeout = '5s'"))
         context.run_migrations()
 

@@ -11,7 +11,7 @@ from phoenix.db.unit_of_work import Database, UnitOfWork
 from phoenix.errors import FailureCode, Stage, TaskFailed
 from phoenix.ids import ArtifactId
 from phoenix.jobs.artifacts import add_upload
-from phoenix.jobs.event_log.writer import replay
+from phoenix.jobs.event_log.reader import replay
 from phoenix.jobs.execution.claim import Claim, claim
 from phoenix.jobs.execution.completion import AttemptOutput, succeed
 from phoenix.jobs.execution.retries import RetryRule

@@ -23,7 +23,7 @@ from phoenix.db.unit_of_work import Database
 from phoenix.jobs.execution.recovery import list_expired_leases, list_overdue
 from phoenix.jobs.repository import list_queued
 from phoenix.jobs.scheduling.dispatch import mark_dispatched, plan_dispatch
-from phoenix.jobs.scheduling.position import QueuePositions
+from phoenix.jobs.scheduling.queue_positions import QueuePositions
 from phoenix.jobs.scheduling.workers import WorkerReport, record_heartbeat
 from phoenix.jobs.submission.submit import submit
 from phoenix.jobs.tables import JobRow

@@ -1,4 +1,4 @@
-"""What a worker learns from the database before it leaves a clip to others; on both databases."""
+"""What a worker reads from the database before it skips a clip; on both databases."""
 
 from sqlalchemy import update
 from sqlmodel import col

@@ -17,7 +17,7 @@ from phoenix.jobs.event_log.reader import SqlEventLog
 from phoenix.jobs.execution.claim import claim
 from phoenix.jobs.repository import list_queued, list_unfinished
 from phoenix.jobs.scheduling.dispatch import list_ready, plan_dispatch
-from phoenix.jobs.scheduling.position import QueuePositions
+from phoenix.jobs.scheduling.queue_positions import QueuePositions
 from phoenix.jobs.scheduling.workers import WorkerReport, record_heartbeat
 
 CHANGES = {

@@ -1,4 +1,4 @@
-"""The log of all jobs of one owner: gapless however many of them move at once, and what is learned on the way."""
+"""The log of all jobs of one owner has no gaps, even if many jobs change at once; and learned durations."""
 
 import asyncio
 import time
@@ -10,11 +10,11 @@ from phoenix.access.stream_tokens import get_or_create_secret
 from phoenix.contract.jobs import ClipTimings
 from phoenix.db.unit_of_work import Database
 from phoenix.jobs.control import cancel
-from phoenix.jobs.event_log import writer
+from phoenix.jobs.event_log import reader
 from phoenix.jobs.execution.completion import succeed
 from phoenix.jobs.post_commit import EventRecorded
 from phoenix.jobs.scheduling.durations import read_duration_stats
-from phoenix.jobs.scheduling.position import QueuePositions
+from phoenix.jobs.scheduling.queue_positions import QueuePositions
 from phoenix.jobs.scheduling.workers import WorkerReport, record_heartbeat
 
 JOBS = 20
@@ -22,7 +22,7 @@ JOBS = 20
 
 async def owner_events(database: Database, owner_id: str, after: int = 0) -> list[tuple[int, str, int]]:
     async with database.read() as session:
-        rows = await writer.replay_owner(session, owner_id, after, 1000)
+        rows = await reader.replay_owner(session, owner_id, after, 1000)
     return [(owner_seq, event.job_id, event.seq) for owner_seq, event in rows]
 
 
@@ -41,7 +41,7 @@ async def test_twenty_jobs_of_one_owner_at_once_are_numbered_without_a_gap(datab
     assert all([seq for _, job, seq in found if job == job_id] == [1, 2] for job_id in jobs)
     assert time.monotonic() - started_s < 60
     async with database.read() as session:
-        assert await writer.read_owner_log_heads(session, ["a", "b", "c"]) == {"a": 2 * JOBS, "b": 5}
+        assert await reader.read_owner_log_heads(session, ["a", "b", "c"]) == {"a": 2 * JOBS, "b": 5}
 
 
 async def test_a_published_event_carries_the_owner_s_number(database: Database, published_events: list[object]) -> None:

@@ -15,7 +15,7 @@ from phoenix.jobs.control import cancel
 from phoenix.jobs.event_log.reader import SqlEventLog
 from phoenix.jobs.repository import JobFilter, get_full_job, list_jobs
 from phoenix.jobs.retention import delete_job
-from phoenix.jobs.scheduling.position import QueuePositions
+from phoenix.jobs.scheduling.queue_positions import QueuePositions
 from phoenix.jobs.views import view_job
 from phoenix.settings import DatabaseSettings
 

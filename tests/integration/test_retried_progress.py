@@ -9,7 +9,7 @@ from phoenix.events.progress_cache import ProgressSnapshot
 from phoenix.jobs.control import retry
 from phoenix.jobs.execution.completion import fail
 from phoenix.jobs.execution.retries import RetryRule
-from phoenix.jobs.progress import MEDIA_SHARE
+from phoenix.jobs.lifecycle import MEDIA_SHARE
 
 CLIPS = 3
 DONE_SHARE = (1 - MEDIA_SHARE) * 2 / CLIPS

@@ -15,7 +15,7 @@ from phoenix.contract.artifacts import ArtifactKind, MediaInfo
 from phoenix.contract.jobs import ClipTimings, JobState
 from phoenix.contract.requests import SoundtrackRequest, Transition
 from phoenix.jobs.artifacts import get_thumbnail
-from phoenix.jobs.event_log.writer import replay
+from phoenix.jobs.event_log.reader import replay
 from phoenix.jobs.repository import FullJob, get_artifact
 from phoenix.jobs.scheduling.workers import list_live
 from phoenix.settings import EngineSettings

@@ -1,4 +1,4 @@
-"""API keys: made once and shown once, stored as a digest, compared in constant time, replaceable, revocable."""
+"""API keys: shown once, stored as a digest, compared in constant time. A key can be rotated and revoked."""
 
 import hashlib
 import hmac
@@ -14,13 +14,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from phoenix.access.tables import ApiKeyRow
-from phoenix.db.columns import db_now
-from phoenix.db.unit_of_work import UnitOfWork
+from phoenix.db import UnitOfWork, db_now
 from phoenix.errors import Conflict, Forbidden, NotFound
 
 _NO_DIGEST = "0" * 64
 _ID_LENGTH = 8
-"""Distinguishes the secrets of one key, and does not help to find any of them."""
+"""Enough to distinguish the secrets of one key, and no help in finding a secret."""
 
 
 def generate_secret() -> str:
@@ -29,16 +28,17 @@ def generate_secret() -> str:
 
 
 def digest_of(secret: str) -> str:
+    """SHA-256 of a secret, in hexadecimal."""
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
 def id_of(digest: str) -> str:
-    """Short, public name of a secret among those of its key."""
+    """The short public id of a secret, which distinguishes the secrets of a key."""
     return digest[:_ID_LENGTH]
 
 
 def replace_secret(row: ApiKeyRow, secret: str, *, now: datetime, keep_old_for: timedelta) -> None:
-    """The current secret is valid until `keep_old_for` has passed; one that was replaced earlier, no longer."""
+    """Replaces the secret of a key. The current secret stays valid for `keep_old_for`; an earlier secret does not."""
     is_kept = keep_old_for > timedelta()
     row.previous_digest = row.digest if is_kept else None
     row.previous_until = now + keep_old_for if is_kept else None
@@ -46,7 +46,7 @@ def replace_secret(row: ApiKeyRow, secret: str, *, now: datetime, keep_old_for: 
 
 
 def valid_digests(row: ApiKeyRow, now: datetime) -> tuple[str, ...]:
-    """Those of the secrets that are valid now, the newest first; none of a revoked key."""
+    """The digests of the key's secrets that are valid now, the newest first. A revoked key has none."""
     if row.revoked_at is not None:
         return ()
     is_previous_valid = row.previous_until is not None and now < row.previous_until
@@ -54,7 +54,7 @@ def valid_digests(row: ApiKeyRow, now: datetime) -> tuple[str, ...]:
 
 
 def matches_any(digest: str, valid: tuple[str, ...]) -> bool:
-    """Compares in constant time, as often for every key, so that the time taken does not reveal which ids exist."""
+    """Compares in constant time, and equally often for every key, so that the time does not reveal which ids exist."""
     compared = [*valid, _NO_DIGEST, _NO_DIGEST][:2]
     return any([hmac.compare_digest(each, digest) for each in compared])  # noqa: C419 - all of them, always
 
@@ -67,20 +67,22 @@ LAST_USED_PRECISION = timedelta(minutes=1)
 
 
 class Scope(StrEnum):
+    """What a key allows its callers to do."""
+
     READ = "read"
     WRITE = "write"
     ADMIN = "admin"
-    """Sees the fleet, and may do all that the others may."""
+    """Sees the fleet, and may do everything that the other scopes allow."""
 
 
 @dataclass(frozen=True)
 class Caller:
-    """Who makes a request. `owner_id` owns what it makes, and sees only that."""
+    """Who makes a request. `owner_id` owns what the caller makes; the caller sees nothing else."""
 
     owner_id: str
     scopes: frozenset[Scope]
     secret_id: str = ""
-    """Which of the key's secrets was presented: a token that is made with it ends with it."""
+    """Id of the key's secret that was presented. A stream token that is made with a secret ends with the secret."""
 
     def check(self, scope: Scope) -> None:
         """Raises `Forbidden` unless the caller has this scope."""
@@ -93,7 +95,7 @@ ANYBODY = Caller("anonymous", frozenset(Scope))
 
 
 async def create_key(uow: UnitOfWork, name: str, scopes: Collection[Scope]) -> str:
-    """Creates a key and returns it in full, which is the only time it can be seen."""
+    """Creates a key and returns it in full. It cannot be read again."""
     key_id, secret = secrets.token_hex(6), generate_secret()
     row = ApiKeyRow(id=key_id, name=name, digest=digest_of(secret), scopes=sorted(scopes), created_at=await uow.now())
     uow.session.add(row)
@@ -101,9 +103,9 @@ async def create_key(uow: UnitOfWork, name: str, scopes: Collection[Scope]) -> s
 
 
 async def rotate_key(uow: UnitOfWork, key_id: str, *, keep_old_for: timedelta) -> str:
-    """Gives a key a new secret, and returns it in full, for the only time. The id stays, and so what it owns.
+    """Gives a key a new secret, and returns the key in full. It cannot be read again. The id stays.
 
-    The secret before is valid until `keep_old_for` has passed. Raises `NotFound`, or `Conflict` for a revoked key.
+    The previous secret stays valid for `keep_old_for`. Raises `NotFound`, or `Conflict` for a revoked key.
     """
     row = await uow.session.get(ApiKeyRow, key_id, with_for_update=True)
     if row is None:
@@ -116,6 +118,7 @@ async def rotate_key(uow: UnitOfWork, key_id: str, *, keep_old_for: timedelta) -
 
 
 async def list_keys(session: AsyncSession) -> Sequence[ApiKeyRow]:
+    """All keys in order of creation, including revoked keys."""
     return (await session.scalars(select(ApiKeyRow).order_by(col(ApiKeyRow.created_at)))).all()
 
 
@@ -129,7 +132,7 @@ async def revoke_key(uow: UnitOfWork, key_id: str) -> ApiKeyRow:
 
 
 async def find_callers(session: AsyncSession, presented: Collection[str]) -> Mapping[str, Caller]:
-    """Maps each valid key to its caller, in one query. Does not say why another key is not valid."""
+    """The caller by key, in one query. Invalid keys are left out without a reason."""
     matches = {key: _KEY.fullmatch(key) for key in presented}
     ids = {match["id"] for match in matches.values() if match}
     rows = await _read_keys(session, ids)
@@ -156,7 +159,7 @@ def _authenticate(found: _Dated | None, match: re.Match[str] | None) -> Caller |
 
 
 async def find_revoked(session: AsyncSession, key_ids: Collection[str]) -> Collection[str]:
-    """The ones among these keys that have been revoked."""
+    """The ids of the revoked keys among `key_ids`."""
     ids, found = sorted(key_ids), set[str]()
     for first in range(0, len(ids), _IDS_PER_QUERY):
         among = col(ApiKeyRow.id).in_(ids[first : first + _IDS_PER_QUERY])
@@ -166,7 +169,7 @@ async def find_revoked(session: AsyncSession, key_ids: Collection[str]) -> Colle
 
 
 async def find_invalid(session: AsyncSession, used: Collection[tuple[str, str]]) -> Collection[tuple[str, str]]:
-    """The ones among these (key id, secret id) that are valid no more: the key was revoked, or the secret replaced."""
+    """The pairs (key id, secret id) that are no longer valid: the key was revoked, or the secret was replaced."""
     rows = await _read_keys(session, {key_id for key_id, _ in used})
     valid = {key_id: {id_of(digest) for digest in valid_digests(*dated)} for key_id, dated in rows.items()}
     return {(key_id, secret_id) for key_id, secret_id in used if secret_id not in valid.get(key_id, {secret_id})}

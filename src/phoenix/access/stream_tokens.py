@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from sqlalchemy import text
 
 from phoenix.access.tables import SecretRow
-from phoenix.db.unit_of_work import Database
+from phoenix.db import Database
 from phoenix.errors import Forbidden, Unauthenticated
 
 _VERSION = "1"
@@ -21,7 +21,8 @@ _VERSION = "1"
 class StreamGrant:
     """What a token grants: to follow one job of one owner until `expires_at` (whole seconds).
 
-    `secret_id`: of the key's secret that it was made with; it is worth no more than that. Empty where auth is off.
+    `secret_id`: the id of the key's secret that the token was made with. The token is not valid longer than the secret.
+    Empty where auth is off.
     """
 
     job_id: str
@@ -43,7 +44,7 @@ def read_grant(secret: bytes, token: str, *, job_id: str, now: datetime) -> Stre
         payload, digest = (_to_bytes(part) for part in token.split("."))
         if not hmac.compare_digest(digest, _digest(secret, payload)):
             raise ValueError("the signature is wrong")
-        # Only now: nothing in a token that we did not sign is interpreted.
+        # Only now: no part of an unsigned token is interpreted.
         version, granted_job_id, owner_id, secret_id, expires_s = payload.decode().split("|")
         expires_at = datetime.fromtimestamp(int(expires_s), UTC)
     except (ValueError, binascii.Error):

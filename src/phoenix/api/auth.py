@@ -24,7 +24,7 @@ from phoenix.access.keys import (
 from phoenix.access.stream_tokens import StreamGrant, get_or_create_secret, read_grant, sign
 from phoenix.clock import utc_now
 from phoenix.contract.events import StreamToken
-from phoenix.db.unit_of_work import Database
+from phoenix.db import Database
 from phoenix.errors import Unauthenticated
 from phoenix.events.log.coalescing import BatchLoader
 from phoenix.jobs.tables import JobRow

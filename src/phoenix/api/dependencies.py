@@ -14,7 +14,7 @@ from phoenix.api.http.request_ids import request_id_of, traceparent_of
 from phoenix.api.job_views import JobViews
 from phoenix.api.lifespan import AppState
 from phoenix.assembly import Services
-from phoenix.db.unit_of_work import Database
+from phoenix.db import Database
 from phoenix.errors import Unauthenticated
 
 _READ_METHODS = frozenset({"GET", "HEAD"})

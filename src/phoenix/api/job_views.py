@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 
 from phoenix.clock import utc_now
 from phoenix.contract.jobs import Job, JobState
-from phoenix.db.unit_of_work import Database
+from phoenix.db import Database
 from phoenix.errors import Unavailable
 from phoenix.events.progress_cache import NO_PROGRESS, ProgressSnapshot
 from phoenix.events.publisher import EventPublisher
 from phoenix.jobs.repository import FullJob, get_full_job
-from phoenix.jobs.scheduling.position import QueuePositions
+from phoenix.jobs.scheduling.queue_positions import QueuePositions
 from phoenix.jobs.views import QueuePosition, live_state, view_job
 
 POLL_AFTER_S = 2

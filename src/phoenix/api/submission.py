@@ -30,8 +30,8 @@ from phoenix.events.sse.job_stream import job_stream
 from phoenix.jobs.artifacts import find_known_media
 from phoenix.jobs.repository import FullJob
 from phoenix.jobs.submission import idempotency
+from phoenix.jobs.submission.admission_control import Quota
 from phoenix.jobs.submission.idempotency import KeyedRequest
-from phoenix.jobs.submission.quota import Quota
 from phoenix.jobs.submission.submit import submit
 from phoenix.media.ssrf import EgressPolicy, UrlNotAllowed, check_url
 from phoenix.settings import LimitSettings, Settings

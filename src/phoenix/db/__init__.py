@@ -1,1 +1,20 @@
-"""Engine, sessions, column types and the unit of work. Knows no tables: those live in `jobs` and `access`."""
+"""Engine, sessions, column types and the unit of work. The tables are in `jobs` and `access`."""
+
+from phoenix.db.columns import NEWER_VERSION_RETRY_AFTER_S, EnumText, UtcDateTime, db_now, metadata, seconds_since
+from phoenix.db.engine import database_url, open_engine
+from phoenix.db.unit_of_work import Database, PreCommitHook, UnitOfWork, acquire_lock
+
+__all__ = [
+    "NEWER_VERSION_RETRY_AFTER_S",
+    "Database",
+    "EnumText",
+    "PreCommitHook",
+    "UnitOfWork",
+    "UtcDateTime",
+    "acquire_lock",
+    "database_url",
+    "db_now",
+    "metadata",
+    "open_engine",
+    "seconds_since",
+]

@@ -72,7 +72,7 @@ class EnumText(TypeDecorator[StrEnum]):
         try:
             return None if value is None else self.enum(value)
         except ValueError:
-            _logger.warning("a row of a newer version was met", enum=self.enum.__name__, value=value)
+            _logger.warning("found a row of a newer version", enum=self.enum.__name__, value=value)
             raise NewerVersionError(retry_after_s=NEWER_VERSION_RETRY_AFTER_S) from None
 
 

@@ -17,9 +17,9 @@ RETRY_S = 0.01
 class WaitingConnection(sqlite3.Connection):
     """Also waits, for at most `timeout` seconds, while another process switches a new file to the write-ahead log.
 
-    SQLite's busy handler covers ordinary locks, but not that switch: of processes that open a file together, one
-    fails with "database is locked" at once (measured: once in 1,200 openings by six processes). Connections are
-    opened in the driver's own thread, so that waiting blocks no event loop.
+    SQLite's busy handler covers ordinary locks, but not that switch: when several processes open a file together, one
+    of them can fail with "database is locked" at once (measured: once in 1,200 openings by six processes).
+    Connections are opened in the driver's own thread, so that waiting blocks no event loop.
     """
 
     def __init__(self, database: str, timeout: float = 5.0, **options: Any) -> None:
@@ -43,7 +43,7 @@ class WaitingConnection(sqlite3.Connection):
 
 
 def _is_busy(error: sqlite3.OperationalError) -> bool:
-    # The low byte is the error; the rest says which lock it was.
+    # The low byte is the error. The other bytes identify the lock.
     return error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
 
 
@@ -63,7 +63,7 @@ def database_url(settings: DatabaseSettings, data_dir: Path) -> URL:
 
 
 def open_engine(url: URL, settings: DatabaseSettings, *, kept_connections: int | None = None) -> AsyncEngine:
-    """At most twice `pool_size` connections, of which `kept_connections` stay open while idle."""
+    """Opens at most twice `pool_size` connections, of which `kept_connections` stay open while idle."""
     if url.get_backend_name() == "sqlite":
         return _open_sqlite(url, settings)
     kept = settings.pool_size if kept_connections is None else kept_connections
@@ -99,7 +99,7 @@ def _open_sqlite(url: URL, settings: DatabaseSettings) -> AsyncEngine:
 
 
 def _begin_sqlite_transaction(connection: Connection) -> None:
-    # A deferred transaction that reads and then writes fails at once with SQLITE_BUSY, whatever the busy
-    # time-out; taking the write lock at the start makes it wait its turn.
+    # A deferred transaction that reads and then writes fails at once with SQLITE_BUSY, in spite of the busy
+    # time-out. A transaction that takes the write lock at the start waits instead.
     writes = connection.get_execution_options().get(WRITES, False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

@@ -11,6 +11,7 @@ from sqlalchemy.engine import URL
 
 
 def alembic_config(url: URL) -> Config:
+    """The configuration of alembic for this database."""
     config = Config()
     config.set_main_option("script_location", str(_scripts_folder()))
     # alembic reads the URL with configparser, for which a percent sign is special.
@@ -19,9 +20,10 @@ def alembic_config(url: URL) -> Config:
 
 
 def upgrade(url: URL, revision: str = "head") -> bool:
-    """Runs the missing migrations. Blocks; not to be called from inside a running event loop.
+    """Runs the missing migrations. Blocks: do not call this inside a running event loop.
 
-    False, and nothing is done, if a newer version has migrated already: migrations only add, so that one may go back.
+    Returns False, and does nothing, if a newer version has already migrated the database. Migrations only add, so an
+    older version works with a newer schema.
     """
     if url.get_backend_name() == "sqlite" and url.database:
         Path(url.database).parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Compares the schema that a database has with the one that this version was written for. Changes neither."""
+"""Compares a database's schema with the schema of this version. Changes nothing."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -16,6 +16,8 @@ from phoenix.settings import DatabaseSettings
 
 
 class SchemaAge(Enum):
+    """How the schema of a database compares with the schema of this version."""
+
     MISSING = "missing"
     OLDER = "older"
     CURRENT = "current"
@@ -24,12 +26,13 @@ class SchemaAge(Enum):
 
     @property
     def is_usable(self) -> bool:
+        """Whether this version works with the schema."""
         return self in (SchemaAge.CURRENT, SchemaAge.NEWER)
 
 
 @dataclass(frozen=True)
 class Schema:
-    """`revision`: of the newest migration that the database has had, None without any; `newest`: of this version's."""
+    """`revision`: the newest migration that the database has had, or None; `newest`: this version's newest."""
 
     revision: str | None
     newest: str | None
@@ -37,7 +40,7 @@ class Schema:
 
 
 async def read_schema(url: URL, settings: DatabaseSettings) -> Schema:
-    """Asks the database, and makes no SQLite file. Raises what its driver raises if it does not answer."""
+    """Reads the revision of the database. Creates no SQLite file. Raises the driver's error if it cannot connect."""
     revision = await _read_revision(url, settings) if _exists(url) else None
     scripts = ScriptDirectory.from_config(alembic_config(url))
     newest, known = scripts.get_current_head(), {script.revision for script in scripts.walk_revisions()}
@@ -45,7 +48,7 @@ async def read_schema(url: URL, settings: DatabaseSettings) -> Schema:
 
 
 def age_of(revision: str | None, *, newest: str | None, known: Collection[str]) -> SchemaAge:
-    """`known`: the revisions of this version, of which `newest` is the last."""
+    """How `revision` compares with `known`, the revisions of this version; `newest` is the last of them."""
     if revision is None:
         return SchemaAge.MISSING
     if revision not in known:

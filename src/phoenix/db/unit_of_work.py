@@ -1,4 +1,4 @@
-"""The unit of work: alone commits, and runs side effects only after the commit."""
+"""The unit of work: the only code that commits. Side effects run after the commit."""
 
 import zlib
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
@@ -15,21 +15,21 @@ from phoenix.db.engine import WRITES
 from phoenix.errors import SchemaOutdated, Unavailable
 
 PostCommitHandler = Callable[[Sequence[object]], Awaitable[None]]
-"""Delivers the post-commit events of a transaction that was committed; must not raise."""
+"""Delivers the post-commit events of a committed transaction. Must not raise."""
 
 TRANSIENT_STATES = ("08", "25P03", "40", "53", "55P03", "57")
 """SQLSTATEs, or their classes, of PostgreSQL: cut off, timed out, deadlocked, out of resources, waiting for a lock.
 
-asyncpg reports them as plain errors, and all of them end by themselves.
+asyncpg reports them as plain errors. All of these conditions end by themselves.
 """
 
 UNDEFINED_STATES = ("42P01", "42703")
-"""Of a table and of a column; SQLite says it in words only."""
+"""SQLSTATEs of a missing table and a missing column. SQLite reports them only in words."""
 
 _ONE_SNAPSHOT = {"postgresql": {"isolation_level": "REPEATABLE READ"}}
-"""Else each statement there sees the newest rows: of a job that is deleted between two of them, half would be found.
+"""Lets all statements of a read see one snapshot. Otherwise a read can find half of a job that is deleted meanwhile.
 
-SQLite's transactions see one snapshot anyhow.
+Transactions of SQLite see one snapshot anyway.
 """
 
 PreCommitHook = Callable[[], Awaitable[None]]
@@ -47,14 +47,15 @@ class UnitOfWork:
         self._now: datetime | None = None
 
     def publish_after_commit(self, *events: object) -> None:
+        """Publishes events once the transaction is committed. For events and delivery see `jobs.post_commit`."""
         self.post_commit_events.extend(events)
 
     def before_commit(self, hook: PreCommitHook) -> None:
-        """Runs `hook` at the very end, so that a lock on a row that many transactions want is held only briefly."""
+        """Runs `hook` just before the commit, so that a lock on a much wanted row is held only briefly."""
         self._pre_commit_hooks.append(hook)
 
     async def run_pre_commit_hooks(self) -> None:
-        """Flushes all changes first, so that no hook holds its lock while they wait for others."""
+        """Flushes all changes first, so that no hook holds its lock while the changes wait for other locks."""
         if self._pre_commit_hooks:
             await self.session.flush()
         for hook in self._pre_commit_hooks:
@@ -82,6 +83,7 @@ class Database:
 
     @property
     def dialect(self) -> str:
+        """The name of the database system, as SQLAlchemy writes it."""
         return self.engine.dialect.name
 
     @asynccontextmanager
@@ -119,11 +121,12 @@ class Database:
             raise
 
     async def close(self) -> None:
+        """Closes all connections."""
         await self.engine.dispose()
 
 
 def _lacks_tables(error: DBAPIError) -> bool:
-    """Whether a table or column is not there: of our own statements, only a migration is missing then."""
+    """Whether a table or column is missing. Our own statements are right, so a migration is missing."""
     state: str | None = getattr(error.orig, "sqlstate", None)
     return state in UNDEFINED_STATES or str(error.orig).startswith(("no such table", "no such column"))
 

@@ -1,1 +1,1 @@
-"""The domain: jobs and their tasks, one use case per file. Functions on a unit of work; nothing here commits."""
+"""The domain: jobs and their tasks. Use cases are functions on a unit of work; none of them commits."""

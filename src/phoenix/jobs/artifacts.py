@@ -7,7 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from phoenix.contract.artifacts import ArtifactKind, MediaInfo
-from phoenix.db.unit_of_work import UnitOfWork
+from phoenix.db import UnitOfWork
 from phoenix.errors import Conflict, NotFound
 from phoenix.jobs.lifecycle import TaskKind
 from phoenix.jobs.repository import FullJob
@@ -17,7 +17,7 @@ from phoenix.jobs.tables import ArtifactRow
 async def find_known_media(
     session: AsyncSession, artifact_ids: Collection[str], *, owner_id: str
 ) -> dict[str, MediaInfo]:
-    """Media info by artifact id; unknown artifacts, and those of other owners, are left out."""
+    """Media info by artifact id. Unknown artifacts and artifacts of other owners are left out."""
     statement = select(col(ArtifactRow.id), col(ArtifactRow.info)).where(
         col(ArtifactRow.id).in_(artifact_ids), col(ArtifactRow.owner_id) == owner_id
     )
@@ -37,7 +37,7 @@ async def add_upload(
     sha256: str,
     info: MediaInfo,
 ) -> ArtifactRow:
-    """Records a file that is already in the store."""
+    """Adds the row of an upload whose bytes are already in the store."""
     row = ArtifactRow(
         id=artifact_id,
         owner_id=owner_id,
@@ -55,14 +55,14 @@ async def add_upload(
 
 
 def get_output(job: FullJob) -> ArtifactRow:
-    """The result of a job. Raises `Conflict` while there is none."""
+    """The output of a job. Raises `Conflict` while the job has none."""
     if job.output is None:
         raise Conflict(f"The job is {job.row.state}; it has no result.")
     return job.output
 
 
 async def get_thumbnail(session: AsyncSession, job: FullJob) -> ArtifactRow:
-    """The thumbnail of the result. Raises `Conflict` while there is no result, `NotFound` if it has no thumbnail."""
+    """The thumbnail of the output. Raises `Conflict` while there is no output, `NotFound` if it has no thumbnail."""
     get_output(job)
     statement = select(ArtifactRow).where(
         col(ArtifactRow.job_id) == job.row.id, col(ArtifactRow.kind) == ArtifactKind.THUMBNAIL
@@ -74,7 +74,7 @@ async def get_thumbnail(session: AsyncSession, job: FullJob) -> ArtifactRow:
 
 
 async def get_clip(session: AsyncSession, job: FullJob, index: int) -> ArtifactRow:
-    """One clip of a reel. Raises `NotFound` for an index it does not have, `Conflict` while the clip is not done."""
+    """The clip of a reel with this index. Raises `NotFound` for an unknown index, `Conflict` until the clip is done."""
     clips = [task for task in job.tasks if task.kind is TaskKind.RENDER]
     if not 0 <= index < len(clips):
         raise NotFound(f"The job has no clip {index}.")

@@ -1,23 +1,25 @@
-"""Canceling a job: at once while it waits; confirmed by its workers while it runs; harmless when repeated."""
+"""Cancels a job, or queues it again.
+
+A waiting job is canceled at once. A running job is canceled once its workers have stopped.
+"""
 
 from datetime import timedelta
 
 from phoenix.contract.events import JobQueued
 from phoenix.contract.jobs import JobState
-from phoenix.db.unit_of_work import UnitOfWork
+from phoenix.db import UnitOfWork
 from phoenix.errors import Conflict
-from phoenix.jobs.event_log import writer
+from phoenix.jobs.event_log.writer import append_event
 from phoenix.jobs.execution.job_completion import end_job, transition_task
 from phoenix.jobs.lifecycle import StopRequestReason, TaskKind, TaskState, can_retry_manually, check_job_transition
 from phoenix.jobs.post_commit import TasksReady
 from phoenix.jobs.repository import get_job_locked, list_tasks
-from phoenix.jobs.submission.admission_control import QueueCapacity, check_capacity
-from phoenix.jobs.submission.quota import Quota, check_quota
+from phoenix.jobs.submission.admission_control import QueueCapacity, Quota, check_capacity, check_quota
 from phoenix.jobs.tables import JobRow, TaskRow
 
 
 async def cancel(uow: UnitOfWork, job_id: str, *, owner_id: str) -> JobRow:
-    """Cancels a job. One that is finished or already ending is unchanged. Raises `NotFound`."""
+    """Cancels a job. A job that has ended or is ending stays as it is. Raises `NotFound`."""
     job = await get_job_locked(uow.session, job_id, owner_id=owner_id)
     await end_job(uow, job, JobState.CANCELED, error=None, stop_reason=StopRequestReason.CANCEL)
     uow.publish_after_commit(TasksReady())
@@ -33,9 +35,9 @@ async def retry(
     quota: Quota | None = None,
     max_queued_jobs: int | None = None,
 ) -> JobRow:
-    """Queues the job again. Raises `Conflict` unless it ended without success.
+    """Queues the job again. Raises `NotFound`, and `Conflict` unless the job has ended without success.
 
-    Also raises `RateLimited` by the owner's quota and `QueueFull`: it takes a place in the queue as a new job does.
+    Also raises `RateLimited` and `QueueFull`: a retried job counts against the same limits as a new job.
     """
     job = await get_job_locked(uow.session, job_id, owner_id=owner_id)
     if not can_retry_manually(job.state):
@@ -50,7 +52,7 @@ async def retry(
     for task in tasks:
         if task.state is not TaskState.SUCCEEDED:
             await _reset(uow, task, is_blocked=task.kind is TaskKind.ASSEMBLE and has_others)
-    await writer.append_event(uow, job, JobQueued)
+    await append_event(uow, job, JobQueued)
     uow.publish_after_commit(TasksReady())
     return job
 

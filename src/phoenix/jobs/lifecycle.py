@@ -1,18 +1,21 @@
-"""The state machines of jobs and tasks, as data. Pure.
+"""The state machines of jobs and tasks, as data, and the progress that follows from the states. Pure.
 
 A job is `queued` until its first task is claimed, and ends in exactly one terminal state. A task is `blocked`
-while it waits for others (an assembly for its clips), `ready` when a worker may claim it, `running` under a
-lease, and back to `ready` when its attempt was lost, pre-empted or may be tried again.
+while it waits for other tasks (an assembly for its clips), `ready` when a worker may claim it, and `running` under
+a lease. A task becomes `ready` again when its attempt was lost, was pre-empted, or failed and may be retried.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
+from typing import Protocol
 
 from phoenix.contract.jobs import JobState
 from phoenix.errors import PhoenixError
 
 
 class TaskState(StrEnum):
+    """The state of a task; see the module for what each state means."""
+
     BLOCKED = "blocked"
     READY = "ready"
     RUNNING = "running"
@@ -26,6 +29,8 @@ class TaskState(StrEnum):
 
 
 class TaskKind(StrEnum):
+    """What a task makes: one clip, the soundtrack, or the job's output."""
+
     RENDER = "render"
     SOUNDTRACK = "soundtrack"
     ASSEMBLE = "assemble"
@@ -40,7 +45,7 @@ class AttemptEndState(StrEnum):
     CRASHED = "crashed"
     """Its worker died or its lease ran out."""
     PREEMPTED = "preempted"
-    """Its worker handed it back, to drain."""
+    """Its worker returned the task in order to drain."""
 
 
 class StopRequestReason(StrEnum):
@@ -54,7 +59,7 @@ JOB_TRANSITIONS: Mapping[JobState, frozenset[JobState]] = {
     JobState.QUEUED: frozenset({JobState.RUNNING, JobState.FAILED, JobState.CANCELED, JobState.EXPIRED}),
     JobState.RUNNING: frozenset({JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELED}),
     JobState.SUCCEEDED: frozenset(),
-    # A manual retry reopens an ended job; its log goes on.
+    # A manual retry reopens an ended job and continues its log.
     JobState.FAILED: frozenset({JobState.QUEUED}),
     JobState.CANCELED: frozenset({JobState.QUEUED}),
     JobState.EXPIRED: frozenset({JobState.QUEUED}),
@@ -71,35 +76,72 @@ TASK_TRANSITIONS: Mapping[TaskState, frozenset[TaskState]] = {
 
 
 class IllegalTransition(PhoenixError):
-    """The state does not allow this; a fence was missed."""
+    """The state machine has no such transition: a write was not fenced."""
 
 
 def check_job_transition(current: JobState, to: JobState) -> None:
+    """Raises `IllegalTransition`."""
     if to not in JOB_TRANSITIONS[current]:
         raise IllegalTransition(f"a job cannot go from {current} to {to}")
 
 
 def check_task_transition(current: TaskState, to: TaskState) -> None:
+    """Raises `IllegalTransition`."""
     if to not in TASK_TRANSITIONS[current]:
         raise IllegalTransition(f"a task cannot go from {current} to {to}")
 
 
 def can_retry_manually(state: JobState) -> bool:
+    """Whether a client may queue a job in this state again."""
     return JobState.QUEUED in JOB_TRANSITIONS[state]
 
 
 def is_unblocked(prerequisites: Iterable[TaskState]) -> bool:
-    """Whether a blocked task may start: everything before it has succeeded."""
+    """Whether a blocked task may start: all tasks before it have succeeded."""
     return all(state is TaskState.SUCCEEDED for state in prerequisites)
 
 
 def retry_delay_s(failures: int, *, first_s: float, jitter: float) -> float:
-    """Back-off before attempt `failures + 1`: doubles each time, at most 5 minutes, and spread by up to a quarter.
+    """Seconds to wait before attempt `failures + 1`: doubled each time up to 5 minutes, plus up to a quarter of jitter.
 
-    `jitter` is a number in [0, 1) that the caller draws, so that this stays a function.
+    `jitter`: a random number in [0, 1). The caller draws it, so that this function stays pure.
     """
     return min(first_s * 2 ** max(failures - 1, 0), 300) * (1 + jitter / 4)
 
 
 class LeaseLost(PhoenixError):
-    """This attempt is no longer the task's: it ran out of its lease, and what it wrote is void."""
+    """The attempt has lost its task, because its lease expired. Its writes are void."""
+
+
+MEDIA_SHARE = 0.05
+"""The share of a reel's time that joining and sound take. Rendering takes the rest."""
+
+
+class WeightedTask(Protocol):
+    """The fields of a task that progress depends on."""
+
+    @property
+    def kind(self) -> TaskKind: ...
+    @property
+    def state(self) -> TaskState: ...
+    @property
+    def weight(self) -> float: ...
+
+
+def job_progress(tasks: Sequence[WeightedTask]) -> float:
+    """Fraction of the job that is safely done: running clips count only once they have succeeded."""
+    clips = [task for task in tasks if task.kind is TaskKind.RENDER]
+    others = [task for task in tasks if task.kind is not TaskKind.RENDER]
+    media = sum(task.state is TaskState.SUCCEEDED for task in others) / len(others) if others else 1.0
+    if not clips:
+        return media
+    done = [float(task.state is TaskState.SUCCEEDED) for task in clips]
+    return (1 - MEDIA_SHARE) * weigh(done, [task.weight for task in clips]) + MEDIA_SHARE * media
+
+
+def weigh(fractions: Sequence[float], weights: Sequence[float]) -> float:
+    """The weighted mean of fractions; 0 if nothing has weight."""
+    total = sum(weights)
+    if total <= 0:
+        return 0.0
+    return sum(fraction * weight for fraction, weight in zip(fractions, weights, strict=True)) / total

@@ -1,4 +1,4 @@
-"""The state of the fleet in numbers, for operators. Read from SQL, so that every replica reports the same."""
+"""The state of the fleet in numbers, for operators. The numbers come from SQL, so every replica reports the same."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,8 +11,7 @@ from sqlmodel import col
 
 from phoenix.contract.fleet import QueueDepth
 from phoenix.contract.jobs import JobState
-from phoenix.db.columns import db_now
-from phoenix.db.unit_of_work import UnitOfWork
+from phoenix.db import UnitOfWork, db_now
 from phoenix.errors import FailureCode
 from phoenix.jobs.lifecycle import TaskKind, TaskState
 from phoenix.jobs.scheduling.workers import list_live, view_queue
@@ -20,21 +19,21 @@ from phoenix.jobs.tables import AttemptRow, JobCounterRow, JobRow, TaskRow, Work
 from phoenix.jobs.webhooks.tables import DeliveryState, WebhookDeliveryRow
 
 NO_CODE = "none"
-"""Of jobs that ended without an error."""
+"""The code of jobs that ended without an error."""
 
 JobCounterKey = tuple[str, str]
 """A terminal state, and the code of the job's error."""
 
-_OF_OTHER_STATES = {FailureCode.TIMEOUT, FailureCode.CANCELED}
+_CODES_OF_OTHER_STATES = {FailureCode.TIMEOUT, FailureCode.CANCELED}
 
 KNOWN_COUNTERS: tuple[JobCounterKey, ...] = (
     (JobState.SUCCEEDED, NO_CODE),
     (JobState.CANCELED, NO_CODE),
     (JobState.EXPIRED, FailureCode.TIMEOUT),
-    *((JobState.FAILED, code) for code in FailureCode if code not in _OF_OTHER_STATES),
+    *((JobState.FAILED, code) for code in FailureCode if code not in _CODES_OF_OTHER_STATES),
 )
 
-# Added up in the database: many jobs may end at the same time, in many processes.
+# The database adds: many processes may end jobs at the same time.
 _ADD = text(
     "INSERT INTO job_counters (state, code, jobs) VALUES (:state, :code, 1) "
     "ON CONFLICT (state, code) DO UPDATE SET jobs = job_counters.jobs + 1"
@@ -42,7 +41,7 @@ _ADD = text(
 
 
 def count_job_end(uow: UnitOfWork, job: JobRow) -> None:
-    """Counts, at the commit, a job that is now in a terminal state; one that is tried again, each time it ends."""
+    """Counts the end of a job at the commit. A job that is retried counts each time it ends."""
     code = str(job.error["code"]) if job.error else NO_CODE
     uow.before_commit(partial(_add, uow, {"state": str(job.state), "code": code}))
 
@@ -52,7 +51,10 @@ async def _add(uow: UnitOfWork, values: Mapping[str, str]) -> None:
 
 
 async def read_job_counters(session: AsyncSession) -> Mapping[JobCounterKey, int]:
-    """The ends since the database was made; of a known kind that has not happened, 0. None of them ever shrinks."""
+    """How many jobs have ended, by state and error code; 0 for a known pair that has not occurred.
+
+    The counters start with the database, and only grow.
+    """
     rows = await session.execute(select(col(JobCounterRow.state), col(JobCounterRow.code), col(JobCounterRow.jobs)))
     known = {(str(state), str(code)): 0 for state, code in KNOWN_COUNTERS}
     return known | {(state, code): jobs for state, code, jobs in rows}
@@ -64,7 +66,7 @@ _MAX_CLIPS = 500
 
 @dataclass(frozen=True)
 class WorkerDeviceMemory:
-    """Of a worker's device, other processes on it included."""
+    """The memory of a worker's device. `used_bytes` includes other processes on the device."""
 
     worker_id: str
     host: str
@@ -75,21 +77,24 @@ class WorkerDeviceMemory:
 
 @dataclass(frozen=True)
 class FleetGauges:
+    """The numbers of the fleet at one time."""
+
     jobs: Mapping[str, int]
     """Jobs by state, 0 for a state without any; states of newer versions included."""
     ended: Mapping[JobCounterKey, int]
-    """How many ever ended so, deleted ones included."""
+    """How many jobs have ended, by state and error code. Deleted jobs are included."""
     queues: tuple[QueueDepth, ...]
     workers: Mapping[str, int]
-    """Live workers by queue; one that serves both counts twice."""
+    """Live workers by queue. A worker that serves two queues counts twice."""
     memory: tuple[WorkerDeviceMemory, ...]
-    """Of the live workers that have a device with memory of its own, and have used it."""
+    """Device memory of the live workers whose device has its own memory and has been used."""
     webhooks_pending: int
     stage_s: Mapping[str, float]
-    """Mean seconds per stage, over finished clips that were started within the last hour."""
+    """Mean seconds per stage of the finished clips that started within the last hour."""
 
 
 async def read_gauges(session: AsyncSession) -> FleetGauges:
+    """The numbers of the fleet as the session sees them."""
     depths = (await view_queue(session)).queues
     live = await list_live(session)
     return FleetGauges(

@@ -1,8 +1,25 @@
-"""The events that a transaction publishes after its commit. `assembly` delivers them; nothing depends on them."""
+"""What follows a commit: the events that a transaction publishes, and their delivery.
 
+Use cases call `UnitOfWork.publish_after_commit` with these events. `Database.write` passes the events of a committed
+transaction to `PostCommitPublisher`. Nothing depends on the delivery: if it fails, the lease reaper, the dispatcher,
+a heartbeat or a stream's check of its log finds the change later.
+"""
+
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from redis.asyncio import Redis
+
 from phoenix.contract.events import DurableEvent
+from phoenix.errors import PhoenixError
+from phoenix.events.messages import EventEnvelope
+from phoenix.events.publisher import EventPublisher
+from phoenix.events.pubsub.channels import Channels
+from phoenix.events.pubsub.notifier import Notifier
+from phoenix.storage.store import ArtifactStore
+from phoenix.telemetry.logs import get_logger
+
+_logger = get_logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -12,17 +29,17 @@ class EventRecorded:
     event: DurableEvent
     owner_id: str
     owner_seq: int
-    """Its place among the events of all jobs of the owner."""
+    """The event's number among the events of all jobs of the owner."""
 
 
 @dataclass(frozen=True)
 class TasksReady:
-    """The dispatcher should look: tasks became ready, or a slot became free."""
+    """Tasks became ready, or a slot became free: the dispatcher should look."""
 
 
 @dataclass(frozen=True)
 class StopRequested:
-    """The running attempt of this task should end; its worker also reads it at its next renewal."""
+    """The running attempt of this task should end. Its worker also reads the request at its next renewal."""
 
     task_id: str
 
@@ -32,3 +49,42 @@ class FilesOrphaned:
     """These keys of the store no longer have a row."""
 
     keys: tuple[str, ...]
+
+
+class PostCommitPublisher:
+    """Publishes events, wakes the dispatcher and the workers, and deletes files that lost their rows."""
+
+    def __init__(self, *, redis: Redis, channels: Channels, publisher: EventPublisher, store: ArtifactStore) -> None:
+        self._publisher = publisher
+        self._store = store
+        self._tasks_ready = Notifier(redis, channels.tasks_ready)
+        self._stop = Notifier(redis, channels.stop)
+
+    async def __call__(self, events: Sequence[object]) -> None:
+        """Delivers the events of one transaction. Raises nothing: the transaction has been committed."""
+        try:
+            await self._deliver(events)
+        except Exception:
+            _logger.exception("the post-commit events could not be delivered")
+
+    async def _deliver(self, events: Sequence[object]) -> None:
+        recorded = [each for each in events if isinstance(each, EventRecorded)]
+        await self._publisher.publish(*(EventEnvelope(each.event, each.owner_id, each.owner_seq) for each in recorded))
+        for event in events:
+            if isinstance(event, StopRequested):
+                await self._stop.notify(event.task_id)
+            elif isinstance(event, FilesOrphaned):
+                await self._delete(event.keys)
+        if any(isinstance(each, TasksReady) for each in events):
+            await self._tasks_ready.notify()
+
+    async def _delete(self, keys: Sequence[str]) -> None:
+        for key in keys:
+            try:
+                await self._store.delete(key)
+            except PhoenixError as error:
+                # Retention deletes files without rows later.
+                _logger.warning("orphaned file not deleted", key=key, error=error.detail)
+            except Exception:
+                # One malformed key must not keep the others from being deleted.
+                _logger.exception("orphaned file not deleted", key=key)

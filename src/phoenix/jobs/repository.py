@@ -25,17 +25,17 @@ _ENDS = sorted(state for state in JobState if state.is_terminal)
 
 HAS_ENDED = col(JobRow.state).in_(_ENDS)
 
-# As ranges, which an index has: NOT IN would read every job that there ever was.
+# Ranges can use the index. NOT IN would read every job in the table.
 IS_UNFINISHED = or_(
     col(JobRow.state) < _ENDS[0],
     *((col(JobRow.state) > end) & (col(JobRow.state) < next_end) for end, next_end in pairwise(_ENDS)),
     col(JobRow.state) > _ENDS[-1],
 )
-"""In any other state, one that only a newer version knows included."""
+"""Whether a job has not ended. A state that only a newer version knows counts as unfinished."""
 
 
 async def get_job(session: AsyncSession, job_id: str, *, owner_id: str) -> JobRow:
-    """Raises `NotFound` for another owner's job too, so as not to reveal that it exists."""
+    """The job of this owner. Raises `NotFound` also for another owner's job, so as not to reveal that it exists."""
     job = await session.get(JobRow, job_id)
     if job is None or job.owner_id != owner_id:
         raise NotFound(f"There is no job {job_id}.")
@@ -49,6 +49,7 @@ async def find_job_locked(session: AsyncSession, job_id: str) -> JobRow | None:
 
 
 async def get_job_locked(session: AsyncSession, job_id: str, *, owner_id: str) -> JobRow:
+    """Like `find_job_locked`, for this owner's job. Raises `NotFound`."""
     job = await find_job_locked(session, job_id)
     if job is None or job.owner_id != owner_id:
         raise NotFound(f"There is no job {job_id}.")
@@ -62,6 +63,7 @@ async def list_tasks(session: AsyncSession, job_id: str) -> Sequence[TaskRow]:
 
 
 async def get_artifact(session: AsyncSession, artifact_id: str, *, owner_id: str) -> ArtifactRow:
+    """The artifact of this owner. Raises `NotFound` also for another owner's artifact."""
     artifact = await session.get(ArtifactRow, artifact_id)
     if artifact is None or artifact.owner_id != owner_id:
         raise NotFound(f"There is no artifact {artifact_id}.")
@@ -80,12 +82,12 @@ _KNOWN = (
     col(JobRow.kind).in_(get_args(JobKind)),
 )
 
-# What only a newer version knows in one job's row would make all the others unreadable that are read with it.
+# One row that only a newer version can read would make all rows of its query unreadable.
 IS_READABLE = (*_KNOWN, col(JobRow.priority).in_(get_args(Priority)))
-"""Of a job: that it can be shown, as far as its own row goes."""
+"""Whether this version can show a job, judged by the job's row alone."""
 
 CAN_TRANSITION = (*_KNOWN, ~exists().where(col(_task.job_id) == col(JobRow.id), is_from_newer_version(_task)))
-"""Of a job: that it can be brought forward, or to its end. That takes all of its tasks, but not its priority."""
+"""Whether this version can advance or end a job: it must know the states of all tasks, but not the priority."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,8 @@ class FullJob:
 
 @dataclass(frozen=True)
 class JobFilter:
+    """Conditions on the jobs of a page; None means any."""
+
     state: JobState | None = None
     kind: JobKind | None = None
     model: str | None = None
@@ -109,17 +113,19 @@ class JobFilter:
 
 @dataclass(frozen=True)
 class Page:
+    """Jobs, and the cursor of the next page; None on the last page."""
+
     jobs: Sequence[FullJob]
     next_cursor: str | None
 
 
 async def get_full_job(session: AsyncSession, job_id: str, *, owner_id: str) -> FullJob:
-    """Raises `NotFound` for an unknown job and for another owner's."""
+    """The job with its tasks and output. Raises `NotFound` for an unknown job and for another owner's job."""
     return await _load_full_job(session, await get_job(session, job_id, owner_id=owner_id))
 
 
 async def list_full_jobs(session: AsyncSession, job_ids: Collection[str]) -> Sequence[FullJob]:
-    """Jobs of any owner, in no order; unknown ids are left out. Callers must check whose they are."""
+    """Jobs of any owner, in no order. Unknown ids are left out. The caller checks who owns the jobs."""
     rows = (await session.scalars(select(JobRow).where(col(JobRow.id).in_(job_ids)))).all()
     return await _load_full_jobs(session, rows)
 
@@ -135,7 +141,7 @@ async def list_unfinished(session: AsyncSession, *, owner_id: str, limit: int) -
 async def list_queued(
     session: AsyncSession, *, job_ids: Sequence[str], owner_ids: Sequence[str], limit: int
 ) -> Sequence[FullJob]:
-    """Waiting jobs with these ids or of these owners, in order of arrival."""
+    """The first `limit` waiting jobs with these ids or of these owners, in order of arrival."""
     named = col(JobRow.id).in_(job_ids) | col(JobRow.owner_id).in_(owner_ids)
     statement = select(JobRow).where(col(JobRow.state) == JobState.QUEUED, named, *IS_READABLE)
     rows = (await session.scalars(statement.order_by(col(JobRow.queued_at)).limit(limit))).all()
@@ -217,11 +223,12 @@ async def _load_full_jobs(session: AsyncSession, rows: Sequence[JobRow]) -> list
 
 
 def encode_cursor(job_id: str) -> str:
+    """The cursor of the page after this job, opaque to clients."""
     return base64.urlsafe_b64encode(job_id.encode()).decode().rstrip("=")
 
 
 def decode_cursor(cursor: str) -> str:
-    """Raises `MalformedRequest` for anything that `encode_cursor` did not make."""
+    """The job id of a cursor. Raises `MalformedRequest` for a text that `encode_cursor` did not make."""
     try:
         job_id = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
     except (binascii.Error, UnicodeError, ValueError):

@@ -1,4 +1,7 @@
-"""Deletes ended jobs and their files. Bytes go only after the commit, so that no row is without its bytes."""
+"""Deletes ended jobs with their files, and unused uploads.
+
+The bytes of a file are deleted after the commit, so that no row lacks its bytes.
+"""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,8 +13,7 @@ from sqlalchemy.sql.elements import ColumnElement
 from sqlmodel import col
 
 from phoenix.contract.artifacts import ArtifactKind
-from phoenix.db.columns import db_now
-from phoenix.db.unit_of_work import UnitOfWork
+from phoenix.db import UnitOfWork, db_now
 from phoenix.errors import Conflict, NewerVersionError, NotFound
 from phoenix.jobs.post_commit import FilesOrphaned
 from phoenix.jobs.repository import HAS_ENDED, get_job_locked
@@ -21,18 +23,20 @@ from phoenix.jobs.tables import ArtifactRow, AttemptRow, EventRow, JobRow, TaskR
 from phoenix.jobs.webhooks.tables import WebhookDeliveryRow
 
 BATCH = 100
-"""Rows of each kind per step: deleting must not hold up the database's other work."""
+"""Rows per step, so that deletions do not hold up the database's other work."""
 
 
 @dataclass(frozen=True)
 class EndedJob:
+    """An ended job that may be deleted."""
+
     id: str
     owner_id: str
     finished_at: datetime
 
 
 async def delete_job(uow: UnitOfWork, job_id: str, *, owner_id: str) -> None:
-    """Deletes a finished job and all that belongs to it. Raises `Conflict` while it is not finished, and `NotFound`."""
+    """Deletes an ended job and all that belongs to it. Raises `NotFound`, and `Conflict` until the job has ended."""
     await _lock_ended(uow.session, job_id, owner_id)
     await _delete(uow, job_id, await _lock_files(uow.session, job_id))
 
@@ -40,17 +44,17 @@ async def delete_job(uow: UnitOfWork, job_id: str, *, owner_id: str) -> None:
 async def list_old_jobs(
     session: AsyncSession, *, older_than_s: float, after: EndedJob | None = None
 ) -> Sequence[EndedJob]:
-    """A batch of the jobs that ended longer ago, oldest first, from `after` on."""
+    """A batch of the jobs that ended more than `older_than_s` ago, oldest first, starting after `after`."""
     return await _list_ended(session, col(JobRow.finished_at) < db_now(-older_than_s), after)
 
 
 async def list_surplus_jobs(
     session: AsyncSession, *, max_per_owner: int, after: EndedJob | None = None
 ) -> Sequence[EndedJob]:
-    """A batch of the ended jobs beyond the newest `max_per_owner` of their owner, oldest first, from `after` on."""
+    """A batch of the ended jobs beyond the newest `max_per_owner` of each owner, oldest first, after `after`."""
     newest_first = func.row_number().over(partition_by=col(JobRow.owner_id), order_by=col(JobRow.finished_at).desc())
-    ranked = select(col(JobRow.id), newest_first.label("place")).where(HAS_ENDED).subquery()
-    surplus = select(ranked.c.id).where(ranked.c.place > max_per_owner)
+    ranked = select(col(JobRow.id), newest_first.label("ordinal")).where(HAS_ENDED).subquery()
+    surplus = select(ranked.c.id).where(ranked.c.ordinal > max_per_owner)
     return await _list_ended(session, col(JobRow.id).in_(surplus), after)
 
 
@@ -60,7 +64,7 @@ async def _list_ended(
     finished_at, job_id = col(JobRow.finished_at), col(JobRow.id)
     statement = select(job_id, col(JobRow.owner_id), finished_at).where(HAS_ENDED, condition)
     if after is not None:
-        # The first of the two lets an index find the place.
+        # The first condition lets an index find where to start.
         is_later = (finished_at > after.finished_at) | (job_id > after.id)
         statement = statement.where(finished_at >= after.finished_at, is_later)
     rows = await session.execute(statement.order_by(finished_at, job_id).limit(BATCH))
@@ -68,9 +72,9 @@ async def _list_ended(
 
 
 async def delete_ended(uow: UnitOfWork, job_id: str, owner_id: str) -> bool:
-    """Like `delete_job`, but leaves one alone that was retried or deleted, or that an unfinished job is made of.
+    """Like `delete_job`, but skips a job that was retried or deleted, or whose files an unfinished job uses.
 
-    Returns whether it was deleted.
+    Returns whether the job was deleted.
     """
     try:
         await _lock_ended(uow.session, job_id, owner_id)
@@ -90,7 +94,7 @@ async def _lock_ended(session: AsyncSession, job_id: str, owner_id: str) -> None
 
 
 async def _lock_files(session: AsyncSession, job_id: str) -> Mapping[str, str]:
-    """Keys by artifact id. In order of id, as submits hold them: a stitch may name several."""
+    """Keys by artifact id. Locks the rows in order of id, as submits do: a stitch may name several files."""
     files = select(col(ArtifactRow.id), col(ArtifactRow.key)).where(col(ArtifactRow.job_id) == job_id)
     rows = await session.execute(files.order_by(col(ArtifactRow.id)).with_for_update())
     return dict(rows.all())
@@ -114,18 +118,15 @@ async def _delete(uow: UnitOfWork, job_id: str, files: Mapping[str, str]) -> Non
 async def find_known_keys(
     session: AsyncSession, *, upload_ids: Collection[str], job_ids: Collection[str]
 ) -> frozenset[str]:
-    """The keys of these uploads, and of all files of these jobs, that have a row."""
+    """The store's keys of these uploads and of all files of these jobs, as far as they have a row."""
     statement = select(col(ArtifactRow.key)).where(
         col(ArtifactRow.id).in_(upload_ids) | col(ArtifactRow.job_id).in_(job_ids)
     )
     return frozenset(await session.scalars(statement))
 
 
-"""Rows per step: deleting must not hold up the database's other work."""
-
-
 async def list_old_uploads(session: AsyncSession, *, older_than_s: float, after_id: str = "") -> Sequence[str]:
-    """Ids of a batch of uploads that arrived longer ago, in order of id from `after_id` on."""
+    """Ids of a batch of uploads that are older than `older_than_s`, in order of id, starting after `after_id`."""
     statement = (
         select(col(ArtifactRow.id))
         .where(
@@ -140,12 +141,12 @@ async def list_old_uploads(session: AsyncSession, *, older_than_s: float, after_
 
 
 async def delete_unused(uow: UnitOfWork, upload_ids: Sequence[str]) -> int:
-    """Deletes those of the uploads that no unfinished job is made of. Returns how many."""
+    """Deletes the uploads that no unfinished job uses. Returns how many were deleted."""
     free = (
         select(col(ArtifactRow.id), col(ArtifactRow.key), col(ArtifactRow.owner_id))
         .where(col(ArtifactRow.id).in_(upload_ids))
         .order_by(col(ArtifactRow.id))
-        # A submit that holds one is about to use it; the next round looks again.
+        # A submit that has locked an upload is about to use it. The next round looks again.
         .with_for_update(skip_locked=True)
     )
     found = (await uow.session.execute(free)).all()

@@ -1,10 +1,9 @@
-"""The tables of jobs. They never cross the wire, which has its own types in `contract`.
+"""The tables of jobs. Rows never cross the wire: the types of the API are in `contract`.
 
-Lock order, wherever one transaction takes more than one row: the job before its tasks. That is what makes a
-claim, a cancel and the fan-in of the last clip wait for each other instead of deadlocking. Artifacts come after their
-job and in order of id, for those who delete them and for those who submit what is made of them. Rows that jobs share
-(duration statistics, then the owner, then a job counter) come last, just before the commit, so that they are locked
-only briefly.
+A transaction that locks several rows locks the job before its tasks, so that a claim, a cancel and the fan-in of the
+last clip wait for each other instead of deadlocking. Artifacts are locked after their job and in order of id, both by
+deletions and by submits that name the artifacts. Rows that jobs share (duration statistics, then the owner, then a
+job counter) come last, just before the commit, so that they are locked only briefly.
 """
 
 from datetime import datetime
@@ -15,14 +14,14 @@ from sqlmodel import Field, SQLModel
 
 from phoenix.contract.artifacts import ArtifactKind
 from phoenix.contract.jobs import JobState
-from phoenix.db.columns import EnumText, UtcDateTime
+from phoenix.db import EnumText, UtcDateTime
 from phoenix.jobs.lifecycle import AttemptEndState, TaskKind, TaskState
 
 Document = dict[str, Any]
 
 
 class JobRow(SQLModel, table=True):
-    """What a client submitted. `last_seq` numbers its durable events, so this row is also the log's lock."""
+    """A job as submitted, and its state. `last_seq` numbers its durable events, so this row is also the log's lock."""
 
     __tablename__ = "jobs"  # pyright: ignore[reportAssignmentType]
     __table_args__ = (
@@ -36,7 +35,7 @@ class JobRow(SQLModel, table=True):
     kind: str
     state: JobState = Field(sa_type=EnumText(JobState))  # pyright: ignore[reportArgumentType]
     ending: JobState | None = Field(default=None, sa_type=EnumText(JobState))  # pyright: ignore[reportArgumentType]
-    """The terminal state it is heading for while its last workers wind down; the first reason wins."""
+    """The terminal state that the job gets once its last workers have stopped. The first reason wins."""
     model: str | None = None
     priority: str = "normal"
     request: Document = Field(sa_type=JSON)
@@ -49,7 +48,7 @@ class JobRow(SQLModel, table=True):
     last_seq: int = 0
     request_id: str | None = None
     traceparent: str | None = None
-    """The trace of the request that made it, as W3C Trace Context writes it."""
+    """The trace of the request that made the job, in the format of W3C Trace Context."""
     created_at: datetime = Field(sa_type=UtcDateTime)
     queued_at: datetime = Field(sa_type=UtcDateTime)
     """Like `created_at`, but reset by a manual retry: waiting times count from here."""
@@ -63,8 +62,8 @@ class JobRow(SQLModel, table=True):
 class TaskRow(SQLModel, table=True):
     """One schedulable part of a job.
 
-    `attempt` is the fencing token: every write of a worker names the attempt it was given, and changes nothing
-    if that is no longer the one. `dispatch_seq` numbers the dispatch messages: only the newest one can be claimed.
+    `attempt` is the fencing token: every write of a worker names its attempt, and changes nothing once the task has
+    another attempt. `dispatch_seq` numbers the dispatch messages: a task can be claimed only by its newest message.
     """
 
     __tablename__ = "tasks"  # pyright: ignore[reportAssignmentType]
@@ -90,11 +89,11 @@ class TaskRow(SQLModel, table=True):
     failures: int = 0
     preemptions: int = 0
     dispatched_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
-    """When the dispatch message of this dispatch was put into Redis; null while the task waits for its turn in SQL."""
+    """When the task's newest dispatch message was put into Redis; null while the task waits for its turn in SQL."""
     affinity_skipped_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
-    """When a worker first left this dispatch to holders of its model; null if none did."""
+    """When a worker first skipped this dispatch in favor of workers that hold the model; null if none has."""
     ready_at: datetime = Field(sa_type=UtcDateTime)
-    """Not to be dispatched before this: now, or the end of a back-off."""
+    """The task is not dispatched earlier. The time when it became ready, or the end of a back-off."""
     lease_owner: str | None = None
     lease_until: datetime | None = Field(default=None, sa_type=UtcDateTime)
     stop_reason: str | None = None
@@ -107,7 +106,7 @@ class TaskRow(SQLModel, table=True):
 
 
 class AttemptRow(SQLModel, table=True):
-    """The history of a task: who tried it, when, and how that ended."""
+    """One attempt at a task: which worker made it, when, and how it ended."""
 
     __tablename__ = "attempts"  # pyright: ignore[reportAssignmentType]
 
@@ -121,7 +120,7 @@ class AttemptRow(SQLModel, table=True):
 
 
 class UsageRow(SQLModel, table=True):
-    """An attempt at a task of a job that was deleted: its time counts against its owner for a day all the same."""
+    """An attempt of a deleted job. Its time still counts against its owner for a day."""
 
     __tablename__ = "usage_ledger"  # pyright: ignore[reportAssignmentType]
 
@@ -134,7 +133,7 @@ class UsageRow(SQLModel, table=True):
 
 
 class OwnerRow(SQLModel, table=True):
-    """One owner of jobs. `last_seq` numbers the events of all of them; nearly the last row that a transaction locks."""
+    """An owner of jobs. `last_seq` numbers the events of all its jobs. Transactions lock this row almost last."""
 
     __tablename__ = "owners"  # pyright: ignore[reportAssignmentType]
 
@@ -143,7 +142,7 @@ class OwnerRow(SQLModel, table=True):
 
 
 class DurationStatsRow(SQLModel, table=True):
-    """How fast clips of one model and shape are rendered, or reels of one size assembled; learned."""
+    """The learned duration of clips of one model and shape, or of assemblies of one size."""
 
     __tablename__ = "duration_stats"  # pyright: ignore[reportAssignmentType]
 
@@ -153,20 +152,20 @@ class DurationStatsRow(SQLModel, table=True):
     num_frames: int = Field(primary_key=True)
     steps: int = Field(primary_key=True)
     total_s_per_weight: float
-    """A moving average over the clips; for their weight see `TaskRow.weight`."""
+    """Seconds per unit of `TaskRow.weight`: a moving average over the clips."""
     finish_s_per_weight: float
-    """The part of it after a clip's last step."""
+    """The part of `total_s_per_weight` after a clip's last step."""
     updated_at: datetime = Field(sa_type=UtcDateTime, index=True)
 
 
 class JobCounterRow(SQLModel, table=True):
-    """How many jobs have ended in one way. Plain text, so that a newer version's ways are shown as well."""
+    """How many jobs have ended with one state and error code. Plain text, so that newer versions' states are shown."""
 
     __tablename__ = "job_counters"  # pyright: ignore[reportAssignmentType]
 
     state: str = Field(primary_key=True)
     code: str = Field(primary_key=True)
-    """Of the job's error, or `none`."""
+    """The code of the job's error, or `none`."""
     jobs: int = Field(sa_type=BigInteger)
 
 
@@ -180,14 +179,14 @@ class EventRow(SQLModel, table=True):
     seq: int = Field(primary_key=True)
     owner_id: str
     owner_seq: int
-    """Its number among the events of all jobs of the owner."""
+    """The event's number among the events of all jobs of the owner."""
     type: str
     at: datetime = Field(sa_type=UtcDateTime)
     data: Document = Field(sa_type=JSON)
 
 
 class ArtifactRow(SQLModel, table=True):
-    """A stored file. The row is written only when the bytes are there."""
+    """A stored file. The row is written after the bytes."""
 
     __tablename__ = "artifacts"  # pyright: ignore[reportAssignmentType]
     __table_args__ = (Index(None, "owner_id", "id"), Index(None, "job_id"))
@@ -215,11 +214,11 @@ class WorkerRow(SQLModel, table=True):
     pid: int
     device: str
     slots: dict[str, int] = Field(sa_type=JSON)
-    """Tasks at once, of each queue that it serves."""
+    """How many tasks of each queue the worker runs at a time."""
     models: list[str] = Field(default_factory=list, sa_type=JSON)
-    """Held in memory now."""
+    """Ids of the models in its memory."""
     serves: list[str] = Field(default_factory=list, sa_type=JSON)
-    """Ids of the models that it could load."""
+    """Ids of the models that it can load."""
     memory_used_bytes: int | None = Field(default=None, sa_type=BigInteger)
     memory_total_bytes: int | None = Field(default=None, sa_type=BigInteger)
     started_at: datetime = Field(sa_type=UtcDateTime)
@@ -230,7 +229,7 @@ class WorkerRow(SQLModel, table=True):
 
 
 class IdempotencyRow(SQLModel, table=True):
-    """A request that carried an Idempotency-Key, and the job that it made."""
+    """A request with an Idempotency-Key, or whose response was lost, and the job that it made."""
 
     __tablename__ = "idempotency_keys"  # pyright: ignore[reportAssignmentType]
 
@@ -240,12 +239,12 @@ class IdempotencyRow(SQLModel, table=True):
     fingerprint: str
     """SHA-256 of the body in canonical form, in hexadecimal."""
     job_id: str | None = None
-    """Null only inside of the transaction that accepts the job."""
+    """Null only within the transaction that accepts the job."""
     created_at: datetime = Field(sa_type=UtcDateTime, index=True)
 
 
 class LeaderLeaseRow(SQLModel, table=True):
-    """The lease on one background service, which one API process at a time runs for all."""
+    """The lease on one background service. One API process at a time runs the service for all."""
 
     __tablename__ = "leader_leases"  # pyright: ignore[reportAssignmentType]
 

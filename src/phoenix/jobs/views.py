@@ -1,4 +1,4 @@
-"""Converts rows to wire types. What SQL does not know (steps of a running clip, the queue position) is passed in."""
+"""Converts rows to wire types. The caller passes what SQL does not know: steps of running clips, queue positions."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,11 +21,10 @@ from phoenix.contract.jobs import (
     JobTimings,
 )
 from phoenix.contract.resolved import ResolvedClip, ResolvedReel, ResolvedRequest
-from phoenix.db.columns import NEWER_VERSION_RETRY_AFTER_S
+from phoenix.db import NEWER_VERSION_RETRY_AFTER_S
 from phoenix.errors import NewerVersionError
 from phoenix.events.progress_cache import NO_PROGRESS, ProgressSnapshot
-from phoenix.jobs.lifecycle import TaskKind, TaskState
-from phoenix.jobs.progress import job_progress
+from phoenix.jobs.lifecycle import TaskKind, TaskState, job_progress
 from phoenix.jobs.tables import ArtifactRow, JobRow, TaskRow
 from phoenix.telemetry.logs import get_logger
 
@@ -55,7 +54,7 @@ class QueuePosition:
 
 @dataclass(frozen=True)
 class LiveState:
-    """What is known of a job outside SQL; any of it may be missing."""
+    """What is known of a job outside SQL. Every field may be missing."""
 
     progress: ProgressSnapshot = NO_PROGRESS
     queue_position: int | None = None
@@ -64,23 +63,23 @@ class LiveState:
 
 
 def live_state(progress: ProgressSnapshot, position: QueuePosition, now: datetime) -> LiveState:
-    """Combines both. The workers' own estimate of the time left wins over the learned one."""
+    """Combines progress and queue position. The workers' estimate of the time left wins over the learned estimate."""
     left_s = progress.job_left_s(now)
     eta_s = position.eta_s if left_s is None else float(round(left_s))
     return LiveState(progress, position.queue_position, position.waiting_reason, eta_s)
 
 
 def parse_request(job: JobRow) -> ResolvedRequest:
-    """Raises `NewerVersionError` for one that this version cannot have admitted."""
+    """The resolved request of a job. Raises `NewerVersionError` if only a newer version can read it."""
     try:
         return _request.validate_python(job.request)
     except ValidationError:
-        _logger.warning("a request of a newer version was met", job_id=job.id, kind=job.kind)
+        _logger.warning("found a request of a newer version", job_id=job.id, kind=job.kind)
         raise NewerVersionError(retry_after_s=NEWER_VERSION_RETRY_AFTER_S) from None
 
 
 def view_job(job: JobRow, tasks: Sequence[TaskRow], output: ArtifactRow | None, live: LiveState | None = None) -> Job:
-    """Raises `NewerVersionError` where its request or its priority is one that this version does not know."""
+    """The job as the API shows it. Raises `NewerVersionError` if this version cannot read its request or priority."""
     if job.priority not in _PRIORITIES:
         raise NewerVersionError(retry_after_s=NEWER_VERSION_RETRY_AFTER_S)
     live = live or LiveState()
@@ -91,7 +90,7 @@ def view_job(job: JobRow, tasks: Sequence[TaskRow], output: ArtifactRow | None, 
             "id": job.id,
             "kind": job.kind,
             "state": job.state,
-            # Not computed from the running clips: another replica would not know that this much has been shown.
+            # Not computed from the running clips: another replica would not know it, and could show less later.
             "progress": max(job_progress(tasks), live.progress.job_progress),
             "model": job.model,
             "queue_position": live.queue_position if is_waiting else None,
@@ -147,10 +146,12 @@ def _view_clip(job: JobRow, clip: ResolvedClip, task: TaskRow, live: ClipProgres
 
 
 def clip_url(job_id: str, index: int) -> str:
+    """The path of a clip's file in the API."""
     return f"/v1/jobs/{job_id}/clips/{index}/content"
 
 
 def view_output(job: JobRow, artifact: ArtifactRow) -> JobOutput:
+    """A job's output as the API shows it."""
     info = MediaInfo.model_validate(artifact.info)
     return JobOutput(
         artifact_id=artifact.id,
@@ -165,6 +166,7 @@ def view_output(job: JobRow, artifact: ArtifactRow) -> JobOutput:
 
 
 def view_timings(job: JobRow, tasks: Sequence[TaskRow]) -> JobTimings:
+    """How long the job waited, and how long its parts took, in seconds; None for what has not happened."""
     return JobTimings(
         queue_s=(job.started_at - job.queued_at).total_seconds() if job.started_at else None,
         render_s=_total_s(tasks, TaskKind.RENDER),
@@ -183,6 +185,7 @@ def _total_s(tasks: Sequence[TaskRow], kind: TaskKind) -> float | None:
 
 
 def view_artifact(artifact: ArtifactRow) -> Artifact:
+    """An artifact as the API shows it."""
     return Artifact(
         id=artifact.id,
         kind=artifact.kind,

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from phoenix.contract.events import ClipProgress
-from phoenix.jobs.progress import MEDIA_SHARE, weigh
+from phoenix.jobs.lifecycle import MEDIA_SHARE, weigh
 from phoenix.jobs.scheduling.durations import DurationPerWeight
 from phoenix.jobs.scheduling.eta import assembly_duration_s, blend_estimate, parallel_work_s
 

@@ -1,11 +1,10 @@
-"""How far a job is."""
+"""The progress of a job."""
 
 from datetime import UTC, datetime
 
 import pytest
 
-from phoenix.jobs.lifecycle import TaskKind, TaskState
-from phoenix.jobs.progress import MEDIA_SHARE, job_progress, weigh
+from phoenix.jobs.lifecycle import MEDIA_SHARE, TaskKind, TaskState, job_progress, weigh
 from phoenix.jobs.tables import TaskRow
 
 

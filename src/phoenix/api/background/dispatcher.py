@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager, suppress
 
 from phoenix.api.background.leader_loop import LeaderLease, leader_loop
-from phoenix.db.unit_of_work import Database
+from phoenix.db import Database
 from phoenix.jobs.scheduling.dispatch import DispatchedTask, list_dispatched, mark_dispatched, plan_dispatch, undispatch
 from phoenix.jobs.scheduling.fair_queue import DispatchPlan, ReadyTask
 from phoenix.jobs.scheduling.workers import QUEUES, RENDER_QUEUES

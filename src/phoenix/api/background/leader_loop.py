@@ -13,7 +13,7 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 
-from phoenix.db.unit_of_work import Database
+from phoenix.db import Database
 from phoenix.errors import PhoenixError, Unavailable
 from phoenix.jobs.scheduling.leader_lease import acquire_leader_lease, release_leader_lease
 from phoenix.telemetry.logs import get_logger

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 
 from phoenix.api.background.leader_loop import LeaderLease, leader_loop
-from phoenix.db.unit_of_work import Database, UnitOfWork
+from phoenix.db import Database, UnitOfWork
 from phoenix.errors import NewerVersionError, Unavailable
 from phoenix.jobs.execution.recovery import end_overdue, list_expired_leases, list_overdue, recover_expired_lease
 from phoenix.jobs.execution.retries import RetryRule

@@ -15,8 +15,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from phoenix.api.background.leader_loop import LeaderLease, leader_loop
-from phoenix.db.columns import db_now
-from phoenix.db.unit_of_work import Database
+from phoenix.db import Database, db_now
 from phoenix.errors import PhoenixError, Unavailable
 from phoenix.jobs.retention import (
     EndedJob,

@@ -21,7 +21,7 @@ from phoenix.errors import FieldError, InvalidRequest, NotFound, PhoenixError, U
 from phoenix.ids import new_artifact_id
 from phoenix.jobs.artifacts import add_upload
 from phoenix.jobs.repository import get_artifact as get_artifact_row
-from phoenix.jobs.submission.quota import check_uploads
+from phoenix.jobs.submission.admission_control import check_uploads
 from phoenix.jobs.tables import ArtifactRow
 from phoenix.jobs.views import view_artifact
 from phoenix.media.errors import UnreadableMedia

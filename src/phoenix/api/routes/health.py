@@ -12,7 +12,7 @@ from phoenix import __version__
 from phoenix.api.dependencies import ServicesDep
 from phoenix.assembly import Services
 from phoenix.contract.fleet import Health
-from phoenix.db.unit_of_work import Database
+from phoenix.db import Database
 from phoenix.errors import FieldError, PhoenixError, SchemaOutdated, Unavailable
 from phoenix.events.pubsub.redis_client import send
 from phoenix.ids import ArtifactId

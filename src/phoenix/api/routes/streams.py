@@ -23,7 +23,7 @@ from phoenix.events.log.protocol import has_seen_end, parse_last_event_id
 from phoenix.events.messages import retry_frame
 from phoenix.events.sse.job_stream import job_stream
 from phoenix.events.sse.owner_stream import owner_stream
-from phoenix.jobs.event_log.writer import replay
+from phoenix.jobs.event_log.reader import replay
 from phoenix.jobs.repository import get_job
 
 router = APIRouter(tags=["events"])

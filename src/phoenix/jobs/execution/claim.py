@@ -1,4 +1,4 @@
-"""A worker claims a task: a conditional update that hands out the fencing token and a lease."""
+"""Claims of tasks, and the renewal of their leases. A claim gives its worker a fencing token and a lease."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,9 +11,8 @@ from sqlmodel import col
 from phoenix.contract.events import ClipStarted, JobAssembling, JobStarted
 from phoenix.contract.jobs import JobState
 from phoenix.contract.resolved import ResolvedReel, ResolvedRequest
-from phoenix.db.columns import db_now
-from phoenix.db.unit_of_work import UnitOfWork
-from phoenix.jobs.event_log import writer
+from phoenix.db import UnitOfWork, db_now
+from phoenix.jobs.event_log.writer import append_event
 from phoenix.jobs.lifecycle import TaskKind, TaskState, check_job_transition
 from phoenix.jobs.repository import find_job_locked, list_tasks
 from phoenix.jobs.scheduling.durations import DurationPerWeight, clip_shape, read_duration_stats
@@ -41,9 +40,9 @@ class Claim:
     weights: tuple[float, ...] = ()
     """Weights of the job's clips, for the progress of the whole job."""
     done_clips: frozenset[int] = frozenset()
-    """Indices of the clips that are done already: Redis may have forgotten their progress."""
+    """Indices of the clips that are done: Redis may have lost their progress."""
     duration: DurationPerWeight | None = None
-    """Learned from clips like this one; None if none was rendered yet."""
+    """Learned from similar clips; None if none has been rendered yet."""
     assembly_s: float | None = None
     """For a clip: how long the job's assembly will take, if known."""
     last_seq: int = 0
@@ -91,9 +90,8 @@ async def _find_duration(uow: UnitOfWork, job: JobRow, task: TaskRow) -> tuple[D
     if task.kind is not TaskKind.RENDER or not isinstance(request, ResolvedReel):
         return None, None
     durations = await read_duration_stats(uow.session)
-    return durations.find(clip_shape(request.model, request.clips[task.position])), durations.estimate_assembly_s(
-        request
-    )
+    shape = clip_shape(request.model, request.clips[task.position])
+    return durations.find(shape), durations.estimate_assembly_s(request)
 
 
 async def _start_attempt(uow: UnitOfWork, task: TaskRow, *, worker_id: str, lease_s: float) -> None:
@@ -113,7 +111,7 @@ async def _append_start_events(uow: UnitOfWork, job: JobRow, task: TaskRow, work
         job.state = JobState.RUNNING
         job.started_at = await uow.now()
         job.run_deadline_at = job.started_at + timedelta(seconds=job.run_timeout_s)
-        await writer.append_event(uow, job, JobStarted)
+        await append_event(uow, job, JobStarted)
     if task.kind is TaskKind.RENDER:
         request = parse_request(job)
         assert isinstance(request, ResolvedReel)
@@ -124,18 +122,18 @@ async def _append_start_events(uow: UnitOfWork, job: JobRow, task: TaskRow, work
             steps=request.clips[task.position].steps,
             worker_id=worker_id,
         )
-        await writer.append_event(uow, job, event)
+        await append_event(uow, job, event)
     elif task.kind is TaskKind.ASSEMBLE:
-        await writer.append_event(uow, job, JobAssembling)
+        await append_event(uow, job, JobAssembling)
 
 
 async def renew_leases(
     uow: UnitOfWork, *, worker_id: str, task_ids: list[str], lease_s: float
 ) -> Mapping[tuple[str, int], str | None]:
-    """Extends the leases of those of these tasks that the worker still holds.
+    """Extends the leases of the tasks that the worker still holds.
 
-    Returns (task id, attempt) of each to its reason to stop, or None. An attempt that is missing was lost: whatever
-    it does from now on is void.
+    Returns the reason to stop, or None, by (task id, attempt). A missing attempt has lost its task: its writes are
+    void.
     """
     held = (
         col(TaskRow.lease_owner) == worker_id,

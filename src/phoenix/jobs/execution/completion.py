@@ -1,4 +1,7 @@
-"""The ways in which a worker ends its attempt. All are fenced: they raise `LeaseLost` once its lease is lost."""
+"""How a worker ends its attempt: success, failure, stop or release.
+
+All are fenced: they raise `LeaseLost` if the attempt has lost its task.
+"""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -8,17 +11,16 @@ from phoenix.contract.artifacts import ArtifactKind, MediaInfo
 from phoenix.contract.events import ClipSucceeded
 from phoenix.contract.jobs import ClipTimings
 from phoenix.contract.resolved import ResolvedReel
-from phoenix.db.unit_of_work import UnitOfWork
+from phoenix.db import UnitOfWork
 from phoenix.errors import FailureCode, Stage, TaskFailed
 from phoenix.ids import new_artifact_id
 from phoenix.jobs import views
-from phoenix.jobs.event_log import writer
+from phoenix.jobs.event_log.writer import append_event
 from phoenix.jobs.execution.claim import Claim
 from phoenix.jobs.execution.job_completion import advance_job, transition_task
 from phoenix.jobs.execution.retries import RetryRule, close_attempt, discard_task, make_error, retry_task
-from phoenix.jobs.lifecycle import AttemptEndState, LeaseLost, TaskKind, TaskState, retry_delay_s
+from phoenix.jobs.lifecycle import AttemptEndState, LeaseLost, TaskKind, TaskState, job_progress, retry_delay_s
 from phoenix.jobs.post_commit import FilesOrphaned, TasksReady
-from phoenix.jobs.progress import job_progress
 from phoenix.jobs.repository import find_job_locked, list_tasks
 from phoenix.jobs.scheduling.durations import assembly_shape, clip_shape, record_duration
 from phoenix.jobs.tables import ArtifactRow, JobRow, TaskRow
@@ -26,7 +28,7 @@ from phoenix.jobs.tables import ArtifactRow, JobRow, TaskRow
 
 @dataclass(frozen=True)
 class AttemptOutput:
-    """A file in the store, which becomes visible only when the attempt succeeds."""
+    """A file in the store. It becomes visible only when the attempt succeeds."""
 
     key: str
     media_type: str
@@ -35,12 +37,13 @@ class AttemptOutput:
     info: MediaInfo
     timings: ClipTimings = field(default_factory=ClipTimings)
     batch_size: int | None = None
-    """For a clip: how many were rendered in the same call, this one included."""
+    """For a clip: how many clips were rendered in the same call, including this clip."""
     thumbnail: "AttemptOutput | None" = None
-    """Its thumbnail, stored beside it and published with it."""
+    """The thumbnail, which is published together with the file."""
 
     @property
     def keys(self) -> tuple[str, ...]:
+        """The keys of the file and of its thumbnail."""
         return (self.key, *(self.thumbnail.keys if self.thumbnail else ()))
 
 
@@ -50,7 +53,7 @@ def is_job_output(job: JobRow, task: TaskRow) -> bool:
 
 
 async def publish_output(uow: UnitOfWork, job: JobRow, task: TaskRow, output: AttemptOutput) -> ArtifactRow:
-    """Makes it the output of its task."""
+    """Adds the artifacts of an output and makes the output its task's. Returns the artifact of the output."""
     artifact = await _add_file(uow, job, output, _artifact_kind(job, task))
     if output.thumbnail is not None:
         await _add_file(uow, job, output.thumbnail, ArtifactKind.THUMBNAIL)
@@ -87,6 +90,7 @@ async def _add_file(uow: UnitOfWork, job: JobRow, output: AttemptOutput, kind: A
 def record_attempt_duration(
     uow: UnitOfWork, job: JobRow, task: TaskRow, output: AttemptOutput, *, ended_at: datetime
 ) -> None:
+    """Records how long the attempt took. Estimates of later clips and assemblies use it."""
     request = views.parse_request(job)
     if not isinstance(request, ResolvedReel):
         return
@@ -126,7 +130,7 @@ async def succeed(uow: UnitOfWork, claim: Claim, output: AttemptOutput) -> None:
             url=views.clip_url(job.id, task.position),
             progress=job_progress(await list_tasks(uow.session, job.id)),
         )
-        await writer.append_event(uow, job, event)
+        await append_event(uow, job, event)
     await advance_job(uow, job)
     uow.publish_after_commit(TasksReady())
 

@@ -1,6 +1,6 @@
 """What the end of a task means for its job: the fan-in, and the one terminal state.
 
-Called with the job's row locked, so that of two clips that end at once exactly one is the last.
+The caller holds the lock on the job's row: if two clips end at the same time, exactly one of them is the last.
 """
 
 from collections.abc import Sequence
@@ -9,10 +9,9 @@ from functools import partial
 
 from phoenix.contract.events import JobCanceled, JobExpired, JobFailed, JobSucceeded
 from phoenix.contract.jobs import JobError, JobState
-from phoenix.db.unit_of_work import UnitOfWork
+from phoenix.db import UnitOfWork
 from phoenix.jobs import views
-from phoenix.jobs.event_log import writer
-from phoenix.jobs.event_log.writer import EventFactory
+from phoenix.jobs.event_log.writer import EventFactory, append_event
 from phoenix.jobs.lifecycle import (
     StopRequestReason,
     TaskKind,
@@ -28,7 +27,7 @@ from phoenix.jobs.tables import ArtifactRow, JobRow, TaskRow
 
 
 async def advance_job(uow: UnitOfWork, job: JobRow) -> None:
-    """Brings a job forward after a task ended: unblocks what waited for it, or ends the job."""
+    """Advances a job after one of its tasks has ended: unblocks the tasks that waited for it, or ends the job."""
     await uow.session.flush()
     tasks = await list_tasks(uow.session, job.id)
     if job.ending is not None:
@@ -42,10 +41,10 @@ async def advance_job(uow: UnitOfWork, job: JobRow) -> None:
 async def end_job(
     uow: UnitOfWork, job: JobRow, ending: JobState, error: JobError | None, *, stop_reason: StopRequestReason | None
 ) -> None:
-    """Starts to end a job in the state `ending`. The first call wins; later ones change nothing.
+    """Starts to end a job in the state `ending`. The first call wins; later calls change nothing.
 
-    Waiting tasks are canceled now. Running ones are asked to stop with `stop_reason`, or may finish if it is None.
-    The job ends when the last of them has.
+    Waiting tasks are canceled now. Running tasks are asked to stop with `stop_reason`, or may finish if it is None.
+    The job ends when its last running task has ended.
     """
     if job.ending is not None or job.state.is_terminal:
         return
@@ -89,8 +88,8 @@ async def _finish_job(uow: UnitOfWork, job: JobRow, state: JobState, event: Even
     job.state = state
     job.ending = None
     job.finished_at = await uow.now()
-    await writer.append_event(uow, job, event)
-    # After the event, whose number locks the owner's row: the order of locks is the same for all.
+    await append_event(uow, job, event)
+    # After the event, whose number locks the owner's row: every transaction takes its locks in the same order.
     count_job_end(uow, job)
 
 
@@ -110,7 +109,7 @@ def transition_task(task: TaskRow, state: TaskState, now: datetime) -> None:
     task.lease_until = None
     task.stop_reason = None
     if state is TaskState.READY:
-        # A new dispatch number: the task can no longer be claimed by an old dispatch message, wherever that still is.
+        # A new dispatch number: an old dispatch message, which may still be in Redis, can no longer claim the task.
         task.dispatch_seq += 1
         task.dispatched_at = None
         task.affinity_skipped_at = None

@@ -1,4 +1,4 @@
-"""Recovery from lost workers and missed deadlines, for lease reaper and supervisors. One transaction per job."""
+"""Recovery from lost workers and missed deadlines, one transaction per job. Run by lease reaper and supervisors."""
 
 from collections.abc import Sequence
 
@@ -8,8 +8,7 @@ from sqlalchemy.sql.elements import ColumnElement
 from sqlmodel import col
 
 from phoenix.contract.jobs import JobError, JobState
-from phoenix.db.columns import db_now
-from phoenix.db.unit_of_work import UnitOfWork
+from phoenix.db import UnitOfWork, db_now
 from phoenix.errors import FailureCode, Stage
 from phoenix.jobs.execution.job_completion import end_job
 from phoenix.jobs.execution.retries import RetryRule, handle_lost_worker
@@ -18,9 +17,9 @@ from phoenix.jobs.repository import CAN_TRANSITION, find_job_locked
 from phoenix.jobs.tables import JobRow, TaskRow
 
 BATCH = 200
-"""Rows of each kind per pass, so that a pass stays short however much has gone wrong.
+"""Rows of each kind per pass, so that a pass stays short.
 
-What is left to a newer version does not count: it would fill the batches of every pass.
+Jobs that only a newer version can advance do not count: they would fill the batches of every pass.
 """
 
 
@@ -30,7 +29,7 @@ async def list_expired_leases(session: AsyncSession) -> Sequence[tuple[str, str]
 
 
 async def list_running_on(session: AsyncSession, worker_id: str) -> Sequence[tuple[str, str]]:
-    """(job id, task id) of what a worker that is known to be dead was working on."""
+    """(job id, task id) of the tasks that a dead worker was running."""
     return await _list_running(session, col(TaskRow.lease_owner) == worker_id)
 
 
@@ -72,14 +71,14 @@ async def list_overdue(session: AsyncSession) -> Sequence[str]:
     """Ids of jobs that have waited, or run, longer than they may."""
     waited = (col(JobRow.state) == JobState.QUEUED) & (col(JobRow.queue_deadline_at) < db_now(0))
     ran = (col(JobRow.state) == JobState.RUNNING) & (col(JobRow.run_deadline_at) < db_now(0))
-    # Two statements: for an OR, PostgreSQL's planner would scan every job there ever was.
+    # Two statements: for an OR, PostgreSQL's planner would scan every job in the table.
     is_ours = (col(JobRow.ending).is_(None), *CAN_TRANSITION)
     overdue = [select(col(JobRow.id)).where(late, *is_ours).limit(BATCH) for late in (waited, ran)]
     return [job_id for statement in overdue for job_id in await session.scalars(statement)]
 
 
 async def end_overdue(uow: UnitOfWork, job_id: str) -> None:
-    """Ends a job whose deadline has passed, whatever its workers are doing."""
+    """Ends a job whose deadline has passed, even while workers run it."""
     job = await find_job_locked(uow.session, job_id)
     if job is None:
         return

@@ -1,6 +1,6 @@
-"""What becomes of a task whose attempt came to nothing: it is tried again, or given up, and its job with it.
+"""What follows an attempt without success: the task is retried, or it fails for good and its job with it.
 
-Called with the job's row locked, by those who know that the attempt is over.
+The caller holds the lock on the job's row and knows that the attempt is over.
 """
 
 from dataclasses import dataclass
@@ -12,9 +12,9 @@ from sqlmodel import col
 
 from phoenix.contract.events import ClipFailed, ClipRetrying
 from phoenix.contract.jobs import JobError, JobState
-from phoenix.db.unit_of_work import UnitOfWork
+from phoenix.db import UnitOfWork
 from phoenix.errors import FailureCode, Stage
-from phoenix.jobs.event_log import writer
+from phoenix.jobs.event_log.writer import append_event
 from phoenix.jobs.execution.job_completion import advance_job, end_job, transition_task
 from phoenix.jobs.lifecycle import AttemptEndState, TaskKind, TaskState
 from phoenix.jobs.post_commit import TasksReady
@@ -24,7 +24,7 @@ from phoenix.settings import SchedulerSettings
 
 @dataclass(frozen=True)
 class RetryRule:
-    """How often a task may be tried, and how long it waits in between."""
+    """How often a task is tried before its job fails, and how long it waits between two attempts."""
 
     max_failures: int
     max_crashes: int
@@ -32,12 +32,14 @@ class RetryRule:
 
     @classmethod
     def from_settings(cls, settings: SchedulerSettings) -> "RetryRule":
+        """The retry rule of the scheduler's settings."""
         return cls(settings.max_failures, settings.max_crashes, settings.retry_delay_s)
 
 
 async def close_attempt(
     uow: UnitOfWork, task: TaskRow, outcome: AttemptEndState, error: JobError | None = None
 ) -> None:
+    """Records how and when the task's newest attempt ended."""
     attempt = await uow.session.get_one(AttemptRow, (task.id, task.attempt))
     attempt.ended_at = await uow.now()
     attempt.outcome = outcome
@@ -45,7 +47,7 @@ async def close_attempt(
 
 
 async def handle_lost_worker(uow: UnitOfWork, job: JobRow, task: TaskRow, rule: RetryRule, *, cause: str) -> None:
-    """The attempt's worker is gone. A task that keeps taking its workers down is given up."""
+    """Ends an attempt whose worker was lost. The task is retried, unless too many workers were lost on it."""
     task.crashes += 1
     error = make_error(task, FailureCode.WORKER_LOST, cause, Stage.QUEUE, retriable=True)
     await close_attempt(uow, task, AttemptEndState.CRASHED, error)
@@ -59,10 +61,10 @@ async def handle_lost_worker(uow: UnitOfWork, job: JobRow, task: TaskRow, rule: 
 
 
 async def _count_returned_workers(uow: UnitOfWork, task: TaskRow) -> int:
-    """How many of the workers that were lost on this task have been heard of since.
+    """How many of the workers that were lost on this task have sent a heartbeat since.
 
-    Those were frozen, cut off or starved of CPU, which is not the task's fault. The run deadline bounds how often
-    that may happen.
+    Such a worker was frozen, cut off or starved of CPU, which is not the task's fault. The run deadline bounds how
+    often that may happen.
     """
     await uow.session.flush()
     crashed = (
@@ -88,7 +90,7 @@ async def retry_task(uow: UnitOfWork, job: JobRow, task: TaskRow, error: JobErro
     uow.publish_after_commit(TasksReady())
     if task.kind is TaskKind.RENDER:
         event = partial(ClipRetrying, clip_index=task.position, attempt=task.attempt, reason=error, retry_in_s=delay_s)
-        await writer.append_event(uow, job, event)
+        await append_event(uow, job, event)
 
 
 async def discard_task(uow: UnitOfWork, job: JobRow, task: TaskRow, error: JobError) -> None:
@@ -97,7 +99,7 @@ async def discard_task(uow: UnitOfWork, job: JobRow, task: TaskRow, error: JobEr
     transition_task(task, TaskState.FAILED, await uow.now())
     if task.kind is TaskKind.RENDER:
         event = partial(ClipFailed, clip_index=task.position, attempt=task.attempt, error=error)
-        await writer.append_event(uow, job, event)
+        await append_event(uow, job, event)
     if job.ending is None:
         await end_job(uow, job, JobState.FAILED, error, stop_reason=None)
     else:
@@ -105,5 +107,6 @@ async def discard_task(uow: UnitOfWork, job: JobRow, task: TaskRow, error: JobEr
 
 
 def make_error(task: TaskRow, code: FailureCode, message: str, stage: Stage, *, retriable: bool) -> JobError:
+    """An error of this task. It names the clip if the task renders one."""
     clip_index = task.position if task.kind is TaskKind.RENDER else None
     return JobError(code=code, message=message, retriable=retriable, stage=stage, clip_index=clip_index)

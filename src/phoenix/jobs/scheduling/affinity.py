@@ -1,6 +1,7 @@
-"""Model affinity: whether a worker leaves a clip whose turn has come to one that holds its model. Pure.
+"""Model affinity: whether a worker skips a clip in favor of a worker that has the clip's model in memory.
 
-Loading a model takes as long as rendering a clip or two, so a short wait is worth it. It is bounded.
+Loading a model takes as long as rendering a clip or two, so a short wait is worth it. The wait is bounded.
+`should_skip` is the decision, and pure.
 """
 
 from collections import Counter
@@ -12,8 +13,7 @@ from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from phoenix.db.columns import db_now
-from phoenix.db.unit_of_work import UnitOfWork
+from phoenix.db import UnitOfWork, db_now
 from phoenix.jobs.lifecycle import TaskState
 from phoenix.jobs.scheduling.workers import list_live
 from phoenix.jobs.tables import JobRow, TaskRow
@@ -24,28 +24,29 @@ class Candidate:
     """Another live worker that could take the clip."""
 
     models: Collection[str]
-    """Held in memory now."""
+    """Ids of the models in its memory."""
     free_slots: int
 
 
 @dataclass(frozen=True)
 class PendingClaim:
-    """A clip whose dispatch message a worker is about to answer."""
+    """A clip that a worker is about to claim."""
 
     model: str
     skipped_for_s: float | None
-    """Seconds since a worker first left it to others; None if none did."""
+    """Seconds since a worker first skipped the clip; None if none has."""
     dispatched_models: Collection[str]
-    """Models of the other clips whose dispatch messages are in Redis."""
+    """Models of the other clips that are dispatched."""
 
 
 def should_skip(
     pending: PendingClaim, loaded_models: Collection[str], others: Collection[Candidate], *, wait_s: float
 ) -> bool:
-    """`loaded_models`: models in this worker's memory. After `wait_s` of skipping, any worker takes the clip.
+    """Whether a worker with `loaded_models` in memory should skip the clip.
 
-    It is left to an idle holder of its model. It is left to a busy one only if another clip waits for a model that
-    this worker holds, so that no worker stands idle.
+    It skips the clip if an idle worker has the clip's model. It skips the clip for a busy worker only if another clip
+    waits for a model in `loaded_models`, so that no worker stands idle. After `wait_s` of skipping, any worker takes
+    the clip.
     """
     if pending.model in loaded_models or (pending.skipped_for_s is not None and pending.skipped_for_s >= wait_s):
         return False
@@ -57,7 +58,7 @@ def should_skip(
 
 _QUEUE = "gpu"
 _MAX_SCANNED = 100
-"""Other dispatch messages: enough to find one for a model that the worker holds."""
+"""Dispatched clips to look at: enough to find one for a model that the worker holds."""
 
 
 async def skip_for_affinity(
@@ -69,7 +70,7 @@ async def skip_for_affinity(
     loaded_models: Collection[str],
     wait_s: float,
 ) -> bool:
-    """Whether this worker, which holds `loaded_models`, should skip the task for now. If so, records since when."""
+    """Whether this worker, with `loaded_models` in memory, should skip the task for now. If so, records since when."""
     pending = await _find_pending_claim(
         uow.session, task_id, dispatch_seq, await uow.now(), loaded_models=loaded_models
     )
@@ -90,7 +91,7 @@ async def skip_for_affinity(
 async def _find_pending_claim(
     session: AsyncSession, task_id: str, dispatch_seq: int, now: datetime, *, loaded_models: Collection[str]
 ) -> PendingClaim | None:
-    """None if there is nothing to decide: the message is stale, or this worker can serve the task as well as any."""
+    """None if there is nothing to decide: the message is stale, or this worker is as good as any."""
     statement = (
         select(col(JobRow.model), col(TaskRow.affinity_skipped_at))
         .join(TaskRow, col(TaskRow.job_id) == col(JobRow.id))

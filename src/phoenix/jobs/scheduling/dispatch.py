@@ -1,4 +1,4 @@
-"""Which ready tasks have a dispatch message in Redis. All others stay in SQL, where each pass orders them again."""
+"""Which ready tasks have a dispatch message in Redis. All other tasks stay in SQL, and each pass orders them again."""
 
 import math
 from collections.abc import Collection, Iterable, Sequence
@@ -12,8 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.sql.selectable import Select
 from sqlmodel import col
 
-from phoenix.db.columns import db_now, seconds_since
-from phoenix.db.unit_of_work import UnitOfWork
+from phoenix.db import UnitOfWork, db_now, seconds_since
 from phoenix.jobs.lifecycle import TaskState
 from phoenix.jobs.scheduling.durations import NO_DURATIONS, DurationStats, read_duration_stats
 from phoenix.jobs.scheduling.fair_queue import (
@@ -29,7 +28,7 @@ from phoenix.jobs.scheduling.usage import usage_spans
 from phoenix.jobs.tables import JobRow, TaskRow, WorkerRow
 
 MAX_SCANNED = 5000
-"""Waiting tasks that one pass orders. The first ones of each key come first, so only later ones are cut off."""
+"""The most ready tasks that one pass orders. It reads the first tasks of each owner first, and cuts off later tasks."""
 
 DEFAULT_COST_S = 60.0
 """Seconds; assumed for a task of a model whose duration is not known yet."""
@@ -44,9 +43,9 @@ async def list_ready(
     with_dispatched: bool = False,
     max_per_owner_and_priority: int = MAX_SCANNED,
 ) -> list[ReadyTask]:
-    """Tasks that could start now, oldest first: those without a dispatch message or, `with_dispatched`, all of them.
+    """Tasks that could start now, oldest first: tasks without a dispatch message or, `with_dispatched`, all tasks.
 
-    `max_per_owner_and_priority`: the most tasks of one owner and priority; dispatched tasks do not count.
+    `max_per_owner_and_priority`: the most tasks of one owner and priority. Dispatched tasks do not count.
     """
     statement = (
         select(
@@ -99,7 +98,7 @@ def _select_ready_ids(
         .subquery()
     )
     found = numbered.c
-    # Dispatched tasks first: a pass cannot move a dispatch message that it does not know of.
+    # Dispatched tasks first: a pass cannot move a dispatch message that it has not read.
     return (
         select(found.id)
         .where((found.ordinal <= max_per_owner_and_priority) | ~found.is_undispatched)
@@ -113,12 +112,12 @@ def _with_estimate(task: ReadyTask, learned_s: float | None) -> ReadyTask:
 
 
 FAIRNESS_WINDOW_S = 900
-"""Service longer ago than this is forgotten, so that a key that was busy last night is not made to wait today."""
+"""Older usage does not count, so that an owner that was busy last night need not wait today."""
 
 
 @dataclass(frozen=True)
 class DispatchedTask:
-    """A task whose dispatch message is in Redis and was not answered yet."""
+    """A task that was dispatched and not claimed yet."""
 
     task_id: str
     dispatch_seq: int
@@ -131,7 +130,7 @@ AnyTask = TypeVar("AnyTask", ReadyTask, DispatchedTask)
 async def plan_dispatch(
     session: AsyncSession, queue: str, *, prefetch_multiplier: float, max_per_owner: int = 0
 ) -> DispatchPlan:
-    """What to change so that the next tasks have dispatch messages: `prefetch_multiplier` per slot of the live workers.
+    """What to change so that the next tasks are dispatched: `prefetch_multiplier` tasks per slot of the live workers.
 
     No owner has more than `max_per_owner` tasks running or dispatched at a time; 0 means no limit.
     """
@@ -142,7 +141,7 @@ async def plan_dispatch(
     running = await count_in_flight(session, queue, with_dispatched=False) if max_per_owner else {}
     owners_at_limit = [owner_id for owner_id, count in running.items() if count >= max_per_owner]
     durations = await read_duration_stats(session)
-    # Owners at their cap are excluded here already, lest their tasks fill up what one pass looks at.
+    # Owners at their limit are excluded here, so that their tasks do not fill the scan of this pass.
     waiting = await list_ready(
         session, queue, durations, except_owners=owners_at_limit, with_dispatched=True, max_per_owner_and_priority=limit
     )
@@ -166,7 +165,7 @@ async def count_in_flight(session: AsyncSession, queue: str, *, with_dispatched:
 
 
 async def mark_dispatched(uow: UnitOfWork, tasks: Sequence[ReadyTask]) -> None:
-    """Records that the dispatch messages are in Redis, except those that were answered in the meantime."""
+    """Records that the tasks' dispatch messages are in Redis. Tasks that were claimed in the meantime are skipped."""
     for task in in_lock_order(tasks):
         statement = (
             update(TaskRow)
@@ -181,7 +180,7 @@ async def mark_dispatched(uow: UnitOfWork, tasks: Sequence[ReadyTask]) -> None:
 
 
 async def list_dispatched(session: AsyncSession, queue: str, *, older_than_s: float) -> list[DispatchedTask]:
-    """Tasks whose dispatch messages have waited for an answer for so long that they may be lost."""
+    """Tasks that were dispatched more than `older_than_s` ago and not claimed: their messages may be lost."""
     statement = select(col(TaskRow.id), col(TaskRow.dispatch_seq), col(TaskRow.dispatched_at)).where(
         col(TaskRow.state) == TaskState.READY,
         col(TaskRow.queue) == queue,
@@ -196,7 +195,7 @@ async def list_dispatched(session: AsyncSession, queue: str, *, older_than_s: fl
 
 
 async def undispatch(uow: UnitOfWork, tasks: Sequence[AnyTask]) -> None:
-    """Puts tasks without a message back into the queue. Their number stays, so that a late message is still valid."""
+    """Puts tasks whose message was lost back into the queue. Their number stays, so a late message is still valid."""
     for task in in_lock_order(tasks):
         statement = (
             update(TaskRow)
@@ -227,13 +226,13 @@ def in_lock_order(tasks: Iterable[AnyTask]) -> list[AnyTask]:
 
 
 async def count_slots(session: AsyncSession, queue: str) -> int:
-    """Tasks of this queue that the live workers can run at once."""
+    """How many tasks of this queue the live workers can run at the same time."""
     statement = select(col(WorkerRow.slots)).where(col(WorkerRow.expires_at) > db_now())
     return sum(slots.get(queue, 0) for slots in await session.scalars(statement))
 
 
 async def read_usage_s(session: AsyncSession, queue: str) -> dict[str, float]:
-    """Seconds of service on this queue that count against each key: those within the window, less what is forgotten.
+    """Seconds of usage of this queue by owner id: the usage within `FAIRNESS_WINDOW_S`, less its decay.
 
     Running attempts are included.
     """

@@ -1,4 +1,4 @@
-"""How fast clips are rendered and assembled, learned per model, shape and steps from those that succeeded."""
+"""How fast clips are rendered and reels assembled, learned from finished clips per model, shape and steps."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,18 +10,17 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from phoenix.contract.resolved import ResolvedClip, ResolvedReel
-from phoenix.db.columns import UtcDateTime, db_now
-from phoenix.db.unit_of_work import UnitOfWork
+from phoenix.db import UnitOfWork, UtcDateTime, db_now
 from phoenix.jobs.tables import DurationStatsRow
 
 _SMOOTHING_FACTOR = 0.3
-"""Weight of the newest clip in the moving average: one odd clip must not make all estimates jump."""
+"""The weight of the newest clip in the moving average. One odd clip must not make all estimates jump."""
 
 _MOST_ROWS = 500
-"""Clients choose sizes and steps freely; the shapes rendered last are the likeliest to come again."""
+"""The most shapes to read. Clients choose sizes and steps freely, and the newest shapes are the likeliest to recur."""
 
 RETENTION_S = 90 * 24 * 3600
-"""After the last clip of a shape: by then drivers, models and machines have changed, and one clip teaches it anew."""
+"""Counted from the last clip of a shape. By then drivers, models and machines have changed."""
 
 # The moving average is computed in the database: two clips of one shape may end at the same time.
 _UPSERT = text(
@@ -36,7 +35,7 @@ _UPSERT = text(
 
 
 _ASSEMBLY = "(assembly)"
-"""Stands for the model of an assembly, whose weight is its number of frames."""
+"""Takes the place of the model in the shape of an assembly. The weight of an assembly is its number of frames."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +55,7 @@ class DurationPerWeight:
 
     total_s: float
     finish_s: float = 0.0
-    """The part of it after the last step: decoding, encoding and storing."""
+    """The part of `total_s` after the last step: decoding, encoding and storing."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +66,7 @@ class DurationStats:
     by_model: Mapping[str, DurationPerWeight]
 
     def find(self, shape: Shape) -> DurationPerWeight | None:
-        """The duration of this shape, or else of its model. None for a model that has rendered nothing yet."""
+        """The duration of this shape, or else of its model. None for a model without any finished clip."""
         return self.by_shape.get(shape) or self.by_model.get(shape.model)
 
     def estimate_clip_s(self, shape: Shape, weight: float) -> float | None:
@@ -81,7 +80,7 @@ class DurationStats:
         return None if duration is None else duration.total_s * weight
 
     def estimate_assembly_s(self, reel: ResolvedReel) -> float | None:
-        """Seconds that the assembly will probably take; None if there never was one like it."""
+        """Seconds that the assembly will probably take; None if no similar reel has been assembled."""
         return self.estimate_clip_s(*assembly_shape(reel))
 
 
@@ -89,6 +88,7 @@ NO_DURATIONS = DurationStats({}, {})
 
 
 def clip_shape(model: str, clip: ResolvedClip) -> Shape:
+    """The shape of a clip of this model."""
     return Shape(model, clip.width, clip.height, clip.num_frames, clip.steps)
 
 
@@ -100,7 +100,7 @@ def assembly_shape(reel: ResolvedReel) -> tuple[Shape, float]:
 
 
 def record_duration(uow: UnitOfWork, shape: Shape, *, weight: float, duration_s: float, finish_s: float = 0.0) -> None:
-    """Records at the commit how many seconds a clip took, and how many of them after its last step."""
+    """Records at the commit how many seconds a clip took, and how many of these after its last step."""
     if weight > 0:
         uow.before_commit(partial(_upsert, uow, shape, DurationPerWeight(duration_s / weight, finish_s / weight)))
 
@@ -115,12 +115,13 @@ async def _upsert(uow: UnitOfWork, shape: Shape, duration: DurationPerWeight) ->
 
 
 async def delete_old_durations(uow: UnitOfWork) -> None:
-    """Deletes those of shapes that nobody has asked for in a long time."""
+    """Deletes the durations of shapes that were last rendered more than `RETENTION_S` ago."""
     old = delete(DurationStatsRow).where(col(DurationStatsRow.updated_at) < db_now(-RETENTION_S))
     await uow.session.execute(old.execution_options(synchronize_session=False))
 
 
 async def read_duration_stats(session: AsyncSession) -> DurationStats:
+    """The learned durations of the newest shapes, and their means by model."""
     statement = select(DurationStatsRow).order_by(col(DurationStatsRow.updated_at).desc()).limit(_MOST_ROWS)
     rows = (await session.scalars(statement)).all()
     by_shape = {

@@ -1,16 +1,15 @@
-"""Estimates how long jobs will take, from learned durations. Pure; gives no estimate rather than a guess."""
+"""Estimates how long jobs will take, from learned durations. Pure. It gives no estimate rather than a guess."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from phoenix.contract.resolved import ResolvedReel
-from phoenix.jobs.lifecycle import TaskKind, TaskState
-from phoenix.jobs.progress import MEDIA_SHARE
+from phoenix.jobs.lifecycle import MEDIA_SHARE, TaskKind, TaskState
 from phoenix.jobs.repository import FullJob
 from phoenix.jobs.scheduling.durations import DurationStats, clip_shape
 from phoenix.jobs.views import parse_request
 
-# (limit, step): estimates below the limit are rounded to the step; finer would suggest a precision that nobody has.
+# (limit, step): an estimate below the limit is rounded to the step. Finer steps would suggest a false precision.
 _STEPS_S = ((15.0, 1), (60.0, 5), (600.0, 15))
 _COARSEST_S = 60
 
@@ -23,7 +22,7 @@ class Countdown:
     _at_s: float = 0.0
 
     def update(self, estimate_s: float | None, *, now_s: float) -> float | None:
-        """`now_s` is on a clock that only rises."""
+        """The rounded countdown after a new estimate; None without an estimate. `now_s` is on a monotonic clock."""
         if estimate_s is None:
             return None
         if self.left_s is not None:
@@ -34,13 +33,13 @@ class Countdown:
 
 
 def round_estimate(seconds: float) -> float:
-    """Rounds seconds to what an estimate can be trusted for."""
+    """Rounds seconds to the precision that an estimate has."""
     step_s = next((step_s for limit_s, step_s in _STEPS_S if seconds < limit_s), _COARSEST_S)
     return float(round(seconds / step_s) * step_s)
 
 
 def blend_estimate(learned_s: float | None, *, elapsed_s: float, progress: float) -> float | None:
-    """Seconds left: the learned duration, replaced by the rate so far as the work proceeds."""
+    """Seconds left: at first from the learned duration, and more and more from the rate of the work so far."""
     if progress <= 0:
         return None if learned_s is None else max(0.0, learned_s - elapsed_s)
     left_at_this_rate_s = elapsed_s * (1 - progress) / progress
@@ -50,13 +49,13 @@ def blend_estimate(learned_s: float | None, *, elapsed_s: float, progress: float
 
 
 def parallel_work_s(running_s: Sequence[float], waiting_s: Sequence[float]) -> float:
-    """Seconds until all clips are done with as many at a time as are running now; at least the longest of them."""
+    """Seconds until all clips are done, with as many at a time as run now; at least the longest clip."""
     left_s = [*running_s, *waiting_s]
     return max(sum(left_s) / max(len(running_s), 1), *left_s, 0.0)
 
 
 def work_left_s(job: FullJob, durations: DurationStats) -> float | None:
-    """Seconds that the rest of a reel takes, with as many clips at a time as are running now; None if unknown."""
+    """Seconds that the rest of a reel takes, with as many clips at a time as run now; None if unknown."""
     request = parse_request(job.row)
     if not isinstance(request, ResolvedReel):
         return None
@@ -71,7 +70,7 @@ def work_left_s(job: FullJob, durations: DurationStats) -> float | None:
 
 
 def assembly_duration_s(learned_s: float | None, clips_s: float) -> float:
-    """Seconds that the assembly takes: as learned, or else the usual share of the time that rendering takes."""
+    """Seconds that the assembly takes: as learned, or else the usual share of a reel's time."""
     return clips_s * MEDIA_SHARE / (1 - MEDIA_SHARE) if learned_s is None else learned_s
 
 

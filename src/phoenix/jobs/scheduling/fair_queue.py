@@ -1,4 +1,7 @@
-"""Who goes next. Pure: a priority is a boost in seconds, and owners take turns by GPU seconds used."""
+"""Which task is next: weighted fair queueing among owners. Pure.
+
+The owner that has used the fewest seconds of a queue is next. A priority is a boost in seconds.
+"""
 
 from bisect import bisect_left
 from collections import defaultdict
@@ -7,18 +10,18 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 PRIORITY_BOOST_S: Mapping[str, float] = {"low": 0, "normal": 600, "high": 1200}
-"""Bounded, so that nothing starves: a key's task is never overtaken by one it submits more than 20 minutes later."""
+"""Bounded, so that no task starves: no task overtakes a task that its owner submitted more than 20 minutes before."""
 
 USAGE_DECAY_RATE = 4
-"""How many seconds of a key's service are forgotten in a second in which it has none.
+"""How many seconds of an owner's usage are forgotten per second in which the owner runs nothing.
 
-Were nothing forgotten, every newcomer would go before a reel that is half done. A dump of many clips is remembered: it
-always has one running. See docs/decisions/0013-service-is-forgotten.md.
+Without decay, every newcomer would go before a reel that is half done. The usage of an owner with many clips does not
+decay, since one of them always runs. See docs/decisions/0013-service-is-forgotten.md.
 """
 
 
 def priority_boost_s(priority: str) -> float:
-    """One that only a newer version knows counts as normal: it must not stop the queue for all others."""
+    """The boost of a priority. A priority that only a newer version knows counts as normal."""
     return PRIORITY_BOOST_S.get(priority, PRIORITY_BOOST_S["normal"])
 
 
@@ -34,7 +37,7 @@ class ReadyTask:
     priority: str
     queued_at: datetime
     cost_s: float
-    """Seconds that it will probably take; need not be exact."""
+    """Seconds that the task will probably take. The order needs no exact value."""
     is_cost_known: bool = False
     """Whether `cost_s` was learned rather than assumed."""
     dispatched_at: datetime | None = None
@@ -42,16 +45,17 @@ class ReadyTask:
 
     @property
     def boosted_queued_at(self) -> datetime:
+        """`queued_at`, less the boost of the task's priority."""
         return self.queued_at - timedelta(seconds=priority_boost_s(self.priority))
 
     @property
     def rank(self) -> tuple[datetime, str, int]:
-        """Sort key among the tasks of one API key."""
+        """Sort key among the tasks of one owner."""
         return self.boosted_queued_at, self.job_id, self.position
 
 
 def decayed_usage_s(usage_s: float, idle_s: float) -> float:
-    """What is left of a key's service after so many seconds without any."""
+    """What is left of an owner's usage after `idle_s` seconds without any."""
     return max(usage_s - USAGE_DECAY_RATE * idle_s, 0.0)
 
 
@@ -73,9 +77,9 @@ def fair_order(waiting: Sequence[ReadyTask], usage_s: Mapping[str, float]) -> It
 
 
 def start_tag(usage_s: float, first: ReadyTask) -> tuple[float, datetime, str]:
-    """Sort key among API keys: the smallest tag is next. `usage_s` is the owner's usage, `first` its first task.
+    """Sort key among owners: the smallest tag is next. `usage_s` is the owner's usage, `first` its first task.
 
-    The key's id breaks ties, so that the order of two keys does not depend on who else waits.
+    The owner's id breaks ties, so that the order of two owners does not depend on who else waits.
     """
     return usage_s - priority_boost_s(first.priority), first.boosted_queued_at, first.owner_id
 
@@ -83,7 +87,7 @@ def start_tag(usage_s: float, first: ReadyTask) -> tuple[float, datetime, str]:
 def apply_concurrency_limit(
     ordered: Iterable[ReadyTask], in_flight: Mapping[str, int], *, limit: int
 ) -> Iterator[ReadyTask]:
-    """The tasks in order, at most so many that each owner has `limit` in flight; all tasks if `limit` is 0."""
+    """The tasks in order, without the tasks beyond `limit` in flight per owner; all tasks if `limit` is 0."""
     counts = dict(in_flight)
     for task in ordered:
         count = counts.get(task.owner_id, 0)
@@ -116,7 +120,7 @@ class _OwnerTasks:
     indices: list[int] = field(default_factory=list[int])
     ranks: list[tuple[datetime, str, int]] = field(default_factory=list[tuple[datetime, str, int]])
     usage_s: list[float] = field(default_factory=list[float])
-    """Usage before each of them, and after the last one."""
+    """The owner's usage before each task, and after the last task."""
 
 
 class InsertionIndex:
@@ -163,13 +167,13 @@ class DispatchPlan:
     """What must change in Redis so that it holds the dispatch messages of the next tasks, in their order."""
 
     enqueue: Sequence[ReadyTask] = ()
-    """To be dispatched in this order, behind all others. Some were dispatched before and now move back."""
+    """Tasks to dispatch in this order, behind all others. Some were dispatched before and now move back."""
     revoke: Sequence[ReadyTask] = ()
-    """To be revoked before that: messages that move back, and messages of tasks that are no longer next."""
+    """Tasks to revoke first: their message moves back, or they are no longer among the next."""
 
     @property
     def undispatch(self) -> list[ReadyTask]:
-        """Revoked and not dispatched again: these wait in SQL once more."""
+        """The tasks that are revoked and not dispatched again. They wait in SQL once more."""
         again = {task.task_id for task in self.enqueue}
         return [task for task in self.revoke if task.task_id not in again]
 
@@ -178,10 +182,10 @@ UNCHANGED = DispatchPlan()
 
 
 def make_dispatch_plan(next_tasks: Sequence[ReadyTask], dispatched: Collection[ReadyTask]) -> DispatchPlan:
-    """`next_tasks`: as many tasks as should have a message; `dispatched`: all tasks that have one.
+    """The plan that dispatches all of `next_tasks` in order. `dispatched`: all tasks that are dispatched now.
 
-    Without this, a new owner would wait behind all messages of another owner: behind twice as many clips as there
-    are slots, however little it has used.
+    Without revoking, a new owner would wait behind all messages of another owner: behind twice as many clips as there
+    are slots, even if it has used nothing.
     """
     first_new = next((index for index, task in enumerate(next_tasks) if task.dispatched_at is None), None)
     if first_new is None:

@@ -1,4 +1,4 @@
-"""Leader election: one row per background service. Its leader runs the service until it stops renewing the row."""
+"""Leader election: one row per background service. The leader runs the service until it stops renewing the row."""
 
 from datetime import timedelta
 
@@ -6,7 +6,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import col
 
-from phoenix.db.unit_of_work import UnitOfWork
+from phoenix.db import UnitOfWork
 from phoenix.jobs.tables import LeaderLeaseRow
 
 
@@ -29,12 +29,13 @@ async def _insert_leader_lease(uow: UnitOfWork, lease: LeaderLeaseRow) -> bool:
         async with uow.session.begin_nested():
             uow.session.add(lease)
     except IntegrityError:
-        return False  # another replica was first
+        # Another replica was first.
+        return False
     return True
 
 
 async def release_leader_lease(uow: UnitOfWork, name: str, *, leader_id: str) -> None:
-    """Releases a leader lease, so that another replica need not wait until it expires. Harmless if another holds it."""
+    """Releases a leader lease, so that no replica waits until it expires. Does nothing if another replica holds it."""
     lease = await uow.session.get(LeaderLeaseRow, name)
     if lease is not None and lease.leader_id == leader_id:
         lease.expires_at = await uow.now()

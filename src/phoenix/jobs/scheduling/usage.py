@@ -1,19 +1,18 @@
-"""The time that workers have used for each owner, on deleted jobs too."""
+"""The usage ledger: when workers have worked for each owner, including on jobs that were deleted since."""
 
 from sqlalchemy import delete, func, insert, select, union_all
 from sqlalchemy.sql.selectable import Subquery
 from sqlmodel import col
 
-from phoenix.db.columns import db_now
-from phoenix.db.unit_of_work import UnitOfWork
+from phoenix.db import UnitOfWork, db_now
 from phoenix.jobs.tables import AttemptRow, JobRow, TaskRow, UsageRow
 
 RETENTION_S = 24 * 3600
-"""As long as the longest limit looks back."""
+"""The longest period that a limit looks back."""
 
 
 def usage_spans(queue: str, *, within_s: float) -> Subquery:
-    """`owner_id`, `started_at` and `ended_at`, null while it runs, of the attempts begun within this time."""
+    """The attempts that started within the last `within_s`: `owner_id`, `started_at`, and `ended_at` or null."""
     attempts = (
         select(col(JobRow.owner_id), col(AttemptRow.started_at), col(AttemptRow.ended_at))
         .select_from(AttemptRow)
@@ -28,7 +27,7 @@ def usage_spans(queue: str, *, within_s: float) -> Subquery:
 
 
 async def save_usage(uow: UnitOfWork, job_id: str) -> None:
-    """To be called before the job is deleted: its owner would otherwise get back what it has used."""
+    """Saves the usage of a job that is about to be deleted: it still counts against the owner's limits."""
     attempts = (
         select(
             col(AttemptRow.task_id),
@@ -48,6 +47,6 @@ async def save_usage(uow: UnitOfWork, job_id: str) -> None:
 
 
 async def delete_old_usage(uow: UnitOfWork) -> None:
-    """Drops what no limit looks back to any more."""
+    """Deletes usage that is older than every limit looks back."""
     old = delete(UsageRow).where(col(UsageRow.started_at) <= db_now(-RETENTION_S))
     await uow.session.execute(old.execution_options(synchronize_session=False))

@@ -1,4 +1,4 @@
-"""The register of workers: the dispatcher counts its slots, and `GET /v1/workers` shows it."""
+"""The register of workers, and the depth of each queue."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,8 +10,7 @@ from sqlmodel import col
 
 from phoenix.contract.fleet import QueueDepth, QueueName, QueueView, Worker
 from phoenix.contract.jobs import JobState
-from phoenix.db.columns import db_now
-from phoenix.db.unit_of_work import UnitOfWork
+from phoenix.db import UnitOfWork, db_now
 from phoenix.jobs.lifecycle import TaskState
 from phoenix.jobs.post_commit import TasksReady
 from phoenix.jobs.scheduling.dispatch import count_slots
@@ -27,7 +26,7 @@ class WorkerReport:
     pid: int
     device: str
     slots: Mapping[str, int]
-    """Of each queue that it serves: tasks at once; 0 while it drains."""
+    """How many tasks of each queue the worker runs at a time; 0 while it drains."""
     serves: tuple[str, ...] = ()
     models: tuple[str, ...] = ()
     memory_used_bytes: int | None = None
@@ -61,6 +60,7 @@ async def record_heartbeat(uow: UnitOfWork, report: WorkerReport, *, lease_s: fl
 
 
 async def remove(uow: UnitOfWork, worker_id: str) -> None:
+    """Removes a worker that ends. Harmless if it is not registered."""
     await uow.session.execute(delete(WorkerRow).where(col(WorkerRow.id) == worker_id))
 
 
@@ -82,7 +82,7 @@ async def list_served_models(session: AsyncSession) -> frozenset[str]:
 
 
 async def view_workers(session: AsyncSession, *, owner_id: str | None = None) -> list[Worker]:
-    """The live workers, each with the jobs it is working on: only those of `owner_id` if given."""
+    """The live workers with the jobs that they run. `owner_id` limits the jobs to one owner."""
     running: dict[str, list[str]] = {}
     statement = select(col(TaskRow.lease_owner), col(TaskRow.job_id)).where(col(TaskRow.state) == TaskState.RUNNING)
     if owner_id is not None:
@@ -111,6 +111,7 @@ QUEUES: tuple[QueueName, ...] = (*RENDER_QUEUES, "media")
 
 
 async def view_queue(session: AsyncSession) -> QueueView:
+    """The number of queued and running jobs, and the depth of each queue."""
     state = col(JobRow.state)
     statement = select(state, func.count()).where(state.in_([JobState.QUEUED, JobState.RUNNING])).group_by(state)
     jobs = dict((await session.execute(statement)).all())

@@ -1,7 +1,7 @@
-"""Which stored files a job is made of, by the names in its request: pinned while it is accepted, kept until it ends.
+"""Which stored files a job uses, by the names in its request. The files are kept until the job has ended.
 
-Whoever deletes a file locks its row first and looks for references after: a submit that has the row by then is left
-its file, and one that comes later finds it gone.
+A submit pins the files by locking their rows. A deletion locks the row of a file first and looks for references
+afterwards: a submit that had locked the row before keeps the file, and a later submit finds no row.
 """
 
 import re
@@ -14,7 +14,7 @@ from sqlmodel import col
 from phoenix.catalog.resolve import ValidationReport
 from phoenix.contract.requests import SoundtrackRequest
 from phoenix.contract.resolved import ResolvedReel, ResolvedRequest, ResolvedSoundtrack, ResolvedStitch
-from phoenix.db.unit_of_work import UnitOfWork
+from phoenix.db import UnitOfWork
 from phoenix.jobs.repository import IS_UNFINISHED
 from phoenix.jobs.tables import ArtifactRow, JobRow
 
@@ -23,14 +23,14 @@ _NAMES = re.compile(rf"{_PREFIX}[0-9a-z]+")
 
 
 async def pin_references(uow: UnitOfWork, resolved: ResolvedRequest, *, owner_id: str) -> None:
-    """Keeps the owner's files that the request names from being deleted until the commit.
+    """Locks the owner's files that the request names, so that none is deleted before the commit.
 
-    Raises `InvalidRequest` if one is gone: it was there when the request was admitted, which was before this.
+    Raises `InvalidRequest` if a file was deleted after the request was admitted.
     """
     references = references_of(resolved)
     if not references:
         return
-    # In order of id, as whoever deletes several locks them. Many submits may hold one file at the same time.
+    # In order of id, as deletions lock them. Many submits may lock one file at the same time.
     pinned = (
         select(col(ArtifactRow.id))
         .where(col(ArtifactRow.id).in_(set(references.values())), col(ArtifactRow.owner_id) == owner_id)
@@ -66,12 +66,12 @@ def _of_sound(sound: SoundtrackRequest | None, pointer: str) -> dict[str, str | 
 async def find_referenced(
     session: AsyncSession, artifact_ids: Collection[str], *, owner_ids: Collection[str]
 ) -> frozenset[str]:
-    """Those of the artifacts that an unfinished job of these owners names, which its workers may have yet to read."""
-    # As text: a newer version's requests are looked through like any other. A prompt may name one in vain.
+    """The artifacts, among `artifact_ids`, that unfinished jobs of these owners name: workers may still read them."""
+    # Searched as text, so that a newer version's requests are searched, too. A prompt with an id keeps its file.
     request = cast(col(JobRow.request), Text)
     statement = select(request).where(
         col(JobRow.owner_id).in_(owner_ids), IS_UNFINISHED, request.contains(_PREFIX, autoescape=True)
     )
-    # One pass over the requests, however many artifacts are asked about.
+    # One pass over the requests for all artifacts.
     requests = await session.stream_scalars(statement)
     return frozenset([name async for text in requests for name in _NAMES.findall(text)]).intersection(artifact_ids)

@@ -1,6 +1,7 @@
-"""Requests that may arrive more than once but must take effect once: recorded with the job that the first one made.
+"""Requests that may arrive more than once and must take effect once. Each is recorded with the job that it made.
 
-The record is written in the transaction that accepts the job. A request that is refused leaves none.
+The record of a request with an idempotency key is written in the transaction that accepts the job, so that a refused
+request leaves none. A request without a key is recorded only if its response was lost.
 """
 
 from collections.abc import Mapping
@@ -13,15 +14,14 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.sql.elements import ColumnElement
 from sqlmodel import col
 
-from phoenix.db.columns import UtcDateTime, db_now
-from phoenix.db.unit_of_work import UnitOfWork
+from phoenix.db import UnitOfWork, UtcDateTime, db_now
 from phoenix.errors import IdempotencyMismatch
 from phoenix.jobs.tables import IdempotencyRow, JobRow
 
 RETENTION_S = 24 * 3600
 
-# The first of several concurrent requests inserts. On PostgreSQL the others wait here for its commit, on SQLite for
-# the write lock.
+# The first of several concurrent requests inserts the row. The other requests wait: on PostgreSQL for its commit, on
+# SQLite for the write lock.
 _INSERT_KEY = text(
     "INSERT INTO idempotency_keys (owner_id, route, key, fingerprint, created_at) "
     "VALUES (:owner_id, :route, :key, :fingerprint, :created_at) ON CONFLICT DO NOTHING"
@@ -30,7 +30,7 @@ _INSERT_KEY = text(
 
 @dataclass(frozen=True)
 class KeyedRequest:
-    """One use of a key. The same key means something else for another owner, and on another route."""
+    """One use of an idempotency key. Equal keys of different owners or routes are unrelated."""
 
     owner_id: str
     route: str
@@ -39,6 +39,7 @@ class KeyedRequest:
 
     @property
     def matches(self) -> ColumnElement[bool]:
+        """The condition that selects the row of this key."""
         return (
             (col(IdempotencyRow.owner_id) == self.owner_id)
             & (col(IdempotencyRow.route) == self.route)
@@ -58,7 +59,7 @@ async def find_earlier_job(session: AsyncSession, request: KeyedRequest) -> str 
 
 
 async def acquire_key(uow: UnitOfWork, request: KeyedRequest) -> str | None:
-    """Takes the key for this transaction; if another request was first, returns the id of its job."""
+    """Acquires the key for this transaction. Returns the id of the earlier job if another request was first."""
     now = await uow.now()
     is_expired = col(IdempotencyRow.created_at) <= now - timedelta(seconds=RETENTION_S)
     await uow.session.execute(delete(IdempotencyRow).where(request.matches, is_expired))
@@ -84,14 +85,14 @@ async def delete_old_keys(uow: UnitOfWork) -> None:
 
 
 RECOVERY_WINDOW_S = 15 * 60
-"""Longer than the SDKs wait for an answer before they try again: ten minutes."""
+"""Longer than the SDKs wait for a response before they retry, which is ten minutes."""
 
 _PREFIX = "lost-response "
 
 
 @dataclass(frozen=True)
 class RequestIdentity:
-    """The identity of a request: the same one again may mean the same job."""
+    """The identity of a request without a key. An equal request may be a retry, and mean the same job."""
 
     owner_id: str
     route: str
@@ -99,7 +100,7 @@ class RequestIdentity:
 
 
 async def record_lost_response(uow: UnitOfWork, identity: RequestIdentity, job_id: str) -> None:
-    """Records a job that its client does not know of."""
+    """Records a job whose client did not get the response."""
     uow.session.add(
         IdempotencyRow(
             owner_id=identity.owner_id,
@@ -113,7 +114,7 @@ async def record_lost_response(uow: UnitOfWork, identity: RequestIdentity, job_i
 
 
 async def recover_lost_response(uow: UnitOfWork, identity: RequestIdentity) -> str | None:
-    """Takes the oldest recorded job of this request; each is given out once."""
+    """The id of the oldest recorded job of this request; None if there is none. Each job is returned once."""
     matches = (
         (col(IdempotencyRow.owner_id) == identity.owner_id)
         & (col(IdempotencyRow.route) == _PREFIX + identity.route)

@@ -1,4 +1,4 @@
-"""Accepts jobs: one transaction writes the job, its tasks and the first event; the 202 is sent after the commit.
+"""Accepts jobs: one transaction writes the job, its tasks and the first event. The 202 is sent after the commit.
 
 Redis is not involved, so that an outage of Redis can neither lose nor refuse a job.
 """
@@ -11,15 +11,14 @@ from phoenix.contract.fleet import QueueName
 from phoenix.contract.jobs import JobState
 from phoenix.contract.requests import JobOptions
 from phoenix.contract.resolved import ResolvedClip, ResolvedReel, ResolvedRequest
-from phoenix.db.unit_of_work import UnitOfWork
+from phoenix.db import UnitOfWork
 from phoenix.ids import new_job_id, new_task_id
-from phoenix.jobs.event_log import writer
+from phoenix.jobs.event_log.writer import append_event
 from phoenix.jobs.lifecycle import TaskKind, TaskState
 from phoenix.jobs.post_commit import TasksReady
 from phoenix.jobs.repository import FullJob
-from phoenix.jobs.submission.admission_control import QueueCapacity, check_capacity
+from phoenix.jobs.submission.admission_control import QueueCapacity, Quota, check_capacity, check_quota
 from phoenix.jobs.submission.file_references import pin_references
-from phoenix.jobs.submission.quota import Quota, check_quota
 from phoenix.jobs.tables import JobRow, TaskRow
 from phoenix.settings import LimitSettings
 
@@ -39,7 +38,7 @@ async def submit(
     """Writes an admitted request as a queued job.
 
     Raises `QueueFull`, `RateLimited` by the owner's quota, and `InvalidRequest` if a file that it names was deleted.
-    `capacity` is what this process counted before; without it, waiting jobs are counted anew.
+    `capacity`: the last count of this process; without it, the queued jobs are counted again.
     """
     if quota is not None:
         await check_quota(uow, owner_id, quota)
@@ -49,7 +48,7 @@ async def submit(
     job.request_id, job.traceparent = request_id, traceparent
     uow.session.add(job)
     # Before the flush, so that the job's row is written with the number of this event.
-    await writer.append_event(uow, job, JobQueued)
+    await append_event(uow, job, JobQueued)
     await uow.session.flush()
     tasks = plan_tasks(job, resolved)
     uow.session.add_all(tasks)
@@ -75,7 +74,7 @@ async def _new_job(
         model=reel.model if reel else None,
         priority=options.priority,
         request=resolved.model_dump(mode="json"),
-        # PostgreSQL's text cannot hold NUL, which a prompt may.
+        # A prompt may contain NUL, which PostgreSQL's text cannot hold.
         search_text=" ".join(clip.prompt for clip in reel.clips).lower().replace("\0", " ") if reel else "",
         options=options.model_dump(mode="json", include={"metadata", "webhook"}),
         created_at=now,

@@ -1,6 +1,6 @@
-"""Which deliveries are due, and what came of each. Sending itself is `api.webhooks`' part.
+"""Which deliveries are due, and how each attempt ended. `api.webhooks` sends them.
 
-Claimed deliveries are leased, so that another sender takes over from one that dies.
+A claimed delivery is leased: another sender takes over if its sender dies.
 """
 
 import json
@@ -13,8 +13,7 @@ from sqlalchemy import ColumnElement, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from phoenix.db.columns import db_now
-from phoenix.db.unit_of_work import UnitOfWork
+from phoenix.db import UnitOfWork, db_now
 from phoenix.jobs.tables import JobRow
 from phoenix.jobs.webhooks.outbox import insert_refusal
 from phoenix.jobs.webhooks.tables import DeliveryState, WebhookDeliveryRow
@@ -24,7 +23,7 @@ _MAX_SCANNED = 200
 
 @dataclass(frozen=True)
 class DueDelivery:
-    """One delivery to be tried now, by whoever claimed it."""
+    """A claimed delivery, which its sender should send now."""
 
     id: str
     owner_id: str
@@ -32,9 +31,9 @@ class DueDelivery:
     target: str
     body: bytes
     attempt: int
-    """From 1: the try that is due."""
+    """The number of this attempt, from 1."""
     request_id: str | None = None
-    """Id of the request that made the job; the trace is that request's too."""
+    """Id of the request that made the job. `traceparent` is the trace of the same request."""
     traceparent: str | None = None
 
 
@@ -47,7 +46,7 @@ async def has_due(session: AsyncSession, *, busy_targets: Collection[str]) -> bo
 async def claim_due(
     uow: UnitOfWork, *, limit: int, per_target: int, in_flight: Counter[str], lease_s: float
 ) -> list[DueDelivery]:
-    """Claims up to `limit` deliveries, longest due first; at most `per_target` a target, those in flight included."""
+    """Claims up to `limit` deliveries, the longest due first. At most `per_target` of one target are in flight."""
     busy = [target for target, count in in_flight.items() if count >= per_target]
     statement = (
         select(WebhookDeliveryRow)
@@ -61,7 +60,7 @@ async def claim_due(
     for row in await uow.session.scalars(statement):
         if len(claimed) < limit and counts[row.target] < per_target:
             counts[row.target] += 1
-            # Counted before sending: the try of a sender that is lost may have arrived.
+            # Counted before sending: a sender that is lost may have sent it.
             row.attempts += 1
             row.next_at = lease_until
             claimed.append(row)
@@ -89,12 +88,13 @@ async def _with_causes(session: AsyncSession, rows: Sequence[WebhookDeliveryRow]
 
 
 def _due(row: WebhookDeliveryRow, request_id: str | None, traceparent: str | None) -> DueDelivery:
-    # As it was written: a newer version's may be none that this one could read.
+    # Not parsed: only a newer version may be able to read it.
     body = json.dumps(row.payload, ensure_ascii=False, separators=(",", ":")).encode()
     return DueDelivery(row.id, row.owner_id, row.url, row.target, body, row.attempts, request_id, traceparent)
 
 
 async def record_success(uow: UnitOfWork, due: DueDelivery, status: int) -> None:
+    """Ends the delivery as succeeded. Does nothing if the sender has lost it."""
     row = await _find_claimed(uow, due)
     if row is not None:
         row.last_status, row.last_error = status, None
@@ -104,7 +104,7 @@ async def record_success(uow: UnitOfWork, due: DueDelivery, status: int) -> None
 async def record_failure(
     uow: UnitOfWork, due: DueDelivery, *, status: int | None, error: str, retry_in_s: float | None
 ) -> None:
-    """Postpones the delivery by `retry_in_s`, or gives it up if that is None."""
+    """Postpones the delivery by `retry_in_s`, or ends it as failed if `retry_in_s` is None."""
     row = await _find_claimed(uow, due)
     if row is None:
         return
@@ -116,7 +116,7 @@ async def record_failure(
 
 
 async def record_refusal(uow: UnitOfWork, due: DueDelivery, status: int) -> None:
-    """The target wants no more: this and whatever else waits to be sent there for this owner is given up."""
+    """Records that the URL answered 410, and ends all pending deliveries of the owner to this URL as failed."""
     await insert_refusal(uow, due.owner_id, due.url)
     waiting = select(WebhookDeliveryRow).where(
         col(WebhookDeliveryRow.state) == DeliveryState.PENDING,
@@ -129,7 +129,7 @@ async def record_refusal(uow: UnitOfWork, due: DueDelivery, status: int) -> None
 
 
 async def _find_claimed(uow: UnitOfWork, due: DueDelivery) -> WebhookDeliveryRow | None:
-    """The row, unless its job was deleted or another sender has claimed it since."""
+    """The row, unless its job was deleted or another sender has claimed the delivery since."""
     statement = select(WebhookDeliveryRow).where(
         col(WebhookDeliveryRow.id) == due.id,
         col(WebhookDeliveryRow.attempts) == due.attempt,

@@ -1,6 +1,6 @@
-"""The outbox of webhooks: deliveries are written in the transaction of their event, listed, and queued again.
+"""The outbox of webhooks: a delivery is written in the transaction of its event. It can be listed and replayed.
 
-Which of them are due, and what came of each, is the part of `webhook_sending`.
+`deliveries` has the other side: which deliveries are due, and how each attempt ended.
 """
 
 from collections.abc import Sequence
@@ -14,8 +14,7 @@ from sqlmodel import col
 from phoenix.contract.events import TERMINAL_EVENT_TYPES, DurableEvent, JobExpired, JobFailed, JobSucceeded
 from phoenix.contract.jobs import JobError
 from phoenix.contract.webhooks import WebhookData, WebhookPayload
-from phoenix.db.columns import UtcDateTime, db_now
-from phoenix.db.unit_of_work import UnitOfWork
+from phoenix.db import UnitOfWork, UtcDateTime, db_now
 from phoenix.errors import NotFound
 from phoenix.ids import new_delivery_id
 from phoenix.jobs.tables import JobRow
@@ -26,7 +25,7 @@ _LONGEST_MESSAGE = 2000
 
 
 def make_payload(job: JobRow, event: DurableEvent) -> WebhookPayload:
-    """The body to send: under 20 kB, if need be without the metadata."""
+    """The body to send. The job's metadata is left out if the body would exceed `MAX_PAYLOAD_BYTES`."""
     data = WebhookData(
         job_id=job.id,
         seq=event.seq,
@@ -48,7 +47,7 @@ def _shortened(error: JobError) -> JobError:
 
 
 RETENTION_S = 90 * 24 * 3600
-"""Who still means it answers the next delivery with 410 again, which is one request in all this time."""
+"""After this time, a URL that still refuses gets one more request, which it can answer with 410 again."""
 
 # Several deliveries to one URL may be answered at the same time.
 _INSERT = text(
@@ -58,22 +57,23 @@ _INSERT = text(
 
 
 async def has_refused(session: AsyncSession, owner_id: str, url: str) -> bool:
+    """Whether the URL has answered 410 to a delivery of this owner."""
     return await session.get(WebhookRefusalRow, (owner_id, url)) is not None
 
 
 async def insert_refusal(uow: UnitOfWork, owner_id: str, url: str) -> None:
-    """Harmless where there is one already."""
+    """Records that a URL refuses an owner's webhooks. Harmless if repeated."""
     await uow.session.execute(_INSERT, {"owner_id": owner_id, "url": url, "refused_at": await uow.now()})
 
 
 async def delete_refusal(uow: UnitOfWork, owner_id: str, url: str) -> None:
-    """Harmless where there is none."""
+    """Removes the record of a refusal. Harmless if there is none."""
     refusal = (col(WebhookRefusalRow.owner_id) == owner_id) & (col(WebhookRefusalRow.url) == url)
     await uow.session.execute(delete(WebhookRefusalRow).where(refusal))
 
 
 async def delete_old_refusals(uow: UnitOfWork) -> None:
-    """Deletes the old ones."""
+    """Deletes refusals that are older than `RETENTION_S`."""
     old = delete(WebhookRefusalRow).where(col(WebhookRefusalRow.refused_at) < db_now(-RETENTION_S))
     await uow.session.execute(old.execution_options(synchronize_session=False))
 
@@ -100,12 +100,13 @@ async def queue_delivery(uow: UnitOfWork, job: JobRow, event: DurableEvent) -> N
         created_at=now,
         finished_at=now if is_refused else None,
     )
-    # The job may be new, and must be written before a row that refers to it.
+    # A new job must be written before a row that refers to it.
     await uow.session.flush()
     uow.session.add(row)
 
 
 def target_of(url: str) -> str:
+    """Scheme, host and port of a URL."""
     parsed = httpx.URL(url)
     return f"{parsed.scheme}://{parsed.netloc.decode()}"
 
@@ -123,7 +124,7 @@ async def list_deliveries(
 
 
 async def replay(uow: UnitOfWork, delivery_id: str, *, owner_id: str) -> WebhookDeliveryRow:
-    """Queues a delivery again with all its tries, even if its URL had refused. Raises `NotFound`."""
+    """Queues a delivery again with all its attempts, even if its URL has refused. Raises `NotFound`."""
     row = await uow.session.get(WebhookDeliveryRow, delivery_id, with_for_update=True)
     if row is None or row.owner_id != owner_id:
         raise NotFound(f"There is no delivery {delivery_id}.")
@@ -136,4 +137,5 @@ async def replay(uow: UnitOfWork, delivery_id: str, *, owner_id: str) -> Webhook
 
 
 def next_attempt_at(row: WebhookDeliveryRow) -> datetime | None:
+    """When a pending delivery is sent next; None for a delivery that has ended."""
     return row.next_at if row.state is DeliveryState.PENDING else None

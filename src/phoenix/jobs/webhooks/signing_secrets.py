@@ -6,14 +6,13 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import bindparam, text
 
-from phoenix.db.columns import UtcDateTime
-from phoenix.db.unit_of_work import Database, UnitOfWork
+from phoenix.db import Database, UnitOfWork, UtcDateTime
 from phoenix.jobs.webhooks.tables import WebhookSecretRow
 
 OVERLAP = timedelta(hours=24)
 _SECRET_BYTES = 32
 
-# Two replicas that need the first secret at the same time must end up with the same one.
+# Two replicas that need the first secret at the same time must get the same secret.
 _INSERT_IF_MISSING = text(
     "INSERT INTO webhook_secrets (owner_id, secret, created_at) VALUES (:owner_id, :secret, :created_at) "
     "ON CONFLICT (owner_id) DO NOTHING"
@@ -21,7 +20,7 @@ _INSERT_IF_MISSING = text(
 
 
 async def get_secret(database: Database, owner_id: str) -> WebhookSecretRow:
-    """The owner's secret; a new one if there is none yet."""
+    """The owner's secret. Generates it if there is none yet."""
     async with database.read() as session:
         row = await session.get(WebhookSecretRow, owner_id)
     if row is None:

@@ -6,19 +6,21 @@ from enum import StrEnum
 from sqlalchemy import JSON, ForeignKey, Index
 from sqlmodel import Field, SQLModel
 
-from phoenix.db.columns import EnumText, UtcDateTime
+from phoenix.db import EnumText, UtcDateTime
 from phoenix.jobs.tables import Document
 
 
 class DeliveryState(StrEnum):
+    """The state of a delivery."""
+
     PENDING = "pending"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
-    """Given up: after the last try, or because the target wants no more."""
+    """After the last attempt, or because the URL refused."""
 
 
 class WebhookDeliveryRow(SQLModel, table=True):
-    """One event for one URL. Written with the event; its id is the `webhook-id` of every try."""
+    """One event for one URL. Written with the event; its id is the `webhook-id` of every attempt."""
 
     __tablename__ = "webhook_deliveries"  # pyright: ignore[reportAssignmentType]
     __table_args__ = (
@@ -36,11 +38,11 @@ class WebhookDeliveryRow(SQLModel, table=True):
     """The URL's scheme, host and port: a slow target must not hold up the others."""
     type: str
     payload: Document = Field(sa_type=JSON)
-    """The body: the same at every try."""
+    """The body, which is the same at every attempt."""
     state: DeliveryState = Field(sa_type=EnumText(DeliveryState))  # pyright: ignore[reportArgumentType]
     attempts: int = 0
     next_at: datetime = Field(sa_type=UtcDateTime)
-    """Not to be sent before this: the time of the next try, or the end of the lease of the current sender."""
+    """The delivery is not sent earlier. The time of the next attempt, or the end of the current sender's lease."""
     last_status: int | None = None
     last_error: str | None = None
     created_at: datetime = Field(sa_type=UtcDateTime)
@@ -48,7 +50,7 @@ class WebhookDeliveryRow(SQLModel, table=True):
 
 
 class WebhookSecretRow(SQLModel, table=True):
-    """The secret of an owner's webhooks. The previous one stays valid for a while, so that no receiver refuses any."""
+    """The secret of an owner's webhooks. The previous secret stays valid for a while, so receivers can switch."""
 
     __tablename__ = "webhook_secrets"  # pyright: ignore[reportAssignmentType]
 
@@ -60,7 +62,7 @@ class WebhookSecretRow(SQLModel, table=True):
 
 
 class WebhookRefusalRow(SQLModel, table=True):
-    """A URL that answered 410: nothing more is sent there for this owner, until it asks for a delivery again."""
+    """A URL that answered 410. Nothing more is sent to it for this owner until the owner replays a delivery."""
 
     __tablename__ = "webhook_refusals"  # pyright: ignore[reportAssignmentType]
 

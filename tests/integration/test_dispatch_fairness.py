@@ -1,4 +1,4 @@
-"""How long one key waits for another: feed, claim and finish, step by step, on one slot."""
+"""How long one owner waits for another: dispatch, claim and finish, step by step, on one slot."""
 
 from datetime import timedelta
 
@@ -75,7 +75,7 @@ class Fleet:
         await self.feed()
 
 
-async def test_a_reel_of_500_clips_delays_another_key_by_the_clip_that_runs(database: Database) -> None:
+async def test_a_reel_of_500_clips_delays_another_owner_by_the_clip_that_runs(database: Database) -> None:
     fleet = Fleet(database)
     await fleet.start()
     await submit_reel(database, *REEL, owner_id="key_dump")

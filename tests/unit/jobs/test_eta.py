@@ -1,4 +1,4 @@
-"""What is said about the time that is left."""
+"""Estimates of the time that is left."""
 
 from itertools import pairwise
 
@@ -34,7 +34,7 @@ def test_an_unknown_estimate_stays_none() -> None:
     assert blend_estimate(None, elapsed_s=5, progress=0) is None
 
 
-def test_before_the_first_step_what_was_learned_counts() -> None:
+def test_before_the_first_step_the_learned_duration_counts() -> None:
     assert blend_estimate(60, elapsed_s=5, progress=0) == 55
 
 
@@ -60,6 +60,6 @@ def test_all_clips_take_no_less_than_the_longest() -> None:
     assert parallel_work_s([], []) == 0
 
 
-def test_an_assembly_takes_its_usual_share_until_one_was_seen() -> None:
+def test_an_assembly_takes_its_usual_share_until_one_has_been_learned() -> None:
     assert assembly_duration_s(None, clips_s=95) == pytest.approx(5)
     assert assembly_duration_s(2, clips_s=95) == 2

@@ -1,4 +1,4 @@
-"""Which messages are in Redis, and behind which others."""
+"""Which dispatch messages are sent and revoked, and in which order."""
 
 from datetime import UTC, datetime
 
@@ -18,7 +18,7 @@ def names(tasks: list[ReadyTask] | tuple[ReadyTask, ...]) -> str:
     return "".join(task.task_id for task in tasks)
 
 
-def test_what_is_new_is_dispatched_behind_what_is_dispatched() -> None:
+def test_new_tasks_are_dispatched_behind_dispatched_tasks() -> None:
     dispatched, new = make_ready("a", is_dispatched=True), make_ready("b")
 
     plan = make_dispatch_plan([dispatched, new], [dispatched])
@@ -26,7 +26,7 @@ def test_what_is_new_is_dispatched_behind_what_is_dispatched() -> None:
     assert (plan.enqueue, plan.revoke) == ([new], [])
 
 
-def test_what_is_dispatched_comes_again_behind_one_that_goes_before_it() -> None:
+def test_a_dispatched_task_is_dispatched_again_behind_a_new_task_that_precedes_it() -> None:
     dispatched, new = make_ready("a", is_dispatched=True), make_ready("b")
 
     plan = make_dispatch_plan([new, dispatched], [dispatched])
@@ -34,7 +34,7 @@ def test_what_is_dispatched_comes_again_behind_one_that_goes_before_it() -> None
     assert (plan.enqueue, plan.revoke, plan.undispatch) == ([new, dispatched], [dispatched], [])
 
 
-def test_what_is_no_longer_among_the_next_waits_in_sql_again() -> None:
+def test_a_task_that_is_no_longer_among_the_next_waits_in_sql_again() -> None:
     dispatched, new = make_ready("a", is_dispatched=True), make_ready("b")
 
     plan = make_dispatch_plan([new], [dispatched])
@@ -42,16 +42,14 @@ def test_what_is_no_longer_among_the_next_waits_in_sql_again() -> None:
     assert (plan.enqueue, plan.revoke, plan.undispatch) == ([new], [dispatched], [dispatched])
 
 
-def test_messages_that_only_change_places_stay_as_they_are() -> None:
+def test_messages_that_only_change_their_order_stay_as_they_are() -> None:
     dispatched = [make_ready("a", is_dispatched=True), make_ready("b", is_dispatched=True)]
 
     assert make_dispatch_plan(dispatched[::-1], dispatched) is UNCHANGED
 
 
 @given(st.lists(st.tuples(st.uuids().map(str), st.booleans()), unique_by=lambda pair: pair[0]), st.integers(1, 8))
-def test_there_are_never_more_messages_than_there_should_be_once_one_is_added(
-    drawn: list[tuple[str, bool]], most: int
-) -> None:
+def test_no_plan_leaves_more_messages_than_next_tasks(drawn: list[tuple[str, bool]], most: int) -> None:
     order = [make_ready(name, is_dispatched=is_dispatched) for name, is_dispatched in drawn]
     dispatched = [task for task in order if task.dispatched_at]
 

@@ -1,4 +1,4 @@
-"""Places in line that are asked for by more than the database has connections for."""
+"""More callers ask for queue positions than the database has connections."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -9,7 +9,7 @@ from sqlalchemy import URL
 from builders import claim_next, get_job, submit_reel
 from phoenix.db.engine import open_engine
 from phoenix.db.unit_of_work import Database
-from phoenix.jobs.scheduling.position import QueuePositions
+from phoenix.jobs.scheduling.queue_positions import QueuePositions
 from phoenix.settings import DatabaseSettings
 
 
@@ -21,7 +21,7 @@ async def database(postgres_url: URL) -> AsyncIterator[Database]:
     await opened.close()
 
 
-async def test_nobody_holds_the_connection_that_the_reader_of_the_queue_needs(database: Database) -> None:
+async def test_no_caller_holds_the_connection_that_the_reader_of_the_queue_needs(database: Database) -> None:
     running, waiting = await submit_reel(database), await submit_reel(database)
     await claim_next(database)
     jobs = [await get_job(database, job_id) for job_id in (running, waiting)]

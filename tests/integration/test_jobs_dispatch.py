@@ -1,4 +1,4 @@
-"""Which tasks get a message, and in which order; on both databases."""
+"""Which tasks are dispatched, and in which order; on both databases."""
 
 from sqlalchemy import update
 from sqlmodel import col
@@ -10,8 +10,7 @@ from phoenix.db.unit_of_work import Database
 from phoenix.jobs.scheduling.dispatch import list_dispatched, mark_dispatched, plan_dispatch, undispatch
 from phoenix.jobs.scheduling.fair_queue import ReadyTask
 from phoenix.jobs.scheduling.leader_lease import acquire_leader_lease, release_leader_lease
-from phoenix.jobs.scheduling.position import QueuePositions
-from phoenix.jobs.scheduling.queue_snapshot import read_queue_snapshot
+from phoenix.jobs.scheduling.queue_positions import QueuePositions, read_queue_snapshot
 from phoenix.jobs.scheduling.workers import WorkerReport, record_heartbeat
 from phoenix.jobs.tables import TaskRow
 
@@ -38,7 +37,7 @@ async def feed(database: Database) -> list[ReadyTask]:
     return chosen
 
 
-async def test_nothing_is_dispatched_while_no_worker_lives(database: Database) -> None:
+async def test_nothing_is_dispatched_while_no_worker_is_live(database: Database) -> None:
     await submit_reel(database)
 
     assert await choose(database) == []
@@ -62,7 +61,7 @@ async def test_a_claimed_task_lets_the_next_one_be_dispatched(database: Database
     assert [task.position for task in await feed(database)] == [2]
 
 
-async def test_keys_take_turns(database: Database) -> None:
+async def test_owners_take_turns(database: Database) -> None:
     await start_worker(database, slots=2)
     await submit_reel(database, *"abcdef", owner_id="key_dump")
     await submit_reel(database, "one", owner_id="key_small")
@@ -122,7 +121,7 @@ async def test_a_job_without_a_worker_says_so(database: Database) -> None:
     assert position.waiting_reason == "No gpu worker is running."
 
 
-async def test_service_had_counts_against_a_key(database: Database) -> None:
+async def test_usage_counts_against_an_owner(database: Database) -> None:
     await submit_reel(database, "a", owner_id="key_a")
     await complete_next(database)
     await submit_reel(database, "a", owner_id=OWNER)

@@ -1,4 +1,4 @@
-"""The place of a task that came after the order was worked out."""
+"""The position of a task that was queued after the order was computed."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -23,7 +23,7 @@ def names_before(order: list[ReadyTask], late: ReadyTask, usage_s: dict[str, flo
     ),
     st.dictionaries(st.sampled_from("abcde"), st.floats(0, 3000)),
 )
-def test_a_new_task_gets_the_place_that_ordering_all_anew_would_give_it(
+def test_a_new_task_gets_the_position_that_ordering_all_tasks_again_gives_it(
     order: list[ReadyTask], late: ReadyTask, usage_s: dict[str, float]
 ) -> None:
     anew = [turn.task_id for turn in fair_order([*order, late], usage_s)]
@@ -37,7 +37,7 @@ def test_a_new_task_comes_after_its_own_earlier_tasks() -> None:
     assert names_before(order, make_ready("late")) == ["own0", "own1", "own2"]
 
 
-def test_a_new_task_of_a_new_key_comes_before_what_others_have_too_much_of() -> None:
+def test_a_new_task_of_a_new_owner_comes_before_the_surplus_of_other_owners() -> None:
     order = [make_ready(f"dump{n}", owner="b", age_s=100 - n) for n in range(50)]
 
     assert names_before(order, make_ready("late")) == ["dump0"]
@@ -47,7 +47,7 @@ def test_nothing_is_before_a_new_task_in_an_empty_queue() -> None:
     assert names_before([], make_ready("late")) == []
 
 
-def test_two_keys_that_are_level_keep_their_order_whoever_else_waits() -> None:
+def test_two_owners_with_equal_usage_keep_their_order_when_others_wait() -> None:
     level = [make_ready("one", owner="b", age_s=1), make_ready("two", owner="c", age_s=1)]
 
     orders = [fair_order([*level, *others], {}) for others in ([], [make_ready("late", owner="b")])]

@@ -48,7 +48,7 @@ def test_a_small_queue_is_counted_for_every_submit() -> None:
     assert count_taken(capacity) == 0
 
 
-def test_what_was_counted_is_known_for_a_second() -> None:
+def test_a_count_is_used_for_a_second() -> None:
     clock = Clock()
     capacity = QueueCapacity(clock)
     capacity.update(0, LIMIT)

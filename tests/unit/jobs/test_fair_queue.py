@@ -1,4 +1,4 @@
-"""Whose turn it is."""
+"""Which owner's task is next."""
 
 from datetime import datetime
 
@@ -14,12 +14,12 @@ def names(waiting: list[ReadyTask], usage_s: dict[str, float] | None = None) -> 
 
 
 @given(ready_lists(st.floats(0, 10_000)))
-def test_everybody_gets_a_turn_exactly_once(waiting: list[ReadyTask]) -> None:
+def test_every_task_is_ordered_exactly_once(waiting: list[ReadyTask]) -> None:
     assert sorted(names(waiting)) == sorted(task.task_id for task in waiting)
 
 
 @given(ready_lists(st.floats(0, 10_000)))
-def test_within_a_key_nobody_is_overtaken_by_more_than_the_priority_boost(waiting: list[ReadyTask]) -> None:
+def test_within_an_owner_no_task_is_overtaken_by_more_than_the_priority_boost(waiting: list[ReadyTask]) -> None:
     seen: dict[str, datetime] = {}
     for task in fair_order(waiting, {}):
         latest = seen.get(task.owner_id)
@@ -27,23 +27,23 @@ def test_within_a_key_nobody_is_overtaken_by_more_than_the_priority_boost(waitin
         seen[task.owner_id] = task.boosted_queued_at
 
 
-def test_the_key_that_was_served_least_goes_first() -> None:
+def test_the_owner_with_the_least_usage_goes_first() -> None:
     waiting = [make_ready("old", owner="a", age_s=500), make_ready("new", owner="b")]
 
     assert names(waiting, {"a": 300}) == ["new", "old"]
 
 
-def test_a_key_is_level_with_newcomers_after_a_quarter_of_its_service_without_any() -> None:
+def test_usage_decays_to_zero_within_a_quarter_of_its_time() -> None:
     assert [decayed_usage_s(100, idle_s) for idle_s in (0, 20, 25, 1000)] == [100, 20, 0, 0]
 
 
-def test_of_keys_that_are_level_the_one_that_came_first_goes_first() -> None:
+def test_of_owners_with_equal_usage_the_earliest_task_goes_first() -> None:
     waiting = [make_ready("new", owner="a"), make_ready("half done", owner="b", age_s=500)]
 
     assert names(waiting, {"b": decayed_usage_s(100, idle_s=25)}) == ["half done", "new"]
 
 
-def test_a_dump_of_jobs_delays_another_key_by_one_turn() -> None:
+def test_a_dump_of_jobs_delays_another_owner_by_one_task() -> None:
     dump = [make_ready(f"dump{n}", owner="a", age_s=100 - n) for n in range(50)]
 
     assert names([*dump, make_ready("small", owner="b")]).index("small") == 1
@@ -58,7 +58,7 @@ def test_a_priority_is_a_boost_and_not_a_right_of_way() -> None:
 @given(
     ready_lists(st.floats(0, 10_000)), st.dictionaries(st.sampled_from("abcd"), st.integers(0, 5)), st.integers(1, 5)
 )
-def test_no_key_gets_more_than_its_cap_and_the_order_stays(
+def test_no_owner_exceeds_its_concurrency_limit_and_the_order_stays(
     waiting: list[ReadyTask], in_flight: dict[str, int], most: int
 ) -> None:
     turns = list(fair_order(waiting, {}))
@@ -72,7 +72,7 @@ def test_no_key_gets_more_than_its_cap_and_the_order_stays(
     assert kept == [turn for turn in turns if turn in kept]
 
 
-def test_without_a_cap_nobody_is_left_out() -> None:
+def test_without_a_concurrency_limit_no_task_is_left_out() -> None:
     turns = [make_ready(str(number)) for number in range(9)]
 
     assert list(apply_concurrency_limit(turns, {"a": 100}, limit=0)) == turns

@@ -1,4 +1,4 @@
-"""What an owner has used up stays used up when its jobs are deleted."""
+"""The usage of an owner still counts after its jobs were deleted."""
 
 import pytest
 from sqlalchemy import func, select, update
@@ -24,7 +24,7 @@ async def delete_one_that_took_100_s(database: Database, *, hours_ago: float = 0
         await delete_job(uow, job_id, owner_id=OWNER)
 
 
-async def test_it_counts_for_whose_turn_it_is(database: Database) -> None:
+async def test_the_usage_of_a_deleted_job_counts_for_the_fair_order(database: Database) -> None:
     await delete_one_that_took_100_s(database)
     async with database.read() as session:
         usage_s = await read_usage_s(session, "gpu")
@@ -33,14 +33,14 @@ async def test_it_counts_for_whose_turn_it_is(database: Database) -> None:
 
 
 @pytest.mark.parametrize(("hours_ago", "left"), [(1, 2), (25, 0)])
-async def test_it_is_kept_for_a_day(database: Database, hours_ago: float, left: int) -> None:
+async def test_the_usage_of_a_deleted_job_is_kept_for_a_day(database: Database, hours_ago: float, left: int) -> None:
     await delete_one_that_took_100_s(database, hours_ago=hours_ago)
     async with database.write() as uow:
         await delete_old_usage(uow)
         assert await uow.session.scalar(select(func.count()).select_from(UsageRow)) == left
 
 
-async def test_what_is_too_old_is_forgotten(database: Database) -> None:
+async def test_old_usage_is_deleted(database: Database) -> None:
     await delete_one_that_took_100_s(database)
     async with database.write() as uow:
         of_gpu = update(UsageRow).where(col(UsageRow.queue) == "gpu")

@@ -1,4 +1,4 @@
-"""Jobs are counted as they end, and stay counted; on both databases."""
+"""Job counters count jobs as they end, and never shrink; on both databases."""
 
 import asyncio
 
@@ -24,7 +24,7 @@ async def fail_one(database: Database) -> str:
     return job_id
 
 
-async def test_every_way_to_end_is_counted_apart(database: Database) -> None:
+async def test_every_state_and_error_code_has_a_counter_of_its_own(database: Database) -> None:
     await submit_reel(database)
     await complete_next(database)
     await complete_next(database, "media")
@@ -44,7 +44,7 @@ async def test_a_deleted_job_stays_counted(database: Database) -> None:
     assert await ended(database) == {("failed", "ENGINE_FAILED"): 1}
 
 
-async def test_a_job_that_is_tried_again_counts_each_time_it_ends(database: Database) -> None:
+async def test_a_retried_job_counts_each_time_it_ends(database: Database) -> None:
     job_id = await fail_one(database)
     async with database.write() as uow:
         await retry(uow, job_id, owner_id=OWNER, queue_timeout_s=60)
@@ -54,7 +54,7 @@ async def test_a_job_that_is_tried_again_counts_each_time_it_ends(database: Data
     assert await ended(database) == {("failed", "ENGINE_FAILED"): 1, ("succeeded", "none"): 1}
 
 
-async def test_what_is_rolled_back_is_not_counted(database: Database) -> None:
+async def test_a_rolled_back_end_is_not_counted(database: Database) -> None:
     job_id = await submit_reel(database)
     try:
         async with database.write() as uow:
@@ -66,7 +66,7 @@ async def test_what_is_rolled_back_is_not_counted(database: Database) -> None:
     assert await ended(database) == {}
 
 
-async def test_of_jobs_that_end_at_once_none_is_missed(database: Database) -> None:
+async def test_jobs_that_end_at_the_same_time_are_all_counted(database: Database) -> None:
     async def cancel_one(job_id: str) -> None:
         async with database.write() as uow:
             await cancel(uow, job_id, owner_id=OWNER)

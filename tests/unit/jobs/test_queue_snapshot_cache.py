@@ -1,4 +1,4 @@
-"""How long a queue snapshot is cached, and who shares it."""
+"""How long a queue snapshot is cached, and which callers share it."""
 
 import asyncio
 from datetime import UTC, datetime
@@ -7,7 +7,7 @@ import pytest
 
 from phoenix.jobs.scheduling.durations import NO_DURATIONS
 from phoenix.jobs.scheduling.fair_queue import InsertionIndex, ReadyTask
-from phoenix.jobs.scheduling.queue_snapshot import QueueSnapshot, QueueSnapshotCache
+from phoenix.jobs.scheduling.queue_positions import QueueSnapshot, QueueSnapshotCache
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -44,11 +44,11 @@ async def ask_in_a_row(length: int) -> int:
     return reader.reads
 
 
-async def test_a_short_queue_is_read_for_each_answer() -> None:
+async def test_a_short_queue_is_read_for_each_caller() -> None:
     assert await ask_in_a_row(3) == 2
 
 
-async def test_those_who_ask_during_a_read_share_the_next_one() -> None:
+async def test_callers_that_come_during_a_read_share_the_next_read() -> None:
     reader = Reader(3)
     snapshots = QueueSnapshotCache(reader.read)
     first = asyncio.create_task(snapshots.get_snapshot("gpu"))
@@ -62,7 +62,7 @@ async def test_those_who_ask_during_a_read_share_the_next_one() -> None:
     assert reader.reads == 2
 
 
-async def test_the_snapshot_of_a_long_queue_serves_those_who_asked_while_it_was_read() -> None:
+async def test_the_snapshot_of_a_long_queue_serves_callers_that_came_during_the_read() -> None:
     reader = Reader(200)
     snapshots = QueueSnapshotCache(reader.read)
     asking = [asyncio.create_task(snapshots.get_snapshot("gpu")) for _ in range(10)]
@@ -74,7 +74,7 @@ async def test_the_snapshot_of_a_long_queue_serves_those_who_asked_while_it_was_
     assert all(len(snapshot) == 200 for snapshot in answers)
 
 
-async def test_one_that_is_canceled_while_it_reads_leaves_the_others_to_read() -> None:
+async def test_when_the_reading_caller_is_canceled_the_next_caller_reads() -> None:
     reader = Reader(3)
     snapshots = QueueSnapshotCache(reader.read)
     first = asyncio.create_task(snapshots.get_snapshot("gpu"))

@@ -1,4 +1,7 @@
-"""A snapshot of one queue: the order of its tasks, its slots, and the models that are served."""
+"""The queue position of a job and what the job waits for, from a snapshot of its queue.
+
+A snapshot has the order of a queue's tasks, its slots, and the models that are served. The order is the dispatcher's.
+"""
 
 import asyncio
 import time
@@ -12,7 +15,9 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from phoenix.jobs.lifecycle import TaskState
+from phoenix.contract.jobs import JobState
+from phoenix.db import Database
+from phoenix.jobs.lifecycle import TaskKind, TaskState
 from phoenix.jobs.repository import FullJob
 from phoenix.jobs.scheduling.dispatch import (
     DEFAULT_COST_S,
@@ -23,9 +28,11 @@ from phoenix.jobs.scheduling.dispatch import (
     read_usage_s,
 )
 from phoenix.jobs.scheduling.durations import DurationStats, read_duration_stats
+from phoenix.jobs.scheduling.eta import round_estimate, work_left_s
 from phoenix.jobs.scheduling.fair_queue import InsertionIndex, InsertionPoint, ReadyTask, fair_order
-from phoenix.jobs.scheduling.workers import list_served_models
+from phoenix.jobs.scheduling.workers import QUEUES, RENDER_QUEUES, list_served_models
 from phoenix.jobs.tables import JobRow, TaskRow
+from phoenix.jobs.views import QueuePosition
 
 
 @dataclass(frozen=True)
@@ -46,21 +53,21 @@ class _CumulativeWork(NamedTuple):
 
 @dataclass(frozen=True)
 class QueueSnapshot:
-    """May be some seconds old: a job that arrived since is placed as if it had been there."""
+    """A queue as it was up to some seconds ago. A job that arrived since gets the position that it would have had."""
 
     name: str
     insertion_index: InsertionIndex
     running: int
     busy_s: float | None
-    """Seconds of work that slots have in flight; None if some of it cannot be estimated."""
+    """Seconds of work that slots have in flight; None if part of the work cannot be estimated."""
     slots: int
     served_models: Collection[str]
     durations: DurationStats
     in_flight: Mapping[str, int]
-    """Clips of each key that are running or dispatched; empty if there is no cap."""
+    """Clips of each owner that are running or dispatched; empty without a limit."""
 
     def find_work_ahead(self, job: FullJob) -> WorkAhead:
-        """What is ahead of the job. Nothing, if it has no task to start: it is about to be seen as running."""
+        """What is ahead of the job. Nothing if the job has no task to start: it will soon be seen as running."""
         if (ahead := self._work_ahead_by_job.get(job.row.id)) is not None:
             return ahead
         new_task = _first_task(job, self.name)
@@ -68,7 +75,7 @@ class QueueSnapshot:
             return WorkAhead(0, 0.0)
         point = self.insertion_index.find_insertion_point(new_task)
         if self._is_cut_short and point.end == len(self) and not point.overtaken:
-            # Tasks beyond the ones looked at are ahead of it, too.
+            # The tasks that were not scanned are ahead of the job, too.
             return WorkAhead(len(self._work_ahead_by_job), None)
         return self._work_ahead_of(point)
 
@@ -84,6 +91,7 @@ class QueueSnapshot:
 
     @property
     def free_slots(self) -> int:
+        """How many slots of the live workers have no task."""
         return max(self.slots - self.running, 0)
 
     @property
@@ -188,12 +196,12 @@ class _CachedSnapshot:
     expires_s: float
 
     def is_fresh(self, *, requested_s: float, now_s: float) -> bool:
-        """Whether it has not expired, or was read while the caller waited, and so is as fresh as a new one."""
+        """Whether it has not expired, or was read while the caller waited and is as fresh as a new one."""
         return self.read_from_s >= requested_s or now_s < self.expires_s
 
 
 class QueueSnapshotCache:
-    """One per process and event loop. Never reads a queue twice at the same time: callers share the result."""
+    """Caches the snapshot of each queue. It reads no queue twice at the same time: callers share the result."""
 
     def __init__(self, read: ReadSnapshot) -> None:
         self._read = read
@@ -216,3 +224,70 @@ class QueueSnapshotCache:
         is_long = len(snapshot) >= _MIN_CACHED_TASKS
         ttl_s = min(_TTL_PER_READ_SECOND * (ended_s - read_from_s), _MAX_TTL_S) if is_long else 0.0
         return _CachedSnapshot(snapshot, read_from_s, ended_s + ttl_s)
+
+
+class QueuePositions:
+    """Finds the queue positions of jobs. One per process and event loop; its callers share the queue snapshots."""
+
+    def __init__(self, database: Database, *, clips_per_key: int = 0) -> None:
+        """`clips_per_key`: how many clips of one key the dispatcher lets run at a time; 0 means no limit."""
+        self._database = database
+        self._clips_per_key = clips_per_key
+        self._snapshots = QueueSnapshotCache(self._read_snapshot)
+
+    async def find(self, jobs: Sequence[FullJob]) -> Mapping[str, QueuePosition]:
+        """The position of each job by its id. Raises `Unavailable` while the database is away.
+
+        Reads each queue at most once, and not at all while its snapshot is cached. Do not call this inside a session:
+        the session would hold a connection while another caller needs one to read the snapshot.
+        """
+        positions = await self._positions_of_started([job for job in jobs if job.row.state is not JobState.QUEUED])
+        for queue in QUEUES:
+            here = [job for job in jobs if job.row.state is JobState.QUEUED and _queue_of(job) == queue]
+            if here:
+                snapshot = await self._snapshots.get_snapshot(queue)
+                positions |= {job.row.id: _position_of_queued(job, snapshot, self._clips_per_key) for job in here}
+        return positions
+
+    async def _read_snapshot(self, queue: str) -> QueueSnapshot:
+        with_in_flight = self._clips_per_key > 0 and queue in RENDER_QUEUES
+        async with self._database.read() as session:
+            return await read_queue_snapshot(session, queue, with_in_flight=with_in_flight)
+
+    async def _positions_of_started(self, jobs: Sequence[FullJob]) -> dict[str, QueuePosition]:
+        """The positions of jobs that have started or ended: no place in a queue, only an estimate."""
+        if not any(job.row.state is JobState.RUNNING for job in jobs):
+            return {job.row.id: QueuePosition() for job in jobs}
+        async with self._database.read() as session:
+            durations = await read_duration_stats(session)
+        return {job.row.id: QueuePosition(eta_s=_eta_of_started_s(job, durations)) for job in jobs}
+
+
+def _queue_of(job: FullJob) -> str:
+    return next((task.queue for task in job.tasks if task.kind is TaskKind.RENDER), "media")
+
+
+def _eta_of_started_s(job: FullJob, durations: DurationStats) -> float | None:
+    left_s = work_left_s(job, durations) if job.row.state is JobState.RUNNING else None
+    return None if left_s is None else round_estimate(left_s)
+
+
+def _position_of_queued(job: FullJob, snapshot: QueueSnapshot, clips_per_key: int) -> QueuePosition:
+    work_ahead = snapshot.find_work_ahead(job)
+    wait_s, work_s = snapshot.estimate_wait_s(work_ahead), work_left_s(job, snapshot.durations)
+    eta_s = None if wait_s is None or work_s is None else round_estimate(wait_s + work_s)
+    return QueuePosition(
+        work_ahead.jobs_ahead, _waiting_reason(job.row, work_ahead.jobs_ahead, snapshot, clips_per_key), eta_s
+    )
+
+
+def _waiting_reason(job: JobRow, ahead: int, snapshot: QueueSnapshot, clips_per_key: int) -> str:
+    if snapshot.slots == 0:
+        return f"No {snapshot.name} worker is running."
+    if job.model is not None and job.model not in snapshot.served_models:
+        return f"No live worker serves the model {job.model}."
+    if (count := snapshot.in_flight.get(job.owner_id)) is not None and count >= clips_per_key:
+        return f"This key has {count} clip{'s' if count > 1 else ''} under way, which is as many as it may."
+    if ahead:
+        return f"{ahead} job{'s' if ahead > 1 else ''} will start before this one."
+    return "A worker is about to start it." if snapshot.free_slots else "It is next: every slot is busy."

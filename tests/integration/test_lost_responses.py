@@ -1,4 +1,4 @@
-"""Jobs whose response was lost: each is given to one later try, on both databases."""
+"""Jobs whose response was lost: each is returned to one later retry; on both databases."""
 
 import asyncio
 
@@ -31,13 +31,13 @@ async def recover(database: Database) -> str | None:
         return await recover_lost_response(uow, IDENTITY)
 
 
-async def test_the_oldest_is_given_first(database: Database) -> None:
+async def test_the_oldest_job_is_returned_first(database: Database) -> None:
     job_ids = await lose_responses(database, 2)
 
     assert [await recover(database) for _ in range(3)] == [*job_ids, None]
 
 
-async def test_of_many_tries_at_once_each_job_is_given_to_one(database: Database) -> None:
+async def test_of_many_concurrent_retries_each_job_is_returned_to_one(database: Database) -> None:
     job_ids = await lose_responses(database, 3)
 
     given = await asyncio.gather(*(recover(database) for _ in range(6)))
@@ -47,7 +47,7 @@ async def test_of_many_tries_at_once_each_job_is_given_to_one(database: Database
     assert sorted(job_id for job_id in given if job_id) == sorted(job_ids)
 
 
-async def test_a_job_is_not_given_once_no_sdk_would_try_any_more(database: Database) -> None:
+async def test_a_job_is_not_returned_after_the_recovery_window(database: Database) -> None:
     await lose_responses(database, 1)
     async with database.write() as uow:
         await uow.session.execute(update(IdempotencyRow).values(created_at=db_now(-RECOVERY_WINDOW_S - 1)))

@@ -1,4 +1,4 @@
-"""What was committed is never failed by those who are to hear of it."""
+"""A failed delivery of post-commit events does not fail the transaction."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from phoenix.jobs.post_commit import FilesOrphaned, TasksReady
 from phoenix.jobs.tables import ArtifactRow
 
 
-async def test_a_file_whose_key_is_none_of_ours_does_not_fail_a_deletion(api: Api, mp3_file: Path) -> None:
+async def test_a_malformed_file_key_does_not_fail_a_deletion(api: Api, mp3_file: Path) -> None:
     job = await api.submit()
     await api.http.post(f"/v1/jobs/{job['id']}/cancel")
     await api.upload(mp3_file)
@@ -33,6 +33,6 @@ async def test_one_bad_key_does_not_keep_the_others_from_being_deleted(api: Api,
     assert api.stored_files() == []
 
 
-async def test_what_cannot_be_published_fails_nothing(api: Api) -> None:
+async def test_an_event_that_cannot_be_delivered_does_not_fail_the_transaction(api: Api) -> None:
     async with api.services.database.write() as uow:
         uow.publish_after_commit(FilesOrphaned(None), TasksReady())  # type: ignore[arg-type]
