@@ -1,4 +1,4 @@
-"""Limits of one key, held over all replicas: told in headers, refused with 429, and never in the way without Redis."""
+"""Limits of one key over all replicas: shown in headers, enforced with 429, and not applied without Redis."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable

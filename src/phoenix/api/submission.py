@@ -29,9 +29,8 @@ from phoenix.errors import FieldError, Gone, InvalidRequest, NotFound
 from phoenix.events.sse.job_stream import job_stream
 from phoenix.jobs.artifacts import find_known_media
 from phoenix.jobs.repository import FullJob
-from phoenix.jobs.submission import idempotency
 from phoenix.jobs.submission.admission_control import Quota
-from phoenix.jobs.submission.idempotency import KeyedRequest
+from phoenix.jobs.submission.idempotency import KeyedRequest, acquire_key, find_earlier_job, record_job
 from phoenix.jobs.submission.submit import submit
 from phoenix.media.ssrf import EgressPolicy, UrlNotAllowed, check_url
 from phoenix.settings import LimitSettings, Settings
@@ -130,7 +129,7 @@ class Submission:
 
     async def _find_earlier(self, keyed: KeyedRequest) -> str | None:
         async with self.services.database.read() as session:
-            return await idempotency.find_earlier_job(session, keyed)
+            return await find_earlier_job(session, keyed)
 
     async def _resolve(self, body: SubmittedBody) -> ResolvedRequest:
         """The request with every default filled in. Raises `InvalidRequest` with every field error."""
@@ -172,7 +171,7 @@ class Submission:
         """The new job, or the id of the job that a concurrent request with the same key has made first."""
         limits = self.services.settings.limits
         async with self.services.database.write() as uow:
-            if keyed and (earlier := await idempotency.acquire_key(uow, keyed)):
+            if keyed and (earlier := await acquire_key(uow, keyed)):
                 return earlier
             job = await submit(
                 uow,
@@ -186,7 +185,7 @@ class Submission:
                 capacity=self.services.queue_capacity,
             )
             if keyed:
-                await idempotency.record_job(uow, keyed, job.row.id)
+                await record_job(uow, keyed, job.row.id)
             if abort_if_disconnected:
                 uow.before_commit(self._raise_if_disconnected)
         return job

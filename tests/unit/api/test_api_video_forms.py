@@ -1,4 +1,4 @@
-"""Videos as forms of OpenAI's SDKs: what they say in reels, and what of their mistakes is told."""
+"""Forms of OpenAI's SDKs for videos: the reels that they become, and the errors that they get."""
 
 from io import BytesIO
 from typing import Any

@@ -36,9 +36,9 @@ from phoenix.contract.videos import (
     VideoRequest,
 )
 from phoenix.errors import NotFound
-from phoenix.jobs import repository, retention
+from phoenix.jobs import repository
 from phoenix.jobs.artifacts import get_output, get_thumbnail
-from phoenix.jobs.repository import get_job
+from phoenix.jobs.retention import delete_job
 from phoenix.jobs.submission.idempotency import RequestIdentity, record_lost_response, recover_lost_response
 from phoenix.jobs.tables import ArtifactRow
 
@@ -180,8 +180,8 @@ async def delete_video(services: ServicesDep, owner: OwnerDep, video_id: VideoId
     The finished job and its files; 409 while it waits or runs.
     """
     async with services.database.write() as uow:
-        _check_kind((await get_job(uow.session, video_id, owner_id=owner)).kind)
-        await retention.delete_job(uow, video_id, owner_id=owner)
+        _check_kind((await repository.get_job(uow.session, video_id, owner_id=owner)).kind)
+        await delete_job(uow, video_id, owner_id=owner)
     return VideoDeleted(id=video_id_of(video_id))
 
 

@@ -11,7 +11,6 @@ from phoenix.contract.base import Omittable
 from phoenix.contract.webhooks import WebhookDelivery, WebhookDeliveryPage, WebhookSecret
 from phoenix.ids import DELIVERY_ID_PATTERN, JOB_ID_PATTERN
 from phoenix.jobs.webhooks import outbox
-from phoenix.jobs.webhooks.outbox import next_attempt_at
 from phoenix.jobs.webhooks.signing_secrets import get_secret, rotate_secret
 from phoenix.jobs.webhooks.tables import WebhookDeliveryRow, WebhookSecretRow
 
@@ -84,4 +83,4 @@ def _view_secret(response: Response, row: WebhookSecretRow) -> WebhookSecret:
 
 
 def _view_delivery(row: WebhookDeliveryRow) -> WebhookDelivery:
-    return WebhookDelivery.model_validate({**row.model_dump(), "next_attempt_at": next_attempt_at(row)})
+    return WebhookDelivery.model_validate({**row.model_dump(), "next_attempt_at": outbox.next_attempt_at(row)})
