@@ -14,7 +14,7 @@ from fastapi import Path as PathParameter
 from pydantic import AfterValidator
 from starlette.datastructures import UploadFile
 
-from phoenix.api.dependencies import JobViewsDep, OwnerDep, ServicesDep
+from phoenix.api.dependencies import DatabaseDep, JobViewsDep, OwnerDep, ServicesDep
 from phoenix.api.http.declarations import stored_file, well_formed_id
 from phoenix.api.http.file_response import as_file, send_file
 from phoenix.api.job_views import POLL_AFTER_S
@@ -130,7 +130,7 @@ async def refuse_operation(_owner: OwnerDep) -> None:
 @router.head(VIDEOS_PATH, include_in_schema=False)
 @router.get(VIDEOS_PATH)
 async def list_videos(
-    services: ServicesDep,
+    database: DatabaseDep,
     job_views: JobViewsDep,
     owner: OwnerDep,
     after: Annotated[Omittable[Annotated[str, Query(pattern=VIDEO_ID_PATTERN)]], Query()] = None,
@@ -142,7 +142,7 @@ async def list_videos(
     The caller's reels, newest first unless `order` is `asc`.
     """
     cursor = repository.encode_cursor(job_id_of(after)) if after else None
-    async with services.database.read() as session:
+    async with database.read() as session:
         page = await repository.list_jobs(
             session,
             repository.JobFilter(kind="reel"),
@@ -174,12 +174,12 @@ async def get_video(response: Response, job_views: JobViewsDep, owner: OwnerDep,
 
 
 @router.delete(VIDEOS_PATH + "/{video_id}")
-async def delete_video(services: ServicesDep, owner: OwnerDep, video_id: VideoIdInPath) -> VideoDeleted:
+async def delete_video(database: DatabaseDep, owner: OwnerDep, video_id: VideoIdInPath) -> VideoDeleted:
     """Delete a video.
 
     The finished job and its files; 409 while it waits or runs.
     """
-    async with services.database.write() as uow:
+    async with database.write() as uow:
         _check_kind((await repository.get_job(uow.session, video_id, owner_id=owner)).kind)
         await delete_job(uow, video_id, owner_id=owner)
     return VideoDeleted(id=video_id_of(video_id))

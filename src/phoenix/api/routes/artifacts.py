@@ -17,6 +17,7 @@ from phoenix.api.http.multipart import FIELD, ReceivedFile, receive_file
 from phoenix.api.lifespan import AppState
 from phoenix.assembly import Services
 from phoenix.contract.artifacts import Artifact, MediaInfo
+from phoenix.db import Database
 from phoenix.errors import FieldError, InvalidRequest, NotFound, PhoenixError, Unavailable
 from phoenix.ids import new_artifact_id
 from phoenix.jobs.artifacts import add_upload
@@ -28,6 +29,7 @@ from phoenix.media.errors import UnreadableMedia
 from phoenix.media.probe import ProbeLimits, media_type_of, probe_media
 from phoenix.settings import LimitSettings
 from phoenix.storage.keys import ObjectKey, upload_key
+from phoenix.storage.store import ArtifactStore
 
 router = APIRouter(tags=["artifacts"])
 
@@ -132,7 +134,7 @@ async def _store(services: Services, received: ReceivedFile, info: MediaInfo, ow
                 info=info,
             )
     except BaseException:
-        await asyncio.shield(_discard(services, artifact_id, key, owner_id))
+        await asyncio.shield(_discard(services.database, services.store, artifact_id, key, owner_id))
         raise
 
 
@@ -141,12 +143,12 @@ def _daily_bytes(limits: LimitSettings, owner_id: str) -> int:
     return 0 if owner_id == ANYBODY.owner_id else limits.upload_bytes_per_day
 
 
-async def _discard(services: Services, artifact_id: str, key: ObjectKey, owner_id: str) -> None:
+async def _discard(database: Database, store: ArtifactStore, artifact_id: str, key: ObjectKey, owner_id: str) -> None:
     """Deletes the bytes, unless the transaction was committed and only the response to the commit was lost."""
     try:
-        async with services.database.read() as session:
+        async with database.read() as session:
             await get_artifact_row(session, artifact_id, owner_id=owner_id)
     except NotFound:
-        await services.store.delete(key)
+        await store.delete(key)
     except Unavailable:
         return  # unknown whether there is a row; the retention service deletes files without rows later
