@@ -5,17 +5,16 @@ from pathlib import Path
 from typing import Any
 
 from phoenix.api.app import create_app
-from phoenix.api.openapi.document import build_document
-from phoenix.api.openapi.versions import Documents
+from phoenix.api.openapi.documents import Documents
 from phoenix.settings import Settings
 
 FOLDER = Path(__file__).parents[1] / "docs"
 
 
 def render() -> dict[str, str]:
-    """The text of each, by its file's name."""
+    """The text of each document by the name of its file."""
     app = create_app(Settings())
-    documents = Documents(lambda: build_document(app))
+    documents = Documents(app)
     return {"openapi.json": _text(documents.plain), "openapi-3.2.json": _text(documents.exact)}
 
 

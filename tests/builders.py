@@ -3,7 +3,7 @@
 from typing import Any
 
 from phoenix.catalog.admission import AdmissionLimits, admit_reel
-from phoenix.catalog.load import load_catalog
+from phoenix.catalog.model import load_catalog
 from phoenix.contract.artifacts import MediaInfo
 from phoenix.contract.requests import JobOptions, ReelRequest
 from phoenix.contract.resolved import ResolvedReel

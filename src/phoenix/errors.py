@@ -15,10 +15,11 @@ The first line of a class's docstring is the default message of its errors.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Self
 
 
 class ProblemCode(StrEnum):
-    """What went wrong with a request."""
+    """The reason why a request failed."""
 
     INVALID_REQUEST = "INVALID_REQUEST"
     UNAUTHENTICATED = "UNAUTHENTICATED"
@@ -37,7 +38,7 @@ class ProblemCode(StrEnum):
 
 
 class FailureCode(StrEnum):
-    """What went wrong with an accepted job."""
+    """The reason why an accepted job failed."""
 
     TIMEOUT = "TIMEOUT"
     RUN_TIMEOUT = "RUN_TIMEOUT"
@@ -100,6 +101,13 @@ class InvalidRequest(RequestError):
     """The request has errors; each is listed with its pointer."""
 
     code = ProblemCode.INVALID_REQUEST
+
+    @classmethod
+    def from_field_errors(cls, field_errors: Sequence[FieldError]) -> Self:
+        """The detail is the first field error, and the number of further ones."""
+        first = f"{field_errors[0].pointer}: {field_errors[0].detail}"
+        more = f" (and {len(field_errors) - 1} more)" if len(field_errors) > 1 else ""
+        return cls(first + more, field_errors=field_errors)
 
 
 class MalformedRequest(InvalidRequest):

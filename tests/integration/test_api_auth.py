@@ -201,7 +201,7 @@ async def test_another_owners_job_does_not_exist(guarded: GuardedApi) -> None:
 async def test_a_worker_shows_only_the_callers_own_jobs(guarded: GuardedApi) -> None:
     mine, theirs, admin = await guarded.caller(), await guarded.caller(), await guarded.caller(Scope.ADMIN)
     job = await mine.submit()
-    # Before there is a worker: the dispatcher would ring for it, and leave nothing to claim here.
+    # Before there is a worker: otherwise the dispatcher would dispatch the task, and leave nothing to claim here.
     await claim_next(guarded.api.services.database)
     await mine.register_worker()
 

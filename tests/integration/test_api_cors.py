@@ -1,4 +1,4 @@
-"""CORS: which pages may read answers, and what the others are told."""
+"""CORS: which pages may read responses, and the response to other pages."""
 
 from collections.abc import AsyncIterator
 

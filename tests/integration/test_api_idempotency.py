@@ -135,7 +135,7 @@ async def test_a_replay_of_a_deleted_job_says_so(api: Api) -> None:
 async def test_a_bad_key_is_named(api: Api, key: str) -> None:
     problem = assert_problem(await post(api, key), 422, "INVALID_REQUEST")
 
-    assert [fault["pointer"] for fault in problem["errors"]] == ["/header/Idempotency-Key"]
+    assert [error["pointer"] for error in problem["errors"]] == ["/header/Idempotency-Key"]
 
 
 async def test_an_answer_that_waits_comes_when_the_job_ends(api: Api) -> None:

@@ -1,4 +1,4 @@
-"""Limits of one key, held over all replicas: told in headers, refused with 429, and never in the way without Redis."""
+"""Limits of one key over all replicas: shown in headers, enforced with 429, and not applied without Redis."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -18,8 +18,7 @@ from builders import RULE, claim_next, make_failure, submit_reel
 from fixtures.api import assert_problem, form_file, open_api, reel_body, until
 from fixtures.callers import GuardedApi, id_of, open_guarded_api
 from fixtures.redis_server import RedisServer
-from phoenix.api.limits.requests import RateLimitPolicy, TokenBuckets
-from phoenix.api.limits.streams import OpenStreams
+from phoenix.api.limits import OpenStreams, RateLimitPolicy, TokenBuckets
 from phoenix.db.unit_of_work import Database
 from phoenix.errors import QueueFull, RateLimited
 from phoenix.jobs.execution.completion import fail

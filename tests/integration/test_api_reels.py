@@ -109,7 +109,7 @@ async def test_a_bad_reel_names_the_field_and_leaves_nothing(api: Api, body: Any
 
     problem = assert_problem(response, 422, "INVALID_REQUEST")
     assert pointer in pointers(problem)
-    assert all(fault["detail"] for fault in problem["errors"])
+    assert all(error["detail"] for error in problem["errors"])
     # The prompt of 100 kB must not come back.
     assert len(response.content) < 5000
     assert await count_rows(api) == 0

@@ -9,7 +9,7 @@ from fixtures.api import assert_problem, until
 from fixtures.callers import GuardedApi, open_guarded_api
 from phoenix.settings import Settings
 
-# Where nothing else would end a stream within a test's patience.
+# Nothing else would end a stream within the time of a test.
 HEARTBEAT_S = 0.3
 
 

@@ -69,7 +69,7 @@ async def test_the_clients_path_is_not_kept(api: Api, png_file: Path) -> None:
 
 
 async def refuse(api: Api, path: Path, temporary_folder: Path) -> str:
-    """The detail of the fault with which an upload is refused."""
+    """The detail of the field error of a refused upload."""
     problem = assert_problem(await api.upload(path), 422, "INVALID_REQUEST")
     assert pointers(problem) == ["/file"]
     assert await leftovers(api, temporary_folder) == []

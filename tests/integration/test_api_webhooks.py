@@ -249,7 +249,7 @@ async def test_a_target_that_says_nothing_is_given_up_in_time(api_settings: Sett
     async with open_api(trusting(api_settings, receiver.port, timeout_s=0.2)) as api:
         await end_job(api, receiver.url())
 
-        assert (await settled(api, state="pending", last_error="No answer within 0.2 s."))["last_status"] is None
+        assert (await settled(api, state="pending", last_error="No response within 0.2 s."))["last_status"] is None
 
 
 async def test_of_an_endless_answer_only_the_beginning_is_read(webhook_api: Api, receiver: Receiver) -> None:

@@ -5,7 +5,7 @@ import inspect
 import diffusers
 import pytest
 
-from phoenix.catalog.load import load_catalog
+from phoenix.catalog.model import load_catalog
 from phoenix.engine.backends.diffusers.arguments import LOADER_OPTIONS
 
 PIPELINES = {

@@ -17,7 +17,7 @@ from PIL import Image
 from fixtures.renders import Recorder, make_clip
 from fixtures.scripted_server import Answer
 from fixtures.veo_server import ASK, BEGIN, VeoServer, as_sent, refusal
-from phoenix.catalog.load import load_catalog
+from phoenix.catalog.model import load_catalog
 from phoenix.engine.backends.veo.engine import VeoEngine
 from phoenix.engine.interface import ClipInputs, NullObserver, RenderedClip
 from phoenix.engine.registry import EngineRegistry

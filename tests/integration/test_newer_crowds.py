@@ -63,7 +63,7 @@ async def test_one_that_is_overdue_is_ended(services: Services, what: str) -> No
         late = update(JobRow).where(col(JobRow.id) == ours).values(queue_deadline_at=db_now(-30))
         await uow.session.execute(late)
 
-    await LeaseReaper(services).reap()
+    await LeaseReaper(services.database, services.settings.scheduler).reap()
 
     assert (await get_job(database, ours)).row.state is JobState.EXPIRED
 
@@ -82,6 +82,6 @@ async def test_one_whose_worker_is_lost_is_taken_back(services: Services, what: 
         expired = update(TaskRow).where(col(TaskRow.id) == held.task_id).values(lease_until=db_now(-30))
         await uow.session.execute(expired)
 
-    await LeaseReaper(services).reap()
+    await LeaseReaper(services.database, services.settings.scheduler).reap()
 
     assert (await get_job(database, ours)).tasks[0].lease_owner is None

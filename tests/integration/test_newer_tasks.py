@@ -87,7 +87,7 @@ async def test_the_lease_reaper_ends_the_others_that_are_overdue(services: Servi
     await make_newer(database, newer)
     for job_id, late_s in ((newer, 60), (ours, 30)):
         await change_job(database, job_id, queue_deadline_at=db_now(-late_s))
-    await LeaseReaper(services).reap()
+    await LeaseReaper(services.database, services.settings.scheduler).reap()
     assert (await get_job(database, ours)).row.state is JobState.EXPIRED
 
 
@@ -107,7 +107,7 @@ async def test_the_lease_reaper_takes_the_others_whose_worker_is_lost(services: 
         for job_id, late_s in ((newer, 60), (ours, 30)):
             lapse = update(TaskRow).where(col(TaskRow.job_id) == job_id, col(TaskRow.lease_owner).is_not(None))
             await uow.session.execute(lapse.values(lease_until=db_now(-late_s)))
-    await LeaseReaper(services).reap()
+    await LeaseReaper(services.database, services.settings.scheduler).reap()
     assert (await get_job(services.database, ours)).tasks[0].lease_owner is None
 
 
@@ -122,7 +122,7 @@ async def test_it_is_deleted_with_the_others_when_it_is_old(services: Services) 
     await make_newer(services.database, newer)
     for job_id in (newer, ours):
         await change_job(services.database, job_id, state=JobState.FAILED, finished_at=db_now(-8 * DAY_S))
-    async for _ in RetentionService(services).round():
+    async for _ in RetentionService(services.database, services.store, services.settings.retention).round():
         pass
     async with services.database.read() as session:
         assert (await session.get(JobRow, newer), await session.get(JobRow, ours)) == (None, None)

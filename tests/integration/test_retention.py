@@ -106,7 +106,9 @@ async def test_old_files_without_a_row_are_deleted_and_those_with_one_stay(
         lost = [output_key(new_job_id(), new_task_id(), 1, OutputName.CLIP), upload_key(new_artifact_id())]
         for key in lost:
             await services.store.put_stream(key, content(), None)
-        deleted = [count async for count in delete_orphans(services, older_than_s=EVERYTHING_IS_OLD_S)]
+        deleted = [
+            count async for count in delete_orphans(services.database, services.store, older_than_s=EVERYTHING_IS_OLD_S)
+        ]
         assert sum(deleted) == len(lost)
         assert await services.store.list_prefix("uploads") == [known]
         assert await services.store.list_prefix("jobs") == []
@@ -131,7 +133,7 @@ async def test_a_replica_whose_clock_is_fast_deletes_nothing_that_is_young(postg
         await services.store.put_stream(key, content(), None)
         stored_at_s = time.time() - 2 * 3600
         os.utime(tmp_path / "artifacts" / key, (stored_at_s, stored_at_s))
-        deleted = [count async for count in delete_orphans(services, older_than_s=3600)]
+        deleted = [count async for count in delete_orphans(services.database, services.store, older_than_s=3600)]
         assert sum(deleted) == 0
 
 
@@ -150,7 +152,7 @@ async def test_a_foreign_file_is_left_alone(sqlite_url: URL, tmp_path: Path) -> 
         foreign = tmp_path / "artifacts" / "uploads" / "notes.txt"
         foreign.parent.mkdir(parents=True)
         foreign.write_text("mine")
-        async for _ in delete_orphans(services, older_than_s=EVERYTHING_IS_OLD_S):
+        async for _ in delete_orphans(services.database, services.store, older_than_s=EVERYTHING_IS_OLD_S):
             pass
         assert foreign.exists()
 
@@ -173,7 +175,7 @@ async def test_a_foreign_file_with_a_name_as_of_a_staged_one_is_left_alone(sqlit
         foreign = tmp_path / "artifacts" / "uploads" / "notes#1"
         foreign.parent.mkdir(parents=True)
         foreign.write_text("mine")
-        async for _ in delete_orphans(services, older_than_s=EVERYTHING_IS_OLD_S):
+        async for _ in delete_orphans(services.database, services.store, older_than_s=EVERYTHING_IS_OLD_S):
             pass
         assert foreign.exists()
 

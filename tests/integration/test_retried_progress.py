@@ -4,7 +4,7 @@ import asyncio
 
 from builders import claim_next, complete_next, make_failure
 from fixtures.workplace import OWNER, OpenHarness, WorkerHarness, a_reel, slowed
-from phoenix.api.submission.job_views import fetch_job
+from phoenix.api.job_views import JobViews
 from phoenix.events.progress_cache import ProgressSnapshot
 from phoenix.jobs.control import retry
 from phoenix.jobs.execution.completion import fail
@@ -42,7 +42,9 @@ async def first_progress(harness: WorkerHarness, job_id: str) -> ProgressSnapsho
 
 async def test_it_is_shown_with_the_share_of_the_clips_that_are_done(open_harness: OpenHarness) -> None:
     harness = await open_harness(has_dispatcher=False)
-    job = await fetch_job(harness.services, await tried_again(harness), OWNER)
+    services = harness.services
+    job_views = JobViews(services.database, services.publisher, services.queue_positions)
+    job = await job_views.fetch(await tried_again(harness), OWNER)
     assert (job.state, round(job.progress, 6)) == ("queued", round(DONE_SHARE, 6))
 
 

@@ -1,1 +1,1 @@
-"""The HTTP face of Phoenix: thin routes over `jobs`, one place for errors, and the background services."""
+"""The HTTP API: thin routes over `jobs`, one place for errors, and the background services."""

@@ -1,4 +1,4 @@
-"""Assembles the HTTP application. What it needs at run time is opened in `running`."""
+"""Assembles the HTTP application. `lifespan` opens the state that it needs at run time."""
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -11,26 +11,21 @@ from starlette.middleware import Middleware
 from phoenix import RELEASE
 from phoenix.api.errors.problems import install_problem_handlers
 from phoenix.api.http.body_limits import BodyLimit, BodyLimits
+from phoenix.api.http.declarations import PROBLEM
 from phoenix.api.http.request_ids import HEADER
-from phoenix.api.http.response_docs import PROBLEM
 from phoenix.api.lifespan import open_app_state
 from phoenix.api.middleware import Cors, ErrorBoundary, RequestLog, RequestMetrics
-from phoenix.api.openai import routes
-from phoenix.api.openapi.document import DESCRIPTION, TAGS, build_document
-from phoenix.api.openapi.versions import EXACT_PATH, Documents
+from phoenix.api.openai import videos
+from phoenix.api.openapi.documents import DESCRIPTION, EXACT_PATH, TAGS, Documents
 from phoenix.api.routes import (
     artifacts,
     content,
     fleet,
     health,
     jobs,
-    metrics,
     models,
-    reels,
-    soundtracks,
-    stitches,
     streams,
-    uploads,
+    submissions,
     webhooks,
 )
 from phoenix.dashboard import mount
@@ -38,8 +33,8 @@ from phoenix.settings import Settings
 from phoenix.telemetry.meters import Meters
 
 _ROUTES = (
-    *(reels, stitches, soundtracks, jobs, streams, content, uploads, artifacts),
-    *(models, webhooks, fleet, routes, health, metrics),
+    *(submissions, jobs, streams, content, artifacts),
+    *(models, webhooks, fleet, videos, health),
 )
 _EXPOSED_HEADERS = (
     HEADER,
@@ -58,7 +53,7 @@ _EXPOSED_HEADERS = (
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """The application. Nothing is opened before its lifespan begins."""
+    """The application. It opens nothing before its lifespan starts."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
@@ -67,7 +62,7 @@ def create_app(settings: Settings) -> FastAPI:
             yield
 
     meters = Meters()
-    # Its page at /docs brings its own scripts, as a GPU node may have no way out. ReDoc's loads a logo from its maker.
+    # The page at /docs has its scripts with it, as a GPU node may be offline. ReDoc would load a logo from its maker.
     app = FastAPIOffline(
         redoc_url=None,
         static_url="/docs/assets",
@@ -82,7 +77,7 @@ def create_app(settings: Settings) -> FastAPI:
         servers=[{"url": settings.api.public_url or "/"}],
         responses=PROBLEM,
         generate_unique_id_function=_operation_id,
-        redirect_slashes=False,  # a redirect is neither the answer nor a problem
+        redirect_slashes=False,  # a redirect is neither the resource nor problem+json
         lifespan=lifespan,
         middleware=_middleware(settings, meters),
     )
@@ -90,7 +85,7 @@ def create_app(settings: Settings) -> FastAPI:
     install_problem_handlers(app)
     for module in _ROUTES:
         app.include_router(module.router)
-    documents = Documents(lambda: build_document(app))
+    documents = Documents(app)
     app.openapi = lambda: documents.plain
     app.add_route(EXACT_PATH, documents.show_exact, include_in_schema=False)
     mount(app)
@@ -106,7 +101,7 @@ def _middleware(settings: Settings, meters: Meters) -> list[Middleware]:
     """From the outermost to the innermost."""
     limits = settings.limits
     body = BodyLimit(limits.max_body_bytes, limits.body_timeout_s)
-    upload = BodyLimit(limits.max_upload_bytes + uploads.FORM_OVERHEAD_BYTES, limits.upload_timeout_s)
+    upload = BodyLimit(limits.max_upload_bytes + artifacts.FORM_OVERHEAD_BYTES, limits.upload_timeout_s)
     cors = Middleware(
         Cors,
         allow_origins=settings.api.cors_origins,
@@ -120,5 +115,5 @@ def _middleware(settings: Settings, meters: Meters) -> list[Middleware]:
         Middleware(RequestMetrics, meters=meters),
         *([cors] if settings.api.cors_origins else []),
         Middleware(ErrorBoundary),
-        Middleware(BodyLimits, default=body, by_path={uploads.PATH: upload, routes.PATH: upload}),
+        Middleware(BodyLimits, default=body, by_path={artifacts.UPLOADS_PATH: upload, videos.VIDEOS_PATH: upload}),
     ]

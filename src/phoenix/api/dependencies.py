@@ -1,6 +1,6 @@
-"""FastAPI dependencies of the routes. Who the caller is gets decided here, and nowhere else.
+"""FastAPI dependencies of the routes. Only this module decides who the caller is.
 
-All are `async`, though few await anything: FastAPI runs sync ones in a thread, which costs more than they do.
+All are `async`, though few await anything: FastAPI runs a sync dependency in a thread, which costs more than its work.
 """
 
 from collections.abc import Callable, Coroutine
@@ -11,8 +11,10 @@ from fastapi.routing import APIRoute
 
 from phoenix.access import keys
 from phoenix.api.http.request_ids import request_id_of, traceparent_of
+from phoenix.api.job_views import JobViews
 from phoenix.api.lifespan import AppState
 from phoenix.assembly import Services
+from phoenix.db import Database
 from phoenix.errors import Unauthenticated
 
 _READ_METHODS = frozenset({"GET", "HEAD"})
@@ -27,11 +29,19 @@ async def get_services(state: Annotated[AppState, Depends(get_app_state)]) -> Se
     return state.services
 
 
+async def get_database(state: Annotated[AppState, Depends(get_app_state)]) -> Database:
+    return state.services.database
+
+
+async def get_job_views(state: Annotated[AppState, Depends(get_app_state)]) -> JobViews:
+    return state.job_views
+
+
 async def get_reader(request: Request) -> keys.Caller:
-    """The caller, who needs the scope `read`. Raises `Unauthenticated`, `Forbidden` or `RateLimited`."""
+    """The caller; requires the scope `read`. Raises `Unauthenticated`, `Forbidden` or `RateLimited`."""
     caller: keys.Caller | None = request.scope.get(_SCOPE_KEY)
     if caller is None:
-        # Several dependencies ask, but a request counts once against the limits.
+        # Several dependencies need the caller, but a request counts once against the limits.
         caller = request.scope[_SCOPE_KEY] = await _authenticate(request)
     caller.check(keys.Scope.READ)
     return caller
@@ -50,7 +60,7 @@ async def _authenticate(request: Request) -> keys.Caller:
 
 
 async def get_caller(request: Request) -> keys.Caller:
-    """The caller, who also needs the scope `write` for any method but GET and HEAD. Raises as `get_reader`."""
+    """The caller; also requires the scope `write` for any method but GET and HEAD. Raises like `get_reader`."""
     caller = await get_reader(request)
     if request.method not in _READ_METHODS:
         caller.check(keys.Scope.WRITE)
@@ -58,7 +68,7 @@ async def get_caller(request: Request) -> keys.Caller:
 
 
 async def get_owner(request: Request) -> str:
-    """Id of the owner of everything that this request creates and sees."""
+    """Id of the owner whose resources this request creates and reads."""
     return (await get_caller(request)).owner_id
 
 
@@ -72,6 +82,8 @@ async def get_traceparent(request: Request) -> str | None:
 
 AppStateDep = Annotated[AppState, Depends(get_app_state)]
 ServicesDep = Annotated[Services, Depends(get_services)]
+DatabaseDep = Annotated[Database, Depends(get_database)]
+JobViewsDep = Annotated[JobViews, Depends(get_job_views)]
 CallerDep = Annotated[keys.Caller, Depends(get_caller)]
 ReaderDep = Annotated[keys.Caller, Depends(get_reader)]
 OwnerDep = Annotated[str, Depends(get_owner)]
@@ -80,7 +92,7 @@ TraceparentDep = Annotated[str | None, Depends(get_traceparent)]
 
 
 class AuthFirstRoute(APIRoute):
-    """For routes with a body: a stranger's body is neither read nor parsed, and its field errors are not reported."""
+    """A route that authenticates the caller before it reads the body, so that a stranger gets no field errors."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()

@@ -1,4 +1,4 @@
-"""What the routes need at run time: opened when the application starts, closed in reverse order."""
+"""The state that the routes need at run time: opened when the application starts, closed in reverse order."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -7,16 +7,15 @@ from dataclasses import dataclass
 
 import anyio
 
-from phoenix.api.auth.callers import Authenticator, KeyUsageRecorder, Revocations
-from phoenix.api.auth.stream_tokens import StreamTokens
+from phoenix.api.auth import Authenticator, KeyUsageRecorder, Revocations, StreamTokens
 from phoenix.api.background.dispatcher import Dispatcher
 from phoenix.api.background.lease_reaper import LeaseReaper
 from phoenix.api.background.queue_positions import QueuePositionPublisher
 from phoenix.api.background.retention import RetentionService
 from phoenix.api.background.webhook_sender import WebhookSender
 from phoenix.api.http.sse_response import SendTimeouts
-from phoenix.api.limits.requests import RequestLimits
-from phoenix.api.limits.streams import OpenStreams
+from phoenix.api.job_views import JobViews
+from phoenix.api.limits import OpenStreams, RequestLimits
 from phoenix.assembly import Services, open_services
 from phoenix.async_tasks import in_background
 from phoenix.events.fanout.hub import Hub
@@ -35,6 +34,7 @@ class AppState:
     """One per process and event loop."""
 
     services: Services
+    job_views: JobViews
     log: CoalescingEventLog
     hub: Hub
     send_timeouts: SendTimeouts
@@ -44,26 +44,25 @@ class AppState:
     request_limits: RequestLimits
     open_streams: OpenStreams
     draining: anyio.Event
-    """Set when the server is asked to stop: streams then end."""
+    """Set when the server has to stop; all streams then end."""
     probe_slots: asyncio.Semaphore
 
 
 @asynccontextmanager
 async def open_app_state(settings: Settings) -> AsyncGenerator[AppState]:
-    """Opens the services, the hub of the streams, and the chores."""
+    """Opens the services, the hub of the streams, and the background services."""
     async with AsyncExitStack() as stack:
         services = await stack.enter_async_context(open_services(settings))
+        database, publisher = services.database, services.publisher
         subscriber = await stack.enter_async_context(PubSubSubscriber(services.redis))
-        log = CoalescingEventLog(
-            SqlEventLog(services.database, services.publisher.read_progress, services.queue_positions)
-        )
-        revocations = Revocations(services)
+        log = CoalescingEventLog(SqlEventLog(database, publisher.read_progress, services.queue_positions))
+        revocations = Revocations(database, is_required=settings.is_auth_required)
         hub = Hub(
             subscriber,
             log,
             prefix=settings.redis.prefix,
             settings=settings.events,
-            local_progress=services.publisher.local_progress,
+            local_progress=publisher.local_progress,
             find_revoked=revocations.find,
         )
         await stack.enter_async_context(hub)
@@ -75,12 +74,13 @@ async def open_app_state(settings: Settings) -> AsyncGenerator[AppState]:
         open_streams = OpenStreams(services.redis, prefix, per_key=limits.streams_per_key)
         yield AppState(
             services=services,
+            job_views=JobViews(database, publisher, services.queue_positions),
             log=log,
             hub=hub,
             send_timeouts=send_timeouts,
-            tokens=StreamTokens(services, revocations),
-            authenticator=Authenticator(services),
-            key_usage=await stack.enter_async_context(KeyUsageRecorder(services.database).running()),
+            tokens=StreamTokens(database, settings, revocations),
+            authenticator=Authenticator(database, is_required=settings.is_auth_required),
+            key_usage=await stack.enter_async_context(KeyUsageRecorder(database).running()),
             request_limits=RequestLimits(services.redis, prefix, limits),
             open_streams=await stack.enter_async_context(open_streams.running()),
             draining=draining,
@@ -90,20 +90,21 @@ async def open_app_state(settings: Settings) -> AsyncGenerator[AppState]:
 
 @asynccontextmanager
 async def _background_services(services: Services, subscriber: PubSubSubscriber) -> AsyncGenerator[None]:
+    database, settings = services.database, services.settings
     async with (
         Notifier(services.redis, services.channels.tasks_ready).wake_event(subscriber) as wake_event,
-        Dispatcher(services).running(wake_event),
-        LeaseReaper(services).running(),
-        WebhookSender(services).running(),
+        Dispatcher(database, services.queue, settings).running(wake_event),
+        LeaseReaper(database, settings.scheduler).running(),
+        WebhookSender(database, settings.webhooks).running(),
         QueuePositionPublisher(services).running(),
-        RetentionService(services).running(),
+        RetentionService(database, services.store, settings.retention).running(),
     ):
         yield
 
 
 @asynccontextmanager
 async def _close_streams_on_drain(hub: Hub, send_timeouts: SendTimeouts, draining: anyio.Event) -> AsyncGenerator[None]:
-    # The server shuts the application down only after its streams have ended, so those must hear of it first.
+    # The server shuts the application down only after its streams have ended, so the streams are closed first.
     async def close() -> None:
         await draining.wait()
         hub.close_streams()

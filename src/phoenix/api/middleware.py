@@ -1,4 +1,4 @@
-"""ASGI middleware around every request: its id and trace, one log line, and a 500 for unexpected errors."""
+"""ASGI middleware around every request: id and trace, log, metrics, CORS, and a 500 for unexpected errors."""
 
 import time
 
@@ -12,20 +12,19 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from phoenix.api.errors.problems import explain, problem_response
 from phoenix.api.http.request_ids import HEADER, assign_request_id, store_traceparent
-from phoenix.api.limits.requests import rate_limit_headers
+from phoenix.api.limits import rate_limit_headers
 from phoenix.telemetry import traces
 from phoenix.telemetry.logs import get_logger, log_context
 from phoenix.telemetry.meters import Meters
 
 _logger = get_logger(__name__)
 
-
-# Many responses contain text that clients wrote: no browser may sniff them as HTML.
+# Many responses contain text of clients, which no browser may sniff as HTML.
 _SAFE = {"X-Content-Type-Options": "nosniff"}
 
 
 class RequestLog:
-    """Outermost: gives each request an id, echoes it and the trace, and logs the request when it is over."""
+    """The outermost middleware: gives each request an id, echoes id and trace, and logs the request at its end."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -37,7 +36,7 @@ class RequestLog:
         request_id, traceparent = assign_request_id(scope), store_traceparent(scope)
         echoed = {HEADER: request_id, **_SAFE} | ({traces.HEADER: traceparent} if traceparent else {})
         started_s = time.monotonic()
-        status = 499  # nginx's number for a client that left before it was answered
+        status = 499  # nginx's status for a client that left before the response
 
         async def record(message: Message) -> None:
             nonlocal status
@@ -50,7 +49,7 @@ class RequestLog:
             try:
                 await self._app(scope, receive, record)
             finally:
-                # The path without its query string: that may hold a stream token.
+                # Without the query string, which may contain a stream token.
                 _logger.info(
                     "request",
                     method=scope["method"],
@@ -61,7 +60,7 @@ class RequestLog:
 
 
 class ErrorBoundary:
-    """Turns errors that no handler knows into a bare 500, and logs them. Starlette's own would also re-raise them."""
+    """Logs an error that no handler knows, and responds with a bare 500. Starlette's own would also re-raise it."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -80,11 +79,11 @@ class ErrorBoundary:
         try:
             await self._app(scope, receive, watch)
         except (ClientDisconnect, SendTimeoutError):
-            # The client has left, or reads no more: nobody is there to respond to, and nothing is wrong here.
+            # The client has left or stopped reading: there is nobody to respond to, and this is no error of the server.
             return
         except Exception as error:
             if is_started:
-                # The client must see the response break off, rather than take a part for the whole.
+                # The client must see the response break off, and not take a part for the whole.
                 raise
             _logger.exception("request failed")
             await problem_response(scope, explain(error))(scope, receive, send)
@@ -95,7 +94,7 @@ _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"
 
 
 class RequestMetrics:
-    """Labels by the route's template, never by the path: ids in labels would grow without bound."""
+    """Counts responses by the route's template. Labels with the path would grow without bound."""
 
     def __init__(self, app: ASGIApp, meters: Meters) -> None:
         self._app = app
@@ -146,4 +145,4 @@ class Cors(CORSMiddleware):
 
 
 class _PreflightRefused(HTTPException):
-    """A type of its own, so that no error of the application is mistaken for it."""
+    """A separate type, so that no error of the application is mistaken for it."""

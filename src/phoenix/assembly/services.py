@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from redis.asyncio import Redis
 
-from phoenix.catalog.load import Catalog, load_catalog
+from phoenix.catalog.model import Catalog, load_catalog
 from phoenix.db import Database, database_url, open_engine
 from phoenix.events.publisher import EventPublisher
 from phoenix.events.pubsub.channels import Channels

@@ -1,30 +1,32 @@
-"""Decides whether a request can be fulfilled, and fills in every default. Pure: looks nothing up, draws no seed.
+"""Decides whether a request can be fulfilled, and fills in every default. Pure: the caller looks up media and seeds.
 
-Finds all field errors before it raises any. Numbers are only rounded to what the model supports, and that is reported.
+All field errors are found before any is raised. A number is only changed by rounding it to a value that the model
+supports, and each rounding is reported.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from phoenix.catalog import resolve, transitions
-from phoenix.catalog.load import Catalog
-from phoenix.catalog.model import ModelSpec
-from phoenix.catalog.resolve import Size
-from phoenix.catalog.transitions import ValidationReport
+from phoenix.catalog import resolve
+from phoenix.catalog.model import Catalog, ModelSpec
+from phoenix.catalog.resolve import Size, ValidationReport
 from phoenix.contract.artifacts import MediaInfo
-from phoenix.contract.requests import ReelRequest, SoundtrackJobRequest, StitchRequest
+from phoenix.contract.requests import ReelRequest, SoundtrackJobRequest, SoundtrackRequest, StitchRequest, Transition
 from phoenix.contract.resolved import ResolvedClip, ResolvedReel, ResolvedSoundtrack, ResolvedStitch
 
 
 @dataclass(frozen=True)
 class AdmissionLimits:
+    """The server's own limits on a request."""
+
     max_reel_duration_s: float = 600
 
 
 SEED_SPACE = 2**32
+_TOLERANCE_S = 1e-6
 
 KnownMedia = Mapping[str, MediaInfo]
-"""Media info of the caller's own artifacts, by id. References to others are field errors."""
+"""Media info of the caller's artifacts by id. A reference to any other artifact is a field error."""
 
 
 def admit_reel(
@@ -38,7 +40,7 @@ def admit_reel(
 ) -> ResolvedReel:
     """The reel as it will be rendered. Raises `InvalidRequest` with all of its field errors.
 
-    `draw_seed` is called once if the reel has no seed. Without `media`, references are not checked.
+    `draw_seed` is called once if the reel has no seed. References are not checked if `media` is None.
     """
     report = ValidationReport()
     model = _find_model(request.model or default_model, catalog, report)
@@ -54,8 +56,8 @@ def admit_reel(
     ]
     _check_length([clip.duration_s for clip in clips], request, report, limits, pointer="/clips")
     if media is not None:
-        transitions.check_images(request, media, report)
-        transitions.check_soundtrack(request.soundtrack, media, report, pointer="/soundtrack")
+        _check_images(request, media, report)
+        _check_soundtrack(request.soundtrack, media, report, pointer="/soundtrack")
     report.raise_errors()
     return ResolvedReel(
         is_remote=model.is_remote,
@@ -73,12 +75,12 @@ def admit_reel(
 
 
 def admit_stitch(request: StitchRequest, *, limits: AdmissionLimits, media: KnownMedia | None = None) -> ResolvedStitch:
-    """The stitch as it will be joined. Raises `InvalidRequest`. Lengths and kinds are checked only with `media`."""
+    """The stitch as it will be joined. Raises `InvalidRequest`. Lengths and kinds are checked if `media` is given."""
     report = ValidationReport()
     if media is not None:
-        lengths_s = transitions.video_lengths(request, media, report)
+        lengths_s = _video_lengths(request, media, report)
         _check_length(lengths_s, request, report, limits, pointer="/artifact_ids")
-        transitions.check_soundtrack(request.soundtrack, media, report, pointer="/soundtrack")
+        _check_soundtrack(request.soundtrack, media, report, pointer="/soundtrack")
     report.raise_errors()
     return ResolvedStitch(
         artifact_ids=list(request.artifact_ids), transition=request.transition, soundtrack=request.soundtrack
@@ -89,9 +91,9 @@ def admit_soundtrack(request: SoundtrackJobRequest, *, media: KnownMedia | None 
     """The soundtrack as it will be prepared. Raises `InvalidRequest` with all of its field errors."""
     report = ValidationReport()
     if request.duration_s is not None:
-        transitions.check_fades(request.source, request.duration_s, report, pointer="/source")
+        _check_fades(request.source, request.duration_s, report, pointer="/source")
     if media is not None:
-        transitions.check_soundtrack(request.source, media, report, pointer="/source")
+        _check_soundtrack(request.source, media, report, pointer="/source")
     report.raise_errors()
     return ResolvedSoundtrack(source=request.source, duration_s=request.duration_s)
 
@@ -143,13 +145,85 @@ def _check_length(
 ) -> None:
     if not lengths_s:
         return
-    transitions.check_crossfade(request.transition, lengths_s, report)
-    total_s = transitions.joined_length_s(request.transition, lengths_s)
-    if total_s > limits.max_reel_duration_s + 1e-6:
+    _check_crossfade(request.transition, lengths_s, report)
+    total_s = resolve.joined_length_s(request.transition, lengths_s)
+    if total_s > limits.max_reel_duration_s + _TOLERANCE_S:
         report.add_error(
             pointer,
             f"the result would be {total_s:.4g} s long and this server makes at most"
             f" {limits.max_reel_duration_s:g} s; use fewer or shorter clips",
         )
     if request.soundtrack is not None:
-        transitions.check_fades(request.soundtrack, total_s, report, pointer="/soundtrack")
+        _check_fades(request.soundtrack, total_s, report, pointer="/soundtrack")
+
+
+def _check_crossfade(transition: Transition, lengths_s: Sequence[float], report: ValidationReport) -> None:
+    """A clip may have a crossfade at each end, so it must be as long as two of them."""
+    if transition.kind != "crossfade" or len(lengths_s) < 2:
+        return
+    longest_s = min(lengths_s) / 2
+    if transition.duration_s > longest_s + _TOLERANCE_S:
+        report.add_error(
+            "/transition/duration_s",
+            f"a crossfade takes at most half of the shortest clip, here {longest_s:.4g} s;"
+            " shorten it, lengthen the clips, or use a cut",
+        )
+
+
+def _check_fades(sound: SoundtrackRequest, length_s: float, report: ValidationReport, *, pointer: str) -> None:
+    """Checks that both fades fit into `length_s`, the seconds of the result."""
+    fades_s = sound.fade_in_s + sound.fade_out_s
+    if fades_s > length_s + _TOLERANCE_S:
+        name = "fade_out_s" if sound.fade_out_s else "fade_in_s"
+        report.add_error(
+            f"{pointer}/{name}",
+            f"the fades take {fades_s:g} s and the result is {length_s:.4g} s long; shorten them",
+        )
+
+
+def _check_soundtrack(
+    sound: SoundtrackRequest | None, media: Mapping[str, MediaInfo], report: ValidationReport, *, pointer: str
+) -> None:
+    """Checks that the artifact exists, has sound, and does not end before `start_s`."""
+    if sound is None or sound.artifact_id is None:
+        return
+    info = _find_artifact(sound.artifact_id, media, report, pointer=f"{pointer}/artifact_id")
+    if info is None:
+        return
+    if info.media == "image" or (info.media == "video" and info.audio_codec is None):
+        report.add_error(f"{pointer}/artifact_id", "this artifact has no sound; give an artifact with sound")
+    elif info.duration_s is not None and sound.start_s >= info.duration_s:
+        report.add_error(f"{pointer}/start_s", f"the sound is {info.duration_s:.4g} s long; begin before its end")
+
+
+def _check_images(request: ReelRequest, media: Mapping[str, MediaInfo], report: ValidationReport) -> None:
+    """Checks that the first frame of each clip is an image of the caller."""
+    for index, clip in enumerate(request.clips):
+        if clip.image_artifact_id is None:
+            continue
+        pointer = f"/clips/{index}/image_artifact_id"
+        info = _find_artifact(clip.image_artifact_id, media, report, pointer=pointer)
+        if info is not None and info.media != "image":
+            report.add_error(pointer, f"this artifact is {info.media}; give an image")
+
+
+def _video_lengths(request: StitchRequest, media: Mapping[str, MediaInfo], report: ValidationReport) -> list[float]:
+    """Seconds of each video, in order; empty if the length of any video is unknown."""
+    lengths_s: list[float] = []
+    for index, artifact_id in enumerate(request.artifact_ids):
+        pointer = f"/artifact_ids/{index}"
+        info = _find_artifact(artifact_id, media, report, pointer=pointer)
+        if info is not None and info.media != "video":
+            report.add_error(pointer, f"this artifact is {info.media}; give a video")
+        if info is not None and info.duration_s is not None:
+            lengths_s.append(info.duration_s)
+    return lengths_s if len(lengths_s) == len(request.artifact_ids) else []
+
+
+def _find_artifact(
+    artifact_id: str, media: Mapping[str, MediaInfo], report: ValidationReport, *, pointer: str
+) -> MediaInfo | None:
+    info = media.get(artifact_id)
+    if info is None:
+        report.add_error(pointer, f"there is no artifact {artifact_id} of yours; upload it first")
+    return info

@@ -1,18 +1,46 @@
-"""Resolves each value of a reel, in one function each, from what clip, reel and model say."""
+"""Resolves each value of a reel, in one function each, from the clip, the reel and the model. Pure."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Generic, NamedTuple, TypeVar
 
 from phoenix.catalog.model import FloatRange, FrameRule, IntRange, ModelSpec, SizeRule
-from phoenix.catalog.transitions import ValidationReport
 from phoenix.contract.base import AspectRatio, Resolution
-from phoenix.contract.requests import ClipRequest, ReelRequest
+from phoenix.contract.requests import ClipRequest, ReelRequest, Transition
+from phoenix.contract.resolved import Adjustment
+from phoenix.errors import FieldError, InvalidRequest
+
+
+class ValidationReport:
+    """Collects the field errors and adjustments of one request, so that a client gets all of them at once.
+
+    A value of the reel is checked once per clip; its field error is kept once.
+    """
+
+    def __init__(self) -> None:
+        self._field_errors: dict[FieldError, None] = {}
+        self._adjustments: dict[str, Adjustment] = {}
+
+    def add_error(self, pointer: str, detail: str) -> None:
+        self._field_errors[FieldError(pointer, detail)] = None
+
+    def add_adjustment(self, pointer: str, *, requested: str, resolved: str, reason: str) -> None:
+        self._adjustments[pointer] = Adjustment(pointer=pointer, requested=requested, resolved=resolved, reason=reason)
+
+    @property
+    def adjustments(self) -> list[Adjustment]:
+        return list(self._adjustments.values())
+
+    def raise_errors(self) -> None:
+        """Raises `InvalidRequest` with every field error in the order found; returns if there are none."""
+        if self._field_errors:
+            raise InvalidRequest.from_field_errors(tuple(self._field_errors))
 
 
 class Size(NamedTuple):
-    """Pixels."""
+    """Width and height in pixels."""
 
     width: int
     height: int
@@ -22,7 +50,7 @@ class Size(NamedTuple):
 
 
 def ideal_size(resolution: Resolution, aspect_ratio: AspectRatio) -> tuple[Fraction, Fraction]:
-    """Width and height as asked for: the shorter side has `resolution` pixels; not rounded."""
+    """Width and height before rounding: the shorter side has `resolution` pixels."""
     short = Fraction(resolution.removesuffix("p"))
     wide, high = (Fraction(part) for part in aspect_ratio.split(":"))
     return (short * wide / high, short) if wide >= high else (short, short * high / wide)
@@ -61,18 +89,19 @@ def floor_frames(rule: FrameRule, frames: float) -> int:
 
 
 def shortest_s(rule: FrameRule, fps: int) -> float:
+    """Seconds of the shortest clip at this frame rate."""
     return rule.minimum / fps
 
 
 def longest_s(rule: FrameRule, fps: int) -> float:
-    """Longest clip at this frame rate: bounded by frames, and by seconds where the rule says so."""
+    """Seconds of the longest clip at this frame rate: bounded by frames, and by seconds if the rule says so."""
     if rule.longest_s is None:
         return rule.maximum / fps
     return floor_frames(rule, rule.longest_s * fps) / fps
 
 
 def default_frames(rule: FrameRule, fps: int, *, default_fps: int) -> int:
-    """The default length at another frame rate: the same seconds, as far as the model allows."""
+    """Number of frames of the default length at another frame rate: the same seconds, as far as the model allows."""
     frames = rule.default * fps / default_fps
     return nearest_frames(rule, min(frames, longest_s(rule, fps) * fps))
 
@@ -80,12 +109,12 @@ def default_frames(rule: FrameRule, fps: int, *, default_fps: int) -> int:
 _T = TypeVar("_T", int, float)
 
 FRAME_TOLERANCE = 1e-3
-"""In frames: a duration such as 0.1 s times 30 fps is not a whole number in floating point."""
+"""In frames. In floating point, 0.1 s times 30 fps is not a whole number."""
 
 
 @dataclass(frozen=True)
 class _Given(Generic[_T]):
-    """A value that the client set, and where: on the clip, or on the reel for all of its clips."""
+    """A value that the client set, with its pointer: into the clip, or into the reel for all clips."""
 
     value: _T
     pointer: str
@@ -132,7 +161,7 @@ def resolve_guidance(request: ReelRequest, index: int, model: ModelSpec, report:
 
 
 def resolve_frames(request: ReelRequest, index: int, model: ModelSpec, report: ValidationReport, *, fps: int) -> int:
-    """The number of frames: the nearest that the model can make to the seconds asked for."""
+    """The frame count of the model that is nearest to the requested seconds."""
     rule = model.frames
     given = _first_given("duration_s", index, request.clips[index].duration_s, request.duration_s)
     if given is None:
@@ -166,6 +195,12 @@ def check_image(clip: ClipRequest, index: int, model: ModelSpec, report: Validat
         report.add_error(pointer, f"{model.id} starts from a picture; upload one and give its id")
 
 
+def joined_length_s(transition: Transition, lengths_s: Sequence[float]) -> float:
+    """Length of the joined picture in seconds: each crossfade overlaps two clips."""
+    overlap_s = transition.duration_s if transition.kind == "crossfade" else 0
+    return sum(lengths_s) - overlap_s * (len(lengths_s) - 1)
+
+
 def _first_given(name: str, index: int, of_clip: _T | None, of_reel: _T | None) -> _Given[_T] | None:
     if of_clip is not None:
         return _Given(of_clip, f"/clips/{index}/{name}")
@@ -191,7 +226,7 @@ def _frame_reason(model: ModelSpec) -> str:
 
 
 def _ceil_ms(seconds: float) -> float:
-    """To the millisecond, inwards, so that the number in the message is itself accepted."""
+    """Rounds inwards to the millisecond, so that the number in the message is itself accepted."""
     return math.ceil(seconds * 1000 - 1e-6) / 1000
 
 

@@ -10,7 +10,7 @@ import typer
 from pydantic import ValidationError
 
 from phoenix.catalog.admission import SEED_SPACE, AdmissionLimits, KnownMedia, admit_reel
-from phoenix.catalog.load import Catalog
+from phoenix.catalog.model import Catalog
 from phoenix.cli.console import USAGE, err, printable
 from phoenix.contract.base import AspectRatio, Resolution
 from phoenix.contract.requests import ReelRequest, SoundtrackRequest

@@ -5,9 +5,8 @@ from pathlib import Path
 
 from rich.table import Column, Table
 
-from phoenix.catalog.load import load_catalog
-from phoenix.catalog.model import ModelSpec
-from phoenix.catalog.transitions import joined_length_s
+from phoenix.catalog.model import ModelSpec, load_catalog
+from phoenix.catalog.resolve import joined_length_s
 from phoenix.cli.connecting import JsonOption
 from phoenix.cli.console import (
     exit_on_error,

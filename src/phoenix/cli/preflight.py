@@ -4,8 +4,7 @@ import asyncio
 
 import typer
 
-from phoenix.api.webhooks.callback_urls import webhook_policy
-from phoenix.catalog.load import CatalogError, load_catalog
+from phoenix.catalog.model import CatalogError, load_catalog
 from phoenix.cli.console import FAILED, NEWER_SCHEMA, err, printable
 from phoenix.db.engine import database_url
 from phoenix.db.schema import Schema, SchemaAge, read_schema
@@ -26,7 +25,7 @@ def check_named(settings: Settings, *, serves_api: bool, serves_media: bool) -> 
         known = ", ".join(spec.id for spec in catalog)
         raise CatalogError(f"PHOENIX_ENGINE__DEFAULT_MODEL: there is no model {wanted!r}; there are: {known}")
     if serves_api:
-        tls_context(webhook_policy(settings.webhooks))
+        tls_context(EgressPolicy.for_webhooks(settings.webhooks))
     if serves_media:
         tls_context(EgressPolicy.from_settings(settings.media))
 

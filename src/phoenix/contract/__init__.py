@@ -1,1 +1,1 @@
-"""What crosses the wire: requests, views, events and problems. Pydantic types and nothing else."""
+"""The types of the HTTP API: requests, views, events, problems. Their docstrings are part of the OpenAPI document."""

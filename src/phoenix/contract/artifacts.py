@@ -1,4 +1,4 @@
-"""Stored files as their owner sees them."""
+"""Artifacts: stored files, as their owner sees them."""
 
 from enum import StrEnum
 
@@ -8,6 +8,8 @@ from phoenix.contract.base import Timestamp, View
 
 
 class ArtifactKind(StrEnum):
+    """How a stored file was made: uploaded, or written by a task of a job."""
+
     UPLOAD = "upload"
     CLIP = "clip"
     OUTPUT = "output"
@@ -16,14 +18,14 @@ class ArtifactKind(StrEnum):
 
 
 class MediaInfo(View):
-    """What probing found. Lengths in seconds, sizes in pixels."""
+    """Properties of a media file, as probing found them. Null if the file has no such property."""
 
     media: str = Field(description="`audio`, `image` or `video`.", examples=["audio"])
-    format: str = Field(examples=["mp3"])
-    duration_s: float | None = None
-    width: int | None = None
-    height: int | None = None
-    fps: float | None = None
+    format: str = Field(description="The container format.", examples=["mp3"])
+    duration_s: float | None = Field(default=None, description="Seconds.")
+    width: int | None = Field(default=None, description="Pixels.")
+    height: int | None = Field(default=None, description="Pixels.")
+    fps: float | None = Field(default=None, description="Frames per second.")
     num_frames: int | None = None
     video_codec: str | None = None
     pixel_format: str | None = None
@@ -33,13 +35,15 @@ class MediaInfo(View):
 
 
 class Artifact(View):
+    """A stored file: an upload, or a file that a job has made."""
+
     id: str = Field(examples=["art_01kag3e9zq4f7w5m8x2c6b0n1d"])
     kind: ArtifactKind
     media_type: str = Field(examples=["audio/mpeg"])
-    filename: str | None = Field(default=None, description="As uploaded; for display only.")
-    url: str
+    filename: str | None = Field(default=None, description="The name that it was uploaded with; for display only.")
+    url: str = Field(description="Path of the bytes on this server.")
     size_bytes: int
-    sha256: str
+    sha256: str = Field(description="SHA-256 of the bytes, in hexadecimal digits.")
     info: MediaInfo
-    job_id: str | None = None
+    job_id: str | None = Field(default=None, description="The job that made it; null for an upload.")
     created_at: Timestamp

@@ -1,4 +1,4 @@
-"""The three kinds of wire type and the constrained scalars that they share."""
+"""The bases of all wire types, and the constrained scalars that the types share."""
 
 from typing import Annotated, Literal, TypeVar
 
@@ -11,19 +11,19 @@ MAX_PROMPT_LENGTH = 4000
 
 
 class Request(BaseModel):
-    """What a client sends. Unknown fields are refused: a misspelt option must not be ignored in silence."""
+    """A body that a client sends. Unknown fields are refused: a misspelt option must not be ignored silently."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class View(BaseModel):
-    """What Phoenix answers. Fields with defaults are always present, and documented as such."""
+    """A body that Phoenix sends. Fields with defaults are always present, and the schema says so."""
 
     model_config = ConfigDict(frozen=True, json_schema_serialization_defaults_required=True)
 
 
 class _ShownWithoutNull:
-    """Leaves null out of the schema: generated clients would send it as the text "None"."""
+    """Leaves null out of the schema, because generated clients would send it as the text "None"."""
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         shown = handler(schema)
@@ -33,8 +33,8 @@ class _ShownWithoutNull:
 
 _T = TypeVar("_T")
 Omittable = Annotated[_T | None, _ShownWithoutNull()]
-"""What a client may leave out. `SkipJsonSchema[None]` would give the same schema, but makes the type a true union,
-whose faults pydantic reports twice and at places that are not in the body."""
+"""A field that a client may leave out. `SkipJsonSchema[None]` would give the same schema, but makes the type a true
+union: pydantic reports its errors twice, and at places that are not in the body."""
 
 JobKind = Literal["reel", "stitch", "soundtrack"]
 TerminalEventType = Literal["job.succeeded", "job.failed", "job.canceled", "job.expired"]
@@ -44,7 +44,12 @@ Resolution = Literal["240p", "360p", "480p", "540p", "720p", "1080p"]
 
 Prompt = Annotated[
     str,
-    Field(min_length=1, max_length=MAX_PROMPT_LENGTH, pattern=r"\S", description="What the clip shows."),
+    Field(
+        min_length=1,
+        max_length=MAX_PROMPT_LENGTH,
+        pattern=r"\S",
+        description="Text that describes what the clip shows.",
+    ),
 ]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Progress = Annotated[float, Field(ge=0, le=1, description="Fraction done, from 0 to 1; never goes back.")]

@@ -1,4 +1,4 @@
-"""Everything that a stream can say. Durable events are numbered from 1 without a gap; the others carry no `id:`."""
+"""The events of a stream. Durable events are numbered from 1 without a gap; ephemeral events have no `id:`."""
 
 from typing import Annotated, Literal, get_args
 
@@ -10,7 +10,7 @@ from phoenix.contract.jobs import Job, JobError, JobOutput, JobTimings
 
 class _Event(View):
     job_id: str
-    seq: int = Field(description="Number of the last durable event: this one's own, if it is durable.")
+    seq: int = Field(description="Number of the job's last durable event. A durable event has its own number here.")
     at: Timestamp
 
 
@@ -20,28 +20,36 @@ class _ClipEvent(_Event):
 
 
 class JobQueued(_Event):
+    """The job was accepted, or was queued again by a retry."""
+
     type: Literal["job.queued"] = "job.queued"
 
 
 class JobStarted(_Event):
+    """A worker has started the first task of the job."""
+
     type: Literal["job.started"] = "job.started"
 
 
 class ClipStarted(_ClipEvent):
+    """A worker has started an attempt to render the clip."""
+
     type: Literal["clip.started"] = "clip.started"
     steps: int
     worker_id: str
 
 
 class ClipSucceeded(_ClipEvent):
+    """The clip is rendered, and its file can be downloaded."""
+
     type: Literal["clip.succeeded"] = "clip.succeeded"
     artifact_id: str
     url: str
-    progress: Progress = Field(description="Of the whole job, from 0 to 1.")
+    progress: Progress = Field(description="Fraction of the whole job that is done, from 0 to 1.")
 
 
 class ClipRetrying(_ClipEvent):
-    """The attempt failed or was lost, and the clip is queued again."""
+    """An attempt has failed or was lost, and the clip is queued again."""
 
     type: Literal["clip.retrying"] = "clip.retrying"
     reason: JobError
@@ -49,57 +57,75 @@ class ClipRetrying(_ClipEvent):
 
 
 class ClipFailed(_ClipEvent):
+    """The clip has failed for good; the job fails with it."""
+
     type: Literal["clip.failed"] = "clip.failed"
     error: JobError
 
 
 class JobAssembling(_Event):
+    """A worker has started to assemble the result."""
+
     type: Literal["job.assembling"] = "job.assembling"
 
 
 class JobSucceeded(_Event):
+    """The job has ended with a result."""
+
     type: Literal["job.succeeded"] = "job.succeeded"
     output: JobOutput
     timings: JobTimings
 
 
 class JobFailed(_Event):
+    """The job has ended without a result, because of an error."""
+
     type: Literal["job.failed"] = "job.failed"
     error: JobError
 
 
 class JobCanceled(_Event):
+    """The job was canceled, and no worker is working on it."""
+
     type: Literal["job.canceled"] = "job.canceled"
 
 
 class JobExpired(_Event):
+    """The job has ended because no worker started it in time."""
+
     type: Literal["job.expired"] = "job.expired"
     error: JobError
 
 
 class JobSnapshot(_Event):
-    """The whole job: first on every connection that does not resume."""
+    """The whole job. The first event of every connection that does not resume."""
 
     type: Literal["snapshot"] = "snapshot"
     job: Job
 
 
 class ClipProgress(_ClipEvent):
+    """A step of the running attempt is done."""
+
     type: Literal["clip.progress"] = "clip.progress"
     step: int
     steps: int
-    progress: Progress = Field(description="Of this clip, from 0 to 1.")
+    progress: Progress = Field(description="Fraction of this clip that is done, from 0 to 1.")
     eta_s: float | None = None
     job_progress: Progress
     job_eta_s: float | None = None
 
 
 class ClipPreview(_ClipEvent):
+    """A picture of the clip while it is rendered."""
+
     type: Literal["clip.preview"] = "clip.preview"
     image: str = Field(description="A small picture as a data URL, at most 10 kB.")
 
 
 class JobQueueMoved(_Event):
+    """The queue position of a waiting job, or its waiting reason, has changed."""
+
     type: Literal["job.queue"] = "job.queue"
     queue_position: int | None
     waiting_reason: str | None
@@ -126,19 +152,21 @@ TERMINAL_EVENT_TYPES: frozenset[str] = frozenset(get_args(TerminalEventType))
 
 
 class JobEvent(RootModel[Annotated[DurableEvent | EphemeralEvent, Field(discriminator="type")]]):
-    """One event of a stream, told apart by `type`."""
+    """One event of a stream. `type` says which."""
 
 
 class StreamToken(View):
-    """Lets whoever holds it follow one job, and do nothing else."""
+    """A token that lets its holder follow one job and do nothing else."""
 
     token: str
     expires_at: Timestamp
-    url: str = Field(description="URL of the stream, token included: for `new EventSource(url)`.")
+    url: str = Field(description="URL of the stream with the token in it, for `new EventSource(url)`.")
 
 
 class EventPage(View):
-    """The durable events of a job after a number, oldest first."""
+    """A page of the durable events of a job, oldest first."""
 
     data: list[DurableEvent]
-    has_more: bool = Field(description="Ask again with `last_event_id` set to the last `seq` of this page.")
+    has_more: bool = Field(
+        description="Whether there are more; pass the last `seq` of this page as `last_event_id` to get them."
+    )

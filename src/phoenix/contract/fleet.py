@@ -1,4 +1,4 @@
-"""Queues, workers and health as clients and operators see them."""
+"""Queues, workers and the health of the server, as clients and operators see them."""
 
 from typing import Literal
 
@@ -7,44 +7,55 @@ from pydantic import Field
 from phoenix.contract.base import Timestamp, View
 
 QueueName = Literal["gpu", "remote", "media"]
-"""Clips rendered on devices here; clips that a service over the network renders; sound and joining."""
+"""`gpu`: clips rendered on devices here. `remote`: clips that a service over the network renders. `media`: soundtracks
+and assembly."""
 
 
 class QueueDepth(View):
+    """The tasks of one queue, and the capacity for them."""
+
     name: QueueName
     waiting: int = Field(description="Tasks that could start now.")
     running: int
     slots: int = Field(description="Tasks that the live workers can run at once.")
-    oldest_wait_s: float | None = None
+    oldest_wait_s: float | None = Field(
+        default=None, description="Seconds that the oldest waiting task has been ready; null if no task waits."
+    )
 
 
 class QueueView(View):
+    """The jobs of all owners, and the tasks of each queue."""
+
     jobs_queued: int
     jobs_running: int
     queues: list[QueueDepth]
 
 
 class Worker(View):
+    """A live worker process."""
+
     id: str
     host: str
     pid: int
     device: str
     queues: list[QueueName]
-    slots: int = Field(description="Tasks that it can run at once, over all its queues.")
-    models: list[str] = Field(description="Held in memory now.")
-    running: list[str] = Field(description="Ids of the jobs that it is working on.")
+    slots: int = Field(description="Tasks that the worker can run at once, over all of its queues.")
+    models: list[str] = Field(description="Ids of the models in memory now.")
+    running: list[str] = Field(description="Ids of the jobs that the worker is working on.")
     memory_used_bytes: int | None = None
     memory_total_bytes: int | None = None
     started_at: Timestamp
-    seen_at: Timestamp
+    seen_at: Timestamp = Field(description="Time of the last heartbeat, in UTC.")
 
 
 class WorkerList(View):
+    """The live workers."""
+
     data: list[Worker]
 
 
 class Health(View):
-    """`ok` comes with status 200 and `down` with 503, so that a load balancer need not read the body."""
+    """The state of a server. `ok` has status 200 and `down` has 503, so that a load balancer need not read the body."""
 
     status: Literal["ok", "degraded", "down"]
     version: str

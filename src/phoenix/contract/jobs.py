@@ -10,6 +10,8 @@ from phoenix.errors import FailureCode, Stage
 
 
 class JobState(StrEnum):
+    """The state of a job. `queued` and `running` may change; the other states are final until a retry."""
+
     QUEUED = "queued"
     RUNNING = "running"
     SUCCEEDED = "succeeded"
@@ -23,6 +25,8 @@ class JobState(StrEnum):
 
 
 class ClipState(StrEnum):
+    """The state of a clip."""
+
     QUEUED = "queued"
     RUNNING = "running"
     SUCCEEDED = "succeeded"
@@ -31,17 +35,17 @@ class ClipState(StrEnum):
 
 
 class JobError(View):
-    """Why a job, or a clip, did not succeed."""
+    """The reason why a job or a clip did not succeed."""
 
     code: FailureCode
     message: str
-    retriable: bool = Field(description="Whether POST …/retry may end differently.")
+    retriable: bool = Field(description="Whether a retry of the job may end differently.")
     stage: Stage
     clip_index: int | None = None
 
 
 class ClipTimings(View):
-    """Seconds spent in the attempt that succeeded; null for a stage that did not happen."""
+    """Seconds of each stage of the attempt that succeeded; null for a stage that did not happen."""
 
     queue_s: float | None = None
     load_s: float | None = None
@@ -54,13 +58,15 @@ class ClipTimings(View):
 
 
 class Clip(View):
+    """One clip of a reel, with the progress of its newest attempt."""
+
     index: int
     prompt: str
     state: ClipState
     progress: Progress
     step: int = 0
     steps: int
-    attempt: int = Field(description="Tries so far; 0 before the first.")
+    attempt: int = Field(description="Number of the newest attempt; 0 before the first.")
     seed: int
     error: JobError | None = None
     artifact_id: str | None = None
@@ -72,6 +78,8 @@ class Clip(View):
 
 
 class JobOutput(View):
+    """The result of a job: a stored file."""
+
     artifact_id: str
     url: str
     duration_s: float
@@ -83,7 +91,7 @@ class JobOutput(View):
 
 
 class JobTimings(View):
-    """Seconds; null until known. `render_s` is the sum over all clips, so with several GPUs it exceeds `total_s`."""
+    """Seconds; null until known. `render_s` is the sum over all clips, so it can exceed `total_s`."""
 
     queue_s: float | None = None
     render_s: float | None = None
@@ -92,14 +100,18 @@ class JobTimings(View):
 
 
 class Job(View):
+    """A job: its state, its progress and its result."""
+
     id: str = Field(examples=["job_01kag3e9zq4f7w5m8x2c6b0n1d"])
     kind: JobKind
     state: JobState
     progress: Progress
     model: str | None = None
-    queue_position: int | None = Field(default=None, description="0 is next; null once running.")
+    queue_position: int | None = Field(
+        default=None, description="Number of jobs that start before this one; null once it runs."
+    )
     eta_s: float | None = Field(default=None, description="Estimated seconds until the job ends; null if unknown.")
-    waiting_reason: str | None = None
+    waiting_reason: str | None = Field(default=None, description="What a queued job waits for, in English.")
     clips: list[Clip] = Field(default_factory=list[Clip])
     output: JobOutput | None = None
     error: JobError | None = None
@@ -118,6 +130,8 @@ class Job(View):
 
 
 class JobPage(View):
+    """A page of jobs, newest first."""
+
     data: list[Job]
     has_more: bool
-    next_cursor: str | None = None
+    next_cursor: str | None = Field(default=None, description="Pass it as `cursor` to get the next page.")

@@ -1,4 +1,4 @@
-"""Bodies that clients send. What a model can do is not checked here but in `catalog.admission`."""
+"""Bodies that clients send. `catalog.admission` checks them against the limits of the model."""
 
 import re
 from typing import Annotated, Literal
@@ -20,7 +20,7 @@ from phoenix.ids import ARTIFACT_ID_PATTERN
 
 
 def _refuse_control_characters(url: object) -> object:
-    # URL parsers silently drop line breaks: the URL that is called would not be the one that was written.
+    # URL parsers silently drop line breaks, so the called URL would differ from the given URL.
     if isinstance(url, str) and re.search(r"[\x00-\x20\x7f]", url):
         raise ValueError("a URL has no spaces and no control characters")
     return url
@@ -30,7 +30,7 @@ _AsWritten = BeforeValidator(_refuse_control_characters)
 _HTTPS = Field(json_schema_extra={"pattern": "^https://"})
 HttpsUrl = Annotated[HttpUrl, UrlConstraints(allowed_schemes=["https"], max_length=2048), _AsWritten, _HTTPS]
 WebhookUrl = Annotated[HttpUrl, UrlConstraints(allowed_schemes=["https", "http"], max_length=2048), _AsWritten]
-"""Plain `http` is for servers that allow it, within their own network."""
+"""Plain `http` is only for servers whose settings allow it."""
 ArtifactRef = Annotated[str, Field(pattern=ARTIFACT_ID_PATTERN, examples=["art_01kag3e9zq4f7w5m8x2c6b0n1d"])]
 DurationS = Annotated[float, Field(gt=0, le=600, description="Seconds.")]
 FadeS = Annotated[float, Field(ge=0, le=60, description="Seconds.")]
@@ -41,7 +41,7 @@ def _is_none(value: object) -> bool:
 
 
 class ClipRequest(Request):
-    """One clip of a reel. What it leaves out comes from the reel, and then from the model's catalog entry."""
+    """One clip of a reel. A field that is left out comes from the reel, or else from the model's catalog entry."""
 
     prompt: Prompt
     negative_prompt: Omittable[Annotated[str, Field(max_length=4000)]] = None
@@ -55,12 +55,14 @@ class ClipRequest(Request):
 
 
 class SoundtrackRequest(Request):
-    """Sound to lay under the picture: an uploaded artifact or an `https` URL, exactly one of the two."""
+    """The sound of the result: an uploaded artifact or an `https` URL, exactly one of the two."""
 
-    # It is also part of a job's view, where a field that was not given is left out, as the schema says.
+    # This type is also part of a job's view; a field that was not given is left out there, as the schema says.
     artifact_id: Omittable[ArtifactRef] = Field(default=None, exclude_if=_is_none)
     url: Omittable[HttpsUrl] = Field(default=None, exclude_if=_is_none)
-    start_s: Annotated[float, Field(ge=0, le=36000)] = Field(default=0, description="Where in the sound to begin.")
+    start_s: Annotated[float, Field(ge=0, le=36000)] = Field(
+        default=0, description="Seconds of the sound to skip at its beginning."
+    )
     fade_in_s: FadeS = 0
     fade_out_s: FadeS = 0
     loudness_lufs: Annotated[float, Field(ge=-40, le=-5)] = Field(
@@ -75,7 +77,7 @@ class SoundtrackRequest(Request):
 
 
 class Transition(Request):
-    """How one clip becomes the next. A crossfade overlaps the clips, so it shortens the result."""
+    """The transition between two clips. A crossfade overlaps the clips, so it shortens the result."""
 
     kind: Literal["cut", "crossfade"] = "cut"
     duration_s: Annotated[float, Field(ge=0.05, le=5)] = Field(
@@ -84,6 +86,8 @@ class Transition(Request):
 
 
 class WebhookRequest(Request):
+    """A URL of yours that is called when the job ends."""
+
     url: WebhookUrl
     events: Omittable[list[TerminalEventType]] = Field(
         default=None, description="Which events to send; all terminal ones if left out."
@@ -95,14 +99,16 @@ Metadata = Annotated[
         Annotated[str, Field(min_length=1, max_length=64)],
         Annotated[str, Field(max_length=512)],
     ],
-    Field(max_length=32, description="Yours: returned unchanged with the job."),
+    Field(max_length=32, description="Data of yours, returned unchanged with the job."),
 ]
 
 
 class JobOptions(Request):
-    """What every kind of job takes."""
+    """The options of every kind of job."""
 
-    priority: Priority = Field(default="normal", description="A head start in the queue; nothing starves.")
+    priority: Priority = Field(
+        default="normal", description="`high` moves the job forward in the queue and `low` back; no job waits forever."
+    )
     queue_timeout_s: Omittable[Annotated[float, Field(gt=0, le=7 * 86400)]] = Field(
         default=None, description="Longest wait for a first worker; then the job is `expired` with TIMEOUT."
     )
@@ -114,7 +120,7 @@ class JobOptions(Request):
 
 
 class ReelRequest(JobOptions):
-    """An ordered list of clips, rendered by one model, joined, with an optional soundtrack under them."""
+    """A list of clips, which one model renders and which are joined in order, with an optional soundtrack."""
 
     model: Omittable[Annotated[str, Field(min_length=1, max_length=128)]] = Field(
         default=None, description="An id of GET /v1/models; the server's default if left out."
@@ -124,7 +130,7 @@ class ReelRequest(JobOptions):
     duration_s: Omittable[DurationS] = Field(default=None, description="Length of each clip, in seconds.")
     aspect_ratio: Omittable[AspectRatio] = None
     resolution: Omittable[Resolution] = Field(
-        default=None, description="Shorter side in pixels, rounded to what the model can do."
+        default=None, description="Shorter side in pixels, rounded to a size that the model makes."
     )
     fps: Omittable[Annotated[int, Field(ge=1, le=60)]] = None
     steps: Omittable[Annotated[int, Field(ge=1, le=1000)]] = None
@@ -135,13 +141,13 @@ class ReelRequest(JobOptions):
     soundtrack: Omittable[SoundtrackRequest] = None
     deterministic: bool = Field(
         default=False,
-        description="Render each clip alone. Clips that share a call with others may differ in the last digits.",
+        description="Render each clip alone. The pixels of a clip that is batched with others may differ slightly.",
     )
     transition: Transition = Transition()
 
 
 class StitchRequest(JobOptions):
-    """Joins existing video artifacts in order. The first one decides size and frame rate."""
+    """Existing video artifacts to join in order. The first video decides size and frame rate."""
 
     artifact_ids: Annotated[list[ArtifactRef], Field(min_length=1, max_length=MAX_CLIPS)]
     soundtrack: Omittable[SoundtrackRequest] = None
@@ -149,10 +155,10 @@ class StitchRequest(JobOptions):
 
 
 class SoundtrackJobRequest(JobOptions):
-    """Makes a sound ready for later use: trimmed, faded, brought to a loudness and a length."""
+    """A sound to prepare for later use: trimmed, faded, and brought to a loudness and a length."""
 
     source: SoundtrackRequest
     duration_s: Omittable[Annotated[float, Field(gt=0, le=3600)]] = Field(
         default=None,
-        description="Trims or pads the result to this length; as long as the source if left out.",
+        description="Length of the result in seconds, by trimming or padding; the length of the source if left out.",
     )

@@ -1,4 +1,4 @@
-"""A request after admission: every default filled in, every number one that the model supports. Stored with the job."""
+"""Requests after admission: every default is filled in, and the model supports every number. Stored with the job."""
 
 from typing import Annotated, Literal
 
@@ -9,16 +9,16 @@ from phoenix.contract.requests import SoundtrackRequest, Transition
 
 
 class Adjustment(View):
-    """A value that was rounded to what the model can do. Nothing is rounded without one of these."""
+    """A value that was rounded to a value that the model supports. Every rounding is reported."""
 
-    pointer: str = Field(description="Into the request.", examples=["/clips/0/duration_s"])
+    pointer: str = Field(description="JSON Pointer (RFC 6901) into the request.", examples=["/clips/0/duration_s"])
     requested: str
     resolved: str
     reason: str
 
 
 class ResolvedClip(View):
-    """Everything that an engine needs to render one clip, reproducibly."""
+    """Everything that an engine needs to render one clip reproducibly."""
 
     index: int
     prompt: str
@@ -39,6 +39,8 @@ class ResolvedClip(View):
 
 
 class ResolvedReel(View):
+    """A reel with every default filled in."""
+
     kind: Literal["reel"] = "reel"
     model: str
     is_remote: bool = Field(default=False, description="Whether a service over the network renders it.")
@@ -54,6 +56,8 @@ class ResolvedReel(View):
 
 
 class ResolvedStitch(View):
+    """A stitch with every default filled in."""
+
     kind: Literal["stitch"] = "stitch"
     artifact_ids: list[str]
     transition: Transition
@@ -61,6 +65,8 @@ class ResolvedStitch(View):
 
 
 class ResolvedSoundtrack(View):
+    """A soundtrack job with every default filled in."""
+
     kind: Literal["soundtrack"] = "soundtrack"
     source: SoundtrackRequest
     duration_s: float | None = None

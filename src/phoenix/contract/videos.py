@@ -1,4 +1,4 @@
-"""The videos of OpenAI's API, as its SDKs send and read them: reels and jobs under other names."""
+"""The videos of OpenAI's API, as its SDKs send and read them: reels and jobs in other terms."""
 
 import json
 from typing import Annotated, Any, Literal
@@ -15,7 +15,7 @@ VideoStatus = Literal["queued", "in_progress", "completed", "failed"]
 
 
 def _read_json(given: object) -> object:
-    # The SDKs flatten whatever is not a string: only the last object of a list would arrive.
+    # The SDKs flatten everything but strings: only the last object of a list would arrive.
     if not isinstance(given, str):
         return given
     try:
@@ -38,17 +38,21 @@ _ClipsOrText = Annotated[_Clips, BeforeValidator(_read_json, json_schema_input_t
 
 
 class VideoReference(Request):
+    """A picture to start the video from."""
+
     file_id: ArtifactRef = Field(description="Id of an uploaded picture: see POST /v1/uploads.")
 
 
 class VideoRequest(Request):
-    """A video as OpenAI's SDKs ask for it: a form, or the same in JSON."""
+    """A request for a video, as OpenAI's SDKs send it: a form, or the same fields in JSON."""
 
-    prompt: Prompt = Field(description="What the video shows; with `clips`, only the title of the video.")
+    prompt: Prompt = Field(
+        description="Text that describes what the video shows; with `clips`, only the title of the video."
+    )
     model: Omittable[Annotated[str, Field(min_length=1, max_length=128)]] = Field(
         default=None, description="An id of GET /v1/models; the server's default if left out."
     )
-    seconds: Omittable[_Seconds] = Field(default=None, description="Length of each clip, as text or number.")
+    seconds: Omittable[_Seconds] = Field(default=None, description="Seconds of each clip, as text or number.")
     size: Omittable[Annotated[str, Field(pattern=SIZE_PATTERN, examples=["1280x720"])]] = Field(
         default=None, description="Width and height in pixels: a size that the model makes."
     )
@@ -66,12 +70,14 @@ class VideoRequest(Request):
 
 
 class VideoRemixRequest(Request):
-    """The same video with another prompt."""
+    """A request to render the same video with another prompt."""
 
-    prompt: Prompt = Field(description="What the video shows instead.")
+    prompt: Prompt = Field(description="Text that describes what the new video shows.")
 
 
 class VideoError(View):
+    """The reason why a video failed."""
+
     code: str = Field(description="The job's error code in lower case, or `cancelled` or `expired`.")
     message: str
 
@@ -83,18 +89,20 @@ class Video(View):
     object: Literal["video"] = "video"
     model: str
     status: VideoStatus
-    progress: int = Field(ge=0, le=100, description="Percent.")
+    progress: int = Field(ge=0, le=100, description="Percent that is done.")
     created_at: int = Field(description="Unix time, in seconds.")
     completed_at: int | None = None
     expires_at: int | None = None
     error: VideoError | None = None
     prompt: str
     remixed_from_video_id: str | None = Field(default=None, description="The video that this is a remix of.")
-    seconds: str = Field(description="Length of the whole video.", examples=["4"])
+    seconds: str = Field(description="Seconds of the whole video.", examples=["4"])
     size: str = Field(examples=["1280x720"])
 
 
 class VideoList(View):
+    """A page of videos."""
+
     object: Literal["list"] = "list"
     data: list[Video]
     first_id: str | None
@@ -103,19 +111,23 @@ class VideoList(View):
 
 
 class VideoDeleted(View):
+    """The answer to the deletion of a video."""
+
     id: str
     object: Literal["video.deleted"] = "video.deleted"
     deleted: Literal[True] = True
 
 
 class VideoFault(View):
+    """An error, with the field that caused it."""
+
     message: str
     type: str = Field(examples=["invalid_request_error"])
-    param: str | None = Field(description="The field at fault.")
+    param: str | None = Field(description="The invalid field.")
     code: str = Field(description="The problem's code in lower case.")
 
 
 class VideoProblem(View):
-    """An error as OpenAI's SDKs read it, used on these routes in place of problem+json."""
+    """An error as OpenAI's SDKs read it. These routes send it in place of problem+json."""
 
     error: VideoFault

@@ -1,4 +1,4 @@
-"""Webhooks by the Standard Webhooks specification: what is sent, and what the owner can see of each delivery."""
+"""Webhooks by the Standard Webhooks specification: the payload, and each delivery as its owner sees it."""
 
 from typing import Literal
 
@@ -9,13 +9,13 @@ from phoenix.contract.jobs import JobError, JobOutput, JobState, JobTimings
 
 
 class WebhookData(View):
-    """How a job ended. `GET /v1/jobs/{job_id}` has the rest."""
+    """The end of a job. `GET /v1/jobs/{job_id}` has the rest."""
 
     job_id: str
     seq: int = Field(description="Number of the event in the job's log.")
     kind: JobKind
     state: JobState
-    metadata: dict[str, str] = Field(description="As given with the job; empty if the body would be too long.")
+    metadata: dict[str, str] = Field(description="The metadata of the job; empty if the body would be too long.")
     output: JobOutput | None = None
     error: JobError | None = None
     timings: JobTimings | None = None
@@ -30,6 +30,8 @@ class WebhookPayload(View):
 
 
 class WebhookDelivery(View):
+    """The delivery of one webhook, over all of its tries."""
+
     id: str = Field(description="The `webhook-id` of every try.", examples=["whd_01kag3e9zq4f7w5m8x2c6b0n1d"])
     job_id: str
     seq: int
@@ -37,21 +39,25 @@ class WebhookDelivery(View):
     url: str
     state: Literal["pending", "succeeded", "failed"]
     attempts: int
-    next_attempt_at: Timestamp | None = Field(default=None, description="Null once it is over.")
-    last_status: int | None = Field(default=None, description="HTTP status of the last answer, if there was one.")
+    next_attempt_at: Timestamp | None = Field(default=None, description="Null once no further try follows.")
+    last_status: int | None = Field(
+        default=None, description="HTTP status of the last response; null if there was no response."
+    )
     last_error: str | None = None
     created_at: Timestamp
     finished_at: Timestamp | None = None
 
 
 class WebhookDeliveryPage(View):
+    """A page of deliveries, newest first."""
+
     data: list[WebhookDelivery]
     has_more: bool
-    next_cursor: str | None = None
+    next_cursor: str | None = Field(default=None, description="Pass it as `cursor` to get the next page.")
 
 
 class WebhookSecret(View):
-    """Webhooks are signed with it. For a day after a rotation they also carry a signature by the previous one."""
+    """The secret that signs webhooks. For a day after a rotation, the previous secret signs them as well."""
 
     secret: str = Field(examples=["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"])
     created_at: Timestamp

@@ -16,7 +16,7 @@ import httpcore
 import httpx
 
 from phoenix.errors import PhoenixError
-from phoenix.settings import MediaSettings
+from phoenix.settings import MediaSettings, WebhookSettings
 
 _MAX_URL_LENGTH = 2048
 _FORBIDDEN_IN_URL = re.compile(r"[\x00-\x20\x7f\\]")
@@ -67,6 +67,15 @@ class EgressPolicy:
             ports=settings.fetch_ports,
             allow_private=settings.fetch_allow_private,
             ca_file=settings.fetch_ca_file,
+        )
+
+    @classmethod
+    def for_webhooks(cls, settings: WebhookSettings) -> "EgressPolicy":
+        return cls(
+            schemes=("https", "http") if settings.allow_http else ("https",),
+            ports=settings.ports,
+            allow_private=settings.allow_private,
+            ca_file=settings.ca_file,
         )
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from phoenix.assembly.services import Services, open_database, open_services
-from phoenix.catalog.load import CatalogError
+from phoenix.catalog.model import CatalogError
 from phoenix.contract.fleet import QueueName
 from phoenix.engine.device import NoSuchDevice, device_memory, pick_device
 from phoenix.engine.stop_token import StopReason

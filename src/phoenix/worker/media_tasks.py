@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from phoenix.catalog.transitions import joined_length_s
+from phoenix.catalog.resolve import joined_length_s
 from phoenix.contract.artifacts import MediaInfo
 from phoenix.contract.requests import SoundtrackRequest, Transition
 from phoenix.contract.resolved import ResolvedReel, ResolvedRequest, ResolvedSoundtrack, ResolvedStitch

@@ -4,9 +4,9 @@ import pytest
 from starlette.datastructures import Headers
 
 from phoenix.access.keys import ANYBODY
-from phoenix.api.auth.callers import read_bearer
+from phoenix.api.auth import read_bearer
 from phoenix.api.errors.problems import explain
-from phoenix.api.limits.requests import RateLimitDecision, RateLimitPolicy, rate_limit_headers, to_headers
+from phoenix.api.limits import RateLimitDecision, RateLimitPolicy, rate_limit_headers, to_headers
 from phoenix.errors import RateLimited, Unauthenticated
 
 

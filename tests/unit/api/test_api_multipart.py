@@ -60,7 +60,7 @@ async def test_a_form_without_a_file_is_refused_with_what_is_missing(tmp_path: P
     with pytest.raises(InvalidRequest) as refused:
         await receive(part("other") + END, tmp_path)
 
-    assert [fault.pointer for fault in refused.value.field_errors] == ["/other", "/file"]
+    assert [error.pointer for error in refused.value.field_errors] == ["/other", "/file"]
 
 
 async def test_a_second_file_is_refused(tmp_path: Path) -> None:

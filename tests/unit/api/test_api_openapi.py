@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 
 from phoenix.api.app import create_app
-from phoenix.api.openapi.document import build_document
-from phoenix.api.openapi.versions import Documents
+from phoenix.api.openapi.documents import Documents
 from phoenix.contract.events import TERMINAL_EVENT_TYPES, DurableEvent, EphemeralEvent
 from phoenix.contract.webhooks import WebhookPayload
 from phoenix.settings import load_settings
@@ -27,7 +26,7 @@ def document() -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def exact() -> dict[str, Any]:
     app = create_app(load_settings())
-    return Documents(lambda: build_document(app)).exact
+    return Documents(app).exact
 
 
 def operations(document: dict[str, Any]) -> dict[str, dict[str, Any]]:

@@ -2,8 +2,7 @@
 
 import pytest
 
-from phoenix.api.http.request_headers import MAX_WAIT_S, parse_idempotency_key, parse_wait_s
-from phoenix.api.submission.submit import fingerprint_of
+from phoenix.api.submission import MAX_WAIT_S, fingerprint_of, parse_idempotency_key, parse_wait_s
 from phoenix.contract.requests import ReelRequest
 
 

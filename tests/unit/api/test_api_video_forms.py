@@ -1,4 +1,4 @@
-"""Videos as forms of OpenAI's SDKs: what they say in reels, and what of their mistakes is told."""
+"""Forms of OpenAI's SDKs for videos: the reels that they become, and the errors that they get."""
 
 from io import BytesIO
 from typing import Any
@@ -11,7 +11,7 @@ from phoenix.api.openai.errors import param_of
 from phoenix.api.openai.forms import collect_fields, validate_fields
 from phoenix.api.openai.views import job_id_of, to_reel, video_id_of, view_video
 from phoenix.api.openapi.postprocess import EXAMPLES
-from phoenix.catalog.load import load_catalog
+from phoenix.catalog.model import load_catalog
 from phoenix.contract.jobs import Job
 from phoenix.contract.requests import ReelRequest
 from phoenix.contract.videos import VideoRequest

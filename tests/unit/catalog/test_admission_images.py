@@ -3,7 +3,7 @@
 import pytest
 
 from phoenix.catalog.admission import AdmissionLimits, admit_reel
-from phoenix.catalog.load import Catalog, load_catalog
+from phoenix.catalog.model import Catalog, load_catalog
 from phoenix.contract.artifacts import MediaInfo
 from phoenix.contract.requests import ReelRequest
 from phoenix.errors import InvalidRequest

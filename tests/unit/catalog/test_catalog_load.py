@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from phoenix.catalog.load import CatalogError, load_catalog
+from phoenix.catalog.model import CatalogError, load_catalog
 from phoenix.errors import NotFound
 
 NEW_MODEL = """

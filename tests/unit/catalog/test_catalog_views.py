@@ -1,7 +1,7 @@
 """The catalog as clients see it."""
 
 from phoenix.api.routes.models import view_model
-from phoenix.catalog.load import load_catalog
+from phoenix.catalog.model import load_catalog
 
 
 def test_a_model_shows_its_lengths_in_seconds_at_its_own_frame_rate():

@@ -4,8 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from phoenix.catalog.load import load_catalog
-from phoenix.catalog.model import FrameRule, SizeRule
+from phoenix.catalog.model import FrameRule, SizeRule, load_catalog
 from phoenix.catalog.resolve import (
     Size,
     default_frames,

@@ -3,8 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
-from phoenix.catalog.load import load_catalog
-from phoenix.catalog.model import BatchRule, ModelSpec, StepCache
+from phoenix.catalog.model import BatchRule, ModelSpec, StepCache, load_catalog
 
 WAN = load_catalog().get("wan-2.1-t2v-1.3b")
 

@@ -9,8 +9,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
-from phoenix.dashboard import mount
-from phoenix.dashboard.pages import FOLDER
+from phoenix.dashboard import FOLDER, mount
 
 
 @pytest.fixture

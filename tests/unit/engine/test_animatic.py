@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageStat
 
 from fixtures.renders import Recorder, digest, make_clip, stopping_at
-from phoenix.catalog.load import load_catalog
+from phoenix.catalog.model import load_catalog
 from phoenix.engine.backends.animatic.engine import AnimaticEngine
 from phoenix.engine.interface import ClipInputs, NullObserver
 from phoenix.engine.stop_token import RenderStopped, StopReason

@@ -5,8 +5,7 @@ from typing import Any
 import pytest
 
 from fixtures.renders import make_clip
-from phoenix.catalog.load import load_catalog
-from phoenix.catalog.model import BatchRule, ModelSpec, StepCache
+from phoenix.catalog.model import BatchRule, ModelSpec, StepCache, load_catalog
 from phoenix.engine.batch_rules import halves, key_of, max_batch_size
 
 

@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 
 from fixtures.renders import make_clip
-from phoenix.catalog.load import load_catalog
-from phoenix.catalog.model import StepCache
+from phoenix.catalog.model import StepCache, load_catalog
 from phoenix.engine.memory_profile import CallShape, FilePeakStore, InMemoryPeakStore, call_shape
 
 WAN = load_catalog().get("wan-2.1-t2v-1.3b")

@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from phoenix.catalog.load import load_catalog
-from phoenix.catalog.model import ModelSpec
+from phoenix.catalog.model import ModelSpec, load_catalog
 from phoenix.engine.backends.diffusers.model_cache import ModelCache
 from phoenix.engine.stop_token import RenderStopped, StopReason, StopToken
 

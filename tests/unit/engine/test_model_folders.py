@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from phoenix.catalog.load import load_catalog
-from phoenix.catalog.model import ModelSpec
+from phoenix.catalog.model import ModelSpec, load_catalog
 from phoenix.engine.backends.diffusers.folders import check_folder, get_folder, is_on_disk
 from phoenix.errors import FailureCode, Stage, TaskFailed
 

@@ -3,7 +3,7 @@
 import pytest
 
 from fixtures.claims import ManualClock
-from phoenix.catalog.load import load_catalog
+from phoenix.catalog.model import load_catalog
 from phoenix.engine.backends.diffusers.oom_fallback import (
     FALLBACK_TTL_S,
     ActiveFallbacks,

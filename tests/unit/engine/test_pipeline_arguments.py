@@ -7,8 +7,7 @@ import pytest
 from PIL import Image
 
 from fixtures.renders import make_clip
-from phoenix.catalog.load import load_catalog
-from phoenix.catalog.model import ModelSpec
+from phoenix.catalog.model import ModelSpec, load_catalog
 from phoenix.engine.backends.diffusers.arguments import call_arguments, check_fits, set_guidance
 from phoenix.engine.interface import ClipInputs
 from phoenix.errors import TaskFailed

@@ -1,1 +1,1 @@
-"""Background services of the API processes. One replica at a time, the leader, runs each."""
+"""Background services of the API processes. The leader, one replica at a time, runs each service."""

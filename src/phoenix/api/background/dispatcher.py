@@ -1,17 +1,20 @@
-"""Enqueues dispatch messages for the next tasks, and again for lost messages. `jobs.scheduling` decides their order."""
+"""Enqueues dispatch messages for the next tasks, and sends lost messages again.
+
+`jobs.scheduling.dispatch` decides which tasks are next.
+"""
 
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager, suppress
 
-from phoenix.api.background.leader import LeaderLease
-from phoenix.api.background.loop import leader_loop
-from phoenix.assembly import Services
+from phoenix.api.background.leader_loop import LeaderLease, leader_loop
+from phoenix.db import Database
 from phoenix.jobs.scheduling.dispatch import DispatchedTask, list_dispatched, mark_dispatched, plan_dispatch, undispatch
 from phoenix.jobs.scheduling.fair_queue import DispatchPlan, ReadyTask
 from phoenix.jobs.scheduling.workers import QUEUES, RENDER_QUEUES
-from phoenix.queues.queue import DispatchMessage
+from phoenix.queues.queue import DispatchMessage, TaskQueue
+from phoenix.settings import Settings
 from phoenix.telemetry.logs import get_logger
 
 _logger = get_logger(__name__)
@@ -20,14 +23,16 @@ _logger = get_logger(__name__)
 class Dispatcher:
     """The background service `dispatcher` of one API process."""
 
-    def __init__(self, services: Services) -> None:
-        self._services = services
-        self._settings = services.settings.scheduler
+    def __init__(self, database: Database, queue: TaskQueue, settings: Settings) -> None:
+        self._database = database
+        self._queue = queue
+        self._settings = settings.scheduler
+        self._clips_per_key = settings.limits.running_clips_per_key
         self._check_at_s = time.monotonic() + self._settings.dispatch_check_s
 
     @asynccontextmanager
     async def running(self, wake_event: asyncio.Event) -> AsyncGenerator[None]:
-        """Runs on each notification from any process, and at least once per interval."""
+        """Runs a pass on each notification from any process, and at least once per interval."""
 
         async def wait() -> None:
             with suppress(TimeoutError):
@@ -36,7 +41,7 @@ class Dispatcher:
             # Cleared before the next pass, so that a notification during that pass is not lost.
             wake_event.clear()
 
-        async with leader_loop(LeaderLease(self._services.database, "dispatcher"), self.dispatch, wait):
+        async with leader_loop(LeaderLease(self._database, "dispatcher"), self.dispatch, wait):
             yield
 
     async def dispatch(self) -> None:
@@ -46,30 +51,30 @@ class Dispatcher:
             await self._dispatch_queue(queue)
 
     async def _dispatch_queue(self, queue: str) -> None:
-        async with self._services.database.read() as session:
+        async with self._database.read() as session:
             plan = await plan_dispatch(
                 session,
                 queue,
                 prefetch_multiplier=self._settings.prefetch_multiplier,
-                max_per_owner=self._services.settings.limits.running_clips_per_key if queue in RENDER_QUEUES else 0,
+                max_per_owner=self._clips_per_key if queue in RENDER_QUEUES else 0,
             )
         if plan.enqueue:
             await self._apply(queue, plan)
 
     async def _apply(self, queue: str, plan: DispatchPlan) -> None:
-        await self._services.queue.revoke(queue, _messages(plan.revoke))
-        # Sent first, recorded after: a crash in between causes a second message, which is harmless, rather than none.
-        await self._services.queue.enqueue(queue, _messages(plan.enqueue))
-        async with self._services.database.write() as uow:
+        await self._queue.revoke(queue, _messages(plan.revoke))
+        # Sent before it is recorded: a crash in between causes a second message, which is harmless, and not a lost one.
+        await self._queue.enqueue(queue, _messages(plan.enqueue))
+        async with self._database.write() as uow:
             await mark_dispatched(uow, plan.enqueue)
-        # A transaction of its own: each takes its row locks in order of id, but both together would not.
+        # A transaction of its own: each one takes its row locks in order of id, but both together would not.
         if plan.undispatch:
-            async with self._services.database.write() as uow:
+            async with self._database.write() as uow:
                 await undispatch(uow, plan.undispatch)
 
     async def _redispatch_lost(self) -> None:
-        """Puts tasks whose dispatch messages are no longer in Redis back in line."""
-        if await self._services.queue.was_wiped():
+        """Makes tasks ready to dispatch again if their dispatch messages are no longer in Redis."""
+        if await self._queue.was_wiped():
             for queue in QUEUES:
                 await self._undispatch(queue, await self._list_dispatched(queue, older_than_s=0))
         elif time.monotonic() >= self._check_at_s:
@@ -84,17 +89,17 @@ class Dispatcher:
         by_message = {DispatchMessage(task.task_id, task.dispatch_seq): task for task in dispatched}
         if not by_message:
             return []
-        missing = await self._services.queue.find_missing(queue, list(by_message))
+        missing = await self._queue.find_missing(queue, list(by_message))
         return [by_message[message] for message in missing]
 
     async def _list_dispatched(self, queue: str, *, older_than_s: float) -> Sequence[DispatchedTask]:
-        async with self._services.database.read() as session:
+        async with self._database.read() as session:
             return await list_dispatched(session, queue, older_than_s=older_than_s)
 
     async def _undispatch(self, queue: str, lost: Sequence[DispatchedTask]) -> None:
         if lost:
             _logger.warning("dispatch messages were lost; sending them again", queue=queue, count=len(lost))
-            async with self._services.database.write() as uow:
+            async with self._database.write() as uow:
                 await undispatch(uow, lost)
 
 

@@ -1,20 +1,19 @@
-"""Takes tasks back from workers that stopped renewing, ends overdue jobs, and forgets silent workers."""
+"""Recovers tasks whose leases have expired, ends overdue jobs, and removes workers that no longer report."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from functools import partial
 
-from phoenix.api.background.leader import LeaderLease
-from phoenix.api.background.loop import leader_loop
-from phoenix.assembly import Services
-from phoenix.db.unit_of_work import UnitOfWork
+from phoenix.api.background.leader_loop import LeaderLease, leader_loop
+from phoenix.db import Database, UnitOfWork
 from phoenix.errors import NewerVersionError, Unavailable
 from phoenix.jobs.execution.recovery import end_overdue, list_expired_leases, list_overdue, recover_expired_lease
 from phoenix.jobs.execution.retries import RetryRule
 from phoenix.jobs.scheduling.usage import delete_old_usage
 from phoenix.jobs.scheduling.workers import remove_expired
 from phoenix.jobs.submission.idempotency import delete_old_keys
+from phoenix.settings import SchedulerSettings
 from phoenix.telemetry.logs import get_logger
 
 _logger = get_logger(__name__)
@@ -28,10 +27,10 @@ _FORGET_WORKER_AFTER = 3
 class LeaseReaper:
     """The background service `lease_reaper` of one API process."""
 
-    def __init__(self, services: Services) -> None:
-        self._database = services.database
-        self._settings = services.settings.scheduler
-        self._rule = RetryRule.from_settings(self._settings)
+    def __init__(self, database: Database, settings: SchedulerSettings) -> None:
+        self._database = database
+        self._settings = settings
+        self._rule = RetryRule.from_settings(settings)
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:
@@ -42,7 +41,7 @@ class LeaseReaper:
             yield
 
     async def reap(self) -> None:
-        """One pass over everything. Raises `Unavailable` while the database is away."""
+        """One pass over all leases and jobs. Raises `Unavailable` while the database is away."""
         async with self._database.read() as session:
             expired = await list_expired_leases(session)
             overdue = await list_overdue(session)
@@ -50,7 +49,7 @@ class LeaseReaper:
             partial(recover_expired_lease, job_id=job, task_id=task, rule=self._rule) for job, task in expired
         )
         await self._run_repairs(partial(end_overdue, job_id=job_id) for job_id in overdue)
-        # Last, and on its own: if tidying fails, leases must still be looked at.
+        # Last: if this cleaning up fails, the leases have been checked all the same.
         await self._run_repairs(
             [
                 partial(remove_expired, older_than_s=_FORGET_WORKER_AFTER * self._settings.lease_s),
@@ -60,7 +59,7 @@ class LeaseReaper:
         )
 
     async def _run_repairs(self, repairs: Iterable[Repair]) -> None:
-        """Each in its own transaction: one job that cannot be repaired must not block the others."""
+        """Runs each in its own transaction: a job that cannot be repaired must not block the others."""
         for repair in repairs:
             try:
                 async with self._database.write() as uow:

@@ -1,12 +1,11 @@
-"""Publishes the queue position of waiting jobs whenever it changes, and only for jobs that somebody follows."""
+"""Publishes the queue position of a waiting job when it changes, but only while a client follows the job."""
 
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 
-from phoenix.api.background.leader import LeaderLease
-from phoenix.api.background.loop import leader_loop
+from phoenix.api.background.leader_loop import LeaderLease, leader_loop
 from phoenix.assembly import Services
 from phoenix.clock import utc_now
 from phoenix.contract.events import JobQueueMoved
@@ -16,16 +15,16 @@ from phoenix.jobs.views import QueuePosition
 
 _INTERVAL_S = 1.0
 _PAUSE_RATIO = 20
-"""A pause takes this many times the pass before it: positions are a courtesy, and must not keep a core busy."""
+"""A pause takes this many times as long as the pass before it, so that positions do not keep a core busy."""
 _MAX_JOBS = 200
-"""Followed jobs in one pass: those that have waited longest."""
+"""Followed jobs in one pass; the jobs that have waited longest come first."""
 
 PublishedPosition = tuple[int | None, str | None]
-"""Queue position and waiting reason, as published last."""
+"""The queue position and the waiting reason that were published last."""
 
 
 class QueuePositionPublisher:
-    """The background service `queue_positions` of one API process, on behalf of the streams of all."""
+    """The background service `queue_positions` of one API process. Serves the streams of every API process."""
 
     def __init__(self, services: Services) -> None:
         self._services = services

@@ -1,6 +1,6 @@
-"""Deletes jobs and uploads past their retention time, what is not needed any more, and files without rows.
+"""Deletes jobs and uploads past their retention time, rows that are no longer needed, and files without rows.
 
-A little at a time. What is left alone is passed by, however much it is: it must not hide what comes after it.
+Each step deletes a few. A search continues after the jobs it has passed, so that jobs which stay do not hide others.
 """
 
 import asyncio
@@ -14,10 +14,8 @@ from typing import Protocol, TypeVar
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from phoenix.api.background.leader import LeaderLease
-from phoenix.api.background.loop import leader_loop
-from phoenix.assembly import Services
-from phoenix.db.columns import db_now
+from phoenix.api.background.leader_loop import LeaderLease, leader_loop
+from phoenix.db import Database, db_now
 from phoenix.errors import PhoenixError, Unavailable
 from phoenix.jobs.retention import (
     EndedJob,
@@ -30,49 +28,50 @@ from phoenix.jobs.retention import (
 )
 from phoenix.jobs.scheduling.durations import delete_old_durations
 from phoenix.jobs.webhooks.outbox import delete_old_refusals
+from phoenix.settings import RetentionSettings
 from phoenix.storage.errors import StoreFailed
 from phoenix.storage.keys import is_key, resource_id_of
-from phoenix.storage.store import ListedObject
+from phoenix.storage.store import ArtifactStore, ListedObject
 from phoenix.telemetry.logs import get_logger
 
 _logger = get_logger(__name__)
 
 _PREFIXES = ("jobs", "uploads")
 _MAX_STAGED = 1000
-"""Per round: each takes a request of its own, and a round must not go on for hours."""
+"""Incomplete uploads per round: each takes a request of its own, and a round must not take hours."""
 
 
-async def delete_orphans(services: Services, *, older_than_s: float) -> AsyncGenerator[int]:
-    """Walks through the store, and yields after each page how many of its files were deleted.
+async def delete_orphans(database: Database, store: ArtifactStore, *, older_than_s: float) -> AsyncGenerator[int]:
+    """Deletes files that have no row, and yields after each page of the store how many files were deleted.
 
-    Files are stored before their row: only one that is older than any attempt's last step, by the store's clock,
-    surely has none. Files with names that Phoenix does not give are left alone.
+    A file is stored before its row, so a young file may still get one: `older_than_s` must be longer than the last step
+    of any attempt. Files whose names Phoenix does not give are not touched.
     """
-    before = await _read_time(services, older_than_s)
-    async for count in _remove_staged(services, before):
+    before = await _read_time(database, older_than_s)
+    async for count in _remove_staged(store, before):
         yield count
     for prefix in _PREFIXES:
-        async for page in services.store.pages(prefix):
-            orphans = await _find_orphans(services, page, before)
+        async for page in store.pages(prefix):
+            orphans = await _find_orphans(database, page, before)
             for key in orphans:
-                await services.store.delete(key)
+                await store.delete(key)
             if orphans:
                 _logger.info("files without rows were deleted", count=len(orphans), first=orphans[0])
             yield len(orphans)
 
 
-async def _read_time(services: Services, ago_s: float) -> datetime:
-    """Not of this host: with a clock that is fast, it would take what was just stored for old."""
-    async with services.database.read() as session:
+async def _read_time(database: Database, ago_s: float) -> datetime:
+    """The time `ago_s` seconds ago by the database's clock: with a fast clock, a new file would look old."""
+    async with database.read() as session:
         return (await session.execute(select(db_now(-ago_s)))).scalar_one()
 
 
-async def _remove_staged(services: Services, before: datetime) -> AsyncGenerator[int]:
-    """What is left over is for the next round. A store that refuses this does not prevent the rest of the round."""
+async def _remove_staged(store: ArtifactStore, before: datetime) -> AsyncGenerator[int]:
+    """Deletes incomplete uploads, at most `_MAX_STAGED`. If the store refuses, the round goes on without this step."""
     total = 0
     try:
         for prefix in _PREFIXES:
-            async for count in services.store.remove_staged(prefix, before):
+            async for count in store.remove_staged(prefix, before):
                 yield count
                 total += count
                 if count:
@@ -83,12 +82,12 @@ async def _remove_staged(services: Services, before: datetime) -> AsyncGenerator
         _logger.warning("incomplete uploads could not be listed", error=error.detail)
 
 
-async def _find_orphans(services: Services, page: Sequence[ListedObject], before: datetime) -> list[str]:
+async def _find_orphans(database: Database, page: Sequence[ListedObject], before: datetime) -> list[str]:
     old = [listed.key for listed in page if listed.modified_at < before and is_key(listed.key)]
     if not old:
         return []
     holders = {resource_id_of(key) for key in old}
-    async with services.database.read() as session:
+    async with database.read() as session:
         known = await find_known_keys(
             session,
             upload_ids=[holder for holder in holders if holder.startswith("art_")],
@@ -98,7 +97,7 @@ async def _find_orphans(services: Services, page: Sequence[ListedObject], before
 
 
 class FindJobs(Protocol):
-    """Finds a batch of jobs to delete, those after a place that was reached before."""
+    """Finds a batch of jobs to delete; `after` is the last job of the batch before."""
 
     async def __call__(self, session: AsyncSession, *, after: EndedJob | None) -> Sequence[EndedJob]: ...
 
@@ -108,16 +107,17 @@ Result = TypeVar("Result")
 _STEP_PAUSE_S = 0.2
 """Pause between two steps of a round."""
 _CHECK_INTERVAL_S = 5.0
-"""Time between two checks whether a round is due, on the replica that holds the leader lease."""
+"""Time between two checks whether a round is due, on the leader."""
 DAY_S = 24 * 3600.0
 
 
 class RetentionService:
     """The background service `retention` of one API process. Renews its lease between the short steps of a round."""
 
-    def __init__(self, services: Services) -> None:
-        self._services = services
-        self._settings = services.settings.retention
+    def __init__(self, database: Database, store: ArtifactStore, settings: RetentionSettings) -> None:
+        self._database = database
+        self._store = store
+        self._settings = settings
         self._round: AsyncGenerator[None] | None = None
         self._next_round_s = time.monotonic() + self._settings.interval_s
 
@@ -126,7 +126,7 @@ class RetentionService:
         async def wait() -> None:
             await asyncio.sleep(_STEP_PAUSE_S if self._round else _CHECK_INTERVAL_S)
 
-        async with leader_loop(LeaderLease(self._services.database, "retention"), self.step, wait):
+        async with leader_loop(LeaderLease(self._database, "retention"), self.step, wait):
             yield
         if self._round is not None:
             await self._round.aclose()
@@ -147,7 +147,7 @@ class RetentionService:
                 raise
 
     async def round(self) -> AsyncGenerator[None]:
-        """Everything once, a step per iteration."""
+        """One round over everything; each iteration is one step."""
         parts = [
             *(self._delete_jobs(find) for find in self._searches()),
             self._delete_uploads(),
@@ -171,7 +171,7 @@ class RetentionService:
         last: EndedJob | None = None
         while found := await self._read(partial(find, after=last)):
             for job in found:
-                async with self._services.database.write() as uow:
+                async with self._database.write() as uow:
                     await delete_ended(uow, job.id, job.owner_id)
             last = found[-1]
             yield
@@ -181,20 +181,22 @@ class RetentionService:
             return
         older_than_s, last_id = self._settings.uploads_days * DAY_S, ""
         while found := await self._read(partial(list_old_uploads, older_than_s=older_than_s, after_id=last_id)):
-            async with self._services.database.write() as uow:
+            async with self._database.write() as uow:
                 await delete_unused(uow, found)
             last_id = found[-1]
             yield
 
     async def _delete_stale_rows(self) -> AsyncGenerator[None]:
-        for forget in (delete_old_durations, delete_old_refusals):
-            async with self._services.database.write() as uow:
-                await forget(uow)
+        for delete in (delete_old_durations, delete_old_refusals):
+            async with self._database.write() as uow:
+                await delete(uow)
             yield
 
     async def _delete_orphans(self) -> AsyncGenerator[None]:
         try:
-            async with aclosing(delete_orphans(self._services, older_than_s=self._settings.orphans_after_s)) as pages:
+            async with aclosing(
+                delete_orphans(self._database, self._store, older_than_s=self._settings.orphans_after_s)
+            ) as pages:
                 async for _ in pages:
                     yield
         except Unavailable:
@@ -203,5 +205,5 @@ class RetentionService:
             _logger.warning("the store could not be listed", error=error.detail)
 
     async def _read(self, query: Callable[[AsyncSession], Awaitable[Result]]) -> Result:
-        async with self._services.database.read() as session:
+        async with self._database.read() as session:
             return await query(session)

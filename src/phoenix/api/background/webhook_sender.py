@@ -1,4 +1,4 @@
-"""Delivers webhooks: many at once, few per target. Each is leased, so that another replica can take it over."""
+"""Delivers webhooks: many at once, few per target. Another replica can take over a delivery when its lease expires."""
 
 import asyncio
 import random
@@ -9,12 +9,10 @@ from typing import Any
 
 import httpcore
 
-from phoenix.api.background.leader import LeaderLease
-from phoenix.api.background.loop import leader_loop
-from phoenix.api.webhooks.callback_urls import webhook_policy
-from phoenix.api.webhooks.delivery import DeliveryOutcome, correlation_headers, post, retry_in_s, sign_headers
-from phoenix.assembly import Services
+from phoenix.api.background.leader_loop import LeaderLease, leader_loop
+from phoenix.api.background.webhook_delivery import DeliveryOutcome, correlation_headers, post, retry_in_s, sign_headers
 from phoenix.clock import utc_now
+from phoenix.db import Database
 from phoenix.errors import PhoenixError
 from phoenix.jobs.webhooks.deliveries import (
     DueDelivery,
@@ -25,31 +23,32 @@ from phoenix.jobs.webhooks.deliveries import (
     record_success,
 )
 from phoenix.jobs.webhooks.signing_secrets import get_secret, valid_secrets
-from phoenix.media.ssrf import open_pool
+from phoenix.media.ssrf import EgressPolicy, open_pool
+from phoenix.settings import WebhookSettings
 from phoenix.telemetry.logs import get_logger, log_context
 from phoenix.telemetry.traces import trace_fields
 
 _logger = get_logger(__name__)
 
-# On top of the time limit of a try: to record its outcome while the database is slow.
+# Added to the time limit of a try: a slow database takes a while to record the outcome.
 _LEASE_MARGIN_S = 30.0
 _TARGET_SHARE_DIVISOR = 8
-_NOT_SENT = "No good answer."
+_NOT_SENT = "No valid response."
 
 
 class WebhookSender:
     """The background service `webhooks` of one API process."""
 
-    def __init__(self, services: Services) -> None:
-        self._database = services.database
-        self._settings = services.settings.webhooks
-        self._policy = webhook_policy(self._settings)
+    def __init__(self, database: Database, settings: WebhookSettings) -> None:
+        self._database = database
+        self._settings = settings
+        self._policy = EgressPolicy.for_webhooks(settings)
         self._per_target = max(1, self._settings.max_concurrent // _TARGET_SHARE_DIVISOR)
         self._in_flight: dict[asyncio.Task[Any], str] = {}
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:
-        """Delivers during the block. Deliveries in flight at its end are sent again once their leases have run out."""
+        """Delivers during the block. Deliveries in flight at its end are sent again once their leases have expired."""
 
         async def wait() -> None:
             await asyncio.sleep(self._settings.poll_interval_s)
@@ -93,7 +92,7 @@ class WebhookSender:
             try:
                 await self._record(due, await self._try(pool, due))
             except PhoenixError as error:
-                # The lease runs out and the delivery is sent again: at least once, not at most once.
+                # The lease expires and the delivery is sent again: delivery is at least once.
                 _logger.warning("the outcome of a webhook was not recorded", error=error.detail)
             except Exception:
                 _logger.exception("the outcome of a webhook was not recorded")
@@ -104,7 +103,7 @@ class WebhookSender:
         except PhoenixError:
             raise
         except Exception:
-            # If it counted for nothing, it would be due again at the end of each lease, for ever.
+            # Without an outcome, the delivery would be due again at the end of each lease, forever.
             _logger.exception("a webhook was not delivered")
             return DeliveryOutcome(error=_NOT_SENT)
 

@@ -1,1 +1,1 @@
-"""From an exception or invalid request to `application/problem+json`."""
+"""Turns exceptions and invalid requests into `application/problem+json`."""

@@ -1,4 +1,4 @@
-"""The one place that maps errors to statuses and RFC 9457 responses. What is wrong is decided elsewhere."""
+"""Maps every error to its status and its RFC 9457 response. No other module does."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -41,7 +41,7 @@ class ProblemKind:
     status: int
     title: str
     type: str | None = None
-    """If a standard defines one; otherwise it is derived from the code."""
+    """The URI of a standard type; if None, the type is derived from the code."""
 
 
 PROBLEM_KINDS: Mapping[ProblemCode, ProblemKind] = {
@@ -61,7 +61,7 @@ PROBLEM_KINDS: Mapping[ProblemCode, ProblemKind] = {
     ProblemCode.INTERNAL: ProblemKind(500, "Internal error"),
 }
 
-# For errors that come with a status only. One that no code has is the request's fault below 500.
+# For errors that have a status but no code. Another status below 500 becomes `INVALID_REQUEST`.
 _CODES_BY_STATUS: Mapping[int, ProblemCode] = {
     kind.status: code
     for code, kind in PROBLEM_KINDS.items()
@@ -85,7 +85,7 @@ class ExplainedError:
 
 
 def explain(error: Exception) -> ExplainedError:
-    """How to present an error. Reveals nothing of an unexpected one: its text may hold paths and SQL."""
+    """The error as the client will see it. The text of an unexpected error is hidden: it may hold paths and SQL."""
     match error:
         case RequestError():
             return _explain_request_error(error)
@@ -98,7 +98,7 @@ def explain(error: Exception) -> ExplainedError:
         case StoreFailed():
             return _of(ProblemCode.UNAVAILABLE, "The file store is away or full.", headers={"Retry-After": "5"})
         case _:
-            return _of(ProblemCode.INTERNAL, "Something went wrong here; the log has it under the request id.")
+            return _of(ProblemCode.INTERNAL, "Something went wrong here; the log has the error under the request id.")
 
 
 def problem_response(scope: Scope, explained: ExplainedError) -> Response:
@@ -118,7 +118,7 @@ def problem_response(scope: Scope, explained: ExplainedError) -> Response:
         ],
         violated_policies=list(explained.policies),
     )
-    # Bytes of the path that are not UTF-8 came in as surrogates, which JSON cannot carry.
+    # Bytes of the path that are not UTF-8 arrive as surrogates, which JSON cannot contain.
     body = problem.model_copy(update={"instance": problem.instance.encode(errors="replace").decode()})
     return Response(
         content=body.model_dump_json(by_alias=True),
@@ -129,14 +129,14 @@ def problem_response(scope: Scope, explained: ExplainedError) -> Response:
 
 
 def install_problem_handlers(app: FastAPI) -> None:
-    """Registers a handler for every error that is raised on purpose. Others reach `middleware.ErrorBoundary`."""
+    """Registers a handler for every error that is raised on purpose. Other errors reach `middleware.ErrorBoundary`."""
     for kind in (RequestError, RequestValidationError, HTTPException, ObjectMissing, StoreFailed):
         app.add_exception_handler(kind, _respond)
 
 
 async def _respond(request: Request, error: Exception) -> Response:
     explained = explain(error)
-    # Starlette lists only the methods of the first route with this path; below a mount, none of ours is found.
+    # Starlette lists only the methods of the first route with this path, and none for a path below a mount.
     if explained.status == 405 and (allowed := ", ".join(allowed_methods(request))):
         explained = replace(explained, headers={"Allow": allowed})
     return problem_response(request.scope, explained)

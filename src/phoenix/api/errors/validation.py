@@ -1,4 +1,4 @@
-"""Turns pydantic's validation errors into field errors with RFC 6901 pointers. Pure; statuses are `problems`' part."""
+"""Turns pydantic's validation errors into field errors with RFC 6901 pointers. Pure; `problems` chooses the status."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -41,7 +41,7 @@ _VALUE_ERROR_PREFIX = "Value error, "
 
 @dataclass(frozen=True)
 class ExplainedValidation:
-    """All errors of a request. `is_malformed`: its body is broken JSON; `is_not_json`: its Content-Type is another."""
+    """All errors of a request. `is_malformed`: the body is broken JSON. `is_not_json`: the Content-Type is not JSON."""
 
     detail: str
     field_errors: Sequence[FieldError]
@@ -65,22 +65,22 @@ def explain_validation(errors: Sequence[Any], *, body: Any) -> ExplainedValidati
 
 
 def pointer_of(loc: Sequence[str | int]) -> str:
-    """A pointer into the body; for a parameter one that starts with its place, such as `/query/limit`."""
+    """A pointer into the body. The pointer of a parameter starts with its place, such as `/query/limit`."""
     parts = list(loc[1:] if loc and loc[0] == "body" else loc)
-    # pydantic appends this part when the key is at fault, and not the value under it.
+    # pydantic appends this part if the key is invalid, and not the value under it.
     if parts and parts[-1] == "[key]":
         parts.pop()
     return "".join(f"/{_escape(part)}" for part in parts)
 
 
 def _escape(part: str | int) -> str:
-    # The client may choose the key: keep it short, and encodable as UTF-8.
+    # The client may choose the key, so it is cut short and made encodable as UTF-8.
     text = str(part)[:200].encode(errors="replace").decode()
     return text.replace("~", "~0").replace("/", "~1")
 
 
 def _detail_of(error: Any) -> str:
-    """Our wording where pydantic's is about Python; never with the input, which may be long or secret."""
+    """The detail of one error, reworded if pydantic's message is about Python. It never contains the input."""
     if known := _DETAILS.get(error["type"]):
         return known
     if error["type"] == "string_pattern_mismatch" and (known := _PATTERN_DETAILS.get(error["ctx"]["pattern"])):

@@ -1,1 +1,1 @@
-"""HTTP mechanics that know no resource: headers, bodies, ranges, conditions, responses."""
+"""HTTP mechanics that every resource shares: headers, bodies, ranges, conditions, responses."""

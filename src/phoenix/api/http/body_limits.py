@@ -1,4 +1,4 @@
-"""Bounds the size of request bodies and the time they take. A client that goes on sending is cut off."""
+"""Limits the size of request bodies and the time that they take. The connection of a client at the limit is closed."""
 
 import asyncio
 from collections.abc import Mapping
@@ -8,25 +8,27 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-# Otherwise the server would read the rest of the body before it uses the connection again.
+# Without it, the server would read the rest of the body before it uses the connection again.
 CLOSE_CONNECTION = {"Connection": "close"}
 
 _SKIPPED_BYTES = 65_536
-"""Reading past so few costs less than a new connection, and most have arrived by then anyway."""
+"""A body of this size is read to its end after an early response, which costs less than a new connection."""
 
 
 @dataclass(frozen=True)
 class BodyLimit:
+    """The limits of one body."""
+
     max_bytes: int
     timeout_s: float
-    """For the whole body."""
+    """Seconds for the whole body."""
 
 
 class BodyLimits:
     """Makes reading a body that is too large or too slow raise 413 or 408, as an `HTTPException`.
 
-    That is the only kind of error that FastAPI lets through while it reads a body. A request that is answered before
-    its body was read, such as one without a key, is cut off as well.
+    FastAPI lets no other kind of error through while it reads a body. The connection is also closed if a response is
+    sent before a long body was read, such as the response to a request without a key.
     """
 
     def __init__(self, app: ASGIApp, *, default: BodyLimit, by_path: Mapping[str, BodyLimit]) -> None:

@@ -1,11 +1,11 @@
-"""Conditional requests (RFC 9110, section 13): evaluates If-Match, If-None-Match and If-Range. Pure."""
+"""Conditional requests (RFC 9110, section 13): evaluates If-Match, If-None-Match and If-Range."""
 
 import hashlib
 import re
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
-from phoenix.db.unit_of_work import UnitOfWork
+from phoenix.db import UnitOfWork
 from phoenix.errors import PreconditionFailed
 from phoenix.jobs.repository import get_job_locked
 
@@ -36,19 +36,19 @@ _DIGEST = re.compile(r'(?<=[0-9])-[0-9a-f]{12}(?=")')
 
 
 def etag_of(last_seq: int, view: bytes) -> str:
-    """A strong `ETag`: the number of the job's last durable event, and a digest of what is shown.
+    """A strong `ETag`: the number of the job's last durable event, and a digest of the view.
 
-    Progress and queue positions move without such an event, so the number alone does not distinguish two views.
+    Progress and queue positions change without such an event, so two views can have the same number.
     """
     return f'"{last_seq}-{hashlib.blake2b(view, digest_size=6).hexdigest()}"'
 
 
 @asynccontextmanager
 async def check_if_match(uow: UnitOfWork, job_id: str, *, owner_id: str, if_match: str | None) -> AsyncGenerator[None]:
-    """Around a change: rolls it back with `PreconditionFailed` if `if_match` names an earlier state of the job.
+    """Undoes the change in its block with `PreconditionFailed` if `if_match` names an earlier state of the job.
 
-    Only the tag's number counts: a job must stay cancelable while its progress moves. Evaluated after the change,
-    because other refusals take precedence (RFC 9110, section 13.2.1).
+    Only the number in the tag counts, so that a job stays cancelable while its progress changes. The tag is evaluated
+    after the change, because other errors take precedence (RFC 9110, section 13.2.1).
     """
     if if_match is None:
         yield

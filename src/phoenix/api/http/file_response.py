@@ -20,7 +20,7 @@ from phoenix.storage.store import ArtifactStore
 
 @dataclass(frozen=True)
 class StoredFile:
-    """A file as a client sees it."""
+    """A stored file, with the properties that the response shows."""
 
     key: str
     media_type: str
@@ -34,7 +34,7 @@ class StoredFile:
 
 
 def as_file(artifact: ArtifactRow, *, stem: str) -> StoredFile:
-    """An artifact under the name it was uploaded with, or else under `stem` with the suffix of its key."""
+    """The file of an artifact. Its name is the name of the upload, or `stem` with the suffix of the key."""
     filename = artifact.filename or stem + PurePosixPath(artifact.key).suffix
     return StoredFile(artifact.key, artifact.media_type, artifact.size_bytes, artifact.sha256, filename)
 
@@ -58,7 +58,7 @@ async def send_file(
         raise PreconditionFailed
     if is_not_modified(request.headers.get("if-none-match"), file.etag):
         return Response(status_code=304, headers=headers)
-    # Before the status is sent: after that, all that a missing file could do is break the response off.
+    # Checked before the status is sent: later, a missing file could only break the response off.
     await store.size(file.key)
     ranges = _requested_ranges(request, file)
     if len(ranges) > 1:
@@ -69,16 +69,16 @@ async def send_file(
 
 
 def disposition(filename: str) -> str:
-    """A Content-Disposition that shows the file inline; its name in ASCII for old clients, in UTF-8 for the others."""
+    """A Content-Disposition that shows the file inline, with its name in ASCII for old clients and in UTF-8."""
     plain = filename.encode("ascii", errors="replace").decode().replace('"', "'").replace("\\", "_")
     return f"inline; filename=\"{plain}\"; filename*=UTF-8''{quote(filename, safe='')}"
 
 
 def _may_redirect(request: Request, file: StoredFile) -> bool:
-    """Whether the store would respond as we do. Not for an upload, whose media type only we know.
+    """Whether the store would send the same response. It would not for an upload, as it does not know the media type.
 
-    The store has its own ETags, so a request that names one of ours would fail there. And a page may be forbidden, by
-    its own policy or for lack of CORS headers, to load media from another origin.
+    The store has its own ETags, so a request with an ETag of Phoenix would fail there. And a page may be forbidden, by
+    its own policy or by missing CORS headers, to load media from another origin.
     """
     is_plain = request.method == "GET" and not {"if-range", "if-match"} & set(request.headers)
     is_part_of_page = request.headers.get("sec-fetch-dest", "document") != "document"
@@ -91,7 +91,7 @@ def _requested_ranges(request: Request, file: StoredFile) -> Sequence[ByteRange]
     try:
         return parse_ranges(request.headers.get("range"), file.size_bytes)
     except UnsatisfiableRange:
-        detail = f"The file has {file.size_bytes} bytes; none of the ranges lies within."
+        detail = f"The file has {file.size_bytes} bytes; none of the ranges lies within it."
         raise HTTPException(416, detail, headers={"Content-Range": f"bytes */{file.size_bytes}"}) from None
 
 

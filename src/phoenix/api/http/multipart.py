@@ -1,6 +1,6 @@
 """Reads one file out of a multipart body, straight to disk and within bounds. Knows nothing about media.
 
-Starlette's own parser would first spool the whole body to its temporary folder, whatever its size.
+Starlette's own parser has no limit of the size: it would spool the whole body to a temporary folder first.
 """
 
 import asyncio
@@ -17,14 +17,16 @@ FIELD = "file"
 MAX_FILENAME_LENGTH = 200
 _WRITE_BYTES = 1024 * 1024
 _MAX_FIELD_ERRORS = 64
-"""There is one for each unexpected part, and a body as large as an upload can hold millions."""
+"""Each unexpected part is a field error, and a body as large as an upload can contain millions of parts."""
 
 
 @dataclass(frozen=True)
 class ReceivedFile:
+    """A file from a form, and where it was written to."""
+
     path: Path
     filename: str | None
-    """The client's name for it, cleaned for display; never to be used as a path."""
+    """The client's name for the file, cleaned for display. Never use it as a path."""
 
 
 async def receive_file(request: Request, path: Path, *, max_bytes: int) -> ReceivedFile:
@@ -49,7 +51,7 @@ async def receive_file(request: Request, path: Path, *, max_bytes: int) -> Recei
 def clean_filename(given: str | None) -> str | None:
     """The last part of a path with either kind of slash, without characters that a terminal or page would act on."""
     name = (given or "").replace("\\", "/").rsplit("/", 1)[-1]
-    # A right-to-left override is not printable either: it disguises how a name ends.
+    # A right-to-left override, which disguises the end of a name, is not printable either.
     shown = "".join(char for char in name if char.isprintable()).strip()
     return shown[:MAX_FILENAME_LENGTH] or None
 
@@ -78,7 +80,7 @@ def _open_parser(request: Request, form: "_Form") -> MultipartParser:
 
 @dataclass
 class _Form:
-    """What the parser has seen so far."""
+    """The state of the parser, whose callbacks are the methods `on_…`."""
 
     max_bytes: int
     filename: str | None = None

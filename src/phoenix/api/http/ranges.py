@@ -1,11 +1,11 @@
-"""Which bytes of a file a request asks for (RFC 9110, section 14). Pure."""
+"""Byte ranges of a request (RFC 9110, section 14). Pure."""
 
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 MAX_RANGES = 16
-"""A header with more is ignored, as the RFC allows: each part costs more than its bytes."""
+"""A header with more ranges is ignored, as the RFC allows: each part costs more than its bytes."""
 
 _RANGE = re.compile(r"(?P<first>\d{0,18})-(?P<last>\d{0,18})", re.ASCII)
 
@@ -26,11 +26,11 @@ class ByteRange:
 
 
 class UnsatisfiableRange(Exception):
-    """None of the ranges asked for lies within the file."""
+    """No requested range lies within the file."""
 
 
 def parse_ranges(header: str | None, total_bytes: int) -> Sequence[ByteRange]:
-    """The ranges for a 206 response, in the order asked for; empty for the whole file.
+    """The ranges for a 206 response, in the order of the header; empty for the whole file.
 
     A header that is malformed or has an unknown unit counts as absent. Raises `UnsatisfiableRange`.
     """
@@ -45,12 +45,12 @@ def parse_ranges(header: str | None, total_bytes: int) -> Sequence[ByteRange]:
     ranges = [found for spec in specs if spec and (found := _resolve(spec, total_bytes))]
     if not ranges:
         raise UnsatisfiableRange
-    # Overlapping ranges can add up to many times the file; sending it once is less.
+    # Overlapping ranges can add up to many times the file, so the file is sent once.
     return ranges if sum(one.size_bytes for one in ranges) <= total_bytes else ()
 
 
 def _parse_spec(text: str) -> tuple[str, str] | None:
-    """First and last position, either of which may be missing; None if it is malformed."""
+    """First and last position, of which one may be missing; None if the text is malformed."""
     match = _RANGE.fullmatch(text.strip())
     if match is None:
         return None

@@ -1,4 +1,4 @@
-"""A request's id (the client's own if usable, else a new one) and its trace, kept in the ASGI scope."""
+"""The id and the trace of a request, stored in its ASGI scope. A client may send its own id."""
 
 from starlette.datastructures import Headers
 from starlette.types import Scope
@@ -13,7 +13,7 @@ _TRACE = "phoenix.traceparent"
 
 
 def assign_request_id(scope: Scope) -> str:
-    """Takes the id from the header or makes one, and keeps it for the rest of the request."""
+    """Takes the id from the header, or makes one if the header is not usable, and stores it in the scope."""
     given = Headers(scope=scope).get(HEADER, "")
     # Anything else could break a log line or a header.
     is_usable = 0 < len(given) <= MAX_LENGTH and given.isascii() and given.isprintable()
@@ -26,7 +26,7 @@ def request_id_of(scope: Scope) -> str:
 
 
 def store_traceparent(scope: Scope) -> str | None:
-    """Takes the trace from the header and keeps it; None if there is not exactly one valid header."""
+    """Takes the trace from the header and stores it in the scope; None unless there is exactly one valid header."""
     given = Headers(scope=scope).getlist(traces.HEADER)
     scope[_TRACE] = traces.parse_traceparent(given[0]) if len(given) == 1 else None
     return scope[_TRACE]

@@ -13,7 +13,7 @@ from phoenix.events.sse.stream_loop import DirectSink
 
 
 class SendTimeouts:
-    """Drops clients that stop reading. Checks all pending sends once a second; most end at once."""
+    """Drops clients that stop reading. Checks all pending sends once a second, as most end at once."""
 
     def __init__(self, timeout_s: float) -> None:
         self._timeout_s = timeout_s
@@ -28,7 +28,7 @@ class SendTimeouts:
         self._since_s.pop(drop, None)
 
     def shorten(self) -> None:
-        """Shortens the limit to a second at most: the process is shutting down."""
+        """Shortens the limit to at most a second, for a process that is shutting down."""
         self._timeout_s = min(self._timeout_s, 1.0)
 
     @asynccontextmanager
@@ -49,7 +49,7 @@ class SendTimeouts:
 ABORT_EXTENSION = "phoenix.abort"
 """In `scope["extensions"]`, if the server offers it: a callable that drops the connection and its buffered output."""
 DIRECT_SINK_EXTENSION = "phoenix.direct_sink"
-"""Likewise: a `DirectSink` of this response. It bypasses the middleware, which never changes a body once begun."""
+"""In `scope["extensions"]`: a `DirectSink` of this response. It bypasses the middleware, which only changes headers."""
 
 _HEADERS = {
     "Cache-Control": "no-store",
@@ -60,7 +60,7 @@ _HEADERS = {
 }
 
 MakeChunks = Callable[[DirectSink | None], AsyncGenerator[bytes]]
-"""Starts a stream, which may push to the sink while its next chunk is awaited."""
+"""Starts a stream. It may push to the sink while the response waits for the next chunk."""
 
 
 class EventStream(Response):

@@ -1,1 +1,1 @@
-"""`/v1/videos`, the routes that OpenAI's packages call."""
+"""The routes under `/v1/videos`, which OpenAI's SDKs call."""

@@ -1,4 +1,4 @@
-"""Errors in the shape that OpenAI's SDKs read, for the routes that imitate its API only."""
+"""Errors of the routes under `/v1/videos`, in the format of OpenAI's SDKs."""
 
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -9,7 +9,7 @@ from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
 from phoenix.api.errors.problems import ExplainedError, explain
-from phoenix.api.http.response_docs import Responses
+from phoenix.api.http.declarations import Responses
 from phoenix.contract.videos import VideoFault, VideoProblem
 from phoenix.errors import ProblemCode, RequestError
 from phoenix.storage.errors import ObjectMissing, StoreFailed
@@ -24,7 +24,7 @@ _TYPES = {
     ProblemCode.QUEUE_FULL: "server_error",
     ProblemCode.UNAVAILABLE: "server_error",
 }
-# Fields of a reel that have another name in a video.
+# Fields of a reel, and their names in a video.
 _PARAMS = {
     "duration_s": "seconds",
     "resolution": "size",
@@ -35,14 +35,14 @@ _PARAMS = {
 
 PROBLEM: Responses = {
     "default": {
-        "description": "Anything that went wrong, as OpenAI's SDKs read it.",
+        "description": "Any error, in the format of OpenAI's SDKs.",
         "content": {"application/json": {"schema": {"$ref": "#/components/schemas/VideoProblem"}}},
     }
 }
 
 
 class VideoRoute(APIRoute):
-    """A route whose errors are not problem+json. Unexpected ones go on to the error boundary."""
+    """A route that sends its errors in OpenAI's format. Unexpected errors go on to the error boundary."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
@@ -73,7 +73,7 @@ def respond(explained: ExplainedError) -> Response:
 
 
 def param_of(pointer: str) -> str | None:
-    """The field of the form that a pointer into the reel means: `/clips/0/duration_s` is `seconds`."""
+    """The field of the form that corresponds to a pointer into the reel: `/clips/0/duration_s` is `seconds`."""
     parts = [part for part in pointer.split("/") if part and part not in ("body", "query")]
     if not parts:
         return None

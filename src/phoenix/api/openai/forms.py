@@ -24,7 +24,7 @@ _NAME = re.compile(r"([A-Za-z_]{1,64})(?:\[([A-Za-z_]{0,64})\])?")
 
 @dataclass(frozen=True)
 class VideoForm:
-    """The fields, not validated yet, and the picture that came with them."""
+    """The fields before validation, and the picture of the form."""
 
     fields: dict[str, Any]
     picture: UploadFile | None = None
@@ -47,7 +47,7 @@ async def open_form(request: Request, *, max_json_bytes: int) -> AsyncGenerator[
 
 
 def collect_fields(items: Iterable[tuple[str, UploadFile | str]]) -> VideoForm:
-    """`a[b]` is field `b` of `a`. Such names cannot express a list of objects, which must be sent as JSON text."""
+    """`a[b]` is field `b` of `a`. Such names cannot express a list of objects, so such a list is sent as JSON text."""
     fields: dict[str, Any] = {}
     picture: UploadFile | None = None
     for name, value in items:
@@ -64,7 +64,7 @@ _Checked = TypeVar("_Checked", bound=BaseModel)
 
 
 def validate_fields(fields: dict[str, Any], kind: type[_Checked]) -> _Checked:
-    """Validates the fields. Raises FastAPI's own error, which `problems` explains."""
+    """Validates the fields. Raises `RequestValidationError`, which `errors.problems` explains."""
     try:
         return kind.model_validate(fields)
     except ValidationError as error:

@@ -1,10 +1,9 @@
-"""Converts between OpenAI's videos and our reels and jobs. Pure."""
+"""Converts between OpenAI's videos and Phoenix's reels and jobs. Pure."""
 
 from itertools import product
 from typing import Any
 
-from phoenix.catalog.load import Catalog
-from phoenix.catalog.model import SizeRule
+from phoenix.catalog.model import Catalog, SizeRule
 from phoenix.catalog.resolve import Size, fit_size
 from phoenix.contract.base import AspectRatio, Resolution
 from phoenix.contract.jobs import Job, JobState
@@ -17,7 +16,7 @@ NamedSizes = dict[Size, tuple[Resolution, AspectRatio]]
 
 
 def name_sizes(rule: SizeRule) -> NamedSizes:
-    """The name of every size that the model makes; of two names for one size, the first in the catalog's order."""
+    """The name of every size that the model makes. If a size has two names, the first in the catalog's order counts."""
     named: NamedSizes = {}
     for resolution, aspect_ratio in product(rule.resolutions, rule.aspect_ratios):
         named.setdefault(fit_size(rule, resolution, aspect_ratio), (resolution, aspect_ratio))
@@ -28,7 +27,7 @@ TITLE_KEY = "video_prompt"
 """Metadata key: the prompt of a video that was made of `clips`."""
 
 REMIXED_KEY = "video_remixed_from"
-"""Metadata key: id of the video that this one is a remix of."""
+"""Metadata key: id of the original of a remix."""
 
 _STATUSES: dict[JobState, VideoStatus] = {
     JobState.QUEUED: "queued",
@@ -59,7 +58,7 @@ def to_reel(request: VideoRequest, catalog: Catalog, *, default_model: str) -> R
 def to_remix(job: Job, prompt: str) -> ReelRequest:
     """The same reel with another prompt: seed, size, length, steps, picture and sound stay.
 
-    Raises `Conflict` before it has succeeded, and `InvalidRequest` for a reel whose clips have prompts of their own.
+    Raises `Conflict` unless the job has succeeded, and `InvalidRequest` for a reel whose clips have their own prompts.
     """
     if job.state is not JobState.SUCCEEDED:
         raise Conflict(f"The video is {_STATUSES.get(job.state, 'failed')}; only a completed one can be remixed.")
@@ -94,13 +93,13 @@ def to_remix(job: Job, prompt: str) -> ReelRequest:
 def _name_size(size: str, catalog: Catalog, model_id: str) -> dict[str, str]:
     model = catalog.find(model_id)
     if model is None:
-        return {}  # admission will say so
+        return {}  # admission reports the unknown model
     sizes = name_sizes(model.size)
     width, _, height = size.partition("x")
     named = sizes.get(Size(int(width), int(height)))
     if named is None:
         detail = f"{model.id} makes {', '.join(map(str, sorted(sizes)))}; choose one of them"
-        raise InvalidRequest(f"/size: {detail}", field_errors=[FieldError("/size", detail)])
+        raise InvalidRequest.from_field_errors([FieldError("/size", detail)])
     return {"resolution": named[0], "aspect_ratio": named[1]}
 
 
@@ -113,7 +112,7 @@ def video_id_of(job_id: str) -> str:
 
 
 def view_video(job: Job) -> Video:
-    """A reel as a video."""
+    """The job of a reel as a video."""
     reel = job.request
     assert isinstance(reel, ResolvedReel), "only reels are videos"
     is_done = job.state is JobState.SUCCEEDED and job.finished_at is not None
@@ -134,7 +133,7 @@ def view_video(job: Job) -> Video:
 
 
 def _view_error(job: Job) -> VideoError | None:
-    """The SDKs know only one failed status, and poll on at any status that they do not know."""
+    """The error of a job that did not succeed. The SDKs know one failed status, and poll on at an unknown status."""
     if job.state is JobState.CANCELED:
         return VideoError(code="cancelled", message="The job was canceled.")
     if job.error is None or job.state not in (JobState.FAILED, JobState.EXPIRED):

@@ -1,4 +1,4 @@
-"""Adds to the document what all operations share: security, headers, examples, and named unions."""
+"""Completes the document: security, headers and examples of all operations, and named unions."""
 
 import json
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ Json = dict[str, Any]
 EVENT_STREAM = "text/event-stream"
 
 EXAMPLES: Json = json.loads(files("phoenix.api.openapi").joinpath("examples.json").read_text())
-"""One value for each component that is a whole body. A test validates them against the types."""
+"""One value for each component that is a whole body. A test validates the values against the types."""
 
 SECURITY_SCHEMES: Json = {
     "api_key": {
@@ -27,7 +27,7 @@ SECURITY_SCHEMES: Json = {
         "type": "apiKey",
         "in": "query",
         "name": "token",
-        "description": "From `POST …/stream-tokens`: one job's events and nothing else, for an `EventSource`.",
+        "description": "From `POST …/stream-tokens`, for an `EventSource`: grants the events of one job only.",
     },
 }
 
@@ -38,10 +38,13 @@ _UNIONS: Json = {"DurableEvent": DurableEvent, "ResolvedRequest": ResolvedReques
 _SCHEMA_PATH = "#/components/schemas/"
 
 _REQUEST_ID: Json = {
-    HEADER: {"description": "Id of this request: yours, or a new one if you sent none.", "schema": {"type": "string"}}
+    HEADER: {
+        "description": "Id of this request: your own id, or a new id if you sent none.",
+        "schema": {"type": "string"},
+    }
 }
 _RETRY_AFTER: Json = {
-    "Retry-After": {"description": "Seconds until it is worth trying again.", "schema": {"type": "integer"}}
+    "Retry-After": {"description": "Seconds to wait before trying again.", "schema": {"type": "integer"}}
 }
 
 
@@ -79,7 +82,7 @@ def _secure(operation: Json) -> None:
 def _give_examples(body: Json) -> None:
     for kind, media in body.get("content", {}).items():
         if kind == EVENT_STREAM:
-            # FastAPI adds `type: string`, but the schema is that of the JSON in the text.
+            # FastAPI adds `type: string`, but the schema describes the JSON in the text.
             media["schema"].pop("type", None)
             continue
         name = media.get("schema", {}).get("$ref", "").removeprefix(_SCHEMA_PATH)
@@ -88,7 +91,7 @@ def _give_examples(body: Json) -> None:
 
 
 def _document_nulls(body: Json) -> None:
-    """What may be left out of a body may also be null. Not so parameters: null would be sent as "None"."""
+    """Documents null for the optional fields of a body. Parameters are not changed: null would be sent as "None"."""
     for name, field in body["properties"].items():
         if name not in body.get("required", ()) and field.get("default") is None:
             metadata = {key: field.pop(key) for key in ("title", "description", "examples") if key in field}
@@ -98,7 +101,7 @@ def _document_nulls(body: Json) -> None:
 
 
 def _name_unions(document: Json) -> None:
-    """Gives each union a component of its own: otherwise generators invent names such as `RequestOneOf`."""
+    """Gives each union its own component, because generators would invent names such as `RequestOneOf`."""
     schemas = document["components"]["schemas"]
     for name, union in _UNIONS.items():
         schema = TypeAdapter[Any](union).json_schema(ref_template=_SCHEMA_PATH + "{model}", mode="serialization")
@@ -108,7 +111,7 @@ def _name_unions(document: Json) -> None:
 
 
 def _replace(node: Any, choices: Any, reference: Json) -> None:
-    """Puts the reference wherever these choices are spelt out."""
+    """Replaces every occurrence of these choices with the reference."""
     for child in cast("Json", node).values() if isinstance(node, dict) else node:
         if isinstance(child, dict) and cast("Json", child).get("oneOf") == choices:
             cast("Json", child).clear()

@@ -1,4 +1,4 @@
-"""The `webhooks` of the document, from which receivers can generate types and handlers."""
+"""The `webhooks` of the document. Receivers can generate types and handlers from them."""
 
 from typing import Any
 
@@ -6,16 +6,16 @@ from phoenix.api.openapi.postprocess import EXAMPLES, Json
 from phoenix.contract.webhooks import WebhookPayload
 
 PAYLOADS = (WebhookPayload,)
-"""Types that the document needs beside those of the routes."""
+"""Types that the document needs in addition to the types of the routes."""
 
 _SIGNED_HEADERS = {
-    "webhook-id": "The same at every try, so that receivers can recognise duplicates.",
-    "webhook-timestamp": "When it was sent, in seconds since 1970. Refuse webhooks older than five minutes.",
-    "webhook-signature": "`v1,` and the Base64 of HMAC-SHA256 over `id.timestamp.body`; two of them after a rotation.",
+    "webhook-id": "Id of the delivery: the same at every try, so that receivers can recognise duplicates.",
+    "webhook-timestamp": "Unix time of the try, in seconds. Refuse webhooks older than five minutes.",
+    "webhook-signature": "`v1,` and the Base64 of HMAC-SHA256 over `id.timestamp.body`; twice after a rotation.",
 }
 _CAUSE_HEADERS = {
     "X-Request-ID": "Id of the request that made the job. Not signed.",
-    "traceparent": "The trace of that request, if it had one. Not signed.",
+    "traceparent": "The trace of the request that made the job, if it had one. Not signed.",
 }
 _ENDS = {
     "job.succeeded": "A job has succeeded",
@@ -36,7 +36,7 @@ _ERRORS: dict[str, Json] = {
 
 
 def describe_webhooks() -> Json:
-    """One entry for each event that a job can have sent."""
+    """One entry for each event that is sent as a webhook."""
     return {name: {"post": _operation(name)} for name in _ENDS}
 
 
@@ -61,7 +61,7 @@ def _operation(name: str) -> Json:
         },
         "responses": {
             "2XX": {"description": "Received."},
-            "410": {"description": "No longer wanted: nothing more is sent to this URL."},
+            "410": {"description": "The receiver wants no more webhooks: nothing more is sent to this URL."},
             "default": {"description": "Retried, up to ten tries in three days; `Retry-After` is honoured."},
         },
         "security": [],
@@ -74,7 +74,7 @@ def _header(name: str, description: str, *, is_required: bool) -> Json:
 
 
 def _example(name: str) -> Any:
-    """A succeeded job with its output, an unsuccessful one with the reason."""
+    """An example payload: a succeeded job with its output, an unsuccessful job with the reason."""
     succeeded: Json = EXAMPLES["WebhookPayload"]
     state = name.removeprefix("job.")
     data = {**succeeded["data"], "state": state}

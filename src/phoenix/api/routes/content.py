@@ -1,13 +1,12 @@
-"""The bytes of results, clips and uploads."""
+"""Routes that send the bytes of results, clips and uploads."""
 
 from enum import StrEnum
 
 from fastapi import APIRouter, Depends, Request, Response
 
 from phoenix.api.dependencies import OwnerDep, ServicesDep
+from phoenix.api.http.declarations import ArtifactIdInPath, JobIdInPath, document_range_headers, stored_file
 from phoenix.api.http.file_response import StoredFile, as_file, send_file
-from phoenix.api.http.parameters import ArtifactIdInPath, JobIdInPath, document_range_headers
-from phoenix.api.http.response_docs import stored_file
 from phoenix.assembly import Services
 from phoenix.jobs.artifacts import get_clip, get_output, get_thumbnail
 from phoenix.jobs.repository import get_artifact, get_full_job
@@ -16,6 +15,8 @@ router = APIRouter(tags=["content"], dependencies=[Depends(document_range_header
 
 
 class ContentVariant(StrEnum):
+    """The file of a job to download: its result or its thumbnail."""
+
     ORIGINAL = "original"
     THUMBNAIL = "thumbnail"
 
@@ -55,7 +56,7 @@ async def get_clip_content(
 ) -> Response:
     """Download one clip of a reel.
 
-    There as soon as that clip is done, and 409 before.
+    409 until that clip has succeeded.
     """
     async with services.database.read() as session:
         artifact = await get_clip(session, await get_full_job(session, job_id, owner_id=owner), index)
@@ -76,7 +77,7 @@ async def get_artifact_content(
 ) -> Response:
     """Download an artifact.
 
-    Byte for byte as it was uploaded or made, with the type that probing found.
+    Exactly the bytes that were uploaded or made, with the media type that probing found.
     """
     async with services.database.read() as session:
         artifact = await get_artifact(session, artifact_id, owner_id=owner)

@@ -1,34 +1,146 @@
-"""The queues and the workers, for operators and their dashboards."""
+"""The queues and the workers: as JSON for operators and dashboards, and as Prometheus metrics.
 
-from fastapi import APIRouter
+Metrics of the fleet are read from SQL, so every replica reports the same values; each replica adds its own.
+"""
+
+from collections.abc import Iterator, Sequence
+
+from fastapi import APIRouter, Request, Response
+from prometheus_client import Metric
 
 from phoenix.access.keys import Scope
-from phoenix.api.dependencies import CallerDep, ServicesDep
-from phoenix.contract.fleet import QueueView, WorkerList
+from phoenix.api.dependencies import CallerDep, DatabaseDep, ReaderDep
+from phoenix.contract.fleet import QueueDepth, QueueView, WorkerList
+from phoenix.errors import Unavailable
+from phoenix.jobs.metrics import FleetGauges, WorkerDeviceMemory, read_gauges
 from phoenix.jobs.scheduling.workers import view_queue, view_workers
+from phoenix.telemetry.meters import CONTENT_TYPE, Meters, counter, gauge
 
 router = APIRouter(tags=["fleet"])
 
 
 @router.head("/v1/queue", include_in_schema=False)
 @router.get("/v1/queue")
-async def get_queue(services: ServicesDep, _caller: CallerDep) -> QueueView:
+async def get_queue(database: DatabaseDep, _caller: CallerDep) -> QueueView:
     """Show the queues.
 
     How many tasks wait and run, how many the live workers can run at once, and how long the oldest has waited.
     """
-    async with services.database.read() as session:
+    async with database.read() as session:
         return await view_queue(session)
 
 
 @router.head("/v1/workers", include_in_schema=False)
 @router.get("/v1/workers")
-async def list_workers(services: ServicesDep, caller: CallerDep) -> WorkerList:
+async def list_workers(database: DatabaseDep, caller: CallerDep) -> WorkerList:
     """List the live workers.
 
-    With their device, its memory, the models they hold and the jobs they work for: your own, or all of them with
+    With their device, its memory, the models in memory and the jobs in progress: only your own jobs, or every job with
     the scope `admin`.
     """
     owner_id = None if Scope.ADMIN in caller.scopes else caller.owner_id
-    async with services.database.read() as session:
+    async with database.read() as session:
         return WorkerList(data=await view_workers(session, owner_id=owner_id))
+
+
+@router.head("/metrics", include_in_schema=False)
+@router.get("/metrics", include_in_schema=False)
+async def get_metrics(request: Request, database: DatabaseDep, reader: ReaderDep) -> Response:
+    """Write the metrics. Requires the scope `admin`; `phoenix_database_up` is 0 while the database is away."""
+    reader.check(Scope.ADMIN)
+    meters: Meters = request.app.state.meters
+    try:
+        async with database.read() as session:
+            found = await read_gauges(session)
+    except Unavailable:
+        return _respond(meters, [_database_up(is_up=False)])
+    return _respond(meters, [_database_up(is_up=True), *_show(found)])
+
+
+def _respond(meters: Meters, metrics: list[Metric]) -> Response:
+    return Response(meters.write(*metrics), headers={"Content-Type": CONTENT_TYPE, "Cache-Control": "no-store"})
+
+
+def _database_up(*, is_up: bool) -> Metric:
+    return gauge("phoenix_database_up", "Whether the database answered this scrape.", values=[((), float(is_up))])
+
+
+def _show(found: FleetGauges) -> Iterator[Metric]:
+    yield gauge(
+        "phoenix_jobs",
+        "Stored jobs, by state.",
+        "state",
+        values=[((state,), count) for state, count in found.jobs.items()],
+    )
+    yield counter(
+        "phoenix_jobs_ended_total",
+        "Jobs that have ended, including deleted jobs, by state and error code. A retried job ends again.",
+        "state",
+        "code",
+        values=[(ending, count) for ending, count in found.ended.items()],
+    )
+    yield from _show_queues(found.queues)
+    yield gauge(
+        "phoenix_workers",
+        "Live workers: their last heartbeat is not older than a lease.",
+        "queue",
+        values=[((name,), count) for name, count in found.workers.items()],
+    )
+    yield from _show_memory(found.memory)
+    yield gauge(
+        "phoenix_webhooks_pending",
+        "Webhook deliveries that wait for their first or next try.",
+        values=[((), found.webhooks_pending)],
+    )
+    yield gauge(
+        "phoenix_clip_stage_seconds_mean",
+        "Mean seconds by stage, over the clips that started within the last hour and are done.",
+        "stage",
+        values=[((stage,), seconds) for stage, seconds in sorted(found.stage_s.items())],
+    )
+
+
+def _show_queues(queues: Sequence[QueueDepth]) -> Iterator[Metric]:
+    yield gauge(
+        "phoenix_tasks",
+        "Tasks that wait for a worker or run on one, by queue.",
+        "queue",
+        "state",
+        values=[
+            value
+            for queue in queues
+            for value in (((queue.name, "waiting"), queue.waiting), ((queue.name, "running"), queue.running))
+        ],
+    )
+    yield gauge(
+        "phoenix_queue_oldest_wait_seconds",
+        "How long the oldest waiting task has been ready; 0 if none waits.",
+        "queue",
+        values=[((queue.name,), queue.oldest_wait_s or 0) for queue in queues],
+    )
+    yield gauge(
+        "phoenix_queue_slots",
+        "Tasks that the live workers can run at once.",
+        "queue",
+        values=[((queue.name,), queue.slots) for queue in queues],
+    )
+
+
+def _show_memory(devices: Sequence[WorkerDeviceMemory]) -> Iterator[Metric]:
+    labels = [(each.worker_id, each.host, each.device) for each in devices]
+    yield gauge(
+        "phoenix_device_memory_used_bytes",
+        "Memory in use on each live worker's device, by any process.",
+        "worker",
+        "host",
+        "device",
+        values=zip(labels, (each.used_bytes for each in devices), strict=True),
+    )
+    yield gauge(
+        "phoenix_device_memory_total_bytes",
+        "Memory of each live worker's device.",
+        "worker",
+        "host",
+        "device",
+        values=zip(labels, (each.total_bytes for each in devices), strict=True),
+    )

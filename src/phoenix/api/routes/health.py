@@ -1,9 +1,10 @@
-"""Liveness of this server, and the state of the services behind it, for load balancers and people."""
+"""Liveness of this server, and the state of the services behind it."""
 
 import asyncio
 from collections.abc import Awaitable
 
 from fastapi import APIRouter
+from redis.asyncio import Redis
 from redis.exceptions import RedisError
 from sqlalchemy import text
 
@@ -11,11 +12,13 @@ from phoenix import __version__
 from phoenix.api.dependencies import ServicesDep
 from phoenix.assembly import Services
 from phoenix.contract.fleet import Health
+from phoenix.db import Database
 from phoenix.errors import FieldError, PhoenixError, SchemaOutdated, Unavailable
 from phoenix.events.pubsub.redis_client import send
 from phoenix.ids import ArtifactId
 from phoenix.storage.errors import ObjectMissing
 from phoenix.storage.keys import upload_key
+from phoenix.storage.store import ArtifactStore
 
 router = APIRouter(tags=["health"])
 
@@ -33,7 +36,7 @@ _ABSENT_KEY = upload_key(ArtifactId("art_" + "0" * 26))
 async def get_liveness() -> Health:
     """Check that the process responds.
 
-    Ignores the services behind it: restarting this server would not mend those.
+    Ignores the services behind it, because a restart of this server would not repair them.
     """
     return Health(status="ok", version=__version__, checks={})
 
@@ -43,7 +46,8 @@ async def get_liveness() -> Health:
 async def get_health(services: ServicesDep) -> Health:
     """Check everything behind this server.
 
-    200 even if `degraded`: work goes on without Redis. 503, with each fault, if the database or the store is away.
+    200 even if `degraded`, because work goes on without Redis. 503 if the database or the store is away, with an error
+    for each.
     """
     return await _check_all(services)
 
@@ -60,9 +64,9 @@ async def get_readiness(services: ServicesDep) -> Health:
 
 async def _check_all(services: Services) -> Health:
     pending = {
-        "database": _check_database(services),
-        "redis": _check_redis(services),
-        "storage": _check_store(services),
+        "database": _check_database(services.database),
+        "redis": _check_redis(services.redis),
+        "storage": _check_store(services.store),
     }
     checks = dict(zip(pending, await asyncio.gather(*(map(_run_check, pending.values()))), strict=True))
     down = [
@@ -91,18 +95,18 @@ async def _run_check(check: Awaitable[None]) -> str:
     return OK
 
 
-async def _check_database(services: Services) -> None:
-    async with services.database.read() as session:
-        # Of one of our tables: a database that was never migrated answers too.
+async def _check_database(database: Database) -> None:
+    async with database.read() as session:
+        # One of our tables, because a database without them also answers `SELECT 1`.
         await session.execute(text("SELECT 1 FROM leader_leases"))
 
 
-async def _check_redis(services: Services) -> None:
-    await send(services.redis, ("PING",))
+async def _check_redis(redis: Redis) -> None:
+    await send(redis, ("PING",))
 
 
-async def _check_store(services: Services) -> None:
+async def _check_store(store: ArtifactStore) -> None:
     try:
-        await services.store.size(_ABSENT_KEY)
+        await store.size(_ABSENT_KEY)
     except ObjectMissing:
         return

@@ -1,18 +1,27 @@
-"""Jobs of every kind: finding, polling, canceling, retrying, deleting."""
+"""Routes of existing jobs of every kind: list, show, cancel, retry, delete."""
 
 from typing import Annotated
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
-from phoenix.api.dependencies import CallerDep, OwnerDep, ServicesDep
-from phoenix.api.http.conditional import check_if_match
-from phoenix.api.http.parameters import IfMatch, Instant, JobIdInPath, SearchText, document_conditional_headers
-from phoenix.api.http.response_docs import JOB_ACCEPTED, JOB_SHOWN, JOBS_LISTED
-from phoenix.api.submission.job_views import fetch_job, respond_with_job, view_jobs
-from phoenix.api.submission.submit import point_to_job, quota_of
+from phoenix.api.dependencies import CallerDep, DatabaseDep, JobViewsDep, OwnerDep, ServicesDep
+from phoenix.api.http.conditional import check_if_match, etag_of, is_not_modified, passes_if_match
+from phoenix.api.http.declarations import (
+    JOB_ACCEPTED,
+    JOB_SHOWN,
+    JOBS_LISTED,
+    IfMatch,
+    Instant,
+    JobIdInPath,
+    SearchText,
+    document_conditional_headers,
+)
+from phoenix.api.job_views import POLL_AFTER_S
+from phoenix.api.submission import point_to_job, quota_of
 from phoenix.contract.base import JobKind, Omittable
 from phoenix.contract.jobs import Job, JobPage, JobState
+from phoenix.errors import PreconditionFailed
 from phoenix.jobs import repository, retention
 from phoenix.jobs.control import cancel, retry
 
@@ -23,7 +32,9 @@ async def get_filter(
     state: Omittable[JobState] = None,
     kind: Omittable[JobKind] = None,
     model: Omittable[SearchText] = None,
-    q: Annotated[Omittable[SearchText], Query(description="Words that the prompts contain, all of them.")] = None,
+    q: Annotated[
+        Omittable[SearchText], Query(description="Words that the prompts contain; all of them must be there.")
+    ] = None,
     created_after: Omittable[Instant] = None,
     created_before: Omittable[Instant] = None,
 ) -> repository.JobFilter:
@@ -35,7 +46,8 @@ async def get_filter(
 async def list_jobs(
     request: Request,
     response: Response,
-    services: ServicesDep,
+    database: DatabaseDep,
+    job_views: JobViewsDep,
     owner: OwnerDep,
     wanted: Annotated[repository.JobFilter, Depends(get_filter)],
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
@@ -43,15 +55,15 @@ async def list_jobs(
 ) -> JobPage:
     """List jobs, newest first.
 
-    Paging is stable while jobs arrive: none is repeated or skipped. The next page is also in the `Link` header.
+    Paging is stable while jobs arrive: no job is repeated or skipped. The next page is also in the `Link` header.
     """
-    async with services.database.read() as session:
+    async with database.read() as session:
         page = await repository.list_jobs(session, wanted, owner_id=owner, limit=limit, cursor=cursor)
     if page.next_cursor:
-        kept = [(name, value) for name, value in request.query_params.multi_items() if name != "cursor"]
-        response.headers["Link"] = f'</v1/jobs?{urlencode([*kept, ("cursor", page.next_cursor)])}>; rel="next"'
+        others = [(name, value) for name, value in request.query_params.multi_items() if name != "cursor"]
+        response.headers["Link"] = f'</v1/jobs?{urlencode([*others, ("cursor", page.next_cursor)])}>; rel="next"'
     return JobPage(
-        data=await view_jobs(services, page.jobs),
+        data=await job_views.view(*page.jobs),
         has_more=page.next_cursor is not None,
         next_cursor=page.next_cursor,
     )
@@ -63,7 +75,7 @@ async def list_jobs(
 )
 async def get_job(
     request: Request,
-    services: ServicesDep,
+    job_views: JobViewsDep,
     owner: OwnerDep,
     job_id: JobIdInPath,
 ) -> Response:
@@ -71,12 +83,17 @@ async def get_job(
 
     With the latest progress of its clips, and its queue position while it waits.
     """
-    return respond_with_job(request, await fetch_job(services, job_id, owner))
+    return _respond(request, await job_views.fetch(job_id, owner))
 
 
 @router.post("/v1/jobs/{job_id}/cancel", status_code=202, responses=JOB_ACCEPTED)
 async def cancel_job(
-    response: Response, services: ServicesDep, owner: OwnerDep, job_id: JobIdInPath, if_match: IfMatch = None
+    response: Response,
+    database: DatabaseDep,
+    job_views: JobViewsDep,
+    owner: OwnerDep,
+    job_id: JobIdInPath,
+    if_match: IfMatch = None,
 ) -> Job:
     """Cancel a job.
 
@@ -84,17 +101,22 @@ async def cancel_job(
     Canceling again is harmless, and a finished job is unchanged.
     """
     async with (
-        services.database.write() as uow,
+        database.write() as uow,
         check_if_match(uow, job_id, owner_id=owner, if_match=if_match),
     ):
         await cancel(uow, job_id, owner_id=owner)
     point_to_job(response, job_id)
-    return await fetch_job(services, job_id, owner)
+    return await job_views.fetch(job_id, owner)
 
 
 @router.post("/v1/jobs/{job_id}/retry", status_code=202, responses=JOB_ACCEPTED)
 async def retry_job(
-    response: Response, services: ServicesDep, caller: CallerDep, job_id: JobIdInPath, if_match: IfMatch = None
+    response: Response,
+    services: ServicesDep,
+    job_views: JobViewsDep,
+    caller: CallerDep,
+    job_id: JobIdInPath,
+    if_match: IfMatch = None,
 ) -> Job:
     """Retry a job.
 
@@ -114,17 +136,33 @@ async def retry_job(
             max_queued_jobs=limits.max_queued_jobs,
         )
     point_to_job(response, job_id)
-    return await fetch_job(services, job_id, caller.owner_id)
+    return await job_views.fetch(job_id, caller.owner_id)
 
 
 @router.delete("/v1/jobs/{job_id}", status_code=204)
-async def delete_job(services: ServicesDep, owner: OwnerDep, job_id: JobIdInPath, if_match: IfMatch = None) -> None:
+async def delete_job(database: DatabaseDep, owner: OwnerDep, job_id: JobIdInPath, if_match: IfMatch = None) -> None:
     """Delete a finished job and its files.
 
     409 while it waits or runs: cancel it first.
     """
     async with (
-        services.database.write() as uow,
+        database.write() as uow,
         check_if_match(uow, job_id, owner_id=owner, if_match=if_match),
     ):
         await retention.delete_job(uow, job_id, owner_id=owner)
+
+
+def _respond(request: Request, job: Job) -> Response:
+    """200 with an `ETag`, or 304 if the client has this very view. Raises `PreconditionFailed`."""
+    body = job.model_dump_json().encode()
+    etag = etag_of(job.last_seq, body)
+    headers = {"ETag": etag, "Cache-Control": "private, no-cache"}
+    if not job.state.is_terminal:
+        headers["Retry-After"] = str(POLL_AFTER_S)
+    if not passes_if_match(request.headers.get("if-match"), etag):
+        raise PreconditionFailed
+    if is_not_modified(request.headers.get("if-none-match"), etag):
+        return Response(status_code=304, headers=headers)
+    headers["Content-Length"] = str(len(body))
+    shown = b"" if request.method == "HEAD" else body
+    return Response(shown, headers=headers, media_type="application/json")

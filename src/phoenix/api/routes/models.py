@@ -1,4 +1,4 @@
-"""The catalog, and which of it is served now."""
+"""The models of the catalog, and which of them a live worker serves."""
 
 from fastapi import APIRouter
 
@@ -10,7 +10,7 @@ from phoenix.jobs.scheduling.workers import list_served_models
 
 
 def view_model(spec: ModelSpec, *, is_served: bool) -> Model:
-    """The public view of `spec`. Lengths are those at its default frame rate."""
+    """The public view of `spec`. Lengths are in seconds at its default frame rate."""
     return Model(
         id=spec.id,
         title=spec.title,
@@ -51,7 +51,7 @@ router = APIRouter(tags=["models"])
 async def list_models(services: ServicesDep, _caller: CallerDep) -> ModelList:
     """List the models.
 
-    What each can do, its defaults, and whether a live worker serves it. Jobs for one that is not served wait.
+    The options and defaults of each, and whether a live worker serves it. Jobs for a model that no worker serves wait.
     """
     async with services.database.read() as session:
         served = await list_served_models(session)

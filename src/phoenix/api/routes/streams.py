@@ -1,24 +1,21 @@
-"""Event streams (SSE) of one job or of all the caller's jobs; and a job's log so far as a JSON page."""
+"""Event streams (SSE) of one job or of all the caller's jobs, and a job's log as JSON pages.
+
+The owner of a job may follow it, and so may the holder of a stream token for it, in the URL or in a cookie.
+"""
 
 from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack
 from functools import partial
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from fastapi import APIRouter, Cookie, Depends, Header, Query, Request, Response
 from pydantic.json_schema import SkipJsonSchema
 
-from phoenix.api.dependencies import AppStateDep, ReaderDep
-from phoenix.api.http.parameters import JobIdInPath
-from phoenix.api.http.response_docs import Responses
+from phoenix.api.auth import stream_path
+from phoenix.api.dependencies import AppStateDep, ReaderDep, get_owner
+from phoenix.api.http.declarations import JobIdInPath, Responses
 from phoenix.api.http.sse_response import EventStream
 from phoenix.api.lifespan import AppState
-from phoenix.api.routes.stream_dependencies import (
-    StreamOwnerDep,
-    StreamReaderDep,
-    limit_job_streams,
-    limit_owner_streams,
-    set_cookie,
-)
 from phoenix.contract.events import EventPage, StreamToken
 from phoenix.db.unit_of_work import RETRY_AFTER_S
 from phoenix.errors import NotFound, Unavailable
@@ -34,11 +31,80 @@ PAGE_SIZE = 1000
 
 _EVENTS = {"text/event-stream": {"schema": {"$ref": "#/components/schemas/JobEvent"}}}
 _PAGE = {"application/json": {"schema": {"$ref": "#/components/schemas/EventPage"}}}
-_OF_A_JOB: Responses = {
+_JOB_STREAM: Responses = {
     200: {"description": "The stream. It ends after the terminal event.", "content": _EVENTS | _PAGE},
     204: {"description": "The client has the last event already: it should not reconnect."},
 }
-_OF_ALL: Responses = {200: {"description": "The stream. It does not end by itself.", "content": _EVENTS}}
+_OWNER_STREAM: Responses = {200: {"description": "The stream. It does not end by itself.", "content": _EVENTS}}
+
+COOKIE = "phoenix_stream"
+
+
+def _set_cookie(request: Request, response: Response, job_id: str, token: StreamToken) -> None:
+    """Sets the token as a cookie for pages of the same site: sent only for this stream, and hidden from scripts."""
+    response.set_cookie(
+        COOKIE,
+        token.token,
+        expires=token.expires_at,
+        path=stream_path(job_id),
+        secure=request.url.scheme == "https",
+        httponly=True,
+        samesite="strict",
+    )
+
+
+async def get_stream_owner(
+    request: Request,
+    state: AppStateDep,
+    job_id: JobIdInPath,
+    token: Annotated[
+        str | SkipJsonSchema[None],
+        Query(description="From `POST …/stream-tokens`, for a client that cannot set headers."),
+    ] = None,
+    cookie: Annotated[str | SkipJsonSchema[None], Cookie(alias=COOKIE, include_in_schema=False)] = None,
+) -> str | None:
+    """Id of the followed job's owner; None while the database is away. A key or token precedes the cookie."""
+    presented = cookie if token is None and "authorization" not in request.headers else token
+    try:
+        if presented is not None:
+            return (await state.tokens.read(presented, job_id)).owner_id
+        return await get_owner(request)
+    except Unavailable:
+        return None
+
+
+async def get_stream_reader(request: Request) -> str | None:
+    """Id of the owner whose jobs are all followed; None while the database is away."""
+    try:
+        return await get_owner(request)
+    except Unavailable:
+        return None
+
+
+# None rather than an error: any status but 200 closes a browser's EventSource for good.
+StreamOwnerDep = Annotated[str | None, Depends(get_stream_owner)]
+StreamReaderDep = Annotated[str | None, Depends(get_stream_reader)]
+
+
+async def limit_job_streams(state: AppStateDep, owner: StreamOwnerDep) -> AsyncGenerator[None]:
+    """Takes a slot for a stream of one job. Raises `RateLimited`."""
+    async with AsyncExitStack() as stack:
+        await _acquire_slot(stack, state, owner)
+        yield
+
+
+async def limit_owner_streams(state: AppStateDep, owner: StreamReaderDep) -> AsyncGenerator[None]:
+    """Takes a slot for a stream of all of the caller's jobs. Raises `RateLimited`."""
+    async with AsyncExitStack() as stack:
+        await _acquire_slot(stack, state, owner)
+        yield
+
+
+async def _acquire_slot(stack: AsyncExitStack, state: AppState, owner_id: str | None) -> None:
+    # While the database is away the owner is unknown, and the stream only asks the client to reconnect.
+    if owner_id is not None:
+        await stack.enter_async_context(state.open_streams.slot(owner_id))
+
 
 LastEventIdInQuery = Annotated[
     str | SkipJsonSchema[None],
@@ -54,7 +120,7 @@ LastEventIdInHeader = Annotated[
 @router.get(
     "/v1/jobs/{job_id}/events",
     response_class=EventStream,
-    responses=_OF_A_JOB,
+    responses=_JOB_STREAM,
     dependencies=[Depends(limit_job_streams)],
 )
 async def stream_job_events(
@@ -68,7 +134,7 @@ async def stream_job_events(
     """Follow a job.
 
     Starts with a `snapshot`, or with the events missed since `Last-Event-ID`, and continues live until the terminal
-    event. With `Accept: application/json`, answers with the durable events so far, as `{data, has_more}`.
+    event. With `Accept: application/json`, returns the durable events so far, as `{data, has_more}`.
     """
     after = parse_last_event_id(in_header if in_header is not None else in_query)
     if _wants_json(request):
@@ -88,7 +154,9 @@ async def stream_job_events(
 
 
 @router.head("/v1/events", include_in_schema=False)
-@router.get("/v1/events", response_class=EventStream, responses=_OF_ALL, dependencies=[Depends(limit_owner_streams)])
+@router.get(
+    "/v1/events", response_class=EventStream, responses=_OWNER_STREAM, dependencies=[Depends(limit_owner_streams)]
+)
 async def stream_all_events(
     state: AppStateDep,
     owner: StreamReaderDep,
@@ -112,13 +180,13 @@ async def create_stream_token(
 ) -> StreamToken:
     """Make a token to follow a job with.
 
-    For an `EventSource`, which cannot send headers: it lets its holder read this job's events and nothing else,
+    For an `EventSource`, which cannot send headers. The token lets its holder read this job's events and nothing else,
     for as long as the job may take. Pages of the same site need not put it in the URL: it is also set as a cookie.
     """
     async with state.services.database.read() as session:
         job = await get_job(session, job_id, owner_id=reader.owner_id)
     token = await state.tokens.issue(job, reader)
-    set_cookie(request, response, job_id, token)
+    _set_cookie(request, response, job_id, token)
     response.headers["Cache-Control"] = "no-store"
     return token
 

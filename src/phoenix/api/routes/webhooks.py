@@ -1,17 +1,16 @@
-"""Webhooks as their owner sees them: the signing secret, and the state of each delivery."""
+"""Routes of webhooks: the signing secret, and the state of each delivery."""
 
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 
 from phoenix.access.keys import Scope
-from phoenix.api.dependencies import CallerDep, OwnerDep, ServicesDep
-from phoenix.api.http.parameters import DeliveryIdInPath
+from phoenix.api.dependencies import CallerDep, DatabaseDep, OwnerDep
+from phoenix.api.http.declarations import DeliveryIdInPath
 from phoenix.contract.base import Omittable
 from phoenix.contract.webhooks import WebhookDelivery, WebhookDeliveryPage, WebhookSecret
 from phoenix.ids import DELIVERY_ID_PATTERN, JOB_ID_PATTERN
 from phoenix.jobs.webhooks import outbox
-from phoenix.jobs.webhooks.outbox import next_attempt_at
 from phoenix.jobs.webhooks.signing_secrets import get_secret, rotate_secret
 from phoenix.jobs.webhooks.tables import WebhookDeliveryRow, WebhookSecretRow
 
@@ -20,24 +19,24 @@ router = APIRouter(tags=["webhooks"])
 
 @router.head("/v1/webhooks/secret", include_in_schema=False)
 @router.get("/v1/webhooks/secret")
-async def get_webhook_secret(response: Response, services: ServicesDep, caller: CallerDep) -> WebhookSecret:
+async def get_webhook_secret(response: Response, database: DatabaseDep, caller: CallerDep) -> WebhookSecret:
     """Show the secret.
 
-    Every webhook is signed with it, by the Standard Webhooks specification. Generated on first use. Requires the
-    scope `write` as well as `read`: anyone who knows the secret can forge webhooks.
+    The secret signs every webhook, by the Standard Webhooks specification. It is generated on first use. Requires the
+    scopes `read` and `write`: anyone who knows the secret can forge webhooks.
     """
     caller.check(Scope.WRITE)
-    return _view_secret(response, await get_secret(services.database, caller.owner_id))
+    return _view_secret(response, await get_secret(database, caller.owner_id))
 
 
 @router.post("/v1/webhooks/secret/rotate")
-async def rotate_webhook_secret(response: Response, services: ServicesDep, owner: OwnerDep) -> WebhookSecret:
+async def rotate_webhook_secret(response: Response, database: DatabaseDep, owner: OwnerDep) -> WebhookSecret:
     """Replace the secret.
 
     For 24 hours webhooks carry two signatures, by the new secret and the previous one, so that receivers can be
     updated one by one.
     """
-    async with services.database.write() as uow:
+    async with database.write() as uow:
         row = await rotate_secret(uow, owner)
     return _view_secret(response, row)
 
@@ -45,7 +44,7 @@ async def rotate_webhook_secret(response: Response, services: ServicesDep, owner
 @router.head("/v1/webhooks/deliveries", include_in_schema=False)
 @router.get("/v1/webhooks/deliveries")
 async def list_webhook_deliveries(
-    services: ServicesDep,
+    database: DatabaseDep,
     owner: OwnerDep,
     job_id: Annotated[Omittable[Annotated[str, Query(pattern=JOB_ID_PATTERN)]], Query()] = None,
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
@@ -58,7 +57,7 @@ async def list_webhook_deliveries(
 
     With the outcome of the last try, and the time of the next one.
     """
-    async with services.database.read() as session:
+    async with database.read() as session:
         rows = await outbox.list_deliveries(session, owner_id=owner, job_id=job_id, before_id=cursor, limit=limit + 1)
     has_more = len(rows) > limit
     page = [_view_delivery(row) for row in rows[:limit]]
@@ -67,13 +66,13 @@ async def list_webhook_deliveries(
 
 @router.post("/v1/webhooks/deliveries/{delivery_id}/replay", status_code=202)
 async def replay_webhook_delivery(
-    services: ServicesDep, owner: OwnerDep, delivery_id: DeliveryIdInPath
+    database: DatabaseDep, owner: OwnerDep, delivery_id: DeliveryIdInPath
 ) -> WebhookDelivery:
     """Send a delivery again.
 
     The same body with the same `webhook-id`. If the URL had responded with 410, webhooks are sent to it again.
     """
-    async with services.database.write() as uow:
+    async with database.write() as uow:
         row = await outbox.replay(uow, delivery_id, owner_id=owner)
     return _view_delivery(row)
 
@@ -84,4 +83,4 @@ def _view_secret(response: Response, row: WebhookSecretRow) -> WebhookSecret:
 
 
 def _view_delivery(row: WebhookDeliveryRow) -> WebhookDelivery:
-    return WebhookDelivery.model_validate({**row.model_dump(), "next_attempt_at": next_attempt_at(row)})
+    return WebhookDelivery.model_validate({**row.model_dump(), "next_attempt_at": outbox.next_attempt_at(row)})

@@ -1,1 +1,1 @@
-"""uvicorn as Phoenix runs it: bounded heads of requests, and streams that do not hold up a shutdown."""
+"""The server: uvicorn with bounded request heads, and with streams that do not delay a shutdown."""

@@ -1,4 +1,4 @@
-"""Bounds the size of request heads and the time they take, which uvicorn's httptools protocol does not."""
+"""Limits the size of request heads and the time that they take, which uvicorn's httptools protocol does not."""
 
 import asyncio
 from http import HTTPStatus
@@ -14,14 +14,12 @@ from phoenix.telemetry.logs import get_logger
 _logger = get_logger(__name__)
 
 MAX_HEAD_BYTES = 65_536
-"""For request line and headers; four times the most that a browser's cookies take."""
-
-
+"""Limit of the request line and headers: four times as much as the cookies of a browser can take."""
 _LINGER_S = 2.0
 
 
 class BoundedHeads(HttpToolsProtocol):
-    """One connection. Refuses with problem+json, like everything else, and closes."""
+    """One connection. Refuses a head with problem+json, and closes the connection."""
 
     def __init__(self, *args: Any, head_timeout_s: float, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -42,7 +40,7 @@ class BoundedHeads(HttpToolsProtocol):
         if self._is_refused:
             return
         super().data_received(data)
-        # Checked afterwards: data that arrives together with a head is mostly its body.
+        # Checked afterwards, because most data that arrives together with a head is its body.
         if self._timer is not None:
             self._head_bytes += len(data)
             if self._head_bytes > MAX_HEAD_BYTES:
@@ -85,7 +83,7 @@ class BoundedHeads(HttpToolsProtocol):
 
     def _refuse(self, status: HTTPStatus, detail: str) -> None:
         if self._is_refused or self.transport.is_closing():
-            return  # what was refused comes up in the parser as well
+            return  # the parser fails as well after a refusal
         self._is_refused = True
         if self._is_answering():
             self.transport.close()
@@ -103,7 +101,7 @@ class BoundedHeads(HttpToolsProtocol):
         self._timer = self.loop.call_later(_LINGER_S, self.transport.close)
 
     def _is_answering(self) -> bool:
-        """Whether a response has begun, so that no other can be sent; if so, stops whoever writes it."""
+        """Whether a response has started, so that no other can be sent. If so, stops the task that writes it."""
         if self.cycle is None or self.cycle.response_complete:  # pyright: ignore[reportUnnecessaryComparison]
             return False
         self.cycle.disconnected = True

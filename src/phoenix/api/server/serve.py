@@ -24,7 +24,7 @@ STARTUP_FAILED = 3
 
 
 class DrainingServer(uvicorn.Server):
-    """uvicorn shuts the application down only after its connections ended: streams must be ended first."""
+    """Ends the streams at a shutdown: uvicorn shuts the application down only after its connections have ended."""
 
     def __init__(self, config: uvicorn.Config, app: FastAPI) -> None:
         super().__init__(config)
@@ -38,13 +38,13 @@ class DrainingServer(uvicorn.Server):
 def serve(settings: Settings, socket_fd: int | None = None) -> None:
     """Serves until SIGTERM or SIGINT, on `socket_fd` if the parent process has opened the socket already."""
     configure_logs(level=settings.log.level, json_lines=settings.log.json_lines)
-    # For systems whose kernel does not tie a child to its parent.
+    # For systems whose kernel does not end a child with its parent.
     follow_lifeline(lambda: os._exit(1))
     app = create_app(settings)
     server = DrainingServer(server_config(app, settings), app)
     server.run(sockets=None if socket_fd is None else [socket.socket(fileno=socket_fd)])
     if not server.started:
-        # uvicorn has logged why the application did not start, but returns as if all was well.
+        # uvicorn has logged why the application did not start, but returns as after a success.
         raise SystemExit(STARTUP_FAILED)
 
 
@@ -58,7 +58,7 @@ def server_config(app: FastAPI, settings: Settings) -> uvicorn.Config:
         access_log=False,
         log_config=None,
         server_header=False,
-        # If trusted from anybody, X-Forwarded-For would let clients choose their own address.
+        # A client that is trusted could choose its own address in X-Forwarded-For.
         proxy_headers=bool(settings.api.trusted_proxies),
         forwarded_allow_ips=list(settings.api.trusted_proxies),
         timeout_graceful_shutdown=math.ceil(settings.api.shutdown_grace_s),
@@ -69,9 +69,9 @@ PACKAGE = Path(phoenix.__file__).parent
 
 
 def serve_reloading(settings: Settings, folders: Sequence[Path]) -> None:
-    """Watches the Python files in `folders`, or those of Phoenix. Open streams end at once, and clients reconnect.
+    """Serves, and starts anew when a Python file in `folders`, or else of Phoenix, changes. Open streams end at once.
 
-    uvicorn's own `--reload` would wait for streams to end, which they do when their jobs do.
+    uvicorn's own `--reload` would wait until the streams end with their jobs.
     """
     watched = [str(folder) for folder in folders or [PACKAGE]]
     config = uvicorn.Config(

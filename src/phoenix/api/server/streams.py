@@ -1,4 +1,4 @@
-"""What streams need of uvicorn beyond ASGI. The only file that touches uvicorn's request object."""
+"""Extensions of ASGI that streams need from uvicorn. Only this file uses uvicorn's request object."""
 
 from typing import Any
 
@@ -8,9 +8,9 @@ from phoenix.api.http.sse_response import ABORT_EXTENSION, DIRECT_SINK_EXTENSION
 
 
 class StreamExtensions:
-    """Gives the application a way to drop a client that does not read, and one to write without a coroutine.
+    """Lets the application drop a client that does not read, and write to a response without a coroutine.
 
-    uvicorn's own `close` would first wait until the client has read what is buffered.
+    uvicorn's own `close` would first wait until the client has read the buffered output.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -29,7 +29,7 @@ class StreamExtensions:
 
 
 class ChunkedSink:
-    """Writes parts of a response body past `send`, in the same way."""
+    """Writes chunks of a response body as `send` does, but without a coroutine."""
 
     __slots__ = ("_cycle", "_flow", "_transport_write")
 
@@ -46,12 +46,12 @@ class ChunkedSink:
         return bool(is_open and not self._flow.write_paused)
 
     def push(self, chunk: bytes) -> None:
-        """Call it only if the sink is free, and nobody is in `send`."""
+        """Writes the chunk. Call it only if the sink is free and no `send` is in progress."""
         self._transport_write(_framed(chunk))
 
 
 class _LastChunk:
-    """Cached, as many clients are sent the same bytes one after the other."""
+    """The last chunk and its frame, because many clients get the same bytes one after the other."""
 
     chunk = b""
     framed = b""

@@ -4,8 +4,7 @@ from typing import Annotated
 
 import typer
 
-from phoenix.catalog.load import load_catalog
-from phoenix.catalog.model import ModelSpec
+from phoenix.catalog.model import ModelSpec, load_catalog
 from phoenix.cli.bench.report import BenchReport, bench_lines, bench_table
 from phoenix.cli.console import end_on_sigterm, err, exit_on_error, out, print_json, read_settings
 from phoenix.cli.options import (

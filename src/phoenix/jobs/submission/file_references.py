@@ -11,7 +11,7 @@ from sqlalchemy import Text, cast, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from phoenix.catalog.transitions import ValidationReport
+from phoenix.catalog.resolve import ValidationReport
 from phoenix.contract.requests import SoundtrackRequest
 from phoenix.contract.resolved import ResolvedReel, ResolvedRequest, ResolvedSoundtrack, ResolvedStitch
 from phoenix.db import UnitOfWork

@@ -1,4 +1,4 @@
-"""One try of one delivery: a bounded POST to where `egress` allows. The body of the response is not kept."""
+"""One try of one webhook delivery: its schedule, its signature, and a bounded POST to a URL that the policy allows."""
 
 import asyncio
 import base64
@@ -31,16 +31,16 @@ DELAYS_S = (
     20 * _HOUR_S,
     24 * _HOUR_S,
 )
-"""Seconds before each try; a little more than three days in all, as the specification suggests."""
+"""Seconds before each try: a little more than three days in total, as the Standard Webhooks specification suggests."""
 
 _MAX_DELAY_S = 24 * _HOUR_S
 
 
 def retry_in_s(attempt: int, *, retry_after_s: float | None, jitter: float) -> float | None:
-    """Seconds until the try after this one, the first being 1; None when it was the last.
+    """Seconds until the try after `attempt`, which counts from 1; None if `attempt` was the last.
 
-    `retry_after_s` is the target's Retry-After. `jitter`, from 0 to 1, adds up to a tenth, so that the deliveries to a
-    target that was away are not all sent at once.
+    `retry_after_s` is the target's Retry-After. `jitter`, from 0 to 1, adds up to a tenth of the delay: a target that
+    was away must not get all deliveries at once.
     """
     if attempt >= len(DELAYS_S):
         return None
@@ -67,7 +67,7 @@ _GONE = 410
 
 @dataclass(frozen=True)
 class DeliveryOutcome:
-    """The outcome of a try. `error` is the same for every kind of unreachable host: it must not help to scan ports."""
+    """The outcome of a try. `error` is the same for every kind of unreachable host, so that nobody can scan ports."""
 
     status: int | None = None
     error: str | None = None
@@ -88,16 +88,16 @@ async def post(
     policy: EgressPolicy,
     timeout_s: float,
 ) -> DeliveryOutcome:
-    """Sends the body once. Never raises because of the target; a redirect is not followed, and is a failure."""
+    """Sends the body once. Failures of the target are part of the outcome; so is a redirect, which is not followed."""
     try:
         async with asyncio.timeout(timeout_s):
             return await _post(pool, check_url(url, policy), body, headers)
     except UrlNotAllowed:
         return DeliveryOutcome(error="This URL may not be called.")
     except TimeoutError:
-        return DeliveryOutcome(error=f"No answer within {timeout_s:g} s.")
+        return DeliveryOutcome(error=f"No response within {timeout_s:g} s.")
     except (httpcore.NetworkError, httpcore.TimeoutException, httpcore.ProtocolError, OSError):
-        return DeliveryOutcome(error="No good answer.")
+        return DeliveryOutcome(error="No valid response.")
 
 
 async def _post(
@@ -118,11 +118,11 @@ async def _post(
     if 200 <= response.status < 300:
         return DeliveryOutcome(response.status)
     retry_after_s = parse_retry_after_s(response_headers.get(b"retry-after", b"").decode("latin-1"), utc_now())
-    return DeliveryOutcome(response.status, f"The answer was {response.status}.", retry_after_s)
+    return DeliveryOutcome(response.status, f"The response had status {response.status}.", retry_after_s)
 
 
 async def _read_bounded(response: httpcore.Response) -> None:
-    """Reads a short response to its end, so that the connection can be reused; of a long one only the beginning."""
+    """Reads a short response to its end, so that the connection can be reused, and only the beginning of a long one."""
     size_bytes = 0
     async for chunk in response.aiter_stream():
         size_bytes += len(chunk)
@@ -131,7 +131,7 @@ async def _read_bounded(response: httpcore.Response) -> None:
 
 
 def sign_headers(message_id: str, sent_at_s: int, body: bytes, secrets: Sequence[str]) -> Mapping[str, str]:
-    """One signature per secret, so that a receiver may use either while the secret is being rotated."""
+    """The headers of a signed webhook: one signature per secret, so that either secret works during a rotation."""
     return {
         "webhook-id": message_id,
         "webhook-timestamp": str(sent_at_s),
@@ -140,7 +140,7 @@ def sign_headers(message_id: str, sent_at_s: int, body: bytes, secrets: Sequence
 
 
 def correlation_headers(request_id: str | None, traceparent: str | None) -> Mapping[str, str]:
-    """Id and trace of the request that made the job, for the receiver's logs. Not signed: do not rely on them."""
+    """Id and trace of the request that made the job, for the receiver's logs. They are not signed."""
     given = {request_ids.HEADER: request_id, traces.HEADER: traceparent}
     return {name: value for name, value in given.items() if value}
 

@@ -1,4 +1,4 @@
-"""From pydantic's errors to pointers and words."""
+"""Field errors made of pydantic's validation errors."""
 
 from datetime import datetime
 from typing import Any
@@ -41,7 +41,7 @@ def test_every_fault_is_reported_once_and_the_first_leads_the_detail() -> None:
 
     explained = explain_validation([error("less_than", "body", "fps"), twice, twice], body={})
 
-    assert [fault.pointer for fault in explained.field_errors] == ["/fps", "/promt"]
+    assert [error.pointer for error in explained.field_errors] == ["/fps", "/promt"]
     assert explained.detail == "/fps: Input should be less than 5. (and 1 more)"
 
 

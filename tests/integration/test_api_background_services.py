@@ -9,8 +9,7 @@ from sqlalchemy.exc import ProgrammingError
 from builders import claim_next, get_job, make_result
 from fixtures.api import Api, open_api, until
 from fixtures.redis_server import RedisServer
-from phoenix.api.background.leader import LeaderLease
-from phoenix.api.background.loop import leader_loop
+from phoenix.api.background.leader_loop import LeaderLease, leader_loop
 from phoenix.contract.jobs import JobState
 from phoenix.db.unit_of_work import Database
 from phoenix.errors import Unavailable
@@ -28,20 +27,20 @@ def with_schedule(settings: Settings, **changes: float) -> Settings:
 
 
 async def is_dispatched(api: Api, job_id: str, position: int = 0) -> bool:
-    """Whether a task's message is noted as rung and is in Redis."""
+    """Whether a task is recorded as dispatched and its message is in Redis."""
     task = (await get_job(api.services.database, job_id)).tasks[position]
     message = DispatchMessage(task.id, task.dispatch_seq)
     return task.dispatched_at is not None and not await api.services.queue.find_missing(task.queue, [message])
 
 
 @pytest.fixture
-def only_by_bell(api_settings: Settings) -> Settings:
-    """So slow a clock that only the bell can wake a dispatcher in time."""
+def only_by_notification(api_settings: Settings) -> Settings:
+    """With an interval so long that only a notification can wake the dispatcher in time."""
     return with_schedule(api_settings, dispatch_interval_s=600)
 
 
-async def test_a_job_is_dispatched_as_soon_as_it_is_accepted(only_by_bell: Settings) -> None:
-    async with open_api(only_by_bell) as api:
+async def test_a_job_is_dispatched_as_soon_as_it_is_accepted(only_by_notification: Settings) -> None:
+    async with open_api(only_by_notification) as api:
         await api.register_worker()
 
         job = await api.submit()
@@ -49,8 +48,8 @@ async def test_a_job_is_dispatched_as_soon_as_it_is_accepted(only_by_bell: Setti
         await until(lambda: is_dispatched(api, job["id"]))
 
 
-async def test_the_next_task_is_dispatched_as_soon_as_one_ends(only_by_bell: Settings) -> None:
-    async with open_api(only_by_bell) as api:
+async def test_the_next_task_is_dispatched_as_soon_as_one_ends(only_by_notification: Settings) -> None:
+    async with open_api(only_by_notification) as api:
         await api.register_worker()
         job = await api.submit()
         await until(lambda: is_dispatched(api, job["id"]))
@@ -74,8 +73,8 @@ async def test_no_more_is_dispatched_than_the_workers_can_soon_take(api: Api) ->
         assert len(await list_ready(session, "gpu")) == 2
 
 
-async def test_work_waits_in_sql_until_a_worker_comes(only_by_bell: Settings) -> None:
-    async with open_api(only_by_bell) as api:
+async def test_work_waits_in_sql_until_a_worker_comes(only_by_notification: Settings) -> None:
+    async with open_api(only_by_notification) as api:
         job = await api.submit()
         assert (await get_job(api.services.database, job["id"])).tasks[0].dispatched_at is None
 
@@ -84,8 +83,8 @@ async def test_work_waits_in_sql_until_a_worker_comes(only_by_bell: Settings) ->
         await until(lambda: is_dispatched(api, job["id"]))
 
 
-async def test_what_one_replica_accepts_is_dispatched_by_the_one_on_duty(only_by_bell: Settings) -> None:
-    async with open_api(only_by_bell) as leader, open_api(only_by_bell) as other:
+async def test_what_one_replica_accepts_is_dispatched_by_the_one_on_duty(only_by_notification: Settings) -> None:
+    async with open_api(only_by_notification) as leader, open_api(only_by_notification) as other:
         await leader.register_worker(slots=9)
         first = await leader.submit()
         await until(lambda: is_dispatched(leader, first["id"]))

@@ -1,23 +1,31 @@
-"""Videos as OpenAI's SDKs ask for them: the same reels and jobs under other names."""
+"""The routes under `/v1/videos`: the same reels and jobs in the terms of OpenAI's SDKs.
 
+The SDKs retry on their own, so a video is submitted only once for all tries.
+"""
+
+import asyncio
 from enum import StrEnum
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi import Path as PathParameter
 from pydantic import AfterValidator
+from starlette.datastructures import UploadFile
 
-from phoenix.api.dependencies import OwnerDep, ServicesDep
+from phoenix.api.dependencies import DatabaseDep, JobViewsDep, OwnerDep, ServicesDep
+from phoenix.api.http.declarations import stored_file, well_formed_id
 from phoenix.api.http.file_response import as_file, send_file
-from phoenix.api.http.parameters import well_formed_id
-from phoenix.api.http.response_docs import stored_file
+from phoenix.api.job_views import POLL_AFTER_S
 from phoenix.api.openai.errors import PROBLEM, VideoRoute
-from phoenix.api.openai.forms import FILE_FIELD, open_form, validate_fields
-from phoenix.api.openai.submission import store_picture, submit_video
+from phoenix.api.openai.forms import FILE_FIELD, open_form, save_picture, validate_fields
 from phoenix.api.openai.views import job_id_of, to_reel, to_remix, video_id_of, view_video
-from phoenix.api.submission.job_views import POLL_AFTER_S, fetch_job, view_jobs
-from phoenix.api.submission.submit import SubmissionDep, fingerprint_of
+from phoenix.api.routes.artifacts import store_upload
+from phoenix.api.submission import Submission, SubmissionDep, fingerprint_of
 from phoenix.contract.base import Omittable
+from phoenix.contract.jobs import Job
+from phoenix.contract.requests import ReelRequest
 from phoenix.contract.videos import (
     VIDEO_ID_PATTERN,
     Video,
@@ -28,13 +36,15 @@ from phoenix.contract.videos import (
     VideoRequest,
 )
 from phoenix.errors import NotFound
-from phoenix.jobs import repository, retention
+from phoenix.jobs import repository
 from phoenix.jobs.artifacts import get_output, get_thumbnail
-from phoenix.jobs.repository import get_job
+from phoenix.jobs.retention import delete_job
+from phoenix.jobs.submission.idempotency import RequestIdentity, record_lost_response, recover_lost_response
+from phoenix.jobs.tables import ArtifactRow
 
 router = APIRouter(tags=["videos"], route_class=VideoRoute, responses=PROBLEM)
 
-PATH = "/v1/videos"
+VIDEOS_PATH = "/v1/videos"
 _SCHEMA = {"$ref": "#/components/schemas/VideoRequest"}
 _EXAMPLES = {
     "one clip": {"value": {"prompt": "a red balloon over a harbour at dawn", "seconds": "4", "size": "1280x720"}},
@@ -68,31 +78,33 @@ VideoIdInPath = Annotated[
 
 
 class VideoVariant(StrEnum):
+    """The file of a video to download: the video itself or its thumbnail."""
+
     VIDEO = "video"
     THUMBNAIL = "thumbnail"
 
 
-@router.post(PATH, openapi_extra=_BODY)
+@router.post(VIDEOS_PATH, openapi_extra=_BODY)
 async def create_video(submission: SubmissionDep) -> Video:
     """Render a video.
 
-    For OpenAI's SDKs, with their fields, and also `seed`, `steps`, `fps`, `guidance_scale`, `negative_prompt`, and
-    `clips` for a whole reel. Rendered like a reel of `POST /v1/reels`, which has more options.
+    Takes the fields of OpenAI's SDKs, and also `seed`, `steps`, `fps`, `guidance_scale`, `negative_prompt`, and `clips`
+    for a whole reel. The video is a reel of `POST /v1/reels`, which has more options.
     """
     services = submission.services
     async with open_form(submission.request, max_json_bytes=services.settings.limits.max_body_bytes) as form:
         video = validate_fields(form.fields, VideoRequest)
         fingerprint = fingerprint_of(video)
         if form.picture is not None:
-            picture = await store_picture(submission, form.picture)
+            picture = await _store_picture(submission, form.picture)
             # The same picture sent again is a new artifact, but the same request.
             fingerprint = f"{fingerprint} {picture.sha256}"
             video = video.model_copy(update={FILE_FIELD: VideoReference(file_id=picture.id)})
     body = to_reel(video, services.catalog, default_model=services.settings.engine.default_model)
-    return view_video(await submit_video(submission, body, fingerprint))
+    return view_video(await _submit(submission, body, fingerprint))
 
 
-@router.post(PATH + "/{video_id}/remix", openapi_extra=_REMIX_BODY)
+@router.post(VIDEOS_PATH + "/{video_id}/remix", openapi_extra=_REMIX_BODY)
 async def remix_video(submission: SubmissionDep, video_id: VideoIdInPath) -> Video:
     """Remix a video.
 
@@ -102,23 +114,24 @@ async def remix_video(submission: SubmissionDep, video_id: VideoIdInPath) -> Vid
     services = submission.services
     async with open_form(submission.request, max_json_bytes=services.settings.limits.max_body_bytes) as form:
         remix = validate_fields(form.fields, VideoRemixRequest)
-    job = await fetch_job(services, video_id, submission.caller.owner_id)
+    job = await submission.state.job_views.fetch(video_id, submission.caller.owner_id)
     _check_kind(job.kind)
-    return view_video(await submit_video(submission, to_remix(job, remix.prompt), fingerprint_of(remix)))
+    return view_video(await _submit(submission, to_remix(job, remix.prompt), fingerprint_of(remix)))
 
 
-@router.post(PATH + "/edits", include_in_schema=False)
-@router.post(PATH + "/extensions", include_in_schema=False)
-@router.post(PATH + "/characters", include_in_schema=False)
+@router.post(VIDEOS_PATH + "/edits", include_in_schema=False)
+@router.post(VIDEOS_PATH + "/extensions", include_in_schema=False)
+@router.post(VIDEOS_PATH + "/characters", include_in_schema=False)
 async def refuse_operation(_owner: OwnerDep) -> None:
-    """Operations that the SDKs offer, but no model here can do."""
+    """Refuses the operations that the SDKs offer but no model here supports."""
     raise NotFound("Videos are not edited, extended or given characters here; they can be created and remixed.")
 
 
-@router.head(PATH, include_in_schema=False)
-@router.get(PATH)
+@router.head(VIDEOS_PATH, include_in_schema=False)
+@router.get(VIDEOS_PATH)
 async def list_videos(
-    services: ServicesDep,
+    database: DatabaseDep,
+    job_views: JobViewsDep,
     owner: OwnerDep,
     after: Annotated[Omittable[Annotated[str, Query(pattern=VIDEO_ID_PATTERN)]], Query()] = None,
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
@@ -126,10 +139,10 @@ async def list_videos(
 ) -> VideoList:
     """List videos.
 
-    The caller's reels, newest first unless asked otherwise.
+    The caller's reels, newest first unless `order` is `asc`.
     """
     cursor = repository.encode_cursor(job_id_of(after)) if after else None
-    async with services.database.read() as session:
+    async with database.read() as session:
         page = await repository.list_jobs(
             session,
             repository.JobFilter(kind="reel"),
@@ -138,7 +151,7 @@ async def list_videos(
             cursor=cursor,
             oldest_first=order == "asc",
         )
-    videos = [view_video(job) for job in await view_jobs(services, page.jobs)]
+    videos = [view_video(job) for job in await job_views.view(*page.jobs)]
     return VideoList(
         data=videos,
         first_id=videos[0].id if videos else None,
@@ -147,33 +160,35 @@ async def list_videos(
     )
 
 
-@router.head(PATH + "/{video_id}", include_in_schema=False)
-@router.get(PATH + "/{video_id}")
-async def get_video(response: Response, services: ServicesDep, owner: OwnerDep, video_id: VideoIdInPath) -> Video:
+@router.head(VIDEOS_PATH + "/{video_id}", include_in_schema=False)
+@router.get(VIDEOS_PATH + "/{video_id}")
+async def get_video(response: Response, job_views: JobViewsDep, owner: OwnerDep, video_id: VideoIdInPath) -> Video:
     """Show a video.
 
-    `failed` covers canceled and expired as well; the error's code tells them apart.
+    `failed` covers canceled and expired as well; the error's code says which of them it is.
     """
-    job = await fetch_job(services, video_id, owner)
+    job = await job_views.fetch(video_id, owner)
     _check_kind(job.kind)
     response.headers["openai-poll-after-ms"] = str(POLL_AFTER_S * 1000)
     return view_video(job)
 
 
-@router.delete(PATH + "/{video_id}")
-async def delete_video(services: ServicesDep, owner: OwnerDep, video_id: VideoIdInPath) -> VideoDeleted:
+@router.delete(VIDEOS_PATH + "/{video_id}")
+async def delete_video(database: DatabaseDep, owner: OwnerDep, video_id: VideoIdInPath) -> VideoDeleted:
     """Delete a video.
 
     The finished job and its files; 409 while it waits or runs.
     """
-    async with services.database.write() as uow:
-        _check_kind((await get_job(uow.session, video_id, owner_id=owner)).kind)
-        await retention.delete_job(uow, video_id, owner_id=owner)
+    async with database.write() as uow:
+        _check_kind((await repository.get_job(uow.session, video_id, owner_id=owner)).kind)
+        await delete_job(uow, video_id, owner_id=owner)
     return VideoDeleted(id=video_id_of(video_id))
 
 
-@router.head(PATH + "/{video_id}/content", include_in_schema=False)
-@router.get(PATH + "/{video_id}/content", response_class=Response, responses=stored_file("video/mp4", "image/jpeg"))
+@router.head(VIDEOS_PATH + "/{video_id}/content", include_in_schema=False)
+@router.get(
+    VIDEOS_PATH + "/{video_id}/content", response_class=Response, responses=stored_file("video/mp4", "image/jpeg")
+)
 async def get_video_content(
     request: Request,
     services: ServicesDep,
@@ -196,3 +211,41 @@ async def get_video_content(
 def _check_kind(kind: str) -> None:
     if kind != "reel":
         raise NotFound("There is no video of this id.")
+
+
+async def _store_picture(submission: Submission, picture: UploadFile) -> ArtifactRow:
+    """Makes an artifact of a picture in a form. Raises `InvalidRequest` if the file is not a picture."""
+    with TemporaryDirectory(prefix="phoenix-upload-", ignore_cleanup_errors=True) as folder:
+        received = await asyncio.to_thread(save_picture, picture, Path(folder) / FILE_FIELD)
+        return await store_upload(submission.state, received, submission.caller.owner_id)
+
+
+async def _submit(submission: Submission, body: ReelRequest, fingerprint: str) -> Job:
+    """Submits the reel once for all tries of a client. Raises the errors of `Submission.submit`.
+
+    OpenAI's SDKs send no Idempotency-Key, only the number of the retry. So no job is made for a client that has already
+    left, and the job of a client that leaves before the response is recorded for the client's next try.
+    """
+    submission.response.headers["openai-poll-after-ms"] = str(POLL_AFTER_S * 1000)
+    if submission.idempotency_key is not None:
+        return await submission.submit(body, fingerprint=fingerprint)
+    request, database = submission.request, submission.services.database
+    identity = RequestIdentity(submission.caller.owner_id, f"{request.method} {request.url.path}", fingerprint)
+    job = await _recover_response(submission, identity) if _is_retry(request) else None
+    if job is None:
+        job = await submission.submit(body, abort_if_disconnected=True)
+    if await request.is_disconnected():
+        async with database.write() as uow:
+            await record_lost_response(uow, identity, job.id)
+    return job
+
+
+async def _recover_response(submission: Submission, identity: RequestIdentity) -> Job | None:
+    async with submission.services.database.write() as uow:
+        job_id = await recover_lost_response(uow, identity)
+    return await submission.answer(job_id, is_replay=True) if job_id else None
+
+
+def _is_retry(request: Request) -> bool:
+    tries = request.headers.get("x-stainless-retry-count", "")
+    return tries.isascii() and tries.isdecimal() and tries.strip("0") != ""

@@ -1,0 +1,190 @@
+"""Authenticates requests by API key, and issues and checks the tokens that let a browser follow one job.
+
+Keys are looked up for every request, so that a revocation takes effect at once.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping
+from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
+from typing import Any
+
+from starlette.datastructures import Headers
+
+from phoenix.access.keys import (
+    ANYBODY,
+    LAST_USED_PRECISION,
+    Caller,
+    find_callers,
+    find_invalid,
+    find_revoked,
+    record_use,
+)
+from phoenix.access.stream_tokens import StreamGrant, get_or_create_secret, read_grant, sign
+from phoenix.clock import utc_now
+from phoenix.contract.events import StreamToken
+from phoenix.db import Database
+from phoenix.errors import Unauthenticated
+from phoenix.events.log import BatchLoader
+from phoenix.jobs.tables import JobRow
+from phoenix.settings import Settings
+from phoenix.telemetry.logs import get_logger
+
+_logger = get_logger(__name__)
+
+_MAX_KEY_LENGTH = 200
+"""Characters. No key of Phoenix is as long; a longer text is not looked up."""
+
+
+class Authenticator:
+    """One per process. Requests that arrive during a look-up of keys share the next look-up."""
+
+    def __init__(self, database: Database, *, is_required: bool) -> None:
+        self._database = database
+        self._is_required = is_required
+        self._loader = BatchLoader[str, Caller](self._read)
+
+    async def authenticate(self, headers: Headers) -> Caller:
+        """The caller; `ANYBODY` if auth is off. Raises `Unauthenticated`, or `Unavailable` without a database."""
+        if not self._is_required:
+            return ANYBODY
+        caller = await self._loader.get(read_bearer(headers))
+        if caller is None:
+            raise Unauthenticated("The API key is not valid.")
+        return caller
+
+    async def _read(self, presented: Collection[str]) -> Mapping[str, Caller]:
+        async with self._database.read() as session:
+            return await find_callers(session, presented)
+
+
+def read_bearer(headers: Headers) -> str:
+    """The key after `Bearer`. Raises `Unauthenticated` if there is no key, or more than one such header."""
+    given = headers.getlist("authorization")
+    if not given:
+        raise Unauthenticated
+    scheme, _, presented = given[0].strip().partition(" ")
+    if len(given) > 1 or scheme.lower() != "bearer" or len(presented) > _MAX_KEY_LENGTH:
+        raise Unauthenticated
+    return presented.strip()
+
+
+class KeyUsageRecorder:
+    """Records when each key was last used. Writes in the background: no request waits for it or fails with it."""
+
+    def __init__(self, database: Database, *, clock_s: Callable[[], float] = time.monotonic) -> None:
+        self._database = database
+        self._clock_s = clock_s
+        self._recorded_s: dict[str, float] = {}
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    @asynccontextmanager
+    async def running(self) -> AsyncGenerator["KeyUsageRecorder"]:
+        """On exit, uses that are not written yet may be lost; a recorded time is only accurate to a minute anyway."""
+        try:
+            yield self
+        finally:
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def record(self, caller: Caller) -> None:
+        """Records the use of the caller's key, unless an equally recent use is recorded."""
+        now_s = self._clock_s()
+        recorded_s = self._recorded_s.get(caller.owner_id)
+        is_fresh = recorded_s is not None and now_s - recorded_s < LAST_USED_PRECISION.total_seconds()
+        if caller is ANYBODY or is_fresh:
+            return
+        self._recorded_s[caller.owner_id] = now_s
+        task = asyncio.create_task(self._write(caller.owner_id), name="record-key-use")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _write(self, key_id: str) -> None:
+        try:
+            async with self._database.write() as uow:
+                await record_use(uow, key_id)
+        except Exception:
+            _logger.exception("the use of a key was not recorded", key_id=key_id)
+
+
+_Used = tuple[str, str]
+"""Id of an owner, and id of the presented secret of its key."""
+
+
+class Revocations:
+    """Looks up which keys were revoked. One per process. No key counts as revoked if no key is required."""
+
+    def __init__(self, database: Database, *, is_required: bool) -> None:
+        self._database = database
+        self._is_required = is_required
+        self._loader = BatchLoader[_Used, bool](self._read)
+
+    async def find(self, owner_ids: Collection[str]) -> Collection[str]:
+        """The owners among these whose key was revoked. Raises `Unavailable` while the database is away."""
+        if not self._is_required:
+            return ()
+        async with self._database.read() as session:
+            return await find_revoked(session, owner_ids)
+
+    async def is_void(self, owner_id: str, secret_id: str) -> bool:
+        """Whether the key was revoked or this secret was replaced. Calls during a query share the next query."""
+        if not self._is_required:
+            return False
+        return bool(await self._loader.get((owner_id, secret_id)))
+
+    async def _read(self, used: Collection[_Used]) -> Mapping[_Used, bool]:
+        async with self._database.read() as session:
+            return dict.fromkeys(await find_invalid(session, used), True)
+
+
+_SECRET_NAME = "stream-tokens"  # noqa: S105 - a name
+
+
+class StreamTokens:
+    """Issues and checks stream tokens. One per process.
+
+    The signing secret of this installation is fetched on first use: the database may be away at start-up.
+    """
+
+    def __init__(self, database: Database, settings: Settings, revocations: Revocations) -> None:
+        self._database = database
+        self._settings = settings
+        self._revocations = revocations
+        configured = settings.api.token_secret
+        self._secret = configured.get_secret_value().encode() if configured else None
+
+    async def issue(self, job: JobRow, caller: Caller) -> StreamToken:
+        """A token for the job, which ends with the caller's key or after the longest time that the job may take."""
+        now = utc_now().replace(microsecond=0)
+        expires_at = now + longest_stream(job, self._settings, now)
+        token = sign(await self._get_secret(), StreamGrant(job.id, job.owner_id, caller.secret_id, expires_at))
+        base = (self._settings.api.public_url or "").rstrip("/")
+        return StreamToken(token=token, expires_at=expires_at, url=f"{base}{stream_path(job.id)}?token={token}")
+
+    async def read(self, token: str, job_id: str) -> StreamGrant:
+        """The token's grant. Raises `Unauthenticated`, `Forbidden`, or `Unavailable` while the database is away."""
+        grant = read_grant(await self._get_secret(), token, job_id=job_id, now=utc_now())
+        if await self._revocations.is_void(grant.owner_id, grant.secret_id):
+            raise Unauthenticated("The key that the stream token was made with is not valid any more.")
+        return grant
+
+    async def _get_secret(self) -> bytes:
+        if self._secret is None:
+            self._secret = await get_or_create_secret(self._database, _SECRET_NAME)
+        return self._secret
+
+
+def longest_stream(job: JobRow, settings: Settings, now: datetime) -> timedelta:
+    """How long a client may follow the job: an `EventSource` reconnects with the token that it started with."""
+    age = timedelta(seconds=settings.events.max_stream_age_s)
+    if job.state.is_terminal:
+        return age
+    begins_by = max(now, job.queue_deadline_at or now)
+    ends_by = job.run_deadline_at or begins_by + timedelta(seconds=job.run_timeout_s)
+    return max(ends_by - now, timedelta()) + age
+
+
+def stream_path(job_id: str) -> str:
+    return f"/v1/jobs/{job_id}/events"

@@ -1,0 +1,146 @@
+"""Parameters, and OpenAPI descriptions of responses, that several routes share.
+
+A malformed id in a path gets 404, not 422.
+"""
+
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from fastapi import Header, Path
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field
+
+from phoenix.contract.base import Omittable
+from phoenix.contract.problems import PROBLEM_MEDIA_TYPE
+from phoenix.errors import NotFound
+from phoenix.ids import ARTIFACT_ID_PATTERN, DELIVERY_ID_PATTERN, JOB_ID_PATTERN
+
+
+def well_formed_id(noun: str, pattern: str) -> Callable[[str], str]:
+    """A validator of ids in the path, which raises `NotFound` for malformed ones."""
+
+    def check(text: str) -> str:
+        # This also keeps text that PostgreSQL cannot store, such as NUL, out of queries.
+        if not re.fullmatch(pattern, text):
+            raise NotFound(f"There is no {noun} of this id.")
+        return text
+
+    return check
+
+
+def _refuse_number(text: object) -> object:
+    # pydantic would take a number for seconds, or for milliseconds if it is large.
+    if isinstance(text, str) and re.fullmatch(r"[-+]?[0-9.]+", text.strip()):
+        raise ValueError("give a date and time with its offset, as in RFC 3339")
+    return text
+
+
+def _in_utc(instant: datetime) -> datetime:
+    try:
+        return instant.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("this is out of range") from None
+
+
+JobIdInPath = Annotated[
+    str,
+    Path(description="Id of a job.", json_schema_extra={"pattern": JOB_ID_PATTERN}),
+    AfterValidator(well_formed_id("job", JOB_ID_PATTERN)),
+]
+ArtifactIdInPath = Annotated[
+    str,
+    Path(description="Id of an artifact.", json_schema_extra={"pattern": ARTIFACT_ID_PATTERN}),
+    AfterValidator(well_formed_id("artifact", ARTIFACT_ID_PATTERN)),
+]
+DeliveryIdInPath = Annotated[
+    str,
+    Path(description="Id of a delivery.", json_schema_extra={"pattern": DELIVERY_ID_PATTERN}),
+    AfterValidator(well_formed_id("delivery", DELIVERY_ID_PATTERN)),
+]
+# The constraints are inside the union with None, because FastAPI loses constraints on the union itself. NUL is excluded
+# because PostgreSQL's text cannot hold it, not even in a query.
+SearchText = Annotated[str, Field(max_length=200, pattern=r"^[^\x00]*$")]
+Instant = Annotated[AwareDatetime, BeforeValidator(_refuse_number), AfterValidator(_in_utc)]
+
+IfMatch = Annotated[
+    Omittable[str],
+    Header(
+        description="An `ETag` of the job, or the number of its last durable event in double quotes: 412, and no "
+        "change, if the job is no longer in that state. Progress does not count."
+    ),
+]
+_Expected = Annotated[Omittable[str], Header(description="412 unless this is still the current `ETag`.")]
+_Known = Annotated[Omittable[str], Header(description="An `ETag` that the client has.")]
+_Range = Annotated[Omittable[str], Header(description="Such as `bytes=0-999` or `bytes=-500`.")]
+_IfRange = Annotated[Omittable[str], Header(description="Apply `Range` only if this `ETag` is still current.")]
+
+
+async def document_conditional_headers(if_match: _Expected = None, if_none_match: _Known = None) -> None:
+    """Documents the headers of conditional requests; the routes read them from the request."""
+
+
+async def document_range_headers(
+    if_match: _Expected = None,
+    if_none_match: _Known = None,
+    range: _Range = None,  # noqa: A002
+    if_range: _IfRange = None,
+) -> None:
+    """Documents the headers of requests for files; `send_file` reads them from the request."""
+
+
+Responses = dict[int | str, dict[str, Any]]
+
+BINARY = {"type": "string", "format": "binary"}
+
+PROBLEM: Responses = {
+    "default": {
+        "description": "Any error, as problem+json.",
+        "content": {PROBLEM_MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+    }
+}
+
+_TEXT = {"schema": {"type": "string"}}
+JOB_ACCEPTED: Responses = {
+    202: {
+        "description": "Accepted. The job is stored: a restart of this server does not lose it.",
+        "headers": {
+            "Location": {"description": "Path of the job.", "schema": {"type": "string"}},
+            "Retry-After": {"description": "Seconds to wait before polling again.", "schema": {"type": "integer"}},
+            "Idempotent-Replayed": {"description": "`true` if an earlier request with this key made the job.", **_TEXT},
+            "Preference-Applied": {"description": "`wait=N`, if the client asked to wait.", **_TEXT},
+        },
+    }
+}
+
+NOT_MODIFIED: Responses = {304: {"description": "The client already has this version: its `If-None-Match` names it."}}
+
+_ETAG = {
+    "ETag": {"description": "Version of the content, for `If-None-Match` and `If-Range`.", "schema": {"type": "string"}}
+}
+
+JOB_SHOWN: Responses = {200: {"headers": _ETAG}, **NOT_MODIFIED}
+
+JOBS_LISTED: Responses = {200: {"headers": {"Link": {"description": 'The next page, as `rel="next"`.', **_TEXT}}}}
+
+
+def stored_file(*media_types: str) -> Responses:
+    """The responses of a route that sends a file. `application/octet-stream` is for clients that know no other type."""
+    content = {kind: {"schema": BINARY} for kind in (*media_types, "application/octet-stream")}
+    content_range = {
+        "Content-Range": {"description": "The range of bytes, and the size of the file.", "schema": {"type": "string"}}
+    }
+    headers = {
+        **_ETAG,
+        "Accept-Ranges": {"description": "Always `bytes`.", **_TEXT},
+        "Content-Disposition": {"description": "The file name to save it under.", **_TEXT},
+    }
+    return {
+        200: {"description": "The whole file.", "content": content, "headers": headers},
+        206: {"description": "The requested ranges.", "content": content, "headers": headers | content_range},
+        307: {
+            "description": "The file can be downloaded from the store itself, without a key, until the URL expires.",
+            "headers": {"Location": {"description": "A signed URL.", "schema": {"type": "string"}}},
+        },
+        **NOT_MODIFIED,
+    }

@@ -1,0 +1,209 @@
+"""Limits over all replicas, kept in Redis: requests and open streams per key, and failed authentications per address.
+
+While Redis is away, nobody is limited. The headers follow draft-ietf-httpapi-ratelimit-headers.
+"""
+
+import asyncio
+import math
+import secrets
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from redis.asyncio import Redis
+from starlette.types import Scope
+
+from phoenix.access.keys import ANYBODY, Caller
+from phoenix.async_tasks import in_background
+from phoenix.errors import RateLimited
+from phoenix.events.pubsub.redis_client import BestEffort, Command, send
+from phoenix.settings import LimitSettings
+
+# The generic cell rate algorithm (GCRA): one number per key, the time in microseconds when the bucket is full again.
+_TAKE = b"""
+local time = redis.call('TIME')
+local now = time[1] * 1000000 + time[2]
+local quota, window = tonumber(ARGV[1]), tonumber(ARGV[2])
+local full_at = math.max(tonumber(redis.call('GET', KEYS[1]) or 0), now)
+local next_full_at = full_at + window / quota
+if next_full_at - window > now then
+  return {0, 0, full_at - now, next_full_at - window - now}
+end
+redis.call('SET', KEYS[1], string.format('%.0f', next_full_at), 'PX', math.ceil((next_full_at - now) / 1000))
+return {1, math.floor((window - (next_full_at - now)) * quota / window + 0.000001), next_full_at - now, 0}
+"""
+
+# A Redis that does not respond holds a request up for no longer than this.
+_TIMEOUT_S = 0.25
+
+
+@dataclass(frozen=True)
+class RateLimitPolicy:
+    """`quota` requests in `window_s` seconds. A caller that was idle may send all of them at once."""
+
+    name: str
+    quota: int
+    window_s: int = 60
+
+
+@dataclass(frozen=True)
+class RateLimitDecision:
+    """The outcome for one request. Seconds are fractional; the headers round them up."""
+
+    is_allowed: bool
+    remaining: int
+    reset_in_s: float
+    retry_in_s: float
+
+
+class TokenBuckets:
+    """One token bucket per policy and key."""
+
+    def __init__(self, redis: Redis, prefix: str) -> None:
+        self._redis = redis
+        self._prefix = prefix
+        self._best_effort = BestEffort(_TIMEOUT_S)
+
+    async def take_token(self, policy: RateLimitPolicy, subject: str) -> RateLimitDecision | None:
+        """Takes one token from the bucket of `subject`, a key or an address. None while Redis is away."""
+        key = f"{self._prefix}:limit:{policy.name}:{subject}"
+        window_us = policy.window_s * 1_000_000
+
+        async def run() -> RateLimitDecision:
+            (answer,) = await send(self._redis, ("EVAL", _TAKE, 1, key, policy.quota, window_us))
+            is_allowed, remaining, reset_in_us, retry_in_us = answer
+            return RateLimitDecision(bool(is_allowed), remaining, reset_in_us / 1e6, retry_in_us / 1e6)
+
+        return await self._best_effort.attempt(run, otherwise=None)
+
+
+_SCOPE_KEY = "phoenix.rate_limit"
+
+
+class RequestLimits:
+    """The rate limits of requests. One per process."""
+
+    def __init__(self, redis: Redis, prefix: str, limits: LimitSettings) -> None:
+        self._buckets = TokenBuckets(redis, prefix)
+        self._requests = RateLimitPolicy("requests", limits.requests_per_minute)
+        self._failed_auth = RateLimitPolicy("failed-auth", limits.failed_auth_per_minute)
+
+    async def count(self, scope: Scope, caller: Caller) -> None:
+        """Counts a request, and stores the headers for its response in the scope. Raises `RateLimited`."""
+        if caller is ANYBODY or not self._requests.quota:
+            return
+        decision = await self._buckets.take_token(self._requests, caller.owner_id)
+        if decision is None:
+            return
+        scope[_SCOPE_KEY] = to_headers(self._requests, decision)
+        if not decision.is_allowed:
+            detail = f"This key makes more than {self._requests.quota} requests a minute."
+            raise _rate_limited(detail, self._requests, decision)
+
+    async def count_failed_auth(self, scope: Scope) -> None:
+        """Counts a request without a valid key. Raises `RateLimited` if the address has made too many."""
+        if not self._failed_auth.quota:
+            return
+        address = scope["client"][0] if scope.get("client") else "unknown"
+        decision = await self._buckets.take_token(self._failed_auth, address)
+        if decision is not None and not decision.is_allowed:
+            raise _rate_limited(
+                "Too many requests without a valid key come from this address.", self._failed_auth, decision
+            )
+
+
+def to_headers(policy: RateLimitPolicy, decision: RateLimitDecision) -> Mapping[str, str]:
+    """The response headers: the policy, the requests left, and the seconds until the quota is full again."""
+    return {
+        "RateLimit-Policy": f'"{policy.name}";q={policy.quota};w={policy.window_s}',
+        "RateLimit": f'"{policy.name}";r={decision.remaining};t={math.ceil(decision.reset_in_s)}',
+    }
+
+
+def rate_limit_headers(scope: Scope) -> Mapping[str, str]:
+    """The headers that `RequestLimits.count` stored for the response; empty if nothing was counted."""
+    return scope.get(_SCOPE_KEY, {})
+
+
+def _rate_limited(detail: str, policy: RateLimitPolicy, decision: RateLimitDecision) -> RateLimited:
+    return RateLimited(detail, policies=[policy.name], retry_after_s=max(1, math.ceil(decision.retry_in_s)))
+
+
+STREAM_LEASE_S = 60
+_RETRY_AFTER_S = 5
+_RENEW_BATCH = 1000
+
+# A sorted set per key: its open streams, scored by the second at which their lease ends.
+_OPEN = b"""
+local now = tonumber(redis.call('TIME')[1])
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
+if redis.call('ZCARD', KEYS[1]) >= tonumber(ARGV[1]) then return 0 end
+redis.call('ZADD', KEYS[1], now + ARGV[2], ARGV[3])
+redis.call('EXPIRE', KEYS[1], ARGV[2])
+return 1
+"""
+_RENEW = b"""
+local now = tonumber(redis.call('TIME')[1])
+for i = 2, #ARGV do redis.call('ZADD', KEYS[1], now + ARGV[1], ARGV[i]) end
+redis.call('EXPIRE', KEYS[1], ARGV[1])
+return 1
+"""
+
+
+class OpenStreams:
+    """Bounds the open streams of a key. One per process; enter `running` for as long as the process serves streams.
+
+    The slot of a stream is leased, so that the slots of a lost replica expire.
+    """
+
+    def __init__(self, redis: Redis, prefix: str, *, per_key: int, lease_s: int = STREAM_LEASE_S) -> None:
+        self._redis = redis
+        self._prefix = prefix
+        self._per_key = per_key
+        self._lease_s = lease_s
+        self._streams: dict[str, set[str]] = {}
+        self._best_effort = BestEffort(_TIMEOUT_S)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncGenerator["OpenStreams"]:
+        """Renews the leases during the block."""
+        async with in_background(self._renew_forever(), name="stream-leases"):
+            yield self
+
+    @asynccontextmanager
+    async def slot(self, owner_id: str) -> AsyncGenerator[None]:
+        """Counts a stream of this owner during the block. Raises `RateLimited` at the limit."""
+        if owner_id == ANYBODY.owner_id or not self._per_key:
+            yield
+            return
+        stream_id = secrets.token_hex(8)
+        command = ("EVAL", _OPEN, 1, self._key(owner_id), self._per_key, self._lease_s, stream_id)
+        if not await self._run(command, otherwise=[1]):
+            detail = f"This key has {self._per_key} streams open, which is its limit."
+            raise RateLimited(detail, policies=["streams"], retry_after_s=_RETRY_AFTER_S)
+        streams = self._streams.setdefault(owner_id, set())
+        streams.add(stream_id)
+        try:
+            yield
+        finally:
+            streams.discard(stream_id)
+            if not streams:
+                self._streams.pop(owner_id, None)
+            await self._run(("ZREM", self._key(owner_id), stream_id), otherwise=[0])
+
+    async def _renew_forever(self) -> None:
+        while True:
+            await asyncio.sleep(self._lease_s / 3)
+            for owner_id, streams in list(self._streams.items()):
+                ids = sorted(streams)
+                for first in range(0, len(ids), _RENEW_BATCH):
+                    some = ids[first : first + _RENEW_BATCH]
+                    await self._run(("EVAL", _RENEW, 1, self._key(owner_id), self._lease_s, *some), otherwise=[0])
+
+    async def _run(self, command: Command, *, otherwise: list[Any]) -> Any:
+        (answer,) = await self._best_effort.attempt(lambda: send(self._redis, command), otherwise=otherwise)
+        return answer
+
+    def _key(self, owner_id: str) -> str:
+        return f"{self._prefix}:limit:streams:{owner_id}"

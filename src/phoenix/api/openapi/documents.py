@@ -1,0 +1,183 @@
+"""Builds and serves the OpenAPI documents: FastAPI's own document, completed for code generators, in two versions.
+
+The plain version (3.1) is for code generators, the exact version (3.2) for contract tests.
+"""
+
+from collections.abc import Iterator
+from copy import deepcopy
+from functools import cached_property
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from phoenix.api.openapi.postprocess import EVENT_STREAM, Json, operations_of, postprocess
+from phoenix.api.openapi.webhooks import PAYLOADS, describe_webhooks
+from phoenix.api.routes.artifacts import UPLOAD_SCHEMA
+from phoenix.contract.events import EventPage, JobEvent
+from phoenix.contract.problems import Problem
+from phoenix.contract.videos import VideoProblem, VideoRemixRequest, VideoRequest
+
+TAGS: list[dict[str, str]] = [
+    {"name": "reels", "description": "Prompts in, one video out."},
+    {"name": "stitches", "description": "Joining existing videos."},
+    {"name": "soundtracks", "description": "Preparing a sound for later use."},
+    {"name": "jobs", "description": "Finding, canceling, retrying and deleting jobs."},
+    {"name": "events", "description": "Following jobs live."},
+    {"name": "content", "description": "The bytes of results, clips and uploads."},
+    {"name": "artifacts", "description": "Uploads, and the metadata of stored files."},
+    {"name": "models", "description": "The models to render with."},
+    {"name": "webhooks", "description": "Being notified when jobs end."},
+    {"name": "videos", "description": "Reels in the terms of OpenAI's SDKs; errors have the format of these SDKs."},
+    {"name": "fleet", "description": "Queues and workers."},
+    {"name": "health", "description": "For load balancers."},
+]
+
+DESCRIPTION = """\
+Video generation on your own machines. Post a **reel** and get a job id at once; follow the job with an `EventSource`
+on `/v1/jobs/{job_id}/events`; download the result.
+
+Every error is `application/problem+json` (under `/v1/videos`, the format of OpenAI's SDKs), and every response has
+`X-Request-ID`.
+"""
+
+
+def build_document(app: FastAPI) -> dict[str, Any]:
+    """The full document; both published versions are derived from it."""
+    document = get_openapi(
+        title=app.title,
+        version=app.version,
+        summary=app.summary,
+        description=app.description,
+        routes=app.routes,
+        tags=app.openapi_tags,
+        servers=app.servers,
+        license_info=app.license_info,
+    )
+    components = document["components"]
+    components["schemas"] = {**_schemas(), **components["schemas"]}
+    for operation in operations_of(document):
+        _split_docstring(operation)
+    postprocess(document)
+    document["webhooks"] = describe_webhooks()
+    return document
+
+
+def _split_docstring(operation: dict[str, Any]) -> None:
+    """Takes the summary from the first line of a route's docstring. FastAPI would take the function's name."""
+    summary, _, description = operation["description"].partition("\n")
+    operation["summary"] = summary.rstrip(".")
+    operation["description"] = " ".join(description.split())
+
+
+def _schemas() -> dict[str, Any]:
+    """The components that no route declares as its model: errors, and events of streams."""
+    views: list[type[BaseModel]] = [Problem, JobEvent, EventPage, VideoProblem, *PAYLOADS]
+    bodies: list[type[BaseModel]] = [VideoRequest, VideoRemixRequest]
+    _, found = models_json_schema(
+        [*((body, "validation") for body in bodies), *((view, "serialization") for view in views)],
+        ref_template="#/components/schemas/{model}",
+    )
+    return {**found["$defs"], "Upload": UPLOAD_SCHEMA}
+
+
+EXACT_PATH = "/openapi-3.2.json"
+EXACT_VERSION = "3.2.0"
+
+_MESSAGE: Json = {
+    "title": "JobEventMessage",
+    "description": "One message of a stream, as an `EventSource` delivers it.",
+    "type": "object",
+    "required": ["event", "data"],
+    "properties": {
+        "id": {
+            "type": "string",
+            "description": "For `Last-Event-ID`; durable events only.",
+            "pattern": "^[0-9A-Za-z._-]{1,64}$",
+        },
+        "event": {"type": "string", "description": "The `type` of the data.", "examples": ["clip.progress"]},
+        "data": {
+            "type": "string",
+            "description": "One line of JSON.",
+            "contentMediaType": "application/json",
+            "contentSchema": {"$ref": "#/components/schemas/JobEvent"},
+        },
+        "retry": {"type": "integer", "minimum": 0, "description": "Milliseconds until a reconnection."},
+    },
+}
+
+
+def _only(name: str, other: str) -> Json:
+    return {"required": [name], "properties": {name: {"type": "string"}, other: {"type": "null"}}}
+
+
+# Only in the exact document: generators make a class of each choice, and another class around them.
+_ONE_SOURCE: list[Json] = [_only("artifact_id", "url"), _only("url", "artifact_id")]
+
+
+class Documents:
+    """Both versions of the application's document, built on first use."""
+
+    def __init__(self, app: FastAPI) -> None:
+        self._app = app
+
+    @cached_property
+    def plain(self) -> Json:
+        return make_plain(self._full)
+
+    @cached_property
+    def exact(self) -> Json:
+        return make_exact(self._full)
+
+    async def show_exact(self, _request: Request) -> Response:
+        """Serves the exact document; FastAPI's own route serves the plain one."""
+        return JSONResponse(self.exact)
+
+    @cached_property
+    def _full(self) -> Json:
+        return build_document(self._app)
+
+
+def make_plain(document: Json) -> Json:
+    """A copy in 3.1, without the parts that mislead code generators.
+
+    No generator makes a stream of a response that may also be JSON, and 204 adds `void` to the events. A field with a
+    default becomes required (openapi-typescript) or is always sent (openapi-python-client).
+    """
+    copy: dict[str, Any] = deepcopy(document)
+    for schema in copy["components"]["schemas"].values():
+        for name, field in schema.get("properties", {}).items():
+            if name not in schema.get("required", ()):
+                field.pop("default", None)
+    for entry in copy["webhooks"].values():
+        # openapi-generator would generate client calls for our webhooks, which do not even compile.
+        entry["post"]["x-internal"] = True
+    for responses in _streams_of(copy):
+        responses.pop("204", None)
+        responses["200"]["content"] = {EVENT_STREAM: responses["200"]["content"][EVENT_STREAM]}
+    return copy
+
+
+def make_exact(document: Json) -> Json:
+    """A copy in 3.2: a stream is a sequence of messages, and a soundtrack has exactly one source."""
+    copy: dict[str, Any] = deepcopy(document)
+    copy["openapi"] = EXACT_VERSION
+    schemas = copy["components"]["schemas"]
+    schemas["JobEventMessage"] = _MESSAGE
+    schemas["SoundtrackRequest"]["oneOf"] = _ONE_SOURCE
+    for responses in _streams_of(copy):
+        # In place of `schema`, which in 3.2 describes the stream as a whole.
+        messages = {"itemSchema": {"$ref": "#/components/schemas/JobEventMessage"}}
+        responses["200"]["content"][EVENT_STREAM] = messages
+    return copy
+
+
+def _streams_of(document: Json) -> Iterator[Json]:
+    """The responses of each operation that can return a stream."""
+    for operation in operations_of(document):
+        if EVENT_STREAM in operation["responses"].get("200", {}).get("content", {}):
+            yield operation["responses"]

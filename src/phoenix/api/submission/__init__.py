@@ -1,1 +1,0 @@
-"""Submission of every kind of job over HTTP."""

@@ -1,1 +1,0 @@
-"""Sending webhooks. What is to be sent, and the outcome of each try, are recorded by `jobs`."""
