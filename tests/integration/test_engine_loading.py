@@ -1,4 +1,4 @@
-"""Loading real, tiny pipelines: once, one at a time, within a budget, and never from a pickle."""
+"""Loads of real, tiny pipelines: once, one at a time, within a budget, and never from a pickle."""
 
 import shutil
 import threading
@@ -54,7 +54,7 @@ def test_loads_in_several_threads_at_once_leave_every_weight_with_its_data(tiny_
     assert not torch.nn.Linear(2, 2).weight.is_meta
 
 
-def test_first_requests_that_come_together_cause_one_load(tiny_wan):
+def test_concurrent_first_requests_cause_one_load(tiny_wan):
     engine = OpenEngine()
 
     def render(_turn: int) -> str:
@@ -69,7 +69,7 @@ def test_first_requests_that_come_together_cause_one_load(tiny_wan):
 @pytest.mark.parametrize(
     "budget", [{"memory_budget_bytes": 700_000}, {"memory_budget_bytes": 1_400_000, "device_share": 0.5}]
 )
-def test_models_past_this_process_s_part_of_the_budget_are_evicted_for_each_other(tiny_pipelines, tmp_path, budget):
+def test_models_over_the_budget_of_this_process_are_evicted_for_each_other(tiny_pipelines, tmp_path, budget):
     wan, ltx = (tiny_spec(kind, tiny_pipelines(kind), tmp_path) for kind in ("wan", "ltx"))
     engine = DiffusersEngine(device="cpu", settings=EngineSettings(**budget))
     for model in (wan, ltx, wan):
@@ -77,7 +77,7 @@ def test_models_past_this_process_s_part_of_the_budget_are_evicted_for_each_othe
     assert engine.loaded_models() == ("tiny-wan",)
 
 
-def test_a_clone_weighs_nothing(tiny_wan):
+def test_a_clone_needs_no_memory(tiny_wan):
     loaded = load(tiny_wan)
     clone = clone_for_call(loaded.pipeline)
     assert clone.transformer is loaded.pipeline.transformer
@@ -118,7 +118,7 @@ def test_a_flow_shift_of_the_entry_reaches_every_call(tiny_wan):
     assert clone_for_call(loaded.pipeline).scheduler.config.flow_shift == 8.0
 
 
-def test_pickled_weights_are_not_loaded_and_the_engine_works_on(copied_wan, tiny_wan, tmp_path):
+def test_pickled_weights_are_not_loaded_and_the_engine_still_works(copied_wan, tiny_wan, tmp_path):
     engine = DiffusersEngine(device="cpu")
     weights = copied_wan / "transformer" / "diffusion_pytorch_model.safetensors"
     weights.rename(weights.with_suffix(".bin"))
@@ -177,7 +177,7 @@ def test_an_option_that_the_pipeline_does_not_know_is_named(tiny_wan):
     assert "WanPipeline has no option 'cfg_rescale'" in failed.detail
 
 
-def test_an_entry_that_promises_an_image_to_a_text_pipeline_is_refused(tiny_wan):
+def test_an_entry_with_an_image_for_a_text_pipeline_is_refused(tiny_wan):
     failed = failure_of(DiffusersEngine(device="cpu"), tiny_wan.model_copy(update={"takes_image": True}))
     assert "WanPipeline takes no image" in failed.detail
 
@@ -199,7 +199,7 @@ def test_a_load_that_was_stopped_while_it_waited_reads_nothing(tiny_wan):
         load_pipeline(tiny_wan, device="cpu", stop=token)
 
 
-def test_a_clip_that_is_stopped_while_its_model_loads_is_let_go_and_the_load_goes_on_for_the_other(tiny_wan):
+def test_a_load_continues_for_another_clip_when_a_clip_is_stopped(tiny_wan):
     gate, reading, loads = threading.Event(), threading.Event(), []
 
     def load_slowly(model: ModelSpec, *, device: str, stop: StopToken):
@@ -225,7 +225,7 @@ def test_a_clip_that_is_stopped_while_its_model_loads_is_let_go_and_the_load_goe
     engine.close()
 
 
-def test_a_model_that_nobody_has_used_for_a_while_is_dropped(tiny_wan):
+def test_an_idle_model_is_dropped(tiny_wan):
     engine = DiffusersEngine(device="cpu", settings=EngineSettings(idle_timeout_s=0.05))
     engine.render(ClipInputs(make_clip(), tiny_wan), NullObserver())
     for _ in range(10_000):
@@ -238,7 +238,7 @@ def test_a_model_that_nobody_has_used_for_a_while_is_dropped(tiny_wan):
 
 
 @pytest.mark.parametrize("kind", ["wan", "ltx_i2v"])
-def test_a_model_that_was_warmed_up_is_in_memory_before_its_first_clip(kind, tiny_pipelines, tmp_path):
+def test_a_warmed_up_model_is_in_memory_before_its_first_clip(kind, tiny_pipelines, tmp_path):
     model = tiny_spec(kind, tiny_pipelines(kind), tmp_path)
     engines = EngineRegistry(engine=EngineSettings(), animatic=AnimaticSettings(), device="cpu")
     warm_up(engines, model, StopToken())
@@ -246,7 +246,7 @@ def test_a_model_that_was_warmed_up_is_in_memory_before_its_first_clip(kind, tin
     engines.close()
 
 
-def test_a_model_that_cannot_be_warmed_up_says_so(copied_wan, tmp_path):
+def test_a_failed_warmup_is_reported(copied_wan, tmp_path):
     shutil.rmtree(copied_wan / "vae")
     engines = EngineRegistry(engine=EngineSettings(), animatic=AnimaticSettings(), device="cpu")
     with pytest.raises(TaskFailed, match="the component 'vae' is missing"):

@@ -1,4 +1,4 @@
-"""What a clip takes of the device is measured on its first call, kept, and looked up before the next one."""
+"""The memory peak of a call is measured once, recorded, and used for the next call."""
 
 import threading
 import weakref
@@ -68,7 +68,7 @@ def test_only_the_first_call_of_a_shape_is_measured(engine, gauge, peaks, tiny_w
     assert peaks.find(call_shape(make_clip(width=128), tiny_wan, 1, device="cpu")) == PEAK_BYTES
 
 
-def test_a_batch_is_a_shape_of_its_own(engine, peaks, tiny_wan):
+def test_a_batch_has_another_shape(engine, peaks, tiny_wan):
     engine.render_batch(requests_of(trio(tiny_wan)))
     assert peaks.find(call_shape(make_clip(), tiny_wan, 3, device="cpu")) == PEAK_BYTES
     assert peaks.find(call_shape(make_clip(), tiny_wan, 1, device="cpu")) is None
@@ -88,7 +88,7 @@ class AtTheDoor(Recorder):
         return nullcontext()
 
 
-def test_weights_that_come_while_a_call_is_measured_are_not_taken_for_its_own(
+def test_weights_that_are_loaded_during_a_measurement_do_not_count_in_the_peak(
     engine, peaks, tiny_wan, tiny_pipelines, tmp_path
 ):
     ltx, is_loaded = tiny_spec("ltx", tiny_pipelines("ltx"), tmp_path), threading.Event()
@@ -111,7 +111,7 @@ class Knot:
         self.itself = self
 
 
-def test_what_was_dropped_but_is_not_gone_yet_is_not_taken_for_weights(peaks, tiny_wan):
+def test_dropped_tensors_that_are_not_collected_yet_do_not_count_as_weights(peaks, tiny_wan):
     left: list[weakref.ref[Knot]] = []
 
     class Littered(Gauge):
@@ -124,27 +124,27 @@ def test_what_was_dropped_but_is_not_gone_yet_is_not_taken_for_weights(peaks, ti
     assert peaks.find(call_shape(make_clip(), tiny_wan, 1, device="cpu")) == PEAK_BYTES
 
 
-def test_a_call_that_was_stopped_teaches_nothing(engine, peaks, tiny_wan):
+def test_a_stopped_call_records_no_peak(engine, peaks, tiny_wan):
     with pytest.raises(RenderStopped):
         engine.render(ClipInputs(make_clip(), tiny_wan), stopping_at(1))
     assert peaks.find(call_shape(make_clip(), tiny_wan, 1, device="cpu")) is None
 
 
 @pytest.mark.parametrize("stop_at", [None, 1, Stage.DECODE])
-def test_cached_memory_is_given_back_once_a_call_is_over_however_it_ended(engine, gauge, tiny_wan, stop_at):
+def test_cached_memory_is_released_after_every_call(engine, gauge, tiny_wan, stop_at):
     recorder = Recorder() if stop_at is None else stopping_at(stop_at)
     with suppress(RenderStopped):
         engine.render(ClipInputs(make_clip(), tiny_wan), recorder)
     assert gauge.released == 1
 
 
-def test_cached_memory_is_given_back_after_a_failure(engine, gauge, tiny_wan):
+def test_cached_memory_is_released_after_a_failure(engine, gauge, tiny_wan):
     with pytest.raises(TaskFailed):
         engine.render(ClipInputs(make_clip(width=72), tiny_wan), NullObserver())
     assert gauge.released == 1
 
 
-def test_memory_in_the_cache_stays_there_while_another_call_computes(engine, gauge, tiny_wan):
+def test_cached_memory_is_not_released_while_another_call_runs(engine, gauge, tiny_wan):
     engine.render(ClipInputs(make_clip(), tiny_wan), NullObserver())
     inside, leave = threading.Event(), threading.Event()
 

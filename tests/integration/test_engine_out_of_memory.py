@@ -1,4 +1,4 @@
-"""Real pipelines whose components run out of memory: what is tried, what is told, and that the next clip is right."""
+"""Real pipelines whose components run out of memory: the fallbacks, the failures, and the next clip."""
 
 import weakref
 from collections.abc import Callable
@@ -107,7 +107,7 @@ def test_a_decode_for_which_there_is_memory_but_no_kernel_is_done_in_tiles_too(l
 
 
 @pytest.mark.parametrize(("kind", "tile_px"), [("wan", 128), ("cogvideox", 192)])
-def test_where_tiles_are_still_too_large_smaller_ones_are_tried(kind, tile_px, tiny_pipelines, tmp_path):
+def test_smaller_tiles_are_tried_if_tiles_are_too_large(kind, tile_px, tiny_pipelines, tmp_path):
     model = spec_of(kind, tiny_pipelines, tmp_path)
     engine = ShortEngine(lambda pipeline: make_tiles_small(pipeline, tile_px=tile_px))
     large = make_clip(width=192, height=192, steps=1)
@@ -146,7 +146,7 @@ def test_tiles_that_were_too_large_are_not_tried_again(tiny_wan):
 
 
 @pytest.mark.parametrize("kind", FAMILIES)
-def test_a_shortage_of_a_moment_in_the_decoder_leaves_the_next_clip_as_it_was(kind, tiny_pipelines, tmp_path):
+def test_a_short_shortage_in_the_decoder_does_not_change_the_next_clip(kind, tiny_pipelines, tmp_path):
     model = spec_of(kind, tiny_pipelines, tmp_path)
     engine = ShortEngine(leave)
     inputs = ClipInputs(make_clip(), model)
@@ -195,7 +195,7 @@ def test_a_shortage_in_the_encoding_of_a_first_frame_is_reported_and_the_next_cl
 
 
 @pytest.mark.parametrize("kind", FAMILIES)
-def test_a_load_that_runs_out_of_memory_is_reported_and_the_next_one_is_right(kind, tiny_pipelines, tmp_path):
+def test_a_load_that_runs_out_of_memory_is_reported_and_the_next_load_succeeds(kind, tiny_pipelines, tmp_path):
     engine, whole = ShortEngine(run_out_of_memory), ShortEngine(leave)
     inputs = ClipInputs(make_clip(), spec_of(kind, tiny_pipelines, tmp_path, offload="never"))
     with pytest.raises(TaskFailed) as failed:
@@ -209,9 +209,7 @@ def test_a_load_that_runs_out_of_memory_is_reported_and_the_next_one_is_right(ki
 
 
 @pytest.mark.parametrize("kind", ["wan", "hunyuan"])
-def test_a_model_that_does_not_fit_when_it_is_loaded_is_loaded_so_that_its_weights_come_and_go(
-    kind, tiny_pipelines, tmp_path
-):
+def test_a_model_that_does_not_fit_is_loaded_with_offloaded_weights(kind, tiny_pipelines, tmp_path):
     engine, whole = ShortEngine(leave), ShortEngine(leave)
     inputs = ClipInputs(make_clip(), spec_of(kind, tiny_pipelines, tmp_path))
 
@@ -226,17 +224,17 @@ def test_a_model_that_does_not_fit_when_it_is_loaded_is_loaded_so_that_its_weigh
         opened.close()
 
 
-def test_other_models_are_sent_away_before_a_clip_is_given_up(tiny_wan, tiny_pipelines, tmp_path):
+def test_other_models_are_evicted_before_a_clip_fails(tiny_wan, tiny_pipelines, tmp_path):
     engine = ShortEngine(leave)
     ltx = spec_of("ltx", tiny_pipelines, tmp_path)
     engine.render(ClipInputs(make_clip(), ltx), NullObserver())
     before = digest(engine.render(ClipInputs(make_clip(), tiny_wan), NullObserver()))
 
-    def fail_beside_others(*_arguments: Any) -> None:
+    def fail_with_other_models(*_arguments: Any) -> None:
         if "tiny-ltx" in engine.loaded_models():
             run_out_of_memory()
 
-    engine.loads[-1].pipeline.transformer.register_forward_pre_hook(fail_beside_others)
+    engine.loads[-1].pipeline.transformer.register_forward_pre_hook(fail_with_other_models)
     assert digest(engine.render(ClipInputs(make_clip(), tiny_wan), NullObserver())) == before
     assert engine.loaded_models() == ("tiny-wan",)
     assert len(engine.loads) == 2
@@ -244,7 +242,7 @@ def test_other_models_are_sent_away_before_a_clip_is_given_up(tiny_wan, tiny_pip
 
 
 @pytest.mark.parametrize("kind", FAMILIES)
-def test_at_last_the_weights_are_offloaded_and_the_clip_is_the_same(kind, tiny_pipelines, tmp_path):
+def test_weights_are_offloaded_as_the_last_level_and_the_clip_is_the_same(kind, tiny_pipelines, tmp_path):
     model = spec_of(kind, tiny_pipelines, tmp_path)
     engine = ShortEngine(leave)
     inputs = ClipInputs(make_clip(), model)
@@ -259,7 +257,7 @@ def test_at_last_the_weights_are_offloaded_and_the_clip_is_the_same(kind, tiny_p
 
 
 @pytest.mark.parametrize("kind", ["wan", "hunyuan"])
-def test_where_whole_components_are_too_large_they_come_in_layer_by_layer(kind, tiny_pipelines, tmp_path):
+def test_components_that_are_too_large_are_offloaded_by_layer(kind, tiny_pipelines, tmp_path):
     model = spec_of(kind, tiny_pipelines, tmp_path)
     inputs = ClipInputs(make_clip(), model)
     whole = ShortEngine(leave)
@@ -279,7 +277,7 @@ def test_where_whole_components_are_too_large_they_come_in_layer_by_layer(kind, 
         opened.close()
 
 
-def test_a_clip_that_no_level_could_make_leaves_the_model_where_it_was(tiny_wan):
+def test_a_clip_that_fails_at_every_level_does_not_change_the_level_of_the_model(tiny_wan):
     engine = ShortEngine(fail_forward("transformer"))
     with pytest.raises(TaskFailed):
         engine.render(ClipInputs(make_clip(), tiny_wan), NullObserver())
@@ -289,7 +287,9 @@ def test_a_clip_that_no_level_could_make_leaves_the_model_where_it_was(tiny_wan)
     engine.close()
 
 
-def test_a_model_that_comes_beside_a_call_is_sent_away_before_the_call_is_offloaded(tiny_wan, tiny_pipelines, tmp_path):
+def test_a_model_that_is_loaded_during_a_call_is_evicted_before_the_call_is_offloaded(
+    tiny_wan, tiny_pipelines, tmp_path
+):
     engine, ltx = ShortEngine(leave), spec_of("ltx", tiny_pipelines, tmp_path)
 
     def bring_another(event: Stage | int) -> None:
@@ -303,7 +303,7 @@ def test_a_model_that_comes_beside_a_call_is_sent_away_before_the_call_is_offloa
     engine.close()
 
 
-def test_a_shortage_on_every_level_is_reported_and_holds_no_tensor(tiny_wan):
+def test_a_shortage_at_every_level_is_reported_and_keeps_no_tensor_alive(tiny_wan):
     alive: list[weakref.ref[torch.Tensor]] = []
 
     def fail(_module: Any, _args: Any, named: dict[str, Any]) -> None:

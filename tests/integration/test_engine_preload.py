@@ -1,4 +1,4 @@
-"""Models are loaded before their clips have a slot: what is there already computes meanwhile, and loses no memory."""
+"""Models are loaded before their clips have a slot, while loaded models compute."""
 
 import threading
 from collections.abc import Callable, Generator
@@ -59,7 +59,7 @@ def wait_at_a_step(gate: Gate) -> Callable[[Stage | int], None]:
     return lambda event: None if isinstance(event, Stage) else gate.wait()
 
 
-class Studio:
+class EngineHarness:
     """A device with one slot, and clips that wait for it in threads of their own."""
 
     def __init__(self, pool: ThreadPoolExecutor, **settings: Any) -> None:
@@ -79,11 +79,11 @@ class Studio:
 
 
 @contextmanager
-def open_studio(**settings: Any) -> Generator[Studio]:
+def open_harness(**settings: Any) -> Generator[EngineHarness]:
     with ThreadPoolExecutor(4) as pool:
-        studio = Studio(pool, **settings)
-        yield studio
-    studio.engines.close()
+        harness = EngineHarness(pool, **settings)
+        yield harness
+    harness.engines.close()
 
 
 class Waiter(Recorder):
@@ -104,78 +104,78 @@ class Waiter(Recorder):
 
 
 @pytest.mark.parametrize("max_batch_size", [1, 3])
-def test_clips_of_a_model_that_is_there_are_made_while_another_loads(tiny_wan, ltx, max_batch_size):
-    with open_studio(max_batch_size=max_batch_size) as studio:
-        studio.render(tiny_wan)
+def test_clips_of_a_loaded_model_are_rendered_while_another_loads(tiny_wan, ltx, max_batch_size):
+    with open_harness(max_batch_size=max_batch_size) as harness:
+        harness.render(tiny_wan)
         gate = Gate()
-        studio.engine.before_load = gate.wait
-        loading = studio.submit(ltx)
+        harness.engine.before_load = gate.wait
+        loading = harness.submit(ltx)
         assert gate.reached.wait(30)
-        assert studio.submit(tiny_wan).result(30) == 9
+        assert harness.submit(tiny_wan).result(30) == 9
         assert not loading.done()
-        assert not studio.engines.is_idle
+        assert not harness.engines.is_idle
         gate.open()
         assert loading.result(30) == 9
 
 
-def test_a_clip_that_is_stopped_while_its_model_loads_leaves_at_once_and_holds_nobody_up(tiny_wan, ltx):
-    with open_studio() as studio:
+def test_a_clip_that_is_stopped_while_its_model_loads_ends_at_once_and_blocks_no_other(tiny_wan, ltx):
+    with open_harness() as harness:
         gate, leaving = Gate(), Recorder()
-        studio.engine.before_load = gate.wait
-        loading = studio.submit(ltx, leaving)
+        harness.engine.before_load = gate.wait
+        loading = harness.submit(ltx, leaving)
         assert gate.reached.wait(30)
         leaving.stop.stop(StopReason.CANCEL)
         assert isinstance(loading.exception(30), RenderStopped)
         gate.open()
-        assert studio.render(tiny_wan) == 9
+        assert harness.render(tiny_wan) == 9
 
 
 def test_a_long_load_is_no_stall_whether_before_the_turn_or_in_it(tiny_wan):
-    with open_studio() as studio:
+    with open_harness() as harness:
         waiter, waits = Waiter(), list[int]()
-        studio.engine.before_load = lambda _: waits.append(waiter.waits)
-        studio.render(tiny_wan, waiter)
-        studio.engine.close()
-        studio.engine.render(ClipInputs(make_clip(), tiny_wan), waiter)
+        harness.engine.before_load = lambda _: waits.append(waiter.waits)
+        harness.render(tiny_wan, waiter)
+        harness.engine.close()
+        harness.engine.render(ClipInputs(make_clip(), tiny_wan), waiter)
         assert waits == [1, 1]
         assert waiter.waits == 0
         assert waiter.stages == [Stage.LOAD, *[Stage.LOAD, Stage.TEXT, Stage.DENOISE, Stage.DECODE] * 2]
 
 
-def test_a_model_that_does_not_fit_beside_one_that_computes_is_loaded_in_its_turn(tiny_wan, ltx):
-    with open_studio(memory_budget_bytes=700_000) as studio:
+def test_a_model_that_does_not_fit_with_a_running_call_is_loaded_in_its_turn(tiny_wan, ltx):
+    with open_harness(memory_budget_bytes=700_000) as harness:
         gate, waiter = Gate(), Waiter()
         stay = Recorder(lambda event: gate.wait() if event == 1 else None)
-        computing = studio.submit(tiny_wan, stay)
+        computing = harness.submit(tiny_wan, stay)
         assert gate.reached.wait(30)
-        waiting = studio.submit(ltx, waiter)
-        wait_for(lambda: studio.slots.waiting == 1)
-        assert [load.model.id for load in studio.engine.loads] == ["tiny-wan"]
+        waiting = harness.submit(ltx, waiter)
+        wait_for(lambda: harness.slots.waiting == 1)
+        assert [load.model.id for load in harness.engine.loads] == ["tiny-wan"]
         gate.open()
         assert (computing.result(30), waiting.result(30)) == (9, 9)
-        assert studio.engine.loaded_models() == ("tiny-ltx",)
+        assert harness.engine.loaded_models() == ("tiny-ltx",)
 
 
 def test_a_process_that_shares_its_device_loads_in_its_turn(tiny_wan):
-    with open_studio(device_share=0.5) as studio:
+    with open_harness(device_share=0.5) as harness:
         held: list[int] = []
-        studio.engine.before_load = lambda _: held.append(studio.slots.in_use)
-        assert studio.render(tiny_wan) == 9
+        harness.engine.before_load = lambda _: held.append(harness.slots.in_use)
+        assert harness.render(tiny_wan) == 9
         assert held == [1]
 
 
-def test_a_shortage_before_its_turn_costs_a_clip_nothing(tiny_wan):
-    with open_studio() as studio:
+def test_a_shortage_during_a_preload_does_not_fail_the_clip(tiny_wan):
+    with open_harness() as harness:
 
         def fail_without_a_slot(_: ModelSpec) -> None:
-            if not studio.slots.in_use:
+            if not harness.slots.in_use:
                 raise TaskFailed(FailureCode.GPU_OOM, "none was left", stage=Stage.LOAD)
 
-        studio.engine.before_load = fail_without_a_slot
-        assert studio.render(tiny_wan) == 9
+        harness.engine.before_load = fail_without_a_slot
+        assert harness.render(tiny_wan) == 9
 
 
-def test_a_batch_for_which_there_is_no_memory_in_time_is_not_tried_again_in_parts(tiny_wan):
+def test_a_batch_that_gets_no_memory_in_time_is_not_split(tiny_wan):
     engine, gate = DiffusersEngine(device="cpu", wait_limit_s=0.05), Gate()
     one_call = tiny_wan.model_copy(update={"concurrency": 1})
     waiters = [Waiter() for _ in range(3)]

@@ -1,4 +1,4 @@
-"""Pictures from the real latents of each family, once a first clip has shown what its colours are."""
+"""Previews from the real latents of each model family, after its first clip."""
 
 from io import BytesIO
 from pathlib import Path
@@ -83,13 +83,13 @@ def test_previews_come_from_the_second_clip_of_a_model_on(engine, model):
     assert {Image.open(BytesIO(picture)).size for picture in second.previews} == {(192, 96)}
 
 
-def test_a_map_is_learned_from_the_channels_of_the_latents_where_they_lie(engine, maps, model):
+def test_a_map_is_fitted_to_the_channels_of_the_latents(engine, maps, model):
     engine.render(ClipInputs(make_clip(width=128, num_frames=17), model), NullObserver())
     assert maps.shapes == [LATENTS[model.id.removeprefix("tiny-")]]
 
 
 @pytest.mark.parametrize("kind", ["wan", "ltx"])
-def test_a_map_is_learned_from_latents_and_frames_of_one_clip_though_the_first_of_the_call_was_stopped(
+def test_a_map_is_fitted_to_one_clip_although_the_first_clip_of_the_call_was_stopped(
     engine, maps, kind, tiny_pipelines, tmp_path
 ):
     model = tiny_spec(kind, tiny_pipelines(kind), tmp_path)

@@ -1,4 +1,4 @@
-"""What calls on one set of weights may not do at the same time."""
+"""What calls with shared weights may not do at the same time."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +11,7 @@ from phoenix.engine.backends.diffusers.loading import load_pipeline
 from phoenix.engine.stop_token import StopToken
 
 LONG_ENOUGH_S = 0.1
-"""For a second thread to come in as well, if anything lets it."""
+"""How long a call stays, so that a second thread could enter."""
 
 
 @pytest.mark.parametrize(("kind", "name"), [("wan", "tokenizer"), ("hunyuan", "tokenizer"), ("hunyuan", "tokenizer_2")])
@@ -22,7 +22,7 @@ def test_a_tokenizer_reads_for_one_call_at_a_time(kind, name, tiny_pipelines, tm
     plain = type(tokenizer).__mro__[1]
     read, inside, met = plain.__call__, [], threading.Event()
 
-    def read_beside_others(self: Any, *args: Any, **kwargs: Any) -> Any:
+    def read_while_others_read(self: Any, *args: Any, **kwargs: Any) -> Any:
         inside.append(1)
         if len(inside) > 1:
             met.set()
@@ -32,7 +32,7 @@ def test_a_tokenizer_reads_for_one_call_at_a_time(kind, name, tiny_pipelines, tm
         finally:
             inside.pop()
 
-    monkeypatch.setattr(plain, "__call__", read_beside_others)
+    monkeypatch.setattr(plain, "__call__", read_while_others_read)
     with ThreadPoolExecutor(2) as pool:
         lengths = pool.map(lambda length: len(read_padded(tokenizer, length)), [20, 40])
     assert list(lengths) == [20, 40]

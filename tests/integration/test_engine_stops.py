@@ -1,4 +1,4 @@
-"""A clip that is stopped in the middle: at once, without a decode, and without a trace in the next clip."""
+"""Stops of running clips: at once, without a decode, and without an effect on the next clip."""
 
 import gc
 import threading

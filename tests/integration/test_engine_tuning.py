@@ -83,7 +83,7 @@ def test_a_fused_lora_leaves_plain_weights_that_calls_share(engine, variant, lor
 
 
 @pytest.mark.parametrize("source", ["the file", "its folder", "its folder and name"])
-def test_a_lora_that_is_a_pickle_is_not_loaded_though_it_is_a_good_one(engine, variant, lora, source):
+def test_a_valid_lora_in_a_pickle_is_not_loaded(engine, variant, lora, source):
     pickled = lora.with_suffix(".bin")
     torch.save(safetensors.torch.load_file(lora), pickled)
     lora.unlink()
@@ -104,7 +104,7 @@ def test_a_lora_that_is_a_pickle_is_not_loaded_though_it_is_a_good_one(engine, v
         {"step_cache": StepCache(kind="first_block"), "pipeline": "LTXPipeline"},
     ],
 )
-def test_what_cannot_be_done_is_reported_by_name(engine, variant, fields):
+def test_an_option_that_cannot_be_applied_is_named(engine, variant, fields):
     with pytest.raises(TaskFailed) as failed:
         render(engine, variant(**fields))
     assert failed.value.code is FailureCode.MODEL_UNAVAILABLE
@@ -123,7 +123,7 @@ def test_a_step_cache_acts_and_a_stopped_clip_leaves_nothing_in_it(engine, varia
     assert render(engine, cached) == before
 
 
-def test_calls_of_a_cached_model_run_one_at_a_time_whatever_the_threads(engine, variant):
+def test_calls_of_a_model_with_a_step_cache_run_one_at_a_time(engine, variant):
     cached = variant(step_cache=CACHES[0])
     alone = render(engine, cached)
     inside, most, lock = 0, 0, threading.Lock()
@@ -142,7 +142,7 @@ def test_calls_of_a_cached_model_run_one_at_a_time_whatever_the_threads(engine, 
     assert most == 1
 
 
-def test_a_models_own_bound_on_its_calls_is_kept(engine, variant):
+def test_the_limit_of_a_model_on_its_calls_applies(engine, variant):
     bounded = variant(concurrency=1)
     running, lock, seen = 0, threading.Lock(), []
 

@@ -68,7 +68,7 @@ def levels(rendered: RenderedClip) -> list[int]:
     return [round(bytes(frame)[middle] * 219 / 255 / 2) for frame in rendered.frames]
 
 
-def test_a_clip_comes_back_in_the_size_and_length_asked_for(engine: VeoEngine) -> None:
+def test_a_clip_has_the_requested_size_and_length(engine: VeoEngine) -> None:
     rendered = engine.render(clip_inputs(), NullObserver())
 
     assert (rendered.width, rendered.height, rendered.fps, rendered.num_frames) == (128, 72, 24, 96)
@@ -77,7 +77,7 @@ def test_a_clip_comes_back_in_the_size_and_length_asked_for(engine: VeoEngine) -
     assert {len(frame) for frame in frames} == {128 * 72 * 3}
 
 
-def test_the_service_is_asked_for_what_the_clip_says(engine: VeoEngine, veo_server: VeoServer) -> None:
+def test_the_request_has_the_values_of_the_clip(engine: VeoEngine, veo_server: VeoServer) -> None:
     engine.render(clip_inputs(prompt="a fox", negative_prompt="a hen", seed=11), NullObserver())
 
     (request,) = veo_server.requests(BEGIN)
@@ -106,7 +106,7 @@ def test_the_service_is_asked_for_what_the_clip_says(engine: VeoEngine, veo_serv
         ({"width": 1920, "height": 1080, "num_frames": 2}, {"resolution": "1080p"}),
     ],
 )
-def test_the_nearest_thing_that_holds_the_clip_is_asked_for(
+def test_the_nearest_video_that_covers_the_clip_is_requested(
     engine: VeoEngine, veo_server: VeoServer, changes: dict[str, int], said: dict[str, Any]
 ) -> None:
     engine.render(clip_inputs(**changes), NullObserver())
@@ -114,7 +114,7 @@ def test_the_nearest_thing_that_holds_the_clip_is_asked_for(
     assert veo_server.bodies(BEGIN)[0]["parameters"].items() >= said.items()
 
 
-def test_a_first_picture_is_sent_cut_to_the_clips_shape(
+def test_a_first_frame_is_cropped_to_the_aspect_ratio_of_the_clip(
     engine: VeoEngine, veo_server: VeoServer, png_file: Path
 ) -> None:
     engine.render(clip_inputs(png_file), NullObserver())
@@ -153,14 +153,14 @@ def test_another_frame_rate_shows_each_frame_at_its_time(
     assert [level - seen[0] for level in seen] == shown
 
 
-def test_a_little_too_short_a_video_stands_still_at_its_end(engine: VeoEngine) -> None:
+def test_a_video_that_is_slightly_too_short_repeats_its_last_frame(engine: VeoEngine) -> None:
     seen = levels(engine.render(clip_inputs(num_frames=104), NullObserver()))
 
     assert len(seen) == 104
     assert len(set(seen[95:])) == 1
 
 
-def test_a_video_of_another_shape_is_cut_around_its_middle(
+def test_a_video_of_another_aspect_ratio_is_cropped_around_its_middle(
     engine: VeoEngine, veo_server: VeoServer, session_media
 ) -> None:
     path = session_media.folder / "bars.mp4"
@@ -177,7 +177,7 @@ def test_a_video_of_another_shape_is_cut_around_its_middle(
     assert [picture.getpixel((x, 45))[1] > 128 for x in (1, 8, 45, 81, 88)] == [False, True, True, True, False]
 
 
-def test_a_refusal_for_now_is_waited_out_as_long_as_it_says(engine: VeoEngine, veo_server: VeoServer) -> None:
+def test_a_throttled_request_is_retried_after_the_requested_delay(engine: VeoEngine, veo_server: VeoServer) -> None:
     veo_server.begin_with = [refusal(429, Retry_After="0.3")]
     started_s = time.monotonic()
 
@@ -199,7 +199,7 @@ def test_a_service_that_stays_busy_fails_the_attempt_after_its_retries(
     assert len(veo_server.requests(BEGIN)) == 4
 
 
-def test_a_wait_that_is_too_long_is_not_begun(engine: VeoEngine, veo_server: VeoServer) -> None:
+def test_a_requested_delay_over_the_limit_ends_the_retries(engine: VeoEngine, veo_server: VeoServer) -> None:
     veo_server.begin_with = [refusal(429, Retry_After="3600")]
     started_s = time.monotonic()
 
@@ -246,7 +246,7 @@ def test_a_prompt_blocked_after_it_was_accepted_is_a_final_refusal(engine: VeoEn
         (3, FailureCode.ENGINE_FAILED, False),
     ],
 )
-def test_a_failed_operation_says_whether_another_one_may_succeed(
+def test_a_failed_operation_is_retriable_by_its_code(
     engine: VeoEngine, veo_server: VeoServer, code: int, failure: FailureCode, retriable: bool
 ) -> None:
     veo_server.outcome = {"error": {"code": code, "message": "it broke"}}
@@ -257,7 +257,7 @@ def test_a_failed_operation_says_whether_another_one_may_succeed(
     assert "it broke" in failed.detail
 
 
-def test_an_attempt_after_a_failed_operation_begins_another(
+def test_an_attempt_after_a_failed_operation_starts_another(
     engine: VeoEngine, veo_server: VeoServer, veo_video: Path
 ) -> None:
     veo_server.outcome = {"error": {"code": 13, "message": "it broke"}}
@@ -280,7 +280,7 @@ def test_a_key_or_model_that_is_not_accepted_is_final(engine: VeoEngine, veo_ser
 
 
 @pytest.mark.parametrize("trouble", [BREAKS, Answer(200, b"<html>"), refusal(500), refusal(503), refusal(429)])
-def test_a_question_that_goes_wrong_is_asked_again(engine: VeoEngine, veo_server: VeoServer, trouble: Answer) -> None:
+def test_a_failed_poll_is_retried(engine: VeoEngine, veo_server: VeoServer, trouble: Answer) -> None:
     veo_server.ask_with = [trouble, trouble]
 
     engine.render(clip_inputs(), NullObserver())
@@ -290,9 +290,7 @@ def test_a_question_that_goes_wrong_is_asked_again(engine: VeoEngine, veo_server
     assert len({body["operationName"] for body in veo_server.bodies(ASK)}) == 1
 
 
-def test_an_attempt_in_another_process_goes_on_with_the_operation_that_is_paid_for(
-    open_veo: OpenVeo, veo_server: VeoServer
-) -> None:
+def test_an_attempt_in_another_process_resumes_the_paid_operation(open_veo: OpenVeo, veo_server: VeoServer) -> None:
     veo_server.ask_with = [BREAKS] * 4
     failed = failure_of(open_veo())
 
@@ -302,14 +300,14 @@ def test_an_attempt_in_another_process_goes_on_with_the_operation_that_is_paid_f
     assert (len(veo_server.requests(BEGIN)), len(veo_server.begun)) == (1, 1)
 
 
-def test_a_finished_clip_that_is_asked_for_again_is_made_again(engine: VeoEngine, veo_server: VeoServer) -> None:
+def test_a_finished_clip_that_is_requested_again_is_made_again(engine: VeoEngine, veo_server: VeoServer) -> None:
     engine.render(clip_inputs(), NullObserver())
     engine.render(clip_inputs(), NullObserver())
 
     assert len(veo_server.begun) == 2
 
 
-def test_an_operation_that_the_service_has_forgotten_is_begun_anew(engine: VeoEngine, veo_server: VeoServer) -> None:
+def test_an_expired_operation_is_replaced_by_another(engine: VeoEngine, veo_server: VeoServer) -> None:
     veo_server.ask_with = [refusal(404)]
     failed = failure_of(engine)
 
@@ -331,7 +329,7 @@ def test_a_clip_that_may_have_been_accepted_is_not_sent_again(
     assert len(veo_server.requests(BEGIN)) == 1
 
 
-def test_a_service_that_cannot_be_reached_is_tried_again_and_then_unavailable(open_veo: OpenVeo) -> None:
+def test_an_unreachable_service_is_retried_and_then_unavailable(open_veo: OpenVeo) -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
 
@@ -340,9 +338,7 @@ def test_a_service_that_cannot_be_reached_is_tried_again_and_then_unavailable(op
     assert (failed.code, failed.retriable) == (FailureCode.MODEL_UNAVAILABLE, True)
 
 
-def test_a_clip_that_takes_too_long_is_gone_on_with_by_the_next_attempt(
-    open_veo: OpenVeo, veo_server: VeoServer
-) -> None:
+def test_a_clip_that_takes_too_long_is_resumed_by_the_next_attempt(open_veo: OpenVeo, veo_server: VeoServer) -> None:
     veo_server.questions = 1000
     failed = failure_of(open_veo(timeout_s=0.05))
     veo_server.begun = dict.fromkeys(veo_server.begun, 0)
@@ -380,7 +376,7 @@ def test_a_cancel_takes_effect_at_once(open_veo: OpenVeo, veo_server: VeoServer,
     engine.render(clip_inputs(seed=8), NullObserver())  # its slot is free
 
 
-def test_a_cancel_takes_effect_while_it_waits_to_send_again(open_veo: OpenVeo, veo_server: VeoServer) -> None:
+def test_a_cancel_takes_effect_during_the_delay_before_a_retry(open_veo: OpenVeo, veo_server: VeoServer) -> None:
     veo_server.begin_with = [refusal(429, Retry_After="30")]
     engine, recorder = open_veo(max_retry_delay_s=60), Recorder()
     threading.Timer(0.2, recorder.stop.stop, [StopReason.CANCEL]).start()
@@ -393,7 +389,7 @@ def test_a_cancel_takes_effect_while_it_waits_to_send_again(open_veo: OpenVeo, v
     assert veo_server.begun == {}
 
 
-def test_a_canceled_clip_that_is_asked_for_again_is_not_paid_for_twice(
+def test_a_canceled_clip_that_is_requested_again_is_not_paid_for_twice(
     open_veo: OpenVeo, veo_server: VeoServer
 ) -> None:
     veo_server.questions = 1000
@@ -408,7 +404,7 @@ def test_a_canceled_clip_that_is_asked_for_again_is_not_paid_for_twice(
     assert len(veo_server.requests(BEGIN)) == 1
 
 
-def test_no_more_clips_are_under_way_than_the_cap_allows(open_veo: OpenVeo, veo_server: VeoServer) -> None:
+def test_no_more_clips_run_at_a_time_than_the_limit_allows(open_veo: OpenVeo, veo_server: VeoServer) -> None:
     veo_server.questions = 3
     engine = open_veo(max_concurrent=2)
 
@@ -418,7 +414,7 @@ def test_no_more_clips_are_under_way_than_the_cap_allows(open_veo: OpenVeo, veo_
     assert (len(veo_server.begun), veo_server.most_under_way) == (6, 2)
 
 
-def test_two_clips_alike_at_the_same_time_are_two_clips(open_veo: OpenVeo, veo_server: VeoServer) -> None:
+def test_two_equal_clips_at_the_same_time_are_two_operations(open_veo: OpenVeo, veo_server: VeoServer) -> None:
     veo_server.questions = 20
     engine = open_veo()
 
@@ -445,7 +441,7 @@ def test_a_video_that_is_far_too_short_fails_the_clip(engine: VeoEngine, num_fra
 
 
 @pytest.mark.parametrize("size_bytes", [300_000, 3_000_000], ids=["a little", "by far"])
-def test_a_video_that_is_too_large_is_not_taken(open_veo: OpenVeo, veo_server: VeoServer, size_bytes: int) -> None:
+def test_a_video_that_is_too_large_is_refused(open_veo: OpenVeo, veo_server: VeoServer, size_bytes: int) -> None:
     veo_server.outcome = {"response": {"videos": [as_sent(bytes(size_bytes))]}}
     engine = open_veo(max_video_bytes=200_000)
 
@@ -456,7 +452,7 @@ def test_a_video_that_is_too_large_is_not_taken(open_veo: OpenVeo, veo_server: V
     assert len(veo_server.begun) == 2
 
 
-def test_a_video_left_elsewhere_fails_the_clip_and_says_where(engine: VeoEngine, veo_server: VeoServer) -> None:
+def test_a_video_that_was_not_sent_fails_the_clip_with_its_location(engine: VeoEngine, veo_server: VeoServer) -> None:
     veo_server.outcome = {"response": {"videos": [{"gcsUri": "gs://bucket/v.mp4", "mimeType": "video/mp4"}]}}
 
     assert "gs://bucket/v.mp4" in failure_of(engine).detail

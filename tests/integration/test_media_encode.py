@@ -1,4 +1,4 @@
-"""Frames become an MP4 whose frames, decoded, are the ones that went in."""
+"""The encoding of frames to an MP4, whose decoded frames equal the frames before."""
 
 import threading
 from collections.abc import Iterator
@@ -71,7 +71,7 @@ def test_the_index_comes_first_so_that_a_player_can_start_at_once(tmp_path: Path
     assert data.index(b"moov") < data.index(b"mdat")
 
 
-def test_memoryviews_of_a_reused_buffer_are_taken_as_they_come(tmp_path: Path, media_tools: MediaTools) -> None:
+def test_memoryviews_of_a_reused_buffer_are_encoded_one_by_one(tmp_path: Path, media_tools: MediaTools) -> None:
     buffer = bytearray(SMALL.frame_bytes)
 
     def frames() -> Iterator[memoryview]:

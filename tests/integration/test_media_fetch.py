@@ -1,4 +1,4 @@
-"""Fetching brings a file from where it may, and from nowhere else, within its bounds."""
+"""Downloads from allowed addresses only, and within limits."""
 
 import asyncio
 import socket
@@ -82,7 +82,7 @@ async def fetch(site: Site, output: Path, path: str = "/", **options: Any) -> in
     return await fetch_file(site.url(path), output, **limits)
 
 
-async def test_a_file_is_brought_whole(site: Site, output: Path) -> None:
+async def test_a_file_is_downloaded_completely(site: Site, output: Path) -> None:
     site.answers["/"] = reply(b"sound" * 1000)
 
     size_bytes = await fetch(site, output)
@@ -91,7 +91,7 @@ async def test_a_file_is_brought_whole(site: Site, output: Path) -> None:
     assert content_of(output) == b"sound" * 1000
 
 
-async def test_nothing_of_the_caller_is_sent_to_the_other_side(site: Site, output: Path) -> None:
+async def test_no_header_of_the_caller_is_sent(site: Site, output: Path) -> None:
     site.answers["/"] = reply(b"x")
 
     await fetch(site, output)
@@ -160,7 +160,7 @@ async def test_a_public_name_that_leads_inside_is_refused(
     assert (site.requests, lookups) == ([], ["sounds.example"])
 
 
-async def test_a_name_is_looked_up_once_and_kept_in_the_request(
+async def test_a_name_is_resolved_once_and_is_the_host_of_the_request(
     site: Site, output: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With a second look-up the name could lead elsewhere by then. A dead first address is passed over."""
@@ -239,7 +239,7 @@ async def test_a_compressed_body_is_refused(site: Site, output: Path) -> None:
         await fetch(site, output)
 
 
-async def test_a_body_that_breaks_off_may_be_tried_again(site: Site, output: Path) -> None:
+async def test_a_truncated_body_is_retriable(site: Site, output: Path) -> None:
     site.answers["/"] = b"HTTP/1.1 200 OK\r\ncontent-length: 5000\r\n\r\nsound"
 
     with pytest.raises(TaskFailed) as caught:
@@ -251,9 +251,7 @@ async def test_a_body_that_breaks_off_may_be_tried_again(site: Site, output: Pat
 @pytest.mark.parametrize(
     ("status", "is_retriable"), [("404 X", False), ("401 X", False), ("204 X", False), ("429 X", True), ("503 X", True)]
 )
-async def test_a_status_says_whether_another_try_can_help(
-    site: Site, output: Path, status: str, is_retriable: bool
-) -> None:
+async def test_a_failure_is_retriable_by_its_status(site: Site, output: Path, status: str, is_retriable: bool) -> None:
     site.answers["/"] = reply(b"a secret", status=status) if status[0] != "2" else f"HTTP/1.1 {status}\r\n\r\n".encode()
 
     with pytest.raises(TaskFailed, match=f"status {status[:3]}") as caught:
@@ -263,7 +261,9 @@ async def test_a_status_says_whether_another_try_can_help(
     assert "secret" not in caught.value.detail
 
 
-async def test_no_host_and_no_answer_read_the_same(site: Site, output: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_no_host_and_no_response_have_the_same_message(
+    site: Site, output: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Otherwise the message would be a port scanner."""
     details = set[str]()
     site.answers["/"] = b""

@@ -1,4 +1,4 @@
-"""Clips become one video of exactly the frames that were planned, whatever the clips are like."""
+"""The join of any clips to one video with exactly the planned frames."""
 
 from fractions import Fraction
 from pathlib import Path
@@ -42,7 +42,7 @@ def test_one_clip_alone_is_a_reel(mp4_file: Path, output: Path, media_tools: Med
     assert decode(output).num_frames == 32
 
 
-def test_clips_come_in_the_order_they_are_given(media: MediaMaker, output: Path, media_tools: MediaTools) -> None:
+def test_clips_are_joined_in_their_order(media: MediaMaker, output: Path, media_tools: MediaTools) -> None:
     colours = ["red", "blue", "lime"]
     clips = [media.video(f"{name}.mp4", frames=4, source=f"color={name}") for name in colours]
 
@@ -65,7 +65,7 @@ def test_the_first_clip_decides_size_and_frame_rate(
     assert (reel.width, reel.height, reel.steps) == (128, 72, {Fraction(1, 16)})
 
 
-def test_a_clip_of_another_shape_gets_bars_and_is_not_stretched(
+def test_a_clip_of_another_aspect_ratio_gets_bars_and_is_not_stretched(
     media: MediaMaker, output: Path, media_tools: MediaTools
 ) -> None:
     wide = media.video("wide.mp4", frames=2, size="128x72", source="color=white")
@@ -218,7 +218,7 @@ def test_the_sound_of_clips_can_be_left_out(media: MediaMaker, output: Path, med
 
 
 @pytest.mark.parametrize("transition", [crossfade(0.5), Transition()])
-def test_the_sound_of_clips_goes_with_their_pictures(
+def test_the_sound_of_clips_is_in_sync_with_their_pictures(
     media: MediaMaker, mp4_file: Path, output: Path, media_tools: MediaTools, transition: Transition
 ) -> None:
     talking = media.video_with_sound("talking.mp4", seconds=2)

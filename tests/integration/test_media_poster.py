@@ -1,4 +1,4 @@
-"""A poster is a picture of the video, of bounded width."""
+"""Posters: pictures of a video, with a maximum width."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from phoenix.media.probe import ProbeLimits, probe_media
 
 
 @pytest.mark.parametrize(("size", "expected"), [("128x72", (128, 72)), ("1280x720", (640, 360)), ("90x160", (90, 160))])
-def test_a_poster_is_a_jpeg_no_wider_than_asked(
+def test_a_poster_is_a_jpeg_of_at_most_the_requested_width(
     media: MediaMaker, media_tools: MediaTools, size: str, expected: tuple[int, int]
 ) -> None:
     video, output = media.video("a.mp4", size=size), media.folder / "poster.jpg"

@@ -28,7 +28,7 @@ def output(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("source", [MUSIC, "anoisesrc=c=pink:a=0.05:seed=1", "sine=440"])
 @pytest.mark.parametrize("target_lufs", [-24, -16, -14])
-def test_ordinary_sound_lands_within_one_unit_of_the_wanted_loudness(
+def test_ordinary_sound_lands_within_one_unit_of_the_requested_loudness(
     media: MediaMaker, output: Path, media_tools: MediaTools, source: str, target_lufs: float
 ) -> None:
     sound = media.sound("in.wav", seconds=8, source=source)
@@ -41,7 +41,7 @@ def test_ordinary_sound_lands_within_one_unit_of_the_wanted_loudness(
 
 
 @pytest.mark.parametrize("source", [CLICKS, MUSIC, "anoisesrc=c=white:a=0.9:seed=1", "sine=440,volume=18dB"])
-def test_the_peak_stays_below_its_limit_however_loud_it_is_wanted(
+def test_the_peak_stays_below_its_limit_for_any_requested_loudness(
     media: MediaMaker, output: Path, media_tools: MediaTools, source: str
 ) -> None:
     sound = media.sound("in.wav", seconds=8, source=source)
@@ -54,7 +54,7 @@ def test_the_peak_stays_below_its_limit_however_loud_it_is_wanted(
 
 
 @pytest.mark.parametrize("seconds", [0.1, 0.5, 1, 2.9])
-def test_a_short_sound_reaches_the_wanted_loudness_too(
+def test_a_short_sound_reaches_the_requested_loudness_too(
     media: MediaMaker, output: Path, media_tools: MediaTools, seconds: float
 ) -> None:
     sound = media.sound("in.wav", seconds=seconds)

@@ -1,4 +1,4 @@
-"""The draft engine: exact, repeatable, stoppable, and legible whatever the prompt."""
+"""The animatic engine: exact, deterministic, stoppable, and legible for any prompt."""
 
 import threading
 import time
@@ -25,7 +25,7 @@ def render(*, seconds_per_step: float = 0, observer=None, **changes):
 
 
 @pytest.mark.parametrize(("width", "height", "num_frames"), [(96, 54, 5), (54, 96, 1), (64, 64, 33), (320, 136, 2)])
-def test_it_makes_exactly_the_frames_that_were_asked_for(width, height, num_frames):
+def test_it_makes_exactly_the_requested_frames(width, height, num_frames):
     rendered = render(width=width, height=height, num_frames=num_frames)
     frames = list(rendered.frames)
     assert len(frames) == rendered.num_frames == num_frames
@@ -119,7 +119,7 @@ def test_the_prompt_is_written_on_the_picture_in_white():
     assert ImageStat.Stat(foot).extrema[0][1] > 240
 
 
-def test_it_holds_no_model_and_closes_without_ado():
+def test_it_has_no_model_in_memory_and_closes():
     engine = AnimaticEngine()
     engine.close()
     assert engine.loaded_models() == ("animatic",)

@@ -1,4 +1,4 @@
-"""What is read from the words of a prompt."""
+"""The scene and the text for a prompt."""
 
 import pytest
 
@@ -21,7 +21,7 @@ def test_words_decide_the_scene(prompt, hour, ground, weather):
     assert weather is None or scene.weather is weather
 
 
-def test_what_words_leave_open_the_seed_decides():
+def test_the_seed_decides_what_the_prompt_does_not():
     scenes = {(scene.hour, scene.ground) for scene in (read_scene("something", seed) for seed in range(40))}
     assert len(scenes) > 8
 
@@ -30,7 +30,7 @@ def test_text_is_one_line_of_letters_that_can_be_shown():
     assert clean_text(" a\n\tb\x00\u200bc\ud800 ") == "a bc"
 
 
-def test_text_is_cut_where_nobody_could_read_on():
+def test_text_that_is_too_long_to_read_is_cut():
     assert clean_text("word " * 800).endswith("…")
     assert len(clean_text("word " * 800)) <= 600
 
@@ -62,6 +62,6 @@ def test_more_lines_than_fit_end_in_an_ellipsis():
     assert fitted.lines[-1].endswith("…")
 
 
-def test_letters_that_no_font_here_has_are_owned_up_to():
+def test_a_prompt_whose_letters_no_font_has_gets_a_notice():
     assert " ".join(fit("\U000f0000\U000f0001", height_px=200).lines) == NO_FONT
     assert fit("a \U000f0000\U000f0001 b").lines == ("a … b",)

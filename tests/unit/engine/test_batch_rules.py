@@ -1,4 +1,4 @@
-"""Which clips may share a call: a pure question of what they ask for and how large they are."""
+"""Which clips may share a call, and how many."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ def most(spec: ModelSpec | None = None, *, limit: int = 8, has_image: bool = Fal
     return max_batch_size(make_clip(**(small | clip)), spec or model(), has_image=has_image, limit=limit)
 
 
-def test_the_tokens_of_wan_are_those_of_its_latents():
+def test_wan_has_one_token_per_patch_of_its_latents():
     rule = BatchRule(token_px=16, token_frames=4)
     assert rule.tokens(832, 480, 81) == 32_760
     assert rule.tokens(448, 256, 17) == 2_240
@@ -28,11 +28,11 @@ def test_small_clips_share_a_call_as_far_as_their_tokens_fit():
     assert most() == 3
 
 
-def test_a_clip_that_fills_the_device_is_alone():
+def test_a_clip_that_fills_the_device_shares_no_call():
     assert most(width=832, height=480, num_frames=81) == 1
 
 
-def test_the_deployment_and_the_entry_bound_the_number_too():
+def test_the_settings_and_the_catalog_entry_limit_the_number_too():
     tiny = {"width": 64, "height": 64, "num_frames": 9}
     assert most(limit=2) == 2
     assert most(limit=99, **tiny) == 8
@@ -49,14 +49,14 @@ def test_the_deployment_and_the_entry_bound_the_number_too():
     ],
     ids=["deterministic", "first frame", "no rule", "step cache"],
 )
-def test_what_must_be_alone_is_alone(spec: ModelSpec, clip: dict[str, Any], has_image: bool):
+def test_clips_that_cannot_share_a_call_are_alone(spec: ModelSpec, clip: dict[str, Any], has_image: bool):
     assert most(spec, has_image=has_image, **clip) == 1
 
 
 @pytest.mark.parametrize(
     "change", [{"steps": 3}, {"guidance_scale": 4.0}, {"width": 128}, {"num_frames": 17}, {"fps": 9}]
 )
-def test_clips_that_differ_in_what_a_call_takes_once_have_different_keys(change: dict[str, Any]):
+def test_clips_that_differ_in_an_argument_of_the_call_have_different_keys(change: dict[str, Any]):
     assert key_of(make_clip(), model()) != key_of(make_clip(**change), model())
 
 
@@ -64,6 +64,6 @@ def test_prompts_and_seeds_may_differ():
     assert key_of(make_clip(), model()) == key_of(make_clip(prompt="other", negative_prompt="x", seed=9), model())
 
 
-def test_halves_lose_nobody():
+def test_halves_contain_every_item():
     assert halves([1, 2, 3]) == ([1, 2], [3])
     assert halves([1]) == ([1], [])

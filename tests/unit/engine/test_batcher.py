@@ -1,4 +1,4 @@
-"""Clips that find each other: who joins whom, and what becomes of a batch when some, or all, of it is stopped."""
+"""Batches of clips: which clips join a batch, and what a stop of some or all of its clips does."""
 
 import threading
 from collections.abc import Callable, Sequence
@@ -18,8 +18,8 @@ from phoenix.errors import FailureCode, Stage, TaskFailed
 MODEL = load_catalog().get("wan-2.1-t2v-1.3b")
 
 
-class Studio:
-    """Renders nothing, but in batches: `calls` holds the seeds of each. A call waits for `gate`."""
+class BatcherHarness:
+    """Records the seeds of each batch in `calls`, and renders nothing. A call waits for `gate`."""
 
     def __init__(self, *, window_s: float = 0.0, wait_limit_s: float = 30) -> None:
         self.slots = DeviceSlots(1, wait_limit_s=wait_limit_s)
@@ -51,10 +51,10 @@ class Studio:
 
 
 @pytest.fixture
-def studio():
-    studio = Studio()
-    yield studio
-    studio.close()
+def harness():
+    harness = BatcherHarness()
+    yield harness
+    harness.close()
 
 
 def eventually(is_so: Callable[[], bool]) -> None:
@@ -66,105 +66,105 @@ def eventually(is_so: Callable[[], bool]) -> None:
 
 
 def test_a_full_batch_does_not_wait_for_the_end_of_its_window():
-    studio = Studio(window_s=60)
-    clips = [studio.submit(seed, limit=3)[1] for seed in range(3)]
+    harness = BatcherHarness(window_s=60)
+    clips = [harness.submit(seed, limit=3)[1] for seed in range(3)]
     assert [clip.result(30).batch_size for clip in clips] == [3, 3, 3]
-    assert studio.calls == [[0, 1, 2]]
-    studio.close()
+    assert harness.calls == [[0, 1, 2]]
+    harness.close()
 
 
-def test_a_clip_that_nobody_joins_is_rendered_after_its_window(studio: Studio):
-    assert studio.submit(1)[1].result(30).batch_size == 1
+def test_a_clip_without_others_is_rendered_after_its_window(harness: BatcherHarness):
+    assert harness.submit(1)[1].result(30).batch_size == 1
 
 
-def test_clips_that_come_while_the_device_is_busy_are_its_next_call(studio: Studio):
-    studio.gate.clear()
-    first = studio.submit(0)[1]
-    studio.wait_for_call()
-    later = [studio.submit(seed)[1] for seed in (1, 2, 3)]
-    eventually(lambda: studio.slots.waiting == 1)
-    eventually(lambda: studio.batcher.waiting_clips == 3)
-    studio.gate.set()
+def test_clips_that_arrive_while_the_device_is_busy_share_the_next_call(harness: BatcherHarness):
+    harness.gate.clear()
+    first = harness.submit(0)[1]
+    harness.wait_for_call()
+    later = [harness.submit(seed)[1] for seed in (1, 2, 3)]
+    eventually(lambda: harness.slots.waiting == 1)
+    eventually(lambda: harness.batcher.waiting_clips == 3)
+    harness.gate.set()
     assert first.result(30).batch_size == 1
     assert [clip.result(30).batch_size for clip in later] == [3, 3, 3]
-    assert studio.calls == [[0], [1, 2, 3]]
+    assert harness.calls == [[0], [1, 2, 3]]
 
 
 def test_clips_of_another_shape_are_another_call():
-    studio = Studio(window_s=60)
-    clips = [studio.submit(seed, limit=2, width=64 * (1 + seed % 2))[1] for seed in range(4)]
+    harness = BatcherHarness(window_s=60)
+    clips = [harness.submit(seed, limit=2, width=64 * (1 + seed % 2))[1] for seed in range(4)]
     for clip in clips:
         clip.result(30)
-    assert sorted(studio.calls) == [[0, 2], [1, 3]]
-    studio.close()
+    assert sorted(harness.calls) == [[0, 2], [1, 3]]
+    harness.close()
 
 
-def test_a_clip_that_is_stopped_while_it_waits_is_let_go_at_once_and_the_others_are_rendered(studio: Studio):
-    studio.gate.clear()
-    first = studio.submit(0)[1]
-    studio.wait_for_call()
-    (stopped, leaving), (_, staying) = studio.submit(1), studio.submit(2)
-    eventually(lambda: studio.batcher.waiting_clips == 2)
+def test_a_stopped_clip_leaves_its_waiting_batch_at_once_and_the_others_are_rendered(harness: BatcherHarness):
+    harness.gate.clear()
+    first = harness.submit(0)[1]
+    harness.wait_for_call()
+    (stopped, leaving), (_, staying) = harness.submit(1), harness.submit(2)
+    eventually(lambda: harness.batcher.waiting_clips == 2)
     stopped.stop.stop(StopReason.CANCEL)
     with pytest.raises(RenderStopped):
         leaving.result(30)
-    studio.gate.set()
+    harness.gate.set()
     assert (first.result(30).batch_size, staying.result(30).batch_size) == (1, 1)
-    assert studio.calls == [[0], [2]]
+    assert harness.calls == [[0], [2]]
 
 
-def test_a_batch_that_nobody_wants_any_more_leaves_the_queue_for_the_device(studio: Studio):
-    with studio.slots.acquire(StopToken()):
-        recorders, clips = zip(*(studio.submit(seed) for seed in (1, 2)), strict=True)
-        eventually(lambda: studio.batcher.waiting_clips == 2)
-        eventually(lambda: studio.slots.waiting == 1)
+def test_a_batch_whose_clips_are_all_stopped_leaves_the_queue_of_the_device(harness: BatcherHarness):
+    with harness.slots.acquire(StopToken()):
+        recorders, clips = zip(*(harness.submit(seed) for seed in (1, 2)), strict=True)
+        eventually(lambda: harness.batcher.waiting_clips == 2)
+        eventually(lambda: harness.slots.waiting == 1)
         for recorder in recorders:
             recorder.stop.stop(StopReason.PREEMPT)
         for clip in clips:
             with pytest.raises(RenderStopped):
                 clip.result(30)
-        eventually(lambda: studio.slots.waiting == 0)
-    assert studio.calls == []
-    assert studio.submit(3)[1].result(30).batch_size == 1
+        eventually(lambda: harness.slots.waiting == 0)
+    assert harness.calls == []
+    assert harness.submit(3)[1].result(30).batch_size == 1
 
 
-def test_a_clip_that_is_stopped_in_a_call_does_not_wait_for_its_end(studio: Studio):
-    studio.gate.clear()
-    recorder, clip = studio.submit(1)
-    studio.wait_for_call()
+def test_a_clip_that_is_stopped_in_a_call_does_not_wait_for_its_end(harness: BatcherHarness):
+    harness.gate.clear()
+    recorder, clip = harness.submit(1)
+    harness.wait_for_call()
     recorder.stop.stop(StopReason.CANCEL)
     with pytest.raises(RenderStopped):
         clip.result(30)
-    assert studio.slots.in_use == 1
-    studio.gate.set()
-    eventually(lambda: studio.slots.in_use == 0)
+    assert harness.slots.in_use == 1
+    harness.gate.set()
+    eventually(lambda: harness.slots.in_use == 0)
 
 
 def test_a_wait_past_the_limit_fails_every_clip_of_the_batch():
-    studio = Studio(wait_limit_s=0.05)
-    with studio.slots.acquire(StopToken()):
-        failures = [clip.exception(30) for _, clip in (studio.submit(1), studio.submit(2))]
+    harness = BatcherHarness(wait_limit_s=0.05)
+    with harness.slots.acquire(StopToken()):
+        failures = [clip.exception(30) for _, clip in (harness.submit(1), harness.submit(2))]
     assert all(isinstance(failed, TaskFailed) and failed.code is FailureCode.TIMEOUT for failed in failures)
     assert failures[0] is not failures[1]
-    studio.close()
+    harness.close()
 
 
-def test_an_error_of_the_engine_reaches_every_clip_and_frees_the_slot(studio: Studio):
+def test_an_error_of_the_engine_reaches_every_clip_and_frees_the_slot(harness: BatcherHarness):
     def fail(_requests: Sequence[RenderRequest]) -> None:
         raise TaskFailed(FailureCode.ENGINE_FAILED, "it broke", stage=Stage.DENOISE)
 
     request = RenderRequest(ClipInputs(make_clip(), MODEL), Recorder())
     with pytest.raises(TaskFailed, match="it broke"):
-        studio.batcher.render(request, limit=2, render=fail)
-    eventually(lambda: studio.slots.in_use == 0)
+        harness.batcher.render(request, limit=2, render=fail)
+    eventually(lambda: harness.slots.in_use == 0)
 
 
-def test_a_call_that_outlasts_its_clips_is_still_under_way(studio: Studio):
-    studio.gate.clear()
-    recorder, clip = studio.submit(1)
-    studio.wait_for_call()
+def test_a_call_that_outlasts_its_clips_counts_as_running(harness: BatcherHarness):
+    harness.gate.clear()
+    recorder, clip = harness.submit(1)
+    harness.wait_for_call()
     recorder.stop.stop(StopReason.CANCEL)
     assert isinstance(clip.exception(30), RenderStopped)
-    assert studio.batcher.running_batches == 1
-    studio.gate.set()
-    eventually(lambda: studio.batcher.running_batches == 0)
+    assert harness.batcher.running_batches == 1
+    harness.gate.set()
+    eventually(lambda: harness.batcher.running_batches == 0)

@@ -1,4 +1,4 @@
-"""Naming the device of a process, on a machine that has no accelerator or whatever it has."""
+"""The device of a process, on a machine with or without an accelerator."""
 
 import pytest
 
@@ -21,29 +21,29 @@ def test_auto_is_a_device_that_can_be_named_in_full():
 
 
 @pytest.mark.parametrize("name", ["cuda:99", "gpu", "cuda:x", "cuda:-1"])
-def test_a_device_that_is_not_there_is_refused_with_those_that_are(name):
+def test_an_error_for_a_missing_device_lists_the_devices(name):
     with pytest.raises(NoSuchDevice, match=rf"no device '{name}' here; there are: cpu"):
         pick_device(name)
 
 
-def test_the_memory_of_a_cpu_is_not_a_devices():
+def test_a_cpu_has_no_device_memory():
     assert device_memory("cpu") is None
 
 
-def test_the_allocator_keeps_no_fixed_segments_unless_somebody_wants_them():
+def test_the_allocator_has_expandable_segments_by_default():
     environment: dict[str, str] = {}
     choose_allocator(environment)
     assert environment == {"PYTORCH_ALLOC_CONF": "expandable_segments:True"}
 
 
 @pytest.mark.parametrize("name", ["PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_HIP_ALLOC_CONF"])
-def test_an_allocator_that_somebody_chose_is_kept_by_whichever_name(name):
+def test_an_allocator_in_the_environment_wins_by_each_of_its_names(name):
     environment = {name: "max_split_size_mb:512"}
     choose_allocator(environment)
     assert environment == {name: "max_split_size_mb:512"}
 
 
-def test_a_device_that_does_not_answer_is_broken():
+def test_a_device_that_cannot_be_synchronized_is_broken():
     assert is_broken("cuda:99")
     assert not is_broken("cpu")
 

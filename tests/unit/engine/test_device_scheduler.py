@@ -1,4 +1,4 @@
-"""Who may compute on the device, tried with a meter that says what the test says."""
+"""The admission of calls to the device, with a meter whose values the test sets."""
 
 import threading
 from collections.abc import Callable, Generator
@@ -11,7 +11,7 @@ from phoenix.engine.stop_token import RenderStopped, StopReason, StopToken
 from phoenix.errors import FailureCode, Stage, TaskFailed
 
 
-class Scale:
+class FixedMeter:
     """100 bytes, of which `allocated` are in use."""
 
     def __init__(self) -> None:
@@ -31,25 +31,25 @@ class Scale:
         return self.allocated
 
 
-class Shelf:
-    """So many bytes of weights, in memory and on their way."""
+class FixedWeights:
+    """A fixed number of bytes of weights, loaded and loading."""
 
-    def __init__(self, weights: int = 0, coming: int = 0) -> None:
-        self.weights, self.coming = weights, coming
+    def __init__(self, loaded: int = 0, loading: int = 0) -> None:
+        self.loaded, self.loading = loaded, loading
 
     def memory_bytes(self) -> int:
-        return self.weights
+        return self.loaded
 
     def expected_bytes(self) -> int:
-        return self.coming
+        return self.loading
 
 
-def make_scheduler(meter: Scale | None, shelf: Shelf | None = None) -> DeviceScheduler:
-    return DeviceScheduler(meter, shelf or Shelf())
+def make_scheduler(meter: FixedMeter | None, weights: FixedWeights | None = None) -> DeviceScheduler:
+    return DeviceScheduler(meter, weights or FixedWeights())
 
 
 class Caller:
-    """A thread with a reservation: on the device until it leaves."""
+    """A thread that waits for a reservation, and has it until `leave`."""
 
     def __init__(self, scheduler: DeviceScheduler, estimate: Callable[[], DeviceReservation]) -> None:
         self.stop = StopToken()
@@ -86,8 +86,8 @@ def reserving(
         caller.leave()
 
 
-def test_calls_whose_memory_fits_run_beside_each_other():
-    scheduler = make_scheduler(Scale())
+def test_calls_whose_memory_fits_run_at_the_same_time():
+    scheduler = make_scheduler(FixedMeter())
     with (
         reserving(scheduler, DeviceReservation("a", 40)) as one,
         reserving(scheduler, DeviceReservation("b", 40)) as two,
@@ -97,8 +97,8 @@ def test_calls_whose_memory_fits_run_beside_each_other():
         assert scheduler.running_calls == 2
 
 
-def test_a_call_that_would_not_fit_waits_for_the_one_before_it():
-    scheduler = make_scheduler(Scale())
+def test_a_call_that_does_not_fit_waits_for_the_running_call():
+    scheduler = make_scheduler(FixedMeter())
     with (
         reserving(scheduler, DeviceReservation("a", 60)) as one,
         reserving(scheduler, DeviceReservation("b", 60)) as two,
@@ -109,19 +109,19 @@ def test_a_call_that_would_not_fit_waits_for_the_one_before_it():
         assert two.is_in.wait(30)
 
 
-def test_what_a_running_call_has_taken_of_its_peak_is_not_counted_twice():
-    scale = Scale()
-    scheduler = make_scheduler(scale, Shelf(weights=10))
+def test_memory_that_a_running_call_uses_is_not_counted_twice():
+    meter = FixedMeter()
+    scheduler = make_scheduler(meter, FixedWeights(loaded=10))
     with reserving(scheduler, DeviceReservation("a", 40)) as one:
         assert one.is_in.wait(30)
-        scale.allocated = 50  # 10 of weights, and all 40 of its peak
+        meter.allocated = 50  # 10 of weights, and all 40 of its peak
         with reserving(scheduler, DeviceReservation("b", 45)) as two:
             assert two.is_in.wait(30)
 
 
-def test_weights_that_come_while_a_call_waits_leave_it_less_memory():
-    scale, shelf = Scale(), Shelf()
-    scheduler = make_scheduler(scale, shelf)
+def test_weights_that_are_loaded_during_a_wait_reduce_the_free_memory():
+    meter, weights = FixedMeter(), FixedWeights()
+    scheduler = make_scheduler(meter, weights)
     with (
         reserving(scheduler, DeviceReservation("a", 40)) as one,
         reserving(scheduler, DeviceReservation("b", 30)) as two,
@@ -130,16 +130,16 @@ def test_weights_that_come_while_a_call_waits_leave_it_less_memory():
         assert two.is_in.wait(30)
         with reserving(scheduler, DeviceReservation("c", 27)) as three:
             assert three.is_waiting()
-            scale.allocated = shelf.weights = 50
+            meter.allocated = weights.loaded = 50
             two.leave()
             assert three.is_waiting()
             one.leave()
             assert three.is_in.wait(30)
 
 
-def test_weights_on_their_way_leave_less_memory_before_they_are_there():
-    scale, shelf = Scale(), Shelf(coming=50)
-    scheduler = make_scheduler(scale, shelf)
+def test_weights_that_are_loading_reduce_the_free_memory():
+    meter, weights = FixedMeter(), FixedWeights(loading=50)
+    scheduler = make_scheduler(meter, weights)
     with reserving(scheduler, DeviceReservation("a", 30)) as one:
         assert one.is_in.wait(30)
         with reserving(scheduler, DeviceReservation("b", 30)) as two:
@@ -148,40 +148,40 @@ def test_weights_on_their_way_leave_less_memory_before_they_are_there():
             assert two.is_in.wait(30)
 
 
-def test_a_model_may_come_beside_calls_only_if_it_fits_at_the_peak_of_each():
-    shelf = Shelf(coming=60)
-    scheduler = make_scheduler(Scale(), shelf)
+def test_a_model_may_load_during_calls_only_if_it_fits_at_the_peak_of_each():
+    weights = FixedWeights(loading=60)
+    scheduler = make_scheduler(FixedMeter(), weights)
     assert scheduler.can_load()
     with reserving(scheduler, DeviceReservation("a", 40)) as one:
         assert one.is_in.wait(30)
         assert not scheduler.can_load()
-        shelf.coming = 55
+        weights.loading = 55
         assert scheduler.can_load()
 
 
 @pytest.mark.parametrize("reservation", [DeviceReservation("a"), DeviceReservation("a", 1, is_exclusive=True)])
-def test_no_model_comes_beside_a_call_that_is_measured_or_short_of_memory(reservation: DeviceReservation):
-    scheduler = make_scheduler(Scale(), Shelf(coming=1))
+def test_no_model_loads_during_a_call_that_is_measured_or_exclusive(reservation: DeviceReservation):
+    scheduler = make_scheduler(FixedMeter(), FixedWeights(loading=1))
     with reserving(scheduler, reservation) as one:
         assert one.is_in.wait(30)
         assert not scheduler.can_load()
 
 
-def test_a_call_of_unknown_memory_runs_alone_so_that_it_can_be_measured():
-    scheduler = make_scheduler(Scale())
+def test_a_call_with_an_unknown_peak_runs_alone():
+    scheduler = make_scheduler(FixedMeter())
     assert scheduler.needs_measuring(DeviceReservation("a"))
     with reserving(scheduler, DeviceReservation("a")) as one, reserving(scheduler, DeviceReservation("b", 1)) as two:
         assert one.is_in.wait(30)
         assert two.is_waiting()
 
 
-def test_a_call_larger_than_the_device_is_tried_alone():
-    scheduler = make_scheduler(Scale())
+def test_a_call_larger_than_the_device_runs_alone():
+    scheduler = make_scheduler(FixedMeter())
     with reserving(scheduler, DeviceReservation("a", 1000)) as one:
         assert one.is_in.wait(30)
 
 
-def test_without_a_meter_only_what_asks_to_be_alone_is():
+def test_without_a_meter_only_exclusive_calls_run_alone():
     scheduler = make_scheduler(None)
     with reserving(scheduler, DeviceReservation("a")) as one, reserving(scheduler, DeviceReservation("b")) as two:
         assert one.is_in.wait(30)
@@ -193,7 +193,7 @@ def test_without_a_meter_only_what_asks_to_be_alone_is():
             assert three.is_in.wait(30)
 
 
-def test_a_model_whose_calls_share_state_has_one_at_a_time():
+def test_a_model_with_a_limit_of_one_call_has_one_call_at_a_time():
     scheduler = make_scheduler(None)
     with (
         reserving(scheduler, DeviceReservation("a", max_calls_of_model=1)) as one,
@@ -205,7 +205,7 @@ def test_a_model_whose_calls_share_state_has_one_at_a_time():
         assert two.is_in.wait(30)
 
 
-def test_one_that_waits_to_be_alone_is_not_overtaken_for_ever():
+def test_an_exclusive_call_that_waits_is_not_overtaken():
     scheduler = make_scheduler(None)
     with reserving(scheduler, DeviceReservation("a")) as one:
         assert one.is_in.wait(30)
@@ -219,8 +219,8 @@ def test_one_that_waits_to_be_alone_is_not_overtaken_for_ever():
                 assert late.is_in.wait(30)
 
 
-def test_calls_that_wait_for_the_first_of_their_shape_to_be_measured_then_run_beside_each_other():
-    scheduler, peaks = make_scheduler(Scale()), dict[str, int]()
+def test_calls_that_wait_for_the_measurement_of_their_shape_then_run_at_the_same_time():
+    scheduler, peaks = make_scheduler(FixedMeter()), dict[str, int]()
 
     def estimate() -> DeviceReservation:
         return DeviceReservation("a", peaks.get("a"))
@@ -240,7 +240,7 @@ def test_calls_that_wait_for_the_first_of_their_shape_to_be_measured_then_run_be
         assert scheduler.running_calls == 2
 
 
-def test_a_wait_past_the_limit_ends_in_timeout_and_leaves_the_queue():
+def test_a_wait_past_the_limit_raises_timeout_and_leaves_the_queue():
     scheduler = make_scheduler(None)
     with reserving(scheduler, DeviceReservation("a", is_exclusive=True)) as one:
         assert one.is_in.wait(30)
@@ -254,7 +254,7 @@ def test_a_wait_past_the_limit_ends_in_timeout_and_leaves_the_queue():
 
 
 @pytest.mark.parametrize("reason", [StopReason.CANCEL, StopReason.LOST])
-def test_one_that_waits_can_be_stopped_and_leaves_the_queue(reason: StopReason):
+def test_a_wait_can_be_stopped_and_leaves_the_queue(reason: StopReason):
     scheduler = make_scheduler(None)
     with reserving(scheduler, DeviceReservation("a", is_exclusive=True)) as one:
         assert one.is_in.wait(30)

@@ -1,4 +1,4 @@
-"""Which engine a clip goes to, and what a worker without one says."""
+"""Which engine renders a clip, and the error of a worker without it."""
 
 import sys
 from pathlib import Path
@@ -20,7 +20,7 @@ def open_engines(**settings) -> EngineRegistry:
     return EngineRegistry(engine=EngineSettings(**settings), animatic=AnimaticSettings(), device="cpu")
 
 
-def test_an_engine_is_opened_when_its_first_clip_comes():
+def test_an_engine_is_opened_for_its_first_clip():
     engines = open_engines()
     assert engines.loaded_models() == ()
     engines.render(ClipInputs(make_clip(), CATALOG.get("animatic")), NullObserver())
@@ -41,7 +41,7 @@ def test_the_draft_model_can_always_be_served():
     assert open_engines().can_serve(CATALOG.get("animatic"))
 
 
-def test_a_folder_can_be_served_once_it_is_there(tmp_path: Path):
+def test_a_model_in_a_folder_can_be_served_when_the_folder_exists(tmp_path: Path):
     folder = tmp_path / "ltx"
     model = CATALOG.get("ltx-video").model_copy(update={"source": str(folder)})
     assert not open_engines().can_serve(model)
@@ -76,7 +76,7 @@ except TaskFailed as failed:
 """
 
 
-def test_a_worker_without_torch_draws_animatics_and_says_what_it_lacks_for_the_rest():
+def test_a_worker_without_torch_draws_animatics_and_names_the_missing_extra():
     paths = [str(Path(__file__).parents[2]), *sys.path]
     script = f"import sys; sys.path[:] = {paths!r}\n{IMPORTS}"
     done = child_processes.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=60)

@@ -1,4 +1,4 @@
-"""When models that nobody uses are dropped, with a clock that the test turns and a timer that it fires."""
+"""When idle models are dropped, with a clock and a timer that the test controls."""
 
 from collections.abc import Callable
 
@@ -14,7 +14,7 @@ LIMIT_S = 100.0
 
 
 class HandFiredTimer:
-    """A timer that fires when the clock is turned past it."""
+    """A timer that fires when the test sets the clock past it."""
 
     def __init__(self, due_s: float, fire: Callable[[], None]) -> None:
         self.due_s, self.fire, self.daemon, self.is_set = due_s, fire, False, False
@@ -27,7 +27,7 @@ class HandFiredTimer:
 
 
 class IdleModels:
-    """Models that come at once, watched for being idle."""
+    """A cache of models that load at once, and its idle evictor."""
 
     def __init__(self, limit_s: float | None = LIMIT_S) -> None:
         self.clock = ManualClock(0)
@@ -59,7 +59,7 @@ class IdleModels:
                 timer.fire()
 
 
-def test_a_model_goes_when_it_was_idle_for_so_long_and_nothing_is_waited_for_then():
+def test_an_idle_model_is_dropped_at_the_limit_and_no_timer_runs_then():
     models = IdleModels()
     models.use("a")
     models.turn(LIMIT_S - 1)
@@ -69,7 +69,7 @@ def test_a_model_goes_when_it_was_idle_for_so_long_and_nothing_is_waited_for_the
     assert not any(timer.is_set for timer in models.timers)
 
 
-def test_a_model_goes_though_another_is_used_all_the_time():
+def test_an_idle_model_is_dropped_while_another_is_used_again_and_again():
     models = IdleModels()
     models.use("a")
     for _ in range(int(LIMIT_S) // 10):
@@ -77,7 +77,7 @@ def test_a_model_goes_though_another_is_used_all_the_time():
     assert models.cache.names() == ("b",)
 
 
-def test_a_model_goes_in_the_middle_of_a_long_use_of_another():
+def test_an_idle_model_is_dropped_during_a_long_use_of_another():
     models = IdleModels()
     models.use("a")
     models.use("b")
@@ -86,7 +86,7 @@ def test_a_model_goes_in_the_middle_of_a_long_use_of_another():
         assert models.cache.names() == ("animatic",)
 
 
-def test_each_use_begins_the_wait_anew():
+def test_each_use_restarts_the_idle_time():
     models = IdleModels()
     models.use("a")
     models.turn(LIMIT_S - 1)
@@ -96,7 +96,7 @@ def test_each_use_begins_the_wait_anew():
 
 
 @pytest.mark.parametrize("limit_s", [None, LIMIT_S])
-def test_nothing_is_waited_for_without_a_limit_or_after_the_end(limit_s: float | None):
+def test_no_timer_runs_without_a_limit_or_after_close(limit_s: float | None):
     models = IdleModels(limit_s)
     models.use("a")
     models.evictor.close()

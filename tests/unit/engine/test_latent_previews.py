@@ -1,4 +1,4 @@
-"""The linear map from latents to colours, and the shapes in which pipelines keep their latents."""
+"""The linear map from latents to colours, and the layouts of the latents of pipelines."""
 
 import pytest
 import torch
@@ -43,7 +43,7 @@ def test_the_first_clip_of_a_model_decides_its_map():
     assert maps.find("wan") is first
 
 
-def test_a_constant_video_of_constant_latents_is_no_trouble():
+def test_constant_latents_of_a_constant_video_can_be_fitted():
     assert torch.isfinite(fit(torch.zeros(8, 3, 4, 6), torch.zeros(9, 3, 32, 48))).all()
 
 
@@ -68,7 +68,7 @@ class PackedLike:
     ("pipeline", "shape"),
     [(WanLike(), (1, 16, 3, 8, 8)), (CogVideoXLike(), (1, 3, 16, 8, 8)), (PackedLike(), (1, 2 * 2 * 2, 16))],
 )
-def test_latents_of_each_layout_come_to_channels_frames_height_width(pipeline, shape):
+def test_latents_of_each_layout_become_channels_frames_height_width(pipeline, shape):
     grid = to_grid(pipeline, torch.zeros(shape), make_clip())
     assert grid is not None
     assert grid.shape[0] == 16

@@ -1,4 +1,4 @@
-"""What calls have taken of the device's memory: learned, kept in a file, and never trusted to be whole."""
+"""The memory peaks of calls: how they are recorded, stored in a file, and read from a damaged file."""
 
 from pathlib import Path
 
@@ -12,11 +12,11 @@ WAN = load_catalog().get("wan-2.1-t2v-1.3b")
 SHAPE = call_shape(make_clip(), WAN, 1, device="NVIDIA H200")
 
 
-def test_nothing_is_known_of_a_shape_before_its_first_call():
+def test_a_shape_has_no_peak_before_its_first_call():
     assert InMemoryPeakStore().find(SHAPE) is None
 
 
-def test_the_highest_peak_is_the_one_that_counts():
+def test_the_highest_peak_counts():
     peaks = InMemoryPeakStore()
     for peak_bytes in (5, 9, 7):
         peaks.record(SHAPE, peak_bytes)
@@ -31,7 +31,7 @@ def is_known(shape: CallShape) -> bool:
 
 
 @pytest.mark.parametrize("change", [{"width": 480}, {"height": 480}, {"num_frames": 81}, {"guidance_scale": 1.0}])
-def test_a_clip_that_takes_other_memory_is_another_shape(change):
+def test_a_clip_that_needs_other_memory_has_another_shape(change):
     assert not is_known(call_shape(make_clip(**change), WAN, 1, device="NVIDIA H200"))
 
 
@@ -47,11 +47,11 @@ def test_a_clip_that_takes_other_memory_is_another_shape(change):
         {"compile_blocks": True},
     ],
 )
-def test_a_model_that_is_read_in_another_way_is_another_shape(change):
+def test_a_model_with_other_load_options_has_another_shape(change):
     assert not is_known(call_shape(make_clip(), WAN.model_copy(update=change), 1, device="NVIDIA H200"))
 
 
-def test_a_batch_and_another_device_are_other_shapes_and_a_prompt_is_not():
+def test_batch_size_and_device_change_the_shape_and_the_prompt_does_not():
     assert not is_known(call_shape(make_clip(), WAN, 2, device="NVIDIA H200"))
     assert not is_known(call_shape(make_clip(), WAN, 1, device="NVIDIA L4"))
     assert is_known(
@@ -59,12 +59,12 @@ def test_a_batch_and_another_device_are_other_shapes_and_a_prompt_is_not():
     )
 
 
-def test_the_next_process_knows_what_this_one_learned(tmp_path: Path):
+def test_the_next_process_reads_the_recorded_peaks(tmp_path: Path):
     FilePeakStore(tmp_path / "new" / "peaks.json").record(SHAPE, 9)
     assert FilePeakStore(tmp_path / "new" / "peaks.json").find(SHAPE) == 9
 
 
-def test_what_another_process_wrote_meanwhile_is_kept(tmp_path: Path):
+def test_peaks_that_another_process_wrote_meanwhile_are_merged(tmp_path: Path):
     ours, theirs = FilePeakStore(tmp_path / "peaks.json"), FilePeakStore(tmp_path / "peaks.json")
     other = call_shape(make_clip(width=832), WAN, 1, device="NVIDIA H200")
     theirs.record(other, 5)
@@ -75,7 +75,7 @@ def test_what_another_process_wrote_meanwhile_is_kept(tmp_path: Path):
 
 
 @pytest.mark.parametrize("text", ["", "{", "[1]", '{"a": "b"}', "\x00\xff"])
-def test_a_file_that_is_not_what_it_was_is_learned_anew(tmp_path: Path, text: str):
+def test_the_peaks_of_a_damaged_file_are_measured_again(tmp_path: Path, text: str):
     (tmp_path / "peaks.json").write_text(text, encoding="latin-1")
     peaks = FilePeakStore(tmp_path / "peaks.json")
     assert peaks.find(SHAPE) is None
@@ -83,7 +83,7 @@ def test_a_file_that_is_not_what_it_was_is_learned_anew(tmp_path: Path, text: st
     assert FilePeakStore(tmp_path / "peaks.json").find(SHAPE) == 9
 
 
-def test_a_folder_that_cannot_be_written_costs_nothing_but_the_memory_of_it(tmp_path: Path):
+def test_a_folder_that_is_not_writable_loses_only_the_stored_peaks(tmp_path: Path):
     (tmp_path / "file").write_text("")
     peaks = FilePeakStore(tmp_path / "file" / "peaks.json")
     peaks.record(SHAPE, 9)

@@ -1,4 +1,4 @@
-"""What is wrong with a model's folder is said before anything is loaded from it."""
+"""The checks on the folder of a model, before anything is loaded from it."""
 
 import json
 from pathlib import Path
@@ -50,7 +50,7 @@ def complaint(folder: Path) -> str:
     return failed.value.detail
 
 
-def test_a_whole_folder_is_taken(folder):
+def test_a_complete_folder_is_accepted(folder):
     check_folder(model(str(folder)), folder)
 
 

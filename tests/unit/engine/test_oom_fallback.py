@@ -1,4 +1,4 @@
-"""What is tried after a shortage, in which order, when there is nothing left to try, and when it is forgotten."""
+"""The fallback levels after a call ran out of memory: their order, their end, and when they expire."""
 
 import pytest
 
@@ -30,7 +30,7 @@ AUTO = load_catalog().get("ltx-video")
         (FallbackLevel.EXCLUSIVE, "group", True, None),
     ],
 )
-def test_each_shortage_is_answered_once(level, offload, shared_device, higher):
+def test_each_level_has_the_expected_next_level(level, offload, shared_device, higher):
     model = AUTO.model_copy(update={"offload": offload})
     assert next_level(level, model, shared_device=shared_device) is higher
 
@@ -38,12 +38,12 @@ def test_each_shortage_is_answered_once(level, offload, shared_device, higher):
 @pytest.mark.parametrize(
     ("level", "offload"), [(FallbackLevel.MODEL_OFFLOAD, "model"), (FallbackLevel.GROUP_OFFLOAD, "group")]
 )
-def test_a_model_is_offloaded_by_component_and_at_last_by_layer(level, offload):
+def test_a_model_is_offloaded_by_component_and_then_by_layer(level, offload):
     assert model_at_level(AUTO, FallbackLevel.EXCLUSIVE) is AUTO
     assert model_at_level(AUTO, level).offload == offload
 
 
-def test_a_model_that_was_offloaded_stays_so_for_a_while_and_then_tries_the_device_again():
+def test_a_recorded_level_applies_until_it_expires():
     clock = ManualClock(0)
     fallbacks = ActiveFallbacks(clock)
     fallbacks.record("wan", FallbackLevel.MODEL_OFFLOAD)

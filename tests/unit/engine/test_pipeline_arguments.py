@@ -1,4 +1,4 @@
-"""The arguments of a call, for signatures such as the families of diffusers have them."""
+"""The arguments of a pipeline call, for the signatures in diffusers."""
 
 from pathlib import Path
 from typing import Any

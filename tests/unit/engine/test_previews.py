@@ -1,4 +1,4 @@
-"""Small pictures on the way to a clip: never too many, never too large."""
+"""Previews of a clip: their rate, their size and their bytes."""
 
 from io import BytesIO
 
@@ -29,7 +29,7 @@ def test_a_picture_is_due_once_an_interval():
     assert due == [False, False, True, False, False, True]
 
 
-def test_an_interval_of_nought_means_none():
+def test_an_interval_of_0_means_no_previews():
     assert not PreviewThrottle(0).is_due()
 
 

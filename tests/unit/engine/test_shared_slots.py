@@ -22,7 +22,7 @@ def slots_of(folder: Path, *, device: str = "cuda:0", count: int = 1, wait_limit
 
 
 @pytest.mark.parametrize("count", [1, 2])
-def test_all_processes_together_hold_no_more_than_the_device_has(tmp_path, count):
+def test_all_processes_together_have_no_more_slots_than_the_device(tmp_path, count):
     seen: list[int] = []
     inside, lock = 0, threading.Lock()
 
@@ -47,7 +47,7 @@ def test_devices_do_not_wait_for_each_other(tmp_path):
         assert waited_s < 30
 
 
-def test_a_process_that_waits_comes_before_one_that_has_just_been_there(tmp_path):
+def test_a_waiting_process_comes_before_the_process_that_had_the_slot(tmp_path):
     busy, long_wait, order = slots_of(tmp_path), slots_of(tmp_path), []
     waiting = threading.Event()
 
@@ -68,7 +68,7 @@ def test_a_process_that_waits_comes_before_one_that_has_just_been_there(tmp_path
 
 
 def _until_locked(next_lock: Path) -> None:
-    """Until somebody holds the lock."""
+    """Waits until another process has the lock."""
     while (descriptor := try_lock(next_lock)) is not None:
         os.close(descriptor)
 

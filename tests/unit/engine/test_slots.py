@@ -1,4 +1,4 @@
-"""Who may be on the device, in what order, and what a wait ends in."""
+"""The slots of a device: their limit, their order, and the end of a wait."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -36,7 +36,7 @@ def test_never_more_clips_than_slots_are_on_the_device():
     assert slots.in_use == slots.waiting == 0
 
 
-def test_those_who_wait_are_served_in_the_order_they_came():
+def test_waiting_clips_get_slots_first_come_first_served():
     slots, served = DeviceSlots(1, wait_limit_s=30), []
 
     def use(number: int) -> None:
@@ -78,7 +78,7 @@ def test_a_clip_that_was_stopped_already_takes_no_slot():
     assert slots.in_use == 0
 
 
-def test_when_the_first_that_waits_gives_up_the_next_one_gets_the_slot():
+def test_the_next_clip_gets_the_slot_if_the_first_in_line_gives_up():
     slots, first_token, served = DeviceSlots(1, wait_limit_s=30), StopToken(), threading.Event()
 
     def give_up() -> None:

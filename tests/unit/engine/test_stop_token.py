@@ -1,4 +1,4 @@
-"""How a stop is asked for, and how soon it is heard."""
+"""Stop tokens: how a stop is requested, and what it ends."""
 
 import threading
 import time
@@ -8,7 +8,7 @@ import pytest
 from phoenix.engine.stop_token import RenderStopped, StopReason, StopToken, lock_and_wake_on_stop, wait_until
 
 
-def test_a_token_that_nobody_stopped_lets_work_go_on():
+def test_a_token_without_a_stop_raises_nothing():
     token = StopToken()
     token.check()
     token.wait(0)
@@ -24,11 +24,11 @@ def test_the_first_reason_wins():
     assert stopped.value.reason is StopReason.PREEMPT
 
 
-def test_a_stop_is_not_an_exception_that_a_library_could_swallow():
+def test_a_stop_is_no_exception_that_a_library_can_catch():
     assert not issubclass(RenderStopped, Exception)
 
 
-def test_a_wait_ends_at_the_stop():
+def test_a_stop_ends_a_wait():
     token = StopToken()
     asked_s: list[float] = []
 
@@ -42,7 +42,7 @@ def test_a_wait_ends_at_the_stop():
     assert time.monotonic() - asked_s[0] < 30
 
 
-def test_a_callback_is_called_once_when_a_stop_is_asked_for():
+def test_a_callback_is_called_once_when_a_stop_is_requested():
     token, calls = StopToken(), []
     with token.on_stop(lambda: calls.append("called")):
         token.stop(StopReason.LOST)
@@ -50,14 +50,14 @@ def test_a_callback_is_called_once_when_a_stop_is_asked_for():
     assert calls == ["called"]
 
 
-def test_a_callback_that_comes_after_the_stop_is_called_at_once():
+def test_a_callback_that_is_added_after_the_stop_is_called_at_once():
     token, calls = StopToken(), []
     token.stop(StopReason.LOST)
     with token.on_stop(lambda: calls.append("called")):
         assert calls == ["called"]
 
 
-def test_a_callback_is_forgotten_after_its_block():
+def test_a_callback_is_removed_after_its_block():
     token, calls = StopToken(), []
     with token.on_stop(lambda: calls.append("called")):
         pass

@@ -1,4 +1,4 @@
-"""What is remembered of operations that are paid for, across renders, crashes and processes."""
+"""The records of paid operations, across renders, crashes and processes."""
 
 import os
 import sys
@@ -53,7 +53,7 @@ def test_a_request_that_is_being_rendered_is_not_taken_over(tmp_path: Path):
         assert later.operation == "operations/1"
 
 
-def test_a_killed_process_leaves_its_operation_to_the_next(tmp_path: Path):
+def test_the_operation_of_a_killed_process_is_found_by_the_next(tmp_path: Path):
     script = f"""
 import os, sys
 sys.path[:] = {sys.path!r}
@@ -68,7 +68,7 @@ with OperationStore(Path({str(tmp_path)!r})).lock("digest") as record:
         assert record.operation == "operations/1"
 
 
-def test_an_operation_that_the_service_has_long_forgotten_is_not_asked_for(tmp_path: Path):
+def test_an_operation_that_has_expired_is_not_polled(tmp_path: Path):
     with OperationStore(tmp_path).lock("digest") as record:
         record.write("operations/1")
     old_s = time.time() - MAX_AGE_S - 60

@@ -1,4 +1,4 @@
-"""How long a request to Veo waits before it is sent again, and what ends its policy."""
+"""The delays between retries of a request to Veo, and the end of the retries."""
 
 from collections.abc import Callable
 
@@ -13,14 +13,14 @@ SLOW_POLICY = VeoRetryPolicy(first_s=1, longest_s=60, max_retries=10)
 QUICK_POLICY = VeoRetryPolicy(first_s=0, longest_s=60, max_retries=3)
 
 
-def failing(*faults: Exception) -> Callable[[], int]:
-    """A call that raises these, one after another, and then returns how often it was called."""
+def failing(*failures: Exception) -> Callable[[], int]:
+    """A call that raises these errors, one after another, and then returns the number of calls."""
     calls: list[int] = []
 
     def call() -> int:
         calls.append(1)
-        if len(calls) <= len(faults):
-            raise faults[len(calls) - 1]
+        if len(calls) <= len(failures):
+            raise failures[len(calls) - 1]
         return len(calls)
 
     return call
@@ -30,12 +30,12 @@ def test_waits_double_up_to_the_longest():
     assert [SLOW_POLICY.delay_s(retry, jitter=1) for retry in range(1, 9)] == [1, 2, 4, 8, 16, 32, 60, 60]
 
 
-def test_luck_spreads_a_wait_over_its_upper_half():
+def test_jitter_spreads_a_delay_over_its_upper_half():
     assert (SLOW_POLICY.delay_s(3, jitter=0), SLOW_POLICY.delay_s(3, jitter=1)) == (2, 4)
 
 
 @pytest.mark.parametrize("jitter", [0, 0.5, 1])
-def test_a_wait_is_never_shorter_than_the_service_asked_for(jitter: float):
+def test_a_delay_is_never_shorter_than_the_service_requests(jitter: float):
     delay_s = SLOW_POLICY.delay_s(1, 30, jitter=jitter)
     assert delay_s is not None
     assert 30 <= delay_s <= 31
@@ -52,14 +52,14 @@ def test_a_call_is_repeated_until_it_succeeds():
     assert with_retries(call, QUICK_POLICY, StopToken(), retry_on=(Throttled, Unreachable)) == 3
 
 
-def test_the_last_fault_names_the_failure():
+def test_the_last_error_becomes_the_failure():
     call = failing(*[Throttled("busy")] * 3, Unreachable("away"))
     with pytest.raises(TaskFailed, match="away") as caught:
         with_retries(call, QUICK_POLICY, StopToken(), retry_on=(Throttled, Unreachable))
     assert (caught.value.code, caught.value.retriable) == (FailureCode.MODEL_UNAVAILABLE, True)
 
 
-def test_a_fault_that_is_not_to_be_repeated_is_passed_on():
+def test_an_error_that_is_not_retriable_is_raised():
     with pytest.raises(ResponseLost):
         with_retries(failing(ResponseLost("gone")), QUICK_POLICY, StopToken(), retry_on=(Throttled,))
 

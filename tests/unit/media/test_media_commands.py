@@ -1,4 +1,4 @@
-"""Command lines open only the files they are given, by harmless demuxers, and say what is wanted exactly."""
+"""The command lines: they open only their input files, with harmless demuxers, and have exact values."""
 
 from fractions import Fraction
 from itertools import pairwise
@@ -44,7 +44,7 @@ every_command = pytest.mark.parametrize("command", ALL.values(), ids=ALL.keys())
 
 
 @every_command
-def test_ffmpeg_never_asks_and_reports_progress(command: list[str]) -> None:
+def test_ffmpeg_reads_no_terminal_and_reports_progress(command: list[str]) -> None:
     assert "-nostdin" in command
     assert options(command, "-progress") == ["pipe:1"]
     assert command[-1] == "-y"
@@ -62,7 +62,7 @@ def test_every_input_is_guarded(command: list[str]) -> None:
 
 
 @every_command
-def test_no_demuxer_that_leads_to_other_files_is_allowed(command: list[str]) -> None:
+def test_no_demuxer_that_opens_other_files_is_allowed(command: list[str]) -> None:
     for allowed in options(command, "-format_whitelist"):
         harmful = {"hls", "dash", "concat", "sdp", "image2", "lavfi", "tedcaptions"} & set(allowed.split(","))
         assert harmful <= ({"concat"} if command == ALL["copy"] else set())
@@ -115,7 +115,7 @@ def test_a_clip_may_be_joined_to_itself() -> None:
 
 
 @given(st.lists(st.tuples(st.integers(10, 90), st.integers(1, 5)), min_size=2, max_size=8))
-def test_crossfades_begin_where_the_frames_say(clips: list[tuple[int, int]]) -> None:
+def test_crossfades_begin_at_the_planned_frames(clips: list[tuple[int, int]]) -> None:
     segments = [Segment(Path("a.mp4"), 0, frames) for frames, _ in clips]
     overlaps = [overlap for _, overlap in clips[1:]]
 
@@ -151,7 +151,7 @@ def test_a_fade_out_ends_with_the_sound_and_not_with_the_padding() -> None:
     assert "afade=duration=1.000000:start_time=3.000000:type=out" in graph(sound.prepare(Path("a"), shape, None, OUT))
 
 
-def test_without_leveling_the_volume_is_left_alone() -> None:
+def test_without_leveling_the_volume_does_not_change() -> None:
     assert "loudnorm" not in graph(sound.prepare(Path("a"), SHAPE, None, OUT))
 
 
@@ -167,7 +167,7 @@ def test_a_leveled_sound_goes_back_to_48_khz() -> None:
     st.builds(Loudness, *[st.floats(-200, 200)] * 4),
     st.floats(-40, -5),
 )
-def test_loudnorm_is_only_given_figures_it_accepts(measured: Loudness, target_lufs: float) -> None:
+def test_loudnorm_gets_only_values_that_it_accepts(measured: Loudness, target_lufs: float) -> None:
     filters = graph(sound.prepare(Path("a"), SHAPE, Leveling(measured, target_lufs), OUT))
 
     figures = dict(part.split("=") for part in filters.split("loudnorm=")[1].split("[")[0].split(":"))
@@ -184,7 +184,7 @@ def test_only_a_short_sound_is_repeated_to_be_measured(seconds: float, is_repeat
     assert ("aloop" in graph(sound.measure(Path("a"), shape))) is is_repeated
 
 
-def test_a_report_of_loudness_is_read_from_between_other_lines() -> None:
+def test_a_loudness_report_between_other_lines_is_parsed() -> None:
     text = """Stream {x} [Parsed_loudnorm_0 @ 0x1]
 {
 	"input_i" : "-23.10", "input_tp" : "-4.5", "input_lra" : "6.0", "input_thresh" : "-33.4",
@@ -195,7 +195,7 @@ def test_a_report_of_loudness_is_read_from_between_other_lines() -> None:
     assert sound.parse_loudness(text) == Loudness(-23.1, -4.5, 6.0, -33.4)
 
 
-def test_silence_is_known_by_its_loudness() -> None:
+def test_silence_is_detected_by_its_loudness() -> None:
     text = '{"input_i" : "-inf", "input_tp" : "-inf", "input_lra" : "0.0", "input_thresh" : "-70.0"}'
 
     assert sound.parse_loudness(text).is_silent

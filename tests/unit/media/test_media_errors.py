@@ -1,4 +1,4 @@
-"""The end of an ffmpeg is turned into a failure that says whose fault it was and whether to try again."""
+"""The failure for an exit of ffmpeg: its code, its cause, and whether it is retriable."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""A reel is planned in whole frames: none is lost, shown twice or seen in three clips at once."""
+"""The plan of a reel in whole frames: no frame is lost, shown twice, or part of three clips at a time."""
 
 from fractions import Fraction
 from pathlib import Path
@@ -11,30 +11,30 @@ from phoenix.contract.artifacts import MediaInfo
 from phoenix.media.reel_plan import chunks_of, exact_fps, frames_at, overlaps_of, picture_of
 
 COUNTS = st.lists(st.integers(1, 40), min_size=1, max_size=60)
-WANTED = st.integers(1, 50)
+REQUESTED = st.integers(1, 50)
 
 
 def paths_of(counts: list[int]) -> list[Path]:
     return [Path(f"{index}.mp4") for index in range(len(counts))]
 
 
-@given(COUNTS, WANTED)
-def test_no_clip_gives_away_more_frames_than_it_has(counts: list[int], wanted: int) -> None:
-    overlaps = overlaps_of(counts, wanted)
+@given(COUNTS, REQUESTED)
+def test_no_clip_shares_more_frames_than_it_has(counts: list[int], requested: int) -> None:
+    overlaps = overlaps_of(counts, requested)
 
     shared = zip([0, *overlaps], [*overlaps, 0], strict=True)
     assert all(before + after <= count for (before, after), count in zip(shared, counts, strict=True))
-    assert all(0 <= overlap <= wanted for overlap in overlaps)
+    assert all(0 <= overlap <= requested for overlap in overlaps)
 
 
 @given(st.lists(st.integers(20, 40), min_size=1, max_size=30), st.integers(1, 10))
-def test_clips_that_are_long_enough_share_what_was_asked_for(counts: list[int], wanted: int) -> None:
-    assert overlaps_of(counts, wanted) == [wanted] * (len(counts) - 1)
+def test_clips_that_are_long_enough_share_the_requested_frames(counts: list[int], requested: int) -> None:
+    assert overlaps_of(counts, requested) == [requested] * (len(counts) - 1)
 
 
-@given(COUNTS, WANTED, st.integers(2, 8))
-def test_chunks_hold_every_frame_once_and_in_order(counts: list[int], wanted: int, max_inputs: int) -> None:
-    chunks = chunks_of(paths_of(counts), counts, overlaps_of(counts, wanted), max_inputs)
+@given(COUNTS, REQUESTED, st.integers(2, 8))
+def test_chunks_contain_every_frame_once_and_in_order(counts: list[int], requested: int, max_inputs: int) -> None:
+    chunks = chunks_of(paths_of(counts), counts, overlaps_of(counts, requested), max_inputs)
 
     frames = [
         (segment.path, frame)
@@ -46,18 +46,18 @@ def test_chunks_hold_every_frame_once_and_in_order(counts: list[int], wanted: in
     assert frames == every
 
 
-@given(COUNTS, WANTED, st.integers(2, 8))
-def test_chunks_make_a_reel_of_the_planned_length(counts: list[int], wanted: int, max_inputs: int) -> None:
-    overlaps = overlaps_of(counts, wanted)
+@given(COUNTS, REQUESTED, st.integers(2, 8))
+def test_chunks_make_a_reel_of_the_planned_length(counts: list[int], requested: int, max_inputs: int) -> None:
+    overlaps = overlaps_of(counts, requested)
 
     chunks = chunks_of(paths_of(counts), counts, overlaps, max_inputs)
 
     assert sum(chunk.num_frames for chunk in chunks) == sum(counts) - sum(overlaps)
 
 
-@given(COUNTS, WANTED, st.integers(2, 8))
-def test_a_chunk_is_bounded_and_can_be_crossfaded(counts: list[int], wanted: int, max_inputs: int) -> None:
-    for chunk in chunks_of(paths_of(counts), counts, overlaps_of(counts, wanted), max_inputs):
+@given(COUNTS, REQUESTED, st.integers(2, 8))
+def test_a_chunk_is_limited_and_can_be_crossfaded(counts: list[int], requested: int, max_inputs: int) -> None:
+    for chunk in chunks_of(paths_of(counts), counts, overlaps_of(counts, requested), max_inputs):
         before, after = [0, *chunk.overlaps], [*chunk.overlaps, 0]
 
         assert len(chunk.segments) <= max_inputs

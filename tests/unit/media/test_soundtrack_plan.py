@@ -1,4 +1,4 @@
-"""Which part of a sound is used, and how far its loudness may still be corrected."""
+"""The used part of a sound, and the corrections of its loudness."""
 
 import pytest
 from hypothesis import assume, given
@@ -20,7 +20,7 @@ def loudness(integrated_lufs: float, true_peak_dbtp: float) -> Loudness:
     return Loudness(integrated_lufs, true_peak_dbtp, range_lu=5, threshold_lufs=-30)
 
 
-def test_without_a_wanted_length_the_rest_of_the_sound_is_used() -> None:
+def test_without_a_requested_length_the_rest_of_the_sound_is_used() -> None:
     shape = plan_shape(wish(start_s=2), source_s=10, duration_s=None)
 
     assert (shape.start_s, shape.sound_s, shape.duration_s) == (2, 8, 8)
@@ -46,7 +46,7 @@ def test_nothing_is_left_after_the_end(start_s: float) -> None:
         plan_shape(wish(start_s=start_s), source_s=10, duration_s=5)
 
 
-def test_a_result_that_is_right_is_left_alone() -> None:
+def test_a_result_within_the_tolerance_is_not_corrected() -> None:
     assert plan_trim_db(loudness(-16.2, -5), target_lufs=-16) == 0
 
 

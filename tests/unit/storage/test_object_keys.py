@@ -1,4 +1,4 @@
-"""Keys come from the server's ids alone."""
+"""The keys of objects, which have only ids of the server in them."""
 
 import pytest
 from hypothesis import given

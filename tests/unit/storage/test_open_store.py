@@ -1,4 +1,4 @@
-"""From settings to a store."""
+"""Opens a store from the settings."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -15,7 +15,7 @@ async def chunks(content: bytes) -> AsyncIterator[bytes]:
     yield content
 
 
-async def test_the_default_is_a_folder_that_is_made(tmp_path: Path) -> None:
+async def test_the_default_is_a_folder_that_is_created(tmp_path: Path) -> None:
     store = open_store(StorageSettings(), default_folder=tmp_path / "a" / "b")
     key = upload_key(new_artifact_id())
     await store.put_stream(key, chunks(b"x"), None)
@@ -30,7 +30,7 @@ async def test_a_file_url_may_have_escaped_characters(tmp_path: Path) -> None:
     assert not (tmp_path / "unused").exists()
 
 
-async def test_a_bucket_signs_urls_without_asking_its_endpoint(tmp_path: Path) -> None:
+async def test_a_bucket_signs_urls_without_a_request_to_its_endpoint(tmp_path: Path) -> None:
     settings = StorageSettings(
         url="s3://bucket/some/prefix",
         s3_endpoint="http://127.0.0.1:9",

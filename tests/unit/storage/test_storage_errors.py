@@ -1,4 +1,4 @@
-"""What a store's faults become."""
+"""The translation of the errors of a store."""
 
 import pytest
 from obstore.exceptions import GenericError
@@ -13,25 +13,25 @@ def test_a_missing_file_is_a_missing_object() -> None:
 
 
 @pytest.mark.parametrize("error", [PermissionError("no"), OSError(28, "No space left"), GenericError("no")])
-def test_what_the_store_does_not_do_is_a_refusal(error: Exception) -> None:
+def test_other_errors_become_store_failed(error: Exception) -> None:
     with pytest.raises(StoreFailed), translate_store_errors("key"):
         raise error
 
 
-def test_a_refusal_keeps_the_reason_and_not_the_debug_dump() -> None:
+def test_store_failed_has_the_reason_and_no_debug_dump() -> None:
     with pytest.raises(StoreFailed) as caught, translate_store_errors("some/key"):
         raise GenericError("disk is full\n\nDebug source: …")
     assert caught.value.detail == "The store refused some/key: disk is full"
 
 
-def test_a_refusal_fails_a_task_that_may_be_tried_again() -> None:
+def test_store_failed_is_a_retriable_task_failure() -> None:
     with pytest.raises(TaskFailed) as caught, reported_as_task_failure(Stage.UPLOAD):
         raise StoreFailed
     assert (caught.value.code, caught.value.stage) == (FailureCode.STORAGE_FAILED, Stage.UPLOAD)
     assert caught.value.retriable
 
 
-def test_a_missing_object_fails_a_task_for_good() -> None:
+def test_a_missing_object_is_a_task_failure_that_is_not_retriable() -> None:
     with pytest.raises(TaskFailed) as caught, reported_as_task_failure(Stage.ASSEMBLE):
         raise ObjectMissing
     assert not caught.value.retriable

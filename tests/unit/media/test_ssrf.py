@@ -1,4 +1,4 @@
-"""Which URLs and addresses lead inside, in every spelling that a resolver understands."""
+"""Which URLs and addresses are internal, in every notation that a resolver accepts."""
 
 import pytest
 
@@ -43,17 +43,17 @@ INSIDE = [
 
 
 @pytest.mark.parametrize("address", INSIDE)
-def test_an_inner_address_is_not_public(address: str) -> None:
+def test_an_internal_address_is_not_public(address: str) -> None:
     assert not is_public(address)
 
 
 @pytest.mark.parametrize("address", ["8.8.8.8", "93.184.215.14", "2606:4700::1111", "::ffff:8.8.8.8"])
-def test_an_address_of_the_internet_is_public(address: str) -> None:
+def test_an_internet_address_is_public(address: str) -> None:
     assert is_public(address)
 
 
 @pytest.mark.parametrize("address", [a for a in INSIDE if ":" not in a])
-def test_a_url_of_an_inner_address_is_refused(address: str) -> None:
+def test_a_url_with_an_internal_address_is_refused(address: str) -> None:
     with pytest.raises(UrlNotAllowed):
         check_url(f"https://{address}/a.mp3")
 
@@ -80,7 +80,7 @@ def test_a_url_of_an_inner_address_is_refused(address: str) -> None:
         "redis",
     ],
 )
-def test_an_inner_host_is_refused_in_any_spelling(host: str) -> None:
+def test_an_internal_host_is_refused_in_any_notation(host: str) -> None:
     with pytest.raises(UrlNotAllowed):
         check_url(f"https://{host}/a.mp3")
 
