@@ -1,6 +1,6 @@
 """Reads one file out of a multipart body, straight to disk and within bounds. Knows nothing about media.
 
-Starlette's own parser has no limit of the size: it would spool the whole body to a temporary folder first.
+Starlette's own parser has no size limit: it would first spool the whole body to a temporary folder.
 """
 
 import asyncio
