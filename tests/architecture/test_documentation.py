@@ -141,3 +141,10 @@ def test_every_decision_fits_on_one_page() -> None:
     lengths = {path.name: len(path.read_text().split()) for path in list_files("docs/decisions/*.md")}
 
     assert {name: words for name, words in lengths.items() if words > 600} == {}
+
+
+def test_every_page_of_operations_is_short() -> None:
+    lengths = {path.name: len(path.read_text().split()) for path in list_files("docs/operations/*.md")}
+
+    assert lengths
+    assert {name: words for name, words in lengths.items() if words > 900} == {}
