@@ -50,7 +50,7 @@ def find_in_prose(text: str, words: Iterable[str]) -> Iterator[str]:
 
 
 def find_in_names(source: str, words: Iterable[str]) -> Iterator[str]:
-    """Each name of the source with a banned word in it, as `line: name`. The words of a name are split at `_` and case."""
+    """Each name of the source with a banned word in it, as `line: name`. Names are split at `_` and case."""
     banned = [re.split("[ _]", word) for word in words]
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         if token.type == tokenize.NAME and token.string not in ALLOWED_NAMES:
