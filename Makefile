@@ -5,6 +5,7 @@ PYTEST_ARGS ?=
 # Tests wait more than they compute, so a few more processes than a small machine has cores pay off.
 PYTEST_PROCESSES ?= 3
 FAULTS_ARGS ?=
+MUTANT_PROCESSES ?= 1
 # How many of the least covered modules `make coverage` prints.
 COVERAGE_ROWS ?= 15
 
@@ -23,7 +24,7 @@ MERMAID := build/mermaid/$(MERMAID_VERSION).js
 export PATH := $(PATH):/usr/sbin:/sbin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test coverage test-e2e faults check lint fmt env-example openapi docs pins clean
+.PHONY: help demo test coverage test-e2e faults check unit lint fmt env-example openapi mutants docs pins clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name text; do \
@@ -60,8 +61,12 @@ test-e2e: $(DEV) ## Run the tests that need the packages of tests/system-package
 faults: $(DEV) ## Run 200 jobs under random faults and prove that none is lost; FAULTS_ARGS="--seed 7 --jobs 50"
 	PYTHONPATH=src:tests $(BIN)/python -m faults $(FAULTS_ARGS)
 
-check: lint ## Lint, types, import contracts, unit and architecture tests; what to run before a commit
-	$(BIN)/pytest tests/unit tests/architecture $(PYTEST_ARGS)
+check: $(DEV) ## Lint, types, import contracts, unit and architecture tests; what to run before a commit
+	@# Types and tests take about as long as each other, so each has a core.
+	@$(MAKE) --no-print-directory --jobs 2 lint unit
+
+unit: $(DEV)
+	$(BIN)/pytest --quiet tests/unit tests/architecture $(PYTEST_ARGS)
 
 lint: $(DEV) ## Format, lint, types and import contracts, without any test
 	$(BIN)/ruff format --check .
@@ -79,6 +84,11 @@ env-example: $(DEV) ## Write deploy/env.example anew from settings.py
 openapi: $(DEV) ## Write docs/openapi.json and docs/openapi-3.2.json anew from the routes
 	$(BIN)/python deploy/openapi_documents.py
 
+mutants: $(DEV) ## Change the pure decisions in hundreds of ways, one at a time, and list the changes that no test notices
+	nice $(BIN)/mutmut run --max-children $(MUTANT_PROCESSES)
+	@$(BIN)/mutmut results --all true | sed -n 's/^ *\(phoenix[.a-z_]*\)\.x.*: \(.*\)/\1 \2/p' | sort | uniq -c
+	@$(BIN)/mutmut results
+
 docs: $(DEV) $(MERMAID) ## Build the documentation site into build/docs, and fail at any warning
 	$(BIN)/python deploy/docs_site.py --mermaid $(MERMAID) --into build/docs
 
@@ -89,7 +99,7 @@ pins: $(DEV) ## Write tests/constraints.txt anew from what is installed
 	@touch $(EMBEDDED) $(DEV)
 
 clean: ## Remove the environment, the demo and every cache
-	rm -rf $(VENV) demo build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) demo build dist mutants .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Only the script, out of a package that has 26 MB: nothing of it is installed.

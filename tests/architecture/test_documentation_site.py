@@ -2,7 +2,6 @@
 
 import inspect
 import re
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +9,7 @@ from types import ModuleType
 
 import pytest
 
+from fixtures import child_processes
 from fixtures.repository import REPOSITORY, list_files
 from phoenix.client import AsyncPhoenix
 
@@ -106,7 +106,7 @@ def test_a_broken_link_stops_the_build(tmp_path: Path) -> None:
     (tmp_path / "pages" / "index.md").write_text("# Start\n\n[nowhere](nowhere.md)\n")
     (tmp_path / "mkdocs.yml").write_text("site_name: Phoenix\ndocs_dir: pages\n")
     command = [sys.executable, "-m", "zensical", "build", "--strict", "--config-file", "mkdocs.yml"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = child_processes.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
 
     assert done.returncode != 0
     assert "page does not exist" in done.stdout + done.stderr

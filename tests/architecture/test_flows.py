@@ -45,7 +45,9 @@ def read_steps(body: str) -> list[Step]:
 
 @cache
 def names_in(file: str) -> frozenset[str]:
-    """Every name that the code of a file uses; comments and strings do not count."""
+    """Every name that the code of a file uses; comments and strings do not count. Empty if it is missing."""
+    if not (SOURCE / file).is_file():
+        return frozenset()
     tokens = tokenize.generate_tokens(io.StringIO((SOURCE / file).read_text()).readline)
     return frozenset(token.string for token in tokens if token.type == tokenize.NAME)
 

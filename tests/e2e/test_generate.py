@@ -5,7 +5,7 @@ from pathlib import Path
 
 import psutil
 
-from fixtures.up_process import PhoenixProcess, PhoenixStarter, UpStarter, survivors
+from fixtures.up_process import PhoenixProcess, PhoenixStarter, UpProcess, UpStarter, survivors
 from phoenix.contract.jobs import JobState
 
 SHORT = ("--duration", "1", "--steps", "2", "--fps", "8")
@@ -28,23 +28,21 @@ def test_alone_it_makes_the_file_and_leaves_nothing_else(start_phoenix: PhoenixS
 
 
 def test_it_uses_the_server_that_runs_on_its_data_folder(
-    start_up: UpStarter, start_phoenix: PhoenixStarter, tmp_path: Path, wav_file: Path
+    lasting_up: UpProcess, start_phoenix: PhoenixStarter, tmp_path: Path, wav_file: Path
 ):
-    up = start_up()
     run = start_phoenix(
-        "generate", "a red balloon", *SHORT, "--audio", str(wav_file), PHOENIX_DATA_DIR=str(tmp_path / "data")
+        "generate", "a red balloon", *SHORT, "--audio", str(wav_file), PHOENIX_DATA_DIR=str(lasting_up.data_dir)
     )
     assert run.wait() == 0, run.log
-    with up.client() as phoenix:
+    with lasting_up.client() as phoenix:
         [job] = phoenix.list_jobs().data
     assert run.output().splitlines() == [f"reel-{job.id}.mp4"]
     assert is_mp4(tmp_path / f"reel-{job.id}.mp4")
     assert "clip 0: done" in run.log
 
 
-def test_a_refusal_is_shown_with_its_pointer(start_up: UpStarter, start_phoenix: PhoenixStarter):
-    up = start_up()
-    run = start_phoenix("generate", "x", "--model", "no-such-model", PHOENIX_URL=up.url)
+def test_a_refusal_is_shown_with_its_pointer(lasting_up: UpProcess, start_phoenix: PhoenixStarter):
+    run = start_phoenix("generate", "x", "--model", "no-such-model", PHOENIX_URL=lasting_up.url)
     assert run.wait() == 1
     assert "INVALID_REQUEST" in run.log
     assert "/model: " in run.log

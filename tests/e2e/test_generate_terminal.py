@@ -4,14 +4,16 @@ import os
 import pty
 import signal
 import sys
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from select import select
 
 import pytest
 
-from fixtures.up_process import UpProcess, UpStarter
+from fixtures.up_process import UpProcess
 from phoenix.contract.jobs import JobState
+from phoenix.processes import die_with_parent
 
 CTRL_C = b"\x03"
 
@@ -22,6 +24,7 @@ class Terminal:
     def __init__(self, folder: Path, *arguments: str, **environment: str) -> None:
         pid, self._fd = pty.fork()
         if pid == 0:
+            die_with_parent()
             os.chdir(folder)
             env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "TERM": "xterm", **environment}
             os.execve(sys.executable, [sys.executable, "-m", "phoenix", *arguments], env)
@@ -47,9 +50,14 @@ class Terminal:
         return os.waitstatus_to_exitcode(os.waitpid(self._pid, 0)[1])
 
 
-@pytest.fixture
-def slow_up(start_up: UpStarter) -> UpProcess:
-    return start_up(PHOENIX_ANIMATIC__SECONDS_PER_STEP="0.3")
+@pytest.fixture(scope="module")
+def slow_up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[UpProcess]:
+    up = UpProcess(tmp_path_factory.mktemp("up"), PHOENIX_ANIMATIC__SECONDS_PER_STEP="0.3")
+    try:
+        up.wait_until_ready()
+        yield up
+    finally:
+        up.close()
 
 
 @pytest.mark.parametrize(
@@ -64,6 +72,6 @@ def test_the_job_is_canceled_unless_it_is_wanted(slow_up: UpProcess, tmp_path: P
     # A further Ctrl-C may find Python already on its way out; a shell shows both as 130.
     assert terminal.wait(pressing=answer if answer == CTRL_C else b"") in {130, -signal.SIGINT}
     with slow_up.client() as phoenix:
-        [job] = phoenix.list_jobs().data
+        job = phoenix.list_jobs(limit=1).data[0]
         list(phoenix.watch(job.id))
         assert phoenix.get_job(job.id).state is state

@@ -71,12 +71,11 @@ def test_after_a_kill_the_same_folder_serves_again(start_up: UpStarter):
     assert render(start_up()) is JobState.SUCCEEDED
 
 
-def test_a_second_one_on_the_same_folder_is_refused(start_up: UpStarter, start_phoenix: PhoenixStarter, tmp_path: Path):
-    first = start_up()
-    second = start_phoenix("up", "--port", "0", PHOENIX_DATA_DIR=str(tmp_path / "data"))
+def test_a_second_one_on_the_same_folder_is_refused(lasting_up: UpProcess, start_phoenix: PhoenixStarter):
+    second = start_phoenix("up", "--port", "0", PHOENIX_DATA_DIR=str(lasting_up.data_dir))
     assert second.wait() == 1
-    assert f"process {first.pid}" in second.log
-    assert first.url in second.log
+    assert f"process {lasting_up.pid}" in second.log
+    assert lasting_up.url in second.log
 
 
 def test_a_port_in_use_is_reported_plainly(start_phoenix: PhoenixStarter):
@@ -89,12 +88,11 @@ def test_a_port_in_use_is_reported_plainly(start_phoenix: PhoenixStarter):
 
 
 @pytest.mark.parametrize("words", [("api",), ("worker", "gpu"), ("redis-server",)])
-def test_a_process_that_is_killed_is_started_again(start_up: UpStarter, words: tuple[str, ...]):
-    up = start_up()
-    victim = up.child(*words)
+def test_a_process_that_is_killed_is_started_again(lasting_up: UpProcess, words: tuple[str, ...]):
+    victim = lasting_up.child(*words)
     victim.kill()
-    wait_until(lambda: _is_replaced(up, victim, words))
-    assert render(up) is JobState.SUCCEEDED
+    wait_until(lambda: _is_replaced(lasting_up, victim, words))
+    assert render(lasting_up) is JobState.SUCCEEDED
 
 
 def _is_replaced(up: UpProcess, victim: psutil.Process, words: tuple[str, ...]) -> bool:
@@ -128,9 +126,10 @@ def test_without_any_redis_it_says_what_to_install(start_phoenix: PhoenixStarter
     assert "phoenix[embedded]" in up.log
 
 
-def test_clients_that_come_while_the_api_restarts_are_served_late_rather_than_refused(start_up: UpStarter):
-    up = start_up()
-    victim = up.child("api")
+def test_clients_that_come_while_the_api_restarts_are_served_late_rather_than_refused(
+    lasting_up: UpProcess,
+):
+    victim = lasting_up.child("api")
     victim.kill()
     victim.wait()
-    assert httpx.get(f"{up.url}/health/live", timeout=30).is_success
+    assert httpx.get(f"{lasting_up.url}/health/live", timeout=30).is_success

@@ -27,6 +27,7 @@ HEADER = f"{'seed':>6}{'jobs':>6}{'faults':>8}{'findings':>10}{'ended':>9}{'lost
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m faults", description=__doc__)
     parser.add_argument("--jobs", type=int, default=200, help="Goes on until so many have been accepted.")
+    parser.add_argument("--runs", type=int, default=1, help="And until there were so many runs.")
     parser.add_argument("--seed", type=int, default=int(time.time()) % 100_000, help="Of the first run.")
     parser.add_argument("--duration", type=float, default=60, help="Seconds of faults per run.")
     parser.add_argument("--folder", type=Path, default=None, help="Kept, with the logs; a temporary one if left out.")
@@ -43,7 +44,7 @@ def main() -> int:
         print(f"logs: {folder}\nhosts: {HOSTS[network is not None]}\n{HEADER}", flush=True)
         cluster.add_fleet()
         sounds = upload_sounds(cluster, write_tone(folder / "tone.wav"))
-        while sum(len(report.accepted) for report in reports) < arguments.jobs:
+        while len(reports) < arguments.runs or sum(len(report.accepted) for report in reports) < arguments.jobs:
             seed = arguments.seed + len(reports)
             reports.append(run_chaos(cluster, seed, duration_s=arguments.duration, sounds=sounds, end_within_s=240))
             print(row(str(seed), [reports[-1]]), flush=True)

@@ -43,7 +43,7 @@ async def test_a_reel_is_rendered_clip_by_clip_and_then_assembled(database: Data
 
     job = await get_job(database, job_id)
     assert job.row.state is JobState.SUCCEEDED
-    assert [part is not None for part in assembly.parts] == [True, True]
+    assert [part is not None for part in assembly.clip_artifact_ids] == [True, True]
     assert job.output is not None
     assert await event_types(database, job_id) == [
         "job.queued",

@@ -9,7 +9,7 @@ from sqlalchemy import select, update
 from sqlmodel import col
 
 from builders import LEASE_S, OWNER, RULE, claim_next, get_job, make_result, submit_reel
-from faults.checker import check_always, check_settled
+from faults.checker import check_always, check_ended
 from faults.history import read_history
 from phoenix.contract.jobs import JobState
 from phoenix.db.columns import db_now
@@ -57,7 +57,7 @@ def renewing(task_ids: list[str], worker_id: str = "wrk_1") -> Callable[[UnitOfW
 
 async def nothing_is_broken(database: Database, *, is_settled: bool = False) -> None:
     history = await read_history(database, frozenset())
-    assert (check_settled if is_settled else check_always)(history) == []
+    assert (check_ended if is_settled else check_always)(history) == []
 
 
 async def test_of_a_claim_and_a_cancel_one_comes_first(database: Database) -> None:
@@ -251,7 +251,7 @@ async def test_many_workers_render_everything_once(database: Database) -> None:
     await work("wrk_last")
 
     history = await read_history(database, frozenset(accepted))
-    assert check_settled(history) == []
+    assert check_ended(history) == []
     assert {job.state for job in history.jobs} == {JobState.SUCCEEDED}
 
 

@@ -18,7 +18,7 @@ from phoenix.db.unit_of_work import Database
 from phoenix.events.fanout.hub import Hub
 from phoenix.events.log.coalescing import CoalescingEventLog
 from phoenix.events.progress_cache import NO_PROGRESS, ProgressSnapshot
-from phoenix.events.pubsub.subscriber import Line
+from phoenix.events.pubsub.subscriber import PubSubSubscriber
 from phoenix.events.sse.owner_stream import owner_stream
 from phoenix.jobs.event_log.reader import SqlEventLog
 from phoenix.settings import EventSettings
@@ -54,7 +54,10 @@ def log(database: Database) -> CoalescingEventLog:
 @pytest.fixture
 async def hub(redis_client: Redis, log: CoalescingEventLog) -> AsyncIterator[Hub]:
     settings = EventSettings(heartbeat_s=3600)
-    async with Line(redis_client) as line, Hub(line, log, prefix="test", settings=settings) as hub:
+    async with (
+        PubSubSubscriber(redis_client) as subscriber,
+        Hub(subscriber, log, prefix="test", settings=settings) as hub,
+    ):
         yield hub
 
 

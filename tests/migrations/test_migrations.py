@@ -8,7 +8,7 @@ from pathlib import Path
 from alembic import command
 from sqlalchemy.engine import URL
 
-from phoenix.cli.doctor import Verdict, check_database
+from phoenix.cli.doctor import CheckStatus, check_database
 from phoenix.db.migrate import alembic_config, upgrade
 from phoenix.settings import Settings
 
@@ -26,7 +26,7 @@ def test_what_a_newer_version_has_migrated_is_left_as_it_is(tmp_path: Path) -> N
 
     assert not upgrade(url)
     found = asyncio.run(check_database(Settings(data_dir=tmp_path)))
-    assert (found.verdict, "of_tomorrow" in found.detail) == (Verdict.NOTE, True)
+    assert (found.status, "of_tomorrow" in found.detail) == (CheckStatus.NOTE, True)
 
 
 def test_migrating_twice_changes_nothing(any_database_url: URL) -> None:

@@ -50,3 +50,15 @@ def test_a_sound_is_not_a_first_frame():
 def test_a_picture_of_the_caller_is_taken():
     media = {IMAGE_ID: MediaInfo(media="image", format="png")}
     assert errors(takes=True, needs=True, image_id=IMAGE_ID, media=media) == {}
+
+
+def test_a_clip_keeps_its_picture():
+    model = load_catalog().get("animatic").model_copy(update={"takes_image": True})
+    reel = admit_reel(
+        ReelRequest.model_validate({"clips": [{"prompt": "a"}, {"prompt": "b", "image_artifact_id": IMAGE_ID}]}),
+        Catalog([model]),
+        default_model="animatic",
+        limits=AdmissionLimits(),
+        draw_seed=lambda: 0,
+    )
+    assert [clip.image_artifact_id for clip in reel.clips] == [None, IMAGE_ID]

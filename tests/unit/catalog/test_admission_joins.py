@@ -44,6 +44,19 @@ def test_a_stitch_longer_than_the_server_allows_is_refused():
     assert "/artifact_ids" in stitch_errors({IDS[0]: video(20), IDS[1]: video(20)}, limit_s=30)
 
 
+def test_a_stitch_keeps_its_soundtrack():
+    request = StitchRequest.model_validate({"artifact_ids": IDS[:1], "soundtrack": {"artifact_id": IDS[2]}})
+    media = {IDS[0]: video(3), IDS[2]: MediaInfo(media="audio", format="mp3", duration_s=3)}
+    stitch = admit_stitch(request, limits=AdmissionLimits(), media=media)
+    assert stitch.soundtrack is not None
+    assert stitch.soundtrack.artifact_id == IDS[2]
+
+
+def test_the_soundtrack_of_a_stitch_must_be_there():
+    errors = stitch_errors({IDS[0]: video(3), IDS[1]: video(3)}, soundtrack={"artifact_id": IDS[2]})
+    assert list(errors) == ["/soundtrack/artifact_id"]
+
+
 def test_without_knowledge_of_the_media_a_stitch_is_taken_on_trust():
     request = StitchRequest.model_validate({"artifact_ids": IDS})
     assert admit_stitch(request, limits=AdmissionLimits()).artifact_ids == IDS
@@ -60,6 +73,11 @@ def test_a_soundtrack_whose_fades_do_not_fit_is_refused():
 def test_a_soundtrack_of_unknown_length_keeps_its_fades():
     request = SoundtrackJobRequest.model_validate({"source": {"artifact_id": IDS[0], "fade_in_s": 30}})
     assert admit_soundtrack(request).source.fade_in_s == 30
+
+
+def test_a_soundtrack_keeps_the_length_that_was_asked_for():
+    request = SoundtrackJobRequest.model_validate({"source": {"artifact_id": IDS[0]}, "duration_s": 5})
+    assert admit_soundtrack(request).duration_s == 5
 
 
 def test_a_soundtrack_of_an_artifact_that_is_not_there_is_refused():

@@ -213,3 +213,14 @@ def test_a_soundtrack_that_would_begin_after_its_end_is_refused():
 def test_a_soundtrack_of_a_video_with_sound_is_taken():
     info = MediaInfo(media="video", format="mp4", audio_codec="aac", duration_s=10)
     assert admit(media={SOUND_ID: info}, soundtrack={"artifact_id": SOUND_ID}).soundtrack is not None
+
+
+@pytest.mark.parametrize("is_asked", [False, True])
+def test_every_clip_is_rendered_alone_if_the_reel_asks_for_it(is_asked: bool):
+    reel = admit(deterministic=is_asked, clips=[{"prompt": "a"}, {"prompt": "b"}])
+    assert [clip.deterministic for clip in reel.clips] == [is_asked, is_asked]
+
+
+def test_a_reel_of_a_remote_model_is_for_the_remote_workers():
+    remote = next(model.id for model in CATALOG if model.is_remote)
+    assert [admit(model=model).is_remote for model in (remote, "animatic")] == [True, False]

@@ -37,6 +37,18 @@ def test_a_new_task_comes_after_its_own_earlier_tasks() -> None:
     assert names_before(order, make_ready("late")) == ["own0", "own1", "own2"]
 
 
+def test_a_new_task_with_a_priority_boost_still_comes_after_its_own_earlier_tasks() -> None:
+    order = [make_ready("other", owner="b", age_s=1000), make_ready("own", age_s=900, cost_s=1)]
+
+    assert names_before(order, make_ready("late", priority="high")) == ["other", "own"]
+
+
+def test_a_new_task_with_a_priority_boost_overtakes_its_own_tasks_that_came_before_it() -> None:
+    order = [make_ready("own", age_s=100), make_ready("other", owner="b", age_s=50)]
+
+    assert names_before(order, make_ready("late", priority="high")) == []
+
+
 def test_a_new_task_of_a_new_key_comes_before_what_others_have_too_much_of() -> None:
     order = [make_ready(f"dump{n}", owner="b", age_s=100 - n) for n in range(50)]
 

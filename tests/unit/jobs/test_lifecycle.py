@@ -10,6 +10,7 @@ from phoenix.jobs.lifecycle import (
     TASK_TRANSITIONS,
     IllegalTransition,
     TaskState,
+    can_retry_manually,
     check_job_transition,
     check_task_transition,
     is_unblocked,
@@ -28,13 +29,19 @@ def test_an_ended_job_can_only_be_queued_again(state: JobState) -> None:
 
 
 def test_a_job_that_succeeded_stays_so() -> None:
-    with pytest.raises(IllegalTransition):
+    with pytest.raises(IllegalTransition, match="a job cannot go from succeeded to canceled"):
         check_job_transition(JobState.SUCCEEDED, JobState.CANCELED)
 
 
 def test_a_clip_that_is_done_stays_done() -> None:
-    with pytest.raises(IllegalTransition):
+    with pytest.raises(IllegalTransition, match="a task cannot go from succeeded to ready"):
         check_task_transition(TaskState.SUCCEEDED, TaskState.READY)
+
+
+def test_a_job_can_be_retried_manually_once_it_has_ended_without_success() -> None:
+    retriable = {state for state in JobState if can_retry_manually(state)}
+
+    assert retriable == {JobState.FAILED, JobState.CANCELED, JobState.EXPIRED}
 
 
 def test_every_state_can_be_reached() -> None:
@@ -56,3 +63,17 @@ def test_the_back_off_grows_and_is_bounded(failures: int, jitter: float) -> None
 
     assert 2 <= delay_s <= 375
     assert retry_delay_s(failures + 1, first_s=2, jitter=jitter) >= delay_s
+
+
+def test_the_back_off_starts_with_the_first_delay_and_doubles_up_to_five_minutes() -> None:
+    delays_s = [retry_delay_s(failures, first_s=2, jitter=0) for failures in range(1, 11)]
+
+    assert delays_s == [2, 4, 8, 16, 32, 64, 128, 256, 300, 300]
+
+
+def test_the_back_off_is_spread_by_up_to_a_quarter() -> None:
+    assert [retry_delay_s(1, first_s=2, jitter=jitter) for jitter in (0.5, 1)] == [2.25, 2.5]
+
+
+def test_a_task_that_has_not_failed_waits_no_longer_than_after_one_failure() -> None:
+    assert retry_delay_s(0, first_s=2, jitter=0) == 2

@@ -2,11 +2,18 @@
 
 from datetime import datetime
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fixtures.waiting import make_ready, ready_lists
-from phoenix.jobs.scheduling.fair_queue import ReadyTask, apply_concurrency_limit, decayed_usage_s, fair_order
+from phoenix.jobs.scheduling.fair_queue import (
+    ReadyTask,
+    apply_concurrency_limit,
+    decayed_usage_s,
+    fair_order,
+    priority_boost_s,
+)
 
 
 def names(waiting: list[ReadyTask], usage_s: dict[str, float] | None = None) -> list[str]:
@@ -53,6 +60,24 @@ def test_a_priority_is_a_boost_and_not_a_right_of_way() -> None:
     waiting = [make_ready("patient", age_s=1300), make_ready("urgent", priority="high")]
 
     assert names(waiting) == ["patient", "urgent"]
+
+
+@pytest.mark.parametrize("owner", ["a", "b"])
+def test_a_task_with_a_higher_priority_goes_before_one_that_came_less_than_the_boost_earlier(owner: str) -> None:
+    waiting = [make_ready("patient", owner="a", age_s=500), make_ready("urgent", owner=owner, priority="high")]
+
+    assert names(waiting) == ["urgent", "patient"]
+
+
+def test_a_boost_makes_up_for_usage_of_the_same_length() -> None:
+    waiting = [make_ready("normal", owner="a"), make_ready("urgent", owner="b", priority="high")]
+
+    assert names(waiting, {"b": 599}) == ["urgent", "normal"]
+    assert names(waiting, {"b": 601}) == ["normal", "urgent"]
+
+
+def test_a_priority_that_only_a_newer_version_knows_counts_as_normal() -> None:
+    assert priority_boost_s("urgent") == priority_boost_s("normal")
 
 
 @given(
