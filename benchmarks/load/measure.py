@@ -102,7 +102,7 @@ def count_workers(cluster: Cluster) -> int:
 
 
 def admit_connections(cluster: Cluster, count: int) -> None:
-    """PostgreSQL admits 100, which 64 workers need more than; see docs/operations.md."""
+    """PostgreSQL admits 100, which 64 workers need more than; see docs/operations/database.md."""
 
     async def configure() -> None:
         engine = create_async_engine(cluster.postgres.async_url, isolation_level="AUTOCOMMIT")

@@ -141,3 +141,18 @@ def test_every_decision_fits_on_one_page() -> None:
     lengths = {path.name: len(path.read_text().split()) for path in list_files("docs/decisions/*.md")}
 
     assert {name: words for name, words in lengths.items() if words > 600} == {}
+
+
+def test_every_page_of_operations_is_short() -> None:
+    lengths = {path.name: len(path.read_text().split()) for path in list_files("docs/operations/*.md")}
+
+    assert lengths
+    assert {name: words for name, words in lengths.items() if words > 900} == {}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(REPOSITORY)))
+def test_every_test_that_is_named_exists(document: Path) -> None:
+    folders = "|".join(path.name for path in (REPOSITORY / "tests").iterdir() if path.is_dir())
+    named = re.findall(rf"`(?:tests/)?((?:{folders})/[\w/]*test_\w+\.py)`", document.read_text())
+
+    assert [name for name in named if not (REPOSITORY / "tests" / name).exists()] == []

@@ -36,7 +36,8 @@ def read_pages(site: Path) -> dict[str, str]:
 
 def test_every_page_is_on_the_site(docs_site: ModuleType, site: Path) -> None:
     names = {name for name, source in docs_site.list_sources().items() if source in PAGES}
-    folders = {"index.html" if name == "index.md" else f"{name.removesuffix('.md')}/index.html" for name in names}
+    folders = {name.removesuffix(".md").removesuffix("index") + "/index.html" for name in names}
+    folders = {folder.replace("//", "/").removeprefix("/") for folder in folders}
 
     assert len(names) == len(PAGES)
     assert folders == read_pages(site).keys()

@@ -349,8 +349,8 @@ def test_the_body_limit_is_above_that_of_uploads() -> None:
 
 
 def test_the_alerts_are_those_of_the_documents() -> None:
-    operations = (REPOSITORY / "docs" / "operations.md").read_text()
-    (documented,) = re.findall(r"^```yaml\n(groups:\n.*?)^```", operations, re.MULTILINE | re.DOTALL)
+    monitoring = (REPOSITORY / "docs" / "operations" / "monitoring.md").read_text()
+    (documented,) = re.findall(r"^```yaml\n(groups:\n.*?)^```", monitoring, re.MULTILINE | re.DOTALL)
 
     assert find("PrometheusRule", "phoenix")["spec"] == yaml.safe_load(documented)
 

@@ -13,7 +13,7 @@ from phoenix.cli.bench.report import BenchReport, Machine, PeakMemory, make_repo
 from phoenix.cli.capacity.command import read_bench
 from phoenix.contract.jobs import ClipTimings
 
-OPERATIONS = Path(__file__).parents[3] / "docs" / "operations.md"
+CAPACITY_PAGE = Path(__file__).parents[3] / "docs" / "operations" / "capacity.md"
 LOAD = ("--reels-per-hour", "40", "--clips", "5")
 FLEET = (*LOAD, "--clip-s", "35", "--wait-s", "60")
 
@@ -55,7 +55,7 @@ def test_the_answer_is_among_its_neighbours_and_keeps_what_was_asked_for():
 
 
 def test_the_documented_example_is_what_the_command_prints():
-    _, _, example = OPERATIONS.read_text().partition("$ phoenix capacity ")
+    _, _, example = CAPACITY_PAGE.read_text().partition("$ phoenix capacity ")
     options, _, shown = example.partition("```")[0].partition("\n")
     assert [line.rstrip() for line in run(*options.split()).stdout.splitlines()] == shown.splitlines()
 
