@@ -4,9 +4,7 @@ from typing import Any
 
 from phoenix.catalog.admission import AdmissionLimits, admit_reel
 from phoenix.catalog.model import load_catalog
-from phoenix.contract.artifacts import MediaInfo
-from phoenix.contract.requests import JobOptions, ReelRequest
-from phoenix.contract.resolved import ResolvedReel
+from phoenix.contract import JobOptions, MediaInfo, ReelRequest, ResolvedReel
 from phoenix.db.unit_of_work import Database, UnitOfWork
 from phoenix.errors import FailureCode, Stage, TaskFailed
 from phoenix.ids import ArtifactId

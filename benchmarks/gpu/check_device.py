@@ -21,7 +21,7 @@ from wan import save_wan, wan_spec
 
 from fixtures import child_processes
 from phoenix.catalog.model import ModelSpec
-from phoenix.contract.resolved import ResolvedClip
+from phoenix.contract import ResolvedClip
 from phoenix.engine.backends.diffusers.engine import DiffusersEngine
 from phoenix.engine.backends.diffusers.failures import run_clean
 from phoenix.engine.device import CudaMeter, device_memory, device_name, is_broken, pick_device, release_memory

@@ -11,7 +11,7 @@ import torch
 from diffusers import WanPipeline
 
 from phoenix.catalog.model import ModelSpec
-from phoenix.contract.resolved import ResolvedClip
+from phoenix.contract import ResolvedClip
 from phoenix.engine.interface import ClipInputs, NullObserver, RenderedClip
 from phoenix.engine.registry import EngineRegistry
 from phoenix.media.commands.video import Picture

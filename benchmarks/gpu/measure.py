@@ -28,7 +28,7 @@ from wan import save_wan, wan_spec
 
 from phoenix.catalog.model import ModelSpec
 from phoenix.clock import utc_now
-from phoenix.contract.resolved import ResolvedClip
+from phoenix.contract import ResolvedClip
 from phoenix.engine.backends.diffusers.engine import DiffusersEngine
 from phoenix.engine.device import open_meter, pick_device
 from phoenix.engine.interface import ClipInputs, NullObserver, RenderRequest

@@ -17,7 +17,7 @@ from sqlmodel import col
 
 from builders import make_reel
 from faults.servers import PrivatePostgres
-from phoenix.contract.requests import JobOptions
+from phoenix.contract import JobOptions
 from phoenix.db.engine import open_engine
 from phoenix.db.unit_of_work import Database
 from phoenix.jobs.execution.recovery import list_expired_leases, list_overdue

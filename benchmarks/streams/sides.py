@@ -17,7 +17,7 @@ from servers import nchan, phoenix_replica
 
 from clients import Readers
 from phoenix.clock import utc_now
-from phoenix.contract.events import ClipProgress
+from phoenix.contract import ClipProgress
 from phoenix.events.pubsub.channels import Channels
 
 EVENT = "clip.progress"

@@ -7,7 +7,7 @@ import pytest
 from fixtures.chromium import Page
 from fixtures.up_process import PhoenixStarter, UpStarter
 from phoenix.cli.embedded.listening import READY_LINE
-from phoenix.contract.requests import ClipRequest, ReelRequest
+from phoenix.contract import ClipRequest, ReelRequest
 
 pytestmark = pytest.mark.e2e
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import psutil
 
 from fixtures.up_process import PhoenixProcess, PhoenixStarter, UpProcess, UpStarter, survivors
-from phoenix.contract.jobs import JobState
+from phoenix.contract import JobState
 
 SHORT = ("--duration", "1", "--steps", "2", "--fps", "8")
 # Thirty steps at a second each: long enough to be interrupted.

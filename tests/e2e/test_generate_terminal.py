@@ -12,7 +12,7 @@ from select import select
 import pytest
 
 from fixtures.up_process import UpProcess
-from phoenix.contract.jobs import JobState
+from phoenix.contract import JobState
 from phoenix.processes import die_with_parent
 
 CTRL_C = b"\x03"

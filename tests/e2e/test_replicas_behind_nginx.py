@@ -10,8 +10,7 @@ import pytest
 from fixtures.fleet import MAX_UPLOAD_BYTES, Fleet
 from fixtures.nginx import Nginx, run_nginx
 from phoenix.client import Event, Phoenix
-from phoenix.contract.problems import Problem
-from phoenix.contract.requests import ClipRequest, ReelRequest
+from phoenix.contract import ClipRequest, Problem, ReelRequest
 
 pytestmark = pytest.mark.e2e
 

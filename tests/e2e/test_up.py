@@ -17,8 +17,7 @@ from fixtures.up_process import (
     survivors,
     wait_until,
 )
-from phoenix.contract.jobs import JobState
-from phoenix.contract.requests import ClipRequest, ReelRequest
+from phoenix.contract import ClipRequest, JobState, ReelRequest
 
 REEL = ReelRequest(clips=[ClipRequest(prompt="a red balloon")], duration_s=1, steps=2)
 

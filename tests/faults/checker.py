@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from faults.history import History
-from phoenix.contract.events import TERMINAL_EVENT_TYPES
-from phoenix.contract.jobs import JobState
+from phoenix.contract import TERMINAL_EVENT_TYPES, JobState
 from phoenix.jobs.lifecycle import AttemptEndState, TaskKind, TaskState
 from phoenix.jobs.tables import ArtifactRow, AttemptRow, EventRow, JobRow, TaskRow
 from phoenix.jobs.webhooks.tables import WebhookDeliveryRow

@@ -1,7 +1,7 @@
 """What tests ask of the story of a job with one clip."""
 
 from faults.checker import JobStory
-from phoenix.contract.jobs import JobState
+from phoenix.contract import JobState
 from phoenix.jobs.lifecycle import TaskState
 from phoenix.jobs.tables import AttemptRow
 

@@ -8,8 +8,7 @@ import pytest
 
 from faults.checker import ALWAYS, ENDED, check_always, check_ended, files_without_rows
 from faults.history import History, StoredFile
-from phoenix.contract.artifacts import ArtifactKind
-from phoenix.contract.jobs import JobState
+from phoenix.contract import ArtifactKind, JobState
 from phoenix.jobs.lifecycle import AttemptEndState, TaskKind, TaskState
 from phoenix.jobs.tables import ArtifactRow, AttemptRow, EventRow, JobRow, TaskRow
 from phoenix.jobs.webhooks.tables import DeliveryState, WebhookDeliveryRow

@@ -13,7 +13,7 @@ from redis import Redis
 from faults.cluster import FAST, Cluster, run_cluster, wait_until
 from faults.stories import attempts_of, is_done, is_rendering
 from fixtures.nginx import free_port
-from phoenix.contract.jobs import JobState
+from phoenix.contract import JobState
 from phoenix.ids import new_task_id
 from phoenix.jobs.lifecycle import AttemptEndState
 

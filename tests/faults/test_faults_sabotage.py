@@ -4,7 +4,7 @@ from pathlib import Path
 
 from faults.checker import check_ended
 from faults.cluster import Cluster, run_cluster
-from phoenix.contract.jobs import JobState
+from phoenix.contract import JobState
 from phoenix.jobs.lifecycle import TaskState
 
 LEASE_S = 3

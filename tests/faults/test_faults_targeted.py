@@ -7,7 +7,7 @@ from redis import Redis
 
 from faults.cluster import Cluster, run_cluster, wait_until
 from faults.stories import attempts_of, is_done, is_rendering
-from phoenix.contract.jobs import JobState
+from phoenix.contract import JobState
 from phoenix.errors import FailureCode
 from phoenix.jobs.lifecycle import AttemptEndState
 from phoenix.settings import SchedulerSettings

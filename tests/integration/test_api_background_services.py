@@ -10,7 +10,7 @@ from builders import claim_next, get_job, make_result
 from fixtures.api import Api, open_api, until
 from fixtures.redis_server import RedisServer
 from phoenix.api.background.leader_loop import LeaderLease, leader_loop
-from phoenix.contract.jobs import JobState
+from phoenix.contract import JobState
 from phoenix.db.unit_of_work import Database
 from phoenix.errors import Unavailable
 from phoenix.jobs.execution.claim import claim

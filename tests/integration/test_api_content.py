@@ -9,7 +9,7 @@ import pytest
 
 from builders import complete_next
 from fixtures.api import Api, assert_problem
-from phoenix.contract.artifacts import ArtifactKind
+from phoenix.contract import ArtifactKind
 from phoenix.ids import JobId, TaskId, new_artifact_id
 from phoenix.jobs.tables import ArtifactRow
 from phoenix.storage.keys import OutputName, output_key

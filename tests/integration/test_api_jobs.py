@@ -8,7 +8,7 @@ import pytest
 from builders import OWNER, claim_next, complete_next, make_failure
 from fixtures.api import Api, assert_problem, pointers
 from phoenix.clock import utc_now
-from phoenix.contract.events import ClipProgress
+from phoenix.contract import ClipProgress
 from phoenix.jobs.execution.completion import fail
 from phoenix.jobs.execution.retries import RetryRule
 from phoenix.storage.keys import OutputName

@@ -9,7 +9,7 @@ from sqlalchemy import func, select
 from builders import add_file, claim_next
 from fixtures.api import Api, assert_problem, open_api, pointers, reel_body
 from fixtures.redis_server import RedisServer
-from phoenix.contract.artifacts import MediaInfo
+from phoenix.contract import MediaInfo
 from phoenix.jobs.tables import EventRow, JobRow, TaskRow
 from phoenix.settings import Settings
 

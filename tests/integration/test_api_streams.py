@@ -11,7 +11,7 @@ import pytest
 
 from builders import complete_next
 from fixtures.api import Api, open_api, until
-from phoenix.contract.events import JobEvent
+from phoenix.contract import JobEvent
 from phoenix.settings import Settings
 
 

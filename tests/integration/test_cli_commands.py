@@ -12,7 +12,7 @@ from fixtures import child_processes
 from fixtures.event_examples import ERROR, JOB_ID, a_clip, a_job, job_canceled
 from fixtures.scripted_server import Answer, ScriptedServer
 from phoenix.cli.app import app
-from phoenix.contract.jobs import Job, JobOutput, JobPage, JobState
+from phoenix.contract import Job, JobOutput, JobPage, JobState
 
 JOB = f"/v1/jobs/{JOB_ID}"
 

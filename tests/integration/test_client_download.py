@@ -9,7 +9,7 @@ import pytest
 from fixtures.event_examples import JOB_ID, a_job
 from fixtures.scripted_server import Answer, ScriptedServer
 from phoenix.client import AsyncPhoenix, DownloadCorrupted, NoOutput, PhoenixProblem, RetryPolicy
-from phoenix.contract.jobs import Job, JobOutput, JobState
+from phoenix.contract import Job, JobOutput, JobState
 
 CONTENT = f"/v1/jobs/{JOB_ID}/content"
 MOVIE = b"moov" * 10_000

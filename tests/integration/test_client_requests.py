@@ -8,9 +8,7 @@ import pytest
 from fixtures.event_examples import JOB_ID, a_job
 from fixtures.scripted_server import Answer, ScriptedServer
 from phoenix.client import AsyncPhoenix, PhoenixProblem, PhoenixUnreachable, RetryPolicy
-from phoenix.contract.artifacts import Artifact, ArtifactKind, MediaInfo
-from phoenix.contract.jobs import JobPage, JobState
-from phoenix.contract.requests import ClipRequest, ReelRequest
+from phoenix.contract import Artifact, ArtifactKind, ClipRequest, JobPage, JobState, MediaInfo, ReelRequest
 
 JOB = Answer(body=a_job().model_dump_json().encode())
 ACCEPTED = Answer(202, JOB.body)

@@ -18,8 +18,7 @@ from fixtures.event_examples import (
 )
 from fixtures.scripted_server import Answer, ScriptedServer
 from phoenix.client import AsyncPhoenix, Event, PhoenixProblem
-from phoenix.contract.events import ClipProgress, JobSnapshot
-from phoenix.contract.jobs import JobState
+from phoenix.contract import ClipProgress, JobSnapshot, JobState
 
 STREAM = f"/v1/jobs/{JOB_ID}/events"
 SOON = "retry: 10\n\n"

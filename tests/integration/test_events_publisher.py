@@ -9,7 +9,7 @@ from redis.asyncio import Redis
 from fixtures.event_examples import JOB_ID, OWNER_ID, a_history, clip_preview, clip_progress, queue_moved
 from fixtures.redis_server import RedisServer
 from phoenix.clock import utc_now
-from phoenix.contract.events import ClipProgress, DurableEvent, EphemeralEvent, JobCanceled
+from phoenix.contract import ClipProgress, DurableEvent, EphemeralEvent, JobCanceled
 from phoenix.events.messages import EventEnvelope, decode
 from phoenix.events.progress_cache import NO_PROGRESS, ProgressSnapshot
 from phoenix.events.publisher import EventPublisher

@@ -23,8 +23,7 @@ from fixtures.event_examples import (
 from fixtures.event_streams import StreamClient, Streams
 from fixtures.log_lines import lines_about
 from fixtures.redis_server import RedisServer
-from phoenix.contract.events import DurableEvent, JobSnapshot
-from phoenix.contract.jobs import JobState
+from phoenix.contract import DurableEvent, JobSnapshot, JobState
 from phoenix.events.in_memory_log import MemoryEventLog
 from phoenix.events.log import LogHead
 from phoenix.events.messages import EventEnvelope

@@ -9,8 +9,7 @@ from faults.cluster import Cluster, run_cluster
 from fixtures.media_files import MediaMaker, decode
 from fixtures.tiny_pipelines import TinyPipelines, tiny_catalog_toml
 from phoenix.client import Phoenix
-from phoenix.contract.jobs import JobState
-from phoenix.contract.requests import ReelRequest
+from phoenix.contract import JobState, ReelRequest
 
 LOUDNESS_LUFS = -16.0
 

@@ -4,7 +4,7 @@ from sqlalchemy import update
 from sqlmodel import col
 
 from builders import OWNER, claim_next, complete_next, get_job, submit_reel
-from phoenix.contract.requests import JobOptions
+from phoenix.contract import JobOptions
 from phoenix.db.columns import db_now
 from phoenix.db.unit_of_work import Database
 from phoenix.jobs.scheduling.dispatch import list_dispatched, mark_dispatched, plan_dispatch, undispatch

@@ -16,7 +16,7 @@ from builders import (
     make_result,
     submit_reel,
 )
-from phoenix.contract.jobs import JobState
+from phoenix.contract import JobState
 from phoenix.db.unit_of_work import Database
 from phoenix.errors import Conflict, NotFound, QueueFull
 from phoenix.events.messages import EventEnvelope

@@ -11,7 +11,7 @@ from sqlmodel import col
 from builders import LEASE_S, OWNER, RULE, claim_next, get_job, make_result, submit_reel
 from faults.checker import check_always, check_ended
 from faults.history import read_history
-from phoenix.contract.jobs import JobState
+from phoenix.contract import JobState
 from phoenix.db.columns import db_now
 from phoenix.db.unit_of_work import Database, UnitOfWork
 from phoenix.errors import Conflict, NotFound, QueueFull, RequestError

@@ -7,7 +7,7 @@ from sqlalchemy import update
 from sqlmodel import col
 
 from builders import LEASE_S, OWNER, RULE, claim_next, complete_next, event_types, get_job, make_result, submit_reel
-from phoenix.contract.jobs import JobState
+from phoenix.contract import JobState
 from phoenix.db.columns import db_now
 from phoenix.db.unit_of_work import Database
 from phoenix.errors import FailureCode

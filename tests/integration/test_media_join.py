@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from fixtures.media_files import MediaMaker, decode, sound_levels
-from phoenix.contract.requests import Transition
+from phoenix.contract import Transition
 from phoenix.errors import FailureCode, Stage, TaskFailed
 from phoenix.media.errors import MediaStopped
 from phoenix.media.ffmpeg import FfmpegCallbacks, MediaTools, Progress

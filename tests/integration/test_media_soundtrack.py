@@ -6,7 +6,7 @@ import av
 import pytest
 
 from fixtures.media_files import MediaMaker, decode, sound_levels
-from phoenix.contract.requests import SoundtrackRequest
+from phoenix.contract import SoundtrackRequest
 from phoenix.errors import FailureCode, Stage, TaskFailed
 from phoenix.media.errors import MediaStopped
 from phoenix.media.ffmpeg import FfmpegCallbacks, MediaTools

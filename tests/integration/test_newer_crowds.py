@@ -11,8 +11,7 @@ from sqlmodel import col
 from builders import claim_next, get_job, submit_reel
 from phoenix.api.background.lease_reaper import LeaseReaper
 from phoenix.assembly import Services, open_services
-from phoenix.contract.jobs import JobState
-from phoenix.contract.requests import JobOptions
+from phoenix.contract import JobOptions, JobState
 from phoenix.db.columns import db_now
 from phoenix.db.unit_of_work import Database
 from phoenix.jobs.execution.recovery import BATCH

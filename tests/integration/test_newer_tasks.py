@@ -13,7 +13,7 @@ from fixtures.workplace import WorkerHarness, a_reel
 from phoenix.api.background.lease_reaper import LeaseReaper
 from phoenix.api.background.retention import RetentionService
 from phoenix.assembly import Services, open_services
-from phoenix.contract.jobs import JobState
+from phoenix.contract import JobState
 from phoenix.db.columns import db_now
 from phoenix.db.unit_of_work import Database
 from phoenix.jobs.execution.claim import claim

@@ -7,7 +7,7 @@ import pytest
 
 from builders import claim_next, complete_next, get_job, make_result, submit_reel
 from phoenix.access.stream_tokens import get_or_create_secret
-from phoenix.contract.jobs import ClipTimings
+from phoenix.contract import ClipTimings
 from phoenix.db.unit_of_work import Database
 from phoenix.events.messages import EventEnvelope
 from phoenix.jobs.control import cancel

@@ -10,8 +10,7 @@ from builders import get_job, make_reel, submit_reel
 from fixtures.retention import DAY_S, add_old_upload, artifact_ids, end_job, job_ids, once, opened
 from fixtures.workplace import a_soundtrack, a_stitch
 from phoenix.assembly import Services
-from phoenix.contract.requests import JobOptions
-from phoenix.contract.resolved import ResolvedReel, ResolvedRequest
+from phoenix.contract import JobOptions, ResolvedReel, ResolvedRequest
 from phoenix.ids import new_artifact_id, new_job_id
 from phoenix.jobs.control import cancel
 from phoenix.jobs.retention import BATCH as JOBS_AT_ONCE

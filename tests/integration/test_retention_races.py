@@ -10,9 +10,7 @@ from sqlmodel import col
 
 from builders import OWNER, add_file, complete_next, get_job, submit_reel
 from fixtures.workplace import a_soundtrack, a_stitch
-from phoenix.contract.artifacts import MediaInfo
-from phoenix.contract.requests import JobOptions
-from phoenix.contract.resolved import ResolvedRequest
+from phoenix.contract import JobOptions, MediaInfo, ResolvedRequest
 from phoenix.db.unit_of_work import Database, UnitOfWork
 from phoenix.errors import InvalidRequest
 from phoenix.ids import new_artifact_id

@@ -18,7 +18,7 @@ from phoenix.cli.serverless.answers import Progress
 from phoenix.cli.serverless.reel import ReelHandler
 from phoenix.cli.serverless.runpod import container_server
 from phoenix.client import AsyncPhoenix
-from phoenix.contract.jobs import JobState
+from phoenix.contract import JobState
 from phoenix.settings import load_settings
 
 REEL = {"clips": [{"prompt": "a red balloon"}], "duration_s": 1, "fps": 8, "steps": 1}

@@ -13,7 +13,7 @@ from sqlalchemy.util import await_only
 from builders import OWNER, claim_next, submit_reel
 from fixtures.event_streams import TIMEOUT_S, Frame
 from fixtures.stream_fleet import Seen
-from phoenix.contract.jobs import ClipState
+from phoenix.contract import ClipState
 from phoenix.db.unit_of_work import Database
 from phoenix.events.fanout.hub import Hub
 from phoenix.events.log import CoalescingEventLog

@@ -29,8 +29,7 @@ from fixtures.stream_fleet import (
     read_until,
 )
 from phoenix.assembly.services import open_database
-from phoenix.contract.events import TERMINAL_EVENT_TYPES
-from phoenix.contract.jobs import JobState
+from phoenix.contract import TERMINAL_EVENT_TYPES, JobState
 from phoenix.jobs.execution.job_completion import end_job
 from phoenix.jobs.repository import find_job_locked
 

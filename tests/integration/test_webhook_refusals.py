@@ -9,7 +9,7 @@ from sqlalchemy import URL, select, text
 from sqlmodel import col
 
 from builders import OWNER, submit_reel
-from phoenix.contract.requests import JobOptions
+from phoenix.contract import JobOptions
 from phoenix.db.engine import open_engine
 from phoenix.db.unit_of_work import Database
 from phoenix.jobs.control import cancel

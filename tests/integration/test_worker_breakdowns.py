@@ -7,9 +7,7 @@ import pytest
 
 from fixtures.supervision import supervised, until_live
 from fixtures.workplace import OpenHarness, WorkerHarness, a_wan_reel
-from phoenix.contract.artifacts import ArtifactKind
-from phoenix.contract.jobs import JobState
-from phoenix.contract.resolved import ResolvedReel
+from phoenix.contract import ArtifactKind, JobState, ResolvedReel
 from phoenix.engine.interface import RenderedClip
 from phoenix.errors import FailureCode, Stage, TaskFailed
 from phoenix.jobs.lifecycle import AttemptEndState, TaskKind

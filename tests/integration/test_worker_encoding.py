@@ -4,8 +4,7 @@ import pytest
 
 from fixtures.gated_ffmpeg import GatedFfmpeg
 from fixtures.workplace import OpenHarness, WorkerHarness, a_reel
-from phoenix.contract.artifacts import ArtifactKind
-from phoenix.contract.jobs import JobState
+from phoenix.contract import ArtifactKind, JobState
 from phoenix.settings import MediaSettings
 
 

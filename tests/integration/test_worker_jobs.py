@@ -11,9 +11,7 @@ from pydantic import HttpUrl
 from fixtures.log_lines import lines_about
 from fixtures.media_files import MediaMaker, decode
 from fixtures.workplace import OWNER, OpenHarness, WorkerHarness, a_reel, a_soundtrack, a_stitch, slowed
-from phoenix.contract.artifacts import ArtifactKind, MediaInfo
-from phoenix.contract.jobs import ClipTimings, JobState
-from phoenix.contract.requests import SoundtrackRequest, Transition
+from phoenix.contract import ArtifactKind, ClipTimings, JobState, MediaInfo, SoundtrackRequest, Transition
 from phoenix.jobs.artifacts import get_thumbnail
 from phoenix.jobs.event_log.reader import replay
 from phoenix.jobs.repository import FullJob, get_artifact

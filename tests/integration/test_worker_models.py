@@ -8,8 +8,7 @@ import torch
 from diffusers import WanTransformer3DModel
 
 from fixtures.workplace import TIMEOUT_S, OpenHarness, a_reel, a_wan_reel
-from phoenix.contract.jobs import Clip, JobState
-from phoenix.contract.resolved import ResolvedReel
+from phoenix.contract import Clip, JobState, ResolvedReel
 from phoenix.jobs.scheduling.workers import list_live
 from phoenix.jobs.views import view_job
 from phoenix.settings import EngineSettings

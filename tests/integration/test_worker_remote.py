@@ -4,8 +4,7 @@ import asyncio
 
 from fixtures.veo_server import VeoServer
 from fixtures.workplace import TIMEOUT_S, OpenHarness, WorkerHarness, a_reel
-from phoenix.contract.jobs import JobState
-from phoenix.contract.resolved import ResolvedReel
+from phoenix.contract import JobState, ResolvedReel
 from phoenix.jobs.lifecycle import TaskKind
 from phoenix.settings import VeoSettings
 

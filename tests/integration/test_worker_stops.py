@@ -10,7 +10,7 @@ from sqlmodel import col
 from fixtures.database_lock import locked
 from fixtures.redis_server import RedisServer
 from fixtures.workplace import OpenHarness, WorkerHarness, a_reel, slowed
-from phoenix.contract.jobs import JobState
+from phoenix.contract import JobState
 from phoenix.db.columns import db_now
 from phoenix.jobs.execution.recovery import end_overdue, recover_from_lost_worker
 from phoenix.jobs.execution.retries import RetryRule

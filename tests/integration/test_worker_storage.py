@@ -9,7 +9,7 @@ from sqlmodel import col
 from fixtures.s3_server import Bucket
 from fixtures.scripted_server import Answer, ScriptedServer
 from fixtures.workplace import OpenHarness, WorkerHarness, a_reel
-from phoenix.contract.jobs import JobState
+from phoenix.contract import JobState
 from phoenix.errors import FailureCode, Stage
 from phoenix.jobs.lifecycle import AttemptEndState
 from phoenix.jobs.repository import FullJob

@@ -18,7 +18,7 @@ from fixtures import child_processes
 from fixtures.log_lines import lines_about
 from fixtures.supervision import supervised, until_live
 from fixtures.workplace import OpenHarness, a_reel, a_wan_reel, slowed
-from phoenix.contract.jobs import JobState
+from phoenix.contract import JobState
 from phoenix.jobs.execution.retries import RetryRule
 from phoenix.jobs.lifecycle import AttemptEndState, TaskState
 from phoenix.jobs.tables import AttemptRow, WorkerRow

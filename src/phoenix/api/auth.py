@@ -23,7 +23,7 @@ from phoenix.access.keys import (
 )
 from phoenix.access.stream_tokens import StreamGrant, get_or_create_secret, read_grant, sign
 from phoenix.clock import utc_now
-from phoenix.contract.events import StreamToken
+from phoenix.contract import StreamToken
 from phoenix.db import Database
 from phoenix.errors import Unauthenticated
 from phoenix.events.log import BatchLoader

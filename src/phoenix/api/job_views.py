@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from phoenix.clock import utc_now
-from phoenix.contract.jobs import Job, JobState
+from phoenix.contract import Job, JobState
 from phoenix.db import Database
 from phoenix.errors import Unavailable
 from phoenix.events.progress_cache import NO_PROGRESS, ProgressSnapshot

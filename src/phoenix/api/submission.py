@@ -20,11 +20,15 @@ from phoenix.api.job_views import POLL_AFTER_S
 from phoenix.api.lifespan import AppState
 from phoenix.assembly import Services
 from phoenix.catalog.admission import SEED_SPACE, AdmissionLimits, admit_reel, admit_soundtrack, admit_stitch
-from phoenix.contract.artifacts import MediaInfo
-from phoenix.contract.base import Omittable
-from phoenix.contract.jobs import Job
-from phoenix.contract.requests import ReelRequest, SoundtrackJobRequest, StitchRequest
-from phoenix.contract.resolved import ResolvedRequest
+from phoenix.contract import (
+    Job,
+    MediaInfo,
+    Omittable,
+    ReelRequest,
+    ResolvedRequest,
+    SoundtrackJobRequest,
+    StitchRequest,
+)
 from phoenix.errors import FieldError, Gone, InvalidRequest, NotFound
 from phoenix.events.sse.streams import job_stream
 from phoenix.jobs.artifacts import find_known_media

@@ -10,9 +10,18 @@ from dataclasses import dataclass
 from phoenix.catalog import resolve
 from phoenix.catalog.model import Catalog, ModelSpec
 from phoenix.catalog.resolve import Size, ValidationReport
-from phoenix.contract.artifacts import MediaInfo
-from phoenix.contract.requests import ReelRequest, SoundtrackJobRequest, SoundtrackRequest, StitchRequest, Transition
-from phoenix.contract.resolved import ResolvedClip, ResolvedReel, ResolvedSoundtrack, ResolvedStitch
+from phoenix.contract import (
+    MediaInfo,
+    ReelRequest,
+    ResolvedClip,
+    ResolvedReel,
+    ResolvedSoundtrack,
+    ResolvedStitch,
+    SoundtrackJobRequest,
+    SoundtrackRequest,
+    StitchRequest,
+    Transition,
+)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from phoenix.contract.base import AspectRatio, Resolution
+from phoenix.contract import AspectRatio, Resolution
 from phoenix.errors import NotFound, PhoenixError
 
 Offload = Literal["auto", "never", "model", "group"]

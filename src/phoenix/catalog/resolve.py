@@ -7,9 +7,7 @@ from fractions import Fraction
 from typing import Generic, NamedTuple, TypeVar
 
 from phoenix.catalog.model import FloatRange, FrameRule, IntRange, ModelSpec, SizeRule
-from phoenix.contract.base import AspectRatio, Resolution
-from phoenix.contract.requests import ClipRequest, ReelRequest, Transition
-from phoenix.contract.resolved import Adjustment
+from phoenix.contract import Adjustment, AspectRatio, ClipRequest, ReelRequest, Resolution, Transition
 from phoenix.errors import FieldError, InvalidRequest
 
 

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from phoenix.cli.console import read_settings
 from phoenix.cli.embedded.lock import find_holder
 from phoenix.client import Phoenix, RetryPolicy
-from phoenix.contract.fleet import Health
+from phoenix.contract import Health
 from phoenix.settings import Settings
 
 

@@ -18,8 +18,7 @@ from pydantic import BaseModel, ValidationError
 from rich.console import Console
 
 from phoenix.client import PhoenixClientError, PhoenixProblem, PhoenixUnreachable
-from phoenix.contract.jobs import Job, JobState
-from phoenix.contract.problems import ProblemFault
+from phoenix.contract import Job, JobState, ProblemFault
 from phoenix.errors import FieldError, InvalidRequest, PhoenixError, ProblemCode, SchemaOutdated, Unavailable
 from phoenix.settings import UNPREFIXED_NAMES, Settings, load_settings
 

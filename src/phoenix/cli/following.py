@@ -8,17 +8,19 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 
 from phoenix.cli.console import format_seconds, printable
 from phoenix.client import Event, Phoenix
-from phoenix.contract.events import (
+from phoenix.contract import (
+    Clip,
     ClipFailed,
     ClipPreview,
     ClipProgress,
     ClipRetrying,
     ClipStarted,
+    ClipState,
     ClipSucceeded,
+    Job,
     JobQueueMoved,
     JobSnapshot,
 )
-from phoenix.contract.jobs import Clip, ClipState, Job
 
 MANY_CLIPS = 12
 """With more clips, only running clips have a bar, because a terminal has 24 lines."""

@@ -39,9 +39,7 @@ from phoenix.cli.options import (
     with_first_frame,
 )
 from phoenix.client import Phoenix, PhoenixClientError
-from phoenix.contract.jobs import Job
-from phoenix.contract.requests import SoundtrackRequest
-from phoenix.contract.resolved import ResolvedReel
+from phoenix.contract import Job, ResolvedReel, SoundtrackRequest
 
 
 @dataclass(frozen=True)

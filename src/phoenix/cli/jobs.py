@@ -10,8 +10,7 @@ from phoenix.cli.console import err, exit_on_error, out, print_json, require_suc
 from phoenix.cli.following import follow
 from phoenix.cli.options import OutputOption
 from phoenix.cli.tables import clips_table, job_lines, jobs_table, models_table
-from phoenix.contract.base import JobKind
-from phoenix.contract.jobs import JobState
+from phoenix.contract import JobKind, JobState
 
 jobs_app = typer.Typer(no_args_is_help=True, help="Inspect and control jobs.")
 

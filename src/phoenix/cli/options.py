@@ -12,9 +12,7 @@ from pydantic import ValidationError
 from phoenix.catalog.admission import SEED_SPACE, AdmissionLimits, KnownMedia, admit_reel
 from phoenix.catalog.model import Catalog
 from phoenix.cli.console import USAGE, err, printable
-from phoenix.contract.base import AspectRatio, Resolution
-from phoenix.contract.requests import ReelRequest, SoundtrackRequest
-from phoenix.contract.resolved import Adjustment, ResolvedReel
+from phoenix.contract import Adjustment, AspectRatio, ReelRequest, Resolution, ResolvedReel, SoundtrackRequest
 from phoenix.ids import new_artifact_id
 from phoenix.media.probe import ProbeLimits, probe_media
 from phoenix.settings import Settings

@@ -33,8 +33,7 @@ from phoenix.cli.options import (
     make_request,
     resolve_reel,
 )
-from phoenix.contract.requests import ReelRequest
-from phoenix.contract.resolved import ResolvedReel
+from phoenix.contract import ReelRequest, ResolvedReel
 
 
 def plan(  # noqa: PLR0913, PLR0917 - one parameter per option

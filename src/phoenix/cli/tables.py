@@ -5,8 +5,7 @@ from collections.abc import Iterable
 from rich.table import Column, Table
 
 from phoenix.cli.console import format_seconds, printable
-from phoenix.contract.jobs import Clip, Job, JobState
-from phoenix.contract.models import Model, NumberRange
+from phoenix.contract import Clip, Job, JobState, Model, NumberRange
 
 STATE_STYLES = {
     "queued": "yellow",

@@ -13,12 +13,23 @@ from phoenix.client.downloading import Expected, download
 from phoenix.client.errors import NoOutput
 from phoenix.client.transport import Params, RetryPolicy, Transport
 from phoenix.client.watching import Event, JobFollower
-from phoenix.contract.artifacts import Artifact
-from phoenix.contract.base import JobKind
-from phoenix.contract.fleet import Health, QueueView, Worker, WorkerList
-from phoenix.contract.jobs import Job, JobPage, JobState
-from phoenix.contract.models import Model, ModelList
-from phoenix.contract.requests import JobOptions, ReelRequest, SoundtrackJobRequest, StitchRequest
+from phoenix.contract import (
+    Artifact,
+    Health,
+    Job,
+    JobKind,
+    JobOptions,
+    JobPage,
+    JobState,
+    Model,
+    ModelList,
+    QueueView,
+    ReelRequest,
+    SoundtrackJobRequest,
+    StitchRequest,
+    Worker,
+    WorkerList,
+)
 
 
 class AsyncPhoenix:

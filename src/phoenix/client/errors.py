@@ -6,7 +6,7 @@ import httpx
 from pydantic import ValidationError
 
 from phoenix.clock import utc_now
-from phoenix.contract.problems import Problem, ProblemFault
+from phoenix.contract import Problem, ProblemFault
 
 
 class PhoenixClientError(Exception):

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from phoenix.client.errors import PhoenixProblem, PhoenixUnreachable
 from phoenix.client.transport import RetryPolicy, RetryState, Transport, unreachable
-from phoenix.contract.events import (
+from phoenix.contract import (
     TERMINAL_EVENT_TYPES,
     ClipPreview,
     ClipProgress,

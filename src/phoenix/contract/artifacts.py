@@ -4,7 +4,7 @@ from enum import StrEnum
 
 from pydantic import Field
 
-from phoenix.contract.base import Timestamp, View
+from phoenix.contract.wire_types import Timestamp, View
 
 
 class ArtifactKind(StrEnum):

@@ -4,8 +4,8 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import Field, RootModel
 
-from phoenix.contract.base import Progress, TerminalEventType, Timestamp, View
 from phoenix.contract.jobs import Job, JobError, JobOutput, JobTimings
+from phoenix.contract.wire_types import Progress, TerminalEventType, Timestamp, View
 
 
 class _Event(View):

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from phoenix.contract.base import Timestamp, View
+from phoenix.contract.wire_types import Timestamp, View
 
 QueueName = Literal["gpu", "remote", "media"]
 """`gpu`: clips rendered on devices here. `remote`: clips that a service over the network renders. `media`: soundtracks

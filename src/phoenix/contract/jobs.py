@@ -4,8 +4,8 @@ from enum import StrEnum
 
 from pydantic import Field
 
-from phoenix.contract.base import JobKind, Priority, Progress, Timestamp, View
 from phoenix.contract.resolved import ResolvedRequest
+from phoenix.contract.wire_types import JobKind, Priority, Progress, Timestamp, View
 from phoenix.errors import FailureCode, Stage
 
 

@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from phoenix.contract.base import AspectRatio, Resolution, View
+from phoenix.contract.wire_types import AspectRatio, Resolution, View
 
 
 class NumberRange(View):

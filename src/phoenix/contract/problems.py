@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from phoenix.contract.base import View
+from phoenix.contract.wire_types import View
 from phoenix.errors import ProblemCode
 
 PROBLEM_MEDIA_TYPE = "application/problem+json"

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, HttpUrl, UrlConstraints, model_validator
 
-from phoenix.contract.base import (
+from phoenix.contract.wire_types import (
     MAX_CLIPS,
     AspectRatio,
     Omittable,

@@ -4,8 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from phoenix.contract.base import AspectRatio, Resolution, View
 from phoenix.contract.requests import SoundtrackRequest, Transition
+from phoenix.contract.wire_types import AspectRatio, Resolution, View
 
 
 class Adjustment(View):

@@ -5,8 +5,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, Json
 
-from phoenix.contract.base import MAX_CLIPS, Omittable, Prompt, Request, Seed, View
 from phoenix.contract.requests import ArtifactRef, ClipRequest, DurationS
+from phoenix.contract.wire_types import MAX_CLIPS, Omittable, Prompt, Request, Seed, View
 
 VIDEO_ID_PATTERN = r"^video_[0-9a-z]{26}$"
 SIZE_PATTERN = r"^[0-9]{2,5}x[0-9]{2,5}$"

@@ -4,8 +4,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from phoenix.contract.base import JobKind, TerminalEventType, Timestamp, View
 from phoenix.contract.jobs import JobError, JobOutput, JobState, JobTimings
+from phoenix.contract.wire_types import JobKind, TerminalEventType, Timestamp, View
 
 
 class WebhookData(View):

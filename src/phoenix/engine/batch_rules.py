@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from phoenix.catalog.model import ModelSpec
-from phoenix.contract.resolved import ResolvedClip
+from phoenix.contract import ResolvedClip
 
 _Item = TypeVar("_Item")
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from phoenix.catalog.model import ModelSpec
-from phoenix.contract.resolved import ResolvedClip
+from phoenix.contract import ResolvedClip
 from phoenix.engine.stop_token import RenderStopped, StopToken
 from phoenix.errors import Stage, TaskFailed
 

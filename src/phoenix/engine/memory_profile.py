@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol, cast
 
 from phoenix.catalog.model import ModelSpec
-from phoenix.contract.resolved import ResolvedClip
+from phoenix.contract import ResolvedClip
 from phoenix.telemetry.logs import get_logger
 
 _logger = get_logger(__name__)

@@ -3,8 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 
 from phoenix.clock import Clock, utc_now
-from phoenix.contract.events import TERMINAL_EVENT_TYPES, DurableEvent, JobSnapshot
-from phoenix.contract.jobs import Job
+from phoenix.contract import TERMINAL_EVENT_TYPES, DurableEvent, Job, JobSnapshot
 from phoenix.errors import NotFound
 from phoenix.events.log import REPLAY_LIMIT, LogHead, LogPosition, OwnerSnapshot
 from phoenix.events.messages import EventEnvelope

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Generic, Protocol, TypeVar
 
-from phoenix.contract.events import DurableEvent, JobSnapshot
+from phoenix.contract import DurableEvent, JobSnapshot
 from phoenix.errors import NewerVersionError, NotFound
 from phoenix.events.progress_cache import ProgressSnapshot
 

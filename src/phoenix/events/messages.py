@@ -5,7 +5,7 @@ import random
 import re
 from dataclasses import dataclass, replace
 
-from phoenix.contract.events import (
+from phoenix.contract import (
     TERMINAL_EVENT_TYPES,
     ClipPreview,
     ClipProgress,

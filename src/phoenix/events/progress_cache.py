@@ -6,7 +6,7 @@ from datetime import datetime
 
 from pydantic import ValidationError
 
-from phoenix.contract.events import ClipProgress
+from phoenix.contract import ClipProgress
 
 _JOB_FIELD = "job"
 """Field of the hash with the job's progress. Every other field is the index of a clip."""

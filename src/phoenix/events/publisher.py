@@ -9,7 +9,7 @@ from typing import cast
 
 from redis.asyncio import Redis
 
-from phoenix.contract.events import TERMINAL_EVENT_TYPES, ClipPreview, ClipProgress
+from phoenix.contract import TERMINAL_EVENT_TYPES, ClipPreview, ClipProgress
 from phoenix.events.messages import EventEnvelope, to_message, to_owner_message
 from phoenix.events.progress_cache import (
     NO_PROGRESS,

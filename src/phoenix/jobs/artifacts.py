@@ -6,7 +6,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from phoenix.contract.artifacts import ArtifactKind, MediaInfo
+from phoenix.contract import ArtifactKind, MediaInfo
 from phoenix.db import UnitOfWork
 from phoenix.errors import Conflict, NotFound
 from phoenix.jobs.lifecycle import TaskKind

@@ -5,8 +5,7 @@ A waiting job is canceled at once. A running job is canceled once its workers ha
 
 from datetime import timedelta
 
-from phoenix.contract.events import JobQueued
-from phoenix.contract.jobs import JobState
+from phoenix.contract import JobQueued, JobState
 from phoenix.db import UnitOfWork
 from phoenix.errors import Conflict
 from phoenix.jobs.event_log.writer import append_event

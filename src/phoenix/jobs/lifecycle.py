@@ -8,7 +8,7 @@ a lease. A task becomes `ready` again when its attempt was lost, was pre-empted,
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
 
-from phoenix.contract.jobs import JobState
+from phoenix.contract import JobState
 from phoenix.errors import PhoenixError
 
 

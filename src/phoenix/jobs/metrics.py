@@ -9,8 +9,7 @@ from sqlalchemy import Text, func, select, text, type_coerce
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from phoenix.contract.fleet import QueueDepth
-from phoenix.contract.jobs import JobState
+from phoenix.contract import JobState, QueueDepth
 from phoenix.db import UnitOfWork, db_now
 from phoenix.errors import FailureCode
 from phoenix.jobs.lifecycle import TaskKind, TaskState

@@ -14,9 +14,7 @@ from sqlalchemy.orm import aliased
 from sqlalchemy.sql.elements import ColumnElement
 from sqlmodel import col
 
-from phoenix.contract.artifacts import ArtifactKind
-from phoenix.contract.base import JobKind, Priority
-from phoenix.contract.jobs import JobState
+from phoenix.contract import ArtifactKind, JobKind, JobState, Priority
 from phoenix.errors import FieldError, MalformedRequest, NewerVersionError, NotFound
 from phoenix.jobs.lifecycle import TaskKind, TaskState
 from phoenix.jobs.tables import ArtifactRow, JobRow, TaskRow

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.sql.elements import ColumnElement
 from sqlmodel import col
 
-from phoenix.contract.artifacts import ArtifactKind
+from phoenix.contract import ArtifactKind
 from phoenix.db import UnitOfWork, db_now
 from phoenix.errors import Conflict, NewerVersionError, NotFound
 from phoenix.jobs.post_commit import FilesOrphaned

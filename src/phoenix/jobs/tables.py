@@ -12,8 +12,7 @@ from typing import Any
 from sqlalchemy import JSON, BigInteger, ForeignKey, Index, Text
 from sqlmodel import Field, SQLModel
 
-from phoenix.contract.artifacts import ArtifactKind
-from phoenix.contract.jobs import JobState
+from phoenix.contract import ArtifactKind, JobState
 from phoenix.db import EnumText, UtcDateTime
 from phoenix.jobs.lifecycle import AttemptEndState, TaskKind, TaskState
 

@@ -7,11 +7,10 @@ from typing import get_args
 
 from pydantic import TypeAdapter, ValidationError
 
-from phoenix.contract.artifacts import Artifact, MediaInfo
-from phoenix.contract.base import Priority
-from phoenix.contract.events import ClipProgress
-from phoenix.contract.jobs import (
+from phoenix.contract import (
+    Artifact,
     Clip,
+    ClipProgress,
     ClipState,
     ClipTimings,
     Job,
@@ -19,8 +18,12 @@ from phoenix.contract.jobs import (
     JobOutput,
     JobState,
     JobTimings,
+    MediaInfo,
+    Priority,
+    ResolvedClip,
+    ResolvedReel,
+    ResolvedRequest,
 )
-from phoenix.contract.resolved import ResolvedClip, ResolvedReel, ResolvedRequest
 from phoenix.db import NEWER_VERSION_RETRY_AFTER_S
 from phoenix.errors import NewerVersionError
 from phoenix.events.progress_cache import NO_PROGRESS, ProgressSnapshot

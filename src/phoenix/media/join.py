@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from phoenix.contract.artifacts import MediaInfo
-from phoenix.contract.requests import Transition
+from phoenix.contract import MediaInfo, Transition
 from phoenix.errors import FailureCode, Stage, TaskFailed
 from phoenix.media import reel_plan
 from phoenix.media.commands import video

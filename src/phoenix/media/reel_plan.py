@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
-from phoenix.contract.artifacts import MediaInfo
+from phoenix.contract import MediaInfo
 from phoenix.media.commands.video import Picture, Segment
 
 # The memory of a crossfade graph grows with its inputs (280 MiB for 15 in 480p), so a long reel needs several commands.

@@ -3,8 +3,7 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from phoenix.contract.artifacts import MediaInfo
-from phoenix.contract.requests import SoundtrackRequest
+from phoenix.contract import MediaInfo, SoundtrackRequest
 from phoenix.errors import FailureCode, Stage, TaskFailed
 from phoenix.media.commands import sound
 from phoenix.media.errors import UnreadableMedia, invalid_media

@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory, gettempdir
 from typing import ParamSpec, TypeVar
 
 from phoenix.assembly.services import Services
-from phoenix.contract.artifacts import MediaInfo
+from phoenix.contract import MediaInfo
 from phoenix.engine.registry import EngineRegistry
 from phoenix.engine.slots import DeviceSlots, SharedSlots
 from phoenix.errors import FailureCode, NotFound, Stage, TaskFailed

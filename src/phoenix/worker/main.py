@@ -15,7 +15,7 @@ from functools import partial
 
 from phoenix.assembly.services import Services, open_database, open_services
 from phoenix.catalog.model import CatalogError
-from phoenix.contract.fleet import QueueName
+from phoenix.contract import QueueName
 from phoenix.engine.device import NoSuchDevice, device_memory, pick_device
 from phoenix.engine.stop_token import StopReason
 from phoenix.errors import Unavailable

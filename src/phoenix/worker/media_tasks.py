@@ -5,9 +5,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from phoenix.catalog.resolve import joined_length_s
-from phoenix.contract.artifacts import MediaInfo
-from phoenix.contract.requests import SoundtrackRequest, Transition
-from phoenix.contract.resolved import ResolvedReel, ResolvedRequest, ResolvedSoundtrack, ResolvedStitch
+from phoenix.contract import (
+    MediaInfo,
+    ResolvedReel,
+    ResolvedRequest,
+    ResolvedSoundtrack,
+    ResolvedStitch,
+    SoundtrackRequest,
+    Transition,
+)
 from phoenix.errors import Stage, TaskFailed
 from phoenix.jobs.artifacts import find_known_media
 from phoenix.jobs.execution.completion import AttemptOutput

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from phoenix.async_tasks import in_background
 from phoenix.clock import utc_now
-from phoenix.contract.events import ClipPreview, ClipProgress
+from phoenix.contract import ClipPreview, ClipProgress
 from phoenix.events.publisher import EventPublisher
 from phoenix.jobs.execution.claim import Claim
 from phoenix.jobs.progress import MEDIA_SHARE, weigh

@@ -6,8 +6,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from phoenix.catalog.model import ModelSpec
-from phoenix.contract.artifacts import MediaInfo
-from phoenix.contract.resolved import ResolvedClip, ResolvedReel
+from phoenix.contract import MediaInfo, ResolvedClip, ResolvedReel
 from phoenix.engine.interface import ClipInputs, RenderedClip
 from phoenix.errors import FailureCode, Stage, TaskFailed
 from phoenix.jobs.execution.completion import AttemptOutput

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from phoenix.contract.resolved import ResolvedReel
+from phoenix.contract import ResolvedReel
 from phoenix.db.unit_of_work import UnitOfWork
 from phoenix.engine.stop_token import RenderStopped, StopReason
 from phoenix.errors import FailureCode, NewerVersionError, Stage, TaskFailed

@@ -5,7 +5,7 @@ import time
 from collections.abc import Generator
 from contextlib import contextmanager
 
-from phoenix.contract.jobs import ClipTimings
+from phoenix.contract import ClipTimings
 from phoenix.errors import Stage
 from phoenix.worker.leases import MonotonicClock
 

@@ -9,7 +9,7 @@ from PIL import Image
 
 from phoenix.catalog.model import ModelSpec
 from phoenix.catalog.resolve import fit_size
-from phoenix.contract.resolved import ResolvedClip
+from phoenix.contract import ResolvedClip
 from phoenix.engine.interface import ClipInputs, NullObserver, ProcessUnfit
 from phoenix.engine.registry import EngineRegistry
 from phoenix.engine.stop_token import RenderStopped, StopReason, StopToken

@@ -8,8 +8,7 @@ import pytest
 
 from phoenix.api.app import create_app
 from phoenix.api.openapi.documents import Documents
-from phoenix.contract.events import TERMINAL_EVENT_TYPES, DurableEvent, EphemeralEvent
-from phoenix.contract.webhooks import WebhookPayload
+from phoenix.contract import TERMINAL_EVENT_TYPES, DurableEvent, EphemeralEvent, WebhookPayload
 from phoenix.settings import load_settings
 
 PROBLEM = ("application/problem+json", {"$ref": "#/components/schemas/Problem"})

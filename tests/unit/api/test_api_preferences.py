@@ -3,7 +3,7 @@
 import pytest
 
 from phoenix.api.submission import MAX_WAIT_S, fingerprint_of, parse_idempotency_key, parse_wait_s
-from phoenix.contract.requests import ReelRequest
+from phoenix.contract import ReelRequest
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from starlette.exceptions import HTTPException
 
 from phoenix.api.errors.problems import MAX_FIELD_ERRORS, PROBLEM_KINDS, explain, problem_response
 from phoenix.api.http.request_ids import assign_request_id
-from phoenix.contract.problems import Problem
+from phoenix.contract import Problem
 from phoenix.errors import (
     Conflict,
     FieldError,

@@ -7,7 +7,7 @@ import pytest
 from pydantic import BaseModel, Field, ValidationError
 
 from phoenix.api.errors.validation import explain_validation, pointer_of
-from phoenix.contract.videos import SIZE_PATTERN
+from phoenix.contract import SIZE_PATTERN
 
 
 def error(kind: str, *loc: str | int, msg: str = "Input should be less than 5", **more: Any) -> dict[str, Any]:

@@ -12,9 +12,7 @@ from phoenix.api.openai.forms import collect_fields, validate_fields
 from phoenix.api.openai.views import job_id_of, to_reel, video_id_of, view_video
 from phoenix.api.openapi.postprocess import EXAMPLES
 from phoenix.catalog.model import load_catalog
-from phoenix.contract.jobs import Job
-from phoenix.contract.requests import ReelRequest
-from phoenix.contract.videos import VideoRequest
+from phoenix.contract import Job, ReelRequest, VideoRequest
 from phoenix.errors import InvalidRequest
 
 CATALOG = load_catalog()

@@ -3,8 +3,7 @@
 import pytest
 
 from phoenix.clock import utc_now
-from phoenix.contract.events import JobCanceled, JobFailed
-from phoenix.contract.jobs import JobError, JobState
+from phoenix.contract import JobCanceled, JobError, JobFailed, JobState
 from phoenix.errors import FailureCode, Stage
 from phoenix.jobs.tables import JobRow
 from phoenix.jobs.webhooks.outbox import MAX_PAYLOAD_BYTES, make_payload, target_of

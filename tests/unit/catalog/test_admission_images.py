@@ -4,8 +4,7 @@ import pytest
 
 from phoenix.catalog.admission import AdmissionLimits, admit_reel
 from phoenix.catalog.model import Catalog, load_catalog
-from phoenix.contract.artifacts import MediaInfo
-from phoenix.contract.requests import ReelRequest
+from phoenix.contract import MediaInfo, ReelRequest
 from phoenix.errors import InvalidRequest
 
 IMAGE_ID = "art_01kag3e9zq4f7w5m8x2c6b0n1d"

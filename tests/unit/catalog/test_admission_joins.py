@@ -3,8 +3,7 @@
 import pytest
 
 from phoenix.catalog.admission import AdmissionLimits, admit_soundtrack, admit_stitch
-from phoenix.contract.artifacts import MediaInfo
-from phoenix.contract.requests import SoundtrackJobRequest, StitchRequest
+from phoenix.contract import MediaInfo, SoundtrackJobRequest, StitchRequest
 from phoenix.errors import InvalidRequest
 
 IDS = [f"art_01kag3e9zq4f7w5m8x2c6b0n{number}d" for number in range(3)]

@@ -6,9 +6,7 @@ import pytest
 
 from phoenix.catalog.admission import AdmissionLimits, admit_reel
 from phoenix.catalog.model import load_catalog
-from phoenix.contract.artifacts import MediaInfo
-from phoenix.contract.requests import ReelRequest
-from phoenix.contract.resolved import ResolvedReel
+from phoenix.contract import MediaInfo, ReelRequest, ResolvedReel
 from phoenix.errors import InvalidRequest
 
 CATALOG = load_catalog()

@@ -7,7 +7,7 @@ from rich.console import Console
 
 from builders import make_reel
 from phoenix.cli.bench.report import BenchReport, Machine, PeakMemory, bench_lines, bench_table, make_report
-from phoenix.contract.jobs import ClipTimings
+from phoenix.contract import ClipTimings
 
 
 def timings(denoise_s: float | None, **stages: float) -> ClipTimings:

@@ -11,7 +11,7 @@ from builders import make_reel
 from phoenix.cli.app import app
 from phoenix.cli.bench.report import BenchReport, Machine, PeakMemory, make_report
 from phoenix.cli.capacity.command import read_bench
-from phoenix.contract.jobs import ClipTimings
+from phoenix.contract import ClipTimings
 
 CAPACITY_PAGE = Path(__file__).parents[3] / "docs" / "operations" / "capacity.md"
 LOAD = ("--reels-per-hour", "40", "--clips", "5")

@@ -22,8 +22,7 @@ from fixtures.event_examples import (
 )
 from phoenix.cli.following import MANY_CLIPS, BarDisplay, LineDisplay, describe
 from phoenix.client import Event
-from phoenix.contract.events import JobSnapshot
-from phoenix.contract.jobs import ClipState
+from phoenix.contract import ClipState, JobSnapshot
 
 
 def snapshot(clips: int) -> JobSnapshot:

@@ -9,7 +9,7 @@ from typer.testing import CliRunner, Result
 from phoenix.cli.app import app
 from phoenix.cli.generate import generate
 from phoenix.cli.plan import plan
-from phoenix.contract.resolved import ResolvedReel
+from phoenix.contract import ResolvedReel
 
 
 def run(*arguments: str) -> Result:

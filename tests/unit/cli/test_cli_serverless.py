@@ -13,8 +13,7 @@ from fixtures.event_examples import AT, JOB_ID, a_clip, a_job, clip_preview, cli
 from phoenix.cli.serverless import answers
 from phoenix.cli.serverless.answers import Throttle, find_progress
 from phoenix.cli.serverless.runpod import SdkMissing, container_settings, load_sdk, send_progress
-from phoenix.contract.events import JobSnapshot
-from phoenix.contract.jobs import JobError, JobState
+from phoenix.contract import JobError, JobSnapshot, JobState
 from phoenix.errors import FailureCode, Stage
 from phoenix.settings import DatabaseSettings, RedisSettings, Settings, StorageSettings
 

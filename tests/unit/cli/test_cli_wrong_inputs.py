@@ -11,7 +11,7 @@ from phoenix.cli.app import app
 from phoenix.cli.console import exit_on_error
 from phoenix.cli.doctor import unknown_names
 from phoenix.cli.tables import models_table
-from phoenix.contract.models import Model, NumberRange
+from phoenix.contract import Model, NumberRange
 from phoenix.errors import FieldError, InvalidRequest, SchemaOutdated, Unavailable
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from phoenix.client.errors import problem_from
 from phoenix.clock import utc_now
-from phoenix.contract.problems import Problem, ProblemFault
+from phoenix.contract import Problem, ProblemFault
 from phoenix.errors import ProblemCode
 
 PROBLEM = Problem(

@@ -20,8 +20,16 @@ from fixtures.event_examples import (
     job_started,
     queue_moved,
 )
-from phoenix.contract.events import ClipProgress, ClipSucceeded, DurableEvent, EphemeralEvent, JobSnapshot
-from phoenix.contract.jobs import ClipState, Job, JobState
+from phoenix.contract import (
+    ClipProgress,
+    ClipState,
+    ClipSucceeded,
+    DurableEvent,
+    EphemeralEvent,
+    Job,
+    JobSnapshot,
+    JobState,
+)
 from phoenix.events.messages import EncodedEvent, encode
 from phoenix.events.sse.cursor import ClientCursor, SendDecision
 

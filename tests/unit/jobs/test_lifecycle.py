@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from phoenix.contract.jobs import JobState
+from phoenix.contract import JobState
 from phoenix.jobs.lifecycle import (
     JOB_TRANSITIONS,
     TASK_TRANSITIONS,

@@ -26,9 +26,14 @@ from sqlmodel import SQLModel, col
 from builders import LEASE_S, OWNER, RULE, add_file, make_failure, make_reel, make_result
 from faults.checker import check_always, check_ended, describe
 from faults.history import History, read_history
-from phoenix.contract.jobs import JobState
-from phoenix.contract.requests import JobOptions, SoundtrackRequest
-from phoenix.contract.resolved import ResolvedRequest, ResolvedSoundtrack, ResolvedStitch
+from phoenix.contract import (
+    JobOptions,
+    JobState,
+    ResolvedRequest,
+    ResolvedSoundtrack,
+    ResolvedStitch,
+    SoundtrackRequest,
+)
 from phoenix.db.columns import db_now
 from phoenix.db.engine import database_url, open_engine
 from phoenix.db.unit_of_work import Database, UnitOfWork

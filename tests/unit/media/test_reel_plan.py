@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from phoenix.contract.artifacts import MediaInfo
+from phoenix.contract import MediaInfo
 from phoenix.media.reel_plan import chunks_of, exact_fps, frames_at, overlaps_of, picture_of
 
 COUNTS = st.lists(st.integers(1, 40), min_size=1, max_size=60)

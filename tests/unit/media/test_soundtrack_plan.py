@@ -4,7 +4,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from phoenix.contract.requests import SoundtrackRequest
+from phoenix.contract import SoundtrackRequest
 from phoenix.errors import TaskFailed
 from phoenix.media.commands.sound import Loudness
 from phoenix.media.soundtrack import plan_shape, plan_trim_db

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from phoenix.clock import utc_now
-from phoenix.contract.events import ClipProgress
+from phoenix.contract import ClipProgress
 from phoenix.jobs.scheduling.durations import DurationPerWeight
 from phoenix.jobs.scheduling.eta import Countdown
 from phoenix.worker.progress import ClipShare

@@ -1,6 +1,6 @@
 """When a worker ends, how fast, and with which status."""
 
-from phoenix.contract.artifacts import MediaInfo
+from phoenix.contract import MediaInfo
 from phoenix.engine.interface import ProcessUnfit
 from phoenix.errors import FailureCode, Stage
 from phoenix.jobs.execution.completion import AttemptOutput

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from phoenix.api.background.leader_loop import LeaderLease, leader_loop
 from phoenix.assembly import Services
 from phoenix.clock import utc_now
-from phoenix.contract.events import JobQueueMoved
+from phoenix.contract import JobQueueMoved
 from phoenix.events.messages import EventEnvelope
 from phoenix.jobs.repository import FullJob, list_queued
 from phoenix.jobs.views import QueuePosition

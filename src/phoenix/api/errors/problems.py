@@ -12,7 +12,7 @@ from starlette.types import Scope
 from phoenix.api.errors.validation import explain_validation
 from phoenix.api.http.body_limits import CLOSE_CONNECTION
 from phoenix.api.http.request_ids import request_id_of
-from phoenix.contract.problems import PROBLEM_MEDIA_TYPE, Problem, ProblemFault
+from phoenix.contract import PROBLEM_MEDIA_TYPE, Problem, ProblemFault
 from phoenix.errors import (
     FieldError,
     InvalidRequest,

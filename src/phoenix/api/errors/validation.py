@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from phoenix.contract.videos import SIZE_PATTERN
+from phoenix.contract import SIZE_PATTERN
 from phoenix.errors import FieldError
 from phoenix.ids import ARTIFACT_ID_PATTERN, JOB_ID_PATTERN
 

@@ -11,8 +11,7 @@ from typing import Annotated, Any
 from fastapi import Header, Path
 from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field
 
-from phoenix.contract.base import Omittable
-from phoenix.contract.problems import PROBLEM_MEDIA_TYPE
+from phoenix.contract import PROBLEM_MEDIA_TYPE, Omittable
 from phoenix.errors import NotFound
 from phoenix.ids import ARTIFACT_ID_PATTERN, DELIVERY_ID_PATTERN, JOB_ID_PATTERN
 

@@ -10,7 +10,7 @@ from starlette.exceptions import HTTPException
 
 from phoenix.api.errors.problems import ExplainedError, explain
 from phoenix.api.http.declarations import Responses
-from phoenix.contract.videos import VideoFault, VideoProblem
+from phoenix.contract import VideoFault, VideoProblem
 from phoenix.errors import ProblemCode, RequestError
 from phoenix.storage.errors import ObjectMissing, StoreFailed
 

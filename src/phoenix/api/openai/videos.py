@@ -23,11 +23,11 @@ from phoenix.api.openai.forms import FILE_FIELD, open_form, save_picture, valida
 from phoenix.api.openai.views import job_id_of, to_reel, to_remix, video_id_of, view_video
 from phoenix.api.routes.artifacts import store_upload
 from phoenix.api.submission import Submission, SubmissionDep, fingerprint_of
-from phoenix.contract.base import Omittable
-from phoenix.contract.jobs import Job
-from phoenix.contract.requests import ReelRequest
-from phoenix.contract.videos import (
+from phoenix.contract import (
     VIDEO_ID_PATTERN,
+    Job,
+    Omittable,
+    ReelRequest,
     Video,
     VideoDeleted,
     VideoList,

@@ -5,11 +5,19 @@ from typing import Any
 
 from phoenix.catalog.model import Catalog, SizeRule
 from phoenix.catalog.resolve import Size, fit_size
-from phoenix.contract.base import AspectRatio, Resolution
-from phoenix.contract.jobs import Job, JobState
-from phoenix.contract.requests import ClipRequest, ReelRequest
-from phoenix.contract.resolved import ResolvedReel
-from phoenix.contract.videos import Video, VideoError, VideoRequest, VideoStatus
+from phoenix.contract import (
+    AspectRatio,
+    ClipRequest,
+    Job,
+    JobState,
+    ReelRequest,
+    Resolution,
+    ResolvedReel,
+    Video,
+    VideoError,
+    VideoRequest,
+    VideoStatus,
+)
 from phoenix.errors import Conflict, FieldError, InvalidRequest
 
 NamedSizes = dict[Size, tuple[Resolution, AspectRatio]]

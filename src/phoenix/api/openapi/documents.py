@@ -18,9 +18,7 @@ from starlette.responses import JSONResponse, Response
 from phoenix.api.openapi.postprocess import EVENT_STREAM, Json, operations_of, postprocess
 from phoenix.api.openapi.webhooks import PAYLOADS, describe_webhooks
 from phoenix.api.routes.artifacts import UPLOAD_SCHEMA
-from phoenix.contract.events import EventPage, JobEvent
-from phoenix.contract.problems import Problem
-from phoenix.contract.videos import VideoProblem, VideoRemixRequest, VideoRequest
+from phoenix.contract import EventPage, JobEvent, Problem, VideoProblem, VideoRemixRequest, VideoRequest
 
 TAGS: list[dict[str, str]] = [
     {"name": "reels", "description": "Prompts in, one video out."},

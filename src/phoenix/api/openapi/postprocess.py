@@ -8,8 +8,7 @@ from typing import Any, cast
 from pydantic import TypeAdapter
 
 from phoenix.api.http.request_ids import HEADER
-from phoenix.contract.events import DurableEvent
-from phoenix.contract.resolved import ResolvedRequest
+from phoenix.contract import DurableEvent, ResolvedRequest
 
 Json = dict[str, Any]
 EVENT_STREAM = "text/event-stream"

@@ -3,7 +3,7 @@
 from typing import Any
 
 from phoenix.api.openapi.postprocess import EXAMPLES, Json
-from phoenix.contract.webhooks import WebhookPayload
+from phoenix.contract import WebhookPayload
 
 PAYLOADS = (WebhookPayload,)
 """Types that the document needs in addition to the types of the routes."""

@@ -16,7 +16,7 @@ from phoenix.api.http.declarations import BINARY, ArtifactIdInPath, Responses
 from phoenix.api.http.multipart import FIELD, ReceivedFile, receive_file
 from phoenix.api.lifespan import AppState
 from phoenix.assembly import Services
-from phoenix.contract.artifacts import Artifact, MediaInfo
+from phoenix.contract import Artifact, MediaInfo
 from phoenix.db import Database
 from phoenix.errors import FieldError, InvalidRequest, NotFound, PhoenixError, Unavailable
 from phoenix.ids import new_artifact_id

@@ -10,7 +10,7 @@ from prometheus_client import Metric
 
 from phoenix.access.keys import Scope
 from phoenix.api.dependencies import CallerDep, DatabaseDep, ReaderDep
-from phoenix.contract.fleet import QueueDepth, QueueView, WorkerList
+from phoenix.contract import QueueDepth, QueueView, WorkerList
 from phoenix.errors import Unavailable
 from phoenix.jobs.metrics import FleetGauges, WorkerDeviceMemory, read_gauges
 from phoenix.jobs.scheduling.workers import view_queue, view_workers

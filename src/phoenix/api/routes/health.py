@@ -11,7 +11,7 @@ from sqlalchemy import text
 from phoenix import __version__
 from phoenix.api.dependencies import ServicesDep
 from phoenix.assembly import Services
-from phoenix.contract.fleet import Health
+from phoenix.contract import Health
 from phoenix.db import Database
 from phoenix.errors import FieldError, PhoenixError, SchemaOutdated, Unavailable
 from phoenix.events.pubsub.redis_client import send

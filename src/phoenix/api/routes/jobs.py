@@ -19,8 +19,7 @@ from phoenix.api.http.declarations import (
 )
 from phoenix.api.job_views import POLL_AFTER_S
 from phoenix.api.submission import point_to_job, quota_of
-from phoenix.contract.base import JobKind, Omittable
-from phoenix.contract.jobs import Job, JobPage, JobState
+from phoenix.contract import Job, JobKind, JobPage, JobState, Omittable
 from phoenix.errors import PreconditionFailed
 from phoenix.jobs import repository, retention
 from phoenix.jobs.control import cancel, retry

@@ -5,7 +5,7 @@ from fastapi import APIRouter
 from phoenix.api.dependencies import CallerDep, ServicesDep
 from phoenix.catalog.model import FloatRange, IntRange, ModelSpec
 from phoenix.catalog.resolve import longest_s, shortest_s
-from phoenix.contract.models import Model, ModelList, NumberRange
+from phoenix.contract import Model, ModelList, NumberRange
 from phoenix.jobs.scheduling.workers import list_served_models
 
 

@@ -16,7 +16,7 @@ from phoenix.api.dependencies import AppStateDep, ReaderDep, get_owner
 from phoenix.api.http.declarations import JobIdInPath, Responses
 from phoenix.api.http.sse_response import EventStream
 from phoenix.api.lifespan import AppState
-from phoenix.contract.events import EventPage, StreamToken
+from phoenix.contract import EventPage, StreamToken
 from phoenix.db.unit_of_work import RETRY_AFTER_S
 from phoenix.errors import NotFound, Unavailable
 from phoenix.events.log import has_seen_end, parse_last_event_id

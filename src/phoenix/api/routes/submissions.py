@@ -8,8 +8,7 @@ from fastapi.openapi.models import Example
 from phoenix.api.dependencies import AuthFirstRoute
 from phoenix.api.http.declarations import JOB_ACCEPTED
 from phoenix.api.submission import SubmissionDep
-from phoenix.contract.jobs import Job
-from phoenix.contract.requests import ReelRequest, SoundtrackJobRequest, StitchRequest
+from phoenix.contract import Job, ReelRequest, SoundtrackJobRequest, StitchRequest
 
 router = APIRouter(route_class=AuthFirstRoute)
 

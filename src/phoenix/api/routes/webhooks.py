@@ -7,8 +7,7 @@ from fastapi import APIRouter, Query, Response
 from phoenix.access.keys import Scope
 from phoenix.api.dependencies import CallerDep, DatabaseDep, OwnerDep
 from phoenix.api.http.declarations import DeliveryIdInPath
-from phoenix.contract.base import Omittable
-from phoenix.contract.webhooks import WebhookDelivery, WebhookDeliveryPage, WebhookSecret
+from phoenix.contract import Omittable, WebhookDelivery, WebhookDeliveryPage, WebhookSecret
 from phoenix.ids import DELIVERY_ID_PATTERN, JOB_ID_PATTERN
 from phoenix.jobs.webhooks import outbox
 from phoenix.jobs.webhooks.signing_secrets import get_secret, rotate_secret

@@ -18,7 +18,7 @@ from phoenix.cli.options import (
     resolve_reel,
     with_first_frame,
 )
-from phoenix.contract.requests import ReelRequest
+from phoenix.contract import ReelRequest
 from phoenix.errors import PhoenixError
 from phoenix.ids import new_artifact_id
 from phoenix.telemetry.logs import configure_logs

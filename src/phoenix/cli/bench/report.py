@@ -7,9 +7,7 @@ from typing import Literal
 from rich.table import Table
 
 from phoenix.cli.console import format_gigabytes, printable
-from phoenix.contract.base import View
-from phoenix.contract.jobs import ClipTimings
-from phoenix.contract.resolved import ResolvedReel
+from phoenix.contract import ClipTimings, ResolvedReel, View
 
 STAGES = ("load", "text", "denoise", "decode", "encode", "total")
 

@@ -16,8 +16,7 @@ from PIL import Image
 
 from phoenix.catalog.model import ModelSpec
 from phoenix.cli.bench.report import BenchReport, Machine, PeakMemory, make_report
-from phoenix.contract.jobs import ClipTimings
-from phoenix.contract.resolved import ResolvedClip, ResolvedReel
+from phoenix.contract import ClipTimings, ResolvedClip, ResolvedReel
 from phoenix.engine.device import open_meter, pick_device
 from phoenix.engine.interface import ClipInputs, NullObserver, RenderedClip
 from phoenix.engine.registry import EngineRegistry

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from phoenix.cli.capacity.simulation import KeyCount
-from phoenix.contract.base import MAX_CLIPS
+from phoenix.contract import MAX_CLIPS
 
 _DAY_S = 86_400
 

@@ -7,7 +7,7 @@ from rich.table import Column, Table
 from phoenix.cli.capacity.fleet import HOURS_A_MONTH, Cost, Fleet, FleetVerdict, Promise, ReelTimes
 from phoenix.cli.capacity.simulation import KeyCount, Workload
 from phoenix.cli.console import format_seconds
-from phoenix.contract.base import View
+from phoenix.contract import View
 
 STYLES = {
     FleetVerdict.KEEPS: None,

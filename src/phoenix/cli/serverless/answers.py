@@ -6,8 +6,7 @@ from base64 import b64encode
 from typing import Any
 
 from phoenix.client import Event, PhoenixProblem
-from phoenix.contract.events import ClipProgress, ClipSucceeded, JobAssembling, JobSnapshot
-from phoenix.contract.jobs import Job, JobOutput
+from phoenix.contract import ClipProgress, ClipSucceeded, Job, JobAssembling, JobOutput, JobSnapshot
 from phoenix.errors import FailureCode
 
 MAX_INLINE_BYTES = 7_000_000

@@ -14,8 +14,7 @@ from phoenix.cli.serverless import answers
 from phoenix.cli.serverless.answers import Answer, Progress, Throttle, find_progress
 from phoenix.client import AsyncPhoenix, PhoenixClientError, PhoenixProblem, PhoenixUnreachable, RetryPolicy
 from phoenix.client.errors import problem_from
-from phoenix.contract.events import JobQueueMoved
-from phoenix.contract.jobs import Job, JobState
+from phoenix.contract import Job, JobQueueMoved, JobState
 
 REPORT_EVERY_S = 2
 LOOK_EVERY_S = 1

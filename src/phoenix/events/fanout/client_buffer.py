@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Protocol
 
-from phoenix.contract.events import ClipProgress
+from phoenix.contract import ClipProgress
 from phoenix.events.messages import EncodedEvent
 
 

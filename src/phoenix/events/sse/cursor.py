@@ -4,12 +4,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
-from phoenix.contract.events import (
+from phoenix.contract import (
+    Clip,
     ClipFailed,
     ClipPreview,
     ClipProgress,
     ClipRetrying,
     ClipStarted,
+    ClipState,
     ClipSucceeded,
     DurableEvent,
     EphemeralEvent,
@@ -17,8 +19,8 @@ from phoenix.contract.events import (
     JobQueueMoved,
     JobSnapshot,
     JobStarted,
+    JobState,
 )
-from phoenix.contract.jobs import Clip, ClipState, JobState
 from phoenix.events.messages import EncodedEvent
 
 

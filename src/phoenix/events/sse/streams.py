@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncGenerator, Iterable, Sequence
 
-from phoenix.contract.events import DurableEvent
+from phoenix.contract import DurableEvent
 from phoenix.events.fanout.client_buffer import CloseReason, EventBatch
 from phoenix.events.fanout.hub import ConnectedClient, Hub, JobTopic, OwnerTopic
 from phoenix.events.log import REPLAY_LIMIT, EventLog, OwnerSnapshot, has_seen_end

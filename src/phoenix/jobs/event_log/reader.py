@@ -8,7 +8,7 @@ from sqlalchemy import false, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from phoenix.contract.events import DurableEvent, JobSnapshot
+from phoenix.contract import DurableEvent, JobSnapshot
 from phoenix.db import NEWER_VERSION_RETRY_AFTER_S, Database, db_now
 from phoenix.errors import NewerVersionError, NotFound
 from phoenix.events.log import REPLAY_LIMIT, LogHead, LogPosition, OwnerSnapshot

@@ -9,7 +9,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.sql.dml import ReturningInsert
 
-from phoenix.contract.events import DurableEvent
+from phoenix.contract import DurableEvent
 from phoenix.db import UnitOfWork
 from phoenix.events.messages import EventEnvelope
 from phoenix.jobs.tables import EventRow, JobRow, OwnerRow

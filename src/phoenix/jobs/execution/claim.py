@@ -8,9 +8,7 @@ from functools import partial
 from sqlalchemy import select, update
 from sqlmodel import col
 
-from phoenix.contract.events import ClipStarted, JobAssembling, JobStarted
-from phoenix.contract.jobs import JobState
-from phoenix.contract.resolved import ResolvedReel, ResolvedRequest
+from phoenix.contract import ClipStarted, JobAssembling, JobStarted, JobState, ResolvedReel, ResolvedRequest
 from phoenix.db import UnitOfWork, db_now
 from phoenix.jobs.event_log.writer import append_event
 from phoenix.jobs.lifecycle import TaskKind, TaskState, check_job_transition

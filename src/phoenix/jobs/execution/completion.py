@@ -7,10 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 
-from phoenix.contract.artifacts import ArtifactKind, MediaInfo
-from phoenix.contract.events import ClipSucceeded
-from phoenix.contract.jobs import ClipTimings
-from phoenix.contract.resolved import ResolvedReel
+from phoenix.contract import ArtifactKind, ClipSucceeded, ClipTimings, MediaInfo, ResolvedReel
 from phoenix.db import UnitOfWork
 from phoenix.errors import FailureCode, Stage, TaskFailed
 from phoenix.ids import new_artifact_id

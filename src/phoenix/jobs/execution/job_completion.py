@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from functools import partial
 
-from phoenix.contract.events import JobCanceled, JobExpired, JobFailed, JobSucceeded
-from phoenix.contract.jobs import JobError, JobState
+from phoenix.contract import JobCanceled, JobError, JobExpired, JobFailed, JobState, JobSucceeded
 from phoenix.db import UnitOfWork
 from phoenix.jobs import views
 from phoenix.jobs.event_log.writer import EventFactory, append_event

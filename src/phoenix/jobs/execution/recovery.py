@@ -7,7 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.sql.elements import ColumnElement
 from sqlmodel import col
 
-from phoenix.contract.jobs import JobError, JobState
+from phoenix.contract import JobError, JobState
 from phoenix.db import UnitOfWork, db_now
 from phoenix.errors import FailureCode, Stage
 from phoenix.jobs.execution.job_completion import end_job

@@ -10,8 +10,7 @@ from functools import partial
 from sqlalchemy import func, select
 from sqlmodel import col
 
-from phoenix.contract.events import ClipFailed, ClipRetrying
-from phoenix.contract.jobs import JobError, JobState
+from phoenix.contract import ClipFailed, ClipRetrying, JobError, JobState
 from phoenix.db import UnitOfWork
 from phoenix.errors import FailureCode, Stage
 from phoenix.jobs.event_log.writer import append_event

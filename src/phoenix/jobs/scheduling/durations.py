@@ -9,7 +9,7 @@ from sqlalchemy import Float, bindparam, delete, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from phoenix.contract.resolved import ResolvedClip, ResolvedReel
+from phoenix.contract import ResolvedClip, ResolvedReel
 from phoenix.db import UnitOfWork, UtcDateTime, db_now
 from phoenix.jobs.tables import DurationStatsRow
 

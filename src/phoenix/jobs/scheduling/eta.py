@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from phoenix.contract.resolved import ResolvedReel
+from phoenix.contract import ResolvedReel
 from phoenix.jobs.lifecycle import TaskKind, TaskState
 from phoenix.jobs.progress import MEDIA_SHARE
 from phoenix.jobs.repository import FullJob

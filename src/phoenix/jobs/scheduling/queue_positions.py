@@ -15,7 +15,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from phoenix.contract.jobs import JobState
+from phoenix.contract import JobState
 from phoenix.db import Database
 from phoenix.jobs.lifecycle import TaskKind, TaskState
 from phoenix.jobs.repository import FullJob

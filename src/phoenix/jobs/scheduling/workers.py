@@ -8,8 +8,7 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from phoenix.contract.fleet import QueueDepth, QueueName, QueueView, Worker
-from phoenix.contract.jobs import JobState
+from phoenix.contract import JobState, QueueDepth, QueueName, QueueView, Worker
 from phoenix.db import UnitOfWork, db_now
 from phoenix.jobs.lifecycle import TaskState
 from phoenix.jobs.post_commit import TasksReady

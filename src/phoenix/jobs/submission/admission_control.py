@@ -14,8 +14,7 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from phoenix.contract.artifacts import ArtifactKind
-from phoenix.contract.jobs import JobState
+from phoenix.contract import ArtifactKind, JobState
 from phoenix.db import UnitOfWork, acquire_lock, db_now
 from phoenix.errors import QueueFull, RateLimited
 from phoenix.jobs.scheduling.usage import usage_spans

@@ -12,8 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from phoenix.catalog.resolve import ValidationReport
-from phoenix.contract.requests import SoundtrackRequest
-from phoenix.contract.resolved import ResolvedReel, ResolvedRequest, ResolvedSoundtrack, ResolvedStitch
+from phoenix.contract import ResolvedReel, ResolvedRequest, ResolvedSoundtrack, ResolvedStitch, SoundtrackRequest
 from phoenix.db import UnitOfWork
 from phoenix.jobs.repository import IS_UNFINISHED
 from phoenix.jobs.tables import ArtifactRow, JobRow

@@ -6,11 +6,7 @@ Redis is not involved, so that an outage of Redis can neither lose nor refuse a 
 from collections.abc import Sequence
 from datetime import timedelta
 
-from phoenix.contract.events import JobQueued
-from phoenix.contract.fleet import QueueName
-from phoenix.contract.jobs import JobState
-from phoenix.contract.requests import JobOptions
-from phoenix.contract.resolved import ResolvedClip, ResolvedReel, ResolvedRequest
+from phoenix.contract import JobOptions, JobQueued, JobState, QueueName, ResolvedClip, ResolvedReel, ResolvedRequest
 from phoenix.db import UnitOfWork
 from phoenix.ids import new_job_id, new_task_id
 from phoenix.jobs.event_log.writer import append_event

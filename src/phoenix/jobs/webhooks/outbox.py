@@ -11,9 +11,16 @@ from sqlalchemy import bindparam, delete, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from phoenix.contract.events import TERMINAL_EVENT_TYPES, DurableEvent, JobExpired, JobFailed, JobSucceeded
-from phoenix.contract.jobs import JobError
-from phoenix.contract.webhooks import WebhookData, WebhookPayload
+from phoenix.contract import (
+    TERMINAL_EVENT_TYPES,
+    DurableEvent,
+    JobError,
+    JobExpired,
+    JobFailed,
+    JobSucceeded,
+    WebhookData,
+    WebhookPayload,
+)
 from phoenix.db import UnitOfWork, UtcDateTime, db_now
 from phoenix.errors import NotFound
 from phoenix.ids import new_delivery_id

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from PIL import Image, ImageDraw, ImageFilter
 
-from phoenix.contract.resolved import ResolvedClip
+from phoenix.contract import ResolvedClip
 from phoenix.engine.backends.animatic.lettering import Font, WrappedText, clean_text, wrap_text
 
 INK = (255, 255, 255, 255)

@@ -7,7 +7,7 @@ from math import sin, tau
 import numpy as np
 from PIL import Image, ImageDraw
 
-from phoenix.contract.resolved import ResolvedClip
+from phoenix.contract import ResolvedClip
 from phoenix.engine.backends.animatic import caption, scenery
 from phoenix.engine.backends.animatic.scene import Scene, Weather, read_scene
 from phoenix.engine.interface import ClipInputs, RenderedClip, RenderObserver

@@ -7,7 +7,7 @@ from typing import Any
 from PIL import Image, ImageOps
 
 from phoenix.catalog.model import ModelSpec
-from phoenix.contract.resolved import ResolvedClip
+from phoenix.contract import ResolvedClip
 from phoenix.engine.backends.diffusers.folders import unavailable
 from phoenix.engine.interface import ClipInputs
 from phoenix.errors import FailureCode, Stage, TaskFailed

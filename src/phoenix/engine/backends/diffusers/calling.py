@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from phoenix.contract.resolved import ResolvedClip
+from phoenix.contract import ResolvedClip
 from phoenix.engine.backends.diffusers.arguments import accepted_names, call_arguments, set_guidance
 from phoenix.engine.backends.diffusers.latent_previews import ColourMaps, Previewer
 from phoenix.engine.backends.diffusers.progress import Call, as_current_call, report_steps

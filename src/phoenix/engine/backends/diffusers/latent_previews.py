@@ -9,7 +9,7 @@ from typing import Any, cast
 import torch
 from PIL import Image
 
-from phoenix.contract.resolved import ResolvedClip
+from phoenix.contract import ResolvedClip
 from phoenix.engine.backends.diffusers.progress import Call
 from phoenix.engine.interface import RenderRequest
 from phoenix.engine.previews import PreviewThrottle, preview_size, to_jpeg

@@ -9,7 +9,7 @@ import av
 from av.error import FFmpegError
 from av.video.reformatter import Colorspace, Interpolation
 
-from phoenix.contract.resolved import ResolvedClip
+from phoenix.contract import ResolvedClip
 from phoenix.engine.interface import Frame
 from phoenix.engine.stop_token import StopToken
 from phoenix.errors import FailureCode, Stage, TaskFailed

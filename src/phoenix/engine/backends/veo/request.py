@@ -8,7 +8,7 @@ from pathlib import Path
 from PIL import Image, ImageOps
 
 from phoenix.catalog.model import ModelSpec
-from phoenix.contract.resolved import ResolvedClip
+from phoenix.contract import ResolvedClip
 from phoenix.engine.interface import ClipInputs
 
 JPEG_QUALITY = 95
