@@ -46,7 +46,7 @@ def test_no_packages_import_each_other_in_a_circle_at_any_depth() -> None:
 
 
 def test_no_package_has_too_many_files() -> None:
-    files = Counter(module.package for module in read_modules().values() if module.path.name != "__init__.py")
+    files = Counter(module.package for module in read_modules().values() if not module.path.stem.startswith("__"))
 
     assert {package: count for package, count in files.items() if count > MAX_FILES_IN_A_PACKAGE} == {}
 

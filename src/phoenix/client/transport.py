@@ -134,8 +134,8 @@ class Transport:
     ) -> AsyncGenerator[httpx.Response]:
         """Sends one GET without retries. Yields the 2xx response before its body is read.
 
-        `read_timeout_s`: the longest gap between two bytes. Raises `PhoenixProblem` or `PhoenixUnreachable`, the latter
-        also if the connection breaks while the body is read.
+        `read_timeout_s`: the longest gap between two bytes. Raises `PhoenixProblem`, or `PhoenixUnreachable`
+        if there is no response or the connection breaks while the body is read.
         """
         timeout = httpx.Timeout(10, read=read_timeout_s)
         # Files may be redirected to the object store; httpx does not send the key to another origin.

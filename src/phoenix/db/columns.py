@@ -108,7 +108,7 @@ def _sqlite_seconds(element: seconds_since, compiler: SQLCompiler, **kw: Any) ->
 
 @compiles(db_now, "postgresql")
 def _postgresql_now(element: db_now, compiler: SQLCompiler, **kw: Any) -> str:
-    # clock_timestamp, not now(): the latter stands still for the whole transaction.
+    # clock_timestamp, not now(): now() stands still for the whole transaction.
     return f"(clock_timestamp() + {compiler.process(element.clauses, **kw)} * interval '1 second')"
 
 

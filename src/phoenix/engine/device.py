@@ -159,7 +159,7 @@ def open_meter(device: str) -> CudaMeter | None:
 def choose_allocator(environment: MutableMapping[str, str]) -> None:
     """Sets the allocator of torch to expandable segments. Call it before torch allocates memory.
 
-    Clips of many shapes follow one another, and would fragment fixed segments. A variable that is set already wins.
+    Clips of many shapes come in a row, and would fragment fixed segments. A variable that is set already wins.
     """
     if not any(name in environment for name in ALLOCATOR_VARIABLES):
         environment["PYTORCH_ALLOC_CONF"] = "expandable_segments:True"

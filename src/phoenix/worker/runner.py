@@ -115,7 +115,7 @@ class Runner:
     async def _try_claim(self, message: DispatchMessage) -> Work | Snooze | None:
         since_s = time.monotonic()
         async with self._database.write() as uow:
-            if await self._is_left_to_others(uow, message):
+            if await self._should_snooze(uow, message):
                 return Snooze(self._affinity_wait_s)
             claimed = await claim(
                 uow,
@@ -136,7 +136,7 @@ class Runner:
             if model is None or not self._context.engines.can_serve(model):
                 raise _NotServedHere(claimed.request.model)
 
-    async def _is_left_to_others(self, uow: UnitOfWork, message: DispatchMessage) -> bool:
+    async def _should_snooze(self, uow: UnitOfWork, message: DispatchMessage) -> bool:
         held = self._weightless.union(self._context.engines.loaded_models())
         return self._affinity_wait_s > 0 and await skip_for_affinity(
             uow,

@@ -42,7 +42,7 @@ class Stopwatch:
 
     @contextmanager
     def waiting(self) -> Generator[None]:
-        """Counts the block as `Stage.QUEUE`. The stage before it goes on afterwards, unless another one began."""
+        """Counts the block as `Stage.QUEUE`. The stage before it continues afterwards, unless another stage began."""
         before = self._stage
         self.enter(Stage.QUEUE)
         try:

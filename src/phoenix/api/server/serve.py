@@ -69,7 +69,7 @@ PACKAGE = Path(phoenix.__file__).parent
 
 
 def serve_reloading(settings: Settings, folders: Sequence[Path]) -> None:
-    """Serves, and starts anew when a Python file in `folders`, or else of Phoenix, changes. Open streams end at once.
+    """Serves, and restarts when a Python file of Phoenix or in `folders` changes. Open streams end at once.
 
     uvicorn's own `--reload` would wait until the streams end with their jobs.
     """
