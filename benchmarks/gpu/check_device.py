@@ -23,7 +23,7 @@ from fixtures import child_processes
 from phoenix.catalog.model import ModelSpec
 from phoenix.contract import ResolvedClip
 from phoenix.engine.backends.diffusers.engine import DiffusersEngine
-from phoenix.engine.backends.diffusers.failures import run_clean
+from phoenix.engine.backends.diffusers.out_of_memory import run_clean
 from phoenix.engine.device import CudaMeter, device_memory, device_name, is_broken, pick_device, release_memory
 from phoenix.engine.interface import ClipInputs, NullObserver, ProcessUnfit
 from phoenix.engine.memory_profile import InMemoryPeakStore, call_shape

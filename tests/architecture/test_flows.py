@@ -13,7 +13,7 @@ from fixtures.repository import REPOSITORY, SOURCE
 
 FLOWS_PAGE = REPOSITORY / "docs" / "flows.md"
 # Files of each flow at most, in the order of the page.
-MAX_FILES = (20, 47, 20)
+MAX_FILES = (20, 43, 20)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import diffusers
 import pytest
 
 from phoenix.catalog.model import load_catalog
-from phoenix.engine.backends.diffusers.arguments import LOADER_OPTIONS
+from phoenix.engine.backends.diffusers.calling import LOADER_OPTIONS
 
 PIPELINES = {
     "wan-2.1-t2v-1.3b": "WanPipeline",

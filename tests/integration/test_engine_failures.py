@@ -10,7 +10,7 @@ from fixtures.open_engine import OpenEngine
 from fixtures.renders import digest, make_clip
 from phoenix.catalog.model import ModelSpec
 from phoenix.engine.backends.diffusers.calling import to_rgb24
-from phoenix.engine.backends.diffusers.failures import describe, is_out_of_memory, run_clean
+from phoenix.engine.backends.diffusers.out_of_memory import describe, is_out_of_memory, run_clean
 from phoenix.engine.interface import ClipInputs, NullObserver, ProcessUnfit
 from phoenix.errors import FailureCode, Stage, TaskFailed
 

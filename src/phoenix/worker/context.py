@@ -1,21 +1,23 @@
-"""The resources that a worker process opens once and passes to each of its tasks, and the transfer of files."""
+"""The resources that a worker process opens once and passes to its tasks: files, threads, retries of the database."""
 
 import asyncio
+import random
 import shutil
-from collections.abc import Callable, Generator
+from collections.abc import Awaitable, Callable, Coroutine, Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import copy_context
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory, gettempdir
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from phoenix.assembly.services import Services
 from phoenix.contract import MediaInfo
 from phoenix.engine.registry import EngineRegistry
 from phoenix.engine.slots import DeviceSlots, SharedSlots
-from phoenix.errors import FailureCode, NotFound, Stage, TaskFailed
+from phoenix.engine.stop_token import StopToken
+from phoenix.errors import FailureCode, NewerVersionError, NotFound, Stage, TaskFailed, Unavailable
 from phoenix.ids import JobId, TaskId
 from phoenix.jobs.execution.completion import AttemptOutput
 from phoenix.jobs.repository import get_artifact
@@ -25,8 +27,47 @@ from phoenix.media.ssrf import EgressPolicy
 from phoenix.settings import Settings, WorkerSettings
 from phoenix.storage.errors import reported_as_task_failure
 from phoenix.storage.keys import OutputName, output_key
+from phoenix.telemetry.logs import get_logger
 from phoenix.worker.leases import HeldLease
-from phoenix.worker.retry import cancel_on_stop, retry_until_available
+
+_logger = get_logger(__name__)
+_T = TypeVar("_T")
+
+_SHORTEST_WAIT_S, _LONGEST_WAIT_S = 0.2, 1.0
+
+
+async def retry_until_available(attempt: Callable[[], Awaitable[_T]], stop: StopToken | None = None) -> _T:
+    """Retries `attempt` until the database is available. Raises `RenderStopped` if `stop` is requested before that."""
+    has_warned = False
+    while True:
+        try:
+            return await attempt()
+        except NewerVersionError:
+            # This version will never be able to read the row.
+            raise
+        except Unavailable as error:
+            if not has_warned:
+                _logger.warning("waiting for the database", error=error.detail)
+                has_warned = True
+        if stop is not None:
+            stop.check()
+        await asyncio.sleep(random.uniform(_SHORTEST_WAIT_S, _LONGEST_WAIT_S))
+
+
+async def cancel_on_stop(work: Coroutine[Any, Any, _T], stop: StopToken) -> _T:
+    """Awaits `work`. Cancels it and raises `RenderStopped` as soon as `stop` is requested."""
+    loop = asyncio.get_running_loop()
+    task = asyncio.ensure_future(work)
+
+    def cancel() -> None:
+        loop.call_soon_threadsafe(task.cancel)
+
+    with stop.on_stop(cancel):
+        try:
+            return await task
+        except asyncio.CancelledError:
+            stop.check()
+            raise
 
 
 class Scratch:
@@ -48,7 +89,6 @@ class Scratch:
 
 
 _P = ParamSpec("_P")
-_T = TypeVar("_T")
 
 
 class Threads:

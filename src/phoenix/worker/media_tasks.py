@@ -26,10 +26,9 @@ from phoenix.media.probe import probe_media
 from phoenix.media.soundtrack import mux_soundtrack, prepare_soundtrack
 from phoenix.storage.keys import OutputName
 from phoenix.telemetry.logs import get_logger
-from phoenix.worker.context import WorkerContext
+from phoenix.worker.context import WorkerContext, cancel_on_stop, retry_until_available
 from phoenix.worker.leases import HeldLease
-from phoenix.worker.retry import cancel_on_stop, retry_until_available
-from phoenix.worker.stopwatch import Stopwatch
+from phoenix.worker.render_observer import Stopwatch
 
 _logger = get_logger(__name__)
 

@@ -20,11 +20,10 @@ from phoenix.jobs.scheduling.dispatch import snooze
 from phoenix.queues.queue import DispatchMessage, ReleaseSlot, Snooze, Work
 from phoenix.telemetry.logs import get_logger, log_context
 from phoenix.telemetry.traces import trace_fields
-from phoenix.worker.context import WorkerContext
+from phoenix.worker.context import WorkerContext, retry_until_available
 from phoenix.worker.leases import HeldLease, LeaseHeartbeat
 from phoenix.worker.media_tasks import assemble, make_soundtrack
 from phoenix.worker.render import render_clip
-from phoenix.worker.retry import retry_until_available
 
 
 @dataclass(frozen=True)

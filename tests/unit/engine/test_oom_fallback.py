@@ -4,7 +4,7 @@ import pytest
 
 from fixtures.claims import ManualClock
 from phoenix.catalog.model import load_catalog
-from phoenix.engine.backends.diffusers.oom_fallback import (
+from phoenix.engine.backends.diffusers.out_of_memory import (
     FALLBACK_TTL_S,
     ActiveFallbacks,
     FallbackLevel,

@@ -8,7 +8,7 @@ from PIL import Image
 
 from fixtures.renders import make_clip
 from phoenix.catalog.model import ModelSpec, load_catalog
-from phoenix.engine.backends.diffusers.arguments import call_arguments, check_fits, set_guidance
+from phoenix.engine.backends.diffusers.calling import call_arguments, check_fits, set_guidance
 from phoenix.engine.interface import ClipInputs
 from phoenix.errors import TaskFailed
 

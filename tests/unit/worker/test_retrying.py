@@ -6,7 +6,7 @@ import pytest
 
 from phoenix.engine.stop_token import RenderStopped, StopReason, StopToken
 from phoenix.errors import NewerVersionError, Unavailable
-from phoenix.worker.retry import cancel_on_stop, retry_until_available
+from phoenix.worker.context import cancel_on_stop, retry_until_available
 
 
 class AwayFor:

@@ -2,7 +2,7 @@
 
 from fixtures.claims import ManualClock
 from phoenix.errors import Stage
-from phoenix.worker.stopwatch import Stopwatch
+from phoenix.worker.render_observer import Stopwatch
 
 
 def test_a_stage_lasts_until_the_next_begins() -> None:

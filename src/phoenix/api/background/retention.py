@@ -67,7 +67,7 @@ async def _read_time(database: Database, ago_s: float) -> datetime:
 
 
 async def _remove_staged(store: ArtifactStore, before: datetime) -> AsyncGenerator[int]:
-    """Deletes incomplete uploads, at most `_MAX_STAGED`. If the store refuses, the round continues without this step."""
+    """Deletes incomplete uploads, at most `_MAX_STAGED`. If the store refuses, the round continues without it."""
     total = 0
     try:
         for prefix in _PREFIXES:

@@ -46,8 +46,8 @@ async def get_liveness() -> Health:
 async def get_health(services: ServicesDep) -> Health:
     """Check everything behind this server.
 
-    200 even if `degraded`, because work continues without Redis. 503 if the database or the store is away, with an error
-    for each.
+    200 even if `degraded`, because work continues without Redis. 503 if the database or the store is away, with an
+    error for each.
     """
     return await _check_all(services)
 

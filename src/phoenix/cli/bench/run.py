@@ -25,7 +25,7 @@ from phoenix.errors import Stage
 from phoenix.media.ffmpeg import FfmpegCallbacks, MediaTools
 from phoenix.settings import Settings
 from phoenix.worker.render import write_frames
-from phoenix.worker.stopwatch import Stopwatch
+from phoenix.worker.render_observer import Stopwatch
 
 CPU_INFO = Path("/proc/cpuinfo")
 # Runs in a separate process, as in `phoenix doctor`, because this package must not import torch.

@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import torch
 
-from phoenix.engine.backends.diffusers.failures import is_out_of_memory, is_too_large
+from phoenix.engine.backends.diffusers.out_of_memory import is_out_of_memory, is_too_large
 from phoenix.engine.backends.diffusers.progress import Call, current_call
 from phoenix.engine.device import release_memory
 from phoenix.errors import Stage

@@ -7,12 +7,17 @@ from typing import Protocol
 
 from phoenix.catalog.model import ModelSpec
 from phoenix.engine.backends.diffusers.calling import run_call
-from phoenix.engine.backends.diffusers.failures import run_clean
 from phoenix.engine.backends.diffusers.idle_eviction import IdleEvictor
 from phoenix.engine.backends.diffusers.latent_previews import ColourMaps
 from phoenix.engine.backends.diffusers.loading import LoadedPipeline, fetch_pipeline, load_pipeline
 from phoenix.engine.backends.diffusers.model_cache import ModelCache
-from phoenix.engine.backends.diffusers.oom_fallback import ActiveFallbacks, FallbackLevel, model_at_level, next_level
+from phoenix.engine.backends.diffusers.out_of_memory import (
+    ActiveFallbacks,
+    FallbackLevel,
+    model_at_level,
+    next_level,
+    run_clean,
+)
 from phoenix.engine.backends.diffusers.progress import Call
 from phoenix.engine.batch_rules import halves
 from phoenix.engine.device import device_memory, device_name, open_meter, pick_device, release_memory
