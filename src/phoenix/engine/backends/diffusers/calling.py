@@ -118,7 +118,7 @@ def _open_image(inputs: ClipInputs) -> Image.Image:
 def to_rgb24(video: Any, clip: ResolvedClip) -> list[Frame]:
     """Converts a tensor `[frames, 3, height, width]` with values from 0 to 1 to frames in host memory.
 
-    Raises `TaskFailed` if the tensor has another shape, or values that are no numbers: a pipeline may round the
+    Raises `TaskFailed` if the tensor has another shape, or values that are not numbers: a pipeline may round the
     number of frames, and weights in the wrong precision give NaN, which would be encoded as black.
     """
     requested = (clip.num_frames, 3, clip.height, clip.width)
@@ -131,7 +131,7 @@ def to_rgb24(video: Any, clip: ResolvedClip) -> list[Frame]:
 
 def _to_bytes(frame: torch.Tensor) -> Frame:
     if not bool(frame.isfinite().all()):
-        raise _broken("the pipeline made values that are no numbers; try dtype float32 for the model or its VAE")
+        raise _broken("the pipeline made values that are not numbers; try dtype float32 for the model or its VAE")
     pixels = frame.float().clamp(0, 1).mul(255).round().to(torch.uint8)
     return pixels.permute(1, 2, 0).contiguous().cpu().numpy().tobytes()
 
