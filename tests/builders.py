@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from phoenix.catalog.admission import AdmissionLimits, admit_reel
 from phoenix.catalog.model import load_catalog
+from phoenix.catalog.request_validation import AdmissionLimits, admit_reel
 from phoenix.contract import JobOptions, MediaInfo, ReelRequest, ResolvedReel
 from phoenix.db.unit_of_work import Database, UnitOfWork
 from phoenix.errors import FailureCode, Stage, TaskFailed
@@ -11,8 +11,8 @@ from phoenix.ids import ArtifactId
 from phoenix.jobs.artifacts import add_upload
 from phoenix.jobs.event_log.reader import replay
 from phoenix.jobs.execution.claim import Claim, claim
-from phoenix.jobs.execution.completion import AttemptOutput, succeed
 from phoenix.jobs.execution.retries import RetryRule
+from phoenix.jobs.execution.task_completion import AttemptOutput, succeed
 from phoenix.jobs.repository import FullJob, list_full_jobs
 from phoenix.jobs.scheduling.dispatch import list_ready
 from phoenix.jobs.submission.submit import submit

@@ -7,7 +7,7 @@ import signal
 import pytest
 from hypothesis import settings
 
-from phoenix.processes import die_with_parent
+from phoenix.child_processes import die_with_parent
 
 for name in list(os.environ):
     if name.startswith("PHOENIX_") or name in {

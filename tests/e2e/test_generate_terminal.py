@@ -12,8 +12,8 @@ from select import select
 import pytest
 
 from fixtures.up_process import UpProcess
+from phoenix.child_processes import die_with_parent
 from phoenix.contract import JobState
-from phoenix.processes import die_with_parent
 
 CTRL_C = b"\x03"
 

@@ -14,7 +14,7 @@ from phoenix.contract import JobState
 from phoenix.db.unit_of_work import Database
 from phoenix.errors import Unavailable
 from phoenix.jobs.execution.claim import claim
-from phoenix.jobs.execution.completion import succeed
+from phoenix.jobs.execution.task_completion import succeed
 from phoenix.jobs.lifecycle import TaskState
 from phoenix.jobs.scheduling.dispatch import list_ready
 from phoenix.jobs.tables import WorkerRow

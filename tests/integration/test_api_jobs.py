@@ -9,8 +9,8 @@ from builders import OWNER, claim_next, complete_next, make_failure
 from fixtures.api import Api, assert_problem, pointers
 from phoenix.clock import utc_now
 from phoenix.contract import ClipProgress
-from phoenix.jobs.execution.completion import fail
 from phoenix.jobs.execution.retries import RetryRule
+from phoenix.jobs.execution.task_completion import fail
 from phoenix.storage.keys import OutputName
 
 ONCE = RetryRule(max_failures=1, max_crashes=1, first_delay_s=0)

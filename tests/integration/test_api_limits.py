@@ -18,10 +18,10 @@ from builders import RULE, claim_next, make_failure, submit_reel
 from fixtures.api import assert_problem, form_file, open_api, reel_body, until
 from fixtures.callers import GuardedApi, id_of, open_guarded_api
 from fixtures.redis_server import RedisServer
-from phoenix.api.limits import OpenStreams, RateLimitPolicy, TokenBuckets
+from phoenix.api.rate_limits import OpenStreams, RateLimitPolicy, TokenBuckets
 from phoenix.db.unit_of_work import Database
 from phoenix.errors import QueueFull, RateLimited
-from phoenix.jobs.execution.completion import fail
+from phoenix.jobs.execution.task_completion import fail
 from phoenix.jobs.scheduling.dispatch import count_in_flight
 from phoenix.jobs.tables import AttemptRow, JobRow
 from phoenix.settings import DatabaseSettings, LimitSettings, Settings

@@ -11,7 +11,7 @@ from builders import claim_next, make_result
 from fixtures.api import Api, assert_problem, open_api
 from fixtures.s3_server import Bucket
 from phoenix.ids import JobId, TaskId
-from phoenix.jobs.execution.completion import succeed
+from phoenix.jobs.execution.task_completion import succeed
 from phoenix.settings import Settings
 from phoenix.storage.keys import OutputName, output_key
 

@@ -14,7 +14,7 @@ from fixtures.api import Api, assert_problem, open_api, reel_body, until
 from fixtures.callers import GuardedApi
 from fixtures.webhook_receiver import Receiver, end_job, receiving, status, trusting
 from phoenix.access.keys import Scope
-from phoenix.jobs.control import cancel
+from phoenix.jobs.cancel_and_retry import cancel
 from phoenix.jobs.webhooks.outbox import MAX_PAYLOAD_BYTES
 from phoenix.jobs.webhooks.tables import WebhookDeliveryRow, WebhookSecretRow
 from phoenix.settings import Settings

@@ -8,8 +8,8 @@ from sqlalchemy.engine import URL
 from typer.testing import CliRunner, Result
 
 from phoenix.access.keys import Scope, find_callers
-from phoenix.assembly.services import open_database
 from phoenix.cli.app import app
+from phoenix.services import open_database
 from phoenix.settings import load_settings
 
 

@@ -9,7 +9,7 @@ from builders import LEASE_S, make_result, submit_reel
 from phoenix.db.columns import db_now
 from phoenix.db.unit_of_work import Database
 from phoenix.jobs.execution.claim import Claim, claim
-from phoenix.jobs.execution.completion import succeed
+from phoenix.jobs.execution.task_completion import succeed
 from phoenix.jobs.scheduling.dispatch import DEFAULT_COST_S, mark_dispatched, plan_dispatch, undispatch
 from phoenix.jobs.scheduling.fair_queue import ReadyTask
 from phoenix.jobs.scheduling.workers import WorkerReport, record_heartbeat

@@ -13,7 +13,7 @@ from fixtures.turnstile import BlockCounter, inner_blocks, outer_blocks
 from phoenix.engine.backends.diffusers.calling import clone_for_call
 from phoenix.engine.backends.diffusers.engine import DiffusersEngine
 from phoenix.engine.backends.diffusers.loading import load_pipeline
-from phoenix.engine.backends.diffusers.progress import Call, report_steps
+from phoenix.engine.backends.diffusers.step_callbacks import Call, report_steps
 from phoenix.engine.interface import ClipInputs, NullObserver, RenderRequest
 from phoenix.engine.stop_token import RenderStopped, StopReason
 from phoenix.errors import Stage

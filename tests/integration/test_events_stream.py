@@ -25,7 +25,7 @@ from fixtures.log_lines import lines_about
 from fixtures.redis_server import RedisServer
 from phoenix.contract import DurableEvent, JobSnapshot, JobState
 from phoenix.events.in_memory_log import MemoryEventLog
-from phoenix.events.log import LogHead
+from phoenix.events.log_interface import LogHead
 from phoenix.events.messages import EventEnvelope
 
 TOO_LATE = "the heads of the log were not read in time"

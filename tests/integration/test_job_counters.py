@@ -4,8 +4,8 @@ import asyncio
 
 from builders import OWNER, RULE, claim_next, complete_next, make_failure, submit_reel
 from phoenix.db.unit_of_work import Database
-from phoenix.jobs.control import cancel, retry
-from phoenix.jobs.execution.completion import fail
+from phoenix.jobs.cancel_and_retry import cancel, retry
+from phoenix.jobs.execution.task_completion import fail
 from phoenix.jobs.metrics import read_job_counters
 from phoenix.jobs.retention import delete_job
 

@@ -20,9 +20,9 @@ from phoenix.contract import JobState
 from phoenix.db.unit_of_work import Database
 from phoenix.errors import Conflict, NotFound, QueueFull
 from phoenix.events.messages import EventEnvelope
-from phoenix.jobs.control import cancel, retry
+from phoenix.jobs.cancel_and_retry import cancel, retry
 from phoenix.jobs.execution.claim import claim
-from phoenix.jobs.execution.completion import fail, release, stop, succeed
+from phoenix.jobs.execution.task_completion import fail, release, stop, succeed
 from phoenix.jobs.lifecycle import LeaseLost, TaskKind, TaskState
 from phoenix.jobs.post_commit import StopRequested, TasksReady
 from phoenix.jobs.retention import delete_job

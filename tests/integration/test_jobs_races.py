@@ -15,11 +15,11 @@ from phoenix.contract import JobState
 from phoenix.db.columns import db_now
 from phoenix.db.unit_of_work import Database, UnitOfWork
 from phoenix.errors import Conflict, NotFound, QueueFull, RequestError
-from phoenix.jobs.control import cancel, retry
+from phoenix.jobs.cancel_and_retry import cancel, retry
 from phoenix.jobs.execution.claim import Claim, claim, renew_leases
-from phoenix.jobs.execution.completion import stop, succeed
 from phoenix.jobs.execution.recovery import recover_expired_lease
 from phoenix.jobs.execution.retries import RetryRule
+from phoenix.jobs.execution.task_completion import stop, succeed
 from phoenix.jobs.lifecycle import LeaseLost, TaskState
 from phoenix.jobs.post_commit import FilesOrphaned
 from phoenix.jobs.retention import delete_job

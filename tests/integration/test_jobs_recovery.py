@@ -11,9 +11,8 @@ from phoenix.contract import JobState
 from phoenix.db.columns import db_now
 from phoenix.db.unit_of_work import Database
 from phoenix.errors import FailureCode
-from phoenix.jobs.control import cancel
+from phoenix.jobs.cancel_and_retry import cancel
 from phoenix.jobs.execution.claim import Claim, renew_leases
-from phoenix.jobs.execution.completion import stop, succeed
 from phoenix.jobs.execution.recovery import (
     end_overdue,
     list_expired_leases,
@@ -22,6 +21,7 @@ from phoenix.jobs.execution.recovery import (
     recover_expired_lease,
     recover_from_lost_worker,
 )
+from phoenix.jobs.execution.task_completion import stop, succeed
 from phoenix.jobs.lifecycle import LeaseLost, TaskState
 from phoenix.jobs.scheduling.workers import WorkerReport, record_heartbeat
 from phoenix.jobs.tables import JobRow, TaskRow

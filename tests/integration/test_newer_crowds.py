@@ -10,12 +10,12 @@ from sqlmodel import col
 
 from builders import claim_next, get_job, submit_reel
 from phoenix.api.background.lease_reaper import LeaseReaper
-from phoenix.assembly import Services, open_services
 from phoenix.contract import JobOptions, JobState
 from phoenix.db.columns import db_now
 from phoenix.db.unit_of_work import Database
 from phoenix.jobs.execution.recovery import BATCH
 from phoenix.jobs.tables import JobRow, TaskRow
+from phoenix.services import Services, open_services
 from phoenix.settings import DatabaseSettings, RedisSettings, Settings
 
 WITH_WEBHOOK = JobOptions.model_validate({"webhook": {"url": "https://example.com/hook"}})

@@ -11,7 +11,7 @@ from builders import LEASE_S, OWNER, submit_reel
 from fixtures.api import Api, assert_problem
 from phoenix.db.unit_of_work import Database
 from phoenix.errors import NewerVersionError
-from phoenix.events.log import CoalescingEventLog
+from phoenix.events.log_interface import CoalescingEventLog
 from phoenix.events.progress_cache import NO_PROGRESS, ProgressSnapshot
 from phoenix.jobs.event_log.reader import SqlEventLog
 from phoenix.jobs.execution.claim import claim

@@ -12,7 +12,6 @@ from fixtures.api import Api, assert_problem
 from fixtures.workplace import WorkerHarness, a_reel
 from phoenix.api.background.lease_reaper import LeaseReaper
 from phoenix.api.background.retention import RetentionService
-from phoenix.assembly import Services, open_services
 from phoenix.contract import JobState
 from phoenix.db.columns import db_now
 from phoenix.db.unit_of_work import Database
@@ -21,6 +20,7 @@ from phoenix.jobs.repository import list_queued, list_unfinished
 from phoenix.jobs.scheduling.dispatch import list_ready, plan_dispatch, snooze
 from phoenix.jobs.scheduling.workers import WorkerReport, record_heartbeat
 from phoenix.jobs.tables import JobRow, TaskRow
+from phoenix.services import Services, open_services
 from phoenix.settings import DatabaseSettings, RedisSettings, RetentionSettings, Settings
 from phoenix.worker.supervisor import hand_back
 

@@ -10,9 +10,9 @@ from phoenix.access.stream_tokens import get_or_create_secret
 from phoenix.contract import ClipTimings
 from phoenix.db.unit_of_work import Database
 from phoenix.events.messages import EventEnvelope
-from phoenix.jobs.control import cancel
+from phoenix.jobs.cancel_and_retry import cancel
 from phoenix.jobs.event_log import reader
-from phoenix.jobs.execution.completion import succeed
+from phoenix.jobs.execution.task_completion import succeed
 from phoenix.jobs.scheduling.durations import read_duration_stats
 from phoenix.jobs.scheduling.queue_positions import QueuePositions
 from phoenix.jobs.scheduling.workers import WorkerReport, record_heartbeat

@@ -11,7 +11,7 @@ from builders import OWNER, submit_reel
 from phoenix.db.engine import open_engine
 from phoenix.db.unit_of_work import Database
 from phoenix.events.progress_cache import NO_PROGRESS, ProgressSnapshot
-from phoenix.jobs.control import cancel
+from phoenix.jobs.cancel_and_retry import cancel
 from phoenix.jobs.event_log.reader import SqlEventLog
 from phoenix.jobs.repository import JobFilter, get_full_job, list_jobs
 from phoenix.jobs.retention import delete_job

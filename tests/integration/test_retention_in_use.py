@@ -9,14 +9,14 @@ from sqlalchemy import URL, text
 from builders import get_job, make_reel, submit_reel
 from fixtures.retention import DAY_S, add_old_upload, artifact_ids, end_job, job_ids, once, opened
 from fixtures.workplace import a_soundtrack, a_stitch
-from phoenix.assembly import Services
 from phoenix.contract import JobOptions, ResolvedReel, ResolvedRequest
 from phoenix.ids import new_artifact_id, new_job_id
-from phoenix.jobs.control import cancel
+from phoenix.jobs.cancel_and_retry import cancel
 from phoenix.jobs.retention import BATCH as JOBS_AT_ONCE
 from phoenix.jobs.retention import BATCH as UPLOADS_AT_ONCE
 from phoenix.jobs.submission.submit import submit
 from phoenix.jobs.tables import ArtifactRow, JobRow
+from phoenix.services import Services
 from phoenix.settings import LimitSettings
 from phoenix.storage.keys import upload_key
 

@@ -6,9 +6,9 @@ from builders import claim_next, complete_next, make_failure
 from fixtures.workplace import OWNER, OpenHarness, WorkerHarness, a_reel, slowed
 from phoenix.api.job_views import JobViews
 from phoenix.events.progress_cache import ProgressSnapshot
-from phoenix.jobs.control import retry
-from phoenix.jobs.execution.completion import fail
+from phoenix.jobs.cancel_and_retry import retry
 from phoenix.jobs.execution.retries import RetryRule
+from phoenix.jobs.execution.task_completion import fail
 from phoenix.jobs.progress import MEDIA_SHARE
 
 CLIPS = 3

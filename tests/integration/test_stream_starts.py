@@ -16,10 +16,10 @@ from fixtures.stream_fleet import Seen
 from phoenix.contract import ClipState
 from phoenix.db.unit_of_work import Database
 from phoenix.events.fanout.hub import Hub
-from phoenix.events.log import CoalescingEventLog
+from phoenix.events.log_interface import CoalescingEventLog
 from phoenix.events.progress_cache import NO_PROGRESS, ProgressSnapshot
 from phoenix.events.pubsub.subscriber import PubSubSubscriber
-from phoenix.events.sse.streams import owner_stream
+from phoenix.events.sse.frame_writers import owner_stream
 from phoenix.jobs.event_log.reader import SqlEventLog
 from phoenix.jobs.scheduling.queue_positions import QueuePositions
 from phoenix.settings import EventSettings

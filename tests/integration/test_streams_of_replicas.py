@@ -28,10 +28,10 @@ from fixtures.stream_fleet import (
     open_unread,
     read_until,
 )
-from phoenix.assembly.services import open_database
 from phoenix.contract import TERMINAL_EVENT_TYPES, JobState
 from phoenix.jobs.execution.job_completion import end_job
 from phoenix.jobs.repository import find_job_locked
+from phoenix.services import open_database
 
 ID = re.compile(r"[0-9A-Za-z._-]{1,64}")
 CUTS = int(os.environ.get("STREAM_CUTS", "1000"))

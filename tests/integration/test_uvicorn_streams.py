@@ -11,7 +11,7 @@ import uvicorn
 from starlette.types import Receive, Scope, Send
 
 from phoenix.api.http.sse_response import ABORT_EXTENSION, DIRECT_SINK_EXTENSION
-from phoenix.api.server.streams import ChunkedSink, StreamExtensions
+from phoenix.api.server.chunked_sink import ChunkedSink, StreamExtensions
 
 START = {"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain")]}
 END = {"type": "http.response.body", "body": b""}

@@ -12,7 +12,7 @@ from builders import OWNER, submit_reel
 from phoenix.contract import JobOptions
 from phoenix.db.engine import open_engine
 from phoenix.db.unit_of_work import Database
-from phoenix.jobs.control import cancel
+from phoenix.jobs.cancel_and_retry import cancel
 from phoenix.jobs.webhooks.deliveries import DueDelivery, claim_due, record_refusal
 from phoenix.jobs.webhooks.tables import DeliveryState, WebhookDeliveryRow
 from phoenix.settings import DatabaseSettings

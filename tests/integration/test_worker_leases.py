@@ -10,13 +10,13 @@ import pytest
 
 from fixtures.database_lock import locked
 from fixtures.workplace import OpenHarness, WorkerHarness, a_reel
-from phoenix.assembly.services import open_database
 from phoenix.engine.stop_token import StopReason
 from phoenix.jobs.execution.claim import claim
 from phoenix.jobs.execution.recovery import recover_from_lost_worker
 from phoenix.jobs.execution.retries import RetryRule
 from phoenix.jobs.scheduling.workers import WorkerReport
 from phoenix.jobs.tables import TaskRow, WorkerRow
+from phoenix.services import open_database
 from phoenix.worker.child_process import ExitStatus
 from phoenix.worker.leases import HeldLease, LeaseHeartbeat, LeaseTerms
 

@@ -11,14 +11,14 @@ import psutil
 import pytest
 
 from fixtures import child_processes
-from phoenix.processes import LIFELINE_VARIABLE, spawn, stop_process
+from phoenix.child_processes import LIFELINE_VARIABLE, spawn, stop_process
 
 TIMEOUT_S = 100
 ENV = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
 
 PARENT = """
 import asyncio, os, sys
-from phoenix.processes import spawn
+from phoenix.child_processes import spawn
 async def main():
     child = await spawn([sys.executable, "-c", sys.argv[1]], env=os.environ)
     print(child.pid, flush=True)
@@ -29,7 +29,7 @@ SLEEPS = "import time; time.sleep(600)"
 STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"
 FOLLOWS = """
 import os, sys, time
-from phoenix.processes import follow_lifeline
+from phoenix.child_processes import follow_lifeline
 follow_lifeline(lambda: os._exit(7))
 os.write(int(sys.argv[1]), b"x")
 time.sleep(600)

@@ -17,23 +17,13 @@ from phoenix.api.lifespan import open_app_state
 from phoenix.api.middleware import Cors, ErrorBoundary, RequestLog, RequestMetrics
 from phoenix.api.openai import videos
 from phoenix.api.openapi.documents import DESCRIPTION, EXACT_PATH, TAGS, Documents
-from phoenix.api.routes import (
-    artifacts,
-    content,
-    fleet,
-    health,
-    jobs,
-    models,
-    streams,
-    submissions,
-    webhooks,
-)
+from phoenix.api.routes import artifacts, content, create_jobs, event_streams, fleet, health, jobs, models, webhooks
 from phoenix.dashboard import mount
 from phoenix.settings import Settings
 from phoenix.telemetry.meters import Meters
 
 _ROUTES = (
-    *(submissions, jobs, streams, content, artifacts),
+    *(create_jobs, jobs, event_streams, content, artifacts),
     *(models, webhooks, fleet, videos, health),
 )
 _EXPOSED_HEADERS = (

@@ -26,7 +26,7 @@ from phoenix.clock import utc_now
 from phoenix.contract import StreamToken
 from phoenix.db import Database
 from phoenix.errors import Unauthenticated
-from phoenix.events.log import BatchLoader
+from phoenix.events.log_interface import BatchLoader
 from phoenix.jobs.tables import JobRow
 from phoenix.settings import Settings
 from phoenix.telemetry.logs import get_logger

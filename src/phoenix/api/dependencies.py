@@ -13,9 +13,9 @@ from phoenix.access import keys
 from phoenix.api.http.request_ids import request_id_of, traceparent_of
 from phoenix.api.job_views import JobViews
 from phoenix.api.lifespan import AppState
-from phoenix.assembly import Services
 from phoenix.db import Database
 from phoenix.errors import Unauthenticated
+from phoenix.services import Services
 
 _READ_METHODS = frozenset({"GET", "HEAD"})
 _SCOPE_KEY = "phoenix.caller"

@@ -15,14 +15,14 @@ from phoenix.api.background.retention import RetentionService
 from phoenix.api.background.webhook_sender import WebhookSender
 from phoenix.api.http.sse_response import SendTimeouts
 from phoenix.api.job_views import JobViews
-from phoenix.api.limits import OpenStreams, RequestLimits
-from phoenix.assembly import Services, open_services
+from phoenix.api.rate_limits import OpenStreams, RequestLimits
 from phoenix.async_tasks import in_background
 from phoenix.events.fanout.hub import Hub
-from phoenix.events.log import CoalescingEventLog
+from phoenix.events.log_interface import CoalescingEventLog
 from phoenix.events.pubsub.notifier import Notifier
 from phoenix.events.pubsub.subscriber import PubSubSubscriber
 from phoenix.jobs.event_log.reader import SqlEventLog
+from phoenix.services import Services, open_services
 from phoenix.settings import Settings
 
 # Each probe is a process that decodes: more than two at once only slow each other down.

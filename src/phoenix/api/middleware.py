@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from phoenix.api.errors.problems import explain, problem_response
 from phoenix.api.http.request_ids import HEADER, assign_request_id, store_traceparent
-from phoenix.api.limits import rate_limit_headers
+from phoenix.api.rate_limits import rate_limit_headers
 from phoenix.telemetry import traces
 from phoenix.telemetry.logs import get_logger, log_context
 from phoenix.telemetry.meters import Meters

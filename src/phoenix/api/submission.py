@@ -18,8 +18,7 @@ from phoenix.access.keys import ANYBODY, Caller
 from phoenix.api.dependencies import AppStateDep, CallerDep, RequestIdDep, TraceparentDep
 from phoenix.api.job_views import POLL_AFTER_S
 from phoenix.api.lifespan import AppState
-from phoenix.assembly import Services
-from phoenix.catalog.admission import SEED_SPACE, AdmissionLimits, admit_reel, admit_soundtrack, admit_stitch
+from phoenix.catalog.request_validation import SEED_SPACE, AdmissionLimits, admit_reel, admit_soundtrack, admit_stitch
 from phoenix.contract import (
     Job,
     MediaInfo,
@@ -30,13 +29,14 @@ from phoenix.contract import (
     StitchRequest,
 )
 from phoenix.errors import FieldError, Gone, InvalidRequest, NotFound
-from phoenix.events.sse.streams import job_stream
+from phoenix.events.sse.frame_writers import job_stream
 from phoenix.jobs.artifacts import find_known_media
 from phoenix.jobs.repository import FullJob
 from phoenix.jobs.submission.admission_control import Quota
 from phoenix.jobs.submission.idempotency import KeyedRequest, acquire_key, find_earlier_job, record_job
 from phoenix.jobs.submission.submit import submit
 from phoenix.media.ssrf import EgressPolicy, UrlNotAllowed, check_url
+from phoenix.services import Services
 from phoenix.settings import LimitSettings, Settings
 
 MAX_KEY_LENGTH = 255

@@ -13,6 +13,7 @@ from pathlib import Path
 from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
+from phoenix.child_processes import stop_process
 from phoenix.cli.console import NEWER_SCHEMA
 from phoenix.cli.embedded.redis_server import find_redis_server
 from phoenix.db.engine import database_url
@@ -21,7 +22,6 @@ from phoenix.errors import PhoenixError
 from phoenix.events.pubsub.redis_client import open_redis, send
 from phoenix.ids import new_artifact_id
 from phoenix.media.ffmpeg import find_ffmpeg
-from phoenix.processes import stop_process
 from phoenix.settings import Settings
 from phoenix.storage.keys import upload_key
 from phoenix.storage.store import open_store

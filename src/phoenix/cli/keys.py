@@ -119,7 +119,7 @@ def _show_key(key: str) -> None:
 
 def _on_database(work: Callable[["Database"], Awaitable[T]]) -> T:
     """Opens the database, runs `work`, and returns its result. Ends the command with a message on an error."""
-    from phoenix.assembly.services import open_database
+    from phoenix.services import open_database
 
     settings = read_settings()
 

@@ -9,8 +9,8 @@ from typing import Annotated, Any
 import typer
 from pydantic import ValidationError
 
-from phoenix.catalog.admission import SEED_SPACE, AdmissionLimits, KnownMedia, admit_reel
 from phoenix.catalog.model import Catalog
+from phoenix.catalog.request_validation import SEED_SPACE, AdmissionLimits, KnownMedia, admit_reel
 from phoenix.cli.console import USAGE, err, printable
 from phoenix.contract import Adjustment, AspectRatio, ReelRequest, Resolution, ResolvedReel, SoundtrackRequest
 from phoenix.ids import new_artifact_id

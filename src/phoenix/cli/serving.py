@@ -89,8 +89,8 @@ def run_workers(
     processes_per_device: Annotated[int, typer.Option(min=1, max=64, help="Worker processes on each device.")] = 1,
 ) -> None:
     """Run workers under a supervisor, which replaces dead workers."""
+    from phoenix.child_processes import follow_lifeline
     from phoenix.cli.preflight import check_named, require_schema
-    from phoenix.processes import follow_lifeline
     from phoenix.telemetry.logs import configure_logs
     from phoenix.worker.supervisor import plan_processes, run_supervisor
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from phoenix.catalog.model import EngineName, ModelSpec
 from phoenix.engine.batch_rules import max_batch_size
 from phoenix.engine.batcher import Batcher, Preload
+from phoenix.engine.device_slots import DeviceSlots
 from phoenix.engine.interface import (
     BatchingEngine,
     ClipInputs,
@@ -20,7 +21,6 @@ from phoenix.engine.interface import (
     RenderRequest,
 )
 from phoenix.engine.memory_profile import FilePeakStore, InMemoryPeakStore
-from phoenix.engine.slots import DeviceSlots
 from phoenix.errors import FailureCode, Stage, TaskFailed
 from phoenix.settings import AnimaticSettings, EngineSettings, VeoSettings
 

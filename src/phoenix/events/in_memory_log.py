@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from phoenix.clock import Clock, utc_now
 from phoenix.contract import TERMINAL_EVENT_TYPES, DurableEvent, Job, JobSnapshot
 from phoenix.errors import NotFound
-from phoenix.events.log import REPLAY_LIMIT, LogHead, LogPosition, OwnerSnapshot
+from phoenix.events.log_interface import REPLAY_LIMIT, LogHead, LogPosition, OwnerSnapshot
 from phoenix.events.messages import EventEnvelope
 from phoenix.events.progress_cache import ProgressSnapshot
 

@@ -9,14 +9,20 @@ job counter) come last, just before the commit, so that they are locked only bri
 from datetime import datetime
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
 from sqlalchemy import JSON, BigInteger, ForeignKey, Index, Text
 from sqlmodel import Field, SQLModel
 
-from phoenix.contract import ArtifactKind, JobState
-from phoenix.db import EnumText, UtcDateTime
+from phoenix.contract import ArtifactKind, JobState, ResolvedRequest
+from phoenix.db import NEWER_VERSION_RETRY_AFTER_S, EnumText, UtcDateTime
+from phoenix.errors import NewerVersionError
 from phoenix.jobs.lifecycle import AttemptEndState, TaskKind, TaskState
+from phoenix.telemetry.logs import get_logger
 
 Document = dict[str, Any]
+
+_logger = get_logger(__name__)
+_request: TypeAdapter[ResolvedRequest] = TypeAdapter(ResolvedRequest)
 
 
 class JobRow(SQLModel, table=True):
@@ -56,6 +62,14 @@ class JobRow(SQLModel, table=True):
     run_deadline_at: datetime | None = Field(default=None, sa_type=UtcDateTime, index=True)
     started_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     finished_at: datetime | None = Field(default=None, sa_type=UtcDateTime, index=True)
+
+    def parse_request(self) -> ResolvedRequest:
+        """The resolved request. Raises `NewerVersionError` if only a newer version can read it."""
+        try:
+            return _request.validate_python(self.request)
+        except ValidationError:
+            _logger.warning("found a request of a newer version", job_id=self.id, kind=self.kind)
+            raise NewerVersionError(retry_after_s=NEWER_VERSION_RETRY_AFTER_S) from None
 
 
 class TaskRow(SQLModel, table=True):

@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import get_args
 
-from pydantic import TypeAdapter, ValidationError
-
 from phoenix.contract import (
     Artifact,
     Clip,
@@ -30,12 +28,8 @@ from phoenix.events.progress_cache import NO_PROGRESS, ProgressSnapshot
 from phoenix.jobs.lifecycle import TaskKind, TaskState
 from phoenix.jobs.progress import job_progress
 from phoenix.jobs.tables import ArtifactRow, JobRow, TaskRow
-from phoenix.telemetry.logs import get_logger
-
-_logger = get_logger(__name__)
 
 _PRIORITIES = get_args(Priority)
-_request: TypeAdapter[ResolvedRequest] = TypeAdapter(ResolvedRequest)
 
 CLIP_STATES: Mapping[TaskState, ClipState] = {
     TaskState.BLOCKED: ClipState.QUEUED,
@@ -73,21 +67,12 @@ def live_state(progress: ProgressSnapshot, position: QueuePosition, now: datetim
     return LiveState(progress, position.queue_position, position.waiting_reason, eta_s)
 
 
-def parse_request(job: JobRow) -> ResolvedRequest:
-    """The resolved request of a job. Raises `NewerVersionError` if only a newer version can read it."""
-    try:
-        return _request.validate_python(job.request)
-    except ValidationError:
-        _logger.warning("found a request of a newer version", job_id=job.id, kind=job.kind)
-        raise NewerVersionError(retry_after_s=NEWER_VERSION_RETRY_AFTER_S) from None
-
-
 def view_job(job: JobRow, tasks: Sequence[TaskRow], output: ArtifactRow | None, live: LiveState | None = None) -> Job:
     """The job as the API shows it. Raises `NewerVersionError` if this version cannot read its request or priority."""
     if job.priority not in _PRIORITIES:
         raise NewerVersionError(retry_after_s=NEWER_VERSION_RETRY_AFTER_S)
     live = live or LiveState()
-    request = parse_request(job)
+    request = job.parse_request()
     is_waiting = job.state is JobState.QUEUED
     return Job.model_validate(
         {

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import IO
 
+from phoenix.child_processes import die_with_parent
 from phoenix.errors import FailureCode, PhoenixError, Stage, TaskFailed
 from phoenix.media.commands.video import Encoding
 from phoenix.media.errors import MediaStopped, explain_exit
-from phoenix.processes import die_with_parent
 from phoenix.settings import MediaSettings
 
 Buffer = bytes | bytearray | memoryview

@@ -11,11 +11,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from phoenix.child_processes import die_with_parent
 from phoenix.contract import MediaInfo
 from phoenix.errors import PhoenixError
 from phoenix.media.errors import UnreadableMedia
 from phoenix.media.sniff import DEMUXERS, HEAD_BYTES, MediaFormat, find_format
-from phoenix.processes import die_with_parent
 from phoenix.settings import Settings
 
 _CHILD = Path(__file__).with_name("probe_child.py")

@@ -19,7 +19,7 @@ from pydantic_settings import (
 )
 
 from phoenix.settings.sources import EnvironmentSource, UnprefixedNamesSource
-from phoenix.settings.values import (
+from phoenix.settings.value_types import (
     CommaSeparated,
     DatabaseUrl,
     LogLevel,

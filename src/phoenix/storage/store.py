@@ -17,7 +17,7 @@ from phoenix.errors import PayloadTooLarge
 from phoenix.settings import StorageSettings
 from phoenix.storage.errors import translate_store_errors
 from phoenix.storage.keys import checked_key, checked_prefix, is_key, media_type_of
-from phoenix.storage.unfinished import UnfinishedUploads, open_unfinished
+from phoenix.storage.unfinished_uploads import UnfinishedUploads, open_unfinished
 
 if TYPE_CHECKING:  # obstore defines its configuration types for checkers only
     from obstore.store import S3Config

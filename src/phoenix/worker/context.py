@@ -12,18 +12,18 @@ from pathlib import Path
 from tempfile import TemporaryDirectory, gettempdir
 from typing import Any, ParamSpec, TypeVar
 
-from phoenix.assembly.services import Services
 from phoenix.contract import MediaInfo
+from phoenix.engine.device_slots import DeviceSlots, SharedSlots
 from phoenix.engine.registry import EngineRegistry
-from phoenix.engine.slots import DeviceSlots, SharedSlots
 from phoenix.engine.stop_token import StopToken
 from phoenix.errors import FailureCode, NewerVersionError, NotFound, Stage, TaskFailed, Unavailable
 from phoenix.ids import JobId, TaskId
-from phoenix.jobs.execution.completion import AttemptOutput
+from phoenix.jobs.execution.task_completion import AttemptOutput
 from phoenix.jobs.repository import get_artifact
 from phoenix.media.ffmpeg import MediaTools
 from phoenix.media.probe import ProbeLimits
 from phoenix.media.ssrf import EgressPolicy
+from phoenix.services import Services
 from phoenix.settings import Settings, WorkerSettings
 from phoenix.storage.errors import reported_as_task_failure
 from phoenix.storage.keys import OutputName, output_key

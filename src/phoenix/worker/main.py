@@ -13,8 +13,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 
-from phoenix.assembly.services import Services, open_database, open_services
 from phoenix.catalog.model import CatalogError
+from phoenix.child_processes import follow_lifeline
 from phoenix.contract import QueueName
 from phoenix.engine.device import NoSuchDevice, device_memory, pick_device
 from phoenix.engine.stop_token import StopReason
@@ -24,9 +24,9 @@ from phoenix.events.pubsub.subscriber import PubSubSubscriber
 from phoenix.ids import new_worker_id
 from phoenix.jobs.scheduling.workers import WorkerReport, record_heartbeat, remove
 from phoenix.media.ffmpeg import FfmpegMissing
-from phoenix.processes import follow_lifeline
 from phoenix.queues.consumer import QueueConsumer
 from phoenix.queues.queue import wake_channel
+from phoenix.services import Services, open_database, open_services
 from phoenix.settings import Settings, load_settings
 from phoenix.telemetry.logs import configure_logs, get_logger, log_context
 from phoenix.worker.child_process import STOP_GRACE_S, ExitStatus

@@ -16,7 +16,7 @@ from phoenix.contract import (
 )
 from phoenix.errors import Stage, TaskFailed
 from phoenix.jobs.artifacts import find_known_media
-from phoenix.jobs.execution.completion import AttemptOutput
+from phoenix.jobs.execution.task_completion import AttemptOutput
 from phoenix.media.encode import write_poster
 from phoenix.media.errors import invalid_media
 from phoenix.media.fetch import fetch_file

@@ -9,7 +9,7 @@ from phoenix.catalog.model import ModelSpec
 from phoenix.contract import MediaInfo, ResolvedClip, ResolvedReel
 from phoenix.engine.interface import ClipInputs, RenderedClip
 from phoenix.errors import FailureCode, Stage, TaskFailed
-from phoenix.jobs.execution.completion import AttemptOutput
+from phoenix.jobs.execution.task_completion import AttemptOutput
 from phoenix.media.commands.video import Picture
 from phoenix.media.encode import encode_frames
 from phoenix.media.errors import UnreadableMedia
@@ -20,7 +20,7 @@ from phoenix.storage.keys import OutputName
 from phoenix.telemetry.logs import get_logger
 from phoenix.worker.context import WorkerContext
 from phoenix.worker.leases import HeldLease
-from phoenix.worker.progress import ProgressPublisher
+from phoenix.worker.progress_publisher import ProgressPublisher
 from phoenix.worker.render_observer import ClipObserver, threadsafe_setter
 
 _logger = get_logger(__name__)

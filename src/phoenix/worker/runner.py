@@ -12,8 +12,8 @@ from phoenix.db.unit_of_work import UnitOfWork
 from phoenix.engine.stop_token import RenderStopped, StopReason
 from phoenix.errors import FailureCode, NewerVersionError, Stage, TaskFailed
 from phoenix.jobs.execution.claim import Claim, claim
-from phoenix.jobs.execution.completion import AttemptOutput, fail, release, stop, succeed
 from phoenix.jobs.execution.retries import RetryRule
+from phoenix.jobs.execution.task_completion import AttemptOutput, fail, release, stop, succeed
 from phoenix.jobs.lifecycle import LeaseLost, TaskKind
 from phoenix.jobs.scheduling.affinity import skip_for_affinity
 from phoenix.jobs.scheduling.dispatch import snooze

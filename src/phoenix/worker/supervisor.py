@@ -14,14 +14,14 @@ from pathlib import Path
 from subprocess import SubprocessError
 from tempfile import TemporaryDirectory
 
-from phoenix.assembly.services import open_services
+from phoenix.child_processes import spawn, stop_process
 from phoenix.db.unit_of_work import Database
 from phoenix.errors import NewerVersionError, Unavailable
 from phoenix.ids import new_worker_id
 from phoenix.jobs.execution.recovery import list_running_on, recover_from_lost_worker
 from phoenix.jobs.execution.retries import RetryRule
 from phoenix.jobs.scheduling import workers
-from phoenix.processes import spawn, stop_process
+from phoenix.services import open_services
 from phoenix.settings import Settings
 from phoenix.telemetry.logs import get_logger
 from phoenix.worker.child_process import STOP_GRACE_S, ExitStatus, child_environment

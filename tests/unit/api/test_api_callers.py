@@ -6,7 +6,7 @@ from starlette.datastructures import Headers
 from phoenix.access.keys import ANYBODY
 from phoenix.api.auth import read_bearer
 from phoenix.api.errors.problems import explain
-from phoenix.api.limits import RateLimitDecision, RateLimitPolicy, rate_limit_headers, to_headers
+from phoenix.api.rate_limits import RateLimitDecision, RateLimitPolicy, rate_limit_headers, to_headers
 from phoenix.errors import RateLimited, Unauthenticated
 
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
-from phoenix.api.background.webhook_delivery import DELAYS_S, parse_retry_after_s, retry_in_s, sign_headers
+from phoenix.api.background.webhook_attempt import DELAYS_S, parse_retry_after_s, retry_in_s, sign_headers
 from phoenix.clock import utc_now
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"

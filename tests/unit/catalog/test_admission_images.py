@@ -2,8 +2,8 @@
 
 import pytest
 
-from phoenix.catalog.admission import AdmissionLimits, admit_reel
 from phoenix.catalog.model import Catalog, load_catalog
+from phoenix.catalog.request_validation import AdmissionLimits, admit_reel
 from phoenix.contract import MediaInfo, ReelRequest
 from phoenix.errors import InvalidRequest
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from phoenix.catalog.admission import AdmissionLimits, admit_soundtrack, admit_stitch
+from phoenix.catalog.request_validation import AdmissionLimits, admit_soundtrack, admit_stitch
 from phoenix.contract import MediaInfo, SoundtrackJobRequest, StitchRequest
 from phoenix.errors import InvalidRequest
 

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from phoenix.catalog.admission import AdmissionLimits, admit_reel
 from phoenix.catalog.model import load_catalog
+from phoenix.catalog.request_validation import AdmissionLimits, admit_reel
 from phoenix.contract import MediaInfo, ReelRequest, ResolvedReel
 from phoenix.errors import InvalidRequest
 

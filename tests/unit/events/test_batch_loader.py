@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 import pytest
 
 from phoenix.errors import NewerVersionError, Unavailable
-from phoenix.events.log import BatchLoader
+from phoenix.events.log_interface import BatchLoader
 
 
 class Log:

@@ -5,7 +5,7 @@ import pytest
 from fixtures.event_examples import JOB_ID, a_history, a_job, job_queued
 from phoenix.errors import NotFound
 from phoenix.events.in_memory_log import MemoryEventLog
-from phoenix.events.log import LogHead, has_seen_end, parse_last_event_id
+from phoenix.events.log_interface import LogHead, has_seen_end, parse_last_event_id
 
 
 def a_log(length: int) -> MemoryEventLog:

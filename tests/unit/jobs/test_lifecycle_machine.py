@@ -38,9 +38,8 @@ from phoenix.db.columns import db_now
 from phoenix.db.engine import database_url, open_engine
 from phoenix.db.unit_of_work import Database, UnitOfWork
 from phoenix.errors import Conflict, NotFound
-from phoenix.jobs.control import cancel, retry
+from phoenix.jobs.cancel_and_retry import cancel, retry
 from phoenix.jobs.execution.claim import Claim, claim, renew_leases
-from phoenix.jobs.execution.completion import fail, release, stop, succeed
 from phoenix.jobs.execution.recovery import (
     end_overdue,
     list_expired_leases,
@@ -49,6 +48,7 @@ from phoenix.jobs.execution.recovery import (
     recover_expired_lease,
     recover_from_lost_worker,
 )
+from phoenix.jobs.execution.task_completion import fail, release, stop, succeed
 from phoenix.jobs.lifecycle import LeaseLost, TaskState
 from phoenix.jobs.retention import delete_job
 from phoenix.jobs.submission.submit import submit

@@ -10,7 +10,7 @@ from phoenix.clock import utc_now
 from phoenix.contract import ClipProgress
 from phoenix.jobs.scheduling.durations import DurationPerWeight
 from phoenix.jobs.scheduling.eta import Countdown
-from phoenix.worker.progress import ClipShare
+from phoenix.worker.progress_publisher import ClipShare
 from phoenix.worker.render_observer import RenderProgress
 
 # Ten seconds of steps, and twenty until the clip is stored.

@@ -3,7 +3,7 @@
 from phoenix.contract import MediaInfo
 from phoenix.engine.interface import ProcessUnfit
 from phoenix.errors import FailureCode, Stage
-from phoenix.jobs.execution.completion import AttemptOutput
+from phoenix.jobs.execution.task_completion import AttemptOutput
 from phoenix.worker.child_process import ExitStatus
 from phoenix.worker.runner import Failed, Succeeded
 from phoenix.worker.shutdown import ShutdownState, resident_bytes

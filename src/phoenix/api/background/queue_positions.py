@@ -6,12 +6,12 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 from phoenix.api.background.leader_loop import LeaderLease, leader_loop
-from phoenix.assembly import Services
 from phoenix.clock import utc_now
 from phoenix.contract import JobQueueMoved
 from phoenix.events.messages import EventEnvelope
 from phoenix.jobs.repository import FullJob, list_queued
 from phoenix.jobs.views import QueuePosition
+from phoenix.services import Services
 
 _INTERVAL_S = 1.0
 _PAUSE_RATIO = 20

@@ -10,7 +10,7 @@ from typing import Any
 import httpcore
 
 from phoenix.api.background.leader_loop import LeaderLease, leader_loop
-from phoenix.api.background.webhook_delivery import DeliveryOutcome, correlation_headers, post, retry_in_s, sign_headers
+from phoenix.api.background.webhook_attempt import DeliveryOutcome, correlation_headers, post, retry_in_s, sign_headers
 from phoenix.clock import utc_now
 from phoenix.db import Database
 from phoenix.errors import PhoenixError

@@ -15,7 +15,6 @@ from phoenix.api.dependencies import AppStateDep, DatabaseDep, OwnerDep
 from phoenix.api.http.declarations import BINARY, ArtifactIdInPath, Responses
 from phoenix.api.http.multipart import FIELD, ReceivedFile, receive_file
 from phoenix.api.lifespan import AppState
-from phoenix.assembly import Services
 from phoenix.contract import Artifact, MediaInfo
 from phoenix.db import Database
 from phoenix.errors import FieldError, InvalidRequest, NotFound, PhoenixError, Unavailable
@@ -27,6 +26,7 @@ from phoenix.jobs.tables import ArtifactRow
 from phoenix.jobs.views import view_artifact
 from phoenix.media.errors import UnreadableMedia
 from phoenix.media.probe import ProbeLimits, media_type_of, probe_media
+from phoenix.services import Services
 from phoenix.settings import LimitSettings
 from phoenix.storage.keys import ObjectKey, upload_key
 from phoenix.storage.store import ArtifactStore

@@ -10,12 +10,12 @@ from sqlalchemy import text
 
 from phoenix import __version__
 from phoenix.api.dependencies import ServicesDep
-from phoenix.assembly import Services
 from phoenix.contract import Health
 from phoenix.db import Database
 from phoenix.errors import FieldError, PhoenixError, SchemaOutdated, Unavailable
 from phoenix.events.pubsub.redis_client import send
 from phoenix.ids import ArtifactId
+from phoenix.services import Services
 from phoenix.storage.errors import ObjectMissing
 from phoenix.storage.keys import upload_key
 from phoenix.storage.store import ArtifactStore

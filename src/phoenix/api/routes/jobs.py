@@ -22,7 +22,7 @@ from phoenix.api.submission import point_to_job, quota_of
 from phoenix.contract import Job, JobKind, JobPage, JobState, Omittable
 from phoenix.errors import PreconditionFailed
 from phoenix.jobs import repository, retention
-from phoenix.jobs.control import cancel, retry
+from phoenix.jobs.cancel_and_retry import cancel, retry
 
 router = APIRouter(tags=["jobs"])
 

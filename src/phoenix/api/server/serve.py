@@ -14,9 +14,9 @@ from uvicorn.supervisors import ChangeReload
 
 import phoenix
 from phoenix.api.app import create_app
+from phoenix.api.server.chunked_sink import StreamExtensions
 from phoenix.api.server.http_heads import BoundedHeads
-from phoenix.api.server.streams import StreamExtensions
-from phoenix.processes import follow_lifeline
+from phoenix.child_processes import follow_lifeline
 from phoenix.settings import Settings
 from phoenix.telemetry.logs import configure_logs
 

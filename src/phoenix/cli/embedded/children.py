@@ -6,8 +6,8 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from phoenix.child_processes import spawn, stop_process
 from phoenix.errors import PhoenixError
-from phoenix.processes import spawn, stop_process
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
+from phoenix.child_processes import die_with_parent
 from phoenix.cli.embedded.listening import READY_LINE
 from phoenix.errors import PhoenixError
-from phoenix.processes import die_with_parent
 from phoenix.settings import AuthMode, Settings
 from phoenix.worker.child_process import child_environment
 

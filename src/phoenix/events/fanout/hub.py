@@ -10,7 +10,7 @@ from typing import Self
 
 from phoenix.async_tasks import in_background
 from phoenix.events.fanout.client_buffer import ClientBuffer, CloseReason, EventBuffer
-from phoenix.events.log import EventLog
+from phoenix.events.log_interface import EventLog
 from phoenix.events.messages import EncodedEvent, decode, decode_owner_message
 from phoenix.events.progress_cache import LocalProgressCache
 from phoenix.events.pubsub.channels import Channels

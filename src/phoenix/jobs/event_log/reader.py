@@ -11,7 +11,7 @@ from sqlmodel import col
 from phoenix.contract import DurableEvent, JobSnapshot
 from phoenix.db import NEWER_VERSION_RETRY_AFTER_S, Database, db_now
 from phoenix.errors import NewerVersionError, NotFound
-from phoenix.events.log import REPLAY_LIMIT, LogHead, LogPosition, OwnerSnapshot
+from phoenix.events.log_interface import REPLAY_LIMIT, LogHead, LogPosition, OwnerSnapshot
 from phoenix.events.progress_cache import NO_PROGRESS, ProgressSnapshot
 from phoenix.jobs import views
 from phoenix.jobs.lifecycle import TaskKind, TaskState

@@ -15,7 +15,6 @@ from phoenix.jobs.lifecycle import TaskKind, TaskState, check_job_transition
 from phoenix.jobs.repository import find_job_locked, list_tasks
 from phoenix.jobs.scheduling.durations import DurationPerWeight, clip_shape, read_duration_stats
 from phoenix.jobs.tables import AttemptRow, JobRow, TaskRow
-from phoenix.jobs.views import parse_request
 
 
 @dataclass(frozen=True)
@@ -70,7 +69,7 @@ async def claim(uow: UnitOfWork, task_id: str, dispatch_seq: int, *, worker_id: 
         owner_id=job.owner_id,
         kind=task.kind,
         position=task.position,
-        request=parse_request(job),
+        request=job.parse_request(),
         request_id=job.request_id,
         traceparent=job.traceparent,
         clip_artifact_ids=tuple(clip.artifact_id for clip in clips if clip.artifact_id),
@@ -84,7 +83,7 @@ async def claim(uow: UnitOfWork, task_id: str, dispatch_seq: int, *, worker_id: 
 
 
 async def _find_duration(uow: UnitOfWork, job: JobRow, task: TaskRow) -> tuple[DurationPerWeight | None, float | None]:
-    request = parse_request(job)
+    request = job.parse_request()
     if task.kind is not TaskKind.RENDER or not isinstance(request, ResolvedReel):
         return None, None
     durations = await read_duration_stats(uow.session)
@@ -111,7 +110,7 @@ async def _append_start_events(uow: UnitOfWork, job: JobRow, task: TaskRow, work
         job.run_deadline_at = job.started_at + timedelta(seconds=job.run_timeout_s)
         await append_event(uow, job, JobStarted)
     if task.kind is TaskKind.RENDER:
-        request = parse_request(job)
+        request = job.parse_request()
         assert isinstance(request, ResolvedReel)
         event = partial(
             ClipStarted,

@@ -12,6 +12,7 @@ from phoenix.db import UnitOfWork
 from phoenix.jobs import views
 from phoenix.jobs.event_log.writer import EventFactory, append_event
 from phoenix.jobs.lifecycle import (
+    AttemptEndState,
     StopRequestReason,
     TaskKind,
     TaskState,
@@ -22,7 +23,7 @@ from phoenix.jobs.lifecycle import (
 from phoenix.jobs.metrics import count_job_end
 from phoenix.jobs.post_commit import StopRequested, TasksReady
 from phoenix.jobs.repository import list_tasks
-from phoenix.jobs.tables import ArtifactRow, JobRow, TaskRow
+from phoenix.jobs.tables import ArtifactRow, AttemptRow, JobRow, TaskRow
 
 
 async def advance_job(uow: UnitOfWork, job: JobRow) -> None:
@@ -98,6 +99,16 @@ def _unblock(uow: UnitOfWork, tasks: Sequence[TaskRow], now: datetime) -> None:
         if task.state is TaskState.BLOCKED and task.kind is TaskKind.ASSEMBLE and is_unblocked(before):
             transition_task(task, TaskState.READY, now)
             uow.publish_after_commit(TasksReady())
+
+
+async def close_attempt(
+    uow: UnitOfWork, task: TaskRow, outcome: AttemptEndState, error: JobError | None = None
+) -> None:
+    """Records how and when the task's newest attempt ended."""
+    attempt = await uow.session.get_one(AttemptRow, (task.id, task.attempt))
+    attempt.ended_at = await uow.now()
+    attempt.outcome = outcome
+    attempt.error = error.model_dump(mode="json") if error else None
 
 
 def transition_task(task: TaskRow, state: TaskState, now: datetime) -> None:

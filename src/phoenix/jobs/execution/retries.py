@@ -14,7 +14,7 @@ from phoenix.contract import ClipFailed, ClipRetrying, JobError, JobState
 from phoenix.db import UnitOfWork
 from phoenix.errors import FailureCode, Stage
 from phoenix.jobs.event_log.writer import append_event
-from phoenix.jobs.execution.job_completion import advance_job, end_job, transition_task
+from phoenix.jobs.execution.job_completion import advance_job, close_attempt, end_job, transition_task
 from phoenix.jobs.lifecycle import AttemptEndState, TaskKind, TaskState
 from phoenix.jobs.post_commit import TasksReady
 from phoenix.jobs.tables import AttemptRow, JobRow, TaskRow, WorkerRow
@@ -33,16 +33,6 @@ class RetryRule:
     def from_settings(cls, settings: SchedulerSettings) -> "RetryRule":
         """The retry rule of the scheduler's settings."""
         return cls(settings.max_failures, settings.max_crashes, settings.retry_delay_s)
-
-
-async def close_attempt(
-    uow: UnitOfWork, task: TaskRow, outcome: AttemptEndState, error: JobError | None = None
-) -> None:
-    """Records how and when the task's newest attempt ended."""
-    attempt = await uow.session.get_one(AttemptRow, (task.id, task.attempt))
-    attempt.ended_at = await uow.now()
-    attempt.outcome = outcome
-    attempt.error = error.model_dump(mode="json") if error else None
 
 
 async def handle_lost_worker(uow: UnitOfWork, job: JobRow, task: TaskRow, rule: RetryRule, *, cause: str) -> None:

@@ -8,7 +8,6 @@ from phoenix.jobs.lifecycle import TaskKind, TaskState
 from phoenix.jobs.progress import MEDIA_SHARE
 from phoenix.jobs.repository import FullJob
 from phoenix.jobs.scheduling.durations import DurationStats, clip_shape
-from phoenix.jobs.views import parse_request
 
 # (limit, step): an estimate below the limit is rounded to the step. Finer steps would suggest a false precision.
 _STEPS_S = ((15.0, 1), (60.0, 5), (600.0, 15))
@@ -57,7 +56,7 @@ def parallel_work_s(running_s: Sequence[float], waiting_s: Sequence[float]) -> f
 
 def work_left_s(job: FullJob, durations: DurationStats) -> float | None:
     """Seconds that the rest of a reel takes, with as many clips at a time as run now; None if unknown."""
-    request = parse_request(job.row)
+    request = job.row.parse_request()
     if not isinstance(request, ResolvedReel):
         return None
     learned = _clip_seconds(job, request, durations)

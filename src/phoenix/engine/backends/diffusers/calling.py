@@ -13,7 +13,7 @@ from phoenix.catalog.model import ModelSpec
 from phoenix.contract import ResolvedClip
 from phoenix.engine.backends.diffusers.folders import unavailable
 from phoenix.engine.backends.diffusers.latent_previews import ColourMaps, Previewer
-from phoenix.engine.backends.diffusers.progress import Call, as_current_call, report_steps
+from phoenix.engine.backends.diffusers.step_callbacks import Call, as_current_call, report_steps
 from phoenix.engine.interface import ClipInputs, Frame, RenderedClip, RenderRequest, without_traceback
 from phoenix.errors import FailureCode, Stage, TaskFailed
 

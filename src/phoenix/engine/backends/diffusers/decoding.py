@@ -12,7 +12,7 @@ from typing import Any, cast
 import torch
 
 from phoenix.engine.backends.diffusers.out_of_memory import is_out_of_memory, is_too_large
-from phoenix.engine.backends.diffusers.progress import Call, current_call
+from phoenix.engine.backends.diffusers.step_callbacks import Call, current_call
 from phoenix.engine.device import release_memory
 from phoenix.errors import Stage
 from phoenix.telemetry.logs import get_logger

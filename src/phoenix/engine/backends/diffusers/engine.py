@@ -18,7 +18,7 @@ from phoenix.engine.backends.diffusers.out_of_memory import (
     next_level,
     run_clean,
 )
-from phoenix.engine.backends.diffusers.progress import Call
+from phoenix.engine.backends.diffusers.step_callbacks import Call
 from phoenix.engine.batch_rules import halves
 from phoenix.engine.device import device_memory, device_name, open_meter, pick_device, release_memory
 from phoenix.engine.device_scheduler import DeviceReservation, DeviceScheduler, Meter

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from phoenix.contract import ResolvedClip
-from phoenix.engine.backends.diffusers.progress import Call
+from phoenix.engine.backends.diffusers.step_callbacks import Call
 from phoenix.engine.interface import RenderRequest
 from phoenix.engine.previews import PreviewThrottle, preview_size, to_jpeg
 

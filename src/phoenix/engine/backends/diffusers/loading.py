@@ -18,7 +18,7 @@ from phoenix.engine.backends.diffusers.calling import check_fits
 from phoenix.engine.backends.diffusers.decoding import guard_vae
 from phoenix.engine.backends.diffusers.folders import check_folder, get_folder, is_on_disk, unavailable
 from phoenix.engine.backends.diffusers.out_of_memory import is_out_of_memory
-from phoenix.engine.backends.diffusers.progress import hook_modules
+from phoenix.engine.backends.diffusers.step_callbacks import hook_modules
 from phoenix.engine.interface import ProcessUnfit
 from phoenix.engine.stop_token import StopToken
 from phoenix.errors import FailureCode, PhoenixError, Stage

@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator, Iterable, Sequence
 from phoenix.contract import DurableEvent
 from phoenix.events.fanout.client_buffer import CloseReason, EventBatch
 from phoenix.events.fanout.hub import ConnectedClient, Hub, JobTopic, OwnerTopic
-from phoenix.events.log import REPLAY_LIMIT, EventLog, OwnerSnapshot, has_seen_end
+from phoenix.events.log_interface import REPLAY_LIMIT, EventLog, OwnerSnapshot, has_seen_end
 from phoenix.events.messages import HEARTBEAT_FRAME, EncodedEvent, cursor_frame, encode, parse_cursor, with_owner_seq
 from phoenix.events.progress_cache import NO_PROGRESS
 from phoenix.events.sse.cursor import ClientCursor, SendDecision

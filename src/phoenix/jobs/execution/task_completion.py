@@ -14,8 +14,8 @@ from phoenix.ids import new_artifact_id
 from phoenix.jobs import views
 from phoenix.jobs.event_log.writer import append_event
 from phoenix.jobs.execution.claim import Claim
-from phoenix.jobs.execution.job_completion import advance_job, transition_task
-from phoenix.jobs.execution.retries import RetryRule, close_attempt, discard_task, make_error, retry_task
+from phoenix.jobs.execution.job_completion import advance_job, close_attempt, transition_task
+from phoenix.jobs.execution.retries import RetryRule, discard_task, make_error, retry_task
 from phoenix.jobs.lifecycle import AttemptEndState, LeaseLost, TaskKind, TaskState, retry_delay_s
 from phoenix.jobs.post_commit import FilesOrphaned, TasksReady
 from phoenix.jobs.progress import job_progress
@@ -89,7 +89,7 @@ def record_attempt_duration(
     uow: UnitOfWork, job: JobRow, task: TaskRow, output: AttemptOutput, *, ended_at: datetime
 ) -> None:
     """Records how long the attempt took. Estimates of later clips and assemblies use it."""
-    request = views.parse_request(job)
+    request = job.parse_request()
     if not isinstance(request, ResolvedReel):
         return
     held_s = (ended_at - task.started_at).total_seconds() if task.started_at else 0.0
