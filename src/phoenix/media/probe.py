@@ -18,7 +18,11 @@ from phoenix.media.errors import UnreadableMedia
 from phoenix.media.sniff import DEMUXERS, HEAD_BYTES, MediaFormat, find_format
 from phoenix.settings import Settings
 
-_CHILD = Path(__file__).with_name("probe_child.py")
+# Isolated Python does not look for modules in the folder or the environment of the caller.
+_CHILD = (
+    f"import sys; sys.path.insert(0, {str(Path(__file__).parents[2])!r}); "
+    "from phoenix.media.probe_child.main import main; main()"
+)
 # One child reads several files: starting Python and loading the decoders takes longer than reading a clip.
 _FILES_PER_CHILD = 50
 # The child parses files of strangers, so it inherits no secrets.
@@ -132,7 +136,7 @@ def _run_child(request: str, timeout_s: float) -> bytes:
     """Returns the output of the child until its end, or until the time limit."""
     try:
         done = subprocess.run(  # noqa: S603 - an argument list, no shell
-            [sys.executable, "-I", str(_CHILD), request],
+            [sys.executable, "-I", "-c", _CHILD, request],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=timeout_s,

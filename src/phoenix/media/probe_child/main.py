@@ -1,0 +1,67 @@
+"""Reads media files in a separate process, where a hostile file can do no harm. `probe` runs it.
+
+Takes one JSON argument, and prints one JSON object per file.
+"""
+
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
+
+import json
+import resource
+import sys
+from contextlib import suppress
+from typing import Any
+
+from phoenix.media.probe_child.completeness import check_whole, states_length
+from phoenix.media.probe_child.description import describe
+from phoenix.media.probe_child.limits import Limits, UnreadableFile
+from phoenix.media.probe_child.pictures import read_picture
+from phoenix.media.probe_child.streams import StreamStats, check_headers, demux, is_cover
+
+_MEMORY_BYTES = 2 * 1024**3
+
+
+def main() -> None:
+    request = json.loads(sys.argv[1])
+    confine(request.pop("cpu_s"))
+    files = request.pop("files")
+    limits = Limits(**request)
+    for path, demuxer in files:
+        print(json.dumps(probe_file(path, demuxer, limits)), flush=True)  # noqa: T201
+
+
+def confine(cpu_s: int) -> None:
+    """Limits the memory and the time of this process, and forbids it to write files."""
+    for name, value in (("AS", _MEMORY_BYTES), ("CPU", cpu_s), ("FSIZE", 0), ("CORE", 0)):
+        # Some systems refuse a limit on the address space; the time limit of the parent still applies.
+        with suppress(ValueError, OSError):
+            resource.setrlimit(getattr(resource, f"RLIMIT_{name}"), (value, value))
+
+
+def probe_file(path: str, demuxer: str | None, limits: Limits) -> dict[str, Any]:
+    try:
+        return read_picture(path, limits) if demuxer is None else read_streams(path, demuxer, limits)
+    except UnreadableFile as error:
+        return {"error": str(error)}
+    except MemoryError:
+        return {"error": "it takes too much memory to read"}
+    except (OSError, ValueError, SyntaxError, ArithmeticError, EOFError) as error:
+        return {"error": f"it is damaged or not what it says it is ({type(error).__name__})"}
+
+
+def read_streams(path: str, demuxer: str, limits: Limits) -> dict[str, Any]:
+    import av  # noqa: PLC0415 - imported only for pictures
+
+    options = {"protocol_whitelist": "file", "format_whitelist": ",".join(limits.demuxers)}
+    with av.open(f"file:{path}", format=demuxer, options=options, metadata_errors="replace") as container:
+        if len(container.streams) > limits.max_streams:
+            raise UnreadableFile(f"it has {len(container.streams)} streams; at most {limits.max_streams} are read")
+        video = next((s for s in container.streams.video if not is_cover(s)), None)
+        audio = next(iter(container.streams.audio), None)
+        check_headers(container, video, audio, limits)
+        stats = [StreamStats(stream) for stream in (video, audio) if stream is not None]
+        for stream_stats in stats:
+            stream_stats.stream.thread_count = 1
+        demux(container, stats, limits)
+        if states_length(path, demuxer):
+            check_whole(container, stats)
+        return describe(video, audio, stats)

@@ -1,0 +1,95 @@
+"""Reads the streams of a sound or a video: which are meant, and the packets of each."""
+
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+from phoenix.media.probe_child.limits import Limits, UnreadableFile, check_duration, check_pixels
+
+# Number of decoded packets per stream: enough to check that the stream has the stated contents.
+_SAMPLED_PACKETS = 8
+_MAX_CHANNELS = 64
+_MAX_SAMPLE_RATE_HZ = 384_000
+
+
+@dataclass
+class StreamStats:
+    """Statistics of one stream, from the packets that were demuxed so far."""
+
+    stream: Any
+    packets: int = 0
+    frames: int = 0
+    start_s: Fraction | None = None
+    end_s: Fraction = Fraction(0)
+    is_cut: bool = False
+    rotation: int = 0
+
+    @property
+    def span_s(self) -> Fraction:
+        return self.end_s - (self.start_s or 0)
+
+
+def is_cover(stream: Any) -> bool:
+    """Returns whether the stream is the cover picture of a song, which is a video stream of one frame."""
+    flags: Any = stream.disposition
+    return bool(flags & flags.__class__.attached_pic)
+
+
+def check_headers(container: Any, video: Any, audio: Any, limits: Limits) -> None:
+    if video is None and audio is None:
+        raise UnreadableFile("it has neither sound nor pictures")
+    stated_s = (container.duration or 0) / 1_000_000
+    check_duration(stated_s, limits)
+    if video is not None:
+        check_pixels(video.codec_context.width, video.codec_context.height, limits)
+    if audio is not None:
+        if not 1 <= audio.codec_context.channels <= _MAX_CHANNELS:
+            raise UnreadableFile(f"it has {audio.codec_context.channels} channels; at most {_MAX_CHANNELS} are read")
+        if not 1 <= audio.codec_context.sample_rate <= _MAX_SAMPLE_RATE_HZ:
+            raise UnreadableFile(f"its sample rate is {audio.codec_context.sample_rate} Hz")
+
+
+def demux(container: Any, stats: list[StreamStats], limits: Limits) -> None:
+    """Reads every packet, and decodes the first packets of each stream."""
+    by_index = {stream_stats.stream.index: stream_stats for stream_stats in stats}
+    for packet in container.demux([stream_stats.stream for stream_stats in stats]):
+        stream_stats = by_index[packet.stream.index]
+        if packet.size == 0:
+            continue
+        record_packet(stream_stats, packet)
+        check_duration(float(stream_stats.span_s), limits)
+        if stream_stats.packets <= _SAMPLED_PACKETS or stream_stats.frames == 0:
+            decode(stream_stats, packet, limits)
+    for stream_stats in stats:
+        decode(stream_stats, None, limits)
+        if stream_stats.frames == 0:
+            raise UnreadableFile(f"none of its {stream_stats.stream.type} can be decoded")
+
+
+def record_packet(stream_stats: StreamStats, packet: Any) -> None:
+    stream_stats.is_cut |= packet.is_corrupt
+    if packet.is_discard:
+        return
+    stream_stats.packets += 1
+    time = packet.pts if packet.pts is not None else packet.dts
+    if time is None:
+        stream_stats.end_s += (packet.duration or 0) * packet.time_base
+        return
+    start_s = time * packet.time_base
+    stream_stats.start_s = start_s if stream_stats.start_s is None else min(stream_stats.start_s, start_s)
+    stream_stats.end_s = max(stream_stats.end_s, start_s + (packet.duration or 0) * packet.time_base)
+
+
+def decode(stream_stats: StreamStats, packet: Any, limits: Limits) -> None:
+    try:
+        frames = stream_stats.stream.codec_context.decode(packet)
+    except (OSError, ValueError, EOFError):
+        # A player skips a few bad packets; a stream with only bad packets is refused at its end.
+        return
+    for frame in frames:
+        stream_stats.frames += 1
+        if stream_stats.stream.type == "video":
+            check_pixels(frame.width, frame.height, limits)
+            stream_stats.rotation = frame.rotation
