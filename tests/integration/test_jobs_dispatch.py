@@ -96,7 +96,7 @@ async def test_a_task_in_back_off_is_not_dispatched(database: Database) -> None:
     await start_worker(database)
     job_id = await submit_reel(database)
     async with database.write() as uow:
-        await uow.session.execute(update(TaskRow).where(col(TaskRow.job_id) == job_id).values(ready_at=db_now(60)))
+        await uow.session.execute(update(TaskRow).where(col(TaskRow.job_id) == job_id).values(eligible_at=db_now(60)))
 
     assert await choose(database) == []
 

@@ -19,7 +19,8 @@ class QueueDepth(View):
     running: int
     slots: int = Field(description="Tasks that the live workers can run at once.")
     oldest_wait_s: float | None = Field(
-        default=None, description="Seconds that the oldest waiting task has been ready; null if no task waits."
+        default=None,
+        description="Seconds that the oldest waiting task has waited since it became ready; null if no task waits.",
     )
 
 

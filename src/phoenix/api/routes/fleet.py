@@ -114,7 +114,7 @@ def _show_queues(queues: Sequence[QueueDepth]) -> Iterator[Metric]:
     )
     yield gauge(
         "phoenix_queue_oldest_wait_seconds",
-        "How long the oldest waiting task has been ready; 0 if none waits.",
+        "How long the oldest waiting task has waited since it became ready; 0 if none waits.",
         "queue",
         values=[((queue.name,), queue.oldest_wait_s or 0) for queue in queues],
     )

@@ -4,7 +4,6 @@ The caller holds the lock on the job's row and knows that the attempt is over.
 """
 
 from dataclasses import dataclass
-from datetime import timedelta
 from functools import partial
 
 from sqlalchemy import func, select
@@ -75,7 +74,7 @@ async def retry_task(uow: UnitOfWork, job: JobRow, task: TaskRow, error: JobErro
         transition_task(task, TaskState.CANCELED, await uow.now())
         await advance_job(uow, job)
         return
-    transition_task(task, TaskState.READY, await uow.now() + timedelta(seconds=delay_s))
+    transition_task(task, TaskState.READY, await uow.now(), back_off_s=delay_s)
     uow.publish_after_commit(TasksReady())
     if task.kind is TaskKind.RENDER:
         event = partial(ClipRetrying, clip_index=task.position, attempt=task.attempt, reason=error, retry_in_s=delay_s)

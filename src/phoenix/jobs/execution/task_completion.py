@@ -56,7 +56,8 @@ async def publish_output(uow: UnitOfWork, job: JobRow, task: TaskRow, output: At
     if output.thumbnail is not None:
         await _add_file(uow, job, output.thumbnail, ArtifactKind.THUMBNAIL)
     task.artifact_id = artifact.id
-    waited_s = (task.started_at - task.ready_at).total_seconds() if task.started_at else None
+    # The clock of a database may be set back while a task waits.
+    waited_s = max((task.started_at - task.waiting_since).total_seconds(), 0.0) if task.started_at else None
     timings = output.timings.model_copy(update={"queue_s": waited_s}).model_dump(mode="json")
     task.timings = {**timings, "batch_size": output.batch_size}
     return artifact

@@ -123,7 +123,7 @@ async def view_queue(session: AsyncSession) -> QueueView:
 
 async def _view_depth(session: AsyncSession, name: str) -> QueueDepth:
     statement = (
-        select(col(TaskRow.state), func.count(), func.min(col(TaskRow.ready_at)))
+        select(col(TaskRow.state), func.count(), func.min(col(TaskRow.waiting_since)))
         .where(col(TaskRow.queue) == name, col(TaskRow.state).in_([TaskState.READY, TaskState.RUNNING]))
         .group_by(col(TaskRow.state))
     )
