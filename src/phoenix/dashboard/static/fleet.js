@@ -10,6 +10,11 @@ export async function refreshFleet() {
   byId("workers").replaceChildren(...(list.length ? list : [h("li", { class: "note" }, "No worker is running.")]));
 }
 
+export function clearFleet() {
+  byId("queues").replaceChildren();
+  byId("workers").replaceChildren();
+}
+
 // Most servers have no remote model.
 function isInUse(queue) {
   return queue.name !== "remote" || queue.slots > 0 || queue.waiting > 0;
