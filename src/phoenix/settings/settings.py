@@ -115,7 +115,7 @@ class ApiSettings(SettingsGroup):
         default=True, description="Let pages of these origins send cookies; must be false if cors_origins has *."
     )
     trusted_proxies: CommaSeparated[ProxyAddress] = Field(
-        default=(), description="Addresses or networks whose X-Forwarded-* headers are trusted."
+        default=(), description="Addresses or networks of proxies; the last other one in X-Forwarded-For is the client."
     )
     shutdown_grace_s: float = Field(default=5, ge=0)
     token_secret: SecretStr | None = Field(

@@ -79,10 +79,11 @@ def _check_host(text: str) -> str:
 
 def _check_proxy(text: str) -> str:
     try:
-        if text != "*":
-            ipaddress.ip_network(text)
+        network = ipaddress.ip_network(text)
     except ValueError as error:
-        raise ValueError(f"write an IP address, a network such as 10.0.0.0/8, or *: {error}") from error
+        raise ValueError(f"write an IP address, or a network such as 10.0.0.0/8: {error}") from error
+    if network.prefixlen == 0:
+        raise ValueError("name the addresses or networks of the proxies: every client could choose its own address")
     return text
 
 

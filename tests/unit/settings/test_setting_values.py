@@ -94,14 +94,19 @@ def test_what_is_no_host_is_refused(host: str):
     assert "write a name" in refusal(api={"allowed_hosts": [host]})
 
 
-@pytest.mark.parametrize("proxy", ["10.0.0.0/8", "127.0.0.1", "::1", "*"])
+@pytest.mark.parametrize("proxy", ["10.0.0.0/8", "127.0.0.1", "::1"])
 def test_proxies_are_addresses_or_networks(proxy: str):
     assert Settings.model_validate({"api": {"trusted_proxies": [proxy]}}).api.trusted_proxies == (proxy,)
 
 
-@pytest.mark.parametrize("proxy", ["nginx", "10.0.0.1/8", "10.0.0"])
+@pytest.mark.parametrize("proxy", ["nginx", "10.0.0.1/8", "10.0.0", "*"])
 def test_a_proxy_that_would_never_match_is_refused(proxy: str):
     assert "write an IP address" in refusal(api={"trusted_proxies": [proxy]})
+
+
+@pytest.mark.parametrize("proxy", ["0.0.0.0/0", "::/0"])
+def test_clients_are_not_trusted_as_proxies(proxy: str):
+    assert "choose its own address" in refusal(api={"trusted_proxies": [proxy]})
 
 
 def test_the_level_of_the_log_may_be_written_in_any_case():

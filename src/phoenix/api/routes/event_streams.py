@@ -12,7 +12,7 @@ from fastapi import APIRouter, Cookie, Depends, Header, Query, Request, Response
 from pydantic.json_schema import SkipJsonSchema
 
 from phoenix.api.auth import stream_path
-from phoenix.api.dependencies import AppStateDep, ReaderDep, get_owner
+from phoenix.api.dependencies import AppStateDep, ReaderDep, counting_failed_auth, get_owner
 from phoenix.api.http.declarations import JobIdInPath, Responses
 from phoenix.api.http.sse_response import EventStream
 from phoenix.api.lifespan import AppState
@@ -67,7 +67,8 @@ async def get_stream_owner(
     presented = cookie if token is None and "authorization" not in request.headers else token
     try:
         if presented is not None:
-            return (await state.tokens.read(presented, job_id)).owner_id
+            async with counting_failed_auth(request, state):
+                return (await state.tokens.read(presented, job_id)).owner_id
         return await get_owner(request)
     except Unavailable:
         return None
