@@ -11,7 +11,7 @@ from fastapi import Depends, Request, Response
 from fastapi.routing import APIRoute
 
 from phoenix.access import keys
-from phoenix.api.http.request_ids import request_id_of, traceparent_of
+from phoenix.api.http.request_ids import record_presented, request_id_of, traceparent_of
 from phoenix.api.job_views import JobViews
 from phoenix.api.lifespan import AppState
 from phoenix.db import Database
@@ -52,6 +52,8 @@ async def _authenticate(request: Request) -> keys.Caller:
     state = await get_app_state(request)
     async with counting_failed_auth(request, state):
         caller = await state.authenticator.authenticate(request.headers)
+    if caller is not keys.ANYBODY:
+        record_presented(request.scope, caller.owner_id, caller.secret_id)
     await state.request_limits.count(request.scope, caller)
     state.key_usage.record(caller)
     return caller

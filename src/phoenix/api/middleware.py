@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from phoenix.api.errors.problems import explain, problem_response
 from phoenix.api.http.host_policy import HostPolicy
-from phoenix.api.http.request_ids import HEADER, assign_request_id, store_traceparent
+from phoenix.api.http.request_ids import HEADER, assign_request_id, audit_fields, store_traceparent
 from phoenix.api.rate_limits import rate_limit_headers
 from phoenix.errors import RequestError
 from phoenix.telemetry import traces
@@ -58,6 +58,7 @@ class RequestLog:
                     path=scope["path"],
                     status=status,
                     duration_ms=round((time.monotonic() - started_s) * 1000, 1),
+                    **audit_fields(scope),
                 )
 
 
