@@ -16,6 +16,7 @@ from phoenix.contract import MediaInfo
 from phoenix.errors import PhoenixError
 from phoenix.media.errors import UnreadableMedia
 from phoenix.media.sniff import DEMUXERS, HEAD_BYTES, MediaFormat, find_format, name_other_kind
+from phoenix.media.stored_colour import StoredColour
 from phoenix.settings import Settings
 
 # Isolated Python does not look for modules in the folder or the environment of the caller.
@@ -59,13 +60,14 @@ class ProbeLimits:
 class ProbedFile:
     """The contents of a file.
 
-    Videos with equal fingerprints can be joined without re-encoding, except if it is None. `channel_layout` is how
-    ffmpeg names the arrangement of the channels of a sound.
+    Videos with equal fingerprints can be joined without re-encoding, except if it is None. Only videos have a colour.
+    `channel_layout` is how ffmpeg names the arrangement of the channels of a sound.
     """
 
     info: MediaInfo
     fingerprint: str | None = None
     video_duration_s: float | None = None
+    colour: StoredColour | None = None
     channel_layout: str = "stereo"
 
 
@@ -161,5 +163,6 @@ def _run_child(request: str, timeout_s: float) -> bytes:
 
 def _parse_response(media_format: MediaFormat, response: dict[str, Any]) -> ProbedFile:
     fingerprint, video_duration_s = response.pop("fingerprint", None), response.pop("video_duration_s", None)
-    channel_layout = response.pop("channel_layout", "stereo")
-    return ProbedFile(MediaInfo(format=media_format.name, **response), fingerprint, video_duration_s, channel_layout)
+    colour = StoredColour(**response.pop("colour")) if "colour" in response else None
+    layout = response.pop("channel_layout", "stereo")
+    return ProbedFile(MediaInfo(format=media_format.name, **response), fingerprint, video_duration_s, colour, layout)
