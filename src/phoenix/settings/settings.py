@@ -327,7 +327,9 @@ class WebhookSettings(SettingsGroup):
 
 
 class LogSettings(SettingsGroup):
-    level: LogLevel = "INFO"
+    level: LogLevel = Field(
+        default="INFO", description="Lowest level of Phoenix's own lines; other libraries log at INFO and above."
+    )
     json_lines: bool = Field(
         default=True, description="One JSON object per line; if false, a readable form for terminals."
     )
