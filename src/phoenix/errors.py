@@ -84,6 +84,11 @@ class PhoenixError(Exception):
         super().__init__(self.detail)
 
 
+def install_extra(extra: str) -> str:
+    """What an operator does about a missing package. The name `phoenix` on the package index is another project's."""
+    return f"run `pip install '.[{extra}]'` in the source of Phoenix"
+
+
 class RequestError(PhoenixError):
     """The request cannot be carried out."""
 

