@@ -9,6 +9,7 @@ from sqlalchemy import Connection, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
+from phoenix.private_files import close_to_others
 from phoenix.settings import DatabaseSettings
 
 RETRY_S = 0.01
@@ -92,7 +93,11 @@ def open_engine(url: URL, settings: DatabaseSettings, *, kept_connections: int |
 
 def _open_sqlite(url: URL, settings: DatabaseSettings) -> AsyncEngine:
     if url.database:
-        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+        file = Path(url.database)
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if settings.url is None:
+            # SQLite gives the permissions of the database to its log.
+            close_to_others(file)
     engine = create_async_engine(
         url,
         pool_size=settings.pool_size,
