@@ -3,7 +3,6 @@
 from phoenix.settings.settings import (
     AnimaticSettings,
     ApiSettings,
-    AuthMode,
     DatabaseSettings,
     EngineSettings,
     EventSettings,
@@ -22,6 +21,7 @@ from phoenix.settings.settings import (
     load_settings,
 )
 from phoenix.settings.sources import UNPREFIXED_NAMES
+from phoenix.settings.value_types import AuthMode
 
 __all__ = [
     "UNPREFIXED_NAMES",

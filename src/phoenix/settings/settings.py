@@ -6,7 +6,6 @@ Sources, strongest first: arguments, `PHOENIX_…` in the environment (groups ne
 
 import ipaddress
 import os
-from enum import StrEnum
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -20,8 +19,10 @@ from pydantic_settings import (
 
 from phoenix.settings.sources import EnvironmentSource, UnprefixedNamesSource
 from phoenix.settings.value_types import (
+    AuthMode,
     CommaSeparated,
     DatabaseUrl,
+    EncryptionKey,
     LogLevel,
     Origin,
     Preset,
@@ -36,11 +37,6 @@ class SettingsGroup(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class AuthMode(StrEnum):
-    OFF = "off"
-    REQUIRED = "required"
-
-
 class DatabaseSettings(SettingsGroup):
     url: DatabaseUrl | None = Field(
         default=None, description="SQLAlchemy or plain URL; a SQLite file in data_dir if unset."
@@ -50,6 +46,9 @@ class DatabaseSettings(SettingsGroup):
     )
     statement_timeout_s: float = Field(default=10, gt=0, description="Time limit of one SQL statement (PostgreSQL).")
     busy_timeout_s: float = Field(default=10, gt=0, description="How long a writer waits for SQLite's write lock.")
+    encryption_keys: CommaSeparated[EncryptionKey] = Field(
+        default=(), description="Encrypt the stored secrets with the first key, and read them with any; none if unset."
+    )
 
 
 class RedisSettings(SettingsGroup):
@@ -327,9 +326,7 @@ class WebhookSettings(SettingsGroup):
 
 
 class LogSettings(SettingsGroup):
-    level: LogLevel = Field(
-        default="INFO", description="Lowest level of Phoenix's own lines; other libraries log at INFO and above."
-    )
+    level: LogLevel = Field(default="INFO", description="Level of our lines; other libraries log at INFO and above.")
     json_lines: bool = Field(
         default=True, description="One JSON object per line; if false, a readable form for terminals."
     )
@@ -337,7 +334,12 @@ class LogSettings(SettingsGroup):
 
 class Settings(BaseSettings):
     model_config: ClassVar[SettingsConfigDict] = SettingsConfigDict(
-        env_prefix="PHOENIX_", env_nested_delimiter="__", frozen=True, extra="forbid", env_ignore_empty=True
+        env_prefix="PHOENIX_",
+        env_nested_delimiter="__",
+        frozen=True,
+        extra="forbid",
+        env_ignore_empty=True,
+        hide_input_in_errors=True,
     )
 
     data_dir: Path = Field(default=Path("data"), description="Folder for the files of the embedded mode.")

@@ -3,19 +3,28 @@
 An error never repeats a URL: the URL may contain a password.
 """
 
+import base64
 import ipaddress
 import re
 from collections.abc import Callable
+from enum import StrEnum
 from typing import Annotated, Literal, TypeVar
 from urllib.parse import SplitResult, urlsplit
 
-from pydantic import AfterValidator, BeforeValidator
+from pydantic import AfterValidator, BeforeValidator, SecretStr
 
 _Part = TypeVar("_Part")
 
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#\s]+", re.IGNORECASE)
 _DATABASES = ("sqlite", "sqlite+aiosqlite", "postgresql", "postgres", "postgresql+asyncpg")
+_KEY_BYTES = 32
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+
+
+class AuthMode(StrEnum):
+    OFF = "off"
+    REQUIRED = "required"
+
 
 Preset = Literal[
     "ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow", "placebo"
@@ -74,6 +83,16 @@ def _check_proxy(text: str) -> str:
     return text
 
 
+def _check_encryption_key(key: SecretStr) -> SecretStr:
+    try:
+        is_key = len(base64.b64decode(key.get_secret_value(), altchars=b"-_", validate=True)) == _KEY_BYTES
+    except ValueError:
+        is_key = False
+    if not is_key:
+        raise ValueError(f"write keys of {_KEY_BYTES} random bytes in URL-safe base64; `phoenix db new-key` makes one")
+    return key
+
+
 def _check_level(text: str) -> str:
     if text.upper() not in _LEVELS:
         raise ValueError(f"write one of {', '.join(_LEVELS)}")
@@ -96,4 +115,5 @@ StorageUrl = Annotated[str, _matching(_is_storage, "write file:///folder or s3:/
 WebUrl = Annotated[str, _matching(_is_web, "write a URL that begins with https:// or http://")]
 Origin = Annotated[str, AfterValidator(_check_origin)]
 ProxyAddress = Annotated[str, AfterValidator(_check_proxy)]
+EncryptionKey = Annotated[SecretStr, AfterValidator(_check_encryption_key)]
 LogLevel = Annotated[str, AfterValidator(_check_level)]

@@ -106,6 +106,23 @@ def test_a_refusal_does_not_repeat_a_password():
     assert PASSWORD not in refusal(database={"url": f"mysql://root:{PASSWORD}@db/x"})
 
 
+def test_no_part_of_an_error_repeats_a_value_that_was_refused():
+    with pytest.raises(ValidationError) as caught:
+        Settings.model_validate({"database": {"encryption_keys": PASSWORD}})
+    assert PASSWORD not in str(caught.value)
+
+
+@pytest.mark.parametrize("key", ["", "x" * 44, "AAAA", "A" * 44])
+def test_what_is_no_key_is_refused_with_how_to_make_one(key: str):
+    assert "`phoenix db new-key`" in refusal(database={"encryption_keys": [key]})
+
+
+def test_several_keys_are_written_with_commas():
+    keys = ("A" * 43 + "=", "_" * 42 + "8=")
+    read = Settings.model_validate({"database": {"encryption_keys": ", ".join(keys)}}).database.encryption_keys
+    assert tuple(key.get_secret_value() for key in read) == keys
+
+
 def test_an_empty_variable_counts_as_unset(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("PHOENIX_STORAGE__URL", "")
     monkeypatch.setenv("PHOENIX_AUTH", "")
