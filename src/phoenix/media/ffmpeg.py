@@ -13,6 +13,7 @@ from importlib.util import find_spec
 from typing import IO
 
 from phoenix.child_processes import die_with_parent
+from phoenix.clock import in_seconds
 from phoenix.errors import FailureCode, PhoenixError, Stage, TaskFailed, install_extra
 from phoenix.media.commands.video import Encoding
 from phoenix.media.errors import MediaStopped, explain_exit
@@ -155,7 +156,9 @@ def run_ffmpeg(
 
 
 def _too_slow(limit_s: float, stage: Stage) -> TaskFailed:
-    return TaskFailed(FailureCode.ENGINE_FAILED, f"ffmpeg ran longer than {limit_s:g} s", stage=stage, retriable=True)
+    return TaskFailed(
+        FailureCode.ENGINE_FAILED, f"ffmpeg ran longer than {in_seconds(limit_s)}", stage=stage, retriable=True
+    )
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from phoenix.api.errors.problems import ExplainedError, problem_response
 from phoenix.api.http.request_ids import assign_request_id
+from phoenix.clock import in_seconds
 from phoenix.errors import ProblemCode
 from phoenix.telemetry.logs import get_logger
 
@@ -73,7 +74,7 @@ class BoundedHeads(HttpToolsProtocol):
     def _refuse_slow(self) -> None:
         self._timer = None
         if self._head_bytes:
-            self._refuse(HTTPStatus.REQUEST_TIMEOUT, f"No whole head came within {self._head_timeout_s:g} s.")
+            self._refuse(HTTPStatus.REQUEST_TIMEOUT, f"No whole head came within {in_seconds(self._head_timeout_s)}.")
         else:
             self.transport.close()
 
