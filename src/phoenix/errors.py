@@ -199,7 +199,7 @@ class Unavailable(RequestError):
 
 
 class SchemaOutdated(Unavailable):
-    """The database lacks tables of this version; `phoenix db upgrade` creates them."""
+    """The database lacks tables or columns: run `phoenix db upgrade`, or remake it if an earlier checkout made it."""
 
 
 class NewerVersionError(Unavailable):

@@ -13,6 +13,8 @@ from pathlib import Path
 from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
+# Imported, because a schema is compared with the tables that were imported.
+from phoenix.access import tables as access_tables  # noqa: F401  # pyright: ignore[reportUnusedImport]
 from phoenix.child_processes import stop_process
 from phoenix.cli.console import NEWER_SCHEMA
 from phoenix.cli.embedded.redis_server import find_redis_server
@@ -21,6 +23,7 @@ from phoenix.db.schema import SchemaAge, read_schema
 from phoenix.errors import PhoenixError, install_extra
 from phoenix.events.pubsub.redis_client import open_redis, send
 from phoenix.ids import new_artifact_id
+from phoenix.jobs.webhooks import tables as webhook_tables  # noqa: F401  # pyright: ignore[reportUnusedImport]
 from phoenix.media.ffmpeg import find_ffmpeg
 from phoenix.settings import Settings
 from phoenix.storage.keys import upload_key
@@ -114,6 +117,8 @@ async def check_database(settings: Settings) -> Finding:
     if schema.age is SchemaAge.NEWER:
         detail = f"{shown} has schema {schema.revision}, which is newer than this version"
         return Finding("database", CheckStatus.NOTE, detail, NEWER_SCHEMA)
+    if schema.age is SchemaAge.EDITED:
+        return Finding("database", CheckStatus.MISSING, f"{shown} {schema.explain_edit()}")
     if not schema.age.is_usable:
         remedy = "Run `phoenix db upgrade`; `phoenix up` upgrades by itself."
         return Finding(

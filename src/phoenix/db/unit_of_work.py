@@ -27,6 +27,9 @@ asyncpg reports them as plain errors. All of these conditions end by themselves.
 UNDEFINED_STATES = ("42P01", "42703")
 """SQLSTATEs of a missing table and a missing column. SQLite reports them only in words."""
 
+_NO_COLUMN = " has no column named "
+"""What SQLite says of an INSERT."""
+
 _ONE_SNAPSHOT = {"postgresql": {"isolation_level": "REPEATABLE READ"}}
 """Lets all statements of a read see one snapshot. Otherwise a read can find half of a job that is deleted meanwhile.
 
@@ -139,7 +142,8 @@ class Database:
 def _lacks_tables(error: DBAPIError) -> bool:
     """Whether a table or column is missing. Our own statements are right, so a migration is missing."""
     state: str | None = getattr(error.orig, "sqlstate", None)
-    return state in UNDEFINED_STATES or str(error.orig).startswith(("no such table", "no such column"))
+    text = str(error.orig)
+    return state in UNDEFINED_STATES or text.startswith(("no such table", "no such column")) or _NO_COLUMN in text
 
 
 def _is_transient(error: DBAPIError) -> bool:
