@@ -17,6 +17,7 @@ _logger = get_logger(__name__)
 MAX_HEAD_BYTES = 65_536
 """Limit of the request line and headers: four times as much as the cookies of a browser can take."""
 _LINGER_S = 2.0
+_NO_WEBSOCKET = "There is no websocket here. Follow a job by GET /v1/jobs/{id}/events, which is text/event-stream."
 
 
 class BoundedHeads(HttpToolsProtocol):
@@ -56,6 +57,9 @@ class BoundedHeads(HttpToolsProtocol):
         self._end_head()
         if len(self.url) + sum(len(name) + len(value) for name, value in self.headers) > MAX_HEAD_BYTES:
             self._refuse_large()
+            raise _Refused
+        if any(name == b"upgrade" and value.lower() == b"websocket" for name, value in self.headers):
+            self._refuse(HTTPStatus.BAD_REQUEST, _NO_WEBSOCKET)
             raise _Refused
         super().on_headers_complete()
 
