@@ -3,7 +3,7 @@
 import re
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, HttpUrl, UrlConstraints, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, HttpUrl, UrlConstraints, model_validator
 
 from phoenix.contract.wire_types import (
     MAX_CLIPS,
@@ -26,10 +26,21 @@ def _refuse_control_characters(url: object) -> object:
     return url
 
 
+def _refuse_port_zero(url: HttpUrl) -> HttpUrl:
+    if url.port == 0:
+        raise ValueError("a port is a number from 1 to 65535")
+    return url
+
+
 _AsWritten = BeforeValidator(_refuse_control_characters)
+_Connectable = AfterValidator(_refuse_port_zero)
 _HTTPS = Field(json_schema_extra={"pattern": "^https://"})
-HttpsUrl = Annotated[HttpUrl, UrlConstraints(allowed_schemes=["https"], max_length=2048), _AsWritten, _HTTPS]
-WebhookUrl = Annotated[HttpUrl, UrlConstraints(allowed_schemes=["https", "http"], max_length=2048), _AsWritten]
+HttpsUrl = Annotated[
+    HttpUrl, UrlConstraints(allowed_schemes=["https"], max_length=2048), _AsWritten, _HTTPS, _Connectable
+]
+WebhookUrl = Annotated[
+    HttpUrl, UrlConstraints(allowed_schemes=["https", "http"], max_length=2048), _AsWritten, _Connectable
+]
 """Plain `http` is only for servers whose settings allow it."""
 ArtifactRef = Annotated[str, Field(pattern=ARTIFACT_ID_PATTERN, examples=["art_01kag3e9zq4f7w5m8x2c6b0n1d"])]
 DurationS = Annotated[float, Field(gt=0, le=600, description="Seconds.")]

@@ -25,6 +25,7 @@ from phoenix.settings.value_types import (
     EncryptionKey,
     LogLevel,
     Origin,
+    Port,
     Preset,
     ProxyAddress,
     RedisUrl,
@@ -306,7 +307,7 @@ class MediaSettings(SettingsGroup):
     timeout_s: float = Field(default=900, gt=0, description="Longest run of one ffmpeg command.")
     probe_timeout_s: float = Field(default=10, gt=0)
     fetch_timeout_s: float = Field(default=60, gt=0)
-    fetch_ports: CommaSeparated[int] = Field(
+    fetch_ports: CommaSeparated[Port] = Field(
         default=(443,), description="Ports allowed in URLs from clients; https only."
     )
     fetch_allow_private: bool = Field(default=False, description="Also fetch from private addresses.")
@@ -316,7 +317,7 @@ class MediaSettings(SettingsGroup):
 class WebhookSettings(SettingsGroup):
     """Where webhooks may be sent: https to public addresses only, unless configured otherwise."""
 
-    ports: CommaSeparated[int] = (443,)
+    ports: CommaSeparated[Port] = (443,)
     allow_http: bool = Field(default=False, description="Also send to plain http URLs.")
     allow_private: bool = Field(default=False, description="Also send to private addresses.")
     ca_file: Path | None = Field(default=None, description="PEM bundle to trust instead of the public one.")

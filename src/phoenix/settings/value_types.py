@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Annotated, Literal, TypeVar
 from urllib.parse import SplitResult, urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, SecretStr
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
 _Part = TypeVar("_Part")
 
@@ -34,18 +34,20 @@ Preset = Literal[
 
 def _matching(is_right: Callable[[SplitResult], bool], remedy: str) -> AfterValidator:
     def check(text: str) -> str:
-        try:
-            url = urlsplit(text)
-            is_url = url.port is None or url.port > 0
-        except ValueError:  # unbalanced brackets, or a port that is not a number
-            is_url = False
-        else:
-            is_url = is_url and is_right(url)
-        if not is_url:
+        if not _has_port(text) or not is_right(urlsplit(text)):
             raise ValueError(remedy)
         return text
 
     return AfterValidator(check)
+
+
+def _has_port(url: str) -> bool:
+    """Whether the port is one that a client can connect to, or is left out."""
+    try:
+        port = urlsplit(url).port
+    except ValueError:  # unbalanced brackets, or a port that is not a number
+        return False
+    return port != 0
 
 
 def _is_database(url: SplitResult) -> bool:
@@ -69,7 +71,7 @@ def _is_web(url: SplitResult) -> bool:
 
 
 def _check_origin(text: str) -> str:
-    if text != "*" and not _ORIGIN.fullmatch(text):
+    if text != "*" and not (_ORIGIN.fullmatch(text) and _has_port(text)):
         raise ValueError("write an origin such as https://app.example.com, without a path or a slash at its end, or *")
     return text
 
@@ -99,6 +101,13 @@ def _check_level(text: str) -> str:
     return text.upper()
 
 
+def _refuse_boolean(value: object) -> object:
+    # pydantic takes true for 1.
+    if isinstance(value, bool):
+        raise ValueError("write a number from 1 to 65535")
+    return value
+
+
 def _split(value: object) -> object:
     """Also accepts `a, b` and `443` as lists, since JSON in an environment variable is error-prone."""
     if isinstance(value, str):
@@ -107,6 +116,7 @@ def _split(value: object) -> object:
 
 
 CommaSeparated = Annotated[tuple[_Part, ...], BeforeValidator(_split)]
+Port = Annotated[int, BeforeValidator(_refuse_boolean), Field(ge=1, le=65535)]
 DatabaseUrl = Annotated[
     str, _matching(_is_database, "write postgresql://user:password@host/database or sqlite:////folder/file.db")
 ]

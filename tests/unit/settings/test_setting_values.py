@@ -141,6 +141,23 @@ def test_numbers_are_listed_in_the_same_ways(text: str, ports: tuple[int, ...], 
     assert load_settings().media.fetch_ports == ports
 
 
+@pytest.mark.parametrize("port", [0, 65_536, -1, True, "0"])
+def test_a_port_that_nobody_can_connect_to_is_refused(port: object):
+    assert refusal(media={"fetch_ports": [port]}).startswith("media.fetch_ports.0: ")
+
+
+@pytest.mark.parametrize(
+    ("group", "field"), [("redis", "url"), ("api", "public_url"), ("storage", "s3_endpoint"), ("database", "url")]
+)
+def test_a_url_of_port_zero_is_refused(group: str, field: str):
+    scheme = {"redis": "redis", "database": "postgresql"}.get(group, "https")
+    assert "write" in refusal(**{group: {field: f"{scheme}://host:0/x"}})
+
+
+def test_an_origin_of_port_zero_is_refused():
+    assert "write an origin" in refusal(api={"cors_origins": ["https://host:0"]})
+
+
 def test_a_group_that_is_no_table_is_refused_by_its_name(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("PHOENIX_STORAGE", "s3://bucket")
     with pytest.raises(ValidationError, match="storage"):
