@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query, Response
 from phoenix.access.keys import Scope
 from phoenix.api.dependencies import CallerDep, DatabaseDep, OwnerDep
 from phoenix.api.http.declarations import DeliveryIdInPath
-from phoenix.contract import Omittable, WebhookDelivery, WebhookDeliveryPage, WebhookSecret
+from phoenix.contract import Omittable, PageLimit, WebhookDelivery, WebhookDeliveryPage, WebhookSecret
 from phoenix.ids import DELIVERY_ID_PATTERN, JOB_ID_PATTERN
 from phoenix.jobs.webhooks import outbox
 from phoenix.jobs.webhooks.signing_secrets import SigningSecrets, get_secret, rotate_secret
@@ -46,7 +46,7 @@ async def list_webhook_deliveries(
     database: DatabaseDep,
     owner: OwnerDep,
     job_id: Annotated[Omittable[Annotated[str, Query(pattern=JOB_ID_PATTERN)]], Query()] = None,
-    limit: Annotated[int, Query(ge=1, le=100)] = 20,
+    limit: Annotated[PageLimit, Query()] = 20,
     cursor: Annotated[
         Omittable[Annotated[str, Query(pattern=DELIVERY_ID_PATTERN)]],
         Query(description="`next_cursor` of the last page."),
