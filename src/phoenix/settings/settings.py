@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -17,25 +17,24 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from phoenix.settings.engines import AnimaticSettings, EngineSettings, VeoSettings
 from phoenix.settings.sources import EnvironmentSource, UnprefixedNamesSource
 from phoenix.settings.value_types import (
     AuthMode,
     CommaSeparated,
     DatabaseUrl,
     EncryptionKey,
+    HostPattern,
     LogLevel,
     Origin,
     Port,
     Preset,
     ProxyAddress,
     RedisUrl,
+    SettingsGroup,
     StorageUrl,
     WebUrl,
 )
-
-
-class SettingsGroup(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class DatabaseSettings(SettingsGroup):
@@ -106,9 +105,15 @@ class ApiSettings(SettingsGroup):
     host: str = "127.0.0.1"
     port: int = Field(default=8080, ge=0, le=65535)
     public_url: WebUrl | None = Field(default=None, description="Base URL of absolute links, if a proxy hides it.")
+    allowed_hosts: CommaSeparated[HostPattern] = Field(
+        default=(), description="Names, *.names, addresses, networks that a server without keys answers under."
+    )
     cors_origins: CommaSeparated[Origin] = ()
+    cors_credentials: bool = Field(
+        default=True, description="Let pages of these origins send cookies; must be false if cors_origins has *."
+    )
     trusted_proxies: CommaSeparated[ProxyAddress] = Field(
-        default=(), description="Addresses or networks whose X-Forwarded-* headers are trusted."
+        default=(), description="Addresses or networks of proxies; the last other one in X-Forwarded-For is the client."
     )
     shutdown_grace_s: float = Field(default=5, ge=0)
     token_secret: SecretStr | None = Field(
@@ -228,72 +233,6 @@ class WorkerSettings(SettingsGroup):
     )
     drain_grace_s: float = Field(default=30, ge=0)
     restart_delay_s: float = Field(default=0.5, ge=0)
-
-
-class EngineSettings(SettingsGroup):
-    catalog_file: Path | None = Field(default=None, description="TOML file of models, merged over the built-in ones.")
-    default_model: str = "animatic"
-    offline: bool = Field(default=True, description="Never download weights at run time.")
-    memory_budget_bytes: int | None = Field(
-        default=None,
-        ge=0,
-        description="Memory for the loaded models of one device; nine tenths of the device's memory if unset.",
-    )
-    device_share: float = Field(
-        default=1,
-        gt=0,
-        le=1,
-        description="Share of that budget for one process; `--processes-per-device N` divides it by N.",
-    )
-    idle_timeout_s: float | None = Field(
-        default=None, gt=0, description="Time after which an unused model is unloaded; never if unset."
-    )
-    warm_models: CommaSeparated[str] = Field(
-        default=(), description="Models that a worker loads and runs once, in this order, before it reports ready."
-    )
-    max_batch_size: int = Field(
-        default=1, ge=1, description="Most clips in one call of a model; each worker claims as many at once."
-    )
-    batch_window_s: float = Field(
-        default=0.03, ge=0, description="How long the first clip of a batch waits for similar clips."
-    )
-    preview_interval_s: float = Field(
-        default=1, ge=0, description="Shortest time between two previews of a clip; no previews if 0."
-    )
-
-
-class AnimaticSettings(SettingsGroup):
-    seconds_per_step: float = Field(
-        default=0, ge=0, description="Slows the animatic engine down, to try schedules without a GPU."
-    )
-
-
-class VeoSettings(SettingsGroup):
-    """Google's Veo: a remote engine, billed per clip. Served only if a key or a project is set."""
-
-    api_key: SecretStr | None = Field(
-        default=None, description="API key for Google Cloud's Agent Platform (Vertex AI)."
-    )
-    project: str | None = Field(
-        default=None, description="Google Cloud project, used with its own credentials instead of a key."
-    )
-    location: str = Field(default="us-central1", description="Region of the project.")
-    base_url: WebUrl | None = Field(default=None, description="URL of a proxy that speaks Google's API.")
-    max_concurrent: int = Field(
-        default=4, ge=1, description="Clips under way at a time, per worker that serves the remote queue."
-    )
-    slot_timeout_s: float = Field(default=300, gt=0, description="Longest wait for one of these slots, then TIMEOUT.")
-    request_timeout_s: float = Field(default=60, gt=0, description="Time limit of one request, also for a video.")
-    poll_interval_s: float = Field(default=5, gt=0)
-    timeout_s: float = Field(default=900, gt=0, description="Time limit of one clip; the next attempt resumes it.")
-    max_retries: int = Field(default=6, ge=0, description="Retries of a throttled request, or of one status poll.")
-    retry_delay_s: float = Field(default=1, gt=0, description="First retry delay; doubles, with jitter.")
-    max_retry_delay_s: float = Field(default=60, gt=0, description="A longer Retry-After fails the attempt.")
-    max_video_bytes: int = Field(default=200_000_000, ge=1)
-
-    @property
-    def is_configured(self) -> bool:
-        return self.api_key is not None or self.project is not None
 
 
 class MediaSettings(SettingsGroup):

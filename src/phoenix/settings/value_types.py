@@ -11,14 +11,19 @@ from enum import StrEnum
 from typing import Annotated, Literal, TypeVar
 from urllib.parse import SplitResult, urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 
 _Part = TypeVar("_Part")
 
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#\s]+", re.IGNORECASE)
+_HOST_NAME = re.compile(r"(?:\*\.)?[a-z0-9_-]+(?:\.[a-z0-9_-]+)*", re.IGNORECASE)
 _DATABASES = ("sqlite", "sqlite+aiosqlite", "postgresql", "postgres", "postgresql+asyncpg")
 _KEY_BYTES = 32
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+
+
+class SettingsGroup(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class AuthMode(StrEnum):
@@ -42,7 +47,7 @@ def _matching(is_right: Callable[[SplitResult], bool], remedy: str) -> AfterVali
 
 
 def _has_port(url: str) -> bool:
-    """Whether the port is one that a client can connect to, or is left out."""
+    """Whether a client can connect to the port of the URL, or the URL names none."""
     try:
         port = urlsplit(url).port
     except ValueError:  # unbalanced brackets, or a port that is not a number
@@ -76,12 +81,24 @@ def _check_origin(text: str) -> str:
     return text
 
 
+def _check_host(text: str) -> str:
+    try:
+        ipaddress.ip_network(text)
+    except ValueError:
+        # What ends in a number is an address that cannot be read, and no name.
+        if not _HOST_NAME.fullmatch(text) or text.rpartition(".")[2].isdigit():
+            remedy = "write a name such as phoenix.example.com or *.example.com, an IP address or a network"
+            raise ValueError(f"{remedy}, without a scheme and a port") from None
+    return text
+
+
 def _check_proxy(text: str) -> str:
     try:
-        if text != "*":
-            ipaddress.ip_network(text)
+        network = ipaddress.ip_network(text)
     except ValueError as error:
-        raise ValueError(f"write an IP address, a network such as 10.0.0.0/8, or *: {error}") from error
+        raise ValueError(f"write an IP address, or a network such as 10.0.0.0/8: {error}") from error
+    if network.prefixlen == 0:
+        raise ValueError("name the addresses or networks of the proxies: every client could choose its own address")
     return text
 
 
@@ -124,6 +141,7 @@ RedisUrl = Annotated[str, _matching(_is_redis, "write redis://host:6379/0, redis
 StorageUrl = Annotated[str, _matching(_is_storage, "write file:///folder or s3://bucket/prefix")]
 WebUrl = Annotated[str, _matching(_is_web, "write a URL that begins with https:// or http://")]
 Origin = Annotated[str, AfterValidator(_check_origin)]
+HostPattern = Annotated[str, AfterValidator(_check_host)]
 ProxyAddress = Annotated[str, AfterValidator(_check_proxy)]
 EncryptionKey = Annotated[SecretStr, AfterValidator(_check_encryption_key)]
 LogLevel = Annotated[str, AfterValidator(_check_level)]
