@@ -13,7 +13,7 @@ from typing import Any
 
 from phoenix.child_processes import die_with_parent
 from phoenix.contract import MediaInfo
-from phoenix.errors import PhoenixError
+from phoenix.errors import PhoenixError, install_extra
 from phoenix.media.errors import UnreadableMedia
 from phoenix.media.sniff import DEMUXERS, HEAD_BYTES, MediaFormat, find_format, name_other_kind
 from phoenix.media.stored_colour import StoredColour
@@ -140,7 +140,7 @@ def _query_child(
     }
     output = _run_child(json.dumps(request), timeout_s)
     if not output and find_spec("av") is None:
-        raise PhoenixError("media cannot be probed here: install `phoenix[media]`")
+        raise PhoenixError(f"media cannot be probed here: {install_extra('media')}")
     return [json.loads(line) for line in output.splitlines(keepends=True) if line.endswith(b"\n")]
 
 

@@ -15,6 +15,7 @@ from phoenix.api.dependencies import AppStateDep, DatabaseDep, OwnerDep
 from phoenix.api.http.declarations import BINARY, ArtifactIdInPath, Responses
 from phoenix.api.http.multipart import FIELD, ReceivedFile, receive_file
 from phoenix.api.lifespan import AppState
+from phoenix.clock import in_seconds
 from phoenix.contract import Artifact, MediaInfo
 from phoenix.db import Database
 from phoenix.errors import FieldError, InvalidRequest, NotFound, PhoenixError, Unavailable
@@ -102,7 +103,7 @@ async def _probe(state: AppState, path: Path) -> MediaInfo:
     except UnreadableMedia as error:
         detail = (
             f"This file cannot be used: {error.detail}. Send a whole {ACCEPTED}, of at most "
-            f"{limits.max_duration_s:g} s and {limits.max_pixels} pixels a picture."
+            f"{in_seconds(limits.max_duration_s)} and {limits.max_pixels} pixels a picture."
         )
         raise InvalidRequest(detail, field_errors=[FieldError(f"/{FIELD}", detail)]) from error
     except PhoenixError as error:
