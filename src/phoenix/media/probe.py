@@ -16,6 +16,7 @@ from phoenix.contract import MediaInfo
 from phoenix.errors import PhoenixError
 from phoenix.media.errors import UnreadableMedia
 from phoenix.media.sniff import DEMUXERS, HEAD_BYTES, MediaFormat, find_format
+from phoenix.media.timeline import Timeline, parse_timeline
 from phoenix.settings import Settings
 
 # Isolated Python does not look for modules in the folder or the environment of the caller.
@@ -56,14 +57,14 @@ class ProbedFile:
     """
 
     info: MediaInfo
+    timeline: Timeline
     fingerprint: str | None = None
-    video_duration_s: float | None = None
 
 
 def probe_media(path: Path, limits: ProbeLimits) -> MediaInfo:
     """Returns the contents of a file. Blocks for up to `limits.timeout_s`. Raises `UnreadableMedia`.
 
-    Reads every packet, to detect truncation, and decodes the first packets of each stream.
+    Reads the index of the file, or every packet if there is none, and decodes the first packets of each stream.
     """
     return probe_files([path], limits)[0].info
 
@@ -150,5 +151,19 @@ def _run_child(request: str, timeout_s: float) -> bytes:
 
 
 def _parse_response(media_format: MediaFormat, response: dict[str, Any]) -> ProbedFile:
-    fingerprint, video_duration_s = response.pop("fingerprint", None), response.pop("video_duration_s", None)
-    return ProbedFile(MediaInfo(format=media_format.name, **response), fingerprint, video_duration_s)
+    fingerprint, found = response.pop("fingerprint", None), response.pop("timeline", None)
+    if found is None:
+        return ProbedFile(MediaInfo(format=media_format.name, **response), Timeline())
+    timeline = parse_timeline(found)
+    info = MediaInfo(
+        format=media_format.name,
+        duration_s=_rounded(timeline.duration_s),
+        video_duration_s=_rounded(timeline.picture_s),
+        audio_duration_s=_rounded(timeline.sound_s),
+        **response,
+    )
+    return ProbedFile(info, timeline, fingerprint)
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 6)

@@ -8,7 +8,8 @@ from phoenix.errors import FailureCode, Stage, TaskFailed
 from phoenix.media.commands import sound
 from phoenix.media.errors import UnreadableMedia, invalid_media
 from phoenix.media.ffmpeg import NO_CALLBACKS, FfmpegCallbacks, MediaTools, run_ffmpeg
-from phoenix.media.probe import ProbeLimits, probe_media
+from phoenix.media.probe import ProbedFile, ProbeLimits, probe_files
+from phoenix.media.timeline import SourceStream
 
 # The error of the loudness that is accepted without another correction, in loudness units.
 _TOLERANCE_LU = 0.3
@@ -43,12 +44,14 @@ def prepare_soundtrack(
     or lower if the true peak would exceed `PEAK_LIMIT_DBTP`. Silence stays silent. Raises `TaskFailed` (MEDIA_INVALID)
     if there is no usable sound.
     """
-    shape = plan_shape(request, _probe_sound(source, tools).duration_s or 0, duration_s)
-    measured = _measure(source, shape, tools, callbacks)
+    timeline = _probe_sound(source, tools).timeline
+    stream = timeline.get_sound(source)
+    shape = plan_shape(request, timeline.sound_s or 0, duration_s)
+    measured = _measure(stream, shape, tools, callbacks)
     if measured.is_silent:
-        _prepare(source, shape, None, output, tools, callbacks)
+        _prepare(stream, shape, None, output, tools, callbacks)
         return PreparedSound(shape.duration_s, None, None)
-    result = _level(source, shape, sound.Leveling(measured, request.loudness_lufs), output, tools, callbacks)
+    result = _level(stream, shape, sound.Leveling(measured, request.loudness_lufs), output, tools, callbacks)
     return PreparedSound(shape.duration_s, result.integrated_lufs, result.true_peak_dbtp)
 
 
@@ -56,13 +59,13 @@ def mux_soundtrack(
     video: Path, track: Path, output: Path, *, tools: MediaTools, callbacks: FfmpegCallbacks = NO_CALLBACKS
 ) -> MediaInfo:
     """Writes an MP4 with the pictures of `video` and with `track`, cut or padded to the length of the pictures."""
-    picture_s = _probe(video, tools).duration_s or 0
-    found = _probe_sound(track, tools)
-    fits = found.audio_codec == "aac" and abs((found.duration_s or 0) - picture_s) <= _FITS_WITHIN_S
-    fit_to_s = None if fits else picture_s
-    command = sound.mux_soundtrack(video, track, output, fit_to_s=fit_to_s)
+    picture, found = _probe(video, tools).timeline, _probe_sound(track, tools)
+    picture_s, sound_s = picture.picture_s or 0, found.timeline.sound_s or 0
+    fits = found.info.audio_codec == "aac" and abs(sound_s - picture_s) <= _FITS_WITHIN_S
+    streams = picture.get_picture(video), found.timeline.get_sound(track)
+    command = sound.mux_soundtrack(*streams, output, fit_to_s=None if fits else picture_s)
     run_ffmpeg(command, tools=tools, stage=Stage.ASSEMBLE, callbacks=callbacks)
-    return _probe(output, tools)
+    return _probe(output, tools).info
 
 
 def plan_shape(request: SoundtrackRequest, source_s: float, duration_s: float | None) -> sound.SoundShape:
@@ -95,7 +98,7 @@ def plan_trim_db(result: sound.Loudness, target_lufs: float) -> float:
 
 
 def _level(
-    source: Path,
+    source: SourceStream,
     shape: sound.SoundShape,
     leveling: sound.Leveling,
     output: Path,
@@ -104,14 +107,14 @@ def _level(
 ) -> sound.Loudness:
     """Prepares, measures the result (limiter and AAC are inexact), and corrects. Returns the last measurement."""
     _prepare(source, shape, leveling, output, tools, callbacks)
-    result = _measure(output, _whole(shape), tools, callbacks)
+    result = _measure(SourceStream(output), _whole(shape), tools, callbacks)
     for _ in range(_CORRECTIONS):
         trim_db = plan_trim_db(result, leveling.target_lufs)
         if trim_db == 0:
             break
         leveling = replace(leveling, trim_db=leveling.trim_db + trim_db)
         _prepare(source, shape, leveling, output, tools, callbacks)
-        result = _measure(output, _whole(shape), tools, callbacks)
+        result = _measure(SourceStream(output), _whole(shape), tools, callbacks)
     return result
 
 
@@ -120,7 +123,7 @@ def _whole(shape: sound.SoundShape) -> sound.SoundShape:
 
 
 def _prepare(
-    source: Path,
+    source: SourceStream,
     shape: sound.SoundShape,
     leveling: sound.Leveling | None,
     output: Path,
@@ -131,7 +134,9 @@ def _prepare(
     run_ffmpeg(command, tools=tools, stage=Stage.SOUNDTRACK, callbacks=callbacks)
 
 
-def _measure(source: Path, shape: sound.SoundShape, tools: MediaTools, callbacks: FfmpegCallbacks) -> sound.Loudness:
+def _measure(
+    source: SourceStream, shape: sound.SoundShape, tools: MediaTools, callbacks: FfmpegCallbacks
+) -> sound.Loudness:
     result = run_ffmpeg(sound.measure(source, shape), tools=tools, stage=Stage.SOUNDTRACK, callbacks=callbacks)
     try:
         return sound.parse_loudness(result.stderr)
@@ -140,16 +145,16 @@ def _measure(source: Path, shape: sound.SoundShape, tools: MediaTools, callbacks
         raise TaskFailed(FailureCode.ENGINE_FAILED, detail, stage=Stage.SOUNDTRACK) from error
 
 
-def _probe_sound(source: Path, tools: MediaTools) -> MediaInfo:
-    info = _probe(source, tools)
-    if info.audio_codec is None or not info.duration_s:
+def _probe_sound(source: Path, tools: MediaTools) -> ProbedFile:
+    found = _probe(source, tools)
+    if not found.timeline.sound_s:
         raise invalid_media("the soundtrack has no sound in it", Stage.SOUNDTRACK)
-    return info
+    return found
 
 
-def _probe(source: Path, tools: MediaTools) -> MediaInfo:
+def _probe(source: Path, tools: MediaTools) -> ProbedFile:
     limits = ProbeLimits(max_duration_s=tools.max_part_s, timeout_s=tools.probe_timeout_s)
     try:
-        return probe_media(source, limits)
+        return probe_files([source], limits)[0]
     except UnreadableMedia as error:
         raise invalid_media(f"the soundtrack cannot be used: {error.detail}", Stage.SOUNDTRACK) from error
