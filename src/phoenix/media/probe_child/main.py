@@ -49,7 +49,11 @@ def probe_file(path: str, demuxer: str | None, limits: Limits) -> dict[str, Any]
         return {"error": str(error)}
     except MemoryError:
         return {"error": "it takes too much memory to read"}
-    except (OSError, ValueError, SyntaxError, ArithmeticError, EOFError) as error:
+    except ImportError:
+        # The parent reports that a library is missing.
+        raise
+    # PyAV derives some of its errors only from `Exception`.
+    except Exception as error:  # noqa: BLE001
         return {"error": f"it is damaged or not what it says it is ({type(error).__name__})"}
 
 

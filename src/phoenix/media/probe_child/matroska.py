@@ -79,9 +79,12 @@ def _read_elements(file: int, size_bytes: int) -> Iterator[_Element]:
     offset = 0
     while offset < size_bytes:
         data = os.pread(file, _HEADER_BYTES, offset)
-        length, length_bytes = _read_size(data[_length_of(data[0]) :])
-        head_bytes = _length_of(data[0]) + length_bytes
-        identifier = int.from_bytes(data[: head_bytes - length_bytes])
+        id_bytes = _length_of(data[0])
+        if id_bytes > _MAX_ID_BYTES:
+            raise BrokenMatroska
+        length, length_bytes = _read_size(data[id_bytes:])
+        head_bytes = id_bytes + length_bytes
+        identifier = int.from_bytes(data[:id_bytes])
         is_entered = identifier in _ENTERED
         start = offset + head_bytes
         # A live recording does not know the size of a segment or a cluster, and states all ones.

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from phoenix.media.probe_child.frame_rate import most_frequent
-from phoenix.media.probe_child.limits import Limits, check_duration
+from phoenix.media.probe_child.limits import Limits, UnreadableFile, check_duration
 from phoenix.media.probe_child.matroska import Blocks, BrokenMatroska, read_blocks
 from phoenix.media.probe_child.streams import StreamStats, read_packets, record_packet
 
@@ -57,13 +57,14 @@ def _read_sample_tables(path: str, container: Any, stats: Sequence[StreamStats],
         for other in container.streams:
             modes = other.discard.__class__
             other.discard = modes.default if other.index == stream.index else modes.all
-        entries = list(stream.index_entries)
-        stream_stats.is_cut = any(entry.pos + entry.size > size_bytes for entry in entries)
+        stream_stats.is_cut = any(entry.pos + entry.size > size_bytes for entry in stream.index_entries)
         if stream_stats.is_cut:
             continue
-        container.seek(entries[0].timestamp, stream=stream, any_frame=True)
+        decoded_at = [entry.timestamp for entry in stream.index_entries if not entry.is_discard]
+        if not decoded_at:
+            raise UnreadableFile(f"its {stream.type} has nothing that is shown")
+        container.seek(stream.index_entries[0].timestamp, stream=stream, any_frame=True)
         read_packets(container, [stream_stats], limits, only_first=True)
-        decoded_at = [entry.timestamp for entry in entries if not entry.is_discard]
         stream_stats.times = _shown_times(container, stream_stats, decoded_at)
         stream_stats.packets = len(decoded_at)
 
