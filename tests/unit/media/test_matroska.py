@@ -47,6 +47,16 @@ def test_a_recording_without_sizes_is_read(media: MediaMaker) -> None:
     assert len(read_blocks(str(live)).times[0]) == 32
 
 
+def test_a_last_frame_that_is_shown_long_ends_late(media: MediaMaker) -> None:
+    held = media.folder / "held.mkv"
+    hold = r"setts=duration=if(eq(N\,31)\,500\,DURATION):time_base=1/1000"
+    media.ffmpeg("-i", str(media.video("a.mkv")), "-c", "copy", "-bsf:v", hold, str(held))
+
+    found = read_blocks(str(held))
+
+    assert found.ends == [found.times[0][-1] + 500]
+
+
 @pytest.mark.parametrize("fraction", [0.5, 0.9])
 def test_a_file_that_ends_before_its_stated_size_is_truncated(media: MediaMaker, fraction: float) -> None:
     cut = media.beginning_of(media.video("a.mkv"), fraction)

@@ -86,6 +86,20 @@ def test_a_late_picture_is_preceded_by_its_first_frame(
     assert flash_times(output) == pytest.approx([1], abs=1 / 30)
 
 
+@pytest.mark.parametrize("name", ["held.mp4", "held.mkv"])
+def test_a_last_frame_that_is_shown_long_is_shown_as_long_in_a_reel(
+    media: MediaMaker, output: Path, media_tools: MediaTools, name: str
+) -> None:
+    held = media.folder / name
+    hold = r"setts=duration=if(eq(N\,31)\,4\,1/16)/TB"
+    source = ("-f", "lavfi", "-i", "testsrc2=s=64x36:r=16:d=2", "-c:v", "libx264", "-bf", "0", "-pix_fmt", "yuv420p")
+    media.ffmpeg(*source, "-bsf:v", hold, str(held))
+
+    join_clips([held], output, tools=media_tools)
+
+    assert decode(output).num_frames == 31 + 4 * 16
+
+
 def test_the_sound_of_a_video_counts_from_the_start_of_the_file_in_a_soundtrack(
     media: MediaMaker, output: Path, media_tools: MediaTools
 ) -> None:

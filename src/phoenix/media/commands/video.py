@@ -133,9 +133,9 @@ def _conform(segment: Segment, index: int, picture: Picture) -> Stream:
         # The first frame is shown from the start of the file on, also if its picture begins later than its sound.
         # No `setpts` may follow: ffmpeg 7.0 then forgets the frame rate.
         .filter("fps", picture.fps_text, start_time=0)
-        # Rounding to another frame rate can lose the last frames: repeat the last frame, then cut to the number
-        # that the crossfades were planned with.
-        .filter("tpad", stop=int(picture.fps) + 1, stop_mode="clone")
+        # Rounding to another frame rate can lose the last frames, and a last frame may be shown for long: repeat it,
+        # then cut to the number that the crossfades were planned with.
+        .filter("tpad", stop=segment.num_frames, stop_mode="clone")
         .filter("trim", end_frame=segment.num_frames)
         .filter("scale", "iw*sar", "ih")
         .filter(

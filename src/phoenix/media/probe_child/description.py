@@ -11,6 +11,7 @@ from phoenix.media.probe_child.streams import StreamStats
 
 # A picture that begins later than its file, by more than this, is not copied.
 _LATE_S = 0.002
+_HALF = Fraction(1, 2)
 
 
 def describe(container: Any, video: Any, audio: Any, stats: list[StreamStats]) -> dict[str, Any]:
@@ -42,10 +43,17 @@ def describe_span(stats: StreamStats) -> dict[str, Any]:
 
 
 def find_rate_of(video: Any, stats: StreamStats) -> tuple[Fraction, bool]:
+    """Returns the frames per second, and whether all frames are shown for equally long."""
     if len(stats.times) < stats.packets:
         # A raw stream states no times.
         return video.average_rate or Fraction(stats.packets) / (stats.span_s or 1), True
-    return find_rate(sorted(stats.times), video.time_base, (video.average_rate, video.base_rate))
+    times = sorted(stats.times)
+    rate, is_regular = find_rate(times, video.time_base, (video.average_rate, video.base_rate))
+    last_s = stats.end_s - times[-1] * video.time_base
+    if last_s * rate < _HALF:
+        # Some writers do not know how long the last frame is shown.
+        stats.end_s += 1 / rate - last_s
+    return rate, is_regular and last_s * rate < 1 + _HALF
 
 
 def describe_video(container: Any, video: Any, stats: StreamStats, rate: Fraction | None) -> dict[str, Any]:

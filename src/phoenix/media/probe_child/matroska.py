@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 _SEGMENT, _TRACKS, _TRACK_ENTRY, _CLUSTER, _BLOCK_GROUP = 0x18538067, 0x1654AE6B, 0xAE, 0x1F43B675, 0xA0
 _TRACK_NUMBER, _TRACK_TYPE, _CLUSTER_TIME, _SIMPLE_BLOCK, _BLOCK = 0xD7, 0x83, 0xE7, 0xA3, 0xA1
+_BLOCK_DURATION = 0x9B
 _ENTERED = frozenset((_SEGMENT, _TRACKS, _TRACK_ENTRY, _CLUSTER, _BLOCK_GROUP))
 # Pictures, sound, both, and subtitles. Other tracks (of buttons, for example) are no streams of libavformat.
 _STREAM_TYPES = (0x01, 0x02, 0x03, 0x11)
@@ -23,9 +24,13 @@ class BrokenMatroska(Exception):
 
 @dataclass
 class Blocks:
-    """The times of the blocks of each stream, in ticks of the file, and whether the file is truncated."""
+    """The times of the blocks of each stream, in ticks of the file, and whether the file is truncated.
+
+    `ends` are the latest ends that blocks of a stream state. Most blocks state no end.
+    """
 
     times: list[list[int]] = field(default_factory=list[list[int]])
+    ends: list[int] = field(default_factory=list[int])
     is_cut: bool = False
 
 
@@ -55,7 +60,9 @@ def read_blocks(path: str) -> Blocks:
 def _sort_blocks(elements: Iterator[_Element], size_bytes: int) -> Blocks:
     blocks = Blocks()
     by_track: dict[int, list[int]] = {}
-    track = cluster_time = 0
+    ends: dict[int, int] = {}
+    tracks: list[int] = []
+    track = cluster_time = block_time = 0
     for element in elements:
         is_cut = element.end is not None and element.end > size_bytes
         if element.identifier == _SEGMENT:
@@ -64,13 +71,18 @@ def _sort_blocks(elements: Iterator[_Element], size_bytes: int) -> Blocks:
         elif element.identifier in (_SIMPLE_BLOCK, _BLOCK) and not is_cut:
             track, track_bytes = _read_size(element.head)
             offset = int.from_bytes(element.head[track_bytes : track_bytes + 2], signed=True)
-            by_track.setdefault(track, []).append(cluster_time + offset)
+            block_time = cluster_time + offset
+            by_track.setdefault(track, []).append(block_time)
+        elif element.identifier == _BLOCK_DURATION:
+            ends[track] = max(ends.get(track, 0), block_time + element.number)
         elif element.identifier == _CLUSTER_TIME:
             cluster_time = element.number
         elif element.identifier == _TRACK_NUMBER:
             track = element.number
         elif element.identifier == _TRACK_TYPE and element.number in _STREAM_TYPES:
-            blocks.times.append(by_track.setdefault(track, []))
+            tracks.append(track)
+    blocks.times = [by_track.get(number, []) for number in tracks]
+    blocks.ends = [ends.get(number, 0) for number in tracks]
     return blocks
 
 

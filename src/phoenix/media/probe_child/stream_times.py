@@ -94,8 +94,9 @@ def _read_matroska(path: str, container: Any, stats: Sequence[StreamStats], limi
         frame_s = most_frequent(times, stream_stats.stream.time_base)
         stream_stats.times = [time + shift for time in times]
         stream_stats.packets = len(times)
-        last_s = stream_stats.times[-1] * stream_stats.stream.time_base
-        stream_stats.end_s = max(stream_stats.end_s, last_s + frame_s)
+        last_s, stated_end_s = (tick * stream_stats.stream.time_base for tick in (times[-1], blocks.ends[index]))
+        shift_s = shift * stream_stats.stream.time_base
+        stream_stats.end_s = max(stream_stats.end_s, shift_s + max(last_s + frame_s, stated_end_s))
         stream_stats.is_cut |= blocks.is_cut
 
 
