@@ -16,6 +16,7 @@ from phoenix.contract import MediaInfo
 from phoenix.errors import PhoenixError
 from phoenix.media.errors import UnreadableMedia
 from phoenix.media.sniff import DEMUXERS, HEAD_BYTES, MediaFormat, find_format
+from phoenix.media.stored_colour import StoredColour
 from phoenix.media.timeline import Timeline, parse_timeline
 from phoenix.settings import Settings
 
@@ -53,12 +54,13 @@ class ProbeLimits:
 class ProbedFile:
     """The contents of a file.
 
-    Videos with equal fingerprints can be joined without re-encoding, except if it is None.
+    Videos with equal fingerprints can be joined without re-encoding, except if it is None. Only videos have a colour.
     """
 
     info: MediaInfo
     timeline: Timeline
     fingerprint: str | None = None
+    colour: StoredColour | None = None
 
 
 def probe_media(path: Path, limits: ProbeLimits) -> MediaInfo:
@@ -155,6 +157,7 @@ def _parse_response(media_format: MediaFormat, response: dict[str, Any]) -> Prob
     if found is None:
         return ProbedFile(MediaInfo(format=media_format.name, **response), Timeline())
     timeline = parse_timeline(found)
+    colour = StoredColour(**response.pop("colour")) if "colour" in response else None
     info = MediaInfo(
         format=media_format.name,
         duration_s=_rounded(timeline.duration_s),
@@ -162,7 +165,7 @@ def _parse_response(media_format: MediaFormat, response: dict[str, Any]) -> Prob
         audio_duration_s=_rounded(timeline.sound_s),
         **response,
     )
-    return ProbedFile(info, timeline, fingerprint)
+    return ProbedFile(info, timeline, fingerprint, colour)
 
 
 def _rounded(seconds: float | None) -> float | None:

@@ -46,13 +46,13 @@ def open_file(path: Path, *, index: int = 0, demuxers: Sequence[str] = DEMUXERS,
     return InputNode("input", args=[index], kwargs=kwargs).stream()
 
 
-def open_stream(source: SourceStream, *, index: int = 0) -> Stream:
-    """Returns one stream of a file as an input. `index` is the `index` of `open_file`.
+def open_stream(source: SourceStream, *, index: int = 0, **options: Any) -> Stream:
+    """Returns one stream of a file as an input. `index` and `options` are arguments of `open_file`.
 
     Its time stamps are the time stamps in the file if the command has `KEEP_TIME`. Otherwise, ffmpeg shifts them by the
     start of the stream that begins first.
     """
-    return open_file(source.path, index=index)[str(source.index)]
+    return open_file(source.path, index=index, **options)[str(source.index)]
 
 
 def since(zero_s: float) -> str:

@@ -6,6 +6,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from phoenix.media.commands.colour import for_jpeg, input_options, pin_bt709, read, scale_to_bt709
 from phoenix.media.commands.graph import (
     KEEP_TIME,
     Stream,
@@ -17,10 +18,9 @@ from phoenix.media.commands.graph import (
     since,
     write_file,
 )
+from phoenix.media.stored_colour import BT709, StoredColour
 from phoenix.media.timeline import SourceStream
 
-# Players read an untagged HD picture as BT.709, and an untagged SD picture as BT.601: convert, and tag the result.
-_COLOUR = {"colorspace": "bt709", "color_primaries": "bt709", "color_trc": "bt709", "color_range": "tv"}
 # Without dates, versions and encoder settings in the file, the same frames give the same bytes: a clip that is
 # rendered again after a crash has an equal checksum.
 _REPRODUCIBLE = {"fflags": "+bitexact", "flags:v": "+bitexact", "map_metadata": -1}
@@ -60,6 +60,7 @@ class Segment:
     source: SourceStream
     start: int
     end: int
+    colour: StoredColour = BT709
 
     @property
     def num_frames(self) -> int:
@@ -70,7 +71,8 @@ def encode_frames(picture: Picture, encoding: Encoding, output: Path) -> list[st
     """Returns the command that encodes raw rgb24 frames on standard input to an H.264 MP4."""
     size = f"{picture.width}x{picture.height}"
     frames = open_pipe(format="rawvideo", pix_fmt="rgb24", s=size, framerate=picture.fps_text)
-    frames = frames.filter("scale", out_color_matrix="bt709", out_range="tv")
+    colour = StoredColour(is_rgb=True)
+    frames = scale_to_bt709(read(frames, colour), colour, "iw", "ih")
     return write_file([frames], output, _h264(encoding))
 
 
@@ -113,12 +115,13 @@ def join_segments(
             offset=_seconds(total - overlap, picture.fps),
         )
         total += segment.num_frames - overlap
-    return write_file([joined], output, {**_h264(encoding), **KEEP_TIME})
+    return write_file([pin_bt709(joined)], output, {**_h264(encoding), **KEEP_TIME})
 
 
-def poster(video: Path, at_s: float, width_px: int, output: Path) -> list[str]:
+def poster(video: Path, colour: StoredColour, at_s: float, width_px: int, output: Path) -> list[str]:
     """Returns the command that writes one frame of a video as a JPEG, at most `width_px` wide."""
-    frame = open_file(video, ss=f"{at_s:.3f}")["v:0"].filter("scale", f"min({width_px},iw)", -2, out_range="full")
+    frame = read(open_file(video, ss=f"{at_s:.3f}", **input_options(colour))["v:0"], colour)
+    frame = for_jpeg(scale_to_bt709(frame, colour, f"min({width_px},iw)", -2))
     options = {"f": "image2", "update": 1, "frames:v": 1, "q:v": 4, "pix_fmt": "yuvj420p", **_REPRODUCIBLE}
     return write_file([frame], output, options)
 
@@ -127,29 +130,21 @@ def _conform(segment: Segment, index: int, picture: Picture) -> Stream:
     """Converts a segment to exactly `num_frames` frames of `picture`, with bars if the aspect ratio differs."""
     width, height = picture.width, picture.height
     first_s = segment.source.zero_s + float(segment.start / picture.fps)
-    return (
-        open_stream(segment.source, index=index)
+    frames = open_stream(segment.source, index=index, **input_options(segment.colour))
+    frames = (
+        read(frames, segment.colour)
         .filter("setpts", since(first_s))
         # The first frame is shown from the start of the file on, also if its picture begins later than its sound.
-        # No `setpts` may follow: ffmpeg 7.0 then forgets the frame rate.
+        # No `setpts` may follow: ffmpeg 7.0 then forgets the frame rate, which `xfade` needs.
         .filter("fps", picture.fps_text, start_time=0)
         # Rounding to another frame rate can lose the last frames, and a last frame may be shown for long: repeat it,
         # then cut to the number that the crossfades were planned with.
         .filter("tpad", stop=segment.num_frames, stop_mode="clone")
         .filter("trim", end_frame=segment.num_frames)
         .filter("scale", "iw*sar", "ih")
-        .filter(
-            "scale",
-            width,
-            height,
-            force_original_aspect_ratio="decrease",
-            out_color_matrix="bt709",
-            out_range="tv",
-        )
-        .filter("pad", width, height, "(ow-iw)/2", "(oh-ih)/2")
-        .filter("setsar", 1)
-        .filter("format", "yuv420p")
     )
+    frames = scale_to_bt709(frames, segment.colour, width, height, force_original_aspect_ratio="decrease")
+    return frames.filter("pad", width, height, "(ow-iw)/2", "(oh-ih)/2").filter("setsar", 1)
 
 
 def _h264(encoding: Encoding) -> dict[str, Any]:
@@ -159,7 +154,6 @@ def _h264(encoding: Encoding) -> dict[str, Any]:
         "crf": encoding.crf,
         "threads": encoding.threads,
         "pix_fmt": "yuv420p",
-        **_COLOUR,
         **_REPRODUCIBLE,
         **_MP4,
     }

@@ -6,6 +6,7 @@ from fractions import Fraction
 from hashlib import sha256
 from typing import Any
 
+from phoenix.media.probe_child.colour import describe_colour
 from phoenix.media.probe_child.frame_rate import find_rate
 from phoenix.media.probe_child.streams import StreamStats
 
@@ -59,7 +60,9 @@ def find_rate_of(video: Any, stats: StreamStats) -> tuple[Fraction, bool]:
 def describe_video(container: Any, video: Any, stats: StreamStats, rate: Fraction | None) -> dict[str, Any]:
     """`rate` is None if frames are not at even distances."""
     context = video.codec_context
-    signature = (video.index, context.name, context.width, context.height, context.pix_fmt, rate, video.time_base)
+    colour = describe_colour(video, stats.colour or {})
+    sizes = (context.name, context.width, context.height, context.pix_fmt)
+    signature = (video.index, *sizes, rate, video.time_base, colour)
     width, height = shown_size(context, stats.rotation)
     is_upright = (width, height, stats.rotation) == (context.width, context.height, 0)
     begins_s = (stats.start_s or 0) - Fraction(container.start_time or 0, 1_000_000)
@@ -69,6 +72,7 @@ def describe_video(container: Any, video: Any, stats: StreamStats, rate: Fractio
         "num_frames": stats.packets,
         "video_codec": context.codec.canonical_name,
         "pixel_format": context.pix_fmt,
+        "colour": colour,
         # The coded size does not show that a picture is rotated or stretched, and a copied stream keeps its gaps: such
         # a video has no fingerprint, so that it is not joined by copying.
         "fingerprint": sha256(repr(signature).encode() + (context.extradata or b"")).hexdigest()

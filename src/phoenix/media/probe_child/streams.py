@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
+from phoenix.media.probe_child.colour import sample_colour
 from phoenix.media.probe_child.limits import Limits, UnreadableFile, check_duration, check_pixels
 
 # Decoded packets per stream: enough to check that the stream has the stated contents. Fewer if they are large.
@@ -27,6 +28,7 @@ class StreamStats:
     end_s: Fraction = Fraction(0)
     is_cut: bool = False
     rotation: int = 0
+    colour: dict[str, Any] | None = None
     times: list[int] = field(default_factory=list[int])
     # The time of the first frame that the decoder has put out. It differs from the time of the first packet: a decoder
     # drops the samples before the start of a sound.
@@ -127,3 +129,4 @@ def decode(stream_stats: StreamStats, packet: Any, limits: Limits) -> None:
         if stream_stats.stream.type == "video":
             check_pixels(frame.width, frame.height, limits)
             stream_stats.rotation = frame.rotation
+            stream_stats.colour = sample_colour(frame, stream_stats.colour)
