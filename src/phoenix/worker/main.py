@@ -24,6 +24,7 @@ from phoenix.ids import new_worker_id
 from phoenix.jobs.scheduling.workers import WorkerReport, record_heartbeat, remove
 from phoenix.media.ffmpeg import FfmpegMissing, MediaTools
 from phoenix.media.self_test import FfmpegUnusable, run_self_test
+from phoenix.private_files import keep_files_private
 from phoenix.queues.consumer import QueueConsumer
 from phoenix.queues.queue import wake_channel
 from phoenix.services import Services, open_database, open_services
@@ -51,6 +52,7 @@ def main() -> int:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--worker-id", default=None)
     arguments = parser.parse_args()
+    keep_files_private()
     settings = load_settings()
     configure_logs(level=settings.log.level, json_lines=settings.log.json_lines)
     follow_lifeline(lambda: os._exit(ExitStatus.ORPHANED))
