@@ -24,7 +24,8 @@ from phoenix.errors import PhoenixError, install_extra
 from phoenix.events.pubsub.redis_client import open_redis, send
 from phoenix.ids import new_artifact_id
 from phoenix.jobs.webhooks import tables as webhook_tables  # noqa: F401  # pyright: ignore[reportUnusedImport]
-from phoenix.media.ffmpeg import find_ffmpeg
+from phoenix.media.ffmpeg import MediaTools, find_ffmpeg
+from phoenix.media.self_test import run_self_test
 from phoenix.settings import Settings
 from phoenix.storage.keys import upload_key
 from phoenix.storage.store import open_store
@@ -94,7 +95,8 @@ async def check_ffmpeg(settings: Settings) -> Finding:
     absent = [name for name in ("libx264", "aac") if f" {name} " not in encoders]
     if absent:
         return Finding("ffmpeg", CheckStatus.MISSING, f"{ffmpeg} cannot encode {', '.join(absent)}", REMEDIES["ffmpeg"])
-    return Finding("ffmpeg", CheckStatus.OK, ffmpeg)
+    await asyncio.to_thread(run_self_test, MediaTools.from_settings(settings.media))
+    return Finding("ffmpeg", CheckStatus.OK, f"{ffmpeg}, which made a tiny reel")
 
 
 async def check_redis(settings: Settings) -> Finding:

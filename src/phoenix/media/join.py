@@ -91,7 +91,8 @@ class _Join:
         self.without_sound(silent)
         quiet = FfmpegCallbacks(should_stop=self.callbacks.should_stop)
         paths = [part if clip.info.audio_codec else None for part, clip in zip(self.parts, self.probed, strict=True)]
-        parts = [SoundPart(path, count) for path, count in zip(paths, self.counts, strict=True)]
+        layouts = [clip.channel_layout for clip in self.probed]
+        parts = [SoundPart(*part) for part in zip(paths, self.counts, layouts, strict=True)]
         join_sound(parts, self.overlaps, self.picture.fps, track, folder=self.folder, tools=self.tools, callbacks=quiet)
         return mux_soundtrack(silent, track, output, tools=self.tools, callbacks=quiet)
 
