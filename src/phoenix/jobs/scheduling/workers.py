@@ -74,6 +74,27 @@ async def list_live(session: AsyncSession) -> Sequence[WorkerRow]:
     return (await session.scalars(statement.order_by(col(WorkerRow.started_at)))).all()
 
 
+@dataclass(frozen=True)
+class QueueWorkers:
+    """The live workers of one queue, without those that drain."""
+
+    slots: int = 0
+    """How many tasks of the queue they can run at once."""
+    models: frozenset[str] = frozenset()
+    """Ids of the models that at least one of them can load."""
+
+    def serve(self, model: str | None) -> bool:
+        """Whether one of them can run a task that needs the model; None for a task that needs no model."""
+        return self.slots > 0 and (model is None or model in self.models)
+
+
+def workers_of_queue(live: Sequence[WorkerRow], queue: str) -> QueueWorkers:
+    """The workers of `queue` among the live workers. A draining worker reports no slots."""
+    rows = [row for row in live if row.slots.get(queue, 0) > 0]
+    models = frozenset(model for row in rows for model in row.serves)
+    return QueueWorkers(sum(row.slots[queue] for row in rows), models)
+
+
 async def list_served_models(session: AsyncSession) -> frozenset[str]:
     """Ids of the models that at least one live worker can load."""
     live = await list_live(session)
