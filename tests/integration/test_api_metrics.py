@@ -47,6 +47,19 @@ async def test_live_workers_and_their_slots_are_counted_by_queue(api: Api) -> No
     assert seen["phoenix_queue_slots", ("gpu",)] == 3
 
 
+async def test_tasks_that_no_live_worker_can_run_are_counted_by_queue_and_model(api: Api) -> None:
+    await api.submit("one", "two", soundtrack={"url": "https://example.com/a.mp3"})
+    without_workers = await scrape(api)
+    await api.register_worker("gpu", serves=("another",))
+    with_another_model = await scrape(api)
+    await api.register_worker("gpu", "media")
+
+    unserved = "phoenix_unserved_tasks"
+    assert (without_workers[unserved, ("animatic", "gpu")], without_workers[unserved, ("none", "media")]) == (2, 1)
+    assert with_another_model[unserved, ("animatic", "gpu")] == 2
+    assert {value for (name, _), value in (await scrape(api)).items() if name == unserved} == {0}
+
+
 async def test_the_memory_of_each_workers_device_is_reported(api: Api) -> None:
     said = WorkerReport("wrk_gpu", "box", 1, "cuda:1", {"gpu": 1}, memory_used_bytes=5, memory_total_bytes=9)
     async with api.services.database.write() as uow:

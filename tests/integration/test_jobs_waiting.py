@@ -11,11 +11,12 @@ from phoenix.jobs.cancel_and_retry import cancel, retry
 from phoenix.jobs.execution.claim import claim
 from phoenix.jobs.execution.retries import RetryRule
 from phoenix.jobs.execution.task_completion import fail, succeed
+from phoenix.jobs.metrics import read_gauges
 from phoenix.jobs.repository import list_waiting
 from phoenix.jobs.scheduling.dispatch import list_ready, snooze
 from phoenix.jobs.scheduling.queue_positions import QueuePositions
 from phoenix.jobs.scheduling.workers import WorkerReport, record_heartbeat, view_queue
-from phoenix.jobs.tables import TaskRow
+from phoenix.jobs.tables import JobRow, TaskRow
 from phoenix.jobs.views import QueuePosition
 
 WAITED_S = 1000
@@ -154,3 +155,16 @@ async def test_only_waiting_jobs_are_listed_and_those_asked_for(database: Databa
         return [job.row.id for job in jobs]
 
     assert (await find(), await find(running)) == ([waiting], [running, waiting])
+
+
+async def test_tasks_that_nobody_serves_are_counted_by_queue_and_model(database: Database) -> None:
+    await start_worker(database)
+    await submit_reel(database, "a", "b", soundtrack={"url": "https://example.com/a.mp3"})
+    await submit_reel(database)
+    async with database.write() as uow:
+        await uow.session.execute(update(JobRow).values(model="another"))
+
+    async with database.read() as session:
+        unserved = (await read_gauges(session)).unserved
+
+    assert unserved == {("gpu", "another"): 3, ("gpu", "none"): 0, ("media", "none"): 1, ("remote", "none"): 0}

@@ -81,6 +81,13 @@ def _show(found: FleetGauges) -> Iterator[Metric]:
     )
     yield from _show_queues(found.queues)
     yield gauge(
+        "phoenix_unserved_tasks",
+        "Waiting tasks that no live worker can run, by queue and model; none for tasks that need no model.",
+        "queue",
+        "model",
+        values=[(labels, count) for labels, count in found.unserved.items()],
+    )
+    yield gauge(
         "phoenix_workers",
         "Live workers: their last heartbeat is not older than a lease.",
         "queue",
