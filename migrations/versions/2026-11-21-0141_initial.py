@@ -203,6 +203,7 @@ def upgrade() -> None:
         sa.Column("eligible_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("lease_owner", sa.String(), nullable=True),
         sa.Column("lease_until", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("stage", sa.String(), nullable=True),
         sa.Column("stop_reason", sa.String(), nullable=True),
         sa.Column("artifact_id", sa.String(), nullable=True),
         sa.Column("error", sa.JSON(), nullable=True),

@@ -111,6 +111,8 @@ class TaskRow(SQLModel, table=True):
     """The task is not dispatched earlier: the end of a back-off or a snooze. It may lie in the future."""
     lease_owner: str | None = None
     lease_until: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    stage: str | None = None
+    """The `Stage` of the running attempt, as its worker reported it last; null while no attempt runs. Plain text."""
     stop_reason: str | None = None
     """A `StopRequestReason`, read by its worker at the next renewal. Plain text: a newer value must not raise."""
     artifact_id: str | None = None

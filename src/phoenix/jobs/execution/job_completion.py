@@ -120,6 +120,7 @@ def transition_task(task: TaskRow, state: TaskState, now: datetime, *, back_off_
     task.state = state
     task.lease_owner = None
     task.lease_until = None
+    task.stage = None
     task.stop_reason = None
     if state is TaskState.READY:
         # A new dispatch number: an old dispatch message, which may still be in Redis, can no longer claim the task.

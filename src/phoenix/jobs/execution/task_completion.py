@@ -16,7 +16,7 @@ from phoenix.jobs.event_log.writer import append_event
 from phoenix.jobs.execution.claim import Claim
 from phoenix.jobs.execution.job_completion import advance_job, close_attempt, transition_task
 from phoenix.jobs.execution.retries import RetryRule, discard_task, make_error, retry_task
-from phoenix.jobs.lifecycle import AttemptEndState, LeaseLost, TaskKind, TaskState, retry_delay_s
+from phoenix.jobs.lifecycle import AttemptEndState, LeaseLost, TaskKind, TaskState, parse_stage, retry_delay_s
 from phoenix.jobs.post_commit import FilesOrphaned, TasksReady
 from phoenix.jobs.progress import job_progress
 from phoenix.jobs.repository import find_job_locked, list_tasks
@@ -148,9 +148,14 @@ async def fail(uow: UnitOfWork, claim: Claim, failure: TaskFailed, rule: RetryRu
     uow.publish_after_commit(TasksReady())
 
 
-async def stop(uow: UnitOfWork, claim: Claim) -> None:
-    """The attempt stopped on request: its job is being canceled or has run out of time."""
+async def stop(uow: UnitOfWork, claim: Claim, stage: Stage | None = None) -> None:
+    """The attempt stopped on request: its job is being canceled or has run out of time.
+
+    `stage`: what the attempt did when it stopped. It is newer than the reported stage that a missed deadline named.
+    """
     job, task = await _lock_claimed(uow, claim)
+    if stage is not None and job.ending is not None and job.error and job.error["code"] == FailureCode.RUN_TIMEOUT:
+        job.error = {**job.error, "stage": stage.value}
     if job.ending is None:
         # The request to stop was for an earlier attempt; without its task the job would be stuck.
         await _preempt(uow, job, task, "It was stopped by mistake.")
@@ -167,7 +172,7 @@ async def release(uow: UnitOfWork, claim: Claim) -> None:
 
 async def _preempt(uow: UnitOfWork, job: JobRow, task: TaskRow, why: str) -> None:
     task.preemptions += 1
-    error = make_error(task, FailureCode.WORKER_LOST, why, Stage.QUEUE, retriable=True)
+    error = make_error(task, FailureCode.WORKER_LOST, why, parse_stage(task.kind, task.stage), retriable=True)
     await close_attempt(uow, task, AttemptEndState.PREEMPTED)
     await retry_task(uow, job, task, error, delay_s=0)
 
