@@ -33,6 +33,7 @@ async def test_jobs_and_tasks_are_counted_by_state(api: Api) -> None:
 
     assert (seen["phoenix_jobs", ("queued",)], seen["phoenix_jobs", ("running",)]) == (1, 1)
     assert (seen["phoenix_tasks", ("gpu", "waiting")], seen["phoenix_tasks", ("gpu", "running")]) == (2, 1)
+    assert seen["phoenix_tasks", ("gpu", "finishing")] == 0
     assert seen["phoenix_jobs", ("failed",)] == 0
     assert seen["phoenix_queue_oldest_wait_seconds", ("gpu",)] > 0
     assert seen["phoenix_queue_oldest_wait_seconds", ("media",)] == 0

@@ -1,16 +1,25 @@
-"""The stages that workers report: what a missed deadline or a lost worker interrupted."""
+"""The stages that workers report: who occupies a slot, and what a missed deadline or a lost worker interrupted."""
 
+import pytest
 from sqlalchemy import update
 from sqlmodel import col
 
 from builders import LEASE_S, RULE, claim_next, complete_next, get_job, submit_reel
+from phoenix.contract import QueueDepth, Worker
 from phoenix.db.columns import db_now
 from phoenix.db.unit_of_work import Database
 from phoenix.errors import Stage
 from phoenix.jobs.execution.claim import Claim, renew_leases
 from phoenix.jobs.execution.recovery import end_overdue, recover_from_lost_worker
 from phoenix.jobs.execution.task_completion import stop
+from phoenix.jobs.scheduling.queue_snapshots import read_queue_snapshot
+from phoenix.jobs.scheduling.workers import WorkerReport, record_heartbeat, view_queue, view_workers
 from phoenix.jobs.tables import AttemptRow, JobRow
+
+
+async def start_worker(database: Database) -> None:
+    async with database.write() as uow:
+        await record_heartbeat(uow, WorkerReport("wrk_1", "host", 1, "cpu", {"gpu": 1, "media": 1}), lease_s=60)
 
 
 async def report(database: Database, claimed: Claim, stage: Stage) -> None:
@@ -24,6 +33,16 @@ async def report(database: Database, claimed: Claim, stage: Stage) -> None:
         )
 
 
+async def view_depth(database: Database, queue: str) -> QueueDepth:
+    async with database.read() as session:
+        return next(depth for depth in (await view_queue(session)).queues if depth.name == queue)
+
+
+async def view_worker(database: Database) -> Worker:
+    async with database.read() as session:
+        return (await view_workers(session))[0]
+
+
 async def miss_deadline(database: Database, job_id: str) -> None:
     async with database.write() as uow:
         await uow.session.execute(update(JobRow).where(col(JobRow.id) == job_id).values(run_deadline_at=db_now(-1)))
@@ -35,6 +54,37 @@ async def find_error_stage(database: Database, job_id: str) -> str:
     error = (await get_job(database, job_id)).row.error
     assert error is not None
     return error["stage"]
+
+
+@pytest.mark.parametrize(
+    ("stage", "running", "finishing"),
+    [(Stage.DENOISE, 1, 0), (Stage.DECODE, 1, 0), (Stage.ENCODE, 0, 1), (Stage.UPLOAD, 0, 1)],
+)
+async def test_a_clip_occupies_a_slot_until_it_is_encoded(
+    database: Database, stage: Stage, running: int, finishing: int
+) -> None:
+    await start_worker(database)
+    job_id = await submit_reel(database)
+    await report(database, await claim_next(database), stage)
+
+    depth, worker = await view_depth(database, "gpu"), await view_worker(database)
+    async with database.read() as session:
+        snapshot = await read_queue_snapshot(session, "gpu", with_in_flight=False)
+
+    assert (depth.running, depth.finishing) == (running, finishing)
+    assert (worker.running, worker.finishing) == ([job_id] * running, [job_id] * finishing)
+    assert snapshot.free_slots == finishing
+
+
+async def test_an_assembly_occupies_its_slot_to_the_end(database: Database) -> None:
+    await start_worker(database)
+    await submit_reel(database)
+    await complete_next(database)
+    await report(database, await claim_next(database, "media"), Stage.UPLOAD)
+
+    depth = await view_depth(database, "media")
+
+    assert (depth.running, depth.finishing) == (1, 0)
 
 
 async def test_a_missed_deadline_names_the_stage_that_the_worker_reported_last(database: Database) -> None:

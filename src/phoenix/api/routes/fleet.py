@@ -24,7 +24,8 @@ router = APIRouter(tags=["fleet"])
 async def get_queue(database: DatabaseDep, _caller: CallerDep) -> QueueView:
     """Show the queues.
 
-    How many tasks wait and run, how many the live workers can run at once, and how long the oldest has waited.
+    How many tasks wait, run in a slot, and finish without one. How many the live workers can run at once, and how long
+    the oldest has waited.
     """
     async with database.read() as session:
         return await view_queue(session)
@@ -110,13 +111,17 @@ def _show(found: FleetGauges) -> Iterator[Metric]:
 def _show_queues(queues: Sequence[QueueDepth]) -> Iterator[Metric]:
     yield gauge(
         "phoenix_tasks",
-        "Tasks that wait for a worker or run on one, by queue.",
+        "Tasks that wait for a worker, run in a slot, or finish without one, by queue.",
         "queue",
         "state",
         values=[
             value
             for queue in queues
-            for value in (((queue.name, "waiting"), queue.waiting), ((queue.name, "running"), queue.running))
+            for value in (
+                ((queue.name, "waiting"), queue.waiting),
+                ((queue.name, "running"), queue.running),
+                ((queue.name, "finishing"), queue.finishing),
+            )
         ],
     )
     yield gauge(

@@ -17,11 +17,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from phoenix.db import db_now
-from phoenix.jobs.lifecycle import TaskState
 from phoenix.jobs.scheduling.dispatch import DEFAULT_COST_S, MAX_SCANNED, count_in_flight, list_ready, read_usage_s
 from phoenix.jobs.scheduling.durations import DurationStats, read_duration_stats
 from phoenix.jobs.scheduling.fair_queue import InsertionIndex, InsertionPoint, ReadyTask, fair_order
-from phoenix.jobs.scheduling.workers import QueueWorkers, list_live, workers_of_queue
+from phoenix.jobs.scheduling.workers import HOLDS_SLOT, QueueWorkers, list_live, workers_of_queue
 from phoenix.jobs.tables import JobRow, TaskRow
 
 
@@ -145,11 +144,11 @@ def _ready_task(job: JobRow, task: TaskRow) -> ReadyTask:
 
 
 async def _list_running(session: AsyncSession, queue: str) -> Sequence[tuple[str | None, float]]:
-    """(model, weight) of each running task."""
+    """(model, weight) of each task that occupies a slot."""
     statement = (
         select(col(JobRow.model), col(TaskRow.weight))
         .join(JobRow, col(JobRow.id) == col(TaskRow.job_id))
-        .where(col(TaskRow.queue) == queue, col(TaskRow.state) == TaskState.RUNNING)
+        .where(col(TaskRow.queue) == queue, HOLDS_SLOT)
     )
     return (await session.execute(statement)).all()
 
