@@ -21,7 +21,7 @@ from phoenix.db.unit_of_work import RETRY_AFTER_S
 from phoenix.errors import NotFound, Unavailable
 from phoenix.events.log_interface import has_seen_end, parse_last_event_id
 from phoenix.events.messages import retry_frame
-from phoenix.events.sse.frame_writers import job_stream, owner_stream
+from phoenix.events.sse.snapshot_and_replay import job_stream, owner_stream
 from phoenix.jobs.event_log.reader import replay
 from phoenix.jobs.repository import get_job
 
