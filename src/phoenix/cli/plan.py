@@ -1,6 +1,7 @@
 """`phoenix plan`: shows what a reel would become, without a server and without a render."""
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from rich.table import Column, Table
@@ -63,9 +64,11 @@ def plan(  # noqa: PLR0913, PLR0917 - one parameter per option
         "steps": steps,
         "seed": seed,
     }
-    request, settings = make_request(prompts, given, crossfade_s), read_settings()
+    settings = read_settings()
     with exit_on_error():
         catalog = load_catalog(settings.engine.catalog_file)
+        check = partial(resolve_reel, catalog=catalog, settings=settings, audio=audio, image=image)
+        request = make_request(prompts, given, crossfade_s, check_further=check)
         reel = resolve_reel(request, catalog, settings, audio=audio, image=image)
         if as_json:
             print_json(reel)

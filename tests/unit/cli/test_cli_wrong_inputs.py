@@ -42,6 +42,29 @@ def test_a_video_that_could_not_be_written_is_refused_before_it_is_rendered(tmp_
     assert "does not exist" in refused("generate", "x", "-o", str(tmp_path / "no" / "reel.mp4"))
 
 
+@pytest.mark.parametrize("command", ["plan", "generate"])
+def test_all_faults_of_a_reel_are_shown_at_once(command: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("PHOENIX_URL", raising=False)
+    shown = refused(command, "x", "--fps", "999", "--duration", "400")
+    assert [shown.count(pointer) for pointer in ("/fps:", "/duration_s:")] == [1, 1]
+
+
+def test_faults_that_need_the_models_of_another_server_are_left_to_that_server():
+    shown = refused("generate", "x", "--fps", "999", "--duration", "400", "--url", "http://127.0.0.1:9")
+    assert ("/fps:" in shown, "/duration_s:" in shown) == (True, False)
+
+
+def test_bench_names_all_faults_too():
+    shown = refused("bench", "animatic", "--fps", "999", "--duration", "400")
+    assert ("/fps:" in shown, "/duration_s:" in shown) == (True, True)
+
+
+def test_an_unreadable_picture_is_named_beside_other_faults(tmp_path: Path):
+    (tmp_path / "a.png").write_text("no picture")
+    shown = refused("plan", "x", "--fps", "999", "--image", str(tmp_path / "a.png"))
+    assert ("/fps:" in shown, "not a sound, picture or video" in shown) == (True, True)
+
+
 def test_a_device_that_cannot_exist_is_refused_before_workers_are_started():
     assert "there is no device 'gpu0'" in refused("worker", "--device", "gpu0")
 
