@@ -4,14 +4,11 @@ from pathlib import Path
 
 import pytest
 import typer
-from rich.console import Console
 from typer.testing import CliRunner
 
 from phoenix.cli.app import app
 from phoenix.cli.console import exit_on_error
 from phoenix.cli.doctor import unknown_names
-from phoenix.cli.tables import models_table
-from phoenix.contract import Model, NumberRange
 from phoenix.errors import FieldError, InvalidRequest, SchemaOutdated, Unavailable
 
 
@@ -103,15 +100,3 @@ def test_without_its_database_a_command_names_the_doctor(capsys: pytest.CaptureF
 def test_without_its_tables_a_command_names_what_makes_them(capsys: pytest.CaptureFixture[str]):
     shown = shown_by(SchemaOutdated(), capsys)
     assert ("phoenix db upgrade" in shown, "phoenix doctor" in shown) == (True, False)
-
-
-def test_a_model_keeps_its_whole_id_in_a_narrow_table():
-    limits = NumberRange(minimum=12, maximum=24, default=16)
-    fields = {"engine": "diffusers", "resolutions": ["480p"], "aspect_ratios": ["16:9"], "is_served": False}
-    model = Model.model_construct(
-        id="wan-2.1-i2v-14b-480p", title="", description="", fps=limits, duration_s=limits, steps=limits, **fields
-    )
-    narrow = Console(width=40)
-    with narrow.capture() as shown:
-        narrow.print(models_table([model]))
-    assert model.id in shown.get()
