@@ -66,8 +66,10 @@ async def test_with_a_key_a_video_is_fetched_when_somebody_wants_it(
     await page.wait_until("document.querySelector('.job[data-state=succeeded] video')?.poster")
     fetched = "performance.getEntriesByType('resource').filter(e => e.name.endsWith('/content')).length"
     assert await page.evaluate(fetched) == 0
-    await page.evaluate(click("Play"))
+    await page.evaluate("[...document.querySelectorAll('.actions button')].find(b => b.textContent === 'Play').focus()")
+    await page.press("Enter")
     await page.wait_until("document.querySelector('video').src.startsWith('blob:')")
+    await page.wait_until("document.activeElement === document.querySelector('video')")
 
 
 async def test_the_faults_of_a_refusal_are_shown_at_the_form(page: Page, start_up: UpStarter):

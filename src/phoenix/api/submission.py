@@ -41,7 +41,7 @@ from phoenix.contract import (
 )
 from phoenix.contract.valid_part import ValidPart
 from phoenix.errors import FieldError, Gone, InvalidRequest, NotFound, Unavailable
-from phoenix.events.sse.frame_writers import job_stream
+from phoenix.events.sse.snapshot_and_replay import job_stream
 from phoenix.jobs.artifacts import find_known_media
 from phoenix.jobs.repository import FullJob
 from phoenix.jobs.submission.admission_control import Quota

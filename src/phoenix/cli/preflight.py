@@ -1,9 +1,10 @@
-"""Finds what settings name but is not there, before a server or a worker is started."""
+"""Finds what settings name but is not there, and what would be unsafe, before a server or a worker is started."""
 
 import asyncio
 
 import typer
 
+from phoenix.api.http.host_policy import HostPolicy
 from phoenix.catalog.model import CatalogError, load_catalog
 from phoenix.cli.console import FAILED, NEWER_SCHEMA, err, printable
 from phoenix.db.engine import database_url
@@ -18,7 +19,7 @@ ANSWER_WITHIN_S = 5.0
 def check_named(settings: Settings, *, serves_api: bool, serves_media: bool) -> None:
     """Checks that the models and files exist which these processes need.
 
-    Raises `CatalogError` or `CaFileUnusable` with the name of the file or setting.
+    Raises `CatalogError`, `CaFileUnusable` or `UnsafeSettings` with the name of the file or setting.
     """
     engine = settings.engine
     catalog = load_catalog(engine.catalog_file)
@@ -28,6 +29,7 @@ def check_named(settings: Settings, *, serves_api: bool, serves_media: bool) -> 
             known = ", ".join(spec.id for spec in catalog)
             raise CatalogError(f"PHOENIX_ENGINE__{setting}: there is no model {wanted!r}; there are: {known}")
     if serves_api:
+        HostPolicy.from_settings(settings)
         tls_context(EgressPolicy.for_webhooks(settings.webhooks))
     if serves_media:
         tls_context(EgressPolicy.from_settings(settings.media))

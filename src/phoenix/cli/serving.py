@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from phoenix.cli.console import FAILED, NEWER_SCHEMA, err, exit_on_error, out, printable, read_settings
-from phoenix.cli.options import HostOption, PortOption, check_device_names
+from phoenix.cli.options import HostOption, PortOption, check_device_names, with_address
 
 
 def list_devices() -> list[str]:
@@ -64,9 +64,7 @@ def run_api(
     from phoenix.api.server.serve import serve, serve_reloading
     from phoenix.cli.preflight import check_named, require_schema
 
-    settings = read_settings()
-    given = {name: value for name, value in {"host": host, "port": port}.items() if value is not None}
-    settings = settings.model_copy(update={"api": settings.api.model_copy(update=given)})
+    settings = with_address(read_settings(), host, port)
     with exit_on_error():
         check_named(settings, serves_api=True, serves_media=False)
     require_schema(settings)

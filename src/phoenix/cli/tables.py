@@ -75,8 +75,11 @@ def job_lines(job: Job) -> list[str]:
         f"  created   {job.created_at.astimezone():%Y-%m-%d %H:%M:%S}",
         f"  times     {', '.join(f'{stage} {format_seconds(elapsed_s)}' for stage, elapsed_s in stages.items())}",
     ]
+    reason = printable(job.waiting_reason.detail) if job.waiting_reason else None
     if job.state is JobState.QUEUED:
-        lines.append(f"  waiting   position {job.queue_position}, {printable(job.waiting_reason or 'reason unknown')}")
+        lines.append(f"  waiting   position {job.queue_position}, {reason or 'reason unknown'}")
+    elif reason:
+        lines.append(f"  waiting   {reason}")
     if not job.state.is_terminal:
         lines.append(f"  left      {format_seconds(job.eta_s)}")
     if job.output:

@@ -25,7 +25,19 @@ from phoenix.contract.events import (
     StreamToken,
 )
 from phoenix.contract.fleet import Health, QueueDepth, QueueName, QueueView, Worker, WorkerList
-from phoenix.contract.jobs import Clip, ClipState, ClipTimings, Job, JobError, JobOutput, JobPage, JobState, JobTimings
+from phoenix.contract.jobs import (
+    Clip,
+    ClipState,
+    ClipTimings,
+    Job,
+    JobError,
+    JobOutput,
+    JobPage,
+    JobState,
+    JobTimings,
+    WaitingCode,
+    WaitingReason,
+)
 from phoenix.contract.models import Model, ModelList, NumberRange
 from phoenix.contract.problems import PROBLEM_MEDIA_TYPE, Problem, ProblemFault
 from phoenix.contract.requests import (
@@ -170,6 +182,8 @@ __all__ = [
     "VideoRequest",
     "VideoStatus",
     "View",
+    "WaitingCode",
+    "WaitingReason",
     "WebhookData",
     "WebhookDelivery",
     "WebhookDeliveryPage",

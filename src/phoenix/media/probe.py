@@ -16,6 +16,7 @@ from phoenix.contract import MediaInfo
 from phoenix.errors import PhoenixError
 from phoenix.media.errors import UnreadableMedia
 from phoenix.media.sniff import DEMUXERS, HEAD_BYTES, MediaFormat, find_format
+from phoenix.media.stored_colour import StoredColour
 from phoenix.settings import Settings
 
 # Isolated Python does not look for modules in the folder or the environment of the caller.
@@ -52,12 +53,13 @@ class ProbeLimits:
 class ProbedFile:
     """The contents of a file.
 
-    Videos with equal fingerprints can be joined without re-encoding, except if it is None.
+    Videos with equal fingerprints can be joined without re-encoding, except if it is None. Only videos have a colour.
     """
 
     info: MediaInfo
     fingerprint: str | None = None
     video_duration_s: float | None = None
+    colour: StoredColour | None = None
 
 
 def probe_media(path: Path, limits: ProbeLimits) -> MediaInfo:
@@ -151,4 +153,5 @@ def _run_child(request: str, timeout_s: float) -> bytes:
 
 def _parse_response(media_format: MediaFormat, response: dict[str, Any]) -> ProbedFile:
     fingerprint, video_duration_s = response.pop("fingerprint", None), response.pop("video_duration_s", None)
-    return ProbedFile(MediaInfo(format=media_format.name, **response), fingerprint, video_duration_s)
+    colour = StoredColour(**response.pop("colour")) if "colour" in response else None
+    return ProbedFile(MediaInfo(format=media_format.name, **response), fingerprint, video_duration_s, colour)

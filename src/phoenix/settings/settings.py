@@ -22,6 +22,7 @@ from phoenix.settings.sources import EnvironmentSource, UnprefixedNamesSource
 from phoenix.settings.value_types import (
     CommaSeparated,
     DatabaseUrl,
+    HostPattern,
     LogLevel,
     Origin,
     Preset,
@@ -106,9 +107,15 @@ class ApiSettings(SettingsGroup):
     host: str = "127.0.0.1"
     port: int = Field(default=8080, ge=0, le=65535)
     public_url: WebUrl | None = Field(default=None, description="Base URL of absolute links, if a proxy hides it.")
+    allowed_hosts: CommaSeparated[HostPattern] = Field(
+        default=(), description="Names, *.names, addresses, networks that a server without keys answers under."
+    )
     cors_origins: CommaSeparated[Origin] = ()
+    cors_credentials: bool = Field(
+        default=True, description="Let pages of these origins send cookies; must be false if cors_origins has *."
+    )
     trusted_proxies: CommaSeparated[ProxyAddress] = Field(
-        default=(), description="Addresses or networks whose X-Forwarded-* headers are trusted."
+        default=(), description="Addresses or networks of proxies; the last other one in X-Forwarded-For is the client."
     )
     shutdown_grace_s: float = Field(default=5, ge=0)
     token_secret: SecretStr | None = Field(

@@ -14,6 +14,7 @@ from pydantic import AfterValidator, BeforeValidator
 _Part = TypeVar("_Part")
 
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#\s]+", re.IGNORECASE)
+_HOST_NAME = re.compile(r"(?:\*\.)?[a-z0-9_-]+(?:\.[a-z0-9_-]+)*", re.IGNORECASE)
 _DATABASES = ("sqlite", "sqlite+aiosqlite", "postgresql", "postgres", "postgresql+asyncpg")
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
@@ -65,12 +66,24 @@ def _check_origin(text: str) -> str:
     return text
 
 
+def _check_host(text: str) -> str:
+    try:
+        ipaddress.ip_network(text)
+    except ValueError:
+        # What ends in a number is an address that cannot be read, and no name.
+        if not _HOST_NAME.fullmatch(text) or text.rpartition(".")[2].isdigit():
+            remedy = "write a name such as phoenix.example.com or *.example.com, an IP address or a network"
+            raise ValueError(f"{remedy}, without a scheme and a port") from None
+    return text
+
+
 def _check_proxy(text: str) -> str:
     try:
-        if text != "*":
-            ipaddress.ip_network(text)
+        network = ipaddress.ip_network(text)
     except ValueError as error:
-        raise ValueError(f"write an IP address, a network such as 10.0.0.0/8, or *: {error}") from error
+        raise ValueError(f"write an IP address, or a network such as 10.0.0.0/8: {error}") from error
+    if network.prefixlen == 0:
+        raise ValueError("name the addresses or networks of the proxies: every client could choose its own address")
     return text
 
 
@@ -95,5 +108,6 @@ RedisUrl = Annotated[str, _matching(_is_redis, "write redis://host:6379/0, redis
 StorageUrl = Annotated[str, _matching(_is_storage, "write file:///folder or s3://bucket/prefix")]
 WebUrl = Annotated[str, _matching(_is_web, "write a URL that begins with https:// or http://")]
 Origin = Annotated[str, AfterValidator(_check_origin)]
+HostPattern = Annotated[str, AfterValidator(_check_host)]
 ProxyAddress = Annotated[str, AfterValidator(_check_proxy)]
 LogLevel = Annotated[str, AfterValidator(_check_level)]

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from phoenix.media.commands import sound, video
 from phoenix.media.commands.sound import Leveling, Loudness, SoundShape
 from phoenix.media.commands.video import Encoding, Picture, Segment
+from phoenix.media.stored_colour import BT709
 
 PICTURE = Picture(832, 480, Fraction(16))
 SHAPE = SoundShape(start_s=1, sound_s=4, duration_s=6)
@@ -34,7 +35,7 @@ ALL = {
     "segments": video.join_segments(
         [Segment(Path("a.mp4"), 0, 9), Segment(Path("b"), 3, 9)], [2], PICTURE, Encoding(), OUT
     ),
-    "poster": video.poster(Path("a.mp4"), 1.0, 640, OUT),
+    "poster": video.poster(Path("a.mp4"), BT709, 1.0, 640, OUT),
     "measure": sound.measure(Path("a.mp3"), SHAPE),
     "prepare": sound.prepare(Path("a.mp3"), SHAPE, Leveling(LOUDNESS, -16), OUT),
     "lay": sound.mux_soundtrack(Path("a.mp4"), Path("b.m4a"), OUT),

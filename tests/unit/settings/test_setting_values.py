@@ -80,14 +80,33 @@ def test_what_no_browser_sends_as_an_origin_is_refused(origin: str):
     assert "without a path or a slash" in refusal(api={"cors_origins": [origin]})
 
 
-@pytest.mark.parametrize("proxy", ["10.0.0.0/8", "127.0.0.1", "::1", "*"])
+@pytest.mark.parametrize(
+    "host", ["phoenix.example.com", "*.example.com", "render_box1", "10.0.0.7", "10.0.0.0/8", "::1"]
+)
+def test_hosts_are_names_addresses_or_networks(host: str):
+    assert Settings.model_validate({"api": {"allowed_hosts": [host]}}).api.allowed_hosts == (host,)
+
+
+@pytest.mark.parametrize(
+    "host", ["*", "https://a.example", "a.example:8080", "[::1]", "10.0.0", "10.0.0.1/8", "a b", ""]
+)
+def test_what_is_no_host_is_refused(host: str):
+    assert "write a name" in refusal(api={"allowed_hosts": [host]})
+
+
+@pytest.mark.parametrize("proxy", ["10.0.0.0/8", "127.0.0.1", "::1"])
 def test_proxies_are_addresses_or_networks(proxy: str):
     assert Settings.model_validate({"api": {"trusted_proxies": [proxy]}}).api.trusted_proxies == (proxy,)
 
 
-@pytest.mark.parametrize("proxy", ["nginx", "10.0.0.1/8", "10.0.0"])
+@pytest.mark.parametrize("proxy", ["nginx", "10.0.0.1/8", "10.0.0", "*"])
 def test_a_proxy_that_would_never_match_is_refused(proxy: str):
     assert "write an IP address" in refusal(api={"trusted_proxies": [proxy]})
+
+
+@pytest.mark.parametrize("proxy", ["0.0.0.0/0", "::/0"])
+def test_clients_are_not_trusted_as_proxies(proxy: str):
+    assert "choose its own address" in refusal(api={"trusted_proxies": [proxy]})
 
 
 def test_the_level_of_the_log_may_be_written_in_any_case():

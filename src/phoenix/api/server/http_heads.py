@@ -89,7 +89,8 @@ class BoundedHeads(HttpToolsProtocol):
             self.transport.close()
             return
         scope: dict[str, Any] = {"type": "http", "path": "", "headers": []}
-        _logger.info("request refused", request_id=assign_request_id(scope), status=status.value, detail=detail)
+        request_id, client = assign_request_id(scope), self.client[0] if self.client else None
+        _logger.info("request refused", request_id=request_id, status=status.value, detail=detail, client=client)
         answer = problem_response(scope, ExplainedError(ProblemCode.INVALID_REQUEST, status.value, detail))
         headers = [*answer.raw_headers, (b"connection", b"close")]
         head = b"".join(b"%s: %s\r\n" % header for header in headers)

@@ -76,9 +76,13 @@ def own_server(settings: Settings, log: TextIO | None = None) -> Generator[OwnSe
 
 
 def private_settings(settings: Settings, folder: Path, groups: Collection[str] = SHARED_GROUPS) -> Settings:
-    """The settings of a private server. `groups` get their defaults, so that it shares no jobs or files with others."""
+    """The settings of a private server. `groups` get their defaults, so that it shares no jobs or files with others.
+
+    It requires no keys and serves no pages, so no origin may read from it.
+    """
     defaults = {name: type(getattr(settings, name))() for name in groups}
-    return settings.model_copy(update={**defaults, "data_dir": folder, "auth": AuthMode.OFF})
+    api = settings.api.model_copy(update={"cors_origins": ()})
+    return settings.model_copy(update={**defaults, "api": api, "data_dir": folder, "auth": AuthMode.OFF})
 
 
 def _wait_until_ready(process: subprocess.Popen[str], log: TextIO | None) -> str:

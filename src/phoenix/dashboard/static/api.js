@@ -10,6 +10,13 @@ export class Problem extends Error {
   }
 }
 
+// The answer to a request with another key than the one that is used now. It is shown to nobody.
+export class KeyChanged extends Problem {
+  constructor() {
+    super(0, "the API key was changed before the server answered");
+  }
+}
+
 export const apiKey = () => sessionStorage.getItem(KEY) ?? "";
 export const setApiKey = (key) => (key ? sessionStorage.setItem(KEY, key) : sessionStorage.removeItem(KEY));
 
@@ -17,15 +24,21 @@ export function authorization() {
   return apiKey() ? { Authorization: `Bearer ${apiKey()}` } : {};
 }
 
-export async function request(path, { method = "GET", json, form, headers = {}, signal } = {}) {
-  const response = await fetch(path, {
-    method,
-    signal,
-    body: form ?? (json && JSON.stringify(json)),
-    headers: { ...authorization(), ...(json && { "Content-Type": "application/json" }), ...headers },
-  });
-  if (!response.ok) throw await problemOf(response);
-  return response.status === 204 ? null : response.json();
+export function request(path, { method = "GET", json, form, headers = {} } = {}) {
+  const body = form ?? (json && JSON.stringify(json));
+  const type = json && { "Content-Type": "application/json" };
+  return ask(path, { method, body, headers: { ...type, ...headers } }, (response) =>
+    response.status === 204 ? null : response.json(),
+  );
+}
+
+async function ask(path, { headers, ...options }, read) {
+  const key = apiKey();
+  const response = await fetch(path, { ...options, headers: { ...authorization(), ...headers } });
+  const answer = await (response.ok ? read(response) : problemOf(response));
+  if (apiKey() !== key) throw new KeyChanged();
+  if (answer instanceof Problem) throw answer;
+  return answer;
 }
 
 export async function problemOf(response) {
@@ -53,7 +66,5 @@ export function upload(file) {
 // A URL that an element can load. Elements send no Authorization header, so with a key the bytes are fetched here.
 export async function mediaUrl(path) {
   if (!apiKey()) return path;
-  const response = await fetch(path, { headers: authorization() });
-  if (!response.ok) throw await problemOf(response);
-  return URL.createObjectURL(await response.blob());
+  return URL.createObjectURL(await ask(path, {}, (response) => response.blob()));
 }

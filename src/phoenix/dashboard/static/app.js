@@ -1,8 +1,8 @@
 // Starts the page: what is refreshed when, and what is said when the server cannot be reached.
 
-import { apiKey, setApiKey } from "./api.js";
+import { apiKey, KeyChanged, setApiKey } from "./api.js";
 import { byId, setText } from "./dom.js";
-import { refreshFleet } from "./fleet.js";
+import { clearFleet, refreshFleet } from "./fleet.js";
 import { ReelForm } from "./form.js";
 import { JobList } from "./jobs.js";
 
@@ -14,6 +14,7 @@ const form = new ReelForm((job) => {
   refresh();
 });
 let timer = 0;
+let hasAskedForKey = false;
 
 async function refresh() {
   clearTimeout(timer);
@@ -29,9 +30,12 @@ async function refresh() {
 }
 
 function showProblem(problem) {
+  if (problem instanceof KeyChanged) return;
   if (problem.status === 401) {
+    clear();
     showConnection("away", apiKey() ? "this API key is not valid" : "an API key is needed");
-    if (!byId("key-dialog").open && !apiKey()) openKeyDialog();
+    // Once: whoever closes it wants to do something else first.
+    if (!hasAskedForKey && !apiKey()) openKeyDialog();
   } else if (problem.status) {
     showConnection("away", problem.message);
   } else {
@@ -44,16 +48,23 @@ function showConnection(state, text) {
   setText(byId("connection"), text);
 }
 
+function clear() {
+  jobs.clear();
+  clearFleet();
+}
+
 function openKeyDialog() {
+  hasAskedForKey = true;
+  if (byId("key-dialog").open) return;
   byId("key").value = apiKey();
   byId("key-dialog").showModal();
 }
 
 byId("key-open").addEventListener("click", openKeyDialog);
-byId("key-dialog").addEventListener("close", () => {
-  if (byId("key-dialog").returnValue !== "save") return;
+byId("key-cancel").addEventListener("click", () => byId("key-dialog").close());
+byId("key-form").addEventListener("submit", () => {
   setApiKey(byId("key").value.trim());
-  jobs.stop();
+  clear();
   refresh();
 });
 document.addEventListener("visibilitychange", () => {

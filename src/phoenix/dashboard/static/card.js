@@ -1,8 +1,11 @@
 // One job on the page: built once, then brought up to date in place.
 
 import { apiKey, cancelJob, deleteJob, mediaUrl, retryJob } from "./api.js";
-import { bytes, confirmed, h, seconds, setText } from "./dom.js";
+import { bytes, confirmed, h, hide, ignoreRepeated, isBusy, seconds, setBusy, setText } from "./dom.js";
 import { isOver } from "./progress.js";
+
+// What may be done with a job now: the first of its buttons and links that are shown.
+export const firstActionOf = (element) => element?.querySelector(".actions > :not([hidden])");
 
 export class Card {
   constructor(job, { changed, removed, failed }) {
@@ -11,9 +14,14 @@ export class Card {
       setText(this.refusal, problem.message);
       failed(problem);
     };
-    this.act = (action, done) => () => {
-      setText(this.refusal, "");
-      return action(this.job.id).then(done, this.failed);
+    this.act = (action, done) => {
+      let isActing = false;
+      return () => {
+        if (isActing || isBusy(this.cancel)) return;
+        isActing = true;
+        setText(this.refusal, "");
+        action(this.job.id).then(done, this.failed).finally(() => (isActing = false));
+      };
     };
     this.title = h("h3", {}, titleOf(job));
     this.state = h("span", { class: "state" });
@@ -41,7 +49,7 @@ export class Card {
       this.trouble,
       this.refusal,
       this.player,
-      h("div", { class: "actions" }, this.cancel, this.retry, this.play, this.download, this.remove),
+      h("div", { class: "actions", onkeydown: ignoreRepeated }, this.cancel, this.retry, this.play, this.download, this.remove),
     );
     this.update(job);
   }
@@ -58,12 +66,18 @@ export class Card {
     job.clips.forEach((clip, index) => this.clips[index]?.update(clip, job.previews?.[clip.index]));
     this.trouble.hidden = !job.error;
     if (job.error) setText(this.trouble, `${job.error.code}: ${job.error.message}`);
+    setBusy(this.cancel, job.cancel_requested && !over);
+    if (job.output && !this.video) this.showVideo(job);
+    this.showActions(over, job);
+  }
+
+  showActions(over, job) {
+    const focused = document.activeElement;
     this.cancel.hidden = over;
-    this.cancel.disabled = job.cancel_requested;
     this.retry.hidden = !over || job.state === "succeeded";
     this.remove.hidden = !over;
     this.download.hidden = !job.output;
-    if (job.output && !this.video) this.showVideo(job);
+    if (focused.hidden && this.element.contains(focused)) firstActionOf(this.element).focus();
   }
 
   showVideo(job) {
@@ -84,16 +98,17 @@ export class Card {
 
   // With a key the page fetches the whole file: when somebody wants it, not for every job of the list.
   async fetchVideo() {
-    this.play.disabled = true;
+    setBusy(this.play, true);
     try {
       this.video.src = this.download.href = await this.load(this.job.output.url);
-      this.play.hidden = true;
+      hide(this.play, true, () => this.video);
     } finally {
-      this.play.disabled = false;
+      setBusy(this.play, false);
     }
   }
 
   fetchAndPlay() {
+    if (isBusy(this.play)) return;
     this.fetchVideo().then(() => this.video.play()).catch(this.failed);
   }
 
@@ -110,7 +125,9 @@ export class Card {
   }
 
   // The browser keeps what was fetched until a response says otherwise.
-  dispose() {
+  dispose(fallback) {
+    const { nextElementSibling: next, previousElementSibling: previous } = this.element;
+    hide(this.element, true, () => firstActionOf(next ?? previous) ?? fallback);
     this.element.remove();
     this.urls.forEach((url) => URL.revokeObjectURL(url));
   }
@@ -141,8 +158,8 @@ function titleOf(job) {
 
 function factsOf(job) {
   const parts = [job.model, job.clips.length ? `${job.clips.length} clip${job.clips.length > 1 ? "s" : ""}` : job.kind];
-  if (job.state === "queued") parts.push(job.waiting_reason ?? placeOf(job));
-  if (job.state === "running") parts.push(`${Math.round(job.progress * 100)} %`);
+  if (job.state === "queued") parts.push(job.waiting_reason?.detail ?? placeOf(job));
+  if (job.state === "running") parts.push(`${Math.round(job.progress * 100)} %`, job.waiting_reason?.detail);
   if (!isOver(job) && job.eta_s != null) parts.push(`${seconds(job.eta_s)} left`);
   if (job.output) {
     const { width, height, duration_s, size_bytes } = job.output;

@@ -19,11 +19,26 @@ export function setText(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
-// A button that acts on its second click; leaving it takes the first one back.
+// A button that is `disabled` loses the focus. This one keeps it: whoever handles its clicks asks `isBusy` first.
+export const setBusy = (button, busy) => button.setAttribute("aria-disabled", String(Boolean(busy)));
+export const isBusy = (button) => button.getAttribute("aria-disabled") === "true";
+
+// Where the focus was, the page has to say where it goes: the browser would take it to the start of the page.
+export function hide(element, isHidden, next) {
+  const hadFocus = element.contains(document.activeElement);
+  element.hidden = isHidden;
+  if (isHidden && hadFocus) next()?.focus();
+}
+
+// A key that is held down would press one button after the other: the focus moves on after each.
+export const ignoreRepeated = (event) => event.repeat && event.key === "Enter" && event.preventDefault();
+
+// A button that acts on its second click; leaving it, or Escape, takes the first one back.
 export function confirmed(name, question, act) {
   const button = h("button", { type: "button", class: "quiet" }, name);
   button.addEventListener("click", () => (button.textContent === question ? act() : ask()));
   button.addEventListener("blur", () => label(name));
+  button.addEventListener("keydown", (event) => event.key === "Escape" && label(name));
   const rest = () => button.getAttribute("aria-label").slice(button.textContent.length);
   const label = (text) => {
     button.setAttribute("aria-label", text + rest());

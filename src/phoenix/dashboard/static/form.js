@@ -1,7 +1,7 @@
 // The form for a new reel: choices follow the model, and every fault of a refusal is shown.
 
 import { request, submitReel, upload } from "./api.js";
-import { byId, h, setText } from "./dom.js";
+import { byId, h, isBusy, setBusy, setText } from "./dom.js";
 
 export class ReelForm {
   constructor(onSubmitted) {
@@ -51,8 +51,9 @@ export class ReelForm {
 
   async submit() {
     const button = byId("new").querySelector("button[type=submit]");
+    if (isBusy(button)) return;
+    setBusy(button, true);
     byId("new-problem").replaceChildren();
-    button.disabled = true;
     try {
       const reel = this.read();
       const [file] = byId("audio").files;
@@ -69,7 +70,7 @@ export class ReelForm {
     } catch (problem) {
       this.explain(problem);
     } finally {
-      button.disabled = false;
+      setBusy(button, false);
     }
   }
 

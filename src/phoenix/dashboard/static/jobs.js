@@ -1,8 +1,8 @@
 // The list of jobs: polled, with a live stream for the few that run.
 
 import { listJobs } from "./api.js";
-import { Card } from "./card.js";
-import { byId, setText } from "./dom.js";
+import { Card, firstActionOf } from "./card.js";
+import { byId, hide, setText } from "./dom.js";
 import { applyEvent, isOver } from "./progress.js";
 import { follow } from "./stream.js";
 
@@ -27,13 +27,15 @@ export class JobList {
   async refresh() {
     const state = byId("filter").value;
     const page = await listJobs({ limit: this.limit, ...(state && { state }) });
+    const shown = byId("jobs").children.length;
     const listed = new Set(page.data.map((job) => job.id));
     for (const id of this.jobs.keys()) if (!listed.has(id)) this.remove(id);
     // A job that is streamed is known better than this page knows it.
     for (const job of page.data) if (!this.streams.has(job.id)) this.put(job);
     this.order(page.data);
     this.followSome(page.data);
-    byId("older").hidden = !page.has_more || this.limit >= 100;
+    const firstOlder = () => firstActionOf(byId("jobs").children[shown]) ?? byId("filter");
+    hide(byId("older"), !page.has_more || this.limit >= 100, firstOlder);
     byId("jobs-empty").hidden = page.data.length > 0;
     setText(byId("jobs-empty"), state ? `No job is ${state}.` : "No jobs yet. The form makes the first one.");
   }
@@ -60,7 +62,7 @@ export class JobList {
 
   remove(id) {
     this.streams.get(id)?.abort();
-    this.cards.get(id)?.dispose();
+    this.cards.get(id)?.dispose(byId("filter"));
     for (const map of [this.jobs, this.cards, this.streams]) map.delete(id);
   }
 
@@ -87,6 +89,14 @@ export class JobList {
     follow(id, apply, stop.signal)
       .catch(() => {})
       .finally(() => this.streams.get(id) === stop && this.streams.delete(id));
+  }
+
+  // What one key may see is not for another.
+  clear() {
+    for (const id of [...this.jobs.keys()]) this.remove(id);
+    hide(byId("older"), true, () => byId("filter"));
+    byId("jobs-empty").hidden = true;
+    setText(byId("news"), "");
   }
 
   stop() {
