@@ -88,7 +88,8 @@ def start_workers(cluster: Cluster, count: int) -> None:
     gpu.terminate()
     assert gpu.process is not None
     gpu.process.wait()
-    gpu.arguments = [*gpu.arguments, "--processes-per-device", str(count)]
+    # Named each time, because processes of one mention would take turns on the CPU.
+    gpu.arguments = [*gpu.arguments, *(["--device", "cpu"] * count)]
     gpu.start()
     cluster.add_worker("media", **settings(cluster))
     wait_until(lambda: count_workers(cluster) > count, START_WITHIN_S)

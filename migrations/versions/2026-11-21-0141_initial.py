@@ -205,6 +205,7 @@ def upgrade() -> None:
         sa.Column("lease_until", sa.DateTime(timezone=True), nullable=True),
         sa.Column("stage", sa.String(), nullable=True),
         sa.Column("stop_reason", sa.String(), nullable=True),
+        sa.Column("progress", sa.JSON(), nullable=True),
         sa.Column("artifact_id", sa.String(), nullable=True),
         sa.Column("error", sa.JSON(), nullable=True),
         sa.Column("timings", sa.JSON(), nullable=False),

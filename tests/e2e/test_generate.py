@@ -38,7 +38,7 @@ def test_it_uses_the_server_that_runs_on_its_data_folder(
         [job] = phoenix.list_jobs().data
     assert run.output().splitlines() == [f"reel-{job.id}.mp4"]
     assert is_mp4(tmp_path / f"reel-{job.id}.mp4")
-    assert "clip 0: done" in run.log
+    assert "clip 1: done" in run.log
 
 
 def test_a_refusal_is_shown_with_its_pointer(lasting_up: UpProcess, start_phoenix: PhoenixStarter):
@@ -51,7 +51,7 @@ def test_a_refusal_is_shown_with_its_pointer(lasting_up: UpProcess, start_phoeni
 def test_ctrl_c_cancels_the_job_when_nobody_can_be_asked(start_up: UpStarter, start_phoenix: PhoenixStarter):
     up = start_up(**SLOW)
     run = start_phoenix("generate", "a red balloon", PHOENIX_URL=up.url)
-    run.wait_for_log("clip 0: started")
+    run.wait_for_log("clip 1: started")
     run.send(signal.SIGINT)
     assert run.wait() == 130
     with up.client() as phoenix:
@@ -76,5 +76,5 @@ def test_killed_it_takes_its_private_server_with_it(start_phoenix: PhoenixStarte
 
 
 def _while_rendering(run: PhoenixProcess) -> list[psutil.Process]:
-    run.wait_for_log("clip 0: started")
+    run.wait_for_log("clip 1: started")
     return run.descendants()

@@ -241,3 +241,23 @@ async def test_a_soundtrack_job_shows_its_request_without_what_was_not_given(api
     assert response.status_code == 202
     assert response.json()["request"]["source"]["artifact_id"] == sound
     assert "url" not in response.json()["request"]["source"]
+
+
+async def test_errors_of_form_hide_no_errors_of_the_model_and_of_files(api: Api) -> None:
+    clips = [{"prompt": "a balloon", "image_artifact_id": "art_" + "0" * 26}, {"prompt": "the sea", "sed": 3}]
+    body = {"model": "animatic", "clips": clips, "fps": 999, "duration_s": 400, "webhook": {"url": "https://localhost"}}
+
+    problem = assert_problem(await api.http.post("/v1/reels?dry_run=1", json=body), 422, "INVALID_REQUEST")
+
+    form = ["/clips/1/sed", "/fps", "/query/dry_run"]
+    others = {"/clips/0/image_artifact_id", "/duration_s", "/webhook/url"}
+    assert pointers(problem)[:3] == form
+    assert set(pointers(problem)[3:]) == others
+
+
+async def test_an_unknown_model_hides_no_errors_of_files(api: Api) -> None:
+    body = {"model": "none", "clips": [{"prompt": "x"}], "soundtrack": {"artifact_id": "art_" + "0" * 26}}
+
+    problem = assert_problem(await api.http.post("/v1/reels", json=body), 422, "INVALID_REQUEST")
+
+    assert set(pointers(problem)) == {"/model", "/soundtrack/artifact_id"}

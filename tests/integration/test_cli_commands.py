@@ -56,12 +56,14 @@ def test_a_job_is_shown_with_its_clips_and_its_error(run, scripted_server: Scrip
     shown = run("jobs", "show", JOB_ID).stdout
     assert "GPU_OOM (denoise): no memory" in shown
     assert "0/10" in shown
+    assert shown.splitlines()[-1].startswith("1 ")
 
 
 def test_a_watch_ends_with_status_1_for_a_job_that_did_not_succeed(run, scripted_server: ScriptedServer):
     frame = f"id: 2\ndata: {job_canceled(2).model_dump_json()}\n\n"
     scripted_server.on("GET", f"{JOB}/events", Answer(200, frame.encode(), {"content-type": "text/event-stream"}))
-    scripted_server.on("GET", JOB, answer(a_job(state=JobState.CANCELED)))
+    canceled = answer(a_job(state=JobState.CANCELED))
+    scripted_server.on("GET", JOB, canceled, canceled)
     result = run("jobs", "watch", JOB_ID)
     assert result.exit_code == 1
     assert "canceled" in result.stderr
@@ -101,8 +103,18 @@ def test_a_problem_is_shown_with_status_1(run, scripted_server: ScriptedServer):
     assert "HTTP_404" in result.stderr
 
 
-def test_without_a_server_it_says_how_to_start_one(run):
-    result = run("models", "--url", "http://127.0.0.1:9")
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("models",),
+        ("generate", "x"),
+        ("jobs", "list"),
+        *(("jobs", action, JOB_ID) for action in ("show", "watch", "cancel", "retry", "download", "delete")),
+    ],
+    ids=" ".join,
+)
+def test_without_a_server_it_says_at_once_how_to_start_one(run, command: tuple[str, ...]):
+    result = run(*command, "--url", "http://127.0.0.1:9")
     assert result.exit_code == 1
     assert "phoenix up" in result.stderr
 

@@ -3,6 +3,8 @@
 import asyncio
 from pathlib import Path
 
+import pytest
+from pydantic import SecretStr
 from sqlalchemy.engine import URL
 
 from phoenix.cli.doctor import (
@@ -91,6 +93,30 @@ async def test_a_store_is_tried_and_left_as_it_was(tmp_path: Path):
     found = await check_storage(settings(tmp_path, storage=StorageSettings(url=store.as_uri())))
     assert found.status is CheckStatus.OK
     assert [path for path in store.rglob("*") if path.is_file()] == []
+
+
+async def test_a_bucket_without_a_key_is_missing_its_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID", raising=False)
+    monkeypatch.setenv("AWS_METADATA_ENDPOINT", "http://127.0.0.1:9")
+    storage = StorageSettings(url="s3://bucket/reels", max_retries=0, request_timeout_s=5)
+    found = await finding("storage", settings(tmp_path, storage=storage))
+    names = ["S3_ACCESS_KEY_ID", "S3_SECRET_ACCESS_KEY", "S3_ENDPOINT"]
+    assert found.status is CheckStatus.MISSING
+    assert all(f"PHOENIX_STORAGE__{name}" in found.detail for name in names)
+    assert "127.0.0.1" not in found.detail
+
+
+async def test_a_bucket_that_refuses_a_key_is_reported_with_its_reason(tmp_path: Path):
+    storage = StorageSettings(
+        url="s3://bucket/reels",
+        s3_endpoint="http://127.0.0.1:9",
+        s3_access_key_id="a",
+        s3_secret_access_key=SecretStr("b"),
+        max_retries=0,
+        request_timeout_s=5,
+    )
+    found = await finding("storage", settings(tmp_path, storage=storage))
+    assert (found.status, "127.0.0.1:9" in found.detail) == (CheckStatus.MISSING, True)
 
 
 async def test_free_space_is_reported_before_the_folder_exists(tmp_path: Path):

@@ -1,6 +1,7 @@
 """The asynchronous client against a real server: what it sends, what it repeats, and what it does not."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -126,3 +127,20 @@ async def test_an_id_cannot_reach_another_route(phoenix: AsyncPhoenix, scripted_
         await phoenix.get_job("../queue?x=1")
     assert scripted_server.received[0].query == ""
     assert scripted_server.received_at("/v1/queue") == []
+
+
+IMPATIENT = RetryPolicy(attempts=3, first_delay_s=3600, longest_delay_s=3600, waits_for_server=False)
+
+
+async def test_a_server_that_is_not_there_is_not_waited_for_if_the_policy_says_so():
+    async with AsyncPhoenix("http://127.0.0.1:9", retry_policy=IMPATIENT) as phoenix:
+        with pytest.raises(PhoenixUnreachable):
+            await phoenix.models()
+
+
+async def test_a_server_that_has_answered_once_is_waited_for(scripted_server: ScriptedServer):
+    policy = replace(IMPATIENT, first_delay_s=0.01)
+    scripted_server.on("GET", f"/v1/jobs/{JOB_ID}", JOB, DROPPED, JOB)
+    async with AsyncPhoenix(scripted_server.url, retry_policy=policy) as phoenix:
+        await phoenix.get_job(JOB_ID)
+        assert (await phoenix.get_job(JOB_ID)).id == JOB_ID

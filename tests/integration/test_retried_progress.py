@@ -3,12 +3,14 @@
 import asyncio
 
 from builders import claim_next, complete_next, make_failure
+from fixtures.event_examples import clip_progress
 from fixtures.workplace import OWNER, OpenHarness, WorkerHarness, a_reel, slowed
 from phoenix.api.job_views import JobViews
 from phoenix.events.progress_cache import ProgressSnapshot
 from phoenix.jobs.cancel_and_retry import retry
+from phoenix.jobs.execution.claim import record_progress
 from phoenix.jobs.execution.retries import RetryRule
-from phoenix.jobs.execution.task_completion import fail
+from phoenix.jobs.execution.task_completion import fail, release
 from phoenix.jobs.progress import MEDIA_SHARE
 
 CLIPS = 3
@@ -56,3 +58,27 @@ async def test_what_a_worker_publishes_first_counts_the_clips_that_are_done(open
     (progress,) = published.clips.values()
     assert DONE_SHARE <= progress.job_progress < 1
     assert (progress.clip_index, published.job_progress) == (CLIPS - 1, progress.job_progress)
+
+
+async def test_an_attempt_that_has_lost_its_task_records_nothing(open_harness: OpenHarness) -> None:
+    database = (harness := await open_harness(has_dispatcher=False)).services.database
+    job_id = await harness.submit(a_reel())
+    lost = await claim_next(database)
+    async with database.write() as uow:
+        await release(uow, lost)
+
+    async with database.write() as uow:
+        assert not await record_progress(uow, lost, clip_progress(3, job_progress=0.5))
+
+    assert (await harness.job(job_id)).tasks[0].progress is None
+
+
+async def test_what_a_worker_publishes_is_in_the_database_before(open_harness: OpenHarness) -> None:
+    harness = await open_harness(animatic=slowed(0.1))
+    job_id = await harness.submit(a_reel(steps=8))
+    async with harness.worker("gpu"):
+        published = (await first_progress(harness, job_id)).clips[0]
+        task = (await harness.job(job_id)).tasks[0]
+
+    assert task.progress is not None
+    assert task.progress["step"] >= published.step

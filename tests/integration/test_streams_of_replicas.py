@@ -15,6 +15,7 @@ import psutil
 import pytest
 from redis.asyncio import Redis
 
+from fixtures.event_streams import Frame
 from fixtures.stream_fleet import (
     HEARTBEAT_S,
     SEND_TIMEOUT_S,
@@ -326,6 +327,65 @@ async def test_a_flush_of_redis_takes_no_progress_back_where_the_job_was_followe
 
     assert seen.frames[-1].data["job"]["progress"] == 0.5
     assert seen.frames[-1].data["job"]["clips"][0]["step"] == 9
+
+
+@pytest.mark.parametrize("path", ["jobs/{}/events", "events"])
+async def test_who_moves_to_a_replica_that_knows_nothing_when_redis_is_emptied_sees_nothing_go_back(
+    stream_fleet: StreamFleet, redis_client: Redis, path: str
+) -> None:
+    """Neither a resumed stream, nor a new one, nor one that first gets a message from before the flush."""
+    driver, seen = stream_fleet.driver, Seen()
+    job_id = await driver.submit("one", "two")
+    urls = [f"{replica.url}/v1/{path.format(job_id)}" for replica in stream_fleet.replicas]
+    before = asyncio.create_task(read_until(urls[0], seen, lambda frame: frame.event == "clip.progress"))
+    await until(lambda: any(frame.event == "snapshot" for frame in seen.frames))
+    claimed = await driver.claim(job_id)
+    await driver.progress(claimed, 18, 0.4)
+    await asyncio.wait_for(before, TIMEOUT_S)
+
+    await redis_client.flushall()
+    fresh = Seen(progress=dict(seen.progress))
+    is_of_job: Callable[[Frame], bool] = lambda frame: frame.data.get("job_id") == job_id  # noqa: E731
+    await asyncio.wait_for(read_until(urls[1], fresh, is_of_job), TIMEOUT_S)
+    resumed = asyncio.create_task(read_until(urls[1], seen, lambda frame: frame.data.get("step") == 20))
+    async with asyncio.timeout(TIMEOUT_S):
+        while not resumed.done():
+            await driver.deliver_late(claimed, 5, 0.1)
+            await asyncio.wait([resumed], timeout=0.05)
+            await driver.progress(claimed, 20, 0.45)
+
+    assert (fresh.frames[-1].event, seen.frames[-1].data["job_progress"]) == ("snapshot", 0.45)
+    assert fresh.went_back == seen.went_back == []
+
+
+async def test_a_poll_of_a_replica_that_knows_nothing_shows_no_less_after_redis_was_emptied(
+    stream_fleet: StreamFleet, redis_client: Redis
+) -> None:
+    driver = stream_fleet.driver
+    job_id = await driver.submit("one", "two")
+    claimed = await driver.claim(job_id)
+    await driver.progress(claimed, 18, 0.4)
+    await redis_client.flushall()
+
+    async with httpx.AsyncClient(trust_env=False) as http:
+        job = (await http.get(f"{stream_fleet.replicas[1].url}/v1/jobs/{job_id}")).json()
+
+    assert (job["progress"], job["clips"][0]["progress"], job["clips"][0]["step"]) == (0.4, 0.9, 18)
+
+
+async def test_the_next_attempt_takes_no_job_progress_back_after_redis_was_emptied(
+    stream_fleet: StreamFleet, redis_client: Redis
+) -> None:
+    driver = stream_fleet.driver
+    job_id = await driver.submit()
+    claimed = await driver.claim(job_id)
+    await driver.progress(claimed, 18, 0.8)
+    await driver.hand_back(claimed)
+    await redis_client.flushall()
+
+    again = await driver.claim(job_id)
+
+    assert (again.attempt, again.job_progress) == (2, 0.8)
 
 
 @pytest.mark.timeout(100 + CUTS)

@@ -123,6 +123,26 @@ async def test_a_process_that_cannot_use_its_settings_does_not_affect_the_others
     assert lines_about(log_lines, "worker process ended")[0]["status"] == ExitStatus.UNUSABLE
 
 
+async def test_a_worker_process_with_an_unknown_model_to_warm_up_is_unusable(open_harness: OpenHarness) -> None:
+    harness = await open_harness(engine=EngineSettings(warm_models=("sora",)))
+    async with asyncio.timeout(TIMEOUT_S):
+        assert await supervise(harness.settings, [ProcessSpec("gpu", "cpu")], asyncio.Event()) is ExitStatus.UNUSABLE
+
+
+async def test_two_processes_on_a_cpu_take_turns_and_a_clip_whose_turn_does_not_come_times_out(
+    open_harness: OpenHarness,
+) -> None:
+    # The first clip takes ten seconds, and the second one waits for a fifth of a second.
+    harness = await open_harness(animatic=slowed(5), worker=WorkerSettings(slot_timeout_s=0.2))
+    async with supervised(harness, ProcessSpec("gpu", "cpu", 2), ProcessSpec("gpu", "cpu", 2)):
+        await until_live(harness, 2)
+        job_id = await harness.submit(a_reel(clips=2, steps=2))
+        job = await harness.until(job_id, lambda found: any(task.error for task in found.tasks))
+    (error,) = [task.error for task in job.tasks if task.error]
+    assert (error["code"], error["stage"]) == ("TIMEOUT", "queue")
+    assert "in use by other processes" in error["message"]
+
+
 def test_the_command_ends_with_a_device_that_is_not_there(tmp_path: Path, sqlite_url: URL, redis_url: str) -> None:
     command = [sys.executable, "-m", "phoenix", "worker", "--queue", "gpu", "--device", "cuda:99"]
     ours = {"PYTHONPATH": os.pathsep.join(sys.path), "PHOENIX_DATA_DIR": str(tmp_path), "REDIS_URL": redis_url}

@@ -8,9 +8,9 @@ from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
 from fastapi import Depends, Request, Response
-from fastapi.routing import APIRoute
 
 from phoenix.access import keys
+from phoenix.api.http.known_parameters import StrictRoute
 from phoenix.api.http.request_ids import record_presented, request_id_of, traceparent_of
 from phoenix.api.job_views import JobViews
 from phoenix.api.lifespan import AppState
@@ -108,7 +108,7 @@ RequestIdDep = Annotated[str, Depends(get_request_id)]
 TraceparentDep = Annotated[str | None, Depends(get_traceparent)]
 
 
-class AuthFirstRoute(APIRoute):
+class AuthFirstRoute(StrictRoute):
     """A route that authenticates the caller before it reads the body, so that a stranger gets no field errors."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:

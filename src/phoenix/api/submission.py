@@ -5,17 +5,28 @@ import hashlib
 import json
 import re
 import secrets
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any, get_type_hints
 
 from fastapi import Depends, Header, Request, Response
+from fastapi.exceptions import RequestValidationError
 from pydantic import AfterValidator, BaseModel, Field
 from starlette.requests import ClientDisconnect
 
 from phoenix.access.keys import ANYBODY, Caller
-from phoenix.api.dependencies import AppStateDep, CallerDep, RequestIdDep, TraceparentDep
+from phoenix.api.dependencies import (
+    AppStateDep,
+    AuthFirstRoute,
+    CallerDep,
+    RequestIdDep,
+    TraceparentDep,
+    get_app_state,
+    get_caller,
+    get_services,
+)
+from phoenix.api.errors.validation import explain_validation
 from phoenix.api.job_views import POLL_AFTER_S
 from phoenix.api.lifespan import AppState
 from phoenix.catalog.request_validation import SEED_SPACE, AdmissionLimits, admit_reel, admit_soundtrack, admit_stitch
@@ -28,7 +39,8 @@ from phoenix.contract import (
     SoundtrackJobRequest,
     StitchRequest,
 )
-from phoenix.errors import FieldError, Gone, InvalidRequest, NotFound
+from phoenix.contract.valid_part import ValidPart
+from phoenix.errors import FieldError, Gone, InvalidRequest, NotFound, Unavailable
 from phoenix.events.sse.snapshot_and_replay import job_stream
 from phoenix.jobs.artifacts import find_known_media
 from phoenix.jobs.repository import FullJob
@@ -136,38 +148,7 @@ class Submission:
             return await find_earlier_job(session, keyed)
 
     async def _resolve(self, body: SubmittedBody) -> ResolvedRequest:
-        """The request with every default filled in. Raises `InvalidRequest` with every field error."""
-        url_errors = find_url_errors(body, self.services.settings)
-        try:
-            resolved = await self._admit(body)
-        except InvalidRequest as error:
-            raise InvalidRequest.from_field_errors([*error.field_errors, *url_errors]) from error
-        if url_errors:
-            raise InvalidRequest.from_field_errors(url_errors)
-        return resolved
-
-    async def _admit(self, body: SubmittedBody) -> ResolvedRequest:
-        media = await self._find_media(_list_references(body))
-        settings = self.services.settings
-        limits = AdmissionLimits(max_reel_duration_s=settings.limits.max_reel_duration_s)
-        match body:
-            case ReelRequest():
-                model = settings.engine.default_model
-                return admit_reel(
-                    body, self.services.catalog, default_model=model, limits=limits, draw_seed=draw_seed, media=media
-                )
-            case StitchRequest():
-                return admit_stitch(body, limits=limits, media=media)
-            case SoundtrackJobRequest():
-                return admit_soundtrack(body, media=media)
-
-    async def _find_media(self, references: Iterable[str | None]) -> Mapping[str, MediaInfo]:
-        """Media info of the owner's artifacts among `references`, by id; unknown artifacts are left out."""
-        artifact_ids = {reference for reference in references if reference is not None}
-        if not artifact_ids:
-            return {}
-        async with self.services.database.read() as session:
-            return await find_known_media(session, artifact_ids, owner_id=self.caller.owner_id)
+        return await resolve_request(self.services, body, owner_id=self.caller.owner_id)
 
     async def _write(
         self, resolved: ResolvedRequest, body: SubmittedBody, keyed: KeyedRequest | None, abort_if_disconnected: bool
@@ -229,6 +210,43 @@ async def get_submission(
 SubmissionDep = Annotated[Submission, Depends(get_submission)]
 
 
+class SubmissionRoute(AuthFirstRoute):
+    """A route with one body, whose errors of form do not hide the errors that need the model and the named files."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+        kind: type[SubmittedBody] = get_type_hints(self.endpoint)["body"]
+
+        async def report_all(request: Request) -> Response:
+            try:
+                return await handle(request)
+            except RequestValidationError as error:
+                raise await _with_further_errors(request, kind, error) from None
+
+        return report_all
+
+
+async def _with_further_errors(
+    request: Request, kind: type[SubmittedBody], error: RequestValidationError
+) -> RequestValidationError | InvalidRequest:
+    """The error, together with the errors of the part of the body that has the right form."""
+    wrong = [each["loc"][1:] for each in error.errors() if each["loc"][0] == "body"]
+    part = ValidPart(kind, error.body, wrong)
+    if part.request is None:
+        return error
+    caller = await get_caller(request)
+    services = await get_services(await get_app_state(request))
+    try:
+        await resolve_request(services, part.request, owner_id=caller.owner_id)
+    except InvalidRequest as further:
+        form = explain_validation(error.errors(), body=error.body).field_errors
+        others = [each for each in further.field_errors if part.is_error_of_body(each.pointer)]
+        return InvalidRequest.from_field_errors([*form, *others])
+    except Unavailable:
+        pass  # the errors of form are known without the database
+    return error
+
+
 async def wait_until_finished(state: AppState, job_id: str, *, timeout_s: float) -> None:
     """Returns when the job has ended, after `timeout_s`, or when this server shuts down."""
     # A stream ends after the terminal event, and reads that event from the log if its message was lost.
@@ -258,6 +276,43 @@ def fingerprint_of(body: BaseModel) -> str:
     """SHA-256 of the body in canonical form: neither the order of fields nor white space changes it."""
     canonical = json.dumps(body.model_dump(mode="json", exclude_unset=True), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+async def resolve_request(services: Services, body: SubmittedBody, *, owner_id: str) -> ResolvedRequest:
+    """The request with every default filled in. Raises `InvalidRequest` with every field error."""
+    url_errors = find_url_errors(body, services.settings)
+    media = await _find_media(services, _list_references(body), owner_id)
+    try:
+        resolved = _admit(services, body, media)
+    except InvalidRequest as error:
+        raise InvalidRequest.from_field_errors([*error.field_errors, *url_errors]) from error
+    if url_errors:
+        raise InvalidRequest.from_field_errors(url_errors)
+    return resolved
+
+
+def _admit(services: Services, body: SubmittedBody, media: Mapping[str, MediaInfo]) -> ResolvedRequest:
+    settings = services.settings
+    limits = AdmissionLimits(max_reel_duration_s=settings.limits.max_reel_duration_s)
+    match body:
+        case ReelRequest():
+            model = settings.engine.default_model
+            return admit_reel(
+                body, services.catalog, default_model=model, limits=limits, draw_seed=draw_seed, media=media
+            )
+        case StitchRequest():
+            return admit_stitch(body, limits=limits, media=media)
+        case SoundtrackJobRequest():
+            return admit_soundtrack(body, media=media)
+
+
+async def _find_media(services: Services, references: Iterable[str | None], owner_id: str) -> Mapping[str, MediaInfo]:
+    """Media info of the owner's artifacts among `references`, by id; unknown artifacts are left out."""
+    artifact_ids = {reference for reference in references if reference is not None}
+    if not artifact_ids:
+        return {}
+    async with services.database.read() as session:
+        return await find_known_media(session, artifact_ids, owner_id=owner_id)
 
 
 def _list_references(body: SubmittedBody) -> Iterator[str | None]:

@@ -53,6 +53,9 @@ def admit_reel(
     `draw_seed` is called once if the reel has no seed. References are not checked if `media` is None.
     """
     report = ValidationReport()
+    if media is not None:
+        _check_images(request, media, report)
+        _check_soundtrack(request.soundtrack, media, report, pointer="/soundtrack")
     model = _find_model(request.model or default_model, catalog, report)
     if model is None:
         report.raise_errors()
@@ -65,9 +68,6 @@ def admit_reel(
         for index in range(len(request.clips))
     ]
     _check_length([clip.duration_s for clip in clips], request, report, limits, pointer="/clips")
-    if media is not None:
-        _check_images(request, media, report)
-        _check_soundtrack(request.soundtrack, media, report, pointer="/soundtrack")
     report.raise_errors()
     return ResolvedReel(
         is_remote=model.is_remote,

@@ -38,8 +38,8 @@ ApiKeyOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON in the shape of the API.")]
 
-# Enough retries for a busy server, and few enough that a user at the terminal does not wait long for no server.
-CLI_RETRY_POLICY = RetryPolicy(attempts=3, first_delay_s=0.3, longest_delay_s=30)
+# Enough retries for a busy server. A server that is not there is reported at once.
+CLI_RETRY_POLICY = RetryPolicy(attempts=3, first_delay_s=0.3, longest_delay_s=30, waits_for_server=False)
 STARTING_WITHIN_S = 60
 
 

@@ -43,6 +43,11 @@ def printable(text: str, max_length: int | None = None) -> str:
     return line
 
 
+def clip_number(index: int) -> int:
+    """The number of a clip for people, who count from 1. Pointers and URLs have the index."""
+    return index + 1
+
+
 def format_seconds(seconds: float | None) -> str:
     """`8.2 s`, `3:05`, `1:02:03`, or a dash."""
     if seconds is None:
@@ -163,7 +168,7 @@ def require_success(job: Job) -> None:
         err.print(f"  {job.error.code.value} ({job.error.stage.value}): {printable(job.error.message)}")
     for clip in job.clips:
         if clip.error:
-            err.print(f"  /clips/{clip.index}: {clip.error.code.value}: {printable(clip.error.message)}")
+            err.print(f"  clip {clip_number(clip.index)}: {clip.error.code.value}: {printable(clip.error.message)}")
     if job.error and job.error.retriable:
         err.print(f"  `phoenix jobs retry {job.id}` renders what is missing.")
     raise typer.Exit(FAILED)

@@ -26,7 +26,8 @@ from phoenix.ids import new_artifact_id
 from phoenix.jobs.webhooks import tables as webhook_tables  # noqa: F401  # pyright: ignore[reportUnusedImport]
 from phoenix.media.ffmpeg import MediaTools, find_ffmpeg
 from phoenix.media.self_test import run_self_test
-from phoenix.settings import Settings
+from phoenix.settings import Settings, StorageSettings
+from phoenix.storage.errors import StoreFailed
 from phoenix.storage.keys import upload_key
 from phoenix.storage.store import open_store
 
@@ -138,9 +139,25 @@ async def check_storage(settings: Settings) -> Finding:
     store = open_store(settings.storage, default_folder=settings.data_dir)
     # Only a write shows whether writes are allowed.
     key = upload_key(new_artifact_id())
-    await store.put_stream(key, _one_chunk(b"phoenix doctor"), max_bytes=None)
+    try:
+        await store.put_stream(key, _one_chunk(b"phoenix doctor"), max_bytes=None)
+    except StoreFailed:
+        if unset := unset_credentials(settings.storage, os.environ):
+            # The error itself is about the address at which a cloud would tell its machines their credentials.
+            detail = f"{settings.storage.url} cannot be written, and these settings are unset: {', '.join(unset)}"
+            return Finding("storage", CheckStatus.MISSING, detail, _S3_REMEDY)
+        raise
     await store.delete(key)
     return Finding("storage", CheckStatus.OK, settings.storage.url)
+
+
+def unset_credentials(storage: StorageSettings, environment: Mapping[str, str]) -> list[str]:
+    """The settings without which a bucket has neither a key nor, unless it is of AWS, a server. Empty with a key."""
+    is_bucket = (storage.url or "").startswith("s3://")
+    if not is_bucket or storage.s3_access_key_id or any(environment.get(name) for name in _AWS_CREDENTIALS):
+        return []
+    endpoint = [] if storage.s3_endpoint else ["PHOENIX_STORAGE__S3_ENDPOINT"]
+    return ["PHOENIX_STORAGE__S3_ACCESS_KEY_ID", "PHOENIX_STORAGE__S3_SECRET_ACCESS_KEY", *endpoint]
 
 
 async def check_space(settings: Settings) -> Finding:
@@ -179,6 +196,16 @@ REMEDIES = {
     "database": f"Start the database, or correct DATABASE_URL. For the driver, {install_extra('postgres')}.",
     "storage": "Correct PHOENIX_STORAGE__URL and its credentials, or the permissions of PHOENIX_DATA_DIR.",
 }
+_S3_REMEDY = (
+    "Set the key and its secret. The endpoint is for servers other than AWS, whose machines may use a role instead."
+)
+_AWS_CREDENTIALS = (
+    "AWS_ACCESS_KEY_ID",
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+)
+"""Each names credentials in place of the settings, and obstore reads it."""
 # Runs in a separate process: torch takes a second and 200 MB, and a broken driver may crash the process.
 LIST_GPUS = "import torch\nfor n in range(torch.cuda.device_count()): print(torch.cuda.get_device_name(n))"
 

@@ -6,7 +6,7 @@ from typing import Protocol
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from phoenix.cli.console import format_seconds, printable
+from phoenix.cli.console import clip_number, format_seconds, printable
 from phoenix.client import Event, Phoenix
 from phoenix.clock import in_seconds
 from phoenix.contract import (
@@ -21,6 +21,7 @@ from phoenix.contract import (
     Job,
     JobQueueMoved,
     JobSnapshot,
+    JobSucceeded,
     WaitingCode,
     WaitingReason,
 )
@@ -79,7 +80,9 @@ def describe(event: Event) -> str | None:
     """The text of an event. A snapshot also has a line per running clip. None for events that are too frequent."""
     match event:
         case JobSnapshot(job=job):
-            running = [f"clip {clip.index}: started" for clip in job.clips if clip.state is ClipState.RUNNING]
+            running = [
+                f"clip {clip_number(clip.index)}: started" for clip in job.clips if clip.state is ClipState.RUNNING
+            ]
             wait = [text] if (text := _describe_wait(job)) else []
             return "\n".join(
                 [f"{job.id} {job.state.value}, {_count(job.clips)}, {job.progress:.0%} done", *wait, *running]
@@ -87,9 +90,11 @@ def describe(event: Event) -> str | None:
         case JobQueueMoved():
             return _describe_wait(event)
         case ClipStarted() | ClipSucceeded() | ClipRetrying() | ClipFailed():
-            return f"clip {event.clip_index}: {describe_clip(event)}"
+            return f"clip {clip_number(event.clip_index)}: {describe_clip(event)}"
         case ClipProgress() | ClipPreview():
             return None
+        case JobSucceeded():
+            return "succeeded, 100% done"
         case _:
             return event.type.removeprefix("job.")
 
@@ -157,6 +162,8 @@ class BarDisplay:
             case ClipStarted() | ClipRetrying() | ClipFailed():
                 is_running = isinstance(event, ClipStarted)
                 self._show_clip(event.clip_index, 0, describe_clip(event), is_running=is_running)
+            case JobSucceeded():
+                self._update_job("succeeded", 1)
             case _:
                 self._update_job(describe(event) or "")
 
@@ -182,7 +189,7 @@ class BarDisplay:
     def _add_clip(self, clip: Clip, count: int) -> TaskID:
         is_visible = count <= MANY_CLIPS
         return self._progress.add_task(
-            f"{clip.index + 1:>3} {printable(clip.prompt, 32):32}", total=1, note="", visible=is_visible
+            f"{clip_number(clip.index):>3} {printable(clip.prompt, 32):32}", total=1, note="", visible=is_visible
         )
 
     def _show_clip(self, index: int, fraction: float, note: str, *, is_running: bool = True) -> None:

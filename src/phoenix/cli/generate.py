@@ -4,6 +4,7 @@ import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
@@ -34,6 +35,7 @@ from phoenix.cli.options import (
     ResolutionOption,
     SeedOption,
     StepsOption,
+    check_locally,
     describe_adjustment,
     make_request,
     with_first_frame,
@@ -80,7 +82,10 @@ def generate(  # noqa: PLR0913, PLR0917 - one parameter per option
         "steps": steps,
         "seed": seed,
     }
-    request = make_request(prompts, given, crossfade_s)
+    # A server elsewhere may have other models and limits, and checks them itself.
+    check = None if url else partial(check_locally, audio=audio, image=image)
+    with exit_on_error():
+        request = make_request(prompts, given, crossfade_s, check_further=check)
     end_on_sigterm()
     with (
         exit_on_error(),

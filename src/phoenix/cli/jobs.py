@@ -36,7 +36,7 @@ def list_jobs(
         if as_json:
             print_json(page)
             return
-        out.print(jobs_table(page.data) if page.data else "No jobs.")
+        out.print(jobs_table(page.data, width=out.width) if page.data else "No jobs.")
         if page.next_cursor:
             err.print(f"More jobs: --cursor {page.next_cursor}", style="dim")
 
@@ -54,13 +54,15 @@ def show_job(
         for line in job_lines(job):
             out.print(line)
         if job.clips:
-            out.print(clips_table(job.clips))
+            out.print(clips_table(job.clips, width=out.width))
 
 
 @jobs_app.command("watch")
 def watch_job(job_id: JobIdArgument, url: UrlOption = None, api_key: ApiKeyOption = None) -> None:
     """Follow a job until it ends. Status 1 unless it succeeds."""
     with exit_on_error(), connect(url, api_key) as phoenix:
+        # A stream waits for minutes for a server that restarts. A server that is not there is reported at once.
+        phoenix.get_job(job_id)
         job = follow(phoenix, job_id, out)
         require_success(job)
         out.print(f"{job.id} {job.state.value}")
@@ -106,4 +108,4 @@ def list_models(as_json: JsonOption = False, url: UrlOption = None, api_key: Api
         if as_json:
             print_json(models)
         else:
-            out.print(models_table(models))
+            out.print(models_table(models, width=out.width))

@@ -3,16 +3,19 @@
 import os
 import re
 import secrets
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from pydantic import ValidationError
 
-from phoenix.catalog.model import Catalog
+from phoenix.catalog.model import Catalog, load_catalog
 from phoenix.catalog.request_validation import SEED_SPACE, AdmissionLimits, KnownMedia, admit_reel
-from phoenix.cli.console import USAGE, err, printable
+from phoenix.cli.console import USAGE, err, printable, read_settings
 from phoenix.contract import Adjustment, AspectRatio, ReelRequest, Resolution, ResolvedReel, SoundtrackRequest
+from phoenix.contract.valid_part import ValidPart
+from phoenix.errors import FieldError, InvalidRequest, PhoenixError
 from phoenix.ids import new_artifact_id
 from phoenix.media.probe import ProbeLimits, probe_media
 from phoenix.settings import Settings
@@ -36,8 +39,18 @@ ImageOption = Annotated[
 ]
 
 
-def make_request(prompts: list[str], given: dict[str, Any], crossfade_s: float | None) -> ReelRequest:
-    """The request for a reel. Ends the command with a message for every fault that needs no catalog to find."""
+def make_request(
+    prompts: list[str],
+    given: dict[str, Any],
+    crossfade_s: float | None,
+    *,
+    check_further: Callable[[ReelRequest], object] | None = None,
+) -> ReelRequest:
+    """The request for a reel. Ends the command with a message for every fault that needs no server to find.
+
+    `check_further` raises `InvalidRequest` for the faults that need the catalog. It gets the part of a faulty request
+    that has the right form.
+    """
     body = {name: value for name, value in given.items() if value is not None}
     body["clips"] = [{"prompt": prompt} for prompt in prompts]
     if crossfade_s is not None:
@@ -45,9 +58,24 @@ def make_request(prompts: list[str], given: dict[str, Any], crossfade_s: float |
     try:
         return ReelRequest.model_validate(body)
     except ValidationError as error:
-        for fault in error.errors():
-            err.print(f"/{'/'.join(map(str, fault['loc']))}: {fault['msg']}", style="red")
+        faults = [FieldError(f"/{'/'.join(map(str, fault['loc']))}", fault["msg"]) for fault in error.errors()]
+        part = ValidPart(ReelRequest, body, [fault["loc"] for fault in error.errors()])
+        for fault in [*faults, *_find_further(part, check_further)]:
+            err.print(printable(f"{fault.pointer}: {fault.detail}".removeprefix(": ")), style="red")
         raise typer.Exit(USAGE) from error
+
+
+def _find_further(
+    part: ValidPart[ReelRequest], check_further: Callable[[ReelRequest], object] | None
+) -> list[FieldError]:
+    try:
+        if part.request is not None and check_further is not None:
+            check_further(part.request)
+    except InvalidRequest as refusal:
+        return [fault for fault in refusal.field_errors if part.is_error_of_body(fault.pointer)]
+    except PhoenixError as refusal:
+        return [FieldError("", refusal.detail)]
+    return []
 
 
 def with_first_frame(request: ReelRequest, artifact_id: str) -> ReelRequest:
@@ -128,3 +156,9 @@ def resolve_reel(
         draw_seed=lambda: secrets.randbelow(SEED_SPACE),
         media=media,
     )
+
+
+def check_locally(request: ReelRequest, *, audio: Path | None, image: Path | None) -> None:
+    """Checks the reel with the models and limits of this machine. Raises like `resolve_reel`."""
+    settings = read_settings()
+    resolve_reel(request, load_catalog(settings.engine.catalog_file), settings, audio=audio, image=image)

@@ -1,14 +1,16 @@
 """`phoenix plan`: shows what a reel would become, without a server and without a render."""
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
-from rich.table import Column, Table
+from rich.table import Table
 
 from phoenix.catalog.model import ModelSpec, load_catalog
 from phoenix.catalog.resolve import joined_length_s
 from phoenix.cli.connecting import JsonOption
 from phoenix.cli.console import (
+    clip_number,
     exit_on_error,
     format_gigabytes,
     format_seconds,
@@ -33,6 +35,7 @@ from phoenix.cli.options import (
     make_request,
     resolve_reel,
 )
+from phoenix.cli.tables import with_prompts
 from phoenix.clock import in_seconds
 from phoenix.contract import ReelRequest, ResolvedReel
 
@@ -64,9 +67,11 @@ def plan(  # noqa: PLR0913, PLR0917 - one parameter per option
         "steps": steps,
         "seed": seed,
     }
-    request, settings = make_request(prompts, given, crossfade_s), read_settings()
+    settings = read_settings()
     with exit_on_error():
         catalog = load_catalog(settings.engine.catalog_file)
+        check = partial(resolve_reel, catalog=catalog, settings=settings, audio=audio, image=image)
+        request = make_request(prompts, given, crossfade_s, check_further=check)
         reel = resolve_reel(request, catalog, settings, audio=audio, image=image)
         if as_json:
             print_json(reel)
@@ -92,19 +97,18 @@ def plan_lines(reel: ResolvedReel, model: ModelSpec, audio: Path | None = None) 
 
 def plan_table(reel: ResolvedReel, request: ReelRequest) -> Table:
     """One line per clip. `request` shows which seeds were given."""
-    kept = [Column(name, no_wrap=True) for name in ("clip", "size", "frames", "fps", "steps", "seed", "length")]
-    table = Table(*kept, Column("prompt", no_wrap=True, overflow="ellipsis"), box=None, pad_edge=False)
+    table = with_prompts(("clip", "size", "frames", "fps", "steps", "seed", "length"))
     for clip, asked in zip(reel.clips, request.clips, strict=True):
         is_drawn = request.seed is None and asked.seed is None
         table.add_row(
-            str(clip.index),
+            str(clip_number(clip.index)),
             f"{clip.width}x{clip.height}",
             str(clip.num_frames),
             str(clip.fps),
             str(clip.steps),
             "random" if is_drawn else str(clip.seed),
             format_seconds(clip.duration_s),
-            printable(clip.prompt, 60),
+            printable(clip.prompt, 200),
         )
     return table
 

@@ -24,10 +24,13 @@ def check_named(settings: Settings, *, serves_api: bool, serves_media: bool) -> 
 
     Raises `CatalogError`, `CaFileUnusable` or `UnsafeSettings` with the name of the file or setting.
     """
-    catalog, wanted = load_catalog(settings.engine.catalog_file), settings.engine.default_model
-    if wanted not in catalog:
-        known = ", ".join(spec.id for spec in catalog)
-        raise CatalogError(f"PHOENIX_ENGINE__DEFAULT_MODEL: there is no model {wanted!r}; there are: {known}")
+    engine = settings.engine
+    catalog = load_catalog(engine.catalog_file)
+    named = [("DEFAULT_MODEL", engine.default_model), *(("WARM_MODELS", model) for model in engine.warm_models)]
+    for setting, wanted in named:
+        if wanted not in catalog:
+            known = ", ".join(spec.id for spec in catalog)
+            raise CatalogError(f"PHOENIX_ENGINE__{setting}: there is no model {wanted!r}; there are: {known}")
     if serves_api:
         HostPolicy.from_settings(settings)
         tls_context(EgressPolicy.for_webhooks(settings.webhooks))

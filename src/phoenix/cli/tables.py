@@ -1,10 +1,10 @@
 """Jobs, clips and models as tables and lines for people."""
 
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 
 from rich.table import Column, Table
 
-from phoenix.cli.console import format_seconds, printable
+from phoenix.cli.console import clip_number, format_seconds, printable
 from phoenix.clock import plain_number
 from phoenix.contract import Clip, Job, JobState, Model, NumberRange
 
@@ -18,28 +18,53 @@ STATE_STYLES = {
 }
 
 
-def jobs_table(jobs: Iterable[Job]) -> Table:
-    """A table as wide as the terminal. Prompts get the remaining width, and ids are never cut."""
-    kept = [Column(name, no_wrap=True) for name in ("state", "done", "created", "model")]
-    table = Table(
-        Column("job", no_wrap=True, min_width=30),
-        *kept,
-        Column("prompt", no_wrap=True, overflow="ellipsis", ratio=1),
-        box=None,
-        pad_edge=False,
-        expand=True,
-    )
-    for job in jobs:
-        table.add_row(
-            job.id,
-            _state(job),
-            f"{job.progress:.0%}",
-            f"{job.created_at.astimezone():%m-%d %H:%M}",
-            job.model or "-",
-            _title(job),
-            style=STATE_STYLES[job.state.value],
-        )
+_PROMPT_WIDTH = 20
+"""The least width of a column with prompts."""
+_GAP = 2
+"""Characters between two columns."""
+
+
+def fitting(
+    names: Sequence[str], rows: Sequence[Mapping[str, str]], *, optional: Sequence[str], room: int, width: int
+) -> list[str]:
+    """The columns that fit into `width` with `room` characters after them. Leaves out the last of `optional` first.
+
+    So no number and no id is cut, and the column that matters is there on a narrow terminal too.
+    """
+    kept = list(names)
+    for name in reversed(optional):
+        if sum(max(len(column), *(len(row[column]) for row in rows)) + _GAP for column in kept) + room > width:
+            kept.remove(name)
+    return kept
+
+
+def with_prompts(names: Sequence[str]) -> Table:
+    """A table as wide as the terminal, whose last column has prompts and gets the remaining width."""
+    whole = [Column(name, no_wrap=True) for name in names]
+    prompt = Column("prompt", no_wrap=True, overflow="ellipsis", ratio=1)
+    return Table(*whole, prompt, box=None, pad_edge=False, expand=True)
+
+
+def jobs_table(jobs: Sequence[Job], *, width: int) -> Table:
+    """One line per job, with the prompt of its first clip. On a narrow terminal without the model and the time."""
+    rows = [_job_cells(job) for job in jobs]
+    names = ("job", "state", "done", "created", "model")
+    names = fitting(names, rows, optional=("created", "model"), room=_PROMPT_WIDTH, width=width)
+    table = with_prompts(names)
+    for job, row in zip(jobs, rows, strict=True):
+        table.add_row(*(row[name] for name in names), _title(job), style=STATE_STYLES[job.state.value])
     return table
+
+
+def _job_cells(job: Job) -> dict[str, str]:
+    """The cells of a job by column, without its prompt."""
+    return {
+        "job": job.id,
+        "state": _state(job),
+        "done": f"{job.progress:.0%}",
+        "created": f"{job.created_at.astimezone():%m-%d %H:%M}",
+        "model": job.model or "-",
+    }
 
 
 def job_lines(job: Job) -> list[str]:
@@ -66,40 +91,58 @@ def job_lines(job: Job) -> list[str]:
     return lines
 
 
-def clips_table(clips: Iterable[Clip]) -> Table:
+def clips_table(clips: Sequence[Clip], *, width: int) -> Table:
     """One line per clip, with its error instead of its prompt if it failed."""
-    table = Table("clip", "state", "step", "tries", "seed", "time", "prompt", box=None, pad_edge=False)
-    for clip in clips:
-        table.add_row(
-            str(clip.index),
-            clip.state.value,
-            f"{clip.step}/{clip.steps}",
-            str(clip.attempt),
-            str(clip.seed),
-            format_seconds(clip.timings.total_s),
-            printable(clip.error.message if clip.error else clip.prompt, 60),
-            style=STATE_STYLES[clip.state.value],
-        )
+    rows = [_clip_cells(clip) for clip in clips]
+    names = ("clip", "state", "step", "tries", "seed", "time")
+    names = fitting(names, rows, optional=("time", "tries", "seed"), room=_PROMPT_WIDTH, width=width)
+    table = with_prompts(names)
+    for clip, row in zip(clips, rows, strict=True):
+        text = printable(clip.error.message if clip.error else clip.prompt, 200)
+        table.add_row(*(row[name] for name in names), text, style=STATE_STYLES[clip.state.value])
     return table
 
 
-def models_table(models: Iterable[Model]) -> Table:
-    """One line per model. Ids are never cut, because `--model` takes them; on a narrow terminal the lists wrap."""
-    whole = [Column(name, no_wrap=True, overflow="ignore") for name in ("model", "served")]
-    wrapping = [Column(name, overflow="fold") for name in ("sizes", "ratios", "fps", "seconds", "steps")]
-    table = Table(*whole, *wrapping, box=None, pad_edge=False)
-    for model in models:
-        table.add_row(
-            model.id,
-            "yes" if model.is_served else "no",
-            " ".join(model.resolutions),
-            " ".join(model.aspect_ratios),
-            _range(model.fps),
-            _range(model.duration_s),
-            _range(model.steps),
-            style=None if model.is_served else "dim",
-        )
+def _clip_cells(clip: Clip) -> dict[str, str]:
+    """The cells of a clip by column, without its prompt."""
+    return {
+        "clip": str(clip_number(clip.index)),
+        "state": clip.state.value,
+        "step": f"{clip.step}/{clip.steps}",
+        "tries": str(clip.attempt),
+        "seed": str(clip.seed),
+        "time": format_seconds(clip.timings.total_s),
+    }
+
+
+_LISTS = ("sizes", "ratios")
+
+
+def models_table(models: Sequence[Model], *, width: int) -> Table:
+    """One line per model. Ids and numbers are never cut, and lists wrap; on a narrow terminal columns are left out."""
+    rows = [_model_cells(model) for model in models]
+    # A list takes the width of its longest word.
+    words = [{**row, **{name: max(row[name].split(), key=len) for name in _LISTS}} for row in rows]
+    names = ("model", "served", *_LISTS, "fps", "seconds", "steps")
+    names = fitting(names, words, optional=("fps", "seconds", "steps", "ratios"), room=-_GAP, width=width)
+    lists = {name: Column(name, overflow="fold") for name in _LISTS}
+    columns = [lists.get(name, Column(name, no_wrap=True, overflow="ignore")) for name in names]
+    table = Table(*columns, box=None, pad_edge=False)
+    for model, row in zip(models, rows, strict=True):
+        table.add_row(*(row[name] for name in names), style=None if model.is_served else "dim")
     return table
+
+
+def _model_cells(model: Model) -> dict[str, str]:
+    return {
+        "model": model.id,
+        "served": "yes" if model.is_served else "no",
+        "sizes": " ".join(model.resolutions),
+        "ratios": " ".join(model.aspect_ratios),
+        "fps": _range(model.fps),
+        "seconds": _range(model.duration_s),
+        "steps": _range(model.steps),
+    }
 
 
 def _state(job: Job) -> str:

@@ -23,6 +23,8 @@ class RetryPolicy:
     attempts: int = 5
     first_delay_s: float = 0.5
     longest_delay_s: float = 60
+    waits_for_server: bool = True
+    """Whether to try again if the first connection fails. A server that has answered once is always waited for."""
 
     def delay_s(self, failures: int, *, retry_after_s: float | None = None, jitter: float = 0) -> float | None:
         """Seconds to wait after `failures` (from 1) in a row. None to give up.
@@ -78,6 +80,7 @@ class Transport:
             headers["Authorization"] = f"Bearer {api_key}"
         self.retry_policy = retry_policy
         self.base_url = base_url.rstrip("/")
+        self._has_answered = False
         self._http = httpx.AsyncClient(
             base_url=self.base_url, headers=headers, timeout=httpx.Timeout(10, read=60, write=60)
         )
@@ -114,7 +117,8 @@ class Transport:
                 return await self._send_once(request)
             except httpx.TransportError as error:
                 failure = unreachable(self.base_url, error)
-                if not is_idempotent and not isinstance(error, NOT_SENT):
+                is_final = not is_idempotent and not isinstance(error, NOT_SENT)
+                if is_final or not (self._has_answered or self.retry_policy.waits_for_server):
                     raise failure from error
                 await retries.wait_after(failure)
             except PhoenixProblem as problem:
@@ -124,6 +128,7 @@ class Transport:
 
     async def _send_once(self, request: httpx.Request) -> httpx.Response:
         response = await self._http.send(request)
+        self._has_answered = True
         if not response.is_success:
             raise problem_from(response)
         return response

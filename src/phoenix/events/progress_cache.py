@@ -90,6 +90,14 @@ def _parse_clip(message: bytes) -> ClipProgress | None:
         return None
 
 
+def find_progress(fields: Mapping[str, object]) -> ClipProgress | None:
+    """The progress in the fields of its JSON; None if another version wrote what this version cannot read."""
+    try:
+        return ClipProgress.model_validate(fields)
+    except ValidationError:
+        return None
+
+
 _MAX_JOBS = 2000
 
 

@@ -1,8 +1,10 @@
 """The progress of a job: its clips weighted by their cost, and a share for the assembly. Pure."""
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
+from phoenix.contract import ClipProgress
+from phoenix.events.progress_cache import ProgressSnapshot, find_progress
 from phoenix.jobs.lifecycle import TaskKind, TaskState
 
 MEDIA_SHARE = 0.05
@@ -18,6 +20,33 @@ class WeightedTask(Protocol):
     def state(self) -> TaskState: ...
     @property
     def weight(self) -> float: ...
+
+
+class RecordedTask(WeightedTask, Protocol):
+    """The fields of a task that its recorded progress depends on."""
+
+    @property
+    def position(self) -> int: ...
+    @property
+    def attempt(self) -> int: ...
+    @property
+    def progress(self) -> Mapping[str, Any] | None: ...
+
+
+def recorded_progress(tasks: Sequence[RecordedTask]) -> ProgressSnapshot:
+    """The progress in SQL: of the whole job, and of each clip that is running.
+
+    Workers record progress before they publish it. So no client, on any replica, has seen more of an attempt.
+    """
+    recorded = [progress for task in tasks if (progress := _find_recorded(task)) is not None]
+    running = {(task.position, task.attempt) for task in tasks if task.state is TaskState.RUNNING}
+    clips = {each.clip_index: each for each in recorded if (each.clip_index, each.attempt) in running}
+    return ProgressSnapshot(max([job_progress(tasks), *(each.job_progress for each in recorded)]), clips)
+
+
+def _find_recorded(task: RecordedTask) -> ClipProgress | None:
+    # A newer version may have written it.
+    return find_progress(task.progress) if task.progress else None
 
 
 def job_progress(tasks: Sequence[WeightedTask]) -> float:

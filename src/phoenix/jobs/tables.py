@@ -115,6 +115,8 @@ class TaskRow(SQLModel, table=True):
     """The `Stage` of the running attempt, as its worker reported it last; null while no attempt runs. Plain text."""
     stop_reason: str | None = None
     """A `StopRequestReason`, read by its worker at the next renewal. Plain text: a newer value must not raise."""
+    progress: Document | None = Field(default=None, sa_type=JSON)
+    """The `ClipProgress` that was published last, by this attempt or by an earlier one; null before the first."""
     artifact_id: str | None = None
     error: Document | None = Field(default=None, sa_type=JSON)
     timings: Document = Field(default_factory=dict, sa_type=JSON)

@@ -27,7 +27,7 @@ from phoenix.db import NEWER_VERSION_RETRY_AFTER_S
 from phoenix.errors import NewerVersionError
 from phoenix.events.progress_cache import NO_PROGRESS, ProgressSnapshot
 from phoenix.jobs.lifecycle import TaskKind, TaskState
-from phoenix.jobs.progress import job_progress
+from phoenix.jobs.progress import recorded_progress
 from phoenix.jobs.tables import ArtifactRow, JobRow, TaskRow
 
 _PRIORITIES = get_args(Priority)
@@ -76,18 +76,20 @@ def view_job(job: JobRow, tasks: Sequence[TaskRow], output: ArtifactRow | None, 
     live = live or LiveState()
     request = job.parse_request()
     is_waiting = job.state is JobState.QUEUED
+    # Redis may be empty, or away. What it has is newer only by chance: workers record progress before they publish it.
+    progress = live.progress.merged_with(recorded_progress(tasks))
     return Job.model_validate(
         {
             "id": job.id,
             "kind": job.kind,
             "state": job.state,
             # Not computed from the running clips: another replica would not know it, and could show less later.
-            "progress": max(job_progress(tasks), live.progress.job_progress),
+            "progress": progress.job_progress,
             "model": job.model,
             "queue_position": live.queue_position if is_waiting else None,
             "eta_s": None if job.state.is_terminal else live.eta_s,
             "waiting_reason": live.waiting_reason,
-            "clips": _view_clips(job, request, tasks, live.progress.clips),
+            "clips": _view_clips(job, request, tasks, progress.clips),
             "output": view_output(job, output) if output else None,
             "error": job.error,
             "timings": view_timings(job, tasks),

@@ -201,8 +201,8 @@ def _open_engines(settings: Settings, device: str) -> EngineRegistry:
 
 
 def open_slots(settings: WorkerSettings, device: str) -> DeviceSlots:
-    """The device slots of the process. With `slots_dir` set, all processes on the same GPU share them."""
+    """The device slots of the process. With `slots_dir` set, all processes on the same device share them."""
     count, shared = settings.max_concurrent_generations, None
-    if settings.slots_dir is not None and device != "cpu":
+    if settings.slots_dir is not None:
         shared = SharedSlots(settings.slots_dir, device, count=count)
     return DeviceSlots(count, wait_limit_s=settings.slot_timeout_s, shared=shared)

@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from phoenix.async_tasks import in_background
 from phoenix.clock import utc_now
 from phoenix.contract import ClipPreview, ClipProgress
+from phoenix.db import Database
+from phoenix.errors import Unavailable
 from phoenix.events.publisher import EventPublisher
-from phoenix.jobs.execution.claim import Claim
+from phoenix.jobs.execution.claim import Claim, record_progress
 from phoenix.jobs.progress import MEDIA_SHARE, weigh
 from phoenix.jobs.scheduling.durations import DurationPerWeight
 from phoenix.jobs.scheduling.eta import Countdown, assembly_duration_s, parallel_work_s
@@ -66,13 +68,22 @@ class ClipShare:
 class ProgressPublisher:
     """Publishes the progress of one clip: once (`publish`), or after every change at a bounded rate (`publishing`)."""
 
-    def __init__(self, publisher: EventPublisher, claim: Claim, observer: ClipObserver, *, interval_s: float) -> None:
+    def __init__(
+        self,
+        database: Database,
+        publisher: EventPublisher,
+        claim: Claim,
+        observer: ClipObserver,
+        *,
+        interval_s: float,
+    ) -> None:
+        self._database = database
         self._publisher = publisher
         self._interval_s = interval_s
         self._claim = claim
         self._observer = observer
         self._share = ClipShare(claim.weights, claim.position, claim.duration, claim.assembly_s, claim.done_clips)
-        self._highest_published = 0.0
+        self._highest_published = claim.job_progress
         self._clip_countdown = Countdown()
         self._job_countdown = Countdown()
         self._others: Mapping[int, ClipProgress] = {}
@@ -104,7 +115,19 @@ class ProgressPublisher:
             job_progress=self._never_decrease(self._share.job_progress(state.progress, others)),
             job_eta_s=self._job_countdown.update(job_eta_s, now_s=now_s),
         )
-        self._never_decrease(await self._publisher.publish_progress(progress, self._claim.owner_id))
+        if await self._record(progress):
+            self._never_decrease(await self._publisher.publish_progress(progress, self._claim.owner_id))
+
+    async def _record(self, progress: ClipProgress) -> bool:
+        """Records the progress in SQL, so that no replica shows less after a client has seen it. False if it cannot.
+
+        Redis may be emptied at any time, and a replica that has just started has received nothing.
+        """
+        try:
+            async with self._database.write() as uow:
+                return await record_progress(uow, self._claim, progress)
+        except Unavailable:
+            return False
 
     async def _publish_changes(self, changed: asyncio.Event) -> None:
         while True:

@@ -31,8 +31,9 @@ async def render_clip(context: WorkerContext, lease: HeldLease, release_slot: Re
     clip, model = _look_up(context, lease)
     changed = asyncio.Event()
     observer = ClipObserver(lease, steps=clip.steps, num_frames=clip.num_frames, on_change=threadsafe_setter(changed))
-    interval_s = context.services.settings.events.progress_interval_s
-    progress = ProgressPublisher(context.services.publisher, lease.claim, observer, interval_s=interval_s)
+    services = context.services
+    interval_s = services.settings.events.progress_interval_s
+    progress = ProgressPublisher(services.database, services.publisher, lease.claim, observer, interval_s=interval_s)
     with context.scratch.folder() as folder:
         image = await _fetch_image(context, lease, clip, folder, observer)
         async with progress.publishing(changed):

@@ -7,7 +7,7 @@ from tempfile import TemporaryDirectory
 
 from PIL import Image
 
-from phoenix.catalog.model import ModelSpec
+from phoenix.catalog.model import CatalogError, ModelSpec
 from phoenix.catalog.resolve import fit_size
 from phoenix.contract import ResolvedClip
 from phoenix.engine.interface import ClipInputs, NullObserver, ProcessUnfit
@@ -57,7 +57,10 @@ _logger = get_logger(__name__)
 
 
 async def warm_up_models(context: WorkerContext, shutdown: ShutdownState) -> None:
-    """Warms up every model of `engine.warm_models`. Returns early when the worker starts to drain."""
+    """Warms up every model of `engine.warm_models`. Returns early when the worker starts to drain.
+
+    Raises `CatalogError` for a model that is not in the catalog.
+    """
     stop = StopToken()
     draining = asyncio.create_task(shutdown.draining.wait())
     draining.add_done_callback(lambda _: stop.stop(StopReason.PREEMPT))
@@ -76,8 +79,8 @@ def _warm(context: WorkerContext, model_id: str, stop: StopToken) -> None:
     stop.check()
     model = context.services.catalog.find(model_id)
     if model is None:
-        _logger.error("a model to warm up is not in the catalog", model=model_id)
-        return
+        # A worker without it would report itself ready, and be slow at its first clip.
+        raise CatalogError(f"PHOENIX_ENGINE__WARM_MODELS: there is no model {model_id!r}")
     try:
         warm_up(context.engines, model, stop)
     except ProcessUnfit:

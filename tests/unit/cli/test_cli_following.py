@@ -18,6 +18,7 @@ from fixtures.event_examples import (
     clip_succeeded,
     job_canceled,
     job_started,
+    job_succeeded,
     queue_moved,
 )
 from phoenix.cli.following import MANY_CLIPS, BarDisplay, LineDisplay, describe
@@ -41,12 +42,13 @@ def snapshot(clips: int) -> JobSnapshot:
         (queue_moved(None, reason=NO_WORKER), "waiting: No worker takes it."),
         (queue_moved(None), None),
         (job_started(2), "started"),
-        (clip_started(3, clip_index=1), "clip 1: started"),
-        (clip_started(3, attempt=2), "clip 0: started, attempt 2"),
-        (clip_retrying(4), "clip 0: retry in 1 s, no memory"),
-        (clip_failed(4), "clip 0: failed, no memory"),
-        (clip_succeeded(5), "clip 0: done"),
+        (clip_started(3, clip_index=1), "clip 2: started"),
+        (clip_started(3, attempt=2), "clip 1: started, attempt 2"),
+        (clip_retrying(4), "clip 1: retry in 1 s, no memory"),
+        (clip_failed(4), "clip 1: failed, no memory"),
+        (clip_succeeded(5), "clip 1: done"),
         (job_canceled(6), "canceled"),
+        (job_succeeded(6), "succeeded, 100% done"),
         (clip_preview(), None),
         (clip_progress(4), None),
     ],
@@ -56,7 +58,7 @@ def test_an_event_is_one_line_or_none(event: Event, line: str | None):
 
 
 def test_a_snapshot_also_shows_the_clips_that_run_already():
-    assert describe(snapshot(2)) == f"{JOB_ID} running, 2 clips, 25% done\nclip 0: started\nclip 1: started"
+    assert describe(snapshot(2)) == f"{JOB_ID} running, 2 clips, 25% done\nclip 1: started\nclip 2: started"
 
 
 def shown(kind: type[LineDisplay] | type[BarDisplay], *events: Event) -> str:
@@ -94,6 +96,11 @@ def test_a_terminal_shows_a_bar_per_clip():
     assert "  1 p" in text
     assert "  2 p" in text
     assert "step 50/100" in text
+
+
+def test_a_terminal_ends_at_100_percent():
+    text = shown(BarDisplay, snapshot(1), clip_progress(99, job_progress=0.95), job_succeeded(6))
+    assert "100%" in [line for line in text.splitlines() if "succeeded" in line][-1]
 
 
 def test_of_many_clips_only_running_clips_have_a_bar():

@@ -31,8 +31,8 @@ def test_a_plan_takes_every_option_of_generate_that_says_something_of_the_reel()
 def test_each_clip_is_shown_as_it_would_be_made():
     result = run("fox", "owl", "--resolution", "360p", "--duration", "2", "--fps", "12", "--steps", "4", "--seed", "7")
     assert rows(result) == [
-        ["0", "640x360", "24", "12", "4", "7", "2.0", "s", "fox"],
-        ["1", "640x360", "24", "12", "4", "8", "2.0", "s", "owl"],
+        ["1", "640x360", "24", "12", "4", "7", "2.0", "s", "fox"],
+        ["2", "640x360", "24", "12", "4", "8", "2.0", "s", "owl"],
     ]
 
 

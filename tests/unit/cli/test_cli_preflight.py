@@ -25,6 +25,11 @@ def test_a_default_model_outside_the_catalog_is_named_with_the_models_in_it():
         check(Settings(engine=EngineSettings(default_model="sora")))
 
 
+def test_a_model_to_warm_up_outside_the_catalog_is_named():
+    with pytest.raises(CatalogError, match=r"WARM_MODELS: there is no model 'sora'; there are: animatic"):
+        check(Settings(engine=EngineSettings(warm_models=("animatic", "sora"))))
+
+
 def test_a_missing_catalog_is_named():
     with pytest.raises(CatalogError, match=r"/nonexistent\.toml"):
         check(Settings(engine=EngineSettings(catalog_file=Path("/nonexistent.toml"))))
@@ -49,11 +54,14 @@ def test_a_process_does_not_look_for_files_that_only_others_need():
 
 
 @pytest.mark.parametrize("command", ["api", "worker", "up"])
-def test_servers_end_with_the_reason_alone(command: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    monkeypatch.setenv("PHOENIX_ENGINE__DEFAULT_MODEL", "sora")
+@pytest.mark.parametrize(("name", "value"), [("DEFAULT_MODEL", "sora"), ("WARM_MODELS", "sora")])
+def test_servers_end_with_the_reason_alone(
+    command: str, name: str, value: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    monkeypatch.setenv(f"PHOENIX_ENGINE__{name}", value)
     monkeypatch.setenv("PHOENIX_DATA_DIR", str(tmp_path))
     result = CliRunner().invoke(app, [command])
-    assert (result.exit_code, result.stderr.split()[0]) == (1, "PHOENIX_ENGINE__DEFAULT_MODEL:")
+    assert (result.exit_code, result.stderr.split()[0]) == (1, f"PHOENIX_ENGINE__{name}:")
     assert list(tmp_path.iterdir()) == []
 
 

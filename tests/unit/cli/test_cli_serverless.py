@@ -13,7 +13,7 @@ from fixtures.event_examples import AT, JOB_ID, a_clip, a_job, clip_preview, cli
 from phoenix.cli.serverless import answers
 from phoenix.cli.serverless.answers import Throttle, find_progress
 from phoenix.cli.serverless.runpod import SdkMissing, container_settings, load_sdk, send_progress
-from phoenix.contract import JobError, JobSnapshot, JobState
+from phoenix.contract import JobError, JobOutput, JobSnapshot, JobState
 from phoenix.errors import FailureCode, Stage
 from phoenix.settings import DatabaseSettings, RedisSettings, Settings, StorageSettings
 
@@ -51,6 +51,18 @@ def test_a_failed_reel_is_reported_with_its_clips():
         "faults": [{"pointer": "/clips/1", "detail": "GPU_OOM: no memory"}],
         "job_id": JOB_ID,
     }
+
+
+def test_the_answer_names_the_request_whatever_became_of_it():
+    job = a_job().model_copy(update={"request_id": "req_1"})
+    output = JobOutput(
+        artifact_id="art_1", url="/x", duration_s=1, width=1, height=1, fps=1, size_bytes=9, sha256="0" * 64
+    )
+
+    made = [answers.linked(job, output, "https://x"), answers.enclosed(job, output, b"movie")]
+    not_made = [answers.too_large(job, output, 5), answers.not_served(job, "no"), answers.not_made(job)]
+
+    assert [answer["request_id"] for answer in [*made, *map(error_of, not_made)]] == ["req_1"] * 5
 
 
 def test_a_canceled_reel_has_no_other_error_than_that():

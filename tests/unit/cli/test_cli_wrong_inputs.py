@@ -4,14 +4,11 @@ from pathlib import Path
 
 import pytest
 import typer
-from rich.console import Console
 from typer.testing import CliRunner
 
 from phoenix.cli.app import app
 from phoenix.cli.console import exit_on_error
 from phoenix.cli.doctor import unknown_names
-from phoenix.cli.tables import models_table
-from phoenix.contract import Model, NumberRange
 from phoenix.errors import FieldError, InvalidRequest, SchemaOutdated, Unavailable
 
 
@@ -40,6 +37,29 @@ def test_the_path_of_the_api_is_no_part_of_the_servers_address():
 def test_a_video_that_could_not_be_written_is_refused_before_it_is_rendered(tmp_path: Path):
     assert "name a file in it" in refused("generate", "x", "-o", str(tmp_path))
     assert "does not exist" in refused("generate", "x", "-o", str(tmp_path / "no" / "reel.mp4"))
+
+
+@pytest.mark.parametrize("command", ["plan", "generate"])
+def test_all_faults_of_a_reel_are_shown_at_once(command: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("PHOENIX_URL", raising=False)
+    shown = refused(command, "x", "--fps", "999", "--duration", "400")
+    assert [shown.count(pointer) for pointer in ("/fps:", "/duration_s:")] == [1, 1]
+
+
+def test_faults_that_need_the_models_of_another_server_are_left_to_that_server():
+    shown = refused("generate", "x", "--fps", "999", "--duration", "400", "--url", "http://127.0.0.1:9")
+    assert ("/fps:" in shown, "/duration_s:" in shown) == (True, False)
+
+
+def test_bench_names_all_faults_too():
+    shown = refused("bench", "animatic", "--fps", "999", "--duration", "400")
+    assert ("/fps:" in shown, "/duration_s:" in shown) == (True, True)
+
+
+def test_an_unreadable_picture_is_named_beside_other_faults(tmp_path: Path):
+    (tmp_path / "a.png").write_text("no picture")
+    shown = refused("plan", "x", "--fps", "999", "--image", str(tmp_path / "a.png"))
+    assert ("/fps:" in shown, "not a sound, picture or video" in shown) == (True, True)
 
 
 def test_a_device_that_cannot_exist_is_refused_before_workers_are_started():
@@ -80,15 +100,3 @@ def test_without_its_database_a_command_names_the_doctor(capsys: pytest.CaptureF
 def test_without_its_tables_a_command_names_what_makes_them(capsys: pytest.CaptureFixture[str]):
     shown = shown_by(SchemaOutdated(), capsys)
     assert ("phoenix db upgrade" in shown, "phoenix doctor" in shown) == (True, False)
-
-
-def test_a_model_keeps_its_whole_id_in_a_narrow_table():
-    limits = NumberRange(minimum=12, maximum=24, default=16)
-    fields = {"engine": "diffusers", "resolutions": ["480p"], "aspect_ratios": ["16:9"], "is_served": False}
-    model = Model.model_construct(
-        id="wan-2.1-i2v-14b-480p", title="", description="", fps=limits, duration_s=limits, steps=limits, **fields
-    )
-    narrow = Console(width=40)
-    with narrow.capture() as shown:
-        narrow.print(models_table([model]))
-    assert model.id in shown.get()

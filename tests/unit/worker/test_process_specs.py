@@ -45,7 +45,12 @@ def test_a_process_that_has_its_device_to_itself_is_left_as_it_is(tmp_path: Path
     assert settings_for(ProcessSpec("gpu", "cuda:0"), Settings(), tmp_path) == Settings()
 
 
-def test_processes_on_a_cpu_take_no_turns(tmp_path: Path) -> None:
-    worker = settings_for(ProcessSpec("gpu", "cpu", 2), Settings(), tmp_path).worker
-    assert not open_slots(worker, "cpu").is_shared
-    assert open_slots(worker, "cuda:0").is_shared
+@pytest.mark.parametrize("device", ["cpu", "cuda:0"])
+def test_processes_on_one_device_share_its_slots(device: str, tmp_path: Path) -> None:
+    worker = settings_for(ProcessSpec("gpu", device, 2), Settings(), tmp_path).worker
+    assert open_slots(worker, device).is_shared
+
+
+def test_processes_for_each_mention_of_a_device_do_not_share_slots(tmp_path: Path) -> None:
+    specs = plan_processes("gpu", ["cpu", "cpu"])
+    assert [settings_for(spec, Settings(), tmp_path).worker.slots_dir for spec in specs] == [None, None]

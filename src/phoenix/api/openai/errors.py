@@ -5,11 +5,11 @@ from typing import Any
 
 from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
 from phoenix.api.errors.problems import ExplainedError, explain
 from phoenix.api.http.declarations import Responses
+from phoenix.api.http.known_parameters import StrictRoute
 from phoenix.contract import VideoFault, VideoProblem
 from phoenix.errors import ProblemCode, RequestError
 from phoenix.storage.errors import ObjectMissing, StoreFailed
@@ -41,7 +41,7 @@ PROBLEM: Responses = {
 }
 
 
-class VideoRoute(APIRoute):
+class VideoRoute(StrictRoute):
     """A route that sends its errors in OpenAI's format. Unexpected errors go on to the error boundary."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:

@@ -43,6 +43,8 @@ DESCRIPTION = """\
 Video generation on your own machines. Post a **reel** and get a job id at once; follow the job with an `EventSource`
 on `/v1/jobs/{job_id}/events`; download the result.
 
+A request with a field or a query parameter that is not described here is refused, and all of its errors are listed.
+
 Every error is `application/problem+json` (under `/v1/videos`, the format of OpenAI's SDKs), and every response has
 `X-Request-ID`.
 """

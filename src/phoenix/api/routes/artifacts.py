@@ -13,6 +13,7 @@ from fastapi import APIRouter, Request, Response
 from phoenix.access.keys import ANYBODY
 from phoenix.api.dependencies import AppStateDep, DatabaseDep, OwnerDep
 from phoenix.api.http.declarations import BINARY, ArtifactIdInPath, Responses
+from phoenix.api.http.known_parameters import StrictRoute
 from phoenix.api.http.multipart import FIELD, ReceivedFile, receive_file
 from phoenix.api.lifespan import AppState
 from phoenix.clock import in_seconds
@@ -33,7 +34,7 @@ from phoenix.settings import LimitSettings
 from phoenix.storage.keys import ObjectKey, upload_key
 from phoenix.storage.store import ArtifactStore
 
-router = APIRouter(tags=["artifacts"])
+router = APIRouter(tags=["artifacts"], route_class=StrictRoute)
 
 UPLOADS_PATH = "/v1/uploads"
 FORM_OVERHEAD_BYTES = 100_000

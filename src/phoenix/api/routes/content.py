@@ -13,11 +13,12 @@ from phoenix.api.http.declarations import (
     stored_file,
 )
 from phoenix.api.http.file_response import StoredFile, as_file, send_file
+from phoenix.api.http.known_parameters import StrictRoute
 from phoenix.jobs.artifacts import get_clip, get_output, get_thumbnail
 from phoenix.jobs.repository import get_artifact, get_full_job
 from phoenix.services import Services
 
-router = APIRouter(tags=["content"], dependencies=[Depends(document_range_headers)])
+router = APIRouter(tags=["content"], dependencies=[Depends(document_range_headers)], route_class=StrictRoute)
 
 
 class ContentVariant(StrEnum):

@@ -5,12 +5,11 @@ from typing import Annotated
 from fastapi import APIRouter, Body
 from fastapi.openapi.models import Example
 
-from phoenix.api.dependencies import AuthFirstRoute
 from phoenix.api.http.declarations import JOB_ACCEPTED
-from phoenix.api.submission import SubmissionDep
+from phoenix.api.submission import SubmissionDep, SubmissionRoute
 from phoenix.contract import Job, ReelRequest, SoundtrackJobRequest, StitchRequest
 
-router = APIRouter(route_class=AuthFirstRoute)
+router = APIRouter(route_class=SubmissionRoute)
 
 _REELS: dict[str, Example] = {
     "one clip": {"value": {"clips": [{"prompt": "a red balloon over a harbour at dawn"}]}},

@@ -14,6 +14,7 @@ from pydantic.json_schema import SkipJsonSchema
 from phoenix.api.auth import stream_path
 from phoenix.api.dependencies import AppStateDep, ReaderDep, counting_failed_auth, get_owner
 from phoenix.api.http.declarations import JobIdInPath, Responses
+from phoenix.api.http.known_parameters import StrictRoute
 from phoenix.api.http.request_ids import record_presented
 from phoenix.api.http.sse_response import EventStream
 from phoenix.api.lifespan import AppState
@@ -26,7 +27,7 @@ from phoenix.events.sse.snapshot_and_replay import job_stream, owner_stream
 from phoenix.jobs.event_log.reader import replay
 from phoenix.jobs.repository import get_job
 
-router = APIRouter(tags=["events"])
+router = APIRouter(tags=["events"], route_class=StrictRoute)
 
 PAGE_SIZE = 1000
 

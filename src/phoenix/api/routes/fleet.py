@@ -10,13 +10,14 @@ from prometheus_client import Metric
 
 from phoenix.access.keys import Scope
 from phoenix.api.dependencies import CallerDep, DatabaseDep, HolderDep
+from phoenix.api.http.known_parameters import StrictRoute
 from phoenix.contract import QueueDepth, QueueView, WorkerList
 from phoenix.errors import Unavailable
 from phoenix.jobs.metrics import FleetGauges, WorkerDeviceMemory, read_gauges
 from phoenix.jobs.scheduling.workers import view_queue, view_workers
 from phoenix.telemetry.meters import CONTENT_TYPE, Meters, counter, gauge
 
-router = APIRouter(tags=["fleet"])
+router = APIRouter(tags=["fleet"], route_class=StrictRoute)
 
 
 @router.head("/v1/queue", include_in_schema=False)

@@ -10,6 +10,7 @@ from sqlalchemy import text
 
 from phoenix import __version__
 from phoenix.api.dependencies import ServicesDep
+from phoenix.api.http.known_parameters import StrictRoute
 from phoenix.clock import in_seconds
 from phoenix.contract import Health
 from phoenix.db import Database
@@ -21,7 +22,7 @@ from phoenix.storage.errors import ObjectMissing
 from phoenix.storage.keys import upload_key
 from phoenix.storage.store import ArtifactStore
 
-router = APIRouter(tags=["health"])
+router = APIRouter(tags=["health"], route_class=StrictRoute)
 
 CHECK_TIMEOUT_S = 2.0
 RETRY_AFTER_S = 5

@@ -17,6 +17,7 @@ from phoenix.api.http.declarations import (
     SearchText,
     document_conditional_headers,
 )
+from phoenix.api.http.known_parameters import StrictRoute
 from phoenix.api.job_views import POLL_AFTER_S
 from phoenix.api.submission import point_to_job, quota_of
 from phoenix.contract import Job, JobKind, JobPage, JobState, Omittable, PageLimit
@@ -24,7 +25,7 @@ from phoenix.errors import PreconditionFailed
 from phoenix.jobs import repository, retention
 from phoenix.jobs.cancel_and_retry import cancel, retry
 
-router = APIRouter(tags=["jobs"])
+router = APIRouter(tags=["jobs"], route_class=StrictRoute)
 
 
 async def get_filter(

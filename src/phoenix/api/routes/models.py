@@ -3,6 +3,7 @@
 from fastapi import APIRouter
 
 from phoenix.api.dependencies import CallerDep, ServicesDep
+from phoenix.api.http.known_parameters import StrictRoute
 from phoenix.catalog.model import FloatRange, IntRange, ModelSpec
 from phoenix.catalog.resolve import longest_s, shortest_s
 from phoenix.contract import Model, ModelList, NumberRange
@@ -43,7 +44,7 @@ def _view_durations(spec: ModelSpec) -> NumberRange:
     )
 
 
-router = APIRouter(tags=["models"])
+router = APIRouter(tags=["models"], route_class=StrictRoute)
 
 
 @router.head("/v1/models", include_in_schema=False)

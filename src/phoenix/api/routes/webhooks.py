@@ -7,13 +7,14 @@ from fastapi import APIRouter, Query, Response
 from phoenix.access.keys import Scope
 from phoenix.api.dependencies import CallerDep, DatabaseDep, OwnerDep
 from phoenix.api.http.declarations import DeliveryIdInPath
+from phoenix.api.http.known_parameters import StrictRoute
 from phoenix.contract import Omittable, PageLimit, WebhookDelivery, WebhookDeliveryPage, WebhookSecret
 from phoenix.ids import DELIVERY_ID_PATTERN, JOB_ID_PATTERN
 from phoenix.jobs.webhooks import outbox
 from phoenix.jobs.webhooks.signing_secrets import SigningSecrets, get_secret, rotate_secret
 from phoenix.jobs.webhooks.tables import WebhookDeliveryRow
 
-router = APIRouter(tags=["webhooks"])
+router = APIRouter(tags=["webhooks"], route_class=StrictRoute)
 
 
 @router.head("/v1/webhooks/secret", include_in_schema=False)

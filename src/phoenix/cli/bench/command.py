@@ -18,9 +18,10 @@ from phoenix.cli.options import (
     resolve_reel,
     with_first_frame,
 )
-from phoenix.contract import ReelRequest
+from phoenix.contract import ReelRequest, ResolvedReel
 from phoenix.errors import PhoenixError
 from phoenix.ids import new_artifact_id
+from phoenix.settings import Settings
 from phoenix.telemetry.logs import configure_logs
 
 PROMPT = "a red balloon over a harbour at dawn"
@@ -51,7 +52,8 @@ def run_bench(
         "steps": steps,
         "seed": 0,
     }
-    request = make_request([PROMPT], given, None)
+    with exit_on_error():
+        request = make_request([PROMPT], given, None, check_further=_resolve)
     end_on_sigterm()
     # Warnings only, in readable form: the command itself reports each clip.
     configure_logs(level="WARNING", json_lines=False)
@@ -68,15 +70,19 @@ def measure(request: ReelRequest, *, count: int, device: str) -> BenchReport:
     # Importing engine and media takes a second. `phoenix --help` must stay fast.
     from phoenix.cli.bench.run import run_clips  # noqa: PLC0415
 
+    model, reel, settings = _resolve(request)
+    return run_clips(
+        model, reel, settings, count=count, device=device, show_status=lambda what: err.print(what, style="dim")
+    )
+
+
+def _resolve(request: ReelRequest) -> tuple[ModelSpec, ResolvedReel, Settings]:
     settings = read_settings()
     catalog = load_catalog(settings.engine.catalog_file)
     model = catalog.get(request.model or settings.engine.default_model)
     if model.engine == "veo":
         raise MadeElsewhere
-    reel = resolve_reel(_with_image(request, model), catalog, settings)
-    return run_clips(
-        model, reel, settings, count=count, device=device, show_status=lambda what: err.print(what, style="dim")
-    )
+    return model, resolve_reel(_with_image(request, model), catalog, settings), settings
 
 
 def _with_image(request: ReelRequest, model: ModelSpec) -> ReelRequest:

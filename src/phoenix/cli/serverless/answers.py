@@ -28,7 +28,7 @@ def enclosed(job: Job, output: JobOutput, content: bytes) -> Answer:
 def _made(job: Job, output: JobOutput, where: dict[str, str]) -> Answer:
     facts = output.model_dump(include={"duration_s", "width", "height", "fps", "size_bytes", "sha256"})
     video = {**where, "content_type": "video/mp4", **facts}
-    return {"job_id": job.id, "video": video, "timings": job.timings.model_dump()}
+    return {"job_id": job.id, "request_id": job.request_id, "video": video, "timings": job.timings.model_dump()}
 
 
 def too_large(job: Job, output: JobOutput, most_bytes: int) -> Answer:
@@ -38,6 +38,7 @@ def too_large(job: Job, output: JobOutput, most_bytes: int) -> Answer:
         f"The video has {output.size_bytes:,} bytes, and a result can have at most {most_bytes:,}. Set "
         "PHOENIX_STORAGE__URL to s3://bucket/prefix to get a link instead.",
         job_id=job.id,
+        request_id=job.request_id,
     )
 
 
@@ -60,9 +61,9 @@ def not_made(job: Job) -> Answer:
     return error(code, message, stage=stage, faults=faults, job_id=job.id, request_id=job.request_id)
 
 
-def not_served(job_id: str, reason: str) -> Answer:
+def not_served(job: Job, reason: str) -> Answer:
     """The answer for a model that no worker of the container can serve."""
-    return error(FailureCode.MODEL_UNAVAILABLE.value, reason, job_id=job_id)
+    return error(FailureCode.MODEL_UNAVAILABLE.value, reason, job_id=job.id, request_id=job.request_id)
 
 
 def server_unavailable(detail: str) -> Answer:

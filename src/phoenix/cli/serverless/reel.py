@@ -76,7 +76,7 @@ class ReelHandler:
             answer = await self._find(http, await _follow(phoenix, job, report))
         except NotServed as reason:
             await self._cancel(phoenix, submission)
-            return answers.not_served((await submission).id, str(reason))
+            return answers.not_served(await submission, str(reason))
         except asyncio.CancelledError:
             await self._cancel(phoenix, submission)
             raise

@@ -15,7 +15,7 @@ from phoenix.events.log_interface import REPLAY_LIMIT, LogHead, LogPosition, Own
 from phoenix.events.progress_cache import NO_PROGRESS, ProgressSnapshot
 from phoenix.jobs import views
 from phoenix.jobs.lifecycle import TaskKind, TaskState
-from phoenix.jobs.progress import job_progress
+from phoenix.jobs.progress import recorded_progress
 from phoenix.jobs.repository import FullJob, list_full_jobs, list_unfinished
 from phoenix.jobs.scheduling.queue_positions import QueuePositions
 from phoenix.jobs.tables import Document, EventRow, JobRow, OwnerRow, TaskRow
@@ -110,6 +110,7 @@ class TaskProgress:
     state: TaskState
     weight: float
     attempt: int
+    progress: Document | None
 
 
 async def list_task_progress(session: AsyncSession, job_ids: Sequence[str]) -> Mapping[str, Sequence[TaskProgress]]:
@@ -124,9 +125,11 @@ async def list_task_progress(session: AsyncSession, job_ids: Sequence[str]) -> M
             col(TaskRow.state),
             col(TaskRow.weight),
             col(TaskRow.attempt),
+            col(TaskRow.progress),
         ).where(named)
-        for job_id, kind, position, state, weight, attempt in (await session.execute(statement)).all():
-            found.setdefault(job_id, []).append(TaskProgress(kind, position, state, weight, attempt))
+        for job_id, kind, position, state, weight, attempt, progress in (await session.execute(statement)).all():
+            task = TaskProgress(kind, position, state, weight, attempt, progress)
+            found.setdefault(job_id, []).append(task)
     return found
 
 
@@ -217,7 +220,7 @@ class SqlEventLog:
 
 
 def _merge_progress(found: ProgressSnapshot, tasks: Sequence[TaskProgress]) -> ProgressSnapshot:
-    """Counts what SQL shows as published, and keeps only the progress of running attempts."""
+    """The higher of what was found and what is recorded, of running attempts only."""
     running = {(task.position, task.attempt) for task in tasks if task.state is TaskState.RUNNING}
     clips = {index: progress for index, progress in found.clips.items() if (index, progress.attempt) in running}
-    return ProgressSnapshot(max(found.job_progress, job_progress(tasks)), clips)
+    return ProgressSnapshot(found.job_progress, clips).merged_with(recorded_progress(tasks))

@@ -8,11 +8,20 @@ from functools import partial
 from sqlalchemy import case, select, update
 from sqlmodel import col
 
-from phoenix.contract import ClipStarted, JobAssembling, JobStarted, JobState, ResolvedReel, ResolvedRequest
+from phoenix.contract import (
+    ClipProgress,
+    ClipStarted,
+    JobAssembling,
+    JobStarted,
+    JobState,
+    ResolvedReel,
+    ResolvedRequest,
+)
 from phoenix.db import UnitOfWork, db_now
 from phoenix.errors import Stage
 from phoenix.jobs.event_log.writer import append_event
 from phoenix.jobs.lifecycle import TaskKind, TaskState, check_job_transition, first_stage
+from phoenix.jobs.progress import recorded_progress
 from phoenix.jobs.repository import find_job_locked, list_tasks
 from phoenix.jobs.scheduling.durations import DurationPerWeight, clip_shape, read_duration_stats
 from phoenix.jobs.tables import AttemptRow, JobRow, TaskRow
@@ -43,6 +52,8 @@ class Claim:
     """Learned from similar clips; None if none has been rendered yet."""
     assembly_s: float | None = None
     """For a clip: how long the job's assembly will take, if known."""
+    job_progress: float = 0.0
+    """Progress of the whole job (0 to 1) that was recorded before: this attempt must not publish less."""
     last_seq: int = 0
     """Number of the job's last durable event when the task was claimed."""
 
@@ -79,6 +90,7 @@ async def claim(uow: UnitOfWork, task_id: str, dispatch_seq: int, *, worker_id: 
         done_clips=frozenset(clip.position for clip in clips if clip.state is TaskState.SUCCEEDED),
         duration=duration,
         assembly_s=assembly_s,
+        job_progress=recorded_progress(tasks).job_progress,
         last_seq=job.last_seq,
     )
 
@@ -159,3 +171,20 @@ async def renew_leases(
     )
     rows = await uow.session.execute(statement)
     return {(task_id, attempt): stop_reason for task_id, attempt, stop_reason in rows}
+
+
+async def record_progress(uow: UnitOfWork, claim: Claim, progress: ClipProgress) -> bool:
+    """Records what the worker is about to publish. False, without a change, if the attempt has lost its task."""
+    statement = (
+        update(TaskRow)
+        .where(
+            col(TaskRow.id) == claim.task_id,
+            col(TaskRow.attempt) == claim.attempt,
+            col(TaskRow.lease_owner) == claim.worker_id,
+            col(TaskRow.state) == TaskState.RUNNING,
+        )
+        .values(progress=progress.model_dump(mode="json"))
+        .returning(col(TaskRow.id))
+        .execution_options(synchronize_session=False)
+    )
+    return (await uow.session.execute(statement)).first() is not None

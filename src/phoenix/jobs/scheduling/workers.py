@@ -113,12 +113,6 @@ HOLDS_SLOT: ColumnElement[bool] = (col(TaskRow.state) == TaskState.RUNNING) & (
 """Whether a task occupies a slot. A clip that only encodes and stores its file has given its slot back."""
 
 
-HOLDS_SLOT: ColumnElement[bool] = (col(TaskRow.state) == TaskState.RUNNING) & (
-    (col(TaskRow.kind) != TaskKind.RENDER) | col(TaskRow.stage).is_(None) | col(TaskRow.stage).not_in(FINISHING_STAGES)
-)
-"""Whether a task occupies a slot. A clip that only encodes and stores its file has given its slot back."""
-
-
 async def view_workers(session: AsyncSession, *, owner_id: str | None = None) -> list[Worker]:
     """The live workers with the jobs that they run. `owner_id` limits the jobs to one owner."""
     jobs: dict[str, dict[bool, list[str]]] = {}
