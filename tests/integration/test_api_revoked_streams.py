@@ -60,6 +60,45 @@ async def test_a_stream_token_is_worth_no_more_than_the_key_that_made_it(beating
     assert_problem(await beating.api.http.get(url), 401, "UNAUTHENTICATED")
 
 
+@pytest.mark.parametrize("path", ["/v1/jobs/{}/events", "/v1/events"])
+async def test_a_stream_ends_with_the_secret_that_opened_it_and_streams_of_the_new_secret_go_on(
+    beating: GuardedApi, path: str
+) -> None:
+    key = await beating.make_key()
+    url = path.format((await beating.client(key).submit())["id"])
+    newer = await beating.rotate(key, hours=1)
+    kept, leaked = [asyncio.create_task(beating.client(each).http.get(url)) for each in (newer, key)]
+
+    async def both_are_open() -> bool:
+        return beating.api.state.hub.streams == 2
+
+    await until(both_are_open)
+    # The newer secret takes the place of the older one, which ends.
+    newest = await beating.rotate(key, hours=1)
+
+    await asyncio.wait_for(leaked, 100)
+    assert_problem(await beating.client(key).http.get(url), 401, "UNAUTHENTICATED")
+    assert not kept.done()
+    await beating.rotate(newest, hours=0)
+    await asyncio.wait_for(kept, 100)
+
+
+async def test_a_stream_of_a_token_ends_with_the_secret_that_made_the_token(beating: GuardedApi) -> None:
+    key = await beating.make_key()
+    caller = beating.client(key)
+    job = await caller.submit()
+    url = (await caller.http.post(f"/v1/jobs/{job['id']}/stream-tokens")).json()["url"]
+    following = asyncio.create_task(beating.api.http.get(url))
+
+    async def is_open() -> bool:
+        return beating.api.state.hub.streams == 1
+
+    await until(is_open)
+    await beating.rotate(key, hours=0)
+
+    await asyncio.wait_for(following, 100)
+
+
 async def test_a_stream_token_ends_with_the_secret_that_made_it(beating: GuardedApi) -> None:
     key = await beating.make_key()
     caller = beating.client(key)

@@ -165,19 +165,11 @@ def _authenticate(found: _Dated | None, match: re.Match[str] | None) -> Caller |
     return Caller(row.id, frozenset(scope for scope in Scope if scope in row.scopes), id_of(digest))
 
 
-async def find_revoked(session: AsyncSession, key_ids: Collection[str]) -> Collection[str]:
-    """The ids of the revoked keys among `key_ids`."""
-    ids, found = sorted(key_ids), set[str]()
-    for first in range(0, len(ids), _IDS_PER_QUERY):
-        among = col(ApiKeyRow.id).in_(ids[first : first + _IDS_PER_QUERY])
-        revoked = select(col(ApiKeyRow.id)).where(among, col(ApiKeyRow.revoked_at).is_not(None))
-        found |= set(await session.scalars(revoked))
-    return found
-
-
 async def find_invalid(session: AsyncSession, used: Collection[tuple[str, str]]) -> Collection[tuple[str, str]]:
     """The pairs (key id, secret id) that are no longer valid: the key was revoked, or the secret was replaced."""
-    rows = await _read_keys(session, {key_id for key_id, _ in used})
+    ids, rows = sorted({key_id for key_id, _ in used}), dict[str, _Dated]()
+    for first in range(0, len(ids), _IDS_PER_QUERY):
+        rows |= await _read_keys(session, ids[first : first + _IDS_PER_QUERY])
     valid = {key_id: {id_of(digest) for digest in valid_digests(*dated)} for key_id, dated in rows.items()}
     return {(key_id, secret_id) for key_id, secret_id in used if secret_id not in valid.get(key_id, {secret_id})}
 

@@ -18,7 +18,6 @@ from phoenix.access.keys import (
     Caller,
     find_callers,
     find_invalid,
-    find_revoked,
     record_use,
 )
 from phoenix.access.stream_tokens import StreamGrant, get_or_create_secret, read_grant, sign
@@ -114,19 +113,19 @@ _Used = tuple[str, str]
 
 
 class Revocations:
-    """Looks up which keys were revoked. One per process. No key counts as revoked if no key is required."""
+    """Looks up which keys and secrets ended. One per process. No key counts as revoked if no key is required."""
 
     def __init__(self, database: Database, *, is_required: bool) -> None:
         self._database = database
         self._is_required = is_required
         self._loader = BatchLoader[_Used, bool](self._read)
 
-    async def find(self, owner_ids: Collection[str]) -> Collection[str]:
-        """The owners among these whose key was revoked. Raises `Unavailable` while the database is away."""
+    async def find(self, used: Collection[_Used]) -> Collection[_Used]:
+        """The pairs whose key was revoked, or whose secret ended. Raises `Unavailable` while the database is away."""
         if not self._is_required:
             return ()
         async with self._database.read() as session:
-            return await find_revoked(session, owner_ids)
+            return await find_invalid(session, used)
 
     async def is_void(self, owner_id: str, secret_id: str) -> bool:
         """Whether the key was revoked or this secret was replaced. Calls during a query share the next query."""

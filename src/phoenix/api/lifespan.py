@@ -63,7 +63,7 @@ async def open_app_state(settings: Settings) -> AsyncGenerator[AppState]:
             prefix=settings.redis.prefix,
             settings=settings.events,
             local_progress=publisher.local_progress,
-            find_revoked=revocations.find,
+            find_invalid=revocations.find,
         )
         await stack.enter_async_context(hub)
         await stack.enter_async_context(_background_services(services, subscriber))

@@ -93,7 +93,7 @@ def rotate_key(
     """Replace the secret of a key. The key keeps its jobs. The new key is the last line of the output.
 
     If the key was rotated before, only the newest of its old secrets still works. A stream token ends with the secret
-    that made it. Its open streams end within PHOENIX_EVENTS__MAX_STREAM_AGE_S.
+    that made it, and an open stream ends within a heartbeat after its secret.
     """
     from phoenix.access import keys
 

@@ -27,7 +27,7 @@ _TARGET_LUFS = -16
 
 
 class FfmpegUnusable(PhoenixError):
-    """This ffmpeg cannot make a reel: install `phoenix[media]`, or set PHOENIX_MEDIA__FFMPEG to another one."""
+    """This ffmpeg cannot make a reel: install the extra `media`, or set PHOENIX_MEDIA__FFMPEG to another one."""
 
 
 @cache

@@ -44,6 +44,11 @@ def record_presented(scope: Scope, key_id: str, secret_id: str) -> None:
     scope[_PRESENTED] = (key_id, secret_id)
 
 
+def presented_of(scope: Scope) -> tuple[str, str] | None:
+    """What `record_presented` stored: the ids of a key and of its secret. None where no key is needed."""
+    return scope.get(_PRESENTED)
+
+
 def audit_fields(scope: Scope) -> Mapping[str, str | None]:
     """Who made the request, for its log line. The key is None if the request had no valid key or needs none."""
     key_id, secret_id = scope.get(_PRESENTED) or (None, None)

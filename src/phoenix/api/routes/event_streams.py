@@ -15,7 +15,7 @@ from phoenix.api.auth import stream_path
 from phoenix.api.dependencies import AppStateDep, ReaderDep, counting_failed_auth, get_owner
 from phoenix.api.http.declarations import JobIdInPath, Responses
 from phoenix.api.http.known_parameters import StrictRoute
-from phoenix.api.http.request_ids import record_presented
+from phoenix.api.http.request_ids import presented_of, record_presented
 from phoenix.api.http.sse_response import EventStream
 from phoenix.api.lifespan import AppState
 from phoenix.contract import EventPage, StreamToken
@@ -156,7 +156,9 @@ async def stream_job_events(
         raise NotFound(f"There is no job {job_id}.")
     if has_seen_end(head, after):
         return Response(status_code=204)
-    return EventStream(partial(job_stream, state.hub, state.log, job_id, after), state.send_timeouts)
+    credential = presented_of(request.scope)
+    stream = partial(job_stream, state.hub, state.log, job_id, after, credential=credential)
+    return EventStream(stream, state.send_timeouts)
 
 
 @router.head("/v1/events", include_in_schema=False)
@@ -164,6 +166,7 @@ async def stream_job_events(
     "/v1/events", response_class=EventStream, responses=_OWNER_STREAM, dependencies=[Depends(limit_owner_streams)]
 )
 async def stream_all_events(
+    request: Request,
     state: AppStateDep,
     owner: StreamReaderDep,
     in_query: LastEventIdInQuery = None,
@@ -177,7 +180,9 @@ async def stream_all_events(
     if owner is None:
         return _reconnect_stream(state)
     last_event_id = in_header if in_header is not None else in_query
-    return EventStream(partial(owner_stream, state.hub, state.log, owner, last_event_id), state.send_timeouts)
+    credential = presented_of(request.scope)
+    stream = partial(owner_stream, state.hub, state.log, owner, last_event_id, credential=credential)
+    return EventStream(stream, state.send_timeouts)
 
 
 @router.post("/v1/jobs/{job_id}/stream-tokens", status_code=201)

@@ -1,7 +1,7 @@
 """Fans events out to the streams of one process: one subscription per topic, and one heartbeat for all streams."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from itertools import islice
@@ -54,14 +54,19 @@ BROADCAST_CHUNK = 200
 """Clients served per turn of the event loop: five thousand clients in one turn would block the loop for 0.1 s."""
 
 
+Credential = tuple[str, str]
+"""Id of the key that opened a stream, and id of its secret that was presented."""
+
+
 class ConnectedClient:
     """One client: its topic, its buffer, and its position. The stream keeps the position up to date."""
 
-    __slots__ = ("buffer", "sent_seq", "topic")
+    __slots__ = ("buffer", "credential", "sent_seq", "topic")
 
-    def __init__(self, topic: Topic, buffer: ClientBuffer) -> None:
+    def __init__(self, topic: Topic, buffer: ClientBuffer, credential: Credential | None = None) -> None:
         self.topic = topic
         self.buffer = buffer
+        self.credential = credential
         self.sent_seq: int | None = None
         """Number of the last event sent, in the log of the job or of the owner; None before the first bytes."""
 
@@ -116,8 +121,8 @@ class TopicClients(set[ConnectedClient]):
 
 _logger = get_logger(__name__)
 
-FindRevoked = Callable[[Collection[str]], Awaitable[Collection[str]]]
-"""Returns the owners among the given ones whose key was revoked."""
+FindInvalid = Callable[[Collection[Credential]], Awaitable[Collection[Credential]]]
+"""Returns the credentials whose key was revoked, or whose secret ended."""
 
 
 class Hub:
@@ -135,14 +140,14 @@ class Hub:
         prefix: str,
         settings: EventSettings,
         local_progress: LocalProgressCache | None = None,
-        find_revoked: FindRevoked | None = None,
+        find_invalid: FindInvalid | None = None,
     ) -> None:
         self.settings = settings
         self._subscriber = subscriber
         self._log = log
         self._channels = Channels(prefix)
         self._local_progress = local_progress or LocalProgressCache()
-        self._find_revoked = find_revoked
+        self._find_invalid = find_invalid
         self._clients: dict[Topic, TopicClients] = {}
         self._topics: dict[str, Topic] = {}
         self._check_now = asyncio.Event()
@@ -177,12 +182,13 @@ class Hub:
             client.buffer.close(CloseReason.SHUTDOWN)
 
     @asynccontextmanager
-    async def connect(self, topic: Topic) -> AsyncGenerator[ConnectedClient]:
+    async def connect(self, topic: Topic, credential: Credential | None = None) -> AsyncGenerator[ConnectedClient]:
         """Adds a client of the topic for the block, which begins once Redis has acknowledged the subscription.
 
-        The block also begins if Redis is away or slow: the client then follows the log.
+        The block also begins if Redis is away or slow: the client then follows the log. The stream ends with its
+        `credential`; None where no key is needed.
         """
-        client = ConnectedClient(topic, ClientBuffer(self.settings.client_buffer_size))
+        client = ConnectedClient(topic, ClientBuffer(self.settings.client_buffer_size), credential)
         if self._is_closing:
             client.buffer.close(CloseReason.SHUTDOWN)
         channel = topic.channel(self._channels)
@@ -235,6 +241,7 @@ class Hub:
                 async with asyncio.timeout(self.settings.heartbeat_s):
                     await self._check_jobs()
                     await self._check_owners()
+                    await self._check_credentials()
             except TimeoutError:
                 # A busy machine or a slow database: the next heartbeat checks the rest.
                 _logger.warning("the heads of the log were not read in time", limit_s=self.settings.heartbeat_s)
@@ -254,7 +261,6 @@ class Hub:
                     client.buffer.close(CloseReason.JOB_GONE)
                 elif client.is_behind(head.last_seq):
                     client.buffer.request_resync()
-        await self._check_keys({topic: heads[topic.job_id].owner_id for topic in topics if topic.job_id in heads})
 
     async def _check_owners(self) -> None:
         topics = [topic for topic in self._clients if isinstance(topic, OwnerTopic)]
@@ -265,11 +271,11 @@ class Hub:
             for client in self._clients.get(topic, ()):
                 if client.is_behind(heads.get(topic.owner_id, 0)):
                     client.buffer.request_resync()
-        await self._check_keys({topic: topic.owner_id for topic in topics})
 
-    async def _check_keys(self, owners: Mapping[Topic, str]) -> None:
-        """Ends the streams of owners whose key was revoked; the API refuses them when they reconnect."""
-        revoked = await self._find_revoked(set(owners.values())) if self._find_revoked and owners else ()
-        for topic in (topic for topic, owner_id in owners.items() if owner_id in revoked):
-            for client in self._clients.get(topic, ()):
+    async def _check_credentials(self) -> None:
+        """Ends the streams whose key or secret is not valid any more; the API refuses them when they reconnect."""
+        presented = {client.credential for client in self._all_clients() if client.credential}
+        invalid = await self._find_invalid(presented) if self._find_invalid and presented else ()
+        for client in self._all_clients() if invalid else ():
+            if client.credential in invalid:
                 client.buffer.close(CloseReason.KEY_REVOKED)

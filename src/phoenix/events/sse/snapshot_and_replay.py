@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator, Iterable, Sequence
 
 from phoenix.contract import DurableEvent
 from phoenix.events.fanout.client_buffer import CloseReason, EventBatch
-from phoenix.events.fanout.hub import ConnectedClient, Hub, JobTopic, OwnerTopic
+from phoenix.events.fanout.hub import ConnectedClient, Credential, Hub, JobTopic, OwnerTopic
 from phoenix.events.log_interface import REPLAY_LIMIT, EventLog, OwnerSnapshot, has_seen_end
 from phoenix.events.messages import HEARTBEAT_FRAME, EncodedEvent, cursor_frame, encode, parse_cursor, with_owner_seq
 from phoenix.events.progress_cache import NO_PROGRESS
@@ -16,16 +16,27 @@ _MAX_JOBS_REMEMBERED = 1000
 
 
 def job_stream(
-    hub: Hub, log: EventLog, job_id: str, last_event_id: int | None, sink: DirectSink | None = None
+    hub: Hub,
+    log: EventLog,
+    job_id: str,
+    last_event_id: int | None,
+    sink: DirectSink | None = None,
+    *,
+    credential: Credential | None = None,
 ) -> AsyncGenerator[bytes]:
     """Yields chunks of whole frames with the events of one job. Never raises, since the response has begun.
 
     Starts with the events after `last_event_id`, or with a snapshot if that id is missing or foreign. Ends after the
     terminal event; when the job is deleted; when the hub closes; when the log cannot be read; and at
     `max_stream_age_s`. In the last three cases the client reconnects with its last id. Close the stream (`aclose()`)
-    when the client has disconnected. With a sink, most live events go through the sink.
+    when the client has disconnected. With a sink, most live events go through the sink. `credential`: as in
+    `Hub.connect`.
     """
-    return follow(hub, JobTopic(job_id), lambda client: _JobFrameWriter(log, client, job_id, last_event_id), sink)
+
+    def make_writer(client: ConnectedClient) -> _JobFrameWriter:
+        return _JobFrameWriter(log, client, job_id, last_event_id)
+
+    return follow(hub, JobTopic(job_id), make_writer, sink, credential)
 
 
 class _JobFrameWriter:
@@ -107,16 +118,24 @@ class _JobFrameWriter:
 
 
 def owner_stream(
-    hub: Hub, log: EventLog, owner_id: str, last_event_id: str | None, sink: DirectSink | None = None
+    hub: Hub,
+    log: EventLog,
+    owner_id: str,
+    last_event_id: str | None,
+    sink: DirectSink | None = None,
+    *,
+    credential: Credential | None = None,
 ) -> AsyncGenerator[bytes]:
     """Yields chunks of whole frames with the events of all jobs of an owner, without end. Otherwise like `job_stream`.
 
     Starts with the events after a cursor of this owner. Without such a cursor, starts with a snapshot of every
     unfinished job, and a cursor that stands for exactly these snapshots.
     """
-    return follow(
-        hub, OwnerTopic(owner_id), lambda client: _OwnerFrameWriter(log, client, owner_id, last_event_id), sink
-    )
+
+    def make_writer(client: ConnectedClient) -> _OwnerFrameWriter:
+        return _OwnerFrameWriter(log, client, owner_id, last_event_id)
+
+    return follow(hub, OwnerTopic(owner_id), make_writer, sink, credential)
 
 
 class _OwnerFrameWriter:

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from phoenix.errors import NotFound
 from phoenix.events.fanout.client_buffer import EventBatch
-from phoenix.events.fanout.hub import ConnectedClient, Hub, Topic
+from phoenix.events.fanout.hub import ConnectedClient, Credential, Hub, Topic
 from phoenix.events.messages import HEARTBEAT_FRAME, EncodedEvent, retry_frame
 from phoenix.telemetry.logs import get_logger
 
@@ -49,7 +49,11 @@ class DirectSink(Protocol):
 
 
 async def follow(
-    hub: Hub, topic: Topic, make_writer: Callable[[ConnectedClient], FrameWriter], sink: DirectSink | None = None
+    hub: Hub,
+    topic: Topic,
+    make_writer: Callable[[ConnectedClient], FrameWriter],
+    sink: DirectSink | None = None,
+    credential: Credential | None = None,
 ) -> AsyncGenerator[bytes]:
     """Yields chunks of whole frames until the writer is over or the client should reconnect. Never raises.
 
@@ -60,7 +64,7 @@ async def follow(
     yield retry_frame(settings.retry_ms, spread=0.5)
     clock_s = asyncio.get_running_loop().time
     try:
-        async with hub.connect(topic) as client:
+        async with hub.connect(topic, credential) as client:
             writer = make_writer(client)
             yield await writer.start()
             # Ages differ: clients that reconnected together after a deploy would otherwise do so again every hour.
