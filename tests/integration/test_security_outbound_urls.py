@@ -42,6 +42,7 @@ INSIDE = [
     "https://good:pw@good.example/",
     "https://127.0.0.1\\@good.example/",
     "https://good.example:6379/",
+    "https://good.example:0/",
     "https://localhost/",
     "https://localhost:6379/",
     "https://printer.local/",

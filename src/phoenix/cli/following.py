@@ -8,6 +8,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 
 from phoenix.cli.console import format_seconds, printable
 from phoenix.client import Event, Phoenix
+from phoenix.clock import in_seconds
 from phoenix.contract import (
     Clip,
     ClipFailed,
@@ -113,7 +114,7 @@ def describe_clip(event: ClipStarted | ClipSucceeded | ClipRetrying | ClipFailed
         case ClipSucceeded():
             return "done"
         case ClipRetrying():
-            return f"retry in {event.retry_in_s:g} s, {printable(event.reason.message)}"
+            return f"retry in {in_seconds(event.retry_in_s)}, {printable(event.reason.message)}"
         case ClipFailed():
             return f"failed, {printable(event.error.message)}"
 

@@ -4,11 +4,14 @@ import asyncio
 
 import typer
 
+# Imported, because a schema is compared with the tables that were imported.
+from phoenix.access import tables as access_tables  # noqa: F401  # pyright: ignore[reportUnusedImport]
 from phoenix.api.http.host_policy import HostPolicy
 from phoenix.catalog.model import CatalogError, load_catalog
 from phoenix.cli.console import FAILED, NEWER_SCHEMA, err, printable
 from phoenix.db.engine import database_url
 from phoenix.db.schema import Schema, SchemaAge, read_schema
+from phoenix.jobs.webhooks import tables as webhook_tables  # noqa: F401  # pyright: ignore[reportUnusedImport]
 from phoenix.media.ssrf import EgressPolicy, tls_context
 from phoenix.settings import Settings
 
@@ -46,8 +49,11 @@ def require_schema(settings: Settings) -> None:
         return
     if schema.age is SchemaAge.NEWER:
         err.print(NEWER_SCHEMA)
+    shown = printable(url.render_as_string(hide_password=True))
+    if schema.age is SchemaAge.EDITED:
+        err.print(f"{shown} {schema.explain_edit()}", style="red")
+        raise typer.Exit(FAILED)
     if not schema.age.is_usable:
         lacks = "no tables yet" if schema.age is SchemaAge.MISSING else "the tables of an older version"
-        shown = printable(url.render_as_string(hide_password=True))
         err.print(f"{shown} has {lacks}: run `phoenix db upgrade` first.", style="red")
         raise typer.Exit(FAILED)

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from rich.table import Column, Table
 
 from phoenix.cli.console import format_seconds, printable
+from phoenix.clock import plain_number
 from phoenix.contract import Clip, Job, JobState, Model, NumberRange
 
 STATE_STYLES = {
@@ -115,5 +116,5 @@ def _title(job: Job) -> str:
 def _range(numbers: NumberRange) -> str:
     """`12-24 (16)` with the default in parentheses, or the only value."""
     if numbers.minimum == numbers.maximum:
-        return f"{numbers.default:.3g}"
-    return f"{numbers.minimum:.3g}-{numbers.maximum:.4g} ({numbers.default:.3g})"
+        return plain_number(numbers.default)
+    return f"{plain_number(numbers.minimum)}-{plain_number(numbers.maximum)} ({plain_number(numbers.default)})"

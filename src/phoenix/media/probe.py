@@ -13,9 +13,9 @@ from typing import Any
 
 from phoenix.child_processes import die_with_parent
 from phoenix.contract import MediaInfo
-from phoenix.errors import PhoenixError
+from phoenix.errors import PhoenixError, install_extra
 from phoenix.media.errors import UnreadableMedia
-from phoenix.media.sniff import DEMUXERS, HEAD_BYTES, MediaFormat, find_format
+from phoenix.media.sniff import DEMUXERS, HEAD_BYTES, MediaFormat, find_format, name_other_kind
 from phoenix.media.stored_colour import StoredColour
 from phoenix.media.timeline import Timeline, parse_timeline
 from phoenix.settings import Settings
@@ -29,7 +29,14 @@ _CHILD = (
 _FILES_PER_CHILD = 50
 # The child parses files of strangers, so it inherits no secrets.
 _PASSED_ENVIRONMENT = ("LD_LIBRARY_PATH", "LANG", "LC_ALL")
-_SUBTYPES = {"mp3": "mpeg", "mov": "quicktime", "matroska": "x-matroska"}
+_SUBTYPES = {
+    "mp3": "mpeg",
+    "mov": "quicktime",
+    "matroska": "x-matroska",
+    "avi": "x-msvideo",
+    "mpegts": "mp2t",
+    "amr": "AMR",
+}
 
 
 @dataclass(frozen=True)
@@ -55,12 +62,14 @@ class ProbedFile:
     """The contents of a file.
 
     Videos with equal fingerprints can be joined without re-encoding, except if it is None. Only videos have a colour.
+    `channel_layout` is how ffmpeg names the arrangement of the channels of a sound.
     """
 
     info: MediaInfo
     timeline: Timeline
     fingerprint: str | None = None
     colour: StoredColour | None = None
+    channel_layout: str = "stereo"
 
 
 def probe_media(path: Path, limits: ProbeLimits) -> MediaInfo:
@@ -109,7 +118,8 @@ def _sniff(path: Path, index: int) -> MediaFormat:
         raise UnreadableMedia("it is empty", index=index)
     media_format = find_format(head)
     if media_format is None:
-        raise UnreadableMedia("it is not a sound, picture or video of a known format", index=index)
+        kind = name_other_kind(head) or "not a sound, picture or video of a known format"
+        raise UnreadableMedia(f"it is {kind}", index=index)
     return media_format
 
 
@@ -131,7 +141,7 @@ def _query_child(
     }
     output = _run_child(json.dumps(request), timeout_s)
     if not output and find_spec("av") is None:
-        raise PhoenixError("media cannot be probed here: install `phoenix[media]`")
+        raise PhoenixError(f"media cannot be probed here: {install_extra('media')}")
     return [json.loads(line) for line in output.splitlines(keepends=True) if line.endswith(b"\n")]
 
 
@@ -158,6 +168,7 @@ def _parse_response(media_format: MediaFormat, response: dict[str, Any]) -> Prob
         return ProbedFile(MediaInfo(format=media_format.name, **response), Timeline())
     timeline = parse_timeline(found)
     colour = StoredColour(**response.pop("colour")) if "colour" in response else None
+    layout = response.pop("channel_layout", "stereo")
     info = MediaInfo(
         format=media_format.name,
         duration_s=_rounded(timeline.duration_s),
@@ -165,7 +176,7 @@ def _parse_response(media_format: MediaFormat, response: dict[str, Any]) -> Prob
         audio_duration_s=_rounded(timeline.sound_s),
         **response,
     )
-    return ProbedFile(info, timeline, fingerprint, colour)
+    return ProbedFile(info, timeline, fingerprint, colour, layout)
 
 
 def _rounded(seconds: float | None) -> float | None:

@@ -26,6 +26,7 @@ class SoundPart:
 
     source: SourceStream | None
     num_frames: int
+    layout: str = "stereo"
 
 
 def join_sound(
@@ -94,7 +95,8 @@ class _Mixer:
         if part.source is None:
             return BytesIO()
         fades_s = (float(shared_before / self.fps), float(shared_after / self.fps))
-        command = sound.extract(part.source, float(part.num_frames / self.fps), fades_s, self.scratch)
+        duration_s = float(part.num_frames / self.fps)
+        command = sound.extract(part.source, duration_s, fades_s, self.scratch, layout=part.layout)
         run_ffmpeg(command, tools=self.tools, stage=Stage.ASSEMBLE, callbacks=self.callbacks)
         return self.scratch.open("rb")
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from phoenix.clock import plain_number
 from phoenix.contract import MediaInfo, SoundtrackRequest
 from phoenix.errors import FailureCode, Stage, TaskFailed
 from phoenix.media.commands import sound
@@ -44,9 +45,10 @@ def prepare_soundtrack(
     or lower if the true peak would exceed `PEAK_LIMIT_DBTP`. Silence stays silent. Raises `TaskFailed` (MEDIA_INVALID)
     if there is no usable sound.
     """
-    timeline = _probe_sound(source, tools).timeline
-    stream = timeline.get_sound(source)
-    shape = plan_shape(request, timeline.sound_s or 0, duration_s)
+    found = _probe_sound(source, tools)
+    stream = found.timeline.get_sound(source)
+    shape = plan_shape(request, found.timeline.sound_s or 0, duration_s)
+    shape = replace(shape, layout=found.channel_layout)
     measured = _measure(stream, shape, tools, callbacks)
     if measured.is_silent:
         _prepare(stream, shape, None, output, tools, callbacks)
@@ -72,7 +74,7 @@ def plan_shape(request: SoundtrackRequest, source_s: float, duration_s: float | 
     """Returns the used part of a sound of `source_s` seconds. Raises `TaskFailed` if the part is empty."""
     left_s = source_s - request.start_s
     if left_s <= 0:
-        detail = f"start_s is {request.start_s:g}, and the sound ends at {source_s:.1f} s"
+        detail = f"start_s is {plain_number(request.start_s)}, and the sound ends at {source_s:.1f} s"
         raise invalid_media(detail, Stage.SOUNDTRACK)
     total_s = left_s if duration_s is None else duration_s
     sound_s = min(left_s, total_s)

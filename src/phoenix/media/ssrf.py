@@ -109,7 +109,7 @@ def check_url(url: str, policy: EgressPolicy = DEFAULT_POLICY) -> httpx.URL:
 
 def port_of(url: httpx.URL) -> int:
     """Returns the port of the URL, or the default port of its scheme."""
-    return url.port or {"http": 80, "https": 443}[url.scheme]
+    return {"http": 80, "https": 443}[url.scheme] if url.port is None else url.port
 
 
 def is_public(address: str) -> bool:

@@ -22,7 +22,9 @@ from phoenix.events.pubsub.notifier import Notifier
 from phoenix.events.pubsub.subscriber import PubSubSubscriber
 from phoenix.ids import new_worker_id
 from phoenix.jobs.scheduling.workers import WorkerReport, record_heartbeat, remove
-from phoenix.media.ffmpeg import FfmpegMissing
+from phoenix.media.ffmpeg import FfmpegMissing, MediaTools
+from phoenix.media.self_test import FfmpegUnusable, run_self_test
+from phoenix.private_files import keep_files_private
 from phoenix.queues.consumer import QueueConsumer
 from phoenix.queues.queue import wake_channel
 from phoenix.services import Services, open_database, open_services
@@ -39,7 +41,7 @@ _logger = get_logger(__name__)
 
 NAMES = ("gpu", "remote", "media", "all")
 
-UNUSABLE = (CatalogError, FfmpegMissing, NoSuchDevice)
+UNUSABLE = (CatalogError, FfmpegMissing, FfmpegUnusable, NoSuchDevice)
 """Errors that every start with the same settings would raise."""
 
 
@@ -50,6 +52,7 @@ def main() -> int:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--worker-id", default=None)
     arguments = parser.parse_args()
+    keep_files_private()
     settings = load_settings()
     configure_logs(level=settings.log.level, json_lines=settings.log.json_lines)
     follow_lifeline(lambda: os._exit(ExitStatus.ORPHANED))
@@ -109,10 +112,11 @@ async def _serve_until_signal(settings: Settings, plan: WorkerPlan) -> int:
 async def serve(settings: Settings, plan: WorkerPlan, shutdown: ShutdownState) -> int:
     """Runs tasks until `shutdown` starts to drain. Returns the exit status.
 
-    The worker also starts while Redis or the database is unavailable.
+    The worker also starts while Redis or the database is unavailable. Raises the errors of `UNUSABLE`.
     """
     worker_id = plan.worker_id or new_worker_id()
     device = pick_device(plan.device) if "gpu" in plan.queues else "cpu"
+    await asyncio.to_thread(run_self_test, MediaTools.from_settings(settings.media))
     most_tasks = sum(plan.slots(queue, settings) + plan.overlap(queue, settings) for queue in plan.queues)
     with log_context(worker_id=worker_id):
         async with open_services(settings, kept_connections=1) as services:

@@ -51,6 +51,8 @@ def serve(settings: Settings, socket_fd: int | None = None) -> None:
 def server_config(app: FastAPI, settings: Settings) -> uvicorn.Config:
     return uvicorn.Config(
         StreamExtensions(app),
+        # `BoundedHeads` refuses upgrades to it, as problem+json.
+        ws="none",
         http=cast("Any", partial(BoundedHeads, head_timeout_s=settings.limits.head_timeout_s)),
         host=settings.api.host,
         port=settings.api.port,

@@ -45,7 +45,7 @@ def private_server(settings: Settings) -> Generator[str]:
     with ExitStack() as stack:
         if "data_dir" in settings.model_fields_set:
             folder = settings.data_dir.absolute()
-            folder.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         else:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="phoenix-")))
         log = stack.enter_context((folder / "generate.log").open("w+"))

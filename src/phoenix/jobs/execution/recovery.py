@@ -7,6 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.sql.elements import ColumnElement
 from sqlmodel import col
 
+from phoenix.clock import in_seconds
 from phoenix.contract import JobError, JobState
 from phoenix.db import UnitOfWork, db_now
 from phoenix.errors import FailureCode, Stage
@@ -88,7 +89,7 @@ async def end_overdue(uow: UnitOfWork, job_id: str) -> None:
         await end_job(uow, job, JobState.EXPIRED, error, stop_reason=None)
     elif job.state is JobState.RUNNING and job.run_deadline_at and job.run_deadline_at < now:
         stage = find_running_stage(await list_tasks(uow.session, job.id))
-        message = f"It ran longer than run_timeout_s ({job.run_timeout_s:g} s)."
+        message = f"It ran longer than run_timeout_s ({in_seconds(job.run_timeout_s)})."
         error = _overdue(FailureCode.RUN_TIMEOUT, message, stage)
         await end_job(uow, job, JobState.FAILED, error, stop_reason=StopRequestReason.DEADLINE)
 
