@@ -87,7 +87,7 @@ class _Join:
         quiet = FfmpegCallbacks(should_stop=self.callbacks.should_stop)
         clips = zip(self.parts, self.probed, self.counts, strict=True)
         parts = [
-            SoundPart(clip.timeline.get_sound(part) if clip.timeline.sound else None, count, clip.channel_layout)
+            SoundPart(clip.timeline.get_sound(part) if clip.timeline.sound else None, count)
             for part, clip, count in clips
         ]
         join_sound(parts, self.overlaps, self.picture.fps, track, folder=self.folder, tools=self.tools, callbacks=quiet)

@@ -62,14 +62,12 @@ class ProbedFile:
     """The contents of a file.
 
     Videos with equal fingerprints can be joined without re-encoding, except if it is None. Only videos have a colour.
-    `channel_layout` is how ffmpeg names the arrangement of the channels of a sound.
     """
 
     info: MediaInfo
     timeline: Timeline
     fingerprint: str | None = None
     colour: StoredColour | None = None
-    channel_layout: str = "stereo"
 
 
 def probe_media(path: Path, limits: ProbeLimits) -> MediaInfo:
@@ -168,7 +166,6 @@ def _parse_response(media_format: MediaFormat, response: dict[str, Any]) -> Prob
         return ProbedFile(MediaInfo(format=media_format.name, **response), Timeline())
     timeline = parse_timeline(found)
     colour = StoredColour(**response.pop("colour")) if "colour" in response else None
-    layout = response.pop("channel_layout", "stereo")
     info = MediaInfo(
         format=media_format.name,
         duration_s=_rounded(timeline.duration_s),
@@ -176,7 +173,7 @@ def _parse_response(media_format: MediaFormat, response: dict[str, Any]) -> Prob
         audio_duration_s=_rounded(timeline.sound_s),
         **response,
     )
-    return ProbedFile(info, timeline, fingerprint, colour, layout)
+    return ProbedFile(info, timeline, fingerprint, colour)
 
 
 def _rounded(seconds: float | None) -> float | None:

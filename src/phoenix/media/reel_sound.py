@@ -26,7 +26,6 @@ class SoundPart:
 
     source: SourceStream | None
     num_frames: int
-    layout: str = "stereo"
 
 
 def join_sound(
@@ -95,8 +94,7 @@ class _Mixer:
         if part.source is None:
             return BytesIO()
         fades_s = (float(shared_before / self.fps), float(shared_after / self.fps))
-        duration_s = float(part.num_frames / self.fps)
-        command = sound.extract(part.source, duration_s, fades_s, self.scratch, layout=part.layout)
+        command = sound.extract(part.source, float(part.num_frames / self.fps), fades_s, self.scratch)
         run_ffmpeg(command, tools=self.tools, stage=Stage.ASSEMBLE, callbacks=self.callbacks)
         return self.scratch.open("rb")
 

@@ -48,7 +48,6 @@ def prepare_soundtrack(
     found = _probe_sound(source, tools)
     stream = found.timeline.get_sound(source)
     shape = plan_shape(request, found.timeline.sound_s or 0, duration_s)
-    shape = replace(shape, layout=found.channel_layout)
     measured = _measure(stream, shape, tools, callbacks)
     if measured.is_silent:
         _prepare(stream, shape, None, output, tools, callbacks)

@@ -13,12 +13,14 @@ from typing import Any
 class SourceStream:
     """One stream of a file, for a command. `index` is its position among all streams of the file.
 
-    Its time stamps are shown from `zero_s` on.
+    Its time stamps are shown from `zero_s` on. `channel_layout` is how ffmpeg names the arrangement of the channels of
+    a sound.
     """
 
     path: Path
     index: int = 0
     zero_s: float = 0
+    channel_layout: str = "stereo"
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,7 @@ class SoundTimes:
     index: int
     start_s: float
     end_s: float
+    channel_layout: str = "stereo"
 
 
 @dataclass(frozen=True)
@@ -85,7 +88,7 @@ class Timeline:
     def get_sound(self, path: Path) -> SourceStream:
         """Returns the sound of the file, which is at `path`."""
         assert self.sound is not None
-        return SourceStream(path, self.sound.index, self.zero_s)
+        return SourceStream(path, self.sound.index, self.zero_s, self.sound.channel_layout)
 
     def count_frames(self, fps: Fraction) -> int:
         """Returns the number of frames from the zero of the file to the end of its picture, at a rate of `fps`."""

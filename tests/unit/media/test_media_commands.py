@@ -233,7 +233,9 @@ def test_no_report_is_an_error() -> None:
     "layout", ["mono", "stereo", "5.1(side)", "7.1.4", "1 channels (LFE)", "3 channels", "8 channels"]
 )
 def test_a_layout_that_the_resampler_knows_is_left_to_it(layout: str) -> None:
-    assert graph(sound.extract(SourceStream(Path("a")), 1, (0, 0), OUT, layout=layout)).startswith("[0:0]asetpts")
+    source = SourceStream(Path("a"), channel_layout=layout)
+
+    assert graph(sound.extract(source, 1, (0, 0), OUT)).startswith("[0:0]asetpts")
 
 
 @pytest.mark.parametrize(
@@ -247,7 +249,7 @@ def test_a_layout_that_the_resampler_knows_is_left_to_it(layout: str) -> None:
     ],
 )
 def test_any_other_layout_is_mapped_to_stereo_first(layout: str, filters: str) -> None:
-    shape = SoundShape(start_s=0, sound_s=1, duration_s=1, layout=layout)
+    source, shape = SourceStream(Path("a"), channel_layout=layout), SoundShape(start_s=0, sound_s=1, duration_s=1)
 
-    assert graph(sound.extract(SourceStream(Path("a")), 1, (0, 0), OUT, layout=layout)).startswith(f"[0:0]{filters}[")
-    assert graph(sound.prepare(SourceStream(Path("a")), shape, None, OUT)).startswith(f"[0:0]{filters}[")
+    assert graph(sound.extract(source, 1, (0, 0), OUT)).startswith(f"[0:0]{filters}[")
+    assert graph(sound.prepare(source, shape, None, OUT)).startswith(f"[0:0]{filters}[")

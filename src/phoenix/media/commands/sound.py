@@ -28,17 +28,13 @@ _MAX_GUESSED_CHANNELS = 8
 
 @dataclass(frozen=True)
 class SoundShape:
-    """The used part of a sound: `sound_s` seconds from `start_s`, then silence up to `duration_s`.
-
-    `layout` is how ffmpeg names the arrangement of the channels.
-    """
+    """The used part of a sound: `sound_s` seconds from `start_s`, then silence up to `duration_s`."""
 
     start_s: float
     sound_s: float
     duration_s: float
     fade_in_s: float = 0
     fade_out_s: float = 0
-    layout: str = "stereo"
 
 
 @dataclass(frozen=True)
@@ -93,15 +89,13 @@ def prepare(source: SourceStream, shape: SoundShape, leveling: Leveling | None, 
     return write_file([sound], output, {**_AAC, **_REPRODUCIBLE, **_MP4, **KEEP_TIME})
 
 
-def extract(
-    clip: SourceStream, duration_s: float, fades_s: tuple[float, float], output: Path, *, layout: str = "stereo"
-) -> list[str]:
+def extract(clip: SourceStream, duration_s: float, fades_s: tuple[float, float], output: Path) -> list[str]:
     """Returns the command that writes the sound of a clip as raw samples (`SAMPLE_FORMAT`).
 
-    The result is `duration_s` long, and fades in and out for `fades_s`. `layout` is the one of the clip.
+    The result is `duration_s` long, and fades in and out for `fades_s`.
     """
     fade_in_s, fade_out_s = fades_s
-    track = _from_zero(clip, layout)
+    track = _from_zero(clip)
     track = _padded(_faded(track, duration_s, fade_in_s, fade_out_s), duration_s)
     return write_file([track], output, {"f": SAMPLE_FORMAT, "ac": 2, "ar": SAMPLE_RATE_HZ, **KEEP_TIME})
 
@@ -129,18 +123,18 @@ def mux_soundtrack(
     return write_file([picture, track], output, {**options, **_REPRODUCIBLE, **_MP4})
 
 
-def _from_zero(source: SourceStream, layout: str) -> Stream:
+def _from_zero(source: SourceStream) -> Stream:
     """Returns the sound from the zero of its file on. Silence fills its gaps, also before its start.
 
     So the sound stays in sync with the picture.
     """
-    sound = _with_known_layout(open_stream(source), layout).filter("asetpts", since(source.zero_s))
+    sound = _with_known_layout(open_stream(source), source.channel_layout).filter("asetpts", since(source.zero_s))
     return sound.filter("aresample", SAMPLE_RATE_HZ, **{"async": 1, "first_pts": 0})
 
 
 def _shaped(source: SourceStream, shape: SoundShape) -> Stream:
     sound = (
-        _from_zero(source, shape.layout)
+        _from_zero(source)
         .filter("atrim", start=_number(shape.start_s), end=_number(shape.start_s + shape.sound_s))
         .filter("asetpts", "PTS-STARTPTS")
         .filter("aformat", sample_fmts="fltp", channel_layouts="stereo")

@@ -15,7 +15,7 @@ _LATE_S = 0.002
 _HALF = Fraction(1, 2)
 
 
-def describe(container: Any, video: Any, audio: Any, stats: list[StreamStats]) -> dict[str, Any]:
+def describe(container: Any, video: Any, audio: Any, stats: list[StreamStats], layout: str | None) -> dict[str, Any]:
     found: dict[str, Any] = {"media": "audio" if video is None else "video", "timeline": {}}
     if audio is not None:
         context = audio.codec_context
@@ -24,7 +24,7 @@ def describe(container: Any, video: Any, audio: Any, stats: list[StreamStats]) -
             "sample_rate_hz": context.sample_rate,
             "channels": context.channels,
         }
-        found["timeline"]["sound"] = describe_span(stats[-1])
+        found["timeline"]["sound"] = describe_span(stats[-1]) | {"channel_layout": layout or "stereo"}
     if video is not None:
         rate, is_regular = find_rate_of(video, stats[0])
         found |= describe_video(container, video, stats[0], rate if is_regular else None)

@@ -82,4 +82,4 @@ def read_streams(path: str, demuxer: str, limits: Limits) -> dict[str, Any]:
             stream_stats.stream.thread_count = 1
         read_times(path, demuxer, container, stats, limits)
         check_whole(path, demuxer, container, stats)
-        return describe(container, video, audio, stats) | ({"channel_layout": layout} if layout else {})
+        return describe(container, video, audio, stats, layout)
