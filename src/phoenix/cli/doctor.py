@@ -143,7 +143,7 @@ async def check_storage(settings: Settings) -> Finding:
         await store.put_stream(key, _one_chunk(b"phoenix doctor"), max_bytes=None)
     except StoreFailed:
         if unset := unset_credentials(settings.storage, os.environ):
-            # The error itself is about the address at which a cloud would tell its machines their credentials.
+            # The error itself is about the address at which a cloud has the credentials of its machines.
             detail = f"{settings.storage.url} cannot be written, and these settings are unset: {', '.join(unset)}"
             return Finding("storage", CheckStatus.MISSING, detail, _S3_REMEDY)
         raise

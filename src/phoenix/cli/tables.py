@@ -25,15 +25,15 @@ _GAP = 2
 
 
 def fitting(
-    names: Sequence[str], rows: Sequence[Mapping[str, str]], *, optional: Sequence[str], room: int, width: int
+    names: Sequence[str], rows: Sequence[Mapping[str, str]], *, optional: Sequence[str], reserved: int, width: int
 ) -> list[str]:
-    """The columns that fit into `width` with `room` characters after them. Leaves out the last of `optional` first.
+    """The columns that fit into `width` with `reserved` characters after them. Leaves out the last of `optional` first.
 
     So no number and no id is cut, and the column that matters is there on a narrow terminal too.
     """
     kept = list(names)
     for name in reversed(optional):
-        if sum(max(len(column), *(len(row[column]) for row in rows)) + _GAP for column in kept) + room > width:
+        if sum(max(len(column), *(len(row[column]) for row in rows)) + _GAP for column in kept) + reserved > width:
             kept.remove(name)
     return kept
 
@@ -49,7 +49,7 @@ def jobs_table(jobs: Sequence[Job], *, width: int) -> Table:
     """One line per job, with the prompt of its first clip. On a narrow terminal without the model and the time."""
     rows = [_job_cells(job) for job in jobs]
     names = ("job", "state", "done", "created", "model")
-    names = fitting(names, rows, optional=("created", "model"), room=_PROMPT_WIDTH, width=width)
+    names = fitting(names, rows, optional=("created", "model"), reserved=_PROMPT_WIDTH, width=width)
     table = with_prompts(names)
     for job, row in zip(jobs, rows, strict=True):
         table.add_row(*(row[name] for name in names), _title(job), style=STATE_STYLES[job.state.value])
@@ -95,7 +95,7 @@ def clips_table(clips: Sequence[Clip], *, width: int) -> Table:
     """One line per clip, with its error instead of its prompt if it failed."""
     rows = [_clip_cells(clip) for clip in clips]
     names = ("clip", "state", "step", "tries", "seed", "time")
-    names = fitting(names, rows, optional=("time", "tries", "seed"), room=_PROMPT_WIDTH, width=width)
+    names = fitting(names, rows, optional=("time", "tries", "seed"), reserved=_PROMPT_WIDTH, width=width)
     table = with_prompts(names)
     for clip, row in zip(clips, rows, strict=True):
         text = printable(clip.error.message if clip.error else clip.prompt, 200)
@@ -124,7 +124,7 @@ def models_table(models: Sequence[Model], *, width: int) -> Table:
     # A list takes the width of its longest word.
     words = [{**row, **{name: max(row[name].split(), key=len) for name in _LISTS}} for row in rows]
     names = ("model", "served", *_LISTS, "fps", "seconds", "steps")
-    names = fitting(names, words, optional=("fps", "seconds", "steps", "ratios"), room=-_GAP, width=width)
+    names = fitting(names, words, optional=("fps", "seconds", "steps", "ratios"), reserved=-_GAP, width=width)
     lists = {name: Column(name, overflow="fold") for name in _LISTS}
     columns = [lists.get(name, Column(name, no_wrap=True, overflow="ignore")) for name in names]
     table = Table(*columns, box=None, pad_edge=False)
