@@ -23,6 +23,7 @@ ENV PATH=/opt/phoenix/bin:$PATH \
 RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin phoenix \
     && mkdir /data /models \
     && chown phoenix:phoenix /data /models \
+    && chmod 700 /data \
     && python -m venv /opt/phoenix
 COPY tests/constraints.txt /opt/phoenix/constraints.txt
 VOLUME /data

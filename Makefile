@@ -18,17 +18,18 @@ DEV := $(VENV)/.installed-dev
 # In the order of the folders: those with the longest tests come first, so that no process is left with one at the end.
 TEST := $(BIN)/pytest -m "not e2e" --numprocesses $(PYTEST_PROCESSES) --dist loadfile --no-loadscope-reorder --durations 15
 COVERAGE := build/coverage
+LOWEST := build/lowest-media
 MERMAID_VERSION := $(shell sed -n 's/.*"mermaid": "\(.*\)".*/\1/p' docs/package.json)
 MERMAID := build/mermaid/$(MERMAID_VERSION).js
 # Debian keeps nginx where only root's PATH looks.
 export PATH := $(PATH):/usr/sbin:/sbin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test coverage test-e2e faults check unit lint fmt env-example openapi mutants docs pins clean
+.PHONY: help demo test coverage test-media-lowest test-e2e faults check unit lint fmt env-example openapi mutants docs pins clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name text; do \
-	  printf '  %-12s %s\n' "$$name" "$$text"; done
+	  printf '  %-18s %s\n' "$$name" "$$text"; done
 
 demo: $(EMBEDDED) ## Render a three-clip reel with a soundtrack to demo/reel.mp4; needs Python 3.11+ and PyPI
 	@mkdir -p demo
@@ -50,6 +51,10 @@ coverage: $(DEV) ## Run the tests of `make test`, or COVERAGE_TESTS=tests/unit, 
 	head -n $$(($(COVERAGE_ROWS) + 2)) $(COVERAGE)/report.txt; \
 	echo "… the rest is in $(COVERAGE)/report.txt; \`$(BIN)/coverage html\` shows the lines"; \
 	sed -n '/^TOTAL/,$$p' $(COVERAGE)/report.txt; exit $$status
+
+test-media-lowest: $(LOWEST)/.installed ## Run the media tests with the lowest versions that the `media` extra admits
+	$(LOWEST)/bin/python -m pytest --numprocesses $(PYTEST_PROCESSES) --dist loadfile $(PYTEST_ARGS) \
+	  tests/unit/media $(wildcard tests/integration/test_media_*.py)
 
 test-e2e: $(DEV) ## Run the tests that need the packages of tests/system-packages.txt
 	@missing=$$(while read -r package; do command -v "$$package" >/dev/null || echo "$$package"; done < tests/system-packages.txt); \
@@ -108,6 +113,16 @@ $(MERMAID): docs/package.json
 	cd $(@D) && tar --extract --file "$$(npm pack --silent mermaid@$(MERMAID_VERSION))" --directory unpacked package/dist/mermaid.min.js
 	mv $(@D)/unpacked/package/dist/mermaid.min.js $@
 	rm -r $(@D)/unpacked $(@D)/*.tgz
+
+# Everything else comes from the environment of the other tests, which is searched after this one.
+$(LOWEST)/.installed: $(DEV) tests/lowest-media.txt
+	@echo "Installing the lowest versions for media into $(LOWEST) …"
+	@rm -rf $(LOWEST)
+	$(BIN)/python -m venv $(LOWEST)
+	$(LOWEST)/bin/python -m pip install --quiet --no-deps --requirement tests/lowest-media.txt
+	@$(BIN)/python -c 'import site; print(f"import site; site.addsitedir({site.getsitepackages()[0]!r})")' \
+	  > "$$($(LOWEST)/bin/python -c 'import site; print(site.getsitepackages()[0])')/other-tests.pth"
+	@touch $@
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit("Phoenix needs Python 3.11 or newer; set PYTHON=…" if sys.version_info < (3, 11) else 0)'

@@ -54,6 +54,7 @@ pytest_plugins: list[str] = [
     "fixtures.postgres_server",
     "fixtures.databases",
     "fixtures.workplace",
+    "fixtures.colour_bars",
     "fixtures.media_files",
     "fixtures.gated_ffmpeg",
     "fixtures.log_lines",

@@ -84,6 +84,11 @@ class PhoenixError(Exception):
         super().__init__(self.detail)
 
 
+def install_extra(extra: str) -> str:
+    """What an operator does about a missing package. The name `phoenix` on the package index is another project's."""
+    return f"run `pip install '.[{extra}]'` in the source of Phoenix"
+
+
 class RequestError(PhoenixError):
     """The request cannot be carried out."""
 
@@ -194,7 +199,7 @@ class Unavailable(RequestError):
 
 
 class SchemaOutdated(Unavailable):
-    """The database lacks tables of this version; `phoenix db upgrade` creates them."""
+    """The database lacks tables or columns: run `phoenix db upgrade`, or remake it if an earlier checkout made it."""
 
 
 class NewerVersionError(Unavailable):

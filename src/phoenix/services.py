@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from redis.asyncio import Redis
 
 from phoenix.catalog.model import Catalog, load_catalog
-from phoenix.db import Database, database_url, open_engine
+from phoenix.db import Database, SecretCipher, database_url, open_engine
 from phoenix.events.publisher import EventPublisher
 from phoenix.events.pubsub.channels import Channels
 from phoenix.events.pubsub.redis_client import open_redis
@@ -65,7 +65,8 @@ def open_database(
     """The database alone, for a thread or process that needs nothing else; `kept_connections` as in `open_services`."""
     url = database_url(settings.database, settings.data_dir)
     engine = open_engine(url, settings.database, kept_connections=kept_connections)
-    return Database(engine, post_commit) if post_commit else Database(engine)
+    cipher = SecretCipher([key.get_secret_value() for key in settings.database.encryption_keys])
+    return Database(engine, post_commit, cipher) if post_commit else Database(engine, cipher=cipher)
 
 
 def redis_url(settings: Settings) -> str:

@@ -28,8 +28,8 @@ def imported_by(path: Path) -> Iterator[str]:
             yield node.module.partition(".")[0]
 
 
-def pins() -> dict[str, Version]:
-    lines = (REPOSITORY / "tests" / "constraints.txt").read_text().splitlines()
+def pins(file: str = "constraints.txt") -> dict[str, Version]:
+    lines = (REPOSITORY / "tests" / file).read_text().splitlines()
     matches = (re.fullmatch(r"([\w.-]+)==(\S+)", line) for line in lines)
     return {canonicalize_name(match[1]): Version(match[2]) for match in matches if match}
 
@@ -96,3 +96,10 @@ def test_torch_is_pinned_by_its_public_version() -> None:
 
 def flatten(group: list[str] | dict[str, list[str]]) -> list[str]:
     return group if isinstance(group, list) else [line for lines in group.values() for line in lines]
+
+
+def test_the_lowest_versions_for_media_are_tested() -> None:
+    requirements = map(Requirement, read_pyproject()["project"]["optional-dependencies"]["media"])
+    bounds = {canonicalize_name(each.name): Version(str(each.specifier).removeprefix(">=")) for each in requirements}
+
+    assert pins("lowest-media.txt") == bounds

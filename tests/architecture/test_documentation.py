@@ -93,7 +93,9 @@ def test_every_route_that_is_named_exists(document: Path) -> None:
     "document", [*DOCUMENTS, *list_files("deploy/*")], ids=lambda path: str(path.relative_to(REPOSITORY))
 )
 def test_every_command_that_is_named_exists(document: Path) -> None:
-    named = re.findall(r"(?:`|^|: |&& )phoenix ([a-z]+)(?: ([a-z]+)\b)?", document.read_text(), re.MULTILINE)
+    named = re.findall(
+        r"(?:`|^|: |&& )phoenix ([a-z]+)(?: ([a-z]+(?:-[a-z]+)*)\b)?", document.read_text(), re.MULTILINE
+    )
 
     assert [words for words in named if not is_command(*words)] == []
 

@@ -1,6 +1,7 @@
 """Caps on length, and the line or three with which every module says what it owns."""
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -54,6 +55,15 @@ def test_test_modules_have_names_of_their_own() -> None:
     names = [path.name for path in list_files("tests/*.py") if path.name.startswith("test_")]
 
     assert sorted(names) == sorted(set(names))
+
+
+# With ten digits and more, only numbers that nobody means have an exponent.
+EXPONENT_IN_TEXT = re.compile(r":,?(?:\.[0-9])?g\}")
+
+
+def test_no_message_writes_a_number_with_an_exponent() -> None:
+    """`{24000:.4g}` is `2.4e+04`. `clock.plain_number` and `clock.in_seconds` write numbers for people."""
+    assert [name_of(path) for path in list_sources() if EXPONENT_IN_TEXT.search(path.read_text())] == []
 
 
 def docstring_of(path: Path) -> str | None:

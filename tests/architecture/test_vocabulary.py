@@ -18,6 +18,8 @@ ALLOWED_NAMES = {
     "tell",
     # The headroom below a sound's peak.
     "peak_room_db",
+    # A code of the API for too little free memory.
+    "NO_ROOM_ON_DEVICE",
 }
 
 

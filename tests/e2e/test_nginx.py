@@ -121,6 +121,22 @@ def test_the_client_s_address_and_scheme_reach_the_replica(nginx: Nginx, replica
     assert headers["host"] == "phoenix.example"
 
 
+FORGED = {"X-Forwarded-For": "203.0.113.9, 198.51.100.7"}
+
+
+def test_a_client_does_not_choose_its_own_address(nginx: Nginx, replicas: Replicas) -> None:
+    httpx.get(f"{nginx.url}/v1/models", headers=FORGED)
+
+    assert _only_request(replicas)["headers"]["x-forwarded-for"] == "127.0.0.1"
+
+
+def test_of_a_proxy_that_is_named_the_last_entry_is_the_client(replicas: Replicas, tmp_path: Path) -> None:
+    with run_nginx(tmp_path, [replicas[0].url], real_ip="set_real_ip_from 127.0.0.1;") as nginx:
+        httpx.get(f"{nginx.url}/v1/models", headers=FORGED)
+
+    assert _only_request(replicas)["headers"]["x-forwarded-for"] == "198.51.100.7"
+
+
 def test_metrics_of_whichever_replica_are_not_served(nginx: Nginx, replicas: Replicas) -> None:
     assert httpx.get(f"{nginx.url}/metrics").json()["code"] == "NOT_FOUND"
     assert [replica.seen() for replica in replicas] == [[], []]

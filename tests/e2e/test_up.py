@@ -122,7 +122,7 @@ def test_without_any_redis_it_says_what_to_install(start_phoenix: PhoenixStarter
     path = os.pathsep.join([str(stub.parent), *os.environ.get("PYTHONPATH", "").split(os.pathsep)])
     up = start_phoenix("up", "--port", "0", PATH="/nonexistent", PYTHONPATH=path)
     assert up.wait() == 1
-    assert "phoenix[embedded]" in up.log
+    assert "pip install '.[embedded]'" in up.log
 
 
 def test_clients_that_come_while_the_api_restarts_are_served_late_rather_than_refused(

@@ -141,6 +141,14 @@ def _one_attempt_runs_at_a_time(story: JobStory) -> Iterator[str]:
                 yield f"task {task.row.id}: attempt {later.number} began before {earlier.number} had ended"
 
 
+def _no_wait_is_negative(story: JobStory) -> Iterator[str]:
+    for task in story.tasks:
+        waited_s = task.row.timings.get("queue_s") or 0
+        began = task.row.started_at if task.row.state in (TaskState.RUNNING, TaskState.SUCCEEDED) else None
+        if waited_s < 0 or (began is not None and began < task.row.waiting_since):
+            yield f"task {task.row.id} waited since {task.row.waiting_since}, began at {began}, waited {waited_s} s"
+
+
 def _nothing_succeeds_twice(story: JobStory) -> Iterator[str]:
     for task in story.tasks:
         winners = [attempt.number for attempt in task.attempts if attempt.outcome is AttemptEndState.SUCCEEDED]
@@ -214,6 +222,7 @@ ALWAYS: Mapping[str, Check] = {
     "the log ends as the job did": _the_log_ends_as_the_job_did,
     "attempts are numbered from one": _attempts_are_numbered_from_one,
     "one attempt at a time": _one_attempt_runs_at_a_time,
+    "no wait is negative": _no_wait_is_negative,
     "nothing succeeds twice": _nothing_succeeds_twice,
     "results are of the winning attempt": _results_are_of_the_winning_attempt,
     "a job succeeds whole": _a_job_succeeds_whole,

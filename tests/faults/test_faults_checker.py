@@ -31,7 +31,8 @@ def task(task_id: str, kind: TaskKind, position: int, attempt: int, artifact_id:
         state=TaskState.SUCCEEDED,
         attempt=attempt,
         artifact_id=artifact_id,
-        ready_at=START,
+        waiting_since=START,
+        eligible_at=START,
     )
 
 
@@ -152,6 +153,14 @@ def overlap_two_attempts(history: History) -> None:
     history.attempts[0].ended_at = at(3)
 
 
+def begin_before_the_wait(history: History) -> None:
+    history.tasks[0].started_at = at(-1)
+
+
+def wait_less_than_nothing(history: History) -> None:
+    history.tasks[0].timings = {"queue_s": -1.075}
+
+
 def succeed_twice(history: History) -> None:
     history.attempts[0].outcome = AttemptEndState.SUCCEEDED
 
@@ -215,6 +224,7 @@ BREAKS: dict[str, list[Callable[[History], None]]] = {
     "the log ends as the job did": [end_otherwise_than_published],
     "attempts are numbered from one": [skip_an_attempt],
     "one attempt at a time": [run_two_attempts, overlap_two_attempts],
+    "no wait is negative": [begin_before_the_wait, wait_less_than_nothing],
     "nothing succeeds twice": [succeed_twice, run_on_after_success],
     "results are of the winning attempt": [publish_a_lost_attempt, publish_without_a_task, show_a_result_of_nothing],
     "a job succeeds whole": [succeed_without_a_clip, show_another_film],

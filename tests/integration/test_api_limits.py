@@ -268,8 +268,11 @@ async def test_of_an_owner_at_its_limit_no_more_clips_are_dispatched(limited: Op
 
     await until(are_fed)
     reason = (await greedy.show(second["id"]))["waiting_reason"]
-    assert reason == "This key has 2 clips under way, which is as many as it may."
-    assert (await modest.show(other["id"]))["waiting_reason"] == "A worker is about to start it."
+    assert reason == {
+        "code": "AT_YOUR_LIMIT",
+        "detail": "This key has 2 clips under way, which is as many as it may.",
+    }
+    assert (await modest.show(other["id"]))["waiting_reason"]["detail"] == "A worker is about to start it."
     assert (await greedy.show(first["id"]))["state"] == "queued"
 
 

@@ -33,6 +33,7 @@ async def test_jobs_and_tasks_are_counted_by_state(api: Api) -> None:
 
     assert (seen["phoenix_jobs", ("queued",)], seen["phoenix_jobs", ("running",)]) == (1, 1)
     assert (seen["phoenix_tasks", ("gpu", "waiting")], seen["phoenix_tasks", ("gpu", "running")]) == (2, 1)
+    assert seen["phoenix_tasks", ("gpu", "finishing")] == 0
     assert seen["phoenix_jobs", ("failed",)] == 0
     assert seen["phoenix_queue_oldest_wait_seconds", ("gpu",)] > 0
     assert seen["phoenix_queue_oldest_wait_seconds", ("media",)] == 0
@@ -45,6 +46,19 @@ async def test_live_workers_and_their_slots_are_counted_by_queue(api: Api) -> No
 
     assert (seen["phoenix_workers", ("gpu",)], seen["phoenix_workers", ("media",)]) == (1, 0)
     assert seen["phoenix_queue_slots", ("gpu",)] == 3
+
+
+async def test_tasks_that_no_live_worker_can_run_are_counted_by_queue_and_model(api: Api) -> None:
+    await api.submit("one", "two", soundtrack={"url": "https://example.com/a.mp3"})
+    without_workers = await scrape(api)
+    await api.register_worker("gpu", serves=("another",))
+    with_another_model = await scrape(api)
+    await api.register_worker("gpu", "media")
+
+    unserved = "phoenix_unserved_tasks"
+    assert (without_workers[unserved, ("animatic", "gpu")], without_workers[unserved, ("none", "media")]) == (2, 1)
+    assert with_another_model[unserved, ("animatic", "gpu")] == 2
+    assert {value for (name, _), value in (await scrape(api)).items() if name == unserved} == {0}
 
 
 async def test_the_memory_of_each_workers_device_is_reported(api: Api) -> None:

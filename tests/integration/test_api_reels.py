@@ -47,7 +47,7 @@ async def test_a_reel_is_accepted_with_where_to_follow_it(api: Api) -> None:
     assert (job["metadata"], job["priority"], job["last_seq"]) == ({"customer": "42"}, "high", 1)
     assert [clip["prompt"] for clip in job["clips"]] == ["one", "two"]
     assert [clip["seed"] for clip in job["clips"]] == [7, 8]
-    assert job["waiting_reason"] == "No gpu worker is running."
+    assert job["waiting_reason"]["code"] == "NO_WORKER_FOR_QUEUE"
 
 
 @pytest.mark.parametrize("headers", [{}, {"Prefer": "wait=0"}], ids=["at once", "read again"])
@@ -203,11 +203,14 @@ async def test_places_in_the_queue_are_counted_in_jobs(api: Api) -> None:
 async def test_the_next_job_waits_for_a_slot_only_while_all_are_busy(api: Api) -> None:
     await api.register_worker("gpu", slots=1)
     first = await api.submit("a")
-    idle = (await api.show(first["id"]))["waiting_reason"]
+    idle = (await api.show(first["id"]))["waiting_reason"]["detail"]
     await claim_next(api.services.database)
     second = await api.submit("b")
 
-    assert (idle, second["waiting_reason"]) == ("A worker is about to start it.", "It is next: every slot is busy.")
+    assert (idle, second["waiting_reason"]["detail"]) == (
+        "A worker is about to start it.",
+        "It is next: every slot is busy.",
+    )
 
 
 async def test_a_stitch_of_own_videos_is_accepted(api: Api) -> None:

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from builders import claim_next
+from builders import claim_next, complete_next
 from fixtures.api import Api, assert_problem, open_api, open_stream
 from phoenix.clock import utc_now
 from phoenix.settings import Settings
@@ -146,3 +146,15 @@ async def test_the_stream_of_a_waiting_job_reports_each_change_of_its_position(a
 
     assert "event: job.queue\n" in text
     assert '"queue_position":0' in text
+
+
+async def test_the_stream_of_a_running_job_reports_what_it_waits_for_until_it_goes_on(api: Api) -> None:
+    await api.register_worker("gpu")
+    job = await api.submit(soundtrack={"url": "https://example.com/a.mp3"})
+    await complete_next(api.services.database)
+    async with open_stream(api, f"/v1/jobs/{job['id']}/events") as stream:
+        await stream.until("event: job.queue\n")
+        await stream.until('"waiting_reason":{"code":"NO_WORKER_FOR_QUEUE"')
+        await claim_next(api.services.database, "media")
+        await stream.until('"type":"job.queue","queue_position":null,"waiting_reason":null')
+        await api.http.post(f"/v1/jobs/{job['id']}/cancel")

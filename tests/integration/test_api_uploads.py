@@ -5,7 +5,9 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx
+import pillow_heif  # pyright: ignore[reportMissingTypeStubs]
 import pytest
+from PIL import Image
 from sqlalchemy import func, select
 
 from fixtures.api import Api, assert_problem, form_file, open_api, pointers
@@ -84,6 +86,25 @@ async def test_an_upload_that_is_not_media_is_refused(api: Api, tmp_path: Path, 
     path.write_text("Dear diary, today I renamed a text file.")
 
     assert "not a sound, picture or video" in await refuse(api, path, temporary_folder)
+
+
+async def test_a_refusal_names_the_kind_of_the_file_and_the_accepted_formats(api: Api, tmp_path: Path) -> None:
+    path = tmp_path / "song.mp3"
+    path.write_bytes(b"\x30\x26\xb2\x75\x8e\x66\xcf\x11" + bytes(500))
+
+    response = await api.upload(path)
+
+    assert response.status_code == 422
+    assert "it is a WMA sound or a WMV video. Send a whole sound (MP3, WAV, " in response.json()["detail"]
+
+
+async def test_a_photo_of_a_phone_is_shown_with_its_media_type(api: Api, tmp_path: Path) -> None:
+    path = tmp_path / "photo.heic"
+    pillow_heif.from_pillow(Image.new("RGB", (64, 48))).save(path)  # pyright: ignore[reportUnknownMemberType]
+
+    artifact = (await api.upload(path)).json()
+
+    assert (artifact["media_type"], artifact["info"]["format"]) == ("image/heic", "heic")
 
 
 async def test_an_empty_file_is_refused(api: Api, tmp_path: Path, temporary_folder: Path) -> None:

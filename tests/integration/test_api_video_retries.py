@@ -39,7 +39,7 @@ class Client:
             self.received += message.get("body", b"")
 
     async def call(self, api: Api) -> None:
-        headers = {"content-type": "application/json", **self.headers}
+        headers = {"host": "localhost", "content-type": "application/json", **self.headers}
         scope = {
             "type": "http",
             "asgi": {"version": "3.0"},
@@ -52,7 +52,7 @@ class Client:
             "root_path": "",
             "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
             "client": ("127.0.0.1", 1),
-            "server": ("phoenix", 80),
+            "server": ("localhost", 80),
         }
         await api.app(scope, self.receive, self.send)
 

@@ -18,6 +18,7 @@ from phoenix.cli.doctor import (
 )
 from phoenix.db.engine import database_url
 from phoenix.db.migrate import upgrade
+from phoenix.media.ffmpeg import MediaTools
 from phoenix.settings import DatabaseSettings, MediaSettings, RedisSettings, Settings, StorageSettings
 
 
@@ -45,6 +46,15 @@ async def test_an_ffmpeg_that_is_not_there_is_missing(tmp_path: Path):
 async def test_an_ffmpeg_that_cannot_encode_is_missing(tmp_path: Path):
     found = await check_ffmpeg(settings(tmp_path, media=MediaSettings(ffmpeg="/bin/true")))
     assert (found.status, "libx264" in found.detail) == (CheckStatus.MISSING, True)
+
+
+async def test_an_ffmpeg_that_cannot_crossfade_is_missing(tmp_path: Path, media_tools: MediaTools):
+    program = tmp_path / "old-ffmpeg"
+    program.write_text(f'#!/bin/sh\ncase "$*" in *xfade*) exit 1; esac\nexec \'{media_tools.ffmpeg}\' "$@"\n')
+    program.chmod(0o755)
+    found = await finding("ffmpeg", settings(tmp_path, media=MediaSettings(ffmpeg=str(program))))
+    assert (found.status, "cannot crossfade clips" in found.detail) == (CheckStatus.MISSING, True)
+    assert found.remedy
 
 
 async def test_a_redis_that_answers_is_well(tmp_path: Path, redis_url: str):

@@ -159,6 +159,27 @@ async def test_a_body_may_take_longer_than_a_head() -> None:
         assert (await connection.answer())[::2] == (200, b"/ 2")
 
 
+UPGRADE = b"GET /v1/events HTTP/1.1\r\nconnection: %s\r\nupgrade: %s\r\nsec-websocket-version: 13\r\n\r\n"
+
+
+@pytest.mark.parametrize("name", [b"websocket", b"WebSocket"])
+async def test_a_websocket_is_refused_with_what_there_is_instead(name: bytes) -> None:
+    async with connected() as connection:
+        connection.writer.write(UPGRADE % (b"Upgrade", name))
+
+        problem = assert_refused(await connection.answer(), 400)
+
+    assert "text/event-stream" in problem["detail"]
+
+
+async def test_an_offer_of_another_protocol_is_passed_over() -> None:
+    """`curl --http2` offers HTTP/2 with each request."""
+    async with connected() as connection:
+        connection.writer.write(UPGRADE % (b"Upgrade, HTTP2-Settings", b"h2c"))
+
+        assert (await connection.answer())[0] == 200
+
+
 @pytest.mark.parametrize(
     "sent",
     [b"nonsense\r\n\r\n", b"nonsense" * 20_000, b"GET / HTTP/1.1\r\nbad header\r\n\r\n", b"\x16\x03\x01\x02\x00\r\n"],

@@ -1,6 +1,7 @@
 """`phoenix keys` against a real database."""
 
 import asyncio
+import io
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from phoenix.settings import load_settings
 
 
 @pytest.fixture
-def run(sqlite_url: URL, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def run(sqlite_url: URL, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, log_lines: io.StringIO):
     monkeypatch.setenv("PHOENIX_DATA_DIR", str(tmp_path))
 
     def run_phoenix(*arguments: str) -> Result:

@@ -7,11 +7,13 @@ from pathlib import Path
 
 import asyncpg
 import pytest
+from sqlalchemy import text
 from sqlalchemy.engine import URL
 from typer.testing import CliRunner
 
 from phoenix.cli.app import app
 from phoenix.cli.preflight import require_schema
+from phoenix.db.engine import open_engine
 from phoenix.db.schema import SchemaAge, age_of, read_schema
 from phoenix.settings import DatabaseSettings, Settings
 
@@ -59,6 +61,25 @@ def test_a_database_that_does_not_answer_is_not_waited_for(tmp_path: Path) -> No
 async def test_a_migrated_database_has_the_newest_schema(any_database_url: URL) -> None:
     schema = await read_schema(any_database_url, DatabaseSettings())
     assert (schema.age, schema.revision) == (SchemaAge.CURRENT, schema.newest)
+
+
+def test_a_database_of_an_earlier_edit_of_the_same_revision_is_reported_as_such(
+    any_database_url: URL, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asyncio.run(drop_column(any_database_url))
+    monkeypatch.setenv("DATABASE_URL", any_database_url.render_as_string(hide_password=False))
+    for command in ("api", "doctor"):
+        result = CliRunner().invoke(app, [command])
+        shown = " ".join(result.output.split())
+        assert result.exit_code == 1
+        assert "lacks api_keys.last_used_at. `phoenix db upgrade` does not add them: make the database again." in shown
+
+
+async def drop_column(url: URL) -> None:
+    engine = open_engine(url, DatabaseSettings())
+    async with engine.begin() as connection:
+        await connection.execute(text("ALTER TABLE api_keys DROP COLUMN last_used_at"))
+    await engine.dispose()
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,8 @@ from sqlmodel import col
 from builders import claim_next, submit_reel
 from phoenix.db.columns import db_now
 from phoenix.db.unit_of_work import Database
+from phoenix.errors import Stage
+from phoenix.jobs.execution.claim import renew_leases
 from phoenix.jobs.scheduling.affinity import skip_for_affinity
 from phoenix.jobs.scheduling.dispatch import list_ready, mark_dispatched
 from phoenix.jobs.scheduling.fair_queue import ReadyTask
@@ -57,6 +59,18 @@ async def test_a_clip_is_not_left_to_one_that_is_busy_or_drains(database: Databa
     task = await dispatch_clip(database)
 
     assert not await leaves(database, task)
+
+
+async def test_a_clip_is_left_to_a_worker_that_only_encodes_a_clip_of_its_model(database: Database) -> None:
+    await start_worker(database, "wrk_holder", "animatic")
+    await submit_reel(database)
+    held = await claim_next(database, worker_id="wrk_holder")
+    async with database.write() as uow:
+        stages = {held.task_id: Stage.ENCODE}
+        await renew_leases(uow, worker_id="wrk_holder", task_ids=[held.task_id], lease_s=15, stages=stages)
+    task = await dispatch_clip(database)
+
+    assert await leaves(database, task)
 
 
 async def test_a_worker_takes_the_clip_of_its_own_model_first(database: Database) -> None:

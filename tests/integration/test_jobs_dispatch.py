@@ -4,13 +4,14 @@ from sqlalchemy import update
 from sqlmodel import col
 
 from builders import OWNER, claim_next, complete_next, get_job, submit_reel
-from phoenix.contract import JobOptions
+from phoenix.contract import JobOptions, WaitingCode, WaitingReason
 from phoenix.db.columns import db_now
 from phoenix.db.unit_of_work import Database
 from phoenix.jobs.scheduling.dispatch import list_dispatched, mark_dispatched, plan_dispatch, undispatch
 from phoenix.jobs.scheduling.fair_queue import ReadyTask
 from phoenix.jobs.scheduling.leader_lease import acquire_leader_lease, release_leader_lease
-from phoenix.jobs.scheduling.queue_positions import QueuePositions, read_queue_snapshot
+from phoenix.jobs.scheduling.queue_positions import QueuePositions
+from phoenix.jobs.scheduling.queue_snapshots import read_queue_snapshot
 from phoenix.jobs.scheduling.workers import WorkerReport, record_heartbeat
 from phoenix.jobs.tables import TaskRow
 
@@ -96,7 +97,7 @@ async def test_a_task_in_back_off_is_not_dispatched(database: Database) -> None:
     await start_worker(database)
     job_id = await submit_reel(database)
     async with database.write() as uow:
-        await uow.session.execute(update(TaskRow).where(col(TaskRow.job_id) == job_id).values(ready_at=db_now(60)))
+        await uow.session.execute(update(TaskRow).where(col(TaskRow.job_id) == job_id).values(eligible_at=db_now(60)))
 
     assert await choose(database) == []
 
@@ -110,15 +111,7 @@ async def test_the_queue_position_counts_the_jobs_that_start_earlier(database: D
     position = (await QueuePositions(database).find([job]))[last]
 
     assert position.queue_position == 2
-    assert position.waiting_reason == "2 jobs will start before this one."
-
-
-async def test_a_job_without_a_worker_says_so(database: Database) -> None:
-    job = await get_job(database, await submit_reel(database))
-
-    position = (await QueuePositions(database).find([job]))[job.row.id]
-
-    assert position.waiting_reason == "No gpu worker is running."
+    assert position.waiting_reason == WaitingReason(code=WaitingCode.AHEAD, detail="2 jobs will start before this one.")
 
 
 async def test_usage_counts_against_an_owner(database: Database) -> None:
@@ -153,4 +146,4 @@ async def test_a_job_that_came_after_the_snapshot_gets_its_position(database: Da
     late = await get_job(database, await submit_reel(database, "a", "b"))
     of_another = await get_job(database, await submit_reel(database, owner_id="key_small"))
 
-    assert [snapshot.find_work_ahead(job).jobs_ahead for job in (late, of_another)] == [3, 1]
+    assert [snapshot.find_work_ahead(job.row, job.tasks[0]).jobs_ahead for job in (late, of_another)] == [3, 1]

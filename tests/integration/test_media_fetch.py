@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from fixtures.lookups import answer_lookups
 from phoenix.errors import FailureCode, Stage, TaskFailed
 from phoenix.media.fetch import fetch_file
 from phoenix.media.ssrf import EgressPolicy
@@ -148,16 +149,17 @@ async def test_our_own_network_is_not_reached_by_address(site: Site, output: Pat
 
 
 @pytest.mark.parametrize("addresses", [["127.0.0.1"], ["93.184.215.14", "127.0.0.1"], ["::ffff:127.0.0.1"]])
-async def test_a_public_name_that_leads_inside_is_refused(
+async def test_a_public_name_that_leads_inside_is_refused_like_a_host_that_does_not_answer(
     site: Site, output: Path, monkeypatch: pytest.MonkeyPatch, addresses: list[str]
 ) -> None:
     lookups = answer_lookups(monkeypatch, addresses)
     policy = replace(trusting(site), allow_private=False)
 
-    with pytest.raises(TaskFailed, match="may not be fetched"):
+    with pytest.raises(TaskFailed, match="no usable response") as caught:
         await fetch_file(site.url(host="sounds.example"), output, policy=policy, max_bytes=100, timeout_s=5)
 
     assert (site.requests, lookups) == ([], ["sounds.example"])
+    assert caught.value.retriable
 
 
 async def test_a_name_is_resolved_once_and_is_the_host_of_the_request(
@@ -171,22 +173,6 @@ async def test_a_name_is_resolved_once_and_is_the_host_of_the_request(
 
     assert lookups == ["sounds.example"]
     assert f"host: sounds.example:{site.port}" in site.requests[0].lower()
-
-
-def answer_lookups(monkeypatch: pytest.MonkeyPatch, addresses: list[str]) -> list[str]:
-    """Answers names with `addresses`; returns the list of names that were asked for."""
-    asked: list[str] = []
-    loop = asyncio.get_running_loop()
-    look_up = loop.getaddrinfo
-
-    async def getaddrinfo(host: str, port: int, **options: Any) -> list[Any]:
-        if host in addresses:
-            return await look_up(host, port, **options)
-        asked.append(host)
-        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in addresses]
-
-    monkeypatch.setattr(loop, "getaddrinfo", getaddrinfo)
-    return asked
 
 
 async def test_a_body_that_states_too_many_bytes_is_not_read(site: Site, output: Path) -> None:

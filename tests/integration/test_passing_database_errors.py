@@ -50,3 +50,9 @@ async def test_a_table_or_column_that_is_missing_is_reported_as_a_missing_migrat
     with pytest.raises(SchemaOutdated, match="phoenix db upgrade"):
         async with database.read() as session:
             await session.execute(text(f"SELECT {what}"))
+
+
+async def test_a_column_that_an_insert_lacks_is_reported_in_the_same_way(database: Database) -> None:
+    with pytest.raises(SchemaOutdated, match="earlier checkout"):
+        async with database.write() as uow:
+            await uow.session.execute(text("INSERT INTO secrets (name, no_such_column) VALUES ('a', 'b')"))

@@ -1,11 +1,16 @@
 """No URL of a client's makes this server call its own network: refused when it is submitted, without a packet sent."""
 
 import asyncio
+import io
 from collections.abc import AsyncIterator
 
 import pytest
 
 from fixtures.api import Api, assert_problem, pointers, reel_body
+from fixtures.log_lines import lines_about
+from fixtures.lookups import answer_lookups
+from phoenix.api.background.webhook_attempt import DeliveryOutcome, post
+from phoenix.media.ssrf import EgressPolicy, open_pool
 
 INSIDE = [
     "https://127.0.0.1/",
@@ -37,6 +42,7 @@ INSIDE = [
     "https://good:pw@good.example/",
     "https://127.0.0.1\\@good.example/",
     "https://good.example:6379/",
+    "https://good.example:0/",
     "https://localhost/",
     "https://localhost:6379/",
     "https://printer.local/",
@@ -110,3 +116,20 @@ async def test_a_public_url_is_accepted(api: Api, url: str) -> None:
     response = await api.http.post("/v1/reels", json=reel_body(webhook={"url": url}, soundtrack={"url": url}))
 
     assert response.status_code == 202, response.text
+
+
+async def test_an_outcome_does_not_reveal_that_a_name_leads_inside(
+    monkeypatch: pytest.MonkeyPatch, log_lines: io.StringIO
+) -> None:
+    async def try_webhook(addresses: list[str]) -> DeliveryOutcome:
+        answer_lookups(monkeypatch, addresses)
+        policy = EgressPolicy()
+        async with open_pool(policy) as pool:
+            return await post(pool, "https://hook.example/", b"{}", {}, policy=policy, timeout_s=60)
+
+    # No address at all, as for a name that does not exist.
+    outcomes = [await try_webhook(addresses) for addresses in ([], ["127.0.0.1"], ["10.0.0.1"], ["169.254.169.254"])]
+
+    assert outcomes == [DeliveryOutcome(error="No valid response.")] * 4
+    logged = lines_about(log_lines, "a host was not called because its name leads to a private address")
+    assert [line["host"] for line in logged] == ["hook.example"] * 3

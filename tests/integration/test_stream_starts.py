@@ -19,7 +19,7 @@ from phoenix.events.fanout.hub import Hub
 from phoenix.events.log_interface import CoalescingEventLog
 from phoenix.events.progress_cache import NO_PROGRESS, ProgressSnapshot
 from phoenix.events.pubsub.subscriber import PubSubSubscriber
-from phoenix.events.sse.frame_writers import owner_stream
+from phoenix.events.sse.snapshot_and_replay import owner_stream
 from phoenix.jobs.event_log.reader import SqlEventLog
 from phoenix.jobs.scheduling.queue_positions import QueuePositions
 from phoenix.settings import EventSettings

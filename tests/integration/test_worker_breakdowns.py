@@ -93,9 +93,8 @@ async def test_an_encoder_that_runs_out_of_memory_is_reported_and_the_next_attem
     open_harness: OpenHarness, tiny_wan_catalog: Path, tmp_path: Path, how: str
 ) -> None:
     ffmpeg = tmp_path / "ffmpeg"
-    ffmpeg.write_text(
-        f'#!/bin/sh\nif mkdir {tmp_path}/once 2>/dev/null; then {ENDS[how]}; fi\nexec {find_ffmpeg()} "$@"\n'
-    )
+    ends = f'case "$*" in *self-test*) ;; *) if mkdir {tmp_path}/once 2>/dev/null; then {ENDS[how]}; fi; esac'
+    ffmpeg.write_text(f'#!/bin/sh\n{ends}\nexec {find_ffmpeg()} "$@"\n')
     ffmpeg.chmod(0o755)
     harness = await open_harness(
         engine=EngineSettings(catalog_file=tiny_wan_catalog), media=MediaSettings(ffmpeg=str(ffmpeg))

@@ -5,6 +5,7 @@ import pytest
 from fixtures.gated_ffmpeg import GatedFfmpeg
 from fixtures.workplace import OpenHarness, WorkerHarness, a_reel
 from phoenix.contract import ArtifactKind, JobState
+from phoenix.jobs.scheduling.workers import view_queue, view_workers
 from phoenix.settings import MediaSettings
 
 
@@ -29,9 +30,14 @@ async def test_the_next_clip_is_rendered_while_one_is_encoded(
         await gated_ffmpeg.until_begun()
         await harness.until_step(job_id, 4, clip=1)
         assert not await harness.artifacts(job_id, ArtifactKind.CLIP)
+        async with harness.services.database.read() as session:
+            (gpu, *_) = (await view_queue(session)).queues
+            (worker,) = await view_workers(session)
         gated_ffmpeg.open()
         job = await harness.until_ended(job_id)
     assert job.row.state is JobState.SUCCEEDED
+    assert (gpu.running, gpu.finishing, gpu.slots) == (1, 1, 1)
+    assert (worker.running, worker.finishing) == ([job_id], [job_id])
 
 
 async def test_a_cancel_while_a_clip_is_encoded_ends_it_and_leaves_the_next_clip_as_on_a_fresh_worker(

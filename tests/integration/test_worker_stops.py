@@ -77,7 +77,8 @@ async def test_a_run_that_takes_too_long_is_stopped_and_fails(open_harness: Open
             await end_overdue(uow, job_id)
         job = await harness.until_ended(job_id)
     assert job.row.state is JobState.FAILED
-    assert (job.row.error or {})["code"] == "RUN_TIMEOUT"
+    error = job.row.error or {}
+    assert (error["code"], error["stage"]) == ("RUN_TIMEOUT", "denoise")
 
 
 async def test_a_clip_whose_lease_was_lost_is_stopped_and_made_again(open_harness: OpenHarness) -> None:

@@ -135,6 +135,20 @@ def test_the_command_ends_with_a_device_that_is_not_there(tmp_path: Path, sqlite
     assert "Traceback" not in ended.stderr
 
 
+def test_the_command_ends_with_an_ffmpeg_that_cannot_make_a_reel(
+    tmp_path: Path, sqlite_url: URL, redis_url: str
+) -> None:
+    command = [sys.executable, "-m", "phoenix.worker", "--queue", "media"]
+    ours = {"PYTHONPATH": os.pathsep.join(sys.path), "PHOENIX_DATA_DIR": str(tmp_path), "REDIS_URL": redis_url}
+    environment = {**os.environ, **ours, "PHOENIX_MEDIA__FFMPEG": "/bin/true"}
+    ended = child_processes.run(
+        command, check=False, env=environment, capture_output=True, text=True, timeout=TIMEOUT_S
+    )
+    assert ended.returncode == ExitStatus.UNUSABLE
+    assert "/bin/true cannot encode a clip" in ended.stdout + ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
 async def test_a_task_that_cannot_be_handed_back_is_left_to_the_lease_reaper_and_the_others_are_not(
     open_harness: OpenHarness,
 ) -> None:

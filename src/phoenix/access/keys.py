@@ -182,5 +182,13 @@ async def record_use(uow: UnitOfWork, key_id: str) -> None:
     await uow.session.execute(update(ApiKeyRow).where(col(ApiKeyRow.id) == key_id, is_stale).values(last_used_at=now))
 
 
+def ids_of(key: str) -> tuple[str, str]:
+    """The public id of a key, and the id of its secret. Raises `ValueError` if this is no key."""
+    match = _KEY.fullmatch(key)
+    if match is None:
+        raise ValueError("this is no API key")
+    return match["id"], id_of(digest_of(match["secret"]))
+
+
 def _join(key_id: str, secret: str) -> str:
     return f"phx_{key_id}_{secret}"

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from sqlalchemy import text
+from sqlmodel import select
 
 from phoenix.access.tables import SecretRow
-from phoenix.db import Database
+from phoenix.db import Database, UnitOfWork
 from phoenix.errors import Forbidden, Unauthenticated
 
 _VERSION = "1"
@@ -73,11 +74,23 @@ _INSERT_IF_MISSING = text("INSERT INTO secrets (name, value) VALUES (:name, :val
 
 
 async def get_or_create_secret(database: Database, name: str) -> bytes:
-    """The secret of this name (256 random bits), generated if there is none yet."""
+    """The secret of this name (256 random bits), generated if there is none yet.
+
+    Raises `SecretUnreadable` if it was encrypted with a key that the settings lack.
+    """
     async with database.read() as session:
         row = await session.get(SecretRow, name)
     if row is None:
         async with database.write() as uow:
-            await uow.session.execute(_INSERT_IF_MISSING, {"name": name, "value": secrets.token_urlsafe(32)})
+            value = uow.cipher.encrypt(secrets.token_urlsafe(32))
+            await uow.session.execute(_INSERT_IF_MISSING, {"name": name, "value": value})
             row = await uow.session.get_one(SecretRow, name)
-    return row.value.encode()
+    return database.cipher.decrypt(row.value).encode()
+
+
+async def encrypt_shared_secrets(uow: UnitOfWork) -> int:
+    """Encrypts the secrets that all replicas share with the first key. Returns how many there are."""
+    rows = (await uow.session.scalars(select(SecretRow).with_for_update())).all()
+    for row in rows:
+        row.value = uow.cipher.renew(row.value)
+    return len(rows)

@@ -33,3 +33,4 @@ class SecretRow(SQLModel, table=True):
 
     name: str = Field(primary_key=True)
     value: str
+    """As `SecretCipher` stores it."""

@@ -12,11 +12,12 @@ from phoenix import RELEASE
 from phoenix.api.errors.problems import install_problem_handlers
 from phoenix.api.http.body_limits import BodyLimit, BodyLimits
 from phoenix.api.http.declarations import PROBLEM
+from phoenix.api.http.host_policy import HostPolicy
 from phoenix.api.http.request_ids import HEADER
 from phoenix.api.lifespan import open_app_state
-from phoenix.api.middleware import Cors, ErrorBoundary, RequestLog, RequestMetrics
+from phoenix.api.middleware import Cors, ErrorBoundary, HostCheck, RequestLog, RequestMetrics
 from phoenix.api.openai import videos
-from phoenix.api.openapi.documents import DESCRIPTION, EXACT_PATH, TAGS, Documents
+from phoenix.api.openapi.documents import DESCRIPTION, EXACT_PATH, PAGE_ASSETS, PAGE_PATH, TAGS, Documents
 from phoenix.api.routes import artifacts, content, create_jobs, event_streams, fleet, health, jobs, models, webhooks
 from phoenix.dashboard import mount
 from phoenix.settings import Settings
@@ -52,11 +53,11 @@ def create_app(settings: Settings) -> FastAPI:
             yield
 
     meters = Meters()
-    # The page at /docs has its scripts with it, as a GPU node may be offline. ReDoc would load a logo from its maker.
+    # Brings the scripts of the page at /docs, as a GPU node may be offline. ReDoc would load a logo from its maker.
     app = FastAPIOffline(
+        docs_url=None,
         redoc_url=None,
-        static_url="/docs/assets",
-        favicon_url="/dashboard/icon.svg",
+        static_url=PAGE_ASSETS,
         title="Phoenix",
         version=RELEASE,
         summary="A self-hosted video-generation backend.",
@@ -77,6 +78,7 @@ def create_app(settings: Settings) -> FastAPI:
         app.include_router(module.router)
     documents = Documents(app)
     app.openapi = lambda: documents.plain
+    app.add_route(PAGE_PATH, documents.show_page, include_in_schema=False)
     app.add_route(EXACT_PATH, documents.show_exact, include_in_schema=False)
     mount(app)
     return app
@@ -95,7 +97,7 @@ def _middleware(settings: Settings, meters: Meters) -> list[Middleware]:
     cors = Middleware(
         Cors,
         allow_origins=settings.api.cors_origins,
-        allow_credentials=True,
+        allow_credentials=settings.api.cors_credentials,
         allow_methods=["*"],
         allow_headers=["*"],
         expose_headers=_EXPOSED_HEADERS,
@@ -103,7 +105,9 @@ def _middleware(settings: Settings, meters: Meters) -> list[Middleware]:
     return [
         Middleware(RequestLog),
         Middleware(RequestMetrics, meters=meters),
+        # Outside of all that may refuse a request: it closes the connection if a long body is left unread.
+        Middleware(BodyLimits, default=body, by_path={artifacts.UPLOADS_PATH: upload, videos.VIDEOS_PATH: upload}),
+        Middleware(HostCheck, policy=HostPolicy.from_settings(settings)),
         *([cors] if settings.api.cors_origins else []),
         Middleware(ErrorBoundary),
-        Middleware(BodyLimits, default=body, by_path={artifacts.UPLOADS_PATH: upload, videos.VIDEOS_PATH: upload}),
     ]

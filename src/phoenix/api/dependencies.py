@@ -3,14 +3,15 @@
 All are `async`, though few await anything: FastAPI runs a sync dependency in a thread, which costs more than its work.
 """
 
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
 from fastapi import Depends, Request, Response
 from fastapi.routing import APIRoute
 
 from phoenix.access import keys
-from phoenix.api.http.request_ids import request_id_of, traceparent_of
+from phoenix.api.http.request_ids import record_presented, request_id_of, traceparent_of
 from phoenix.api.job_views import JobViews
 from phoenix.api.lifespan import AppState
 from phoenix.db import Database
@@ -49,14 +50,23 @@ async def get_reader(request: Request) -> keys.Caller:
 
 async def _authenticate(request: Request) -> keys.Caller:
     state = await get_app_state(request)
-    try:
+    async with counting_failed_auth(request, state):
         caller = await state.authenticator.authenticate(request.headers)
-    except Unauthenticated:
-        await state.request_limits.count_failed_auth(request.scope)
-        raise
+    if caller is not keys.ANYBODY:
+        record_presented(request.scope, caller.owner_id, caller.secret_id)
     await state.request_limits.count(request.scope, caller)
     state.key_usage.record(caller)
     return caller
+
+
+@asynccontextmanager
+async def counting_failed_auth(request: Request, state: AppState) -> AsyncGenerator[None]:
+    """Counts a key or token that the block refuses. Raises `RateLimited` if the client's address has sent too many."""
+    try:
+        yield
+    except Unauthenticated:
+        await state.request_limits.count_failed_auth(request.scope)
+        raise
 
 
 async def get_caller(request: Request) -> keys.Caller:

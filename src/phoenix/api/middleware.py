@@ -1,4 +1,4 @@
-"""ASGI middleware around every request: id and trace, log, metrics, CORS, and a 500 for unexpected errors."""
+"""ASGI middleware around every request: id and trace, log, metrics, host, CORS, and a 500 for unexpected errors."""
 
 import time
 
@@ -11,8 +11,10 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from phoenix.api.errors.problems import explain, problem_response
-from phoenix.api.http.request_ids import HEADER, assign_request_id, store_traceparent
+from phoenix.api.http.host_policy import HostPolicy
+from phoenix.api.http.request_ids import HEADER, assign_request_id, audit_fields, store_traceparent
 from phoenix.api.rate_limits import rate_limit_headers
+from phoenix.errors import RequestError
 from phoenix.telemetry import traces
 from phoenix.telemetry.logs import get_logger, log_context
 from phoenix.telemetry.meters import Meters
@@ -56,6 +58,7 @@ class RequestLog:
                     path=scope["path"],
                     status=status,
                     duration_ms=round((time.monotonic() - started_s) * 1000, 1),
+                    **audit_fields(scope),
                 )
 
 
@@ -128,8 +131,25 @@ class RequestMetrics:
         self._meters.observe_response(method, route, status, seconds)
 
 
+class HostCheck:
+    """Refuses requests that the host policy forbids, before anything of the body is read."""
+
+    def __init__(self, app: ASGIApp, policy: HostPolicy) -> None:
+        self._app = app
+        self._policy = policy
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            try:
+                self._policy.check(scope["method"], scope["http_version"], Headers(scope=scope))
+            except RequestError as refused:
+                await problem_response(scope, explain(refused))(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
+
+
 class Cors(CORSMiddleware):
-    """Lets pages of the listed origins read responses, with credentials."""
+    """Lets pages of the listed origins read responses."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:

@@ -9,6 +9,7 @@ import secrets
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from ipaddress import IPv4Address, ip_address, ip_network
 from typing import Any
 
 from redis.asyncio import Redis
@@ -102,15 +103,30 @@ class RequestLimits:
             raise _rate_limited(detail, self._requests, decision)
 
     async def count_failed_auth(self, scope: Scope) -> None:
-        """Counts a request without a valid key. Raises `RateLimited` if the address has made too many."""
+        """Counts a request with no valid key or token. Raises `RateLimited` if the address has made too many."""
         if not self._failed_auth.quota:
             return
         address = scope["client"][0] if scope.get("client") else "unknown"
-        decision = await self._buckets.take_token(self._failed_auth, address)
+        decision = await self._buckets.take_token(self._failed_auth, to_subject(address))
         if decision is not None and not decision.is_allowed:
             raise _rate_limited(
-                "Too many requests without a valid key come from this address.", self._failed_auth, decision
+                "Too many requests without a valid key or token come from this address.", self._failed_auth, decision
             )
+
+
+_IPV6_PREFIX = 64
+"""Bits. One host of IPv6 usually owns all addresses of such a network, and could use another one for each request."""
+
+
+def to_subject(address: str) -> str:
+    """What failed authentications from this address are counted under: the address, or its network for IPv6."""
+    try:
+        ip = ip_address(address)
+    except ValueError:
+        return address
+    if isinstance(ip, IPv4Address):
+        return str(ip)
+    return str(ip.ipv4_mapped or ip_network((int(ip), _IPV6_PREFIX), strict=False))
 
 
 def to_headers(policy: RateLimitPolicy, decision: RateLimitDecision) -> Mapping[str, str]:

@@ -29,7 +29,7 @@ from phoenix.contract import (
     StitchRequest,
 )
 from phoenix.errors import FieldError, Gone, InvalidRequest, NotFound
-from phoenix.events.sse.frame_writers import job_stream
+from phoenix.events.sse.snapshot_and_replay import job_stream
 from phoenix.jobs.artifacts import find_known_media
 from phoenix.jobs.repository import FullJob
 from phoenix.jobs.submission.admission_control import Quota

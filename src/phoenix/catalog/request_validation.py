@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from phoenix.catalog import resolve
 from phoenix.catalog.model import Catalog, ModelSpec
 from phoenix.catalog.resolve import Size, ValidationReport
+from phoenix.clock import in_seconds
 from phoenix.contract import (
     MediaInfo,
     ReelRequest,
@@ -159,8 +160,8 @@ def _check_length(
     if total_s > limits.max_reel_duration_s + _TOLERANCE_S:
         report.add_error(
             pointer,
-            f"the result would be {total_s:.4g} s long and this server makes at most"
-            f" {limits.max_reel_duration_s:g} s; use fewer or shorter clips",
+            f"the result would be {in_seconds(total_s)} long and this server makes at most"
+            f" {in_seconds(limits.max_reel_duration_s)}; use fewer or shorter clips",
         )
     if request.soundtrack is not None:
         _check_fades(request.soundtrack, total_s, report, pointer="/soundtrack")
@@ -174,7 +175,7 @@ def _check_crossfade(transition: Transition, lengths_s: Sequence[float], report:
     if transition.duration_s > longest_s + _TOLERANCE_S:
         report.add_error(
             "/transition/duration_s",
-            f"a crossfade takes at most half of the shortest clip, here {longest_s:.4g} s;"
+            f"a crossfade takes at most half of the shortest clip, here {in_seconds(longest_s)};"
             " shorten it, lengthen the clips, or use a cut",
         )
 
@@ -186,7 +187,7 @@ def _check_fades(sound: SoundtrackRequest, length_s: float, report: ValidationRe
         name = "fade_out_s" if sound.fade_out_s else "fade_in_s"
         report.add_error(
             f"{pointer}/{name}",
-            f"the fades take {fades_s:g} s and the result is {length_s:.4g} s long; shorten them",
+            f"the fades take {in_seconds(fades_s)} and the result is {in_seconds(length_s)} long; shorten them",
         )
 
 
@@ -202,7 +203,7 @@ def _check_soundtrack(
     if info.media == "image" or (info.media == "video" and info.audio_codec is None):
         report.add_error(f"{pointer}/artifact_id", "this artifact has no sound; give an artifact with sound")
     elif info.duration_s is not None and sound.start_s >= info.duration_s:
-        report.add_error(f"{pointer}/start_s", f"the sound is {info.duration_s:.4g} s long; begin before its end")
+        report.add_error(f"{pointer}/start_s", f"the sound is {in_seconds(info.duration_s)} long; begin before its end")
 
 
 def _check_images(request: ReelRequest, media: Mapping[str, MediaInfo], report: ValidationReport) -> None:

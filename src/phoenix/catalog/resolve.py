@@ -7,6 +7,7 @@ from fractions import Fraction
 from typing import Generic, NamedTuple, TypeVar
 
 from phoenix.catalog.model import FloatRange, FrameRule, IntRange, ModelSpec, SizeRule
+from phoenix.clock import in_seconds, plain_number
 from phoenix.contract import Adjustment, AspectRatio, ClipRequest, ReelRequest, Resolution, Transition
 from phoenix.errors import FieldError, InvalidRequest
 
@@ -178,8 +179,8 @@ def resolve_frames(request: ReelRequest, index: int, model: ModelSpec, report: V
     if abs(frames - wanted) > FRAME_TOLERANCE:
         report.add_adjustment(
             given.pointer,
-            requested=f"{given.value:g} s ({wanted:.4g} frames at {fps} fps)",
-            resolved=f"{frames / fps:.6g} s ({frames} frames)",
+            requested=f"{in_seconds(given.value)} ({plain_number(wanted)} frames at {fps} fps)",
+            resolved=f"{in_seconds(frames / fps)} ({frames} frames)",
             reason=_frame_reason(model),
         )
     return frames
@@ -211,7 +212,8 @@ def _check_range(rule: IntRange | FloatRange, given: _Given[_T], model: ModelSpe
     nearest = type(given.value)(min(max(given.value, rule.minimum), rule.maximum))
     report.add_error(
         given.pointer,
-        f"{model.id} takes {rule.minimum:g} to {rule.maximum:g} here; the nearest is {nearest:g}",
+        f"{model.id} takes {plain_number(rule.minimum)} to {plain_number(rule.maximum)} here;"
+        f" the nearest is {plain_number(nearest)}",
     )
     return nearest
 

@@ -14,6 +14,7 @@ from phoenix.cli.plan import plan
 from phoenix.cli.serverless.runpod import PASS_OPTIONS_ON, run_runpod
 from phoenix.cli.serving import db_app, run_api, run_doctor, run_workers
 from phoenix.cli.up import run_up
+from phoenix.private_files import keep_files_private
 
 app = typer.Typer(
     name="phoenix",
@@ -52,4 +53,5 @@ def phoenix(
 
 
 def main() -> None:
+    keep_files_private()
     app()

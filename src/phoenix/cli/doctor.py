@@ -13,15 +13,19 @@ from pathlib import Path
 from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
+# Imported, because a schema is compared with the tables that were imported.
+from phoenix.access import tables as access_tables  # noqa: F401  # pyright: ignore[reportUnusedImport]
 from phoenix.child_processes import stop_process
 from phoenix.cli.console import NEWER_SCHEMA
 from phoenix.cli.embedded.redis_server import find_redis_server
 from phoenix.db.engine import database_url
 from phoenix.db.schema import SchemaAge, read_schema
-from phoenix.errors import PhoenixError
+from phoenix.errors import PhoenixError, install_extra
 from phoenix.events.pubsub.redis_client import open_redis, send
 from phoenix.ids import new_artifact_id
-from phoenix.media.ffmpeg import find_ffmpeg
+from phoenix.jobs.webhooks import tables as webhook_tables  # noqa: F401  # pyright: ignore[reportUnusedImport]
+from phoenix.media.ffmpeg import MediaTools, find_ffmpeg
+from phoenix.media.self_test import run_self_test
 from phoenix.settings import Settings
 from phoenix.storage.keys import upload_key
 from phoenix.storage.store import open_store
@@ -91,7 +95,8 @@ async def check_ffmpeg(settings: Settings) -> Finding:
     absent = [name for name in ("libx264", "aac") if f" {name} " not in encoders]
     if absent:
         return Finding("ffmpeg", CheckStatus.MISSING, f"{ffmpeg} cannot encode {', '.join(absent)}", REMEDIES["ffmpeg"])
-    return Finding("ffmpeg", CheckStatus.OK, ffmpeg)
+    await asyncio.to_thread(run_self_test, MediaTools.from_settings(settings.media))
+    return Finding("ffmpeg", CheckStatus.OK, f"{ffmpeg}, which made a tiny reel")
 
 
 async def check_redis(settings: Settings) -> Finding:
@@ -114,6 +119,8 @@ async def check_database(settings: Settings) -> Finding:
     if schema.age is SchemaAge.NEWER:
         detail = f"{shown} has schema {schema.revision}, which is newer than this version"
         return Finding("database", CheckStatus.NOTE, detail, NEWER_SCHEMA)
+    if schema.age is SchemaAge.EDITED:
+        return Finding("database", CheckStatus.MISSING, f"{shown} {schema.explain_edit()}")
     if not schema.age.is_usable:
         remedy = "Run `phoenix db upgrade`; `phoenix up` upgrades by itself."
         return Finding(
@@ -147,7 +154,7 @@ async def check_space(settings: Settings) -> Finding:
 async def check_gpu(_settings: Settings) -> Finding:
     if find_spec("torch") is None:
         detail = "no torch: local diffusion models cannot be served"
-        return Finding("GPU", CheckStatus.NOTE, detail, "Install `phoenix[worker]` on machines with a GPU.")
+        return Finding("GPU", CheckStatus.NOTE, detail, f"On machines with a GPU, {install_extra('worker')}.")
     names = (await _output_of(sys.executable, "-c", LIST_GPUS)).split("\n")
     gpus = [name for name in names if name]
     if not gpus:
@@ -167,9 +174,9 @@ CHECKS: dict[str, Check] = {
     "GPU": check_gpu,
 }
 REMEDIES = {
-    "ffmpeg": "Install `phoenix[media]`, which contains ffmpeg, or set PHOENIX_MEDIA__FFMPEG.",
-    "redis": "Start Redis, correct REDIS_URL, or unset REDIS_URL and install `phoenix[embedded]`.",
-    "database": "Start the database, or correct DATABASE_URL; `phoenix[postgres]` contains the driver.",
+    "ffmpeg": f"For an ffmpeg, {install_extra('media')}; or set PHOENIX_MEDIA__FFMPEG.",
+    "redis": f"Start Redis, or correct REDIS_URL. Or unset REDIS_URL and {install_extra('embedded')}.",
+    "database": f"Start the database, or correct DATABASE_URL. For the driver, {install_extra('postgres')}.",
     "storage": "Correct PHOENIX_STORAGE__URL and its credentials, or the permissions of PHOENIX_DATA_DIR.",
 }
 # Runs in a separate process: torch takes a second and 200 MB, and a broken driver may crash the process.

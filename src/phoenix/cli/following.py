@@ -8,6 +8,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 
 from phoenix.cli.console import format_seconds, printable
 from phoenix.client import Event, Phoenix
+from phoenix.clock import in_seconds
 from phoenix.contract import (
     Clip,
     ClipFailed,
@@ -20,6 +21,8 @@ from phoenix.contract import (
     Job,
     JobQueueMoved,
     JobSnapshot,
+    WaitingCode,
+    WaitingReason,
 )
 
 MANY_CLIPS = 12
@@ -49,6 +52,7 @@ class LineDisplay:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._shown_tenths = 0
+        self._shown_wait: str | None = None
 
     def __enter__(self) -> None:
         return None
@@ -63,8 +67,12 @@ class LineDisplay:
                 self._shown_tenths = tenths
                 left = f", {format_seconds(event.job_eta_s)} left" if event.job_eta_s is not None else ""
                 self._console.print(f"{event.job_progress:.0%} done{left}")
+        elif isinstance(event, JobQueueMoved) and _describe_wait(event) == self._shown_wait:
+            return
         elif line := describe(event):
             self._console.print(line)
+        if isinstance(event, JobSnapshot | JobQueueMoved):
+            self._shown_wait = _describe_wait(event.job if isinstance(event, JobSnapshot) else event)
 
 
 def describe(event: Event) -> str | None:
@@ -72,17 +80,26 @@ def describe(event: Event) -> str | None:
     match event:
         case JobSnapshot(job=job):
             running = [f"clip {clip.index}: started" for clip in job.clips if clip.state is ClipState.RUNNING]
-            return "\n".join([f"{job.id} {job.state.value}, {_count(job.clips)}, {job.progress:.0%} done", *running])
-        case JobQueueMoved(queue_position=int() as position):
-            return f"position {position} in the queue" + (
-                f": {printable(reason)}" if (reason := event.waiting_reason) else ""
+            wait = [text] if (text := _describe_wait(job)) else []
+            return "\n".join(
+                [f"{job.id} {job.state.value}, {_count(job.clips)}, {job.progress:.0%} done", *wait, *running]
             )
+        case JobQueueMoved():
+            return _describe_wait(event)
         case ClipStarted() | ClipSucceeded() | ClipRetrying() | ClipFailed():
             return f"clip {event.clip_index}: {describe_clip(event)}"
-        case ClipProgress() | ClipPreview() | JobQueueMoved():
+        case ClipProgress() | ClipPreview():
             return None
         case _:
             return event.type.removeprefix("job.")
+
+
+def _describe_wait(waiting: Job | JobQueueMoved) -> str | None:
+    """What the job waits for. None if a part of it runs, and once it has ended."""
+    reason = printable(waiting.waiting_reason.detail) if waiting.waiting_reason else None
+    if waiting.queue_position is None:
+        return f"waiting: {reason}" if reason else None
+    return f"position {waiting.queue_position} in the queue" + (f": {reason}" if reason else "")
 
 
 def _count(clips: list[Clip]) -> str:
@@ -97,7 +114,7 @@ def describe_clip(event: ClipStarted | ClipSucceeded | ClipRetrying | ClipFailed
         case ClipSucceeded():
             return "done"
         case ClipRetrying():
-            return f"retry in {event.retry_in_s:g} s, {printable(event.reason.message)}"
+            return f"retry in {in_seconds(event.retry_in_s)}, {printable(event.reason.message)}"
         case ClipFailed():
             return f"failed, {printable(event.error.message)}"
 
@@ -116,6 +133,7 @@ class BarDisplay:
         )
         self._job_bar: TaskID | None = None
         self._clips: dict[int, TaskID] = {}
+        self._shown_reason: WaitingReason | None = None
 
     def __enter__(self) -> None:
         self._progress.start()
@@ -128,7 +146,7 @@ class BarDisplay:
             case JobSnapshot():
                 self._show_job(event.job)
             case JobQueueMoved():
-                self._update_job(f"position {event.queue_position}" if event.queue_position is not None else "")
+                self._show_wait(event)
             case ClipProgress():
                 self._show_clip(event.clip_index, event.progress, f"step {event.step}/{event.steps}")
                 left = f"{format_seconds(event.job_eta_s)} left" if event.job_eta_s is not None else ""
@@ -147,8 +165,19 @@ class BarDisplay:
             self._job_bar = self._progress.add_task(job.kind, total=1, note="")
             self._clips = {clip.index: self._add_clip(clip, len(job.clips)) for clip in job.clips}
         self._update_job(job.state.value, job.progress)
+        if not job.state.is_terminal:
+            self._show_wait(job)
         for clip in job.clips:
             self._show_clip(clip.index, clip.progress, clip.state.value, is_running=clip.state is ClipState.RUNNING)
+
+    def _show_wait(self, waiting: Job | JobQueueMoved) -> None:
+        reason = waiting.waiting_reason
+        if reason is not None or waiting.queue_position is not None:
+            self._update_job("waiting" if waiting.queue_position is None else f"position {waiting.queue_position}")
+        if reason is not None and reason.code is not WaitingCode.AHEAD and reason != self._shown_reason:
+            # Above the bars: a sentence does not fit into the line of a bar.
+            self._progress.console.print(printable(reason.detail))
+        self._shown_reason = reason
 
     def _add_clip(self, clip: Clip, count: int) -> TaskID:
         is_visible = count <= MANY_CLIPS

@@ -40,6 +40,7 @@ from phoenix.cli.options import (
 )
 from phoenix.client import Phoenix, PhoenixClientError
 from phoenix.contract import Job, ResolvedReel, SoundtrackRequest
+from phoenix.private_files import users_permissions
 
 
 @dataclass(frozen=True)
@@ -126,7 +127,8 @@ def _finish(phoenix: Phoenix, job: Job, output: Path | None, *, is_private: bool
     try:
         ended = follow(phoenix, job.id, err)
         require_success(ended)
-        return phoenix.download(ended, output or Path(f"reel-{job.id}.mp4"))
+        with users_permissions():
+            return phoenix.download(ended, output or Path(f"reel-{job.id}.mp4"))
     except KeyboardInterrupt:
         _handle_interrupt(phoenix, job, is_private=is_private)
 

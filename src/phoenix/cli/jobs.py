@@ -11,6 +11,7 @@ from phoenix.cli.following import follow
 from phoenix.cli.options import OutputOption
 from phoenix.cli.tables import clips_table, job_lines, jobs_table, models_table
 from phoenix.contract import JobKind, JobState
+from phoenix.private_files import users_permissions
 
 jobs_app = typer.Typer(no_args_is_help=True, help="Inspect and control jobs.")
 
@@ -86,7 +87,7 @@ def download_job(
     job_id: JobIdArgument, output: OutputOption = None, url: UrlOption = None, api_key: ApiKeyOption = None
 ) -> None:
     """Download the video of a job. The path of the file is the last line of the output."""
-    with exit_on_error(), connect(url, api_key) as phoenix:
+    with exit_on_error(), connect(url, api_key) as phoenix, users_permissions():
         print(phoenix.download(job_id, output or Path(f"reel-{job_id}.mp4")))
 
 

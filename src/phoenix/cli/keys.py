@@ -1,10 +1,13 @@
 """`phoenix keys …`: create, list, rotate and revoke API keys, in the configured database."""
 
 import asyncio
+import getpass
+import os
+import sys
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 from rich.table import Column, Table
@@ -50,6 +53,8 @@ def create_key(
             return await keys.create_key(uow, name, scopes)
 
     made = _on_database(create)
+    key_id, secret_id = keys.ids_of(made)
+    _log("a key was created", key_id=key_id, secret_id=secret_id, name=name, scopes=sorted(scopes))
     _show_key(made)
 
 
@@ -95,7 +100,9 @@ def rotate_key(
         async with database.write() as uow:
             return await keys.rotate_key(uow, key_id, keep_old_for=timedelta(hours=keep_old_for))
 
-    _show_key(_on_database(rotate))
+    made = _on_database(rotate)
+    _log("a key was rotated", key_id=key_id, secret_id=keys.ids_of(made)[1], keep_old_for_h=keep_old_for)
+    _show_key(made)
 
 
 @keys_app.command("revoke")
@@ -108,7 +115,25 @@ def revoke_key(key_id: KeyId) -> None:
             return (await keys.revoke_key(uow, key_id)).name
 
     name = _on_database(revoke)
+    _log("a key was revoked", key_id=key_id, name=name)
     out.print(f"{key_id} ({printable(name)}) is revoked.")
+
+
+def _log(event: str, **fields: Any) -> None:
+    """Writes a line of the log to stderr, with the account that ran the command."""
+    from phoenix.telemetry.logs import configure_logs, get_logger
+
+    log = read_settings().log
+    configure_logs(level=log.level, json_lines=log.json_lines and not sys.stderr.isatty())
+    get_logger(__name__).info(event, **fields, account=_account())
+
+
+def _account() -> str:
+    # A container may run under a number that has no name.
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())
 
 
 def _show_key(key: str) -> None:

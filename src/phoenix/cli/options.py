@@ -85,6 +85,12 @@ PortOption = Annotated[
 ]
 
 
+def with_address(settings: Settings, host: str | None, port: int | None) -> Settings:
+    """The settings with the address that the command line gives."""
+    given = {name: value for name, value in {"host": host, "port": port}.items() if value is not None}
+    return settings.model_copy(update={"api": settings.api.model_copy(update=given)})
+
+
 def check_device_names(names: list[str] | None) -> list[str] | None:
     """Refuses a mistyped device at once. A supervisor would start its workers again and again."""
     for name in names or ():

@@ -33,6 +33,7 @@ from phoenix.cli.options import (
     make_request,
     resolve_reel,
 )
+from phoenix.clock import in_seconds
 from phoenix.contract import ReelRequest, ResolvedReel
 
 
@@ -118,4 +119,4 @@ def _joints(reel: ResolvedReel) -> str:
         return ""
     if reel.transition.kind == "cut":
         return ", joined with cuts"
-    return f", joined with crossfades of {reel.transition.duration_s:g} s"
+    return f", joined with crossfades of {in_seconds(reel.transition.duration_s)}"

@@ -1,13 +1,17 @@
-"""Finds what settings name but is not there, before a server or a worker is started."""
+"""Finds what settings name but is not there, and what would be unsafe, before a server or a worker is started."""
 
 import asyncio
 
 import typer
 
+# Imported, because a schema is compared with the tables that were imported.
+from phoenix.access import tables as access_tables  # noqa: F401  # pyright: ignore[reportUnusedImport]
+from phoenix.api.http.host_policy import HostPolicy
 from phoenix.catalog.model import CatalogError, load_catalog
 from phoenix.cli.console import FAILED, NEWER_SCHEMA, err, printable
 from phoenix.db.engine import database_url
 from phoenix.db.schema import Schema, SchemaAge, read_schema
+from phoenix.jobs.webhooks import tables as webhook_tables  # noqa: F401  # pyright: ignore[reportUnusedImport]
 from phoenix.media.ssrf import EgressPolicy, tls_context
 from phoenix.settings import Settings
 
@@ -18,13 +22,14 @@ ANSWER_WITHIN_S = 5.0
 def check_named(settings: Settings, *, serves_api: bool, serves_media: bool) -> None:
     """Checks that the models and files exist which these processes need.
 
-    Raises `CatalogError` or `CaFileUnusable` with the name of the file or setting.
+    Raises `CatalogError`, `CaFileUnusable` or `UnsafeSettings` with the name of the file or setting.
     """
     catalog, wanted = load_catalog(settings.engine.catalog_file), settings.engine.default_model
     if wanted not in catalog:
         known = ", ".join(spec.id for spec in catalog)
         raise CatalogError(f"PHOENIX_ENGINE__DEFAULT_MODEL: there is no model {wanted!r}; there are: {known}")
     if serves_api:
+        HostPolicy.from_settings(settings)
         tls_context(EgressPolicy.for_webhooks(settings.webhooks))
     if serves_media:
         tls_context(EgressPolicy.from_settings(settings.media))
@@ -44,8 +49,11 @@ def require_schema(settings: Settings) -> None:
         return
     if schema.age is SchemaAge.NEWER:
         err.print(NEWER_SCHEMA)
+    shown = printable(url.render_as_string(hide_password=True))
+    if schema.age is SchemaAge.EDITED:
+        err.print(f"{shown} {schema.explain_edit()}", style="red")
+        raise typer.Exit(FAILED)
     if not schema.age.is_usable:
         lacks = "no tables yet" if schema.age is SchemaAge.MISSING else "the tables of an older version"
-        shown = printable(url.render_as_string(hide_password=True))
         err.print(f"{shown} has {lacks}: run `phoenix db upgrade` first.", style="red")
         raise typer.Exit(FAILED)

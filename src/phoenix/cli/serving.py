@@ -10,8 +10,8 @@ from typing import Annotated
 
 import typer
 
-from phoenix.cli.console import FAILED, NEWER_SCHEMA, err, exit_on_error, out, printable, read_settings
-from phoenix.cli.options import HostOption, PortOption, check_device_names
+from phoenix.cli.console import FAILED, NEWER_SCHEMA, USAGE, err, exit_on_error, out, printable, read_settings
+from phoenix.cli.options import HostOption, PortOption, check_device_names, with_address
 from phoenix.garbage_collection import no_garbage_collection
 
 
@@ -66,9 +66,7 @@ def run_api(
         from phoenix.api.server.serve import serve, serve_reloading
         from phoenix.cli.preflight import check_named, require_schema
 
-    settings = read_settings()
-    given = {name: value for name, value in {"host": host, "port": port}.items() if value is not None}
-    settings = settings.model_copy(update={"api": settings.api.model_copy(update=given)})
+    settings = with_address(read_settings(), host, port)
     with exit_on_error():
         check_named(settings, serves_api=True, serves_media=False)
     require_schema(settings)
@@ -118,6 +116,38 @@ def upgrade_database() -> None:
     with exit_on_error():
         if not upgrade(database_url(settings.database, settings.data_dir)):
             err.print(NEWER_SCHEMA)
+
+
+@db_app.command("new-key")
+def make_encryption_key() -> None:
+    """Print a new key for PHOENIX_DATABASE__ENCRYPTION_KEYS. It is stored nowhere."""
+    from cryptography.fernet import Fernet
+
+    print(Fernet.generate_key().decode())
+
+
+@db_app.command("encrypt")
+def encrypt_secrets() -> None:
+    """Encrypt the stored secrets with the first of PHOENIX_DATABASE__ENCRYPTION_KEYS. Other keys are needed no more."""
+    from phoenix.access.stream_tokens import encrypt_shared_secrets
+    from phoenix.jobs.webhooks.signing_secrets import encrypt_webhook_secrets
+    from phoenix.services import open_database
+
+    settings = read_settings()
+
+    async def encrypt() -> int:
+        database = open_database(settings)
+        try:
+            async with database.write() as uow:
+                return await encrypt_shared_secrets(uow) + await encrypt_webhook_secrets(uow)
+        finally:
+            await database.close()
+
+    if not settings.database.encryption_keys:
+        err.print("PHOENIX_DATABASE__ENCRYPTION_KEYS: there is no key; `phoenix db new-key` makes one.", style="red")
+        raise typer.Exit(USAGE)
+    with exit_on_error():
+        out.print(f"{asyncio.run(encrypt())} secrets are encrypted with the first key.")
 
 
 def run_doctor() -> None:

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from rich.table import Column, Table
 
 from phoenix.cli.console import format_seconds, printable
+from phoenix.clock import plain_number
 from phoenix.contract import Clip, Job, JobState, Model, NumberRange
 
 STATE_STYLES = {
@@ -50,8 +51,11 @@ def job_lines(job: Job) -> list[str]:
         f"  created   {job.created_at.astimezone():%Y-%m-%d %H:%M:%S}",
         f"  times     {', '.join(f'{stage} {format_seconds(elapsed_s)}' for stage, elapsed_s in stages.items())}",
     ]
+    reason = printable(job.waiting_reason.detail) if job.waiting_reason else None
     if job.state is JobState.QUEUED:
-        lines.append(f"  waiting   position {job.queue_position}, {printable(job.waiting_reason or 'reason unknown')}")
+        lines.append(f"  waiting   position {job.queue_position}, {reason or 'reason unknown'}")
+    elif reason:
+        lines.append(f"  waiting   {reason}")
     if not job.state.is_terminal:
         lines.append(f"  left      {format_seconds(job.eta_s)}")
     if job.output:
@@ -112,5 +116,5 @@ def _title(job: Job) -> str:
 def _range(numbers: NumberRange) -> str:
     """`12-24 (16)` with the default in parentheses, or the only value."""
     if numbers.minimum == numbers.maximum:
-        return f"{numbers.default:.3g}"
-    return f"{numbers.minimum:.3g}-{numbers.maximum:.4g} ({numbers.default:.3g})"
+        return plain_number(numbers.default)
+    return f"{plain_number(numbers.minimum)}-{plain_number(numbers.maximum)} ({plain_number(numbers.default)})"

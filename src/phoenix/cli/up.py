@@ -12,7 +12,7 @@ from phoenix.cli.embedded.listening import READY_LINE, listening, url_of
 from phoenix.cli.embedded.lock import FolderLock, Holder, lock_folder
 from phoenix.cli.embedded.redis_server import find_redis_server, socket_path
 from phoenix.cli.embedded.stack import PrivateRedis, Stack
-from phoenix.cli.options import HostOption, PortOption
+from phoenix.cli.options import HostOption, PortOption, with_address
 from phoenix.settings import Settings, SettingsGroup
 
 # Unfinished tasks are handed back and run again, so a short grace period costs only time.
@@ -21,14 +21,14 @@ DRAIN_GRACE_S = 3.0
 G = TypeVar("G", bound=SettingsGroup)
 
 
-def compose(settings: Settings, *, redis_url: str, host: str, port: int, is_terminal: bool) -> Settings:
+def compose(settings: Settings, *, redis_url: str, port: int, is_terminal: bool) -> Settings:
     """The settings of all children. Values that the operator has set stay; paths become absolute."""
     log: dict[str, Any] = {"json_lines": False} if is_terminal else {}
     return settings.model_copy(
         update={
             "data_dir": settings.data_dir.absolute(),
             "redis": settings.redis.model_copy(update={"url": redis_url}),
-            "api": settings.api.model_copy(update={"host": host, "port": port}),
+            "api": settings.api.model_copy(update={"port": port}),
             "worker": _complete(settings.worker, drain_grace_s=DRAIN_GRACE_S),
             "log": _complete(settings.log, **log),
         }
@@ -51,35 +51,24 @@ def run_up(
     Runs the API with the dashboard, and workers. Without REDIS_URL it runs a private Redis, and without DATABASE_URL it
     uses SQLite. Files are kept in PHOENIX_DATA_DIR, or in ./data if that is unset.
     """
-    settings = read_settings()
+    settings = with_address(read_settings(), host, port)
     with exit_on_error(), ExitStack() as resources:
         _check(settings)
         lock = resources.enter_context(lock_folder(settings.data_dir))
-        stack = _prepare(
-            settings,
-            host=host or settings.api.host,
-            port=settings.api.port if port is None else port,
-            workers=workers,
-            lock=lock,
-            resources=resources,
-        )
+        stack = _prepare(settings, workers=workers, lock=lock, resources=resources)
         _migrate(stack.settings)
         asyncio.run(stack.run())
         err.print("Phoenix has ended.", style="dim")
 
 
-def _prepare(
-    settings: Settings, *, host: str, port: int, workers: int, lock: FolderLock, resources: ExitStack
-) -> Stack:
-    listener = resources.enter_context(listening(host, port))
+def _prepare(settings: Settings, *, workers: int, lock: FolderLock, resources: ExitStack) -> Stack:
+    listener = resources.enter_context(listening(settings.api.host, settings.api.port))
     redis = None
     redis_url = settings.redis.url
     if redis_url is None:
         redis = PrivateRedis(find_redis_server(), resources.enter_context(socket_path(settings.data_dir)))
         redis_url = f"unix://{redis.socket}"
-    composed = compose(
-        settings, redis_url=redis_url, host=host, port=listener.getsockname()[1], is_terminal=sys.stderr.isatty()
-    )
+    composed = compose(settings, redis_url=redis_url, port=listener.getsockname()[1], is_terminal=sys.stderr.isatty())
     url = url_of(listener)
 
     def report_ready() -> None:

@@ -25,7 +25,19 @@ from phoenix.contract.events import (
     StreamToken,
 )
 from phoenix.contract.fleet import Health, QueueDepth, QueueName, QueueView, Worker, WorkerList
-from phoenix.contract.jobs import Clip, ClipState, ClipTimings, Job, JobError, JobOutput, JobPage, JobState, JobTimings
+from phoenix.contract.jobs import (
+    Clip,
+    ClipState,
+    ClipTimings,
+    Job,
+    JobError,
+    JobOutput,
+    JobPage,
+    JobState,
+    JobTimings,
+    WaitingCode,
+    WaitingReason,
+)
 from phoenix.contract.models import Model, ModelList, NumberRange
 from phoenix.contract.problems import PROBLEM_MEDIA_TYPE, Problem, ProblemFault
 from phoenix.contract.requests import (
@@ -70,15 +82,21 @@ from phoenix.contract.webhooks import WebhookData, WebhookDelivery, WebhookDeliv
 from phoenix.contract.wire_types import (
     MAX_CLIPS,
     MAX_PROMPT_LENGTH,
+    NO_NUL,
+    PROMPT_PATTERN,
+    TEXT_PATTERN,
+    WHOLE,
     AspectRatio,
     JobKind,
     Omittable,
+    PageLimit,
     Priority,
     Progress,
     Prompt,
     Resolution,
     Seed,
     TerminalEventType,
+    Text,
     Timestamp,
     View,
 )
@@ -86,10 +104,14 @@ from phoenix.contract.wire_types import (
 __all__ = [
     "MAX_CLIPS",
     "MAX_PROMPT_LENGTH",
+    "NO_NUL",
     "PROBLEM_MEDIA_TYPE",
+    "PROMPT_PATTERN",
     "SIZE_PATTERN",
     "TERMINAL_EVENT_TYPES",
+    "TEXT_PATTERN",
     "VIDEO_ID_PATTERN",
+    "WHOLE",
     "Adjustment",
     "Artifact",
     "ArtifactKind",
@@ -136,6 +158,7 @@ __all__ = [
     "ModelList",
     "NumberRange",
     "Omittable",
+    "PageLimit",
     "Priority",
     "Problem",
     "ProblemFault",
@@ -157,6 +180,7 @@ __all__ = [
     "StitchRequest",
     "StreamToken",
     "TerminalEventType",
+    "Text",
     "Timestamp",
     "Transition",
     "Video",
@@ -170,6 +194,8 @@ __all__ = [
     "VideoRequest",
     "VideoStatus",
     "View",
+    "WaitingCode",
+    "WaitingReason",
     "WebhookData",
     "WebhookDelivery",
     "WebhookDeliveryPage",

@@ -4,7 +4,7 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import Field, RootModel
 
-from phoenix.contract.jobs import Job, JobError, JobOutput, JobTimings
+from phoenix.contract.jobs import Job, JobError, JobOutput, JobTimings, WaitingReason
 from phoenix.contract.wire_types import Progress, TerminalEventType, Timestamp, View
 
 
@@ -124,11 +124,11 @@ class ClipPreview(_ClipEvent):
 
 
 class JobQueueMoved(_Event):
-    """The queue position of a waiting job, or its waiting reason, has changed."""
+    """The queue position of a waiting job, or its waiting reason, has changed. A running job has no position."""
 
     type: Literal["job.queue"] = "job.queue"
     queue_position: int | None
-    waiting_reason: str | None
+    waiting_reason: WaitingReason | None
     eta_s: float | None
 
 

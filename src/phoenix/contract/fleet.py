@@ -16,10 +16,14 @@ class QueueDepth(View):
 
     name: QueueName
     waiting: int = Field(description="Tasks that could start now.")
-    running: int
+    running: int = Field(description="Tasks that occupy a slot.")
+    finishing: int = Field(
+        default=0, description="Clips that are encoded and stored after they gave their slot back. They need no slot."
+    )
     slots: int = Field(description="Tasks that the live workers can run at once.")
     oldest_wait_s: float | None = Field(
-        default=None, description="Seconds that the oldest waiting task has been ready; null if no task waits."
+        default=None,
+        description="Seconds that the oldest waiting task has waited since it became ready; null if no task waits.",
     )
 
 
@@ -41,7 +45,10 @@ class Worker(View):
     queues: list[QueueName]
     slots: int = Field(description="Tasks that the worker can run at once, over all of its queues.")
     models: list[str] = Field(description="Ids of the models in memory now.")
-    running: list[str] = Field(description="Ids of the jobs that the worker is working on.")
+    running: list[str] = Field(description="Ids of the jobs whose tasks occupy its slots.")
+    finishing: list[str] = Field(
+        default_factory=list[str], description="Ids of the jobs whose clips it encodes and stores without a slot."
+    )
     memory_used_bytes: int | None = None
     memory_total_bytes: int | None = None
     started_at: Timestamp

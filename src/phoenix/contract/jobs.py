@@ -9,6 +9,28 @@ from phoenix.contract.wire_types import JobKind, Priority, Progress, Timestamp, 
 from phoenix.errors import FailureCode, Stage
 
 
+class WaitingCode(StrEnum):
+    """The kind of thing that a job waits for. This version does not use `PAUSED`, `NO_ROOM_ON_DEVICE` and
+    `LOADING_MODEL` yet."""
+
+    AHEAD = "AHEAD"
+    NO_WORKER_FOR_MODEL = "NO_WORKER_FOR_MODEL"
+    NO_WORKER_FOR_QUEUE = "NO_WORKER_FOR_QUEUE"
+    PAUSED = "PAUSED"
+    AT_YOUR_LIMIT = "AT_YOUR_LIMIT"
+    NO_ROOM_ON_DEVICE = "NO_ROOM_ON_DEVICE"
+    RETRY_AT = "RETRY_AT"
+    BLOCKED_BY_CLIPS = "BLOCKED_BY_CLIPS"
+    LOADING_MODEL = "LOADING_MODEL"
+
+
+class WaitingReason(View):
+    """What an unfinished job waits for, while nothing of it runs."""
+
+    code: WaitingCode
+    detail: str = Field(description="The reason in English, with the remedy if there is one.")
+
+
 class JobState(StrEnum):
     """The state of a job. `queued` and `running` may change; the other states are final until a retry."""
 
@@ -111,7 +133,9 @@ class Job(View):
         default=None, description="Number of jobs that start before this one; null once it runs."
     )
     eta_s: float | None = Field(default=None, description="Estimated seconds until the job ends; null if unknown.")
-    waiting_reason: str | None = Field(default=None, description="What a queued job waits for, in English.")
+    waiting_reason: WaitingReason | None = Field(
+        default=None, description="What the job waits for; null while a part of it runs, and once it has ended."
+    )
     clips: list[Clip] = Field(default_factory=list[Clip])
     output: JobOutput | None = None
     error: JobError | None = None

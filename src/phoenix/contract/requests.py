@@ -3,18 +3,28 @@
 import re
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, HttpUrl, UrlConstraints, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, HttpUrl, UrlConstraints, model_validator
+from pydantic.config import JsonDict
 
 from phoenix.contract.wire_types import (
     MAX_CLIPS,
+    NO_NUL,
+    NUMBER,
+    TEXT_PATTERN,
     AspectRatio,
+    FramesPerSecond,
+    GuidanceScale,
+    ModelId,
+    NegativePrompt,
     Omittable,
     Priority,
     Prompt,
     Request,
     Resolution,
     Seed,
+    Steps,
     TerminalEventType,
+    Text,
 )
 from phoenix.ids import ARTIFACT_ID_PATTERN
 
@@ -26,14 +36,25 @@ def _refuse_control_characters(url: object) -> object:
     return url
 
 
+def _refuse_port_zero(url: HttpUrl) -> HttpUrl:
+    if url.port == 0:
+        raise ValueError("a port is a number from 1 to 65535")
+    return url
+
+
 _AsWritten = BeforeValidator(_refuse_control_characters)
+_Connectable = AfterValidator(_refuse_port_zero)
 _HTTPS = Field(json_schema_extra={"pattern": "^https://"})
-HttpsUrl = Annotated[HttpUrl, UrlConstraints(allowed_schemes=["https"], max_length=2048), _AsWritten, _HTTPS]
-WebhookUrl = Annotated[HttpUrl, UrlConstraints(allowed_schemes=["https", "http"], max_length=2048), _AsWritten]
+HttpsUrl = Annotated[
+    HttpUrl, UrlConstraints(allowed_schemes=["https"], max_length=2048), _AsWritten, _HTTPS, _Connectable
+]
+WebhookUrl = Annotated[
+    HttpUrl, UrlConstraints(allowed_schemes=["https", "http"], max_length=2048), _AsWritten, _Connectable
+]
 """Plain `http` is only for servers whose settings allow it."""
 ArtifactRef = Annotated[str, Field(pattern=ARTIFACT_ID_PATTERN, examples=["art_01kag3e9zq4f7w5m8x2c6b0n1d"])]
-DurationS = Annotated[float, Field(gt=0, le=600, description="Seconds.")]
-FadeS = Annotated[float, Field(ge=0, le=60, description="Seconds.")]
+DurationS = Annotated[float, Field(gt=0, le=600, description="Seconds."), NUMBER]
+FadeS = Annotated[float, Field(ge=0, le=60, description="Seconds."), NUMBER]
 
 
 def _is_none(value: object) -> bool:
@@ -44,11 +65,11 @@ class ClipRequest(Request):
     """One clip of a reel. A field that is left out comes from the reel, or else from the model's catalog entry."""
 
     prompt: Prompt
-    negative_prompt: Omittable[Annotated[str, Field(max_length=4000)]] = None
+    negative_prompt: Omittable[NegativePrompt] = None
     duration_s: Omittable[DurationS] = None
     seed: Omittable[Seed] = None
-    steps: Omittable[Annotated[int, Field(ge=1, le=1000)]] = None
-    guidance_scale: Omittable[Annotated[float, Field(ge=0, le=50)]] = None
+    steps: Omittable[Steps] = None
+    guidance_scale: Omittable[GuidanceScale] = None
     image_artifact_id: Omittable[ArtifactRef] = Field(
         default=None, description="First frame, for models that take an image."
     )
@@ -60,12 +81,12 @@ class SoundtrackRequest(Request):
     # This type is also part of a job's view; a field that was not given is left out there, as the schema says.
     artifact_id: Omittable[ArtifactRef] = Field(default=None, exclude_if=_is_none)
     url: Omittable[HttpsUrl] = Field(default=None, exclude_if=_is_none)
-    start_s: Annotated[float, Field(ge=0, le=36000)] = Field(
+    start_s: Annotated[float, Field(ge=0, le=36000), NUMBER] = Field(
         default=0, description="Seconds of the sound to skip at its beginning."
     )
     fade_in_s: FadeS = 0
     fade_out_s: FadeS = 0
-    loudness_lufs: Annotated[float, Field(ge=-40, le=-5)] = Field(
+    loudness_lufs: Annotated[float, Field(ge=-40, le=-5), NUMBER] = Field(
         default=-16, description="Integrated loudness of the result (EBU R 128)."
     )
 
@@ -80,7 +101,7 @@ class Transition(Request):
     """The transition between two clips. A crossfade overlaps the clips, so it shortens the result."""
 
     kind: Literal["cut", "crossfade"] = "cut"
-    duration_s: Annotated[float, Field(ge=0.05, le=5)] = Field(
+    duration_s: Annotated[float, Field(ge=0.05, le=5), NUMBER] = Field(
         default=0.5, description="Seconds that a crossfade takes."
     )
 
@@ -94,10 +115,18 @@ class WebhookRequest(Request):
     )
 
 
+def _refuse_nul(key: str) -> str:
+    # A pattern would make the schema one of `patternProperties`, from which generated clients make no dictionary.
+    if "\0" in key:
+        raise ValueError(NO_NUL)
+    return key
+
+
+_KEYS: JsonDict = {"minLength": 1, "maxLength": 64, "pattern": TEXT_PATTERN}
 Metadata = Annotated[
     dict[
-        Annotated[str, Field(min_length=1, max_length=64)],
-        Annotated[str, Field(max_length=512)],
+        Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_refuse_nul)],
+        Annotated[Text, Field(max_length=512)],
     ],
     Field(max_length=32, description="Data of yours, returned unchanged with the job."),
 ]
@@ -109,38 +138,39 @@ class JobOptions(Request):
     priority: Priority = Field(
         default="normal", description="`high` moves the job forward in the queue and `low` back; no job waits forever."
     )
-    queue_timeout_s: Omittable[Annotated[float, Field(gt=0, le=7 * 86400)]] = Field(
+    queue_timeout_s: Omittable[Annotated[float, Field(gt=0, le=7 * 86400), NUMBER]] = Field(
         default=None, description="Longest wait for a first worker; then the job is `expired` with TIMEOUT."
     )
-    run_timeout_s: Omittable[Annotated[float, Field(gt=0, le=7 * 86400)]] = Field(
+    run_timeout_s: Omittable[Annotated[float, Field(gt=0, le=7 * 86400), NUMBER]] = Field(
         default=None, description="Longest run once started; then the job is `failed` with RUN_TIMEOUT."
     )
     webhook: Omittable[WebhookRequest] = None
-    metadata: Metadata = Field(default_factory=dict, json_schema_extra={"default": {}})
+    metadata: Metadata = Field(default_factory=dict, json_schema_extra={"default": {}, "propertyNames": _KEYS})
 
 
 class ReelRequest(JobOptions):
     """A list of clips, which one model renders and which are joined in order, with an optional soundtrack."""
 
-    model: Omittable[Annotated[str, Field(min_length=1, max_length=128)]] = Field(
+    model: Omittable[ModelId] = Field(
         default=None, description="An id of GET /v1/models; the server's default if left out."
     )
     clips: Annotated[list[ClipRequest], Field(min_length=1, max_length=MAX_CLIPS)]
-    negative_prompt: Omittable[Annotated[str, Field(max_length=4000)]] = None
+    negative_prompt: Omittable[NegativePrompt] = None
     duration_s: Omittable[DurationS] = Field(default=None, description="Length of each clip, in seconds.")
     aspect_ratio: Omittable[AspectRatio] = None
     resolution: Omittable[Resolution] = Field(
         default=None, description="Shorter side in pixels, rounded to a size that the model makes."
     )
-    fps: Omittable[Annotated[int, Field(ge=1, le=60)]] = None
-    steps: Omittable[Annotated[int, Field(ge=1, le=1000)]] = None
-    guidance_scale: Omittable[Annotated[float, Field(ge=0, le=50)]] = None
+    fps: Omittable[FramesPerSecond] = None
+    steps: Omittable[Steps] = None
+    guidance_scale: Omittable[GuidanceScale] = None
     seed: Omittable[Seed] = Field(
         default=None, description="Clip i uses seed + i unless it has its own; drawn at random if left out."
     )
     soundtrack: Omittable[SoundtrackRequest] = None
     deterministic: bool = Field(
         default=False,
+        strict=True,
         description="Render each clip alone. The pixels of a clip that is batched with others may differ slightly.",
     )
     transition: Transition = Transition()
@@ -158,7 +188,7 @@ class SoundtrackJobRequest(JobOptions):
     """A sound to prepare for later use: trimmed, faded, and brought to a loudness and a length."""
 
     source: SoundtrackRequest
-    duration_s: Omittable[Annotated[float, Field(gt=0, le=3600)]] = Field(
+    duration_s: Omittable[Annotated[float, Field(gt=0, le=3600), NUMBER]] = Field(
         default=None,
         description="Length of the result in seconds, by trimming or padding; the length of the source if left out.",
     )

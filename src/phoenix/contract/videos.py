@@ -1,16 +1,30 @@
 """The videos of OpenAI's API, as its SDKs send and read them: reels and jobs in other terms."""
 
 import json
+import re
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, Json
 
 from phoenix.contract.requests import ArtifactRef, ClipRequest, DurationS
-from phoenix.contract.wire_types import MAX_CLIPS, Omittable, Prompt, Request, Seed, View
+from phoenix.contract.wire_types import (
+    MAX_CLIPS,
+    FramesPerSecond,
+    GuidanceScale,
+    ModelId,
+    NegativePrompt,
+    Omittable,
+    Prompt,
+    Request,
+    Seed,
+    Steps,
+    View,
+)
 
 VIDEO_ID_PATTERN = r"^video_[0-9a-z]{26}$"
 SIZE_PATTERN = r"^[0-9]{2,5}x[0-9]{2,5}$"
 
+_NUMBER_PATTERN = r"^[0-9]{1,3}(\.[0-9]{1,6})?$"
 VideoStatus = Literal["queued", "in_progress", "completed", "failed"]
 
 
@@ -25,13 +39,10 @@ def _read_json(given: object) -> object:
 
 
 def _read_number(given: object) -> object:
-    try:
-        return float(given) if isinstance(given, str) else given
-    except ValueError:
-        return given
+    return float(given) if isinstance(given, str) and re.fullmatch(_NUMBER_PATTERN, given) else given
 
 
-_NumberAsText = Annotated[str, Field(pattern=r"^[0-9]{1,3}(\.[0-9]{1,6})?$")]
+_NumberAsText = Annotated[str, Field(pattern=_NUMBER_PATTERN)]
 _Seconds = Annotated[DurationS, BeforeValidator(_read_number, json_schema_input_type=DurationS | _NumberAsText)]
 _Clips = Annotated[list[ClipRequest], Field(min_length=1, max_length=MAX_CLIPS)]
 _ClipsOrText = Annotated[_Clips, BeforeValidator(_read_json, json_schema_input_type=_Clips | Json[Any])]
@@ -49,7 +60,7 @@ class VideoRequest(Request):
     prompt: Prompt = Field(
         description="Text that describes what the video shows; with `clips`, only the title of the video."
     )
-    model: Omittable[Annotated[str, Field(min_length=1, max_length=128)]] = Field(
+    model: Omittable[ModelId] = Field(
         default=None, description="An id of GET /v1/models; the server's default if left out."
     )
     seconds: Omittable[_Seconds] = Field(default=None, description="Seconds of each clip, as text or number.")
@@ -62,11 +73,11 @@ class VideoRequest(Request):
     clips: Omittable[_ClipsOrText] = Field(
         default=None, description="A whole reel: the clips of POST /v1/reels, in a form as JSON text."
     )
-    negative_prompt: Omittable[Annotated[str, Field(max_length=4000)]] = None
+    negative_prompt: Omittable[NegativePrompt] = None
     seed: Omittable[Seed] = None
-    steps: Omittable[Annotated[int, Field(ge=1, le=1000)]] = None
-    fps: Omittable[Annotated[int, Field(ge=1, le=60)]] = None
-    guidance_scale: Omittable[Annotated[float, Field(ge=0, le=50)]] = None
+    steps: Omittable[Steps] = None
+    fps: Omittable[FramesPerSecond] = None
+    guidance_scale: Omittable[GuidanceScale] = None
 
 
 class VideoRemixRequest(Request):

@@ -1,10 +1,11 @@
 """The bases of all wire types, and the constrained scalars that the types share."""
 
+import re
 from typing import Annotated, Literal, TypeVar
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, GetJsonSchemaHandler
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema
+from pydantic_core import CoreSchema, PydanticCustomError
 
 MAX_CLIPS = 500
 MAX_PROMPT_LENGTH = 4000
@@ -42,15 +43,50 @@ Priority = Literal["low", "normal", "high"]
 AspectRatio = Literal["16:9", "9:16", "1:1", "4:3", "3:4", "21:9"]
 Resolution = Literal["240p", "360p", "480p", "540p", "720p", "1080p"]
 
+TEXT_PATTERN = r"^[^\x00]*$"
+"""PostgreSQL cannot store NUL, neither in text nor in its binary form of JSON."""
+NO_NUL = "This must not have the character NUL, which cannot be stored."
+PROMPT_PATTERN = r"^[^\x00]*[^\s\x00][^\x00]*$"
+Text = Annotated[str, Field(pattern=TEXT_PATTERN)]
+"""The type of every text that a client sends, unless a pattern of its own excludes NUL."""
 Prompt = Annotated[
     str,
     Field(
         min_length=1,
         max_length=MAX_PROMPT_LENGTH,
-        pattern=r"\S",
+        pattern=PROMPT_PATTERN,
         description="Text that describes what the clip shows.",
     ),
 ]
-Seed = Annotated[int, Field(ge=0, lt=2**32)]
+NegativePrompt = Annotated[Text, Field(max_length=MAX_PROMPT_LENGTH)]
+ModelId = Annotated[Text, Field(min_length=1, max_length=128)]
+
+
+def _check_whole(value: object) -> object:
+    # pydantic takes true for 1, and "+1", "1.0", "1_0" and " 1" for the text of 1.
+    if isinstance(value, bool):
+        raise PydanticCustomError("int_type", "Input should be a valid integer")
+    if isinstance(value, str) and not re.fullmatch(r"-?(?:0|[1-9][0-9]*)", value):
+        raise PydanticCustomError("int_parsing", "Input should be a valid integer")
+    return value
+
+
+def _check_number(value: object) -> object:
+    if isinstance(value, bool):
+        raise PydanticCustomError("float_type", "Input should be a valid number")
+    if isinstance(value, str) and not re.fullmatch(r"-?[0-9]+(?:\.[0-9]+)?", value):
+        raise PydanticCustomError("float_parsing", "Input should be a valid number")
+    return value
+
+
+WHOLE = BeforeValidator(_check_whole)
+"""The last part of the type of a whole number. Anywhere else, limits would be missing in the schema."""
+NUMBER = BeforeValidator(_check_number)
+"""The same for a number that may have a fraction."""
+Seed = Annotated[int, Field(ge=0, lt=2**32), WHOLE]
+Steps = Annotated[int, Field(ge=1, le=1000), WHOLE]
+FramesPerSecond = Annotated[int, Field(ge=1, le=60), WHOLE]
+GuidanceScale = Annotated[float, Field(ge=0, le=50), NUMBER]
+PageLimit = Annotated[int, Field(ge=1, le=100), WHOLE]
 Progress = Annotated[float, Field(ge=0, le=1, description="Fraction done, from 0 to 1; never goes back.")]
 Timestamp = Annotated[AwareDatetime, Field(description="UTC.")]

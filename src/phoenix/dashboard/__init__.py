@@ -3,6 +3,8 @@
 The page is served with headers that forbid foreign scripts and content.
 """
 
+from base64 import b64encode
+from hashlib import sha256
 from pathlib import Path
 
 from starlette.applications import Starlette
@@ -16,17 +18,27 @@ from starlette.types import Scope
 FOLDER = Path(__file__).parent / "static"
 ASSETS_PATH = "/dashboard"
 
-HEADERS = {
-    "Content-Security-Policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
-        "img-src 'self' data: blob:; media-src 'self' blob:; "
-        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    ),
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-    # The browser revalidates each time, usually with a 304, so that it shows a new version at once.
-    "Cache-Control": "no-cache",
-}
+
+def page_headers(*inline_scripts: str) -> dict[str, str]:
+    """The headers of a page of this server: no foreign scripts or content, no frame around it.
+
+    Of scripts within the page, the browser runs only those that are given here, by their digest.
+    """
+    digests = "".join(f" 'sha256-{b64encode(sha256(text.encode()).digest()).decode()}'" for text in inline_scripts)
+    return {
+        "Content-Security-Policy": (
+            f"default-src 'none'; script-src 'self'{digests}; style-src 'self'; connect-src 'self'; "
+            "img-src 'self' data: blob:; media-src 'self' blob:; "
+            "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        ),
+        "Referrer-Policy": "no-referrer",
+        "X-Content-Type-Options": "nosniff",
+        # The browser revalidates each time, usually with a 304, so that it shows a new version at once.
+        "Cache-Control": "no-cache",
+    }
+
+
+_HEADERS = page_headers()
 
 
 class Assets(StaticFiles):
@@ -36,7 +48,7 @@ class Assets(StaticFiles):
         if scope["method"] not in ("GET", "HEAD"):
             raise HTTPException(405, headers={"Allow": "GET, HEAD"})
         response = await super().get_response(path, scope)
-        response.headers.update(HEADERS)
+        response.headers.update(_HEADERS)
         return response
 
 

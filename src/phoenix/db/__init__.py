@@ -1,6 +1,7 @@
 """Engine, sessions, column types and the unit of work. The tables are in `jobs` and `access`."""
 
 from phoenix.db.columns import NEWER_VERSION_RETRY_AFTER_S, EnumText, UtcDateTime, db_now, metadata, seconds_since
+from phoenix.db.encryption import SecretCipher
 from phoenix.db.engine import database_url, open_engine
 from phoenix.db.unit_of_work import Database, PreCommitHook, UnitOfWork, acquire_lock
 
@@ -9,6 +10,7 @@ __all__ = [
     "Database",
     "EnumText",
     "PreCommitHook",
+    "SecretCipher",
     "UnitOfWork",
     "UtcDateTime",
     "acquire_lock",

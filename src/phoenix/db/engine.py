@@ -9,6 +9,7 @@ from sqlalchemy import Connection, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
+from phoenix.private_files import close_to_others
 from phoenix.settings import DatabaseSettings
 
 RETRY_S = 0.01
@@ -63,7 +64,10 @@ def database_url(settings: DatabaseSettings, data_dir: Path) -> URL:
 
 
 def open_engine(url: URL, settings: DatabaseSettings, *, kept_connections: int | None = None) -> AsyncEngine:
-    """Opens at most twice `pool_size` connections, of which `kept_connections` stay open while idle."""
+    """Opens at most twice `pool_size` connections, of which `kept_connections` stay open while idle.
+
+    The text of its errors has no bound values: these may be secrets, and errors are logged.
+    """
     if url.get_backend_name() == "sqlite":
         return _open_sqlite(url, settings)
     kept = settings.pool_size if kept_connections is None else kept_connections
@@ -74,6 +78,7 @@ def open_engine(url: URL, settings: DatabaseSettings, *, kept_connections: int |
         max_overflow=2 * settings.pool_size - kept,
         pool_pre_ping=True,
         pool_timeout=settings.statement_timeout_s,
+        hide_parameters=True,
         connect_args={
             "timeout": settings.statement_timeout_s,
             # A process that is paused inside a transaction must not hold its locks for ever.
@@ -88,10 +93,15 @@ def open_engine(url: URL, settings: DatabaseSettings, *, kept_connections: int |
 
 def _open_sqlite(url: URL, settings: DatabaseSettings) -> AsyncEngine:
     if url.database:
-        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+        file = Path(url.database)
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if settings.url is None:
+            # SQLite gives the permissions of the database to its log.
+            close_to_others(file)
     engine = create_async_engine(
         url,
         pool_size=settings.pool_size,
+        hide_parameters=True,
         connect_args={"timeout": settings.busy_timeout_s, "factory": WaitingConnection},
     )
     event.listen(engine.sync_engine, "begin", _begin_sqlite_transaction)

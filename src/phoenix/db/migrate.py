@@ -26,7 +26,7 @@ def upgrade(url: URL, revision: str = "head") -> bool:
     older version works with a newer schema.
     """
     if url.get_backend_name() == "sqlite" and url.database:
-        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+        Path(url.database).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
         command.upgrade(alembic_config(url), revision)
     except CommandError as error:

@@ -1,15 +1,16 @@
 """Compares a database's schema with the schema of this version. Changes nothing."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection
+from sqlalchemy import Connection, inspect
 from sqlalchemy.engine import URL
 
+from phoenix.db.columns import metadata
 from phoenix.db.engine import open_engine
 from phoenix.db.migrate import alembic_config
 from phoenix.settings import DatabaseSettings
@@ -21,6 +22,8 @@ class SchemaAge(Enum):
     MISSING = "missing"
     OLDER = "older"
     CURRENT = "current"
+    EDITED = "edited"
+    """It has this version's revision, and lacks columns: an earlier edit of the same migration made it."""
     NEWER = "newer"
     """This version works with it: migrations only add."""
 
@@ -32,19 +35,37 @@ class SchemaAge(Enum):
 
 @dataclass(frozen=True)
 class Schema:
-    """`revision`: the newest migration that the database has had, or None; `newest`: this version's newest."""
+    """`revision`: the newest migration that the database has had, or None; `newest`: this version's newest.
+
+    `missing`: the columns that an edited schema lacks, as `table.column`.
+    """
 
     revision: str | None
     newest: str | None
     age: SchemaAge
+    missing: Sequence[str] = ()
+
+    def explain_edit(self) -> str:
+        """What to do about an edited schema, as the end of a sentence about its database. No migration can mend it."""
+        more = f" and {len(self.missing) - 1} more" if len(self.missing) > 1 else ""
+        return (
+            f"was made by an earlier edit of revision {self.revision}, and lacks {self.missing[0]}{more}."
+            " `phoenix db upgrade` does not add them: make the database again."
+        )
 
 
 async def read_schema(url: URL, settings: DatabaseSettings) -> Schema:
-    """Reads the revision of the database. Creates no SQLite file. Raises the driver's error if it cannot connect."""
-    revision = await _read_revision(url, settings) if _exists(url) else None
+    """Reads the revision of the database, and which columns of the imported tables it lacks.
+
+    Creates no SQLite file. Raises the driver's error if it cannot connect.
+    """
+    revision, missing = await _read(url, settings) if _exists(url) else (None, ())
     scripts = ScriptDirectory.from_config(alembic_config(url))
     newest, known = scripts.get_current_head(), {script.revision for script in scripts.walk_revisions()}
-    return Schema(revision, newest, age_of(revision, newest=newest, known=known))
+    age = age_of(revision, newest=newest, known=known)
+    if age is SchemaAge.CURRENT and missing:
+        return Schema(revision, newest, SchemaAge.EDITED, missing)
+    return Schema(revision, newest, age)
 
 
 def age_of(revision: str | None, *, newest: str | None, known: Collection[str]) -> SchemaAge:
@@ -56,17 +77,27 @@ def age_of(revision: str | None, *, newest: str | None, known: Collection[str]) 
     return SchemaAge.CURRENT if revision == newest else SchemaAge.OLDER
 
 
-async def _read_revision(url: URL, settings: DatabaseSettings) -> str | None:
+async def _read(url: URL, settings: DatabaseSettings) -> tuple[str | None, tuple[str, ...]]:
     engine = open_engine(url, settings)
     try:
         async with engine.connect() as connection:
-            return await connection.run_sync(_revision)
+            return await connection.run_sync(_revision_and_missing)
     finally:
         await engine.dispose()
 
 
-def _revision(connection: Connection) -> str | None:
-    return MigrationContext.configure(connection).get_current_revision()
+def _revision_and_missing(connection: Connection) -> tuple[str | None, tuple[str, ...]]:
+    found = {
+        name: {column["name"] for column in columns}
+        for (_, name), columns in inspect(connection).get_multi_columns().items()
+    }
+    missing = (
+        f"{table.name}.{column.name}"
+        for table in metadata.sorted_tables
+        for column in table.columns
+        if column.name not in found.get(table.name, ())
+    )
+    return MigrationContext.configure(connection).get_current_revision(), tuple(missing)
 
 
 def _exists(url: URL) -> bool:

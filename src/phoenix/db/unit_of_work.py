@@ -11,6 +11,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from phoenix.db.columns import db_now
+from phoenix.db.encryption import SecretCipher
 from phoenix.db.engine import WRITES
 from phoenix.errors import SchemaOutdated, Unavailable
 
@@ -26,6 +27,9 @@ asyncpg reports them as plain errors. All of these conditions end by themselves.
 UNDEFINED_STATES = ("42P01", "42703")
 """SQLSTATEs of a missing table and a missing column. SQLite reports them only in words."""
 
+_NO_COLUMN = " has no column named "
+"""What SQLite says of an INSERT."""
+
 _ONE_SNAPSHOT = {"postgresql": {"isolation_level": "REPEATABLE READ"}}
 """Lets all statements of a read see one snapshot. Otherwise a read can find half of a job that is deleted meanwhile.
 
@@ -40,8 +44,9 @@ RETRY_AFTER_S = 2
 class UnitOfWork:
     """One transaction. Its post-commit events are delivered only if it commits."""
 
-    def __init__(self, session: AsyncSession) -> None:
+    def __init__(self, session: AsyncSession, cipher: SecretCipher) -> None:
         self.session = session
+        self.cipher = cipher
         self.post_commit_events: list[object] = []
         self._pre_commit_hooks: list[PreCommitHook] = []
         self._now: datetime | None = None
@@ -73,10 +78,19 @@ async def _discard_events(_events: Sequence[object]) -> None:
 
 
 class Database:
-    """Opens units of work. One per process and event loop; `close` ends its connections."""
+    """Opens units of work. One per process and event loop; `close` ends its connections.
 
-    def __init__(self, engine: AsyncEngine, post_commit_handler: PostCommitHandler = _discard_events) -> None:
+    `cipher` encrypts the few columns that hold secrets.
+    """
+
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        post_commit_handler: PostCommitHandler = _discard_events,
+        cipher: SecretCipher | None = None,
+    ) -> None:
         self.engine = engine
+        self.cipher = cipher or SecretCipher()
         self._post_commit_handler = post_commit_handler
         self._reader = engine.execution_options(**{WRITES: False}, **_ONE_SNAPSHOT.get(engine.dialect.name, {}))
         self._writer = engine.execution_options(**{WRITES: True})
@@ -93,7 +107,7 @@ class Database:
         Raises `Unavailable` if the database is away.
         """
         async with self._session(self._writer) as session:
-            uow = UnitOfWork(session)
+            uow = UnitOfWork(session, self.cipher)
             yield uow
             await uow.run_pre_commit_hooks()
             await session.commit()
@@ -128,7 +142,8 @@ class Database:
 def _lacks_tables(error: DBAPIError) -> bool:
     """Whether a table or column is missing. Our own statements are right, so a migration is missing."""
     state: str | None = getattr(error.orig, "sqlstate", None)
-    return state in UNDEFINED_STATES or str(error.orig).startswith(("no such table", "no such column"))
+    text = str(error.orig)
+    return state in UNDEFINED_STATES or text.startswith(("no such table", "no such column")) or _NO_COLUMN in text
 
 
 def _is_transient(error: DBAPIError) -> bool:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
+from phoenix.clock import in_seconds
 from phoenix.engine.stop_token import StopToken, lock_and_wake_on_stop, wait_until
 from phoenix.errors import FailureCode, Stage, TaskFailed
 
@@ -151,5 +152,5 @@ class DeviceScheduler:
         return meter.available_bytes() + in_use - self._weights.expected_bytes() - peaks
 
     def _timeout(self, timeout_s: float) -> TaskFailed:
-        detail = f"no memory on the device was free within {timeout_s:g} s (calls on it: {self.running_calls})"
+        detail = f"no memory on the device was free within {in_seconds(timeout_s)} (calls on it: {self.running_calls})"
         return TaskFailed(FailureCode.TIMEOUT, detail, stage=Stage.QUEUE, retriable=True)

@@ -8,6 +8,7 @@ from collections.abc import Generator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from phoenix.clock import in_seconds
 from phoenix.engine.file_lock import try_lock
 from phoenix.engine.stop_token import StopToken, lock_and_wake_on_stop, wait_until
 from phoenix.errors import FailureCode, Stage, TaskFailed
@@ -125,5 +126,5 @@ class DeviceSlots:
             raise self._timeout(f"{self._in_use} of {self.count} in use")
 
     def _timeout(self, why: str) -> TaskFailed:
-        detail = f"no slot on the device was free within {self.wait_limit_s:g} s ({why})"
+        detail = f"no slot on the device was free within {in_seconds(self.wait_limit_s)} ({why})"
         return TaskFailed(FailureCode.TIMEOUT, detail, stage=Stage.QUEUE, retriable=True)

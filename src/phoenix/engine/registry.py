@@ -21,7 +21,7 @@ from phoenix.engine.interface import (
     RenderRequest,
 )
 from phoenix.engine.memory_profile import FilePeakStore, InMemoryPeakStore
-from phoenix.errors import FailureCode, Stage, TaskFailed
+from phoenix.errors import FailureCode, Stage, TaskFailed, install_extra
 from phoenix.settings import AnimaticSettings, EngineSettings, VeoSettings
 
 
@@ -146,7 +146,7 @@ class EngineRegistry:
             extra = "veo" if name == "veo" else "worker"
             raise TaskFailed(
                 FailureCode.MODEL_UNAVAILABLE,
-                f"this worker lacks what the {name} engine needs ({error}); install phoenix[{extra}]",
+                f"this worker lacks what the {name} engine needs ({error}); {install_extra(extra)}",
                 stage=Stage.LOAD,
                 retriable=True,
             ) from error

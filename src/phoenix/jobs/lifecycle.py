@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from enum import StrEnum
 
 from phoenix.contract import JobState
-from phoenix.errors import PhoenixError
+from phoenix.errors import PhoenixError, Stage
 
 
 class TaskState(StrEnum):
@@ -52,6 +52,31 @@ class StopRequestReason(StrEnum):
 
     CANCEL = "cancel"
     DEADLINE = "deadline"
+
+
+_FIRST_STAGES: Mapping[TaskKind, Stage] = {
+    TaskKind.RENDER: Stage.LOAD,
+    TaskKind.SOUNDTRACK: Stage.SOUNDTRACK,
+    TaskKind.ASSEMBLE: Stage.ASSEMBLE,
+}
+
+FINISHING_STAGES: tuple[Stage, ...] = (Stage.ENCODE, Stage.UPLOAD)
+"""The stages of a clip after its slot on the device is free again."""
+
+
+def first_stage(kind: TaskKind) -> Stage:
+    """The stage of an attempt until its worker reports another one."""
+    return _FIRST_STAGES[kind]
+
+
+def parse_stage(kind: TaskKind, reported: str | None) -> Stage:
+    """The stage that a worker reported. The first stage without a report, and for a stage of a newer version."""
+    return Stage(reported) if reported in list(Stage) else first_stage(kind)
+
+
+def is_finishing(kind: TaskKind, reported: str | None) -> bool:
+    """Whether a running task has given its slot back, and only encodes and stores its clip."""
+    return kind is TaskKind.RENDER and reported in FINISHING_STAGES
 
 
 JOB_TRANSITIONS: Mapping[JobState, frozenset[JobState]] = {

@@ -13,12 +13,15 @@ from phoenix.contract import JobState, QueueDepth
 from phoenix.db import UnitOfWork, db_now
 from phoenix.errors import FailureCode
 from phoenix.jobs.lifecycle import TaskKind, TaskState
-from phoenix.jobs.scheduling.workers import list_live, view_queue
+from phoenix.jobs.scheduling.workers import QUEUES, list_live, view_queue, workers_of_queue
 from phoenix.jobs.tables import AttemptRow, JobCounterRow, JobRow, TaskRow, WorkerRow
 from phoenix.jobs.webhooks.tables import DeliveryState, WebhookDeliveryRow
 
 NO_CODE = "none"
 """The code of jobs that ended without an error."""
+
+NO_MODEL = "none"
+"""The model of tasks that need none: soundtracks and assemblies."""
 
 JobCounterKey = tuple[str, str]
 """A terminal state, and the code of the job's error."""
@@ -83,6 +86,11 @@ class FleetGauges:
     ended: Mapping[JobCounterKey, int]
     """How many jobs have ended, by state and error code. Deleted jobs are included."""
     queues: tuple[QueueDepth, ...]
+    unserved: Mapping[tuple[str, str], int]
+    """Waiting tasks that no live worker can run, by queue and model; `NO_MODEL` for tasks that need none.
+
+    Each queue has an entry for `NO_MODEL`.
+    """
     workers: Mapping[str, int]
     """Live workers by queue. A worker that serves two queues counts twice."""
     memory: tuple[WorkerDeviceMemory, ...]
@@ -100,6 +108,7 @@ async def read_gauges(session: AsyncSession) -> FleetGauges:
         jobs=await _count_jobs(session),
         ended=await read_job_counters(session),
         queues=tuple(depths),
+        unserved=await _count_unserved(session, live),
         workers={depth.name: sum(depth.name in worker.slots for worker in live) for depth in depths},
         memory=tuple(_list_memory(live)),
         webhooks_pending=await _count_pending(session),
@@ -111,6 +120,25 @@ async def _count_jobs(session: AsyncSession) -> Mapping[str, int]:
     state = type_coerce(col(JobRow.state), Text)
     counts = await session.execute(select(state, func.count()).group_by(state))
     return dict.fromkeys(map(str, JobState), 0) | dict(counts.all())
+
+
+async def _count_unserved(session: AsyncSession, live: Sequence[WorkerRow]) -> Mapping[tuple[str, str], int]:
+    # As text: only a newer version may know the kind.
+    columns = (col(TaskRow.queue), type_coerce(col(TaskRow.kind), Text), col(JobRow.model))
+    statement = (
+        select(*columns, func.count())
+        .join(JobRow, col(JobRow.id) == col(TaskRow.job_id))
+        .where(col(TaskRow.state) == TaskState.READY, col(TaskRow.queue).in_(QUEUES))
+        .group_by(*columns)
+    )
+    workers = {queue: workers_of_queue(live, queue) for queue in QUEUES}
+    unserved = {(str(queue), NO_MODEL): 0 for queue in QUEUES}
+    for queue, kind, job_model, count in await session.execute(statement):
+        model = job_model if kind == TaskKind.RENDER else None
+        if not workers[queue].serve(model):
+            key = (queue, model or NO_MODEL)
+            unserved[key] = unserved.get(key, 0) + count
+    return unserved
 
 
 def _list_memory(live: Sequence[WorkerRow]) -> Iterator[WorkerDeviceMemory]:

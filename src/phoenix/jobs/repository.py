@@ -136,12 +136,18 @@ async def list_unfinished(session: AsyncSession, *, owner_id: str, limit: int) -
     return await _load_readable(session, rows[::-1])
 
 
-async def list_queued(
-    session: AsyncSession, *, job_ids: Sequence[str], owner_ids: Sequence[str], limit: int
+async def list_waiting(
+    session: AsyncSession, *, job_ids: Sequence[str], owner_ids: Sequence[str], limit: int, also: Collection[str] = ()
 ) -> Sequence[FullJob]:
-    """The first `limit` waiting jobs with these ids or of these owners, in order of arrival."""
+    """The first `limit` unfinished jobs with these ids or of these owners of which nothing runs, in order of arrival.
+
+    Unfinished jobs with an id in `also` are included even if a part of them runs.
+    """
     named = col(JobRow.id).in_(job_ids) | col(JobRow.owner_id).in_(owner_ids)
-    statement = select(JobRow).where(col(JobRow.state) == JobState.QUEUED, named, *IS_READABLE)
+    runs = exists().where(col(_task.job_id) == col(JobRow.id), col(_task.state) == TaskState.RUNNING)
+    is_waiting = (named & ~runs) | col(JobRow.id).in_(also)
+    is_unfinished = col(JobRow.state).in_([JobState.QUEUED, JobState.RUNNING])
+    statement = select(JobRow).where(is_unfinished, is_waiting, *IS_READABLE)
     rows = (await session.scalars(statement.order_by(col(JobRow.queued_at)).limit(limit))).all()
     return await _load_readable(session, rows)
 

@@ -105,10 +105,14 @@ class TaskRow(SQLModel, table=True):
     """When the task's newest dispatch message was put into Redis; null while the task waits for its turn in SQL."""
     affinity_skipped_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     """When a worker first skipped this dispatch in favor of workers that hold the model; null if none has."""
-    ready_at: datetime = Field(sa_type=UtcDateTime)
-    """The task is not dispatched earlier. The time when it became ready, or the end of a back-off."""
+    waiting_since: datetime = Field(sa_type=UtcDateTime)
+    """When the task became ready last, or was written. Waits are measured from here: a snooze does not change it."""
+    eligible_at: datetime = Field(sa_type=UtcDateTime)
+    """The task is not dispatched earlier: the end of a back-off or a snooze. It may lie in the future."""
     lease_owner: str | None = None
     lease_until: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    stage: str | None = None
+    """The `Stage` of the running attempt, as its worker reported it last; null while no attempt runs. Plain text."""
     stop_reason: str | None = None
     """A `StopRequestReason`, read by its worker at the next renewal. Plain text: a newer value must not raise."""
     artifact_id: str | None = None

@@ -21,6 +21,7 @@ from phoenix.contract import (
     ResolvedClip,
     ResolvedReel,
     ResolvedRequest,
+    WaitingReason,
 )
 from phoenix.db import NEWER_VERSION_RETRY_AFTER_S
 from phoenix.errors import NewerVersionError
@@ -46,7 +47,7 @@ class QueuePosition:
     """Queue position and estimate of an unfinished job. `eta_s`: seconds until its end, from learned durations."""
 
     queue_position: int | None = None
-    waiting_reason: str | None = None
+    waiting_reason: WaitingReason | None = None
     eta_s: float | None = None
 
 
@@ -56,13 +57,14 @@ class LiveState:
 
     progress: ProgressSnapshot = NO_PROGRESS
     queue_position: int | None = None
-    waiting_reason: str | None = None
+    waiting_reason: WaitingReason | None = None
     eta_s: float | None = None
 
 
 def live_state(progress: ProgressSnapshot, position: QueuePosition, now: datetime) -> LiveState:
     """Combines progress and queue position. The workers' estimate of the time left wins over the learned estimate."""
-    left_s = progress.job_left_s(now)
+    # While nothing of the job runs, no worker counts down its time.
+    left_s = None if position.waiting_reason else progress.job_left_s(now)
     eta_s = position.eta_s if left_s is None else float(round(left_s))
     return LiveState(progress, position.queue_position, position.waiting_reason, eta_s)
 
@@ -84,7 +86,7 @@ def view_job(job: JobRow, tasks: Sequence[TaskRow], output: ArtifactRow | None, 
             "model": job.model,
             "queue_position": live.queue_position if is_waiting else None,
             "eta_s": None if job.state.is_terminal else live.eta_s,
-            "waiting_reason": live.waiting_reason if is_waiting else None,
+            "waiting_reason": live.waiting_reason,
             "clips": _view_clips(job, request, tasks, live.progress.clips),
             "output": view_output(job, output) if output else None,
             "error": job.error,

@@ -6,6 +6,8 @@ from pathlib import Path
 from phoenix.errors import FailureCode, Stage, TaskFailed
 from phoenix.media.commands import video as commands
 from phoenix.media.ffmpeg import NO_CALLBACKS, Buffer, FfmpegCallbacks, MediaTools, run_ffmpeg
+from phoenix.media.probe import ProbeLimits, probe_files
+from phoenix.media.stored_colour import BT709
 
 # The time of the poster frame in a long video.
 _POSTER_TIME_S = 1.0
@@ -69,10 +71,11 @@ def write_poster(
     callbacks: FfmpegCallbacks = NO_CALLBACKS,
 ) -> None:
     """Writes a JPEG, at most `width_px` wide, of a frame near the start. The first frame may still be black."""
+    limits = ProbeLimits(max_duration_s=tools.max_part_s, timeout_s=tools.probe_timeout_s)
+    colour = probe_files([video], limits)[0].colour or BT709
     for at_s in (min(_POSTER_TIME_S, duration_s / 2), 0):
-        run_ffmpeg(
-            commands.poster(video, at_s, width_px, output), tools=tools, stage=Stage.ASSEMBLE, callbacks=callbacks
-        )
+        command = commands.poster(video, colour, at_s, width_px, output)
+        run_ffmpeg(command, tools=tools, stage=Stage.ASSEMBLE, callbacks=callbacks)
         # A video of one frame has no frame in the middle: ffmpeg then succeeds without a file.
         if output.exists():
             return

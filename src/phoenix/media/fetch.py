@@ -9,6 +9,7 @@ from typing import IO
 import httpcore
 import httpx
 
+from phoenix.clock import in_seconds
 from phoenix.errors import FailureCode, Stage, TaskFailed
 from phoenix.media.ssrf import EgressPolicy, UrlNotAllowed, check_url, open_pool, port_of
 
@@ -33,7 +34,7 @@ async def fetch_file(url: str, output: Path, *, policy: EgressPolicy, max_bytes:
     except UrlNotAllowed as error:
         raise _failed(f"the URL may not be fetched: {error.detail}") from error
     except TimeoutError as error:
-        raise _failed(f"the URL could not be fetched within {timeout_s:g} s", retriable=True) from error
+        raise _failed(f"the URL could not be fetched within {in_seconds(timeout_s)}", retriable=True) from error
     except (httpcore.NetworkError, httpcore.TimeoutException, httpcore.ProtocolError) as error:
         raise _failed("the URL could not be fetched: no usable response", retriable=True) from error
     except OSError as error:

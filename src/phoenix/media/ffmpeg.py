@@ -13,7 +13,8 @@ from importlib.util import find_spec
 from typing import IO
 
 from phoenix.child_processes import die_with_parent
-from phoenix.errors import FailureCode, PhoenixError, Stage, TaskFailed
+from phoenix.clock import in_seconds
+from phoenix.errors import FailureCode, PhoenixError, Stage, TaskFailed, install_extra
 from phoenix.media.commands.video import Encoding
 from phoenix.media.errors import MediaStopped, explain_exit
 from phoenix.settings import MediaSettings
@@ -27,7 +28,7 @@ _READ_BYTES = 65_536
 
 
 class FfmpegMissing(PhoenixError):
-    """There is no ffmpeg: install `phoenix[media]`, add an ffmpeg to PATH, or set PHOENIX_MEDIA__FFMPEG."""
+    """There is no ffmpeg."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,11 @@ def find_ffmpeg(configured: str | None = None) -> str:
     for candidate in (configured,) if configured else (_bundled_ffmpeg(), "ffmpeg"):
         if candidate and (found := shutil.which(candidate)):
             return found
-    raise FfmpegMissing(f"PHOENIX_MEDIA__FFMPEG: there is no program {configured}." if configured else None)
+    if configured:
+        raise FfmpegMissing(f"PHOENIX_MEDIA__FFMPEG: there is no program {configured}.")
+    raise FfmpegMissing(
+        f"There is no ffmpeg: {install_extra('media')}, add an ffmpeg to PATH, or set PHOENIX_MEDIA__FFMPEG."
+    )
 
 
 def _bundled_ffmpeg() -> str | None:
@@ -151,7 +156,9 @@ def run_ffmpeg(
 
 
 def _too_slow(limit_s: float, stage: Stage) -> TaskFailed:
-    return TaskFailed(FailureCode.ENGINE_FAILED, f"ffmpeg ran longer than {limit_s:g} s", stage=stage, retriable=True)
+    return TaskFailed(
+        FailureCode.ENGINE_FAILED, f"ffmpeg ran longer than {in_seconds(limit_s)}", stage=stage, retriable=True
+    )
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """Joins clips to one video, and checks the result against the plan. A soundtrack is mixed in later."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -14,6 +14,7 @@ from phoenix.media.ffmpeg import NO_CALLBACKS, FfmpegCallbacks, MediaTools, Prog
 from phoenix.media.probe import ProbedFile, ProbeLimits, probe_files
 from phoenix.media.reel_sound import SoundPart, join_sound
 from phoenix.media.soundtrack import mux_soundtrack
+from phoenix.media.stored_colour import BT709
 
 CUT = Transition(kind="cut")
 # Time stamps are rounded, so the stated length of a file differs from the sum of its frames.
@@ -90,7 +91,8 @@ class _Join:
         self.without_sound(silent)
         quiet = FfmpegCallbacks(should_stop=self.callbacks.should_stop)
         paths = [part if clip.info.audio_codec else None for part, clip in zip(self.parts, self.probed, strict=True)]
-        parts = [SoundPart(path, count) for path, count in zip(paths, self.counts, strict=True)]
+        layouts = [clip.channel_layout for clip in self.probed]
+        parts = [SoundPart(*part) for part in zip(paths, self.counts, layouts, strict=True)]
         join_sound(parts, self.overlaps, self.picture.fps, track, folder=self.folder, tools=self.tools, callbacks=quiet)
         return mux_soundtrack(silent, track, output, tools=self.tools, callbacks=quiet)
 
@@ -118,7 +120,7 @@ class _Join:
     def _can_copy_all(self) -> bool:
         first = self.probed[0]
         is_alike = first.fingerprint is not None and {clip.fingerprint for clip in self.probed} == {first.fingerprint}
-        return is_alike and _can_be_copied(first.info)
+        return is_alike and _can_be_copied(first)
 
     def _matching_parts(self) -> list[Path]:
         """Returns the parts in the encoding of this encoder. Uses parts with that encoding directly."""
@@ -136,7 +138,9 @@ class _Join:
         return matching
 
     def _encode(self, chunk: reel_plan.Chunk, segment: Path, done: Progress) -> Path:
-        command = video.join_segments(chunk.segments, chunk.overlaps, self.picture, self.tools.encoding, segment)
+        colours = {part: clip.colour or BT709 for part, clip in zip(self.parts, self.probed, strict=True)}
+        segments = [replace(each, colour=colours[each.path]) for each in chunk.segments]
+        command = video.join_segments(segments, chunk.overlaps, self.picture, self.tools.encoding, segment)
         run_ffmpeg(command, tools=self.tools, stage=Stage.ASSEMBLE, callbacks=self.callbacks.offset_by(done))
         return segment
 
@@ -170,6 +174,8 @@ class _Join:
         return info
 
 
-def _can_be_copied(info: MediaInfo) -> bool:
-    """Returns whether browsers play the video without re-encoding."""
-    return (info.format, info.video_codec, info.pixel_format) == ("mp4", "h264", "yuv420p")
+def _can_be_copied(clip: ProbedFile) -> bool:
+    """Returns whether browsers play the video without re-encoding, in the right colours."""
+    info = clip.info
+    is_playable = (info.format, info.video_codec, info.pixel_format) == ("mp4", "h264", "yuv420p")
+    return is_playable and clip.colour is not None and clip.colour.can_be_copied

@@ -13,9 +13,10 @@ from typing import Any
 
 from phoenix.child_processes import die_with_parent
 from phoenix.contract import MediaInfo
-from phoenix.errors import PhoenixError
+from phoenix.errors import PhoenixError, install_extra
 from phoenix.media.errors import UnreadableMedia
-from phoenix.media.sniff import DEMUXERS, HEAD_BYTES, MediaFormat, find_format
+from phoenix.media.sniff import DEMUXERS, HEAD_BYTES, MediaFormat, find_format, name_other_kind
+from phoenix.media.stored_colour import StoredColour
 from phoenix.settings import Settings
 
 # Isolated Python does not look for modules in the folder or the environment of the caller.
@@ -27,7 +28,14 @@ _CHILD = (
 _FILES_PER_CHILD = 50
 # The child parses files of strangers, so it inherits no secrets.
 _PASSED_ENVIRONMENT = ("LD_LIBRARY_PATH", "LANG", "LC_ALL")
-_SUBTYPES = {"mp3": "mpeg", "mov": "quicktime", "matroska": "x-matroska"}
+_SUBTYPES = {
+    "mp3": "mpeg",
+    "mov": "quicktime",
+    "matroska": "x-matroska",
+    "avi": "x-msvideo",
+    "mpegts": "mp2t",
+    "amr": "AMR",
+}
 
 
 @dataclass(frozen=True)
@@ -52,12 +60,15 @@ class ProbeLimits:
 class ProbedFile:
     """The contents of a file.
 
-    Videos with equal fingerprints can be joined without re-encoding, except if it is None.
+    Videos with equal fingerprints can be joined without re-encoding, except if it is None. Only videos have a colour.
+    `channel_layout` is how ffmpeg names the arrangement of the channels of a sound.
     """
 
     info: MediaInfo
     fingerprint: str | None = None
     video_duration_s: float | None = None
+    colour: StoredColour | None = None
+    channel_layout: str = "stereo"
 
 
 def probe_media(path: Path, limits: ProbeLimits) -> MediaInfo:
@@ -106,7 +117,8 @@ def _sniff(path: Path, index: int) -> MediaFormat:
         raise UnreadableMedia("it is empty", index=index)
     media_format = find_format(head)
     if media_format is None:
-        raise UnreadableMedia("it is not a sound, picture or video of a known format", index=index)
+        kind = name_other_kind(head) or "not a sound, picture or video of a known format"
+        raise UnreadableMedia(f"it is {kind}", index=index)
     return media_format
 
 
@@ -128,7 +140,7 @@ def _query_child(
     }
     output = _run_child(json.dumps(request), timeout_s)
     if not output and find_spec("av") is None:
-        raise PhoenixError("media cannot be probed here: install `phoenix[media]`")
+        raise PhoenixError(f"media cannot be probed here: {install_extra('media')}")
     return [json.loads(line) for line in output.splitlines(keepends=True) if line.endswith(b"\n")]
 
 
@@ -151,4 +163,6 @@ def _run_child(request: str, timeout_s: float) -> bytes:
 
 def _parse_response(media_format: MediaFormat, response: dict[str, Any]) -> ProbedFile:
     fingerprint, video_duration_s = response.pop("fingerprint", None), response.pop("video_duration_s", None)
-    return ProbedFile(MediaInfo(format=media_format.name, **response), fingerprint, video_duration_s)
+    colour = StoredColour(**response.pop("colour")) if "colour" in response else None
+    layout = response.pop("channel_layout", "stereo")
+    return ProbedFile(MediaInfo(format=media_format.name, **response), fingerprint, video_duration_s, colour, layout)

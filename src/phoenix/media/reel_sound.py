@@ -25,6 +25,7 @@ class SoundPart:
 
     path: Path | None
     num_frames: int
+    layout: str = "stereo"
 
 
 def join_sound(
@@ -93,7 +94,8 @@ class _Mixer:
         if part.path is None:
             return BytesIO()
         fades_s = (float(shared_before / self.fps), float(shared_after / self.fps))
-        command = sound.extract(part.path, float(part.num_frames / self.fps), fades_s, self.scratch)
+        duration_s = float(part.num_frames / self.fps)
+        command = sound.extract(part.path, duration_s, fades_s, self.scratch, layout=part.layout)
         run_ffmpeg(command, tools=self.tools, stage=Stage.ASSEMBLE, callbacks=self.callbacks)
         return self.scratch.open("rb")
 

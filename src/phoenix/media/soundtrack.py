@@ -3,12 +3,13 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from phoenix.clock import plain_number
 from phoenix.contract import MediaInfo, SoundtrackRequest
 from phoenix.errors import FailureCode, Stage, TaskFailed
 from phoenix.media.commands import sound
 from phoenix.media.errors import UnreadableMedia, invalid_media
 from phoenix.media.ffmpeg import NO_CALLBACKS, FfmpegCallbacks, MediaTools, run_ffmpeg
-from phoenix.media.probe import ProbeLimits, probe_media
+from phoenix.media.probe import ProbedFile, ProbeLimits, probe_files
 
 # The error of the loudness that is accepted without another correction, in loudness units.
 _TOLERANCE_LU = 0.3
@@ -43,7 +44,8 @@ def prepare_soundtrack(
     or lower if the true peak would exceed `PEAK_LIMIT_DBTP`. Silence stays silent. Raises `TaskFailed` (MEDIA_INVALID)
     if there is no usable sound.
     """
-    shape = plan_shape(request, _probe_sound(source, tools).duration_s or 0, duration_s)
+    found = _probe_sound(source, tools)
+    shape = replace(plan_shape(request, found.info.duration_s or 0, duration_s), layout=found.channel_layout)
     measured = _measure(source, shape, tools, callbacks)
     if measured.is_silent:
         _prepare(source, shape, None, output, tools, callbacks)
@@ -56,20 +58,20 @@ def mux_soundtrack(
     video: Path, track: Path, output: Path, *, tools: MediaTools, callbacks: FfmpegCallbacks = NO_CALLBACKS
 ) -> MediaInfo:
     """Writes an MP4 with the pictures of `video` and with `track`, cut or padded to the length of the pictures."""
-    picture_s = _probe(video, tools).duration_s or 0
-    found = _probe_sound(track, tools)
+    picture_s = _probe(video, tools).info.duration_s or 0
+    found = _probe_sound(track, tools).info
     fits = found.audio_codec == "aac" and abs((found.duration_s or 0) - picture_s) <= _FITS_WITHIN_S
     fit_to_s = None if fits else picture_s
     command = sound.mux_soundtrack(video, track, output, fit_to_s=fit_to_s)
     run_ffmpeg(command, tools=tools, stage=Stage.ASSEMBLE, callbacks=callbacks)
-    return _probe(output, tools)
+    return _probe(output, tools).info
 
 
 def plan_shape(request: SoundtrackRequest, source_s: float, duration_s: float | None) -> sound.SoundShape:
     """Returns the used part of a sound of `source_s` seconds. Raises `TaskFailed` if the part is empty."""
     left_s = source_s - request.start_s
     if left_s <= 0:
-        detail = f"start_s is {request.start_s:g}, and the sound ends at {source_s:.1f} s"
+        detail = f"start_s is {plain_number(request.start_s)}, and the sound ends at {source_s:.1f} s"
         raise invalid_media(detail, Stage.SOUNDTRACK)
     total_s = left_s if duration_s is None else duration_s
     sound_s = min(left_s, total_s)
@@ -140,16 +142,16 @@ def _measure(source: Path, shape: sound.SoundShape, tools: MediaTools, callbacks
         raise TaskFailed(FailureCode.ENGINE_FAILED, detail, stage=Stage.SOUNDTRACK) from error
 
 
-def _probe_sound(source: Path, tools: MediaTools) -> MediaInfo:
-    info = _probe(source, tools)
-    if info.audio_codec is None or not info.duration_s:
+def _probe_sound(source: Path, tools: MediaTools) -> ProbedFile:
+    found = _probe(source, tools)
+    if found.info.audio_codec is None or not found.info.duration_s:
         raise invalid_media("the soundtrack has no sound in it", Stage.SOUNDTRACK)
-    return info
+    return found
 
 
-def _probe(source: Path, tools: MediaTools) -> MediaInfo:
+def _probe(source: Path, tools: MediaTools) -> ProbedFile:
     limits = ProbeLimits(max_duration_s=tools.max_part_s, timeout_s=tools.probe_timeout_s)
     try:
-        return probe_media(source, limits)
+        return probe_files([source], limits)[0]
     except UnreadableMedia as error:
         raise invalid_media(f"the soundtrack cannot be used: {error.detail}", Stage.SOUNDTRACK) from error

@@ -17,6 +17,9 @@ import httpx
 
 from phoenix.errors import PhoenixError
 from phoenix.settings import MediaSettings, WebhookSettings
+from phoenix.telemetry.logs import get_logger
+
+_logger = get_logger(__name__)
 
 _MAX_URL_LENGTH = 2048
 _FORBIDDEN_IN_URL = re.compile(r"[\x00-\x20\x7f\\]")
@@ -106,7 +109,7 @@ def check_url(url: str, policy: EgressPolicy = DEFAULT_POLICY) -> httpx.URL:
 
 def port_of(url: httpx.URL) -> int:
     """Returns the port of the URL, or the default port of its scheme."""
-    return url.port or {"http": 80, "https": 443}[url.scheme]
+    return {"http": 80, "https": 443}[url.scheme] if url.port is None else url.port
 
 
 def is_public(address: str) -> bool:
@@ -136,7 +139,8 @@ def tls_context(policy: EgressPolicy) -> ssl.SSLContext:
 class VettedNetwork(httpcore.AsyncNetworkBackend):
     """Resolves a name once, refuses it if an address is internal, and connects to the resolved addresses.
 
-    A second DNS query in a library could return another address (DNS rebinding).
+    A second DNS query in a library could return another address (DNS rebinding). A refusal is the same error as for a
+    host that does not answer: the caller that named the host must not learn where the name leads in this network.
     """
 
     def __init__(self, policy: EgressPolicy) -> None:
@@ -152,7 +156,7 @@ class VettedNetwork(httpcore.AsyncNetworkBackend):
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.AsyncNetworkStream:
         if port not in self._policy.ports:
-            raise UrlNotAllowed
+            raise httpcore.ConnectError("the port is not allowed")
         failure: Exception = httpcore.ConnectError("no address")
         for address in await self._look_up(host, port):
             try:
@@ -171,7 +175,8 @@ class VettedNetwork(httpcore.AsyncNetworkBackend):
             raise httpcore.ConnectError("the name cannot be resolved") from error
         addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
         if not self._policy.allow_private and not all(is_public(address) for address in addresses):
-            raise UrlNotAllowed
+            _logger.warning("a host was not called because its name leads to a private address", host=host)
+            raise httpcore.ConnectError("an address of the name is private")
         return addresses
 
 

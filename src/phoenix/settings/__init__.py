@@ -1,11 +1,9 @@
 """The settings of a process: read once at its start, and checked."""
 
+from phoenix.settings.engines import AnimaticSettings, EngineSettings, VeoSettings
 from phoenix.settings.settings import (
-    AnimaticSettings,
     ApiSettings,
-    AuthMode,
     DatabaseSettings,
-    EngineSettings,
     EventSettings,
     LimitSettings,
     LogSettings,
@@ -14,14 +12,13 @@ from phoenix.settings.settings import (
     RetentionSettings,
     SchedulerSettings,
     Settings,
-    SettingsGroup,
     StorageSettings,
-    VeoSettings,
     WebhookSettings,
     WorkerSettings,
     load_settings,
 )
 from phoenix.settings.sources import UNPREFIXED_NAMES
+from phoenix.settings.value_types import AuthMode, SettingsGroup
 
 __all__ = [
     "UNPREFIXED_NAMES",

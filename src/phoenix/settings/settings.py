@@ -6,11 +6,10 @@ Sources, strongest first: arguments, `PHOENIX_…` in the environment (groups ne
 
 import ipaddress
 import os
-from enum import StrEnum
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -18,27 +17,24 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from phoenix.settings.engines import AnimaticSettings, EngineSettings, VeoSettings
 from phoenix.settings.sources import EnvironmentSource, UnprefixedNamesSource
 from phoenix.settings.value_types import (
+    AuthMode,
     CommaSeparated,
     DatabaseUrl,
+    EncryptionKey,
+    HostPattern,
     LogLevel,
     Origin,
+    Port,
     Preset,
     ProxyAddress,
     RedisUrl,
+    SettingsGroup,
     StorageUrl,
     WebUrl,
 )
-
-
-class SettingsGroup(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class AuthMode(StrEnum):
-    OFF = "off"
-    REQUIRED = "required"
 
 
 class DatabaseSettings(SettingsGroup):
@@ -50,6 +46,9 @@ class DatabaseSettings(SettingsGroup):
     )
     statement_timeout_s: float = Field(default=10, gt=0, description="Time limit of one SQL statement (PostgreSQL).")
     busy_timeout_s: float = Field(default=10, gt=0, description="How long a writer waits for SQLite's write lock.")
+    encryption_keys: CommaSeparated[EncryptionKey] = Field(
+        default=(), description="Encrypt the stored secrets with the first key, and read them with any; none if unset."
+    )
 
 
 class RedisSettings(SettingsGroup):
@@ -106,9 +105,15 @@ class ApiSettings(SettingsGroup):
     host: str = "127.0.0.1"
     port: int = Field(default=8080, ge=0, le=65535)
     public_url: WebUrl | None = Field(default=None, description="Base URL of absolute links, if a proxy hides it.")
+    allowed_hosts: CommaSeparated[HostPattern] = Field(
+        default=(), description="Names, *.names, addresses, networks that a server without keys answers under."
+    )
     cors_origins: CommaSeparated[Origin] = ()
+    cors_credentials: bool = Field(
+        default=True, description="Let pages of these origins send cookies; must be false if cors_origins has *."
+    )
     trusted_proxies: CommaSeparated[ProxyAddress] = Field(
-        default=(), description="Addresses or networks whose X-Forwarded-* headers are trusted."
+        default=(), description="Addresses or networks of proxies; the last other one in X-Forwarded-For is the client."
     )
     shutdown_grace_s: float = Field(default=5, ge=0)
     token_secret: SecretStr | None = Field(
@@ -230,72 +235,6 @@ class WorkerSettings(SettingsGroup):
     restart_delay_s: float = Field(default=0.5, ge=0)
 
 
-class EngineSettings(SettingsGroup):
-    catalog_file: Path | None = Field(default=None, description="TOML file of models, merged over the built-in ones.")
-    default_model: str = "animatic"
-    offline: bool = Field(default=True, description="Never download weights at run time.")
-    memory_budget_bytes: int | None = Field(
-        default=None,
-        ge=0,
-        description="Memory for the loaded models of one device; nine tenths of the device's memory if unset.",
-    )
-    device_share: float = Field(
-        default=1,
-        gt=0,
-        le=1,
-        description="Share of that budget for one process; `--processes-per-device N` divides it by N.",
-    )
-    idle_timeout_s: float | None = Field(
-        default=None, gt=0, description="Time after which an unused model is unloaded; never if unset."
-    )
-    warm_models: CommaSeparated[str] = Field(
-        default=(), description="Models that a worker loads and runs once, in this order, before it reports ready."
-    )
-    max_batch_size: int = Field(
-        default=1, ge=1, description="Most clips in one call of a model; each worker claims as many at once."
-    )
-    batch_window_s: float = Field(
-        default=0.03, ge=0, description="How long the first clip of a batch waits for similar clips."
-    )
-    preview_interval_s: float = Field(
-        default=1, ge=0, description="Shortest time between two previews of a clip; no previews if 0."
-    )
-
-
-class AnimaticSettings(SettingsGroup):
-    seconds_per_step: float = Field(
-        default=0, ge=0, description="Slows the animatic engine down, to try schedules without a GPU."
-    )
-
-
-class VeoSettings(SettingsGroup):
-    """Google's Veo: a remote engine, billed per clip. Served only if a key or a project is set."""
-
-    api_key: SecretStr | None = Field(
-        default=None, description="API key for Google Cloud's Agent Platform (Vertex AI)."
-    )
-    project: str | None = Field(
-        default=None, description="Google Cloud project, used with its own credentials instead of a key."
-    )
-    location: str = Field(default="us-central1", description="Region of the project.")
-    base_url: WebUrl | None = Field(default=None, description="URL of a proxy that speaks Google's API.")
-    max_concurrent: int = Field(
-        default=4, ge=1, description="Clips under way at a time, per worker that serves the remote queue."
-    )
-    slot_timeout_s: float = Field(default=300, gt=0, description="Longest wait for one of these slots, then TIMEOUT.")
-    request_timeout_s: float = Field(default=60, gt=0, description="Time limit of one request, also for a video.")
-    poll_interval_s: float = Field(default=5, gt=0)
-    timeout_s: float = Field(default=900, gt=0, description="Time limit of one clip; the next attempt resumes it.")
-    max_retries: int = Field(default=6, ge=0, description="Retries of a throttled request, or of one status poll.")
-    retry_delay_s: float = Field(default=1, gt=0, description="First retry delay; doubles, with jitter.")
-    max_retry_delay_s: float = Field(default=60, gt=0, description="A longer Retry-After fails the attempt.")
-    max_video_bytes: int = Field(default=200_000_000, ge=1)
-
-    @property
-    def is_configured(self) -> bool:
-        return self.api_key is not None or self.project is not None
-
-
 class MediaSettings(SettingsGroup):
     ffmpeg: str | None = Field(
         default=None, description="Path of ffmpeg; if unset, the ffmpeg of imageio-ffmpeg, or else of PATH."
@@ -307,7 +246,7 @@ class MediaSettings(SettingsGroup):
     timeout_s: float = Field(default=900, gt=0, description="Longest run of one ffmpeg command.")
     probe_timeout_s: float = Field(default=10, gt=0)
     fetch_timeout_s: float = Field(default=60, gt=0)
-    fetch_ports: CommaSeparated[int] = Field(
+    fetch_ports: CommaSeparated[Port] = Field(
         default=(443,), description="Ports allowed in URLs from clients; https only."
     )
     fetch_allow_private: bool = Field(default=False, description="Also fetch from private addresses.")
@@ -317,7 +256,7 @@ class MediaSettings(SettingsGroup):
 class WebhookSettings(SettingsGroup):
     """Where webhooks may be sent: https to public addresses only, unless configured otherwise."""
 
-    ports: CommaSeparated[int] = (443,)
+    ports: CommaSeparated[Port] = (443,)
     allow_http: bool = Field(default=False, description="Also send to plain http URLs.")
     allow_private: bool = Field(default=False, description="Also send to private addresses.")
     ca_file: Path | None = Field(default=None, description="PEM bundle to trust instead of the public one.")
@@ -327,7 +266,7 @@ class WebhookSettings(SettingsGroup):
 
 
 class LogSettings(SettingsGroup):
-    level: LogLevel = "INFO"
+    level: LogLevel = Field(default="INFO", description="Level of our lines; other libraries log at INFO and above.")
     json_lines: bool = Field(
         default=True, description="One JSON object per line; if false, a readable form for terminals."
     )
@@ -335,7 +274,12 @@ class LogSettings(SettingsGroup):
 
 class Settings(BaseSettings):
     model_config: ClassVar[SettingsConfigDict] = SettingsConfigDict(
-        env_prefix="PHOENIX_", env_nested_delimiter="__", frozen=True, extra="forbid", env_ignore_empty=True
+        env_prefix="PHOENIX_",
+        env_nested_delimiter="__",
+        frozen=True,
+        extra="forbid",
+        env_ignore_empty=True,
+        hide_input_in_errors=True,
     )
 
     data_dir: Path = Field(default=Path("data"), description="Folder for the files of the embedded mode.")

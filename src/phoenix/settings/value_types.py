@@ -3,19 +3,33 @@
 An error never repeats a URL: the URL may contain a password.
 """
 
+import base64
 import ipaddress
 import re
 from collections.abc import Callable
+from enum import StrEnum
 from typing import Annotated, Literal, TypeVar
 from urllib.parse import SplitResult, urlsplit
 
-from pydantic import AfterValidator, BeforeValidator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 
 _Part = TypeVar("_Part")
 
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#\s]+", re.IGNORECASE)
+_HOST_NAME = re.compile(r"(?:\*\.)?[a-z0-9_-]+(?:\.[a-z0-9_-]+)*", re.IGNORECASE)
 _DATABASES = ("sqlite", "sqlite+aiosqlite", "postgresql", "postgres", "postgresql+asyncpg")
+_KEY_BYTES = 32
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+
+
+class SettingsGroup(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class AuthMode(StrEnum):
+    OFF = "off"
+    REQUIRED = "required"
+
 
 Preset = Literal[
     "ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow", "placebo"
@@ -25,18 +39,20 @@ Preset = Literal[
 
 def _matching(is_right: Callable[[SplitResult], bool], remedy: str) -> AfterValidator:
     def check(text: str) -> str:
-        try:
-            url = urlsplit(text)
-            is_url = url.port is None or url.port > 0
-        except ValueError:  # unbalanced brackets, or a port that is not a number
-            is_url = False
-        else:
-            is_url = is_url and is_right(url)
-        if not is_url:
+        if not _has_port(text) or not is_right(urlsplit(text)):
             raise ValueError(remedy)
         return text
 
     return AfterValidator(check)
+
+
+def _has_port(url: str) -> bool:
+    """Whether a client can connect to the port of the URL, or the URL names none."""
+    try:
+        port = urlsplit(url).port
+    except ValueError:  # unbalanced brackets, or a port that is not a number
+        return False
+    return port != 0
 
 
 def _is_database(url: SplitResult) -> bool:
@@ -60,24 +76,53 @@ def _is_web(url: SplitResult) -> bool:
 
 
 def _check_origin(text: str) -> str:
-    if text != "*" and not _ORIGIN.fullmatch(text):
+    if text != "*" and not (_ORIGIN.fullmatch(text) and _has_port(text)):
         raise ValueError("write an origin such as https://app.example.com, without a path or a slash at its end, or *")
+    return text
+
+
+def _check_host(text: str) -> str:
+    try:
+        ipaddress.ip_network(text)
+    except ValueError:
+        # What ends in a number is an address that cannot be read, and no name.
+        if not _HOST_NAME.fullmatch(text) or text.rpartition(".")[2].isdigit():
+            remedy = "write a name such as phoenix.example.com or *.example.com, an IP address or a network"
+            raise ValueError(f"{remedy}, without a scheme and a port") from None
     return text
 
 
 def _check_proxy(text: str) -> str:
     try:
-        if text != "*":
-            ipaddress.ip_network(text)
+        network = ipaddress.ip_network(text)
     except ValueError as error:
-        raise ValueError(f"write an IP address, a network such as 10.0.0.0/8, or *: {error}") from error
+        raise ValueError(f"write an IP address, or a network such as 10.0.0.0/8: {error}") from error
+    if network.prefixlen == 0:
+        raise ValueError("name the addresses or networks of the proxies: every client could choose its own address")
     return text
+
+
+def _check_encryption_key(key: SecretStr) -> SecretStr:
+    try:
+        is_key = len(base64.b64decode(key.get_secret_value(), altchars=b"-_", validate=True)) == _KEY_BYTES
+    except ValueError:
+        is_key = False
+    if not is_key:
+        raise ValueError(f"write keys of {_KEY_BYTES} random bytes in URL-safe base64; `phoenix db new-key` makes one")
+    return key
 
 
 def _check_level(text: str) -> str:
     if text.upper() not in _LEVELS:
         raise ValueError(f"write one of {', '.join(_LEVELS)}")
     return text.upper()
+
+
+def _refuse_boolean(value: object) -> object:
+    # pydantic takes true for 1.
+    if isinstance(value, bool):
+        raise ValueError("write a number from 1 to 65535")
+    return value
 
 
 def _split(value: object) -> object:
@@ -88,6 +133,7 @@ def _split(value: object) -> object:
 
 
 CommaSeparated = Annotated[tuple[_Part, ...], BeforeValidator(_split)]
+Port = Annotated[int, BeforeValidator(_refuse_boolean), Field(ge=1, le=65535)]
 DatabaseUrl = Annotated[
     str, _matching(_is_database, "write postgresql://user:password@host/database or sqlite:////folder/file.db")
 ]
@@ -95,5 +141,7 @@ RedisUrl = Annotated[str, _matching(_is_redis, "write redis://host:6379/0, redis
 StorageUrl = Annotated[str, _matching(_is_storage, "write file:///folder or s3://bucket/prefix")]
 WebUrl = Annotated[str, _matching(_is_web, "write a URL that begins with https:// or http://")]
 Origin = Annotated[str, AfterValidator(_check_origin)]
+HostPattern = Annotated[str, AfterValidator(_check_host)]
 ProxyAddress = Annotated[str, AfterValidator(_check_proxy)]
+EncryptionKey = Annotated[SecretStr, AfterValidator(_check_encryption_key)]
 LogLevel = Annotated[str, AfterValidator(_check_level)]

@@ -14,6 +14,7 @@ import obstore
 from obstore.store import LocalStore, ObjectStore, S3Store
 
 from phoenix.errors import PayloadTooLarge
+from phoenix.private_files import make_private_folder
 from phoenix.settings import StorageSettings
 from phoenix.storage.errors import translate_store_errors
 from phoenix.storage.keys import checked_key, checked_prefix, is_key, media_type_of
@@ -267,6 +268,7 @@ def open_store(settings: StorageSettings, *, default_folder: Path) -> ArtifactSt
     Sends nothing to an S3 endpoint.
     """
     if settings.url is None:
+        make_private_folder(default_folder)
         return open_folder(default_folder)
     url = urlsplit(settings.url)
     if url.scheme == "file":

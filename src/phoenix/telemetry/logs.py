@@ -12,6 +12,10 @@ MAX_VALUE_LENGTH = 2000
 """Longer values, such as prompts or tracebacks, are cut, so that one line cannot fill a disk."""
 
 
+_OWN = "phoenix"
+"""The first part of the name of each of our loggers."""
+
+
 def get_logger(name: str) -> structlog.stdlib.BoundLogger:
     return structlog.stdlib.get_logger(name)
 
@@ -24,7 +28,10 @@ def log_context(**values: Any) -> Generator[None]:
 
 
 def configure_logs(*, level: str, json_lines: bool) -> None:
-    """Sends structlog and the standard library's loggers to stderr in one form. Call once per process."""
+    """Sends structlog and the standard library's loggers to stderr in one form. Call once per process.
+
+    `level` is for the lines of Phoenix. Other libraries log at INFO and above.
+    """
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -46,13 +53,23 @@ def configure_logs(*, level: str, json_lines: bool) -> None:
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_renderers(json_lines=json_lines)],
         )
     )
+    handler.addFilter(_is_no_detail_of_a_library)
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(level)
+    root.setLevel(max(logging.getLevelNamesMapping()[level], logging.INFO))
+    logging.getLogger(_OWN).setLevel(level)
     # sse-starlette logs each chunk at DEBUG, and httpx logs each request at INFO with its query string (and token). arq
     # logs each dispatch message, and the worker's own lines say more about it.
     for noisy in ("sse_starlette", "httpx", "httpcore", "arq"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+def _is_no_detail_of_a_library(record: logging.LogRecord) -> bool:
+    """Whether a line is ours, or important enough: at DEBUG, SQLite's driver logs each bound value, secrets included.
+
+    The level of the root logger does the same at a lower price, but not for a logger to which its library gave a level.
+    """
+    return record.levelno >= logging.INFO or record.name.partition(".")[0] == _OWN
 
 
 def _renderers(*, json_lines: bool) -> list[structlog.typing.Processor]:

@@ -65,4 +65,7 @@ class ExitStatus(IntEnum):
     RECYCLE = 75
     """The process has run its share of tasks or has grown too large. It is replaced at once."""
     UNUSABLE = 78
-    """A device, ffmpeg or a catalog that the settings name does not exist. Another start would fail the same way."""
+    """A device, ffmpeg or a catalog that the settings name does not exist, or that ffmpeg cannot make a reel.
+
+    Another start would fail the same way.
+    """

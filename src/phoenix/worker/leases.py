@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 from phoenix.db.unit_of_work import Database
 from phoenix.engine.stop_token import StopReason, StopToken
-from phoenix.errors import Unavailable
+from phoenix.errors import Stage, Unavailable
 from phoenix.jobs.execution.claim import Claim, renew_leases
+from phoenix.jobs.lifecycle import first_stage, is_finishing
 from phoenix.jobs.scheduling.workers import WorkerReport, record_heartbeat
 from phoenix.telemetry.logs import get_logger
 from phoenix.worker.child_process import ExitStatus
@@ -45,6 +46,10 @@ class HeldLease:
     def __init__(self, claim: Claim, *, since_s: float, clock: MonotonicClock = time.monotonic) -> None:
         self.claim = claim
         self.stop = StopToken()
+        self.stage = first_stage(claim.kind)
+        """What the work does now."""
+        self.reported_stage = self.stage
+        """The stage in the database."""
         self._clock = clock
         self._last_renewal_s = since_s
         self._last_progress_s = clock()
@@ -61,9 +66,20 @@ class HeldLease:
         """Whether to renew the lease. The lease of a stalled task expires, so that another worker gets the task."""
         return self._stalled_s is None and self.stop.reason is not StopReason.LOST
 
+    @property
+    def has_unreported_finish(self) -> bool:
+        """Whether the clip has given its slot back, and the database does not know it yet."""
+        kind = self.claim.kind
+        return is_finishing(kind, self.stage) and not is_finishing(kind, self.reported_stage) and self.is_renewable
+
     def record_progress(self) -> None:
         """Restarts the stall timer, because the work has made progress."""
         self._last_progress_s = self._clock()
+
+    def enter_stage(self, stage: Stage | None) -> None:
+        """Records the stage of the work. None, between two stages, leaves the stage as it is."""
+        if stage is not None:
+            self.stage = stage
 
     @contextmanager
     def pause_stall_timer(self) -> Generator[None]:
@@ -196,13 +212,19 @@ class LeaseHeartbeat:
     async def _beat(self, database: Database) -> bool:
         """Renews the leases and reports the worker in one transaction. Returns whether the transaction succeeded."""
         leases = [lease for lease in self.held_leases() if lease.is_renewable]
-        task_ids = [lease.claim.task_id for lease in leases]
+        stages = {lease.claim.task_id: lease.stage for lease in leases}
         sent_s = self._clock()
         try:
             # Before the transaction: the first query of a device takes seconds, and so does any query of a busy device.
             described = self._describe()
             async with database.write() as uow:
-                held = await renew_leases(uow, worker_id=self._worker_id, task_ids=task_ids, lease_s=self.terms.lease_s)
+                held = await renew_leases(
+                    uow,
+                    worker_id=self._worker_id,
+                    task_ids=list(stages),
+                    lease_s=self.terms.lease_s,
+                    stages=stages,
+                )
                 await record_heartbeat(uow, described, lease_s=self.terms.lease_s)
         except Unavailable as error:
             _logger.warning("leases not renewed", held=len(leases), error=error.detail)
@@ -212,6 +234,7 @@ class LeaseHeartbeat:
             _logger.exception("leases not renewed")
             return False
         for lease in leases:
+            lease.reported_stage = stages[lease.claim.task_id]
             _apply_renewal(lease, held, sent_s)
         return True
 

@@ -8,7 +8,7 @@ import asyncio
 import os
 import signal
 import socket
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -17,30 +17,31 @@ from phoenix.catalog.model import CatalogError
 from phoenix.child_processes import follow_lifeline
 from phoenix.contract import QueueName
 from phoenix.engine.device import NoSuchDevice, device_memory, pick_device
-from phoenix.engine.stop_token import StopReason
 from phoenix.errors import Unavailable
 from phoenix.events.pubsub.notifier import Notifier
 from phoenix.events.pubsub.subscriber import PubSubSubscriber
 from phoenix.ids import new_worker_id
 from phoenix.jobs.scheduling.workers import WorkerReport, record_heartbeat, remove
-from phoenix.media.ffmpeg import FfmpegMissing
+from phoenix.media.ffmpeg import FfmpegMissing, MediaTools
+from phoenix.media.self_test import FfmpegUnusable, run_self_test
+from phoenix.private_files import keep_files_private
 from phoenix.queues.consumer import QueueConsumer
 from phoenix.queues.queue import wake_channel
 from phoenix.services import Services, open_database, open_services
 from phoenix.settings import Settings, load_settings
 from phoenix.telemetry.logs import configure_logs, get_logger, log_context
-from phoenix.worker.child_process import STOP_GRACE_S, ExitStatus
+from phoenix.worker.child_process import ExitStatus
 from phoenix.worker.context import WorkerContext, open_worker_context
 from phoenix.worker.leases import LeaseHeartbeat, LeaseTerms
 from phoenix.worker.runner import Runner
-from phoenix.worker.shutdown import ShutdownState
+from phoenix.worker.shutdown import Consumers, ShutdownState, drain
 from phoenix.worker.warmup import warm_up_models
 
 _logger = get_logger(__name__)
 
 NAMES = ("gpu", "remote", "media", "all")
 
-UNUSABLE = (CatalogError, FfmpegMissing, NoSuchDevice)
+UNUSABLE = (CatalogError, FfmpegMissing, FfmpegUnusable, NoSuchDevice)
 """Errors that every start with the same settings would raise."""
 
 
@@ -51,6 +52,7 @@ def main() -> int:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--worker-id", default=None)
     arguments = parser.parse_args()
+    keep_files_private()
     settings = load_settings()
     configure_logs(level=settings.log.level, json_lines=settings.log.json_lines)
     follow_lifeline(lambda: os._exit(ExitStatus.ORPHANED))
@@ -110,37 +112,17 @@ async def _serve_until_signal(settings: Settings, plan: WorkerPlan) -> int:
 async def serve(settings: Settings, plan: WorkerPlan, shutdown: ShutdownState) -> int:
     """Runs tasks until `shutdown` starts to drain. Returns the exit status.
 
-    The worker also starts while Redis or the database is unavailable.
+    The worker also starts while Redis or the database is unavailable. Raises the errors of `UNUSABLE`.
     """
     worker_id = plan.worker_id or new_worker_id()
     device = pick_device(plan.device) if "gpu" in plan.queues else "cpu"
+    await asyncio.to_thread(run_self_test, MediaTools.from_settings(settings.media))
     most_tasks = sum(plan.slots(queue, settings) + plan.overlap(queue, settings) for queue in plan.queues)
     with log_context(worker_id=worker_id):
         async with open_services(settings, kept_connections=1) as services:
             context = open_worker_context(services, device=device, worker_id=worker_id, most_tasks=most_tasks)
             worker = _Worker(services, context, shutdown, WorkerPlan(plan.queues, device, worker_id))
             return await worker.serve()
-
-
-class Consumers:
-    """Runs queue consumers from the start until they are paused and their work has ended."""
-
-    def __init__(self, consumers: Sequence[QueueConsumer]) -> None:
-        self._consumers = consumers
-        self._running = [asyncio.create_task(consumer.run()) for consumer in consumers]
-
-    def pause(self) -> None:
-        for consumer in self._consumers:
-            consumer.drain()
-
-    async def end_within(self, seconds: float | None, *, unless: asyncio.Event | None = None) -> bool:
-        """Waits until all work has ended, for `seconds` at most, or until `unless` is set. Returns whether it has."""
-        ended = asyncio.create_task(asyncio.wait(self._running))
-        interrupted = asyncio.create_task((unless or asyncio.Event()).wait())
-        await asyncio.wait({ended, interrupted}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-        for waiting in (ended, interrupted):
-            waiting.cancel()
-        return all(task.done() for task in self._running)
 
 
 class _Worker:
@@ -169,7 +151,8 @@ class _Worker:
             async with self._consuming(subscriber) as consumers:
                 _logger.info("worker started", queues=self._plan.queues, device=self._plan.device)
                 await self._shutdown.draining.wait()
-                await self._drain(consumers)
+                grace_s = self._services.settings.worker.drain_grace_s
+                await drain(consumers, self._shutdown, self._heartbeat, grace_s=grace_s)
             await asyncio.to_thread(self._heartbeat.close)
             await self._deregister()
         self._context.close(is_idle=not self._heartbeat.held_leases() and self._context.engines.is_idle)
@@ -204,18 +187,6 @@ class _Worker:
                     )
                 )
             yield Consumers(consumers)
-
-    async def _drain(self, consumers: Consumers) -> None:
-        """Pauses the consumers, waits for running tasks for the grace period, then stops them and hands them back."""
-        consumers.pause()
-        if await consumers.end_within(None, unless=self._shutdown.grace_started):
-            return
-        grace_s = self._services.settings.worker.drain_grace_s
-        if await consumers.end_within(grace_s, unless=self._shutdown.immediate):
-            return
-        self._heartbeat.stop_all(StopReason.PREEMPT)
-        if not await consumers.end_within(STOP_GRACE_S):
-            _logger.error("tasks that do not stop are abandoned", tasks=len(self._heartbeat.held_leases()))
 
     def _describe(self) -> WorkerReport:
         """Describes this worker for the fleet. The heartbeat thread calls it too."""

@@ -38,7 +38,7 @@ POSTER = MediaInfo(media="image", format="jpeg")
 async def make_soundtrack(context: WorkerContext, lease: HeldLease) -> AttemptOutput:
     """Prepares and stores a soundtrack. Raises `TaskFailed`, and `RenderStopped` or `MediaStopped` on a stop."""
     wanted = requested_sound(lease.claim.request)
-    stopwatch = Stopwatch()
+    stopwatch = Stopwatch(on_enter=lease.enter_stage)
     with context.scratch.folder() as folder:
         source, output = folder / "source", folder / OutputName.SOUNDTRACK
         with stopwatch.timing(Stage.FETCH):
@@ -123,7 +123,7 @@ class AssemblyInputs:
 
 async def assemble(context: WorkerContext, lease: HeldLease) -> AttemptOutput:
     """Makes and stores the result of a job. Raises `TaskFailed`, and `RenderStopped` or `MediaStopped` on a stop."""
-    stopwatch = Stopwatch()
+    stopwatch = Stopwatch(on_enter=lease.enter_stage)
     with context.scratch.folder() as folder:
         with stopwatch.timing(Stage.FETCH):
             inputs = await _fetch_inputs(context, lease, folder)

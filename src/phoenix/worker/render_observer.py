@@ -25,8 +25,12 @@ class Stopwatch:
     Thread-safe: the thread that waits for a clip and the thread that renders it may both use it.
     """
 
-    def __init__(self, clock: MonotonicClock = time.monotonic) -> None:
+    def __init__(
+        self, clock: MonotonicClock = time.monotonic, *, on_enter: Callable[[Stage | None], None] | None = None
+    ) -> None:
+        """`on_enter` gets each stage that begins, and None between two stages."""
         self._clock = clock
+        self._on_enter = on_enter
         self._lock = threading.Lock()
         self._started_s = clock()
         self._seconds: dict[Stage, float] = {}
@@ -90,6 +94,8 @@ class Stopwatch:
         if self._stage is not None:
             self._seconds[self._stage] = self._seconds.get(self._stage, 0) + now_s - self._since_s
         self._stage, self._since_s = stage, now_s
+        if self._on_enter is not None:
+            self._on_enter(stage)
 
 
 STEPS_SHARE = 0.9
@@ -141,7 +147,7 @@ class ClipObserver:
         on_change: Callable[[], None],
         clock: MonotonicClock = time.monotonic,
     ) -> None:
-        self.stopwatch = Stopwatch(clock)
+        self.stopwatch = Stopwatch(clock, on_enter=lease.enter_stage)
         self._lease = lease
         self._steps = steps
         self._num_frames = num_frames

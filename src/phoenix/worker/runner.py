@@ -11,7 +11,7 @@ from phoenix.contract import ResolvedReel
 from phoenix.db.unit_of_work import UnitOfWork
 from phoenix.engine.stop_token import RenderStopped, StopReason
 from phoenix.errors import FailureCode, NewerVersionError, Stage, TaskFailed
-from phoenix.jobs.execution.claim import Claim, claim
+from phoenix.jobs.execution.claim import Claim, claim, renew_leases
 from phoenix.jobs.execution.retries import RetryRule
 from phoenix.jobs.execution.task_completion import AttemptOutput, fail, release, stop, succeed
 from phoenix.jobs.lifecycle import LeaseLost, TaskKind
@@ -44,28 +44,28 @@ class Stopped:
 AttemptOutcome = Succeeded | Failed | Stopped
 
 
-def outcome_of(error: BaseException, stop_reason: StopReason | None) -> Failed | Stopped:
-    """The outcome of an attempt that raised `error`. `stop_reason`: why the attempt was asked to stop, or None.
+def outcome_of(error: BaseException, stop_reason: StopReason | None, stage: Stage) -> Failed | Stopped:
+    """The outcome of an attempt that raised `error` in `stage`. `stop_reason`: why it was asked to stop, or None.
 
     A stop explains every error: a killed encoder raises an error, and an engine may wrap the stop in another error.
     """
     reason = stop_reason or (error.reason if isinstance(error, RenderStopped) else None)
     if reason is StopReason.STALLED:
         detail = "the attempt made no progress for too long"
-        return Failed(TaskFailed(FailureCode.ENGINE_FAILED, detail, stage=Stage.DENOISE, retriable=True))
+        return Failed(TaskFailed(FailureCode.ENGINE_FAILED, detail, stage=stage, retriable=True))
     if reason is not None:
         return Stopped(reason)
     if isinstance(error, TaskFailed):
         return Failed(error)
-    return Failed(_unexpected(error))
+    return Failed(_unexpected(error, stage))
 
 
-def _unexpected(error: BaseException) -> TaskFailed:
+def _unexpected(error: BaseException, stage: Stage) -> TaskFailed:
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return TaskFailed(FailureCode.STORAGE_FAILED, "the worker's disk is full", stage=Stage.UPLOAD, retriable=True)
     # The text may contain internal paths or data. The owner of the job sees only the type; the log has the text.
     detail = f"an unexpected {type(error).__name__} ended the attempt"
-    return TaskFailed(FailureCode.ENGINE_FAILED, detail, stage=Stage.DENOISE, retriable=True)
+    return TaskFailed(FailureCode.ENGINE_FAILED, detail, stage=stage, retriable=True)
 
 
 _logger = get_logger(__name__)
@@ -99,6 +99,7 @@ class Runner:
 
         Returns the work of the attempt, a snooze if other workers should take the task, or None for an old message.
         """
+        await self._report_finishing()
         try:
             return await self._try_claim(message)
         except NewerVersionError:
@@ -129,6 +130,22 @@ class Runner:
             self._check_served(claimed)
         return partial(self._run, self._heartbeat.add(claimed, since_s=since_s))
 
+    async def _report_finishing(self) -> None:
+        """Reports which clips have given their slot back, before another claim lets more tasks run than slots exist."""
+        leases = [lease for lease in self._heartbeat.held_leases() if lease.has_unreported_finish]
+        if leases:
+            stages = {lease.claim.task_id: lease.stage for lease in leases}
+            async with self._database.write() as uow:
+                await renew_leases(
+                    uow,
+                    worker_id=self._worker_id,
+                    task_ids=list(stages),
+                    lease_s=self._heartbeat.terms.lease_s,
+                    stages=stages,
+                )
+            for lease in leases:
+                lease.reported_stage = stages[lease.claim.task_id]
+
     def _check_served(self, claimed: Claim) -> None:
         if claimed.kind is TaskKind.RENDER and isinstance(claimed.request, ResolvedReel):
             model = self._context.services.catalog.find(claimed.request.model)
@@ -158,7 +175,7 @@ class Runner:
             outcome = await self._run_attempt(lease, release_slot)
             try:
                 with lease.pause_stall_timer():
-                    await self._record_outcome(claimed, outcome)
+                    await self._record_outcome(claimed, outcome, lease.stage)
             finally:
                 self._heartbeat.remove(lease)
         self._on_end(outcome)
@@ -169,25 +186,25 @@ class Runner:
         try:
             return Succeeded(await self._execute(lease, release_slot))
         except (Exception, RenderStopped) as error:  # noqa: BLE001 - every error must become an outcome of the task
-            outcome = outcome_of(error, lease.stop.reason)
+            outcome = outcome_of(error, lease.stop.reason, lease.stage)
             _log(outcome, error)
             return outcome
 
     async def _execute(self, lease: HeldLease, release_slot: ReleaseSlot) -> AttemptOutput:
         match lease.claim.kind:
             case TaskKind.RENDER:
-                return await render_clip(self._context, lease, release_slot)
+                return await render_clip(self._context, lease, partial(_release_slot, lease, release_slot))
             case TaskKind.SOUNDTRACK:
                 return await make_soundtrack(self._context, lease)
             case TaskKind.ASSEMBLE:
                 return await assemble(self._context, lease)
 
-    async def _record_outcome(self, claimed: Claim, outcome: AttemptOutcome) -> None:
+    async def _record_outcome(self, claimed: Claim, outcome: AttemptOutcome, stage: Stage) -> None:
         """Retries until the outcome is in the database, or the lease is lost."""
 
         async def attempt() -> None:
             async with self._database.write() as uow:
-                await record_outcome(uow, claimed, outcome, self._rule)
+                await record_outcome(uow, claimed, outcome, self._rule, stage)
 
         try:
             await retry_until_available(attempt)
@@ -198,8 +215,10 @@ class Runner:
             _logger.exception("the outcome of an attempt could not be recorded")
 
 
-async def record_outcome(uow: UnitOfWork, claimed: Claim, outcome: AttemptOutcome, rule: RetryRule) -> None:
-    """Writes the outcome of an attempt. Raises `LeaseLost` if the attempt no longer holds the task."""
+async def record_outcome(
+    uow: UnitOfWork, claimed: Claim, outcome: AttemptOutcome, rule: RetryRule, stage: Stage
+) -> None:
+    """Writes the outcome of an attempt that ended in `stage`. Raises `LeaseLost` if it no longer holds the task."""
     match outcome:
         case Succeeded(result):
             await succeed(uow, claimed, result)
@@ -208,9 +227,15 @@ async def record_outcome(uow: UnitOfWork, claimed: Claim, outcome: AttemptOutcom
         case Stopped(StopReason.PREEMPT):
             await release(uow, claimed)
         case Stopped(StopReason.CANCEL | StopReason.DEADLINE):
-            await stop(uow, claimed)
+            await stop(uow, claimed, stage)
         case Stopped():
             raise LeaseLost
+
+
+def _release_slot(lease: HeldLease, release_slot: ReleaseSlot) -> None:
+    # First, so that a claim of the next clip finds that this clip no longer needs the slot.
+    lease.enter_stage(Stage.ENCODE)
+    release_slot()
 
 
 def _describe_attempt(claimed: Claim) -> dict[str, str | int]:

@@ -1,14 +1,17 @@
-"""When, how fast and with which exit status a worker process ends."""
+"""When, in which order, how fast and with which exit status a worker process ends."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import psutil
 
 from phoenix.engine.interface import ProcessUnfit
+from phoenix.engine.stop_token import StopReason
+from phoenix.queues.consumer import QueueConsumer
 from phoenix.settings import WorkerSettings
 from phoenix.telemetry.logs import get_logger
-from phoenix.worker.child_process import ExitStatus
+from phoenix.worker.child_process import STOP_GRACE_S, ExitStatus
+from phoenix.worker.leases import LeaseHeartbeat
 from phoenix.worker.runner import AttemptOutcome, Failed
 
 
@@ -81,3 +84,36 @@ class ShutdownState:
             return False
         _logger.warning("the process has grown past its limit", memory_bytes=held_bytes, limit_bytes=limit_bytes)
         return True
+
+
+class Consumers:
+    """Runs queue consumers from the start until they are paused and their work has ended."""
+
+    def __init__(self, consumers: Sequence[QueueConsumer]) -> None:
+        self._consumers = consumers
+        self._running = [asyncio.create_task(consumer.run()) for consumer in consumers]
+
+    def pause(self) -> None:
+        for consumer in self._consumers:
+            consumer.drain()
+
+    async def end_within(self, seconds: float | None, *, unless: asyncio.Event | None = None) -> bool:
+        """Waits until all work has ended, for `seconds` at most, or until `unless` is set. Returns whether it has."""
+        ended = asyncio.create_task(asyncio.wait(self._running))
+        interrupted = asyncio.create_task((unless or asyncio.Event()).wait())
+        await asyncio.wait({ended, interrupted}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        for waiting in (ended, interrupted):
+            waiting.cancel()
+        return all(task.done() for task in self._running)
+
+
+async def drain(consumers: Consumers, shutdown: ShutdownState, heartbeat: LeaseHeartbeat, *, grace_s: float) -> None:
+    """Pauses the consumers, waits for running tasks for the grace period, then stops them and hands them back."""
+    consumers.pause()
+    if await consumers.end_within(None, unless=shutdown.grace_started):
+        return
+    if await consumers.end_within(grace_s, unless=shutdown.immediate):
+        return
+    heartbeat.stop_all(StopReason.PREEMPT)
+    if not await consumers.end_within(STOP_GRACE_S):
+        _logger.error("tasks that do not stop are abandoned", tasks=len(heartbeat.held_leases()))

@@ -6,7 +6,7 @@ from starlette.datastructures import Headers
 from phoenix.access.keys import ANYBODY
 from phoenix.api.auth import read_bearer
 from phoenix.api.errors.problems import explain
-from phoenix.api.rate_limits import RateLimitDecision, RateLimitPolicy, rate_limit_headers, to_headers
+from phoenix.api.rate_limits import RateLimitDecision, RateLimitPolicy, rate_limit_headers, to_headers, to_subject
 from phoenix.errors import RateLimited, Unauthenticated
 
 
@@ -45,3 +45,16 @@ def test_a_refusal_names_the_limit_that_is_used_up() -> None:
 def test_anybody_may_do_everything() -> None:
     for scope in list(ANYBODY.scopes):
         ANYBODY.check(scope)
+
+
+@pytest.mark.parametrize(
+    ("address", "subject"),
+    [
+        ("203.0.113.7", "203.0.113.7"),
+        ("::ffff:203.0.113.7", "203.0.113.7"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("unknown", "unknown"),
+    ],
+)
+def test_an_address_is_counted_with_those_of_the_same_host(address: str, subject: str) -> None:
+    assert to_subject(address) == subject

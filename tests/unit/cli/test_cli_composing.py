@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from phoenix.cli.embedded.private import private_settings
+from phoenix.cli.options import with_address
 from phoenix.cli.up import DRAIN_GRACE_S, compose
 from phoenix.settings import (
     AuthMode,
@@ -21,11 +22,11 @@ from phoenix.worker.child_process import child_environment
 
 
 def composed(settings: Settings, *, is_terminal: bool = False) -> Settings:
-    return compose(settings, redis_url="unix:///r.sock", host="0.0.0.0", port=81, is_terminal=is_terminal)
+    return compose(settings, redis_url="unix:///r.sock", port=81, is_terminal=is_terminal)
 
 
 def test_children_are_given_the_address_the_redis_and_an_absolute_folder():
-    result = composed(Settings(data_dir=Path("data")))
+    result = composed(with_address(Settings(data_dir=Path("data")), "0.0.0.0", None))
     assert (result.api.host, result.api.port, result.redis.url) == ("0.0.0.0", 81, "unix:///r.sock")
     assert result.data_dir == Path.cwd() / "data"
 
@@ -49,6 +50,8 @@ def configured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Settings:
     monkeypatch.setenv("PHOENIX_CONFIG", str(file))
     monkeypatch.setenv("DATABASE_URL", "postgresql://fleet/x")
     monkeypatch.setenv("PHOENIX_REDIS__URL", "redis://fleet")
+    monkeypatch.setenv("PHOENIX_API__CORS_ORIGINS", "*")
+    monkeypatch.setenv("PHOENIX_API__CORS_CREDENTIALS", "false")
     monkeypatch.setenv("phoenix_storage__url", "s3://fleet")
     return load_settings()
 
@@ -67,6 +70,7 @@ def test_a_private_server_gets_nothing_by_which_it_could_touch_another(
         DatabaseSettings(),
         StorageSettings(),
     )
+    assert private.api.cors_origins == ()
     assert (private.data_dir, private.auth, private.limits.max_queued_jobs) == (Path("/tmp/x"), AuthMode.OFF, 7)
 
 

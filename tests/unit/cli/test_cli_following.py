@@ -22,7 +22,9 @@ from fixtures.event_examples import (
 )
 from phoenix.cli.following import MANY_CLIPS, BarDisplay, LineDisplay, describe
 from phoenix.client import Event
-from phoenix.contract import ClipState, JobSnapshot
+from phoenix.contract import ClipState, JobSnapshot, JobState, WaitingCode, WaitingReason
+
+NO_WORKER = WaitingReason(code=WaitingCode.NO_WORKER_FOR_QUEUE, detail="No worker takes it.")
 
 
 def snapshot(clips: int) -> JobSnapshot:
@@ -35,6 +37,9 @@ def snapshot(clips: int) -> JobSnapshot:
     [
         (snapshot(0), f"{JOB_ID} running, 0 clips, 25% done"),
         (queue_moved(3), "position 3 in the queue"),
+        (queue_moved(0, reason=NO_WORKER), "position 0 in the queue: No worker takes it."),
+        (queue_moved(None, reason=NO_WORKER), "waiting: No worker takes it."),
+        (queue_moved(None), None),
         (job_started(2), "started"),
         (clip_started(3, clip_index=1), "clip 1: started"),
         (clip_started(3, attempt=2), "clip 0: started, attempt 2"),
@@ -66,6 +71,22 @@ def shown(kind: type[LineDisplay] | type[BarDisplay], *events: Event) -> str:
 def test_progress_in_a_pipe_is_shown_once_per_tenth():
     steps = [clip_progress(step, job_progress=step / 100) for step in range(1, 25)]
     assert shown(LineDisplay, *steps).splitlines() == ["10% done", "20% done"]
+
+
+@pytest.mark.parametrize("kind", [LineDisplay, BarDisplay])
+def test_a_wait_that_lasts_is_explained_once(kind: type[LineDisplay] | type[BarDisplay]):
+    queued = a_job(state=JobState.QUEUED, clips=[])
+    waiting = queued.model_copy(update={"queue_position": 0, "waiting_reason": NO_WORKER})
+    moved = queue_moved(0, reason=NO_WORKER)
+    text = shown(kind, JobSnapshot(job_id=JOB_ID, seq=1, at=AT, job=waiting), moved, moved)
+    assert text.count(NO_WORKER.detail) == 1
+
+
+@pytest.mark.parametrize("kind", [LineDisplay, BarDisplay])
+def test_a_wait_that_comes_again_is_explained_again(kind: type[LineDisplay] | type[BarDisplay]):
+    moved, started = queue_moved(None, reason=NO_WORKER), queue_moved(None)
+    text = shown(kind, snapshot(1), moved, started, moved)
+    assert text.count(NO_WORKER.detail) == 2
 
 
 def test_a_terminal_shows_a_bar_per_clip():

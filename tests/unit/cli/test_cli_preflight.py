@@ -55,3 +55,15 @@ def test_servers_end_with_the_reason_alone(command: str, monkeypatch: pytest.Mon
     result = CliRunner().invoke(app, [command])
     assert (result.exit_code, result.stderr.split()[0]) == (1, "PHOENIX_ENGINE__DEFAULT_MODEL:")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("command", ["api", "up"])
+def test_a_server_that_every_web_page_could_use_does_not_start(
+    command: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    monkeypatch.setenv("PHOENIX_API__CORS_ORIGINS", "*")
+    monkeypatch.setenv("PHOENIX_API__CORS_CREDENTIALS", "false")
+    monkeypatch.setenv("PHOENIX_DATA_DIR", str(tmp_path))
+    result = CliRunner().invoke(app, [command])
+    assert (result.exit_code, result.stderr.split()[0]) == (1, "PHOENIX_API__CORS_ORIGINS")
+    assert list(tmp_path.iterdir()) == []

@@ -126,5 +126,5 @@ def test_without_the_sdk_the_extra_is_named(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(sys, "meta_path", [WithoutRunPod(), *sys.meta_path])
     monkeypatch.setenv("RUNPOD_LOG_LEVEL", "INFO")
 
-    with pytest.raises(SdkMissing, match=r"phoenix\[runpod\]"):
+    with pytest.raises(SdkMissing, match=r"pip install '\.\[runpod\]'"):
         load_sdk()

@@ -8,9 +8,13 @@ from phoenix.engine.backends.diffusers.out_of_memory import (
     FALLBACK_TTL_S,
     ActiveFallbacks,
     FallbackLevel,
+    Recovery,
     model_at_level,
     next_level,
+    plan_recovery,
 )
+from phoenix.engine.interface import ProcessUnfit
+from phoenix.errors import FailureCode, Stage, TaskFailed
 
 AUTO = load_catalog().get("ltx-video")
 
@@ -61,3 +65,31 @@ def test_a_recorded_level_applies_until_it_expires():
     assert fallbacks.first_level("wan") is FallbackLevel.GROUP_OFFLOAD
     clock.now_s = 2 * FALLBACK_TTL_S
     assert fallbacks.first_level("wan") is FallbackLevel.SHARED
+
+
+SHORTAGE = TaskFailed(FailureCode.GPU_OOM, "the device ran out of memory", stage=Stage.DENOISE, retriable=True)
+FAULT = TaskFailed(FailureCode.ENGINE_FAILED, "ValueError: odd", stage=Stage.DENOISE)
+LATE = TaskFailed(FailureCode.TIMEOUT, "no slot was free", stage=Stage.QUEUE, retriable=True)
+UNFIT = ProcessUnfit(FailureCode.ENGINE_FAILED, "device-side assert", stage=Stage.DENOISE, retriable=True)
+
+
+@pytest.mark.parametrize("failed", [SHORTAGE, FAULT])
+def test_the_clips_of_a_failed_call_are_rendered_again_in_smaller_calls(failed):
+    assert plan_recovery(failed, 2, FallbackLevel.EXCLUSIVE) is Recovery.SPLIT
+
+
+@pytest.mark.parametrize("failed", [LATE, UNFIT])
+def test_an_error_that_smaller_calls_would_meet_too_fails_every_clip(failed):
+    assert plan_recovery(failed, 2, FallbackLevel.EXCLUSIVE) is Recovery.FAIL
+
+
+def test_a_single_clip_that_is_short_of_memory_falls_back():
+    assert plan_recovery(SHORTAGE, 1, FallbackLevel.EXCLUSIVE) is Recovery.FALL_BACK
+
+
+def test_a_single_clip_that_is_short_of_memory_at_the_last_level_fails():
+    assert plan_recovery(SHORTAGE, 1, None) is Recovery.FAIL
+
+
+def test_a_single_clip_with_another_error_does_not_fall_back():
+    assert plan_recovery(FAULT, 1, FallbackLevel.EXCLUSIVE) is Recovery.FAIL

@@ -188,6 +188,15 @@ def test_queue_positions_are_sent_only_until_the_job_starts() -> None:
     assert sent_events(ClientCursor(), moved, job_started(1), queue_moved(0)) == [moved, job_started(1)]
 
 
+def test_what_a_running_job_waits_for_is_sent_unless_something_durable_happened_since() -> None:
+    waits = queue_moved(None, seq=1)
+    assert sent_events(ClientCursor(), job_started(1), waits, clip_started(2), waits) == [
+        job_started(1),
+        waits,
+        clip_started(2),
+    ]
+
+
 def test_queue_positions_are_sent_again_after_a_retry() -> None:
     cursor = after_snapshot(a_job(state=JobState.RUNNING))
     assert sent_events(cursor, queue_moved(2), job_queued(6), queue_moved(3)) == [job_queued(6), queue_moved(3)]

@@ -5,15 +5,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from phoenix.contract import JobState
+from phoenix.errors import Stage
 from phoenix.jobs.lifecycle import (
     JOB_TRANSITIONS,
     TASK_TRANSITIONS,
     IllegalTransition,
+    TaskKind,
     TaskState,
     can_retry_manually,
     check_job_transition,
     check_task_transition,
+    is_finishing,
     is_unblocked,
+    parse_stage,
     retry_delay_s,
 )
 
@@ -77,3 +81,25 @@ def test_the_back_off_is_spread_by_up_to_a_quarter() -> None:
 
 def test_a_task_that_has_not_failed_waits_no_longer_than_after_one_failure() -> None:
     assert retry_delay_s(0, first_s=2, jitter=0) == 2
+
+
+@pytest.mark.parametrize(
+    ("kind", "reported", "stage"),
+    [
+        (TaskKind.RENDER, "denoise", Stage.DENOISE),
+        (TaskKind.RENDER, None, Stage.LOAD),
+        (TaskKind.ASSEMBLE, "of a newer version", Stage.ASSEMBLE),
+        (TaskKind.SOUNDTRACK, None, Stage.SOUNDTRACK),
+    ],
+)
+def test_without_a_report_that_can_be_read_an_attempt_is_in_its_first_stage(
+    kind: TaskKind, reported: str | None, stage: Stage
+) -> None:
+    assert parse_stage(kind, reported) is stage
+
+
+def test_only_clips_finish_without_a_slot() -> None:
+    finishing = {(kind, stage) for kind in TaskKind for stage in Stage if is_finishing(kind, stage)}
+
+    assert finishing == {(TaskKind.RENDER, Stage.ENCODE), (TaskKind.RENDER, Stage.UPLOAD)}
+    assert not is_finishing(TaskKind.RENDER, None)

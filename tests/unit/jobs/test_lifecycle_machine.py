@@ -5,6 +5,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -51,6 +52,7 @@ from phoenix.jobs.execution.recovery import (
 from phoenix.jobs.execution.task_completion import fail, release, stop, succeed
 from phoenix.jobs.lifecycle import LeaseLost, TaskState
 from phoenix.jobs.retention import delete_job
+from phoenix.jobs.scheduling.dispatch import snooze
 from phoenix.jobs.submission.submit import submit
 from phoenix.jobs.tables import JobRow, TaskRow
 from phoenix.settings import DatabaseSettings, LimitSettings
@@ -81,7 +83,7 @@ async def succeed_with_a_file(uow: UnitOfWork, held: Claim) -> None:
 
 
 async def fail_retriably(uow: UnitOfWork, held: Claim) -> None:
-    await fail(uow, held, make_failure(retriable=True), RULE, jitter=0)
+    await fail(uow, held, make_failure(retriable=True), replace(RULE, first_delay_s=60), jitter=0)
 
 
 async def fail_for_good(uow: UnitOfWork, held: Claim) -> None:
@@ -135,6 +137,13 @@ class JobsMachine(RuleBasedStateMachine):
         """A message that is answered at once."""
         ready = self._tasks(TaskState.READY)
         return self._claim_task(ready[place % len(ready)], worker_id) if ready else multiple()
+
+    @rule(message=messages)
+    def skip(self, message: DispatchMessage) -> None:
+        """A worker that cannot do the task leaves it to others, with a message however stale."""
+        waits = {task.id: task.waiting_since for task in self._seen.tasks}
+        self._write(lambda uow: snooze(uow, *message, for_s=10))
+        assert {task.id: task.waiting_since for task in self._read().tasks} == waits
 
     @rule(held=claims, end=st.sampled_from(ENDINGS))
     def end(self, held: Claim, end: Callable[[UnitOfWork, Claim], Awaitable[None]]) -> None:

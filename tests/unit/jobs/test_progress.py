@@ -18,7 +18,8 @@ def make_task(kind: TaskKind, position: int, state: TaskState, weight: float = 1
         queue="gpu",
         state=state,
         weight=weight,
-        ready_at=datetime(2026, 1, 1, tzinfo=UTC),
+        waiting_since=datetime(2026, 1, 1, tzinfo=UTC),
+        eligible_at=datetime(2026, 1, 1, tzinfo=UTC),
     )
 
 

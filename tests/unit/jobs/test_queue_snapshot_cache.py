@@ -7,14 +7,15 @@ import pytest
 
 from phoenix.jobs.scheduling.durations import NO_DURATIONS
 from phoenix.jobs.scheduling.fair_queue import InsertionIndex, ReadyTask
-from phoenix.jobs.scheduling.queue_positions import QueueSnapshot, QueueSnapshotCache
+from phoenix.jobs.scheduling.queue_snapshots import QueueSnapshot, QueueSnapshotCache
+from phoenix.jobs.scheduling.workers import QueueWorkers
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def make_snapshot(length: int) -> QueueSnapshot:
     tasks = [ReadyTask(f"tsk_{n}", 1, "key_a", f"job_{n}", 0, "normal", START, 60.0) for n in range(length)]
-    return QueueSnapshot("gpu", InsertionIndex(tasks, {}), 0, 0.0, 1, (), NO_DURATIONS, {})
+    return QueueSnapshot("gpu", InsertionIndex(tasks, {}), 0, 0.0, QueueWorkers(slots=1), NO_DURATIONS, {}, START)
 
 
 class Reader:

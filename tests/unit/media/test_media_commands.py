@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from phoenix.media.commands import sound, video
 from phoenix.media.commands.sound import Leveling, Loudness, SoundShape
 from phoenix.media.commands.video import Encoding, Picture, Segment
+from phoenix.media.stored_colour import BT709
 
 PICTURE = Picture(832, 480, Fraction(16))
 SHAPE = SoundShape(start_s=1, sound_s=4, duration_s=6)
@@ -34,7 +35,7 @@ ALL = {
     "segments": video.join_segments(
         [Segment(Path("a.mp4"), 0, 9), Segment(Path("b"), 3, 9)], [2], PICTURE, Encoding(), OUT
     ),
-    "poster": video.poster(Path("a.mp4"), 1.0, 640, OUT),
+    "poster": video.poster(Path("a.mp4"), BT709, 1.0, 640, OUT),
     "measure": sound.measure(Path("a.mp3"), SHAPE),
     "prepare": sound.prepare(Path("a.mp3"), SHAPE, Leveling(LOUDNESS, -16), OUT),
     "lay": sound.mux_soundtrack(Path("a.mp4"), Path("b.m4a"), OUT),
@@ -204,3 +205,27 @@ def test_silence_is_detected_by_its_loudness() -> None:
 def test_no_report_is_an_error() -> None:
     with pytest.raises(ValueError, match="substring"):
         sound.parse_loudness("nothing of the sort")
+
+
+@pytest.mark.parametrize(
+    "layout", ["mono", "stereo", "5.1(side)", "7.1.4", "1 channels (LFE)", "3 channels", "8 channels"]
+)
+def test_a_layout_that_the_resampler_knows_is_left_to_it(layout: str) -> None:
+    assert graph(sound.extract(Path("a"), 1, (0, 0), OUT, layout=layout)).startswith("[0:a:0]aresample")
+
+
+@pytest.mark.parametrize(
+    ("layout", "filters"),
+    [
+        ("ambisonic 1", "channelmap=0|0:channel_layout=stereo"),
+        ("ambisonic 3+stereo", "channelmap=0|0:channel_layout=stereo"),
+        ("2 channels (BL+BR)", "channelmap=0|1:channel_layout=stereo"),
+        ("9 channels", f"pan=stereo|c0<{'+'.join(f'c{i}' for i in range(9))}|c1<{'+'.join(f'c{i}' for i in range(9))}"),
+        ("3 channels (TFL+TFR+BC)", "channelmap=0|1|2:channel_layout=3C[s0];[s0]pan=stereo|c0<c0+c1+c2|c1<c0+c1+c2"),
+    ],
+)
+def test_any_other_layout_is_mapped_to_stereo_first(layout: str, filters: str) -> None:
+    shape = SoundShape(start_s=0, sound_s=1, duration_s=1, layout=layout)
+
+    assert graph(sound.extract(Path("a"), 1, (0, 0), OUT, layout=layout)).startswith(f"[0:a:0]{filters}[")
+    assert graph(sound.prepare(Path("a"), shape, None, OUT)).startswith(f"[0:a:0]{filters}[")

@@ -80,14 +80,33 @@ def test_what_no_browser_sends_as_an_origin_is_refused(origin: str):
     assert "without a path or a slash" in refusal(api={"cors_origins": [origin]})
 
 
-@pytest.mark.parametrize("proxy", ["10.0.0.0/8", "127.0.0.1", "::1", "*"])
+@pytest.mark.parametrize(
+    "host", ["phoenix.example.com", "*.example.com", "render_box1", "10.0.0.7", "10.0.0.0/8", "::1"]
+)
+def test_hosts_are_names_addresses_or_networks(host: str):
+    assert Settings.model_validate({"api": {"allowed_hosts": [host]}}).api.allowed_hosts == (host,)
+
+
+@pytest.mark.parametrize(
+    "host", ["*", "https://a.example", "a.example:8080", "[::1]", "10.0.0", "10.0.0.1/8", "a b", ""]
+)
+def test_what_is_no_host_is_refused(host: str):
+    assert "write a name" in refusal(api={"allowed_hosts": [host]})
+
+
+@pytest.mark.parametrize("proxy", ["10.0.0.0/8", "127.0.0.1", "::1"])
 def test_proxies_are_addresses_or_networks(proxy: str):
     assert Settings.model_validate({"api": {"trusted_proxies": [proxy]}}).api.trusted_proxies == (proxy,)
 
 
-@pytest.mark.parametrize("proxy", ["nginx", "10.0.0.1/8", "10.0.0"])
+@pytest.mark.parametrize("proxy", ["nginx", "10.0.0.1/8", "10.0.0", "*"])
 def test_a_proxy_that_would_never_match_is_refused(proxy: str):
     assert "write an IP address" in refusal(api={"trusted_proxies": [proxy]})
+
+
+@pytest.mark.parametrize("proxy", ["0.0.0.0/0", "::/0"])
+def test_clients_are_not_trusted_as_proxies(proxy: str):
+    assert "choose its own address" in refusal(api={"trusted_proxies": [proxy]})
 
 
 def test_the_level_of_the_log_may_be_written_in_any_case():
@@ -106,6 +125,23 @@ def test_a_refusal_does_not_repeat_a_password():
     assert PASSWORD not in refusal(database={"url": f"mysql://root:{PASSWORD}@db/x"})
 
 
+def test_no_part_of_an_error_repeats_a_value_that_was_refused():
+    with pytest.raises(ValidationError) as caught:
+        Settings.model_validate({"database": {"encryption_keys": PASSWORD}})
+    assert PASSWORD not in str(caught.value)
+
+
+@pytest.mark.parametrize("key", ["", "x" * 44, "AAAA", "A" * 44])
+def test_what_is_no_key_is_refused_with_how_to_make_one(key: str):
+    assert "`phoenix db new-key`" in refusal(database={"encryption_keys": [key]})
+
+
+def test_several_keys_are_written_with_commas():
+    keys = ("A" * 43 + "=", "_" * 42 + "8=")
+    read = Settings.model_validate({"database": {"encryption_keys": ", ".join(keys)}}).database.encryption_keys
+    assert tuple(key.get_secret_value() for key in read) == keys
+
+
 def test_an_empty_variable_counts_as_unset(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("PHOENIX_STORAGE__URL", "")
     monkeypatch.setenv("PHOENIX_AUTH", "")
@@ -122,6 +158,23 @@ def test_a_list_is_written_with_commas_or_as_json(text: str, monkeypatch: pytest
 def test_numbers_are_listed_in_the_same_ways(text: str, ports: tuple[int, ...], monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("PHOENIX_MEDIA__FETCH_PORTS", text)
     assert load_settings().media.fetch_ports == ports
+
+
+@pytest.mark.parametrize("port", [0, 65_536, -1, True, "0"])
+def test_a_port_that_nobody_can_connect_to_is_refused(port: object):
+    assert refusal(media={"fetch_ports": [port]}).startswith("media.fetch_ports.0: ")
+
+
+@pytest.mark.parametrize(
+    ("group", "field"), [("redis", "url"), ("api", "public_url"), ("storage", "s3_endpoint"), ("database", "url")]
+)
+def test_a_url_of_port_zero_is_refused(group: str, field: str):
+    scheme = {"redis": "redis", "database": "postgresql"}.get(group, "https")
+    assert "write" in refusal(**{group: {field: f"{scheme}://host:0/x"}})
+
+
+def test_an_origin_of_port_zero_is_refused():
+    assert "write an origin" in refusal(api={"cors_origins": ["https://host:0"]})
 
 
 def test_a_group_that_is_no_table_is_refused_by_its_name(monkeypatch: pytest.MonkeyPatch):

@@ -6,7 +6,9 @@ import logging
 import pytest
 
 from fixtures.log_lines import lines_about
-from phoenix.telemetry.logs import MAX_VALUE_LENGTH, cut_middle
+from phoenix.telemetry.logs import MAX_VALUE_LENGTH, cut_middle, get_logger
+
+AT_DEBUG = pytest.mark.parametrize("log_lines", ["DEBUG"], indirect=True)
 
 
 @pytest.mark.parametrize("length", [0, 1, MAX_VALUE_LENGTH])
@@ -33,3 +35,30 @@ def test_the_coloured_copy_of_a_message_is_left_out(log_lines: io.StringIO) -> N
     logging.getLogger("another.server").info("Started server process [%d]", 7, extra=extra)
     (line,) = lines_about(log_lines, "Started server process [7]")
     assert "color_message" not in line
+
+
+@AT_DEBUG
+def test_at_debug_the_lines_of_phoenix_are_shown(log_lines: io.StringIO) -> None:
+    get_logger("phoenix.part").debug("a detail of ours")
+    assert lines_about(log_lines, "a detail of ours")
+
+
+@AT_DEBUG
+@pytest.mark.parametrize("name", ["aiosqlite", "phoenixish", "library.phoenix"])
+def test_at_debug_no_detail_of_another_library_is_shown(log_lines: io.StringIO, name: str) -> None:
+    logging.getLogger(name).debug("a bound value")
+    assert not lines_about(log_lines, "a bound value")
+
+
+@AT_DEBUG
+def test_a_library_cannot_choose_a_lower_level_for_itself(log_lines: io.StringIO) -> None:
+    library = logging.getLogger("another.driver")
+    library.setLevel(logging.DEBUG)
+    library.debug("a bound value")
+    assert not lines_about(log_lines, "a bound value")
+
+
+@pytest.mark.parametrize("log_lines", ["ERROR"], indirect=True)
+def test_a_level_above_info_counts_for_other_libraries_too(log_lines: io.StringIO) -> None:
+    logging.getLogger("another.library").warning("a warning")
+    assert not lines_about(log_lines, "a warning")

@@ -22,7 +22,7 @@ from phoenix.worker.child_process import child_environment
 UNUSUAL = {
     "data_dir": Path("/srv/phoenix"),
     "auth": AuthMode.REQUIRED,
-    "database": DatabaseSettings(url="postgresql://u:p@db/x?a=b"),
+    "database": DatabaseSettings(url="postgresql://u:p@db/x?a=b", encryption_keys=(SecretStr("A" * 43 + "="),)),
     "redis": RedisSettings(url="redis://:secret@cache:6379/3", prefix="other"),
     "storage": StorageSettings(url="s3://bucket/x", s3_access_key_id="id", s3_secret_access_key=SecretStr("s3cret")),
     "api": ApiSettings(cors_origins=("https://a.example", "https://b.example")),

@@ -1,11 +1,14 @@
 """When an attempt must stop by itself, on a clock that the test sets."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
 from fixtures.claims import ManualClock, a_claim
 from phoenix.engine.stop_token import StopReason
+from phoenix.errors import Stage
+from phoenix.jobs.lifecycle import TaskKind
 from phoenix.worker.leases import HeldLease, LeaseTerms
 
 TERMS = LeaseTerms(lease_s=10, heartbeat_s=2, stall_timeout_s=100)
@@ -99,3 +102,25 @@ def test_a_canceled_attempt_keeps_its_lease_until_it_has_ended(lease: HeldLease)
 def test_a_lost_attempt_is_not_renewed(lease: HeldLease) -> None:
     lease.stop.stop(StopReason.LOST)
     assert not lease.is_renewable
+
+
+def test_between_two_stages_the_stage_stays(lease: HeldLease) -> None:
+    lease.enter_stage(Stage.UPLOAD)
+    lease.enter_stage(None)
+    assert lease.stage is Stage.UPLOAD
+
+
+def test_only_a_clip_that_gave_its_slot_back_since_the_last_report_has_an_unreported_finish() -> None:
+    lease = HeldLease(replace(a_claim(), kind=TaskKind.RENDER), since_s=0)
+    seen = [lease.has_unreported_finish]
+    lease.enter_stage(Stage.ENCODE)
+    seen.append(lease.has_unreported_finish)
+    lease.reported_stage = Stage.ENCODE
+    lease.enter_stage(Stage.UPLOAD)
+    seen.append(lease.has_unreported_finish)
+    assert seen == [False, True, False]
+
+
+def test_an_assembly_gives_no_slot_back(lease: HeldLease) -> None:
+    lease.enter_stage(Stage.UPLOAD)
+    assert not lease.has_unreported_finish

@@ -68,3 +68,14 @@ def test_a_stage_that_begins_within_a_wait_outlasts_it() -> None:
     clock.now_s += 1
     watch.enter(None)
     assert (watch.clip_timings().load_s, watch.as_log()["wait_s"]) == (61, 5)
+
+
+def test_each_stage_that_begins_is_passed_on() -> None:
+    entered: list[Stage | None] = []
+    watch = Stopwatch(ManualClock(0), on_enter=entered.append)
+    with watch.timing(Stage.FETCH):
+        pass
+    watch.enter(Stage.LOAD)
+    with watch.waiting():
+        pass
+    assert entered == [Stage.FETCH, None, Stage.LOAD, Stage.QUEUE, Stage.LOAD]

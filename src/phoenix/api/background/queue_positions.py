@@ -1,4 +1,4 @@
-"""Publishes the queue position of a waiting job when it changes, but only while a client follows the job."""
+"""Publishes what a waiting job waits for, and its queue position, when they change and a client follows the job."""
 
 import asyncio
 import time
@@ -7,9 +7,9 @@ from contextlib import asynccontextmanager
 
 from phoenix.api.background.leader_loop import LeaderLease, leader_loop
 from phoenix.clock import utc_now
-from phoenix.contract import JobQueueMoved
+from phoenix.contract import JobQueueMoved, WaitingReason
 from phoenix.events.messages import EventEnvelope
-from phoenix.jobs.repository import FullJob, list_queued
+from phoenix.jobs.repository import FullJob, list_waiting
 from phoenix.jobs.views import QueuePosition
 from phoenix.services import Services
 
@@ -19,8 +19,10 @@ _PAUSE_RATIO = 20
 _MAX_JOBS = 200
 """Followed jobs in one pass; the jobs that have waited longest come first."""
 
-PublishedPosition = tuple[int | None, str | None]
+PublishedPosition = tuple[int | None, WaitingReason | None]
 """The queue position and the waiting reason that were published last."""
+
+_NOTHING: PublishedPosition = (None, None)
 
 
 class QueuePositionPublisher:
@@ -51,15 +53,27 @@ class QueuePositionPublisher:
             self._published = {}
             return
         async with self._services.database.read() as session:
-            jobs = await list_queued(session, job_ids=followed.job_ids, owner_ids=followed.owner_ids, limit=_MAX_JOBS)
+            jobs = await list_waiting(
+                session,
+                job_ids=followed.job_ids,
+                owner_ids=followed.owner_ids,
+                limit=_MAX_JOBS,
+                also=[job_id for job_id, published in self._published.items() if _ends_without_event(published)],
+            )
         queue_positions = await self._services.queue_positions.find(jobs)
         await self._publish_changed(jobs, queue_positions)
 
     async def _publish_changed(self, jobs: Sequence[FullJob], queue_positions: Mapping[str, QueuePosition]) -> None:
         positions = {job_id: (at.queue_position, at.waiting_reason) for job_id, at in queue_positions.items()}
-        changed = [job for job in jobs if self._published.get(job.row.id) != positions[job.row.id]]
+        changed = [job for job in jobs if self._published.get(job.row.id, _NOTHING) != positions[job.row.id]]
         await self._services.publisher.publish(*(_event(job, queue_positions[job.row.id]) for job in changed))
-        self._published = positions
+        self._published = {job_id: position for job_id, position in positions.items() if position != _NOTHING}
+
+
+def _ends_without_event(published: PublishedPosition) -> bool:
+    """Whether a wait may end without a durable event. `job.started` ends the wait of a queued job."""
+    position, reason = published
+    return position is None and reason is not None
 
 
 def _event(job: FullJob, position: QueuePosition) -> EventEnvelope:

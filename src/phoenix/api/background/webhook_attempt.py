@@ -14,7 +14,7 @@ import httpx
 
 from phoenix import __version__
 from phoenix.api.http import request_ids
-from phoenix.clock import utc_now
+from phoenix.clock import in_seconds, utc_now
 from phoenix.media.ssrf import EgressPolicy, UrlNotAllowed, check_url, port_of
 from phoenix.telemetry import traces
 
@@ -95,7 +95,7 @@ async def post(
     except UrlNotAllowed:
         return DeliveryOutcome(error="This URL may not be called.")
     except TimeoutError:
-        return DeliveryOutcome(error=f"No response within {timeout_s:g} s.")
+        return DeliveryOutcome(error=f"No response within {in_seconds(timeout_s)}.")
     except (httpcore.NetworkError, httpcore.TimeoutException, httpcore.ProtocolError, OSError):
         return DeliveryOutcome(error="No valid response.")
 

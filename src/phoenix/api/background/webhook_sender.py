@@ -22,7 +22,7 @@ from phoenix.jobs.webhooks.deliveries import (
     record_refusal,
     record_success,
 )
-from phoenix.jobs.webhooks.signing_secrets import get_secret, valid_secrets
+from phoenix.jobs.webhooks.signing_secrets import get_secret
 from phoenix.media.ssrf import EgressPolicy, open_pool
 from phoenix.settings import WebhookSettings
 from phoenix.telemetry.logs import get_logger, log_context
@@ -109,7 +109,7 @@ class WebhookSender:
 
     async def _post(self, pool: httpcore.AsyncConnectionPool, due: DueDelivery) -> DeliveryOutcome:
         now = utc_now()
-        secrets = valid_secrets(await get_secret(self._database, due.owner_id), now)
+        secrets = (await get_secret(self._database, due.owner_id)).valid(now)
         headers = {
             **sign_headers(due.id, int(now.timestamp()), due.body, secrets),
             **correlation_headers(due.request_id, due.traceparent),

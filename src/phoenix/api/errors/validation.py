@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from phoenix.contract import SIZE_PATTERN
+from phoenix.contract import NO_NUL, PROMPT_PATTERN, SIZE_PATTERN, TEXT_PATTERN
 from phoenix.errors import FieldError
 from phoenix.ids import ARTIFACT_ID_PATTERN, JOB_ID_PATTERN
 
@@ -31,7 +31,8 @@ _DETAILS = {
     "string_unicode": "This is not valid Unicode: it has half of a surrogate pair.",
 }
 _PATTERN_DETAILS = {
-    r"\S": "This must not be blank.",
+    PROMPT_PATTERN: "This must not be blank, and must not have the character NUL, which cannot be stored.",
+    TEXT_PATTERN: NO_NUL,
     ARTIFACT_ID_PATTERN: "This is not the id of an artifact.",
     JOB_ID_PATTERN: "This is not the id of a job.",
     SIZE_PATTERN: "This must be a width and a height in pixels, such as 1280x720.",

@@ -8,6 +8,8 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from phoenix.clock import in_seconds
+
 # Without it, the server would read the rest of the body before it uses the connection again.
 CLOSE_CONNECTION = {"Connection": "close"}
 
@@ -64,7 +66,7 @@ class _BoundedReceive:
             async with asyncio.timeout_at(self._ends_at_s):
                 message = await self._receive()
         except TimeoutError:
-            detail = f"The body did not arrive within {self._limit.timeout_s:g} s."
+            detail = f"The body did not arrive within {in_seconds(self._limit.timeout_s)}."
             raise HTTPException(408, detail, headers=CLOSE_CONNECTION) from None
         self._received_bytes += len(message.get("body", b""))
         self._check(self._received_bytes)

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from fastapi import Header, Path
 from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field
 
-from phoenix.contract import PROBLEM_MEDIA_TYPE, Omittable
+from phoenix.contract import PROBLEM_MEDIA_TYPE, WHOLE, Omittable, Text
 from phoenix.errors import NotFound
 from phoenix.ids import ARTIFACT_ID_PATTERN, DELIVERY_ID_PATTERN, JOB_ID_PATTERN
 
@@ -52,14 +52,15 @@ ArtifactIdInPath = Annotated[
     Path(description="Id of an artifact.", json_schema_extra={"pattern": ARTIFACT_ID_PATTERN}),
     AfterValidator(well_formed_id("artifact", ARTIFACT_ID_PATTERN)),
 ]
+ClipIndexInPath = Annotated[int, Path(), WHOLE]
 DeliveryIdInPath = Annotated[
     str,
     Path(description="Id of a delivery.", json_schema_extra={"pattern": DELIVERY_ID_PATTERN}),
     AfterValidator(well_formed_id("delivery", DELIVERY_ID_PATTERN)),
 ]
-# The constraints are inside the union with None, because FastAPI loses constraints on the union itself. NUL is excluded
-# because PostgreSQL's text cannot hold it, not even in a query.
-SearchText = Annotated[str, Field(max_length=200, pattern=r"^[^\x00]*$")]
+# The constraints are inside the union with None, because FastAPI loses constraints on the union itself. In a query too,
+# PostgreSQL takes no NUL.
+SearchText = Annotated[Text, Field(max_length=200)]
 Instant = Annotated[AwareDatetime, BeforeValidator(_refuse_number), AfterValidator(_in_utc)]
 
 IfMatch = Annotated[

@@ -1,4 +1,6 @@
-"""The id and the trace of a request, stored in its ASGI scope. A client may send its own id."""
+"""The id, the trace and the key of a request, stored in its ASGI scope. A client may send its own id."""
+
+from collections.abc import Mapping
 
 from starlette.datastructures import Headers
 from starlette.types import Scope
@@ -10,6 +12,7 @@ HEADER = "X-Request-ID"
 MAX_LENGTH = 128
 _KEY = "phoenix.request_id"
 _TRACE = "phoenix.traceparent"
+_PRESENTED = "phoenix.presented"
 
 
 def assign_request_id(scope: Scope) -> str:
@@ -34,3 +37,15 @@ def store_traceparent(scope: Scope) -> str | None:
 
 def traceparent_of(scope: Scope) -> str | None:
     return scope[_TRACE]
+
+
+def record_presented(scope: Scope, key_id: str, secret_id: str) -> None:
+    """Stores which key, and which of its secrets, the caller presented or made its stream token with."""
+    scope[_PRESENTED] = (key_id, secret_id)
+
+
+def audit_fields(scope: Scope) -> Mapping[str, str | None]:
+    """Who made the request, for its log line. The key is None if the request had no valid key or needs none."""
+    key_id, secret_id = scope.get(_PRESENTED) or (None, None)
+    client = scope.get("client")
+    return {"client": client[0] if client else None, "key_id": key_id, "secret_id": secret_id}

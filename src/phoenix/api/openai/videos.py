@@ -27,6 +27,7 @@ from phoenix.contract import (
     VIDEO_ID_PATTERN,
     Job,
     Omittable,
+    PageLimit,
     ReelRequest,
     Video,
     VideoDeleted,
@@ -134,7 +135,7 @@ async def list_videos(
     job_views: JobViewsDep,
     owner: OwnerDep,
     after: Annotated[Omittable[Annotated[str, Query(pattern=VIDEO_ID_PATTERN)]], Query()] = None,
-    limit: Annotated[int, Query(ge=1, le=100)] = 20,
+    limit: Annotated[PageLimit, Query()] = 20,
     order: Literal["asc", "desc"] = "desc",
 ) -> VideoList:
     """List videos.

@@ -5,6 +5,7 @@ from typing import Any
 
 from phoenix.catalog.model import Catalog, SizeRule
 from phoenix.catalog.resolve import Size, fit_size
+from phoenix.clock import plain_number
 from phoenix.contract import (
     AspectRatio,
     ClipRequest,
@@ -135,7 +136,7 @@ def view_video(job: Job) -> Video:
         error=_view_error(job),
         prompt=job.metadata.get(TITLE_KEY, reel.clips[0].prompt),
         remixed_from_video_id=job.metadata.get(REMIXED_KEY),
-        seconds=f"{round(seconds, 3):g}",
+        seconds=plain_number(round(seconds, 3)),
         size=f"{reel.width}x{reel.height}",
     )
 

@@ -1,24 +1,28 @@
-"""Builds and serves the OpenAPI documents: FastAPI's own document, completed for code generators, in two versions.
+"""Builds and serves the OpenAPI documents, in two versions, and the page that shows them to people.
 
-The plain version (3.1) is for code generators, the exact version (3.2) for contract tests.
+They are FastAPI's own document, completed for code generators. The plain version (3.1) is for code generators, the
+exact version (3.2) for contract tests.
 """
 
+import re
 from collections.abc import Iterator
 from copy import deepcopy
 from functools import cached_property
 from typing import Any
 
 from fastapi import FastAPI
+from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from phoenix.api.openapi.postprocess import EVENT_STREAM, Json, operations_of, postprocess
 from phoenix.api.openapi.webhooks import PAYLOADS, describe_webhooks
 from phoenix.api.routes.artifacts import UPLOAD_SCHEMA
 from phoenix.contract import EventPage, JobEvent, Problem, VideoProblem, VideoRemixRequest, VideoRequest
+from phoenix.dashboard import page_headers
 
 TAGS: list[dict[str, str]] = [
     {"name": "reels", "description": "Prompts in, one video out."},
@@ -83,6 +87,10 @@ def _schemas() -> dict[str, Any]:
     return {**found["$defs"], "Upload": UPLOAD_SCHEMA}
 
 
+PAGE_PATH = "/docs"
+PAGE_ASSETS = "/docs/assets"
+_INLINE_SCRIPT = re.compile(r"<script>(.*?)</script>", re.DOTALL)
+
 EXACT_PATH = "/openapi-3.2.json"
 EXACT_VERSION = "3.2.0"
 
@@ -130,6 +138,21 @@ class Documents:
     @cached_property
     def exact(self) -> Json:
         return make_exact(self._full)
+
+    async def show_page(self, _request: Request) -> Response:
+        """Serves the page at `/docs`, with the security policy of the dashboard."""
+        return HTMLResponse(self._page, headers=page_headers(*_INLINE_SCRIPT.findall(self._page)))
+
+    @cached_property
+    def _page(self) -> str:
+        shown = get_swagger_ui_html(
+            openapi_url=self._app.openapi_url or "",
+            title="Phoenix API",
+            swagger_js_url=f"{PAGE_ASSETS}/swagger-ui-bundle.js",
+            swagger_css_url=f"{PAGE_ASSETS}/swagger-ui.css",
+            swagger_favicon_url="/dashboard/icon.svg",
+        )
+        return bytes(shown.body).decode()
 
     async def show_exact(self, _request: Request) -> Response:
         """Serves the exact document; FastAPI's own route serves the plain one."""

@@ -15,6 +15,7 @@ from phoenix.api.dependencies import AppStateDep, DatabaseDep, OwnerDep
 from phoenix.api.http.declarations import BINARY, ArtifactIdInPath, Responses
 from phoenix.api.http.multipart import FIELD, ReceivedFile, receive_file
 from phoenix.api.lifespan import AppState
+from phoenix.clock import in_seconds
 from phoenix.contract import Artifact, MediaInfo
 from phoenix.db import Database
 from phoenix.errors import FieldError, InvalidRequest, NotFound, PhoenixError, Unavailable
@@ -26,6 +27,7 @@ from phoenix.jobs.tables import ArtifactRow
 from phoenix.jobs.views import view_artifact
 from phoenix.media.errors import UnreadableMedia
 from phoenix.media.probe import ProbeLimits, media_type_of, probe_media
+from phoenix.media.sniff import ACCEPTED
 from phoenix.services import Services
 from phoenix.settings import LimitSettings
 from phoenix.storage.keys import ObjectKey, upload_key
@@ -100,9 +102,8 @@ async def _probe(state: AppState, path: Path) -> MediaInfo:
             return await asyncio.to_thread(probe_media, path, limits)
     except UnreadableMedia as error:
         detail = (
-            f"This file cannot be used: {error.detail}. Send a whole sound (MP3, WAV, FLAC, OGG, AAC, M4A), video "
-            f"(MP4, MOV, WebM, MKV) or picture (PNG, JPEG, WebP), of at most {limits.max_duration_s:g} s and "
-            f"{limits.max_pixels} pixels a picture."
+            f"This file cannot be used: {error.detail}. Send a whole {ACCEPTED}, of at most "
+            f"{in_seconds(limits.max_duration_s)} and {limits.max_pixels} pixels a picture."
         )
         raise InvalidRequest(detail, field_errors=[FieldError(f"/{FIELD}", detail)]) from error
     except PhoenixError as error:

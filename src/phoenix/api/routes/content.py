@@ -5,7 +5,13 @@ from enum import StrEnum
 from fastapi import APIRouter, Depends, Request, Response
 
 from phoenix.api.dependencies import OwnerDep, ServicesDep
-from phoenix.api.http.declarations import ArtifactIdInPath, JobIdInPath, document_range_headers, stored_file
+from phoenix.api.http.declarations import (
+    ArtifactIdInPath,
+    ClipIndexInPath,
+    JobIdInPath,
+    document_range_headers,
+    stored_file,
+)
 from phoenix.api.http.file_response import StoredFile, as_file, send_file
 from phoenix.jobs.artifacts import get_clip, get_output, get_thumbnail
 from phoenix.jobs.repository import get_artifact, get_full_job
@@ -52,7 +58,7 @@ async def get_clip_content(
     services: ServicesDep,
     owner: OwnerDep,
     job_id: JobIdInPath,
-    index: int,
+    index: ClipIndexInPath,
 ) -> Response:
     """Download one clip of a reel.
 

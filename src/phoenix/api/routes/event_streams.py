@@ -12,8 +12,9 @@ from fastapi import APIRouter, Cookie, Depends, Header, Query, Request, Response
 from pydantic.json_schema import SkipJsonSchema
 
 from phoenix.api.auth import stream_path
-from phoenix.api.dependencies import AppStateDep, ReaderDep, get_owner
+from phoenix.api.dependencies import AppStateDep, ReaderDep, counting_failed_auth, get_owner
 from phoenix.api.http.declarations import JobIdInPath, Responses
+from phoenix.api.http.request_ids import record_presented
 from phoenix.api.http.sse_response import EventStream
 from phoenix.api.lifespan import AppState
 from phoenix.contract import EventPage, StreamToken
@@ -21,7 +22,7 @@ from phoenix.db.unit_of_work import RETRY_AFTER_S
 from phoenix.errors import NotFound, Unavailable
 from phoenix.events.log_interface import has_seen_end, parse_last_event_id
 from phoenix.events.messages import retry_frame
-from phoenix.events.sse.frame_writers import job_stream, owner_stream
+from phoenix.events.sse.snapshot_and_replay import job_stream, owner_stream
 from phoenix.jobs.event_log.reader import replay
 from phoenix.jobs.repository import get_job
 
@@ -67,7 +68,11 @@ async def get_stream_owner(
     presented = cookie if token is None and "authorization" not in request.headers else token
     try:
         if presented is not None:
-            return (await state.tokens.read(presented, job_id)).owner_id
+            async with counting_failed_auth(request, state):
+                grant = await state.tokens.read(presented, job_id)
+            if grant.secret_id:
+                record_presented(request.scope, grant.owner_id, grant.secret_id)
+            return grant.owner_id
         return await get_owner(request)
     except Unavailable:
         return None

@@ -24,7 +24,8 @@ router = APIRouter(tags=["fleet"])
 async def get_queue(database: DatabaseDep, _caller: CallerDep) -> QueueView:
     """Show the queues.
 
-    How many tasks wait and run, how many the live workers can run at once, and how long the oldest has waited.
+    How many tasks wait, run in a slot, and finish without one. How many the live workers can run at once, and how long
+    the oldest has waited.
     """
     async with database.read() as session:
         return await view_queue(session)
@@ -81,6 +82,13 @@ def _show(found: FleetGauges) -> Iterator[Metric]:
     )
     yield from _show_queues(found.queues)
     yield gauge(
+        "phoenix_unserved_tasks",
+        "Waiting tasks that no live worker can run, by queue and model; none for tasks that need no model.",
+        "queue",
+        "model",
+        values=[(labels, count) for labels, count in found.unserved.items()],
+    )
+    yield gauge(
         "phoenix_workers",
         "Live workers: their last heartbeat is not older than a lease.",
         "queue",
@@ -103,18 +111,22 @@ def _show(found: FleetGauges) -> Iterator[Metric]:
 def _show_queues(queues: Sequence[QueueDepth]) -> Iterator[Metric]:
     yield gauge(
         "phoenix_tasks",
-        "Tasks that wait for a worker or run on one, by queue.",
+        "Tasks that wait for a worker, run in a slot, or finish without one, by queue.",
         "queue",
         "state",
         values=[
             value
             for queue in queues
-            for value in (((queue.name, "waiting"), queue.waiting), ((queue.name, "running"), queue.running))
+            for value in (
+                ((queue.name, "waiting"), queue.waiting),
+                ((queue.name, "running"), queue.running),
+                ((queue.name, "finishing"), queue.finishing),
+            )
         ],
     )
     yield gauge(
         "phoenix_queue_oldest_wait_seconds",
-        "How long the oldest waiting task has been ready; 0 if none waits.",
+        "How long the oldest waiting task has waited since it became ready; 0 if none waits.",
         "queue",
         values=[((queue.name,), queue.oldest_wait_s or 0) for queue in queues],
     )

@@ -10,6 +10,7 @@ from sqlalchemy import text
 
 from phoenix import __version__
 from phoenix.api.dependencies import ServicesDep
+from phoenix.clock import in_seconds
 from phoenix.contract import Health
 from phoenix.db import Database
 from phoenix.errors import FieldError, PhoenixError, SchemaOutdated, Unavailable
@@ -87,7 +88,7 @@ async def _run_check(check: Awaitable[None]) -> str:
         async with asyncio.timeout(CHECK_TIMEOUT_S):
             await check
     except TimeoutError:
-        return f"no answer within {CHECK_TIMEOUT_S:g} s"
+        return f"no answer within {in_seconds(CHECK_TIMEOUT_S)}"
     except SchemaOutdated:
         return "not migrated"
     except (PhoenixError, RedisError, OSError):

@@ -19,7 +19,7 @@ from phoenix.api.http.declarations import (
 )
 from phoenix.api.job_views import POLL_AFTER_S
 from phoenix.api.submission import point_to_job, quota_of
-from phoenix.contract import Job, JobKind, JobPage, JobState, Omittable
+from phoenix.contract import Job, JobKind, JobPage, JobState, Omittable, PageLimit
 from phoenix.errors import PreconditionFailed
 from phoenix.jobs import repository, retention
 from phoenix.jobs.cancel_and_retry import cancel, retry
@@ -49,7 +49,7 @@ async def list_jobs(
     job_views: JobViewsDep,
     owner: OwnerDep,
     wanted: Annotated[repository.JobFilter, Depends(get_filter)],
-    limit: Annotated[int, Query(ge=1, le=100)] = 20,
+    limit: Annotated[PageLimit, Query()] = 20,
     cursor: Annotated[Omittable[SearchText], Query(description="`next_cursor` of the last page.")] = None,
 ) -> JobPage:
     """List jobs, newest first.

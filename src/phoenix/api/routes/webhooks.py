@@ -7,11 +7,11 @@ from fastapi import APIRouter, Query, Response
 from phoenix.access.keys import Scope
 from phoenix.api.dependencies import CallerDep, DatabaseDep, OwnerDep
 from phoenix.api.http.declarations import DeliveryIdInPath
-from phoenix.contract import Omittable, WebhookDelivery, WebhookDeliveryPage, WebhookSecret
+from phoenix.contract import Omittable, PageLimit, WebhookDelivery, WebhookDeliveryPage, WebhookSecret
 from phoenix.ids import DELIVERY_ID_PATTERN, JOB_ID_PATTERN
 from phoenix.jobs.webhooks import outbox
-from phoenix.jobs.webhooks.signing_secrets import get_secret, rotate_secret
-from phoenix.jobs.webhooks.tables import WebhookDeliveryRow, WebhookSecretRow
+from phoenix.jobs.webhooks.signing_secrets import SigningSecrets, get_secret, rotate_secret
+from phoenix.jobs.webhooks.tables import WebhookDeliveryRow
 
 router = APIRouter(tags=["webhooks"])
 
@@ -36,8 +36,8 @@ async def rotate_webhook_secret(response: Response, database: DatabaseDep, owner
     updated one by one.
     """
     async with database.write() as uow:
-        row = await rotate_secret(uow, owner)
-    return _view_secret(response, row)
+        secrets = await rotate_secret(uow, owner)
+    return _view_secret(response, secrets)
 
 
 @router.head("/v1/webhooks/deliveries", include_in_schema=False)
@@ -46,7 +46,7 @@ async def list_webhook_deliveries(
     database: DatabaseDep,
     owner: OwnerDep,
     job_id: Annotated[Omittable[Annotated[str, Query(pattern=JOB_ID_PATTERN)]], Query()] = None,
-    limit: Annotated[int, Query(ge=1, le=100)] = 20,
+    limit: Annotated[PageLimit, Query()] = 20,
     cursor: Annotated[
         Omittable[Annotated[str, Query(pattern=DELIVERY_ID_PATTERN)]],
         Query(description="`next_cursor` of the last page."),
@@ -76,9 +76,11 @@ async def replay_webhook_delivery(
     return _view_delivery(row)
 
 
-def _view_secret(response: Response, row: WebhookSecretRow) -> WebhookSecret:
+def _view_secret(response: Response, secrets: SigningSecrets) -> WebhookSecret:
     response.headers["Cache-Control"] = "no-store"
-    return WebhookSecret(secret=row.secret, created_at=row.created_at, previous_valid_until=row.previous_until)
+    return WebhookSecret(
+        secret=secrets.current, created_at=secrets.created_at, previous_valid_until=secrets.previous_until
+    )
 
 
 def _view_delivery(row: WebhookDeliveryRow) -> WebhookDelivery:

@@ -8,6 +8,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from phoenix.api.errors.problems import ExplainedError, problem_response
 from phoenix.api.http.request_ids import assign_request_id
+from phoenix.clock import in_seconds
 from phoenix.errors import ProblemCode
 from phoenix.telemetry.logs import get_logger
 
@@ -16,6 +17,7 @@ _logger = get_logger(__name__)
 MAX_HEAD_BYTES = 65_536
 """Limit of the request line and headers: four times as much as the cookies of a browser can take."""
 _LINGER_S = 2.0
+_NO_WEBSOCKET = "There is no websocket here. Follow a job by GET /v1/jobs/{id}/events, which is text/event-stream."
 
 
 class BoundedHeads(HttpToolsProtocol):
@@ -56,6 +58,9 @@ class BoundedHeads(HttpToolsProtocol):
         if len(self.url) + sum(len(name) + len(value) for name, value in self.headers) > MAX_HEAD_BYTES:
             self._refuse_large()
             raise _Refused
+        if any(name == b"upgrade" and value.lower() == b"websocket" for name, value in self.headers):
+            self._refuse(HTTPStatus.BAD_REQUEST, _NO_WEBSOCKET)
+            raise _Refused
         super().on_headers_complete()
 
     def send_400_response(self, msg: str) -> None:
@@ -73,7 +78,7 @@ class BoundedHeads(HttpToolsProtocol):
     def _refuse_slow(self) -> None:
         self._timer = None
         if self._head_bytes:
-            self._refuse(HTTPStatus.REQUEST_TIMEOUT, f"No whole head came within {self._head_timeout_s:g} s.")
+            self._refuse(HTTPStatus.REQUEST_TIMEOUT, f"No whole head came within {in_seconds(self._head_timeout_s)}.")
         else:
             self.transport.close()
 
@@ -89,7 +94,8 @@ class BoundedHeads(HttpToolsProtocol):
             self.transport.close()
             return
         scope: dict[str, Any] = {"type": "http", "path": "", "headers": []}
-        _logger.info("request refused", request_id=assign_request_id(scope), status=status.value, detail=detail)
+        request_id, client = assign_request_id(scope), self.client[0] if self.client else None
+        _logger.info("request refused", request_id=request_id, status=status.value, detail=detail, client=client)
         answer = problem_response(scope, ExplainedError(ProblemCode.INVALID_REQUEST, status.value, detail))
         headers = [*answer.raw_headers, (b"connection", b"close")]
         head = b"".join(b"%s: %s\r\n" % header for header in headers)

@@ -51,6 +51,8 @@ def serve(settings: Settings, socket_fd: int | None = None) -> None:
 def server_config(app: FastAPI, settings: Settings) -> uvicorn.Config:
     return uvicorn.Config(
         StreamExtensions(app),
+        # `BoundedHeads` refuses upgrades to it, as problem+json.
+        ws="none",
         http=cast("Any", partial(BoundedHeads, head_timeout_s=settings.limits.head_timeout_s)),
         host=settings.api.host,
         port=settings.api.port,
@@ -58,7 +60,7 @@ def server_config(app: FastAPI, settings: Settings) -> uvicorn.Config:
         access_log=False,
         log_config=None,
         server_header=False,
-        # A client that is trusted could choose its own address in X-Forwarded-For.
+        # uvicorn reads X-Forwarded-For from its end, up to the first address that is no trusted proxy.
         proxy_headers=bool(settings.api.trusted_proxies),
         forwarded_allow_ips=list(settings.api.trusted_proxies),
         timeout_graceful_shutdown=math.ceil(settings.api.shutdown_grace_s),

@@ -16,7 +16,7 @@ def between(least: float, most: float) -> Callable[[float | None], float | None]
 
     def check(value: float | None) -> float | None:
         if value is not None and not least <= value <= most:
-            raise typer.BadParameter(f"{value:g} is not a number from {least:,.12g} to {most:,.12g}.")
+            raise typer.BadParameter(f"{value:,.12g} is not a number from {least:,.12g} to {most:,.12g}.")
         return value
 
     return check

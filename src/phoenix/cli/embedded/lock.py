@@ -42,7 +42,7 @@ class FolderLock:
 @contextmanager
 def lock_folder(data_dir: Path) -> Generator[FolderLock]:
     """Holds the lock during the block. Creates a missing folder. Raises `AlreadyUp` if another process holds it."""
-    data_dir.mkdir(parents=True, exist_ok=True)
+    data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     fd = os.open(data_dir / LOCK_NAME, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         if not _try_lock(fd, fcntl.LOCK_EX):

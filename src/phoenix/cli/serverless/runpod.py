@@ -16,7 +16,7 @@ from phoenix.cli.console import end_on_sigterm, exit_on_error, read_settings
 from phoenix.cli.embedded.private import OwnServer, own_server, private_settings
 from phoenix.cli.serverless.answers import Progress
 from phoenix.cli.serverless.reel import ReelHandler
-from phoenix.errors import PhoenixError
+from phoenix.errors import PhoenixError, install_extra
 from phoenix.settings import Settings
 
 SEND_WITHIN_S = 10
@@ -32,7 +32,7 @@ class RunPodSdk(Protocol):
 
 
 class SdkMissing(PhoenixError):
-    """RunPod's SDK is not installed. Install `phoenix[runpod]`."""
+    """RunPod's SDK is not installed."""
 
 
 def load_sdk() -> RunPodSdk:
@@ -47,7 +47,7 @@ def load_sdk() -> RunPodSdk:
     except ModuleNotFoundError as error:
         if error.name != "runpod":
             raise
-        raise SdkMissing from error
+        raise SdkMissing(f"RunPod's SDK is not installed: {install_extra('runpod')}.") from error
 
 
 async def send_progress(sdk: RunPodSdk, job: RunPodJob, progress: Progress) -> None:

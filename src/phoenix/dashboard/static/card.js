@@ -158,8 +158,8 @@ function titleOf(job) {
 
 function factsOf(job) {
   const parts = [job.model, job.clips.length ? `${job.clips.length} clip${job.clips.length > 1 ? "s" : ""}` : job.kind];
-  if (job.state === "queued") parts.push(job.waiting_reason ?? placeOf(job));
-  if (job.state === "running") parts.push(`${Math.round(job.progress * 100)} %`);
+  if (job.state === "queued") parts.push(job.waiting_reason?.detail ?? placeOf(job));
+  if (job.state === "running") parts.push(`${Math.round(job.progress * 100)} %`, job.waiting_reason?.detail);
   if (!isOver(job) && job.eta_s != null) parts.push(`${seconds(job.eta_s)} left`);
   if (job.output) {
     const { width, height, duration_s, size_bytes } = job.output;

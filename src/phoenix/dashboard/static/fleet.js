@@ -31,9 +31,14 @@ function queueView(queue) {
       {},
       h("meter", { min: 0, max: Math.max(queue.slots, 1), value: queue.running, "aria-label": `${queue.name} slots in use` }),
       h("span", {}, `${queue.running} of ${queue.slots} slots busy`),
+      queue.finishing ? h("span", { class: "note" }, `${queue.finishing} finishing`) : null,
       h("span", { class: "note" }, `${queue.waiting} waiting${wait}`),
     ),
   );
+}
+
+function named(what, ids) {
+  return ids.length ? `${what} ${ids.map((id) => id.slice(-6)).join(", ")}` : "";
 }
 
 function workerView(worker) {
@@ -47,13 +52,13 @@ function workerView(worker) {
       "aria-label": "Memory in use",
     });
   const used = worker.memory_total_bytes && `${bytes(worker.memory_used_bytes)} of ${bytes(worker.memory_total_bytes)}`;
-  const running = worker.running.length ? `runs ${worker.running.map((id) => id.slice(-6)).join(", ")}` : "idle";
+  const tasks = [named("runs", worker.running), named("finishes", worker.finishing)].filter(Boolean);
   return h(
     "li",
-    { class: worker.running.length ? "busy" : "" },
+    { class: tasks.length ? "busy" : "" },
     h("strong", {}, worker.device),
     h("span", { class: "tag" }, `${worker.queues.join(" + ")} queue`),
-    h("span", {}, running),
+    h("span", {}, tasks.join("; ") || "idle"),
     worker.models.length ? h("span", { class: "note" }, worker.models.join(", ")) : null,
     memory || null,
     used ? h("span", { class: "note" }, used) : null,

@@ -2,6 +2,8 @@
 
 export const isOver = (job) => !["queued", "running"].includes(job.state);
 
+const nothingLeft = { eta_s: null, waiting_reason: null };
+
 export function applyEvent(job, event) {
   switch (event.type) {
     case "snapshot":
@@ -9,10 +11,14 @@ export function applyEvent(job, event) {
     case "job.queue":
       return { ...job, queue_position: event.queue_position, waiting_reason: event.waiting_reason, eta_s: event.eta_s };
     case "clip.started":
-      return withClip({ ...job, state: "running" }, event, { state: "running", step: 0, progress: 0 });
+      return withClip(
+        { ...job, state: "running", waiting_reason: null },
+        event,
+        { state: "running", step: 0, progress: 0 },
+      );
     case "clip.progress":
       return withClip(
-        { ...job, state: "running", progress: event.job_progress, eta_s: event.job_eta_s },
+        { ...job, state: "running", waiting_reason: null, progress: event.job_progress, eta_s: event.job_eta_s },
         event,
         { state: "running", step: event.step, steps: event.steps, progress: event.progress },
       );
@@ -25,13 +31,13 @@ export function applyEvent(job, event) {
     case "clip.failed":
       return withClip(job, event, { state: "failed", error: event.error });
     case "job.assembling":
-      return { ...job, isAssembling: true };
+      return { ...job, isAssembling: true, waiting_reason: null };
     case "job.succeeded":
-      return { ...job, state: "succeeded", progress: 1, output: event.output, timings: event.timings, eta_s: null };
+      return { ...job, state: "succeeded", progress: 1, output: event.output, timings: event.timings, ...nothingLeft };
     case "job.failed":
     case "job.canceled":
     case "job.expired":
-      return { ...job, state: event.type.slice(4), error: event.error ?? null, eta_s: null };
+      return { ...job, state: event.type.slice(4), error: event.error ?? null, ...nothingLeft };
     case "job.started":
       return { ...job, state: "running", queue_position: null, waiting_reason: null };
     default:

@@ -139,9 +139,13 @@ class ClientCursor:
                 mark = self._clips.get(event.clip_index)
                 return mark is None or not mark.is_past(event)
             case JobQueueMoved():
-                return not self._has_started
+                return not self._has_started or self._concerns_running(event)
             case _:
                 return True
+
+    def _concerns_running(self, event: JobQueueMoved) -> bool:
+        """Whether the event says what a running job waits for, and nothing durable has happened since."""
+        return event.queue_position is None and event.seq >= self.sent_seq
 
     def _apply(self, event: DurableEvent | EphemeralEvent) -> None:
         match event:

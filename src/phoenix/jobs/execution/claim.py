@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 
-from sqlalchemy import select, update
+from sqlalchemy import case, select, update
 from sqlmodel import col
 
 from phoenix.contract import ClipStarted, JobAssembling, JobStarted, JobState, ResolvedReel, ResolvedRequest
 from phoenix.db import UnitOfWork, db_now
+from phoenix.errors import Stage
 from phoenix.jobs.event_log.writer import append_event
-from phoenix.jobs.lifecycle import TaskKind, TaskState, check_job_transition
+from phoenix.jobs.lifecycle import TaskKind, TaskState, check_job_transition, first_stage
 from phoenix.jobs.repository import find_job_locked, list_tasks
 from phoenix.jobs.scheduling.durations import DurationPerWeight, clip_shape, read_duration_stats
 from phoenix.jobs.tables import AttemptRow, JobRow, TaskRow
@@ -98,6 +99,7 @@ async def _start_attempt(uow: UnitOfWork, task: TaskRow, *, worker_id: str, leas
     task.lease_owner = worker_id
     task.lease_until = now + timedelta(seconds=lease_s)
     task.started_at = now
+    task.stage = first_stage(task.kind)
     task.error = None
     uow.session.add(AttemptRow(task_id=task.id, number=task.attempt, worker_id=worker_id, started_at=now))
 
@@ -124,10 +126,18 @@ async def _append_start_events(uow: UnitOfWork, job: JobRow, task: TaskRow, work
         await append_event(uow, job, JobAssembling)
 
 
+_NO_STAGES: Mapping[str, Stage] = {}
+
+
 async def renew_leases(
-    uow: UnitOfWork, *, worker_id: str, task_ids: list[str], lease_s: float
+    uow: UnitOfWork,
+    *,
+    worker_id: str,
+    task_ids: list[str],
+    lease_s: float,
+    stages: Mapping[str, Stage] = _NO_STAGES,
 ) -> Mapping[tuple[str, int], str | None]:
-    """Extends the leases of the tasks that the worker still holds.
+    """Extends the leases of the tasks that the worker still holds, and records their `stages` by task id.
 
     Returns the reason to stop, or None, by (task id, attempt). A missing attempt has lost its task: its writes are
     void.
@@ -138,11 +148,12 @@ async def renew_leases(
         col(TaskRow.id).in_(task_ids),
     )
     # Locked in order of id, as a flush does: a cancel that stops several of these tasks must not deadlock with this.
+    recorded = {"stage": case(stages, value=col(TaskRow.id), else_=col(TaskRow.stage))} if stages else {}
     in_order = select(col(TaskRow.id)).where(*held).order_by(col(TaskRow.id)).with_for_update()
     statement = (
         update(TaskRow)
         .where(*held, col(TaskRow.id).in_(in_order))
-        .values(lease_until=db_now(lease_s))
+        .values(lease_until=db_now(lease_s), **recorded)
         .returning(col(TaskRow.id), col(TaskRow.attempt), col(TaskRow.stop_reason))
         .execution_options(synchronize_session=False)
     )

@@ -4,7 +4,7 @@ The caller holds the lock on the job's row: if two clips end at the same time, e
 """
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 
 from phoenix.contract import JobCanceled, JobError, JobExpired, JobFailed, JobState, JobSucceeded
@@ -111,19 +111,24 @@ async def close_attempt(
     attempt.error = error.model_dump(mode="json") if error else None
 
 
-def transition_task(task: TaskRow, state: TaskState, now: datetime) -> None:
-    """Changes a task's state, and the columns that depend on it. Raises `IllegalTransition`."""
+def transition_task(task: TaskRow, state: TaskState, now: datetime, *, back_off_s: float = 0) -> None:
+    """Changes a task's state, and the columns that depend on it. Raises `IllegalTransition`.
+
+    `back_off_s`: seconds until a task that becomes ready may be dispatched.
+    """
     check_task_transition(task.state, state)
     task.state = state
     task.lease_owner = None
     task.lease_until = None
+    task.stage = None
     task.stop_reason = None
     if state is TaskState.READY:
         # A new dispatch number: an old dispatch message, which may still be in Redis, can no longer claim the task.
         task.dispatch_seq += 1
         task.dispatched_at = None
         task.affinity_skipped_at = None
-        task.ready_at = now
+        task.waiting_since = now
+        task.eligible_at = now + timedelta(seconds=back_off_s)
         task.finished_at = None
     elif state.is_terminal:
         task.finished_at = now

@@ -7,13 +7,14 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.sql.elements import ColumnElement
 from sqlmodel import col
 
+from phoenix.clock import in_seconds
 from phoenix.contract import JobError, JobState
 from phoenix.db import UnitOfWork, db_now
 from phoenix.errors import FailureCode, Stage
 from phoenix.jobs.execution.job_completion import end_job
 from phoenix.jobs.execution.retries import RetryRule, handle_lost_worker
-from phoenix.jobs.lifecycle import StopRequestReason, TaskState
-from phoenix.jobs.repository import CAN_TRANSITION, find_job_locked
+from phoenix.jobs.lifecycle import StopRequestReason, TaskState, parse_stage
+from phoenix.jobs.repository import CAN_TRANSITION, find_job_locked, list_tasks
 from phoenix.jobs.tables import JobRow, TaskRow
 
 BATCH = 200
@@ -84,12 +85,23 @@ async def end_overdue(uow: UnitOfWork, job_id: str) -> None:
         return
     now = await uow.now()
     if job.state is JobState.QUEUED and job.queue_deadline_at and job.queue_deadline_at < now:
-        error = _overdue(FailureCode.TIMEOUT, "No worker was free within queue_timeout_s.")
+        error = _overdue(FailureCode.TIMEOUT, "No worker was free within queue_timeout_s.", Stage.QUEUE)
         await end_job(uow, job, JobState.EXPIRED, error, stop_reason=None)
     elif job.state is JobState.RUNNING and job.run_deadline_at and job.run_deadline_at < now:
-        error = _overdue(FailureCode.RUN_TIMEOUT, f"It ran longer than run_timeout_s ({job.run_timeout_s:g} s).")
+        stage = find_running_stage(await list_tasks(uow.session, job.id))
+        message = f"It ran longer than run_timeout_s ({in_seconds(job.run_timeout_s)})."
+        error = _overdue(FailureCode.RUN_TIMEOUT, message, stage)
         await end_job(uow, job, JobState.FAILED, error, stop_reason=StopRequestReason.DEADLINE)
 
 
-def _overdue(code: FailureCode, message: str) -> JobError:
-    return JobError(code=code, message=message, retriable=True, stage=Stage.QUEUE)
+def find_running_stage(tasks: Sequence[TaskRow]) -> Stage:
+    """The stage of the newest running attempt; `QUEUE` if nothing of the job runs."""
+    running = [(task.started_at, task) for task in tasks if task.state is TaskState.RUNNING and task.started_at]
+    if not running:
+        return Stage.QUEUE
+    _, newest = max(running, key=lambda each: each[0])
+    return parse_stage(newest.kind, newest.stage)
+
+
+def _overdue(code: FailureCode, message: str, stage: Stage) -> JobError:
+    return JobError(code=code, message=message, retriable=True, stage=stage)

@@ -4,7 +4,6 @@ The caller holds the lock on the job's row and knows that the attempt is over.
 """
 
 from dataclasses import dataclass
-from datetime import timedelta
 from functools import partial
 
 from sqlalchemy import func, select
@@ -15,7 +14,7 @@ from phoenix.db import UnitOfWork
 from phoenix.errors import FailureCode, Stage
 from phoenix.jobs.event_log.writer import append_event
 from phoenix.jobs.execution.job_completion import advance_job, close_attempt, end_job, transition_task
-from phoenix.jobs.lifecycle import AttemptEndState, TaskKind, TaskState
+from phoenix.jobs.lifecycle import AttemptEndState, TaskKind, TaskState, parse_stage
 from phoenix.jobs.post_commit import TasksReady
 from phoenix.jobs.tables import AttemptRow, JobRow, TaskRow, WorkerRow
 from phoenix.settings import SchedulerSettings
@@ -38,7 +37,7 @@ class RetryRule:
 async def handle_lost_worker(uow: UnitOfWork, job: JobRow, task: TaskRow, rule: RetryRule, *, cause: str) -> None:
     """Ends an attempt whose worker was lost. The task is retried, unless too many workers were lost on it."""
     task.crashes += 1
-    error = make_error(task, FailureCode.WORKER_LOST, cause, Stage.QUEUE, retriable=True)
+    error = make_error(task, FailureCode.WORKER_LOST, cause, parse_stage(task.kind, task.stage), retriable=True)
     await close_attempt(uow, task, AttemptEndState.CRASHED, error)
     is_exhausted = task.crashes >= rule.max_crashes and job.ending is None
     lost = task.crashes - await _count_returned_workers(uow, task) if is_exhausted else 0
@@ -75,7 +74,7 @@ async def retry_task(uow: UnitOfWork, job: JobRow, task: TaskRow, error: JobErro
         transition_task(task, TaskState.CANCELED, await uow.now())
         await advance_job(uow, job)
         return
-    transition_task(task, TaskState.READY, await uow.now() + timedelta(seconds=delay_s))
+    transition_task(task, TaskState.READY, await uow.now(), back_off_s=delay_s)
     uow.publish_after_commit(TasksReady())
     if task.kind is TaskKind.RENDER:
         event = partial(ClipRetrying, clip_index=task.position, attempt=task.attempt, reason=error, retry_in_s=delay_s)

@@ -16,7 +16,7 @@ from phoenix.jobs.event_log.writer import append_event
 from phoenix.jobs.execution.claim import Claim
 from phoenix.jobs.execution.job_completion import advance_job, close_attempt, transition_task
 from phoenix.jobs.execution.retries import RetryRule, discard_task, make_error, retry_task
-from phoenix.jobs.lifecycle import AttemptEndState, LeaseLost, TaskKind, TaskState, retry_delay_s
+from phoenix.jobs.lifecycle import AttemptEndState, LeaseLost, TaskKind, TaskState, parse_stage, retry_delay_s
 from phoenix.jobs.post_commit import FilesOrphaned, TasksReady
 from phoenix.jobs.progress import job_progress
 from phoenix.jobs.repository import find_job_locked, list_tasks
@@ -56,7 +56,8 @@ async def publish_output(uow: UnitOfWork, job: JobRow, task: TaskRow, output: At
     if output.thumbnail is not None:
         await _add_file(uow, job, output.thumbnail, ArtifactKind.THUMBNAIL)
     task.artifact_id = artifact.id
-    waited_s = (task.started_at - task.ready_at).total_seconds() if task.started_at else None
+    # The clock of a database may be set back while a task waits.
+    waited_s = max((task.started_at - task.waiting_since).total_seconds(), 0.0) if task.started_at else None
     timings = output.timings.model_copy(update={"queue_s": waited_s}).model_dump(mode="json")
     task.timings = {**timings, "batch_size": output.batch_size}
     return artifact
@@ -147,9 +148,14 @@ async def fail(uow: UnitOfWork, claim: Claim, failure: TaskFailed, rule: RetryRu
     uow.publish_after_commit(TasksReady())
 
 
-async def stop(uow: UnitOfWork, claim: Claim) -> None:
-    """The attempt stopped on request: its job is being canceled or has run out of time."""
+async def stop(uow: UnitOfWork, claim: Claim, stage: Stage | None = None) -> None:
+    """The attempt stopped on request: its job is being canceled or has run out of time.
+
+    `stage`: what the attempt did when it stopped. It is newer than the reported stage that a missed deadline named.
+    """
     job, task = await _lock_claimed(uow, claim)
+    if stage is not None and job.ending is not None and job.error and job.error["code"] == FailureCode.RUN_TIMEOUT:
+        job.error = {**job.error, "stage": stage.value}
     if job.ending is None:
         # The request to stop was for an earlier attempt; without its task the job would be stuck.
         await _preempt(uow, job, task, "It was stopped by mistake.")
@@ -166,7 +172,7 @@ async def release(uow: UnitOfWork, claim: Claim) -> None:
 
 async def _preempt(uow: UnitOfWork, job: JobRow, task: TaskRow, why: str) -> None:
     task.preemptions += 1
-    error = make_error(task, FailureCode.WORKER_LOST, why, Stage.QUEUE, retriable=True)
+    error = make_error(task, FailureCode.WORKER_LOST, why, parse_stage(task.kind, task.stage), retriable=True)
     await close_attempt(uow, task, AttemptEndState.PREEMPTED)
     await retry_task(uow, job, task, error, delay_s=0)
 

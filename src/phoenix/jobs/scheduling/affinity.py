@@ -15,7 +15,7 @@ from sqlmodel import col
 
 from phoenix.db import UnitOfWork, db_now
 from phoenix.jobs.lifecycle import TaskState
-from phoenix.jobs.scheduling.workers import list_live
+from phoenix.jobs.scheduling.workers import HOLDS_SLOT, list_live
 from phoenix.jobs.tables import JobRow, TaskRow
 
 
@@ -126,9 +126,7 @@ async def _list_dispatched_models(session: AsyncSession, *, except_task_id: str)
 
 
 async def _list_candidates(session: AsyncSession, *, except_worker_id: str) -> list[Candidate]:
-    statement = select(col(TaskRow.lease_owner)).where(
-        col(TaskRow.state) == TaskState.RUNNING, col(TaskRow.queue) == _QUEUE
-    )
+    statement = select(col(TaskRow.lease_owner)).where(HOLDS_SLOT, col(TaskRow.queue) == _QUEUE)
     busy = Counter(await session.scalars(statement))
     return [
         Candidate(row.models, row.slots[_QUEUE] - busy[row.id])

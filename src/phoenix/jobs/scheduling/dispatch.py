@@ -91,7 +91,7 @@ def _select_ready_ids(
         .where(
             col(TaskRow.state) == TaskState.READY,
             col(TaskRow.queue) == queue,
-            col(TaskRow.ready_at) <= db_now(0),
+            col(TaskRow.eligible_at) <= db_now(0),
             col(JobRow.owner_id).not_in(except_owners),
             *([] if with_dispatched else [is_undispatched]),
         )
@@ -208,14 +208,15 @@ async def undispatch(uow: UnitOfWork, tasks: Sequence[AnyTask]) -> None:
 async def snooze(uow: UnitOfWork, task_id: str, dispatch_seq: int, *, for_s: float) -> None:
     """Takes a waiting task out of the queue for `for_s`, so that others are dispatched in its place.
 
-    Its dispatch message stays where it is: a worker that can do the task may claim it at any time.
+    Its dispatch message stays where it is: a worker that can do the task may claim it at any time. The task waits on:
+    `waiting_since` stays, or a task that nobody can do would seem to have just arrived for ever.
     """
     statement = (
         update(TaskRow)
         .where(
             col(TaskRow.id) == task_id, col(TaskRow.dispatch_seq) == dispatch_seq, col(TaskRow.state) == TaskState.READY
         )
-        .values(dispatched_at=None, ready_at=db_now(for_s))
+        .values(dispatched_at=None, eligible_at=db_now(for_s))
     )
     await uow.session.execute(statement.execution_options(synchronize_session=False))
 

@@ -1,229 +1,20 @@
-"""The queue position of a job and what the job waits for, from a snapshot of its queue.
+"""The queue position of an unfinished job, its estimate, and what it waits for, from snapshots of the queues."""
 
-A snapshot has the order of a queue's tasks, its slots, and the models that are served. The order is the dispatcher's.
-"""
+from collections.abc import Mapping, Sequence
 
-import asyncio
-import time
-from collections import defaultdict
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
-from typing import NamedTuple
-
-from sqlalchemy import select
-from sqlalchemy.ext.asyncio import AsyncSession
-from sqlmodel import col
-
-from phoenix.contract import JobState
+from phoenix.contract import JobState, WaitingCode
 from phoenix.db import Database
-from phoenix.jobs.lifecycle import TaskKind, TaskState
 from phoenix.jobs.repository import FullJob
-from phoenix.jobs.scheduling.dispatch import (
-    DEFAULT_COST_S,
-    MAX_SCANNED,
-    count_in_flight,
-    count_slots,
-    list_ready,
-    read_usage_s,
-)
 from phoenix.jobs.scheduling.durations import DurationStats, read_duration_stats
 from phoenix.jobs.scheduling.eta import round_estimate, work_left_s
-from phoenix.jobs.scheduling.fair_queue import InsertionIndex, InsertionPoint, ReadyTask, fair_order
-from phoenix.jobs.scheduling.workers import QUEUES, RENDER_QUEUES, list_served_models
-from phoenix.jobs.tables import JobRow, TaskRow
+from phoenix.jobs.scheduling.queue_snapshots import QueueSnapshot, QueueSnapshotCache, read_queue_snapshot
+from phoenix.jobs.scheduling.waiting_reasons import explain_wait, find_next_unclaimed
+from phoenix.jobs.scheduling.workers import QUEUES, RENDER_QUEUES
+from phoenix.jobs.tables import TaskRow
 from phoenix.jobs.views import QueuePosition
 
-
-@dataclass(frozen=True)
-class WorkAhead:
-    """What is ahead of a job."""
-
-    jobs_ahead: int
-    work_ahead_s: float | None
-    """Seconds of all tasks ahead of the job's first one; None if it cannot be estimated."""
-
-
-class _CumulativeWork(NamedTuple):
-    jobs: int
-    work_s: float
-    unknown: int
-    """How many tasks have an assumed cost."""
-
-
-@dataclass(frozen=True)
-class QueueSnapshot:
-    """A queue as it was up to some seconds ago. A job that arrived since gets the position that it would have had."""
-
-    name: str
-    insertion_index: InsertionIndex
-    running: int
-    busy_s: float | None
-    """Seconds of work that slots have in flight; None if part of the work cannot be estimated."""
-    slots: int
-    served_models: Collection[str]
-    durations: DurationStats
-    in_flight: Mapping[str, int]
-    """Clips of each owner that are running or dispatched; empty without a limit."""
-
-    def find_work_ahead(self, job: FullJob) -> WorkAhead:
-        """What is ahead of the job. Nothing if the job has no task to start: it will soon be seen as running."""
-        if (ahead := self._work_ahead_by_job.get(job.row.id)) is not None:
-            return ahead
-        new_task = _first_task(job, self.name)
-        if new_task is None:
-            return WorkAhead(0, 0.0)
-        point = self.insertion_index.find_insertion_point(new_task)
-        if self._is_cut_short and point.end == len(self) and not point.overtaken:
-            # The tasks that were not scanned are ahead of the job, too.
-            return WorkAhead(len(self._work_ahead_by_job), None)
-        return self._work_ahead_of(point)
-
-    def estimate_wait_s(self, ahead: WorkAhead) -> float | None:
-        """Seconds until the job's first task, if all slots share the work ahead of it; None if unknown."""
-        if self.slots == 0 or self.busy_s is None or ahead.work_ahead_s is None:
-            return None
-        return (self.busy_s + ahead.work_ahead_s) / self.slots
-
-    def __len__(self) -> int:
-        """The number of ready tasks."""
-        return len(self.insertion_index.tasks)
-
-    @property
-    def free_slots(self) -> int:
-        """How many slots of the live workers have no task."""
-        return max(self.slots - self.running, 0)
-
-    @property
-    def _is_cut_short(self) -> bool:
-        return len(self) >= MAX_SCANNED
-
-    @cached_property
-    def _cumulative_work(self) -> Sequence[_CumulativeWork]:
-        """The work ahead of each task, and of the end of the queue."""
-        jobs: set[str] = set()
-        before = [_CumulativeWork(0, 0.0, 0)]
-        for task in self.insertion_index.tasks:
-            jobs.add(task.job_id)
-            last = before[-1]
-            before.append(
-                _CumulativeWork(len(jobs), last.work_s + task.cost_s, last.unknown + (not task.is_cost_known))
-            )
-        return before
-
-    @cached_property
-    def _work_ahead_by_job(self) -> Mapping[str, WorkAhead]:
-        """The work ahead of each queued job, from its first task on."""
-        ahead_by_job: dict[str, WorkAhead] = {}
-        for number, task in enumerate(self.insertion_index.tasks):
-            if task.job_id not in ahead_by_job:
-                ahead_by_job[task.job_id] = self._work_ahead_of(InsertionPoint(number))
-        return ahead_by_job
-
-    def _work_ahead_of(self, point: InsertionPoint) -> WorkAhead:
-        overtaken = [self.insertion_index.tasks[number] for number in point.overtaken]
-        before = self._cumulative_work[point.end]
-        # If one task of a job is overtaken, all are: their ranks differ only in position.
-        ahead = before.jobs - len({task.job_id for task in overtaken})
-        unknown = before.unknown - sum(not task.is_cost_known for task in overtaken)
-        work_s = before.work_s - sum(task.cost_s for task in overtaken)
-        # Nothing is ahead of a job that can start in a free slot now.
-        is_free = point.end - len(overtaken) < self.free_slots
-        return WorkAhead(0 if is_free else ahead, None if unknown else work_s)
-
-
-async def read_queue_snapshot(session: AsyncSession, queue: str, *, with_in_flight: bool) -> QueueSnapshot:
-    """The queue as it is now."""
-    durations = await read_duration_stats(session)
-    usage_s = await read_usage_s(session, queue)
-    tasks = fair_order(await list_ready(session, queue, durations, with_dispatched=True), usage_s)
-    running = await _list_running(session, queue)
-    return QueueSnapshot(
-        name=queue,
-        insertion_index=InsertionIndex(tasks, usage_s),
-        running=len(running),
-        busy_s=_busy_s(running, durations),
-        slots=await count_slots(session, queue),
-        served_models=await list_served_models(session),
-        durations=durations,
-        in_flight=await count_in_flight(session, queue) if with_in_flight else {},
-    )
-
-
-def _first_task(job: FullJob, queue: str) -> ReadyTask | None:
-    row = job.row
-    ready = (task for task in job.tasks if task.queue == queue and task.state is TaskState.READY)
-    return next((_ready_task(row, task) for task in ready), None)
-
-
-def _ready_task(job: JobRow, task: TaskRow) -> ReadyTask:
-    return ReadyTask(
-        task.id, task.dispatch_seq, job.owner_id, job.id, task.position, job.priority, job.queued_at, DEFAULT_COST_S
-    )
-
-
-async def _list_running(session: AsyncSession, queue: str) -> Sequence[tuple[str | None, float]]:
-    """(model, weight) of each running task."""
-    statement = (
-        select(col(JobRow.model), col(TaskRow.weight))
-        .join(JobRow, col(JobRow.id) == col(TaskRow.job_id))
-        .where(col(TaskRow.queue) == queue, col(TaskRow.state) == TaskState.RUNNING)
-    )
-    return (await session.execute(statement)).all()
-
-
-def _busy_s(running: Sequence[tuple[str | None, float]], durations: DurationStats) -> float | None:
-    """Seconds left of the running tasks, which are half done on average."""
-    left_s = [durations.estimate_task_s(model, weight) for model, weight in running]
-    known_s = [seconds for seconds in left_s if seconds is not None]
-    return sum(known_s) / 2 if len(known_s) == len(left_s) else None
-
-
-_MIN_CACHED_TASKS = 50
-"""A shorter queue is cheap to read, and each job visibly moves it: its snapshot is never cached."""
-_TTL_PER_READ_SECOND = 20
-_MAX_TTL_S = 2.0
-"""A snapshot is cached for `_TTL_PER_READ_SECOND` times as long as reading it took, but at most `_MAX_TTL_S`."""
-
-ReadSnapshot = Callable[[str], Awaitable[QueueSnapshot]]
-"""Reads the snapshot of the queue with this name."""
-
-
-@dataclass(frozen=True)
-class _CachedSnapshot:
-    snapshot: QueueSnapshot
-    read_from_s: float
-    expires_s: float
-
-    def is_fresh(self, *, requested_s: float, now_s: float) -> bool:
-        """Whether it has not expired, or was read while the caller waited and is as fresh as a new one."""
-        return self.read_from_s >= requested_s or now_s < self.expires_s
-
-
-class QueueSnapshotCache:
-    """Caches the snapshot of each queue. It reads no queue twice at the same time: callers share the result."""
-
-    def __init__(self, read: ReadSnapshot) -> None:
-        self._read = read
-        self._cached: dict[str, _CachedSnapshot] = {}
-        self._reading: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
-
-    async def get_snapshot(self, queue: str) -> QueueSnapshot:
-        """The cached snapshot, or a new one. If reading it fails, only the caller that reads gets the error."""
-        requested_s = time.monotonic()
-        async with self._reading[queue]:
-            cached = self._cached.get(queue)
-            if cached is None or not cached.is_fresh(requested_s=requested_s, now_s=time.monotonic()):
-                cached = self._cached[queue] = await self._read_timed(queue)
-            return cached.snapshot
-
-    async def _read_timed(self, queue: str) -> _CachedSnapshot:
-        read_from_s = time.monotonic()
-        snapshot = await self._read(queue)
-        ended_s = time.monotonic()
-        is_long = len(snapshot) >= _MIN_CACHED_TASKS
-        ttl_s = min(_TTL_PER_READ_SECOND * (ended_s - read_from_s), _MAX_TTL_S) if is_long else 0.0
-        return _CachedSnapshot(snapshot, read_from_s, ended_s + ttl_s)
+_NEVER = (WaitingCode.NO_WORKER_FOR_QUEUE, WaitingCode.NO_WORKER_FOR_MODEL)
+"""Nobody knows when such a wait ends."""
 
 
 class QueuePositions:
@@ -241,12 +32,13 @@ class QueuePositions:
         Reads each queue at most once, and not at all while its snapshot is cached. Do not call this inside a session:
         the session would hold a connection while another caller needs one to read the snapshot.
         """
-        positions = await self._positions_of_started([job for job in jobs if job.row.state is not JobState.QUEUED])
+        positions = await self._positions_of_started(jobs)
+        waiting = [(job, task) for job in jobs if (task := find_next_unclaimed(job)) is not None]
         for queue in QUEUES:
-            here = [job for job in jobs if job.row.state is JobState.QUEUED and _queue_of(job) == queue]
+            here = [(job, task) for job, task in waiting if task.queue == queue]
             if here:
                 snapshot = await self._snapshots.get_snapshot(queue)
-                positions |= {job.row.id: _position_of_queued(job, snapshot, self._clips_per_key) for job in here}
+                positions |= {job.row.id: self._position_of_waiting(job, task, snapshot) for job, task in here}
         return positions
 
     async def _read_snapshot(self, queue: str) -> QueueSnapshot:
@@ -255,39 +47,26 @@ class QueuePositions:
             return await read_queue_snapshot(session, queue, with_in_flight=with_in_flight)
 
     async def _positions_of_started(self, jobs: Sequence[FullJob]) -> dict[str, QueuePosition]:
-        """The positions of jobs that have started or ended: no place in a queue, only an estimate."""
+        """The positions of jobs of which a part runs, or that have ended: no place in a queue, only an estimate."""
         if not any(job.row.state is JobState.RUNNING for job in jobs):
             return {job.row.id: QueuePosition() for job in jobs}
         async with self._database.read() as session:
             durations = await read_duration_stats(session)
         return {job.row.id: QueuePosition(eta_s=_eta_of_started_s(job, durations)) for job in jobs}
 
-
-def _queue_of(job: FullJob) -> str:
-    return next((task.queue for task in job.tasks if task.kind is TaskKind.RENDER), "media")
+    def _position_of_waiting(self, job: FullJob, task: TaskRow, snapshot: QueueSnapshot) -> QueuePosition:
+        ahead = snapshot.find_work_ahead(job.row, task)
+        reason = explain_wait(job.row, task, snapshot, jobs_ahead=ahead.jobs_ahead, clips_per_key=self._clips_per_key)
+        wait_s = None if reason.code in _NEVER else snapshot.estimate_wait_s(ahead)
+        work_s = work_left_s(job, snapshot.durations)
+        eta_s = None
+        if wait_s is not None and work_s is not None:
+            back_off_s = max((task.eligible_at - snapshot.read_at).total_seconds(), 0.0)
+            eta_s = round_estimate(max(wait_s, back_off_s) + work_s)
+        is_queued = job.row.state is JobState.QUEUED
+        return QueuePosition(ahead.jobs_ahead if is_queued else None, reason, eta_s)
 
 
 def _eta_of_started_s(job: FullJob, durations: DurationStats) -> float | None:
     left_s = work_left_s(job, durations) if job.row.state is JobState.RUNNING else None
     return None if left_s is None else round_estimate(left_s)
-
-
-def _position_of_queued(job: FullJob, snapshot: QueueSnapshot, clips_per_key: int) -> QueuePosition:
-    work_ahead = snapshot.find_work_ahead(job)
-    wait_s, work_s = snapshot.estimate_wait_s(work_ahead), work_left_s(job, snapshot.durations)
-    eta_s = None if wait_s is None or work_s is None else round_estimate(wait_s + work_s)
-    return QueuePosition(
-        work_ahead.jobs_ahead, _waiting_reason(job.row, work_ahead.jobs_ahead, snapshot, clips_per_key), eta_s
-    )
-
-
-def _waiting_reason(job: JobRow, ahead: int, snapshot: QueueSnapshot, clips_per_key: int) -> str:
-    if snapshot.slots == 0:
-        return f"No {snapshot.name} worker is running."
-    if job.model is not None and job.model not in snapshot.served_models:
-        return f"No live worker serves the model {job.model}."
-    if (count := snapshot.in_flight.get(job.owner_id)) is not None and count >= clips_per_key:
-        return f"This key has {count} clip{'s' if count > 1 else ''} under way, which is as many as it may."
-    if ahead:
-        return f"{ahead} job{'s' if ahead > 1 else ''} will start before this one."
-    return "A worker is about to start it." if snapshot.free_slots else "It is next: every slot is busy."

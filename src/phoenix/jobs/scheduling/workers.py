@@ -4,13 +4,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import case, delete, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.sql.elements import ColumnElement
 from sqlmodel import col
 
 from phoenix.contract import JobState, QueueDepth, QueueName, QueueView, Worker
 from phoenix.db import UnitOfWork, db_now
-from phoenix.jobs.lifecycle import TaskState
+from phoenix.jobs.lifecycle import FINISHING_STAGES, TaskKind, TaskState
 from phoenix.jobs.post_commit import TasksReady
 from phoenix.jobs.scheduling.dispatch import count_slots
 from phoenix.jobs.tables import JobRow, TaskRow, WorkerRow
@@ -74,29 +75,59 @@ async def list_live(session: AsyncSession) -> Sequence[WorkerRow]:
     return (await session.scalars(statement.order_by(col(WorkerRow.started_at)))).all()
 
 
+@dataclass(frozen=True)
+class QueueWorkers:
+    """The live workers of one queue, without those that drain."""
+
+    slots: int = 0
+    """How many tasks of the queue they can run at once."""
+    models: frozenset[str] = frozenset()
+    """Ids of the models that at least one of them can load."""
+
+    def serve(self, model: str | None) -> bool:
+        """Whether one of them can run a task that needs the model; None for a task that needs no model."""
+        return self.slots > 0 and (model is None or model in self.models)
+
+
+def workers_of_queue(live: Sequence[WorkerRow], queue: str) -> QueueWorkers:
+    """The workers of `queue` among the live workers. A draining worker reports no slots."""
+    rows = [row for row in live if row.slots.get(queue, 0) > 0]
+    models = frozenset(model for row in rows for model in row.serves)
+    return QueueWorkers(sum(row.slots[queue] for row in rows), models)
+
+
 async def list_served_models(session: AsyncSession) -> frozenset[str]:
     """Ids of the models that at least one live worker can load."""
     live = await list_live(session)
     return frozenset(model for row in live for model in row.serves)
 
 
+HOLDS_SLOT: ColumnElement[bool] = (col(TaskRow.state) == TaskState.RUNNING) & (
+    (col(TaskRow.kind) != TaskKind.RENDER) | col(TaskRow.stage).is_(None) | col(TaskRow.stage).not_in(FINISHING_STAGES)
+)
+"""Whether a task occupies a slot. A clip that only encodes and stores its file has given its slot back."""
+
+
 async def view_workers(session: AsyncSession, *, owner_id: str | None = None) -> list[Worker]:
     """The live workers with the jobs that they run. `owner_id` limits the jobs to one owner."""
-    running: dict[str, list[str]] = {}
-    statement = select(col(TaskRow.lease_owner), col(TaskRow.job_id)).where(col(TaskRow.state) == TaskState.RUNNING)
+    jobs: dict[str, dict[bool, list[str]]] = {}
+    statement = select(col(TaskRow.lease_owner), col(TaskRow.job_id), HOLDS_SLOT).where(
+        col(TaskRow.state) == TaskState.RUNNING
+    )
     if owner_id is not None:
         statement = statement.join(JobRow, col(JobRow.id) == col(TaskRow.job_id)).where(
             col(JobRow.owner_id) == owner_id
         )
-    for worker_id, job_id in await session.execute(statement):
-        running.setdefault(worker_id or "", []).append(job_id)
+    for worker_id, job_id, holds_slot in await session.execute(statement):
+        jobs.setdefault(worker_id or "", {}).setdefault(bool(holds_slot), []).append(job_id)
     return [
         Worker.model_validate(
             {
                 **row.model_dump(),
                 "queues": list(row.slots),
                 "slots": sum(row.slots.values()),
-                "running": running.get(row.id, []),
+                "running": jobs.get(row.id, {}).get(True, []),
+                "finishing": jobs.get(row.id, {}).get(False, []),
             }
         )
         for row in await list_live(session)
@@ -122,19 +153,20 @@ async def view_queue(session: AsyncSession) -> QueueView:
 
 
 async def _view_depth(session: AsyncSession, name: str) -> QueueDepth:
-    statement = (
-        select(col(TaskRow.state), func.count(), func.min(col(TaskRow.ready_at)))
-        .where(col(TaskRow.queue) == name, col(TaskRow.state).in_([TaskState.READY, TaskState.RUNNING]))
-        .group_by(col(TaskRow.state))
+    in_queue = col(TaskRow.queue) == name
+    waiting = select(func.count(), func.min(col(TaskRow.waiting_since)), db_now(0)).where(
+        in_queue, col(TaskRow.state) == TaskState.READY
     )
-    rows = {state: (count, oldest) for state, count, oldest in (await session.execute(statement))}
-    now = (await session.execute(select(db_now(0)))).scalar_one()
-    waiting, oldest = rows.get(TaskState.READY, (0, None))
+    in_slots = func.coalesce(func.sum(case((HOLDS_SLOT, 1), else_=0)), 0)
+    running = select(func.count(), in_slots).where(in_queue, col(TaskRow.state) == TaskState.RUNNING)
+    count, oldest, now = (await session.execute(waiting)).one()
+    in_progress, holding = (await session.execute(running)).one()
     return QueueDepth.model_validate(
         {
             "name": name,
-            "waiting": waiting,
-            "running": rows.get(TaskState.RUNNING, (0, None))[0],
+            "waiting": count,
+            "running": holding,
+            "finishing": in_progress - holding,
             "slots": await count_slots(session, name),
             "oldest_wait_s": max((now - oldest).total_seconds(), 0) if oldest else None,
         }

@@ -14,6 +14,7 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
+from phoenix.clock import plain_number
 from phoenix.contract import ArtifactKind, JobState
 from phoenix.db import UnitOfWork, acquire_lock, db_now
 from phoenix.errors import QueueFull, RateLimited
@@ -126,7 +127,7 @@ async def _check_gpu_seconds(uow: UnitOfWork, owner_id: str, limit_s: float) -> 
         used_s -= (ended_at - started_at).total_seconds()
         if used_s < limit_s:
             wait_s = math.ceil((started_at + DAY - now).total_seconds())
-            detail = f"This key has used {limit_s:g} GPU seconds within a day, which is its limit."
+            detail = f"This key has used {plain_number(limit_s)} GPU seconds within a day, which is its limit."
             raise RateLimited(detail, policies=["gpu-seconds"], retry_after_s=max(wait_s, 1))
 
 

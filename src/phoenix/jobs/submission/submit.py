@@ -117,5 +117,6 @@ def _task(
         queue=queue,
         state=state,
         weight=weight,
-        ready_at=job.queued_at,
+        waiting_since=job.queued_at,
+        eligible_at=job.queued_at,
     )

@@ -50,7 +50,10 @@ class WebhookDeliveryRow(SQLModel, table=True):
 
 
 class WebhookSecretRow(SQLModel, table=True):
-    """The secret of an owner's webhooks. The previous secret stays valid for a while, so receivers can switch."""
+    """The secret of an owner's webhooks. The previous secret stays valid for a while, so receivers can switch.
+
+    Both secrets are as `SecretCipher` stores them.
+    """
 
     __tablename__ = "webhook_secrets"  # pyright: ignore[reportAssignmentType]
 

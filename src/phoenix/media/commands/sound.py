@@ -2,6 +2,8 @@
 
 import json
 import math
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,17 +20,24 @@ _SHORTEST_MEASURED_S = 3.0
 _REPRODUCIBLE = {"fflags": "+bitexact", "flags:a": "+bitexact", "map_metadata": -1}
 _AAC = {"c:a": "aac", "b:a": "192k", "ar": SAMPLE_RATE_HZ, "ac": 2}
 _MP4 = {"f": "mp4", "movflags": "+faststart"}
+# How ffmpeg names a layout without a name: "9 channels", or "2 channels (BL+BR)" if it knows the loudspeakers.
+_NAMELESS_LAYOUT = re.compile(r"(\d{1,2}) channels( \()?")
+_MAX_GUESSED_CHANNELS = 8
 
 
 @dataclass(frozen=True)
 class SoundShape:
-    """The used part of a sound: `sound_s` seconds from `start_s`, then silence up to `duration_s`."""
+    """The used part of a sound: `sound_s` seconds from `start_s`, then silence up to `duration_s`.
+
+    `layout` is how ffmpeg names the arrangement of the channels.
+    """
 
     start_s: float
     sound_s: float
     duration_s: float
     fade_in_s: float = 0
     fade_out_s: float = 0
+    layout: str = "stereo"
 
 
 @dataclass(frozen=True)
@@ -83,13 +92,15 @@ def prepare(source: Path, shape: SoundShape, leveling: Leveling | None, output: 
     return write_file([sound], output, {**_AAC, **_REPRODUCIBLE, **_MP4})
 
 
-def extract(clip: Path, duration_s: float, fades_s: tuple[float, float], output: Path) -> list[str]:
+def extract(
+    clip: Path, duration_s: float, fades_s: tuple[float, float], output: Path, *, layout: str = "stereo"
+) -> list[str]:
     """Returns the command that writes the sound of a clip as raw samples (`SAMPLE_FORMAT`).
 
-    The result is `duration_s` long, and fades in and out for `fades_s`.
+    The result is `duration_s` long, and fades in and out for `fades_s`. `layout` is the one of the clip.
     """
     fade_in_s, fade_out_s = fades_s
-    track = open_file(clip)["a:0"]
+    track = _with_known_layout(open_file(clip)["a:0"], layout)
     # Silence fills the gaps of the sound, also before its start, so that it stays in sync with the picture.
     track = track.filter("aresample", SAMPLE_RATE_HZ, **{"async": 1, "first_pts": 0})
     track = _padded(_faded(track, duration_s, fade_in_s, fade_out_s), duration_s)
@@ -119,7 +130,7 @@ def mux_soundtrack(video: Path, sound: Path, output: Path, *, fit_to_s: float | 
 
 def _shaped(source: Path, shape: SoundShape) -> Stream:
     sound = (
-        open_file(source)["a:0"]
+        _with_known_layout(open_file(source)["a:0"], shape.layout)
         .filter("atrim", start=_number(shape.start_s), end=_number(shape.start_s + shape.sound_s))
         .filter("asetpts", "PTS-STARTPTS")
         .filter("aresample", SAMPLE_RATE_HZ)
@@ -128,6 +139,32 @@ def _shaped(source: Path, shape: SoundShape) -> Stream:
     # The fade ends with the sound, because a fade over the padding would be inaudible.
     sound = _faded(sound, shape.sound_s, shape.fade_in_s, shape.fade_out_s)
     return _padded(sound, shape.duration_s)
+
+
+def _with_known_layout(sound: Stream, layout: str) -> Stream:
+    """Returns the sound in a layout that ffmpeg's resampler brings to stereo.
+
+    The resampler knows the layouts that have a name, and guesses the loudspeakers of up to eight channels. Ambisonic
+    sound has its sum in its first channel. Two channels are taken for left and right. Any other unusual number of
+    channels, such as the tracks of a recorder, is mixed in equal parts.
+    """
+    if layout.startswith("ambisonic"):
+        return _chosen(sound, [0, 0], "stereo")
+    match = _NAMELESS_LAYOUT.match(layout)
+    channels = int(match[1]) if match else 1
+    if match is None or channels == 1 or (channels <= _MAX_GUESSED_CHANNELS and not match[2]):
+        return sound
+    if channels == 2:
+        return _chosen(sound, [0, 1], "stereo")
+    if match[2]:
+        sound = _chosen(sound, range(channels), f"{channels}C")
+    mix = "+".join(f"c{channel}" for channel in range(channels))
+    return sound.filter("pan", f"stereo|c0<{mix}|c1<{mix}")
+
+
+def _chosen(sound: Stream, channels: Sequence[int], layout: str) -> Stream:
+    # `pan` would pass the layout to the resampler, which fails at it.
+    return sound.filter("channelmap", "|".join(map(str, channels)), channel_layout=layout)
 
 
 def _faded(sound: Stream, sound_s: float, fade_in_s: float, fade_out_s: float) -> Stream:

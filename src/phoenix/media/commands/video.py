@@ -6,10 +6,10 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from phoenix.media.commands.colour import for_jpeg, input_options, pin_bt709, read, scale_to_bt709
 from phoenix.media.commands.graph import Stream, combine, file_url, open_file, open_pipe, write_file
+from phoenix.media.stored_colour import BT709, StoredColour
 
-# Players read an untagged HD picture as BT.709, and an untagged SD picture as BT.601: convert, and tag the result.
-_COLOUR = {"colorspace": "bt709", "color_primaries": "bt709", "color_trc": "bt709", "color_range": "tv"}
 # Without dates, versions and encoder settings in the file, the same frames give the same bytes: a clip that is
 # rendered again after a crash has an equal checksum.
 _REPRODUCIBLE = {"fflags": "+bitexact", "flags:v": "+bitexact", "map_metadata": -1}
@@ -49,6 +49,7 @@ class Segment:
     path: Path
     start: int
     end: int
+    colour: StoredColour = BT709
 
     @property
     def num_frames(self) -> int:
@@ -59,7 +60,8 @@ def encode_frames(picture: Picture, encoding: Encoding, output: Path) -> list[st
     """Returns the command that encodes raw rgb24 frames on standard input to an H.264 MP4."""
     size = f"{picture.width}x{picture.height}"
     frames = open_pipe(format="rawvideo", pix_fmt="rgb24", s=size, framerate=picture.fps_text)
-    frames = frames.filter("scale", out_color_matrix="bt709", out_range="tv")
+    colour = StoredColour(is_rgb=True)
+    frames = scale_to_bt709(read(frames, colour), colour, "iw", "ih")
     return write_file([frames], output, _h264(encoding))
 
 
@@ -99,12 +101,13 @@ def join_segments(
             offset=_seconds(total - overlap, picture.fps),
         )
         total += segment.num_frames - overlap
-    return write_file([joined], output, _h264(encoding))
+    return write_file([pin_bt709(joined)], output, _h264(encoding))
 
 
-def poster(video: Path, at_s: float, width_px: int, output: Path) -> list[str]:
+def poster(video: Path, colour: StoredColour, at_s: float, width_px: int, output: Path) -> list[str]:
     """Returns the command that writes one frame of a video as a JPEG, at most `width_px` wide."""
-    frame = open_file(video, ss=f"{at_s:.3f}")["v:0"].filter("scale", f"min({width_px},iw)", -2, out_range="full")
+    frame = read(open_file(video, ss=f"{at_s:.3f}", **input_options(colour))["v:0"], colour)
+    frame = for_jpeg(scale_to_bt709(frame, colour, f"min({width_px},iw)", -2))
     options = {"f": "image2", "update": 1, "frames:v": 1, "q:v": 4, "pix_fmt": "yuvj420p", **_REPRODUCIBLE}
     return write_file([frame], output, options)
 
@@ -112,8 +115,9 @@ def poster(video: Path, at_s: float, width_px: int, output: Path) -> list[str]:
 def _conform(segment: Segment, index: int, picture: Picture) -> Stream:
     """Converts a segment to exactly `num_frames` frames of `picture`, with bars if the aspect ratio differs."""
     width, height = picture.width, picture.height
-    return (
-        open_file(segment.path, index=index)["v:0"]
+    frames = open_file(segment.path, index=index, **input_options(segment.colour))["v:0"]
+    frames = (
+        read(frames, segment.colour)
         .filter("setpts", "PTS-STARTPTS")
         .filter("fps", picture.fps_text)
         # Rounding to another frame rate can lose the last frames: repeat the last frame, then cut to the number
@@ -121,19 +125,12 @@ def _conform(segment: Segment, index: int, picture: Picture) -> Stream:
         .filter("tpad", stop=int(picture.fps) + 1, stop_mode="clone")
         .filter("trim", start_frame=segment.start, end_frame=segment.end)
         .filter("setpts", "PTS-STARTPTS")
+        # In ffmpeg 7.0, `setpts` loses the frame rate, which `xfade` needs.
+        .filter("fps", picture.fps_text)
         .filter("scale", "iw*sar", "ih")
-        .filter(
-            "scale",
-            width,
-            height,
-            force_original_aspect_ratio="decrease",
-            out_color_matrix="bt709",
-            out_range="tv",
-        )
-        .filter("pad", width, height, "(ow-iw)/2", "(oh-ih)/2")
-        .filter("setsar", 1)
-        .filter("format", "yuv420p")
     )
+    frames = scale_to_bt709(frames, segment.colour, width, height, force_original_aspect_ratio="decrease")
+    return frames.filter("pad", width, height, "(ow-iw)/2", "(oh-ih)/2").filter("setsar", 1)
 
 
 def _h264(encoding: Encoding) -> dict[str, Any]:
@@ -143,7 +140,6 @@ def _h264(encoding: Encoding) -> dict[str, Any]:
         "crf": encoding.crf,
         "threads": encoding.threads,
         "pix_fmt": "yuv420p",
-        **_COLOUR,
         **_REPRODUCIBLE,
         **_MP4,
     }

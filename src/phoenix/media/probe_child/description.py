@@ -6,6 +6,7 @@ from fractions import Fraction
 from hashlib import sha256
 from typing import Any
 
+from phoenix.media.probe_child.colour import describe_colour
 from phoenix.media.probe_child.streams import StreamStats
 
 
@@ -29,7 +30,8 @@ def describe(video: Any, audio: Any, stats: list[StreamStats]) -> dict[str, Any]
 def describe_video(video: Any, stats: StreamStats) -> dict[str, Any]:
     context = video.codec_context
     rate = video.average_rate or Fraction(stats.packets) / (stats.span_s or 1)
-    signature = (context.name, context.width, context.height, context.pix_fmt, rate, video.time_base)
+    colour = describe_colour(video, stats.colour or {})
+    signature = (context.name, context.width, context.height, context.pix_fmt, rate, video.time_base, colour)
     width, height = shown_size(context, stats.rotation)
     return {
         "width": width,
@@ -39,6 +41,7 @@ def describe_video(video: Any, stats: StreamStats) -> dict[str, Any]:
         "video_codec": context.codec.canonical_name,
         "pixel_format": context.pix_fmt,
         "video_duration_s": round(float(stats.span_s), 6),
+        "colour": colour,
         # A rotated or stretched picture has no fingerprint: the coded size does not show it, so it is not joined by
         # copying.
         "fingerprint": sha256(repr(signature).encode() + (context.extradata or b"")).hexdigest()

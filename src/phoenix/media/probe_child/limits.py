@@ -21,7 +21,7 @@ class Limits:
 def check_duration(duration_s: float, limits: Limits) -> None:
     # An MP3 of exactly one hour has a few more frames.
     if duration_s > limits.max_duration_s + _TOLERANCE_S:
-        raise UnreadableFile(f"it is longer than {limits.max_duration_s:g} s")
+        raise UnreadableFile(f"it is longer than {limits.max_duration_s:.12g} s")
 
 
 def check_pixels(width: int, height: int, limits: Limits) -> None:

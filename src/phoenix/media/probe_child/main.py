@@ -11,7 +11,8 @@ import sys
 from contextlib import suppress
 from typing import Any
 
-from phoenix.media.probe_child.completeness import check_whole, states_length
+from phoenix.media.probe_child.codecs import StatedStream, check_codec, read_layout, read_stated_streams
+from phoenix.media.probe_child.completeness import check_whole
 from phoenix.media.probe_child.description import describe
 from phoenix.media.probe_child.limits import Limits, UnreadableFile
 from phoenix.media.probe_child.pictures import read_picture
@@ -57,11 +58,15 @@ def read_streams(path: str, demuxer: str, limits: Limits) -> dict[str, Any]:
             raise UnreadableFile(f"it has {len(container.streams)} streams; at most {limits.max_streams} are read")
         video = next((s for s in container.streams.video if not is_cover(s)), None)
         audio = next(iter(container.streams.audio), None)
+        stated = read_stated_streams(container)
+        for stream in (video, audio):
+            if stream is not None:
+                check_codec(path, stream, stated.get(stream.index, StatedStream()))
+        layout = None if audio is None else read_layout(audio, stated.get(audio.index, StatedStream()))
         check_headers(container, video, audio, limits)
         stats = [StreamStats(stream) for stream in (video, audio) if stream is not None]
         for stream_stats in stats:
             stream_stats.stream.thread_count = 1
         demux(container, stats, limits)
-        if states_length(path, demuxer):
-            check_whole(container, stats)
-        return describe(video, audio, stats)
+        check_whole(path, demuxer, container, stats)
+        return describe(video, audio, stats) | ({"channel_layout": layout} if layout else {})

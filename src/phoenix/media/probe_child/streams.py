@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
+from phoenix.media.probe_child.colour import sample_colour
 from phoenix.media.probe_child.limits import Limits, UnreadableFile, check_duration, check_pixels
 
 # Number of decoded packets per stream: enough to check that the stream has the stated contents.
@@ -25,6 +26,7 @@ class StreamStats:
     end_s: Fraction = Fraction(0)
     is_cut: bool = False
     rotation: int = 0
+    colour: dict[str, Any] | None = None
 
     @property
     def span_s(self) -> Fraction:
@@ -93,3 +95,4 @@ def decode(stream_stats: StreamStats, packet: Any, limits: Limits) -> None:
         if stream_stats.stream.type == "video":
             check_pixels(frame.width, frame.height, limits)
             stream_stats.rotation = frame.rotation
+            stream_stats.colour = sample_colour(frame, stream_stats.colour)

@@ -7,13 +7,13 @@ from contextlib import ExitStack
 from typing import Any
 
 import torch
-from PIL import Image, ImageOps
 
 from phoenix.catalog.model import ModelSpec
 from phoenix.contract import ResolvedClip
 from phoenix.engine.backends.diffusers.folders import unavailable
 from phoenix.engine.backends.diffusers.latent_previews import ColourMaps, Previewer
 from phoenix.engine.backends.diffusers.step_callbacks import Call, as_current_call, report_steps
+from phoenix.engine.first_frame import open_first_frame
 from phoenix.engine.interface import ClipInputs, Frame, RenderedClip, RenderRequest, without_traceback
 from phoenix.errors import FailureCode, Stage, TaskFailed
 
@@ -55,7 +55,7 @@ def call_arguments(pipeline: Any, inputs: ClipInputs, *others: ClipInputs) -> di
     if others:
         offered |= _prompts([inputs.clip, *(other.clip for other in others)])
     if inputs.image_path is not None:
-        offered["image"] = _open_image(inputs)
+        offered["image"] = open_first_frame(inputs.image_path, inputs.clip)
     return {name: value for name, value in offered.items() if name in names}
 
 
@@ -100,19 +100,6 @@ def _call_options(model: ModelSpec) -> dict[str, Any]:
             "crop_start": options.get("prompt_crop_start", 0),
         }
     return plain
-
-
-def _open_image(inputs: ClipInputs) -> Image.Image:
-    assert inputs.image_path is not None
-    size_px = (inputs.clip.width, inputs.clip.height)
-    try:
-        with Image.open(inputs.image_path) as picture:
-            upright = ImageOps.exif_transpose(picture).convert("RGB")
-    except (OSError, Image.DecompressionBombError) as error:
-        reason = f"the first frame cannot be read: {error}"
-        raise TaskFailed(FailureCode.MEDIA_INVALID, reason, stage=Stage.FETCH) from error
-    # Cropped around the middle to the aspect ratio of the clip: a squeezed picture would make a squeezed clip.
-    return ImageOps.fit(upright, size_px, Image.Resampling.LANCZOS)
 
 
 def to_rgb24(video: Any, clip: ResolvedClip) -> list[Frame]:

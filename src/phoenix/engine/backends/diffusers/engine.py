@@ -14,8 +14,10 @@ from phoenix.engine.backends.diffusers.model_cache import ModelCache
 from phoenix.engine.backends.diffusers.out_of_memory import (
     ActiveFallbacks,
     FallbackLevel,
+    Recovery,
     model_at_level,
     next_level,
+    plan_recovery,
     run_clean,
 )
 from phoenix.engine.backends.diffusers.step_callbacks import Call
@@ -24,7 +26,6 @@ from phoenix.engine.device import device_memory, device_name, open_meter, pick_d
 from phoenix.engine.device_scheduler import DeviceReservation, DeviceScheduler, Meter
 from phoenix.engine.interface import (
     ClipInputs,
-    ProcessUnfit,
     RenderedClip,
     RenderObserver,
     RenderRequest,
@@ -150,19 +151,17 @@ class DiffusersEngine:
     def _recover(
         self, tried: Sequence[RenderRequest], level: FallbackLevel, failed: TaskFailed, *, shared_device: bool
     ) -> None:
-        is_short = failed.code is FailureCode.GPU_OOM
         higher = next_level(level, tried[0].inputs.model, shared_device=shared_device)
-        affects_all = isinstance(failed, ProcessUnfit) or failed.code is FailureCode.TIMEOUT
-        if len(tried) > 1 and not affects_all:
-            # Also after other errors: a clip that causes an error must not fail the other clips.
-            if is_short:
-                self._too_large.add(self._shape_of(tried, level))
-            self._split(tried, level)
-        elif is_short and higher is not None:
-            self._fall_back_to(higher, tried)
-        else:
-            for request in tried:
-                request.finish(without_traceback(failed))
+        match plan_recovery(failed, len(tried), higher):
+            case Recovery.SPLIT:
+                if failed.code is FailureCode.GPU_OOM:
+                    self._too_large.add(self._shape_of(tried, level))
+                self._split(tried, level)
+            case Recovery.FALL_BACK if higher is not None:
+                self._fall_back_to(higher, tried)
+            case _:
+                for request in tried:
+                    request.finish(without_traceback(failed))
 
     def _split(self, requests: Sequence[RenderRequest], level: FallbackLevel) -> None:
         for half in halves(requests):

@@ -5,7 +5,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
-from enum import IntEnum
+from enum import Enum, IntEnum, auto
 from typing import TypeVar
 
 import torch
@@ -159,6 +159,28 @@ def model_at_level(model: ModelSpec, level: FallbackLevel) -> ModelSpec:
     """Returns the model with the offload mode of this level."""
     offload = _OFFLOADS.get(level)
     return model if offload is None else model.model_copy(update={"offload": offload})
+
+
+class Recovery(Enum):
+    """What follows a failed call."""
+
+    SPLIT = auto()
+    """The clips are rendered again, in two smaller calls."""
+    FALL_BACK = auto()
+    """The clips are rendered again, at the next fallback level."""
+    FAIL = auto()
+    """The clips have failed."""
+
+
+def plan_recovery(failed: TaskFailed, clips: int, higher: FallbackLevel | None) -> Recovery:
+    """Returns what follows a failed call of `clips` clips. `higher` is the next fallback level, if there is one."""
+    affects_all = isinstance(failed, ProcessUnfit) or failed.code is FailureCode.TIMEOUT
+    # Also after other errors: a clip that causes an error must not fail the other clips.
+    if clips > 1 and not affects_all:
+        return Recovery.SPLIT
+    if failed.code is FailureCode.GPU_OOM and higher is not None:
+        return Recovery.FALL_BACK
+    return Recovery.FAIL
 
 
 class ActiveFallbacks:

@@ -5,6 +5,7 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
+from phoenix.clock import in_seconds
 from phoenix.engine.backends.veo.errors import OperationUnusable, ResponseLost, Throttled, Unreachable, UpstreamError
 from phoenix.engine.backends.veo.frames import read_frames
 from phoenix.engine.backends.veo.operation_store import OperationRecord, OperationStore
@@ -104,7 +105,7 @@ class VeoEngine:
         while (result := self._find_result(record, observer)) is None:
             observer.on_step(*progress.now())
             if time.monotonic() > deadline_s:
-                detail = f"Veo has not finished within {self._settings.timeout_s:g} s; the next attempt resumes"
+                detail = f"Veo has not finished within {in_seconds(self._settings.timeout_s)}; the next attempt resumes"
                 raise TaskFailed(FailureCode.TIMEOUT, detail, stage=Stage.DENOISE, retriable=True)
             observer.stop.wait(self._settings.poll_interval_s)
         return result

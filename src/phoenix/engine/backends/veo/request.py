@@ -5,10 +5,9 @@ import io
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from PIL import Image, ImageOps
-
 from phoenix.catalog.model import ModelSpec
 from phoenix.contract import ResolvedClip
+from phoenix.engine.first_frame import open_first_frame
 from phoenix.engine.interface import ClipInputs
 
 JPEG_QUALITY = 95
@@ -61,8 +60,6 @@ def _length_s(model: ModelSpec, clip: ResolvedClip) -> int:
 
 def _as_jpeg(path: Path, clip: ResolvedClip) -> bytes:
     """Returns the picture as a JPEG, cropped to the aspect ratio of the clip, so that the service does not pad it."""
-    with Image.open(path) as picture:
-        fitted = ImageOps.fit(ImageOps.exif_transpose(picture).convert("RGB"), (clip.width, clip.height))
     buffer = io.BytesIO()
-    fitted.save(buffer, "JPEG", quality=JPEG_QUALITY)
+    open_first_frame(path, clip).save(buffer, "JPEG", quality=JPEG_QUALITY)
     return buffer.getvalue()

@@ -1,0 +1,207 @@
+"""A queue at one moment: the order of its tasks, its workers, and how long its work takes. Cached while it is long.
+
+What a job waits for is decided in `waiting_reasons`.
+"""
+
+import asyncio
+import time
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from typing import NamedTuple
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlmodel import col
+
+from phoenix.db import db_now
+from phoenix.jobs.scheduling.dispatch import DEFAULT_COST_S, MAX_SCANNED, count_in_flight, list_ready, read_usage_s
+from phoenix.jobs.scheduling.durations import DurationStats, read_duration_stats
+from phoenix.jobs.scheduling.fair_queue import InsertionIndex, InsertionPoint, ReadyTask, fair_order
+from phoenix.jobs.scheduling.workers import HOLDS_SLOT, QueueWorkers, list_live, workers_of_queue
+from phoenix.jobs.tables import JobRow, TaskRow
+
+
+@dataclass(frozen=True)
+class WorkAhead:
+    """What is ahead of a job."""
+
+    jobs_ahead: int
+    work_ahead_s: float | None
+    """Seconds of all tasks ahead of the job's first one; None if it cannot be estimated."""
+
+
+class _CumulativeWork(NamedTuple):
+    jobs: int
+    work_s: float
+    unknown: int
+    """How many tasks have an assumed cost."""
+
+
+@dataclass(frozen=True)
+class QueueSnapshot:
+    """A queue as it was up to some seconds ago. A job that arrived since gets the position that it would have had."""
+
+    name: str
+    insertion_index: InsertionIndex
+    running: int
+    busy_s: float | None
+    """Seconds of work that slots have in flight; None if part of the work cannot be estimated."""
+    workers: QueueWorkers
+    durations: DurationStats
+    in_flight: Mapping[str, int]
+    """Clips of each owner that are running or dispatched; empty without a limit."""
+    read_at: datetime
+    """The database's clock."""
+
+    def find_work_ahead(self, job: JobRow, task: TaskRow) -> WorkAhead:
+        """What is ahead of the job, whose next unclaimed task is `task`."""
+        if (ahead := self._work_ahead_by_job.get(job.id)) is not None:
+            return ahead
+        point = self.insertion_index.find_insertion_point(_ready_task(job, task))
+        if self._is_cut_short and point.end == len(self) and not point.overtaken:
+            # The tasks that were not scanned are ahead of the job, too.
+            return WorkAhead(len(self._work_ahead_by_job), None)
+        return self._work_ahead_of(point)
+
+    def estimate_wait_s(self, ahead: WorkAhead) -> float | None:
+        """Seconds until the job's first task, if all slots share the work ahead of it; None if unknown."""
+        if self.workers.slots == 0 or self.busy_s is None or ahead.work_ahead_s is None:
+            return None
+        return (self.busy_s + ahead.work_ahead_s) / self.workers.slots
+
+    def __len__(self) -> int:
+        """The number of ready tasks."""
+        return len(self.insertion_index.tasks)
+
+    @property
+    def free_slots(self) -> int:
+        """How many slots of the live workers have no task."""
+        return max(self.workers.slots - self.running, 0)
+
+    @property
+    def _is_cut_short(self) -> bool:
+        return len(self) >= MAX_SCANNED
+
+    @cached_property
+    def _cumulative_work(self) -> Sequence[_CumulativeWork]:
+        """The work ahead of each task, and of the end of the queue."""
+        jobs: set[str] = set()
+        before = [_CumulativeWork(0, 0.0, 0)]
+        for task in self.insertion_index.tasks:
+            jobs.add(task.job_id)
+            last = before[-1]
+            before.append(
+                _CumulativeWork(len(jobs), last.work_s + task.cost_s, last.unknown + (not task.is_cost_known))
+            )
+        return before
+
+    @cached_property
+    def _work_ahead_by_job(self) -> Mapping[str, WorkAhead]:
+        """The work ahead of each queued job, from its first task on."""
+        ahead_by_job: dict[str, WorkAhead] = {}
+        for number, task in enumerate(self.insertion_index.tasks):
+            if task.job_id not in ahead_by_job:
+                ahead_by_job[task.job_id] = self._work_ahead_of(InsertionPoint(number))
+        return ahead_by_job
+
+    def _work_ahead_of(self, point: InsertionPoint) -> WorkAhead:
+        overtaken = [self.insertion_index.tasks[number] for number in point.overtaken]
+        before = self._cumulative_work[point.end]
+        # If one task of a job is overtaken, all are: their ranks differ only in position.
+        ahead = before.jobs - len({task.job_id for task in overtaken})
+        unknown = before.unknown - sum(not task.is_cost_known for task in overtaken)
+        work_s = before.work_s - sum(task.cost_s for task in overtaken)
+        # Nothing is ahead of a job that can start in a free slot now.
+        is_free = point.end - len(overtaken) < self.free_slots
+        return WorkAhead(0 if is_free else ahead, None if unknown else work_s)
+
+
+async def read_queue_snapshot(session: AsyncSession, queue: str, *, with_in_flight: bool) -> QueueSnapshot:
+    """The queue as it is now."""
+    durations = await read_duration_stats(session)
+    usage_s = await read_usage_s(session, queue)
+    tasks = fair_order(await list_ready(session, queue, durations, with_dispatched=True), usage_s)
+    running = await _list_running(session, queue)
+    return QueueSnapshot(
+        name=queue,
+        insertion_index=InsertionIndex(tasks, usage_s),
+        running=len(running),
+        busy_s=_busy_s(running, durations),
+        workers=workers_of_queue(await list_live(session), queue),
+        durations=durations,
+        in_flight=await count_in_flight(session, queue) if with_in_flight else {},
+        read_at=(await session.execute(select(db_now()))).scalar_one(),
+    )
+
+
+def _ready_task(job: JobRow, task: TaskRow) -> ReadyTask:
+    return ReadyTask(
+        task.id, task.dispatch_seq, job.owner_id, job.id, task.position, job.priority, job.queued_at, DEFAULT_COST_S
+    )
+
+
+async def _list_running(session: AsyncSession, queue: str) -> Sequence[tuple[str | None, float]]:
+    """(model, weight) of each task that occupies a slot."""
+    statement = (
+        select(col(JobRow.model), col(TaskRow.weight))
+        .join(JobRow, col(JobRow.id) == col(TaskRow.job_id))
+        .where(col(TaskRow.queue) == queue, HOLDS_SLOT)
+    )
+    return (await session.execute(statement)).all()
+
+
+def _busy_s(running: Sequence[tuple[str | None, float]], durations: DurationStats) -> float | None:
+    """Seconds left of the running tasks, which are half done on average."""
+    left_s = [durations.estimate_task_s(model, weight) for model, weight in running]
+    known_s = [seconds for seconds in left_s if seconds is not None]
+    return sum(known_s) / 2 if len(known_s) == len(left_s) else None
+
+
+_MIN_CACHED_TASKS = 50
+"""A shorter queue is cheap to read, and each job visibly moves it: its snapshot is never cached."""
+_TTL_PER_READ_SECOND = 20
+_MAX_TTL_S = 2.0
+"""A snapshot is cached for `_TTL_PER_READ_SECOND` times as long as reading it took, but at most `_MAX_TTL_S`."""
+
+ReadSnapshot = Callable[[str], Awaitable[QueueSnapshot]]
+"""Reads the snapshot of the queue with this name."""
+
+
+@dataclass(frozen=True)
+class _CachedSnapshot:
+    snapshot: QueueSnapshot
+    read_from_s: float
+    expires_s: float
+
+    def is_fresh(self, *, requested_s: float, now_s: float) -> bool:
+        """Whether it has not expired, or was read while the caller waited and is as fresh as a new one."""
+        return self.read_from_s >= requested_s or now_s < self.expires_s
+
+
+class QueueSnapshotCache:
+    """Caches the snapshot of each queue. It reads no queue twice at the same time: callers share the result."""
+
+    def __init__(self, read: ReadSnapshot) -> None:
+        self._read = read
+        self._cached: dict[str, _CachedSnapshot] = {}
+        self._reading: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+
+    async def get_snapshot(self, queue: str) -> QueueSnapshot:
+        """The cached snapshot, or a new one. If reading it fails, only the caller that reads gets the error."""
+        requested_s = time.monotonic()
+        async with self._reading[queue]:
+            cached = self._cached.get(queue)
+            if cached is None or not cached.is_fresh(requested_s=requested_s, now_s=time.monotonic()):
+                cached = self._cached[queue] = await self._read_timed(queue)
+            return cached.snapshot
+
+    async def _read_timed(self, queue: str) -> _CachedSnapshot:
+        read_from_s = time.monotonic()
+        snapshot = await self._read(queue)
+        ended_s = time.monotonic()
+        is_long = len(snapshot) >= _MIN_CACHED_TASKS
+        ttl_s = min(_TTL_PER_READ_SECOND * (ended_s - read_from_s), _MAX_TTL_S) if is_long else 0.0
+        return _CachedSnapshot(snapshot, read_from_s, ended_s + ttl_s)

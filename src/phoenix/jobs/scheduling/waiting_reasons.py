@@ -1,0 +1,76 @@
+"""What a job waits for while nothing of it runs: decided from its next unclaimed task and that task's queue. Pure."""
+
+from datetime import UTC, datetime
+
+from phoenix.contract import WaitingCode, WaitingReason
+from phoenix.jobs.lifecycle import TaskKind, TaskState
+from phoenix.jobs.repository import FullJob
+from phoenix.jobs.scheduling.queue_snapshots import QueueSnapshot
+from phoenix.jobs.tables import JobRow, TaskRow
+
+
+def find_next_unclaimed(job: FullJob) -> TaskRow | None:
+    """The task that will probably start next: of the ready tasks, the first that may be dispatched.
+
+    None if a task of the job runs, and for a job that has ended.
+    """
+    if job.row.state.is_terminal or any(task.state is TaskState.RUNNING for task in job.tasks):
+        return None
+    ready = [task for task in job.tasks if task.state is TaskState.READY]
+    blocked = (task for task in job.tasks if task.state is TaskState.BLOCKED)
+    return min(ready, key=lambda task: (task.eligible_at, task.position), default=next(blocked, None))
+
+
+def explain_wait(
+    job: JobRow, task: TaskRow, snapshot: QueueSnapshot, *, jobs_ahead: int, clips_per_key: int
+) -> WaitingReason:
+    """Why `task`, the next unclaimed task of the job, does not run yet. What would last longest comes first.
+
+    `snapshot`: the queue of the task. `clips_per_key`: how many clips of one key may run at a time; 0 means no limit.
+    """
+    if task.state is TaskState.BLOCKED:
+        return WaitingReason(code=WaitingCode.BLOCKED_BY_CLIPS, detail="Its clips or its soundtrack are not done yet.")
+    return (
+        _missing_worker(job, task, snapshot)
+        or _back_off(task, snapshot.read_at)
+        or _owner_limit(job, task, snapshot, clips_per_key)
+        or _turn(jobs_ahead, snapshot)
+    )
+
+
+def _missing_worker(job: JobRow, task: TaskRow, snapshot: QueueSnapshot) -> WaitingReason | None:
+    command = f"`phoenix worker --queue {snapshot.name}`"
+    model = job.model if task.kind is TaskKind.RENDER else None
+    if snapshot.workers.slots == 0:
+        detail = f"No live worker takes tasks of the queue {snapshot.name}. {command} starts one."
+        return WaitingReason(code=WaitingCode.NO_WORKER_FOR_QUEUE, detail=detail)
+    if not snapshot.workers.serve(model):
+        needs = "the key of its service" if snapshot.name == "remote" else "its weights"
+        detail = f"No live worker serves the model {model}. {command} serves it on a machine that has {needs}."
+        return WaitingReason(code=WaitingCode.NO_WORKER_FOR_MODEL, detail=detail)
+    return None
+
+
+def _back_off(task: TaskRow, now: datetime) -> WaitingReason | None:
+    # Without a failure, the task is snoozed: the other workers may claim it at any time.
+    if task.failures == 0 or task.eligible_at <= now:
+        return None
+    at = task.eligible_at.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    return WaitingReason(code=WaitingCode.RETRY_AT, detail=f"Its last attempt failed. The next attempt is at {at}.")
+
+
+def _owner_limit(job: JobRow, task: TaskRow, snapshot: QueueSnapshot, clips_per_key: int) -> WaitingReason | None:
+    count = snapshot.in_flight.get(job.owner_id, 0)
+    # The limit holds back only tasks that are not dispatched yet.
+    if not clips_per_key or count < clips_per_key or task.dispatched_at is not None:
+        return None
+    detail = f"This key has {count} clip{'s' if count > 1 else ''} under way, which is as many as it may."
+    return WaitingReason(code=WaitingCode.AT_YOUR_LIMIT, detail=detail)
+
+
+def _turn(jobs_ahead: int, snapshot: QueueSnapshot) -> WaitingReason:
+    if jobs_ahead:
+        detail = f"{jobs_ahead} job{'s' if jobs_ahead > 1 else ''} will start before this one."
+    else:
+        detail = "A worker is about to start it." if snapshot.free_slots else "It is next: every slot is busy."
+    return WaitingReason(code=WaitingCode.AHEAD, detail=detail)

@@ -1,0 +1,112 @@
+"""Finds out whether an ffmpeg can do what Phoenix needs, by making a tiny reel with it. Leaves nothing behind.
+
+Runs the commands alone, without a probe of what they write, so that a worker starts without a noticeable delay.
+"""
+
+from collections.abc import Sequence
+from fractions import Fraction
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from phoenix.errors import FailureCode, PhoenixError, Stage, TaskFailed
+from phoenix.media.commands import sound, video
+from phoenix.media.commands.sound import Leveling, SoundShape
+from phoenix.media.commands.video import Picture, Segment
+from phoenix.media.ffmpeg import Buffer, MediaTools, run_ffmpeg
+from phoenix.media.stored_colour import StoredColour
+
+# Of different sizes and rates, so that the second one has to be converted.
+_FIRST, _SECOND = Picture(64, 48, Fraction(8)), Picture(48, 64, Fraction(12))
+_FRAMES = 4
+_CLIP_S = 0.5
+_HLG = StoredColour(matrix=9, transfer=18, primaries=9)
+_SHAPE = SoundShape(start_s=0, sound_s=_CLIP_S, duration_s=_CLIP_S, fade_out_s=0.1)
+_TARGET_LUFS = -16
+
+
+class FfmpegUnusable(PhoenixError):
+    """This ffmpeg cannot make a reel: install `phoenix[media]`, or set PHOENIX_MEDIA__FFMPEG to another one."""
+
+
+@cache
+def run_self_test(tools: MediaTools) -> None:
+    """Makes clips, a cut, a crossfade, a poster of HDR and a soundtrack; once per process. Blocks for under a second.
+
+    Raises `FfmpegUnusable`, which says what fails, and `TaskFailed` if the disk is full.
+    """
+    try:
+        _make_reel(tools)
+    except FfmpegUnusable:
+        # One failure may be a lack of memory, and the refusal is for good.
+        _make_reel(tools)
+
+
+def _make_reel(tools: MediaTools) -> None:
+    with TemporaryDirectory(prefix="phoenix-self-test-") as folder:
+        trial = _Trial(Path(folder), tools)
+        for step, run in (
+            ("encode a clip", trial.encode_clips),
+            ("join clips of different sizes and frame rates", trial.cut),
+            ("crossfade clips", trial.crossfade),
+            ("show HDR on an ordinary screen", trial.tone_map),
+            ("add a soundtrack", trial.add_soundtrack),
+        ):
+            try:
+                run()
+            except (TaskFailed, ValueError, KeyError) as error:
+                if isinstance(error, TaskFailed) and error.code is FailureCode.STORAGE_FAILED:
+                    raise
+                raise FfmpegUnusable(f"{tools.ffmpeg} cannot {step}: {error}") from error
+
+
+class _Trial:
+    """The steps of one self-test. A step reads the files of earlier steps."""
+
+    def __init__(self, folder: Path, tools: MediaTools) -> None:
+        self._folder = folder
+        self._tools = tools
+        self._first, self._second, self._joined = folder / "first.mp4", folder / "second.mp4", folder / "joined.mp4"
+
+    def encode_clips(self) -> None:
+        for path, picture in ((self._first, _FIRST), (self._second, _SECOND)):
+            frames = int(_CLIP_S * picture.fps)
+            command = video.encode_frames(picture, self._tools.encoding, path)
+            self._run(command, frames=frames, stdin_chunks=[b"\x80" * picture.frame_bytes] * frames)
+
+    def cut(self) -> None:
+        converted = self._folder / "converted.mp4"
+        self._join([Segment(self._second, 0, _FRAMES)], [], converted)
+        concat_list = self._folder / "segments.txt"
+        concat_list.write_text(video.concat_list_text([(self._first, _CLIP_S), (converted, _CLIP_S)]))
+        # ffmpeg 7.0 counts no frames that it copies.
+        self._run(video.join_copy(concat_list, self._joined))
+
+    def crossfade(self) -> None:
+        segments = [Segment(self._first, 0, _FRAMES), Segment(self._second, 0, _FRAMES)]
+        self._join(segments, [1], self._folder / "crossfaded.mp4")
+
+    def tone_map(self) -> None:
+        self._run(video.poster(self._first, _HLG, 0, _FIRST.width, self._folder / "poster.jpg"), frames=1)
+
+    def add_soundtrack(self) -> None:
+        tone, track = self._folder / "tone.m4a", self._folder / "track.m4a"
+        # A square wave of 480 Hz.
+        period = b"\x00\x10" * 100 + b"\x00\xf0" * 100
+        self._run(sound.encode_samples(tone), stdin_chunks=[period * 240])
+        loudness = sound.parse_loudness(self._run(sound.measure(tone, _SHAPE)))
+        self._run(sound.prepare(tone, _SHAPE, Leveling(loudness, _TARGET_LUFS), track))
+        self._run(sound.mux_soundtrack(self._joined, track, self._folder / "reel.mp4", fit_to_s=2 * _CLIP_S))
+
+    def _join(self, segments: Sequence[Segment], overlaps: Sequence[int], output: Path) -> None:
+        command = video.join_segments(segments, overlaps, _FIRST, self._tools.encoding, output)
+        self._run(command, frames=_FRAMES * len(segments) - sum(overlaps))
+
+    def _run(
+        self, command: Sequence[str], *, frames: int | None = None, stdin_chunks: Sequence[Buffer] | None = None
+    ) -> str:
+        """Returns the error output. Raises `ValueError` for another number of frames in the result."""
+        result = run_ffmpeg(command, tools=self._tools, stage=Stage.ASSEMBLE, stdin_chunks=stdin_chunks)
+        if frames not in (None, result.progress.frames):
+            raise ValueError(f"{result.progress.frames} frames were written, not {frames}")
+        return result.stderr
