@@ -21,7 +21,7 @@ from phoenix.contract import JobOptions
 from phoenix.db.engine import open_engine
 from phoenix.db.unit_of_work import Database
 from phoenix.jobs.execution.recovery import list_expired_leases, list_overdue
-from phoenix.jobs.repository import list_queued
+from phoenix.jobs.repository import list_waiting
 from phoenix.jobs.scheduling.dispatch import mark_dispatched, plan_dispatch
 from phoenix.jobs.scheduling.queue_positions import QueuePositions
 from phoenix.jobs.scheduling.workers import WorkerReport, record_heartbeat
@@ -63,7 +63,7 @@ async def find_expired(database: Database) -> object:
 
 async def find_positions(database: Database) -> object:
     async with database.read() as session:
-        jobs = await list_queued(session, job_ids=[], owner_ids=["key_0"], limit=200)
+        jobs = await list_waiting(session, job_ids=[], owner_ids=["key_0"], limit=200)
     return await QueuePositions(database).find(jobs)
 
 

@@ -16,7 +16,6 @@ ROLE_NAMES = {"__init__", "__main__", "errors", "tables", "options"}
 # Small files that one sibling imports, and why they stand alone all the same.
 SMALL_ON_PURPOSE: Mapping[str, str] = {
     "phoenix.media.probe_child.pictures": "pictures and streams are read by different libraries",
-    "phoenix.media.probe_child.description": "what is told of a file is a decision of its own",
 }
 
 

@@ -161,12 +161,14 @@ async def test_the_queue_and_the_workers_are_shown(api: Api) -> None:
     assert [(worker["id"], worker["slots"], worker["running"]) for worker in workers] == [("wrk_1", 3, [])]
 
 
-async def test_a_model_is_served_once_a_worker_serves_it(api: Api) -> None:
+async def test_a_model_is_served_while_a_worker_serves_it_and_does_not_drain(api: Api) -> None:
     async def served() -> bool:
         models = (await api.http.get("/v1/models")).json()["data"]
         return next(model["is_served"] for model in models if model["id"] == "animatic")
 
     before = await served()
     await api.register_worker()
+    live = await served()
+    await api.register_worker(slots=0)
 
-    assert (before, await served()) == (False, True)
+    assert (before, live, await served()) == (False, True, False)

@@ -149,12 +149,20 @@ async def test_a_key_that_may_only_read_changes_nothing(guarded: GuardedApi) -> 
         assert (await call(reader.http, method, path)).status_code == 403, (method, path)
 
 
-async def test_a_key_that_may_only_write_reads_nothing(guarded: GuardedApi) -> None:
-    writer = await guarded.caller(Scope.WRITE)
+async def test_a_key_for_the_metrics_is_of_no_use_elsewhere(guarded: GuardedApi) -> None:
+    scraper = await guarded.caller(Scope.METRICS)
 
     for method, path in guarded_routes(guarded.api):
-        if method == "GET":
-            assert (await call(writer.http, method, path)).status_code == 403, (method, path)
+        assert (await call(scraper.http, method, path)).status_code == 403, (method, path)
+
+
+async def test_hosts_and_processes_are_for_admins(guarded: GuardedApi) -> None:
+    await guarded.api.register_worker()
+    reader, admin = await guarded.caller(Scope.READ), await guarded.caller(Scope.ADMIN)
+
+    seen = [(await caller.http.get("/v1/workers")).json()["data"][0] for caller in (reader, admin)]
+
+    assert [(worker["host"], worker["pid"]) for worker in seen] == [(None, None), ("host", 1)]
 
 
 async def test_a_job_belongs_to_the_key_that_made_it(guarded: GuardedApi) -> None:

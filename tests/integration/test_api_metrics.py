@@ -150,10 +150,13 @@ async def test_without_its_database_a_server_still_reports_its_own_metrics(api_s
     assert ("phoenix_streams_open", ()) in seen
 
 
-async def test_where_keys_are_required_metrics_take_one_with_the_scope_admin(guarded: GuardedApi) -> None:
-    admin = await guarded.caller(Scope.ADMIN)
+@pytest.mark.parametrize("scope", [Scope.METRICS, Scope.ADMIN])
+async def test_where_keys_are_required_metrics_take_one_with_a_scope_for_them(
+    guarded: GuardedApi, scope: Scope
+) -> None:
+    scraper = await guarded.caller(scope)
     other = await guarded.caller(Scope.READ, Scope.WRITE)
 
     assert_problem(await guarded.api.http.get("/metrics"), 401, "UNAUTHENTICATED")
     assert_problem(await other.http.get("/metrics"), 403, "FORBIDDEN")
-    assert (await scrape(admin))["phoenix_database_up", ()] == 1
+    assert (await scrape(scraper))["phoenix_database_up", ()] == 1

@@ -55,6 +55,13 @@ async def test_a_key_has_the_scopes_that_were_named(run):
     assert await scopes_of(made.stdout.splitlines()[-1]) == {Scope.READ, Scope.ADMIN}
 
 
+async def test_a_key_that_could_not_follow_what_it_makes_is_not_made(run):
+    made = await in_thread(run, "create", "front end", "--scope", "write")
+
+    assert (made.exit_code, made.stdout) == (1, "")
+    assert "`write` needs `read`" in made.stderr
+
+
 def test_a_list_shows_names_and_no_secret(run):
     key = create(run)
 

@@ -15,7 +15,7 @@ from phoenix.events.log_interface import CoalescingEventLog
 from phoenix.events.progress_cache import NO_PROGRESS, ProgressSnapshot
 from phoenix.jobs.event_log.reader import SqlEventLog
 from phoenix.jobs.execution.claim import claim
-from phoenix.jobs.repository import list_queued, list_unfinished
+from phoenix.jobs.repository import list_unfinished, list_waiting
 from phoenix.jobs.scheduling.dispatch import list_ready, plan_dispatch
 from phoenix.jobs.scheduling.queue_positions import QueuePositions
 from phoenix.jobs.scheduling.workers import WorkerReport, record_heartbeat
@@ -55,7 +55,7 @@ async def test_it_is_left_out_of_what_a_key_has_waiting_and_running(database: Da
     await make_newer(database, newer, what)
     async with database.read() as session:
         unfinished = await list_unfinished(session, owner_id=OWNER, limit=10)
-        queued = await list_queued(session, job_ids=[newer, ours], owner_ids=[], limit=10)
+        queued = await list_waiting(session, job_ids=[newer, ours], owner_ids=[], limit=10)
     assert [[job.row.id for job in jobs] for jobs in (unfinished, queued)] == [[ours], [ours]]
 
 

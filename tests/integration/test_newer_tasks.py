@@ -16,7 +16,7 @@ from phoenix.contract import JobState
 from phoenix.db.columns import db_now
 from phoenix.db.unit_of_work import Database
 from phoenix.jobs.execution.claim import claim
-from phoenix.jobs.repository import list_queued, list_unfinished
+from phoenix.jobs.repository import list_unfinished, list_waiting
 from phoenix.jobs.scheduling.dispatch import list_ready, plan_dispatch, snooze
 from phoenix.jobs.scheduling.workers import WorkerReport, record_heartbeat
 from phoenix.jobs.tables import JobRow, TaskRow
@@ -133,7 +133,7 @@ async def test_it_is_left_out_of_what_a_key_has_waiting_and_running(database: Da
     await make_newer(database, newer)
     async with database.read() as session:
         unfinished = await list_unfinished(session, owner_id=OWNER, limit=10)
-        queued = await list_queued(session, job_ids=[newer, ours], owner_ids=[], limit=10)
+        queued = await list_waiting(session, job_ids=[newer, ours], owner_ids=[], limit=10)
     assert [[job.row.id for job in jobs] for jobs in (unfinished, queued)] == [[ours], [ours]]
 
 

@@ -15,7 +15,7 @@ from sqlmodel import col
 
 from phoenix.access.tables import ApiKeyRow
 from phoenix.db import UnitOfWork, db_now
-from phoenix.errors import Conflict, Forbidden, NotFound
+from phoenix.errors import Conflict, Forbidden, InvalidRequest, NotFound
 
 _NO_DIGEST = "0" * 64
 _ID_LENGTH = 8
@@ -71,8 +71,10 @@ class Scope(StrEnum):
 
     READ = "read"
     WRITE = "write"
+    METRICS = "metrics"
+    """Reads the metrics of the fleet, and nothing else."""
     ADMIN = "admin"
-    """Sees the fleet, and may do everything that the other scopes allow."""
+    """Sees the fleet with its hosts, and may do everything that the other scopes allow."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,12 @@ ANYBODY = Caller("anonymous", frozenset(Scope))
 
 
 async def create_key(uow: UnitOfWork, name: str, scopes: Collection[Scope]) -> str:
-    """Creates a key and returns it in full. It cannot be read again."""
+    """Creates a key and returns it in full. It cannot be read again.
+
+    Raises `InvalidRequest` for the scope `write` without `read`: its holder could not follow what it makes.
+    """
+    if Scope.WRITE in scopes and not {Scope.READ, Scope.ADMIN} & set(scopes):
+        raise InvalidRequest("The scope `write` needs `read`: such a key could not follow the jobs that it makes.")
     key_id, secret = secrets.token_hex(6), generate_secret()
     row = ApiKeyRow(id=key_id, name=name, digest=digest_of(secret), scopes=sorted(scopes), created_at=await uow.now())
     uow.session.add(row)
@@ -155,7 +162,7 @@ def _authenticate(found: _Dated | None, match: re.Match[str] | None) -> Caller |
     if found is None or not is_right:
         return None
     row, _ = found
-    return Caller(row.id, frozenset(Scope(scope) for scope in row.scopes), id_of(digest))
+    return Caller(row.id, frozenset(scope for scope in Scope if scope in row.scopes), id_of(digest))
 
 
 async def find_revoked(session: AsyncSession, key_ids: Collection[str]) -> Collection[str]:

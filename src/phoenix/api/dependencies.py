@@ -38,12 +38,18 @@ async def get_job_views(state: Annotated[AppState, Depends(get_app_state)]) -> J
     return state.job_views
 
 
-async def get_reader(request: Request) -> keys.Caller:
-    """The caller; requires the scope `read`. Raises `Unauthenticated`, `Forbidden` or `RateLimited`."""
+async def get_holder(request: Request) -> keys.Caller:
+    """The caller; requires no scope. Raises `Unauthenticated` or `RateLimited`."""
     caller: keys.Caller | None = request.scope.get(_SCOPE_KEY)
     if caller is None:
         # Several dependencies need the caller, but a request counts once against the limits.
         caller = request.scope[_SCOPE_KEY] = await _authenticate(request)
+    return caller
+
+
+async def get_reader(request: Request) -> keys.Caller:
+    """The caller; requires the scope `read`. Raises like `get_holder`, and `Forbidden`."""
+    caller = await get_holder(request)
     caller.check(keys.Scope.READ)
     return caller
 
@@ -94,6 +100,7 @@ AppStateDep = Annotated[AppState, Depends(get_app_state)]
 ServicesDep = Annotated[Services, Depends(get_services)]
 DatabaseDep = Annotated[Database, Depends(get_database)]
 JobViewsDep = Annotated[JobViews, Depends(get_job_views)]
+HolderDep = Annotated[keys.Caller, Depends(get_holder)]
 CallerDep = Annotated[keys.Caller, Depends(get_caller)]
 ReaderDep = Annotated[keys.Caller, Depends(get_reader)]
 OwnerDep = Annotated[str, Depends(get_owner)]

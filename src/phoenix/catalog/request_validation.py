@@ -200,10 +200,11 @@ def _check_soundtrack(
     info = _find_artifact(sound.artifact_id, media, report, pointer=f"{pointer}/artifact_id")
     if info is None:
         return
+    length_s = resolve.sound_length_s(info)
     if info.media == "image" or (info.media == "video" and info.audio_codec is None):
         report.add_error(f"{pointer}/artifact_id", "this artifact has no sound; give an artifact with sound")
-    elif info.duration_s is not None and sound.start_s >= info.duration_s:
-        report.add_error(f"{pointer}/start_s", f"the sound is {in_seconds(info.duration_s)} long; begin before its end")
+    elif length_s is not None and sound.start_s >= length_s:
+        report.add_error(f"{pointer}/start_s", f"the sound is {in_seconds(length_s)} long; begin before its end")
 
 
 def _check_images(request: ReelRequest, media: Mapping[str, MediaInfo], report: ValidationReport) -> None:
@@ -218,15 +219,16 @@ def _check_images(request: ReelRequest, media: Mapping[str, MediaInfo], report: 
 
 
 def _video_lengths(request: StitchRequest, media: Mapping[str, MediaInfo], report: ValidationReport) -> list[float]:
-    """Seconds of each video, in order; empty if the length of any video is unknown."""
+    """Seconds of the picture of each video, in order; empty if the length of any picture is unknown."""
     lengths_s: list[float] = []
     for index, artifact_id in enumerate(request.artifact_ids):
         pointer = f"/artifact_ids/{index}"
         info = _find_artifact(artifact_id, media, report, pointer=pointer)
         if info is not None and info.media != "video":
             report.add_error(pointer, f"this artifact is {info.media}; give a video")
-        if info is not None and info.duration_s is not None:
-            lengths_s.append(info.duration_s)
+        length_s = None if info is None else resolve.picture_length_s(info)
+        if length_s is not None:
+            lengths_s.append(length_s)
     return lengths_s if len(lengths_s) == len(request.artifact_ids) else []
 
 

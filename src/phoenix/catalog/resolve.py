@@ -8,7 +8,7 @@ from typing import Generic, NamedTuple, TypeVar
 
 from phoenix.catalog.model import FloatRange, FrameRule, IntRange, ModelSpec, SizeRule
 from phoenix.clock import in_seconds, plain_number
-from phoenix.contract import Adjustment, AspectRatio, ClipRequest, ReelRequest, Resolution, Transition
+from phoenix.contract import Adjustment, AspectRatio, ClipRequest, MediaInfo, ReelRequest, Resolution, Transition
 from phoenix.errors import FieldError, InvalidRequest
 
 
@@ -198,6 +198,16 @@ def joined_length_s(transition: Transition, lengths_s: Sequence[float]) -> float
     """Length of the joined picture in seconds: each crossfade overlaps two clips."""
     overlap_s = transition.duration_s if transition.kind == "crossfade" else 0
     return sum(lengths_s) - overlap_s * (len(lengths_s) - 1)
+
+
+def picture_length_s(info: MediaInfo) -> float | None:
+    """Length of the picture of a video in seconds, which the sound of the video may outlast."""
+    return info.duration_s if info.video_duration_s is None else info.video_duration_s
+
+
+def sound_length_s(info: MediaInfo) -> float | None:
+    """Length of the sound of a file in seconds."""
+    return info.duration_s if info.audio_duration_s is None else info.audio_duration_s
 
 
 def _first_given(name: str, index: int, of_clip: _T | None, of_reel: _T | None) -> _Given[_T] | None:

@@ -33,6 +33,7 @@ class KeyScope(StrEnum):
 
     READ = "read"
     WRITE = "write"
+    METRICS = "metrics"
     ADMIN = "admin"
 
 

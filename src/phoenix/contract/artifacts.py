@@ -23,9 +23,17 @@ class MediaInfo(View):
     media: str = Field(description="`audio`, `image` or `video`.", examples=["audio"])
     format: str = Field(description="The container format.", examples=["mp3"])
     duration_s: float | None = Field(default=None, description="Seconds.")
+    video_duration_s: float | None = Field(
+        default=None, description="Seconds from the start of the file to the end of its picture."
+    )
+    audio_duration_s: float | None = Field(
+        default=None, description="Seconds from the start of the file to the end of its sound."
+    )
     width: int | None = Field(default=None, description="Pixels.")
     height: int | None = Field(default=None, description="Pixels.")
-    fps: float | None = Field(default=None, description="Frames per second.")
+    fps: float | None = Field(
+        default=None, description="Frames per second. The most likely rate if the frames are not at even distances."
+    )
     num_frames: int | None = None
     video_codec: str | None = None
     pixel_format: str | None = None

@@ -39,8 +39,8 @@ class Worker(View):
     """A live worker process."""
 
     id: str
-    host: str
-    pid: int
+    host: str | None = Field(default=None, description="Null without the scope `admin`.")
+    pid: int | None = Field(default=None, description="Null without the scope `admin`.")
     device: str
     queues: list[QueueName]
     slots: int = Field(description="Tasks that the worker can run at once, over all of its queues.")

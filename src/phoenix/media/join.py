@@ -15,6 +15,7 @@ from phoenix.media.probe import ProbedFile, ProbeLimits, probe_files
 from phoenix.media.reel_sound import SoundPart, join_sound
 from phoenix.media.soundtrack import mux_soundtrack
 from phoenix.media.stored_colour import BT709
+from phoenix.media.timeline import SourceStream
 
 CUT = Transition(kind="cut")
 # Time stamps are rounded, so the stated length of a file differs from the sum of its frames.
@@ -39,14 +40,14 @@ def join_clips(
     if not parts:
         raise ValueError("there is nothing to join")
     probed = _probe(parts, tools)
-    picture = reel_plan.picture_of(probed[0].info)
-    counts = [_count(clip, picture) for clip in probed]
+    picture = reel_plan.picture_of(probed[0].info, probed[0].timeline)
+    counts = [clip.timeline.count_frames(picture.fps) for clip in probed]
     overlaps = [0] * (len(parts) - 1)
     if transition.kind == "crossfade":
         overlaps = reel_plan.overlaps_of(counts, max(1, round(transition.duration_s * picture.fps)))
     with TemporaryDirectory(dir=output.parent, prefix="join-") as folder:
         join = _Join(parts, probed, counts, overlaps, picture, Path(folder), tools, callbacks)
-        if keep_sound and any(clip.info.audio_codec for clip in probed):
+        if keep_sound and any(clip.timeline.sound for clip in probed):
             return join.with_sound(output)
         return join.without_sound(output)
 
@@ -61,12 +62,6 @@ def _probe(parts: Sequence[Path], tools: MediaTools) -> list[ProbedFile]:
         if clip.info.media != "video":
             raise invalid_media(f"clip {index} cannot be joined: it is no video", Stage.ASSEMBLE)
     return probed
-
-
-def _count(probed: ProbedFile, picture: video.Picture) -> int:
-    info = probed.info
-    duration_s = probed.video_duration_s or 0
-    return reel_plan.frames_at(picture.fps, info.fps or 0, info.num_frames or 0, duration_s)
 
 
 class _Mismatch(TaskFailed):
@@ -90,9 +85,11 @@ class _Join:
         silent, track = self.folder / "silent.mp4", self.folder / "sound.m4a"
         self.without_sound(silent)
         quiet = FfmpegCallbacks(should_stop=self.callbacks.should_stop)
-        paths = [part if clip.info.audio_codec else None for part, clip in zip(self.parts, self.probed, strict=True)]
-        layouts = [clip.channel_layout for clip in self.probed]
-        parts = [SoundPart(*part) for part in zip(paths, self.counts, layouts, strict=True)]
+        clips = zip(self.parts, self.probed, self.counts, strict=True)
+        parts = [
+            SoundPart(clip.timeline.get_sound(part) if clip.timeline.sound else None, count)
+            for part, clip, count in clips
+        ]
         join_sound(parts, self.overlaps, self.picture.fps, track, folder=self.folder, tools=self.tools, callbacks=quiet)
         return mux_soundtrack(silent, track, output, tools=self.tools, callbacks=quiet)
 
@@ -102,58 +99,63 @@ class _Join:
     def _with_cuts(self, output: Path) -> MediaInfo:
         if self._can_copy_all():
             try:
-                return self._concatenate(self.parts, self.counts, output)
+                return self._concatenate(self._pictures, self.counts, output)
             except _Mismatch:
                 # ffmpeg reports no error for streams that do not match: encode them.
                 pass
         return self._concatenate(self._matching_parts(), self.counts, output)
 
     def _with_crossfades(self, output: Path) -> MediaInfo:
-        chunks = reel_plan.chunks_of(self.parts, self.counts, self.overlaps)
-        segments: list[Path] = []
+        chunks = reel_plan.chunks_of(self._pictures, self.counts, self.overlaps)
+        segments: list[SourceStream] = []
         done = Progress(0, 0)
         for index, chunk in enumerate(chunks):
             segments.append(self._encode(chunk, self.folder / f"{index}.mp4", done))
             done = self._advanced(done, chunk.num_frames)
         return self._concatenate(segments, [chunk.num_frames for chunk in chunks], output)
 
+    @property
+    def _pictures(self) -> list[SourceStream]:
+        return [clip.timeline.get_picture(part) for part, clip in zip(self.parts, self.probed, strict=True)]
+
     def _can_copy_all(self) -> bool:
         first = self.probed[0]
         is_alike = first.fingerprint is not None and {clip.fingerprint for clip in self.probed} == {first.fingerprint}
         return is_alike and _can_be_copied(first)
 
-    def _matching_parts(self) -> list[Path]:
+    def _matching_parts(self) -> list[SourceStream]:
         """Returns the parts in the encoding of this encoder. Uses parts with that encoding directly."""
-        matching: list[Path] = []
+        matching: list[SourceStream] = []
         ours: str | None = None
         done = Progress(0, 0)
-        for index, part in enumerate(self.parts):
+        for index, part in enumerate(self._pictures):
             if ours is not None and self.probed[index].fingerprint == ours:
                 matching.append(part)
             else:
                 (chunk,) = reel_plan.chunks_of([part], [self.counts[index]], [])
                 matching.append(self._encode(chunk, self.folder / f"{index}.mp4", done))
-                ours = ours or _probe(matching[-1:], self.tools)[0].fingerprint
+                ours = ours or _probe([matching[-1].path], self.tools)[0].fingerprint
             done = self._advanced(done, self.counts[index])
         return matching
 
-    def _encode(self, chunk: reel_plan.Chunk, segment: Path, done: Progress) -> Path:
+    def _encode(self, chunk: reel_plan.Chunk, segment: Path, done: Progress) -> SourceStream:
         colours = {part: clip.colour or BT709 for part, clip in zip(self.parts, self.probed, strict=True)}
-        segments = [replace(each, colour=colours[each.path]) for each in chunk.segments]
+        segments = [replace(each, colour=colours[each.source.path]) for each in chunk.segments]
         command = video.join_segments(segments, chunk.overlaps, self.picture, self.tools.encoding, segment)
         run_ffmpeg(command, tools=self.tools, stage=Stage.ASSEMBLE, callbacks=self.callbacks.offset_by(done))
-        return segment
+        return SourceStream(segment)
 
     def _advanced(self, done: Progress, frames: int) -> Progress:
         total = done.frames + frames
         return Progress(total, float(total / self.picture.fps))
 
-    def _concatenate(self, segments: Sequence[Path], counts: Sequence[int], output: Path) -> MediaInfo:
+    def _concatenate(self, segments: Sequence[SourceStream], counts: Sequence[int], output: Path) -> MediaInfo:
         durations_s = [float(count / self.picture.fps) for count in counts]
         concat_list = self.folder / "segments.txt"
-        concat_list.write_text(video.concat_list_text(list(zip(segments, durations_s, strict=True))))
+        paths = [segment.path for segment in segments]
+        concat_list.write_text(video.concat_list_text(list(zip(paths, durations_s, strict=True))))
         quiet = FfmpegCallbacks(should_stop=self.callbacks.should_stop)
-        command = video.join_copy(concat_list, output)
+        command = video.join_copy(concat_list, segments[0].index, output)
         run_ffmpeg(command, tools=self.tools, stage=Stage.ASSEMBLE, callbacks=quiet)
         return self._verified(output, sum(counts))
 
@@ -164,7 +166,7 @@ class _Join:
         is_right = (
             info.num_frames == num_frames
             and (info.width, info.height) == (self.picture.width, self.picture.height)
-            and abs((probed.video_duration_s or 0) - duration_s) < _TOLERANCE_S + 1 / float(self.picture.fps)
+            and abs((info.video_duration_s or 0) - duration_s) < _TOLERANCE_S + 1 / float(self.picture.fps)
         )
         if not is_right:
             planned = f"{num_frames} frames of {self.picture.width}x{self.picture.height} in {duration_s:.2f} s"

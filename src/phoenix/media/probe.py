@@ -17,6 +17,7 @@ from phoenix.errors import PhoenixError, install_extra
 from phoenix.media.errors import UnreadableMedia
 from phoenix.media.sniff import DEMUXERS, HEAD_BYTES, MediaFormat, find_format, name_other_kind
 from phoenix.media.stored_colour import StoredColour
+from phoenix.media.timeline import Timeline, parse_timeline
 from phoenix.settings import Settings
 
 # Isolated Python does not look for modules in the folder or the environment of the caller.
@@ -61,20 +62,18 @@ class ProbedFile:
     """The contents of a file.
 
     Videos with equal fingerprints can be joined without re-encoding, except if it is None. Only videos have a colour.
-    `channel_layout` is how ffmpeg names the arrangement of the channels of a sound.
     """
 
     info: MediaInfo
+    timeline: Timeline
     fingerprint: str | None = None
-    video_duration_s: float | None = None
     colour: StoredColour | None = None
-    channel_layout: str = "stereo"
 
 
 def probe_media(path: Path, limits: ProbeLimits) -> MediaInfo:
     """Returns the contents of a file. Blocks for up to `limits.timeout_s`. Raises `UnreadableMedia`.
 
-    Reads every packet, to detect truncation, and decodes the first packets of each stream.
+    Reads the index of the file, or every packet if there is none, and decodes the first packets of each stream.
     """
     return probe_files([path], limits)[0].info
 
@@ -162,7 +161,20 @@ def _run_child(request: str, timeout_s: float) -> bytes:
 
 
 def _parse_response(media_format: MediaFormat, response: dict[str, Any]) -> ProbedFile:
-    fingerprint, video_duration_s = response.pop("fingerprint", None), response.pop("video_duration_s", None)
+    fingerprint, found = response.pop("fingerprint", None), response.pop("timeline", None)
+    if found is None:
+        return ProbedFile(MediaInfo(format=media_format.name, **response), Timeline())
+    timeline = parse_timeline(found)
     colour = StoredColour(**response.pop("colour")) if "colour" in response else None
-    layout = response.pop("channel_layout", "stereo")
-    return ProbedFile(MediaInfo(format=media_format.name, **response), fingerprint, video_duration_s, colour, layout)
+    info = MediaInfo(
+        format=media_format.name,
+        duration_s=_rounded(timeline.duration_s),
+        video_duration_s=_rounded(timeline.picture_s),
+        audio_duration_s=_rounded(timeline.sound_s),
+        **response,
+    )
+    return ProbedFile(info, timeline, fingerprint, colour)
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 6)

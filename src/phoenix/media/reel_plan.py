@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from pathlib import Path
 
 from phoenix.contract import MediaInfo
 from phoenix.media.commands.video import Picture, Segment
+from phoenix.media.timeline import SourceStream, Timeline
 
 # The memory of a crossfade graph grows with its inputs (280 MiB for 15 in 480p), so a long reel needs several commands.
 MAX_INPUTS = 8
@@ -24,23 +24,12 @@ class Chunk:
         return sum(segment.num_frames for segment in self.segments) - sum(self.overlaps)
 
 
-def picture_of(info: MediaInfo) -> Picture:
+def picture_of(info: MediaInfo, timeline: Timeline) -> Picture:
     """Returns size and frame rate of the reel, from its first clip. The size is even, as H.264 needs."""
     assert info.width is not None
     assert info.height is not None
-    return Picture(max(2, info.width & ~1), max(2, info.height & ~1), exact_fps(info.fps or 0))
-
-
-def exact_fps(fps: float) -> Fraction:
-    """Returns the exact rate for a decimal: 30000/1001 for 29.97002997."""
-    return max(Fraction(1), Fraction(fps).limit_denominator(1001))
-
-
-def frames_at(fps: Fraction, own_fps: float, num_frames: int, duration_s: float) -> int:
-    """Returns the number of frames of a clip after the conversion to `fps`."""
-    if exact_fps(own_fps) == fps:
-        return num_frames
-    return max(1, round(Fraction(duration_s) * fps))
+    assert timeline.picture is not None
+    return Picture(max(2, info.width & ~1), max(2, info.height & ~1), max(Fraction(1), timeline.picture.fps))
 
 
 def overlaps_of(counts: Sequence[int], overlap: int) -> list[int]:
@@ -55,14 +44,14 @@ def overlaps_of(counts: Sequence[int], overlap: int) -> list[int]:
 
 
 def chunks_of(
-    paths: Sequence[Path], counts: Sequence[int], overlaps: Sequence[int], max_inputs: int = MAX_INPUTS
+    sources: Sequence[SourceStream], counts: Sequence[int], overlaps: Sequence[int], max_inputs: int = MAX_INPUTS
 ) -> list[Chunk]:
     """Splits a reel into chunks, one per command. The results of the commands are concatenated.
 
     A full chunk ends inside a clip, between the two crossfades of the clip, so that each frame is encoded once.
     """
     chunks: list[Chunk] = []
-    segments = [Segment(paths[0], 0, counts[0])]
+    segments = [Segment(sources[0], 0, counts[0])]
     shared: list[int] = []
     for index, overlap in enumerate(overlaps):
         if overlap == 0:
@@ -71,11 +60,11 @@ def chunks_of(
         elif len(segments) == max_inputs:
             whole = segments.pop()
             split = _middle(whole, before=shared[-1], after=overlap)
-            chunks.append(Chunk((*segments, Segment(whole.path, whole.start, split)), tuple(shared)))
-            segments, shared = [Segment(whole.path, split, whole.end)], [overlap]
+            chunks.append(Chunk((*segments, Segment(whole.source, whole.start, split)), tuple(shared)))
+            segments, shared = [Segment(whole.source, split, whole.end)], [overlap]
         else:
             shared.append(overlap)
-        segments.append(Segment(paths[index + 1], 0, counts[index + 1]))
+        segments.append(Segment(sources[index + 1], 0, counts[index + 1]))
     return [*chunks, Chunk(tuple(segments), tuple(shared))]
 
 

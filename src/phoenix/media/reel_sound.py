@@ -13,6 +13,7 @@ import numpy as np
 from phoenix.errors import Stage
 from phoenix.media.commands import sound
 from phoenix.media.ffmpeg import FfmpegCallbacks, MediaTools, run_ffmpeg
+from phoenix.media.timeline import SourceStream
 
 _BLOCK_BYTES = 1 << 18
 # Two channels of 16 bits each.
@@ -21,11 +22,10 @@ _SAMPLE_BYTES = 4
 
 @dataclass(frozen=True)
 class SoundPart:
-    """The file with the sound of a clip (None for no sound), and the length of the clip in frames of the reel."""
+    """The sound of a clip (None for no sound), and the length of the clip in frames of the reel."""
 
-    path: Path | None
+    source: SourceStream | None
     num_frames: int
-    layout: str = "stereo"
 
 
 def join_sound(
@@ -91,11 +91,10 @@ class _Mixer:
         return round(frame / self.fps * sound.SAMPLE_RATE_HZ)
 
     def _open(self, part: SoundPart, shared_before: int, shared_after: int) -> IO[bytes]:
-        if part.path is None:
+        if part.source is None:
             return BytesIO()
         fades_s = (float(shared_before / self.fps), float(shared_after / self.fps))
-        duration_s = float(part.num_frames / self.fps)
-        command = sound.extract(part.path, duration_s, fades_s, self.scratch, layout=part.layout)
+        command = sound.extract(part.source, float(part.num_frames / self.fps), fades_s, self.scratch)
         run_ffmpeg(command, tools=self.tools, stage=Stage.ASSEMBLE, callbacks=self.callbacks)
         return self.scratch.open("rb")
 

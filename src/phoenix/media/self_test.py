@@ -15,6 +15,7 @@ from phoenix.media.commands.sound import Leveling, SoundShape
 from phoenix.media.commands.video import Picture, Segment
 from phoenix.media.ffmpeg import Buffer, MediaTools, run_ffmpeg
 from phoenix.media.stored_colour import StoredColour
+from phoenix.media.timeline import SourceStream
 
 # Of different sizes and rates, so that the second one has to be converted.
 _FIRST, _SECOND = Picture(64, 48, Fraction(8)), Picture(48, 64, Fraction(12))
@@ -76,14 +77,14 @@ class _Trial:
 
     def cut(self) -> None:
         converted = self._folder / "converted.mp4"
-        self._join([Segment(self._second, 0, _FRAMES)], [], converted)
+        self._join([Segment(SourceStream(self._second), 0, _FRAMES)], [], converted)
         concat_list = self._folder / "segments.txt"
         concat_list.write_text(video.concat_list_text([(self._first, _CLIP_S), (converted, _CLIP_S)]))
         # ffmpeg 7.0 counts no frames that it copies.
-        self._run(video.join_copy(concat_list, self._joined))
+        self._run(video.join_copy(concat_list, 0, self._joined))
 
     def crossfade(self) -> None:
-        segments = [Segment(self._first, 0, _FRAMES), Segment(self._second, 0, _FRAMES)]
+        segments = [Segment(SourceStream(self._first), 0, _FRAMES), Segment(SourceStream(self._second), 0, _FRAMES)]
         self._join(segments, [1], self._folder / "crossfaded.mp4")
 
     def tone_map(self) -> None:
@@ -94,9 +95,10 @@ class _Trial:
         # A square wave of 480 Hz.
         period = b"\x00\x10" * 100 + b"\x00\xf0" * 100
         self._run(sound.encode_samples(tone), stdin_chunks=[period * 240])
-        loudness = sound.parse_loudness(self._run(sound.measure(tone, _SHAPE)))
-        self._run(sound.prepare(tone, _SHAPE, Leveling(loudness, _TARGET_LUFS), track))
-        self._run(sound.mux_soundtrack(self._joined, track, self._folder / "reel.mp4", fit_to_s=2 * _CLIP_S))
+        loudness = sound.parse_loudness(self._run(sound.measure(SourceStream(tone), _SHAPE)))
+        self._run(sound.prepare(SourceStream(tone), _SHAPE, Leveling(loudness, _TARGET_LUFS), track))
+        streams = SourceStream(self._joined), SourceStream(track)
+        self._run(sound.mux_soundtrack(*streams, self._folder / "reel.mp4", fit_to_s=2 * _CLIP_S))
 
     def _join(self, segments: Sequence[Segment], overlaps: Sequence[int], output: Path) -> None:
         command = video.join_segments(segments, overlaps, _FIRST, self._tools.encoding, output)

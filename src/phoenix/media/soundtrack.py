@@ -10,6 +10,7 @@ from phoenix.media.commands import sound
 from phoenix.media.errors import UnreadableMedia, invalid_media
 from phoenix.media.ffmpeg import NO_CALLBACKS, FfmpegCallbacks, MediaTools, run_ffmpeg
 from phoenix.media.probe import ProbedFile, ProbeLimits, probe_files
+from phoenix.media.timeline import SourceStream
 
 # The error of the loudness that is accepted without another correction, in loudness units.
 _TOLERANCE_LU = 0.3
@@ -45,12 +46,13 @@ def prepare_soundtrack(
     if there is no usable sound.
     """
     found = _probe_sound(source, tools)
-    shape = replace(plan_shape(request, found.info.duration_s or 0, duration_s), layout=found.channel_layout)
-    measured = _measure(source, shape, tools, callbacks)
+    stream = found.timeline.get_sound(source)
+    shape = plan_shape(request, found.timeline.sound_s or 0, duration_s)
+    measured = _measure(stream, shape, tools, callbacks)
     if measured.is_silent:
-        _prepare(source, shape, None, output, tools, callbacks)
+        _prepare(stream, shape, None, output, tools, callbacks)
         return PreparedSound(shape.duration_s, None, None)
-    result = _level(source, shape, sound.Leveling(measured, request.loudness_lufs), output, tools, callbacks)
+    result = _level(stream, shape, sound.Leveling(measured, request.loudness_lufs), output, tools, callbacks)
     return PreparedSound(shape.duration_s, result.integrated_lufs, result.true_peak_dbtp)
 
 
@@ -58,11 +60,11 @@ def mux_soundtrack(
     video: Path, track: Path, output: Path, *, tools: MediaTools, callbacks: FfmpegCallbacks = NO_CALLBACKS
 ) -> MediaInfo:
     """Writes an MP4 with the pictures of `video` and with `track`, cut or padded to the length of the pictures."""
-    picture_s = _probe(video, tools).info.duration_s or 0
-    found = _probe_sound(track, tools).info
-    fits = found.audio_codec == "aac" and abs((found.duration_s or 0) - picture_s) <= _FITS_WITHIN_S
-    fit_to_s = None if fits else picture_s
-    command = sound.mux_soundtrack(video, track, output, fit_to_s=fit_to_s)
+    picture, found = _probe(video, tools).timeline, _probe_sound(track, tools)
+    picture_s, sound_s = picture.picture_s or 0, found.timeline.sound_s or 0
+    fits = found.info.audio_codec == "aac" and abs(sound_s - picture_s) <= _FITS_WITHIN_S
+    streams = picture.get_picture(video), found.timeline.get_sound(track)
+    command = sound.mux_soundtrack(*streams, output, fit_to_s=None if fits else picture_s)
     run_ffmpeg(command, tools=tools, stage=Stage.ASSEMBLE, callbacks=callbacks)
     return _probe(output, tools).info
 
@@ -97,7 +99,7 @@ def plan_trim_db(result: sound.Loudness, target_lufs: float) -> float:
 
 
 def _level(
-    source: Path,
+    source: SourceStream,
     shape: sound.SoundShape,
     leveling: sound.Leveling,
     output: Path,
@@ -106,14 +108,14 @@ def _level(
 ) -> sound.Loudness:
     """Prepares, measures the result (limiter and AAC are inexact), and corrects. Returns the last measurement."""
     _prepare(source, shape, leveling, output, tools, callbacks)
-    result = _measure(output, _whole(shape), tools, callbacks)
+    result = _measure(SourceStream(output), _whole(shape), tools, callbacks)
     for _ in range(_CORRECTIONS):
         trim_db = plan_trim_db(result, leveling.target_lufs)
         if trim_db == 0:
             break
         leveling = replace(leveling, trim_db=leveling.trim_db + trim_db)
         _prepare(source, shape, leveling, output, tools, callbacks)
-        result = _measure(output, _whole(shape), tools, callbacks)
+        result = _measure(SourceStream(output), _whole(shape), tools, callbacks)
     return result
 
 
@@ -122,7 +124,7 @@ def _whole(shape: sound.SoundShape) -> sound.SoundShape:
 
 
 def _prepare(
-    source: Path,
+    source: SourceStream,
     shape: sound.SoundShape,
     leveling: sound.Leveling | None,
     output: Path,
@@ -133,7 +135,9 @@ def _prepare(
     run_ffmpeg(command, tools=tools, stage=Stage.SOUNDTRACK, callbacks=callbacks)
 
 
-def _measure(source: Path, shape: sound.SoundShape, tools: MediaTools, callbacks: FfmpegCallbacks) -> sound.Loudness:
+def _measure(
+    source: SourceStream, shape: sound.SoundShape, tools: MediaTools, callbacks: FfmpegCallbacks
+) -> sound.Loudness:
     result = run_ffmpeg(sound.measure(source, shape), tools=tools, stage=Stage.SOUNDTRACK, callbacks=callbacks)
     try:
         return sound.parse_loudness(result.stderr)
@@ -144,7 +148,7 @@ def _measure(source: Path, shape: sound.SoundShape, tools: MediaTools, callbacks
 
 def _probe_sound(source: Path, tools: MediaTools) -> ProbedFile:
     found = _probe(source, tools)
-    if found.info.audio_codec is None or not found.info.duration_s:
+    if not found.timeline.sound_s:
         raise invalid_media("the soundtrack has no sound in it", Stage.SOUNDTRACK)
     return found
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from phoenix.catalog.resolve import joined_length_s
+from phoenix.catalog.resolve import joined_length_s, picture_length_s
 from phoenix.contract import (
     MediaInfo,
     ResolvedReel,
@@ -99,7 +99,7 @@ async def _lengths_s(context: WorkerContext, lease: HeldLease, artifact_ids: lis
     async def look_up() -> list[float]:
         async with context.services.database.read() as session:
             known = await find_known_media(session, artifact_ids, owner_id=lease.claim.owner_id)
-        lengths_s = [known[artifact_id].duration_s for artifact_id in artifact_ids if artifact_id in known]
+        lengths_s = [picture_length_s(known[artifact_id]) for artifact_id in artifact_ids if artifact_id in known]
         return [length_s for length_s in lengths_s if length_s is not None]
 
     lengths_s = await retry_until_available(look_up, lease.stop)
@@ -155,7 +155,7 @@ def join_parts(
     )
     if track is not None:
         info = mux_soundtrack(joined, track, output, tools=tools, callbacks=callbacks)
-    write_poster(output, poster, duration_s=info.duration_s or 0, tools=tools, callbacks=callbacks)
+    write_poster(output, poster, duration_s=picture_length_s(info) or 0, tools=tools, callbacks=callbacks)
     return info
 
 

@@ -39,6 +39,21 @@ def test_a_crossfade_must_fit_the_shortest_video():
     assert "here 1 s" in errors["/transition/duration_s"]
 
 
+def test_a_crossfade_must_fit_the_picture_and_not_the_sound_of_a_video():
+    long_sound = MediaInfo(media="video", format="mp4", duration_s=9, video_duration_s=2, audio_duration_s=9)
+    errors = stitch_errors({IDS[0]: long_sound, IDS[1]: video(9)}, transition=CROSSFADE)
+    assert "here 1 s" in errors["/transition/duration_s"]
+
+
+def test_a_soundtrack_begins_before_the_end_of_the_sound_of_a_video():
+    long_picture = MediaInfo(
+        media="video", format="mp4", audio_codec="aac", duration_s=9, video_duration_s=9, audio_duration_s=2
+    )
+    media = {IDS[0]: video(3), IDS[1]: video(3), IDS[2]: long_picture}
+    errors = stitch_errors(media, soundtrack={"artifact_id": IDS[2], "start_s": 3})
+    assert "the sound is 2 s long" in errors["/soundtrack/start_s"]
+
+
 def test_a_stitch_longer_than_the_server_allows_is_refused():
     assert "/artifact_ids" in stitch_errors({IDS[0]: video(20), IDS[1]: video(20)}, limit_s=30)
 

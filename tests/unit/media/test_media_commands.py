@@ -12,6 +12,7 @@ from phoenix.media.commands import sound, video
 from phoenix.media.commands.sound import Leveling, Loudness, SoundShape
 from phoenix.media.commands.video import Encoding, Picture, Segment
 from phoenix.media.stored_colour import BT709
+from phoenix.media.timeline import SourceStream
 
 PICTURE = Picture(832, 480, Fraction(16))
 SHAPE = SoundShape(start_s=1, sound_s=4, duration_s=6)
@@ -31,15 +32,19 @@ def graph(command: list[str]) -> str:
 
 ALL = {
     "encode": video.encode_frames(PICTURE, Encoding(), OUT),
-    "copy": video.join_copy(Path("list.txt"), OUT),
+    "copy": video.join_copy(Path("list.txt"), 1, OUT),
     "segments": video.join_segments(
-        [Segment(Path("a.mp4"), 0, 9), Segment(Path("b"), 3, 9)], [2], PICTURE, Encoding(), OUT
+        [Segment(SourceStream(Path("a.mp4"), 1, 0.5), 0, 9), Segment(SourceStream(Path("b")), 3, 9)],
+        [2],
+        PICTURE,
+        Encoding(),
+        OUT,
     ),
     "poster": video.poster(Path("a.mp4"), BT709, 1.0, 640, OUT),
-    "measure": sound.measure(Path("a.mp3"), SHAPE),
-    "prepare": sound.prepare(Path("a.mp3"), SHAPE, Leveling(LOUDNESS, -16), OUT),
-    "lay": sound.mux_soundtrack(Path("a.mp4"), Path("b.m4a"), OUT),
-    "fit": sound.mux_soundtrack(Path("a.mp4"), Path("b.m4a"), OUT, fit_to_s=2.5),
+    "measure": sound.measure(SourceStream(Path("a.mp3")), SHAPE),
+    "prepare": sound.prepare(SourceStream(Path("a.mp3")), SHAPE, Leveling(LOUDNESS, -16), OUT),
+    "lay": sound.mux_soundtrack(SourceStream(Path("a.mp4")), SourceStream(Path("b.m4a")), OUT),
+    "fit": sound.mux_soundtrack(SourceStream(Path("a.mp4")), SourceStream(Path("b.m4a")), OUT, fit_to_s=2.5),
 }
 every_command = pytest.mark.parametrize("command", ALL.values(), ids=ALL.keys())
 
@@ -69,6 +74,21 @@ def test_no_demuxer_that_opens_other_files_is_allowed(command: list[str]) -> Non
         assert harmful <= ({"concat"} if command == ALL["copy"] else set())
 
 
+def test_streams_are_named_by_their_index_in_the_file() -> None:
+    assert graph(ALL["segments"]).startswith("[0:1]")
+    assert options(ALL["copy"], "-map") == ["0:1"]
+    assert options(ALL["lay"], "-map") == ["0:0", "1:0"]
+
+
+def test_time_stamps_count_from_the_zero_of_their_file() -> None:
+    assert "setpts=round(PTS-0.500000000/TB)" in graph(ALL["segments"]).replace("\\", "")
+    assert all("-copyts" in ALL[name] for name in ("segments", "measure", "prepare"))
+
+
+def test_a_segment_from_the_middle_of_a_clip_begins_at_its_own_frame() -> None:
+    assert "setpts=round(PTS-0.187500000/TB)" in graph(ALL["segments"]).replace("\\", "")
+
+
 @every_command
 def test_no_command_cuts_the_picture_to_the_sound(command: list[str]) -> None:
     assert "-shortest" not in command
@@ -76,7 +96,7 @@ def test_no_command_cuts_the_picture_to_the_sound(command: list[str]) -> None:
 
 @given(st.text(st.characters(blacklist_characters="/\0", blacklist_categories=["Cs"]), min_size=1))
 def test_a_name_is_never_an_option_or_a_protocol(name: str) -> None:
-    command = sound.measure(Path("/in") / name, SHAPE)
+    command = sound.measure(SourceStream(Path("/in") / name), SHAPE)
 
     assert options(command, "-i") == [f"file:/in/{name}"] or name in {".", ".."}
     assert name not in graph(command) or len(name) < 15
@@ -106,7 +126,7 @@ def test_files_carry_no_dates_and_versions(name: str) -> None:
 
 
 def test_a_clip_may_be_joined_to_itself() -> None:
-    segments = [Segment(Path("a.mp4"), 0, 16)] * 3
+    segments = [Segment(SourceStream(Path("a.mp4")), 0, 16)] * 3
 
     command = video.join_segments(segments, [4, 4], PICTURE, Encoding(), OUT)
 
@@ -117,7 +137,7 @@ def test_a_clip_may_be_joined_to_itself() -> None:
 
 @given(st.lists(st.tuples(st.integers(10, 90), st.integers(1, 5)), min_size=2, max_size=8))
 def test_crossfades_begin_at_the_planned_frames(clips: list[tuple[int, int]]) -> None:
-    segments = [Segment(Path("a.mp4"), 0, frames) for frames, _ in clips]
+    segments = [Segment(SourceStream(Path("a.mp4")), 0, frames) for frames, _ in clips]
     overlaps = [overlap for _, overlap in clips[1:]]
 
     filters = graph(video.join_segments(segments, overlaps, PICTURE, Encoding(), OUT))
@@ -149,11 +169,13 @@ def test_a_line_break_cannot_add_a_file_to_a_concat_list() -> None:
 def test_a_fade_out_ends_with_the_sound_and_not_with_the_padding() -> None:
     shape = SoundShape(start_s=0, sound_s=4, duration_s=10, fade_out_s=1)
 
-    assert "afade=duration=1.000000:start_time=3.000000:type=out" in graph(sound.prepare(Path("a"), shape, None, OUT))
+    assert "afade=duration=1.000000:start_time=3.000000:type=out" in graph(
+        sound.prepare(SourceStream(Path("a")), shape, None, OUT)
+    )
 
 
 def test_without_leveling_the_volume_does_not_change() -> None:
-    assert "loudnorm" not in graph(sound.prepare(Path("a"), SHAPE, None, OUT))
+    assert "loudnorm" not in graph(sound.prepare(SourceStream(Path("a")), SHAPE, None, OUT))
 
 
 def test_a_leveled_sound_goes_back_to_48_khz() -> None:
@@ -169,7 +191,7 @@ def test_a_leveled_sound_goes_back_to_48_khz() -> None:
     st.floats(-40, -5),
 )
 def test_loudnorm_gets_only_values_that_it_accepts(measured: Loudness, target_lufs: float) -> None:
-    filters = graph(sound.prepare(Path("a"), SHAPE, Leveling(measured, target_lufs), OUT))
+    filters = graph(sound.prepare(SourceStream(Path("a")), SHAPE, Leveling(measured, target_lufs), OUT))
 
     figures = dict(part.split("=") for part in filters.split("loudnorm=")[1].split("[")[0].split(":"))
     assert -99 <= float(figures["measured_I"]) < 0
@@ -182,7 +204,7 @@ def test_loudnorm_gets_only_values_that_it_accepts(measured: Loudness, target_lu
 def test_only_a_short_sound_is_repeated_to_be_measured(seconds: float, is_repeated: bool) -> None:
     shape = SoundShape(start_s=0, sound_s=seconds, duration_s=seconds)
 
-    assert ("aloop" in graph(sound.measure(Path("a"), shape))) is is_repeated
+    assert ("aloop" in graph(sound.measure(SourceStream(Path("a")), shape))) is is_repeated
 
 
 def test_a_loudness_report_between_other_lines_is_parsed() -> None:
@@ -211,7 +233,9 @@ def test_no_report_is_an_error() -> None:
     "layout", ["mono", "stereo", "5.1(side)", "7.1.4", "1 channels (LFE)", "3 channels", "8 channels"]
 )
 def test_a_layout_that_the_resampler_knows_is_left_to_it(layout: str) -> None:
-    assert graph(sound.extract(Path("a"), 1, (0, 0), OUT, layout=layout)).startswith("[0:a:0]aresample")
+    source = SourceStream(Path("a"), channel_layout=layout)
+
+    assert graph(sound.extract(source, 1, (0, 0), OUT)).startswith("[0:0]asetpts")
 
 
 @pytest.mark.parametrize(
@@ -225,7 +249,7 @@ def test_a_layout_that_the_resampler_knows_is_left_to_it(layout: str) -> None:
     ],
 )
 def test_any_other_layout_is_mapped_to_stereo_first(layout: str, filters: str) -> None:
-    shape = SoundShape(start_s=0, sound_s=1, duration_s=1, layout=layout)
+    source, shape = SourceStream(Path("a"), channel_layout=layout), SoundShape(start_s=0, sound_s=1, duration_s=1)
 
-    assert graph(sound.extract(Path("a"), 1, (0, 0), OUT, layout=layout)).startswith(f"[0:a:0]{filters}[")
-    assert graph(sound.prepare(Path("a"), shape, None, OUT)).startswith(f"[0:a:0]{filters}[")
+    assert graph(sound.extract(source, 1, (0, 0), OUT)).startswith(f"[0:0]{filters}[")
+    assert graph(sound.prepare(source, shape, None, OUT)).startswith(f"[0:0]{filters}[")

@@ -8,14 +8,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from phoenix.contract import MediaInfo
-from phoenix.media.reel_plan import chunks_of, exact_fps, frames_at, overlaps_of, picture_of
+from phoenix.media.reel_plan import chunks_of, overlaps_of, picture_of
+from phoenix.media.timeline import PictureTimes, SourceStream, Timeline
 
 COUNTS = st.lists(st.integers(1, 40), min_size=1, max_size=60)
 REQUESTED = st.integers(1, 50)
 
 
-def paths_of(counts: list[int]) -> list[Path]:
-    return [Path(f"{index}.mp4") for index in range(len(counts))]
+def sources_of(counts: list[int]) -> list[SourceStream]:
+    return [SourceStream(Path(f"{index}.mp4")) for index in range(len(counts))]
+
+
+def timeline_at(fps: Fraction) -> Timeline:
+    return Timeline(PictureTimes(index=0, start_s=0, end_s=1, num_frames=24, fps=fps, is_regular=True))
 
 
 @given(COUNTS, REQUESTED)
@@ -34,15 +39,17 @@ def test_clips_that_are_long_enough_share_the_requested_frames(counts: list[int]
 
 @given(COUNTS, REQUESTED, st.integers(2, 8))
 def test_chunks_contain_every_frame_once_and_in_order(counts: list[int], requested: int, max_inputs: int) -> None:
-    chunks = chunks_of(paths_of(counts), counts, overlaps_of(counts, requested), max_inputs)
+    chunks = chunks_of(sources_of(counts), counts, overlaps_of(counts, requested), max_inputs)
 
     frames = [
-        (segment.path, frame)
+        (segment.source, frame)
         for chunk in chunks
         for segment in chunk.segments
         for frame in range(segment.start, segment.end)
     ]
-    every = [(path, frame) for path, count in zip(paths_of(counts), counts, strict=True) for frame in range(count)]
+    every = [
+        (source, frame) for source, count in zip(sources_of(counts), counts, strict=True) for frame in range(count)
+    ]
     assert frames == every
 
 
@@ -50,14 +57,14 @@ def test_chunks_contain_every_frame_once_and_in_order(counts: list[int], request
 def test_chunks_make_a_reel_of_the_planned_length(counts: list[int], requested: int, max_inputs: int) -> None:
     overlaps = overlaps_of(counts, requested)
 
-    chunks = chunks_of(paths_of(counts), counts, overlaps, max_inputs)
+    chunks = chunks_of(sources_of(counts), counts, overlaps, max_inputs)
 
     assert sum(chunk.num_frames for chunk in chunks) == sum(counts) - sum(overlaps)
 
 
 @given(COUNTS, REQUESTED, st.integers(2, 8))
 def test_a_chunk_is_limited_and_can_be_crossfaded(counts: list[int], requested: int, max_inputs: int) -> None:
-    for chunk in chunks_of(paths_of(counts), counts, overlaps_of(counts, requested), max_inputs):
+    for chunk in chunks_of(sources_of(counts), counts, overlaps_of(counts, requested), max_inputs):
         before, after = [0, *chunk.overlaps], [*chunk.overlaps, 0]
 
         assert len(chunk.segments) <= max_inputs
@@ -71,34 +78,20 @@ def test_a_chunk_is_limited_and_can_be_crossfaded(counts: list[int], requested: 
 def test_a_reel_of_500_clips_takes_many_small_commands() -> None:
     counts = [48] * 500
 
-    chunks = chunks_of(paths_of(counts), counts, overlaps_of(counts, 8))
+    chunks = chunks_of(sources_of(counts), counts, overlaps_of(counts, 8))
 
     assert len(chunks) > 60
     assert max(len(chunk.segments) for chunk in chunks) == 8
 
 
-@pytest.mark.parametrize(
-    ("fps", "exact"),
-    [
-        (16.0, Fraction(16)),
-        (29.97002997002997, Fraction(30000, 1001)),
-        (23.976023976023978, Fraction(24000, 1001)),
-        (59.94005994005994, Fraction(60000, 1001)),
-        (12.5, Fraction(25, 2)),
-        (0.0, Fraction(1)),
-    ],
-)
-def test_a_decimal_frame_rate_is_made_exact(fps: float, exact: Fraction) -> None:
-    assert exact_fps(fps) == exact
+@pytest.mark.parametrize(("fps", "of_reel"), [(Fraction(30000, 1001), Fraction(30000, 1001)), (Fraction(1, 10), 1)])
+def test_the_reel_takes_the_rate_of_its_first_clip(fps: Fraction, of_reel: Fraction) -> None:
+    picture = picture_of(MediaInfo(media="video", format="mp4", width=64, height=64), timeline_at(fps))
 
-
-def test_frames_are_counted_at_the_rate_of_the_reel() -> None:
-    assert frames_at(Fraction(16), own_fps=16.0, num_frames=32, duration_s=2.01) == 32
-    assert frames_at(Fraction(16), own_fps=30.0, num_frames=60, duration_s=2.0) == 32
-    assert frames_at(Fraction(16), own_fps=30.0, num_frames=1, duration_s=0.001) == 1
+    assert picture.fps == of_reel
 
 
 def test_the_reel_takes_even_sizes_from_its_first_clip() -> None:
-    picture = picture_of(MediaInfo(media="video", format="webm", width=65, height=1, fps=24.0))
+    picture = picture_of(MediaInfo(media="video", format="webm", width=65, height=1), timeline_at(Fraction(24)))
 
-    assert (picture.width, picture.height, picture.fps) == (64, 2, 24)
+    assert (picture.width, picture.height) == (64, 2)

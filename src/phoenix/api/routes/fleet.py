@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request, Response
 from prometheus_client import Metric
 
 from phoenix.access.keys import Scope
-from phoenix.api.dependencies import CallerDep, DatabaseDep, ReaderDep
+from phoenix.api.dependencies import CallerDep, DatabaseDep, HolderDep
 from phoenix.contract import QueueDepth, QueueView, WorkerList
 from phoenix.errors import Unavailable
 from phoenix.jobs.metrics import FleetGauges, WorkerDeviceMemory, read_gauges
@@ -36,19 +36,22 @@ async def get_queue(database: DatabaseDep, _caller: CallerDep) -> QueueView:
 async def list_workers(database: DatabaseDep, caller: CallerDep) -> WorkerList:
     """List the live workers.
 
-    With their device, its memory, the models in memory and the jobs in progress: only your own jobs, or every job with
-    the scope `admin`.
+    With their device, its memory, the models in memory and your own jobs in progress. With the scope `admin`: every job
+    in progress, and the host and process of each worker.
     """
-    owner_id = None if Scope.ADMIN in caller.scopes else caller.owner_id
+    is_admin = Scope.ADMIN in caller.scopes
     async with database.read() as session:
-        return WorkerList(data=await view_workers(session, owner_id=owner_id))
+        workers = await view_workers(session, owner_id=None if is_admin else caller.owner_id)
+    if not is_admin:
+        workers = [worker.model_copy(update={"host": None, "pid": None}) for worker in workers]
+    return WorkerList(data=workers)
 
 
 @router.head("/metrics", include_in_schema=False)
 @router.get("/metrics", include_in_schema=False)
-async def get_metrics(request: Request, database: DatabaseDep, reader: ReaderDep) -> Response:
-    """Write the metrics. Requires the scope `admin`; `phoenix_database_up` is 0 while the database is away."""
-    reader.check(Scope.ADMIN)
+async def get_metrics(request: Request, database: DatabaseDep, holder: HolderDep) -> Response:
+    """Write the metrics. Requires the scope `metrics`; `phoenix_database_up` is 0 while the database is away."""
+    holder.check(Scope.METRICS)
     meters: Meters = request.app.state.meters
     try:
         async with database.read() as session:

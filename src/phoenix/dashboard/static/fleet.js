@@ -62,6 +62,6 @@ function workerView(worker) {
     worker.models.length ? h("span", { class: "note" }, worker.models.join(", ")) : null,
     memory || null,
     used ? h("span", { class: "note" }, used) : null,
-    h("span", { class: "note" }, `${worker.host}, process ${worker.pid}`),
+    worker.host ? h("span", { class: "note" }, `${worker.host}, process ${worker.pid}`) : null,
   );
 }

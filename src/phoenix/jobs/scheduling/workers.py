@@ -16,6 +16,11 @@ from phoenix.jobs.post_commit import TasksReady
 from phoenix.jobs.scheduling.dispatch import count_slots
 from phoenix.jobs.tables import JobRow, TaskRow, WorkerRow
 
+RENDER_QUEUES: tuple[QueueName, ...] = ("gpu", "remote")
+"""Queues of clips."""
+
+QUEUES: tuple[QueueName, ...] = (*RENDER_QUEUES, "media")
+
 
 @dataclass(frozen=True)
 class WorkerReport:
@@ -97,9 +102,15 @@ def workers_of_queue(live: Sequence[WorkerRow], queue: str) -> QueueWorkers:
 
 
 async def list_served_models(session: AsyncSession) -> frozenset[str]:
-    """Ids of the models that at least one live worker can load."""
+    """Ids of the models that at least one live worker serves. A worker that drains serves none."""
     live = await list_live(session)
-    return frozenset(model for row in live for model in row.serves)
+    return frozenset[str]().union(*(workers_of_queue(live, queue).models for queue in RENDER_QUEUES))
+
+
+HOLDS_SLOT: ColumnElement[bool] = (col(TaskRow.state) == TaskState.RUNNING) & (
+    (col(TaskRow.kind) != TaskKind.RENDER) | col(TaskRow.stage).is_(None) | col(TaskRow.stage).not_in(FINISHING_STAGES)
+)
+"""Whether a task occupies a slot. A clip that only encodes and stores its file has given its slot back."""
 
 
 HOLDS_SLOT: ColumnElement[bool] = (col(TaskRow.state) == TaskState.RUNNING) & (
@@ -132,12 +143,6 @@ async def view_workers(session: AsyncSession, *, owner_id: str | None = None) ->
         )
         for row in await list_live(session)
     ]
-
-
-RENDER_QUEUES: tuple[QueueName, ...] = ("gpu", "remote")
-"""Queues of clips."""
-
-QUEUES: tuple[QueueName, ...] = (*RENDER_QUEUES, "media")
 
 
 async def view_queue(session: AsyncSession) -> QueueView:

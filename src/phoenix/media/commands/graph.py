@@ -12,6 +12,10 @@ import ffmpeg
 from ffmpeg.nodes import InputNode
 
 from phoenix.media.sniff import DEMUXERS
+from phoenix.media.timeline import SourceStream
+
+# Options of a command that reads streams by `open_stream`.
+KEEP_TIME: dict[str, Any] = {"copyts": None}
 
 
 class Stream(Protocol):
@@ -42,6 +46,20 @@ def open_file(path: Path, *, index: int = 0, demuxers: Sequence[str] = DEMUXERS,
     return InputNode("input", args=[index], kwargs=kwargs).stream()
 
 
+def open_stream(source: SourceStream, *, index: int = 0, **options: Any) -> Stream:
+    """Returns one stream of a file as an input. `index` and `options` are arguments of `open_file`.
+
+    Its time stamps are the time stamps in the file if the command has `KEEP_TIME`. Otherwise, ffmpeg shifts them by the
+    start of the stream that begins first.
+    """
+    return open_file(source.path, index=index, **options)[str(source.index)]
+
+
+def since(zero_s: float) -> str:
+    """Returns the expression of time stamps that are counted from `zero_s`."""
+    return f"round(PTS-{zero_s:.9f}/TB)"
+
+
 def open_pipe(**options: Any) -> Stream:
     """Returns standard input as an input of the graph."""
     return InputNode("input", kwargs={"filename": "pipe:0", "protocol_whitelist": "pipe", **options}).stream()
@@ -57,9 +75,9 @@ def write_file(streams: Sequence[Stream], output: Path, options: dict[str, Any])
     return _arguments(ffmpeg.output(*streams, file_url(output), **options), log_level="warning")
 
 
-def write_nothing(stream: Stream) -> list[str]:
+def write_nothing(stream: Stream, options: dict[str, Any]) -> list[str]:
     """Returns arguments that run a graph without an output file, for the text that its filters print."""
-    return _arguments(ffmpeg.output(stream, "-", f="null"), log_level="info")
+    return _arguments(ffmpeg.output(stream, "-", f="null", **options), log_level="info")
 
 
 def _arguments(output: Any, *, log_level: str) -> list[str]:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from phoenix.media.commands.graph import Stream, open_file, open_pipe, write_file, write_nothing
+from phoenix.media.commands.graph import KEEP_TIME, Stream, open_pipe, open_stream, since, write_file, write_nothing
+from phoenix.media.timeline import SourceStream
 
 SAMPLE_RATE_HZ = 48_000
 SAMPLE_FORMAT = "s16le"
@@ -27,17 +28,13 @@ _MAX_GUESSED_CHANNELS = 8
 
 @dataclass(frozen=True)
 class SoundShape:
-    """The used part of a sound: `sound_s` seconds from `start_s`, then silence up to `duration_s`.
-
-    `layout` is how ffmpeg names the arrangement of the channels.
-    """
+    """The used part of a sound: `sound_s` seconds from `start_s`, then silence up to `duration_s`."""
 
     start_s: float
     sound_s: float
     duration_s: float
     fade_in_s: float = 0
     fade_out_s: float = 0
-    layout: str = "stereo"
 
 
 @dataclass(frozen=True)
@@ -63,13 +60,13 @@ class Leveling:
     trim_db: float = 0
 
 
-def measure(source: Path, shape: SoundShape) -> list[str]:
+def measure(source: SourceStream, shape: SoundShape) -> list[str]:
     """Returns the command that measures the result of `prepare` without leveling. `parse_loudness` reads its output."""
     sound = _shaped(source, shape)
     if shape.duration_s < _SHORTEST_MEASURED_S:
         repeats = math.ceil(_SHORTEST_MEASURED_S / shape.duration_s)
         sound = sound.filter("aloop", loop=repeats, size=math.ceil(shape.duration_s * SAMPLE_RATE_HZ))
-    return write_nothing(sound.filter("loudnorm", print_format="json"))
+    return write_nothing(sound.filter("loudnorm", print_format="json"), KEEP_TIME)
 
 
 def parse_loudness(stderr: str) -> Loudness:
@@ -84,27 +81,23 @@ def parse_loudness(stderr: str) -> Loudness:
     )
 
 
-def prepare(source: Path, shape: SoundShape, leveling: Leveling | None, output: Path) -> list[str]:
+def prepare(source: SourceStream, shape: SoundShape, leveling: Leveling | None, output: Path) -> list[str]:
     """Returns the command that cuts, fades, pads and levels a sound, and writes AAC in an MP4."""
     sound = _shaped(source, shape)
     if leveling is not None:
         sound = _leveled(sound, leveling)
-    return write_file([sound], output, {**_AAC, **_REPRODUCIBLE, **_MP4})
+    return write_file([sound], output, {**_AAC, **_REPRODUCIBLE, **_MP4, **KEEP_TIME})
 
 
-def extract(
-    clip: Path, duration_s: float, fades_s: tuple[float, float], output: Path, *, layout: str = "stereo"
-) -> list[str]:
+def extract(clip: SourceStream, duration_s: float, fades_s: tuple[float, float], output: Path) -> list[str]:
     """Returns the command that writes the sound of a clip as raw samples (`SAMPLE_FORMAT`).
 
-    The result is `duration_s` long, and fades in and out for `fades_s`. `layout` is the one of the clip.
+    The result is `duration_s` long, and fades in and out for `fades_s`.
     """
     fade_in_s, fade_out_s = fades_s
-    track = _with_known_layout(open_file(clip)["a:0"], layout)
-    # Silence fills the gaps of the sound, also before its start, so that it stays in sync with the picture.
-    track = track.filter("aresample", SAMPLE_RATE_HZ, **{"async": 1, "first_pts": 0})
+    track = _from_zero(clip)
     track = _padded(_faded(track, duration_s, fade_in_s, fade_out_s), duration_s)
-    return write_file([track], output, {"f": SAMPLE_FORMAT, "ac": 2, "ar": SAMPLE_RATE_HZ})
+    return write_file([track], output, {"f": SAMPLE_FORMAT, "ac": 2, "ar": SAMPLE_RATE_HZ, **KEEP_TIME})
 
 
 def encode_samples(output: Path) -> list[str]:
@@ -113,14 +106,16 @@ def encode_samples(output: Path) -> list[str]:
     return write_file([samples], output, {**_AAC, **_REPRODUCIBLE, **_MP4})
 
 
-def mux_soundtrack(video: Path, sound: Path, output: Path, *, fit_to_s: float | None = None) -> list[str]:
+def mux_soundtrack(
+    video: SourceStream, sound: SourceStream, output: Path, *, fit_to_s: float | None = None
+) -> list[str]:
     """Returns the command that writes picture and sound to one MP4. Copies the picture.
 
     Copies the sound too, unless `fit_to_s` is given: then the sound is padded with silence or cut to that length.
     (`-shortest` would cut the picture: 16 frames for a sound that is 0.94 s too short.)
     """
-    picture = open_file(video, index=0)["v:0"]
-    track = open_file(sound, index=1)["a:0"]
+    picture = open_stream(video, index=0)
+    track = open_stream(sound, index=1)
     options: dict[str, Any] = {"c:v": "copy", "c:a": "copy"}
     if fit_to_s is not None:
         track = _padded(track, fit_to_s)
@@ -128,12 +123,20 @@ def mux_soundtrack(video: Path, sound: Path, output: Path, *, fit_to_s: float | 
     return write_file([picture, track], output, {**options, **_REPRODUCIBLE, **_MP4})
 
 
-def _shaped(source: Path, shape: SoundShape) -> Stream:
+def _from_zero(source: SourceStream) -> Stream:
+    """Returns the sound from the zero of its file on. Silence fills its gaps, also before its start.
+
+    So the sound stays in sync with the picture.
+    """
+    sound = _with_known_layout(open_stream(source), source.channel_layout).filter("asetpts", since(source.zero_s))
+    return sound.filter("aresample", SAMPLE_RATE_HZ, **{"async": 1, "first_pts": 0})
+
+
+def _shaped(source: SourceStream, shape: SoundShape) -> Stream:
     sound = (
-        _with_known_layout(open_file(source)["a:0"], shape.layout)
+        _from_zero(source)
         .filter("atrim", start=_number(shape.start_s), end=_number(shape.start_s + shape.sound_s))
         .filter("asetpts", "PTS-STARTPTS")
-        .filter("aresample", SAMPLE_RATE_HZ)
         .filter("aformat", sample_fmts="fltp", channel_layouts="stereo")
     )
     # The fade ends with the sound, because a fade over the padding would be inaudible.

@@ -7,8 +7,19 @@ from pathlib import Path
 from typing import Any
 
 from phoenix.media.commands.colour import for_jpeg, input_options, pin_bt709, read, scale_to_bt709
-from phoenix.media.commands.graph import Stream, combine, file_url, open_file, open_pipe, write_file
+from phoenix.media.commands.graph import (
+    KEEP_TIME,
+    Stream,
+    combine,
+    file_url,
+    open_file,
+    open_pipe,
+    open_stream,
+    since,
+    write_file,
+)
 from phoenix.media.stored_colour import BT709, StoredColour
+from phoenix.media.timeline import SourceStream
 
 # Without dates, versions and encoder settings in the file, the same frames give the same bytes: a clip that is
 # rendered again after a crash has an equal checksum.
@@ -44,9 +55,9 @@ class Encoding:
 
 @dataclass(frozen=True)
 class Segment:
-    """Frames `start` to `end` (exclusive) of a file, at the frame rate of the result."""
+    """Frames `start` to `end` (exclusive) of a picture, at the frame rate of the result."""
 
-    path: Path
+    source: SourceStream
     start: int
     end: int
     colour: StoredColour = BT709
@@ -65,10 +76,13 @@ def encode_frames(picture: Picture, encoding: Encoding, output: Path) -> list[st
     return write_file([frames], output, _h264(encoding))
 
 
-def join_copy(concat_list: Path, output: Path) -> list[str]:
-    """Returns the command that copies the files of a concat list to one MP4. Their encodings have to match exactly."""
+def join_copy(concat_list: Path, index: int, output: Path) -> list[str]:
+    """Returns the command that copies the pictures of the files of a concat list to one MP4.
+
+    Their encodings have to match exactly. In each file, the picture is the stream at `index`.
+    """
     joined = open_file(concat_list, demuxers=("concat", "mov"), format="concat", safe=0)
-    return write_file([joined["v:0"]], output, {"c": "copy", **_REPRODUCIBLE, **_MP4})
+    return write_file([joined[str(index)]], output, {"c": "copy", **_REPRODUCIBLE, **_MP4})
 
 
 def concat_list_text(files: Sequence[tuple[Path, float]]) -> str:
@@ -101,7 +115,7 @@ def join_segments(
             offset=_seconds(total - overlap, picture.fps),
         )
         total += segment.num_frames - overlap
-    return write_file([pin_bt709(joined)], output, _h264(encoding))
+    return write_file([pin_bt709(joined)], output, {**_h264(encoding), **KEEP_TIME})
 
 
 def poster(video: Path, colour: StoredColour, at_s: float, width_px: int, output: Path) -> list[str]:
@@ -115,18 +129,18 @@ def poster(video: Path, colour: StoredColour, at_s: float, width_px: int, output
 def _conform(segment: Segment, index: int, picture: Picture) -> Stream:
     """Converts a segment to exactly `num_frames` frames of `picture`, with bars if the aspect ratio differs."""
     width, height = picture.width, picture.height
-    frames = open_file(segment.path, index=index, **input_options(segment.colour))["v:0"]
+    first_s = segment.source.zero_s + float(segment.start / picture.fps)
+    frames = open_stream(segment.source, index=index, **input_options(segment.colour))
     frames = (
         read(frames, segment.colour)
-        .filter("setpts", "PTS-STARTPTS")
-        .filter("fps", picture.fps_text)
-        # Rounding to another frame rate can lose the last frames: repeat the last frame, then cut to the number
-        # that the crossfades were planned with.
-        .filter("tpad", stop=int(picture.fps) + 1, stop_mode="clone")
-        .filter("trim", start_frame=segment.start, end_frame=segment.end)
-        .filter("setpts", "PTS-STARTPTS")
-        # In ffmpeg 7.0, `setpts` loses the frame rate, which `xfade` needs.
-        .filter("fps", picture.fps_text)
+        .filter("setpts", since(first_s))
+        # The first frame is shown from the start of the file on, also if its picture begins later than its sound.
+        # No `setpts` may follow: ffmpeg 7.0 then forgets the frame rate, which `xfade` needs.
+        .filter("fps", picture.fps_text, start_time=0)
+        # Rounding to another frame rate can lose the last frames, and a last frame may be shown for long: repeat it,
+        # then cut to the number that the crossfades were planned with.
+        .filter("tpad", stop=segment.num_frames, stop_mode="clone")
+        .filter("trim", end_frame=segment.num_frames)
         .filter("scale", "iw*sar", "ih")
     )
     frames = scale_to_bt709(frames, segment.colour, width, height, force_original_aspect_ratio="decrease")

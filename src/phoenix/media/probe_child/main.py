@@ -16,9 +16,14 @@ from phoenix.media.probe_child.completeness import check_whole
 from phoenix.media.probe_child.description import describe
 from phoenix.media.probe_child.limits import Limits, UnreadableFile
 from phoenix.media.probe_child.pictures import read_picture
-from phoenix.media.probe_child.streams import StreamStats, check_headers, demux, is_cover
+from phoenix.media.probe_child.stream_times import read_times
+from phoenix.media.probe_child.streams import StreamStats, check_headers, choose_streams
 
 _MEMORY_BYTES = 2 * 1024**3
+# An index is spread over a file in small parts, so a large read is mostly in vain.
+_READ_BYTES = 4096
+# libavformat guesses missing properties of a stream from its beginning.
+_GUESSED_FROM_BYTES = 1_000_000
 
 
 def main() -> None:
@@ -45,19 +50,27 @@ def probe_file(path: str, demuxer: str | None, limits: Limits) -> dict[str, Any]
         return {"error": str(error)}
     except MemoryError:
         return {"error": "it takes too much memory to read"}
-    except (OSError, ValueError, SyntaxError, ArithmeticError, EOFError) as error:
+    except ImportError:
+        # The parent reports that a library is missing.
+        raise
+    # PyAV derives some of its errors only from `Exception`.
+    except Exception as error:  # noqa: BLE001
         return {"error": f"it is damaged or not what it says it is ({type(error).__name__})"}
 
 
 def read_streams(path: str, demuxer: str, limits: Limits) -> dict[str, Any]:
     import av  # noqa: PLC0415 - imported only for pictures
 
-    options = {"protocol_whitelist": "file", "format_whitelist": ",".join(limits.demuxers)}
+    options = {
+        "protocol_whitelist": "file",
+        "format_whitelist": ",".join(limits.demuxers),
+        "blocksize": str(_READ_BYTES),
+        "probesize": str(_GUESSED_FROM_BYTES),
+    }
     with av.open(f"file:{path}", format=demuxer, options=options, metadata_errors="replace") as container:
         if len(container.streams) > limits.max_streams:
             raise UnreadableFile(f"it has {len(container.streams)} streams; at most {limits.max_streams} are read")
-        video = next((s for s in container.streams.video if not is_cover(s)), None)
-        audio = next(iter(container.streams.audio), None)
+        video, audio = choose_streams(container)
         stated = read_stated_streams(container)
         for stream in (video, audio):
             if stream is not None:
@@ -67,6 +80,6 @@ def read_streams(path: str, demuxer: str, limits: Limits) -> dict[str, Any]:
         stats = [StreamStats(stream) for stream in (video, audio) if stream is not None]
         for stream_stats in stats:
             stream_stats.stream.thread_count = 1
-        demux(container, stats, limits)
+        read_times(path, demuxer, container, stats, limits)
         check_whole(path, demuxer, container, stats)
-        return describe(video, audio, stats) | ({"channel_layout": layout} if layout else {})
+        return describe(container, video, audio, stats, layout)

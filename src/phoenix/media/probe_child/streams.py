@@ -2,41 +2,68 @@
 
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
 from phoenix.media.probe_child.colour import sample_colour
 from phoenix.media.probe_child.limits import Limits, UnreadableFile, check_duration, check_pixels
 
-# Number of decoded packets per stream: enough to check that the stream has the stated contents.
-_SAMPLED_PACKETS = 8
+# Decoded packets per stream: enough to check that the stream has the stated contents. Fewer if they are large.
+_SAMPLED_PACKETS, _SAMPLED_BYTES = 8, 1_000_000
 _MAX_CHANNELS = 64
 _MAX_SAMPLE_RATE_HZ = 384_000
 
 
 @dataclass
 class StreamStats:
-    """Statistics of one stream, from the packets that were demuxed so far."""
+    """Statistics of one stream, from the packets that were read so far. `times` are in ticks of the stream."""
 
     stream: Any
     packets: int = 0
     frames: int = 0
+    sampled_bytes: int = 0
     start_s: Fraction | None = None
     end_s: Fraction = Fraction(0)
     is_cut: bool = False
     rotation: int = 0
     colour: dict[str, Any] | None = None
+    times: list[int] = field(default_factory=list[int])
+    # The time of the first frame that the decoder has put out. It differs from the time of the first packet: a decoder
+    # drops the samples before the start of a sound.
+    shown_from: int | None = None
 
     @property
     def span_s(self) -> Fraction:
         return self.end_s - (self.start_s or 0)
 
+    @property
+    def is_sampled(self) -> bool:
+        is_enough = self.packets >= _SAMPLED_PACKETS or self.sampled_bytes >= _SAMPLED_BYTES
+        return self.frames > 0 and is_enough
+
+
+def choose_streams(container: Any) -> tuple[Any, Any]:
+    """Returns the picture and the sound that a player would show: the default ones, or else the first ones, or None.
+
+    The cover picture of a song is never meant.
+    """
+    return _choose([s for s in container.streams.video if not is_cover(s)]), _choose(container.streams.audio)
+
+
+def _choose(streams: Sequence[Any]) -> Any:
+    return next((stream for stream in streams if _has_flag(stream, "default")), streams[0] if streams else None)
+
 
 def is_cover(stream: Any) -> bool:
     """Returns whether the stream is the cover picture of a song, which is a video stream of one frame."""
+    return _has_flag(stream, "attached_pic")
+
+
+def _has_flag(stream: Any, name: str) -> bool:
     flags: Any = stream.disposition
-    return bool(flags & flags.__class__.attached_pic)
+    return bool(flags & getattr(flags.__class__, name))
 
 
 def check_headers(container: Any, video: Any, audio: Any, limits: Limits) -> None:
@@ -53,17 +80,21 @@ def check_headers(container: Any, video: Any, audio: Any, limits: Limits) -> Non
             raise UnreadableFile(f"its sample rate is {audio.codec_context.sample_rate} Hz")
 
 
-def demux(container: Any, stats: list[StreamStats], limits: Limits) -> None:
-    """Reads every packet, and decodes the first packets of each stream."""
+def read_packets(container: Any, stats: Sequence[StreamStats], limits: Limits, *, only_first: bool) -> None:
+    """Reads every packet, or only the first ones, and decodes the first packets of each stream."""
     by_index = {stream_stats.stream.index: stream_stats for stream_stats in stats}
     for packet in container.demux([stream_stats.stream for stream_stats in stats]):
         stream_stats = by_index[packet.stream.index]
         if packet.size == 0:
             continue
+        is_sampled = stream_stats.is_sampled
         record_packet(stream_stats, packet)
         check_duration(float(stream_stats.span_s), limits)
-        if stream_stats.packets <= _SAMPLED_PACKETS or stream_stats.frames == 0:
+        if not is_sampled:
+            stream_stats.sampled_bytes += packet.size
             decode(stream_stats, packet, limits)
+        if only_first and all(one.is_sampled for one in stats):
+            break
     for stream_stats in stats:
         decode(stream_stats, None, limits)
         if stream_stats.frames == 0:
@@ -79,6 +110,7 @@ def record_packet(stream_stats: StreamStats, packet: Any) -> None:
     if time is None:
         stream_stats.end_s += (packet.duration or 0) * packet.time_base
         return
+    stream_stats.times.append(time)
     start_s = time * packet.time_base
     stream_stats.start_s = start_s if stream_stats.start_s is None else min(stream_stats.start_s, start_s)
     stream_stats.end_s = max(stream_stats.end_s, start_s + (packet.duration or 0) * packet.time_base)
@@ -92,6 +124,8 @@ def decode(stream_stats: StreamStats, packet: Any, limits: Limits) -> None:
         return
     for frame in frames:
         stream_stats.frames += 1
+        if frame.pts is not None and (stream_stats.shown_from is None or frame.pts < stream_stats.shown_from):
+            stream_stats.shown_from = frame.pts
         if stream_stats.stream.type == "video":
             check_pixels(frame.width, frame.height, limits)
             stream_stats.rotation = frame.rotation
