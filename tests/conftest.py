@@ -3,6 +3,7 @@
 import gc
 import os
 import signal
+from collections.abc import Generator
 
 import pytest
 from hypothesis import settings
@@ -27,15 +28,24 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+# A quarter of the CPU time that it takes to import and collect the tests would be garbage collection.
+gc.disable()
+
+
 def pytest_configure(config: pytest.Config) -> None:
     # A process of pytest-xdist would notice the end of its controller after ten seconds and more.
     if hasattr(config, "workerinput"):
         die_with_parent()
 
 
-def pytest_collection_finish() -> None:
-    # Engines and pytest collect garbage often. All that was imported until here need not be looked through each time.
-    gc.freeze()
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    try:
+        return (yield)
+    finally:
+        # Engines and pytest collect garbage often. What was imported until here need not be looked through each time.
+        gc.freeze()
+        gc.enable()
 
 
 # Before the first of them is imported: they import each other, in whatever order they are listed.

@@ -12,6 +12,7 @@ import typer
 
 from phoenix.cli.console import FAILED, NEWER_SCHEMA, USAGE, err, exit_on_error, out, printable, read_settings
 from phoenix.cli.options import HostOption, PortOption, check_device_names, with_address
+from phoenix.garbage_collection import no_garbage_collection
 
 
 def list_devices() -> list[str]:
@@ -61,8 +62,9 @@ def run_api(
     socket_fd: Annotated[int | None, typer.Option("--fd", hidden=True, help="An open socket to serve.")] = None,
 ) -> None:
     """Run one API replica."""
-    from phoenix.api.server.serve import serve, serve_reloading
-    from phoenix.cli.preflight import check_named, require_schema
+    with no_garbage_collection():
+        from phoenix.api.server.serve import serve, serve_reloading
+        from phoenix.cli.preflight import check_named, require_schema
 
     settings = with_address(read_settings(), host, port)
     with exit_on_error():
@@ -87,10 +89,11 @@ def run_workers(
     processes_per_device: Annotated[int, typer.Option(min=1, max=64, help="Worker processes on each device.")] = 1,
 ) -> None:
     """Run workers under a supervisor, which replaces dead workers."""
-    from phoenix.child_processes import follow_lifeline
-    from phoenix.cli.preflight import check_named, require_schema
-    from phoenix.telemetry.logs import configure_logs
-    from phoenix.worker.supervisor import plan_processes, run_supervisor
+    with no_garbage_collection():
+        from phoenix.child_processes import follow_lifeline
+        from phoenix.cli.preflight import check_named, require_schema
+        from phoenix.telemetry.logs import configure_logs
+        from phoenix.worker.supervisor import plan_processes, run_supervisor
 
     settings = read_settings()
     with exit_on_error():

@@ -3,7 +3,10 @@
 import os
 import sys
 
-from phoenix.worker.main import main
+from phoenix.garbage_collection import no_garbage_collection
+
+with no_garbage_collection():
+    from phoenix.worker.main import main
 
 if __name__ == "__main__":
     status = main()
