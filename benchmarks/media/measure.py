@@ -1,6 +1,6 @@
 """What it costs to join clips by stream copy, and to probe a large upload.
 
-    python benchmarks/media/measure.py [--source OTHER/src …] [--repeats 7]
+    PYTHONPATH=tests python benchmarks/media/measure.py [--source OTHER/src …] [--repeats 7]
 
 Each `--source` is the `src` folder of another version of Phoenix: all versions and a bare ffmpeg take turns in one run,
 so that the ratios hold on a busy machine. Counting the bytes that a probe reads needs strace.
@@ -10,7 +10,6 @@ import argparse
 import json
 import resource
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -18,6 +17,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import imageio_ffmpeg
+
+from fixtures import child_processes
 
 OURS = Path(__file__).resolve().parents[2] / "src"
 CLIPS = 30
@@ -53,7 +54,7 @@ print(json.dumps({"wall_s": time.perf_counter() - start_s, "duration_s": info.du
 
 def ffmpeg(*arguments: str) -> None:
     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-nostdin", "-y", "-v", "error", *arguments]
-    subprocess.run(command, check=True)
+    child_processes.run(command, check=True)
 
 
 def make_clips(folder: Path) -> None:
@@ -79,7 +80,7 @@ def make_upload(folder: Path, suffix: str) -> Path:
 
 
 def run(program: str, source: Path, *arguments: str) -> dict[str, float]:
-    done = subprocess.run(
+    done = child_processes.run(
         [sys.executable, "-c", program, *arguments],
         check=True,
         capture_output=True,
@@ -131,7 +132,7 @@ def measure_probes(sources: Sequence[Path], repeats: int) -> None:
 def count_read_bytes(source: Path, upload: Path) -> int:
     """Bytes of the upload that a probe reads, by the system calls of its processes."""
     with tempfile.NamedTemporaryFile("r") as trace:
-        subprocess.run(
+        child_processes.run(
             [*TRACE, "-o", trace.name, sys.executable, "-c", PROBE, str(upload)],
             check=True,
             capture_output=True,
