@@ -11,7 +11,7 @@ from phoenix.clock import in_seconds
 from phoenix.contract import JobError, JobState
 from phoenix.db import UnitOfWork, db_now
 from phoenix.errors import FailureCode, Stage
-from phoenix.jobs.execution.job_completion import close_attempt, end_job
+from phoenix.jobs.execution.fan_in import close_attempt, end_job
 from phoenix.jobs.execution.retries import RetryRule, discard_task, make_error, retry_task
 from phoenix.jobs.lifecycle import AttemptEndState, StopRequestReason, TaskState, parse_stage
 from phoenix.jobs.repository import CAN_TRANSITION, find_job_locked, list_tasks

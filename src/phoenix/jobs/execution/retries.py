@@ -10,7 +10,7 @@ from phoenix.contract import ClipFailed, ClipRetrying, JobError, JobState
 from phoenix.db import UnitOfWork
 from phoenix.errors import FailureCode, Stage, TaskFailed
 from phoenix.jobs.event_log.writer import append_event
-from phoenix.jobs.execution.job_completion import advance_job, end_job, transition_task
+from phoenix.jobs.execution.fan_in import advance_job, end_job, transition_task
 from phoenix.jobs.lifecycle import TaskKind, TaskState, retry_delay_s
 from phoenix.jobs.post_commit import TasksReady
 from phoenix.jobs.tables import JobRow, TaskRow

@@ -14,7 +14,7 @@ from phoenix.ids import new_artifact_id
 from phoenix.jobs import views
 from phoenix.jobs.event_log.writer import append_event
 from phoenix.jobs.execution.claim import Claim
-from phoenix.jobs.execution.job_completion import advance_job, close_attempt, transition_task
+from phoenix.jobs.execution.fan_in import advance_job, close_attempt, transition_task
 from phoenix.jobs.execution.retries import RetryRule, discard_task, make_error, retry_task
 from phoenix.jobs.lifecycle import AttemptEndState, LeaseLost, TaskKind, TaskState, parse_stage
 from phoenix.jobs.post_commit import FilesOrphaned, TasksReady
