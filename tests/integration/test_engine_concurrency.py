@@ -15,9 +15,9 @@ from fixtures.renders import Recorder, digest, make_clip, stopping_at
 from fixtures.tiny_pipelines import TinyPipelines, tiny_spec
 from fixtures.turnstile import BlockCounter, inner_blocks
 from phoenix.catalog.model import ModelSpec
-from phoenix.engine.device_slots import DeviceSlots
 from phoenix.engine.interface import ClipInputs, NullObserver, RenderedClip
 from phoenix.engine.registry import EngineRegistry
+from phoenix.engine.slot_queue import DeviceSlots
 from phoenix.engine.stop_token import RenderStopped, StopReason
 from phoenix.errors import Stage
 from phoenix.settings import AnimaticSettings, EngineSettings

@@ -16,9 +16,9 @@ from fixtures.tiny_pipelines import TinyPipelines, tiny_spec
 from phoenix.catalog.model import ModelSpec
 from phoenix.engine.backends.diffusers.engine import DiffusersEngine
 from phoenix.engine.backends.diffusers.loading import LoadedPipeline
-from phoenix.engine.device_slots import DeviceSlots
 from phoenix.engine.interface import ClipInputs, NullObserver
 from phoenix.engine.registry import EngineRegistry
+from phoenix.engine.slot_queue import DeviceSlots
 from phoenix.engine.stop_token import RenderStopped, StopReason, StopToken
 from phoenix.errors import FailureCode, Stage, TaskFailed
 from phoenix.settings import AnimaticSettings, EngineSettings

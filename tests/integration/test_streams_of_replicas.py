@@ -30,7 +30,7 @@ from fixtures.stream_fleet import (
     read_until,
 )
 from phoenix.contract import TERMINAL_EVENT_TYPES, JobState
-from phoenix.jobs.execution.job_completion import end_job
+from phoenix.jobs.execution.fan_in import end_job
 from phoenix.jobs.repository import find_job_locked
 from phoenix.services import open_database
 

@@ -6,8 +6,8 @@ from contextlib import AbstractContextManager, ExitStack, suppress
 from contextvars import copy_context
 
 from phoenix.engine.batch_rules import BatchKey, key_of
-from phoenix.engine.device_slots import DeviceSlots
 from phoenix.engine.interface import RenderedClip, RenderRequest, without_traceback
+from phoenix.engine.slot_queue import DeviceSlots
 from phoenix.engine.stop_token import RenderStopped, StopToken
 from phoenix.errors import Stage
 

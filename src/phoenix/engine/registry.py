@@ -10,7 +10,6 @@ from pathlib import Path
 from phoenix.catalog.model import EngineName, ModelSpec
 from phoenix.engine.batch_rules import max_batch_size
 from phoenix.engine.batcher import Batcher, Preload
-from phoenix.engine.device_slots import DeviceSlots
 from phoenix.engine.interface import (
     BatchingEngine,
     ClipInputs,
@@ -21,6 +20,7 @@ from phoenix.engine.interface import (
     RenderRequest,
 )
 from phoenix.engine.memory_profile import FilePeakStore, InMemoryPeakStore
+from phoenix.engine.slot_queue import DeviceSlots
 from phoenix.errors import FailureCode, Stage, TaskFailed, install_extra
 from phoenix.settings import AnimaticSettings, EngineSettings, VeoSettings
 

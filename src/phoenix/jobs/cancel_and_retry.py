@@ -9,7 +9,7 @@ from phoenix.contract import JobQueued, JobState
 from phoenix.db import UnitOfWork
 from phoenix.errors import Conflict
 from phoenix.jobs.event_log.writer import append_event
-from phoenix.jobs.execution.job_completion import end_job, transition_task
+from phoenix.jobs.execution.fan_in import end_job, transition_task
 from phoenix.jobs.lifecycle import StopRequestReason, TaskKind, TaskState, can_retry_manually, check_job_transition
 from phoenix.jobs.post_commit import TasksReady
 from phoenix.jobs.repository import get_job_locked, list_tasks

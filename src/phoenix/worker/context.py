@@ -13,8 +13,8 @@ from tempfile import TemporaryDirectory, gettempdir
 from typing import Any, ParamSpec, TypeVar
 
 from phoenix.contract import MediaInfo
-from phoenix.engine.device_slots import DeviceSlots, SharedSlots
 from phoenix.engine.registry import EngineRegistry
+from phoenix.engine.slot_queue import DeviceSlots, SharedSlots
 from phoenix.engine.stop_token import StopToken
 from phoenix.errors import FailureCode, NewerVersionError, NotFound, Stage, TaskFailed, Unavailable
 from phoenix.ids import JobId, TaskId

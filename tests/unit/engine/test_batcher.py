@@ -10,8 +10,8 @@ import pytest
 from fixtures.renders import Recorder, make_clip
 from phoenix.catalog.model import load_catalog
 from phoenix.engine.batcher import Batcher
-from phoenix.engine.device_slots import DeviceSlots
 from phoenix.engine.interface import ClipInputs, RenderedClip, RenderRequest
+from phoenix.engine.slot_queue import DeviceSlots
 from phoenix.engine.stop_token import RenderStopped, StopReason, StopToken
 from phoenix.errors import FailureCode, Stage, TaskFailed
 

@@ -62,7 +62,7 @@ from fixtures.renders import make_clip
 from phoenix.catalog.model import load_catalog
 from phoenix.engine.device import device_memory, pick_device
 from phoenix.engine.registry import EngineRegistry
-from phoenix.engine.device_slots import DeviceSlots
+from phoenix.engine.slot_queue import DeviceSlots
 from phoenix.engine.interface import ClipInputs, NullObserver
 from phoenix.errors import TaskFailed
 from phoenix.settings import AnimaticSettings, EngineSettings

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from fixtures import child_processes
-from phoenix.engine.device_slots import DeviceSlots, SharedSlots
 from phoenix.engine.file_lock import try_lock
+from phoenix.engine.slot_queue import DeviceSlots, SharedSlots
 from phoenix.engine.stop_token import RenderStopped, StopReason, StopToken
 from phoenix.errors import FailureCode, TaskFailed
 
@@ -101,7 +101,7 @@ HOLDS_FOR_EVER = """
 import sys, time
 from pathlib import Path
 from phoenix.engine.stop_token import StopToken
-from phoenix.engine.device_slots import SharedSlots
+from phoenix.engine.slot_queue import SharedSlots
 
 with SharedSlots(Path(sys.argv[1]), "cuda:0", count=1).acquire(StopToken(), until_s=time.monotonic() + 30) as has_slot:
     print(has_slot, flush=True)

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from phoenix.engine.device_slots import DeviceSlots
+from phoenix.engine.slot_queue import DeviceSlots
 from phoenix.engine.stop_token import RenderStopped, StopReason, StopToken
 from phoenix.errors import FailureCode, Stage, TaskFailed
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.sql.elements import ColumnElement
 from sqlmodel import col
@@ -11,11 +11,11 @@ from phoenix.clock import in_seconds
 from phoenix.contract import JobError, JobState
 from phoenix.db import UnitOfWork, db_now
 from phoenix.errors import FailureCode, Stage
-from phoenix.jobs.execution.job_completion import end_job
-from phoenix.jobs.execution.retries import RetryRule, handle_lost_worker
-from phoenix.jobs.lifecycle import StopRequestReason, TaskState, parse_stage
+from phoenix.jobs.execution.fan_in import close_attempt, end_job
+from phoenix.jobs.execution.retries import RetryRule, discard_task, make_error, retry_task
+from phoenix.jobs.lifecycle import AttemptEndState, StopRequestReason, TaskState, parse_stage
 from phoenix.jobs.repository import CAN_TRANSITION, find_job_locked, list_tasks
-from phoenix.jobs.tables import JobRow, TaskRow
+from phoenix.jobs.tables import AttemptRow, JobRow, TaskRow, WorkerRow
 
 BATCH = 200
 """Rows of each kind per pass, so that a pass stays short.
@@ -49,7 +49,7 @@ async def recover_expired_lease(uow: UnitOfWork, job_id: str, task_id: str, rule
     job, task = await _lock_running(uow, job_id, task_id)
     if job is None or task is None or task.lease_until is None or task.lease_until >= await uow.now():
         return False
-    await handle_lost_worker(uow, job, task, rule, cause="Its worker stopped answering.")
+    await _end_lost_attempt(uow, job, task, rule, cause="Its worker stopped answering.")
     return True
 
 
@@ -58,8 +58,42 @@ async def recover_from_lost_worker(uow: UnitOfWork, job_id: str, task_id: str, w
     job, task = await _lock_running(uow, job_id, task_id)
     if job is None or task is None or task.lease_owner != worker_id:
         return False
-    await handle_lost_worker(uow, job, task, rule, cause="Its worker process ended unexpectedly.")
+    await _end_lost_attempt(uow, job, task, rule, cause="Its worker process ended unexpectedly.")
     return True
+
+
+async def _end_lost_attempt(uow: UnitOfWork, job: JobRow, task: TaskRow, rule: RetryRule, *, cause: str) -> None:
+    """Ends an attempt whose worker was lost. The task is retried, unless too many workers were lost on it."""
+    task.crashes += 1
+    error = make_error(task, FailureCode.WORKER_LOST, cause, parse_stage(task.kind, task.stage), retriable=True)
+    await close_attempt(uow, task, AttemptEndState.CRASHED, error)
+    is_exhausted = task.crashes >= rule.max_crashes and job.ending is None
+    lost = task.crashes - await _count_returned_workers(uow, task) if is_exhausted else 0
+    if lost < rule.max_crashes:
+        await retry_task(uow, job, task, error, delay_s=0)
+    else:
+        detail = f"{lost} workers were lost while they worked on this; it is not tried again by itself."
+        await discard_task(uow, job, task, error.model_copy(update={"message": detail}))
+
+
+async def _count_returned_workers(uow: UnitOfWork, task: TaskRow) -> int:
+    """How many of the workers that were lost on this task have sent a heartbeat since.
+
+    Such a worker was frozen, cut off or starved of CPU, which is not the task's fault. The run deadline bounds how
+    often that may happen.
+    """
+    await uow.session.flush()
+    crashed = (
+        select(col(AttemptRow.worker_id), col(AttemptRow.ended_at))
+        .where(col(AttemptRow.task_id) == task.id, col(AttemptRow.outcome) == AttemptEndState.CRASHED)
+        .order_by(col(AttemptRow.number).desc())
+        .limit(task.crashes)
+        .subquery()
+    )
+    returned = select(func.count()).join_from(
+        crashed, WorkerRow, (col(WorkerRow.id) == crashed.c.worker_id) & (col(WorkerRow.seen_at) >= crashed.c.ended_at)
+    )
+    return (await uow.session.execute(returned)).scalar_one()
 
 
 async def _lock_running(uow: UnitOfWork, job_id: str, task_id: str) -> tuple[JobRow | None, TaskRow | None]:

@@ -6,17 +6,14 @@ The caller holds the lock on the job's row and knows that the attempt is over.
 from dataclasses import dataclass
 from functools import partial
 
-from sqlalchemy import func, select
-from sqlmodel import col
-
 from phoenix.contract import ClipFailed, ClipRetrying, JobError, JobState
 from phoenix.db import UnitOfWork
-from phoenix.errors import FailureCode, Stage
+from phoenix.errors import FailureCode, Stage, TaskFailed
 from phoenix.jobs.event_log.writer import append_event
-from phoenix.jobs.execution.job_completion import advance_job, close_attempt, end_job, transition_task
-from phoenix.jobs.lifecycle import AttemptEndState, TaskKind, TaskState, parse_stage
+from phoenix.jobs.execution.fan_in import advance_job, end_job, transition_task
+from phoenix.jobs.lifecycle import TaskKind, TaskState, retry_delay_s
 from phoenix.jobs.post_commit import TasksReady
-from phoenix.jobs.tables import AttemptRow, JobRow, TaskRow, WorkerRow
+from phoenix.jobs.tables import JobRow, TaskRow
 from phoenix.settings import SchedulerSettings
 
 
@@ -33,39 +30,14 @@ class RetryRule:
         """The retry rule of the scheduler's settings."""
         return cls(settings.max_failures, settings.max_crashes, settings.retry_delay_s)
 
+    def find_delay_s(self, failure: TaskFailed, failures: int, *, jitter: float) -> float | None:
+        """Seconds until a task is tried again after its last failure; None if it is not tried again.
 
-async def handle_lost_worker(uow: UnitOfWork, job: JobRow, task: TaskRow, rule: RetryRule, *, cause: str) -> None:
-    """Ends an attempt whose worker was lost. The task is retried, unless too many workers were lost on it."""
-    task.crashes += 1
-    error = make_error(task, FailureCode.WORKER_LOST, cause, parse_stage(task.kind, task.stage), retriable=True)
-    await close_attempt(uow, task, AttemptEndState.CRASHED, error)
-    is_exhausted = task.crashes >= rule.max_crashes and job.ending is None
-    lost = task.crashes - await _count_returned_workers(uow, task) if is_exhausted else 0
-    if lost < rule.max_crashes:
-        await retry_task(uow, job, task, error, delay_s=0)
-    else:
-        detail = f"{lost} workers were lost while they worked on this; it is not tried again by itself."
-        await discard_task(uow, job, task, error.model_copy(update={"message": detail}))
-
-
-async def _count_returned_workers(uow: UnitOfWork, task: TaskRow) -> int:
-    """How many of the workers that were lost on this task have sent a heartbeat since.
-
-    Such a worker was frozen, cut off or starved of CPU, which is not the task's fault. The run deadline bounds how
-    often that may happen.
-    """
-    await uow.session.flush()
-    crashed = (
-        select(col(AttemptRow.worker_id), col(AttemptRow.ended_at))
-        .where(col(AttemptRow.task_id) == task.id, col(AttemptRow.outcome) == AttemptEndState.CRASHED)
-        .order_by(col(AttemptRow.number).desc())
-        .limit(task.crashes)
-        .subquery()
-    )
-    returned = select(func.count()).join_from(
-        crashed, WorkerRow, (col(WorkerRow.id) == crashed.c.worker_id) & (col(WorkerRow.seen_at) >= crashed.c.ended_at)
-    )
-    return (await uow.session.execute(returned)).scalar_one()
+        `failures` counts this failure too, and `jitter` is from 0 to 1.
+        """
+        if not failure.retriable or failures >= self.max_failures:
+            return None
+        return retry_delay_s(failures, first_s=self.first_delay_s, jitter=jitter)
 
 
 async def retry_task(uow: UnitOfWork, job: JobRow, task: TaskRow, error: JobError, *, delay_s: float) -> None:

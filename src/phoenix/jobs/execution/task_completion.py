@@ -14,9 +14,9 @@ from phoenix.ids import new_artifact_id
 from phoenix.jobs import views
 from phoenix.jobs.event_log.writer import append_event
 from phoenix.jobs.execution.claim import Claim
-from phoenix.jobs.execution.job_completion import advance_job, close_attempt, transition_task
+from phoenix.jobs.execution.fan_in import advance_job, close_attempt, transition_task
 from phoenix.jobs.execution.retries import RetryRule, discard_task, make_error, retry_task
-from phoenix.jobs.lifecycle import AttemptEndState, LeaseLost, TaskKind, TaskState, parse_stage, retry_delay_s
+from phoenix.jobs.lifecycle import AttemptEndState, LeaseLost, TaskKind, TaskState, parse_stage
 from phoenix.jobs.post_commit import FilesOrphaned, TasksReady
 from phoenix.jobs.progress import job_progress
 from phoenix.jobs.repository import find_job_locked, list_tasks
@@ -142,11 +142,11 @@ async def fail(uow: UnitOfWork, claim: Claim, failure: TaskFailed, rule: RetryRu
     task.failures += 1
     error = make_error(task, failure.code, failure.detail, failure.stage, retriable=failure.retriable)
     await close_attempt(uow, task, AttemptEndState.FAILED, error)
-    if failure.retriable and task.failures < rule.max_failures and job.ending is None:
-        delay_s = retry_delay_s(task.failures, first_s=rule.first_delay_s, jitter=jitter)
-        await retry_task(uow, job, task, error, delay_s=delay_s)
-    else:
+    delay_s = None if job.ending else rule.find_delay_s(failure, task.failures, jitter=jitter)
+    if delay_s is None:
         await discard_task(uow, job, task, error)
+    else:
+        await retry_task(uow, job, task, error, delay_s=delay_s)
     uow.publish_after_commit(TasksReady())
 
 

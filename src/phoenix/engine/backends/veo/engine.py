@@ -12,8 +12,8 @@ from phoenix.engine.backends.veo.operation_store import OperationRecord, Operati
 from phoenix.engine.backends.veo.request import VeoRequest, request_for
 from phoenix.engine.backends.veo.retrying import VeoRetryPolicy, call_interruptibly, with_retries
 from phoenix.engine.backends.veo.service import OperationResult, VeoService
-from phoenix.engine.device_slots import DeviceSlots
 from phoenix.engine.interface import ClipInputs, RenderedClip, RenderObserver
+from phoenix.engine.slot_queue import DeviceSlots
 from phoenix.errors import FailureCode, Stage, TaskFailed
 from phoenix.settings import VeoSettings
 from phoenix.telemetry.logs import get_logger
