@@ -209,6 +209,7 @@ def upgrade() -> None:
         sa.Column("artifact_id", sa.String(), nullable=True),
         sa.Column("error", sa.JSON(), nullable=True),
         sa.Column("timings", sa.JSON(), nullable=False),
+        sa.Column("warnings", sa.JSON(), nullable=False),
         sa.Column("started_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),
         sa.ForeignKeyConstraint(["job_id"], ["jobs.id"], name=op.f("tasks_job_id_fkey"), ondelete="CASCADE"),

@@ -77,6 +77,19 @@ async def test_clips_of_a_reel_share_a_call_and_their_records_say_so(
     assert all(clip.timings.denoise_s is not None for clip in clips)
 
 
+async def test_a_clip_whose_prompt_was_cut_says_so_in_the_job(
+    open_harness: OpenHarness, engine: EngineSettings
+) -> None:
+    reel = a_wan_reel(clips=3)
+    prompts = ("a cat", "cat " * 40, "a cat")
+    clips = [clip.model_copy(update={"prompt": prompt}) for clip, prompt in zip(reel.clips, prompts, strict=True)]
+    first, second, third = await clips_of(open_harness, engine, reel.model_copy(update={"clips": clips}))
+    assert [(warning.code, warning.encoder, warning.tokens, warning.limit) for warning in second.warnings] == [
+        ("PROMPT_CUT", "text_encoder", 41, 32)
+    ]
+    assert (first.warnings, third.warnings) == ([], [])
+
+
 async def test_deterministic_clips_are_rendered_alone(open_harness: OpenHarness, engine: EngineSettings) -> None:
     clips = await clips_of(open_harness, engine, a_wan_reel(clips=2, deterministic=True))
     assert [clip.batch_size for clip in clips] == [1, 1]

@@ -159,6 +159,15 @@ def _show_refusal(code: str, detail: str, faults: Iterable[FieldError | ProblemF
         err.print(f"  {line}")
 
 
+def warning_lines(job: Job) -> list[str]:
+    """A line per warning about a clip of the job."""
+    return [
+        f"clip {clip_number(clip.index)}: {warning.code}: {printable(warning.message)}"
+        for clip in job.clips
+        for warning in clip.warnings
+    ]
+
+
 def require_success(job: Job) -> None:
     """Ends the command with the reason and status 1 unless the job succeeded."""
     if job.state is JobState.SUCCEEDED:

@@ -19,6 +19,7 @@ from phoenix.cli.console import (
     printable,
     read_settings,
     require_success,
+    warning_lines,
 )
 from phoenix.cli.embedded.private import private_server
 from phoenix.cli.following import follow
@@ -132,6 +133,8 @@ def _finish(phoenix: Phoenix, job: Job, output: Path | None, *, is_private: bool
     try:
         ended = follow(phoenix, job.id, err)
         require_success(ended)
+        for line in warning_lines(ended):
+            err.print(line, style="yellow")
         with users_permissions():
             return phoenix.download(ended, output or Path(f"reel-{job.id}.mp4"))
     except KeyboardInterrupt:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from rich.table import Column, Table
 
-from phoenix.cli.console import clip_number, format_seconds, printable
+from phoenix.cli.console import clip_number, format_seconds, printable, warning_lines
 from phoenix.clock import plain_number
 from phoenix.contract import Clip, Job, JobState, Model, NumberRange
 
@@ -88,6 +88,7 @@ def job_lines(job: Job) -> list[str]:
         lines.append(f"  output    {size}{format_seconds(job.output.duration_s)}, {job.output.size_bytes} bytes")
     if job.error:
         lines.append(f"  error     {job.error.code.value} ({job.error.stage.value}): {printable(job.error.message)}")
+    lines.extend(f"  warning   {line}" for line in warning_lines(job))
     return lines
 
 

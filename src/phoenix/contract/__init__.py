@@ -26,9 +26,11 @@ from phoenix.contract.events import (
 )
 from phoenix.contract.fleet import Health, QueueDepth, QueueName, QueueView, Worker, WorkerList
 from phoenix.contract.jobs import (
+    PROMPT_CUT,
     Clip,
     ClipState,
     ClipTimings,
+    ClipWarning,
     Job,
     JobError,
     JobOutput,
@@ -106,6 +108,7 @@ __all__ = [
     "MAX_PROMPT_LENGTH",
     "NO_NUL",
     "PROBLEM_MEDIA_TYPE",
+    "PROMPT_CUT",
     "PROMPT_PATTERN",
     "SIZE_PATTERN",
     "TERMINAL_EVENT_TYPES",
@@ -127,6 +130,7 @@ __all__ = [
     "ClipState",
     "ClipSucceeded",
     "ClipTimings",
+    "ClipWarning",
     "DurableEvent",
     "DurationS",
     "EphemeralEvent",

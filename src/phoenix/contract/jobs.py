@@ -79,6 +79,24 @@ class ClipTimings(View):
     total_s: float | None = None
 
 
+PROMPT_CUT = "PROMPT_CUT"
+"""Code of the warning that an encoder of the model did not read the whole prompt, or the whole negative prompt."""
+
+
+class ClipWarning(View):
+    """Something about a finished clip that its author should know: its model did not read the whole prompt."""
+
+    # Plain text: a code of a later version must not make the job unreadable.
+    code: str = Field(
+        description="`PROMPT_CUT`: the prompt, or the negative prompt, has more tokens than an encoder of the model "
+        "reads. Later versions may have other codes."
+    )
+    message: str
+    encoder: str = Field(description="The encoder that cut the prompt.", examples=["text_encoder_2"])
+    tokens: int = Field(description="Tokens of the prompt, with special tokens and with the model's template.")
+    limit: int = Field(description="The most tokens that the encoder reads, counted in the same way.")
+
+
 class Clip(View):
     """One clip of a reel, with the progress of its newest attempt."""
 
@@ -97,6 +115,7 @@ class Clip(View):
     batch_size: int | None = Field(
         default=None, description="Clips rendered in the same model call, this one included; null until done."
     )
+    warnings: list[ClipWarning] = Field(default_factory=list[ClipWarning], description="Empty until the clip is done.")
 
 
 class JobOutput(View):

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from phoenix.catalog.model import ModelSpec
-from phoenix.contract import ResolvedClip
+from phoenix.contract import ClipWarning, ResolvedClip
 from phoenix.engine.stop_token import RenderStopped, StopToken
 from phoenix.errors import Stage, TaskFailed
 
@@ -39,6 +39,7 @@ class RenderedClip:
     num_frames: int
     batch_size: int = 1
     """Number of clips in the call that rendered this clip, including this clip."""
+    warnings: tuple[ClipWarning, ...] = ()
 
 
 class RenderObserver(Protocol):

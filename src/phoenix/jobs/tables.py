@@ -120,6 +120,8 @@ class TaskRow(SQLModel, table=True):
     artifact_id: str | None = None
     error: Document | None = Field(default=None, sa_type=JSON)
     timings: Document = Field(default_factory=dict, sa_type=JSON)
+    warnings: list[Document] = Field(default_factory=list, sa_type=JSON)
+    """Each a `ClipWarning` of the attempt that succeeded."""
     started_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     finished_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
 

@@ -11,6 +11,7 @@ from phoenix.contract import (
     ClipProgress,
     ClipState,
     ClipTimings,
+    ClipWarning,
     Job,
     JobError,
     JobOutput,
@@ -135,6 +136,7 @@ def _view_clip(job: JobRow, clip: ResolvedClip, task: TaskRow, live: ClipProgres
         url=clip_url(job.id, clip.index) if is_done else None,
         timings=ClipTimings.model_validate(task.timings),
         batch_size=task.timings.get("batch_size"),
+        warnings=[ClipWarning.model_validate(warning) for warning in task.warnings],
     )
 
 

@@ -45,7 +45,12 @@ async def render_clip(context: WorkerContext, lease: HeldLease, release_slot: Re
             with observer.stopwatch.timing(Stage.UPLOAD):
                 result = await context.upload_result(lease, OutputName.CLIP, output, info)
     _log(clip, model, rendered, observer)
-    return replace(result, timings=observer.stopwatch.clip_timings(), batch_size=rendered.batch_size)
+    return replace(
+        result,
+        timings=observer.stopwatch.clip_timings(),
+        batch_size=rendered.batch_size,
+        warnings=rendered.warnings,
+    )
 
 
 def _look_up(context: WorkerContext, lease: HeldLease) -> tuple[ResolvedClip, ModelSpec]:

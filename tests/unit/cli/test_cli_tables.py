@@ -7,8 +7,8 @@ from rich.console import Console
 from rich.table import Table
 
 from fixtures.event_examples import ERROR, a_clip, a_job
-from phoenix.cli.tables import clips_table, jobs_table, models_table
-from phoenix.contract import Model, NumberRange
+from phoenix.cli.tables import clips_table, job_lines, jobs_table, models_table
+from phoenix.contract import ClipWarning, Model, NumberRange
 
 JOB_ID = "job_" + "0" * 26
 PROMPT = "a red balloon over a harbour at dawn, seen from the sea"
@@ -64,6 +64,13 @@ def test_no_number_of_a_model_is_cut_or_broken(width: int):
 def test_eighty_columns_have_all_numbers_of_a_model():
     header = lines(models_table([model_of("wan-2.1-i2v-14b-480p")], width=80), 80)[0]
     assert {"fps", "seconds", "steps", "sizes"} <= set(header.split())
+
+
+def test_a_job_has_a_line_per_warning_about_its_clips():
+    warning = ClipWarning(code="PROMPT_CUT", message="It was \x1b[2Jcut.", encoder="text_encoder", tokens=90, limit=77)
+    job = a_job(clips=[a_clip(0), a_clip(1).model_copy(update={"warnings": [warning]})])
+    assert job_lines(job)[-1] == "  warning   clip 2: PROMPT_CUT: It was  [2Jcut."
+    assert not any("warning" in line for line in job_lines(a_job(clips=[a_clip(0)])))
 
 
 @pytest.mark.parametrize("width", WIDTHS)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 
-from phoenix.contract import ArtifactKind, ClipSucceeded, ClipTimings, MediaInfo, ResolvedReel
+from phoenix.contract import ArtifactKind, ClipSucceeded, ClipTimings, ClipWarning, MediaInfo, ResolvedReel
 from phoenix.db import UnitOfWork
 from phoenix.errors import FailureCode, Stage, TaskFailed
 from phoenix.ids import new_artifact_id
@@ -36,6 +36,7 @@ class AttemptOutput:
     timings: ClipTimings = field(default_factory=ClipTimings)
     batch_size: int | None = None
     """For a clip: how many clips were rendered in the same call, including this clip."""
+    warnings: tuple[ClipWarning, ...] = ()
     thumbnail: "AttemptOutput | None" = None
     """The thumbnail, which is published together with the file."""
 
@@ -60,6 +61,7 @@ async def publish_output(uow: UnitOfWork, job: JobRow, task: TaskRow, output: At
     waited_s = max((task.started_at - task.waiting_since).total_seconds(), 0.0) if task.started_at else None
     timings = output.timings.model_copy(update={"queue_s": waited_s}).model_dump(mode="json")
     task.timings = {**timings, "batch_size": output.batch_size}
+    task.warnings = [warning.model_dump(mode="json") for warning in output.warnings]
     return artifact
 
 

@@ -183,6 +183,7 @@ def _finish(request: RenderRequest, video: torch.Tensor, call: Call) -> None:
             fps=clip.fps,
             num_frames=clip.num_frames,
             batch_size=call.batch_size,
+            warnings=call.warnings_of(request),
         )
     )
 

@@ -19,6 +19,7 @@ from phoenix.engine.backends.diffusers.decoding import guard_vae
 from phoenix.engine.backends.diffusers.folders import check_folder, get_folder, is_on_disk, unavailable
 from phoenix.engine.backends.diffusers.out_of_memory import is_out_of_memory
 from phoenix.engine.backends.diffusers.step_callbacks import hook_modules
+from phoenix.engine.backends.diffusers.tokenizing import guard_tokenizer
 from phoenix.engine.interface import ProcessUnfit
 from phoenix.engine.stop_token import StopToken
 from phoenix.errors import FailureCode, PhoenixError, Stage
@@ -269,17 +270,4 @@ def make_shareable(pipeline: Any) -> None:
         guard_vae(pipeline.vae)
     for name, component in pipeline.components.items():
         if name.startswith("tokenizer") and component is not None:
-            _lock_tokenizer(component)
-
-
-def _lock_tokenizer(tokenizer: Any) -> None:
-    """Locks a tokenizer: a fast tokenizer stores padding and truncation, and concurrent calls would mix them up."""
-    lock = threading.RLock()
-    plain: Any = tokenizer.__class__
-
-    def call_alone(self: Any, *args: Any, **kwargs: Any) -> Any:
-        with lock:
-            return plain.__call__(self, *args, **kwargs)
-
-    # Python finds `__call__` on the type, and ignores an attribute of the object.
-    tokenizer.__class__ = type(plain.__name__, (plain,), {"__call__": call_alone})
+            guard_tokenizer(component, encoder=name.replace("tokenizer", "text_encoder"))

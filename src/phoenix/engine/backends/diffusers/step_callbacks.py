@@ -11,6 +11,7 @@ from typing import Any, cast
 import torch
 
 from phoenix.catalog.model import ModelSpec
+from phoenix.contract import ClipWarning
 from phoenix.engine.interface import RenderObserver, RenderRequest
 from phoenix.engine.stop_token import RenderStopped
 from phoenix.errors import Stage
@@ -32,6 +33,7 @@ class Call:
         self.rows = list(requests)
         self.batch_size = len(requests)
         self.stage = Stage.LOAD
+        self._warnings: dict[RenderRequest, list[ClipWarning]] = {}
 
     @property
     def model(self) -> ModelSpec:
@@ -49,6 +51,13 @@ class Call:
 
     def end_step(self, step: int, steps: int) -> None:
         self._notify(lambda observer: observer.on_step(step, steps))
+
+    def warn(self, request: RenderRequest, warning: ClipWarning) -> None:
+        """Adds a warning to a clip of the call."""
+        self._warnings.setdefault(request, []).append(warning)
+
+    def warnings_of(self, request: RenderRequest) -> tuple[ClipWarning, ...]:
+        return tuple(self._warnings.get(request, ()))
 
     def check(self) -> None:
         """Raises `RenderStopped` if all clips of the call were stopped."""
