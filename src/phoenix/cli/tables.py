@@ -158,7 +158,8 @@ def _title(job: Job) -> str:
 
 
 def _range(numbers: NumberRange) -> str:
-    """`12-24 (16)` with the default in parentheses, or the only value."""
-    if numbers.minimum == numbers.maximum:
-        return plain_number(numbers.default)
-    return f"{plain_number(numbers.minimum)}-{plain_number(numbers.maximum)} ({plain_number(numbers.default)})"
+    """`12-24 (16)` with the default in parentheses, or the only value; two decimals at most."""
+    least, most, default = (
+        plain_number(round(value, 2)) for value in (numbers.minimum, numbers.maximum, numbers.default)
+    )
+    return default if numbers.minimum == numbers.maximum else f"{least}-{most} ({default})"
