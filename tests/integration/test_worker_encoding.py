@@ -3,7 +3,7 @@
 import pytest
 
 from fixtures.gated_ffmpeg import GatedFfmpeg
-from fixtures.workplace import OpenHarness, WorkerHarness, a_reel
+from fixtures.workplace import OpenHarness, WorkerHarness, a_reel, slowed
 from phoenix.contract import ArtifactKind, JobState
 from phoenix.jobs.scheduling.workers import view_queue, view_workers
 from phoenix.settings import MediaSettings
@@ -23,10 +23,12 @@ async def clip_digest(harness: WorkerHarness) -> str:
 
 
 async def test_the_next_clip_is_rendered_while_one_is_encoded(
-    harness: WorkerHarness, gated_ffmpeg: GatedFfmpeg
+    open_harness: OpenHarness, gated_ffmpeg: GatedFfmpeg
 ) -> None:
+    # Slow enough for the second clip to be rendered still when the queue is read.
+    harness = await open_harness(animatic=slowed(0.05), media=MediaSettings(ffmpeg=str(gated_ffmpeg.program)))
     async with harness.worker():
-        job_id = await harness.submit(a_reel(clips=2))
+        job_id = await harness.submit(a_reel(clips=2, steps=60))
         await gated_ffmpeg.until_begun()
         await harness.until_step(job_id, 4, clip=1)
         assert not await harness.artifacts(job_id, ArtifactKind.CLIP)

@@ -4,12 +4,13 @@ import asyncio
 import time
 from itertools import pairwise
 
+import pytest
 from sqlalchemy import update
 from sqlmodel import col
 
 from fixtures.database_lock import locked
 from fixtures.redis_server import RedisServer
-from fixtures.workplace import OpenHarness, WorkerHarness, a_reel, slowed
+from fixtures.workplace import TIMEOUT_S, OpenHarness, WorkerHarness, a_reel, slowed
 from phoenix.contract import JobState
 from phoenix.db.columns import db_now
 from phoenix.jobs.execution.recovery import end_overdue, recover_from_lost_worker
@@ -23,6 +24,15 @@ from phoenix.worker.child_process import ExitStatus
 SLOW = slowed(0.05)
 LONG = 2000
 """Steps of 100 s in total, so that a render cannot end before the test stops it."""
+
+
+async def until_stored(harness: WorkerHarness, ending: str) -> None:
+    """Until the store has a file with this ending."""
+    async with asyncio.timeout(TIMEOUT_S):
+        while True:
+            if any(harness.settings.data_dir.rglob(f"artifacts/**/*{ending}")):
+                return
+            await asyncio.sleep(0.02)
 
 
 async def outcomes(harness: WorkerHarness, job: FullJob) -> list[AttemptEndState | None]:
@@ -169,14 +179,17 @@ async def test_a_result_is_held_until_the_database_takes_it(open_harness: OpenHa
         job_id = await harness.submit(a_reel(steps=20))
         await harness.until_step(job_id)
         async with locked(harness.settings):
-            await harness.until_step(job_id, 20)
+            # The clip is in the store before its end is reported.
+            await until_stored(harness, ".mp4")
             # Past its first try to report, and well before its lease is over.
             await asyncio.sleep(1)
         job = await harness.until(job_id, lambda job: job.tasks[0].state is TaskState.SUCCEEDED)
     assert await outcomes(harness, job) == [AttemptEndState.SUCCEEDED]
 
 
-async def test_a_worker_cut_off_from_its_database_stops_before_its_lease_is_over(open_harness: OpenHarness) -> None:
+async def test_a_worker_cut_off_from_its_database_stops_before_its_lease_is_over(
+    open_harness: OpenHarness, capsys: pytest.CaptureFixture[str]
+) -> None:
     short = SchedulerSettings(lease_s=3, heartbeat_s=0.5)
     harness = await open_harness(animatic=SLOW, database_busy_s=0.2, scheduler=short)
     async with harness.worker("gpu"):
@@ -185,12 +198,8 @@ async def test_a_worker_cut_off_from_its_database_stops_before_its_lease_is_over
         async with locked(harness.settings):
             # The lease is 3 s; it must have stopped when somebody else could take over.
             await asyncio.sleep(3.2)
-            first = (await harness.services.publisher.read_progress([job_id]))[job_id].clips[0].step
-            # Several steps long, if it went on.
-            await asyncio.sleep(0.5)
-            second = (await harness.services.publisher.read_progress([job_id]))[job_id].clips[0].step
-    assert first == second
-    assert first < LONG
+            logged = capsys.readouterr()
+    assert "the attempt was stopped" in logged.out + logged.err
 
 
 async def test_two_clips_are_never_on_a_device_with_one_slot(open_harness: OpenHarness) -> None:
