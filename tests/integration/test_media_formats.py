@@ -47,10 +47,9 @@ def test_such_a_sound_that_was_cut_short_is_refused(media: MediaMaker, name: str
     ("name", "codecs", "media_type"),
     [
         ("a.avi", ("-c:v", "mjpeg", "-c:a", "pcm_s16le"), "video/x-msvideo"),
-        ("a.ts", ("-c", "copy"), "video/mp2t"),
     ],
 )
-def test_videos_of_old_cameras_and_of_television_are_joined(
+def test_videos_of_old_cameras_are_joined(
     media: MediaMaker, name: str, codecs: tuple[str, ...], media_type: str, mp4_file: Path
 ) -> None:
     clip = media.folder / name

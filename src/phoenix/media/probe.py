@@ -34,7 +34,6 @@ _SUBTYPES = {
     "mov": "quicktime",
     "matroska": "x-matroska",
     "avi": "x-msvideo",
-    "mpegts": "mp2t",
     "amr": "AMR",
 }
 

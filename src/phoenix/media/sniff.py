@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 
 # A playlist (HLS, DASH, ffconcat) renamed to .mp4 makes ffmpeg read the files and URLs in it, so only these demuxers
-# are used. The names are from `ffmpeg -demuxers`.
-DEMUXERS = ("wav", "mp3", "flac", "ogg", "aac", "aiff", "caf", "amr", "mov", "matroska", "avi", "mpegts")
+# are used. The names are from `ffmpeg -demuxers`. The demuxer of MPEG transport streams is missing, because a build of
+# ffmpeg 7.0 that is admitted ends with a signal at such files.
+DEMUXERS = ("wav", "mp3", "flac", "ogg", "aac", "aiff", "caf", "amr", "mov", "matroska", "avi")
 ACCEPTED = (
-    "sound (MP3, WAV, FLAC, OGG, AAC, M4A, AIFF, CAF, AMR), video (MP4, MOV, WebM, MKV, AVI, TS, 3GP) or picture "
+    "sound (MP3, WAV, FLAC, OGG, AAC, M4A, AIFF, CAF, AMR), video (MP4, MOV, WebM, MKV, AVI, 3GP) or picture "
     "(PNG, JPEG, WebP, HEIC, AVIF, TIFF, BMP, GIF)"
 )
 """The accepted formats, for the message of a refusal."""
@@ -32,7 +33,7 @@ OGG, AAC = MediaFormat("ogg", "ogg"), MediaFormat("aac", "aac")
 AIFF, CAF, AMR = MediaFormat("aiff", "aiff"), MediaFormat("caf", "caf"), MediaFormat("amr", "amr")
 MP4, MOV = MediaFormat("mp4", "mov"), MediaFormat("mov", "mov")
 WEBM, MATROSKA = MediaFormat("webm", "matroska"), MediaFormat("matroska", "matroska")
-AVI, MPEG_TS = MediaFormat("avi", "avi"), MediaFormat("mpegts", "mpegts")
+AVI = MediaFormat("avi", "avi")
 PNG, JPEG, WEBP = MediaFormat("png", None), MediaFormat("jpeg", None), MediaFormat("webp", None)
 HEIC, AVIF, TIFF = MediaFormat("heic", None), MediaFormat("avif", None), MediaFormat("tiff", None)
 BMP, GIF = MediaFormat("bmp", None), MediaFormat("gif", None)
@@ -100,7 +101,6 @@ def find_format(head: bytes) -> MediaFormat | None:
         or _find_box_format(head)
         or _find_matroska(head)
         or _find_tiff_or_bmp(head)
-        or _find_mpeg_ts(head)
         or _find_mpeg_audio(head)
     )
 
@@ -114,6 +114,8 @@ def name_other_kind(head: bytes) -> str | None:
         return "a HEIF picture that is neither HEIC nor AVIF"
     if head[4:12] == b"ftypcrx " or head[:3] in (b"II*", b"IIR", b"IIU", b"MM\0"):
         return "a raw picture of a camera"
+    if _is_mpeg_ts(head):
+        return "an MPEG transport stream (TS, M2TS)"
     text = head[:1024].lower()
     return next((kind for mark, kind in _TEXT_KINDS if mark in text), None)
 
@@ -170,13 +172,13 @@ def _find_tiff_or_bmp(head: bytes) -> MediaFormat | None:
     return BMP if is_bmp else None
 
 
-def _find_mpeg_ts(head: bytes) -> MediaFormat | None:
-    """Finds an MPEG transport stream, whose packets begin with the same byte. A camera puts four bytes before each."""
+def _is_mpeg_ts(head: bytes) -> bool:
+    """Returns whether all packets begin with the byte of a transport stream. A camera puts four bytes before each."""
     for packet_bytes in _TS_PACKET_BYTES:
         marks = head[4 if packet_bytes == 192 else 0 :: packet_bytes]
         if len(marks) > 2 and set(marks) == {0x47}:
-            return MPEG_TS
-    return None
+            return True
+    return False
 
 
 def _find_mpeg_audio(head: bytes) -> MediaFormat | None:

@@ -41,8 +41,6 @@ ID3 = b"ID3\x04\0\0\0\0\0\x05" + b"title"
         (b"#!AMR\n\x3c", sniff.AMR),
         (b"#!AMR-WB\n\x44", sniff.AMR),
         (b"RIFF\x24\0\0\0AVI LIST", sniff.AVI),
-        ((b"\x47" + bytes(187)) * 4, sniff.MPEG_TS),
-        ((bytes(4) + b"\x47" + bytes(187)) * 4, sniff.MPEG_TS),
         (b"\0\0\0\x14ftyp3gp4", sniff.MP4),
         (b"\0\0\0\x18ftypheic", sniff.HEIC),
         (b"\0\0\0\x18ftypavif", sniff.AVIF),
@@ -94,6 +92,8 @@ def test_any_other_format_is_not_recognised(head: bytes) -> None:
         (b"#EXTM3U\n", "a playlist"),
         (b"<?xml version='1.0'?>\n<svg xmlns=", "an SVG picture"),
         (b"\n<!DOCTYPE HTML>", "a web page"),
+        ((b"\x47" + bytes(187)) * 4, "an MPEG transport stream (TS, M2TS)"),
+        ((bytes(4) + b"\x47" + bytes(187)) * 4, "an MPEG transport stream (TS, M2TS)"),
     ],
 )
 def test_a_known_kind_that_is_not_read_is_named(head: bytes, kind: str) -> None:
