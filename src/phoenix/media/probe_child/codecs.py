@@ -33,7 +33,7 @@ class StatedStream:
 
 def read_stated_streams(container: Any) -> dict[int, StatedStream]:
     """Returns what ffmpeg says of each stream, by the index of the stream."""
-    import av.logging  # noqa: PLC0415 - imported only for pictures
+    import av.logging  # noqa: PLC0415 - imported only for sounds and videos
 
     av.logging.set_level(av.logging.INFO)
     text: str = container.dumps_format()

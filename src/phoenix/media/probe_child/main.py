@@ -59,7 +59,7 @@ def probe_file(path: str, demuxer: str | None, limits: Limits) -> dict[str, Any]
 
 
 def read_streams(path: str, demuxer: str, limits: Limits) -> dict[str, Any]:
-    import av  # noqa: PLC0415 - imported only for pictures
+    import av  # noqa: PLC0415 - imported only for sounds and videos
 
     options = {
         "protocol_whitelist": "file",
