@@ -3,29 +3,47 @@ PYTHON ?= python3
 VENV ?= .venv
 PYTEST_ARGS ?=
 # Tests wait more than they compute, so a few more processes than a small machine has cores pay off.
-PYTEST_PROCESSES ?= 3
+PYTEST_PROCESSES ?= 4
+# A browser has several processes of its own.
+E2E_PROCESSES ?= 2
 FAULTS_ARGS ?=
+# Of the runs in `make faults`: orders of events, and disconnects of streams.
+MACHINE_EXAMPLES ?= 100
+STREAM_CUTS ?= 1000
 MUTANT_PROCESSES ?= 1
 # How many of the least covered modules `make coverage` prints.
 COVERAGE_ROWS ?= 15
 
 BIN := $(VENV)/bin
-# The versions that the tests ran with, so that a release elsewhere cannot break the demo or the build.
-INSTALL := $(BIN)/python -m pip install --quiet --constraint tests/constraints.txt
+# The files that the tests ran with: pip refuses a file with another hash.
+INSTALL_LOCKED := $(BIN)/python -m pip install --quiet --require-hashes --no-deps
+# An editable package has no hash, and neither has torch, which each machine has in another build. Both come second, with
+# the build tools of the first step.
+INSTALL := $(BIN)/python -m pip install --quiet --constraint tests/constraints.txt --no-build-isolation
 # A stamp is written when the installation has succeeded: a second `make test` installs nothing.
 EMBEDDED := $(VENV)/.installed-embedded
 DEV := $(VENV)/.installed-dev
-# In the order of the folders: those with the longest tests come first, so that no process is left with one at the end.
+# In the order of tests/conftest.py: the longest files come first, so that no process is left with one at the end.
 TEST := $(BIN)/pytest -m "not e2e" --numprocesses $(PYTEST_PROCESSES) --dist loadfile --no-loadscope-reorder --durations 15
 COVERAGE := build/coverage
-LOWEST := build/lowest-media
+LOWEST_MEDIA := build/lowest-media
+LOWEST := build/lowest
+NEWEST := build/newest
+# What the lowest and the newest versions are tried with: every layer once, in a few minutes.
+VERSIONS_TESTS ?= tests/unit $(wildcard tests/integration/test_media_*.py tests/integration/test_api_*.py) \
+  tests/integration/test_fleet_reels.py tests/integration/test_storage_store.py tests/integration/test_engine_families.py
+UV_VERSION := 0.13.9
+UV := build/uv/bin/uv
+RELEASE := build/release
 MERMAID_VERSION := $(shell sed -n 's/.*"mermaid": "\(.*\)".*/\1/p' docs/package.json)
 MERMAID := build/mermaid/$(MERMAID_VERSION).js
+# Where containers say that nothing is compiled for later, each of the tests' many processes would compile Phoenix again.
+export PYTHONDONTWRITEBYTECODE :=
 # Debian keeps nginx where only root's PATH looks.
 export PATH := $(PATH):/usr/sbin:/sbin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test coverage test-media-lowest test-e2e faults check unit lint fmt env-example openapi mutants docs pins clean
+.PHONY: help demo test coverage test-media-lowest test-lowest test-newest test-e2e faults fuzz check unit lint fmt env-example openapi models-table mutants docs pins locks audit sbom packages clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name text; do \
@@ -52,26 +70,42 @@ coverage: $(DEV) ## Run the tests of `make test`, or COVERAGE_TESTS=tests/unit, 
 	echo "… the rest is in $(COVERAGE)/report.txt; \`$(BIN)/coverage html\` shows the lines"; \
 	sed -n '/^TOTAL/,$$p' $(COVERAGE)/report.txt; exit $$status
 
-test-media-lowest: $(LOWEST)/.installed ## Run the media tests with the lowest versions that the `media` extra admits
-	$(LOWEST)/bin/python -m pytest --numprocesses $(PYTEST_PROCESSES) --dist loadfile $(PYTEST_ARGS) \
+test-media-lowest: $(LOWEST_MEDIA)/.installed ## Run the media tests with the lowest versions that the `media` extra admits
+	$(LOWEST_MEDIA)/bin/python -m pytest --numprocesses $(PYTEST_PROCESSES) --dist loadfile $(PYTEST_ARGS) \
 	  tests/unit/media $(wildcard tests/integration/test_media_*.py)
+
+# A library of the past may warn of another one of today, so warnings of deprecation are no errors here.
+test-lowest: $(LOWEST)/.installed ## Run the quick tests with the lowest versions that pyproject.toml admits
+	$(LOWEST)/bin/python -m pytest -W default::DeprecationWarning --numprocesses $(PYTEST_PROCESSES) --dist loadfile \
+	  $(PYTEST_ARGS) $(VERSIONS_TESTS)
+
+test-newest: $(NEWEST)/.installed ## Run the quick tests with the newest versions that pyproject.toml admits
+	$(NEWEST)/bin/python -m pytest -W default::DeprecationWarning --numprocesses $(PYTEST_PROCESSES) --dist loadfile \
+	  $(PYTEST_ARGS) $(VERSIONS_TESTS)
 
 test-e2e: $(DEV) ## Run the tests that need the packages of tests/system-packages.txt
 	@missing=$$(while read -r package; do command -v "$$package" >/dev/null || echo "$$package"; done < tests/system-packages.txt); \
 	if [ -n "$$missing" ]; then \
 	  echo "These system packages are missing:" $$missing >&2; \
 	  echo "On Debian or Ubuntu: apt-get install" $$missing >&2; exit 1; fi
-	$(BIN)/pytest -m e2e $(PYTEST_ARGS)
+	$(BIN)/pytest -m e2e --numprocesses $(E2E_PROCESSES) --dist loadfile $(PYTEST_ARGS) tests/e2e
 
 faults: $(DEV) ## Run 200 jobs under random faults and prove that none is lost; FAULTS_ARGS="--seed 7 --jobs 50"
 	PYTHONPATH=src:tests $(BIN)/python -m faults $(FAULTS_ARGS)
+	@# What `make test` also does, with more draws.
+	MACHINE_EXAMPLES=$(MACHINE_EXAMPLES) STREAM_CUTS=$(STREAM_CUTS) $(BIN)/pytest --quiet \
+	  tests/unit/jobs/test_lifecycle_machine.py \
+	  tests/integration/test_streams_of_replicas.py::test_disconnects_over_two_replicas_lose_and_repeat_nothing_and_take_nothing_back
+
+fuzz: $(DEV) ## Send 10,000 odd requests with several keys, and prove that none breaks the server or leaks; FUZZ_ARGS="--seed 7 --cases 500"
+	PYTHONPATH=src:tests $(BIN)/python -m fuzz $(FUZZ_ARGS)
 
 check: $(DEV) ## Lint, types, import contracts, unit and architecture tests; what to run before a commit
-	@# Types and tests take about as long as each other, so each has a core.
+	@# The types take a core for a while, and then the tests have both.
 	@$(MAKE) --no-print-directory --jobs 2 lint unit
 
 unit: $(DEV)
-	$(BIN)/pytest --quiet tests/unit tests/architecture $(PYTEST_ARGS)
+	$(BIN)/pytest --quiet --numprocesses 2 --dist loadfile tests/unit tests/architecture $(PYTEST_ARGS)
 
 lint: $(DEV) ## Format, lint, types and import contracts, without any test
 	$(BIN)/ruff format --check .
@@ -89,6 +123,9 @@ env-example: $(DEV) ## Write deploy/env.example anew from settings.py
 openapi: $(DEV) ## Write docs/openapi.json and docs/openapi-3.2.json anew from the routes
 	$(BIN)/python deploy/openapi_documents.py
 
+models-table: $(DEV) ## Write the tables of docs/models.md anew from the catalog and the classes of diffusers
+	WRITE_MODELS_TABLE=1 $(BIN)/pytest --quiet tests/unit/catalog/test_models_page.py tests/integration/test_engine_classes.py
+
 mutants: $(DEV) ## Change the pure decisions in hundreds of ways, one at a time, and list the changes that no test notices
 	nice $(BIN)/mutmut run --max-children $(MUTANT_PROCESSES)
 	@$(BIN)/mutmut results --all true | sed -n 's/^ *\(phoenix[.a-z_]*\)\.x.*: \(.*\)/\1 \2/p' | sort | uniq -c
@@ -97,11 +134,30 @@ mutants: $(DEV) ## Change the pure decisions in hundreds of ways, one at a time,
 docs: $(DEV) $(MERMAID) ## Build the documentation site into build/docs, and fail at any warning
 	$(BIN)/python deploy/docs_site.py --mermaid $(MERMAID) --into build/docs
 
-pins: $(DEV) ## Write tests/constraints.txt anew from what is installed
+pins: $(DEV) ## Write tests/constraints.txt anew from what is installed, and the locks from it
 	{ echo '# Every version that the tests ran with; used by `make demo` and `make test`. Written by `make pins`.'; \
 	  $(BIN)/python -m pip list --format=freeze --exclude-editable | grep -v '^pip==' | sed 's/+cpu$$//' | sort -f; } > $(VENV)/pins
 	mv $(VENV)/pins tests/constraints.txt
+	@$(MAKE) --no-print-directory locks
 	@touch $(EMBEDDED) $(DEV)
+
+locks: $(UV) ## Write requirements/*.txt and tests/lowest.txt anew from pyproject.toml and tests/constraints.txt
+	$(BIN)/python deploy/locks.py $(UV)
+
+audit: $(RELEASE)/.installed ## Look up every locked version of the images in the database of known vulnerabilities
+	for lock in api worker runpod build release; do \
+	  $(RELEASE)/bin/pip-audit --strict --require-hashes --disable-pip --requirement requirements/$$lock.txt || failed=1; done; \
+	test -z "$$failed"
+
+packages: $(RELEASE)/.installed ## Build the source distribution, and the wheel from it, into dist/, and check both
+	$(RELEASE)/bin/python -m build --no-isolation
+	$(RELEASE)/bin/twine check --strict dist/*
+
+sbom: $(RELEASE)/.installed ## Write build/sbom/*.cdx.json: what each image installs, in the CycloneDX format
+	@mkdir -p build/sbom
+	for lock in api worker runpod; do \
+	  $(RELEASE)/bin/cyclonedx-py requirements --pyproject pyproject.toml --mc-type application --output-reproducible \
+	    --output-file build/sbom/phoenix-$$lock.cdx.json requirements/$$lock.txt; done
 
 clean: ## Remove the environment, the demo and every cache
 	rm -rf $(VENV) demo build dist mutants .pytest_cache .ruff_cache .hypothesis .import_linter_cache
@@ -115,25 +171,54 @@ $(MERMAID): docs/package.json
 	rm -r $(@D)/unpacked $(@D)/*.tgz
 
 # Everything else comes from the environment of the other tests, which is searched after this one.
-$(LOWEST)/.installed: $(DEV) tests/lowest-media.txt
-	@echo "Installing the lowest versions for media into $(LOWEST) …"
+$(LOWEST_MEDIA)/.installed: $(DEV) tests/lowest-media.txt
+	@echo "Installing the lowest versions for media into $(LOWEST_MEDIA) …"
+	@rm -rf $(LOWEST_MEDIA)
+	$(BIN)/python -m venv $(LOWEST_MEDIA)
+	$(LOWEST_MEDIA)/bin/python -m pip install --quiet --no-deps --requirement tests/lowest-media.txt
+	@$(BIN)/python -c 'import site; print(f"import site; site.addsitedir({site.getsitepackages()[0]!r})")' \
+	  > "$$($(LOWEST_MEDIA)/bin/python -c 'import site; print(site.getsitepackages()[0])')/other-tests.pth"
+	@touch $@
+
+# torch has the version of the other tests in both: an old one may have no build for this machine.
+$(LOWEST)/.installed: pyproject.toml tests/lowest.txt | $(BIN)/python
+	@echo "Installing the lowest versions into $(LOWEST) …"
 	@rm -rf $(LOWEST)
 	$(BIN)/python -m venv $(LOWEST)
-	$(LOWEST)/bin/python -m pip install --quiet --no-deps --requirement tests/lowest-media.txt
-	@$(BIN)/python -c 'import site; print(f"import site; site.addsitedir({site.getsitepackages()[0]!r})")' \
-	  > "$$($(LOWEST)/bin/python -c 'import site; print(site.getsitepackages()[0])')/other-tests.pth"
+	$(LOWEST)/bin/python -m pip install --quiet --no-deps --requirement tests/lowest.txt
+	$(LOWEST)/bin/python -m pip install --quiet "$$(grep '^torch==' tests/constraints.txt)"
+	$(LOWEST)/bin/python -m pip install --quiet --no-deps --editable .
+	@touch $@
+
+$(NEWEST)/.installed: pyproject.toml | $(BIN)/python
+	@echo "Installing the newest versions into $(NEWEST) …"
+	@rm -rf $(NEWEST)
+	$(BIN)/python -m venv $(NEWEST)
+	$(NEWEST)/bin/python -m pip install --quiet --editable '.[dev]' "$$(grep '^torch==' tests/constraints.txt)"
+	@touch $@
+
+$(UV): | $(BIN)/python
+	$(BIN)/python -m venv build/uv
+	build/uv/bin/python -m pip install --quiet uv==$(UV_VERSION)
+
+$(RELEASE)/.installed: requirements/release.txt requirements/build.txt | $(BIN)/python
+	$(BIN)/python -m venv $(RELEASE)
+	$(RELEASE)/bin/python -m pip install --quiet --require-hashes --no-deps \
+	  --requirement requirements/release.txt --requirement requirements/build.txt
 	@touch $@
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit("Phoenix needs Python 3.11 or newer; set PYTHON=…" if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv $(VENV)
 
-$(EMBEDDED): pyproject.toml tests/constraints.txt | $(BIN)/python
+$(EMBEDDED): pyproject.toml requirements/build.txt requirements/embedded.txt | $(BIN)/python
 	@echo "Installing Phoenix into $(VENV) …"
+	$(INSTALL_LOCKED) --requirement requirements/build.txt --requirement requirements/embedded.txt
 	$(INSTALL) --editable '.[embedded]'
 	@touch $@
 
-$(DEV): pyproject.toml tests/constraints.txt | $(BIN)/python
+$(DEV): pyproject.toml requirements/build.txt requirements/dev.txt | $(BIN)/python
 	@echo "Installing Phoenix and its test tools into $(VENV) …"
+	$(INSTALL_LOCKED) --requirement requirements/build.txt --requirement requirements/dev.txt
 	$(INSTALL) --editable '.[dev]'
 	@touch $@ $(EMBEDDED)

@@ -16,16 +16,23 @@ HEAD = """\
 # Settings of Phoenix. Copy this file to deploy/.env for compose; a value that is commented out is the default.
 # Written by `make env-example` from src/phoenix/settings/settings.py.
 
-# Only compose reads these five. The password has no default: choose one, of letters and digits.
+# Only compose reads these ten. The password has no default: choose one, of letters and digits.
 POSTGRES_PASSWORD=
 # Where nginx is published. Anything but a loopback address is reachable from outside: put TLS in front of it.
 # PHOENIX_PUBLISH=127.0.0.1:8080
 # Largest body that nginx lets through. Keep it a little above PHOENIX_LIMITS__MAX_UPLOAD_BYTES.
 # NGINX_MAX_BODY=201m
+# Requests and streams of one address at a time.
+# NGINX_PER_CLIENT=1000
 # Proxies before nginx whose word on the client's address counts, such as: set_real_ip_from 10.0.0.5;
 # NGINX_REAL_IP=
 # Network of nginx and the replicas. Change it if another network of the host has these addresses.
 # OUTSIDE_SUBNET=172.31.254.0/24
+# Memory of one container: a replica, a worker without a GPU, a worker with GPUs, PostgreSQL.
+# API_MEMORY=2g
+# WORKER_MEMORY=8g
+# GPU_MEMORY=64g
+# POSTGRES_MEMORY=2g
 """
 
 

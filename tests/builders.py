@@ -1,8 +1,9 @@
 """Requests and finished work, with defaults for what a test does not care about."""
 
+from collections.abc import Mapping
 from typing import Any
 
-from phoenix.catalog.model import load_catalog
+from phoenix.catalog.catalog import load_catalog
 from phoenix.catalog.request_validation import AdmissionLimits, admit_reel
 from phoenix.contract import JobOptions, MediaInfo, ReelRequest, ResolvedReel
 from phoenix.db.unit_of_work import Database, UnitOfWork
@@ -22,6 +23,11 @@ from phoenix.settings import LimitSettings
 OWNER = "anonymous"
 RULE = RetryRule(max_failures=3, max_crashes=3, first_delay_s=0)
 LEASE_S = 15.0
+FROM_PREVIOUS: Mapping[str, Any] = {
+    "prompt": "and then",
+    "conditions": [{"role": "first_frame", "source": {"previous_clip": True}}],
+}
+"""A clip that begins with the last frame of the clip before it."""
 
 
 def make_reel(*prompts: str, **overrides: Any) -> ResolvedReel:

@@ -6,6 +6,7 @@ import signal
 from collections.abc import Generator
 
 import pytest
+import structlog
 from hypothesis import settings
 
 from phoenix.child_processes import die_with_parent
@@ -22,6 +23,14 @@ for name in list(os.environ):
 # By default an example that takes more than 0.2 s is a failure, which on a busy machine is one of the machine.
 settings.register_profile("patient", settings(), deadline=None)
 settings.load_profile("patient")
+
+# By default rich would draw each traceback that a test logs, with all local variables, for seconds of CPU time.
+structlog.configure(
+    processors=[
+        *structlog.get_config()["processors"][:-1],
+        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback),
+    ]
+)
 
 # A shell that runs us in the background has us ignore Ctrl-C, and every process that a test starts would inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -59,6 +68,7 @@ pytest_plugins: list[str] = [
     "fixtures.gated_ffmpeg",
     "fixtures.log_lines",
     "fixtures.no_skips",
+    "fixtures.order_of_files",
     "fixtures.api",
     "fixtures.callers",
     "fixtures.webhook_receiver",
@@ -68,6 +78,7 @@ pytest_plugins: list[str] = [
     "fixtures.redis_server",
     "fixtures.chromium",
     "fixtures.scripted_server",
+    "fixtures.hub_server",
     "fixtures.up_process",
     "fixtures.client_tools",
     "fixtures.tiny_pipelines",

@@ -19,7 +19,6 @@ import numpy as np
 import torch
 from wan import save_wan, wan_spec
 
-from fixtures import child_processes
 from phoenix.catalog.model import ModelSpec
 from phoenix.contract import ResolvedClip
 from phoenix.engine.backends.diffusers.engine import DiffusersEngine
@@ -33,6 +32,7 @@ from phoenix.settings import EngineSettings
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
 
+from fixtures import child_processes
 
 PLACES = ("never", "model", "group")
 TOLERANCE = 3

@@ -7,7 +7,9 @@ import torch
 from diffusers import AutoencoderKLWan, UniPCMultistepScheduler, WanPipeline, WanTransformer3DModel
 from transformers import T5TokenizerFast, UMT5Config, UMT5EncoderModel
 
-from phoenix.catalog.model import BatchRule, ModelSpec, load_catalog
+from phoenix.catalog.catalog import load_catalog
+from phoenix.catalog.model import ModelSpec
+from phoenix.catalog.rules import BatchRule
 from phoenix.engine.device import release_memory
 
 FULL_TRANSFORMER: dict[str, Any] = {

@@ -27,12 +27,12 @@ from redis import Redis
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from faults.checker import check_ended, describe
-from faults.cluster import TINY, Cluster, Member, run_cluster, wait_until
 from phoenix.settings import SchedulerSettings
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
 
+from faults.checker import check_ended, describe
+from faults.cluster import TINY, Cluster, Member, run_cluster, wait_until
 
 CLIENTS = 16
 START_WITHIN_S = 400.0

@@ -15,8 +15,6 @@ from sqlalchemy import event, select, text
 from sqlalchemy.engine import Engine
 from sqlmodel import col
 
-from builders import make_reel
-from faults.servers import PrivatePostgres
 from phoenix.contract import JobOptions
 from phoenix.db.engine import open_engine
 from phoenix.db.unit_of_work import Database
@@ -31,6 +29,8 @@ from phoenix.settings import DatabaseSettings, LimitSettings
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
 
+from builders import make_reel
+from faults.servers import PrivatePostgres
 
 OWNERS = 10
 SLOTS = 64

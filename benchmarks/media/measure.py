@@ -1,6 +1,6 @@
 """What it costs to join clips by stream copy, and to probe a large upload.
 
-    PYTHONPATH=tests python benchmarks/media/measure.py [--source OTHER/src …] [--repeats 7]
+    python benchmarks/media/measure.py [--source OTHER/src …] [--repeats 7]
 
 Each `--source` is the `src` folder of another version of Phoenix: all versions and a bare ffmpeg take turns in one run,
 so that the ratios hold on a busy machine. Counting the bytes that a probe reads needs strace.
@@ -18,12 +18,27 @@ from pathlib import Path
 
 import imageio_ffmpeg
 
+sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
+
 from fixtures import child_processes
 
 OURS = Path(__file__).resolve().parents[2] / "src"
 CLIPS = 30
+TAGS = {
+    "tagged": ",setparams=colorspace=bt709:color_primaries=bt709:color_trc=bt709:range=tv",
+    "untagged": "",
+}
 CLIP_S = 5
 UPLOAD_BYTES = 200_000_000
+# Sounds by the end of their names, with the options of their encoder. ADTS has no index, and is read as a whole.
+SOUNDS = {
+    ".info.mp3": ["-b:a", "320k"],
+    ".plain.mp3": ["-b:a", "320k", "-write_xing", "0"],
+    ".opus": ["-c:a", "libopus", "-b:a", "320k"],
+    ".ogg": ["-c:a", "libvorbis", "-b:a", "320k"],
+    ".aiff": [],
+    ".aac": ["-b:a", "320k"],
+}
 
 # Runs in a process of its own, with one version of Phoenix on its path. Prints one line of JSON.
 JOIN = """
@@ -47,7 +62,7 @@ import json, sys, time
 from pathlib import Path
 from phoenix.media.probe import ProbeLimits, probe_media
 start_s = time.perf_counter()
-info = probe_media(Path(sys.argv[1]), ProbeLimits(timeout_s=120))
+info = probe_media(Path(sys.argv[1]), ProbeLimits(max_duration_s=20_000, timeout_s=120))
 print(json.dumps({"wall_s": time.perf_counter() - start_s, "duration_s": info.duration_s}))
 """
 
@@ -57,9 +72,9 @@ def ffmpeg(*arguments: str) -> None:
     child_processes.run(command, check=True)
 
 
-def make_clips(folder: Path) -> None:
-    """Clips as Phoenix renders them: H.264 without sound, with equal settings."""
-    graph = "testsrc2=s=640x360:r=24:d={},setparams=colorspace=bt709:color_primaries=bt709:color_trc=bt709:range=tv"
+def make_clips(folder: Path, tags: str) -> None:
+    """Clips of H.264 without sound, with equal settings. Those that Phoenix renders have tags."""
+    graph = f"testsrc2=s=1280x720:r=24:d={{}}{tags}"
     options = ["-c:v", "libx264", "-preset", "veryfast", "-pix_fmt", "yuv420p", "-movflags", "+faststart"]
     ffmpeg("-f", "lavfi", "-i", graph.format(CLIP_S), *options, str(folder / "clip-00.mp4"))
     data = (folder / "clip-00.mp4").read_bytes()
@@ -68,14 +83,20 @@ def make_clips(folder: Path) -> None:
 
 
 def make_upload(folder: Path, suffix: str) -> Path:
-    """A video of about 200 MB, with sound."""
+    """A video with sound, or a sound, of about 200 MB."""
     short, long = folder / f"short{suffix}", folder / f"upload{suffix}"
-    noise = "nullsrc=s=640x360:r=30:d=10,geq=random(1)*255:128:128"
-    sound = ["-f", "lavfi", "-i", "sine=440:d=10"]
-    codecs = ["-c:v", "libx264", "-preset", "ultrafast", "-b:v", "16M", "-pix_fmt", "yuv420p", "-c:a", "aac"]
-    ffmpeg("-f", "lavfi", "-i", noise, *sound, *codecs, str(short))
+    options = SOUNDS.get(suffix)
+    if options is None:
+        noise = "nullsrc=s=640x360:r=30:d=10,geq=random(1)*255:128:128"
+        video = ["-c:v", "libx264", "-preset", "ultrafast", "-b:v", "16M", "-pix_fmt", "yuv420p", "-bf", "0"]
+        codec = "libmp3lame" if suffix == ".avi" else "aac"
+        ffmpeg("-f", "lavfi", "-i", noise, "-f", "lavfi", "-i", "sine=440:d=10", *video, "-c:a", codec, str(short))
+    else:
+        noise = "anoisesrc=r=48000:a=0.5:d=60,aformat=channel_layouts=stereo"
+        ffmpeg("-f", "lavfi", "-i", noise, *options, str(short))
     repeats = max(0, round(UPLOAD_BYTES / short.stat().st_size) - 1)
-    ffmpeg("-stream_loop", str(repeats), "-i", str(short), "-c", "copy", str(long))
+    kept = ["-write_xing", "0"] if suffix == ".plain.mp3" else []
+    ffmpeg("-stream_loop", str(repeats), "-i", str(short), "-c", "copy", *kept, str(long))
     return long
 
 
@@ -102,15 +123,20 @@ def bare_concat(folder: Path) -> dict[str, float]:
 
 
 def measure_joins(sources: Sequence[Path], repeats: int) -> None:
+    for kind, tags in TAGS.items():
+        measure_join(kind, tags, sources, repeats)
+
+
+def measure_join(kind: str, tags: str, sources: Sequence[Path], repeats: int) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        make_clips(folder)
+        make_clips(folder, tags)
         rows: dict[str, list[dict[str, float]]] = {str(source): [] for source in sources} | {"bare ffmpeg": []}
         for _ in range(repeats):
             for source in sources:
                 rows[str(source)].append(run(JOIN, source, name))
             rows["bare ffmpeg"].append(bare_concat(folder))
-        print(f"joining {CLIPS} clips of {CLIP_S} s by stream copy, median of {repeats}")
+        print(f"joining {CLIPS} {kind} clips of {CLIP_S} s by stream copy, median of {repeats}")
         for title, found in rows.items():
             wall_s, cpu_s = (statistics.median(row[key] for row in found) for key in ("wall_s", "cpu_s"))
             print(f"  {title}: {wall_s:.3f} s, {cpu_s:.3f} s of CPU in children")
@@ -118,7 +144,7 @@ def measure_joins(sources: Sequence[Path], repeats: int) -> None:
 
 def measure_probes(sources: Sequence[Path], repeats: int) -> None:
     with tempfile.TemporaryDirectory() as name:
-        for suffix in (".mp4", ".mkv"):
+        for suffix in (".mp4", ".mkv", ".avi", *SOUNDS):
             upload = make_upload(Path(name), suffix)
             size_bytes = upload.stat().st_size
             print(f"probing a {suffix} of {size_bytes / 1e6:.0f} MB")

@@ -1,12 +1,16 @@
 """Thousands of readers of streams in one thread: counts events, and notes how late some of them were."""
 
+import re
 import selectors
 import socket
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 SentAt = Callable[[bytes], float | None]
 """When the event in these bytes was sent, in seconds since the epoch."""
+
+_STEP = re.compile(rb'"step":([0-9]+)')
 
 
 class Readers:
@@ -16,7 +20,9 @@ class Readers:
     """
 
     def __init__(self, port: int, *, greeting: bytes, marker: bytes, sent_at: SentAt) -> None:
-        self.events = 0
+        self.events_by_stream: Counter[int] = Counter()
+        self.newest_by_stream: dict[int, int] = {}
+        """The step of the last event, of the streams that had any."""
         self.greeted = 0
         self.latencies_s: list[float] = []
         self.sockets: list[socket.socket] = []
@@ -25,6 +31,14 @@ class Readers:
         self._marker = marker
         self._sent_at = sent_at
         self._selector = selectors.EpollSelector()
+
+    @property
+    def events(self) -> int:
+        return self.events_by_stream.total()
+
+    def forget_events(self) -> None:
+        self.events_by_stream.clear()
+        self.newest_by_stream.clear()
 
     def open(self, paths: Sequence[str], longest_s: float = 300) -> None:
         """Returns when the server has greeted all of them."""
@@ -51,7 +65,9 @@ class Readers:
                 raise RuntimeError("the server closed a stream")
             self.greeted += data.count(self._greeting)
             if events := data.count(self._marker):
-                self.events += events
+                self.events_by_stream[key.fd] += events
+                if steps := _STEP.findall(data):
+                    self.newest_by_stream[key.fd] = int(steps[-1])
                 if (sent_s := self._sent_at(data)) is not None:
                     self.latencies_s.append(time.time() - sent_s)
 

@@ -22,7 +22,7 @@ from typing import Any
 
 import psutil
 import redis
-from figures import cpu_s, percentiles, pss_bytes
+from figures import cpu_s, deliveries, percentiles, pss_bytes
 from servers import redis_server
 from sides import Side, nchan_side, phoenix_side, sent_at
 
@@ -54,7 +54,8 @@ def measure_delivery(side: Side, load: Load, redis_process: psutil.Process) -> d
     before_s = cpu_s(side.process)
     readers.pump_for(5)
     idle_share = (cpu_s(side.process) - before_s) / 5
-    readers.events, before_s, redis_before_s = 0, cpu_s(side.process), cpu_s(redis_process)
+    readers.forget_events()
+    before_s, redis_before_s = cpu_s(side.process), cpu_s(redis_process)
     for step in range(1, load.rounds + 1):
         next_s = time.monotonic() + load.interval_s
         side.publish(load.channels, step, readers)
@@ -63,10 +64,11 @@ def measure_delivery(side: Side, load: Load, redis_process: psutil.Process) -> d
     cpu_used_s, redis_cpu_used_s = cpu_s(side.process) - before_s, cpu_s(redis_process) - redis_before_s
     readers.close()
     events = max(readers.events, 1)
+    streams = load.channels * load.watchers
     return {
         "us_per_event": round(cpu_used_s / events * 1e6, 1),
         "redis_us_per_event": round(redis_cpu_used_s / events * 1e6, 1),
-        "delivered_share": round(readers.events / (load.channels * load.watchers * load.rounds), 3),
+        **deliveries(readers.events_by_stream, readers.newest_by_stream, streams=streams, rounds=load.rounds),
         "idle_share_of_a_core": round(idle_share, 3),
         **percentiles(readers.latencies_s),
     }

@@ -12,10 +12,9 @@ from pathlib import Path
 
 import psutil
 
-from fixtures import child_processes
-
 sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
 
+from fixtures import child_processes
 
 NCHAN = """
 load_module /usr/lib/nginx/modules/ngx_nchan_module.so;
@@ -48,9 +47,13 @@ def redis_server(folder: Path) -> Iterator[tuple[psutil.Process, str]]:
 
 
 @contextmanager
-def phoenix_replica(folder: Path, redis_url: str) -> Iterator[tuple[psutil.Process, int]]:
+def phoenix_replica(
+    folder: Path, redis_url: str, *, source: Path | None = None
+) -> Iterator[tuple[psutil.Process, int]]:
+    """A replica on SQLite. `source`: the checkout of the version to run; this one if None."""
     environment = {
         **os.environ,
+        **({"PYTHONPATH": str(source / "src")} if source else {}),
         "PHOENIX_DATA_DIR": str(folder),
         "REDIS_URL": f"{redis_url}/0",
         "PHOENIX_LOG__LEVEL": "WARNING",

@@ -20,12 +20,12 @@ from figures import cpu_s
 from sqlalchemy import text
 
 from clients import Readers
-from faults.cluster import Cluster, run_cluster, wait_until
 from phoenix.db.engine import open_engine
 from phoenix.settings import DatabaseSettings
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
 
+from faults.cluster import Cluster, run_cluster, wait_until
 
 _IDLE_S = 10
 # PostgreSQL's counters lag behind by about a second.

@@ -21,7 +21,10 @@ def upgrade() -> None:
         sa.Column("scopes", sa.JSON(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("last_used_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("expires_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("max_stored_bytes", sa.BigInteger(), nullable=True),
         sa.Column("revoked_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("purged_at", sa.DateTime(timezone=True), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("api_keys_pkey")),
     )
     op.create_table(
@@ -92,10 +95,13 @@ def upgrade() -> None:
         sa.Column("height", sa.Integer(), nullable=False),
         sa.Column("num_frames", sa.Integer(), nullable=False),
         sa.Column("steps", sa.Integer(), nullable=False),
+        sa.Column("postprocessing", sa.String(), nullable=False),
         sa.Column("total_s_per_weight", sa.Float(), nullable=False),
         sa.Column("finish_s_per_weight", sa.Float(), nullable=False),
         sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
-        sa.PrimaryKeyConstraint("model", "width", "height", "num_frames", "steps", name=op.f("duration_stats_pkey")),
+        sa.PrimaryKeyConstraint(
+            "model", "width", "height", "num_frames", "steps", "postprocessing", name=op.f("duration_stats_pkey")
+        ),
     )
     with op.batch_alter_table("duration_stats", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("duration_stats_updated_at_idx"), ["updated_at"], unique=False)
@@ -140,6 +146,8 @@ def upgrade() -> None:
         sa.Column("serves", sa.JSON(), nullable=False),
         sa.Column("memory_used_bytes", sa.BigInteger(), nullable=True),
         sa.Column("memory_total_bytes", sa.BigInteger(), nullable=True),
+        sa.Column("host_memory_used_bytes", sa.BigInteger(), nullable=True),
+        sa.Column("host_memory_budget_bytes", sa.BigInteger(), nullable=True),
         sa.Column("started_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("seen_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
@@ -161,12 +169,14 @@ def upgrade() -> None:
         sa.Column("sha256", sa.String(), nullable=False),
         sa.Column("info", sa.JSON(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("last_used_at", sa.DateTime(timezone=True), nullable=True),
         sa.ForeignKeyConstraint(["job_id"], ["jobs.id"], name=op.f("artifacts_job_id_fkey"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("id", name=op.f("artifacts_pkey")),
     )
     with op.batch_alter_table("artifacts", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("artifacts_job_id_idx"), ["job_id"], unique=False)
         batch_op.create_index(batch_op.f("artifacts_owner_id_id_idx"), ["owner_id", "id"], unique=False)
+        batch_op.create_index(batch_op.f("artifacts_owner_id_size_bytes_idx"), ["owner_id", "size_bytes"], unique=False)
 
     op.create_table(
         "events",
@@ -192,6 +202,7 @@ def upgrade() -> None:
         sa.Column("queue", sa.String(), nullable=False),
         sa.Column("state", sa.Text(), nullable=False),
         sa.Column("weight", sa.Float(), nullable=False),
+        sa.Column("prerequisites", sa.JSON(), nullable=False),
         sa.Column("attempt", sa.Integer(), nullable=False),
         sa.Column("dispatch_seq", sa.Integer(), nullable=False),
         sa.Column("crashes", sa.Integer(), nullable=False),
@@ -210,6 +221,7 @@ def upgrade() -> None:
         sa.Column("error", sa.JSON(), nullable=True),
         sa.Column("timings", sa.JSON(), nullable=False),
         sa.Column("warnings", sa.JSON(), nullable=False),
+        sa.Column("made_with", sa.JSON(), nullable=False),
         sa.Column("started_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),
         sa.ForeignKeyConstraint(["job_id"], ["jobs.id"], name=op.f("tasks_job_id_fkey"), ondelete="CASCADE"),

@@ -1,13 +1,16 @@
-"""Starts child processes that end with their parent, and stops them."""
+"""Starts child processes that end with their parent, limits what they may use, and stops them."""
 
 import asyncio
 import ctypes
+import math
 import os
+import resource
 import signal
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 
 LIFELINE_VARIABLE = "PHOENIX_LIFELINE_FD"
 """In a child's environment: the descriptor of a pipe that closes when the parent ends."""
@@ -24,6 +27,51 @@ def die_with_parent() -> None:
     """
     if _libc is not None:
         _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+@dataclass(frozen=True)
+class ResourceLimits:
+    """What the kernel allows to one child process. No child writes a core dump.
+
+    `cpu_s` counts the seconds of all threads together. `file_bytes` limits each file, not their sum.
+    """
+
+    memory_bytes: int
+    file_bytes: int
+    cpu_s: float
+    open_files: int
+
+    @property
+    def by_name(self) -> dict[str, int]:
+        """The values for `setrlimit`, by the names of its constants without RLIMIT_.
+
+        Memory is limited by DATA, which counts what a process can write to. The address space also has reserves that
+        nothing uses, 64 MB for each thread, and so it grows with the number of cores.
+        """
+        cpu_s = math.ceil(self.cpu_s)
+        return {
+            "DATA": self.memory_bytes,
+            "FSIZE": self.file_bytes,
+            "CPU": cpu_s,
+            "NOFILE": self.open_files,
+            "CORE": 0,
+        }
+
+    def apply_to(self, pid: int) -> None:
+        """Limits a child that runs already. Only has an effect on Linux, and where the system allows it.
+
+        A `preexec_fn` could limit the child earlier. But it runs between fork and exec, where Python code can wait
+        forever for a lock of another thread. The kernel counts what the child has used before the call too.
+        """
+        if sys.platform != "linux":
+            return
+        for name, value in self.by_name.items():
+            kind: int = getattr(resource, f"RLIMIT_{name}")
+            # ProcessLookupError: the child has ended. PermissionError: a sandbox forbids the call.
+            with suppress(ProcessLookupError, PermissionError):
+                _, allowed = resource.prlimit(pid, kind)
+                lowest = value if allowed == resource.RLIM_INFINITY else min(value, allowed)
+                resource.prlimit(pid, kind, (lowest, lowest))
 
 
 async def spawn(
@@ -91,3 +139,15 @@ class _Lifeline:
 
 
 _lifeline = _Lifeline()
+
+
+async def output_of(*argv: str) -> str:
+    """What a program prints. The program ends with the command."""
+    process = await asyncio.create_subprocess_exec(
+        *argv, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL
+    )
+    try:
+        output, _ = await process.communicate()
+    finally:
+        await stop_process(process, grace_s=0)
+    return output.decode(errors="replace")

@@ -5,8 +5,10 @@
     │   ├── InvalidRequest      one or more field errors, each with its pointer
     │   │   └── MalformedRequest    the request cannot be read: broken JSON, an unknown cursor
     │   ├── Unauthenticated, Forbidden, NotFound, Conflict, PreconditionFailed, Gone
+    │   │   KeyExpired is an Unauthenticated, ArtifactInUse a Conflict
+    │   ├── StorageQuotaExceeded    the key stores too much
     │   ├── PayloadTooLarge, UnsupportedMedia
-    │   └── RateLimited, QueueFull, Unavailable     try again later
+    │   └── RateLimited (TooManyTransfers), QueueFull, Unavailable, StorageFull     try again later
     └── TaskFailed              a task of an accepted job failed; becomes the job's `error`
 
 The first line of a class's docstring is the default message of its errors.
@@ -23,17 +25,22 @@ class ProblemCode(StrEnum):
 
     INVALID_REQUEST = "INVALID_REQUEST"
     UNAUTHENTICATED = "UNAUTHENTICATED"
+    KEY_EXPIRED = "KEY_EXPIRED"
     FORBIDDEN = "FORBIDDEN"
     NOT_FOUND = "NOT_FOUND"
     CONFLICT = "CONFLICT"
+    ARTIFACT_IN_USE = "ARTIFACT_IN_USE"
     PRECONDITION_FAILED = "PRECONDITION_FAILED"
     GONE = "GONE"
     PAYLOAD_TOO_LARGE = "PAYLOAD_TOO_LARGE"
     UNSUPPORTED_MEDIA = "UNSUPPORTED_MEDIA"
+    STORAGE_QUOTA_EXCEEDED = "STORAGE_QUOTA_EXCEEDED"
     RATE_LIMITED = "RATE_LIMITED"
+    TOO_MANY_TRANSFERS = "TOO_MANY_TRANSFERS"
     QUEUE_FULL = "QUEUE_FULL"
     IDEMPOTENCY_MISMATCH = "IDEMPOTENCY_MISMATCH"
     UNAVAILABLE = "UNAVAILABLE"
+    STORAGE_FULL = "STORAGE_FULL"
     INTERNAL = "INTERNAL"
 
 
@@ -49,7 +56,9 @@ class FailureCode(StrEnum):
     UPSTREAM_RATE_LIMITED = "UPSTREAM_RATE_LIMITED"
     MODERATED = "MODERATED"
     MEDIA_INVALID = "MEDIA_INVALID"
+    MEDIA_LIMIT = "MEDIA_LIMIT"
     STORAGE_FAILED = "STORAGE_FAILED"
+    STORAGE_FULL = "STORAGE_FULL"
     CANCELED = "CANCELED"
 
 
@@ -60,6 +69,7 @@ class Stage(StrEnum):
     TEXT = "text"
     DENOISE = "denoise"
     DECODE = "decode"
+    POSTPROCESS = "postprocess"
     ENCODE = "encode"
     UPLOAD = "upload"
     FETCH = "fetch"
@@ -93,6 +103,10 @@ class RequestError(PhoenixError):
     """The request cannot be carried out."""
 
     code = ProblemCode.INTERNAL
+    policies: tuple[str, ...] = ()
+    """Names of the limits that are used up."""
+    job_ids: tuple[str, ...] = ()
+    """The jobs that stand in the way."""
 
     def __init__(
         self, detail: str | None = None, *, field_errors: Sequence[FieldError] = (), retry_after_s: int | None = None
@@ -125,6 +139,12 @@ class Unauthenticated(RequestError):
     code = ProblemCode.UNAUTHENTICATED
 
 
+class KeyExpired(Unauthenticated):
+    """This API key has expired."""
+
+    code = ProblemCode.KEY_EXPIRED
+
+
 class Forbidden(RequestError):
     """This API key does not allow the request."""
 
@@ -141,6 +161,16 @@ class Conflict(RequestError):
     """The state of the resource does not allow this now."""
 
     code = ProblemCode.CONFLICT
+
+
+class ArtifactInUse(Conflict):
+    """A job needs this file."""
+
+    code = ProblemCode.ARTIFACT_IN_USE
+
+    def __init__(self, detail: str | None = None, *, job_ids: Sequence[str] = ()) -> None:
+        super().__init__(detail)
+        self.job_ids = tuple(job_ids)
 
 
 class PreconditionFailed(RequestError):
@@ -173,6 +203,13 @@ class UnsupportedMedia(RequestError):
     code = ProblemCode.UNSUPPORTED_MEDIA
 
 
+class StorageQuotaExceeded(RequestError):
+    """This key stores as much as it may; delete files to go on."""
+
+    code = ProblemCode.STORAGE_QUOTA_EXCEEDED
+    policies = ("stored-bytes",)
+
+
 class RateLimited(RequestError):
     """Too many requests for this key; wait for Retry-After."""
 
@@ -184,6 +221,12 @@ class RateLimited(RequestError):
         """`policies`: names of the limits that are used up."""
         super().__init__(detail, retry_after_s=retry_after_s)
         self.policies = tuple(policies)
+
+
+class TooManyTransfers(RateLimited):
+    """Too many downloads or uploads at a time; wait until one of them has ended."""
+
+    code = ProblemCode.TOO_MANY_TRANSFERS
 
 
 class QueueFull(RequestError):
@@ -198,6 +241,12 @@ class Unavailable(RequestError):
     code = ProblemCode.UNAVAILABLE
 
 
+class StorageFull(Unavailable):
+    """A disk that this server needs is full; delete jobs or uploads, or make room on it."""
+
+    code = ProblemCode.STORAGE_FULL
+
+
 class SchemaOutdated(Unavailable):
     """The database lacks tables or columns: run `phoenix db upgrade`, or remake it if an earlier checkout made it."""
 
@@ -209,7 +258,7 @@ class NewerVersionError(Unavailable):
 class TaskFailed(PhoenixError):
     """A task of an accepted job failed.
 
-    `retriable`: whether another attempt of the same task can succeed. True for a full disk or a crashed encoder, False
+    `retriable`: whether another attempt of the same task can succeed. True for a full store or a crashed encoder, False
     for a moderated prompt or a broken audio file.
     """
 
@@ -218,3 +267,8 @@ class TaskFailed(PhoenixError):
         self.code = code
         self.stage = stage
         self.retriable = retriable
+
+
+def no_space(detail: str, *, stage: Stage) -> TaskFailed:
+    """The failure for a task that found no space for its files. The task waits for space, and its job does not fail."""
+    return TaskFailed(FailureCode.STORAGE_FULL, detail, stage=stage, retriable=True)

@@ -3,11 +3,13 @@
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from redis.asyncio import Redis
 
-from phoenix.catalog.model import Catalog, load_catalog
-from phoenix.db import Database, SecretCipher, database_url, open_engine
+from phoenix.catalog.catalog import Catalog, load_catalog
+from phoenix.db import Ballast, Database, SecretCipher, database_url, open_engine
+from phoenix.db.engine import find_sqlite_file
 from phoenix.events.publisher import EventPublisher
 from phoenix.events.pubsub.channels import Channels
 from phoenix.events.pubsub.redis_client import open_redis
@@ -17,7 +19,8 @@ from phoenix.jobs.submission.admission_control import QueueCapacity
 from phoenix.queues.arq_queue import ArqTaskQueue
 from phoenix.queues.queue import TaskQueue
 from phoenix.settings import Settings
-from phoenix.storage.store import ArtifactStore, open_store
+from phoenix.storage.reserve import StorageReserve
+from phoenix.storage.store import ArtifactStore, find_local_folder, open_store
 
 LOCAL_REDIS_URL = "redis://127.0.0.1:6379/0"
 
@@ -34,6 +37,7 @@ class Services:
     publisher: EventPublisher
     queue: TaskQueue
     store: ArtifactStore
+    reserve: StorageReserve
     queue_positions: QueuePositions
     queue_capacity: QueueCapacity = field(default_factory=QueueCapacity)
 
@@ -55,8 +59,11 @@ async def open_services(settings: Settings, *, kept_connections: int | None = No
         post_commit = PostCommitPublisher(redis=redis, channels=channels, publisher=publisher, store=store)
         database = open_database(settings, post_commit, kept_connections=kept_connections)
         stack.push_async_callback(database.close)
-        queue_positions = QueuePositions(database, clips_per_key=settings.limits.running_clips_per_key)
-        yield Services(settings, catalog, database, redis, channels, publisher, queue, store, queue_positions)
+        reserve = open_reserve(settings)
+        queue_positions = QueuePositions(
+            database, clips_per_key=settings.limits.running_clips_per_key, find_shortage=reserve.find_shortage
+        )
+        yield Services(settings, catalog, database, redis, channels, publisher, queue, store, reserve, queue_positions)
 
 
 def open_database(
@@ -66,7 +73,21 @@ def open_database(
     url = database_url(settings.database, settings.data_dir)
     engine = open_engine(url, settings.database, kept_connections=kept_connections)
     cipher = SecretCipher([key.get_secret_value() for key in settings.database.encryption_keys])
-    return Database(engine, post_commit, cipher) if post_commit else Database(engine, cipher=cipher)
+    file = find_sqlite_file(url)
+    ballast = Ballast(file) if file else None
+    if post_commit is None:
+        return Database(engine, cipher=cipher, ballast=ballast)
+    return Database(engine, post_commit, cipher, ballast)
+
+
+def open_reserve(settings: Settings) -> StorageReserve:
+    """The reserve of the disks that this process can see: of a folder store, and of a SQLite file."""
+    file = find_sqlite_file(database_url(settings.database, settings.data_dir))
+    folders: dict[str, Path] = {"database": file.parent} if file else {}
+    store = find_local_folder(settings.storage, default_folder=settings.data_dir / "artifacts")
+    if store is not None:
+        folders["storage"] = store
+    return StorageReserve(folders, settings.storage.reserve_bytes)
 
 
 def redis_url(settings: Settings) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, JpegImagePlugin
 
 FORMATS = ("PNG", "JPEG", "WEBP", "HEIF", "AVIF", "TIFF", "BMP", "GIF")
 """The formats that are opened, by the names of Pillow."""
@@ -16,6 +16,9 @@ FORMATS = ("PNG", "JPEG", "WEBP", "HEIF", "AVIF", "TIFF", "BMP", "GIF")
 _MODES = ("1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "I;16", "I;16L", "I;16B")
 MATTE = (255, 255, 255)
 """The ground behind a transparent picture. The colours that transparent pixels hide are often garbage."""
+
+# Pillow's own limit is below the pictures of phones. The size of an upload is checked before anything decodes it.
+Image.MAX_IMAGE_PIXELS = None
 
 _ORIENTATION_TAG = 0x0112
 # Raw pictures in the format TIFF begin with a thumbnail, and only their maker's software reads the rest.
@@ -31,12 +34,15 @@ _TRANSPOSES = {
 }
 
 
-def open_picture(path: Path) -> Image.Image:
+def open_picture(path: Path, least_px: int | None = None) -> Image.Image:
     """Returns the first picture of a file as RGB of 8 bits in sRGB, upright, over `MATTE` where it is transparent.
 
-    Raises `OSError`, `ValueError`, `SyntaxError` or `PIL.Image.DecompressionBombError` if it cannot be read.
+    Both sides of the result have at least `least_px` pixels, unless the picture is smaller; a large JPEG is decoded at
+    a smaller scale. Raises `OSError`, `ValueError` or `SyntaxError` if it cannot be read.
     """
     with open_header(path) as picture:
+        if least_px is not None:
+            shrink(picture, least_px)
         load_pixels(picture)
         profile = picture.info.get("icc_profile")
         return _over_matte(_in_srgb(_in_plain_channels(_in_8_bits(_upright(picture))), profile))
@@ -56,6 +62,17 @@ def open_header(path: Path) -> Image.Image:
     return Image.open(path, formats=FORMATS if is_in_boxes else [name for name in FORMATS if name != "HEIF"])
 
 
+def can_shrink(picture: Image.Image) -> bool:
+    """Returns whether `shrink` saves memory. All of a progressive JPEG is in memory before its first pixel."""
+    return isinstance(picture, JpegImagePlugin.JpegImageFile) and "progressive" not in picture.info
+
+
+def shrink(picture: Image.Image, least_px: int) -> None:
+    """Sets the scale at which a JPEG is decoded: 1/2, 1/4 or 1/8, if both sides keep at least `least_px` pixels."""
+    if isinstance(picture, JpegImagePlugin.JpegImageFile):
+        picture.draft(None, (least_px, least_px))
+
+
 class UnsupportedPicture(ValueError):
     """The picture is of a kind that is not converted. The message may be shown to its sender."""
 
@@ -70,9 +87,9 @@ def load_pixels(picture: Image.Image) -> None:
     picture.load()
 
 
-def shown_size(picture: Image.Image) -> tuple[int, int]:
-    """Returns the width and height of a loaded picture as shown by a viewer: cameras store rotated pictures."""
-    return (picture.height, picture.width) if _orientation_of(picture) >= 5 else picture.size
+def shown_size(picture: Image.Image, size: tuple[int, int]) -> tuple[int, int]:
+    """Returns how a viewer shows the stored width and height of a loaded picture: cameras store rotated pictures."""
+    return (size[1], size[0]) if _orientation_of(picture) >= 5 else size
 
 
 def _orientation_of(picture: Image.Image) -> int:

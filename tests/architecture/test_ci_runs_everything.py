@@ -1,5 +1,9 @@
-"""A skip in CI is a failure, unless a system package is missing: tried on test runs of their own."""
+"""A skip in CI is a failure, unless a system package is missing: tried on test runs of their own.
 
+And no test is left out.
+"""
+
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -7,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from fixtures import child_processes
-from fixtures.repository import REPOSITORY
+from fixtures.order_of_files import LONGEST
+from fixtures.repository import REPOSITORY, list_files
 
 
 def run_pytest(folder: Path, body: str, *, ci: bool) -> subprocess.CompletedProcess[str]:
@@ -45,3 +50,21 @@ def test_a_missing_system_package_and_an_expected_failure_are_let_through(tmp_pa
 
 def test_elsewhere_a_skip_is_a_skip(tmp_path: Path) -> None:
     assert run_pytest(tmp_path, SKIPS_A_TEST, ci=False).returncode == 0
+
+
+def test_ci_measures_the_coverage_of_exactly_those_tests_that_it_runs_in_no_other_step() -> None:
+    script = (REPOSITORY / ".ci" / "run").read_text()
+
+    left_out = re.findall(r"--ignore=(\S+)", script)
+    assert left_out == ["tests/unit"] == re.findall(r"COVERAGE_TESTS=(\S+)", script)
+
+
+def test_tests_that_need_system_packages_are_in_the_folder_that_test_e2e_collects() -> None:
+    marked = [path for path in list_files("tests/*.py") if "pytest.mark.e2e\n" in path.read_text()]
+
+    assert marked
+    assert [str(path) for path in marked if path.parent != REPOSITORY / "tests" / "e2e"] == []
+
+
+def test_the_files_that_come_first_are_there() -> None:
+    assert [file for file in LONGEST if not (REPOSITORY / file).is_file()] == []

@@ -1,17 +1,17 @@
 """What is imported is declared, and what is declared is pinned for the tests."""
 
 import ast
-import re
 import sys
 from collections.abc import Iterator
-from importlib.metadata import PackageNotFoundError, packages_distributions, requires, version
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from fixtures.repository import REPOSITORY, list_sources, read_pyproject
+from fixtures.pinned_versions import installed_closure, pins
+from fixtures.repository import list_sources, read_pyproject
 
 
 def declared() -> set[str]:
@@ -26,42 +26,6 @@ def imported_by(path: Path) -> Iterator[str]:
             yield from (alias.name.partition(".")[0] for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
             yield node.module.partition(".")[0]
-
-
-def pins(file: str = "constraints.txt") -> dict[str, Version]:
-    lines = (REPOSITORY / "tests" / file).read_text().splitlines()
-    matches = (re.fullmatch(r"([\w.-]+)==(\S+)", line) for line in lines)
-    return {canonicalize_name(match[1]): Version(match[2]) for match in matches if match}
-
-
-def installed_closure(root: str) -> dict[str, Version]:
-    """Every installed distribution that the root's requirements lead to, extras followed."""
-    found: dict[str, Version] = {}
-    waiting = [(Requirement(root), "")]
-    seen: set[tuple[str, str]] = set()
-    while waiting:
-        requirement, _ = waiting.pop()
-        name = canonicalize_name(requirement.name)
-        for extra in requirement.extras or {""}:
-            if (name, extra) in seen:
-                continue
-            seen.add((name, extra))
-            try:
-                found[name] = Version(Version(version(name)).public)
-            except PackageNotFoundError:
-                continue
-            waiting += [(each, extra) for each in direct_requirements(name, extra)]
-    return found
-
-
-def direct_requirements(name: str, extra: str) -> Iterator[Requirement]:
-    # A CUDA build of torch brings exact pins of its own for two dozen libraries, which a CPU build does not have.
-    if name == "torch":
-        return
-    for line in requires(name) or []:
-        requirement = Requirement(line)
-        if requirement.marker is None or requirement.marker.evaluate({"extra": extra}):
-            yield requirement
 
 
 def test_every_imported_library_is_declared() -> None:

@@ -127,7 +127,9 @@ def is_command(name: str, subcommand: str = "") -> bool:
     if command is None:
         return False
     # What follows a command without subcommands is an argument of it, or the next word of the sentence.
-    return not hasattr(command, "commands") or subcommand in command.commands
+    if not hasattr(command, "commands"):
+        return True
+    return subcommand in command.commands or (not subcommand and command.invoke_without_command)
 
 
 def test_every_decision_has_its_five_parts() -> None:

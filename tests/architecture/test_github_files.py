@@ -15,9 +15,9 @@ WORKFLOWS = list_files(".github/workflows/*.yml")
 FORMS = [path for path in list_files(".github/ISSUE_TEMPLATE/*.yml") if path.name != "config.yml"]
 # A folder has dependencies of an ecosystem if it has one of these.
 MANIFESTS = {
-    "pip": ("pyproject.toml", "constraints.txt", "requirements.txt"),
+    "pip": ("pyproject.toml", "constraints.txt", "requirements.txt", "api.txt"),
     "npm": ("package.json",),
-    "docker": ("Dockerfile",),
+    "docker": ("Dockerfile", "postgres.yaml"),
     "docker-compose": ("compose.yaml",),
     "github-actions": (".github/workflows",),
 }
@@ -62,10 +62,23 @@ def test_a_checkout_leaves_no_credentials_behind(workflow: Path) -> None:
 
 
 @pytest.mark.parametrize("workflow", WORKFLOWS, ids=name_of)
-def test_every_action_is_pinned_to_a_major_version(workflow: Path) -> None:
-    used = [step["uses"] for step in steps_of(workflow) if "uses" in step]
+def test_every_action_is_pinned_to_a_commit_and_says_of_which_version(workflow: Path) -> None:
+    """A tag can be moved to other code, which would run with the rights of the job."""
+    used = re.findall(r"uses: ([^.\s].*)", workflow.read_text())
 
-    assert [action for action in used if not re.fullmatch(r"[\w-]+/[\w/-]+@(?:release/)?v\d+", action)] == []
+    assert used
+    assert [
+        action for action in used if not re.fullmatch(r"[\w-]+/[\w/-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", action)
+    ] == []
+
+
+def test_known_vulnerabilities_and_other_versions_are_looked_at_each_week() -> None:
+    workflow = read(GITHUB / "workflows" / "dependencies.yml")
+    commands = [step["run"] for step in steps_of(GITHUB / "workflows" / "dependencies.yml") if "run" in step]
+
+    assert workflow["on"]["schedule"]
+    assert commands == ["make audit", "make test-${{ matrix.versions }}"]
+    assert workflow["jobs"]["versions"]["strategy"]["matrix"]["versions"] == ["lowest", "newest"]
 
 
 @pytest.mark.parametrize("form", FORMS, ids=name_of)

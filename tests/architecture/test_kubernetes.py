@@ -27,7 +27,7 @@ from fixtures.kubernetes import (
 from fixtures.repository import REPOSITORY
 from phoenix import RELEASE
 from phoenix.api.app import create_app
-from phoenix.api.routes.health import CHECK_TIMEOUT_S
+from phoenix.api.health_checks import CHECK_TIMEOUT_S
 from phoenix.cli.app import app
 from phoenix.cli.embedded.stack import EXTRA_GRACE_S
 from phoenix.settings import UNPREFIXED_NAMES, Settings, load_settings
@@ -164,6 +164,17 @@ def test_a_pod_may_do_nothing_that_it_need_not(maker: Manifest) -> None:
             "readOnlyRootFilesystem": True,
             "capabilities": {"drop": ["ALL"]},
         }
+
+
+def test_every_container_has_a_limit_on_memory_and_no_capability() -> None:
+    pods = [each.body["spec"]["template"]["spec"] for each in MANIFESTS if "template" in each.body.get("spec", {})]
+    containers = [each for pod in pods for each in [*pod.get("initContainers", []), *pod["containers"]]]
+
+    assert {each["image"].partition(":")[0] for each in containers} >= {"postgres", "redis", "phoenix-api"}
+    for container in containers:
+        assert container["resources"]["limits"]["memory"], container["name"]
+        assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}, container["name"]
+        assert container["securityContext"]["readOnlyRootFilesystem"], container["name"]
 
 
 @pytest.mark.parametrize("maker", MAKERS, ids=str)
@@ -337,6 +348,7 @@ def test_the_ingress_says_what_the_nginx_that_is_tested_says() -> None:
         assert configured[f"proxy-{name}"] == templated[1], name
     assert configured["proxy-buffering"] == configured["proxy-request-buffering"] == "off"
     assert f"NGINX_MAX_BODY:-{configured['proxy-body-size']}" in compose
+    assert f"NGINX_PER_CLIENT:-{configured['limit-connections']}" in compose
     # The access log would have the query in it.
     assert configured["enable-access-log"] == "false"
 

@@ -15,6 +15,7 @@ ROLE_NAMES = {"__init__", "__main__", "errors", "tables", "options"}
 
 # Small files that one sibling imports, and why they stand alone all the same.
 SMALL_ON_PURPOSE: Mapping[str, str] = {
+    "phoenix.media.probe_child.ogg": "each container format is read in a file of its own",
     "phoenix.media.probe_child.pictures": "pictures and streams are read by different libraries",
 }
 

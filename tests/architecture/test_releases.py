@@ -79,6 +79,21 @@ def test_a_release_runs_the_checks_of_ci() -> None:
     assert JOBS["check"]["uses"] == "./.github/workflows/ci.yml"
 
 
+def test_a_release_is_audited_and_comes_with_a_list_of_its_contents() -> None:
+    commands = [step.get("run", "") for step in JOBS["packages"]["steps"]]
+    (create,) = [step["run"] for step in JOBS["publish-release"]["steps"] if "gh release create" in step.get("run", "")]
+
+    assert commands.index("make audit") < commands.index("make packages")
+    assert "make sbom" in commands
+    assert "artifacts/sbom/*" in create
+
+
+def test_what_is_published_is_signed() -> None:
+    for name in ("publish-images", "publish-release"):
+        assert any(step.get("uses", "").startswith("actions/attest@") for step in JOBS[name]["steps"]), name
+        assert {"id-token", "attestations"} <= JOBS[name]["permissions"].keys(), name
+
+
 def test_nothing_is_published_before_everything_is_checked() -> None:
     assert PUBLISHING
     for name in PUBLISHING:

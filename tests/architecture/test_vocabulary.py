@@ -5,6 +5,7 @@ import re
 import tokenize
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -53,12 +54,16 @@ def find_in_prose(text: str, words: Iterable[str]) -> Iterator[str]:
 
 def find_in_names(source: str, words: Iterable[str]) -> Iterator[str]:
     """Each name of the source with a banned word in it, as `line: name`. Names are split at `_` and case."""
-    banned = [re.split("[ _]", word) for word in words]
+    banned = frozenset(words)
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
-        if token.type == tokenize.NAME and token.string not in ALLOWED_NAMES:
-            parts = split_name(token.string)
-            if any(_has_run(parts, word) for word in banned):
-                yield f"{token.start[0]}: {token.string}"
+        if token.type == tokenize.NAME and token.string not in ALLOWED_NAMES and _is_banned(token.string, banned):
+            yield f"{token.start[0]}: {token.string}"
+
+
+@cache
+def _is_banned(name: str, words: frozenset[str]) -> bool:
+    parts = split_name(name)
+    return any(_has_run(parts, re.split("[ _]", word)) for word in words)
 
 
 def split_name(name: str) -> list[str]:

@@ -17,7 +17,6 @@ def test_the_document_is_valid(document: Path) -> None:
 
 
 @BOTH
-@pytest.mark.timeout(300)
 def test_redocly_finds_no_error(node_tools: Tools, document: Path, tmp_path: Path) -> None:
     said = node_tools.run("redocly", "lint", document, "--format=json", folder=tmp_path)
 
@@ -25,7 +24,6 @@ def test_redocly_finds_no_error(node_tools: Tools, document: Path, tmp_path: Pat
 
 
 @BOTH
-@pytest.mark.timeout(300)
 def test_spectral_finds_no_error(node_tools: Tools, document: Path, tmp_path: Path) -> None:
     ruleset = CLIENTS / ".spectral.yaml"
     said = node_tools.run(

@@ -12,7 +12,6 @@ from redis.asyncio import Redis
 from fixtures.client_tools import CLIENTS, Tools, last_json
 from fixtures.stream_fleet import TIMEOUT_S, StreamFleet
 
-pytestmark = pytest.mark.timeout(300)
 SCRIPT = "follow_with_eventsource.mjs"
 
 
@@ -51,7 +50,7 @@ async def test_a_job_is_followed_to_its_end_while_replicas_are_killed_and_restar
         await driver.hand_back(claimed)
     await until_followed(redis_client, job_id)
     await driver.finish(job_id)
-    seen = await asyncio.wait_for(following, 60)
+    seen = await asyncio.wait_for(following, TIMEOUT_S)
 
     assert seen["ids"] == list(range(1, len(seen["ids"]) + 1))
     assert seen["names"][-1] == "job.succeeded"

@@ -9,8 +9,6 @@ import pytest
 
 from fixtures.client_tools import CLIENTS, DOCUMENT, Tools, last_json, run
 
-pytestmark = pytest.mark.timeout(300)
-
 SCRIPTS = CLIENTS / "python"
 
 

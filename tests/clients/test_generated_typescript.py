@@ -8,8 +8,6 @@ import pytest
 
 from fixtures.client_tools import CLIENTS, DOCUMENT, Tools, last_json
 
-pytestmark = pytest.mark.timeout(300)
-
 
 @pytest.fixture(scope="module")
 def built(node_tools: Tools, tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -1,13 +1,16 @@
 """The dashboard in a real browser: a reel from the form to the player, under the page's own security policy."""
 
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from fixtures.chromium import Page
-from fixtures.up_process import PhoenixStarter, UpStarter
+from fixtures.stream_fleet import StreamFleet
+from fixtures.up_process import PhoenixStarter, UpProcess, UpStarter
 from phoenix.cli.embedded.listening import READY_LINE
-from phoenix.contract import ClipRequest, ReelRequest
+from phoenix.contract import PROMPT_CUT, ClipRequest, ClipWarning, ReelRequest
 
 pytestmark = pytest.mark.e2e
 
@@ -22,9 +25,16 @@ def click(button: str) -> str:
     return f"[...document.querySelectorAll('.actions button')].find(b => b.textContent === '{button}').click()"
 
 
-async def test_a_reel_goes_from_the_form_to_the_player(page: Page, start_up: UpStarter):
-    up = start_up(PHOENIX_ANIMATIC__SECONDS_PER_STEP="0.05")
-    await page.open(up.url)
+@pytest.fixture(scope="module")
+def paced_up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[UpProcess]:
+    """Slow enough for the progress of a clip to be seen."""
+    with closing(UpProcess(tmp_path_factory.mktemp("up"), PHOENIX_ANIMATIC__SECONDS_PER_STEP="0.05")) as up:
+        up.wait_until_ready()
+        yield up
+
+
+async def test_a_reel_goes_from_the_form_to_the_player(page: Page, paced_up: UpProcess):
+    await page.open(paced_up.url)
     await page.wait_until("document.getElementById('model').value")
     await page.evaluate(SUBMIT)
     await page.wait_until("document.querySelector('.clips [data-state=running] .fill')?.style.transform.length > 9")
@@ -72,9 +82,30 @@ async def test_with_a_key_a_video_is_fetched_when_somebody_wants_it(
     await page.wait_until("document.activeElement === document.querySelector('video')")
 
 
-async def test_the_faults_of_a_refusal_are_shown_at_the_form(page: Page, start_up: UpStarter):
-    up = start_up()
-    await page.open(up.url)
+CUT = ClipWarning(code=PROMPT_CUT, message="<i>93</i> tokens, 77 read.", encoder="text_encoder", tokens=93, limit=77)
+SHOWN_WARNINGS = "[...document.querySelectorAll('.warnings:not([hidden]) li')].map(line => line.textContent).join()"
+WARNED_CLIPS = "[...document.querySelectorAll('.clips li[data-warned=true] .unseen')].map(l => l.textContent).join()"
+
+
+async def test_a_warning_is_shown_at_its_clip_as_soon_as_the_clip_is_done_and_after_a_reload(
+    page: Page, stream_fleet: StreamFleet
+):
+    driver, url = stream_fleet.driver, stream_fleet.replicas[0].url
+    job_id = await driver.submit("a harbour", "the sea")
+    first = await driver.claim(job_id)
+    await page.open(url)
+    await page.wait_until("document.querySelector('.job[data-state=running]')")
+    await driver.succeed(first)
+    await driver.succeed(await driver.claim(job_id), warnings=(CUT,))
+    for _ in range(2):
+        await page.wait_until(f"{SHOWN_WARNINGS} === 'Clip 2: <i>93</i> tokens, 77 read.'")
+        assert await page.evaluate(WARNED_CLIPS) == "Clip 2, succeeded, with a warning: the sea"
+        await page.open(url)
+    assert page.complaints == []
+
+
+async def test_the_faults_of_a_refusal_are_shown_at_the_form(page: Page, paced_up: UpProcess):
+    await page.open(paced_up.url)
     await page.wait_until("document.getElementById('model').value")
     await page.evaluate(
         "document.getElementById('new').noValidate = true; document.getElementById('crossfade').value = 9"

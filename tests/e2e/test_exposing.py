@@ -16,7 +16,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from fixtures.nginx import free_port, start_nginx
+from fixtures.nginx import start_nginx
+from fixtures.ports import free_port
 from fixtures.repository import REPOSITORY
 from fixtures.up_process import PhoenixProcess, PhoenixStarter
 from phoenix.cli.embedded.listening import READY_LINE
@@ -44,8 +45,14 @@ class Exposed:
 
     up: PhoenixProcess
     port: int
-    key: str
+    url: str
+    """Of Phoenix itself, which only this machine reaches."""
+    keys: list[str]
     trusting: ssl.SSLContext
+
+    @property
+    def key(self) -> str:
+        return self.keys[0]
 
     def client(self) -> httpx.Client:
         transport = httpx.HTTPTransport(verify=self.trusting, local_address=OUTSIDE)
@@ -77,8 +84,8 @@ def exposed(start_phoenix: PhoenixStarter, tmp_path: Path) -> Iterator[Exposed]:
     settings = dict(line.split("=", 1) for line in SETTINGS.splitlines()) | {"PHOENIX_DATA_DIR": str(tmp_path / "data")}
     up = start_phoenix("up", "--port", "0", **settings)
     url = up.read_line().removeprefix(READY_LINE)
-    made = start_phoenix(*shlex.split(KEYS.splitlines()[0])[1:], **settings)
-    assert made.wait() == 0, made.log
+    made = [start_phoenix(*shlex.split(command)[1:], **settings) for command in KEYS.splitlines()]
+    assert [each.wait() for each in made] == [0, 0], [each.log for each in made]
     port = free_port()
     write_certificate(tmp_path / "phoenix.crt", tmp_path / "phoenix.key")
     server = SERVER.replace("/etc/nginx/", f"{tmp_path}/").replace("http://127.0.0.1:8080", url)
@@ -89,7 +96,7 @@ def exposed(start_phoenix: PhoenixStarter, tmp_path: Path) -> Iterator[Exposed]:
     around = f"pid {tmp_path}/nginx.pid;\nevents {{}}\nhttp {{\naccess_log off;\n{temporary}{server}}}\n"
     with start_nginx(tmp_path, around, port):
         trusting = ssl.create_default_context(cafile=tmp_path / "phoenix.crt")
-        yield Exposed(up, port, made.output().strip(), trusting)
+        yield Exposed(up, port, url, [each.output().strip() for each in made], trusting)
 
 
 def write_certificate(certificate: Path, key: Path) -> None:
@@ -127,6 +134,15 @@ def test_every_check_of_the_page_gives_the_status_that_it_names(exposed: Exposed
         if line["event"] == "request" and not line["path"].startswith("/health/ready")
     }
     assert clients == {OUTSIDE}
+
+
+def test_the_key_for_the_metrics_reads_them_at_the_replica_and_nothing_else(exposed: Exposed) -> None:
+    key = {"Authorization": f"Bearer {exposed.keys[1]}"}
+    with exposed.client() as outside, httpx.Client(base_url=exposed.url, trust_env=False) as inside:
+        at_the_replica = [inside.get(path, headers=key).status_code for path in ("/metrics", "/v1/jobs")]
+        through_the_proxy = outside.get("/metrics", headers=key | {"Host": NAME}, extensions={"sni_hostname": NAME})
+
+    assert (at_the_replica, through_the_proxy.status_code) == ([200, 403], 404)
 
 
 def test_a_page_of_the_public_name_gets_secure_cookies_and_links(exposed: Exposed) -> None:

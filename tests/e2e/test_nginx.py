@@ -25,7 +25,7 @@ def test_requests_spread_over_the_replicas(nginx: Nginx, replicas: Replicas) -> 
 @pytest.mark.parametrize("path", ["/v1/jobs/job_1/events", "/v1/events"])
 def test_each_event_arrives_before_the_next_one_is_sent(nginx: Nginx, replicas: Replicas, path: str) -> None:
     arrived: list[str] = []
-    with httpx.stream("GET", nginx.url + path, timeout=10) as stream:
+    with httpx.stream("GET", nginx.url + path, timeout=60) as stream:
         for line in stream.iter_lines():
             if line.startswith("id: "):
                 arrived.append(line)
@@ -147,6 +147,26 @@ def test_headers_that_are_too_long_are_refused_as_a_problem(nginx: Nginx) -> Non
 
     assert answer.status_code == 400
     assert answer.json()["code"] == "INVALID_REQUEST"
+
+
+def test_one_address_has_only_so_many_requests_at_a_time(replicas: Replicas, tmp_path: Path) -> None:
+    with (
+        run_nginx(tmp_path, [replicas[0].url], per_client=1) as nginx,
+        httpx.stream("GET", f"{nginx.url}/v1/events") as stream,
+    ):
+        lines = stream.iter_lines()
+        next(lines)
+        refused = httpx.get(f"{nginx.url}/v1/models")
+
+    assert (refused.status_code, refused.json()["code"]) == (429, "RATE_LIMITED")
+    assert refused.json()["violated-policies"] == ["connections"]
+    assert refused.headers["retry-after"] == "5"
+
+
+def test_nginx_waits_as_long_for_a_client_that_does_not_read_as_the_api() -> None:
+    template = (REPOSITORY / "deploy" / "nginx.conf.template").read_text()
+
+    assert f"send_timeout {Settings().limits.send_timeout_s:.0f}s;" in template
 
 
 def _only_request(replicas: Replicas) -> dict:

@@ -42,6 +42,13 @@ class Report:
         return frozenset(self.owners)
 
 
+def make_clips(count: int) -> list[Mapping[str, object]]:
+    """So many clips. Of three clips, each continues the clip before it."""
+    previous = [{"role": "first_frame", "source": {"previous_clip": True}}]
+    clips: list[Mapping[str, object]] = [{"prompt": f"clip {number}"} for number in range(count)]
+    return [clips[0], *({**clip, "conditions": previous} for clip in clips[1:])] if count == 3 else clips
+
+
 class Chaos:
     """Everything that happens is drawn from the seed; when exactly it happens depends on the machine."""
 
@@ -104,7 +111,7 @@ class Chaos:
         owner = self._random.choice(self.cluster.owners)
         body = {
             **TINY,
-            "clips": [{"prompt": f"clip {number}"} for number in range(self._random.randint(1, 3))],
+            "clips": make_clips(self._random.randint(1, 3)),
             "steps": self._random.randint(3, 12),
             "priority": self._random.choice(["low", "normal", "high"]),
             **({"soundtrack": {"artifact_id": self._sounds[owner]}} if self._random.random() < 0.1 else {}),

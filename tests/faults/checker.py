@@ -9,7 +9,7 @@ from itertools import pairwise
 
 from faults.history import History
 from phoenix.contract import TERMINAL_EVENT_TYPES, JobState
-from phoenix.jobs.lifecycle import AttemptEndState, TaskKind, TaskState
+from phoenix.jobs.lifecycle import AttemptEndState, TaskKind, TaskState, find_missing
 from phoenix.jobs.tables import ArtifactRow, AttemptRow, EventRow, JobRow, TaskRow
 from phoenix.jobs.webhooks.tables import WebhookDeliveryRow
 
@@ -182,6 +182,22 @@ def _a_job_succeeds_whole(story: JobStory) -> Iterator[str]:
         yield f"it is {story.row.state}, its output {story.row.output_artifact_id} instead of {output}"
 
 
+def _nothing_starts_before_its_prerequisites(story: JobStory) -> Iterator[str]:
+    tasks = [task.row for task in story.tasks]
+    for task in story.tasks:
+        missing = find_missing(task.row, tasks)
+        has_started = task.row.state in (TaskState.READY, TaskState.RUNNING, TaskState.SUCCEEDED, TaskState.FAILED)
+        if missing and has_started:
+            yield f"task {task.row.id} is {task.row.state} before tasks {missing} have succeeded"
+        if not missing and task.row.state is TaskState.BLOCKED:
+            yield f"task {task.row.id} is blocked, and waits for nothing"
+        before = [other.finished_at for other in tasks if other.position in task.row.prerequisites]
+        ready_at = max((finished_at for finished_at in before if finished_at), default=None)
+        for attempt in task.attempts:
+            if ready_at is not None and attempt.started_at < ready_at:
+                yield f"attempt {attempt.number} of task {task.row.id} began before its prerequisites had ended"
+
+
 def _it_is_assembled_once(story: JobStory) -> Iterator[str]:
     assemblies = [task.row.id for task in story.tasks if task.row.kind is TaskKind.ASSEMBLE]
     if len(assemblies) != (story.row.kind != "soundtrack"):
@@ -226,6 +242,7 @@ ALWAYS: Mapping[str, Check] = {
     "nothing succeeds twice": _nothing_succeeds_twice,
     "results are of the winning attempt": _results_are_of_the_winning_attempt,
     "a job succeeds whole": _a_job_succeeds_whole,
+    "prerequisites come first": _nothing_starts_before_its_prerequisites,
     "assembled once": _it_is_assembled_once,
     "a job ends with its tasks": _its_tasks_end_with_it,
     "something moves every open job": _something_moves_it,

@@ -62,7 +62,7 @@ class FaultyProxy:
         self._loop.close()
 
     def _call(self, work: Coroutine[Any, Any, Answer]) -> Answer:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout=10)
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout=60)
 
     async def _listen(self) -> asyncio.Server:
         return await asyncio.start_server(self._serve, self._address, 0)

@@ -96,10 +96,14 @@ def clean() -> History:
         queued_at=START,
         run_timeout_s=60,
     )
+    clip = task("clip", TaskKind.RENDER, 0, 2, "art_clip")
+    clip.finished_at = at(3)
+    film = task("film", TaskKind.ASSEMBLE, 1, 1, "art_film")
+    film.prerequisites = [0]
     kinds = ("job.queued", "job.started", "job.failed", "job.queued", "job.succeeded")
     return History(
         jobs=[job],
-        tasks=[task("clip", TaskKind.RENDER, 0, 2, "art_clip"), task("film", TaskKind.ASSEMBLE, 1, 1, "art_film")],
+        tasks=[clip, film],
         attempts=[
             attempt("clip", 1, 0, AttemptEndState.CRASHED),
             attempt("clip", 2, 2, AttemptEndState.SUCCEEDED),
@@ -194,6 +198,18 @@ def assemble_twice(history: History) -> None:
     history.tasks.append(task("film2", TaskKind.ASSEMBLE, 2, 0, ""))
 
 
+def start_before_the_clip(history: History) -> None:
+    history.tasks[0].state = TaskState.RUNNING
+
+
+def render_beside_the_clip(history: History) -> None:
+    history.attempts[2].started_at = at(2.5)
+
+
+def wait_for_nothing(history: History) -> None:
+    history.tasks[1].state = TaskState.BLOCKED
+
+
 def leave_a_task_open(history: History) -> None:
     history.tasks[0].state = TaskState.READY
 
@@ -229,6 +245,7 @@ BREAKS: dict[str, list[Callable[[History], None]]] = {
     "results are of the winning attempt": [publish_a_lost_attempt, publish_without_a_task, show_a_result_of_nothing],
     "a job succeeds whole": [succeed_without_a_clip, show_another_film],
     "assembled once": [assemble_twice],
+    "prerequisites come first": [start_before_the_clip, render_beside_the_clip, wait_for_nothing],
     "a job ends with its tasks": [leave_a_task_open],
     "something moves every open job": [get_stuck],
     "one webhook per event asked for": [lose_a_webhook, send_a_webhook_twice, send_what_nobody_asked_for],

@@ -1,4 +1,4 @@
-"""Half a minute of faults from one seed: nothing that was accepted is lost, stuck or done twice. CI runs more seeds."""
+"""Faults from one seed: nothing that was accepted is lost, stuck or done twice. `make faults` runs more of them."""
 
 from collections.abc import Iterator, Mapping
 
@@ -9,7 +9,7 @@ from faults.checker import describe
 from faults.cluster import Cluster, run_cluster
 from faults.sound import write_tone
 
-DURATION_S = 25
+DURATION_S = 15
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +24,6 @@ def sounds(cluster: Cluster) -> Mapping[str, str]:
     return upload_sounds(cluster, write_tone(cluster.folder / "tone.wav"))
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("seed", [1])
 def test_nothing_accepted_is_lost_stuck_or_done_twice(cluster: Cluster, sounds: Mapping[str, str], seed: int) -> None:
     cluster.heal()

@@ -18,7 +18,8 @@ from builders import RULE, claim_next, make_failure, submit_reel
 from fixtures.api import assert_problem, form_file, open_api, reel_body, until
 from fixtures.callers import GuardedApi, id_of, open_guarded_api
 from fixtures.redis_server import RedisServer
-from phoenix.api.rate_limits import OpenStreams, RateLimitPolicy, TokenBuckets
+from phoenix.api.open_slots import OpenPolicy, OpenSlots
+from phoenix.api.rate_limits import RateLimitPolicy, TokenBuckets
 from phoenix.db.unit_of_work import Database
 from phoenix.errors import QueueFull, RateLimited
 from phoenix.jobs.execution.task_completion import fail
@@ -297,8 +298,12 @@ async def test_a_full_queue_says_when_a_place_should_be_free(database: Database)
     assert (slow, await hint()) == (300, 30)
 
 
+def streams_of(per_key: int) -> OpenPolicy:
+    return OpenPolicy("streams", per_key, RateLimited)
+
+
 @asynccontextmanager
-async def holding(streams: OpenStreams, owner_id: str, count: int) -> AsyncIterator[None]:
+async def holding(streams: OpenSlots, owner_id: str, count: int) -> AsyncIterator[None]:
     async with AsyncExitStack() as stack:
         for _ in range(count):
             await stack.enter_async_context(streams.slot(owner_id))
@@ -306,7 +311,7 @@ async def holding(streams: OpenStreams, owner_id: str, count: int) -> AsyncItera
 
 
 async def test_streams_are_counted_over_all_replicas(redis_client: Redis) -> None:
-    one, other = (OpenStreams(redis_client, "t", per_key=3) for _ in range(2))
+    one, other = (OpenSlots(redis_client, "t", streams_of(3)) for _ in range(2))
 
     async with holding(one, "me", 2), holding(other, "me", 1):
         with pytest.raises(RateLimited) as caught:
@@ -320,7 +325,7 @@ async def test_streams_are_counted_over_all_replicas(redis_client: Redis) -> Non
 
 
 async def test_the_streams_of_a_lost_replica_are_forgotten(redis_client: Redis) -> None:
-    lost, other = (OpenStreams(redis_client, "t", per_key=1, lease_s=1) for _ in range(2))
+    lost, other = (OpenSlots(redis_client, "t", streams_of(1), lease_s=1) for _ in range(2))
     slot = lost.slot("me")
     await slot.__aenter__()
 
@@ -337,7 +342,7 @@ async def test_the_streams_of_a_lost_replica_are_forgotten(redis_client: Redis) 
 
 
 async def test_the_streams_of_a_live_replica_are_kept(redis_client: Redis) -> None:
-    streams = OpenStreams(redis_client, "t", per_key=1, lease_s=2)
+    streams = OpenSlots(redis_client, "t", streams_of(1), lease_s=2)
     async with streams.running(), streams.slot("me"):
         renewed = await redis_client.zrange("t:limit:streams:me", 0, -1, withscores=True)
 

@@ -76,6 +76,24 @@ async def test_the_memory_of_each_workers_device_is_reported(api: Api) -> None:
     }
 
 
+async def test_the_memory_that_models_use_of_each_workers_machine_is_reported(api: Api) -> None:
+    report = WorkerReport(
+        "wrk_gpu", "box", 1, "cuda:1", {"gpu": 1}, host_memory_used_bytes=5, host_memory_budget_bytes=9
+    )
+    async with api.services.database.write() as uow:
+        await record_heartbeat(uow, report, lease_s=60)
+    await api.register_worker("media")
+
+    seen = await scrape(api)
+
+    assert {key: value for key, value in seen.items() if key[0].startswith("phoenix_host_memory")} == {
+        ("phoenix_host_memory_used_bytes", ("box", "wrk_gpu")): 5,
+        ("phoenix_host_memory_budget_bytes", ("box", "wrk_gpu")): 9,
+    }
+    worker = (await api.http.get("/v1/workers")).json()["data"][0]
+    assert (worker["host_memory_used_bytes"], worker["host_memory_budget_bytes"]) == (5, 9)
+
+
 async def test_jobs_that_ended_stay_counted_when_they_are_deleted(api: Api) -> None:
     job = await api.submit()
     await api.http.post(f"/v1/jobs/{job['id']}/cancel")

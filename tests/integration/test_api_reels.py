@@ -16,6 +16,11 @@ from phoenix.settings import Settings
 NO_ARTIFACT = "art_" + "0" * 26
 
 
+def last_frame(artifact_id: str) -> dict[str, Any]:
+    """A role that the default model does not take."""
+    return {"role": "last_frame", "source": {"artifact_id": artifact_id}}
+
+
 async def count_rows(api: Api) -> int:
     async with api.services.database.read() as session:
         counts = [
@@ -125,14 +130,19 @@ async def test_all_faults_of_a_body_are_reported_at_once(api: Api) -> None:
 
 async def test_all_faults_that_the_model_and_the_artifacts_decide_are_reported_at_once(api: Api) -> None:
     body = {
-        "clips": [{"prompt": "a", "duration_s": 500}, {"prompt": "b", "image_artifact_id": NO_ARTIFACT}],
+        "clips": [{"prompt": "a", "duration_s": 500}, {"prompt": "b", "conditions": [last_frame(NO_ARTIFACT)]}],
         "steps": 1000,
         "soundtrack": {"artifact_id": NO_ARTIFACT},
     }
 
     problem = assert_problem(await api.http.post("/v1/reels", json=body), 422, "INVALID_REQUEST")
 
-    expected = {"/clips/0/duration_s", "/clips/1/image_artifact_id", "/soundtrack/artifact_id"}
+    expected = {
+        "/clips/0/duration_s",
+        "/clips/1/conditions/0/role",
+        "/clips/1/conditions/0/source/artifact_id",
+        "/soundtrack/artifact_id",
+    }
     assert expected <= set(pointers(problem))
 
 
@@ -244,13 +254,13 @@ async def test_a_soundtrack_job_shows_its_request_without_what_was_not_given(api
 
 
 async def test_errors_of_form_hide_no_errors_of_the_model_and_of_files(api: Api) -> None:
-    clips = [{"prompt": "a balloon", "image_artifact_id": "art_" + "0" * 26}, {"prompt": "the sea", "sed": 3}]
+    clips = [{"prompt": "a balloon", "conditions": [last_frame("art_" + "0" * 26)]}, {"prompt": "the sea", "sed": 3}]
     body = {"model": "animatic", "clips": clips, "fps": 999, "duration_s": 400, "webhook": {"url": "https://localhost"}}
 
     problem = assert_problem(await api.http.post("/v1/reels?dry_run=1", json=body), 422, "INVALID_REQUEST")
 
     form = ["/clips/1/sed", "/fps", "/query/dry_run"]
-    others = {"/clips/0/image_artifact_id", "/duration_s", "/webhook/url"}
+    others = {"/clips/0/conditions/0/role", "/clips/0/conditions/0/source/artifact_id", "/duration_s", "/webhook/url"}
     assert pointers(problem)[:3] == form
     assert set(pointers(problem)[3:]) == others
 

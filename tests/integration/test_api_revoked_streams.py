@@ -4,9 +4,12 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
+from typer.testing import CliRunner
 
 from fixtures.api import assert_problem, until
 from fixtures.callers import GuardedApi, open_guarded_api
+from phoenix.access.keys import ids_of
+from phoenix.cli.app import app
 from phoenix.settings import Settings
 
 # Nothing else would end a stream within the time of a test.
@@ -92,3 +95,43 @@ async def test_a_stream_ends_with_the_secret_that_opened_it_and_streams_of_the_n
     assert not kept.done()
     await beating.rotate(newest, hours=0)
     await asyncio.wait_for(kept, 100)
+
+
+@pytest.fixture
+async def patient(api_settings: Settings) -> AsyncIterator[GuardedApi]:
+    """No heartbeat within the time of a test."""
+    events = api_settings.events.model_copy(update={"heartbeat_s": 3600})
+    async with open_guarded_api(api_settings.model_copy(update={"events": events})) as opened:
+        yield opened
+
+
+@pytest.mark.parametrize("command", [("rotate", "--keep-old-for", "0"), ("revoke",), ("purge", "--yes")])
+async def test_the_command_that_ends_a_secret_ends_its_streams_before_the_next_heartbeat(
+    patient: GuardedApi, command: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = patient.api.services.settings
+    monkeypatch.setenv("PHOENIX_DATA_DIR", str(settings.data_dir))
+    monkeypatch.setenv("PHOENIX_REDIS__URL", str(settings.redis.url))
+    key = await patient.make_key()
+    following = asyncio.create_task(patient.client(key).http.get("/v1/events"))
+
+    async def is_open() -> bool:
+        return patient.api.state.hub.streams == 1
+
+    await until(is_open)
+    name, *options = command
+    done = await asyncio.to_thread(CliRunner().invoke, app, ["keys", name, ids_of(key)[0], *options])
+
+    assert done.exit_code == 0, done.output
+    await asyncio.wait_for(following, 100)
+
+
+async def test_a_key_is_revoked_while_redis_is_away(patient: GuardedApi, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PHOENIX_DATA_DIR", str(patient.api.services.settings.data_dir))
+    monkeypatch.setenv("PHOENIX_REDIS__URL", "redis://127.0.0.1:1/0")
+    key = await patient.make_key()
+
+    done = await asyncio.to_thread(CliRunner().invoke, app, ["keys", "revoke", ids_of(key)[0]])
+
+    assert (done.exit_code, "is revoked" in done.stdout) == (0, True)
+    assert_problem(await patient.client(key).http.get("/v1/jobs"), 401, "UNAUTHENTICATED")

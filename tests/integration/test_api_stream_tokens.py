@@ -17,7 +17,7 @@ ORIGIN = "https://app.example"
 async def guarded(api_settings: Settings) -> AsyncIterator[Api]:
     """Auth is required, and one origin is allowed."""
     changed = api_settings.api.model_copy(update={"cors_origins": (ORIGIN,)})
-    async with open_api(api_settings.model_copy(update={"api": changed})) as api:
+    async with open_api(api_settings.model_copy(update={"api": changed}), leads=False) as api:
         yield api
 
 
@@ -134,26 +134,26 @@ async def test_the_stream_of_all_jobs_starts_with_those_that_wait_and_a_cursor(a
     assert text.index("\nid: ") > text.rindex("event: snapshot")
 
 
-async def test_the_stream_of_a_waiting_job_reports_each_change_of_its_position(api: Api) -> None:
-    await api.register_worker(slots=0)
-    first, second = await api.submit(), await api.submit()
-    async with open_stream(api, f"/v1/jobs/{second['id']}/events") as stream:
+async def test_the_stream_of_a_waiting_job_reports_each_change_of_its_position(leading_api: Api) -> None:
+    await leading_api.register_worker(slots=0)
+    first, second = await leading_api.submit(), await leading_api.submit()
+    async with open_stream(leading_api, f"/v1/jobs/{second['id']}/events") as stream:
         await stream.until("event: snapshot")
-        assert (await claim_next(api.services.database)).job_id == first["id"]
+        assert (await claim_next(leading_api.services.database)).job_id == first["id"]
         await stream.until('"queue_position":0')
-        await api.http.post(f"/v1/jobs/{second['id']}/cancel")
+        await leading_api.http.post(f"/v1/jobs/{second['id']}/cancel")
         text = await stream.until_end()
 
     assert "event: job.queue\n" in text
 
 
-async def test_the_stream_of_a_running_job_reports_what_it_waits_for_until_it_goes_on(api: Api) -> None:
-    await api.register_worker("gpu")
-    job = await api.submit(soundtrack={"url": "https://example.com/a.mp3"})
-    await complete_next(api.services.database)
-    async with open_stream(api, f"/v1/jobs/{job['id']}/events") as stream:
+async def test_the_stream_of_a_running_job_reports_what_it_waits_for_until_it_goes_on(leading_api: Api) -> None:
+    await leading_api.register_worker("gpu")
+    job = await leading_api.submit(soundtrack={"url": "https://example.com/a.mp3"})
+    await complete_next(leading_api.services.database)
+    async with open_stream(leading_api, f"/v1/jobs/{job['id']}/events") as stream:
         await stream.until("event: job.queue\n")
         await stream.until('"waiting_reason":{"code":"NO_WORKER_FOR_QUEUE"')
-        await claim_next(api.services.database, "media")
+        await claim_next(leading_api.services.database, "media")
         await stream.until('"type":"job.queue","queue_position":null,"waiting_reason":null')
-        await api.http.post(f"/v1/jobs/{job['id']}/cancel")
+        await leading_api.http.post(f"/v1/jobs/{job['id']}/cancel")

@@ -119,7 +119,7 @@ async def test_a_truncated_mp3_is_refused(api: Api, media: MediaMaker, mp3_file:
 
 
 async def test_a_sound_of_five_hours_is_refused(api: Api, media: MediaMaker, temporary_folder: Path) -> None:
-    path = media.sound("long.flac", seconds=5 * 3600, source="anullsrc=r=8000:cl=mono")
+    path = media.sound("long.flac", seconds=5 * 3600, source="anullsrc=r=1000:cl=mono")
 
     assert "longer than 3600 s" in await refuse(api, path, temporary_folder)
 

@@ -1,5 +1,6 @@
 """`/v1/videos` as raw HTTP: forms and JSON, pages, files, and errors in OpenAI's shape on these routes only."""
 
+import re
 from io import BytesIO
 from typing import Any
 
@@ -186,7 +187,7 @@ async def test_a_picture_becomes_an_artifact_and_the_model_has_its_say(api: Api,
 
     assert response.status_code == 200, response.text
     job = await api.show("job_" + response.json()["id"].removeprefix("video_"))
-    artifact_id = job["request"]["clips"][0]["image_artifact_id"]
+    artifact_id = job["request"]["clips"][0]["conditions"][0]["source"]["artifact_id"]
     assert (await api.http.get(f"/v1/artifacts/{artifact_id}")).json()["filename"] == "p.png"
 
 
@@ -213,6 +214,50 @@ async def test_a_bad_request_names_the_field(
     api: Api, options: dict[str, Any], status: int, code: str, param: str | None
 ) -> None:
     assert_error(await api.http.post("/v1/videos", **options), status, code, param)
+
+
+NO_PICTURE = {"input_reference": ("x.png", b"no picture")}
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"files": form(prompt="a", size="1x1", seconds="500")}, ["size", "seconds"]),
+        ({"files": form(prompt=" ", size="1x1", seconds="500")}, ["prompt", "size", "seconds"]),
+        ({"files": form(prompt="a", steps="0", seconds="500")}, ["steps", "seconds"]),
+        ({"files": {**form(prompt=" ", size="1280x721"), **NO_PICTURE}}, ["prompt", "input_reference", "size"]),
+        (
+            {"json": {"prompt": "a", "clips": '[{"prompt": ""}, {"prompt": "b", "duration_s": 500}]'}},
+            ["clips.0.prompt", "seconds"],
+        ),
+        ({"json": {"prompt": "a", "seconds": 0, "model": "sora-2"}}, ["seconds", "model"]),
+    ],
+)
+async def test_all_faults_of_a_video_are_in_one_message(api: Api, options: dict[str, Any], named: list[str]) -> None:
+    error = assert_error(await api.http.post("/v1/videos", **options), 400, "invalid_request", named[0])
+
+    assert re.findall(r"(?:^|\. )([a-z_0-9.]+): ", error["message"]) == named
+
+
+@pytest.mark.parametrize("reference", ["file", "id"])
+async def test_a_first_frame_for_a_video_of_clips_is_refused(api: Api, png: bytes, reference: str) -> None:
+    clips, stored = '[{"prompt": "b"}]', {"file_id": "art_01kag3e9zq4f7w5m8x2c6b0n1d"}
+    of_file = {"files": {**form(prompt="a", clips=clips), "input_reference": ("p.png", png)}}
+    options = of_file if reference == "file" else {"json": {"prompt": "a", "clips": clips, "input_reference": stored}}
+
+    error = assert_error(await api.http.post("/v1/videos", **options), 400, "invalid_request", "input_reference")
+
+    assert "`conditions` of its own" in error["message"]
+    assert api.stored_files() == []
+
+
+async def test_a_picture_beside_a_fault_is_checked_and_not_stored(api: Api, png: bytes) -> None:
+    fields = {**form(prompt="a", seconds="0", model="wan-2.1-t2v-1.3b"), "input_reference": ("p.png", png)}
+
+    error = assert_error(await api.http.post("/v1/videos", files=fields), 400, "invalid_request", "seconds")
+
+    assert "input_reference: wan-2.1-t2v-1.3b takes no conditions" in error["message"]
+    assert api.stored_files() == []
 
 
 async def test_elsewhere_errors_stay_problems(api: Api) -> None:

@@ -7,6 +7,7 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy.engine import URL
 
+from fixtures.tiny_onnx import write_upscaler
 from phoenix.cli.doctor import (
     CHECKS,
     CheckStatus,
@@ -21,7 +22,7 @@ from phoenix.cli.doctor import (
 from phoenix.db.engine import database_url
 from phoenix.db.migrate import upgrade
 from phoenix.media.ffmpeg import MediaTools
-from phoenix.settings import DatabaseSettings, MediaSettings, RedisSettings, Settings, StorageSettings
+from phoenix.settings import DatabaseSettings, EngineSettings, MediaSettings, RedisSettings, Settings, StorageSettings
 
 
 def settings(folder: Path, **groups: object) -> Settings:
@@ -48,6 +49,17 @@ async def test_an_ffmpeg_that_is_not_there_is_missing(tmp_path: Path):
 async def test_an_ffmpeg_that_cannot_encode_is_missing(tmp_path: Path):
     found = await check_ffmpeg(settings(tmp_path, media=MediaSettings(ffmpeg="/bin/true")))
     assert (found.status, "libx264" in found.detail) == (CheckStatus.MISSING, True)
+
+
+async def test_an_encoder_that_does_not_work_here_is_missing_with_its_own_remedy(tmp_path: Path):
+    found = await finding("ffmpeg", settings(tmp_path, media=MediaSettings(encoder="nvenc")))
+    assert (found.status, "NVENC does not work here" in found.detail) == (CheckStatus.MISSING, True)
+    assert "PHOENIX_MEDIA__ENCODER" in found.remedy
+
+
+async def test_the_encoder_is_shown_with_the_reason(tmp_path: Path):
+    found = await finding("ffmpeg", settings(tmp_path, media=MediaSettings(encoder="auto")))
+    assert (found.status, "by libx264: NVENC does not work here" in found.detail) == (CheckStatus.OK, True)
 
 
 async def test_an_ffmpeg_that_cannot_crossfade_is_missing(tmp_path: Path, media_tools: MediaTools):
@@ -95,6 +107,18 @@ async def test_a_store_is_tried_and_left_as_it_was(tmp_path: Path):
     assert [path for path in store.rglob("*") if path.is_file()] == []
 
 
+async def test_a_disk_below_the_reserve_is_missing_space_and_the_remedy_deletes_jobs(tmp_path: Path):
+    found = await check_space(settings(tmp_path, storage=StorageSettings(reserve_bytes=2**62)))
+    assert found.status is CheckStatus.MISSING
+    assert "phoenix jobs delete" in found.remedy
+
+
+async def test_a_data_folder_that_takes_no_write_is_missing_with_the_reason():
+    found = await check_storage(Settings(data_dir=Path("/proc")))
+    assert found.status is CheckStatus.MISSING
+    assert found.detail.startswith("/proc cannot be written: ")
+
+
 async def test_a_bucket_without_a_key_is_missing_its_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delenv("AWS_ACCESS_KEY_ID", raising=False)
     monkeypatch.setenv("AWS_METADATA_ENDPOINT", "http://127.0.0.1:9")
@@ -121,3 +145,21 @@ async def test_a_bucket_that_refuses_a_key_is_reported_with_its_reason(tmp_path:
 
 async def test_free_space_is_reported_before_the_folder_exists(tmp_path: Path):
     assert "GiB free" in (await check_space(settings(tmp_path))).detail
+
+
+def with_upscaler(folder: Path, source: Path, factor: int) -> Settings:
+    file = folder / "catalog.toml"
+    file.write_text(f'[[upscalers]]\nid = "x2"\ntitle = "Two"\nsource = "{source.as_posix()}"\nfactor = {factor}\n')
+    return settings(folder, engine=EngineSettings(catalog_file=file))
+
+
+async def test_an_upscaler_that_can_be_used_is_named(tmp_path: Path):
+    found = await finding("upscalers", with_upscaler(tmp_path, write_upscaler(tmp_path / "x2.onnx"), 2))
+    assert (found.status, found.detail) == (CheckStatus.OK, "can be used: x2")
+
+
+async def test_an_upscaler_with_another_factor_than_its_entry_says_is_a_finding(tmp_path: Path):
+    found = await finding("upscalers", with_upscaler(tmp_path, write_upscaler(tmp_path / "x2.onnx"), 4))
+    assert found.status is CheckStatus.NOTE
+    assert found.detail.endswith("and its entry says factor 4; set factor to 2")
+    assert found.remedy

@@ -13,7 +13,7 @@ from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 from uvicorn.server import ServerState
 
-from phoenix.api.server.http_heads import MAX_HEAD_BYTES, BoundedHeads
+from phoenix.api.server.http_heads import MAX_HEAD_BYTES, MAX_PIPELINED, BoundedHeads
 
 
 async def application(scope: Scope, receive: Receive, send: Send) -> None:
@@ -59,12 +59,15 @@ class Connection:
 @asynccontextmanager
 async def connected(*, head_timeout_s: float = 60) -> AsyncIterator[Connection]:
     config = uvicorn.Config(application, log_config=None, access_log=False, lifespan="off")
+    state = ServerState()
     server = await asyncio.get_running_loop().create_server(
-        lambda: BoundedHeads(config, ServerState(), {}, head_timeout_s=head_timeout_s), "127.0.0.1", 0
+        lambda: BoundedHeads(config, state, {}, head_timeout_s=head_timeout_s), "127.0.0.1", 0
     )
     reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
     yield Connection(reader, writer)
     writer.close()
+    while state.connections:  # noqa: ASYNC110 - uvicorn has no event for it
+        await asyncio.sleep(0.005)
     server.close()
     await server.wait_closed()
 
@@ -162,7 +165,7 @@ async def test_a_body_may_take_longer_than_a_head() -> None:
 UPGRADE = b"GET /v1/events HTTP/1.1\r\nconnection: %s\r\nupgrade: %s\r\nsec-websocket-version: 13\r\n\r\n"
 
 
-@pytest.mark.parametrize("name", [b"websocket", b"WebSocket"])
+@pytest.mark.parametrize("name", [b"websocket", b"WebSocket", b"h2c, websocket"])
 async def test_a_websocket_is_refused_with_what_there_is_instead(name: bytes) -> None:
     async with connected() as connection:
         connection.writer.write(UPGRADE % (b"Upgrade", name))
@@ -190,3 +193,27 @@ async def test_what_is_not_http_is_refused(sent: bytes) -> None:
 
         assert_refused(await connection.answer(), 400)
         assert await connection.is_closed()
+
+
+async def test_more_requests_than_may_wait_on_a_connection_are_refused() -> None:
+    async with connected() as connection:
+        connection.writer.write(b"GET / HTTP/1.1\r\n\r\n" * (MAX_PIPELINED + 2))
+
+        assert_refused(await connection.answer(), 400)
+
+
+async def test_as_many_requests_as_may_wait_on_a_connection_are_answered_in_order() -> None:
+    async with connected() as connection:
+        connection.writer.write(b"".join(b"GET /%d HTTP/1.1\r\n\r\n" % n for n in range(MAX_PIPELINED + 1)))
+
+        for number in range(MAX_PIPELINED + 1):
+            assert (await connection.answer())[::2] == (200, b"/%d 0" % number)
+
+
+async def test_into_the_answer_to_an_earlier_request_no_refusal_is_written() -> None:
+    async with connected() as connection:
+        connection.writer.write(b"GET /stream HTTP/1.1\r\n\r\nGET / HTTP/1.1\r\n\r\n")
+        assert await connection.first_line() == b"HTTP/1.1 200 OK\r\n"
+        connection.writer.write(b"nonsense\r\n\r\n")
+
+        assert b"HTTP/1.1" not in await connection.rest()

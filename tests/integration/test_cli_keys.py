@@ -112,3 +112,53 @@ def test_revoking_what_is_not_there_says_so(run):
 
     assert result.exit_code == 1
     assert "There is no key" in result.stderr
+
+
+def test_a_key_shows_its_end_and_its_quota_in_80_columns(run):
+    key_id = create(run, "--expires-at", "2099-12-31T12:00", "--max-stored-bytes", "50GB").split("_")[1]
+
+    header, row = run("list").stdout.splitlines()
+
+    assert row.startswith(f"{key_id}  0 B of 50.0 GB  2099-12-31 12:00")
+    assert header.split()[:3] == ["id", "stored", "ends"]
+    assert max(len(header), len(row)) <= 80
+
+
+def test_a_revoked_key_does_not_look_alive_in_80_columns(run):
+    run("revoke", create(run).split("_")[1])
+
+    row = run("list").stdout.splitlines()[1]
+
+    assert "revoked 20" in row
+    assert len(row) <= 80
+
+
+def test_a_key_may_be_changed(run):
+    key_id = create(run, "--expires-in", "30d", "--max-stored-bytes", "1GB").split("_")[1]
+
+    changed = run("set", key_id, "--never-expires", "--max-stored-bytes", "2TB")
+
+    assert (changed.exit_code, f"{key_id} (front end) is changed." in changed.stdout) == (0, True)
+    assert f"{key_id}  0 B of 2.0 TB  -" in run("list").stdout
+    run("set", key_id, "--default-quota")
+    assert f"{key_id}  0 B     -" in run("list").stdout
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        (),
+        ("--never-expires", "--expires-in", "1d"),
+        ("--default-quota", "--max-stored-bytes", "1"),
+        ("--expires-in", "x"),
+    ],
+)
+def test_a_change_names_each_value_once(run, options: tuple[str, ...]):
+    assert run("set", create(run).split("_")[1], *options).exit_code == 2
+
+
+def test_a_key_that_would_have_expired_is_not_made(run):
+    made = run("create", "front end", "--expires-at", "2020-01-01")
+
+    assert (made.exit_code, made.stdout) == (1, "")
+    assert "in the future" in made.stderr

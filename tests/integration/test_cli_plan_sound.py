@@ -35,4 +35,21 @@ def test_a_model_that_starts_from_a_picture_takes_one(png_file: Path):
 
 def test_a_sound_is_no_picture(wav_file: Path):
     result = run_with_picture(wav_file)
-    assert (result.exit_code, "/clips/0/image_artifact_id" in result.stderr) == (1, True)
+    assert (result.exit_code, "/clips/0/conditions/0" in result.stderr) == (1, True)
+
+
+def sound_lines(*options: str) -> list[str]:
+    planned = CliRunner().invoke(app, ["plan", "a fox", "--model", "veo-3.1", *options]).stdout
+    return [line.split(maxsplit=1)[1] for line in planned.splitlines() if line.strip().startswith("sound ")]
+
+
+def test_a_plan_says_whether_the_reel_has_the_sound_of_its_clips(wav_file: Path):
+    assert sound_lines() == ["the sound of the clips"]
+    assert sound_lines("--audio", str(wav_file)) == [f"{wav_file.name}, mixed with the sound of the clips"]
+    assert sound_lines("--clip-sound", "drop") == []
+
+
+def test_what_becomes_of_the_sound_of_clips_is_one_of_two_words():
+    refused = CliRunner().invoke(app, ["plan", "a fox", "--clip-sound", "mute"])
+    assert refused.exit_code == 2
+    assert {"'keep'", "'drop'"} <= set(refused.stderr.replace(",", " ").replace(".", " ").split())

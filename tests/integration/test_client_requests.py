@@ -35,6 +35,16 @@ async def test_a_submit_sends_only_what_was_set_and_the_key(phoenix: AsyncPhoeni
     assert request.headers["content-type"] == "application/json"
 
 
+async def test_a_json_object_is_sent_as_it_is_for_the_server_to_check(
+    phoenix: AsyncPhoenix, scripted_server: ScriptedServer
+):
+    scripted_server.on("POST", "/v1/reels", ACCEPTED)
+    await phoenix.submit_reel({"clips": [{"prompt": " "}], "fps": 999, "duration_s": float("nan")})
+    [request] = scripted_server.received
+    assert request.body == b'{"clips":[{"prompt":" "}],"fps":999,"duration_s":null}'
+    assert request.headers["content-type"] == "application/json"
+
+
 async def test_a_submit_whose_answer_was_lost_is_repeated_under_the_same_idempotency_key(
     phoenix: AsyncPhoenix, scripted_server: ScriptedServer
 ):

@@ -1,6 +1,7 @@
 """Clips that share a call: as good as alone, whoever else is in it, and whoever leaves it."""
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from fixtures.engine_clips import BATCH_TOLERANCE, furthest, pixels, requests_of
 from fixtures.open_engine import OpenEngine
 from fixtures.renders import Recorder, make_clip, stopping_at
 from fixtures.tiny_pipelines import KINDS, TinyPipelines, tiny_spec
+from fixtures.video_classes.folders import write_folder
+from fixtures.video_classes.wan import wan_vace
 from phoenix.catalog.model import ModelSpec
 from phoenix.engine.interface import ClipInputs, NullObserver, RenderRequest
 from phoenix.engine.registry import EngineRegistry
@@ -115,10 +118,59 @@ def test_a_call_that_is_too_large_is_made_in_halves_and_remembered_as_such(tiny_
     engine.close()
 
 
-def refuse_batches(engine: OpenEngine, model: ModelSpec, *, more_than: int) -> None:
+def test_batches_that_fail_where_their_clips_succeed_are_not_tried_for_ever(tiny_wan):
+    engine = OpenEngine(preview_interval_s=0)
+    all_inputs = trio(tiny_wan)
+    alone(engine, all_inputs[:1])
+    rows = rows_per_forward(engine, tiny_wan)
+
+    def fail() -> None:
+        raise RuntimeError("no kernel for this")
+
+    refuse_batches(engine, tiny_wan, more_than=1, error=fail)
+    for expected in ([3, 2, 1], [1]):
+        rows.clear()
+        together(engine, requests_of(all_inputs))
+        assert list(dict.fromkeys(rows)) == expected
+    engine.close()
+
+
+def test_a_class_that_takes_one_clip_per_call_is_remembered_as_such(tiny_wan, tmp_path):
+    folder = write_folder("WanVACEPipeline", wan_vace(), tmp_path / "vace")
+    model = tiny_wan.model_copy(update={"id": "vace", "source": str(folder)})
+    engine = OpenEngine(preview_interval_s=0)
+    for expected in ([3, 2, 1, 1, 1], [1, 1, 1]):
+        calls = count_calls(engine, model)
+        requests = requests_of(trio(model, steps=1))
+        engine.render_batch(requests)
+        assert all(request.has_succeeded for request in requests)
+        assert calls == expected
+    engine.close()
+
+
+def count_calls(engine: OpenEngine, model: ModelSpec) -> list[int]:
+    """The clips of each call, from now on."""
+    engine.render(ClipInputs(make_clip(steps=1), model), NullObserver())
+    pipeline = engine.loads[-1].pipeline
+    calls: list[int] = []
+    plain = type(pipeline).__mro__[1] if type(pipeline).__name__ == "Counted" else type(pipeline)
+
+    class Counted(plain):
+        @functools.wraps(plain.__call__)
+        def __call__(self, prompt: Any, **arguments: Any) -> Any:
+            calls.append(1 if isinstance(prompt, str) else len(prompt))
+            return super().__call__(prompt=prompt, **arguments)
+
+    pipeline.__class__ = Counted
+    return calls
+
+
+def refuse_batches(
+    engine: OpenEngine, model: ModelSpec, *, more_than: int, error: Callable[[], object] = run_out_of_memory
+) -> None:
     def check(_module: Any, _args: Any, named: dict[str, Any]) -> None:
         if named["hidden_states"].shape[0] > more_than:
-            run_out_of_memory()
+            error()
 
     loaded = next(load for load in reversed(engine.loads) if load.model.id == model.id)
     loaded.pipeline.transformer.register_forward_pre_hook(check, with_kwargs=True)

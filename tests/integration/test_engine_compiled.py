@@ -12,7 +12,10 @@ from fixtures.renders import Recorder, digest, make_clip
 from fixtures.turnstile import BlockCounter
 from phoenix.catalog.model import ModelSpec
 from phoenix.engine.interface import ClipInputs, NullObserver
-from phoenix.engine.stop_token import RenderStopped
+from phoenix.engine.registry import EngineRegistry
+from phoenix.engine.stop_token import RenderStopped, StopToken
+from phoenix.settings import AnimaticSettings, EngineSettings
+from phoenix.worker.warmup import trial_clips, warm_up
 
 
 @pytest.fixture
@@ -59,7 +62,7 @@ def test_all_blocks_of_all_clips_of_one_shape_share_one_graph_and_make_the_same_
 def test_a_stop_within_a_step_takes_effect_at_the_next_compiled_block(engine, compiled_wan, graphs):
     inputs, recorder = ClipInputs(make_clip(), compiled_wan), Recorder()
     before = digest(engine.render(inputs, NullObserver()))
-    transformer = engine.loads[-1].pipeline.transformer
+    transformer = engine.pipeline_of(compiled_wan).transformer
     ahead, behind = (
         BlockCounter([transformer.condition_embedder], recorder),
         BlockCounter([transformer.proj_out], recorder),
@@ -72,3 +75,20 @@ def test_a_stop_within_a_step_takes_effect_at_the_next_compiled_block(engine, co
     behind.remove()
     assert digest(engine.render(inputs, NullObserver())) == before
     assert len(graphs) == 1
+
+
+def test_a_warmed_up_model_compiles_nothing_for_a_clip_of_any_shape(engine, compiled_wan, graphs):
+    engines = EngineRegistry(
+        engine=EngineSettings(), animatic=AnimaticSettings(), device="cpu", opened={"diffusers": engine}
+    )
+    warm_up(engines, compiled_wan, StopToken())
+    assert len(graphs) == 2
+    for shape in ({"width": 128}, {"num_frames": 17}, {"width": 96, "height": 128, "num_frames": 21}):
+        engine.render(ClipInputs(make_clip(steps=1, **shape), compiled_wan), NullObserver())
+    assert len(graphs) == 2
+
+
+def test_only_a_model_with_compiled_blocks_has_a_second_trial_clip(tiny_wan):
+    compiled = tiny_wan.model_copy(update={"compile_blocks": True})
+    assert [clip.num_frames for clip in trial_clips(tiny_wan)] == [9]
+    assert [clip.num_frames for clip in trial_clips(compiled)] == [9, 13]

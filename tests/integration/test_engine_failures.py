@@ -9,7 +9,7 @@ import torch
 from fixtures.open_engine import OpenEngine
 from fixtures.renders import digest, make_clip
 from phoenix.catalog.model import ModelSpec
-from phoenix.engine.backends.diffusers.calling import to_rgb24
+from phoenix.engine.backends.diffusers.decoding.frames import in_chunks, to_frames
 from phoenix.engine.backends.diffusers.out_of_memory import describe, is_out_of_memory, run_clean
 from phoenix.engine.interface import ClipInputs, NullObserver, ProcessUnfit
 from phoenix.errors import FailureCode, Stage, TaskFailed
@@ -94,17 +94,22 @@ def test_a_number_of_frames_that_the_pipeline_rounds_in_silence_is_noticed(engin
         engine.render(ClipInputs(make_clip(num_frames=10), tiny_wan), NullObserver())
 
 
+def to_bytes(video):
+    clip = make_clip()
+    return [frame for chunk in to_frames(in_chunks(video, clip), clip) for frame in chunk]
+
+
 def test_a_picture_that_is_not_numbers_is_refused_rather_than_shown_black():
     video = torch.zeros(9, 3, 64, 64)
     video[4, 0, 0, 0] = torch.nan
     with pytest.raises(TaskFailed, match="not numbers"):
-        to_rgb24(video, make_clip())
+        to_bytes(video)
 
 
 def test_floats_become_bytes_row_by_row():
     video = torch.zeros(9, 3, 64, 64)
     video[:, 0, 0, 1], video[:, 1, 1, 0], video[:, 2, 0, 0] = 1.0, 0.5, 2.0
-    frame = to_rgb24(video, make_clip())[0]
+    frame = to_bytes(video)[0]
     assert bytes(frame[:6]) == bytes([0, 0, 255, 255, 0, 0])
     assert bytes(frame[64 * 3 : 64 * 3 + 3]) == bytes([0, 128, 0])
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from fixtures.engine_clips import tensors_alive
+from fixtures.engine_clips import from_picture, tensors_alive
 from fixtures.open_engine import OpenEngine
 from fixtures.renders import Recorder, digest, make_clip, stopping_at
 from fixtures.tiny_pipelines import IMAGE_KINDS, TinyPipelines, tiny_spec
@@ -31,15 +31,15 @@ def model(request: pytest.FixtureRequest, tiny_pipelines: TinyPipelines, tmp_pat
 def test_a_clip_begins_from_the_picture_that_it_is_given(engine, model, first_frame, tmp_path):
     Image.new("RGB", (90, 50), (10, 200, 10)).save(tmp_path / "other.png")
     recorder = Recorder()
-    red = digest(engine.render(ClipInputs(make_clip(), model, first_frame), recorder))
-    green = digest(engine.render(ClipInputs(make_clip(), model, tmp_path / "other.png"), NullObserver()))
+    red = digest(engine.render(from_picture(model, first_frame), recorder))
+    green = digest(engine.render(from_picture(model, tmp_path / "other.png"), NullObserver()))
     assert red != green
     assert recorder.steps == [(1, 2), (2, 2)]
-    assert digest(engine.render(ClipInputs(make_clip(), model, first_frame), NullObserver())) == red
+    assert digest(engine.render(from_picture(model, first_frame), NullObserver())) == red
 
 
 def test_a_stop_in_the_middle_leaves_no_trace_in_the_next_clip(engine, model, first_frame):
-    inputs = ClipInputs(make_clip(steps=5), model, first_frame)
+    inputs = from_picture(model, first_frame, steps=5)
     before = digest(engine.render(inputs, NullObserver()))
     with pytest.raises(RenderStopped):
         engine.render(inputs, stopping_at(2))
@@ -49,7 +49,7 @@ def test_a_stop_in_the_middle_leaves_no_trace_in_the_next_clip(engine, model, fi
 def test_a_stop_in_the_encoding_of_the_picture_takes_effect_at_the_next_block_and_leaves_nothing_behind(
     engine, model, first_frame
 ):
-    inputs, recorder = ClipInputs(make_clip(), model, first_frame), Recorder()
+    inputs, recorder = from_picture(model, first_frame), Recorder()
     before = digest(engine.render(inputs, NullObserver()))
     loaded = next(load for load in reversed(engine.loads) if load.model.id == model.id)
     counter = BlockCounter(inner_blocks(loaded.pipeline.vae.encoder), recorder)
@@ -65,16 +65,16 @@ def test_a_stop_in_the_encoding_of_the_picture_takes_effect_at_the_next_block_an
 
 def test_a_picture_that_cannot_be_read_is_the_callers_affair(engine, model, tmp_path):
     (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nnot much of one")
-    with pytest.raises(TaskFailed, match="first frame cannot be read") as failed:
-        engine.render(ClipInputs(make_clip(), model, tmp_path / "broken.png"), NullObserver())
+    with pytest.raises(TaskFailed, match="a picture of the clip cannot be read") as failed:
+        engine.render(from_picture(model, tmp_path / "broken.png"), NullObserver())
     assert (failed.value.code, failed.value.retriable) == (FailureCode.MEDIA_INVALID, False)
 
 
 def test_the_folder_of_a_text_model_is_opened_with_the_class_that_the_entry_names(engine, tiny_pipelines, tmp_path):
     text, image = (tiny_spec(kind, tiny_pipelines(kind), tmp_path) for kind in ("ltx", "ltx_i2v"))
     assert text.source == image.source
-    engine.render(ClipInputs(make_clip(), text), NullObserver())
-    assert engine.loads[-1].pipeline.__class__.__name__ == "LTXPipeline"
+    loads = [engine.load(model, device="cpu", stop=NullObserver().stop) for model in (text, image)]
+    assert [type(loaded.pipeline).__name__ for loaded in loads] == ["LTXPipeline", "LTXImageToVideoPipeline"]
 
 
 @pytest.mark.parametrize("name", ["NoSuchPipeline", "AutoencoderKLWan", "utils"])

@@ -13,6 +13,7 @@ from fixtures.open_engine import OpenEngine
 from fixtures.renders import Recorder, digest, make_clip
 from fixtures.tiny_pipelines import TinyPipelines, tiny_spec
 from phoenix.catalog.model import ModelSpec
+from phoenix.catalog.rules import ConditionRule
 from phoenix.engine.backends.diffusers.calling import clone_for_call
 from phoenix.engine.backends.diffusers.engine import DiffusersEngine
 from phoenix.engine.backends.diffusers.loading import load_pipeline, weight_bytes
@@ -177,9 +178,11 @@ def test_an_option_that_the_pipeline_does_not_know_is_named(tiny_wan):
     assert "WanPipeline has no option 'cfg_rescale'" in failed.detail
 
 
-def test_an_entry_with_an_image_for_a_text_pipeline_is_refused(tiny_wan):
-    failed = failure_of(DiffusersEngine(device="cpu"), tiny_wan.model_copy(update={"takes_image": True}))
-    assert "WanPipeline takes no image" in failed.detail
+def test_an_entry_with_a_first_frame_for_a_text_pipeline_is_refused(tiny_wan):
+    failed = failure_of(
+        DiffusersEngine(device="cpu"), tiny_wan.model_copy(update={"conditions": {"first_frame": ConditionRule()}})
+    )
+    assert "WanPipeline takes no first_frame" in failed.detail
 
 
 def test_a_process_whose_torch_was_left_patched_is_unfit(tiny_wan):

@@ -17,6 +17,7 @@ from phoenix.engine.interface import ClipInputs, NullObserver
 from phoenix.engine.memory_profile import FilePeakStore, call_shape
 from phoenix.engine.stop_token import RenderStopped
 from phoenix.errors import Stage, TaskFailed
+from phoenix.settings import EngineSettings
 
 PEAK_BYTES = 30
 
@@ -57,6 +58,14 @@ def peaks(tmp_path: Path) -> FilePeakStore:
 @pytest.fixture
 def engine(gauge: Gauge, peaks: FilePeakStore):
     engine = DiffusersEngine(device="cpu", meter=gauge, peaks=peaks)
+    yield engine
+    engine.close()
+
+
+@pytest.fixture
+def sharing_engine(gauge: Gauge, peaks: FilePeakStore):
+    """An engine of two processes that take turns on the device."""
+    engine = DiffusersEngine(device="cpu", settings=EngineSettings(device_share=0.5), meter=gauge, peaks=peaks)
     yield engine
     engine.close()
 
@@ -130,22 +139,27 @@ def test_a_stopped_call_records_no_peak(engine, peaks, tiny_wan):
     assert peaks.find(call_shape(make_clip(), tiny_wan, 1, device="cpu")) is None
 
 
+def test_cached_memory_is_kept_for_the_next_call_on_a_device_of_its_own(engine, gauge, tiny_wan):
+    engine.render(ClipInputs(make_clip(), tiny_wan), NullObserver())
+    assert gauge.released == 0
+
+
 @pytest.mark.parametrize("stop_at", [None, 1, Stage.DECODE])
-def test_cached_memory_is_released_after_every_call(engine, gauge, tiny_wan, stop_at):
+def test_cached_memory_is_released_after_every_call_on_a_shared_device(sharing_engine, gauge, tiny_wan, stop_at):
     recorder = Recorder() if stop_at is None else stopping_at(stop_at)
     with suppress(RenderStopped):
-        engine.render(ClipInputs(make_clip(), tiny_wan), recorder)
+        sharing_engine.render(ClipInputs(make_clip(), tiny_wan), recorder)
     assert gauge.released == 1
 
 
-def test_cached_memory_is_released_after_a_failure(engine, gauge, tiny_wan):
+def test_cached_memory_is_released_after_a_failure_on_a_shared_device(sharing_engine, gauge, tiny_wan):
     with pytest.raises(TaskFailed):
-        engine.render(ClipInputs(make_clip(width=72), tiny_wan), NullObserver())
+        sharing_engine.render(ClipInputs(make_clip(width=72), tiny_wan), NullObserver())
     assert gauge.released == 1
 
 
-def test_cached_memory_is_not_released_while_another_call_runs(engine, gauge, tiny_wan):
-    engine.render(ClipInputs(make_clip(), tiny_wan), NullObserver())
+def test_cached_memory_is_not_released_while_another_call_runs(sharing_engine, gauge, tiny_wan):
+    sharing_engine.render(ClipInputs(make_clip(), tiny_wan), NullObserver())
     inside, leave = threading.Event(), threading.Event()
 
     def stay(_event: object) -> None:
@@ -153,9 +167,11 @@ def test_cached_memory_is_not_released_while_another_call_runs(engine, gauge, ti
         assert leave.wait(30)
 
     with ThreadPoolExecutor(1) as pool:
-        other = pool.submit(engine.render, ClipInputs(make_clip(), tiny_wan), Recorder(stay_after_the_load(stay)))
+        other = pool.submit(
+            sharing_engine.render, ClipInputs(make_clip(), tiny_wan), Recorder(stay_after_the_load(stay))
+        )
         assert inside.wait(30)
-        engine.render(ClipInputs(make_clip(), tiny_wan), NullObserver())
+        sharing_engine.render(ClipInputs(make_clip(), tiny_wan), NullObserver())
         assert gauge.released == 1
         leave.set()
         other.result(30)

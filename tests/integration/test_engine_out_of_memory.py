@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 import torch
 
-from fixtures.engine_clips import pixels, run_out_of_memory
+from fixtures.engine_clips import from_picture, pixels, run_out_of_memory
 from fixtures.open_engine import OpenEngine
 from fixtures.renders import Recorder, digest, make_clip
 from fixtures.tiny_pipelines import TinyPipelines, tiny_spec
 from phoenix.catalog.model import ModelSpec
 from phoenix.engine.backends.diffusers.loading import LoadedPipeline
+from phoenix.engine.backends.diffusers.weight_sizes import find_weight_sizes
 from phoenix.engine.interface import ClipInputs, NullObserver
 from phoenix.engine.stop_token import StopToken
 from phoenix.errors import FailureCode, Stage, TaskFailed
@@ -25,8 +26,8 @@ CLIP = make_clip(width=128, steps=3)
 class ShortEngine(OpenEngine):
     """Hangs `sabotage` into every pipeline that it loads."""
 
-    def __init__(self, sabotage: Callable[[Any], object]) -> None:
-        super().__init__(preview_interval_s=0)
+    def __init__(self, sabotage: Callable[[Any], object], **arguments: Any) -> None:
+        super().__init__(preview_interval_s=0, **arguments)
         self.sabotage = sabotage
 
     def load(self, model: ModelSpec, *, device: str, stop: StopToken) -> LoadedPipeline:
@@ -183,7 +184,7 @@ def test_a_shortage_in_the_encoding_of_a_first_frame_is_reported_and_the_next_cl
 ):
     model = spec_of("wan_i2v", tiny_pipelines, tmp_path, offload="never")
     engine = ShortEngine(leave)
-    inputs = ClipInputs(make_clip(), model, first_frame)
+    inputs = from_picture(model, first_frame)
     before = digest(engine.render(inputs, NullObserver()))
     handle = engine.loads[0].pipeline.vae.encoder.register_forward_pre_hook(run_out_of_memory)
     with pytest.raises(TaskFailed) as failed:
@@ -275,6 +276,41 @@ def test_components_that_are_too_large_are_offloaded_by_layer(kind, tiny_pipelin
     assert len(engine.loads) == 3
     for opened in (engine, whole):
         opened.close()
+
+
+@pytest.mark.parametrize(
+    ("weights", "usable", "loads"),
+    [("total", 2.0, ["auto"]), ("total", 1.0, ["model"]), ("largest", 1.0, ["group"])],
+)
+def test_the_size_of_the_weights_decides_how_they_are_loaded_at_first(tiny_wan, weights, usable, loads):
+    sizes = find_weight_sizes(tiny_wan)
+    assert sizes is not None
+    usable_bytes = int({"total": sizes.total_bytes, "largest": sizes.largest_bytes}[weights] * usable)
+    engine = ShortEngine(leave, usable_bytes=lambda: usable_bytes)
+    for _ in range(2):
+        engine.render(ClipInputs(make_clip(), tiny_wan), NullObserver())
+    assert [load.model.offload for load in engine.loads] == loads
+    engine.close()
+
+
+@pytest.mark.parametrize("kind", FAMILIES)
+def test_the_size_that_the_files_give_is_the_size_in_memory(kind, tiny_pipelines, tmp_path):
+    model, engine = spec_of(kind, tiny_pipelines, tmp_path), ShortEngine(leave)
+    engine.render(ClipInputs(make_clip(), model), NullObserver())
+    sizes = find_weight_sizes(model)
+    assert sizes is not None
+    # Buffers are made by a load, and not read.
+    assert sizes.total_bytes == pytest.approx(engine.loads[0].host_bytes, rel=0.1)
+    engine.close()
+
+
+def test_a_model_that_the_machine_has_no_memory_for_is_refused_with_the_setting(tiny_wan):
+    engine = ShortEngine(leave, host_memory_bytes=1000)
+    with pytest.raises(TaskFailed, match=r"models may use 0.00 GiB \(PHOENIX_ENGINE__HOST_MEMORY_BYTES\)") as failed:
+        engine.render(ClipInputs(make_clip(), tiny_wan), NullObserver())
+    assert failed.value.code is FailureCode.MODEL_UNAVAILABLE
+    assert engine.loads == []
+    engine.close()
 
 
 def test_a_clip_that_fails_at_every_level_does_not_change_the_level_of_the_model(tiny_wan):

@@ -13,7 +13,9 @@ import torch
 from fixtures.engine_clips import furthest, pixels
 from fixtures.open_engine import OpenEngine
 from fixtures.renders import digest, make_clip, stopping_at
-from phoenix.catalog.model import Lora, ModelSpec, StepCache
+from fixtures.tiny_pipelines import TinyPipelines, tiny_spec
+from phoenix.catalog.model import ModelSpec
+from phoenix.catalog.tuning import Lora, StepCache
 from phoenix.engine.interface import ClipInputs, NullObserver
 from phoenix.engine.stop_token import RenderStopped
 from phoenix.errors import FailureCode, TaskFailed
@@ -51,6 +53,58 @@ def lora(tiny_wan: ModelSpec, tmp_path: Path) -> Path:
     layers = get_peft_model_state_dict(transformer)
     diffusers.WanPipeline.save_lora_weights(tmp_path / "lora", transformer_lora_layers=layers)
     return tmp_path / "lora" / "pytorch_lora_weights.safetensors"
+
+
+@pytest.fixture
+def tiny_wan22(tiny_pipelines: TinyPipelines, tmp_path: Path) -> ModelSpec:
+    """Two experts: the first makes the early steps, the second the late ones."""
+    return tiny_spec("wan22", tiny_pipelines("wan22"), tmp_path)
+
+
+def weights_of(engine: OpenEngine, model: ModelSpec, name: str) -> torch.Tensor:
+    """Those of the first layer that the LoRA changes."""
+    loaded = engine.load(model, device="cpu", stop=NullObserver().stop)
+    return loaded.pipeline.components[name].blocks[0].attn1.to_q.weight.clone()
+
+
+@pytest.mark.parametrize(
+    ("component", "changed"),
+    [
+        ("transformer", ["transformer"]),
+        ("transformer_2", ["transformer_2"]),
+        ("both", ["transformer", "transformer_2"]),
+    ],
+)
+def test_a_lora_reaches_the_expert_that_it_belongs_to_and_no_other(engine, tiny_wan22, lora, component, changed):
+    styled = tiny_wan22.model_copy(update={"loras": (Lora(source=str(lora), component=component),)})
+    names = ("transformer", "transformer_2")
+    moved = [n for n in names if not torch.equal(weights_of(engine, styled, n), weights_of(engine, tiny_wan22, n))]
+    assert moved == changed
+
+
+def test_two_loras_each_reach_their_own_expert(engine, tiny_wan22, lora):
+    def weights(*components: Any) -> list[torch.Tensor]:
+        loras = tuple(Lora(source=str(lora), component=component) for component in components)
+        model = tiny_wan22.model_copy(update={"loras": loras})
+        return [weights_of(engine, model, name) for name in ("transformer", "transformer_2")]
+
+    pair, both = weights("transformer", "transformer_2"), weights("both")
+    assert all(map(torch.equal, pair, both))
+
+
+@pytest.mark.parametrize(
+    ("kind", "component", "complaint"),
+    [
+        ("wan22", None, "it has two experts: say to which component the LoRA .* belongs"),
+        ("wan", "transformer_2", "it has one expert: the LoRA .* cannot belong to transformer_2"),
+    ],
+)
+def test_a_lora_that_would_change_half_of_a_clip_is_refused(
+    engine, tiny_pipelines, tmp_path, lora, kind, component, complaint
+):
+    model = tiny_spec(kind, tiny_pipelines(kind), tmp_path)
+    with pytest.raises(TaskFailed, match=complaint):
+        render(engine, model.model_copy(update={"loras": (Lora(source=str(lora), component=component),)}))
 
 
 def render(engine: OpenEngine, model: ModelSpec) -> str:
@@ -162,7 +216,8 @@ def test_the_limit_of_a_model_on_its_calls_applies(engine, variant):
 def test_blocks_are_compiled_one_by_one_when_the_entry_says_so(engine, variant):
     """Compiling itself, at the first call, takes most of a minute on a CPU and is left out."""
     compiled = variant(compile_blocks=True)
-    loaded = engine.load(compiled, device="cpu", stop=NullObserver().stop)
-    blocks: Any = loaded.pipeline.transformer.blocks
-    assert all(block._compiled_call_impl is not None for block in blocks)
-    assert loaded.pipeline.transformer._compiled_call_impl is None
+    plain = engine.load(compiled, device="cpu", stop=NullObserver().stop).pipeline.transformer
+    transformer = engine.pipeline_of(compiled).transformer
+    assert all(block._compiled_call_impl is not None for block in transformer.blocks)
+    assert transformer._compiled_call_impl is None
+    assert all(block._compiled_call_impl is None for block in plain.blocks)

@@ -6,20 +6,23 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
+from fixtures.flashes import FlashingClip
+from fixtures.media_files import MediaMaker
 from fixtures.renders import Recorder, make_clip
 from fixtures.scripted_server import Answer
-from fixtures.veo_server import ASK, BEGIN, VeoServer, as_sent, refusal
-from phoenix.catalog.model import load_catalog
+from fixtures.veo_server import ASK, BEGIN, OpenVeo, VeoServer, as_sent, refusal
+from phoenix.catalog.catalog import load_catalog
 from phoenix.engine.backends.veo.engine import VeoEngine
-from phoenix.engine.interface import ClipInputs, NullObserver, RenderedClip
+from phoenix.engine.interface import ClipInputs, ConditionFile, NullObserver, RenderedClip
 from phoenix.engine.registry import EngineRegistry
 from phoenix.engine.stop_token import RenderStopped, StopReason
 from phoenix.errors import FailureCode, Stage, TaskFailed
@@ -27,23 +30,6 @@ from phoenix.settings import AnimaticSettings, EngineSettings, VeoSettings
 
 MODEL = load_catalog().get("veo-3.1")
 BREAKS = Answer(200, b'{"name": "op', breaks=True)
-
-OpenVeo = Callable[..., VeoEngine]
-
-
-@pytest.fixture
-def open_veo(veo_settings: VeoSettings, tmp_path: Path) -> Iterator[OpenVeo]:
-    """Opens engines, as of several processes one after another: they share their notes."""
-    opened: list[VeoEngine] = []
-
-    def open_one(**changes: Any) -> VeoEngine:
-        engine = VeoEngine(veo_settings.model_copy(update=changes), operations_dir=tmp_path / "notes")
-        opened.append(engine)
-        return engine
-
-    yield open_one
-    for engine in opened:
-        engine.close()
 
 
 @pytest.fixture
@@ -53,7 +39,7 @@ def engine(open_veo: OpenVeo) -> VeoEngine:
 
 def clip_inputs(image_path: Path | None = None, **changes: Any) -> ClipInputs:
     values = {"width": 128, "height": 72, "fps": 24, "num_frames": 96, "steps": 100, **changes}
-    return ClipInputs(make_clip(**values), MODEL, image_path)
+    return ClipInputs(make_clip(**values), MODEL, (ConditionFile("first_frame", image_path),) if image_path else ())
 
 
 def failure_of(engine: VeoEngine, inputs: ClipInputs | None = None) -> TaskFailed:
@@ -92,7 +78,7 @@ def test_the_request_has_the_values_of_the_clip(engine: VeoEngine, veo_server: V
             "resolution": "720p",
             "seed": 11,
             "negativePrompt": "a hen",
-            "generateAudio": False,
+            "generateAudio": True,
         },
     }
 
@@ -112,6 +98,38 @@ def test_the_nearest_video_that_covers_the_clip_is_requested(
     engine.render(clip_inputs(**changes), NullObserver())
 
     assert veo_server.bodies(BEGIN)[0]["parameters"].items() >= said.items()
+
+
+def test_sound_is_kept_in_sync_with_the_picture(engine: VeoEngine, veo_server: VeoServer, media: MediaMaker) -> None:
+    video = FlashingClip("talking.mp4", seconds=4, flashes_s=(1, 2.5), fps="24", picture_from_s=0.25).write(media)
+    veo_server.outcome = {"response": {"videos": [as_sent(video.read_bytes())]}}
+
+    sound = engine.render(clip_inputs(num_frames=84), NullObserver()).sound
+
+    assert sound is not None
+    assert (sound.channels, sound.rate_hz) == (2, 48_000)
+    samples = np.frombuffer(sound.samples, "<f4").reshape(-1, 2)
+    assert len(samples) == 84 * 2000
+    loud_s = np.flatnonzero(abs(samples[:, 0]) > 0.25) / 48_000
+    # The clip begins with the first frame, a quarter of a second after the sound.
+    assert loud_s[0] == pytest.approx(0.75, abs=0.005)
+    assert loud_s[loud_s > 1][0] == pytest.approx(2.25, abs=0.005)
+
+
+def test_a_video_without_sound_is_a_clip_without_sound(
+    engine: VeoEngine, veo_server: VeoServer, media: MediaMaker
+) -> None:
+    silent = media.video("silent.mp4", frames=96, fps="24")
+    veo_server.outcome = {"response": {"videos": [as_sent(silent.read_bytes())]}}
+
+    assert engine.render(clip_inputs(), NullObserver()).sound is None
+
+
+def test_sound_that_is_dropped_is_not_paid_for(engine: VeoEngine, veo_server: VeoServer) -> None:
+    rendered = engine.render(clip_inputs(keeps_sound=False), NullObserver())
+
+    assert rendered.sound is None
+    assert veo_server.bodies(BEGIN)[0]["parameters"]["generateAudio"] is False
 
 
 def test_a_first_frame_is_cropped_to_the_aspect_ratio_of_the_clip(
@@ -354,7 +372,7 @@ def stop_once_asked(veo_server: VeoServer, recorder: Recorder) -> Callable[[], f
     asked_s: list[float] = []
 
     def wait_and_stop() -> None:
-        assert veo_server.was_asked.wait(10)
+        assert veo_server.was_asked.wait(100)
         asked_s.append(time.monotonic())
         recorder.stop.stop(StopReason.CANCEL)
 
@@ -365,13 +383,13 @@ def stop_once_asked(veo_server: VeoServer, recorder: Recorder) -> Callable[[], f
 @pytest.mark.parametrize("hangs", [False, True], ids=["between questions", "while a question hangs"])
 def test_a_cancel_takes_effect_at_once(open_veo: OpenVeo, veo_server: VeoServer, hangs: bool) -> None:
     veo_server.questions, veo_server.hangs = 1000, hangs
-    engine, recorder = open_veo(poll_interval_s=30, max_concurrent=1), Recorder()
+    engine, recorder = open_veo(poll_interval_s=60, request_timeout_s=60, max_concurrent=1), Recorder()
     stopped_s = stop_once_asked(veo_server, recorder)
 
     with pytest.raises(RenderStopped):
         engine.render(clip_inputs(), recorder)
 
-    assert time.monotonic() - stopped_s() < 4  # less than the time limits of a question and of the pause after it
+    assert time.monotonic() - stopped_s() < 30  # less than the time limits of a question and of the pause after it
     veo_server.questions, veo_server.hangs = 0, False
     engine.render(clip_inputs(seed=8), NullObserver())  # its slot is free
 

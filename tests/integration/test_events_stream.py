@@ -38,7 +38,7 @@ def progress_steps(client: StreamClient) -> list[int]:
 async def is_unsubscribed(streams: Streams, job_id: str) -> bool:
     """Waits until Redis has no subscriber of the job's channel: a hub unsubscribes in the background."""
     channel = f"test:job:{job_id}"
-    for _ in range(500):
+    for _ in range(6000):
         if not dict(await streams.redis.pubsub_numsub(channel))[channel.encode()]:
             return True
         await asyncio.sleep(0.01)

@@ -5,8 +5,9 @@ import select
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,6 +58,13 @@ class Run:
     def processes(self) -> list[psutil.Process]:
         return psutil.Process(self.watcher.pid).children(recursive=True)
 
+    def wait_until_it_has(self, programs: set[str]) -> None:
+        """The child of a worker starts after the worker, whenever that has been imported."""
+        end_s = time.monotonic() + TIMEOUT_S
+        while not names(self.processes()) >= programs:
+            assert time.monotonic() < end_s, names(self.processes())
+            time.sleep(0.1)
+
     def close(self) -> None:
         for process in [*self.processes(), self.watcher] if self.watcher.poll() is None else []:
             process.kill()
@@ -101,7 +109,11 @@ def start_run(folder: Path, *options: str) -> Iterator[Run]:
 
 def names(processes: Sequence[psutil.Process]) -> set[str]:
     """Of the programs; of a Python program, the module that it runs."""
-    commands = [process.cmdline() for process in processes]
+    commands: list[list[str]] = []
+    for process in processes:
+        # A process that helped to start another one may have ended.
+        with suppress(psutil.NoSuchProcess):
+            commands.append(process.cmdline())
     modules = {command[command.index("-m") + 1] for command in commands if "-m" in command}
     # Redis and PostgreSQL write more than their name there.
     return modules | {Path(command[0].split()[0]).name for command in commands if command and command[0]}
@@ -120,6 +132,6 @@ def test_a_run_that_is_ended_by_a_signal_leaves_no_process(
     number: signal.Signals, options: list[str], tmp_path: Path
 ) -> None:
     with start_run(tmp_path, *options) as run:
-        assert names(run.processes()) >= {"redis-server", "postgres", "phoenix", "phoenix.worker", "sleep"}
+        run.wait_until_it_has({"redis-server", "postgres", "phoenix", "phoenix.worker", "sleep"})
         run.pytest.send_signal(number)
         run.wait_until_nothing_is_left()

@@ -16,11 +16,12 @@ from builders import (
     make_result,
     submit_reel,
 )
-from phoenix.contract import JobState
+from phoenix.contract import PROMPT_CUT, ClipSucceeded, ClipWarning, JobState
 from phoenix.db.unit_of_work import Database
 from phoenix.errors import Conflict, NotFound, QueueFull
 from phoenix.events.messages import EventEnvelope
 from phoenix.jobs.cancel_and_retry import cancel, retry
+from phoenix.jobs.event_log.reader import replay
 from phoenix.jobs.execution.claim import claim
 from phoenix.jobs.execution.task_completion import fail, release, stop, succeed
 from phoenix.jobs.lifecycle import LeaseLost, TaskKind, TaskState
@@ -56,6 +57,19 @@ async def test_a_reel_is_rendered_clip_by_clip_and_then_assembled(database: Data
         "job.assembling",
         "job.succeeded",
     ]
+
+
+async def test_the_event_of_a_clip_has_the_warnings_of_the_clip(database: Database) -> None:
+    job_id = await submit_reel(database)
+    cut = ClipWarning(code=PROMPT_CUT, message="cut", encoder="text_encoder", tokens=93, limit=77)
+    claimed = await claim_next(database)
+    async with database.write() as uow:
+        await succeed(uow, claimed, make_result(warnings=(cut,)))
+
+    async with database.read() as session:
+        events = await replay(session, job_id, 0)
+
+    assert [event.warnings for event in events if isinstance(event, ClipSucceeded)] == [[cut]]
 
 
 async def test_the_assembly_waits_for_the_last_clip(database: Database) -> None:

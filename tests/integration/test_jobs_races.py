@@ -114,7 +114,7 @@ async def test_of_many_reapers_one_takes_an_expired_lease(database: Database) ->
 
 
 async def test_two_clips_that_end_at_once_are_put_together_once(database: Database) -> None:
-    for _ in range(50):
+    for _ in range(2 * ROUNDS):
         await submit_reel(database, "one", "two")
         first, second = await claim_next(database), await claim_next(database)
 

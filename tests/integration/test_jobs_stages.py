@@ -141,7 +141,7 @@ async def test_a_lost_worker_leaves_the_stage_that_it_reported_last(database: Da
     assert attempt.error["stage"] == "denoise"
 
 
-async def test_the_next_attempt_starts_with_its_first_stage(database: Database) -> None:
+async def test_the_next_attempt_has_no_stage_before_its_worker_reports_one(database: Database) -> None:
     job_id = await submit_reel(database)
     claimed = await claim_next(database)
     await report(database, claimed, Stage.UPLOAD)
@@ -150,4 +150,4 @@ async def test_the_next_attempt_starts_with_its_first_stage(database: Database) 
     between = (await get_job(database, job_id)).tasks[0].stage
     await claim_next(database)
 
-    assert (between, (await get_job(database, job_id)).tasks[0].stage) == (None, "load")
+    assert (between, (await get_job(database, job_id)).tasks[0].stage) == (None, None)

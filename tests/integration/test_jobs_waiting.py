@@ -1,14 +1,17 @@
 """Since when tasks wait, and what for; on both databases."""
 
+import pytest
 from sqlalchemy import update
 from sqlmodel import col
 
 from builders import LEASE_S, OWNER, claim_next, complete_next, get_job, make_failure, make_result, submit_reel
+from fixtures.event_examples import clip_progress
 from phoenix.contract import WaitingCode
 from phoenix.db.columns import db_now
 from phoenix.db.unit_of_work import Database
+from phoenix.errors import Stage
 from phoenix.jobs.cancel_and_retry import cancel, retry
-from phoenix.jobs.execution.claim import claim
+from phoenix.jobs.execution.claim import claim, record_progress, renew_leases
 from phoenix.jobs.execution.retries import RetryRule
 from phoenix.jobs.execution.task_completion import fail, succeed
 from phoenix.jobs.metrics import read_gauges
@@ -155,6 +158,38 @@ async def test_only_waiting_jobs_are_listed_and_those_asked_for(database: Databa
         return [job.row.id for job in jobs]
 
     assert (await find(), await find(running)) == ([waiting], [running, waiting])
+
+
+@pytest.mark.parametrize(("stage", "is_listed"), [(Stage.LOAD, True), (Stage.QUEUE, True), (Stage.TEXT, False)])
+async def test_a_claimed_clip_that_waits_on_its_worker_is_listed(
+    database: Database, stage: Stage, is_listed: bool
+) -> None:
+    job_id = await submit_reel(database)
+    claimed = await claim_next(database)
+    async with database.write() as uow:
+        stages = {claimed.task_id: stage}
+        await renew_leases(uow, worker_id="wrk_1", task_ids=[claimed.task_id], lease_s=LEASE_S, stages=stages)
+
+    async with database.read() as session:
+        listed = await list_waiting(session, job_ids=[job_id], owner_ids=[], limit=9)
+
+    assert bool(listed) == is_listed
+    assert (await find_code(database, job_id) is not None) == is_listed
+
+
+async def test_progress_is_recorded_with_the_stage_so_that_a_clip_that_advances_does_not_wait(
+    database: Database,
+) -> None:
+    job_id = await submit_reel(database)
+    claimed = await claim_next(database)
+    async with database.write() as uow:
+        stages = {claimed.task_id: Stage.LOAD}
+        await renew_leases(uow, worker_id="wrk_1", task_ids=[claimed.task_id], lease_s=LEASE_S, stages=stages)
+    before = await find_code(database, job_id)
+    async with database.write() as uow:
+        await record_progress(uow, claimed, clip_progress(1), Stage.DENOISE)
+
+    assert (before, await find_code(database, job_id)) == (WaitingCode.LOADING_MODEL, None)
 
 
 async def test_tasks_that_nobody_serves_are_counted_by_queue_and_model(database: Database) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from fixtures.media_files import decode
 from phoenix.errors import FailureCode, Stage, TaskFailed
-from phoenix.media.commands.video import Picture
+from phoenix.media.commands.video import Picture, Resampling
 from phoenix.media.encode import encode_frames
 from phoenix.media.errors import MediaStopped
 from phoenix.media.ffmpeg import FfmpegCallbacks, MediaTools, Progress
@@ -154,3 +154,42 @@ def test_progress_ends_at_the_last_frame(tmp_path: Path, media_tools: MediaTools
 
     assert seen[-1].frames == 24
     assert [p.frames for p in seen] == sorted(p.frames for p in seen)
+
+
+def grey(*levels: int) -> Iterator[bytes]:
+    return frames_of(*(bytes([level] * 3) for level in levels))
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 9])
+@pytest.mark.parametrize("fps", [24, 32, 60])
+def test_frames_between_frames_are_as_many_as_were_asked_for_however_short_the_clip_is(
+    tmp_path: Path, media_tools: MediaTools, count: int, fps: int
+) -> None:
+    resampling = Resampling(Fraction(fps), round(count * fps / 16), with_motion=True)
+    output = tmp_path / "clip.mp4"
+
+    encode_frames(
+        grey(*range(40, 40 + count)), SMALL, output, tools=media_tools, num_frames=count, resampling=resampling
+    )
+
+    clip = decode(output)
+    assert clip.num_frames == resampling.num_frames
+    assert clip.steps <= {Fraction(1, fps)}
+
+
+def test_a_frame_between_two_frames_is_between_them_and_the_others_stay(
+    tmp_path: Path, media_tools: MediaTools
+) -> None:
+    levels, output = [60, 80, 100, 120], tmp_path / "clip.mp4"
+
+    encode_frames(
+        grey(*levels),
+        SMALL,
+        output,
+        tools=media_tools,
+        num_frames=4,
+        resampling=Resampling(Fraction(32), 8, with_motion=True),
+    )
+
+    shown = [colour[0] for colour in decode(output).colours]
+    assert shown == pytest.approx([60, 70, 80, 90, 100, 110, 120, 120], abs=4)

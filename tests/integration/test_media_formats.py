@@ -11,8 +11,8 @@ from PIL import Image
 from fixtures.media_files import MediaMaker, sound_levels
 from phoenix.contract import SoundtrackRequest
 from phoenix.media.errors import UnreadableMedia
-from phoenix.media.join import join_clips
 from phoenix.media.probe import ProbeLimits, media_type_of, probe_media
+from phoenix.media.reel.join import join_clips
 from phoenix.media.soundtrack import prepare_soundtrack
 
 LIMITS = ProbeLimits()
@@ -93,6 +93,39 @@ def test_the_size_of_a_picture_is_the_size_that_a_viewer_shows(tmp_path: Path, n
     info = probe_media(tmp_path / name, LIMITS)
 
     assert (info.width, info.height, info.pixel_format) == (120, 200, "RGB")
+
+
+def test_a_jpeg_may_have_four_times_the_pixels_of_other_pictures(tmp_path: Path) -> None:
+    """It is decoded at a smaller scale, except if it is progressive."""
+    picture, limits = Image.new("RGB", (80, 50)), ProbeLimits(max_pixels=1000)
+    picture.save(tmp_path / "a.jpg")
+    picture.save(tmp_path / "progressive.jpg", progressive=True)
+    picture.save(tmp_path / "a.png")
+
+    info = probe_media(tmp_path / "a.jpg", limits)
+
+    assert (info.width, info.height) == (80, 50)
+    for name in ("progressive.jpg", "a.png"):
+        with pytest.raises(UnreadableMedia, match="80x50; at most 1000 pixels"):
+            probe_media(tmp_path / name, limits)
+    with pytest.raises(UnreadableMedia, match="at most 3996 pixels"):
+        probe_media(tmp_path / "a.jpg", ProbeLimits(max_pixels=999))
+
+
+def test_a_photo_of_50_megapixels_is_read(tmp_path: Path) -> None:
+    Image.new("L", (8192, 6144)).save(tmp_path / "a.jpg")
+
+    assert probe_media(tmp_path / "a.jpg", LIMITS).width == 8192
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+def test_a_jpeg_is_read_to_its_end_at_any_scale(tmp_path: Path, progressive: bool) -> None:
+    path = tmp_path / "a.jpg"
+    Image.effect_noise((800, 600), 60).save(path, progressive=progressive)
+    path.write_bytes(path.read_bytes()[:-20_000])
+
+    with pytest.raises(UnreadableMedia, match="damaged"):
+        probe_media(path, LIMITS)
 
 
 @pytest.mark.parametrize(("mode", "reason"), [("F", "of the kind 'F'"), ("LAB", "of the kind 'LAB'")])

@@ -5,7 +5,7 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -90,8 +90,44 @@ def test_a_full_disk_is_a_failure_of_storage(media_tools: MediaTools) -> None:
     with pytest.raises(TaskFailed) as caught:
         run_ffmpeg(command, tools=media_tools, stage=Stage.ENCODE)
 
-    assert caught.value.code == FailureCode.STORAGE_FAILED
+    assert caught.value.code == FailureCode.STORAGE_FULL
     assert caught.value.retriable
+
+
+def test_a_file_over_its_limit_is_no_failure_of_the_engine(media_tools: MediaTools, tmp_path: Path) -> None:
+    command = ["-v", "error", "-f", "lavfi", "-i", "testsrc2=d=1", "-f", "rawvideo", "-y", str(tmp_path / "big.rgb")]
+
+    with pytest.raises(TaskFailed, match="PHOENIX_MEDIA__MAX_FILE_BYTES") as caught:
+        run_ffmpeg(command, tools=replace(media_tools, max_file_bytes=10_000), stage=Stage.ENCODE)
+
+    assert (caught.value.code, caught.value.retriable) == (FailureCode.MEDIA_LIMIT, False)
+    assert (tmp_path / "big.rgb").stat().st_size <= 10_000
+
+
+def test_memory_over_its_limit_is_no_failure_of_the_engine(media_tools: MediaTools) -> None:
+    command = ["-v", "error", "-f", "lavfi", "-i", "nullsrc=s=7680x4320", "-vf", "format=gbrpf32le"]
+    command += ["-frames:v", "1", "-f", "null", "-"]
+
+    with pytest.raises(TaskFailed, match="PHOENIX_MEDIA__MAX_MEMORY_BYTES") as caught:
+        run_ffmpeg(command, tools=replace(media_tools, max_memory_bytes=300_000_000), stage=Stage.ENCODE)
+
+    assert caught.value.code == FailureCode.MEDIA_LIMIT
+
+
+def test_a_command_runs_under_every_limit(media_tools: MediaTools) -> None:
+    tools = replace(media_tools, ffmpeg="/bin/sh", timeout_s=60, max_memory_bytes=10**9, max_file_bytes=10**6)
+
+    # The input is written once the limits are set.
+    shown = run_ffmpeg(
+        ["-c", "read line; cat /proc/self/limits >&2"], tools=tools, stage=Stage.ENCODE, stdin_chunks=[b"go\n"]
+    ).stderr
+
+    soft = {line[:26].strip(): line[26:].split()[0] for line in shown.splitlines()}
+    assert soft["Max data size"] == "1000000000"
+    assert soft["Max file size"] == "1000000"
+    assert soft["Max core file size"] == "0"
+    assert soft["Max open files"] == "256"
+    assert int(soft["Max cpu time"]) >= 60
 
 
 def test_much_error_output_does_not_stall_a_command_that_reads_its_input(media_tools: MediaTools) -> None:
@@ -154,3 +190,17 @@ def test_a_configured_ffmpeg_is_preferred(tmp_path: Path) -> None:
 def test_a_configured_ffmpeg_that_is_not_there_is_not_replaced_in_silence() -> None:
     with pytest.raises(FfmpegMissing, match="PHOENIX_MEDIA__FFMPEG"):
         find_ffmpeg("/nonexistent/ffmpeg")
+
+
+def test_the_time_for_which_frames_are_waited_for_does_not_count(media_tools: MediaTools) -> None:
+    limit_s = 5.0
+
+    def slow_frames() -> Iterator[bytes]:
+        for _ in range(3):
+            time.sleep(limit_s * 0.6)
+            yield bytes(64 * 64 * 3)
+
+    command = ["-nostdin", "-v", "error", "-progress", "pipe:1", "-f", "rawvideo", "-pix_fmt", "rgb24"]
+    command += ["-s", "64x64", "-i", "-", "-f", "null", "-"]
+    tools = replace(media_tools, timeout_s=limit_s)
+    assert run_ffmpeg(command, tools=tools, stage=Stage.ENCODE, stdin_chunks=slow_frames()).progress.frames == 3

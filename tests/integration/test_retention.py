@@ -61,7 +61,7 @@ async def test_a_job_under_way_is_kept_whatever_its_age(any_database_url: URL, t
 
 
 async def test_nothing_is_deleted_that_no_setting_names(any_database_url: URL, tmp_path: Path) -> None:
-    async with opened(tmp_path, any_database_url) as services:
+    async with opened(tmp_path, any_database_url, uploads_days=0) as services:
         job_id, upload_id = await end_job(services, age_s=1000 * DAY_S), await add_old_upload(services, "key_a")
         await once(services)
         assert await job_ids(services) == {job_id}

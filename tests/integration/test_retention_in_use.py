@@ -4,12 +4,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
-from sqlalchemy import URL, text
+from sqlalchemy import URL, text, update
 
 from builders import get_job, make_reel, submit_reel
 from fixtures.retention import DAY_S, add_old_upload, artifact_ids, end_job, job_ids, once, opened
 from fixtures.workplace import a_soundtrack, a_stitch
-from phoenix.contract import JobOptions, ResolvedReel, ResolvedRequest
+from phoenix.contract import ConditionSource, JobOptions, ResolvedCondition, ResolvedReel, ResolvedRequest
+from phoenix.db.columns import db_now
 from phoenix.ids import new_artifact_id, new_job_id
 from phoenix.jobs.cancel_and_retry import cancel
 from phoenix.jobs.retention import BATCH as JOBS_AT_ONCE
@@ -24,7 +25,8 @@ from phoenix.storage.keys import upload_key
 def a_reel_from(image_id: str) -> ResolvedReel:
     reel = make_reel("one", "two")
     first, second = reel.clips
-    return reel.model_copy(update={"clips": [first, second.model_copy(update={"image_artifact_id": image_id})]})
+    frame = ResolvedCondition(role="first_frame", source=ConditionSource(artifact_id=image_id))
+    return reel.model_copy(update={"clips": [first, second.model_copy(update={"conditions": [frame]})]})
 
 
 WAYS: Mapping[str, Callable[[str], ResolvedRequest]] = {
@@ -39,6 +41,12 @@ async def submit_of(services: Services, resolved: ResolvedRequest, owner_id: str
     async with services.database.write() as uow:
         job = await submit(uow, resolved, JobOptions(), owner_id=owner_id, request_id=None, limits=LimitSettings())
     return job.row.id
+
+
+async def age_uses(services: Services) -> None:
+    """Makes the last use of every upload 8 days old."""
+    async with services.database.write() as uow:
+        await uow.session.execute(update(ArtifactRow).values(last_used_at=db_now(-8 * DAY_S)))
 
 
 async def cancel_job(services: Services, job_id: str) -> None:
@@ -86,6 +94,7 @@ async def test_an_old_upload_is_kept_until_no_job_under_way_is_made_of_it(
         for job_id in (None, *jobs):
             if job_id is not None:
                 await cancel_job(services, job_id)
+            await age_uses(services)
             await once(services)
             kept.append(upload_id in await artifact_ids(services))
         assert kept == [True, True, False]
@@ -158,3 +167,14 @@ async def test_one_that_a_newer_version_is_ending_does_not_keep_the_others(
             await uow.session.execute(text("UPDATE jobs SET ending = 'archived' WHERE id = :id"), {"id": newer})
         await once(services)
         assert await job_ids(services) == {newer}
+
+
+async def test_an_upload_is_kept_for_days_after_its_last_use(any_database_url: URL, tmp_path: Path) -> None:
+    async with opened(tmp_path, any_database_url, uploads_days=7) as services:
+        used, unused = [await add_old_upload(services, "key_a") for _ in range(2)]
+        await cancel_job(services, await submit_of(services, a_soundtrack(used)))
+        await once(services)
+        assert await artifact_ids(services) == {used}
+        await age_uses(services)
+        await once(services)
+        assert {used, unused}.isdisjoint(await artifact_ids(services))

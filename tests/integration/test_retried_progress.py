@@ -6,6 +6,7 @@ from builders import claim_next, complete_next, make_failure
 from fixtures.event_examples import clip_progress
 from fixtures.workplace import OWNER, OpenHarness, WorkerHarness, a_reel, slowed
 from phoenix.api.job_views import JobViews
+from phoenix.errors import Stage
 from phoenix.events.progress_cache import ProgressSnapshot
 from phoenix.jobs.cancel_and_retry import retry
 from phoenix.jobs.execution.claim import record_progress
@@ -68,7 +69,7 @@ async def test_an_attempt_that_has_lost_its_task_records_nothing(open_harness: O
         await release(uow, lost)
 
     async with database.write() as uow:
-        assert not await record_progress(uow, lost, clip_progress(3, job_progress=0.5))
+        assert not await record_progress(uow, lost, clip_progress(3, job_progress=0.5), Stage.DENOISE)
 
     assert (await harness.job(job_id)).tasks[0].progress is None
 

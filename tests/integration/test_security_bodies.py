@@ -203,7 +203,7 @@ async def test_a_small_picture_of_nine_hundred_megapixels_is_refused(api: Api) -
 
 
 async def test_a_small_sound_of_ten_hours_is_refused(api: Api, media: MediaMaker) -> None:
-    path = media.sound("bomb.flac", seconds=10 * 3600, source="anullsrc=r=8000:cl=mono")
+    path = media.sound("bomb.flac", seconds=10 * 3600, source="anullsrc=r=1000:cl=mono")
 
     await refuse_upload(api, *form_file(path)["file"])
 

@@ -39,6 +39,7 @@ ROUTES = [
     ("POST", "/v1/webhooks/deliveries/{delivery}/replay", 202),
     ("POST", "/v1/jobs/{job}/cancel", 202),
     ("POST", "/v1/jobs/{job}/retry", 409),
+    ("DELETE", "/v1/artifacts/{artifact}", 204),
     ("DELETE", "/v1/jobs/{job}", 204),
 ]
 
@@ -106,7 +107,14 @@ async def test_another_keys_artifact_cannot_be_used(guarded: GuardedApi, belongi
     other, artifact_id = await guarded.caller(), belongings.artifact_id
     path, body = {
         "soundtrack": ("/v1/reels", reel_body(soundtrack={"artifact_id": artifact_id})),
-        "image": ("/v1/reels", {"clips": [{"prompt": "x", "image_artifact_id": artifact_id}]}),
+        "image": (
+            "/v1/reels",
+            {
+                "clips": [
+                    {"prompt": "x", "conditions": [{"role": "first_frame", "source": {"artifact_id": artifact_id}}]}
+                ]
+            },
+        ),
         "stitch": ("/v1/stitches", {"artifact_ids": [artifact_id]}),
         "source": ("/v1/soundtracks", {"source": {"artifact_id": artifact_id}}),
     }[field]

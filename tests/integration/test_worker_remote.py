@@ -1,10 +1,16 @@
 """Clips of remote models on a worker: they wait for a service, and do not occupy the device."""
 
 import asyncio
+import base64
+import io
+from typing import Any
 
-from fixtures.veo_server import VeoServer
+import pytest
+from PIL import Image, ImageStat
+
+from fixtures.veo_server import BEGIN, INTERACTIONS, VeoServer
 from fixtures.workplace import TIMEOUT_S, OpenHarness, WorkerHarness, a_reel
-from phoenix.contract import JobState, ResolvedReel
+from phoenix.contract import ConditionSource, JobState, ResolvedCondition, ResolvedReel
 from phoenix.jobs.lifecycle import TaskKind
 from phoenix.settings import VeoSettings
 
@@ -54,3 +60,30 @@ async def test_a_worker_without_a_device_serves_remote_models(
         job = await harness.until_ended(await harness.submit(a_veo_reel(clips=2)))
     assert job.row.state is JobState.SUCCEEDED
     assert await queues_of(harness, job.row.id) == {TaskKind.RENDER: "remote", TaskKind.ASSEMBLE: "media"}
+
+
+@pytest.mark.parametrize(("model", "verb"), [("veo-3.1", BEGIN), ("gemini-omni-1.2-flash", INTERACTIONS)])
+async def test_the_end_of_a_remote_clip_is_sent_as_the_first_frame_of_the_next(
+    open_harness: OpenHarness, veo_settings: VeoSettings, veo_server: VeoServer, model: str, verb: str
+) -> None:
+    reel = a_veo_reel(clips=2).model_copy(update={"model": model})
+    begins = ResolvedCondition(role="first_frame", source=ConditionSource(previous_clip=True))
+    clips = [reel.clips[0], reel.clips[1].model_copy(update={"conditions": [begins]})]
+    harness = await open_harness(veo=veo_settings)
+    async with harness.worker("remote"), harness.worker("media"):
+        job = await harness.until_ended(await harness.submit(reel.model_copy(update={"clips": clips})))
+    assert job.row.state is JobState.SUCCEEDED
+    first, second = veo_server.bodies(verb)
+    assert pictures_in(first) == []
+    (data,) = pictures_in(second)
+    with Image.open(io.BytesIO(base64.b64decode(data))) as picture:
+        assert picture.size == (128, 72)
+        # Frame n of the video has the grey level 2n, of 219.
+        assert ImageStat.Stat(picture).mean == pytest.approx([190 * 255 / 219] * 3, abs=4)
+
+
+def pictures_in(body: dict[str, Any]) -> list[str]:
+    """The pictures of a request to either interface, in base64."""
+    if "instances" in body:
+        return [image["bytesBase64Encoded"] for image in [body["instances"][0].get("image")] if image]
+    return [each["data"] for each in body["input"][0]["content"] if each["type"] == "image"]

@@ -139,12 +139,12 @@ async def test_a_second_signal_does_not_wait_for_the_grace(open_harness: OpenHar
 async def test_an_idle_worker_drains_at_once_while_redis_is_frozen(
     open_harness: OpenHarness, redis_server: RedisServer
 ) -> None:
-    harness = await open_harness()
+    harness = await open_harness(worker=WorkerSettings(drain_grace_s=600))
     async with harness.worker() as shutdown:
         redis_server.pause()
         asked_s = time.monotonic()
         shutdown.request()
-    assert time.monotonic() - asked_s < 10
+    assert time.monotonic() - asked_s < 60
     redis_server.resume()
 
 

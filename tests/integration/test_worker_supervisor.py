@@ -17,7 +17,7 @@ from builders import claim_next
 from fixtures import child_processes
 from fixtures.log_lines import lines_about
 from fixtures.supervision import supervised, until_live
-from fixtures.workplace import OpenHarness, a_reel, a_wan_reel, slowed
+from fixtures.workplace import OpenHarness, a_reel, slowed
 from phoenix.contract import JobState
 from phoenix.jobs.execution.retries import RetryRule
 from phoenix.jobs.lifecycle import AttemptEndState, TaskState
@@ -26,7 +26,7 @@ from phoenix.settings import EngineSettings, WorkerSettings
 from phoenix.worker.child_process import ExitStatus
 from phoenix.worker.supervisor import ProcessSpec, hand_back, supervise
 
-TIMEOUT_S = 100
+TIMEOUT_S = 300
 
 
 async def test_a_clip_of_a_killed_process_runs_again_long_before_its_lease_is_over(open_harness: OpenHarness) -> None:
@@ -47,17 +47,15 @@ async def test_a_clip_of_a_killed_process_runs_again_long_before_its_lease_is_ov
     assert outcomes == [AttemptEndState.CRASHED, AttemptEndState.SUCCEEDED]
 
 
-async def test_a_killed_process_is_forgotten_and_its_successor_renders(
-    open_harness: OpenHarness, tiny_wan_catalog: Path
-) -> None:
-    harness = await open_harness(engine=EngineSettings(catalog_file=tiny_wan_catalog))
+async def test_a_killed_process_is_forgotten_and_its_successor_renders(open_harness: OpenHarness) -> None:
+    harness = await open_harness()
     async with supervised(harness, ProcessSpec("all", "cpu")):
         (first,) = await until_live(harness, 1)
         os.kill(first.pid, signal.SIGKILL)
         (second,) = await until_live(harness, 1, without=frozenset({first.id}))
         async with harness.services.database.read() as session:
             assert await session.get(WorkerRow, first.id) is None
-        job = await harness.until_ended(await harness.submit(a_wan_reel(clips=1)))
+        job = await harness.until_ended(await harness.submit(a_reel()))
     assert job.row.state is JobState.SUCCEEDED
     assert [attempt.worker_id for attempt in await harness.attempts(job.tasks[0].id)] == [second.id]
 
@@ -95,7 +93,7 @@ async def test_a_process_that_cannot_be_started_does_not_affect_the_others(
         first, other = await until_live(harness, 2)
         python.rename(away)
         os.kill(first.pid, signal.SIGKILL)
-        async with asyncio.timeout(100):
+        async with asyncio.timeout(300):
             while not lines_about(log_lines, "worker process could not be started"):  # noqa: ASYNC110 - a text
                 await asyncio.sleep(0.05)
         away.rename(python)
@@ -155,17 +153,24 @@ def test_the_command_ends_with_a_device_that_is_not_there(tmp_path: Path, sqlite
     assert "Traceback" not in ended.stderr
 
 
-def test_the_command_ends_with_an_ffmpeg_that_cannot_make_a_reel(
-    tmp_path: Path, sqlite_url: URL, redis_url: str
+@pytest.mark.parametrize(
+    ("setting", "complaint"),
+    [
+        ({"PHOENIX_MEDIA__FFMPEG": "/bin/true"}, "/bin/true cannot encode a clip"),
+        ({"PHOENIX_MEDIA__ENCODER": "nvenc"}, "PHOENIX_MEDIA__ENCODER is nvenc, and NVENC does not work here"),
+    ],
+)
+def test_the_command_ends_with_an_ffmpeg_that_cannot_do_what_it_has_to(
+    tmp_path: Path, sqlite_url: URL, redis_url: str, setting: dict[str, str], complaint: str
 ) -> None:
     command = [sys.executable, "-m", "phoenix.worker", "--queue", "media"]
     ours = {"PYTHONPATH": os.pathsep.join(sys.path), "PHOENIX_DATA_DIR": str(tmp_path), "REDIS_URL": redis_url}
-    environment = {**os.environ, **ours, "PHOENIX_MEDIA__FFMPEG": "/bin/true"}
+    environment = {**os.environ, **ours, **setting}
     ended = child_processes.run(
         command, check=False, env=environment, capture_output=True, text=True, timeout=TIMEOUT_S
     )
     assert ended.returncode == ExitStatus.UNUSABLE
-    assert "/bin/true cannot encode a clip" in ended.stdout + ended.stderr
+    assert complaint in ended.stdout + ended.stderr
     assert "Traceback" not in ended.stderr
 
 

@@ -1,4 +1,4 @@
-"""API keys: shown once, stored as a digest, compared in constant time. A key can be rotated and revoked."""
+"""API keys: shown once, stored as a digest, compared in constant time. A key can be rotated and revoked, and expire."""
 
 import hashlib
 import hmac
@@ -8,15 +8,17 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from types import EllipsisType
 
-from sqlalchemy import select, update
+from sqlalchemy import bindparam, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from phoenix.access.tables import ApiKeyRow
-from phoenix.db import UnitOfWork, db_now
-from phoenix.errors import Conflict, Forbidden, InvalidRequest, NotFound
+from phoenix.db import UnitOfWork, db_now, table_of
+from phoenix.errors import Conflict, Forbidden, InvalidRequest, NotFound, Unauthenticated
 
+_KEYS = table_of(ApiKeyRow)
 _NO_DIGEST = "0" * 64
 _ID_LENGTH = 8
 """Enough to distinguish the secrets of one key, and no help in finding a secret."""
@@ -46,7 +48,15 @@ def replace_secret(row: ApiKeyRow, secret: str, *, now: datetime, keep_old_for: 
 
 
 def valid_digests(row: ApiKeyRow, now: datetime) -> tuple[str, ...]:
-    """The digests of the key's secrets that are valid now, the newest first. A revoked key has none."""
+    """The digests of the key's secrets that are valid now, the newest first. A revoked or expired key has none."""
+    return () if has_expired(row, now) else _unrevoked_digests(row, now)
+
+
+def has_expired(row: ApiKeyRow, now: datetime) -> bool:
+    return row.expires_at is not None and row.expires_at <= now
+
+
+def _unrevoked_digests(row: ApiKeyRow, now: datetime) -> tuple[str, ...]:
     if row.revoked_at is not None:
         return ()
     is_previous_valid = row.previous_until is not None and now < row.previous_until
@@ -85,6 +95,10 @@ class Caller:
     scopes: frozenset[Scope]
     secret_id: str = ""
     """Id of the key's secret that was presented. A stream token that is made with a secret ends with the secret."""
+    expires_at: datetime | None = None
+    """The end of the key; None if it has none."""
+    max_stored_bytes: int | None = None
+    """What the key may store; 0 means no limit, None the limit of the settings."""
 
     def check(self, scope: Scope) -> None:
         """Raises `Forbidden` unless the caller has this scope."""
@@ -96,15 +110,32 @@ ANYBODY = Caller("anonymous", frozenset(Scope))
 """The caller where auth is off."""
 
 
-async def create_key(uow: UnitOfWork, name: str, scopes: Collection[Scope]) -> str:
+@dataclass(frozen=True)
+class ExpiredKey:
+    """The right secret of a key that has expired."""
+
+    expires_at: datetime
+
+
+async def create_key(
+    uow: UnitOfWork,
+    name: str,
+    scopes: Collection[Scope],
+    *,
+    expires_at: datetime | None = None,
+    max_stored_bytes: int | None = None,
+) -> str:
     """Creates a key and returns it in full. It cannot be read again.
 
-    Raises `InvalidRequest` for the scope `write` without `read`: its holder could not follow what it makes.
+    Raises `InvalidRequest` for the scope `write` without `read`: its holder could not follow what it makes. Also for an
+    `expires_at` that is not in the future.
     """
+    await _check_end(uow, expires_at)
     if Scope.WRITE in scopes and not {Scope.READ, Scope.ADMIN} & set(scopes):
         raise InvalidRequest("The scope `write` needs `read`: such a key could not follow the jobs that it makes.")
     key_id, secret = secrets.token_hex(6), generate_secret()
     row = ApiKeyRow(id=key_id, name=name, digest=digest_of(secret), scopes=sorted(scopes), created_at=await uow.now())
+    row.expires_at, row.max_stored_bytes = expires_at, max_stored_bytes
     uow.session.add(row)
     return _join(key_id, secret)
 
@@ -112,13 +143,13 @@ async def create_key(uow: UnitOfWork, name: str, scopes: Collection[Scope]) -> s
 async def rotate_key(uow: UnitOfWork, key_id: str, *, keep_old_for: timedelta) -> str:
     """Gives a key a new secret, and returns the key in full. It cannot be read again. The id stays.
 
-    The previous secret stays valid for `keep_old_for`. Raises `NotFound`, or `Conflict` for a revoked key.
+    The previous secret stays valid for `keep_old_for`. Raises `NotFound`, or `Conflict` for a revoked or expired key.
     """
-    row = await uow.session.get(ApiKeyRow, key_id, with_for_update=True)
-    if row is None:
-        raise NotFound(f"There is no key {key_id}.")
-    if row.revoked_at is not None:
-        raise Conflict(f"The key {key_id} is revoked; `phoenix keys create` makes a new one.")
+    row = await get_key_locked(uow, key_id)
+    is_expired = has_expired(row, await uow.now())
+    if is_expired or row.revoked_at is not None:
+        state = "is revoked" if row.revoked_at else "has expired"
+        raise Conflict(f"The key {key_id} {state}; `phoenix keys create` makes a new one.")
     secret = generate_secret()
     replace_secret(row, secret, now=await uow.now(), keep_old_for=keep_old_for)
     return _join(key_id, secret)
@@ -131,15 +162,83 @@ async def list_keys(session: AsyncSession) -> Sequence[ApiKeyRow]:
 
 async def revoke_key(uow: UnitOfWork, key_id: str) -> ApiKeyRow:
     """Revokes a key with immediate effect. Harmless if repeated. Raises `NotFound`."""
-    row = await uow.session.get(ApiKeyRow, key_id)
-    if row is None:
-        raise NotFound(f"There is no key {key_id}.")
+    row = await get_key_locked(uow, key_id)
     row.revoked_at = row.revoked_at or await uow.now()
     return row
 
 
-async def find_callers(session: AsyncSession, presented: Collection[str]) -> Mapping[str, Caller]:
-    """The caller by key, in one query. Invalid keys are left out without a reason."""
+async def record_purge(uow: UnitOfWork, key_id: str) -> None:
+    """Records that everything that the key had made was deleted. Raises `NotFound`."""
+    row = await get_key_locked(uow, key_id)
+    row.purged_at = row.purged_at or await uow.now()
+
+
+async def get_key_locked(uow: UnitOfWork, key_id: str) -> ApiKeyRow:
+    """The key, once no other transaction holds it with `hold_key`. Raises `NotFound`."""
+    row = await uow.session.get(ApiKeyRow, key_id, with_for_update=True)
+    if row is None:
+        raise NotFound(f"There is no key {key_id}.")
+    return row
+
+
+async def change_key(
+    uow: UnitOfWork,
+    key_id: str,
+    *,
+    expires_at: datetime | EllipsisType | None = ...,
+    max_stored_bytes: int | EllipsisType | None = ...,
+) -> ApiKeyRow:
+    """Gives a key another end or quota; `...` leaves a value as it is. Raises `NotFound`.
+
+    Raises `Conflict` for a revoked key, and `InvalidRequest` for an `expires_at` that is not in the future.
+    """
+    row = await get_key_locked(uow, key_id)
+    if row.revoked_at is not None:
+        raise Conflict(f"The key {key_id} is revoked; `phoenix keys create` makes a new one.")
+    if expires_at is not ...:
+        await _check_end(uow, expires_at)
+        row.expires_at = expires_at
+    if max_stored_bytes is not ...:
+        row.max_stored_bytes = max_stored_bytes
+    return row
+
+
+async def _check_end(uow: UnitOfWork, expires_at: datetime | None) -> None:
+    if expires_at is not None and expires_at <= await uow.now():
+        raise InvalidRequest("The key would have expired already; give a time in the future.")
+
+
+# Built once, because it runs with every submit. The weakest lock: many requests hold the key at the same time, and
+# `record_use` does not wait for them.
+_HOLD = (
+    select(_KEYS.c.revoked_at, db_now())
+    .where(_KEYS.c.id == bindparam("key_id"))
+    .with_for_update(read=True, key_share=True)
+)
+
+
+async def hold_key(uow: UnitOfWork, caller: Caller) -> None:
+    """Makes a revocation of the caller's key wait for the commit. Raises `Unauthenticated` if the key was revoked.
+
+    For transactions that add what the key owns: a body may arrive for minutes after its key was checked, and nothing
+    may be added to a key that was purged.
+    """
+    if caller is ANYBODY:
+        return
+    row = (await uow.session.execute(_HOLD, {"key_id": caller.owner_id})).one_or_none()
+    if row is None:
+        return
+    revoked_at, now = row
+    if revoked_at is not None:
+        raise Unauthenticated("The API key was revoked.")
+    uow.set_now(now)
+
+
+async def find_callers(session: AsyncSession, presented: Collection[str]) -> Mapping[str, Caller | ExpiredKey]:
+    """The caller by key, in one query. Invalid keys are left out without a reason.
+
+    Only the holder of its secret learns that a key has expired.
+    """
     matches = {key: _KEY.fullmatch(key) for key in presented}
     ids = {match["id"] for match in matches.values() if match}
     rows = await _read_keys(session, ids)
@@ -151,22 +250,28 @@ _Dated = tuple[ApiKeyRow, datetime]
 """A key, and the database's clock when it was read."""
 
 
+_FIND_KEYS = select(ApiKeyRow, db_now()).where(col(ApiKeyRow.id).in_(bindparam("key_ids", expanding=True)))
+
+
 async def _read_keys(session: AsyncSession, key_ids: Collection[str]) -> Mapping[str, _Dated]:
-    found = await session.execute(select(ApiKeyRow, db_now()).where(col(ApiKeyRow.id).in_(key_ids)))
+    found = await session.execute(_FIND_KEYS, {"key_ids": list(key_ids)})
     return {row.id: (row, now) for row, now in found}
 
 
-def _authenticate(found: _Dated | None, match: re.Match[str] | None) -> Caller | None:
+def _authenticate(found: _Dated | None, match: re.Match[str] | None) -> Caller | ExpiredKey | None:
     digest = digest_of(match["secret"] if match else "")
-    is_right = matches_any(digest, valid_digests(*found) if found else ())
+    is_right = matches_any(digest, _unrevoked_digests(*found) if found else ())
     if found is None or not is_right:
         return None
-    row, _ = found
-    return Caller(row.id, frozenset(scope for scope in Scope if scope in row.scopes), id_of(digest))
+    row, now = found
+    if row.expires_at is not None and has_expired(row, now):
+        return ExpiredKey(row.expires_at)
+    scopes = frozenset(scope for scope in Scope if scope in row.scopes)
+    return Caller(row.id, scopes, id_of(digest), row.expires_at, row.max_stored_bytes)
 
 
 async def find_invalid(session: AsyncSession, used: Collection[tuple[str, str]]) -> Collection[tuple[str, str]]:
-    """The pairs (key id, secret id) that are no longer valid: the key was revoked, or the secret was replaced."""
+    """The pairs (key id, secret id) that are no longer valid: the key ended, or the secret was replaced."""
     ids, rows = sorted({key_id for key_id, _ in used}), dict[str, _Dated]()
     for first in range(0, len(ids), _IDS_PER_QUERY):
         rows |= await _read_keys(session, ids[first : first + _IDS_PER_QUERY])

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import JSON
+from sqlalchemy import JSON, BigInteger
 from sqlmodel import Field, SQLModel
 
 from phoenix.db import UtcDateTime
@@ -23,7 +23,13 @@ class ApiKeyRow(SQLModel, table=True):
     scopes: list[str] = Field(sa_type=JSON)
     created_at: datetime = Field(sa_type=UtcDateTime)
     last_used_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    expires_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    """The key is refused from then on; never if null."""
+    max_stored_bytes: int | None = Field(default=None, sa_type=BigInteger)
+    """What the key may store; 0 means no limit, null the limit of the settings."""
     revoked_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    purged_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    """When everything that the key had made was deleted."""
 
 
 class SecretRow(SQLModel, table=True):

@@ -18,14 +18,25 @@ from phoenix.api.lifespan import open_app_state
 from phoenix.api.middleware import Cors, ErrorBoundary, HostCheck, RequestLog, RequestMetrics
 from phoenix.api.openai import videos
 from phoenix.api.openapi.documents import DESCRIPTION, EXACT_PATH, PAGE_ASSETS, PAGE_PATH, TAGS, Documents
-from phoenix.api.routes import artifacts, content, create_jobs, event_streams, fleet, health, jobs, models, webhooks
+from phoenix.api.routes import (
+    artifacts,
+    content,
+    create_jobs,
+    event_streams,
+    fleet,
+    health,
+    jobs,
+    keys,
+    models,
+    webhooks,
+)
 from phoenix.dashboard import mount
 from phoenix.settings import Settings
 from phoenix.telemetry.meters import Meters
 
 _ROUTES = (
     *(create_jobs, jobs, event_streams, content, artifacts),
-    *(models, webhooks, fleet, videos, health),
+    *(keys, models, webhooks, fleet, videos, health),
 )
 _EXPOSED_HEADERS = (
     HEADER,
@@ -93,7 +104,8 @@ def _middleware(settings: Settings, meters: Meters) -> list[Middleware]:
     """From the outermost to the innermost."""
     limits = settings.limits
     body = BodyLimit(limits.max_body_bytes, limits.body_timeout_s)
-    upload = BodyLimit(limits.max_upload_bytes + artifacts.FORM_OVERHEAD_BYTES, limits.upload_timeout_s)
+    upload_bytes = limits.max_upload_bytes + artifacts.FORM_OVERHEAD_BYTES
+    upload = BodyLimit(upload_bytes, limits.upload_timeout_s, limits.receive_timeout_s)
     cors = Middleware(
         Cors,
         allow_origins=settings.api.cors_origins,

@@ -16,6 +16,7 @@ from phoenix.access.keys import (
     ANYBODY,
     LAST_USED_PRECISION,
     Caller,
+    ExpiredKey,
     find_callers,
     find_invalid,
     record_use,
@@ -24,10 +25,11 @@ from phoenix.access.stream_tokens import StreamGrant, get_or_create_secret, read
 from phoenix.clock import utc_now
 from phoenix.contract import StreamToken
 from phoenix.db import Database
-from phoenix.errors import Unauthenticated
+from phoenix.errors import KeyExpired, Unauthenticated, Unavailable
 from phoenix.events.log_interface import BatchLoader
 from phoenix.jobs.tables import JobRow
 from phoenix.settings import Settings
+from phoenix.telemetry.episodes import FailureEpisode
 from phoenix.telemetry.logs import get_logger
 
 _logger = get_logger(__name__)
@@ -42,19 +44,26 @@ class Authenticator:
     def __init__(self, database: Database, *, is_required: bool) -> None:
         self._database = database
         self._is_required = is_required
-        self._loader = BatchLoader[str, Caller](self._read)
+        self._loader = BatchLoader[str, Caller | ExpiredKey](self._read)
 
     async def authenticate(self, headers: Headers) -> Caller:
-        """The caller; `ANYBODY` if auth is off. Raises `Unauthenticated`, or `Unavailable` without a database."""
+        """The caller; `ANYBODY` if auth is off.
+
+        Raises `Unauthenticated` or `KeyExpired`, or `Unavailable` without a database.
+        """
         if not self._is_required:
             return ANYBODY
         caller = await self._loader.get(read_bearer(headers))
         if caller is None:
             raise Unauthenticated("The API key is not valid.")
+        if isinstance(caller, ExpiredKey):
+            raise KeyExpired(
+                f"The API key expired at {caller.expires_at:%Y-%m-%d %H:%M} UTC. Ask the operator for one."
+            )
         return caller
 
-    async def _read(self, presented: Collection[str]) -> Mapping[str, Caller]:
-        async with self._database.read() as session:
+    async def _read(self, presented: Collection[str]) -> Mapping[str, Caller | ExpiredKey]:
+        async with self._database.read_once() as session:
             return await find_callers(session, presented)
 
 
@@ -77,6 +86,9 @@ class KeyUsageRecorder:
         self._clock_s = clock_s
         self._recorded_s: dict[str, float] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._unrecorded = FailureEpisode(
+            _logger, "the use of a key was not recorded", "the use of keys is recorded again"
+        )
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator["KeyUsageRecorder"]:
@@ -104,8 +116,10 @@ class KeyUsageRecorder:
         try:
             async with self._database.write() as uow:
                 await record_use(uow, key_id)
-        except Exception:
-            _logger.exception("the use of a key was not recorded", key_id=key_id)
+        except Exception as error:  # noqa: BLE001 - the failure episode logs it
+            self._unrecorded.fail(error, is_unexpected=not isinstance(error, Unavailable), key_id=key_id)
+        else:
+            self._unrecorded.end()
 
 
 _Used = tuple[str, str]
@@ -158,6 +172,8 @@ class StreamTokens:
         """A token for the job, which ends with the caller's key or after the longest time that the job may take."""
         now = utc_now().replace(microsecond=0)
         expires_at = now + longest_stream(job, self._settings, now)
+        if caller.expires_at is not None:
+            expires_at = min(expires_at, caller.expires_at.replace(microsecond=0))
         token = sign(await self._get_secret(), StreamGrant(job.id, job.owner_id, caller.secret_id, expires_at))
         base = (self._settings.api.public_url or "").rstrip("/")
         return StreamToken(token=token, expires_at=expires_at, url=f"{base}{stream_path(job.id)}?token={token}")

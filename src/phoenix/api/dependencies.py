@@ -3,8 +3,8 @@
 All are `async`, though few await anything: FastAPI runs a sync dependency in a thread, which costs more than its work.
 """
 
-from collections.abc import AsyncGenerator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Annotated, Any
 
 from fastapi import Depends, Request, Response
@@ -14,9 +14,12 @@ from phoenix.api.http.known_parameters import StrictRoute
 from phoenix.api.http.request_ids import record_presented, request_id_of, traceparent_of
 from phoenix.api.job_views import JobViews
 from phoenix.api.lifespan import AppState
+from phoenix.api.open_slots import transfer_subject
 from phoenix.db import Database
 from phoenix.errors import Unauthenticated
-from phoenix.services import Services
+from phoenix.settings import Settings
+from phoenix.storage.reserve import StorageReserve
+from phoenix.storage.store import ArtifactStore
 
 _READ_METHODS = frozenset({"GET", "HEAD"})
 _SCOPE_KEY = "phoenix.caller"
@@ -26,12 +29,20 @@ async def get_app_state(request: Request) -> AppState:
     return request.app.state.phoenix
 
 
-async def get_services(state: Annotated[AppState, Depends(get_app_state)]) -> Services:
-    return state.services
+async def get_settings(state: Annotated[AppState, Depends(get_app_state)]) -> Settings:
+    return state.services.settings
 
 
 async def get_database(state: Annotated[AppState, Depends(get_app_state)]) -> Database:
     return state.services.database
+
+
+async def get_reserve(state: Annotated[AppState, Depends(get_app_state)]) -> StorageReserve:
+    return state.services.reserve
+
+
+async def get_store(state: Annotated[AppState, Depends(get_app_state)]) -> ArtifactStore:
+    return state.services.store
 
 
 async def get_job_views(state: Annotated[AppState, Depends(get_app_state)]) -> JobViews:
@@ -97,8 +108,10 @@ async def get_traceparent(request: Request) -> str | None:
 
 
 AppStateDep = Annotated[AppState, Depends(get_app_state)]
-ServicesDep = Annotated[Services, Depends(get_services)]
+SettingsDep = Annotated[Settings, Depends(get_settings)]
 DatabaseDep = Annotated[Database, Depends(get_database)]
+ReserveDep = Annotated[StorageReserve, Depends(get_reserve)]
+StoreDep = Annotated[ArtifactStore, Depends(get_store)]
 JobViewsDep = Annotated[JobViews, Depends(get_job_views)]
 HolderDep = Annotated[keys.Caller, Depends(get_holder)]
 CallerDep = Annotated[keys.Caller, Depends(get_caller)]
@@ -106,6 +119,31 @@ ReaderDep = Annotated[keys.Caller, Depends(get_reader)]
 OwnerDep = Annotated[str, Depends(get_owner)]
 RequestIdDep = Annotated[str, Depends(get_request_id)]
 TraceparentDep = Annotated[str | None, Depends(get_traceparent)]
+
+
+TakeSlot = Callable[[], Awaitable[None]]
+
+
+async def get_download_slot(request: Request, state: AppStateDep, caller: CallerDep) -> AsyncGenerator[TakeSlot]:
+    """A function that takes a slot for a download. Raises `TooManyTransfers`. Requests without a body need no slot.
+
+    The slot is free again when the response has ended, complete or not.
+    """
+    async with AsyncExitStack() as stack:
+
+        async def take() -> None:
+            await stack.enter_async_context(state.open_downloads.slot(transfer_subject(request.scope, caller)))
+
+        yield take
+
+
+async def limit_uploads(request: Request, state: AppStateDep, caller: CallerDep) -> AsyncGenerator[None]:
+    """Holds a slot for an upload until the response has ended. Raises `TooManyTransfers` before the body is read."""
+    async with state.open_uploads.slot(transfer_subject(request.scope, caller)):
+        yield
+
+
+DownloadSlotDep = Annotated[TakeSlot, Depends(get_download_slot)]
 
 
 class AuthFirstRoute(StrictRoute):

@@ -4,8 +4,10 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import anyio
+from redis.asyncio import Redis
 
 from phoenix.api.auth import Authenticator, KeyUsageRecorder, Revocations, StreamTokens
 from phoenix.api.background.dispatcher import Dispatcher
@@ -13,10 +15,12 @@ from phoenix.api.background.lease_reaper import LeaseReaper
 from phoenix.api.background.queue_positions import QueuePositionPublisher
 from phoenix.api.background.retention import RetentionService
 from phoenix.api.background.webhook_sender import WebhookSender
-from phoenix.api.http.sse_response import SendTimeouts
+from phoenix.api.health_checks import HealthChecks
 from phoenix.api.job_views import JobViews
-from phoenix.api.rate_limits import OpenStreams, RequestLimits
+from phoenix.api.open_slots import OpenPolicy, OpenSlots
+from phoenix.api.rate_limits import RequestLimits
 from phoenix.async_tasks import in_background
+from phoenix.errors import RateLimited, TooManyTransfers
 from phoenix.events.fanout.hub import Hub
 from phoenix.events.log_interface import CoalescingEventLog
 from phoenix.events.pubsub.notifier import Notifier
@@ -34,15 +38,17 @@ class AppState:
     """One per process and event loop."""
 
     services: Services
+    health_checks: HealthChecks
     job_views: JobViews
     log: CoalescingEventLog
     hub: Hub
-    send_timeouts: SendTimeouts
     tokens: StreamTokens
     authenticator: Authenticator
     key_usage: KeyUsageRecorder
     request_limits: RequestLimits
-    open_streams: OpenStreams
+    open_streams: OpenSlots
+    open_downloads: OpenSlots
+    open_uploads: OpenSlots
     draining: anyio.Event
     """Set when the server has to stop; all streams then end."""
     probe_slots: asyncio.Semaphore
@@ -66,26 +72,33 @@ async def open_app_state(settings: Settings) -> AsyncGenerator[AppState]:
             find_invalid=revocations.find,
         )
         await stack.enter_async_context(hub)
+        key_ends = Notifier(services.redis, services.channels.keys_ended)
+        await stack.enter_async_context(key_ends.subscribe(subscriber, lambda _payload: hub.check_now()))
         await stack.enter_async_context(_background_services(services, subscriber))
-        send_timeouts = await stack.enter_async_context(SendTimeouts(settings.events.send_timeout_s).running())
         draining = anyio.Event()
-        await stack.enter_async_context(_close_streams_on_drain(hub, send_timeouts, draining))
+        await stack.enter_async_context(_close_streams_on_drain(hub, draining))
         limits, prefix = settings.limits, settings.redis.prefix
-        open_streams = OpenStreams(services.redis, prefix, per_key=limits.streams_per_key)
+        open_slots = partial(_open_slots, stack, services.redis, prefix)
         yield AppState(
             services=services,
+            health_checks=HealthChecks(database, services.redis, services.store, services.reserve),
             job_views=JobViews(database, publisher, services.queue_positions),
             log=log,
             hub=hub,
-            send_timeouts=send_timeouts,
             tokens=StreamTokens(database, settings, revocations),
             authenticator=Authenticator(database, is_required=settings.is_auth_required),
             key_usage=await stack.enter_async_context(KeyUsageRecorder(database).running()),
             request_limits=RequestLimits(services.redis, prefix, limits),
-            open_streams=await stack.enter_async_context(open_streams.running()),
+            open_streams=await open_slots(OpenPolicy("streams", limits.streams_per_key, RateLimited)),
+            open_downloads=await open_slots(OpenPolicy("downloads", limits.downloads_per_key, TooManyTransfers)),
+            open_uploads=await open_slots(OpenPolicy("uploads", limits.uploads_per_key, TooManyTransfers)),
             draining=draining,
             probe_slots=asyncio.Semaphore(_MAX_CONCURRENT_PROBES),
         )
+
+
+async def _open_slots(stack: AsyncExitStack, redis: Redis, prefix: str, policy: OpenPolicy) -> OpenSlots:
+    return await stack.enter_async_context(OpenSlots(redis, prefix, policy).running())
 
 
 @asynccontextmanager
@@ -96,19 +109,18 @@ async def _background_services(services: Services, subscriber: PubSubSubscriber)
         Dispatcher(database, services.queue, settings).running(wake_event),
         LeaseReaper(database, settings.scheduler).running(),
         WebhookSender(database, settings.webhooks).running(),
-        QueuePositionPublisher(services).running(),
+        QueuePositionPublisher(database, services.publisher, services.queue_positions).running(),
         RetentionService(database, services.store, settings.retention).running(),
     ):
         yield
 
 
 @asynccontextmanager
-async def _close_streams_on_drain(hub: Hub, send_timeouts: SendTimeouts, draining: anyio.Event) -> AsyncGenerator[None]:
+async def _close_streams_on_drain(hub: Hub, draining: anyio.Event) -> AsyncGenerator[None]:
     # The server shuts the application down only after its streams have ended, so the streams are closed first.
     async def close() -> None:
         await draining.wait()
         hub.close_streams()
-        send_timeouts.shorten()
 
     async with in_background(close(), name="close-streams"):
         yield

@@ -21,6 +21,9 @@ from phoenix.telemetry.meters import Meters
 
 _logger = get_logger(__name__)
 
+ARRIVED_KEY = "phoenix.arrived_s"
+"""Where the server leaves the monotonic time at which it had the head of a request, in the scope."""
+
 # Many responses contain text of clients, which no browser may sniff as HTML.
 _SAFE = {"X-Content-Type-Options": "nosniff"}
 
@@ -37,7 +40,7 @@ class RequestLog:
             return
         request_id, traceparent = assign_request_id(scope), store_traceparent(scope)
         echoed = {HEADER: request_id, **_SAFE} | ({traces.HEADER: traceparent} if traceparent else {})
-        started_s = time.monotonic()
+        arrived_s = scope.get(ARRIVED_KEY, time.monotonic())
         status = 499  # nginx's status for a client that left before the response
 
         async def record(message: Message) -> None:
@@ -57,7 +60,7 @@ class RequestLog:
                     method=scope["method"],
                     path=scope["path"],
                     status=status,
-                    duration_ms=round((time.monotonic() - started_s) * 1000, 1),
+                    duration_ms=round((time.monotonic() - arrived_s) * 1000, 1),
                     **audit_fields(scope),
                 )
 
@@ -107,13 +110,13 @@ class RequestMetrics:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        started_s = time.monotonic()
+        arrived_s = scope.get(ARRIVED_KEY, time.monotonic())
         is_stream = False
 
         async def watch(message: Message) -> None:
             nonlocal is_stream
             if message["type"] == "http.response.start":
-                self._record(scope, message["status"], time.monotonic() - started_s)
+                self._record(scope, message["status"], time.monotonic() - arrived_s)
                 is_stream = Headers(raw=message["headers"]).get("content-type", "").startswith("text/event-stream")
                 if is_stream:
                     self._meters.open_streams.inc()

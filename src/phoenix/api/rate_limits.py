@@ -1,24 +1,19 @@
-"""Limits over all replicas, kept in Redis: requests and open streams per key, and failed authentications per address.
+"""Limits over all replicas, kept in Redis: requests per key, and failed authentications per address.
 
 While Redis is away, nobody is limited. The headers follow draft-ietf-httpapi-ratelimit-headers.
 """
 
-import asyncio
 import math
-import secrets
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, ip_address, ip_network
-from typing import Any
 
 from redis.asyncio import Redis
 from starlette.types import Scope
 
 from phoenix.access.keys import ANYBODY, Caller
-from phoenix.async_tasks import in_background
 from phoenix.errors import RateLimited
-from phoenix.events.pubsub.redis_client import BestEffort, Command, send
+from phoenix.events.pubsub.redis_client import BestEffort, send
 from phoenix.settings import LimitSettings
 
 # The generic cell rate algorithm (GCRA): one number per key, the time in microseconds when the bucket is full again.
@@ -144,82 +139,3 @@ def rate_limit_headers(scope: Scope) -> Mapping[str, str]:
 
 def _rate_limited(detail: str, policy: RateLimitPolicy, decision: RateLimitDecision) -> RateLimited:
     return RateLimited(detail, policies=[policy.name], retry_after_s=max(1, math.ceil(decision.retry_in_s)))
-
-
-STREAM_LEASE_S = 60
-_RETRY_AFTER_S = 5
-_RENEW_BATCH = 1000
-
-# A sorted set per key: its open streams, scored by the second at which their lease ends.
-_OPEN = b"""
-local now = tonumber(redis.call('TIME')[1])
-redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
-if redis.call('ZCARD', KEYS[1]) >= tonumber(ARGV[1]) then return 0 end
-redis.call('ZADD', KEYS[1], now + ARGV[2], ARGV[3])
-redis.call('EXPIRE', KEYS[1], ARGV[2])
-return 1
-"""
-_RENEW = b"""
-local now = tonumber(redis.call('TIME')[1])
-for i = 2, #ARGV do redis.call('ZADD', KEYS[1], now + ARGV[1], ARGV[i]) end
-redis.call('EXPIRE', KEYS[1], ARGV[1])
-return 1
-"""
-
-
-class OpenStreams:
-    """Bounds the open streams of a key. One per process; enter `running` for as long as the process serves streams.
-
-    The slot of a stream is leased, so that the slots of a lost replica expire.
-    """
-
-    def __init__(self, redis: Redis, prefix: str, *, per_key: int, lease_s: int = STREAM_LEASE_S) -> None:
-        self._redis = redis
-        self._prefix = prefix
-        self._per_key = per_key
-        self._lease_s = lease_s
-        self._streams: dict[str, set[str]] = {}
-        self._best_effort = BestEffort(_TIMEOUT_S)
-
-    @asynccontextmanager
-    async def running(self) -> AsyncGenerator["OpenStreams"]:
-        """Renews the leases during the block."""
-        async with in_background(self._renew_forever(), name="stream-leases"):
-            yield self
-
-    @asynccontextmanager
-    async def slot(self, owner_id: str) -> AsyncGenerator[None]:
-        """Counts a stream of this owner during the block. Raises `RateLimited` at the limit."""
-        if owner_id == ANYBODY.owner_id or not self._per_key:
-            yield
-            return
-        stream_id = secrets.token_hex(8)
-        command = ("EVAL", _OPEN, 1, self._key(owner_id), self._per_key, self._lease_s, stream_id)
-        if not await self._run(command, otherwise=[1]):
-            detail = f"This key has {self._per_key} streams open, which is its limit."
-            raise RateLimited(detail, policies=["streams"], retry_after_s=_RETRY_AFTER_S)
-        streams = self._streams.setdefault(owner_id, set())
-        streams.add(stream_id)
-        try:
-            yield
-        finally:
-            streams.discard(stream_id)
-            if not streams:
-                self._streams.pop(owner_id, None)
-            await self._run(("ZREM", self._key(owner_id), stream_id), otherwise=[0])
-
-    async def _renew_forever(self) -> None:
-        while True:
-            await asyncio.sleep(self._lease_s / 3)
-            for owner_id, streams in list(self._streams.items()):
-                ids = sorted(streams)
-                for first in range(0, len(ids), _RENEW_BATCH):
-                    some = ids[first : first + _RENEW_BATCH]
-                    await self._run(("EVAL", _RENEW, 1, self._key(owner_id), self._lease_s, *some), otherwise=[0])
-
-    async def _run(self, command: Command, *, otherwise: list[Any]) -> Any:
-        (answer,) = await self._best_effort.attempt(lambda: send(self._redis, command), otherwise=otherwise)
-        return answer
-
-    def _key(self, owner_id: str) -> str:
-        return f"{self._prefix}:limit:streams:{owner_id}"

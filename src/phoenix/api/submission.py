@@ -3,19 +3,18 @@
 import asyncio
 import hashlib
 import json
-import re
 import secrets
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from typing import Annotated, Any, get_type_hints
 
-from fastapi import Depends, Header, Request, Response
+from fastapi import Depends, Request, Response
 from fastapi.exceptions import RequestValidationError
-from pydantic import AfterValidator, BaseModel, Field
+from pydantic import BaseModel
 from starlette.requests import ClientDisconnect
 
-from phoenix.access.keys import ANYBODY, Caller
+from phoenix.access.keys import Caller, hold_key
 from phoenix.api.dependencies import (
     AppStateDep,
     AuthFirstRoute,
@@ -24,80 +23,116 @@ from phoenix.api.dependencies import (
     TraceparentDep,
     get_app_state,
     get_caller,
-    get_services,
 )
 from phoenix.api.errors.validation import explain_validation
+from phoenix.api.http.preferences import IdempotencyKey, Prefer, parse_wait_s
 from phoenix.api.job_views import POLL_AFTER_S
 from phoenix.api.lifespan import AppState
+from phoenix.api.uploads import ProbedUpload, UploadStore, UploadStoreDep, quota_of
+from phoenix.catalog.catalog import Catalog
+from phoenix.catalog.conditions import KnownClips, KnownMedia
 from phoenix.catalog.request_validation import SEED_SPACE, AdmissionLimits, admit_reel, admit_soundtrack, admit_stitch
 from phoenix.contract import (
     Job,
     MediaInfo,
-    Omittable,
     ReelRequest,
     ResolvedRequest,
     SoundtrackJobRequest,
     StitchRequest,
 )
 from phoenix.contract.valid_part import ValidPart
+from phoenix.db import Database, UnitOfWork
 from phoenix.errors import FieldError, Gone, InvalidRequest, NotFound, Unavailable
 from phoenix.events.sse.snapshot_and_replay import job_stream
-from phoenix.jobs.artifacts import find_known_media
+from phoenix.jobs.artifacts import find_finished_clips, find_known_media
 from phoenix.jobs.repository import FullJob
-from phoenix.jobs.submission.admission_control import Quota
+from phoenix.jobs.submission.admission_control import QueueCapacity, check_capacity, check_quota
 from phoenix.jobs.submission.idempotency import KeyedRequest, acquire_key, find_earlier_job, record_job
 from phoenix.jobs.submission.submit import submit
 from phoenix.media.ssrf import EgressPolicy, UrlNotAllowed, check_url
-from phoenix.services import Services
-from phoenix.settings import LimitSettings, Settings
-
-MAX_KEY_LENGTH = 255
-MAX_WAIT_S = 60
-"""Proxies give up on responses that take longer."""
-
-_QUOTED = re.compile(r'"((?:[\x20-\x21\x23-\x5b\x5d-\x7e]|\\["\\])*)"')
-_BARE = re.compile(r"[\x21\x23-\x7e][\x20-\x7e]*")
-_SHOWN_PATTERN = r'^([!#-~]([ -~]{0,253}[!-~])?|"[ !#-\[\]-~]{1,255}")$'
-_WAIT = re.compile(r'wait\s*=\s*(?:"(\d{1,9})"|(\d{1,9}))', re.ASCII | re.IGNORECASE)
-
-
-def parse_idempotency_key(text: str) -> str:
-    """The key in `"abc"`, a string of RFC 9651, or in plain `abc`. Raises `ValueError` for anything else."""
-    given = text.strip(" \t")
-    quoted = _QUOTED.fullmatch(given)
-    key = re.sub(r"\\(.)", r"\1", quoted[1]) if quoted else given if _BARE.fullmatch(given) else ""
-    if not 0 < len(key) <= MAX_KEY_LENGTH:
-        raise ValueError(f"send 1 to {MAX_KEY_LENGTH} printable ASCII characters, in double quotes or without")
-    return key
-
-
-def parse_wait_s(prefer: str | None) -> int | None:
-    """Seconds to wait, at most `MAX_WAIT_S`; None if the client does not ask for it. Ignores other preferences."""
-    for preference in (prefer or "").split(","):
-        # A semicolon starts parameters of a preference; `wait` has none.
-        if match := _WAIT.fullmatch(preference.partition(";")[0].strip()):
-            return min(int(match[1] or match[2]), MAX_WAIT_S)
-    return None
-
-
-IdempotencyKey = Annotated[
-    Omittable[
-        Annotated[str, AfterValidator(parse_idempotency_key), Field(json_schema_extra={"pattern": _SHOWN_PATTERN})]
-    ],
-    Header(
-        alias="Idempotency-Key",
-        description="Any text of yours, up to 255 characters. The same request with the same key within 24 hours "
-        "makes no second job: the response is the first one's job, with `Idempotent-Replayed: true`.",
-    ),
-]
-Prefer = Annotated[
-    Omittable[str],
-    Header(
-        description="`wait=10` delays the response until the job has ended, but at most 10 seconds (60 is the limit)."
-    ),
-]
+from phoenix.settings import Settings
+from phoenix.storage.store import StoredObject
 
 SubmittedBody = ReelRequest | StitchRequest | SoundtrackJobRequest
+
+
+_NO_UPLOADS: Mapping[str, MediaInfo] = {}
+
+
+@dataclass(frozen=True)
+class RequestResolver:
+    """Resolves requests with the models, the artifacts and the limits of this server."""
+
+    settings: Settings
+    catalog: Catalog
+    database: Database
+
+    async def resolve(
+        self, body: SubmittedBody, *, owner_id: str, uploads: Mapping[str, MediaInfo] = _NO_UPLOADS
+    ) -> ResolvedRequest:
+        """The request with every default filled in. Raises `InvalidRequest` with every field error.
+
+        `uploads` are files by the artifact ids that they would get.
+        """
+        url_errors = find_url_errors(body, self.settings)
+        clips = await self._find_clips(body, owner_id)
+        media = {**await self._find_media([*_list_references(body), *clips.values()], owner_id), **uploads}
+        try:
+            resolved = self._admit(body, media, clips)
+        except InvalidRequest as error:
+            raise InvalidRequest.from_field_errors([*error.field_errors, *url_errors]) from error
+        if url_errors:
+            raise InvalidRequest.from_field_errors(url_errors)
+        return resolved
+
+    def _admit(self, body: SubmittedBody, media: KnownMedia, clips: KnownClips) -> ResolvedRequest:
+        limits = AdmissionLimits(
+            max_reel_duration_s=self.settings.limits.max_reel_duration_s,
+            max_frame_pixels=self.settings.limits.max_upload_frame_pixels,
+        )
+        match body:
+            case ReelRequest():
+                model = self.settings.engine.default_model
+                return admit_reel(
+                    body,
+                    self.catalog,
+                    default_model=model,
+                    limits=limits,
+                    draw_seed=draw_seed,
+                    media=media,
+                    finished_clips=clips,
+                )
+            case StitchRequest():
+                return admit_stitch(body, limits=limits, media=media)
+            case SoundtrackJobRequest():
+                return admit_soundtrack(body, media=media)
+
+    async def _find_media(self, references: Iterable[str | None], owner_id: str) -> Mapping[str, MediaInfo]:
+        """Media info of the owner's artifacts among `references`, by id; unknown artifacts are left out."""
+        artifact_ids = {reference for reference in references if reference is not None}
+        if not artifact_ids:
+            return {}
+        async with self.database.read() as session:
+            return await find_known_media(session, artifact_ids, owner_id=owner_id)
+
+    async def _find_clips(self, body: SubmittedBody, owner_id: str) -> KnownClips:
+        """Artifact ids of the owner's finished clips that the body names; other clips are left out."""
+        if not isinstance(body, ReelRequest):
+            return {}
+        sources = [condition.source for clip in body.clips for condition in clip.conditions]
+        named = [*sources, *([body.extends] if body.extends else [])]
+        if all(source.job_id is None for source in named):
+            return {}
+        async with self.database.read() as session:
+            return await find_finished_clips(session, named, owner_id=owner_id)
+
+
+async def get_resolver(state: AppStateDep) -> RequestResolver:
+    services = state.services
+    return RequestResolver(services.settings, services.catalog, services.database)
+
+
+ResolverDep = Annotated[RequestResolver, Depends(get_resolver)]
 
 
 @dataclass(frozen=True)
@@ -105,6 +140,8 @@ class Submission:
     """One request for a job: its caller, its preferences, and the response that takes the headers."""
 
     state: AppState
+    resolver: RequestResolver
+    uploads: UploadStore
     caller: Caller
     request_id: str
     traceparent: str | None
@@ -114,22 +151,28 @@ class Submission:
     prefer: Prefer
 
     @property
-    def services(self) -> Services:
-        return self.state.services
+    def database(self) -> Database:
+        return self.resolver.database
 
     async def submit(
-        self, body: SubmittedBody, *, fingerprint: str | None = None, abort_if_disconnected: bool = False
+        self,
+        body: SubmittedBody,
+        *,
+        fingerprint: str | None = None,
+        abort_if_disconnected: bool = False,
+        upload: ProbedUpload | None = None,
     ) -> Job:
         """Queues the job and returns it; response headers say where to follow it.
 
         `fingerprint` identifies the request if `body` is not what the client sent. `abort_if_disconnected` makes no job
-        for a client that has left before the commit. Raises `InvalidRequest` with all field errors,
-        `IdempotencyMismatch`, `QueueFull`, `RateLimited`, or `ClientDisconnect`.
+        for a client that has left before the commit. `upload`: a file that came with the request and that `body` names;
+        it is kept only together with the job. Raises `InvalidRequest` with all field errors, `IdempotencyMismatch`,
+        `QueueFull`, `StorageFull`, `RateLimited`, `StorageQuotaExceeded`, or `ClientDisconnect`.
         """
         keyed = self._keyed(fingerprint or fingerprint_of(body))
         # Looked up before the checks: a request that was valid then need not be valid now.
         earlier = await self._find_earlier(keyed) if keyed else None
-        made = earlier or await self._write(await self._resolve(body), body, keyed, abort_if_disconnected)
+        made = earlier or await self._write(body, keyed, abort_if_disconnected, upload)
         if isinstance(made, str):
             return await self.answer(made, is_replay=True)
         if parse_wait_s(self.prefer) is not None:
@@ -144,20 +187,50 @@ class Submission:
         return KeyedRequest(self.caller.owner_id, route, self.idempotency_key, fingerprint)
 
     async def _find_earlier(self, keyed: KeyedRequest) -> str | None:
-        async with self.services.database.read() as session:
+        async with self.database.read_once() as session:
             return await find_earlier_job(session, keyed)
 
-    async def _resolve(self, body: SubmittedBody) -> ResolvedRequest:
-        return await resolve_request(self.services, body, owner_id=self.caller.owner_id)
-
     async def _write(
-        self, resolved: ResolvedRequest, body: SubmittedBody, keyed: KeyedRequest | None, abort_if_disconnected: bool
+        self, body: SubmittedBody, keyed: KeyedRequest | None, abort_if_disconnected: bool, upload: ProbedUpload | None
     ) -> FullJob | str:
         """The new job, or the id of the job that a concurrent request with the same key has made first."""
-        limits = self.services.settings.limits
-        async with self.services.database.write() as uow:
+        sent: Mapping[str, MediaInfo] = {upload.artifact_id: upload.info} if upload else {}
+        resolved = await self.resolver.resolve(body, owner_id=self.caller.owner_id, uploads=sent)
+        self.state.services.reserve.check()
+        if upload is None:
+            return await self._commit(resolved, body, keyed, abort_if_disconnected)
+        await self._check_limits(upload)
+        async with self.uploads.stored_bytes(upload, self.caller) as stored:
+            made = await self._commit(resolved, body, keyed, abort_if_disconnected, upload, stored)
+        if isinstance(made, str):
+            await self.uploads.discard_bytes(upload, self.caller)
+        return made
+
+    async def _check_limits(self, upload: ProbedUpload) -> None:
+        """Raises what the commit would raise for a limit, before the bytes of the file are stored."""
+        limits = self.state.services.settings.limits
+        await self.uploads.check_quota(self.caller, size_bytes=upload.size_bytes)
+        async with self.database.write() as uow:
+            if quota := quota_of(self.caller, limits):
+                await check_quota(uow, self.caller.owner_id, quota)
+            await check_capacity(uow, QueueCapacity(), limit=limits.max_queued_jobs)
+
+    async def _commit(
+        self,
+        resolved: ResolvedRequest,
+        body: SubmittedBody,
+        keyed: KeyedRequest | None,
+        abort_if_disconnected: bool,
+        upload: ProbedUpload | None = None,
+        stored: StoredObject | None = None,
+    ) -> FullJob | str:
+        limits = self.state.services.settings.limits
+        async with self.database.write() as uow:
+            await hold_key(uow, self.caller)
             if keyed and (earlier := await acquire_key(uow, keyed)):
                 return earlier
+            if upload and stored:
+                await self.uploads.record(uow, upload, stored, self.caller)
             job = await submit(
                 uow,
                 resolved,
@@ -167,17 +240,13 @@ class Submission:
                 traceparent=self.traceparent,
                 limits=limits,
                 quota=quota_of(self.caller, limits),
-                capacity=self.services.queue_capacity,
+                capacity=self.state.services.queue_capacity,
             )
             if keyed:
                 await record_job(uow, keyed, job.row.id)
             if abort_if_disconnected:
-                uow.before_commit(self._raise_if_disconnected)
+                uow.before_commit(_ConnectionCheck(self.request))
         return job
-
-    async def _raise_if_disconnected(self) -> None:
-        if await self.request.is_disconnected():
-            raise ClientDisconnect
 
     async def answer(self, job_id: str, *, is_replay: bool) -> Job:
         """The job as it is now, or once it has ended if the client prefers to wait. Raises `Gone`."""
@@ -194,8 +263,21 @@ class Submission:
             raise Gone("The job that this request made has been deleted.") from error
 
 
+@dataclass(frozen=True)
+class _ConnectionCheck:
+    """Raises `ClientDisconnect` just before the commit if the client has left."""
+
+    request: Request
+
+    async def run(self, _uow: UnitOfWork) -> None:
+        if await self.request.is_disconnected():
+            raise ClientDisconnect
+
+
 async def get_submission(
     state: AppStateDep,
+    resolver: ResolverDep,
+    uploads: UploadStoreDep,
     caller: CallerDep,
     request_id: RequestIdDep,
     traceparent: TraceparentDep,
@@ -204,7 +286,9 @@ async def get_submission(
     idempotency_key: IdempotencyKey = None,
     prefer: Prefer = None,
 ) -> Submission:
-    return Submission(state, caller, request_id, traceparent, request, response, idempotency_key, prefer)
+    return Submission(
+        state, resolver, uploads, caller, request_id, traceparent, request, response, idempotency_key, prefer
+    )
 
 
 SubmissionDep = Annotated[Submission, Depends(get_submission)]
@@ -235,9 +319,9 @@ async def _with_further_errors(
     if part.request is None:
         return error
     caller = await get_caller(request)
-    services = await get_services(await get_app_state(request))
+    resolver = await get_resolver(await get_app_state(request))
     try:
-        await resolve_request(services, part.request, owner_id=caller.owner_id)
+        await resolver.resolve(part.request, owner_id=caller.owner_id)
     except InvalidRequest as further:
         form = explain_validation(error.errors(), body=error.body).field_errors
         others = [each for each in further.field_errors if part.is_error_of_body(each.pointer)]
@@ -257,11 +341,6 @@ async def wait_until_finished(state: AppState, job_id: str, *, timeout_s: float)
                 pass
 
 
-def quota_of(caller: Caller, limits: LimitSettings) -> Quota | None:
-    """The quota of the caller's key; None for the operator, who has no limit."""
-    return None if caller is ANYBODY else Quota.from_settings(limits)
-
-
 def point_to_job(response: Response, job_id: str) -> None:
     """Sets the headers that say where and when to poll the job."""
     response.headers["Location"] = f"/v1/jobs/{job_id}"
@@ -278,48 +357,11 @@ def fingerprint_of(body: BaseModel) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
-async def resolve_request(services: Services, body: SubmittedBody, *, owner_id: str) -> ResolvedRequest:
-    """The request with every default filled in. Raises `InvalidRequest` with every field error."""
-    url_errors = find_url_errors(body, services.settings)
-    media = await _find_media(services, _list_references(body), owner_id)
-    try:
-        resolved = _admit(services, body, media)
-    except InvalidRequest as error:
-        raise InvalidRequest.from_field_errors([*error.field_errors, *url_errors]) from error
-    if url_errors:
-        raise InvalidRequest.from_field_errors(url_errors)
-    return resolved
-
-
-def _admit(services: Services, body: SubmittedBody, media: Mapping[str, MediaInfo]) -> ResolvedRequest:
-    settings = services.settings
-    limits = AdmissionLimits(max_reel_duration_s=settings.limits.max_reel_duration_s)
-    match body:
-        case ReelRequest():
-            model = settings.engine.default_model
-            return admit_reel(
-                body, services.catalog, default_model=model, limits=limits, draw_seed=draw_seed, media=media
-            )
-        case StitchRequest():
-            return admit_stitch(body, limits=limits, media=media)
-        case SoundtrackJobRequest():
-            return admit_soundtrack(body, media=media)
-
-
-async def _find_media(services: Services, references: Iterable[str | None], owner_id: str) -> Mapping[str, MediaInfo]:
-    """Media info of the owner's artifacts among `references`, by id; unknown artifacts are left out."""
-    artifact_ids = {reference for reference in references if reference is not None}
-    if not artifact_ids:
-        return {}
-    async with services.database.read() as session:
-        return await find_known_media(session, artifact_ids, owner_id=owner_id)
-
-
 def _list_references(body: SubmittedBody) -> Iterator[str | None]:
     """The artifact ids in the body; None for a reference that the client left out."""
     match body:
         case ReelRequest():
-            yield from (clip.image_artifact_id for clip in body.clips)
+            yield from (condition.source.artifact_id for clip in body.clips for condition in clip.conditions)
         case StitchRequest():
             yield from body.artifact_ids
         case SoundtrackJobRequest():

@@ -1,147 +1,62 @@
-"""The catalog of models: the schema of an entry, and the loading of the built-in and the operator's entries.
+"""The schema of a catalog entry. Its numbers are the limits that admission applies to requests."""
 
-The numbers of an entry are the limits that admission applies to requests.
-"""
+from typing import Annotated, Any, Literal, Self, cast
 
-import math
-import tomllib
-from collections.abc import Iterable, Iterator
-from importlib.resources import files
-from pathlib import Path
-from types import MappingProxyType
-from typing import Annotated, Any, Literal, Self, TypeVar, cast
+from pydantic import Field, model_validator
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-
-from phoenix.contract import AspectRatio, Resolution
-from phoenix.errors import NotFound, PhoenixError
-
-Offload = Literal["auto", "never", "model", "group"]
-"""Where unused weights are kept. `never`: on the device. `model`: in host memory, and moved to the device by component.
-`group`: in host memory, and moved layer by layer, which takes the least memory. `auto`: on the device until a clip that
-is alone there runs out of memory; then like `model`, or even `group`. `auto` tries the device again after half an hour.
-"""
-
+from phoenix.catalog.rules import (
+    BatchRule,
+    ConditionRule,
+    EntryPart,
+    FloatRange,
+    FrameRule,
+    IntRange,
+    License,
+    SizeRule,
+)
+from phoenix.catalog.tuning import (
+    AttentionName,
+    Lora,
+    Offload,
+    OptionValue,
+    Quantization,
+    Scheduler,
+    SecondStage,
+    StepCache,
+    Tier,
+)
+from phoenix.contract import PICTURE_ROLES, ConditionRole, Quality
 
 EngineName = Literal["animatic", "diffusers", "veo"]
 
+OF_A_REQUEST = frozenset(
+    {
+        "prompt",
+        "negative_prompt",
+        "width",
+        "height",
+        "num_frames",
+        "num_inference_steps",
+        "guidance_scale",
+        "generator",
+        "output_type",
+    }
+)
+"""Arguments that each request decides. As options, they would override it."""
+VEO_APIS = ("videos", "interactions")
+"""Interfaces of google-genai that make videos, as the option `api` of a veo model names them; the first if unset."""
+OF_THE_LOAD = ("vae_dtype", "vae_tiling", "vae_slicing")
+"""Options that change a component in memory, and so every pipeline that shares it."""
 
-class _Entry(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Lora(_Entry):
-    """A fine-tune whose weights are fused into the model when it is loaded."""
-
-    source: str = Field(description="A safetensors file, a folder, or a hub id that was downloaded.")
-    weight_name: str | None = Field(default=None, description="The file in that folder or repository.")
-    scale: float = 1.0
-
-
-class StepCache(_Entry):
-    """Skips the rest of a step if its first block, or the steps so far, suggest that little would change."""
-
-    kind: Literal["first_block", "taylor_seer"]
-    threshold: float = Field(default=0.08, gt=0, description="For `first_block`: larger is faster, but less exact.")
-    interval: int = Field(default=3, ge=2, description="For `taylor_seer`: steps from one full pass to the next.")
-
-
-class BatchRule(_Entry):
-    """Limits of a batch. Clips of one shape may share a call while their tokens fit; more would saturate the device."""
-
-    max_clips: int = Field(default=8, ge=2)
-    max_tokens: int = Field(default=8192, ge=1, description="Limit for all clips of a batch together.")
-    token_px: int = Field(ge=1, description="Side of the square of pixels that becomes one token.")
-    token_frames: int = Field(ge=1, description="Frames, after the first, that become one token.")
-
-    def tokens(self, width: int, height: int, num_frames: int) -> int:
-        """Tokens of one clip."""
-        across, down = math.ceil(width / self.token_px), math.ceil(height / self.token_px)
-        return across * down * (math.ceil((num_frames - 1) / self.token_frames) + 1)
+_ONE_DEVICE = (
+    "a clip is rendered by one worker process, which has one device, and diffusers needs a process per GPU for it;"
+    " start a worker per GPU (docs/operations/gpu-workers.md)"
+)
+REFUSED = dict.fromkeys(("parallelism", "context_parallel", "cfg_parallel", "tensor_parallel", "devices"), _ONE_DEVICE)
+"""Fields that other servers have, and why an entry cannot have them."""
 
 
-class SizeRule(_Entry):
-    """The sizes that a model makes. The resolution gives the shorter side, the ratio the other; both are rounded."""
-
-    resolutions: Annotated[tuple[Resolution, ...], Field(min_length=1)]
-    default_resolution: Resolution
-    aspect_ratios: Annotated[tuple[AspectRatio, ...], Field(min_length=1)]
-    default_aspect_ratio: AspectRatio
-    multiple: int = Field(
-        default=2, ge=2, description="Both sides are multiples of it, in pixels; yuv420p needs 2, most models 16 or 32."
-    )
-    exact: dict[str, tuple[int, int]] = Field(
-        default_factory=dict, description="'480p 16:9' -> [832, 480]: sizes the model was trained at."
-    )
-
-    @model_validator(mode="after")
-    def _is_consistent(self) -> Self:
-        if self.default_resolution not in self.resolutions:
-            raise ValueError(f"default_resolution {self.default_resolution} is not among resolutions")
-        if self.default_aspect_ratio not in self.aspect_ratios:
-            raise ValueError(f"default_aspect_ratio {self.default_aspect_ratio} is not among aspect_ratios")
-        for name, size_px in self.exact.items():
-            resolution, _, ratio = name.partition(" ")
-            if resolution not in self.resolutions or ratio not in self.aspect_ratios:
-                raise ValueError(f"exact size {name!r} names no pair of resolutions and aspect_ratios")
-            if any(side_px < 1 or side_px % self.multiple for side_px in size_px):
-                raise ValueError(f"exact size {name!r} is not in multiples of {self.multiple} pixels")
-        return self
-
-
-class FrameRule(_Entry):
-    """The frame counts that a model makes: `multiple` * k + `offset`, from `minimum` to `maximum`."""
-
-    multiple: int = Field(default=1, ge=1)
-    offset: int = Field(default=0, ge=0)
-    minimum: int = Field(default=1, ge=1)
-    maximum: int = Field(ge=1)
-    default: int = Field(ge=1)
-    longest_s: float | None = Field(
-        default=None,
-        gt=0,
-        description="Longest clip in seconds, for an engine that has no limit in frames.",
-    )
-
-    @model_validator(mode="after")
-    def _is_consistent(self) -> Self:
-        for name in ("minimum", "maximum", "default"):
-            count: int = getattr(self, name)
-            if (count - self.offset) % self.multiple:
-                raise ValueError(f"{name} {count} is not {self.multiple} * k + {self.offset}")
-        return _check_order(self)
-
-
-class IntRange(_Entry):
-    minimum: int
-    maximum: int
-    default: int
-
-    @model_validator(mode="after")
-    def _is_consistent(self) -> Self:
-        return _check_order(self)
-
-
-class FloatRange(_Entry):
-    minimum: float
-    maximum: float
-    default: float
-
-    @model_validator(mode="after")
-    def _is_consistent(self) -> Self:
-        return _check_order(self)
-
-
-_RuleT = TypeVar("_RuleT", FrameRule, IntRange, FloatRange)
-
-
-def _check_order(rule: _RuleT) -> _RuleT:
-    if not rule.minimum <= rule.default <= rule.maximum:
-        raise ValueError(f"default {rule.default} is not between {rule.minimum} and {rule.maximum}")
-    return rule
-
-
-class ModelSpec(_Entry):
+class ModelSpec(EntryPart):
     """One model of the catalog."""
 
     id: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
@@ -149,12 +64,19 @@ class ModelSpec(_Entry):
     description: str = ""
     engine: EngineName
     is_draft: bool = False
-    takes_image: bool = False
-    needs_image: bool = False
-    source: str | None = Field(
-        default=None, description="Folder or hub id of a diffusers pipeline; Google's name of a Veo model."
+    conditions: dict[ConditionRole, ConditionRule] = Field(
+        default_factory=dict[ConditionRole, ConditionRule],
+        description="The roles of the pictures, videos and sounds that it takes.",
     )
-    revision: str | None = None
+    makes_sound: bool = Field(default=False, description="Whether its clips have sound; a load checks it.")
+    source: str | None = Field(
+        default=None, description="Folder or hub id of a diffusers pipeline; Google's name of a remote model."
+    )
+    revision: str | None = Field(
+        default=None, description="Commit of the hub; `phoenix models pull` prints the newest."
+    )
+    license: License | None = Field(default=None, description="License of the weights.")
+    download_bytes: int | None = Field(default=None, ge=0, description="What a download takes, where it is known.")
     pipeline: str | None = Field(
         default=None,
         description="Class of diffusers that loads the folder, if it is not the class that the folder names.",
@@ -168,16 +90,40 @@ class ModelSpec(_Entry):
     memory_bytes: int | None = Field(
         default=None, description="Memory of the weights on the device, until it is measured."
     )
-    options: dict[str, str | int | float | bool] = Field(
+    options: dict[str, OptionValue] = Field(
         default_factory=dict,
-        description="Options for the engine's adapter, such as `max_sequence_length` and `vae_dtype`.",
+        description="Options for the engine's adapter, such as `max_sequence_length`, `sigmas` and `vae_dtype`.",
     )
+    negative_prompt: str = Field(default="", description="For requests without one.")
+    reads_negative_prompt: bool = Field(default=True, description="Whether a negative prompt changes a clip.")
+    scheduler: Scheduler | None = None
+    second_stage: SecondStage | None = Field(default=None, description="For LTX-2: refines an enlarged clip.")
     offload: Offload = "auto"
     loras: tuple[Lora, ...] = ()
     step_cache: StepCache | None = Field(default=None, description="Faster, but slightly inexact.")
-    compile_blocks: bool = Field(default=False, description="Slower once per shape, faster for every clip after that.")
+    attention: AttentionName = Field(
+        default="native", description="Kernel of diffusers for the denoisers' attention; `native` leaves it to torch."
+    )
+    quantization: Quantization | Literal["auto"] | None = Field(
+        default=None, description="Weights in 8 bits or fewer; `auto`: where the device cannot hold them otherwise."
+    )
+    layerwise_casting: Literal["float8_e4m3fn", "float8_e5m2"] | None = Field(
+        default=None, description="Type in which the denoisers' weights are held between their uses; less exact."
+    )
+    compile_blocks: bool | Literal["auto"] = Field(
+        default=False, description="Slower once per shape, faster for every clip after that; `auto`: by device."
+    )
     concurrency: int | None = Field(default=None, ge=1, description="Clips of it on one device; no limit if unset.")
     batch: BatchRule | None = Field(default=None, description="How clips are batched; they are not if unset.")
+    tiers: dict[Quality, Tier] = Field(
+        default_factory=dict[Quality, Tier],
+        description="What each `quality` changes. `standard` is the entry itself if left out.",
+    )
+
+    @property
+    def needed_roles(self) -> tuple[ConditionRole, ...]:
+        """The role of each condition that every clip needs, in the order of the entry."""
+        return tuple(role for role, rule in self.conditions.items() for _ in range(rule.minimum))
 
     @property
     def is_remote(self) -> bool:
@@ -186,9 +132,71 @@ class ModelSpec(_Entry):
 
     @property
     def max_concurrency(self) -> int | None:
-        """Number of calls that may share the weights. Caches and offloading keep the state of a call on the modules."""
-        shares_state = self.step_cache is not None or self.offload in ("model", "group")
+        """Number of calls that may share the modules. Caches keep the state of a call there; offloading and casting
+        move the weights.
+        """
+        shares_state = self.step_cache is not None or self.changes_modules
         return 1 if shares_state else self.concurrency
+
+    @property
+    def qualities(self) -> tuple[Quality, ...]:
+        """The tiers of the model, the fastest first."""
+        known: tuple[Quality, ...] = ("draft", "standard", "high")
+        return tuple(quality for quality in known if quality in self.tiers or quality == "standard")
+
+    def at_quality(self, quality: Quality) -> Self:
+        """The entry with the changes of a tier; the entry itself if it does not define the tier."""
+        tier = self.tiers.get(quality)
+        if tier is None:
+            return self
+        changes: dict[str, Any] = {"options": self.options | tier.options}
+        sigmas = tier.options.get("sigmas")
+        if isinstance(sigmas, list):
+            changes["steps"] = exact_steps(len(sigmas))
+        elif tier.steps is not None:
+            changes["steps"] = self.steps.with_default(tier.steps)
+        if tier.guidance_scale is not None:
+            changes["guidance_scale"] = self.guidance_scale.with_default(tier.guidance_scale)
+        if tier.scheduler is not None:
+            changes["scheduler"] = tier.scheduler
+        if tier.step_cache is not None:
+            changes["step_cache"] = None if tier.step_cache == "none" else tier.step_cache
+        return self.model_copy(update=changes)
+
+    @model_validator(mode="after")
+    def _has_usable_tiers(self) -> Self:
+        for quality, tier in self.tiers.items():
+            for name in sorted(tier.options.keys() & set(OF_THE_LOAD)):
+                raise ValueError(f"tiers.{quality}.options.{name} would need other weights: set it in the entry")
+            try:
+                changed = self.at_quality(quality)
+                changed.check_options()
+            except ValueError as error:
+                raise ValueError(f"tiers.{quality}: {error}") from error
+            if tier.steps not in (None, changed.steps.default):
+                raise ValueError(f"tiers.{quality}.steps is {tier.steps}, and its sigmas are {changed.steps.default}")
+        return self
+
+    @property
+    def is_decided(self) -> bool:
+        """Whether no field is left to the device that renders it."""
+        return "auto" not in (self.attention, self.compile_blocks, self.quantization)
+
+    @property
+    def changes_modules(self) -> bool:
+        """Whether calls move or convert the weights, so that no other pipeline can use them meanwhile."""
+        return self.offload in ("model", "group") or self.layerwise_casting is not None
+
+    @model_validator(mode="after")
+    def _has_consistent_conditions(self) -> Self:
+        for role, rule in self.conditions.items():
+            for other in {*rule.requires, *rule.excludes} - self.conditions.keys():
+                raise ValueError(f"conditions.{role} names the role {other}, which is not among conditions")
+            if role in PICTURE_ROLES and rule.shortest_s is not None:
+                raise ValueError(f"conditions.{role}.shortest_s: a picture has no length; leave it out")
+            if role != "source_video" and rule.overlap_s is not None:
+                raise ValueError(f"conditions.{role}.overlap_s: a clip only continues a source_video; leave it out")
+        return self
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:
@@ -196,94 +204,55 @@ class ModelSpec(_Entry):
             raise ValueError("a diffusers model needs a source: a folder or a hub id")
         if self.engine == "veo" and not self.source:
             raise ValueError("a veo model needs a source: the name that Google uses for it")
-        if self.needs_image and not self.takes_image:
-            raise ValueError("needs_image without takes_image")
+        if self.engine == "veo" and self.options.get("api", VEO_APIS[0]) not in VEO_APIS:
+            raise ValueError(f"options.api of a veo model is one of {', '.join(VEO_APIS)}")
+        if self.makes_sound and (self.engine == "animatic" or self.options.get("generate_audio") is False):
+            raise ValueError("makes_sound, and it would make none: leave makes_sound out")
+        if self.second_stage and self.size.multiple % 2:
+            raise ValueError("second_stage halves both sides: size.multiple must be even")
+        if self.negative_prompt and not self.reads_negative_prompt:
+            raise ValueError("negative_prompt without reads_negative_prompt")
         return self
 
+    @model_validator(mode="after")
+    def _quantization_can_act(self) -> Self:
+        quantization = self.quantization
+        if quantization is None:
+            return self
+        if self.engine != "diffusers":
+            raise ValueError(f"quantization has no effect on the engine {self.engine}, which has no weights here")
+        if self.layerwise_casting is not None:
+            raise ValueError("quantization and layerwise_casting both change how weights are stored: choose one")
+        if quantization == "auto" or quantization.kind != "gguf":
+            return self
+        for lora in self.loras:
+            if lora.is_fused:
+                raise ValueError(
+                    f"quantization gguf cannot take the LoRA {lora.source} into its weights: set is_fused = false"
+                )
+        return self
 
-class CatalogError(PhoenixError):
-    """A catalog file cannot be used."""
+    @model_validator(mode="before")
+    @classmethod
+    def _says_why_a_field_is_refused(cls, fields: Any) -> Any:
+        for name in sorted(REFUSED.keys() & cast("dict[str, Any]", fields).keys()) if isinstance(fields, dict) else ():
+            raise ValueError(f"{name} is refused: {REFUSED[name]}")
+        return cast("Any", fields)
 
+    @model_validator(mode="after")
+    def _options_leave_requests_alone(self) -> Self:
+        self.check_options()
+        return self
 
-class Catalog:
-    """The models of this deployment. Iterating gives the entries in the order of the files."""
-
-    def __init__(self, specs: Iterable[ModelSpec]) -> None:
-        self._specs = MappingProxyType({spec.id: spec for spec in specs})
-
-    def __iter__(self) -> Iterator[ModelSpec]:
-        return iter(self._specs.values())
-
-    def __len__(self) -> int:
-        return len(self._specs)
-
-    def __contains__(self, model_id: object) -> bool:
-        return model_id in self._specs
-
-    def find(self, model_id: str) -> ModelSpec | None:
-        return self._specs.get(model_id)
-
-    def get(self, model_id: str) -> ModelSpec:
-        """The entry of the model. Raises `NotFound`, which lists the known models."""
-        spec = self.find(model_id)
-        if spec is None:
-            raise NotFound(f"There is no model {model_id!r}; there are: {', '.join(self._specs)}.")
-        return spec
-
-
-def load_catalog(extra_file: Path | None = None) -> Catalog:
-    """The built-in models, with `extra_file` merged over them.
-
-    An entry with a known id changes the fields that it names and keeps the other fields; an entry with a new id adds a
-    model. Raises `CatalogError`, which names the file, the entry and the field.
-    """
-    builtin = files("phoenix.catalog").joinpath("builtin.toml").read_text(encoding="utf-8")
-    entries = _parse(builtin, "builtin.toml")
-    if extra_file is not None:
-        for model_id, fields in _parse(_read(extra_file), str(extra_file)).items():
-            entries[model_id] = _merge(entries.get(model_id, {}), fields)
-    return Catalog(_check(model_id, fields, extra_file) for model_id, fields in entries.items())
+    def check_options(self) -> None:
+        """Raises `ValueError` for an option that contradicts what a request says."""
+        for name in sorted(OF_A_REQUEST & self.options.keys()):
+            raise ValueError(f"options.{name} would override what a request says; use a field of the entry instead")
+        sigmas = self.options.get("sigmas")
+        if isinstance(sigmas, list) and {self.steps.minimum, self.steps.maximum} != {len(sigmas)}:
+            raise ValueError(f"options.sigmas has {len(sigmas)} values: steps must be that number and no other")
 
 
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise CatalogError(f"catalog file {path}: {error}") from error
-
-
-def _parse(text: str, name: str) -> dict[str, dict[str, Any]]:
-    try:
-        document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise CatalogError(f"catalog file {name}: {error}") from error
-    models = document.pop("models", None)
-    if document or not isinstance(models, list):
-        raise CatalogError(f"catalog file {name}: write each model as a [[models]] table, and nothing else")
-    entries: dict[str, dict[str, Any]] = {}
-    for position, fields in enumerate(cast("list[dict[str, Any]]", models)):
-        model_id = fields.get("id")
-        if not isinstance(model_id, str):
-            raise CatalogError(f"catalog file {name}: model number {position + 1} has no id")
-        if model_id in entries:
-            raise CatalogError(f"catalog file {name}: model {model_id!r} is there twice")
-        entries[model_id] = fields
-    return entries
-
-
-def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
-    merged = dict(below)
-    for name, value in above.items():
-        old = merged.get(name)
-        both_tables = isinstance(old, dict) and isinstance(value, dict)
-        merged[name] = _merge(cast("dict[str, Any]", old), cast("dict[str, Any]", value)) if both_tables else value
-    return merged
-
-
-def _check(model_id: str, fields: dict[str, Any], extra_file: Path | None) -> ModelSpec:
-    try:
-        return ModelSpec.model_validate(fields)
-    except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, item['loc'])) or 'entry'}: {item['msg']}" for item in error.errors())
-        where = f"catalog file {extra_file}" if extra_file else "the built-in catalog"
-        raise CatalogError(f"{where}: model {model_id!r}: {problems}") from error
+def exact_steps(steps: int) -> IntRange:
+    """The range of this number of steps and no other."""
+    return IntRange(minimum=steps, maximum=steps, default=steps)

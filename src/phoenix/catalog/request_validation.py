@@ -8,19 +8,39 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from phoenix.catalog import resolve
-from phoenix.catalog.model import Catalog, ModelSpec
-from phoenix.catalog.resolve import Size, ValidationReport
+from phoenix.catalog.adapters import AdapterSpec
+from phoenix.catalog.catalog import Catalog
+from phoenix.catalog.clip_adapters import check_quality, resolve_loras
+from phoenix.catalog.clip_postprocessing import resolve_rates, resolve_upscale, store_postprocessors
+from phoenix.catalog.conditions import (
+    ClipLength,
+    KnownClips,
+    KnownFiles,
+    KnownMedia,
+    begin_with_extended,
+    check_files,
+    explain_missing_clip,
+    find_artifact,
+    resolve_conditions,
+    resolve_extension,
+)
+from phoenix.catalog.model import ModelSpec
+from phoenix.catalog.resolve import FrameRates, Size, ValidationReport
+from phoenix.catalog.stored_entries import store_adapter, store_entry
 from phoenix.clock import in_seconds
 from phoenix.contract import (
     MediaInfo,
+    Quality,
     ReelRequest,
     ResolvedClip,
     ResolvedReel,
     ResolvedSoundtrack,
     ResolvedStitch,
+    ResolvedUpscale,
+    SoundSource,
     SoundtrackJobRequest,
-    SoundtrackRequest,
     StitchRequest,
+    StoredEntry,
     Transition,
 )
 
@@ -30,13 +50,12 @@ class AdmissionLimits:
     """The server's own limits on a request."""
 
     max_reel_duration_s: float = 600
+    max_frame_pixels: int = 33_177_600
 
 
 SEED_SPACE = 2**32
 _TOLERANCE_S = 1e-6
-
-KnownMedia = Mapping[str, MediaInfo]
-"""Media info of the caller's artifacts by id. A reference to any other artifact is a field error."""
+_NO_CLIPS: KnownClips = {}
 
 
 def admit_reel(
@@ -47,41 +66,48 @@ def admit_reel(
     limits: AdmissionLimits,
     draw_seed: Callable[[], int],
     media: KnownMedia | None = None,
+    finished_clips: KnownClips | None = _NO_CLIPS,
 ) -> ResolvedReel:
     """The reel as it will be rendered. Raises `InvalidRequest` with all of its field errors.
 
-    `draw_seed` is called once if the reel has no seed. References are not checked if `media` is None.
+    `draw_seed` is called once if the reel has no seed. References are not checked if `media` is None, and the
+    clips of jobs are not checked if `finished_clips` is None.
     """
-    report = ValidationReport()
+    report, files = ValidationReport(), KnownFiles(media or {}, finished_clips)
     if media is not None:
-        _check_images(request, media, report)
-        _check_soundtrack(request.soundtrack, media, report, pointer="/soundtrack")
-    model = _find_model(request.model or default_model, catalog, report)
-    if model is None:
-        report.raise_errors()
-        raise AssertionError("an unknown model is a field error")
+        _check_references(request, files, report)
+    model = _get_model(request.model or default_model, catalog, report)
+    quality, adapters = check_quality(request, model, report), catalog.adapters_of(model)
+    model = model.at_quality(quality)
+    request = begin_with_extended(request, model, report)
     resolution, aspect_ratio, size = resolve.resolve_size(request, model, report)
-    fps = resolve.resolve_fps(request, model, report)
-    reel_seed = request.seed if request.seed is not None else draw_seed()
-    clips = [
-        _resolve_clip(request, index, model, report, size=size, fps=fps, seed=(reel_seed + index) % SEED_SPACE)
-        for index in range(len(request.clips))
-    ]
-    _check_length([clip.duration_s for clip in clips], request, report, limits, pointer="/clips")
-    report.raise_errors()
-    return ResolvedReel(
+    rates = resolve_rates(request, model, catalog, report)
+    upscale = resolve_upscale(request, catalog, report, made=size, max_frame_pixels=limits.max_frame_pixels)
+    reel_seed = draw_seed() if request.seed is None else request.seed
+    terms = _Terms(request, model, quality, adapters, size, rates, upscale, reel_seed, files)
+    clips, shown = _resolve_clips(terms, report), terms.shown_size
+    reel = ResolvedReel(
         is_remote=model.is_remote,
         model=model.id,
+        quality=quality,
+        entry=store_entry(model),
+        adapters=_store_adapters(clips, adapters),
+        postprocessors=store_postprocessors(clips, catalog),
         aspect_ratio=aspect_ratio,
         resolution=resolution,
-        width=size.width,
-        height=size.height,
-        fps=fps,
+        width=shown.width,
+        height=shown.height,
+        fps=rates.shown,
+        extends=request.extends and resolve_extension(request.extends, files, report, size=shown, fps=rates.shown),
         clips=clips,
         transition=request.transition,
         soundtrack=request.soundtrack,
+        clip_sound=request.clip_sound,
         adjustments=report.adjustments,
     )
+    _check_length(reel.part_lengths_s, request, report, limits, pointer="/clips")
+    report.raise_errors()
+    return reel
 
 
 def admit_stitch(request: StitchRequest, *, limits: AdmissionLimits, media: KnownMedia | None = None) -> ResolvedStitch:
@@ -93,7 +119,10 @@ def admit_stitch(request: StitchRequest, *, limits: AdmissionLimits, media: Know
         _check_soundtrack(request.soundtrack, media, report, pointer="/soundtrack")
     report.raise_errors()
     return ResolvedStitch(
-        artifact_ids=list(request.artifact_ids), transition=request.transition, soundtrack=request.soundtrack
+        artifact_ids=list(request.artifact_ids),
+        transition=request.transition,
+        soundtrack=request.soundtrack,
+        clip_sound=request.clip_sound,
     )
 
 
@@ -108,40 +137,104 @@ def admit_soundtrack(request: SoundtrackJobRequest, *, media: KnownMedia | None 
     return ResolvedSoundtrack(source=request.source, duration_s=request.duration_s)
 
 
-def _find_model(model_id: str, catalog: Catalog, report: ValidationReport) -> ModelSpec | None:
+def _get_model(model_id: str, catalog: Catalog, report: ValidationReport) -> ModelSpec:
+    """Raises `InvalidRequest` with all errors so far for an unknown model: the other checks need its entry."""
     model = catalog.find(model_id)
     if model is None:
         known = ", ".join(spec.id for spec in catalog)
         report.add_error("/model", f"there is no model {model_id!r} here; choose one of: {known}")
+        report.raise_errors()
+        raise AssertionError("an unknown model is a field error")
     return model
 
 
+def _check_references(request: ReelRequest, files: KnownFiles, report: ValidationReport) -> None:
+    for index, clip in enumerate(request.clips):
+        check_files(clip, index, files, report)
+    if request.extends is not None and files.lacks(request.extends):
+        report.add_error("/extends", explain_missing_clip(request.extends))
+    _check_soundtrack(request.soundtrack, files.media, report, pointer="/soundtrack")
+
+
+@dataclass(frozen=True)
+class _Terms:
+    """What all clips of a reel have in common."""
+
+    request: ReelRequest
+    model: ModelSpec
+    quality: Quality
+    adapters: Mapping[str, AdapterSpec]
+    size: Size
+    rates: FrameRates
+    upscale: ResolvedUpscale | None
+    reel_seed: int
+    files: KnownFiles
+
+    @property
+    def shown_size(self) -> Size:
+        """The size of the video, which an upscaler may have made larger than the clips of the model."""
+        return self.size if self.upscale is None else Size(self.upscale.width, self.upscale.height)
+
+
+def _resolve_clips(terms: _Terms, report: ValidationReport) -> list[ResolvedClip]:
+    clips: list[ResolvedClip] = []
+    for index in range(len(terms.request.clips)):
+        clips.append(_resolve_clip(terms, index, report, previous=clips[-1] if clips else None))
+    return clips
+
+
 def _resolve_clip(
-    request: ReelRequest,
-    index: int,
-    model: ModelSpec,
-    report: ValidationReport,
-    *,
-    size: Size,
-    fps: int,
-    seed: int,
+    terms: _Terms, index: int, report: ValidationReport, *, previous: ResolvedClip | None
 ) -> ResolvedClip:
+    request, model, rates = terms.request, terms.model, terms.rates
     clip = request.clips[index]
-    resolve.check_image(clip, index, model, report)
-    negative = clip.negative_prompt if clip.negative_prompt is not None else request.negative_prompt
+    num_frames = resolve.resolve_frames(request, index, model, report, fps=rates.made)
+    steps = resolve.resolve_steps(request, index, model, report)
+    guidance_scale = resolve.resolve_guidance(request, index, model, report)
     return ResolvedClip(
         index=index,
         prompt=clip.prompt,
-        negative_prompt=negative or "",
-        seed=seed if clip.seed is None else clip.seed,
-        steps=resolve.resolve_steps(request, index, model, report),
-        guidance_scale=resolve.resolve_guidance(request, index, model, report),
-        width=size.width,
-        height=size.height,
-        fps=fps,
-        num_frames=resolve.resolve_frames(request, index, model, report, fps=fps),
-        image_artifact_id=clip.image_artifact_id,
+        negative_prompt=resolve.resolve_negative_prompt(request, index, model, report, guidance_scale=guidance_scale),
+        seed=(terms.reel_seed + index) % SEED_SPACE if clip.seed is None else clip.seed,
+        steps=steps,
+        guidance_scale=guidance_scale,
+        width=terms.size.width,
+        height=terms.size.height,
+        fps=rates.made,
+        num_frames=num_frames,
+        output_fps=None if rates.made == rates.shown else rates.shown,
+        upscale=terms.upscale,
+        interpolate=request.interpolate,
+        loras=resolve_loras(request, index, model, terms.adapters, report, quality=terms.quality),
+        conditions=resolve_conditions(
+            clip,
+            index,
+            model,
+            report,
+            length=ClipLength(num_frames, rates.made),
+            files=terms.files,
+            previous=previous and _expected_media(previous, model),
+        ),
         deterministic=request.deterministic,
+        keeps_sound=request.clip_sound == "keep",
+    )
+
+
+def _store_adapters(clips: Sequence[ResolvedClip], adapters: Mapping[str, AdapterSpec]) -> dict[str, StoredEntry]:
+    used = sorted({lora.id for clip in clips for lora in clip.loras})
+    return {adapter_id: store_adapter(adapters[adapter_id]) for adapter_id in used}
+
+
+def _expected_media(clip: ResolvedClip, model: ModelSpec) -> MediaInfo:
+    """What the file of the clip will be."""
+    has_sound = model.makes_sound and clip.keeps_sound
+    return MediaInfo(
+        media="video",
+        format="mp4",
+        duration_s=clip.duration_s,
+        video_duration_s=clip.duration_s,
+        audio_duration_s=clip.duration_s if has_sound else None,
+        audio_codec="aac" if has_sound else None,
     )
 
 
@@ -180,7 +273,7 @@ def _check_crossfade(transition: Transition, lengths_s: Sequence[float], report:
         )
 
 
-def _check_fades(sound: SoundtrackRequest, length_s: float, report: ValidationReport, *, pointer: str) -> None:
+def _check_fades(sound: SoundSource, length_s: float, report: ValidationReport, *, pointer: str) -> None:
     """Checks that both fades fit into `length_s`, the seconds of the result."""
     fades_s = sound.fade_in_s + sound.fade_out_s
     if fades_s > length_s + _TOLERANCE_S:
@@ -192,12 +285,12 @@ def _check_fades(sound: SoundtrackRequest, length_s: float, report: ValidationRe
 
 
 def _check_soundtrack(
-    sound: SoundtrackRequest | None, media: Mapping[str, MediaInfo], report: ValidationReport, *, pointer: str
+    sound: SoundSource | None, media: Mapping[str, MediaInfo], report: ValidationReport, *, pointer: str
 ) -> None:
     """Checks that the artifact exists, has sound, and does not end before `start_s`."""
     if sound is None or sound.artifact_id is None:
         return
-    info = _find_artifact(sound.artifact_id, media, report, pointer=f"{pointer}/artifact_id")
+    info = find_artifact(sound.artifact_id, media, report, pointer=f"{pointer}/artifact_id")
     if info is None:
         return
     length_s = resolve.sound_length_s(info)
@@ -207,35 +300,15 @@ def _check_soundtrack(
         report.add_error(f"{pointer}/start_s", f"the sound is {in_seconds(length_s)} long; begin before its end")
 
 
-def _check_images(request: ReelRequest, media: Mapping[str, MediaInfo], report: ValidationReport) -> None:
-    """Checks that the first frame of each clip is an image of the caller."""
-    for index, clip in enumerate(request.clips):
-        if clip.image_artifact_id is None:
-            continue
-        pointer = f"/clips/{index}/image_artifact_id"
-        info = _find_artifact(clip.image_artifact_id, media, report, pointer=pointer)
-        if info is not None and info.media != "image":
-            report.add_error(pointer, f"this artifact is {info.media}; give an image")
-
-
 def _video_lengths(request: StitchRequest, media: Mapping[str, MediaInfo], report: ValidationReport) -> list[float]:
     """Seconds of the picture of each video, in order; empty if the length of any picture is unknown."""
     lengths_s: list[float] = []
     for index, artifact_id in enumerate(request.artifact_ids):
         pointer = f"/artifact_ids/{index}"
-        info = _find_artifact(artifact_id, media, report, pointer=pointer)
+        info = find_artifact(artifact_id, media, report, pointer=pointer)
         if info is not None and info.media != "video":
             report.add_error(pointer, f"this artifact is {info.media}; give a video")
         length_s = None if info is None else resolve.picture_length_s(info)
         if length_s is not None:
             lengths_s.append(length_s)
     return lengths_s if len(lengths_s) == len(request.artifact_ids) else []
-
-
-def _find_artifact(
-    artifact_id: str, media: Mapping[str, MediaInfo], report: ValidationReport, *, pointer: str
-) -> MediaInfo | None:
-    info = media.get(artifact_id)
-    if info is None:
-        report.add_error(pointer, f"there is no artifact {artifact_id} of yours; upload it first")
-    return info

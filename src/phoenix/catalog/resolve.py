@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Generic, NamedTuple, TypeVar
 
-from phoenix.catalog.model import FloatRange, FrameRule, IntRange, ModelSpec, SizeRule
+from phoenix.catalog.model import ModelSpec
+from phoenix.catalog.rules import FloatRange, FrameRule, IntRange, SizeRule
 from phoenix.clock import in_seconds, plain_number
-from phoenix.contract import Adjustment, AspectRatio, ClipRequest, MediaInfo, ReelRequest, Resolution, Transition
+from phoenix.contract import Adjustment, AspectRatio, MediaInfo, ReelRequest, Resolution, Transition
 from phoenix.errors import FieldError, InvalidRequest
 
 
@@ -105,7 +106,8 @@ def default_frames(rule: FrameRule, fps: int, *, default_fps: int) -> int:
     return nearest_frames(rule, min(frames, longest_s(rule, fps) * fps))
 
 
-_T = TypeVar("_T", int, float)
+_T = TypeVar("_T", int, float, str)
+_Number = TypeVar("_Number", int, float)
 
 FRAME_TOLERANCE = 1e-3
 """In frames. In floating point, 0.1 s times 30 fps is not a whole number."""
@@ -142,10 +144,31 @@ def resolve_size(
     return resolution, aspect_ratio, size
 
 
-def resolve_fps(request: ReelRequest, model: ModelSpec, report: ValidationReport) -> int:
-    if request.fps is None:
-        return model.fps.default
-    return _check_range(model.fps, _Given(request.fps, "/fps"), model, report)
+class FrameRates(NamedTuple):
+    """Frames per second that the model makes, and that the file has."""
+
+    made: int
+    shown: int
+
+
+def resolve_fps(request: ReelRequest, model: ModelSpec, report: ValidationReport) -> FrameRates:
+    """The rate that was asked for, and the nearest rate of the model, from which frames are repeated or left out.
+
+    A file that merely played the frames of the model at another rate would play them at another speed.
+    """
+    rule, asked = model.fps, request.fps
+    if asked is None:
+        return FrameRates(rule.default, rule.default)
+    made = min(max(asked, rule.minimum), rule.maximum)
+    if made != asked:
+        rates = f"{rule.minimum}" if rule.minimum == rule.maximum else f"{rule.minimum} to {rule.maximum}"
+        report.add_adjustment(
+            "/fps",
+            requested=f"{asked} fps",
+            resolved=f"{asked} fps, converted from {made}",
+            reason=f"{model.id} makes {rates} fps; the length and the speed stay the same",
+        )
+    return FrameRates(made, asked)
 
 
 def resolve_steps(request: ReelRequest, index: int, model: ModelSpec, report: ValidationReport) -> int:
@@ -157,6 +180,24 @@ def resolve_guidance(request: ReelRequest, index: int, model: ModelSpec, report:
     given = _first_given("guidance_scale", index, request.clips[index].guidance_scale, request.guidance_scale)
     rule = model.guidance_scale
     return rule.default if given is None else _check_range(rule, given, model, report)
+
+
+def resolve_negative_prompt(
+    request: ReelRequest, index: int, model: ModelSpec, report: ValidationReport, *, guidance_scale: float
+) -> str:
+    """The negative prompt of the clip, of the reel, or of the entry. Empty, and reported, if nothing reads it."""
+    given = _first_given("negative_prompt", index, request.clips[index].negative_prompt, request.negative_prompt)
+    if given is None:
+        return model.negative_prompt
+    # LTX-2 guides its sound by a scale of its own.
+    is_guided = model.engine != "diffusers" or model.makes_sound or guidance_scale > 1
+    if given.value and not (model.reads_negative_prompt and is_guided):
+        reason = f"{model.id} reads no negative prompt"
+        if model.reads_negative_prompt:
+            reason += f" at a guidance scale of {plain_number(guidance_scale)}: ask for more than 1"
+        report.add_adjustment(given.pointer, requested=given.value, resolved="", reason=reason)
+        return ""
+    return given.value
 
 
 def resolve_frames(request: ReelRequest, index: int, model: ModelSpec, report: ValidationReport, *, fps: int) -> int:
@@ -186,14 +227,6 @@ def resolve_frames(request: ReelRequest, index: int, model: ModelSpec, report: V
     return frames
 
 
-def check_image(clip: ClipRequest, index: int, model: ModelSpec, report: ValidationReport) -> None:
-    pointer = f"/clips/{index}/image_artifact_id"
-    if clip.image_artifact_id is not None and not model.takes_image:
-        report.add_error(pointer, f"{model.id} takes no image; leave it out, or choose a model that does")
-    if clip.image_artifact_id is None and model.needs_image:
-        report.add_error(pointer, f"{model.id} starts from a picture; upload one and give its id")
-
-
 def joined_length_s(transition: Transition, lengths_s: Sequence[float]) -> float:
     """Length of the joined picture in seconds: each crossfade overlaps two clips."""
     overlap_s = transition.duration_s if transition.kind == "crossfade" else 0
@@ -216,7 +249,9 @@ def _first_given(name: str, index: int, of_clip: _T | None, of_reel: _T | None) 
     return None if of_reel is None else _Given(of_reel, f"/{name}")
 
 
-def _check_range(rule: IntRange | FloatRange, given: _Given[_T], model: ModelSpec, report: ValidationReport) -> _T:
+def _check_range(
+    rule: IntRange | FloatRange, given: _Given[_Number], model: ModelSpec, report: ValidationReport
+) -> _Number:
     if rule.minimum <= given.value <= rule.maximum:
         return given.value
     nearest = type(given.value)(min(max(given.value, rule.minimum), rule.maximum))

@@ -8,8 +8,9 @@ from phoenix import __version__
 from phoenix.cli.bench.command import run_bench
 from phoenix.cli.capacity.command import capacity
 from phoenix.cli.generate import generate
-from phoenix.cli.jobs import jobs_app, list_models
-from phoenix.cli.keys import keys_app
+from phoenix.cli.jobs import artifacts_app, jobs_app
+from phoenix.cli.keys.command import keys_app
+from phoenix.cli.models import models_app
 from phoenix.cli.plan import plan
 from phoenix.cli.serverless.runpod import PASS_OPTIONS_ON, run_runpod
 from phoenix.cli.serving import db_app, run_api, run_doctor, run_workers
@@ -28,7 +29,8 @@ app.command("up")(run_up)
 app.command("generate")(generate)
 app.command("plan")(plan)
 app.add_typer(jobs_app, name="jobs")
-app.command("models")(list_models)
+app.add_typer(artifacts_app, name="artifacts")
+app.add_typer(models_app, name="models")
 app.add_typer(keys_app, name="keys")
 app.command("api")(run_api)
 app.command("worker")(run_workers)

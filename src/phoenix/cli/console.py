@@ -64,6 +64,16 @@ def format_gigabytes(size_bytes: int) -> str:
     return f"{size_bytes / 1e9:.1f} GB"
 
 
+def format_bytes(size_bytes: int) -> str:
+    """`512 B`, `14.7 MB`, in decimal units."""
+    size, unit = float(size_bytes), "B"
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if size < 999.95 or unit == "TB":
+            break
+        size /= 1000
+    return f"{size:.0f} B" if unit == "B" else f"{size:.1f} {unit}"
+
+
 FAILED = 1
 USAGE = 2
 INTERRUPTED = 130
@@ -142,7 +152,7 @@ def end_on_sigterm() -> None:
 def show_problem(problem: PhoenixProblem) -> None:
     """Prints a refusal of the server."""
     _show_refusal(problem.code, problem.detail, problem.field_errors)
-    if problem.code == ProblemCode.UNAUTHENTICATED:
+    if problem.code in (ProblemCode.UNAUTHENTICATED, ProblemCode.KEY_EXPIRED):
         err.print("  Give a key with --api-key or PHOENIX_API_KEY. `phoenix keys create` makes a key, on the server.")
     if problem.request_id:
         err.print(f"  request {printable(problem.request_id)}", style="dim")

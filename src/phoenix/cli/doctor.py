@@ -2,30 +2,42 @@
 
 import asyncio
 import os
-import shutil
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryFile
 
 from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
 # Imported, because a schema is compared with the tables that were imported.
 from phoenix.access import tables as access_tables  # noqa: F401  # pyright: ignore[reportUnusedImport]
-from phoenix.child_processes import stop_process
-from phoenix.cli.console import NEWER_SCHEMA
+from phoenix.catalog.catalog import load_catalog
+from phoenix.catalog.fit import Fit
+from phoenix.child_processes import output_of
+from phoenix.cli.console import NEWER_SCHEMA, format_gigabytes
 from phoenix.cli.embedded.redis_server import find_redis_server
 from phoenix.db.engine import database_url
 from phoenix.db.schema import SchemaAge, read_schema
+from phoenix.disk_space import is_full_disk, read_free_bytes
+from phoenix.engine.readiness import (
+    card_of_machine,
+    find_postprocessing_fault,
+    list_gpus,
+    machine_of,
+    survey,
+    too_large,
+)
 from phoenix.errors import PhoenixError, install_extra
 from phoenix.events.pubsub.redis_client import open_redis, send
 from phoenix.ids import new_artifact_id
 from phoenix.jobs.webhooks import tables as webhook_tables  # noqa: F401  # pyright: ignore[reportUnusedImport]
-from phoenix.media.ffmpeg import MediaTools, find_ffmpeg
+from phoenix.media.encoders import EncoderUnusable, choose_encoder
+from phoenix.media.ffmpeg import find_ffmpeg
 from phoenix.media.self_test import run_self_test
+from phoenix.services import open_reserve
 from phoenix.settings import Settings, StorageSettings
 from phoenix.storage.errors import StoreFailed
 from phoenix.storage.keys import upload_key
@@ -92,12 +104,17 @@ def unknown_names(environment: Mapping[str, str]) -> list[str]:
 
 async def check_ffmpeg(settings: Settings) -> Finding:
     ffmpeg = find_ffmpeg(settings.media.ffmpeg)
-    encoders = await _output_of(ffmpeg, "-hide_banner", "-encoders")
+    encoders = await output_of(ffmpeg, "-hide_banner", "-encoders")
     absent = [name for name in ("libx264", "aac") if f" {name} " not in encoders]
     if absent:
         return Finding("ffmpeg", CheckStatus.MISSING, f"{ffmpeg} cannot encode {', '.join(absent)}", REMEDIES["ffmpeg"])
-    await asyncio.to_thread(run_self_test, MediaTools.from_settings(settings.media))
-    return Finding("ffmpeg", CheckStatus.OK, f"{ffmpeg}, which made a tiny reel")
+    try:
+        tools, choice = await asyncio.to_thread(choose_encoder, settings.media)
+    except EncoderUnusable as error:
+        return Finding("ffmpeg", CheckStatus.MISSING, error.detail, "Set PHOENIX_MEDIA__ENCODER to auto or software.")
+    await asyncio.to_thread(run_self_test, tools)
+    chosen = f"; it encodes by {choice.encoder}: {choice.reason}"
+    return Finding("ffmpeg", CheckStatus.OK, f"{ffmpeg}, which made a tiny reel{chosen}")
 
 
 async def check_redis(settings: Settings) -> Finding:
@@ -133,8 +150,11 @@ async def check_database(settings: Settings) -> Finding:
 async def check_storage(settings: Settings) -> Finding:
     if settings.storage.url is None:
         folder = _nearest_folder(settings.data_dir)
-        if not os.access(folder, os.W_OK):
-            return Finding("storage", CheckStatus.MISSING, f"{folder} cannot be written", REMEDIES["storage"])
+        try:
+            await asyncio.to_thread(_write_and_delete, folder)
+        except OSError as error:
+            remedy = SPACE_REMEDY if is_full_disk(error) else REMEDIES["storage"]
+            return Finding("storage", CheckStatus.MISSING, f"{folder} cannot be written: {error.strerror}", remedy)
         return Finding("storage", CheckStatus.OK, f"in {settings.data_dir.absolute()}")
     store = open_store(settings.storage, default_folder=settings.data_dir)
     # Only a write shows whether writes are allowed.
@@ -161,8 +181,11 @@ def unset_credentials(storage: StorageSettings, environment: Mapping[str, str]) 
 
 
 async def check_space(settings: Settings) -> Finding:
-    free_bytes = shutil.disk_usage(_nearest_folder(settings.data_dir)).free
+    free_bytes = read_free_bytes(settings.data_dir)
     free = f"{free_bytes / 2**30:.1f} GiB free at {settings.data_dir.absolute()}"
+    if (shortage := open_reserve(settings).find_shortage()) is not None:
+        detail = f"{shortage.explain()} Jobs and uploads are refused."
+        return Finding("disk space", CheckStatus.MISSING, detail, SPACE_REMEDY)
     if free_bytes < LITTLE_SPACE_BYTES:
         return Finding("disk space", CheckStatus.NOTE, free, "Make room, or point PHOENIX_DATA_DIR at a larger disk.")
     return Finding("disk space", CheckStatus.OK, free)
@@ -172,11 +195,45 @@ async def check_gpu(_settings: Settings) -> Finding:
     if find_spec("torch") is None:
         detail = "no torch: local diffusion models cannot be served"
         return Finding("GPU", CheckStatus.NOTE, detail, f"On machines with a GPU, {install_extra('worker')}.")
-    names = (await _output_of(sys.executable, "-c", LIST_GPUS)).split("\n")
-    gpus = [name for name in names if name]
+    gpus = await list_gpus()
     if not gpus:
         return Finding("GPU", CheckStatus.NOTE, "torch can use none: diffusion models would run on the CPU")
-    return Finding("GPU", CheckStatus.OK, ", ".join(gpus))
+    shown = [
+        f"{gpu.name} with {format_gigabytes(gpu.free_bytes)} of {format_gigabytes(gpu.total_bytes)} free"
+        for gpu in gpus
+    ]
+    return Finding("GPU", CheckStatus.OK, ", ".join(shown))
+
+
+async def check_models(settings: Settings) -> Finding:
+    """Looks for the weights of every model, and explains those that a server of this machine would need at once."""
+    catalog = load_catalog(settings.engine.catalog_file)
+    gpus = await list_gpus()
+    machine = machine_of(gpus, settings.engine)
+    found = await asyncio.to_thread(survey, catalog, settings, machine, card_of_machine(gpus, machine))
+    named = {settings.engine.default_model, *settings.engine.warm_models}
+    ready = [each for each in found if each.obstacle is None]
+    for each in found:
+        if each.model.id in named and (problem := each.obstacle or too_large(each, machine)):
+            return Finding("models", CheckStatus.NOTE, f"{each.model.id} is not served here", f"{problem}. {_MORE}")
+    chosen = [f"; {each.model.id}: {choice}" for each in ready for choice in each.choices]
+    large = [each.model.id for each in ready if each.fit in (Fit.OFFLOADED, Fit.TOO_LARGE)]
+    names = ", ".join(each.model.id for each in ready)
+    detail = f"{len(ready)} of {len(found)} can be served: {names}{''.join(chosen)}"
+    if large:
+        return Finding("models", CheckStatus.NOTE, f"{detail}; larger than {machine.name}: {', '.join(large)}", _MORE)
+    return Finding("models", CheckStatus.OK, detail)
+
+
+async def check_postprocessors(settings: Settings) -> Finding:
+    """Opens every upscaler and interpolator, since only its file shows whether a clip could use it."""
+    specs = [spec for spec in load_catalog(settings.engine.catalog_file).postprocessors if spec.source is not None]
+    if not specs:
+        return Finding("upscalers", CheckStatus.OK, "none in the catalog; the interpolator motion needs no weights")
+    for spec in specs:
+        if fault := await asyncio.to_thread(find_postprocessing_fault, spec):
+            return Finding("upscalers", CheckStatus.NOTE, fault, "Clips that ask for it fail until this is mended.")
+    return Finding("upscalers", CheckStatus.OK, f"can be used: {', '.join(spec.id for spec in specs)}")
 
 
 Check = Callable[[Settings], Awaitable[Finding]]
@@ -189,6 +246,8 @@ CHECKS: dict[str, Check] = {
     "storage": check_storage,
     "disk space": check_space,
     "GPU": check_gpu,
+    "models": check_models,
+    "upscalers": check_postprocessors,
 }
 REMEDIES = {
     "ffmpeg": f"For an ffmpeg, {install_extra('media')}; or set PHOENIX_MEDIA__FFMPEG.",
@@ -196,6 +255,8 @@ REMEDIES = {
     "database": f"Start the database, or correct DATABASE_URL. For the driver, {install_extra('postgres')}.",
     "storage": "Correct PHOENIX_STORAGE__URL and its credentials, or the permissions of PHOENIX_DATA_DIR.",
 }
+SPACE_REMEDY = "Delete jobs with `phoenix jobs delete`, or make room: docs/operations/full-disk.md says how."
+_MORE = "`phoenix models here` lists all models with their weights and memory."
 _S3_REMEDY = (
     "Set the key and its secret. The endpoint is for servers other than AWS, whose machines may use a role instead."
 )
@@ -206,19 +267,13 @@ _AWS_CREDENTIALS = (
     "AWS_WEB_IDENTITY_TOKEN_FILE",
 )
 """Each names credentials in place of the settings, and obstore reads it."""
-# Runs in a separate process: torch takes a second and 200 MB, and a broken driver may crash the process.
-LIST_GPUS = "import torch\nfor n in range(torch.cuda.device_count()): print(torch.cuda.get_device_name(n))"
 
 
-async def _output_of(*argv: str) -> str:
-    process = await asyncio.create_subprocess_exec(
-        *argv, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL
-    )
-    try:
-        output, _ = await process.communicate()
-    finally:
-        await stop_process(process, grace_s=0)
-    return output.decode(errors="replace")
+def _write_and_delete(folder: Path) -> None:
+    with TemporaryFile(dir=folder) as file:
+        file.write(bytes(4096))
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _nearest_folder(path: Path) -> Path:

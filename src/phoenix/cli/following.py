@@ -100,7 +100,7 @@ def describe(event: Event) -> str | None:
 
 
 def _describe_wait(waiting: Job | JobQueueMoved) -> str | None:
-    """What the job waits for. None if a part of it runs, and once it has ended."""
+    """What the job waits for. None if a part of it advances, and once it has ended."""
     reason = printable(waiting.waiting_reason.detail) if waiting.waiting_reason else None
     if waiting.queue_position is None:
         return f"waiting: {reason}" if reason else None

@@ -1,12 +1,12 @@
 """`phoenix generate`: makes a video file from prompts, with a running server or with a private server."""
 
 import sys
-from collections.abc import Generator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import typer
 
@@ -23,26 +23,43 @@ from phoenix.cli.console import (
 )
 from phoenix.cli.embedded.private import private_server
 from phoenix.cli.following import follow
+from phoenix.cli.inputs.arguments import (
+    ConditionOption,
+    ExtendsOption,
+    FirstFrameOption,
+    LastFrameOption,
+    ReferenceOption,
+    RoleTexts,
+    SourceVideoOption,
+)
+from phoenix.cli.inputs.reel_inputs import ReelInputs, read_inputs
 from phoenix.cli.options import (
     AspectRatioOption,
     AudioOption,
+    ClipSoundOption,
     CrossfadeOption,
     DurationOption,
     FpsOption,
-    ImageOption,
+    InterpolateOption,
+    LocalFiles,
+    LoraOption,
     ModelOption,
     OutputOption,
     PromptsArgument,
+    QualityOption,
     ResolutionOption,
     SeedOption,
     StepsOption,
+    UpscaleOption,
     check_locally,
     describe_adjustment,
+    make_body,
     make_request,
-    with_first_frame,
+    parse_loras,
+    parse_upscale,
 )
-from phoenix.client import Phoenix, PhoenixClientError
-from phoenix.contract import Job, ResolvedReel, SoundtrackRequest
+from phoenix.client import Phoenix, PhoenixClientError, PhoenixProblem
+from phoenix.contract import Job, ResolvedReel
 from phoenix.private_files import users_permissions
 
 
@@ -62,10 +79,20 @@ def generate(  # noqa: PLR0913, PLR0917 - one parameter per option
     resolution: ResolutionOption = None,
     fps: FpsOption = None,
     steps: StepsOption = None,
+    quality: QualityOption = None,
+    lora: LoraOption = None,
+    upscale: UpscaleOption = None,
+    interpolate: InterpolateOption = None,
     seed: SeedOption = None,
     crossfade_s: CrossfadeOption = None,
     audio: AudioOption = None,
-    image: ImageOption = None,
+    clip_sound: ClipSoundOption = None,
+    first_frame: FirstFrameOption = None,
+    last_frame: LastFrameOption = None,
+    reference: ReferenceOption = None,
+    source_video: SourceVideoOption = None,
+    condition: ConditionOption = None,
+    extends: ExtendsOption = None,
     output: OutputOption = None,
     url: UrlOption = None,
     api_key: ApiKeyOption = None,
@@ -74,47 +101,54 @@ def generate(  # noqa: PLR0913, PLR0917 - one parameter per option
 
     The path of the video is the last line of the output.
     """
-    given = {
-        "model": model,
-        "duration_s": duration_s,
-        "aspect_ratio": aspect_ratio,
-        "resolution": resolution,
-        "fps": fps,
-        "steps": steps,
-        "seed": seed,
-    }
-    # A server elsewhere may have other models and limits, and checks them itself.
-    check = None if url else partial(check_locally, audio=audio, image=image)
+    given = {"model": model, "quality": quality, "steps": steps, "seed": seed, "loras": parse_loras(lora)}
+    given |= {"duration_s": duration_s, "aspect_ratio": aspect_ratio, "resolution": resolution, "fps": fps}
+    given |= {"upscale": parse_upscale(upscale), "interpolate": interpolate, "clip_sound": clip_sound}
+    frames: RoleTexts = {"first_frame": first_frame, "last_frame": last_frame}
+    frames |= {"reference": reference, "source_video": source_video}
+    local = LocalFiles(read_inputs(len(prompts), audio=audio, by_role=frames, further=condition, extends=extends))
+    check = partial(check_locally, local=local)
     with exit_on_error():
-        request = make_request(prompts, given, crossfade_s, check_further=check)
+        # A server elsewhere may have other models and limits. It gets the request unchecked, and names all its faults.
+        request = None if url else make_request(prompts, given, crossfade_s, local=local, check_further=check)
     end_on_sigterm()
     with (
         exit_on_error(),
-        _server(url) as server,
+        _server(url, lambda: request and check(request)) as server,
         Phoenix(server.url, api_key, retry_policy=CLI_RETRY_POLICY) as phoenix,
     ):
-        if audio:
-            sound = SoundtrackRequest(artifact_id=_upload(phoenix, audio))
-            request = request.model_copy(update={"soundtrack": sound})
-        if image:
-            request = with_first_frame(request, _upload(phoenix, image))
-        job = phoenix.submit_reel(request)
+        job = _submit(phoenix, make_body(prompts, given, crossfade_s), local.inputs)
         err.print(f"{job.id} on {server.url}", style="dim")
         _show_adjustments(job)
-        path = _finish(phoenix, job, output, is_private=server.is_private)
-        print(path)
+        print(_finish(phoenix, job, output, is_private=server.is_private))
 
 
 @contextmanager
-def _server(url: str | None) -> Generator[Server]:
+def _server(url: str | None, check: Callable[[], object]) -> Generator[Server]:
+    """The server of `url`, the server that runs here, or a private server. `check` refuses what the last would."""
     settings = read_settings()
     local = url or local_url(settings)
     if url or is_phoenix(local):
         yield Server(local, is_private=False)
         return
+    check()
     err.print("No server runs here: starting a private server.", style="dim")
     with private_server(settings) as found:
         yield Server(found, is_private=True)
+
+
+def _submit(phoenix: Phoenix, body: dict[str, Any], inputs: ReelInputs) -> Job:
+    """Uploads the files and submits the reel. A refused reel leaves no uploads behind."""
+    uploaded: dict[Path, str] = {}
+    try:
+        for file in inputs.files:
+            uploaded[file] = _upload(phoenix, file)
+        return phoenix.submit_reel(inputs.add_to(body, uploaded))
+    except PhoenixProblem:
+        for artifact_id in uploaded.values():
+            with suppress(PhoenixClientError):
+                phoenix.delete_artifact(artifact_id)
+        raise
 
 
 def _upload(phoenix: Phoenix, file: Path) -> str:

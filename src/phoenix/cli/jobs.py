@@ -1,5 +1,6 @@
-"""`phoenix jobs …` and `phoenix models`: inspect a server, and control its jobs."""
+"""`phoenix jobs …` and `phoenix artifacts …`: inspect a server, and control its jobs and files."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -9,12 +10,15 @@ from phoenix.cli.connecting import ApiKeyOption, JsonOption, UrlOption, connect
 from phoenix.cli.console import err, exit_on_error, out, print_json, require_success
 from phoenix.cli.following import follow
 from phoenix.cli.options import OutputOption
-from phoenix.cli.tables import clips_table, job_lines, jobs_table, models_table
-from phoenix.contract import JobKind, JobState
+from phoenix.cli.tables import artifacts_table, clips_table, job_lines, jobs_table
+from phoenix.contract import ArtifactKind, JobKind, JobState
 from phoenix.private_files import users_permissions
 
 jobs_app = typer.Typer(no_args_is_help=True, help="Inspect and control jobs.")
+artifacts_app = typer.Typer(no_args_is_help=True, help="List uploads and files of jobs, and delete uploads.")
 
+LimitOption = Annotated[int, typer.Option(min=1, max=100)]
+CursorOption = Annotated[str | None, typer.Option(help="Cursor that the previous page printed.")]
 JobIdArgument = Annotated[str, typer.Argument(metavar="JOB_ID", help="Id of the job, as printed on submission: job_…")]
 
 
@@ -24,8 +28,8 @@ def list_jobs(
     kind: Annotated[JobKind | None, typer.Option(help="Only jobs of this kind.")] = None,
     model: Annotated[str | None, typer.Option(help="Only jobs for this model.")] = None,
     q: Annotated[str | None, typer.Option("--query", "-q", help="Words that the prompts contain.")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=100)] = 20,
-    cursor: Annotated[str | None, typer.Option(help="Cursor that the previous page printed.")] = None,
+    limit: LimitOption = 20,
+    cursor: CursorOption = None,
     as_json: JsonOption = False,
     url: UrlOption = None,
     api_key: ApiKeyOption = None,
@@ -101,11 +105,43 @@ def delete_job(job_id: JobIdArgument, url: UrlOption = None, api_key: ApiKeyOpti
         out.print(f"{job_id} is deleted.")
 
 
-def list_models(as_json: JsonOption = False, url: UrlOption = None, api_key: ApiKeyOption = None) -> None:
-    """List the models with their limits and defaults, and whether a worker serves them now."""
+class Media(StrEnum):
+    """The kinds of media of `contract.MediaKind`, for the command line."""
+
+    AUDIO = "audio"
+    IMAGE = "image"
+    VIDEO = "video"
+
+
+@artifacts_app.command("list")
+def list_artifacts(
+    kind: Annotated[ArtifactKind | None, typer.Option(help="Only files of this kind.")] = None,
+    media: Annotated[Media | None, typer.Option(help="Only files of this medium.")] = None,
+    q: Annotated[str | None, typer.Option("--query", "-q", help="Words in the name of the uploaded file.")] = None,
+    limit: LimitOption = 20,
+    cursor: CursorOption = None,
+    as_json: JsonOption = False,
+    url: UrlOption = None,
+    api_key: ApiKeyOption = None,
+) -> None:
+    """List uploads and the files of jobs, newest first."""
     with exit_on_error(), connect(url, api_key) as phoenix:
-        models = phoenix.models()
+        page = phoenix.list_artifacts(kind=kind, media=media.value if media else None, q=q, limit=limit, cursor=cursor)
         if as_json:
-            print_json(models)
-        else:
-            out.print(models_table(models, width=out.width))
+            print_json(page)
+            return
+        out.print(artifacts_table(page.data, width=out.width) if page.data else "No artifacts.")
+        if page.next_cursor:
+            err.print(f"More artifacts: --cursor {page.next_cursor}", style="dim")
+
+
+@artifacts_app.command("delete")
+def delete_artifact(
+    artifact_id: Annotated[str, typer.Argument(metavar="ARTIFACT_ID", help="Id of an upload: art_…")],
+    url: UrlOption = None,
+    api_key: ApiKeyOption = None,
+) -> None:
+    """Delete an upload. A file of a job is deleted with `phoenix jobs delete`."""
+    with exit_on_error(), connect(url, api_key) as phoenix:
+        phoenix.delete_artifact(artifact_id)
+        out.print(f"{artifact_id} is deleted.")

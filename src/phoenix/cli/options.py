@@ -10,10 +10,20 @@ from typing import Annotated, Any
 import typer
 from pydantic import ValidationError
 
-from phoenix.catalog.model import Catalog, load_catalog
-from phoenix.catalog.request_validation import SEED_SPACE, AdmissionLimits, KnownMedia, admit_reel
+from phoenix.catalog.catalog import Catalog, load_catalog
+from phoenix.catalog.request_validation import SEED_SPACE, AdmissionLimits, admit_reel
 from phoenix.cli.console import USAGE, err, printable, read_settings
-from phoenix.contract import Adjustment, AspectRatio, ReelRequest, Resolution, ResolvedReel, SoundtrackRequest
+from phoenix.cli.inputs.reel_inputs import ReelInputs
+from phoenix.contract import (
+    Adjustment,
+    AspectRatio,
+    ClipSound,
+    MediaInfo,
+    Quality,
+    ReelRequest,
+    Resolution,
+    ResolvedReel,
+)
 from phoenix.contract.valid_part import ValidPart
 from phoenix.errors import FieldError, InvalidRequest, PhoenixError
 from phoenix.ids import new_artifact_id
@@ -27,16 +37,65 @@ AspectRatioOption = Annotated[AspectRatio | None, typer.Option()]
 ResolutionOption = Annotated[Resolution | None, typer.Option(help="The shorter side in pixels.")]
 FpsOption = Annotated[int | None, typer.Option()]
 StepsOption = Annotated[int | None, typer.Option(help="Denoising steps of each clip.")]
+QualityOption = Annotated[
+    Quality | None, typer.Option(help="Tier of the model: how much time it takes; `standard` if unset.")
+]
+
+
+def parse_loras(texts: list[str] | None) -> list[dict[str, Any]] | None:
+    """`ID` or `ID:SCALE` as items of `loras`."""
+    if not texts:
+        return None
+    loras: list[dict[str, Any]] = []
+    for text in texts:
+        adapter_id, has_scale, scale = text.partition(":")
+        try:
+            loras.append({"id": adapter_id} | ({"scale": float(scale)} if has_scale else {}))
+        except ValueError:
+            raise typer.BadParameter(f"{text!r} is neither ID nor ID:SCALE, such as film:0.8.") from None
+    return loras
+
+
+def parse_upscale(text: str | None) -> dict[str, Any] | None:
+    """`ID` or `ID:SCALE` as `upscale`."""
+    if text is None:
+        return None
+    upscaler_id, has_scale, scale = text.partition(":")
+    try:
+        return {"id": upscaler_id} | ({"scale": float(scale)} if has_scale else {})
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is neither ID nor ID:SCALE, such as x4:2.") from None
+
+
+UpscaleOption = Annotated[
+    str | None,
+    typer.Option("--upscale", metavar="ID[:SCALE]", help="Upscaler, and how many times as wide the result becomes."),
+]
+InterpolateOption = Annotated[
+    str | None,
+    typer.Option(help="Interpolator, such as motion, that makes more frames: for --fps, or twice as many."),
+]
+LoraOption = Annotated[
+    list[str] | None,
+    typer.Option("--lora", metavar="ID[:SCALE]", help="Adapter of the model; may be given several times."),
+]
 SeedOption = Annotated[int | None, typer.Option(help="Clip i uses seed + i; random if unset.")]
 CrossfadeOption = Annotated[float | None, typer.Option("--crossfade", help="Overlap of the clips, in seconds.")]
 AudioOption = Annotated[
     Path | None, typer.Option(exists=True, dir_okay=False, help="Sound file for the soundtrack of the reel.")
 ]
-
-ImageOption = Annotated[
-    Path | None,
-    typer.Option(exists=True, dir_okay=False, help="First frame of every clip, for models that take an image."),
+ClipSoundOption = Annotated[
+    ClipSound | None, typer.Option(help="Whether the reel has the sound that its clips have; `keep` if unset.")
 ]
+
+
+def make_body(prompts: list[str], given: dict[str, Any], crossfade_s: float | None) -> dict[str, Any]:
+    """The JSON object of a reel without its inputs, unchecked."""
+    body = {name: value for name, value in given.items() if value is not None}
+    body["clips"] = [{"prompt": prompt} for prompt in prompts]
+    if crossfade_s is not None:
+        body["transition"] = {"kind": "crossfade", "duration_s": crossfade_s}
+    return body
 
 
 def make_request(
@@ -44,17 +103,17 @@ def make_request(
     given: dict[str, Any],
     crossfade_s: float | None,
     *,
+    local: "LocalFiles | None" = None,
     check_further: Callable[[ReelRequest], object] | None = None,
 ) -> ReelRequest:
-    """The request for a reel. Ends the command with a message for every fault that needs no server to find.
+    """The request for a reel, with its files as local artifacts.
 
-    `check_further` raises `InvalidRequest` for the faults that need the catalog. It gets the part of a faulty request
-    that has the right form.
+    Ends the command with a message for every fault that needs no server to find. `check_further` raises
+    `InvalidRequest` for the faults that need the catalog. It gets the part of a faulty request that has the right form.
     """
-    body = {name: value for name, value in given.items() if value is not None}
-    body["clips"] = [{"prompt": prompt} for prompt in prompts]
-    if crossfade_s is not None:
-        body["transition"] = {"kind": "crossfade", "duration_s": crossfade_s}
+    body = make_body(prompts, given, crossfade_s)
+    if local is not None:
+        body = local.inputs.add_to(body, local.artifact_ids)
     try:
         return ReelRequest.model_validate(body)
     except ValidationError as error:
@@ -76,12 +135,6 @@ def _find_further(
     except PhoenixError as refusal:
         return [FieldError("", refusal.detail)]
     return []
-
-
-def with_first_frame(request: ReelRequest, artifact_id: str) -> ReelRequest:
-    """The request with this image as the first frame of every clip."""
-    clips = [clip.model_copy(update={"image_artifact_id": artifact_id}) for clip in request.clips]
-    return request.model_copy(update={"clips": clips})
 
 
 def describe_adjustment(change: Adjustment) -> str:
@@ -127,38 +180,41 @@ def check_device_names(names: list[str] | None) -> list[str] | None:
     return names
 
 
+class LocalFiles:
+    """The files of a reel, as the artifacts that they would be. Their ids differ at each call, as on a server."""
+
+    def __init__(self, inputs: ReelInputs) -> None:
+        self.inputs = inputs
+        self.artifact_ids = {file: new_artifact_id() for file in inputs.files}
+
+    def probe(self, limits: ProbeLimits) -> dict[str, MediaInfo]:
+        """The media info of each file by its id. Raises `UnreadableMedia` for a file that no server would take."""
+        return {artifact_id: probe_media(file, limits) for file, artifact_id in self.artifact_ids.items()}
+
+
 def resolve_reel(
-    request: ReelRequest,
-    catalog: Catalog,
-    settings: Settings,
-    *,
-    audio: Path | None = None,
-    image: Path | None = None,
+    request: ReelRequest, catalog: Catalog, settings: Settings, *, local: LocalFiles | None = None
 ) -> ResolvedReel:
     """The reel that a server with the same settings would make. Submits nothing.
 
-    Draws random seeds and artifact ids as a server does, so that they differ at each call. Raises `InvalidRequest` with
-    every fault, and `UnreadableMedia` for a file that no server would take.
+    Draws random seeds as a server does. Takes every clip of a job that the request names for a finished clip that fits,
+    because only a server knows it. Raises `InvalidRequest` with every fault, and `UnreadableMedia`.
     """
-    ids = {new_artifact_id(): file for file in (audio, image) if file}
-    limits = ProbeLimits.from_settings(settings)
-    media: KnownMedia | None = {each: probe_media(file, limits) for each, file in ids.items()} or None
-    for artifact_id, file in ids.items():
-        if file is audio:
-            request = request.model_copy(update={"soundtrack": SoundtrackRequest(artifact_id=artifact_id)})
-        else:
-            request = with_first_frame(request, artifact_id)
     return admit_reel(
         request,
         catalog,
         default_model=settings.engine.default_model,
-        limits=AdmissionLimits(max_reel_duration_s=settings.limits.max_reel_duration_s),
+        limits=AdmissionLimits(
+            max_reel_duration_s=settings.limits.max_reel_duration_s,
+            max_frame_pixels=settings.limits.max_upload_frame_pixels,
+        ),
         draw_seed=lambda: secrets.randbelow(SEED_SPACE),
-        media=media,
+        media=None if local is None else local.probe(ProbeLimits.from_settings(settings)),
+        finished_clips=None,
     )
 
 
-def check_locally(request: ReelRequest, *, audio: Path | None, image: Path | None) -> None:
+def check_locally(request: ReelRequest, *, local: LocalFiles) -> None:
     """Checks the reel with the models and limits of this machine. Raises like `resolve_reel`."""
     settings = read_settings()
-    resolve_reel(request, load_catalog(settings.engine.catalog_file), settings, audio=audio, image=image)
+    resolve_reel(request, load_catalog(settings.engine.catalog_file), settings, local=local)

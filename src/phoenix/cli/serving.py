@@ -139,7 +139,9 @@ def encrypt_secrets() -> None:
         database = open_database(settings)
         try:
             async with database.write() as uow:
-                return await encrypt_shared_secrets(uow) + await encrypt_webhook_secrets(uow)
+                count = await encrypt_shared_secrets(uow) + await encrypt_webhook_secrets(uow)
+            await database.erase_deleted()
+            return count
         finally:
             await database.close()
 

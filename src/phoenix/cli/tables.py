@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 
 from rich.table import Column, Table
 
-from phoenix.cli.console import clip_number, format_seconds, printable, warning_lines
+from phoenix.cli.console import clip_number, format_bytes, format_seconds, printable, warning_lines
 from phoenix.clock import plain_number
-from phoenix.contract import Clip, Job, JobState, Model, NumberRange
+from phoenix.contract import Artifact, Clip, Job, JobState, Model, NumberRange
 
 STATE_STYLES = {
     "queued": "yellow",
@@ -38,10 +38,10 @@ def fitting(
     return kept
 
 
-def with_prompts(names: Sequence[str]) -> Table:
-    """A table as wide as the terminal, whose last column has prompts and gets the remaining width."""
+def with_prompts(names: Sequence[str], last: str = "prompt") -> Table:
+    """A table as wide as the terminal, whose last column has prompts or names and gets the remaining width."""
     whole = [Column(name, no_wrap=True) for name in names]
-    prompt = Column("prompt", no_wrap=True, overflow="ellipsis", ratio=1)
+    prompt = Column(last, no_wrap=True, overflow="ellipsis", ratio=1)
     return Table(*whole, prompt, box=None, pad_edge=False, expand=True)
 
 
@@ -64,6 +64,28 @@ def _job_cells(job: Job) -> dict[str, str]:
         "done": f"{job.progress:.0%}",
         "created": f"{job.created_at.astimezone():%m-%d %H:%M}",
         "model": job.model or "-",
+    }
+
+
+def artifacts_table(artifacts: Sequence[Artifact], *, width: int) -> Table:
+    """One line per artifact, with the name of the uploaded file or the id of the job that made it."""
+    rows = [_artifact_cells(artifact) for artifact in artifacts]
+    names = ("artifact", "kind", "size", "type", "created")
+    names = fitting(names, rows, optional=("created", "type"), reserved=_PROMPT_WIDTH, width=width)
+    table = with_prompts(names, "file or job")
+    for artifact, row in zip(artifacts, rows, strict=True):
+        table.add_row(*(row[name] for name in names), printable(artifact.filename or artifact.job_id or "-", 80))
+    return table
+
+
+def _artifact_cells(artifact: Artifact) -> dict[str, str]:
+    """The cells of an artifact by column, without its name."""
+    return {
+        "artifact": artifact.id,
+        "kind": artifact.kind.value,
+        "size": format_bytes(artifact.size_bytes),
+        "type": artifact.media_type,
+        "created": f"{artifact.created_at.astimezone():%m-%d %H:%M}",
     }
 
 
@@ -132,6 +154,15 @@ def models_table(models: Sequence[Model], *, width: int) -> Table:
     for model, row in zip(models, rows, strict=True):
         table.add_row(*(row[name] for name in names), style=None if model.is_served else "dim")
     return table
+
+
+def why_not_served(models: Sequence[Model]) -> list[str]:
+    """A line per reason why models are not served, with their ids."""
+    reasons: dict[str, list[str]] = {}
+    for model in models:
+        if model.unserved_reason is not None:
+            reasons.setdefault(printable(model.unserved_reason), []).append(model.id)
+    return [f"{', '.join(ids)}: {reason}" for reason, ids in reasons.items()]
 
 
 def _model_cells(model: Model) -> dict[str, str]:

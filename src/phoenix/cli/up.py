@@ -55,6 +55,7 @@ def run_up(
     with exit_on_error(), ExitStack() as resources:
         _check(settings)
         lock = resources.enter_context(lock_folder(settings.data_dir))
+        _check_space(settings)
         stack = _prepare(settings, workers=workers, lock=lock, resources=resources)
         _migrate(stack.settings)
         asyncio.run(stack.run())
@@ -84,6 +85,20 @@ def _check(settings: Settings) -> None:
     from phoenix.cli.preflight import check_named  # noqa: PLC0415
 
     check_named(settings, serves_api=True, serves_media=True)
+
+
+def _check_space(settings: Settings) -> None:
+    """Warns of disks below the reserve. Phoenix starts all the same, because deleting jobs makes room."""
+    from phoenix.db import Ballast  # noqa: PLC0415
+    from phoenix.db.engine import database_url, find_sqlite_file  # noqa: PLC0415
+    from phoenix.services import open_reserve  # noqa: PLC0415
+
+    for shortage in open_reserve(settings).list_shortages():
+        err.print(f"{shortage.explain()} Jobs and uploads are refused: delete jobs, or make room.", style="yellow")
+    file = find_sqlite_file(database_url(settings.database, settings.data_dir))
+    if file is not None and not (ballast := Ballast(file)).has_space():
+        # SQLite cannot open a database without space for its files.
+        ballast.give_up()
 
 
 def _migrate(settings: Settings) -> None:

@@ -11,16 +11,19 @@ from uuid import uuid4
 
 from phoenix.client.downloading import Expected, download
 from phoenix.client.errors import NoOutput
-from phoenix.client.transport import Params, RetryPolicy, Transport
+from phoenix.client.transport import JsonObject, Params, RetryPolicy, Transport
 from phoenix.client.watching import Event, JobFollower
 from phoenix.contract import (
     Artifact,
+    ArtifactKind,
+    ArtifactPage,
     Health,
     Job,
     JobKind,
     JobOptions,
     JobPage,
     JobState,
+    MediaKind,
     Model,
     ModelList,
     QueueView,
@@ -56,8 +59,11 @@ class AsyncPhoenix:
     ) -> None:
         await self._transport.close()
 
-    async def submit_reel(self, request: ReelRequest, *, idempotency_key: str | None = None) -> Job:
-        """Submits a reel. Returns the queued job, or the earlier job with the same `idempotency_key`."""
+    async def submit_reel(self, request: ReelRequest | JsonObject, *, idempotency_key: str | None = None) -> Job:
+        """Submits a reel. Returns the queued job, or the earlier job with the same `idempotency_key`.
+
+        A JSON object in place of a `ReelRequest` is checked by the server alone, which names all of its errors.
+        """
         return await self._submit("/v1/reels", request, idempotency_key)
 
     async def submit_stitch(self, request: StitchRequest, *, idempotency_key: str | None = None) -> Job:
@@ -119,6 +125,25 @@ class AsyncPhoenix:
             )
         return Artifact.model_validate_json(response.content)
 
+    async def list_artifacts(
+        self,
+        *,
+        kind: ArtifactKind | None = None,
+        media: MediaKind | None = None,
+        q: str | None = None,
+        limit: int | None = None,
+        cursor: str | None = None,
+    ) -> ArtifactPage:
+        """Returns one page of uploads and files of jobs, newest first. `q`: words in the name of the uploaded file."""
+        given = {"kind": kind, "media": media, "q": q, "limit": limit, "cursor": cursor}
+        params: dict[str, str | int] = {name: value for name, value in given.items() if value is not None}
+        return ArtifactPage.model_validate_json(await self._get("/v1/artifacts", params))
+
+    async def delete_artifact(self, artifact_id: str) -> None:
+        """Deletes an upload. Refused while an unfinished job needs it, and for a file that a job has made."""
+        path = f"/v1/artifacts/{quote(artifact_id, safe='')}"
+        await self._transport.send("DELETE", path, is_idempotent=False)
+
     async def download(self, job: Job | str, path: Path) -> Path:
         """Writes the result of a job to `path`, complete and verified, or writes nothing. Returns `path`.
 
@@ -158,7 +183,7 @@ class AsyncPhoenix:
         response = await self._transport.send("GET", path, is_idempotent=True, params=params)
         return response.content
 
-    async def _submit(self, path: str, request: JobOptions, idempotency_key: str | None) -> Job:
+    async def _submit(self, path: str, request: JobOptions | JsonObject, idempotency_key: str | None) -> Job:
         headers = {"Idempotency-Key": idempotency_key or uuid4().hex}
         response = await self._transport.send("POST", path, is_idempotent=True, body=request, headers=headers)
         return Job.model_validate_json(response.content)

@@ -44,6 +44,8 @@ class Phoenix:
     retry = _Blocking(AsyncPhoenix.retry)
     delete = _Blocking(AsyncPhoenix.delete)
     upload = _Blocking(AsyncPhoenix.upload)
+    list_artifacts = _Blocking(AsyncPhoenix.list_artifacts)
+    delete_artifact = _Blocking(AsyncPhoenix.delete_artifact)
     download = _Blocking(AsyncPhoenix.download)
     models = _Blocking(AsyncPhoenix.models)
     queue = _Blocking(AsyncPhoenix.queue)

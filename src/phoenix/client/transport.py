@@ -4,11 +4,12 @@ import random
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import anyio
 import httpx
 from pydantic import BaseModel
+from pydantic_core import to_json
 
 from phoenix import __version__
 from phoenix.client.errors import PhoenixProblem, PhoenixUnreachable, problem_from
@@ -63,12 +64,20 @@ class RetryState:
 
 
 Params = Mapping[str, str | int]
+JsonObject = Mapping[str, Any]
 UploadField = tuple[str, BinaryIO, str]
 """File name, open file, media type."""
 
 NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 NOT_DONE_STATUSES = frozenset({429, 503})
 """Statuses of a request that the server has not executed. After 502 or 504 of a gateway, it may have."""
+
+
+def _encode(body: BaseModel | JsonObject) -> bytes:
+    if isinstance(body, BaseModel):
+        return body.model_dump_json(exclude_unset=True, exclude_none=True).encode()
+    # JSON has no NaN and no infinity. The server names the field of a null.
+    return to_json(body, inf_nan_mode="null")
 
 
 class Transport:
@@ -95,7 +104,7 @@ class Transport:
         *,
         is_idempotent: bool,
         params: Params | None = None,
-        body: BaseModel | None = None,
+        body: BaseModel | JsonObject | None = None,
         headers: Mapping[str, str] | None = None,
         upload: UploadField | None = None,
     ) -> httpx.Response:
@@ -108,7 +117,7 @@ class Transport:
             path,
             params=params,
             headers={**(headers or {}), **({"Content-Type": "application/json"} if body else {})},
-            content=body.model_dump_json(exclude_unset=True, exclude_none=True) if body else None,
+            content=_encode(body) if body else None,
             files={"file": upload} if upload else None,
         )
         retries = RetryState(self.retry_policy)

@@ -1,6 +1,7 @@
 """Artifacts: stored files, as their owner sees them."""
 
 from enum import StrEnum
+from typing import Literal
 
 from pydantic import Field
 
@@ -15,6 +16,9 @@ class ArtifactKind(StrEnum):
     OUTPUT = "output"
     SOUNDTRACK = "soundtrack"
     THUMBNAIL = "thumbnail"
+
+
+MediaKind = Literal["audio", "image", "video"]
 
 
 class MediaInfo(View):
@@ -55,3 +59,16 @@ class Artifact(View):
     info: MediaInfo
     job_id: str | None = Field(default=None, description="The job that made it; null for an upload.")
     created_at: Timestamp
+    last_used_at: Timestamp | None = Field(
+        default=None,
+        description="When a job that uses it was submitted last, to within a day; null if none was. The server deletes "
+        "uploads that were not used for a time, by default for 30 days.",
+    )
+
+
+class ArtifactPage(View):
+    """A page of artifacts, newest first."""
+
+    data: list[Artifact]
+    has_more: bool
+    next_cursor: str | None = Field(default=None, description="Pass it as `cursor` to get the next page.")

@@ -51,6 +51,10 @@ class Worker(View):
     )
     memory_used_bytes: int | None = None
     memory_total_bytes: int | None = None
+    host_memory_used_bytes: int | None = Field(
+        default=None, description="What its models use of the machine's memory; null before the first model."
+    )
+    host_memory_budget_bytes: int | None = Field(default=None, description="What its models may use of it.")
     started_at: Timestamp
     seen_at: Timestamp = Field(description="Time of the last heartbeat, in UTC.")
 

@@ -10,22 +10,21 @@ from phoenix.errors import FailureCode, Stage
 
 
 class WaitingCode(StrEnum):
-    """The kind of thing that a job waits for. This version does not use `PAUSED`, `NO_ROOM_ON_DEVICE` and
-    `LOADING_MODEL` yet."""
+    """The kind of thing that a job waits for. A later version may have more."""
 
     AHEAD = "AHEAD"
     NO_WORKER_FOR_MODEL = "NO_WORKER_FOR_MODEL"
     NO_WORKER_FOR_QUEUE = "NO_WORKER_FOR_QUEUE"
-    PAUSED = "PAUSED"
     AT_YOUR_LIMIT = "AT_YOUR_LIMIT"
     NO_ROOM_ON_DEVICE = "NO_ROOM_ON_DEVICE"
     RETRY_AT = "RETRY_AT"
+    STORAGE_FULL = "STORAGE_FULL"
     BLOCKED_BY_CLIPS = "BLOCKED_BY_CLIPS"
     LOADING_MODEL = "LOADING_MODEL"
 
 
 class WaitingReason(View):
-    """What an unfinished job waits for, while nothing of it runs."""
+    """What an unfinished job waits for, while nothing of it advances."""
 
     code: WaitingCode
     detail: str = Field(description="The reason in English, with the remedy if there is one.")
@@ -74,6 +73,7 @@ class ClipTimings(View):
     text_s: float | None = None
     denoise_s: float | None = None
     decode_s: float | None = None
+    postprocess_s: float | None = None
     encode_s: float | None = None
     upload_s: float | None = None
     total_s: float | None = None
@@ -103,6 +103,11 @@ class Clip(View):
     index: int
     prompt: str
     state: ClipState
+    waits_for_clip: int | None = Field(
+        default=None,
+        description="Index of the clip that this clip continues, until that clip has succeeded; null once this clip "
+        "may start, and for a clip that continues no other.",
+    )
     progress: Progress
     step: int = 0
     steps: int
@@ -116,6 +121,10 @@ class Clip(View):
         default=None, description="Clips rendered in the same model call, this one included; null until done."
     )
     warnings: list[ClipWarning] = Field(default_factory=list[ClipWarning], description="Empty until the clip is done.")
+    made_with: dict[str, str] = Field(
+        default_factory=dict,
+        description="Versions of the packages that rendered the clip. With other versions, its pixels may differ.",
+    )
 
 
 class JobOutput(View):
@@ -153,7 +162,7 @@ class Job(View):
     )
     eta_s: float | None = Field(default=None, description="Estimated seconds until the job ends; null if unknown.")
     waiting_reason: WaitingReason | None = Field(
-        default=None, description="What the job waits for; null while a part of it runs, and once it has ended."
+        default=None, description="What the job waits for; null while a part of it advances, and once it has ended."
     )
     clips: list[Clip] = Field(default_factory=list[Clip])
     output: JobOutput | None = None

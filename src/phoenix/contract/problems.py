@@ -31,3 +31,6 @@ class Problem(View):
         serialization_alias="violated-policies",
         description="Names of the exceeded limits, as in `RateLimit-Policy`.",
     )
+    job_ids: list[str] = Field(
+        default_factory=list[str], description="With `ARTIFACT_IN_USE`: the jobs that need the file."
+    )

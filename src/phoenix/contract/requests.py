@@ -1,17 +1,19 @@
 """Bodies that clients send. `catalog.admission` checks them against the limits of the model."""
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, HttpUrl, UrlConstraints, model_validator
 from pydantic.config import JsonDict
 
+from phoenix.contract.conditions import ArtifactRef, ClipSource, Condition, Conditions
 from phoenix.contract.wire_types import (
     MAX_CLIPS,
     NO_NUL,
     NUMBER,
     TEXT_PATTERN,
     AspectRatio,
+    ClipSound,
     FramesPerSecond,
     GuidanceScale,
     ModelId,
@@ -26,7 +28,6 @@ from phoenix.contract.wire_types import (
     TerminalEventType,
     Text,
 )
-from phoenix.ids import ARTIFACT_ID_PATTERN
 
 
 def _refuse_control_characters(url: object) -> object:
@@ -52,13 +53,55 @@ WebhookUrl = Annotated[
     HttpUrl, UrlConstraints(allowed_schemes=["https", "http"], max_length=2048), _AsWritten, _Connectable
 ]
 """Plain `http` is only for servers whose settings allow it."""
-ArtifactRef = Annotated[str, Field(pattern=ARTIFACT_ID_PATTERN, examples=["art_01kag3e9zq4f7w5m8x2c6b0n1d"])]
 DurationS = Annotated[float, Field(gt=0, le=600, description="Seconds."), NUMBER]
 FadeS = Annotated[float, Field(ge=0, le=60, description="Seconds."), NUMBER]
 
 
 def _is_none(value: object) -> bool:
     return value is None
+
+
+Quality = Literal["draft", "standard", "high"]
+"""A tier of a model: how much time it takes for a clip. Every model has `standard`."""
+
+MAX_LORAS = 4
+"""The most adapters of one clip. Each adds work to every layer that it changes."""
+
+AdapterId = Annotated[
+    str,
+    Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$", description="An id of `adapters` in GET /v1/models."),
+]
+
+
+class LoraRequest(Request):
+    """An adapter of the model, and how strongly it acts."""
+
+    id: AdapterId
+    scale: Omittable[Annotated[float, Field(ge=-100, le=100), NUMBER]] = Field(
+        default=None, description="The default of the adapter if left out. A scale of 0 switches it off."
+    )
+
+
+PostprocessorId = Annotated[
+    str,
+    Field(
+        pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$",
+        description="An id of `upscalers` or `interpolators` in GET /v1/models.",
+    ),
+]
+
+
+class UpscaleRequest(Request):
+    """A model that enlarges each frame of each clip."""
+
+    id: PostprocessorId
+    scale: Omittable[Annotated[float, Field(ge=1, le=8), NUMBER]] = Field(
+        default=None, description="How many times as wide and as high; the `factor` of the upscaler if left out."
+    )
+
+
+LoraRequests = Annotated[list[LoraRequest], Field(max_length=2 * MAX_LORAS)]
+"""The catalog refuses more than `MAX_LORAS`, with the number in its message."""
 
 
 class ClipRequest(Request):
@@ -70,13 +113,18 @@ class ClipRequest(Request):
     seed: Omittable[Seed] = None
     steps: Omittable[Steps] = None
     guidance_scale: Omittable[GuidanceScale] = None
-    image_artifact_id: Omittable[ArtifactRef] = Field(
-        default=None, description="First frame, for models that take an image."
+    loras: Omittable[LoraRequests] = Field(
+        default=None, description="Replaces the list of the reel. An empty list stands for no adapter."
+    )
+    conditions: Conditions = Field(
+        default_factory=list[Condition],
+        description="Pictures, videos and sounds that guide the clip, for models that take them.",
+        json_schema_extra={"default": []},
     )
 
 
-class SoundtrackRequest(Request):
-    """The sound of the result: an uploaded artifact or an `https` URL, exactly one of the two."""
+class SoundSource(Request):
+    """A sound and how to prepare it: an uploaded artifact or an `https` URL, exactly one of the two."""
 
     # This type is also part of a job's view; a field that was not given is left out there, as the schema says.
     artifact_id: Omittable[ArtifactRef] = Field(default=None, exclude_if=_is_none)
@@ -91,10 +139,27 @@ class SoundtrackRequest(Request):
     )
 
     @model_validator(mode="after")
-    def _has_one_source(self) -> "SoundtrackRequest":
+    def _has_one_source(self) -> Self:
         if (self.artifact_id is None) == (self.url is None):
             raise ValueError("give either artifact_id or url")
         return self
+
+
+class SoundtrackRequest(SoundSource):
+    """The soundtrack of a result: an uploaded artifact or an `https` URL, exactly one of the two."""
+
+    clip_sound_db: Annotated[float, Field(ge=-60, le=20), NUMBER] = Field(
+        default=-12,
+        description="How much louder the sound of the clips is than the soundtrack, in decibels; negative for quieter.",
+    )
+
+
+KeptSound = Annotated[
+    ClipSound,
+    Field(
+        description="Whether the result has the sound of its clips. A soundtrack is mixed with the sound that is kept."
+    ),
+]
 
 
 class Transition(Request):
@@ -154,6 +219,11 @@ class ReelRequest(JobOptions):
     model: Omittable[ModelId] = Field(
         default=None, description="An id of GET /v1/models; the server's default if left out."
     )
+    extends: Omittable[ClipSource] = Field(
+        default=None,
+        description="A finished clip that comes first in the result. The first clip begins with its last frame, unless "
+        "the first clip has a `first_frame` or a `source_video` of its own.",
+    )
     clips: Annotated[list[ClipRequest], Field(min_length=1, max_length=MAX_CLIPS)]
     negative_prompt: Omittable[NegativePrompt] = None
     duration_s: Omittable[DurationS] = Field(default=None, description="Length of each clip, in seconds.")
@@ -162,12 +232,26 @@ class ReelRequest(JobOptions):
         default=None, description="Shorter side in pixels, rounded to a size that the model makes."
     )
     fps: Omittable[FramesPerSecond] = None
+    upscale: Omittable[UpscaleRequest] = Field(
+        default=None, description="Enlarges what the model makes; `resolution` is what the model makes."
+    )
+    interpolate: Omittable[PostprocessorId] = Field(
+        default=None,
+        description="Makes the frames between those of the model, for `fps`; for twice the rate of the model without "
+        "`fps`.",
+    )
     steps: Omittable[Steps] = None
     guidance_scale: Omittable[GuidanceScale] = None
+    quality: Quality = Field(
+        default="standard",
+        description="A tier of the model: `draft` takes less time, and `high` more. It decides what is left out here.",
+    )
+    loras: Omittable[LoraRequests] = Field(default=None, description="Adapters of each clip without a list of its own.")
     seed: Omittable[Seed] = Field(
         default=None, description="Clip i uses seed + i unless it has its own; drawn at random if left out."
     )
     soundtrack: Omittable[SoundtrackRequest] = None
+    clip_sound: KeptSound = "keep"
     deterministic: bool = Field(
         default=False,
         strict=True,
@@ -181,13 +265,14 @@ class StitchRequest(JobOptions):
 
     artifact_ids: Annotated[list[ArtifactRef], Field(min_length=1, max_length=MAX_CLIPS)]
     soundtrack: Omittable[SoundtrackRequest] = None
+    clip_sound: KeptSound = "keep"
     transition: Transition = Transition()
 
 
 class SoundtrackJobRequest(JobOptions):
     """A sound to prepare for later use: trimmed, faded, and brought to a loudness and a length."""
 
-    source: SoundtrackRequest
+    source: SoundSource
     duration_s: Omittable[Annotated[float, Field(gt=0, le=3600), NUMBER]] = Field(
         default=None,
         description="Length of the result in seconds, by trimming or padding; the length of the source if left out.",

@@ -1,11 +1,13 @@
 """Requests after admission: every default is filled in, and the model supports every number. Stored with the job."""
 
-from typing import Annotated, Literal
+import math
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from phoenix.contract.requests import SoundtrackRequest, Transition
-from phoenix.contract.wire_types import AspectRatio, Resolution, View
+from phoenix.contract.conditions import ResolvedCondition
+from phoenix.contract.requests import Quality, SoundSource, SoundtrackRequest, Transition
+from phoenix.contract.wire_types import AspectRatio, ClipSound, Resolution, View
 
 
 class Adjustment(View):
@@ -15,6 +17,29 @@ class Adjustment(View):
     requested: str
     resolved: str
     reason: str
+
+
+class ResolvedLora(View):
+    """An adapter of a clip, with its scale filled in."""
+
+    id: str
+    scale: float
+
+
+class ResolvedUpscale(View):
+    """How the frames of a clip are enlarged."""
+
+    id: str
+    scale: float
+    width: int = Field(description="Pixels of the file.")
+    height: int = Field(description="Pixels of the file.")
+
+
+class StoredEntry(View):
+    """An entry of the catalog when the request was accepted, as far as it decides the pixels. A retry uses it."""
+
+    fingerprint: str = Field(description="SHA-256 of `fields`, in hexadecimal: equal for clips that must look equal.")
+    fields: dict[str, Any] = Field(description="Fields of the entry, such as `source` and `revision`.")
 
 
 class ResolvedClip(View):
@@ -28,14 +53,59 @@ class ResolvedClip(View):
     guidance_scale: float
     width: int = Field(description="Pixels.")
     height: int = Field(description="Pixels.")
-    fps: int
-    num_frames: int
-    image_artifact_id: str | None = None
+    fps: int = Field(description="Frames per second that its model makes.")
+    num_frames: int = Field(description="Frames that its model makes.")
+    output_fps: int | None = Field(default=None, description="Frame rate of its file; null if it is `fps`.")
+    upscale: ResolvedUpscale | None = Field(default=None, description="Null if its file has the size of its model.")
+    interpolate: str | None = Field(
+        default=None, description="What makes the frames for `output_fps`; frames are repeated or left out if null."
+    )
+    loras: list[ResolvedLora] = Field(
+        default_factory=list[ResolvedLora], description="In the order of their ids; the adapters of the tier included."
+    )
+    conditions: list[ResolvedCondition] = Field(default_factory=list[ResolvedCondition])
     deterministic: bool = False
+    keeps_sound: bool = Field(default=True, description="Whether the clip has the sound that its model makes, if any.")
 
     @property
     def duration_s(self) -> float:
         return self.num_frames / self.fps
+
+    @property
+    def num_output_frames(self) -> int:
+        """Frames of its file, which is as long as what the model makes."""
+        return max(1, round(self.num_frames * (self.output_fps or self.fps) / self.fps))
+
+    def frames_of_source(self, overlap_s: float | None) -> int:
+        """Frames of a video that guides the clip: one for each frame of the clip, or the frames of `overlap_s`."""
+        if overlap_s is None:
+            return self.num_frames
+        return max(1, min(self.num_frames, math.floor(overlap_s * self.fps)))
+
+    @property
+    def output_size(self) -> tuple[int, int]:
+        """Width and height of its file, in pixels."""
+        return (self.width, self.height) if self.upscale is None else (self.upscale.width, self.upscale.height)
+
+    @property
+    def postprocessors(self) -> tuple[str, ...]:
+        """The ids of what changes its frames after its model, in the order of the changes."""
+        upscaler = () if self.upscale is None else (self.upscale.id,)
+        return upscaler if self.interpolate is None else (*upscaler, self.interpolate)
+
+    @property
+    def continues_previous(self) -> bool:
+        """Whether a condition of the clip comes from the clip before it."""
+        return any(condition.source.previous_clip for condition in self.conditions)
+
+
+class ResolvedExtension(View):
+    """The finished clip that a reel extends."""
+
+    job_id: str
+    clip_index: int
+    artifact_id: str
+    duration_s: float
 
 
 class ResolvedReel(View):
@@ -43,16 +113,35 @@ class ResolvedReel(View):
 
     kind: Literal["reel"] = "reel"
     model: str
+    quality: Quality = "standard"
+    entry: StoredEntry | None = Field(
+        default=None, description="The entry of the model at this tier; null for a job of an earlier version."
+    )
+    adapters: dict[str, StoredEntry] = Field(
+        default_factory=dict[str, StoredEntry], description="The entry of each adapter of its clips, by id."
+    )
+    postprocessors: dict[str, StoredEntry] = Field(
+        default_factory=dict[str, StoredEntry],
+        description="The entry of each upscaler and interpolator of its clips, by id.",
+    )
     is_remote: bool = Field(default=False, description="Whether a service over the network renders it.")
     aspect_ratio: AspectRatio
     resolution: Resolution
-    width: int
-    height: int
-    fps: int
+    width: int = Field(description="Pixels of the result.")
+    height: int = Field(description="Pixels of the result.")
+    fps: int = Field(description="Frame rate of the result.")
+    extends: ResolvedExtension | None = Field(default=None, description="The clip that comes first in the result.")
     clips: list[ResolvedClip]
     transition: Transition
     soundtrack: SoundtrackRequest | None = None
+    clip_sound: ClipSound = "keep"
     adjustments: list[Adjustment] = Field(default_factory=list[Adjustment])
+
+    @property
+    def part_lengths_s(self) -> list[float]:
+        """Seconds of each part of the result, in order: of the clip that the reel extends, and of its own clips."""
+        extended = [self.extends.duration_s] if self.extends else []
+        return [*extended, *(clip.duration_s for clip in self.clips)]
 
 
 class ResolvedStitch(View):
@@ -62,13 +151,14 @@ class ResolvedStitch(View):
     artifact_ids: list[str]
     transition: Transition
     soundtrack: SoundtrackRequest | None = None
+    clip_sound: ClipSound = "keep"
 
 
 class ResolvedSoundtrack(View):
     """A soundtrack job with every default filled in."""
 
     kind: Literal["soundtrack"] = "soundtrack"
-    source: SoundtrackRequest
+    source: SoundSource
     duration_s: float | None = None
 
 

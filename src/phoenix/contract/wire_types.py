@@ -40,6 +40,7 @@ union: pydantic reports its errors twice, and at places that are not in the body
 JobKind = Literal["reel", "stitch", "soundtrack"]
 TerminalEventType = Literal["job.succeeded", "job.failed", "job.canceled", "job.expired"]
 Priority = Literal["low", "normal", "high"]
+ClipSound = Literal["keep", "drop"]
 AspectRatio = Literal["16:9", "9:16", "1:1", "4:3", "3:4", "21:9"]
 Resolution = Literal["240p", "360p", "480p", "540p", "720p", "1080p"]
 
@@ -85,7 +86,8 @@ NUMBER = BeforeValidator(_check_number)
 """The same for a number that may have a fraction."""
 Seed = Annotated[int, Field(ge=0, lt=2**32), WHOLE]
 Steps = Annotated[int, Field(ge=1, le=1000), WHOLE]
-FramesPerSecond = Annotated[int, Field(ge=1, le=60), WHOLE]
+MAX_FPS = 60
+FramesPerSecond = Annotated[int, Field(ge=1, le=MAX_FPS), WHOLE]
 GuidanceScale = Annotated[float, Field(ge=0, le=50), NUMBER]
 PageLimit = Annotated[int, Field(ge=1, le=100), WHOLE]
 Progress = Annotated[float, Field(ge=0, le=1, description="Fraction done, from 0 to 1; never goes back.")]

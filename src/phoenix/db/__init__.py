@@ -1,12 +1,15 @@
 """Engine, sessions, column types and the unit of work. The tables are in `jobs` and `access`."""
 
+from phoenix.db.ballast import Ballast
 from phoenix.db.columns import NEWER_VERSION_RETRY_AFTER_S, EnumText, UtcDateTime, db_now, metadata, seconds_since
 from phoenix.db.encryption import SecretCipher
 from phoenix.db.engine import database_url, open_engine
-from phoenix.db.unit_of_work import Database, PreCommitHook, UnitOfWork, acquire_lock
+from phoenix.db.rows import insert_rows, table_of
+from phoenix.db.unit_of_work import Database, PreCommitHook, UnitOfWork, acquire_lock, write_temporary_file
 
 __all__ = [
     "NEWER_VERSION_RETRY_AFTER_S",
+    "Ballast",
     "Database",
     "EnumText",
     "PreCommitHook",
@@ -16,7 +19,10 @@ __all__ = [
     "acquire_lock",
     "database_url",
     "db_now",
+    "insert_rows",
     "metadata",
     "open_engine",
     "seconds_since",
+    "table_of",
+    "write_temporary_file",
 ]

@@ -6,13 +6,16 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, event
-from sqlalchemy.engine import URL, make_url
+from sqlalchemy.engine import URL, Engine, make_url
+from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from phoenix.private_files import close_to_others
 from phoenix.settings import DatabaseSettings
 
 RETRY_S = 0.01
+PING_AFTER_IDLE_S = 0.1
+_IDLE_SINCE_S = "phoenix_idle_since_s"
 
 
 class WaitingConnection(sqlite3.Connection):
@@ -28,7 +31,8 @@ class WaitingConnection(sqlite3.Connection):
         # The driver's own transactions begin too late for BEGIN IMMEDIATE; the engine emits ours.
         self.isolation_level = None
         self._enable_write_ahead_log(time.monotonic() + timeout)
-        for pragma in ("synchronous=FULL", "foreign_keys=ON"):
+        # Builds of SQLite differ in whether deleted bytes are overwritten.
+        for pragma in ("synchronous=FULL", "foreign_keys=ON", "secure_delete=ON"):
             self.execute(f"PRAGMA {pragma}")
 
     def _enable_write_ahead_log(self, deadline_s: float) -> None:
@@ -63,6 +67,12 @@ def database_url(settings: DatabaseSettings, data_dir: Path) -> URL:
     return url.set(drivername=drivers.get(url.drivername, url.drivername))
 
 
+def find_sqlite_file(url: URL) -> Path | None:
+    """The file of a SQLite database; None for another database, and for one in memory."""
+    is_file = url.get_backend_name() == "sqlite" and url.database not in (None, "", ":memory:")
+    return Path(url.database) if is_file and url.database else None
+
+
 def open_engine(url: URL, settings: DatabaseSettings, *, kept_connections: int | None = None) -> AsyncEngine:
     """Opens at most twice `pool_size` connections, of which `kept_connections` stay open while idle.
 
@@ -72,11 +82,10 @@ def open_engine(url: URL, settings: DatabaseSettings, *, kept_connections: int |
         return _open_sqlite(url, settings)
     kept = settings.pool_size if kept_connections is None else kept_connections
     timeout_ms = str(int(settings.statement_timeout_s * 1000))
-    return create_async_engine(
+    engine = create_async_engine(
         url,
         pool_size=kept,
         max_overflow=2 * settings.pool_size - kept,
-        pool_pre_ping=True,
         pool_timeout=settings.statement_timeout_s,
         hide_parameters=True,
         connect_args={
@@ -89,6 +98,32 @@ def open_engine(url: URL, settings: DatabaseSettings, *, kept_connections: int |
             },
         },
     )
+    _ping_after_idle(engine.sync_engine)
+    return engine
+
+
+def _ping_after_idle(engine: Engine) -> None:
+    """Replaces the `pool_pre_ping` of SQLAlchemy, whose check with asyncpg is three round trips for each transaction.
+
+    A connection that broke within the last `PING_AFTER_IDLE_S` fails its next transaction, and all others are opened
+    again.
+    """
+
+    def note_idle(_connection: Any, record: Any) -> None:
+        record.info[_IDLE_SINCE_S] = time.monotonic()
+
+    def ping(connection: Any, record: Any, _proxy: Any) -> None:
+        since_s = record.info.get(_IDLE_SINCE_S)
+        if since_s is None or time.monotonic() - since_s < PING_AFTER_IDLE_S:
+            return
+        try:
+            engine.dialect.do_ping(connection)
+        except engine.dialect.loaded_dbapi.Error as error:
+            # The pool opens this connection again, and each older one when its turn comes.
+            raise InvalidatePoolError from error
+
+    event.listen(engine, "checkin", note_idle)
+    event.listen(engine, "checkout", ping)
 
 
 def _open_sqlite(url: URL, settings: DatabaseSettings) -> AsyncEngine:

@@ -1,34 +1,31 @@
 """The unit of work: the only code that commits. Side effects run after the commit."""
 
+import asyncio
+import sqlite3
 import zlib
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import datetime
+from typing import Protocol
 
-from sqlalchemy import func, select
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy import func, select, text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
+from phoenix.db.ballast import Ballast
 from phoenix.db.columns import db_now
 from phoenix.db.encryption import SecretCipher
 from phoenix.db.engine import WRITES
-from phoenix.errors import SchemaOutdated, Unavailable
+from phoenix.db.errors import explain_database_error
+from phoenix.errors import StorageFull
+from phoenix.telemetry.episodes import FailureEpisode
+from phoenix.telemetry.logs import get_logger
+
+_logger = get_logger(__name__)
 
 PostCommitHandler = Callable[[Sequence[object]], Awaitable[None]]
 """Delivers the post-commit events of a committed transaction. Must not raise."""
-
-TRANSIENT_STATES = ("08", "25P03", "40", "53", "55P03", "57")
-"""SQLSTATEs, or their classes, of PostgreSQL: cut off, timed out, deadlocked, out of resources, waiting for a lock.
-
-asyncpg reports them as plain errors. All of these conditions end by themselves.
-"""
-
-UNDEFINED_STATES = ("42P01", "42703")
-"""SQLSTATEs of a missing table and a missing column. SQLite reports them only in words."""
-
-_NO_COLUMN = " has no column named "
-"""What SQLite says of an INSERT."""
 
 _ONE_SNAPSHOT = {"postgresql": {"isolation_level": "REPEATABLE READ"}}
 """Lets all statements of a read see one snapshot. Otherwise a read can find half of a job that is deleted meanwhile.
@@ -36,9 +33,23 @@ _ONE_SNAPSHOT = {"postgresql": {"isolation_level": "REPEATABLE READ"}}
 Transactions of SQLite see one snapshot anyway.
 """
 
-PreCommitHook = Callable[[], Awaitable[None]]
+_ONE_STATEMENT = {"postgresql": {"isolation_level": "AUTOCOMMIT"}}
+"""A statement alone sees one snapshot, without the two round trips that begin and end a transaction."""
 
-RETRY_AFTER_S = 2
+_FULL_FOR_S = 60.0
+"""How long a full disk counts as full after the last failure. Small writes succeed in between: they fit into what the
+database has allocated already.
+"""
+
+_NOW = select(db_now())
+
+
+class PreCommitHook(Protocol):
+    """The last thing that a transaction does before its commit."""
+
+    async def run(self, uow: "UnitOfWork", /) -> None:
+        """Writes, or raises to roll the transaction back."""
+        ...
 
 
 class UnitOfWork:
@@ -64,12 +75,16 @@ class UnitOfWork:
         if self._pre_commit_hooks:
             await self.session.flush()
         for hook in self._pre_commit_hooks:
-            await hook()
+            await hook.run(self)
+
+    def set_now(self, now: datetime) -> None:
+        """Takes over the database's clock as another statement of this transaction has read it."""
+        self._now = now
 
     async def now(self) -> datetime:
         """The database's clock, read once per transaction: the clocks of hosts may disagree by minutes."""
         if self._now is None:
-            self._now = (await self.session.execute(select(db_now()))).scalar_one()
+            self._now = (await self.session.execute(_NOW)).scalar_one()
         return self._now
 
 
@@ -80,7 +95,7 @@ async def _discard_events(_events: Sequence[object]) -> None:
 class Database:
     """Opens units of work. One per process and event loop; `close` ends its connections.
 
-    `cipher` encrypts the few columns that hold secrets.
+    `cipher` encrypts the few columns that hold secrets. `ballast` belongs to a SQLite file.
     """
 
     def __init__(
@@ -88,12 +103,21 @@ class Database:
         engine: AsyncEngine,
         post_commit_handler: PostCommitHandler = _discard_events,
         cipher: SecretCipher | None = None,
+        ballast: Ballast | None = None,
     ) -> None:
         self.engine = engine
+        self.ballast = ballast
         self.cipher = cipher or SecretCipher()
         self._post_commit_handler = post_commit_handler
-        self._reader = engine.execution_options(**{WRITES: False}, **_ONE_SNAPSHOT.get(engine.dialect.name, {}))
+        dialect = engine.dialect.name
+        self._reader = engine.execution_options(**{WRITES: False}, **_ONE_SNAPSHOT.get(dialect, {}))
+        self._single_reader = engine.execution_options(**{WRITES: False}, **_ONE_STATEMENT.get(dialect, {}))
         self._writer = engine.execution_options(**{WRITES: True})
+        # Two, because a database on a full disk is still read.
+        self._read_failures = FailureEpisode(_logger, "the database cannot be read", "the database is read again")
+        self._write_failures = FailureEpisode(
+            _logger, "the database cannot be written", "the database is written again"
+        )
 
     @property
     def dialect(self) -> str:
@@ -101,56 +125,75 @@ class Database:
         return self.engine.dialect.name
 
     @asynccontextmanager
-    async def write(self) -> AsyncGenerator[UnitOfWork]:
+    async def write(self, *, frees_space: bool = False) -> AsyncGenerator[UnitOfWork]:
         """Commits at the end (rolls back on any exception), then delivers the post-commit events.
 
-        Raises `Unavailable` if the database is away.
+        `frees_space`: the transaction deletes, or prepares a deletion, so on a full disk the ballast makes room for it.
+        Raises `StorageFull`, or `Unavailable` if the database is away.
         """
-        async with self._session(self._writer) as session:
-            uow = UnitOfWork(session, self.cipher)
-            yield uow
-            await uow.run_pre_commit_hooks()
-            await session.commit()
+        if frees_space and self.ballast is not None:
+            await asyncio.to_thread(self.ballast.give_up_if_needed)
+        try:
+            async with self._session(self._writer, self._write_failures) as session:
+                uow = UnitOfWork(session, self.cipher)
+                yield uow
+                await uow.run_pre_commit_hooks()
+                await session.commit()
+        except StorageFull:
+            # A disk quota is used up although the disk has space: the next try of the client succeeds.
+            if frees_space and self.ballast is not None:
+                await asyncio.to_thread(self.ballast.give_up)
+            raise
         if uow.post_commit_events:
             await self._post_commit_handler(uow.post_commit_events)
+        if frees_space and self.ballast is not None:
+            # At once, before other processes take what was freed.
+            await asyncio.to_thread(self.ballast.refill)
 
     @asynccontextmanager
     async def read(self) -> AsyncGenerator[AsyncSession]:
         """A session on a consistent snapshot. Raises `Unavailable` if the database is away."""
-        async with self._session(self._reader) as session:
+        async with self._session(self._reader, self._read_failures) as session:
             yield session
 
     @asynccontextmanager
-    async def _session(self, engine: AsyncEngine) -> AsyncGenerator[AsyncSession]:
+    async def read_once(self) -> AsyncGenerator[AsyncSession]:
+        """A session for one statement, which is cheaper than `read`. Raises `Unavailable` if the database is away."""
+        async with self._session(self._single_reader, self._read_failures) as session:
+            yield session
+
+    @asynccontextmanager
+    async def _session(self, engine: AsyncEngine, episode: FailureEpisode) -> AsyncGenerator[AsyncSession]:
         try:
             async with AsyncSession(engine, expire_on_commit=False) as session:
                 yield session
-        except (PoolTimeout, OSError, TimeoutError) as error:
-            raise Unavailable("The database is away.", retry_after_s=RETRY_AFTER_S) from error
-        except DBAPIError as error:
-            if _lacks_tables(error):
-                raise SchemaOutdated(retry_after_s=RETRY_AFTER_S) from error
-            if _is_transient(error):
-                raise Unavailable("The database is away.", retry_after_s=RETRY_AFTER_S) from error
-            raise
+        except (PoolTimeout, OSError, TimeoutError, DBAPIError) as error:
+            explained = explain_database_error(error, has_space=self.ballast is None or self.ballast.has_space())
+            if explained is None:
+                raise
+            lasts_s = _FULL_FOR_S if isinstance(explained, StorageFull) else 0.0
+            episode.fail(error, lasts_s=lasts_s, meaning=explained.detail)
+            raise explained from error
+        episode.end()
+
+    async def erase_deleted(self) -> None:
+        """Removes what the write-ahead log of SQLite still has of rows that were deleted or encrypted.
+
+        Waits for readers, for as long as a write waits for others, and then leaves it to later writes. On PostgreSQL
+        this does nothing: VACUUM and the recycling of its log do so there.
+        """
+        if self.dialect != "sqlite":
+            return
+        async with self.engine.connect() as connection:
+            driver = (await connection.get_raw_connection()).driver_connection
+            assert driver is not None
+            # A full disk may not have the room.
+            with suppress(sqlite3.Error):
+                await driver.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     async def close(self) -> None:
         """Closes all connections."""
         await self.engine.dispose()
-
-
-def _lacks_tables(error: DBAPIError) -> bool:
-    """Whether a table or column is missing. Our own statements are right, so a migration is missing."""
-    state: str | None = getattr(error.orig, "sqlstate", None)
-    text = str(error.orig)
-    return state in UNDEFINED_STATES or text.startswith(("no such table", "no such column")) or _NO_COLUMN in text
-
-
-def _is_transient(error: DBAPIError) -> bool:
-    if isinstance(error, OperationalError | InterfaceError) or error.connection_invalidated:
-        return True
-    state: str | None = getattr(error.orig, "sqlstate", None)
-    return state is not None and state.startswith(TRANSIENT_STATES)
 
 
 async def acquire_lock(session: AsyncSession, name: str) -> None:
@@ -160,3 +203,16 @@ async def acquire_lock(session: AsyncSession, name: str) -> None:
     """
     if session.get_bind().dialect.name == "postgresql":
         await session.execute(select(func.pg_advisory_xact_lock(zlib.crc32(name.encode()))))
+
+
+_SORT_ON_DISK = "SELECT count(*) FROM (SELECT n FROM generate_series(1, 40000) AS n ORDER BY n DESC OFFSET 0) AS sorted"
+
+
+async def write_temporary_file(session: AsyncSession) -> None:
+    """Makes PostgreSQL write about 1 MB to its disk and free it again, in this transaction. Raises if the disk is full.
+
+    A row of ours proves nothing there: it fits into a page that the table has already. On SQLite this does nothing.
+    """
+    if session.get_bind().dialect.name == "postgresql":
+        await session.execute(text("SET LOCAL work_mem = '64kB'"))
+        await session.execute(text(_SORT_ON_DISK))

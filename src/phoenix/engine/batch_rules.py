@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+from phoenix.catalog.adapters import AdapterUse
 from phoenix.catalog.model import ModelSpec
+from phoenix.catalog.stored_entries import store_adapter, store_entry
 from phoenix.contract import ResolvedClip
 
 _Item = TypeVar("_Item")
@@ -12,25 +14,41 @@ _Item = TypeVar("_Item")
 
 @dataclass(frozen=True)
 class BatchKey:
-    """The arguments that a pipeline takes once per call. Clips with equal keys can be rendered together."""
+    """The entry, the adapters and the arguments that a call has once. Clips with equal keys can be rendered together.
+
+    One model may have several entries at a time: an entry for each tier, and entries from before an edit.
+    """
 
     model_id: str
+    fingerprints: tuple[str, ...]
     width: int
     height: int
     num_frames: int
     fps: int
     steps: int
     guidance_scale: float
+    scales: tuple[float, ...] = ()
 
 
-def key_of(clip: ResolvedClip, model: ModelSpec) -> BatchKey:
-    return BatchKey(model.id, clip.width, clip.height, clip.num_frames, clip.fps, clip.steps, clip.guidance_scale)
+def key_of(clip: ResolvedClip, model: ModelSpec, adapters: Sequence[AdapterUse] = ()) -> BatchKey:
+    stored = [store_entry(model), *(store_adapter(use.adapter) for use in adapters)]
+    return BatchKey(
+        model.id,
+        tuple(entry.fingerprint for entry in stored),
+        clip.width,
+        clip.height,
+        clip.num_frames,
+        clip.fps,
+        clip.steps,
+        clip.guidance_scale,
+        tuple(use.scale for use in adapters),
+    )
 
 
-def max_batch_size(clip: ResolvedClip, model: ModelSpec, *, has_image: bool, limit: int) -> int:
+def max_batch_size(clip: ResolvedClip, model: ModelSpec, *, has_conditions: bool, limit: int) -> int:
     """Returns how many clips like this a call may take: 1 if batching is impossible, switched off, or of no use."""
     rule = model.batch
-    if rule is None or clip.deterministic or has_image or model.step_cache is not None:
+    if rule is None or clip.deterministic or has_conditions or model.step_cache is not None:
         return 1
     fitting = rule.max_tokens // rule.tokens(clip.width, clip.height, clip.num_frames)
     return max(1, min(fitting, rule.max_clips, limit))

@@ -25,6 +25,10 @@ class _Batch:
         self.key = key
         self.limit = limit
         self.requests: list[RenderRequest] = []
+        self.is_loading = False
+        """Whether its model is being loaded, before the batch has its slot."""
+        self.reports = threading.Lock()
+        """Held while clips report a load, so that none reports it after its end."""
         self.is_full = threading.Event()
         self.stop = StopToken()
 
@@ -60,25 +64,38 @@ class Batcher:
     def render(
         self, request: RenderRequest, *, limit: int, render: RenderBatch, preload: Preload | None = None
     ) -> RenderedClip:
-        """Renders a clip in a batch of at most `limit` clips. Raises `TaskFailed` or `RenderStopped`."""
-        batch = self._join(request, limit, render, preload)
-        with request.observer.stop.on_stop(lambda: self._stop_if_all_stopped(batch)):
+        """Renders a clip in a batch of at most `limit` clips. Raises `TaskFailed` or `RenderStopped`.
+
+        Returns as soon as the clip is handed over, while its last frames may still be decoded in the slot.
+        """
+        with ExitStack() as stack:
+            with request.observer.waiting():
+                batch = self._join(request, limit, render, preload)
+                stack.enter_context(request.observer.stop.on_stop(lambda: self._stop_if_all_stopped(batch)))
+                request.wait_for_start()
             return request.wait()
 
     def _join(self, request: RenderRequest, limit: int, render: RenderBatch, preload: Preload | None) -> _Batch:
-        key = key_of(request.clip, request.inputs.model)
+        key = key_of(request.clip, request.inputs.model, request.inputs.adapters)
         with self._lock:
-            batch = self._open.get(key)
+            batch = self._open.get(key) if limit > 1 else None
             if batch is None:
-                batch = self._open[key] = _Batch(key, limit)
+                batch = _Batch(key, limit)
+                if limit > 1:
+                    self._open[key] = batch
                 self._running_batches += 1
                 run = copy_context().run
                 threading.Thread(
                     target=run, args=(self._run, batch, render, preload), name="batch", daemon=True
                 ).start()
             batch.requests.append(request)
+            joins_load = batch.is_loading
             if len(batch.requests) == batch.limit:
                 self._seal(batch)
+        if joins_load:
+            with batch.reports:
+                if batch.is_loading:
+                    _report_stage([request], Stage.LOAD)
         return batch
 
     def _run(self, batch: _Batch, render: RenderBatch, preload: Preload | None) -> None:
@@ -98,11 +115,17 @@ class Batcher:
 
     def _preload(self, batch: _Batch, preload: Preload, device: ExitStack) -> None:
         """Loads the model of the batch, if possible. Further clips may join the batch while it loads."""
-        with self._lock:
-            requests = tuple(batch.requests)
-        _report_stage(requests, Stage.LOAD)
+        self._report(batch, is_loading=True)
         device.enter_context(preload(batch.stop))
-        _report_stage(requests, Stage.QUEUE)
+        self._report(batch, is_loading=False)
+
+    def _report(self, batch: _Batch, *, is_loading: bool) -> None:
+        with batch.reports:
+            with self._lock:
+                batch.is_loading = is_loading
+                requests = list(batch.requests)
+            # Without the lock of the batches: an observer may stop its clip, which takes that lock.
+            _report_stage(requests, Stage.LOAD if is_loading else Stage.QUEUE)
 
     def _close(self, batch: _Batch) -> list[RenderRequest]:
         """Closes the batch. Finishes the stopped requests, and returns the others."""

@@ -37,7 +37,7 @@ class DeviceMemory:
 
 def pick_device(name: str = "auto") -> str:
     """Returns `cpu` or `cuda:N` for `auto`, `cpu`, `cuda` or `cuda:N`. Raises `NoSuchDevice`."""
-    if name == "cpu" or (name == "auto" and not _may_have_accelerator()):
+    if name == "cpu" or (name == "auto" and not may_have_accelerator()):
         return "cpu"
     kind, _, number = name.partition(":")
     count = _count_accelerators()
@@ -46,6 +46,16 @@ def pick_device(name: str = "auto") -> str:
     if kind != "cuda" or not (number or "0").isdigit() or int(number or "0") >= count:
         raise NoSuchDevice(f"there is no device {name!r} here; there are: {', '.join(_names(count))}, auto")
     return f"cuda:{int(number or '0')}"
+
+
+def may_have_accelerator() -> bool:
+    """Returns whether the machine may have an accelerator.
+
+    Cheap, while an import of torch takes a second and 200 MB.
+    """
+    if platform.system() != "Linux":
+        return True
+    return any(match for node in ACCELERATOR_NODES for match in Path("/dev").glob(node))
 
 
 def on_device(device: str) -> AbstractContextManager[None]:
@@ -70,6 +80,15 @@ def device_name(device: str) -> str:
     return torch.cuda.get_device_name(device)
 
 
+def device_capability(device: str) -> tuple[int, int] | None:
+    """Returns the compute capability of an NVIDIA card; None for a CPU and for cards of other makers. Imports torch."""
+    if not device.startswith("cuda"):
+        return None
+    import torch  # noqa: PLC0415
+
+    return torch.cuda.get_device_capability(device) if torch.version.hip is None else None
+
+
 def device_memory(device: str) -> DeviceMemory | None:
     """Returns the memory of the whole device. None for a CPU, for a broken device, and before torch is imported."""
     if not device.startswith("cuda") or "torch" not in sys.modules:
@@ -82,6 +101,24 @@ def device_memory(device: str) -> DeviceMemory | None:
         # The device is broken. The next call on it reports that; a heartbeat that measures memory must not fail.
         return None
     return DeviceMemory(used_bytes=total_bytes - free_bytes, total_bytes=total_bytes)
+
+
+def usable_memory(device: str) -> int | None:
+    """Returns the bytes that this process could use on the device, if it dropped all that it has there.
+
+    None for a CPU and for a broken device.
+    """
+    memory = device_memory(device)
+    if memory is None:
+        return None
+    import torch  # noqa: PLC0415
+
+    return memory.free_bytes + torch.cuda.memory_reserved(device)
+
+
+def count_devices(device: str) -> int:
+    """Returns how many devices of this kind the machine has; 1 for a CPU."""
+    return max(1, _count_accelerators()) if device.startswith("cuda") else 1
 
 
 def release_memory() -> None:
@@ -165,6 +202,16 @@ def choose_allocator(environment: MutableMapping[str, str]) -> None:
         environment["PYTORCH_ALLOC_CONF"] = "expandable_segments:True"
 
 
+def keep_compiled_code(environment: MutableMapping[str, str], folder: Path) -> None:
+    """Lets torch store compiled code in `folder`, which outlives the container. A variable that is set already wins.
+
+    Without such a folder, torch uses a temporary folder: a process that cannot write its data folder still compiles.
+    """
+    with suppress(OSError):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        environment.setdefault("TORCHINDUCTOR_CACHE_DIR", str(folder))
+
+
 def _release_pinned_blocks() -> None:
     """Returns pinned memory of the machine: torch caches the pinned blocks of weights that are offloaded by layer."""
     if "torch" not in sys.modules:
@@ -176,16 +223,6 @@ def _release_pinned_blocks() -> None:
     if release is not None and torch.cuda.is_initialized():
         with suppress(RuntimeError):
             release()
-
-
-def _may_have_accelerator() -> bool:
-    """Returns whether the machine may have an accelerator.
-
-    Cheap, while an import of torch takes a second and 200 MB.
-    """
-    if platform.system() != "Linux":
-        return True
-    return any(match for node in ACCELERATOR_NODES for match in Path("/dev").glob(node))
 
 
 def _count_accelerators() -> int:

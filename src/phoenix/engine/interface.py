@@ -4,42 +4,87 @@ The backends `animatic`, `diffusers` and `veo` implement `Engine`.
 """
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
+from phoenix.catalog.adapters import AdapterUse
 from phoenix.catalog.model import ModelSpec
-from phoenix.contract import ClipWarning, ResolvedClip
+from phoenix.contract import ClipWarning, ConditionRole, ResolvedClip
+from phoenix.engine.frame_stream import Frame, FrameStream
+from phoenix.engine.host_memory import HostMemory
 from phoenix.engine.stop_token import RenderStopped, StopToken
 from phoenix.errors import Stage, TaskFailed
 
-Frame = bytes | memoryview
-"""One picture: rgb24, rows from the top, `height * width * 3` bytes."""
+
+@dataclass(frozen=True)
+class RenderedSound:
+    """The sound of a clip, from its first frame on. It may be shorter or longer than the picture.
+
+    `samples` are little-endian 32-bit floats from -1 to 1: for each time, a value per channel.
+    """
+
+    samples: bytes = field(repr=False)
+    channels: int
+    rate_hz: int
+
+
+@dataclass(frozen=True)
+class ConditionFile:
+    """A condition of a clip, as a file of this machine.
+
+    A picture is an image file of any size. A video is rgb24, in the size of the clip, frame after frame, at the frame
+    rate of the clip. `is_ending`: its frames are the last ones of a video that the clip continues.
+    """
+
+    role: ConditionRole
+    path: Path
+    at_s: float | None = None
+    strength: float | None = None
+    is_ending: bool = False
 
 
 @dataclass(frozen=True)
 class ClipInputs:
-    """One clip to render. `image_path` is the downloaded first frame, for models that take an image."""
+    """One clip to render, and its conditions in the order of the request."""
 
     clip: ResolvedClip
     model: ModelSpec
-    image_path: Path | None = None
+    conditions: tuple[ConditionFile, ...] = ()
+    adapters: tuple[AdapterUse, ...] = ()
+    """The adapters of `clip.loras`, in the same order."""
+
+    def find(self, role: ConditionRole) -> ConditionFile | None:
+        """Returns the first condition of this role."""
+        return next((each for each in self.conditions if each.role == role), None)
 
 
 @dataclass(frozen=True)
 class RenderedClip:
-    """A clip's frames. `frames` can be read once, in order; the frames no longer use device memory."""
+    """A clip's frames and its sound. `frames` can be read once, in order. They no longer use device memory.
+
+    The last frames may still be on their way: then `frames` waits for them, and raises the error of a clip that fails
+    meanwhile. `sound` is None if the model makes none, or if the clip keeps none.
+    """
 
     frames: Iterator[Frame] = field(repr=False)
     width: int
     height: int
     fps: int
     num_frames: int
+    sound: RenderedSound | None = None
     batch_size: int = 1
     """Number of clips in the call that rendered this clip, including this clip."""
     warnings: tuple[ClipWarning, ...] = ()
+
+    def when_made(self, callback: Callable[[], object]) -> None:
+        """Calls `callback` once the clip needs the device no more; at once if that is so already."""
+        if isinstance(self.frames, FrameStream):
+            self.frames.when_over(callback)
+        else:
+            callback()
 
 
 class RenderObserver(Protocol):
@@ -93,7 +138,8 @@ RenderOutcome = RenderedClip | BaseException
 class RenderRequest:
     """A clip to render, and its outcome.
 
-    Thread-safe: one thread renders, another may wait. The first outcome counts.
+    Thread-safe: one thread renders, another may wait. The first outcome counts. The waiting thread may have the clip
+    before that, with the frames that are made so far.
     """
 
     def __init__(self, inputs: ClipInputs, observer: RenderObserver) -> None:
@@ -101,8 +147,11 @@ class RenderRequest:
         self.observer = observer
         self._lock = threading.Lock()
         self._outcome: RenderOutcome | None = None
+        self.frames = FrameStream()
+        """The frames that are made. A call that makes the clip again restarts the stream first."""
+        self._early: RenderedClip | None = None
         self._started = threading.Event()
-        self._finished = threading.Event()
+        self._available = threading.Event()
 
     @property
     def clip(self) -> ResolvedClip:
@@ -124,12 +173,19 @@ class RenderRequest:
         """Reports that the call of this request has a slot on the device."""
         self._started.set()
 
+    def hand_over(self, clip: RenderedClip) -> None:
+        """Lets the waiting thread read `frames` while the others are made. `finish` follows."""
+        self._early = self._early or clip
+        self._available.set()
+
     def finish(self, outcome: RenderOutcome) -> None:
         with self._lock:
             if self._outcome is None:
                 self._outcome = outcome
+            ended = self._outcome
+        self.frames.end(ended if isinstance(ended, BaseException) else None)
         self._started.set()
-        self._finished.set()
+        self._available.set()
 
     def finish_stopped(self) -> None:
         """Finishes a request that was asked to stop, and that is no longer part of a call."""
@@ -143,17 +199,22 @@ class RenderRequest:
             raise self._outcome
         return self._outcome
 
+    def wait_for_start(self) -> None:
+        """Waits until the call of this request has a slot, or until the request is finished or asked to stop."""
+        with self.observer.stop.on_stop(self._started.set):
+            self._started.wait()
+
     def wait(self) -> RenderedClip:
-        """Waits until another thread finishes the request. Raises its failure, or `RenderStopped` when asked to stop.
+        """Waits until another thread hands the clip over. Raises its failure, or `RenderStopped` when asked to stop.
 
         A stop ends the wait at once; the call drops the clip later, as soon as it can.
         """
-        with self.observer.stop.on_stop(self._started.set), self.observer.stop.on_stop(self._finished.set):
-            with self.observer.waiting():
-                self._started.wait()
-            self._finished.wait()
+        with self.observer.stop.on_stop(self._available.set):
+            self._available.wait()
         if self._outcome is None:
             self.observer.stop.check()
+            if self._early is not None:
+                return self._early
         return self.result()
 
 
@@ -186,13 +247,21 @@ class BatchingEngine(Protocol):
 class LoadingEngine(Protocol):
     """An engine whose models take memory, and time to load."""
 
-    def preload(self, model: ModelSpec, stop: StopToken) -> AbstractContextManager[None]:
+    def preload(self, model: ModelSpec, stop: StopToken, *, has_adapters: bool = False) -> AbstractContextManager[None]:
         """Loads `model` before its call has a slot, if the model fits in memory together with the running calls.
 
-        The context covers the wait for the slot and the call. Raises `TaskFailed`, or `RenderStopped` when asked to
+        Loads nothing for a call with adapters that needs weights of its own. The context covers the wait for the slot
+        and the call. Raises `TaskFailed`, or `RenderStopped` when asked to
         stop.
         """
         ...
+
+
+@runtime_checkable
+class HostMemoryEngine(Protocol):
+    """An engine whose models may be in the memory of the machine."""
+
+    def host_memory(self) -> HostMemory: ...
 
 
 class ProcessUnfit(TaskFailed):

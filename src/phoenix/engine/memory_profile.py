@@ -1,9 +1,13 @@
 """The memory peaks of calls, without the weights, by model, shape and batch size. Measured once, stored on disk."""
 
+import hashlib
 import json
 import os
 import threading
 from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Protocol, cast
 
@@ -46,7 +50,7 @@ def call_shape(clip: ResolvedClip, model: ModelSpec, batch_size: int, *, device:
     """Returns the shape of a call of `batch_size` clips like this. Most model families compute a guided clip as two."""
     return CallShape(
         model_id=model.id,
-        build=_build_of(model),
+        build="+".join([_build_of(model), *([f"loras={len(clip.loras)}"] if clip.loras else [])]),
         offload=model.offload,
         width=clip.width,
         height=clip.height,
@@ -58,10 +62,27 @@ def call_shape(clip: ResolvedClip, model: ModelSpec, batch_size: int, *, device:
 
 
 def _build_of(model: ModelSpec) -> str:
-    """Returns the settings of the catalog entry that change the memory of its calls, as text."""
+    """Returns what else changes the memory of the model's calls, as text: settings of its entry, and libraries."""
     options = [f"{name}={model.options[name]}" for name in _VAE_OPTIONS if name in model.options]
-    cache = [] if model.step_cache is None else [f"cache={model.step_cache.kind}"]
-    return "+".join([model.dtype, *options, *cache, *(["compiled"] if model.compile_blocks else [])])
+    step_cache = [] if model.step_cache is None else [f"cache={model.step_cache.kind}"]
+    attention = [] if model.attention == "native" else [f"attention={model.attention}"]
+    casting = [] if model.layerwise_casting is None else [f"stored={model.layerwise_casting}"]
+    quantized = [] if model.quantization is None else [f"quantized={_digest(str(model.quantization))}"]
+    loras = [f"lora={_digest(str(lora))}" for lora in model.loras]
+    compiled = ["compiled"] if model.compile_blocks else []
+    return "+".join(
+        [model.dtype, *options, *step_cache, *attention, *casting, *quantized, *loras, *compiled, *list_libraries()]
+    )
+
+
+@cache
+def list_libraries() -> tuple[str, ...]:
+    """Returns the versions of the libraries that allocate the memory: another version may need more."""
+    return tuple(f"{name}={version(name)}" for name in ("torch", "diffusers") if find_spec(name) is not None)
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 class PeakStore(Protocol):

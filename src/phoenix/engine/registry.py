@@ -6,14 +6,19 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from phoenix.catalog.model import EngineName, ModelSpec
+from phoenix.catalog.postprocessors import InterpolatorSpec, UpscalerSpec
+from phoenix.contract import ResolvedClip
 from phoenix.engine.batch_rules import max_batch_size
 from phoenix.engine.batcher import Batcher, Preload
+from phoenix.engine.host_memory import HostMemory
 from phoenix.engine.interface import (
     BatchingEngine,
     ClipInputs,
     Engine,
+    HostMemoryEngine,
     LoadingEngine,
     RenderedClip,
     RenderObserver,
@@ -23,6 +28,9 @@ from phoenix.engine.memory_profile import FilePeakStore, InMemoryPeakStore
 from phoenix.engine.slot_queue import DeviceSlots
 from phoenix.errors import FailureCode, Stage, TaskFailed, install_extra
 from phoenix.settings import AnimaticSettings, EngineSettings, VeoSettings
+
+if TYPE_CHECKING:
+    from phoenix.engine.postprocessing.chain import ClipPostprocessing, PostprocessorModels
 
 
 class EngineRegistry:
@@ -54,32 +62,53 @@ class EngineRegistry:
         self._count_lock = threading.Lock()
         self._rendering = 0
         self._open: dict[EngineName, Engine] = dict(opened or {})
+        self._postprocessors: PostprocessorModels | None = None
 
     def can_serve(self, model: ModelSpec) -> bool:
         """Returns whether this process can render `model`. Imports no torch, and loads nothing."""
+        return self.find_obstacle(model) is None
+
+    def find_obstacle(self, model: ModelSpec) -> str | None:
+        """Returns what this process lacks to render `model`, and what to do; None if it can."""
         match model.engine:
             case "animatic":
-                return find_spec("PIL") is not None
+                return None if find_spec("PIL") is not None else install_extra("media")
             case "veo":
-                return self._veo_settings.is_configured and _is_installed("google.genai")
+                if not self._veo_settings.is_configured:
+                    return "set PHOENIX_VEO__API_KEY or PHOENIX_VEO__PROJECT"
+                return None if _is_installed("google.genai") else install_extra("veo")
             case "diffusers":
-                return self._can_serve_weights(model)
+                return self._find_obstacle_to_weights(model)
 
     def render(self, inputs: ClipInputs, observer: RenderObserver) -> RenderedClip:
-        """Waits for a slot on the device, and renders one clip. The slot is free again before the clip is encoded.
+        """Waits for a slot on the device, and renders one clip. Nothing that the caller does holds the slot.
 
-        Raises `TaskFailed` (TIMEOUT after the wait limit of the slots), or `RenderStopped` when asked to stop.
+        The last frames may still be decoded in the slot when it returns; see `RenderedClip.when_made`. Raises
+        `TaskFailed` (TIMEOUT after the wait limit of the slots), or `RenderStopped` when asked to stop.
         """
         observer.stop.check()
         engine = self._get(inputs.model.engine)
         if inputs.model.is_remote:
             return engine.render(inputs, observer)
-        limit = self._max_batch_size(inputs)
-        if limit > 1 and isinstance(engine, BatchingEngine):
-            request, preload = RenderRequest(inputs, observer), _find_preload(engine, inputs.model)
+        if isinstance(engine, BatchingEngine):
+            # Also for one clip: the call has a thread of its own, and continues while its first frames are encoded.
+            request, preload = RenderRequest(inputs, observer), _find_preload(engine, inputs)
+            limit = self._max_batch_size(inputs)
             return self._batcher.render(request, limit=limit, render=engine.render_batch, preload=preload)
         with self._count_rendering():
             return self._render_alone(engine, inputs, observer)
+
+    def open_postprocessing(
+        self, clip: ResolvedClip, upscaler: UpscalerSpec | None, interpolator: InterpolatorSpec | None
+    ) -> "ClipPostprocessing":
+        """Opens what changes the frames of the clip after its engine. Raises `TaskFailed` (MODEL_UNAVAILABLE)."""
+        # Part of an extra, like the engines.
+        from phoenix.engine.postprocessing.chain import PostprocessorModels  # noqa: PLC0415
+
+        with self._open_lock:
+            if self._postprocessors is None:
+                self._postprocessors = PostprocessorModels(device=self._device, slots=self._slots)
+        return self._postprocessors.open(clip, upscaler, interpolator)
 
     @property
     def is_idle(self) -> bool:
@@ -90,6 +119,11 @@ class EngineRegistry:
         """Returns the ids of the models in memory."""
         return tuple(model_id for engine in self._open.values() for model_id in engine.loaded_models())
 
+    def host_memory(self) -> HostMemory | None:
+        """Returns the memory of the machine for models; None before an engine that uses it was opened."""
+        engines = [engine for engine in self._open.values() if isinstance(engine, HostMemoryEngine)]
+        return engines[0].host_memory() if engines else None
+
     def close(self) -> None:
         """Releases every model. Call it only while no render is running."""
         with self._open_lock, ExitStack() as closing:
@@ -98,13 +132,7 @@ class EngineRegistry:
             self._open = {}
 
     def _render_alone(self, engine: Engine, inputs: ClipInputs, observer: RenderObserver) -> RenderedClip:
-        """Loads the model before the clip has a slot, so that clips of loaded models can use the device meanwhile."""
-        preload = _find_preload(engine, inputs.model)
         with ExitStack() as device:
-            if preload is not None:
-                with observer.waiting():
-                    observer.on_stage(Stage.LOAD)
-                    device.enter_context(preload(observer.stop))
             with observer.waiting():
                 device.enter_context(self._slots.acquire(observer.stop))
             return engine.render(inputs, observer)
@@ -119,17 +147,21 @@ class EngineRegistry:
             with self._count_lock:
                 self._rendering -= 1
 
-    def _can_serve_weights(self, model: ModelSpec) -> bool:
+    def _find_obstacle_to_weights(self, model: ModelSpec) -> str | None:
         if find_spec("torch") is None or find_spec("diffusers") is None:
-            return False
-        from phoenix.engine.backends.diffusers.folders import is_available  # noqa: PLC0415
+            return install_extra("worker")
+        from phoenix.engine.backends.diffusers.folders import is_available, is_on_disk  # noqa: PLC0415
 
-        return is_available(model, offline=self._engine_settings.offline)
+        if is_available(model, offline=self._engine_settings.offline):
+            return None
+        return f"there is no folder {model.source}" if is_on_disk(model) else pull_remedy(model)
 
     def _max_batch_size(self, inputs: ClipInputs) -> int:
-        has_image = inputs.image_path is not None
         return max_batch_size(
-            inputs.clip, inputs.model, has_image=has_image, limit=self._engine_settings.max_batch_size
+            inputs.clip,
+            inputs.model,
+            has_conditions=bool(inputs.conditions),
+            limit=self._engine_settings.max_batch_size,
         )
 
     def _get(self, name: EngineName) -> Engine:
@@ -171,8 +203,16 @@ class EngineRegistry:
                 return DiffusersEngine(device=self._device, settings=settings, peaks=peaks, wait_limit_s=limit_s)
 
 
-def _find_preload(engine: Engine, model: ModelSpec) -> Preload | None:
-    return partial(engine.preload, model) if isinstance(engine, LoadingEngine) else None
+def pull_remedy(model: ModelSpec) -> str:
+    """Returns what to do about weights that are not here."""
+    return f"run `phoenix models pull {model.id}`"
+
+
+def _find_preload(engine: Engine, inputs: ClipInputs) -> Preload | None:
+    if not isinstance(engine, LoadingEngine):
+        return None
+    has_adapters = {"has_adapters": True} if inputs.adapters else {}
+    return partial(engine.preload, inputs.model, **has_adapters)
 
 
 def _is_installed(module: str) -> bool:

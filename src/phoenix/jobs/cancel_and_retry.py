@@ -3,17 +3,28 @@
 A waiting job is canceled at once. A running job is canceled once its workers have stopped.
 """
 
+from collections.abc import Sequence
 from datetime import timedelta
 
-from phoenix.contract import JobQueued, JobState
+from phoenix.catalog.catalog import Catalog
+from phoenix.catalog.stored_entries import EntryChanged, check_entries
+from phoenix.contract import JobQueued, JobState, ResolvedReel
 from phoenix.db import UnitOfWork
 from phoenix.errors import Conflict
 from phoenix.jobs.event_log.writer import append_event
 from phoenix.jobs.execution.fan_in import end_job, transition_task
-from phoenix.jobs.lifecycle import StopRequestReason, TaskKind, TaskState, can_retry_manually, check_job_transition
+from phoenix.jobs.lifecycle import (
+    StopRequestReason,
+    TaskKind,
+    TaskState,
+    can_retry_manually,
+    check_job_transition,
+    is_unblocked,
+)
 from phoenix.jobs.post_commit import TasksReady
 from phoenix.jobs.repository import get_job_locked, list_tasks
 from phoenix.jobs.submission.admission_control import QueueCapacity, Quota, check_capacity, check_quota
+from phoenix.jobs.submission.file_references import pin_references_again
 from phoenix.jobs.tables import JobRow, TaskRow
 
 
@@ -33,8 +44,12 @@ async def retry(
     queue_timeout_s: float,
     quota: Quota | None = None,
     max_queued_jobs: int | None = None,
+    catalog: Catalog | None = None,
 ) -> JobRow:
-    """Queues the job again. Raises `NotFound`, and `Conflict` unless the job has ended without success.
+    """Queues the job again.
+
+    Raises `NotFound`, and `Conflict` unless the job has ended without success and still has the files that it needs.
+    With a catalog, also raises `Conflict` if its clips cannot be rendered as they were accepted, with the reason.
 
     Also raises `RateLimited` and `QueueFull`: a retried job counts against the same limits as a new job.
     """
@@ -45,15 +60,27 @@ async def retry(
         await check_quota(uow, owner_id, quota)
     if max_queued_jobs is not None:
         await check_capacity(uow, QueueCapacity(), limit=max_queued_jobs)
-    await _reopen(uow, job, queue_timeout_s)
     tasks = await list_tasks(uow.session, job.id)
-    has_others = any(task.kind is not TaskKind.ASSEMBLE and task.state is not TaskState.SUCCEEDED for task in tasks)
+    if catalog is not None:
+        _check_renderable(job, tasks, catalog)
+    await pin_references_again(uow, job, tasks)
+    await _reopen(uow, job, queue_timeout_s)
     for task in tasks:
         if task.state is not TaskState.SUCCEEDED:
-            await _reset(uow, task, is_blocked=task.kind is TaskKind.ASSEMBLE and has_others)
+            await _reset(uow, task, is_blocked=not is_unblocked(task, tasks))
     await append_event(uow, job, JobQueued)
     uow.publish_after_commit(TasksReady())
     return job
+
+
+def _check_renderable(job: JobRow, tasks: Sequence[TaskRow], catalog: Catalog) -> None:
+    request = job.parse_request()
+    missing = [task for task in tasks if task.kind is TaskKind.RENDER and task.state is not TaskState.SUCCEEDED]
+    if missing and isinstance(request, ResolvedReel):
+        try:
+            check_entries(request, catalog)
+        except EntryChanged as changed:
+            raise Conflict(f"The job cannot be tried again: {changed.detail}.") from changed
 
 
 async def _reopen(uow: UnitOfWork, job: JobRow, queue_timeout_s: float) -> None:

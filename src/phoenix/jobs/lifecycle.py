@@ -1,12 +1,14 @@
 """The state machines of jobs and tasks, as data. Pure.
 
-A job is `queued` until its first task is claimed, and ends in exactly one terminal state. A task is `blocked`
-while it waits for other tasks (an assembly for its clips), `ready` when a worker may claim it, and `running` under
-a lease. A task becomes `ready` again when its attempt was lost, was pre-empted, or failed and may be retried.
+A job is `queued` until its first task is claimed, and ends in exactly one terminal state. A task is `blocked` until
+its prerequisites have succeeded (an assembly waits for all clips, a clip for the clip that it continues), `ready` when
+a worker may claim it, and `running` under a lease. A task becomes `ready` again when its attempt was lost, was
+pre-empted, or failed and may be retried.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
+from typing import Protocol
 
 from phoenix.contract import JobState
 from phoenix.errors import PhoenixError, Stage
@@ -60,8 +62,11 @@ _FIRST_STAGES: Mapping[TaskKind, Stage] = {
     TaskKind.ASSEMBLE: Stage.ASSEMBLE,
 }
 
-FINISHING_STAGES: tuple[Stage, ...] = (Stage.ENCODE, Stage.UPLOAD)
+FINISHING_STAGES: tuple[Stage, ...] = (Stage.POSTPROCESS, Stage.ENCODE, Stage.UPLOAD)
 """The stages of a clip after its slot on the device is free again."""
+
+WAITING_STAGES: tuple[Stage, ...] = (Stage.LOAD, Stage.QUEUE)
+"""The stages in which a claimed clip does not advance: its model is being loaded, or the device has no room for it."""
 
 
 def first_stage(kind: TaskKind) -> Stage:
@@ -77,6 +82,11 @@ def parse_stage(kind: TaskKind, reported: str | None) -> Stage:
 def is_finishing(kind: TaskKind, reported: str | None) -> bool:
     """Whether a running task has given its slot back, and only encodes and stores its clip."""
     return kind is TaskKind.RENDER and reported in FINISHING_STAGES
+
+
+def is_waiting(kind: TaskKind, reported: str | None) -> bool:
+    """Whether a running task waits on its worker. Without a report, nobody knows."""
+    return kind is TaskKind.RENDER and reported in WAITING_STAGES
 
 
 JOB_TRANSITIONS: Mapping[JobState, frozenset[JobState]] = {
@@ -120,9 +130,26 @@ def can_retry_manually(state: JobState) -> bool:
     return JobState.QUEUED in JOB_TRANSITIONS[state]
 
 
-def is_unblocked(prerequisites: Iterable[TaskState]) -> bool:
-    """Whether a blocked task may start: all tasks before it have succeeded."""
-    return all(state is TaskState.SUCCEEDED for state in prerequisites)
+class OrderedTask(Protocol):
+    """The fields of a task that decide when it may start."""
+
+    @property
+    def position(self) -> int: ...
+    @property
+    def state(self) -> TaskState: ...
+    @property
+    def prerequisites(self) -> Sequence[int]: ...
+
+
+def find_missing(task: OrderedTask, tasks: Iterable[OrderedTask]) -> list[int]:
+    """Positions of the prerequisites of `task` that have not succeeded, in order. `tasks`: all tasks of its job."""
+    wanted = frozenset(task.prerequisites)
+    return [other.position for other in tasks if other.position in wanted and other.state is not TaskState.SUCCEEDED]
+
+
+def is_unblocked(task: OrderedTask, tasks: Iterable[OrderedTask]) -> bool:
+    """Whether `task` may start: all of its prerequisites have succeeded. `tasks`: all tasks of its job."""
+    return not find_missing(task, tasks)
 
 
 def retry_delay_s(failures: int, *, first_s: float, jitter: float) -> float:

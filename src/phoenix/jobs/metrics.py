@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from statistics import fmean
 
 from sqlalchemy import Text, func, select, text, type_coerce
@@ -45,11 +44,16 @@ _ADD = text(
 def count_job_end(uow: UnitOfWork, job: JobRow) -> None:
     """Counts the end of a job at the commit. A job that is retried counts each time it ends."""
     code = str(job.error["code"]) if job.error else NO_CODE
-    uow.before_commit(partial(_add, uow, {"state": str(job.state), "code": code}))
+    uow.before_commit(_JobEnd(str(job.state), code))
 
 
-async def _add(uow: UnitOfWork, values: Mapping[str, str]) -> None:
-    await uow.session.execute(_ADD, values)
+@dataclass(frozen=True)
+class _JobEnd:
+    state: str
+    code: str
+
+    async def run(self, uow: UnitOfWork) -> None:
+        await uow.session.execute(_ADD, {"state": self.state, "code": self.code})
 
 
 async def read_job_counters(session: AsyncSession) -> Mapping[JobCounterKey, int]:
@@ -78,6 +82,16 @@ class WorkerDeviceMemory:
 
 
 @dataclass(frozen=True)
+class WorkerHostMemory:
+    """The memory of the machine that a worker's models use, and what they may use."""
+
+    worker_id: str
+    host: str
+    used_bytes: int
+    budget_bytes: int
+
+
+@dataclass(frozen=True)
 class FleetGauges:
     """The numbers of the fleet at one time."""
 
@@ -95,6 +109,7 @@ class FleetGauges:
     """Live workers by queue. A worker that serves two queues counts twice."""
     memory: tuple[WorkerDeviceMemory, ...]
     """Device memory of the live workers whose device has its own memory and has been used."""
+    host_memory: tuple[WorkerHostMemory, ...]
     webhooks_pending: int
     stage_s: Mapping[str, float]
     """Mean seconds per stage of the finished clips that started within the last hour."""
@@ -111,6 +126,7 @@ async def read_gauges(session: AsyncSession) -> FleetGauges:
         unserved=await _count_unserved(session, live),
         workers={depth.name: sum(depth.name in worker.slots for worker in live) for depth in depths},
         memory=tuple(_list_memory(live)),
+        host_memory=tuple(_list_host_memory(live)),
         webhooks_pending=await _count_pending(session),
         stage_s=await _read_stages(session),
     )
@@ -145,6 +161,12 @@ def _list_memory(live: Sequence[WorkerRow]) -> Iterator[WorkerDeviceMemory]:
     for row in live:
         if row.memory_used_bytes is not None and row.memory_total_bytes is not None:
             yield WorkerDeviceMemory(row.id, row.host, row.device, row.memory_used_bytes, row.memory_total_bytes)
+
+
+def _list_host_memory(live: Sequence[WorkerRow]) -> Iterator[WorkerHostMemory]:
+    for row in live:
+        if row.host_memory_used_bytes is not None and row.host_memory_budget_bytes is not None:
+            yield WorkerHostMemory(row.id, row.host, row.host_memory_used_bytes, row.host_memory_budget_bytes)
 
 
 async def _count_pending(session: AsyncSession) -> int:

@@ -16,6 +16,7 @@ from phoenix.events.publisher import EventPublisher
 from phoenix.events.pubsub.channels import Channels
 from phoenix.events.pubsub.notifier import Notifier
 from phoenix.storage.store import ArtifactStore
+from phoenix.telemetry.episodes import FailureEpisode
 from phoenix.telemetry.logs import get_logger
 
 _logger = get_logger(__name__)
@@ -46,6 +47,7 @@ class PostCommitPublisher:
     def __init__(self, *, redis: Redis, channels: Channels, publisher: EventPublisher, store: ArtifactStore) -> None:
         self._publisher = publisher
         self._store = store
+        self._undeleted = FailureEpisode(_logger, "orphaned file not deleted", "orphaned files are deleted again")
         self._tasks_ready = Notifier(redis, channels.tasks_ready)
         self._stop = Notifier(redis, channels.stop)
 
@@ -70,9 +72,8 @@ class PostCommitPublisher:
         for key in keys:
             try:
                 await self._store.delete(key)
-            except PhoenixError as error:
-                # Retention deletes files without rows later.
-                _logger.warning("orphaned file not deleted", key=key, error=error.detail)
-            except Exception:
-                # One malformed key must not keep the others from being deleted.
-                _logger.exception("orphaned file not deleted", key=key)
+            except Exception as error:  # noqa: BLE001 - the failure episode logs it
+                # Retention deletes files without rows later. One malformed key must not keep the others.
+                self._undeleted.fail(error, is_unexpected=not isinstance(error, PhoenixError), key=key)
+            else:
+                self._undeleted.end()

@@ -16,7 +16,7 @@ from sqlmodel import col
 
 from phoenix.contract import ArtifactKind, JobKind, JobState, Priority
 from phoenix.errors import FieldError, MalformedRequest, NewerVersionError, NotFound
-from phoenix.jobs.lifecycle import TaskKind, TaskState
+from phoenix.jobs.lifecycle import WAITING_STAGES, TaskKind, TaskState
 from phoenix.jobs.tables import ArtifactRow, JobRow, TaskRow
 
 _ENDS = sorted(state for state in JobState if state.is_terminal)
@@ -139,13 +139,15 @@ async def list_unfinished(session: AsyncSession, *, owner_id: str, limit: int) -
 async def list_waiting(
     session: AsyncSession, *, job_ids: Sequence[str], owner_ids: Sequence[str], limit: int, also: Collection[str] = ()
 ) -> Sequence[FullJob]:
-    """The first `limit` unfinished jobs with these ids or of these owners of which nothing runs, in order of arrival.
+    """The first `limit` unfinished jobs with these ids or of these owners of which nothing advances, by arrival.
 
-    Unfinished jobs with an id in `also` are included even if a part of them runs.
+    Unfinished jobs with an id in `also` are included even if a part of them advances.
     """
     named = col(JobRow.id).in_(job_ids) | col(JobRow.owner_id).in_(owner_ids)
-    runs = exists().where(col(_task.job_id) == col(JobRow.id), col(_task.state) == TaskState.RUNNING)
-    is_waiting = (named & ~runs) | col(JobRow.id).in_(also)
+    stage = col(_task.stage)
+    is_working = (col(_task.kind) != TaskKind.RENDER) | stage.is_(None) | stage.not_in(WAITING_STAGES)
+    advances = exists().where(col(_task.job_id) == col(JobRow.id), col(_task.state) == TaskState.RUNNING, is_working)
+    is_waiting = (named & ~advances) | col(JobRow.id).in_(also)
     is_unfinished = col(JobRow.state).in_([JobState.QUEUED, JobState.RUNNING])
     statement = select(JobRow).where(is_unfinished, is_waiting, *IS_READABLE)
     rows = (await session.scalars(statement.order_by(col(JobRow.queued_at)).limit(limit))).all()
@@ -226,18 +228,19 @@ async def _load_full_jobs(session: AsyncSession, rows: Sequence[JobRow]) -> list
     return [FullJob(row, tasks[row.id], outputs.get(row.output_artifact_id or "")) for row in rows]
 
 
-def encode_cursor(job_id: str) -> str:
-    """The cursor of the page after this job, opaque to clients."""
-    return base64.urlsafe_b64encode(job_id.encode()).decode().rstrip("=")
+def encode_cursor(last_id: str) -> str:
+    """The cursor of the page after this job or artifact, opaque to clients."""
+    return base64.urlsafe_b64encode(last_id.encode()).decode().rstrip("=")
 
 
-def decode_cursor(cursor: str) -> str:
-    """The job id of a cursor. Raises `MalformedRequest` for a text that `encode_cursor` did not make."""
+def decode_cursor(cursor: str, *, prefix: str = "job_") -> str:
+    """The id of a cursor. Raises `MalformedRequest` for a text that `encode_cursor` did not make of such an id."""
     try:
-        job_id = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
+        last_id = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
     except (binascii.Error, UnicodeError, ValueError):
-        job_id = ""
-    if not job_id.startswith("job_"):
+        last_id = ""
+    # PostgreSQL takes no NUL in a query.
+    if not last_id.startswith(prefix) or "\0" in last_id:
         field_error = FieldError("/query/cursor", "Use the next_cursor of an earlier page, unchanged.")
         raise MalformedRequest("The cursor is not one of ours.", field_errors=[field_error])
-    return job_id
+    return last_id

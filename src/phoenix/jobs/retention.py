@@ -1,4 +1,4 @@
-"""Deletes ended jobs with their files, and unused uploads.
+"""Deletes ended jobs with their files, and unused uploads, one by one or by age.
 
 The bytes of a file are deleted after the commit, so that no row lacks its bytes.
 """
@@ -14,7 +14,7 @@ from sqlmodel import col
 
 from phoenix.contract import ArtifactKind
 from phoenix.db import UnitOfWork, db_now
-from phoenix.errors import Conflict, NewerVersionError, NotFound
+from phoenix.errors import ArtifactInUse, Conflict, NewerVersionError, NotFound
 from phoenix.jobs.post_commit import FilesOrphaned
 from phoenix.jobs.repository import HAS_ENDED, get_job_locked
 from phoenix.jobs.scheduling.usage import save_usage
@@ -36,9 +36,45 @@ class EndedJob:
 
 
 async def delete_job(uow: UnitOfWork, job_id: str, *, owner_id: str) -> None:
-    """Deletes an ended job and all that belongs to it. Raises `NotFound`, and `Conflict` until the job has ended."""
+    """Deletes an ended job and all that belongs to it.
+
+    Raises `NotFound`, `Conflict` until the job has ended, and `ArtifactInUse` while an unfinished job uses its files.
+    """
     await _lock_ended(uow.session, job_id, owner_id)
-    await _delete(uow, job_id, await _lock_files(uow.session, job_id))
+    files = await _lock_files(uow.session, job_id)
+    await _check_unused(uow.session, files, owner_id)
+    await _delete(uow, job_id, files)
+
+
+async def delete_upload(uow: UnitOfWork, artifact_id: str, *, owner_id: str) -> None:
+    """Deletes an upload of the owner. Raises `NotFound`, and `ArtifactInUse` while an unfinished job uses it.
+
+    Also raises `ArtifactInUse` for a file that a job has made: the job shows it, and is deleted together with it.
+    """
+    # The lock comes before the look for references: see `file_references`.
+    statement = select(ArtifactRow).where(col(ArtifactRow.id) == artifact_id).with_for_update()
+    row = (await uow.session.scalars(statement)).one_or_none()
+    if row is None or row.owner_id != owner_id:
+        raise NotFound(f"There is no artifact {artifact_id}.")
+    if row.job_id is not None:
+        detail = f"This file belongs to {row.job_id}; DELETE /v1/jobs/{row.job_id} deletes the job with its files."
+        raise ArtifactInUse(detail, job_ids=[row.job_id])
+    await _check_unused(uow.session, [artifact_id], owner_id)
+    uow.publish_after_commit(FilesOrphaned((row.key,)))
+    await uow.session.delete(row)
+
+
+_SHOWN_JOBS = 3
+
+
+async def _check_unused(session: AsyncSession, artifact_ids: Collection[str], owner_id: str) -> None:
+    used = await find_referenced(session, artifact_ids, owner_ids=[owner_id])
+    job_ids = sorted({job_id for users in used.values() for job_id in users})
+    if not job_ids:
+        return
+    more = f" and {len(job_ids) - _SHOWN_JOBS} more" if len(job_ids) > _SHOWN_JOBS else ""
+    named = ", ".join(job_ids[:_SHOWN_JOBS]) + more
+    raise ArtifactInUse(f"Unfinished jobs need this: {named}. Cancel them, or wait until they end.", job_ids=job_ids)
 
 
 async def list_old_jobs(
@@ -87,6 +123,12 @@ async def delete_ended(uow: UnitOfWork, job_id: str, owner_id: str) -> bool:
     return True
 
 
+async def delete_in_any_state(uow: UnitOfWork, job_id: str) -> None:
+    """Deletes a job that nobody may see any more, in any state, also if this version cannot read it."""
+    await uow.session.execute(select(col(JobRow.id)).where(col(JobRow.id) == job_id).with_for_update())
+    await _delete(uow, job_id, await _lock_files(uow.session, job_id))
+
+
 async def _lock_ended(session: AsyncSession, job_id: str, owner_id: str) -> None:
     job = await get_job_locked(session, job_id, owner_id=owner_id)
     if not job.state.is_terminal:
@@ -126,12 +168,17 @@ async def find_known_keys(
 
 
 async def list_old_uploads(session: AsyncSession, *, older_than_s: float, after_id: str = "") -> Sequence[str]:
-    """Ids of a batch of uploads that are older than `older_than_s`, in order of id, starting after `after_id`."""
+    """Ids of a batch of uploads that arrived and were last used longer ago than `older_than_s`.
+
+    In order of id, starting after `after_id`.
+    """
+    last_used_at = col(ArtifactRow.last_used_at)
     statement = (
         select(col(ArtifactRow.id))
         .where(
             col(ArtifactRow.kind) == ArtifactKind.UPLOAD,
             col(ArtifactRow.created_at) < db_now(-older_than_s),
+            last_used_at.is_(None) | (last_used_at < db_now(-older_than_s)),
             col(ArtifactRow.id) > after_id,
         )
         .order_by(col(ArtifactRow.id))

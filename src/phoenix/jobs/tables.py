@@ -96,6 +96,8 @@ class TaskRow(SQLModel, table=True):
     state: TaskState = Field(sa_type=EnumText(TaskState))  # pyright: ignore[reportArgumentType]
     weight: float = 1.0
     """Share of the job's work, in arbitrary units: frames x steps x pixels for a clip."""
+    prerequisites: list[int] = Field(default_factory=list, sa_type=JSON)
+    """Positions of the job's tasks that must succeed before this task may start."""
     attempt: int = 0
     dispatch_seq: int = 1
     crashes: int = 0
@@ -112,7 +114,7 @@ class TaskRow(SQLModel, table=True):
     lease_owner: str | None = None
     lease_until: datetime | None = Field(default=None, sa_type=UtcDateTime)
     stage: str | None = None
-    """The `Stage` of the running attempt, as its worker reported it last; null while no attempt runs. Plain text."""
+    """The `Stage` of the running attempt, as its worker reported it last; null before a report. Plain text."""
     stop_reason: str | None = None
     """A `StopRequestReason`, read by its worker at the next renewal. Plain text: a newer value must not raise."""
     progress: Document | None = Field(default=None, sa_type=JSON)
@@ -122,6 +124,8 @@ class TaskRow(SQLModel, table=True):
     timings: Document = Field(default_factory=dict, sa_type=JSON)
     warnings: list[Document] = Field(default_factory=list, sa_type=JSON)
     """Each a `ClipWarning` of the attempt that succeeded."""
+    made_with: Document = Field(default_factory=dict, sa_type=JSON)
+    """Versions of the software that rendered the clip, by package."""
     started_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     finished_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
 
@@ -172,6 +176,7 @@ class DurationStatsRow(SQLModel, table=True):
     height: int = Field(primary_key=True)
     num_frames: int = Field(primary_key=True)
     steps: int = Field(primary_key=True)
+    postprocessing: str = Field(primary_key=True, default="")
     total_s_per_weight: float
     """Seconds per unit of `TaskRow.weight`: a moving average over the clips."""
     finish_s_per_weight: float
@@ -210,7 +215,12 @@ class ArtifactRow(SQLModel, table=True):
     """A stored file. The row is written after the bytes."""
 
     __tablename__ = "artifacts"  # pyright: ignore[reportAssignmentType]
-    __table_args__ = (Index(None, "owner_id", "id"), Index(None, "job_id"))
+    __table_args__ = (
+        Index(None, "owner_id", "id"),
+        # The bytes of an owner are added up from this index alone.
+        Index(None, "owner_id", "size_bytes"),
+        Index(None, "job_id"),
+    )
 
     id: str = Field(primary_key=True)
     owner_id: str
@@ -223,6 +233,8 @@ class ArtifactRow(SQLModel, table=True):
     sha256: str
     info: Document = Field(default_factory=dict, sa_type=JSON)
     created_at: datetime = Field(sa_type=UtcDateTime)
+    last_used_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    """When a job that names the file was submitted last, to within a day; null if none was."""
 
 
 class WorkerRow(SQLModel, table=True):
@@ -242,6 +254,8 @@ class WorkerRow(SQLModel, table=True):
     """Ids of the models that it can load."""
     memory_used_bytes: int | None = Field(default=None, sa_type=BigInteger)
     memory_total_bytes: int | None = Field(default=None, sa_type=BigInteger)
+    host_memory_used_bytes: int | None = Field(default=None, sa_type=BigInteger)
+    host_memory_budget_bytes: int | None = Field(default=None, sa_type=BigInteger)
     started_at: datetime = Field(sa_type=UtcDateTime)
     seen_at: datetime = Field(sa_type=UtcDateTime)
     """The database's clock at the last heartbeat."""

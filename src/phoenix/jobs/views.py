@@ -22,6 +22,7 @@ from phoenix.contract import (
     ResolvedClip,
     ResolvedReel,
     ResolvedRequest,
+    StoredEntry,
     WaitingReason,
 )
 from phoenix.db import NEWER_VERSION_RETRY_AFTER_S
@@ -102,9 +103,29 @@ def view_job(job: JobRow, tasks: Sequence[TaskRow], output: ArtifactRow | None, 
             "started_at": job.started_at,
             "finished_at": job.finished_at,
             "request_id": job.request_id,
-            "request": request,
+            "request": _without_folders(request),
         }
     )
+
+
+def _without_folders(request: ResolvedRequest) -> ResolvedRequest:
+    """The request with the names of model folders, and without their places on the server's machines."""
+    if not isinstance(request, ResolvedReel) or request.entry is None:
+        return request
+    adapters = {adapter_id: _hide_folders(entry) for adapter_id, entry in request.adapters.items()}
+    postprocessors = {spec_id: _hide_folders(entry) for spec_id, entry in request.postprocessors.items()}
+    changes = {"entry": _hide_folders(request.entry), "adapters": adapters, "postprocessors": postprocessors}
+    return request.model_copy(update=changes)
+
+
+def _hide_folders(entry: StoredEntry) -> StoredEntry:
+    loras = [lora | {"source": _folder_name(lora["source"])} for lora in entry.fields.get("loras", ())]
+    changes = {"source": _folder_name(entry.fields.get("source"))} | ({"loras": loras} if loras else {})
+    return entry.model_copy(update={"fields": entry.fields | changes})
+
+
+def _folder_name(source: str | None) -> str | None:
+    return source.rstrip("/").rpartition("/")[2] if source and source.startswith(("/", "~", ".")) else source
 
 
 def _view_clips(
@@ -126,6 +147,8 @@ def _view_clip(job: JobRow, clip: ResolvedClip, task: TaskRow, live: ClipProgres
         index=clip.index,
         prompt=clip.prompt,
         state=CLIP_STATES[task.state],
+        # A clip has at most one prerequisite, and is blocked only until that clip has succeeded.
+        waits_for_clip=task.prerequisites[0] if task.state is TaskState.BLOCKED else None,
         progress=1.0 if is_done else live.progress if live and is_current else 0.0,
         step=clip.steps if is_done else live.step if live and is_current else 0,
         steps=clip.steps,
@@ -137,6 +160,7 @@ def _view_clip(job: JobRow, clip: ResolvedClip, task: TaskRow, live: ClipProgres
         timings=ClipTimings.model_validate(task.timings),
         batch_size=task.timings.get("batch_size"),
         warnings=[ClipWarning.model_validate(warning) for warning in task.warnings],
+        made_with=dict(task.made_with),
     )
 
 
@@ -192,4 +216,5 @@ def view_artifact(artifact: ArtifactRow) -> Artifact:
         info=MediaInfo.model_validate(artifact.info),
         job_id=artifact.job_id,
         created_at=artifact.created_at,
+        last_used_at=artifact.last_used_at,
     )

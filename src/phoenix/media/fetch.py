@@ -1,7 +1,6 @@
 """Downloads a URL, with limits on bytes, time and redirects, and only from addresses that the egress policy allows."""
 
 import asyncio
-import errno
 from collections.abc import Mapping
 from pathlib import Path
 from typing import IO
@@ -10,7 +9,8 @@ import httpcore
 import httpx
 
 from phoenix.clock import in_seconds
-from phoenix.errors import FailureCode, Stage, TaskFailed
+from phoenix.disk_space import is_full_disk
+from phoenix.errors import FailureCode, Stage, TaskFailed, no_space
 from phoenix.media.ssrf import EgressPolicy, UrlNotAllowed, check_url, open_pool, port_of
 
 _MAX_REDIRECTS = 4
@@ -99,7 +99,7 @@ def _failed(detail: str, *, retriable: bool = False) -> TaskFailed:
 
 
 def _storage_failed(error: OSError) -> TaskFailed:
-    reason = "no space left" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "it could not be written"
-    return TaskFailed(
-        FailureCode.STORAGE_FAILED, f"the fetched file was lost: {reason}", stage=Stage.FETCH, retriable=True
-    )
+    if is_full_disk(error):
+        return no_space("the fetched file was lost: no space left", stage=Stage.FETCH)
+    detail = "the fetched file was lost: it could not be written"
+    return TaskFailed(FailureCode.STORAGE_FAILED, detail, stage=Stage.FETCH, retriable=True)

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import IO
 
-from phoenix.child_processes import die_with_parent
+from phoenix.child_processes import ResourceLimits, die_with_parent
 from phoenix.clock import in_seconds
 from phoenix.errors import FailureCode, PhoenixError, Stage, TaskFailed, install_extra
-from phoenix.media.commands.video import Encoding
+from phoenix.media.commands.h264 import Encoding
 from phoenix.media.errors import MediaStopped, explain_exit
 from phoenix.settings import MediaSettings
 
@@ -25,6 +25,8 @@ NICENESS = 5
 _POLL_S = 0.1
 _STDERR_TAIL_BYTES = 32_768
 _READ_BYTES = 65_536
+# A command opens up to 8 inputs and one output. The number is no setting, because nothing needs more.
+_OPEN_FILES = 256
 
 
 class FfmpegMissing(PhoenixError):
@@ -39,17 +41,28 @@ class MediaTools:
     encoding: Encoding = field(default_factory=Encoding)
     timeout_s: float = 900
     probe_timeout_s: float = 10
+    max_memory_bytes: int = 16_000_000_000
+    max_file_bytes: int = 20_000_000_000
     max_part_s: float = 36_000
 
     @classmethod
     def from_settings(cls, settings: MediaSettings) -> "MediaTools":
-        """Finds ffmpeg. Raises `FfmpegMissing`."""
+        """Finds ffmpeg, with libx264 as its encoder; `encoders.open_tools` also chooses. Raises `FfmpegMissing`."""
         return cls(
             ffmpeg=find_ffmpeg(settings.ffmpeg),
             encoding=Encoding(preset=settings.preset, crf=settings.crf, threads=settings.threads),
             timeout_s=settings.timeout_s,
             probe_timeout_s=settings.probe_timeout_s,
+            max_memory_bytes=settings.max_memory_bytes,
+            max_file_bytes=settings.max_file_bytes,
         )
+
+    @property
+    def resource_limits(self) -> ResourceLimits:
+        """What the kernel allows to one command."""
+        # On every core for the whole time: the time limit of a command ends it first, unless its parent hangs.
+        cpu_s = self.timeout_s * (os.cpu_count() or 1) + 1
+        return ResourceLimits(self.max_memory_bytes, self.max_file_bytes, cpu_s, _OPEN_FILES)
 
 
 def find_ffmpeg(configured: str | None = None) -> str:
@@ -135,19 +148,24 @@ def run_ffmpeg(
 ) -> FfmpegResult:
     """Runs ffmpeg with `arguments`, and writes `stdin_chunks` to its standard input. Blocks until it ends.
 
+    Its time limit leaves out the time for which the chunks are waited for: the caller limits that time.
     Raises `TaskFailed`, or `MediaStopped` when `callbacks` request a stop. After an error the process has ended, and
     its output file may be incomplete.
     """
     deadline_s = time.monotonic() + tools.timeout_s
-    with _running_child([tools.ffmpeg, *arguments], stage) as child, _Pipes(child, stdin_chunks, callbacks) as pipes:
+    command = [tools.ffmpeg, *arguments]
+    with (
+        _running_child(command, tools.resource_limits, stage) as child,
+        _Pipes(child, stdin_chunks, callbacks) as pipes,
+    ):
         while not pipes.are_done:
             if callbacks.should_stop():
                 raise MediaStopped
-            if time.monotonic() > deadline_s:
+            if time.monotonic() > deadline_s + pipes.waited_s:
                 raise _too_slow(tools.timeout_s, stage)
             pipes.poll(_POLL_S)
         try:
-            returncode = child.wait(timeout=max(1.0, deadline_s - time.monotonic()))
+            returncode = child.wait(timeout=max(1.0, deadline_s + pipes.waited_s - time.monotonic()))
         except subprocess.TimeoutExpired:
             raise _too_slow(tools.timeout_s, stage) from None
     if returncode != 0:
@@ -162,7 +180,9 @@ def _too_slow(limit_s: float, stage: Stage) -> TaskFailed:
 
 
 @contextmanager
-def _running_child(command: Sequence[str], stage: Stage) -> Generator["subprocess.Popen[bytes]"]:
+def _running_child(
+    command: Sequence[str], limits: ResourceLimits, stage: Stage
+) -> Generator["subprocess.Popen[bytes]"]:
     """Starts a child in another session, so that it gets no Ctrl-C. Kills the child at the end of the block."""
     try:
         child = subprocess.Popen(  # noqa: S603 - an argument list, no shell
@@ -177,6 +197,7 @@ def _running_child(command: Sequence[str], stage: Stage) -> Generator["subproces
     except OSError as error:
         detail = f"ffmpeg could not be started: {error.strerror}"
         raise TaskFailed(FailureCode.ENGINE_FAILED, detail, stage=stage, retriable=True) from error
+    limits.apply_to(child.pid)
     # Encoding must not slow down the render of the next clip, or the heartbeat of its lease.
     with suppress(OSError):
         os.setpriority(os.PRIO_PROCESS, child.pid, NICENESS)
@@ -199,6 +220,7 @@ class _Pipes:
         assert child.stdout is not None
         assert child.stderr is not None
         self.progress = Progress(0, 0.0)
+        self.waited_s = 0.0
         self._callbacks = callbacks
         self._files: tuple[IO[bytes], ...] = (child.stdin, child.stdout, child.stderr)
         self._stderr = bytearray()
@@ -254,7 +276,9 @@ class _Pipes:
 
     def _write(self, file: IO[bytes]) -> bool:
         if not self._unsent:
+            started_s = time.monotonic()
             following = next(self._stdin_chunks, None)
+            self.waited_s += time.monotonic() - started_s
             if following is None:
                 return False
             self._unsent = memoryview(following).cast("B")

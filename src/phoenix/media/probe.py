@@ -1,7 +1,6 @@
 """Probes media files in a child process with limits, and refuses unusable files."""
 
 import json
-import math
 import os
 import subprocess
 import sys
@@ -11,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from phoenix.child_processes import die_with_parent
+from phoenix.child_processes import ResourceLimits, die_with_parent
 from phoenix.contract import MediaInfo
 from phoenix.errors import PhoenixError, install_extra
 from phoenix.media.errors import UnreadableMedia
@@ -27,6 +26,8 @@ _CHILD = (
 )
 # One child reads several files: starting Python and loading the decoders takes longer than reading a clip.
 _FILES_PER_CHILD = 50
+_MEMORY_BYTES = 2 * 1024**3
+_OPEN_FILES = 128
 # The child parses files of strangers, so it inherits no secrets.
 _PASSED_ENVIRONMENT = ("LD_LIBRARY_PATH", "LANG", "LC_ALL")
 _SUBTYPES = {
@@ -40,10 +41,11 @@ _SUBTYPES = {
 
 @dataclass(frozen=True)
 class ProbeLimits:
-    """Limits for probed files."""
+    """Limits for probed files. `max_pixels` is for still pictures, `max_frame_pixels` for the pictures of a video."""
 
     max_duration_s: float = 3600
-    max_pixels: int = 33_177_600
+    max_pixels: int = 67_108_864
+    max_frame_pixels: int = 33_177_600
     max_streams: int = 16
     timeout_s: float = 10
 
@@ -52,6 +54,7 @@ class ProbeLimits:
         return cls(
             max_duration_s=settings.limits.max_upload_duration_s,
             max_pixels=settings.limits.max_upload_pixels,
+            max_frame_pixels=settings.limits.max_upload_frame_pixels,
             timeout_s=settings.media.probe_timeout_s,
         )
 
@@ -103,9 +106,13 @@ def _probe_chunk(paths: Sequence[Path], limits: ProbeLimits) -> list[ProbedFile]
             raise UnreadableMedia("it cannot be read within the limits", index=index)
         if "error" in responses[index]:
             raise UnreadableMedia(responses[index]["error"], index=index)
-    return [
+    found = [
         _parse_response(media_format, response) for media_format, response in zip(media_formats, responses, strict=True)
     ]
+    for index, file in enumerate(found):
+        if file.colour is not None and (name := file.colour.unconvertible):
+            raise UnreadableMedia(f"its colours are stored as {name}, which cannot be converted here", index=index)
+    return found
 
 
 def _sniff(path: Path, index: int) -> MediaFormat:
@@ -125,14 +132,17 @@ def _query_child(
 ) -> list[dict[str, Any]]:
     """Returns one response per file, in order; fewer if the child ended early."""
     timeout_s = limits.timeout_s * len(paths)
+    resources = ResourceLimits(_MEMORY_BYTES, file_bytes=0, cpu_s=timeout_s + 1, open_files=_OPEN_FILES)
     request = {
-        "cpu_s": math.ceil(timeout_s) + 1,
+        # The child has one thread, so that even its address space may be limited.
+        "resources": {**resources.by_name, "AS": _MEMORY_BYTES},
         "files": [
             (str(path.absolute()), media_format.demuxer)
             for path, media_format in zip(paths, media_formats, strict=True)
         ],
         "max_duration_s": limits.max_duration_s,
         "max_pixels": limits.max_pixels,
+        "max_frame_pixels": limits.max_frame_pixels,
         "max_streams": limits.max_streams,
         "demuxers": DEMUXERS,
     }

@@ -21,6 +21,8 @@ from phoenix.media.timeline import SourceStream
 _FIRST, _SECOND = Picture(64, 48, Fraction(8)), Picture(48, 64, Fraction(12))
 _FRAMES = 4
 _CLIP_S = 0.5
+_RAW_RATE_HZ = 16_000
+_FLOAT_BYTES = 4
 _HLG = StoredColour(matrix=9, transfer=18, primaries=9)
 _SHAPE = SoundShape(start_s=0, sound_s=_CLIP_S, duration_s=_CLIP_S, fade_out_s=0.1)
 _TARGET_LUFS = -16
@@ -48,6 +50,7 @@ def _make_reel(tools: MediaTools) -> None:
         trial = _Trial(Path(folder), tools)
         for step, run in (
             ("encode a clip", trial.encode_clips),
+            ("encode a clip with sound", trial.encode_with_sound),
             ("join clips of different sizes and frame rates", trial.cut),
             ("crossfade clips", trial.crossfade),
             ("show HDR on an ordinary screen", trial.tone_map),
@@ -56,7 +59,7 @@ def _make_reel(tools: MediaTools) -> None:
             try:
                 run()
             except (TaskFailed, ValueError, KeyError) as error:
-                if isinstance(error, TaskFailed) and error.code is FailureCode.STORAGE_FAILED:
+                if isinstance(error, TaskFailed) and error.code is FailureCode.STORAGE_FULL:
                     raise
                 raise FfmpegUnusable(f"{tools.ffmpeg} cannot {step}: {error}") from error
 
@@ -75,6 +78,13 @@ class _Trial:
             command = video.encode_frames(picture, self._tools.encoding, path)
             self._run(command, frames=frames, stdin_chunks=[b"\x80" * picture.frame_bytes] * frames)
 
+    def encode_with_sound(self) -> None:
+        samples = self._folder / "samples.raw"
+        samples.write_bytes(bytes(int(_CLIP_S * _RAW_RATE_HZ) * _FLOAT_BYTES))
+        track = sound.fit(sound.RawSound(samples, channels=1, rate_hz=_RAW_RATE_HZ), _CLIP_S, index=1)
+        command = video.encode_frames(_FIRST, self._tools.encoding, self._folder / "talking.mp4", track)
+        self._run(command, frames=_FRAMES, stdin_chunks=[b"\x80" * _FIRST.frame_bytes] * _FRAMES)
+
     def cut(self) -> None:
         converted = self._folder / "converted.mp4"
         self._join([Segment(SourceStream(self._second), 0, _FRAMES)], [], converted)
@@ -88,7 +98,7 @@ class _Trial:
         self._join(segments, [1], self._folder / "crossfaded.mp4")
 
     def tone_map(self) -> None:
-        self._run(video.poster(self._first, _HLG, 0, _FIRST.width, self._folder / "poster.jpg"), frames=1)
+        self._run(video.poster(SourceStream(self._first), _HLG, 0, _FIRST.width, self._folder / "poster.jpg"), frames=1)
 
     def add_soundtrack(self) -> None:
         tone, track = self._folder / "tone.m4a", self._folder / "track.m4a"
@@ -97,6 +107,7 @@ class _Trial:
         self._run(sound.encode_samples(tone), stdin_chunks=[period * 240])
         loudness = sound.parse_loudness(self._run(sound.measure(SourceStream(tone), _SHAPE)))
         self._run(sound.prepare(SourceStream(tone), _SHAPE, Leveling(loudness, _TARGET_LUFS), track))
+        self._run(sound.mix([SourceStream(tone), SourceStream(track)], [-6, 0], _CLIP_S, self._folder / "mixed.wav"))
         streams = SourceStream(self._joined), SourceStream(track)
         self._run(sound.mux_soundtrack(*streams, self._folder / "reel.mp4", fit_to_s=2 * _CLIP_S))
 

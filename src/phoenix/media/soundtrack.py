@@ -1,16 +1,22 @@
-"""Prepares a soundtrack (cut, faded, padded, leveled), and mixes it under a video."""
+"""Prepares a soundtrack (cut, faded, padded, leveled), mixes it with the sound of clips, and lays it under a video."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 
 from phoenix.clock import plain_number
-from phoenix.contract import MediaInfo, SoundtrackRequest
+from phoenix.contract import MediaInfo, SoundSource, SoundtrackRequest
 from phoenix.errors import FailureCode, Stage, TaskFailed
 from phoenix.media.commands import sound
 from phoenix.media.errors import UnreadableMedia, invalid_media
-from phoenix.media.ffmpeg import NO_CALLBACKS, FfmpegCallbacks, MediaTools, run_ffmpeg
+from phoenix.media.ffmpeg import NO_CALLBACKS, FfmpegCallbacks, FfmpegResult, MediaTools, run_ffmpeg
 from phoenix.media.probe import ProbedFile, ProbeLimits, probe_files
 from phoenix.media.timeline import SourceStream
+
+_RunCommand = Callable[[list[str]], FfmpegResult]
+"""Runs one command, like `run_ffmpeg`."""
 
 # The error of the loudness that is accepted without another correction, in loudness units.
 _TOLERANCE_LU = 0.3
@@ -19,6 +25,8 @@ _CORRECTIONS = 3
 _PEAK_MARGIN_DB = 0.3
 # An AAC frame is 21 ms long: a sound with a smaller error needs no padding.
 _FITS_WITHIN_S = 0.03
+# More would make the noise of clips heard that are almost silent.
+_MOST_GAIN_DB = 20
 
 
 @dataclass(frozen=True)
@@ -33,7 +41,7 @@ class PreparedSound:
 def prepare_soundtrack(
     source: Path,
     output: Path,
-    request: SoundtrackRequest,
+    request: SoundSource,
     *,
     duration_s: float | None,
     tools: MediaTools,
@@ -48,12 +56,40 @@ def prepare_soundtrack(
     found = _probe_sound(source, tools)
     stream = found.timeline.get_sound(source)
     shape = plan_shape(request, found.timeline.sound_s or 0, duration_s)
-    measured = _measure(stream, shape, tools, callbacks)
-    if measured.is_silent:
-        _prepare(stream, shape, None, output, tools, callbacks)
+    run = partial(run_ffmpeg, tools=tools, stage=Stage.SOUNDTRACK, callbacks=callbacks)
+    result = _write_leveled(stream, shape, request.loudness_lufs, output, run)
+    if result is None:
         return PreparedSound(shape.duration_s, None, None)
-    result = _level(stream, shape, sound.Leveling(measured, request.loudness_lufs), output, tools, callbacks)
     return PreparedSound(shape.duration_s, result.integrated_lufs, result.true_peak_dbtp)
+
+
+def mix_soundtrack(
+    video: Path,
+    track: Path,
+    output: Path,
+    request: SoundtrackRequest,
+    *,
+    tools: MediaTools,
+    callbacks: FfmpegCallbacks = NO_CALLBACKS,
+) -> Path:
+    """Writes the soundtrack `track` and the sound of `video` together, as AAC in an MP4 as long as the picture.
+
+    The sound of the video is `request.clip_sound_db` louder than the soundtrack, and both together have the loudness
+    that is requested for the soundtrack. Returns `output`; or `track`, without a mix, if the video is silent.
+    """
+    ours, theirs = _probe(video, tools).timeline, _probe_sound(track, tools).timeline
+    picture_s = ours.picture_s or 0
+    sounds = ours.get_sound(video), theirs.get_sound(track)
+    run = partial(run_ffmpeg, tools=tools, stage=Stage.ASSEMBLE, callbacks=callbacks)
+    whole = sound.SoundShape(start_s=0, sound_s=picture_s, duration_s=picture_s)
+    clips, music = (_measure(stream, whole, run) for stream in sounds)
+    if clips.is_silent:
+        return track
+    gain_db = plan_clip_gain_db(clips, music, request)
+    with NamedTemporaryFile(dir=output.parent, prefix="mix-", suffix=".wav") as mixed:
+        run(sound.mix(sounds, [gain_db, 0], picture_s, Path(mixed.name)))
+        _write_leveled(SourceStream(Path(mixed.name)), whole, request.loudness_lufs, output, run)
+    return output
 
 
 def mux_soundtrack(
@@ -69,7 +105,7 @@ def mux_soundtrack(
     return _probe(output, tools).info
 
 
-def plan_shape(request: SoundtrackRequest, source_s: float, duration_s: float | None) -> sound.SoundShape:
+def plan_shape(request: SoundSource, source_s: float, duration_s: float | None) -> sound.SoundShape:
     """Returns the used part of a sound of `source_s` seconds. Raises `TaskFailed` if the part is empty."""
     left_s = source_s - request.start_s
     if left_s <= 0:
@@ -86,6 +122,45 @@ def plan_shape(request: SoundtrackRequest, source_s: float, duration_s: float | 
     )
 
 
+def plan_clip_gain_db(clips: sound.Loudness, music: sound.Loudness, request: SoundtrackRequest) -> float:
+    """Returns the gain for the sound of clips that is not silent. The soundtrack may be silent."""
+    reference_lufs = request.loudness_lufs if music.is_silent else music.integrated_lufs
+    return min(_MOST_GAIN_DB, reference_lufs + request.clip_sound_db - clips.integrated_lufs)
+
+
+def _write_leveled(
+    source: SourceStream, shape: sound.SoundShape, target_lufs: float, output: Path, run: _RunCommand
+) -> sound.Loudness | None:
+    """Writes the sound as AAC in an MP4, with an integrated loudness of `target_lufs`. Returns what it measured there.
+
+    The loudness is lower if the true peak would exceed `PEAK_LIMIT_DBTP`. Silence stays silent, and gives None. Raises
+    the errors of `run`.
+    """
+    measured = _measure(source, shape, run)
+    if measured.is_silent:
+        run(sound.prepare(source, shape, None, output))
+        return None
+    leveling = sound.Leveling(measured, target_lufs)
+    result = _prepare(source, shape, leveling, output, run)
+    for _ in range(_CORRECTIONS):
+        trim_db = plan_trim_db(result, target_lufs)
+        if trim_db == 0:
+            break
+        leveling = replace(leveling, trim_db=leveling.trim_db + trim_db)
+        result = _prepare(source, shape, leveling, output, run)
+    return result
+
+
+def _measure(source: SourceStream, shape: sound.SoundShape, run: _RunCommand) -> sound.Loudness:
+    """Returns the loudness of a part of a sound. Raises the errors of `run`."""
+    result = run(sound.measure(source, shape))
+    try:
+        return sound.parse_loudness(result.stderr)
+    except (ValueError, KeyError) as error:
+        detail = "ffmpeg reported no loudness"
+        raise TaskFailed(FailureCode.ENGINE_FAILED, detail, stage=Stage.SOUNDTRACK) from error
+
+
 def plan_trim_db(result: sound.Loudness, target_lufs: float) -> float:
     """Returns the gain that a leveled sound still needs. The peak limit has priority. 0 if the error is small."""
     if result.is_silent:
@@ -98,52 +173,13 @@ def plan_trim_db(result: sound.Loudness, target_lufs: float) -> float:
     return trim_db if abs(trim_db) > _TOLERANCE_LU else 0
 
 
-def _level(
-    source: SourceStream,
-    shape: sound.SoundShape,
-    leveling: sound.Leveling,
-    output: Path,
-    tools: MediaTools,
-    callbacks: FfmpegCallbacks,
-) -> sound.Loudness:
-    """Prepares, measures the result (limiter and AAC are inexact), and corrects. Returns the last measurement."""
-    _prepare(source, shape, leveling, output, tools, callbacks)
-    result = _measure(SourceStream(output), _whole(shape), tools, callbacks)
-    for _ in range(_CORRECTIONS):
-        trim_db = plan_trim_db(result, leveling.target_lufs)
-        if trim_db == 0:
-            break
-        leveling = replace(leveling, trim_db=leveling.trim_db + trim_db)
-        _prepare(source, shape, leveling, output, tools, callbacks)
-        result = _measure(SourceStream(output), _whole(shape), tools, callbacks)
-    return result
-
-
-def _whole(shape: sound.SoundShape) -> sound.SoundShape:
-    return sound.SoundShape(start_s=0, sound_s=shape.duration_s, duration_s=shape.duration_s)
-
-
 def _prepare(
-    source: SourceStream,
-    shape: sound.SoundShape,
-    leveling: sound.Leveling | None,
-    output: Path,
-    tools: MediaTools,
-    callbacks: FfmpegCallbacks,
-) -> None:
-    command = sound.prepare(source, shape, leveling, output)
-    run_ffmpeg(command, tools=tools, stage=Stage.SOUNDTRACK, callbacks=callbacks)
-
-
-def _measure(
-    source: SourceStream, shape: sound.SoundShape, tools: MediaTools, callbacks: FfmpegCallbacks
+    source: SourceStream, shape: sound.SoundShape, leveling: sound.Leveling, output: Path, run: _RunCommand
 ) -> sound.Loudness:
-    result = run_ffmpeg(sound.measure(source, shape), tools=tools, stage=Stage.SOUNDTRACK, callbacks=callbacks)
-    try:
-        return sound.parse_loudness(result.stderr)
-    except (ValueError, KeyError) as error:
-        detail = "ffmpeg reported no loudness"
-        raise TaskFailed(FailureCode.ENGINE_FAILED, detail, stage=Stage.SOUNDTRACK) from error
+    """Writes the sound, and returns the loudness of the result: limiter and AAC are inexact."""
+    run(sound.prepare(source, shape, leveling, output))
+    whole = sound.SoundShape(start_s=0, sound_s=shape.duration_s, duration_s=shape.duration_s)
+    return _measure(SourceStream(output), whole, run)
 
 
 def _probe_sound(source: Path, tools: MediaTools) -> ProbedFile:

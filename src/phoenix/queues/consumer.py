@@ -13,6 +13,7 @@ from redis.exceptions import RedisError, ResponseError
 from phoenix.errors import Unavailable
 from phoenix.queues.arq_queue import FUNCTION, decode_job, encode_job, is_message_name, open_arq, send_all
 from phoenix.queues.queue import ClaimTask, DispatchMessage, Snooze, Work, queue_key, wake_channel
+from phoenix.telemetry.episodes import FailureEpisode
 from phoenix.telemetry.logs import get_logger
 
 _logger = get_logger(__name__)
@@ -69,6 +70,7 @@ class _ArqWorker(Worker):
             self._collect_finished()
             self.max_jobs = self._consumer.count_free_slots()
             await self._poll_iteration()
+            self._consumer.outages.end()
             with suppress(TimeoutError):
                 async with asyncio.timeout(self.poll_delay_s):
                     await self._wake.wait()
@@ -141,6 +143,8 @@ class QueueConsumer:
     ) -> None:
         self.queue = queue
         self.slots = slots
+        self.outages = FailureEpisode(_logger, "dispatch messages are not read", "dispatch messages are read again")
+        """The failures of reading Redis in a row."""
         self._overlap = overlap
         self._redis = open_arq(redis)
         self._key = queue_key(prefix, queue)
@@ -194,11 +198,9 @@ class QueueConsumer:
         )
         try:
             await worker.main()
-        except (RedisError, OSError) as error:
-            _logger.warning("redis is away; looking again", queue=self.queue, error=repr(error))
-            await self._back_off()
-        except Exception:
-            _logger.exception("consuming failed; starting anew", queue=self.queue)
+        except Exception as error:  # noqa: BLE001 - the failure episode logs it
+            is_away = isinstance(error, RedisError | OSError)
+            self.outages.fail(error, is_unexpected=not is_away, queue=self.queue)
             await self._back_off()
         finally:
             self._adopt(worker)
@@ -282,7 +284,7 @@ class QueueConsumer:
             self._wake.set()
 
         try:
-            await work(release_slot)
+            await work.run(release_slot)
         finally:
             await removal
             self._running.discard(message.name)

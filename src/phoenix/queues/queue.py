@@ -41,8 +41,13 @@ class TaskQueue(Protocol):
 ReleaseSlot = Callable[[], None]
 """Work calls it when its main part is over: the rest may overlap with the main part of the next task."""
 
-Work = Callable[[ReleaseSlot], Awaitable[None]]
-"""The work of a claimed task. It may take long, reports its own outcome, and raises nothing."""
+
+class Work(Protocol):
+    """The work of a claimed task."""
+
+    async def run(self, release_slot: ReleaseSlot) -> None:
+        """Does the work. It may take long, reports its own outcome, and raises nothing."""
+        ...
 
 
 @dataclass(frozen=True)

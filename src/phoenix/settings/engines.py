@@ -16,17 +16,27 @@ class EngineSettings(SettingsGroup):
         ge=0,
         description="Memory for the loaded models of one device; nine tenths of the device's memory if unset.",
     )
+    host_memory_bytes: int | None = Field(
+        default=None,
+        ge=0,
+        description="Memory of the machine for the models of one device that are offloaded or run on the CPU; if unset,"
+        " four fifths of the memory of the machine or container, divided by its devices.",
+    )
     device_share: float = Field(
         default=1,
         gt=0,
         le=1,
-        description="Share of that budget for one process; `--processes-per-device N` divides it by N.",
+        description="Share of these budgets for one process; `--processes-per-device N` divides it by N.",
     )
     idle_timeout_s: float | None = Field(
         default=None, gt=0, description="Time after which an unused model is unloaded; never if unset."
     )
     warm_models: CommaSeparated[str] = Field(
         default=(), description="Models that a worker loads and runs once, in this order, before it reports ready."
+    )
+    compiled_dir: Path | None = Field(
+        default=None,
+        description="Folder of code that torch compiled, for later processes; `compiled` in the data folder if unset.",
     )
     max_batch_size: int = Field(
         default=1, ge=1, description="Most clips in one call of a model; each worker claims as many at once."
@@ -54,7 +64,9 @@ class VeoSettings(SettingsGroup):
     project: str | None = Field(
         default=None, description="Google Cloud project, used with its own credentials instead of a key."
     )
-    location: str = Field(default="us-central1", description="Region of the project.")
+    location: str = Field(
+        default="us-central1", description="Region of the project, for Veo; Gemini Omni is in `global`."
+    )
     base_url: WebUrl | None = Field(default=None, description="URL of a proxy that speaks Google's API.")
     max_concurrent: int = Field(
         default=4, ge=1, description="Clips under way at a time, per worker that serves the remote queue."

@@ -7,7 +7,7 @@ Sources, strongest first: arguments, `PHOENIX_…` in the environment (groups ne
 import ipaddress
 import os
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import (
@@ -63,6 +63,12 @@ class StorageSettings(SettingsGroup):
     url: StorageUrl | None = Field(
         default=None, description="file:// or s3://bucket/prefix; a folder in data_dir if unset."
     )
+    reserve_bytes: int = Field(
+        default=512 * 2**20,
+        ge=0,
+        description="Free bytes on the disks of a folder and of SQLite below which jobs and uploads are refused; "
+        "no reserve if 0.",
+    )
     s3_endpoint: WebUrl | None = None
     s3_region: str = "us-east-1"
     s3_access_key_id: str | None = None
@@ -94,7 +100,9 @@ class RetentionSettings(SettingsGroup):
         default=0, ge=0, description="Age at which a finished job and its files are deleted; never if 0."
     )
     jobs_per_key: int = Field(default=0, ge=0, description="Finished jobs kept per key; all if 0.")
-    uploads_days: float = Field(default=0, ge=0, description="Age at which an unused upload is deleted; never if 0.")
+    uploads_days: float = Field(
+        default=30, ge=0, description="Days after its last use at which an upload is deleted; never if 0."
+    )
     orphans_after_s: float = Field(
         default=24 * 3600, ge=3600, description="Age at which a stored file without a database row is deleted."
     )
@@ -131,11 +139,23 @@ class LimitSettings(SettingsGroup):
     body_timeout_s: float = Field(default=30, gt=0, description="Time limit for a whole request body.")
     max_upload_bytes: int = Field(default=200_000_000, ge=1)
     upload_timeout_s: float = Field(default=900, gt=0, description="Time limit for the whole body of an upload.")
+    receive_timeout_s: float = Field(
+        default=60, gt=0, description="An upload of which less than 1 KiB/s arrives for so long is cut off."
+    )
     max_upload_duration_s: float = Field(
         default=3600, gt=0, description="Longest uploaded audio or video; the byte limit does not bound the duration."
     )
     max_upload_pixels: int = Field(
-        default=33_177_600, ge=1, description="Pixels per picture or video frame: 7680x4320."
+        default=67_108_864,
+        ge=1,
+        description="Pixels per picture: 8192x8192. A JPEG may have four times as many, unless it is progressive.",
+    )
+    max_upload_frame_pixels: int = Field(default=33_177_600, ge=1, description="Pixels per video frame: 7680x4320.")
+    send_timeout_s: float = Field(
+        default=60, gt=0, description="A client that takes less than 1 KiB/s of its response for so long is cut off."
+    )
+    max_connections: int = Field(
+        default=12_000, ge=0, description="Open connections of one process, as far as its open files suffice; any if 0."
     )
     max_queued_jobs: int = Field(default=10_000, ge=1)
     max_reel_duration_s: float = Field(default=600, gt=0)
@@ -153,7 +173,14 @@ class LimitSettings(SettingsGroup):
         default=0, ge=0, description="Per key in any 24 hours; new jobs beyond it are refused."
     )
     upload_bytes_per_day: int = Field(default=100_000_000_000, ge=0, description="Per key in any 24 hours.")
+    stored_bytes_per_key: int = Field(
+        default=0, ge=0, description="Uploads and files of jobs; a key may have a limit of its own."
+    )
     streams_per_key: int = Field(default=1000, ge=0, description="Event streams of one key, open at a time.")
+    downloads_per_key: int = Field(
+        default=100, ge=0, description="Downloads at a time, of one key, or of one address where no key is needed."
+    )
+    uploads_per_key: int = Field(default=20, ge=0, description="Uploads at a time, counted like downloads.")
 
 
 class EventSettings(SettingsGroup):
@@ -163,7 +190,6 @@ class EventSettings(SettingsGroup):
         description="Time between two comments on idle streams, and between two checks of streams for missed events.",
     )
     client_buffer_size: int = Field(default=128, ge=8)
-    send_timeout_s: float = Field(default=15, gt=0)
     max_stream_age_s: float = Field(
         default=3600, gt=0, description="Age at which a stream ends, and its client reconnects."
     )
@@ -239,11 +265,21 @@ class MediaSettings(SettingsGroup):
     ffmpeg: str | None = Field(
         default=None, description="Path of ffmpeg; if unset, the ffmpeg of imageio-ffmpeg, or else of PATH."
     )
+    encoder: Literal["auto", "software", "nvenc"] = Field(
+        default="software",
+        description="Of H.264: libx264, NVENC of an NVIDIA card, or NVENC where a trial at the start succeeds.",
+    )
     preset: Preset = "veryfast"
     crf: int = Field(default=20, ge=0, le=51)
     threads: int = Field(default=2, ge=0)
     loudness_lufs: float = Field(default=-16, ge=-40, le=-5)
     timeout_s: float = Field(default=900, gt=0, description="Longest run of one ffmpeg command.")
+    max_memory_bytes: int = Field(
+        default=16_000_000_000, ge=1, description="Memory of one ffmpeg command (Linux); a worker may run several."
+    )
+    max_file_bytes: int = Field(
+        default=20_000_000_000, ge=1, description="Largest file that one ffmpeg command may write (Linux)."
+    )
     probe_timeout_s: float = Field(default=10, gt=0)
     fetch_timeout_s: float = Field(default=60, gt=0)
     fetch_ports: CommaSeparated[Port] = Field(

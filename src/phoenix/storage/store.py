@@ -23,7 +23,9 @@ from phoenix.storage.unfinished_uploads import UnfinishedUploads, open_unfinishe
 if TYPE_CHECKING:  # obstore defines its configuration types for checkers only
     from obstore.store import S3Config
 
-CHUNK_BYTES = 1024 * 1024
+COPY_CHUNK_BYTES = 1024 * 1024
+SEND_CHUNK_BYTES = 262_144
+"""A client that does not read costs a replica one such chunk."""
 PAGE_OBJECTS = 500
 # The number of parts of 5 MiB that obstore has in memory for each upload; its default is 12.
 _PARTS_IN_FLIGHT = 3
@@ -58,8 +60,8 @@ class ArtifactStore:
     def __init__(
         self, store: ObjectStore, *, local_root: Path | None = None, unfinished: UnfinishedUploads | None = None
     ) -> None:
+        self.local_root = local_root
         self._store = store
-        self._local_root = local_root
         self._unfinished = unfinished
 
     async def put_file(self, key: str, path: Path) -> StoredObject:
@@ -82,20 +84,23 @@ class ArtifactStore:
                 ),
                 measured,
             )
-            if self._local_root is not None:
-                await asyncio.to_thread(_flush_to_disk, self._local_root / key)
+            if self.local_root is not None:
+                await asyncio.to_thread(_flush_to_disk, self.local_root / key)
         return measured.total()
 
-    async def read(self, key: str, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
-        """Yields the bytes from `start` to `end` (exclusive), or to the end of the object, in chunks of 1 MiB."""
+    async def read(
+        self, key: str, start: int = 0, end: int | None = None, *, chunk_bytes: int = SEND_CHUNK_BYTES
+    ) -> AsyncIterator[bytes]:
+        """Yields the bytes from `start` to `end` (exclusive), or to the end of the object, in chunks."""
         stop = await self.size(key) if end is None else end
         # One request per chunk: with a slow reader, one long response would reach the time limit of the store.
-        for position in range(start, stop, CHUNK_BYTES):
-            with translate_store_errors(checked_key(key)):
-                chunk = await obstore.get_range_async(
-                    self._store, key, start=position, end=min(position + CHUNK_BYTES, stop)
-                )
-            yield chunk.to_bytes()
+        for position in range(start, stop, chunk_bytes):
+            # Nothing else refers to the chunk while the reader has it: a slow reader would keep it in memory twice.
+            yield await self._read_range(key, position, min(position + chunk_bytes, stop))
+
+    async def _read_range(self, key: str, start: int, end: int) -> bytes:
+        with translate_store_errors(checked_key(key)):
+            return (await obstore.get_range_async(self._store, key, start=start, end=end)).to_bytes()
 
     async def size(self, key: str) -> int:
         """Returns the size of the object in bytes."""
@@ -108,7 +113,7 @@ class ArtifactStore:
         size_bytes = 0
         try:
             with translate_store_errors(key), await asyncio.to_thread(partial.open, "wb") as file:
-                async for chunk in self.read(key):
+                async for chunk in self.read(key, chunk_bytes=COPY_CHUNK_BYTES):
                     size_bytes += await asyncio.to_thread(file.write, chunk)
             partial.replace(path)
         finally:
@@ -143,9 +148,9 @@ class ArtifactStore:
         Works in small portions, and yields the number of deletions of each. Deletes only names of Phoenix. Does nothing
         in a bucket if boto3 is not installed.
         """
-        if self._local_root is not None:
+        if self.local_root is not None:
             with translate_store_errors(checked_prefix(prefix)):
-                yield await asyncio.to_thread(_remove_staged, self._local_root, prefix, before)
+                yield await asyncio.to_thread(_remove_staged, self.local_root, prefix, before)
         elif self._unfinished is not None:
             async for count in self._unfinished.abort_started_before(prefix, before):
                 yield count
@@ -234,7 +239,7 @@ async def _put_or_abort(put: Awaitable[object], source: _MeasuredStream) -> None
 
 
 async def _chunks_of(file: BinaryIO) -> AsyncIterator[bytes]:
-    while chunk := await asyncio.to_thread(file.read, CHUNK_BYTES):
+    while chunk := await asyncio.to_thread(file.read, COPY_CHUNK_BYTES):
         yield chunk
 
 
@@ -262,6 +267,14 @@ def _flush_to_disk(path: Path) -> None:
             os.close(descriptor)
 
 
+def find_local_folder(settings: StorageSettings, *, default_folder: Path) -> Path | None:
+    """The folder that `open_store` would open; None for a bucket."""
+    if settings.url is None:
+        return default_folder
+    url = urlsplit(settings.url)
+    return Path(unquote(url.path)) if url.scheme == "file" else None
+
+
 def open_store(settings: StorageSettings, *, default_folder: Path) -> ArtifactStore:
     """Opens `settings.url` (`file://` or `s3://bucket/prefix`), or `default_folder` if there is no URL.
 
@@ -269,10 +282,9 @@ def open_store(settings: StorageSettings, *, default_folder: Path) -> ArtifactSt
     """
     if settings.url is None:
         make_private_folder(default_folder)
-        return open_folder(default_folder)
-    url = urlsplit(settings.url)
-    if url.scheme == "file":
-        return open_folder(Path(unquote(url.path)))
+    if (folder := find_local_folder(settings, default_folder=default_folder)) is not None:
+        return open_folder(folder)
+    url = urlsplit(settings.url or "")
     return _open_bucket(url.netloc, url.path.strip("/"), settings)
 
 

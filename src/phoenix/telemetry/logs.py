@@ -75,7 +75,11 @@ def _is_no_detail_of_a_library(record: logging.LogRecord) -> bool:
 def _renderers(*, json_lines: bool) -> list[structlog.typing.Processor]:
     if json_lines:
         return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
-    return [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+    # By default rich would draw each traceback with the local variables of each frame, secrets included, and take up to
+    # seven seconds of CPU time for it.
+    return [
+        structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback)
+    ]
 
 
 def _drop_coloured_copy(_logger: Any, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from prometheus_client import CollectorRegistry, Gauge, Histogram, disable_created_metrics
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 from prometheus_client.gc_collector import GCCollector
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -34,6 +34,20 @@ class Meters:
         )
         self.open_streams = Gauge(
             "phoenix_streams_open", "Event streams that this process is sending.", registry=self.registry
+        )
+
+        self.open_connections = Gauge(
+            "phoenix_connections_open", "Connections of clients to this process.", registry=self.registry
+        )
+        self.refused_connections = Counter(
+            "phoenix_connections_refused",
+            "Connections that were closed or answered with 503 because too many were open.",
+            registry=self.registry,
+        )
+        self.stalled_sends = Counter(
+            "phoenix_stalled_sends",
+            "Connections that were cut off because the client did not read its response.",
+            registry=self.registry,
         )
 
     def observe_response(self, method: str, route: str, status: int, seconds: float) -> None:

@@ -12,14 +12,18 @@ from pathlib import Path
 from tempfile import TemporaryDirectory, gettempdir
 from typing import Any, ParamSpec, TypeVar
 
+from phoenix.catalog.catalog import Catalog
 from phoenix.contract import MediaInfo
+from phoenix.db import Database
 from phoenix.engine.registry import EngineRegistry
 from phoenix.engine.slot_queue import DeviceSlots, SharedSlots
 from phoenix.engine.stop_token import StopToken
 from phoenix.errors import FailureCode, NewerVersionError, NotFound, Stage, TaskFailed, Unavailable
+from phoenix.events.publisher import EventPublisher
 from phoenix.ids import JobId, TaskId
 from phoenix.jobs.execution.task_completion import AttemptOutput
 from phoenix.jobs.repository import get_artifact
+from phoenix.media.encoders import open_tools
 from phoenix.media.ffmpeg import MediaTools
 from phoenix.media.probe import ProbeLimits
 from phoenix.media.ssrf import EgressPolicy
@@ -27,6 +31,9 @@ from phoenix.services import Services
 from phoenix.settings import Settings, WorkerSettings
 from phoenix.storage.errors import reported_as_task_failure
 from phoenix.storage.keys import OutputName, output_key
+from phoenix.storage.reserve import StorageReserve
+from phoenix.storage.store import ArtifactStore
+from phoenix.telemetry.episodes import FailureEpisode
 from phoenix.telemetry.logs import get_logger
 from phoenix.worker.leases import HeldLease
 
@@ -38,17 +45,18 @@ _SHORTEST_WAIT_S, _LONGEST_WAIT_S = 0.2, 1.0
 
 async def retry_until_available(attempt: Callable[[], Awaitable[_T]], stop: StopToken | None = None) -> _T:
     """Retries `attempt` until the database is available. Raises `RenderStopped` if `stop` is requested before that."""
-    has_warned = False
+    waits = FailureEpisode(_logger, "waiting for the database", "the wait for the database is over")
     while True:
         try:
-            return await attempt()
+            result = await attempt()
         except NewerVersionError:
             # This version will never be able to read the row.
             raise
         except Unavailable as error:
-            if not has_warned:
-                _logger.warning("waiting for the database", error=error.detail)
-                has_warned = True
+            waits.fail(error)
+        else:
+            waits.end()
+            return result
         if stop is not None:
             stop.check()
         await asyncio.sleep(random.uniform(_SHORTEST_WAIT_S, _LONGEST_WAIT_S))
@@ -123,7 +131,12 @@ MEDIA_TYPES = {
 class WorkerContext:
     """What every task of a worker process uses."""
 
-    services: Services
+    settings: Settings
+    catalog: Catalog
+    database: Database
+    publisher: EventPublisher
+    store: ArtifactStore
+    reserve: StorageReserve
     tools: MediaTools
     egress: EgressPolicy
     limits: ProbeLimits
@@ -136,7 +149,7 @@ class WorkerContext:
         owner_id = lease.claim.owner_id
 
         async def look_up() -> tuple[str, MediaInfo]:
-            async with self.services.database.read() as session:
+            async with self.database.read() as session:
                 row = await get_artifact(session, artifact_id, owner_id=owner_id)
                 return row.key, MediaInfo.model_validate(row.info)
 
@@ -146,7 +159,7 @@ class WorkerContext:
             detail = f"the artifact {artifact_id} no longer exists"
             raise TaskFailed(FailureCode.MEDIA_INVALID, detail, stage=Stage.FETCH) from error
         with reported_as_task_failure(Stage.FETCH):
-            await cancel_on_stop(self.services.store.download_to(key, path), lease.stop)
+            await cancel_on_stop(self.store.download_to(key, path), lease.stop)
         lease.record_progress()
         return info
 
@@ -155,7 +168,7 @@ class WorkerContext:
         claim = lease.claim
         key = output_key(JobId(claim.job_id), TaskId(claim.task_id), claim.attempt, name)
         with reported_as_task_failure(Stage.UPLOAD):
-            stored = await cancel_on_stop(self.services.store.put_file(key, path), lease.stop)
+            stored = await cancel_on_stop(self.store.put_file(key, path), lease.stop)
         lease.record_progress()
         return AttemptOutput(
             key=key,
@@ -174,11 +187,19 @@ class WorkerContext:
 
 
 def open_worker_context(services: Services, *, device: str, worker_id: str, most_tasks: int) -> WorkerContext:
-    """Opens the context of a worker process. Loads no model and does not import torch. Raises `FfmpegMissing`."""
+    """Opens the context of a worker process. Loads no model and does not import torch.
+
+    Raises `FfmpegMissing` or `EncoderUnusable`.
+    """
     settings = services.settings
     return WorkerContext(
-        services=services,
-        tools=MediaTools.from_settings(settings.media),
+        settings=settings,
+        catalog=services.catalog,
+        database=services.database,
+        publisher=services.publisher,
+        store=services.store,
+        reserve=services.reserve,
+        tools=open_tools(settings.media, device=device),
         egress=EgressPolicy.from_settings(settings.media),
         limits=ProbeLimits.from_settings(settings),
         engines=_open_engines(settings, device),

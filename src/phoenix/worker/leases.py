@@ -12,8 +12,9 @@ from phoenix.db.unit_of_work import Database
 from phoenix.engine.stop_token import StopReason, StopToken
 from phoenix.errors import Stage, Unavailable
 from phoenix.jobs.execution.claim import Claim, renew_leases
-from phoenix.jobs.lifecycle import first_stage, is_finishing
+from phoenix.jobs.lifecycle import first_stage, is_finishing, is_waiting
 from phoenix.jobs.scheduling.workers import WorkerReport, record_heartbeat
+from phoenix.telemetry.episodes import FailureEpisode
 from phoenix.telemetry.logs import get_logger
 from phoenix.worker.child_process import ExitStatus
 
@@ -46,9 +47,9 @@ class HeldLease:
     def __init__(self, claim: Claim, *, since_s: float, clock: MonotonicClock = time.monotonic) -> None:
         self.claim = claim
         self.stop = StopToken()
-        self.stage = first_stage(claim.kind)
-        """What the work does now."""
-        self.reported_stage = self.stage
+        self.entered_stage: Stage | None = None
+        """The stage that the work entered last; None before the first."""
+        self.reported_stage: Stage | None = None
         """The stage in the database."""
         self._clock = clock
         self._last_renewal_s = since_s
@@ -62,6 +63,11 @@ class HeldLease:
         return self.claim.task_id, self.claim.attempt
 
     @property
+    def stage(self) -> Stage:
+        """What the work does now."""
+        return self.entered_stage or first_stage(self.claim.kind)
+
+    @property
     def is_renewable(self) -> bool:
         """Whether to renew the lease. The lease of a stalled task expires, so that another worker gets the task."""
         return self._stalled_s is None and self.stop.reason is not StopReason.LOST
@@ -72,6 +78,12 @@ class HeldLease:
         kind = self.claim.kind
         return is_finishing(kind, self.stage) and not is_finishing(kind, self.reported_stage) and self.is_renewable
 
+    @property
+    def has_unreported_wait(self) -> bool:
+        """Whether the clip began or ended a wait on this worker, and the database does not know it yet."""
+        kind = self.claim.kind
+        return is_waiting(kind, self.entered_stage) != is_waiting(kind, self.reported_stage) and self.is_renewable
+
     def record_progress(self) -> None:
         """Restarts the stall timer, because the work has made progress."""
         self._last_progress_s = self._clock()
@@ -79,7 +91,7 @@ class HeldLease:
     def enter_stage(self, stage: Stage | None) -> None:
         """Records the stage of the work. None, between two stages, leaves the stage as it is."""
         if stage is not None:
-            self.stage = stage
+            self.entered_stage = stage
 
     @contextmanager
     def pause_stall_timer(self) -> Generator[None]:
@@ -142,11 +154,13 @@ class LeaseHeartbeat:
         self._describe = describe
         self._end_process = end_process
         self._clock = clock
+        self._missed = FailureEpisode(_logger, "leases not renewed", "leases are renewed again")
         self._leases: dict[tuple[str, int], HeldLease] = {}
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._wake_event = asyncio.Event()
         self._is_closing = False
+        self._can_report = False
         self._thread = threading.Thread(target=self._run, name="leases", daemon=True)
 
     def start(self) -> None:
@@ -197,11 +211,9 @@ class LeaseHeartbeat:
         try:
             while not self._is_closing:
                 self._wake_event.clear()
-                delay_s = (
-                    self.terms.heartbeat_s
-                    if await self._beat(database)
-                    else min(_RETRY_DELAY_S, self.terms.heartbeat_s)
-                )
+                self._can_report = False
+                self._can_report = await self._beat(database)
+                delay_s = self.terms.heartbeat_s if self._can_report else min(_RETRY_DELAY_S, self.terms.heartbeat_s)
                 with suppress(TimeoutError):
                     async with asyncio.timeout(delay_s):
                         await self._wake_event.wait()
@@ -212,7 +224,7 @@ class LeaseHeartbeat:
     async def _beat(self, database: Database) -> bool:
         """Renews the leases and reports the worker in one transaction. Returns whether the transaction succeeded."""
         leases = [lease for lease in self.held_leases() if lease.is_renewable]
-        stages = {lease.claim.task_id: lease.stage for lease in leases}
+        stages = {lease.claim.task_id: lease.entered_stage for lease in leases}
         sent_s = self._clock()
         try:
             # Before the transaction: the first query of a device takes seconds, and so does any query of a busy device.
@@ -226,13 +238,11 @@ class LeaseHeartbeat:
                     stages=stages,
                 )
                 await record_heartbeat(uow, described, lease_s=self.terms.lease_s)
-        except Unavailable as error:
-            _logger.warning("leases not renewed", held=len(leases), error=error.detail)
-            return False
-        except Exception:
+        except Exception as error:  # noqa: BLE001 - the failure episode logs it
             # This thread must survive to try again. The watchdog stops the tasks before their leases end.
-            _logger.exception("leases not renewed")
+            self._missed.fail(error, is_unexpected=not isinstance(error, Unavailable), held=len(leases))
             return False
+        self._missed.end()
         for lease in leases:
             lease.reported_stage = stages[lease.claim.task_id]
             _apply_renewal(lease, held, sent_s)
@@ -246,6 +256,9 @@ class LeaseHeartbeat:
                 if lease.is_hung(self.terms):
                     _logger.critical("a task hangs; the process ends", task_id=lease.claim.task_id)
                     self._end_process(ExitStatus.STALLED)
+                # Clients see what a clip waits for. A wait that ends before this check is not worth a write.
+                if lease.has_unreported_wait and self._can_report:
+                    self._wake_event.set()
             await asyncio.sleep(_CHECK_INTERVAL_S)
 
 

@@ -12,17 +12,19 @@ from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
-from phoenix.catalog.model import CatalogError
+from phoenix.catalog.catalog import CatalogError
 from phoenix.child_processes import follow_lifeline
 from phoenix.contract import QueueName
-from phoenix.engine.device import NoSuchDevice, device_memory, pick_device
+from phoenix.engine.device import NoSuchDevice, device_memory, keep_compiled_code, pick_device
 from phoenix.errors import Unavailable
 from phoenix.events.pubsub.notifier import Notifier
 from phoenix.events.pubsub.subscriber import PubSubSubscriber
 from phoenix.ids import new_worker_id
 from phoenix.jobs.scheduling.workers import WorkerReport, record_heartbeat, remove
-from phoenix.media.ffmpeg import FfmpegMissing, MediaTools
+from phoenix.media.encoders import EncoderUnusable, choose_encoder
+from phoenix.media.ffmpeg import FfmpegMissing
 from phoenix.media.self_test import FfmpegUnusable, run_self_test
 from phoenix.private_files import keep_files_private
 from phoenix.queues.consumer import QueueConsumer
@@ -41,7 +43,7 @@ _logger = get_logger(__name__)
 
 NAMES = ("gpu", "remote", "media", "all")
 
-UNUSABLE = (CatalogError, FfmpegMissing, FfmpegUnusable, NoSuchDevice)
+UNUSABLE = (CatalogError, EncoderUnusable, FfmpegMissing, FfmpegUnusable, NoSuchDevice)
 """Errors that every start with the same settings would raise."""
 
 
@@ -56,6 +58,7 @@ def main() -> int:
     settings = load_settings()
     configure_logs(level=settings.log.level, json_lines=settings.log.json_lines)
     follow_lifeline(lambda: os._exit(ExitStatus.ORPHANED))
+    keep_compiled_code(os.environ, compiled_dir_of(settings))
     queues = queues_of(arguments.queue, settings)
     plan = WorkerPlan(queues, arguments.device, arguments.worker_id or new_worker_id())
     try:
@@ -63,6 +66,11 @@ def main() -> int:
     except UNUSABLE as error:
         _logger.critical("the worker cannot start", error=error.detail)
         return ExitStatus.UNUSABLE
+
+
+def compiled_dir_of(settings: Settings) -> Path:
+    """Where torch keeps the code that it compiled."""
+    return (settings.engine.compiled_dir or settings.data_dir / "compiled").absolute()
 
 
 def queues_of(name: str, settings: Settings) -> tuple[QueueName, ...]:
@@ -116,7 +124,9 @@ async def serve(settings: Settings, plan: WorkerPlan, shutdown: ShutdownState) -
     """
     worker_id = plan.worker_id or new_worker_id()
     device = pick_device(plan.device) if "gpu" in plan.queues else "cpu"
-    await asyncio.to_thread(run_self_test, MediaTools.from_settings(settings.media))
+    tools, choice = await asyncio.to_thread(choose_encoder, settings.media, device=device)
+    _logger.info("encoder chosen", encoder=choice.encoder, reason=choice.reason)
+    await asyncio.to_thread(run_self_test, tools)
     most_tasks = sum(plan.slots(queue, settings) + plan.overlap(queue, settings) for queue in plan.queues)
     with log_context(worker_id=worker_id):
         async with open_services(settings, kept_connections=1) as services:
@@ -190,7 +200,7 @@ class _Worker:
 
     def _describe(self) -> WorkerReport:
         """Describes this worker for the fleet. The heartbeat thread calls it too."""
-        memory = device_memory(self._plan.device)
+        memory, host_memory = device_memory(self._plan.device), self._context.engines.host_memory()
         settings, is_draining = self._services.settings, self._shutdown.draining.is_set()
         slots = {queue: 0 if is_draining else self._plan.slots(queue, settings) for queue in self._plan.queues}
         return WorkerReport(
@@ -203,6 +213,8 @@ class _Worker:
             models=self._context.engines.loaded_models(),
             memory_used_bytes=memory.used_bytes if memory else None,
             memory_total_bytes=memory.total_bytes if memory else None,
+            host_memory_used_bytes=host_memory.used_bytes if host_memory else None,
+            host_memory_budget_bytes=host_memory.budget_bytes if host_memory else None,
         )
 
     def _list_served(self) -> tuple[str, ...]:

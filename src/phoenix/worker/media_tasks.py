@@ -11,6 +11,7 @@ from phoenix.contract import (
     ResolvedRequest,
     ResolvedSoundtrack,
     ResolvedStitch,
+    SoundSource,
     SoundtrackRequest,
     Transition,
 )
@@ -21,9 +22,9 @@ from phoenix.media.encode import write_poster
 from phoenix.media.errors import invalid_media
 from phoenix.media.fetch import fetch_file
 from phoenix.media.ffmpeg import FfmpegCallbacks, MediaTools, Progress
-from phoenix.media.join import join_clips
 from phoenix.media.probe import probe_media
-from phoenix.media.soundtrack import mux_soundtrack, prepare_soundtrack
+from phoenix.media.reel.join import join_clips
+from phoenix.media.soundtrack import mix_soundtrack, mux_soundtrack, prepare_soundtrack
 from phoenix.storage.keys import OutputName
 from phoenix.telemetry.logs import get_logger
 from phoenix.worker.context import WorkerContext, cancel_on_stop, retry_until_available
@@ -61,18 +62,18 @@ async def make_soundtrack(context: WorkerContext, lease: HeldLease) -> AttemptOu
     return result
 
 
-def requested_sound(request: ResolvedRequest) -> SoundtrackRequest:
+def requested_sound(request: ResolvedRequest) -> SoundSource:
     """The sound that a request names."""
     sound = request.source if isinstance(request, ResolvedSoundtrack) else request.soundtrack
     assert sound is not None
     return sound
 
 
-async def _fetch_sound(context: WorkerContext, lease: HeldLease, wanted: SoundtrackRequest, path: Path) -> None:
+async def _fetch_sound(context: WorkerContext, lease: HeldLease, wanted: SoundSource, path: Path) -> None:
     if wanted.artifact_id is not None:
         await context.download_artifact(lease, wanted.artifact_id, path)
         return
-    settings = context.services.settings
+    settings = context.settings
     fetching = fetch_file(
         str(wanted.url),
         path,
@@ -88,7 +89,7 @@ async def _target_s(context: WorkerContext, lease: HeldLease) -> float | None:
     """Length of the video in seconds; None to keep the length of the sound."""
     match lease.claim.request:
         case ResolvedReel() as reel:
-            return joined_length_s(reel.transition, [clip.duration_s for clip in reel.clips])
+            return joined_length_s(reel.transition, reel.part_lengths_s)
         case ResolvedStitch() as stitch:
             return joined_length_s(stitch.transition, await _lengths_s(context, lease, stitch.artifact_ids))
         case ResolvedSoundtrack() as soundtrack:
@@ -97,7 +98,7 @@ async def _target_s(context: WorkerContext, lease: HeldLease) -> float | None:
 
 async def _lengths_s(context: WorkerContext, lease: HeldLease, artifact_ids: list[str]) -> list[float]:
     async def look_up() -> list[float]:
-        async with context.services.database.read() as session:
+        async with context.database.read() as session:
             known = await find_known_media(session, artifact_ids, owner_id=lease.claim.owner_id)
         lengths_s = [picture_length_s(known[artifact_id]) for artifact_id in artifact_ids if artifact_id in known]
         return [length_s for length_s in lengths_s if length_s is not None]
@@ -114,11 +115,13 @@ def _gone() -> TaskFailed:
 
 @dataclass(frozen=True)
 class AssemblyInputs:
-    """The files that an assembly joins: videos, and a soundtrack if the job has one."""
+    """The files that an assembly joins: videos, and a prepared soundtrack if the job has one."""
 
     parts: Sequence[Path]
-    track: Path | None
     transition: Transition
+    keeps_sound: bool = True
+    track: Path | None = None
+    soundtrack: SoundtrackRequest | None = None
 
 
 async def assemble(context: WorkerContext, lease: HeldLease) -> AttemptOutput:
@@ -144,16 +147,19 @@ def join_parts(
 ) -> MediaInfo:
     """Writes the result and its thumbnail. Returns the format and length of the result. Blocks."""
     track = inputs.track
-    joined = output if track is None else output.with_name("silent.mp4")
+    joined = output if track is None else output.with_name("joined.mp4")
     info = join_clips(
         inputs.parts,
         joined,
         tools=tools,
         transition=inputs.transition,
-        keep_sound=track is None,
+        keep_sound=inputs.keeps_sound,
         callbacks=callbacks,
     )
     if track is not None:
+        if info.audio_codec is not None and inputs.soundtrack is not None:
+            mixed = output.with_name("mixed.m4a")
+            track = mix_soundtrack(joined, track, mixed, inputs.soundtrack, tools=tools, callbacks=callbacks)
         info = mux_soundtrack(joined, track, output, tools=tools, callbacks=callbacks)
     write_poster(output, poster, duration_s=picture_length_s(info) or 0, tools=tools, callbacks=callbacks)
     return info
@@ -162,7 +168,7 @@ def join_parts(
 async def _fetch_inputs(context: WorkerContext, lease: HeldLease, folder: Path) -> AssemblyInputs:
     claim = lease.claim
     assert isinstance(claim.request, ResolvedReel | ResolvedStitch)
-    artifact_ids = claim.request.artifact_ids if isinstance(claim.request, ResolvedStitch) else claim.clip_artifact_ids
+    artifact_ids = _list_parts(claim.request, claim.clip_artifact_ids)
     parts = [folder / f"part-{index}" for index in range(len(artifact_ids))]
     for artifact_id, part in zip(artifact_ids, parts, strict=True):
         await context.download_artifact(lease, artifact_id, part)
@@ -170,7 +176,20 @@ async def _fetch_inputs(context: WorkerContext, lease: HeldLease, folder: Path) 
     if claim.soundtrack_artifact_id is not None:
         track = folder / OutputName.SOUNDTRACK
         await context.download_artifact(lease, claim.soundtrack_artifact_id, track)
-    return AssemblyInputs(parts, track, claim.request.transition)
+    return AssemblyInputs(
+        parts,
+        claim.request.transition,
+        keeps_sound=claim.request.clip_sound == "keep",
+        track=track,
+        soundtrack=claim.request.soundtrack,
+    )
+
+
+def _list_parts(request: ResolvedReel | ResolvedStitch, clip_artifact_ids: Sequence[str]) -> Sequence[str]:
+    """Artifact ids of what is joined, in order."""
+    if isinstance(request, ResolvedStitch):
+        return request.artifact_ids
+    return [*([request.extends.artifact_id] if request.extends else []), *clip_artifact_ids]
 
 
 def _ffmpeg_callbacks(lease: HeldLease) -> FfmpegCallbacks:

@@ -37,6 +37,8 @@ class ClipShare:
     """Learned seconds of the assembly; see `Claim`."""
     done: Collection[int] = ()
     """Indexes of clips that were done before this clip started. Their published progress may be older."""
+    prerequisites: Sequence[Collection[int]] = ()
+    """For each clip of the job: indexes of the clips that it waits for; empty if no clip waits for another one."""
 
     @property
     def my_weight(self) -> float:
@@ -52,17 +54,19 @@ class ClipShare:
         """Seconds until the job is done if as many clips as now run at a time. None without a learned duration."""
         if my_eta_s is None or self.duration is None:
             return None
-        under_way, waiting = [my_eta_s], list[float]()
+        under_way, waiting = {self.position: my_eta_s}, dict[int, float]()
         for index, weight in enumerate(self.weights):
             whole_s = self.duration.total_s * weight
             if index == self.position or index in self.done:
                 continue
             if (published := others.get(index)) is None:
-                waiting.append(whole_s)
+                waiting[index] = whole_s
             elif published.progress < 1:
-                under_way.append(whole_s * (1 - published.progress) if published.eta_s is None else published.eta_s)
+                left_s = published.eta_s
+                under_way[index] = whole_s * (1 - published.progress) if left_s is None else left_s
         clips_s = self.duration.total_s * sum(self.weights)
-        return parallel_work_s(under_way, waiting) + assembly_duration_s(self.assembly_s, clips_s)
+        left_s = parallel_work_s(under_way, waiting, self.prerequisites)
+        return left_s + assembly_duration_s(self.assembly_s, clips_s)
 
 
 class ProgressPublisher:
@@ -82,7 +86,9 @@ class ProgressPublisher:
         self._interval_s = interval_s
         self._claim = claim
         self._observer = observer
-        self._share = ClipShare(claim.weights, claim.position, claim.duration, claim.assembly_s, claim.done_clips)
+        self._share = ClipShare(
+            claim.weights, claim.position, claim.duration, claim.assembly_s, claim.done_clips, claim.prerequisites
+        )
         self._highest_published = claim.job_progress
         self._clip_countdown = Countdown()
         self._job_countdown = Countdown()
@@ -125,7 +131,7 @@ class ProgressPublisher:
         """
         try:
             async with self._database.write() as uow:
-                return await record_progress(uow, self._claim, progress)
+                return await record_progress(uow, self._claim, progress, self._observer.stage)
         except Unavailable:
             return False
 

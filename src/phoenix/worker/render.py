@@ -1,23 +1,40 @@
-"""Renders one clip: fetches its image, waits for the device, makes and encodes frames, checks and uploads the file."""
+"""Renders one clip: fetches its conditions, waits for the device, makes and encodes frames, and uploads the file."""
 
 import asyncio
-from dataclasses import replace
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import AbstractContextManager, closing, nullcontext, suppress
+from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import cast
 
-from phoenix.catalog.model import ModelSpec
+from phoenix.async_tasks import in_background
+from phoenix.catalog.adapters import AdapterUse
+from phoenix.catalog.model import EngineName, ModelSpec
+from phoenix.catalog.postprocessors import InterpolatorSpec, UpscalerSpec
+from phoenix.catalog.stored_entries import (
+    EntryChanged,
+    restore_adapters,
+    restore_entry,
+    restore_interpolator,
+    restore_upscaler,
+)
 from phoenix.contract import MediaInfo, ResolvedClip, ResolvedReel
+from phoenix.engine.frame_stream import Frame
 from phoenix.engine.interface import ClipInputs, RenderedClip
 from phoenix.errors import FailureCode, Stage, TaskFailed
 from phoenix.jobs.execution.task_completion import AttemptOutput
-from phoenix.media.commands.video import Picture
-from phoenix.media.encode import encode_frames
+from phoenix.media.commands.video import Picture, Resampling
+from phoenix.media.encode import Samples, encode_clip
 from phoenix.media.errors import UnreadableMedia
 from phoenix.media.ffmpeg import FfmpegCallbacks, MediaTools
 from phoenix.media.probe import probe_media
 from phoenix.queues.queue import ReleaseSlot
 from phoenix.storage.keys import OutputName
 from phoenix.telemetry.logs import get_logger
+from phoenix.worker.conditions import fetch_conditions
 from phoenix.worker.context import WorkerContext
 from phoenix.worker.leases import HeldLease
 from phoenix.worker.progress_publisher import ProgressPublisher
@@ -28,20 +45,29 @@ _logger = get_logger(__name__)
 
 async def render_clip(context: WorkerContext, lease: HeldLease, release_slot: ReleaseSlot) -> AttemptOutput:
     """Renders and stores one clip. Raises `TaskFailed`, and `RenderStopped` within one step after a stop."""
-    clip, model = _look_up(context, lease)
+    entries = _look_up(context, lease)
+    clip, model = entries.clip, entries.model
     changed = asyncio.Event()
-    observer = ClipObserver(lease, steps=clip.steps, num_frames=clip.num_frames, on_change=threadsafe_setter(changed))
-    services = context.services
-    interval_s = services.settings.events.progress_interval_s
-    progress = ProgressPublisher(services.database, services.publisher, lease.claim, observer, interval_s=interval_s)
+    observer = ClipObserver(
+        lease,
+        steps=clip.steps,
+        num_frames=clip.num_output_frames,
+        is_postprocessed=bool(clip.postprocessors),
+        on_change=threadsafe_setter(changed),
+    )
+    interval_s = context.settings.events.progress_interval_s
+    progress = ProgressPublisher(context.database, context.publisher, lease.claim, observer, interval_s=interval_s)
     with context.scratch.folder() as folder:
-        image = await _fetch_image(context, lease, clip, folder, observer)
+        conditions = await fetch_conditions(context, lease, clip, model, folder=folder, observer=observer)
         async with progress.publishing(changed):
-            inputs = ClipInputs(clip, model, image)
+            # Before the device works for a clip that could not be finished.
+            postprocess = await context.threads.run(_open_postprocessing, context, entries, observer)
+            inputs = ClipInputs(clip, model, conditions, entries.adapters)
             output = folder / OutputName.CLIP
             rendered = await context.threads.run(context.engines.render, inputs, observer)
-            release_slot()
-            info = await context.threads.run(_encode, context, rendered, observer, output)
+            # The first frames are encoded while the last ones are decoded.
+            async with in_background(leave_device(rendered, observer.on_made, release_slot), name="device"):
+                info = await context.threads.run(_encode, context, clip, postprocess(rendered), observer, output)
             with observer.stopwatch.timing(Stage.UPLOAD):
                 result = await context.upload_result(lease, OutputName.CLIP, output, info)
     _log(clip, model, rendered, observer)
@@ -50,54 +76,161 @@ async def render_clip(context: WorkerContext, lease: HeldLease, release_slot: Re
         timings=observer.stopwatch.clip_timings(),
         batch_size=rendered.batch_size,
         warnings=rendered.warnings,
+        made_with=versions_for(model.engine, has_models_after=entries.has_models_after),
     )
 
 
-def _look_up(context: WorkerContext, lease: HeldLease) -> tuple[ResolvedClip, ModelSpec]:
-    request = lease.claim.request
-    assert isinstance(request, ResolvedReel)
-    model = context.services.catalog.find(request.model)
-    if model is None:
-        detail = f"the model {request.model} is not in this worker's catalog"
-        raise TaskFailed(FailureCode.MODEL_UNAVAILABLE, detail, stage=Stage.LOAD, retriable=True)
-    return request.clips[lease.claim.position], model
+MAKERS: Mapping[EngineName, tuple[str, ...]] = {
+    "animatic": ("phoenix", "numpy", "pillow"),
+    "diffusers": ("phoenix", "diffusers", "peft", "torch", "transformers"),
+    "veo": ("phoenix", "google-genai"),
+}
+"""The packages whose version decides the pixels of a clip, together with its request."""
 
 
-async def _fetch_image(
-    context: WorkerContext, lease: HeldLease, clip: ResolvedClip, folder: Path, observer: ClipObserver
-) -> Path | None:
-    if clip.image_artifact_id is None:
-        return None
-    path = folder / "image"
-    with observer.stopwatch.timing(Stage.FETCH):
-        await context.download_artifact(lease, clip.image_artifact_id, path)
-    return path
+POSTPROCESSORS = ("onnxruntime", "onnxruntime-gpu", "pillow")
+"""The packages whose version decides what upscalers and interpolators with weights make of it."""
 
 
-def _encode(context: WorkerContext, rendered: RenderedClip, observer: ClipObserver, output: Path) -> MediaInfo:
+@cache
+def versions_for(engine: EngineName, *, has_models_after: bool = False) -> Mapping[str, str]:
+    """The versions of the packages that render clips of this engine; without packages that are not installed."""
+    found: dict[str, str] = {}
+    for package in dict.fromkeys((*MAKERS[engine], *(POSTPROCESSORS if has_models_after else ()))):
+        with suppress(PackageNotFoundError):
+            found[package] = version(package)
+    return found
+
+
+@dataclass(frozen=True)
+class ClipEntries:
+    """A clip, and the entries of its request."""
+
+    clip: ResolvedClip
+    model: ModelSpec
+    adapters: tuple[AdapterUse, ...]
+    upscaler: UpscalerSpec | None
+    interpolator: InterpolatorSpec | None
+
+    @property
+    def has_models_after(self) -> bool:
+        """Whether a model changes the frames. Motion estimation is up to the encoder."""
+        return self.upscaler is not None or (self.interpolator is not None and self.interpolator.source is not None)
+
+
+def _look_up(context: WorkerContext, lease: HeldLease) -> ClipEntries:
+    """Raises `TaskFailed` (MODEL_UNAVAILABLE) if the catalog no longer has what the request was accepted with."""
+    reel = lease.claim.request
+    assert isinstance(reel, ResolvedReel)
+    clip = reel.clips[lease.claim.position]
+    try:
+        return ClipEntries(
+            clip,
+            restore_entry(reel, context.catalog),
+            restore_adapters(clip, reel, context.catalog),
+            restore_upscaler(clip, reel, context.catalog),
+            restore_interpolator(clip, reel, context.catalog),
+        )
+    except EntryChanged as changed:
+        # Another worker may have the catalog of the request.
+        detail = f"{changed.detail} (in the catalog of this worker)"
+        raise TaskFailed(FailureCode.MODEL_UNAVAILABLE, detail, stage=Stage.LOAD, retriable=True) from changed
+
+
+Postprocess = Callable[[RenderedClip], RenderedClip]
+
+
+def _open_postprocessing(context: WorkerContext, entries: ClipEntries, observer: ClipObserver) -> Postprocess:
+    """Returns what changes the frames of the clip, and their size and rate. Raises `TaskFailed`."""
+    if not entries.has_models_after:
+        return _leave_unchanged
+    with observer.stopwatch.timing(Stage.LOAD):
+        opened = context.engines.open_postprocessing(entries.clip, entries.upscaler, entries.interpolator)
+    observer.begin_postprocessing()
+
+    def postprocess(rendered: RenderedClip) -> RenderedClip:
+        changed = opened.apply(rendered, observer, observer.check)
+        return replace(changed, frames=_watch_end(changed.frames, observer))
+
+    return postprocess
+
+
+def _leave_unchanged(rendered: RenderedClip) -> RenderedClip:
+    return rendered
+
+
+def _watch_end(frames: Iterator[Frame], observer: ClipObserver) -> Iterator[Frame]:
+    yield from frames
+    observer.end_postprocessing()
+
+
+async def leave_device(rendered: RenderedClip, on_made: Callable[[], None], release_slot: ReleaseSlot) -> None:
+    """Gives the slot back once all frames are made, and says so: until then the clip is decoded."""
+    made = asyncio.Event()
+    rendered.when_made(threadsafe_setter(made))
+    await made.wait()
+    # First the stage, so that a claim of the next clip finds that this clip no longer needs the slot.
+    on_made()
+    release_slot()
+
+
+def _encode(
+    context: WorkerContext, clip: ResolvedClip, rendered: RenderedClip, observer: ClipObserver, output: Path
+) -> MediaInfo:
     """Writes the MP4 of the clip, and probes the file to make sure that it is complete."""
-    observer.on_stage(Stage.ENCODE)
-    write_frames(rendered, output, tools=context.tools, callbacks=observer.ffmpeg_callbacks())
+    with _closing(rendered.frames):
+        write_frames(clip, rendered, output, tools=context.tools, callbacks=observer.ffmpeg_callbacks())
     try:
         info = probe_media(output, context.limits)
     except UnreadableMedia as error:
         raise _unusable(error.detail) from error
-    if (info.num_frames, info.width, info.height) != (rendered.num_frames, rendered.width, rendered.height):
+    if (info.num_frames, info.width, info.height) != (clip.num_output_frames, rendered.width, rendered.height):
         raise _unusable(f"it has {info.num_frames} frames of {info.width}x{info.height}")
+    if (info.audio_codec is None) != (rendered.sound is None):
+        raise _unusable("it has no sound" if rendered.sound else "it has sound")
     observer.stopwatch.enter(None)
     return info
 
 
-def write_frames(rendered: RenderedClip, output: Path, *, tools: MediaTools, callbacks: FfmpegCallbacks) -> None:
-    """Encodes a clip to an MP4. Raises `TaskFailed`, and `MediaStopped` on a stop."""
+def _closing(frames: Iterator[Frame]) -> AbstractContextManager[object]:
+    """Ends what makes the frames, also after an error of the encoder: it may have a slot of the device."""
+    return closing(cast("Generator[Frame, None, None]", frames)) if isinstance(frames, Generator) else nullcontext()
+
+
+def write_frames(
+    clip: ResolvedClip, rendered: RenderedClip, output: Path, *, tools: MediaTools, callbacks: FfmpegCallbacks
+) -> None:
+    """Encodes the frames and the sound of a clip to an MP4, at the frame rate of its file.
+
+    Raises `TaskFailed`, and `MediaStopped` on a stop.
+    """
     picture = Picture(rendered.width, rendered.height, Fraction(rendered.fps))
     try:
-        encode_frames(
-            rendered.frames, picture, output, tools=tools, num_frames=rendered.num_frames, callbacks=callbacks
+        encode_clip(
+            rendered.frames,
+            picture,
+            output,
+            tools=tools,
+            num_frames=rendered.num_frames,
+            sound=_samples_of(rendered),
+            resampling=_resampling_of(clip, rendered),
+            callbacks=callbacks,
         )
     except MemoryError:
         detail = "the worker ran out of memory while the clip was encoded"
         raise TaskFailed(FailureCode.ENGINE_FAILED, detail, stage=Stage.ENCODE, retriable=True) from None
+
+
+def _resampling_of(clip: ResolvedClip, rendered: RenderedClip) -> Resampling | None:
+    if clip.output_fps in (None, rendered.fps):
+        return None
+    with_motion = clip.interpolate is not None
+    return Resampling(Fraction(clip.output_fps), clip.num_output_frames, with_motion=with_motion)
+
+
+def _samples_of(rendered: RenderedClip) -> Samples | None:
+    sound = rendered.sound
+    return sound and Samples(sound.samples, sound.channels, sound.rate_hz)
 
 
 def _unusable(why: str) -> TaskFailed:

@@ -76,6 +76,7 @@ class Stopwatch:
             text_s=self.seconds(Stage.TEXT),
             denoise_s=self.seconds(Stage.DENOISE),
             decode_s=self.seconds(Stage.DECODE),
+            postprocess_s=self.seconds(Stage.POSTPROCESS),
             encode_s=self.seconds(Stage.ENCODE),
             upload_s=self.seconds(Stage.UPLOAD),
             total_s=self.total_s(),
@@ -101,6 +102,9 @@ class Stopwatch:
 STEPS_SHARE = 0.9
 """The share of the denoising steps in the progress of a clip. Encoding has the rest."""
 
+STEPS_SHARE_BEFORE_POSTPROCESSING = 0.6
+"""The same for a clip whose frames are upscaled or interpolated before they are encoded."""
+
 
 @dataclass(frozen=True)
 class RenderProgress:
@@ -113,11 +117,13 @@ class RenderProgress:
     finishing_s: float = 0.0
     """Seconds since the last step, spent on decoding, encoding and storing."""
     encoding_s: float = 0.0
+    steps_share: float = STEPS_SHARE
 
     @property
     def progress(self) -> float:
         """The finished fraction of the clip, from 0 to 1."""
-        return min(1.0, STEPS_SHARE * self.step / max(self.steps, 1) + (1 - STEPS_SHARE) * self.encoded_share)
+        stepped_share = self.step / max(self.steps, 1)
+        return min(1.0, self.steps_share * stepped_share + (1 - self.steps_share) * self.encoded_share)
 
     def eta_s(self, duration: DurationPerWeight | None, weight: float) -> float | None:
         """Seconds until the clip is done, from its speed so far and the learned duration.
@@ -145,9 +151,13 @@ class ClipObserver:
         steps: int,
         num_frames: int,
         on_change: Callable[[], None],
+        is_postprocessed: bool = False,
         clock: MonotonicClock = time.monotonic,
     ) -> None:
         self.stopwatch = Stopwatch(clock, on_enter=lease.enter_stage)
+        self._is_postprocessed = is_postprocessed
+        self._finish_lock = threading.Lock()
+        self._is_made, self._is_changed = False, True
         self._lease = lease
         self._steps = steps
         self._num_frames = num_frames
@@ -164,13 +174,16 @@ class ClipObserver:
     def stop(self) -> StopToken:
         return self._lease.stop
 
+    @property
+    def stage(self) -> Stage:
+        """What the attempt does now."""
+        return self._lease.stage
+
     def on_stage(self, stage: Stage) -> None:
         self._lease.record_progress()
         self.stopwatch.enter(stage)
         if stage is Stage.DENOISE and self._denoising_since_s is None:
             self._denoising_since_s = self._clock()
-        if stage is Stage.ENCODE:
-            self._encoding_since_s = self._clock()
         self.stop.check()
 
     def on_step(self, step: int, steps: int) -> None:
@@ -190,13 +203,37 @@ class ClipObserver:
         with self._lease.pause_stall_timer(), self.stopwatch.waiting():
             yield
 
+    def begin_postprocessing(self) -> None:
+        """The frames will be changed before they are encoded. Call it before the first one is made."""
+        self._is_changed = False
+
+    def on_made(self) -> None:
+        """The engine has made all frames."""
+        with self._finish_lock:
+            self._is_made = True
+            self.stopwatch.enter(Stage.ENCODE if self._is_changed else Stage.POSTPROCESS)
+
+    def end_postprocessing(self) -> None:
+        """All frames are changed."""
+        with self._finish_lock:
+            self._is_changed = True
+            if self._is_made:
+                self.stopwatch.enter(Stage.ENCODE)
+
+    def check(self) -> None:
+        """The work advances. Raises `RenderStopped` when asked to stop."""
+        self._lease.record_progress()
+        self.stop.check()
+
     def take_preview(self) -> bytes | None:
         """The latest preview, or None without a new one since the last call. Any thread may call it."""
         picture, self._preview = self._preview, None
         return picture
 
     def ffmpeg_callbacks(self) -> FfmpegCallbacks:
-        """Callbacks for the ffmpeg process that encodes the clip."""
+        """Callbacks for the ffmpeg process that encodes the clip, which begins now."""
+        self._lease.record_progress()
+        self._encoding_since_s = self._clock()
 
         def follow(progress: Progress) -> None:
             self._lease.record_progress()
@@ -216,6 +253,7 @@ class ClipObserver:
             stepping_s=_since(self._denoising_since_s, steps_end_s),
             finishing_s=now_s - steps_end_s,
             encoding_s=_since(self._encoding_since_s, now_s),
+            steps_share=STEPS_SHARE_BEFORE_POSTPROCESSING if self._is_postprocessed else STEPS_SHARE,
         )
 
 

@@ -1,23 +1,23 @@
 """Handles a dispatch message: claims the task, runs it, and records the outcome while the fencing token is valid."""
 
-import errno
 import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 
 from phoenix.contract import ResolvedReel
 from phoenix.db.unit_of_work import UnitOfWork
+from phoenix.disk_space import is_full_disk
 from phoenix.engine.stop_token import RenderStopped, StopReason
-from phoenix.errors import FailureCode, NewerVersionError, Stage, TaskFailed
+from phoenix.errors import FailureCode, NewerVersionError, Stage, StorageFull, TaskFailed, no_space
 from phoenix.jobs.execution.claim import Claim, claim, renew_leases
 from phoenix.jobs.execution.retries import RetryRule
 from phoenix.jobs.execution.task_completion import AttemptOutput, fail, release, stop, succeed
 from phoenix.jobs.lifecycle import LeaseLost, TaskKind
 from phoenix.jobs.scheduling.affinity import skip_for_affinity
 from phoenix.jobs.scheduling.dispatch import snooze
-from phoenix.queues.queue import DispatchMessage, ReleaseSlot, Snooze, Work
+from phoenix.queues.queue import DispatchMessage, ReleaseSlot, Snooze
+from phoenix.telemetry.episodes import FailureEpisode
 from phoenix.telemetry.logs import get_logger, log_context
 from phoenix.telemetry.traces import trace_fields
 from phoenix.worker.context import WorkerContext, retry_until_available
@@ -61,8 +61,8 @@ def outcome_of(error: BaseException, stop_reason: StopReason | None, stage: Stag
 
 
 def _unexpected(error: BaseException, stage: Stage) -> TaskFailed:
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return TaskFailed(FailureCode.STORAGE_FAILED, "the worker's disk is full", stage=Stage.UPLOAD, retriable=True)
+    if is_full_disk(error):
+        return no_space("the worker's disk is full", stage=stage)
     # The text may contain internal paths or data. The owner of the job sees only the type; the log has the text.
     detail = f"an unexpected {type(error).__name__} ended the attempt"
     return TaskFailed(FailureCode.ENGINE_FAILED, detail, stage=stage, retriable=True)
@@ -81,25 +81,30 @@ class _NotServedHere(Exception):
 
 
 class Runner:
-    """Runs the tasks of one worker process. `on_end` is called after each attempt, once its outcome is recorded."""
+    """Claims the tasks of one worker process. `on_end` is called after each attempt, once its outcome is recorded."""
 
     def __init__(self, context: WorkerContext, heartbeat: LeaseHeartbeat, worker_id: str, on_end: OnEnd) -> None:
         self._context = context
         self._heartbeat = heartbeat
         self._worker_id = worker_id
         self._on_end = on_end
-        self._database = context.services.database
-        self._affinity_wait_s = context.services.settings.scheduler.affinity_wait_s
-        catalog = context.services.catalog
-        self._weightless = frozenset(model.id for model in catalog if model.engine != "diffusers")
-        self._rule = RetryRule.from_settings(context.services.settings.scheduler)
+        self._database = context.database
+        self._reserve = context.reserve
+        self._shortages = FailureEpisode(_logger, "no task is claimed: the disk is full", "tasks are claimed again")
+        self._affinity_wait_s = context.settings.scheduler.affinity_wait_s
+        self._weightless = frozenset(model.id for model in context.catalog if model.engine != "diffusers")
+        self._rule = RetryRule.from_settings(context.settings.scheduler)
 
-    async def claim(self, message: DispatchMessage) -> Work | Snooze | None:
+    async def claim(self, message: DispatchMessage) -> "Attempt | Snooze | None":
         """Claims the task of a dispatch message. Raises `Unavailable` while the database is away.
 
-        Returns the work of the attempt, a snooze if other workers should take the task, or None for an old message.
+        Returns the attempt to run, a snooze if other workers should take the task, or None for an old message.
         """
         await self._report_finishing()
+        if (shortage := self._reserve.find_shortage()) is not None:
+            self._shortages.fail(StorageFull(shortage.explain()))
+            return Snooze(_SNOOZE_S)
+        self._shortages.end()
         try:
             return await self._try_claim(message)
         except NewerVersionError:
@@ -112,7 +117,7 @@ class Runner:
             await snooze(uow, message.task_id, message.dispatch_seq, for_s=_SNOOZE_S)
         return Snooze(_SNOOZE_S)
 
-    async def _try_claim(self, message: DispatchMessage) -> Work | Snooze | None:
+    async def _try_claim(self, message: DispatchMessage) -> "Attempt | Snooze | None":
         since_s = time.monotonic()
         async with self._database.write() as uow:
             if await self._should_snooze(uow, message):
@@ -128,7 +133,8 @@ class Runner:
                 return None
             # An error rolls the claim back.
             self._check_served(claimed)
-        return partial(self._run, self._heartbeat.add(claimed, since_s=since_s))
+        lease = self._heartbeat.add(claimed, since_s=since_s)
+        return Attempt(self._context, self._heartbeat, self._rule, self._on_end, lease)
 
     async def _report_finishing(self) -> None:
         """Reports which clips have given their slot back, before another claim lets more tasks run than slots exist."""
@@ -147,8 +153,9 @@ class Runner:
                 lease.reported_stage = stages[lease.claim.task_id]
 
     def _check_served(self, claimed: Claim) -> None:
+        """Checks today's entry of the model. A render with stored fields that cannot be used fails with the reason."""
         if claimed.kind is TaskKind.RENDER and isinstance(claimed.request, ResolvedReel):
-            model = self._context.services.catalog.find(claimed.request.model)
+            model = self._context.catalog.find(claimed.request.model)
             if model is None or not self._context.engines.can_serve(model):
                 raise _NotServedHere(claimed.request.model)
 
@@ -163,8 +170,20 @@ class Runner:
             wait_s=self._affinity_wait_s,
         )
 
-    async def _run(self, lease: HeldLease, release_slot: ReleaseSlot) -> None:
-        claimed = lease.claim
+
+@dataclass(frozen=True)
+class Attempt:
+    """One attempt at a claimed task: the work, and the record of its outcome. `on_end` as in `Runner`."""
+
+    context: WorkerContext
+    heartbeat: LeaseHeartbeat
+    rule: RetryRule
+    on_end: OnEnd
+    lease: HeldLease
+
+    async def run(self, release_slot: ReleaseSlot) -> None:
+        """Does the work and records how it ended. Gives the lease back, and raises nothing."""
+        claimed = self.lease.claim
         with log_context(
             request_id=claimed.request_id,
             job_id=claimed.job_id,
@@ -172,39 +191,39 @@ class Runner:
             attempt=claimed.attempt,
             **trace_fields(claimed.traceparent),
         ):
-            outcome = await self._run_attempt(lease, release_slot)
+            outcome = await self._find_outcome(release_slot)
             try:
-                with lease.pause_stall_timer():
-                    await self._record_outcome(claimed, outcome, lease.stage)
+                with self.lease.pause_stall_timer():
+                    await self._record(outcome)
             finally:
-                self._heartbeat.remove(lease)
-        self._on_end(outcome)
+                self.heartbeat.remove(self.lease)
+        self.on_end(outcome)
 
-    async def _run_attempt(self, lease: HeldLease, release_slot: ReleaseSlot) -> AttemptOutcome:
+    async def _find_outcome(self, release_slot: ReleaseSlot) -> AttemptOutcome:
         # If the work hangs, this is its only line in the log until it is stopped.
-        _logger.info("the attempt began", **_describe_attempt(lease.claim))
+        _logger.info("the attempt began", **_describe_attempt(self.lease.claim))
         try:
-            return Succeeded(await self._execute(lease, release_slot))
+            return Succeeded(await self._execute(release_slot))
         except (Exception, RenderStopped) as error:  # noqa: BLE001 - every error must become an outcome of the task
-            outcome = outcome_of(error, lease.stop.reason, lease.stage)
+            outcome = outcome_of(error, self.lease.stop.reason, self.lease.stage)
             _log(outcome, error)
             return outcome
 
-    async def _execute(self, lease: HeldLease, release_slot: ReleaseSlot) -> AttemptOutput:
-        match lease.claim.kind:
+    async def _execute(self, release_slot: ReleaseSlot) -> AttemptOutput:
+        match self.lease.claim.kind:
             case TaskKind.RENDER:
-                return await render_clip(self._context, lease, partial(_release_slot, lease, release_slot))
+                return await render_clip(self.context, self.lease, release_slot)
             case TaskKind.SOUNDTRACK:
-                return await make_soundtrack(self._context, lease)
+                return await make_soundtrack(self.context, self.lease)
             case TaskKind.ASSEMBLE:
-                return await assemble(self._context, lease)
+                return await assemble(self.context, self.lease)
 
-    async def _record_outcome(self, claimed: Claim, outcome: AttemptOutcome, stage: Stage) -> None:
+    async def _record(self, outcome: AttemptOutcome) -> None:
         """Retries until the outcome is in the database, or the lease is lost."""
 
         async def attempt() -> None:
-            async with self._database.write() as uow:
-                await record_outcome(uow, claimed, outcome, self._rule, stage)
+            async with self.context.database.write() as uow:
+                await record_outcome(uow, self.lease.claim, outcome, self.rule, self.lease.stage)
 
         try:
             await retry_until_available(attempt)
@@ -230,12 +249,6 @@ async def record_outcome(
             await stop(uow, claimed, stage)
         case Stopped():
             raise LeaseLost
-
-
-def _release_slot(lease: HeldLease, release_slot: ReleaseSlot) -> None:
-    # First, so that a claim of the next clip finds that this clip no longer needs the slot.
-    lease.enter_stage(Stage.ENCODE)
-    release_slot()
 
 
 def _describe_attempt(claimed: Claim) -> dict[str, str | int]:

@@ -1,15 +1,15 @@
 """Warms up the configured models before the worker takes tasks. A model that breaks the process ends it."""
 
 import asyncio
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from PIL import Image
-
-from phoenix.catalog.model import CatalogError, ModelSpec
+from phoenix.catalog.catalog import CatalogError
+from phoenix.catalog.model import ModelSpec
 from phoenix.catalog.resolve import fit_size
 from phoenix.contract import ResolvedClip
+from phoenix.engine.conditions.trial import make_trial_conditions
 from phoenix.engine.interface import ClipInputs, NullObserver, ProcessUnfit
 from phoenix.engine.registry import EngineRegistry
 from phoenix.engine.stop_token import RenderStopped, StopReason, StopToken
@@ -20,14 +20,28 @@ from phoenix.worker.shutdown import ShutdownState
 
 
 def warm_up(engines: EngineRegistry, model: ModelSpec, stop: StopToken) -> None:
-    """Loads the model and renders a trial clip, so that the first job does not wait for loading and compilation.
+    """Loads the model and renders its trial clips, so that the first job does not wait for loading and compilation.
 
-    The trial clip has the default shape of the model. Raises `TaskFailed` or `RenderStopped`.
+    Raises `TaskFailed` or `RenderStopped`.
     """
-    clip = trial_clip(model)
-    with ExitStack() as folder:
-        image = _blank(folder.enter_context(TemporaryDirectory()), clip) if model.needs_image else None
-        engines.render(ClipInputs(clip, model, image), NullObserver(stop))
+    for clip in trial_clips(model):
+        with TemporaryDirectory() as folder:
+            conditions = make_trial_conditions(model, clip, Path(folder))
+            for _ in engines.render(ClipInputs(clip, model, conditions), NullObserver(stop)).frames:
+                pass
+
+
+def trial_clips(model: ModelSpec) -> list[ResolvedClip]:
+    """A clip of the default shape and, if the blocks are compiled, a clip of another length.
+
+    Torch compiles the first shape that it meets for this shape alone, and the second one for all shapes.
+    """
+    clip, frames = trial_clip(model), model.frames
+    lengths = (frames.default - frames.multiple, frames.default + frames.multiple)
+    other = next((length for length in lengths if frames.minimum <= length <= frames.maximum), None)
+    if not model.compile_blocks or other is None:
+        return [clip]
+    return [clip, clip.model_copy(update={"num_frames": other})]
 
 
 def trial_clip(model: ModelSpec) -> ResolvedClip:
@@ -47,12 +61,6 @@ def trial_clip(model: ModelSpec) -> ResolvedClip:
     )
 
 
-def _blank(folder: str, clip: ResolvedClip) -> Path:
-    path = Path(folder, "first.png")
-    Image.new("RGB", (clip.width, clip.height), "grey").save(path)
-    return path
-
-
 _logger = get_logger(__name__)
 
 
@@ -66,7 +74,7 @@ async def warm_up_models(context: WorkerContext, shutdown: ShutdownState) -> Non
     draining.add_done_callback(lambda _: stop.stop(StopReason.PREEMPT))
     try:
         with suppress(RenderStopped):
-            for model_id in context.services.settings.engine.warm_models:
+            for model_id in context.settings.engine.warm_models:
                 await context.threads.run(_warm, context, model_id, stop)
     except ProcessUnfit as unfit:
         _logger.critical("a model broke the process while it was warmed up", error=unfit.detail)
@@ -77,7 +85,7 @@ async def warm_up_models(context: WorkerContext, shutdown: ShutdownState) -> Non
 
 def _warm(context: WorkerContext, model_id: str, stop: StopToken) -> None:
     stop.check()
-    model = context.services.catalog.find(model_id)
+    model = context.catalog.find(model_id)
     if model is None:
         # A worker without it would report itself ready, and be slow at its first clip.
         raise CatalogError(f"PHOENIX_ENGINE__WARM_MODELS: there is no model {model_id!r}")

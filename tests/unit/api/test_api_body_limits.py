@@ -65,6 +65,14 @@ async def test_a_body_that_trickles_runs_out_of_time() -> None:
     assert refused.value.status_code == 408
 
 
+async def test_an_upload_that_stalls_is_cut_off_long_before_its_time_limit() -> None:
+    with pytest.raises(HTTPException) as refused:
+        await read([b"x"], BodyLimit(100, 600, stall_timeout_s=0.05), path="/uploads")
+
+    assert (refused.value.status_code, refused.value.headers) == (408, {"Connection": "close"})
+    assert "1024 bytes of the body arrived a second for 0.05 s" in refused.value.detail
+
+
 async def test_a_path_may_have_a_limit_of_its_own() -> None:
     with pytest.raises(HTTPException) as refused:
         await read([b"x" * 50, b"x" * 51], BodyLimit(100, 60), path="/uploads")

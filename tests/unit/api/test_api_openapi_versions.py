@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from fnmatch import fnmatch
 from typing import Any
 
 import pytest
@@ -9,7 +10,8 @@ from pydantic import TypeAdapter
 
 from fixtures.repository import REPOSITORY
 from phoenix.api.openapi.postprocess import EXAMPLES
-from phoenix.contract import artifacts, events, fleet, jobs, models, problems, videos, webhooks
+from phoenix.contract import MediaInfo, artifacts, events, fleet, jobs, models, problems, videos, webhooks
+from phoenix.media.probe import media_type_of
 
 TYPES = {
     name: getattr(module, name)
@@ -44,6 +46,17 @@ def bodies(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]
             for body in (operation.get("requestBody", {}), *operation["responses"].values()):
                 for kind, media in body.get("content", {}).items():
                     yield operation["operationId"], kind, media
+
+
+@pytest.mark.parametrize("media_format", ["mp3", "wav", "amr", "mov", "webm", "avi", "png", "webp", "heic", "gif"])
+@pytest.mark.parametrize("media", ["audio", "image", "video"])
+def test_every_media_type_of_an_upload_is_documented(exact: dict[str, Any], media: str, media_format: str) -> None:
+    answers = exact["paths"]["/v1/artifacts/{artifact_id}/content"]["get"]["responses"]
+    stored = media_type_of(MediaInfo(media=media, format=media_format))
+
+    for status in ("200", "206"):
+        assert any(fnmatch(stored, documented) for documented in answers[status]["content"])
+    assert "multipart/byteranges" in answers["206"]["content"]
 
 
 @pytest.mark.parametrize("name", ["openapi.json", "openapi-3.2.json"])

@@ -2,7 +2,8 @@
 
 import pytest
 
-from phoenix.api.submission import MAX_WAIT_S, fingerprint_of, parse_idempotency_key, parse_wait_s
+from phoenix.api.http.preferences import MAX_WAIT_S, parse_idempotency_key, parse_wait_s
+from phoenix.api.submission import fingerprint_of
 from phoenix.contract import ReelRequest
 
 

@@ -79,7 +79,8 @@ def test_an_unexpected_error_reveals_nothing_of_itself() -> None:
         (416, ProblemCode.INVALID_REQUEST),
         (422, ProblemCode.INVALID_REQUEST),
         (503, ProblemCode.UNAVAILABLE),
-        (507, ProblemCode.INTERNAL),
+        (507, ProblemCode.STORAGE_FULL),
+        (511, ProblemCode.INTERNAL),
     ],
 )
 def test_a_status_of_http_keeps_its_number_and_gets_a_code(status: int, code: ProblemCode) -> None:

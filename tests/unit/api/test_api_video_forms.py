@@ -8,10 +8,10 @@ from fastapi.exceptions import RequestValidationError
 from starlette.datastructures import Headers, UploadFile
 
 from phoenix.api.openai.errors import param_of
-from phoenix.api.openai.forms import collect_fields, validate_fields
-from phoenix.api.openai.views import job_id_of, to_reel, video_id_of, view_video
+from phoenix.api.openai.forms import collect_fields, read_clips, validate_fields
+from phoenix.api.openai.views import find_size_error, job_id_of, to_reel, video_id_of, view_video
 from phoenix.api.openapi.postprocess import EXAMPLES
-from phoenix.catalog.model import load_catalog
+from phoenix.catalog.catalog import load_catalog
 from phoenix.contract import Job, ReelRequest, VideoRequest
 from phoenix.errors import InvalidRequest
 
@@ -44,14 +44,26 @@ def test_clips_in_json_text_are_a_whole_reel_and_the_prompt_is_its_title() -> No
 def test_a_reference_is_the_first_frame() -> None:
     reel = reel_of(prompt="a", model="wan-2.1-i2v-14b-480p", input_reference={"file_id": PICTURE})
 
-    assert reel.clips[0].image_artifact_id == PICTURE
+    assert [(each.role, each.source.artifact_id) for each in reel.clips[0].conditions] == [("first_frame", PICTURE)]
 
 
 def test_a_size_that_the_model_does_not_make_is_refused_with_those_that_it_makes() -> None:
-    with pytest.raises(InvalidRequest, match="480x832, 624x624") as caught:
-        reel_of(prompt="a", model="wan-2.1-t2v-1.3b", size="1280x720")
+    video = VideoRequest(prompt="a", model="wan-2.1-t2v-1.3b", size="1280x720")
 
-    assert caught.value.field_errors[0].pointer == "/size"
+    error = find_size_error(video, CATALOG, default_model="animatic")
+
+    assert error is not None
+    assert (error.pointer, "480x832, 624x624" in error.detail) == ("/size", True)
+
+
+@pytest.mark.parametrize("video", [{"size": "1280x721", "model": "sora-2"}, {"size": "426x240"}, {}])
+def test_a_size_that_is_made_or_left_out_has_no_error_nor_has_one_of_an_unknown_model(video: dict[str, str]) -> None:
+    assert find_size_error(VideoRequest(prompt="a", **video), CATALOG, default_model="animatic") is None
+
+
+@pytest.mark.parametrize(("given", "read"), [('[{"prompt": "a"}]', [{"prompt": "a"}]), ("[{", "[{"), ([1], [1])])
+def test_the_json_text_of_clips_is_read_if_it_can_be(given: object, read: object) -> None:
+    assert read_clips({"clips": given, "prompt": "a"}) == {"clips": read, "prompt": "a"}
 
 
 @pytest.mark.parametrize(
@@ -127,7 +139,9 @@ def test_a_video_is_its_job_under_another_name() -> None:
     [
         ("/clips/0/duration_s", "seconds"),
         ("/resolution", "size"),
-        ("/clips/0/image_artifact_id", "input_reference"),
+        ("/clips/0/conditions/0/source/artifact_id", "input_reference"),
+        ("/clips/0/conditions", "input_reference"),
+        ("/clips/1/conditions/0/role", "clips.1.conditions.0.role"),
         ("/clips/1/prompt", "clips.1.prompt"),
         ("/query/limit", "limit"),
         ("", None),

@@ -1,6 +1,7 @@
 """Stitches and soundtracks: what is joined must exist, be of the right kind and long enough."""
 
 import pytest
+from pydantic import ValidationError
 
 from phoenix.catalog.request_validation import AdmissionLimits, admit_soundtrack, admit_stitch
 from phoenix.contract import MediaInfo, SoundtrackJobRequest, StitchRequest
@@ -64,6 +65,17 @@ def test_a_stitch_keeps_its_soundtrack():
     stitch = admit_stitch(request, limits=AdmissionLimits(), media=media)
     assert stitch.soundtrack is not None
     assert stitch.soundtrack.artifact_id == IDS[2]
+
+
+@pytest.mark.parametrize("clip_sound", ["keep", "drop"])
+def test_a_stitch_keeps_or_drops_the_sound_of_its_videos(clip_sound: str):
+    request = StitchRequest.model_validate({"artifact_ids": IDS[:1], "clip_sound": clip_sound})
+    assert admit_stitch(request, limits=AdmissionLimits()).clip_sound == clip_sound
+
+
+def test_a_prepared_soundtrack_has_no_clips_beside_it():
+    with pytest.raises(ValidationError, match="clip_sound_db"):
+        SoundtrackJobRequest.model_validate({"source": {"artifact_id": IDS[0], "clip_sound_db": -6}})
 
 
 def test_the_soundtrack_of_a_stitch_must_be_there():

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from phoenix.catalog.model import load_catalog
+from phoenix.catalog.catalog import load_catalog
 from phoenix.catalog.request_validation import AdmissionLimits, admit_reel
 from phoenix.contract import MediaInfo, ReelRequest, ResolvedReel
 from phoenix.errors import InvalidRequest
@@ -53,6 +53,30 @@ def test_a_clip_overrides_the_reel_and_the_reel_the_model():
     assert [clip.num_frames for clip in reel.clips] == [32, 16]
 
 
+def test_a_negative_prompt_is_the_one_of_the_entry_unless_a_request_has_one():
+    clips = [{"prompt": "a"}, {"prompt": "b", "negative_prompt": "text"}, {"prompt": "c", "negative_prompt": ""}]
+    default, own, none = (clip.negative_prompt for clip in admit(model=WAN, clips=clips).clips)
+    assert default.startswith("Bright tones, overexposed")
+    assert (own, none) == ("text", "")
+
+
+def test_a_negative_prompt_without_guidance_is_reported_and_left_out():
+    reel = admit(model=WAN, guidance_scale=1, negative_prompt="text")
+    assert reel.clips[0].negative_prompt == ""
+    (adjustment,) = reel.adjustments
+    assert adjustment.reason == f"{WAN} reads no negative prompt at a guidance scale of 1: ask for more than 1"
+    kept = [admit(model=WAN, negative_prompt="text"), admit(model="ltx-2", guidance_scale=1, negative_prompt="text")]
+    assert [(each.clips[0].negative_prompt, each.adjustments) for each in kept] == [("text", []), ("text", [])]
+
+
+def test_a_negative_prompt_that_the_model_does_not_read_is_reported_and_left_out():
+    reel = admit(model="hunyuanvideo", negative_prompt="text", clips=[{"prompt": "a"}, {"prompt": "b"}])
+    assert [clip.negative_prompt for clip in reel.clips] == ["", ""]
+    (adjustment,) = reel.adjustments
+    assert (adjustment.pointer, adjustment.requested, adjustment.resolved) == ("/negative_prompt", "text", "")
+    assert adjustment.reason == "hunyuanvideo reads no negative prompt"
+
+
 def test_clips_count_their_seeds_up_from_the_reels():
     reel = admit(seed=7, clips=[{"prompt": "a"}, {"prompt": "b", "seed": 0}, {"prompt": "c"}])
     assert [clip.seed for clip in reel.clips] == [7, 0, 9]
@@ -98,6 +122,27 @@ def test_a_size_is_rounded_to_one_the_model_makes_and_says_so():
     assert adjustment.resolved == "480x832"
 
 
+def test_a_rate_that_the_model_does_not_make_is_met_by_conversion():
+    reel = admit(model=WAN, fps=24, duration_s=2.0625)
+    [clip] = reel.clips
+    assert (reel.fps, clip.fps, clip.output_fps) == (24, 16, 24)
+    assert (clip.num_frames, clip.duration_s, clip.num_output_frames) == (33, 2.0625, 50)
+    [adjustment] = reel.adjustments
+    assert (adjustment.pointer, adjustment.resolved) == ("/fps", "24 fps, converted from 16")
+
+
+@pytest.mark.parametrize("fps", [None, 16])
+def test_a_rate_that_the_model_makes_is_kept(fps):
+    reel = admit(model=WAN) if fps is None else admit(model=WAN, fps=fps)
+    [clip] = reel.clips
+    assert (reel.fps, clip.fps, clip.output_fps, reel.adjustments) == (16, 16, None, [])
+
+
+def test_of_several_rates_of_a_model_the_nearest_is_converted():
+    [clip] = admit(model="ltx-2", fps=60).clips
+    assert (clip.fps, clip.output_fps) == (30, 60)
+
+
 def test_a_size_nobody_asked_for_is_not_an_adjustment():
     assert admit(model=WAN).adjustments == []
 
@@ -107,22 +152,20 @@ def test_every_fault_is_reported_at_once_with_its_pointer():
         model=WAN,
         resolution="1080p",
         aspect_ratio="21:9",
-        fps=60,
         guidance_scale=40,
         clips=[
             {"prompt": "a", "steps": 500},
             {"prompt": "b", "duration_s": 60},
-            {"prompt": "c", "image_artifact_id": IMAGE_ID},
+            {"prompt": "c", "conditions": [{"role": "mask", "source": {"artifact_id": IMAGE_ID}}]},
         ],
     )
     assert list(errors) == [
         "/resolution",
         "/aspect_ratio",
-        "/fps",
         "/clips/0/steps",
         "/guidance_scale",
         "/clips/1/duration_s",
-        "/clips/2/image_artifact_id",
+        "/clips/2/conditions/0/role",
     ]
 
 
@@ -138,7 +181,6 @@ def test_a_fault_on_the_reel_is_reported_once_however_many_clips_it_has():
         ({"model": "sora"}, "/model", "choose one of: animatic, wan-2.1-t2v-1.3b"),
         ({"model": WAN, "resolution": "720p"}, "/resolution", "makes 480p; choose one of them"),
         ({"model": WAN, "steps": 101}, "/steps", "1 to 100 here; the nearest is 100"),
-        ({"model": WAN, "fps": 8}, "/fps", "12 to 24 here; the nearest is 12"),
         ({"model": WAN, "guidance_scale": 0.5}, "/guidance_scale", "the nearest is 1"),
         ({"model": WAN, "duration_s": 6}, "/duration_s", "0.313 to 5.062 s at 16 fps; the nearest is 5.062 s"),
         ({"model": WAN, "duration_s": 0.1}, "/duration_s", "the nearest is 0.313 s"),
@@ -217,6 +259,13 @@ def test_a_soundtrack_of_a_video_with_sound_is_taken():
 def test_every_clip_is_rendered_alone_if_the_reel_asks_for_it(is_asked: bool):
     reel = admit(deterministic=is_asked, clips=[{"prompt": "a"}, {"prompt": "b"}])
     assert [clip.deterministic for clip in reel.clips] == [is_asked, is_asked]
+
+
+@pytest.mark.parametrize(("body", "clip_sound"), [({}, "keep"), ({"clip_sound": "drop"}, "drop")])
+def test_the_sound_of_clips_is_kept_unless_the_reel_drops_it(body: dict[str, str], clip_sound: str):
+    reel = admit(**body)
+    assert reel.clip_sound == clip_sound
+    assert [clip.keeps_sound for clip in reel.clips] == [clip_sound == "keep"]
 
 
 def test_a_reel_of_a_remote_model_is_for_the_remote_workers():

@@ -1,10 +1,11 @@
 """The built-in catalog, and an operator's file over it."""
 
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
 
-from phoenix.catalog.model import CatalogError, load_catalog
+from phoenix.catalog.catalog import BUILTIN, CatalogError, load_catalog
 from phoenix.errors import NotFound
 
 NEW_MODEL = """
@@ -39,8 +40,18 @@ def test_the_built_in_catalog_begins_with_the_draft_model():
 
 def test_every_built_in_diffusers_model_names_a_hub_repository():
     sources = [model.source for model in load_catalog() if model.engine == "diffusers"]
-    assert len(sources) == 14
+    assert sources
     assert all(source and source.count("/") == 1 for source in sources)
+
+
+def test_every_built_in_model_with_weights_names_their_license():
+    assert all((model.license is not None) == (model.engine == "diffusers") for model in load_catalog())
+
+
+def test_every_file_of_built_in_models_is_loaded():
+    assert {file.name for file in files("phoenix.catalog").joinpath("builtin").iterdir()} == {
+        f"{family}.toml" for family in BUILTIN
+    }
 
 
 @pytest.mark.parametrize("model", list(load_catalog()), ids=lambda model: model.id)
@@ -83,7 +94,18 @@ def test_a_misspelt_field_is_refused(write):
         (('default_resolution = "480p"', 'default_resolution = "720p"'), "size: .*720p is not among resolutions"),
         (('default_aspect_ratio = "1:1"', 'default_aspect_ratio = "4:3"'), "size: .*4:3 is not among aspect_ratios"),
         (('source = "/models/mine"', ""), "needs a source"),
-        (('source = "/models/mine"', 'source = "a/b"\nneeds_image = true'), "needs_image without takes_image"),
+        (
+            ('source = "/models/mine"', 'source = "a/b"\nconditions = { mask = { minimum = 2 } }'),
+            "conditions.mask: .*minimum 2 is more than maximum 1",
+        ),
+        (
+            ('source = "/models/mine"', 'source = "a/b"\nconditions = { first_frame = { shortest_s = 2 } }'),
+            "a picture has no length",
+        ),
+        (
+            ('source = "/models/mine"', 'source = "a/b"\nconditions = { mask = { overlap_s = 2 } }'),
+            "conditions.mask.overlap_s: a clip only continues a source_video",
+        ),
         (("size = { ", 'size = { exact = { "720p 1:1" = [64, 64] }, '), "'720p 1:1' names no pair"),
         (("size = { ", 'size = { multiple = 16, exact = { "480p 1:1" = [60, 60] }, '), "not in multiples of 16"),
     ],
@@ -96,8 +118,8 @@ def test_numbers_that_contradict_each_other_are_refused(write, change, complaint
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ("models = 3", r"\[\[models\]\] table"),
-        ('[other]\nx = 1\n[[models]]\nid = "a"', r"\[\[models\]\] table"),
+        ("models = 3", r"table \[\[models\]\]"),
+        ('[other]\nx = 1\n[[models]]\nid = "a"', r"table \[\[models\]\]"),
         ("[[models]", "catalog.toml: "),
         ('[[models]]\ntitle = "nameless"', "model number 1 has no id"),
         (NEW_MODEL + NEW_MODEL, "'mine' is there twice"),

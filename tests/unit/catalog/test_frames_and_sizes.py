@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from phoenix.catalog.model import FrameRule, SizeRule, load_catalog
+from phoenix.catalog.catalog import load_catalog
 from phoenix.catalog.resolve import (
     Size,
     default_frames,
@@ -14,6 +14,7 @@ from phoenix.catalog.resolve import (
     longest_s,
     nearest_frames,
 )
+from phoenix.catalog.rules import FrameRule, SizeRule
 
 WAN = FrameRule(multiple=4, offset=1, minimum=5, maximum=81, default=81)
 FREE = FrameRule(minimum=1, maximum=1800, default=48, longest_s=30)

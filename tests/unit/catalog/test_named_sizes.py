@@ -1,7 +1,7 @@
 """Pixels, as clients of other APIs give them, and the names that Phoenix has for them."""
 
 from phoenix.api.openai.views import name_sizes
-from phoenix.catalog.model import load_catalog
+from phoenix.catalog.catalog import load_catalog
 from phoenix.catalog.resolve import Size, fit_size
 
 CATALOG = load_catalog()

@@ -64,9 +64,9 @@ def test_the_length_of_the_reel_is_less_what_its_crossfades_take():
 
 
 def test_every_error_is_shown_with_its_pointer_and_status_1():
-    result = run("fox", "--model", "ltx-video", "--fps", "5", "--steps", "900", "--resolution", "1080p")
+    result = run("fox", "--model", "ltx-video", "--steps", "900", "--resolution", "1080p")
     shown = [line.removeprefix("INVALID_REQUEST:").strip().split(":")[0] for line in result.stderr.splitlines()]
-    assert (result.exit_code, shown) == (1, ["/resolution", "/fps", "/steps"])
+    assert (result.exit_code, shown) == (1, ["/resolution", "/steps"])
 
 
 def test_a_fault_that_needs_no_catalog_is_one_of_usage():
@@ -94,3 +94,18 @@ def test_json_is_the_request_as_a_job_would_show_it():
 
 def test_text_of_users_is_shown_and_never_obeyed():
     assert rows(run("[red]fox\x1b[2J"))[0][-2:] == ["[red]fox", "[2J"]
+
+
+def test_a_plan_shows_the_result_and_what_it_is_made_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    catalog = tmp_path / "catalog.toml"
+    catalog.write_text('[[upscalers]]\nid = "x4"\ntitle = "Four"\nsource = "/m/x4.onnx"\nfactor = 4\n')
+    monkeypatch.setenv("PHOENIX_ENGINE__CATALOG_FILE", str(catalog))
+    shown = run("a fox", "--resolution", "360p", "--upscale", "x4:2", "--interpolate", "motion", "--fps", "30").stdout
+    assert "picture   1280x720 (360p 16:9) at 30 fps" in shown
+    assert "after     upscaled by x4 from 640x360, interpolated by motion from 16 fps" in shown
+
+
+def test_an_unknown_upscaler_is_refused_with_its_field():
+    result = run("a fox", "--upscale", "x9")
+    assert result.exit_code == 1
+    assert "/upscale/id: there is no upscaler 'x9' here; there are: none" in result.stderr

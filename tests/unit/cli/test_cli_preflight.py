@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from phoenix.catalog.model import CatalogError
+from phoenix.catalog.catalog import CatalogError
 from phoenix.cli.app import app
 from phoenix.cli.preflight import check_named
 from phoenix.media.ssrf import CaFileUnusable

@@ -46,11 +46,6 @@ def test_all_faults_of_a_reel_are_shown_at_once(command: str, monkeypatch: pytes
     assert [shown.count(pointer) for pointer in ("/fps:", "/duration_s:")] == [1, 1]
 
 
-def test_faults_that_need_the_models_of_another_server_are_left_to_that_server():
-    shown = refused("generate", "x", "--fps", "999", "--duration", "400", "--url", "http://127.0.0.1:9")
-    assert ("/fps:" in shown, "/duration_s:" in shown) == (True, False)
-
-
 def test_bench_names_all_faults_too():
     shown = refused("bench", "animatic", "--fps", "999", "--duration", "400")
     assert ("/fps:" in shown, "/duration_s:" in shown) == (True, True)
@@ -100,3 +95,11 @@ def test_without_its_database_a_command_names_the_doctor(capsys: pytest.CaptureF
 def test_without_its_tables_a_command_names_what_makes_them(capsys: pytest.CaptureFixture[str]):
     shown = shown_by(SchemaOutdated(), capsys)
     assert ("phoenix db upgrade" in shown, "phoenix doctor" in shown) == (True, False)
+
+
+@pytest.mark.parametrize("command", ["generate", "plan"])
+def test_a_lora_that_the_model_lacks_is_refused_before_a_server_starts(command: str):
+    result = CliRunner().invoke(app, [command, "x", "--lora", "film:0.5"])
+    assert result.exit_code == 1
+    assert "/loras/0/id: animatic has no LoRA 'film'; it has: none" in result.output
+    assert "private server" not in result.output

@@ -8,11 +8,17 @@ from pydantic import ValidationError
 
 from phoenix.contract import (
     ClipRequest,
+    ClipSource,
+    Condition,
+    ConditionSource,
+    LoraRequest,
     ReelRequest,
+    SoundSource,
     SoundtrackJobRequest,
     SoundtrackRequest,
     StitchRequest,
     Transition,
+    UpscaleRequest,
     VideoReference,
     VideoRemixRequest,
     VideoRequest,
@@ -22,6 +28,7 @@ from phoenix.contract.requests import JobOptions
 from phoenix.contract.wire_types import Request
 
 ARTIFACT = "art_01kag3e9zq4f7w5m8x2c6b0n1d"
+JOB = "job_01kag3e9zq4f7w5m8x2c6b0n1d"
 SOUND = {"artifact_id": ARTIFACT}
 VALID: dict[type[Request], dict[str, Any]] = {
     JobOptions: {},
@@ -29,8 +36,14 @@ VALID: dict[type[Request], dict[str, Any]] = {
     StitchRequest: {"artifact_ids": [ARTIFACT]},
     SoundtrackJobRequest: {"source": SOUND},
     ClipRequest: {"prompt": "x"},
+    ClipSource: {"job_id": JOB, "clip_index": 0},
+    Condition: {"role": "first_frame", "source": {"artifact_id": ARTIFACT}},
+    ConditionSource: {"job_id": JOB, "clip_index": 0},
+    LoraRequest: {"id": "film"},
+    SoundSource: SOUND,
     SoundtrackRequest: SOUND,
     Transition: {},
+    UpscaleRequest: {"id": "x4"},
     WebhookRequest: {"url": "https://example.com/"},
     VideoRequest: {"prompt": "x"},
     VideoRemixRequest: {"prompt": "x"},

@@ -43,6 +43,6 @@ def test_a_damaged_value_is_an_error() -> None:
         cipher.decrypt(cipher.encrypt(SECRET)[:-4])
 
 
-@pytest.mark.parametrize("stored", [SECRET, SecretCipher([OLD]).encrypt(SECRET)])
+@pytest.mark.parametrize("stored", [SECRET, SecretCipher([OLD]).encrypt(SECRET)], ids=["plain", "encrypted"])
 def test_a_renewed_value_needs_only_the_first_key(stored: str) -> None:
     assert SecretCipher([NEW]).decrypt(SecretCipher([NEW, OLD]).renew(stored)) == SECRET

@@ -25,7 +25,9 @@ def hold(path: Path) -> sqlite3.Connection:
     return holder
 
 
-@pytest.mark.parametrize(("pragma", "value"), [("journal_mode", "wal"), ("synchronous", 2), ("foreign_keys", 1)])
+@pytest.mark.parametrize(
+    ("pragma", "value"), [("journal_mode", "wal"), ("synchronous", 2), ("foreign_keys", 1), ("secure_delete", 1)]
+)
 def test_a_connection_has_the_settings(path: Path, pragma: str, value: object) -> None:
     connection = open_connection(path)
 

@@ -5,7 +5,11 @@ from typing import Any
 import pytest
 
 from fixtures.renders import make_clip
-from phoenix.catalog.model import BatchRule, ModelSpec, StepCache, load_catalog
+from phoenix.catalog.adapters import AdapterFile, AdapterSpec, AdapterUse
+from phoenix.catalog.catalog import load_catalog
+from phoenix.catalog.model import ModelSpec
+from phoenix.catalog.rules import BatchRule
+from phoenix.catalog.tuning import StepCache
 from phoenix.engine.batch_rules import halves, key_of, max_batch_size
 
 
@@ -13,9 +17,9 @@ def model(**changes: Any) -> ModelSpec:
     return load_catalog().get("wan-2.1-t2v-1.3b").model_copy(update=changes)
 
 
-def most(spec: ModelSpec | None = None, *, limit: int = 8, has_image: bool = False, **clip: Any) -> int:
+def most(spec: ModelSpec | None = None, *, limit: int = 8, has_conditions: bool = False, **clip: Any) -> int:
     small = {"width": 448, "height": 256, "num_frames": 17}
-    return max_batch_size(make_clip(**(small | clip)), spec or model(), has_image=has_image, limit=limit)
+    return max_batch_size(make_clip(**(small | clip)), spec or model(), has_conditions=has_conditions, limit=limit)
 
 
 def test_wan_has_one_token_per_patch_of_its_latents():
@@ -40,7 +44,7 @@ def test_the_settings_and_the_catalog_entry_limit_the_number_too():
 
 
 @pytest.mark.parametrize(
-    ("spec", "clip", "has_image"),
+    ("spec", "clip", "has_conditions"),
     [
         (model(), {"deterministic": True}, False),
         (model(), {}, True),
@@ -49,8 +53,8 @@ def test_the_settings_and_the_catalog_entry_limit_the_number_too():
     ],
     ids=["deterministic", "first frame", "no rule", "step cache"],
 )
-def test_clips_that_cannot_share_a_call_are_alone(spec: ModelSpec, clip: dict[str, Any], has_image: bool):
-    assert most(spec, has_image=has_image, **clip) == 1
+def test_clips_that_cannot_share_a_call_are_alone(spec: ModelSpec, clip: dict[str, Any], has_conditions: bool):
+    assert most(spec, has_conditions=has_conditions, **clip) == 1
 
 
 @pytest.mark.parametrize(
@@ -58,6 +62,18 @@ def test_clips_that_cannot_share_a_call_are_alone(spec: ModelSpec, clip: dict[st
 )
 def test_clips_that_differ_in_an_argument_of_the_call_have_different_keys(change: dict[str, Any]):
     assert key_of(make_clip(), model()) != key_of(make_clip(**change), model())
+
+
+FILM = AdapterSpec(
+    id="film", title="Film", source="/film", files=(AdapterFile(weight_name="a.safetensors"),), models=("*",)
+)
+
+
+def test_clips_with_other_adapters_scales_or_tiers_have_different_keys():
+    moved = FILM.model_copy(update={"source": "/other"})
+    uses = [(), (AdapterUse(FILM, 1.0),), (AdapterUse(FILM, 0.5),), (AdapterUse(moved, 1.0),)]
+    keys = {key_of(make_clip(), model(), adapters) for adapters in uses}
+    assert len(keys | {key_of(make_clip(), model(options={"flow_shift": 8.0}))}) == 5
 
 
 def test_prompts_and_seeds_may_differ():

@@ -1,15 +1,16 @@
 """Batches of clips: which clips join a batch, and what a stop of some or all of its clips does."""
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 
-from fixtures.renders import Recorder, make_clip
-from phoenix.catalog.model import load_catalog
-from phoenix.engine.batcher import Batcher
+from fixtures.renders import Recorder, make_clip, stopping_at
+from phoenix.catalog.catalog import load_catalog
+from phoenix.engine.batcher import Batcher, Preload
 from phoenix.engine.interface import ClipInputs, RenderedClip, RenderRequest
 from phoenix.engine.slot_queue import DeviceSlots
 from phoenix.engine.stop_token import RenderStopped, StopReason, StopToken
@@ -30,10 +31,19 @@ class BatcherHarness:
         self.batcher = Batcher(self.slots, window_s=window_s)
         self._pool = ThreadPoolExecutor(16)
 
-    def submit(self, seed: int, *, limit: int = 4, **clip: Any) -> tuple[Recorder, Future[RenderedClip]]:
-        recorder = Recorder()
+    def submit(
+        self,
+        seed: int,
+        *,
+        limit: int = 4,
+        preload: Preload | None = None,
+        recorder: Recorder | None = None,
+        **clip: Any,
+    ) -> tuple[Recorder, Future[RenderedClip]]:
+        recorder = recorder or Recorder()
         request = RenderRequest(ClipInputs(make_clip(seed=seed, **clip), MODEL), recorder)
-        return recorder, self._pool.submit(self.batcher.render, request, limit=limit, render=self.render)
+        rendered = self._pool.submit(self.batcher.render, request, limit=limit, render=self.render, preload=preload)
+        return recorder, rendered
 
     def render(self, requests: Sequence[RenderRequest]) -> None:
         self.calls.append(sorted(request.clip.seed for request in requests))
@@ -168,3 +178,44 @@ def test_a_call_that_outlasts_its_clips_counts_as_running(harness: BatcherHarnes
     assert harness.batcher.running_batches == 1
     harness.gate.set()
     eventually(lambda: harness.batcher.running_batches == 0)
+
+
+def test_every_clip_of_a_batch_reports_that_its_model_is_loaded_the_late_ones_too(harness: BatcherHarness):
+    loaded = threading.Event()
+
+    @contextmanager
+    def load(_stop: StopToken) -> Generator[None]:
+        assert loaded.wait(30)
+        yield
+
+    first, rendered = harness.submit(1, preload=load)
+    eventually(lambda: first.stages == [Stage.LOAD])
+    late, also = harness.submit(2, preload=load)
+    eventually(lambda: late.stages == [Stage.LOAD])
+    loaded.set()
+    assert (rendered.result(30).batch_size, also.result(30).batch_size) == (2, 2)
+    assert first.stages == late.stages == [Stage.LOAD, Stage.QUEUE]
+
+
+def test_a_clip_that_is_stopped_by_the_report_of_a_load_ends(harness: BatcherHarness):
+    @contextmanager
+    def load(stop: StopToken) -> Generator[None]:
+        stop.check()
+        yield
+
+    _, rendered = harness.submit(1, preload=load, recorder=stopping_at(Stage.LOAD))
+
+    with pytest.raises(RenderStopped):
+        rendered.result(30)
+    assert harness.batcher.waiting_clips == 0
+
+
+def test_a_clip_that_may_not_share_a_call_joins_none_and_is_joined_by_none():
+    harness = BatcherHarness(window_s=60)
+    open_clip = harness.submit(0, limit=2)[1]
+    eventually(lambda: harness.batcher.waiting_clips == 1)
+    assert harness.submit(1, limit=1)[1].result(30).batch_size == 1
+    harness.submit(2, limit=2)[1].result(30)
+    assert open_clip.result(30).batch_size == 2
+    assert harness.calls == [[1], [0, 2]]
+    harness.close()

@@ -7,6 +7,7 @@ from phoenix.engine.device import (
     choose_allocator,
     device_memory,
     is_broken,
+    keep_compiled_code,
     pick_device,
     release_memory,
 )
@@ -41,6 +42,21 @@ def test_an_allocator_in_the_environment_wins_by_each_of_its_names(name):
     environment = {name: "max_split_size_mb:512"}
     choose_allocator(environment)
     assert environment == {name: "max_split_size_mb:512"}
+
+
+def test_compiled_code_is_kept_in_the_folder(tmp_path):
+    environment: dict[str, str] = {}
+    keep_compiled_code(environment, tmp_path / "compiled")
+    assert environment == {"TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "compiled")}
+    keep_compiled_code(environment, tmp_path / "other")
+    assert environment == {"TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "compiled")}
+
+
+def test_a_folder_that_cannot_be_made_leaves_compiled_code_where_torch_puts_it(tmp_path):
+    (tmp_path / "file").write_text("")
+    environment: dict[str, str] = {}
+    keep_compiled_code(environment, tmp_path / "file" / "compiled")
+    assert environment == {}
 
 
 def test_a_device_that_cannot_be_synchronized_is_broken():

@@ -7,7 +7,7 @@ import pytest
 
 from fixtures import child_processes
 from fixtures.renders import Recorder, make_clip
-from phoenix.catalog.model import load_catalog
+from phoenix.catalog.catalog import load_catalog
 from phoenix.engine.interface import ClipInputs, NullObserver
 from phoenix.engine.registry import EngineRegistry
 from phoenix.engine.stop_token import RenderStopped, StopReason
@@ -59,7 +59,7 @@ IMPORTS = """
 import sys
 sys.modules["torch"] = None  # importing it raises ImportError, as where it is not installed
 from fixtures.renders import make_clip
-from phoenix.catalog.model import load_catalog
+from phoenix.catalog.catalog import load_catalog
 from phoenix.engine.device import device_memory, pick_device
 from phoenix.engine.registry import EngineRegistry
 from phoenix.engine.slot_queue import DeviceSlots

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from fixtures.claims import ManualClock
-from phoenix.catalog.model import load_catalog
+from phoenix.catalog.catalog import load_catalog
 from phoenix.engine.backends.diffusers.idle_eviction import IdleEvictor
 from phoenix.engine.backends.diffusers.model_cache import ModelCache
 from phoenix.engine.stop_token import StopToken

@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 
 from fixtures.renders import make_clip
-from phoenix.catalog.model import StepCache, load_catalog
+from phoenix.catalog.catalog import load_catalog
+from phoenix.catalog.tuning import Lora, Quantization, StepCache
+from phoenix.engine import memory_profile
 from phoenix.engine.memory_profile import CallShape, FilePeakStore, InMemoryPeakStore, call_shape
 
 WAN = load_catalog().get("wan-2.1-t2v-1.3b")
@@ -30,7 +32,16 @@ def is_known(shape: CallShape) -> bool:
     return peaks.find(shape) is not None
 
 
-@pytest.mark.parametrize("change", [{"width": 480}, {"height": 480}, {"num_frames": 81}, {"guidance_scale": 1.0}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"width": 480},
+        {"height": 480},
+        {"num_frames": 81},
+        {"guidance_scale": 1.0},
+        {"loras": [{"id": "film", "scale": 1.0}]},
+    ],
+)
 def test_a_clip_that_needs_other_memory_has_another_shape(change):
     assert not is_known(call_shape(make_clip(**change), WAN, 1, device="NVIDIA H200"))
 
@@ -45,6 +56,12 @@ def test_a_clip_that_needs_other_memory_has_another_shape(change):
         {"options": WAN.options | {"vae_tiling": True}},
         {"step_cache": StepCache(kind="taylor_seer")},
         {"compile_blocks": True},
+        {"attention": "flash"},
+        {"layerwise_casting": "float8_e4m3fn"},
+        {"quantization": Quantization(kind="int8")},
+        {"quantization": Quantization(kind="float8")},
+        {"loras": (Lora(source="/loras/a.safetensors"),)},
+        {"loras": (Lora(source="/loras/a.safetensors", scale=0.5),)},
     ],
 )
 def test_a_model_with_other_load_options_has_another_shape(change):
@@ -57,6 +74,11 @@ def test_batch_size_and_device_change_the_shape_and_the_prompt_does_not():
     assert is_known(
         call_shape(make_clip(prompt="a cat", seed=1, steps=9, guidance_scale=7), WAN, 1, device="NVIDIA H200")
     )
+
+
+def test_a_peak_of_another_version_of_a_library_is_unknown(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(memory_profile, "list_libraries", lambda: ("torch=99",))
+    assert not is_known(call_shape(make_clip(), WAN, 1, device="NVIDIA H200"))
 
 
 def test_the_next_process_reads_the_recorded_peaks(tmp_path: Path):

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from phoenix.catalog.model import ModelSpec, load_catalog
-from phoenix.engine.backends.diffusers.model_cache import ModelCache
+from phoenix.catalog.catalog import load_catalog
+from phoenix.catalog.model import ModelSpec
+from phoenix.engine.backends.diffusers.model_cache import HostBudget, ModelCache
 from phoenix.engine.stop_token import RenderStopped, StopReason, StopToken
 
 SIZES = {"a": 40, "b": 40, "c": 40, "huge": 500}
@@ -22,7 +23,7 @@ def model(model_id: str, *, expected_bytes: int | None = None, offload: str = "a
 class CacheHarness:
     """A cache of names that counts loads and releases. A load waits for `gate`."""
 
-    def __init__(self, budget_bytes: int | None) -> None:
+    def __init__(self, budget_bytes: int | None, *, host_budget_bytes: int | None = None) -> None:
         self.loads: list[str] = []
         self.tokens: list[StopToken] = []
         self.now_s = 0.0
@@ -38,6 +39,7 @@ class CacheHarness:
             measure=SIZES.__getitem__,
             release=self._release,
             budget_bytes=budget_bytes,
+            host=None if host_budget_bytes is None else self._host(host_budget_bytes),
             can_load=lambda: self.can_load,
             clock=lambda: self.now_s,
         )
@@ -56,6 +58,21 @@ class CacheHarness:
         if self.is_broken:
             raise RuntimeError("half a download")
         return spec.id
+
+    def _host(self, budget_bytes: int) -> HostBudget[str]:
+        """As if a model with the offload mode `model` were in the memory of the machine, and any other were not."""
+        self.in_host: set[str] = set()
+
+        def expect(spec: ModelSpec) -> int:
+            self.in_host |= {spec.id} if spec.offload == "model" else set()
+            return SIZES[spec.id] if spec.id in self.in_host else 0
+
+        return HostBudget(
+            budget_bytes=budget_bytes,
+            expect=expect,
+            measure=lambda name: SIZES[name] if name in self.in_host else 0,
+            refusal=lambda spec, needed_bytes: MemoryError(f"{spec.id} needs {needed_bytes} of {budget_bytes}"),
+        )
 
     def _release(self) -> None:
         self.releases += 1
@@ -100,6 +117,17 @@ def test_memory_is_freed_before_the_load_if_the_entry_has_its_size():
     assert harness.cache.names() == ("b",)
     harness.gate.set()
     thread.join()
+
+
+def test_a_model_that_grows_evicts_an_unused_model_and_not_itself(monkeypatch: pytest.MonkeyPatch):
+    harness = CacheHarness(budget_bytes=100)
+    harness.use("a")
+    harness.use("b")
+    epoch = harness.cache.epoch()
+    monkeypatch.setitem(SIZES, "a", 70)
+    harness.cache.measure_again("a")
+    assert (harness.cache.names(), harness.cache.memory_bytes()) == (("a",), 70)
+    assert harness.cache.epoch() != epoch
 
 
 def test_a_model_in_use_is_not_evicted():
@@ -404,3 +432,39 @@ def test_models_that_exceed_the_budget_together_are_evicted_after_use():
         assert harness.cache.names() == ("a", "b")
     assert harness.cache.names() == ("a",)
     assert harness.releases == 1
+
+
+def test_offloaded_models_are_evicted_for_another_and_models_on_the_device_are_not():
+    harness = CacheHarness(budget_bytes=None, host_budget_bytes=100)
+    harness.use("huge")
+    for model_id in ("a", "b", "a", "c"):
+        harness.use(model_id, offload="model")
+    assert harness.cache.names() == ("huge", "a", "c")
+    assert harness.cache.host_bytes() == 80
+
+
+def test_an_offloaded_model_that_is_larger_than_the_memory_for_models_is_refused_before_it_is_read():
+    harness = CacheHarness(budget_bytes=None, host_budget_bytes=100)
+    harness.use("a", offload="model")
+    with pytest.raises(MemoryError, match="huge needs 500 of 100"):
+        harness.use("huge", offload="model")
+    assert harness.loads == ["a"]
+    assert harness.cache.names() == ("a",)
+
+
+def test_an_offloaded_model_waits_for_the_memory_of_models_in_use():
+    harness = CacheHarness(budget_bytes=None, host_budget_bytes=50)
+    with ThreadPoolExecutor(1) as pool:
+        with harness.cache.acquire(model("a", offload="model"), StopToken()):
+            waiting = pool.submit(harness.use, "b", offload="model")
+            until(lambda: harness.waiting("b") == 1)
+            assert harness.loads == ["a"]
+        waiting.result(30)
+    assert harness.cache.names() == ("b",)
+
+
+def test_no_model_is_preloaded_into_memory_of_the_machine_that_others_need():
+    harness = CacheHarness(budget_bytes=None, host_budget_bytes=50)
+    with harness.cache.acquire(model("a", offload="model"), StopToken()):
+        harness.cache.preload(model("b", offload="model"), StopToken())
+        assert harness.loads == ["a"]

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from phoenix.catalog.model import ModelSpec, load_catalog
-from phoenix.engine.backends.diffusers.folders import check_folder, get_folder, is_on_disk
+from phoenix.catalog.catalog import load_catalog
+from phoenix.catalog.model import ModelSpec
+from phoenix.engine.backends.diffusers.folders import check_folder, find_components, get_folder, is_on_disk, read_index
 from phoenix.errors import FailureCode, Stage, TaskFailed
 
 
@@ -106,7 +107,7 @@ def test_a_folder_that_is_not_there_is_named(tmp_path):
 
 
 def test_a_hub_model_that_was_not_downloaded_says_how_to_get_it():
-    with pytest.raises(TaskFailed, match="run `hf download nobody/has-this-model`"):
+    with pytest.raises(TaskFailed, match="run `phoenix models pull ltx-video`"):
         get_folder(model("nobody/has-this-model"))
 
 
@@ -117,3 +118,45 @@ def test_a_path_is_not_mistaken_for_a_hub_id(source):
 
 def test_a_hub_id_is_not_mistaken_for_a_path():
     assert not is_on_disk(model("Wan-AI/Wan2.1-T2V-1.3B-Diffusers"))
+
+
+@pytest.fixture
+def modular(folder: Path) -> Path:
+    """The index of a modular pipeline: with a component of another repository, which may be missing."""
+
+    def entry(class_name: str, **place: str) -> list[object]:
+        return [None, None, {"type_hint": ["diffusers", class_name], **place}]
+
+    (folder / "model_index.json").rename(folder / "plain.json")
+    index = {
+        "_class_name": "LTXModularPipeline",
+        "scheduler": entry("S", subfolder="scheduler"),
+        "denoiser": entry("T", subfolder="transformer"),
+        "enhancer": entry("E", pretrained_model_name_or_path="acme/enhancer"),
+        "guider": [None, None, {"type_hint": [None, None]}],
+    }
+    (folder / "modular_model_index.json").write_text(json.dumps(index))
+    return folder
+
+
+def test_a_modular_index_says_where_its_components_are(modular):
+    check_folder(model(str(modular)), modular)
+    found = find_components(model(str(modular)), modular)
+    assert {name: (part.folder.name, part.class_name) for name, part in found.items()} == {
+        "scheduler": ("scheduler", "S"),
+        "denoiser": ("transformer", "T"),
+    }
+
+
+def test_the_weights_of_a_modular_pipeline_are_checked(modular):
+    (modular / "transformer" / "model.safetensors").unlink()
+    (modular / "transformer" / "model.bin").write_bytes(b"a pickle")
+    assert "transformer/model.bin is a pickle" in complaint(modular)
+
+
+def test_a_folder_of_both_kinds_is_read_by_the_index_of_the_class_of_its_entry(modular):
+    (modular / "plain.json").rename(modular / "model_index.json")
+    entry = model(str(modular))
+    assert read_index(entry, modular)["_class_name"] == "LTXPipeline"
+    named = entry.model_copy(update={"pipeline": "LTXModularPipeline"})
+    assert read_index(named, modular)["_class_name"] == "LTXModularPipeline"

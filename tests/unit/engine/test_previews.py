@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from fixtures.renders import Recorder, make_clip
-from phoenix.catalog.model import load_catalog
+from phoenix.catalog.catalog import load_catalog
 from phoenix.engine.backends.animatic.engine import AnimaticEngine
 from phoenix.engine.interface import ClipInputs
 from phoenix.engine.previews import MAX_PREVIEW_BYTES, PreviewThrottle, preview_size, to_jpeg

@@ -96,7 +96,7 @@ def test_the_next_clip_gets_the_slot_if_the_first_in_line_gives_up():
             spin_until(lambda waiting=number + 1: slots.waiting == waiting)
         first_token.stop(StopReason.CANCEL)
         threads[0].join()
-    assert served.wait(10)
+    assert served.wait(60)
     threads[1].join()
 
 
@@ -120,4 +120,4 @@ def test_the_wait_is_measured():
         spin_until(lambda: slots.waiting == 1)
         threading.Event().wait(0.05)
     thread.join()
-    assert 0.05 <= waited[0] < 5
+    assert 0.05 <= waited[0] < 30

@@ -70,6 +70,14 @@ async def test_the_newest_progress_during_a_broadcast_is_kept_for_the_next_broad
     assert [encoded.event for encoded in before + after] == [clip_progress(1), clip_progress(4)]
 
 
+async def test_every_client_of_a_crowd_ends_with_the_newest_progress() -> None:
+    clients, everyone = crowd(MANY)
+    for step in range(1, 5):
+        clients.broadcast(encode(clip_progress(step)))
+    await after_the_broadcast()
+    assert all([(await arrived(client)).events[-1].event == clip_progress(4) for client in everyone])
+
+
 async def test_more_durable_events_than_fit_during_a_broadcast_are_left_to_the_log() -> None:
     clients, everyone = crowd(MANY)
     for seq in range(1, CAPACITY + 3):

@@ -51,13 +51,24 @@ def test_a_shape_that_is_new_is_estimated_from_its_model() -> None:
 
 
 def test_clips_that_are_rendered_at_once_share_the_time_left() -> None:
-    assert parallel_work_s([10], [20, 30]) == 60
-    assert parallel_work_s([10, 20], [20, 30]) == 40
+    assert parallel_work_s({0: 10}, {1: 20, 2: 30}) == 60
+    assert parallel_work_s({0: 10, 1: 20}, {2: 20, 3: 30}) == 40
 
 
 def test_all_clips_take_no_less_than_the_longest() -> None:
-    assert parallel_work_s([1, 2], [30]) == 30
-    assert parallel_work_s([], []) == 0
+    assert parallel_work_s({0: 1, 1: 2}, {2: 30}) == 30
+    assert parallel_work_s({}, {}) == 0
+
+
+def test_clips_that_wait_for_each_other_are_not_rendered_in_parallel() -> None:
+    running, waiting = {0: 10, 3: 10}, {1: 20, 2: 30}
+    assert parallel_work_s(running, waiting) == 35
+    assert parallel_work_s(running, waiting, [(), (0,), (1,), ()]) == 10 + 20 + 30
+
+
+def test_clips_that_are_done_keep_no_clip_waiting() -> None:
+    assert parallel_work_s({1: 20}, {2: 30}, [(), (0,), ()]) == 50
+    assert parallel_work_s({1: 20, 2: 30}, {}, [(), (0,), ()]) == 30
 
 
 def test_an_assembly_takes_its_usual_share_until_one_has_been_learned() -> None:

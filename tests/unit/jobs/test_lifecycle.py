@@ -1,5 +1,8 @@
 """The state machines as data."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,6 +18,7 @@ from phoenix.jobs.lifecycle import (
     can_retry_manually,
     check_job_transition,
     check_task_transition,
+    find_missing,
     is_finishing,
     is_unblocked,
     parse_stage,
@@ -56,9 +60,28 @@ def test_every_state_can_be_reached() -> None:
     assert reached == set(JobState)
 
 
-def test_an_assembly_waits_for_every_clip() -> None:
-    assert not is_unblocked([TaskState.SUCCEEDED, TaskState.RUNNING])
-    assert is_unblocked([TaskState.SUCCEEDED, TaskState.SUCCEEDED])
+@dataclass(frozen=True)
+class Part:
+    position: int
+    state: TaskState
+    prerequisites: Sequence[int] = ()
+
+
+DONE, RUNNING = Part(0, TaskState.SUCCEEDED), Part(1, TaskState.RUNNING)
+
+
+def test_a_task_without_prerequisites_waits_for_nothing() -> None:
+    assert is_unblocked(Part(2, TaskState.BLOCKED), [DONE, RUNNING])
+
+
+def test_a_task_waits_for_its_own_prerequisites_alone() -> None:
+    assert is_unblocked(Part(2, TaskState.BLOCKED, [0]), [DONE, RUNNING])
+    assert not is_unblocked(Part(2, TaskState.BLOCKED, [0, 1]), [DONE, RUNNING])
+
+
+@pytest.mark.parametrize("state", [state for state in TaskState if state is not TaskState.SUCCEEDED])
+def test_only_a_success_satisfies_a_prerequisite(state: TaskState) -> None:
+    assert find_missing(Part(1, TaskState.BLOCKED, [0]), [Part(0, state)]) == [0]
 
 
 @given(st.integers(1, 60), st.floats(0, 0.999))
@@ -101,5 +124,6 @@ def test_without_a_report_that_can_be_read_an_attempt_is_in_its_first_stage(
 def test_only_clips_finish_without_a_slot() -> None:
     finishing = {(kind, stage) for kind in TaskKind for stage in Stage if is_finishing(kind, stage)}
 
-    assert finishing == {(TaskKind.RENDER, Stage.ENCODE), (TaskKind.RENDER, Stage.UPLOAD)}
+    stages = (Stage.POSTPROCESS, Stage.ENCODE, Stage.UPLOAD)
+    assert finishing == {(TaskKind.RENDER, stage) for stage in stages}
     assert not is_finishing(TaskKind.RENDER, None)

@@ -6,14 +6,16 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from phoenix.contract import JobState, WaitingCode
+from phoenix.errors import FailureCode, Stage
 from phoenix.jobs.lifecycle import TaskKind, TaskState
 from phoenix.jobs.repository import FullJob
 from phoenix.jobs.scheduling.durations import NO_DURATIONS
 from phoenix.jobs.scheduling.fair_queue import InsertionIndex
 from phoenix.jobs.scheduling.queue_snapshots import QueueSnapshot
-from phoenix.jobs.scheduling.waiting_reasons import explain_wait, find_next_unclaimed
+from phoenix.jobs.scheduling.waiting_reasons import explain_claimed_wait, explain_wait, find_next_unclaimed
 from phoenix.jobs.scheduling.workers import QueueWorkers, workers_of_queue
 from phoenix.jobs.tables import JobRow, TaskRow, WorkerRow
+from phoenix.storage.reserve import Shortage
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 SERVED = QueueWorkers(slots=1, models=frozenset({"animatic"}))
@@ -95,6 +97,13 @@ def test_a_blocked_task_waits_for_the_clips() -> None:
     assert explain(task, make_snapshot(queue="media"))[0] is WaitingCode.BLOCKED_BY_CLIPS
 
 
+def test_a_blocked_clip_waits_for_the_clip_that_it_continues() -> None:
+    task = make_task(3, TaskState.BLOCKED)
+    task.prerequisites = [2]
+    expected = "Clip 3 waits for clip 2, which it continues."
+    assert explain(task, make_snapshot()) == (WaitingCode.BLOCKED_BY_CLIPS, expected)
+
+
 def test_without_a_worker_of_the_queue_the_command_is_named() -> None:
     code, detail = explain(make_task(1, kind=TaskKind.ASSEMBLE), make_snapshot(QueueWorkers(), queue="media"))
     assert code is WaitingCode.NO_WORKER_FOR_QUEUE
@@ -121,6 +130,20 @@ def test_a_worker_that_drains_serves_nothing() -> None:
         expires_at=NOW,
     )  # fmt: skip
     assert workers_of_queue([row], "gpu") == QueueWorkers()
+
+
+def test_a_ready_task_waits_for_space_while_a_disk_is_below_its_reserve() -> None:
+    shortage = Shortage("storage", 3_000_000, 500_000_000)
+    reason = explain_wait(make_job(), make_task(), make_snapshot(), jobs_ahead=0, clips_per_key=0, shortage=shortage)
+    assert reason.code is WaitingCode.STORAGE_FULL
+    assert reason.detail.startswith("The disk of the storage has 3 MB free, and 500 MB are its reserve.")
+
+
+@pytest.mark.parametrize(("later_s", "code"), [(60, WaitingCode.STORAGE_FULL), (0, WaitingCode.AHEAD)])
+def test_a_clip_that_found_no_space_waits_for_space_until_its_next_attempt(later_s: float, code: WaitingCode) -> None:
+    task = make_task(later_s=later_s)
+    task.error = {"code": FailureCode.STORAGE_FULL, "message": "the store has no space left"}
+    assert explain(task, make_snapshot())[0] is code
 
 
 def test_a_failed_clip_waits_until_the_end_of_its_back_off() -> None:
@@ -161,3 +184,42 @@ def test_a_dispatched_clip_is_not_held_back_by_the_limit_that_it_counts_for() ->
 def test_a_job_whose_turn_comes_says_what_is_ahead(jobs_ahead: int, running: int, detail: str) -> None:
     found = explain(make_task(), make_snapshot(running=running), jobs_ahead=jobs_ahead)
     assert found == (WaitingCode.AHEAD, detail)
+
+
+def explain_claimed(*stages: Stage | None, kind: TaskKind = TaskKind.RENDER) -> WaitingCode | None:
+    """Of a job with a claimed task in each of these stages, and a task that nobody has claimed."""
+    claimed = [make_task(position, TaskState.RUNNING, kind) for position, _ in enumerate(stages)]
+    for task, stage in zip(claimed, stages, strict=True):
+        task.stage = stage
+    reason = explain_claimed_wait(FullJob(make_job(), [*claimed, make_task(len(stages))], None))
+    return None if reason is None else reason.code
+
+
+@pytest.mark.parametrize(
+    ("stages", "code"),
+    [
+        ([Stage.LOAD], WaitingCode.LOADING_MODEL),
+        ([Stage.QUEUE], WaitingCode.NO_ROOM_ON_DEVICE),
+        ([Stage.QUEUE, Stage.LOAD], WaitingCode.LOADING_MODEL),
+        ([Stage.QUEUE, Stage.DENOISE], None),
+        ([Stage.LOAD, Stage.UPLOAD], None),
+        ([None], None),
+        ([], None),
+    ],
+)
+def test_a_job_waits_on_its_workers_if_every_claimed_clip_loads_or_queues(
+    stages: list[Stage | None], code: WaitingCode | None
+) -> None:
+    assert explain_claimed(*stages) == code
+
+
+def test_an_assembly_never_waits_for_a_model() -> None:
+    assert explain_claimed(Stage.LOAD, kind=TaskKind.ASSEMBLE) is None
+
+
+def test_the_model_that_is_loaded_is_named() -> None:
+    task = make_task(0, TaskState.RUNNING)
+    task.stage = Stage.LOAD
+    reason = explain_claimed_wait(FullJob(make_job(), [task], None))
+    assert reason is not None
+    assert "the model animatic" in reason.detail

@@ -5,8 +5,9 @@ import struct
 
 import pytest
 
-from phoenix.media.probe_child.completeness import check_bytes, find_stated_end, find_stated_frames
+from phoenix.media.probe_child.completeness import check_bytes, find_stated_end
 from phoenix.media.probe_child.limits import UnreadableFile
+from phoenix.media.probe_child.mpeg_audio import StatedLength, find_stated_length
 
 SOUND_BYTES = 100_000
 HEADER_BYTES = 44
@@ -92,26 +93,28 @@ def mp3(frame: bytes, side_bytes: int, header: bytes, *, tag: bytes = b"") -> io
 def test_the_frames_of_an_mp3_are_stated_after_the_side_information(
     name: bytes, frame: bytes, side_bytes: int, samples: int
 ) -> None:
-    assert find_stated_frames(mp3(frame, side_bytes, name + struct.pack(">II", 1, 250))) == (250, samples)
+    header = name + struct.pack(">III", 3, 250, 9000)
+
+    assert find_stated_length(mp3(frame, side_bytes, header)) == StatedLength(250, samples, 9000)
 
 
 def test_a_vbri_header_states_the_frames_too() -> None:
-    header = b"VBRI" + bytes(10) + struct.pack(">I", 250)
+    header = b"VBRI" + bytes(6) + struct.pack(">II", 9000, 250)
 
-    assert find_stated_frames(mp3(STEREO_FRAME, 32, header)) == (250, 1152)
+    assert find_stated_length(mp3(STEREO_FRAME, 32, header)) == StatedLength(250, 1152, 9000)
 
 
 @pytest.mark.parametrize("text", [b"Information about this song", b"Xing" + bytes(8), b"\xff\xfb\x90\x64Info"])
 def test_text_in_a_tag_states_no_length(text: bytes) -> None:
-    assert find_stated_frames(mp3(STEREO_FRAME, 32, bytes(16), tag=text)) is None
+    assert find_stated_length(mp3(STEREO_FRAME, 32, bytes(16), tag=text)) is None
 
 
 def test_a_header_behind_a_large_cover_picture_is_found() -> None:
     file = mp3(STEREO_FRAME, 32, b"Info" + struct.pack(">II", 1, 250), tag=bytes(300_000))
 
-    assert find_stated_frames(file) == (250, 1152)
+    assert find_stated_length(file) == StatedLength(250, 1152)
 
 
-@pytest.mark.parametrize(("flags", "frames"), [(0, 250), (1, 0), (1, 0xFFFFFFFF)])
+@pytest.mark.parametrize(("flags", "frames"), [(0, 250), (1, 0)])
 def test_a_header_that_does_not_know_the_frames_states_no_length(flags: int, frames: int) -> None:
-    assert find_stated_frames(mp3(STEREO_FRAME, 32, b"Xing" + struct.pack(">II", flags, frames))) is None
+    assert find_stated_length(mp3(STEREO_FRAME, 32, b"Xing" + struct.pack(">II", flags, frames))) is None

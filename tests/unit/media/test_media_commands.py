@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from phoenix.media.commands import sound, video
-from phoenix.media.commands.sound import Leveling, Loudness, SoundShape
+from phoenix.media.commands.sound import Leveling, Loudness, RawSound, SoundShape
 from phoenix.media.commands.video import Encoding, Picture, Segment
 from phoenix.media.stored_colour import BT709
 from phoenix.media.timeline import SourceStream
@@ -32,6 +32,9 @@ def graph(command: list[str]) -> str:
 
 ALL = {
     "encode": video.encode_frames(PICTURE, Encoding(), OUT),
+    "encode with sound": video.encode_frames(
+        PICTURE, Encoding(), OUT, sound.fit(RawSound(Path("s.raw"), channels=2, rate_hz=24_000), 2.5, index=1)
+    ),
     "copy": video.join_copy(Path("list.txt"), 1, OUT),
     "segments": video.join_segments(
         [Segment(SourceStream(Path("a.mp4"), 1, 0.5), 0, 9), Segment(SourceStream(Path("b")), 3, 9)],
@@ -40,9 +43,10 @@ ALL = {
         Encoding(),
         OUT,
     ),
-    "poster": video.poster(Path("a.mp4"), BT709, 1.0, 640, OUT),
+    "poster": video.poster(SourceStream(Path("a.mp4")), BT709, 1.0, 640, OUT),
     "measure": sound.measure(SourceStream(Path("a.mp3")), SHAPE),
     "prepare": sound.prepare(SourceStream(Path("a.mp3")), SHAPE, Leveling(LOUDNESS, -16), OUT),
+    "mix": sound.mix([SourceStream(Path("a.mp4"), 1), SourceStream(Path("b.m4a"))], [-12.5, 0], 2.5, OUT),
     "lay": sound.mux_soundtrack(SourceStream(Path("a.mp4")), SourceStream(Path("b.m4a")), OUT),
     "fit": sound.mux_soundtrack(SourceStream(Path("a.mp4")), SourceStream(Path("b.m4a")), OUT, fit_to_s=2.5),
 }
@@ -63,8 +67,7 @@ def test_every_input_is_guarded(command: list[str]) -> None:
     assert len(options(command, "-protocol_whitelist")) == len(inputs)
     assert set(options(command, "-protocol_whitelist")) <= {"file", "pipe"}
     assert all(source == "pipe:0" or source.startswith("file:/") for source in inputs)
-    if inputs != ["pipe:0"]:
-        assert len(options(command, "-format_whitelist")) == len(inputs)
+    assert len(options(command, "-format_whitelist")) == len([source for source in inputs if source != "pipe:0"])
 
 
 @every_command
@@ -113,13 +116,31 @@ def test_frames_come_from_a_pipe_and_leave_as_what_browsers_play() -> None:
     assert options(command, "-movflags") == ["+faststart"]
 
 
+def test_raw_samples_are_read_as_what_they_are_and_fitted_to_the_picture() -> None:
+    command = ALL["encode with sound"]
+
+    assert options(command, "-f")[-2:] == ["f32le", "mp4"]
+    assert options(command, "-ar") == ["24000", "48000"]
+    assert "apad=whole_dur=2.500000[s" in graph(command)
+    assert "atrim=end=2.500000" in graph(command)
+
+
+def test_a_mix_adds_sounds_up_without_clipping_them() -> None:
+    filters = graph(ALL["mix"])
+
+    assert filters.startswith("[0:1]")
+    assert "volume=-12.50dB:precision=float" in filters
+    assert "amix=inputs=2:normalize=0" in filters
+    assert options(ALL["mix"], "-c:a") == ["pcm_f32le"]
+
+
 def test_the_encoder_obeys_its_settings() -> None:
     command = video.encode_frames(PICTURE, Encoding(preset="medium", crf=18, threads=1), OUT)
 
     assert [options(command, name) for name in ("-preset", "-crf", "-threads")] == [["medium"], ["18"], ["1"]]
 
 
-@pytest.mark.parametrize("name", ["encode", "copy", "segments", "prepare", "lay", "fit"])
+@pytest.mark.parametrize("name", ["encode", "encode with sound", "copy", "segments", "prepare", "mix", "lay", "fit"])
 def test_files_carry_no_dates_and_versions(name: str) -> None:
     assert options(ALL[name], "-fflags") == ["+bitexact"]
     assert options(ALL[name], "-map_metadata") == ["-1"]

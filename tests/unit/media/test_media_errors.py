@@ -9,7 +9,8 @@ from phoenix.media.errors import explain_exit, public_tail
 @pytest.mark.parametrize(
     ("returncode", "stderr", "code", "is_retriable"),
     [
-        (1, "av_interleaved_write_frame(): No space left on device", FailureCode.STORAGE_FAILED, True),
+        (1, "av_interleaved_write_frame(): No space left on device", FailureCode.STORAGE_FULL, True),
+        (1, "av_interleaved_write_frame(): File too large", FailureCode.STORAGE_FAILED, True),
         (-9, "", FailureCode.ENGINE_FAILED, True),
         (-11, "Invalid data found when processing input", FailureCode.ENGINE_FAILED, True),
         (183, "Error opening input: Invalid data found when processing input", FailureCode.MEDIA_INVALID, False),
@@ -17,6 +18,12 @@ from phoenix.media.errors import explain_exit, public_tail
         (1, "Stream map '0:a:0' matches no streams.", FailureCode.MEDIA_INVALID, False),
         (234, "Error initializing filters", FailureCode.ENGINE_FAILED, True),
         (1, "", FailureCode.ENGINE_FAILED, True),
+        (-25, "", FailureCode.MEDIA_LIMIT, False),
+        (-24, "", FailureCode.MEDIA_LIMIT, False),
+        (244, "Error opening output files: Cannot allocate memory", FailureCode.MEDIA_LIMIT, True),
+        (187, "x264 [error]: malloc of size 4096 failed", FailureCode.MEDIA_LIMIT, True),
+        (245, "pthread_create() failed: Resource temporarily unavailable", FailureCode.MEDIA_LIMIT, True),
+        (232, "Error opening input: Too many open files", FailureCode.MEDIA_LIMIT, True),
     ],
 )
 def test_a_failed_run_becomes_a_failure_with_its_cause(
@@ -25,6 +32,18 @@ def test_a_failed_run_becomes_a_failure_with_its_cause(
     failure = explain_exit(returncode, stderr, Stage.ENCODE)
 
     assert (failure.code, failure.stage, failure.retriable) == (code, Stage.ENCODE, is_retriable)
+
+
+@pytest.mark.parametrize(
+    ("returncode", "stderr", "setting"),
+    [
+        (-25, "", "PHOENIX_MEDIA__MAX_FILE_BYTES"),
+        (-24, "", "PHOENIX_MEDIA__TIMEOUT_S"),
+        (244, "Cannot allocate memory", "PHOENIX_MEDIA__MAX_MEMORY_BYTES"),
+    ],
+)
+def test_a_limit_that_was_reached_is_named_by_its_setting(returncode: int, stderr: str, setting: str) -> None:
+    assert setting in explain_exit(returncode, stderr, Stage.ENCODE).detail
 
 
 def test_only_the_last_lines_are_shown() -> None:

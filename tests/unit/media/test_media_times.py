@@ -12,10 +12,10 @@ from fixtures.media_files import MediaMaker, decode, sound_levels
 from phoenix.contract import MediaInfo, SoundtrackRequest
 from phoenix.media.errors import UnreadableMedia
 from phoenix.media.ffmpeg import MediaTools
-from phoenix.media.join import join_clips
 from phoenix.media.probe import ProbedFile, ProbeLimits, probe_files, probe_media
 from phoenix.media.probe_child.limits import Limits
 from phoenix.media.probe_child.main import probe_file
+from phoenix.media.reel.join import join_clips
 from phoenix.media.sniff import DEMUXERS
 from phoenix.media.soundtrack import mux_soundtrack, prepare_soundtrack
 
@@ -226,7 +226,7 @@ def test_a_large_file_is_probed_without_reading_it(large_files: dict[str, Path],
     found = probe_file(
         str(path),
         {".wav": "wav", ".mkv": "matroska"}.get(path.suffix, "mov"),
-        Limits(max_duration_s=3600, max_pixels=10**6, max_streams=16, demuxers=list(DEMUXERS)),
+        Limits(max_duration_s=3600, max_pixels=10**6, max_frame_pixels=10**6, max_streams=16, demuxers=list(DEMUXERS)),
     )
 
     assert "error" not in found

@@ -14,7 +14,7 @@ from fixtures.media_files import MediaMaker
 from phoenix.contract import SoundtrackRequest, Transition
 from phoenix.media.encode import write_poster
 from phoenix.media.ffmpeg import MediaTools
-from phoenix.media.join import join_clips
+from phoenix.media.reel.join import join_clips
 from phoenix.media.soundtrack import prepare_soundtrack
 
 FRAMES = 4
@@ -23,7 +23,7 @@ TAGS = {
     "bt709": ("bt709", "bt709", "bt709"),
     "bt601": ("smpte170m", "smpte170m", "smpte170m"),
 }
-few_examples = settings(max_examples=4, suppress_health_check=[HealthCheck.function_scoped_fixture])
+few_examples = settings(max_examples=2, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @dataclass(frozen=True)

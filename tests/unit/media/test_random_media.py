@@ -12,7 +12,7 @@ from fixtures.flashes import FlashingClip, flash_times, tone_times
 from fixtures.media_files import MediaMaker
 from phoenix.contract import SoundtrackRequest, Transition
 from phoenix.media.ffmpeg import MediaTools
-from phoenix.media.join import join_clips
+from phoenix.media.reel.join import join_clips
 from phoenix.media.soundtrack import mux_soundtrack, prepare_soundtrack
 
 FLASH_S = 1.0
@@ -45,7 +45,7 @@ def flashing_clips(draw: st.DrawFn) -> FlashingClip:
     return replace(clip, **late)
 
 
-few_examples = settings(max_examples=3, suppress_health_check=[HealthCheck.function_scoped_fixture])
+few_examples = settings(max_examples=2, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def write_all(media: MediaMaker, clips: list[FlashingClip]) -> list[Path]:

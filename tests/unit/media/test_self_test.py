@@ -26,11 +26,13 @@ def test_the_ffmpeg_of_the_tests_can_make_a_reel(media_tools: MediaTools) -> Non
     ("pattern", "step"),
     [
         ("rawvideo", "encode a clip"),
+        ("f32le", "encode a clip with sound"),
         ("fps=8", "join clips of different sizes and frame rates"),
         ("concat", "join clips of different sizes and frame rates"),
         ("xfade", "crossfade clips"),
         ("zscale", "show HDR on an ordinary screen"),
         ("loudnorm", "add a soundtrack"),
+        ("amix", "add a soundtrack"),
     ],
 )
 def test_an_ffmpeg_that_fails_is_refused_with_what_it_cannot_do(
@@ -64,4 +66,4 @@ def test_a_full_disk_is_no_fault_of_ffmpeg(tmp_path: Path) -> None:
     with pytest.raises(TaskFailed) as caught:
         run_self_test(MediaTools(str(program)))
 
-    assert caught.value.code is FailureCode.STORAGE_FAILED
+    assert caught.value.code is FailureCode.STORAGE_FULL

@@ -1,5 +1,7 @@
 """The used part of a sound, and the corrections of its loudness."""
 
+from math import inf
+
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -7,7 +9,7 @@ from hypothesis import strategies as st
 from phoenix.contract import SoundtrackRequest
 from phoenix.errors import TaskFailed
 from phoenix.media.commands.sound import Loudness
-from phoenix.media.soundtrack import plan_shape, plan_trim_db
+from phoenix.media.soundtrack import plan_clip_gain_db, plan_shape, plan_trim_db
 
 SECONDS = st.floats(0.01, 1000)
 
@@ -66,3 +68,15 @@ def test_silence_is_not_amplified() -> None:
 @given(st.floats(-60, 3), st.floats(-60, 6), st.floats(-40, -5))
 def test_no_correction_pushes_a_peak_over_the_limit(integrated: float, peak: float, target: float) -> None:
     assert peak + plan_trim_db(loudness(integrated, peak), target) <= max(-1.5, min(peak, -1.5)) + 1e-9
+
+
+@pytest.mark.parametrize(
+    ("clips_lufs", "music_lufs", "clip_sound_db", "gain_db"),
+    [(-20, -16, -12, -8), (-40, -16, -12, 12), (-20, -16, 6, 10), (-60, -16, -12, 20), (-20, -inf, -12, -8)],
+)
+def test_the_sound_of_clips_gets_its_distance_from_the_soundtrack_and_noise_no_large_gain(
+    clips_lufs: float, music_lufs: float, clip_sound_db: float, gain_db: float
+) -> None:
+    request = wish(clip_sound_db=clip_sound_db)
+
+    assert plan_clip_gain_db(loudness(clips_lufs, -3), loudness(music_lufs, -3), request) == gain_db

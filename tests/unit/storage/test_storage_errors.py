@@ -1,10 +1,19 @@
 """The translation of the errors of a store."""
 
+import errno
+import os
+
 import pytest
 from obstore.exceptions import GenericError
 
 from phoenix.errors import FailureCode, Stage, TaskFailed
-from phoenix.storage.errors import ObjectMissing, StoreFailed, reported_as_task_failure, translate_store_errors
+from phoenix.storage.errors import (
+    ObjectMissing,
+    StoreFailed,
+    StoreFull,
+    reported_as_task_failure,
+    translate_store_errors,
+)
 
 
 def test_a_missing_file_is_a_missing_object() -> None:
@@ -12,10 +21,29 @@ def test_a_missing_file_is_a_missing_object() -> None:
         raise FileNotFoundError
 
 
-@pytest.mark.parametrize("error", [PermissionError("no"), OSError(28, "No space left"), GenericError("no")])
+@pytest.mark.parametrize("error", [PermissionError("no"), GenericError("no")])
 def test_other_errors_become_store_failed(error: Exception) -> None:
     with pytest.raises(StoreFailed), translate_store_errors("key"):
         raise error
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)),
+        GenericError("Unable to copy data: No space left on device (os error 28)"),
+        GenericError("Server returned non-2xx status code: 507 Insufficient Storage: <Code>XMinioStorageFull</Code>"),
+    ],
+)
+def test_an_error_of_a_full_store_becomes_store_full(error: Exception) -> None:
+    with pytest.raises(StoreFull), translate_store_errors("key", is_put=True):
+        raise error
+
+
+def test_store_full_is_a_failure_for_lack_of_space() -> None:
+    with pytest.raises(TaskFailed) as caught, reported_as_task_failure(Stage.UPLOAD):
+        raise StoreFull
+    assert (caught.value.code, caught.value.stage) == (FailureCode.STORAGE_FULL, Stage.UPLOAD)
 
 
 def test_store_failed_has_the_reason_and_no_debug_dump() -> None:

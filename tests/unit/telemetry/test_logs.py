@@ -1,4 +1,4 @@
-"""What a log line keeps of values that are too long."""
+"""What a log line keeps of long values and of errors, and which lines are shown."""
 
 import io
 import logging
@@ -62,3 +62,14 @@ def test_a_library_cannot_choose_a_lower_level_for_itself(log_lines: io.StringIO
 def test_a_level_above_info_counts_for_other_libraries_too(log_lines: io.StringIO) -> None:
     logging.getLogger("another.library").warning("a warning")
     assert not lines_about(log_lines, "a warning")
+
+
+def test_a_traceback_for_people_names_the_error_and_shows_no_local_variable(console_log: io.StringIO) -> None:
+    canary = "canary-" + "b7f3"
+    try:
+        raise ValueError(len(canary))
+    except ValueError:
+        get_logger("phoenix.part").exception("it failed")
+
+    assert "ValueError: 11" in console_log.getvalue()
+    assert "canary-b7f3" not in console_log.getvalue()

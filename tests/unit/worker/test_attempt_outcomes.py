@@ -35,7 +35,7 @@ def test_a_stalled_attempt_is_a_failure_that_may_be_tried_again() -> None:
 def test_a_full_disk_is_the_storage_s_failure() -> None:
     outcome = outcome_of(OSError(errno.ENOSPC, "No space left on device"), None, Stage.ENCODE)
     assert isinstance(outcome, Failed)
-    assert (outcome.failure.code, outcome.failure.retriable) == (FailureCode.STORAGE_FAILED, True)
+    assert (outcome.failure.code, outcome.failure.retriable) == (FailureCode.STORAGE_FULL, True)
 
 
 def test_the_text_of_an_unexpected_error_is_not_shown_to_the_owner() -> None:

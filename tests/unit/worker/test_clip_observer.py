@@ -47,7 +47,7 @@ def test_after_the_last_step_the_time_of_the_steps_stands_still(observer: ClipOb
     clock.now_s += 6
     observer.on_step(4, 4)
     clock.now_s += 2
-    observer.on_stage(Stage.ENCODE)
+    observer.ffmpeg_callbacks()
     clock.now_s += 3
     state = observer.progress()
     assert (state.stepping_s, state.finishing_s, state.encoding_s) == (6, 5, 3)
@@ -88,3 +88,54 @@ def test_reports_keep_the_attempt_from_being_given_up(
         observer.on_step(step, 4)
         lease.check(TERMS)
     assert lease.stop.reason is None
+
+
+def test_changed_frames_have_a_stage_of_their_own_between_the_decode_and_the_encoder(
+    observer: ClipObserver, lease: HeldLease, clock: ManualClock
+) -> None:
+    observer.begin_postprocessing()
+    observer.on_stage(Stage.DECODE)
+    clock.now_s += 1
+    observer.on_made()
+    assert lease.stage is Stage.POSTPROCESS
+    clock.now_s += 5
+    observer.end_postprocessing()
+    assert lease.stage is Stage.ENCODE
+    clock.now_s += 2
+    observer.stopwatch.enter(None)
+    timings = observer.stopwatch.clip_timings()
+    assert (timings.decode_s, timings.postprocess_s, timings.encode_s) == (1, 5, 2)
+
+
+def test_frames_that_are_changed_before_the_engine_says_that_it_is_done_leave_the_encoder(
+    observer: ClipObserver, lease: HeldLease
+) -> None:
+    observer.begin_postprocessing()
+    observer.on_stage(Stage.DECODE)
+    observer.end_postprocessing()
+    assert lease.stage is Stage.DECODE
+    observer.on_made()
+    assert lease.stage is Stage.ENCODE
+
+
+def test_without_changes_the_encoder_follows_the_decode(observer: ClipObserver, lease: HeldLease) -> None:
+    observer.on_stage(Stage.DECODE)
+    observer.on_made()
+    assert lease.stage is Stage.ENCODE
+
+
+def test_between_frames_the_work_advances_and_sees_a_stop(observer: ClipObserver, lease: HeldLease) -> None:
+    observer.check()
+    lease.stop.stop(StopReason.CANCEL)
+    with pytest.raises(RenderStopped):
+        observer.check()
+
+
+def test_the_steps_of_a_clip_that_is_changed_afterwards_are_a_smaller_share_of_it(lease: HeldLease) -> None:
+    plain, changed = (
+        ClipObserver(lease, steps=4, num_frames=8, is_postprocessed=each, on_change=lambda: None)
+        for each in (False, True)
+    )
+    for observer in (plain, changed):
+        observer.on_step(4, 4)
+    assert (plain.progress().progress, changed.progress().progress) == (0.9, 0.6)

@@ -130,5 +130,11 @@ def test_clips_that_are_rendered_at_once_share_the_time_left() -> None:
     assert share.job_eta_s(10, {1: published(0.5)}) == pytest.approx(30)
 
 
+def test_a_job_s_time_counts_the_chain_that_this_clip_begins() -> None:
+    share = ClipShare([1, 1, 1], 0, DURATION, assembly_s=0, prerequisites=[(), (0,), ()])
+
+    assert share.job_eta_s(30, {2: published(0.5, eta_s=5)}) == 30 + 30
+
+
 def test_a_clip_that_is_done_takes_no_more_time() -> None:
     assert ClipShare([1, 1], 0, DURATION, assembly_s=0).job_eta_s(10, {1: published(1.0, eta_s=3)}) == 10

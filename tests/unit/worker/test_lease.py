@@ -124,3 +124,26 @@ def test_only_a_clip_that_gave_its_slot_back_since_the_last_report_has_an_unrepo
 def test_an_assembly_gives_no_slot_back(lease: HeldLease) -> None:
     lease.enter_stage(Stage.UPLOAD)
     assert not lease.has_unreported_finish
+
+
+def test_a_wait_is_unreported_from_its_begin_to_a_report_and_from_its_end_to_another() -> None:
+    lease = HeldLease(replace(a_claim(), kind=TaskKind.RENDER), since_s=0)
+    seen = [lease.has_unreported_wait]
+    for entered, reported in ((Stage.LOAD, None), (Stage.LOAD, Stage.LOAD), (Stage.QUEUE, Stage.LOAD)):
+        lease.enter_stage(entered)
+        lease.reported_stage = reported
+        seen.append(lease.has_unreported_wait)
+    lease.enter_stage(Stage.DENOISE)
+    assert [*seen, lease.has_unreported_wait] == [False, True, False, False, True]
+
+
+def test_a_lost_attempt_reports_no_wait() -> None:
+    lease = HeldLease(replace(a_claim(), kind=TaskKind.RENDER), since_s=0)
+    lease.enter_stage(Stage.LOAD)
+    lease.stop.stop(StopReason.LOST)
+    assert not lease.has_unreported_wait
+
+
+def test_before_the_work_enters_a_stage_its_first_stage_is_assumed() -> None:
+    lease = HeldLease(replace(a_claim(), kind=TaskKind.RENDER), since_s=0)
+    assert (lease.stage, lease.entered_stage) == (Stage.LOAD, None)

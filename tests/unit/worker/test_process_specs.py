@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from phoenix.settings import Settings, VeoSettings
+from phoenix.settings import EngineSettings, Settings, VeoSettings
 from phoenix.worker.context import open_slots
-from phoenix.worker.main import queues_of
+from phoenix.worker.main import compiled_dir_of, queues_of
 from phoenix.worker.supervisor import ProcessSpec, plan_processes, settings_for
 
 
@@ -34,6 +34,12 @@ def test_all_queues_include_the_remote_one_where_a_service_is_configured(
     veo: VeoSettings, served: tuple[str, ...]
 ) -> None:
     assert queues_of("all", Settings(veo=veo)) == served
+
+
+def test_compiled_code_is_in_the_data_folder_unless_a_folder_is_named(tmp_path: Path) -> None:
+    assert compiled_dir_of(Settings(data_dir=tmp_path)) == tmp_path / "compiled"
+    named = EngineSettings(compiled_dir=tmp_path / "other")
+    assert compiled_dir_of(Settings(data_dir=tmp_path, engine=named)) == tmp_path / "other"
 
 
 def test_processes_that_share_a_device_have_equal_parts_of_it_and_take_turns(tmp_path: Path) -> None:

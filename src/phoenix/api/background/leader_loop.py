@@ -1,7 +1,7 @@
 """Runs a background service on one replica at a time, the leader, for as long as the application runs.
 
 The lease of a leader costs the database about one write a second per service. The loop of a service survives every
-error, and logs a repeated error once.
+error.
 """
 
 import asyncio
@@ -15,8 +15,9 @@ from contextlib import asynccontextmanager, suppress
 
 from phoenix.async_tasks import in_background
 from phoenix.db import Database
-from phoenix.errors import PhoenixError, Unavailable
+from phoenix.errors import PhoenixError, StorageFull, Unavailable
 from phoenix.jobs.scheduling.leader_lease import acquire_leader_lease, release_leader_lease
+from phoenix.telemetry.episodes import FailureEpisode
 from phoenix.telemetry.logs import get_logger
 
 _logger = get_logger(__name__)
@@ -30,13 +31,23 @@ LEASE_S = 3.0
 
 
 class LeaderLease:
-    """This replica's lease on one background service. A result of the database counts for a third of `lease_s`."""
+    """This replica's lease on one background service. A result of the database counts for a third of `lease_s`.
+
+    `frees_space`: whether the service deletes, so that the lease may use the ballast of a full disk.
+    """
 
     def __init__(
-        self, database: Database, name: str, *, lease_s: float = LEASE_S, clock_s: Callable[[], float] = time.monotonic
+        self,
+        database: Database,
+        name: str,
+        *,
+        lease_s: float = LEASE_S,
+        clock_s: Callable[[], float] = time.monotonic,
+        frees_space: bool = False,
     ) -> None:
         self.name = name
         self._database = database
+        self._frees_space = frees_space
         self._lease_s = lease_s
         self._clock_s = clock_s
         self._holder = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
@@ -48,11 +59,19 @@ class LeaderLease:
         now_s = self._clock_s()
         if now_s >= self._renew_at_s:
             self._is_held = False
-            async with self._database.write() as uow:
-                acquired = await acquire_leader_lease(uow, self.name, leader_id=self._holder, lease_s=self._lease_s)
-            self._is_held = acquired
+            try:
+                self._is_held = await self._acquire()
+            except StorageFull:
+                if not self._frees_space:
+                    raise
+                # Not at once: most leases fit into the space that SQLite has, and leave the ballast to the deletions.
+                self._is_held = await self._acquire(frees_space=True)
             self._renew_at_s = now_s + self._lease_s / 3
         return self._is_held
+
+    async def _acquire(self, *, frees_space: bool = False) -> bool:
+        async with self._database.write(frees_space=frees_space) as uow:
+            return await acquire_leader_lease(uow, self.name, leader_id=self._holder, lease_s=self._lease_s)
 
     async def release(self) -> None:
         """Releases the lease, so that another replica need not wait until the lease expires."""
@@ -89,31 +108,23 @@ async def _loop(
     pause: Callable[[], Awaitable[None]],
     idle: asyncio.Event,
 ) -> None:
-    failures = 0
+    stalls = FailureEpisode(_logger, "background service stalled", "background service recovered")
     while True:
         idle.clear()
-        failures = await _try_once(lease, run_once, failures)
+        await _try_once(lease, run_once, stalls)
         idle.set()
-        if failures:
-            delay_s = min(_FIRST_DELAY_S * 2 ** min(failures - 1, 10), _LONGEST_DELAY_S)
+        if stalls.failures:
+            delay_s = min(_FIRST_DELAY_S * 2 ** min(stalls.failures - 1, 10), _LONGEST_DELAY_S)
             await asyncio.sleep(delay_s * random.uniform(0.75, 1.25))
         else:
             await pause()
 
 
-async def _try_once(lease: LeaderLease, run_once: Callable[[], Awaitable[None]], failures: int) -> int:
-    """Returns the number of failures in a row; `failures` is their number before this try."""
+async def _try_once(lease: LeaderLease, run_once: Callable[[], Awaitable[None]], stalls: FailureEpisode) -> None:
     try:
         if await lease.try_acquire_or_renew():
             await run_once()
-    except Unavailable as error:
-        if not failures:
-            _logger.warning("background service stalled", service=lease.name, error=error.detail)
-        return failures + 1
-    except Exception:
-        if not failures:
-            _logger.exception("background service failed", service=lease.name)
-        return failures + 1
-    if failures:
-        _logger.info("background service recovered", service=lease.name, failures=failures)
-    return 0
+    except Exception as error:  # noqa: BLE001 - the failure episode logs it
+        stalls.fail(error, is_unexpected=not isinstance(error, Unavailable), service=lease.name)
+    else:
+        stalls.end(service=lease.name)

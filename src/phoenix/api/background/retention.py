@@ -125,8 +125,12 @@ class RetentionService:
     async def running(self) -> AsyncGenerator[None]:
         async def wait() -> None:
             await asyncio.sleep(_STEP_PAUSE_S if self._round else _CHECK_INTERVAL_S)
+            if self._database.ballast is not None:
+                await asyncio.to_thread(self._database.ballast.refill)
 
-        async with leader_loop(LeaderLease(self._database, "retention"), self.step, wait):
+        # Without the ballast, a disk with 0 bytes free would have no leader that makes room on it.
+        lease = LeaderLease(self._database, "retention", frees_space=True)
+        async with leader_loop(lease, self.step, wait):
             yield
         if self._round is not None:
             await self._round.aclose()
@@ -171,7 +175,7 @@ class RetentionService:
         last: EndedJob | None = None
         while found := await self._read(partial(find, after=last)):
             for job in found:
-                async with self._database.write() as uow:
+                async with self._database.write(frees_space=True) as uow:
                     await delete_ended(uow, job.id, job.owner_id)
             last = found[-1]
             yield
@@ -181,14 +185,14 @@ class RetentionService:
             return
         older_than_s, last_id = self._settings.uploads_days * DAY_S, ""
         while found := await self._read(partial(list_old_uploads, older_than_s=older_than_s, after_id=last_id)):
-            async with self._database.write() as uow:
+            async with self._database.write(frees_space=True) as uow:
                 await delete_unused(uow, found)
             last_id = found[-1]
             yield
 
     async def _delete_stale_rows(self) -> AsyncGenerator[None]:
         for delete in (delete_old_durations, delete_old_refusals):
-            async with self._database.write() as uow:
+            async with self._database.write(frees_space=True) as uow:
                 await delete(uow)
             yield
 

@@ -25,6 +25,7 @@ from phoenix.jobs.webhooks.deliveries import (
 from phoenix.jobs.webhooks.signing_secrets import get_secret
 from phoenix.media.ssrf import EgressPolicy, open_pool
 from phoenix.settings import WebhookSettings
+from phoenix.telemetry.episodes import FailureEpisode
 from phoenix.telemetry.logs import get_logger, log_context
 from phoenix.telemetry.traces import trace_fields
 
@@ -45,6 +46,9 @@ class WebhookSender:
         self._policy = EgressPolicy.for_webhooks(settings)
         self._per_target = max(1, self._settings.max_concurrent // _TARGET_SHARE_DIVISOR)
         self._in_flight: dict[asyncio.Task[Any], str] = {}
+        self._unrecorded = FailureEpisode(
+            _logger, "the outcome of a webhook was not recorded", "outcomes of webhooks are recorded again"
+        )
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:
@@ -91,11 +95,11 @@ class WebhookSender:
         with log_context(request_id=due.request_id, delivery_id=due.id, **trace_fields(due.traceparent)):
             try:
                 await self._record(due, await self._try(pool, due))
-            except PhoenixError as error:
+            except Exception as error:  # noqa: BLE001 - the failure episode logs it
                 # The lease expires and the delivery is sent again: delivery is at least once.
-                _logger.warning("the outcome of a webhook was not recorded", error=error.detail)
-            except Exception:
-                _logger.exception("the outcome of a webhook was not recorded")
+                self._unrecorded.fail(error, is_unexpected=not isinstance(error, PhoenixError))
+            else:
+                self._unrecorded.end()
 
     async def _try(self, pool: httpcore.AsyncConnectionPool, due: DueDelivery) -> DeliveryOutcome:
         try:

@@ -13,16 +13,18 @@ from phoenix.api.errors.validation import explain_validation
 from phoenix.api.http.body_limits import CLOSE_CONNECTION
 from phoenix.api.http.request_ids import request_id_of
 from phoenix.contract import PROBLEM_MEDIA_TYPE, Problem, ProblemFault
+from phoenix.disk_space import is_full_disk
 from phoenix.errors import (
     FieldError,
     InvalidRequest,
     MalformedRequest,
     ProblemCode,
-    RateLimited,
     RequestError,
+    StorageFull,
+    Unauthenticated,
     UnsupportedMedia,
 )
-from phoenix.storage.errors import ObjectMissing, StoreFailed
+from phoenix.storage.errors import ObjectMissing, StoreFailed, StoreFull
 
 TYPE_BASE = "https://phoenix.invalid/problems/"
 QUOTA_EXCEEDED = "https://iana.org/assignments/http-problem-types#quota-exceeded"
@@ -47,25 +49,36 @@ class ProblemKind:
 PROBLEM_KINDS: Mapping[ProblemCode, ProblemKind] = {
     ProblemCode.INVALID_REQUEST: ProblemKind(422, "Invalid request"),
     ProblemCode.UNAUTHENTICATED: ProblemKind(401, "Not authenticated"),
+    ProblemCode.KEY_EXPIRED: ProblemKind(401, "Key expired"),
     ProblemCode.FORBIDDEN: ProblemKind(403, "Forbidden"),
+    ProblemCode.STORAGE_QUOTA_EXCEEDED: ProblemKind(403, "Storage quota exceeded"),
     ProblemCode.NOT_FOUND: ProblemKind(404, "Not found"),
     ProblemCode.CONFLICT: ProblemKind(409, "Conflict"),
+    ProblemCode.ARTIFACT_IN_USE: ProblemKind(409, "Artifact in use"),
     ProblemCode.GONE: ProblemKind(410, "Gone"),
     ProblemCode.PRECONDITION_FAILED: ProblemKind(412, "Precondition failed"),
     ProblemCode.PAYLOAD_TOO_LARGE: ProblemKind(413, "Payload too large"),
     ProblemCode.UNSUPPORTED_MEDIA: ProblemKind(415, "Unsupported media"),
     ProblemCode.RATE_LIMITED: ProblemKind(429, "Too many requests", QUOTA_EXCEEDED),
+    ProblemCode.TOO_MANY_TRANSFERS: ProblemKind(429, "Too many transfers", QUOTA_EXCEEDED),
     ProblemCode.QUEUE_FULL: ProblemKind(503, "Queue full"),
     ProblemCode.IDEMPOTENCY_MISMATCH: ProblemKind(422, "Idempotency mismatch"),
     ProblemCode.UNAVAILABLE: ProblemKind(503, "Unavailable"),
+    ProblemCode.STORAGE_FULL: ProblemKind(507, "Storage full"),
     ProblemCode.INTERNAL: ProblemKind(500, "Internal error"),
 }
 
+_SPECIAL = (
+    ProblemCode.KEY_EXPIRED,
+    ProblemCode.STORAGE_QUOTA_EXCEEDED,
+    ProblemCode.ARTIFACT_IN_USE,
+    ProblemCode.QUEUE_FULL,
+    ProblemCode.TOO_MANY_TRANSFERS,
+    ProblemCode.INTERNAL,
+)
 # For errors that have a status but no code. Another status below 500 becomes `INVALID_REQUEST`.
 _CODES_BY_STATUS: Mapping[int, ProblemCode] = {
-    kind.status: code
-    for code, kind in PROBLEM_KINDS.items()
-    if code not in (ProblemCode.QUEUE_FULL, ProblemCode.INTERNAL)
+    kind.status: code for code, kind in PROBLEM_KINDS.items() if code not in _SPECIAL
 } | {422: ProblemCode.INVALID_REQUEST}
 
 _STOCK_DETAILS = {404: "There is no such route.", 405: "This route does not take that method; see Allow."}
@@ -82,6 +95,7 @@ class ExplainedError:
     field_errors: Sequence[FieldError] = ()
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
     policies: Sequence[str] = ()
+    job_ids: Sequence[str] = ()
 
 
 def explain(error: Exception) -> ExplainedError:
@@ -93,10 +107,10 @@ def explain(error: Exception) -> ExplainedError:
             return _explain_validation(error)
         case HTTPException():
             return _explain_http(error)
-        case ObjectMissing():
-            return _of(ProblemCode.GONE, "Its file has been deleted.")
-        case StoreFailed():
-            return _of(ProblemCode.UNAVAILABLE, "The file store is away or full.", headers={"Retry-After": "5"})
+        case ObjectMissing() | StoreFailed():
+            return _explain_store_error(error)
+        case OSError() if is_full_disk(error):
+            return _explain_request_error(StorageFull("The disk for received files is full: make room on it."))
         case _:
             return _of(ProblemCode.INTERNAL, "Something went wrong here; the log has the error under the request id.")
 
@@ -117,6 +131,7 @@ def problem_response(scope: Scope, explained: ExplainedError) -> Response:
             for error in explained.field_errors[:MAX_FIELD_ERRORS]
         ],
         violated_policies=list(explained.policies),
+        job_ids=list(explained.job_ids[:MAX_FIELD_ERRORS]),
     )
     # Bytes of the path that are not UTF-8 arrive as surrogates, which JSON cannot contain.
     body = problem.model_copy(update={"instance": problem.instance.encode(errors="replace").decode()})
@@ -155,19 +170,31 @@ def _of(code: ProblemCode, detail: str, *, headers: Mapping[str, str] | None = N
     return ExplainedError(code, PROBLEM_KINDS[code].status, detail, headers=headers or {})
 
 
+def _explain_store_error(error: ObjectMissing | StoreFailed) -> ExplainedError:
+    match error:
+        case ObjectMissing():
+            return _of(ProblemCode.GONE, "Its file has been deleted.")
+        case StoreFull():
+            return _explain_request_error(StorageFull("The file store is full: delete jobs or uploads, or make room."))
+        case _:
+            return _of(ProblemCode.UNAVAILABLE, "The file store is away.", headers={"Retry-After": "5"})
+
+
 def _explain_request_error(error: RequestError) -> ExplainedError:
     headers: dict[str, str] = {}
     if error.retry_after_s is not None:
         headers["Retry-After"] = str(error.retry_after_s)
+    elif error.code is ProblemCode.STORAGE_FULL:
+        # Somebody has to make room first.
+        headers["Retry-After"] = "60"
     elif error.code in (ProblemCode.UNAVAILABLE, ProblemCode.QUEUE_FULL, ProblemCode.RATE_LIMITED):
         headers["Retry-After"] = "5"
     if error.code is ProblemCode.PAYLOAD_TOO_LARGE:
         headers |= CLOSE_CONNECTION
-    if error.code is ProblemCode.UNAUTHENTICATED:
+    if isinstance(error, Unauthenticated):
         headers["WWW-Authenticate"] = "Bearer"
     status = 400 if isinstance(error, MalformedRequest) else PROBLEM_KINDS[error.code].status
-    policies = error.policies if isinstance(error, RateLimited) else ()
-    return ExplainedError(error.code, status, error.detail, error.field_errors, headers, policies)
+    return ExplainedError(error.code, status, error.detail, error.field_errors, headers, error.policies, error.job_ids)
 
 
 def _explain_validation(error: RequestValidationError) -> ExplainedError:

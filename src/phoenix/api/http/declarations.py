@@ -1,4 +1,4 @@
-"""Parameters, and OpenAPI descriptions of responses, that several routes share.
+"""Parameters, headers and OpenAPI descriptions of responses that several routes share.
 
 A malformed id in a path gets 404, not 422.
 """
@@ -7,8 +7,9 @@ import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Annotated, Any
+from urllib.parse import urlencode
 
-from fastapi import Header, Path
+from fastapi import Header, Path, Query, Request, Response
 from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field
 
 from phoenix.contract import PROBLEM_MEDIA_TYPE, WHOLE, Omittable, Text
@@ -121,7 +122,16 @@ _ETAG = {
 
 JOB_SHOWN: Responses = {200: {"headers": _ETAG}, **NOT_MODIFIED}
 
-JOBS_LISTED: Responses = {200: {"headers": {"Link": {"description": 'The next page, as `rel="next"`.', **_TEXT}}}}
+PAGE_LISTED: Responses = {200: {"headers": {"Link": {"description": 'The next page, as `rel="next"`.', **_TEXT}}}}
+PageCursor = Annotated[Omittable[SearchText], Query(description="`next_cursor` of the last page.")]
+
+
+def link_next_page(request: Request, response: Response, cursor: str | None) -> None:
+    """Sets the header that names the next page of a list, if there is one."""
+    if cursor is not None:
+        others = [(name, value) for name, value in request.query_params.multi_items() if name != "cursor"]
+        path = f"{request.url.path}?{urlencode([*others, ('cursor', cursor)])}"
+        response.headers["Link"] = f'<{path}>; rel="next"'
 
 
 def stored_file(*media_types: str) -> Responses:
@@ -135,9 +145,11 @@ def stored_file(*media_types: str) -> Responses:
         "Accept-Ranges": {"description": "Always `bytes`.", **_TEXT},
         "Content-Disposition": {"description": "The file name to save it under.", **_TEXT},
     }
+    # Several ranges come as the parts of one body.
+    parts = {**content, "multipart/byteranges": {"schema": BINARY}}
     return {
         200: {"description": "The whole file.", "content": content, "headers": headers},
-        206: {"description": "The requested ranges.", "content": content, "headers": headers | content_range},
+        206: {"description": "The requested ranges.", "content": parts, "headers": headers | content_range},
         307: {
             "description": "The file can be downloaded from the store itself, without a key, until the URL expires.",
             "headers": {"Location": {"description": "A signed URL.", "schema": {"type": "string"}}},

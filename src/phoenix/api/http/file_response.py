@@ -1,7 +1,7 @@
 """Sends a stored file: whole or in ranges, with validators, so that players can seek and downloads can resume."""
 
 import secrets
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from urllib.parse import quote
@@ -40,11 +40,17 @@ def as_file(artifact: ArtifactRow, *, stem: str) -> StoredFile:
 
 
 async def send_file(
-    request: Request, store: ArtifactStore, file: StoredFile, *, link_s: float | None = None
+    request: Request,
+    store: ArtifactStore,
+    file: StoredFile,
+    take_slot: Callable[[], Awaitable[None]],
+    *,
+    link_s: float | None = None,
 ) -> Response:
     """Responds with 200, 206 or 304, or with 307 to a URL that the store has signed for `link_s` seconds.
 
-    Raises `PreconditionFailed`, 416 as an `HTTPException`, and `ObjectMissing` if there is a row but no file.
+    Calls `take_slot` before a response with bytes of the file. Raises its errors, `PreconditionFailed`, 416 as an
+    `HTTPException`, and `ObjectMissing` if there is a row but no file.
     """
     headers = {
         "ETag": file.etag,
@@ -61,10 +67,13 @@ async def send_file(
     # Checked before the status is sent: later, a missing file could only break the response off.
     await store.size(file.key)
     ranges = _requested_ranges(request, file)
+    is_single = len(ranges) <= 1 and _may_redirect(request, file)
+    if is_single and link_s is not None and (link := await store.signed_url(file.key, link_s)):
+        return RedirectResponse(link, status_code=307, headers={"Cache-Control": "no-store"})
+    if request.method != "HEAD":
+        await take_slot()
     if len(ranges) > 1:
         return _send_ranges(request, store, file, headers, ranges)
-    if link_s is not None and _may_redirect(request, file) and (link := await store.signed_url(file.key, link_s)):
-        return RedirectResponse(link, status_code=307, headers={"Cache-Control": "no-store"})
     return _send_range(request, store, file, headers, ranges[0] if ranges else None)
 
 

@@ -15,7 +15,7 @@ from phoenix.errors import FieldError, InvalidRequest, MalformedRequest, Payload
 
 FIELD = "file"
 MAX_FILENAME_LENGTH = 200
-_WRITE_BYTES = 1024 * 1024
+_WRITE_BYTES = 262_144
 _MAX_FIELD_ERRORS = 64
 """Each unexpected part is a field error, and a body as large as an upload can contain millions of parts."""
 

@@ -1,6 +1,7 @@
 """The id, the trace and the key of a request, stored in its ASGI scope. A client may send its own id."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from starlette.datastructures import Headers
 from starlette.types import Scope
@@ -26,6 +27,11 @@ def assign_request_id(scope: Scope) -> str:
 
 def request_id_of(scope: Scope) -> str:
     return scope[_KEY]
+
+
+def find_request_id(scope: Mapping[str, Any]) -> str | None:
+    """None before `assign_request_id`."""
+    return scope.get(_KEY)
 
 
 def store_traceparent(scope: Scope) -> str | None:

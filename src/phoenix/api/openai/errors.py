@@ -7,7 +7,7 @@ from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
-from phoenix.api.errors.problems import ExplainedError, explain
+from phoenix.api.errors.problems import MAX_FIELD_ERRORS, ExplainedError, explain
 from phoenix.api.http.declarations import Responses
 from phoenix.api.http.known_parameters import StrictRoute
 from phoenix.contract import VideoFault, VideoProblem
@@ -17,19 +17,23 @@ from phoenix.storage.errors import ObjectMissing, StoreFailed
 _EXPECTED = (RequestError, RequestValidationError, HTTPException, ObjectMissing, StoreFailed)
 _TYPES = {
     ProblemCode.UNAUTHENTICATED: "authentication_error",
+    ProblemCode.KEY_EXPIRED: "authentication_error",
     ProblemCode.FORBIDDEN: "permission_error",
+    ProblemCode.STORAGE_QUOTA_EXCEEDED: "insufficient_quota",
     ProblemCode.NOT_FOUND: "not_found_error",
     ProblemCode.CONFLICT: "conflict_error",
+    ProblemCode.ARTIFACT_IN_USE: "conflict_error",
     ProblemCode.RATE_LIMITED: "rate_limit_error",
+    ProblemCode.TOO_MANY_TRANSFERS: "rate_limit_error",
     ProblemCode.QUEUE_FULL: "server_error",
     ProblemCode.UNAVAILABLE: "server_error",
+    ProblemCode.STORAGE_FULL: "server_error",
 }
 # Fields of a reel, and their names in a video.
 _PARAMS = {
     "duration_s": "seconds",
     "resolution": "size",
     "aspect_ratio": "size",
-    "image_artifact_id": "input_reference",
     "file": "input_reference",
 }
 
@@ -61,7 +65,7 @@ def respond(explained: ExplainedError) -> Response:
     if explained.status == 409:
         headers["x-should-retry"] = "false"  # the SDKs would retry a conflict, which is futile here
     error = VideoFault(
-        message=explained.detail,
+        message=_message_of(explained),
         type=_TYPES.get(explained.code, "invalid_request_error"),
         param=param_of(explained.field_errors[0].pointer) if explained.field_errors else None,
         code=explained.code.lower(),
@@ -72,10 +76,20 @@ def respond(explained: ExplainedError) -> Response:
     return Response(body, status_code=status, headers=headers, media_type="application/json")
 
 
+def _message_of(explained: ExplainedError) -> str:
+    """A sentence per field error, because the format has room for one message and one field."""
+    errors = explained.field_errors[:MAX_FIELD_ERRORS]
+    if len(errors) < 2:
+        return explained.detail
+    return " ".join(f"{param_of(error.pointer) or 'the body'}: {error.detail.rstrip('.')}." for error in errors)
+
+
 def param_of(pointer: str) -> str | None:
     """The field of the form that corresponds to a pointer into the reel: `/clips/0/duration_s` is `seconds`."""
     parts = [part for part in pointer.split("/") if part and part not in ("body", "query")]
     if not parts:
         return None
+    if parts[:3] == ["clips", "0", "conditions"]:
+        return "input_reference"
     last = parts[-1]
     return _PARAMS.get(last, ".".join(parts))

@@ -1,5 +1,6 @@
 """Reads the body of a video request: the form that OpenAI's SDKs send, with or without a file, or JSON."""
 
+import hashlib
 import json
 import re
 import shutil
@@ -64,7 +65,7 @@ _Checked = TypeVar("_Checked", bound=BaseModel)
 
 
 def validate_fields(fields: dict[str, Any], kind: type[_Checked]) -> _Checked:
-    """Validates the fields. Raises `RequestValidationError`, which `errors.problems` explains."""
+    """Validates the fields. Raises `RequestValidationError`."""
     try:
         return kind.model_validate(fields)
     except ValidationError as error:
@@ -72,11 +73,29 @@ def validate_fields(fields: dict[str, Any], kind: type[_Checked]) -> _Checked:
         raise RequestValidationError(found, body=fields) from error
 
 
-def save_picture(picture: UploadFile, path: Path) -> ReceivedFile:
+def read_clips(fields: dict[str, Any]) -> dict[str, Any]:
+    """The fields with the objects of `clips` in place of their JSON text, so that each error has its place in them."""
+    try:
+        return {**fields, "clips": json.loads(fields["clips"])}
+    except (KeyError, TypeError, ValueError, RecursionError):
+        return fields
+
+
+@dataclass(frozen=True)
+class SavedPicture:
+    """The picture of a form on disk, and its SHA-256 in hexadecimal."""
+
+    file: ReceivedFile
+    sha256: str
+
+
+def save_picture(picture: UploadFile, path: Path) -> SavedPicture:
     """Copies the spooled upload to `path`. Blocks."""
-    with path.open("wb") as file:
+    with path.open("wb+") as file:
         shutil.copyfileobj(picture.file, file)
-    return ReceivedFile(path, clean_filename(picture.filename))
+        file.seek(0)
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    return SavedPicture(ReceivedFile(path, clean_filename(picture.filename)), sha256)
 
 
 async def _read(request: Request, max_bytes: int) -> bytes:

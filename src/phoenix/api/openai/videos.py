@@ -3,26 +3,31 @@
 The SDKs retry on their own, so a video is submitted only once for all tries.
 """
 
-import asyncio
 from enum import StrEnum
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi import Path as PathParameter
 from pydantic import AfterValidator
-from starlette.datastructures import UploadFile
 
-from phoenix.api.dependencies import DatabaseDep, JobViewsDep, OwnerDep, ServicesDep
+from phoenix.api.dependencies import (
+    DatabaseDep,
+    DownloadSlotDep,
+    JobViewsDep,
+    OwnerDep,
+    SettingsDep,
+    StoreDep,
+    limit_uploads,
+)
 from phoenix.api.http.declarations import stored_file, well_formed_id
 from phoenix.api.http.file_response import as_file, send_file
 from phoenix.api.job_views import POLL_AFTER_S
+from phoenix.api.openai.checks import check_video, receive_picture
 from phoenix.api.openai.errors import PROBLEM, VideoRoute
-from phoenix.api.openai.forms import FILE_FIELD, open_form, save_picture, validate_fields
+from phoenix.api.openai.forms import FILE_FIELD, open_form, validate_fields
 from phoenix.api.openai.views import job_id_of, to_reel, to_remix, video_id_of, view_video
-from phoenix.api.routes.artifacts import store_upload
 from phoenix.api.submission import Submission, SubmissionDep, fingerprint_of
+from phoenix.api.uploads import ProbedUpload, new_upload
 from phoenix.contract import (
     VIDEO_ID_PATTERN,
     Job,
@@ -34,14 +39,12 @@ from phoenix.contract import (
     VideoList,
     VideoReference,
     VideoRemixRequest,
-    VideoRequest,
 )
 from phoenix.errors import NotFound
 from phoenix.jobs import repository
 from phoenix.jobs.artifacts import get_output, get_thumbnail
 from phoenix.jobs.retention import delete_job
 from phoenix.jobs.submission.idempotency import RequestIdentity, record_lost_response, recover_lost_response
-from phoenix.jobs.tables import ArtifactRow
 
 router = APIRouter(tags=["videos"], route_class=VideoRoute, responses=PROBLEM)
 
@@ -85,24 +88,28 @@ class VideoVariant(StrEnum):
     THUMBNAIL = "thumbnail"
 
 
-@router.post(VIDEOS_PATH, openapi_extra=_BODY)
+@router.post(VIDEOS_PATH, openapi_extra=_BODY, dependencies=[Depends(limit_uploads)])
 async def create_video(submission: SubmissionDep) -> Video:
     """Render a video.
 
     Takes the fields of OpenAI's SDKs, and also `seed`, `steps`, `fps`, `guidance_scale`, `negative_prompt`, and `clips`
     for a whole reel. The video is a reel of `POST /v1/reels`, which has more options.
     """
-    services = submission.services
-    async with open_form(submission.request, max_json_bytes=services.settings.limits.max_body_bytes) as form:
-        video = validate_fields(form.fields, VideoRequest)
-        fingerprint = fingerprint_of(video)
-        if form.picture is not None:
-            picture = await _store_picture(submission, form.picture)
+    services = submission.state.services
+    max_json_bytes = services.settings.limits.max_body_bytes
+    async with (
+        open_form(submission.request, max_json_bytes=max_json_bytes) as form,
+        receive_picture(submission.state, form.picture) as picture,
+    ):
+        video = await check_video(submission, form.fields, picture)
+        fingerprint, upload = fingerprint_of(video), None
+        if picture is not None and picture.info is not None:
+            upload = new_upload(picture.received, picture.info)
             # The same picture sent again is a new artifact, but the same request.
             fingerprint = f"{fingerprint} {picture.sha256}"
-            video = video.model_copy(update={FILE_FIELD: VideoReference(file_id=picture.id)})
-    body = to_reel(video, services.catalog, default_model=services.settings.engine.default_model)
-    return view_video(await _submit(submission, body, fingerprint))
+            video = video.model_copy(update={FILE_FIELD: VideoReference(file_id=upload.artifact_id)})
+        body = to_reel(video, services.catalog, default_model=services.settings.engine.default_model)
+        return view_video(await _submit(submission, body, fingerprint, upload))
 
 
 @router.post(VIDEOS_PATH + "/{video_id}/remix", openapi_extra=_REMIX_BODY)
@@ -112,12 +119,13 @@ async def remix_video(submission: SubmissionDep, video_id: VideoIdInPath) -> Vid
     Renders a completed video again with another prompt, and keeps everything else: seed, size, length, steps, picture.
     A video that was made of `clips` is refused: its prompt is only a title.
     """
-    services = submission.services
-    async with open_form(submission.request, max_json_bytes=services.settings.limits.max_body_bytes) as form:
+    max_json_bytes = submission.state.services.settings.limits.max_body_bytes
+    async with open_form(submission.request, max_json_bytes=max_json_bytes) as form:
         remix = validate_fields(form.fields, VideoRemixRequest)
     job = await submission.state.job_views.fetch(video_id, submission.caller.owner_id)
     _check_kind(job.kind)
-    return view_video(await _submit(submission, to_remix(job, remix.prompt), fingerprint_of(remix)))
+    body = to_remix(job, remix.prompt, submission.state.services.catalog)
+    return view_video(await _submit(submission, body, fingerprint_of(remix)))
 
 
 @router.post(VIDEOS_PATH + "/edits", include_in_schema=False)
@@ -180,7 +188,7 @@ async def delete_video(database: DatabaseDep, owner: OwnerDep, video_id: VideoId
 
     The finished job and its files; 409 while it waits or runs.
     """
-    async with database.write() as uow:
+    async with database.write(frees_space=True) as uow:
         _check_kind((await repository.get_job(uow.session, video_id, owner_id=owner)).kind)
         await delete_job(uow, video_id, owner_id=owner)
     return VideoDeleted(id=video_id_of(video_id))
@@ -192,8 +200,11 @@ async def delete_video(database: DatabaseDep, owner: OwnerDep, video_id: VideoId
 )
 async def get_video_content(
     request: Request,
-    services: ServicesDep,
+    database: DatabaseDep,
+    store: StoreDep,
+    settings: SettingsDep,
     owner: OwnerDep,
+    take_slot: DownloadSlotDep,
     video_id: VideoIdInPath,
     variant: VideoVariant = VideoVariant.VIDEO,
 ) -> Response:
@@ -201,12 +212,12 @@ async def get_video_content(
 
     An MP4, or a JPEG with `variant=thumbnail`. 409 until it is completed.
     """
-    async with services.database.read() as session:
+    async with database.read() as session:
         job = await repository.get_full_job(session, video_id, owner_id=owner)
         _check_kind(job.row.kind)
         artifact = await get_thumbnail(session, job) if variant is VideoVariant.THUMBNAIL else get_output(job)
     file = as_file(artifact, stem=video_id_of(video_id))
-    return await send_file(request, services.store, file, link_s=services.settings.storage.link_s)
+    return await send_file(request, store, file, take_slot, link_s=settings.storage.link_s)
 
 
 def _check_kind(kind: str) -> None:
@@ -214,14 +225,9 @@ def _check_kind(kind: str) -> None:
         raise NotFound("There is no video of this id.")
 
 
-async def _store_picture(submission: Submission, picture: UploadFile) -> ArtifactRow:
-    """Makes an artifact of a picture in a form. Raises `InvalidRequest` if the file is not a picture."""
-    with TemporaryDirectory(prefix="phoenix-upload-", ignore_cleanup_errors=True) as folder:
-        received = await asyncio.to_thread(save_picture, picture, Path(folder) / FILE_FIELD)
-        return await store_upload(submission.state, received, submission.caller.owner_id)
-
-
-async def _submit(submission: Submission, body: ReelRequest, fingerprint: str) -> Job:
+async def _submit(
+    submission: Submission, body: ReelRequest, fingerprint: str, upload: ProbedUpload | None = None
+) -> Job:
     """Submits the reel once for all tries of a client. Raises the errors of `Submission.submit`.
 
     OpenAI's SDKs send no Idempotency-Key, only the number of the retry. So no job is made for a client that has already
@@ -229,12 +235,12 @@ async def _submit(submission: Submission, body: ReelRequest, fingerprint: str) -
     """
     submission.response.headers["openai-poll-after-ms"] = str(POLL_AFTER_S * 1000)
     if submission.idempotency_key is not None:
-        return await submission.submit(body, fingerprint=fingerprint)
-    request, database = submission.request, submission.services.database
+        return await submission.submit(body, fingerprint=fingerprint, upload=upload)
+    request, database = submission.request, submission.database
     identity = RequestIdentity(submission.caller.owner_id, f"{request.method} {request.url.path}", fingerprint)
     job = await _recover_response(submission, identity) if _is_retry(request) else None
     if job is None:
-        job = await submission.submit(body, abort_if_disconnected=True)
+        job = await submission.submit(body, abort_if_disconnected=True, upload=upload)
     if await request.is_disconnected():
         async with database.write() as uow:
             await record_lost_response(uow, identity, job.id)
@@ -242,7 +248,7 @@ async def _submit(submission: Submission, body: ReelRequest, fingerprint: str) -
 
 
 async def _recover_response(submission: Submission, identity: RequestIdentity) -> Job | None:
-    async with submission.services.database.write() as uow:
+    async with submission.database.write() as uow:
         job_id = await recover_lost_response(uow, identity)
     return await submission.answer(job_id, is_replay=True) if job_id else None
 

@@ -3,17 +3,23 @@
 from itertools import product
 from typing import Any
 
-from phoenix.catalog.model import Catalog, SizeRule
+from phoenix.catalog.catalog import Catalog
+from phoenix.catalog.clip_adapters import tier_scales
 from phoenix.catalog.resolve import Size, fit_size
+from phoenix.catalog.rules import SizeRule
 from phoenix.clock import plain_number
 from phoenix.contract import (
     AspectRatio,
     ClipRequest,
+    ClipSource,
     Job,
     JobState,
+    LoraRequest,
     ReelRequest,
     Resolution,
+    ResolvedClip,
     ResolvedReel,
+    UpscaleRequest,
     Video,
     VideoError,
     VideoRequest,
@@ -47,10 +53,10 @@ _SHARED = {"model", "seed", "steps", "fps", "guidance_scale", "negative_prompt"}
 
 
 def to_reel(request: VideoRequest, catalog: Catalog, *, default_model: str) -> ReelRequest:
-    """The reel that this video is. Raises `InvalidRequest` for a size that the model does not make."""
+    """The reel that this video is. `find_size_error` has found no error in its size."""
     clip: dict[str, Any] = {"prompt": request.prompt}
     if request.input_reference is not None:
-        clip["image_artifact_id"] = request.input_reference.file_id
+        clip["conditions"] = [{"role": "first_frame", "source": {"artifact_id": request.input_reference.file_id}}]
     reel = request.model_dump(include=_SHARED, exclude_unset=True)
     if request.clips is None:
         reel["clips"] = [clip]
@@ -59,13 +65,15 @@ def to_reel(request: VideoRequest, catalog: Catalog, *, default_model: str) -> R
         reel["metadata"] = {TITLE_KEY: request.prompt[:512]}
     if request.seconds is not None:
         reel["duration_s"] = request.seconds
-    if request.size is not None:
-        reel |= _name_size(request.size, catalog, request.model or default_model)
+    model = catalog.find(request.model or default_model)
+    if request.size is not None and model is not None:
+        resolution, aspect_ratio = name_sizes(model.size)[_parse_size(request.size)]
+        reel |= {"resolution": resolution, "aspect_ratio": aspect_ratio}
     return ReelRequest.model_validate(reel)
 
 
-def to_remix(job: Job, prompt: str) -> ReelRequest:
-    """The same reel with another prompt: seed, size, length, steps, picture and sound stay.
+def to_remix(job: Job, prompt: str, catalog: Catalog) -> ReelRequest:
+    """The same reel with another prompt: seed, size, length, steps, conditions, adapters and sound stay.
 
     Raises `Conflict` unless the job has succeeded, and `InvalidRequest` for a reel whose clips have their own prompts.
     """
@@ -78,6 +86,8 @@ def to_remix(job: Job, prompt: str) -> ReelRequest:
     (clip,) = reel.clips
     return ReelRequest(
         model=reel.model,
+        quality=reel.quality,
+        extends=reel.extends and ClipSource(job_id=reel.extends.job_id, clip_index=reel.extends.clip_index),
         clips=[
             ClipRequest(
                 prompt=prompt,
@@ -86,30 +96,49 @@ def to_remix(job: Job, prompt: str) -> ReelRequest:
                 seed=clip.seed,
                 steps=clip.steps,
                 guidance_scale=clip.guidance_scale,
-                image_artifact_id=clip.image_artifact_id,
+                loras=_loras_of(reel, clip, catalog),
+                conditions=[condition.as_requested() for condition in clip.conditions],
             )
         ],
         aspect_ratio=reel.aspect_ratio,
         resolution=reel.resolution,
         fps=reel.fps,
+        upscale=_upscale_of(clip),
+        interpolate=clip.interpolate,
         deterministic=clip.deterministic,
         soundtrack=reel.soundtrack,
+        clip_sound=reel.clip_sound,
         transition=reel.transition,
         metadata={REMIXED_KEY: video_id_of(job.id)},
     )
 
 
-def _name_size(size: str, catalog: Catalog, model_id: str) -> dict[str, str]:
-    model = catalog.find(model_id)
-    if model is None:
-        return {}  # admission reports the unknown model
+def _upscale_of(clip: ResolvedClip) -> UpscaleRequest | None:
+    return clip.upscale and UpscaleRequest(id=clip.upscale.id, scale=clip.upscale.scale)
+
+
+def _loras_of(reel: ResolvedReel, clip: ResolvedClip, catalog: Catalog) -> list[LoraRequest]:
+    """The adapters of the clip. An adapter of the tier that the clip did not have is switched off again."""
+    model = catalog.find(reel.model)
+    of_tier = {} if model is None else tier_scales(model, catalog.adapters_of(model), reel.quality)
+    scales = dict.fromkeys(of_tier, 0.0) | {lora.id: lora.scale for lora in clip.loras}
+    return [LoraRequest(id=adapter_id, scale=scale) for adapter_id, scale in scales.items()]
+
+
+def find_size_error(request: VideoRequest, catalog: Catalog, *, default_model: str) -> FieldError | None:
+    """The error of a size that the model does not make. None for an unknown model, which admission reports."""
+    model = catalog.find(request.model or default_model)
+    if model is None or request.size is None:
+        return None
     sizes = name_sizes(model.size)
+    if _parse_size(request.size) in sizes:
+        return None
+    return FieldError("/size", f"{model.id} makes {', '.join(map(str, sorted(sizes)))}; choose one of them")
+
+
+def _parse_size(size: str) -> Size:
     width, _, height = size.partition("x")
-    named = sizes.get(Size(int(width), int(height)))
-    if named is None:
-        detail = f"{model.id} makes {', '.join(map(str, sorted(sizes)))}; choose one of them"
-        raise InvalidRequest.from_field_errors([FieldError("/size", detail)])
-    return {"resolution": named[0], "aspect_ratio": named[1]}
+    return Size(int(width), int(height))
 
 
 def job_id_of(video_id: str) -> str:

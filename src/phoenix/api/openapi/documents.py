@@ -32,6 +32,7 @@ TAGS: list[dict[str, str]] = [
     {"name": "events", "description": "Following jobs live."},
     {"name": "content", "description": "The bytes of results, clips and uploads."},
     {"name": "artifacts", "description": "Uploads, and the metadata of stored files."},
+    {"name": "keys", "description": "What the key of the request may do, and what it stores."},
     {"name": "models", "description": "The models to render with."},
     {"name": "webhooks", "description": "Being notified when jobs end."},
     {"name": "videos", "description": "Reels in the terms of OpenAI's SDKs; errors have the format of these SDKs."},
@@ -191,7 +192,8 @@ def make_exact(document: Json) -> Json:
     copy["openapi"] = EXACT_VERSION
     schemas = copy["components"]["schemas"]
     schemas["JobEventMessage"] = _MESSAGE
-    schemas["SoundtrackRequest"]["oneOf"] = _ONE_SOURCE
+    for name in ("SoundSource", "SoundtrackRequest"):
+        schemas[name]["oneOf"] = _ONE_SOURCE
     for responses in _streams_of(copy):
         # In place of `schema`, which in 3.2 describes the stream as a whole.
         messages = {"itemSchema": {"$ref": "#/components/schemas/JobEventMessage"}}

@@ -4,7 +4,7 @@ from enum import StrEnum
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from phoenix.api.dependencies import OwnerDep, ServicesDep
+from phoenix.api.dependencies import DatabaseDep, DownloadSlotDep, OwnerDep, SettingsDep, StoreDep
 from phoenix.api.http.declarations import (
     ArtifactIdInPath,
     ClipIndexInPath,
@@ -12,11 +12,10 @@ from phoenix.api.http.declarations import (
     document_range_headers,
     stored_file,
 )
-from phoenix.api.http.file_response import StoredFile, as_file, send_file
+from phoenix.api.http.file_response import as_file, send_file
 from phoenix.api.http.known_parameters import StrictRoute
 from phoenix.jobs.artifacts import get_clip, get_output, get_thumbnail
 from phoenix.jobs.repository import get_artifact, get_full_job
-from phoenix.services import Services
 
 router = APIRouter(tags=["content"], dependencies=[Depends(document_range_headers)], route_class=StrictRoute)
 
@@ -36,8 +35,11 @@ class ContentVariant(StrEnum):
 )
 async def get_job_content(
     request: Request,
-    services: ServicesDep,
+    database: DatabaseDep,
+    store: StoreDep,
+    settings: SettingsDep,
     owner: OwnerDep,
+    take_slot: DownloadSlotDep,
     job_id: JobIdInPath,
     variant: ContentVariant = ContentVariant.ORIGINAL,
 ) -> Response:
@@ -45,19 +47,22 @@ async def get_job_content(
 
     An MP4, or the sound of a soundtrack job; with `variant=thumbnail` a JPEG. 409 until the job has succeeded.
     """
-    async with services.database.read() as session:
+    async with database.read() as session:
         job = await get_full_job(session, job_id, owner_id=owner)
         is_thumbnail = variant is ContentVariant.THUMBNAIL
         artifact = await get_thumbnail(session, job) if is_thumbnail else get_output(job)
-    return await _send(request, services, as_file(artifact, stem=job_id))
+    return await send_file(request, store, as_file(artifact, stem=job_id), take_slot, link_s=settings.storage.link_s)
 
 
 @router.head("/v1/jobs/{job_id}/clips/{index}/content", include_in_schema=False)
 @router.get("/v1/jobs/{job_id}/clips/{index}/content", response_class=Response, responses=stored_file("video/mp4"))
 async def get_clip_content(
     request: Request,
-    services: ServicesDep,
+    database: DatabaseDep,
+    store: StoreDep,
+    settings: SettingsDep,
     owner: OwnerDep,
+    take_slot: DownloadSlotDep,
     job_id: JobIdInPath,
     index: ClipIndexInPath,
 ) -> Response:
@@ -65,31 +70,33 @@ async def get_clip_content(
 
     409 until that clip has succeeded.
     """
-    async with services.database.read() as session:
+    async with database.read() as session:
         artifact = await get_clip(session, await get_full_job(session, job_id, owner_id=owner), index)
-    return await _send(request, services, as_file(artifact, stem=f"{job_id}-clip-{index}"))
+    file = as_file(artifact, stem=f"{job_id}-clip-{index}")
+    return await send_file(request, store, file, take_slot, link_s=settings.storage.link_s)
 
 
 @router.head("/v1/artifacts/{artifact_id}/content", include_in_schema=False)
 @router.get(
     "/v1/artifacts/{artifact_id}/content",
     response_class=Response,
-    responses=stored_file("video/mp4", "audio/mp4", "audio/mpeg", "image/jpeg", "image/png"),
+    responses=stored_file("audio/*", "image/*", "video/*"),
 )
 async def get_artifact_content(
     request: Request,
-    services: ServicesDep,
+    database: DatabaseDep,
+    store: StoreDep,
+    settings: SettingsDep,
     owner: OwnerDep,
+    take_slot: DownloadSlotDep,
     artifact_id: ArtifactIdInPath,
 ) -> Response:
     """Download an artifact.
 
     Exactly the bytes that were uploaded or made, with the media type that probing found.
     """
-    async with services.database.read() as session:
+    async with database.read() as session:
         artifact = await get_artifact(session, artifact_id, owner_id=owner)
-    return await _send(request, services, as_file(artifact, stem=artifact_id))
-
-
-async def _send(request: Request, services: Services, file: StoredFile) -> Response:
-    return await send_file(request, services.store, file, link_s=services.settings.storage.link_s)
+    return await send_file(
+        request, store, as_file(artifact, stem=artifact_id), take_slot, link_s=settings.storage.link_s
+    )

@@ -11,6 +11,7 @@ from typing import Annotated
 from fastapi import APIRouter, Cookie, Depends, Header, Query, Request, Response
 from pydantic.json_schema import SkipJsonSchema
 
+from phoenix.access.keys import ANYBODY
 from phoenix.api.auth import stream_path
 from phoenix.api.dependencies import AppStateDep, ReaderDep, counting_failed_auth, get_owner
 from phoenix.api.http.declarations import JobIdInPath, Responses
@@ -19,7 +20,7 @@ from phoenix.api.http.request_ids import presented_of, record_presented
 from phoenix.api.http.sse_response import EventStream
 from phoenix.api.lifespan import AppState
 from phoenix.contract import EventPage, StreamToken
-from phoenix.db.unit_of_work import RETRY_AFTER_S
+from phoenix.db.errors import RETRY_AFTER_S
 from phoenix.errors import NotFound, Unavailable
 from phoenix.events.log_interface import has_seen_end, parse_last_event_id
 from phoenix.events.messages import retry_frame
@@ -107,8 +108,9 @@ async def limit_owner_streams(state: AppStateDep, owner: StreamReaderDep) -> Asy
 
 
 async def _acquire_slot(stack: AsyncExitStack, state: AppState, owner_id: str | None) -> None:
-    # While the database is away the owner is unknown, and the stream only asks the client to reconnect.
-    if owner_id is not None:
+    # While the database is away the owner is unknown, and the stream only asks the client to reconnect. Where no key is
+    # needed, the streams of the operator's pages and tools are not counted.
+    if owner_id not in (None, ANYBODY.owner_id):
         await stack.enter_async_context(state.open_streams.slot(owner_id))
 
 
@@ -158,7 +160,7 @@ async def stream_job_events(
         return Response(status_code=204)
     credential = presented_of(request.scope)
     stream = partial(job_stream, state.hub, state.log, job_id, after, credential=credential)
-    return EventStream(stream, state.send_timeouts)
+    return EventStream(stream)
 
 
 @router.head("/v1/events", include_in_schema=False)
@@ -182,7 +184,7 @@ async def stream_all_events(
     last_event_id = in_header if in_header is not None else in_query
     credential = presented_of(request.scope)
     stream = partial(owner_stream, state.hub, state.log, owner, last_event_id, credential=credential)
-    return EventStream(stream, state.send_timeouts)
+    return EventStream(stream)
 
 
 @router.post("/v1/jobs/{job_id}/stream-tokens", status_code=201)
@@ -204,7 +206,7 @@ async def create_stream_token(
 
 def _reconnect_stream(state: AppState) -> Response:
     """A stream that only asks the client to reconnect: an error status would end a browser's `EventSource` for good."""
-    return EventStream(lambda _sink: _only_retry(state), state.send_timeouts)
+    return EventStream(lambda _sink: _only_retry(state))
 
 
 async def _only_retry(state: AppState) -> AsyncGenerator[bytes]:

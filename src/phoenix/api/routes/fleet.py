@@ -9,12 +9,13 @@ from fastapi import APIRouter, Request, Response
 from prometheus_client import Metric
 
 from phoenix.access.keys import Scope
-from phoenix.api.dependencies import CallerDep, DatabaseDep, HolderDep
+from phoenix.api.dependencies import CallerDep, DatabaseDep, HolderDep, ReserveDep
 from phoenix.api.http.known_parameters import StrictRoute
 from phoenix.contract import QueueDepth, QueueView, WorkerList
 from phoenix.errors import Unavailable
-from phoenix.jobs.metrics import FleetGauges, WorkerDeviceMemory, read_gauges
+from phoenix.jobs.metrics import FleetGauges, WorkerDeviceMemory, WorkerHostMemory, read_gauges
 from phoenix.jobs.scheduling.workers import view_queue, view_workers
+from phoenix.storage.reserve import StorageReserve
 from phoenix.telemetry.meters import CONTENT_TYPE, Meters, counter, gauge
 
 router = APIRouter(tags=["fleet"], route_class=StrictRoute)
@@ -50,16 +51,17 @@ async def list_workers(database: DatabaseDep, caller: CallerDep) -> WorkerList:
 
 @router.head("/metrics", include_in_schema=False)
 @router.get("/metrics", include_in_schema=False)
-async def get_metrics(request: Request, database: DatabaseDep, holder: HolderDep) -> Response:
+async def get_metrics(request: Request, database: DatabaseDep, reserve: ReserveDep, holder: HolderDep) -> Response:
     """Write the metrics. Requires the scope `metrics`; `phoenix_database_up` is 0 while the database is away."""
     holder.check(Scope.METRICS)
     meters: Meters = request.app.state.meters
+    disks = list(_show_disks(reserve))
     try:
         async with database.read() as session:
             found = await read_gauges(session)
     except Unavailable:
-        return _respond(meters, [_database_up(is_up=False)])
-    return _respond(meters, [_database_up(is_up=True), *_show(found)])
+        return _respond(meters, [_database_up(is_up=False), *disks])
+    return _respond(meters, [_database_up(is_up=True), *disks, *_show(found)])
 
 
 def _respond(meters: Meters, metrics: list[Metric]) -> Response:
@@ -68,6 +70,20 @@ def _respond(meters: Meters, metrics: list[Metric]) -> Response:
 
 def _database_up(*, is_up: bool) -> Metric:
     return gauge("phoenix_database_up", "Whether the database answered this scrape.", values=[((), float(is_up))])
+
+
+def _show_disks(reserve: StorageReserve) -> Iterator[Metric]:
+    yield gauge(
+        "phoenix_disk_free_bytes",
+        "Free bytes on the disk of the local store and of a SQLite database.",
+        "disk",
+        values=[((part,), free_bytes) for part, free_bytes in reserve.free_bytes().items()],
+    )
+    yield gauge(
+        "phoenix_disk_reserve_bytes",
+        "Free bytes below which jobs and uploads are refused.",
+        values=[((), reserve.reserve_bytes)],
+    )
 
 
 def _show(found: FleetGauges) -> Iterator[Metric]:
@@ -99,6 +115,7 @@ def _show(found: FleetGauges) -> Iterator[Metric]:
         values=[((name,), count) for name, count in found.workers.items()],
     )
     yield from _show_memory(found.memory)
+    yield from _show_host_memory(found.host_memory)
     yield gauge(
         "phoenix_webhooks_pending",
         "Webhook deliveries that wait for their first or next try.",
@@ -159,4 +176,22 @@ def _show_memory(devices: Sequence[WorkerDeviceMemory]) -> Iterator[Metric]:
         "host",
         "device",
         values=zip(labels, (each.total_bytes for each in devices), strict=True),
+    )
+
+
+def _show_host_memory(workers: Sequence[WorkerHostMemory]) -> Iterator[Metric]:
+    labels = [(each.worker_id, each.host) for each in workers]
+    yield gauge(
+        "phoenix_host_memory_used_bytes",
+        "Memory of the machine that the models of each live worker use.",
+        "worker",
+        "host",
+        values=zip(labels, (each.used_bytes for each in workers), strict=True),
+    )
+    yield gauge(
+        "phoenix_host_memory_budget_bytes",
+        "Memory of the machine that the models of each live worker may use.",
+        "worker",
+        "host",
+        values=zip(labels, (each.budget_bytes for each in workers), strict=True),
     )

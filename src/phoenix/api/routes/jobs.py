@@ -1,25 +1,28 @@
 """Routes of existing jobs of every kind: list, show, cancel, retry, delete."""
 
 from typing import Annotated
-from urllib.parse import urlencode
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
-from phoenix.api.dependencies import CallerDep, DatabaseDep, JobViewsDep, OwnerDep, ServicesDep
+from phoenix.access.keys import hold_key
+from phoenix.api.dependencies import AppStateDep, CallerDep, DatabaseDep, JobViewsDep, OwnerDep, ReserveDep, SettingsDep
 from phoenix.api.http.conditional import check_if_match, etag_of, is_not_modified, passes_if_match
 from phoenix.api.http.declarations import (
     JOB_ACCEPTED,
     JOB_SHOWN,
-    JOBS_LISTED,
+    PAGE_LISTED,
     IfMatch,
     Instant,
     JobIdInPath,
+    PageCursor,
     SearchText,
     document_conditional_headers,
+    link_next_page,
 )
 from phoenix.api.http.known_parameters import StrictRoute
 from phoenix.api.job_views import POLL_AFTER_S
-from phoenix.api.submission import point_to_job, quota_of
+from phoenix.api.submission import point_to_job
+from phoenix.api.uploads import quota_of
 from phoenix.contract import Job, JobKind, JobPage, JobState, Omittable, PageLimit
 from phoenix.errors import PreconditionFailed
 from phoenix.jobs import repository, retention
@@ -42,7 +45,7 @@ async def get_filter(
 
 
 @router.head("/v1/jobs", include_in_schema=False)
-@router.get("/v1/jobs", responses=JOBS_LISTED)
+@router.get("/v1/jobs", responses=PAGE_LISTED)
 async def list_jobs(
     request: Request,
     response: Response,
@@ -51,7 +54,7 @@ async def list_jobs(
     owner: OwnerDep,
     wanted: Annotated[repository.JobFilter, Depends(get_filter)],
     limit: Annotated[PageLimit, Query()] = 20,
-    cursor: Annotated[Omittable[SearchText], Query(description="`next_cursor` of the last page.")] = None,
+    cursor: PageCursor = None,
 ) -> JobPage:
     """List jobs, newest first.
 
@@ -59,9 +62,7 @@ async def list_jobs(
     """
     async with database.read() as session:
         page = await repository.list_jobs(session, wanted, owner_id=owner, limit=limit, cursor=cursor)
-    if page.next_cursor:
-        others = [(name, value) for name, value in request.query_params.multi_items() if name != "cursor"]
-        response.headers["Link"] = f'</v1/jobs?{urlencode([*others, ("cursor", page.next_cursor)])}>; rel="next"'
+    link_next_page(request, response, page.next_cursor)
     return JobPage(
         data=await job_views.view(*page.jobs),
         has_more=page.next_cursor is not None,
@@ -101,7 +102,8 @@ async def cancel_job(
     Canceling again is harmless, and a finished job is unchanged.
     """
     async with (
-        database.write() as uow,
+        # A waiting job has to be canceled before it can be deleted.
+        database.write(frees_space=True) as uow,
         check_if_match(uow, job_id, owner_id=owner, if_match=if_match),
     ):
         await cancel(uow, job_id, owner_id=owner)
@@ -111,8 +113,11 @@ async def cancel_job(
 
 @router.post("/v1/jobs/{job_id}/retry", status_code=202, responses=JOB_ACCEPTED)
 async def retry_job(
+    state: AppStateDep,
     response: Response,
-    services: ServicesDep,
+    database: DatabaseDep,
+    settings: SettingsDep,
+    reserve: ReserveDep,
     job_views: JobViewsDep,
     caller: CallerDep,
     job_id: JobIdInPath,
@@ -120,13 +125,16 @@ async def retry_job(
 ) -> Job:
     """Retry a job.
 
-    Renders only what failed or is missing; finished clips are kept. 409 unless the job ended without success.
+    Renders only what failed or is missing; finished clips are kept. 409 unless the job ended without success, and if
+    the catalog no longer has what its clips were accepted with.
     """
-    limits = services.settings.limits
+    limits = settings.limits
+    reserve.check()
     async with (
-        services.database.write() as uow,
+        database.write() as uow,
         check_if_match(uow, job_id, owner_id=caller.owner_id, if_match=if_match),
     ):
+        await hold_key(uow, caller)
         await retry(
             uow,
             job_id,
@@ -134,6 +142,7 @@ async def retry_job(
             queue_timeout_s=limits.default_queue_timeout_s,
             quota=quota_of(caller, limits),
             max_queued_jobs=limits.max_queued_jobs,
+            catalog=state.services.catalog,
         )
     point_to_job(response, job_id)
     return await job_views.fetch(job_id, caller.owner_id)
@@ -143,10 +152,10 @@ async def retry_job(
 async def delete_job(database: DatabaseDep, owner: OwnerDep, job_id: JobIdInPath, if_match: IfMatch = None) -> None:
     """Delete a finished job and its files.
 
-    409 while it waits or runs: cancel it first.
+    409 while it waits or runs, and while an unfinished job uses one of its files: cancel that one first.
     """
     async with (
-        database.write() as uow,
+        database.write(frees_space=True) as uow,
         check_if_match(uow, job_id, owner_id=owner, if_match=if_match),
     ):
         await retention.delete_job(uow, job_id, owner_id=owner)

@@ -1,33 +1,133 @@
 """The models of the catalog, and which of them a live worker serves."""
 
+from collections.abc import Mapping
+from functools import lru_cache
+from types import MappingProxyType
+
 from fastapi import APIRouter
 
-from phoenix.api.dependencies import CallerDep, ServicesDep
+from phoenix.api.dependencies import AppStateDep, CallerDep
 from phoenix.api.http.known_parameters import StrictRoute
-from phoenix.catalog.model import FloatRange, IntRange, ModelSpec
-from phoenix.catalog.resolve import longest_s, shortest_s
-from phoenix.contract import Model, ModelList, NumberRange
-from phoenix.jobs.scheduling.workers import list_served_models
+from phoenix.catalog.adapters import AdapterSpec
+from phoenix.catalog.catalog import Catalog
+from phoenix.catalog.clip_adapters import tier_scales
+from phoenix.catalog.model import ModelSpec
+from phoenix.catalog.postprocessors import InterpolatorSpec, UpscalerSpec
+from phoenix.catalog.resolve import fit_size, longest_s, shortest_s
+from phoenix.catalog.rules import ConditionRule, FloatRange, IntRange, License
+from phoenix.contract import (
+    TIMED_ROLES,
+    ConditionRole,
+    Model,
+    ModelAdapter,
+    ModelCondition,
+    ModelInterpolator,
+    ModelLicense,
+    ModelList,
+    ModelSize,
+    ModelTier,
+    ModelUpscaler,
+    NumberRange,
+    Quality,
+    ResolvedLora,
+    media_of,
+)
+from phoenix.jobs.scheduling.workers import QueueWorkers, list_live, workers_of_queue
+
+_NO_ADAPTERS: Mapping[str, AdapterSpec] = MappingProxyType({})
 
 
-def view_model(spec: ModelSpec, *, is_served: bool) -> Model:
-    """The public view of `spec`. Lengths are in seconds at its default frame rate."""
+def view_model(
+    spec: ModelSpec, adapters: Mapping[str, AdapterSpec] = _NO_ADAPTERS, *, unserved_reason: str | None
+) -> Model:
+    """The public view of `spec`. Lengths are in seconds at its default frame rate. `adapters`: those that it takes.
+
+    None as a reason: it is served.
+    """
     return Model(
         id=spec.id,
         title=spec.title,
         description=spec.description,
         engine=spec.engine,
         is_draft=spec.is_draft,
-        takes_image=spec.takes_image,
+        conditions=[_view_condition(role, rule) for role, rule in spec.conditions.items()],
+        makes_sound=spec.makes_sound,
         resolutions=list(spec.size.resolutions),
         default_resolution=spec.size.default_resolution,
         aspect_ratios=list(spec.size.aspect_ratios),
         default_aspect_ratio=spec.size.default_aspect_ratio,
+        sizes=_view_sizes(spec),
         fps=_view_range(spec.fps),
         duration_s=_view_durations(spec),
         steps=_view_range(spec.steps),
         guidance_scale=_view_range(spec.guidance_scale),
-        is_served=is_served,
+        tiers=[_view_tier(spec, adapters, quality) for quality in spec.qualities],
+        adapters=[_view_adapter(adapter) for adapter in adapters.values()],
+        license=_view_license(spec.license),
+        memory_bytes=spec.memory_bytes,
+        download_bytes=spec.download_bytes,
+        is_served=unserved_reason is None,
+        unserved_reason=unserved_reason,
+    )
+
+
+def _view_tier(spec: ModelSpec, adapters: Mapping[str, AdapterSpec], quality: Quality) -> ModelTier:
+    changed, scales = spec.at_quality(quality), tier_scales(spec, adapters, quality)
+    return ModelTier(
+        quality=quality,
+        steps=changed.steps.default,
+        guidance_scale=changed.guidance_scale.default,
+        loras=[ResolvedLora(id=adapter_id, scale=scale) for adapter_id, scale in scales.items()],
+    )
+
+
+def _view_adapter(adapter: AdapterSpec) -> ModelAdapter:
+    return ModelAdapter(
+        id=adapter.id,
+        title=adapter.title,
+        description=adapter.description,
+        trigger_words=list(adapter.trigger_words),
+        scale=_view_range(adapter.scale),
+    )
+
+
+def _view_sizes(spec: ModelSpec) -> list[ModelSize]:
+    return [
+        ModelSize(resolution=resolution, aspect_ratio=ratio, width=size.width, height=size.height)
+        for resolution in spec.size.resolutions
+        for ratio in spec.size.aspect_ratios
+        for size in [fit_size(spec.size, resolution, ratio)]
+    ]
+
+
+def _explain_absence(spec: ModelSpec, workers: QueueWorkers) -> str | None:
+    """Why none of the live workers of its queue serves the model. None if one does."""
+    queue = "remote" if spec.is_remote else "gpu"
+    if workers.slots == 0:
+        return f"no live worker takes tasks of the queue {queue}: start `phoenix worker --queue {queue}`"
+    if workers.serve(spec.id):
+        return None
+    if spec.is_remote:
+        return "no live worker has the key of its service: set PHOENIX_VEO__API_KEY or PHOENIX_VEO__PROJECT for one"
+    if spec.source is None:
+        return "no live worker of the queue gpu can draw: install the media extra on its machine"
+    return "no live worker has its weights: run `phoenix models pull` with its id on the machine of a worker"
+
+
+def _view_condition(role: ConditionRole, rule: ConditionRule) -> ModelCondition:
+    return ModelCondition(
+        role=role,
+        media=media_of(role),
+        minimum=rule.minimum,
+        maximum=rule.maximum,
+        has_time=role in TIMED_ROLES,
+        strength=rule.strength and _view_range(rule.strength),
+        shortest_s=rule.needed_s,
+        shortest_clip_s=rule.shortest_clip_s,
+        longest_clip_s=rule.longest_clip_s,
+        overlap_s=rule.overlap_s,
+        requires=list(rule.requires),
+        excludes=list(rule.excludes),
     )
 
 
@@ -44,16 +144,57 @@ def _view_durations(spec: ModelSpec) -> NumberRange:
     )
 
 
+def _view_upscaler(spec: UpscalerSpec) -> ModelUpscaler:
+    return ModelUpscaler(
+        id=spec.id,
+        title=spec.title,
+        description=spec.description,
+        factor=spec.factor,
+        license=_view_license(spec.license),
+    )
+
+
+def _view_interpolator(spec: InterpolatorSpec) -> ModelInterpolator:
+    return ModelInterpolator(
+        id=spec.id,
+        title=spec.title,
+        description=spec.description,
+        factors=None if spec.factors is None else list(spec.factors),
+        license=_view_license(spec.license),
+    )
+
+
+def _view_license(found: License | None) -> ModelLicense | None:
+    return None if found is None else ModelLicense.model_validate(found.model_dump())
+
+
+@lru_cache(maxsize=1)
+def _view_models(catalog: Catalog) -> tuple[Model, ...]:
+    """The views of all models as if they were served: of a process, whose catalog does not change."""
+    return tuple(view_model(spec, catalog.adapters_of(spec), unserved_reason=None) for spec in catalog)
+
+
 router = APIRouter(tags=["models"], route_class=StrictRoute)
 
 
 @router.head("/v1/models", include_in_schema=False)
 @router.get("/v1/models")
-async def list_models(services: ServicesDep, _caller: CallerDep) -> ModelList:
+async def list_models(state: AppStateDep, _caller: CallerDep) -> ModelList:
     """List the models.
 
     The options and defaults of each, and whether a live worker serves it. Jobs for a model that no worker serves wait.
+    Upscalers and interpolators are for the clips of every model.
     """
-    async with services.database.read() as session:
-        served = await list_served_models(session)
-    return ModelList(data=[view_model(spec, is_served=spec.id in served) for spec in services.catalog])
+    async with state.services.database.read() as session:
+        live = await list_live(session)
+    workers = {is_remote: workers_of_queue(live, "remote" if is_remote else "gpu") for is_remote in (False, True)}
+    catalog = state.services.catalog
+    reasons = [_explain_absence(spec, workers[spec.is_remote]) for spec in catalog]
+    return ModelList(
+        data=[
+            view.model_copy(update={"is_served": reason is None, "unserved_reason": reason})
+            for view, reason in zip(_view_models(catalog), reasons, strict=True)
+        ],
+        upscalers=[_view_upscaler(spec) for spec in catalog.upscalers.values()],
+        interpolators=[_view_interpolator(spec) for spec in catalog.interpolators.values()],
+    )

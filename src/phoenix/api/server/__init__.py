@@ -1,1 +1,1 @@
-"""The server: uvicorn with bounded request heads, and with streams that do not delay a shutdown."""
+"""The server: uvicorn with limits on its connections, and with streams that do not delay a shutdown."""

@@ -1,16 +1,17 @@
-"""Extensions of ASGI that streams need from uvicorn. Only this file uses uvicorn's request object."""
+"""What bodies in parts need from uvicorn. Only this file uses uvicorn's request object."""
 
 from typing import Any
 
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from phoenix.api.http.sse_response import ABORT_EXTENSION, DIRECT_SINK_EXTENSION
+from phoenix.api.http.sse_response import DIRECT_SINK_EXTENSION
 
 
-class StreamExtensions:
-    """Lets the application drop a client that does not read, and write to a response without a coroutine.
+class BodyExtensions:
+    """Makes `send` wait until the kernel has a part of a body, and lets streams write without a coroutine.
 
-    uvicorn's own `close` would first wait until the client has read the buffered output.
+    uvicorn's own `send` waits before a part is written. Each client that does not read would cost two parts: the part
+    that waits in the transport, and the next part.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -20,12 +21,23 @@ class StreamExtensions:
         # `send` is a method of uvicorn's object for this request.
         cycle: Any = getattr(send, "__self__", None)
         if scope["type"] == "http" and hasattr(cycle, "transport"):
-            extensions = scope.setdefault("extensions", {})
-            extensions[ABORT_EXTENSION] = cycle.transport.abort
             # Only uvicorn's httptools implementation frames chunks by itself.
             if hasattr(cycle, "chunked_encoding"):
-                extensions[DIRECT_SINK_EXTENSION] = ChunkedSink(cycle)
+                scope.setdefault("extensions", {})[DIRECT_SINK_EXTENSION] = ChunkedSink(cycle)
+            send = _draining(send, cycle)
         await self._app(scope, receive, send)
+
+
+def _draining(send: Send, cycle: Any) -> Send:
+    flow = cycle.flow
+
+    async def send_and_drain(message: Message) -> None:
+        await send(message)
+        # The last part may wait without a task: the time limit of the connection holds for it too.
+        if flow.write_paused and message.get("more_body") and not cycle.disconnected:
+            await flow.drain()
+
+    return send_and_drain
 
 
 class ChunkedSink:

@@ -1,10 +1,10 @@
-"""Limits the size of request heads and the time that they take, which uvicorn's httptools protocol does not."""
+"""Limits the size, time and number of the heads of a connection, which uvicorn's httptools protocol does not."""
 
 import asyncio
 from http import HTTPStatus
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from phoenix.api.errors.problems import ExplainedError, problem_response
 from phoenix.api.http.request_ids import assign_request_id
@@ -16,6 +16,8 @@ _logger = get_logger(__name__)
 
 MAX_HEAD_BYTES = 65_536
 """Limit of the request line and headers: four times as much as the cookies of a browser can take."""
+MAX_PIPELINED = 16
+"""Requests that may wait for the response to an earlier one. A packet of 256 KiB could hold 14,000 of them."""
 _LINGER_S = 2.0
 _NO_WEBSOCKET = "There is no websocket here. Follow a job by GET /v1/jobs/{id}/events, which is text/event-stream."
 
@@ -29,6 +31,8 @@ class BoundedHeads(HttpToolsProtocol):
         self._head_bytes = 0
         self._timer: asyncio.TimerHandle | None = None
         self._is_refused = False
+        # `self.cycle` is the request that was read last. Of pipelined requests, an earlier request is answered.
+        self._answered: RequestResponseCycle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -36,6 +40,7 @@ class BoundedHeads(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._end_head()
+        self._stop_answering()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -57,14 +62,22 @@ class BoundedHeads(HttpToolsProtocol):
         self._end_head()
         if len(self.url) + sum(len(name) + len(value) for name, value in self.headers) > MAX_HEAD_BYTES:
             self._refuse_large()
-            raise _Refused
-        if any(name == b"upgrade" and value.lower() == b"websocket" for name, value in self.headers):
-            self._refuse(HTTPStatus.BAD_REQUEST, _NO_WEBSOCKET)
-            raise _Refused
+            raise Refused
+        if any(name == b"upgrade" and b"websocket" in _split(value) for name, value in self.headers):
+            self._refuse_head(HTTPStatus.BAD_REQUEST, _NO_WEBSOCKET)
+            raise Refused
+        if len(self.pipeline) >= MAX_PIPELINED:
+            detail = f"More than {MAX_PIPELINED} requests wait on this connection. Send a request after a response."
+            self._refuse_head(HTTPStatus.BAD_REQUEST, detail)
+            raise Refused
         super().on_headers_complete()
 
     def send_400_response(self, msg: str) -> None:
-        self._refuse(HTTPStatus.BAD_REQUEST, f"This is not HTTP: {msg}")
+        self._refuse_head(HTTPStatus.BAD_REQUEST, f"This is not HTTP: {msg}")
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._answered = cycle
+        super()._start_asgi_task(cycle, app)
 
     def _begin_head(self) -> None:
         self._head_bytes = 0
@@ -78,42 +91,55 @@ class BoundedHeads(HttpToolsProtocol):
     def _refuse_slow(self) -> None:
         self._timer = None
         if self._head_bytes:
-            self._refuse(HTTPStatus.REQUEST_TIMEOUT, f"No whole head came within {in_seconds(self._head_timeout_s)}.")
+            detail = f"No whole head came within {in_seconds(self._head_timeout_s)}."
+            self._refuse_head(HTTPStatus.REQUEST_TIMEOUT, detail)
         else:
             self.transport.close()
 
     def _refuse_large(self) -> None:
         detail = f"The head is larger than {MAX_HEAD_BYTES} bytes, which is the limit here."
-        self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, detail)
+        self._refuse_head(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, detail)
 
-    def _refuse(self, status: HTTPStatus, detail: str) -> None:
+    def _refuse_head(self, status: HTTPStatus, detail: str) -> None:
+        if problem := self.refuse(ExplainedError(ProblemCode.INVALID_REQUEST, status.value, detail)):
+            client = self.client[0] if self.client else None
+            _logger.info("request refused", request_id=problem, status=status.value, detail=detail, client=client)
+
+    def refuse(self, explained: ExplainedError) -> str | None:
+        """Sends the problem and closes the connection. Returns the request id of the problem; None if none was sent."""
         if self._is_refused or self.transport.is_closing():
-            return  # the parser fails as well after a refusal
+            return None  # the parser fails as well after a refusal
         self._is_refused = True
-        if self._is_answering():
+        if self._stop_answering():
             self.transport.close()
-            return
+            return None
         scope: dict[str, Any] = {"type": "http", "path": "", "headers": []}
-        request_id, client = assign_request_id(scope), self.client[0] if self.client else None
-        _logger.info("request refused", request_id=request_id, status=status.value, detail=detail, client=client)
-        answer = problem_response(scope, ExplainedError(ProblemCode.INVALID_REQUEST, status.value, detail))
+        request_id = assign_request_id(scope)
+        answer = problem_response(scope, explained)
         headers = [*answer.raw_headers, (b"connection", b"close")]
         head = b"".join(b"%s: %s\r\n" % header for header in headers)
-        line = f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode()
+        line = f"HTTP/1.1 {explained.status} {HTTPStatus(explained.status).phrase}\r\n".encode()
         self.transport.write(line + head + b"\r\n" + bytes(answer.body))
         # Closing with unread bytes would reset the connection, and the response would be lost.
         self.transport.write_eof()
         self._end_head()
         self._timer = self.loop.call_later(_LINGER_S, self.transport.close)
+        return request_id
 
-    def _is_answering(self) -> bool:
-        """Whether a response has started, so that no other can be sent. If so, stops the task that writes it."""
-        if self.cycle is None or self.cycle.response_complete:  # pyright: ignore[reportUnnecessaryComparison]
+    def _stop_answering(self) -> bool:
+        """Stops the task that writes a response. Returns whether it has begun, so that no other can be sent."""
+        cycle = self._answered
+        if cycle is None or cycle.response_complete:
             return False
-        self.cycle.disconnected = True
-        self.cycle.message_event.set()
-        return self.cycle.response_started
+        cycle.disconnected = True
+        cycle.message_event.set()
+        return cycle.response_started
 
 
-class _Refused(Exception):
+def _split(value: bytes) -> list[bytes]:
+    """The entries of a header that is a list, in lower case."""
+    return [entry.strip().lower() for entry in value.split(b",")]
+
+
+class Refused(Exception):
     """Makes the parser stop."""

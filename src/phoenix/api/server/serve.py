@@ -14,8 +14,10 @@ from uvicorn.supervisors import ChangeReload
 
 import phoenix
 from phoenix.api.app import create_app
-from phoenix.api.server.chunked_sink import StreamExtensions
-from phoenix.api.server.http_heads import BoundedHeads
+from phoenix.api.server.chunked_sink import BodyExtensions
+from phoenix.api.server.connection import BoundedConnection, ConnectionLimits
+from phoenix.api.server.connection_cap import ConnectionCap, fit_to_open_files
+from phoenix.api.server.fair_starts import MAX_BEGINNING, FairStarts, StartQueue
 from phoenix.child_processes import follow_lifeline
 from phoenix.settings import Settings
 from phoenix.telemetry.logs import configure_logs
@@ -50,10 +52,10 @@ def serve(settings: Settings, socket_fd: int | None = None) -> None:
 
 def server_config(app: FastAPI, settings: Settings) -> uvicorn.Config:
     return uvicorn.Config(
-        StreamExtensions(app),
-        # `BoundedHeads` refuses upgrades to it, as problem+json.
+        BodyExtensions(FairStarts(app, StartQueue(MAX_BEGINNING))),
+        # `BoundedConnection` refuses upgrades to it, as problem+json.
         ws="none",
-        http=cast("Any", partial(BoundedHeads, head_timeout_s=settings.limits.head_timeout_s)),
+        http=cast("Any", partial(BoundedConnection, limits=_connection_limits(app, settings))),
         host=settings.api.host,
         port=settings.api.port,
         # The application logs each request itself, without the query string, which may hold a stream token.
@@ -65,6 +67,12 @@ def server_config(app: FastAPI, settings: Settings) -> uvicorn.Config:
         forwarded_allow_ips=list(settings.api.trusted_proxies),
         timeout_graceful_shutdown=math.ceil(settings.api.shutdown_grace_s),
     )
+
+
+def _connection_limits(app: FastAPI, settings: Settings) -> ConnectionLimits:
+    limits, meters = settings.limits, app.state.meters
+    cap = ConnectionCap(fit_to_open_files(limits.max_connections), meters)
+    return ConnectionLimits(limits.head_timeout_s, limits.send_timeout_s, cap, meters)
 
 
 PACKAGE = Path(phoenix.__file__).parent

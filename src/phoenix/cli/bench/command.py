@@ -4,7 +4,8 @@ from typing import Annotated
 
 import typer
 
-from phoenix.catalog.model import ModelSpec, load_catalog
+from phoenix.catalog.catalog import load_catalog
+from phoenix.catalog.model import ModelSpec
 from phoenix.cli.bench.report import BenchReport, bench_lines, bench_table
 from phoenix.cli.console import end_on_sigterm, err, exit_on_error, out, print_json, read_settings
 from phoenix.cli.options import (
@@ -16,9 +17,8 @@ from phoenix.cli.options import (
     describe_adjustment,
     make_request,
     resolve_reel,
-    with_first_frame,
 )
-from phoenix.contract import ReelRequest, ResolvedReel
+from phoenix.contract import TIMED_ROLES, Condition, ConditionSource, ReelRequest, ResolvedReel
 from phoenix.errors import PhoenixError
 from phoenix.ids import new_artifact_id
 from phoenix.settings import Settings
@@ -82,14 +82,19 @@ def _resolve(request: ReelRequest) -> tuple[ModelSpec, ResolvedReel, Settings]:
     model = catalog.get(request.model or settings.engine.default_model)
     if model.engine == "veo":
         raise MadeElsewhere
-    return model, resolve_reel(_with_image(request, model), catalog, settings), settings
+    return model, resolve_reel(_with_conditions(request, model), catalog, settings), settings
 
 
-def _with_image(request: ReelRequest, model: ModelSpec) -> ReelRequest:
-    """The request with an image, for models that need one. The content of the image does not affect the speed."""
-    if not model.needs_image:
-        return request
-    return with_first_frame(request, new_artifact_id())
+def _with_conditions(request: ReelRequest, model: ModelSpec) -> ReelRequest:
+    """The request with the conditions that the model needs. Their files do not affect the speed."""
+    needed = [
+        Condition(
+            role=role, source=ConditionSource(artifact_id=new_artifact_id()), at_s=0 if role in TIMED_ROLES else None
+        )
+        for role in model.needed_roles
+    ]
+    clips = [clip.model_copy(update={"conditions": needed}) for clip in request.clips]
+    return request.model_copy(update={"clips": clips})
 
 
 def _show(report: BenchReport) -> None:

@@ -9,19 +9,20 @@ from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-
-from PIL import Image
 
 from phoenix.catalog.model import ModelSpec
 from phoenix.cli.bench.report import BenchReport, Machine, PeakMemory, make_report
 from phoenix.contract import ClipTimings, ResolvedClip, ResolvedReel
+from phoenix.engine.conditions.trial import make_trial_conditions
 from phoenix.engine.device import open_meter, pick_device
-from phoenix.engine.interface import ClipInputs, NullObserver, RenderedClip
+from phoenix.engine.interface import ClipInputs, ConditionFile, NullObserver, RenderedClip
 from phoenix.engine.registry import EngineRegistry
 from phoenix.engine.stop_token import StopReason, StopToken
 from phoenix.errors import Stage
+from phoenix.media.encoders import open_tools
 from phoenix.media.ffmpeg import FfmpegCallbacks, MediaTools
 from phoenix.settings import Settings
 from phoenix.worker.render import write_frames
@@ -96,7 +97,7 @@ class Bench:
     model: ModelSpec
     tools: MediaTools
     folder: Path
-    image: Path | None
+    conditions: tuple[ConditionFile, ...]
     stop: StopToken
 
     def make(
@@ -109,8 +110,8 @@ class Bench:
                 if show_status:
                     show_status(f"clip {clip.index} of {len(clips)}")
                 observer = TimingObserver(self.stop)
-                rendered = self.engines.render(ClipInputs(clip, self.model, self.image), observer)
-                observer.stopwatch.enter(None)
+                rendered = self.engines.render(ClipInputs(clip, self.model, self.conditions), observer)
+                rendered.when_made(partial(observer.stopwatch.enter, None))
                 if encoded:
                     encoded[-1].result()
                 encoded.append(encoder.submit(self._encode, clip, rendered, observer))
@@ -118,10 +119,11 @@ class Bench:
 
     def _encode(self, clip: ResolvedClip, rendered: RenderedClip, observer: "TimingObserver") -> ClipTimings:
         output = self.folder / f"{clip.index}.mp4"
-        with observer.stopwatch.timing(Stage.ENCODE):
-            write_frames(
-                rendered, output, tools=self.tools, callbacks=FfmpegCallbacks(lambda: self.stop.reason is not None)
-            )
+        # The first frames are encoded while the last ones are decoded: that time is the decode's.
+        rendered.when_made(partial(observer.stopwatch.enter, Stage.ENCODE))
+        callbacks = FfmpegCallbacks(lambda: self.stop.reason is not None)
+        write_frames(clip, rendered, output, tools=self.tools, callbacks=callbacks)
+        observer.stopwatch.enter(None)
         output.unlink()
         return observer.stopwatch.clip_timings()
 
@@ -149,23 +151,17 @@ class TimingObserver(NullObserver):
 
 @contextmanager
 def _open_bench(model: ModelSpec, reel: ResolvedReel, settings: Settings, device: str) -> Generator[Bench]:
-    tools = MediaTools.from_settings(settings.media)
+    tools = open_tools(settings.media, device=device)
     # Clips come one at a time, so the engine must not wait to batch them.
     alone = settings.engine.model_copy(update={"max_batch_size": 1})
     with ExitStack() as opened:
         folder = Path(opened.enter_context(TemporaryDirectory(prefix="phoenix-bench-")))
         engines = EngineRegistry(engine=alone, animatic=settings.animatic, device=device)
         opened.callback(engines.close)
-        image = _blank(folder, reel) if model.needs_image else None
-        yield Bench(engines, model, tools, folder, image, StopToken())
+        conditions = make_trial_conditions(model, reel.clips[0], folder)
+        yield Bench(engines, model, tools, folder, conditions, StopToken())
 
 
 def _copies(clip: ResolvedClip, count: int) -> list[ResolvedClip]:
     seeds = range(1, count + 1)
     return [clip.model_copy(update={"index": seed, "seed": seed}) for seed in seeds]
-
-
-def _blank(folder: Path, reel: ResolvedReel) -> Path:
-    path = folder / "first.png"
-    Image.new("RGB", (reel.width, reel.height), "grey").save(path)
-    return path

@@ -46,6 +46,12 @@ def socket_path(data_dir: Path) -> Generator[Path]:
             yield Path(folder) / "redis.sock"
 
 
+def find_socket(data_dir: Path) -> Path | None:
+    """The socket in `data_dir` of a Redis that `phoenix up` runs, or ran."""
+    path = data_dir.absolute() / "redis" / "redis.sock"
+    return path if path.exists() else None
+
+
 def server_argv(program: str, socket: Path, data_dir: Path) -> tuple[str, ...]:
     """The command of the server. Without a TCP port it needs no password. Its log is in `data_dir/redis`."""
     folder = data_dir.absolute() / "redis"

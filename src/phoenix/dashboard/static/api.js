@@ -57,6 +57,8 @@ export function submitReel(reel) {
   return request("/v1/reels", { method: "POST", json: reel, headers: { "Idempotency-Key": key } });
 }
 
+export const deleteArtifact = (id) => request(`/v1/artifacts/${id}`, { method: "DELETE" });
+
 export function upload(file) {
   const form = new FormData();
   form.append("file", file, file.name);

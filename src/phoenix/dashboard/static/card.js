@@ -28,6 +28,7 @@ export class Card {
     this.meter = h("progress", { max: 1, "aria-label": "Progress of the job" });
     this.facts = h("p", { class: "facts" });
     this.clips = job.clips.map((clip) => new ClipCell(clip));
+    this.warnings = h("ul", { class: "warnings", "aria-label": "Warnings", hidden: true });
     this.trouble = h("p", { class: "trouble", hidden: true });
     this.refusal = h("p", { class: "trouble", role: "alert" });
     this.player = h("div", { class: "player" });
@@ -45,6 +46,7 @@ export class Card {
       h("div", { class: "job-head" }, this.title, this.state),
       this.meter,
       h("ul", { class: "clips", "aria-label": "Clips" }, ...this.clips.map((cell) => cell.element)),
+      this.warnings,
       this.facts,
       this.trouble,
       this.refusal,
@@ -64,11 +66,19 @@ export class Card {
     this.meter.hidden = over;
     setText(this.facts, factsOf(job));
     job.clips.forEach((clip, index) => this.clips[index]?.update(clip, job.previews?.[clip.index]));
+    this.showWarnings(job.clips);
     this.trouble.hidden = !job.error;
     if (job.error) setText(this.trouble, `${job.error.code}: ${job.error.message}`);
     setBusy(this.cancel, job.cancel_requested && !over);
     if (job.output && !this.video) this.showVideo(job);
     this.showActions(over, job);
+  }
+
+  // Once it is done, a clip keeps its warnings until a retry: the list is built anew only if their number changed.
+  showWarnings(clips) {
+    const lines = clips.flatMap((clip) => clip.warnings.map(({ message }) => `Clip ${clip.index + 1}: ${message}`));
+    if (lines.length !== this.warnings.children.length) this.warnings.replaceChildren(...lines.map((line) => h("li", {}, line)));
+    this.warnings.hidden = !lines.length;
   }
 
   showActions(over, job) {
@@ -138,14 +148,17 @@ class ClipCell {
     this.picture = h("img", { alt: "", hidden: true });
     this.fill = h("span", { class: "fill" });
     this.label = h("span", { class: "unseen" });
-    this.element = h("li", { title: clip.prompt }, this.picture, this.fill, this.label);
+    this.element = h("li", {}, this.picture, this.fill, this.label);
   }
 
   update(clip, preview) {
     this.element.dataset.state = clip.state;
     this.fill.style.transform = `scaleX(${clip.state === "succeeded" ? 1 : clip.progress})`;
     const steps = clip.state === "running" ? `, step ${clip.step} of ${clip.steps}` : "";
-    setText(this.label, `Clip ${clip.index + 1}, ${clip.state}${steps}: ${clip.prompt}`);
+    const warned = clip.warnings.length ? ", with a warning" : "";
+    this.element.dataset.warned = clip.warnings.length > 0;
+    this.element.title = [clip.prompt, ...clip.warnings.map((warning) => warning.message)].join("\n");
+    setText(this.label, `Clip ${clip.index + 1}, ${clip.state}${steps}${warned}: ${clip.prompt}`);
     this.picture.hidden = !preview || clip.state !== "running";
     if (preview && this.picture.src !== preview) this.picture.src = preview;
   }

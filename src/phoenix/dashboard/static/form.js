@@ -1,11 +1,14 @@
 // The form for a new reel: choices follow the model, and every fault of a refusal is shown.
 
-import { request, submitReel, upload } from "./api.js";
+import { deleteArtifact, request, submitReel, upload } from "./api.js";
+import { ConditionFields } from "./conditions.js";
 import { byId, h, isBusy, setBusy, setText } from "./dom.js";
+import { chosenAdapters, chosenTier, showTiers } from "./tiers.js";
 
 export class ReelForm {
   constructor(onSubmitted) {
     this.models = [];
+    this.conditions = new ConditionFields();
     this.onSubmitted = onSubmitted;
     byId("model").addEventListener("change", () => this.showModel());
     byId("new").addEventListener("submit", (event) => {
@@ -40,7 +43,8 @@ export class ReelForm {
     duration.min = model.duration_s.minimum;
     duration.max = model.duration_s.maximum;
     duration.value = model.duration_s.default;
-    byId("image-row").hidden = !model.takes_image;
+    this.conditions.show(model);
+    showTiers(model);
     this.showNote();
   }
 
@@ -54,21 +58,21 @@ export class ReelForm {
     if (isBusy(button)) return;
     setBusy(button, true);
     byId("new-problem").replaceChildren();
+    const uploaded = [];
     try {
       const reel = this.read();
       const [file] = byId("audio").files;
-      if (file) reel.soundtrack = { artifact_id: (await upload(file)).id };
-      const [picture] = this.model?.takes_image ? byId("image").files : [];
-      if (picture) {
-        const { id } = await upload(picture);
-        for (const clip of reel.clips) clip.image_artifact_id = id;
-      }
+      if (file) uploaded.push((await upload(file)).id);
+      if (file) reel.soundtrack = { artifact_id: uploaded[0] };
+      await this.conditions.addTo(reel.clips, uploaded);
       this.onSubmitted(await submitReel(reel));
       byId("prompts").value = "";
       byId("audio").value = "";
-      byId("image").value = "";
+      this.conditions.clear();
     } catch (problem) {
       this.explain(problem);
+      // A refused reel leaves no uploads behind. Without an answer, the server may have accepted it.
+      if (problem.status) await Promise.allSettled(uploaded.map(deleteArtifact));
     } finally {
       setBusy(button, false);
     }
@@ -83,6 +87,8 @@ export class ReelForm {
       duration_s: Number(byId("duration").value) || undefined,
       aspect_ratio: byId("aspect").value || undefined,
       resolution: byId("resolution").value || undefined,
+      quality: chosenTier(),
+      loras: chosenAdapters(),
       transition: crossfade ? { kind: "crossfade", duration_s: crossfade } : undefined,
     };
   }

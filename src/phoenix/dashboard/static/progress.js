@@ -25,7 +25,11 @@ export function applyEvent(job, event) {
     case "clip.preview":
       return { ...job, previews: { ...job.previews, [event.clip_index]: event.image } };
     case "clip.succeeded":
-      return withClip({ ...job, progress: event.progress }, event, { state: "succeeded", progress: 1, url: event.url });
+      return withClip(
+        { ...job, progress: event.progress },
+        event,
+        { state: "succeeded", progress: 1, url: event.url, warnings: event.warnings },
+      );
     case "clip.retrying":
       return withClip(job, event, { state: "queued", progress: 0, step: 0 });
     case "clip.failed":

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Self
 
 from phoenix.async_tasks import in_background
+from phoenix.errors import Unavailable
 from phoenix.events.fanout.client_buffer import ClientBuffer, CloseReason, EventBuffer
 from phoenix.events.log_interface import EventLog
 from phoenix.events.messages import EncodedEvent, decode, decode_owner_message
@@ -16,6 +17,7 @@ from phoenix.events.progress_cache import LocalProgressCache
 from phoenix.events.pubsub.channels import Channels
 from phoenix.events.pubsub.subscriber import PubSubSubscriber
 from phoenix.settings import EventSettings
+from phoenix.telemetry.episodes import FailureEpisode
 from phoenix.telemetry.logs import get_logger
 
 
@@ -151,6 +153,9 @@ class Hub:
         self._clients: dict[Topic, TopicClients] = {}
         self._topics: dict[str, Topic] = {}
         self._check_now = asyncio.Event()
+        self._missed_checks = FailureEpisode(
+            _logger, "the heads of the log were not read in time", "the heads of the log are read again"
+        )
         self._background = AsyncExitStack()
         self._is_closing = False
 
@@ -174,6 +179,10 @@ class Hub:
     def streams(self) -> int:
         """Number of connected clients."""
         return sum(len(clients) for clients in self._clients.values())
+
+    def check_now(self) -> None:
+        """Looks at once, and not only at the next heartbeat, for missed events and for credentials that ended."""
+        self._check_now.set()
 
     def close_streams(self) -> None:
         """Ends every stream, present and future, after the events that it already has."""
@@ -242,12 +251,12 @@ class Hub:
                     await self._check_jobs()
                     await self._check_owners()
                     await self._check_credentials()
-            except TimeoutError:
-                # A busy machine or a slow database: the next heartbeat checks the rest.
-                _logger.warning("the heads of the log were not read in time", limit_s=self.settings.heartbeat_s)
-            except Exception:
-                # The database may be away for a while: streams stay open, and the next heartbeat checks again.
-                _logger.exception("could not read the heads of the log")
+            except Exception as error:  # noqa: BLE001 - the failure episode logs it
+                # The database may be slow or away for a while: streams stay open, and the next heartbeat checks again.
+                is_expected = isinstance(error, TimeoutError | Unavailable)
+                self._missed_checks.fail(error, is_unexpected=not is_expected, limit_s=self.settings.heartbeat_s)
+            else:
+                self._missed_checks.end()
 
     async def _check_jobs(self) -> None:
         topics = [topic for topic in self._clients if isinstance(topic, JobTopic)]

@@ -30,3 +30,8 @@ class Channels:
     def stop(self) -> str:
         """Channel that asks workers to stop a task; the payload is the task's id."""
         return f"{self.prefix}:stop"
+
+    @property
+    def keys_ended(self) -> str:
+        """Channel that makes each API process look at once whether the keys of its open streams are still valid."""
+        return f"{self.prefix}:keys-ended"

@@ -20,6 +20,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from phoenix.telemetry.episodes import FailureEpisode
 from phoenix.telemetry.logs import get_logger
 
 
@@ -125,6 +126,14 @@ def open_pubsub(redis: Redis) -> PubSub:
     return PubSub(ConnectionPool(connection_class=pool.connection_class, **options))
 
 
+async def close_pubsub(pubsub: PubSub) -> None:
+    """Closes the connection, also one whose `connect` was cancelled: redis-py leaves that one open, with the pool."""
+    try:
+        await pubsub.aclose()
+    finally:
+        await pubsub.connection_pool.disconnect()
+
+
 async def subscribe(pubsub: PubSub, channels: set[str]) -> None:
     """Sends the command. The server's acknowledgements arrive among the messages."""
     await pubsub.subscribe(*channels)  # pyright: ignore[reportUnknownMemberType]
@@ -157,7 +166,6 @@ _T = TypeVar("_T")
 # After a timeout, no call is tried for this long, since Redis is probably frozen: otherwise every publication of a
 # busy process would wait for the socket's time limit.
 _PAUSE_AFTER_TIMEOUT_S = 1.0
-_LOG_INTERVAL_S = 5.0
 
 
 class BestEffort:
@@ -167,7 +175,9 @@ class BestEffort:
         self._timeout_s = timeout_s
         self._clock_s = clock_s
         self._paused_until_s = 0.0
-        self._quiet_until_s = 0.0
+        self._outages = FailureEpisode(
+            _logger, "redis is away; streams follow the log in SQL", "redis is back", clock_s=clock_s
+        )
 
     async def attempt(self, call: Callable[[], Awaitable[_T]], *, otherwise: _T) -> _T:
         """Returns the result of `call`, or `otherwise` while Redis is away."""
@@ -175,16 +185,13 @@ class BestEffort:
             return otherwise
         try:
             async with asyncio.timeout(self._timeout_s):
-                return await call()
+                result = await call()
         except (RedisTimeoutError, TimeoutError) as error:
             self._paused_until_s = self._clock_s() + _PAUSE_AFTER_TIMEOUT_S
-            self._report(error)
+            self._outages.fail(error)
         except (RedisError, OSError) as error:
-            self._report(error)
+            self._outages.fail(error)
+        else:
+            self._outages.end()
+            return result
         return otherwise
-
-    def _report(self, error: Exception) -> None:
-        now_s = self._clock_s()
-        if now_s >= self._quiet_until_s:
-            self._quiet_until_s = now_s + _LOG_INTERVAL_S
-            _logger.warning("redis is away; streams follow the log in SQL", error=repr(error))

@@ -16,6 +16,7 @@ from redis.exceptions import RedisError
 
 from phoenix.async_tasks import in_background
 from phoenix.events.pubsub import redis_client
+from phoenix.telemetry.episodes import FailureEpisode
 from phoenix.telemetry.logs import get_logger
 
 _logger = get_logger(__name__)
@@ -69,6 +70,7 @@ class PubSubSubscriber:
         self._connection: _Connection | None = None
         self._is_connected = False
         self._has_tried = asyncio.Event()
+        self._outages = FailureEpisode(_logger, "no pub/sub connection to redis", "the pub/sub connection is back")
         self._background = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -147,8 +149,7 @@ class PubSubSubscriber:
                 await self._run(self._connection)
             except (RedisError, OSError, ExceptionGroup) as error:
                 retry_s = _FIRST_RETRY_S if self._is_connected else retry_s
-                if retry_s == _FIRST_RETRY_S:
-                    _logger.warning("no pub/sub connection to redis", error=repr(error))
+                self._outages.fail(error)
             finally:
                 self._forget_connection()
             await asyncio.sleep(retry_s * random.uniform(0.5, 1))
@@ -169,11 +170,12 @@ class PubSubSubscriber:
                 await connection.pubsub.connect()
             self._is_connected = True
             self._has_tried.set()
+            self._outages.end()
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._write(connection), name="events-subscriber-write")
                 tasks.create_task(self._read(connection), name="events-subscriber-read")
         finally:
-            await connection.pubsub.aclose()
+            await redis_client.close_pubsub(connection.pubsub)
 
     async def _write(self, connection: _Connection) -> None:
         """Requests the channels that became wanted, and leaves the channels that no longer are."""

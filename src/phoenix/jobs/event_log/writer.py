@@ -1,21 +1,21 @@
 """Appends events to the durable log: an event is written in the transaction of its change and published after it."""
 
+from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
-from typing import Protocol, cast
+from typing import Protocol
 
-from sqlalchemy import Table, bindparam, insert, inspect, select
+from sqlalchemy import bindparam, insert, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.sql.dml import ReturningInsert
 
 from phoenix.contract import DurableEvent
-from phoenix.db import UnitOfWork
+from phoenix.db import UnitOfWork, table_of
 from phoenix.events.messages import EventEnvelope
 from phoenix.jobs.tables import EventRow, JobRow, OwnerRow
 from phoenix.jobs.webhooks.outbox import queue_delivery
 
-_OWNERS, _EVENTS = (cast("Table", inspect(row).local_table) for row in (OwnerRow, EventRow))
+_OWNERS, _EVENTS = table_of(OwnerRow), table_of(EventRow)
 _GIVEN_COLUMNS = [column for column in _EVENTS.columns if column.name != "owner_seq"]
 
 
@@ -76,9 +76,17 @@ async def append_event(uow: UnitOfWork, job: JobRow, make_event: EventFactory) -
     """Appends one event. The caller holds the lock on the job's row, so that numbers neither repeat nor leave gaps."""
     job.last_seq += 1
     event = make_event(job_id=job.id, seq=job.last_seq, at=await uow.now())
-    uow.before_commit(partial(_insert_and_publish, uow, event, job.owner_id))
+    uow.before_commit(_AppendedEvent(event, job.owner_id))
     await queue_delivery(uow, job, event)
 
 
-async def _insert_and_publish(uow: UnitOfWork, event: DurableEvent, owner_id: str) -> None:
-    uow.publish_after_commit(EventEnvelope(event, owner_id, await insert_event(uow.session, event, owner_id)))
+@dataclass(frozen=True)
+class _AppendedEvent:
+    """An event that gets its number in the owner's log just before the commit, and is published after it."""
+
+    event: DurableEvent
+    owner_id: str
+
+    async def run(self, uow: UnitOfWork) -> None:
+        number = await insert_event(uow.session, self.event, self.owner_id)
+        uow.publish_after_commit(EventEnvelope(self.event, self.owner_id, number))

@@ -1,6 +1,6 @@
 """Claims of tasks, and the renewal of their leases. A claim gives its worker a fencing token and a lease."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -20,7 +20,7 @@ from phoenix.contract import (
 from phoenix.db import UnitOfWork, db_now
 from phoenix.errors import Stage
 from phoenix.jobs.event_log.writer import append_event
-from phoenix.jobs.lifecycle import TaskKind, TaskState, check_job_transition, first_stage
+from phoenix.jobs.lifecycle import TaskKind, TaskState, check_job_transition
 from phoenix.jobs.progress import recorded_progress
 from phoenix.jobs.repository import find_job_locked, list_tasks
 from phoenix.jobs.scheduling.durations import DurationPerWeight, clip_shape, read_duration_stats
@@ -44,8 +44,12 @@ class Claim:
     clip_artifact_ids: tuple[str, ...] = ()
     """For an assembly: artifact ids of the clips, in order."""
     soundtrack_artifact_id: str | None = None
+    previous_artifact_id: str | None = None
+    """For a clip that continues the clip before it: the artifact of that clip."""
     weights: tuple[float, ...] = ()
     """Weights of the job's clips, for the progress of the whole job."""
+    prerequisites: tuple[tuple[int, ...], ...] = ()
+    """For each of the job's clips: indices of the clips that it waits for."""
     done_clips: frozenset[int] = frozenset()
     """Indices of the clips that are done: Redis may have lost their progress."""
     duration: DurationPerWeight | None = None
@@ -86,13 +90,21 @@ async def claim(uow: UnitOfWork, task_id: str, dispatch_seq: int, *, worker_id: 
         traceparent=job.traceparent,
         clip_artifact_ids=tuple(clip.artifact_id for clip in clips if clip.artifact_id),
         soundtrack_artifact_id=sound[0] if sound else None,
+        previous_artifact_id=_find_previous(task, clips),
         weights=tuple(clip.weight for clip in clips),
+        prerequisites=tuple(tuple(clip.prerequisites) for clip in clips),
         done_clips=frozenset(clip.position for clip in clips if clip.state is TaskState.SUCCEEDED),
         duration=duration,
         assembly_s=assembly_s,
         job_progress=recorded_progress(tasks).job_progress,
         last_seq=job.last_seq,
     )
+
+
+def _find_previous(task: TaskRow, clips: Sequence[TaskRow]) -> str | None:
+    if task.kind is not TaskKind.RENDER or not task.prerequisites:
+        return None
+    return clips[task.position - 1].artifact_id
 
 
 async def _find_duration(uow: UnitOfWork, job: JobRow, task: TaskRow) -> tuple[DurationPerWeight | None, float | None]:
@@ -111,7 +123,7 @@ async def _start_attempt(uow: UnitOfWork, task: TaskRow, *, worker_id: str, leas
     task.lease_owner = worker_id
     task.lease_until = now + timedelta(seconds=lease_s)
     task.started_at = now
-    task.stage = first_stage(task.kind)
+    task.stage = None
     task.error = None
     uow.session.add(AttemptRow(task_id=task.id, number=task.attempt, worker_id=worker_id, started_at=now))
 
@@ -138,7 +150,7 @@ async def _append_start_events(uow: UnitOfWork, job: JobRow, task: TaskRow, work
         await append_event(uow, job, JobAssembling)
 
 
-_NO_STAGES: Mapping[str, Stage] = {}
+_NO_STAGES: Mapping[str, Stage | None] = {}
 
 
 async def renew_leases(
@@ -147,9 +159,9 @@ async def renew_leases(
     worker_id: str,
     task_ids: list[str],
     lease_s: float,
-    stages: Mapping[str, Stage] = _NO_STAGES,
+    stages: Mapping[str, Stage | None] = _NO_STAGES,
 ) -> Mapping[tuple[str, int], str | None]:
-    """Extends the leases of the tasks that the worker still holds, and records their `stages` by task id.
+    """Extends the leases of the tasks that the worker still holds, and records their `stages` by task id, if known.
 
     Returns the reason to stop, or None, by (task id, attempt). A missing attempt has lost its task: its writes are
     void.
@@ -160,7 +172,8 @@ async def renew_leases(
         col(TaskRow.id).in_(task_ids),
     )
     # Locked in order of id, as a flush does: a cancel that stops several of these tasks must not deadlock with this.
-    recorded = {"stage": case(stages, value=col(TaskRow.id), else_=col(TaskRow.stage))} if stages else {}
+    known = {task_id: stage for task_id, stage in stages.items() if stage is not None}
+    recorded = {"stage": case(known, value=col(TaskRow.id), else_=col(TaskRow.stage))} if known else {}
     in_order = select(col(TaskRow.id)).where(*held).order_by(col(TaskRow.id)).with_for_update()
     statement = (
         update(TaskRow)
@@ -173,8 +186,11 @@ async def renew_leases(
     return {(task_id, attempt): stop_reason for task_id, attempt, stop_reason in rows}
 
 
-async def record_progress(uow: UnitOfWork, claim: Claim, progress: ClipProgress) -> bool:
-    """Records what the worker is about to publish. False, without a change, if the attempt has lost its task."""
+async def record_progress(uow: UnitOfWork, claim: Claim, progress: ClipProgress, stage: Stage) -> bool:
+    """Records what the worker is about to publish, and the stage of the attempt.
+
+    False, without a change, if the attempt has lost its task.
+    """
     statement = (
         update(TaskRow)
         .where(
@@ -183,7 +199,7 @@ async def record_progress(uow: UnitOfWork, claim: Claim, progress: ClipProgress)
             col(TaskRow.lease_owner) == claim.worker_id,
             col(TaskRow.state) == TaskState.RUNNING,
         )
-        .values(progress=progress.model_dump(mode="json"))
+        .values(progress=progress.model_dump(mode="json"), stage=stage)
         .returning(col(TaskRow.id))
         .execution_options(synchronize_session=False)
     )

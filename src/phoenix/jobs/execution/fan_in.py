@@ -14,7 +14,6 @@ from phoenix.jobs.event_log.writer import EventFactory, append_event
 from phoenix.jobs.lifecycle import (
     AttemptEndState,
     StopRequestReason,
-    TaskKind,
     TaskState,
     check_job_transition,
     check_task_transition,
@@ -95,8 +94,7 @@ async def _finish_job(uow: UnitOfWork, job: JobRow, state: JobState, event: Even
 
 def _unblock(uow: UnitOfWork, tasks: Sequence[TaskRow], now: datetime) -> None:
     for task in tasks:
-        before = [other.state for other in tasks if other.position < task.position]
-        if task.state is TaskState.BLOCKED and task.kind is TaskKind.ASSEMBLE and is_unblocked(before):
+        if task.state is TaskState.BLOCKED and is_unblocked(task, tasks):
             transition_task(task, TaskState.READY, now)
             uow.publish_after_commit(TasksReady())
 

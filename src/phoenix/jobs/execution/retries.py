@@ -16,6 +16,9 @@ from phoenix.jobs.post_commit import TasksReady
 from phoenix.jobs.tables import JobRow, TaskRow
 from phoenix.settings import SchedulerSettings
 
+SPACE_DELAY_S = 5.0
+"""The pause after a first attempt that found no space for its files. It doubles with the attempts, up to 5 minutes."""
+
 
 @dataclass(frozen=True)
 class RetryRule:
@@ -30,11 +33,14 @@ class RetryRule:
         """The retry rule of the scheduler's settings."""
         return cls(settings.max_failures, settings.max_crashes, settings.retry_delay_s)
 
-    def find_delay_s(self, failure: TaskFailed, failures: int, *, jitter: float) -> float | None:
+    def find_delay_s(self, failure: TaskFailed, failures: int, *, attempt: int, jitter: float) -> float | None:
         """Seconds until a task is tried again after its last failure; None if it is not tried again.
 
-        `failures` counts this failure too, and `jitter` is from 0 to 1.
+        `failures` counts this failure too, `attempt` is the number of the attempt, and `jitter` is from 0 to 1.
         """
+        if failure.code is FailureCode.STORAGE_FULL:
+            # Nothing is wrong with the task. The deadline of its job bounds how long it waits for space.
+            return retry_delay_s(attempt, first_s=SPACE_DELAY_S, jitter=jitter)
         if not failure.retriable or failures >= self.max_failures:
             return None
         return retry_delay_s(failures, first_s=self.first_delay_s, jitter=jitter)

@@ -3,6 +3,7 @@
 All are fenced: they raise `LeaseLost` if the attempt has lost its task.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -37,6 +38,8 @@ class AttemptOutput:
     batch_size: int | None = None
     """For a clip: how many clips were rendered in the same call, including this clip."""
     warnings: tuple[ClipWarning, ...] = ()
+    made_with: Mapping[str, str] = field(default_factory=dict[str, str])
+    """For a clip: versions of the software that rendered it, by package."""
     thumbnail: "AttemptOutput | None" = None
     """The thumbnail, which is published together with the file."""
 
@@ -61,6 +64,7 @@ async def publish_output(uow: UnitOfWork, job: JobRow, task: TaskRow, output: At
     waited_s = max((task.started_at - task.waiting_since).total_seconds(), 0.0) if task.started_at else None
     timings = output.timings.model_copy(update={"queue_s": waited_s}).model_dump(mode="json")
     task.timings = {**timings, "batch_size": output.batch_size}
+    task.made_with = dict(output.made_with)
     task.warnings = [warning.model_dump(mode="json") for warning in output.warnings]
     return artifact
 
@@ -102,7 +106,8 @@ def record_attempt_duration(
     elif task.kind is TaskKind.RENDER:
         timings = output.timings
         steps_s = sum(seconds or 0.0 for seconds in (timings.text_s, timings.denoise_s))
-        finish_s = sum(seconds or 0.0 for seconds in (timings.decode_s, timings.encode_s, timings.upload_s))
+        finishing = (timings.decode_s, timings.postprocess_s, timings.encode_s, timings.upload_s)
+        finish_s = sum(seconds or 0.0 for seconds in finishing)
         # Loading the model and waiting for the device say nothing about the duration of the next clip.
         duration_s = steps_s + finish_s or held_s
         shape = clip_shape(request.model, request.clips[task.position])
@@ -130,6 +135,7 @@ async def succeed(uow: UnitOfWork, claim: Claim, output: AttemptOutput) -> None:
             artifact_id=artifact.id,
             url=views.clip_url(job.id, task.position),
             progress=job_progress(await list_tasks(uow.session, job.id)),
+            warnings=list(output.warnings),
         )
         await append_event(uow, job, event)
     await advance_job(uow, job)
@@ -139,13 +145,15 @@ async def succeed(uow: UnitOfWork, claim: Claim, output: AttemptOutput) -> None:
 async def fail(uow: UnitOfWork, claim: Claim, failure: TaskFailed, rule: RetryRule, *, jitter: float) -> None:
     """The attempt failed: the task is retried if that can help, or else fails its job."""
     job, task = await _lock_claimed(uow, claim)
-    task.failures += 1
+    waits_for_space = failure.code is FailureCode.STORAGE_FULL
+    task.failures += not waits_for_space
     error = make_error(task, failure.code, failure.detail, failure.stage, retriable=failure.retriable)
     await close_attempt(uow, task, AttemptEndState.FAILED, error)
-    delay_s = None if job.ending else rule.find_delay_s(failure, task.failures, jitter=jitter)
+    delay_s = None if job.ending else rule.find_delay_s(failure, task.failures, attempt=task.attempt, jitter=jitter)
     if delay_s is None:
         await discard_task(uow, job, task, error)
     else:
+        task.error = error.model_dump(mode="json") if waits_for_space else None
         await retry_task(uow, job, task, error, delay_s=delay_s)
     uow.publish_after_commit(TasksReady())
 

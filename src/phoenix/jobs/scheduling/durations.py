@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from statistics import fmean
 
 from sqlalchemy import Float, bindparam, delete, select, text
@@ -25,9 +24,10 @@ RETENTION_S = 90 * 24 * 3600
 # The moving average is computed in the database: two clips of one shape may end at the same time.
 _UPSERT = text(
     "INSERT INTO duration_stats "
-    "(model, width, height, num_frames, steps, total_s_per_weight, finish_s_per_weight, updated_at) "
-    "VALUES (:model, :width, :height, :num_frames, :steps, :total_s_per_weight, :finish_s_per_weight, :updated_at) "
-    "ON CONFLICT (model, width, height, num_frames, steps) DO UPDATE SET "
+    "(model, width, height, num_frames, steps, postprocessing, total_s_per_weight, finish_s_per_weight, updated_at) "
+    "VALUES (:model, :width, :height, :num_frames, :steps, :postprocessing, :total_s_per_weight, :finish_s_per_weight, "
+    ":updated_at) "
+    "ON CONFLICT (model, width, height, num_frames, steps, postprocessing) DO UPDATE SET "
     "total_s_per_weight = duration_stats.total_s_per_weight * (1 - :share) + excluded.total_s_per_weight * :share, "
     "finish_s_per_weight = duration_stats.finish_s_per_weight * (1 - :share) + excluded.finish_s_per_weight * :share, "
     "updated_at = excluded.updated_at"
@@ -47,6 +47,8 @@ class Shape:
     height: int
     num_frames: int
     steps: int
+    postprocessing: str = ""
+    """What changes the frames after the model, and the size and the frame rate that it makes."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,14 @@ NO_DURATIONS = DurationStats({}, {})
 
 def clip_shape(model: str, clip: ResolvedClip) -> Shape:
     """The shape of a clip of this model."""
-    return Shape(model, clip.width, clip.height, clip.num_frames, clip.steps)
+    return Shape(model, clip.width, clip.height, clip.num_frames, clip.steps, _postprocessing_of(clip))
+
+
+def _postprocessing_of(clip: ResolvedClip) -> str:
+    if not clip.postprocessors:
+        return ""
+    width, height = clip.output_size
+    return f"{'+'.join(clip.postprocessors)} to {width}x{height}, {clip.num_output_frames} frames"
 
 
 def assembly_shape(reel: ResolvedReel) -> tuple[Shape, float]:
@@ -102,16 +111,21 @@ def assembly_shape(reel: ResolvedReel) -> tuple[Shape, float]:
 def record_duration(uow: UnitOfWork, shape: Shape, *, weight: float, duration_s: float, finish_s: float = 0.0) -> None:
     """Records at the commit how many seconds a clip took, and how many of these after its last step."""
     if weight > 0:
-        uow.before_commit(partial(_upsert, uow, shape, DurationPerWeight(duration_s / weight, finish_s / weight)))
+        uow.before_commit(_RecordedDuration(shape, DurationPerWeight(duration_s / weight, finish_s / weight)))
 
 
-async def _upsert(uow: UnitOfWork, shape: Shape, duration: DurationPerWeight) -> None:
-    values = {
-        "total_s_per_weight": duration.total_s,
-        "finish_s_per_weight": duration.finish_s,
-        "share": _SMOOTHING_FACTOR,
-    }
-    await uow.session.execute(_UPSERT, {**vars(shape), **values, "updated_at": await uow.now()})
+@dataclass(frozen=True)
+class _RecordedDuration:
+    shape: Shape
+    duration: DurationPerWeight
+
+    async def run(self, uow: UnitOfWork) -> None:
+        values = {
+            "total_s_per_weight": self.duration.total_s,
+            "finish_s_per_weight": self.duration.finish_s,
+            "share": _SMOOTHING_FACTOR,
+        }
+        await uow.session.execute(_UPSERT, {**vars(self.shape), **values, "updated_at": await uow.now()})
 
 
 async def delete_old_durations(uow: UnitOfWork) -> None:
@@ -125,7 +139,7 @@ async def read_duration_stats(session: AsyncSession) -> DurationStats:
     statement = select(DurationStatsRow).order_by(col(DurationStatsRow.updated_at).desc()).limit(_MOST_ROWS)
     rows = (await session.scalars(statement)).all()
     by_shape = {
-        Shape(row.model, row.width, row.height, row.num_frames, row.steps): DurationPerWeight(
+        Shape(row.model, row.width, row.height, row.num_frames, row.steps, row.postprocessing): DurationPerWeight(
             row.total_s_per_weight, row.finish_s_per_weight
         )
         for row in rows

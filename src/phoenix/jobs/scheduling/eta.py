@@ -1,6 +1,6 @@
 """Estimates how long jobs will take, from learned durations. Pure. It gives no estimate rather than a guess."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from phoenix.contract import ResolvedReel
@@ -48,10 +48,20 @@ def blend_estimate(learned_s: float | None, *, elapsed_s: float, progress: float
     return progress * left_at_this_rate_s + (1 - progress) * max(0.0, learned_s * (1 - progress))
 
 
-def parallel_work_s(running_s: Sequence[float], waiting_s: Sequence[float]) -> float:
-    """Seconds until all clips are done, with as many at a time as run now; at least the longest clip."""
-    left_s = [*running_s, *waiting_s]
-    return max(sum(left_s) / max(len(running_s), 1), *left_s, 0.0)
+def parallel_work_s(
+    running_s: Mapping[int, float], waiting_s: Mapping[int, float], prerequisites: Sequence[Collection[int]] = ()
+) -> float:
+    """Seconds until all clips are done, with as many at a time as run now; at least the longest chain of clips.
+
+    `running_s` and `waiting_s` are seconds left by the clip's index. `prerequisites`: for each clip of the job, the
+    indices of the clips that it waits for; empty if no clip waits for another one.
+    """
+    left_s = {**running_s, **waiting_s}
+    finish_s: dict[int, float] = {}
+    for index in sorted(left_s):
+        before = prerequisites[index] if prerequisites else ()
+        finish_s[index] = left_s[index] + max((finish_s.get(other, 0.0) for other in before), default=0.0)
+    return max(sum(left_s.values()) / max(len(running_s), 1), *finish_s.values(), 0.0)
 
 
 def work_left_s(job: FullJob, durations: DurationStats) -> float | None:
@@ -64,9 +74,11 @@ def work_left_s(job: FullJob, durations: DurationStats) -> float | None:
     if len(known) < len(learned):
         return None
     clips = [task for task in job.tasks if task.kind is TaskKind.RENDER and task.state is not TaskState.SUCCEEDED]
-    running = [learned[task.position] or 0.0 for task in clips if task.state is TaskState.RUNNING]
-    waiting = [learned[task.position] or 0.0 for task in clips if task.state is not TaskState.RUNNING]
-    return parallel_work_s(running, waiting) + assembly_duration_s(durations.estimate_assembly_s(request), sum(known))
+    running = {task.position: learned[task.position] or 0.0 for task in clips if task.state is TaskState.RUNNING}
+    waiting = {task.position: learned[task.position] or 0.0 for task in clips if task.state is not TaskState.RUNNING}
+    prerequisites = [task.prerequisites for task in job.tasks if task.kind is TaskKind.RENDER]
+    clips_s = parallel_work_s(running, waiting, prerequisites)
+    return clips_s + assembly_duration_s(durations.estimate_assembly_s(request), sum(known))
 
 
 def assembly_duration_s(learned_s: float | None, clips_s: float) -> float:

@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from sqlalchemy import select
+from sqlalchemy import delete, select
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import col
 
@@ -32,6 +32,13 @@ async def _insert_leader_lease(uow: UnitOfWork, lease: LeaderLeaseRow) -> bool:
         # Another replica was first.
         return False
     return True
+
+
+async def write_and_erase(uow: UnitOfWork, name: str) -> None:
+    """Tests whether the database takes writes: a row that no other process sees costs the commit a write."""
+    uow.session.add(LeaderLeaseRow(name=name, leader_id=name, expires_at=await uow.now()))
+    await uow.session.flush()
+    await uow.session.execute(delete(LeaderLeaseRow).where(col(LeaderLeaseRow.name) == name))
 
 
 async def release_leader_lease(uow: UnitOfWork, name: str, *, leader_id: str) -> None:

@@ -1,6 +1,6 @@
 """The queue position of an unfinished job, its estimate, and what it waits for, from snapshots of the queues."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from phoenix.contract import JobState, WaitingCode
 from phoenix.db import Database
@@ -8,22 +8,33 @@ from phoenix.jobs.repository import FullJob
 from phoenix.jobs.scheduling.durations import DurationStats, read_duration_stats
 from phoenix.jobs.scheduling.eta import round_estimate, work_left_s
 from phoenix.jobs.scheduling.queue_snapshots import QueueSnapshot, QueueSnapshotCache, read_queue_snapshot
-from phoenix.jobs.scheduling.waiting_reasons import explain_wait, find_next_unclaimed
+from phoenix.jobs.scheduling.waiting_reasons import explain_claimed_wait, explain_wait, find_next_unclaimed
 from phoenix.jobs.scheduling.workers import QUEUES, RENDER_QUEUES
 from phoenix.jobs.tables import TaskRow
 from phoenix.jobs.views import QueuePosition
+from phoenix.storage.reserve import Shortage
 
-_NEVER = (WaitingCode.NO_WORKER_FOR_QUEUE, WaitingCode.NO_WORKER_FOR_MODEL)
+_NEVER = (WaitingCode.NO_WORKER_FOR_QUEUE, WaitingCode.NO_WORKER_FOR_MODEL, WaitingCode.STORAGE_FULL)
 """Nobody knows when such a wait ends."""
 
 
 class QueuePositions:
     """Finds the queue positions of jobs. One per process and event loop; its callers share the queue snapshots."""
 
-    def __init__(self, database: Database, *, clips_per_key: int = 0) -> None:
-        """`clips_per_key`: how many clips of one key the dispatcher lets run at a time; 0 means no limit."""
+    def __init__(
+        self,
+        database: Database,
+        *,
+        clips_per_key: int = 0,
+        find_shortage: Callable[[], Shortage | None] = lambda: None,
+    ) -> None:
+        """`clips_per_key`: how many clips of one key the dispatcher lets run at a time; 0 means no limit.
+
+        `find_shortage`: the disk below its reserve, if there is one; no worker of this host claims a task then.
+        """
         self._database = database
         self._clips_per_key = clips_per_key
+        self._find_shortage = find_shortage
         self._snapshots = QueueSnapshotCache(self._read_snapshot)
 
     async def find(self, jobs: Sequence[FullJob]) -> Mapping[str, QueuePosition]:
@@ -47,16 +58,26 @@ class QueuePositions:
             return await read_queue_snapshot(session, queue, with_in_flight=with_in_flight)
 
     async def _positions_of_started(self, jobs: Sequence[FullJob]) -> dict[str, QueuePosition]:
-        """The positions of jobs of which a part runs, or that have ended: no place in a queue, only an estimate."""
+        """The positions of jobs with a claimed part, and of ended jobs: an estimate, but no place in a queue."""
         if not any(job.row.state is JobState.RUNNING for job in jobs):
             return {job.row.id: QueuePosition() for job in jobs}
         async with self._database.read() as session:
             durations = await read_duration_stats(session)
-        return {job.row.id: QueuePosition(eta_s=_eta_of_started_s(job, durations)) for job in jobs}
+        return {
+            job.row.id: QueuePosition(None, explain_claimed_wait(job), _eta_of_started_s(job, durations))
+            for job in jobs
+        }
 
     def _position_of_waiting(self, job: FullJob, task: TaskRow, snapshot: QueueSnapshot) -> QueuePosition:
         ahead = snapshot.find_work_ahead(job.row, task)
-        reason = explain_wait(job.row, task, snapshot, jobs_ahead=ahead.jobs_ahead, clips_per_key=self._clips_per_key)
+        reason = explain_wait(
+            job.row,
+            task,
+            snapshot,
+            jobs_ahead=ahead.jobs_ahead,
+            clips_per_key=self._clips_per_key,
+            shortage=self._find_shortage(),
+        )
         wait_s = None if reason.code in _NEVER else snapshot.estimate_wait_s(ahead)
         work_s = work_left_s(job, snapshot.durations)
         eta_s = None

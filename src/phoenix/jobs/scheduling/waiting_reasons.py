@@ -1,12 +1,17 @@
-"""What a job waits for while nothing of it runs: decided from its next unclaimed task and that task's queue. Pure."""
+"""What a job waits for while nothing of it advances. Pure.
+
+If a worker has claimed a part of the job, the reported stages decide it, and else the queue of the next unclaimed task.
+"""
 
 from datetime import UTC, datetime
 
 from phoenix.contract import WaitingCode, WaitingReason
-from phoenix.jobs.lifecycle import TaskKind, TaskState
+from phoenix.errors import FailureCode, Stage
+from phoenix.jobs.lifecycle import TaskKind, TaskState, is_waiting
 from phoenix.jobs.repository import FullJob
 from phoenix.jobs.scheduling.queue_snapshots import QueueSnapshot
 from phoenix.jobs.tables import JobRow, TaskRow
+from phoenix.storage.reserve import Shortage
 
 
 def find_next_unclaimed(job: FullJob) -> TaskRow | None:
@@ -21,21 +26,52 @@ def find_next_unclaimed(job: FullJob) -> TaskRow | None:
     return min(ready, key=lambda task: (task.eligible_at, task.position), default=next(blocked, None))
 
 
+def explain_claimed_wait(job: FullJob) -> WaitingReason | None:
+    """What the claimed tasks of the job wait for on their workers. None if one of them advances, or if none is claimed.
+
+    A model that is being loaded is named before a device without room: its clips will start without another decision.
+    """
+    claimed = [task for task in job.tasks if task.state is TaskState.RUNNING]
+    if not claimed or not all(is_waiting(task.kind, task.stage) for task in claimed):
+        return None
+    if any(task.stage == Stage.LOAD for task in claimed):
+        detail = f"Its worker loads the model {job.row.model}, and downloads it first if it has no copy."
+        return WaitingReason(code=WaitingCode.LOADING_MODEL, detail=detail)
+    detail = "Its worker has it, but the device has no free slot or not enough free memory: other clips are using it."
+    return WaitingReason(code=WaitingCode.NO_ROOM_ON_DEVICE, detail=detail)
+
+
 def explain_wait(
-    job: JobRow, task: TaskRow, snapshot: QueueSnapshot, *, jobs_ahead: int, clips_per_key: int
+    job: JobRow,
+    task: TaskRow,
+    snapshot: QueueSnapshot,
+    *,
+    jobs_ahead: int,
+    clips_per_key: int,
+    shortage: Shortage | None = None,
 ) -> WaitingReason:
     """Why `task`, the next unclaimed task of the job, does not run yet. What would last longest comes first.
 
     `snapshot`: the queue of the task. `clips_per_key`: how many clips of one key may run at a time; 0 means no limit.
+    `shortage`: the disk below its reserve, if there is one.
     """
     if task.state is TaskState.BLOCKED:
-        return WaitingReason(code=WaitingCode.BLOCKED_BY_CLIPS, detail="Its clips or its soundtrack are not done yet.")
+        return _blocked(task)
     return (
         _missing_worker(job, task, snapshot)
+        or _storage_full(task, shortage, snapshot.read_at)
         or _back_off(task, snapshot.read_at)
         or _owner_limit(job, task, snapshot, clips_per_key)
         or _turn(jobs_ahead, snapshot)
     )
+
+
+def _blocked(task: TaskRow) -> WaitingReason:
+    if task.kind is TaskKind.RENDER:
+        detail = f"Clip {task.position} waits for clip {task.prerequisites[0]}, which it continues."
+    else:
+        detail = "Its clips or its soundtrack are not done yet."
+    return WaitingReason(code=WaitingCode.BLOCKED_BY_CLIPS, detail=detail)
 
 
 def _missing_worker(job: JobRow, task: TaskRow, snapshot: QueueSnapshot) -> WaitingReason | None:
@@ -51,12 +87,28 @@ def _missing_worker(job: JobRow, task: TaskRow, snapshot: QueueSnapshot) -> Wait
     return None
 
 
+def _storage_full(task: TaskRow, shortage: Shortage | None, now: datetime) -> WaitingReason | None:
+    if shortage is not None:
+        detail = f"{shortage.explain()} It starts when there is space again."
+        return WaitingReason(code=WaitingCode.STORAGE_FULL, detail=detail)
+    # Claiming the task removes its error.
+    if task.error is None or task.error["code"] != FailureCode.STORAGE_FULL or task.eligible_at <= now:
+        return None
+    detail = f"Its last attempt found no space: {task.error['message']}. The next attempt is at {_in_utc(task)}."
+    return WaitingReason(code=WaitingCode.STORAGE_FULL, detail=detail)
+
+
 def _back_off(task: TaskRow, now: datetime) -> WaitingReason | None:
     # Without a failure, the task is snoozed: the other workers may claim it at any time.
     if task.failures == 0 or task.eligible_at <= now:
         return None
-    at = task.eligible_at.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-    return WaitingReason(code=WaitingCode.RETRY_AT, detail=f"Its last attempt failed. The next attempt is at {at}.")
+    detail = f"Its last attempt failed. The next attempt is at {_in_utc(task)}."
+    return WaitingReason(code=WaitingCode.RETRY_AT, detail=detail)
+
+
+def _in_utc(task: TaskRow) -> str:
+    """The end of the pause."""
+    return task.eligible_at.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def _owner_limit(job: JobRow, task: TaskRow, snapshot: QueueSnapshot, clips_per_key: int) -> WaitingReason | None:

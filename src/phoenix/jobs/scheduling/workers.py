@@ -36,6 +36,9 @@ class WorkerReport:
     models: tuple[str, ...] = ()
     memory_used_bytes: int | None = None
     memory_total_bytes: int | None = None
+    host_memory_used_bytes: int | None = None
+    """What its models use of the machine's memory."""
+    host_memory_budget_bytes: int | None = None
 
 
 async def record_heartbeat(uow: UnitOfWork, report: WorkerReport, *, lease_s: float) -> None:
@@ -61,6 +64,8 @@ async def record_heartbeat(uow: UnitOfWork, report: WorkerReport, *, lease_s: fl
     row.models = list(report.models)
     row.memory_used_bytes = report.memory_used_bytes
     row.memory_total_bytes = report.memory_total_bytes
+    row.host_memory_used_bytes = report.host_memory_used_bytes
+    row.host_memory_budget_bytes = report.host_memory_budget_bytes
     row.seen_at, row.expires_at = now, expires_at
 
 
@@ -99,12 +104,6 @@ def workers_of_queue(live: Sequence[WorkerRow], queue: str) -> QueueWorkers:
     rows = [row for row in live if row.slots.get(queue, 0) > 0]
     models = frozenset(model for row in rows for model in row.serves)
     return QueueWorkers(sum(row.slots[queue] for row in rows), models)
-
-
-async def list_served_models(session: AsyncSession) -> frozenset[str]:
-    """Ids of the models that at least one live worker serves. A worker that drains serves none."""
-    live = await list_live(session)
-    return frozenset[str]().union(*(workers_of_queue(live, queue).models for queue in RENDER_QUEUES))
 
 
 HOLDS_SLOT: ColumnElement[bool] = (col(TaskRow.state) == TaskState.RUNNING) & (

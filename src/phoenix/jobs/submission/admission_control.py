@@ -5,22 +5,24 @@ The limits are checked in the transaction that adds to what they limit; the queu
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import bindparam, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from phoenix.clock import plain_number
 from phoenix.contract import ArtifactKind, JobState
-from phoenix.db import UnitOfWork, acquire_lock, db_now
-from phoenix.errors import QueueFull, RateLimited
+from phoenix.db import UnitOfWork, acquire_lock, db_now, table_of
+from phoenix.errors import QueueFull, RateLimited, StorageQuotaExceeded
 from phoenix.jobs.scheduling.usage import usage_spans
 from phoenix.jobs.tables import ArtifactRow, JobRow
 from phoenix.settings import LimitSettings
+
+_JOBS = table_of(JobRow)
 
 MAX_CONCURRENT_SUBMITS = 200
 """More submits than all replicas handle at the same time. Submits wait for each other only this close to the limit."""
@@ -78,11 +80,14 @@ async def _capacity_in_s(uow: UnitOfWork) -> int:
     return math.ceil(_DRAIN_WINDOW_S / ended) if ended else _DRAIN_WINDOW_S
 
 
+_COUNT_QUEUED = select(func.count()).select_from(_JOBS).where(_JOBS.c.state == JobState.QUEUED)
+_COUNT_QUEUED_OF_OWNER = _COUNT_QUEUED.where(_JOBS.c.owner_id == bindparam("owner_id"))
+
+
 async def _count_queued(uow: UnitOfWork, *, owner_id: str | None = None) -> int:
-    statement = select(func.count()).select_from(JobRow).where(col(JobRow.state) == JobState.QUEUED)
-    if owner_id is not None:
-        statement = statement.where(col(JobRow.owner_id) == owner_id)
-    return (await uow.session.execute(statement)).scalar_one()
+    if owner_id is None:
+        return (await uow.session.execute(_COUNT_QUEUED)).scalar_one()
+    return (await uow.session.execute(_COUNT_QUEUED_OF_OWNER, {"owner_id": owner_id})).scalar_one()
 
 
 DAY = timedelta(days=1)
@@ -95,19 +100,27 @@ class Quota:
 
     max_queued_jobs: int = 0
     gpu_seconds_per_day: float = 0
+    upload_bytes_per_day: int = 0
+    max_stored_bytes: int = 0
 
     @classmethod
-    def from_settings(cls, limits: LimitSettings) -> "Quota":
-        """The quota that the settings give every key."""
-        return cls(limits.queued_jobs_per_key, limits.gpu_seconds_per_day)
+    def from_settings(cls, limits: LimitSettings, *, max_stored_bytes: int | None = None) -> "Quota":
+        """The quota that the settings give every key. `max_stored_bytes`: the limit of this key, if it has its own."""
+        stored_bytes = limits.stored_bytes_per_key if max_stored_bytes is None else max_stored_bytes
+        return cls(limits.queued_jobs_per_key, limits.gpu_seconds_per_day, limits.upload_bytes_per_day, stored_bytes)
 
 
 async def check_quota(uow: UnitOfWork, owner_id: str, quota: Quota) -> None:
-    """Raises `RateLimited` if the owner has used up one of its limits."""
+    """Raises `RateLimited` or `StorageQuotaExceeded` if the owner has used up one of its limits."""
+    # The size of a job's files is not known yet: they are kept even if they exceed the quota, as its last files.
+    await _check_stored(uow.session, owner_id, quota.max_stored_bytes, added_bytes=1)
     if quota.max_queued_jobs:
-        # Otherwise two submits that count at the same time would both see the last free place.
-        await acquire_lock(uow.session, f"submit:{owner_id}")
-        if await _count_queued(uow, owner_id=owner_id) >= quota.max_queued_jobs:
+        queued = await _count_queued(uow, owner_id=owner_id)
+        if queued + MAX_CONCURRENT_SUBMITS > quota.max_queued_jobs:
+            # Otherwise two submits that count at the same time would both see the last free place.
+            await acquire_lock(uow.session, f"submit:{owner_id}")
+            queued = await _count_queued(uow, owner_id=owner_id)
+        if queued >= quota.max_queued_jobs:
             detail = f"This key has {quota.max_queued_jobs} jobs in the queue, which is its limit."
             raise RateLimited(detail, policies=["queued-jobs"], retry_after_s=_RETRY_AFTER_S)
     if quota.gpu_seconds_per_day:
@@ -131,14 +144,44 @@ async def _check_gpu_seconds(uow: UnitOfWork, owner_id: str, limit_s: float) -> 
             raise RateLimited(detail, policies=["gpu-seconds"], retry_after_s=max(wait_s, 1))
 
 
-async def check_uploads(session: AsyncSession, owner_id: str, *, size_bytes: int, bytes_per_day: int) -> None:
-    """Raises `RateLimited` if `size_bytes` more would exceed the owner's daily uploads.
+async def count_stored_bytes(session: AsyncSession, owner_id: str) -> int:
+    """The bytes of all files of the owner: uploads, and what its jobs have made."""
+    statement = select(func.coalesce(func.sum(col(ArtifactRow.size_bytes)), 0))
+    return int((await session.execute(statement.where(col(ArtifactRow.owner_id) == owner_id))).scalar_one())
+
+
+async def list_stored_bytes(session: AsyncSession) -> Mapping[str, int]:
+    """The bytes of each owner that has files."""
+    totals = select(col(ArtifactRow.owner_id), func.sum(col(ArtifactRow.size_bytes)))
+    return {
+        owner_id: int(total) for owner_id, total in await session.execute(totals.group_by(col(ArtifactRow.owner_id)))
+    }
+
+
+async def _check_stored(session: AsyncSession, owner_id: str, max_bytes: int, *, added_bytes: int) -> None:
+    if not max_bytes:
+        return
+    used_bytes = await count_stored_bytes(session, owner_id)
+    if used_bytes + added_bytes > max_bytes:
+        raise StorageQuotaExceeded(
+            f"This key stores {used_bytes} bytes and may store {max_bytes}. Delete uploads with "
+            "DELETE /v1/artifacts/{artifact_id}, or finished jobs with DELETE /v1/jobs/{job_id}."
+        )
+
+
+async def check_uploads(session: AsyncSession, owner_id: str, quota: Quota, *, size_bytes: int) -> None:
+    """Raises `RateLimited` or `StorageQuotaExceeded` if `size_bytes` more would exceed what the owner may upload.
 
     Concurrent uploads see each other only if this is called in the transaction that adds the row.
     """
-    if not bytes_per_day:
-        return
-    await acquire_lock(session, f"upload:{owner_id}")
+    if quota.upload_bytes_per_day or quota.max_stored_bytes:
+        await acquire_lock(session, f"upload:{owner_id}")
+    await _check_stored(session, owner_id, quota.max_stored_bytes, added_bytes=size_bytes)
+    if quota.upload_bytes_per_day:
+        await _check_daily_uploads(session, owner_id, size_bytes, quota.upload_bytes_per_day)
+
+
+async def _check_daily_uploads(session: AsyncSession, owner_id: str, size_bytes: int, bytes_per_day: int) -> None:
     now = (await session.execute(select(db_now(0)))).scalar_one()
     statement = (
         select(col(ArtifactRow.created_at), col(ArtifactRow.size_bytes))

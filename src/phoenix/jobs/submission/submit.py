@@ -3,11 +3,11 @@
 Redis is not involved, so that an outage of Redis can neither lose nor refuse a job.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 
 from phoenix.contract import JobOptions, JobQueued, JobState, QueueName, ResolvedClip, ResolvedReel, ResolvedRequest
-from phoenix.db import UnitOfWork
+from phoenix.db import UnitOfWork, insert_rows
 from phoenix.ids import new_job_id, new_task_id
 from phoenix.jobs.event_log.writer import append_event
 from phoenix.jobs.lifecycle import TaskKind, TaskState
@@ -42,12 +42,12 @@ async def submit(
     await pin_references(uow, resolved, owner_id=owner_id)
     job = await _new_job(uow, resolved, options, owner_id=owner_id, limits=limits)
     job.request_id, job.traceparent = request_id, traceparent
-    uow.session.add(job)
-    # Before the flush, so that the job's row is written with the number of this event.
+    # Before the insert, so that the job's row is written with the number of this event. A delivery of the event is
+    # flushed after it, at the end of the transaction.
     await append_event(uow, job, JobQueued)
-    await uow.session.flush()
     tasks = plan_tasks(job, resolved)
-    uow.session.add_all(tasks)
+    await insert_rows(uow.session, [job])
+    await insert_rows(uow.session, tasks)
     uow.publish_after_commit(TasksReady())
     return FullJob(job, tasks, output=None)
 
@@ -81,18 +81,25 @@ async def _new_job(
 
 
 def plan_tasks(job: JobRow, resolved: ResolvedRequest) -> Sequence[TaskRow]:
-    """The tasks of a job: its clips, its soundtrack, and the assembly that waits for them."""
+    """The tasks of a job: its clips, its soundtrack, and the assembly that waits for them.
+
+    A clip that continues the clip before it waits for that clip.
+    """
     clips = resolved.clips if isinstance(resolved, ResolvedReel) else []
     queue = "remote" if isinstance(resolved, ResolvedReel) and resolved.is_remote else "gpu"
-    tasks = [_task(job, TaskKind.RENDER, clip.index, queue=queue, weight=clip_weight(clip)) for clip in clips]
+    tasks = [_render_task(job, clip, queue) for clip in clips]
     position = len(tasks)
     if resolved.kind == "soundtrack" or resolved.soundtrack is not None:
         tasks.append(_task(job, TaskKind.SOUNDTRACK, position))
         position += 1
     if resolved.kind != "soundtrack":
-        state = TaskState.BLOCKED if tasks else TaskState.READY
-        tasks.append(_task(job, TaskKind.ASSEMBLE, position, state=state))
+        tasks.append(_task(job, TaskKind.ASSEMBLE, position, prerequisites=range(position)))
     return tasks
+
+
+def _render_task(job: JobRow, clip: ResolvedClip, queue: QueueName) -> TaskRow:
+    before = [clip.index - 1] if clip.continues_previous else []
+    return _task(job, TaskKind.RENDER, clip.index, queue=queue, weight=clip_weight(clip), prerequisites=before)
 
 
 def clip_weight(clip: ResolvedClip) -> float:
@@ -107,16 +114,22 @@ def _task(
     *,
     queue: QueueName = "media",
     weight: float = 1.0,
-    state: TaskState = TaskState.READY,
+    prerequisites: Iterable[int] = (),
 ) -> TaskRow:
+    waits_for = list(prerequisites)
     return TaskRow(
         id=new_task_id(),
         job_id=job.id,
         kind=kind,
         position=position,
         queue=queue,
-        state=state,
+        state=TaskState.BLOCKED if waits_for else TaskState.READY,
         weight=weight,
+        prerequisites=waits_for,
+        # Given, because SQLModel inspects the signature of each default's factory in each new row: half of its cost.
+        timings={},
+        warnings=[],
+        made_with={},
         waiting_since=job.queued_at,
         eligible_at=job.queued_at,
     )

@@ -17,6 +17,11 @@ _PEAK_NITS = 1000
 # Up to this part of the white of SDR, tone mapping keeps the colours. Highlights share the rest.
 _UNCHANGED_FRACTION = 0.7
 
+BT709_TAGS_OF_H264 = (
+    "h264_metadata=colour_primaries=1:transfer_characteristics=1:matrix_coefficients=1:video_full_range_flag=0"
+)
+"""The bitstream filter that tags copied H.264 as BT.709 in limited range. It does not decode the pictures."""
+
 
 def input_options(colour: StoredColour) -> dict[str, Any]:
     """Returns the options of the input, for `open_file`."""
@@ -29,8 +34,10 @@ def read(frames: Stream, colour: StoredColour) -> Stream:
     Comes before a change of the size or the frame rate: fields of different times must not be mixed, and the hidden
     colour of transparent pixels must not leak into their neighbours.
     """
-    frames = _pin(frames, colour)
-    if colour.is_interlaced:
+    # An encoder marks each frame by itself, and the first interlaced frame may come late. Other frames pass unchanged.
+    may_be_interlaced = colour.is_interlaced or not colour.is_rgb
+    frames = _pin(frames, colour, field_mode="auto" if may_be_interlaced else "prog")
+    if may_be_interlaced:
         frames = frames.filter("bwdif", mode="send_frame", parity="auto", deint="interlaced")
     if colour.has_alpha:
         # `premultiply` would take 16 for black, were the frames still tagged as limited.
@@ -43,7 +50,7 @@ def scale_to_bt709(frames: Stream, colour: StoredColour, width: int | str, heigh
     """Returns the frames of `read` in another size, in BT.709 and limited range. `options` go to `scale`."""
     stored = replace(colour, is_rgb=colour.is_rgb or colour.has_alpha)
     frames = _pin(frames, stored)
-    if stored.is_hdr or stored.primaries_name != "bt709":
+    if stored.needs_zscale:
         # At the new size, because these filters compute in 32-bit floats, and mostly it is smaller.
         frames = _convert_light(frames.filter("scale", width, height, **options), stored)
     else:
@@ -65,9 +72,10 @@ def for_jpeg(frames: Stream) -> Stream:
 
 
 def _convert_light(frames: Stream, colour: StoredColour) -> Stream:
-    """Converts transfer and primaries, which `scale` cannot convert. Tone-maps HDR to SDR."""
+    """Converts transfer, primaries and rare matrices, which `scale` cannot convert. Tone-maps HDR to SDR."""
     # zscale refuses odd sizes of pictures with subsampled colours.
-    frames = _pin(frames.filter("format", "gbrp16" if colour.is_rgb else "yuv444p16"), colour)
+    frames = frames.filter("format", "gbrp16" if colour.is_rgb else "yuv444p16")
+    frames = _pin(frames, colour, matrix=colour.matrix_name)
     if colour.is_hdr:
         peak = f"{_PEAK_NITS / _WHITE_NITS:.3f}"
         frames = (
@@ -80,13 +88,17 @@ def _convert_light(frames: Stream, colour: StoredColour) -> Stream:
     return _pin(frames.filter("format", "yuv444p"), BT709)
 
 
-def _pin(frames: Stream, colour: StoredColour) -> Stream:
-    """Tags frames with what they are. In ffmpeg 7.0, some filters lose the tags: this comes before each conversion."""
+def _pin(frames: Stream, colour: StoredColour, *, matrix: str | None = None, field_mode: str = "prog") -> Stream:
+    """Tags frames with what they are. In ffmpeg 7.0, some filters lose the tags: this comes before each conversion.
+
+    A matrix that `scale` does not know is named only for `zscale`, by `matrix`. Until then BT.709 stands for it:
+    `scale` fails at an unknown name, and keeps the matrix if it is not asked for another one.
+    """
     return frames.filter(
         "setparams",
-        colorspace=colour.matrix_name,
+        colorspace=matrix or colour.scaled_matrix_name,
         color_primaries=colour.primaries_name,
         color_trc=colour.transfer_name,
         range="pc" if colour.is_full_range or colour.is_rgb else "tv",
-        field_mode="auto" if colour.is_interlaced else "prog",
+        field_mode=field_mode,
     )

@@ -8,7 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from phoenix.media.commands.graph import KEEP_TIME, Stream, open_pipe, open_stream, since, write_file, write_nothing
+from phoenix.media.commands.graph import (
+    KEEP_TIME,
+    Stream,
+    combine,
+    open_file,
+    open_pipe,
+    open_stream,
+    since,
+    write_file,
+    write_nothing,
+)
 from phoenix.media.timeline import SourceStream
 
 SAMPLE_RATE_HZ = 48_000
@@ -19,11 +29,20 @@ _PEAK_AIM_DBTP = -2.5
 # Loudness is measured in windows of 0.4 to 3 s: shorter sounds are repeated to fill a window.
 _SHORTEST_MEASURED_S = 3.0
 _REPRODUCIBLE = {"fflags": "+bitexact", "flags:a": "+bitexact", "map_metadata": -1}
-_AAC = {"c:a": "aac", "b:a": "192k", "ar": SAMPLE_RATE_HZ, "ac": 2}
+AAC = {"c:a": "aac", "b:a": "192k", "ar": SAMPLE_RATE_HZ, "ac": 2}
 _MP4 = {"f": "mp4", "movflags": "+faststart"}
 # How ffmpeg names a layout without a name: "9 channels", or "2 channels (BL+BR)" if it knows the loudspeakers.
 _NAMELESS_LAYOUT = re.compile(r"(\d{1,2}) channels( \()?")
 _MAX_GUESSED_CHANNELS = 8
+
+
+@dataclass(frozen=True)
+class RawSound:
+    """A file of little-endian 32-bit floats from -1 to 1: for each time, a value per channel."""
+
+    path: Path
+    channels: int
+    rate_hz: int
 
 
 @dataclass(frozen=True)
@@ -86,7 +105,7 @@ def prepare(source: SourceStream, shape: SoundShape, leveling: Leveling | None, 
     sound = _shaped(source, shape)
     if leveling is not None:
         sound = _leveled(sound, leveling)
-    return write_file([sound], output, {**_AAC, **_REPRODUCIBLE, **_MP4, **KEEP_TIME})
+    return write_file([sound], output, {**AAC, **_REPRODUCIBLE, **_MP4, **KEEP_TIME})
 
 
 def extract(clip: SourceStream, duration_s: float, fades_s: tuple[float, float], output: Path) -> list[str]:
@@ -103,7 +122,30 @@ def extract(clip: SourceStream, duration_s: float, fades_s: tuple[float, float],
 def encode_samples(output: Path) -> list[str]:
     """Returns the command that encodes raw stereo samples on standard input to AAC in an MP4."""
     samples = open_pipe(format=SAMPLE_FORMAT, ar=SAMPLE_RATE_HZ, ac=2)["a:0"]
-    return write_file([samples], output, {**_AAC, **_REPRODUCIBLE, **_MP4})
+    return write_file([samples], output, {**AAC, **_REPRODUCIBLE, **_MP4})
+
+
+def mix(sounds: Sequence[SourceStream], gains_db: Sequence[float], duration_s: float, output: Path) -> list[str]:
+    """Returns the command that adds up sounds from the start of their files, each with its gain, for `duration_s`.
+
+    Writes floats in a WAV, so that nothing is clipped before the sum is leveled.
+    """
+    tracks = [
+        _padded(_from_zero(sound, index).filter("aformat", channel_layouts="stereo"), duration_s)
+        .filter("aformat", sample_fmts="fltp")
+        .filter("volume", f"{gain_db:.2f}dB", precision="float")
+        for index, (sound, gain_db) in enumerate(zip(sounds, gains_db, strict=True))
+    ]
+    mixed = combine(tracks, "amix", inputs=len(tracks), normalize=0)
+    return write_file([mixed], output, {"c:a": "pcm_f32le", "f": "wav", "rf64": "auto", **_REPRODUCIBLE, **KEEP_TIME})
+
+
+def fit(raw: RawSound, duration_s: float, *, index: int) -> Stream:
+    """Returns a raw sound as an input with this index: padded with silence, or cut, to `duration_s`."""
+    samples = open_file(raw.path, index=index, demuxers=("f32le",), format="f32le", ar=raw.rate_hz, ac=raw.channels)[
+        "a:0"
+    ]
+    return _padded(samples.filter("aresample", SAMPLE_RATE_HZ), duration_s)
 
 
 def mux_soundtrack(
@@ -119,16 +161,17 @@ def mux_soundtrack(
     options: dict[str, Any] = {"c:v": "copy", "c:a": "copy"}
     if fit_to_s is not None:
         track = _padded(track, fit_to_s)
-        options |= _AAC
+        options |= AAC
     return write_file([picture, track], output, {**options, **_REPRODUCIBLE, **_MP4})
 
 
-def _from_zero(source: SourceStream) -> Stream:
+def _from_zero(source: SourceStream, index: int = 0) -> Stream:
     """Returns the sound from the zero of its file on. Silence fills its gaps, also before its start.
 
     So the sound stays in sync with the picture.
     """
-    sound = _with_known_layout(open_stream(source), source.channel_layout).filter("asetpts", since(source.zero_s))
+    sound = _with_known_layout(open_stream(source, index=index), source.channel_layout)
+    sound = sound.filter("asetpts", since(source.zero_s))
     return sound.filter("aresample", SAMPLE_RATE_HZ, **{"async": 1, "first_pts": 0})
 
 

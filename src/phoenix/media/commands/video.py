@@ -6,7 +6,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from phoenix.media.commands.colour import for_jpeg, input_options, pin_bt709, read, scale_to_bt709
+from phoenix.media.commands.colour import BT709_TAGS_OF_H264, for_jpeg, input_options, pin_bt709, read, scale_to_bt709
 from phoenix.media.commands.graph import (
     KEEP_TIME,
     Stream,
@@ -18,6 +18,8 @@ from phoenix.media.commands.graph import (
     since,
     write_file,
 )
+from phoenix.media.commands.h264 import Encoding, h264_options
+from phoenix.media.commands.sound import AAC
 from phoenix.media.stored_colour import BT709, StoredColour
 from phoenix.media.timeline import SourceStream
 
@@ -25,6 +27,8 @@ from phoenix.media.timeline import SourceStream
 # rendered again after a crash has an equal checksum.
 _REPRODUCIBLE = {"fflags": "+bitexact", "flags:v": "+bitexact", "map_metadata": -1}
 _MP4 = {"f": "mp4", "movflags": "+faststart"}
+# Frames may take longer than sound. Packets then wait for each other, so that their order is always the same.
+_IN_ORDER = {"max_interleave_delta": 0}
 
 
 @dataclass(frozen=True)
@@ -45,12 +49,13 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class Encoding:
-    """Settings of the H.264 encoder. With 0 threads, ffmpeg sets the number."""
+class Resampling:
+    """Another frame rate for the result, and how many frames it then has. It is as long as before."""
 
-    preset: str = "veryfast"
-    crf: int = 20
-    threads: int = 2
+    fps: Fraction
+    num_frames: int
+    with_motion: bool = False
+    """Whether frames are made between others, from the motion in the picture. Without, frames are repeated."""
 
 
 @dataclass(frozen=True)
@@ -67,22 +72,45 @@ class Segment:
         return self.end - self.start
 
 
-def encode_frames(picture: Picture, encoding: Encoding, output: Path) -> list[str]:
-    """Returns the command that encodes raw rgb24 frames on standard input to an H.264 MP4."""
+def encode_frames(
+    picture: Picture,
+    encoding: Encoding,
+    output: Path,
+    sound: Stream | None = None,
+    resampling: Resampling | None = None,
+) -> list[str]:
+    """Returns the command that encodes raw rgb24 frames on standard input to an H.264 MP4, with `sound` as AAC."""
     size = f"{picture.width}x{picture.height}"
     frames = open_pipe(format="rawvideo", pix_fmt="rgb24", s=size, framerate=picture.fps_text)
     colour = StoredColour(is_rgb=True)
     frames = scale_to_bt709(read(frames, colour), colour, "iw", "ih")
-    return write_file([frames], output, _h264(encoding))
+    if resampling is not None:
+        frames = _resample(frames, resampling)
+        frames = frames.filter("tpad", stop=resampling.num_frames, stop_mode="clone")
+        frames = frames.filter("trim", end_frame=resampling.num_frames)
+    if sound is None:
+        return write_file([frames], output, _h264(encoding, picture))
+    return write_file([frames, sound], output, {**_h264(encoding, picture), **AAC, "flags:a": "+bitexact", **_IN_ORDER})
 
 
-def join_copy(concat_list: Path, index: int, output: Path) -> list[str]:
+def _resample(frames: Stream, resampling: Resampling) -> Stream:
+    fps = f"{resampling.fps.numerator}/{resampling.fps.denominator}"
+    if not resampling.with_motion:
+        return frames.filter("fps", fps, start_time=0)
+    # This filter makes no frame after the last but one of its input, and none at all of fewer than three frames.
+    frames = frames.filter("tpad", stop=3, stop_mode="clone")
+    return pin_bt709(frames.filter("minterpolate", fps=fps, mi_mode="mci", mc_mode="aobmc", me_mode="bidir"))
+
+
+def join_copy(concat_list: Path, index: int, output: Path, *, add_tags: bool = False) -> list[str]:
     """Returns the command that copies the pictures of the files of a concat list to one MP4.
 
-    Their encodings have to match exactly. In each file, the picture is the stream at `index`.
+    Their encodings have to match exactly. In each file, the picture is the stream at `index`. `add_tags` writes the
+    tags of BT.709 into H.264 that states no colours.
     """
     joined = open_file(concat_list, demuxers=("concat", "mov"), format="concat", safe=0)
-    return write_file([joined[str(index)]], output, {"c": "copy", **_REPRODUCIBLE, **_MP4})
+    tags = {"bsf:v": BT709_TAGS_OF_H264} if add_tags else {}
+    return write_file([joined[str(index)]], output, {"c": "copy", **tags, **_REPRODUCIBLE, **_MP4})
 
 
 def concat_list_text(files: Sequence[tuple[Path, float]]) -> str:
@@ -115,23 +143,51 @@ def join_segments(
             offset=_seconds(total - overlap, picture.fps),
         )
         total += segment.num_frames - overlap
-    return write_file([pin_bt709(joined)], output, {**_h264(encoding), **KEEP_TIME})
+    return write_file([pin_bt709(joined)], output, {**_h264(encoding, picture), **KEEP_TIME})
 
 
-def poster(video: Path, colour: StoredColour, at_s: float, width_px: int, output: Path) -> list[str]:
-    """Returns the command that writes one frame of a video as a JPEG, at most `width_px` wide."""
-    frame = read(open_file(video, ss=f"{at_s:.3f}", **input_options(colour))["v:0"], colour)
+def poster(source: SourceStream, colour: StoredColour, at_s: float, width_px: int, output: Path) -> list[str]:
+    """Returns the command that writes one frame of a picture as a JPEG, at most `width_px` wide.
+
+    `at_s` counts from the start of the file.
+    """
+    frame = read(open_stream(source, ss=f"{at_s:.3f}", **input_options(colour)), colour)
     frame = for_jpeg(scale_to_bt709(frame, colour, f"min({width_px},iw)", -2))
     options = {"f": "image2", "update": 1, "frames:v": 1, "q:v": 4, "pix_fmt": "yuvj420p", **_REPRODUCIBLE}
     return write_file([frame], output, options)
 
 
+def still(source: SourceStream, colour: StoredColour, index: int, output: Path) -> list[str]:
+    """Returns the command that writes frame `index` (from 0) of a picture as a PNG, in full size."""
+    frame = read(open_stream(source, **input_options(colour)), colour).filter("select", f"eq(n,{index})")
+    frame = scale_to_bt709(frame, colour, "trunc(iw*sar/2)*2", "trunc(ih/2)*2").filter("format", "rgb24")
+    options = {"f": "image2", "update": 1, "frames:v": 1, "c:v": "png", **_REPRODUCIBLE}
+    return write_file([frame], output, options)
+
+
+def decode_frames(segment: Segment, picture: Picture, output: Path) -> list[str]:
+    """Returns the command that writes a segment as raw rgb24 frames, cropped around the middle to fill `picture`."""
+    width, height = picture.width, picture.height
+    frames = _at_rate(segment, 0, picture)
+    frames = scale_to_bt709(frames, segment.colour, width, height, force_original_aspect_ratio="increase")
+    frames = frames.filter("crop", width, height).filter("format", "rgb24")
+    options = {"f": "rawvideo", "pix_fmt": "rgb24", "frames:v": segment.num_frames, **KEEP_TIME}
+    return write_file([frames], output, options)
+
+
 def _conform(segment: Segment, index: int, picture: Picture) -> Stream:
     """Converts a segment to exactly `num_frames` frames of `picture`, with bars if the aspect ratio differs."""
     width, height = picture.width, picture.height
+    frames = _at_rate(segment, index, picture)
+    frames = scale_to_bt709(frames, segment.colour, width, height, force_original_aspect_ratio="decrease")
+    return frames.filter("pad", width, height, "(ow-iw)/2", "(oh-ih)/2").filter("setsar", 1)
+
+
+def _at_rate(segment: Segment, index: int, picture: Picture) -> Stream:
+    """Returns exactly `num_frames` frames at the rate of `picture`, with square pixels, before `scale_to_bt709`."""
     first_s = segment.source.zero_s + float(segment.start / picture.fps)
     frames = open_stream(segment.source, index=index, **input_options(segment.colour))
-    frames = (
+    return (
         read(frames, segment.colour)
         .filter("setpts", since(first_s))
         # The first frame is shown from the start of the file on, also if its picture begins later than its sound.
@@ -143,20 +199,10 @@ def _conform(segment: Segment, index: int, picture: Picture) -> Stream:
         .filter("trim", end_frame=segment.num_frames)
         .filter("scale", "iw*sar", "ih")
     )
-    frames = scale_to_bt709(frames, segment.colour, width, height, force_original_aspect_ratio="decrease")
-    return frames.filter("pad", width, height, "(ow-iw)/2", "(oh-ih)/2").filter("setsar", 1)
 
 
-def _h264(encoding: Encoding) -> dict[str, Any]:
-    return {
-        "c:v": "libx264",
-        "preset": encoding.preset,
-        "crf": encoding.crf,
-        "threads": encoding.threads,
-        "pix_fmt": "yuv420p",
-        **_REPRODUCIBLE,
-        **_MP4,
-    }
+def _h264(encoding: Encoding, picture: Picture) -> dict[str, Any]:
+    return {**h264_options(encoding, picture.width, picture.height), **_REPRODUCIBLE, **_MP4}
 
 
 def _seconds(frames: int, fps: Fraction) -> str:

@@ -11,6 +11,7 @@ from fractions import Fraction
 from typing import IO, Any
 
 from phoenix.media.probe_child.limits import UnreadableFile
+from phoenix.media.probe_child.mpeg_audio import StatedLength, find_stated_length
 from phoenix.media.probe_child.streams import StreamStats
 
 # The stated length of a file may be wrong by a few frames. If more than this is missing, the file is truncated.
@@ -22,11 +23,6 @@ _MISSING_BYTES = 4096
 _PLACEHOLDERS = (2**31, 2**32, 2**63, 2**64)
 _PLACEHOLDER_MARGIN = 2**20
 _MAX_CHUNKS = 1000
-_MAX_JUNK_BYTES = 64 * 1024
-_ID3_HEADER_BYTES = 10
-# From the four bytes that begin a frame of MPEG audio to the Xing header, by (is MPEG 1, is mono).
-_XING_OFFSETS = {(True, False): 36, (True, True): 21, (False, False): 21, (False, True): 13}
-_VBRI_OFFSET = 36
 
 
 def check_whole(path: str, demuxer: str, container: Any, stats: Sequence[StreamStats]) -> None:
@@ -35,7 +31,7 @@ def check_whole(path: str, demuxer: str, container: Any, stats: Sequence[StreamS
         if demuxer in ("wav", "avi", "caf"):
             check_bytes(file, find_stated_end(file))
         elif demuxer == "mp3":
-            check_mpeg_frames(find_stated_frames(file), stats[0])
+            check_mpeg_frames(find_stated_length(file), stats[0])
         elif demuxer in ("mov", "matroska", "flac", "aiff"):
             check_streams(container, stats)
 
@@ -108,53 +104,7 @@ def _find_data_end(file: IO[bytes], header: str, large_bytes: int = 0) -> int | 
     return None
 
 
-def check_mpeg_frames(stated: tuple[int, int] | None, stats: StreamStats) -> None:
-    """`stated` is the number of frames, and the samples in a frame."""
-    if stated is not None:
-        frames, samples = stated
-        frame_s = Fraction(samples, stats.stream.codec_context.sample_rate)
-        check_length(stats.packets * frame_s, frames * frame_s)
-
-
-def find_stated_frames(file: IO[bytes]) -> tuple[int, int] | None:
-    """Returns the number of frames that an MP3 states, and the samples in a frame; None if it does not state it.
-
-    The header is in the first frame, in place of sound: at https://www.codeproject.com/Articles/8295 as Xing and VBRI.
-    """
-    file.seek(_skip_id3(file))
-    data = file.read(_MAX_JUNK_BYTES)
-    for start in range(len(data) - 4):
-        if data[start] == 0xFF and _is_layer_3(data[start : start + 4]):
-            is_mpeg_1, is_mono = data[start + 1] & 0x08 != 0, data[start + 3] >> 6 == 3
-            frames = _find_frames(data[start:], _XING_OFFSETS[is_mpeg_1, is_mono])
-            return (frames, 1152 if is_mpeg_1 else 576) if frames and not is_placeholder(frames) else None
-    return None
-
-
-def _skip_id3(file: IO[bytes]) -> int:
-    """Returns the offset after the tags at the beginning. The text in them may look like a header."""
-    offset = 0
-    while True:
-        file.seek(offset)
-        head = file.read(_ID3_HEADER_BYTES)
-        if len(head) < _ID3_HEADER_BYTES or head[:3] != b"ID3":
-            return offset
-        footer_bytes = _ID3_HEADER_BYTES if head[5] & 0x10 else 0
-        body_bytes = sum((byte & 0x7F) << shift for byte, shift in zip(head[6:10], (21, 14, 7, 0), strict=True))
-        offset += _ID3_HEADER_BYTES + body_bytes + footer_bytes
-
-
-def _is_layer_3(header: bytes) -> bool:
-    """Returns whether the four bytes begin a frame: with eleven set bits, and with no reserved value."""
-    version, layer = header[1] >> 3 & 3, header[1] >> 1 & 3
-    bitrate, sample_rate = header[2] >> 4, header[2] >> 2 & 3
-    return header[1] >> 5 == 7 and version != 1 and layer == 1 and bitrate not in (0, 15) and sample_rate != 3
-
-
-def _find_frames(frame: bytes, xing_offset: int) -> int | None:
-    if frame[xing_offset : xing_offset + 4] in (b"Xing", b"Info"):
-        flags, frames = struct.unpack(">II", frame[xing_offset + 4 : xing_offset + 12].ljust(8, b"\0"))
-        return frames if flags & 1 else None
-    if frame[_VBRI_OFFSET : _VBRI_OFFSET + 4] == b"VBRI":
-        return int.from_bytes(frame[_VBRI_OFFSET + 14 : _VBRI_OFFSET + 18])
-    return None
+def check_mpeg_frames(stated: StatedLength | None, stats: StreamStats) -> None:
+    if stated is not None and not is_placeholder(stated.frames):
+        frame_s = Fraction(stated.samples, stats.stream.codec_context.sample_rate)
+        check_length(stats.packets * frame_s, stated.frames * frame_s)

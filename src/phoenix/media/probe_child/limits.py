@@ -12,8 +12,11 @@ class UnreadableFile(Exception):
 
 @dataclass(frozen=True)
 class Limits:
+    """`max_pixels` is for still pictures, and `max_frame_pixels` for the pictures of a video."""
+
     max_duration_s: float
     max_pixels: int
+    max_frame_pixels: int
     max_streams: int
     demuxers: list[str]
 
@@ -24,8 +27,8 @@ def check_duration(duration_s: float, limits: Limits) -> None:
         raise UnreadableFile(f"it is longer than {limits.max_duration_s:.12g} s")
 
 
-def check_pixels(width: int, height: int, limits: Limits) -> None:
+def check_pixels(width: int, height: int, most: int) -> None:
     if width < 1 or height < 1:
         raise UnreadableFile("its pictures have no size")
-    if width * height > limits.max_pixels:
-        raise UnreadableFile(f"its pictures are {width}x{height}; at most {limits.max_pixels} pixels are read")
+    if width * height > most:
+        raise UnreadableFile(f"its pictures are {width}x{height}; at most {most} pixels are read")

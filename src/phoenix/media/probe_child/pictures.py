@@ -5,19 +5,23 @@ from typing import Any
 
 from phoenix.media.probe_child.limits import Limits, UnreadableFile, check_pixels
 
+# A JPEG may have so many times the pixels of other pictures, because it is decoded at a smaller scale.
+_SHRUNK_FACTOR = 4
+
 
 def read_picture(path: str, limits: Limits) -> dict[str, Any]:
     """Checks the size in the header first: a file of 100 kB may have 900 million pixels."""
-    from PIL import Image  # noqa: PLC0415 - imported only for pictures
+    from phoenix import still_pictures  # noqa: PLC0415 - imported only for pictures
 
-    from phoenix.still_pictures import UnsupportedPicture, load_pixels, open_header, shown_size  # noqa: PLC0415
-
-    Image.MAX_IMAGE_PIXELS = None
-    with open_header(Path(path)) as picture:
-        check_pixels(picture.width, picture.height, limits)
+    with still_pictures.open_header(Path(path)) as picture:
+        stored = picture.size
+        most = limits.max_pixels * (_SHRUNK_FACTOR if still_pictures.can_shrink(picture) else 1)
+        check_pixels(*stored, most)
+        # The whole file is checked at any scale.
+        still_pictures.shrink(picture, 1)
         try:
-            load_pixels(picture)
-        except UnsupportedPicture as error:
+            still_pictures.load_pixels(picture)
+        except still_pictures.UnsupportedPicture as error:
             raise UnreadableFile(str(error)) from None
-        width, height = shown_size(picture)
+        width, height = still_pictures.shown_size(picture, stored)
         return {"media": "image", "width": width, "height": height, "pixel_format": picture.mode}

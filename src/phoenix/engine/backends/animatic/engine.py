@@ -10,6 +10,7 @@ from PIL import Image, ImageDraw
 from phoenix.contract import ResolvedClip
 from phoenix.engine.backends.animatic import caption, scenery
 from phoenix.engine.backends.animatic.scene import Scene, Weather, read_scene
+from phoenix.engine.conditions.pictures import open_condition_picture
 from phoenix.engine.interface import ClipInputs, RenderedClip, RenderObserver
 from phoenix.engine.previews import PreviewThrottle, preview_size, to_jpeg
 from phoenix.engine.stop_token import StopToken
@@ -18,9 +19,12 @@ from phoenix.errors import Stage
 PARTICLES = {Weather.CLEAR: 0, Weather.MOTES: 26, Weather.RAIN: 150, Weather.SNOW: 110}
 
 
-def draw_frames(clip: ResolvedClip, scene: Scene, stop: StopToken) -> Iterator[bytes]:
-    """Yields exactly `num_frames` frames in rgb24. Paints the layers before the first frame."""
-    board = Storyboard(clip, scene)
+def draw_frames(clip: ResolvedClip, scene: Scene, stop: StopToken, first: Image.Image | None = None) -> Iterator[bytes]:
+    """Yields exactly `num_frames` frames in rgb24. Paints the layers before the first frame.
+
+    `first`: the picture that the clip begins with, in the size of the clip. It dissolves in the first half.
+    """
+    board = Storyboard(clip, scene, first)
     for number in range(clip.num_frames):
         stop.check()
         yield board.draw(number)
@@ -38,9 +42,9 @@ class _Particle:
 class Storyboard:
     """The layers of one clip. Composes them for each frame."""
 
-    def __init__(self, clip: ResolvedClip, scene: Scene) -> None:
+    def __init__(self, clip: ResolvedClip, scene: Scene, first: Image.Image | None = None) -> None:
         width, height = clip.width, clip.height
-        self._clip, self._scene = clip, scene
+        self._clip, self._scene, self._first = clip, scene, first
         self._sky = scenery.paint_sky(scene, width, height)
         self._disc = scenery.paint_disc(scene, round(min(width, height) * 0.85))
         self._clouds = scenery.paint_clouds(scene, width, height)
@@ -61,8 +65,14 @@ class Storyboard:
         frame.paste((0, 0, 0), (0, 0), self._vignette)
         for overlay in self._overlays:
             frame.paste(overlay.picture, (overlay.left_px, overlay.top_px), overlay.picture)
+        frame = self._dissolve(frame, number)
         self._place_progress(frame, number)
         return frame.tobytes()
+
+    def _dissolve(self, frame: Image.Image, number: int) -> Image.Image:
+        """Shows the first picture alone in the first frame, and no longer in the second half of the clip."""
+        share = 1 - 2 * number / self._clip.num_frames
+        return frame if self._first is None or share <= 0 else Image.blend(frame, self._first, share)
 
     def _place_disc(self, frame: Image.Image, number: int) -> None:
         """Moves the disc up by a tenth of the height during the clip, for any length of the clip."""
@@ -136,7 +146,8 @@ class AnimaticEngine:
 
     def render(self, inputs: ClipInputs, observer: RenderObserver) -> RenderedClip:
         """Returns frames that are drawn lazily. Raises `RenderStopped` when asked to stop."""
-        clip = inputs.clip
+        clip, condition = inputs.clip, inputs.find("first_frame")
+        first = condition and open_condition_picture(condition.path, clip)
         scene = read_scene(clip.prompt, clip.seed)
         throttle = PreviewThrottle(self._preview_interval_s)
         observer.on_stage(Stage.DENOISE)
@@ -144,10 +155,10 @@ class AnimaticEngine:
             observer.stop.wait(self._seconds_per_step)
             observer.on_step(step, clip.steps)
             if throttle.is_due():
-                observer.on_preview(_sketch(clip, scene, share=step / clip.steps))
+                observer.on_preview(_sketch(clip, scene, first, share=step / clip.steps))
         observer.on_stage(Stage.DECODE)
         return RenderedClip(
-            frames=draw_frames(clip, scene, observer.stop),
+            frames=draw_frames(clip, scene, observer.stop, first),
             width=clip.width,
             height=clip.height,
             fps=clip.fps,
@@ -162,9 +173,9 @@ class AnimaticEngine:
         """Does nothing: the engine has nothing to release."""
 
 
-def _sketch(clip: ResolvedClip, scene: Scene, *, share: float) -> bytes:
+def _sketch(clip: ResolvedClip, scene: Scene, first: Image.Image | None, *, share: float) -> bytes:
     """Returns a small JPEG of the frame at this fraction of the clip."""
     width, height = preview_size(clip.width, clip.height)
     small = clip.model_copy(update={"width": width, "height": height})
-    frame = Storyboard(small, scene).draw(round(share * (clip.num_frames - 1)))
+    frame = Storyboard(small, scene, first and first.resize((width, height))).draw(round(share * (clip.num_frames - 1)))
     return to_jpeg(Image.frombytes("RGB", (width, height), frame))

@@ -1,29 +1,54 @@
 """Renders clips with diffusers pipelines: caches models, schedules calls on the device, retries with less memory."""
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Protocol
 
+from phoenix.catalog.fit import WEIGHTS_SHARE
 from phoenix.catalog.model import ModelSpec
+from phoenix.engine.backends.diffusers.adapters.files import AdapterPart, find_parts, with_parts_in_entry
 from phoenix.engine.backends.diffusers.calling import run_call
+from phoenix.engine.backends.diffusers.choosing.chooser import Chooser, card_of
+from phoenix.engine.backends.diffusers.denoising.denoisers import step_cache_of_call
+from phoenix.engine.backends.diffusers.folders import unavailable
 from phoenix.engine.backends.diffusers.idle_eviction import IdleEvictor
 from phoenix.engine.backends.diffusers.latent_previews import ColourMaps
-from phoenix.engine.backends.diffusers.loading import LoadedPipeline, fetch_pipeline, load_pipeline
-from phoenix.engine.backends.diffusers.model_cache import ModelCache
+from phoenix.engine.backends.diffusers.loading import (
+    LoadedPipeline,
+    fetch_pipeline,
+    load_pipeline,
+    pipeline_for,
+    with_adapters,
+)
+from phoenix.engine.backends.diffusers.model_cache import HostBudget, ModelCache
 from phoenix.engine.backends.diffusers.out_of_memory import (
     ActiveFallbacks,
+    BatchFailures,
     FallbackLevel,
     Recovery,
+    level_that_fits,
     model_at_level,
     next_level,
     plan_recovery,
     run_clean,
 )
+from phoenix.engine.backends.diffusers.shared_weights import calls_key, weights_key, without_tuning
 from phoenix.engine.backends.diffusers.step_callbacks import Call
+from phoenix.engine.backends.diffusers.weight_sizes import WeightSizes
 from phoenix.engine.batch_rules import halves
-from phoenix.engine.device import device_memory, device_name, open_meter, pick_device, release_memory
+from phoenix.engine.device import (
+    count_devices,
+    device_memory,
+    device_name,
+    open_meter,
+    pick_device,
+    release_memory,
+    usable_memory,
+)
 from phoenix.engine.device_scheduler import DeviceReservation, DeviceScheduler, Meter
+from phoenix.engine.host_memory import HostMemory, host_budget_bytes
 from phoenix.engine.interface import (
     ClipInputs,
     RenderedClip,
@@ -39,9 +64,6 @@ from phoenix.telemetry.logs import get_logger
 
 _logger = get_logger(__name__)
 
-BUDGET_SHARE = 0.9
-"""Fraction of the device memory for weights if the settings have no budget. The rest is for activations."""
-
 
 class LoadPipeline(Protocol):
     """Loads a model onto a device, like `load_pipeline`."""
@@ -53,7 +75,7 @@ class DiffusersEngine:
     """The pipelines of one device. Several threads may call `render` at a time; they share only the weights.
 
     `meter` measures the memory of the device; `open_meter` makes the default. `load` loads a model, and `maps` has the
-    colour maps of the previews.
+    colour maps of the previews. `usable_bytes` returns the memory of the device that this process could use.
     """
 
     def __init__(
@@ -66,6 +88,7 @@ class DiffusersEngine:
         wait_limit_s: float = 600,
         load: LoadPipeline = load_pipeline,
         maps: ColourMaps | None = None,
+        usable_bytes: Callable[[], int | None] | None = None,
     ) -> None:
         self.device = pick_device(device)
         self._device_name = device_name(self.device)
@@ -75,15 +98,20 @@ class DiffusersEngine:
         self._meter = meter or open_meter(self.device)
         self._load_pipeline = load
         self._maps = maps or ColourMaps()
+        self._usable_bytes = usable_bytes or partial(usable_memory, self.device)
         self._fallbacks = ActiveFallbacks()
+        self._batch_failures = BatchFailures()
         self._too_large: set[CallShape] = set()
+        self._chooser = Chooser(card_of(self.device, self._device_name, self._budget_bytes()), self.device)
         self._model_cache: ModelCache[LoadedPipeline] = ModelCache(
             fetch=self._fetch,
             load=self._load,
-            measure=lambda loaded: loaded.memory_bytes,
+            measure=lambda loaded: loaded.memory_bytes + loaded.adapter_sets.memory_bytes,
             release=release_memory,
             budget_bytes=self._budget_bytes(),
+            host=self._host_budget(),
             can_load=self._can_load,
+            key=weights_key,
         )
         self._scheduler = DeviceScheduler(self._meter, self._model_cache)
         self._idle_evictor = IdleEvictor(self._model_cache.evict_expired, self._settings.idle_timeout_s)
@@ -95,16 +123,25 @@ class DiffusersEngine:
         return request.result()
 
     def render_batch(self, requests: Sequence[RenderRequest]) -> None:
-        self._render_at(requests, self._fallbacks.first_level(requests[0].inputs.model.id))
+        for request in requests:
+            request.inputs = replace(request.inputs, model=self._chooser.decide(request.inputs.model))
+        inputs = requests[0].inputs
+        self._render_at(requests, self._first_level(inputs.model, _size_of(inputs)))
 
     @contextmanager
-    def preload(self, model: ModelSpec, stop: StopToken) -> Generator[None]:
+    def preload(self, model: ModelSpec, stop: StopToken, *, has_adapters: bool = False) -> Generator[None]:
         """Downloads the model, and loads it if it fits in memory together with the running calls.
+
+        Does nothing for a call with adapters whose weights are loaded again for them.
 
         The context covers the wait of the call and the call. Raises `TaskFailed` or `RenderStopped`.
         """
-        target = model_at_level(model, self._fallbacks.first_level(model.id))
-        with self._idle_evictor.evict_after(), self._model_cache.soft_pin(model.id):
+        model = self._chooser.decide(model)
+        target = model_at_level(model, self._first_level(model))
+        if has_adapters and target.changes_modules:
+            yield
+            return
+        with self._idle_evictor.evict_after(), self._model_cache.soft_pin(weights_key(target)):
             try:
                 self._model_cache.preload(target, stop)
             except TaskFailed as failed:
@@ -115,6 +152,9 @@ class DiffusersEngine:
 
     def loaded_models(self) -> tuple[str, ...]:
         return self._model_cache.names()
+
+    def host_memory(self) -> HostMemory:
+        return HostMemory(self._model_cache.host_bytes(), self._model_cache.host_budget_bytes)
 
     def close(self) -> None:
         self._idle_evictor.close()
@@ -138,7 +178,7 @@ class DiffusersEngine:
         pending = [request for request in requests if not _is_finished(request)]
         if not pending:
             return
-        if len(pending) > 1 and self._shape_of(pending, level) in self._too_large:
+        if len(pending) > 1 and self._is_known_to_fail(pending, level):
             self._split(pending, level)
             return
         shared_device = self._shares_device(pending[0].inputs.model)
@@ -148,15 +188,22 @@ class DiffusersEngine:
             shared_device = shared_device or self._shares_device(pending[0].inputs.model)
             self._recover(pending, level, failed, shared_device=shared_device)
 
+    def _is_known_to_fail(self, requests: Sequence[RenderRequest], level: FallbackLevel) -> bool:
+        shape = self._shape_of(requests, level)
+        return shape in self._too_large or self._batch_failures.forbid(shape)
+
     def _recover(
         self, tried: Sequence[RenderRequest], level: FallbackLevel, failed: TaskFailed, *, shared_device: bool
     ) -> None:
         higher = next_level(level, tried[0].inputs.model, shared_device=shared_device)
         match plan_recovery(failed, len(tried), higher):
             case Recovery.SPLIT:
-                if failed.code is FailureCode.GPU_OOM:
+                is_shortage = failed.code is FailureCode.GPU_OOM
+                if is_shortage:
                     self._too_large.add(self._shape_of(tried, level))
                 self._split(tried, level)
+                if not is_shortage and all(request.has_succeeded for request in tried):
+                    self._batch_failures.record(self._shape_of(tried, level), is_lasting=not failed.retriable)
             case Recovery.FALL_BACK if higher is not None:
                 self._fall_back_to(higher, tried)
             case _:
@@ -168,15 +215,31 @@ class DiffusersEngine:
             self._render_at(half, level)
 
     def _fall_back_to(self, level: FallbackLevel, requests: Sequence[RenderRequest]) -> None:
-        model = requests[0].inputs.model
+        model, usable_bytes = requests[0].inputs.model, self._usable_bytes()
         _logger.warning(
             "out of memory; trying a higher fallback level", model=model.id, fallback_level=level.name.lower()
         )
-        self._model_cache.evict_idle(keep=model.id if level is FallbackLevel.EXCLUSIVE else None)
+        self._model_cache.evict_idle(keep=weights_key(model) if level is FallbackLevel.EXCLUSIVE else None)
         self._render_at(requests, level)
         # Only after a success: a clip that is too large for every level must not slow down other clips.
         if any(request.has_succeeded for request in requests):
-            self._fallbacks.record(model.id, level)
+            size = _size_of(requests[0].inputs)
+            self._fallbacks.record(weights_key(model), level, usable_bytes=usable_bytes, clip_size=size)
+
+    def _first_level(self, model: ModelSpec, clip_size: int | None = None) -> FallbackLevel:
+        """Returns the level at which a call begins. Skips those that ran out of memory, or cannot hold the weights."""
+        key, usable_bytes = weights_key(model), self._usable_bytes()
+        level = self._fallbacks.first_level(key, usable_bytes=usable_bytes, clip_size=clip_size)
+        if level is not FallbackLevel.SHARED or model.offload != "auto" or usable_bytes is None:
+            return level
+        sizes = self._find_sizes(model)
+        level = FallbackLevel.SHARED if sizes is None else level_that_fits(sizes, usable_bytes)
+        self._fallbacks.record(key, level)
+        return level
+
+    def _find_sizes(self, model: ModelSpec) -> WeightSizes | None:
+        key = weights_key(without_tuning(model.model_copy(update={"offload": "auto"})))
+        return self._chooser.find_sizes(model, key)
 
     def _try(self, requests: Sequence[RenderRequest], level: FallbackLevel) -> TaskFailed | None:
         """Makes one call. Returns its failure, or None. Finishes the clips that were stopped meanwhile."""
@@ -189,8 +252,9 @@ class DiffusersEngine:
             # All clips were stopped. Each is finished below, with its own reason.
             pass
         finally:
-            # Here and not in `_run`, whose stack frames keep the tensors of the call alive.
-            if self._meter and not self._scheduler.running_calls:
+            # Here and not in `_run`, whose stack frames keep the tensors of the call alive. Only for other processes on
+            # the device: the next call would allocate the blocks again, and torch itself releases them when short.
+            if self._meter and self._settings.device_share < 1 and not self._scheduler.running_calls:
                 self._meter.release()
         for request in requests:
             _is_finished(request)
@@ -203,7 +267,11 @@ class DiffusersEngine:
         with self._idle_evictor.evict_after(), joint_stop_token(tokens) as stop, ExitStack() as device:
             with call.waiting():
                 call.report_stage()
-                loaded = device.enter_context(self._model_cache.acquire(model, stop))
+                parts = find_parts(model, call.rows[0].inputs.adapters, offline=self._settings.offline)
+                if parts and model.changes_modules:
+                    model, parts = self._reload_with(model, parts), ()
+                weights = device.enter_context(self._model_cache.acquire(model, stop))
+                loaded = self._prepare(model, weights, parts)
             with call.waiting():
                 estimate = partial(self._estimate, model, shape, level)
                 reservation = device.enter_context(
@@ -211,12 +279,32 @@ class DiffusersEngine:
                 )
             if level is FallbackLevel.EXCLUSIVE:
                 # Other models may have been loaded during the wait.
-                self._model_cache.evict_idle(keep=model.id)
+                self._model_cache.evict_idle(keep=weights_key(model))
             self._run_measured(shape, reservation, loaded, call)
+
+    def _reload_with(self, model: ModelSpec, parts: Sequence[AdapterPart]) -> ModelSpec:
+        """Returns an entry whose weights are loaded with the adapters. Drops its weights with other adapters."""
+        changed = with_parts_in_entry(model, parts)
+        if weights_key(changed) not in self._model_cache.keys_in_memory():
+            # A second copy of offloaded weights could take all memory of the machine.
+            self._model_cache.evict_idle()
+        return changed
+
+    def _prepare(self, model: ModelSpec, weights: LoadedPipeline, parts: Sequence[AdapterPart]) -> LoadedPipeline:
+        """Returns the pipeline of the entry with the adapters."""
+        loaded = pipeline_for(model, weights, device=self.device)
+        if not parts:
+            return loaded
+        before_bytes = weights.adapter_sets.memory_bytes
+        try:
+            return with_adapters(loaded, weights, parts, device=self.device)
+        finally:
+            if weights.adapter_sets.memory_bytes != before_bytes:
+                self._model_cache.measure_again(weights_key(model))
 
     def _estimate(self, model: ModelSpec, shape: CallShape, level: FallbackLevel) -> DeviceReservation:
         return DeviceReservation(
-            model.id,
+            calls_key(model),
             needed_bytes=self._peaks.find(shape),
             max_calls_of_model=model.max_concurrency,
             is_exclusive=level is not FallbackLevel.SHARED,
@@ -232,7 +320,9 @@ class DiffusersEngine:
             release_memory()
             meter.reset_peak()
         before_bytes, epoch = meter.allocated_bytes() if meter else 0, self._model_cache.epoch()
-        run_call(loaded.pipeline, call, self._maps, preview_interval_s=self._settings.preview_interval_s)
+        with step_cache_of_call(loaded.pipeline, call.model, steps=call.rows[0].clip.steps):
+            interval_s = self._settings.preview_interval_s
+            run_call(loaded.pipeline, loaded.output, call, self._maps, preview_interval_s=interval_s)
         # The peak is wrong if models were loaded or dropped during the call, and a recorded peak is permanent.
         if meter and epoch is not None and epoch == self._model_cache.epoch():
             self._peaks.record(shape, max(0, meter.peak_bytes() - before_bytes))
@@ -253,15 +343,40 @@ class DiffusersEngine:
         return (
             self._scheduler.running_calls > 0
             or is_one_coming
-            or any(name != model.id for name in self._model_cache.names())
+            or any(key != weights_key(model) for key in self._model_cache.keys_in_memory())
         )
+
+    def _host_budget(self) -> HostBudget[LoadedPipeline]:
+        return HostBudget(
+            budget_bytes=host_budget_bytes(
+                self._settings.host_memory_bytes,
+                device_share=self._settings.device_share,
+                devices=count_devices(self.device),
+            ),
+            expect=self._expect_host_bytes,
+            measure=lambda loaded: loaded.host_bytes,
+            refusal=lambda model, needed_bytes: unavailable(
+                model,
+                f"its weights need {needed_bytes / 2**30:.2f} GiB of the machine's memory, and models may use"
+                f" {self._model_cache.host_budget_bytes / 2**30:.2f} GiB (PHOENIX_ENGINE__HOST_MEMORY_BYTES)",
+            ),
+        )
+
+    def _expect_host_bytes(self, model: ModelSpec) -> int:
+        sizes = self._find_sizes(model)
+        return 0 if sizes is None else sizes.host_bytes(model.offload, is_cuda=self.device.startswith("cuda"))
 
     def _budget_bytes(self) -> int | None:
         share, budget_bytes = self._settings.device_share, self._settings.memory_budget_bytes
         if budget_bytes is not None:
             return int(budget_bytes * share)
         memory = device_memory(self.device)
-        return None if memory is None else int(memory.total_bytes * BUDGET_SHARE * share)
+        return None if memory is None else int(memory.total_bytes * WEIGHTS_SHARE * share)
+
+
+def _size_of(inputs: ClipInputs) -> int:
+    """Returns the number of pixels of all frames. Activations grow with it."""
+    return inputs.clip.width * inputs.clip.height * inputs.clip.num_frames
 
 
 def _is_finished(request: RenderRequest) -> bool:

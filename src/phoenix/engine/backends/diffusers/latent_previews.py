@@ -3,7 +3,7 @@
 Measured with a batch of nine frames: the fit takes 10 ms, and each frame 0.4 ms. The map has 17 x 3 numbers.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, cast
 
 import torch
@@ -42,6 +42,7 @@ class Previewer:
         self._throttle = PreviewThrottle(interval_s)
         self._latents: torch.Tensor | None = None
         self._rows: Sequence[RenderRequest] = ()
+        self._small: list[torch.Tensor] = []
 
     def show(self, latents: torch.Tensor) -> None:
         self._latents, self._rows = latents, tuple(self._call.rows)
@@ -53,16 +54,37 @@ class Previewer:
             if grid is not None and not request.is_stopped:
                 request.observer.on_preview(_to_picture(grid, colours, request.clip))
 
-    def learn(self, videos: Sequence[torch.Tensor]) -> None:
-        """Fits the map of the model to the videos of the call: one video per clip that was not stopped."""
-        model_id = self._call.model.id
-        if self._interval_s <= 0 or self._latents is None or self._maps.find(model_id) is not None:
-            return
-        request = self._call.rows[0]
+    def watch(self, request: RenderRequest, chunks: Iterable[torch.Tensor]) -> Iterator[torch.Tensor]:
+        """Yields the frames of one clip, and keeps a small copy if the model has no map yet.
+
+        They are shrunk on the device, chunk by chunk: the whole video would be gigabytes on its way to the host.
+        """
+        self._small.clear()
+        grid = self._find_grid(request)
+        for chunk in chunks:
+            if grid is not None:
+                self._small.append(shrink(chunk, grid))
+            yield chunk
+
+    def learn(self, request: RenderRequest) -> None:
+        """Fits the map of the model to the clip that was watched last, whose frames are good."""
+        grid = self._find_grid(request)
+        if grid is not None and self._small:
+            self._maps.learn(self._call.model.id, grid, torch.cat(self._small).cpu())
+
+    def _find_grid(self, request: RenderRequest) -> torch.Tensor | None:
+        """Returns the last latents of a clip whose model has no map yet; None if it has one, or if it needs none."""
+        has_map = self._maps.find(self._call.model.id) is not None
+        if self._interval_s <= 0 or self._latents is None or has_map or request not in self._rows:
+            return None
         row = self._rows.index(request)
-        grid = to_grid(self._pipeline, self._latents[row : row + 1], request.clip)
-        if grid is not None:
-            self._maps.learn(model_id, grid, videos[0])
+        return to_grid(self._pipeline, self._latents[row : row + 1], request.clip)
+
+
+def shrink(video: torch.Tensor, grid: torch.Tensor) -> torch.Tensor:
+    """Returns the frames in the height and width of the latents: each point is the mean of what it stands for."""
+    _, _, height, width = grid.shape
+    return torch.nn.functional.adaptive_avg_pool2d(video.detach().float(), (height, width))
 
 
 def to_grid(pipeline: Any, latents: torch.Tensor, clip: ResolvedClip) -> torch.Tensor | None:
@@ -83,9 +105,12 @@ def to_grid(pipeline: Any, latents: torch.Tensor, clip: ResolvedClip) -> torch.T
 
 
 def fit(grid: torch.Tensor, video: torch.Tensor) -> torch.Tensor:
-    """Returns the map `[channels + 1, 3]` that fits the video best (least squares). Its last row is the constant."""
+    """Returns the map `[channels + 1, 3]` that fits the video best (least squares). Its last row is the constant.
+
+    The video may be shrunk already, which changes nothing.
+    """
     _, frames, height, width = grid.shape
-    colours = video.detach().cpu().float().transpose(0, 1).unsqueeze(0)
+    colours = shrink(video, grid).cpu().transpose(0, 1).unsqueeze(0)
     targets = torch.nn.functional.adaptive_avg_pool3d(colours, (frames, height, width))[0]
     points = targets.permute(1, 2, 3, 0).reshape(-1, 3)
     return cast("Any", torch.linalg).lstsq(_points(grid), points, driver="gelsd").solution

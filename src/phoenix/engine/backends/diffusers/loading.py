@@ -3,26 +3,59 @@
 A process loads one pipeline at a time: two loads at a time would leave torch broken.
 """
 
+import importlib
 import os
 import threading
 import warnings
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 
-from phoenix.catalog.model import Lora, ModelSpec, StepCache
-from phoenix.engine.backends.diffusers.calling import check_fits
-from phoenix.engine.backends.diffusers.decoding import guard_vae
-from phoenix.engine.backends.diffusers.folders import check_folder, get_folder, is_on_disk, unavailable
+from phoenix.catalog.model import ModelSpec
+from phoenix.engine.backends.diffusers.adapters.files import AdapterPart
+from phoenix.engine.backends.diffusers.adapters.sets import AdapterSets
+from phoenix.engine.backends.diffusers.classes.guidance import check_guiders
+from phoenix.engine.backends.diffusers.classes.outputs import OutputAdapter, find_output
+from phoenix.engine.backends.diffusers.classes.pipeline_class import check_fits, check_parts, get_pipeline_class
+from phoenix.engine.backends.diffusers.classes.signatures import is_modular
+from phoenix.engine.backends.diffusers.classes.special_arguments import check_steps
+from phoenix.engine.backends.diffusers.classes.two_stages import UPSAMPLER, read_upsampler
+from phoenix.engine.backends.diffusers.decoding.vae_guard import guard_vae
+from phoenix.engine.backends.diffusers.denoising.denoisers import check_calls, denoisers_of, tune_denoisers
+from phoenix.engine.backends.diffusers.folders import (
+    check_folder,
+    find_gguf,
+    get_folder,
+    is_modular_entry,
+    is_on_disk,
+    list_gguf_files,
+    unavailable,
+)
+from phoenix.engine.backends.diffusers.modular.offloading import offload_modular
+from phoenix.engine.backends.diffusers.modular.reading import lacks_components, read_modular
 from phoenix.engine.backends.diffusers.out_of_memory import is_out_of_memory
+from phoenix.engine.backends.diffusers.quantizing.gguf_denoisers import read_gguf_denoisers
+from phoenix.engine.backends.diffusers.quantizing.weights import plain_tensors, quiet_import
+from phoenix.engine.backends.diffusers.shared_weights import (
+    denoisers_key,
+    pipeline_key,
+    shared_components,
+    twin,
+    without_tuning,
+)
 from phoenix.engine.backends.diffusers.step_callbacks import hook_modules
-from phoenix.engine.backends.diffusers.tokenizing import guard_tokenizer
+from phoenix.engine.backends.diffusers.tokenizing import guard_tokenizers
+from phoenix.engine.backends.diffusers.tuning import apply_options, apply_scheduler
+from phoenix.engine.host_memory import pinned_bytes
 from phoenix.engine.interface import ProcessUnfit
 from phoenix.engine.stop_token import StopToken
 from phoenix.errors import FailureCode, PhoenixError, Stage
+from phoenix.telemetry.logs import get_logger
+
+_logger = get_logger(__name__)
 
 LOAD_LOCK = threading.RLock()
 """Taken for every import of diffusers, every load, and everything else that builds modules.
@@ -40,13 +73,24 @@ class LoadedPipeline:
 
     model: ModelSpec
     pipeline: Any
+    output: OutputAdapter
     memory_bytes: int
+    """Bytes of its weights on the device."""
+    host_bytes: int
+    """Bytes of its weights in the memory of the machine."""
+    others: dict[str, "LoadedPipeline"] = field(default_factory=dict[str, "LoadedPipeline"], repr=False)
+    """The pipelines of other entries over the same weights, by the text of the entry."""
+    adapter_sets: AdapterSets = field(default_factory=AdapterSets, repr=False)
 
 
 def fetch_pipeline(model: ModelSpec, *, offline: bool) -> None:
     """Downloads missing files, so that the load only reads files. Raises `TaskFailed` (MODEL_UNAVAILABLE)."""
-    if not offline and not is_on_disk(model):
+    if offline:
+        return
+    if not is_on_disk(model):
         _download(model)
+    for file in list_gguf_files(model):
+        find_gguf(model, file, offline=False)
 
 
 def load_pipeline(model: ModelSpec, *, device: str, stop: StopToken) -> LoadedPipeline:
@@ -58,33 +102,124 @@ def load_pipeline(model: ModelSpec, *, device: str, stop: StopToken) -> LoadedPi
     check_folder(model, folder)
     with LOAD_LOCK:
         stop.check()
-        pipeline = _read(model, folder)
+        kind = get_pipeline_class(_import_diffusers(), model, folder)
+        check_fits(model, kind)
+        pipeline = _read(model, folder, kind, **read_gguf_denoisers(_import_diffusers(), model, folder))
         _check_health(pipeline, model)
-        check_fits(model, pipeline)
+        check_parts(model, pipeline)
+        check_guiders(model, pipeline)
+        check_steps(model, pipeline)
+        output = find_output(model, pipeline)
         stop.check()
-        apply_options(pipeline, model)
+        apply_options(_import_diffusers(), pipeline, model, device)
+        # The denoisers of other entries over these weights are copies of these, with settings of their own.
+        loaded_as = without_tuning(model)
+        check_calls(kind, pipeline, model)
+        tune_denoisers(pipeline, loaded_as, device)
         place_on_device(pipeline, model, device)
     make_shareable(pipeline)
     hook_modules(pipeline.components)
-    return LoadedPipeline(model, pipeline, memory_bytes=weight_bytes(pipeline, device))
+    return LoadedPipeline(
+        loaded_as,
+        pipeline,
+        output,
+        memory_bytes=weight_bytes(pipeline, device),
+        host_bytes=weight_bytes(pipeline, "cpu", is_pinned=model.offload == "group" and device.startswith("cuda")),
+    )
 
 
-def weight_bytes(pipeline: Any, device: str) -> int:
-    """Returns the bytes of parameters and buffers on the device. Storage that several tensors share counts once."""
+def pipeline_for(model: ModelSpec, loaded: LoadedPipeline, *, device: str) -> LoadedPipeline:
+    """Returns the pipeline of an entry that shares the weights of `loaded`. Reads only components that it lacks.
+
+    Raises `TaskFailed` (MODEL_UNAVAILABLE) with the reason.
+    """
+    name = model.model_dump_json()
+    known = loaded if model == loaded.model else loaded.others.get(name)
+    # Without the lock, which another load may hold for minutes.
+    if known is not None:
+        return known
+    with LOAD_LOCK:
+        folder = get_folder(model)
+        kind: Any = get_pipeline_class(_import_diffusers(), model, folder)
+        check_fits(model, kind)
+        check_calls(kind, loaded.pipeline, model)
+        alike = [one for one in (loaded, *loaded.others.values()) if pipeline_key(one.model) == pipeline_key(model)]
+        alike = [one for one in alike if not lacks_components(one.pipeline, model, kind)]
+        if alike:
+            check_steps(model, alike[0].pipeline)
+            found = replace(alike[0], model=model)
+        else:
+            found = _build_beside(model, loaded, folder, kind, device)
+        loaded.others[name] = found
+        return found
+
+
+def with_adapters(
+    found: LoadedPipeline, weights: LoadedPipeline, parts: Sequence[AdapterPart], *, device: str
+) -> LoadedPipeline:
+    """Returns the pipeline `found` with these adapters in its denoisers. `weights` is the pipeline that was loaded.
+
+    Raises `TaskFailed` (MODEL_UNAVAILABLE) with the adapter and the reason.
+    """
+    sets, model = weights.adapter_sets, found.model
+    tuning = denoisers_key(model)
+
+    def tune(pipeline: Any) -> None:
+        tune_denoisers(pipeline, model, device)
+
+    # Without the lock, which another load may hold for minutes.
+    pipeline = sets.find(found.pipeline, parts, tuning=tuning)
+    if pipeline is None:
+        with LOAD_LOCK:
+            pipeline = sets.find(found.pipeline, parts, tuning=tuning)
+            if pipeline is None:
+                pipeline = sets.make(found.pipeline, weights.pipeline, model, parts, tuning=tuning, tune=tune)
+    return replace(found, pipeline=pipeline)
+
+
+def _build_beside(model: ModelSpec, loaded: LoadedPipeline, folder: Path, kind: Any, device: str) -> LoadedPipeline:
+    shared = shared_components(loaded.pipeline, kind)
+    pipeline = _read(model, folder, kind, **shared)
+    _check_health(pipeline, model)
+    check_parts(model, pipeline)
+    check_guiders(model, pipeline)
+    check_steps(model, pipeline)
+    output = find_output(model, pipeline)
+    apply_scheduler(_import_diffusers(), pipeline, model)
+    denoisers = denoisers_of(pipeline)
+    if denoisers_key(model) != denoisers_key(loaded.model) or not denoisers.keys() <= shared.keys():
+        for name, denoiser in denoisers.items():
+            setattr(pipeline, name, twin(denoiser))
+        tune_denoisers(pipeline, model, device)
+    added = {name: part for name, part in pipeline.components.items() if name not in shared}
+    for part in added.values():
+        if isinstance(part, torch.nn.Module):
+            part.to(device)
+    guard_tokenizers(added)
+    hook_modules(added)
+    return LoadedPipeline(model, pipeline, output, memory_bytes=0, host_bytes=0)
+
+
+def weight_bytes(pipeline: Any, device: str, *, is_pinned: bool = False) -> int:
+    """Returns the bytes of parameters and buffers on the device. Storage that several tensors share counts once.
+
+    Pinned tensors of the machine's memory count with what the allocator adds to them.
+    """
     kind = torch.device(device).type
     sizes: dict[tuple[str, int], int] = {}
     for _, tensor in _tensors(pipeline):
-        storage = tensor.untyped_storage()
-        if storage.device.type == kind:
-            sizes[str(storage.device), storage.data_ptr()] = storage.nbytes()
+        for plain in plain_tensors(tensor):
+            storage = plain.untyped_storage()
+            if storage.device.type == kind:
+                size_bytes = storage.nbytes()
+                sizes[str(storage.device), storage.data_ptr()] = pinned_bytes(size_bytes) if is_pinned else size_bytes
     return sum(sizes.values())
 
 
 def _import_diffusers() -> Any:
     """Call it with LOAD_LOCK: if two threads import diffusers for the first time, the import fails in one of them."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with quiet_import():
         import diffusers  # noqa: PLC0415
         import transformers  # noqa: PLC0415
 
@@ -95,39 +230,53 @@ def _import_diffusers() -> Any:
 
 
 def _download(model: ModelSpec) -> None:
+    if is_modular_entry(model):
+        _pull(model)
+        return
     with LOAD_LOCK:
         diffusers = _import_diffusers()
     try:
         diffusers.DiffusionPipeline.download(model.source, revision=model.revision, use_safetensors=True)
+        if model.second_stage is not None:
+            huggingface_hub = importlib.import_module("huggingface_hub")
+            pattern = f"{model.second_stage.upsampler}/*"
+            huggingface_hub.snapshot_download(model.source, revision=model.revision, allow_patterns=[pattern])
     except Exception as error:
         raise unavailable(model, f"{model.source} cannot be downloaded: {_reason(error)}") from error
 
 
-def _read(model: ModelSpec, folder: Path) -> Any:
-    kind = _pipeline_class(model)
+def _pull(model: ModelSpec) -> None:
+    """Downloads a modular pipeline: diffusers itself would download each component as it loads it."""
+    from phoenix.engine.backends.diffusers.hub.pulling import PullFailed, pull  # noqa: PLC0415 (takes 300 ms)
+
+    try:
+        pull(model, notify=lambda line: _logger.info("download", model=model.id, detail=line))
+    except PullFailed as failed:
+        raise unavailable(model, str(failed)) from failed
+
+
+def _read(model: ModelSpec, folder: Path, kind: Any, **shared: Any) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            pipeline = kind.from_pretrained(folder, dtype=_dtypes(model), use_safetensors=True, local_files_only=True)
+            if is_modular(kind):
+                return read_modular(model, folder, kind, _dtypes(model), shared)
+            if model.second_stage is not None and UPSAMPLER not in shared:
+                dtype = _dtype(model, model.dtype)
+                shared[UPSAMPLER] = read_upsampler(_import_diffusers(), model, folder, dtype)
+            pipeline = kind.from_pretrained(
+                folder, dtype=_dtypes(model), use_safetensors=True, local_files_only=True, **shared
+            )
     except PhoenixError:
         raise
     except Exception as error:
         if is_out_of_memory(error):
             raise
         raise unavailable(model, f"{folder} cannot be loaded: {_reason(error)}") from error
+    if model.second_stage is not None:
+        pipeline.second_sigmas = model.second_stage.sigmas
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
-
-
-def _pipeline_class(model: ModelSpec) -> Any:
-    """Returns the class that the catalog entry names, or the generic class, which finds the class in the folder."""
-    diffusers = _import_diffusers()
-    if model.pipeline is None:
-        return diffusers.DiffusionPipeline
-    kind = getattr(diffusers, model.pipeline, None)
-    if not isinstance(kind, type) or not issubclass(kind, diffusers.DiffusionPipeline):
-        raise unavailable(model, f"diffusers has no pipeline {model.pipeline!r}")
-    return kind
 
 
 def _dtypes(model: ModelSpec) -> dict[str, torch.dtype]:
@@ -182,35 +331,13 @@ def _reason(error: Exception) -> str:
     return (lines[0] if lines else type(error).__name__)[:400]
 
 
-LATEST_FULL_STEPS = 3
-"""`taylor_seer` skips no step before this: the first steps decide what the picture shows."""
-
-
-def apply_options(pipeline: Any, model: ModelSpec) -> None:
-    """Applies all options except the offload mode. Call it with LOAD_LOCK. Raises `TaskFailed` (MODEL_UNAVAILABLE)."""
-    if model.options.get("vae_tiling"):
-        pipeline.vae.enable_tiling()
-    if model.options.get("vae_slicing"):
-        pipeline.vae.enable_slicing()
-    if (flow_shift := model.options.get("flow_shift")) is not None:
-        scheduler = pipeline.scheduler
-        pipeline.scheduler = scheduler.__class__.from_config(scheduler.config, flow_shift=flow_shift)
-    for lora in model.loras:
-        _apply_option(model, f"the LoRA {lora.source}", lambda lora=lora: _fuse(pipeline, lora))
-    for denoiser in _denoisers(pipeline):
-        if (cache := model.step_cache) is not None:
-            _apply_option(
-                model, f"step_cache {cache.kind}", lambda it=denoiser, c=cache: it.enable_cache(_cache_config(c))
-            )
-        if model.compile_blocks:
-            _apply_option(model, "compile_blocks", lambda it=denoiser: it.compile_repeated_blocks())
-
-
 def place_on_device(pipeline: Any, model: ModelSpec, device: str) -> None:
     """Moves the pipeline to the device, or sets up offloading, which moves parts of it on demand."""
     match model.offload:
         case "auto" | "never":
             pipeline.to(device)
+        case _ if is_modular(pipeline.__class__):
+            offload_modular(pipeline, device, whole=model.offload == "model")
         case "model":
             pipeline.enable_model_cpu_offload(device=device)
         case "group":
@@ -218,46 +345,6 @@ def place_on_device(pipeline: Any, model: ModelSpec, device: str) -> None:
             pipeline.enable_group_offload(
                 onload_device=torch.device(device), offload_type="leaf_level", use_stream=is_cuda
             )
-
-
-def _fuse(pipeline: Any, lora: Lora) -> None:
-    """Fuses the LoRA into the weights, so that calls can share them."""
-    source = Path(lora.source).expanduser()
-    folder, name = (source.parent, source.name) if source.is_file() else (lora.source, lora.weight_name)
-    if name is not None and not name.endswith(".safetensors"):
-        # diffusers ignores `use_safetensors` when the file is named.
-        raise ValueError(f"{name} is no safetensors file; other files are not loaded")
-    pipeline.load_lora_weights(folder, weight_name=name, use_safetensors=True, local_files_only=True)
-    pipeline.fuse_lora(lora_scale=lora.scale)
-    pipeline.unload_lora_weights()
-
-
-def _cache_config(cache: StepCache) -> Any:
-    import diffusers  # noqa: PLC0415 (imported under LOAD_LOCK, like every import of it)
-
-    library = cast("Any", diffusers)
-    if cache.kind == "first_block":
-        return library.FirstBlockCacheConfig(threshold=cache.threshold)
-    return library.TaylorSeerCacheConfig(
-        cache_interval=cache.interval, disable_cache_before_step=LATEST_FULL_STEPS, use_lite_mode=True
-    )
-
-
-def _denoisers(pipeline: Any) -> list[Any]:
-    found = (getattr(pipeline, name, None) for name in ("transformer", "transformer_2"))
-    return [denoiser for denoiser in found if denoiser is not None]
-
-
-def _apply_option(model: ModelSpec, what: str, do: Callable[[], object]) -> None:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            do()
-    except Exception as error:
-        if is_out_of_memory(error):
-            raise
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise unavailable(model, f"{what} cannot be used: {reason[:300]}") from error
 
 
 def make_shareable(pipeline: Any) -> None:
@@ -268,6 +355,4 @@ def make_shareable(pipeline: Any) -> None:
     """
     if getattr(pipeline, "vae", None) is not None:
         guard_vae(pipeline.vae)
-    for name, component in pipeline.components.items():
-        if name.startswith("tokenizer") and component is not None:
-            guard_tokenizer(component, encoder=name.replace("tokenizer", "text_encoder"))
+    guard_tokenizers(pipeline.components)

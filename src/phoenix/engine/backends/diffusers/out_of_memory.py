@@ -4,15 +4,21 @@ import re
 import threading
 import time
 import traceback
+from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from enum import Enum, IntEnum, auto
 from typing import TypeVar
 
 import torch
 
-from phoenix.catalog.model import ModelSpec, Offload
+from phoenix.catalog.fit import WEIGHTS_SHARE
+from phoenix.catalog.model import ModelSpec
+from phoenix.catalog.tuning import Offload
+from phoenix.engine.backends.diffusers.weight_sizes import WeightSizes
 from phoenix.engine.device import device_memory, is_broken, on_device, release_memory
 from phoenix.engine.interface import ProcessUnfit
+from phoenix.engine.memory_profile import CallShape
 from phoenix.engine.stop_token import RenderStopped
 from phoenix.errors import FailureCode, Stage, TaskFailed
 from phoenix.telemetry.logs import get_logger
@@ -129,6 +135,12 @@ FALLBACK_TTL_S = 1800.0
 """The cause of the shortage may be gone after this time: one large clip, or another process. If it is not, the model
 loses a failed attempt and two loads, a few percent of half an hour."""
 
+MORE_MEMORY = 1.05
+"""Factor from which memory counts as more than before. Handles and fragments make it vary a little."""
+
+FAILED_BATCHES = 2
+"""After so many, a batch that fails where its clips succeed is no accident."""
+
 
 class FallbackLevel(IntEnum):
     """How much memory a call leaves to others. Within each level, `decoding` can also reduce the tiles."""
@@ -183,28 +195,88 @@ def plan_recovery(failed: TaskFailed, clips: int, higher: FallbackLevel | None) 
     return Recovery.FAIL
 
 
-class ActiveFallbacks:
-    """The models that run offloaded, because a recent clip needed it. An entry expires after `FALLBACK_TTL_S`.
+def level_that_fits(sizes: WeightSizes, usable_bytes: int) -> FallbackLevel:
+    """Returns the first level at which the weights fit in so much memory of the device, with some for activations."""
+    for_weights_bytes = usable_bytes * WEIGHTS_SHARE
+    if sizes.total_bytes <= for_weights_bytes:
+        return FallbackLevel.SHARED
+    return FallbackLevel.MODEL_OFFLOAD if sizes.largest_bytes <= for_weights_bytes else FallbackLevel.GROUP_OFFLOAD
 
-    Thread-safe.
+
+@dataclass(frozen=True)
+class _Fallback:
+    level: FallbackLevel
+    until_s: float
+    usable_bytes: int | None
+    """Memory of the device that was not enough for the level below."""
+    clip_size: int | None
+    """Values of the clip that needed it."""
+
+
+class ActiveFallbacks:
+    """The models that run offloaded, because a recent clip needed it. Thread-safe.
+
+    After `FALLBACK_TTL_S` a model is tried on the device again, but only with more memory than was too little, or with
+    a smaller clip.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._lock = threading.Lock()
-        self._fallbacks: dict[str, tuple[FallbackLevel, float]] = {}
+        self._fallbacks: dict[str, _Fallback] = {}
 
-    def record(self, model_id: str, level: FallbackLevel) -> None:
-        """Records that a clip of the model succeeded at `level`. Ignores levels without offloading."""
+    def record(
+        self, key: str, level: FallbackLevel, *, usable_bytes: int | None = None, clip_size: int | None = None
+    ) -> None:
+        """Records that the weights needed `level`. Ignores levels without offloading, and a lower level than before."""
         with self._lock:
-            if level in _OFFLOADS and level > self._first_level(model_id):
-                self._fallbacks[model_id] = level, self._clock() + FALLBACK_TTL_S
+            known = self._fallbacks.get(key)
+            is_current = known is not None and self._clock() < known.until_s
+            if level in _OFFLOADS and not (known is not None and is_current and level <= known.level):
+                until_s = self._clock() + FALLBACK_TTL_S
+                self._fallbacks[key] = _Fallback(level, until_s, usable_bytes, clip_size)
 
-    def first_level(self, model_id: str) -> FallbackLevel:
-        """Returns the level at which the next call of the model begins."""
+    def first_level(self, key: str, *, usable_bytes: int | None = None, clip_size: int | None = None) -> FallbackLevel:
+        """Returns the level at which the next call begins."""
         with self._lock:
-            return self._first_level(model_id)
+            known = self._fallbacks.get(key)
+            if known is None:
+                return FallbackLevel.SHARED
+            if self._clock() < known.until_s:
+                return known.level
+            if _would_fail_again(known, usable_bytes, clip_size):
+                # For as long again: clips of two sizes in turn must not load the model for each of them.
+                self._fallbacks[key] = replace(known, until_s=self._clock() + FALLBACK_TTL_S)
+                return known.level
+            return FallbackLevel.SHARED
 
-    def _first_level(self, model_id: str) -> FallbackLevel:
-        level, until_s = self._fallbacks.get(model_id, (FallbackLevel.SHARED, 0.0))
-        return level if self._clock() < until_s else FallbackLevel.SHARED
+
+def _would_fail_again(known: _Fallback, usable_bytes: int | None, clip_size: int | None) -> bool:
+    if known.usable_bytes is None or usable_bytes is None or usable_bytes > known.usable_bytes * MORE_MEMORY:
+        return False
+    return known.clip_size is None or clip_size is None or clip_size >= known.clip_size
+
+
+class BatchFailures:
+    """Remembers the batches that fail although each of their clips can be rendered alone."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._failures = Counter[CallShape]()
+        self._alone: set[str] = set()
+
+    def record(self, shape: CallShape, *, is_lasting: bool) -> None:
+        """Records such a batch. An error that is `is_lasting` comes from the class: it takes one clip per call."""
+        with self._lock:
+            self._failures[_without_batch_size(shape)] += 1
+            if is_lasting:
+                self._alone.add(shape.model_id)
+
+    def forbid(self, shape: CallShape) -> bool:
+        """Returns whether no batch like this is tried any more."""
+        with self._lock:
+            return shape.model_id in self._alone or self._failures[_without_batch_size(shape)] >= FAILED_BATCHES
+
+
+def _without_batch_size(shape: CallShape) -> CallShape:
+    return replace(shape, batch_size=1)

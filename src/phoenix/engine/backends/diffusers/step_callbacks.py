@@ -19,6 +19,12 @@ from phoenix.errors import Stage
 DENOISERS = ("transformer", "unet", "dit")
 """Prefixes of the components that predict noise. Wan 2.2 has `transformer` and `transformer_2`."""
 
+DECODERS = ("vae", "diffusion_decoder")
+"""Components that make frames of latents."""
+
+Take = Callable[[RenderRequest, Iterable[torch.Tensor]], None]
+"""Takes the frames of one clip: tensors `[frames, 3, height, width]` with values from 0 to 1, in order."""
+
 _this_thread = threading.local()
 
 
@@ -33,6 +39,8 @@ class Call:
         self.rows = list(requests)
         self.batch_size = len(requests)
         self.stage = Stage.LOAD
+        self.take: Take | None = None
+        """Takes the frames of each clip during its decode; None if the output of the pipeline has them."""
         self._warnings: dict[RenderRequest, list[ClipWarning]] = {}
 
     @property
@@ -81,13 +89,14 @@ class Call:
 
 
 @contextmanager
-def as_current_call(call: Call) -> Generator[None]:
-    """Makes `call` the call of this thread during the block: the hooks report to it."""
-    _this_thread.call = call
+def as_current_call(call: Call, *, take: Take | None) -> Generator[None]:
+    """Makes `call` the call of this thread during the block: the hooks report to it, and give the frames to `take`."""
+    _this_thread.call, call.take = call, take
     try:
         yield
     finally:
-        _this_thread.call = None
+        # Without `take`, the call refers to itself no more, and its tensors go at once.
+        _this_thread.call = call.take = None
 
 
 def current_call() -> Call | None:
@@ -106,23 +115,32 @@ def hook_modules(components: dict[str, Any]) -> None:
             component.register_forward_pre_hook(_begin_denoising)
             # Only the outermost blocks, which are compiled as a whole: a hook inside would be compiled with its call.
             _hook_blocks(component.children())
-        if name == "vae":
+        if name in DECODERS:
             # At every depth: LTX decodes a whole clip in one pass of four blocks.
-            _hook_blocks(component.modules())
+            _hook_blocks(component.modules(), _check_stop if name == "vae" else _continue_decoding)
 
 
-def _hook_blocks(modules: Iterable[torch.nn.Module]) -> None:
+def _hook_blocks(modules: Iterable[torch.nn.Module], hook: Callable[[Any, Any], None] | None = None) -> None:
     """Hooks every block: the blocks that a model runs one after another are in its module lists."""
     for module in modules:
         if isinstance(module, torch.nn.ModuleList):
+            # Mochi and Cosmos have None in these lists, where a block has no attention.
             for block in module:
-                block.register_forward_pre_hook(_check_stop)
+                if cast("Any", block) is not None:
+                    block.register_forward_pre_hook(hook or _check_stop)
 
 
 def _begin_denoising(_module: torch.nn.Module, _inputs: Any) -> None:
     call = current_call()
     if call is not None:
         call.enter(Stage.DENOISE)
+
+
+def _continue_decoding(module: torch.nn.Module, inputs: Any) -> None:
+    call = current_call()
+    if call is not None:
+        call.enter(Stage.DECODE)
+        _check_stop(module, inputs)
 
 
 def _check_stop(_module: torch.nn.Module, _inputs: Any) -> None:

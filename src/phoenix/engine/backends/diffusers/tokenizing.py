@@ -6,8 +6,8 @@ its Llama, whose template has 95 tokens, and HunyuanVideo 1.5 has no argument fo
 
 import html
 import threading
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, cast
 
 from phoenix.contract import PROMPT_CUT, ClipWarning, ResolvedClip
 from phoenix.engine.backends.diffusers.step_callbacks import Call, current_call
@@ -22,11 +22,32 @@ UNTRUNCATED: dict[str, Any] = {
 }
 
 
-def guard_tokenizer(tokenizer: Any, *, encoder: str) -> None:
-    """Locks a tokenizer, and lets it report cut prompts to the current call. Call it once after loading.
+def guard_tokenizers(components: Mapping[str, Any]) -> None:
+    """Guards every tokenizer of a pipeline: names say nothing. Call it once after loading."""
+    guarded: set[int] = set()
+    for name, component in components.items():
+        encoder = name.replace("tokenizer", "text_encoder")
+        for tokenizer in _tokenizers_of(component):
+            if id(tokenizer) not in guarded:
+                guarded.add(id(tokenizer))
+                _guard(tokenizer, encoder=encoder if encoder in components else name)
 
-    A fast tokenizer stores padding and truncation, and concurrent calls would mix them up. `encoder`: the component
-    that reads the tokens.
+
+def _tokenizers_of(component: Any) -> Iterator[Any]:
+    """Yields the component if it is a tokenizer, and the tokenizers in it if it is a processor."""
+    import transformers  # noqa: PLC0415 (imported under LOAD_LOCK, like every import of it)
+
+    library = cast("Any", transformers)
+    is_processor: bool = isinstance(component, library.ProcessorMixin)
+    inside: list[Any] = list(cast("dict[str, Any]", vars(component)).values()) if is_processor else [component]
+    yield from (part for part in inside if isinstance(part, library.PreTrainedTokenizerBase))
+
+
+def _guard(tokenizer: Any, *, encoder: str) -> None:
+    """Locks a tokenizer, and lets it report cut prompts to the current call.
+
+    A fast tokenizer stores padding and truncation, and concurrent calls would mix them up without an error. `encoder`:
+    the component that reads the tokens.
     """
     lock = threading.RLock()
     plain: Any = tokenizer.__class__
@@ -41,8 +62,14 @@ def guard_tokenizer(tokenizer: Any, *, encoder: str) -> None:
                 _report_cuts(call, args[0] if args else kwargs["text"], whole, encoder=encoder, limit=limit)
         return tokens
 
-    # Python finds `__call__` on the type, and ignores an attribute of the object.
-    tokenizer.__class__ = type(plain.__name__, (plain,), {"__call__": call_alone})
+    def encode_alone(self: Any, *args: Any, **kwargs: Any) -> Any:
+        with lock:
+            return plain._encode_plus(self, *args, **kwargs)
+
+    # Python finds `__call__` on the type, and ignores an attribute of the object. `encode` is no call: it goes straight
+    # to `_encode_plus`, as Sana does to count the tokens of its instruction.
+    methods = {"__call__": call_alone, "_encode_plus": encode_alone}
+    tokenizer.__class__ = type(plain.__name__, (plain,), methods)
 
 
 def _report_cuts(call: Call, text: str | Sequence[str], whole: Any, *, encoder: str, limit: int) -> None:

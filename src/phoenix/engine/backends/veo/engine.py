@@ -1,17 +1,20 @@
-"""Renders clips with Veo: waits for a slot, sends one paid request, polls its operation, and decodes the video."""
+"""Renders clips in Google's service: waits for a slot, sends a paid request, polls its operation, decodes the video."""
 
 import tempfile
 import time
 from contextlib import ExitStack
 from pathlib import Path
+from typing import cast
 
 from phoenix.clock import in_seconds
 from phoenix.engine.backends.veo.errors import OperationUnusable, ResponseLost, Throttled, Unreachable, UpstreamError
 from phoenix.engine.backends.veo.frames import read_frames
 from phoenix.engine.backends.veo.operation_store import OperationRecord, OperationStore
+from phoenix.engine.backends.veo.outcome import OperationResult
 from phoenix.engine.backends.veo.request import VeoRequest, request_for
 from phoenix.engine.backends.veo.retrying import VeoRetryPolicy, call_interruptibly, with_retries
-from phoenix.engine.backends.veo.service import OperationResult, VeoService
+from phoenix.engine.backends.veo.service import VeoService
+from phoenix.engine.backends.veo.sound import read_sound
 from phoenix.engine.interface import ClipInputs, RenderedClip, RenderObserver
 from phoenix.engine.slot_queue import DeviceSlots
 from phoenix.errors import FailureCode, Stage, TaskFailed
@@ -25,7 +28,7 @@ TYPICAL_S = 90
 
 
 class VeoEngine:
-    """Renders at most `max_concurrent` clips at a time in this process. Drops the sound of the videos.
+    """Renders at most `max_concurrent` clips at a time in this process.
 
     An accepted request is paid for, and is not sent again: its operation is recorded in `operations_dir` until the
     operation ends, and the next attempt at the same clip on this machine resumes it. The service cannot cancel an
@@ -56,6 +59,7 @@ class VeoEngine:
             height=clip.height,
             fps=clip.fps,
             num_frames=clip.num_frames,
+            sound=read_sound(mp4, clip) if clip.keeps_sound else None,
         )
 
     def loaded_models(self) -> tuple[str, ...]:
@@ -78,7 +82,7 @@ class VeoEngine:
         with self._operations.lock(request.digest) as record:
             if record.operation is None:
                 record.write(self._start_operation(request, observer))
-            outcome = self._poll(record, observer, progress).outcome
+            outcome = self._poll(request, record, observer, progress).outcome
             record.delete()
         if isinstance(outcome, TaskFailed):
             raise outcome
@@ -98,24 +102,28 @@ class VeoEngine:
             raise lost.as_failure(retriable=False) from lost
 
     def _poll(
-        self, record: OperationRecord, observer: RenderObserver, progress: "_SimulatedProgress"
+        self, request: VeoRequest, record: OperationRecord, observer: RenderObserver, progress: "_SimulatedProgress"
     ) -> OperationResult:
         """Polls until the operation is over. If polling fails, only the poll is retried."""
         deadline_s = time.monotonic() + self._settings.timeout_s
-        while (result := self._find_result(record, observer)) is None:
+        while (result := self._find_result(request, record, observer)) is None:
             observer.on_step(*progress.now())
             if time.monotonic() > deadline_s:
-                detail = f"Veo has not finished within {in_seconds(self._settings.timeout_s)}; the next attempt resumes"
+                detail = (
+                    f"Google has not finished within {in_seconds(self._settings.timeout_s)}; the next attempt resumes"
+                )
                 raise TaskFailed(FailureCode.TIMEOUT, detail, stage=Stage.DENOISE, retriable=True)
             observer.stop.wait(self._settings.poll_interval_s)
         return result
 
-    def _find_result(self, record: OperationRecord, observer: RenderObserver) -> OperationResult | None:
+    def _find_result(
+        self, request: VeoRequest, record: OperationRecord, observer: RenderObserver
+    ) -> OperationResult | None:
         operation = record.operation
         assert operation is not None
         try:
             return with_retries(
-                lambda: call_interruptibly(lambda: self._service.find_result(operation), observer.stop),
+                lambda: call_interruptibly(lambda: self._service.find_result(request, operation), observer.stop),
                 self._retry_policy,
                 observer.stop,
                 retry_on=(UpstreamError,),
@@ -130,7 +138,7 @@ class _SimulatedProgress:
 
     def __init__(self, inputs: ClipInputs) -> None:
         self._steps = inputs.clip.steps
-        self._typical_s = float(inputs.model.options.get("typical_s", TYPICAL_S))
+        self._typical_s = float(cast("float", inputs.model.options.get("typical_s", TYPICAL_S)))
         self._started_s = time.monotonic()
 
     def now(self) -> tuple[int, int]:

@@ -27,7 +27,7 @@ SCALING = Interpolation.LANCZOS | Interpolation.ACCURATE_RND | Interpolation.FUL
 
 
 def read_frames(mp4: bytes, clip: ResolvedClip, stop: StopToken) -> Iterator[Frame]:
-    """Returns the frames of the clip, decoded lazily. Ignores sound.
+    """Returns the frames of the clip, decoded lazily. `sound` reads its sound.
 
     Decodes the first frame at once, and raises `TaskFailed` if the file is no video. The iterator raises `TaskFailed`
     if the video is truncated.
@@ -35,7 +35,7 @@ def read_frames(mp4: bytes, clip: ResolvedClip, stop: StopToken) -> Iterator[Fra
     timed = _decode(mp4)
     first = next(timed, None)
     if first is None:
-        raise _unusable("it has no frames")
+        raise unusable("it has no frames")
     return _resample(first[1], timed, clip, stop)
 
 
@@ -44,17 +44,17 @@ def _decode(mp4: bytes) -> Iterator[tuple[Fraction, av.VideoFrame]]:
     try:
         with av.open(io.BytesIO(mp4), mode="r", format="mp4") as container:
             if not container.streams.video:
-                raise _unusable("it has no picture")
+                raise unusable("it has no picture")
             stream = container.streams.video[0]
             if stream.width * stream.height > MAX_PIXELS:
-                raise _unusable(f"it has frames of {stream.width}x{stream.height}")
+                raise unusable(f"it has frames of {stream.width}x{stream.height}")
             started_s: Fraction | None = None
             for frame in container.decode(stream):
                 at_s = Fraction(frame.pts or 0) * Fraction(frame.time_base or 0)
                 started_s = at_s if started_s is None else started_s
                 yield at_s - started_s, frame
     except FFmpegError as error:
-        raise _unusable(str(error)) from error
+        raise unusable(str(error)) from error
 
 
 def _resample(
@@ -70,7 +70,7 @@ def _resample(
             last_s, shown = upcoming
             upcoming, is_stale = next(later, None), True
         if upcoming is None and due_s - last_s > MAX_MISSING_S:
-            raise _unusable(f"it ends after {float(last_s):.2f} of {clip.duration_s:.2f} s")
+            raise unusable(f"it ends after {float(last_s):.2f} of {clip.duration_s:.2f} s")
         picture = _to_rgb24(shown, clip) if is_stale else picture
         yield picture
 
@@ -86,7 +86,8 @@ def _to_rgb24(frame: av.VideoFrame, clip: ResolvedClip) -> bytes:
     return scaled[top : top + clip.height, left : left + clip.width].tobytes()
 
 
-def _unusable(why: str) -> TaskFailed:
+def unusable(why: str) -> TaskFailed:
+    """Returns the failure for a video that cannot be read."""
     return TaskFailed(
-        FailureCode.ENGINE_FAILED, f"Veo's video cannot be used: {why}", stage=Stage.DECODE, retriable=True
+        FailureCode.ENGINE_FAILED, f"Google's video cannot be used: {why}", stage=Stage.DECODE, retriable=True
     )

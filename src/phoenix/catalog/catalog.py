@@ -1,0 +1,194 @@
+"""The catalog: the built-in entries, with the entries of the operator merged over them."""
+
+import tomllib
+from collections.abc import Iterable, Iterator
+from fnmatch import fnmatchcase
+from importlib.resources import files
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, TypeVar, cast
+
+from pydantic import ValidationError
+
+from phoenix.catalog.adapters import AdapterSpec
+from phoenix.catalog.model import ModelSpec
+from phoenix.catalog.postprocessors import InterpolatorSpec, UpscalerSpec
+from phoenix.errors import NotFound, PhoenixError
+
+BUILTIN = (
+    "animatic",
+    "wan",
+    "wan-conditions",
+    "wan-distilled",
+    "lucy",
+    "ltx",
+    "hunyuan",
+    "cogvideox",
+    "skyreels",
+    "mochi",
+    "kandinsky",
+    "sana",
+    "veo",
+    "omni",
+    "motion",
+)
+"""The files of the built-in entries, in the order in which clients see them."""
+
+
+class CatalogError(PhoenixError):
+    """A catalog file cannot be used."""
+
+
+_Entry = TypeVar("_Entry", ModelSpec, AdapterSpec, UpscalerSpec, InterpolatorSpec)
+_Fields = dict[str, Any]
+_KINDS = ("models", "adapters", "upscalers", "interpolators")
+
+
+class Catalog:
+    """The models of this deployment. Iterating gives the entries in the order of the files.
+
+    `adapters` are the adapters that its models take; `upscalers` and `interpolators` are for the clips of all models.
+    Raises `CatalogError` if a model or a tier is named that is none.
+    """
+
+    def __init__(
+        self,
+        specs: Iterable[ModelSpec],
+        adapters: Iterable[AdapterSpec] = (),
+        *,
+        upscalers: Iterable[UpscalerSpec] = (),
+        interpolators: Iterable[InterpolatorSpec] = (),
+    ) -> None:
+        self._specs = MappingProxyType({spec.id: spec for spec in specs})
+        self.adapters = tuple(adapters)
+        self.upscalers = MappingProxyType({spec.id: spec for spec in upscalers})
+        self.interpolators = MappingProxyType({spec.id: spec for spec in interpolators})
+        self._check_references()
+
+    def __iter__(self) -> Iterator[ModelSpec]:
+        return iter(self._specs.values())
+
+    def __len__(self) -> int:
+        return len(self._specs)
+
+    def __contains__(self, model_id: object) -> bool:
+        return model_id in self._specs
+
+    def find(self, model_id: str) -> ModelSpec | None:
+        return self._specs.get(model_id)
+
+    def get(self, model_id: str) -> ModelSpec:
+        """The entry of the model. Raises `NotFound`, which lists the known models."""
+        spec = self.find(model_id)
+        if spec is None:
+            raise NotFound(f"There is no model {model_id!r}; there are: {', '.join(self._specs)}.")
+        return spec
+
+    def adapters_of(self, model: ModelSpec) -> dict[str, AdapterSpec]:
+        """The adapters that a model takes, by id."""
+        if model.engine != "diffusers":
+            return {}
+        return {adapter.id: adapter for adapter in self.adapters if adapter.fits(model.id)}
+
+    def tier_adapters(self, model: ModelSpec) -> list[AdapterSpec]:
+        """The adapters that the tiers of a model add, each once."""
+        taken = self.adapters_of(model)
+        return [taken[name] for name in dict.fromkeys(use.id for tier in model.tiers.values() for use in tier.adapters)]
+
+    @property
+    def postprocessors(self) -> tuple[UpscalerSpec | InterpolatorSpec, ...]:
+        return (*self.upscalers.values(), *self.interpolators.values())
+
+    def _check_references(self) -> None:
+        for shared in self.upscalers.keys() & self.interpolators.keys():
+            raise CatalogError(f"upscaler {shared!r}: an interpolator has the same id")
+        taken = {model.id: self.adapters_of(model) for model in self}
+        for adapter in self.adapters:
+            for pattern in adapter.models:
+                if not any(adapter.id in taken[model] and fnmatchcase(model, pattern) for model in self._specs):
+                    raise CatalogError(f"adapter {adapter.id!r}: models: no diffusers model has the id {pattern!r}")
+        for model in self:
+            for quality, tier in model.tiers.items():
+                for use in tier.adapters:
+                    if use.id not in taken[model.id]:
+                        raise CatalogError(
+                            f"model {model.id!r}: tiers.{quality}.adapters: it takes no adapter {use.id!r}"
+                        )
+
+
+def load_catalog(extra_file: Path | None = None) -> Catalog:
+    """The built-in entries, with `extra_file` merged over them.
+
+    An entry with a known id changes the fields that it names and keeps the other fields; an entry with a new id is
+    added. Raises `CatalogError`, which names the file, the entry and the field.
+    """
+    entries: dict[str, dict[str, _Fields]] = {kind: {} for kind in _KINDS}
+    for family in BUILTIN:
+        builtin = files("phoenix.catalog").joinpath("builtin", f"{family}.toml")
+        for kind, added in _parse(builtin.read_text(encoding="utf-8"), builtin.name).items():
+            entries[kind] |= added
+    if extra_file is not None:
+        for kind, added in _parse(_read(extra_file), str(extra_file)).items():
+            for entry_id, fields in added.items():
+                entries[kind][entry_id] = _merge(entries[kind].get(entry_id, {}), fields)
+    where = f"catalog file {extra_file}" if extra_file else "the built-in catalog"
+    return Catalog(
+        [_check(ModelSpec, f"{where}: model", *entry) for entry in entries["models"].items()],
+        [_check(AdapterSpec, f"{where}: adapter", *entry) for entry in entries["adapters"].items()],
+        upscalers=[_check(UpscalerSpec, f"{where}: upscaler", *entry) for entry in entries["upscalers"].items()],
+        interpolators=[
+            _check(InterpolatorSpec, f"{where}: interpolator", *entry) for entry in entries["interpolators"].items()
+        ],
+    )
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise CatalogError(f"catalog file {path}: {error}") from error
+
+
+def _parse(text: str, name: str) -> dict[str, dict[str, _Fields]]:
+    """The fields of the entries of a file, by kind and id."""
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise CatalogError(f"catalog file {name}: {error}") from error
+    tables = {kind: document.pop(kind) for kind in _KINDS if kind in document}
+    if document or not tables or not all(isinstance(table, list) for table in tables.values()):
+        raise CatalogError(
+            f"catalog file {name}: write each entry as a table [[models]], [[adapters]], [[upscalers]] or"
+            " [[interpolators]], and nothing else"
+        )
+    where = f"catalog file {name}"
+    return {kind: _by_id(tables.get(kind, []), f"{where}: {kind.removesuffix('s')}") for kind in _KINDS}
+
+
+def _by_id(tables: list[_Fields], name: str) -> dict[str, _Fields]:
+    entries: dict[str, _Fields] = {}
+    for position, fields in enumerate(tables):
+        entry_id = fields.get("id")
+        if not isinstance(entry_id, str):
+            raise CatalogError(f"{name} number {position + 1} has no id")
+        if entry_id in entries:
+            raise CatalogError(f"{name} {entry_id!r} is there twice")
+        entries[entry_id] = fields
+    return entries
+
+
+def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(below)
+    for name, value in above.items():
+        old = merged.get(name)
+        both_tables = isinstance(old, dict) and isinstance(value, dict)
+        merged[name] = _merge(cast("dict[str, Any]", old), cast("dict[str, Any]", value)) if both_tables else value
+    return merged
+
+
+def _check(kind: type[_Entry], name: str, entry_id: str, fields: _Fields) -> _Entry:
+    try:
+        return kind.model_validate(fields)
+    except ValidationError as error:
+        problems = "; ".join(f"{'.'.join(map(str, item['loc'])) or 'entry'}: {item['msg']}" for item in error.errors())
+        raise CatalogError(f"{name} {entry_id!r}: {problems}") from error

@@ -1,0 +1,1 @@
+"""`phoenix keys`: API keys, in the configured database."""

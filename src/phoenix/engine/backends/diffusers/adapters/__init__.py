@@ -1,0 +1,1 @@
+"""Adapters of requests: their files, and the module trees that they act in."""

@@ -1,0 +1,1 @@
+"""What an entry leaves to the device: the choice, its reasons, and the sizes that it depends on."""

@@ -1,0 +1,1 @@
+"""What an entry sets on the denoisers of its pipeline."""

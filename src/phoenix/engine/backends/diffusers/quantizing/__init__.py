@@ -1,0 +1,1 @@
+"""Weights in 8 bits or fewer: by torchao at load, or from GGUF files."""

@@ -1,0 +1,1 @@
+"""The pictures, videos and sounds that guide a clip, as every backend gets them."""

@@ -1,0 +1,1 @@
+"""Joins clips to a reel, pictures and sound."""
