@@ -59,6 +59,22 @@ def test_processes_are_started_by_the_module_that_ends_them_with_pytest() -> Non
     assert starts == []
 
 
+def test_no_process_is_forked_by_python() -> None:
+    """A fork runs what C libraries have registered for it, and some of that waits for other threads forever.
+
+    Without a `preexec_fn`, Python starts a program with vfork, which runs nothing of the kind.
+    """
+    forks = [
+        place
+        for place, call in calls("src/*.py", "tests/*.py", "benchmarks/*.py")
+        if ast.unparse(call.func) in ("os.fork", "pty.fork") or any(each.arg == "preexec_fn" for each in call.keywords)
+        if not place.startswith(MAY_START[1])
+    ]
+
+    assert forks == []
+    assert not [path for path in list_files("src/*.py") if "multiprocessing" in path.read_text()]
+
+
 def test_no_test_reaches_into_what_is_private() -> None:
     # Whoever takes a safety out has to reach in.
     paths = [path for path in list_files("tests/*.py", "benchmarks/*.py") if path.name != "sitecustomize.py"]

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import IO
 
-from phoenix.child_processes import ResourceLimits, die_with_parent
+from phoenix.child_processes import ResourceLimits, tied
 from phoenix.clock import in_seconds
 from phoenix.errors import FailureCode, PhoenixError, Stage, TaskFailed, install_extra
 from phoenix.media.commands.h264 import Encoding
@@ -186,13 +186,12 @@ def _running_child(
     """Starts a child in another session, so that it gets no Ctrl-C. Kills the child at the end of the block."""
     try:
         child = subprocess.Popen(  # noqa: S603 - an argument list, no shell
-            command,
+            tied(command),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             bufsize=0,
             start_new_session=True,
-            preexec_fn=die_with_parent,  # noqa: PLW1509 - one prctl, prepared at import: safe with threads
         )
     except OSError as error:
         detail = f"ffmpeg could not be started: {error.strerror}"

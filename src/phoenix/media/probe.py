@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from phoenix.child_processes import ResourceLimits, die_with_parent
+from phoenix.child_processes import ResourceLimits, tied
 from phoenix.contract import MediaInfo
 from phoenix.errors import PhoenixError, install_extra
 from phoenix.media.errors import UnreadableMedia
@@ -156,13 +156,12 @@ def _run_child(request: str, timeout_s: float) -> bytes:
     """Returns the output of the child until its end, or until the time limit."""
     try:
         done = subprocess.run(  # noqa: S603 - an argument list, no shell
-            [sys.executable, "-I", "-c", _CHILD, request],
+            tied([sys.executable, "-I", "-c", _CHILD, request]),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=timeout_s,
             check=False,
             env={name: os.environ[name] for name in _PASSED_ENVIRONMENT if name in os.environ},
-            preexec_fn=die_with_parent,
         )
     except subprocess.TimeoutExpired as late:
         return late.stdout or b""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
-from phoenix.child_processes import die_with_parent
+from phoenix.child_processes import tied
 from phoenix.cli.embedded.listening import READY_LINE
 from phoenix.errors import PhoenixError
 from phoenix.settings import AuthMode, Settings
@@ -58,8 +58,8 @@ def own_server(settings: Settings, log: TextIO | None = None) -> Generator[OwnSe
 
     Raises `PrivateServerFailed`. Call it from the main thread.
     """
-    process = subprocess.Popen(
-        [sys.executable, "-m", "phoenix", "up", "--host", "127.0.0.1", "--port", "0"],
+    process = subprocess.Popen(  # noqa: S603 - an argument list, no shell
+        tied([sys.executable, "-m", "phoenix", "up", "--host", "127.0.0.1", "--port", "0"]),
         env=child_environment(settings),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -67,7 +67,6 @@ def own_server(settings: Settings, log: TextIO | None = None) -> Generator[OwnSe
         text=True,
         # This command handles Ctrl-C itself, and then ends the server with SIGTERM.
         start_new_session=True,
-        preexec_fn=die_with_parent,  # noqa: PLW1509 - the child only calls prctl
     )
     try:
         yield OwnServer(_wait_until_ready(process, log), process)
