@@ -88,6 +88,23 @@ async def test_requests_follow_on_each_other_as_ever() -> None:
             assert (await connection.answer())[::2] == (200, b"/x %d" % size)
 
 
+@pytest.mark.parametrize(
+    ("target", "path"),
+    [
+        ("http://localhost/x?y=1", "/x"),
+        ("http://localhost", "/"),
+        ("http://localhost?y=1", "/"),
+        ("//localhost/x", "//localhost/x"),
+        ("*", "*"),
+    ],
+)
+async def test_a_target_that_is_a_url_asks_for_its_path(target: str, path: str) -> None:
+    async with connected() as connection:
+        connection.writer.write(f"OPTIONS {target} HTTP/1.1\r\nhost: localhost\r\n\r\n".encode())
+
+        assert (await connection.answer())[::2] == (200, f"{path} 0".encode())
+
+
 async def test_headers_up_to_the_limit_are_read() -> None:
     async with connected() as connection:
         connection.writer.write(b"GET / HTTP/1.1\r\nx: " + b"y" * (MAX_HEAD_BYTES - 100) + b"\r\n\r\n")

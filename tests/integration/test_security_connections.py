@@ -52,7 +52,9 @@ async def test_above_the_cap_a_request_gets_a_503_with_a_problem() -> None:
         assert value_of(server.meters.refused_connections) == 1
 
 
-@pytest.mark.parametrize("path", ["/health", "/health/live", "/health/ready", "/metrics?x=1"])
+@pytest.mark.parametrize(
+    "path", ["/health", "/health/live", "/health/ready", "/metrics?x=1", "http://localhost/health"]
+)
 async def test_above_the_cap_a_health_check_is_answered_and_its_connection_closed(path: str) -> None:
     async with serving_bounded(application, max_connections=CAP) as server:
         with ExitStack() as stack:

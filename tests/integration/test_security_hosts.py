@@ -1,11 +1,15 @@
 """A server without keys is for this machine only, on every route and before it reads anything."""
 
+import asyncio
+import json
 from collections.abc import AsyncIterator
+from typing import Any
 
 import httpx
 import pytest
 
 from fixtures.api import Api, assert_problem
+from fixtures.bounded_server import WITHIN_S, serving_bounded
 from fixtures.callers import GuardedApi
 
 EVIL = {"Host": "evil.example"}
@@ -66,6 +70,53 @@ async def test_a_name_in_a_refusal_cannot_be_mistaken_for_html(api: Api) -> None
     assert_problem(response, 400, "INVALID_REQUEST")
     assert response.headers["x-content-type-options"] == "nosniff"
     assert "<script>" not in response.text
+
+
+async def answer_to(api: Api, target: str, *lines: str) -> tuple[int, dict[str, Any]]:
+    """Status and body of the answer to a request with this target, over a real connection."""
+    head = "".join(f"{line}\r\n" for line in (f"GET {target} HTTP/1.1", *lines, "Connection: close"))
+    async with serving_bounded(api.app) as server, asyncio.timeout(WITHIN_S):
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(f"{head}\r\n".encode())
+        answer = await reader.read()
+        writer.close()
+    first, _, body = answer.partition(b"\r\n\r\n")
+    return int(first.split()[1]), json.loads(body)
+
+
+@pytest.mark.parametrize("foreign", ["http://evil.example/v1/queue", "HTTPS://evil.example:8080/v1/queue"])
+async def test_the_host_of_a_whole_url_is_checked_and_not_the_header(api: Api, foreign: str) -> None:
+    status, problem = await answer_to(api, foreign, "Host: localhost")
+
+    assert (status, problem["code"]) == (403, "FORBIDDEN")
+    assert "evil.example" in problem["detail"]
+    assert problem["instance"] == "/v1/queue"
+
+
+@pytest.mark.parametrize(
+    "own", ["http://localhost/v1/queue", "http://[::1]:8080/v1/queue", "https://127.0.0.1/v1/queue"]
+)
+async def test_a_whole_url_of_this_server_is_answered_with_every_header(api: Api, own: str) -> None:
+    status, queue = await answer_to(api, own, "Host: evil.example")
+
+    assert status == 200
+    assert "queues" in queue
+
+
+async def test_a_whole_url_needs_one_host_header_too(api: Api) -> None:
+    for lines in ((), ("Host: localhost", "Host: localhost")):
+        status, problem = await answer_to(api, "http://localhost/v1/queue", *lines)
+        assert (status, problem["code"]) == (400, "INVALID_REQUEST")
+
+
+@pytest.mark.parametrize(
+    "target",
+    ["ftp://localhost/", "http://user@localhost/", "http://user:word@localhost/", "localhost/", "http:///", "urn:x"],
+)
+async def test_a_url_that_is_not_of_the_web_is_refused(api: Api, target: str) -> None:
+    status, problem = await answer_to(api, target, "Host: localhost")
+
+    assert (status, problem["code"]) == (400, "INVALID_REQUEST")
 
 
 async def test_a_key_opens_the_server_under_every_name(guarded: GuardedApi) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
-from phoenix.api.server.fair_starts import FairStarts, StartQueue
+from phoenix.api.server.fair_starts import CROWD, CROWD_SLOTS, MAX_BEGINNING, FairStarts, StartQueue
 
 LONG_S = 1000
 START: Message = {"type": "http.response.start", "status": 200, "headers": []}
@@ -22,11 +22,14 @@ async def settle() -> None:
         await asyncio.sleep(0)
 
 
-class Crowd:
-    """Clients of a queue with one slot, which is taken. Notes the order in which they get it."""
+class Clients:
+    """Clients of a queue. Notes the order in which their requests begin.
 
-    def __init__(self) -> None:
-        self.queue = StartQueue(1)
+    The name of a request is the name of its client and a number.
+    """
+
+    def __init__(self, slots: int) -> None:
+        self.queue = StartQueue(slots)
         self.begun: list[str] = []
 
     async def join(self, *names: str) -> list["asyncio.Task[None]"]:
@@ -34,9 +37,9 @@ class Crowd:
         await settle()
         return tasks
 
-    async def pass_on(self, count: int) -> None:
-        for _ in range(count):
-            self.queue.leave()
+    async def leave(self, *clients: str) -> None:
+        for client in clients:
+            self.queue.leave(client)
             await settle()
 
     async def _enter(self, name: str) -> None:
@@ -45,42 +48,101 @@ class Crowd:
 
 
 @pytest.fixture
-async def crowd() -> Crowd:
-    made = Crowd()
+async def clients() -> Clients:
+    """One slot, which is taken."""
+    made = Clients(1)
     await made.queue.enter("first")
     return made
 
 
-async def test_a_client_waits_for_one_request_of_a_crowd_and_not_for_all(crowd: Crowd) -> None:
-    await crowd.join("crowd1", "crowd2", "crowd3", "other")
-    await crowd.pass_on(4)
+async def test_waiting_clients_are_served_in_turn(clients: Clients) -> None:
+    await clients.join("one1", "one2", "one3", "other")
+    await clients.leave("first", "one", "other", "one")
 
-    assert crowd.begun == ["crowd1", "other", "crowd2", "crowd3"]
+    assert clients.begun == ["one1", "other", "one2", "one3"]
 
 
-async def test_a_request_that_is_canceled_while_it_waits_takes_no_slot(crowd: Crowd) -> None:
-    waiting, _ = await crowd.join("left", "other")
+async def test_a_request_that_is_canceled_while_it_waits_takes_no_slot(clients: Clients) -> None:
+    waiting, _ = await clients.join("left", "other")
     waiting.cancel()
     await settle()
-    await crowd.pass_on(1)
+    await clients.leave("first")
 
-    assert crowd.begun == ["other"]
+    assert clients.begun == ["other"]
 
 
-async def test_a_request_that_is_canceled_as_its_slot_comes_passes_the_slot_on(crowd: Crowd) -> None:
-    waiting, _ = await crowd.join("left", "other")
-    crowd.queue.leave()
+async def test_a_request_that_is_canceled_as_its_slot_comes_passes_the_slot_on(clients: Clients) -> None:
+    waiting, _ = await clients.join("left", "other")
+    clients.queue.leave("first")
     waiting.cancel()
     await settle()
 
-    assert crowd.begun == ["other"]
+    assert clients.begun == ["other"]
 
 
-async def test_a_slot_that_nobody_waits_for_is_free_again(crowd: Crowd) -> None:
-    crowd.queue.leave()
-    await crowd.join("next")
+async def test_a_slot_that_nobody_waits_for_is_free_again(clients: Clients) -> None:
+    await clients.leave("first")
+    await clients.join("next")
 
-    assert crowd.begun == ["next"]
+    assert clients.begun == ["next"]
+
+
+def crowd_of(count: int) -> list[str]:
+    return [f"crowd{number}" for number in range(count)]
+
+
+async def test_a_client_that_comes_after_a_crowd_is_next(clients: Clients) -> None:
+    await clients.join(*crowd_of(CROWD + 1), "other")
+    await clients.leave("first", "other")
+
+    assert clients.begun == ["other", "crowd0"]
+
+
+async def test_a_client_whose_requests_are_few_is_no_crowd(clients: Clients) -> None:
+    await clients.join(*crowd_of(CROWD), "other")
+    await clients.leave("first", "crowd")
+
+    assert clients.begun == ["crowd0", "other"]
+
+
+async def test_a_crowd_alone_has_all_slots() -> None:
+    clients = Clients(MAX_BEGINNING)
+    await clients.join(*crowd_of(100))
+
+    assert len(clients.begun) == MAX_BEGINNING
+
+
+async def test_while_another_client_begins_a_request_a_crowd_has_few_slots() -> None:
+    clients = Clients(MAX_BEGINNING)
+    await clients.join(*crowd_of(100), "other")
+    await clients.leave(*["crowd"] * (MAX_BEGINNING - CROWD_SLOTS))
+    assert clients.begun == [*crowd_of(MAX_BEGINNING), "other"]
+
+    await clients.leave("crowd")
+    assert len(clients.begun) == MAX_BEGINNING + 2
+
+    await clients.leave("other")
+    assert len(clients.begun) == MAX_BEGINNING + 2 + (MAX_BEGINNING - CROWD_SLOTS)
+
+
+async def test_a_crowd_has_its_slots_however_many_other_clients_there_are() -> None:
+    clients = Clients(MAX_BEGINNING)
+    first, later = "abcdefgh", "ijklmnop"
+    await clients.join(*first)
+    await clients.join(*crowd_of(100), *later)
+    clients.begun.clear()
+    await clients.leave(*first)
+
+    assert clients.begun == [*crowd_of(CROWD_SLOTS), *later[: MAX_BEGINNING - CROWD_SLOTS]]
+
+
+async def test_a_crowd_that_has_been_served_is_a_client_like_others(clients: Clients) -> None:
+    await clients.join(*crowd_of(CROWD + 1))
+    await clients.leave("first", *["crowd"] * CROWD)
+    await clients.join("crowd99", "other")
+    await clients.leave("crowd", "crowd")
+
+    assert clients.begun[-2:] == ["crowd99", "other"]
 
 
 Answer = Callable[[Scope, Receive, Send], Awaitable[None]]

@@ -59,16 +59,21 @@ class BoundedConnection(BoundedHeads):
             self._sends.end()
         super().connection_lost(exc)
 
-    def on_headers_complete(self) -> None:
-        is_spare = self._admission is not Admission.NORMAL
-        if is_spare and self.url.partition(b"?")[0].decode(errors="replace") not in SPARE_PATHS:
+    def check_admission(self) -> None:
+        if self._is_spare and self.url.partition(b"?")[0].decode(errors="replace") not in SPARE_PATHS:
             self._limits.cap.count_refusal()
             full = Unavailable("This server has too many connections open.", retry_after_s=_RETRY_AFTER_S)
             self.refuse(explain(full))
             raise Refused
+
+    def on_headers_complete(self) -> None:
         super().on_headers_complete()
-        if is_spare:
+        if self._is_spare:
             self.cycle.keep_alive = False
+
+    @property
+    def _is_spare(self) -> bool:
+        return self._admission is not Admission.NORMAL
 
     def pause_writing(self) -> None:
         super().pause_writing()

@@ -6,7 +6,7 @@ would wait for a step of all of them.
 
 import asyncio
 import time
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -17,42 +17,74 @@ from phoenix.api.server.connection_cap import SPARE_PATHS
 
 MAX_BEGINNING = 8
 """Enough to keep a core busy while some of them wait for the database."""
+CROWD = MAX_BEGINNING
+"""More than a browser sends at a time over HTTP/1.1."""
+CROWD_SLOTS = 2
+"""Each step of another client's request waits for a step of each of these. One alone would often wait itself."""
 _MAX_HELD_S = 0.25
 """A request that takes longer waits for something other than the event loop."""
 
 
+_Turns = OrderedDict[str, deque[asyncio.Future[None]]]
+"""The waiting requests of each client, the client whose turn is next first."""
+
+
 class StartQueue:
-    """Grants so many `slots` at a time. Waiting clients are served in turn, and the requests of a client in order."""
+    """Grants so many `slots` at a time. Waiting clients are served in turn, and the requests of a client in order.
+
+    A client is a crowd from the moment when more than `CROWD` of its requests wait until none waits. While another
+    client has a request here, crowds get no more than `CROWD_SLOTS`.
+    """
 
     def __init__(self, slots: int) -> None:
-        self._free = slots
-        self._waiting: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
+        self._slots = slots
+        self._held: Counter[str] = Counter()
+        """Slots of each client that has any."""
+        self._calm: _Turns = OrderedDict()
+        self._crowds: _Turns = OrderedDict()
 
     async def enter(self, client: str) -> None:
         """Returns when the client has a slot. Call `leave` afterwards, unless this raises."""
-        if self._free:
-            self._free -= 1
-            return
         turn = asyncio.get_running_loop().create_future()
-        self._waiting.setdefault(client, deque()).append(turn)
+        queue = self._crowds if client in self._crowds else self._calm
+        queue.setdefault(client, deque()).append(turn)
+        if queue is self._calm and len(queue[client]) > CROWD:
+            self._crowds[client] = queue.pop(client)
+        self._grant()
         try:
             await turn
         except asyncio.CancelledError:
             if not turn.cancelled():  # the slot came just before
-                self.leave()
+                self.leave(client)
             raise
 
-    def leave(self) -> None:
-        """Passes a slot on to the next client."""
-        while self._waiting:
-            client, turns = self._waiting.popitem(last=False)
+    def leave(self, client: str) -> None:
+        """Passes a slot of the client on."""
+        self._held[client] -= 1
+        if not self._held[client]:
+            del self._held[client]
+        self._grant()
+
+    def _grant(self) -> None:
+        while (held := self._held.total()) < self._slots and (queue := self._next_queue(held)) is not None:
+            client, turns = queue.popitem(last=False)
             turn = turns.popleft()
             if turns:
-                self._waiting[client] = turns
+                queue[client] = turns
             if not turn.done():  # done: its request was canceled
+                self._held[client] += 1
                 turn.set_result(None)
-                return
-        self._free += 1
+
+    def _next_queue(self, held: int) -> "_Turns | None":
+        """The clients of which the first is next. None if only crowds wait, and they have their slots."""
+        of_crowds = sum(count for client, count in self._held.items() if client in self._crowds)
+        of_calm = held - of_crowds
+        # Crowds keep their slots too, however many other clients there are.
+        if self._calm and (not self._crowds or of_calm < max(1, self._slots - CROWD_SLOTS)):
+            return self._calm
+        if self._crowds and (of_crowds < CROWD_SLOTS or not of_calm):
+            return self._crowds
+        return None
 
 
 class FairStarts:
@@ -103,7 +135,7 @@ class _Start:
         finally:
             self._is_entering = False
         if self._is_over:
-            self._queue.leave()
+            self._queue.leave(self._client)
             return
         self._timer = asyncio.get_running_loop().call_later(self._max_held_s, self._leave)
 
@@ -115,7 +147,7 @@ class _Start:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-            self._queue.leave()
+            self._queue.leave(self._client)
 
     def receiving(self, receive: Receive) -> Receive:
         async def receive_without_slot() -> Message:

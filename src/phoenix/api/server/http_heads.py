@@ -4,6 +4,7 @@ import asyncio
 from http import HTTPStatus
 from typing import Any
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from phoenix.api.errors.problems import ExplainedError, problem_response
@@ -19,6 +20,8 @@ MAX_HEAD_BYTES = 65_536
 MAX_PIPELINED = 16
 """Requests that may wait for the response to an earlier one. A packet of 256 KiB could hold 14,000 of them."""
 _LINGER_S = 2.0
+_SCHEMES = frozenset({b"http", b"https"})
+_ODD_TARGET = "The target of a request is a path, or a URL with http or https and without a user name."
 _NO_WEBSOCKET = "There is no websocket here. Follow a job by GET /v1/jobs/{id}/events, which is text/event-stream."
 
 
@@ -63,6 +66,7 @@ class BoundedHeads(HttpToolsProtocol):
         if len(self.url) + sum(len(name) + len(value) for name, value in self.headers) > MAX_HEAD_BYTES:
             self._refuse_large()
             raise Refused
+        self._use_absolute_target()
         if any(name == b"upgrade" and b"websocket" in _split(value) for name, value in self.headers):
             self._refuse_head(HTTPStatus.BAD_REQUEST, _NO_WEBSOCKET)
             raise Refused
@@ -70,7 +74,32 @@ class BoundedHeads(HttpToolsProtocol):
             detail = f"More than {MAX_PIPELINED} requests wait on this connection. Send a request after a response."
             self._refuse_head(HTTPStatus.BAD_REQUEST, detail)
             raise Refused
+        self.check_admission()
         super().on_headers_complete()
+
+    def check_admission(self) -> None:
+        """Called before a request begins. May `refuse` it, and then raises `Refused`."""
+
+    def _use_absolute_target(self) -> None:
+        """Lets the host of a target such as `http://host/path` replace the Host header, as RFC 9112 (3.2.2) requires.
+
+        httptools passes on only the path of the target. A request could otherwise name one host, and be checked by
+        another. A missing or doubled Host header stays as it is: it is wrong with every target.
+        """
+        if self.url.startswith((b"/", b"*")):
+            return
+        target = httptools.parse_url(self.url)
+        if target.schema.lower() not in _SCHEMES or target.userinfo:
+            self._refuse_head(HTTPStatus.BAD_REQUEST, _ODD_TARGET)
+            raise Refused
+        at = [index for index, (name, _) in enumerate(self.headers) if name == b"host"]
+        if len(at) == 1:
+            host = b"[%s]" % target.host if b":" in target.host else target.host
+            authority = host if target.port is None else b"%s:%d" % (host, target.port)
+            # In place: the scope of the request has the same list.
+            self.headers[at[0]] = (b"host", authority)
+        query = b"?" + target.query if target.query else b""
+        self.url = (target.path or b"/") + query
 
     def send_400_response(self, msg: str) -> None:
         self._refuse_head(HTTPStatus.BAD_REQUEST, f"This is not HTTP: {msg}")
