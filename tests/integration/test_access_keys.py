@@ -28,8 +28,7 @@ async def make_key(database: Database, *scopes: Scope) -> str:
 
 
 async def find_caller(database: Database, key: str) -> Caller | None:
-    async with database.read() as session:
-        return (await find_callers(session, [key])).get(key)
+    return (await find_callers(database, [key])).get(key)
 
 
 async def test_a_key_names_its_owner_and_scopes(database: Database) -> None:

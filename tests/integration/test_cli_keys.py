@@ -28,9 +28,8 @@ async def scopes_of(key: str) -> set[Scope]:
     """None of a key that is not good."""
     database = open_database(load_settings())
     try:
-        async with database.read() as session:
-            callers = await find_callers(session, [key])
-            return {scope for caller in callers.values() for scope in caller.scopes}
+        callers = await find_callers(database, [key])
+        return {scope for caller in callers.values() for scope in caller.scopes}
     finally:
         await database.close()
 

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from datetime import datetime
+from pathlib import Path
 
 import pytest
 from sqlalchemy import func, select, text
@@ -88,6 +89,32 @@ async def transaction_times(database: Database, *, is_once: bool) -> list[dateti
 async def test_a_read_of_one_statement_begins_no_transaction(postgres: Database) -> None:
     first, second = await transaction_times(postgres, is_once=True)
     assert first < second
+
+
+async def test_a_fetch_without_a_database_is_a_passing_fault(postgres_url: URL, tmp_path: Path) -> None:
+    nowhere = postgres_url.update_query_dict({"host": str(tmp_path)})
+    database = Database(open_engine(nowhere, DatabaseSettings()))
+    with pytest.raises(Unavailable):
+        await database.fetch(select(func.now()))
+    await database.close()
+
+
+async def test_a_write_after_a_fetch_is_rolled_back_with_its_error(postgres: Database) -> None:
+    await postgres.fetch(select(func.now()))
+    with pytest.raises(ZeroDivisionError):
+        await write_and_fail(postgres)
+    ((count,),) = await postgres.fetch(select(func.count()).select_from(table_of(JobRow)))
+    assert count == 0
+
+
+async def test_a_connection_is_used_again_before_an_older_one(postgres_url: URL) -> None:
+    database = Database(open_engine(postgres_url, DatabaseSettings(pool_size=2)))
+    async with database.read():
+        used_last = await backend_of(database)
+        assert await backend_of(database) == used_last
+    newest = {await backend_of(database) for _ in range(4)}
+    assert len(newest) == 1
+    await database.close()
 
 
 async def test_a_read_of_many_statements_is_one_transaction(postgres: Database) -> None:

@@ -46,8 +46,7 @@ async def test_the_others_are_claimed(database: Database, ours: str) -> None:
 
 
 async def test_the_others_are_listed(database: Database, ours: str) -> None:
-    async with database.read() as session:
-        page = await list_jobs(session, JobFilter(), owner_id=OWNER, limit=10, cursor=None)
+    page = await list_jobs(database, JobFilter(), owner_id=OWNER, limit=10, cursor=None)
     assert [job.row.id for job in page.jobs] == [ours]
 
 

@@ -58,8 +58,7 @@ async def test_a_page_shows_the_others(database: Database, ended: str) -> None:
     other = await submit_reel(database)
 
     async def read() -> list[str]:
-        async with database.read() as session:
-            page = await list_jobs(session, JobFilter(), owner_id=OWNER, limit=10, cursor=None)
+        page = await list_jobs(database, JobFilter(), owner_id=OWNER, limit=10, cursor=None)
         return [view_job(job.row, job.tasks, job.output).id for job in page.jobs]
 
     assert other in await while_it_is_deleted(database, ended, read)

@@ -4,18 +4,19 @@ import hashlib
 import hmac
 import re
 import secrets
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from types import EllipsisType
+from typing import Any
 
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import Row, bindparam, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from phoenix.access.tables import ApiKeyRow
-from phoenix.db import UnitOfWork, db_now, table_of
+from phoenix.db import Database, UnitOfWork, db_now, detached, table_of
 from phoenix.errors import Conflict, Forbidden, InvalidRequest, NotFound, Unauthenticated
 
 _KEYS = table_of(ApiKeyRow)
@@ -234,14 +235,14 @@ async def hold_key(uow: UnitOfWork, caller: Caller) -> None:
     uow.set_now(now)
 
 
-async def find_callers(session: AsyncSession, presented: Collection[str]) -> Mapping[str, Caller | ExpiredKey]:
-    """The caller by key, in one query. Invalid keys are left out without a reason.
+async def find_callers(database: Database, presented: Collection[str]) -> Mapping[str, Caller | ExpiredKey]:
+    """The caller by key, in one query. Invalid keys are left out without a reason. Raises `Unavailable`.
 
     Only the holder of its secret learns that a key has expired.
     """
     matches = {key: _KEY.fullmatch(key) for key in presented}
     ids = {match["id"] for match in matches.values() if match}
-    rows = await _read_keys(session, ids)
+    rows = _dated(await database.fetch(_FIND_KEYS, {"key_ids": list(ids)}))
     callers = {key: _authenticate(rows.get(match["id"]) if match else None, match) for key, match in matches.items()}
     return {key: caller for key, caller in callers.items() if caller}
 
@@ -250,12 +251,11 @@ _Dated = tuple[ApiKeyRow, datetime]
 """A key, and the database's clock when it was read."""
 
 
-_FIND_KEYS = select(ApiKeyRow, db_now()).where(col(ApiKeyRow.id).in_(bindparam("key_ids", expanding=True)))
+_FIND_KEYS = select(*_KEYS.columns, db_now()).where(_KEYS.c.id.in_(bindparam("key_ids", expanding=True)))
 
 
-async def _read_keys(session: AsyncSession, key_ids: Collection[str]) -> Mapping[str, _Dated]:
-    found = await session.execute(_FIND_KEYS, {"key_ids": list(key_ids)})
-    return {row.id: (row, now) for row, now in found}
+def _dated(found: Iterable[Row[Any]]) -> Mapping[str, _Dated]:
+    return {values.id: (detached(ApiKeyRow, values[:-1]), values[-1]) for values in found}
 
 
 def _authenticate(found: _Dated | None, match: re.Match[str] | None) -> Caller | ExpiredKey | None:
@@ -274,7 +274,8 @@ async def find_invalid(session: AsyncSession, used: Collection[tuple[str, str]])
     """The pairs (key id, secret id) that are no longer valid: the key ended, or the secret was replaced."""
     ids, rows = sorted({key_id for key_id, _ in used}), dict[str, _Dated]()
     for first in range(0, len(ids), _IDS_PER_QUERY):
-        rows |= await _read_keys(session, ids[first : first + _IDS_PER_QUERY])
+        part = {"key_ids": ids[first : first + _IDS_PER_QUERY]}
+        rows |= _dated(await session.execute(_FIND_KEYS, part))
     valid = {key_id: {id_of(digest) for digest in valid_digests(*dated)} for key_id, dated in rows.items()}
     return {(key_id, secret_id) for key_id, secret_id in used if secret_id not in valid.get(key_id, {secret_id})}
 

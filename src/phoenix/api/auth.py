@@ -63,8 +63,7 @@ class Authenticator:
         return caller
 
     async def _read(self, presented: Collection[str]) -> Mapping[str, Caller | ExpiredKey]:
-        async with self._database.read_once() as session:
-            return await find_callers(session, presented)
+        return await find_callers(self._database, presented)
 
 
 def read_bearer(headers: Headers) -> str:

@@ -8,7 +8,7 @@ from phoenix.db import Database
 from phoenix.errors import Unavailable
 from phoenix.events.progress_cache import NO_PROGRESS, ProgressSnapshot
 from phoenix.events.publisher import EventPublisher
-from phoenix.jobs.repository import FullJob, get_full_job
+from phoenix.jobs.repository import FullJob, fetch_full_job
 from phoenix.jobs.scheduling.queue_positions import QueuePositions
 from phoenix.jobs.views import QueuePosition, live_state, view_job
 
@@ -26,9 +26,7 @@ class JobViews:
 
     async def fetch(self, job_id: str, owner_id: str) -> Job:
         """The job as its owner sees it now. Raises `NotFound`."""
-        async with self._database.read() as session:
-            job = await get_full_job(session, job_id, owner_id=owner_id)
-        (view,) = await self.view(job)
+        (view,) = await self.view(await fetch_full_job(self._database, job_id, owner_id=owner_id))
         return view
 
     async def view(self, *jobs: FullJob) -> list[Job]:
@@ -36,7 +34,7 @@ class JobViews:
         positions = await self._find_positions([job for job in jobs if not job.row.state.is_terminal])
         # A failed job shows how far it came; a successful job needs no progress.
         progress = await self._publisher.read_progress(
-            [job.row.id for job in jobs if job.row.state is not JobState.SUCCEEDED]
+            [job.row.id for job in jobs if job.row.state is not JobState.SUCCEEDED and job.was_claimed]
         )
         return [
             _view(job, progress.get(job.row.id, NO_PROGRESS), positions.get(job.row.id, QueuePosition()))
@@ -59,4 +57,5 @@ class JobViews:
 
 
 def _view(job: FullJob, progress: ProgressSnapshot, position: QueuePosition) -> Job:
-    return view_job(job.row, job.tasks, job.output, live_state(progress, position, utc_now()))
+    live = live_state(progress, position, utc_now())
+    return view_job(job.row, job.tasks, job.output, live, request=job.request)

@@ -87,6 +87,8 @@ def open_engine(url: URL, settings: DatabaseSettings, *, kept_connections: int |
         pool_size=kept,
         max_overflow=2 * settings.pool_size - kept,
         pool_timeout=settings.statement_timeout_s,
+        # The connection that was used last is used next: it needs no ping, and has the statements prepared.
+        pool_use_lifo=True,
         hide_parameters=True,
         connect_args={
             "timeout": settings.statement_timeout_s,

@@ -3,15 +3,16 @@
 import asyncio
 import sqlite3
 import zlib
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
-from sqlalchemy import func, select, text
+from sqlalchemy import Executable, Row, func, select, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+from sqlalchemy.util import greenlet_spawn
 
 from phoenix.db.ballast import Ballast
 from phoenix.db.columns import db_now
@@ -162,11 +163,31 @@ class Database:
         async with self._session(self._single_reader, self._read_failures) as session:
             yield session
 
+    async def fetch(self, statement: Executable, parameters: Mapping[str, Any] | None = None) -> Sequence[Row[Any]]:
+        """The rows of one statement that only reads. Raises `Unavailable` if the database is away.
+
+        Costs a third of `read_once`: it has no session, and enters SQLAlchemy's greenlet once instead of five times.
+        """
+        engine = self._single_reader.sync_engine
+
+        def run() -> Sequence[Row[Any]]:
+            with engine.connect() as connection:
+                return connection.execute(statement, parameters).all()
+
+        with self._explaining(self._read_failures):
+            return await greenlet_spawn(run)
+
     @asynccontextmanager
     async def _session(self, engine: AsyncEngine, episode: FailureEpisode) -> AsyncGenerator[AsyncSession]:
-        try:
+        with self._explaining(episode):
             async with AsyncSession(engine, expire_on_commit=False) as session:
                 yield session
+
+    @contextmanager
+    def _explaining(self, episode: FailureEpisode) -> Generator[None]:
+        """Raises what the database's errors mean."""
+        try:
+            yield
         except (PoolTimeout, OSError, TimeoutError, DBAPIError) as error:
             explained = explain_database_error(error, has_space=self.ballast is None or self.ballast.has_space())
             if explained is None:

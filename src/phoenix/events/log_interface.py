@@ -116,24 +116,38 @@ class BatchLoader(Generic[_K, _V]):
     def __init__(self, read: Callable[[Collection[_K]], Awaitable[Mapping[_K, _V]]]) -> None:
         self._read = read
         self._pending: dict[_K, asyncio.Future[_V | None]] = {}
-        self._task: asyncio.Task[None] | None = None
+        self._is_reading = False
 
     async def get(self, key: _K) -> _V | None:
         """The value of this key; None if `read` found none. Raises the error of `read`."""
+        if not self._is_reading:
+            return await self._read_alone(key)
         loop = asyncio.get_running_loop()
         future = self._pending.get(key)
         if future is None:
             future = self._pending[key] = loop.create_future()
             # Each caller raises the error itself. If no caller is left, asyncio must not log it as never retrieved.
             future.add_done_callback(lambda done: done.cancelled() or done.exception())
-        if self._task is None or self._task.done():
-            self._task = loop.create_task(self._read_all(), name="batched-reads")
         return await asyncio.shield(future)
 
+    async def _read_alone(self, key: _K) -> _V | None:
+        """Reads in the caller's own task, which is much cheaper than in another one. The others get a task after it."""
+        self._is_reading = True
+        try:
+            return (await self._read((key,))).get(key)
+        finally:
+            if self._pending:
+                self._task = asyncio.create_task(self._read_all(), name="batched-reads")
+            else:
+                self._is_reading = False
+
     async def _read_all(self) -> None:
-        while self._pending:
-            batch = {key: self._pending.pop(key) for key in list(islice(self._pending, _MAX_BATCH_KEYS))}
-            await self._resolve(batch)
+        try:
+            while self._pending:
+                batch = {key: self._pending.pop(key) for key in list(islice(self._pending, _MAX_BATCH_KEYS))}
+                await self._resolve(batch)
+        finally:
+            self._is_reading = False
 
     async def _resolve(self, batch: Mapping[_K, "asyncio.Future[_V | None]"]) -> None:
         try:

@@ -5,16 +5,18 @@ import binascii
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from itertools import pairwise
-from typing import get_args
+from typing import Any, get_args
 
-from sqlalchemy import Select, exists, or_, select, union
+from sqlalchemy import Row, Select, bindparam, exists, or_, select, union
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 from sqlalchemy.sql.elements import ColumnElement
 from sqlmodel import col
 
-from phoenix.contract import ArtifactKind, JobKind, JobState, Priority
+from phoenix.contract import ArtifactKind, JobKind, JobState, Priority, ResolvedRequest
+from phoenix.db import Database, detached, table_of
 from phoenix.errors import FieldError, MalformedRequest, NewerVersionError, NotFound
 from phoenix.jobs.lifecycle import WAITING_STAGES, TaskKind, TaskState
 from phoenix.jobs.tables import ArtifactRow, JobRow, TaskRow
@@ -95,6 +97,18 @@ class FullJob:
     row: JobRow
     tasks: Sequence[TaskRow]
     output: ArtifactRow | None
+    resolved: ResolvedRequest | None = None
+    """The request, if the job was made from it just now."""
+
+    @cached_property
+    def request(self) -> ResolvedRequest:
+        """The resolved request, parsed once. Raises `NewerVersionError`."""
+        return self.resolved or self.row.parse_request()
+
+    @property
+    def was_claimed(self) -> bool:
+        """Whether a worker has claimed a part of the job at some time. Before that, there is no progress."""
+        return any(task.attempt for task in self.tasks)
 
 
 @dataclass(frozen=True)
@@ -120,6 +134,41 @@ class Page:
 async def get_full_job(session: AsyncSession, job_id: str, *, owner_id: str) -> FullJob:
     """The job with its tasks and output. Raises `NotFound` for an unknown job and for another owner's job."""
     return await _load_full_job(session, await get_job(session, job_id, owner_id=owner_id))
+
+
+_JOBS, _TASKS, _ARTIFACTS = table_of(JobRow), table_of(TaskRow), table_of(ArtifactRow)
+_JOB_FROM = len(_TASKS.columns)
+_OUTPUT_FROM = _JOB_FROM + len(_JOBS.columns)
+# A row for each task. Only the first row of a job has the job's own columns: the request of a long reel is large.
+_FULL_JOBS = (
+    select(*_TASKS.columns, *_JOBS.columns, *_ARTIFACTS.columns)
+    .select_from(_TASKS)
+    .outerjoin(_JOBS, (_JOBS.c.id == _TASKS.c.job_id) & (_TASKS.c.position == 0))
+    .outerjoin(_ARTIFACTS, _ARTIFACTS.c.id == _JOBS.c.output_artifact_id)
+    .order_by(_TASKS.c.job_id, _TASKS.c.position)
+)
+_FULL_JOB = _FULL_JOBS.where(_TASKS.c.job_id == bindparam("job_id"))
+
+
+async def fetch_full_job(database: Database, job_id: str, *, owner_id: str) -> FullJob:
+    """Like `get_full_job`, in one statement. Its rows are read only."""
+    jobs = _to_full_jobs(await database.fetch(_FULL_JOB, {"job_id": job_id}))
+    if not jobs or jobs[0].row.owner_id != owner_id:
+        raise NotFound(f"There is no job {job_id}.")
+    return jobs[0]
+
+
+def _to_full_jobs(rows: Sequence[Row[Any]]) -> list[FullJob]:
+    jobs: list[FullJob] = []
+    tasks: list[TaskRow] = []
+    for values in rows:
+        task = detached(TaskRow, values[:_JOB_FROM])
+        if task.position == 0:
+            tasks = []
+            output = detached(ArtifactRow, values[_OUTPUT_FROM:]) if values[_OUTPUT_FROM] is not None else None
+            jobs.append(FullJob(detached(JobRow, values[_JOB_FROM:_OUTPUT_FROM]), tasks, output))
+        tasks.append(task)
+    return jobs
 
 
 async def list_full_jobs(session: AsyncSession, job_ids: Collection[str]) -> Sequence[FullJob]:
@@ -160,7 +209,7 @@ async def _load_full_job(session: AsyncSession, job: JobRow) -> FullJob:
 
 
 async def list_jobs(
-    session: AsyncSession,
+    database: Database,
     wanted: JobFilter,
     *,
     owner_id: str,
@@ -168,20 +217,37 @@ async def list_jobs(
     cursor: str | None,
     oldest_first: bool = False,
 ) -> Page:
-    """One page, newest first. Stable while jobs arrive: the cursor is the last id seen, and ids sort by time."""
+    """One page, newest first. Stable while jobs arrive: the cursor is the last id seen, and ids sort by time.
+
+    The rows are read only.
+    """
     statement = _filtered(wanted).where(col(JobRow.owner_id) == owner_id)
     job_id = col(JobRow.id)
     if cursor is not None:
         last = decode_cursor(cursor)
         statement = statement.where(job_id > last if oldest_first else job_id < last)
-    rows = (await session.scalars(statement.order_by(job_id if oldest_first else job_id.desc()).limit(limit + 1))).all()
-    page = rows[:limit]
-    next_cursor = encode_cursor(page[-1].id) if len(rows) > limit else None
-    return Page(await _load_readable(session, page), next_cursor)
+    statement = statement.order_by(job_id if oldest_first else job_id.desc()).limit(limit + 1)
+    try:
+        found = _to_full_jobs(await database.fetch(_FULL_JOBS.where(_TASKS.c.job_id.in_(statement))))
+    except NewerVersionError:
+        return await _list_readable(database, statement, limit)
+    jobs = found if oldest_first else found[::-1]
+    return Page(jobs[:limit], encode_cursor(jobs[limit - 1].row.id) if len(jobs) > limit else None)
 
 
-def _filtered(wanted: JobFilter) -> Select[JobRow]:
-    statement = select(JobRow).where(*IS_READABLE)
+async def _list_readable(database: Database, statement: Select[str], limit: int) -> Page:
+    """Like `list_jobs`, but leaves out jobs whose tasks or output only a newer version can read."""
+    async with database.read() as session:
+        ids = (await session.scalars(statement)).all()
+        page = (await session.scalars(select(JobRow).where(col(JobRow.id).in_(ids[:limit])))).all()
+        in_order = {row.id: row for row in page}
+        jobs = await _load_readable(session, [in_order[job_id] for job_id in ids[:limit]])
+    return Page(jobs, encode_cursor(ids[limit - 1]) if len(ids) > limit else None)
+
+
+def _filtered(wanted: JobFilter) -> Select[str]:
+    """Selects the ids of these jobs."""
+    statement = select(col(JobRow.id)).where(*IS_READABLE)
     if wanted.state is not None:
         statement = statement.where(col(JobRow.state) == wanted.state)
     if wanted.kind is not None:

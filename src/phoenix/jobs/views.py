@@ -71,12 +71,22 @@ def live_state(progress: ProgressSnapshot, position: QueuePosition, now: datetim
     return LiveState(progress, position.queue_position, position.waiting_reason, eta_s)
 
 
-def view_job(job: JobRow, tasks: Sequence[TaskRow], output: ArtifactRow | None, live: LiveState | None = None) -> Job:
-    """The job as the API shows it. Raises `NewerVersionError` if this version cannot read its request or priority."""
+def view_job(
+    job: JobRow,
+    tasks: Sequence[TaskRow],
+    output: ArtifactRow | None,
+    live: LiveState | None = None,
+    *,
+    request: ResolvedRequest | None = None,
+) -> Job:
+    """The job as the API shows it. Raises `NewerVersionError` if this version cannot read its request or priority.
+
+    `request`: of the job, if it is parsed already.
+    """
     if job.priority not in _PRIORITIES:
         raise NewerVersionError(retry_after_s=NEWER_VERSION_RETRY_AFTER_S)
     live = live or LiveState()
-    request = job.parse_request()
+    request = request or job.parse_request()
     is_waiting = job.state is JobState.QUEUED
     # Redis may be empty, or away. What it has is newer only by chance: workers record progress before they publish it.
     progress = live.progress.merged_with(recorded_progress(tasks))

@@ -18,6 +18,7 @@ class Log:
 
     async def read(self, keys: Collection[str]) -> Mapping[str, str]:
         self.reads.append(sorted(keys))
+        await asyncio.sleep(0)
         if self._is_away:
             raise Unavailable("The database is away.")
         if "newer" in keys:
@@ -30,10 +31,19 @@ async def ask(log: Log, *keys: str) -> list[str | BaseException | None]:
     return await asyncio.gather(*map(loader.get, keys), return_exceptions=True)
 
 
-async def test_requests_at_the_same_time_are_one_read() -> None:
+async def test_requests_during_a_read_are_one_read() -> None:
     log = Log()
-    assert await ask(log, "a", "b", "a") == ["A", "B", "A"]
-    assert log.reads == [["a", "b"]]
+    assert await ask(log, "a", "a", "b", "a") == ["A", "A", "B", "A"]
+    assert log.reads == [["a"], ["a", "b"]]
+
+
+async def test_a_reader_that_is_canceled_leaves_the_others_their_read() -> None:
+    log = Log()
+    loader = BatchLoader(log.read)
+    first, second = asyncio.create_task(loader.get("a")), asyncio.create_task(loader.get("b"))
+    await asyncio.sleep(0)
+    first.cancel()
+    assert await second == "B"
 
 
 async def test_a_row_of_a_newer_version_fails_only_its_own_callers() -> None:
@@ -42,8 +52,8 @@ async def test_a_row_of_a_newer_version_fails_only_its_own_callers() -> None:
 
 
 @pytest.mark.parametrize("count", [1, 50])
-async def test_a_database_that_is_away_gets_one_query_for_all_callers(count: int) -> None:
+async def test_a_database_that_is_away_gets_one_query_for_all_callers_that_wait(count: int) -> None:
     log = Log(is_away=True)
-    answers = await ask(log, *map(str, range(count)))
+    answers = await ask(log, "first", *map(str, range(count)))
     assert {type(answer) for answer in answers} == {Unavailable}
-    assert len(log.reads) == 1
+    assert len(log.reads) == 2

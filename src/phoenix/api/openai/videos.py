@@ -151,15 +151,14 @@ async def list_videos(
     The caller's reels, newest first unless `order` is `asc`.
     """
     cursor = repository.encode_cursor(job_id_of(after)) if after else None
-    async with database.read() as session:
-        page = await repository.list_jobs(
-            session,
-            repository.JobFilter(kind="reel"),
-            owner_id=owner,
-            limit=limit,
-            cursor=cursor,
-            oldest_first=order == "asc",
-        )
+    page = await repository.list_jobs(
+        database,
+        repository.JobFilter(kind="reel"),
+        owner_id=owner,
+        limit=limit,
+        cursor=cursor,
+        oldest_first=order == "asc",
+    )
     videos = [view_video(job) for job in await job_views.view(*page.jobs)]
     return VideoList(
         data=videos,

@@ -60,8 +60,7 @@ async def list_jobs(
 
     Paging is stable while jobs arrive: no job is repeated or skipped. The next page is also in the `Link` header.
     """
-    async with database.read() as session:
-        page = await repository.list_jobs(session, wanted, owner_id=owner, limit=limit, cursor=cursor)
+    page = await repository.list_jobs(database, wanted, owner_id=owner, limit=limit, cursor=cursor)
     link_next_page(request, response, page.next_cursor)
     return JobPage(
         data=await job_views.view(*page.jobs),

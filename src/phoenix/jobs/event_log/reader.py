@@ -213,7 +213,7 @@ class SqlEventLog:
                 job_id=job.row.id,
                 seq=job.row.last_seq,
                 at=now,
-                job=views.view_job(job.row, job.tasks, job.output, live),
+                job=views.view_job(job.row, job.tasks, job.output, live, request=job.request),
             )
             for job, live in zip(jobs, lives, strict=True)
         ]

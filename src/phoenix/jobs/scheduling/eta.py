@@ -66,7 +66,7 @@ def parallel_work_s(
 
 def work_left_s(job: FullJob, durations: DurationStats) -> float | None:
     """Seconds that the rest of a reel takes, with as many clips at a time as run now; None if unknown."""
-    request = job.row.parse_request()
+    request = job.request
     if not isinstance(request, ResolvedReel):
         return None
     learned = _clip_seconds(job, request, durations)

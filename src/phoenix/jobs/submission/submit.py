@@ -49,7 +49,7 @@ async def submit(
     await insert_rows(uow.session, [job])
     await insert_rows(uow.session, tasks)
     uow.publish_after_commit(TasksReady())
-    return FullJob(job, tasks, output=None)
+    return FullJob(job, tasks, output=None, resolved=resolved)
 
 
 async def _new_job(
