@@ -7,11 +7,10 @@ from pathlib import Path
 
 import pytest
 import yaml
-from typer.main import get_command
 
 from fixtures.repository import REPOSITORY, list_files, list_packages, read_layers
 from phoenix.api.app import create_app
-from phoenix.cli.app import app
+from phoenix.cli.app import COMMANDS, load_command
 from phoenix.settings import Settings
 
 DOCUMENTS = list_files("*.md")
@@ -123,9 +122,9 @@ def route_shape(path: str) -> str:
 
 
 def is_command(name: str, subcommand: str = "") -> bool:
-    command = get_command(app).commands.get(name)
-    if command is None:
+    if name not in COMMANDS:
         return False
+    command = load_command(name)
     # What follows a command without subcommands is an argument of it, or the next word of the sentence.
     if not hasattr(command, "commands"):
         return True

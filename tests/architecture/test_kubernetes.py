@@ -12,7 +12,6 @@ import yaml
 from fastapi.routing import iter_route_contexts
 from pydantic import ValidationError
 from starlette.routing import Mount
-from typer.main import get_command
 
 from fixtures.kubernetes import (
     FILL_IN,
@@ -28,7 +27,7 @@ from fixtures.repository import REPOSITORY
 from phoenix import RELEASE
 from phoenix.api.app import create_app
 from phoenix.api.health_checks import CHECK_TIMEOUT_S
-from phoenix.cli.app import app
+from phoenix.cli.app import load_command
 from phoenix.cli.embedded.stack import EXTRA_GRACE_S
 from phoenix.settings import UNPREFIXED_NAMES, Settings, load_settings
 from phoenix.worker.child_process import STOP_GRACE_S
@@ -225,7 +224,8 @@ def test_every_image_is_a_target_of_the_dockerfile_and_of_this_release() -> None
 def test_every_command_would_be_understood(maker: Manifest) -> None:
     for container in containers_of(maker):
         assert "command" not in container
-        command, words = get_command(app), list(container["args"])
+        name, *words = container["args"]
+        command = load_command(name)
         while commands := getattr(command, "commands", None):
             command = commands[words.pop(0)]
         # Parses the options, and calls nothing. Raises if there is no such option or value.

@@ -1,44 +1,109 @@
-"""The commands of `phoenix` and their names."""
+"""The commands of `phoenix`, their names, and where each one is. The modules of a command are imported when it runs."""
 
-from typing import Annotated
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import Annotated, Any, NoReturn
 
 import typer
+from typer.core import TyperGroup
 
 from phoenix import __version__
-from phoenix.cli.bench.command import run_bench
-from phoenix.cli.capacity.command import capacity
-from phoenix.cli.generate import generate
-from phoenix.cli.jobs import artifacts_app, jobs_app
-from phoenix.cli.keys.command import keys_app
-from phoenix.cli.models import models_app
-from phoenix.cli.plan import plan
-from phoenix.cli.serverless.runpod import PASS_OPTIONS_ON, run_runpod
-from phoenix.cli.serving import db_app, run_api, run_doctor, run_workers
-from phoenix.cli.up import run_up
 from phoenix.private_files import keep_files_private
+
+# The command checks its options itself.
+PASS_OPTIONS_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
+
+
+@dataclass(frozen=True)
+class CommandPlace:
+    """Where a command is: a module of `phoenix.cli`, and in it a function or a Typer with subcommands.
+
+    `summary`: the line of `phoenix --help`. It is the first paragraph of the command's own help, which a test compares.
+    """
+
+    module: str
+    attribute: str
+    summary: str
+    context_settings: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+
+COMMANDS = {
+    "up": CommandPlace("up", "run_up", "Run everything on this machine until Ctrl-C."),
+    "generate": CommandPlace("generate", "generate", "Make a reel, and wait for its video."),
+    "plan": CommandPlace(
+        "plan", "plan", "Show what `phoenix generate` would make with the same options, and make nothing."
+    ),
+    "api": CommandPlace("serving", "run_api", "Run one API replica."),
+    "worker": CommandPlace("serving", "run_workers", "Run workers under a supervisor, which replaces dead workers."),
+    "doctor": CommandPlace(
+        "serving",
+        "run_doctor",
+        "Report what this machine has and lacks, and the remedies. Status 1 if something is missing.",
+    ),
+    "bench": CommandPlace(
+        "bench.command",
+        "run_bench",
+        "Measure how fast this machine renders and encodes clips of a model. Keeps none of the clips.",
+    ),
+    "capacity": CommandPlace(
+        "capacity.command",
+        "capacity",
+        "Compute how many GPU workers a load needs, and their cost, without a server.",
+    ),
+    "runpod": CommandPlace(
+        "serverless.runpod", "run_runpod", "Answer the jobs of a RunPod serverless endpoint.", PASS_OPTIONS_ON
+    ),
+    "jobs": CommandPlace("jobs", "jobs_app", "Inspect and control jobs."),
+    "artifacts": CommandPlace("jobs", "artifacts_app", "List uploads and files of jobs, and delete uploads."),
+    "models": CommandPlace("models", "models_app", "List models, and download their weights."),
+    "keys": CommandPlace("keys.command", "keys_app", "Create, change and end API keys."),
+    "db": CommandPlace("serving", "db_app", "Maintain the database."),
+}
+
+
+def load_command(name: str) -> Any:
+    """Imports the command and returns it as Typer runs it. Raises `KeyError` if there is no command with this name."""
+    place = COMMANDS[name]
+    found = getattr(import_module(f"phoenix.cli.{place.module}"), place.attribute)
+    around = typer.Typer(add_completion=False, callback=_do_nothing)
+    if isinstance(found, typer.Typer):
+        around.add_typer(found, name=name)
+    else:
+        around.command(name, context_settings=dict(place.context_settings))(found)
+    group: Any = typer.main.get_command(around)
+    return group.commands[name]
+
+
+def _do_nothing() -> None:
+    """With a callback, Typer makes a group of one command too."""
+
+
+class _LazyGroup(TyperGroup):
+    """Its commands have only a name and a summary, until one of them is called."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        name, _, rest = super().resolve_command(ctx, args)
+        return name, load_command(name) if name else None, rest
+
 
 app = typer.Typer(
     name="phoenix",
+    cls=_LazyGroup,
     help="Phoenix: reels in, MP4s out, progress you can trust.",
     no_args_is_help=True,
     add_completion=False,
     # A traceback with local values would show API keys and prompts.
     pretty_exceptions_enable=False,
 )
-app.command("up")(run_up)
-app.command("generate")(generate)
-app.command("plan")(plan)
-app.add_typer(jobs_app, name="jobs")
-app.add_typer(artifacts_app, name="artifacts")
-app.add_typer(models_app, name="models")
-app.add_typer(keys_app, name="keys")
-app.command("api")(run_api)
-app.command("worker")(run_workers)
-app.add_typer(db_app, name="db")
-app.command("doctor")(run_doctor)
-app.command("bench")(run_bench)
-app.command("capacity")(capacity)
-app.command("runpod", context_settings=PASS_OPTIONS_ON)(run_runpod)
+
+
+def _stand_in() -> NoReturn:
+    raise NotImplementedError("a stand-in is replaced before it runs")
+
+
+for _name, _place in COMMANDS.items():
+    app.command(_name, help=_place.summary)(_stand_in)
 
 
 def _show_version(is_asked: bool) -> None:

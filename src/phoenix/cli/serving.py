@@ -47,8 +47,8 @@ STYLES = {"ok": "green", "note": "yellow", "missing": "red"}
 
 db_app = typer.Typer(no_args_is_help=True, help="Maintain the database.")
 
-# FastAPI, SQLAlchemy and arq take a second to import. Commands import them when they run, so that `phoenix --help` and
-# the client commands stay fast.
+# FastAPI, SQLAlchemy and arq take a second to import. Each command imports them when it runs, so that no command
+# imports what only another one needs.
 # ruff: noqa: PLC0415
 
 

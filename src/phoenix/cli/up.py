@@ -81,7 +81,7 @@ def _prepare(settings: Settings, *, workers: int, lock: FolderLock, resources: E
 
 
 def _check(settings: Settings) -> None:
-    # Importing the API takes a second. `phoenix --help` must stay fast.
+    # Importing the API takes a second. `phoenix up --help` must stay fast.
     from phoenix.cli.preflight import check_named  # noqa: PLC0415
 
     check_named(settings, serves_api=True, serves_media=True)
@@ -102,7 +102,7 @@ def _check_space(settings: Settings) -> None:
 
 
 def _migrate(settings: Settings) -> None:
-    # Importing alembic and SQLAlchemy takes half a second. `phoenix --help` must stay fast.
+    # Importing alembic and SQLAlchemy takes half a second. `phoenix up --help` must stay fast.
     from phoenix.db.engine import database_url  # noqa: PLC0415
     from phoenix.db.migrate import upgrade  # noqa: PLC0415
 

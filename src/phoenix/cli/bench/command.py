@@ -67,7 +67,7 @@ def run_bench(
 
 def measure(request: ReelRequest, *, count: int, device: str) -> BenchReport:
     """Measures `count` clips. Raises `NotFound`, `InvalidRequest`, `MadeElsewhere`, and the errors of `run_clips`."""
-    # Importing engine and media takes a second. `phoenix --help` must stay fast.
+    # Importing engine and media takes a second. `phoenix bench --help` must stay fast.
     from phoenix.cli.bench.run import run_clips  # noqa: PLC0415
 
     model, reel, settings = _resolve(request)

@@ -28,7 +28,7 @@ _NAME_WIDTH = 12
 """The least width of the column with the names of keys."""
 _REDIS_TIMEOUT_S = 2.0
 
-# Importing SQLAlchemy takes half a second. Commands import it when they run, so that `phoenix --help` stays fast.
+# Importing SQLAlchemy takes half a second. Commands import it when they run, so that `phoenix keys --help` stays fast.
 # ruff: noqa: PLC0415
 
 

@@ -97,9 +97,6 @@ def container_settings(settings: Settings, folder: Path, container: str) -> Sett
     return private.model_copy(update={"storage": storage})
 
 
-PASS_OPTIONS_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
-
-
 def run_runpod() -> None:
     """Answer the jobs of a RunPod serverless endpoint.
 
