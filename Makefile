@@ -13,6 +13,9 @@ STREAM_CUTS ?= 1000
 MUTANT_PROCESSES ?= 1
 # How many of the least covered modules `make coverage` prints.
 COVERAGE_ROWS ?= 15
+# Rows of `make bench`, all if empty, and further options: BENCH_ARGS="--against benchmarks/runs/FILE.json".
+ONLY ?=
+BENCH_ARGS ?=
 
 BIN := $(VENV)/bin
 # The files that the tests ran with: pip refuses a file with another hash.
@@ -43,7 +46,7 @@ export PYTHONDONTWRITEBYTECODE :=
 export PATH := $(PATH):/usr/sbin:/sbin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test coverage test-media-lowest test-lowest test-newest test-e2e faults fuzz check unit lint fmt env-example openapi models-table mutants docs pins locks audit sbom packages clean
+.PHONY: help demo test coverage test-media-lowest test-lowest test-newest test-e2e faults fuzz bench bench-page check unit lint fmt env-example openapi models-table mutants docs pins locks audit sbom packages clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name text; do \
@@ -99,6 +102,12 @@ faults: $(DEV) ## Run 200 jobs under random faults and prove that none is lost; 
 
 fuzz: $(DEV) ## Send 10,000 odd requests with several keys, and prove that none breaks the server or leaks; FUZZ_ARGS="--seed 7 --cases 500"
 	PYTHONPATH=src:tests $(BIN)/python -m fuzz $(FUZZ_ARGS)
+
+bench: $(DEV) ## Measure Phoenix against its peers and limits, in one table; ONLY="post stream-nchan" BENCH_ARGS=--help
+	PYTHONPATH=benchmarks $(BIN)/python -m suite --only "$(ONLY)" $(BENCH_ARGS)
+
+bench-page: $(DEV) ## Do `make bench`, save the run into benchmarks/runs, and write the table of docs/performance.md from it
+	PYTHONPATH=benchmarks $(BIN)/python -m suite --page $(BENCH_ARGS)
 
 check: $(DEV) ## Lint, types, import contracts, unit and architecture tests; what to run before a commit
 	@# The types take a core for a while, and then the tests have both.
