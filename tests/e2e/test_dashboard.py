@@ -59,7 +59,7 @@ async def test_the_buttons_steer_a_job(page: Page, start_up: UpStarter):
     assert page.complaints == []
 
 
-async def test_with_a_key_a_video_is_fetched_when_somebody_wants_it(
+async def test_with_a_key_a_video_plays_and_seeks_without_being_fetched_first(
     page: Page, start_phoenix: PhoenixStarter, tmp_path: Path
 ):
     folder = str(tmp_path / "data")
@@ -74,12 +74,22 @@ async def test_with_a_key_a_video_is_fetched_when_somebody_wants_it(
     await page.wait_until("document.getElementById('model').value")
     await page.evaluate(SUBMIT)
     await page.wait_until("document.querySelector('.job[data-state=succeeded] video')?.poster")
-    fetched = "performance.getEntriesByType('resource').filter(e => e.name.endsWith('/content')).length"
+    fetched = "performance.getEntriesByType('resource').filter(e => e.name.includes('/content?token=')).length"
     assert await page.evaluate(fetched) == 0
-    await page.evaluate("[...document.querySelectorAll('.actions button')].find(b => b.textContent === 'Play').focus()")
-    await page.press("Enter")
-    await page.wait_until("document.querySelector('video').src.startsWith('blob:')")
-    await page.wait_until("document.activeElement === document.querySelector('video')")
+
+    await page.evaluate("window.video = document.querySelector('video'); video.muted = true; video.play()")
+    await page.wait_until("video.currentTime > 0.2")
+    await page.evaluate("video.pause(); video.currentTime = 1.5")
+    await page.wait_until("!video.seeking && video.readyState >= 2")
+
+    assert await page.evaluate("[video.currentTime, video.duration, video.seekable.end(0), video.error]") == [
+        *(1.5, 2, 2),
+        None,
+    ]
+    part = "fetch(video.src, {headers: {Range: 'bytes=0-9'}}).then(answer => answer.status)"
+    assert await page.evaluate(part) == 206
+    # Before the key was there, the lists were refused.
+    assert [each for each in page.complaints if "/content" in each] == []
 
 
 CUT = ClipWarning(code=PROMPT_CUT, message="<i>93</i> tokens, 77 read.", encoder="text_encoder", tokens=93, limit=77)

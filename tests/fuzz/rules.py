@@ -162,7 +162,8 @@ def follow_all(scene: Scene) -> Request:
 
 
 def make_token(scene: Scene) -> Request:
-    return Request("POST", f"/v1/jobs/{scene.own_or_other('jobs')}/stream-tokens")
+    kind = scene.draw.choice(["stream-tokens", "media-tokens"])
+    return Request("POST", f"/v1/jobs/{scene.own_or_other('jobs')}/{kind}")
 
 
 def use_webhooks(scene: Scene) -> Request:

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from builders import claim_next, complete_next, get_job, make_result, submit_reel
-from phoenix.access.stream_tokens import get_or_create_secret
+from phoenix.access.tokens import get_or_create_secret
 from phoenix.contract import ClipTimings
 from phoenix.db.unit_of_work import Database
 from phoenix.events.messages import EventEnvelope

@@ -58,8 +58,10 @@ def make_secrets(http: httpx.Client, webhook_url: str) -> list[str]:
     token = http.post(f"/v1/jobs/{job['id']}/stream-tokens").json()
     http.post(f"/v1/jobs/{job['id']}/cancel")
     assert "job.canceled" in http.get(token["url"], headers={"Authorization": ""}).text
+    media = http.post(f"/v1/jobs/{job['id']}/media-tokens").json()["content"]
+    assert http.get(media, headers={"Authorization": ""}).status_code == 409
     wait_until(lambda: http.get("/v1/webhooks/deliveries").json()["data"][0]["last_error"] is not None)
-    return [*secrets, token["token"]]
+    return [*secrets, token["token"], media.partition("token=")[2]]
 
 
 async def test_at_debug_no_secret_is_logged(

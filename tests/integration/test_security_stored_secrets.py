@@ -13,8 +13,8 @@ from typer.testing import CliRunner, Result
 
 from builders import OWNER
 from fixtures.api import Api, assert_problem, open_api
-from phoenix.access.stream_tokens import get_or_create_secret
 from phoenix.access.tables import SecretRow
+from phoenix.access.tokens import get_or_create_secret
 from phoenix.cli.app import app
 from phoenix.db import Database, SecretCipher, open_engine
 from phoenix.jobs.webhooks.signing_secrets import get_secret, rotate_secret

@@ -95,7 +95,7 @@ class Caller:
     owner_id: str
     scopes: frozenset[Scope]
     secret_id: str = ""
-    """Id of the key's secret that was presented. A stream token that is made with a secret ends with the secret."""
+    """Id of the key's secret that was presented. A token that is made with a secret ends with the secret."""
     expires_at: datetime | None = None
     """The end of the key; None if it has none."""
     max_stored_bytes: int | None = None

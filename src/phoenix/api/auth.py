@@ -1,4 +1,4 @@
-"""Authenticates requests by API key, and issues and checks the tokens that let a browser follow one job.
+"""Authenticates requests by API key, and signs and checks the tokens of URLs.
 
 Keys are looked up for every request, so that a revocation takes effect at once.
 """
@@ -7,9 +7,10 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
+from pydantic import SecretStr
 from starlette.datastructures import Headers
 
 from phoenix.access.keys import (
@@ -21,14 +22,11 @@ from phoenix.access.keys import (
     find_invalid,
     record_use,
 )
-from phoenix.access.stream_tokens import StreamGrant, get_or_create_secret, read_grant, sign
+from phoenix.access.tokens import Grant, TokenPurpose, get_or_create_secret, read_grant, sign
 from phoenix.clock import utc_now
-from phoenix.contract import StreamToken
 from phoenix.db import Database
 from phoenix.errors import KeyExpired, Unauthenticated, Unavailable
 from phoenix.events.log_interface import BatchLoader
-from phoenix.jobs.tables import JobRow
-from phoenix.settings import Settings
 from phoenix.telemetry.episodes import FailureEpisode
 from phoenix.telemetry.logs import get_logger
 
@@ -154,51 +152,33 @@ class Revocations:
 _SECRET_NAME = "stream-tokens"  # noqa: S105 - a name
 
 
-class StreamTokens:
-    """Issues and checks stream tokens. One per process.
+class Tokens:
+    """Signs and checks the tokens of URLs. One per process.
 
     The signing secret of this installation is fetched on first use: the database may be away at start-up.
     """
 
-    def __init__(self, database: Database, settings: Settings, revocations: Revocations) -> None:
+    def __init__(self, database: Database, configured: SecretStr | None, revocations: Revocations) -> None:
         self._database = database
-        self._settings = settings
         self._revocations = revocations
-        configured = settings.api.token_secret
         self._secret = configured.get_secret_value().encode() if configured else None
 
-    async def issue(self, job: JobRow, caller: Caller) -> StreamToken:
-        """A token for the job, which ends with the caller's key or after the longest time that the job may take."""
-        now = utc_now().replace(microsecond=0)
-        expires_at = now + longest_stream(job, self._settings, now)
-        if caller.expires_at is not None:
-            expires_at = min(expires_at, caller.expires_at.replace(microsecond=0))
-        token = sign(await self._get_secret(), StreamGrant(job.id, job.owner_id, caller.secret_id, expires_at))
-        base = (self._settings.api.public_url or "").rstrip("/")
-        return StreamToken(token=token, expires_at=expires_at, url=f"{base}{stream_path(job.id)}?token={token}")
+    async def sign(
+        self, purpose: TokenPurpose, resource_id: str, caller: Caller, *, expires_at: datetime
+    ) -> tuple[str, datetime]:
+        """A token for one job or artifact of the caller, and when it ends: with the caller's key at the latest."""
+        ends = [each.replace(microsecond=0) for each in (expires_at, caller.expires_at) if each is not None]
+        grant = Grant(purpose, resource_id, caller.owner_id, caller.secret_id, min(ends))
+        return sign(await self._get_secret(), grant), grant.expires_at
 
-    async def read(self, token: str, job_id: str) -> StreamGrant:
+    async def read(self, purpose: TokenPurpose, token: str, resource_id: str) -> Grant:
         """The token's grant. Raises `Unauthenticated`, `Forbidden`, or `Unavailable` while the database is away."""
-        grant = read_grant(await self._get_secret(), token, job_id=job_id, now=utc_now())
+        grant = read_grant(await self._get_secret(), token, purpose, resource_id=resource_id, now=utc_now())
         if await self._revocations.is_void(grant.owner_id, grant.secret_id):
-            raise Unauthenticated("The key that the stream token was made with is not valid any more.")
+            raise Unauthenticated(f"The key that the {purpose} token was made with is not valid any more.")
         return grant
 
     async def _get_secret(self) -> bytes:
         if self._secret is None:
             self._secret = await get_or_create_secret(self._database, _SECRET_NAME)
         return self._secret
-
-
-def longest_stream(job: JobRow, settings: Settings, now: datetime) -> timedelta:
-    """How long a client may follow the job: an `EventSource` reconnects with the token that it started with."""
-    age = timedelta(seconds=settings.events.max_stream_age_s)
-    if job.state.is_terminal:
-        return age
-    begins_by = max(now, job.queue_deadline_at or now)
-    ends_by = job.run_deadline_at or begins_by + timedelta(seconds=job.run_timeout_s)
-    return max(ends_by - now, timedelta()) + age
-
-
-def stream_path(job_id: str) -> str:
-    return f"/v1/jobs/{job_id}/events"

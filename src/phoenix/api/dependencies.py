@@ -7,14 +7,16 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Annotated, Any
 
-from fastapi import Depends, Request, Response
+from fastapi import Depends, Query, Request, Response
 
 from phoenix.access import keys
+from phoenix.access.tokens import TokenPurpose
 from phoenix.api.http.known_parameters import StrictRoute
 from phoenix.api.http.request_ids import record_presented, request_id_of, traceparent_of
 from phoenix.api.job_views import JobViews
 from phoenix.api.lifespan import AppState
 from phoenix.api.open_slots import transfer_subject
+from phoenix.contract import Omittable
 from phoenix.db import Database
 from phoenix.errors import Unauthenticated
 from phoenix.settings import Settings
@@ -107,6 +109,32 @@ async def get_traceparent(request: Request) -> str | None:
     return traceparent_of(request.scope)
 
 
+MediaToken = Annotated[
+    Omittable[str],
+    Query(description="From a signed URL, for a player that cannot set headers. It takes the place of a key."),
+]
+
+
+async def get_media_reader(
+    request: Request, state: Annotated[AppState, Depends(get_app_state)], token: MediaToken = None
+) -> keys.Caller:
+    """The caller, or the caller that signed the URL.
+
+    Raises like `get_caller`, and `Forbidden` for a token of another job or artifact.
+    """
+    if token is None:
+        return await get_caller(request)
+    resource_id = next(request.path_params[name] for name in ("job_id", "artifact_id") if name in request.path_params)
+    async with counting_failed_auth(request, state):
+        grant = await state.tokens.read(TokenPurpose.MEDIA, token, resource_id)
+    if not grant.secret_id:
+        return keys.ANYBODY
+    record_presented(request.scope, grant.owner_id, grant.secret_id)
+    reader = keys.Caller(grant.owner_id, frozenset({keys.Scope.READ}), grant.secret_id)
+    await state.request_limits.count(request.scope, reader)
+    return reader
+
+
 AppStateDep = Annotated[AppState, Depends(get_app_state)]
 SettingsDep = Annotated[Settings, Depends(get_settings)]
 DatabaseDep = Annotated[Database, Depends(get_database)]
@@ -116,6 +144,7 @@ JobViewsDep = Annotated[JobViews, Depends(get_job_views)]
 HolderDep = Annotated[keys.Caller, Depends(get_holder)]
 CallerDep = Annotated[keys.Caller, Depends(get_caller)]
 ReaderDep = Annotated[keys.Caller, Depends(get_reader)]
+MediaReaderDep = Annotated[keys.Caller, Depends(get_media_reader)]
 OwnerDep = Annotated[str, Depends(get_owner)]
 RequestIdDep = Annotated[str, Depends(get_request_id)]
 TraceparentDep = Annotated[str | None, Depends(get_traceparent)]
@@ -129,6 +158,18 @@ async def get_download_slot(request: Request, state: AppStateDep, caller: Caller
 
     The slot is free again when the response has ended, complete or not.
     """
+    async with _download_slots(request, state, caller) as take:
+        yield take
+
+
+async def get_media_slot(request: Request, state: AppStateDep, reader: MediaReaderDep) -> AsyncGenerator[TakeSlot]:
+    """Like `get_download_slot`, where a signed URL takes the place of a key."""
+    async with _download_slots(request, state, reader) as take:
+        yield take
+
+
+@asynccontextmanager
+async def _download_slots(request: Request, state: AppState, caller: keys.Caller) -> AsyncGenerator[TakeSlot]:
     async with AsyncExitStack() as stack:
 
         async def take() -> None:
@@ -144,6 +185,7 @@ async def limit_uploads(request: Request, state: AppStateDep, caller: CallerDep)
 
 
 DownloadSlotDep = Annotated[TakeSlot, Depends(get_download_slot)]
+MediaSlotDep = Annotated[TakeSlot, Depends(get_media_slot)]
 
 
 class AuthFirstRoute(StrictRoute):

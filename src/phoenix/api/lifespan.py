@@ -9,7 +9,7 @@ from functools import partial
 import anyio
 from redis.asyncio import Redis
 
-from phoenix.api.auth import Authenticator, KeyUsageRecorder, Revocations, StreamTokens
+from phoenix.api.auth import Authenticator, KeyUsageRecorder, Revocations, Tokens
 from phoenix.api.background.dispatcher import Dispatcher
 from phoenix.api.background.lease_reaper import LeaseReaper
 from phoenix.api.background.queue_positions import QueuePositionPublisher
@@ -19,6 +19,7 @@ from phoenix.api.health_checks import HealthChecks
 from phoenix.api.job_views import JobViews
 from phoenix.api.open_slots import OpenPolicy, OpenSlots
 from phoenix.api.rate_limits import RequestLimits
+from phoenix.api.signed_urls import SignedUrls
 from phoenix.async_tasks import in_background
 from phoenix.errors import RateLimited, TooManyTransfers
 from phoenix.events.fanout.hub import Hub
@@ -42,7 +43,8 @@ class AppState:
     job_views: JobViews
     log: CoalescingEventLog
     hub: Hub
-    tokens: StreamTokens
+    tokens: Tokens
+    signed_urls: SignedUrls
     authenticator: Authenticator
     key_usage: KeyUsageRecorder
     request_limits: RequestLimits
@@ -63,6 +65,7 @@ async def open_app_state(settings: Settings) -> AsyncGenerator[AppState]:
         subscriber = await stack.enter_async_context(PubSubSubscriber(services.redis))
         log = CoalescingEventLog(SqlEventLog(database, publisher.read_progress, services.queue_positions))
         revocations = Revocations(database, is_required=settings.is_auth_required)
+        tokens = Tokens(database, settings.api.token_secret, revocations)
         hub = Hub(
             subscriber,
             log,
@@ -85,7 +88,8 @@ async def open_app_state(settings: Settings) -> AsyncGenerator[AppState]:
             job_views=JobViews(database, publisher, services.queue_positions),
             log=log,
             hub=hub,
-            tokens=StreamTokens(database, settings, revocations),
+            tokens=tokens,
+            signed_urls=SignedUrls(tokens, settings),
             authenticator=Authenticator(database, is_required=settings.is_auth_required),
             key_usage=await stack.enter_async_context(KeyUsageRecorder(database).running()),
             request_limits=RequestLimits(services.redis, prefix, limits),

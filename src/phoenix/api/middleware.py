@@ -54,7 +54,7 @@ class RequestLog:
             try:
                 await self._app(scope, receive, record)
             finally:
-                # Without the query string, which may contain a stream token.
+                # Without the query string, which may contain a token.
                 _logger.info(
                     "request",
                     method=scope["method"],

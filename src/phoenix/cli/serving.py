@@ -129,7 +129,7 @@ def make_encryption_key() -> None:
 @db_app.command("encrypt")
 def encrypt_secrets() -> None:
     """Encrypt the stored secrets with the first of PHOENIX_DATABASE__ENCRYPTION_KEYS. Other keys are needed no more."""
-    from phoenix.access.stream_tokens import encrypt_shared_secrets
+    from phoenix.access.tokens import encrypt_shared_secrets
     from phoenix.jobs.webhooks.signing_secrets import encrypt_webhook_secrets
     from phoenix.services import open_database
 

@@ -1,6 +1,6 @@
 """The types of the HTTP API: requests, views, events, problems. Their docstrings are part of the OpenAPI document."""
 
-from phoenix.contract.artifacts import Artifact, ArtifactKind, ArtifactPage, MediaInfo, MediaKind
+from phoenix.contract.artifacts import Artifact, ArtifactKind, ArtifactPage, MediaInfo, MediaKind, MediaUrls
 from phoenix.contract.conditions import (
     MAX_CONDITIONS,
     PICTURE_ROLES,
@@ -213,6 +213,7 @@ __all__ = [
     "LoraRequest",
     "MediaInfo",
     "MediaKind",
+    "MediaUrls",
     "Metadata",
     "Model",
     "ModelAdapter",

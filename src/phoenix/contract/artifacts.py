@@ -18,6 +18,11 @@ class ArtifactKind(StrEnum):
     THUMBNAIL = "thumbnail"
 
 
+SIGNED_URL = (
+    "The URL with a token in it, for a player that cannot send headers; null unless asked for by `signed=true`."
+)
+"""What the fields of this name are. The token ends after a time, and with the key that asked for it."""
+
 MediaKind = Literal["audio", "image", "video"]
 
 
@@ -54,6 +59,7 @@ class Artifact(View):
     media_type: str = Field(examples=["audio/mpeg"])
     filename: str | None = Field(default=None, description="The name that it was uploaded with; for display only.")
     url: str = Field(description="Path of the bytes on this server.")
+    signed_url: str | None = Field(default=None, description=SIGNED_URL)
     size_bytes: int
     sha256: str = Field(description="SHA-256 of the bytes, in hexadecimal digits.")
     info: MediaInfo
@@ -72,3 +78,15 @@ class ArtifactPage(View):
     data: list[Artifact]
     has_more: bool
     next_cursor: str | None = Field(default=None, description="Pass it as `cursor` to get the next page.")
+
+
+class MediaUrls(View):
+    """URLs that load the media of one job without a header, for `<video src>` and other players.
+
+    They work with ranges and HEAD, and are refused once they have expired, or once the key that made them is revoked.
+    """
+
+    expires_at: Timestamp
+    content: str = Field(description="The result of the job, as soon as it has succeeded.")
+    thumbnail: str | None = Field(description="A picture of the result; null for a sound.")
+    clips: list[str] = Field(description="The clips of a reel by their index, each as soon as it is done.")

@@ -4,6 +4,7 @@ from enum import StrEnum
 
 from pydantic import Field
 
+from phoenix.contract.artifacts import SIGNED_URL
 from phoenix.contract.resolved import ResolvedRequest
 from phoenix.contract.wire_types import JobKind, Priority, Progress, Timestamp, View
 from phoenix.errors import FailureCode, Stage
@@ -116,6 +117,7 @@ class Clip(View):
     error: JobError | None = None
     artifact_id: str | None = None
     url: str | None = Field(default=None, description="The clip's MP4, as soon as it is done.")
+    signed_url: str | None = Field(default=None, description=SIGNED_URL)
     timings: ClipTimings = ClipTimings()
     batch_size: int | None = Field(
         default=None, description="Clips rendered in the same model call, this one included; null until done."
@@ -132,6 +134,7 @@ class JobOutput(View):
 
     artifact_id: str
     url: str
+    signed_url: str | None = Field(default=None, description=SIGNED_URL)
     duration_s: float
     width: int | None = Field(description="Pixels; null for sound.")
     height: int | None = Field(description="Pixels; null for sound.")

@@ -125,8 +125,9 @@ class ApiSettings(SettingsGroup):
     )
     shutdown_grace_s: float = Field(default=5, ge=0)
     token_secret: SecretStr | None = Field(
-        default=None, description="Signs stream tokens; generated once and stored in the database if unset."
+        default=None, description="Signs the tokens of URLs; generated once and stored in the database if unset."
     )
+    media_url_s: float = Field(default=6 * 3600, ge=60, description="How long a signed media URL works.")
 
 
 class LimitSettings(SettingsGroup):

@@ -118,7 +118,7 @@ def test_every_answer_carries_the_request_id_and_errors_say_when_to_retry(plain:
             assert "Retry-After" in operation["responses"]["default"]["headers"]
 
 
-def test_everything_takes_a_key_but_health_and_a_stream_takes_a_token_too(plain: dict[str, Any]) -> None:
+def test_everything_takes_a_key_but_health_and_streams_and_media_take_a_token_too(plain: dict[str, Any]) -> None:
     own = {
         operation["operationId"]: operation["security"]
         for path in plain["paths"].values()
@@ -128,6 +128,8 @@ def test_everything_takes_a_key_but_health_and_a_stream_takes_a_token_too(plain:
 
     assert plain["security"] == [{"api_key": []}]
     assert own.pop("stream_job_events") == [{"api_key": []}, {"stream_token": []}]
+    for name in ("get_job_content", "get_clip_content", "get_artifact_content"):
+        assert own.pop(name) == [{"api_key": []}, {"media_token": []}]
     assert own == {"get_health": [], "get_liveness": [], "get_readiness": []}
 
 

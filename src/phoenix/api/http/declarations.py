@@ -36,6 +36,13 @@ def _refuse_number(text: object) -> object:
     return text
 
 
+def _check_boolean(text: object) -> object:
+    # pydantic takes 1, "yes" and "on" for true, and the document does not say so.
+    if text not in ("true", "false"):
+        raise ValueError("give true or false")
+    return text
+
+
 def _in_utc(instant: datetime) -> datetime:
     try:
         return instant.astimezone(UTC)
@@ -62,6 +69,11 @@ DeliveryIdInPath = Annotated[
 # The constraints are inside the union with None, because FastAPI loses constraints on the union itself. In a query too,
 # PostgreSQL takes no NUL.
 SearchText = Annotated[Text, Field(max_length=200)]
+WithSignedUrls = Annotated[
+    bool,
+    Query(description="Also show URLs that load without a header, in `signed_url`, for players."),
+    BeforeValidator(_check_boolean),
+]
 Instant = Annotated[AwareDatetime, BeforeValidator(_refuse_number), AfterValidator(_in_utc)]
 
 IfMatch = Annotated[

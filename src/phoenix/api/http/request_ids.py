@@ -46,7 +46,7 @@ def traceparent_of(scope: Scope) -> str | None:
 
 
 def record_presented(scope: Scope, key_id: str, secret_id: str) -> None:
-    """Stores which key, and which of its secrets, the caller presented or made its stream token with."""
+    """Stores which key, and which of its secrets, the caller presented or made its token with."""
     scope[_PRESENTED] = (key_id, secret_id)
 
 

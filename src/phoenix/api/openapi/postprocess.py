@@ -28,11 +28,22 @@ SECURITY_SCHEMES: Json = {
         "name": "token",
         "description": "From `POST …/stream-tokens`, for an `EventSource`: grants the events of one job only.",
     },
+    "media_token": {
+        "type": "apiKey",
+        "in": "query",
+        "name": "token",
+        "description": "From a signed URL, for a player: grants the media of one job, or one artifact, only.",
+    },
 }
 
 _API_KEY: Json = {"api_key": []}
 _OPEN_TAG = "health"
-_TOKEN_OPERATION = "stream_job_events"  # noqa: S105 - the name of an operation
+_MEDIA_OPERATIONS = ("get_job_content", "get_clip_content", "get_artifact_content")
+_TOKENS: Json = {
+    "stream_job_events": "stream_token",
+    **dict.fromkeys(_MEDIA_OPERATIONS, "media_token"),
+}
+"""The operations that take a token, and its kind."""
 _UNIONS: Json = {"DurableEvent": DurableEvent, "ResolvedRequest": ResolvedRequest}
 _SCHEMA_PATH = "#/components/schemas/"
 
@@ -74,8 +85,8 @@ def operations_of(document: Json) -> Iterator[Json]:
 def _secure(operation: Json) -> None:
     if _OPEN_TAG in operation["tags"]:
         operation["security"] = []
-    elif operation["operationId"] == _TOKEN_OPERATION:
-        operation["security"] = [_API_KEY, {"stream_token": []}]
+    elif (token := _TOKENS.get(operation["operationId"])) is not None:
+        operation["security"] = [_API_KEY, {token: []}]
 
 
 def _give_examples(body: Json) -> None:

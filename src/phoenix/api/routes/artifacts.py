@@ -15,6 +15,7 @@ from phoenix.api.http.declarations import (
     PageCursor,
     Responses,
     SearchText,
+    WithSignedUrls,
     link_next_page,
 )
 from phoenix.api.http.known_parameters import StrictRoute
@@ -124,10 +125,13 @@ async def delete_artifact(database: DatabaseDep, owner: OwnerDep, artifact_id: A
 
 @router.head("/v1/artifacts/{artifact_id}", include_in_schema=False)
 @router.get("/v1/artifacts/{artifact_id}")
-async def get_artifact(database: DatabaseDep, owner: OwnerDep, artifact_id: ArtifactIdInPath) -> Artifact:
+async def get_artifact(
+    state: AppStateDep, caller: CallerDep, artifact_id: ArtifactIdInPath, signed: WithSignedUrls = False
+) -> Artifact:
     """Show an artifact.
 
     An upload, a clip or a result, with the properties that probing found.
     """
-    async with database.read() as session:
-        return view_artifact(await get_artifact_row(session, artifact_id, owner_id=owner))
+    async with state.services.database.read() as session:
+        artifact = view_artifact(await get_artifact_row(session, artifact_id, owner_id=caller.owner_id))
+    return await state.signed_urls.with_url(artifact, caller) if signed else artifact

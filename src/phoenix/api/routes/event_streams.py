@@ -12,13 +12,14 @@ from fastapi import APIRouter, Cookie, Depends, Header, Query, Request, Response
 from pydantic.json_schema import SkipJsonSchema
 
 from phoenix.access.keys import ANYBODY
-from phoenix.api.auth import stream_path
+from phoenix.access.tokens import TokenPurpose
 from phoenix.api.dependencies import AppStateDep, ReaderDep, counting_failed_auth, get_owner
 from phoenix.api.http.declarations import JobIdInPath, Responses
 from phoenix.api.http.known_parameters import StrictRoute
 from phoenix.api.http.request_ids import presented_of, record_presented
 from phoenix.api.http.sse_response import EventStream
 from phoenix.api.lifespan import AppState
+from phoenix.api.signed_urls import stream_path
 from phoenix.contract import EventPage, StreamToken
 from phoenix.db.errors import RETRY_AFTER_S
 from phoenix.errors import NotFound, Unavailable
@@ -71,7 +72,7 @@ async def get_stream_owner(
     try:
         if presented is not None:
             async with counting_failed_auth(request, state):
-                grant = await state.tokens.read(presented, job_id)
+                grant = await state.tokens.read(TokenPurpose.STREAM, presented, job_id)
             if grant.secret_id:
                 record_presented(request.scope, grant.owner_id, grant.secret_id)
             return grant.owner_id
@@ -198,7 +199,7 @@ async def create_stream_token(
     """
     async with state.services.database.read() as session:
         job = await get_job(session, job_id, owner_id=reader.owner_id)
-    token = await state.tokens.issue(job, reader)
+    token = await state.signed_urls.stream(job, reader)
     _set_cookie(request, response, job_id, token)
     response.headers["Cache-Control"] = "no-store"
     return token

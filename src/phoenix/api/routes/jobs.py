@@ -16,6 +16,7 @@ from phoenix.api.http.declarations import (
     JobIdInPath,
     PageCursor,
     SearchText,
+    WithSignedUrls,
     document_conditional_headers,
     link_next_page,
 )
@@ -75,15 +76,17 @@ async def list_jobs(
 )
 async def get_job(
     request: Request,
-    job_views: JobViewsDep,
-    owner: OwnerDep,
+    state: AppStateDep,
+    caller: CallerDep,
     job_id: JobIdInPath,
+    signed: WithSignedUrls = False,
 ) -> Response:
     """Show a job.
 
     With the latest progress of its clips, and its queue position while it waits.
     """
-    return _respond(request, await job_views.fetch(job_id, owner))
+    job = await state.job_views.fetch(job_id, caller.owner_id)
+    return _respond(request, await state.signed_urls.with_urls(job, caller) if signed else job)
 
 
 @router.post("/v1/jobs/{job_id}/cancel", status_code=202, responses=JOB_ACCEPTED)

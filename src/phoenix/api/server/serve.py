@@ -58,7 +58,7 @@ def server_config(app: FastAPI, settings: Settings) -> uvicorn.Config:
         http=cast("Any", partial(BoundedConnection, limits=_connection_limits(app, settings))),
         host=settings.api.host,
         port=settings.api.port,
-        # The application logs each request itself, without the query string, which may hold a stream token.
+        # The application logs each request itself, without the query string, which may hold a token.
         access_log=False,
         log_config=None,
         server_header=False,

@@ -65,8 +65,10 @@ export function upload(file) {
   return request("/v1/uploads", { method: "POST", form });
 }
 
-// A URL that an element can load. Elements send no Authorization header, so with a key the bytes are fetched here.
-export async function mediaUrl(path) {
-  if (!apiKey()) return path;
-  return URL.createObjectURL(await ask(path, {}, (response) => response.blob()));
+// Where elements load the media of a job: they send no Authorization header, so with a key the URLs are signed.
+export async function mediaUrls(job) {
+  if (!apiKey()) return { content: job.output.url, thumbnail: `${job.output.url}?variant=thumbnail` };
+  const urls = await request(`/v1/jobs/${job.id}/media-tokens`, { method: "POST" });
+  const here = (url) => url && new URL(url, location).href.replace(new URL(url, location).origin, "");
+  return { content: here(urls.content), thumbnail: here(urls.thumbnail), expiresAt: Date.parse(urls.expires_at) };
 }

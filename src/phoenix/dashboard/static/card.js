@@ -1,6 +1,6 @@
 // One job on the page: built once, then brought up to date in place.
 
-import { apiKey, cancelJob, deleteJob, mediaUrl, retryJob } from "./api.js";
+import { cancelJob, deleteJob, mediaUrls, retryJob } from "./api.js";
 import { bytes, confirmed, h, hide, ignoreRepeated, isBusy, seconds, setBusy, setText } from "./dom.js";
 import { isOver } from "./progress.js";
 
@@ -9,7 +9,6 @@ export const firstActionOf = (element) => element?.querySelector(".actions > :no
 
 export class Card {
   constructor(job, { changed, removed, failed }) {
-    this.urls = [];
     this.failed = (problem) => {
       setText(this.refusal, problem.message);
       failed(problem);
@@ -34,10 +33,9 @@ export class Card {
     this.player = h("div", { class: "player" });
     this.cancel = h("button", { type: "button", class: "quiet", onclick: this.act(cancelJob, changed) }, "Cancel");
     this.retry = h("button", { type: "button", class: "quiet", onclick: this.act(retryJob, changed) }, "Retry");
-    this.play = h("button", { type: "button", class: "quiet", hidden: true, onclick: () => this.fetchAndPlay() }, "Play");
-    this.download = h("a", { class: "button", onclick: (event) => this.fetchAndDownload(event) }, "Download");
+    this.download = h("a", { class: "button" }, "Download");
     this.remove = confirmed("Delete", "Delete for good?", this.act(deleteJob, () => removed(job)));
-    for (const action of [this.cancel, this.retry, this.play, this.download, this.remove]) {
+    for (const action of [this.cancel, this.retry, this.download, this.remove]) {
       action.setAttribute("aria-label", `${action.textContent} ${titleOf(job)}`);
     }
     this.element = h(
@@ -51,7 +49,7 @@ export class Card {
       this.trouble,
       this.refusal,
       this.player,
-      h("div", { class: "actions", onkeydown: ignoreRepeated }, this.cancel, this.retry, this.play, this.download, this.remove),
+      h("div", { class: "actions", onkeydown: ignoreRepeated }, this.cancel, this.retry, this.download, this.remove),
     );
     this.update(job);
   }
@@ -94,52 +92,36 @@ export class Card {
     const isSound = job.output.width == null;
     this.video = h(isSound ? "audio" : "video", { controls: true, preload: "none", playsinline: true });
     this.video.setAttribute("aria-label", titleOf(job));
+    this.video.addEventListener("error", () => this.renewUrls());
     this.player.replaceChildren(this.video);
     if (!isSound) {
       this.video.width = job.output.width;
       this.video.height = job.output.height;
-      this.load(`${job.output.url}?variant=thumbnail`).then((url) => (this.video.poster = url), () => {});
     }
     this.download.download = `reel-${job.id}.mp4`;
-    this.download.href = job.output.url;
-    this.play.hidden = !apiKey();
-    if (!apiKey()) this.video.src = job.output.url;
+    this.setUrls().catch(this.failed);
   }
 
-  // With a key the page fetches the whole file: when somebody wants it, not for every job of the list.
-  async fetchVideo() {
-    setBusy(this.play, true);
-    try {
-      this.video.src = this.download.href = await this.load(this.job.output.url);
-      hide(this.play, true, () => this.video);
-    } finally {
-      setBusy(this.play, false);
-    }
+  async setUrls() {
+    const urls = await mediaUrls(this.job);
+    this.urlsEndAt = urls.expiresAt;
+    this.download.href = this.video.src = urls.content;
+    if (urls.thumbnail && this.job.output.width != null) this.video.poster = urls.thumbnail;
   }
 
-  fetchAndPlay() {
-    if (isBusy(this.play)) return;
-    this.fetchVideo().then(() => this.video.play()).catch(this.failed);
+  // A page may be open for longer than its URLs work: the video goes on where it was.
+  async renewUrls() {
+    if (!(this.urlsEndAt < Date.now())) return;
+    const { currentTime } = this.video;
+    await this.setUrls().catch(this.failed);
+    this.video.currentTime = currentTime;
+    this.video.play().catch(() => {});
   }
 
-  fetchAndDownload(event) {
-    if (this.play.hidden) return;
-    event.preventDefault();
-    this.fetchVideo().then(() => this.download.click()).catch(this.failed);
-  }
-
-  async load(path) {
-    const url = await mediaUrl(path);
-    this.urls.push(url);
-    return url;
-  }
-
-  // The browser keeps what was fetched until a response says otherwise.
   dispose(fallback) {
     const { nextElementSibling: next, previousElementSibling: previous } = this.element;
     hide(this.element, true, () => firstActionOf(next ?? previous) ?? fallback);
     this.element.remove();
-    this.urls.forEach((url) => URL.revokeObjectURL(url));
   }
 }
 

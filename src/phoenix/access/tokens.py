@@ -1,4 +1,7 @@
-"""Tokens that let a browser follow one job and do nothing else. Signed, not stored: any replica can check them."""
+"""Tokens in URLs, for what cannot send headers. Signed, not stored: any replica can check them.
+
+A token grants one purpose for one resource: to follow a job, or to load the media of a job or an artifact.
+"""
 
 import base64
 import binascii
@@ -7,6 +10,7 @@ import hmac
 import secrets
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from enum import StrEnum
 
 from sqlalchemy import text
 from sqlmodel import select
@@ -18,47 +22,62 @@ from phoenix.errors import Forbidden, Unauthenticated
 _VERSION = "1"
 
 
+class TokenPurpose(StrEnum):
+    """What the holder of a token may do."""
+
+    STREAM = "stream"
+    """Follow a job."""
+    MEDIA = "media"
+    """Load the files of a job, or one artifact."""
+
+
 @dataclass(frozen=True)
-class StreamGrant:
-    """What a token grants: to follow one job of one owner until `expires_at` (whole seconds).
+class Grant:
+    """What a token grants: one purpose, for one job or artifact of one owner, until `expires_at` (whole seconds).
 
     `secret_id`: the id of the key's secret that the token was made with. The token is not valid longer than the secret.
     Empty where auth is off.
     """
 
-    job_id: str
+    purpose: TokenPurpose
+    resource_id: str
     owner_id: str
     secret_id: str
     expires_at: datetime
 
 
-def sign(secret: bytes, grant: StreamGrant) -> str:
+def sign(secret: bytes, grant: Grant) -> str:
     """Signs a grant. The token needs no escaping in a URL."""
-    fields = (_VERSION, grant.job_id, grant.owner_id, grant.secret_id, str(int(grant.expires_at.timestamp())))
+    fields = (_VERSION, grant.resource_id, grant.owner_id, grant.secret_id, str(int(grant.expires_at.timestamp())))
     payload = "|".join(fields).encode()
-    return f"{_to_text(payload)}.{_to_text(_digest(secret, payload))}"
+    return f"{_to_text(payload)}.{_to_text(_digest(secret, grant.purpose, payload))}"
 
 
-def read_grant(secret: bytes, token: str, *, job_id: str, now: datetime) -> StreamGrant:
-    """Verifies a token. Raises `Unauthenticated` if it is invalid or has expired, `Forbidden` if for another job."""
+def read_grant(secret: bytes, token: str, purpose: TokenPurpose, *, resource_id: str, now: datetime) -> Grant:
+    """Verifies a token.
+
+    Raises `Unauthenticated` if it is invalid, has expired or has another purpose, `Forbidden` if it is for another job
+    or artifact.
+    """
     try:
         payload, digest = (_to_bytes(part) for part in token.split("."))
-        if not hmac.compare_digest(digest, _digest(secret, payload)):
+        if not hmac.compare_digest(digest, _digest(secret, purpose, payload)):
             raise ValueError("the signature is wrong")
         # Only now: no part of an unsigned token is interpreted.
-        version, granted_job_id, owner_id, secret_id, expires_s = payload.decode().split("|")
+        version, granted_id, owner_id, secret_id, expires_s = payload.decode().split("|")
         expires_at = datetime.fromtimestamp(int(expires_s), UTC)
     except (ValueError, binascii.Error):
-        raise Unauthenticated("The stream token is not valid.") from None
+        raise Unauthenticated(f"The {purpose} token is not valid.") from None
     if version != _VERSION or now >= expires_at:
-        raise Unauthenticated("The stream token is no longer valid.")
-    if granted_job_id != job_id:
-        raise Forbidden("The stream token is for another job.")
-    return StreamGrant(granted_job_id, owner_id, secret_id, expires_at)
+        raise Unauthenticated(f"The {purpose} token is no longer valid.")
+    if granted_id != resource_id:
+        raise Forbidden(f"The {purpose} token is for another {'job' if resource_id.startswith('job_') else 'file'}.")
+    return Grant(purpose, granted_id, owner_id, secret_id, expires_at)
 
 
-def _digest(secret: bytes, payload: bytes) -> bytes:
-    return hmac.digest(secret, b"phoenix stream token\n" + payload, hashlib.sha256)
+def _digest(secret: bytes, purpose: TokenPurpose, payload: bytes) -> bytes:
+    # The purpose is signed, so that a token of one purpose is of no use for another.
+    return hmac.digest(secret, f"phoenix {purpose} token\n".encode() + payload, hashlib.sha256)
 
 
 def _to_text(data: bytes) -> str:
