@@ -91,10 +91,15 @@ def run_workers(
     """Run workers under a supervisor, which replaces dead workers."""
     with no_garbage_collection():
         from phoenix.child_processes import follow_lifeline
+        from phoenix.child_processes.fork_server import start_fork_server
         from phoenix.cli.preflight import check_named, require_schema
         from phoenix.telemetry.logs import configure_logs
+        from phoenix.worker.child_process import PROCESS_NAME
+        from phoenix.worker.main import main as run_worker
         from phoenix.worker.supervisor import plan_processes, run_supervisor
 
+    # First, because what follows starts threads.
+    fork_server = start_fork_server(run_worker, name=PROCESS_NAME)
     settings = read_settings()
     with exit_on_error():
         check_named(settings, serves_api=False, serves_media=queue in (Queue.MEDIA, Queue.ALL))
@@ -103,7 +108,7 @@ def run_workers(
     follow_lifeline(lambda: os._exit(FAILED))
     specs = plan_processes(queue.value, device or list_devices(), processes_per_device)
     with exit_on_error():
-        raise typer.Exit(run_supervisor(settings, specs))
+        raise typer.Exit(run_supervisor(settings, specs, fork_server))
 
 
 @db_app.command("upgrade")

@@ -8,7 +8,7 @@ import asyncio
 import os
 import signal
 import socket
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -47,13 +47,13 @@ UNUSABLE = (CatalogError, EncoderUnusable, FfmpegMissing, FfmpegUnusable, NoSuch
 """Errors that every start with the same settings would raise."""
 
 
-def main() -> int:
-    """Runs the worker process. Returns its exit status."""
+def main(given: Sequence[str] | None = None) -> int:
+    """Runs the worker process with these arguments, or else with its command line. Returns its exit status."""
     parser = argparse.ArgumentParser(prog="python -m phoenix.worker", description="One worker process.")
     parser.add_argument("--queue", choices=NAMES, default="all")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--worker-id", default=None)
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(given)
     keep_files_private()
     settings = load_settings()
     configure_logs(level=settings.log.level, json_lines=settings.log.json_lines)

@@ -11,11 +11,13 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Protocol
 
 LIFELINE_VARIABLE = "PHOENIX_LIFELINE_FD"
 """In a child's environment: the descriptor of a pipe that closes when the parent ends."""
 
 _PR_SET_PDEATHSIG = 1
+_PR_SET_NAME = 15
 # Looked up at import: between fork and exec only async-signal-safe calls are allowed, so neither import nor dlopen.
 _libc: ctypes.CDLL | None = ctypes.CDLL(None) if sys.platform == "linux" else None
 
@@ -27,6 +29,24 @@ def die_with_parent() -> None:
     """
     if _libc is not None:
         _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def name_process(name: str) -> None:
+    """What lists of processes show for this process: at most 15 bytes of `name`. Only has an effect on Linux."""
+    if _libc is not None:
+        _libc.prctl(_PR_SET_NAME, name.encode(), 0, 0, 0)
+
+
+class Child(Protocol):
+    """A child process, whether started or forked. `returncode`: its exit status, negative for a signal, or None."""
+
+    @property
+    def pid(self) -> int: ...
+    @property
+    def returncode(self) -> int | None: ...
+    async def wait(self) -> int: ...
+    def terminate(self) -> None: ...
+    def kill(self) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -93,7 +113,7 @@ async def spawn(
     )
 
 
-async def stop_process(process: asyncio.subprocess.Process, *, grace_s: float) -> int:
+async def stop_process(process: Child, *, grace_s: float) -> int:
     """Sends SIGTERM to a child, and SIGKILL after `grace_s`. Returns its exit status, negative for a signal."""
     if process.returncode is None:
         with suppress(ProcessLookupError):
