@@ -134,6 +134,13 @@ async def test_a_supervisor_ends_where_no_process_can_use_its_settings(open_harn
         assert await supervise(harness.settings, specs, asyncio.Event()) is ExitStatus.UNUSABLE
 
 
+async def test_a_supervisor_ends_where_one_of_its_queues_has_no_usable_process(open_harness: OpenHarness) -> None:
+    harness = await open_harness()
+    async with asyncio.timeout(TIMEOUT_S):
+        specs = [ProcessSpec("gpu", "cuda:99"), ProcessSpec("media", "cpu")]
+        assert await supervise(harness.settings, specs, asyncio.Event()) is ExitStatus.UNUSABLE
+
+
 async def test_a_process_that_cannot_use_its_settings_does_not_affect_the_others(
     open_harness: OpenHarness, log_lines: io.StringIO
 ) -> None:

@@ -113,15 +113,17 @@ async def supervise(
     """Keeps every process running until `stop` is set, then drains all of them. `immediate` ends the draining early.
 
     Without a `fork_server`, and after its end, each process is a new interpreter.
-    Returns `ExitStatus.UNUSABLE` without a `stop` once every process has found its settings unusable.
+    Returns `ExitStatus.UNUSABLE` without a `stop` once every process of a queue has found its settings unusable.
     """
-    with TemporaryDirectory(prefix="phoenix-slots-") as slots_dir:
+    with TemporaryDirectory(prefix="phoenix-workers-") as folder:
+        shared_dir = Path(folder)
         async with open_services(settings, kept_connections=1) as services, asyncio.TaskGroup() as group:
             supervisors = [
                 _ProcessSupervisor(
                     services.database,
                     spec,
-                    settings_for(spec, settings, Path(slots_dir)),
+                    settings_for(spec, settings, shared_dir),
+                    shared_dir,
                     stop,
                     immediate or asyncio.Event(),
                     fork_server,
@@ -131,13 +133,21 @@ async def supervise(
 
             def end_if_none_has_worked() -> None:
                 # While one process works, the others are started again now and then: a device may come back.
-                if all(supervisor.has_never_worked for supervisor in supervisors):
+                if has_unserved_queue(supervisors):
                     _logger.critical("no worker process can use its settings; the supervisor ends")
                     stop.set()
 
             for supervisor in supervisors:
                 group.create_task(supervisor.run(end_if_none_has_worked))
-    return ExitStatus.UNUSABLE if all(supervisor.has_never_worked for supervisor in supervisors) else ExitStatus.DONE
+    return ExitStatus.UNUSABLE if has_unserved_queue(supervisors) else ExitStatus.DONE
+
+
+def has_unserved_queue(supervisors: "Sequence[_ProcessSupervisor]") -> bool:
+    """Whether every process of some queue has found its settings unusable."""
+    return any(
+        all(each.has_never_worked for each in supervisors if each.queue in (wanted, "all"))
+        for wanted in {supervisor.queue for supervisor in supervisors}
+    )
 
 
 class _ProcessSupervisor:
@@ -148,6 +158,7 @@ class _ProcessSupervisor:
         database: Database,
         spec: ProcessSpec,
         settings: Settings,
+        shared_dir: Path,
         stop: asyncio.Event,
         immediate: asyncio.Event,
         fork_server: ForkServer | None,
@@ -155,12 +166,14 @@ class _ProcessSupervisor:
         self._database = database
         self._settings = settings
         self._spec = spec
+        self._shared_dir = shared_dir
         self._stop = stop
         self._immediate = immediate
         self._fork_server = fork_server
         self._environment = child_environment(settings)
         self._has_worked = False
         self.has_never_worked = False
+        self.queue = spec.queue
 
     async def run(self, on_never_worked: Callable[[], None]) -> None:
         backoff = Backoff(self._settings.worker.restart_delay_s)
@@ -184,9 +197,7 @@ class _ProcessSupervisor:
         """Runs one child from its start to its end. Returns its exit status, or None if it could not be started."""
         worker_id = new_worker_id()
         try:
-            child = await self._start(
-                ["--queue", self._spec.queue, "--device", self._spec.device, "--worker-id", worker_id]
-            )
+            child = await self._start(worker_id)
         except (OSError, SubprocessError) as error:
             # The other children go on. Memory or processes may be exhausted, or Python is just being replaced.
             _logger.error("worker process could not be started", error=repr(error), **vars(self._spec))
@@ -202,8 +213,10 @@ class _ProcessSupervisor:
         await self._clean_up(worker_id)
         return status
 
-    async def _start(self, arguments: Sequence[str]) -> Child:
+    async def _start(self, worker_id: str) -> Child:
         """Raises `OSError` or `SubprocessError` if there is no process to be had."""
+        arguments = ["--queue", self._spec.queue, "--device", self._spec.device, "--worker-id", worker_id]
+        arguments += ["--shared-dir", str(self._shared_dir)]
         if self._fork_server is not None:
             try:
                 return await self._fork_server.spawn(arguments, env=self._environment)
