@@ -9,7 +9,7 @@ import pytest
 import structlog
 from hypothesis import settings
 
-from death_with_parent import die_with_parent
+from phoenix.child_processes import die_with_parent
 
 for name in list(os.environ):
     if name.startswith("PHOENIX_") or name in {

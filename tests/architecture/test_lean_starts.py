@@ -39,6 +39,21 @@ def test_the_help_of_the_command_imports_no_library_of_a_server_or_a_client() ->
     assert not imported & (SERVER_LIBRARIES | MEDIA_LIBRARIES | {"httpx", "pydantic", "structlog"})
 
 
+@pytest.mark.parametrize(
+    ("modules", "needless"),
+    [
+        ("phoenix.cli.serving, phoenix.cli.preflight, phoenix.api.server.serve", MEDIA_LIBRARIES | {"alembic"}),
+        (
+            "phoenix.cli.serving, phoenix.worker.supervisor, phoenix.worker.main",
+            {"alembic", "fastapi", "numpy", "starlette", "torch", "uvicorn"},
+        ),
+    ],
+    ids=["an API replica", "a worker"],
+)
+def test_a_server_process_imports_nothing_that_it_does_not_need_at_once(modules: str, needless: set[str]) -> None:
+    assert not list_imported(f"import {modules}") & needless
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_the_summary_of_a_command_is_the_first_paragraph_of_its_help(name: str) -> None:
     first_paragraph = load_command(name).help.partition("\n\n")[0]

@@ -11,8 +11,8 @@ from select import select
 
 import pytest
 
-from death_with_parent import die_with_parent
 from fixtures.up_process import UpProcess
+from phoenix.child_processes import die_with_parent
 from phoenix.contract import JobState
 
 CTRL_C = b"\x03"

@@ -32,6 +32,7 @@ from phoenix.access.keys import Scope, create_key
 from phoenix.db.engine import open_engine
 from phoenix.db.unit_of_work import Database
 from phoenix.settings import DatabaseSettings
+from phoenix.worker.child_process import PROCESS_NAME
 
 Answer = TypeVar("Answer")
 
@@ -84,9 +85,8 @@ class Member:
         if not self.is_running or self.process is None:
             return []
         with suppress(psutil.NoSuchProcess):
-            return [
-                child for child in psutil.Process(self.process.pid).children() if "phoenix.worker" in child.cmdline()
-            ]
+            children = psutil.Process(self.process.pid).children(recursive=True)
+            return [child for child in children if child.name() == PROCESS_NAME]
         return []
 
     def send(self, number: signal.Signals) -> None:

@@ -1,14 +1,17 @@
 """The dispatcher and the lease reaper of running replicas, with a real Redis that is emptied, stopped and frozen."""
 
 import asyncio
+from collections.abc import Sequence
 
 import pytest
 from sqlalchemy import select
 from sqlalchemy.exc import ProgrammingError
+from sqlmodel import col
 
-from builders import claim_next, get_job, make_result
+from builders import claim_next, get_job, make_result, submit_reel
 from fixtures.api import Api, open_api, until
 from fixtures.redis_server import RedisServer
+from phoenix.api.background.dispatcher import Dispatcher
 from phoenix.api.background.leader_loop import LeaderLease, leader_loop
 from phoenix.contract import JobState
 from phoenix.db.unit_of_work import Database
@@ -17,7 +20,9 @@ from phoenix.jobs.execution.claim import claim
 from phoenix.jobs.execution.task_completion import succeed
 from phoenix.jobs.lifecycle import TaskState
 from phoenix.jobs.scheduling.dispatch import list_ready
-from phoenix.jobs.tables import WorkerRow
+from phoenix.jobs.scheduling.workers import WorkerReport, record_heartbeat
+from phoenix.jobs.tables import TaskRow, WorkerRow
+from phoenix.queues.in_memory import MemoryTaskQueue
 from phoenix.queues.queue import DispatchMessage
 from phoenix.settings import Settings
 
@@ -185,6 +190,35 @@ async def test_a_worker_that_fell_silent_is_forgotten(api_settings: Settings) ->
                 return not (await session.scalars(select(WorkerRow))).all()
 
         await until(is_forgotten)
+
+
+class CheckingQueue(MemoryTaskQueue):
+    """Notes at each message which tasks the database has as dispatched."""
+
+    def __init__(self, database: Database) -> None:
+        super().__init__()
+        self._database = database
+        self.recorded: dict[str, list[str]] = {}
+
+    async def enqueue(self, queue: str, messages: Sequence[DispatchMessage]) -> None:
+        await super().enqueue(queue, messages)
+        async with self._database.read() as session:
+            dispatched = select(col(TaskRow.queue)).where(col(TaskRow.dispatched_at).is_not(None))
+            self.recorded[queue] = list(await session.scalars(dispatched))
+
+
+async def test_no_record_delays_the_claims_of_what_a_pass_dispatches(database: Database) -> None:
+    # On SQLite a write of the dispatcher and the claim of a worker wait for each other.
+    async with database.write() as uow:
+        await record_heartbeat(uow, WorkerReport("wrk_1", "host", 1, "cpu", {"gpu": 1, "media": 1}), lease_s=60)
+    job_id = await submit_reel(database, soundtrack={"url": "https://example.com/a.mp3"})
+    queue = CheckingQueue(database)
+
+    await Dispatcher(database, queue, Settings()).dispatch()
+
+    assert queue.recorded == {"gpu": [], "media": []}
+    tasks = (await get_job(database, job_id)).tasks
+    assert {task.queue for task in tasks if task.dispatched_at is not None} == {"gpu", "media"}
 
 
 async def test_one_replica_holds_a_leader_lease_until_it_releases_it(database: Database) -> None:

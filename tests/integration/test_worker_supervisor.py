@@ -4,10 +4,12 @@ import asyncio
 import io
 import os
 import signal
+import socket
 import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 from sqlalchemy import delete
 from sqlalchemy.engine import URL
@@ -18,6 +20,7 @@ from fixtures import child_processes
 from fixtures.log_lines import lines_about
 from fixtures.supervision import supervised, until_live
 from fixtures.workplace import OpenHarness, a_reel, slowed
+from phoenix.child_processes.fork_server import ForkServer
 from phoenix.contract import JobState
 from phoenix.jobs.execution.retries import RetryRule
 from phoenix.jobs.lifecycle import AttemptEndState, TaskState
@@ -101,10 +104,40 @@ async def test_a_process_that_cannot_be_started_does_not_affect_the_others(
     assert other.id in {row.id for row in live}
 
 
+async def test_after_the_end_of_the_fork_server_processes_are_new_interpreters(
+    open_harness: OpenHarness, log_lines: io.StringIO
+) -> None:
+    harness = await open_harness()
+    ours, theirs = socket.socketpair()
+    theirs.close()
+    stop = asyncio.Event()
+    fork_server = ForkServer(ours, os.getpid())
+    supervising = asyncio.create_task(
+        supervise(harness.settings, [ProcessSpec("all", "cpu")], stop, fork_server=fork_server)
+    )
+    (worker,) = await until_live(harness, 1)
+    command = psutil.Process(worker.pid).cmdline()
+    stop.set()
+    await supervising
+    ours.close()
+
+    assert "phoenix.worker" in command
+    assert (
+        len(lines_about(log_lines, "the fork server was killed: worker processes import their modules themselves")) == 1
+    )
+
+
 async def test_a_supervisor_ends_where_no_process_can_use_its_settings(open_harness: OpenHarness) -> None:
     harness = await open_harness()
     async with asyncio.timeout(TIMEOUT_S):
         specs = [ProcessSpec("gpu", "cuda:98"), ProcessSpec("gpu", "cuda:99")]
+        assert await supervise(harness.settings, specs, asyncio.Event()) is ExitStatus.UNUSABLE
+
+
+async def test_a_supervisor_ends_where_one_of_its_queues_has_no_usable_process(open_harness: OpenHarness) -> None:
+    harness = await open_harness()
+    async with asyncio.timeout(TIMEOUT_S):
+        specs = [ProcessSpec("gpu", "cuda:99"), ProcessSpec("media", "cpu")]
         assert await supervise(harness.settings, specs, asyncio.Event()) is ExitStatus.UNUSABLE
 
 

@@ -79,9 +79,12 @@ def run_api(
 
 def run_workers(
     queue: Annotated[
-        Queue,
-        typer.Option(help="gpu renders clips, remote sends clips to a service, media prepares sound and joins clips."),
-    ] = Queue.ALL,
+        list[Queue] | None,
+        typer.Option(
+            help="gpu renders clips, remote sends clips to a service, media prepares sound and joins clips; `all` if "
+            "unset. May be repeated: each queue has processes of its own."
+        ),
+    ] = None,
     device: Annotated[
         list[str] | None,
         typer.Option(callback=check_device_names, help="Device: cpu, cuda:N or auto; may be repeated."),
@@ -91,19 +94,26 @@ def run_workers(
     """Run workers under a supervisor, which replaces dead workers."""
     with no_garbage_collection():
         from phoenix.child_processes import follow_lifeline
+        from phoenix.child_processes.fork_server import start_fork_server
         from phoenix.cli.preflight import check_named, require_schema
         from phoenix.telemetry.logs import configure_logs
+        from phoenix.worker.child_process import PROCESS_NAME
+        from phoenix.worker.main import main as run_worker
         from phoenix.worker.supervisor import plan_processes, run_supervisor
 
+    # First, because what follows starts threads.
+    fork_server = start_fork_server(run_worker, name=PROCESS_NAME)
     settings = read_settings()
+    queues = queue or [Queue.ALL]
     with exit_on_error():
-        check_named(settings, serves_api=False, serves_media=queue in (Queue.MEDIA, Queue.ALL))
+        check_named(settings, serves_api=False, serves_media=not {Queue.MEDIA, Queue.ALL}.isdisjoint(queues))
     require_schema(settings)
     configure_logs(level=settings.log.level, json_lines=settings.log.json_lines)
     follow_lifeline(lambda: os._exit(FAILED))
-    specs = plan_processes(queue.value, device or list_devices(), processes_per_device)
+    devices = device or list_devices()
+    specs = [spec for each in queues for spec in plan_processes(each.value, devices, processes_per_device)]
     with exit_on_error():
-        raise typer.Exit(run_supervisor(settings, specs))
+        raise typer.Exit(run_supervisor(settings, specs, fork_server))
 
 
 @db_app.command("upgrade")

@@ -1,6 +1,5 @@
 """Brings a database to the newest schema with alembic. Safe to run by many processes at once."""
 
-from importlib.resources import files
 from pathlib import Path
 
 from alembic import command
@@ -9,11 +8,13 @@ from alembic.script.revision import ResolutionError
 from alembic.util.exc import CommandError
 from sqlalchemy.engine import URL
 
+from phoenix.db.migration_scripts import scripts_folder
+
 
 def alembic_config(url: URL) -> Config:
     """The configuration of alembic for this database."""
     config = Config()
-    config.set_main_option("script_location", str(_scripts_folder()))
+    config.set_main_option("script_location", str(scripts_folder()))
     # alembic reads the URL with configparser, for which a percent sign is special.
     config.set_main_option("sqlalchemy.url", url.render_as_string(hide_password=False).replace("%", "%%"))
     return config
@@ -34,10 +35,3 @@ def upgrade(url: URL, revision: str = "head") -> bool:
             return False
         raise
     return True
-
-
-def _scripts_folder() -> Path:
-    """`migrations/` of a checkout, or the copy inside an installed package."""
-    package = Path(str(files("phoenix")))
-    checkout = package.parent.parent / "migrations"
-    return checkout if (checkout / "env.py").exists() else package / "_migrations"

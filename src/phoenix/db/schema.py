@@ -5,15 +5,16 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, inspect
+from sqlalchemy import Connection, inspect, text
 from sqlalchemy.engine import URL
 
 from phoenix.db.columns import metadata
 from phoenix.db.engine import open_engine
-from phoenix.db.migrate import alembic_config
+from phoenix.db.migration_scripts import read_revisions
 from phoenix.settings import DatabaseSettings
+
+_REVISION = text("SELECT version_num FROM alembic_version")
+"""The table in which alembic records what it did."""
 
 
 class SchemaAge(Enum):
@@ -60,12 +61,11 @@ async def read_schema(url: URL, settings: DatabaseSettings) -> Schema:
     Creates no SQLite file. Raises the driver's error if it cannot connect.
     """
     revision, missing = await _read(url, settings) if _exists(url) else (None, ())
-    scripts = ScriptDirectory.from_config(alembic_config(url))
-    newest, known = scripts.get_current_head(), {script.revision for script in scripts.walk_revisions()}
-    age = age_of(revision, newest=newest, known=known)
+    ours = read_revisions()
+    age = age_of(revision, newest=ours.newest, known=ours.known)
     if age is SchemaAge.CURRENT and missing:
-        return Schema(revision, newest, SchemaAge.EDITED, missing)
-    return Schema(revision, newest, age)
+        return Schema(revision, ours.newest, SchemaAge.EDITED, missing)
+    return Schema(revision, ours.newest, age)
 
 
 def age_of(revision: str | None, *, newest: str | None, known: Collection[str]) -> SchemaAge:
@@ -97,7 +97,8 @@ def _revision_and_missing(connection: Connection) -> tuple[str | None, tuple[str
         for column in table.columns
         if column.name not in found.get(table.name, ())
     )
-    return MigrationContext.configure(connection).get_current_revision(), tuple(missing)
+    revision = connection.scalar(_REVISION) if "alembic_version" in found else None
+    return revision, tuple(missing)
 
 
 def _exists(url: URL) -> bool:

@@ -3,11 +3,15 @@
 Runs the commands alone, without a probe of what they write, so that a worker starts without a noticeable delay.
 """
 
+import fcntl
+import os
 from collections.abc import Sequence
+from contextlib import suppress
 from fractions import Fraction
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TextIO
 
 from phoenix.errors import FailureCode, PhoenixError, Stage, TaskFailed
 from phoenix.media.commands import sound, video
@@ -30,6 +34,42 @@ _TARGET_LUFS = -16
 
 class FfmpegUnusable(PhoenixError):
     """This ffmpeg cannot make a reel: install the extra `media`, or set PHOENIX_MEDIA__FFMPEG to another one."""
+
+
+def run_shared_self_test(tools: MediaTools, folder: Path | None) -> None:
+    """`run_self_test`, once for all processes that share `folder`: one of them tests while the others wait for it.
+
+    It runs again for other settings, and for another file in the place of ffmpeg.
+    """
+    file = _open_record(folder) if folder else None
+    if file is None:
+        run_self_test(tools)
+        return
+    with file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.seek(0)
+        line = _describe(tools)
+        if line not in file.readlines():
+            run_self_test(tools)
+            # On a full disk the next process tests again.
+            with suppress(OSError):
+                os.write(file.fileno(), line.encode())
+
+
+def _open_record(folder: Path) -> TextIO | None:
+    """What was tested, in lines. None if a cleaner of temporary files has removed the folder, or the disk is full."""
+    with suppress(OSError):
+        return (folder / "tested").open("a+", encoding="utf-8")
+    return None
+
+
+def _describe(tools: MediaTools) -> str:
+    """A line that differs for another file in the place of ffmpeg, and for other settings."""
+    try:
+        program = Path(tools.ffmpeg).stat()
+    except OSError:
+        return f"{tools!r}\n"
+    return f"{program.st_ino} {program.st_size} {program.st_mtime_ns} {tools!r}\n"
 
 
 @cache

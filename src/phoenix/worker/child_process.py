@@ -48,6 +48,9 @@ def _plain(value: object) -> object:
             return value
 
 
+PROCESS_NAME = "phoenix-worker"
+"""What lists of processes show for a worker process that was forked."""
+
 STOP_GRACE_S = 10.0
 """How long a worker waits for work that it has asked to stop: a denoising step takes seconds, and so does ffmpeg."""
 

@@ -8,7 +8,7 @@ import asyncio
 import os
 import signal
 import socket
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -25,7 +25,7 @@ from phoenix.ids import new_worker_id
 from phoenix.jobs.scheduling.workers import WorkerReport, record_heartbeat, remove
 from phoenix.media.encoders import EncoderUnusable, choose_encoder
 from phoenix.media.ffmpeg import FfmpegMissing
-from phoenix.media.self_test import FfmpegUnusable, run_self_test
+from phoenix.media.self_test import FfmpegUnusable, run_shared_self_test
 from phoenix.private_files import keep_files_private
 from phoenix.queues.consumer import QueueConsumer
 from phoenix.queues.queue import wake_channel
@@ -47,20 +47,21 @@ UNUSABLE = (CatalogError, EncoderUnusable, FfmpegMissing, FfmpegUnusable, NoSuch
 """Errors that every start with the same settings would raise."""
 
 
-def main() -> int:
-    """Runs the worker process. Returns its exit status."""
+def main(given: Sequence[str] | None = None) -> int:
+    """Runs the worker process with these arguments, or else with its command line. Returns its exit status."""
     parser = argparse.ArgumentParser(prog="python -m phoenix.worker", description="One worker process.")
     parser.add_argument("--queue", choices=NAMES, default="all")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--worker-id", default=None)
-    arguments = parser.parse_args()
+    parser.add_argument("--shared-dir", type=Path, default=None)
+    arguments = parser.parse_args(given)
     keep_files_private()
     settings = load_settings()
     configure_logs(level=settings.log.level, json_lines=settings.log.json_lines)
     follow_lifeline(lambda: os._exit(ExitStatus.ORPHANED))
     keep_compiled_code(os.environ, compiled_dir_of(settings))
     queues = queues_of(arguments.queue, settings)
-    plan = WorkerPlan(queues, arguments.device, arguments.worker_id or new_worker_id())
+    plan = WorkerPlan(queues, arguments.device, arguments.worker_id or new_worker_id(), arguments.shared_dir)
     try:
         return asyncio.run(_serve_until_signal(settings, plan))
     except UNUSABLE as error:
@@ -87,11 +88,13 @@ class WorkerPlan:
     """The queues and the device of one worker process.
 
     `device`: `auto`, `cpu`, `cuda` or `cuda:N`. Only the GPU queue uses it.
+    `shared_dir`: a folder of all processes of the same supervisor.
     """
 
     queues: tuple[QueueName, ...]
     device: str = "auto"
     worker_id: str = ""
+    shared_dir: Path | None = None
 
     def slots(self, queue: QueueName, settings: Settings) -> int:
         """The most tasks that may be in their main part at once. Clips of one batch must all be claimed."""
@@ -126,7 +129,7 @@ async def serve(settings: Settings, plan: WorkerPlan, shutdown: ShutdownState) -
     device = pick_device(plan.device) if "gpu" in plan.queues else "cpu"
     tools, choice = await asyncio.to_thread(choose_encoder, settings.media, device=device)
     _logger.info("encoder chosen", encoder=choice.encoder, reason=choice.reason)
-    await asyncio.to_thread(run_self_test, tools)
+    await asyncio.to_thread(run_shared_self_test, tools, plan.shared_dir)
     most_tasks = sum(plan.slots(queue, settings) + plan.overlap(queue, settings) for queue in plan.queues)
     with log_context(worker_id=worker_id):
         async with open_services(settings, kept_connections=1) as services:

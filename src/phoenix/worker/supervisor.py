@@ -14,7 +14,8 @@ from pathlib import Path
 from subprocess import SubprocessError
 from tempfile import TemporaryDirectory
 
-from phoenix.child_processes import spawn, stop_process
+from phoenix.child_processes import Child, spawn, stop_process
+from phoenix.child_processes.fork_server import ForkServer, ForkServerEnded
 from phoenix.db.unit_of_work import Database
 from phoenix.errors import NewerVersionError, Unavailable
 from phoenix.ids import new_worker_id
@@ -83,12 +84,14 @@ def plan_processes(queue: str, devices: Sequence[str], processes_per_device: int
     return [ProcessSpec(queue, name, processes_per_device) for name in names for _ in range(processes_per_device)]
 
 
-def run_supervisor(settings: Settings, specs: Sequence[ProcessSpec]) -> int:
+def run_supervisor(settings: Settings, specs: Sequence[ProcessSpec], fork_server: ForkServer | None = None) -> int:
     """Supervises until a signal arrives, or until no process can use its settings. Returns the exit status."""
-    return asyncio.run(_supervise_until_signal(settings, specs))
+    return asyncio.run(_supervise_until_signal(settings, specs, fork_server))
 
 
-async def _supervise_until_signal(settings: Settings, specs: Sequence[ProcessSpec]) -> int:
+async def _supervise_until_signal(
+    settings: Settings, specs: Sequence[ProcessSpec], fork_server: ForkServer | None
+) -> int:
     stop, immediate = asyncio.Event(), asyncio.Event()
 
     def ask() -> None:
@@ -97,38 +100,54 @@ async def _supervise_until_signal(settings: Settings, specs: Sequence[ProcessSpe
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ask)
-    return await supervise(settings, specs, stop, immediate)
+    return await supervise(settings, specs, stop, immediate, fork_server)
 
 
 async def supervise(
-    settings: Settings, specs: Sequence[ProcessSpec], stop: asyncio.Event, immediate: asyncio.Event | None = None
+    settings: Settings,
+    specs: Sequence[ProcessSpec],
+    stop: asyncio.Event,
+    immediate: asyncio.Event | None = None,
+    fork_server: ForkServer | None = None,
 ) -> ExitStatus:
     """Keeps every process running until `stop` is set, then drains all of them. `immediate` ends the draining early.
 
-    Returns `ExitStatus.UNUSABLE` without a `stop` once every process has found its settings unusable.
+    Without a `fork_server`, and after its end, each process is a new interpreter.
+    Returns `ExitStatus.UNUSABLE` without a `stop` once every process of a queue has found its settings unusable.
     """
-    with TemporaryDirectory(prefix="phoenix-slots-") as slots_dir:
+    with TemporaryDirectory(prefix="phoenix-workers-") as folder:
+        shared_dir = Path(folder)
         async with open_services(settings, kept_connections=1) as services, asyncio.TaskGroup() as group:
             supervisors = [
                 _ProcessSupervisor(
                     services.database,
                     spec,
-                    settings_for(spec, settings, Path(slots_dir)),
+                    settings_for(spec, settings, shared_dir),
+                    shared_dir,
                     stop,
                     immediate or asyncio.Event(),
+                    fork_server,
                 )
                 for spec in specs
             ]
 
             def end_if_none_has_worked() -> None:
                 # While one process works, the others are started again now and then: a device may come back.
-                if all(supervisor.has_never_worked for supervisor in supervisors):
+                if has_unserved_queue(supervisors):
                     _logger.critical("no worker process can use its settings; the supervisor ends")
                     stop.set()
 
             for supervisor in supervisors:
                 group.create_task(supervisor.run(end_if_none_has_worked))
-    return ExitStatus.UNUSABLE if all(supervisor.has_never_worked for supervisor in supervisors) else ExitStatus.DONE
+    return ExitStatus.UNUSABLE if has_unserved_queue(supervisors) else ExitStatus.DONE
+
+
+def has_unserved_queue(supervisors: "Sequence[_ProcessSupervisor]") -> bool:
+    """Whether every process of some queue has found its settings unusable."""
+    return any(
+        all(each.has_never_worked for each in supervisors if each.queue in (wanted, "all"))
+        for wanted in {supervisor.queue for supervisor in supervisors}
+    )
 
 
 class _ProcessSupervisor:
@@ -139,17 +158,22 @@ class _ProcessSupervisor:
         database: Database,
         spec: ProcessSpec,
         settings: Settings,
+        shared_dir: Path,
         stop: asyncio.Event,
         immediate: asyncio.Event,
+        fork_server: ForkServer | None,
     ) -> None:
         self._database = database
         self._settings = settings
         self._spec = spec
+        self._shared_dir = shared_dir
         self._stop = stop
         self._immediate = immediate
+        self._fork_server = fork_server
         self._environment = child_environment(settings)
         self._has_worked = False
         self.has_never_worked = False
+        self.queue = spec.queue
 
     async def run(self, on_never_worked: Callable[[], None]) -> None:
         backoff = Backoff(self._settings.worker.restart_delay_s)
@@ -172,10 +196,8 @@ class _ProcessSupervisor:
     async def _run_child(self) -> int | None:
         """Runs one child from its start to its end. Returns its exit status, or None if it could not be started."""
         worker_id = new_worker_id()
-        command = [sys.executable, "-m", "phoenix.worker", "--queue", self._spec.queue]
-        command += ["--device", self._spec.device, "--worker-id", worker_id]
         try:
-            child = await spawn(command, env=self._environment)
+            child = await self._start(worker_id)
         except (OSError, SubprocessError) as error:
             # The other children go on. Memory or processes may be exhausted, or Python is just being replaced.
             _logger.error("worker process could not be started", error=repr(error), **vars(self._spec))
@@ -191,7 +213,19 @@ class _ProcessSupervisor:
         await self._clean_up(worker_id)
         return status
 
-    async def _watch(self, child: asyncio.subprocess.Process) -> int:
+    async def _start(self, worker_id: str) -> Child:
+        """Raises `OSError` or `SubprocessError` if there is no process to be had."""
+        arguments = ["--queue", self._spec.queue, "--device", self._spec.device, "--worker-id", worker_id]
+        arguments += ["--shared-dir", str(self._shared_dir)]
+        if self._fork_server is not None:
+            try:
+                return await self._fork_server.spawn(arguments, env=self._environment)
+            except ForkServerEnded:
+                _logger.warning("the fork server was killed: worker processes import their modules themselves")
+                self._fork_server = None
+        return await spawn([sys.executable, "-m", "phoenix.worker", *arguments], env=self._environment)
+
+    async def _watch(self, child: Child) -> int:
         ended = asyncio.create_task(child.wait())
         stopping = asyncio.create_task(self._stop.wait())
         await asyncio.wait({ended, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -203,7 +237,7 @@ class _ProcessSupervisor:
             forwarding.cancel()
         return await ended
 
-    async def _forward_second_signal(self, child: asyncio.subprocess.Process) -> None:
+    async def _forward_second_signal(self, child: Child) -> None:
         """Forwards the second signal to the child, which then hands its tasks back at once."""
         await self._immediate.wait()
         with suppress(ProcessLookupError):

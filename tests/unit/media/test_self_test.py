@@ -6,7 +6,7 @@ import pytest
 
 from phoenix.errors import FailureCode, TaskFailed
 from phoenix.media.ffmpeg import MediaTools
-from phoenix.media.self_test import FfmpegUnusable, run_self_test
+from phoenix.media.self_test import FfmpegUnusable, run_self_test, run_shared_self_test
 
 
 def broken_ffmpeg(folder: Path, media_tools: MediaTools, pattern: str) -> MediaTools:
@@ -67,3 +67,49 @@ def test_a_full_disk_is_no_fault_of_ffmpeg(tmp_path: Path) -> None:
         run_self_test(MediaTools(str(program)))
 
     assert caught.value.code is FailureCode.STORAGE_FULL
+
+
+def counting_ffmpeg(folder: Path, media_tools: MediaTools) -> MediaTools:
+    """An ffmpeg that writes a line to `folder/runs` at each start."""
+    program = folder / "ffmpeg"
+    program.write_text(f"#!/bin/sh\necho run >> {folder}/runs\nexec '{media_tools.ffmpeg}' \"$@\"\n")
+    program.chmod(0o755)
+    return MediaTools(str(program))
+
+
+def count_runs(folder: Path) -> int:
+    return len((folder / "runs").read_text().splitlines())
+
+
+def test_processes_that_share_a_folder_test_an_ffmpeg_once(tmp_path: Path, media_tools: MediaTools) -> None:
+    tools = counting_ffmpeg(tmp_path, media_tools)
+    run_shared_self_test(tools, tmp_path)
+    runs = count_runs(tmp_path)
+
+    # What one process remembers is not what the processes share.
+    run_self_test.cache_clear()
+    run_shared_self_test(tools, tmp_path)
+
+    assert count_runs(tmp_path) == runs > 0
+
+
+def test_another_ffmpeg_in_its_place_is_tested_again(tmp_path: Path, media_tools: MediaTools) -> None:
+    tools = counting_ffmpeg(tmp_path, media_tools)
+    run_shared_self_test(tools, tmp_path)
+    broken_ffmpeg(tmp_path, media_tools, "amix")
+    run_self_test.cache_clear()
+
+    with pytest.raises(FfmpegUnusable):
+        run_shared_self_test(tools, tmp_path)
+
+
+def test_an_ffmpeg_that_failed_is_tested_again(tmp_path: Path) -> None:
+    for _ in range(2):
+        with pytest.raises(FfmpegUnusable):
+            run_shared_self_test(MediaTools("/bin/true"), tmp_path)
+
+
+def test_without_the_shared_folder_each_process_tests_for_itself(tmp_path: Path, media_tools: MediaTools) -> None:
+    run_shared_self_test(counting_ffmpeg(tmp_path, media_tools), tmp_path / "removed")
+
+    assert count_runs(tmp_path) > 0

@@ -47,10 +47,10 @@ class Dispatcher:
     async def dispatch(self) -> None:
         """One pass over every queue. Raises `Unavailable` while the database or Redis is away."""
         await self._redispatch_lost()
-        for queue in QUEUES:
-            await self._dispatch_queue(queue)
+        plans = [await self._dispatch_queue(queue) for queue in QUEUES]
+        await self._record(plans)
 
-    async def _dispatch_queue(self, queue: str) -> None:
+    async def _dispatch_queue(self, queue: str) -> DispatchPlan:
         async with self._database.read() as session:
             plan = await plan_dispatch(
                 session,
@@ -59,18 +59,23 @@ class Dispatcher:
                 max_per_owner=self._clips_per_key if queue in RENDER_QUEUES else 0,
             )
         if plan.enqueue:
-            await self._apply(queue, plan)
+            await self._queue.revoke(queue, _messages(plan.revoke))
+            await self._queue.enqueue(queue, _messages(plan.enqueue))
+        return plan
 
-    async def _apply(self, queue: str, plan: DispatchPlan) -> None:
-        await self._queue.revoke(queue, _messages(plan.revoke))
-        # Sent before it is recorded: a crash in between causes a second message, which is harmless, and not a lost one.
-        await self._queue.enqueue(queue, _messages(plan.enqueue))
-        async with self._database.write() as uow:
-            await mark_dispatched(uow, plan.enqueue)
-        # A transaction of its own: each one takes its row locks in order of id, but both together would not.
-        if plan.undispatch:
+    async def _record(self, plans: Sequence[DispatchPlan]) -> None:
+        """Records what was sent, after all of it: a crash in between causes second messages, and these are harmless.
+
+        A worker claims its task as soon as the message arrives. On SQLite, where writes wait for each other, a record
+        before the messages of the other queues would delay the first clip.
+        """
+        if enqueued := [task for plan in plans for task in plan.enqueue]:
             async with self._database.write() as uow:
-                await undispatch(uow, plan.undispatch)
+                await mark_dispatched(uow, enqueued)
+        # A transaction of its own: each one takes its row locks in order of id, but both together would not.
+        if undispatched := [task for plan in plans for task in plan.undispatch]:
+            async with self._database.write() as uow:
+                await undispatch(uow, undispatched)
 
     async def _redispatch_lost(self) -> None:
         """Makes tasks ready to dispatch again if their dispatch messages are no longer in Redis."""

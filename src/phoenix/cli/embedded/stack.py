@@ -66,7 +66,7 @@ class Stack:
 
     async def _run(self, children: Children, stopping: asyncio.Event) -> None:
         # Redis ends last, because the other processes use it to hand their tasks back.
-        async with self._private_redis(children), children.alive([self._api(), *self._workers()]):
+        async with self._private_redis(children), children.alive([self._api(), self._workers()]):
             ready = asyncio.create_task(self._wait_until_ready())
             stopped = asyncio.create_task(stopping.wait())
             await asyncio.wait({ready, stopped}, return_when=asyncio.FIRST_COMPLETED)
@@ -100,18 +100,14 @@ class Stack:
         grace_s = math.ceil(self.settings.api.shutdown_grace_s) + EXTRA_GRACE_S
         return ChildSpec("API process", argv, self._environment(), grace_s, pass_fds=(fd,))
 
-    def _workers(self) -> list[ChildSpec]:
-        commands: dict[str, tuple[str, ...]] = {
-            "GPU worker": ("--queue", "gpu", "--processes-per-device", str(self.workers_per_device)),
-            "media worker": ("--queue", "media"),
-        }
-        if self.settings.veo.is_configured:
-            commands["remote worker"] = ("--queue", "remote")
+    def _workers(self) -> ChildSpec:
+        """One supervisor for all queues: its worker processes share the memory of their modules."""
+        queues = ["gpu", "media", *(["remote"] if self.settings.veo.is_configured else [])]
+        argv = [sys.executable, "-m", "phoenix", "worker", "--processes-per-device", str(self.workers_per_device)]
+        for queue in queues:
+            argv += ["--queue", queue]
         grace_s = self.settings.worker.drain_grace_s + STOP_GRACE_S + EXTRA_GRACE_S
-        return [
-            ChildSpec(name, (sys.executable, "-m", "phoenix", "worker", *options), self._environment(), grace_s)
-            for name, options in commands.items()
-        ]
+        return ChildSpec("worker", tuple(argv), self._environment(), grace_s)
 
     def _environment(self) -> dict[str, str]:
         return child_environment(self.settings)

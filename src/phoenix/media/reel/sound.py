@@ -8,8 +8,6 @@ from io import BytesIO
 from pathlib import Path
 from typing import IO
 
-import numpy as np
-
 from phoenix.errors import Stage
 from phoenix.media.commands import sound
 from phoenix.media.ffmpeg import FfmpegCallbacks, MediaTools, run_ffmpeg
@@ -106,5 +104,8 @@ def _read(file: IO[bytes], size_bytes: int) -> bytes:
 
 def _mix(first: bytes, second: bytes) -> bytes:
     """Returns the sum of two blocks of samples with equal length, clipped to 16 bits."""
+    # numpy starts threads, and a process that is forked must not have any.
+    import numpy as np  # noqa: PLC0415
+
     total = np.frombuffer(first, "<i2").astype(np.int32) + np.frombuffer(second, "<i2")
     return total.clip(-32768, 32767).astype("<i2").tobytes()

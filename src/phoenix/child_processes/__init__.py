@@ -1,6 +1,7 @@
 """Starts child processes that end with their parent, limits what they may use, and stops them."""
 
 import asyncio
+import ctypes
 import errno
 import math
 import os
@@ -12,11 +13,14 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Protocol
 
 LIFELINE_VARIABLE = "PHOENIX_LIFELINE_FD"
 """In a child's environment: the descriptor of a pipe that closes when the parent ends."""
 
 _PR_SET_PDEATHSIG = 1
+_PR_SET_NAME = 15
+_libc: ctypes.CDLL | None = ctypes.CDLL(None) if sys.platform == "linux" else None
 _SIG_DFL = 0
 # A parent that ended before the call of `prctl` sends no signal. Python ignores two signals that a program expects.
 # The module `signal` would take longer to import than all the rest.
@@ -30,6 +34,12 @@ for ignored in ({int(signal.SIGPIPE)}, {int(signal.SIGXFSZ)}):
     libc.signal(ignored, {_SIG_DFL})
 os.execv(sys.argv[2], sys.argv[2:])
 """
+
+
+def die_with_parent() -> None:
+    """Has the kernel kill this process when the thread that started it ends. Only has an effect on Linux."""
+    if _libc is not None:
+        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def tied(argv: Sequence[str]) -> list[str]:
@@ -47,6 +57,24 @@ def tied(argv: Sequence[str]) -> list[str]:
     if sys.platform != "linux":
         return [program, *argv[1:]]
     return [sys.executable, "-I", "-S", "-c", _TIE, str(os.getpid()), program, *argv[1:]]
+
+
+def name_process(name: str) -> None:
+    """What lists of processes show for this process: at most 15 bytes of `name`. Only has an effect on Linux."""
+    if _libc is not None:
+        _libc.prctl(_PR_SET_NAME, name.encode(), 0, 0, 0)
+
+
+class Child(Protocol):
+    """A child process, whether started or forked. `returncode`: its exit status, negative for a signal, or None."""
+
+    @property
+    def pid(self) -> int: ...
+    @property
+    def returncode(self) -> int | None: ...
+    async def wait(self) -> int: ...
+    def terminate(self) -> None: ...
+    def kill(self) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -111,7 +139,7 @@ async def spawn(
     )
 
 
-async def stop_process(process: asyncio.subprocess.Process, *, grace_s: float) -> int:
+async def stop_process(process: Child, *, grace_s: float) -> int:
     """Sends SIGTERM to a child, and SIGKILL after `grace_s`. Returns its exit status, negative for a signal."""
     if process.returncode is None:
         with suppress(ProcessLookupError):
