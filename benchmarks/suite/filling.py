@@ -42,7 +42,7 @@ async def fill(database: Database, count: int) -> None:
     limits = LimitSettings(max_queued_jobs=1_000_000)
     async with database.write() as uow:
         job = await submit(uow, make_reel(), JobOptions(), owner_id="first", request_id=None, limits=limits)
-        job_id = job.id
+        job_id = job.row.id
     values = {"count": count, "owners": OWNERS, "job_id": job_id}
     async with database.write() as uow:
         await uow.session.execute(text(_JOB_ID))
