@@ -24,7 +24,7 @@ from suite.groups import Group, choose, measure_group
 from suite.instructions import find_counter
 from suite.processes import measure_others_cores
 from suite.profiles import PROFILER
-from suite.results import Result, Row, conclude
+from suite.results import Measurement, Result, Row, conclude
 from suite.rows import GROUPS
 from suite.runs import Change, Machine, Run, compare, load_run, save_run
 from suite.stacks import top_frames, top_list
@@ -79,7 +79,13 @@ def measure_all(chosen: Sequence[tuple[Group, tuple[Row, ...]]], rounds: int, bu
     for group, rows in chosen:
         print(f"measuring {group.name} …", file=sys.stderr, flush=True)
         left_s = budget_s - (time.monotonic() - began_s)
-        measured = list(measure_group(group, rows, rounds, left_s))
+        measured: list[Measurement] = []
+        try:
+            for each in measure_group(group, rows, rounds, left_s):
+                measured.append(each)  # noqa: PERF402 - an interruption leaves what came before it
+        except KeyboardInterrupt:
+            # What is measured so far is still shown and saved.
+            budget_s = 0.0
         others.append(measure_others_cores())
         found = [conclude(each, others_cores=max(others[-2:])) for each in measured]
         order = [row.name for row in rows]

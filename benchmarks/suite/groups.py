@@ -36,7 +36,10 @@ def choose(groups: Sequence[Group], only: str) -> list[tuple[Group, tuple[Row, .
 
 
 def measure_group(group: Group, rows: Sequence[Row], rounds: int, left_s: float) -> Iterator[Measurement]:
-    """One measurement per row, also if the group fails or has no time: the other groups matter as much."""
+    """One measurement per row, also if the group fails or has no time: the other groups matter as much.
+
+    Raises `KeyboardInterrupt` after the last row.
+    """
     left = {row.name: row for row in rows}
     reason = "its group ended early"
     try:
@@ -44,6 +47,9 @@ def measure_group(group: Group, rows: Sequence[Row], rounds: int, left_s: float)
             for measured in group.measure(rows, rounds):
                 del left[measured.row.name]
                 yield measured
+    except KeyboardInterrupt:
+        yield from (Measurement(row, (), "interrupted") for row in left.values())
+        raise
     except Exception as error:  # noqa: BLE001
         reason = f"{type(error).__name__}: {error}".splitlines()[0][:200]
     yield from (Measurement(row, (), reason) for row in left.values())

@@ -49,12 +49,12 @@ def test_an_unknown_name_chooses_nothing() -> None:
 FIRST, SECOND = (Row(name, name, "ms", "a peer", 1.0) for name in ("first", "second"))
 
 
-def group_of(*found: Row | Exception, limit_s: float = 60) -> Group:
+def group_of(*found: Row | BaseException, limit_s: float = 60) -> Group:
     """A group that yields these rows, and raises the error where one is among them."""
 
     def measure(_rows: Sequence[Row], rounds: int) -> Iterator[Measurement]:
         for each in found:
-            if isinstance(each, Exception):
+            if isinstance(each, BaseException):
                 raise each
             yield Measurement(each, [Round(1, 2)] * rounds)
 
@@ -72,6 +72,14 @@ def test_a_group_that_fails_keeps_the_rows_that_it_has_measured() -> None:
         Measurement(FIRST, [Round(1, 2)] * 3),
         Measurement(SECOND, (), "ValueError: no server"),
     ]
+
+
+def test_an_interrupted_group_keeps_the_rows_that_it_has_measured_and_ends_the_run() -> None:
+    found = measure_group(group_of(FIRST, KeyboardInterrupt()), (FIRST, SECOND), 1, 60)
+
+    assert [next(found).reason, next(found).reason] == ["", "interrupted"]
+    with pytest.raises(KeyboardInterrupt):
+        next(found)
 
 
 def test_a_row_that_its_group_leaves_out_is_not_lost() -> None:
