@@ -7,7 +7,6 @@ import asyncio
 import statistics
 import sys
 import time
-from collections.abc import Awaitable, Callable
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,16 +17,16 @@ from sqlmodel import col
 from phoenix.contract import JobOptions
 from phoenix.db.engine import open_engine
 from phoenix.db.unit_of_work import Database
-from phoenix.jobs.execution.recovery import list_expired_leases, list_overdue
-from phoenix.jobs.repository import list_waiting
 from phoenix.jobs.scheduling.dispatch import mark_dispatched, plan_dispatch
-from phoenix.jobs.scheduling.queue_positions import QueuePositions
 from phoenix.jobs.scheduling.workers import WorkerReport, record_heartbeat
 from phoenix.jobs.submission.submit import submit
 from phoenix.jobs.tables import JobRow
 from phoenix.settings import DatabaseSettings, LimitSettings
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from suite.rows.queues import Query, find_expired, find_positions, plan_next
 
 from builders import make_reel
 from faults.servers import PrivatePostgres
@@ -36,7 +35,6 @@ OWNERS = 10
 SLOTS = 64
 ROUNDS = 15
 HOUR_S = 3600.0
-Query = Callable[[Database], Awaitable[object]]
 
 
 async def fill(database: Database, count: int) -> None:
@@ -49,22 +47,6 @@ async def fill(database: Database, count: int) -> None:
             for number in range(start, min(start + 100, count)):
                 owner_id = f"key_{number % OWNERS}"
                 await submit(uow, make_reel(), JobOptions(), owner_id=owner_id, request_id=None, limits=limits)
-
-
-async def plan_next(database: Database) -> object:
-    async with database.read() as session:
-        return await plan_dispatch(session, "gpu", prefetch_multiplier=2)
-
-
-async def find_expired(database: Database) -> object:
-    async with database.read() as session:
-        return await list_expired_leases(session), await list_overdue(session)
-
-
-async def find_positions(database: Database) -> object:
-    async with database.read() as session:
-        jobs = await list_waiting(session, job_ids=[], owner_ids=["key_0"], limit=200)
-    return await QueuePositions(database).find(jobs)
 
 
 QUERIES: dict[str, Query] = {"dispatch": plan_next, "reaper": find_expired, "position": find_positions}

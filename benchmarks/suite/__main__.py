@@ -8,19 +8,19 @@ Servers run on loopback addresses and end with this program. The exit status is 
 import argparse
 import dataclasses
 import json
+import math
 import platform
 import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 import psutil
 
 from suite.borrowed import REPOSITORY, child_processes
-from suite.groups import Group, choose
+from suite.groups import Group, choose, measure_group
 from suite.instructions import find_counter
 from suite.processes import measure_others_cores
 from suite.profiles import PROFILER
@@ -45,6 +45,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--against", type=Path, metavar="RUN", help="compare with a saved run")
     parser.add_argument("--page", action="store_true", help=f"save into {RUNS.name}/, and write docs/performance.md")
     parser.add_argument("--rounds", type=int, default=5, help="of each row; below 5 there is no verdict")
+    parser.add_argument("--budget-s", type=float, default=1200, help="no group of rows begins later; no limit if 0")
     parser.add_argument("--profile", metavar="ROWS", help="sample the stacks of these rows instead of measuring them")
     return parser.parse_args()
 
@@ -63,7 +64,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     if given.profile:
         return profile(chosen, given.rounds)
-    run = measure_all(chosen, given.rounds)
+    run = measure_all(chosen, given.rounds, given.budget_s or math.inf)
     if given.save:
         save_run(run, given.save)
     if given.page:
@@ -73,10 +74,18 @@ def main() -> int:
     return report_differences(run, given.against) if given.against else 0
 
 
-def measure_all(chosen: Sequence[tuple[Group, tuple[Row, ...]]], rounds: int) -> Run:
+def measure_all(chosen: Sequence[tuple[Group, tuple[Row, ...]]], rounds: int, budget_s: float) -> Run:
     began_s, results, others = time.monotonic(), list[Result](), [measure_others_cores()]
     for group, rows in chosen:
-        measured = list(measure_group(group, rows, rounds))
+        print(f"measuring {group.name} …", file=sys.stderr, flush=True)
+        left_s = budget_s - (time.monotonic() - began_s)
+        measured: list[Measurement] = []
+        try:
+            for each in measure_group(group, rows, rounds, left_s):
+                measured.append(each)  # noqa: PERF402 - an interruption leaves what came before it
+        except KeyboardInterrupt:
+            # What is measured so far is still shown and saved.
+            budget_s = 0.0
         others.append(measure_others_cores())
         found = [conclude(each, others_cores=max(others[-2:])) for each in measured]
         order = [row.name for row in rows]
@@ -94,37 +103,10 @@ def measure_all(chosen: Sequence[tuple[Group, tuple[Row, ...]]], rounds: int) ->
     )
 
 
-def measure_group(group: Group, rows: Sequence[Row], rounds: int) -> Iterator[Measurement]:
-    """One measurement per row, also if the group fails: the other groups matter as much."""
-    left = {row.name: row for row in rows}
-    reason = "the group ended early"
-    try:
-        with time_limit(group.limit_s):
-            for measured in group.measure(rows, rounds):
-                del left[measured.row.name]
-                yield measured
-    except Exception as error:  # noqa: BLE001
-        reason = f"{type(error).__name__}: {error}".splitlines()[0][:200]
-    yield from (Measurement(row, (), reason) for row in left.values())
-
-
-@contextmanager
-def time_limit(seconds: float) -> Iterator[None]:
-    def give_up(*_: object) -> None:
-        raise TimeoutError(f"not done after {seconds:.0f} s")
-
-    signal.signal(signal.SIGALRM, give_up)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-
-
 def profile(chosen: Sequence[tuple[Group, tuple[Row, ...]]], rounds: int) -> int:
     PROFILER.folder = REPOSITORY / "build" / "profiles"
     for group, rows in chosen:
-        for measured in measure_group(group, rows, rounds):
+        for measured in measure_group(group, rows, rounds, math.inf):
             print(f"{measured.row.name}: {measured.reason or 'sampled'}", file=sys.stderr)
     for path in PROFILER.written:
         print(f"\n{path.relative_to(REPOSITORY)}: share of samples in which a function was on the stack, and innermost")

@@ -9,6 +9,9 @@ sys.path.insert(len(sys.path), str(Path(__file__).resolve().parents[2] / "tests"
 sys.path.insert(len(sys.path), str(Path(__file__).resolve().parents[1] / "streams"))
 
 from servers import free_port, redis_server, running
+from sides import Side, nchan_side, phoenix_side
+from takeover import open_streams
+from takeover import start as start_replicas
 
 from builders import make_reel
 from faults.cluster import run_cluster, wait_until
@@ -29,12 +32,17 @@ __all__ = [
     "PEERS",
     "REPOSITORY",
     "PrivatePostgres",
+    "Side",
     "child_processes",
     "find_nchan",
     "free_port",
     "make_reel",
+    "nchan_side",
+    "open_streams",
+    "phoenix_side",
     "redis_server",
     "run_cluster",
     "running",
+    "start_replicas",
     "wait_until",
 ]

@@ -1,6 +1,8 @@
 """A group of rows: what shares servers is measured together."""
 
+import signal
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from suite.results import Measurement, Row
@@ -18,10 +20,54 @@ class Group:
 
 
 def choose(groups: Sequence[Group], only: str) -> list[tuple[Group, tuple[Row, ...]]]:
-    """The rows whose name, or whose group's name, begins with one of the words of `only`; all without a word."""
-    words = tuple(only.split())
-    chosen = [
-        (group, tuple(row for row in group.rows if not words or group.name in words or row.name.startswith(words)))
-        for group in groups
-    ]
+    """The rows that the words of `only` name; all without a word.
+
+    A word is the name of a row or of a group, or the beginning of names of rows.
+    """
+    words = only.split()
+    exact = {row.name for group in groups for row in group.rows} & {*words}
+    beginnings = tuple(word for word in words if word not in exact)
+
+    def is_chosen(group: Group, row: Row) -> bool:
+        return not words or row.name in exact or group.name in words or row.name.startswith(beginnings)
+
+    chosen = [(group, tuple(row for row in group.rows if is_chosen(group, row))) for group in groups]
     return [(group, rows) for group, rows in chosen if rows]
+
+
+def measure_group(group: Group, rows: Sequence[Row], rounds: int, left_s: float) -> Iterator[Measurement]:
+    """One measurement per row, also if the group fails or has no time: the other groups matter as much.
+
+    Raises `KeyboardInterrupt` after the last row.
+    """
+    left = {row.name: row for row in rows}
+    reason = "its group ended early"
+    try:
+        with time_limit(min(group.limit_s, left_s)):
+            for measured in group.measure(rows, rounds):
+                del left[measured.row.name]
+                yield measured
+    except KeyboardInterrupt:
+        yield from (Measurement(row, (), "interrupted") for row in left.values())
+        raise
+    except Exception as error:  # noqa: BLE001
+        reason = f"{type(error).__name__}: {error}".splitlines()[0][:200]
+    yield from (Measurement(row, (), reason) for row in left.values())
+
+
+@contextmanager
+def time_limit(seconds: float) -> Iterator[None]:
+    """Raises `TimeoutError` in the block after so many seconds, or before it if there are none. Main thread only."""
+    if seconds <= 0:
+        raise TimeoutError("no time was left")
+
+    def give_up(*_: object) -> None:
+        raise TimeoutError(f"not done in the {seconds:.0f} s that were left")
+
+    handler = signal.signal(signal.SIGALRM, give_up)
+    timer = signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGALRM, handler)
+        signal.setitimer(signal.ITIMER_REAL, *timer)

@@ -4,7 +4,9 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-TOP = 25
+TOP = 40
+_OUTER_SHARE = 0.75
+"""Functions that only call others, and are on more stacks than this, say nothing: every program has them."""
 
 
 @dataclass(frozen=True)
@@ -36,4 +38,5 @@ def _without_line(frame: str) -> str:
 
 
 def top_list(frames: Sequence[Frame]) -> str:
-    return "\n".join(f"{frame.total_share:7.1%} {frame.own_share:7.1%}  {frame.name}" for frame in frames[:TOP])
+    shown = [frame for frame in frames if frame.total_share < _OUTER_SHARE or frame.own_share > 0]
+    return "\n".join(f"{frame.total_share:7.1%} {frame.own_share:7.1%}  {frame.name}" for frame in shown[:TOP])

@@ -50,6 +50,11 @@ class Up:
         assert response.status < 400, answer
         return json.loads(answer)
 
+    def end_well(self, stream: "OwnerStream", job_id: str) -> None:
+        """Waits for the end of the job. Raises `AssertionError` with its error unless it has succeeded."""
+        ended = stream.next_of(job_id, *ENDINGS)
+        assert ended.type == "job.succeeded", self.ask("GET", f"/v1/jobs/{job_id}")["error"]
+
     def post(self, body: object) -> str:
         """The id of the new job."""
         return self.ask("POST", "/v1/reels", body)["id"]
@@ -58,19 +63,20 @@ class Up:
 @contextmanager
 def running_up(**environment: str) -> Generator[Up]:
     """Runs until the block ends. Returns once its workers have reported."""
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, (Path(folder) / "stderr.log").open("w") as log:
         variables = {**os.environ, "PHOENIX_DATA_DIR": folder, "PHOENIX_LOG__LEVEL": "WARNING", **environment}
         began_s = time.monotonic()
         process = child_processes.start(
             [sys.executable, "-m", "phoenix", "up", "--port", "0"],
             env=variables,
             stdout=subprocess.PIPE,
+            stderr=log,
             text=True,
         )
         try:
             assert process.stdout is not None
             line = process.stdout.readline().strip()
-            assert line.startswith(READY_LINE), "`phoenix up` did not start"
+            assert line.startswith(READY_LINE), Path(log.name).read_text()[-500:]
             up = Up(psutil.Process(process.pid), int(line.rpartition(":")[2]), time.monotonic() - began_s)
             wait_until(lambda: len(up.ask("GET", "/v1/workers")["data"]) >= _WORKERS, _START_WITHIN_S)
             yield up
@@ -117,7 +123,3 @@ class OwnerStream:
 
 
 ENDINGS = ("job.succeeded", "job.failed", "job.canceled", "job.expired")
-
-
-def store_in(folder: Path) -> Mapping[str, str]:
-    return {"PHOENIX_STORAGE__URL": folder.as_uri()}

@@ -31,7 +31,9 @@ from suite.up import OwnerStream, Up, reel
 _CLIP_MS = 12.0
 _CLIPS = 20
 """Of the reel of a round."""
-_SHORT, _LONG = 10, 200
+_SHORT, _LONG = 10, 150
+_SHORT_REELS = 2
+"""In a round, next to one long reel."""
 _MANY_WORKERS = 4
 _QUEUED = 10_000
 _WITHIN_S = 300.0
@@ -91,9 +93,7 @@ class Fleet:
     def render(self, clips: int) -> None:
         """Returns when a new reel has ended."""
         stream = OwnerStream(self.up.port)
-        job_id = self.up.post(reel(clips))
-        ended = stream.next_of(job_id, "job.succeeded", "job.failed")
-        assert ended.type == "job.succeeded", ended
+        self.up.end_well(stream, self.up.post(reel(clips)))
 
     def worker_s(self) -> float:
         return cpu_s(self.workers)
@@ -169,10 +169,8 @@ def _reel_ms(fleet: Fleet, used_s: Callable[[], float], clips: int) -> float:
 
 
 def _reel_round(fleet: Fleet) -> Round:
-    """The short reels have half as many clips as the long one, so that a round has some length."""
     long_ms = _reel_ms(fleet, fleet.all_s, _LONG)
-    repeats = _LONG // _SHORT // 4
-    short_ms = sum(_reel_ms(fleet, fleet.all_s, _SHORT) for _ in range(repeats)) / repeats
+    short_ms = sum(_reel_ms(fleet, fleet.all_s, _SHORT) for _ in range(_SHORT_REELS)) / _SHORT_REELS
     return Round(long_ms, short_ms)
 
 
@@ -186,4 +184,4 @@ def _window_ms(fleet: Fleet) -> float:
     return (fleet.worker_and_replica_s() - before_s) / rendered * 1000
 
 
-GROUP = Group("clip", ROWS, measure, limit_s=900)
+GROUP = Group("clips", ROWS, measure, limit_s=900)

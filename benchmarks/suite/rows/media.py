@@ -5,6 +5,7 @@ CPU of this process and of the programs that it starts. By hand nothing is check
 
 import resource
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from fractions import Fraction
@@ -28,12 +29,28 @@ _CLIPS = 8
 _OVERLAP = 12
 _SOUND_S = 60
 _BY_HAND = "ffmpeg by hand, the same commands"
+_MANY, _FEW = 40, 10
+"""Clips of the reels whose memory is compared."""
+
+# Runs in a process of its own, which prints the most memory of itself and of each child, in kB.
+_PEAK_MEMORY = """
+import resource, sys
+from pathlib import Path
+from phoenix.contract import Transition
+from phoenix.media.ffmpeg import MediaTools, find_ffmpeg
+from phoenix.media.reel.join import join_clips
+clips = [Path(sys.argv[1])] * int(sys.argv[3])
+fade = Transition(kind="crossfade", duration_s=0.25)
+join_clips(clips, Path(sys.argv[2]), tools=MediaTools(find_ffmpeg()), transition=fade)
+print(sum(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)))
+"""
 
 ROWS = (
     Row("media-encode", f"encoding of {_FRAMES} frames of 640x360", "s of CPU", _BY_HAND, 1.1),
     Row("media-join", f"join of {_CLIPS} clips of 4 s by stream copy", "s of CPU", _BY_HAND, 1.1),
     Row("media-crossfade", f"crossfades of {_CLIPS} clips of 4 s", "s of CPU", _BY_HAND, 1.1),
     Row("media-soundtrack", f"soundtrack of {_SOUND_S} s, leveled", "s of CPU", _BY_HAND, 1.1),
+    Row("media-memory", f"peak memory of crossfades of {_MANY} clips of 1 s", "MB", f"of {_FEW} clips", 1.1),
 )
 
 
@@ -50,6 +67,8 @@ class _Bench:
         self.encode()
         for clip in self._clips:
             clip.write_bytes(self._output.read_bytes())
+        self._short_clip = folder / "short.mp4"
+        encode_frames(self._frames[:_FPS], self._picture, self._short_clip, tools=self._tools, num_frames=_FPS)
         self._tune = folder / "tune.wav"
         graph = f"sine=f=330:d={_SOUND_S},tremolo=f=3,volume=0.4"
         self._run(["-f", "lavfi", "-i", graph, "-ac", "2", str(self._tune)])
@@ -68,6 +87,12 @@ class _Bench:
             ),
             "media-soundtrack": (self._prepare, self._prepare_by_hand),
         }
+
+    def peak_mb(self, clips: int) -> float:
+        """The most memory of Phoenix and of one child of it, in a process that crossfades so many clips."""
+        command = [sys.executable, "-c", _PEAK_MEMORY, self._short_clip, self._output, str(clips)]
+        done = child_processes.run(command, check=True, capture_output=True, text=True)
+        return int(done.stdout) / 1000
 
     @property
     def _shape(self) -> sound.SoundShape:
@@ -121,6 +146,9 @@ def measure(rows: Sequence[Row], rounds: int) -> Iterator[Measurement]:
     with tempfile.TemporaryDirectory() as folder:
         bench = _Bench(Path(folder))
         for row in rows:
+            if row.name == "media-memory":
+                yield Measurement(row, [Round(bench.peak_mb(_MANY), bench.peak_mb(_FEW)) for _ in range(rounds)])
+                continue
             ours, by_hand = bench.operations[row.name]
             _cost_s(ours), _cost_s(by_hand)
             yield Measurement(row, [Round(_cost_s(ours), _cost_s(by_hand)) for _ in range(rounds)])

@@ -2,8 +2,8 @@
 
 A clip holds its slot for a fixed time. The ideal is that time, as often as clips follow each other on the busiest slot.
 The end is the start of the last clip plus its time, because encoding overlaps with the next clips. Four instances of
-`phoenix up`, each with its slots in one process, run at the same time, and so do four Celery workers with as many
-threads.
+`phoenix up`, each with PostgreSQL and with its slots in one process, run at the same time, and so do four Celery
+workers with as many threads.
 """
 
 import dataclasses
@@ -19,11 +19,11 @@ from pathlib import Path
 
 from redis import Redis
 
-from suite.borrowed import PEERS, child_processes, redis_server
+from suite.borrowed import PrivatePostgres, child_processes, redis_server
 from suite.environments import PeersMissing, open_peers
 from suite.groups import Group
 from suite.results import Kind, Measurement, Round, Row
-from suite.up import ENDINGS, OwnerStream, Up, reel, running_up
+from suite.up import OwnerStream, Up, reel, running_up
 
 _DONE = "bench:done"
 
@@ -93,10 +93,16 @@ def measure(rows: Sequence[Row], rounds: int) -> Iterator[Measurement]:
 
 @contextmanager
 def _up(schedule: Schedule) -> Generator[Up]:
-    with running_up(
-        PHOENIX_WORKER__MAX_CONCURRENT_GENERATIONS=str(schedule.slots),
-        PHOENIX_ANIMATIC__SECONDS_PER_STEP=str(schedule.clip_s / 4),
-    ) as up:
+    with (
+        PrivatePostgres.running() as postgres,
+        running_up(
+            PHOENIX_DATABASE__URL=postgres.url.render_as_string(hide_password=False),
+            # One process with 56 clips would lose its leases on a busy machine, and render them again.
+            PHOENIX_SCHEDULER__LEASE_S="60",
+            PHOENIX_WORKER__MAX_CONCURRENT_GENERATIONS=str(schedule.slots),
+            PHOENIX_ANIMATIC__SECONDS_PER_STEP=str(schedule.clip_s / 4),
+        ) as up,
+    ):
         yield up
 
 
@@ -106,8 +112,7 @@ def _run_reel(up: Up, schedule: Schedule) -> float:
     sent_s = time.time()
     job_id = up.post(reel(schedule.clips, steps=4))
     last_s = max(stream.next_of(job_id, "clip.started").at_s for _ in range(schedule.clips))
-    ended = stream.next_of(job_id, *ENDINGS)
-    assert ended.type == "job.succeeded", ended
+    up.end_well(stream, job_id)
     return last_s - sent_s + schedule.clip_s
 
 
@@ -126,9 +131,15 @@ class _Celery:
         environment = open_peers().variables(BROKER=self.url)
         with Redis.from_url(self.url) as redis:
             child_processes.run([open_peers().binary("python"), "-c", code, *arguments], env=environment, check=True)
-            found = [redis.blpop([_DONE], timeout=300) for _ in range(self.schedule.clips)]
-        times = [json.loads(each[1])[1:] for each in found if each is not None]  # type: ignore[index]
+            times = [self._next_times(redis) for _ in range(self.schedule.clips)]
         return max(end_s for _, end_s in times) - min(start_s for start_s, _ in times)
+
+    def _next_times(self, redis: Redis) -> tuple[float, float]:
+        """When the next task that ends has begun, and when it has ended."""
+        found = redis.blpop([_DONE], timeout=4 * self.schedule.ideal_s)
+        assert found is not None, "the Celery worker does nothing"
+        _, start_s, end_s = json.loads(found[1])  # type: ignore[index]
+        return start_s, end_s
 
 
 @contextmanager
@@ -136,7 +147,7 @@ def _celery(schedule: Schedule) -> Generator[_Celery]:
     peers = open_peers()
     with tempfile.TemporaryDirectory() as folder, redis_server(Path(folder)) as (_, redis_url):
         url = f"{redis_url}/0"
-        options = ["--pool", "threads", "--concurrency", str(schedule.slots), "--workdir", str(PEERS)]
+        options = ["--pool", "threads", "--concurrency", str(schedule.slots)]
         process = child_processes.start(
             [peers.binary("celery"), "--quiet", "--app", "celery_app", "worker", *options],
             env=peers.variables(BROKER=url),

@@ -122,7 +122,7 @@ def resident_mb(pid: int) -> float:
 def _replica_mb(environment: Mapping[str, str]) -> float:
     port = free_port()
     command = [sys.executable, "-m", "phoenix", "api", "--port", str(port)]
-    with running(command, port, env=dict(environment)) as process:
+    with running(command, port, env={**environment, "PHOENIX_LOG__LEVEL": "WARNING"}) as process:
         child_processes.run(
             [
                 sys.executable,

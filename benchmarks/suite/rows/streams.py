@@ -11,9 +11,18 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 import psutil
-from sides import Side, nchan_side, phoenix_side
 
-from suite.borrowed import find_nchan, redis_server, run_cluster, wait_until
+from suite.borrowed import (
+    Side,
+    find_nchan,
+    nchan_side,
+    open_streams,
+    phoenix_side,
+    redis_server,
+    run_cluster,
+    start_replicas,
+    wait_until,
+)
 from suite.groups import Group
 from suite.processes import cpu_s, pss_bytes
 from suite.profiles import PROFILER
@@ -106,10 +115,8 @@ def _idle_rounds(redis_url: str, rounds: int) -> list[Round]:
 
 def _takeover_rounds(rounds: int) -> list[Round]:
     """Two replicas take turns: one is killed with all streams, which come to the other as fast as they can."""
-    from takeover import open_streams, start  # noqa: PLC0415 - starts a cluster's modules
-
     with tempfile.TemporaryDirectory() as folder, run_cluster(Path(folder)) as cluster:
-        start(cluster)
+        start_replicas(cluster)
         job_ids = [cluster.submit() for _ in range(_JOBS)]
         paths = [f"/v1/jobs/{job_ids[number % _JOBS]}/events" for number in range(_TAKEN_OVER)]
         readers = open_streams(cluster, 0, paths)
