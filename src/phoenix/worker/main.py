@@ -17,7 +17,8 @@ from pathlib import Path
 from phoenix.catalog.catalog import CatalogError
 from phoenix.child_processes import follow_lifeline
 from phoenix.contract import QueueName
-from phoenix.engine.device import NoSuchDevice, device_memory, keep_compiled_code, pick_device
+from phoenix.engine.device import NoSuchDevice, device_memory, keep_compiled_code, may_have_accelerator, pick_device
+from phoenix.engine.host_memory import keep_freed_memory
 from phoenix.errors import Unavailable
 from phoenix.events.pubsub.notifier import Notifier
 from phoenix.events.pubsub.subscriber import PubSubSubscriber
@@ -60,6 +61,8 @@ def main() -> int:
     follow_lifeline(lambda: os._exit(ExitStatus.ORPHANED))
     keep_compiled_code(os.environ, compiled_dir_of(settings))
     queues = queues_of(arguments.queue, settings)
+    if "gpu" in queues and (arguments.device == "cpu" or not may_have_accelerator()):
+        keep_freed_memory()
     plan = WorkerPlan(queues, arguments.device, arguments.worker_id or new_worker_id())
     try:
         return asyncio.run(_serve_until_signal(settings, plan))
