@@ -74,7 +74,7 @@ def list_here(
         card = card_of_machine(gpus, machine)
         if device_memory is not None:
             card = replace(card, is_gpu=True)
-        found = survey(catalog, settings, machine, card)
+        found = survey(catalog, settings, machine, card, needed_adapters=catalog.needed_adapters)
         out.print(readiness_table(found))
         for each in found:
             for choice in each.choices:

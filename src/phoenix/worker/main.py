@@ -222,10 +222,12 @@ class _Worker:
 
     def _list_served(self) -> tuple[str, ...]:
         """Ids of the models that this worker serves. Weights may be downloaded while the worker runs."""
+        catalog, engines = self._services.catalog, self._context.engines
         return tuple(
             model.id
-            for model in self._services.catalog
-            if ("remote" if model.is_remote else "gpu") in self._plan.queues and self._context.engines.can_serve(model)
+            for model in catalog
+            if ("remote" if model.is_remote else "gpu") in self._plan.queues
+            and engines.can_serve(model, catalog.needed_adapters(model))
         )
 
     async def _register(self) -> None:
