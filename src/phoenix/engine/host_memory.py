@@ -17,11 +17,12 @@ _UNLIMITED_BYTES = 1 << 60
 KEPT_BYTES = 512 << 20
 """How much freed memory the allocator of the C library keeps at the end of its heap."""
 
-_LARGEST_IN_HEAP_BYTES = 32 << 20
-"""The largest block in the heap. It is the most that every release of glibc accepts."""
+_LARGEST_IN_HEAP_BYTES = 256 << 20
+_ACCEPTED_BY_ALL_BYTES = 32 << 20
+"""Older releases of glibc accept no larger blocks in the heap."""
 
-_OPTIONS = {-8: 1, -3: _LARGEST_IN_HEAP_BYTES, -1: KEPT_BYTES}
-"""Of `mallopt` in glibc: M_ARENA_MAX, M_MMAP_THRESHOLD and M_TRIM_THRESHOLD."""
+_ARENA_MAX, _MMAP_THRESHOLD, _TOP_PAD, _TRIM_THRESHOLD = -8, -3, -2, -1
+"""Options of `mallopt` in glibc."""
 
 _VARIABLES = ("GLIBC_TUNABLES", "MALLOC_ARENA_MAX", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_")
 
@@ -61,8 +62,12 @@ def keep_freed_memory(environment: Mapping[str, str] = os.environ) -> bool:
     """
     if platform.libc_ver()[0] != "glibc" or any(name in environment for name in _VARIABLES):
         return False
-    library = ctypes.CDLL(None)
-    return all(library.mallopt(option, value) == 1 for option, value in _OPTIONS.items())
+    set_option = ctypes.CDLL(None).mallopt
+    if not set_option(_MMAP_THRESHOLD, _LARGEST_IN_HEAP_BYTES):
+        set_option(_MMAP_THRESHOLD, _ACCEPTED_BY_ALL_BYTES)
+    # The heap grows by much at a time: a block that does not fit at its end would come from the kernel.
+    others = {_ARENA_MAX: 1, _TRIM_THRESHOLD: KEPT_BYTES, _TOP_PAD: _LARGEST_IN_HEAP_BYTES}
+    return all(set_option(option, value) == 1 for option, value in others.items())
 
 
 def return_freed_memory() -> None:

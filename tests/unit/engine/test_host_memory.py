@@ -70,7 +70,7 @@ library.memset.argtypes = (ctypes.c_void_p, ctypes.c_int, ctypes.c_size_t)
 library.free.argtypes = (ctypes.c_void_p,)
 
 def use():
-    blocks = [library.malloc(size) for size in (20 << 20, 12 << 20, 20 << 20)]
+    blocks = [library.malloc(size) for size in (20 << 20, 12 << 20, 54 << 20)]
     for block in blocks:
         library.memset(block, 1, 10 << 20)
     for block in blocks:
