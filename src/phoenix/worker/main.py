@@ -57,12 +57,13 @@ def main() -> int:
     arguments = parser.parse_args()
     keep_files_private()
     settings = load_settings()
+    queues = queues_of(arguments.queue, settings)
+    if "gpu" in queues and (arguments.device == "cpu" or not may_have_accelerator()):
+        # Before the first thread.
+        keep_freed_memory()
     configure_logs(level=settings.log.level, json_lines=settings.log.json_lines)
     follow_lifeline(lambda: os._exit(ExitStatus.ORPHANED))
     keep_compiled_code(os.environ, compiled_dir_of(settings))
-    queues = queues_of(arguments.queue, settings)
-    if "gpu" in queues and (arguments.device == "cpu" or not may_have_accelerator()):
-        keep_freed_memory()
     plan = WorkerPlan(queues, arguments.device, arguments.worker_id or new_worker_id())
     try:
         return asyncio.run(_serve_until_signal(settings, plan))

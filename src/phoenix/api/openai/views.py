@@ -123,7 +123,7 @@ def to_extension(job: Job, request: VideoExtensionRequest, catalog: Catalog) -> 
     """The video, and a clip that begins with its last frame: model, size, rate, steps and adapters stay.
 
     Raises `Conflict` unless the job has succeeded. Raises `InvalidRequest` for a reel whose clips have their own
-    prompts, and for one that has been extended: only its last clip would come first in the result.
+    prompts, and for a reel that extends another: only its last clip would come first in the result.
     """
     reel, clip = _completed(job, "extended")
     if reel.extends is not None:
