@@ -37,6 +37,7 @@ from phoenix.clock import utc_now
 from phoenix.contract import ResolvedClip
 from phoenix.engine.backends.diffusers.engine import DiffusersEngine
 from phoenix.engine.device import open_meter, pick_device
+from phoenix.engine.host_memory import keep_freed_memory
 from phoenix.engine.interface import ClipInputs, NullObserver, RenderRequest
 from phoenix.engine.registry import EngineRegistry
 from phoenix.engine.stop_token import RenderStopped, StopReason
@@ -100,6 +101,8 @@ def main() -> None:
     if device == "cpu":
         # As a GPU does, it leaves the other cores to the encoder: see SMALL.
         torch.set_num_threads(1)
+        # As a worker does; both contenders gain by it. With MALLOC_ARENA_MAX in the environment, neither does.
+        print(f"freed memory is kept: {'yes' if keep_freed_memory() else 'no'}", flush=True)
     is_full = options.size == "full" or (options.size == "auto" and device != "cpu")
     plan = _plan(options, FULL if is_full else SMALL)
     budget, figures = Budget(options.budget_s), list[Figure]()

@@ -124,11 +124,79 @@ async def test_only_a_completed_video_can_be_remixed(api: Api) -> None:
     )
 
 
-@pytest.mark.parametrize("operation", ["edits", "extensions", "characters"])
+@pytest.mark.parametrize("operation", ["edits", "characters"])
 async def test_what_no_model_here_can_do_is_refused_by_name(api: Api, operation: str) -> None:
     response = await api.http.post(f"/v1/videos/{operation}", files=form(prompt="a", video="b"))
 
-    assert "created and remixed" in assert_error(response, 404, "not_found")["message"]
+    assert "created, remixed and extended" in assert_error(response, 404, "not_found")["message"]
+
+
+async def test_a_form_may_have_a_tier_an_upscaler_an_interpolator_and_adapters(api: Api) -> None:
+    upscaled = await api.http.post(
+        "/v1/videos", files=form(prompt="a", **{"upscale[id]": "none", "upscale[scale]": "2"})
+    )
+    error = assert_error(upscaled, 400, "invalid_request", "upscale.id")
+    assert "there is no upscaler" in error["message"]
+    adapted = await api.http.post("/v1/videos", files=form(prompt="a", loras='[{"id": "film", "scale": 0.5}]'))
+    assert_error(adapted, 400, "invalid_request", "loras.0.id")
+    video = await make_video(api, quality="draft", interpolate="motion")
+    request = (await api.show("job_" + video["id"].removeprefix("video_")))["request"]
+    assert (request["quality"], request["clips"][0]["interpolate"]) == ("draft", "motion")
+    assert request["fps"] == 2 * request["clips"][0]["fps"]
+
+
+async def test_a_field_that_only_a_reel_has_is_refused_by_name(api: Api) -> None:
+    response = await api.http.post("/v1/videos", json={"prompt": "a", "conditions": []})
+
+    assert_error(response, 400, "invalid_request", "conditions")
+
+
+FINISHED_SIZE = "480x854"
+"""The size of the file that `finish_next` stores."""
+
+
+def extension_of(video_id: str, **fields: str) -> dict[str, tuple[None, str]]:
+    return form(prompt="it lands", **{"video[id]": video_id, **fields})
+
+
+async def test_an_extension_begins_with_the_end_of_the_video(api: Api) -> None:
+    video = await finished_video(api, size=FINISHED_SIZE, seed="42", steps="7", negative_prompt="text")
+
+    response = await api.http.post("/v1/videos/extensions", files=extension_of(video["id"], seconds="2"))
+
+    assert response.status_code == 200, response.text
+    job_id = "job_" + video["id"].removeprefix("video_")
+    request = (await api.show("job_" + response.json()["id"].removeprefix("video_")))["request"]
+    (clip,) = request["clips"]
+    assert (request["extends"]["job_id"], request["extends"]["clip_index"]) == (job_id, 0)
+    (condition,) = clip["conditions"]
+    assert (condition["role"], condition["source"]["job_id"]) == ("first_frame", job_id)
+    assert (clip["prompt"], clip["num_frames"], clip["steps"], clip["negative_prompt"]) == ("it lands", 32, 7, "text")
+    assert (response.json()["size"], response.json()["seconds"]) == (FINISHED_SIZE, "3")
+
+
+async def test_an_extended_video_is_not_extended_again(api: Api) -> None:
+    video = await finished_video(api, size=FINISHED_SIZE)
+    response = await api.http.post("/v1/videos/extensions", files=extension_of(video["id"], seconds="1"))
+    assert response.status_code == 200, response.text
+    await api.finish_next("gpu", OutputName.CLIP, b"the clip")
+    await api.finish_next("media", OutputName.OUTPUT, b"the video")
+
+    again = await api.http.post("/v1/videos/extensions", files=extension_of(response.json()["id"]))
+
+    assert "extended already" in assert_error(again, 400, "invalid_request", "video")["message"]
+
+
+async def test_an_extension_of_what_is_not_a_completed_video_is_refused(api: Api) -> None:
+    video = await make_video(api)
+
+    waiting = await api.http.post("/v1/videos/extensions", json={"prompt": "c", "video": {"id": video["id"]}})
+    unknown = await api.http.post("/v1/videos/extensions", json={"prompt": "c", "video": {"id": UNKNOWN}})
+    file = await api.http.post("/v1/videos/extensions", files={**form(prompt="c"), "video": ("v.mp4", b"a")})
+
+    assert "can be extended" in assert_error(waiting, 409, "conflict")["message"]
+    assert_error(unknown, 404, "not_found")
+    assert_error(file, 400, "invalid_request", "video")
 
 
 async def test_the_same_picture_under_the_same_key_is_the_same_request(api: Api, png: bytes) -> None:

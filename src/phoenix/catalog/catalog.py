@@ -95,6 +95,12 @@ class Catalog:
         taken = self.adapters_of(model)
         return [taken[name] for name in dict.fromkeys(use.id for tier in model.tiers.values() for use in tier.adapters)]
 
+    def needed_adapters(self, model: ModelSpec) -> list[AdapterSpec]:
+        """The adapters without which no tier of a model can be rendered."""
+        tiers = [model.tiers.get(quality) for quality in model.qualities]
+        used = [{use.id for use in tier.adapters if use.scale != 0} if tier else set[str]() for tier in tiers]
+        return [each for name, each in self.adapters_of(model).items() if all(name in names for names in used)]
+
     @property
     def postprocessors(self) -> tuple[UpscalerSpec | InterpolatorSpec, ...]:
         return (*self.upscalers.values(), *self.interpolators.values())

@@ -5,6 +5,7 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -210,7 +211,8 @@ async def check_models(settings: Settings) -> Finding:
     catalog = load_catalog(settings.engine.catalog_file)
     gpus = await list_gpus()
     machine = machine_of(gpus, settings.engine)
-    found = await asyncio.to_thread(survey, catalog, settings, machine, card_of_machine(gpus, machine))
+    look = partial(survey, needed_adapters=catalog.needed_adapters)
+    found = await asyncio.to_thread(look, catalog, settings, machine, card_of_machine(gpus, machine))
     named = {settings.engine.default_model, *settings.engine.warm_models}
     ready = [each for each in found if each.obstacle is None]
     for each in found:

@@ -13,7 +13,7 @@ from phoenix.catalog.catalog import load_catalog
 from phoenix.catalog.fit import WEIGHTS_SHARE, Fit
 from phoenix.cli.connecting import ApiKeyOption, JsonOption, UrlOption, connect
 from phoenix.cli.console import err, exit_on_error, format_gigabytes, out, print_json, read_settings
-from phoenix.cli.tables import models_table, why_not_served
+from phoenix.cli.tables import models_table, postprocessor_lines, what_models_take, why_not_served
 from phoenix.clock import plain_number
 from phoenix.engine.readiness import Readiness, card_of_machine, list_gpus, machine_of, survey
 from phoenix.errors import PhoenixError, install_extra
@@ -31,15 +31,21 @@ _GIGABYTE = 1_000_000_000
 def list_models(
     context: typer.Context, as_json: JsonOption = False, url: UrlOption = None, api_key: ApiKeyOption = None
 ) -> None:
-    """List the models of a server with their limits and defaults, and whether a worker serves them now."""
+    """List the models of a server with their limits and defaults, what they take, and whether a worker serves them now.
+
+    Upscalers and interpolators, which are for every model, stand at the end. With --json, only the models are listed.
+    """
     if context.invoked_subcommand is not None:
         return
     with exit_on_error(), connect(url, api_key) as phoenix:
-        models = phoenix.models()
+        found = phoenix.model_list()
+        models = found.data
         if as_json:
             print_json(models)
             return
         out.print(models_table(models, width=out.width))
+        for line in (*what_models_take(models), *postprocessor_lines(found)):
+            out.print(line, soft_wrap=True)
         for line in why_not_served(models):
             err.print(line, style="dim")
 
@@ -68,7 +74,7 @@ def list_here(
         card = card_of_machine(gpus, machine)
         if device_memory is not None:
             card = replace(card, is_gpu=True)
-        found = survey(catalog, settings, machine, card)
+        found = survey(catalog, settings, machine, card, needed_adapters=catalog.needed_adapters)
         out.print(readiness_table(found))
         for each in found:
             for choice in each.choices:

@@ -6,7 +6,7 @@ from rich.table import Column, Table
 
 from phoenix.cli.console import clip_number, format_bytes, format_seconds, printable, warning_lines
 from phoenix.clock import plain_number
-from phoenix.contract import Artifact, Clip, Job, JobState, Model, NumberRange
+from phoenix.contract import Artifact, Clip, Job, JobState, Model, ModelCondition, ModelList, NumberRange
 
 STATE_STYLES = {
     "queued": "yellow",
@@ -158,11 +158,48 @@ def models_table(models: Sequence[Model], *, width: int) -> Table:
 
 def why_not_served(models: Sequence[Model]) -> list[str]:
     """A line per reason why models are not served, with their ids."""
-    reasons: dict[str, list[str]] = {}
-    for model in models:
-        if model.unserved_reason is not None:
-            reasons.setdefault(printable(model.unserved_reason), []).append(model.id)
-    return [f"{', '.join(ids)}: {reason}" for reason, ids in reasons.items()]
+    return _by_text({model.id: printable(model.unserved_reason or "") for model in models})
+
+
+def what_models_take(models: Sequence[Model]) -> list[str]:
+    """A line per list of conditions, tiers and adapters, with the ids of the models that take them."""
+    return _by_text({model.id: _what_it_takes(model) for model in models})
+
+
+def postprocessor_lines(found: ModelList) -> list[str]:
+    """A line per upscaler and interpolator."""
+    scales = [f"upscaler {each.id}: up to {each.factor} times as wide and as high" for each in found.upscalers]
+    rates = [f"interpolator {each.id}: {_factors(each.factors)}" for each in found.interpolators]
+    return scales + rates
+
+
+def _by_text(texts: Mapping[str, str]) -> list[str]:
+    """A line per text that is not empty, with the ids that have it."""
+    ids: dict[str, list[str]] = {}
+    for model_id, text in texts.items():
+        if text:
+            ids.setdefault(text, []).append(model_id)
+    return [f"{', '.join(same)}: {text}" for text, same in ids.items()]
+
+
+def _what_it_takes(model: Model) -> str:
+    """Empty for a model that takes only a prompt, in one tier."""
+    lists = {
+        "takes": [_role(rule) for rule in model.conditions],
+        "tiers": [str(tier.quality) for tier in model.tiers] if len(model.tiers) > 1 else [],
+        "adapters": [adapter.id for adapter in model.adapters],
+    }
+    return "; ".join(f"{name} {', '.join(values)}" for name, values in lists.items() if values)
+
+
+def _role(rule: ModelCondition) -> str:
+    if rule.minimum:
+        return f"{rule.role} (needed)"
+    return f"{rule.role} (up to {rule.maximum})" if rule.maximum > 1 else rule.role
+
+
+def _factors(factors: Sequence[int] | None) -> str:
+    return "any higher frame rate" if factors is None else f"{', '.join(map(str, factors))} times the frame rate"
 
 
 def _model_cells(model: Model) -> dict[str, str]:

@@ -165,7 +165,11 @@ class AsyncPhoenix:
 
     async def models(self) -> list[Model]:
         """Returns the models, with their limits and defaults."""
-        return ModelList.model_validate_json(await self._get("/v1/models")).data
+        return (await self.model_list()).data
+
+    async def model_list(self) -> ModelList:
+        """Returns the models together with the upscalers and interpolators, which are for the clips of every model."""
+        return ModelList.model_validate_json(await self._get("/v1/models"))
 
     async def queue(self) -> QueueView:
         """Returns the length of each queue and the slots of its workers."""

@@ -48,6 +48,7 @@ class Phoenix:
     delete_artifact = _Blocking(AsyncPhoenix.delete_artifact)
     download = _Blocking(AsyncPhoenix.download)
     models = _Blocking(AsyncPhoenix.models)
+    model_list = _Blocking(AsyncPhoenix.model_list)
     queue = _Blocking(AsyncPhoenix.queue)
     workers = _Blocking(AsyncPhoenix.workers)
     health = _Blocking(AsyncPhoenix.health)

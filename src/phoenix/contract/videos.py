@@ -6,7 +6,15 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, Json
 
-from phoenix.contract.requests import ArtifactRef, ClipRequest, DurationS
+from phoenix.contract.requests import (
+    ArtifactRef,
+    ClipRequest,
+    DurationS,
+    LoraRequests,
+    PostprocessorId,
+    Quality,
+    UpscaleRequest,
+)
 from phoenix.contract.wire_types import (
     MAX_CLIPS,
     FramesPerSecond,
@@ -46,6 +54,7 @@ _NumberAsText = Annotated[str, Field(pattern=_NUMBER_PATTERN)]
 _Seconds = Annotated[DurationS, BeforeValidator(_read_number, json_schema_input_type=DurationS | _NumberAsText)]
 _Clips = Annotated[list[ClipRequest], Field(min_length=1, max_length=MAX_CLIPS)]
 _ClipsOrText = Annotated[_Clips, BeforeValidator(_read_json, json_schema_input_type=_Clips | Json[Any])]
+_LorasOrText = Annotated[LoraRequests, BeforeValidator(_read_json, json_schema_input_type=LoraRequests | Json[Any])]
 
 
 class VideoReference(Request):
@@ -78,6 +87,32 @@ class VideoRequest(Request):
     steps: Omittable[Steps] = None
     fps: Omittable[FramesPerSecond] = None
     guidance_scale: Omittable[GuidanceScale] = None
+    quality: Omittable[Quality] = Field(default=None, description="A tier of the model; `standard` if left out.")
+    loras: Omittable[_LorasOrText] = Field(
+        default=None, description="Adapters of the model, in a form as JSON text: see POST /v1/reels."
+    )
+    upscale: Omittable[UpscaleRequest] = Field(
+        default=None, description="Enlarges what the model makes; `size` is what the model makes."
+    )
+    interpolate: Omittable[PostprocessorId] = Field(
+        default=None, description="Makes the frames between those of the model, for `fps`."
+    )
+
+
+class ExtendedVideo(Request):
+    """The video that is extended."""
+
+    id: Annotated[str, Field(pattern=VIDEO_ID_PATTERN, description="Id of a completed video.")]
+
+
+class VideoExtensionRequest(Request):
+    """A request to continue a video from its end."""
+
+    prompt: Prompt = Field(description="Text that describes what the video shows after its present end.")
+    seconds: Omittable[_Seconds] = Field(
+        default=None, description="Seconds that are added, as text or number; the model's default if left out."
+    )
+    video: ExtendedVideo
 
 
 class VideoRemixRequest(Request):

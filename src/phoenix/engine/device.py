@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
+from phoenix.engine.host_memory import return_freed_memory
 from phoenix.errors import PhoenixError
 
 ACCELERATOR_NODES = ("nvidia[0-9]*", "kfd", "dxg")
@@ -122,10 +123,11 @@ def count_devices(device: str) -> int:
 
 
 def release_memory() -> None:
-    """Collects the reference cycles of dropped pipelines, and returns cached blocks to the driver."""
+    """Collects the reference cycles of dropped pipelines, and returns cached blocks to the driver and to the kernel."""
     gc.collect()
     release_cached_blocks()
     _release_pinned_blocks()
+    return_freed_memory()
 
 
 def release_cached_blocks() -> None:

@@ -2,10 +2,11 @@
 
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib.util import find_spec
 
+from phoenix.catalog.adapters import AdapterSpec
 from phoenix.catalog.fit import WEIGHTS_SHARE, Fit, MachineMemory, judge_fit
 from phoenix.catalog.model import ModelSpec
 from phoenix.catalog.postprocessors import InterpolatorSpec, UpscalerSpec
@@ -57,14 +58,26 @@ class Readiness:
         return self.obstacle == pull_remedy(self.model)
 
 
-def survey(models: Iterable[ModelSpec], settings: Settings, machine: MachineMemory, card: Card) -> list[Readiness]:
+def survey(
+    models: Iterable[ModelSpec],
+    settings: Settings,
+    machine: MachineMemory,
+    card: Card,
+    *,
+    needed_adapters: Callable[[ModelSpec], Iterable[AdapterSpec]] = lambda _: (),
+) -> list[Readiness]:
     """Looks for the weights of each model, and reads the heads of those that are here. Loads nothing.
 
-    `card` is the device of `machine`.
+    `card` is the device of `machine`. `needed_adapters` returns those without which a model cannot be rendered.
     """
     registry = EngineRegistry(engine=settings.engine, animatic=settings.animatic, veo=settings.veo)
     return [
-        Readiness(model, judge_fit(model, machine), registry.find_obstacle(model) or _find_damage(model), choices)
+        Readiness(
+            model,
+            judge_fit(model, machine),
+            registry.find_obstacle(model, needed_adapters(model)) or _find_damage(model),
+            choices,
+        )
         for model, choices in (choose(model, card) for model in models)
     ]
 

@@ -1,13 +1,14 @@
 """Opens engines by name on first use, and schedules clips on the device."""
 
 import threading
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from phoenix.catalog.adapters import AdapterSpec
 from phoenix.catalog.model import EngineName, ModelSpec
 from phoenix.catalog.postprocessors import InterpolatorSpec, UpscalerSpec
 from phoenix.contract import ResolvedClip
@@ -64,12 +65,15 @@ class EngineRegistry:
         self._open: dict[EngineName, Engine] = dict(opened or {})
         self._postprocessors: PostprocessorModels | None = None
 
-    def can_serve(self, model: ModelSpec) -> bool:
+    def can_serve(self, model: ModelSpec, adapters: Iterable[AdapterSpec] = ()) -> bool:
         """Returns whether this process can render `model`. Imports no torch, and loads nothing."""
-        return self.find_obstacle(model) is None
+        return self.find_obstacle(model, adapters) is None
 
-    def find_obstacle(self, model: ModelSpec) -> str | None:
-        """Returns what this process lacks to render `model`, and what to do; None if it can."""
+    def find_obstacle(self, model: ModelSpec, adapters: Iterable[AdapterSpec] = ()) -> str | None:
+        """Returns what this process lacks to render `model`, and what to do; None if it can.
+
+        `adapters` are those without which the model cannot be rendered.
+        """
         match model.engine:
             case "animatic":
                 return None if find_spec("PIL") is not None else install_extra("media")
@@ -78,7 +82,7 @@ class EngineRegistry:
                     return "set PHOENIX_VEO__API_KEY or PHOENIX_VEO__PROJECT"
                 return None if _is_installed("google.genai") else install_extra("veo")
             case "diffusers":
-                return self._find_obstacle_to_weights(model)
+                return self._find_obstacle_to_weights(model) or self._find_obstacle_to_adapters(model, adapters)
 
     def render(self, inputs: ClipInputs, observer: RenderObserver) -> RenderedClip:
         """Waits for a slot on the device, and renders one clip. Nothing that the caller does holds the slot.
@@ -155,6 +159,13 @@ class EngineRegistry:
         if is_available(model, offline=self._engine_settings.offline):
             return None
         return f"there is no folder {model.source}" if is_on_disk(model) else pull_remedy(model)
+
+    def _find_obstacle_to_adapters(self, model: ModelSpec, adapters: Iterable[AdapterSpec]) -> str | None:
+        from phoenix.engine.backends.diffusers.folders import has_adapter_files  # noqa: PLC0415
+
+        offline = self._engine_settings.offline
+        missing = [each.id for each in adapters if not has_adapter_files(each, offline=offline)]
+        return f"its adapter {', '.join(missing)} is missing: {pull_remedy(model)}" if missing else None
 
     def _max_batch_size(self, inputs: ClipInputs) -> int:
         return max_batch_size(

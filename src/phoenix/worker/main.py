@@ -17,7 +17,8 @@ from pathlib import Path
 from phoenix.catalog.catalog import CatalogError
 from phoenix.child_processes import follow_lifeline
 from phoenix.contract import QueueName
-from phoenix.engine.device import NoSuchDevice, device_memory, keep_compiled_code, pick_device
+from phoenix.engine.device import NoSuchDevice, device_memory, keep_compiled_code, may_have_accelerator, pick_device
+from phoenix.engine.host_memory import keep_freed_memory
 from phoenix.errors import Unavailable
 from phoenix.events.pubsub.notifier import Notifier
 from phoenix.events.pubsub.subscriber import PubSubSubscriber
@@ -57,10 +58,13 @@ def main(given: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(given)
     keep_files_private()
     settings = load_settings()
+    queues = queues_of(arguments.queue, settings)
+    if "gpu" in queues and (arguments.device == "cpu" or not may_have_accelerator()):
+        # Before the first thread.
+        keep_freed_memory()
     configure_logs(level=settings.log.level, json_lines=settings.log.json_lines)
     follow_lifeline(lambda: os._exit(ExitStatus.ORPHANED))
     keep_compiled_code(os.environ, compiled_dir_of(settings))
-    queues = queues_of(arguments.queue, settings)
     plan = WorkerPlan(queues, arguments.device, arguments.worker_id or new_worker_id(), arguments.shared_dir)
     try:
         return asyncio.run(_serve_until_signal(settings, plan))
@@ -222,10 +226,12 @@ class _Worker:
 
     def _list_served(self) -> tuple[str, ...]:
         """Ids of the models that this worker serves. Weights may be downloaded while the worker runs."""
+        catalog, engines = self._services.catalog, self._context.engines
         return tuple(
             model.id
-            for model in self._services.catalog
-            if ("remote" if model.is_remote else "gpu") in self._plan.queues and self._context.engines.can_serve(model)
+            for model in catalog
+            if ("remote" if model.is_remote else "gpu") in self._plan.queues
+            and engines.can_serve(model, catalog.needed_adapters(model))
         )
 
     async def _register(self) -> None:

@@ -155,8 +155,9 @@ class Runner:
     def _check_served(self, claimed: Claim) -> None:
         """Checks today's entry of the model. A render with stored fields that cannot be used fails with the reason."""
         if claimed.kind is TaskKind.RENDER and isinstance(claimed.request, ResolvedReel):
-            model = self._context.catalog.find(claimed.request.model)
-            if model is None or not self._context.engines.can_serve(model):
+            catalog = self._context.catalog
+            model = catalog.find(claimed.request.model)
+            if model is None or not self._context.engines.can_serve(model, catalog.needed_adapters(model)):
                 raise _NotServedHere(claimed.request.model)
 
     async def _should_snooze(self, uow: UnitOfWork, message: DispatchMessage) -> bool:

@@ -9,7 +9,7 @@ from phoenix.api.routes.models import view_model
 from phoenix.catalog.catalog import Catalog, load_catalog
 from phoenix.catalog.model import ModelSpec
 from phoenix.catalog.request_validation import AdmissionLimits, admit_reel
-from phoenix.catalog.tuning import StepCache
+from phoenix.catalog.tuning import StepCache, Tier
 from phoenix.contract import MediaInfo, ReelRequest, ResolvedReel
 from phoenix.errors import InvalidRequest
 
@@ -55,11 +55,20 @@ def test_a_distilled_entry_has_the_weights_of_another_and_its_adapter_in_every_c
     assert [(lora.id, lora.scale) for lora in reel.clips[0].loras] == [(adapter.id, 1)]
     assert (reel.clips[0].steps, reel.clips[0].guidance_scale) == (4, 1)
     assert catalog.tier_adapters(base) == []
+    assert (catalog.needed_adapters(distilled), catalog.needed_adapters(base)) == ([adapter], [])
 
 
 def clip_of(model: ModelSpec) -> dict[str, Any]:
     conditions = [{"role": role, "source": {"artifact_id": PICTURE}} for role in model.needed_roles]
     return {"prompt": "a fox", "conditions": conditions}
+
+
+def test_an_adapter_of_only_one_of_two_tiers_is_not_needed():
+    catalog = load_catalog()
+    spec = catalog.get("wan-2.1-t2v-14b-4-steps")
+    assert "standard" in spec.tiers
+    two = spec.model_copy(update={"tiers": {**spec.tiers, "high": Tier()}})
+    assert (len(catalog.needed_adapters(spec)), catalog.needed_adapters(two)) == (1, [])
 
 
 def test_without_a_quality_a_reel_has_the_values_of_the_entry():

@@ -7,8 +7,10 @@ from rich.console import Console
 from rich.table import Table
 
 from fixtures.event_examples import ERROR, a_clip, a_job
-from phoenix.cli.tables import clips_table, job_lines, jobs_table, models_table
-from phoenix.contract import ClipWarning, Model, NumberRange
+from phoenix.api.routes.models import view_model
+from phoenix.catalog.catalog import load_catalog
+from phoenix.cli.tables import clips_table, job_lines, jobs_table, models_table, postprocessor_lines, what_models_take
+from phoenix.contract import ClipWarning, Model, ModelInterpolator, ModelList, ModelUpscaler, NumberRange
 
 JOB_ID = "job_" + "0" * 26
 PROMPT = "a red balloon over a harbour at dawn, seen from the sea"
@@ -64,6 +66,47 @@ def test_no_number_of_a_model_is_cut_or_broken(width: int):
 def test_eighty_columns_have_all_numbers_of_a_model():
     header = lines(models_table([model_of("wan-2.1-i2v-14b-480p")], width=80), 80)[0]
     assert {"fps", "seconds", "steps", "sizes"} <= set(header.split())
+
+
+def views_of(*model_ids: str) -> list[Model]:
+    catalog = load_catalog()
+    models = [catalog.get(model_id) for model_id in model_ids]
+    return [view_model(model, catalog.adapters_of(model), unserved_reason=None) for model in models]
+
+
+def test_models_that_take_the_same_share_a_line():
+    assert what_models_take(views_of("veo-3.1", "veo-3.1-fast", "veo-3.1-lite")) == [
+        "veo-3.1, veo-3.1-fast: takes first_frame, last_frame, reference (up to 3)",
+        "veo-3.1-lite: takes first_frame, last_frame",
+    ]
+
+
+def test_a_needed_condition_and_the_adapters_of_a_model_are_listed():
+    assert what_models_take(views_of("wan-2.1-i2v-14b-480p-4-steps")) == [
+        "wan-2.1-i2v-14b-480p-4-steps: takes first_frame (needed); adapters wan-2.1-i2v-4-steps"
+    ]
+
+
+def test_the_tiers_of_a_model_are_listed_if_it_has_several():
+    (line,) = what_models_take(views_of("animatic"))
+    assert line == "animatic: takes first_frame; tiers draft, standard, high"
+
+
+def test_each_upscaler_and_interpolator_has_a_line_with_what_it_makes():
+    entry = {"title": "", "description": "", "license": None}
+    found = ModelList(
+        data=[],
+        upscalers=[ModelUpscaler(id="x4", factor=4, **entry)],
+        interpolators=[
+            ModelInterpolator(id="rife", factors=[2, 4, 8], **entry),
+            ModelInterpolator(id="motion", factors=None, **entry),
+        ],
+    )
+    assert postprocessor_lines(found) == [
+        "upscaler x4: up to 4 times as wide and as high",
+        "interpolator rife: 2, 4, 8 times the frame rate",
+        "interpolator motion: any higher frame rate",
+    ]
 
 
 def test_a_job_has_a_line_per_warning_about_its_clips():

@@ -7,6 +7,7 @@ import pytest
 
 from fixtures import child_processes
 from fixtures.renders import Recorder, make_clip
+from phoenix.catalog.adapters import AdapterFile, AdapterSpec
 from phoenix.catalog.catalog import load_catalog
 from phoenix.engine.interface import ClipInputs, NullObserver
 from phoenix.engine.registry import EngineRegistry
@@ -53,6 +54,31 @@ def test_a_hub_model_can_be_served_offline_only_when_it_was_downloaded():
     model = CATALOG.get("ltx-video").model_copy(update={"source": "nobody/has-this-model"})
     assert not open_engines(offline=True).can_serve(model)
     assert open_engines(offline=False).can_serve(model)
+
+
+def adapter_in(source: str) -> AdapterSpec:
+    files = (
+        AdapterFile(weight_name="a.safetensors"),
+        AdapterFile(weight_name="b.safetensors", component="transformer_2"),
+    )
+    return AdapterSpec(id="distilled", title="", source=source, files=files, models=("wan",))
+
+
+def test_a_model_whose_adapter_lacks_a_file_is_not_served(tmp_path: Path):
+    model = CATALOG.get("ltx-video").model_copy(update={"source": str(tmp_path)})
+    adapter = adapter_in(str(tmp_path))
+    (tmp_path / "a.safetensors").touch()
+    obstacle = open_engines().find_obstacle(model, [adapter])
+    assert obstacle == "its adapter distilled is missing: run `phoenix models pull ltx-video`"
+    (tmp_path / "b.safetensors").touch()
+    assert open_engines().can_serve(model, [adapter])
+
+
+def test_an_adapter_of_the_hub_is_needed_on_disk_only_without_downloads(tmp_path: Path):
+    model = CATALOG.get("ltx-video").model_copy(update={"source": str(tmp_path)})
+    adapter = adapter_in("nobody/has-this-adapter")
+    assert not open_engines(offline=True).can_serve(model, [adapter])
+    assert open_engines(offline=False).can_serve(model, [adapter])
 
 
 IMPORTS = """

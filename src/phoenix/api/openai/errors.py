@@ -35,6 +35,7 @@ _PARAMS = {
     "resolution": "size",
     "aspect_ratio": "size",
     "file": "input_reference",
+    "extends": "video",
 }
 
 PROBLEM: Responses = {

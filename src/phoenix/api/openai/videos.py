@@ -25,7 +25,7 @@ from phoenix.api.job_views import POLL_AFTER_S
 from phoenix.api.openai.checks import check_video, receive_picture
 from phoenix.api.openai.errors import PROBLEM, VideoRoute
 from phoenix.api.openai.forms import FILE_FIELD, open_form, validate_fields
-from phoenix.api.openai.views import job_id_of, to_reel, to_remix, video_id_of, view_video
+from phoenix.api.openai.views import job_id_of, to_extension, to_reel, to_remix, video_id_of, view_video
 from phoenix.api.submission import Submission, SubmissionDep, fingerprint_of
 from phoenix.api.uploads import ProbedUpload, new_upload
 from phoenix.contract import (
@@ -36,11 +36,12 @@ from phoenix.contract import (
     ReelRequest,
     Video,
     VideoDeleted,
+    VideoExtensionRequest,
     VideoList,
     VideoReference,
     VideoRemixRequest,
 )
-from phoenix.errors import NotFound
+from phoenix.errors import FieldError, InvalidRequest, NotFound
 from phoenix.jobs import repository
 from phoenix.jobs.artifacts import get_output, get_thumbnail
 from phoenix.jobs.retention import delete_job
@@ -72,6 +73,22 @@ _REMIX_BODY: dict[str, Any] = {
     "requestBody": {"required": True, "content": {"application/json": {**_REMIX, "examples": _REMIX_EXAMPLES}}}
 }
 
+_EXTENSION_EXAMPLES = {
+    "four more seconds": {
+        "value": {"prompt": "it lands", "seconds": "4", "video": {"id": "video_01kag3e9zq4f7w5m8x2c6b0n1d"}}
+    }
+}
+_EXTENSION: dict[str, Any] = {
+    "schema": {"$ref": "#/components/schemas/VideoExtensionRequest"},
+    "examples": _EXTENSION_EXAMPLES,
+}
+_EXTENSION_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {"multipart/form-data": _EXTENSION, "application/json": _EXTENSION},
+    }
+}
+
 VideoIdInPath = Annotated[
     str,
     PathParameter(description="Id of a video.", json_schema_extra={"pattern": VIDEO_ID_PATTERN}),
@@ -92,8 +109,9 @@ class VideoVariant(StrEnum):
 async def create_video(submission: SubmissionDep) -> Video:
     """Render a video.
 
-    Takes the fields of OpenAI's SDKs, and also `seed`, `steps`, `fps`, `guidance_scale`, `negative_prompt`, and `clips`
-    for a whole reel. The video is a reel of `POST /v1/reels`, which has more options.
+    Takes the fields of OpenAI's SDKs, and also `seed`, `steps`, `fps`, `guidance_scale`, `negative_prompt`, `quality`,
+    `loras`, `upscale`, `interpolate`, and `clips` for a whole reel. The video is a reel of `POST /v1/reels`, which has
+    more options.
     """
     services = submission.state.services
     max_json_bytes = services.settings.limits.max_body_bytes
@@ -128,12 +146,30 @@ async def remix_video(submission: SubmissionDep, video_id: VideoIdInPath) -> Vid
     return view_video(await _submit(submission, body, fingerprint_of(remix)))
 
 
+@router.post(VIDEOS_PATH + "/extensions", openapi_extra=_EXTENSION_BODY)
+async def extend_video(submission: SubmissionDep) -> Video:
+    """Extend a video.
+
+    The new video shows the completed one, and then what the prompt says, from the last frame on. For models that take a
+    first frame; a video that was made of `clips`, or that was extended, is refused.
+    """
+    max_json_bytes = submission.state.services.settings.limits.max_body_bytes
+    async with open_form(submission.request, max_json_bytes=max_json_bytes) as form:
+        if form.picture is not None:
+            detail = "Name a completed video by its `id`; files are not extended here."
+            raise InvalidRequest(detail, field_errors=[FieldError("/video", detail)])
+        extension = validate_fields(form.fields, VideoExtensionRequest)
+    job = await submission.state.job_views.fetch(job_id_of(extension.video.id), submission.caller.owner_id)
+    _check_kind(job.kind)
+    body = to_extension(job, extension, submission.state.services.catalog)
+    return view_video(await _submit(submission, body, fingerprint_of(extension)))
+
+
 @router.post(VIDEOS_PATH + "/edits", include_in_schema=False)
-@router.post(VIDEOS_PATH + "/extensions", include_in_schema=False)
 @router.post(VIDEOS_PATH + "/characters", include_in_schema=False)
 async def refuse_operation(_owner: OwnerDep) -> None:
     """Refuses the operations that the SDKs offer but no model here supports."""
-    raise NotFound("Videos are not edited, extended or given characters here; they can be created and remixed.")
+    raise NotFound("Videos are not edited or given characters here; they can be created, remixed and extended.")
 
 
 @router.head(VIDEOS_PATH, include_in_schema=False)

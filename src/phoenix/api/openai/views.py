@@ -22,6 +22,7 @@ from phoenix.contract import (
     UpscaleRequest,
     Video,
     VideoError,
+    VideoExtensionRequest,
     VideoRequest,
     VideoStatus,
 )
@@ -49,7 +50,18 @@ _STATUSES: dict[JobState, VideoStatus] = {
     JobState.RUNNING: "in_progress",
     JobState.SUCCEEDED: "completed",
 }
-_SHARED = {"model", "seed", "steps", "fps", "guidance_scale", "negative_prompt"}
+_SHARED = {
+    "model",
+    "seed",
+    "steps",
+    "fps",
+    "guidance_scale",
+    "negative_prompt",
+    "quality",
+    "loras",
+    "upscale",
+    "interpolate",
+}
 
 
 def to_reel(request: VideoRequest, catalog: Catalog, *, default_model: str) -> ReelRequest:
@@ -77,13 +89,7 @@ def to_remix(job: Job, prompt: str, catalog: Catalog) -> ReelRequest:
 
     Raises `Conflict` unless the job has succeeded, and `InvalidRequest` for a reel whose clips have their own prompts.
     """
-    if job.state is not JobState.SUCCEEDED:
-        raise Conflict(f"The video is {_STATUSES.get(job.state, 'failed')}; only a completed one can be remixed.")
-    reel = job.request
-    assert isinstance(reel, ResolvedReel), "only reels are videos"
-    if len(reel.clips) > 1 or TITLE_KEY in job.metadata:
-        raise InvalidRequest("This video was made of `clips`; make a new one with the clips as you want them.")
-    (clip,) = reel.clips
+    reel, clip = _completed(job, "remixed")
     return ReelRequest(
         model=reel.model,
         quality=reel.quality,
@@ -111,6 +117,47 @@ def to_remix(job: Job, prompt: str, catalog: Catalog) -> ReelRequest:
         transition=reel.transition,
         metadata={REMIXED_KEY: video_id_of(job.id)},
     )
+
+
+def to_extension(job: Job, request: VideoExtensionRequest, catalog: Catalog) -> ReelRequest:
+    """The video, and a clip that begins with its last frame: model, size, rate, steps and adapters stay.
+
+    Raises `Conflict` unless the job has succeeded. Raises `InvalidRequest` for a reel whose clips have their own
+    prompts, and for a reel that extends another: only its last clip would come first in the result.
+    """
+    reel, clip = _completed(job, "extended")
+    if reel.extends is not None:
+        detail = "This video was extended already; a reel of POST /v1/reels has any number of clips."
+        raise InvalidRequest(detail, field_errors=[FieldError("/video", detail)])
+    return ReelRequest(
+        model=reel.model,
+        quality=reel.quality,
+        extends=ClipSource(job_id=job.id, clip_index=clip.index),
+        clips=[ClipRequest(prompt=request.prompt, loras=_loras_of(reel, clip, catalog))],
+        negative_prompt=clip.negative_prompt,
+        duration_s=request.seconds,
+        steps=clip.steps,
+        guidance_scale=clip.guidance_scale,
+        aspect_ratio=reel.aspect_ratio,
+        resolution=reel.resolution,
+        fps=reel.fps,
+        upscale=_upscale_of(clip),
+        interpolate=clip.interpolate,
+        deterministic=clip.deterministic,
+        clip_sound=reel.clip_sound,
+    )
+
+
+def _completed(job: Job, done: str) -> tuple[ResolvedReel, ResolvedClip]:
+    """The reel of a completed video, and its only clip. `done` is what was asked for."""
+    if job.state is not JobState.SUCCEEDED:
+        raise Conflict(f"The video is {_STATUSES.get(job.state, 'failed')}; only a completed one can be {done}.")
+    reel = job.request
+    assert isinstance(reel, ResolvedReel), "only reels are videos"
+    if len(reel.clips) > 1 or TITLE_KEY in job.metadata:
+        raise InvalidRequest("This video was made of `clips`; make a new one with the clips as you want them.")
+    (clip,) = reel.clips
+    return reel, clip
 
 
 def _upscale_of(clip: ResolvedClip) -> UpscaleRequest | None:
@@ -154,7 +201,7 @@ def view_video(job: Job) -> Video:
     reel = job.request
     assert isinstance(reel, ResolvedReel), "only reels are videos"
     is_done = job.state is JobState.SUCCEEDED and job.finished_at is not None
-    seconds = job.output.duration_s if job.output else sum(clip.duration_s for clip in reel.clips)
+    seconds = job.output.duration_s if job.output else sum(reel.part_lengths_s)
     return Video(
         id=video_id_of(job.id),
         model=reel.model,

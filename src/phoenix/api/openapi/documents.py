@@ -21,7 +21,15 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from phoenix.api.openapi.postprocess import EVENT_STREAM, Json, operations_of, postprocess
 from phoenix.api.openapi.webhooks import PAYLOADS, describe_webhooks
 from phoenix.api.routes.artifacts import UPLOAD_SCHEMA
-from phoenix.contract import EventPage, JobEvent, Problem, VideoProblem, VideoRemixRequest, VideoRequest
+from phoenix.contract import (
+    EventPage,
+    JobEvent,
+    Problem,
+    VideoExtensionRequest,
+    VideoProblem,
+    VideoRemixRequest,
+    VideoRequest,
+)
 from phoenix.dashboard import page_headers
 
 TAGS: list[dict[str, str]] = [
@@ -82,7 +90,7 @@ def _split_docstring(operation: dict[str, Any]) -> None:
 def _schemas() -> dict[str, Any]:
     """The components that no route declares as its model: errors, and events of streams."""
     views: list[type[BaseModel]] = [Problem, JobEvent, EventPage, VideoProblem, *PAYLOADS]
-    bodies: list[type[BaseModel]] = [VideoRequest, VideoRemixRequest]
+    bodies: list[type[BaseModel]] = [VideoRequest, VideoRemixRequest, VideoExtensionRequest]
     _, found = models_json_schema(
         [*((body, "validation") for body in bodies), *((view, "serialization") for view in views)],
         ref_template="#/components/schemas/{model}",

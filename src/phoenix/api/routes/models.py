@@ -1,6 +1,6 @@
 """The models of the catalog, and which of them a live worker serves."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from types import MappingProxyType
 
@@ -100,8 +100,11 @@ def _view_sizes(spec: ModelSpec) -> list[ModelSize]:
     ]
 
 
-def _explain_absence(spec: ModelSpec, workers: QueueWorkers) -> str | None:
-    """Why none of the live workers of its queue serves the model. None if one does."""
+def _explain_absence(spec: ModelSpec, workers: QueueWorkers, needed: Sequence[AdapterSpec]) -> str | None:
+    """Why none of the live workers of its queue serves the model. None if one does.
+
+    `needed` are the adapters without which it cannot be rendered.
+    """
     queue = "remote" if spec.is_remote else "gpu"
     if workers.slots == 0:
         return f"no live worker takes tasks of the queue {queue}: start `phoenix worker --queue {queue}`"
@@ -111,7 +114,8 @@ def _explain_absence(spec: ModelSpec, workers: QueueWorkers) -> str | None:
         return "no live worker has the key of its service: set PHOENIX_VEO__API_KEY or PHOENIX_VEO__PROJECT for one"
     if spec.source is None:
         return "no live worker of the queue gpu can draw: install the media extra on its machine"
-    return "no live worker has its weights: run `phoenix models pull` with its id on the machine of a worker"
+    adapters = "".join(f" and its adapter {each.id}" for each in needed)
+    return f"no live worker has its weights{adapters}: run `phoenix models pull` with its id on the machine of a worker"
 
 
 def _view_condition(role: ConditionRole, rule: ConditionRule) -> ModelCondition:
@@ -189,7 +193,7 @@ async def list_models(state: AppStateDep, _caller: CallerDep) -> ModelList:
         live = await list_live(session)
     workers = {is_remote: workers_of_queue(live, "remote" if is_remote else "gpu") for is_remote in (False, True)}
     catalog = state.services.catalog
-    reasons = [_explain_absence(spec, workers[spec.is_remote]) for spec in catalog]
+    reasons = [_explain_absence(spec, workers[spec.is_remote], catalog.needed_adapters(spec)) for spec in catalog]
     return ModelList(
         data=[
             view.model_copy(update={"is_served": reason is None, "unserved_reason": reason})

@@ -3,6 +3,7 @@
 import { deleteArtifact, request, submitReel, upload } from "./api.js";
 import { ConditionFields } from "./conditions.js";
 import { byId, h, isBusy, setBusy, setText } from "./dom.js";
+import { chosenPostprocessors, listenToPostprocessors, showPostprocessors } from "./postprocessors.js";
 import { chosenAdapters, chosenTier, showTiers } from "./tiers.js";
 
 export class ReelForm {
@@ -11,6 +12,7 @@ export class ReelForm {
     this.conditions = new ConditionFields();
     this.onSubmitted = onSubmitted;
     byId("model").addEventListener("change", () => this.showModel());
+    listenToPostprocessors();
     byId("new").addEventListener("submit", (event) => {
       event.preventDefault();
       this.submit();
@@ -18,7 +20,8 @@ export class ReelForm {
   }
 
   async refresh() {
-    const { data } = await request("/v1/models");
+    const list = await request("/v1/models");
+    const { data } = list;
     const wasEmpty = !this.models.length;
     this.models = data;
     if (wasEmpty) {
@@ -26,6 +29,7 @@ export class ReelForm {
       const served = data.find((model) => model.is_served) ?? data[0];
       if (served) byId("model").value = served.id;
       this.showModel();
+      showPostprocessors(list);
     }
     this.showNote();
   }
@@ -89,6 +93,7 @@ export class ReelForm {
       resolution: byId("resolution").value || undefined,
       quality: chosenTier(),
       loras: chosenAdapters(),
+      ...chosenPostprocessors(),
       transition: crossfade ? { kind: "crossfade", duration_s: crossfade } : undefined,
     };
   }

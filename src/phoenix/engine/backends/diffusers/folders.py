@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+from phoenix.catalog.adapters import AdapterSpec
 from phoenix.catalog.model import ModelSpec
 from phoenix.catalog.tuning import GgufFile, Quantization
 from phoenix.errors import FailureCode, Stage, TaskFailed
@@ -66,6 +67,20 @@ def is_available(model: ModelSpec, *, offline: bool) -> bool:
     if is_on_disk(model):
         return _disk_folder(model).is_dir()
     return not offline or find_download(model) is not None
+
+
+def has_adapter_files(adapter: AdapterSpec, *, offline: bool) -> bool:
+    """Returns whether a load of the adapter can begin: its files are here, or downloads are allowed. Cheap."""
+    if not is_hub_id(adapter.source):
+        return all((Path(adapter.source).expanduser() / file.weight_name).is_file() for file in adapter.files)
+    if not offline:
+        return True
+    from huggingface_hub import try_to_load_from_cache  # noqa: PLC0415 (as below)
+
+    names = (file.weight_name for file in adapter.files)
+    return all(
+        isinstance(try_to_load_from_cache(adapter.source, name, revision=adapter.revision), str) for name in names
+    )
 
 
 def find_download(model: ModelSpec) -> Path | None:
