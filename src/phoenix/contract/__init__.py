@@ -72,8 +72,10 @@ from phoenix.contract.models import (
 from phoenix.contract.problems import PROBLEM_MEDIA_TYPE, Problem, ProblemFault
 from phoenix.contract.requests import (
     MAX_LORAS,
+    ClipEdit,
     ClipRequest,
     DurationS,
+    EditRequest,
     FadeS,
     HttpsUrl,
     JobOptions,
@@ -168,6 +170,7 @@ __all__ = [
     "ArtifactRef",
     "AspectRatio",
     "Clip",
+    "ClipEdit",
     "ClipFailed",
     "ClipPreview",
     "ClipProgress",
@@ -186,6 +189,7 @@ __all__ = [
     "Conditions",
     "DurableEvent",
     "DurationS",
+    "EditRequest",
     "EphemeralEvent",
     "EventPage",
     "FadeS",

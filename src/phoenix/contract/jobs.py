@@ -113,6 +113,10 @@ class Clip(View):
     steps: int
     attempt: int = Field(description="Number of the newest attempt; 0 before the first.")
     seed: int
+    reused: bool = Field(
+        default=False,
+        description="Whether the clip has the file of an equal clip of yours, and was not rendered for this job.",
+    )
     error: JobError | None = None
     artifact_id: str | None = None
     url: str | None = Field(default=None, description="The clip's MP4, as soon as it is done.")
@@ -157,6 +161,8 @@ class Job(View):
     state: JobState
     progress: Progress
     model: str | None = None
+    title: str | None = None
+    edited_from: str | None = Field(default=None, description="Id of the job of which this job is an edit.")
     queue_position: int | None = Field(
         default=None, description="Number of jobs that start before this one; null once it runs."
     )

@@ -4,28 +4,23 @@ from itertools import product
 from typing import Any
 
 from phoenix.catalog.catalog import Catalog
-from phoenix.catalog.clip_adapters import tier_scales
 from phoenix.catalog.resolve import Size, fit_size
 from phoenix.catalog.rules import SizeRule
 from phoenix.clock import plain_number
 from phoenix.contract import (
     AspectRatio,
-    ClipRequest,
-    ClipSource,
     Job,
     JobState,
-    LoraRequest,
     ReelRequest,
     Resolution,
-    ResolvedClip,
     ResolvedReel,
-    UpscaleRequest,
     Video,
     VideoError,
     VideoRequest,
     VideoStatus,
 )
 from phoenix.errors import Conflict, FieldError, InvalidRequest
+from phoenix.jobs.submission.edits import as_requested
 
 NamedSizes = dict[Size, tuple[Resolution, AspectRatio]]
 
@@ -83,46 +78,10 @@ def to_remix(job: Job, prompt: str, catalog: Catalog) -> ReelRequest:
     assert isinstance(reel, ResolvedReel), "only reels are videos"
     if len(reel.clips) > 1 or TITLE_KEY in job.metadata:
         raise InvalidRequest("This video was made of `clips`; make a new one with the clips as you want them.")
-    (clip,) = reel.clips
-    return ReelRequest(
-        model=reel.model,
-        quality=reel.quality,
-        extends=reel.extends and ClipSource(job_id=reel.extends.job_id, clip_index=reel.extends.clip_index),
-        clips=[
-            ClipRequest(
-                prompt=prompt,
-                negative_prompt=clip.negative_prompt,
-                duration_s=clip.duration_s,
-                seed=clip.seed,
-                steps=clip.steps,
-                guidance_scale=clip.guidance_scale,
-                loras=_loras_of(reel, clip, catalog),
-                conditions=[condition.as_requested() for condition in clip.conditions],
-            )
-        ],
-        aspect_ratio=reel.aspect_ratio,
-        resolution=reel.resolution,
-        fps=reel.fps,
-        upscale=_upscale_of(clip),
-        interpolate=clip.interpolate,
-        deterministic=clip.deterministic,
-        soundtrack=reel.soundtrack,
-        clip_sound=reel.clip_sound,
-        transition=reel.transition,
-        metadata={REMIXED_KEY: video_id_of(job.id)},
-    )
-
-
-def _upscale_of(clip: ResolvedClip) -> UpscaleRequest | None:
-    return clip.upscale and UpscaleRequest(id=clip.upscale.id, scale=clip.upscale.scale)
-
-
-def _loras_of(reel: ResolvedReel, clip: ResolvedClip, catalog: Catalog) -> list[LoraRequest]:
-    """The adapters of the clip. An adapter of the tier that the clip did not have is switched off again."""
-    model = catalog.find(reel.model)
-    of_tier = {} if model is None else tier_scales(model, catalog.adapters_of(model), reel.quality)
-    scales = dict.fromkeys(of_tier, 0.0) | {lora.id: lora.scale for lora in clip.loras}
-    return [LoraRequest(id=adapter_id, scale=scale) for adapter_id, scale in scales.items()]
+    same = as_requested(reel, catalog)
+    (clip,) = same.clips
+    changes = {"clips": [clip.model_copy(update={"prompt": prompt})], "metadata": {REMIXED_KEY: video_id_of(job.id)}}
+    return same.model_copy(update=changes)
 
 
 def find_size_error(request: VideoRequest, catalog: Catalog, *, default_model: str) -> FieldError | None:

@@ -21,6 +21,7 @@ from phoenix.jobs.lifecycle import AttemptEndState, LeaseLost, TaskKind, TaskSta
 from phoenix.jobs.post_commit import FilesOrphaned, TasksReady
 from phoenix.jobs.progress import job_progress
 from phoenix.jobs.repository import find_job_locked, list_tasks
+from phoenix.jobs.reuse import record_reusable
 from phoenix.jobs.scheduling.durations import assembly_shape, clip_shape, record_duration
 from phoenix.jobs.tables import ArtifactRow, JobRow, TaskRow
 
@@ -128,13 +129,15 @@ async def succeed(uow: UnitOfWork, claim: Claim, output: AttemptOutput) -> None:
     record_attempt_duration(uow, job, task, output, ended_at=await uow.now())
     if task.kind is TaskKind.RENDER:
         await uow.session.flush()
+        tasks = await list_tasks(uow.session, job.id)
+        await record_reusable(uow, artifact, task, tasks)
         event = partial(
             ClipSucceeded,
             clip_index=task.position,
             attempt=task.attempt,
             artifact_id=artifact.id,
             url=views.clip_url(job.id, task.position),
-            progress=job_progress(await list_tasks(uow.session, job.id)),
+            progress=job_progress(tasks),
             warnings=list(output.warnings),
         )
         await append_event(uow, job, event)
