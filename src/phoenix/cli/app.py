@@ -7,7 +7,7 @@ import typer
 from phoenix import __version__
 from phoenix.cli.bench.command import run_bench
 from phoenix.cli.capacity.command import capacity
-from phoenix.cli.generate import generate
+from phoenix.cli.generate import edit, generate
 from phoenix.cli.jobs import artifacts_app, jobs_app
 from phoenix.cli.keys.command import keys_app
 from phoenix.cli.models import models_app
@@ -27,6 +27,7 @@ app = typer.Typer(
 )
 app.command("up")(run_up)
 app.command("generate")(generate)
+app.command("edit")(edit)
 app.command("plan")(plan)
 app.add_typer(jobs_app, name="jobs")
 app.add_typer(artifacts_app, name="artifacts")
