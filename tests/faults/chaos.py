@@ -45,9 +45,11 @@ class Report:
 
 
 def make_clips(count: int) -> list[Mapping[str, object]]:
-    """So many clips. Of three clips, each continues the clip before it."""
+    """So many clips. Of three clips, each continues the clip before it; of two, the first one has two takes."""
     previous = [{"role": "first_frame", "source": {"previous_clip": True}}]
     clips: list[Mapping[str, object]] = [{"prompt": f"clip {number}"} for number in range(count)]
+    if count == 2:
+        return [{**clips[0], "takes": 2}, clips[1]]
     return [clips[0], *({**clip, "conditions": previous} for clip in clips[1:])] if count == 3 else clips
 
 

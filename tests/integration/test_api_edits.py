@@ -6,6 +6,7 @@ import httpx
 import pytest
 
 from fixtures.api import Api
+from fixtures.callers import GuardedApi
 from phoenix.storage.keys import OutputName
 
 
@@ -131,6 +132,15 @@ async def test_the_same_key_makes_one_edit_also_after_the_original_is_deleted(ap
 
     assert again.json()["id"] == first.json()["id"]
     assert again.headers["idempotent-replayed"] == "true"
+
+
+async def test_to_another_key_and_to_nobody_the_original_does_not_exist(guarded: GuardedApi) -> None:
+    mine, theirs = await guarded.caller(), await guarded.caller()
+    original = await finished(mine, "a", "b")
+
+    answers = [await edit(api, original, REROLL) for api in (mine, theirs, guarded.api)]
+
+    assert [answer.status_code for answer in answers] == [202, 404, 401]
 
 
 async def test_an_equal_submission_is_reused_unless_it_says_otherwise(api: Api) -> None:

@@ -48,6 +48,7 @@ from phoenix.cli.inputs.edits import (
     RemoveOption,
     ReplaceOption,
     RerollOption,
+    TakeOption,
     TitleOption,
     list_changes,
 )
@@ -145,6 +146,7 @@ def generate(  # noqa: PLR0913, PLR0917 - one parameter per option
 def edit(  # noqa: PLR0913, PLR0917 - one parameter per option
     job_id: JobIdArgument,
     reroll: RerollOption = None,
+    take: TakeOption = None,
     replace: ReplaceOption = None,
     insert: InsertOption = None,
     remove: RemoveOption = None,
@@ -171,7 +173,7 @@ def edit(  # noqa: PLR0913, PLR0917 - one parameter per option
     given |= {"clip_sound": clip_sound, "title": title, "drop_soundtrack": no_audio or None}
     given |= {"reuse": False if no_reuse else None}
     body = make_body([], given, crossfade_s)
-    body["clips"] = list_changes(reroll=reroll, replace=replace, insert=insert, remove=remove, move=move)
+    body["clips"] = list_changes(reroll=reroll, take=take, replace=replace, insert=insert, remove=remove, move=move)
     end_on_sigterm()
     with exit_on_error(), connect(url, api_key) as phoenix:
         job = _submit(body, ReelInputs(audio), phoenix, partial(phoenix.edit, job_id))

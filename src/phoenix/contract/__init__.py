@@ -53,6 +53,7 @@ from phoenix.contract.jobs import (
     JobPage,
     JobState,
     JobTimings,
+    Take,
     WaitingCode,
     WaitingReason,
 )
@@ -72,6 +73,7 @@ from phoenix.contract.models import (
 from phoenix.contract.problems import PROBLEM_MEDIA_TYPE, Problem, ProblemFault
 from phoenix.contract.requests import (
     MAX_LORAS,
+    TAKE_SEED_STEP,
     ClipEdit,
     ClipRequest,
     DurationS,
@@ -156,6 +158,7 @@ __all__ = [
     "PROMPT_PATTERN",
     "SIZE_PATTERN",
     "SOUND_ROLES",
+    "TAKE_SEED_STEP",
     "TERMINAL_EVENT_TYPES",
     "TEXT_PATTERN",
     "TIMED_ROLES",
@@ -257,6 +260,7 @@ __all__ = [
     "StitchRequest",
     "StoredEntry",
     "StreamToken",
+    "Take",
     "TerminalEventType",
     "Text",
     "Timestamp",

@@ -97,6 +97,25 @@ class ClipWarning(View):
     limit: int = Field(description="The most tokens that the encoder reads, counted in the same way.")
 
 
+class Take(View):
+    """One take of a clip: the same clip with another seed."""
+
+    take: int = Field(description="Number of the take, from 0.")
+    index: int = Field(
+        description="Index of the take in events, in errors and in `GET /v1/jobs/{job_id}/clips/{index}/content`. The "
+        "take that the reel shows has the index of its clip, and the indices of the others follow the clips."
+    )
+    is_shown: bool = Field(description="Whether the reel shows this take.")
+    seed: int
+    state: ClipState
+    progress: Progress
+    attempt: int
+    reused: bool
+    error: JobError | None = None
+    artifact_id: str | None = None
+    url: str | None = Field(default=None, description="The MP4 of the take, as soon as it is done.")
+
+
 class Clip(View):
     """One clip of a reel, with the progress of its newest attempt."""
 
@@ -128,6 +147,9 @@ class Clip(View):
     made_with: dict[str, str] = Field(
         default_factory=dict,
         description="Versions of the packages that rendered the clip. With other versions, its pixels may differ.",
+    )
+    takes: list[Take] = Field(
+        default_factory=list[Take], description="All takes of the clip, in order; empty for a clip with one take."
     )
 
 

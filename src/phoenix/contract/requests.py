@@ -106,6 +106,11 @@ LoraRequests = Annotated[list[LoraRequest], Field(max_length=2 * MAX_LORAS)]
 """The catalog refuses more than `MAX_LORAS`, with the number in its message."""
 
 
+MAX_TAKES = 8
+TAKE_SEED_STEP = MAX_CLIPS
+"""How far the seeds of two takes are apart: more than the seeds of two clips that a reel numbers from one seed."""
+
+
 class ClipRequest(Request):
     """One clip of a reel. A field that is left out comes from the reel, or else from the model's catalog entry."""
 
@@ -123,6 +128,19 @@ class ClipRequest(Request):
         description="Pictures, videos and sounds that guide the clip, for models that take them.",
         json_schema_extra={"default": []},
     )
+    takes: Omittable[Annotated[int, Field(ge=1, le=MAX_TAKES), WHOLE]] = Field(
+        default=None,
+        description=f"Render the clip so many times; take t has the seed of the clip + {TAKE_SEED_STEP} t.",
+    )
+    take: Omittable[Annotated[int, Field(ge=0, lt=MAX_TAKES), WHOLE]] = Field(
+        default=None, description="The take that the reel shows, from 0; the first one if left out."
+    )
+
+    @model_validator(mode="after")
+    def _has_the_take(self) -> Self:
+        if (self.take or 0) >= (self.takes or 1):
+            raise ValueError("take is the number of a take, from 0: less than takes")
+        return self
 
 
 class SoundSource(Request):
@@ -330,7 +348,7 @@ class ClipEdit(Request):
 class EditRequest(JobOptions):
     """Changes of a reel that has ended. They make a new job, and the clips that stay as they are, are reused.
 
-    `title` and `metadata` stay those of the original if they are left out. The other options do not: they hold for one
+    The new job has the `title` and the `metadata` of the original if they are left out. The other options hold for one
     job.
     """
 

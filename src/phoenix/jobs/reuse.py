@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import case, delete, func, select, text, update
+from sqlalchemy import case, delete, func, select, update
 from sqlmodel import col
 
 from phoenix.contract import JobOptions, ReelRequest, ResolvedClip, ResolvedCondition, ResolvedReel, ResolvedRequest
@@ -26,7 +26,7 @@ _KEY_VERSION = 1
 """Raised by a release whose clips must not be mixed with earlier clips."""
 
 # Described by what they stand for: by the hashes of files and entries instead of their ids.
-_BY_CONTENT = {"index", "loras", "upscale", "interpolate", "conditions"}
+_BY_CONTENT = {"index", "take", "takes", "take_of", "loras", "upscale", "interpolate", "conditions"}
 
 
 def content_keys(reel: ResolvedReel, hashes: Mapping[str, str]) -> Mapping[int, str]:
@@ -37,8 +37,8 @@ def content_keys(reel: ResolvedReel, hashes: Mapping[str, str]) -> Mapping[int, 
     keys: dict[int, str] = {}
     if reel.entry is None:
         return keys
-    for clip in reel.clips:
-        inputs = [_describe_input(condition, hashes, keys.get(clip.index - 1)) for condition in clip.conditions]
+    for clip in reel.renders:
+        inputs = [_describe_input(condition, hashes, keys.get(clip.place - 1)) for condition in clip.conditions]
         if all(each is not None for each in inputs):
             described = [_KEY_VERSION, reel.entry.fingerprint, _describe_clip(clip, reel), inputs]
             canonical = json.dumps(described, sort_keys=True, separators=(",", ":"))
@@ -91,8 +91,8 @@ def find_earlier_work(
         return NO_EARLIER_WORK
     if not (settings.reuse_clips and request.reuse) or (resolved.is_remote and edited_from is None):
         return EarlierWork(edited_from=edited_from)
-    chosen = [index for index, clip in enumerate(request.clips) if (clip.seed, request.seed) != (None, None)]
-    return EarlierWork(frozenset(chosen), edited_from)
+    chosen = {index for index, clip in enumerate(request.clips) if (clip.seed, request.seed) != (None, None)}
+    return EarlierWork(frozenset(clip.index for clip in resolved.renders if clip.place in chosen), edited_from)
 
 
 @dataclass(frozen=True)
@@ -115,11 +115,11 @@ async def find_reusable(
         return {}
     kept = await _find_kept(uow, asked, owner_id)
     found: dict[int, FoundClip] = {}
-    for clip in reel.clips:
+    for clip in reel.renders:
         reusable, match = kept.get(keys.get(clip.index, ""), (None, None))
         if reusable is None or match is None or clip.index not in wanted:
             continue
-        before = found.get(clip.index - 1)
+        before = found.get(clip.place - 1)
         if not clip.continues_previous or (before and before.artifact.key == reusable.continues_key):
             found[clip.index] = match
     return found
@@ -149,26 +149,6 @@ def reuse_clip(job: JobRow, task: TaskRow, found: FoundClip, now: datetime) -> A
     task.finished_at, task.artifact_id = now, artifact.id
     task.warnings, task.made_with = list(found.task.warnings), dict(found.task.made_with)
     return artifact
-
-
-# The first of two equal clips stays: clips that continue it fit to it alone.
-_INSERT = text(
-    "INSERT INTO reusable_clips (owner_id, content_key, artifact_id, continues_key) "
-    "VALUES (:owner_id, :content_key, :artifact_id, :continues_key) ON CONFLICT DO NOTHING"
-)
-
-
-async def record_reusable(uow: UnitOfWork, artifact: ArtifactRow, task: TaskRow, clips: Sequence[TaskRow]) -> None:
-    """Records a rendered clip for later jobs. `clips`: the tasks of its job. The artifact must have been flushed."""
-    if task.content_key is None:
-        return
-    continues_key = None
-    if task.prerequisites:
-        before = await uow.session.get_one(ArtifactRow, clips[task.prerequisites[0]].artifact_id)
-        continues_key = before.key
-    values = {"owner_id": artifact.owner_id, "content_key": task.content_key}
-    values |= {"artifact_id": artifact.id, "continues_key": continues_key}
-    await uow.session.execute(_INSERT, values)
 
 
 async def hand_over_files(uow: UnitOfWork, job_id: str, files: Mapping[str, str]) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from phoenix.jobs.submission.edits import edit_reel
 
 
 def changes_of(**options: Any) -> list[dict[str, Any]]:
-    none: dict[str, Sequence[Any] | None] = dict.fromkeys(("reroll", "replace", "insert", "remove", "move"))
+    none: dict[str, Sequence[Any] | None] = dict.fromkeys(("reroll", "take", "replace", "insert", "remove", "move"))
     return list_changes(**{**none, **options})
 
 
@@ -42,9 +42,21 @@ def test_clips_are_named_by_their_numbers_in_the_original(options: dict[str, Any
     assert clips_after(**options) == left
 
 
+def test_takes_are_counted_from_one_like_clips() -> None:
+    assert changes_of(take=["2:3"]) == [{"op": "take", "index": 1, "take": 2}]
+
+
 @pytest.mark.parametrize(
     "options",
-    [{"reroll": [0]}, {"replace": ["x"]}, {"replace": ["2:"]}, {"insert": ["0:x"]}, {"move": ["3"]}, {"move": ["a:1"]}],
+    [
+        {"reroll": [0]},
+        {"replace": ["x"]},
+        {"replace": ["2:"]},
+        {"insert": ["0:x"]},
+        {"move": ["3"]},
+        {"move": ["a:1"]},
+        {"take": ["1:0"]},
+    ],
 )
 def test_a_text_of_another_form_is_refused(options: dict[str, Any]) -> None:
     with pytest.raises(typer.BadParameter):

@@ -84,7 +84,7 @@ def test_what_decides_a_clip_changes_its_key(name: str) -> None:
 def test_every_field_of_a_clip_is_looked_at() -> None:
     tried = {field for changes in DECIDING.values() for field in changes}
 
-    assert set(ResolvedClip.model_fields) - tried == {"index", "height", "conditions"}
+    assert set(ResolvedClip.model_fields) - tried == {"index", "height", "conditions", "take", "takes", "take_of"}
 
 
 @pytest.mark.parametrize("part", ["entry", "adapters", "postprocessors"])
@@ -104,6 +104,12 @@ def test_a_file_counts_by_its_content_and_not_by_its_id() -> None:
 @pytest.mark.parametrize("changes", [{"role": "last_frame"}, {"at_s": 0.5}, {"strength": 0.5}, {"overlap_s": 0.5}])
 def test_how_a_file_is_used_changes_the_key(changes: dict[str, Any]) -> None:
     assert key_of(with_input(ONE, **changes)) not in (None, key_of(with_input(ONE)))
+
+
+def test_a_take_has_the_key_of_a_clip_with_its_seed() -> None:
+    take = content_keys(make_reel(clips=[{"prompt": "a", "seed": 1, "takes": 2}]), {})[1]
+
+    assert take == content_keys(make_reel(clips=[{"prompt": "a", "seed": 501}]), {})[0]
 
 
 def test_a_clip_with_an_unknown_file_has_no_key() -> None:

@@ -74,13 +74,16 @@ REQUESTS: Mapping[str, ResolvedRequest] = {
     "three clips with sound": make_reel("a", "b", "c", soundtrack=SOUND),
     "a chain": make_reel(clips=[{"prompt": "a"}, FROM_PREVIOUS, FROM_PREVIOUS]),
     "a chain beside a clip": make_reel(clips=[{"prompt": "a"}, {"prompt": "b"}, FROM_PREVIOUS], soundtrack=SOUND),
+    "takes": make_reel(clips=[{"prompt": "a", "takes": 2}, FROM_PREVIOUS]),
     "a soundtrack": ResolvedSoundtrack(source=SoundtrackRequest.model_validate(SOUND)),
     "a stitch": ResolvedStitch(artifact_ids=VIDEOS, transition=make_reel().transition),
 }
 WORKERS = st.sampled_from(["wrk_1", "wrk_2"])
 
 
+TAKE: Mapping[str, Any] = {"clips": [{"op": "take", "index": 0, "take": 1}]}
 CHANGES: Sequence[Mapping[str, Any]] = [
+    TAKE,
     {"title": "new"},
     {"clips": [{"op": "reroll", "index": 0, "seed": 8}]},
     {"clips": [{"op": "insert", "index": 1, "clip": {"prompt": "new", "seed": 1}}]},
@@ -148,6 +151,8 @@ class JobsMachine(RuleBasedStateMachine):
         job = next((job for job in self._seen.jobs if job.id == job_id), None)
         reel = job.parse_request() if job else None
         if job is None or not job.state.is_terminal or not isinstance(reel, ResolvedReel):
+            return multiple()
+        if change is TAKE and reel.clips[0].takes == 1:
             return multiple()
         return self._submit_request(edit_once(reel, change), EarlierWork(range(9), job_id))
 

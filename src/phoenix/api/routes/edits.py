@@ -34,7 +34,7 @@ _EDITS: dict[str, Example] = {
 
 
 @router.post("/v1/jobs/{job_id}/edits", status_code=202, responses=JOB_ACCEPTED)
-async def edit_reel_of_job(
+async def edit_job(
     job_id: JobIdInPath, body: Annotated[EditRequest, Body(openapi_examples=_EDITS)], submission: SubmissionDep
 ) -> Job:
     """Edit a reel.

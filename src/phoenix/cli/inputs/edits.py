@@ -17,6 +17,10 @@ InsertOption = Annotated[
     list[str] | None,
     typer.Option(metavar="CLIP:PROMPT", help="Add a clip before this one, or at the end with the next number."),
 ]
+TakeOption = Annotated[
+    list[str] | None,
+    typer.Option(metavar="CLIP:TAKE", help="Show another take of this clip; takes are counted from 1."),
+]
 RemoveOption = Annotated[list[int] | None, typer.Option(metavar="CLIP", help="Leave this clip out.")]
 MoveOption = Annotated[
     list[str] | None,
@@ -32,6 +36,7 @@ NoReuseOption = Annotated[bool, typer.Option("--no-reuse", help="Render the unch
 def list_changes(
     *,
     reroll: Sequence[int] | None,
+    take: Sequence[str] | None,
     replace: Sequence[str] | None,
     insert: Sequence[str] | None,
     remove: Sequence[int] | None,
@@ -45,12 +50,13 @@ def list_changes(
     changes: list[dict[str, Any]] = [
         *({"op": "replace", **_with_prompt(text)} for text in replace or ()),
         *({"op": "reroll", "index": _index(clip)} for clip in reroll or ()),
+        *({"op": "take", **_numbers(text, "CLIP:TAKE", "take")} for text in take or ()),
     ]
     removed = [{"op": "remove", "index": _index(clip)} for clip in dict.fromkeys(remove or ())]
     added = [{"op": "insert", **_with_prompt(text)} for text in insert or ()]
     # Of several new clips at one place, the last one given goes in first, so that they stand in the given order.
     changes += sorted([*removed, *reversed(added)], key=lambda change: int(change["index"]), reverse=True)
-    return [*changes, *({"op": "move", **_from_to(text)} for text in move or ())]
+    return [*changes, *({"op": "move", **_numbers(text, "FROM:TO", "to")} for text in move or ())]
 
 
 def _with_prompt(text: str) -> dict[str, Any]:
@@ -60,14 +66,15 @@ def _with_prompt(text: str) -> dict[str, Any]:
     return {"index": _index(int(clip)), "clip": {"prompt": prompt.strip()}}
 
 
-def _from_to(text: str) -> dict[str, Any]:
-    clip, _, to = text.partition(":")
-    if not (clip.isdecimal() and to.isdecimal()):
-        raise typer.BadParameter(f"{text!r} is not FROM:TO, such as 3:1.")
-    return {"index": _index(int(clip)), "to": _index(int(to))}
+def _numbers(text: str, form: str, second: str) -> dict[str, Any]:
+    """The number of a clip as its index, and the other number, also from 0, as the field `second`."""
+    clip, _, other = text.partition(":")
+    if not (clip.isdecimal() and other.isdecimal()):
+        raise typer.BadParameter(f"{text!r} is not {form}, such as 3:1.")
+    return {"index": _index(int(clip)), second: _index(int(other))}
 
 
 def _index(clip: int) -> int:
     if clip < 1:
-        raise typer.BadParameter(f"there is no clip {clip}; the first clip is 1.")
+        raise typer.BadParameter(f"there is no number {clip}; the first one is 1.")
     return clip - 1

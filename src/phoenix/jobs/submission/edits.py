@@ -8,9 +8,11 @@ from typing import Any, TypeVar
 from phoenix.catalog.catalog import Catalog
 from phoenix.catalog.clip_adapters import tier_scales
 from phoenix.catalog.model import ModelSpec
+from phoenix.catalog.request_validation import SEED_SPACE
 from phoenix.catalog.resolve import ValidationReport
 from phoenix.contract import (
     MAX_CLIPS,
+    TAKE_SEED_STEP,
     ClipEdit,
     ClipRequest,
     ClipSource,
@@ -63,7 +65,9 @@ def _clip_as_requested(
         prompt=clip.prompt,
         negative_prompt=_unless(clip.negative_prompt, model and model.negative_prompt),
         duration_s=clip.duration_s,
-        seed=clip.seed,
+        seed=(clip.seed - clip.take * TAKE_SEED_STEP) % SEED_SPACE,
+        takes=_unless(clip.takes, 1),
+        take=_unless(clip.take, 0),
         # The numbers of an entry that is gone say nothing to another model.
         steps=model and _unless(clip.steps, model.steps.default),
         guidance_scale=model and _unless(clip.guidance_scale, model.guidance_scale.default),
@@ -79,7 +83,7 @@ def _unless(value: _T, default: _T | None) -> _T | None:
 def _loras_as_requested(
     reel: ResolvedReel, clip: ResolvedClip, model: ModelSpec | None, catalog: Catalog
 ) -> list[LoraRequest] | None:
-    """The adapters of the clip without those of the tier. One that the clip did not have is switched off again."""
+    """The adapters of the clip without the adapters of its tier. An adapter that the clip lacked is switched off."""
     of_tier = {} if model is None else tier_scales(model, catalog.adapters_of(model), reel.quality)
     scales = dict.fromkeys(of_tier, 0.0) | {lora.id: lora.scale for lora in clip.loras}
     changed = {adapter_id: scale for adapter_id, scale in scales.items() if scale != of_tier.get(adapter_id)}
@@ -87,7 +91,7 @@ def _loras_as_requested(
 
 
 def _conditions_as_requested(reel: ResolvedReel, clip: ResolvedClip) -> list[Condition]:
-    """The conditions without the one that follows from `extends`: the new first clip gets it."""
+    """The conditions without the first frame that follows from `extends`, which the new first clip gets."""
     conditions = [condition.as_requested() for condition in clip.conditions]
     if reel.extends is None or clip.index:
         return conditions
@@ -143,7 +147,7 @@ def edit_reel(
 ) -> EditedReel:
     """The request of the edited reel. Raises `InvalidRequest` for a change that the clips do not allow.
 
-    `title` and `metadata` are those of the original. `draw_seed` draws the seeds of clips that need a new one.
+    `title` and `metadata` belong to the original. `draw_seed` draws the seeds of clips that need a new one.
     """
     report = ValidationReport()
     original = as_requested(reel, catalog)
@@ -160,7 +164,7 @@ def edit_reel(
     kept = {"title": title, "metadata": dict(metadata or {})} | options
     without = {"soundtrack": None} if edit.drop_soundtrack else {}
     clips = {"clips": [draft.clip for draft in drafts], "reuse": edit.reuse}
-    # Copied, not validated: all parts are valid, and their rules are those of the parts.
+    # Copied, not validated: all parts are valid, and no rule concerns several of them.
     request = original.model_copy(update={**given, **kept, **without, **clips})
     return EditedReel(request, edit, [draft.change for draft in drafts])
 
@@ -175,10 +179,17 @@ def _apply(
             there = f"the last index here is {last}" if last >= 0 else "no clip is left here"
             report.add_error(f"/clips/{number}/{name}", there)
             return drafts
-    if change.op == "take":
-        report.add_error(f"/clips/{number}/take", f"clip {change.index} has no takes; `reroll` renders it again")
+    if change.op == "take" and (fault := _find_missing_take(change, drafts[change.index].clip)):
+        report.add_error(f"/clips/{number}/take", fault)
         return drafts
     return _make(change, number, drafts, draw_seed)
+
+
+def _find_missing_take(change: ClipEdit, clip: ClipRequest) -> str | None:
+    takes = clip.takes or 1
+    if takes == 1:
+        return f"clip {change.index} has no takes; `reroll` renders it again"
+    return None if (change.take or 0) < takes else f"clip {change.index} has takes 0 to {takes - 1}"
 
 
 def _make(change: ClipEdit, number: int, drafts: list[_Draft], draw_seed: Callable[[], int]) -> list[_Draft]:
@@ -191,9 +202,11 @@ def _make(change: ClipEdit, number: int, drafts: list[_Draft], draw_seed: Callab
     if change.op == "remove":
         return others
     if change.op == "replace":
-        clip = _fill(change.clip, clip.model_dump(exclude={"prompt"}), seed=clip.seed)
+        clip = _fill(change.clip, clip.model_dump(exclude={"prompt", "take"}), seed=clip.seed)
     elif change.op == "reroll":
-        clip = clip.model_copy(update={"seed": _new_seed(change, clip, draw_seed)})
+        clip = clip.model_copy(update={"seed": _new_seed(change, clip, draw_seed), "take": None})
+    elif change.op == "take":
+        clip = clip.model_copy(update={"take": change.take})
     to = index if change.to is None else change.to
     return [*others[:to], _Draft(clip, number), *others[to:]]
 

@@ -146,9 +146,9 @@ async def _new_job(
 def plan_tasks(job: JobRow, resolved: ResolvedRequest) -> Sequence[TaskRow]:
     """The tasks of a job: its clips, its soundtrack, and the assembly that waits for them.
 
-    A clip that continues the clip before it waits for that clip.
+    A clip that continues the clip before it waits for that clip. Each take of a clip is a task.
     """
-    clips = resolved.clips if isinstance(resolved, ResolvedReel) else []
+    clips = resolved.renders if isinstance(resolved, ResolvedReel) else []
     queue = "remote" if isinstance(resolved, ResolvedReel) and resolved.is_remote else "gpu"
     tasks = [_render_task(job, clip, queue) for clip in clips]
     position = len(tasks)
@@ -161,7 +161,7 @@ def plan_tasks(job: JobRow, resolved: ResolvedRequest) -> Sequence[TaskRow]:
 
 
 def _render_task(job: JobRow, clip: ResolvedClip, queue: QueueName) -> TaskRow:
-    before = [clip.index - 1] if clip.continues_previous else []
+    before = [clip.place - 1] if clip.continues_previous else []
     return _task(job, TaskKind.RENDER, clip.index, queue=queue, weight=clip_weight(clip), prerequisites=before)
 
 
