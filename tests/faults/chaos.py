@@ -138,7 +138,15 @@ class Chaos:
         """Edits a job that was accepted, now and then. One that has not ended is refused."""
         if not self.report.owners or self._random.random() >= 0.25:
             return False
-        original, owner = self._random.choice(list(self.report.owners.items()))
+        self._edit_job(*self._random.choice(list(self.report.owners.items())))
+        return True
+
+    def edit_some(self) -> None:
+        """Edits the first jobs, which have ended by then."""
+        for original, owner in list(self.report.owners.items())[:3]:
+            self._edit_job(original, owner)
+
+    def _edit_job(self, original: str, owner: str) -> None:
         replaced = {"op": "replace", "index": 0, "clip": {"prompt": f"new {len(self.report.owners)}"}}
         body = {"clips": [self._random.choice([{"op": "reroll", "index": 0}, replaced])], "title": "edited"}
         answer = self._post(f"/v1/jobs/{original}/edits", body, owner)
@@ -147,7 +155,6 @@ class Chaos:
             self.report.edits += 1
         elif answer is not None:
             self.report.refused[f"edit {answer.status_code}"] += 1
-        return True
 
     def _post(self, path: str, body: Mapping[str, object], owner: str) -> httpx.Response | None:
         """By a replica drawn at random. None if no answer came: whether it was heard is not known."""
@@ -261,6 +268,8 @@ def run_chaos(
     cluster.heal()
     report = chaos.report
     report.ended_in_s = cluster.wait_until_all_ended(end_within_s)
+    chaos.edit_some()
+    cluster.wait_until_all_ended(end_within_s)
     history = cluster.history(report.accepted)
     report.findings = [*check_ended(history), *check_edits(history), *check_owners(cluster, report.owners)]
     report.states = Counter(job.state.value for job in history.jobs if job.id in report.accepted)

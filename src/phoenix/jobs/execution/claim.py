@@ -104,8 +104,8 @@ async def claim(uow: UnitOfWork, task_id: str, dispatch_seq: int, *, worker_id: 
 def _list_shown(job: JobRow, clips: Sequence[TaskRow]) -> tuple[str, ...]:
     """The artifacts of the takes that the reel shows, in order, as far as they are done."""
     request = job.parse_request()
-    shown = clips[: len(request.clips)] if isinstance(request, ResolvedReel) else []
-    return tuple(clip.artifact_id for clip in shown if clip.artifact_id)
+    count = len(request.clips) if isinstance(request, ResolvedReel) else 0
+    return tuple(clip.artifact_id for clip in clips[:count] if clip.artifact_id)
 
 
 def _find_previous(task: TaskRow, clips: Sequence[TaskRow]) -> str | None:
