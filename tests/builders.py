@@ -1,6 +1,6 @@
 """Requests and finished work, with defaults for what a test does not care about."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from phoenix.catalog.catalog import load_catalog
@@ -15,6 +15,7 @@ from phoenix.jobs.execution.claim import Claim, claim
 from phoenix.jobs.execution.retries import RetryRule
 from phoenix.jobs.execution.task_completion import AttemptOutput, succeed
 from phoenix.jobs.repository import FullJob, list_full_jobs
+from phoenix.jobs.reuse import EarlierWork
 from phoenix.jobs.scheduling.dispatch import list_ready
 from phoenix.jobs.submission.submit import submit
 from phoenix.media.probe import media_type_of
@@ -53,6 +54,7 @@ async def submit_reel(
     owner_id: str = OWNER,
     limits: LimitSettings | None = None,
     options: JobOptions | None = None,
+    reusable: Collection[int] = (),
     **overrides: Any,
 ) -> str:
     """Submits a reel of the animatic model. Returns its job id."""
@@ -64,6 +66,7 @@ async def submit_reel(
             owner_id=owner_id,
             request_id="req_test",
             limits=limits or LimitSettings(),
+            earlier=EarlierWork(reusable),
         )
     return job.row.id
 

@@ -55,6 +55,8 @@ def upgrade() -> None:
         sa.Column("state", sa.Text(), nullable=False),
         sa.Column("ending", sa.Text(), nullable=True),
         sa.Column("model", sa.String(), nullable=True),
+        sa.Column("title", sa.String(), nullable=True),
+        sa.Column("edited_from", sa.String(), nullable=True),
         sa.Column("priority", sa.String(), nullable=False),
         sa.Column("request", sa.JSON(), nullable=False),
         sa.Column("search_text", sa.Text(), nullable=False),
@@ -163,6 +165,7 @@ def upgrade() -> None:
         sa.Column("kind", sa.Text(), nullable=False),
         sa.Column("job_id", sa.String(), nullable=True),
         sa.Column("key", sa.String(), nullable=False),
+        sa.Column("shares_file", sa.Boolean(), nullable=False),
         sa.Column("media_type", sa.String(), nullable=False),
         sa.Column("filename", sa.String(), nullable=True),
         sa.Column("size_bytes", sa.BigInteger(), nullable=False),
@@ -175,9 +178,15 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("artifacts", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("artifacts_job_id_idx"), ["job_id"], unique=False)
+        batch_op.create_index(batch_op.f("artifacts_key_idx"), ["key"], unique=False)
         batch_op.create_index(batch_op.f("artifacts_owner_id_id_idx"), ["owner_id", "id"], unique=False)
-        batch_op.create_index(batch_op.f("artifacts_owner_id_size_bytes_idx"), ["owner_id", "size_bytes"], unique=False)
+        batch_op.create_index(
+            batch_op.f("artifacts_owner_id_shares_file_size_bytes_idx"),
+            ["owner_id", "shares_file", "size_bytes"],
+            unique=False,
+        )
 
+    _create_reusable_clips()
     op.create_table(
         "events",
         sa.Column("job_id", sa.String(), nullable=False),
@@ -222,6 +231,8 @@ def upgrade() -> None:
         sa.Column("timings", sa.JSON(), nullable=False),
         sa.Column("warnings", sa.JSON(), nullable=False),
         sa.Column("made_with", sa.JSON(), nullable=False),
+        sa.Column("content_key", sa.String(), nullable=True),
+        sa.Column("is_reused", sa.Boolean(), nullable=False),
         sa.Column("started_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),
         sa.ForeignKeyConstraint(["job_id"], ["jobs.id"], name=op.f("tasks_job_id_fkey"), ondelete="CASCADE"),
@@ -291,6 +302,22 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("usage_ledger_started_at_idx"), ["started_at"], unique=False)
 
 
+def _create_reusable_clips() -> None:
+    op.create_table(
+        "reusable_clips",
+        sa.Column("owner_id", sa.String(), nullable=False),
+        sa.Column("content_key", sa.String(), nullable=False),
+        sa.Column("artifact_id", sa.String(), nullable=False),
+        sa.Column("continues_key", sa.String(), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["artifact_id"], ["artifacts.id"], name=op.f("reusable_clips_artifact_id_fkey"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("owner_id", "content_key", name=op.f("reusable_clips_pkey")),
+    )
+    with op.batch_alter_table("reusable_clips", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("reusable_clips_artifact_id_idx"), ["artifact_id"], unique=False)
+
+
 def downgrade() -> None:
 
     with op.batch_alter_table("usage_ledger", schema=None) as batch_op:
@@ -318,8 +345,11 @@ def downgrade() -> None:
         batch_op.drop_index(batch_op.f("events_owner_id_owner_seq_idx"))
 
     op.drop_table("events")
+    _drop_reusable_clips()
     with op.batch_alter_table("artifacts", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("artifacts_owner_id_shares_file_size_bytes_idx"))
         batch_op.drop_index(batch_op.f("artifacts_owner_id_id_idx"))
+        batch_op.drop_index(batch_op.f("artifacts_key_idx"))
         batch_op.drop_index(batch_op.f("artifacts_job_id_idx"))
 
     op.drop_table("artifacts")
@@ -350,3 +380,10 @@ def downgrade() -> None:
     op.drop_table("owners")
     op.drop_table("leader_leases")
     op.drop_table("api_keys")
+
+
+def _drop_reusable_clips() -> None:
+    with op.batch_alter_table("reusable_clips", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("reusable_clips_artifact_id_idx"))
+
+    op.drop_table("reusable_clips")

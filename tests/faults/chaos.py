@@ -9,7 +9,7 @@ from pathlib import Path
 
 import httpx
 
-from faults.checker import Finding, check_ended, files_without_rows
+from faults.checker import Finding, check_edits, check_ended, files_without_rows
 from faults.cluster import TINY, Cluster, Member
 from faults.history import History
 from phoenix.jobs.lifecycle import AttemptEndState
@@ -31,6 +31,8 @@ class Report:
     """Submits that got no 202, by the reason. They may have been accepted all the same: the answer was lost."""
     findings: list[Finding] = field(default_factory=list[Finding])
     ended_in_s: float = 0.0
+    edits: int = 0
+    """How many of the jobs are edits."""
     states: Counter[str] = field(default_factory=Counter[str])
     recoveries_s: list[float] = field(default_factory=list[float])
     """From the end of an attempt whose worker was lost to the start of the next one."""
@@ -43,9 +45,11 @@ class Report:
 
 
 def make_clips(count: int) -> list[Mapping[str, object]]:
-    """So many clips. Of three clips, each continues the clip before it."""
+    """So many clips. Of three clips, each continues the clip before it; of two, the first one has two takes."""
     previous = [{"role": "first_frame", "source": {"previous_clip": True}}]
     clips: list[Mapping[str, object]] = [{"prompt": f"clip {number}"} for number in range(count)]
+    if count == 2:
+        return [{**clips[0], "takes": 2}, clips[1]]
     return [clips[0], *({**clip, "conditions": previous} for clip in clips[1:])] if count == 3 else clips
 
 
@@ -83,7 +87,8 @@ class Chaos:
         next_fault_s, next_submit_s = time.monotonic() + 1, time.monotonic()
         while (now_s := time.monotonic()) < end_s:
             if now_s >= next_submit_s:
-                self._submit()
+                if not self._edit():
+                    self._submit()
                 next_submit_s = now_s + SUBMIT_EVERY_S
             if now_s >= next_fault_s:
                 self._break_something()
@@ -128,6 +133,28 @@ class Chaos:
         if cancel_after_s is not None:
             self._after(cancel_after_s, lambda: self._post(f"/v1/jobs/{job_id}/cancel", {}, owner))
             self._after(cancel_after_s + 4, lambda: self._post(f"/v1/jobs/{job_id}/retry", {}, owner))
+
+    def _edit(self) -> bool:
+        """Edits a job that was accepted, now and then. One that has not ended is refused."""
+        if not self.report.owners or self._random.random() >= 0.25:
+            return False
+        self._edit_job(*self._random.choice(list(self.report.owners.items())))
+        return True
+
+    def edit_some(self) -> None:
+        """Edits the first jobs, which have ended by then."""
+        for original, owner in list(self.report.owners.items())[:3]:
+            self._edit_job(original, owner)
+
+    def _edit_job(self, original: str, owner: str) -> None:
+        replaced = {"op": "replace", "index": 0, "clip": {"prompt": f"new {len(self.report.owners)}"}}
+        body = {"clips": [self._random.choice([{"op": "reroll", "index": 0}, replaced])], "title": "edited"}
+        answer = self._post(f"/v1/jobs/{original}/edits", body, owner)
+        if answer is not None and answer.status_code == 202:
+            self.report.owners[answer.json()["id"]] = owner
+            self.report.edits += 1
+        elif answer is not None:
+            self.report.refused[f"edit {answer.status_code}"] += 1
 
     def _post(self, path: str, body: Mapping[str, object], owner: str) -> httpx.Response | None:
         """By a replica drawn at random. None if no answer came: whether it was heard is not known."""
@@ -241,8 +268,10 @@ def run_chaos(
     cluster.heal()
     report = chaos.report
     report.ended_in_s = cluster.wait_until_all_ended(end_within_s)
+    chaos.edit_some()
+    cluster.wait_until_all_ended(end_within_s)
     history = cluster.history(report.accepted)
-    report.findings = [*check_ended(history), *check_owners(cluster, report.owners)]
+    report.findings = [*check_ended(history), *check_edits(history), *check_owners(cluster, report.owners)]
     report.states = Counter(job.state.value for job in history.jobs if job.id in report.accepted)
     report.recoveries_s = recoveries_s(history, report.accepted)
     report.stray_files = len(files_without_rows(history))

@@ -45,11 +45,28 @@ Check = Callable[[JobStory], Iterator[str]]
 
 
 def check_always(history: History) -> list[Finding]:
-    return [*_check_known(history), *_check_jobs(history, ALWAYS)]
+    return [*_check_known(history), *_check_jobs(history, ALWAYS), *_check_shared(history)]
 
 
 def check_ended(history: History) -> list[Finding]:
-    return [*_check_known(history), *_check_jobs(history, {**ALWAYS, **ENDED}), *_check_files(history)]
+    jobs = _check_jobs(history, {**ALWAYS, **ENDED})
+    return [*_check_known(history), *jobs, *_check_shared(history), *_check_files(history)]
+
+
+def check_edits(history: History) -> list[Finding]:
+    """An edit renders no clip that its original had already. For runs in which no job is deleted."""
+    findings: list[Finding] = []
+    for job in history.jobs:
+        of_original = [task for task in history.tasks if task.job_id == job.edited_from and task.content_key]
+        done = {task.content_key for task in of_original if task.finished_at and task.finished_at < job.created_at}
+        done -= {task.content_key for task in of_original if task.state is not TaskState.SUCCEEDED}
+        again = [task for task in history.tasks if task.job_id == job.id and task.content_key in done]
+        findings += [
+            Finding("edits reuse", job.id, f"clip {task.position} was rendered again")
+            for task in again
+            if not task.is_reused
+        ]
+    return findings
 
 
 def files_without_rows(history: History) -> list[str]:
@@ -83,6 +100,17 @@ def _check_jobs(history: History, checks: Mapping[str, Check]) -> Iterator[Findi
 def _check_known(history: History) -> Iterator[Finding]:
     for job_id in history.accepted - {job.id for job in history.jobs}:
         yield Finding("accepted is kept", job_id, "it was answered with 202 and is not there")
+
+
+def _check_shared(history: History) -> Iterator[Finding]:
+    """Several jobs of one owner may have one file, and its bytes count once."""
+    holders: dict[str, list[ArtifactRow]] = {}
+    for artifact in history.artifacts:
+        holders.setdefault(artifact.key, []).append(artifact)
+    for key, rows in holders.items():
+        owners, counted = {row.owner_id for row in rows}, [row.id for row in rows if not row.shares_file]
+        if len(owners) != 1 or len(counted) != 1:
+            yield Finding("a shared file counts once", key, f"it is of {sorted(owners)} and counted for {counted}")
 
 
 def _check_files(history: History) -> Iterator[Finding]:
@@ -152,7 +180,8 @@ def _no_wait_is_negative(story: JobStory) -> Iterator[str]:
 def _nothing_succeeds_twice(story: JobStory) -> Iterator[str]:
     for task in story.tasks:
         winners = [attempt.number for attempt in task.attempts if attempt.outcome is AttemptEndState.SUCCEEDED]
-        expected = [task.row.attempt] if task.row.state is TaskState.SUCCEEDED else []
+        is_rendered = task.row.state is TaskState.SUCCEEDED and not task.row.is_reused
+        expected = [task.row.attempt] if is_rendered else []
         if winners != expected:
             yield f"task {task.row.id} is {task.row.state} at {task.row.attempt}; attempts {winners} succeeded"
 
@@ -164,12 +193,23 @@ def _results_are_of_the_winning_attempt(story: JobStory) -> Iterator[str]:
         key = keys.get(task.row.artifact_id or "")
         if not is_done and task.row.artifact_id is not None:
             yield f"task {task.row.id} is {task.row.state} and has a result"
-        elif is_done and (key is None or f"/{task.row.id}/{task.row.attempt}/" not in f"/{key}"):
+        elif is_done and (key is None or not (task.row.is_reused or _is_output_of(task.row, key))):
             yield f"task {task.row.id} succeeded at attempt {task.row.attempt}; its result is {key}"
-    winners = [f"/{task.row.id}/{task.row.attempt}/" for task in story.tasks if task.row.state is TaskState.SUCCEEDED]
-    for key in keys.values():
-        if not any(winner in f"/{key}" for winner in winners):
+    done = [task.row for task in story.tasks if task.row.state is TaskState.SUCCEEDED]
+    for artifact_id, key in keys.items():
+        if not any(task.artifact_id == artifact_id or _is_output_of(task, key) for task in done):
             yield f"{key} is of no attempt that succeeded"
+
+
+def _is_output_of(task: TaskRow, key: str) -> bool:
+    return f"/{task.id}/{task.attempt}/" in f"/{key}"
+
+
+def _a_reused_clip_was_not_tried(story: JobStory) -> Iterator[str]:
+    for task in story.tasks:
+        row = task.row
+        if row.is_reused and (row.state is not TaskState.SUCCEEDED or row.attempt or row.kind is not TaskKind.RENDER):
+            yield f"{row.kind} task {row.id} is reused, {row.state}, at attempt {row.attempt}"
 
 
 def _a_job_succeeds_whole(story: JobStory) -> Iterator[str]:
@@ -241,6 +281,7 @@ ALWAYS: Mapping[str, Check] = {
     "no wait is negative": _no_wait_is_negative,
     "nothing succeeds twice": _nothing_succeeds_twice,
     "results are of the winning attempt": _results_are_of_the_winning_attempt,
+    "reused clips are not tried": _a_reused_clip_was_not_tried,
     "a job succeeds whole": _a_job_succeeds_whole,
     "prerequisites come first": _nothing_starts_before_its_prerequisites,
     "assembled once": _it_is_assembled_once,

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from faults.checker import ALWAYS, ENDED, check_always, check_ended, files_without_rows
+from faults.checker import ALWAYS, ENDED, check_always, check_edits, check_ended, files_without_rows
 from faults.history import History, StoredFile
 from phoenix.contract import ArtifactKind, JobState
 from phoenix.jobs.lifecycle import AttemptEndState, TaskKind, TaskState
@@ -186,6 +186,14 @@ def show_a_result_of_nothing(history: History) -> None:
     history.tasks[0].state = TaskState.FAILED
 
 
+def try_what_was_reused(history: History) -> None:
+    history.tasks[0].is_reused = True
+
+
+def reuse_a_film(history: History) -> None:
+    history.tasks[1].is_reused, history.tasks[1].attempt = True, 0
+
+
 def succeed_without_a_clip(history: History) -> None:
     history.tasks[0].state = TaskState.CANCELED
 
@@ -243,6 +251,7 @@ BREAKS: dict[str, list[Callable[[History], None]]] = {
     "no wait is negative": [begin_before_the_wait, wait_less_than_nothing],
     "nothing succeeds twice": [succeed_twice, run_on_after_success],
     "results are of the winning attempt": [publish_a_lost_attempt, publish_without_a_task, show_a_result_of_nothing],
+    "reused clips are not tried": [try_what_was_reused, reuse_a_film],
     "a job succeeds whole": [succeed_without_a_clip, show_another_film],
     "assembled once": [assemble_twice],
     "prerequisites come first": [start_before_the_clip, render_beside_the_clip, wait_for_nothing],
@@ -282,6 +291,44 @@ def test_work_under_way_is_no_finding_before_every_job_has_ended() -> None:
 
     assert check_always(history) == []
     assert [finding.rule for finding in check_ended(history)] == ["every job ends"]
+
+
+def test_a_reused_clip_is_no_finding() -> None:
+    history = clean()
+    del history.attempts[:2]
+    history.tasks[0].is_reused, history.tasks[0].attempt = True, 0
+    history.artifacts[0].key = CLIP.replace("job_1", "job_0")
+
+    assert check_always(history) == []
+
+
+@pytest.mark.parametrize(
+    ("is_reused", "state", "findings"),
+    [
+        (True, TaskState.SUCCEEDED, 0),
+        (False, TaskState.SUCCEEDED, 1),
+        (False, TaskState.FAILED, 0),
+    ],
+)
+def test_an_edit_that_renders_what_its_original_had_is_found(is_reused: bool, state: TaskState, findings: int) -> None:
+    history = clean()
+    history.tasks[0].content_key, history.tasks[0].state = "key", state
+    edited = history.jobs[0].model_copy(update={"id": "job_2", "edited_from": "job_1", "created_at": at(9)})
+    clip = history.tasks[0].model_copy(update={"id": "clip2", "job_id": "job_2", "is_reused": is_reused})
+
+    found = check_edits(History(jobs=[*history.jobs, edited], tasks=[*history.tasks, clip]))
+
+    assert len(found) == findings
+
+
+@pytest.mark.parametrize(("owner", "shares_file"), [("anonymous", False), ("key_other", True)])
+def test_a_shared_file_that_counts_twice_or_has_two_owners_is_found(owner: str, shares_file: bool) -> None:
+    history = clean()
+    other = artifact("art_other", CLIP)
+    other.owner_id, other.job_id, other.shares_file = owner, "job_2", shares_file
+    history.artifacts.append(other)
+
+    assert [finding.rule for finding in check_always(history)] == ["a shared file counts once"]
 
 
 def test_an_accepted_job_that_is_gone_is_found() -> None:

@@ -190,6 +190,18 @@ async def test_a_job_that_is_retried_needs_free_capacity_in_the_queue_too(limite
     assert (await caller.show(job["id"]))["state"] == "canceled"
 
 
+async def test_an_edit_needs_free_capacity_in_the_queue_too(limited: OpenLimited) -> None:
+    guarded = await limited(queued_jobs_per_key=1)
+    caller = await guarded.caller()
+    job = await caller.submit()
+    await caller.http.post(f"/v1/jobs/{job['id']}/cancel")
+    await caller.submit()
+
+    refused = await caller.http.post(f"/v1/jobs/{job['id']}/edits", json={"title": "second"})
+
+    assert policies_of(refused) == ["queued-jobs"]
+
+
 async def test_a_full_queue_takes_no_job_that_is_tried_again(limited: OpenLimited) -> None:
     guarded = await limited(max_queued_jobs=1)
     caller = await guarded.caller()

@@ -22,6 +22,7 @@ from phoenix.api.routes import (
     artifacts,
     content,
     create_jobs,
+    edits,
     event_streams,
     fleet,
     health,
@@ -35,7 +36,7 @@ from phoenix.settings import Settings
 from phoenix.telemetry.meters import Meters
 
 _ROUTES = (
-    *(create_jobs, jobs, event_streams, content, artifacts),
+    *(create_jobs, edits, jobs, event_streams, content, artifacts),
     *(keys, models, webhooks, fleet, videos, health),
 )
 _EXPOSED_HEADERS = (

@@ -46,6 +46,7 @@ from phoenix.errors import FieldError, Gone, InvalidRequest, NotFound, Unavailab
 from phoenix.events.sse.snapshot_and_replay import job_stream
 from phoenix.jobs.artifacts import find_finished_clips, find_known_media
 from phoenix.jobs.repository import FullJob
+from phoenix.jobs.reuse import find_earlier_work
 from phoenix.jobs.submission.admission_control import QueueCapacity, check_capacity, check_quota
 from phoenix.jobs.submission.idempotency import KeyedRequest, acquire_key, find_earlier_job, record_job
 from phoenix.jobs.submission.submit import submit
@@ -149,6 +150,7 @@ class Submission:
     response: Response
     idempotency_key: IdempotencyKey
     prefer: Prefer
+    edited_from: str | None = None
 
     @property
     def database(self) -> Database:
@@ -169,9 +171,9 @@ class Submission:
         it is kept only together with the job. Raises `InvalidRequest` with all field errors, `IdempotencyMismatch`,
         `QueueFull`, `StorageFull`, `RateLimited`, `StorageQuotaExceeded`, or `ClientDisconnect`.
         """
-        keyed = self._keyed(fingerprint or fingerprint_of(body))
+        keyed = self.keyed(fingerprint or fingerprint_of(body))
         # Looked up before the checks: a request that was valid then need not be valid now.
-        earlier = await self._find_earlier(keyed) if keyed else None
+        earlier = await self.find_earlier(keyed) if keyed else None
         made = earlier or await self._write(body, keyed, abort_if_disconnected, upload)
         if isinstance(made, str):
             return await self.answer(made, is_replay=True)
@@ -180,13 +182,13 @@ class Submission:
         point_to_job(self.response, made.row.id)
         return await self.state.job_views.view_new(made)
 
-    def _keyed(self, fingerprint: str) -> KeyedRequest | None:
+    def keyed(self, fingerprint: str) -> KeyedRequest | None:
         if self.idempotency_key is None:
             return None
         route = f"{self.request.method} {self.request.url.path}"
         return KeyedRequest(self.caller.owner_id, route, self.idempotency_key, fingerprint)
 
-    async def _find_earlier(self, keyed: KeyedRequest) -> str | None:
+    async def find_earlier(self, keyed: KeyedRequest) -> str | None:
         async with self.database.read_once() as session:
             return await find_earlier_job(session, keyed)
 
@@ -224,7 +226,8 @@ class Submission:
         upload: ProbedUpload | None = None,
         stored: StoredObject | None = None,
     ) -> FullJob | str:
-        limits = self.state.services.settings.limits
+        settings = self.state.services.settings
+        limits = settings.limits
         async with self.database.write() as uow:
             await hold_key(uow, self.caller)
             if keyed and (earlier := await acquire_key(uow, keyed)):
@@ -241,6 +244,7 @@ class Submission:
                 limits=limits,
                 quota=quota_of(self.caller, limits),
                 capacity=self.state.services.queue_capacity,
+                earlier=find_earlier_work(body, resolved, settings.engine, edited_from=self.edited_from),
             )
             if keyed:
                 await record_job(uow, keyed, job.row.id)

@@ -29,6 +29,8 @@ from phoenix.catalog.resolve import FrameRates, Size, ValidationReport
 from phoenix.catalog.stored_entries import store_adapter, store_entry
 from phoenix.clock import in_seconds
 from phoenix.contract import (
+    MAX_CLIPS,
+    TAKE_SEED_STEP,
     MediaInfo,
     Quality,
     ReelRequest,
@@ -70,8 +72,7 @@ def admit_reel(
 ) -> ResolvedReel:
     """The reel as it will be rendered. Raises `InvalidRequest` with all of its field errors.
 
-    `draw_seed` is called once if the reel has no seed. References are not checked if `media` is None, and the
-    clips of jobs are not checked if `finished_clips` is None.
+    `draw_seed` is called once if the reel has no seed. Files are not checked if `media` or `finished_clips` is None.
     """
     report, files = ValidationReport(), KnownFiles(media or {}, finished_clips)
     if media is not None:
@@ -100,6 +101,7 @@ def admit_reel(
         fps=rates.shown,
         extends=request.extends and resolve_extension(request.extends, files, report, size=shown, fps=rates.shown),
         clips=clips,
+        takes=_resolve_takes(clips, report),
         transition=request.transition,
         soundtrack=request.soundtrack,
         clip_sound=request.clip_sound,
@@ -191,11 +193,15 @@ def _resolve_clip(
     num_frames = resolve.resolve_frames(request, index, model, report, fps=rates.made)
     steps = resolve.resolve_steps(request, index, model, report)
     guidance_scale = resolve.resolve_guidance(request, index, model, report)
+    take = clip.take or 0
+    first_seed = terms.reel_seed + index if clip.seed is None else clip.seed
     return ResolvedClip(
         index=index,
         prompt=clip.prompt,
         negative_prompt=resolve.resolve_negative_prompt(request, index, model, report, guidance_scale=guidance_scale),
-        seed=(terms.reel_seed + index) % SEED_SPACE if clip.seed is None else clip.seed,
+        seed=(first_seed + take * TAKE_SEED_STEP) % SEED_SPACE,
+        take=take,
+        takes=clip.takes or 1,
         steps=steps,
         guidance_scale=guidance_scale,
         width=terms.size.width,
@@ -218,6 +224,21 @@ def _resolve_clip(
         deterministic=request.deterministic,
         keeps_sound=request.clip_sound == "keep",
     )
+
+
+def _resolve_takes(clips: Sequence[ResolvedClip], report: ValidationReport) -> list[ResolvedClip]:
+    """The takes that the reel does not show: clips like the shown take, with other seeds."""
+    takes: list[ResolvedClip] = []
+    for clip in clips:
+        for take in range(clip.takes):
+            if take != clip.take:
+                seed = (clip.seed + (take - clip.take) * TAKE_SEED_STEP) % SEED_SPACE
+                changes = {"index": len(clips) + len(takes), "take": take, "take_of": clip.index, "seed": seed}
+                takes.append(clip.model_copy(update=changes))
+    if len(clips) + len(takes) > MAX_CLIPS:
+        count = len(clips) + len(takes)
+        report.add_error("/clips", f"a reel has at most {MAX_CLIPS} takes of all its clips, and these are {count}")
+    return takes
 
 
 def _store_adapters(clips: Sequence[ResolvedClip], adapters: Mapping[str, AdapterSpec]) -> dict[str, StoredEntry]:

@@ -36,6 +36,7 @@ UrlOption = Annotated[
 ApiKeyOption = Annotated[
     str | None, typer.Option("--api-key", envvar="PHOENIX_API_KEY", help="API key for the server.")
 ]
+JobIdArgument = Annotated[str, typer.Argument(metavar="JOB_ID", help="Id of the job, as printed on submission: job_…")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON in the shape of the API.")]
 
 # Enough retries for a busy server. A server that is not there is reported at once.

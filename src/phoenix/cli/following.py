@@ -117,7 +117,7 @@ def describe_clip(event: ClipStarted | ClipSucceeded | ClipRetrying | ClipFailed
         case ClipStarted():
             return "started" if event.attempt == 1 else f"started, attempt {event.attempt}"
         case ClipSucceeded():
-            return "done"
+            return "reused" if event.reused else "done"
         case ClipRetrying():
             return f"retry in {in_seconds(event.retry_in_s)}, {printable(event.reason.message)}"
         case ClipFailed():

@@ -1,4 +1,4 @@
-"""`phoenix generate`: makes a video file from prompts, with a running server or with a private server."""
+"""`phoenix generate` and `phoenix edit`: make a video file from prompts, or from another reel of a server."""
 
 import sys
 from collections.abc import Callable, Generator
@@ -10,7 +10,15 @@ from typing import Any, NoReturn
 
 import typer
 
-from phoenix.cli.connecting import CLI_RETRY_POLICY, ApiKeyOption, UrlOption, is_phoenix, local_url
+from phoenix.cli.connecting import (
+    CLI_RETRY_POLICY,
+    ApiKeyOption,
+    JobIdArgument,
+    UrlOption,
+    connect,
+    is_phoenix,
+    local_url,
+)
 from phoenix.cli.console import (
     INTERRUPTED,
     end_on_sigterm,
@@ -31,6 +39,18 @@ from phoenix.cli.inputs.arguments import (
     ReferenceOption,
     RoleTexts,
     SourceVideoOption,
+)
+from phoenix.cli.inputs.edits import (
+    InsertOption,
+    MoveOption,
+    NoAudioOption,
+    NoReuseOption,
+    RemoveOption,
+    ReplaceOption,
+    RerollOption,
+    TakeOption,
+    TitleOption,
+    list_changes,
 )
 from phoenix.cli.inputs.reel_inputs import ReelInputs, read_inputs
 from phoenix.cli.options import (
@@ -117,10 +137,49 @@ def generate(  # noqa: PLR0913, PLR0917 - one parameter per option
         _server(url, lambda: request and check(request)) as server,
         Phoenix(server.url, api_key, retry_policy=CLI_RETRY_POLICY) as phoenix,
     ):
-        job = _submit(phoenix, make_body(prompts, given, crossfade_s), local.inputs)
+        job = _submit(make_body(prompts, given, crossfade_s), local.inputs, phoenix, phoenix.submit_reel)
         err.print(f"{job.id} on {server.url}", style="dim")
         _show_adjustments(job)
         print(_finish(phoenix, job, output, is_private=server.is_private))
+
+
+def edit(  # noqa: PLR0913, PLR0917 - one parameter per option
+    job_id: JobIdArgument,
+    reroll: RerollOption = None,
+    take: TakeOption = None,
+    replace: ReplaceOption = None,
+    insert: InsertOption = None,
+    remove: RemoveOption = None,
+    move: MoveOption = None,
+    model: ModelOption = None,
+    quality: QualityOption = None,
+    aspect_ratio: AspectRatioOption = None,
+    resolution: ResolutionOption = None,
+    crossfade_s: CrossfadeOption = None,
+    audio: AudioOption = None,
+    no_audio: NoAudioOption = False,
+    clip_sound: ClipSoundOption = None,
+    title: TitleOption = None,
+    no_reuse: NoReuseOption = False,
+    output: OutputOption = None,
+    url: UrlOption = None,
+    api_key: ApiKeyOption = None,
+) -> None:
+    """Change clips of a reel that has ended, and wait for the new video.
+
+    Only the changed clips are rendered. The path of the video is the last line of the output.
+    """
+    given = {"model": model, "quality": quality, "aspect_ratio": aspect_ratio, "resolution": resolution}
+    given |= {"clip_sound": clip_sound, "title": title, "drop_soundtrack": no_audio or None}
+    given |= {"reuse": False if no_reuse else None}
+    body = make_body([], given, crossfade_s)
+    body["clips"] = list_changes(reroll=reroll, take=take, replace=replace, insert=insert, remove=remove, move=move)
+    end_on_sigterm()
+    with exit_on_error(), connect(url, api_key) as phoenix:
+        job = _submit(body, ReelInputs(audio), phoenix, partial(phoenix.edit, job_id))
+        err.print(f"{job.id}, an edit of {job_id}", style="dim")
+        _show_adjustments(job)
+        print(_finish(phoenix, job, output, is_private=False))
 
 
 @contextmanager
@@ -137,13 +196,13 @@ def _server(url: str | None, check: Callable[[], object]) -> Generator[Server]:
         yield Server(found, is_private=True)
 
 
-def _submit(phoenix: Phoenix, body: dict[str, Any], inputs: ReelInputs) -> Job:
-    """Uploads the files and submits the reel. A refused reel leaves no uploads behind."""
+def _submit(body: dict[str, Any], inputs: ReelInputs, phoenix: Phoenix, submit: Callable[[dict[str, Any]], Job]) -> Job:
+    """Uploads the files and submits the reel or the edit. What is refused leaves no uploads behind."""
     uploaded: dict[Path, str] = {}
     try:
         for file in inputs.files:
             uploaded[file] = _upload(phoenix, file)
-        return phoenix.submit_reel(inputs.add_to(body, uploaded))
+        return submit(inputs.add_to(body, uploaded))
     except PhoenixProblem:
         for artifact_id in uploaded.values():
             with suppress(PhoenixClientError):

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from phoenix.cli.connecting import ApiKeyOption, JsonOption, UrlOption, connect
+from phoenix.cli.connecting import ApiKeyOption, JobIdArgument, JsonOption, UrlOption, connect
 from phoenix.cli.console import err, exit_on_error, out, print_json, require_success
 from phoenix.cli.following import follow
 from phoenix.cli.options import OutputOption
@@ -19,7 +19,6 @@ artifacts_app = typer.Typer(no_args_is_help=True, help="List uploads and files o
 
 LimitOption = Annotated[int, typer.Option(min=1, max=100)]
 CursorOption = Annotated[str | None, typer.Option(help="Cursor that the previous page printed.")]
-JobIdArgument = Annotated[str, typer.Argument(metavar="JOB_ID", help="Id of the job, as printed on submission: job_…")]
 
 
 @jobs_app.command("list")

@@ -98,6 +98,10 @@ def job_lines(job: Job) -> list[str]:
         f"  created   {job.created_at.astimezone():%Y-%m-%d %H:%M:%S}",
         f"  times     {', '.join(f'{stage} {format_seconds(elapsed_s)}' for stage, elapsed_s in stages.items())}",
     ]
+    if job.title:
+        lines.insert(1, f"  title     {printable(job.title)}")
+    if job.edited_from:
+        lines.append(f"  edit of   {job.edited_from}")
     reason = printable(job.waiting_reason.detail) if job.waiting_reason else None
     if job.state is JobState.QUEUED:
         lines.append(f"  waiting   position {job.queue_position}, {reason or 'reason unknown'}")
@@ -130,7 +134,7 @@ def _clip_cells(clip: Clip) -> dict[str, str]:
     """The cells of a clip by column, without its prompt."""
     return {
         "clip": str(clip_number(clip.index)),
-        "state": clip.state.value,
+        "state": "reused" if clip.reused else clip.state.value,
         "step": f"{clip.step}/{clip.steps}",
         "tries": str(clip.attempt),
         "seed": str(clip.seed),

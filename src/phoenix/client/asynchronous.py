@@ -17,6 +17,7 @@ from phoenix.contract import (
     Artifact,
     ArtifactKind,
     ArtifactPage,
+    EditRequest,
     Health,
     Job,
     JobKind,
@@ -73,6 +74,10 @@ class AsyncPhoenix:
     async def submit_soundtrack(self, request: SoundtrackJobRequest, *, idempotency_key: str | None = None) -> Job:
         """Submits a job that prepares a soundtrack. Returns it like `submit_reel`."""
         return await self._submit("/v1/soundtracks", request, idempotency_key)
+
+    async def edit(self, job_id: str, request: EditRequest | JsonObject, *, idempotency_key: str | None = None) -> Job:
+        """Submits changes of a reel that has ended. Returns the new job like `submit_reel`."""
+        return await self._submit(_job_path(job_id, "/edits"), request, idempotency_key)
 
     async def get_job(self, job_id: str) -> Job:
         """Returns the job in its current state."""

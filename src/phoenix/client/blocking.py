@@ -38,6 +38,7 @@ class Phoenix:
     submit_reel = _Blocking(AsyncPhoenix.submit_reel)
     submit_stitch = _Blocking(AsyncPhoenix.submit_stitch)
     submit_soundtrack = _Blocking(AsyncPhoenix.submit_soundtrack)
+    edit = _Blocking(AsyncPhoenix.edit)
     get_job = _Blocking(AsyncPhoenix.get_job)
     list_jobs = _Blocking(AsyncPhoenix.list_jobs)
     cancel = _Blocking(AsyncPhoenix.cancel)

@@ -40,13 +40,14 @@ class ClipStarted(_ClipEvent):
 
 
 class ClipSucceeded(_ClipEvent):
-    """The clip is rendered, and its file can be downloaded."""
+    """The clip is there, and its file can be downloaded. `attempt` is 0 for a clip that was reused."""
 
     type: Literal["clip.succeeded"] = "clip.succeeded"
     artifact_id: str
     url: str
     progress: Progress = Field(description="Fraction of the whole job that is done, from 0 to 1.")
     warnings: list[ClipWarning] = Field(default_factory=list[ClipWarning], description="As in the clip of the job.")
+    reused: bool = Field(default=False, description="As in the clip of the job.")
 
 
 class ClipRetrying(_ClipEvent):

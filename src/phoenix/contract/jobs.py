@@ -98,6 +98,25 @@ class ClipWarning(View):
     limit: int = Field(description="The most tokens that the encoder reads, counted in the same way.")
 
 
+class Take(View):
+    """One take of a clip: the same clip with another seed."""
+
+    take: int = Field(description="Number of the take, from 0.")
+    index: int = Field(
+        description="Index of the take in events, in errors and in `GET /v1/jobs/{job_id}/clips/{index}/content`. The "
+        "take that the reel shows has the index of its clip, and the indices of the others follow the clips."
+    )
+    is_shown: bool = Field(description="Whether the reel shows this take.")
+    seed: int
+    state: ClipState
+    progress: Progress
+    attempt: int
+    reused: bool
+    error: JobError | None = None
+    artifact_id: str | None = None
+    url: str | None = Field(default=None, description="The MP4 of the take, as soon as it is done.")
+
+
 class Clip(View):
     """One clip of a reel, with the progress of its newest attempt."""
 
@@ -114,6 +133,10 @@ class Clip(View):
     steps: int
     attempt: int = Field(description="Number of the newest attempt; 0 before the first.")
     seed: int
+    reused: bool = Field(
+        default=False,
+        description="Whether the clip has the file of an equal clip of yours, and was not rendered for this job.",
+    )
     error: JobError | None = None
     artifact_id: str | None = None
     url: str | None = Field(default=None, description="The clip's MP4, as soon as it is done.")
@@ -126,6 +149,9 @@ class Clip(View):
     made_with: dict[str, str] = Field(
         default_factory=dict,
         description="Versions of the packages that rendered the clip. With other versions, its pixels may differ.",
+    )
+    takes: list[Take] = Field(
+        default_factory=list[Take], description="All takes of the clip, in order; empty for a clip with one take."
     )
 
 
@@ -160,6 +186,8 @@ class Job(View):
     state: JobState
     progress: Progress
     model: str | None = None
+    title: str | None = None
+    edited_from: str | None = Field(default=None, description="Id of the job of which this job is an edit.")
     queue_position: int | None = Field(
         default=None, description="Number of jobs that start before this one; null once it runs."
     )

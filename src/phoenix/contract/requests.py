@@ -1,6 +1,7 @@
 """Bodies that clients send. `catalog.admission` checks them against the limits of the model."""
 
 import re
+from collections.abc import Mapping
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, HttpUrl, UrlConstraints, model_validator
@@ -12,6 +13,7 @@ from phoenix.contract.wire_types import (
     NO_NUL,
     NUMBER,
     TEXT_PATTERN,
+    WHOLE,
     AspectRatio,
     ClipSound,
     FramesPerSecond,
@@ -104,6 +106,11 @@ LoraRequests = Annotated[list[LoraRequest], Field(max_length=2 * MAX_LORAS)]
 """The catalog refuses more than `MAX_LORAS`, with the number in its message."""
 
 
+MAX_TAKES = 8
+TAKE_SEED_STEP = MAX_CLIPS
+"""How far the seeds of two takes are apart: more than the seeds of two clips that a reel numbers from one seed."""
+
+
 class ClipRequest(Request):
     """One clip of a reel. A field that is left out comes from the reel, or else from the model's catalog entry."""
 
@@ -121,6 +128,19 @@ class ClipRequest(Request):
         description="Pictures, videos and sounds that guide the clip, for models that take them.",
         json_schema_extra={"default": []},
     )
+    takes: Omittable[Annotated[int, Field(ge=1, le=MAX_TAKES), WHOLE]] = Field(
+        default=None,
+        description=f"Render the clip so many times; take t has the seed of the clip + {TAKE_SEED_STEP} t.",
+    )
+    take: Omittable[Annotated[int, Field(ge=0, lt=MAX_TAKES), WHOLE]] = Field(
+        default=None, description="The take that the reel shows, from 0; the first one if left out."
+    )
+
+    @model_validator(mode="after")
+    def _has_the_take(self) -> Self:
+        if (self.take or 0) >= (self.takes or 1):
+            raise ValueError("take is the number of a take, from 0: less than takes")
+        return self
 
 
 class SoundSource(Request):
@@ -197,9 +217,13 @@ Metadata = Annotated[
 ]
 
 
+Title = Annotated[Text, Field(min_length=1, max_length=200, description="A name of yours for the job.")]
+
+
 class JobOptions(Request):
     """The options of every kind of job."""
 
+    title: Omittable[Title] = None
     priority: Priority = Field(
         default="normal", description="`high` moves the job forward in the queue and `low` back; no job waits forever."
     )
@@ -258,6 +282,12 @@ class ReelRequest(JobOptions):
         description="Render each clip alone. The pixels of a clip that is batched with others may differ slightly.",
     )
     transition: Transition = Transition()
+    reuse: bool = Field(
+        default=True,
+        strict=True,
+        description="Take the file of an equal clip of yours instead of rendering the clip again. Clips whose seed is "
+        "drawn at random, and clips of remote models, are always rendered.",
+    )
 
 
 class StitchRequest(JobOptions):
@@ -277,3 +307,83 @@ class SoundtrackJobRequest(JobOptions):
         default=None,
         description="Length of the result in seconds, by trimming or padding; the length of the source if left out.",
     )
+
+
+EditOp = Literal["replace", "reroll", "insert", "remove", "move", "take"]
+ClipIndex = Annotated[int, Field(ge=0, le=MAX_CLIPS, description="From 0."), WHOLE]
+
+_NEEDED: Mapping[EditOp, str] = {"replace": "clip", "insert": "clip", "move": "to", "take": "take"}
+_ALLOWED: Mapping[EditOp, frozenset[str]] = {"reroll": frozenset({"seed"})}
+
+
+class ClipEdit(Request):
+    """One change of the clips of a reel. `index` counts the clips as the changes before it have left them."""
+
+    op: EditOp = Field(
+        description="`replace` the clip by `clip`, `reroll` it with another seed, `insert` `clip` before it (or at the "
+        "end, with the number of clips as `index`), `remove` it, `move` it so that its index is `to`, or show another "
+        "`take` of it."
+    )
+    index: ClipIndex
+    clip: Omittable[ClipRequest] = Field(
+        default=None,
+        description="What is left out comes from the clip that is replaced; for `insert`, from what all clips of the "
+        "reel have in common.",
+    )
+    to: Omittable[ClipIndex] = None
+    take: Omittable[ClipIndex] = None
+    seed: Omittable[Seed] = Field(default=None, description="The new seed of `reroll`; drawn at random if left out.")
+
+    @model_validator(mode="after")
+    def _has_what_its_op_takes(self) -> Self:
+        needed = _NEEDED.get(self.op)
+        if needed is not None and getattr(self, needed) is None:
+            raise ValueError(f"{self.op} needs {needed}")
+        given = {name for name in ("clip", "to", "take", "seed") if getattr(self, name) is not None}
+        if extra := given - {needed} - _ALLOWED.get(self.op, frozenset()):
+            raise ValueError(f"{self.op} takes no {min(extra)}")
+        return self
+
+
+class EditRequest(JobOptions):
+    """Changes of a reel that has ended. They make a new job, and the clips that stay as they are, are reused.
+
+    The new job has the `title` and the `metadata` of the original if they are left out. The other options hold for one
+    job.
+    """
+
+    clips: Annotated[list[ClipEdit], Field(max_length=MAX_CLIPS)] = Field(
+        default_factory=list[ClipEdit],
+        description="Changes of the clips, which are made in this order.",
+        json_schema_extra={"default": []},
+    )
+    model: Omittable[ModelId] = Field(
+        default=None,
+        description="Another model renders all clips, with the same prompts, seeds and lengths. What the original left "
+        "to its model is left to the new one.",
+    )
+    quality: Omittable[Quality] = None
+    aspect_ratio: Omittable[AspectRatio] = None
+    resolution: Omittable[Resolution] = None
+    soundtrack: Omittable[SoundtrackRequest] = None
+    drop_soundtrack: bool = Field(default=False, strict=True, description="The result has no soundtrack.")
+    clip_sound: Omittable[KeptSound] = None
+    transition: Omittable[Transition] = None
+    reuse: bool = Field(default=True, strict=True, description="Whether clips that stay as they are, are reused.")
+
+    @model_validator(mode="after")
+    def _changes_something(self) -> Self:
+        if self.soundtrack is not None and self.drop_soundtrack:
+            raise ValueError("give a soundtrack or drop it, not both")
+        changes: list[object] = [
+            self.clips,
+            self.model,
+            self.quality,
+            self.aspect_ratio,
+            self.resolution,
+            self.soundtrack,
+        ]
+        changes += [self.drop_soundtrack, self.clip_sound, self.transition, self.title]
+        if not any(changes):
+            raise ValueError("this edit changes nothing; say what to change, in clips for example")
+        return self

@@ -65,6 +65,11 @@ class ResolvedClip(View):
     )
     conditions: list[ResolvedCondition] = Field(default_factory=list[ResolvedCondition])
     deterministic: bool = False
+    take: int = Field(default=0, description="Number of this take, from 0.")
+    takes: int = Field(default=1, description="How many takes of the clip there are, this one included.")
+    take_of: int | None = Field(
+        default=None, description="Index of the clip of which this is another take; null for the take that is shown."
+    )
     keeps_sound: bool = Field(default=True, description="Whether the clip has the sound that its model makes, if any.")
 
     @property
@@ -92,6 +97,11 @@ class ResolvedClip(View):
         """The ids of what changes its frames after its model, in the order of the changes."""
         upscaler = () if self.upscale is None else (self.upscale.id,)
         return upscaler if self.interpolate is None else (*upscaler, self.interpolate)
+
+    @property
+    def place(self) -> int:
+        """The index of the clip in the reel, for every take of it."""
+        return self.index if self.take_of is None else self.take_of
 
     @property
     def continues_previous(self) -> bool:
@@ -132,10 +142,19 @@ class ResolvedReel(View):
     fps: int = Field(description="Frame rate of the result.")
     extends: ResolvedExtension | None = Field(default=None, description="The clip that comes first in the result.")
     clips: list[ResolvedClip]
+    takes: list[ResolvedClip] = Field(
+        default_factory=list[ResolvedClip],
+        description="The takes that the reel does not show. Their indices follow the indices of the clips.",
+    )
     transition: Transition
     soundtrack: SoundtrackRequest | None = None
     clip_sound: ClipSound = "keep"
     adjustments: list[Adjustment] = Field(default_factory=list[Adjustment])
+
+    @property
+    def renders(self) -> list[ResolvedClip]:
+        """Everything that is rendered, by index: the clips, and the takes that the reel does not show."""
+        return [*self.clips, *self.takes]
 
     @property
     def part_lengths_s(self) -> list[float]:

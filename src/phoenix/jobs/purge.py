@@ -36,7 +36,8 @@ async def count_holdings(session: AsyncSession, owner_id: str) -> Holdings:
     jobs = select(func.count(), func.count().filter(IS_UNFINISHED)).where(col(JobRow.owner_id) == owner_id)
     files = select(func.count(), func.coalesce(func.sum(col(ArtifactRow.size_bytes)), 0))
     total, unfinished = (await session.execute(jobs)).one()
-    count, size_bytes = (await session.execute(files.where(col(ArtifactRow.owner_id) == owner_id))).one()
+    of_owner = files.where(col(ArtifactRow.owner_id) == owner_id, col(ArtifactRow.shares_file).is_(False))
+    count, size_bytes = (await session.execute(of_owner)).one()
     return Holdings(total, unfinished, count, int(size_bytes))
 
 

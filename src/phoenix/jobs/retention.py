@@ -17,6 +17,7 @@ from phoenix.db import UnitOfWork, db_now
 from phoenix.errors import ArtifactInUse, Conflict, NewerVersionError, NotFound
 from phoenix.jobs.post_commit import FilesOrphaned
 from phoenix.jobs.repository import HAS_ENDED, get_job_locked
+from phoenix.jobs.reuse import hand_over_files
 from phoenix.jobs.scheduling.usage import save_usage
 from phoenix.jobs.submission.file_references import find_referenced
 from phoenix.jobs.tables import ArtifactRow, AttemptRow, EventRow, JobRow, TaskRow
@@ -136,14 +137,18 @@ async def _lock_ended(session: AsyncSession, job_id: str, owner_id: str) -> None
 
 
 async def _lock_files(session: AsyncSession, job_id: str) -> Mapping[str, str]:
-    """Keys by artifact id. Locks the rows in order of id, as submits do: a stitch may name several files."""
-    files = select(col(ArtifactRow.id), col(ArtifactRow.key)).where(col(ArtifactRow.job_id) == job_id)
-    rows = await session.execute(files.order_by(col(ArtifactRow.id)).with_for_update())
-    return dict(rows.all())
+    """Keys by artifact id. Locks the rows in order of id, as submits do: a stitch may name several files.
+
+    Also locks the rows of other jobs with the same files: the second of two deletions must see that it is the last.
+    """
+    keys = select(col(ArtifactRow.key)).where(col(ArtifactRow.job_id) == job_id)
+    files = select(col(ArtifactRow.id), col(ArtifactRow.key), col(ArtifactRow.job_id))
+    statement = files.where(col(ArtifactRow.key).in_(keys)).order_by(col(ArtifactRow.id)).with_for_update()
+    return {artifact_id: key for artifact_id, key, holder in await session.execute(statement) if holder == job_id}
 
 
 async def _delete(uow: UnitOfWork, job_id: str, files: Mapping[str, str]) -> None:
-    uow.publish_after_commit(FilesOrphaned(tuple(files.values())))
+    uow.publish_after_commit(FilesOrphaned(await hand_over_files(uow, job_id, files)))
     await save_usage(uow, job_id)
     task_ids = select(col(TaskRow.id)).where(col(TaskRow.job_id) == job_id)
     for statement in (
@@ -157,13 +162,9 @@ async def _delete(uow: UnitOfWork, job_id: str, files: Mapping[str, str]) -> Non
         await uow.session.execute(statement.execution_options(synchronize_session=False))
 
 
-async def find_known_keys(
-    session: AsyncSession, *, upload_ids: Collection[str], job_ids: Collection[str]
-) -> frozenset[str]:
-    """The store's keys of these uploads and of all files of these jobs, as far as they have a row."""
-    statement = select(col(ArtifactRow.key)).where(
-        col(ArtifactRow.id).in_(upload_ids) | col(ArtifactRow.job_id).in_(job_ids)
-    )
+async def find_known_keys(session: AsyncSession, keys: Collection[str]) -> frozenset[str]:
+    """The store's keys, among `keys`, that have a row. A file may have only the row of a job that reuses it."""
+    statement = select(col(ArtifactRow.key)).where(col(ArtifactRow.key).in_(keys))
     return frozenset(await session.scalars(statement))
 
 

@@ -42,6 +42,9 @@ class JobRow(SQLModel, table=True):
     ending: JobState | None = Field(default=None, sa_type=EnumText(JobState))  # pyright: ignore[reportArgumentType]
     """The terminal state that the job gets once its last workers have stopped. The first reason wins."""
     model: str | None = None
+    title: str | None = None
+    edited_from: str | None = None
+    """Id of the job of which this job is an edit. That job may have been deleted."""
     priority: str = "normal"
     request: Document = Field(sa_type=JSON)
     search_text: str = Field(default="", sa_type=Text)
@@ -126,6 +129,10 @@ class TaskRow(SQLModel, table=True):
     """Each a `ClipWarning` of the attempt that succeeded."""
     made_with: Document = Field(default_factory=dict, sa_type=JSON)
     """Versions of the software that rendered the clip, by package."""
+    content_key: str | None = None
+    """For a clip: the hash of what decides its pixels and its sound; null if that is not known."""
+    is_reused: bool = False
+    """Whether the clip has the file of an earlier clip, and no attempt."""
     started_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     finished_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
 
@@ -212,14 +219,18 @@ class EventRow(SQLModel, table=True):
 
 
 class ArtifactRow(SQLModel, table=True):
-    """A stored file. The row is written after the bytes."""
+    """A stored file of a job, or an upload. The row is written after the bytes.
+
+    The file of a reused clip has a row for each job that has it, with the same `key`.
+    """
 
     __tablename__ = "artifacts"  # pyright: ignore[reportAssignmentType]
     __table_args__ = (
         Index(None, "owner_id", "id"),
         # The bytes of an owner are added up from this index alone.
-        Index(None, "owner_id", "size_bytes"),
+        Index(None, "owner_id", "shares_file", "size_bytes"),
         Index(None, "job_id"),
+        Index(None, "key"),
     )
 
     id: str = Field(primary_key=True)
@@ -227,6 +238,8 @@ class ArtifactRow(SQLModel, table=True):
     kind: ArtifactKind = Field(sa_type=EnumText(ArtifactKind))  # pyright: ignore[reportArgumentType]
     job_id: str | None = Field(default=None, sa_column_args=(ForeignKey("jobs.id", ondelete="CASCADE"),))
     key: str
+    shares_file: bool = False
+    """Whether another row with this key counts for the bytes of the file."""
     media_type: str
     filename: str | None = None
     size_bytes: int = Field(sa_type=BigInteger)
@@ -235,6 +248,18 @@ class ArtifactRow(SQLModel, table=True):
     created_at: datetime = Field(sa_type=UtcDateTime)
     last_used_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     """When a job that names the file was submitted last, to within a day; null if none was."""
+
+
+class ReusableClipRow(SQLModel, table=True):
+    """The file of a finished clip that later jobs of the owner may use instead of rendering an equal clip."""
+
+    __tablename__ = "reusable_clips"  # pyright: ignore[reportAssignmentType]
+
+    owner_id: str = Field(primary_key=True)
+    content_key: str = Field(primary_key=True)
+    artifact_id: str = Field(sa_column_args=(ForeignKey("artifacts.id", ondelete="CASCADE"),), index=True)
+    continues_key: str | None = None
+    """The store's key of the clip that this clip continues: it fits no other clip, also if that has the same prompt."""
 
 
 class WorkerRow(SQLModel, table=True):

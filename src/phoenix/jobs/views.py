@@ -23,6 +23,7 @@ from phoenix.contract import (
     ResolvedReel,
     ResolvedRequest,
     StoredEntry,
+    Take,
     WaitingReason,
 )
 from phoenix.db import NEWER_VERSION_RETRY_AFTER_S
@@ -98,6 +99,8 @@ def view_job(
             # Not computed from the running clips: another replica would not know it, and could show less later.
             "progress": progress.job_progress,
             "model": job.model,
+            "title": job.title,
+            "edited_from": job.edited_from,
             "queue_position": live.queue_position if is_waiting else None,
             "eta_s": None if job.state.is_terminal else live.eta_s,
             "waiting_reason": live.waiting_reason,
@@ -144,9 +147,30 @@ def _view_clips(
     if not isinstance(request, ResolvedReel):
         return []
     rendering = [task for task in tasks if task.kind is TaskKind.RENDER]
-    return [
-        _view_clip(job, clip, task, live.get(clip.index)) for clip, task in zip(request.clips, rendering, strict=True)
+    renders = [
+        _view_clip(job, clip, task, live.get(clip.index)) for clip, task in zip(request.renders, rendering, strict=True)
     ]
+    return [
+        _with_takes(renders[clip.index], request, renders) if clip.takes > 1 else renders[clip.index]
+        for clip in request.clips
+    ]
+
+
+def _with_takes(shown: Clip, reel: ResolvedReel, renders: Sequence[Clip]) -> Clip:
+    """The clip with all of its takes. `renders`: views of everything that is rendered, by index."""
+    takes = [
+        Take(
+            take=clip.take,
+            is_shown=clip.take_of is None,
+            **renders[clip.index].model_dump(include=_OF_A_TAKE),
+        )
+        for clip in sorted(reel.renders, key=lambda clip: clip.take)
+        if clip.place == shown.index
+    ]
+    return shown.model_copy(update={"takes": takes})
+
+
+_OF_A_TAKE = {"index", "seed", "state", "progress", "attempt", "reused", "error", "artifact_id", "url"}
 
 
 def _view_clip(job: JobRow, clip: ResolvedClip, task: TaskRow, live: ClipProgress | None) -> Clip:
@@ -164,6 +188,7 @@ def _view_clip(job: JobRow, clip: ResolvedClip, task: TaskRow, live: ClipProgres
         steps=clip.steps,
         attempt=task.attempt,
         seed=clip.seed,
+        reused=task.is_reused,
         error=JobError.model_validate(task.error) if task.error else None,
         artifact_id=task.artifact_id,
         url=clip_url(job.id, clip.index) if is_done else None,

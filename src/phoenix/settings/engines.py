@@ -44,6 +44,10 @@ class EngineSettings(SettingsGroup):
     batch_window_s: float = Field(
         default=0.03, ge=0, description="How long the first clip of a batch waits for similar clips."
     )
+    reuse_clips: bool = Field(
+        default=True,
+        description="Take the file of an equal finished clip of the same key instead of rendering it again.",
+    )
     preview_interval_s: float = Field(
         default=1, ge=0, description="Shortest time between two previews of a clip; no previews if 0."
     )

@@ -48,11 +48,6 @@ def attempt_prefix(job_id: JobId, task_id: TaskId, attempt: int) -> str:
     return checked_prefix(f"jobs/{job_id}/{task_id}/{attempt}")
 
 
-def resource_id_of(key: str) -> str:
-    """Returns the id of the upload or job that owns the object."""
-    return checked_key(key).split("/")[1]
-
-
 def media_type_of(key: str) -> str | None:
     """Returns the media type for the suffix of the key; None for an upload, whose key has no suffix."""
     return MEDIA_TYPES.get(checked_key(key).rpartition(".")[2])

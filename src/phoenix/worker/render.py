@@ -122,7 +122,7 @@ def _look_up(context: WorkerContext, lease: HeldLease) -> ClipEntries:
     """Raises `TaskFailed` (MODEL_UNAVAILABLE) if the catalog no longer has what the request was accepted with."""
     reel = lease.claim.request
     assert isinstance(reel, ResolvedReel)
-    clip = reel.clips[lease.claim.position]
+    clip = reel.renders[lease.claim.position]
     try:
         return ClipEntries(
             clip,

@@ -55,6 +55,7 @@ def test_operations_are_named_for_generated_methods(document: dict[str, Any]) ->
         "delete_artifact",
         "delete_job",
         "delete_video",
+        "edit_job",
         "get_artifact",
         "get_artifact_content",
         "get_clip_content",

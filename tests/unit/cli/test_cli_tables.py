@@ -128,3 +128,15 @@ def test_a_clip_has_its_number_from_1_and_its_prompt(width: int):
 def test_a_failed_clip_has_its_error_in_place_of_its_prompt():
     failed = a_clip(0).model_copy(update={"error": ERROR})
     assert "no memory" in lines(clips_table([failed], width=80), 80)[1]
+
+
+def test_an_edit_has_its_title_and_its_original():
+    shown = job_lines(a_job().model_copy(update={"title": "Second", "edited_from": JOB_ID}))
+    assert "  title     Second" in shown
+    assert f"  edit of   {JOB_ID}" in shown
+    assert not [line for line in job_lines(a_job()) if "title" in line or "edit of" in line]
+
+
+def test_a_reused_clip_says_so_in_place_of_its_state():
+    clip = a_clip(0).model_copy(update={"reused": True})
+    assert "reused" in lines(clips_table([clip], width=80), 80)[1]

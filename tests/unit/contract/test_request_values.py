@@ -7,10 +7,12 @@ import pytest
 from pydantic import ValidationError
 
 from phoenix.contract import (
+    ClipEdit,
     ClipRequest,
     ClipSource,
     Condition,
     ConditionSource,
+    EditRequest,
     ExtendedVideo,
     LoraRequest,
     ReelRequest,
@@ -37,10 +39,12 @@ VALID: dict[type[Request], dict[str, Any]] = {
     ReelRequest: {"clips": [{"prompt": "x"}]},
     StitchRequest: {"artifact_ids": [ARTIFACT]},
     SoundtrackJobRequest: {"source": SOUND},
+    ClipEdit: {"op": "remove", "index": 0},
     ClipRequest: {"prompt": "x"},
     ClipSource: {"job_id": JOB, "clip_index": 0},
     Condition: {"role": "first_frame", "source": {"artifact_id": ARTIFACT}},
     ConditionSource: {"job_id": JOB, "clip_index": 0},
+    EditRequest: {"title": "x"},
     LoraRequest: {"id": "film"},
     SoundSource: SOUND,
     SoundtrackRequest: SOUND,

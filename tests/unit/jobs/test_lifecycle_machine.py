@@ -4,7 +4,7 @@ import asyncio
 import os
 import shutil
 import tempfile
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -27,9 +27,13 @@ from sqlmodel import SQLModel, col
 from builders import FROM_PREVIOUS, LEASE_S, OWNER, RULE, add_file, make_failure, make_reel, make_result
 from faults.checker import check_always, check_ended, describe
 from faults.history import History, read_history
+from phoenix.catalog.catalog import load_catalog
+from phoenix.catalog.request_validation import AdmissionLimits, admit_reel
 from phoenix.contract import (
+    EditRequest,
     JobOptions,
     JobState,
+    ResolvedReel,
     ResolvedRequest,
     ResolvedSoundtrack,
     ResolvedStitch,
@@ -52,7 +56,9 @@ from phoenix.jobs.execution.recovery import (
 from phoenix.jobs.execution.task_completion import fail, release, stop, succeed
 from phoenix.jobs.lifecycle import LeaseLost, TaskState
 from phoenix.jobs.retention import delete_job
+from phoenix.jobs.reuse import EarlierWork
 from phoenix.jobs.scheduling.dispatch import snooze
+from phoenix.jobs.submission.edits import edit_reel
 from phoenix.jobs.submission.submit import submit
 from phoenix.jobs.tables import JobRow, TaskRow
 from phoenix.settings import DatabaseSettings, LimitSettings
@@ -68,10 +74,28 @@ REQUESTS: Mapping[str, ResolvedRequest] = {
     "three clips with sound": make_reel("a", "b", "c", soundtrack=SOUND),
     "a chain": make_reel(clips=[{"prompt": "a"}, FROM_PREVIOUS, FROM_PREVIOUS]),
     "a chain beside a clip": make_reel(clips=[{"prompt": "a"}, {"prompt": "b"}, FROM_PREVIOUS], soundtrack=SOUND),
+    "takes": make_reel(clips=[{"prompt": "a", "takes": 2}, FROM_PREVIOUS]),
     "a soundtrack": ResolvedSoundtrack(source=SoundtrackRequest.model_validate(SOUND)),
     "a stitch": ResolvedStitch(artifact_ids=VIDEOS, transition=make_reel().transition),
 }
 WORKERS = st.sampled_from(["wrk_1", "wrk_2"])
+
+
+TAKE: Mapping[str, Any] = {"clips": [{"op": "take", "index": 0, "take": 1}]}
+CHANGES: Sequence[Mapping[str, Any]] = [
+    TAKE,
+    {"title": "new"},
+    {"clips": [{"op": "reroll", "index": 0, "seed": 8}]},
+    {"clips": [{"op": "insert", "index": 1, "clip": {"prompt": "new", "seed": 1}}]},
+    {"clips": [{"op": "replace", "index": 0, "clip": {"prompt": "new", "seed": 1}}]},
+]
+
+
+def edit_once(reel: ResolvedReel, change: Mapping[str, Any]) -> ResolvedReel:
+    catalog = load_catalog()
+    edited = edit_reel(reel, EditRequest.model_validate(change), catalog, draw_seed=lambda: 8)
+    limits = AdmissionLimits()
+    return admit_reel(edited.request, catalog, default_model="animatic", limits=limits, draw_seed=lambda: 8)
 
 
 async def add_videos(uow: UnitOfWork) -> None:
@@ -117,9 +141,20 @@ class JobsMachine(RuleBasedStateMachine):
     def begin(self, name: str) -> str:
         return self._submit(name)
 
-    @rule(target=jobs, name=st.sampled_from(sorted(REQUESTS)))
-    def submit(self, name: str) -> str:
-        return self._submit(name)
+    @rule(target=jobs, name=st.sampled_from(sorted(REQUESTS)), reuses=st.booleans())
+    def submit(self, name: str, reuses: bool) -> str:
+        return self._submit(name, reusable=range(3) if reuses else ())
+
+    @rule(target=jobs, job_id=jobs, change=st.sampled_from(CHANGES))
+    def edit(self, job_id: str, change: Mapping[str, Any]) -> Any:
+        """A new version of a reel that has ended, which reuses what there is of it."""
+        job = next((job for job in self._seen.jobs if job.id == job_id), None)
+        reel = job.parse_request() if job else None
+        if job is None or not job.state.is_terminal or not isinstance(reel, ResolvedReel):
+            return multiple()
+        if change is TAKE and reel.clips[0].takes == 1:
+            return multiple()
+        return self._submit_request(edit_once(reel, change), EarlierWork(range(9), job_id))
 
     @rule(target=messages, place=st.integers(0, 9))
     def ring(self, place: int) -> Any:
@@ -270,11 +305,13 @@ class JobsMachine(RuleBasedStateMachine):
             async with self._database.write() as uow:
                 await end_overdue(uow, job_id)
 
-    def _submit(self, name: str) -> str:
+    def _submit(self, name: str, reusable: Collection[int] = ()) -> str:
+        return self._submit_request(REQUESTS[name], EarlierWork(reusable))
+
+    def _submit_request(self, request: ResolvedRequest, earlier: EarlierWork) -> str:
+        options, limits = JobOptions(), LimitSettings()
         job = self._write(
-            lambda uow: submit(
-                uow, REQUESTS[name], JobOptions(), owner_id=OWNER, request_id=None, limits=LimitSettings()
-            )
+            lambda uow: submit(uow, request, options, owner_id=OWNER, request_id=None, limits=limits, earlier=earlier)
         )
         self._accepted.add(job.row.id)
         return job.row.id

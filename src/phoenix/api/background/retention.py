@@ -30,7 +30,7 @@ from phoenix.jobs.scheduling.durations import delete_old_durations
 from phoenix.jobs.webhooks.outbox import delete_old_refusals
 from phoenix.settings import RetentionSettings
 from phoenix.storage.errors import StoreFailed
-from phoenix.storage.keys import is_key, resource_id_of
+from phoenix.storage.keys import is_key
 from phoenix.storage.store import ArtifactStore, ListedObject
 from phoenix.telemetry.logs import get_logger
 
@@ -86,13 +86,8 @@ async def _find_orphans(database: Database, page: Sequence[ListedObject], before
     old = [listed.key for listed in page if listed.modified_at < before and is_key(listed.key)]
     if not old:
         return []
-    holders = {resource_id_of(key) for key in old}
     async with database.read() as session:
-        known = await find_known_keys(
-            session,
-            upload_ids=[holder for holder in holders if holder.startswith("art_")],
-            job_ids=[holder for holder in holders if holder.startswith("job_")],
-        )
+        known = await find_known_keys(session, old)
     return [key for key in old if key not in known]
 
 

@@ -4,7 +4,6 @@ from itertools import product
 from typing import Any
 
 from phoenix.catalog.catalog import Catalog
-from phoenix.catalog.clip_adapters import tier_scales
 from phoenix.catalog.resolve import Size, fit_size
 from phoenix.catalog.rules import SizeRule
 from phoenix.clock import plain_number
@@ -14,12 +13,9 @@ from phoenix.contract import (
     ClipSource,
     Job,
     JobState,
-    LoraRequest,
     ReelRequest,
     Resolution,
-    ResolvedClip,
     ResolvedReel,
-    UpscaleRequest,
     Video,
     VideoError,
     VideoExtensionRequest,
@@ -27,6 +23,7 @@ from phoenix.contract import (
     VideoStatus,
 )
 from phoenix.errors import Conflict, FieldError, InvalidRequest
+from phoenix.jobs.submission.edits import as_requested
 
 NamedSizes = dict[Size, tuple[Resolution, AspectRatio]]
 
@@ -89,34 +86,10 @@ def to_remix(job: Job, prompt: str, catalog: Catalog) -> ReelRequest:
 
     Raises `Conflict` unless the job has succeeded, and `InvalidRequest` for a reel whose clips have their own prompts.
     """
-    reel, clip = _completed(job, "remixed")
-    return ReelRequest(
-        model=reel.model,
-        quality=reel.quality,
-        extends=reel.extends and ClipSource(job_id=reel.extends.job_id, clip_index=reel.extends.clip_index),
-        clips=[
-            ClipRequest(
-                prompt=prompt,
-                negative_prompt=clip.negative_prompt,
-                duration_s=clip.duration_s,
-                seed=clip.seed,
-                steps=clip.steps,
-                guidance_scale=clip.guidance_scale,
-                loras=_loras_of(reel, clip, catalog),
-                conditions=[condition.as_requested() for condition in clip.conditions],
-            )
-        ],
-        aspect_ratio=reel.aspect_ratio,
-        resolution=reel.resolution,
-        fps=reel.fps,
-        upscale=_upscale_of(clip),
-        interpolate=clip.interpolate,
-        deterministic=clip.deterministic,
-        soundtrack=reel.soundtrack,
-        clip_sound=reel.clip_sound,
-        transition=reel.transition,
-        metadata={REMIXED_KEY: video_id_of(job.id)},
-    )
+    same, _ = _completed(job, "remixed", catalog)
+    (clip,) = same.clips
+    changes = {"clips": [clip.model_copy(update={"prompt": prompt})], "metadata": {REMIXED_KEY: video_id_of(job.id)}}
+    return same.model_copy(update=changes)
 
 
 def to_extension(job: Job, request: VideoExtensionRequest, catalog: Catalog) -> ReelRequest:
@@ -125,51 +98,44 @@ def to_extension(job: Job, request: VideoExtensionRequest, catalog: Catalog) -> 
     Raises `Conflict` unless the job has succeeded. Raises `InvalidRequest` for a reel whose clips have their own
     prompts, and for a reel that extends another: only its last clip would come first in the result.
     """
-    reel, clip = _completed(job, "extended")
-    if reel.extends is not None:
+    same, clip_index = _completed(job, "extended", catalog)
+    if same.extends is not None:
         detail = "This video was extended already; a reel of POST /v1/reels has any number of clips."
         raise InvalidRequest(detail, field_errors=[FieldError("/video", detail)])
+    (clip,) = same.clips
     return ReelRequest(
-        model=reel.model,
-        quality=reel.quality,
-        extends=ClipSource(job_id=job.id, clip_index=clip.index),
-        clips=[ClipRequest(prompt=request.prompt, loras=_loras_of(reel, clip, catalog))],
-        negative_prompt=clip.negative_prompt,
-        duration_s=request.seconds,
-        steps=clip.steps,
-        guidance_scale=clip.guidance_scale,
-        aspect_ratio=reel.aspect_ratio,
-        resolution=reel.resolution,
-        fps=reel.fps,
-        upscale=_upscale_of(clip),
-        interpolate=clip.interpolate,
-        deterministic=clip.deterministic,
-        clip_sound=reel.clip_sound,
+        model=same.model,
+        quality=same.quality,
+        extends=ClipSource(job_id=job.id, clip_index=clip_index),
+        clips=[
+            ClipRequest(
+                prompt=request.prompt,
+                negative_prompt=clip.negative_prompt,
+                duration_s=request.seconds,
+                steps=clip.steps,
+                guidance_scale=clip.guidance_scale,
+                loras=clip.loras,
+            )
+        ],
+        aspect_ratio=same.aspect_ratio,
+        resolution=same.resolution,
+        fps=same.fps,
+        upscale=same.upscale,
+        interpolate=same.interpolate,
+        deterministic=same.deterministic,
+        clip_sound=same.clip_sound,
     )
 
 
-def _completed(job: Job, done: str) -> tuple[ResolvedReel, ResolvedClip]:
-    """The reel of a completed video, and its only clip. `done` is what was asked for."""
+def _completed(job: Job, done: str, catalog: Catalog) -> tuple[ReelRequest, int]:
+    """The request of a completed video, and the index of its only clip. `done` is what was asked for."""
     if job.state is not JobState.SUCCEEDED:
         raise Conflict(f"The video is {_STATUSES.get(job.state, 'failed')}; only a completed one can be {done}.")
     reel = job.request
     assert isinstance(reel, ResolvedReel), "only reels are videos"
     if len(reel.clips) > 1 or TITLE_KEY in job.metadata:
         raise InvalidRequest("This video was made of `clips`; make a new one with the clips as you want them.")
-    (clip,) = reel.clips
-    return reel, clip
-
-
-def _upscale_of(clip: ResolvedClip) -> UpscaleRequest | None:
-    return clip.upscale and UpscaleRequest(id=clip.upscale.id, scale=clip.upscale.scale)
-
-
-def _loras_of(reel: ResolvedReel, clip: ResolvedClip, catalog: Catalog) -> list[LoraRequest]:
-    """The adapters of the clip. An adapter of the tier that the clip did not have is switched off again."""
-    model = catalog.find(reel.model)
-    of_tier = {} if model is None else tier_scales(model, catalog.adapters_of(model), reel.quality)
-    scales = dict.fromkeys(of_tier, 0.0) | {lora.id: lora.scale for lora in clip.loras}
-    return [LoraRequest(id=adapter_id, scale=scale) for adapter_id, scale in scales.items()]
+    return as_requested(reel, catalog), reel.clips[0].index
 
 
 def find_size_error(request: VideoRequest, catalog: Catalog, *, default_model: str) -> FieldError | None:

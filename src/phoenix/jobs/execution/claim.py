@@ -88,7 +88,7 @@ async def claim(uow: UnitOfWork, task_id: str, dispatch_seq: int, *, worker_id: 
         request=job.parse_request(),
         request_id=job.request_id,
         traceparent=job.traceparent,
-        clip_artifact_ids=tuple(clip.artifact_id for clip in clips if clip.artifact_id),
+        clip_artifact_ids=_list_shown(job, clips),
         soundtrack_artifact_id=sound[0] if sound else None,
         previous_artifact_id=_find_previous(task, clips),
         weights=tuple(clip.weight for clip in clips),
@@ -101,10 +101,17 @@ async def claim(uow: UnitOfWork, task_id: str, dispatch_seq: int, *, worker_id: 
     )
 
 
+def _list_shown(job: JobRow, clips: Sequence[TaskRow]) -> tuple[str, ...]:
+    """The artifacts of the takes that the reel shows, in order, as far as they are done."""
+    request = job.parse_request()
+    count = len(request.clips) if isinstance(request, ResolvedReel) else 0
+    return tuple(clip.artifact_id for clip in clips[:count] if clip.artifact_id)
+
+
 def _find_previous(task: TaskRow, clips: Sequence[TaskRow]) -> str | None:
     if task.kind is not TaskKind.RENDER or not task.prerequisites:
         return None
-    return clips[task.position - 1].artifact_id
+    return clips[task.prerequisites[0]].artifact_id
 
 
 async def _find_duration(uow: UnitOfWork, job: JobRow, task: TaskRow) -> tuple[DurationPerWeight | None, float | None]:
@@ -112,7 +119,7 @@ async def _find_duration(uow: UnitOfWork, job: JobRow, task: TaskRow) -> tuple[D
     if task.kind is not TaskKind.RENDER or not isinstance(request, ResolvedReel):
         return None, None
     durations = await read_duration_stats(uow.session)
-    shape = clip_shape(request.model, request.clips[task.position])
+    shape = clip_shape(request.model, request.renders[task.position])
     return durations.find(shape), durations.estimate_assembly_s(request)
 
 
@@ -142,7 +149,7 @@ async def _append_start_events(uow: UnitOfWork, job: JobRow, task: TaskRow, work
             ClipStarted,
             clip_index=task.position,
             attempt=task.attempt,
-            steps=request.clips[task.position].steps,
+            steps=request.renders[task.position].steps,
             worker_id=worker_id,
         )
         await append_event(uow, job, event)

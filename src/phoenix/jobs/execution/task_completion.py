@@ -3,10 +3,12 @@
 All are fenced: they raise `LeaseLost` if the attempt has lost its task.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
+
+from sqlalchemy import text
 
 from phoenix.contract import ArtifactKind, ClipSucceeded, ClipTimings, ClipWarning, MediaInfo, ResolvedReel
 from phoenix.db import UnitOfWork
@@ -110,7 +112,7 @@ def record_attempt_duration(
         finish_s = sum(seconds or 0.0 for seconds in finishing)
         # Loading the model and waiting for the device say nothing about the duration of the next clip.
         duration_s = steps_s + finish_s or held_s
-        shape = clip_shape(request.model, request.clips[task.position])
+        shape = clip_shape(request.model, request.renders[task.position])
         record_duration(uow, shape, weight=task.weight, duration_s=duration_s, finish_s=finish_s)
 
 
@@ -128,18 +130,39 @@ async def succeed(uow: UnitOfWork, claim: Claim, output: AttemptOutput) -> None:
     record_attempt_duration(uow, job, task, output, ended_at=await uow.now())
     if task.kind is TaskKind.RENDER:
         await uow.session.flush()
+        tasks = await list_tasks(uow.session, job.id)
+        await _record_reusable(uow, artifact, task, tasks)
         event = partial(
             ClipSucceeded,
             clip_index=task.position,
             attempt=task.attempt,
             artifact_id=artifact.id,
             url=views.clip_url(job.id, task.position),
-            progress=job_progress(await list_tasks(uow.session, job.id)),
+            progress=job_progress(tasks),
             warnings=list(output.warnings),
         )
         await append_event(uow, job, event)
     await advance_job(uow, job)
     uow.publish_after_commit(TasksReady())
+
+
+# The first of two equal clips stays: clips that continue it fit to it alone.
+_INSERT_REUSABLE = text(
+    "INSERT INTO reusable_clips (owner_id, content_key, artifact_id, continues_key) "
+    "VALUES (:owner_id, :content_key, :artifact_id, :continues_key) ON CONFLICT DO NOTHING"
+)
+
+
+async def _record_reusable(uow: UnitOfWork, artifact: ArtifactRow, task: TaskRow, tasks: Sequence[TaskRow]) -> None:
+    """Records a rendered clip for later jobs: see `jobs.reuse`. The artifact must have been flushed."""
+    if task.content_key is None:
+        return
+    values: dict[str, str | None] = {"owner_id": artifact.owner_id, "content_key": task.content_key}
+    values |= {"artifact_id": artifact.id, "continues_key": None}
+    if task.prerequisites:
+        before = await uow.session.get_one(ArtifactRow, tasks[task.prerequisites[0]].artifact_id)
+        values["continues_key"] = before.key
+    await uow.session.execute(_INSERT_REUSABLE, values)
 
 
 async def fail(uow: UnitOfWork, claim: Claim, failure: TaskFailed, rule: RetryRule, *, jitter: float) -> None:

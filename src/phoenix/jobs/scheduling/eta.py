@@ -89,6 +89,6 @@ def assembly_duration_s(learned_s: float | None, clips_s: float) -> float:
 def _clip_seconds(job: FullJob, request: ResolvedReel, durations: DurationStats) -> Mapping[int, float | None]:
     rendering = [task for task in job.tasks if task.kind is TaskKind.RENDER]
     return {
-        task.position: durations.estimate_clip_s(clip_shape(request.model, request.clips[task.position]), task.weight)
+        task.position: durations.estimate_clip_s(clip_shape(request.model, request.renders[task.position]), task.weight)
         for task in rendering
     }

@@ -145,17 +145,17 @@ async def _check_gpu_seconds(uow: UnitOfWork, owner_id: str, limit_s: float) -> 
 
 
 async def count_stored_bytes(session: AsyncSession, owner_id: str) -> int:
-    """The bytes of all files of the owner: uploads, and what its jobs have made."""
+    """The bytes of all files of the owner: uploads, and what its jobs have made. A shared file counts once."""
     statement = select(func.coalesce(func.sum(col(ArtifactRow.size_bytes)), 0))
-    return int((await session.execute(statement.where(col(ArtifactRow.owner_id) == owner_id))).scalar_one())
+    of_owner = statement.where(col(ArtifactRow.owner_id) == owner_id, col(ArtifactRow.shares_file).is_(False))
+    return int((await session.execute(of_owner)).scalar_one())
 
 
 async def list_stored_bytes(session: AsyncSession) -> Mapping[str, int]:
     """The bytes of each owner that has files."""
     totals = select(col(ArtifactRow.owner_id), func.sum(col(ArtifactRow.size_bytes)))
-    return {
-        owner_id: int(total) for owner_id, total in await session.execute(totals.group_by(col(ArtifactRow.owner_id)))
-    }
+    by_owner = totals.where(col(ArtifactRow.shares_file).is_(False)).group_by(col(ArtifactRow.owner_id))
+    return {owner_id: int(total) for owner_id, total in await session.execute(by_owner)}
 
 
 async def _check_stored(session: AsyncSession, owner_id: str, max_bytes: int, *, added_bytes: int) -> None:

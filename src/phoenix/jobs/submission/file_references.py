@@ -36,10 +36,10 @@ _CLIP = re.compile(r"/clips/([0-9]+)/")
 _NAMES = re.compile(rf"{_PREFIX}[0-9a-z]+")
 
 
-async def pin_references(uow: UnitOfWork, resolved: ResolvedRequest, *, owner_id: str) -> None:
+async def pin_references(uow: UnitOfWork, resolved: ResolvedRequest, *, owner_id: str) -> Mapping[str, str]:
     """Locks the owner's files that the request names, so that none is deleted before the commit.
 
-    Raises `InvalidRequest` if a file was deleted after the request was admitted.
+    Returns their SHA-256 by artifact id. Raises `InvalidRequest` if a file was deleted after the request was admitted.
     """
     references = references_of(resolved)
     existing = await _pin(uow, references, owner_id)
@@ -48,6 +48,7 @@ async def pin_references(uow: UnitOfWork, resolved: ResolvedRequest, *, owner_id
         if artifact_id not in existing:
             report.add_error(pointer, f"there is no artifact {artifact_id} of yours any more")
     report.raise_errors()
+    return existing
 
 
 async def pin_references_again(uow: UnitOfWork, job: JobRow, tasks: Collection[TaskRow]) -> None:
@@ -63,7 +64,7 @@ async def pin_references_again(uow: UnitOfWork, job: JobRow, tasks: Collection[T
         for pointer, name in references_of(job.parse_request()).items()
         if pointer not in done and _clip_of(pointer) not in clips
     }
-    missing = set(needed.values()) - await _pin(uow, needed, job.owner_id)
+    missing = set(needed.values()) - set(await _pin(uow, needed, job.owner_id))
     if missing:
         raise Conflict(f"The job needs {min(missing)}, which was deleted. Submit a new job with another file.")
 
@@ -78,21 +79,21 @@ def _is_done(task: TaskRow, kind: TaskKind) -> bool:
     return task.kind is kind and task.state is TaskState.SUCCEEDED
 
 
-async def _pin(uow: UnitOfWork, references: Mapping[str, str], owner_id: str) -> frozenset[str]:
-    """Locks the owner's files among these, by pointer, and records their use. Returns the ids of the locked files."""
+async def _pin(uow: UnitOfWork, references: Mapping[str, str], owner_id: str) -> Mapping[str, str]:
+    """Locks the owner's files among these, by pointer, and records their use. Returns the SHA-256 of each, by id."""
     if not references:
-        return frozenset()
+        return {}
     # In order of id, as deletions lock them. Many submits may lock one file at the same time.
     pinned = (
-        select(col(ArtifactRow.id), col(ArtifactRow.last_used_at))
+        select(col(ArtifactRow.id), col(ArtifactRow.sha256), col(ArtifactRow.last_used_at))
         .where(col(ArtifactRow.id).in_(set(references.values())), col(ArtifactRow.owner_id) == owner_id)
         .order_by(col(ArtifactRow.id))
         .with_for_update(read=True, key_share=True)
     )
-    last_uses = dict((await uow.session.execute(pinned)).all())
+    files = (await uow.session.execute(pinned)).all()
     fresh_after = await uow.now() - LAST_USE_PRECISION
-    await _record_use(uow, [name for name, used_at in last_uses.items() if used_at is None or used_at < fresh_after])
-    return frozenset(last_uses)
+    await _record_use(uow, [name for name, _, used_at in files if used_at is None or used_at < fresh_after])
+    return {name: sha256 for name, sha256, _ in files}
 
 
 async def _record_use(uow: UnitOfWork, artifact_ids: Collection[str]) -> None:

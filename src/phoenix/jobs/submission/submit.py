@@ -3,19 +3,33 @@
 Redis is not involved, so that an outage of Redis can neither lose nor refuse a job.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import timedelta
+from functools import partial
 
-from phoenix.contract import JobOptions, JobQueued, JobState, QueueName, ResolvedClip, ResolvedReel, ResolvedRequest
+from phoenix.contract import (
+    ClipSucceeded,
+    ClipWarning,
+    JobOptions,
+    JobQueued,
+    JobState,
+    QueueName,
+    ResolvedClip,
+    ResolvedReel,
+    ResolvedRequest,
+)
 from phoenix.db import UnitOfWork, insert_rows
 from phoenix.ids import new_job_id, new_task_id
 from phoenix.jobs.event_log.writer import append_event
-from phoenix.jobs.lifecycle import TaskKind, TaskState
+from phoenix.jobs.lifecycle import TaskKind, TaskState, is_unblocked
 from phoenix.jobs.post_commit import TasksReady
+from phoenix.jobs.progress import job_progress
 from phoenix.jobs.repository import FullJob
+from phoenix.jobs.reuse import NO_EARLIER_WORK, EarlierWork, content_keys, find_reusable, reuse_clip
 from phoenix.jobs.submission.admission_control import QueueCapacity, Quota, check_capacity, check_quota
 from phoenix.jobs.submission.file_references import pin_references
-from phoenix.jobs.tables import JobRow, TaskRow
+from phoenix.jobs.tables import ArtifactRow, JobRow, TaskRow
+from phoenix.jobs.views import clip_url
 from phoenix.settings import LimitSettings
 
 
@@ -30,26 +44,74 @@ async def submit(
     limits: LimitSettings,
     quota: Quota | None = None,
     capacity: QueueCapacity | None = None,
+    earlier: EarlierWork = NO_EARLIER_WORK,
 ) -> FullJob:
     """Writes an admitted request as a queued job.
 
     Raises `QueueFull`, `RateLimited` by the owner's quota, and `InvalidRequest` if a file that it names was deleted.
-    `capacity`: the last count of this process; without it, the queued jobs are counted again.
+    `capacity`: the last count of this process; without it, the queued jobs are counted again. `earlier`: what
+    it may take from earlier jobs.
     """
     if quota is not None:
         await check_quota(uow, owner_id, quota)
     await check_capacity(uow, capacity or QueueCapacity(), limit=limits.max_queued_jobs)
-    await pin_references(uow, resolved, owner_id=owner_id)
+    hashes = await pin_references(uow, resolved, owner_id=owner_id)
     job = await _new_job(uow, resolved, options, owner_id=owner_id, limits=limits)
-    job.request_id, job.traceparent = request_id, traceparent
+    job.request_id, job.traceparent, job.edited_from = request_id, traceparent, earlier.edited_from
     # Before the insert, so that the job's row is written with the number of this event. A delivery of the event is
     # flushed after it, at the end of the transaction.
     await append_event(uow, job, JobQueued)
     tasks = plan_tasks(job, resolved)
+    reused = await _reuse_clips(uow, job, tasks, resolved, hashes, earlier.reusable)
     await insert_rows(uow.session, [job])
     await insert_rows(uow.session, tasks)
+    await insert_rows(uow.session, reused)
     uow.publish_after_commit(TasksReady())
     return FullJob(job, tasks, output=None, resolved=resolved)
+
+
+async def _reuse_clips(
+    uow: UnitOfWork,
+    job: JobRow,
+    tasks: Sequence[TaskRow],
+    resolved: ResolvedRequest,
+    hashes: Mapping[str, str],
+    reusable: Collection[int],
+) -> Sequence[ArtifactRow]:
+    """Gives each clip its content key, and ends the clips of which the owner has an equal one. Returns their files."""
+    if not isinstance(resolved, ResolvedReel):
+        return ()
+    keys = content_keys(resolved, hashes)
+    for index, key in keys.items():
+        tasks[index].content_key = key
+    found = await find_reusable(uow, resolved, keys, reusable, owner_id=job.owner_id)
+    artifacts = [reuse_clip(job, tasks[index], clip, job.created_at) for index, clip in found.items()]
+    if artifacts:
+        _unblock(tasks)
+        await _append_reused(uow, job, tasks)
+    return artifacts
+
+
+def _unblock(tasks: Sequence[TaskRow]) -> None:
+    for task in tasks:
+        if task.state is TaskState.BLOCKED and is_unblocked(task, tasks):
+            task.state = TaskState.READY
+
+
+async def _append_reused(uow: UnitOfWork, job: JobRow, tasks: Sequence[TaskRow]) -> None:
+    for task in tasks:
+        if task.is_reused and task.artifact_id:
+            event = partial(
+                ClipSucceeded,
+                clip_index=task.position,
+                attempt=task.attempt,
+                artifact_id=task.artifact_id,
+                url=clip_url(job.id, task.position),
+                progress=job_progress(tasks),
+                warnings=[ClipWarning.model_validate(warning) for warning in task.warnings],
+                reused=True,
+            )
+            await append_event(uow, job, event)
 
 
 async def _new_job(
@@ -68,6 +130,7 @@ async def _new_job(
         kind=resolved.kind,
         state=JobState.QUEUED,
         model=reel.model if reel else None,
+        title=options.title,
         priority=options.priority,
         request=resolved.model_dump(mode="json"),
         # A prompt may contain NUL, which PostgreSQL's text cannot hold.
@@ -83,9 +146,9 @@ async def _new_job(
 def plan_tasks(job: JobRow, resolved: ResolvedRequest) -> Sequence[TaskRow]:
     """The tasks of a job: its clips, its soundtrack, and the assembly that waits for them.
 
-    A clip that continues the clip before it waits for that clip.
+    A clip that continues the clip before it waits for that clip. Each take of a clip is a task.
     """
-    clips = resolved.clips if isinstance(resolved, ResolvedReel) else []
+    clips = resolved.renders if isinstance(resolved, ResolvedReel) else []
     queue = "remote" if isinstance(resolved, ResolvedReel) and resolved.is_remote else "gpu"
     tasks = [_render_task(job, clip, queue) for clip in clips]
     position = len(tasks)
@@ -98,7 +161,7 @@ def plan_tasks(job: JobRow, resolved: ResolvedRequest) -> Sequence[TaskRow]:
 
 
 def _render_task(job: JobRow, clip: ResolvedClip, queue: QueueName) -> TaskRow:
-    before = [clip.index - 1] if clip.continues_previous else []
+    before = [clip.place - 1] if clip.continues_previous else []
     return _task(job, TaskKind.RENDER, clip.index, queue=queue, weight=clip_weight(clip), prerequisites=before)
 
 
