@@ -28,6 +28,7 @@ from phoenix.api.routes import (
     jobs,
     keys,
     models,
+    playlists,
     webhooks,
 )
 from phoenix.dashboard import mount
@@ -35,7 +36,7 @@ from phoenix.settings import Settings
 from phoenix.telemetry.meters import Meters
 
 _ROUTES = (
-    *(create_jobs, jobs, event_streams, content, artifacts),
+    *(create_jobs, jobs, event_streams, content, playlists, artifacts),
     *(keys, models, webhooks, fleet, videos, health),
 )
 _EXPOSED_HEADERS = (
