@@ -6,6 +6,7 @@ A real worker would take a core, and finish in an order that no seed repeats.
 import asyncio
 import hashlib
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 
@@ -19,6 +20,7 @@ from phoenix.jobs.execution.task_completion import AttemptOutput, fail, release,
 from phoenix.jobs.lifecycle import LeaseLost, TaskKind
 from phoenix.jobs.scheduling.dispatch import list_ready
 from phoenix.jobs.scheduling.workers import WorkerReport, record_heartbeat
+from phoenix.media.reel.playlist import SegmentedFile
 from phoenix.services import Services
 from phoenix.storage.keys import OutputName, output_key
 
@@ -28,7 +30,9 @@ NAMES = {
     TaskKind.RENDER: OutputName.CLIP,
     TaskKind.ASSEMBLE: OutputName.OUTPUT,
     TaskKind.SOUNDTRACK: OutputName.SOUNDTRACK,
+    TaskKind.SEGMENT: OutputName.SEGMENTS,
 }
+SEGMENTS = SegmentedFile(header_bytes=16, header_sha256="a", segment_bytes=(32, 16), segment_frames=(8, 8))
 SOUND = MediaInfo(media="audio", format="mp4", duration_s=1.0)
 
 
@@ -88,4 +92,4 @@ class HandWorker:
         output = make_result(key, size_bytes=stored.size_bytes, sha256=hashlib.sha256(data).hexdigest())
         if name is OutputName.SOUNDTRACK:
             return AttemptOutput(key, "audio/mp4", output.size_bytes, output.sha256, SOUND)
-        return output
+        return replace(output, segments=SEGMENTS) if name is OutputName.SEGMENTS else output

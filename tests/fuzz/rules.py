@@ -104,7 +104,8 @@ def list_things(scene: Scene) -> Request:
 
 def read_job(scene: Scene) -> Request:
     job_id, draw = scene.own_or_other("jobs"), scene.draw
-    suffix = draw.choice(["", "", "/content", "/content?variant=thumbnail", f"/clips/{draw.choice('0012x')}/content"])
+    of_clip = f"/clips/{draw.choice('0012x')}/{draw.choice(['content', 'segments'])}"
+    suffix = draw.choice(["", "", "/content", "/content?variant=thumbnail", "/playlist.m3u8", of_clip])
     path, _, query = f"/v1/jobs/{job_id}{suffix}".partition("?")
     headers = {"Range": b"bytes=0-1"} if draw.random() < 0.2 else {}
     if not suffix and draw.random() < 0.3:

@@ -194,6 +194,8 @@ async def test_another_owners_job_does_not_exist(guarded: GuardedApi) -> None:
         ("GET", "/events"),
         ("GET", "/content"),
         ("GET", "/clips/0/content"),
+        ("GET", "/clips/0/segments"),
+        ("GET", "/playlist.m3u8"),
         ("POST", "/cancel"),
         ("POST", "/retry"),
         ("POST", "/stream-tokens"),

@@ -33,6 +33,8 @@ ROUTES = [
     ("HEAD", "/v1/jobs/{job}/content", 200),
     ("GET", "/v1/jobs/{job}/content?variant=thumbnail", 404),
     ("GET", "/v1/jobs/{job}/clips/0/content", 200),
+    ("GET", "/v1/jobs/{job}/playlist.m3u8", 409),
+    ("GET", "/v1/jobs/{job}/clips/0/segments", 409),
     ("GET", "/v1/artifacts/{artifact}", 200),
     ("GET", "/v1/artifacts/{artifact}/content", 200),
     ("POST", "/v1/jobs/{job}/stream-tokens", 201),

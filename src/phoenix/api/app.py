@@ -29,6 +29,7 @@ from phoenix.api.routes import (
     jobs,
     keys,
     models,
+    playlists,
     webhooks,
 )
 from phoenix.dashboard import mount
@@ -36,7 +37,7 @@ from phoenix.settings import Settings
 from phoenix.telemetry.meters import Meters
 
 _ROUTES = (
-    *(create_jobs, edits, jobs, event_streams, content, artifacts),
+    *(create_jobs, edits, jobs, event_streams, content, playlists, artifacts),
     *(keys, models, webhooks, fleet, videos, health),
 )
 _EXPOSED_HEADERS = (

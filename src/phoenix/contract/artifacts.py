@@ -16,6 +16,7 @@ class ArtifactKind(StrEnum):
     OUTPUT = "output"
     SOUNDTRACK = "soundtrack"
     THUMBNAIL = "thumbnail"
+    SEGMENTS = "segments"
 
 
 SIGNED_URL = (
@@ -89,4 +90,7 @@ class MediaUrls(View):
     expires_at: Timestamp
     content: str = Field(description="The result of the job, as soon as it has succeeded.")
     thumbnail: str | None = Field(description="A picture of the result; null for a sound.")
+    playlist: str | None = Field(
+        description="An HLS playlist that grows while the clips of a reel are rendered; null for other jobs."
+    )
     clips: list[str] = Field(description="The clips of a reel by their index, each as soon as it is done.")

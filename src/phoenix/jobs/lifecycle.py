@@ -30,11 +30,17 @@ class TaskState(StrEnum):
 
 
 class TaskKind(StrEnum):
-    """What a task makes: one clip, the soundtrack, or the job's output."""
+    """What a task makes: one clip, the soundtrack, the job's output, or what a player loads of one clip."""
 
     RENDER = "render"
     SOUNDTRACK = "soundtrack"
     ASSEMBLE = "assemble"
+    SEGMENT = "segment"
+
+    @property
+    def decides_job(self) -> bool:
+        """Whether the job waits for the task, and fails with it. A job may succeed before its playlist is complete."""
+        return self is not TaskKind.SEGMENT
 
 
 class AttemptEndState(StrEnum):
@@ -60,6 +66,7 @@ _FIRST_STAGES: Mapping[TaskKind, Stage] = {
     TaskKind.RENDER: Stage.LOAD,
     TaskKind.SOUNDTRACK: Stage.SOUNDTRACK,
     TaskKind.ASSEMBLE: Stage.ASSEMBLE,
+    TaskKind.SEGMENT: Stage.ENCODE,
 }
 
 FINISHING_STAGES: tuple[Stage, ...] = (Stage.POSTPROCESS, Stage.ENCODE, Stage.UPLOAD)
@@ -123,6 +130,11 @@ def check_task_transition(current: TaskState, to: TaskState) -> None:
     """Raises `IllegalTransition`."""
     if to not in TASK_TRANSITIONS[current]:
         raise IllegalTransition(f"a task cannot go from {current} to {to}")
+
+
+def can_claim(job_state: JobState, kind: TaskKind) -> bool:
+    """Whether a worker may start a ready task of a job in this state."""
+    return not job_state.is_terminal or (job_state is JobState.SUCCEEDED and not kind.decides_job)
 
 
 def can_retry_manually(state: JobState) -> bool:

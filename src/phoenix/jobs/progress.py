@@ -52,7 +52,7 @@ def _find_recorded(task: RecordedTask) -> ClipProgress | None:
 def job_progress(tasks: Sequence[WeightedTask]) -> float:
     """Fraction of the job that is safely done: running clips count only once they have succeeded."""
     clips = [task for task in tasks if task.kind is TaskKind.RENDER]
-    others = [task for task in tasks if task.kind is not TaskKind.RENDER]
+    others = [task for task in tasks if task.kind is not TaskKind.RENDER and task.kind.decides_job]
     media = sum(task.state is TaskState.SUCCEEDED for task in others) / len(others) if others else 1.0
     if not clips:
         return media

@@ -94,7 +94,7 @@ class TaskRow(SQLModel, table=True):
     job_id: str = Field(sa_column_args=(ForeignKey("jobs.id", ondelete="CASCADE"),))
     kind: TaskKind = Field(sa_type=EnumText(TaskKind))  # pyright: ignore[reportArgumentType]
     position: int
-    """The clip's index; other tasks come after the clips."""
+    """The clip's index. The soundtrack and the assembly come after the clips, and the segments before them."""
     queue: str
     state: TaskState = Field(sa_type=EnumText(TaskState))  # pyright: ignore[reportArgumentType]
     weight: float = 1.0

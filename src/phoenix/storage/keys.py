@@ -25,6 +25,7 @@ class OutputName(StrEnum):
     OUTPUT = "output.mp4"
     SOUNDTRACK = "soundtrack.m4a"
     THUMBNAIL = "thumbnail.jpg"
+    SEGMENTS = "segments.mp4"
 
 
 MEDIA_TYPES = {"mp4": "video/mp4", "m4a": "audio/mp4", "png": "image/png", "jpg": "image/jpeg"}

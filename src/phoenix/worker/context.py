@@ -124,6 +124,7 @@ MEDIA_TYPES = {
     OutputName.OUTPUT: "video/mp4",
     OutputName.SOUNDTRACK: "audio/mp4",
     OutputName.THUMBNAIL: "image/jpeg",
+    OutputName.SEGMENTS: "video/mp4",
 }
 
 

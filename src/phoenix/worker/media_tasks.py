@@ -24,6 +24,7 @@ from phoenix.media.fetch import fetch_file
 from phoenix.media.ffmpeg import FfmpegCallbacks, MediaTools, Progress
 from phoenix.media.probe import probe_media
 from phoenix.media.reel.join import join_clips
+from phoenix.media.reel.segments import ReelTimeline, Span, span_of_clip, timeline_of, write_segments
 from phoenix.media.soundtrack import mix_soundtrack, mux_soundtrack, prepare_soundtrack
 from phoenix.storage.keys import OutputName
 from phoenix.telemetry.logs import get_logger
@@ -163,6 +164,53 @@ def join_parts(
         info = mux_soundtrack(joined, track, output, tools=tools, callbacks=callbacks)
     write_poster(output, poster, duration_s=picture_length_s(info) or 0, tools=tools, callbacks=callbacks)
     return info
+
+
+async def make_segments(context: WorkerContext, lease: HeldLease) -> AttemptOutput:
+    """Makes and stores what a player loads of one clip. Raises `TaskFailed`, and `RenderStopped` or `MediaStopped`."""
+    reel = lease.claim.request
+    assert isinstance(reel, ResolvedReel)
+    timeline = timeline_of(reel)
+    span = span_of_clip(reel, lease.claim.position + len(reel.clips))
+    stopwatch = Stopwatch(on_enter=lease.enter_stage)
+    with context.scratch.folder() as folder:
+        artifact_ids = _list_parts(reel, lease.claim.clip_artifact_ids)
+        parts = [folder / f"part-{part}" for part in timeline.parts_heard(span)]
+        with stopwatch.timing(Stage.FETCH):
+            for part, path in zip(timeline.parts_heard(span), parts, strict=True):
+                await context.download_artifact(lease, artifact_ids[part], path)
+        output = folder / OutputName.SEGMENTS
+        with stopwatch.timing(Stage.ENCODE):
+            segments = await context.threads.run(
+                write_segments,
+                timeline,
+                span,
+                parts,
+                output,
+                tools=context.tools,
+                keep_sound=reel.clip_sound == "keep",
+                callbacks=_ffmpeg_callbacks(lease),
+            )
+        with stopwatch.timing(Stage.UPLOAD):
+            result = await context.upload_result(lease, OutputName.SEGMENTS, output, _describe(timeline, span))
+    _logger.info("segments made", segments=len(segments.segment_bytes), **stopwatch.as_log())
+    return replace(result, segments=segments)
+
+
+def _describe(timeline: ReelTimeline, span: Span) -> MediaInfo:
+    picture = timeline.picture
+    num_frames = span.end - span.start
+    return MediaInfo(
+        media="video",
+        format="mp4",
+        duration_s=float(num_frames / picture.fps),
+        width=picture.width,
+        height=picture.height,
+        fps=float(picture.fps),
+        num_frames=num_frames,
+        video_codec="h264",
+        audio_codec="aac",
+    )
 
 
 async def _fetch_inputs(context: WorkerContext, lease: HeldLease, folder: Path) -> AssemblyInputs:

@@ -22,7 +22,7 @@ from phoenix.telemetry.logs import get_logger, log_context
 from phoenix.telemetry.traces import trace_fields
 from phoenix.worker.context import WorkerContext, retry_until_available
 from phoenix.worker.leases import HeldLease, LeaseHeartbeat
-from phoenix.worker.media_tasks import assemble, make_soundtrack
+from phoenix.worker.media_tasks import assemble, make_segments, make_soundtrack
 from phoenix.worker.render import render_clip
 
 
@@ -218,6 +218,8 @@ class Attempt:
                 return await make_soundtrack(self.context, self.lease)
             case TaskKind.ASSEMBLE:
                 return await assemble(self.context, self.lease)
+            case TaskKind.SEGMENT:
+                return await make_segments(self.context, self.lease)
 
     async def _record(self, outcome: AttemptOutcome) -> None:
         """Retries until the outcome is in the database, or the lease is lost."""

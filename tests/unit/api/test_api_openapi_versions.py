@@ -128,7 +128,10 @@ def test_everything_takes_a_key_but_health_and_streams_and_media_take_a_token_to
 
     assert plain["security"] == [{"api_key": []}]
     assert own.pop("stream_job_events") == [{"api_key": []}, {"stream_token": []}]
-    for name in ("get_job_content", "get_clip_content", "get_artifact_content"):
+    for name in (
+        *("get_job_content", "get_clip_content", "get_artifact_content"),
+        *("get_playlist", "get_clip_segments"),
+    ):
         assert own.pop(name) == [{"api_key": []}, {"media_token": []}]
     assert own == {"get_health": [], "get_liveness": [], "get_readiness": []}
 

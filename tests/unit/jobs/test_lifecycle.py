@@ -15,6 +15,7 @@ from phoenix.jobs.lifecycle import (
     IllegalTransition,
     TaskKind,
     TaskState,
+    can_claim,
     can_retry_manually,
     check_job_transition,
     check_task_transition,
@@ -50,6 +51,13 @@ def test_a_job_can_be_retried_manually_once_it_has_ended_without_success() -> No
     retriable = {state for state in JobState if can_retry_manually(state)}
 
     assert retriable == {JobState.FAILED, JobState.CANCELED, JobState.EXPIRED}
+
+
+def test_only_segments_may_start_once_a_job_has_succeeded() -> None:
+    late = {(state, kind) for state in JobState for kind in TaskKind if state.is_terminal and can_claim(state, kind)}
+
+    assert late == {(JobState.SUCCEEDED, TaskKind.SEGMENT)}
+    assert all(can_claim(JobState.RUNNING, kind) for kind in TaskKind)
 
 
 def test_every_state_can_be_reached() -> None:
@@ -113,6 +121,7 @@ def test_a_task_that_has_not_failed_waits_no_longer_than_after_one_failure() -> 
         (TaskKind.RENDER, None, Stage.LOAD),
         (TaskKind.ASSEMBLE, "of a newer version", Stage.ASSEMBLE),
         (TaskKind.SOUNDTRACK, None, Stage.SOUNDTRACK),
+        (TaskKind.SEGMENT, None, Stage.ENCODE),
     ],
 )
 def test_without_a_report_that_can_be_read_an_attempt_is_in_its_first_stage(

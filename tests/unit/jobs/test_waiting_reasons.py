@@ -61,6 +61,11 @@ def find_position(*tasks: TaskRow, state: JobState = JobState.RUNNING) -> int | 
     return None if found is None else found.position
 
 
+@pytest.mark.parametrize("state", [TaskState.READY, TaskState.RUNNING])
+def test_a_job_does_not_wait_for_its_segments(state: TaskState) -> None:
+    assert find_position(make_task(-1, state, TaskKind.SEGMENT), make_task(0)) == 0
+
+
 def explain(task: TaskRow, snapshot: QueueSnapshot, *, jobs_ahead: int = 0, limit: int = 0) -> tuple[WaitingCode, str]:
     reason = explain_wait(make_job(), task, snapshot, jobs_ahead=jobs_ahead, clips_per_key=limit)
     return reason.code, reason.detail

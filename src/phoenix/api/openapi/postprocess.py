@@ -38,7 +38,10 @@ SECURITY_SCHEMES: Json = {
 
 _API_KEY: Json = {"api_key": []}
 _OPEN_TAG = "health"
-_MEDIA_OPERATIONS = ("get_job_content", "get_clip_content", "get_artifact_content")
+_MEDIA_OPERATIONS = (
+    *("get_job_content", "get_clip_content", "get_artifact_content"),
+    *("get_playlist", "get_clip_segments"),
+)
 _TOKENS: Json = {
     "stream_job_events": "stream_token",
     **dict.fromkeys(_MEDIA_OPERATIONS, "media_token"),

@@ -20,7 +20,7 @@ from phoenix.contract import (
 from phoenix.db import UnitOfWork, db_now
 from phoenix.errors import Stage
 from phoenix.jobs.event_log.writer import append_event
-from phoenix.jobs.lifecycle import TaskKind, TaskState, check_job_transition
+from phoenix.jobs.lifecycle import TaskKind, TaskState, can_claim, check_job_transition
 from phoenix.jobs.progress import recorded_progress
 from phoenix.jobs.repository import find_job_locked, list_tasks
 from phoenix.jobs.scheduling.durations import DurationPerWeight, clip_shape, read_duration_stats
@@ -42,7 +42,7 @@ class Claim:
     request_id: str | None
     traceparent: str | None = None
     clip_artifact_ids: tuple[str, ...] = ()
-    """For an assembly: artifact ids of the clips, in order."""
+    """Artifact ids of the clips that are done, in order: for an assembly all clips, for segments all up to theirs."""
     soundtrack_artifact_id: str | None = None
     previous_artifact_id: str | None = None
     """For a clip that continues the clip before it: the artifact of that clip."""
@@ -66,11 +66,12 @@ async def claim(uow: UnitOfWork, task_id: str, dispatch_seq: int, *, worker_id: 
     """Claims the task. None if the message is stale: the task was claimed, has ended, or was dispatched again."""
     job_id = (await uow.session.scalars(select(col(TaskRow.job_id)).where(col(TaskRow.id) == task_id))).one_or_none()
     job = await find_job_locked(uow.session, job_id) if job_id else None
-    if job is None or job.ending is not None or job.state.is_terminal:
+    if job is None or job.ending is not None:
         return None
     tasks = await list_tasks(uow.session, job.id)
     task = next(task for task in tasks if task.id == task_id)
-    if task.state is not TaskState.READY or task.dispatch_seq != dispatch_seq:
+    is_stale = task.state is not TaskState.READY or task.dispatch_seq != dispatch_seq
+    if is_stale or not can_claim(job.state, task.kind):
         return None
     await _start_attempt(uow, task, worker_id=worker_id, lease_s=lease_s)
     await _append_start_events(uow, job, task, worker_id)
@@ -136,6 +137,8 @@ async def _start_attempt(uow: UnitOfWork, task: TaskRow, *, worker_id: str, leas
 
 
 async def _append_start_events(uow: UnitOfWork, job: JobRow, task: TaskRow, worker_id: str) -> None:
+    if not task.kind.decides_job:
+        return
     if job.state is JobState.QUEUED:
         check_job_transition(job.state, JobState.RUNNING)
         job.state = JobState.RUNNING

@@ -31,7 +31,9 @@ async def advance_job(uow: UnitOfWork, job: JobRow) -> None:
     tasks = await list_tasks(uow.session, job.id)
     if job.ending is not None:
         await _wind_down(uow, job, tasks)
-    elif all(task.state is TaskState.SUCCEEDED for task in tasks):
+    elif not job.state.is_terminal and all(
+        task.state is TaskState.SUCCEEDED for task in tasks if task.kind.decides_job
+    ):
         await _succeed(uow, job, tasks)
     else:
         _unblock(uow, tasks, await uow.now())

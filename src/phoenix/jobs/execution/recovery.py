@@ -130,7 +130,11 @@ async def end_overdue(uow: UnitOfWork, job_id: str) -> None:
 
 def find_running_stage(tasks: Sequence[TaskRow]) -> Stage:
     """The stage of the newest running attempt; `QUEUE` if nothing of the job runs."""
-    running = [(task.started_at, task) for task in tasks if task.state is TaskState.RUNNING and task.started_at]
+    running = [
+        (task.started_at, task)
+        for task in tasks
+        if task.state is TaskState.RUNNING and task.started_at and task.kind.decides_job
+    ]
     if not running:
         return Stage.QUEUE
     _, newest = max(running, key=lambda each: each[0])

@@ -13,6 +13,7 @@ from phoenix.jobs.event_log.writer import append_event
 from phoenix.jobs.execution.fan_in import advance_job, end_job, transition_task
 from phoenix.jobs.lifecycle import TaskKind, TaskState, retry_delay_s
 from phoenix.jobs.post_commit import TasksReady
+from phoenix.jobs.repository import list_tasks
 from phoenix.jobs.tables import JobRow, TaskRow
 from phoenix.settings import SchedulerSettings
 
@@ -60,16 +61,28 @@ async def retry_task(uow: UnitOfWork, job: JobRow, task: TaskRow, error: JobErro
 
 
 async def discard_task(uow: UnitOfWork, job: JobRow, task: TaskRow, error: JobError) -> None:
-    """Fails the task for good, and its job with it. Running clips may finish: a manual retry will use them."""
+    """Fails the task for good, and its job with it. Running clips may finish: a manual retry will use them.
+
+    A job does not fail with its segments: its playlist ends there.
+    """
     task.error = error.model_dump(mode="json")
     transition_task(task, TaskState.FAILED, await uow.now())
     if task.kind is TaskKind.RENDER:
         event = partial(ClipFailed, clip_index=task.position, attempt=task.attempt, error=error)
         await append_event(uow, job, event)
-    if job.ending is None:
+    if not task.kind.decides_job:
+        await _end_playlist(uow, job)
+    elif job.ending is None:
         await end_job(uow, job, JobState.FAILED, error, stop_reason=None)
     else:
         await advance_job(uow, job)
+
+
+async def _end_playlist(uow: UnitOfWork, job: JobRow) -> None:
+    for task in await list_tasks(uow.session, job.id):
+        if not task.kind.decides_job and task.state in (TaskState.BLOCKED, TaskState.READY):
+            transition_task(task, TaskState.CANCELED, await uow.now())
+    await advance_job(uow, job)
 
 
 def make_error(task: TaskRow, code: FailureCode, message: str, stage: Stage, *, retriable: bool) -> JobError:

@@ -4,7 +4,7 @@ All are fenced: they raise `LeaseLost` if the attempt has lost its task.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from functools import partial
 
@@ -25,6 +25,7 @@ from phoenix.jobs.progress import job_progress
 from phoenix.jobs.repository import find_job_locked, list_tasks
 from phoenix.jobs.scheduling.durations import assembly_shape, clip_shape, record_duration
 from phoenix.jobs.tables import ArtifactRow, JobRow, TaskRow
+from phoenix.media.reel.playlist import SegmentedFile
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,8 @@ class AttemptOutput:
     """For a clip: versions of the software that rendered it, by package."""
     thumbnail: "AttemptOutput | None" = None
     """The thumbnail, which is published together with the file."""
+    segments: SegmentedFile | None = None
+    """For the segments of a clip: where they are in the file."""
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -59,6 +62,8 @@ def is_job_output(job: JobRow, task: TaskRow) -> bool:
 async def publish_output(uow: UnitOfWork, job: JobRow, task: TaskRow, output: AttemptOutput) -> ArtifactRow:
     """Adds the artifacts of an output and makes the output its task's. Returns the artifact of the output."""
     artifact = await _add_file(uow, job, output, _artifact_kind(job, task))
+    if output.segments is not None:
+        artifact.info = {**artifact.info, "segments": asdict(output.segments)}
     if output.thumbnail is not None:
         await _add_file(uow, job, output.thumbnail, ArtifactKind.THUMBNAIL)
     task.artifact_id = artifact.id
@@ -74,6 +79,8 @@ async def publish_output(uow: UnitOfWork, job: JobRow, task: TaskRow, output: At
 def _artifact_kind(job: JobRow, task: TaskRow) -> ArtifactKind:
     if task.kind is TaskKind.RENDER:
         return ArtifactKind.CLIP
+    if task.kind is TaskKind.SEGMENT:
+        return ArtifactKind.SEGMENTS
     return ArtifactKind.OUTPUT if is_job_output(job, task) else ArtifactKind.SOUNDTRACK
 
 

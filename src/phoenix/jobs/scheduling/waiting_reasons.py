@@ -19,10 +19,11 @@ def find_next_unclaimed(job: FullJob) -> TaskRow | None:
 
     None if a task of the job runs, and for a job that has ended.
     """
-    if job.row.state.is_terminal or any(task.state is TaskState.RUNNING for task in job.tasks):
+    tasks = [task for task in job.tasks if task.kind.decides_job]
+    if job.row.state.is_terminal or any(task.state is TaskState.RUNNING for task in tasks):
         return None
-    ready = [task for task in job.tasks if task.state is TaskState.READY]
-    blocked = (task for task in job.tasks if task.state is TaskState.BLOCKED)
+    ready = [task for task in tasks if task.state is TaskState.READY]
+    blocked = (task for task in tasks if task.state is TaskState.BLOCKED)
     return min(ready, key=lambda task: (task.eligible_at, task.position), default=next(blocked, None))
 
 
@@ -31,7 +32,7 @@ def explain_claimed_wait(job: FullJob) -> WaitingReason | None:
 
     A model that is being loaded is named before a device without room: its clips will start without another decision.
     """
-    claimed = [task for task in job.tasks if task.state is TaskState.RUNNING]
+    claimed = [task for task in job.tasks if task.state is TaskState.RUNNING and task.kind.decides_job]
     if not claimed or not all(is_waiting(task.kind, task.stage) for task in claimed):
         return None
     if any(task.stage == Stage.LOAD for task in claimed):

@@ -1,7 +1,7 @@
 """Command lines that encode frames to a clip, join clips to a reel, and make a poster."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from phoenix.media.commands.graph import (
     write_file,
 )
 from phoenix.media.commands.h264 import Encoding, h264_options
-from phoenix.media.commands.sound import AAC
+from phoenix.media.commands.sound import AAC, SAMPLE_FORMAT, SAMPLE_RATE_HZ
 from phoenix.media.stored_colour import BT709, StoredColour
 from phoenix.media.timeline import SourceStream
 
@@ -131,19 +131,63 @@ def join_segments(
 
     `overlaps[i]` (at least 1) is the number of frames that segment i shares with segment i + 1.
     """
-    joined = _conform(segments[0], 0, picture)
-    total = segments[0].num_frames
-    for index, (segment, overlap) in enumerate(zip(segments[1:], overlaps, strict=True), start=1):
-        incoming = _conform(segment, index, picture)
-        joined = combine(
-            [joined, incoming],
-            "xfade",
-            transition="fade",
-            duration=_seconds(overlap, picture.fps),
-            offset=_seconds(total - overlap, picture.fps),
-        )
-        total += segment.num_frames - overlap
+    joined = _join(segments, overlaps, picture)
     return write_file([pin_bt709(joined)], output, {**_h264(encoding, picture), **KEEP_TIME})
+
+
+@dataclass(frozen=True)
+class FragmentTimes:
+    """Where fragments are on the timeline of a playlist.
+
+    Of the packets that the AAC encoder makes of the sound, those from `first_packet` to `end_packet` (exclusive) are
+    kept: the others let it hear what comes before and after.
+    """
+
+    first_frame: int
+    frames_per_fragment: int
+    first_sample: int
+    first_packet: int
+    end_packet: int
+
+
+def encode_fragments(
+    segments: Sequence[Segment],
+    overlaps: Sequence[int],
+    picture: Picture,
+    encoding: Encoding,
+    sound: Path,
+    times: FragmentTimes,
+    output: Path,
+) -> list[str]:
+    """Returns the command that encodes joined segments, and raw samples at `sound`, to a fragmented MP4.
+
+    `overlaps` may be 0, for a cut. The result is one header, and a fragment per `frames_per_fragment` frames, with time
+    stamps of the playlist. Its header depends on `picture` alone, so that all parts of a reel can share one.
+    """
+    joined = pin_bt709(_join(segments, overlaps, picture, first_frame=times.first_frame))
+    raw = open_file(
+        sound, index=len(segments), demuxers=(SAMPLE_FORMAT,), format=SAMPLE_FORMAT, ar=SAMPLE_RATE_HZ, ac=2
+    )
+    heard = raw["a:0"].filter("asetpts", f"N+{times.first_sample}")
+    options = {
+        # On the processor in every worker: the parts of a reel are made by several, and need equal headers.
+        **h264_options(replace(encoding, encoder="libx264"), picture.width, picture.height),
+        **_REPRODUCIBLE,
+        "flags:a": "+bitexact",
+        "profile:v": "high",
+        # ffmpeg shifts the picture of a fragmented file with B-frames by their delay.
+        "bf": 0,
+        "g": times.frames_per_fragment,
+        "sc_threshold": 0,
+        **AAC,
+        "bsf:a": f"noise=drop='lt(n,{times.first_packet})+gte(n,{times.end_packet})'",
+        "f": "mp4",
+        # `frag_discont` writes absolute times, and only in company of `negative_cts_offsets`.
+        "movflags": "+frag_keyframe+empty_moov+default_base_moof+negative_cts_offsets+skip_trailer+frag_discont",
+        **_IN_ORDER,
+        **KEEP_TIME,
+    }
+    return write_file([joined, heard], output, options)
 
 
 def poster(source: SourceStream, colour: StoredColour, at_s: float, width_px: int, output: Path) -> list[str]:
@@ -175,24 +219,47 @@ def decode_frames(segment: Segment, picture: Picture, output: Path) -> list[str]
     return write_file([frames], output, options)
 
 
-def _conform(segment: Segment, index: int, picture: Picture) -> Stream:
-    """Converts a segment to exactly `num_frames` frames of `picture`, with bars if the aspect ratio differs."""
+def _join(segments: Sequence[Segment], overlaps: Sequence[int], picture: Picture, *, first_frame: int = 0) -> Stream:
+    joined = _conform(segments[0], 0, picture, first_frame=first_frame)
+    total = segments[0].num_frames
+    for index, (segment, overlap) in enumerate(zip(segments[1:], overlaps, strict=True), start=1):
+        incoming = _conform(segment, index, picture)
+        if overlap == 0:
+            joined = combine([joined, incoming], "concat", n=2, v=1, a=0)
+        else:
+            joined = combine(
+                [joined, incoming],
+                "xfade",
+                transition="fade",
+                duration=_seconds(overlap, picture.fps),
+                offset=_seconds(total - overlap, picture.fps),
+            )
+        total += segment.num_frames - overlap
+    return joined
+
+
+def _conform(segment: Segment, index: int, picture: Picture, *, first_frame: int = 0) -> Stream:
+    """Converts a segment to exactly `num_frames` frames of `picture`, with bars if the aspect ratio differs.
+
+    `first_frame`: the number of its first frame on the timeline of the result.
+    """
     width, height = picture.width, picture.height
-    frames = _at_rate(segment, index, picture)
+    frames = _at_rate(segment, index, picture, first_frame=first_frame)
     frames = scale_to_bt709(frames, segment.colour, width, height, force_original_aspect_ratio="decrease")
     return frames.filter("pad", width, height, "(ow-iw)/2", "(oh-ih)/2").filter("setsar", 1)
 
 
-def _at_rate(segment: Segment, index: int, picture: Picture) -> Stream:
+def _at_rate(segment: Segment, index: int, picture: Picture, *, first_frame: int = 0) -> Stream:
     """Returns exactly `num_frames` frames at the rate of `picture`, with square pixels, before `scale_to_bt709`."""
-    first_s = segment.source.zero_s + float(segment.start / picture.fps)
+    begin_s = float(first_frame / picture.fps)
+    first_s = segment.source.zero_s + float(segment.start / picture.fps) - begin_s
     frames = open_stream(segment.source, index=index, **input_options(segment.colour))
     return (
         read(frames, segment.colour)
         .filter("setpts", since(first_s))
         # The first frame is shown from the start of the file on, also if its picture begins later than its sound.
         # No `setpts` may follow: ffmpeg 7.0 then forgets the frame rate, which `xfade` needs.
-        .filter("fps", picture.fps_text, start_time=0)
+        .filter("fps", picture.fps_text, start_time=begin_s)
         # Rounding to another frame rate can lose the last frames, and a last frame may be shown for long: repeat it,
         # then cut to the number that the crossfades were planned with.
         .filter("tpad", stop=segment.num_frames, stop_mode="clone")

@@ -39,7 +39,7 @@ def join_clips(
     """
     if not parts:
         raise ValueError("there is nothing to join")
-    probed = _probe(parts, tools)
+    probed = probe_parts(parts, tools)
     picture = plan.picture_of(probed[0].info, probed[0].timeline)
     counts = [clip.timeline.count_frames(picture.fps) for clip in probed]
     overlaps = [0] * (len(parts) - 1)
@@ -52,7 +52,8 @@ def join_clips(
         return join.without_sound(output)
 
 
-def _probe(parts: Sequence[Path], tools: MediaTools) -> list[ProbedFile]:
+def probe_parts(parts: Sequence[Path], tools: MediaTools) -> list[ProbedFile]:
+    """Returns what is in the parts. Raises `TaskFailed` (MEDIA_INVALID) for a part that is no usable video."""
     limits = ProbeLimits(max_duration_s=tools.max_part_s, timeout_s=tools.probe_timeout_s)
     try:
         probed = probe_files(parts, limits)
@@ -139,7 +140,7 @@ class _Join:
             else:
                 (chunk,) = plan.chunks_of([part], [self.counts[index]], [])
                 matching.append(self._encode(chunk, self.folder / f"{index}.mp4", done))
-                ours = ours or _probe([matching[-1].path], self.tools)[0].fingerprint
+                ours = ours or probe_parts([matching[-1].path], self.tools)[0].fingerprint
             done = self._advanced(done, self.counts[index])
         return matching
 
@@ -167,7 +168,7 @@ class _Join:
         return self._verified(output, sum(counts))
 
     def _verified(self, output: Path, num_frames: int) -> MediaInfo:
-        (probed,) = _probe([output], self.tools)
+        (probed,) = probe_parts([output], self.tools)
         info = probed.info
         duration_s = float(num_frames / self.picture.fps)
         is_right = (

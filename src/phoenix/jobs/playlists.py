@@ -1,0 +1,108 @@
+"""What a player loads of a reel while it is rendered: for each clip, a task makes segments, once the clip is done.
+
+The tasks are added when the playlist is asked for first, so that a reel which nobody watches costs nothing more. They
+neither delay nor fail the job, and go on after it has succeeded.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pydantic import TypeAdapter
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlmodel import col
+
+from phoenix.contract import ResolvedReel
+from phoenix.db import UnitOfWork, insert_rows
+from phoenix.errors import Conflict, NotFound
+from phoenix.ids import new_task_id
+from phoenix.jobs.lifecycle import TaskKind, TaskState, can_claim, is_unblocked
+from phoenix.jobs.post_commit import TasksReady
+from phoenix.jobs.repository import FullJob, get_job_locked, list_tasks
+from phoenix.jobs.tables import ArtifactRow, TaskRow
+from phoenix.media.reel.playlist import SegmentedFile
+
+_FILE = TypeAdapter(SegmentedFile)
+
+
+@dataclass(frozen=True)
+class Playlist:
+    """The files of the first clips of a reel, and whether there will be more."""
+
+    fps: int
+    files: Sequence[SegmentedFile]
+    is_over: bool
+
+
+def segment_position(index: int, num_clips: int) -> int:
+    """The position of the task that makes the segments of a clip: before all other tasks of the job.
+
+    So a worker that is free makes the last segments before it joins the reel, and nobody who watches has to wait.
+    """
+    return index - num_clips
+
+
+def is_begun(job: FullJob) -> bool:
+    """Whether the tasks of the playlist were added."""
+    return any(task.kind is TaskKind.SEGMENT for task in job.tasks)
+
+
+async def begin_playlist(uow: UnitOfWork, job_id: str, *, owner_id: str) -> None:
+    """Adds the tasks that make the segments of a reel. Harmless if repeated, and for a job that has failed.
+
+    Raises `NotFound` for an unknown job, and for a job without clips.
+    """
+    job = await get_job_locked(uow.session, job_id, owner_id=owner_id)
+    if not isinstance(job.parse_request(), ResolvedReel):
+        raise NotFound(f"A {job.kind} has no playlist.")
+    tasks = await list_tasks(uow.session, job_id)
+    is_added = any(task.kind is TaskKind.SEGMENT for task in tasks)
+    if is_added or job.ending is not None or not can_claim(job.state, TaskKind.SEGMENT):
+        return
+    clips = [task for task in tasks if task.kind is TaskKind.RENDER]
+    now = await uow.now()
+    added: list[TaskRow] = []
+    for index, clip in enumerate(clips):
+        position = segment_position(index, len(clips))
+        task = TaskRow(
+            id=new_task_id(),
+            job_id=job_id,
+            kind=TaskKind.SEGMENT,
+            position=position,
+            queue="media",
+            state=TaskState.BLOCKED,
+            prerequisites=[*([position - 1] if index else []), clip.position],
+            waiting_since=now,
+            eligible_at=now,
+        )
+        added.append(task)
+        if is_unblocked(task, [*tasks, *added]):
+            task.state = TaskState.READY
+    await insert_rows(uow.session, added)
+    uow.publish_after_commit(TasksReady())
+
+
+async def read_playlist(session: AsyncSession, job: FullJob) -> Playlist:
+    """The playlist of a reel as it is now. Raises `NotFound` for a job without clips."""
+    request = job.row.parse_request()
+    if not isinstance(request, ResolvedReel):
+        raise NotFound(f"A {job.row.kind} has no playlist.")
+    tasks = [task for task in job.tasks if task.kind is TaskKind.SEGMENT]
+    ids = [task.artifact_id for task in tasks if task.artifact_id]
+    rows = await session.scalars(select(ArtifactRow).where(col(ArtifactRow.id).in_(ids)))
+    infos = {row.id: row.info for row in rows}
+    files = [_FILE.validate_python(infos[each]["segments"]) for each in ids if each in infos]
+    # A job that ended without success gets no more tasks. A job that succeeded may be watched for the first time now.
+    is_over = all(task.state.is_terminal for task in tasks) and (bool(tasks) or job.row.state.is_terminal)
+    return Playlist(request.fps, files, is_over)
+
+
+async def get_segments(session: AsyncSession, job: FullJob, index: int) -> ArtifactRow:
+    """The file with the segments of a clip. Raises `NotFound` for an unknown index, `Conflict` until it is there."""
+    tasks = [task for task in job.tasks if task.kind is TaskKind.SEGMENT]
+    if not 0 <= index < len(tasks):
+        raise NotFound(f"The job has no segments of a clip {index}.")
+    artifact_id = tasks[index].artifact_id
+    if artifact_id is None:
+        raise Conflict(f"The segments of clip {index} are not there yet.")
+    return await session.get_one(ArtifactRow, artifact_id)
