@@ -87,6 +87,14 @@ async def test_a_reel_that_nobody_watches_has_no_such_tasks(database: Database) 
     assert await segments_of(database, job_id) == []
 
 
+async def test_a_take_that_the_reel_does_not_show_has_no_segments(database: Database) -> None:
+    job_id = await submit_reel(database, clips=[{"prompt": "one", "takes": 3}, {"prompt": "two"}])
+
+    await begin(database, job_id)
+
+    assert len(await segments_of(database, job_id)) == 2
+
+
 async def test_two_who_ask_at_the_same_time_begin_one_playlist(database: Database) -> None:
     job_id = await submit_reel(database, "one", "two")
 

@@ -53,13 +53,15 @@ async def begin_playlist(uow: UnitOfWork, job_id: str, *, owner_id: str) -> None
     Raises `NotFound` for an unknown job, and for a job without clips.
     """
     job = await get_job_locked(uow.session, job_id, owner_id=owner_id)
-    if not isinstance(job.parse_request(), ResolvedReel):
+    reel = job.parse_request()
+    if not isinstance(reel, ResolvedReel):
         raise NotFound(f"A {job.kind} has no playlist.")
     tasks = await list_tasks(uow.session, job_id)
     is_added = any(task.kind is TaskKind.SEGMENT for task in tasks)
     if is_added or job.ending is not None or not can_claim(job.state, TaskKind.SEGMENT):
         return
-    clips = [task for task in tasks if task.kind is TaskKind.RENDER]
+    # Takes that the reel does not show come after the clips.
+    clips = [task for task in tasks if task.kind is TaskKind.RENDER][: len(reel.clips)]
     now = await uow.now()
     added: list[TaskRow] = []
     for index, clip in enumerate(clips):
