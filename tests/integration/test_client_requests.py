@@ -9,7 +9,17 @@ import pytest
 from fixtures.event_examples import JOB_ID, a_job
 from fixtures.scripted_server import Answer, ScriptedServer
 from phoenix.client import AsyncPhoenix, PhoenixProblem, PhoenixUnreachable, RetryPolicy
-from phoenix.contract import Artifact, ArtifactKind, ClipRequest, JobPage, JobState, MediaInfo, ReelRequest
+from phoenix.contract import (
+    Artifact,
+    ArtifactKind,
+    ClipEdit,
+    ClipRequest,
+    EditRequest,
+    JobPage,
+    JobState,
+    MediaInfo,
+    ReelRequest,
+)
 
 JOB = Answer(body=a_job().model_dump_json().encode())
 ACCEPTED = Answer(202, JOB.body)
@@ -73,6 +83,15 @@ async def test_a_server_that_stays_busy_is_given_up(phoenix: AsyncPhoenix, scrip
     with pytest.raises(PhoenixProblem, match="503"):
         await phoenix.get_job(JOB_ID)
     assert len(scripted_server.received) == 3
+
+
+async def test_an_edit_whose_answer_was_lost_is_sent_again_with_the_same_key(
+    phoenix: AsyncPhoenix, scripted_server: ScriptedServer
+):
+    scripted_server.on("POST", f"/v1/jobs/{JOB_ID}/edits", DROPPED, ACCEPTED)
+    await phoenix.edit(JOB_ID, EditRequest(clips=[ClipEdit(op="reroll", index=3)]))
+    first, second = scripted_server.received
+    assert first.headers["idempotency-key"] == second.headers["idempotency-key"]
 
 
 async def test_a_retry_whose_answer_was_lost_is_not_repeated(phoenix: AsyncPhoenix, scripted_server: ScriptedServer):
