@@ -56,7 +56,11 @@ def start(cluster: Cluster) -> None:
     url = cluster.postgres.async_url.render_as_string(hide_password=False)
     for _ in range(2):
         cluster.add_api(
-            PHOENIX_DATABASE__URL=url, PHOENIX_REDIS__URL=cluster.redis.url, PHOENIX_LIMITS__STREAMS_PER_KEY="0"
+            PHOENIX_DATABASE__URL=url,
+            PHOENIX_REDIS__URL=cluster.redis.url,
+            PHOENIX_LIMITS__STREAMS_PER_KEY="0",
+            # On a busy machine a replica reads a head late, and would take its client for a silent one.
+            PHOENIX_LIMITS__HEAD_TIMEOUT_S="300",
         )
     for number in range(2):
         wait_until(lambda number=number: cluster.answers(number), 60)

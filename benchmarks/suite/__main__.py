@@ -76,6 +76,7 @@ def main() -> int:
 
 def measure_all(chosen: Sequence[tuple[Group, tuple[Row, ...]]], rounds: int, budget_s: float) -> Run:
     began_s, results, others = time.monotonic(), list[Result](), [measure_others_cores()]
+    commit = read_commit()
     for group, rows in chosen:
         print(f"measuring {group.name} …", file=sys.stderr, flush=True)
         left_s = budget_s - (time.monotonic() - began_s)
@@ -95,7 +96,7 @@ def measure_all(chosen: Sequence[tuple[Group, tuple[Row, ...]]], rounds: int, bu
             print(f"{result.row:24} {ratio:>8}  {result.verdict} {result.reason}", file=sys.stderr, flush=True)
     return Run(
         date=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),  # noqa: TID251 - a time of the machine
-        commit=read_commit(),
+        commit=commit,
         machine=describe_machine(),
         others_cores=round(max(others), 2),
         took_s=round(time.monotonic() - began_s, 1),
