@@ -169,7 +169,7 @@ class Submission:
         it is kept only together with the job. Raises `InvalidRequest` with all field errors, `IdempotencyMismatch`,
         `QueueFull`, `StorageFull`, `RateLimited`, `StorageQuotaExceeded`, or `ClientDisconnect`.
         """
-        keyed = self._keyed(fingerprint or fingerprint_of(body))
+        keyed = self._keyed(body, fingerprint)
         # Looked up before the checks: a request that was valid then need not be valid now.
         earlier = await self._find_earlier(keyed) if keyed else None
         made = earlier or await self._write(body, keyed, abort_if_disconnected, upload)
@@ -180,11 +180,11 @@ class Submission:
         point_to_job(self.response, made.row.id)
         return await self.state.job_views.view_new(made)
 
-    def _keyed(self, fingerprint: str) -> KeyedRequest | None:
+    def _keyed(self, body: SubmittedBody, fingerprint: str | None) -> KeyedRequest | None:
         if self.idempotency_key is None:
             return None
         route = f"{self.request.method} {self.request.url.path}"
-        return KeyedRequest(self.caller.owner_id, route, self.idempotency_key, fingerprint)
+        return KeyedRequest(self.caller.owner_id, route, self.idempotency_key, fingerprint or fingerprint_of(body))
 
     async def _find_earlier(self, keyed: KeyedRequest) -> str | None:
         async with self.database.read_once() as session:
