@@ -135,6 +135,7 @@ def peer(database_url: str, like: Side) -> Generator[Side]:
         like.reconnect()
         answers = {path: like.ask("GET", asked)[1].decode() for path, asked in paths.items()}
         answers[f"/v1/jobs/{side.job_id}"] = like.ask("GET", f"/v1/jobs/{like.job_id}")[1].decode()
+        side.reconnect()
         side.ask("PUT", "/answers", answers)
         yield side
 

@@ -18,7 +18,7 @@ _T = TypeVar("_T", bound=SQLModel)
 
 
 @cache
-def column_names(kind: Any) -> tuple[str, ...]:
+def column_names(kind: type[SQLModel]) -> tuple[str, ...]:
     """The names of the columns of the table that a class of rows describes, in its order."""
     return tuple(table_of(kind).columns.keys())
 
@@ -29,12 +29,12 @@ def detached(kind: type[_T], values: Iterable[Any]) -> _T:
     A session would watch each attribute for changes, which costs most of the time of a read.
     """
     row = object.__new__(kind)
-    vars(row).update(zip(column_names(kind), values, strict=True))
+    vars(row).update(zip(column_names(kind), values, strict=True))  # pyright: ignore[reportArgumentType]
     return row
 
 
 @cache
-def _defaults(kind: Any) -> dict[str, Any]:
+def _defaults(kind: type[SQLModel]) -> dict[str, Any]:
     return {name: field.default for name, field in kind.model_fields.items() if not field.is_required()}
 
 
@@ -44,7 +44,7 @@ def new_row(kind: type[_T], /, **values: Any) -> _T:
     Give each column whose default is made by a function. Read only.
     """
     row = object.__new__(kind)
-    vars(row).update(_defaults(kind))
+    vars(row).update(_defaults(kind))  # pyright: ignore[reportArgumentType]
     vars(row).update(values)
     return row
 
@@ -62,6 +62,6 @@ async def insert_rows(session: AsyncSession, rows: Sequence[SQLModel]) -> None:
     if not rows:
         return
     kind = type(rows[0])
-    names = column_names(kind)
+    names = column_names(kind)  # pyright: ignore[reportArgumentType]
     values = [{name: vars(row)[name] for name in names} for row in rows]
     await session.execute(_insert_into(table_of(kind)), values)
