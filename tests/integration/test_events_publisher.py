@@ -44,6 +44,13 @@ async def test_durable_events_are_published_in_the_order_given(
     assert [decode(message).event for message in messages] == a_history(4)
 
 
+async def test_commands_for_the_same_round_trip_are_sent_without_an_event_too(
+    publisher: EventPublisher, received: asyncio.Queue[bytes]
+) -> None:
+    await publisher.publish(then=[("PUBLISH", CHANNELS.job(JOB_ID), "wake up")])
+    assert await asyncio.wait_for(received.get(), 100) == b"wake up"
+
+
 async def test_every_ephemeral_event_is_published(publisher: EventPublisher, received: asyncio.Queue[bytes]) -> None:
     await publisher.publish_progress(clip_progress(1), OWNER_ID)
     await publisher.publish_preview(clip_preview(), OWNER_ID)

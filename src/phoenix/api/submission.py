@@ -171,7 +171,7 @@ class Submission:
         it is kept only together with the job. Raises `InvalidRequest` with all field errors, `IdempotencyMismatch`,
         `QueueFull`, `StorageFull`, `RateLimited`, `StorageQuotaExceeded`, or `ClientDisconnect`.
         """
-        keyed = self.keyed(fingerprint or fingerprint_of(body))
+        keyed = self.keyed(fingerprint or fingerprint_of(body)) if self.idempotency_key else None
         # Looked up before the checks: a request that was valid then need not be valid now.
         earlier = await self.find_earlier(keyed) if keyed else None
         made = earlier or await self._write(body, keyed, abort_if_disconnected, upload)

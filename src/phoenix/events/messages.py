@@ -117,9 +117,12 @@ class EventEnvelope:
     owner_seq: int | None = None
 
 
-def to_owner_message(envelope: EventEnvelope) -> bytes:
-    """For the channel of the owner: `owner_seq` (empty for an ephemeral event), a line break, and the event's JSON."""
-    return b"%s\n%s" % (str(envelope.owner_seq or "").encode(), to_message(envelope.event))
+def to_owner_message(envelope: EventEnvelope, message: bytes | None = None) -> bytes:
+    """For the channel of the owner: `owner_seq` (empty for an ephemeral event), a line break, and the event's JSON.
+
+    `message`: what `to_message` has made of the event, if it has.
+    """
+    return b"%s\n%s" % (str(envelope.owner_seq or "").encode(), message or to_message(envelope.event))
 
 
 def decode_owner_message(message: bytes, owner_id: str) -> EncodedEvent:

@@ -50,14 +50,17 @@ class EventPublisher:
         self._best_effort = BestEffort(timeout_s)
         self.local_progress = LocalProgressCache()
 
-    async def publish(self, *events: EventEnvelope) -> None:
-        """Publishes the events in this order. A durable event must be committed already."""
+    async def publish(self, *events: EventEnvelope, then: Sequence[Command] = ()) -> None:
+        """Publishes the events in this order. A durable event must be committed already.
+
+        `then`: commands that are sent after them, in the same round trip.
+        """
 
         async def publish() -> None:
             commands = [command for event in events for command in self._publish_commands(event)]
-            await send(self._redis, *commands, *(self._expire(job_id) for job_id in _ended_job_ids(events)))
+            await send(self._redis, *commands, *(self._expire(job_id) for job_id in _ended_job_ids(events)), *then)
 
-        if events:
+        if events or then:
             await self._best_effort.attempt(publish, otherwise=None)
 
     async def publish_preview(self, preview: ClipPreview, owner_id: str) -> None:
@@ -118,9 +121,10 @@ class EventPublisher:
         return ("EXPIRE", self._channels.progress(job_id), _ENDED_TTL_S)
 
     def _publish_commands(self, envelope: EventEnvelope) -> tuple[Command, Command]:
+        message = to_message(envelope.event)
         return (
-            ("PUBLISH", self._channels.job(envelope.event.job_id), to_message(envelope.event)),
-            ("PUBLISH", self._channels.owner(envelope.owner_id), to_owner_message(envelope)),
+            ("PUBLISH", self._channels.job(envelope.event.job_id), message),
+            ("PUBLISH", self._channels.owner(envelope.owner_id), to_owner_message(envelope, message)),
         )
 
 

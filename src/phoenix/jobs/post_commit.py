@@ -59,14 +59,13 @@ class PostCommitPublisher:
             _logger.exception("the post-commit events could not be delivered")
 
     async def _deliver(self, events: Sequence[object]) -> None:
-        await self._publisher.publish(*(event for event in events if isinstance(event, EventEnvelope)))
+        wakes = [self._tasks_ready.wake_command] if any(isinstance(each, TasksReady) for each in events) else []
+        await self._publisher.publish(*(each for each in events if isinstance(each, EventEnvelope)), then=wakes)
         for event in events:
             if isinstance(event, StopRequested):
                 await self._stop.notify(event.task_id)
             elif isinstance(event, FilesOrphaned):
                 await self._delete(event.keys)
-        if any(isinstance(each, TasksReady) for each in events):
-            await self._tasks_ready.notify()
 
     async def _delete(self, keys: Sequence[str]) -> None:
         for key in keys:

@@ -14,7 +14,7 @@ from phoenix.api.http.known_parameters import StrictRoute
 from phoenix.contract import QueueDepth, QueueView, WorkerList
 from phoenix.errors import Unavailable
 from phoenix.jobs.metrics import FleetGauges, WorkerDeviceMemory, WorkerHostMemory, read_gauges
-from phoenix.jobs.scheduling.workers import view_queue, view_workers
+from phoenix.jobs.scheduling.workers import fetch_queue, view_workers
 from phoenix.storage.reserve import StorageReserve
 from phoenix.telemetry.meters import CONTENT_TYPE, Meters, counter, gauge
 
@@ -29,8 +29,7 @@ async def get_queue(database: DatabaseDep, _caller: CallerDep) -> QueueView:
     How many tasks wait, run in a slot, and finish without one. How many the live workers can run at once, and how long
     the oldest has waited.
     """
-    async with database.read() as session:
-        return await view_queue(session)
+    return await fetch_queue(database)
 
 
 @router.head("/v1/workers", include_in_schema=False)

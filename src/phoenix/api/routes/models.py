@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from types import MappingProxyType
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Response
 
 from phoenix.api.dependencies import AppStateDep, CallerDep
 from phoenix.api.http.known_parameters import StrictRoute
@@ -32,7 +32,7 @@ from phoenix.contract import (
     ResolvedLora,
     media_of,
 )
-from phoenix.jobs.scheduling.workers import QueueWorkers, list_live, workers_of_queue
+from phoenix.jobs.scheduling.workers import QueueWorkers, fetch_live, workers_of_queue
 
 _NO_ADAPTERS: Mapping[str, AdapterSpec] = MappingProxyType({})
 
@@ -182,19 +182,24 @@ router = APIRouter(tags=["models"], route_class=StrictRoute)
 
 
 @router.head("/v1/models", include_in_schema=False)
-@router.get("/v1/models")
-async def list_models(state: AppStateDep, _caller: CallerDep) -> ModelList:
+@router.get("/v1/models", response_model=ModelList)
+async def list_models(state: AppStateDep, _caller: CallerDep) -> Response:
     """List the models.
 
     The options and defaults of each, and whether a live worker serves it. Jobs for a model that no worker serves wait.
     Upscalers and interpolators are for the clips of every model.
     """
-    async with state.services.database.read() as session:
-        live = await list_live(session)
+    live = await fetch_live(state.services.database)
     workers = {is_remote: workers_of_queue(live, "remote" if is_remote else "gpu") for is_remote in (False, True)}
     catalog = state.services.catalog
-    reasons = [_explain_absence(spec, workers[spec.is_remote], catalog.needed_adapters(spec)) for spec in catalog]
-    return ModelList(
+    reasons = tuple(_explain_absence(spec, workers[spec.is_remote], catalog.needed_adapters(spec)) for spec in catalog)
+    return Response(_write_list(catalog, reasons), media_type="application/json")
+
+
+@lru_cache(maxsize=8)
+def _write_list(catalog: Catalog, reasons: tuple[str | None, ...]) -> bytes:
+    """The list in JSON. It differs only by the reasons, which change when a worker starts or ends."""
+    listed = ModelList(
         data=[
             view.model_copy(update={"is_served": reason is None, "unserved_reason": reason})
             for view, reason in zip(_view_models(catalog), reasons, strict=True)
@@ -202,3 +207,4 @@ async def list_models(state: AppStateDep, _caller: CallerDep) -> ModelList:
         upscalers=[_view_upscaler(spec) for spec in catalog.upscalers.values()],
         interpolators=[_view_interpolator(spec) for spec in catalog.interpolators.values()],
     )
+    return listed.model_dump_json().encode()

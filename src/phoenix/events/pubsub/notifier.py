@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 from redis.asyncio import Redis
 
-from phoenix.events.pubsub.redis_client import BestEffort, send
+from phoenix.events.pubsub.redis_client import BestEffort, Command, send
 from phoenix.events.pubsub.subscriber import PubSubSubscriber
 
 OnNotify = Callable[[str], None]
@@ -20,6 +20,11 @@ class Notifier:
         self._redis = redis
         self._channel = channel
         self._best_effort = BestEffort(timeout_s)
+
+    @property
+    def wake_command(self) -> Command:
+        """What `notify` sends without a payload, for callers that send other commands at the same time."""
+        return ("PUBLISH", self._channel, "")
 
     async def notify(self, payload: str = "") -> bool:
         """Wakes the listeners of all processes. Returns whether Redis took the notification; does not raise if not."""

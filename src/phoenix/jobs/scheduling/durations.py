@@ -134,16 +134,21 @@ async def delete_old_durations(uow: UnitOfWork) -> None:
     await uow.session.execute(old.execution_options(synchronize_session=False))
 
 
+_NEWEST = (
+    select(
+        *(col(DurationStatsRow.model), col(DurationStatsRow.width), col(DurationStatsRow.height)),
+        *(col(DurationStatsRow.num_frames), col(DurationStatsRow.steps), col(DurationStatsRow.postprocessing)),
+        *(col(DurationStatsRow.total_s_per_weight), col(DurationStatsRow.finish_s_per_weight)),
+    )
+    .order_by(col(DurationStatsRow.updated_at).desc())
+    .limit(_MOST_ROWS)
+)
+
+
 async def read_duration_stats(session: AsyncSession) -> DurationStats:
     """The learned durations of the newest shapes, and their means by model."""
-    statement = select(DurationStatsRow).order_by(col(DurationStatsRow.updated_at).desc()).limit(_MOST_ROWS)
-    rows = (await session.scalars(statement)).all()
-    by_shape = {
-        Shape(row.model, row.width, row.height, row.num_frames, row.steps, row.postprocessing): DurationPerWeight(
-            row.total_s_per_weight, row.finish_s_per_weight
-        )
-        for row in rows
-    }
+    rows = await session.execute(_NEWEST)
+    by_shape = {Shape(*row[:6]): DurationPerWeight(*row[6:]) for row in rows}
     of_model: dict[str, list[DurationPerWeight]] = {}
     for shape, duration in by_shape.items():
         of_model.setdefault(shape.model, []).append(duration)

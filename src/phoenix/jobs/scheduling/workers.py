@@ -3,17 +3,17 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
-from sqlalchemy import case, delete, func, select
+from sqlalchemy import JSON, Text, case, cast, delete, func, literal, null, select, union_all
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.sql.elements import ColumnElement
 from sqlmodel import col
 
 from phoenix.contract import JobState, QueueDepth, QueueName, QueueView, Worker
-from phoenix.db import UnitOfWork, db_now
+from phoenix.db import Database, UnitOfWork, UtcDateTime, db_now, detached, table_of
 from phoenix.jobs.lifecycle import FINISHING_STAGES, TaskKind, TaskState
 from phoenix.jobs.post_commit import TasksReady
-from phoenix.jobs.scheduling.dispatch import count_slots
 from phoenix.jobs.tables import JobRow, TaskRow, WorkerRow
 
 RENDER_QUEUES: tuple[QueueName, ...] = ("gpu", "remote")
@@ -79,10 +79,18 @@ async def remove_expired(uow: UnitOfWork, *, older_than_s: float) -> None:
     await uow.session.execute(delete(WorkerRow).where(col(WorkerRow.expires_at) < db_now(-older_than_s)))
 
 
+_WORKERS = table_of(WorkerRow)
+_LIVE = select(*_WORKERS.columns).where(_WORKERS.c.expires_at > db_now()).order_by(_WORKERS.c.started_at)
+
+
 async def list_live(session: AsyncSession) -> Sequence[WorkerRow]:
-    """The workers whose last heartbeat has not expired, in order of their start."""
-    statement = select(WorkerRow).where(col(WorkerRow.expires_at) > db_now())
-    return (await session.scalars(statement.order_by(col(WorkerRow.started_at)))).all()
+    """The workers whose last heartbeat has not expired, in order of their start. Read only."""
+    return [detached(WorkerRow, values) for values in await session.execute(_LIVE)]
+
+
+async def fetch_live(database: Database) -> Sequence[WorkerRow]:
+    """Like `list_live`, outside a session."""
+    return [detached(WorkerRow, values) for values in await database.fetch(_LIVE)]
 
 
 @dataclass(frozen=True)
@@ -127,7 +135,7 @@ async def view_workers(session: AsyncSession, *, owner_id: str | None = None) ->
     return [
         Worker.model_validate(
             {
-                **row.model_dump(),
+                **vars(row),
                 "queues": list(row.slots),
                 "slots": sum(row.slots.values()),
                 "running": jobs.get(row.id, {}).get(True, []),
@@ -138,34 +146,71 @@ async def view_workers(session: AsyncSession, *, owner_id: str | None = None) ->
     ]
 
 
+_IS_UNFINISHED = col(JobRow.state).in_([JobState.QUEUED, JobState.RUNNING])
+_NO_INSTANT, _NO_SLOTS = cast(null(), UtcDateTime()), cast(null(), JSON())
+# Of each queue and state, of each state of a job, and of each live worker: one statement, and no transaction for it.
+_COUNTS = union_all(
+    select(
+        literal("task").label("subject"),
+        cast(col(TaskRow.queue), Text()).label("name"),
+        cast(col(TaskRow.state), Text()).label("state"),
+        func.count().label("number"),
+        func.coalesce(func.sum(case((HOLDS_SLOT, 1), else_=0)), 0).label("in_slots"),
+        func.min(col(TaskRow.waiting_since)).label("oldest"),
+        _NO_SLOTS.label("slots"),
+        db_now(0).label("now"),
+    )
+    .where(col(TaskRow.state).in_([TaskState.READY, TaskState.RUNNING]))
+    .group_by(col(TaskRow.queue), col(TaskRow.state)),
+    select(
+        *(literal("job"), literal(""), cast(col(JobRow.state), Text()), func.count(), literal(0)),
+        *(_NO_INSTANT, _NO_SLOTS, db_now(0)),
+    )
+    .where(_IS_UNFINISHED)
+    .group_by(col(JobRow.state)),
+    select(
+        *(literal("worker"), col(WorkerRow.id), literal(""), literal(0), literal(0)),
+        *(_NO_INSTANT, col(WorkerRow.slots), db_now(0)),
+    ).where(col(WorkerRow.expires_at) > db_now()),
+)
+
+
 async def view_queue(session: AsyncSession) -> QueueView:
     """The number of queued and running jobs, and the depth of each queue."""
-    state = col(JobRow.state)
-    statement = select(state, func.count()).where(state.in_([JobState.QUEUED, JobState.RUNNING])).group_by(state)
-    jobs = dict((await session.execute(statement)).all())
+    return _to_queue_view((await session.execute(_COUNTS)).all())
+
+
+async def fetch_queue(database: Database) -> QueueView:
+    """Like `view_queue`, outside a session."""
+    return _to_queue_view(await database.fetch(_COUNTS))
+
+
+def _to_queue_view(counts: Sequence[Any]) -> QueueView:
+    jobs = {row.state: row.number for row in counts if row.subject == "job"}
+    tasks = {(row.name, row.state): row for row in counts if row.subject == "task"}
+    slots = [row.slots for row in counts if row.subject == "worker"]
     return QueueView(
         jobs_queued=jobs.get(JobState.QUEUED, 0),
         jobs_running=jobs.get(JobState.RUNNING, 0),
-        queues=[await _view_depth(session, name) for name in QUEUES],
+        queues=[
+            _view_depth(
+                name,
+                tasks.get((name, TaskState.READY)),
+                tasks.get((name, TaskState.RUNNING)),
+                slots=sum(each.get(name, 0) for each in slots),
+            )
+            for name in QUEUES
+        ],
     )
 
 
-async def _view_depth(session: AsyncSession, name: str) -> QueueDepth:
-    in_queue = col(TaskRow.queue) == name
-    waiting = select(func.count(), func.min(col(TaskRow.waiting_since)), db_now(0)).where(
-        in_queue, col(TaskRow.state) == TaskState.READY
-    )
-    in_slots = func.coalesce(func.sum(case((HOLDS_SLOT, 1), else_=0)), 0)
-    running = select(func.count(), in_slots).where(in_queue, col(TaskRow.state) == TaskState.RUNNING)
-    count, oldest, now = (await session.execute(waiting)).one()
-    in_progress, holding = (await session.execute(running)).one()
-    return QueueDepth.model_validate(
-        {
-            "name": name,
-            "waiting": count,
-            "running": holding,
-            "finishing": in_progress - holding,
-            "slots": await count_slots(session, name),
-            "oldest_wait_s": max((now - oldest).total_seconds(), 0) if oldest else None,
-        }
+def _view_depth(name: QueueName, waiting: Any, running: Any, *, slots: int) -> QueueDepth:
+    holding = running.in_slots if running else 0
+    return QueueDepth(
+        name=name,
+        waiting=waiting.number if waiting else 0,
+        running=holding,
+        finishing=running.number - holding if running else 0,
+        slots=slots,
+        oldest_wait_s=max((waiting.now - waiting.oldest).total_seconds(), 0) if waiting else None,
     )

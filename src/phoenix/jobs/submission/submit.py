@@ -18,7 +18,7 @@ from phoenix.contract import (
     ResolvedReel,
     ResolvedRequest,
 )
-from phoenix.db import UnitOfWork, insert_rows
+from phoenix.db import UnitOfWork, insert_rows, new_row
 from phoenix.ids import new_job_id, new_task_id
 from phoenix.jobs.event_log.writer import append_event
 from phoenix.jobs.lifecycle import TaskKind, TaskState, is_unblocked
@@ -180,7 +180,8 @@ def _task(
     prerequisites: Iterable[int] = (),
 ) -> TaskRow:
     waits_for = list(prerequisites)
-    return TaskRow(
+    return new_row(
+        TaskRow,
         id=new_task_id(),
         job_id=job.id,
         kind=kind,
@@ -189,7 +190,6 @@ def _task(
         state=TaskState.BLOCKED if waits_for else TaskState.READY,
         weight=weight,
         prerequisites=waits_for,
-        # Given, because SQLModel inspects the signature of each default's factory in each new row: half of its cost.
         timings={},
         warnings=[],
         made_with={},
