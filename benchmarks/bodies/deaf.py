@@ -71,7 +71,7 @@ def wait_for_metric(port: int, name: str, value: float) -> None:
     """Returns when the gauge of the server has reached the value."""
     end_s = time.monotonic() + _WITHIN_S
     while time.monotonic() < end_s:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_WITHIN_S)
         connection.request("GET", "/metrics")
         found = re.search(rf"^{name} (\S+)$", connection.getresponse().read().decode(), re.MULTILINE)
         connection.close()

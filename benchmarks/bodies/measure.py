@@ -55,15 +55,22 @@ class Watch:
     times_s: list[float] = field(default_factory=list[float])
     loop_times_s: list[float] = field(default_factory=list[float])
     """CPU time of the event loop while each request waited. Other programs do not lengthen it."""
+    check_loop_times_s: list[float] = field(default_factory=list[float])
+    """The same for health checks, each on a new connection."""
 
     def figures(self) -> dict[str, float]:
         loop = {f"loop_{name}": figure for name, figure in percentiles(self.loop_times_s).items()}
-        return {"rss_mb": _mb(self.most_rss_bytes), **percentiles(self.times_s), **loop, "requests": len(self.times_s)}
+        checks = {f"check_loop_{name}": figure for name, figure in percentiles(self.check_loop_times_s).items()}
+        counts = {"requests": len(self.times_s), "checks": len(self.check_loop_times_s)}
+        return {"rss_mb": _mb(self.most_rss_bytes), **percentiles(self.times_s), **loop, **checks, **counts}
 
 
 @contextmanager
 def watching(process: psutil.Process, port: int, path: str) -> Iterator[Watch]:
-    """Requests `path` over one connection, again and again, and looks at the memory after each answer."""
+    """Requests `path` over one connection, again and again, and looks at the memory after each answer.
+
+    Also makes health checks, each over a new connection.
+    """
     watch, ending = Watch(), threading.Event()
 
     def request_forever() -> None:
@@ -77,13 +84,24 @@ def watching(process: psutil.Process, port: int, path: str) -> Iterator[Watch]:
             watch.most_rss_bytes = max(watch.most_rss_bytes, process.memory_info().rss)
         connection.close()
 
-    thread = threading.Thread(target=request_forever)
-    thread.start()
+    def check_forever() -> None:
+        while not ending.wait(_PAUSE_S):
+            began_loop_s = read_loop_s(process)
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
+            connection.request("GET", "/health/live")
+            connection.getresponse().read()
+            connection.close()
+            watch.check_loop_times_s.append(read_loop_s(process) - began_loop_s)
+
+    threads = [threading.Thread(target=each) for each in (request_forever, check_forever)]
+    for thread in threads:
+        thread.start()
     try:
         yield watch
     finally:
         ending.set()
-        thread.join()
+        for thread in threads:
+            thread.join()
 
 
 def read_loop_s(process: psutil.Process) -> float:

@@ -136,7 +136,7 @@ async def test_a_clip_that_the_reel_does_not_have_is_not_found(api: Api, finishe
     assert_problem(await api.http.get(f"/v1/jobs/{finished['id']}/clips/{index}/content"), 404, "NOT_FOUND")
 
 
-@pytest.mark.parametrize("index", ["first", "1.0", "%2B0", "00", "0x0", "1_0", "%200", "true"])
+@pytest.mark.parametrize("index", ["first", "1.0", "%2B0", "00", "-0", "0x0", "1_0", "%200", "true"])
 async def test_a_clip_index_that_is_no_number_names_the_parameter(
     api: Api, finished: dict[str, Any], index: str
 ) -> None:

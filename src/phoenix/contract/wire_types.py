@@ -64,10 +64,10 @@ ModelId = Annotated[Text, Field(min_length=1, max_length=128)]
 
 
 def _check_whole(value: object) -> object:
-    # pydantic takes true for 1, and "+1", "1.0", "1_0" and " 1" for the text of 1.
+    # pydantic takes true for 1, and "+1", "1.0", "1_0" and " 1" for the text of 1, and "-0" for 0.
     if isinstance(value, bool):
         raise PydanticCustomError("int_type", "Input should be a valid integer")
-    if isinstance(value, str) and not re.fullmatch(r"-?(?:0|[1-9][0-9]*)", value):
+    if isinstance(value, str) and not re.fullmatch(r"0|-?[1-9][0-9]*", value):
         raise PydanticCustomError("int_parsing", "Input should be a valid integer")
     return value
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from http import HTTPStatus
-from typing import Any, cast
+from typing import Any
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
@@ -95,9 +95,7 @@ class BoundedHeads(HttpToolsProtocol):
         at = [index for index, (name, _) in enumerate(self.headers) if name == b"host"]
         if len(at) == 1:
             host = b"[%s]" % target.host if b":" in target.host else target.host
-            # Its stub leaves None out.
-            port = cast("int | None", target.port)
-            authority = host if port is None else b"%s:%d" % (host, port)
+            authority = b"%s:%d" % (host, target.port) if target.port else host
             # In place: the scope of the request has the same list.
             self.headers[at[0]] = (b"host", authority)
         query = b"?" + target.query if target.query else b""
