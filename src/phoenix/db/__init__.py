@@ -4,7 +4,7 @@ from phoenix.db.ballast import Ballast
 from phoenix.db.columns import NEWER_VERSION_RETRY_AFTER_S, EnumText, UtcDateTime, db_now, metadata, seconds_since
 from phoenix.db.encryption import SecretCipher
 from phoenix.db.engine import database_url, open_engine
-from phoenix.db.rows import detached, insert_rows, new_row, table_of
+from phoenix.db.rows import change_new_row, detached, insert_rows, new_row, table_of
 from phoenix.db.unit_of_work import Database, PreCommitHook, UnitOfWork, acquire_lock, write_temporary_file
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "UnitOfWork",
     "UtcDateTime",
     "acquire_lock",
+    "change_new_row",
     "database_url",
     "db_now",
     "detached",

@@ -41,12 +41,17 @@ def _defaults(kind: type[SQLModel]) -> dict[str, Any]:
 def new_row(kind: type[_T], /, **values: Any) -> _T:
     """A row for `insert_rows` that no session tracks, so that it costs a tenth of an instance with tracked attributes.
 
-    Give each column whose default is made by a function. Read only.
+    Give each column whose default is made by a function. Only `change_new_row` can change it.
     """
     row = object.__new__(kind)
     vars(row).update(_defaults(kind))  # pyright: ignore[reportArgumentType]
     vars(row).update(values)
     return row
+
+
+def change_new_row(row: SQLModel, /, **values: Any) -> None:
+    """Sets values of a row that `new_row` made, before it is inserted."""
+    vars(row).update(values)
 
 
 @cache

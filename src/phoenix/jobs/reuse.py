@@ -16,7 +16,7 @@ from sqlalchemy import case, delete, func, select, update
 from sqlmodel import col
 
 from phoenix.contract import JobOptions, ReelRequest, ResolvedClip, ResolvedCondition, ResolvedReel, ResolvedRequest
-from phoenix.db import UnitOfWork
+from phoenix.db import UnitOfWork, change_new_row
 from phoenix.ids import new_artifact_id
 from phoenix.jobs.lifecycle import TaskState
 from phoenix.jobs.tables import ArtifactRow, JobRow, ReusableClipRow, TaskRow
@@ -145,9 +145,15 @@ def reuse_clip(job: JobRow, task: TaskRow, found: FoundClip, now: datetime) -> A
     """Ends a new task with the file of an earlier clip. Returns the job's row of that file."""
     changed = {"id": new_artifact_id(), "job_id": job.id, "shares_file": True, "created_at": now, "last_used_at": None}
     artifact = ArtifactRow.model_validate(found.artifact.model_dump() | changed)
-    task.state, task.is_reused = TaskState.SUCCEEDED, True
-    task.finished_at, task.artifact_id = now, artifact.id
-    task.warnings, task.made_with = list(found.task.warnings), dict(found.task.made_with)
+    change_new_row(
+        task,
+        state=TaskState.SUCCEEDED,
+        is_reused=True,
+        finished_at=now,
+        artifact_id=artifact.id,
+        warnings=list(found.task.warnings),
+        made_with=dict(found.task.made_with),
+    )
     return artifact
 
 

@@ -18,7 +18,7 @@ from phoenix.contract import (
     ResolvedReel,
     ResolvedRequest,
 )
-from phoenix.db import UnitOfWork, insert_rows, new_row
+from phoenix.db import UnitOfWork, change_new_row, insert_rows, new_row
 from phoenix.ids import new_job_id, new_task_id
 from phoenix.jobs.event_log.writer import append_event
 from phoenix.jobs.lifecycle import TaskKind, TaskState, is_unblocked
@@ -83,7 +83,7 @@ async def _reuse_clips(
         return ()
     keys = content_keys(resolved, hashes)
     for index, key in keys.items():
-        tasks[index].content_key = key
+        change_new_row(tasks[index], content_key=key)
     found = await find_reusable(uow, resolved, keys, reusable, owner_id=job.owner_id)
     artifacts = [reuse_clip(job, tasks[index], clip, job.created_at) for index, clip in found.items()]
     if artifacts:
@@ -95,7 +95,7 @@ async def _reuse_clips(
 def _unblock(tasks: Sequence[TaskRow]) -> None:
     for task in tasks:
         if task.state is TaskState.BLOCKED and is_unblocked(task, tasks):
-            task.state = TaskState.READY
+            change_new_row(task, state=TaskState.READY)
 
 
 async def _append_reused(uow: UnitOfWork, job: JobRow, tasks: Sequence[TaskRow]) -> None:
