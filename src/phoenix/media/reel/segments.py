@@ -12,8 +12,7 @@ from hashlib import sha256
 from math import ceil
 from pathlib import Path
 from tempfile import TemporaryDirectory
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from phoenix.contract import ResolvedReel, Transition
 from phoenix.errors import FailureCode, Stage, TaskFailed
@@ -30,6 +29,9 @@ _MARGIN_PACKETS = 2
 """How far the sound of a span ends before its picture, and how much more of it the encoder hears at both ends."""
 _ORIGIN_S = 10
 """The time of the first frame on the timeline of a playlist. ffmpeg writes a wrong time for sound from 0 on."""
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 @dataclass(frozen=True)
@@ -189,6 +191,9 @@ class _WindowMixer:
 
     def mix(self, start: int, end: int) -> bytes:
         """The samples `start` to `end` of the reel, in stereo, with silence where nothing is heard."""
+        # It starts threads, and workers are forked from a process that has imported this module.
+        import numpy as np  # noqa: PLC0415
+
         total = np.zeros((end - start, 2), np.int32)
         for part in self.sounds:
             first = self.timeline.sample_at(self.timeline.start_of(part))
@@ -200,6 +205,8 @@ class _WindowMixer:
 
     def _read(self, part: int) -> "np.ndarray[tuple[int, int], np.dtype[np.int16]]":
         """The sound of a part, as long as its picture, with its fades."""
+        import numpy as np  # noqa: PLC0415
+
         fps, count = self.timeline.picture.fps, self.timeline.counts[part]
         before = self.timeline.overlaps[part - 1] if part > 0 else 0
         after = self.timeline.overlaps[part] if part < len(self.timeline.overlaps) else 0
