@@ -79,7 +79,7 @@ class StartQueue:
         """The clients of which the first is next. None if only crowds wait, and they have their slots."""
         of_crowds = sum(count for client, count in self._held.items() if client in self._crowds)
         of_calm = held - of_crowds
-        # Crowds keep their slots too, however many other clients there are.
+        # Crowds keep their slots with any number of other clients.
         if self._calm and (not self._crowds or of_calm < max(1, self._slots - CROWD_SLOTS)):
             return self._calm
         if self._crowds and (of_crowds < CROWD_SLOTS or not of_calm):
