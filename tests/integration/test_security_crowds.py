@@ -9,7 +9,6 @@ from typing import Any, cast
 
 import httpx
 import uvicorn
-import uvloop
 from fastapi import FastAPI, Request
 from starlette.types import Receive, Scope, Send
 
@@ -79,7 +78,7 @@ async def count_turns_to_accept(connections: int) -> int:
 
 
 def test_a_turn_of_the_event_loop_accepts_several_connections() -> None:
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+    with asyncio.Runner(loop_factory=uvicorn.Config(FastAPI(), loop="uvloop").get_loop_factory()) as runner:
         turns = runner.run(count_turns_to_accept(64))
 
     assert turns < 32

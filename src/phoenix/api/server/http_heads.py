@@ -3,8 +3,8 @@
 import asyncio
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import urlsplit
 
-import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from phoenix.api.errors.problems import ExplainedError, problem_response
@@ -88,16 +88,14 @@ class BoundedHeads(HttpToolsProtocol):
         """
         if self.url.startswith((b"/", b"*")):
             return
-        target = httptools.parse_url(self.url)
-        if target.schema.lower() not in _SCHEMES or target.userinfo:
+        target = urlsplit(self.url)
+        if target.scheme not in _SCHEMES or b"@" in target.netloc:
             self._refuse_head(HTTPStatus.BAD_REQUEST, _ODD_TARGET)
             raise Refused
         at = [index for index, (name, _) in enumerate(self.headers) if name == b"host"]
         if len(at) == 1:
-            host = b"[%s]" % target.host if b":" in target.host else target.host
-            authority = b"%s:%d" % (host, target.port) if target.port else host
             # In place: the scope of the request has the same list.
-            self.headers[at[0]] = (b"host", authority)
+            self.headers[at[0]] = (b"host", target.netloc)
         query = b"?" + target.query if target.query else b""
         self.url = (target.path or b"/") + query
 
