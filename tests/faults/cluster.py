@@ -19,6 +19,8 @@ import httpx
 import psutil
 from redis import Redis
 from redis.exceptions import RedisError
+from sqlalchemy import select
+from sqlmodel import col
 
 from faults.checker import JobStory, build_stories
 from faults.history import History, have_all_ended, read_history
@@ -31,6 +33,7 @@ from fixtures.redis_server import RedisServer
 from phoenix.access.keys import Scope, create_key
 from phoenix.db.engine import open_engine
 from phoenix.db.unit_of_work import Database
+from phoenix.jobs.tables import WorkerRow
 from phoenix.settings import DatabaseSettings
 from phoenix.worker.child_process import PROCESS_NAME
 
@@ -86,7 +89,8 @@ class Member:
             return []
         with suppress(psutil.NoSuchProcess):
             children = psutil.Process(self.process.pid).children(recursive=True)
-            return [child for child in children if child.name() == PROCESS_NAME]
+            # A process whose sabotage has started a thread forks no workers, but starts them.
+            return [child for child in children if child.name() == PROCESS_NAME or "phoenix.worker" in child.cmdline()]
         return []
 
     def send(self, number: signal.Signals) -> None:
@@ -269,10 +273,13 @@ class Cluster:
         return stories[-1]
 
     def holder(self, worker_id: str | None) -> Member:
-        """The supervisor whose child this is."""
-        return next(
-            member for member in self.workers if any(worker_id in child.cmdline() for child in member.children())
-        )
+        """The supervisor of this worker process."""
+        pid = self._loop.run(self._pid_of(worker_id))
+        return next(member for member in self.workers if any(child.pid == pid for child in member.children()))
+
+    async def _pid_of(self, worker_id: str | None) -> int | None:
+        async with self._database.read() as session:
+            return await session.scalar(select(col(WorkerRow.pid)).where(col(WorkerRow.id) == worker_id))
 
     def wait_until_all_ended(self, within_s: float) -> float:
         """Until every job has ended; returns the seconds that took. It may not get there: the checker will say so."""

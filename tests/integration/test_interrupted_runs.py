@@ -16,6 +16,7 @@ import pytest
 
 from fixtures import child_processes
 from fixtures.repository import REPOSITORY
+from phoenix.worker.child_process import PROCESS_NAME
 
 TIMEOUT_S = 250
 
@@ -108,15 +109,17 @@ def start_run(folder: Path, *options: str) -> Iterator[Run]:
 
 
 def names(processes: Sequence[psutil.Process]) -> set[str]:
-    """Of the programs; of a Python program, the module that it runs."""
+    """Of the programs; of a Python program, the module that it runs; of a forked process, the name that it took."""
     commands: list[list[str]] = []
+    taken: set[str] = set()
     for process in processes:
         # A process that helped to start another one may have ended.
         with suppress(psutil.NoSuchProcess):
             commands.append(process.cmdline())
+            taken.add(process.name())
     modules = {command[command.index("-m") + 1] for command in commands if "-m" in command}
     # Redis and PostgreSQL write more than their name there.
-    return modules | {Path(command[0].split()[0]).name for command in commands if command and command[0]}
+    return taken | modules | {Path(command[0].split()[0]).name for command in commands if command and command[0]}
 
 
 # It starts a whole fleet and a pytest, which takes a busy machine long.
@@ -132,6 +135,6 @@ def test_a_run_that_is_ended_by_a_signal_leaves_no_process(
     number: signal.Signals, options: list[str], tmp_path: Path
 ) -> None:
     with start_run(tmp_path, *options) as run:
-        run.wait_until_it_has({"redis-server", "postgres", "phoenix", "phoenix.worker", "sleep"})
+        run.wait_until_it_has({"redis-server", "postgres", "phoenix", PROCESS_NAME, "sleep"})
         run.pytest.send_signal(number)
         run.wait_until_nothing_is_left()

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from redis import Redis
 
+from phoenix.worker.child_process import PROCESS_NAME
 from suite.borrowed import PEERS, PrivatePostgres, child_processes, redis_server
 from suite.environments import PeersMissing, open_peers
 from suite.groups import Group
@@ -92,10 +93,9 @@ def _up(database: str) -> Generator[Up]:
             postgres = stack.enter_context(PrivatePostgres.running())
             variables["PHOENIX_DATABASE__URL"] = postgres.url.render_as_string(hide_password=False)
         up = stack.enter_context(running_up(**variables))
-        for child in up.process.children():
-            words = child.cmdline()
-            if "phoenix.worker" in words and "gpu" in words:
-                stack.enter_context(PROFILER.sampling(child.pid, f"started-{database}-worker"))
+        for child in up.process.children(recursive=True):
+            if child.name() == PROCESS_NAME:
+                stack.enter_context(PROFILER.sampling(child.pid, f"started-{database}-worker-{child.pid}"))
         stream = OwnerStream(up.port)
         for _ in range(3):
             _first_clip_ms(up, stream)
