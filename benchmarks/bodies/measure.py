@@ -29,7 +29,7 @@ from samples import upload_sound
 sys.path.insert(0, str(Path(__file__).parents[1] / "streams"))
 
 from figures import percentiles
-from servers import phoenix_replica, redis_server
+from stream_servers import phoenix_replica, redis_server
 
 _PAUSE_S = 0.02
 """Between two requests of the client that is timed."""

@@ -72,6 +72,7 @@ def task_row(job_id: str, kind: str, position: int, now: datetime) -> Document:
         "waiting_since": now,
         "eligible_at": now,
         "timings": {},
+        "is_reused": False,
         "warnings": [],
         "made_with": {},
     }

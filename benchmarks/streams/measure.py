@@ -23,8 +23,8 @@ from typing import Any
 import psutil
 import redis
 from figures import cpu_s, deliveries, percentiles, pss_bytes
-from servers import redis_server
 from sides import Side, nchan_side, phoenix_side, sent_at
+from stream_servers import redis_server
 
 from phoenix.events.pubsub.channels import Channels
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 import psutil
 import redis
-from servers import nchan, phoenix_replica
+from stream_servers import nchan, phoenix_replica
 
 from clients import Readers
 from phoenix.clock import utc_now

@@ -8,8 +8,8 @@ from pathlib import Path
 sys.path.insert(len(sys.path), str(Path(__file__).resolve().parents[2] / "tests"))
 sys.path.insert(len(sys.path), str(Path(__file__).resolve().parents[1] / "streams"))
 
-from servers import free_port, redis_server, running
 from sides import Side, nchan_side, phoenix_side
+from stream_servers import free_port, redis_server, running
 from takeover import open_streams
 from takeover import start as start_replicas
 

@@ -56,9 +56,9 @@ def test_a_remix_is_the_same_video_with_another_prompt(openai: OpenAI) -> None:
 def test_what_cannot_be_done_here_is_refused_with_what_can(openai: OpenAI, image_bytes: bytes) -> None:
     made = openai.videos.create(prompt="the sea", size=SMALL, seconds=SHORT)
 
-    with pytest.raises(NotFoundError, match="created and remixed"):
+    with pytest.raises(NotFoundError, match="created, remixed and extended"):
         openai.videos.edit(prompt="greener", video=("video.mp4", image_bytes))
-    with pytest.raises(NotFoundError, match="created and remixed"):
+    with pytest.raises(BadRequestError, match="Only `input_reference` is a file"):
         openai.videos.extend(prompt="on", seconds="4", video=("video.mp4", image_bytes))
     with pytest.raises(BadRequestError, match="'video' or 'thumbnail'"):
         openai.videos.download_content(made.id, variant="spritesheet")

@@ -3,7 +3,7 @@
 import json
 import sys
 
-from phoenix_client import Client
+from phoenix_client import AuthenticatedClient
 from phoenix_client.api.content import get_job_content
 from phoenix_client.api.events import stream_job_events
 from phoenix_client.api.jobs import cancel_job, list_jobs
@@ -11,7 +11,8 @@ from phoenix_client.api.reels import create_reel
 from phoenix_client.models import ClipRequest, Job, JobPage, Problem, ReelRequest
 from phoenix_client.types import File
 
-client = Client(base_url=sys.argv[1])
+# What takes another token than a key too is generated for this kind of client only. The server here needs no key.
+client = AuthenticatedClient(base_url=sys.argv[1], token="")
 
 created = create_reel.sync(client=client, body=ReelRequest(clips=[ClipRequest(prompt="a red balloon", duration_s=1)]))
 assert isinstance(created, Job)

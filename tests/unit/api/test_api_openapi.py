@@ -56,6 +56,7 @@ def test_operations_are_named_for_generated_methods(document: dict[str, Any]) ->
         "delete_job",
         "delete_video",
         "edit_job",
+        "extend_video",
         "get_artifact",
         "get_artifact_content",
         "get_clip_content",

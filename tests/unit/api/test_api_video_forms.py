@@ -8,7 +8,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.datastructures import Headers, UploadFile
 
 from phoenix.api.openai.errors import param_of
-from phoenix.api.openai.forms import collect_fields, read_clips, validate_fields
+from phoenix.api.openai.forms import collect_fields, read_json_text, validate_fields
 from phoenix.api.openai.views import find_size_error, job_id_of, to_reel, video_id_of, view_video
 from phoenix.api.openapi.postprocess import EXAMPLES
 from phoenix.catalog.catalog import load_catalog
@@ -63,7 +63,7 @@ def test_a_size_that_is_made_or_left_out_has_no_error_nor_has_one_of_an_unknown_
 
 @pytest.mark.parametrize(("given", "read"), [('[{"prompt": "a"}]', [{"prompt": "a"}]), ("[{", "[{"), ([1], [1])])
 def test_the_json_text_of_clips_is_read_if_it_can_be(given: object, read: object) -> None:
-    assert read_clips({"clips": given, "prompt": "a"}) == {"clips": read, "prompt": "a"}
+    assert read_json_text({"clips": given, "prompt": "a"}, "clips") == {"clips": read, "prompt": "a"}
 
 
 @pytest.mark.parametrize(

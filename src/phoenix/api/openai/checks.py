@@ -15,7 +15,7 @@ from phoenix.api.errors.validation import explain_validation
 from phoenix.api.http.multipart import ReceivedFile
 from phoenix.api.lifespan import AppState
 from phoenix.api.openai.errors import param_of
-from phoenix.api.openai.forms import FILE_FIELD, read_clips, save_picture, validate_fields
+from phoenix.api.openai.forms import FILE_FIELD, read_json_text, save_picture, validate_fields
 from phoenix.api.openai.views import find_size_error, to_reel
 from phoenix.api.submission import Submission
 from phoenix.api.uploads import probe_upload
@@ -74,7 +74,7 @@ class _CheckedFields:
     """Fields with the errors of their form. `part` is what has the right form; None if it says nothing of the rest."""
 
     def __init__(self, fields: dict[str, Any]) -> None:
-        fields = read_clips(fields)
+        fields = read_json_text(fields, "clips")
         self._valid_part: ValidPart[VideoRequest] | None = None
         try:
             self.part: VideoRequest | None = validate_fields(fields, VideoRequest)

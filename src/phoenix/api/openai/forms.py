@@ -73,10 +73,10 @@ def validate_fields(fields: dict[str, Any], kind: type[_Checked]) -> _Checked:
         raise RequestValidationError(found, body=fields) from error
 
 
-def read_clips(fields: dict[str, Any]) -> dict[str, Any]:
-    """The fields with the objects of `clips` in place of their JSON text, so that each error has its place in them."""
+def read_json_text(fields: dict[str, Any], name: str) -> dict[str, Any]:
+    """The fields with the objects of `name` in place of their JSON text, so that each error has its place in them."""
     try:
-        return {**fields, "clips": json.loads(fields["clips"])}
+        return {**fields, name: json.loads(fields[name])}
     except (KeyError, TypeError, ValueError, RecursionError):
         return fields
 

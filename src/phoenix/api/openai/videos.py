@@ -24,7 +24,7 @@ from phoenix.api.http.file_response import as_file, send_file
 from phoenix.api.job_views import POLL_AFTER_S
 from phoenix.api.openai.checks import check_video, receive_picture
 from phoenix.api.openai.errors import PROBLEM, VideoRoute
-from phoenix.api.openai.forms import FILE_FIELD, open_form, validate_fields
+from phoenix.api.openai.forms import FILE_FIELD, open_form, read_json_text, validate_fields
 from phoenix.api.openai.views import job_id_of, to_extension, to_reel, to_remix, video_id_of, view_video
 from phoenix.api.submission import Submission, SubmissionDep, fingerprint_of
 from phoenix.api.uploads import ProbedUpload, new_upload
@@ -158,7 +158,7 @@ async def extend_video(submission: SubmissionDep) -> Video:
         if form.picture is not None:
             detail = "Name a completed video by its `id`; files are not extended here."
             raise InvalidRequest(detail, field_errors=[FieldError("/video", detail)])
-        extension = validate_fields(form.fields, VideoExtensionRequest)
+        extension = validate_fields(read_json_text(form.fields, "video"), VideoExtensionRequest)
     job = await submission.state.job_views.fetch(job_id_of(extension.video.id), submission.caller.owner_id)
     _check_kind(job.kind)
     body = to_extension(job, extension, submission.state.services.catalog)

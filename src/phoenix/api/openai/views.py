@@ -66,7 +66,7 @@ def to_reel(request: VideoRequest, catalog: Catalog, *, default_model: str) -> R
     clip: dict[str, Any] = {"prompt": request.prompt}
     if request.input_reference is not None:
         clip["conditions"] = [{"role": "first_frame", "source": {"artifact_id": request.input_reference.file_id}}]
-    reel = request.model_dump(include=_SHARED, exclude_unset=True)
+    reel = request.model_dump(include=_SHARED, exclude_unset=True, exclude_none=True)
     if request.clips is None:
         reel["clips"] = [clip]
     else:
