@@ -12,7 +12,7 @@ from phoenix_client.models import ClipRequest, Job, JobPage, Problem, ReelReques
 from phoenix_client.types import File
 
 # What takes another token than a key too is generated for this kind of client only. The server here needs no key.
-client = AuthenticatedClient(base_url=sys.argv[1], token="")
+client = AuthenticatedClient(base_url=sys.argv[1], token="none")
 
 created = create_reel.sync(client=client, body=ReelRequest(clips=[ClipRequest(prompt="a red balloon", duration_s=1)]))
 assert isinstance(created, Job)
