@@ -19,6 +19,8 @@ FORM = [
     ("spinbutton", "Seconds per clip"),
     ("spinbutton", "Crossfade, seconds"),
     ("combobox", "Quality"),
+    ("combobox", "Interpolator"),
+    ("spinbutton", "Frames per second"),
     ("button", "First picture of each clip"),
     ("checkbox", "From the end of the clip before"),
     ("button", "Soundtrack"),
