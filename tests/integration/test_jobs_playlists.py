@@ -24,6 +24,7 @@ from phoenix.jobs.execution.recovery import recover_from_lost_worker
 from phoenix.jobs.execution.task_completion import fail, stop, succeed
 from phoenix.jobs.lifecycle import TaskKind, TaskState
 from phoenix.jobs.playlists import Playlist, begin_playlist, get_segments, read_playlist
+from phoenix.jobs.repository import JobFilter, list_jobs
 from phoenix.jobs.retention import delete_job
 from phoenix.jobs.scheduling.dispatch import list_ready
 from phoenix.media.reel.playlist import SegmentedFile
@@ -93,6 +94,16 @@ async def test_a_take_that_the_reel_does_not_show_has_no_segments(database: Data
     await begin(database, job_id)
 
     assert len(await segments_of(database, job_id)) == 2
+
+
+async def test_a_page_of_jobs_gives_each_job_its_own_segments(database: Database) -> None:
+    jobs = [await watched_reel(database, "one", "two"), await watched_reel(database, "three")]
+
+    page = await list_jobs(database, JobFilter(), owner_id=OWNER, limit=10, cursor=None)
+
+    found = {job.row.id: {task.job_id for task in job.tasks} for job in page.jobs}
+    assert found == {job_id: {job_id} for job_id in jobs}
+    assert sorted(len(job.tasks) for job in page.jobs) == [3, 5]
 
 
 async def test_two_who_ask_at_the_same_time_begin_one_playlist(database: Database) -> None:

@@ -139,7 +139,7 @@ async def get_full_job(session: AsyncSession, job_id: str, *, owner_id: str) -> 
 _JOBS, _TASKS, _ARTIFACTS = table_of(JobRow), table_of(TaskRow), table_of(ArtifactRow)
 _JOB_FROM = len(_TASKS.columns)
 _OUTPUT_FROM = _JOB_FROM + len(_JOBS.columns)
-# A row for each task. Only the first row of a job has the job's own columns: the request of a long reel is large.
+# A row for each task. Only the row of position 0 has the job's own columns: the request of a long reel is large.
 _FULL_JOBS = (
     select(*_TASKS.columns, *_JOBS.columns, *_ARTIFACTS.columns)
     .select_from(_TASKS)
@@ -163,8 +163,10 @@ def _to_full_jobs(rows: Sequence[Row[Any]]) -> list[FullJob]:
     tasks: list[TaskRow] = []
     for values in rows:
         task = detached(TaskRow, values[:_JOB_FROM])
-        if task.position == 0:
+        # The positions of segments are negative, so the first task of a job need not be the one at 0.
+        if tasks and tasks[-1].job_id != task.job_id:
             tasks = []
+        if task.position == 0:
             output = detached(ArtifactRow, values[_OUTPUT_FROM:]) if values[_OUTPUT_FROM] is not None else None
             jobs.append(FullJob(detached(JobRow, values[_JOB_FROM:_OUTPUT_FROM]), tasks, output))
         tasks.append(task)
