@@ -41,7 +41,7 @@ async def test_a_workers_log_lines_name_the_request_that_made_the_job(
 ) -> None:
     settings = harness_settings(tmp_path, sqlite_url, redis_url)
     async with open_api(settings) as api:
-        harness = WorkerHarness(api.services)
+        harness = WorkerHarness(api.services, settings)
         body = reel_body(duration_s=0.5, steps=2, resolution="240p")
         async with harness.worker():
             job = (await api.http.post("/v1/reels", json=body, headers=CAUSE)).json()
