@@ -63,6 +63,7 @@ async def open_services(settings: Settings, *, kept_connections: int | None = No
         queue_positions = QueuePositions(
             database, clips_per_key=settings.limits.running_clips_per_key, find_shortage=reserve.find_shortage
         )
+        post_commit.add_on_commit(queue_positions.record_commit)
         yield Services(settings, catalog, database, redis, channels, publisher, queue, store, reserve, queue_positions)
 
 

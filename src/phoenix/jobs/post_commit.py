@@ -5,7 +5,7 @@ transaction to `PostCommitPublisher`. Nothing depends on the delivery: if it fai
 a heartbeat or a stream's check of its log finds the change later.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from redis.asyncio import Redis
@@ -50,9 +50,16 @@ class PostCommitPublisher:
         self._undeleted = FailureEpisode(_logger, "orphaned file not deleted", "orphaned files are deleted again")
         self._tasks_ready = Notifier(redis, channels.tasks_ready)
         self._stop = Notifier(redis, channels.stop)
+        self._listeners: list[Callable[[], None]] = []
+
+    def add_on_commit(self, listener: Callable[[], None]) -> None:
+        """Calls `listener` after each commit of this process that changed a job. It must neither block nor raise."""
+        self._listeners.append(listener)
 
     async def __call__(self, events: Sequence[object]) -> None:
         """Delivers the events of one transaction. Raises nothing: the transaction has been committed."""
+        for listener in self._listeners:
+            listener()
         try:
             await self._deliver(events)
         except Exception:

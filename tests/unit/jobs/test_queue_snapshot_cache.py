@@ -1,7 +1,10 @@
 """How long a queue snapshot is cached, and which callers share it."""
 
 import asyncio
+from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
+from itertools import count
 
 import pytest
 
@@ -36,24 +39,46 @@ class Reader:
         return make_snapshot(self.length)
 
 
-async def ask_in_a_row(length: int) -> int:
+def milliseconds() -> Callable[[], float]:
+    """A clock that is a millisecond later each time."""
+    return partial(next, count(0, 0.001))
+
+
+async def ask_around_a_commit(length: int) -> int:
+    """How often the queue is read for two callers, with a commit of this process between them."""
     reader = Reader(length)
-    snapshots = QueueSnapshotCache(reader.read)
+    snapshots = QueueSnapshotCache(reader.read, clock_s=milliseconds())
     reader.go.set()
-    for _ in range(2):
-        await snapshots.get_snapshot("gpu")
+    await snapshots.get_snapshot("gpu")
+    snapshots.record_commit()
+    await snapshots.get_snapshot("gpu")
     return reader.reads
 
 
-async def test_a_short_queue_is_read_for_each_caller() -> None:
-    assert await ask_in_a_row(3) == 2
+async def test_one_read_serves_the_callers_of_a_moment() -> None:
+    reader = Reader(3)
+    snapshots = QueueSnapshotCache(reader.read, clock_s=milliseconds())
+    reader.go.set()
+    for _ in range(3):
+        await snapshots.get_snapshot("gpu")
+
+    assert reader.reads == 1
 
 
-async def test_callers_that_come_during_a_read_share_the_next_read() -> None:
+async def test_a_short_queue_is_read_again_after_a_commit_of_this_process() -> None:
+    assert await ask_around_a_commit(3) == 2
+
+
+async def test_a_long_queue_is_not_read_for_each_commit() -> None:
+    assert await ask_around_a_commit(200) == 1
+
+
+async def test_callers_that_come_during_a_read_that_a_commit_made_old_share_the_next_read() -> None:
     reader = Reader(3)
     snapshots = QueueSnapshotCache(reader.read)
     first = asyncio.create_task(snapshots.get_snapshot("gpu"))
     await reader.has_begun.wait()
+    snapshots.record_commit()
     others = [asyncio.create_task(snapshots.get_snapshot("gpu")) for _ in range(10)]
     # All of them ask before the first read ends.
     await asyncio.sleep(0)

@@ -178,6 +178,12 @@ def _view_models(catalog: Catalog) -> tuple[Model, ...]:
     return tuple(view_model(spec, catalog.adapters_of(spec), unserved_reason=None) for spec in catalog)
 
 
+@lru_cache(maxsize=1)
+def _list_needed_adapters(catalog: Catalog) -> tuple[Sequence[AdapterSpec], ...]:
+    """Of each model, the adapters without which it cannot be rendered."""
+    return tuple(catalog.needed_adapters(spec) for spec in catalog)
+
+
 router = APIRouter(tags=["models"], route_class=StrictRoute)
 
 
@@ -192,7 +198,10 @@ async def list_models(state: AppStateDep, _caller: CallerDep) -> Response:
     live = await fetch_live(state.services.database)
     workers = {is_remote: workers_of_queue(live, "remote" if is_remote else "gpu") for is_remote in (False, True)}
     catalog = state.services.catalog
-    reasons = tuple(_explain_absence(spec, workers[spec.is_remote], catalog.needed_adapters(spec)) for spec in catalog)
+    reasons = tuple(
+        _explain_absence(spec, workers[spec.is_remote], needed)
+        for spec, needed in zip(catalog, _list_needed_adapters(catalog), strict=True)
+    )
     return Response(_write_list(catalog, reasons), media_type="application/json")
 
 

@@ -37,6 +37,10 @@ class QueuePositions:
         self._find_shortage = find_shortage
         self._snapshots = QueueSnapshotCache(self._read_snapshot)
 
+    def record_commit(self) -> None:
+        """Notes that this process has just changed jobs: positions found after this call show the change."""
+        self._snapshots.record_commit()
+
     async def find(self, jobs: Sequence[FullJob]) -> Mapping[str, QueuePosition]:
         """The position of each job by its id. Raises `Unavailable` while the database is away.
 
