@@ -5,20 +5,23 @@ It has an event loop, a bounded pool of threads, and a thread that renews the le
 
 import argparse
 import asyncio
+import math
 import os
 import signal
 import socket
-from collections.abc import AsyncGenerator, Sequence
+import time
+from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from phoenix.catalog.catalog import CatalogError
+from phoenix.catalog.catalog import Catalog, CatalogError
 from phoenix.child_processes import follow_lifeline
 from phoenix.contract import QueueName
 from phoenix.engine.device import NoSuchDevice, device_memory, keep_compiled_code, may_have_accelerator, pick_device
 from phoenix.engine.host_memory import keep_freed_memory
+from phoenix.engine.registry import EngineRegistry
 from phoenix.errors import Unavailable
 from phoenix.events.pubsub.notifier import Notifier
 from phoenix.events.pubsub.subscriber import PubSubSubscriber
@@ -142,6 +145,40 @@ async def serve(settings: Settings, plan: WorkerPlan, shutdown: ShutdownState) -
             return await worker.serve()
 
 
+SERVED_FOR_S = 5.0
+
+
+class ServedModels:
+    """The models that a worker serves. Weights may be downloaded while it runs: it looks again every few seconds."""
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        engines: EngineRegistry,
+        queues: Collection[QueueName],
+        *,
+        clock_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._engines = engines
+        self._clock_s = clock_s
+        # With the adapters without which a model cannot be rendered.
+        self._wanted = tuple(
+            (model, catalog.needed_adapters(model))
+            for model in catalog
+            if ("remote" if model.is_remote else "gpu") in queues
+        )
+        self._ids: tuple[str, ...] = ()
+        self._expires_s = -math.inf
+
+    def list_ids(self) -> tuple[str, ...]:
+        """In the order of the catalog."""
+        # Each clip causes a heartbeat, and a look at the folders of all models costs more than the heartbeat.
+        if self._clock_s() >= self._expires_s:
+            self._ids = tuple(model.id for model, needed in self._wanted if self._engines.can_serve(model, needed))
+            self._expires_s = self._clock_s() + SERVED_FOR_S
+        return self._ids
+
+
 class _Worker:
     """The parts of a worker process, and the order in which they start and stop."""
 
@@ -151,6 +188,7 @@ class _Worker:
         self._context = context
         self._shutdown = shutdown
         self._plan = plan
+        self._served = ServedModels(services.catalog, context.engines, plan.queues)
         terms = LeaseTerms(
             settings.scheduler.lease_s, settings.scheduler.heartbeat_s, settings.scheduler.stall_timeout_s
         )
@@ -216,22 +254,12 @@ class _Worker:
             pid=os.getpid(),
             device=self._plan.device,
             slots=slots,
-            serves=self._list_served(),
+            serves=self._served.list_ids(),
             models=self._context.engines.loaded_models(),
             memory_used_bytes=memory.used_bytes if memory else None,
             memory_total_bytes=memory.total_bytes if memory else None,
             host_memory_used_bytes=host_memory.used_bytes if host_memory else None,
             host_memory_budget_bytes=host_memory.budget_bytes if host_memory else None,
-        )
-
-    def _list_served(self) -> tuple[str, ...]:
-        """Ids of the models that this worker serves. Weights may be downloaded while the worker runs."""
-        catalog, engines = self._services.catalog, self._context.engines
-        return tuple(
-            model.id
-            for model in catalog
-            if ("remote" if model.is_remote else "gpu") in self._plan.queues
-            and engines.can_serve(model, catalog.needed_adapters(model))
         )
 
     async def _register(self) -> None:
