@@ -20,6 +20,7 @@ from pathlib import Path
 import psutil
 
 from suite.borrowed import REPOSITORY, child_processes
+from suite.flames import draw
 from suite.groups import Group, choose, measure_group
 from suite.instructions import find_counter
 from suite.processes import measure_others_cores
@@ -47,6 +48,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=5, help="of each row; below 5 there is no verdict")
     parser.add_argument("--budget-s", type=float, default=1200, help="no group of rows begins later; no limit if 0")
     parser.add_argument("--profile", metavar="ROWS", help="sample the stacks of these rows instead of measuring them")
+    parser.add_argument("--flames", type=Path, metavar="FOLDER", help="draw what --profile has sampled as SVG, too")
     return parser.parse_args()
 
 
@@ -63,7 +65,7 @@ def main() -> int:
     # Asked to end, it ends its processes first.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     if given.profile:
-        return profile(chosen, given.rounds)
+        return profile(chosen, given.rounds, given.flames)
     run = measure_all(chosen, given.rounds, given.budget_s or math.inf)
     if given.save:
         save_run(run, given.save)
@@ -104,7 +106,7 @@ def measure_all(chosen: Sequence[tuple[Group, tuple[Row, ...]]], rounds: int, bu
     )
 
 
-def profile(chosen: Sequence[tuple[Group, tuple[Row, ...]]], rounds: int) -> int:
+def profile(chosen: Sequence[tuple[Group, tuple[Row, ...]]], rounds: int, flames: Path | None) -> int:
     PROFILER.folder = REPOSITORY / "build" / "profiles"
     for group, rows in chosen:
         for measured in measure_group(group, rows, rounds, math.inf):
@@ -112,6 +114,9 @@ def profile(chosen: Sequence[tuple[Group, tuple[Row, ...]]], rounds: int) -> int
     for path in PROFILER.written:
         print(f"\n{path.relative_to(REPOSITORY)}: share of samples in which a function was on the stack, and innermost")
         print(top_list(top_frames(path.read_text())))
+        if flames is not None:
+            flames.mkdir(parents=True, exist_ok=True)
+            (flames / f"{path.stem}.svg").write_text(draw(path.read_text(), path.stem))
     return 0 if PROFILER.written else 1
 
 
