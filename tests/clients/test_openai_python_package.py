@@ -58,7 +58,7 @@ def test_what_cannot_be_done_here_is_refused_with_what_can(openai: OpenAI, image
 
     with pytest.raises(NotFoundError, match="created, remixed and extended"):
         openai.videos.edit(prompt="greener", video=("video.mp4", image_bytes))
-    with pytest.raises(BadRequestError, match="Only `input_reference` is a file"):
+    with pytest.raises(BadRequestError, match="Name a video of this server by its id"):
         openai.videos.extend(prompt="on", seconds="4", video=("video.mp4", image_bytes))
     with pytest.raises(BadRequestError, match="'video' or 'thumbnail'"):
         openai.videos.download_content(made.id, variant="spritesheet")

@@ -19,6 +19,7 @@ from phoenix.api.http.multipart import ReceivedFile, clean_filename
 from phoenix.errors import FieldError, InvalidRequest, MalformedRequest, PayloadTooLarge, UnsupportedMedia
 
 FILE_FIELD = "input_reference"
+_VIDEO_FIELD = "video"
 _MAX_FIELDS = 64
 _NAME = re.compile(r"([A-Za-z_]{1,64})(?:\[([A-Za-z_]{0,64})\])?")
 
@@ -53,6 +54,8 @@ def collect_fields(items: Iterable[tuple[str, UploadFile | str]]) -> VideoForm:
     picture: UploadFile | None = None
     for name, value in items:
         if isinstance(value, UploadFile):
+            if name == _VIDEO_FIELD:
+                raise _field_error(name, "Name a video of this server by its id; a file cannot be extended.")
             if name != FILE_FIELD:
                 raise _field_error(name, f"Only `{FILE_FIELD}` is a file.")
             picture = value
