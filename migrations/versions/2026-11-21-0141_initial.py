@@ -137,27 +137,7 @@ def upgrade() -> None:
         sa.Column("previous_until", sa.DateTime(timezone=True), nullable=True),
         sa.PrimaryKeyConstraint("owner_id", name=op.f("webhook_secrets_pkey")),
     )
-    op.create_table(
-        "workers",
-        sa.Column("id", sa.String(), nullable=False),
-        sa.Column("host", sa.String(), nullable=False),
-        sa.Column("pid", sa.Integer(), nullable=False),
-        sa.Column("device", sa.String(), nullable=False),
-        sa.Column("slots", sa.JSON(), nullable=False),
-        sa.Column("models", sa.JSON(), nullable=False),
-        sa.Column("serves", sa.JSON(), nullable=False),
-        sa.Column("memory_used_bytes", sa.BigInteger(), nullable=True),
-        sa.Column("memory_total_bytes", sa.BigInteger(), nullable=True),
-        sa.Column("host_memory_used_bytes", sa.BigInteger(), nullable=True),
-        sa.Column("host_memory_budget_bytes", sa.BigInteger(), nullable=True),
-        sa.Column("started_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("seen_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
-        sa.PrimaryKeyConstraint("id", name=op.f("workers_pkey")),
-    )
-    with op.batch_alter_table("workers", schema=None) as batch_op:
-        batch_op.create_index(batch_op.f("workers_expires_at_idx"), ["expires_at"], unique=False)
-
+    _create_fleet_tables()
     op.create_table(
         "artifacts",
         sa.Column("id", sa.String(), nullable=False),
@@ -318,6 +298,39 @@ def _create_reusable_clips() -> None:
         batch_op.create_index(batch_op.f("reusable_clips_artifact_id_idx"), ["artifact_id"], unique=False)
 
 
+def _create_fleet_tables() -> None:
+    op.create_table(
+        "workers",
+        sa.Column("id", sa.String(), nullable=False),
+        sa.Column("host", sa.String(), nullable=False),
+        sa.Column("pid", sa.Integer(), nullable=False),
+        sa.Column("device", sa.String(), nullable=False),
+        sa.Column("slots", sa.JSON(), nullable=False),
+        sa.Column("models", sa.JSON(), nullable=False),
+        sa.Column("serves", sa.JSON(), nullable=False),
+        sa.Column("memory_used_bytes", sa.BigInteger(), nullable=True),
+        sa.Column("memory_total_bytes", sa.BigInteger(), nullable=True),
+        sa.Column("host_memory_used_bytes", sa.BigInteger(), nullable=True),
+        sa.Column("host_memory_budget_bytes", sa.BigInteger(), nullable=True),
+        sa.Column("started_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("seen_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("workers_pkey")),
+    )
+    with op.batch_alter_table("workers", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("workers_expires_at_idx"), ["expires_at"], unique=False)
+
+    op.create_table(
+        "pauses",
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("name", sa.String(), nullable=False),
+        sa.Column("reason", sa.String(), nullable=True),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("created_by", sa.String(), nullable=False),
+        sa.PrimaryKeyConstraint("kind", "name", name=op.f("pauses_pkey")),
+    )
+
+
 def downgrade() -> None:
 
     with op.batch_alter_table("usage_ledger", schema=None) as batch_op:
@@ -353,10 +366,7 @@ def downgrade() -> None:
         batch_op.drop_index(batch_op.f("artifacts_job_id_idx"))
 
     op.drop_table("artifacts")
-    with op.batch_alter_table("workers", schema=None) as batch_op:
-        batch_op.drop_index(batch_op.f("workers_expires_at_idx"))
-
-    op.drop_table("workers")
+    _drop_fleet_tables()
     with op.batch_alter_table("jobs", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("jobs_state_queue_deadline_at_idx"))
         batch_op.drop_index(batch_op.f("jobs_state_id_idx"))
@@ -387,3 +397,11 @@ def _drop_reusable_clips() -> None:
         batch_op.drop_index(batch_op.f("reusable_clips_artifact_id_idx"))
 
     op.drop_table("reusable_clips")
+
+
+def _drop_fleet_tables() -> None:
+    with op.batch_alter_table("workers", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("workers_expires_at_idx"))
+
+    op.drop_table("workers")
+    op.drop_table("pauses")

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,17 @@ from fixtures import child_processes
 from fixtures.event_examples import ERROR, JOB_ID, a_clip, a_job, job_canceled
 from fixtures.scripted_server import Answer, ScriptedServer
 from phoenix.cli.app import app
-from phoenix.contract import Job, JobOutput, JobPage, JobState
+from phoenix.contract import (
+    Job,
+    JobOutput,
+    JobPage,
+    JobState,
+    Pause,
+    PauseKind,
+    PauseList,
+    QueueDepth,
+    QueueView,
+)
 
 JOB = f"/v1/jobs/{JOB_ID}"
 
@@ -127,3 +138,38 @@ def test_the_command_starts_without_what_takes_long_to_import():
         [sys.executable, "-c", code], env={"PYTHONPATH": ":".join(sys.path)}, capture_output=True, text=True, check=True
     )
     assert output.stdout == "[]\n"
+
+
+GPU_IS_PAUSED = Pause(
+    kind=PauseKind.QUEUE, name="gpu", reason="new drivers", paused_at=datetime(2026, 1, 1, tzinfo=UTC), paused_by="key"
+)
+
+
+def test_a_queue_is_paused_with_a_reason(run, scripted_server: ScriptedServer):
+    scripted_server.on("POST", "/v1/queues/gpu/pause", Answer(200, GPU_IS_PAUSED.model_dump_json().encode()))
+    result = run("queues", "pause", "gpu", "--reason", "new drivers")
+    assert result.stdout == "The queue gpu is paused.\n"
+    assert json.loads(scripted_server.received[0].body) == {"reason": "new drivers"}
+
+
+@pytest.mark.parametrize(("option", "path"), [("--model", "/v1/models/wan/resume"), ("--key", "/v1/keys/wan/resume")])
+def test_models_and_keys_are_resumed_too(run, scripted_server: ScriptedServer, option: str, path: str):
+    scripted_server.on("POST", path, Answer(204, b""))
+    assert run("queues", "resume", option, "wan").stdout == f"The {option[2:]} wan is resumed.\n"
+
+
+@pytest.mark.parametrize("arguments", [(), ("gpu", "--model", "wan")])
+def test_one_thing_at_a_time_is_paused(run, arguments: tuple[str, ...]):
+    result = run("queues", "pause", *arguments)
+    assert result.exit_code == 2
+    assert "give either a queue, --model or --key" in result.stderr
+
+
+def test_the_list_of_queues_says_what_is_paused(run, scripted_server: ScriptedServer):
+    depths = [QueueDepth(name="gpu", waiting=3, running=1, slots=2, oldest_wait_s=61)]
+    view = QueueView(jobs_queued=3, jobs_running=1, queues=depths)
+    scripted_server.on("GET", "/v1/queue", Answer(200, view.model_dump_json().encode()))
+    scripted_server.on("GET", "/v1/pauses", Answer(200, PauseList(data=[GPU_IS_PAUSED]).model_dump_json().encode()))
+    lines = [line.split() for line in run("queues", "list").stdout.splitlines()]
+    assert lines[:2] == [["queue", "waits", "runs", "slots", "oldest"], ["gpu", "3", "1", "2", "1:01"]]
+    assert " ".join(lines[2]) == "The queue gpu is paused: new drivers."

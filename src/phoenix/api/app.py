@@ -29,6 +29,7 @@ from phoenix.api.routes import (
     jobs,
     keys,
     models,
+    pauses,
     playlists,
     webhooks,
 )
@@ -38,7 +39,7 @@ from phoenix.telemetry.meters import Meters
 
 _ROUTES = (
     *(create_jobs, edits, jobs, event_streams, content, playlists, artifacts),
-    *(keys, models, webhooks, fleet, videos, health),
+    *(keys, models, webhooks, fleet, pauses, videos, health),
 )
 _EXPOSED_HEADERS = (
     HEADER,

@@ -58,6 +58,7 @@ COMMANDS = {
     "jobs": CommandPlace("jobs", "jobs_app", "Inspect and control jobs."),
     "artifacts": CommandPlace("jobs", "artifacts_app", "List uploads and files of jobs, and delete uploads."),
     "models": CommandPlace("models", "models_app", "List models, and download their weights."),
+    "queues": CommandPlace("steering.pauses", "queues_app", "List queues; pause and resume queues, models and keys."),
     "keys": CommandPlace("keys.command", "keys_app", "Create, change and end API keys."),
     "db": CommandPlace("serving", "db_app", "Maintain the database."),
 }

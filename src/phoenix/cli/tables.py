@@ -6,7 +6,7 @@ from rich.table import Column, Table
 
 from phoenix.cli.console import clip_number, format_bytes, format_seconds, printable, warning_lines
 from phoenix.clock import plain_number
-from phoenix.contract import Artifact, Clip, Job, JobState, Model, ModelCondition, ModelList, NumberRange
+from phoenix.contract import Artifact, Clip, Job, JobState, Model, ModelCondition, ModelList, NumberRange, QueueDepth
 
 STATE_STYLES = {
     "queued": "yellow",
@@ -143,6 +143,15 @@ def _clip_cells(clip: Clip) -> dict[str, str]:
 
 
 _LISTS = ("sizes", "ratios")
+
+
+def queues_table(queues: Sequence[QueueDepth]) -> Table:
+    """One line per queue."""
+    table = Table("queue", *(Column(name, justify="right") for name in ("waits", "runs", "slots", "oldest")), box=None)
+    for queue in queues:
+        oldest = "-" if queue.oldest_wait_s is None else format_seconds(queue.oldest_wait_s)
+        table.add_row(queue.name, str(queue.waiting), str(queue.running), str(queue.slots), oldest)
+    return table
 
 
 def models_table(models: Sequence[Model], *, width: int) -> Table:

@@ -27,6 +27,10 @@ from phoenix.contract import (
     MediaKind,
     Model,
     ModelList,
+    Pause,
+    PauseKind,
+    PauseList,
+    PauseRequest,
     QueueView,
     ReelRequest,
     SoundtrackJobRequest,
@@ -180,6 +184,21 @@ class AsyncPhoenix:
         """Returns the length of each queue and the slots of its workers."""
         return QueueView.model_validate_json(await self._get("/v1/queue"))
 
+    async def list_pauses(self) -> list[Pause]:
+        """Returns what is paused. Requires the scope `admin`."""
+        return PauseList.model_validate_json(await self._get("/v1/pauses")).data
+
+    async def pause(self, kind: PauseKind, name: str, *, reason: str | None = None) -> Pause:
+        """Lets nothing of a queue, a model or a key start until it is resumed. Requires the scope `admin`."""
+        response = await self._transport.send(
+            "POST", f"{_subject_path(kind, name)}/pause", is_idempotent=True, body=PauseRequest(reason=reason)
+        )
+        return Pause.model_validate_json(response.content)
+
+    async def resume(self, kind: PauseKind, name: str) -> None:
+        """Ends a pause. Requires the scope `admin`."""
+        await self._transport.send("POST", f"{_subject_path(kind, name)}/resume", is_idempotent=True)
+
     async def workers(self) -> list[Worker]:
         """Returns the live workers."""
         return WorkerList.model_validate_json(await self._get("/v1/workers")).data
@@ -196,6 +215,10 @@ class AsyncPhoenix:
         headers = {"Idempotency-Key": idempotency_key or uuid4().hex}
         response = await self._transport.send("POST", path, is_idempotent=True, body=request, headers=headers)
         return Job.model_validate_json(response.content)
+
+
+def _subject_path(kind: PauseKind, name: str) -> str:
+    return f"/v1/{kind.value}s/{quote(name, safe='')}"
 
 
 def _job_path(job_id: str, rest: str = "") -> str:

@@ -51,6 +51,9 @@ class Phoenix:
     models = _Blocking(AsyncPhoenix.models)
     model_list = _Blocking(AsyncPhoenix.model_list)
     queue = _Blocking(AsyncPhoenix.queue)
+    list_pauses = _Blocking(AsyncPhoenix.list_pauses)
+    pause = _Blocking(AsyncPhoenix.pause)
+    resume = _Blocking(AsyncPhoenix.resume)
     workers = _Blocking(AsyncPhoenix.workers)
     health = _Blocking(AsyncPhoenix.health)
 

@@ -40,7 +40,18 @@ from phoenix.contract.events import (
     JobSucceeded,
     StreamToken,
 )
-from phoenix.contract.fleet import Health, QueueDepth, QueueName, QueueView, Worker, WorkerList
+from phoenix.contract.fleet import (
+    Health,
+    Pause,
+    PauseKind,
+    PauseList,
+    PauseRequest,
+    QueueDepth,
+    QueueName,
+    QueueView,
+    Worker,
+    WorkerList,
+)
 from phoenix.contract.jobs import (
     PROMPT_CUT,
     Clip,
@@ -237,6 +248,10 @@ __all__ = [
     "NumberRange",
     "Omittable",
     "PageLimit",
+    "Pause",
+    "PauseKind",
+    "PauseList",
+    "PauseRequest",
     "Priority",
     "Problem",
     "ProblemFault",

@@ -1,14 +1,47 @@
 """Queues, workers and the health of the server, as clients and operators see them."""
 
+from enum import StrEnum
 from typing import Literal
 
 from pydantic import Field
 
-from phoenix.contract.wire_types import Timestamp, View
+from phoenix.contract.wire_types import Request, Text, Timestamp, View
 
 QueueName = Literal["gpu", "remote", "media"]
 """`gpu`: clips rendered on devices here. `remote`: clips that a service over the network renders. `media`: soundtracks
 and assembly."""
+
+
+class PauseKind(StrEnum):
+    """What is paused: all tasks of a queue, the clips of a model, or all that a key has made."""
+
+    QUEUE = "queue"
+    MODEL = "model"
+    KEY = "key"
+
+
+class PauseRequest(Request):
+    """Why nothing may start."""
+
+    reason: Text | None = Field(
+        default=None, max_length=200, description="Shown with each job that waits for the pause to end."
+    )
+
+
+class Pause(View):
+    """A queue, model or key of which nothing starts until it is resumed. What runs already ends as usual."""
+
+    kind: PauseKind
+    name: str = Field(description="The name of the queue, or the id of the model or the key.")
+    reason: str | None = None
+    paused_at: Timestamp
+    paused_by: str = Field(description="Id of the key that paused it; `anonymous` on a server without keys.")
+
+
+class PauseList(View):
+    """What is paused, the oldest pause first."""
+
+    data: list[Pause]
 
 
 class QueueDepth(View):

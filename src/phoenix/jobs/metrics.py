@@ -12,6 +12,7 @@ from phoenix.contract import JobState, QueueDepth
 from phoenix.db import UnitOfWork, db_now
 from phoenix.errors import FailureCode
 from phoenix.jobs.lifecycle import TaskKind, TaskState
+from phoenix.jobs.scheduling.pauses import read_pauses
 from phoenix.jobs.scheduling.workers import QUEUES, list_live, view_queue, workers_of_queue
 from phoenix.jobs.tables import AttemptRow, JobCounterRow, JobRow, TaskRow, WorkerRow
 from phoenix.jobs.webhooks.tables import DeliveryState, WebhookDeliveryRow
@@ -110,6 +111,8 @@ class FleetGauges:
     memory: tuple[WorkerDeviceMemory, ...]
     """Device memory of the live workers whose device has its own memory and has been used."""
     host_memory: tuple[WorkerHostMemory, ...]
+    pauses: tuple[tuple[str, str], ...]
+    """Kind and name of what is paused."""
     webhooks_pending: int
     stage_s: Mapping[str, float]
     """Mean seconds per stage of the finished clips that started within the last hour."""
@@ -127,6 +130,7 @@ async def read_gauges(session: AsyncSession) -> FleetGauges:
         workers={depth.name: sum(depth.name in worker.slots for worker in live) for depth in depths},
         memory=tuple(_list_memory(live)),
         host_memory=tuple(_list_host_memory(live)),
+        pauses=tuple((kind.value, name) for kind, name in (await read_pauses(session)).rows),
         webhooks_pending=await _count_pending(session),
         stage_s=await _read_stages(session),
     )

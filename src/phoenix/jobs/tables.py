@@ -13,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 from sqlalchemy import JSON, BigInteger, ForeignKey, Index, Text
 from sqlmodel import Field, SQLModel
 
-from phoenix.contract import ArtifactKind, JobState, ResolvedRequest
+from phoenix.contract import ArtifactKind, JobState, PauseKind, ResolvedRequest
 from phoenix.db import NEWER_VERSION_RETRY_AFTER_S, EnumText, UtcDateTime
 from phoenix.errors import NewerVersionError
 from phoenix.jobs.lifecycle import AttemptEndState, TaskKind, TaskState
@@ -286,6 +286,20 @@ class WorkerRow(SQLModel, table=True):
     """The database's clock at the last heartbeat."""
     expires_at: datetime = Field(sa_type=UtcDateTime, index=True)
     """The end of the leases that the worker has extended at its last heartbeat."""
+
+
+class PauseRow(SQLModel, table=True):
+    """A queue, model or key of which nothing starts until an administrator resumes it."""
+
+    __tablename__ = "pauses"  # pyright: ignore[reportAssignmentType]
+
+    kind: PauseKind = Field(primary_key=True, sa_type=EnumText(PauseKind))  # pyright: ignore[reportArgumentType]
+    name: str = Field(primary_key=True)
+    """Of the queue, or the id of the model or the key."""
+    reason: str | None = None
+    created_at: datetime = Field(sa_type=UtcDateTime)
+    created_by: str
+    """Id of the key of the administrator."""
 
 
 class IdempotencyRow(SQLModel, table=True):

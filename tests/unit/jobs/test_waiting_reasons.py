@@ -5,16 +5,17 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from phoenix.contract import JobState, WaitingCode
+from phoenix.contract import JobState, PauseKind, WaitingCode
 from phoenix.errors import FailureCode, Stage
 from phoenix.jobs.lifecycle import TaskKind, TaskState
 from phoenix.jobs.repository import FullJob
 from phoenix.jobs.scheduling.durations import NO_DURATIONS
 from phoenix.jobs.scheduling.fair_queue import InsertionIndex
+from phoenix.jobs.scheduling.pauses import NO_PAUSES, Pauses
 from phoenix.jobs.scheduling.queue_snapshots import QueueSnapshot
 from phoenix.jobs.scheduling.waiting_reasons import explain_claimed_wait, explain_wait, find_next_unclaimed
 from phoenix.jobs.scheduling.workers import QueueWorkers, workers_of_queue
-from phoenix.jobs.tables import JobRow, TaskRow, WorkerRow
+from phoenix.jobs.tables import JobRow, PauseRow, TaskRow, WorkerRow
 from phoenix.storage.reserve import Shortage
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -51,9 +52,24 @@ def make_task(
 
 
 def make_snapshot(
-    workers: QueueWorkers = SERVED, *, queue: str = "gpu", running: int = 0, in_flight: Mapping[str, int] | None = None
+    workers: QueueWorkers = SERVED,
+    *,
+    queue: str = "gpu",
+    running: int = 0,
+    in_flight: Mapping[str, int] | None = None,
+    pauses: Pauses = NO_PAUSES,
 ) -> QueueSnapshot:
-    return QueueSnapshot(queue, InsertionIndex([], {}), running, 0.0, workers, NO_DURATIONS, in_flight or {}, NOW)
+    index = InsertionIndex([], {})
+    return QueueSnapshot(queue, index, running, 0.0, workers, NO_DURATIONS, in_flight or {}, NOW, pauses)
+
+
+def make_pauses(*subjects: tuple[PauseKind, str], reason: str | None = None) -> Pauses:
+    return Pauses(
+        {
+            (kind, name): PauseRow(kind=kind, name=name, reason=reason, created_at=NOW, created_by="key_admin")
+            for kind, name in subjects
+        }
+    )
 
 
 def find_position(*tasks: TaskRow, state: JobState = JobState.RUNNING) -> int | None:
@@ -228,3 +244,43 @@ def test_the_model_that_is_loaded_is_named() -> None:
     reason = explain_claimed_wait(FullJob(make_job(), [task], None))
     assert reason is not None
     assert "the model animatic" in reason.detail
+
+
+@pytest.mark.parametrize(
+    ("subject", "detail"),
+    [
+        ((PauseKind.QUEUE, "gpu"), "The queue gpu is paused: new drivers."),
+        ((PauseKind.MODEL, "animatic"), "The model animatic is paused: new drivers."),
+        ((PauseKind.KEY, "key_a"), "Your key is paused: new drivers."),
+    ],
+)
+def test_a_clip_waits_for_the_end_of_a_pause(subject: tuple[PauseKind, str], detail: str) -> None:
+    snapshot = make_snapshot(QueueWorkers(), pauses=make_pauses(subject, reason="new drivers"))
+
+    reason = explain_wait(make_job(), make_task(), snapshot, jobs_ahead=0, clips_per_key=0)
+
+    assert (reason.code, reason.detail) == (WaitingCode.PAUSED, detail)
+
+
+def test_a_pause_without_a_reason_says_who_ends_it() -> None:
+    snapshot = make_snapshot(pauses=make_pauses((PauseKind.QUEUE, "gpu")))
+
+    reason = explain_wait(make_job(), make_task(), snapshot, jobs_ahead=0, clips_per_key=0)
+
+    assert reason.detail == "The queue gpu is paused, until the operator resumes it."
+
+
+@pytest.mark.parametrize(
+    "subject",
+    [(PauseKind.QUEUE, "media"), (PauseKind.MODEL, "wan"), (PauseKind.KEY, "key_b"), (PauseKind.MODEL, "gpu")],
+)
+def test_the_pause_of_something_else_holds_no_clip_back(subject: tuple[PauseKind, str]) -> None:
+    snapshot = make_snapshot(pauses=make_pauses(subject))
+
+    assert explain_wait(make_job(), make_task(), snapshot, jobs_ahead=0, clips_per_key=0).code is WaitingCode.AHEAD
+
+
+def test_the_pause_of_a_model_lets_its_reels_be_assembled() -> None:
+    pauses = make_pauses((PauseKind.MODEL, "animatic"))
+
+    assert pauses.find(make_job(), make_task(1, kind=TaskKind.ASSEMBLE)) is None

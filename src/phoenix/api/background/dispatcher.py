@@ -58,8 +58,9 @@ class Dispatcher:
                 prefetch_multiplier=self._settings.prefetch_multiplier,
                 max_per_owner=self._clips_per_key if queue in RENDER_QUEUES else 0,
             )
-        if plan.enqueue:
+        if plan.revoke:
             await self._queue.revoke(queue, _messages(plan.revoke))
+        if plan.enqueue:
             await self._queue.enqueue(queue, _messages(plan.enqueue))
         return plan
 

@@ -116,6 +116,13 @@ def _show(found: FleetGauges) -> Iterator[Metric]:
     yield from _show_memory(found.memory)
     yield from _show_host_memory(found.host_memory)
     yield gauge(
+        "phoenix_paused",
+        "1 for each queue, model and key that is paused.",
+        "kind",
+        "name",
+        values=[(paused, 1) for paused in found.pauses],
+    )
+    yield gauge(
         "phoenix_webhooks_pending",
         "Webhook deliveries that wait for their first or next try.",
         values=[((), found.webhooks_pending)],

@@ -24,6 +24,7 @@ from phoenix.jobs.lifecycle import TaskKind, TaskState, can_claim, check_job_tra
 from phoenix.jobs.progress import recorded_progress
 from phoenix.jobs.repository import find_job_locked, list_tasks
 from phoenix.jobs.scheduling.durations import DurationPerWeight, clip_shape, read_duration_stats
+from phoenix.jobs.scheduling.pauses import read_pauses
 from phoenix.jobs.tables import AttemptRow, JobRow, TaskRow
 
 
@@ -72,6 +73,10 @@ async def claim(uow: UnitOfWork, task_id: str, dispatch_seq: int, *, worker_id: 
     task = next(task for task in tasks if task.id == task_id)
     is_stale = task.state is not TaskState.READY or task.dispatch_seq != dispatch_seq
     if is_stale or not can_claim(job.state, task.kind):
+        return None
+    if (await read_pauses(uow.session)).find(job, task):
+        # The dispatcher had no time to take the message back. It sends another one after the pause.
+        task.dispatched_at = None
         return None
     await _start_attempt(uow, task, worker_id=worker_id, lease_s=lease_s)
     await _append_start_events(uow, job, task, worker_id)

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import islice
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -16,7 +16,6 @@ from phoenix.db import UnitOfWork, db_now, seconds_since
 from phoenix.jobs.lifecycle import TaskState
 from phoenix.jobs.scheduling.durations import NO_DURATIONS, DurationStats, read_duration_stats
 from phoenix.jobs.scheduling.fair_queue import (
-    UNCHANGED,
     DispatchPlan,
     ReadyTask,
     apply_concurrency_limit,
@@ -24,6 +23,7 @@ from phoenix.jobs.scheduling.fair_queue import (
     fair_order,
     make_dispatch_plan,
 )
+from phoenix.jobs.scheduling.pauses import NO_PAUSES, Pauses, read_pauses
 from phoenix.jobs.scheduling.usage import usage_spans
 from phoenix.jobs.tables import JobRow, TaskRow, WorkerRow
 
@@ -42,41 +42,73 @@ async def list_ready(
     except_owners: Collection[str] = (),
     with_dispatched: bool = False,
     max_per_owner_and_priority: int = MAX_SCANNED,
+    pauses: Pauses = NO_PAUSES,
 ) -> list[ReadyTask]:
     """Tasks that could start now, oldest first: tasks without a dispatch message or, `with_dispatched`, all tasks.
 
-    `max_per_owner_and_priority`: the most tasks of one owner and priority. Dispatched tasks do not count.
+    `max_per_owner_and_priority`: the most tasks of one owner and priority. Dispatched tasks do not count. Tasks that
+    one of `pauses` holds back are left out.
     """
-    statement = (
-        select(
-            col(TaskRow.id),
-            col(TaskRow.dispatch_seq),
-            col(JobRow.owner_id),
-            col(TaskRow.job_id),
-            col(TaskRow.position),
-            col(JobRow.priority),
-            col(JobRow.queued_at),
-            col(TaskRow.dispatched_at),
-            col(JobRow.model),
-            col(TaskRow.weight),
-        )
-        .join(JobRow, col(JobRow.id) == col(TaskRow.job_id))
-        .where(
-            col(TaskRow.id).in_(
-                _select_ready_ids(queue, except_owners, max_per_owner_and_priority, with_dispatched=with_dispatched)
-            )
-        )
-        .order_by(col(JobRow.queued_at), col(TaskRow.job_id), col(TaskRow.position))
+    ids = _select_ready_ids(
+        queue, except_owners, max_per_owner_and_priority, with_dispatched=with_dispatched, pauses=pauses
     )
-    rows = (await session.execute(statement)).all()
-    return [
-        _with_estimate(ReadyTask(*row[:7], DEFAULT_COST_S, dispatched_at=row[7]), durations.estimate_task_s(*row[8:]))
-        for row in rows
-    ]
+    statement = _SELECT_TASKS.where(col(TaskRow.id).in_(ids)).order_by(
+        col(JobRow.queued_at), col(TaskRow.job_id), col(TaskRow.position)
+    )
+    return [_to_ready_task(row, durations) for row in await session.execute(statement)]
+
+
+async def list_held_back(session: AsyncSession, queue: str, pauses: Pauses) -> list[ReadyTask]:
+    """Dispatched tasks that one of `pauses` keeps from starting, until a worker claims them."""
+    if not pauses:
+        return []
+    statement = _SELECT_TASKS.where(
+        col(TaskRow.state) == TaskState.READY,
+        col(TaskRow.queue) == queue,
+        col(TaskRow.dispatched_at).is_not(None),
+        ~pauses.allows(queue),
+    )
+    return [_to_ready_task(row, NO_DURATIONS) for row in await session.execute(statement)]
+
+
+_SELECT_TASKS = select(
+    col(TaskRow.id),
+    col(TaskRow.dispatch_seq),
+    col(JobRow.owner_id),
+    col(TaskRow.job_id),
+    col(TaskRow.position),
+    col(JobRow.priority),
+    col(JobRow.queued_at),
+    col(TaskRow.dispatched_at),
+    col(JobRow.model),
+    col(TaskRow.weight),
+).join(JobRow, col(JobRow.id) == col(TaskRow.job_id))
+
+
+def _to_ready_task(row: Sequence[Any], durations: DurationStats) -> ReadyTask:
+    task_id, dispatch_seq, owner_id, job_id, position, priority, queued_at, dispatched_at, model, weight = row
+    task = ReadyTask(
+        task_id,
+        dispatch_seq,
+        owner_id,
+        job_id,
+        position,
+        priority,
+        queued_at,
+        DEFAULT_COST_S,
+        dispatched_at=dispatched_at,
+    )
+    learned_s = durations.estimate_task_s(model, weight)
+    return task if learned_s is None else replace(task, cost_s=learned_s, is_cost_known=True)
 
 
 def _select_ready_ids(
-    queue: str, except_owners: Collection[str], max_per_owner_and_priority: int, *, with_dispatched: bool
+    queue: str,
+    except_owners: Collection[str],
+    max_per_owner_and_priority: int,
+    *,
+    with_dispatched: bool,
+    pauses: Pauses,
 ) -> Select[str]:
     is_undispatched = col(TaskRow.dispatched_at).is_(None)
     ordinal = func.row_number().over(
@@ -93,6 +125,7 @@ def _select_ready_ids(
             col(TaskRow.queue) == queue,
             col(TaskRow.eligible_at) <= db_now(0),
             col(JobRow.owner_id).not_in(except_owners),
+            pauses.allows(queue),
             *([] if with_dispatched else [is_undispatched]),
         )
         .subquery()
@@ -105,10 +138,6 @@ def _select_ready_ids(
         .order_by(found.is_undispatched, found.ordinal, found.queued_at)
         .limit(MAX_SCANNED)
     )
-
-
-def _with_estimate(task: ReadyTask, learned_s: float | None) -> ReadyTask:
-    return task if learned_s is None else replace(task, cost_s=learned_s, is_cost_known=True)
 
 
 FAIRNESS_WINDOW_S = 900
@@ -134,20 +163,29 @@ async def plan_dispatch(
 
     No owner has more than `max_per_owner` tasks running or dispatched at a time; 0 means no limit.
     """
+    pauses = await read_pauses(session)
+    held_back = await list_held_back(session, queue, pauses)
     slots = await count_slots(session, queue)
     limit = math.ceil(prefetch_multiplier * slots)
     if limit == 0:
-        return UNCHANGED
+        return DispatchPlan(revoke=held_back)
     running = await count_in_flight(session, queue, with_dispatched=False) if max_per_owner else {}
     owners_at_limit = [owner_id for owner_id, count in running.items() if count >= max_per_owner]
     durations = await read_duration_stats(session)
     # Owners at their limit are excluded here, so that their tasks do not fill the scan of this pass.
     waiting = await list_ready(
-        session, queue, durations, except_owners=owners_at_limit, with_dispatched=True, max_per_owner_and_priority=limit
+        session,
+        queue,
+        durations,
+        except_owners=owners_at_limit,
+        with_dispatched=True,
+        max_per_owner_and_priority=limit,
+        pauses=pauses,
     )
     ordered = fair_order(waiting, await read_usage_s(session, queue))
     next_tasks = list(islice(apply_concurrency_limit(ordered, running, limit=max_per_owner), limit))
-    return make_dispatch_plan(next_tasks, [task for task in waiting if task.dispatched_at is not None])
+    plan = make_dispatch_plan(next_tasks, [task for task in waiting if task.dispatched_at is not None])
+    return replace(plan, revoke=[*plan.revoke, *held_back])
 
 
 async def count_in_flight(session: AsyncSession, queue: str, *, with_dispatched: bool = True) -> dict[str, int]:

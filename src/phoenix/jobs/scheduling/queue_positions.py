@@ -14,7 +14,12 @@ from phoenix.jobs.tables import TaskRow
 from phoenix.jobs.views import QueuePosition
 from phoenix.storage.reserve import Shortage
 
-_NEVER = (WaitingCode.NO_WORKER_FOR_QUEUE, WaitingCode.NO_WORKER_FOR_MODEL, WaitingCode.STORAGE_FULL)
+_NEVER = (
+    WaitingCode.PAUSED,
+    WaitingCode.NO_WORKER_FOR_QUEUE,
+    WaitingCode.NO_WORKER_FOR_MODEL,
+    WaitingCode.STORAGE_FULL,
+)
 """Nobody knows when such a wait ends."""
 
 

@@ -21,6 +21,7 @@ from phoenix.db import db_now
 from phoenix.jobs.scheduling.dispatch import DEFAULT_COST_S, MAX_SCANNED, count_in_flight, list_ready, read_usage_s
 from phoenix.jobs.scheduling.durations import DurationStats, read_duration_stats
 from phoenix.jobs.scheduling.fair_queue import InsertionIndex, InsertionPoint, ReadyTask, fair_order
+from phoenix.jobs.scheduling.pauses import NO_PAUSES, Pauses, read_pauses
 from phoenix.jobs.scheduling.workers import HOLDS_SLOT, QueueWorkers, list_live, workers_of_queue
 from phoenix.jobs.tables import JobRow, TaskRow
 
@@ -56,6 +57,7 @@ class QueueSnapshot:
     """Clips of each owner that are running or dispatched; empty without a limit."""
     read_at: datetime
     """The database's clock."""
+    pauses: Pauses = NO_PAUSES
 
     def find_work_ahead(self, job: JobRow, task: TaskRow) -> WorkAhead:
         """What is ahead of the job, whose next unclaimed task is `task`."""
@@ -124,7 +126,11 @@ async def read_queue_snapshot(session: AsyncSession, queue: str, *, with_in_flig
     """The queue as it is now."""
     durations = await read_duration_stats(session)
     usage_s = await read_usage_s(session, queue)
-    tasks = fair_order(await list_ready(session, queue, durations, with_dispatched=True), usage_s)
+    pauses = await read_pauses(session)
+    # While the queue itself is paused, its jobs keep their places.
+    holding_back = pauses.of_parts()
+    ready = await list_ready(session, queue, durations, with_dispatched=True, pauses=holding_back)
+    tasks = fair_order(ready, usage_s)
     running = await _list_running(session, queue)
     return QueueSnapshot(
         name=queue,
@@ -133,6 +139,7 @@ async def read_queue_snapshot(session: AsyncSession, queue: str, *, with_in_flig
         busy_s=_busy_s(running, durations),
         workers=workers_of_queue(await list_live(session), queue),
         durations=durations,
+        pauses=pauses,
         in_flight=await count_in_flight(session, queue) if with_in_flight else {},
         read_at=(await session.execute(select(db_now()))).scalar_one(),
     )

@@ -5,7 +5,7 @@ If a worker has claimed a part of the job, the reported stages decide it, and el
 
 from datetime import UTC, datetime
 
-from phoenix.contract import WaitingCode, WaitingReason
+from phoenix.contract import PauseKind, WaitingCode, WaitingReason
 from phoenix.errors import FailureCode, Stage
 from phoenix.jobs.lifecycle import TaskKind, TaskState, is_waiting
 from phoenix.jobs.repository import FullJob
@@ -59,7 +59,8 @@ def explain_wait(
     if task.state is TaskState.BLOCKED:
         return _blocked(task)
     return (
-        _missing_worker(job, task, snapshot)
+        _paused(job, task, snapshot)
+        or _missing_worker(job, task, snapshot)
         or _storage_full(task, shortage, snapshot.read_at)
         or _back_off(task, snapshot.read_at)
         or _owner_limit(job, task, snapshot, clips_per_key)
@@ -73,6 +74,16 @@ def _blocked(task: TaskRow) -> WaitingReason:
     else:
         detail = "Its clips or its soundtrack are not done yet."
     return WaitingReason(code=WaitingCode.BLOCKED_BY_CLIPS, detail=detail)
+
+
+def _paused(job: JobRow, task: TaskRow, snapshot: QueueSnapshot) -> WaitingReason | None:
+    found = snapshot.pauses.find(job, task)
+    if found is None:
+        return None
+    subject = "Your key" if found.kind is PauseKind.KEY else f"The {found.kind.value} {found.name}"
+    # The reason is the operator's own words.
+    detail = f"{subject} is paused{f': {found.reason}' if found.reason else ', until the operator resumes it'}."
+    return WaitingReason(code=WaitingCode.PAUSED, detail=detail)
 
 
 def _missing_worker(job: JobRow, task: TaskRow, snapshot: QueueSnapshot) -> WaitingReason | None:
