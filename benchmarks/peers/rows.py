@@ -44,6 +44,8 @@ def job_row(job_id: str, request: Document, now: datetime) -> Document:
         "model": request["model"],
         "priority": "normal",
         "request": request,
+        "tags": [],
+        "favorite": False,
         "search_text": " ".join(clip["prompt"] for clip in request["clips"]),
         "options": {},
         "last_seq": 1,

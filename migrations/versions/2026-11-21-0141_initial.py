@@ -56,6 +56,8 @@ def upgrade() -> None:
         sa.Column("ending", sa.Text(), nullable=True),
         sa.Column("model", sa.String(), nullable=True),
         sa.Column("title", sa.String(), nullable=True),
+        sa.Column("tags", sa.JSON(), nullable=False),
+        sa.Column("favorite", sa.Boolean(), nullable=False),
         sa.Column("edited_from", sa.String(), nullable=True),
         sa.Column("priority", sa.String(), nullable=False),
         sa.Column("request", sa.JSON(), nullable=False),

@@ -127,3 +127,23 @@ def test_the_command_starts_without_what_takes_long_to_import():
         [sys.executable, "-c", code], env={"PYTHONPATH": ":".join(sys.path)}, capture_output=True, text=True, check=True
     )
     assert output.stdout == "[]\n"
+
+
+def test_a_change_names_only_what_is_given(run, scripted_server: ScriptedServer):
+    scripted_server.on("PATCH", JOB, answer(a_job().model_copy(update={"title": "Harbour", "favorite": True})))
+    shown = run("jobs", "change", JOB_ID, "--title", "Harbour", "--tag", "sea", "--tag", "dawn", "--favorite")
+    assert "title     Harbour (favorite)" in shown.stdout
+    body = json.loads(scripted_server.received[0].body)
+    assert body == {"title": "Harbour", "tags": ["sea", "dawn"], "favorite": True}
+
+
+def test_an_empty_tag_removes_all_tags(run, scripted_server: ScriptedServer):
+    scripted_server.on("PATCH", JOB, answer(a_job()))
+    run("jobs", "change", JOB_ID, "--tag", "")
+    assert json.loads(scripted_server.received[0].body) == {"tags": []}
+
+
+def test_a_change_of_nothing_is_refused(run, scripted_server: ScriptedServer):
+    result = run("jobs", "change", JOB_ID)
+    assert (result.exit_code, scripted_server.received) == (2, [])
+    assert "Say what to change" in result.stderr

@@ -43,6 +43,8 @@ class JobRow(SQLModel, table=True):
     """The terminal state that the job gets once its last workers have stopped. The first reason wins."""
     model: str | None = None
     title: str | None = None
+    tags: list[str] = Field(default_factory=list, sa_type=JSON)
+    favorite: bool = False
     edited_from: str | None = None
     """Id of the job of which this job is an edit. That job may have been deleted."""
     priority: str = "normal"

@@ -131,6 +131,7 @@ async def _new_job(
         state=JobState.QUEUED,
         model=reel.model if reel else None,
         title=options.title,
+        tags=options.tags,
         priority=options.priority,
         request=resolved.model_dump(mode="json"),
         # A prompt may contain NUL, which PostgreSQL's text cannot hold.
