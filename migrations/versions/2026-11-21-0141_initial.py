@@ -1,5 +1,7 @@
 """The first tables: jobs and all that belongs to them, webhooks, workers, leader leases, API keys and secrets."""
 
+from collections.abc import Mapping, Sequence
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -7,6 +9,96 @@ revision = "f744a0a90c27"
 down_revision = None
 branch_labels = None
 depends_on = None
+
+
+# Triggers, so that a change of a job and the change of the index are one transaction and one round trip. On SQLite, a
+# table that alembic copies loses its triggers: a migration that copies `jobs` makes them again.
+_SEARCH_INDEX = {
+    "sqlite": (
+        "CREATE TABLE job_words (id INTEGER PRIMARY KEY, job_id VARCHAR NOT NULL UNIQUE)",
+        """
+        CREATE VIRTUAL TABLE job_words_fts USING fts5(
+          title, text, filters, content='', columnsize=0, tokenize='unicode61 remove_diacritics 0'
+        )
+        """,
+        """
+        CREATE TRIGGER jobs_words_insert AFTER INSERT ON jobs BEGIN
+          INSERT INTO job_words (job_id) VALUES (new.id);
+          INSERT INTO job_words_fts (rowid, title, text, filters)
+            VALUES (last_insert_rowid(), new.search_title, new.search_text, new.search_filters);
+        END
+        """,
+        # The index keeps no copy of the words, so it is told what to remove.
+        """
+        CREATE TRIGGER jobs_words_update AFTER UPDATE OF search_title, search_text, search_filters ON jobs BEGIN
+          INSERT INTO job_words_fts (job_words_fts, rowid, title, text, filters)
+            SELECT 'delete', id, old.search_title, old.search_text, old.search_filters
+            FROM job_words WHERE job_id = old.id;
+          INSERT INTO job_words_fts (rowid, title, text, filters)
+            SELECT id, new.search_title, new.search_text, new.search_filters FROM job_words WHERE job_id = old.id;
+        END
+        """,
+        """
+        CREATE TRIGGER jobs_words_delete AFTER DELETE ON jobs BEGIN
+          INSERT INTO job_words_fts (job_words_fts, rowid, title, text, filters)
+            SELECT 'delete', id, old.search_title, old.search_text, old.search_filters
+            FROM job_words WHERE job_id = old.id;
+          DELETE FROM job_words WHERE job_id = old.id;
+        END
+        """,
+    ),
+    "postgresql": (
+        "CREATE TABLE job_words (job_id VARCHAR PRIMARY KEY, words TSVECTOR NOT NULL)",
+        # A search reads the pending list from its start to its end, so the list stays short.
+        "CREATE INDEX job_words_words_idx ON job_words USING gin (words) WITH (gin_pending_list_limit = 256)",
+        # The words are divided already. The parser of PostgreSQL would divide some of them again, by the locale.
+        """
+        CREATE FUNCTION job_words_weighted(words text, weight text) RETURNS tsvector LANGUAGE sql IMMUTABLE AS $$
+          SELECT coalesce(string_agg(
+            '''' || word || ''':' || least(place, 16383) || weight, ' '), '')::tsvector
+          FROM unnest(string_to_array(words, ' ')) WITH ORDINALITY AS each (word, place)
+        $$
+        """,
+        """
+        CREATE FUNCTION jobs_words() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN
+          IF TG_OP = 'DELETE' THEN
+            DELETE FROM job_words WHERE job_id = old.id;
+          ELSE
+            INSERT INTO job_words (job_id, words) VALUES (
+              new.id,
+              job_words_weighted(new.search_title, 'A') || job_words_weighted(new.search_text, 'B')
+                || array_to_tsvector(string_to_array(new.search_filters, ' '))
+            ) ON CONFLICT (job_id) DO UPDATE SET words = excluded.words;
+          END IF;
+          RETURN NULL;
+        END
+        $$
+        """,
+        """
+        CREATE TRIGGER jobs_words AFTER INSERT OR DELETE OR UPDATE OF search_title, search_text, search_filters ON jobs
+          FOR EACH ROW EXECUTE FUNCTION jobs_words()
+        """,
+    ),
+}
+_NO_SEARCH_INDEX = {
+    "sqlite": (
+        *(f"DROP TRIGGER jobs_words_{event}" for event in ("insert", "update", "delete")),
+        "DROP TABLE job_words_fts",
+        "DROP TABLE job_words",
+    ),
+    "postgresql": (
+        "DROP TRIGGER jobs_words ON jobs",
+        "DROP FUNCTION jobs_words()",
+        "DROP FUNCTION job_words_weighted(text, text)",
+        "DROP TABLE job_words",
+    ),
+}
+
+
+def _execute_all(statements: Mapping[str, Sequence[str]]) -> None:
+    for statement in statements[op.get_bind().dialect.name]:
+        op.execute(statement)
 
 
 def upgrade() -> None:
@@ -56,10 +148,14 @@ def upgrade() -> None:
         sa.Column("ending", sa.Text(), nullable=True),
         sa.Column("model", sa.String(), nullable=True),
         sa.Column("title", sa.String(), nullable=True),
+        sa.Column("tags", sa.JSON(), nullable=False),
+        sa.Column("favorite", sa.Boolean(), nullable=False),
         sa.Column("edited_from", sa.String(), nullable=True),
         sa.Column("priority", sa.String(), nullable=False),
         sa.Column("request", sa.JSON(), nullable=False),
+        sa.Column("search_title", sa.Text(), nullable=False),
         sa.Column("search_text", sa.Text(), nullable=False),
+        sa.Column("search_filters", sa.Text(), nullable=False),
         sa.Column("options", sa.JSON(), nullable=False),
         sa.Column("error", sa.JSON(), nullable=True),
         sa.Column("output_artifact_id", sa.String(), nullable=True),
@@ -296,6 +392,7 @@ def _create_reusable_clips() -> None:
     )
     with op.batch_alter_table("reusable_clips", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("reusable_clips_artifact_id_idx"), ["artifact_id"], unique=False)
+    _execute_all(_SEARCH_INDEX)
 
 
 def _create_fleet_tables() -> None:
@@ -332,7 +429,6 @@ def _create_fleet_tables() -> None:
 
 
 def downgrade() -> None:
-
     with op.batch_alter_table("usage_ledger", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("usage_ledger_started_at_idx"))
 
@@ -358,7 +454,7 @@ def downgrade() -> None:
         batch_op.drop_index(batch_op.f("events_owner_id_owner_seq_idx"))
 
     op.drop_table("events")
-    _drop_reusable_clips()
+    _drop_what_refers_to_jobs()
     with op.batch_alter_table("artifacts", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("artifacts_owner_id_shares_file_size_bytes_idx"))
         batch_op.drop_index(batch_op.f("artifacts_owner_id_id_idx"))
@@ -392,7 +488,8 @@ def downgrade() -> None:
     op.drop_table("api_keys")
 
 
-def _drop_reusable_clips() -> None:
+def _drop_what_refers_to_jobs() -> None:
+    _execute_all(_NO_SEARCH_INDEX)
     with op.batch_alter_table("reusable_clips", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("reusable_clips_artifact_id_idx"))
 

@@ -173,3 +173,23 @@ def test_the_list_of_queues_says_what_is_paused(run, scripted_server: ScriptedSe
     lines = [line.split() for line in run("queues", "list").stdout.splitlines()]
     assert lines[:2] == [["queue", "waits", "runs", "slots", "oldest"], ["gpu", "3", "1", "2", "1:01"]]
     assert " ".join(lines[2]) == "The queue gpu is paused: new drivers."
+
+
+def test_a_change_names_only_what_is_given(run, scripted_server: ScriptedServer):
+    scripted_server.on("PATCH", JOB, answer(a_job().model_copy(update={"title": "Harbour", "favorite": True})))
+    shown = run("jobs", "change", JOB_ID, "--title", "Harbour", "--tag", "sea", "--tag", "dawn", "--favorite")
+    assert "title     Harbour (favorite)" in shown.stdout
+    body = json.loads(scripted_server.received[0].body)
+    assert body == {"title": "Harbour", "tags": ["sea", "dawn"], "favorite": True}
+
+
+def test_an_empty_tag_removes_all_tags(run, scripted_server: ScriptedServer):
+    scripted_server.on("PATCH", JOB, answer(a_job()))
+    run("jobs", "change", JOB_ID, "--tag", "")
+    assert json.loads(scripted_server.received[0].body) == {"tags": []}
+
+
+def test_a_change_of_nothing_is_refused(run, scripted_server: ScriptedServer):
+    result = run("jobs", "change", JOB_ID)
+    assert (result.exit_code, scripted_server.received) == (2, [])
+    assert "Say what to change" in result.stderr

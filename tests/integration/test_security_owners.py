@@ -42,6 +42,7 @@ ROUTES = [
     ("GET", "/v1/jobs/{job}?signed=true", 200),
     ("GET", "/v1/artifacts/{artifact}?signed=true", 200),
     ("POST", "/v1/webhooks/deliveries/{delivery}/replay", 202),
+    ("PATCH", "/v1/jobs/{job}", 200),
     ("POST", "/v1/jobs/{job}/cancel", 202),
     ("POST", "/v1/jobs/{job}/retry", 409),
     ("DELETE", "/v1/artifacts/{artifact}", 204),
@@ -84,7 +85,8 @@ async def test_the_owner_gets_what_it_made(owner: Api, belongings: Belongings) -
 
 async def ask(api: Api, method: str, path: str, belongings: Belongings) -> httpx.Response:
     headers = {"Accept": "application/json"} if "/events" in path else {}
-    return await api.http.request(method, belongings.fill(path), headers=headers)
+    body = {"json": {"favorite": True}} if method == "PATCH" else {}
+    return await api.http.request(method, belongings.fill(path), headers=headers, **body)
 
 
 @pytest.mark.parametrize("scopes", [(), (Scope.ADMIN,)], ids=["read and write", "admin"])

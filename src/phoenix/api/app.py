@@ -28,6 +28,7 @@ from phoenix.api.routes import (
     health,
     jobs,
     keys,
+    library,
     models,
     pauses,
     playlists,
@@ -38,7 +39,7 @@ from phoenix.settings import Settings
 from phoenix.telemetry.meters import Meters
 
 _ROUTES = (
-    *(create_jobs, edits, jobs, event_streams, content, playlists, artifacts),
+    *(create_jobs, edits, jobs, library, event_streams, content, playlists, artifacts),
     *(keys, models, webhooks, fleet, pauses, videos, health),
 )
 _EXPOSED_HEADERS = (

@@ -21,6 +21,14 @@ LimitOption = Annotated[int, typer.Option(min=1, max=100)]
 CursorOption = Annotated[str | None, typer.Option(help="Cursor that the previous page printed.")]
 
 
+class PriorityName(StrEnum):
+    """The priorities of `contract.Priority`, for the command line."""
+
+    LOW = "low"
+    NORMAL = "normal"
+    HIGH = "high"
+
+
 @jobs_app.command("list")
 def list_jobs(
     state: Annotated[JobState | None, typer.Option(help="Only jobs in this state.")] = None,
@@ -69,6 +77,32 @@ def watch_job(job_id: JobIdArgument, url: UrlOption = None, api_key: ApiKeyOptio
         job = follow(phoenix, job_id, out)
         require_success(job)
         out.print(f"{job.id} {job.state.value}")
+
+
+@jobs_app.command("change")
+def change_job(
+    job_id: JobIdArgument,
+    title: Annotated[str | None, typer.Option(help='A name for the job; "" removes it.')] = None,
+    tags: Annotated[
+        list[str] | None, typer.Option("--tag", help='Replaces all tags; once for each. "" removes all.')
+    ] = None,
+    favorite: Annotated[bool | None, typer.Option(help="Mark the job as a favorite, or not.")] = None,
+    priority: Annotated[PriorityName | None, typer.Option(help="While the job is queued.")] = None,
+    queue_timeout_s: Annotated[
+        float | None, typer.Option(help="Seconds that the job may wait in the queue, from its start there.")
+    ] = None,
+    url: UrlOption = None,
+    api_key: ApiKeyOption = None,
+) -> None:
+    """Change the title and the tags of a job, or how it waits. What is left out stays as it is."""
+    given = {"title": title, "favorite": favorite, "queue_timeout_s": queue_timeout_s}
+    given |= {"priority": priority and priority.value, "tags": [tag for tag in tags if tag] if tags else None}
+    changes = {name: value for name, value in given.items() if value is not None}
+    if not changes:
+        raise typer.BadParameter("Say what to change: --title, --tag, --favorite, --priority or --queue-timeout-s.")
+    with exit_on_error(), connect(url, api_key) as phoenix:
+        for line in job_lines(phoenix.change(job_id, changes)):
+            out.print(line)
 
 
 @jobs_app.command("cancel")

@@ -98,8 +98,10 @@ def job_lines(job: Job) -> list[str]:
         f"  created   {job.created_at.astimezone():%Y-%m-%d %H:%M:%S}",
         f"  times     {', '.join(f'{stage} {format_seconds(elapsed_s)}' for stage, elapsed_s in stages.items())}",
     ]
-    if job.title:
-        lines.insert(1, f"  title     {printable(job.title)}")
+    if job.tags:
+        lines.insert(1, f"  tags      {printable(', '.join(job.tags))}")
+    if job.title or job.favorite:
+        lines.insert(1, f"  title     {printable(job.title or '-')}{' (favorite)' if job.favorite else ''}")
     if job.edited_from:
         lines.append(f"  edit of   {job.edited_from}")
     reason = printable(job.waiting_reason.detail) if job.waiting_reason else None
@@ -232,6 +234,8 @@ def _state(job: Job) -> str:
 
 
 def _title(job: Job) -> str:
+    if job.title:
+        return printable(job.title, 80)
     if not job.clips:
         return job.kind
     others = f" +{len(job.clips) - 1}" if len(job.clips) > 1 else ""

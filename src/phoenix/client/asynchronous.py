@@ -20,6 +20,7 @@ from phoenix.contract import (
     EditRequest,
     Health,
     Job,
+    JobChanges,
     JobKind,
     JobOptions,
     JobPage,
@@ -110,6 +111,11 @@ class AsyncPhoenix:
         params |= {name: at.isoformat() for name, at in times.items() if at is not None}
         response = await self._get("/v1/jobs", params)
         return JobPage.model_validate_json(response)
+
+    async def change(self, job_id: str, changes: JobChanges | JsonObject) -> Job:
+        """Changes the title, the tags, the metadata, or how a queued job waits. Returns the changed job."""
+        response = await self._transport.send("PATCH", _job_path(job_id), is_idempotent=True, body=changes)
+        return Job.model_validate_json(response.content)
 
     async def cancel(self, job_id: str) -> Job:
         """Requests cancellation. A running job ends within about one step; an ended job stays unchanged."""

@@ -1,12 +1,24 @@
-"""A job as its owner sees it."""
+"""A job as its owner sees it, and what the owner can change of it."""
 
 from enum import StrEnum
+from typing import Annotated, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from phoenix.contract.artifacts import SIGNED_URL
+from phoenix.contract.requests import Metadata, QueueTimeoutS
 from phoenix.contract.resolved import ResolvedRequest
-from phoenix.contract.wire_types import JobKind, Priority, Progress, Timestamp, View
+from phoenix.contract.wire_types import (
+    JobKind,
+    Omittable,
+    Priority,
+    Progress,
+    Request,
+    Tags,
+    Text,
+    Timestamp,
+    View,
+)
 from phoenix.errors import FailureCode, Stage
 
 
@@ -188,6 +200,8 @@ class Job(View):
     progress: Progress
     model: str | None = None
     title: str | None = None
+    tags: list[str] = Field(default_factory=list)
+    favorite: bool = Field(default=False, description="Whether you have marked the job.")
     edited_from: str | None = Field(default=None, description="Id of the job of which this job is an edit.")
     queue_position: int | None = Field(
         default=None, description="Number of jobs that start before this one; null once it runs."
@@ -211,6 +225,27 @@ class Job(View):
     finished_at: Timestamp | None = None
     request_id: str | None = None
     request: ResolvedRequest
+
+
+class JobChanges(Request):
+    """What to change of a job. What is left out stays as it is."""
+
+    title: Omittable[Annotated[Text, Field(max_length=200)]] = Field(
+        default=None, description="A name of yours for the job; an empty text removes it."
+    )
+    tags: Omittable[Tags] = Field(default=None, description="Replaces all tags.")
+    favorite: Omittable[Annotated[bool, Field(strict=True)]] = None
+    metadata: Omittable[Metadata] = Field(default=None, description="Replaces the metadata.")
+    priority: Omittable[Priority] = Field(default=None, description="Only while the job is queued.")
+    queue_timeout_s: Omittable[QueueTimeoutS] = Field(
+        default=None, description="Counted from when the job was queued. Only while the job is queued."
+    )
+
+    @model_validator(mode="after")
+    def _changes_something(self) -> Self:
+        if all(value is None for _, value in self):
+            raise ValueError(f"this changes nothing; give one of {', '.join(type(self).model_fields)}")
+        return self
 
 
 class JobPage(View):

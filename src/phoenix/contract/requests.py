@@ -27,6 +27,7 @@ from phoenix.contract.wire_types import (
     Resolution,
     Seed,
     Steps,
+    Tags,
     TerminalEventType,
     Text,
 )
@@ -220,14 +221,18 @@ Metadata = Annotated[
 Title = Annotated[Text, Field(min_length=1, max_length=200, description="A name of yours for the job.")]
 
 
+QueueTimeoutS = Annotated[float, Field(gt=0, le=7 * 86400), NUMBER]
+
+
 class JobOptions(Request):
     """The options of every kind of job."""
 
     title: Omittable[Title] = None
+    tags: Tags = Field(default_factory=list[str], json_schema_extra={"default": []})
     priority: Priority = Field(
         default="normal", description="`high` moves the job forward in the queue and `low` back; no job waits forever."
     )
-    queue_timeout_s: Omittable[Annotated[float, Field(gt=0, le=7 * 86400), NUMBER]] = Field(
+    queue_timeout_s: Omittable[QueueTimeoutS] = Field(
         default=None, description="Longest wait for a first worker; then the job is `expired` with TIMEOUT."
     )
     run_timeout_s: Omittable[Annotated[float, Field(gt=0, le=7 * 86400), NUMBER]] = Field(
@@ -348,8 +353,8 @@ class ClipEdit(Request):
 class EditRequest(JobOptions):
     """Changes of a reel that has ended. They make a new job, and the clips that stay as they are, are reused.
 
-    The new job has the `title` and the `metadata` of the original if they are left out. The other options hold for one
-    job.
+    The new job has the `title`, the `tags` and the `metadata` of the original if they are left out. The other options
+    hold for one job.
     """
 
     clips: Annotated[list[ClipEdit], Field(max_length=MAX_CLIPS)] = Field(

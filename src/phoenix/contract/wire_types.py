@@ -3,7 +3,7 @@
 import re
 from typing import Annotated, Literal, TypeVar
 
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, GetJsonSchemaHandler
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError
 
@@ -58,6 +58,23 @@ Prompt = Annotated[
         pattern=PROMPT_PATTERN,
         description="Text that describes what the clip shows.",
     ),
+]
+Tag = Annotated[Text, Field(min_length=1, max_length=64, pattern=PROMPT_PATTERN)]
+
+
+def _drop_repeated(tags: list[str]) -> list[str]:
+    kept: dict[str, str] = {}
+    for tag in tags:
+        kept.setdefault(tag.casefold(), tag)
+    return list(kept.values())
+
+
+Tags = Annotated[
+    list[Tag],
+    Field(
+        max_length=32, description="Words of yours to find the job by. Case does not matter, and repeats are dropped."
+    ),
+    AfterValidator(_drop_repeated),
 ]
 NegativePrompt = Annotated[Text, Field(max_length=MAX_PROMPT_LENGTH)]
 ModelId = Annotated[Text, Field(min_length=1, max_length=128)]

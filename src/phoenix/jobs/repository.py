@@ -118,7 +118,6 @@ class JobFilter:
     state: JobState | None = None
     kind: JobKind | None = None
     model: str | None = None
-    search_text: str | None = None
     created_after: datetime | None = None
     created_before: datetime | None = None
 
@@ -224,8 +223,8 @@ async def list_jobs(
 
     The rows are read only.
     """
-    statement = _filtered(wanted).where(col(JobRow.owner_id) == owner_id)
     job_id = col(JobRow.id)
+    statement = select(job_id).where(*job_conditions(wanted), col(JobRow.owner_id) == owner_id)
     if cursor is not None:
         last = decode_cursor(cursor)
         statement = statement.where(job_id > last if oldest_first else job_id < last)
@@ -248,22 +247,37 @@ async def _list_readable(database: Database, statement: Select[str], limit: int)
     return Page(jobs, encode_cursor(ids[limit - 1]) if len(ids) > limit else None)
 
 
-def _filtered(wanted: JobFilter) -> Select[str]:
-    """Selects the ids of these jobs."""
-    statement = select(col(JobRow.id)).where(*IS_READABLE)
+def job_conditions(wanted: JobFilter) -> list[ColumnElement[bool]]:
+    """The conditions on the rows of `jobs`, also that this version can show the job."""
+    conditions: list[ColumnElement[bool]] = list(IS_READABLE)
     if wanted.state is not None:
-        statement = statement.where(col(JobRow.state) == wanted.state)
+        conditions.append(col(JobRow.state) == wanted.state)
     if wanted.kind is not None:
-        statement = statement.where(col(JobRow.kind) == wanted.kind)
+        conditions.append(col(JobRow.kind) == wanted.kind)
     if wanted.model is not None:
-        statement = statement.where(col(JobRow.model) == wanted.model)
+        conditions.append(col(JobRow.model) == wanted.model)
     if wanted.created_after is not None:
-        statement = statement.where(col(JobRow.created_at) > wanted.created_after)
+        conditions.append(col(JobRow.created_at) > wanted.created_after)
     if wanted.created_before is not None:
-        statement = statement.where(col(JobRow.created_at) < wanted.created_before)
-    for word in (wanted.search_text or "").lower().split():
-        statement = statement.where(col(JobRow.search_text).contains(word, autoescape=True))
-    return statement
+        conditions.append(col(JobRow.created_at) < wanted.created_before)
+    return conditions
+
+
+async def fetch_full_jobs(database: Database, job_ids: Sequence[str]) -> list[FullJob]:
+    """The jobs with these ids, in this order. Leaves out jobs that were deleted, or that only a newer version can read.
+
+    The rows are read only. The caller checks who owns the jobs.
+    """
+    if not job_ids:
+        return []
+    try:
+        found = _to_full_jobs(await database.fetch(_FULL_JOBS.where(_TASKS.c.job_id.in_(job_ids))))
+    except NewerVersionError:
+        async with database.read() as session:
+            rows = (await session.scalars(select(JobRow).where(col(JobRow.id).in_(job_ids), *IS_READABLE))).all()
+            found = await _load_readable(session, rows)
+    by_id = {job.row.id: job for job in found}
+    return [by_id[job_id] for job_id in job_ids if job_id in by_id]
 
 
 async def _load_readable(session: AsyncSession, rows: Sequence[JobRow]) -> list[FullJob]:

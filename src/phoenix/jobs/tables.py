@@ -43,12 +43,18 @@ class JobRow(SQLModel, table=True):
     """The terminal state that the job gets once its last workers have stopped. The first reason wins."""
     model: str | None = None
     title: str | None = None
+    tags: list[str] = Field(default_factory=list, sa_type=JSON)
+    favorite: bool = False
     edited_from: str | None = None
     """Id of the job of which this job is an edit. That job may have been deleted."""
     priority: str = "normal"
     request: Document = Field(sa_type=JSON)
+    search_title: str = Field(default="", sa_type=Text)
+    """The words of the title and the tags. Triggers put this and the next two columns into the index of the search."""
     search_text: str = Field(default="", sa_type=Text)
-    """Lower-case prompts, for search."""
+    """The words of the prompts and of the metadata."""
+    search_filters: str = Field(default="", sa_type=Text)
+    """Marks of exact values: the owner, tags, metadata, favorites."""
     options: Document = Field(default_factory=dict, sa_type=JSON)
     """Metadata and webhook, as given."""
     error: Document | None = Field(default=None, sa_type=JSON)

@@ -100,6 +100,8 @@ def view_job(
             "progress": progress.job_progress,
             "model": job.model,
             "title": job.title,
+            "tags": job.tags,
+            "favorite": job.favorite,
             "edited_from": job.edited_from,
             "queue_position": live.queue_position if is_waiting else None,
             "eta_s": None if job.state.is_terminal else live.eta_s,

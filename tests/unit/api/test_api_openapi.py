@@ -45,6 +45,7 @@ def walk(node: Any) -> Iterator[dict[str, Any]]:
 def test_operations_are_named_for_generated_methods(document: dict[str, Any]) -> None:
     assert sorted(operations(document)) == [
         "cancel_job",
+        "change_job",
         "create_media_token",
         "create_reel",
         "create_soundtrack",

@@ -176,16 +176,16 @@ def test_the_soundtrack_can_be_replaced_and_dropped() -> None:
     assert edit(reel, drop_soundtrack=True).request.soundtrack is None
 
 
-def test_title_and_metadata_stay_unless_the_edit_has_its_own() -> None:
-    def options(**changes: Any) -> tuple[object, object]:
-        request = EditRequest.model_validate({"clips": [{"op": "reroll", "index": 0}], **changes})
-        edited = edit_reel(
-            make_reel(), request, CATALOG, draw_seed=lambda: 1, title="First", metadata={"customer": "42"}
-        ).request
-        return edited.title, edited.metadata
+def test_title_tags_and_metadata_stay_unless_the_edit_has_its_own() -> None:
+    original: dict[str, Any] = {"title": "First", "tags": ["sea"], "metadata": {"customer": "42"}}
 
-    assert options() == ("First", {"customer": "42"})
-    assert options(title="Second", metadata={}) == ("Second", {})
+    def options(**changes: Any) -> tuple[object, object, object]:
+        request = EditRequest.model_validate({"clips": [{"op": "reroll", "index": 0}], **changes})
+        edited = edit_reel(make_reel(), request, CATALOG, draw_seed=lambda: 1, **original).request
+        return edited.title, edited.tags, edited.metadata
+
+    assert options() == ("First", ["sea"], {"customer": "42"})
+    assert options(title="Second", tags=[], metadata={}) == ("Second", [], {})
 
 
 @pytest.mark.parametrize(

@@ -69,6 +69,7 @@ DeliveryIdInPath = Annotated[
 # The constraints are inside the union with None, because FastAPI loses constraints on the union itself. In a query too,
 # PostgreSQL takes no NUL.
 SearchText = Annotated[Text, Field(max_length=200)]
+Flag = Annotated[bool, BeforeValidator(_check_boolean)]
 WithSignedUrls = Annotated[
     bool,
     Query(description="Also show URLs that load without a header, in `signed_url`, for players."),

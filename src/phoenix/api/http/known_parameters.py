@@ -4,7 +4,7 @@ Bodies refuse unknown fields by themselves (`contract.wire_types.Request`).
 """
 
 import functools
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Collection, Coroutine, Iterator
 from contextvars import ContextVar
 from typing import Any
 
@@ -14,6 +14,9 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 
 Fault = dict[str, Any]
+
+ANY_KEY = ".KEY"
+"""The end of the name of a parameter that stands for all parameters with other keys in this place."""
 
 _unknown_parameters: ContextVar[tuple[Fault, ...]] = ContextVar("unknown_parameters", default=())
 
@@ -61,8 +64,13 @@ def _find_faults(request: Request, known: frozenset[str]) -> tuple[Fault, ...]:
         return ()
     names = f"known are {', '.join(sorted(known))}" if known else "this route has none"
     message = f"There is no such query parameter; {names}."
-    unknown = [name for name in dict.fromkeys(request.query_params) if name not in known]
+    unknown = [name for name in dict.fromkeys(request.query_params) if not _is_known(name, known)]
     return tuple({"type": "unknown_parameter", "loc": ("query", name), "msg": message} for name in unknown)
+
+
+def _is_known(name: str, known: Collection[str]) -> bool:
+    start, dot, _ = name.partition(".")
+    return name in known or (dot != "" and start + ANY_KEY in known)
 
 
 def _unless_parameters_are_unknown(

@@ -70,5 +70,6 @@ async def _edit(submission: Submission, job_id: str, body: EditRequest) -> Edite
         submission.resolver.catalog,
         draw_seed=draw_seed,
         title=job.title,
+        tags=job.tags,
         metadata=job.options.get("metadata"),
     )

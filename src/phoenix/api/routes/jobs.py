@@ -1,8 +1,6 @@
-"""Routes of existing jobs of every kind: list, show, cancel, retry, delete."""
+"""Routes of one existing job of any kind: show, cancel, retry, delete."""
 
-from typing import Annotated
-
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 
 from phoenix.access.keys import hold_key
 from phoenix.api.dependencies import AppStateDep, CallerDep, DatabaseDep, JobViewsDep, OwnerDep, ReserveDep, SettingsDep
@@ -10,64 +8,21 @@ from phoenix.api.http.conditional import check_if_match, etag_of, is_not_modifie
 from phoenix.api.http.declarations import (
     JOB_ACCEPTED,
     JOB_SHOWN,
-    PAGE_LISTED,
     IfMatch,
-    Instant,
     JobIdInPath,
-    PageCursor,
-    SearchText,
     WithSignedUrls,
     document_conditional_headers,
-    link_next_page,
 )
 from phoenix.api.http.known_parameters import StrictRoute
 from phoenix.api.job_views import POLL_AFTER_S
 from phoenix.api.submission import point_to_job
 from phoenix.api.uploads import quota_of
-from phoenix.contract import Job, JobKind, JobPage, JobState, Omittable, PageLimit
+from phoenix.contract import Job
 from phoenix.errors import PreconditionFailed
-from phoenix.jobs import repository, retention
+from phoenix.jobs import retention
 from phoenix.jobs.cancel_and_retry import cancel, retry
 
 router = APIRouter(tags=["jobs"], route_class=StrictRoute)
-
-
-async def get_filter(
-    state: Omittable[JobState] = None,
-    kind: Omittable[JobKind] = None,
-    model: Omittable[SearchText] = None,
-    q: Annotated[
-        Omittable[SearchText], Query(description="Words that the prompts contain; all of them must be there.")
-    ] = None,
-    created_after: Omittable[Instant] = None,
-    created_before: Omittable[Instant] = None,
-) -> repository.JobFilter:
-    return repository.JobFilter(state, kind, model, q, created_after, created_before)
-
-
-@router.head("/v1/jobs", include_in_schema=False)
-@router.get("/v1/jobs", responses=PAGE_LISTED)
-async def list_jobs(
-    request: Request,
-    response: Response,
-    database: DatabaseDep,
-    job_views: JobViewsDep,
-    owner: OwnerDep,
-    wanted: Annotated[repository.JobFilter, Depends(get_filter)],
-    limit: Annotated[PageLimit, Query()] = 20,
-    cursor: PageCursor = None,
-) -> JobPage:
-    """List jobs, newest first.
-
-    Paging is stable while jobs arrive: no job is repeated or skipped. The next page is also in the `Link` header.
-    """
-    page = await repository.list_jobs(database, wanted, owner_id=owner, limit=limit, cursor=cursor)
-    link_next_page(request, response, page.next_cursor)
-    return JobPage(
-        data=await job_views.view(*page.jobs),
-        has_more=page.next_cursor is not None,
-        next_cursor=page.next_cursor,
-    )
 
 
 @router.head("/v1/jobs/{job_id}", include_in_schema=False)

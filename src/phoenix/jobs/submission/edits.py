@@ -28,7 +28,7 @@ from phoenix.errors import FieldError
 
 _T = TypeVar("_T")
 _OF_CLIP = re.compile(r"/clips/([0-9]+)(/([a-z_]+).*)?")
-_OF_OPTIONS = {"priority", "queue_timeout_s", "run_timeout_s", "webhook", "metadata", "title"}
+_OF_OPTIONS = {"priority", "queue_timeout_s", "run_timeout_s", "webhook", "metadata", "title", "tags"}
 _OF_REEL = {"model", "quality", "aspect_ratio", "resolution", "soundtrack", "clip_sound", "transition"}
 _SHARED = ("negative_prompt", "duration_s", "steps", "guidance_scale", "loras")
 """What an inserted clip takes from the other clips, if they agree on it."""
@@ -143,11 +143,12 @@ def edit_reel(
     *,
     draw_seed: Callable[[], int],
     title: str | None = None,
+    tags: Sequence[str] = (),
     metadata: Mapping[str, str] | None = None,
 ) -> EditedReel:
     """The request of the edited reel. Raises `InvalidRequest` for a change that the clips do not allow.
 
-    `title` and `metadata` belong to the original. `draw_seed` draws the seeds of clips that need a new one.
+    `title`, `tags` and `metadata` belong to the original. `draw_seed` draws the seeds of clips that need a new one.
     """
     report = ValidationReport()
     original = as_requested(reel, catalog)
@@ -161,7 +162,7 @@ def edit_reel(
     report.raise_errors()
     given = {name: value for name in _OF_REEL if (value := getattr(edit, name)) is not None}
     options: dict[str, Any] = {name: getattr(edit, name) for name in edit.model_fields_set & _OF_OPTIONS}
-    kept = {"title": title, "metadata": dict(metadata or {})} | options
+    kept = {"title": title, "tags": list(tags), "metadata": dict(metadata or {})} | options
     without = {"soundtrack": None} if edit.drop_soundtrack else {}
     clips = {"clips": [draft.clip for draft in drafts], "reuse": edit.reuse}
     # Copied, not validated: all parts are valid, and no rule concerns several of them.

@@ -21,6 +21,7 @@ from phoenix.contract import (
 from phoenix.db import UnitOfWork, change_new_row, insert_rows, new_row
 from phoenix.ids import new_job_id, new_task_id
 from phoenix.jobs.event_log.writer import append_event
+from phoenix.jobs.library.words import words_of_job
 from phoenix.jobs.lifecycle import TaskKind, TaskState, is_unblocked
 from phoenix.jobs.post_commit import TasksReady
 from phoenix.jobs.progress import job_progress
@@ -123,18 +124,23 @@ async def _new_job(
     limits: LimitSettings,
 ) -> JobRow:
     now = await uow.now()
-    reel = resolved if isinstance(resolved, ResolvedReel) else None
+    request = resolved.model_dump(mode="json")
+    words = words_of_job(
+        request, owner_id=owner_id, title=options.title, tags=options.tags, metadata=options.metadata, favorite=False
+    )
     return JobRow(
         id=new_job_id(),
         owner_id=owner_id,
         kind=resolved.kind,
         state=JobState.QUEUED,
-        model=reel.model if reel else None,
+        model=resolved.model if isinstance(resolved, ResolvedReel) else None,
         title=options.title,
+        tags=options.tags,
         priority=options.priority,
-        request=resolved.model_dump(mode="json"),
-        # A prompt may contain NUL, which PostgreSQL's text cannot hold.
-        search_text=" ".join(clip.prompt for clip in reel.clips).lower().replace("\0", " ") if reel else "",
+        request=request,
+        search_title=words.title,
+        search_text=words.text,
+        search_filters=words.filters,
         options=options.model_dump(mode="json", include={"metadata", "webhook"}),
         created_at=now,
         queued_at=now,

@@ -1,0 +1,142 @@
+"""The jobs of an owner as a library: list and search them, and change what they are found by."""
+
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Body, Depends, Query, Request, Response
+from fastapi.openapi.models import Example
+from pydantic import Field, TypeAdapter, ValidationError
+
+from phoenix.api.dependencies import AuthFirstRoute, DatabaseDep, JobViewsDep, OwnerDep
+from phoenix.api.http.conditional import check_if_match
+from phoenix.api.http.declarations import (
+    PAGE_LISTED,
+    Flag,
+    IfMatch,
+    Instant,
+    JobIdInPath,
+    PageCursor,
+    SearchText,
+    link_next_page,
+)
+from phoenix.api.http.known_parameters import ANY_KEY
+from phoenix.contract import Job, JobChanges, JobKind, JobPage, JobState, Metadata, Omittable, PageLimit, Tags, Text
+from phoenix.errors import FieldError, InvalidRequest
+from phoenix.jobs.library.changes import change_job as change_row
+from phoenix.jobs.library.search import JobSearch, search_jobs
+from phoenix.jobs.repository import JobFilter
+from phoenix.jobs.repository import list_jobs as list_rows
+
+router = APIRouter(route_class=AuthFirstRoute, tags=["jobs"])
+
+_METADATA = "metadata."
+_metadata: TypeAdapter[Metadata] = TypeAdapter(Metadata)
+_CHANGES: dict[str, Example] = {
+    "a name and tags": {"value": {"title": "Harbour", "tags": ["sea", "dawn"]}},
+    "a favorite": {"value": {"favorite": True}},
+    "an earlier turn": {"value": {"priority": "high"}},
+}
+
+
+async def get_filter(
+    state: Omittable[JobState] = None,
+    kind: Omittable[JobKind] = None,
+    model: Omittable[SearchText] = None,
+    created_after: Omittable[Instant] = None,
+    created_before: Omittable[Instant] = None,
+) -> JobFilter:
+    return JobFilter(state, kind, model, created_after, created_before)
+
+
+async def get_search(
+    request: Request,
+    q: Annotated[
+        Omittable[SearchText],
+        Query(
+            description="Words of the title, the tags, the prompts and the metadata, all of which a job has. Words in "
+            'double quotes follow each other. "pain" also finds "painting", after the jobs with the whole word.'
+        ),
+    ] = None,
+    tag: Annotated[Omittable[Tags], Query(description="A tag; given several times, all of these tags.")] = None,
+    favorite: Annotated[Omittable[Flag], Query(description="Only favorites, or only the others.")] = None,
+) -> JobSearch:
+    return JobSearch(q, tag or (), _read_metadata(request), favorite)
+
+
+async def document_search(
+    mode: Annotated[Literal["words"], Query(description="How `q` is looked for.")] = "words",
+    metadata: Annotated[
+        Omittable[Annotated[Text, Field(max_length=512)]],
+        Query(
+            alias=f"metadata{ANY_KEY}",
+            description="A value in the metadata. Write the key in place of `KEY`, as in `metadata.customer=42`.",
+        ),
+    ] = None,
+) -> None:
+    """Documents and checks parameters that the route need not look at, or reads from the request."""
+
+
+def _read_metadata(request: Request) -> Metadata:
+    """The parameters `metadata.KEY`. Raises `InvalidRequest` for a key or a value that no metadata have."""
+    names = [name for name in request.query_params if name.startswith(_METADATA)]
+    if not names:
+        return {}
+    try:
+        return _metadata.validate_python({name[len(_METADATA) :]: request.query_params[name] for name in names})
+    except ValidationError as error:
+        field_errors = [
+            FieldError("/query/" + _METADATA + "".join(map(str, each["loc"][:1])), each["msg"])
+            for each in error.errors()
+        ]
+        raise InvalidRequest.from_field_errors(field_errors) from error
+
+
+@router.head("/v1/jobs", include_in_schema=False)
+@router.get("/v1/jobs", responses=PAGE_LISTED, dependencies=[Depends(document_search)])
+async def list_jobs(
+    request: Request,
+    response: Response,
+    database: DatabaseDep,
+    job_views: JobViewsDep,
+    owner: OwnerDep,
+    wanted: Annotated[JobFilter, Depends(get_filter)],
+    search: Annotated[JobSearch, Depends(get_search)],
+    limit: Annotated[PageLimit, Query()] = 20,
+    cursor: PageCursor = None,
+) -> JobPage:
+    """List or search jobs, newest first.
+
+    With `q`, jobs that have all of the words in their title and tags come first. Paging is stable while jobs arrive: no
+    job is repeated or skipped. The next page is also in the `Link` header.
+    """
+    if search:
+        page = await search_jobs(database, search, wanted, owner_id=owner, limit=limit, cursor=cursor)
+    else:
+        page = await list_rows(database, wanted, owner_id=owner, limit=limit, cursor=cursor)
+    link_next_page(request, response, page.next_cursor)
+    return JobPage(
+        data=await job_views.view(*page.jobs),
+        has_more=page.next_cursor is not None,
+        next_cursor=page.next_cursor,
+    )
+
+
+@router.patch("/v1/jobs/{job_id}")
+async def change_job(
+    body: Annotated[JobChanges, Body(openapi_examples=_CHANGES)],
+    database: DatabaseDep,
+    job_views: JobViewsDep,
+    owner: OwnerDep,
+    job_id: JobIdInPath,
+    if_match: IfMatch = None,
+) -> Job:
+    """Change a job.
+
+    Its title, tags and metadata, and whether it is a favorite, in any state; also its priority and how long it may
+    wait, while it is queued. What is left out stays as it is. 409 with the field for a change that comes too late.
+    """
+    async with (
+        database.write() as uow,
+        check_if_match(uow, job_id, owner_id=owner, if_match=if_match),
+    ):
+        await change_row(uow, job_id, body, owner_id=owner)
+    return await job_views.fetch(job_id, owner)

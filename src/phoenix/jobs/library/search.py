@@ -1,0 +1,161 @@
+"""Searches the jobs of an owner by words, tags, favorites and metadata.
+
+Jobs are ranked by where the words are: all of them in the title and tags, then all of them anywhere, then as beginnings
+of longer words. Within a rank, the newest comes first. So a page ends at a rank and a place, and stays in step with the
+next one while jobs arrive, change and go.
+"""
+
+import base64
+import binascii
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Integer, Select, cast, column, exists, join, literal_column, select, table
+from sqlalchemy.dialects.postgresql import TSQUERY, TSVECTOR
+from sqlmodel import col
+
+from phoenix.db import Database
+from phoenix.errors import FieldError, MalformedRequest
+from phoenix.jobs.library.words import Filters, Phrase, may_begin, split_query
+from phoenix.jobs.repository import JobFilter, Page, fetch_full_jobs, job_conditions
+from phoenix.jobs.tables import JobRow
+
+# Triggers of the first migration keep both in step with `jobs`.
+_WORDS = table("job_words", column("id"), column("job_id"), column("words", TSVECTOR))
+_FTS = table("job_words_fts", column("rowid", Integer))
+
+_CURSOR = re.compile(r"(?P<rank>[0-2])\.(?P<last>[0-9]{1,18}|job_[0-9a-z]{26})")
+
+
+@dataclass(frozen=True)
+class JobSearch:
+    """What a job must have to be found. `text`: words and phrases, all of which it must contain."""
+
+    text: str | None = None
+    tags: Sequence[str] = ()
+    metadata: dict[str, str] = field(default_factory=dict[str, str])
+    favorite: bool | None = None
+
+    def __bool__(self) -> bool:
+        return bool((self.text or "").strip() or self.tags or self.metadata or self.favorite is not None)
+
+
+@dataclass(frozen=True)
+class _Cursor:
+    """Where a page ended: the rank of its last job, and the place of that job in the rank."""
+
+    rank: int
+    last: str
+
+
+@dataclass(frozen=True)
+class Match:
+    """The conditions of one rank. `words`: phrases that a job must have; the others are of an earlier rank."""
+
+    filters: Filters
+    words: Sequence[Phrase] = ()
+    is_in_title: bool = False
+    are_beginnings: bool = False
+    earlier: "Match | None" = None
+
+    def to_fts5(self) -> str:
+        """The condition in the query language of SQLite's FTS5."""
+        marks = [f'filters : "{mark}"' for mark in self.filters.required]
+        unwanted = [f'filters : "{mark}"' for mark in self.filters.excluded]
+        words = [self._words_in_fts5()] if self.words else []
+        unwanted += [self.earlier._words_in_fts5()] if self.earlier else []
+        wanted = " AND ".join([*marks, *words])
+        return f"({wanted}) NOT ({' OR '.join(unwanted)})" if unwanted else wanted
+
+    def _words_in_fts5(self) -> str:
+        phrases = [f'"{" ".join(phrase)}"{self._mark_beginning(phrase, "*")}' for phrase in self.words]
+        return f"({{{'title' if self.is_in_title else 'title text'}}} : ({' AND '.join(phrases)}))"
+
+    def to_tsquery(self) -> str:
+        """The condition as PostgreSQL's tsquery."""
+        unwanted = [f"'{mark}'" for mark in self.filters.excluded]
+        unwanted += [self.earlier._words_in_tsquery()] if self.earlier else []
+        words = [self._words_in_tsquery()] if self.words else []
+        wanted = [*(f"'{mark}'" for mark in self.filters.required), *words, *(f"!({each})" for each in unwanted)]
+        return " & ".join(wanted)
+
+    def _words_in_tsquery(self) -> str:
+        # The title and the tags have the weight A.
+        where = ":A" if self.is_in_title else ""
+        phrases = [
+            " <-> ".join(f"'{word}'{where}" for word in phrase) + self._mark_beginning(phrase, ":*")
+            for phrase in self.words
+        ]
+        return f"({' & '.join(f'({phrase})' for phrase in phrases)})"
+
+    def _mark_beginning(self, phrase: Phrase, mark: str) -> str:
+        return mark if self.are_beginnings and may_begin(phrase) else ""
+
+
+def list_ranks(search: JobSearch, owner_id: str) -> list[Match]:
+    """The conditions of each rank, the best first; none if the text has no word to look for."""
+    filters = Filters(owner_id, search.tags, search.metadata, search.favorite)
+    if not (search.text or "").strip():
+        return [Match(filters)]
+    phrases = split_query(search.text or "")
+    if not phrases:
+        return []
+    in_title = Match(filters, phrases, is_in_title=True)
+    anywhere = Match(filters, phrases, earlier=in_title)
+    beginnings = Match(filters, phrases, are_beginnings=True, earlier=anywhere)
+    return [in_title, anywhere, *([beginnings] if any(map(may_begin, phrases)) else [])]
+
+
+async def search_jobs(
+    database: Database, search: JobSearch, wanted: JobFilter, *, owner_id: str, limit: int, cursor: str | None
+) -> Page:
+    """One page of the owner's jobs that are found, the best first. The rows are read only."""
+    start = _decode(cursor, database.dialect) if cursor is not None else None
+    found: list[tuple[int, str, str]] = []
+    for rank, match in enumerate(list_ranks(search, owner_id)):
+        if start and rank < start.rank:
+            continue
+        last = start.last if start and rank == start.rank else None
+        statement = _select(database.dialect, match, wanted, owner_id, last).limit(limit + 1 - len(found))
+        found += [(rank, str(row.place), row.job_id) for row in await database.fetch(statement)]
+        if len(found) > limit:
+            break
+    jobs = await fetch_full_jobs(database, [job_id for _, _, job_id in found[:limit]])
+    return Page(jobs, _encode(_Cursor(*found[limit - 1][:2])) if len(found) > limit else None)
+
+
+def _select(dialect: str, match: Match, wanted: JobFilter, owner_id: str, last: str | None) -> Select[Any, Any]:
+    """Places and ids of the jobs of one rank after `last`. Databases number places differently."""
+    conditions = [col(JobRow.owner_id) == owner_id, *job_conditions(wanted)]
+    is_wanted = exists().where(col(JobRow.id) == _WORDS.c.job_id, *conditions)
+    if dialect == "sqlite":
+        # The sum keeps SQLite from asking the index for each job in turn.
+        source = join(_FTS, _WORDS, _WORDS.c.id == _FTS.c.rowid + 0)
+        matches = literal_column("job_words_fts").op("MATCH")(match.to_fts5())
+        place, before = _FTS.c.rowid, int(last) if last else None
+    else:
+        source = _WORDS
+        matches = _WORDS.c.words.op("@@")(cast(match.to_tsquery(), TSQUERY))
+        place, before = _WORDS.c.job_id, last
+    statement = select(place.label("place"), _WORDS.c.job_id).select_from(source).where(matches, is_wanted)
+    if before is not None:
+        statement = statement.where(place < before)
+    return statement.order_by(place.desc())
+
+
+def _encode(cursor: _Cursor) -> str:
+    return base64.urlsafe_b64encode(f"{cursor.rank}.{cursor.last}".encode()).decode().rstrip("=")
+
+
+def _decode(text: str, dialect: str) -> _Cursor:
+    """Raises `MalformedRequest` for a text that `_encode` has not made for this database."""
+    try:
+        found = _CURSOR.fullmatch(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode())
+    except (binascii.Error, UnicodeError, ValueError):
+        found = None
+    if found is None or found["last"].isdecimal() != (dialect == "sqlite"):
+        field_error = FieldError("/query/cursor", "Use the next_cursor of an earlier page of this search, unchanged.")
+        raise MalformedRequest("The cursor is not one of this search.", field_errors=[field_error])
+    return _Cursor(int(found["rank"]), found["last"])
