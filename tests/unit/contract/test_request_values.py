@@ -7,6 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from phoenix.contract import (
+    CharacterRequest,
     ClipEdit,
     ClipRequest,
     ClipSource,
@@ -20,6 +21,8 @@ from phoenix.contract import (
     SoundtrackJobRequest,
     SoundtrackRequest,
     StitchRequest,
+    StoryboardMessageRequest,
+    StoryboardRequest,
     Transition,
     UpscaleRequest,
     VideoExtensionRequest,
@@ -48,6 +51,9 @@ VALID: dict[type[Request], dict[str, Any]] = {
     LoraRequest: {"id": "film"},
     SoundSource: SOUND,
     SoundtrackRequest: SOUND,
+    CharacterRequest: {"name": "x", "description": "x"},
+    StoryboardRequest: {"idea": "x"},
+    StoryboardMessageRequest: {"text": "x"},
     Transition: {},
     UpscaleRequest: {"id": "x4"},
     WebhookRequest: {"url": "https://example.com/"},
