@@ -88,7 +88,8 @@ async def test_at_debug_no_secret_is_logged(
     process = start_at_debug()
     process.wait_for_log("Application startup complete")
     process.wait_for_log("Uvicorn running")
-    with httpx.Client(base_url=url_in(process.log), headers={"Authorization": f"Bearer {key}"}) as http:
+    headers = {"Authorization": f"Bearer {key}"}
+    with httpx.Client(base_url=url_in(process.log), headers=headers, timeout=100) as http:
         secrets = make_secrets(http, f"http://127.0.0.1:{closed_port}/hook?key={CANARY}")
     async with database.read() as session:
         signing = list(await session.scalars(select(SecretRow.value)))
