@@ -70,6 +70,30 @@ async def test_a_message_is_added_and_unchanged_clips_keep_their_seeds(api: Api)
     assert (len(kept), "Five" in after["reel"]["clips"][-1]["prompt"]) == (3, True)
 
 
+async def test_a_reel_that_the_user_has_changed_is_kept_and_extended(api: Api) -> None:
+    made = await make(api)
+    changed = {"clips": [{"prompt": "a boat", "takes": 2, "seed": 3}], "transition": {"kind": "crossfade"}}
+    path = f"/v1/storyboards/{made['id']}/messages"
+
+    await api.http.post(path, json={"text": "it sinks", "reel": changed})
+    after = (await api.http.post(path, json={"text": "the end"})).json()
+
+    assert after["reel"]["clips"][0] == changed["clips"][0]
+    assert after["reel"]["transition"] == {"kind": "crossfade"}
+    assert [clip["prompt"].partition(": ")[2] for clip in after["reel"]["clips"][1:]] == ["it sinks.", "the end."]
+
+
+async def test_a_changed_reel_that_cannot_be_made_is_refused_by_its_place(api: Api) -> None:
+    made = await make(api)
+    wrong = {"model": "animatic", "clips": [{"prompt": "x", "duration_s": 599}]}
+
+    answer = await api.http.post(f"/v1/storyboards/{made['id']}/messages", json={"text": "x", "reel": wrong})
+
+    assert_problem(answer, 422, "INVALID_REQUEST")
+    assert pointers(answer) == ["/reel/clips/0/duration_s"]
+    assert (await api.http.get(f"/v1/storyboards/{made['id']}")).json() == made
+
+
 async def test_what_does_not_fit_the_model_is_fitted_and_reported(api: Api) -> None:
     made = await make(api, model="wan-2.1-t2v-1.3b", duration_s=100, aspect_ratio="21:9")
 

@@ -59,7 +59,10 @@ def draft_from(plan: Plan, talk: Talk, catalog: Catalog) -> Document:
         faults = [FieldError("".join(f"/{part}" for part in each["loc"]), each["msg"]) for each in error.errors()]
         raise InvalidRequest.from_field_errors(faults) from None
     limits = AdmissionLimits(max_reel_duration_s=talk.limits.max_reel_s)
-    admit_reel(reel, catalog, default_model=talk.limits.model.id, limits=limits, draw_seed=draw_seed)
+    # The files of a user are checked when the reel is posted.
+    admit_reel(
+        reel, catalog, default_model=talk.limits.model.id, limits=limits, draw_seed=draw_seed, finished_clips=None
+    )
     return body
 
 

@@ -44,25 +44,32 @@ def compose_reel(
 ) -> Document:
     """The body of POST /v1/reels for a plan, unchecked.
 
-    A clip whose prompt is in `earlier` keeps its seed, so that a reel of the changed storyboard reuses its file.
+    A clip whose prompt is in `earlier` keeps its seed, so that a reel of the changed storyboard reuses its file. What a
+    user has added to `earlier` stays: to the reel, and to the clips whose prompts stay.
     """
     style = request.style or plan.style
     known = {each.name.casefold(): each for each in (*plan.characters, *request.characters)}
-    seeds = {clip.prompt: clip.seed for clip in earlier.clips if clip.seed is not None} if earlier else {}
+    before: Document = earlier.model_dump(mode="json", exclude_unset=True) if earlier else {}
+    kept = {clip["prompt"]: clip for clip in before.get("clips", ())}
     clips: list[Document] = []
     for planned in plan.clips:
         shown = [known[name.casefold()] for name in planned.characters if name.casefold() in known]
-        prompt = compose_prompt(planned.text, shown, style)
-        clip: Document = {"prompt": prompt, "seed": seeds.get(prompt, draw_seed())}
+        prompt = planned.text if planned.text in kept else compose_prompt(planned.text, shown, style)
+        clip: Document = {"seed": draw_seed(), **kept.get(prompt, {}), "prompt": prompt}
         if limits.duration_s is None and planned.duration_s is not None:
             clip["duration_s"] = planned.duration_s
         clips.append(clip)
-    body: Document = {"model": limits.model.id, "title": plan.title, "clips": clips}
+    body: Document = {"model": limits.model.id, "title": plan.title}
     if limits.aspect_ratio is not None:
         body["aspect_ratio"] = limits.aspect_ratio
     if limits.duration_s is not None:
         body["duration_s"] = limits.duration_s
-    return body
+    return {**body, **before, "title": plan.title, "clips": clips}
+
+
+def clips_of(reel: ReelRequest) -> tuple[PlannedClip, ...]:
+    """The clips of a reel as a plan has them. Their prompts have their characters and their style already."""
+    return tuple(PlannedClip(clip.prompt, (), clip.duration_s) for clip in reel.clips)
 
 
 def compose_prompt(text: str, characters: Sequence[CharacterRequest], style: str) -> str:

@@ -1,7 +1,7 @@
 """Storyboards in the database: made, found, written, deleted. Every change of a storyboard locks its row."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -25,6 +25,7 @@ from phoenix.ids import new_storyboard_id
 from phoenix.jobs.repository import decode_cursor, encode_cursor
 from phoenix.storyboards.limits import PlanLimits
 from phoenix.storyboards.llm_planner import Draft, Talk
+from phoenix.storyboards.script import script_of
 from phoenix.storyboards.tables import StoryboardRow
 
 MAX_MESSAGES = 200
@@ -126,9 +127,15 @@ def is_abandoned(row: StoryboardRow, now: datetime) -> bool:
     return row.state is StoryboardState.WRITING and row.writing_until is not None and row.writing_until <= now
 
 
-async def add_message(uow: UnitOfWork, row: StoryboardRow, text: str) -> None:
-    """Adds a message of the user. Raises `Conflict` while the storyboard is written, and if it has too many."""
+async def add_message(uow: UnitOfWork, row: StoryboardRow, text: str, reel: ReelRequest | None = None) -> None:
+    """Adds a message of the user, with the reel as the user has changed it.
+
+    Raises `Conflict` while the storyboard is written, and if it has too many messages.
+    """
     await _check_idle(uow, row)
+    if reel is not None:
+        row.reel = reel.model_dump(mode="json", exclude_unset=True)
+        row.script = script_of(reel, message="The user has changed this.")
     if len(row.messages) + 2 > MAX_MESSAGES:
         raise Conflict(f"A storyboard has at most {MAX_MESSAGES} messages; make a new one.")
     row.messages = [*row.messages, _message("user", text, await uow.now())]
@@ -193,6 +200,9 @@ def talk_of(row: StoryboardRow, limits: PlanLimits) -> Talk:
         for index, each in enumerate(row.messages)
         if index > 0 and each["role"] == "user" and not each.get("refused")
     ]
+    if wishes and row.planner == "llm":
+        # A wish may change the number of clips that was asked for at first.
+        limits = replace(limits, num_clips=None)
     return Talk(
         request=StoryboardRequest.model_validate(row.request),
         limits=limits,

@@ -7,7 +7,7 @@ from typing import Annotated, Any, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from phoenix.contract import MAX_PROMPT_LENGTH, CharacterRequest, ClipRequest, StoryboardRequest
+from phoenix.contract import MAX_PROMPT_LENGTH, CharacterRequest, ClipRequest, ReelRequest, StoryboardRequest
 from phoenix.contract.storyboards import MAX_CHARACTERS
 from phoenix.errors import FieldError, InvalidRequest
 from phoenix.storyboards.limits import PlanLimits
@@ -60,6 +60,16 @@ class Script(_ScriptPart):
             characters=tuple(CharacterRequest.model_construct(**each.model_dump()) for each in self.characters),
             clips=tuple(PlannedClip(clip.prompt, tuple(clip.characters), clip.duration_s) for clip in self.clips),
         )
+
+
+def script_of(reel: ReelRequest, *, message: str) -> Document:
+    """A reel that the user has changed, as the answer that a language model would have given."""
+    clips = [
+        {"prompt": clip.prompt, "characters": list[str]()}
+        | ({"duration_s": clip.duration_s} if clip.duration_s else {})
+        for clip in reel.clips
+    ]
+    return {"title": reel.title or "Reel", "message": message, "style": "", "characters": list[str](), "clips": clips}
 
 
 def script_schema(request: StoryboardRequest, limits: PlanLimits) -> Document:

@@ -7,9 +7,9 @@ import re
 from collections.abc import Sequence
 from itertools import pairwise
 
-from phoenix.contract import MAX_STORYBOARD_CLIPS, StoryboardRequest
+from phoenix.contract import MAX_STORYBOARD_CLIPS, ReelRequest, StoryboardRequest
 from phoenix.storyboards.limits import PlanLimits
-from phoenix.storyboards.plan import Plan, PlannedClip, find_characters, text_budget
+from phoenix.storyboards.plan import Plan, PlannedClip, clips_of, find_characters, text_budget
 
 _BREAKS = re.compile(r"(?<=[.!?…;。])\s+|\n+|,?\s+(?:and )?then\s+", re.IGNORECASE)
 _LEADING_THEN = re.compile(r"^(?:and )?then,?\s+", re.IGNORECASE)
@@ -38,7 +38,24 @@ def plan_by_template(request: StoryboardRequest, wishes: Sequence[str], limits: 
         # An idea that names nobody is about all of them.
         named = [tuple(each.name for each in request.characters)] * count
     clips = tuple(PlannedClip(text, names, limits.length_s(count)) for text, names in zip(texts, named, strict=True))
-    return Plan(title=_cut(" ".join(request.idea.split()), _MAX_TITLE), message=_explain(count, wishes), clips=clips)
+    return Plan(title=_title_of(request), message=_explain(count, wishes), clips=clips)
+
+
+def extend_by_template(
+    request: StoryboardRequest, reel: ReelRequest, wishes: Sequence[str], limits: PlanLimits
+) -> Plan:
+    """The plan for a reel that the user has changed: its clips stay, and the beats of `wishes` come after them."""
+    beats = [beat for text in wishes for beat in split_beats(text)][: max(0, limits.max_clips - len(reel.clips))]
+    texts = [_cut(_frame(beat, index, len(beats)), text_budget(request)) for index, beat in enumerate(beats)]
+    added = tuple(PlannedClip(text, find_characters(text, request.characters)) for text in texts)
+    count = len(reel.clips) + len(added)
+    return Plan(
+        title=reel.title or _title_of(request), message=_explain(count, wishes), clips=(*clips_of(reel), *added)
+    )
+
+
+def _title_of(request: StoryboardRequest) -> str:
+    return _cut(" ".join(request.idea.split()), _MAX_TITLE)
 
 
 def split_beats(text: str) -> list[str]:

@@ -10,8 +10,16 @@ from phoenix.api.dependencies import AppStateDep, CallerDep
 from phoenix.api.http.preferences import IdempotencyKey
 from phoenix.api.lifespan import AppState
 from phoenix.api.storyboards.following import respond, wants_stream
-from phoenix.api.submission import fingerprint_of
-from phoenix.contract import PlannerName, Storyboard, StoryboardMessageRequest, StoryboardRequest, StoryboardState
+from phoenix.api.submission import fingerprint_of, get_resolver
+from phoenix.catalog.catalog import Catalog
+from phoenix.contract import (
+    PlannerName,
+    ReelRequest,
+    Storyboard,
+    StoryboardMessageRequest,
+    StoryboardRequest,
+    StoryboardState,
+)
 from phoenix.db import UnitOfWork
 from phoenix.errors import Conflict, FieldError, Gone, InvalidRequest, NotFound
 from phoenix.jobs.submission.idempotency import KeyedRequest, acquire_key, find_earlier_job, record_job
@@ -19,8 +27,9 @@ from phoenix.storyboards import repository
 from phoenix.storyboards.limits import PlanLimits, fit_request
 from phoenix.storyboards.llm_planner import Draft, Talk, draft_from
 from phoenix.storyboards.repository import Ticket
+from phoenix.storyboards.script import script_of
 from phoenix.storyboards.tables import StoryboardRow
-from phoenix.storyboards.template import plan_by_template
+from phoenix.storyboards.template import extend_by_template, plan_by_template
 
 _LEASE_MARGIN_S = 30.0
 """Between the time limit of a language model and the moment from which a storyboard counts as lost."""
@@ -65,15 +74,17 @@ class Desk:
                 prepared = await self._prepare(uow, row, limits, keyed)
         return await self._follow(*prepared, status=201) if prepared else await self.replay(earlier or "")
 
-    async def change(self, storyboard_id: str, text: str | None) -> Response:
+    async def change(self, storyboard_id: str, body: StoryboardMessageRequest | None) -> Response:
         """Adds a message, or tries again without one, and has the storyboard written. Raises `Conflict`."""
-        keyed = self._keyed(fingerprint_of(StoryboardMessageRequest.model_construct(text=text or "")))
+        keyed = self._keyed(fingerprint_of(body) if body else "retry")
         if keyed and (earlier := await self._find_earlier(keyed)):
             return await self.replay(earlier)
         owner_id = self.caller.owner_id
         async with self.state.services.database.read_once() as session:
             known = await repository.get_storyboard(session, storyboard_id, owner_id=owner_id)
         limits = self._limits_of_existing(known)
+        if body is not None and body.reel is not None:
+            await self._check_reel(body.reel)
         self.state.services.reserve.check()
         if known.planner == "llm":
             await self.state.request_limits.count_storyboard(self.caller)
@@ -82,10 +93,10 @@ class Desk:
             prepared, earlier = None, await acquire_key(uow, keyed) if keyed else None
             if earlier is None:
                 row = await repository.get_locked(uow, storyboard_id, owner_id=owner_id)
-                if text is None:
+                if body is None:
                     await repository.begin_retry(uow, row)
                 else:
-                    await repository.add_message(uow, row, text)
+                    await repository.add_message(uow, row, body.text, body.reel)
                 prepared = await self._prepare(uow, row, limits, keyed)
         return await self._follow(*prepared) if prepared else await self.replay(earlier or "")
 
@@ -115,8 +126,7 @@ class Desk:
             await record_job(uow, keyed, row.id)
         talk = repository.talk_of(row, limits)
         if row.planner == "template":
-            plan = plan_by_template(talk.request, talk.wishes, limits)
-            draft = Draft(draft_from(plan, talk, self.state.services.catalog), plan.message)
+            draft = draft_by_template(talk, self.state.services.catalog)
             await repository.finish_writing(uow, row, draft)
             return repository.view_storyboard(row, await uow.now()), None
         lease_s = self.state.services.settings.llm.timeout_s + _LEASE_MARGIN_S
@@ -126,6 +136,15 @@ class Desk:
     async def _follow(self, storyboard: Storyboard, work: tuple[Ticket, Talk] | None, *, status: int = 200) -> Response:
         writing = self.state.storyboards.begin(*work) if work else None
         return await respond(self.request, self.state, storyboard, writing, status=status)
+
+    async def _check_reel(self, reel: ReelRequest) -> None:
+        """Raises `InvalidRequest` for what POST /v1/reels would refuse."""
+        resolver = await get_resolver(self.state)
+        try:
+            await resolver.resolve(reel, owner_id=self.caller.owner_id)
+        except InvalidRequest as refusal:
+            faults = [FieldError(f"/reel{each.pointer}", each.detail) for each in refusal.field_errors]
+            raise InvalidRequest.from_field_errors(faults) from None
 
     def _choose_planner(self, body: StoryboardRequest) -> PlannerName:
         has_llm = self.state.services.settings.llm.is_configured
@@ -149,6 +168,16 @@ class Desk:
     async def _find_earlier(self, keyed: KeyedRequest) -> str | None:
         async with self.state.services.database.read_once() as session:
             return await find_earlier_job(session, keyed)
+
+
+def draft_by_template(talk: Talk, catalog: Catalog) -> Draft:
+    """What the template makes of a talk: of the idea, or of the reel that the user has changed."""
+    if talk.script is None or talk.reel is None:
+        plan = plan_by_template(talk.request, talk.wishes, talk.limits)
+        return Draft(draft_from(plan, talk, catalog), plan.message)
+    plan = extend_by_template(talk.request, talk.reel, talk.wishes[talk.answered :], talk.limits)
+    body = draft_from(plan, talk, catalog)
+    return Draft(body, plan.message, script_of(ReelRequest.model_validate(body), message=plan.message))
 
 
 async def get_desk(

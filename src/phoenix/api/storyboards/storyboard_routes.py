@@ -70,9 +70,9 @@ async def refine_storyboard(
     """Refine a storyboard.
 
     It is written again with the wish, and answered like a new one. Clips whose prompts stay keep their seeds, so that
-    their files are reused. 409 while it is being written.
+    their files are reused. `reel` may hold the reel as you have changed it yourself. 409 while it is being written.
     """
-    return await desk.change(storyboard_id, body.text)
+    return await desk.change(storyboard_id, body)
 
 
 @router.post("/v1/storyboards/{storyboard_id}/retry", response_model=Storyboard, responses=_FOLLOWED)

@@ -95,6 +95,9 @@ class StoryboardMessageRequest(Request):
     """A wish of the user: the storyboard is written again with it."""
 
     text: MessageText
+    reel: Omittable[ReelRequest] = Field(
+        default=None, description="The reel as you have changed it yourself; the planner continues from it."
+    )
 
 
 class StoryboardState(StrEnum):
