@@ -8,7 +8,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 # The extras of pyproject.toml that each file is for. The first three are named like the image that installs them.
 EXTRAS = {
-    "api": ("media", "postgres", "s3", "veo"),
+    "api": ("llm", "media", "postgres", "s3", "veo"),
     "worker": ("worker", "quantization", "postgres"),
     "runpod": ("worker", "quantization", "runpod", "s3", "postgres"),
     "embedded": ("embedded",),

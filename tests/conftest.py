@@ -83,6 +83,7 @@ pytest_plugins: list[str] = [
     "fixtures.client_tools",
     "fixtures.tiny_pipelines",
     "fixtures.veo_server",
+    "fixtures.llm_server",
     "fixtures.s3_server",
     "fixtures.stream_fleet",
 ]

@@ -392,6 +392,7 @@ def _create_reusable_clips() -> None:
     )
     with op.batch_alter_table("reusable_clips", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("reusable_clips_artifact_id_idx"), ["artifact_id"], unique=False)
+    _create_storyboards()
     _execute_all(_SEARCH_INDEX)
 
 
@@ -490,6 +491,7 @@ def downgrade() -> None:
 
 def _drop_what_refers_to_jobs() -> None:
     _execute_all(_NO_SEARCH_INDEX)
+    _drop_storyboards()
     with op.batch_alter_table("reusable_clips", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("reusable_clips_artifact_id_idx"))
 
@@ -502,3 +504,35 @@ def _drop_fleet_tables() -> None:
 
     op.drop_table("workers")
     op.drop_table("pauses")
+
+
+def _create_storyboards() -> None:
+    op.create_table(
+        "storyboards",
+        sa.Column("id", sa.String(), nullable=False),
+        sa.Column("owner_id", sa.String(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("planner", sa.String(), nullable=False),
+        sa.Column("revision", sa.Integer(), nullable=False),
+        sa.Column("request", sa.JSON(), nullable=False),
+        sa.Column("reel", sa.JSON(), nullable=True),
+        sa.Column("script", sa.JSON(), nullable=True),
+        sa.Column("messages", sa.JSON(), nullable=False),
+        sa.Column("adjustments", sa.JSON(), nullable=False),
+        sa.Column("error", sa.JSON(), nullable=True),
+        sa.Column("writing_until", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("storyboards_pkey")),
+    )
+    with op.batch_alter_table("storyboards", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("storyboards_owner_id_id_idx"), ["owner_id", "id"], unique=False)
+        batch_op.create_index(batch_op.f("storyboards_updated_at_idx"), ["updated_at"], unique=False)
+
+
+def _drop_storyboards() -> None:
+    with op.batch_alter_table("storyboards", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("storyboards_updated_at_idx"))
+        batch_op.drop_index(batch_op.f("storyboards_owner_id_id_idx"))
+
+    op.drop_table("storyboards")

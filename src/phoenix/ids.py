@@ -9,10 +9,12 @@ TaskId = NewType("TaskId", str)
 ArtifactId = NewType("ArtifactId", str)
 WorkerId = NewType("WorkerId", str)
 DeliveryId = NewType("DeliveryId", str)
+StoryboardId = NewType("StoryboardId", str)
 
 JOB_ID_PATTERN = r"^job_[0-9a-z]{26}$"
 ARTIFACT_ID_PATTERN = r"^art_[0-9a-z]{26}$"
 DELIVERY_ID_PATTERN = r"^whd_[0-9a-z]{26}$"
+STORYBOARD_ID_PATTERN = r"^stb_[0-9a-z]{26}$"
 
 
 def _new(prefix: str) -> str:
@@ -37,6 +39,10 @@ def new_worker_id() -> WorkerId:
 
 def new_delivery_id() -> DeliveryId:
     return DeliveryId(_new("whd"))
+
+
+def new_storyboard_id() -> StoryboardId:
+    return StoryboardId(_new("stb"))
 
 
 def new_request_id() -> str:

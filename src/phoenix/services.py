@@ -22,6 +22,9 @@ from phoenix.settings import Settings
 from phoenix.storage.reserve import StorageReserve
 from phoenix.storage.store import ArtifactStore, find_local_folder, open_store
 
+# Imported, because a purge deletes from all tables that were imported.
+from phoenix.storyboards import tables as storyboard_tables  # noqa: F401  # pyright: ignore[reportUnusedImport]
+
 LOCAL_REDIS_URL = "redis://127.0.0.1:6379/0"
 
 

@@ -34,7 +34,9 @@ def test_every_default_in_it_reads_back_as_the_default(monkeypatch: pytest.Monke
 
 
 def test_it_gives_away_no_secret() -> None:
-    secrets = re.findall(r"^#? ?(\w*(?:SECRET|PASSWORD|TOKEN)\w*)=(.*)$", EXAMPLE, re.MULTILINE)
+    secrets = re.findall(
+        r"^#? ?(\w*(?:SECRET|PASSWORD|API_KEY|TOKEN(?!S\b|_PARAMETER\b))\w*)=(.*)$", EXAMPLE, re.MULTILINE
+    )
 
     assert secrets
     assert [name for name, value in secrets if value] == []

@@ -19,6 +19,7 @@ class Caller:
     jobs: list[str] = field(default_factory=list[str])
     artifacts: list[str] = field(default_factory=list[str])
     deliveries: list[str] = field(default_factory=list[str])
+    storyboards: list[str] = field(default_factory=list[str])
     tokens: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
     """Each stream token, with the job that it opens."""
     etags: dict[str, str] = field(default_factory=dict[str, str])
@@ -29,7 +30,7 @@ class Caller:
         return ids_of(self.key)[0]
 
     def forget(self, resource_id: str) -> None:
-        for owned in (self.jobs, self.artifacts, self.deliveries):
+        for owned in (self.jobs, self.artifacts, self.deliveries, self.storyboards):
             if resource_id in owned:
                 owned.remove(resource_id)
 

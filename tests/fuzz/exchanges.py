@@ -11,7 +11,7 @@ from typing import Any
 
 from phoenix.contract import PROBLEM_MEDIA_TYPE
 
-ID = re.compile(r"(?:job|art|whd|video)_[0-9a-z]{26}")
+ID = re.compile(r"(?:job|art|whd|stb|video)_[0-9a-z]{26}")
 CANARY = re.compile(r"canary[0-9a-f]{16}")
 SIGNING_SECRET = re.compile(r"whsec_[A-Za-z0-9+/=]{16,}")
 DOCUMENTED_SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"

@@ -10,8 +10,9 @@ from fuzz.exchanges import ID
 from phoenix.db import Database
 from phoenix.jobs.tables import ArtifactRow, JobRow
 from phoenix.jobs.webhooks.tables import WebhookDeliveryRow
+from phoenix.storyboards.tables import StoryboardRow
 
-TABLES = {"job": JobRow, "art": ArtifactRow, "whd": WebhookDeliveryRow}
+TABLES = {"job": JobRow, "art": ArtifactRow, "whd": WebhookDeliveryRow, "stb": StoryboardRow}
 
 
 class Ownership:

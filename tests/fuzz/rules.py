@@ -58,6 +58,25 @@ def create_reel(scene: Scene) -> Request:
     return send_json(scene, "/v1/reels", body)
 
 
+def create_storyboard(scene: Scene) -> Request:
+    draw = scene.draw
+    body: dict[str, Any] = {"idea": scene.text(), "num_clips": draw.choice([1, 2, 60])}
+    if draw.random() < 0.5:
+        body |= {"style": scene.text(), "characters": [{"name": scene.text(20), "description": scene.text()}]}
+    return send_json(scene, "/v1/storyboards", body)
+
+
+def use_storyboard(scene: Scene) -> Request:
+    draw, path = scene.draw, f"/v1/storyboards/{scene.own_or_other('storyboards')}"
+    action = draw.choice(["", "", "/messages", "/messages", "/retry", "delete"])
+    if action == "/messages":
+        return send_json(scene, path + action, {"text": scene.text()})
+    if action == "/retry":
+        return Request("POST", path + action)
+    headers = {"Accept": draw.choice([b"application/json", b"text/event-stream"])}
+    return Request("DELETE" if action else draw.choice(["GET", "HEAD"]), path, headers=headers)
+
+
 def create_stitch(scene: Scene) -> Request:
     videos = [scene.own_or_other("artifacts") for _ in range(scene.draw.choice([1, 2]))]
     return send_json(scene, "/v1/stitches", {"artifact_ids": videos, **options(scene)})
@@ -88,7 +107,9 @@ def upload(scene: Scene) -> Request:
 def list_things(scene: Scene) -> Request:
     """A list with good filters: the words of one's own prompts, or of another caller's."""
     draw = scene.draw
-    path = draw.choice(["/v1/jobs", "/v1/jobs", "/v1/videos", "/v1/webhooks/deliveries", "/v1/artifacts"])
+    path = draw.choice(
+        ["/v1/jobs", "/v1/jobs", "/v1/videos", "/v1/webhooks/deliveries", "/v1/artifacts", "/v1/storyboards"]
+    )
     chosen = {"limit": str(draw.choice([1, 2, 20, 100]))}
     if draw.random() < 0.3 and path in ("/v1/jobs", "/v1/artifacts"):
         chosen["q"] = draw.choice([other.canary for other in scene.callers.everyone])
@@ -204,6 +225,7 @@ def anything(scene: Scene) -> Request:
         "video_id": "jobs",
         "artifact_id": "artifacts",
         "delivery_id": "deliveries",
+        "storyboard_id": "storyboards",
     }.items():
         filled = scene.own_or_other(kind) if draw.random() < 0.7 else odd_id(scene, kind)
         path = path.replace(f"{{{name}}}", filled.replace("job_", "video_") if name == "video_id" else filled)
@@ -228,6 +250,8 @@ def odd_id(scene: Scene, kind: str) -> str:
 
 RULES: Mapping[Rule, float] = {
     create_reel: 12,
+    create_storyboard: 3,
+    use_storyboard: 4,
     create_stitch: 3,
     create_soundtrack: 3,
     create_video: 4,

@@ -118,7 +118,7 @@ class StatefulFuzz:
 
     def _learn_ids(self, caller: Caller, received: str) -> None:
         """A video is known as its job."""
-        kinds = {"job": caller.jobs, "art": caller.artifacts, "whd": caller.deliveries}
+        kinds = {"job": caller.jobs, "art": caller.artifacts, "whd": caller.deliveries, "stb": caller.storyboards}
         for token in ID.findall(received.replace("video_", "job_")):
             owned = kinds[token[:3]]
             if self._run.ownership.owner_of(token) == caller.name and token not in owned:

@@ -257,6 +257,7 @@ async def test_the_same_video_at_the_same_time_keeps_one_picture(owner: Api, png
 async def make_belongings(owner: Api, png_file: Path) -> None:
     """Something in every table that knows owners."""
     upload = (await owner.upload(png_file)).json()
+    await owner.http.post("/v1/storyboards", json={"idea": "a boat"})
     await owner.submit(webhook={"url": "https://good.example/"})
     await owner.finish_next("gpu", OutputName.CLIP, b"clip")
     await owner.finish_next("media", OutputName.OUTPUT, b"video")

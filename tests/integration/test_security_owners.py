@@ -19,9 +19,12 @@ class Belongings:
     job_id: str
     artifact_id: str
     delivery_id: str
+    storyboard_id: str
 
     def fill(self, path: str) -> str:
-        return path.format(job=self.job_id, artifact=self.artifact_id, delivery=self.delivery_id)
+        return path.format(
+            job=self.job_id, artifact=self.artifact_id, delivery=self.delivery_id, storyboard=self.storyboard_id
+        )
 
 
 # In this order: the last ones change what the first ones show.
@@ -43,6 +46,9 @@ ROUTES = [
     ("GET", "/v1/artifacts/{artifact}?signed=true", 200),
     ("POST", "/v1/webhooks/deliveries/{delivery}/replay", 202),
     ("PATCH", "/v1/jobs/{job}", 200),
+    ("GET", "/v1/storyboards/{storyboard}", 200),
+    ("POST", "/v1/storyboards/{storyboard}/retry", 409),
+    ("DELETE", "/v1/storyboards/{storyboard}", 204),
     ("POST", "/v1/jobs/{job}/cancel", 202),
     ("POST", "/v1/jobs/{job}/retry", 409),
     ("DELETE", "/v1/artifacts/{artifact}", 204),
@@ -67,7 +73,8 @@ async def belongings(owner: Api, png_file: Path) -> Belongings:
     await owner.finish_next("media", OutputName.OUTPUT, b"video")
     artifact = (await owner.upload(png_file)).json()
     (delivery,) = (await owner.http.get("/v1/webhooks/deliveries")).json()["data"]
-    return Belongings(job["id"], artifact["id"], delivery["id"])
+    storyboard = (await owner.http.post("/v1/storyboards", json={"idea": "a boat"})).json()
+    return Belongings(job["id"], artifact["id"], delivery["id"], storyboard["id"])
 
 
 def assert_refused(response: httpx.Response, status: int, code: str) -> None:

@@ -34,12 +34,13 @@ from phoenix.api.routes import (
     playlists,
     webhooks,
 )
+from phoenix.api.storyboards import storyboard_routes
 from phoenix.dashboard import mount
 from phoenix.settings import Settings
 from phoenix.telemetry.meters import Meters
 
 _ROUTES = (
-    *(create_jobs, edits, jobs, library, event_streams, content, playlists, artifacts),
+    *(create_jobs, storyboard_routes, edits, jobs, library, event_streams, content, playlists, artifacts),
     *(keys, models, webhooks, fleet, pauses, videos, health),
 )
 _EXPOSED_HEADERS = (

@@ -21,6 +21,8 @@ from phoenix.api.open_slots import OpenPolicy, OpenSlots
 from phoenix.api.rate_limits import RequestLimits
 from phoenix.api.signed_urls import SignedUrls
 from phoenix.async_tasks import in_background
+from phoenix.catalog.catalog import Catalog
+from phoenix.db import Database
 from phoenix.errors import RateLimited, TooManyTransfers
 from phoenix.events.fanout.hub import Hub
 from phoenix.events.log_interface import CoalescingEventLog
@@ -29,6 +31,9 @@ from phoenix.events.pubsub.subscriber import PubSubSubscriber
 from phoenix.jobs.event_log.reader import SqlEventLog
 from phoenix.services import Services, open_services
 from phoenix.settings import Settings
+from phoenix.storyboards.llm import Llm
+from phoenix.storyboards.llm_planner import LlmPlanner
+from phoenix.storyboards.writer import StoryboardWriter
 
 # Each probe is a process that decodes: more than two at once only slow each other down.
 _MAX_CONCURRENT_PROBES = 2
@@ -51,6 +56,7 @@ class AppState:
     open_streams: OpenSlots
     open_downloads: OpenSlots
     open_uploads: OpenSlots
+    storyboards: StoryboardWriter
     draining: anyio.Event
     """Set when the server has to stop; all streams then end."""
     probe_slots: asyncio.Semaphore
@@ -96,6 +102,7 @@ async def open_app_state(settings: Settings) -> AsyncGenerator[AppState]:
             open_streams=await open_slots(OpenPolicy("streams", limits.streams_per_key, RateLimited)),
             open_downloads=await open_slots(OpenPolicy("downloads", limits.downloads_per_key, TooManyTransfers)),
             open_uploads=await open_slots(OpenPolicy("uploads", limits.uploads_per_key, TooManyTransfers)),
+            storyboards=await stack.enter_async_context(_storyboards(settings, services.catalog, database)),
             draining=draining,
             probe_slots=asyncio.Semaphore(_MAX_CONCURRENT_PROBES),
         )
@@ -103,6 +110,17 @@ async def open_app_state(settings: Settings) -> AsyncGenerator[AppState]:
 
 async def _open_slots(stack: AsyncExitStack, redis: Redis, prefix: str, policy: OpenPolicy) -> OpenSlots:
     return await stack.enter_async_context(OpenSlots(redis, prefix, policy).running())
+
+
+@asynccontextmanager
+async def _storyboards(settings: Settings, catalog: Catalog, database: Database) -> AsyncGenerator[StoryboardWriter]:
+    llm = Llm(settings.llm)
+    try:
+        planner = LlmPlanner(llm, catalog, timeout_s=settings.llm.timeout_s)
+        async with StoryboardWriter(database, planner).running() as writer:
+            yield writer
+    finally:
+        await llm.close()
 
 
 @asynccontextmanager

@@ -84,6 +84,7 @@ class RequestLimits:
         self._buckets = TokenBuckets(redis, prefix)
         self._requests = RateLimitPolicy("requests", limits.requests_per_minute)
         self._failed_auth = RateLimitPolicy("failed-auth", limits.failed_auth_per_minute)
+        self._storyboards = RateLimitPolicy("storyboards", limits.storyboards_per_minute)
 
     async def count(self, scope: Scope, caller: Caller) -> None:
         """Counts a request, and stores the headers for its response in the scope. Raises `RateLimited`."""
@@ -96,6 +97,15 @@ class RequestLimits:
         if not decision.is_allowed:
             detail = f"This key makes more than {self._requests.quota} requests a minute."
             raise _rate_limited(detail, self._requests, decision)
+
+    async def count_storyboard(self, caller: Caller) -> None:
+        """Counts a storyboard that a language model is about to write. Raises `RateLimited`."""
+        if caller is ANYBODY or not self._storyboards.quota:
+            return
+        decision = await self._buckets.take_token(self._storyboards, caller.owner_id)
+        if decision is not None and not decision.is_allowed:
+            detail = f"A language model writes at most {self._storyboards.quota} storyboards of this key a minute."
+            raise _rate_limited(detail, self._storyboards, decision)
 
     async def count_failed_auth(self, scope: Scope) -> None:
         """Counts a request with no valid key or token. Raises `RateLimited` if the address has made too many."""

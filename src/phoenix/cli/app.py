@@ -32,6 +32,9 @@ COMMANDS = {
     "up": CommandPlace("up", "run_up", "Run everything on this machine until Ctrl-C."),
     "generate": CommandPlace("generate", "generate", "Make a reel, and wait for its video."),
     "edit": CommandPlace("generate", "edit", "Change clips of a reel that has ended, and wait for the new video."),
+    "storyboard": CommandPlace(
+        "storyboards.command", "storyboard", "Turn an idea into a storyboard, and into a video with --generate."
+    ),
     "plan": CommandPlace(
         "plan", "plan", "Show what `phoenix generate` would make with the same options, and make nothing."
     ),

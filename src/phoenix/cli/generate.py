@@ -134,13 +134,13 @@ def generate(  # noqa: PLR0913, PLR0917 - one parameter per option
     end_on_sigterm()
     with (
         exit_on_error(),
-        _server(url, lambda: request and check(request)) as server,
+        open_server(url, lambda: request and check(request)) as server,
         Phoenix(server.url, api_key, retry_policy=CLI_RETRY_POLICY) as phoenix,
     ):
         job = _submit(make_body(prompts, given, crossfade_s), local.inputs, phoenix, phoenix.submit_reel)
         err.print(f"{job.id} on {server.url}", style="dim")
-        _show_adjustments(job)
-        print(_finish(phoenix, job, output, is_private=server.is_private))
+        show_adjustments(job)
+        print(finish(phoenix, job, output, is_private=server.is_private))
 
 
 def edit(  # noqa: PLR0913, PLR0917 - one parameter per option
@@ -178,12 +178,12 @@ def edit(  # noqa: PLR0913, PLR0917 - one parameter per option
     with exit_on_error(), connect(url, api_key) as phoenix:
         job = _submit(body, ReelInputs(audio), phoenix, partial(phoenix.edit, job_id))
         err.print(f"{job.id}, an edit of {job_id}", style="dim")
-        _show_adjustments(job)
-        print(_finish(phoenix, job, output, is_private=False))
+        show_adjustments(job)
+        print(finish(phoenix, job, output, is_private=False))
 
 
 @contextmanager
-def _server(url: str | None, check: Callable[[], object]) -> Generator[Server]:
+def open_server(url: str | None, check: Callable[[], object]) -> Generator[Server]:
     """The server of `url`, the server that runs here, or a private server. `check` refuses what the last would."""
     settings = read_settings()
     local = url or local_url(settings)
@@ -216,13 +216,15 @@ def _upload(phoenix: Phoenix, file: Path) -> str:
     return phoenix.upload(file).id
 
 
-def _show_adjustments(job: Job) -> None:
+def show_adjustments(job: Job) -> None:
+    """Prints a line per value of the reel that was rounded."""
     if isinstance(job.request, ResolvedReel):
         for change in job.request.adjustments:
             err.print(describe_adjustment(change), style="yellow")
 
 
-def _finish(phoenix: Phoenix, job: Job, output: Path | None, *, is_private: bool) -> Path:
+def finish(phoenix: Phoenix, job: Job, output: Path | None, *, is_private: bool) -> Path:
+    """Follows the job, and writes its video. Returns the path. Ends the command if the job did not succeed."""
     try:
         ended = follow(phoenix, job.id, err)
         require_success(ended)

@@ -1,6 +1,7 @@
 """Finds what settings name but is not there, and what would be unsafe, before a server or a worker is started."""
 
 import asyncio
+from importlib.util import find_spec
 
 import typer
 
@@ -11,9 +12,11 @@ from phoenix.catalog.catalog import CatalogError, load_catalog
 from phoenix.cli.console import FAILED, NEWER_SCHEMA, err, printable
 from phoenix.db.engine import database_url
 from phoenix.db.schema import Schema, SchemaAge, read_schema
+from phoenix.errors import PhoenixError, install_extra
 from phoenix.jobs.webhooks import tables as webhook_tables  # noqa: F401  # pyright: ignore[reportUnusedImport]
 from phoenix.media.ssrf import EgressPolicy, tls_context
 from phoenix.settings import Settings
+from phoenix.storyboards import tables as storyboard_tables  # noqa: F401  # pyright: ignore[reportUnusedImport]
 
 ANSWER_WITHIN_S = 5.0
 """How long a start waits for the database. A process can also start without it."""
@@ -22,7 +25,7 @@ ANSWER_WITHIN_S = 5.0
 def check_named(settings: Settings, *, serves_api: bool, serves_media: bool) -> None:
     """Checks that the models and files exist which these processes need.
 
-    Raises `CatalogError`, `CaFileUnusable` or `UnsafeSettings` with the name of the file or setting.
+    Raises `CatalogError`, `CaFileUnusable`, `UnsafeSettings` or `PhoenixError` with the name of the file or setting.
     """
     engine = settings.engine
     catalog = load_catalog(engine.catalog_file)
@@ -32,10 +35,16 @@ def check_named(settings: Settings, *, serves_api: bool, serves_media: bool) -> 
             known = ", ".join(spec.id for spec in catalog)
             raise CatalogError(f"PHOENIX_ENGINE__{setting}: there is no model {wanted!r}; there are: {known}")
     if serves_api:
+        _check_llm(settings)
         HostPolicy.from_settings(settings)
         tls_context(EgressPolicy.for_webhooks(settings.webhooks))
     if serves_media:
         tls_context(EgressPolicy.from_settings(settings.media))
+
+
+def _check_llm(settings: Settings) -> None:
+    if settings.llm.is_configured and find_spec("openai") is None:
+        raise PhoenixError(f"PHOENIX_LLM__MODEL: the package of language models is missing: {install_extra('llm')}")
 
 
 def require_schema(settings: Settings) -> None:

@@ -11,6 +11,7 @@ from uuid import uuid4
 
 from phoenix.client.downloading import Expected, download
 from phoenix.client.errors import NoOutput
+from phoenix.client.storyboards import OnText, storyboard_path, write_storyboard
 from phoenix.client.transport import JsonObject, Params, RetryPolicy, Transport
 from phoenix.client.watching import Event, JobFollower
 from phoenix.contract import (
@@ -36,6 +37,10 @@ from phoenix.contract import (
     ReelRequest,
     SoundtrackJobRequest,
     StitchRequest,
+    Storyboard,
+    StoryboardMessageRequest,
+    StoryboardPage,
+    StoryboardRequest,
     Worker,
     WorkerList,
 )
@@ -83,6 +88,47 @@ class AsyncPhoenix:
     async def edit(self, job_id: str, request: EditRequest | JsonObject, *, idempotency_key: str | None = None) -> Job:
         """Submits changes of a reel that has ended. Returns the new job like `submit_reel`."""
         return await self._submit(_job_path(job_id, "/edits"), request, idempotency_key)
+
+    async def create_storyboard(
+        self,
+        request: StoryboardRequest | JsonObject,
+        *,
+        idempotency_key: str | None = None,
+        on_text: OnText | None = None,
+    ) -> Storyboard:
+        """Has a reel written from an idea. Returns the storyboard, whose `state` says whether it could be written.
+
+        `on_text` gets each part of the text of a language model as it arrives.
+        """
+        return await write_storyboard(
+            self._transport, "/v1/storyboards", request, idempotency_key=idempotency_key, on_text=on_text
+        )
+
+    async def refine_storyboard(
+        self, storyboard_id: str, text: str, *, idempotency_key: str | None = None, on_text: OnText | None = None
+    ) -> Storyboard:
+        """Has a storyboard written again with a wish. Returns it like `create_storyboard`."""
+        path, body = storyboard_path(storyboard_id, "/messages"), StoryboardMessageRequest(text=text)
+        return await write_storyboard(self._transport, path, body, idempotency_key=idempotency_key, on_text=on_text)
+
+    async def retry_storyboard(self, storyboard_id: str, *, on_text: OnText | None = None) -> Storyboard:
+        """Tries a failed storyboard again. Returns it like `create_storyboard`."""
+        path = storyboard_path(storyboard_id, "/retry")
+        return await write_storyboard(self._transport, path, None, idempotency_key=None, on_text=on_text)
+
+    async def get_storyboard(self, storyboard_id: str) -> Storyboard:
+        """Returns the storyboard as it is now."""
+        return Storyboard.model_validate_json(await self._get(storyboard_path(storyboard_id)))
+
+    async def list_storyboards(self, *, limit: int | None = None, cursor: str | None = None) -> StoryboardPage:
+        """Returns one page of storyboards, newest first. Its `next_cursor` is the `cursor` of the next page."""
+        given = {"limit": limit, "cursor": cursor}
+        params: dict[str, str | int] = {name: value for name, value in given.items() if value is not None}
+        return StoryboardPage.model_validate_json(await self._get("/v1/storyboards", params))
+
+    async def delete_storyboard(self, storyboard_id: str) -> None:
+        """Deletes a storyboard. Jobs that were made from it stay."""
+        await self._transport.send("DELETE", storyboard_path(storyboard_id), is_idempotent=False)
 
     async def get_job(self, job_id: str) -> Job:
         """Returns the job in its current state."""

@@ -144,18 +144,26 @@ class Transport:
 
     @asynccontextmanager
     async def stream(
-        self, path: str, *, headers: Mapping[str, str], read_timeout_s: float
+        self,
+        path: str,
+        *,
+        headers: Mapping[str, str],
+        read_timeout_s: float,
+        method: str = "GET",
+        body: BaseModel | JsonObject | None = None,
     ) -> AsyncGenerator[httpx.Response]:
-        """Sends one GET without retries. Yields the 2xx response before its body is read.
+        """Sends one request without retries. Yields the 2xx response before its body is read.
 
         `read_timeout_s`: the longest gap between two bytes. Raises `PhoenixProblem`, or `PhoenixUnreachable`
         if there is no response or the connection breaks while the body is read.
         """
         timeout = httpx.Timeout(10, read=read_timeout_s)
+        content = _encode(body) if body else None
+        headers = {**headers, **({"Content-Type": "application/json"} if content else {})}
         # Files may be redirected to the object store; httpx does not send the key to another origin.
         try:
             async with self._http.stream(
-                "GET", path, headers=headers, timeout=timeout, follow_redirects=True
+                method, path, headers=headers, content=content, timeout=timeout, follow_redirects=True
             ) as response:
                 if not response.is_success:
                     await response.aread()

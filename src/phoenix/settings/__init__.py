@@ -1,6 +1,7 @@
 """The settings of a process: read once at its start, and checked."""
 
 from phoenix.settings.engines import AnimaticSettings, EngineSettings, VeoSettings
+from phoenix.settings.llm import LlmSettings
 from phoenix.settings.settings import (
     ApiSettings,
     DatabaseSettings,
@@ -29,6 +30,7 @@ __all__ = [
     "EngineSettings",
     "EventSettings",
     "LimitSettings",
+    "LlmSettings",
     "LogSettings",
     "MediaSettings",
     "RedisSettings",

@@ -18,6 +18,7 @@ from pydantic_settings import (
 )
 
 from phoenix.settings.engines import AnimaticSettings, EngineSettings, VeoSettings
+from phoenix.settings.llm import LlmSettings
 from phoenix.settings.sources import EnvironmentSource, UnprefixedNamesSource
 from phoenix.settings.value_types import (
     AuthMode,
@@ -94,7 +95,7 @@ class StorageSettings(SettingsGroup):
 
 
 class RetentionSettings(SettingsGroup):
-    """Automatic deletion. Unfinished jobs are never deleted."""
+    """Automatic deletion. Unfinished jobs are never deleted. The rules of jobs hold for storyboards too."""
 
     jobs_days: float = Field(
         default=0, ge=0, description="Age at which a finished job and its files are deleted; never if 0."
@@ -176,6 +177,9 @@ class LimitSettings(SettingsGroup):
     upload_bytes_per_day: int = Field(default=100_000_000_000, ge=0, description="Per key in any 24 hours.")
     stored_bytes_per_key: int = Field(
         default=0, ge=0, description="Uploads and files of jobs; a key may have a limit of its own."
+    )
+    storyboards_per_minute: int = Field(
+        default=20, ge=0, description="Storyboards, messages and retries of one key that a language model answers."
     )
     streams_per_key: int = Field(default=1000, ge=0, description="Event streams of one key, open at a time.")
     downloads_per_key: int = Field(
@@ -335,6 +339,7 @@ class Settings(BaseSettings):
     engine: EngineSettings = EngineSettings()
     animatic: AnimaticSettings = AnimaticSettings()
     veo: VeoSettings = VeoSettings()
+    llm: LlmSettings = LlmSettings()
     media: MediaSettings = MediaSettings()
     webhooks: WebhookSettings = WebhookSettings()
     log: LogSettings = LogSettings()

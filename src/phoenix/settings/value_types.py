@@ -75,6 +75,11 @@ def _is_web(url: SplitResult) -> bool:
     return url.scheme in ("http", "https") and bool(url.hostname)
 
 
+def _has_no_login(url: SplitResult) -> bool:
+    # Libraries write the URLs that they call into the log.
+    return _is_web(url) and url.username is None and url.password is None
+
+
 def _check_origin(text: str) -> str:
     if text != "*" and not (_ORIGIN.fullmatch(text) and _has_port(text)):
         raise ValueError("write an origin such as https://app.example.com, without a path or a slash at its end, or *")
@@ -140,6 +145,9 @@ DatabaseUrl = Annotated[
 RedisUrl = Annotated[str, _matching(_is_redis, "write redis://host:6379/0, rediss://host:6379/0 or unix:///socket")]
 StorageUrl = Annotated[str, _matching(_is_storage, "write file:///folder or s3://bucket/prefix")]
 WebUrl = Annotated[str, _matching(_is_web, "write a URL that begins with https:// or http://")]
+WebUrlWithoutLogin = Annotated[
+    str, _matching(_has_no_login, "write a URL that begins with https:// or http:// and has no user and no password")
+]
 Origin = Annotated[str, AfterValidator(_check_origin)]
 HostPattern = Annotated[str, AfterValidator(_check_host)]
 ProxyAddress = Annotated[str, AfterValidator(_check_proxy)]

@@ -7,6 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from phoenix.contract import (
+    CharacterRequest,
     ClipEdit,
     ClipRequest,
     ClipSource,
@@ -22,6 +23,8 @@ from phoenix.contract import (
     SoundtrackJobRequest,
     SoundtrackRequest,
     StitchRequest,
+    StoryboardMessageRequest,
+    StoryboardRequest,
     Transition,
     UpscaleRequest,
     VideoExtensionRequest,
@@ -52,6 +55,9 @@ VALID: dict[type[Request], dict[str, Any]] = {
     PauseRequest: {},
     SoundSource: SOUND,
     SoundtrackRequest: SOUND,
+    CharacterRequest: {"name": "x", "description": "x"},
+    StoryboardRequest: {"idea": "x"},
+    StoryboardMessageRequest: {"text": "x"},
     Transition: {},
     UpscaleRequest: {"id": "x4"},
     WebhookRequest: {"url": "https://example.com/"},

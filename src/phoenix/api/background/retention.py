@@ -15,7 +15,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from phoenix.api.background.leader_loop import LeaderLease, leader_loop
-from phoenix.db import Database, db_now
+from phoenix.db import Database, UnitOfWork, db_now
 from phoenix.errors import PhoenixError, Unavailable
 from phoenix.jobs.retention import (
     EndedJob,
@@ -32,6 +32,7 @@ from phoenix.settings import RetentionSettings
 from phoenix.storage.errors import StoreFailed
 from phoenix.storage.keys import is_key
 from phoenix.storage.store import ArtifactStore, ListedObject
+from phoenix.storyboards.repository import delete_old_storyboards, delete_surplus_storyboards
 from phoenix.telemetry.logs import get_logger
 
 _logger = get_logger(__name__)
@@ -149,6 +150,7 @@ class RetentionService:
         """One round over everything; each iteration is one step."""
         parts = [
             *(self._delete_jobs(find) for find in self._searches()),
+            self._delete_storyboards(),
             self._delete_uploads(),
             self._delete_stale_rows(),
             self._delete_orphans(),
@@ -174,6 +176,20 @@ class RetentionService:
                     await delete_ended(uow, job.id, job.owner_id)
             last = found[-1]
             yield
+
+    async def _delete_storyboards(self) -> AsyncGenerator[None]:
+        """By the same rules as jobs."""
+        deletions: list[Callable[[UnitOfWork], Awaitable[int]]] = []
+        if self._settings.jobs_days:
+            deletions.append(partial(delete_old_storyboards, older_than_s=self._settings.jobs_days * DAY_S))
+        if self._settings.jobs_per_key:
+            deletions.append(partial(delete_surplus_storyboards, max_per_owner=self._settings.jobs_per_key))
+        for delete in deletions:
+            count = 1
+            while count:
+                async with self._database.write(frees_space=True) as uow:
+                    count = await delete(uow)
+                yield
 
     async def _delete_uploads(self) -> AsyncGenerator[None]:
         if not self._settings.uploads_days:

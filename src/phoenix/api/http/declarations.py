@@ -14,7 +14,7 @@ from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field
 
 from phoenix.contract import PROBLEM_MEDIA_TYPE, WHOLE, Omittable, Text
 from phoenix.errors import NotFound
-from phoenix.ids import ARTIFACT_ID_PATTERN, DELIVERY_ID_PATTERN, JOB_ID_PATTERN
+from phoenix.ids import ARTIFACT_ID_PATTERN, DELIVERY_ID_PATTERN, JOB_ID_PATTERN, STORYBOARD_ID_PATTERN
 
 
 def well_formed_id(noun: str, pattern: str) -> Callable[[str], str]:
@@ -65,6 +65,11 @@ DeliveryIdInPath = Annotated[
     str,
     Path(description="Id of a delivery.", json_schema_extra={"pattern": DELIVERY_ID_PATTERN}),
     AfterValidator(well_formed_id("delivery", DELIVERY_ID_PATTERN)),
+]
+StoryboardIdInPath = Annotated[
+    str,
+    Path(description="Id of a storyboard.", json_schema_extra={"pattern": STORYBOARD_ID_PATTERN}),
+    AfterValidator(well_formed_id("storyboard", STORYBOARD_ID_PATTERN)),
 ]
 # The constraints are inside the union with None, because FastAPI loses constraints on the union itself. In a query too,
 # PostgreSQL takes no NUL.

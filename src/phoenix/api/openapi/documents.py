@@ -25,6 +25,7 @@ from phoenix.contract import (
     EventPage,
     JobEvent,
     Problem,
+    StoryboardEvent,
     VideoExtensionRequest,
     VideoProblem,
     VideoRemixRequest,
@@ -34,6 +35,7 @@ from phoenix.dashboard import page_headers
 
 TAGS: list[dict[str, str]] = [
     {"name": "reels", "description": "Prompts in, one video out."},
+    {"name": "storyboards", "description": "From an idea to a reel, with messages that refine it."},
     {"name": "stitches", "description": "Joining existing videos."},
     {"name": "soundtracks", "description": "Preparing a sound for later use."},
     {"name": "jobs", "description": "Finding, canceling, retrying and deleting jobs."},
@@ -89,7 +91,7 @@ def _split_docstring(operation: dict[str, Any]) -> None:
 
 def _schemas() -> dict[str, Any]:
     """The components that no route declares as its model: errors, and events of streams."""
-    views: list[type[BaseModel]] = [Problem, JobEvent, EventPage, VideoProblem, *PAYLOADS]
+    views: list[type[BaseModel]] = [Problem, JobEvent, StoryboardEvent, EventPage, VideoProblem, *PAYLOADS]
     bodies: list[type[BaseModel]] = [VideoRequest, VideoRemixRequest, VideoExtensionRequest]
     _, found = models_json_schema(
         [*((body, "validation") for body in bodies), *((view, "serialization") for view in views)],
@@ -102,6 +104,7 @@ PAGE_PATH = "/docs"
 PAGE_ASSETS = "/docs/assets"
 _INLINE_SCRIPT = re.compile(r"<script>(.*?)</script>", re.DOTALL)
 
+_SCHEMAS = "#/components/schemas/"
 EXACT_PATH = "/openapi-3.2.json"
 EXACT_VERSION = "3.2.0"
 
@@ -124,6 +127,23 @@ _MESSAGE: Json = {
             "contentSchema": {"$ref": "#/components/schemas/JobEvent"},
         },
         "retry": {"type": "integer", "minimum": 0, "description": "Milliseconds until a reconnection."},
+    },
+}
+
+
+_STORYBOARD_MESSAGE: Json = {
+    "title": "StoryboardEventMessage",
+    "description": "One message of the stream of a storyboard.",
+    "type": "object",
+    "required": ["event", "data"],
+    "properties": {
+        "event": {"type": "string", "description": "The `type` of the data.", "examples": ["storyboard.delta"]},
+        "data": {
+            "type": "string",
+            "description": "One line of JSON.",
+            "contentMediaType": "application/json",
+            "contentSchema": {"$ref": f"{_SCHEMAS}StoryboardEvent"},
+        },
     },
 }
 
@@ -188,9 +208,12 @@ def make_plain(document: Json) -> Json:
     for entry in copy["webhooks"].values():
         # openapi-generator would generate client calls for our webhooks, which do not even compile.
         entry["post"]["x-internal"] = True
-    for responses in _streams_of(copy):
+    for responses in _streams_of(copy, "JobEvent"):
         responses.pop("204", None)
         responses["200"]["content"] = {EVENT_STREAM: responses["200"]["content"][EVENT_STREAM]}
+    for responses in _streams_of(copy, "StoryboardEvent"):
+        for response in responses.values():
+            response.get("content", {}).pop(EVENT_STREAM, None)
     return copy
 
 
@@ -200,17 +223,23 @@ def make_exact(document: Json) -> Json:
     copy["openapi"] = EXACT_VERSION
     schemas = copy["components"]["schemas"]
     schemas["JobEventMessage"] = _MESSAGE
+    schemas["StoryboardEventMessage"] = _STORYBOARD_MESSAGE
     for name in ("SoundSource", "SoundtrackRequest"):
         schemas[name]["oneOf"] = _ONE_SOURCE
-    for responses in _streams_of(copy):
+    for event in ("JobEvent", "StoryboardEvent"):
         # In place of `schema`, which in 3.2 describes the stream as a whole.
-        messages = {"itemSchema": {"$ref": "#/components/schemas/JobEventMessage"}}
-        responses["200"]["content"][EVENT_STREAM] = messages
+        messages = {"itemSchema": {"$ref": f"{_SCHEMAS}{event}Message"}}
+        for responses in list(_streams_of(copy, event)):
+            for response in responses.values():
+                if EVENT_STREAM in response.get("content", {}):
+                    response["content"][EVENT_STREAM] = messages
     return copy
 
 
-def _streams_of(document: Json) -> Iterator[Json]:
-    """The responses of each operation that can return a stream."""
+def _streams_of(document: Json, event: str) -> Iterator[Json]:
+    """The responses of each operation that can return a stream of these events."""
     for operation in operations_of(document):
-        if EVENT_STREAM in operation["responses"].get("200", {}).get("content", {}):
+        contents = [response.get("content", {}) for response in operation["responses"].values()]
+        streams = [content[EVENT_STREAM] for content in contents if EVENT_STREAM in content]
+        if any(stream.get("schema") == {"$ref": _SCHEMAS + event} for stream in streams):
             yield operation["responses"]

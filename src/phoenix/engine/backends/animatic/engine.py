@@ -24,10 +24,10 @@ def draw_frames(clip: ResolvedClip, scene: Scene, stop: StopToken, first: Image.
 
     `first`: the picture that the clip begins with, in the size of the clip. It dissolves in the first half.
     """
-    board = Storyboard(clip, scene, first)
+    layers = SceneLayers(clip, scene, first)
     for number in range(clip.num_frames):
         stop.check()
-        yield board.draw(number)
+        yield layers.draw(number)
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class _Particle:
     depth: float
 
 
-class Storyboard:
+class SceneLayers:
     """The layers of one clip. Composes them for each frame."""
 
     def __init__(self, clip: ResolvedClip, scene: Scene, first: Image.Image | None = None) -> None:
@@ -177,5 +177,7 @@ def _sketch(clip: ResolvedClip, scene: Scene, first: Image.Image | None, *, shar
     """Returns a small JPEG of the frame at this fraction of the clip."""
     width, height = preview_size(clip.width, clip.height)
     small = clip.model_copy(update={"width": width, "height": height})
-    frame = Storyboard(small, scene, first and first.resize((width, height))).draw(round(share * (clip.num_frames - 1)))
+    frame = SceneLayers(small, scene, first and first.resize((width, height))).draw(
+        round(share * (clip.num_frames - 1))
+    )
     return to_jpeg(Image.frombytes("RGB", (width, height), frame))

@@ -1,0 +1,1 @@
+"""Storyboards over HTTP: made, refined, followed while a language model writes them."""

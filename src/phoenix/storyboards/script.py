@@ -1,0 +1,155 @@
+"""The answer of a language model: its JSON schema, what is read from its text, and how it becomes a plan. Pure."""
+
+import json
+import re
+from collections.abc import Sequence
+from typing import Annotated, Any, cast
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from phoenix.contract import MAX_PROMPT_LENGTH, CharacterRequest, ClipRequest, ReelRequest, StoryboardRequest
+from phoenix.contract.storyboards import MAX_CHARACTERS
+from phoenix.errors import FieldError, InvalidRequest
+from phoenix.storyboards.limits import PlanLimits
+from phoenix.storyboards.plan import Document, Plan, PlannedClip
+
+MAX_ANSWER_LENGTH = 200_000
+"""Characters. A server may ignore the limit on tokens."""
+MAX_FAULTS = 20
+"""Faults that a language model is given at once."""
+
+_FENCE = re.compile(r"^\s*```[a-zA-Z]*\s*\n(.*?)\n?\s*```\s*$", re.DOTALL)
+
+
+class _ScriptPart(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ScriptedCharacter(_ScriptPart):
+    """A character as a language model describes it."""
+
+    name: Annotated[str, Field(min_length=1, max_length=60)]
+    description: Annotated[str, Field(min_length=1, max_length=200)]
+
+
+class ScriptedClip(_ScriptPart):
+    """A clip as a language model writes it."""
+
+    prompt: Annotated[str, Field(min_length=1, max_length=MAX_PROMPT_LENGTH)]
+    characters: list[str] = Field(default_factory=list[str])
+    duration_s: float | None = None
+
+
+class Script(_ScriptPart):
+    """The whole answer."""
+
+    title: Annotated[str, Field(min_length=1, max_length=200)]
+    message: Annotated[str, Field(min_length=1, max_length=2000)]
+    style: Annotated[str, Field(max_length=400)] = ""
+    characters: Annotated[list[ScriptedCharacter], Field(max_length=MAX_CHARACTERS)] = Field(
+        default_factory=list[ScriptedCharacter]
+    )
+    clips: Annotated[list[ScriptedClip], Field(min_length=1)]
+
+    def as_plan(self) -> Plan:
+        """The plan, whose prompts get the characters and the style later."""
+        return Plan(
+            title=self.title,
+            message=self.message,
+            style=self.style.strip(),
+            characters=tuple(CharacterRequest.model_construct(**each.model_dump()) for each in self.characters),
+            clips=tuple(PlannedClip(clip.prompt, tuple(clip.characters), clip.duration_s) for clip in self.clips),
+        )
+
+
+def script_of(reel: ReelRequest, *, message: str) -> Document:
+    """A reel that the user has changed, as the answer that a language model would have given."""
+    clips = [
+        {"prompt": clip.prompt, "characters": list[str]()}
+        | ({"duration_s": clip.duration_s} if clip.duration_s else {})
+        for clip in reel.clips
+    ]
+    return {"title": reel.title or "Reel", "message": message, "style": "", "characters": list[str](), "clips": clips}
+
+
+def script_schema(request: StoryboardRequest, limits: PlanLimits) -> Document:
+    """The JSON schema of the answer, in the subset that servers can hold a model to: every field is required.
+
+    The fields of a clip have the types of the reel's own contract, with the limits of the model.
+    """
+    contract = cast("Document", ClipRequest.model_json_schema()["properties"])
+    prompt = "What this clip alone shows: subject, action, place, light, camera. No style, no look of characters."
+    clip: Document = {
+        "prompt": {"type": contract["prompt"]["type"], "description": prompt},
+        "characters": _list_of({"type": "string"}, "Names of the characters that this clip shows."),
+    }
+    if limits.duration_s is None:
+        shown = f"Seconds, from {limits.shortest_s} to {limits.longest_s}."
+        ends = {"minimum": limits.shortest_s, "maximum": limits.longest_s}
+        clip["duration_s"] = {"type": contract["duration_s"]["type"], "description": shown, **ends}
+    fields: Document = {
+        "title": {"type": "string", "description": "A short name for the reel."},
+        "message": {"type": "string", "description": "One or two sentences to the user about what you wrote."},
+    }
+    if request.style is None:
+        look = "How every clip looks, in at most 300 characters; it is added to each prompt."
+        fields["style"] = {"type": "string", "description": look}
+    looks = "Further characters that return, each with how it always looks; at most 150 characters each."
+    character = _object({"name": {"type": "string"}, "description": {"type": "string"}})
+    fields["characters"] = _list_of(character, looks)
+    fields["clips"] = _list_of(_object(clip), "In the order in which they are shown.")
+    return _object(fields)
+
+
+def _object(properties: Document) -> Document:
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": list(properties),
+        "additionalProperties": False,
+    }
+
+
+def _list_of(items: Document, description: str) -> Document:
+    return {"type": "array", "description": description, "items": items}
+
+
+def read_script(text: str) -> Script:
+    """The script in an answer, also between the marks of a code block. Raises `InvalidRequest` with every fault."""
+    fenced = _FENCE.match(text)
+    try:
+        found: Any = json.loads(fenced[1] if fenced else text)
+    except ValueError as error:
+        position = f" at character {error.pos}" if isinstance(error, json.JSONDecodeError) else ""
+        raise InvalidRequest.from_field_errors([FieldError("", f"this is not JSON{position}")]) from None
+    try:
+        return Script.model_validate(found)
+    except ValidationError as error:
+        raise InvalidRequest.from_field_errors(
+            [FieldError("".join(f"/{part}" for part in each["loc"]), each["msg"]) for each in error.errors()]
+        ) from None
+
+
+def find_faults(script: Script, request: StoryboardRequest, limits: PlanLimits) -> list[FieldError]:
+    """What the request asks for and the script does not have. The faults of its reel are found elsewhere."""
+    faults: list[FieldError] = []
+    count, asked = len(script.clips), limits.num_clips
+    if asked is not None and count != asked:
+        faults.append(FieldError("/clips", f"the user asked for {asked} clips, and these are {count}"))
+    elif count > limits.max_clips:
+        faults.append(FieldError("/clips", f"at most {limits.max_clips} clips are possible, and these are {count}"))
+    known = {each.name.casefold() for each in (*request.characters, *script.characters)}
+    faults += [
+        FieldError(f"/clips/{index}/characters", f"nobody is called {name!r}")
+        for index, clip in enumerate(script.clips)
+        for name in clip.characters
+        if name.casefold() not in known
+    ]
+    return faults
+
+
+def explain_faults(faults: Sequence[FieldError]) -> str:
+    """One line for each fault, for the language model and for the user."""
+    lines = [f"{fault.pointer or 'the answer'}: {fault.detail}" for fault in faults[:MAX_FAULTS]]
+    more = len(faults) - MAX_FAULTS
+    return "\n".join([*lines, *([f"and {more} more"] if more > 0 else [])])
