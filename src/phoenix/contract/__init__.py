@@ -1,6 +1,6 @@
 """The types of the HTTP API: requests, views, events, problems. Their docstrings are part of the OpenAPI document."""
 
-from phoenix.contract.artifacts import Artifact, ArtifactKind, ArtifactPage, MediaInfo, MediaKind, MediaUrls
+from phoenix.contract.artifacts import Artifact, ArtifactKind, ArtifactPage, MediaInfo, MediaKind, MediaUrls, SpokenWord
 from phoenix.contract.conditions import (
     MAX_CONDITIONS,
     PICTURE_ROLES,
@@ -43,6 +43,7 @@ from phoenix.contract.events import (
 from phoenix.contract.fleet import Health, QueueDepth, QueueName, QueueView, Worker, WorkerList
 from phoenix.contract.jobs import (
     PROMPT_CUT,
+    CaptionFile,
     Clip,
     ClipState,
     ClipTimings,
@@ -104,6 +105,7 @@ from phoenix.contract.resolved import (
     ResolvedSoundtrack,
     ResolvedStitch,
     ResolvedUpscale,
+    ResolvedVoice,
     StoredEntry,
 )
 from phoenix.contract.videos import (
@@ -132,6 +134,7 @@ from phoenix.contract.wire_types import (
     TEXT_PATTERN,
     WHOLE,
     AspectRatio,
+    CaptionMode,
     ClipSound,
     JobKind,
     Omittable,
@@ -174,6 +177,8 @@ __all__ = [
     "ArtifactPage",
     "ArtifactRef",
     "AspectRatio",
+    "CaptionFile",
+    "CaptionMode",
     "Clip",
     "ClipEdit",
     "ClipFailed",
@@ -257,10 +262,12 @@ __all__ = [
     "ResolvedSoundtrack",
     "ResolvedStitch",
     "ResolvedUpscale",
+    "ResolvedVoice",
     "Seed",
     "SoundSource",
     "SoundtrackJobRequest",
     "SoundtrackRequest",
+    "SpokenWord",
     "StitchRequest",
     "StoredEntry",
     "StreamToken",

@@ -122,6 +122,8 @@ class Clip(View):
 
     index: int
     prompt: str
+    caption: str = Field(default="", description="Empty for no caption of its own.")
+    narration: str = Field(default="", description="Empty for no narration.")
     state: ClipState
     waits_for_clip: int | None = Field(
         default=None,
@@ -155,6 +157,14 @@ class Clip(View):
     )
 
 
+class CaptionFile(View):
+    """A file with the captions of a reel."""
+
+    format: str = Field(description="`srt` or `vtt`.")
+    artifact_id: str
+    url: str
+
+
 class JobOutput(View):
     """The result of a job: a stored file."""
 
@@ -167,6 +177,9 @@ class JobOutput(View):
     fps: float | None
     size_bytes: int
     sha256: str
+    captions: list[CaptionFile] = Field(
+        default_factory=list[CaptionFile], description="Empty for a result without captions."
+    )
 
 
 class JobTimings(View):

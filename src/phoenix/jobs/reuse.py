@@ -27,6 +27,7 @@ _KEY_VERSION = 1
 
 # Described by what they stand for: by the hashes of files and entries instead of their ids.
 _BY_CONTENT = {"index", "take", "takes", "take_of", "loras", "upscale", "interpolate", "conditions"}
+_NOT_IN_FILE = {"caption", "narration"}
 
 
 def content_keys(reel: ResolvedReel, hashes: Mapping[str, str]) -> Mapping[int, str]:
@@ -48,7 +49,7 @@ def content_keys(reel: ResolvedReel, hashes: Mapping[str, str]) -> Mapping[int, 
 
 def _describe_clip(clip: ResolvedClip, reel: ResolvedReel) -> Mapping[str, Any]:
     return {
-        **clip.model_dump(mode="json", exclude=_BY_CONTENT),
+        **clip.model_dump(mode="json", exclude=_BY_CONTENT | _NOT_IN_FILE),
         "loras": [[reel.adapters[lora.id].fingerprint, lora.scale] for lora in clip.loras],
         "postprocessors": [reel.postprocessors[spec_id].fingerprint for spec_id in clip.postprocessors],
         "size": clip.output_size,

@@ -125,6 +125,9 @@ MEDIA_TYPES = {
     OutputName.SOUNDTRACK: "audio/mp4",
     OutputName.THUMBNAIL: "image/jpeg",
     OutputName.SEGMENTS: "video/mp4",
+    OutputName.NARRATION: "audio/mp4",
+    OutputName.SRT: "application/x-subrip",
+    OutputName.VTT: "text/vtt",
 }
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from phoenix.catalog.resolve import joined_length_s, picture_length_s
 from phoenix.contract import (
+    CaptionMode,
     MediaInfo,
     ResolvedReel,
     ResolvedRequest,
@@ -18,6 +19,10 @@ from phoenix.contract import (
 from phoenix.errors import Stage, TaskFailed
 from phoenix.jobs.artifacts import find_known_media
 from phoenix.jobs.execution.task_completion import AttemptOutput
+from phoenix.media.captions.cues import Cue, plan_cues
+from phoenix.media.captions.drawing import add_caption_track, burn_captions
+from phoenix.media.captions.layout import lay_out, track_box
+from phoenix.media.captions.subtitle_files import write_srt, write_vtt
 from phoenix.media.encode import write_poster
 from phoenix.media.errors import invalid_media
 from phoenix.media.fetch import fetch_file
@@ -123,6 +128,8 @@ class AssemblyInputs:
     keeps_sound: bool = True
     track: Path | None = None
     soundtrack: SoundtrackRequest | None = None
+    captions: CaptionMode = "off"
+    cues: Sequence[Cue] = ()
 
 
 async def assemble(context: WorkerContext, lease: HeldLease) -> AttemptOutput:
@@ -138,17 +145,32 @@ async def assemble(context: WorkerContext, lease: HeldLease) -> AttemptOutput:
             )
         with stopwatch.timing(Stage.UPLOAD):
             thumbnail = await context.upload_result(lease, OutputName.THUMBNAIL, poster, POSTER)
+            captions = await _upload_captions(context, lease, inputs, info, folder)
             result = await context.upload_result(lease, OutputName.OUTPUT, output, info)
     _logger.info("result assembled", parts=len(inputs.parts), **stopwatch.as_log())
-    return replace(result, thumbnail=thumbnail)
+    return replace(result, thumbnail=thumbnail, captions=captions)
+
+
+async def _upload_captions(
+    context: WorkerContext, lease: HeldLease, inputs: AssemblyInputs, info: MediaInfo, folder: Path
+) -> tuple[AttemptOutput, ...]:
+    """Stores the captions as files, in the formats that players read."""
+    if not inputs.cues:
+        return ()
+    laid = lay_out(inputs.cues, track_box(info.width or 1, info.height or 1))
+    stored: list[AttemptOutput] = []
+    for name, text in ((OutputName.SRT, write_srt(laid)), (OutputName.VTT, write_vtt(laid))):
+        (folder / name).write_text(text, encoding="utf-8")
+        described = MediaInfo(media="text", format=name.rpartition(".")[2], duration_s=info.duration_s)
+        stored.append(await context.upload_result(lease, name, folder / name, described))
+    return tuple(stored)
 
 
 def join_parts(
     inputs: AssemblyInputs, output: Path, poster: Path, tools: MediaTools, callbacks: FfmpegCallbacks
 ) -> MediaInfo:
     """Writes the result and its thumbnail. Returns the format and length of the result. Blocks."""
-    track = inputs.track
-    joined = output if track is None else output.with_name("joined.mp4")
+    joined = output.with_name("joined.mp4")
     info = join_clips(
         inputs.parts,
         joined,
@@ -157,11 +179,26 @@ def join_parts(
         keep_sound=inputs.keeps_sound,
         callbacks=callbacks,
     )
+    picture, track = joined, inputs.track
+    if track is not None and info.audio_codec is not None and inputs.soundtrack is not None:
+        mixed = output.with_name("mixed.m4a")
+        track = mix_soundtrack(joined, track, mixed, inputs.soundtrack, tools=tools, callbacks=callbacks)
+    if inputs.cues and inputs.captions == "burned":
+        picture = output.with_name("drawn.mp4")
+        burn_captions(joined, inputs.cues, picture, tools=tools, callbacks=callbacks)
+        track = track or (joined if info.audio_codec is not None else None)
     if track is not None:
-        if info.audio_codec is not None and inputs.soundtrack is not None:
-            mixed = output.with_name("mixed.m4a")
-            track = mix_soundtrack(joined, track, mixed, inputs.soundtrack, tools=tools, callbacks=callbacks)
-        info = mux_soundtrack(joined, track, output, tools=tools, callbacks=callbacks)
+        muxed = output.with_name("muxed.mp4")
+        info = mux_soundtrack(picture, track, muxed, tools=tools, callbacks=callbacks)
+        picture = muxed
+    if inputs.cues and inputs.captions == "track":
+        tracked = output.with_name("tracked.mp4")
+        subtitles = output.with_name("track.srt")
+        laid = lay_out(inputs.cues, track_box(info.width or 1, info.height or 1))
+        subtitles.write_text(write_srt(laid), encoding="utf-8")
+        info = add_caption_track(picture, subtitles, tracked, tools=tools, callbacks=callbacks)
+        picture = tracked
+    picture.rename(output)
     write_poster(output, poster, duration_s=picture_length_s(info) or 0, tools=tools, callbacks=callbacks)
     return info
 
@@ -224,12 +261,16 @@ async def _fetch_inputs(context: WorkerContext, lease: HeldLease, folder: Path) 
     if claim.soundtrack_artifact_id is not None:
         track = folder / OutputName.SOUNDTRACK
         await context.download_artifact(lease, claim.soundtrack_artifact_id, track)
+    reel = claim.request if isinstance(claim.request, ResolvedReel) else None
+    captions = reel.captions if reel else "off"
     return AssemblyInputs(
         parts,
         claim.request.transition,
         keeps_sound=claim.request.clip_sound == "keep",
         track=track,
         soundtrack=claim.request.soundtrack,
+        captions=captions,
+        cues=plan_cues(reel, {}) if reel and captions != "off" else (),
     )
 
 
