@@ -1,14 +1,15 @@
-"""What a server refuses for reasons of its own: URLs that it may not call, and captions that it cannot draw."""
+"""What a server refuses for reasons of its own: URLs that it may not call, and what it cannot draw or speak."""
 
 import asyncio
 from collections.abc import Iterator
 
-from phoenix.contract import ReelRequest, SoundtrackJobRequest, StitchRequest
+from phoenix.contract import ReelRequest, ResolvedReel, ResolvedRequest, SoundtrackJobRequest, StitchRequest
 from phoenix.errors import FieldError
 from phoenix.media.captions.font import CAPTION_FILTER, NO_LIBASS, find_unknown_letters, name_letter
 from phoenix.media.ffmpeg import FfmpegMissing, find_ffmpeg, has_filter
 from phoenix.media.ssrf import EgressPolicy, UrlNotAllowed, check_url
-from phoenix.settings import MediaSettings, Settings
+from phoenix.settings import MediaSettings, Settings, TtsSettings
+from phoenix.speech.voices import NO_ENGINE, resolve_voice
 
 SubmittedBody = ReelRequest | StitchRequest | SoundtrackJobRequest
 
@@ -16,11 +17,33 @@ SubmittedBody = ReelRequest | StitchRequest | SoundtrackJobRequest
 async def find_server_errors(body: SubmittedBody, settings: Settings) -> list[FieldError]:
     """One field error for each thing that this server does not do."""
     field_errors = find_url_errors(body, settings)
-    if isinstance(body, ReelRequest) and body.captions == "burned":
+    if not isinstance(body, ReelRequest):
+        return field_errors
+    field_errors += find_voice_errors(body, settings.tts)
+    if body.captions == "burned":
         field_errors += find_caption_errors(body)
         if not await asyncio.to_thread(_can_draw, settings.media):
             field_errors.append(FieldError("/captions", NO_LIBASS))
     return field_errors
+
+
+def find_voice_errors(body: ReelRequest, settings: TtsSettings) -> list[FieldError]:
+    """The reason why the narration of a reel gets no voice, at the field that would change it."""
+    narrated = [index for index, clip in enumerate(body.clips) if (clip.narration or "").strip()]
+    voice = resolve_voice(body.voice, settings) if narrated else None
+    if not isinstance(voice, FieldError):
+        return []
+    if voice.detail != NO_ENGINE:
+        return [voice]
+    return [FieldError(f"/clips/{index}/narration", NO_ENGINE) for index in narrated]
+
+
+def with_voice(resolved: ResolvedRequest, body: SubmittedBody, settings: TtsSettings) -> ResolvedRequest:
+    """The request with the voice of its narration. `find_voice_errors` has found nothing wrong with it."""
+    if not isinstance(resolved, ResolvedReel) or not isinstance(body, ReelRequest) or not resolved.narrated:
+        return resolved
+    voice = resolve_voice(body.voice, settings)
+    return resolved if isinstance(voice, FieldError) else resolved.model_copy(update={"voice": voice})
 
 
 def find_caption_errors(body: ReelRequest) -> list[FieldError]:

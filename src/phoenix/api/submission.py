@@ -28,7 +28,7 @@ from phoenix.api.errors.validation import explain_validation
 from phoenix.api.http.preferences import IdempotencyKey, Prefer, parse_wait_s
 from phoenix.api.job_views import POLL_AFTER_S
 from phoenix.api.lifespan import AppState
-from phoenix.api.server_checks import SubmittedBody, find_server_errors
+from phoenix.api.server_checks import SubmittedBody, find_server_errors, with_voice
 from phoenix.api.uploads import ProbedUpload, UploadStore, UploadStoreDep, quota_of
 from phoenix.catalog.catalog import Catalog
 from phoenix.catalog.conditions import KnownClips, KnownMedia
@@ -81,7 +81,7 @@ class RequestResolver:
             raise InvalidRequest.from_field_errors([*error.field_errors, *own_errors]) from error
         if own_errors:
             raise InvalidRequest.from_field_errors(own_errors)
-        return resolved
+        return with_voice(resolved, body, self.settings.tts)
 
     def _admit(self, body: SubmittedBody, media: KnownMedia, clips: KnownClips) -> ResolvedRequest:
         limits = AdmissionLimits(

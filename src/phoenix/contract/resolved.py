@@ -173,6 +173,14 @@ class ResolvedReel(View):
         """The clips with a narration, in order."""
         return [clip for clip in self.clips if clip.narration]
 
+    def position_of_narration(self, clip: ResolvedClip) -> int:
+        """The position of the task that speaks a narrated clip: after everything that is rendered."""
+        return len(self.renders) + [each.index for each in self.narrated].index(clip.index)
+
+    def clip_of_narration(self, position: int) -> ResolvedClip:
+        """The clip that the task at a position speaks."""
+        return self.narrated[position - len(self.renders)]
+
     @property
     def part_lengths_s(self) -> list[float]:
         """Seconds of each part of the result, in order: of the clip that the reel extends, and of its own clips."""

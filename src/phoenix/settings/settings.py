@@ -17,7 +17,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from phoenix.settings.engines import AnimaticSettings, EngineSettings, VeoSettings
+from phoenix.settings.engines import AnimaticSettings, EngineSettings, TtsSettings, VeoSettings
 from phoenix.settings.sources import EnvironmentSource, UnprefixedNamesSource
 from phoenix.settings.value_types import (
     AuthMode,
@@ -335,6 +335,7 @@ class Settings(BaseSettings):
     engine: EngineSettings = EngineSettings()
     animatic: AnimaticSettings = AnimaticSettings()
     veo: VeoSettings = VeoSettings()
+    tts: TtsSettings = TtsSettings()
     media: MediaSettings = MediaSettings()
     webhooks: WebhookSettings = WebhookSettings()
     log: LogSettings = LogSettings()

@@ -24,7 +24,7 @@ from phoenix.ids import JobId, TaskId
 from phoenix.jobs.execution.task_completion import AttemptOutput
 from phoenix.jobs.repository import get_artifact
 from phoenix.media.encoders import open_tools
-from phoenix.media.ffmpeg import MediaTools
+from phoenix.media.ffmpeg import FfmpegCallbacks, MediaTools, Progress
 from phoenix.media.probe import ProbeLimits
 from phoenix.media.ssrf import EgressPolicy
 from phoenix.services import Services
@@ -76,6 +76,15 @@ async def cancel_on_stop(work: Coroutine[Any, Any, _T], stop: StopToken) -> _T:
         except asyncio.CancelledError:
             stop.check()
             raise
+
+
+def ffmpeg_callbacks(lease: HeldLease) -> FfmpegCallbacks:
+    """Callbacks that stop ffmpeg with the attempt, and record progress of ffmpeg as progress of the attempt."""
+
+    def follow(_: Progress) -> None:
+        lease.record_progress()
+
+    return FfmpegCallbacks(should_stop=lambda: lease.stop.reason is not None, on_progress=follow)
 
 
 class Scratch:

@@ -26,15 +26,16 @@ from phoenix.media.captions.subtitle_files import write_srt, write_vtt
 from phoenix.media.encode import write_poster
 from phoenix.media.errors import invalid_media
 from phoenix.media.fetch import fetch_file
-from phoenix.media.ffmpeg import FfmpegCallbacks, MediaTools, Progress
+from phoenix.media.ffmpeg import FfmpegCallbacks, MediaTools
 from phoenix.media.probe import probe_media
 from phoenix.media.reel.join import join_clips
 from phoenix.media.reel.segments import ReelTimeline, Span, span_of_clip, timeline_of, write_segments
-from phoenix.media.soundtrack import mix_soundtrack, mux_soundtrack, prepare_soundtrack
+from phoenix.media.soundtrack import mix_narration, mix_soundtrack, mux_soundtrack, prepare_soundtrack
 from phoenix.storage.keys import OutputName
 from phoenix.telemetry.logs import get_logger
-from phoenix.worker.context import WorkerContext, cancel_on_stop, retry_until_available
+from phoenix.worker.context import WorkerContext, cancel_on_stop, ffmpeg_callbacks, retry_until_available
 from phoenix.worker.leases import HeldLease
+from phoenix.worker.narration import NO_NARRATION, Narration, fetch_narration
 from phoenix.worker.render_observer import Stopwatch
 
 _logger = get_logger(__name__)
@@ -59,7 +60,7 @@ async def make_soundtrack(context: WorkerContext, lease: HeldLease) -> AttemptOu
                 wanted,
                 duration_s=duration_s,
                 tools=context.tools,
-                callbacks=_ffmpeg_callbacks(lease),
+                callbacks=ffmpeg_callbacks(lease),
             )
             info = await context.threads.run(probe_media, output, context.limits)
         with stopwatch.timing(Stage.UPLOAD):
@@ -128,6 +129,9 @@ class AssemblyInputs:
     keeps_sound: bool = True
     track: Path | None = None
     soundtrack: SoundtrackRequest | None = None
+    narration: Narration = NO_NARRATION
+    loudness_lufs: float = -16
+    """Of the result, if it has a narration and no soundtrack."""
     captions: CaptionMode = "off"
     cues: Sequence[Cue] = ()
 
@@ -140,9 +144,7 @@ async def assemble(context: WorkerContext, lease: HeldLease) -> AttemptOutput:
             inputs = await _fetch_inputs(context, lease, folder)
         output, poster = folder / OutputName.OUTPUT, folder / OutputName.THUMBNAIL
         with stopwatch.timing(Stage.ASSEMBLE):
-            info = await context.threads.run(
-                join_parts, inputs, output, poster, context.tools, _ffmpeg_callbacks(lease)
-            )
+            info = await context.threads.run(join_parts, inputs, output, poster, context.tools, ffmpeg_callbacks(lease))
         with stopwatch.timing(Stage.UPLOAD):
             thumbnail = await context.upload_result(lease, OutputName.THUMBNAIL, poster, POSTER)
             captions = await _upload_captions(context, lease, inputs, info, folder)
@@ -179,10 +181,7 @@ def join_parts(
         keep_sound=inputs.keeps_sound,
         callbacks=callbacks,
     )
-    picture, track = joined, inputs.track
-    if track is not None and info.audio_codec is not None and inputs.soundtrack is not None:
-        mixed = output.with_name("mixed.m4a")
-        track = mix_soundtrack(joined, track, mixed, inputs.soundtrack, tools=tools, callbacks=callbacks)
+    picture, track = joined, _mix_sound(inputs, joined, info, tools, callbacks)
     if inputs.cues and inputs.captions == "burned":
         picture = output.with_name("drawn.mp4")
         burn_captions(joined, inputs.cues, picture, tools=tools, callbacks=callbacks)
@@ -201,6 +200,29 @@ def join_parts(
     picture.rename(output)
     write_poster(output, poster, duration_s=picture_length_s(info) or 0, tools=tools, callbacks=callbacks)
     return info
+
+
+def _mix_sound(
+    inputs: AssemblyInputs, joined: Path, info: MediaInfo, tools: MediaTools, callbacks: FfmpegCallbacks
+) -> Path | None:
+    """The sound of the result; None if the joined clips have it already, or if there is none."""
+    track, soundtrack = inputs.track, inputs.soundtrack
+    if track is not None and info.audio_codec is not None and soundtrack is not None:
+        mixed = joined.with_name("mixed.m4a")
+        track = mix_soundtrack(joined, track, mixed, soundtrack, tools=tools, callbacks=callbacks)
+    if not inputs.narration.speeches:
+        return track
+    narrated = joined.with_name("narrated.m4a")
+    mix_narration(
+        inputs.narration.speeches,
+        track or (joined if info.audio_codec is not None else None),
+        narrated,
+        duration_s=picture_length_s(info) or 0,
+        loudness_lufs=soundtrack.loudness_lufs if soundtrack else inputs.loudness_lufs,
+        tools=tools,
+        callbacks=callbacks,
+    )
+    return narrated
 
 
 async def make_segments(context: WorkerContext, lease: HeldLease) -> AttemptOutput:
@@ -226,7 +248,7 @@ async def make_segments(context: WorkerContext, lease: HeldLease) -> AttemptOutp
                 output,
                 tools=context.tools,
                 keep_sound=reel.clip_sound == "keep",
-                callbacks=_ffmpeg_callbacks(lease),
+                callbacks=ffmpeg_callbacks(lease),
             )
         with stopwatch.timing(Stage.UPLOAD):
             result = await context.upload_result(lease, OutputName.SEGMENTS, output, _describe(timeline, span))
@@ -261,6 +283,7 @@ async def _fetch_inputs(context: WorkerContext, lease: HeldLease, folder: Path) 
     if claim.soundtrack_artifact_id is not None:
         track = folder / OutputName.SOUNDTRACK
         await context.download_artifact(lease, claim.soundtrack_artifact_id, track)
+    narration = await fetch_narration(context, lease, folder)
     reel = claim.request if isinstance(claim.request, ResolvedReel) else None
     captions = reel.captions if reel else "off"
     return AssemblyInputs(
@@ -269,8 +292,10 @@ async def _fetch_inputs(context: WorkerContext, lease: HeldLease, folder: Path) 
         keeps_sound=claim.request.clip_sound == "keep",
         track=track,
         soundtrack=claim.request.soundtrack,
+        narration=narration,
+        loudness_lufs=context.settings.media.loudness_lufs,
         captions=captions,
-        cues=plan_cues(reel, {}) if reel and captions != "off" else (),
+        cues=plan_cues(reel, dict(narration.words)) if reel and captions != "off" else (),
     )
 
 
@@ -279,12 +304,3 @@ def _list_parts(request: ResolvedReel | ResolvedStitch, clip_artifact_ids: Seque
     if isinstance(request, ResolvedStitch):
         return request.artifact_ids
     return [*([request.extends.artifact_id] if request.extends else []), *clip_artifact_ids]
-
-
-def _ffmpeg_callbacks(lease: HeldLease) -> FfmpegCallbacks:
-    """Callbacks that stop ffmpeg with the attempt, and record progress of ffmpeg as progress of the attempt."""
-
-    def follow(_: Progress) -> None:
-        lease.record_progress()
-
-    return FfmpegCallbacks(should_stop=lambda: lease.stop.reason is not None, on_progress=follow)

@@ -86,6 +86,8 @@ async def publish_output(uow: UnitOfWork, job: JobRow, task: TaskRow, output: At
 def _artifact_kind(job: JobRow, task: TaskRow) -> ArtifactKind:
     if task.kind is TaskKind.RENDER:
         return ArtifactKind.CLIP
+    if task.kind is TaskKind.NARRATE:
+        return ArtifactKind.NARRATION
     if task.kind is TaskKind.SEGMENT:
         return ArtifactKind.SEGMENTS
     return ArtifactKind.OUTPUT if is_job_output(job, task) else ArtifactKind.SOUNDTRACK
@@ -156,6 +158,9 @@ async def succeed(uow: UnitOfWork, claim: Claim, output: AttemptOutput) -> None:
             warnings=list(output.warnings),
         )
         await append_event(uow, job, event)
+    elif task.kind is TaskKind.NARRATE:
+        await uow.session.flush()
+        await _record_reusable(uow, artifact, task, ())
     await advance_job(uow, job)
     uow.publish_after_commit(TasksReady())
 
@@ -185,6 +190,8 @@ async def fail(uow: UnitOfWork, claim: Claim, failure: TaskFailed, rule: RetryRu
     waits_for_space = failure.code is FailureCode.STORAGE_FULL
     task.failures += not waits_for_space
     error = make_error(task, failure.code, failure.detail, failure.stage, retriable=failure.retriable)
+    if isinstance(claim.request, ResolvedReel) and task.kind is TaskKind.NARRATE:
+        error = error.model_copy(update={"clip_index": claim.request.clip_of_narration(task.position).index})
     await close_attempt(uow, task, AttemptEndState.FAILED, error)
     delay_s = None if job.ending else rule.find_delay_s(failure, task.failures, attempt=task.attempt, jitter=jitter)
     if delay_s is None:
