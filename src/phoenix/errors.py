@@ -57,6 +57,7 @@ class FailureCode(StrEnum):
     MODERATED = "MODERATED"
     MEDIA_INVALID = "MEDIA_INVALID"
     MEDIA_LIMIT = "MEDIA_LIMIT"
+    NARRATION_TOO_LONG = "NARRATION_TOO_LONG"
     STORAGE_FAILED = "STORAGE_FAILED"
     STORAGE_FULL = "STORAGE_FULL"
     CANCELED = "CANCELED"
@@ -74,6 +75,7 @@ class Stage(StrEnum):
     UPLOAD = "upload"
     FETCH = "fetch"
     SOUNDTRACK = "soundtrack"
+    NARRATION = "narration"
     ASSEMBLE = "assemble"
     QUEUE = "queue"
 

@@ -17,12 +17,21 @@ from phoenix.cli.doctor import (
     check_redis,
     check_space,
     check_storage,
+    check_voice,
     examine,
 )
 from phoenix.db.engine import database_url
 from phoenix.db.migrate import upgrade
 from phoenix.media.ffmpeg import MediaTools
-from phoenix.settings import DatabaseSettings, EngineSettings, MediaSettings, RedisSettings, Settings, StorageSettings
+from phoenix.settings import (
+    DatabaseSettings,
+    EngineSettings,
+    MediaSettings,
+    RedisSettings,
+    Settings,
+    StorageSettings,
+    TtsSettings,
+)
 
 
 def settings(folder: Path, **groups: object) -> Settings:
@@ -163,3 +172,11 @@ async def test_an_upscaler_with_another_factor_than_its_entry_says_is_a_finding(
     assert found.status is CheckStatus.NOTE
     assert found.detail.endswith("and its entry says factor 4; set factor to 2")
     assert found.remedy
+
+
+async def test_the_voice_is_named_and_its_absence_is_a_note(tmp_path: Path):
+    speaks = await check_voice(settings(tmp_path, tts=TtsSettings(engine="espeak")))
+    silent = await check_voice(settings(tmp_path, tts=TtsSettings(engine="off")))
+
+    assert (speaks.status, speaks.detail) == (CheckStatus.OK, "espeak speaks as en")
+    assert (silent.status, "PHOENIX_TTS__BASE_URL" in silent.remedy) == (CheckStatus.NOTE, True)

@@ -18,6 +18,7 @@ from phoenix.contract import (
     JobPage,
     JobState,
     MediaInfo,
+    MediaUrls,
     ReelRequest,
 )
 
@@ -173,3 +174,17 @@ async def test_a_server_that_has_answered_once_is_waited_for(scripted_server: Sc
     async with AsyncPhoenix(scripted_server.url, retry_policy=policy) as phoenix:
         await phoenix.get_job(JOB_ID)
         assert (await phoenix.get_job(JOB_ID)).id == JOB_ID
+
+
+async def test_urls_for_players_are_asked_for_by_job(phoenix: AsyncPhoenix, scripted_server: ScriptedServer):
+    urls = MediaUrls(
+        expires_at=a_job().created_at,
+        content="/content?token=t",
+        thumbnail=None,
+        playlist=None,
+        captions="/content?variant=vtt&token=t",
+        clips=[],
+    )
+    scripted_server.on("POST", f"/v1/jobs/{JOB_ID}/media-tokens", Answer(201, urls.model_dump_json().encode()))
+
+    assert await phoenix.media_urls(JOB_ID) == urls

@@ -44,6 +44,7 @@ class SignedUrls:
             content=self._url(content, token),
             thumbnail=None if job.kind == "soundtrack" else self._url(f"{content}?variant=thumbnail", token),
             playlist=self._url(f"/v1/jobs/{job.id}/playlist.m3u8", token) if job.kind == "reel" else None,
+            captions=self._url(f"{content}?variant=vtt", token) if job.kind == "reel" else None,
             clips=[self._url(f"/v1/jobs/{job.id}/clips/{index}/content", token) for index in range(num_clips)],
         )
 

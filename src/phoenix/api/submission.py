@@ -28,6 +28,7 @@ from phoenix.api.errors.validation import explain_validation
 from phoenix.api.http.preferences import IdempotencyKey, Prefer, parse_wait_s
 from phoenix.api.job_views import POLL_AFTER_S
 from phoenix.api.lifespan import AppState
+from phoenix.api.server_checks import SubmittedBody, find_server_errors, with_voice
 from phoenix.api.uploads import ProbedUpload, UploadStore, UploadStoreDep, quota_of
 from phoenix.catalog.catalog import Catalog
 from phoenix.catalog.conditions import KnownClips, KnownMedia
@@ -42,7 +43,7 @@ from phoenix.contract import (
 )
 from phoenix.contract.valid_part import ValidPart
 from phoenix.db import Database, UnitOfWork
-from phoenix.errors import FieldError, Gone, InvalidRequest, NotFound, Unavailable
+from phoenix.errors import Gone, InvalidRequest, NotFound, Unavailable
 from phoenix.events.sse.snapshot_and_replay import job_stream
 from phoenix.jobs.artifacts import find_finished_clips, find_known_media
 from phoenix.jobs.repository import FullJob
@@ -50,12 +51,8 @@ from phoenix.jobs.reuse import find_earlier_work
 from phoenix.jobs.submission.admission_control import QueueCapacity, check_capacity, check_quota
 from phoenix.jobs.submission.idempotency import KeyedRequest, acquire_key, find_earlier_job, record_job
 from phoenix.jobs.submission.submit import submit
-from phoenix.media.ssrf import EgressPolicy, UrlNotAllowed, check_url
 from phoenix.settings import Settings
 from phoenix.storage.store import StoredObject
-
-SubmittedBody = ReelRequest | StitchRequest | SoundtrackJobRequest
-
 
 _NO_UPLOADS: Mapping[str, MediaInfo] = {}
 
@@ -75,16 +72,16 @@ class RequestResolver:
 
         `uploads` are files by the artifact ids that they would get.
         """
-        url_errors = find_url_errors(body, self.settings)
+        own_errors = await find_server_errors(body, self.settings)
         clips = await self._find_clips(body, owner_id)
         media = {**await self._find_media([*_list_references(body), *clips.values()], owner_id), **uploads}
         try:
             resolved = self._admit(body, media, clips)
         except InvalidRequest as error:
-            raise InvalidRequest.from_field_errors([*error.field_errors, *url_errors]) from error
-        if url_errors:
-            raise InvalidRequest.from_field_errors(url_errors)
-        return resolved
+            raise InvalidRequest.from_field_errors([*error.field_errors, *own_errors]) from error
+        if own_errors:
+            raise InvalidRequest.from_field_errors(own_errors)
+        return with_voice(resolved, body, self.settings.tts)
 
     def _admit(self, body: SubmittedBody, media: KnownMedia, clips: KnownClips) -> ResolvedRequest:
         limits = AdmissionLimits(
@@ -372,27 +369,3 @@ def _list_references(body: SubmittedBody) -> Iterator[str | None]:
             pass
     sound = body.source if isinstance(body, SoundtrackJobRequest) else body.soundtrack
     yield sound.artifact_id if sound else None
-
-
-def find_url_errors(body: SubmittedBody, settings: Settings) -> list[FieldError]:
-    """One field error for each URL that this server may not call.
-
-    Resolves no names: the addresses behind a name are checked when the URL is called.
-    """
-    field_errors: list[FieldError] = []
-    for pointer, url, policy in _list_urls(body, settings):
-        try:
-            check_url(url, policy)
-        except UrlNotAllowed as error:
-            field_errors.append(FieldError(pointer, f"This URL is not allowed: {error.detail.rstrip('.')}."))
-    return field_errors
-
-
-def _list_urls(body: SubmittedBody, settings: Settings) -> Iterator[tuple[str, str, EgressPolicy]]:
-    """Each URL in the body, with its pointer before it and its policy after it."""
-    if body.webhook is not None:
-        yield "/webhook/url", str(body.webhook.url), EgressPolicy.for_webhooks(settings.webhooks)
-    is_soundtrack = isinstance(body, SoundtrackJobRequest)
-    sound, pointer = (body.source, "/source") if is_soundtrack else (body.soundtrack, "/soundtrack")
-    if sound is not None and sound.url is not None:
-        yield f"{pointer}/url", str(sound.url), EgressPolicy.from_settings(settings.media)

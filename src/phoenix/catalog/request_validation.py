@@ -84,8 +84,7 @@ def admit_reel(
     resolution, aspect_ratio, size = resolve.resolve_size(request, model, report)
     rates = resolve_rates(request, model, catalog, report)
     upscale = resolve_upscale(request, catalog, report, made=size, max_frame_pixels=limits.max_frame_pixels)
-    reel_seed = draw_seed() if request.seed is None else request.seed
-    terms = _Terms(request, model, quality, adapters, size, rates, upscale, reel_seed, files)
+    terms = _Terms(request, model, quality, adapters, size, rates, upscale, _seed_of(request, draw_seed), files)
     clips, shown = _resolve_clips(terms, report), terms.shown_size
     reel = ResolvedReel(
         is_remote=model.is_remote,
@@ -105,11 +104,16 @@ def admit_reel(
         transition=request.transition,
         soundtrack=request.soundtrack,
         clip_sound=request.clip_sound,
+        captions=request.captions,
         adjustments=report.adjustments,
     )
     _check_length(reel.part_lengths_s, request, report, limits, pointer="/clips")
     report.raise_errors()
     return reel
+
+
+def _seed_of(request: ReelRequest, draw_seed: Callable[[], int]) -> int:
+    return draw_seed() if request.seed is None else request.seed
 
 
 def admit_stitch(request: StitchRequest, *, limits: AdmissionLimits, media: KnownMedia | None = None) -> ResolvedStitch:
@@ -222,6 +226,8 @@ def _resolve_clip(
             previous=previous and _expected_media(previous, model),
         ),
         deterministic=request.deterministic,
+        caption=(clip.caption or "").strip(),
+        narration=(clip.narration or "").strip(),
         keeps_sound=request.clip_sound == "keep",
     )
 

@@ -31,15 +31,17 @@ from phoenix.engine.readiness import (
     survey,
     too_large,
 )
-from phoenix.errors import PhoenixError, install_extra
+from phoenix.errors import FieldError, PhoenixError, install_extra
 from phoenix.events.pubsub.redis_client import open_redis, send
 from phoenix.ids import new_artifact_id
 from phoenix.jobs.webhooks import tables as webhook_tables  # noqa: F401  # pyright: ignore[reportUnusedImport]
+from phoenix.media.captions.font import CAPTION_FILTER, NO_LIBASS
 from phoenix.media.encoders import EncoderUnusable, choose_encoder
-from phoenix.media.ffmpeg import find_ffmpeg
+from phoenix.media.ffmpeg import find_ffmpeg, has_filter
 from phoenix.media.self_test import run_self_test
 from phoenix.services import open_reserve
 from phoenix.settings import Settings, StorageSettings
+from phoenix.speech.voices import NO_ENGINE, find_engine, resolve_voice
 from phoenix.storage.errors import StoreFailed
 from phoenix.storage.keys import upload_key
 from phoenix.storage.store import open_store
@@ -114,6 +116,8 @@ async def check_ffmpeg(settings: Settings) -> Finding:
     except EncoderUnusable as error:
         return Finding("ffmpeg", CheckStatus.MISSING, error.detail, "Set PHOENIX_MEDIA__ENCODER to auto or software.")
     await asyncio.to_thread(run_self_test, tools)
+    if not await asyncio.to_thread(has_filter, ffmpeg, CAPTION_FILTER):
+        return Finding("ffmpeg", CheckStatus.NOTE, f"{ffmpeg} has no libass: captions cannot be burned in", NO_LIBASS)
     chosen = f"; it encodes by {choice.encoder}: {choice.reason}"
     return Finding("ffmpeg", CheckStatus.OK, f"{ffmpeg}, which made a tiny reel{chosen}")
 
@@ -238,6 +242,16 @@ async def check_postprocessors(settings: Settings) -> Finding:
     return Finding("upscalers", CheckStatus.OK, f"can be used: {', '.join(spec.id for spec in specs)}")
 
 
+async def check_voice(settings: Settings) -> Finding:
+    engine = find_engine(settings.tts)
+    if engine is None:
+        return Finding("voice", CheckStatus.NOTE, "none: narration is refused", NO_ENGINE)
+    voice = resolve_voice(None, settings.tts)
+    if isinstance(voice, FieldError):
+        return Finding("voice", CheckStatus.NOTE, f"{engine}, without a default voice", voice.detail)
+    return Finding("voice", CheckStatus.OK, f"{engine} speaks as {voice.name}")
+
+
 Check = Callable[[Settings], Awaitable[Finding]]
 
 CHECKS: dict[str, Check] = {
@@ -250,6 +264,7 @@ CHECKS: dict[str, Check] = {
     "GPU": check_gpu,
     "models": check_models,
     "upscalers": check_postprocessors,
+    "voice": check_voice,
 }
 REMEDIES = {
     "ffmpeg": f"For an ffmpeg, {install_extra('media')}; or set PHOENIX_MEDIA__FFMPEG.",

@@ -53,6 +53,7 @@ from phoenix.cli.inputs.edits import (
     list_changes,
 )
 from phoenix.cli.inputs.reel_inputs import ReelInputs, read_inputs
+from phoenix.cli.inputs.spoken_texts import CaptionOption, CaptionsOption, NarrationOption, VoiceOption, with_texts
 from phoenix.cli.options import (
     AspectRatioOption,
     AudioOption,
@@ -113,6 +114,10 @@ def generate(  # noqa: PLR0913, PLR0917 - one parameter per option
     source_video: SourceVideoOption = None,
     condition: ConditionOption = None,
     extends: ExtendsOption = None,
+    caption: CaptionOption = None,
+    narration: NarrationOption = None,
+    captions: CaptionsOption = None,
+    voice: VoiceOption = None,
     output: OutputOption = None,
     url: UrlOption = None,
     api_key: ApiKeyOption = None,
@@ -124,23 +129,19 @@ def generate(  # noqa: PLR0913, PLR0917 - one parameter per option
     given = {"model": model, "quality": quality, "steps": steps, "seed": seed, "loras": parse_loras(lora)}
     given |= {"duration_s": duration_s, "aspect_ratio": aspect_ratio, "resolution": resolution, "fps": fps}
     given |= {"upscale": parse_upscale(upscale), "interpolate": interpolate, "clip_sound": clip_sound}
+    given |= {"captions": captions, "voice": voice}
     frames: RoleTexts = {"first_frame": first_frame, "last_frame": last_frame}
     frames |= {"reference": reference, "source_video": source_video}
     local = LocalFiles(read_inputs(len(prompts), audio=audio, by_role=frames, further=condition, extends=extends))
-    check = partial(check_locally, local=local)
-    with exit_on_error():
-        # A server elsewhere may have other models and limits. It gets the request unchecked, and names all its faults.
-        request = None if url else make_request(prompts, given, crossfade_s, local=local, check_further=check)
+    body = with_texts(make_body(prompts, given, crossfade_s), caption=caption, narration=narration)
+    check = _unchecked if url else _check_here(prompts, given, crossfade_s, local)
     end_on_sigterm()
     with (
         exit_on_error(),
-        open_server(url, lambda: request and check(request)) as server,
+        open_server(url, check) as server,
         Phoenix(server.url, api_key, retry_policy=CLI_RETRY_POLICY) as phoenix,
     ):
-        job = _submit(make_body(prompts, given, crossfade_s), local.inputs, phoenix, phoenix.submit_reel)
-        err.print(f"{job.id} on {server.url}", style="dim")
-        show_adjustments(job)
-        print(finish(phoenix, job, output, is_private=server.is_private))
+        print(_make_reel(body, local.inputs, phoenix, server, output))
 
 
 def edit(  # noqa: PLR0913, PLR0917 - one parameter per option
@@ -159,6 +160,8 @@ def edit(  # noqa: PLR0913, PLR0917 - one parameter per option
     audio: AudioOption = None,
     no_audio: NoAudioOption = False,
     clip_sound: ClipSoundOption = None,
+    captions: CaptionsOption = None,
+    voice: VoiceOption = None,
     title: TitleOption = None,
     no_reuse: NoReuseOption = False,
     output: OutputOption = None,
@@ -171,7 +174,7 @@ def edit(  # noqa: PLR0913, PLR0917 - one parameter per option
     """
     given = {"model": model, "quality": quality, "aspect_ratio": aspect_ratio, "resolution": resolution}
     given |= {"clip_sound": clip_sound, "title": title, "drop_soundtrack": no_audio or None}
-    given |= {"reuse": False if no_reuse else None}
+    given |= {"reuse": False if no_reuse else None, "captions": captions, "voice": voice}
     body = make_body([], given, crossfade_s)
     body["clips"] = list_changes(reroll=reroll, take=take, replace=replace, insert=insert, remove=remove, move=move)
     end_on_sigterm()
@@ -180,6 +183,27 @@ def edit(  # noqa: PLR0913, PLR0917 - one parameter per option
         err.print(f"{job.id}, an edit of {job_id}", style="dim")
         show_adjustments(job)
         print(finish(phoenix, job, output, is_private=False))
+
+
+def _unchecked() -> None:
+    """For a server elsewhere, which may have other models and limits: it names all faults of the request."""
+
+
+def _check_here(
+    prompts: list[str], given: dict[str, Any], crossfade_s: float | None, local: LocalFiles
+) -> Callable[[], None]:
+    """Checks a reel as far as that needs no server. Returns the check that a private server would make."""
+    check = partial(check_locally, local=local)
+    with exit_on_error():
+        request = make_request(prompts, given, crossfade_s, local=local, check_further=check)
+    return partial(check, request)
+
+
+def _make_reel(body: dict[str, Any], inputs: ReelInputs, phoenix: Phoenix, server: Server, output: Path | None) -> Path:
+    job = _submit(body, inputs, phoenix, phoenix.submit_reel)
+    err.print(f"{job.id} on {server.url}", style="dim")
+    show_adjustments(job)
+    return finish(phoenix, job, output, is_private=server.is_private)
 
 
 @contextmanager

@@ -27,6 +27,7 @@ from phoenix.contract import (
     JobPage,
     JobState,
     MediaKind,
+    MediaUrls,
     Model,
     ModelList,
     Pause,
@@ -216,6 +217,11 @@ class AsyncPhoenix:
         expected = Expected(size_bytes=found.output.size_bytes, sha256=found.output.sha256)
         await download(self._transport, _job_path(found.id, "/content"), path, expected)
         return path
+
+    async def media_urls(self, job_id: str) -> MediaUrls:
+        """Returns URLs of the media of a job that work without a key, for players. They expire."""
+        response = await self._transport.send("POST", _job_path(job_id, "/media-tokens"), is_idempotent=True)
+        return MediaUrls.model_validate_json(response.content)
 
     def watch(self, job_id: str) -> AsyncGenerator[Event]:
         """Yields a snapshot of the job, then its events until the job ends. Reconnects as needed.

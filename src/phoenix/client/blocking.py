@@ -55,6 +55,7 @@ class Phoenix:
     list_artifacts = _Blocking(AsyncPhoenix.list_artifacts)
     delete_artifact = _Blocking(AsyncPhoenix.delete_artifact)
     download = _Blocking(AsyncPhoenix.download)
+    media_urls = _Blocking(AsyncPhoenix.media_urls)
     models = _Blocking(AsyncPhoenix.models)
     model_list = _Blocking(AsyncPhoenix.model_list)
     queue = _Blocking(AsyncPhoenix.queue)

@@ -1,6 +1,6 @@
 """The types of the HTTP API: requests, views, events, problems. Their docstrings are part of the OpenAPI document."""
 
-from phoenix.contract.artifacts import Artifact, ArtifactKind, ArtifactPage, MediaInfo, MediaKind, MediaUrls
+from phoenix.contract.artifacts import Artifact, ArtifactKind, ArtifactPage, MediaInfo, MediaKind, MediaUrls, SpokenWord
 from phoenix.contract.conditions import (
     MAX_CONDITIONS,
     PICTURE_ROLES,
@@ -54,6 +54,7 @@ from phoenix.contract.fleet import (
 )
 from phoenix.contract.jobs import (
     PROMPT_CUT,
+    CaptionFile,
     Clip,
     ClipState,
     ClipTimings,
@@ -116,6 +117,7 @@ from phoenix.contract.resolved import (
     ResolvedSoundtrack,
     ResolvedStitch,
     ResolvedUpscale,
+    ResolvedVoice,
     StoredEntry,
 )
 from phoenix.contract.storyboards import (
@@ -162,6 +164,7 @@ from phoenix.contract.wire_types import (
     TEXT_PATTERN,
     WHOLE,
     AspectRatio,
+    CaptionMode,
     ClipSound,
     JobKind,
     Omittable,
@@ -206,6 +209,8 @@ __all__ = [
     "ArtifactPage",
     "ArtifactRef",
     "AspectRatio",
+    "CaptionFile",
+    "CaptionMode",
     "CharacterRequest",
     "Clip",
     "ClipEdit",
@@ -296,10 +301,12 @@ __all__ = [
     "ResolvedSoundtrack",
     "ResolvedStitch",
     "ResolvedUpscale",
+    "ResolvedVoice",
     "Seed",
     "SoundSource",
     "SoundtrackJobRequest",
     "SoundtrackRequest",
+    "SpokenWord",
     "StitchRequest",
     "StoredEntry",
     "Storyboard",

@@ -17,6 +17,8 @@ class ArtifactKind(StrEnum):
     SOUNDTRACK = "soundtrack"
     THUMBNAIL = "thumbnail"
     SEGMENTS = "segments"
+    CAPTIONS = "captions"
+    NARRATION = "narration"
 
 
 SIGNED_URL = (
@@ -27,10 +29,18 @@ SIGNED_URL = (
 MediaKind = Literal["audio", "image", "video"]
 
 
+class SpokenWord(View):
+    """A word of a narration, and when it is spoken."""
+
+    text: str
+    start_s: float = Field(description="Seconds from the start of the narration.")
+    end_s: float
+
+
 class MediaInfo(View):
     """Properties of a media file, as probing found them. Null if the file has no such property."""
 
-    media: str = Field(description="`audio`, `image` or `video`.", examples=["audio"])
+    media: str = Field(description="`audio`, `image` or `video`; `text` for captions.", examples=["audio"])
     format: str = Field(description="The container format.", examples=["mp3"])
     duration_s: float | None = Field(default=None, description="Seconds.")
     video_duration_s: float | None = Field(
@@ -50,6 +60,7 @@ class MediaInfo(View):
     audio_codec: str | None = None
     sample_rate_hz: int | None = None
     channels: int | None = None
+    words: list[SpokenWord] = Field(default_factory=list[SpokenWord], description="The words of a narration, in order.")
 
 
 class Artifact(View):
@@ -92,5 +103,8 @@ class MediaUrls(View):
     thumbnail: str | None = Field(description="A picture of the result; null for a sound.")
     playlist: str | None = Field(
         description="An HLS playlist that grows while the clips of a reel are rendered; null for other jobs."
+    )
+    captions: str | None = Field(
+        description="The captions of a reel as WebVTT, for `<track src>`; null for other jobs. 404 for a reel without."
     )
     clips: list[str] = Field(description="The clips of a reel by their index, each as soon as it is done.")

@@ -135,6 +135,8 @@ class Clip(View):
 
     index: int
     prompt: str
+    caption: str = Field(default="", description="Empty for no caption of its own.")
+    narration: str = Field(default="", description="Empty for no narration.")
     state: ClipState
     waits_for_clip: int | None = Field(
         default=None,
@@ -168,6 +170,14 @@ class Clip(View):
     )
 
 
+class CaptionFile(View):
+    """A file with the captions of a reel."""
+
+    format: str = Field(description="`srt` or `vtt`.")
+    artifact_id: str
+    url: str
+
+
 class JobOutput(View):
     """The result of a job: a stored file."""
 
@@ -180,6 +190,9 @@ class JobOutput(View):
     fps: float | None
     size_bytes: int
     sha256: str
+    captions: list[CaptionFile] = Field(
+        default_factory=list[CaptionFile], description="Empty for a result without captions."
+    )
 
 
 class JobTimings(View):

@@ -15,10 +15,13 @@ from phoenix.contract.wire_types import (
     TEXT_PATTERN,
     WHOLE,
     AspectRatio,
+    CaptionMode,
+    CaptionText,
     ClipSound,
     FramesPerSecond,
     GuidanceScale,
     ModelId,
+    NarrationText,
     NegativePrompt,
     Omittable,
     Priority,
@@ -30,6 +33,7 @@ from phoenix.contract.wire_types import (
     Tags,
     TerminalEventType,
     Text,
+    VoiceName,
 )
 
 
@@ -129,6 +133,8 @@ class ClipRequest(Request):
         description="Pictures, videos and sounds that guide the clip, for models that take them.",
         json_schema_extra={"default": []},
     )
+    caption: Omittable[CaptionText] = None
+    narration: Omittable[NarrationText] = None
     takes: Omittable[Annotated[int, Field(ge=1, le=MAX_TAKES), WHOLE]] = Field(
         default=None,
         description=f"Render the clip so many times; take t has the seed of the clip + {TAKE_SEED_STEP} t.",
@@ -281,6 +287,8 @@ class ReelRequest(JobOptions):
     )
     soundtrack: Omittable[SoundtrackRequest] = None
     clip_sound: KeptSound = "keep"
+    captions: CaptionMode = "track"
+    voice: Omittable[VoiceName] = None
     deterministic: bool = Field(
         default=False,
         strict=True,
@@ -373,6 +381,8 @@ class EditRequest(JobOptions):
     soundtrack: Omittable[SoundtrackRequest] = None
     drop_soundtrack: bool = Field(default=False, strict=True, description="The result has no soundtrack.")
     clip_sound: Omittable[KeptSound] = None
+    captions: Omittable[CaptionMode] = None
+    voice: Omittable[VoiceName] = None
     transition: Omittable[Transition] = None
     reuse: bool = Field(default=True, strict=True, description="Whether clips that stay as they are, are reused.")
 
@@ -380,15 +390,8 @@ class EditRequest(JobOptions):
     def _changes_something(self) -> Self:
         if self.soundtrack is not None and self.drop_soundtrack:
             raise ValueError("give a soundtrack or drop it, not both")
-        changes: list[object] = [
-            self.clips,
-            self.model,
-            self.quality,
-            self.aspect_ratio,
-            self.resolution,
-            self.soundtrack,
-        ]
-        changes += [self.drop_soundtrack, self.clip_sound, self.transition, self.title]
-        if not any(changes):
+        changes: list[object] = [self.clips, self.model, self.quality, self.aspect_ratio, self.resolution]
+        changes += [self.soundtrack, self.drop_soundtrack, self.clip_sound, self.captions, self.voice, self.transition]
+        if not any([*changes, self.title]):
             raise ValueError("this edit changes nothing; say what to change, in clips for example")
         return self

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from phoenix.contract.conditions import ResolvedCondition
 from phoenix.contract.requests import Quality, SoundSource, SoundtrackRequest, Transition
-from phoenix.contract.wire_types import AspectRatio, ClipSound, Resolution, View
+from phoenix.contract.wire_types import AspectRatio, CaptionMode, ClipSound, Resolution, View
 
 
 class Adjustment(View):
@@ -70,6 +70,8 @@ class ResolvedClip(View):
     take_of: int | None = Field(
         default=None, description="Index of the clip of which this is another take; null for the take that is shown."
     )
+    caption: str = Field(default="", description="Empty for no caption of its own.")
+    narration: str = Field(default="", description="Empty for no narration.")
     keeps_sound: bool = Field(default=True, description="Whether the clip has the sound that its model makes, if any.")
 
     @property
@@ -118,6 +120,14 @@ class ResolvedExtension(View):
     duration_s: float
 
 
+class ResolvedVoice(View):
+    """What speaks the narration of a reel."""
+
+    engine: str = Field(description="`openai` for a compatible service, `piper` or `espeak`.")
+    model: str | None = Field(default=None, description="The model of a service; null for other engines.")
+    name: str = Field(description="The name of the voice.")
+
+
 class ResolvedReel(View):
     """A reel with every default filled in."""
 
@@ -149,12 +159,27 @@ class ResolvedReel(View):
     transition: Transition
     soundtrack: SoundtrackRequest | None = None
     clip_sound: ClipSound = "keep"
+    captions: CaptionMode = "track"
+    voice: ResolvedVoice | None = Field(default=None, description="Null for a reel without narration.")
     adjustments: list[Adjustment] = Field(default_factory=list[Adjustment])
 
     @property
     def renders(self) -> list[ResolvedClip]:
         """Everything that is rendered, by index: the clips, and the takes that the reel does not show."""
         return [*self.clips, *self.takes]
+
+    @property
+    def narrated(self) -> list[ResolvedClip]:
+        """The clips with a narration, in order."""
+        return [clip for clip in self.clips if clip.narration]
+
+    def position_of_narration(self, clip: ResolvedClip) -> int:
+        """The position of the task that speaks a narrated clip: after everything that is rendered."""
+        return len(self.renders) + [each.index for each in self.narrated].index(clip.index)
+
+    def clip_of_narration(self, position: int) -> ResolvedClip:
+        """The clip that the task at a position speaks."""
+        return self.narrated[position - len(self.renders)]
 
     @property
     def part_lengths_s(self) -> list[float]:

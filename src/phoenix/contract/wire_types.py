@@ -78,6 +78,37 @@ Tags = Annotated[
 ]
 NegativePrompt = Annotated[Text, Field(max_length=MAX_PROMPT_LENGTH)]
 ModelId = Annotated[Text, Field(min_length=1, max_length=128)]
+CaptionText = Annotated[
+    Text,
+    Field(
+        max_length=500,
+        description="Text that is shown for the whole clip: see `captions`. Without it, a narrated clip shows what is "
+        "spoken. An empty text stands for no caption.",
+    ),
+]
+NarrationText = Annotated[
+    Text,
+    Field(
+        max_length=2000,
+        description="Text that a voice speaks from the beginning of the clip on. Other sound is quieter meanwhile. An "
+        "empty text stands for no narration.",
+    ),
+]
+CaptionMode = Annotated[
+    Literal["off", "track", "burned"],
+    Field(
+        description="Where captions are shown: as a `track` of the MP4 that a player can switch on, or `burned` into "
+        "the picture. Both also make SRT and WebVTT files."
+    ),
+]
+VoiceName = Annotated[
+    str,
+    Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._+():-]{0,127}$",
+        description="The voice of narration, by the name that the speech engine of the server has for it; the server's "
+        "default if left out.",
+    ),
+]
 
 
 def _check_whole(value: object) -> object:

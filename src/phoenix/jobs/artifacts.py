@@ -127,6 +127,14 @@ async def get_thumbnail(session: AsyncSession, job: FullJob) -> ArtifactRow:
     return newest
 
 
+async def get_captions(session: AsyncSession, job: FullJob, text_format: str) -> ArtifactRow:
+    """The captions of the output, as `srt` or `vtt`. Raises `Conflict` while there is no output, `NotFound` without."""
+    for file in get_output(job).info.get("captions", ()):
+        if file["format"] == text_format:
+            return await session.get_one(ArtifactRow, file["artifact_id"])
+    raise NotFound("This job has no captions.")
+
+
 async def get_clip(session: AsyncSession, job: FullJob, index: int) -> ArtifactRow:
     """The clip of a reel with this index. Raises `NotFound` for an unknown index, `Conflict` until the clip is done."""
     clips = [task for task in job.tasks if task.kind is TaskKind.RENDER]

@@ -30,9 +30,10 @@ class TaskState(StrEnum):
 
 
 class TaskKind(StrEnum):
-    """What a task makes: one clip, the soundtrack, the job's output, or what a player loads of one clip."""
+    """What a task makes: a clip, the speech of a clip, the soundtrack, the output, or what a player loads of a clip."""
 
     RENDER = "render"
+    NARRATE = "narrate"
     SOUNDTRACK = "soundtrack"
     ASSEMBLE = "assemble"
     SEGMENT = "segment"
@@ -64,6 +65,7 @@ class StopRequestReason(StrEnum):
 
 _FIRST_STAGES: Mapping[TaskKind, Stage] = {
     TaskKind.RENDER: Stage.LOAD,
+    TaskKind.NARRATE: Stage.NARRATION,
     TaskKind.SOUNDTRACK: Stage.SOUNDTRACK,
     TaskKind.ASSEMBLE: Stage.ASSEMBLE,
     TaskKind.SEGMENT: Stage.ENCODE,

@@ -27,6 +27,7 @@ _KEY_VERSION = 1
 
 # Described by what they stand for: by the hashes of files and entries instead of their ids.
 _BY_CONTENT = {"index", "take", "takes", "take_of", "loras", "upscale", "interpolate", "conditions"}
+_NOT_IN_FILE = {"caption", "narration"}
 
 
 def content_keys(reel: ResolvedReel, hashes: Mapping[str, str]) -> Mapping[int, str]:
@@ -46,9 +47,19 @@ def content_keys(reel: ResolvedReel, hashes: Mapping[str, str]) -> Mapping[int, 
     return keys
 
 
+def narration_keys(reel: ResolvedReel) -> Mapping[int, str]:
+    """The content keys of the narration, by the positions of its tasks: hashes of the text and of the voice."""
+    keys: dict[int, str] = {}
+    for clip in reel.narrated:
+        voice = reel.voice.model_dump(mode="json") if reel.voice else None
+        canonical = json.dumps(["narration", _KEY_VERSION, clip.narration, voice], sort_keys=True)
+        keys[reel.position_of_narration(clip)] = hashlib.sha256(canonical.encode()).hexdigest()
+    return keys
+
+
 def _describe_clip(clip: ResolvedClip, reel: ResolvedReel) -> Mapping[str, Any]:
     return {
-        **clip.model_dump(mode="json", exclude=_BY_CONTENT),
+        **clip.model_dump(mode="json", exclude=_BY_CONTENT | _NOT_IN_FILE),
         "loras": [[reel.adapters[lora.id].fingerprint, lora.scale] for lora in clip.loras],
         "postprocessors": [reel.postprocessors[spec_id].fingerprint for spec_id in clip.postprocessors],
         "size": clip.output_size,
@@ -71,7 +82,7 @@ class EarlierWork:
     """What a new job takes from earlier jobs of its owner."""
 
     reusable: Collection[int] = ()
-    """Indices of the clips that need no rendering if the owner has an equal clip."""
+    """Positions of the clips and of the narration that need no work if the owner has an equal one."""
     edited_from: str | None = None
     """The job of which the new job is an edit."""
 
@@ -89,10 +100,13 @@ def find_earlier_work(
     """
     if not isinstance(request, ReelRequest) or not isinstance(resolved, ResolvedReel):
         return NO_EARLIER_WORK
-    if not (settings.reuse_clips and request.reuse) or (resolved.is_remote and edited_from is None):
+    if not (settings.reuse_clips and request.reuse):
         return EarlierWork(edited_from=edited_from)
+    spoken = frozenset(resolved.position_of_narration(clip) for clip in resolved.narrated)
+    if resolved.is_remote and edited_from is None:
+        return EarlierWork(spoken, edited_from)
     chosen = {index for index, clip in enumerate(request.clips) if (clip.seed, request.seed) != (None, None)}
-    return EarlierWork(frozenset(clip.index for clip in resolved.renders if clip.place in chosen), edited_from)
+    return EarlierWork(spoken.union(clip.index for clip in resolved.renders if clip.place in chosen), edited_from)
 
 
 @dataclass(frozen=True)
@@ -106,7 +120,7 @@ class FoundClip:
 async def find_reusable(
     uow: UnitOfWork, reel: ResolvedReel, keys: Mapping[int, str], wanted: Collection[int], *, owner_id: str
 ) -> Mapping[int, FoundClip]:
-    """Finished clips of the owner that equal the clips `wanted` of a new reel, by index. Locks their files.
+    """Finished work of the owner that equals the tasks `wanted` of a new reel, by position. Locks its files.
 
     A clip that continues the clip before it is found only together with the clip that it really continues.
     """
@@ -122,6 +136,10 @@ async def find_reusable(
         before = found.get(clip.place - 1)
         if not clip.continues_previous or (before and before.artifact.key == reusable.continues_key):
             found[clip.index] = match
+    for position in wanted:
+        _, match = kept.get(keys.get(position, ""), (None, None))
+        if match is not None and position >= len(reel.renders):
+            found[position] = match
     return found
 
 
@@ -142,7 +160,7 @@ async def _find_kept(
 
 
 def reuse_clip(job: JobRow, task: TaskRow, found: FoundClip, now: datetime) -> ArtifactRow:
-    """Ends a new task with the file of an earlier clip. Returns the job's row of that file."""
+    """Ends a new task with the file of an earlier one. Returns the job's row of that file."""
     changed = {"id": new_artifact_id(), "job_id": job.id, "shares_file": True, "created_at": now, "last_used_at": None}
     artifact = ArtifactRow.model_validate(found.artifact.model_dump() | changed)
     change_new_row(

@@ -7,6 +7,7 @@ from typing import get_args
 
 from phoenix.contract import (
     Artifact,
+    CaptionFile,
     Clip,
     ClipProgress,
     ClipState,
@@ -182,6 +183,8 @@ def _view_clip(job: JobRow, clip: ResolvedClip, task: TaskRow, live: ClipProgres
     return Clip(
         index=clip.index,
         prompt=clip.prompt,
+        caption=clip.caption,
+        narration=clip.narration,
         state=CLIP_STATES[task.state],
         # A clip has at most one prerequisite, and is blocked only until that clip has succeeded.
         waits_for_clip=task.prerequisites[0] if task.state is TaskState.BLOCKED else None,
@@ -218,6 +221,10 @@ def view_output(job: JobRow, artifact: ArtifactRow) -> JobOutput:
         fps=info.fps,
         size_bytes=artifact.size_bytes,
         sha256=artifact.sha256,
+        captions=[
+            CaptionFile(**each, url=f"/v1/jobs/{job.id}/content?variant={each['format']}")
+            for each in artifact.info.get("captions", ())
+        ],
     )
 
 

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import lru_cache
 from importlib.util import find_spec
 from typing import IO
 
@@ -23,6 +24,7 @@ Buffer = bytes | bytearray | memoryview
 
 NICENESS = 5
 _POLL_S = 0.1
+_LIST_TIMEOUT_S = 30
 _STDERR_TAIL_BYTES = 32_768
 _READ_BYTES = 65_536
 # A command opens up to 8 inputs and one output. The number is no setting, because nothing needs more.
@@ -78,6 +80,22 @@ def find_ffmpeg(configured: str | None = None) -> str:
     raise FfmpegMissing(
         f"There is no ffmpeg: {install_extra('media')}, add an ffmpeg to PATH, or set PHOENIX_MEDIA__FFMPEG."
     )
+
+
+@lru_cache(maxsize=32)
+def has_filter(ffmpeg: str, name: str) -> bool:
+    """Whether an ffmpeg was built with a filter. Runs it the first time; blocks."""
+    try:
+        listed = subprocess.run(  # noqa: S603 - an argument list, no shell
+            tied([ffmpeg, "-hide_banner", "-filters"]),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=_LIST_TIMEOUT_S,
+            check=False,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return False
+    return f" {name} ".encode() in listed.stdout
 
 
 def _bundled_ffmpeg() -> str | None:

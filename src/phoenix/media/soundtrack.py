@@ -1,10 +1,10 @@
 """Prepares a soundtrack (cut, faded, padded, leveled), mixes it with the sound of clips, and lays it under a video."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from tempfile import NamedTemporaryFile
+from tempfile import NamedTemporaryFile, TemporaryDirectory
 
 from phoenix.clock import plain_number
 from phoenix.contract import MediaInfo, SoundSource, SoundtrackRequest
@@ -38,6 +38,14 @@ class PreparedSound:
     true_peak_dbtp: float | None
 
 
+@dataclass(frozen=True)
+class PlacedSound:
+    """A sound that begins at `start_s` of a result."""
+
+    path: Path
+    start_s: float
+
+
 def prepare_soundtrack(
     source: Path,
     output: Path,
@@ -61,6 +69,51 @@ def prepare_soundtrack(
     if result is None:
         return PreparedSound(shape.duration_s, None, None)
     return PreparedSound(shape.duration_s, result.integrated_lufs, result.true_peak_dbtp)
+
+
+def level_sound(
+    source: Path, output: Path, loudness_lufs: float, *, tools: MediaTools, callbacks: FfmpegCallbacks = NO_CALLBACKS
+) -> float:
+    """Writes the whole sound of a file as AAC in an MP4, with this loudness. Returns its length in seconds.
+
+    Raises `TaskFailed` (MEDIA_INVALID) if there is no usable sound.
+    """
+    found = _probe_sound(source, tools)
+    length_s = found.timeline.sound_s or 0
+    shape = sound.SoundShape(start_s=0, sound_s=length_s, duration_s=length_s)
+    run = partial(run_ffmpeg, tools=tools, stage=Stage.SOUNDTRACK, callbacks=callbacks)
+    _write_leveled(found.timeline.get_sound(source), shape, loudness_lufs, output, run)
+    return length_s
+
+
+def mix_narration(
+    speeches: Sequence[PlacedSound],
+    bed: Path | None,
+    output: Path,
+    *,
+    duration_s: float,
+    loudness_lufs: float,
+    tools: MediaTools,
+    callbacks: FfmpegCallbacks = NO_CALLBACKS,
+) -> None:
+    """Writes speeches over `bed`, any file with sound, as AAC in an MP4 of this length and loudness.
+
+    The bed is quieter by about 11 dB while somebody speaks. The speeches have been leveled.
+    """
+    run = partial(run_ffmpeg, tools=tools, stage=Stage.ASSEMBLE, callbacks=callbacks)
+    with TemporaryDirectory(dir=output.parent, prefix="voice-") as folder:
+        voice = Path(folder) / "voice.wav"
+        placed = [
+            (_probe_sound(speech.path, tools).timeline.get_sound(speech.path), speech.start_s) for speech in speeches
+        ]
+        run(sound.place(placed, duration_s, voice))
+        mixed = voice
+        if bed is not None:
+            mixed = Path(folder) / "mixed.wav"
+            below = _probe_sound(bed, tools).timeline.get_sound(bed)
+            run(sound.duck(below, SourceStream(voice), duration_s, mixed))
+        shape = sound.SoundShape(start_s=0, sound_s=duration_s, duration_s=duration_s)
+        _write_leveled(SourceStream(mixed), shape, loudness_lufs, output, run)
 
 
 def mix_soundtrack(

@@ -1,6 +1,6 @@
 """The settings of a process: read once at its start, and checked."""
 
-from phoenix.settings.engines import AnimaticSettings, EngineSettings, VeoSettings
+from phoenix.settings.engines import AnimaticSettings, EngineSettings, TtsSettings, VeoSettings
 from phoenix.settings.llm import LlmSettings
 from phoenix.settings.settings import (
     ApiSettings,
@@ -39,6 +39,7 @@ __all__ = [
     "Settings",
     "SettingsGroup",
     "StorageSettings",
+    "TtsSettings",
     "VeoSettings",
     "WebhookSettings",
     "WorkerSettings",

@@ -1,6 +1,7 @@
 """The settings of the engines, which `Settings` joins to all others."""
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, SecretStr
 
@@ -87,3 +88,24 @@ class VeoSettings(SettingsGroup):
     @property
     def is_configured(self) -> bool:
         return self.api_key is not None or self.project is not None
+
+
+class TtsSettings(SettingsGroup):
+    """What speaks the narration of clips. See docs/voice-and-captions.md."""
+
+    engine: Literal["auto", "off", "openai", "piper", "espeak"] = Field(
+        default="auto",
+        description="`auto`: a service if base_url is set, or else Piper if voices_dir is set, or else eSpeak NG if it "
+        "is installed. Name one where the API and the media workers are different machines.",
+    )
+    base_url: WebUrl | None = Field(
+        default=None, description="Of a service with OpenAI's `/audio/speech`, such as https://api.openai.com/v1."
+    )
+    api_key: SecretStr | None = None
+    model: str = Field(default="gpt-4o-mini-tts", description="Model of the service.")
+    voice: str | None = Field(default=None, description="Voice of a reel that names none.")
+    voices_dir: Path | None = Field(
+        default=None, description="Folder with voices of Piper: NAME.onnx and NAME.onnx.json."
+    )
+    timeout_s: float = Field(default=120, gt=0, description="Time limit of one narration.")
+    max_speech_bytes: int = Field(default=50_000_000, ge=1, description="Largest file of one narration.")

@@ -17,7 +17,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from phoenix.settings.engines import AnimaticSettings, EngineSettings, VeoSettings
+from phoenix.settings.engines import AnimaticSettings, EngineSettings, TtsSettings, VeoSettings
 from phoenix.settings.llm import LlmSettings
 from phoenix.settings.sources import EnvironmentSource, UnprefixedNamesSource
 from phoenix.settings.value_types import (
@@ -340,6 +340,7 @@ class Settings(BaseSettings):
     animatic: AnimaticSettings = AnimaticSettings()
     veo: VeoSettings = VeoSettings()
     llm: LlmSettings = LlmSettings()
+    tts: TtsSettings = TtsSettings()
     media: MediaSettings = MediaSettings()
     webhooks: WebhookSettings = WebhookSettings()
     log: LogSettings = LogSettings()

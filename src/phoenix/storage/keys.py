@@ -26,9 +26,19 @@ class OutputName(StrEnum):
     SOUNDTRACK = "soundtrack.m4a"
     THUMBNAIL = "thumbnail.jpg"
     SEGMENTS = "segments.mp4"
+    NARRATION = "narration.m4a"
+    SRT = "captions.srt"
+    VTT = "captions.vtt"
 
 
-MEDIA_TYPES = {"mp4": "video/mp4", "m4a": "audio/mp4", "png": "image/png", "jpg": "image/jpeg"}
+MEDIA_TYPES = {
+    "mp4": "video/mp4",
+    "m4a": "audio/mp4",
+    "png": "image/png",
+    "jpg": "image/jpeg",
+    "srt": "application/x-subrip",
+    "vtt": "text/vtt",
+}
 
 
 def upload_key(artifact_id: ArtifactId) -> ObjectKey:

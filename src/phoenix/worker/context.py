@@ -24,7 +24,7 @@ from phoenix.ids import JobId, TaskId
 from phoenix.jobs.execution.task_completion import AttemptOutput
 from phoenix.jobs.repository import get_artifact
 from phoenix.media.encoders import open_tools
-from phoenix.media.ffmpeg import MediaTools
+from phoenix.media.ffmpeg import FfmpegCallbacks, MediaTools, Progress
 from phoenix.media.probe import ProbeLimits
 from phoenix.media.ssrf import EgressPolicy
 from phoenix.services import Services
@@ -78,6 +78,15 @@ async def cancel_on_stop(work: Coroutine[Any, Any, _T], stop: StopToken) -> _T:
             raise
 
 
+def ffmpeg_callbacks(lease: HeldLease) -> FfmpegCallbacks:
+    """Callbacks that stop ffmpeg with the attempt, and record progress of ffmpeg as progress of the attempt."""
+
+    def follow(_: Progress) -> None:
+        lease.record_progress()
+
+    return FfmpegCallbacks(should_stop=lambda: lease.stop.reason is not None, on_progress=follow)
+
+
 class Scratch:
     """The temporary folder of one worker process. Its supervisor removes the folder after a kill."""
 
@@ -125,6 +134,9 @@ MEDIA_TYPES = {
     OutputName.SOUNDTRACK: "audio/mp4",
     OutputName.THUMBNAIL: "image/jpeg",
     OutputName.SEGMENTS: "video/mp4",
+    OutputName.NARRATION: "audio/mp4",
+    OutputName.SRT: "application/x-subrip",
+    OutputName.VTT: "text/vtt",
 }
 
 

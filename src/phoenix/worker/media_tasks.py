@@ -6,6 +6,7 @@ from pathlib import Path
 
 from phoenix.catalog.resolve import joined_length_s, picture_length_s
 from phoenix.contract import (
+    CaptionMode,
     MediaInfo,
     ResolvedReel,
     ResolvedRequest,
@@ -18,18 +19,23 @@ from phoenix.contract import (
 from phoenix.errors import Stage, TaskFailed
 from phoenix.jobs.artifacts import find_known_media
 from phoenix.jobs.execution.task_completion import AttemptOutput
+from phoenix.media.captions.cues import Cue, plan_cues
+from phoenix.media.captions.drawing import add_caption_track, burn_captions
+from phoenix.media.captions.layout import lay_out, track_box
+from phoenix.media.captions.subtitle_files import write_srt, write_vtt
 from phoenix.media.encode import write_poster
 from phoenix.media.errors import invalid_media
 from phoenix.media.fetch import fetch_file
-from phoenix.media.ffmpeg import FfmpegCallbacks, MediaTools, Progress
+from phoenix.media.ffmpeg import FfmpegCallbacks, MediaTools
 from phoenix.media.probe import probe_media
 from phoenix.media.reel.join import join_clips
 from phoenix.media.reel.segments import ReelTimeline, Span, span_of_clip, timeline_of, write_segments
-from phoenix.media.soundtrack import mix_soundtrack, mux_soundtrack, prepare_soundtrack
+from phoenix.media.soundtrack import mix_narration, mix_soundtrack, mux_soundtrack, prepare_soundtrack
 from phoenix.storage.keys import OutputName
 from phoenix.telemetry.logs import get_logger
-from phoenix.worker.context import WorkerContext, cancel_on_stop, retry_until_available
+from phoenix.worker.context import WorkerContext, cancel_on_stop, ffmpeg_callbacks, retry_until_available
 from phoenix.worker.leases import HeldLease
+from phoenix.worker.narration import NO_NARRATION, Narration, fetch_narration
 from phoenix.worker.render_observer import Stopwatch
 
 _logger = get_logger(__name__)
@@ -54,7 +60,7 @@ async def make_soundtrack(context: WorkerContext, lease: HeldLease) -> AttemptOu
                 wanted,
                 duration_s=duration_s,
                 tools=context.tools,
-                callbacks=_ffmpeg_callbacks(lease),
+                callbacks=ffmpeg_callbacks(lease),
             )
             info = await context.threads.run(probe_media, output, context.limits)
         with stopwatch.timing(Stage.UPLOAD):
@@ -123,6 +129,11 @@ class AssemblyInputs:
     keeps_sound: bool = True
     track: Path | None = None
     soundtrack: SoundtrackRequest | None = None
+    narration: Narration = NO_NARRATION
+    loudness_lufs: float = -16
+    """Of the result, if it has a narration and no soundtrack."""
+    captions: CaptionMode = "off"
+    cues: Sequence[Cue] = ()
 
 
 async def assemble(context: WorkerContext, lease: HeldLease) -> AttemptOutput:
@@ -133,22 +144,35 @@ async def assemble(context: WorkerContext, lease: HeldLease) -> AttemptOutput:
             inputs = await _fetch_inputs(context, lease, folder)
         output, poster = folder / OutputName.OUTPUT, folder / OutputName.THUMBNAIL
         with stopwatch.timing(Stage.ASSEMBLE):
-            info = await context.threads.run(
-                join_parts, inputs, output, poster, context.tools, _ffmpeg_callbacks(lease)
-            )
+            info = await context.threads.run(join_parts, inputs, output, poster, context.tools, ffmpeg_callbacks(lease))
         with stopwatch.timing(Stage.UPLOAD):
             thumbnail = await context.upload_result(lease, OutputName.THUMBNAIL, poster, POSTER)
+            captions = await _upload_captions(context, lease, inputs, info, folder)
             result = await context.upload_result(lease, OutputName.OUTPUT, output, info)
     _logger.info("result assembled", parts=len(inputs.parts), **stopwatch.as_log())
-    return replace(result, thumbnail=thumbnail)
+    return replace(result, thumbnail=thumbnail, captions=captions)
+
+
+async def _upload_captions(
+    context: WorkerContext, lease: HeldLease, inputs: AssemblyInputs, info: MediaInfo, folder: Path
+) -> tuple[AttemptOutput, ...]:
+    """Stores the captions as files, in the formats that players read."""
+    if not inputs.cues:
+        return ()
+    laid = lay_out(inputs.cues, track_box(info.width or 1, info.height or 1))
+    stored: list[AttemptOutput] = []
+    for name, text in ((OutputName.SRT, write_srt(laid)), (OutputName.VTT, write_vtt(laid))):
+        (folder / name).write_text(text, encoding="utf-8")
+        described = MediaInfo(media="text", format=name.rpartition(".")[2], duration_s=info.duration_s)
+        stored.append(await context.upload_result(lease, name, folder / name, described))
+    return tuple(stored)
 
 
 def join_parts(
     inputs: AssemblyInputs, output: Path, poster: Path, tools: MediaTools, callbacks: FfmpegCallbacks
 ) -> MediaInfo:
     """Writes the result and its thumbnail. Returns the format and length of the result. Blocks."""
-    track = inputs.track
-    joined = output if track is None else output.with_name("joined.mp4")
+    joined = output.with_name("joined.mp4")
     info = join_clips(
         inputs.parts,
         joined,
@@ -157,13 +181,48 @@ def join_parts(
         keep_sound=inputs.keeps_sound,
         callbacks=callbacks,
     )
+    picture, track = joined, _mix_sound(inputs, joined, info, tools, callbacks)
+    if inputs.cues and inputs.captions == "burned":
+        picture = output.with_name("drawn.mp4")
+        burn_captions(joined, inputs.cues, picture, tools=tools, callbacks=callbacks)
+        track = track or (joined if info.audio_codec is not None else None)
     if track is not None:
-        if info.audio_codec is not None and inputs.soundtrack is not None:
-            mixed = output.with_name("mixed.m4a")
-            track = mix_soundtrack(joined, track, mixed, inputs.soundtrack, tools=tools, callbacks=callbacks)
-        info = mux_soundtrack(joined, track, output, tools=tools, callbacks=callbacks)
+        muxed = output.with_name("muxed.mp4")
+        info = mux_soundtrack(picture, track, muxed, tools=tools, callbacks=callbacks)
+        picture = muxed
+    if inputs.cues and inputs.captions == "track":
+        tracked = output.with_name("tracked.mp4")
+        subtitles = output.with_name("track.srt")
+        laid = lay_out(inputs.cues, track_box(info.width or 1, info.height or 1))
+        subtitles.write_text(write_srt(laid), encoding="utf-8")
+        info = add_caption_track(picture, subtitles, tracked, tools=tools, callbacks=callbacks)
+        picture = tracked
+    picture.rename(output)
     write_poster(output, poster, duration_s=picture_length_s(info) or 0, tools=tools, callbacks=callbacks)
     return info
+
+
+def _mix_sound(
+    inputs: AssemblyInputs, joined: Path, info: MediaInfo, tools: MediaTools, callbacks: FfmpegCallbacks
+) -> Path | None:
+    """The sound of the result; None if the joined clips have it already, or if there is none."""
+    track, soundtrack = inputs.track, inputs.soundtrack
+    if track is not None and info.audio_codec is not None and soundtrack is not None:
+        mixed = joined.with_name("mixed.m4a")
+        track = mix_soundtrack(joined, track, mixed, soundtrack, tools=tools, callbacks=callbacks)
+    if not inputs.narration.speeches:
+        return track
+    narrated = joined.with_name("narrated.m4a")
+    mix_narration(
+        inputs.narration.speeches,
+        track or (joined if info.audio_codec is not None else None),
+        narrated,
+        duration_s=picture_length_s(info) or 0,
+        loudness_lufs=soundtrack.loudness_lufs if soundtrack else inputs.loudness_lufs,
+        tools=tools,
+        callbacks=callbacks,
+    )
+    return narrated
 
 
 async def make_segments(context: WorkerContext, lease: HeldLease) -> AttemptOutput:
@@ -189,7 +248,7 @@ async def make_segments(context: WorkerContext, lease: HeldLease) -> AttemptOutp
                 output,
                 tools=context.tools,
                 keep_sound=reel.clip_sound == "keep",
-                callbacks=_ffmpeg_callbacks(lease),
+                callbacks=ffmpeg_callbacks(lease),
             )
         with stopwatch.timing(Stage.UPLOAD):
             result = await context.upload_result(lease, OutputName.SEGMENTS, output, _describe(timeline, span))
@@ -224,12 +283,19 @@ async def _fetch_inputs(context: WorkerContext, lease: HeldLease, folder: Path) 
     if claim.soundtrack_artifact_id is not None:
         track = folder / OutputName.SOUNDTRACK
         await context.download_artifact(lease, claim.soundtrack_artifact_id, track)
+    narration = await fetch_narration(context, lease, folder)
+    reel = claim.request if isinstance(claim.request, ResolvedReel) else None
+    captions = reel.captions if reel else "off"
     return AssemblyInputs(
         parts,
         claim.request.transition,
         keeps_sound=claim.request.clip_sound == "keep",
         track=track,
         soundtrack=claim.request.soundtrack,
+        narration=narration,
+        loudness_lufs=context.settings.media.loudness_lufs,
+        captions=captions,
+        cues=plan_cues(reel, dict(narration.words)) if reel and captions != "off" else (),
     )
 
 
@@ -238,12 +304,3 @@ def _list_parts(request: ResolvedReel | ResolvedStitch, clip_artifact_ids: Seque
     if isinstance(request, ResolvedStitch):
         return request.artifact_ids
     return [*([request.extends.artifact_id] if request.extends else []), *clip_artifact_ids]
-
-
-def _ffmpeg_callbacks(lease: HeldLease) -> FfmpegCallbacks:
-    """Callbacks that stop ffmpeg with the attempt, and record progress of ffmpeg as progress of the attempt."""
-
-    def follow(_: Progress) -> None:
-        lease.record_progress()
-
-    return FfmpegCallbacks(should_stop=lambda: lease.stop.reason is not None, on_progress=follow)

@@ -23,6 +23,7 @@ from phoenix.telemetry.traces import trace_fields
 from phoenix.worker.context import WorkerContext, retry_until_available
 from phoenix.worker.leases import HeldLease, LeaseHeartbeat
 from phoenix.worker.media_tasks import assemble, make_segments, make_soundtrack
+from phoenix.worker.narration import narrate
 from phoenix.worker.render import render_clip
 
 
@@ -214,6 +215,8 @@ class Attempt:
         match self.lease.claim.kind:
             case TaskKind.RENDER:
                 return await render_clip(self.context, self.lease, release_slot)
+            case TaskKind.NARRATE:
+                return await narrate(self.context, self.lease)
             case TaskKind.SOUNDTRACK:
                 return await make_soundtrack(self.context, self.lease)
             case TaskKind.ASSEMBLE:

@@ -84,7 +84,10 @@ def test_what_decides_a_clip_changes_its_key(name: str) -> None:
 def test_every_field_of_a_clip_is_looked_at() -> None:
     tried = {field for changes in DECIDING.values() for field in changes}
 
-    assert set(ResolvedClip.model_fields) - tried == {"index", "height", "conditions", "take", "takes", "take_of"}
+    assert set(ResolvedClip.model_fields) - tried == {"index", "height", "conditions", "take", "takes", "take_of"} | {
+        "caption",
+        "narration",
+    }
 
 
 @pytest.mark.parametrize("part", ["entry", "adapters", "postprocessors"])

@@ -23,7 +23,7 @@ from phoenix.api.http.declarations import (
 from phoenix.api.http.file_response import as_file, send_file
 from phoenix.api.http.known_parameters import StrictRoute
 from phoenix.contract import MediaUrls
-from phoenix.jobs.artifacts import get_clip, get_output, get_thumbnail
+from phoenix.jobs.artifacts import get_captions, get_clip, get_output, get_thumbnail
 from phoenix.jobs.lifecycle import TaskKind
 from phoenix.jobs.repository import get_artifact, get_full_job
 
@@ -32,17 +32,19 @@ _RANGES = [Depends(document_range_headers)]
 
 
 class ContentVariant(StrEnum):
-    """The file of a job to download: its result or its thumbnail."""
+    """The file of a job to download: its result, its thumbnail, or its captions."""
 
     ORIGINAL = "original"
     THUMBNAIL = "thumbnail"
+    SRT = "srt"
+    VTT = "vtt"
 
 
 @router.head("/v1/jobs/{job_id}/content", include_in_schema=False)
 @router.get(
     "/v1/jobs/{job_id}/content",
     response_class=Response,
-    responses=stored_file("video/mp4", "audio/mp4", "image/jpeg"),
+    responses=stored_file("video/mp4", "audio/mp4", "image/jpeg", "application/x-subrip", "text/vtt"),
     dependencies=_RANGES,
 )
 async def get_job_content(
@@ -57,12 +59,18 @@ async def get_job_content(
 ) -> Response:
     """Download the result of a job.
 
-    An MP4, or the sound of a soundtrack job; with `variant=thumbnail` a JPEG. 409 until the job has succeeded.
+    An MP4, or the sound of a soundtrack job; with `variant=thumbnail` a JPEG, and with `srt` or `vtt` the captions.
+    409 until the job has succeeded.
     """
     async with database.read() as session:
         job = await get_full_job(session, job_id, owner_id=reader.owner_id)
-        is_thumbnail = variant is ContentVariant.THUMBNAIL
-        artifact = await get_thumbnail(session, job) if is_thumbnail else get_output(job)
+        match variant:
+            case ContentVariant.THUMBNAIL:
+                artifact = await get_thumbnail(session, job)
+            case ContentVariant.SRT | ContentVariant.VTT:
+                artifact = await get_captions(session, job, variant.value)
+            case ContentVariant.ORIGINAL:
+                artifact = get_output(job)
     return await send_file(request, store, as_file(artifact, stem=job_id), take_slot, link_s=settings.storage.link_s)
 
 

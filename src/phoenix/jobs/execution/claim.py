@@ -45,6 +45,8 @@ class Claim:
     clip_artifact_ids: tuple[str, ...] = ()
     """Artifact ids of the clips that are done, in order: for an assembly all clips, for segments all up to theirs."""
     soundtrack_artifact_id: str | None = None
+    narration_artifact_ids: tuple[str, ...] = ()
+    """For an assembly: artifact ids of the narration, in the order of the narrated clips."""
     previous_artifact_id: str | None = None
     """For a clip that continues the clip before it: the artifact of that clip."""
     weights: tuple[float, ...] = ()
@@ -96,6 +98,9 @@ async def claim(uow: UnitOfWork, task_id: str, dispatch_seq: int, *, worker_id: 
         traceparent=job.traceparent,
         clip_artifact_ids=_list_shown(job, clips),
         soundtrack_artifact_id=sound[0] if sound else None,
+        narration_artifact_ids=tuple(
+            other.artifact_id for other in tasks if other.kind is TaskKind.NARRATE and other.artifact_id
+        ),
         previous_artifact_id=_find_previous(task, clips),
         weights=tuple(clip.weight for clip in clips),
         prerequisites=tuple(tuple(clip.prerequisites) for clip in clips),

@@ -47,11 +47,14 @@ class AttemptOutput:
     """The thumbnail, which is published together with the file."""
     segments: SegmentedFile | None = None
     """For the segments of a clip: where they are in the file."""
+    captions: tuple["AttemptOutput", ...] = ()
+    """For a result: the files with its captions, which are published together with it."""
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """The keys of the file and of its thumbnail."""
-        return (self.key, *(self.thumbnail.keys if self.thumbnail else ()))
+        """The keys of the file, of its thumbnail and of its captions."""
+        others = [*([self.thumbnail] if self.thumbnail else []), *self.captions]
+        return (self.key, *(key for other in others for key in other.keys))
 
 
 def is_job_output(job: JobRow, task: TaskRow) -> bool:
@@ -66,6 +69,10 @@ async def publish_output(uow: UnitOfWork, job: JobRow, task: TaskRow, output: At
         artifact.info = {**artifact.info, "segments": asdict(output.segments)}
     if output.thumbnail is not None:
         await _add_file(uow, job, output.thumbnail, ArtifactKind.THUMBNAIL)
+    if output.captions:
+        files = [await _add_file(uow, job, each, ArtifactKind.CAPTIONS) for each in output.captions]
+        listed = [{"format": file.info["format"], "artifact_id": file.id} for file in files]
+        artifact.info = {**artifact.info, "captions": listed}
     task.artifact_id = artifact.id
     # The clock of a database may be set back while a task waits.
     waited_s = max((task.started_at - task.waiting_since).total_seconds(), 0.0) if task.started_at else None
@@ -79,6 +86,8 @@ async def publish_output(uow: UnitOfWork, job: JobRow, task: TaskRow, output: At
 def _artifact_kind(job: JobRow, task: TaskRow) -> ArtifactKind:
     if task.kind is TaskKind.RENDER:
         return ArtifactKind.CLIP
+    if task.kind is TaskKind.NARRATE:
+        return ArtifactKind.NARRATION
     if task.kind is TaskKind.SEGMENT:
         return ArtifactKind.SEGMENTS
     return ArtifactKind.OUTPUT if is_job_output(job, task) else ArtifactKind.SOUNDTRACK
@@ -149,6 +158,9 @@ async def succeed(uow: UnitOfWork, claim: Claim, output: AttemptOutput) -> None:
             warnings=list(output.warnings),
         )
         await append_event(uow, job, event)
+    elif task.kind is TaskKind.NARRATE:
+        await uow.session.flush()
+        await _record_reusable(uow, artifact, task, ())
     await advance_job(uow, job)
     uow.publish_after_commit(TasksReady())
 
@@ -178,6 +190,8 @@ async def fail(uow: UnitOfWork, claim: Claim, failure: TaskFailed, rule: RetryRu
     waits_for_space = failure.code is FailureCode.STORAGE_FULL
     task.failures += not waits_for_space
     error = make_error(task, failure.code, failure.detail, failure.stage, retriable=failure.retriable)
+    if isinstance(claim.request, ResolvedReel) and task.kind is TaskKind.NARRATE:
+        error = error.model_copy(update={"clip_index": claim.request.clip_of_narration(task.position).index})
     await close_attempt(uow, task, AttemptEndState.FAILED, error)
     delay_s = None if job.ending else rule.find_delay_s(failure, task.failures, attempt=task.attempt, jitter=jitter)
     if delay_s is None:

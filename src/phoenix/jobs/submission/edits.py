@@ -29,7 +29,10 @@ from phoenix.errors import FieldError
 _T = TypeVar("_T")
 _OF_CLIP = re.compile(r"/clips/([0-9]+)(/([a-z_]+).*)?")
 _OF_OPTIONS = {"priority", "queue_timeout_s", "run_timeout_s", "webhook", "metadata", "title", "tags"}
-_OF_REEL = {"model", "quality", "aspect_ratio", "resolution", "soundtrack", "clip_sound", "transition"}
+_OF_REEL = {"model", "quality", "aspect_ratio", "resolution", "soundtrack", "clip_sound", "transition"} | {
+    "captions",
+    "voice",
+}
 _SHARED = ("negative_prompt", "duration_s", "steps", "guidance_scale", "loras")
 """What an inserted clip takes from the other clips, if they agree on it."""
 
@@ -54,6 +57,8 @@ def as_requested(reel: ResolvedReel, catalog: Catalog) -> ReelRequest:
         deterministic=first.deterministic,
         soundtrack=reel.soundtrack,
         clip_sound=reel.clip_sound,
+        captions=reel.captions,
+        voice=reel.voice and reel.voice.name,
         transition=reel.transition,
     )
 
@@ -73,6 +78,8 @@ def _clip_as_requested(
         guidance_scale=model and _unless(clip.guidance_scale, model.guidance_scale.default),
         loras=_loras_as_requested(reel, clip, model, catalog),
         conditions=_conditions_as_requested(reel, clip),
+        caption=_unless(clip.caption, ""),
+        narration=_unless(clip.narration, ""),
     )
 
 

@@ -26,7 +26,7 @@ from phoenix.jobs.lifecycle import TaskKind, TaskState, is_unblocked
 from phoenix.jobs.post_commit import TasksReady
 from phoenix.jobs.progress import job_progress
 from phoenix.jobs.repository import FullJob
-from phoenix.jobs.reuse import NO_EARLIER_WORK, EarlierWork, content_keys, find_reusable, reuse_clip
+from phoenix.jobs.reuse import NO_EARLIER_WORK, EarlierWork, content_keys, find_reusable, narration_keys, reuse_clip
 from phoenix.jobs.submission.admission_control import QueueCapacity, Quota, check_capacity, check_quota
 from phoenix.jobs.submission.file_references import pin_references
 from phoenix.jobs.tables import ArtifactRow, JobRow, TaskRow
@@ -82,7 +82,7 @@ async def _reuse_clips(
     """Gives each clip its content key, and ends the clips of which the owner has an equal one. Returns their files."""
     if not isinstance(resolved, ResolvedReel):
         return ()
-    keys = content_keys(resolved, hashes)
+    keys = {**content_keys(resolved, hashes), **narration_keys(resolved)}
     for index, key in keys.items():
         change_new_row(tasks[index], content_key=key)
     found = await find_reusable(uow, resolved, keys, reusable, owner_id=job.owner_id)
@@ -101,7 +101,7 @@ def _unblock(tasks: Sequence[TaskRow]) -> None:
 
 async def _append_reused(uow: UnitOfWork, job: JobRow, tasks: Sequence[TaskRow]) -> None:
     for task in tasks:
-        if task.is_reused and task.artifact_id:
+        if task.is_reused and task.artifact_id and task.kind is TaskKind.RENDER:
             event = partial(
                 ClipSucceeded,
                 clip_index=task.position,
@@ -150,13 +150,15 @@ async def _new_job(
 
 
 def plan_tasks(job: JobRow, resolved: ResolvedRequest) -> Sequence[TaskRow]:
-    """The tasks of a job: its clips, its soundtrack, and the assembly that waits for them.
+    """The tasks of a job: its clips, its narration, its soundtrack, and the assembly that waits for all of them.
 
     A clip that continues the clip before it waits for that clip. Each take of a clip is a task.
     """
     clips = resolved.renders if isinstance(resolved, ResolvedReel) else []
     queue = "remote" if isinstance(resolved, ResolvedReel) and resolved.is_remote else "gpu"
     tasks = [_render_task(job, clip, queue) for clip in clips]
+    if isinstance(resolved, ResolvedReel):
+        tasks += [_task(job, TaskKind.NARRATE, resolved.position_of_narration(clip)) for clip in resolved.narrated]
     position = len(tasks)
     if resolved.kind == "soundtrack" or resolved.soundtrack is not None:
         tasks.append(_task(job, TaskKind.SOUNDTRACK, position))

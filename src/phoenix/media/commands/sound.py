@@ -29,6 +29,10 @@ _PEAK_AIM_DBTP = -2.5
 # Loudness is measured in windows of 0.4 to 3 s: shorter sounds are repeated to fill a window.
 _SHORTEST_MEASURED_S = 3.0
 _REPRODUCIBLE = {"fflags": "+bitexact", "flags:a": "+bitexact", "map_metadata": -1}
+# Floats, so that nothing is clipped before a sum is leveled.
+_FLOAT_WAV = {"c:a": "pcm_f32le", "f": "wav", "rf64": "auto"}
+# About 11 dB below a voice of -16 LUFS. Slow to return, so that the bed does not pump between words.
+_DUCKING = {"threshold": 0.03, "ratio": 4, "attack": 25, "release": 450, "knee": 4}
 AAC = {"c:a": "aac", "b:a": "192k", "ar": SAMPLE_RATE_HZ, "ac": 2}
 _MP4 = {"f": "mp4", "movflags": "+faststart"}
 # How ffmpeg names a layout without a name: "9 channels", or "2 channels (BL+BR)" if it knows the loudspeakers.
@@ -128,7 +132,7 @@ def encode_samples(output: Path) -> list[str]:
 def mix(sounds: Sequence[SourceStream], gains_db: Sequence[float], duration_s: float, output: Path) -> list[str]:
     """Returns the command that adds up sounds from the start of their files, each with its gain, for `duration_s`.
 
-    Writes floats in a WAV, so that nothing is clipped before the sum is leveled.
+    Writes a WAV.
     """
     tracks = [
         _padded(_from_zero(sound, index).filter("aformat", channel_layouts="stereo"), duration_s)
@@ -137,7 +141,35 @@ def mix(sounds: Sequence[SourceStream], gains_db: Sequence[float], duration_s: f
         for index, (sound, gain_db) in enumerate(zip(sounds, gains_db, strict=True))
     ]
     mixed = combine(tracks, "amix", inputs=len(tracks), normalize=0)
-    return write_file([mixed], output, {"c:a": "pcm_f32le", "f": "wav", "rf64": "auto", **_REPRODUCIBLE, **KEEP_TIME})
+    return write_file([mixed], output, {**_FLOAT_WAV, **_REPRODUCIBLE, **KEEP_TIME})
+
+
+def place(sounds: Sequence[tuple[SourceStream, float]], duration_s: float, output: Path) -> list[str]:
+    """Returns the command that adds up sounds, each from its time in seconds on, to a WAV of this length."""
+    tracks = [
+        _padded(_delayed(_from_zero(sound, index), start_s), duration_s)
+        for index, (sound, start_s) in enumerate(sounds)
+    ]
+    mixed = tracks[0] if len(tracks) == 1 else combine(tracks, "amix", inputs=len(tracks), normalize=0)
+    return write_file([mixed], output, {**_FLOAT_WAV, **_REPRODUCIBLE, **KEEP_TIME})
+
+
+def duck(bed: SourceStream, voice: SourceStream, duration_s: float, output: Path) -> list[str]:
+    """Returns the command that lays a voice over a bed, which is quieter while the voice is heard, as a WAV.
+
+    The voice must be as long as the result: the bed ends with what it is compared with.
+    """
+    below = _padded(_from_zero(bed, 0).filter("aformat", channel_layouts="stereo"), duration_s)
+    # The voice is opened twice, since a stream of a graph has one reader.
+    keys, heard = (_padded(_from_zero(voice, index), duration_s) for index in (1, 2))
+    ducked = combine([below, keys], "sidechaincompress", **_DUCKING)
+    mixed = combine([ducked, heard], "amix", inputs=2, normalize=0)
+    return write_file([mixed], output, {**_FLOAT_WAV, **_REPRODUCIBLE, **KEEP_TIME})
+
+
+def _delayed(sound: Stream, start_s: float) -> Stream:
+    stereo = sound.filter("aformat", sample_fmts="fltp", channel_layouts="stereo")
+    return stereo.filter("adelay", delays=f"{round(start_s * 1000)}", all=1)
 
 
 def fit(raw: RawSound, duration_s: float, *, index: int) -> Stream:

@@ -1,0 +1,116 @@
+"""Decides which text is shown at which time of a reel: captions for their clips, and narration word by word. Pure."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from phoenix.contract import ResolvedReel, SpokenWord
+from phoenix.media.reel.segments import timeline_of
+
+_MOST_CHARACTERS = 42
+_PAUSE_S = 0.6
+"""A pause that ends a group of words."""
+_STAYS_S = 0.4
+"""How long words stay after they were spoken, unless others follow."""
+_SENTENCE_ENDS = (".", "!", "?", "…", "\u3002", "\uff01", "\uff1f")
+_SHORTEST_SENTENCE = 12
+
+
+@dataclass(frozen=True)
+class Cue:
+    """Text that is shown from `start_s` to `end_s`, in seconds from the start of the reel."""
+
+    start_s: float
+    end_s: float
+    text: str
+
+
+@dataclass(frozen=True)
+class ClipTimes:
+    """When a clip is seen in the reel, in seconds. A crossfade belongs half to one clip and half to the other.
+
+    `begins_s` is its first frame, and `next_s` the first frame of the next clip, or the end of the reel.
+    """
+
+    start_s: float
+    end_s: float
+    begins_s: float
+    next_s: float
+
+    @property
+    def available_s(self) -> float:
+        """How long a narration may be: it begins with the clip, and ends before the next clip begins."""
+        return self.next_s - self.begins_s
+
+
+def times_of_clips(reel: ResolvedReel) -> list[ClipTimes]:
+    """The times of the clips of a reel, by index. They follow from the request."""
+    timeline = timeline_of(reel)
+    fps = timeline.picture.fps
+    times: list[ClipTimes] = []
+    first = 1 if reel.extends else 0
+    for part in range(first, len(timeline.counts)):
+        before = timeline.overlaps[part - 1] if part > 0 else 0
+        after = timeline.overlaps[part] if part < len(timeline.overlaps) else 0
+        begins, ends = timeline.start_of(part), timeline.start_of(part) + timeline.counts[part]
+        frames = (begins + before / 2, ends - after / 2, begins, timeline.end_of(part))
+        times.append(ClipTimes(*(float(frame / fps) for frame in frames)))
+    return times
+
+
+def plan_cues(reel: ResolvedReel, spoken: Mapping[int, Sequence[SpokenWord]]) -> list[Cue]:
+    """The cues of a reel, in order and without overlaps.
+
+    `spoken`: the words of the narrated clips by index, in seconds from the start of the narration. A clip with a
+    caption shows the caption, and another narrated clip the words as they are spoken.
+    """
+    cues: list[Cue] = []
+    for clip, times in zip(reel.clips, times_of_clips(reel), strict=True):
+        if clip.caption.strip():
+            cues.append(Cue(times.start_s, times.end_s, clip.caption))
+        elif words := spoken.get(clip.index):
+            cues += _cues_of_words(words, times)
+    # Words of a clip that fades in may be spoken before the caption of the clip before it has ended.
+    ends = [*(cue.start_s for cue in cues[1:]), float("inf")]
+    shortened = [Cue(cue.start_s, min(cue.end_s, end_s), cue.text) for cue, end_s in zip(cues, ends, strict=True)]
+    return [cue for cue in shortened if cue.end_s > cue.start_s]
+
+
+def _cues_of_words(words: Sequence[SpokenWord], times: ClipTimes) -> list[Cue]:
+    groups = list(_group(words))
+    starts_s = [times.begins_s + group[0].start_s for group in groups]
+    nexts_s = [*starts_s[1:], times.end_s]
+    cues: list[Cue] = []
+    for group, start_s, next_s in zip(groups, starts_s, nexts_s, strict=True):
+        end_s = min(times.begins_s + group[-1].end_s + _STAYS_S, next_s, times.end_s)
+        cues.append(Cue(start_s, end_s, " ".join(word.text for word in group)))
+    return cues
+
+
+def _group(words: Sequence[SpokenWord]) -> Iterator[list[SpokenWord]]:
+    """Groups of words that are shown together: of a line at most, up to a pause or to the end of a sentence."""
+    group: list[SpokenWord] = []
+    for word in words:
+        length = sum(len(each.text) + 1 for each in group)
+        if group and (
+            length + len(word.text) > _MOST_CHARACTERS
+            or word.start_s - group[-1].end_s > _PAUSE_S
+            or (group[-1].text.endswith(_SENTENCE_ENDS) and length > _SHORTEST_SENTENCE)
+        ):
+            yield group
+            group = []
+        group.append(word)
+    if group:
+        yield group
+
+
+def spread_words(text: str, duration_s: float) -> list[SpokenWord]:
+    """The words of a speech whose times are not known: each takes a share of the time by its length."""
+    words = text.split()
+    total = sum(len(word) + 1 for word in words)
+    spread: list[SpokenWord] = []
+    done = 0
+    for word in words:
+        start_s = done / total * duration_s
+        done += len(word) + 1
+        spread.append(SpokenWord(text=word, start_s=round(start_s, 3), end_s=round(done / total * duration_s, 3)))
+    return spread
