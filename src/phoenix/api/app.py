@@ -32,8 +32,8 @@ from phoenix.api.routes import (
     playlists,
     webhooks,
 )
-from phoenix.dashboard import mount
 from phoenix.settings import Settings
+from phoenix.studio import mount
 from phoenix.telemetry.meters import Meters
 
 _ROUTES = (

@@ -1,4 +1,4 @@
-"""The dashboard: one static page, which uses the public API like any other client. It has no endpoints of its own.
+"""The studio: one static page, which uses the public API like any other client. It has no endpoints of its own.
 
 The page is served with headers that forbid foreign scripts and content.
 """
@@ -16,7 +16,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
 FOLDER = Path(__file__).parent / "static"
-ASSETS_PATH = "/dashboard"
+ASSETS_PATH = "/studio"
 
 
 def page_headers(*inline_scripts: str) -> dict[str, str]:
@@ -53,7 +53,7 @@ class Assets(StaticFiles):
 
 
 def mount(app: Starlette) -> None:
-    """Adds the page at `/` and its files under `/dashboard`.
+    """Adds the page at `/` and its files under `/studio`.
 
     The page is not a mount at the root: such a mount would also respond to every path that the API does not have.
     """

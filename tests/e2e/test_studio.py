@@ -1,4 +1,4 @@
-"""The dashboard in a real browser: a reel from the form to the player, under the page's own security policy."""
+"""The studio in a real browser: a reel from the form to the player, under the page's own security policy."""
 
 from collections.abc import Iterator
 from contextlib import closing

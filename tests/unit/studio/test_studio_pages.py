@@ -1,4 +1,4 @@
-"""What the dashboard serves, and what it leaves to the API."""
+"""What the studio serves, and what it leaves to the API."""
 
 import re
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
-from phoenix.dashboard import FOLDER, mount
+from phoenix.studio import FOLDER, mount
 
 
 @pytest.fixture
@@ -33,22 +33,22 @@ def test_the_page_has_no_inline_script_or_style_and_loads_nothing_from_elsewhere
 
 
 def test_every_file_that_the_page_and_its_modules_name_is_served(client: TestClient):
-    named = re.findall(r'(?:src|href)="(/dashboard/[^"]+)"', client.get("/").text)
+    named = re.findall(r'(?:src|href)="(/studio/[^"]+)"', client.get("/").text)
     imported = [name for module in FOLDER.glob("*.js") for name in re.findall(r'from "\./([^"]+)"', module.read_text())]
-    for path in {*named, *(f"/dashboard/{name}" for name in imported)}:
+    for path in {*named, *(f"/studio/{name}" for name in imported)}:
         assert client.get(path).status_code == 200, path
 
 
 def test_an_unchanged_file_is_not_sent_again(client: TestClient):
-    first = client.get("/dashboard/app.js")
-    again = client.get("/dashboard/app.js", headers={"if-none-match": first.headers["etag"]})
+    first = client.get("/studio/app.js")
+    again = client.get("/studio/app.js", headers={"if-none-match": first.headers["etag"]})
     assert again.status_code == 304
 
 
 @pytest.mark.parametrize(
     ("method", "path", "status"), [("PUT", "/v1/jobs", 405), ("POST", "/v1/absent", 404), ("GET", "/absent", 404)]
 )
-def test_what_the_api_does_not_have_is_not_the_dashboards_to_answer(
+def test_what_the_api_does_not_have_is_not_the_studios_to_answer(
     client: TestClient, method: str, path: str, status: int
 ):
     answer = client.request(method, path)
@@ -56,4 +56,4 @@ def test_what_the_api_does_not_have_is_not_the_dashboards_to_answer(
 
 
 def test_no_path_leads_out_of_its_folder(client: TestClient):
-    assert client.get("/dashboard/..%2fpages.py").status_code == 404
+    assert client.get("/studio/..%2fpages.py").status_code == 404

@@ -1,4 +1,4 @@
-"""The form of the dashboard offers what the chosen model takes, and sends it."""
+"""The form of the studio offers what the chosen model takes, and sends it."""
 
 import base64
 import io

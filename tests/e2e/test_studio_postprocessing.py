@@ -1,4 +1,4 @@
-"""The form of the dashboard offers the upscalers and interpolators of the server, and sends what was chosen."""
+"""The form of the studio offers the upscalers and interpolators of the server, and sends what was chosen."""
 
 from pathlib import Path
 
