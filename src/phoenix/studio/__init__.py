@@ -28,7 +28,7 @@ def page_headers(*inline_scripts: str) -> dict[str, str]:
     return {
         "Content-Security-Policy": (
             f"default-src 'none'; script-src 'self'{digests}; style-src 'self'; connect-src 'self'; "
-            "img-src 'self' data: blob:; media-src 'self'; "
+            "img-src 'self' data: blob:; media-src 'self' blob:; "
             "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
         ),
         "Referrer-Policy": "no-referrer",

@@ -1,5 +1,6 @@
 """What the studio serves, and what it leaves to the API."""
 
+import os
 import re
 from collections.abc import Iterator
 
@@ -10,6 +11,10 @@ from starlette.routing import Route
 from starlette.testclient import TestClient
 
 from phoenix.studio import FOLDER, mount
+
+VENDORED = FOLDER / "vendor"
+MODULES = [path for path in FOLDER.rglob("*.js") if VENDORED not in path.parents]
+MAX_MODULE_LINES = 400
 
 
 @pytest.fixture
@@ -34,9 +39,32 @@ def test_the_page_has_no_inline_script_or_style_and_loads_nothing_from_elsewhere
 
 def test_every_file_that_the_page_and_its_modules_name_is_served(client: TestClient):
     named = re.findall(r'(?:src|href)="(/studio/[^"]+)"', client.get("/").text)
-    imported = [name for module in FOLDER.glob("*.js") for name in re.findall(r'from "\./([^"]+)"', module.read_text())]
-    for path in {*named, *(f"/studio/{name}" for name in imported)}:
+    imported = [
+        "/studio/" + os.path.relpath((module.parent / name).resolve(), FOLDER)
+        for module in MODULES
+        for name in re.findall(r'(?:from |import\()"(\.[^"]+)"', module.read_text())
+    ]
+    assert len(imported) > len(MODULES)
+    for path in {*named, *imported}:
         assert client.get(path).status_code == 200, path
+
+
+def test_modules_have_the_media_type_without_which_a_browser_refuses_them(client: TestClient):
+    assert "javascript" in client.get("/studio/vendor/hls.js/hls.light.min.js").headers["content-type"]
+
+
+def test_no_module_writes_markup_or_is_longer_than_the_cap():
+    texts = {path.name: path.read_text() for path in MODULES}
+    assert [
+        name for name, text in texts.items() if re.search(r"innerHTML|outerHTML|insertAdjacentHTML|eval\(", text)
+    ] == []
+    assert [name for name, text in texts.items() if len(text.splitlines()) > MAX_MODULE_LINES] == []
+
+
+def test_every_vendored_library_has_its_license_beside_it():
+    folders = [path for path in VENDORED.iterdir() if path.is_dir()]
+    assert folders
+    assert [path.name for path in folders if not (path / "LICENSE").stat().st_size] == []
 
 
 def test_an_unchanged_file_is_not_sent_again(client: TestClient):

@@ -67,8 +67,27 @@ export function upload(file) {
 
 // Where elements load the media of a job: they send no Authorization header, so with a key the URLs are signed.
 export async function mediaUrls(job) {
-  if (!apiKey()) return { content: job.output.url, thumbnail: `${job.output.url}?variant=thumbnail` };
+  if (!apiKey()) return plainUrls(job);
   const urls = await request(`/v1/jobs/${job.id}/media-tokens`, { method: "POST" });
-  const here = (url) => url && new URL(url, location).href.replace(new URL(url, location).origin, "");
-  return { content: here(urls.content), thumbnail: here(urls.thumbnail), expiresAt: Date.parse(urls.expires_at) };
+  const { content, thumbnail, playlist, clips } = urls;
+  return {
+    content: here(content),
+    thumbnail: here(thumbnail),
+    playlist: here(playlist),
+    clips: clips.map(here),
+    expiresAt: Date.parse(urls.expires_at),
+  };
 }
+
+function plainUrls(job) {
+  const root = `/v1/jobs/${job.id}`;
+  return {
+    content: `${root}/content`,
+    thumbnail: `${root}/content?variant=thumbnail`,
+    playlist: `${root}/playlist.m3u8`,
+    clips: job.clips.map((_, index) => `${root}/clips/${index}/content`),
+  };
+}
+
+// The server may know itself by another name than the browser does.
+const here = (url) => url && new URL(url, location).href.replace(new URL(url, location).origin, "");

@@ -1,8 +1,10 @@
 // One job on the page: built once, then brought up to date in place.
 
-import { cancelJob, deleteJob, mediaUrls, retryJob } from "./api.js";
-import { bytes, confirmed, h, hide, ignoreRepeated, isBusy, seconds, setBusy, setText } from "./dom.js";
+import { cancelJob, deleteJob, retryJob } from "./api.js";
+import { confirmed, h, hide, ignoreRepeated, isBusy, setBusy, setText } from "./dom.js";
+import { factsOf, titleOf } from "./job.js";
 import { isOver } from "./progress.js";
+import { isWatchable, JobPlayer } from "./watch/player.js";
 
 // What may be done with a job now: the first of its buttons and links that are shown.
 export const firstActionOf = (element) => element?.querySelector(".actions > :not([hidden])");
@@ -30,12 +32,13 @@ export class Card {
     this.warnings = h("ul", { class: "warnings", "aria-label": "Warnings", hidden: true });
     this.trouble = h("p", { class: "trouble", hidden: true });
     this.refusal = h("p", { class: "trouble", role: "alert" });
-    this.player = h("div", { class: "player" });
+    this.player = new JobPlayer({ failed: this.failed, resultIsAt: (url) => (this.download.href = url) });
     this.cancel = h("button", { type: "button", class: "quiet", onclick: this.act(cancelJob, changed) }, "Cancel");
     this.retry = h("button", { type: "button", class: "quiet", onclick: this.act(retryJob, changed) }, "Retry");
-    this.download = h("a", { class: "button" }, "Download");
+    this.watch = h("button", { type: "button", class: "quiet", onclick: () => this.player.watch() }, "Watch");
+    this.download = h("a", { class: "button", download: `reel-${job.id}.mp4` }, "Download");
     this.remove = confirmed("Delete", "Delete for good?", this.act(deleteJob, () => removed(job)));
-    for (const action of [this.cancel, this.retry, this.download, this.remove]) {
+    for (const action of [this.cancel, this.retry, this.watch, this.download, this.remove]) {
       action.setAttribute("aria-label", `${action.textContent} ${titleOf(job)}`);
     }
     this.element = h(
@@ -48,8 +51,8 @@ export class Card {
       this.facts,
       this.trouble,
       this.refusal,
-      this.player,
-      h("div", { class: "actions", onkeydown: ignoreRepeated }, this.cancel, this.retry, this.download, this.remove),
+      this.player.element,
+      h("div", { class: "actions", onkeydown: ignoreRepeated }, this.cancel, this.retry, this.watch, this.download, this.remove),
     );
     this.update(job);
   }
@@ -68,7 +71,7 @@ export class Card {
     this.trouble.hidden = !job.error;
     if (job.error) setText(this.trouble, `${job.error.code}: ${job.error.message}`);
     setBusy(this.cancel, job.cancel_requested && !over);
-    if (job.output && !this.video) this.showVideo(job);
+    this.player.update(job);
     this.showActions(over, job);
   }
 
@@ -84,41 +87,13 @@ export class Card {
     this.cancel.hidden = over;
     this.retry.hidden = !over || job.state === "succeeded";
     this.remove.hidden = !over;
+    this.watch.hidden = !isWatchable(job);
     this.download.hidden = !job.output;
     if (focused.hidden && this.element.contains(focused)) firstActionOf(this.element).focus();
   }
 
-  showVideo(job) {
-    const isSound = job.output.width == null;
-    this.video = h(isSound ? "audio" : "video", { controls: true, preload: "none", playsinline: true });
-    this.video.setAttribute("aria-label", titleOf(job));
-    this.video.addEventListener("error", () => this.renewUrls());
-    this.player.replaceChildren(this.video);
-    if (!isSound) {
-      this.video.width = job.output.width;
-      this.video.height = job.output.height;
-    }
-    this.download.download = `reel-${job.id}.mp4`;
-    this.setUrls().catch(this.failed);
-  }
-
-  async setUrls() {
-    const urls = await mediaUrls(this.job);
-    this.urlsEndAt = urls.expiresAt;
-    this.download.href = this.video.src = urls.content;
-    if (urls.thumbnail && this.job.output.width != null) this.video.poster = urls.thumbnail;
-  }
-
-  // A page may be open for longer than its URLs work: the video goes on where it was.
-  async renewUrls() {
-    if (!(this.urlsEndAt < Date.now())) return;
-    const { currentTime } = this.video;
-    await this.setUrls().catch(this.failed);
-    this.video.currentTime = currentTime;
-    this.video.play().catch(() => {});
-  }
-
   dispose(fallback) {
+    this.player.dispose();
     const { nextElementSibling: next, previousElementSibling: previous } = this.element;
     hide(this.element, true, () => firstActionOf(next ?? previous) ?? fallback);
     this.element.remove();
@@ -144,33 +119,4 @@ class ClipCell {
     this.picture.hidden = !preview || clip.state !== "running";
     if (preview && this.picture.src !== preview) this.picture.src = preview;
   }
-}
-
-function titleOf(job) {
-  const first = job.clips[0]?.prompt ?? `${job.kind} ${job.id.slice(-6)}`;
-  return job.clips.length > 1 ? `${first} +${job.clips.length - 1}` : first;
-}
-
-function factsOf(job) {
-  const parts = [job.model, job.clips.length ? `${job.clips.length} clip${job.clips.length > 1 ? "s" : ""}` : job.kind];
-  if (job.state === "queued") parts.push(job.waiting_reason?.detail ?? placeOf(job));
-  if (job.state === "running") parts.push(`${Math.round(job.progress * 100)} %`, job.waiting_reason?.detail);
-  if (!isOver(job) && job.eta_s != null) parts.push(`${seconds(job.eta_s)} left`);
-  if (job.output) {
-    const { width, height, duration_s, size_bytes } = job.output;
-    parts.push(width && `${width}×${height}`, seconds(duration_s), bytes(size_bytes));
-  }
-  if (job.timings?.total_s != null) parts.push(`took ${seconds(job.timings.total_s)}`);
-  parts.push(when(new Date(job.created_at)), job.id);
-  return parts.filter(Boolean).join(" · ");
-}
-
-function when(time) {
-  const isToday = time.toDateString() === new Date().toDateString();
-  return isToday ? time.toLocaleTimeString() : time.toLocaleString();
-}
-
-function placeOf(job) {
-  if (job.queue_position == null) return "waiting";
-  return job.queue_position ? `${job.queue_position} ahead` : "next";
 }
