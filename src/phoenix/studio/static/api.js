@@ -51,10 +51,14 @@ export const cancelJob = (id) => request(`/v1/jobs/${id}/cancel`, { method: "POS
 export const retryJob = (id) => request(`/v1/jobs/${id}/retry`, { method: "POST" });
 export const deleteJob = (id) => request(`/v1/jobs/${id}`, { method: "DELETE" });
 
-export function submitReel(reel) {
+export const getJob = (id) => request(`/v1/jobs/${id}`);
+export const submitReel = (reel) => submit("/v1/reels", reel);
+export const editReel = (id, edit) => submit(`/v1/jobs/${id}/edits`, edit);
+
+function submit(path, json) {
   // Not randomUUID, which browsers keep from pages that came over plain HTTP.
   const key = [...crypto.getRandomValues(new Uint32Array(4))].map((part) => part.toString(36)).join("-");
-  return request("/v1/reels", { method: "POST", json: reel, headers: { "Idempotency-Key": key } });
+  return request(path, { method: "POST", json, headers: { "Idempotency-Key": key } });
 }
 
 export const deleteArtifact = (id) => request(`/v1/artifacts/${id}`, { method: "DELETE" });
@@ -74,7 +78,7 @@ export async function mediaUrls(job) {
     content: here(content),
     thumbnail: here(thumbnail),
     playlist: here(playlist),
-    clips: clips.map(here),
+    clip: (index) => here(clips[index]),
     expiresAt: Date.parse(urls.expires_at),
   };
 }
@@ -85,7 +89,7 @@ function plainUrls(job) {
     content: `${root}/content`,
     thumbnail: `${root}/content?variant=thumbnail`,
     playlist: `${root}/playlist.m3u8`,
-    clips: job.clips.map((_, index) => `${root}/clips/${index}/content`),
+    clip: (index) => `${root}/clips/${index}/content`,
   };
 }
 

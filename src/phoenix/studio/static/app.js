@@ -4,6 +4,8 @@ import { apiKey, KeyChanged, setApiKey } from "./api.js";
 import { byId, setText } from "./dom.js";
 import { clearFleet, refreshFleet } from "./fleet.js";
 import { ReelForm } from "./form.js";
+import { Comparison } from "./editor/compare.js";
+import { ReelPage } from "./editor/page.js";
 import { JobList } from "./jobs.js";
 
 const EVERY_MS = 2000;
@@ -13,13 +15,25 @@ const form = new ReelForm((job) => {
   jobs.put(job);
   refresh();
 });
+const reelPage = new ReelPage({
+  jobs,
+  models: () => form.models,
+  onSubmitted: (job) => {
+    jobs.put(job);
+    location.hash = `#job=${job.id}`;
+  },
+  failed: showProblem,
+});
+const comparison = new Comparison(showProblem);
 let timer = 0;
+let shownPlace = "";
 let hasAskedForKey = false;
 
 async function refresh() {
   clearTimeout(timer);
   try {
     await Promise.all([jobs.refresh(), refreshFleet(), form.refresh()]);
+    await reelPage.refresh();
     showConnection("live", "live");
   } catch (problem) {
     showProblem(problem);
@@ -43,6 +57,24 @@ function showProblem(problem) {
   }
 }
 
+// The list of jobs, one reel, or two versions of a reel: the address says which, so that a reload shows it again.
+async function showPlace() {
+  if (shownPlace === location.hash) return;
+  shownPlace = location.hash;
+  const [, place, ids] = /^#(job|compare)=([\w,]+)$/.exec(location.hash) ?? [];
+  const pages = { job: byId("reel-page"), compare: byId("compare-page") };
+  byId("home").hidden = Boolean(place);
+  for (const [name, page] of Object.entries(pages)) page.hidden = name !== place;
+  reelPage.close();
+  comparison.close();
+  try {
+    if (place === "job") await reelPage.open(ids);
+    if (place === "compare") await comparison.open(...ids.split(","));
+  } catch (problem) {
+    showProblem(problem);
+  }
+}
+
 function showConnection(state, text) {
   byId("connection").dataset.state = state;
   setText(byId("connection"), text);
@@ -51,6 +83,9 @@ function showConnection(state, text) {
 function clear() {
   jobs.clear();
   clearFleet();
+  reelPage.close();
+  comparison.close();
+  shownPlace = "";
 }
 
 function openKeyDialog() {
@@ -65,10 +100,11 @@ byId("key-cancel").addEventListener("click", () => byId("key-dialog").close());
 byId("key-form").addEventListener("submit", () => {
   setApiKey(byId("key").value.trim());
   clear();
-  refresh();
+  refresh().then(showPlace);
 });
+window.addEventListener("hashchange", showPlace);
 document.addEventListener("visibilitychange", () => {
   if (document.hidden) jobs.stop();
   else refresh();
 });
-refresh();
+refresh().then(showPlace);

@@ -36,9 +36,10 @@ export class Card {
     this.cancel = h("button", { type: "button", class: "quiet", onclick: this.act(cancelJob, changed) }, "Cancel");
     this.retry = h("button", { type: "button", class: "quiet", onclick: this.act(retryJob, changed) }, "Retry");
     this.watch = h("button", { type: "button", class: "quiet", onclick: () => this.player.watch() }, "Watch");
+    this.open = h("a", { class: "button secondary", href: `#job=${job.id}` }, "Open");
     this.download = h("a", { class: "button", download: `reel-${job.id}.mp4` }, "Download");
     this.remove = confirmed("Delete", "Delete for good?", this.act(deleteJob, () => removed(job)));
-    for (const action of [this.cancel, this.retry, this.watch, this.download, this.remove]) {
+    for (const action of [this.cancel, this.retry, this.watch, this.open, this.download, this.remove]) {
       action.setAttribute("aria-label", `${action.textContent} ${titleOf(job)}`);
     }
     this.element = h(
@@ -52,7 +53,7 @@ export class Card {
       this.trouble,
       this.refusal,
       this.player.element,
-      h("div", { class: "actions", onkeydown: ignoreRepeated }, this.cancel, this.retry, this.watch, this.download, this.remove),
+      h("div", { class: "actions", onkeydown: ignoreRepeated }, this.cancel, this.retry, this.watch, this.open, this.download, this.remove),
     );
     this.update(job);
   }

@@ -3,6 +3,7 @@
 import { deleteArtifact, request, submitReel, upload } from "./api.js";
 import { ConditionFields } from "./conditions.js";
 import { byId, h, isBusy, setBusy, setText } from "./dom.js";
+import { explain } from "./problems.js";
 import { chosenPostprocessors, listenToPostprocessors, showPostprocessors } from "./postprocessors.js";
 import { chosenAdapters, chosenTier, showTiers } from "./tiers.js";
 
@@ -74,7 +75,7 @@ export class ReelForm {
       byId("audio").value = "";
       this.conditions.clear();
     } catch (problem) {
-      this.explain(problem);
+      explain(byId("new-problem"), problem);
       // A refused reel leaves no uploads behind. Without an answer, the server may have accepted it.
       if (problem.status) await Promise.allSettled(uploaded.map(deleteArtifact));
     } finally {
@@ -96,11 +97,6 @@ export class ReelForm {
       ...chosenPostprocessors(),
       transition: crossfade ? { kind: "crossfade", duration_s: crossfade } : undefined,
     };
-  }
-
-  explain(problem) {
-    const errors = (problem.fieldErrors ?? []).map(({ pointer, detail }) => h("li", {}, h("code", {}, pointer), ` ${detail}`));
-    byId("new-problem").replaceChildren(h("p", {}, problem.message), ...(errors.length ? [h("ul", {}, ...errors)] : []));
   }
 }
 

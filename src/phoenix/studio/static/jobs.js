@@ -91,6 +91,14 @@ export class JobList {
       .finally(() => this.streams.get(id) === stop && this.streams.delete(id));
   }
 
+  find(id) {
+    return this.jobs.get(id);
+  }
+
+  all() {
+    return [...this.jobs.values()];
+  }
+
   // What one key may see is not for another.
   clear() {
     for (const id of [...this.jobs.keys()]) this.remove(id);
