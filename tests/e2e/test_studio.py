@@ -8,17 +8,15 @@ import pytest
 
 from fixtures.chromium import Page
 from fixtures.stream_fleet import StreamFleet
+from fixtures.studio_form import submit
 from fixtures.up_process import PhoenixStarter, UpProcess, UpStarter
 from phoenix.cli.embedded.listening import READY_LINE
 from phoenix.contract import PROMPT_CUT, ClipRequest, ClipWarning, ReelRequest
 
 pytestmark = pytest.mark.e2e
 
-SUBMIT = """
-document.getElementById("prompts").value = "<b>a red balloon</b>\\nthe sea";
-document.getElementById("duration").value = "1";
-document.getElementById("new").requestSubmit();
-"""
+ONE_SECOND = "document.getElementById('duration').value = '1'"
+PROMPTS = ("<b>a red balloon</b>", "the sea")
 
 
 def click(button: str) -> str:
@@ -36,7 +34,8 @@ def paced_up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[UpProcess]:
 async def test_a_reel_goes_from_the_form_to_the_player(page: Page, paced_up: UpProcess):
     await page.open(paced_up.url)
     await page.wait_until("document.getElementById('model').value")
-    await page.evaluate(SUBMIT)
+    await page.evaluate(ONE_SECOND)
+    await submit(page, *PROMPTS)
     await page.wait_until("document.querySelector('.clips [data-state=running] .fill')?.style.transform.length > 9")
     await page.wait_until("document.querySelector('.job[data-state=succeeded] video')?.poster")
     assert await page.evaluate("document.querySelector('.job h3').textContent") == "<b>a red balloon</b> +1"
@@ -72,7 +71,8 @@ async def test_with_a_key_a_video_plays_and_seeks_without_being_fetched_first(
     await page.evaluate(f"document.getElementById('key').value = '{keys.output().strip()}'")
     await page.evaluate("document.querySelector('#key-dialog .primary').click()")
     await page.wait_until("document.getElementById('model').value")
-    await page.evaluate(SUBMIT)
+    await page.evaluate(ONE_SECOND)
+    await submit(page, *PROMPTS)
     await page.wait_until("document.querySelector('.job[data-state=succeeded] video')?.poster")
     fetched = "performance.getEntriesByType('resource').filter(e => e.name.includes('/content?token=')).length"
     assert await page.evaluate(fetched) == 0
@@ -120,7 +120,8 @@ async def test_the_faults_of_a_refusal_are_shown_at_the_form(page: Page, paced_u
     await page.evaluate(
         "document.getElementById('new').noValidate = true; document.getElementById('crossfade').value = 9"
     )
-    await page.evaluate(SUBMIT)
+    await page.evaluate(ONE_SECOND)
+    await submit(page, *PROMPTS)
     await page.wait_until("document.getElementById('new-problem').textContent.includes('/transition/duration_s')")
 
 

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from fixtures.chromium import Page
+from fixtures.studio_form import submit
 from fixtures.up_process import UpStarter
 from fixtures.veo_server import BEGIN, VeoServer
 from phoenix.contract import Job, ResolvedReel
@@ -40,12 +41,6 @@ async def choose_file(page: Page, role: str, file: Path) -> None:
     expression = f"document.getElementById('condition-{role}')"
     found = await page.send("Runtime.evaluate", expression=expression)
     await page.send("DOM.setFileInputFiles", files=[str(file)], objectId=found["result"]["objectId"])
-
-
-async def submit(page: Page, *prompts: str) -> None:
-    text = "\\n".join(prompts)
-    await page.evaluate(f"document.getElementById('prompts').value = '{text}'")
-    await page.evaluate("document.getElementById('new').requestSubmit()")
 
 
 def newest(up: UpStarter) -> Job:

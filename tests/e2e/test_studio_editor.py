@@ -11,7 +11,7 @@ from phoenix.contract import ClipRequest, Job, JobState, ReelRequest
 
 pytestmark = pytest.mark.e2e
 
-CARDS = "[...document.querySelectorAll('.clip-card')]"
+CARDS = "[...document.querySelectorAll('#edit-clips .clip-card')]"
 VIDEOS = "[...document.querySelectorAll('#compare-versions video')]"
 PLAN = "document.getElementById('edit-plan').textContent"
 STATE = "document.getElementById('reel-state').textContent"

@@ -12,7 +12,10 @@ pytestmark = pytest.mark.e2e
 
 FORM_IS_READY = "document.getElementById('model').value"
 FORM = [
-    ("textbox", "Prompts, one clip per line"),
+    ("textbox", "Prompt of clip 1"),
+    ("DisclosureTriangle", "More"),
+    ("button", "Add a clip"),
+    ("textbox", "Title"),
     ("combobox", "Model"),
     ("combobox", "Aspect ratio"),
     ("combobox", "Resolution"),
@@ -23,13 +26,15 @@ FORM = [
     ("spinbutton", "Frames per second"),
     ("button", "First picture of each clip"),
     ("checkbox", "From the end of the clip before"),
+    ("DisclosureTriangle", "More for all clips"),
     ("button", "Soundtrack"),
     ("button", "Generate"),
+    ("DisclosureTriangle", "As code"),
     ("combobox", "Show jobs in state"),
 ]
 REFRESHES = "performance.getEntriesByType('resource').filter(entry => entry.name.includes('/v1/jobs?')).length"
 # Every element of the page that can have the focus, and a few more.
-MOST_TABS = 80
+MOST_TABS = 120
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +84,7 @@ async def wait_for_refresh(page: Page) -> None:
 async def test_tab_leads_through_the_form_in_the_order_of_the_page(page: Page, up: UpProcess):
     await page.open(up.url)
     await page.wait_until(FORM_IS_READY)
-    await tab_to(page, "Prompts, one clip per line")
+    await tab_to(page, "Prompt of clip 1")
     for role, name in FORM:
         assert await page.focus() == Focus(role, name, is_outlined=True)
         await page.press("Tab")
@@ -88,7 +93,7 @@ async def test_tab_leads_through_the_form_in_the_order_of_the_page(page: Page, u
 async def test_a_reel_is_written_chosen_and_submitted_without_a_pointer(page: Page, up: UpProcess):
     await page.open(up.url)
     await page.wait_until(FORM_IS_READY)
-    await tab_to(page, "Prompts, one clip per line")
+    await tab_to(page, "Prompt of clip 1")
     await page.write("written by keyboard")
     await page.press("Enter")
     await page.write("the sea")
@@ -109,11 +114,11 @@ async def test_a_reel_is_written_chosen_and_submitted_without_a_pointer(page: Pa
 async def test_the_focus_stays_at_generate_when_the_reel_is_submitted(page: Page, up: UpProcess):
     await page.open(up.url)
     await page.wait_until(FORM_IS_READY)
-    await tab_to(page, "Prompts, one clip per line")
+    await tab_to(page, "Prompt of clip 1")
     await page.write("stays")
     await tab_to(page, "Generate")
     await page.press("Enter")
-    await page.wait_until("document.querySelector('.job') && !document.getElementById('prompts').value")
+    await page.wait_until("document.querySelector('.job') && !document.querySelector('#clips textarea').value")
     assert await page.focus() == Focus("button", "Generate", is_outlined=True)
 
 

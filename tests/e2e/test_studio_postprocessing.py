@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from fixtures.chromium import Page
+from fixtures.studio_form import submit
 from fixtures.tiny_onnx import write_upscaler
 from fixtures.up_process import UpProcess, UpStarter
 from phoenix.contract import Job, ResolvedReel
@@ -53,11 +54,6 @@ async def choose(page: Page, element: str, value: str) -> None:
 
 async def text_of(page: Page, element: str) -> str:
     return await page.evaluate(f"document.getElementById('{element}').textContent")
-
-
-async def submit(page: Page, prompt: str) -> None:
-    await set_value(page, "prompts", prompt)
-    await page.evaluate("document.getElementById('new').requestSubmit()")
 
 
 def newest(up: UpProcess) -> Job | None:

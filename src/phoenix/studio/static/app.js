@@ -3,20 +3,25 @@
 import { apiKey, KeyChanged, setApiKey } from "./api.js";
 import { byId, setText } from "./dom.js";
 import { clearFleet, refreshFleet } from "./fleet.js";
-import { ReelForm } from "./form.js";
+import { ReelForm } from "./form/form.js";
 import { Comparison } from "./editor/compare.js";
 import { ReelPage } from "./editor/page.js";
 import { JobList } from "./jobs.js";
 
 const EVERY_MS = 2000;
 
-const jobs = new JobList(showProblem);
+const jobs = new JobList({ onProblem: showProblem, reuse: (job) => form.use(job) });
 const form = new ReelForm((job) => {
   jobs.put(job);
   refresh();
 });
 const reelPage = new ReelPage({
   jobs,
+  reuse: async (job) => {
+    location.hash = "";
+    await showPlace();
+    form.use(job);
+  },
   models: () => form.models,
   onSubmitted: (job) => {
     jobs.put(job);
@@ -98,8 +103,11 @@ function openKeyDialog() {
 byId("key-open").addEventListener("click", openKeyDialog);
 byId("key-cancel").addEventListener("click", () => byId("key-dialog").close());
 byId("key-form").addEventListener("submit", () => {
+  const before = apiKey();
   setApiKey(byId("key").value.trim());
   clear();
+  // What somebody wrote before they were asked for a key stays.
+  if (before && before !== apiKey()) form.forget();
   refresh().then(showPlace);
 });
 window.addEventListener("hashchange", showPlace);

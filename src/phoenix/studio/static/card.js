@@ -10,7 +10,7 @@ import { isWatchable, JobPlayer } from "./watch/player.js";
 export const firstActionOf = (element) => element?.querySelector(".actions > :not([hidden])");
 
 export class Card {
-  constructor(job, { changed, removed, failed }) {
+  constructor(job, { changed, removed, failed, reuse }) {
     this.failed = (problem) => {
       setText(this.refusal, problem.message);
       failed(problem);
@@ -37,9 +37,11 @@ export class Card {
     this.retry = h("button", { type: "button", class: "quiet", onclick: this.act(retryJob, changed) }, "Retry");
     this.watch = h("button", { type: "button", class: "quiet", onclick: () => this.player.watch() }, "Watch");
     this.open = h("a", { class: "button secondary", href: `#job=${job.id}` }, "Open");
+    this.again = h("button", { type: "button", class: "quiet", onclick: () => reuse(this.job) }, "Use again");
+    this.again.hidden = job.kind !== "reel";
     this.download = h("a", { class: "button", download: `reel-${job.id}.mp4` }, "Download");
     this.remove = confirmed("Delete", "Delete for good?", this.act(deleteJob, () => removed(job)));
-    for (const action of [this.cancel, this.retry, this.watch, this.open, this.download, this.remove]) {
+    for (const action of [this.cancel, this.retry, this.watch, this.open, this.again, this.download, this.remove]) {
       action.setAttribute("aria-label", `${action.textContent} ${titleOf(job)}`);
     }
     this.element = h(
@@ -53,7 +55,7 @@ export class Card {
       this.trouble,
       this.refusal,
       this.player.element,
-      h("div", { class: "actions", onkeydown: ignoreRepeated }, this.cancel, this.retry, this.watch, this.open, this.download, this.remove),
+      h("div", { class: "actions", onkeydown: ignoreRepeated }, this.cancel, this.retry, this.watch, this.open, this.again, this.download, this.remove),
     );
     this.update(job);
   }
@@ -88,7 +90,7 @@ export class Card {
     this.cancel.hidden = over;
     this.retry.hidden = !over || job.state === "succeeded";
     this.remove.hidden = !over;
-    this.watch.hidden = !isWatchable(job);
+    this.watch.hidden = !isWatchable(job) || this.player.isGrowing;
     this.download.hidden = !job.output;
     if (focused.hidden && this.element.contains(focused)) firstActionOf(this.element).focus();
   }

@@ -11,12 +11,13 @@ const PAGE = 20;
 const MOST_STREAMS = 3;
 
 export class JobList {
-  constructor(onProblem) {
+  constructor({ onProblem, reuse }) {
     this.jobs = new Map();
     this.cards = new Map();
     this.streams = new Map();
     this.limit = PAGE;
     this.onProblem = onProblem;
+    this.reuse = reuse;
     byId("filter").addEventListener("change", () => this.refresh().catch(onProblem));
     byId("older").addEventListener("click", () => {
       this.limit = Math.min(this.limit + PAGE, 100);
@@ -57,6 +58,7 @@ export class JobList {
       },
       removed: (job) => this.remove(job.id),
       failed: this.onProblem,
+      reuse: this.reuse,
     };
   }
 

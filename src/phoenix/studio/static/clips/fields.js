@@ -9,19 +9,20 @@ const NUMBERS = [
   { name: "guidance_scale", label: "Guidance", range: (model) => model?.guidance_scale },
   { name: "takes", label: "Takes", range: () => ({ minimum: 1, maximum: 8 }), step: 1 },
 ];
-const ALWAYS_SHOWN = new Set(["duration_s", "seed"]);
+const USUALLY_SHOWN = ["duration_s", "seed"];
 
 export class ClipFields {
-  // `names` are the numbers that the clip has. `changed` is called after each input.
-  constructor({ names = NUMBERS.map(({ name }) => name), changed }) {
+  // `names` are the numbers that the clip has, and `shown` those that are not folded away. `changed` follows each input.
+  constructor({ names = NUMBERS.map(({ name }) => name), shown: open = USUALLY_SHOWN, changed }) {
     this.prompt = h("textarea", { rows: 2, spellcheck: true, maxlength: 4000, required: true });
     this.negative = h("textarea", { rows: 1, maxlength: 4000 });
     this.numbers = new Map();
+    this.isFolded = !open.length;
     for (const { name, step } of NUMBERS.filter(({ name }) => names.includes(name))) {
-      this.numbers.set(name, h("input", { type: "number", step: step ?? "any" }));
+      this.numbers.set(name, h("input", { type: "number", step: step ?? "any", "data-name": name }));
     }
-    const shown = [...this.numbers.keys()].filter((name) => ALWAYS_SHOWN.has(name));
-    const others = [...this.numbers.keys()].filter((name) => !ALWAYS_SHOWN.has(name));
+    const shown = [...this.numbers.keys()].filter((name) => open.includes(name));
+    const others = [...this.numbers.keys()].filter((name) => !open.includes(name));
     this.promptLabel = h("label", {}, h("span", {}, "Prompt"), this.prompt);
     this.more = h(
       "details",
@@ -34,7 +35,7 @@ export class ClipFields {
       "div",
       { class: "fields" },
       this.promptLabel,
-      h("div", { class: "numbers" }, ...shown.map((name) => this.labelled(name))),
+      shown.length ? h("div", { class: "numbers" }, ...shown.map((name) => this.labelled(name))) : null,
       this.more,
     );
     this.element.addEventListener("input", changed);
@@ -62,7 +63,8 @@ export class ClipFields {
     this.prompt.value = values.prompt ?? "";
     this.negative.value = values.negative_prompt ?? "";
     for (const [name, input] of this.numbers) input.value = values[name] ?? "";
-    this.more.open = Boolean(values.negative_prompt);
+    const others = this.isFolded ? [...this.numbers.keys()] : [];
+    this.more.open = Boolean(values.negative_prompt) || others.some((name) => values[name] != null);
   }
 
   // Only what was filled in: what is left out is decided by the reel or by the model.

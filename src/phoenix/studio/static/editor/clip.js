@@ -68,11 +68,12 @@ export class EditedClip {
     if (this.isRerolled) return { kind: "rendered", text: ["another seed", moved].filter(Boolean).join(", ") };
     if (changedFields(this.original, values).length) return { kind: "rendered", text: ["changed", moved].filter(Boolean).join(", ") };
     if (this.take !== this.original.take) return { kind: "kept", text: `take ${this.take + 1}` };
-    return { kind: "kept", text: moved || "kept" };
+    return { kind: "kept", text: moved || (this.isReused ? "reused" : "kept") };
   }
 
   // What the server has of the clip: its state, and its file once there is one.
   update(clip, urls, preview, actions) {
+    this.isReused = clip.reused;
     this.showMedia(clip, urls, preview);
     if (clip.takes.length && !this.takes.children.length) {
       this.takes.append(...clip.takes.map((take) => this.takeView(take, urls, actions)));

@@ -13,7 +13,7 @@ import { ReelOptions } from "./options.js";
 
 export class ReelPage {
   // `jobs` knows the jobs of the list, and `onSubmitted` gets the new version.
-  constructor({ jobs, models, onSubmitted, failed }) {
+  constructor({ jobs, models, onSubmitted, reuse, failed }) {
     Object.assign(this, { jobs, models, onSubmitted, failed });
     this.options = new ReelOptions(() => this.showChanges());
     byId("edit").addEventListener("submit", (event) => {
@@ -23,7 +23,8 @@ export class ReelPage {
     byId("edit").addEventListener("keydown", ignoreRepeated);
     byId("edit-reset").addEventListener("click", () => this.build());
     byId("edit-append").addEventListener("click", () => this.insertAt(this.list.children.length));
-    byId("reel-watch").addEventListener("click", () => this.player.watch());
+    byId("reel-watch").addEventListener("click", () => this.player.watch().then(() => this.refresh()));
+    byId("reel-again").addEventListener("click", () => reuse(this.job));
     this.list = byId("edit-clips");
   }
 
@@ -66,8 +67,8 @@ export class ReelPage {
     byId("reel-page").dataset.state = job.state;
     setText(byId("reel-facts"), factsOf(job));
     setText(byId("reel-trouble"), job.error ? `${job.error.code}: ${job.error.message}` : "");
-    byId("reel-watch").hidden = !isWatchable(job);
     this.player.update(job);
+    byId("reel-watch").hidden = !isWatchable(job) || this.player.isGrowing;
     if (!wasOver && isOver(job)) this.build();
     const previews = this.jobs.find(job.id)?.previews;
     for (const view of this.views()) {
@@ -91,10 +92,11 @@ export class ReelPage {
   build() {
     const { job } = this;
     const isReel = job.kind === "reel";
-    byId("edit").hidden = !isReel;
+    byId("edit").hidden = byId("reel-again").hidden = !isReel;
     if (!isReel) return;
     this.before = draftOf(job);
     byId("edit-fields").disabled = !isOver(job);
+    byId("edit").dataset.ended = isOver(job);
     setText(byId("edit-note"), isOver(job) ? "" : "It can be edited once it has ended.");
     byId("edit-problem").replaceChildren();
     this.options.show(this.before, this.models(), job);

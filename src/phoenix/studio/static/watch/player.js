@@ -17,10 +17,14 @@ export class JobPlayer {
     this.endGrowing = null;
   }
 
+  get isGrowing() {
+    return Boolean(this.endGrowing) && !this.video.ended;
+  }
+
   update(job) {
     this.job = job;
     if (!job.output || this.showsResult) return;
-    // Who watches the reel as it grows is not interrupted: the result is shown at the next pause or at the end.
+    // A reel that plays as it grows is not interrupted: the result is shown at the next pause or at the end.
     if (!this.endGrowing || this.video.paused) this.showResult();
     else this.video.onended = this.video.onpause = (event) => this.video.ended === (event.type === "ended") && this.showResult();
   }
@@ -28,12 +32,16 @@ export class JobPlayer {
   // Begins to play the clips that are done. The others follow while they are rendered.
   async watch() {
     if (!this.video) this.makeVideo();
+    // The button that was pressed goes away.
+    this.video.focus();
     const startAt = this.video.currentTime;
     this.endGrowing?.();
     try {
       const { playlist, expiresAt } = await mediaUrls(this.job);
       this.urlsEndAt = expiresAt;
       this.endGrowing = await playGrowing(this.video, playlist, startAt, (text) => this.growingFailed(text));
+      // The job may have ended meanwhile.
+      if (this.showsResult) await this.setUrls();
       await this.video.play().catch(() => {});
     } catch (problem) {
       this.failed(problem);

@@ -1,7 +1,7 @@
 // The choice of a tier and of adapters, for models that have several.
 
 import { setRange } from "./conditions.js";
-import { byId, h } from "./dom.js";
+import { byId, h } from "../dom.js";
 
 export function showTiers(model) {
   const qualities = model.tiers.map(({ quality }) => quality);
@@ -22,6 +22,15 @@ export function chosenAdapters() {
   const chosen = [...byId("adapters").querySelectorAll("[data-adapter]")].filter((row) => row.querySelector("[type=checkbox]").checked);
   const loras = chosen.map((row) => ({ id: row.dataset.adapter, scale: Number(row.querySelector("[type=number]").value) }));
   return loras.length ? loras : undefined;
+}
+
+// Switches on exactly these.
+export function chooseAdapters(loras) {
+  for (const row of byId("adapters").querySelectorAll("[data-adapter]")) {
+    const chosen = loras.find(({ id }) => id === row.dataset.adapter);
+    row.querySelector("[type=checkbox]").checked = Boolean(chosen);
+    if (chosen) row.querySelector("[type=number]").value = chosen.scale;
+  }
 }
 
 function adapterRow({ id, title, description, trigger_words: words, scale }) {

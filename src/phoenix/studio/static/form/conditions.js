@@ -1,7 +1,8 @@
 // The fields for what guides each clip: one for each role that the model takes, with its limits.
 
-import { upload } from "./api.js";
-import { byId, h } from "./dom.js";
+import { upload } from "../api.js";
+import { byId, h } from "../dom.js";
+import { fill as fillUploads, uploadChoice } from "./uploads.js";
 
 const NAMES = {
   first_frame: "First picture of each clip",
@@ -32,12 +33,12 @@ export class ConditionFields {
   }
 
   row(rule) {
-    const row = this.rows.get(rule.role) ?? makeRow(rule.role);
+    const row = this.rows.get(rule.role) ?? makeRow(rule.role, rule.media);
     this.rows.set(rule.role, row);
     row.file.accept = ACCEPTED[rule.media];
     // One time goes with one file.
     row.file.multiple = rule.maximum > 1 && !rule.has_time;
-    row.file.required = rule.minimum > 0;
+    row.file.required = rule.minimum > 0 && !row.kept.value;
     row.note.replaceChildren(limits(rule));
     row.time.hidden = !rule.has_time;
     row.strength.hidden = !rule.strength;
@@ -45,24 +46,41 @@ export class ConditionFields {
     return row;
   }
 
+  offerUploads() {
+    for (const { kept, media } of this.rows.values()) fillUploads(kept, media);
+  }
+
+  // The uploads that are used again.
+  addKept(clips) {
+    const conditions = this.shown.filter(({ kept, file }) => kept.value && !file.files.length).map(keptCondition);
+    this.setAll(clips, conditions);
+  }
+
+  setAll(clips, conditions) {
+    const isChained = !byId("chain-row").hidden && byId("chain").checked;
+    clips.forEach((clip, index) => {
+      const ofClip = isChained && index ? chained(conditions) : conditions;
+      if (ofClip.length) clip.conditions = ofClip;
+    });
+  }
+
   // Uploads the files and adds them to each clip. `uploaded` gets the id of each upload at once.
   async addTo(clips, uploaded) {
     const conditions = [];
-    for (const { role, file, time, strength } of this.shown) {
+    for (const row of this.shown) {
+      const { role, file, time, strength, kept } = row;
+      if (kept.value && !file.files.length) conditions.push(keptCondition(row));
       for (const chosen of file.files) {
         const { id } = await upload(chosen);
         uploaded.push(id);
         conditions.push({ role, source: { artifact_id: id }, at_s: numberIn(time), strength: numberIn(strength) });
       }
     }
-    const isChained = !byId("chain-row").hidden && byId("chain").checked;
-    clips.forEach((clip, index) => {
-      clip.conditions = isChained && index ? chained(conditions) : conditions;
-    });
+    this.setAll(clips, conditions);
   }
 
   clear() {
-    for (const { file } of this.rows.values()) file.value = "";
+    for (const { file, kept } of this.rows.values()) file.value = kept.value = "";
   }
 }
 
@@ -71,14 +89,20 @@ function chained(conditions) {
   return [previous, ...conditions.filter(({ role }) => role !== "first_frame")];
 }
 
-function makeRow(role) {
+function keptCondition({ role, kept, time, strength }) {
+  return { role, source: { artifact_id: kept.value }, at_s: numberIn(time), strength: numberIn(strength) };
+}
+
+function makeRow(role, media) {
   const id = `condition-${role}`;
   const file = h("input", { type: "file", id, "aria-describedby": `${id}-note` });
   const note = h("p", { class: "note", id: `${id}-note` });
   const time = numberField(`${id}-time`, "At second", 0, 0);
   const strength = numberField(`${id}-strength`, "Strength", 0);
-  const element = h("div", {}, h("label", { for: id }, NAMES[role] ?? role), file, note, h("div", { class: "pair" }, time, strength));
-  return { role, element, file, note, time, strength };
+  const kept = uploadChoice(`${id}-kept`, media, NAMES[role] ?? role);
+  kept.addEventListener("change", () => (file.required &&= !kept.value));
+  const element = h("div", {}, h("label", { for: id }, NAMES[role] ?? role), file, kept, note, h("div", { class: "pair" }, time, strength));
+  return { role, media, element, file, kept, note, time, strength };
 }
 
 function numberField(id, name, min, value) {

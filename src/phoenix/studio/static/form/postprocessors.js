@@ -1,6 +1,6 @@
 // The choice of what changes the frames after the model: an upscaler, an interpolator, and the frame rate.
 
-import { byId, h, setText } from "./dom.js";
+import { byId, h, setText } from "../dom.js";
 
 let upscalers = [];
 let interpolators = [];
