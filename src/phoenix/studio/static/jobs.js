@@ -3,10 +3,12 @@
 import { listJobs } from "./api.js";
 import { Card, firstActionOf } from "./card.js";
 import { byId, hide, setText } from "./dom.js";
+import { FIRST, Pages } from "./pages.js";
 import { applyEvent, isOver } from "./progress.js";
 import { follow } from "./stream.js";
 
 const PAGE = 20;
+const LONGEST_PAGE = 100;
 // A browser opens six connections to a server, in all tabs together; some must stay free for everything else.
 const MOST_STREAMS = 3;
 
@@ -15,29 +17,65 @@ export class JobList {
     this.jobs = new Map();
     this.cards = new Map();
     this.streams = new Map();
-    this.limit = PAGE;
+    this.pages = new Pages();
     this.onProblem = onProblem;
     this.reuse = reuse;
-    byId("filter").addEventListener("change", () => this.refresh().catch(onProblem));
-    byId("older").addEventListener("click", () => {
-      this.limit = Math.min(this.limit + PAGE, 100);
+    byId("filter").addEventListener("change", () => {
+      this.pages.reset();
       this.refresh().catch(onProblem);
     });
+    byId("older").addEventListener("click", () => this.showOlder().catch(onProblem));
   }
 
   async refresh() {
+    const first = await this.load(FIRST, PAGE);
+    const next = this.pages.next(first);
+    if (next) this.pages.walked(await this.load(next, LONGEST_PAGE));
+    this.first = first;
+    this.show(first.has_more);
+  }
+
+  async showOlder() {
+    if (this.isLoading || !this.first) return;
+    this.isLoading = true;
+    try {
+      const shown = byId("jobs").children.length;
+      const page = this.pages.older(this.first);
+      const answer = await this.ask(page, PAGE);
+      this.pages.grew(answer);
+      this.apply(page, answer);
+      this.show(true, () => firstActionOf(byId("jobs").children[shown]));
+    } finally {
+      this.isLoading = false;
+    }
+  }
+
+  ask({ cursor }, limit) {
     const state = byId("filter").value;
-    const page = await listJobs({ limit: this.limit, ...(state && { state }) });
-    const shown = byId("jobs").children.length;
-    const listed = new Set(page.data.map((job) => job.id));
-    for (const id of this.jobs.keys()) if (!listed.has(id)) this.remove(id);
+    return listJobs({ limit, ...(cursor && { cursor }), ...(state && { state }) });
+  }
+
+  async load(page, limit) {
+    const answer = await this.ask(page, limit);
+    this.apply(page, answer);
+    return answer;
+  }
+
+  apply(page, answer) {
+    const listed = new Set(answer.data.map((job) => job.id));
+    for (const id of [...this.jobs.keys()]) if (!listed.has(id) && this.pages.covers(page, answer, id)) this.remove(id);
     // A job that is streamed is known better than this page knows it.
-    for (const job of page.data) if (!this.streams.has(job.id)) this.put(job);
-    this.order(page.data);
-    this.followSome(page.data);
-    const firstOlder = () => firstActionOf(byId("jobs").children[shown]) ?? byId("filter");
-    hide(byId("older"), !page.has_more || this.limit >= 100, firstOlder);
-    byId("jobs-empty").hidden = page.data.length > 0;
+    for (const job of answer.data) if (!this.streams.has(job.id) && this.pages.shows(job.id)) this.put(job);
+  }
+
+  show(firstHasMore, firstOlder = () => null) {
+    const jobs = this.all().sort((a, b) => (a.id < b.id ? 1 : -1));
+    const state = byId("filter").value;
+    this.order(jobs);
+    this.followSome(jobs);
+    const hasOlder = this.pages.isDeep ? this.pages.hasOlder : firstHasMore;
+    hide(byId("older"), !hasOlder, () => firstOlder() ?? byId("filter"));
+    byId("jobs-empty").hidden = jobs.length > 0;
     setText(byId("jobs-empty"), state ? `No job is ${state}.` : "No jobs yet. The form makes the first one.");
   }
 
@@ -104,6 +142,8 @@ export class JobList {
   // What one key may see is not for another.
   clear() {
     for (const id of [...this.jobs.keys()]) this.remove(id);
+    this.pages.reset();
+    this.first = null;
     hide(byId("older"), true, () => byId("filter"));
     byId("jobs-empty").hidden = true;
     setText(byId("news"), "");
