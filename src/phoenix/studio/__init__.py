@@ -4,6 +4,7 @@ The page is served with headers that forbid foreign scripts and content.
 """
 
 from base64 import b64encode
+from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
 
@@ -19,16 +20,18 @@ FOLDER = Path(__file__).parent / "static"
 ASSETS_PATH = "/studio"
 
 
-def page_headers(*inline_scripts: str) -> dict[str, str]:
+def page_headers(*inline_scripts: str, media_origin: str | None = None) -> dict[str, str]:
     """The headers of a page of this server: no foreign scripts or content, no frame around it.
 
-    Of scripts within the page, the browser runs only those that are given here, by their digest.
+    Of scripts within the page, the browser runs only those that are given here, by their digest. Pictures and videos
+    may also come from `media_origin`, such as `https://s3.example.com`.
     """
+    media = f" {media_origin}" if media_origin else ""
     digests = "".join(f" 'sha256-{b64encode(sha256(text.encode()).digest()).decode()}'" for text in inline_scripts)
     return {
         "Content-Security-Policy": (
             f"default-src 'none'; script-src 'self'{digests}; style-src 'self'; connect-src 'self'; "
-            "img-src 'self' data: blob:; media-src 'self' blob:; "
+            f"img-src 'self' data: blob:{media}; media-src 'self' blob:{media}; "
             "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
         ),
         "Referrer-Policy": "no-referrer",
@@ -38,26 +41,27 @@ def page_headers(*inline_scripts: str) -> dict[str, str]:
     }
 
 
-_HEADERS = page_headers()
-
-
 class Assets(StaticFiles):
     """The files of the page."""
+
+    def __init__(self, headers: Mapping[str, str]) -> None:
+        super().__init__(directory=FOLDER)
+        self._headers = headers
 
     async def get_response(self, path: str, scope: Scope) -> Response:
         if scope["method"] not in ("GET", "HEAD"):
             raise HTTPException(405, headers={"Allow": "GET, HEAD"})
         response = await super().get_response(path, scope)
-        response.headers.update(_HEADERS)
+        response.headers.update(self._headers)
         return response
 
 
-def mount(app: Starlette) -> None:
-    """Adds the page at `/` and its files under `/studio`.
+def mount(app: Starlette, *, media_origin: str | None = None) -> None:
+    """Adds the page at `/` and its files under `/studio`. `media_origin` is where downloads are redirected to.
 
     The page is not a mount at the root: such a mount would also respond to every path that the API does not have.
     """
-    assets = Assets(directory=FOLDER)
+    assets = Assets(page_headers(media_origin=media_origin))
 
     async def show_page(request: Request) -> Response:
         return await assets.get_response("index.html", request.scope)

@@ -31,6 +31,15 @@ def test_the_page_may_run_nothing_but_its_own_files(client: TestClient):
     assert "unsafe" not in policy
 
 
+def test_media_may_come_from_the_store_that_downloads_are_redirected_to_and_scripts_may_not():
+    app = Starlette()
+    mount(app, media_origin="https://store.example.com")
+    with TestClient(app) as client:
+        policy = client.get("/").headers["content-security-policy"]
+    allowing = {part.split()[0] for part in policy.split("; ") if "https://store.example.com" in part}
+    assert allowing == {"img-src", "media-src"}
+
+
 def test_the_page_has_no_inline_script_or_style_and_loads_nothing_from_elsewhere(client: TestClient):
     page = client.get("/").text
     assert not re.search(r"<script(?![^>]*\bsrc=)|<style|\bstyle=|\bon[a-z]+=", page)
