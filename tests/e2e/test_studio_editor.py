@@ -6,6 +6,7 @@ from contextlib import closing
 import pytest
 
 from fixtures.chromium import Page
+from fixtures.stream_fleet import StreamFleet
 from fixtures.up_process import UpProcess
 from phoenix.contract import ClipRequest, Job, JobState, ReelRequest
 
@@ -129,6 +130,19 @@ async def test_another_take_is_chosen_without_rendering(page: Page, up: UpProces
     assert all(clip.reused for clip in edited.clips)
 
 
+async def test_a_clip_gets_more_takes(page: Page, up: UpProcess):
+    job = make(up, *reel("one", "two"))
+    await open_reel(page, up, job)
+    await page.evaluate(f"{CARDS}[0].querySelector('details').open = true")
+    await page.evaluate(f"{CARDS}[0].querySelector('[data-name=takes]').select()")
+    await page.write("3")
+    await submit(page)
+    edited = newest(up)
+    assert [len(clip.takes) for clip in edited.clips] == [3, 0]
+    assert edited.clips[1].reused
+    await page.wait_until("document.querySelectorAll('.take video').length === 3")
+
+
 async def test_two_versions_play_and_stop_together(page: Page, up: UpProcess):
     job = make(up, *reel("one", "two"))
     await open_reel(page, up, job)
@@ -158,6 +172,16 @@ async def test_the_faults_of_an_edit_are_shown_and_the_draft_stays(page: Page, u
     await page.evaluate("document.getElementById('edit').requestSubmit()")
     await page.wait_until("document.getElementById('edit-problem').textContent.includes('/clips/0/clip/duration_s')")
     assert await page.evaluate(f"{CARDS}[1].querySelector('[type=number]').value") == "500"
+
+
+async def test_a_clip_plays_as_soon_as_it_is_done(page: Page, stream_fleet: StreamFleet):
+    driver, url = stream_fleet.driver, stream_fleet.replicas[0].url
+    job_id = await driver.submit("one", "two")
+    await page.open(f"{url}/#job={job_id}")
+    await page.wait_until(f"{CARDS}.length === 2")
+    await driver.succeed(await driver.claim(job_id))
+    await page.wait_until(f"{CARDS}[0].querySelector('video')?.src.endsWith('/clips/0/content')")
+    assert await page.evaluate(f"{CARDS}[1].querySelector('video')") is None
 
 
 async def test_a_reel_that_runs_cannot_be_edited_until_it_has_ended(page: Page, up: UpProcess):

@@ -25,8 +25,13 @@ function ahead() {
   const { buffered, currentTime } = video;
   return buffered.length ? buffered.end(buffered.length - 1) - currentTime : 0;
 }
-// A player that has no more to show has to wait. One that has more, and stands still, has stalled.
-video.addEventListener("waiting", () => ahead() > 0.5 && stalls.push([video.currentTime, ahead()]));
+// A player that has no more to show has to wait. One that has more, and stands still, has stalled. On a busy machine,
+// the decoder is late for a moment.
+video.addEventListener("waiting", () => {
+  const [at, before, since] = [video.currentTime, ahead(), performance.now()];
+  const note = () => performance.now() - since > 3000 && stalls.push([at, before]);
+  if (before > 0.5) video.addEventListener("playing", note, { once: true });
+});
 video.addEventListener("ended", () => {
   window.seen = { at: video.currentTime, ranges: video.buffered.length, grew: video.src.startsWith("blob:") };
 }, { capture: true });

@@ -6,8 +6,6 @@ import { h, setText } from "../dom.js";
 import { changedFields } from "./draft.js";
 import { clipVideo } from "./video.js";
 
-const NUMBERS = ["duration_s", "seed", "steps", "guidance_scale"];
-
 export class EditedClip {
   // `values` is a clip of a draft, and `original` the same clip before any change; a new clip has none.
   constructor({ values, original, list, actions }) {
@@ -15,7 +13,7 @@ export class EditedClip {
     this.from = values.from ?? null;
     this.take = values.take;
     this.isRerolled = false;
-    this.fields = new ClipFields({ names: original ? NUMBERS : [...NUMBERS, "takes"], changed: actions.changed });
+    this.fields = new ClipFields({ changed: actions.changed });
     this.fields.set(values);
     this.number = h("h3", {});
     this.badge = h("span", { class: "badge" });

@@ -1,6 +1,6 @@
 // A version in the making: what of a reel was changed, and the edit that makes it so. Pure.
 
-const FIELDS = ["prompt", "negative_prompt", "duration_s", "seed", "steps", "guidance_scale"];
+const FIELDS = ["prompt", "negative_prompt", "duration_s", "seed", "steps", "guidance_scale", "takes"];
 
 // The draft that changes nothing. `from` is the index of a clip in the original; a new clip has none.
 export function draftOf(job) {
@@ -19,8 +19,8 @@ export const crossfadeOf = ({ transition }) => (transition?.kind === "crossfade"
 
 export function fieldsOf(clip) {
   const duration_s = Number((clip.num_frames / clip.fps).toFixed(3));
-  const { prompt, negative_prompt, seed, steps, guidance_scale } = clip;
-  return { prompt, negative_prompt: negative_prompt || undefined, duration_s, seed, steps, guidance_scale };
+  const { prompt, negative_prompt, seed, steps, guidance_scale, takes } = clip;
+  return { prompt, negative_prompt: negative_prompt || undefined, duration_s, seed, steps, guidance_scale, takes };
 }
 
 // The body of POST /v1/jobs/{job_id}/edits.

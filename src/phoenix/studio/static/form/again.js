@@ -32,5 +32,6 @@ function clipSettings(clip, tier, model) {
   const fields = fieldsOf(clip);
   if (fields.steps === (tier?.steps ?? model?.steps.default)) delete fields.steps;
   if (fields.guidance_scale === (tier?.guidance_scale ?? model?.guidance_scale.default)) delete fields.guidance_scale;
-  return clip.takes > 1 ? { ...fields, takes: clip.takes } : fields;
+  if (fields.takes === 1) delete fields.takes;
+  return fields;
 }
