@@ -48,7 +48,7 @@ def test_every_package_has_its_layer() -> None:
     assert list_packages() == set[str]().union(*read_layers())
 
 
-@pytest.mark.parametrize("package", ["api", "services", "dashboard", "client"])
+@pytest.mark.parametrize("package", ["api", "services", "studio", "client"])
 def test_a_package_that_a_replica_needs_imports_without_torch_and_ffmpeg(package: str) -> None:
     done = run_python("-c", IMPORT_WITHOUT.format(heavy=set(HEAVY), package=package))
 

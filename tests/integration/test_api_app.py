@@ -45,7 +45,7 @@ async def test_an_unknown_path_is_a_problem(api: Api, path: str) -> None:
         ("PATCH", "/v1/jobs/job_1", "GET, HEAD, DELETE"),
         ("POST", "/v1/jobs/job_1/content", "GET, HEAD"),
         ("DELETE", "/health", "GET, HEAD"),
-        ("POST", "/dashboard/app.js", "GET, HEAD"),
+        ("POST", "/studio/app.js", "GET, HEAD"),
         ("OPTIONS", "/v1/jobs", "GET, HEAD"),
         ("BREW", "/openapi.json", "GET, HEAD"),
     ],

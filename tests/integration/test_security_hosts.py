@@ -23,7 +23,7 @@ def operations(api: Api) -> list[tuple[str, str]]:
 
 
 async def test_no_route_answers_under_another_name(api: Api) -> None:
-    pages = [("GET", "/"), ("GET", "/docs"), ("GET", "/openapi.json"), ("GET", "/dashboard/app.js"), ("GET", "/no")]
+    pages = [("GET", "/"), ("GET", "/docs"), ("GET", "/openapi.json"), ("GET", "/studio/app.js"), ("GET", "/no")]
     for method, path in [*operations(api), *pages]:
         problem = assert_problem(await api.http.request(method, path, headers=EVIL), 403, "FORBIDDEN")
         assert "evil.example" in problem["detail"]

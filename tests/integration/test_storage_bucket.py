@@ -17,7 +17,7 @@ from phoenix.errors import FailureCode, PayloadTooLarge, Stage, TaskFailed
 from phoenix.ids import new_artifact_id, new_job_id, new_task_id
 from phoenix.storage.errors import StoreFailed, reported_as_task_failure
 from phoenix.storage.keys import OutputName, output_key, upload_key
-from phoenix.storage.store import ArtifactStore, open_store
+from phoenix.storage.store import ArtifactStore, find_link_origin, open_store
 
 UPLOAD = upload_key(new_artifact_id())
 VIDEO = output_key(new_job_id(), new_task_id(), 1, OutputName.CLIP)
@@ -170,3 +170,16 @@ async def test_a_bucket_that_does_not_exist_refuses_what_is_written(bucket: Buck
         with pytest.raises(TaskFailed) as caught, reported_as_task_failure(Stage.UPLOAD):
             await store.put_stream(VIDEO, chunks(content), None)
         assert (caught.value.code, caught.value.retriable) == (FailureCode.STORAGE_FAILED, True)
+
+
+@pytest.mark.parametrize("endpoint", ["https://store.example.com:9000", None])
+async def test_the_origin_of_links_is_where_signed_urls_lead(bucket: Bucket, endpoint: str | None):
+    settings = bucket.settings.model_copy(update={"s3_endpoint": endpoint})
+    link = await open_bucket(bucket, s3_endpoint=endpoint).signed_url(UPLOAD, 60)
+    assert link is not None
+    assert link.startswith(f"{find_link_origin(settings)}/")
+
+
+def test_there_is_no_origin_of_links_for_a_folder_or_without_redirects(bucket: Bucket):
+    for changes in ({"url": None}, {"url": "file:///data"}, {"redirect_downloads": False}):
+        assert find_link_origin(bucket.settings.model_copy(update=changes)) is None

@@ -35,8 +35,9 @@ from phoenix.api.routes import (
     webhooks,
 )
 from phoenix.api.storyboards import storyboard_routes
-from phoenix.dashboard import mount
 from phoenix.settings import Settings
+from phoenix.storage.store import find_link_origin
+from phoenix.studio import mount
 from phoenix.telemetry.meters import Meters
 
 _ROUTES = (
@@ -96,7 +97,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.openapi = lambda: documents.plain
     app.add_route(PAGE_PATH, documents.show_page, include_in_schema=False)
     app.add_route(EXACT_PATH, documents.show_exact, include_in_schema=False)
-    mount(app)
+    mount(app, media_origin=find_link_origin(settings.storage))
     return app
 
 

@@ -48,7 +48,7 @@ def run_up(
 ) -> None:
     """Run everything on this machine until Ctrl-C.
 
-    Runs the API with the dashboard, and workers. Without REDIS_URL it runs a private Redis, and without DATABASE_URL it
+    Runs the API with the studio, and workers. Without REDIS_URL it runs a private Redis, and without DATABASE_URL it
     uses SQLite. Files are kept in PHOENIX_DATA_DIR, or in ./data if that is unset.
     """
     settings = with_address(read_settings(), host, port)

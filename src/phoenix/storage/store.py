@@ -275,6 +275,14 @@ def find_local_folder(settings: StorageSettings, *, default_folder: Path) -> Pat
     return Path(unquote(url.path)) if url.scheme == "file" else None
 
 
+def find_link_origin(settings: StorageSettings) -> str | None:
+    """Scheme and host of the URLs to which downloads are redirected; None if they are not redirected."""
+    if settings.link_s is None or urlsplit(settings.url or "").scheme != "s3":
+        return None
+    endpoint = urlsplit(settings.s3_endpoint or f"https://s3.{settings.s3_region}.amazonaws.com")
+    return f"{endpoint.scheme}://{endpoint.netloc}"
+
+
 def open_store(settings: StorageSettings, *, default_folder: Path) -> ArtifactStore:
     """Opens `settings.url` (`file://` or `s3://bucket/prefix`), or `default_folder` if there is no URL.
 

@@ -31,7 +31,7 @@ from phoenix.contract import (
     VideoRemixRequest,
     VideoRequest,
 )
-from phoenix.dashboard import page_headers
+from phoenix.studio import page_headers
 
 TAGS: list[dict[str, str]] = [
     {"name": "reels", "description": "Prompts in, one video out."},
@@ -171,7 +171,7 @@ class Documents:
         return make_exact(self._full)
 
     async def show_page(self, _request: Request) -> Response:
-        """Serves the page at `/docs`, with the security policy of the dashboard."""
+        """Serves the page at `/docs`, with the security policy of the studio."""
         return HTMLResponse(self._page, headers=page_headers(*_INLINE_SCRIPT.findall(self._page)))
 
     @cached_property
@@ -181,7 +181,7 @@ class Documents:
             title="Phoenix API",
             swagger_js_url=f"{PAGE_ASSETS}/swagger-ui-bundle.js",
             swagger_css_url=f"{PAGE_ASSETS}/swagger-ui.css",
-            swagger_favicon_url="/dashboard/icon.svg",
+            swagger_favicon_url="/studio/icon.svg",
         )
         return bytes(shown.body).decode()
 

@@ -1,0 +1,118 @@
+// Starts the page: what is refreshed when, and what is said when the server cannot be reached.
+
+import { apiKey, KeyChanged, setApiKey } from "./api.js";
+import { byId, setText } from "./dom.js";
+import { clearFleet, refreshFleet } from "./fleet.js";
+import { ReelForm } from "./form/form.js";
+import { Comparison } from "./editor/compare.js";
+import { ReelPage } from "./editor/page.js";
+import { JobList } from "./jobs.js";
+
+const EVERY_MS = 2000;
+
+const jobs = new JobList({ onProblem: showProblem, reuse: (job) => form.use(job) });
+const form = new ReelForm((job) => {
+  jobs.put(job);
+  refresh();
+});
+const reelPage = new ReelPage({
+  jobs,
+  reuse: async (job) => {
+    location.hash = "";
+    await showPlace();
+    form.use(job);
+  },
+  models: () => form.models,
+  onSubmitted: (job) => {
+    jobs.put(job);
+    location.hash = `#job=${job.id}`;
+  },
+  failed: showProblem,
+});
+const comparison = new Comparison(showProblem);
+let timer = 0;
+let shownPlace = "";
+let hasAskedForKey = false;
+
+async function refresh() {
+  clearTimeout(timer);
+  try {
+    await Promise.all([jobs.refresh(), refreshFleet(), form.refresh()]);
+    await reelPage.refresh();
+    showConnection("live", "live");
+  } catch (problem) {
+    showProblem(problem);
+  }
+  // A page that nobody looks at asks for nothing.
+  clearTimeout(timer);
+  if (!document.hidden) timer = setTimeout(refresh, EVERY_MS);
+}
+
+function showProblem(problem) {
+  if (problem instanceof KeyChanged) return;
+  if (problem.status === 401) {
+    clear();
+    showConnection("away", apiKey() ? "this API key is not valid" : "an API key is needed");
+    // Once: whoever closes it wants to do something else first.
+    if (!hasAskedForKey && !apiKey()) openKeyDialog();
+  } else if (problem.status) {
+    showConnection("away", problem.message);
+  } else {
+    showConnection("away", "the server does not answer");
+  }
+}
+
+// The list of jobs, one reel, or two versions of a reel: the address says which, so that a reload shows it again.
+async function showPlace() {
+  if (shownPlace === location.hash) return;
+  shownPlace = location.hash;
+  const [, place, ids] = /^#(job|compare)=([\w,]+)$/.exec(location.hash) ?? [];
+  const pages = { job: byId("reel-page"), compare: byId("compare-page") };
+  byId("home").hidden = Boolean(place);
+  for (const [name, page] of Object.entries(pages)) page.hidden = name !== place;
+  reelPage.close();
+  comparison.close();
+  try {
+    if (place === "job") await reelPage.open(ids);
+    if (place === "compare") await comparison.open(...ids.split(","));
+  } catch (problem) {
+    showProblem(problem);
+  }
+}
+
+function showConnection(state, text) {
+  byId("connection").dataset.state = state;
+  setText(byId("connection"), text);
+}
+
+function clear() {
+  jobs.clear();
+  clearFleet();
+  reelPage.close();
+  comparison.close();
+  shownPlace = "";
+}
+
+function openKeyDialog() {
+  hasAskedForKey = true;
+  if (byId("key-dialog").open) return;
+  byId("key").value = apiKey();
+  byId("key-dialog").showModal();
+}
+
+byId("key-open").addEventListener("click", openKeyDialog);
+byId("key-cancel").addEventListener("click", () => byId("key-dialog").close());
+byId("key-form").addEventListener("submit", () => {
+  const before = apiKey();
+  setApiKey(byId("key").value.trim());
+  clear();
+  // What somebody wrote before they were asked for a key stays.
+  if (before && before !== apiKey()) form.forget();
+  refresh().then(showPlace);
+});
+window.addEventListener("hashchange", showPlace);
+document.addEventListener("visibilitychange", () => {
+  if (document.hidden) jobs.stop();
+  else refresh();
+});
+refresh().then(showPlace);

@@ -1,0 +1,106 @@
+// A version in the making: what of a reel was changed, and the edit that makes it so. Pure.
+
+const FIELDS = ["prompt", "negative_prompt", "duration_s", "seed", "steps", "guidance_scale", "takes"];
+
+// The draft that changes nothing. `from` is the index of a clip in the original; a new clip has none.
+export function draftOf(job) {
+  const { request } = job;
+  return {
+    title: job.title ?? "",
+    model: request.model,
+    quality: request.quality,
+    crossfade_s: crossfadeOf(request),
+    soundtrack: "keep",
+    clips: request.clips.map((clip, index) => ({ from: index, reroll: false, take: clip.take, ...fieldsOf(clip) })),
+  };
+}
+
+export const crossfadeOf = ({ transition }) => (transition?.kind === "crossfade" ? transition.duration_s : 0);
+
+export function fieldsOf(clip) {
+  const duration_s = Number((clip.num_frames / clip.fps).toFixed(3));
+  const { prompt, negative_prompt, seed, steps, guidance_scale, takes } = clip;
+  return { prompt, negative_prompt: negative_prompt || undefined, duration_s, seed, steps, guidance_scale, takes };
+}
+
+// The body of POST /v1/jobs/{job_id}/edits.
+export function editOf(job, draft) {
+  const before = draftOf(job);
+  const edit = { clips: clipEdits(before.clips, draft.clips) };
+  if (draft.title && draft.title !== before.title) edit.title = draft.title;
+  for (const name of ["model", "quality"]) if (draft[name] !== before[name]) edit[name] = draft[name];
+  if (draft.crossfade_s !== before.crossfade_s) {
+    edit.transition = draft.crossfade_s ? { kind: "crossfade", duration_s: draft.crossfade_s } : { kind: "cut" };
+  }
+  if (draft.soundtrack === "none") edit.drop_soundtrack = true;
+  else if (draft.soundtrack !== "keep") edit.soundtrack = { artifact_id: draft.soundtrack };
+  return edit;
+}
+
+// The operations in order. Each index counts the clips as the operations before have left them.
+export function clipEdits(originals, drafts) {
+  const kept = drafts.filter(({ from }) => from != null);
+  const current = originals.map((_, index) => index).filter((index) => kept.some(({ from }) => from === index));
+  return [
+    ...originals.map((_, index) => index).filter((index) => !current.includes(index)).reverse().map((index) => ({ op: "remove", index })),
+    ...current.flatMap((from, index) => contentEdits(originals[from], kept.find((draft) => draft.from === from), index)),
+    ...moves(current, kept.map(({ from }) => from)),
+    ...drafts.flatMap((draft, index) => (draft.from == null ? [{ op: "insert", index, clip: clipOf(draft, FIELDS) }] : [])),
+  ];
+}
+
+function contentEdits(original, draft, index) {
+  const changed = changedFields(original, draft);
+  const edits = [];
+  if (changed.length) edits.push({ op: "replace", index, clip: clipOf(draft, ["prompt", ...changed]) });
+  if (draft.reroll) edits.push({ op: "reroll", index });
+  else if (draft.take !== original.take && !changed.length) edits.push({ op: "take", index, take: draft.take });
+  return edits;
+}
+
+export const changedFields = (original, draft) => FIELDS.filter((name) => draft[name] !== original[name] && draft[name] !== undefined);
+
+// What a clip may leave out is left out if nothing is there.
+function clipOf(draft, names) {
+  return Object.fromEntries(names.filter((name) => draft[name] !== undefined).map((name) => [name, draft[name]]));
+}
+
+// As few moves as there can be: the longest run that is in order already stays where it is.
+function moves(current, wanted) {
+  const staying = new Set(longestRising(wanted.map((from) => current.indexOf(from))).map((place) => current[place]));
+  const order = [...current];
+  const edits = [];
+  wanted.forEach((from, place) => {
+    if (staying.has(from)) return;
+    const index = order.indexOf(from);
+    order.splice(index, 1);
+    const to = place ? order.indexOf(wanted[place - 1]) + 1 : 0;
+    order.splice(to, 0, from);
+    edits.push({ op: "move", index, to });
+  });
+  return edits;
+}
+
+export function longestRising(numbers) {
+  const best = [];
+  numbers.forEach((number, place) => {
+    const before = best.filter((run) => run.at(-1) < number).sort((a, b) => b.length - a.length)[0] ?? [];
+    best[place] = [...before, number];
+  });
+  return best.sort((a, b) => b.length - a.length)[0] ?? [];
+}
+
+// How many clips of the draft are rendered, and how many keep their files.
+export function costOf(job, draft) {
+  const before = draftOf(job);
+  const rendersAll = draft.model !== before.model || draft.quality !== before.quality;
+  const isRendered = (clip) =>
+    rendersAll || clip.from == null || clip.reroll || changedFields(before.clips[clip.from], clip).length > 0;
+  const rendered = draft.clips.filter(isRendered).length;
+  return { rendered, reused: draft.clips.length - rendered };
+}
+
+export function isChanged(job, draft) {
+  const { clips, ...others } = editOf(job, draft);
+  return clips.length > 0 || Object.keys(others).length > 0;
+}

@@ -1,0 +1,29 @@
+// The caller's uploads, to be used again.
+
+import { request } from "../api.js";
+import { h } from "../dom.js";
+
+const MOST = 100;
+const lists = new Map();
+
+// A choice among the uploads of one kind of media. It is filled when it is first looked at.
+export function uploadChoice(id, media, label) {
+  const choice = h("select", { id, "aria-label": `${label}, uploaded before` }, h("option", { value: "" }, "or one uploaded before"));
+  fill(choice, media);
+  return choice;
+}
+
+export async function fill(choice, media) {
+  if (!lists.has(media)) lists.set(media, request(`/v1/artifacts?${new URLSearchParams({ kind: "upload", media, limit: MOST })}`));
+  const { data } = await lists.get(media).catch(() => (lists.delete(media), { data: [] }));
+  const kept = choice.value;
+  const options = data.map(({ id, filename }) => h("option", { value: id }, filename ?? id));
+  choice.replaceChildren(choice.options[0], ...options);
+  choice.value = data.some(({ id }) => id === kept) ? kept : "";
+  choice.hidden = !data.length;
+}
+
+// After an upload, and for another key.
+export function forgetUploads() {
+  lists.clear();
+}

@@ -1,0 +1,109 @@
+"""What the modules of the studio decide without a page: edits, and the differences of versions."""
+
+import json
+import random
+from collections.abc import Iterator
+from contextlib import closing
+from typing import Any
+
+import pytest
+
+from fixtures.chromium import Page
+from fixtures.up_process import UpProcess
+
+pytestmark = pytest.mark.e2e
+
+Clip = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[UpProcess]:
+    with closing(UpProcess(tmp_path_factory.mktemp("up"))) as opened:
+        opened.wait_until_ready()
+        yield opened
+
+
+async def call(page: Page, module: str, name: str, *arguments: Any) -> Any:
+    given = ", ".join(json.dumps(each) for each in arguments)
+    return await page.evaluate(f"import('/studio/{module}').then(module => module.{name}({given}))")
+
+
+@pytest.fixture
+async def studio(page: Page, up: UpProcess) -> Page:
+    await page.open(up.url)
+    await page.wait_until("document.getElementById('model')?.value")
+    return page
+
+
+def clip(number: int) -> Clip:
+    return {"prompt": f"clip {number}", "seed": number, "duration_s": 2, "take": 0, "from": number}
+
+
+def apply(clips: list[Clip], edits: list[Clip]) -> list[Clip]:
+    """As the server applies them: each index counts the clips as the edits before have left them."""
+    made = [dict(each) for each in clips]
+    for edit in edits:
+        index = edit["index"]
+        match edit["op"]:
+            case "insert":
+                made.insert(index, {**edit["clip"], "from": None})
+            case "remove":
+                made.pop(index)
+            case "move":
+                made.insert(edit["to"], made.pop(index))
+            case "replace":
+                made[index] |= edit["clip"]
+            case "take":
+                made[index]["take"] = edit["take"]
+            case _:
+                made[index]["reroll"] = True
+    return made
+
+
+@pytest.mark.parametrize("seed", range(8))
+async def test_the_edits_make_the_draft_of_the_original(studio: Page, seed: int):
+    chance = random.Random(seed)
+    originals = [clip(number) for number in range(7)]
+    drafts = [dict(each) for each in chance.sample(originals, chance.randint(1, 7))]
+    for _ in range(chance.randint(0, 3)):
+        drafts.insert(chance.randint(0, len(drafts)), {"prompt": f"new {chance.random()}", "from": None})
+    chance.choice(drafts)["prompt"] = "changed"
+    edits = await call(studio, "editor/draft.js", "clipEdits", originals, drafts)
+    assert [(each["prompt"], each["from"]) for each in apply(originals, edits)] == [
+        (each["prompt"], each["from"]) for each in drafts
+    ]
+
+
+async def test_one_clip_that_is_moved_is_one_move(studio: Page):
+    originals = [clip(number) for number in range(5)]
+    drafts = [originals[index] for index in (1, 2, 3, 4, 0)]
+    edits = await call(studio, "editor/draft.js", "clipEdits", originals, drafts)
+    assert edits == [{"op": "move", "index": 0, "to": 4}]
+
+
+async def test_only_what_was_changed_of_a_clip_is_sent(studio: Page):
+    originals = [clip(0), clip(1)]
+    drafts = [clip(0) | {"duration_s": 3}, clip(1) | {"reroll": True}]
+    edits = await call(studio, "editor/draft.js", "clipEdits", originals, drafts)
+    assert edits == [
+        {"op": "replace", "index": 0, "clip": {"prompt": "clip 0", "duration_s": 3}},
+        {"op": "reroll", "index": 1},
+    ]
+
+
+async def test_another_take_is_chosen_and_not_rendered(studio: Page):
+    edits = await call(studio, "editor/draft.js", "clipEdits", [clip(0)], [clip(0) | {"take": 2}])
+    assert edits == [{"op": "take", "index": 0, "take": 2}]
+
+
+def version(*clips: tuple[str, int]) -> Clip:
+    made = [{"prompt": prompt, "seed": seed, "num_frames": 32, "fps": 16} for prompt, seed in clips]
+    return {"request": {"clips": made}}
+
+
+async def test_the_clips_of_two_versions_find_each_other(studio: Page):
+    older = version(("a", 1), ("b", 2), ("c", 3), ("d", 4))
+    newer = version(("a", 1), ("d", 4), ("b", 9), ("e", 5))
+    found = await call(studio, "editor/differences.js", "differences", older, newer)
+    assert [each["change"] for each in found["clips"]] == ["same", "was clip 4", "other seed, was clip 2", "new"]
+    assert found["removed"] == [2]
