@@ -32,6 +32,7 @@ COMMANDS = {
     "up": CommandPlace("up", "run_up", "Run everything on this machine until Ctrl-C."),
     "generate": CommandPlace("generate", "generate", "Make a reel, and wait for its video."),
     "edit": CommandPlace("generate", "edit", "Change clips of a reel that has ended, and wait for the new video."),
+    "approve": CommandPlace("jobs", "approve", "Approve the draft of a held reel, and wait for the video of the reel."),
     "plan": CommandPlace(
         "plan", "plan", "Show what `phoenix generate` would make with the same options, and make nothing."
     ),

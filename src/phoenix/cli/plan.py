@@ -38,6 +38,7 @@ from phoenix.cli.options import (
     CrossfadeOption,
     DurationOption,
     FpsOption,
+    HoldOption,
     InterpolateOption,
     LocalFiles,
     LoraOption,
@@ -49,6 +50,7 @@ from phoenix.cli.options import (
     StepsOption,
     UpscaleOption,
     describe_adjustment,
+    hold_of,
     make_request,
     parse_loras,
     parse_upscale,
@@ -81,6 +83,7 @@ def plan(  # noqa: PLR0913, PLR0917 - one parameter per option
     source_video: SourceVideoOption = None,
     condition: ConditionOption = None,
     extends: ExtendsOption = None,
+    hold: HoldOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show what `phoenix generate` would make with the same options, and make nothing.
@@ -89,7 +92,7 @@ def plan(  # noqa: PLR0913, PLR0917 - one parameter per option
     """
     given = {"model": model, "quality": quality, "steps": steps, "seed": seed, "loras": parse_loras(lora)}
     given |= {"duration_s": duration_s, "aspect_ratio": aspect_ratio, "resolution": resolution, "fps": fps}
-    given |= {"upscale": parse_upscale(upscale), "interpolate": interpolate, "clip_sound": clip_sound}
+    given |= {"upscale": parse_upscale(upscale), "interpolate": interpolate, "clip_sound": clip_sound} | hold_of(hold)
     frames: RoleTexts = {"first_frame": first_frame, "last_frame": last_frame}
     frames |= {"reference": reference, "source_video": source_video}
     local = LocalFiles(read_inputs(len(prompts), audio=audio, by_role=frames, further=condition, extends=extends))
@@ -102,8 +105,7 @@ def plan(  # noqa: PLR0913, PLR0917 - one parameter per option
         for line in unknown_lines(request):
             err.print(line, style="yellow")
         if as_json:
-            print_json(reel)
-            return
+            return print_json(reel)
         for line in [*plan_lines(reel, catalog.get(reel.model), audio), *condition_lines(reel, local)]:
             out.print(line)
         for change in reel.adjustments:

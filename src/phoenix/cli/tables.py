@@ -9,6 +9,7 @@ from phoenix.clock import plain_number
 from phoenix.contract import Artifact, Clip, Job, JobState, Model, ModelCondition, ModelList, NumberRange
 
 STATE_STYLES = {
+    "held": "yellow",
     "queued": "yellow",
     "running": "cyan",
     "succeeded": "green",
@@ -102,6 +103,10 @@ def job_lines(job: Job) -> list[str]:
         lines.insert(1, f"  title     {printable(job.title)}")
     if job.edited_from:
         lines.append(f"  edit of   {job.edited_from}")
+    if job.draft_of:
+        lines.append(f"  draft of  {job.draft_of}")
+    if job.draft_job_id:
+        lines.append(f"  draft     {job.draft_job_id}")
     reason = printable(job.waiting_reason.detail) if job.waiting_reason else None
     if job.state is JobState.QUEUED:
         lines.append(f"  waiting   position {job.queue_position}, {reason or 'reason unknown'}")

@@ -41,6 +41,7 @@ class Phoenix:
     edit = _Blocking(AsyncPhoenix.edit)
     get_job = _Blocking(AsyncPhoenix.get_job)
     list_jobs = _Blocking(AsyncPhoenix.list_jobs)
+    approve = _Blocking(AsyncPhoenix.approve)
     cancel = _Blocking(AsyncPhoenix.cancel)
     retry = _Blocking(AsyncPhoenix.retry)
     delete = _Blocking(AsyncPhoenix.delete)

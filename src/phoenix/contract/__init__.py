@@ -19,6 +19,7 @@ from phoenix.contract.conditions import (
 )
 from phoenix.contract.events import (
     TERMINAL_EVENT_TYPES,
+    WEBHOOK_EVENT_TYPES,
     ClipFailed,
     ClipPreview,
     ClipProgress,
@@ -28,7 +29,9 @@ from phoenix.contract.events import (
     DurableEvent,
     EphemeralEvent,
     EventPage,
+    JobApproved,
     JobAssembling,
+    JobAwaitingApproval,
     JobCanceled,
     JobEvent,
     JobExpired,
@@ -76,10 +79,10 @@ from phoenix.contract.requests import (
     TAKE_SEED_STEP,
     ClipEdit,
     ClipRequest,
+    DraftRequest,
     DurationS,
     EditRequest,
     FadeS,
-    HttpsUrl,
     JobOptions,
     LoraRequest,
     Metadata,
@@ -92,7 +95,6 @@ from phoenix.contract.requests import (
     Transition,
     UpscaleRequest,
     WebhookRequest,
-    WebhookUrl,
 )
 from phoenix.contract.resolved import (
     Adjustment,
@@ -133,6 +135,7 @@ from phoenix.contract.wire_types import (
     WHOLE,
     AspectRatio,
     ClipSound,
+    HttpsUrl,
     JobKind,
     Omittable,
     PageLimit,
@@ -145,6 +148,7 @@ from phoenix.contract.wire_types import (
     Text,
     Timestamp,
     View,
+    WebhookUrl,
 )
 
 __all__ = [
@@ -166,6 +170,7 @@ __all__ = [
     "TIMED_ROLES",
     "VIDEO_ID_PATTERN",
     "VIDEO_ROLES",
+    "WEBHOOK_EVENT_TYPES",
     "WHOLE",
     "Adjustment",
     "ApiKey",
@@ -192,6 +197,7 @@ __all__ = [
     "ConditionRole",
     "ConditionSource",
     "Conditions",
+    "DraftRequest",
     "DurableEvent",
     "DurationS",
     "EditRequest",
@@ -202,7 +208,9 @@ __all__ = [
     "Health",
     "HttpsUrl",
     "Job",
+    "JobApproved",
     "JobAssembling",
+    "JobAwaitingApproval",
     "JobCanceled",
     "JobError",
     "JobEvent",

@@ -25,6 +25,20 @@ class JobQueued(_Event):
     type: Literal["job.queued"] = "job.queued"
 
 
+class JobAwaitingApproval(_Event):
+    """The draft is done, and the job waits until it is approved."""
+
+    type: Literal["job.awaiting_approval"] = "job.awaiting_approval"
+    draft_job_id: str = Field(description="Id of the job that has rendered the draft.")
+    expires_at: Timestamp
+
+
+class JobApproved(_Event):
+    """The draft was approved, and the job is queued."""
+
+    type: Literal["job.approved"] = "job.approved"
+
+
 class JobStarted(_Event):
     """A worker has started the first task of the job."""
 
@@ -136,6 +150,8 @@ class JobQueueMoved(_Event):
 
 DurableEvent = Annotated[
     JobQueued
+    | JobAwaitingApproval
+    | JobApproved
     | JobStarted
     | ClipStarted
     | ClipSucceeded
@@ -151,6 +167,7 @@ DurableEvent = Annotated[
 EphemeralEvent = Annotated[JobSnapshot | ClipProgress | ClipPreview | JobQueueMoved, Field(discriminator="type")]
 
 TERMINAL_EVENT_TYPES: frozenset[str] = frozenset(get_args(TerminalEventType))
+WEBHOOK_EVENT_TYPES: frozenset[str] = TERMINAL_EVENT_TYPES | {"job.awaiting_approval"}
 
 
 class JobEvent(RootModel[Annotated[DurableEvent | EphemeralEvent, Field(discriminator="type")]]):

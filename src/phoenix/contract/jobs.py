@@ -21,6 +21,8 @@ class WaitingCode(StrEnum):
     RETRY_AT = "RETRY_AT"
     STORAGE_FULL = "STORAGE_FULL"
     BLOCKED_BY_CLIPS = "BLOCKED_BY_CLIPS"
+    BLOCKED_BY_DRAFT = "BLOCKED_BY_DRAFT"
+    AWAITING_APPROVAL = "AWAITING_APPROVAL"
     LOADING_MODEL = "LOADING_MODEL"
 
 
@@ -32,8 +34,12 @@ class WaitingReason(View):
 
 
 class JobState(StrEnum):
-    """The state of a job. `queued` and `running` may change; the other states are final until a retry."""
+    """The state of a job. `held`, `queued` and `running` may change; the other states are final until a retry.
 
+    A `held` job waits for its draft, and then for the approval of the draft.
+    """
+
+    HELD = "held"
     QUEUED = "queued"
     RUNNING = "running"
     SUCCEEDED = "succeeded"
@@ -43,7 +49,7 @@ class JobState(StrEnum):
 
     @property
     def is_terminal(self) -> bool:
-        return self not in (JobState.QUEUED, JobState.RUNNING)
+        return self not in (JobState.HELD, JobState.QUEUED, JobState.RUNNING)
 
 
 class ClipState(StrEnum):
@@ -188,6 +194,10 @@ class Job(View):
     model: str | None = None
     title: str | None = None
     edited_from: str | None = Field(default=None, description="Id of the job of which this job is an edit.")
+    draft_job_id: str | None = Field(
+        default=None, description="Id of the job that renders the draft, which is approved before this job continues."
+    )
+    draft_of: str | None = Field(default=None, description="Id of the job of which this job renders the draft.")
     queue_position: int | None = Field(
         default=None, description="Number of jobs that start before this one; null once it runs."
     )

@@ -45,12 +45,16 @@ class JobRow(SQLModel, table=True):
     title: str | None = None
     edited_from: str | None = None
     """Id of the job of which this job is an edit. That job may have been deleted."""
+    draft_job_id: str | None = None
+    """Id of the job that renders the draft, which is approved before this job continues."""
+    draft_of: str | None = None
+    """Id of the job of which this job renders the draft. That job may have been deleted."""
     priority: str = "normal"
     request: Document = Field(sa_type=JSON)
     search_text: str = Field(default="", sa_type=Text)
     """Lower-case prompts, for search."""
     options: Document = Field(default_factory=dict, sa_type=JSON)
-    """Metadata and webhook, as given."""
+    """Metadata, webhook and queue timeout, as given."""
     error: Document | None = Field(default=None, sa_type=JSON)
     output_artifact_id: str | None = None
     last_seq: int = 0
@@ -59,8 +63,12 @@ class JobRow(SQLModel, table=True):
     """The trace of the request that made the job, in the format of W3C Trace Context."""
     created_at: datetime = Field(sa_type=UtcDateTime)
     queued_at: datetime = Field(sa_type=UtcDateTime)
-    """Like `created_at`, but reset by a manual retry: waiting times count from here."""
+    """Like `created_at`, but reset by an approval and by a manual retry: waiting times count from here."""
     queue_deadline_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    """When a job expires that no worker has started, or that nobody has approved. Null while its draft is rendered."""
+    approval_timeout_s: float | None = None
+    """How long a job with a draft waits for the approval."""
+    approved_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     run_timeout_s: float
     run_deadline_at: datetime | None = Field(default=None, sa_type=UtcDateTime, index=True)
     started_at: datetime | None = Field(default=None, sa_type=UtcDateTime)

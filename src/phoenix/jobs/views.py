@@ -101,6 +101,8 @@ def view_job(
             "model": job.model,
             "title": job.title,
             "edited_from": job.edited_from,
+            "draft_job_id": job.draft_job_id,
+            "draft_of": job.draft_of,
             "queue_position": live.queue_position if is_waiting else None,
             "eta_s": None if job.state.is_terminal else live.eta_s,
             "waiting_reason": live.waiting_reason,
@@ -181,8 +183,8 @@ def _view_clip(job: JobRow, clip: ResolvedClip, task: TaskRow, live: ClipProgres
         index=clip.index,
         prompt=clip.prompt,
         state=CLIP_STATES[task.state],
-        # A clip has at most one prerequisite, and is blocked only until that clip has succeeded.
-        waits_for_clip=task.prerequisites[0] if task.state is TaskState.BLOCKED else None,
+        # A clip has at most one prerequisite. A held job has blocked clips without one.
+        waits_for_clip=next(iter(task.prerequisites), None) if task.state is TaskState.BLOCKED else None,
         progress=1.0 if is_done else live.progress if live and is_current else 0.0,
         step=clip.steps if is_done else live.step if live and is_current else 0,
         steps=clip.steps,

@@ -1,6 +1,6 @@
 // One job on the page: built once, then brought up to date in place.
 
-import { cancelJob, deleteJob, mediaUrls, retryJob } from "./api.js";
+import { approveJob, cancelJob, deleteJob, mediaUrls, retryJob } from "./api.js";
 import { bytes, confirmed, h, hide, ignoreRepeated, isBusy, seconds, setBusy, setText } from "./dom.js";
 import { isOver } from "./progress.js";
 
@@ -31,11 +31,12 @@ export class Card {
     this.trouble = h("p", { class: "trouble", hidden: true });
     this.refusal = h("p", { class: "trouble", role: "alert" });
     this.player = h("div", { class: "player" });
+    this.approve = h("button", { type: "button", hidden: true, onclick: this.act(approveJob, changed) }, "Approve");
     this.cancel = h("button", { type: "button", class: "quiet", onclick: this.act(cancelJob, changed) }, "Cancel");
     this.retry = h("button", { type: "button", class: "quiet", onclick: this.act(retryJob, changed) }, "Retry");
     this.download = h("a", { class: "button" }, "Download");
     this.remove = confirmed("Delete", "Delete for good?", this.act(deleteJob, () => removed(job)));
-    for (const action of [this.cancel, this.retry, this.download, this.remove]) {
+    for (const action of [this.approve, this.cancel, this.retry, this.download, this.remove]) {
       action.setAttribute("aria-label", `${action.textContent} ${titleOf(job)}`);
     }
     this.element = h(
@@ -49,7 +50,7 @@ export class Card {
       this.trouble,
       this.refusal,
       this.player,
-      h("div", { class: "actions", onkeydown: ignoreRepeated }, this.cancel, this.retry, this.download, this.remove),
+      h("div", { class: "actions", onkeydown: ignoreRepeated }, this.approve, this.cancel, this.retry, this.download, this.remove),
     );
     this.update(job);
   }
@@ -81,6 +82,7 @@ export class Card {
 
   showActions(over, job) {
     const focused = document.activeElement;
+    this.approve.hidden = job.waiting_reason?.code !== "AWAITING_APPROVAL";
     this.cancel.hidden = over;
     this.retry.hidden = !over || job.state === "succeeded";
     this.remove.hidden = !over;
@@ -153,6 +155,8 @@ function titleOf(job) {
 
 function factsOf(job) {
   const parts = [job.model, job.clips.length ? `${job.clips.length} clip${job.clips.length > 1 ? "s" : ""}` : job.kind];
+  if (job.draft_of) parts.push("draft");
+  if (job.state === "held") parts.push(job.waiting_reason?.detail);
   if (job.state === "queued") parts.push(job.waiting_reason?.detail ?? placeOf(job));
   if (job.state === "running") parts.push(`${Math.round(job.progress * 100)} %`, job.waiting_reason?.detail);
   if (!isOver(job) && job.eta_s != null) parts.push(`${seconds(job.eta_s)} left`);
