@@ -105,12 +105,17 @@ def plan(  # noqa: PLR0913, PLR0917 - one parameter per option
         for line in unknown_lines(request):
             err.print(line, style="yellow")
         if as_json:
-            return print_json(reel)
+            print_json(reel)
+            return
         for line in [*plan_lines(reel, catalog.get(reel.model), audio), *condition_lines(reel, local)]:
             out.print(line)
-        for change in reel.adjustments:
-            out.print(f"  rounded   {describe_adjustment(change)}", style="yellow")
-        out.print(plan_table(reel, request))
+        _show_clips(reel, request)
+
+
+def _show_clips(reel: ResolvedReel, request: ReelRequest) -> None:
+    for change in reel.adjustments:
+        out.print(f"  rounded   {describe_adjustment(change)}", style="yellow")
+    out.print(plan_table(reel, request))
 
 
 def plan_lines(reel: ResolvedReel, model: ModelSpec, audio: Path | None = None) -> Iterator[str]:
