@@ -234,6 +234,8 @@ def upgrade() -> None:
         sa.Column("error", sa.JSON(), nullable=True),
         sa.Column("timings", sa.JSON(), nullable=False),
         sa.Column("warnings", sa.JSON(), nullable=False),
+        sa.Column("checks", sa.JSON(), nullable=False),
+        sa.Column("rerolled_from", sa.BigInteger(), nullable=True),
         sa.Column("made_with", sa.JSON(), nullable=False),
         sa.Column("content_key", sa.String(), nullable=True),
         sa.Column("is_reused", sa.Boolean(), nullable=False),

@@ -87,6 +87,7 @@ def admit_reel(
     reel_seed = draw_seed() if request.seed is None else request.seed
     terms = _Terms(request, model, quality, adapters, size, rates, upscale, reel_seed, files)
     clips, shown = _resolve_clips(terms, report), terms.shown_size
+    as_given = ("transition", "soundtrack", "clip_sound", "on_failed_check")
     reel = ResolvedReel(
         is_remote=model.is_remote,
         model=model.id,
@@ -102,9 +103,7 @@ def admit_reel(
         extends=request.extends and resolve_extension(request.extends, files, report, size=shown, fps=rates.shown),
         clips=clips,
         takes=_resolve_takes(clips, report),
-        transition=request.transition,
-        soundtrack=request.soundtrack,
-        clip_sound=request.clip_sound,
+        **{name: getattr(request, name) for name in as_given},
         adjustments=report.adjustments,
     )
     _check_length(reel.part_lengths_s, request, report, limits, pointer="/clips")

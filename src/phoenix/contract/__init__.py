@@ -46,7 +46,9 @@ from phoenix.contract.events import (
 from phoenix.contract.fleet import Health, QueueDepth, QueueName, QueueView, Worker, WorkerList
 from phoenix.contract.jobs import (
     PROMPT_CUT,
+    CheckCode,
     Clip,
+    ClipCheck,
     ClipState,
     ClipTimings,
     ClipWarning,
@@ -179,7 +181,9 @@ __all__ = [
     "ArtifactPage",
     "ArtifactRef",
     "AspectRatio",
+    "CheckCode",
     "Clip",
+    "ClipCheck",
     "ClipEdit",
     "ClipFailed",
     "ClipPreview",

@@ -4,7 +4,7 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import Field, RootModel
 
-from phoenix.contract.jobs import ClipWarning, Job, JobError, JobOutput, JobTimings, WaitingReason
+from phoenix.contract.jobs import ClipCheck, ClipWarning, Job, JobError, JobOutput, JobTimings, WaitingReason
 from phoenix.contract.wire_types import Progress, TerminalEventType, Timestamp, View
 
 
@@ -62,6 +62,7 @@ class ClipSucceeded(_ClipEvent):
     progress: Progress = Field(description="Fraction of the whole job that is done, from 0 to 1.")
     warnings: list[ClipWarning] = Field(default_factory=list[ClipWarning], description="As in the clip of the job.")
     reused: bool = Field(default=False, description="As in the clip of the job.")
+    checks: list[ClipCheck] = Field(default_factory=list[ClipCheck], description="As in the clip of the job.")
 
 
 class ClipRetrying(_ClipEvent):

@@ -104,6 +104,26 @@ class ClipWarning(View):
     limit: int = Field(description="The most tokens that the encoder reads, counted in the same way.")
 
 
+class CheckCode(StrEnum):
+    """The kind of a failed check. A later version may have more."""
+
+    BLACK = "BLACK"
+    FROZEN = "FROZEN"
+    SILENT = "SILENT"
+    CLIPPED_SOUND = "CLIPPED_SOUND"
+
+
+class ClipCheck(View):
+    """Something that is probably wrong with a finished clip."""
+
+    # Plain text: a code of a later version must not make the job unreadable.
+    code: str = Field(
+        description="`BLACK`: every frame is black. `FROZEN`: nothing moves, in the whole clip or for two seconds. "
+        "`SILENT`: its sound is silent. `CLIPPED_SOUND`: its sound is cut off at full scale."
+    )
+    message: str
+
+
 class Take(View):
     """One take of a clip: the same clip with another seed."""
 
@@ -152,6 +172,13 @@ class Clip(View):
         default=None, description="Clips rendered in the same model call, this one included; null until done."
     )
     warnings: list[ClipWarning] = Field(default_factory=list[ClipWarning], description="Empty until the clip is done.")
+    checks: list[ClipCheck] = Field(
+        default_factory=list[ClipCheck], description="The checks that the finished clip has failed."
+    )
+    rerolled_from: int | None = Field(
+        default=None,
+        description="The first seed of a clip that was rendered again because of a failed check. `seed` is the next.",
+    )
     made_with: dict[str, str] = Field(
         default_factory=dict,
         description="Versions of the packages that rendered the clip. With other versions, its pixels may differ.",

@@ -21,6 +21,7 @@ from phoenix.contract.wire_types import (
     ModelId,
     NegativePrompt,
     Omittable,
+    OnFailedCheck,
     Priority,
     Prompt,
     Request,
@@ -273,6 +274,10 @@ class ReelRequest(JobOptions):
         strict=True,
         description="Take the file of an equal clip of yours instead of rendering the clip again. Clips whose seed is "
         "drawn at random, and clips of remote models, are always rendered.",
+    )
+    on_failed_check: OnFailedCheck = Field(
+        default="report",
+        description="`reroll` renders a clip that fails a check again, once, with the next seed.",
     )
     hold: Omittable[Literal["draft"]] = Field(
         default=None,

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from phoenix.contract.conditions import ResolvedCondition
 from phoenix.contract.requests import Quality, SoundSource, SoundtrackRequest, Transition
-from phoenix.contract.wire_types import AspectRatio, ClipSound, Resolution, View
+from phoenix.contract.wire_types import AspectRatio, ClipSound, OnFailedCheck, Resolution, View
 
 
 class Adjustment(View):
@@ -149,6 +149,7 @@ class ResolvedReel(View):
     transition: Transition
     soundtrack: SoundtrackRequest | None = None
     clip_sound: ClipSound = "keep"
+    on_failed_check: OnFailedCheck = "report"
     adjustments: list[Adjustment] = Field(default_factory=list[Adjustment])
 
     @property

@@ -52,6 +52,7 @@ TerminalEventType = Literal["job.succeeded", "job.failed", "job.canceled", "job.
 WebhookEventType = Literal[TerminalEventType, "job.awaiting_approval"]
 Priority = Literal["low", "normal", "high"]
 ClipSound = Literal["keep", "drop"]
+OnFailedCheck = Literal["report", "reroll"]
 AspectRatio = Literal["16:9", "9:16", "1:1", "4:3", "3:4", "21:9"]
 Resolution = Literal["240p", "360p", "480p", "540p", "720p", "1080p"]
 

@@ -135,6 +135,10 @@ class TaskRow(SQLModel, table=True):
     timings: Document = Field(default_factory=dict, sa_type=JSON)
     warnings: list[Document] = Field(default_factory=list, sa_type=JSON)
     """Each a `ClipWarning` of the attempt that succeeded."""
+    checks: list[Document] = Field(default_factory=list, sa_type=JSON)
+    """Each a `ClipCheck` that the clip has failed."""
+    rerolled_from: int | None = Field(default=None, sa_type=BigInteger)
+    """The first seed of a clip that was rendered again because of a failed check."""
     made_with: Document = Field(default_factory=dict, sa_type=JSON)
     """Versions of the software that rendered the clip, by package."""
     content_key: str | None = None

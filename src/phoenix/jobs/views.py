@@ -8,6 +8,7 @@ from typing import get_args
 from phoenix.contract import (
     Artifact,
     Clip,
+    ClipCheck,
     ClipProgress,
     ClipState,
     ClipTimings,
@@ -197,6 +198,8 @@ def _view_clip(job: JobRow, clip: ResolvedClip, task: TaskRow, live: ClipProgres
         timings=ClipTimings.model_validate(task.timings),
         batch_size=task.timings.get("batch_size"),
         warnings=[ClipWarning.model_validate(warning) for warning in task.warnings],
+        checks=[ClipCheck.model_validate(check) for check in task.checks],
+        rerolled_from=task.rerolled_from,
         made_with=dict(task.made_with),
     )
 

@@ -31,6 +31,8 @@ from faults.history import History, read_history
 from phoenix.catalog.catalog import load_catalog
 from phoenix.catalog.request_validation import AdmissionLimits, admit_reel
 from phoenix.contract import (
+    CheckCode,
+    ClipCheck,
     EditRequest,
     JobOptions,
     JobState,
@@ -78,6 +80,7 @@ REQUESTS: Mapping[str, ResolvedRequest] = {
     "three clips with sound": make_reel("a", "b", "c", soundtrack=SOUND),
     "a chain": make_reel(clips=[{"prompt": "a"}, FROM_PREVIOUS, FROM_PREVIOUS]),
     "a chain beside a clip": make_reel(clips=[{"prompt": "a"}, {"prompt": "b"}, FROM_PREVIOUS], soundtrack=SOUND),
+    "a chain that is checked": make_reel(clips=[{"prompt": "a"}, FROM_PREVIOUS], on_failed_check="reroll"),
     "takes": make_reel(clips=[{"prompt": "a", "takes": 2}, FROM_PREVIOUS]),
     "a soundtrack": ResolvedSoundtrack(source=SoundtrackRequest.model_validate(SOUND)),
     "a stitch": ResolvedStitch(artifact_ids=VIDEOS, transition=make_reel().transition),
@@ -125,6 +128,11 @@ async def succeed_with_a_file(uow: UnitOfWork, held: Claim) -> None:
     await succeed(uow, held, make_result(f"jobs/{held.job_id}/{held.task_id}/{held.attempt}/clip.mp4"))
 
 
+async def fail_a_check(uow: UnitOfWork, held: Claim) -> None:
+    black = ClipCheck(code=CheckCode.BLACK, message="Every frame is black.")
+    await succeed(uow, held, make_result(f"jobs/{held.job_id}/{held.task_id}/{held.attempt}/clip.mp4", checks=(black,)))
+
+
 async def fail_retriably(uow: UnitOfWork, held: Claim) -> None:
     await fail(uow, held, make_failure(retriable=True), replace(RULE, first_delay_s=60), jitter=0)
 
@@ -133,7 +141,7 @@ async def fail_for_good(uow: UnitOfWork, held: Claim) -> None:
     await fail(uow, held, make_failure(), RULE, jitter=0)
 
 
-ENDINGS = (succeed_with_a_file, fail_retriably, fail_for_good, stop, release)
+ENDINGS = (succeed_with_a_file, fail_a_check, fail_retriably, fail_for_good, stop, release)
 
 
 class JobsMachine(RuleBasedStateMachine):

@@ -75,7 +75,7 @@ export class Card {
 
   // Once it is done, a clip keeps its warnings until a retry: the list is built anew only if their number changed.
   showWarnings(clips) {
-    const lines = clips.flatMap((clip) => clip.warnings.map(({ message }) => `Clip ${clip.index + 1}: ${message}`));
+    const lines = clips.flatMap((clip) => troublesOf(clip).map(({ message }) => `Clip ${clip.index + 1}: ${message}`));
     if (lines.length !== this.warnings.children.length) this.warnings.replaceChildren(...lines.map((line) => h("li", {}, line)));
     this.warnings.hidden = !lines.length;
   }
@@ -139,14 +139,17 @@ class ClipCell {
     this.element.dataset.state = clip.state;
     this.fill.style.transform = `scaleX(${clip.state === "succeeded" ? 1 : clip.progress})`;
     const steps = clip.state === "running" ? `, step ${clip.step} of ${clip.steps}` : "";
-    const warned = clip.warnings.length ? ", with a warning" : "";
-    this.element.dataset.warned = clip.warnings.length > 0;
-    this.element.title = [clip.prompt, ...clip.warnings.map((warning) => warning.message)].join("\n");
+    const warned = troublesOf(clip).length ? ", with a warning" : "";
+    this.element.dataset.warned = troublesOf(clip).length > 0;
+    this.element.title = [clip.prompt, ...troublesOf(clip).map((warning) => warning.message)].join("\n");
     setText(this.label, `Clip ${clip.index + 1}, ${clip.state}${steps}${warned}: ${clip.prompt}`);
     this.picture.hidden = !preview || clip.state !== "running";
     if (preview && this.picture.src !== preview) this.picture.src = preview;
   }
 }
+
+// Warnings of the model, and checks that the clip has failed.
+const troublesOf = (clip) => [...clip.warnings, ...(clip.checks ?? [])];
 
 function titleOf(job) {
   const first = job.clips[0]?.prompt ?? `${job.kind} ${job.id.slice(-6)}`;

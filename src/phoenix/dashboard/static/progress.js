@@ -28,7 +28,7 @@ export function applyEvent(job, event) {
       return withClip(
         { ...job, progress: event.progress },
         event,
-        { state: "succeeded", progress: 1, url: event.url, warnings: event.warnings },
+        { state: "succeeded", progress: 1, url: event.url, warnings: event.warnings, checks: event.checks },
       );
     case "clip.retrying":
       return withClip(job, event, { state: "queued", progress: 0, step: 0 });

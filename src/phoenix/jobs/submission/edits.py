@@ -54,6 +54,7 @@ def as_requested(reel: ResolvedReel, catalog: Catalog) -> ReelRequest:
         deterministic=first.deterministic,
         soundtrack=reel.soundtrack,
         clip_sound=reel.clip_sound,
+        on_failed_check=reel.on_failed_check,
         transition=reel.transition,
     )
 

@@ -9,6 +9,7 @@ from datetime import timedelta
 from functools import partial
 
 from phoenix.contract import (
+    ClipCheck,
     ClipSucceeded,
     ClipWarning,
     JobOptions,
@@ -135,6 +136,7 @@ async def _append_reused(uow: UnitOfWork, job: JobRow, tasks: Sequence[TaskRow])
                 progress=job_progress(tasks),
                 warnings=[ClipWarning.model_validate(warning) for warning in task.warnings],
                 reused=True,
+                checks=[ClipCheck.model_validate(check) for check in task.checks],
             )
             await append_event(uow, job, event)
 
@@ -217,6 +219,7 @@ def _task(
         prerequisites=waits_for,
         timings={},
         warnings=[],
+        checks=[],
         made_with={},
         waiting_since=job.queued_at,
         eligible_at=job.queued_at,
