@@ -78,6 +78,7 @@ def task_row(job_id: str, kind: str, position: int, now: datetime) -> Document:
         "timings": {},
         "is_reused": False,
         "warnings": [],
+        "checks": [],
         "made_with": {},
     }
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from faults.history import History
-from phoenix.contract import TERMINAL_EVENT_TYPES, JobState
+from phoenix.contract import TERMINAL_EVENT_TYPES, WEBHOOK_EVENT_TYPES, JobState
 from phoenix.jobs.lifecycle import AttemptEndState, TaskKind, TaskState, find_missing
 from phoenix.jobs.tables import ArtifactRow, AttemptRow, EventRow, JobRow, TaskRow
 from phoenix.jobs.webhooks.tables import WebhookDeliveryRow
@@ -45,12 +45,14 @@ Check = Callable[[JobStory], Iterator[str]]
 
 
 def check_always(history: History) -> list[Finding]:
-    return [*_check_known(history), *_check_jobs(history, ALWAYS), *_check_shared(history)]
+    shared = [*_check_shared(history), *_check_drafts(history)]
+    return [*_check_known(history), *_check_jobs(history, ALWAYS), *shared]
 
 
 def check_ended(history: History) -> list[Finding]:
     jobs = _check_jobs(history, {**ALWAYS, **ENDED})
-    return [*_check_known(history), *jobs, *_check_shared(history), *_check_files(history)]
+    shared = [*_check_shared(history), *_check_drafts(history)]
+    return [*_check_known(history), *jobs, *shared, *_check_files(history)]
 
 
 def check_edits(history: History) -> list[Finding]:
@@ -111,6 +113,23 @@ def _check_shared(history: History) -> Iterator[Finding]:
         owners, counted = {row.owner_id for row in rows}, [row.id for row in rows if not row.shares_file]
         if len(owners) != 1 or len(counted) != 1:
             yield Finding("a shared file counts once", key, f"it is of {sorted(owners)} and counted for {counted}")
+
+
+def _check_drafts(history: History) -> Iterator[Finding]:
+    """A held job waits for a draft that is under way, or for an approval with a deadline."""
+    jobs = {job.id: job for job in history.jobs}
+    for job in history.jobs:
+        draft = jobs.get(job.draft_job_id or "")
+        started = [task.id for task in history.tasks if task.job_id == job.id and task.attempt]
+        if job.draft_job_id is None:
+            continue
+        if job.approved_at is None and started:
+            yield Finding("an approval comes first", job.id, f"tasks {started} have begun without it")
+        if job.state is JobState.HELD and draft is None:
+            yield Finding("a held job has a draft", job.id, f"{job.draft_job_id} is not there")
+        is_asked = job.queue_deadline_at is not None
+        if job.state is JobState.HELD and draft is not None and draft.state.is_terminal and not is_asked:
+            yield Finding("a draft that has ended moves its job", job.id, f"{draft.id} is {draft.state}")
 
 
 def _check_files(history: History) -> Iterator[Finding]:
@@ -229,7 +248,8 @@ def _nothing_starts_before_its_prerequisites(story: JobStory) -> Iterator[str]:
         has_started = task.row.state in (TaskState.READY, TaskState.RUNNING, TaskState.SUCCEEDED, TaskState.FAILED)
         if missing and has_started:
             yield f"task {task.row.id} is {task.row.state} before tasks {missing} have succeeded"
-        if not missing and task.row.state is TaskState.BLOCKED:
+        is_held = story.row.state is JobState.HELD
+        if not missing and task.row.state is TaskState.BLOCKED and not is_held:
             yield f"task {task.row.id} is blocked, and waits for nothing"
         before = [other.finished_at for other in tasks if other.position in task.row.prerequisites]
         ready_at = max((finished_at for finished_at in before if finished_at), default=None)
@@ -246,7 +266,7 @@ def _it_is_assembled_once(story: JobStory) -> Iterator[str]:
 
 def _one_webhook_per_event_asked_for(story: JobStory) -> Iterator[str]:
     webhook = story.row.options.get("webhook")
-    asked = (webhook["events"] or TERMINAL_EVENT_TYPES) if webhook else ()
+    asked = (webhook["events"] or WEBHOOK_EVENT_TYPES) if webhook else ()
     expected = [event.seq for event in story.events if event.type in asked]
     written = sorted(delivery.seq for delivery in story.deliveries)
     if written != expected:
@@ -268,6 +288,8 @@ def _something_moves_it(story: JobStory) -> Iterator[str]:
     """An open job that nobody works on and nobody could would be stuck until its deadline."""
     states = [task.row.state.value for task in story.tasks]
     movers = {TaskState.RUNNING} if story.row.ending else {TaskState.RUNNING, TaskState.READY}
+    if story.row.state is JobState.HELD:
+        return
     if not story.row.state.is_terminal and not movers.intersection(states):
         yield f"it is {story.row.state}, ending as {story.row.ending}, with its tasks {states}"
 

@@ -3,15 +3,14 @@
 import asyncio
 from collections.abc import Iterator
 
-from phoenix.contract import ReelRequest, ResolvedReel, ResolvedRequest, SoundtrackJobRequest, StitchRequest
+from phoenix.api.submitted_body import SubmittedBody
+from phoenix.contract import ReelRequest, ResolvedReel, ResolvedRequest, SoundtrackJobRequest
 from phoenix.errors import FieldError
 from phoenix.media.captions.font import CAPTION_FILTER, NO_LIBASS, find_unknown_letters, name_letter
 from phoenix.media.ffmpeg import FfmpegMissing, find_ffmpeg, has_filter
 from phoenix.media.ssrf import EgressPolicy, UrlNotAllowed, check_url
 from phoenix.settings import MediaSettings, Settings, TtsSettings
 from phoenix.speech.voices import NO_ENGINE, resolve_voice
-
-SubmittedBody = ReelRequest | StitchRequest | SoundtrackJobRequest
 
 
 async def find_server_errors(body: SubmittedBody, settings: Settings) -> list[FieldError]:

@@ -1,17 +1,15 @@
 """Submission of all kinds of job: a request is checked, accepted at most once per Idempotency-Key, and answered."""
 
 import asyncio
-import hashlib
-import json
 import secrets
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any, get_type_hints
 
 from fastapi import Depends, Request, Response
 from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel
 from starlette.requests import ClientDisconnect
 
 from phoenix.access.keys import Caller, hold_key
@@ -28,7 +26,8 @@ from phoenix.api.errors.validation import explain_validation
 from phoenix.api.http.preferences import IdempotencyKey, Prefer, parse_wait_s
 from phoenix.api.job_views import POLL_AFTER_S
 from phoenix.api.lifespan import AppState
-from phoenix.api.server_checks import SubmittedBody, find_server_errors, with_voice
+from phoenix.api.server_checks import find_server_errors, with_voice
+from phoenix.api.submitted_body import SubmittedBody, fingerprint_of, list_references
 from phoenix.api.uploads import ProbedUpload, UploadStore, UploadStoreDep, quota_of
 from phoenix.catalog.catalog import Catalog
 from phoenix.catalog.conditions import KnownClips, KnownMedia
@@ -37,6 +36,7 @@ from phoenix.contract import (
     Job,
     MediaInfo,
     ReelRequest,
+    ResolvedReel,
     ResolvedRequest,
     SoundtrackJobRequest,
     StitchRequest,
@@ -49,6 +49,7 @@ from phoenix.jobs.artifacts import find_finished_clips, find_known_media
 from phoenix.jobs.repository import FullJob
 from phoenix.jobs.reuse import find_earlier_work
 from phoenix.jobs.submission.admission_control import QueueCapacity, check_capacity, check_quota
+from phoenix.jobs.submission.drafts import Draft, draft_of, explain_draft_error, submit_held
 from phoenix.jobs.submission.idempotency import KeyedRequest, acquire_key, find_earlier_job, record_job
 from phoenix.jobs.submission.submit import submit
 from phoenix.settings import Settings
@@ -74,7 +75,7 @@ class RequestResolver:
         """
         own_errors = await find_server_errors(body, self.settings)
         clips = await self._find_clips(body, owner_id)
-        media = {**await self._find_media([*_list_references(body), *clips.values()], owner_id), **uploads}
+        media = {**await self._find_media([*list_references(body), *clips.values()], owner_id), **uploads}
         try:
             resolved = self._admit(body, media, clips)
         except InvalidRequest as error:
@@ -195,15 +196,30 @@ class Submission:
         """The new job, or the id of the job that a concurrent request with the same key has made first."""
         sent: Mapping[str, MediaInfo] = {upload.artifact_id: upload.info} if upload else {}
         resolved = await self.resolver.resolve(body, owner_id=self.caller.owner_id, uploads=sent)
+        draft = await self._make_draft(body, resolved)
         self.state.services.reserve.check()
         if upload is None:
-            return await self._commit(resolved, body, keyed, abort_if_disconnected)
+            return await self._commit(resolved, body, keyed, abort_if_disconnected, draft=draft)
         await self._check_limits(upload)
         async with self.uploads.stored_bytes(upload, self.caller) as stored:
             made = await self._commit(resolved, body, keyed, abort_if_disconnected, upload, stored)
         if isinstance(made, str):
             await self.uploads.discard_bytes(upload, self.caller)
         return made
+
+    async def _make_draft(self, body: SubmittedBody, resolved: ResolvedRequest) -> Draft | None:
+        """The draft that the body asks for. Raises `InvalidRequest` if it cannot be made."""
+        if not isinstance(body, ReelRequest) or not isinstance(resolved, ResolvedReel) or body.hold is None:
+            return None
+        request = draft_of(body, resolved, self.resolver.catalog)
+        try:
+            draft = await self.resolver.resolve(request, owner_id=self.caller.owner_id)
+        except InvalidRequest as error:
+            raise InvalidRequest.from_field_errors(
+                [explain_draft_error(each) for each in error.field_errors]
+            ) from error
+        assert isinstance(draft, ResolvedReel)
+        return Draft(request, draft, find_earlier_work(request, draft, self.state.services.settings.engine))
 
     async def _check_limits(self, upload: ProbedUpload) -> None:
         """Raises what the commit would raise for a limit, before the bytes of the file are stored."""
@@ -222,6 +238,7 @@ class Submission:
         abort_if_disconnected: bool,
         upload: ProbedUpload | None = None,
         stored: StoredObject | None = None,
+        draft: Draft | None = None,
     ) -> FullJob | str:
         settings = self.state.services.settings
         limits = settings.limits
@@ -231,18 +248,21 @@ class Submission:
                 return earlier
             if upload and stored:
                 await self.uploads.record(uow, upload, stored, self.caller)
-            job = await submit(
+            submit_one = partial(
+                submit,
                 uow,
-                resolved,
-                body,
                 owner_id=self.caller.owner_id,
                 request_id=self.request_id,
                 traceparent=self.traceparent,
                 limits=limits,
                 quota=quota_of(self.caller, limits),
                 capacity=self.state.services.queue_capacity,
-                earlier=find_earlier_work(body, resolved, settings.engine, edited_from=self.edited_from),
             )
+            work = find_earlier_work(body, resolved, settings.engine, edited_from=self.edited_from)
+            if draft is not None and isinstance(body, ReelRequest) and isinstance(resolved, ResolvedReel):
+                job = await submit_held(submit_one, resolved, body, draft, earlier=work)
+            else:
+                job = await submit_one(resolved, body, earlier=work)
             if keyed:
                 await record_job(uow, keyed, job.row.id)
             if abort_if_disconnected:
@@ -350,22 +370,3 @@ def point_to_job(response: Response, job_id: str) -> None:
 
 def draw_seed() -> int:
     return secrets.randbelow(SEED_SPACE)
-
-
-def fingerprint_of(body: BaseModel) -> str:
-    """SHA-256 of the body in canonical form: neither the order of fields nor white space changes it."""
-    canonical = json.dumps(body.model_dump(mode="json", exclude_unset=True), sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(canonical.encode()).hexdigest()
-
-
-def _list_references(body: SubmittedBody) -> Iterator[str | None]:
-    """The artifact ids in the body; None for a reference that the client left out."""
-    match body:
-        case ReelRequest():
-            yield from (condition.source.artifact_id for clip in body.clips for condition in clip.conditions)
-        case StitchRequest():
-            yield from body.artifact_ids
-        case SoundtrackJobRequest():
-            pass
-    sound = body.source if isinstance(body, SoundtrackJobRequest) else body.soundtrack
-    yield sound.artifact_id if sound else None

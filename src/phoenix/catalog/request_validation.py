@@ -86,6 +86,7 @@ def admit_reel(
     upscale = resolve_upscale(request, catalog, report, made=size, max_frame_pixels=limits.max_frame_pixels)
     terms = _Terms(request, model, quality, adapters, size, rates, upscale, _seed_of(request, draw_seed), files)
     clips, shown = _resolve_clips(terms, report), terms.shown_size
+    as_given = ("transition", "soundtrack", "clip_sound", "captions", "on_failed_check")
     reel = ResolvedReel(
         is_remote=model.is_remote,
         model=model.id,
@@ -101,10 +102,7 @@ def admit_reel(
         extends=request.extends and resolve_extension(request.extends, files, report, size=shown, fps=rates.shown),
         clips=clips,
         takes=_resolve_takes(clips, report),
-        transition=request.transition,
-        soundtrack=request.soundtrack,
-        clip_sound=request.clip_sound,
-        captions=request.captions,
+        **{name: getattr(request, name) for name in as_given},
         adjustments=report.adjustments,
     )
     _check_length(reel.part_lengths_s, request, report, limits, pointer="/clips")

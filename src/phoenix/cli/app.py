@@ -35,6 +35,7 @@ COMMANDS = {
     "storyboard": CommandPlace(
         "storyboards.command", "storyboard", "Turn an idea into a storyboard, and into a video with --generate."
     ),
+    "approve": CommandPlace("jobs", "approve", "Approve the draft of a held reel, and wait for the video of the reel."),
     "plan": CommandPlace(
         "plan", "plan", "Show what `phoenix generate` would make with the same options, and make nothing."
     ),

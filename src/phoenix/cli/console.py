@@ -170,11 +170,11 @@ def _show_refusal(code: str, detail: str, faults: Iterable[FieldError | ProblemF
 
 
 def warning_lines(job: Job) -> list[str]:
-    """A line per warning about a clip of the job."""
+    """A line per warning about a clip of the job, and per failed check."""
     return [
-        f"clip {clip_number(clip.index)}: {warning.code}: {printable(warning.message)}"
+        f"clip {clip_number(clip.index)}: {found.code}: {printable(found.message)}"
         for clip in job.clips
-        for warning in clip.warnings
+        for found in (*clip.warnings, *clip.checks)
     ]
 
 

@@ -20,6 +20,7 @@ from phoenix.cli.connecting import (
     local_url,
 )
 from phoenix.cli.console import (
+    FAILED,
     INTERRUPTED,
     end_on_sigterm,
     err,
@@ -61,6 +62,7 @@ from phoenix.cli.options import (
     CrossfadeOption,
     DurationOption,
     FpsOption,
+    HoldOption,
     InterpolateOption,
     LocalFiles,
     LoraOption,
@@ -74,6 +76,7 @@ from phoenix.cli.options import (
     UpscaleOption,
     check_locally,
     describe_adjustment,
+    hold_of,
     make_body,
     make_request,
     parse_loras,
@@ -118,18 +121,19 @@ def generate(  # noqa: PLR0913, PLR0917 - one parameter per option
     narration: NarrationOption = None,
     captions: CaptionsOption = None,
     voice: VoiceOption = None,
+    hold: HoldOption = None,
     output: OutputOption = None,
     url: UrlOption = None,
     api_key: ApiKeyOption = None,
 ) -> None:
     """Make a reel, and wait for its video.
 
-    The path of the video is the last line of the output.
+    The path of the video is the last line of the output. With --hold, it is the video of the draft.
     """
     given = {"model": model, "quality": quality, "steps": steps, "seed": seed, "loras": parse_loras(lora)}
     given |= {"duration_s": duration_s, "aspect_ratio": aspect_ratio, "resolution": resolution, "fps": fps}
     given |= {"upscale": parse_upscale(upscale), "interpolate": interpolate, "clip_sound": clip_sound}
-    given |= {"captions": captions, "voice": voice}
+    given |= {"captions": captions, "voice": voice} | hold_of(hold)
     frames: RoleTexts = {"first_frame": first_frame, "last_frame": last_frame}
     frames |= {"reference": reference, "source_video": source_video}
     local = LocalFiles(read_inputs(len(prompts), audio=audio, by_role=frames, further=condition, extends=extends))
@@ -138,7 +142,7 @@ def generate(  # noqa: PLR0913, PLR0917 - one parameter per option
     end_on_sigterm()
     with (
         exit_on_error(),
-        open_server(url, check) as server,
+        open_server(url, check, holds=hold is not None) as server,
         Phoenix(server.url, api_key, retry_policy=CLI_RETRY_POLICY) as phoenix,
     ):
         print(_make_reel(body, local.inputs, phoenix, server, output))
@@ -202,12 +206,22 @@ def _check_here(
 def _make_reel(body: dict[str, Any], inputs: ReelInputs, phoenix: Phoenix, server: Server, output: Path | None) -> Path:
     job = _submit(body, inputs, phoenix, phoenix.submit_reel)
     err.print(f"{job.id} on {server.url}", style="dim")
+    return _finish_or_hold(phoenix, job, output, is_private=server.is_private)
+
+
+def _finish_or_hold(phoenix: Phoenix, job: Job, output: Path | None, *, is_private: bool) -> Path:
+    """The video of the job, or of its draft."""
     show_adjustments(job)
-    return finish(phoenix, job, output, is_private=server.is_private)
+    if job.draft_job_id is None:
+        return finish(phoenix, job, output, is_private=is_private)
+    err.print(f"{job.draft_job_id} renders its draft", style="dim")
+    path = finish(phoenix, phoenix.get_job(job.draft_job_id), output, is_private=is_private)
+    err.print(f"The reel waits for your approval: `phoenix approve {job.id}`.")
+    return path
 
 
 @contextmanager
-def open_server(url: str | None, check: Callable[[], object]) -> Generator[Server]:
+def open_server(url: str | None, check: Callable[[], object], *, holds: bool = False) -> Generator[Server]:
     """The server of `url`, the server that runs here, or a private server. `check` refuses what the last would."""
     settings = read_settings()
     local = url or local_url(settings)
@@ -215,6 +229,9 @@ def open_server(url: str | None, check: Callable[[], object]) -> Generator[Serve
         yield Server(local, is_private=False)
         return
     check()
+    if holds:
+        err.print("A reel that waits for an approval needs a server: start `phoenix up`.", style="red")
+        raise typer.Exit(FAILED)
     err.print("No server runs here: starting a private server.", style="dim")
     with private_server(settings) as found:
         yield Server(found, is_private=True)

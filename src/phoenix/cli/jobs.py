@@ -113,6 +113,22 @@ def cancel_job(job_id: JobIdArgument, url: UrlOption = None, api_key: ApiKeyOpti
         out.print(f"{job.id} {job.state.value}{' (canceling)' if not job.state.is_terminal else ''}")
 
 
+def approve(
+    job_id: JobIdArgument, output: OutputOption = None, url: UrlOption = None, api_key: ApiKeyOption = None
+) -> None:
+    """Approve the draft of a held reel, and wait for the video of the reel.
+
+    The path of the video is the last line of the output. Ctrl-C ends the command, and not the reel.
+    """
+    with exit_on_error(), connect(url, api_key) as phoenix:
+        job = phoenix.approve(job_id)
+        err.print(f"{job.id} is approved.", style="dim")
+        ended = follow(phoenix, job.id, err)
+        require_success(ended)
+        with users_permissions():
+            print(phoenix.download(ended, output or Path(f"reel-{job.id}.mp4")))
+
+
 @jobs_app.command("retry")
 def retry_job(job_id: JobIdArgument, url: UrlOption = None, api_key: ApiKeyOption = None) -> None:
     """Queue an unsuccessful job again. Finished clips are kept."""

@@ -67,6 +67,25 @@ def parse_upscale(text: str | None) -> dict[str, Any] | None:
         raise typer.BadParameter(f"{text!r} is neither ID nor ID:SCALE, such as x4:2.") from None
 
 
+HoldOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="draft[:MODEL][@TIER]",
+        help="Render a draft first: an animatic, or with MODEL or at TIER. `phoenix approve` then renders the reel.",
+    ),
+]
+
+
+def hold_of(text: str | None) -> dict[str, Any]:
+    """`draft[:MODEL][@TIER]` as `hold` and `draft`."""
+    if text is None:
+        return {}
+    named, _, quality = text.partition("@")
+    hold, _, model = named.partition(":")
+    draft = {name: value for name, value in {"model": model, "quality": quality}.items() if value}
+    return {"hold": hold, "draft": draft or None}
+
+
 UpscaleOption = Annotated[
     str | None,
     typer.Option("--upscale", metavar="ID[:SCALE]", help="Upscaler, and how many times as wide the result becomes."),

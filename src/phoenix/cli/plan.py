@@ -38,6 +38,7 @@ from phoenix.cli.options import (
     CrossfadeOption,
     DurationOption,
     FpsOption,
+    HoldOption,
     InterpolateOption,
     LocalFiles,
     LoraOption,
@@ -49,6 +50,7 @@ from phoenix.cli.options import (
     StepsOption,
     UpscaleOption,
     describe_adjustment,
+    hold_of,
     make_request,
     parse_loras,
     parse_upscale,
@@ -81,6 +83,7 @@ def plan(  # noqa: PLR0913, PLR0917 - one parameter per option
     source_video: SourceVideoOption = None,
     condition: ConditionOption = None,
     extends: ExtendsOption = None,
+    hold: HoldOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show what `phoenix generate` would make with the same options, and make nothing.
@@ -89,7 +92,7 @@ def plan(  # noqa: PLR0913, PLR0917 - one parameter per option
     """
     given = {"model": model, "quality": quality, "steps": steps, "seed": seed, "loras": parse_loras(lora)}
     given |= {"duration_s": duration_s, "aspect_ratio": aspect_ratio, "resolution": resolution, "fps": fps}
-    given |= {"upscale": parse_upscale(upscale), "interpolate": interpolate, "clip_sound": clip_sound}
+    given |= {"upscale": parse_upscale(upscale), "interpolate": interpolate, "clip_sound": clip_sound} | hold_of(hold)
     frames: RoleTexts = {"first_frame": first_frame, "last_frame": last_frame}
     frames |= {"reference": reference, "source_video": source_video}
     local = LocalFiles(read_inputs(len(prompts), audio=audio, by_role=frames, further=condition, extends=extends))
@@ -106,9 +109,13 @@ def plan(  # noqa: PLR0913, PLR0917 - one parameter per option
             return
         for line in [*plan_lines(reel, catalog.get(reel.model), audio), *condition_lines(reel, local)]:
             out.print(line)
-        for change in reel.adjustments:
-            out.print(f"  rounded   {describe_adjustment(change)}", style="yellow")
-        out.print(plan_table(reel, request))
+        _show_clips(reel, request)
+
+
+def _show_clips(reel: ResolvedReel, request: ReelRequest) -> None:
+    for change in reel.adjustments:
+        out.print(f"  rounded   {describe_adjustment(change)}", style="yellow")
+    out.print(plan_table(reel, request))
 
 
 def plan_lines(reel: ResolvedReel, model: ModelSpec, audio: Path | None = None) -> Iterator[str]:

@@ -9,6 +9,7 @@ from phoenix.clock import plain_number
 from phoenix.contract import Artifact, Clip, Job, JobState, Model, ModelCondition, ModelList, NumberRange, QueueDepth
 
 STATE_STYLES = {
+    "held": "yellow",
     "queued": "yellow",
     "running": "cyan",
     "succeeded": "green",
@@ -102,8 +103,8 @@ def job_lines(job: Job) -> list[str]:
         lines.insert(1, f"  tags      {printable(', '.join(job.tags))}")
     if job.title or job.favorite:
         lines.insert(1, f"  title     {printable(job.title or '-')}{' (favorite)' if job.favorite else ''}")
-    if job.edited_from:
-        lines.append(f"  edit of   {job.edited_from}")
+    others = {"edit of": job.edited_from, "draft of": job.draft_of, "draft": job.draft_job_id}
+    lines += [f"  {name:<9} {job_id}" for name, job_id in others.items() if job_id]
     reason = printable(job.waiting_reason.detail) if job.waiting_reason else None
     if job.state is JobState.QUEUED:
         lines.append(f"  waiting   position {job.queue_position}, {reason or 'reason unknown'}")

@@ -169,6 +169,11 @@ class AsyncPhoenix:
         response = await self._transport.send("POST", _job_path(job_id, "/cancel"), is_idempotent=True)
         return Job.model_validate_json(response.content)
 
+    async def approve(self, job_id: str) -> Job:
+        """Approves the draft of a held job, which is queued then. An approved job stays unchanged."""
+        response = await self._transport.send("POST", _job_path(job_id, "/approve"), is_idempotent=True)
+        return Job.model_validate_json(response.content)
+
     async def retry(self, job_id: str) -> Job:
         """Queues an unsuccessful job again. Finished clips are kept."""
         response = await self._transport.send("POST", _job_path(job_id, "/retry"), is_idempotent=False)

@@ -48,6 +48,7 @@ class Phoenix:
     get_job = _Blocking(AsyncPhoenix.get_job)
     list_jobs = _Blocking(AsyncPhoenix.list_jobs)
     change = _Blocking(AsyncPhoenix.change)
+    approve = _Blocking(AsyncPhoenix.approve)
     cancel = _Blocking(AsyncPhoenix.cancel)
     retry = _Blocking(AsyncPhoenix.retry)
     delete = _Blocking(AsyncPhoenix.delete)

@@ -4,7 +4,7 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import Field, RootModel
 
-from phoenix.contract.jobs import ClipWarning, Job, JobError, JobOutput, JobTimings, WaitingReason
+from phoenix.contract.jobs import ClipCheck, ClipWarning, Job, JobError, JobOutput, JobTimings, WaitingReason
 from phoenix.contract.wire_types import Progress, TerminalEventType, Timestamp, View
 
 
@@ -23,6 +23,20 @@ class JobQueued(_Event):
     """The job was accepted, or was queued again by a retry."""
 
     type: Literal["job.queued"] = "job.queued"
+
+
+class JobAwaitingApproval(_Event):
+    """The draft is done, and the job waits until it is approved."""
+
+    type: Literal["job.awaiting_approval"] = "job.awaiting_approval"
+    draft_job_id: str = Field(description="Id of the job that has rendered the draft.")
+    expires_at: Timestamp
+
+
+class JobApproved(_Event):
+    """The draft was approved, and the job is queued."""
+
+    type: Literal["job.approved"] = "job.approved"
 
 
 class JobStarted(_Event):
@@ -48,6 +62,7 @@ class ClipSucceeded(_ClipEvent):
     progress: Progress = Field(description="Fraction of the whole job that is done, from 0 to 1.")
     warnings: list[ClipWarning] = Field(default_factory=list[ClipWarning], description="As in the clip of the job.")
     reused: bool = Field(default=False, description="As in the clip of the job.")
+    checks: list[ClipCheck] = Field(default_factory=list[ClipCheck], description="As in the clip of the job.")
 
 
 class ClipRetrying(_ClipEvent):
@@ -136,6 +151,8 @@ class JobQueueMoved(_Event):
 
 DurableEvent = Annotated[
     JobQueued
+    | JobAwaitingApproval
+    | JobApproved
     | JobStarted
     | ClipStarted
     | ClipSucceeded
@@ -151,6 +168,7 @@ DurableEvent = Annotated[
 EphemeralEvent = Annotated[JobSnapshot | ClipProgress | ClipPreview | JobQueueMoved, Field(discriminator="type")]
 
 TERMINAL_EVENT_TYPES: frozenset[str] = frozenset(get_args(TerminalEventType))
+WEBHOOK_EVENT_TYPES: frozenset[str] = TERMINAL_EVENT_TYPES | {"job.awaiting_approval"}
 
 
 class JobEvent(RootModel[Annotated[DurableEvent | EphemeralEvent, Field(discriminator="type")]]):

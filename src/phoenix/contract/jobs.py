@@ -34,6 +34,8 @@ class WaitingCode(StrEnum):
     RETRY_AT = "RETRY_AT"
     STORAGE_FULL = "STORAGE_FULL"
     BLOCKED_BY_CLIPS = "BLOCKED_BY_CLIPS"
+    BLOCKED_BY_DRAFT = "BLOCKED_BY_DRAFT"
+    AWAITING_APPROVAL = "AWAITING_APPROVAL"
     LOADING_MODEL = "LOADING_MODEL"
 
 
@@ -45,8 +47,12 @@ class WaitingReason(View):
 
 
 class JobState(StrEnum):
-    """The state of a job. `queued` and `running` may change; the other states are final until a retry."""
+    """The state of a job. `held`, `queued` and `running` may change; the other states are final until a retry.
 
+    A `held` job waits for its draft, and then for the approval of the draft.
+    """
+
+    HELD = "held"
     QUEUED = "queued"
     RUNNING = "running"
     SUCCEEDED = "succeeded"
@@ -56,7 +62,7 @@ class JobState(StrEnum):
 
     @property
     def is_terminal(self) -> bool:
-        return self not in (JobState.QUEUED, JobState.RUNNING)
+        return self not in (JobState.HELD, JobState.QUEUED, JobState.RUNNING)
 
 
 class ClipState(StrEnum):
@@ -111,6 +117,26 @@ class ClipWarning(View):
     limit: int = Field(description="The most tokens that the encoder reads, counted in the same way.")
 
 
+class CheckCode(StrEnum):
+    """The kind of a failed check. A later version may have more."""
+
+    BLACK = "BLACK"
+    FROZEN = "FROZEN"
+    SILENT = "SILENT"
+    CLIPPED_SOUND = "CLIPPED_SOUND"
+
+
+class ClipCheck(View):
+    """Something that is probably wrong with a finished clip."""
+
+    # Plain text: a code of a later version must not make the job unreadable.
+    code: str = Field(
+        description="`BLACK`: every frame is black. `FROZEN`: nothing moves, in the whole clip or for two seconds. "
+        "`SILENT`: its sound is silent. `CLIPPED_SOUND`: its sound is cut off at full scale."
+    )
+    message: str
+
+
 class Take(View):
     """One take of a clip: the same clip with another seed."""
 
@@ -161,6 +187,13 @@ class Clip(View):
         default=None, description="Clips rendered in the same model call, this one included; null until done."
     )
     warnings: list[ClipWarning] = Field(default_factory=list[ClipWarning], description="Empty until the clip is done.")
+    checks: list[ClipCheck] = Field(
+        default_factory=list[ClipCheck], description="The checks that the finished clip has failed."
+    )
+    rerolled_from: int | None = Field(
+        default=None,
+        description="The first seed of a clip that was rendered again because of a failed check. `seed` is the next.",
+    )
     made_with: dict[str, str] = Field(
         default_factory=dict,
         description="Versions of the packages that rendered the clip. With other versions, its pixels may differ.",
@@ -216,6 +249,10 @@ class Job(View):
     tags: list[str] = Field(default_factory=list)
     favorite: bool = Field(default=False, description="Whether you have marked the job.")
     edited_from: str | None = Field(default=None, description="Id of the job of which this job is an edit.")
+    draft_job_id: str | None = Field(
+        default=None, description="Id of the job that renders the draft, which is approved before this job continues."
+    )
+    draft_of: str | None = Field(default=None, description="Id of the job of which this job renders the draft.")
     queue_position: int | None = Field(
         default=None, description="Number of jobs that start before this one; null once it runs."
     )

@@ -1,10 +1,9 @@
 """Bodies that clients send. `catalog.admission` checks them against the limits of the model."""
 
-import re
 from collections.abc import Mapping
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, HttpUrl, UrlConstraints, model_validator
+from pydantic import AfterValidator, Field, model_validator
 from pydantic.config import JsonDict
 
 from phoenix.contract.conditions import ArtifactRef, ClipSource, Condition, Conditions
@@ -20,10 +19,12 @@ from phoenix.contract.wire_types import (
     ClipSound,
     FramesPerSecond,
     GuidanceScale,
+    HttpsUrl,
     ModelId,
     NarrationText,
     NegativePrompt,
     Omittable,
+    OnFailedCheck,
     Priority,
     Prompt,
     Request,
@@ -31,35 +32,12 @@ from phoenix.contract.wire_types import (
     Seed,
     Steps,
     Tags,
-    TerminalEventType,
     Text,
     VoiceName,
+    WebhookEventType,
+    WebhookUrl,
 )
 
-
-def _refuse_control_characters(url: object) -> object:
-    # URL parsers silently drop line breaks, so the called URL would differ from the given URL.
-    if isinstance(url, str) and re.search(r"[\x00-\x20\x7f]", url):
-        raise ValueError("a URL has no spaces and no control characters")
-    return url
-
-
-def _refuse_port_zero(url: HttpUrl) -> HttpUrl:
-    if url.port == 0:
-        raise ValueError("a port is a number from 1 to 65535")
-    return url
-
-
-_AsWritten = BeforeValidator(_refuse_control_characters)
-_Connectable = AfterValidator(_refuse_port_zero)
-_HTTPS = Field(json_schema_extra={"pattern": "^https://"})
-HttpsUrl = Annotated[
-    HttpUrl, UrlConstraints(allowed_schemes=["https"], max_length=2048), _AsWritten, _HTTPS, _Connectable
-]
-WebhookUrl = Annotated[
-    HttpUrl, UrlConstraints(allowed_schemes=["https", "http"], max_length=2048), _AsWritten, _Connectable
-]
-"""Plain `http` is only for servers whose settings allow it."""
 DurationS = Annotated[float, Field(gt=0, le=600, description="Seconds."), NUMBER]
 FadeS = Annotated[float, Field(ge=0, le=60, description="Seconds."), NUMBER]
 
@@ -199,11 +177,11 @@ class Transition(Request):
 
 
 class WebhookRequest(Request):
-    """A URL of yours that is called when the job ends."""
+    """A URL of yours that is called when the job ends, and when it awaits an approval."""
 
     url: WebhookUrl
-    events: Omittable[list[TerminalEventType]] = Field(
-        default=None, description="Which events to send; all terminal ones if left out."
+    events: Omittable[list[WebhookEventType]] = Field(
+        default=None, description="Which events to send; all if left out."
     )
 
 
@@ -246,6 +224,15 @@ class JobOptions(Request):
     )
     webhook: Omittable[WebhookRequest] = None
     metadata: Metadata = Field(default_factory=dict, json_schema_extra={"default": {}, "propertyNames": _KEYS})
+
+
+class DraftRequest(Request):
+    """How the draft of a reel is rendered."""
+
+    model: Omittable[ModelId] = Field(
+        default=None, description="`animatic` if left out, or with a `quality` the model of the reel."
+    )
+    quality: Omittable[Quality] = None
 
 
 class ReelRequest(JobOptions):
@@ -301,6 +288,22 @@ class ReelRequest(JobOptions):
         description="Take the file of an equal clip of yours instead of rendering the clip again. Clips whose seed is "
         "drawn at random, and clips of remote models, are always rendered.",
     )
+    on_failed_check: OnFailedCheck = Field(
+        default="report",
+        description="`reroll` renders a clip that fails a check again, once, with the next seed.",
+    )
+    hold: Omittable[Literal["draft"]] = Field(
+        default=None,
+        description="`draft` renders a draft first, with the same prompts, seeds and lengths. The reel waits until the "
+        "draft is approved by `POST /v1/jobs/{job_id}/approve`.",
+    )
+    draft: Omittable[DraftRequest] = Field(default=None, description="Only together with `hold`.")
+
+    @model_validator(mode="after")
+    def _holds_for_its_draft(self) -> Self:
+        if self.draft is not None and self.hold is None:
+            raise ValueError("draft needs hold")
+        return self
 
 
 class StitchRequest(JobOptions):

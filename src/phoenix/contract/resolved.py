@@ -7,7 +7,7 @@ from pydantic import Field
 
 from phoenix.contract.conditions import ResolvedCondition
 from phoenix.contract.requests import Quality, SoundSource, SoundtrackRequest, Transition
-from phoenix.contract.wire_types import AspectRatio, CaptionMode, ClipSound, Resolution, View
+from phoenix.contract.wire_types import AspectRatio, CaptionMode, ClipSound, OnFailedCheck, Resolution, View
 
 
 class Adjustment(View):
@@ -161,6 +161,7 @@ class ResolvedReel(View):
     clip_sound: ClipSound = "keep"
     captions: CaptionMode = "track"
     voice: ResolvedVoice | None = Field(default=None, description="Null for a reel without narration.")
+    on_failed_check: OnFailedCheck = "report"
     adjustments: list[Adjustment] = Field(default_factory=list[Adjustment])
 
     @property

@@ -5,11 +5,11 @@ from typing import Literal
 from pydantic import Field
 
 from phoenix.contract.jobs import JobError, JobOutput, JobState, JobTimings
-from phoenix.contract.wire_types import JobKind, TerminalEventType, Timestamp, View
+from phoenix.contract.wire_types import JobKind, Timestamp, View, WebhookEventType
 
 
 class WebhookData(View):
-    """The end of a job. `GET /v1/jobs/{job_id}` has the rest."""
+    """The job at the event. `GET /v1/jobs/{job_id}` has the rest."""
 
     job_id: str
     seq: int = Field(description="Number of the event in the job's log.")
@@ -24,7 +24,7 @@ class WebhookData(View):
 class WebhookPayload(View):
     """The body of a webhook. Its headers are `webhook-id`, `webhook-timestamp` and `webhook-signature`."""
 
-    type: TerminalEventType
+    type: WebhookEventType
     timestamp: Timestamp
     data: WebhookData
 
@@ -35,7 +35,7 @@ class WebhookDelivery(View):
     id: str = Field(description="The `webhook-id` of every try.", examples=["whd_01kag3e9zq4f7w5m8x2c6b0n1d"])
     job_id: str
     seq: int
-    type: TerminalEventType
+    type: WebhookEventType
     url: str
     state: Literal["pending", "succeeded", "failed"]
     attempts: int

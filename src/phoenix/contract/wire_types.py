@@ -3,7 +3,17 @@
 import re
 from typing import Annotated, Literal, TypeVar
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, GetJsonSchemaHandler
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    HttpUrl,
+    UrlConstraints,
+)
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError
 
@@ -39,8 +49,10 @@ union: pydantic reports its errors twice, and at places that are not in the body
 
 JobKind = Literal["reel", "stitch", "soundtrack"]
 TerminalEventType = Literal["job.succeeded", "job.failed", "job.canceled", "job.expired"]
+WebhookEventType = Literal[TerminalEventType, "job.awaiting_approval"]
 Priority = Literal["low", "normal", "high"]
 ClipSound = Literal["keep", "drop"]
+OnFailedCheck = Literal["report", "reroll"]
 AspectRatio = Literal["16:9", "9:16", "1:1", "4:3", "3:4", "21:9"]
 Resolution = Literal["240p", "360p", "480p", "540p", "720p", "1080p"]
 
@@ -140,3 +152,28 @@ GuidanceScale = Annotated[float, Field(ge=0, le=50), NUMBER]
 PageLimit = Annotated[int, Field(ge=1, le=100), WHOLE]
 Progress = Annotated[float, Field(ge=0, le=1, description="Fraction done, from 0 to 1; never goes back.")]
 Timestamp = Annotated[AwareDatetime, Field(description="UTC.")]
+
+
+def _refuse_control_characters(url: object) -> object:
+    # URL parsers silently drop line breaks, so the called URL would differ from the given URL.
+    if isinstance(url, str) and re.search(r"[\x00-\x20\x7f]", url):
+        raise ValueError("a URL has no spaces and no control characters")
+    return url
+
+
+def _refuse_port_zero(url: HttpUrl) -> HttpUrl:
+    if url.port == 0:
+        raise ValueError("a port is a number from 1 to 65535")
+    return url
+
+
+_AsWritten = BeforeValidator(_refuse_control_characters)
+_Connectable = AfterValidator(_refuse_port_zero)
+_HTTPS = Field(json_schema_extra={"pattern": "^https://"})
+HttpsUrl = Annotated[
+    HttpUrl, UrlConstraints(allowed_schemes=["https"], max_length=2048), _AsWritten, _HTTPS, _Connectable
+]
+WebhookUrl = Annotated[
+    HttpUrl, UrlConstraints(allowed_schemes=["https", "http"], max_length=2048), _AsWritten, _Connectable
+]
+"""Plain `http` is only for servers whose settings allow it."""

@@ -1,6 +1,7 @@
 """The state machines of jobs and tasks, as data. Pure.
 
-A job is `queued` until its first task is claimed, and ends in exactly one terminal state. A task is `blocked` until
+A job is `queued` until its first task is claimed, and ends in exactly one terminal state. A job with a draft is `held`
+first, until its owner approves the draft: all of its tasks are `blocked` then. A task is `blocked` until
 its prerequisites have succeeded (an assembly waits for all clips, a clip for the clip that it continues), `ready` when
 a worker may claim it, and `running` under a lease. A task becomes `ready` again when its attempt was lost, was
 pre-empted, or failed and may be retried.
@@ -99,13 +100,15 @@ def is_waiting(kind: TaskKind, reported: str | None) -> bool:
 
 
 JOB_TRANSITIONS: Mapping[JobState, frozenset[JobState]] = {
+    # An approval ends the hold. The draft may fail, be canceled or expire, and then the job does too.
+    JobState.HELD: frozenset({JobState.QUEUED, JobState.FAILED, JobState.CANCELED, JobState.EXPIRED}),
     JobState.QUEUED: frozenset({JobState.RUNNING, JobState.FAILED, JobState.CANCELED, JobState.EXPIRED}),
     JobState.RUNNING: frozenset({JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELED}),
     JobState.SUCCEEDED: frozenset(),
-    # A manual retry reopens an ended job and continues its log.
-    JobState.FAILED: frozenset({JobState.QUEUED}),
-    JobState.CANCELED: frozenset({JobState.QUEUED}),
-    JobState.EXPIRED: frozenset({JobState.QUEUED}),
+    # A manual retry reopens an ended job and continues its log. A job that was never approved is held again.
+    JobState.FAILED: frozenset({JobState.QUEUED, JobState.HELD}),
+    JobState.CANCELED: frozenset({JobState.QUEUED, JobState.HELD}),
+    JobState.EXPIRED: frozenset({JobState.QUEUED, JobState.HELD}),
 }
 
 TASK_TRANSITIONS: Mapping[TaskState, frozenset[TaskState]] = {
@@ -136,12 +139,14 @@ def check_task_transition(current: TaskState, to: TaskState) -> None:
 
 def can_claim(job_state: JobState, kind: TaskKind) -> bool:
     """Whether a worker may start a ready task of a job in this state."""
+    if job_state is JobState.HELD:
+        return False
     return not job_state.is_terminal or (job_state is JobState.SUCCEEDED and not kind.decides_job)
 
 
 def can_retry_manually(state: JobState) -> bool:
     """Whether a client may queue a job in this state again."""
-    return JobState.QUEUED in JOB_TRANSITIONS[state]
+    return state.is_terminal and JobState.QUEUED in JOB_TRANSITIONS[state]
 
 
 class OrderedTask(Protocol):

@@ -24,6 +24,7 @@ from phoenix.jobs.tables import ArtifactRow, JobRow, TaskRow
 _ENDS = sorted(state for state in JobState if state.is_terminal)
 
 HAS_ENDED = col(JobRow.state).in_(_ENDS)
+_IS_OPEN = col(JobRow.state).in_(sorted(state for state in JobState if not state.is_terminal))
 
 # Ranges can use the index. NOT IN would read every job in the table.
 IS_UNFINISHED = or_(
@@ -54,6 +55,16 @@ async def get_job_locked(session: AsyncSession, job_id: str, *, owner_id: str) -
     if job is None or job.owner_id != owner_id:
         raise NotFound(f"There is no job {job_id}.")
     return job
+
+
+async def lock_with_draft(session: AsyncSession, job_id: str, *, owner_id: str) -> tuple[JobRow, JobRow | None]:
+    """Like `get_job_locked`, with the job that renders its draft, which is locked first, as when the draft ends.
+
+    The draft is None for a job without one, and if it was deleted.
+    """
+    draft_id = (await get_job(session, job_id, owner_id=owner_id)).draft_job_id
+    draft = await find_job_locked(session, draft_id) if draft_id else None
+    return await get_job_locked(session, job_id, owner_id=owner_id), draft
 
 
 async def list_tasks(session: AsyncSession, job_id: str) -> Sequence[TaskRow]:
@@ -180,8 +191,7 @@ async def list_full_jobs(session: AsyncSession, job_ids: Collection[str]) -> Seq
 
 async def list_unfinished(session: AsyncSession, *, owner_id: str, limit: int) -> Sequence[FullJob]:
     """The newest `limit` unfinished jobs of the owner, oldest first."""
-    is_unfinished = col(JobRow.state).in_([JobState.QUEUED, JobState.RUNNING])
-    statement = select(JobRow).where(col(JobRow.owner_id) == owner_id, is_unfinished, *IS_READABLE)
+    statement = select(JobRow).where(col(JobRow.owner_id) == owner_id, _IS_OPEN, *IS_READABLE)
     rows = (await session.scalars(statement.order_by(col(JobRow.id).desc()).limit(limit))).all()
     return await _load_readable(session, rows[::-1])
 
@@ -199,8 +209,7 @@ async def list_waiting(
     is_running = (col(_task.state) == TaskState.RUNNING) & (col(_task.kind) != TaskKind.SEGMENT)
     advances = exists().where(col(_task.job_id) == col(JobRow.id), is_running, is_working)
     is_waiting = (named & ~advances) | col(JobRow.id).in_(also)
-    is_unfinished = col(JobRow.state).in_([JobState.QUEUED, JobState.RUNNING])
-    statement = select(JobRow).where(is_unfinished, is_waiting, *IS_READABLE)
+    statement = select(JobRow).where(_IS_OPEN, is_waiting, *IS_READABLE)
     rows = (await session.scalars(statement.order_by(col(JobRow.queued_at)).limit(limit))).all()
     return await _load_readable(session, rows)
 

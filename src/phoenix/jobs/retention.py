@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.sql.elements import ColumnElement
 from sqlmodel import col
 
-from phoenix.contract import ArtifactKind
+from phoenix.contract import ArtifactKind, JobState
 from phoenix.db import UnitOfWork, db_now
 from phoenix.errors import ArtifactInUse, Conflict, NewerVersionError, NotFound
 from phoenix.jobs.post_commit import FilesOrphaned
@@ -134,6 +134,9 @@ async def _lock_ended(session: AsyncSession, job_id: str, owner_id: str) -> None
     job = await get_job_locked(session, job_id, owner_id=owner_id)
     if not job.state.is_terminal:
         raise Conflict(f"The job is {job.state}; cancel it first.")
+    held = await session.get(JobRow, job.draft_of, populate_existing=True) if job.draft_of else None
+    if held is not None and held.state is JobState.HELD:
+        raise Conflict(f"This is the draft of {held.id}, which waits for it. Approve or cancel that job first.")
 
 
 async def _lock_files(session: AsyncSession, job_id: str) -> Mapping[str, str]:

@@ -18,10 +18,11 @@ from sqlmodel import col
 from phoenix.contract import JobOptions, ReelRequest, ResolvedClip, ResolvedCondition, ResolvedReel, ResolvedRequest
 from phoenix.db import UnitOfWork, change_new_row
 from phoenix.ids import new_artifact_id
-from phoenix.jobs.lifecycle import TaskState
+from phoenix.jobs.lifecycle import TaskKind, TaskState
 from phoenix.jobs.tables import ArtifactRow, JobRow, ReusableClipRow, TaskRow
 from phoenix.settings import EngineSettings
 
+_SEED_SPACE = 2**32
 _KEY_VERSION = 1
 """Raised by a release whose clips must not be mixed with earlier clips."""
 
@@ -170,9 +171,38 @@ def reuse_clip(job: JobRow, task: TaskRow, found: FoundClip, now: datetime) -> A
         finished_at=now,
         artifact_id=artifact.id,
         warnings=list(found.task.warnings),
+        checks=list(found.task.checks),
         made_with=dict(found.task.made_with),
     )
     return artifact
+
+
+async def reroll(uow: UnitOfWork, job: JobRow, task: TaskRow, tasks: Sequence[TaskRow]) -> None:
+    """Gives a clip the next seed, in the stored request too, and new content keys to all clips that are not done.
+
+    The caller holds the lock on the job's row.
+    """
+    request = job.parse_request()
+    assert isinstance(request, ResolvedReel)
+    old = request.renders[task.position].seed
+    new = old + 1 if old + 1 < _SEED_SPACE else 0
+    changed = request.model_copy(
+        update={
+            name: [clip.model_copy(update={"seed": new}) if clip.index == task.position else clip for clip in clips]
+            for name, clips in (("clips", request.clips), ("takes", request.takes))
+        }
+    )
+    task.rerolled_from = old
+    job.request = changed.model_dump(mode="json")
+    named = {each.artifact_id for clip in changed.renders for each in clip.conditions if each.artifact_id}
+    statement = select(col(ArtifactRow.id), col(ArtifactRow.sha256)).where(
+        col(ArtifactRow.id).in_(named), col(ArtifactRow.owner_id) == job.owner_id
+    )
+    hashes: Mapping[str, str] = dict((await uow.session.execute(statement)).all()) if named else {}
+    keys = content_keys(changed, hashes)
+    for other in tasks:
+        if other.kind is TaskKind.RENDER and other.state is not TaskState.SUCCEEDED:
+            other.content_key = keys.get(other.position)
 
 
 async def hand_over_files(uow: UnitOfWork, job_id: str, files: Mapping[str, str]) -> tuple[str, ...]:

@@ -47,6 +47,10 @@ class JobRow(SQLModel, table=True):
     favorite: bool = False
     edited_from: str | None = None
     """Id of the job of which this job is an edit. That job may have been deleted."""
+    draft_job_id: str | None = None
+    """Id of the job that renders the draft, which is approved before this job continues."""
+    draft_of: str | None = None
+    """Id of the job of which this job renders the draft. That job may have been deleted."""
     priority: str = "normal"
     request: Document = Field(sa_type=JSON)
     search_title: str = Field(default="", sa_type=Text)
@@ -56,7 +60,7 @@ class JobRow(SQLModel, table=True):
     search_filters: str = Field(default="", sa_type=Text)
     """Marks of exact values: the owner, tags, metadata, favorites."""
     options: Document = Field(default_factory=dict, sa_type=JSON)
-    """Metadata and webhook, as given."""
+    """Metadata, webhook and queue timeout, as given."""
     error: Document | None = Field(default=None, sa_type=JSON)
     output_artifact_id: str | None = None
     last_seq: int = 0
@@ -65,8 +69,12 @@ class JobRow(SQLModel, table=True):
     """The trace of the request that made the job, in the format of W3C Trace Context."""
     created_at: datetime = Field(sa_type=UtcDateTime)
     queued_at: datetime = Field(sa_type=UtcDateTime)
-    """Like `created_at`, but reset by a manual retry: waiting times count from here."""
+    """Like `created_at`, but reset by an approval and by a manual retry: waiting times count from here."""
     queue_deadline_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    """When a job expires that no worker has started, or that nobody has approved. Null while its draft is rendered."""
+    approval_timeout_s: float | None = None
+    """How long a job with a draft waits for the approval."""
+    approved_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     run_timeout_s: float
     run_deadline_at: datetime | None = Field(default=None, sa_type=UtcDateTime, index=True)
     started_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
@@ -133,6 +141,10 @@ class TaskRow(SQLModel, table=True):
     timings: Document = Field(default_factory=dict, sa_type=JSON)
     warnings: list[Document] = Field(default_factory=list, sa_type=JSON)
     """Each a `ClipWarning` of the attempt that succeeded."""
+    checks: list[Document] = Field(default_factory=list, sa_type=JSON)
+    """Each a `ClipCheck` that the clip has failed."""
+    rerolled_from: int | None = Field(default=None, sa_type=BigInteger)
+    """The first seed of a clip that was rendered again because of a failed check."""
     made_with: Document = Field(default_factory=dict, sa_type=JSON)
     """Versions of the software that rendered the clip, by package."""
     content_key: str | None = None

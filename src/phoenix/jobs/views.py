@@ -9,6 +9,7 @@ from phoenix.contract import (
     Artifact,
     CaptionFile,
     Clip,
+    ClipCheck,
     ClipProgress,
     ClipState,
     ClipTimings,
@@ -104,6 +105,8 @@ def view_job(
             "tags": job.tags,
             "favorite": job.favorite,
             "edited_from": job.edited_from,
+            "draft_job_id": job.draft_job_id,
+            "draft_of": job.draft_of,
             "queue_position": live.queue_position if is_waiting else None,
             "eta_s": None if job.state.is_terminal else live.eta_s,
             "waiting_reason": live.waiting_reason,
@@ -186,8 +189,8 @@ def _view_clip(job: JobRow, clip: ResolvedClip, task: TaskRow, live: ClipProgres
         caption=clip.caption,
         narration=clip.narration,
         state=CLIP_STATES[task.state],
-        # A clip has at most one prerequisite, and is blocked only until that clip has succeeded.
-        waits_for_clip=task.prerequisites[0] if task.state is TaskState.BLOCKED else None,
+        # A clip has at most one prerequisite. A held job has blocked clips without one.
+        waits_for_clip=next(iter(task.prerequisites), None) if task.state is TaskState.BLOCKED else None,
         progress=1.0 if is_done else live.progress if live and is_current else 0.0,
         step=clip.steps if is_done else live.step if live and is_current else 0,
         steps=clip.steps,
@@ -200,6 +203,8 @@ def _view_clip(job: JobRow, clip: ResolvedClip, task: TaskRow, live: ClipProgres
         timings=ClipTimings.model_validate(task.timings),
         batch_size=task.timings.get("batch_size"),
         warnings=[ClipWarning.model_validate(warning) for warning in task.warnings],
+        checks=[ClipCheck.model_validate(check) for check in task.checks],
+        rerolled_from=task.rerolled_from,
         made_with=dict(task.made_with),
     )
 

@@ -163,6 +163,9 @@ class LimitSettings(SettingsGroup):
     max_reel_duration_s: float = Field(default=600, gt=0)
     default_queue_timeout_s: float = Field(default=24 * 3600, gt=0)
     default_run_timeout_s: float = Field(default=3600, gt=0)
+    approval_timeout_s: float = Field(
+        default=7 * 86400, gt=0, description="How long a held job waits for the approval of its draft; then it expires."
+    )
     requests_per_minute: int = Field(
         default=1200, ge=0, description="Per API key; unlimited if 0, as for all limits below."
     )

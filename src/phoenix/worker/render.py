@@ -21,11 +21,12 @@ from phoenix.catalog.stored_entries import (
     restore_interpolator,
     restore_upscaler,
 )
-from phoenix.contract import MediaInfo, ResolvedClip, ResolvedReel
+from phoenix.contract import ClipCheck, MediaInfo, ResolvedClip, ResolvedReel
 from phoenix.engine.frame_stream import Frame
 from phoenix.engine.interface import ClipInputs, RenderedClip
 from phoenix.errors import FailureCode, Stage, TaskFailed
 from phoenix.jobs.execution.task_completion import AttemptOutput
+from phoenix.media.checks.clip_checks import PictureChecks, check_sound
 from phoenix.media.commands.video import Picture, Resampling
 from phoenix.media.encode import Samples, encode_clip
 from phoenix.media.errors import UnreadableMedia
@@ -47,19 +48,19 @@ async def render_clip(context: WorkerContext, lease: HeldLease, release_slot: Re
     """Renders and stores one clip. Raises `TaskFailed`, and `RenderStopped` within one step after a stop."""
     entries = _look_up(context, lease)
     clip, model = entries.clip, entries.model
-    changed = asyncio.Event()
+    has_news = asyncio.Event()
     observer = ClipObserver(
         lease,
         steps=clip.steps,
         num_frames=clip.num_output_frames,
         is_postprocessed=bool(clip.postprocessors),
-        on_change=threadsafe_setter(changed),
+        on_change=threadsafe_setter(has_news),
     )
     interval_s = context.settings.events.progress_interval_s
     progress = ProgressPublisher(context.database, context.publisher, lease.claim, observer, interval_s=interval_s)
     with context.scratch.folder() as folder:
         conditions = await fetch_conditions(context, lease, clip, model, folder=folder, observer=observer)
-        async with progress.publishing(changed):
+        async with progress.publishing(has_news):
             # Before the device works for a clip that could not be finished.
             postprocess = await context.threads.run(_open_postprocessing, context, entries, observer)
             inputs = ClipInputs(clip, model, conditions, entries.adapters)
@@ -67,7 +68,8 @@ async def render_clip(context: WorkerContext, lease: HeldLease, release_slot: Re
             rendered = await context.threads.run(context.engines.render, inputs, observer)
             # The first frames are encoded while the last ones are decoded.
             async with in_background(leave_device(rendered, observer.on_made, release_slot), name="device"):
-                info = await context.threads.run(_encode, context, clip, postprocess(rendered), observer, output)
+                changed = postprocess(rendered)
+                info, checks = await context.threads.run(_encode, context, clip, changed, observer, output)
             with observer.stopwatch.timing(Stage.UPLOAD):
                 result = await context.upload_result(lease, OutputName.CLIP, output, info)
     _log(clip, model, rendered, observer)
@@ -76,6 +78,7 @@ async def render_clip(context: WorkerContext, lease: HeldLease, release_slot: Re
         timings=observer.stopwatch.clip_timings(),
         batch_size=rendered.batch_size,
         warnings=rendered.warnings,
+        checks=tuple(checks),
         made_with=versions_for(model.engine, has_models_after=entries.has_models_after),
     )
 
@@ -176,10 +179,12 @@ async def leave_device(rendered: RenderedClip, on_made: Callable[[], None], rele
 
 def _encode(
     context: WorkerContext, clip: ResolvedClip, rendered: RenderedClip, observer: ClipObserver, output: Path
-) -> MediaInfo:
-    """Writes the MP4 of the clip, and probes the file to make sure that it is complete."""
+) -> tuple[MediaInfo, list[ClipCheck]]:
+    """Writes the MP4 of the clip, and probes the file to make sure that it is complete. Returns the failed checks."""
+    picture = PictureChecks(rendered.width, rendered.height, rendered.fps)
     with _closing(rendered.frames):
-        write_frames(clip, rendered, output, tools=context.tools, callbacks=observer.ffmpeg_callbacks())
+        watched = replace(rendered, frames=picture.watch(rendered.frames))
+        write_frames(clip, watched, output, tools=context.tools, callbacks=observer.ffmpeg_callbacks())
     try:
         info = probe_media(output, context.limits)
     except UnreadableMedia as error:
@@ -188,8 +193,10 @@ def _encode(
         raise _unusable(f"it has {info.num_frames} frames of {info.width}x{info.height}")
     if (info.audio_codec is None) != (rendered.sound is None):
         raise _unusable("it has no sound" if rendered.sound else "it has sound")
+    sound = _samples_of(rendered)
+    checks = [*picture.find(), *(check_sound(sound) if sound else ())]
     observer.stopwatch.enter(None)
-    return info
+    return info, checks
 
 
 def _closing(frames: Iterator[Frame]) -> AbstractContextManager[object]:

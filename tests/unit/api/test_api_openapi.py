@@ -8,7 +8,7 @@ import pytest
 
 from phoenix.api.app import create_app
 from phoenix.api.openapi.documents import Documents
-from phoenix.contract import TERMINAL_EVENT_TYPES, DurableEvent, EphemeralEvent, WebhookPayload
+from phoenix.contract import WEBHOOK_EVENT_TYPES, DurableEvent, EphemeralEvent, WebhookPayload
 from phoenix.settings import load_settings
 
 PROBLEM = ("application/problem+json", {"$ref": "#/components/schemas/Problem"})
@@ -44,6 +44,7 @@ def walk(node: Any) -> Iterator[dict[str, Any]]:
 
 def test_operations_are_named_for_generated_methods(document: dict[str, Any]) -> None:
     assert sorted(operations(document)) == [
+        "approve_job",
         "cancel_job",
         "change_job",
         "create_media_token",
@@ -170,7 +171,9 @@ def test_an_upload_is_a_form_with_a_binary_file(document: dict[str, Any]) -> Non
     assert document["components"]["schemas"]["Upload"]["properties"]["file"]["format"] == "binary"
 
 
-@pytest.mark.parametrize("name", ["create_reel", "create_stitch", "create_soundtrack", "cancel_job", "retry_job"])
+@pytest.mark.parametrize(
+    "name", ["create_reel", "create_stitch", "create_soundtrack", "cancel_job", "retry_job", "approve_job"]
+)
 def test_an_accepted_job_says_where_and_when_to_look(document: dict[str, Any], name: str) -> None:
     operation = operations(document)[name]
 
@@ -182,11 +185,12 @@ def test_an_accepted_job_says_where_and_when_to_look(document: dict[str, Any], n
 def test_every_webhook_is_described_with_its_headers_and_a_body_that_holds(document: dict[str, Any]) -> None:
     webhooks = document["webhooks"]
 
-    assert set(webhooks) == set(TERMINAL_EVENT_TYPES)
+    assert set(webhooks) == set(WEBHOOK_EVENT_TYPES)
     for name, entry in webhooks.items():
         (media,) = entry["post"]["requestBody"]["content"].values()
         payload = WebhookPayload.model_validate(media["examples"]["example"]["value"])
         required = {each["name"] for each in entry["post"]["parameters"] if each["required"]}
-        assert (payload.type, payload.data.state) == (name, name.removeprefix("job."))
+        state = "held" if name == "job.awaiting_approval" else name.removeprefix("job.")
+        assert (payload.type, payload.data.state) == (name, state)
         assert required == {"webhook-id", "webhook-timestamp", "webhook-signature"}
         assert media["schema"] == {"$ref": "#/components/schemas/WebhookPayload"}

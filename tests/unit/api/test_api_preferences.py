@@ -3,7 +3,7 @@
 import pytest
 
 from phoenix.api.http.preferences import MAX_WAIT_S, parse_idempotency_key, parse_wait_s
-from phoenix.api.submission import fingerprint_of
+from phoenix.api.submitted_body import fingerprint_of
 from phoenix.contract import ReelRequest
 
 

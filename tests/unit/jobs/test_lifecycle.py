@@ -34,7 +34,7 @@ def test_every_state_says_what_may_follow() -> None:
 
 @pytest.mark.parametrize("state", [state for state in JobState if state.is_terminal])
 def test_an_ended_job_can_only_be_queued_again(state: JobState) -> None:
-    assert JOB_TRANSITIONS[state] <= {JobState.QUEUED}
+    assert JOB_TRANSITIONS[state] <= {JobState.QUEUED, JobState.HELD}
 
 
 def test_a_job_that_succeeded_stays_so() -> None:
@@ -136,3 +136,7 @@ def test_only_clips_finish_without_a_slot() -> None:
     stages = (Stage.POSTPROCESS, Stage.ENCODE, Stage.UPLOAD)
     assert finishing == {(TaskKind.RENDER, stage) for stage in stages}
     assert not is_finishing(TaskKind.RENDER, None)
+
+
+def test_nothing_of_a_held_job_may_start() -> None:
+    assert not any(can_claim(JobState.HELD, kind) for kind in TaskKind)

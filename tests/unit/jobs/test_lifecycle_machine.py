@@ -6,6 +6,7 @@ import shutil
 import tempfile
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -30,9 +31,12 @@ from faults.history import History, read_history
 from phoenix.catalog.catalog import load_catalog
 from phoenix.catalog.request_validation import AdmissionLimits, admit_reel
 from phoenix.contract import (
+    CheckCode,
+    ClipCheck,
     EditRequest,
     JobOptions,
     JobState,
+    ReelRequest,
     ResolvedReel,
     ResolvedRequest,
     ResolvedSoundtrack,
@@ -43,7 +47,7 @@ from phoenix.db.columns import db_now
 from phoenix.db.engine import database_url, open_engine
 from phoenix.db.unit_of_work import Database, UnitOfWork
 from phoenix.errors import Conflict, NotFound
-from phoenix.jobs.cancel_and_retry import cancel, retry
+from phoenix.jobs.cancel_and_retry import approve, cancel, retry
 from phoenix.jobs.execution.claim import Claim, claim, renew_leases
 from phoenix.jobs.execution.recovery import (
     end_overdue,
@@ -55,9 +59,11 @@ from phoenix.jobs.execution.recovery import (
 )
 from phoenix.jobs.execution.task_completion import fail, release, stop, succeed
 from phoenix.jobs.lifecycle import LeaseLost, TaskState
+from phoenix.jobs.repository import FullJob
 from phoenix.jobs.retention import delete_job
-from phoenix.jobs.reuse import EarlierWork
+from phoenix.jobs.reuse import NO_EARLIER_WORK, EarlierWork
 from phoenix.jobs.scheduling.dispatch import snooze
+from phoenix.jobs.submission.drafts import Draft, draft_of, submit_held
 from phoenix.jobs.submission.edits import edit_reel
 from phoenix.jobs.submission.submit import submit
 from phoenix.jobs.tables import JobRow, TaskRow
@@ -74,6 +80,7 @@ REQUESTS: Mapping[str, ResolvedRequest] = {
     "three clips with sound": make_reel("a", "b", "c", soundtrack=SOUND),
     "a chain": make_reel(clips=[{"prompt": "a"}, FROM_PREVIOUS, FROM_PREVIOUS]),
     "a chain beside a clip": make_reel(clips=[{"prompt": "a"}, {"prompt": "b"}, FROM_PREVIOUS], soundtrack=SOUND),
+    "a chain that is checked": make_reel(clips=[{"prompt": "a"}, FROM_PREVIOUS], on_failed_check="reroll"),
     "takes": make_reel(clips=[{"prompt": "a", "takes": 2}, FROM_PREVIOUS]),
     "a soundtrack": ResolvedSoundtrack(source=SoundtrackRequest.model_validate(SOUND)),
     "a stitch": ResolvedStitch(artifact_ids=VIDEOS, transition=make_reel().transition),
@@ -98,6 +105,19 @@ def edit_once(reel: ResolvedReel, change: Mapping[str, Any]) -> ResolvedReel:
     return admit_reel(edited.request, catalog, default_model="animatic", limits=limits, draw_seed=lambda: 8)
 
 
+HELD = ["one clip", "a chain beside a clip", "takes"]
+
+
+async def hold(uow: UnitOfWork, reel: ResolvedReel, earlier: EarlierWork) -> FullJob:
+    request = ReelRequest.model_validate({"clips": [{"prompt": "a"}], "hold": "draft"})
+    asked = draft_of(request, reel, load_catalog())
+    resolved = admit_reel(
+        asked, load_catalog(), default_model="animatic", limits=AdmissionLimits(), draw_seed=lambda: 8
+    )
+    submit_one = partial(submit, uow, owner_id=OWNER, request_id=None, limits=LimitSettings())
+    return await submit_held(submit_one, reel, request, Draft(asked, resolved, NO_EARLIER_WORK), earlier=earlier)
+
+
 async def add_videos(uow: UnitOfWork) -> None:
     """What a stitch is made of."""
     for video in VIDEOS:
@@ -108,6 +128,11 @@ async def succeed_with_a_file(uow: UnitOfWork, held: Claim) -> None:
     await succeed(uow, held, make_result(f"jobs/{held.job_id}/{held.task_id}/{held.attempt}/clip.mp4"))
 
 
+async def fail_a_check(uow: UnitOfWork, held: Claim) -> None:
+    black = ClipCheck(code=CheckCode.BLACK, message="Every frame is black.")
+    await succeed(uow, held, make_result(f"jobs/{held.job_id}/{held.task_id}/{held.attempt}/clip.mp4", checks=(black,)))
+
+
 async def fail_retriably(uow: UnitOfWork, held: Claim) -> None:
     await fail(uow, held, make_failure(retriable=True), replace(RULE, first_delay_s=60), jitter=0)
 
@@ -116,7 +141,7 @@ async def fail_for_good(uow: UnitOfWork, held: Claim) -> None:
     await fail(uow, held, make_failure(), RULE, jitter=0)
 
 
-ENDINGS = (succeed_with_a_file, fail_retriably, fail_for_good, stop, release)
+ENDINGS = (succeed_with_a_file, fail_a_check, fail_retriably, fail_for_good, stop, release)
 
 
 class JobsMachine(RuleBasedStateMachine):
@@ -144,6 +169,15 @@ class JobsMachine(RuleBasedStateMachine):
     @rule(target=jobs, name=st.sampled_from(sorted(REQUESTS)), reuses=st.booleans())
     def submit(self, name: str, reuses: bool) -> str:
         return self._submit(name, reusable=range(3) if reuses else ())
+
+    @rule(target=jobs, name=st.sampled_from(HELD), reuses=st.booleans())
+    def hold(self, name: str, reuses: bool) -> Any:
+        """A reel that waits for its draft, which is of the same model here."""
+        reel = REQUESTS[name]
+        assert isinstance(reel, ResolvedReel)
+        job = self._write(lambda uow: hold(uow, reel, EarlierWork(range(3) if reuses else ())))
+        self._accepted |= {job.row.id, str(job.row.draft_job_id)}
+        return multiple(job.row.id, str(job.row.draft_job_id))
 
     @rule(target=jobs, job_id=jobs, change=st.sampled_from(CHANGES))
     def edit(self, job_id: str, change: Mapping[str, Any]) -> Any:
@@ -222,20 +256,40 @@ class JobsMachine(RuleBasedStateMachine):
         self._ask(job_id, lambda uow: cancel(uow, job_id, owner_id=OWNER), is_allowed=lambda _: True)
 
     @rule(job_id=jobs)
+    def approve(self, job_id: str) -> None:
+        self._ask(
+            job_id,
+            lambda uow: approve(uow, job_id, owner_id=OWNER, default_queue_timeout_s=60),
+            is_allowed=lambda job: (
+                job.draft_job_id is not None
+                and (job.approved_at is not None or (job.state is JobState.HELD and job.queue_deadline_at is not None))
+            ),
+        )
+
+    @rule(job_id=jobs)
     def retry(self, job_id: str) -> None:
         self._ask(
             job_id,
             lambda uow: retry(uow, job_id, owner_id=OWNER, queue_timeout_s=60),
-            is_allowed=lambda job: job.state.is_terminal and job.state is not JobState.SUCCEEDED,
+            is_allowed=self._can_be_retried,
         )
+
+    def _can_be_retried(self, job: JobRow) -> bool:
+        needs_draft = job.draft_job_id is not None and job.approved_at is None
+        has_draft = job.draft_job_id in {other.id for other in self._seen.jobs}
+        return job.state.is_terminal and job.state is not JobState.SUCCEEDED and (has_draft or not needs_draft)
 
     @rule(job_id=jobs)
     def delete(self, job_id: str) -> None:
         is_gone = self._ask(
-            job_id, lambda uow: delete_job(uow, job_id, owner_id=OWNER), is_allowed=lambda job: job.state.is_terminal
+            job_id, lambda uow: delete_job(uow, job_id, owner_id=OWNER), is_allowed=self._can_be_deleted
         )
         if is_gone:
             self._accepted.discard(job_id)
+
+    def _can_be_deleted(self, job: JobRow) -> bool:
+        waiting = {other.draft_job_id for other in self._seen.jobs if other.state is JobState.HELD}
+        return job.state.is_terminal and job.id not in waiting
 
     @rule(job_id=jobs, deadline=st.sampled_from(["queue_deadline_at", "run_deadline_at"]))
     def run_late(self, job_id: str, deadline: str) -> None:
@@ -271,16 +325,25 @@ class JobsMachine(RuleBasedStateMachine):
 
     def _every_ending_can_be_mended(self) -> None:
         for job in self._seen.jobs:
-            if job.state is not JobState.SUCCEEDED:
+            if self._can_be_retried(job):
                 self.retry(job.id)
+        lost = {job.id for job in self._seen.jobs if job.state.is_terminal and not self._can_be_retried(job)}
         self._runner.run(self._finish_everything())
         self.nothing_is_broken()
-        assert {job.state for job in self._seen.jobs} <= {JobState.SUCCEEDED}
+        assert {job.state for job in self._seen.jobs if job.id not in lost} <= {JobState.SUCCEEDED}
 
     async def _finish_everything(self) -> None:
         """Every worker is gone, and a new one does what is left."""
         for worker_id in ("wrk_1", "wrk_2"):
             await self._hand_back(worker_id)
+        await self._finish_ready()
+        held = [job for job in (await self._history()).jobs if job.state is JobState.HELD]
+        for job in held:
+            async with self._database.write() as uow:
+                await approve(uow, job.id, owner_id=OWNER, default_queue_timeout_s=60)
+        await self._finish_ready()
+
+    async def _finish_ready(self) -> None:
         while ready := [task for task in (await self._history()).tasks if task.state is TaskState.READY]:
             async with self._database.write() as uow:
                 claimed = await claim(uow, ready[0].id, ready[0].dispatch_seq, worker_id="wrk_last", lease_s=LEASE_S)

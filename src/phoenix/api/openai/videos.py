@@ -26,7 +26,8 @@ from phoenix.api.openai.checks import check_video, receive_picture
 from phoenix.api.openai.errors import PROBLEM, VideoRoute
 from phoenix.api.openai.forms import FILE_FIELD, open_form, read_json_text, validate_fields
 from phoenix.api.openai.views import job_id_of, to_extension, to_reel, to_remix, video_id_of, view_video
-from phoenix.api.submission import Submission, SubmissionDep, fingerprint_of
+from phoenix.api.submission import Submission, SubmissionDep
+from phoenix.api.submitted_body import fingerprint_of
 from phoenix.api.uploads import ProbedUpload, new_upload
 from phoenix.contract import (
     VIDEO_ID_PATTERN,

@@ -43,6 +43,7 @@ REMIXED_KEY = "video_remixed_from"
 """Metadata key: id of the original of a remix."""
 
 _STATUSES: dict[JobState, VideoStatus] = {
+    JobState.HELD: "queued",
     JobState.QUEUED: "queued",
     JobState.RUNNING: "in_progress",
     JobState.SUCCEEDED: "completed",

@@ -17,7 +17,8 @@ _CAUSE_HEADERS = {
     "X-Request-ID": "Id of the request that made the job. Not signed.",
     "traceparent": "The trace of the request that made the job, if it had one. Not signed.",
 }
-_ENDS = {
+_EVENTS = {
+    "job.awaiting_approval": "The draft of a job waits for its approval",
     "job.succeeded": "A job has succeeded",
     "job.failed": "A job has failed",
     "job.canceled": "A job was canceled",
@@ -37,13 +38,13 @@ _ERRORS: dict[str, Json] = {
 
 def describe_webhooks() -> Json:
     """One entry for each event that is sent as a webhook."""
-    return {name: {"post": _operation(name)} for name in _ENDS}
+    return {name: {"post": _operation(name)} for name in _EVENTS}
 
 
 def _operation(name: str) -> Json:
     return {
         "tags": ["webhooks"],
-        "summary": _ENDS[name],
+        "summary": _EVENTS[name],
         "description": "Sent to the `webhook` of the job, by the Standard Webhooks specification.",
         "operationId": f"on_{name.replace('.', '_')}",
         "parameters": [
@@ -76,7 +77,7 @@ def _header(name: str, description: str, *, is_required: bool) -> Json:
 def _example(name: str) -> Any:
     """An example payload: a succeeded job with its output, an unsuccessful job with the reason."""
     succeeded: Json = EXAMPLES["WebhookPayload"]
-    state = name.removeprefix("job.")
+    state = "held" if name == "job.awaiting_approval" else name.removeprefix("job.")
     data = {**succeeded["data"], "state": state}
     if state != "succeeded":
         data |= {"output": None, "timings": None, "error": _ERRORS.get(state)}

@@ -8,7 +8,8 @@ from fastapi.openapi.models import Example
 
 from phoenix.api.dependencies import AuthFirstRoute
 from phoenix.api.http.declarations import JOB_ACCEPTED, JobIdInPath
-from phoenix.api.submission import Submission, SubmissionDep, draw_seed, fingerprint_of
+from phoenix.api.submission import Submission, SubmissionDep, draw_seed
+from phoenix.api.submitted_body import fingerprint_of
 from phoenix.contract import EditRequest, Job, ResolvedReel
 from phoenix.errors import Conflict, InvalidRequest
 from phoenix.jobs.repository import get_job

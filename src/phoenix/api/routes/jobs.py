@@ -20,7 +20,7 @@ from phoenix.api.uploads import quota_of
 from phoenix.contract import Job
 from phoenix.errors import PreconditionFailed
 from phoenix.jobs import retention
-from phoenix.jobs.cancel_and_retry import cancel, retry
+from phoenix.jobs.cancel_and_retry import approve, cancel, retry
 
 router = APIRouter(tags=["jobs"], route_class=StrictRoute)
 
@@ -97,6 +97,43 @@ async def retry_job(
             job_id,
             owner_id=caller.owner_id,
             queue_timeout_s=limits.default_queue_timeout_s,
+            quota=quota_of(caller, limits),
+            max_queued_jobs=limits.max_queued_jobs,
+            catalog=state.services.catalog,
+        )
+    point_to_job(response, job_id)
+    return await job_views.fetch(job_id, caller.owner_id)
+
+
+@router.post("/v1/jobs/{job_id}/approve", status_code=202, responses=JOB_ACCEPTED)
+async def approve_job(
+    state: AppStateDep,
+    response: Response,
+    database: DatabaseDep,
+    settings: SettingsDep,
+    reserve: ReserveDep,
+    job_views: JobViewsDep,
+    caller: CallerDep,
+    job_id: JobIdInPath,
+    if_match: IfMatch = None,
+) -> Job:
+    """Approve a draft.
+
+    Queues a reel that was submitted with `hold`, once its draft is done. Approving again is harmless. 409 before the
+    draft is done, for a job without a draft, and for a job that has ended before it was approved.
+    """
+    limits = settings.limits
+    reserve.check()
+    async with (
+        database.write() as uow,
+        check_if_match(uow, job_id, owner_id=caller.owner_id, if_match=if_match),
+    ):
+        await hold_key(uow, caller)
+        await approve(
+            uow,
+            job_id,
+            owner_id=caller.owner_id,
+            default_queue_timeout_s=limits.default_queue_timeout_s,
             quota=quota_of(caller, limits),
             max_queued_jobs=limits.max_queued_jobs,
             catalog=state.services.catalog,

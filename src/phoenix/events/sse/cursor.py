@@ -82,7 +82,7 @@ class ClientCursor:
         job = snapshot.job
         self.sent_seq = snapshot.seq
         self._job_progress = max(self._job_progress, job.progress)
-        self._has_started = job.state is not JobState.QUEUED
+        self._has_started = job.state not in (JobState.HELD, JobState.QUEUED)
         self._clips = {clip.index: _mark_of(clip) for clip in job.clips}
 
     def resume(self, sent_seq: int, *, is_over: bool, job_progress: float = 0.0) -> None:

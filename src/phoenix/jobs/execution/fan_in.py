@@ -1,4 +1,4 @@
-"""What the end of a task means for its job: the fan-in, and the one terminal state.
+"""What the end of a task means for its job: the fan-in, and the one terminal state; for a draft, also for its reel.
 
 The caller holds the lock on the job's row: if two clips end at the same time, exactly one of them is the last.
 """
@@ -7,7 +7,15 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from functools import partial
 
-from phoenix.contract import JobCanceled, JobError, JobExpired, JobFailed, JobState, JobSucceeded
+from phoenix.contract import (
+    JobAwaitingApproval,
+    JobCanceled,
+    JobError,
+    JobExpired,
+    JobFailed,
+    JobState,
+    JobSucceeded,
+)
 from phoenix.db import UnitOfWork
 from phoenix.jobs import views
 from phoenix.jobs.event_log.writer import EventFactory, append_event
@@ -21,7 +29,7 @@ from phoenix.jobs.lifecycle import (
 )
 from phoenix.jobs.metrics import count_job_end
 from phoenix.jobs.post_commit import StopRequested, TasksReady
-from phoenix.jobs.repository import list_tasks
+from phoenix.jobs.repository import find_job_locked, list_tasks
 from phoenix.jobs.tables import ArtifactRow, AttemptRow, JobRow, TaskRow
 
 
@@ -92,6 +100,29 @@ async def _finish_job(uow: UnitOfWork, job: JobRow, state: JobState, event: Even
     await append_event(uow, job, event)
     # After the event, whose number locks the owner's row: every transaction takes its locks in the same order.
     count_job_end(uow, job)
+    if job.draft_of is not None:
+        await _end_draft(uow, job)
+
+
+async def _end_draft(uow: UnitOfWork, draft: JobRow) -> None:
+    """Asks for the approval of a draft that is done. A job whose draft ended otherwise ends in the same way."""
+    job = await find_job_locked(uow.session, draft.draft_of) if draft.draft_of else None
+    if job is None or job.state is not JobState.HELD or job.ending is not None:
+        return
+    if draft.state is JobState.SUCCEEDED:
+        await ask_for_approval(uow, job, draft)
+        return
+    error = JobError.model_validate(draft.error) if draft.error else None
+    message = f"Its draft, {draft.id}, did not succeed: "
+    shown = error and error.model_copy(update={"message": message + error.message})
+    await end_job(uow, job, draft.state, shown, stop_reason=None)
+
+
+async def ask_for_approval(uow: UnitOfWork, job: JobRow, draft: JobRow) -> None:
+    """Starts the wait of a held job whose draft is done. The caller holds the lock on its row."""
+    expires_at = await uow.now() + timedelta(seconds=job.approval_timeout_s or 0)
+    job.queue_deadline_at = expires_at
+    await append_event(uow, job, partial(JobAwaitingApproval, draft_job_id=draft.id, expires_at=expires_at))
 
 
 def _unblock(uow: UnitOfWork, tasks: Sequence[TaskRow], now: datetime) -> None:

@@ -104,12 +104,19 @@ async def _lock_running(uow: UnitOfWork, job_id: str, task_id: str) -> tuple[Job
 
 async def list_overdue(session: AsyncSession) -> Sequence[str]:
     """Ids of jobs that have waited, or run, longer than they may."""
-    waited = (col(JobRow.state) == JobState.QUEUED) & (col(JobRow.queue_deadline_at) < db_now(0))
+    is_past = col(JobRow.queue_deadline_at) < db_now(0)
+    held, waited = ((col(JobRow.state) == state) & is_past for state in (JobState.HELD, JobState.QUEUED))
     ran = (col(JobRow.state) == JobState.RUNNING) & (col(JobRow.run_deadline_at) < db_now(0))
-    # Two statements: for an OR, PostgreSQL's planner would scan every job in the table.
+    # Three statements: for an OR, PostgreSQL's planner would scan every job in the table.
     is_ours = (col(JobRow.ending).is_(None), *CAN_TRANSITION)
-    overdue = [select(col(JobRow.id)).where(late, *is_ours).limit(BATCH) for late in (waited, ran)]
+    overdue = [select(col(JobRow.id)).where(late, *is_ours).limit(BATCH) for late in (held, waited, ran)]
     return [job_id for statement in overdue for job_id in await session.scalars(statement)]
+
+
+_NOT_STARTED = {
+    JobState.HELD: "Nobody approved its draft in time.",
+    JobState.QUEUED: "No worker was free within queue_timeout_s.",
+}
 
 
 async def end_overdue(uow: UnitOfWork, job_id: str) -> None:
@@ -118,8 +125,8 @@ async def end_overdue(uow: UnitOfWork, job_id: str) -> None:
     if job is None:
         return
     now = await uow.now()
-    if job.state is JobState.QUEUED and job.queue_deadline_at and job.queue_deadline_at < now:
-        error = _overdue(FailureCode.TIMEOUT, "No worker was free within queue_timeout_s.", Stage.QUEUE)
+    if job.state in _NOT_STARTED and job.queue_deadline_at and job.queue_deadline_at < now:
+        error = _overdue(FailureCode.TIMEOUT, _NOT_STARTED[job.state], Stage.QUEUE)
         await end_job(uow, job, JobState.EXPIRED, error, stop_reason=None)
     elif job.state is JobState.RUNNING and job.run_deadline_at and job.run_deadline_at < now:
         stage = find_running_stage(await list_tasks(uow.session, job.id))

@@ -10,7 +10,7 @@ from functools import partial
 
 from sqlalchemy import text
 
-from phoenix.contract import ArtifactKind, ClipSucceeded, ClipTimings, ClipWarning, MediaInfo, ResolvedReel
+from phoenix.contract import ArtifactKind, ClipCheck, ClipSucceeded, ClipTimings, ClipWarning, MediaInfo, ResolvedReel
 from phoenix.db import UnitOfWork
 from phoenix.errors import FailureCode, Stage, TaskFailed
 from phoenix.ids import new_artifact_id
@@ -23,6 +23,7 @@ from phoenix.jobs.lifecycle import AttemptEndState, LeaseLost, TaskKind, TaskSta
 from phoenix.jobs.post_commit import FilesOrphaned, TasksReady
 from phoenix.jobs.progress import job_progress
 from phoenix.jobs.repository import find_job_locked, list_tasks
+from phoenix.jobs.reuse import reroll
 from phoenix.jobs.scheduling.durations import assembly_shape, clip_shape, record_duration
 from phoenix.jobs.tables import ArtifactRow, JobRow, TaskRow
 from phoenix.media.reel.playlist import SegmentedFile
@@ -41,6 +42,8 @@ class AttemptOutput:
     batch_size: int | None = None
     """For a clip: how many clips were rendered in the same call, including this clip."""
     warnings: tuple[ClipWarning, ...] = ()
+    checks: tuple[ClipCheck, ...] = ()
+    """For a clip: the checks that it has failed."""
     made_with: Mapping[str, str] = field(default_factory=dict[str, str])
     """For a clip: versions of the software that rendered it, by package."""
     thumbnail: "AttemptOutput | None" = None
@@ -80,6 +83,7 @@ async def publish_output(uow: UnitOfWork, job: JobRow, task: TaskRow, output: At
     task.timings = {**timings, "batch_size": output.batch_size}
     task.made_with = dict(output.made_with)
     task.warnings = [warning.model_dump(mode="json") for warning in output.warnings]
+    task.checks = [check.model_dump(mode="json") for check in output.checks]
     return artifact
 
 
@@ -140,6 +144,9 @@ async def succeed(uow: UnitOfWork, claim: Claim, output: AttemptOutput) -> None:
         uow.publish_after_commit(FilesOrphaned(output.keys), TasksReady())
         await _cancel_attempt(uow, job, task)
         return
+    if _wants_reroll(job, task, output):
+        await _reroll(uow, job, task, output)
+        return
     artifact = await publish_output(uow, job, task, output)
     await close_attempt(uow, task, AttemptEndState.SUCCEEDED)
     transition_task(task, TaskState.SUCCEEDED, await uow.now())
@@ -156,6 +163,7 @@ async def succeed(uow: UnitOfWork, claim: Claim, output: AttemptOutput) -> None:
             url=views.clip_url(job.id, task.position),
             progress=job_progress(tasks),
             warnings=list(output.warnings),
+            checks=list(output.checks),
         )
         await append_event(uow, job, event)
     elif task.kind is TaskKind.NARRATE:
@@ -163,6 +171,26 @@ async def succeed(uow: UnitOfWork, claim: Claim, output: AttemptOutput) -> None:
         await _record_reusable(uow, artifact, task, ())
     await advance_job(uow, job)
     uow.publish_after_commit(TasksReady())
+
+
+def _wants_reroll(job: JobRow, task: TaskRow, output: AttemptOutput) -> bool:
+    """Whether the clip has failed a check for the first time, and the request asks for another one then."""
+    is_first = task.kind is TaskKind.RENDER and task.rerolled_from is None
+    if not (output.checks and is_first) or job.ending is not None:
+        return False
+    request = job.parse_request()
+    return isinstance(request, ResolvedReel) and request.on_failed_check == "reroll"
+
+
+async def _reroll(uow: UnitOfWork, job: JobRow, task: TaskRow, output: AttemptOutput) -> None:
+    """Leaves the file of a clip that failed a check, and queues the clip again with the next seed."""
+    await reroll(uow, job, task, await list_tasks(uow.session, job.id))
+    failed = " ".join(check.message for check in output.checks)
+    message = f"{failed} It is rendered again with the next seed."
+    error = make_error(task, FailureCode.ENGINE_FAILED, message, Stage.ENCODE, retriable=True)
+    await close_attempt(uow, task, AttemptEndState.FAILED, error)
+    await retry_task(uow, job, task, error, delay_s=0)
+    uow.publish_after_commit(FilesOrphaned(output.keys), TasksReady())
 
 
 # The first of two equal clips stays: clips that continue it fit to it alone.

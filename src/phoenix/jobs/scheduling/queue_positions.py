@@ -8,7 +8,12 @@ from phoenix.jobs.repository import FullJob
 from phoenix.jobs.scheduling.durations import DurationStats, read_duration_stats
 from phoenix.jobs.scheduling.eta import round_estimate, work_left_s
 from phoenix.jobs.scheduling.queue_snapshots import QueueSnapshot, QueueSnapshotCache, read_queue_snapshot
-from phoenix.jobs.scheduling.waiting_reasons import explain_claimed_wait, explain_wait, find_next_unclaimed
+from phoenix.jobs.scheduling.waiting_reasons import (
+    explain_claimed_wait,
+    explain_hold,
+    explain_wait,
+    find_next_unclaimed,
+)
 from phoenix.jobs.scheduling.workers import QUEUES, RENDER_QUEUES
 from phoenix.jobs.tables import TaskRow
 from phoenix.jobs.views import QueuePosition
@@ -67,15 +72,13 @@ class QueuePositions:
             return await read_queue_snapshot(session, queue, with_in_flight=with_in_flight)
 
     async def _positions_of_started(self, jobs: Sequence[FullJob]) -> dict[str, QueuePosition]:
-        """The positions of jobs with a claimed part, and of ended jobs: an estimate, but no place in a queue."""
+        """The positions of jobs with a claimed part, and of held and ended jobs: without a place in a queue."""
         if not any(job.row.state is JobState.RUNNING for job in jobs):
-            return {job.row.id: QueuePosition() for job in jobs}
+            return {job.row.id: QueuePosition(None, explain_hold(job.row)) for job in jobs}
         async with self._database.read() as session:
             durations = await read_duration_stats(session)
-        return {
-            job.row.id: QueuePosition(None, explain_claimed_wait(job), _eta_of_started_s(job, durations))
-            for job in jobs
-        }
+        reasons = {job.row.id: explain_hold(job.row) or explain_claimed_wait(job) for job in jobs}
+        return {job.row.id: QueuePosition(None, reasons[job.row.id], _eta_of_started_s(job, durations)) for job in jobs}
 
     def _position_of_waiting(self, job: FullJob, task: TaskRow, snapshot: QueueSnapshot) -> QueuePosition:
         ahead = snapshot.find_work_ahead(job.row, task)

@@ -5,7 +5,7 @@ If a worker has claimed a part of the job, the reported stages decide it, and el
 
 from datetime import UTC, datetime
 
-from phoenix.contract import PauseKind, WaitingCode, WaitingReason
+from phoenix.contract import JobState, PauseKind, WaitingCode, WaitingReason
 from phoenix.errors import FailureCode, Stage
 from phoenix.jobs.lifecycle import TaskKind, TaskState, is_waiting
 from phoenix.jobs.repository import FullJob
@@ -17,14 +17,29 @@ from phoenix.storage.reserve import Shortage
 def find_next_unclaimed(job: FullJob) -> TaskRow | None:
     """The task that will probably start next: of the ready tasks, the first that may be dispatched.
 
-    None if a task of the job runs, and for a job that has ended.
+    None if a task of the job runs, and for a job that is held or has ended.
     """
     tasks = [task for task in job.tasks if task.kind.decides_job]
-    if job.row.state.is_terminal or any(task.state is TaskState.RUNNING for task in tasks):
+    is_queued = job.row.state in (JobState.QUEUED, JobState.RUNNING)
+    if not is_queued or any(task.state is TaskState.RUNNING for task in tasks):
         return None
     ready = [task for task in tasks if task.state is TaskState.READY]
     blocked = (task for task in tasks if task.state is TaskState.BLOCKED)
     return min(ready, key=lambda task: (task.eligible_at, task.position), default=next(blocked, None))
+
+
+def explain_hold(job: JobRow) -> WaitingReason | None:
+    """What a held job waits for; None for another job."""
+    if job.state is not JobState.HELD:
+        return None
+    if job.queue_deadline_at is None:
+        detail = f"Its draft, {job.draft_job_id}, is not done yet."
+        return WaitingReason(code=WaitingCode.BLOCKED_BY_DRAFT, detail=detail)
+    detail = (
+        f"Its draft, {job.draft_job_id}, is done. POST /v1/jobs/{job.id}/approve renders the reel; without an approval "
+        f"the job expires at {_in_utc(job.queue_deadline_at)}."
+    )
+    return WaitingReason(code=WaitingCode.AWAITING_APPROVAL, detail=detail)
 
 
 def explain_claimed_wait(job: FullJob) -> WaitingReason | None:
@@ -106,7 +121,9 @@ def _storage_full(task: TaskRow, shortage: Shortage | None, now: datetime) -> Wa
     # Claiming the task removes its error.
     if task.error is None or task.error["code"] != FailureCode.STORAGE_FULL or task.eligible_at <= now:
         return None
-    detail = f"Its last attempt found no space: {task.error['message']}. The next attempt is at {_in_utc(task)}."
+    detail = (
+        f"Its last attempt found no space: {task.error['message']}. The next attempt is at {_in_utc(task.eligible_at)}."
+    )
     return WaitingReason(code=WaitingCode.STORAGE_FULL, detail=detail)
 
 
@@ -114,13 +131,12 @@ def _back_off(task: TaskRow, now: datetime) -> WaitingReason | None:
     # Without a failure, the task is snoozed: the other workers may claim it at any time.
     if task.failures == 0 or task.eligible_at <= now:
         return None
-    detail = f"Its last attempt failed. The next attempt is at {_in_utc(task)}."
+    detail = f"Its last attempt failed. The next attempt is at {_in_utc(task.eligible_at)}."
     return WaitingReason(code=WaitingCode.RETRY_AT, detail=detail)
 
 
-def _in_utc(task: TaskRow) -> str:
-    """The end of the pause."""
-    return task.eligible_at.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+def _in_utc(at: datetime) -> str:
+    return at.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def _owner_limit(job: JobRow, task: TaskRow, snapshot: QueueSnapshot, clips_per_key: int) -> WaitingReason | None:

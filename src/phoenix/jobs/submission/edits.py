@@ -59,6 +59,7 @@ def as_requested(reel: ResolvedReel, catalog: Catalog) -> ReelRequest:
         clip_sound=reel.clip_sound,
         captions=reel.captions,
         voice=reel.voice and reel.voice.name,
+        on_failed_check=reel.on_failed_check,
         transition=reel.transition,
     )
 

@@ -4,10 +4,12 @@ Redis is not involved, so that an outage of Redis can neither lose nor refuse a 
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 
 from phoenix.contract import (
+    ClipCheck,
     ClipSucceeded,
     ClipWarning,
     JobOptions,
@@ -19,7 +21,7 @@ from phoenix.contract import (
     ResolvedRequest,
 )
 from phoenix.db import UnitOfWork, change_new_row, insert_rows, new_row
-from phoenix.ids import new_job_id, new_task_id
+from phoenix.ids import JobId, new_job_id, new_task_id
 from phoenix.jobs.event_log.writer import append_event
 from phoenix.jobs.library.words import words_of_job
 from phoenix.jobs.lifecycle import TaskKind, TaskState, is_unblocked
@@ -34,7 +36,17 @@ from phoenix.jobs.views import clip_url
 from phoenix.settings import LimitSettings
 
 
-async def submit(
+@dataclass(frozen=True)
+class DraftLink:
+    """How a new job belongs to a draft: it waits for the approval of the draft, or it is the draft."""
+
+    job_id: JobId
+    """The id of the new job, which the other job names."""
+    draft_job_id: JobId | None = None
+    draft_of: JobId | None = None
+
+
+async def submit(  # noqa: PLR0913 - what a job is, whose it is, and what it belongs to
     uow: UnitOfWork,
     resolved: ResolvedRequest,
     options: JobOptions,
@@ -46,8 +58,9 @@ async def submit(
     quota: Quota | None = None,
     capacity: QueueCapacity | None = None,
     earlier: EarlierWork = NO_EARLIER_WORK,
+    link: DraftLink | None = None,
 ) -> FullJob:
-    """Writes an admitted request as a queued job.
+    """Writes an admitted request as a queued job, or as a held job if `link` names a draft.
 
     Raises `QueueFull`, `RateLimited` by the owner's quota, and `InvalidRequest` if a file that it names was deleted.
     `capacity`: the last count of this process; without it, the queued jobs are counted again. `earlier`: what
@@ -59,16 +72,28 @@ async def submit(
     hashes = await pin_references(uow, resolved, owner_id=owner_id)
     job = await _new_job(uow, resolved, options, owner_id=owner_id, limits=limits)
     job.request_id, job.traceparent, job.edited_from = request_id, traceparent, earlier.edited_from
+    if link is not None:
+        _link(job, link, limits)
     # Before the insert, so that the job's row is written with the number of this event. A delivery of the event is
     # flushed after it, at the end of the transaction.
     await append_event(uow, job, JobQueued)
     tasks = plan_tasks(job, resolved)
+    if job.state is JobState.HELD:
+        for task in tasks:
+            change_new_row(task, state=TaskState.BLOCKED)
     reused = await _reuse_clips(uow, job, tasks, resolved, hashes, earlier.reusable)
     await insert_rows(uow.session, [job])
     await insert_rows(uow.session, tasks)
     await insert_rows(uow.session, reused)
     uow.publish_after_commit(TasksReady())
     return FullJob(job, tasks, output=None, resolved=resolved)
+
+
+def _link(job: JobRow, link: DraftLink, limits: LimitSettings) -> None:
+    job.id, job.draft_job_id, job.draft_of = link.job_id, link.draft_job_id, link.draft_of
+    if link.draft_job_id is not None:
+        job.state, job.queue_deadline_at = JobState.HELD, None
+        job.approval_timeout_s = limits.approval_timeout_s
 
 
 async def _reuse_clips(
@@ -88,7 +113,8 @@ async def _reuse_clips(
     found = await find_reusable(uow, resolved, keys, reusable, owner_id=job.owner_id)
     artifacts = [reuse_clip(job, tasks[index], clip, job.created_at) for index, clip in found.items()]
     if artifacts:
-        _unblock(tasks)
+        if job.state is not JobState.HELD:
+            _unblock(tasks)
         await _append_reused(uow, job, tasks)
     return artifacts
 
@@ -111,6 +137,7 @@ async def _append_reused(uow: UnitOfWork, job: JobRow, tasks: Sequence[TaskRow])
                 progress=job_progress(tasks),
                 warnings=[ClipWarning.model_validate(warning) for warning in task.warnings],
                 reused=True,
+                checks=[ClipCheck.model_validate(check) for check in task.checks],
             )
             await append_event(uow, job, event)
 
@@ -141,7 +168,7 @@ async def _new_job(
         search_title=words.title,
         search_text=words.text,
         search_filters=words.filters,
-        options=options.model_dump(mode="json", include={"metadata", "webhook"}),
+        options=options.model_dump(mode="json", include={"metadata", "webhook", "queue_timeout_s"}),
         created_at=now,
         queued_at=now,
         queue_deadline_at=now + timedelta(seconds=options.queue_timeout_s or limits.default_queue_timeout_s),
@@ -200,6 +227,7 @@ def _task(
         prerequisites=waits_for,
         timings={},
         warnings=[],
+        checks=[],
         made_with={},
         waiting_since=job.queued_at,
         eligible_at=job.queued_at,

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from phoenix.contract import (
-    TERMINAL_EVENT_TYPES,
+    WEBHOOK_EVENT_TYPES,
     DurableEvent,
     JobError,
     JobExpired,
@@ -88,7 +88,7 @@ async def delete_old_refusals(uow: UnitOfWork) -> None:
 async def queue_delivery(uow: UnitOfWork, job: JobRow, event: DurableEvent) -> None:
     """Writes the delivery of this event, if the job asked for one."""
     webhook = job.options.get("webhook")
-    if webhook is None or event.type not in (webhook["events"] or TERMINAL_EVENT_TYPES):
+    if webhook is None or event.type not in (webhook["events"] or WEBHOOK_EVENT_TYPES):
         return
     now, url = await uow.now(), webhook["url"]
     is_refused = await has_refused(uow.session, job.owner_id, url)

@@ -48,6 +48,7 @@ export async function problemOf(response) {
 
 export const listJobs = (params) => request(`/v1/jobs?${new URLSearchParams(params)}`);
 export const cancelJob = (id) => request(`/v1/jobs/${id}/cancel`, { method: "POST" });
+export const approveJob = (id) => request(`/v1/jobs/${id}/approve`, { method: "POST" });
 export const retryJob = (id) => request(`/v1/jobs/${id}/retry`, { method: "POST" });
 export const deleteJob = (id) => request(`/v1/jobs/${id}`, { method: "DELETE" });
 

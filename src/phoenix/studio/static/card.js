@@ -1,6 +1,6 @@
 // One job on the page: built once, then brought up to date in place.
 
-import { cancelJob, deleteJob, retryJob } from "./api.js";
+import { approveJob, cancelJob, deleteJob, retryJob } from "./api.js";
 import { confirmed, h, hide, ignoreRepeated, isBusy, setBusy, setText } from "./dom.js";
 import { factsOf, titleOf } from "./job.js";
 import { isOver } from "./progress.js";
@@ -33,6 +33,7 @@ export class Card {
     this.trouble = h("p", { class: "trouble", hidden: true });
     this.refusal = h("p", { class: "trouble", role: "alert" });
     this.player = new JobPlayer({ failed: this.failed, resultIsAt: (url) => (this.download.href = url) });
+    this.approve = h("button", { type: "button", hidden: true, onclick: this.act(approveJob, changed) }, "Approve");
     this.cancel = h("button", { type: "button", class: "quiet", onclick: this.act(cancelJob, changed) }, "Cancel");
     this.retry = h("button", { type: "button", class: "quiet", onclick: this.act(retryJob, changed) }, "Retry");
     this.watch = h("button", { type: "button", class: "quiet", onclick: () => this.player.watch() }, "Watch");
@@ -41,7 +42,7 @@ export class Card {
     this.again.hidden = job.kind !== "reel";
     this.download = h("a", { class: "button", download: `reel-${job.id}.mp4` }, "Download");
     this.remove = confirmed("Delete", "Delete for good?", this.act(deleteJob, () => removed(job)));
-    for (const action of [this.cancel, this.retry, this.watch, this.open, this.again, this.download, this.remove]) {
+    for (const action of [this.approve, this.cancel, this.retry, this.watch, this.open, this.again, this.download, this.remove]) {
       action.setAttribute("aria-label", `${action.textContent} ${titleOf(job)}`);
     }
     this.element = h(
@@ -55,7 +56,7 @@ export class Card {
       this.trouble,
       this.refusal,
       this.player.element,
-      h("div", { class: "actions", onkeydown: ignoreRepeated }, this.cancel, this.retry, this.watch, this.open, this.again, this.download, this.remove),
+      h("div", { class: "actions", onkeydown: ignoreRepeated }, this.approve, this.cancel, this.retry, this.watch, this.open, this.again, this.download, this.remove),
     );
     this.update(job);
   }
@@ -80,13 +81,14 @@ export class Card {
 
   // Once it is done, a clip keeps its warnings until a retry: the list is built anew only if their number changed.
   showWarnings(clips) {
-    const lines = clips.flatMap((clip) => clip.warnings.map(({ message }) => `Clip ${clip.index + 1}: ${message}`));
+    const lines = clips.flatMap((clip) => troublesOf(clip).map(({ message }) => `Clip ${clip.index + 1}: ${message}`));
     if (lines.length !== this.warnings.children.length) this.warnings.replaceChildren(...lines.map((line) => h("li", {}, line)));
     this.warnings.hidden = !lines.length;
   }
 
   showActions(over, job) {
     const focused = document.activeElement;
+    this.approve.hidden = job.waiting_reason?.code !== "AWAITING_APPROVAL";
     this.cancel.hidden = over;
     this.retry.hidden = !over || job.state === "succeeded";
     this.remove.hidden = !over;
@@ -115,11 +117,14 @@ class ClipCell {
     this.element.dataset.state = clip.state;
     this.fill.style.transform = `scaleX(${clip.state === "succeeded" ? 1 : clip.progress})`;
     const steps = clip.state === "running" ? `, step ${clip.step} of ${clip.steps}` : "";
-    const warned = clip.warnings.length ? ", with a warning" : "";
-    this.element.dataset.warned = clip.warnings.length > 0;
-    this.element.title = [clip.prompt, ...clip.warnings.map((warning) => warning.message)].join("\n");
+    const warned = troublesOf(clip).length ? ", with a warning" : "";
+    this.element.dataset.warned = troublesOf(clip).length > 0;
+    this.element.title = [clip.prompt, ...troublesOf(clip).map((warning) => warning.message)].join("\n");
     setText(this.label, `Clip ${clip.index + 1}, ${clip.state}${steps}${warned}: ${clip.prompt}`);
     this.picture.hidden = !preview || clip.state !== "running";
     if (preview && this.picture.src !== preview) this.picture.src = preview;
   }
 }
+
+// Warnings of the model, and checks that the clip has failed.
+const troublesOf = (clip) => [...clip.warnings, ...(clip.checks ?? [])];

@@ -13,6 +13,8 @@ export function factsOf(job) {
   const reused = job.clips.filter((clip) => clip.reused).length;
   const parts = [job.model, job.clips.length ? counted(job.clips.length, "clip") : job.kind];
   if (reused) parts.push(`${reused} reused`);
+  if (job.draft_of) parts.push("draft");
+  if (job.state === "held") parts.push(job.waiting_reason?.detail);
   if (job.state === "queued") parts.push(job.waiting_reason?.detail ?? placeOf(job));
   if (job.state === "running") parts.push(`${Math.round(job.progress * 100)} %`, job.waiting_reason?.detail);
   if (!isOver(job) && job.eta_s != null) parts.push(`${seconds(job.eta_s)} left`);

@@ -116,7 +116,8 @@ export class JobList {
   }
 
   followSome(jobs) {
-    const waiting = jobs.filter((job) => !isOver(job) && !this.streams.has(job.id));
+    const waiting = jobs.filter((job) => !isOver(job) && job.state !== "held" && !this.streams.has(job.id));
+    // A job may be held for days: the next refresh shows its draft.
     const urgency = (job) => (job.state === "running" ? 0 : 1);
     waiting.sort((a, b) => urgency(a) - urgency(b));
     for (const job of waiting.slice(0, MOST_STREAMS - this.streams.size)) this.follow(job.id);

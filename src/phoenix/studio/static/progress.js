@@ -1,6 +1,6 @@
 // What an event changes in a job. Pure: jobs are the API's own, and are replaced, not altered.
 
-export const isOver = (job) => !["queued", "running"].includes(job.state);
+export const isOver = (job) => !["held", "queued", "running"].includes(job.state);
 
 const nothingLeft = { eta_s: null, waiting_reason: null };
 
@@ -28,7 +28,7 @@ export function applyEvent(job, event) {
       return withClip(
         { ...job, progress: event.progress },
         event,
-        { state: "succeeded", progress: 1, url: event.url, warnings: event.warnings },
+        { state: "succeeded", progress: 1, url: event.url, warnings: event.warnings, checks: event.checks },
       );
     case "clip.retrying":
       return withClip(job, event, { state: "queued", progress: 0, step: 0 });
@@ -42,6 +42,8 @@ export function applyEvent(job, event) {
     case "job.canceled":
     case "job.expired":
       return { ...job, state: event.type.slice(4), error: event.error ?? null, ...nothingLeft };
+    case "job.approved":
+      return { ...job, state: "queued", waiting_reason: null };
     case "job.started":
       return { ...job, state: "running", queue_position: null, waiting_reason: null };
     default:

@@ -1,0 +1,30 @@
+"""What is read from the body of a submission: its fingerprint, and the artifacts that it names."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+
+from pydantic import BaseModel
+
+from phoenix.contract import ReelRequest, SoundtrackJobRequest, StitchRequest
+
+SubmittedBody = ReelRequest | StitchRequest | SoundtrackJobRequest
+
+
+def fingerprint_of(body: BaseModel) -> str:
+    """SHA-256 of the body in canonical form: neither the order of fields nor white space changes it."""
+    canonical = json.dumps(body.model_dump(mode="json", exclude_unset=True), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def list_references(body: SubmittedBody) -> Iterator[str | None]:
+    """The artifact ids in the body; None for a reference that the client left out."""
+    match body:
+        case ReelRequest():
+            yield from (condition.source.artifact_id for clip in body.clips for condition in clip.conditions)
+        case StitchRequest():
+            yield from body.artifact_ids
+        case SoundtrackJobRequest():
+            pass
+    sound = body.source if isinstance(body, SoundtrackJobRequest) else body.soundtrack
+    yield sound.artifact_id if sound else None
