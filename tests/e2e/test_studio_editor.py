@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
 from fixtures.chromium import Page
 from fixtures.stream_fleet import StreamFleet
 from fixtures.up_process import UpProcess
-from phoenix.contract import ClipRequest, Job, JobState, ReelRequest
+from phoenix.contract import ClipRequest, Job, JobState, ReelRequest, ResolvedReel
 
 pytestmark = pytest.mark.e2e
 
@@ -141,6 +142,24 @@ async def test_a_clip_gets_more_takes(page: Page, up: UpProcess):
     assert [len(clip.takes) for clip in edited.clips] == [3, 0]
     assert edited.clips[1].reused
     await page.wait_until("document.querySelectorAll('.take video').length === 3")
+
+
+async def test_an_upload_becomes_the_soundtrack_of_a_version_and_every_clip_is_reused(
+    page: Page, up: UpProcess, wav_file: Path
+):
+    job = make(up, *reel("one"))
+    with up.client() as phoenix:
+        uploaded = phoenix.upload(wav_file)
+    await open_reel(page, up, job)
+    await page.wait_until("document.querySelectorAll('#edit-audio-kept option').length > 1")
+    await page.evaluate(f"document.getElementById('edit-audio-kept').value = '{uploaded.id}'")
+    await page.evaluate("document.getElementById('edit-audio-kept').dispatchEvent(new Event('input', {bubbles: true}))")
+    assert await page.evaluate(PLAN) == "0 clips rendered, 1 reused"
+    await submit(page)
+    request = newest(up).request
+    assert isinstance(request, ResolvedReel)
+    assert request.soundtrack is not None
+    assert request.soundtrack.artifact_id == uploaded.id
 
 
 async def test_two_versions_play_and_stop_together(page: Page, up: UpProcess):

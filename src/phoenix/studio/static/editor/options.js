@@ -1,6 +1,7 @@
 // What holds for all clips of a version: its title, model, tier, crossfade and soundtrack.
 
 import { byId, h } from "../dom.js";
+import { fill as fillUploads } from "../form/uploads.js";
 
 export class ReelOptions {
   constructor(changed) {
@@ -27,7 +28,10 @@ export class ReelOptions {
     byId("edit-crossfade").value = draft.crossfade_s || "";
     byId("edit-drop").checked = false;
     byId("edit-drop-row").hidden = !job.request.soundtrack;
-    byId("edit-audio").value = "";
+    byId("edit-audio").value = byId("edit-audio-kept").value = "";
+    fillUploads(byId("edit-audio-kept"), "audio").then(() => {
+      byId("edit-audio-kept-row").hidden = byId("edit-audio-kept").hidden;
+    });
   }
 
   fillTiers(chosen) {
@@ -37,14 +41,14 @@ export class ReelOptions {
   }
 
   read() {
-    const drops = byId("edit-drop").checked;
+    const otherwise = byId("edit-audio-kept").value || (byId("edit-drop").checked ? "none" : "keep");
     return {
       title: byId("edit-title").value.trim(),
       model: byId("edit-model").value,
       quality: byId("edit-quality").value,
       crossfade_s: Number(byId("edit-crossfade").value) || 0,
       // The file is uploaded when the version is made.
-      soundtrack: byId("edit-audio").files.length ? "file" : drops ? "none" : "keep",
+      soundtrack: byId("edit-audio").files.length ? "file" : otherwise,
     };
   }
 }
