@@ -1,6 +1,15 @@
 """The types of the HTTP API: requests, views, events, problems. Their docstrings are part of the OpenAPI document."""
 
-from phoenix.contract.artifacts import Artifact, ArtifactKind, ArtifactPage, MediaInfo, MediaKind, MediaUrls
+from phoenix.contract.artifacts import (
+    Artifact,
+    ArtifactKind,
+    ArtifactPage,
+    MediaInfo,
+    MediaKind,
+    MediaUrls,
+    StorageUsage,
+    StoredFiles,
+)
 from phoenix.contract.conditions import (
     MAX_CONDITIONS,
     PICTURE_ROLES,
@@ -265,7 +274,9 @@ __all__ = [
     "SoundtrackJobRequest",
     "SoundtrackRequest",
     "StitchRequest",
+    "StorageUsage",
     "StoredEntry",
+    "StoredFiles",
     "StreamToken",
     "Tags",
     "Take",

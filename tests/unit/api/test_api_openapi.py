@@ -70,6 +70,7 @@ def test_operations_are_named_for_generated_methods(document: dict[str, Any]) ->
         "get_playlist",
         "get_queue",
         "get_readiness",
+        "get_storage",
         "get_video",
         "get_video_content",
         "get_webhook_secret",
