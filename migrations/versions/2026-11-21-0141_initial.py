@@ -52,10 +52,10 @@ _SEARCH_INDEX = {
         # A search reads the pending list from its start to its end, so the list stays short.
         "CREATE INDEX job_words_words_idx ON job_words USING gin (words) WITH (gin_pending_list_limit = 256)",
         # The words are divided already. The parser of PostgreSQL would divide some of them again, by the locale.
+        # Words of the title are there once more with a mark: index and statistics know nothing of weights.
         """
-        CREATE FUNCTION job_words_weighted(words text, weight text) RETURNS tsvector LANGUAGE sql IMMUTABLE AS $$
-          SELECT coalesce(string_agg(
-            '''' || word || ''':' || least(place, 16383) || weight, ' '), '')::tsvector
+        CREATE FUNCTION job_words_marked(words text, mark text) RETURNS tsvector LANGUAGE sql IMMUTABLE AS $$
+          SELECT coalesce(string_agg('''' || mark || word || ''':' || least(place, 16383), ' '), '')::tsvector
           FROM unnest(string_to_array(words, ' ')) WITH ORDINALITY AS each (word, place)
         $$
         """,
@@ -67,7 +67,8 @@ _SEARCH_INDEX = {
           ELSE
             INSERT INTO job_words (job_id, words) VALUES (
               new.id,
-              job_words_weighted(new.search_title, 'A') || job_words_weighted(new.search_text, 'B')
+              job_words_marked(new.search_title, '') || job_words_marked(new.search_text, '')
+                || job_words_marked(new.search_title, '~')
                 || array_to_tsvector(string_to_array(new.search_filters, ' '))
             ) ON CONFLICT (job_id) DO UPDATE SET words = excluded.words;
           END IF;
@@ -90,7 +91,7 @@ _NO_SEARCH_INDEX = {
     "postgresql": (
         "DROP TRIGGER jobs_words ON jobs",
         "DROP FUNCTION jobs_words()",
-        "DROP FUNCTION job_words_weighted(text, text)",
+        "DROP FUNCTION job_words_marked(text, text)",
         "DROP TABLE job_words",
     ),
 }

@@ -7,14 +7,15 @@ import pytest
 
 from builders import OWNER, add_file, complete_next, get_job, submit_reel
 from fixtures.api import Api, assert_problem, reel_body
+from fixtures.callers import GuardedApi
 from fixtures.media_files import MediaMaker
 from fixtures.workplace import a_soundtrack, a_stitch
 from phoenix.contract import ArtifactKind, JobOptions, MediaInfo, ResolvedRequest
 from phoenix.db.unit_of_work import Database, UnitOfWork
 from phoenix.errors import ArtifactInUse, Conflict, InvalidRequest, MalformedRequest, NotFound
 from phoenix.ids import new_artifact_id
-from phoenix.jobs.artifacts import ArtifactFilter, list_artifacts
 from phoenix.jobs.cancel_and_retry import cancel, retry
+from phoenix.jobs.library.files import ArtifactFilter, count_stored_files, list_artifacts
 from phoenix.jobs.post_commit import FilesOrphaned
 from phoenix.jobs.repository import FullJob, encode_cursor
 from phoenix.jobs.retention import delete_job, delete_upload
@@ -92,11 +93,11 @@ FILTERS: list[tuple[ArtifactFilter, list[str]]] = [
     (ArtifactFilter(media="audio"), ["Ärger 2.mp3", "a tune.mp3"]),
     (ArtifactFilter(media="image"), ["a 100% sky.png"]),
     (ArtifactFilter(ArtifactKind.CLIP), []),
-    (ArtifactFilter(filename="TUNE"), ["a tune.mp3"]),
-    (ArtifactFilter(filename="e .mp3"), ["Ärger 2.mp3", "a tune.mp3"]),
-    (ArtifactFilter(filename="Ärger"), ["Ärger 2.mp3"]),
-    (ArtifactFilter(filename="0%"), ["a 100% sky.png"]),
-    (ArtifactFilter(filename="_"), []),
+    (ArtifactFilter(search_text="TUNE"), ["a tune.mp3"]),
+    (ArtifactFilter(search_text="e .mp3"), ["Ärger 2.mp3", "a tune.mp3"]),
+    (ArtifactFilter(search_text="Ärger"), ["Ärger 2.mp3"]),
+    (ArtifactFilter(search_text="0%"), ["a 100% sky.png"]),
+    (ArtifactFilter(search_text="_"), []),
 ]
 
 
@@ -107,6 +108,43 @@ async def test_a_filter_selects_files_of_the_owner(database: Database) -> None:
 
     for wanted, names in FILTERS:
         assert [made[artifact_id] for artifact_id in await find(database, wanted)] == names
+
+
+async def test_a_file_of_a_job_is_found_by_the_words_of_the_job(database: Database) -> None:
+    job_id = await submit_reel(database, "a red balloon")
+    await complete_next(database)
+    balloon = (await get_job(database, job_id)).tasks[0].artifact_id
+    named = await upload(database, name="balloon.mp3")
+    await upload(database, name="kite.mp3")
+
+    assert await find(database, ArtifactFilter(search_text="Balloon")) == [named, balloon]
+    assert await find(database, ArtifactFilter(search_text="red ball")) == [balloon]
+    assert await find(database, ArtifactFilter(search_text='"?')) == []
+
+
+async def test_what_files_take_is_counted_by_kind(database: Database) -> None:
+    await upload(database)
+    await upload(database)
+    await upload(database, owner_id="key_other")
+    await submit_reel(database)
+    await complete_next(database)
+
+    async with database.read() as session:
+        kinds = await count_stored_files(session, OWNER)
+
+    assert [(each.kind, each.files) for each in kinds] == [("clip", 1), ("upload", 2)]
+    assert kinds[1].size_bytes == 2
+
+
+async def test_storage_shows_the_sum_and_the_limit_of_the_key(guarded: GuardedApi, png_file: Path) -> None:
+    owner, other = await guarded.caller(), await guarded.caller()
+    size_bytes = (await owner.upload(png_file)).json()["size_bytes"]
+
+    storage = (await owner.http.get("/v1/storage")).json()
+
+    kinds = [{"kind": "upload", "files": 1, "size_bytes": size_bytes}]
+    assert storage == {"size_bytes": size_bytes, "max_bytes": None, "kinds": kinds}
+    assert (await other.http.get("/v1/storage")).json()["size_bytes"] == 0
 
 
 @pytest.mark.parametrize("cursor", ["x", encode_cursor("job_1"), encode_cursor("art_\0")])

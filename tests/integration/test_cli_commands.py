@@ -5,6 +5,7 @@ import json
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
+from urllib.parse import parse_qs
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -193,3 +194,23 @@ def test_a_change_of_nothing_is_refused(run, scripted_server: ScriptedServer):
     result = run("jobs", "change", JOB_ID)
     assert (result.exit_code, scripted_server.received) == (2, [])
     assert "Say what to change" in result.stderr
+
+
+def test_a_search_asks_for_words_phrases_tags_and_metadata(run, scripted_server: ScriptedServer):
+    scripted_server.on("GET", "/v1/jobs", answer(JobPage(data=[a_job()], has_more=False)))
+    options = ("--tag", "sea", "--tag", "dawn", "--favorite", "--metadata", "customer=a=b", "--state", "succeeded")
+    assert JOB_ID in run("search", "red balloon", "harbour", *options).stdout
+    asked = parse_qs(scripted_server.received[0].query)
+    assert asked == {
+        "q": ['"red balloon" harbour'],
+        "tag": ["sea", "dawn"],
+        "favorite": ["true"],
+        "metadata.customer": ["a=b"],
+        "state": ["succeeded"],
+        "limit": ["20"],
+    }
+
+
+@pytest.mark.parametrize("options", [(), ("--metadata", "customer"), ("--metadata", "=x")])
+def test_a_search_that_says_nothing_is_refused(run, scripted_server: ScriptedServer, options: tuple[str, ...]):
+    assert (run("search", *options).exit_code, scripted_server.received) == (2, [])

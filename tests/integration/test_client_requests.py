@@ -15,11 +15,13 @@ from phoenix.contract import (
     ClipEdit,
     ClipRequest,
     EditRequest,
+    JobChanges,
     JobPage,
     JobState,
     MediaInfo,
     MediaUrls,
     ReelRequest,
+    StorageUsage,
 )
 
 JOB = Answer(body=a_job().model_dump_json().encode())
@@ -150,6 +152,25 @@ async def test_the_filters_of_a_list_travel_as_its_query(phoenix: AsyncPhoenix, 
     scripted_server.on("GET", "/v1/jobs", Answer(body=page.model_dump_json().encode()))
     assert await phoenix.list_jobs(state=JobState.RUNNING, limit=5) == page
     assert scripted_server.received[0].query == "state=running&limit=5"
+
+
+async def test_a_search_travels_as_the_query_of_a_list(phoenix: AsyncPhoenix, scripted_server: ScriptedServer):
+    page = JobPage(data=[], has_more=False)
+    scripted_server.on("GET", "/v1/jobs", Answer(body=page.model_dump_json().encode()))
+    await phoenix.list_jobs(q="a b", tags=["x", "y"], favorite=False, metadata={"k": "v"})
+    assert scripted_server.received[0].query == "q=a+b&metadata.k=v&tag=x&tag=y&favorite=false"
+
+
+async def test_changes_are_sent_as_they_are_given(phoenix: AsyncPhoenix, scripted_server: ScriptedServer):
+    scripted_server.on("PATCH", f"/v1/jobs/{JOB_ID}", Answer(body=a_job().model_dump_json().encode()))
+    assert await phoenix.change(JOB_ID, JobChanges(title="", tags=[])) == a_job()
+    assert scripted_server.received[0].body == b'{"title":"","tags":[]}'
+
+
+async def test_storage_is_read(phoenix: AsyncPhoenix, scripted_server: ScriptedServer):
+    usage = StorageUsage(size_bytes=4, kinds=[])
+    scripted_server.on("GET", "/v1/storage", Answer(body=usage.model_dump_json().encode()))
+    assert await phoenix.storage() == usage
 
 
 async def test_an_id_cannot_reach_another_route(phoenix: AsyncPhoenix, scripted_server: ScriptedServer):

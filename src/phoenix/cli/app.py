@@ -60,6 +60,7 @@ COMMANDS = {
         "serverless.runpod", "run_runpod", "Answer the jobs of a RunPod serverless endpoint.", PASS_OPTIONS_ON
     ),
     "jobs": CommandPlace("jobs", "jobs_app", "Inspect and control jobs."),
+    "search": CommandPlace("jobs", "search", "Find jobs by the words of their titles, tags, prompts and metadata."),
     "artifacts": CommandPlace("jobs", "artifacts_app", "List uploads and files of jobs, and delete uploads."),
     "models": CommandPlace("models", "models_app", "List models, and download their weights."),
     "queues": CommandPlace("steering.pauses", "queues_app", "List queues; pause and resume queues, models and keys."),

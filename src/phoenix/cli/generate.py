@@ -54,7 +54,7 @@ from phoenix.cli.inputs.edits import (
     list_changes,
 )
 from phoenix.cli.inputs.reel_inputs import ReelInputs, read_inputs
-from phoenix.cli.inputs.spoken_texts import CaptionOption, CaptionsOption, NarrationOption, VoiceOption, with_texts
+from phoenix.cli.inputs.spoken_texts import CaptionOption, CaptionsOption, NarrationOption, VoiceOption
 from phoenix.cli.options import (
     AspectRatioOption,
     AudioOption,
@@ -133,11 +133,10 @@ def generate(  # noqa: PLR0913, PLR0917 - one parameter per option
     given = {"model": model, "quality": quality, "steps": steps, "seed": seed, "loras": parse_loras(lora)}
     given |= {"duration_s": duration_s, "aspect_ratio": aspect_ratio, "resolution": resolution, "fps": fps}
     given |= {"upscale": parse_upscale(upscale), "interpolate": interpolate, "clip_sound": clip_sound}
-    given |= {"captions": captions, "voice": voice} | hold_of(hold)
+    given |= {"captions": captions, "voice": voice, "caption": caption, "narration": narration} | hold_of(hold)
     frames: RoleTexts = {"first_frame": first_frame, "last_frame": last_frame}
     frames |= {"reference": reference, "source_video": source_video}
     local = LocalFiles(read_inputs(len(prompts), audio=audio, by_role=frames, further=condition, extends=extends))
-    body = with_texts(make_body(prompts, given, crossfade_s), caption=caption, narration=narration)
     check = _unchecked if url else _check_here(prompts, given, crossfade_s, local)
     end_on_sigterm()
     with (
@@ -145,7 +144,7 @@ def generate(  # noqa: PLR0913, PLR0917 - one parameter per option
         open_server(url, check, holds=hold is not None) as server,
         Phoenix(server.url, api_key, retry_policy=CLI_RETRY_POLICY) as phoenix,
     ):
-        print(_make_reel(body, local.inputs, phoenix, server, output))
+        print(_make_reel(make_body(prompts, given, crossfade_s), local.inputs, phoenix, server, output))
 
 
 def edit(  # noqa: PLR0913, PLR0917 - one parameter per option

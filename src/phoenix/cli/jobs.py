@@ -1,5 +1,6 @@
-"""`phoenix jobs …` and `phoenix artifacts …`: inspect a server, and control its jobs and files."""
+"""`phoenix jobs …`, `phoenix search` and `phoenix artifacts …`: inspect a server, and control its jobs and files."""
 
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -11,13 +12,18 @@ from phoenix.cli.console import err, exit_on_error, out, print_json, require_suc
 from phoenix.cli.following import follow
 from phoenix.cli.options import OutputOption
 from phoenix.cli.tables import artifacts_table, clips_table, job_lines, jobs_table
-from phoenix.contract import ArtifactKind, JobKind, JobState
+from phoenix.contract import ArtifactKind, JobKind, JobPage, JobState
 from phoenix.private_files import users_permissions
 
 jobs_app = typer.Typer(no_args_is_help=True, help="Inspect and control jobs.")
 artifacts_app = typer.Typer(no_args_is_help=True, help="List uploads and files of jobs, and delete uploads.")
 
 LimitOption = Annotated[int, typer.Option(min=1, max=100)]
+TagsOption = Annotated[list[str] | None, typer.Option("--tag", help="Only jobs with this tag, and all others given.")]
+FavoriteOption = Annotated[
+    bool | None,
+    typer.Option("--favorite/--no-favorite", help="Only favorites, or only the others.", show_default=False),
+]
 CursorOption = Annotated[str | None, typer.Option(help="Cursor that the previous page printed.")]
 
 
@@ -34,7 +40,7 @@ def list_jobs(
     state: Annotated[JobState | None, typer.Option(help="Only jobs in this state.")] = None,
     kind: Annotated[JobKind | None, typer.Option(help="Only jobs of this kind.")] = None,
     model: Annotated[str | None, typer.Option(help="Only jobs for this model.")] = None,
-    q: Annotated[str | None, typer.Option("--query", "-q", help="Words that the prompts contain.")] = None,
+    q: Annotated[str | None, typer.Option("--query", "-q", help="Words, as for `phoenix search`.")] = None,
     limit: LimitOption = 20,
     cursor: CursorOption = None,
     as_json: JsonOption = False,
@@ -43,13 +49,63 @@ def list_jobs(
 ) -> None:
     """List jobs, newest first."""
     with exit_on_error(), connect(url, api_key) as phoenix:
-        page = phoenix.list_jobs(state=state, kind=kind, model=model, q=q, limit=limit, cursor=cursor)
-        if as_json:
-            print_json(page)
-            return
-        out.print(jobs_table(page.data, width=out.width) if page.data else "No jobs.")
-        if page.next_cursor:
-            err.print(f"More jobs: --cursor {page.next_cursor}", style="dim")
+        found = phoenix.list_jobs(state=state, kind=kind, model=model, q=q, limit=limit, cursor=cursor)
+        _print_page(found, as_json=as_json)
+
+
+def search(  # noqa: PLR0913, PLR0917 - one parameter per option
+    words: Annotated[
+        list[str] | None, typer.Argument(metavar="WORDS", help='All of which a job has; "words in quotes" in order.')
+    ] = None,
+    tags: TagsOption = None,
+    favorite: FavoriteOption = None,
+    metadata: Annotated[
+        list[str] | None, typer.Option("--metadata", metavar="KEY=VALUE", help="Only jobs with this value.")
+    ] = None,
+    state: Annotated[JobState | None, typer.Option(help="Only jobs in this state.")] = None,
+    kind: Annotated[JobKind | None, typer.Option(help="Only jobs of this kind.")] = None,
+    model: Annotated[str | None, typer.Option(help="Only jobs for this model.")] = None,
+    limit: LimitOption = 20,
+    cursor: CursorOption = None,
+    as_json: JsonOption = False,
+    url: UrlOption = None,
+    api_key: ApiKeyOption = None,
+) -> None:
+    """Find jobs by the words of their titles, tags, prompts and metadata."""
+    # The shell has removed the quotes of a phrase.
+    text = " ".join(f'"{word}"' if " " in word.strip() and '"' not in word else word for word in words or ())
+    values = _parse_metadata(metadata or ())
+    if not (text.strip() or tags or values or favorite is not None):
+        raise typer.BadParameter("Say what to find: words, --tag, --metadata or --favorite.")
+    with exit_on_error(), connect(url, api_key) as phoenix:
+        found = phoenix.list_jobs(
+            q=text or None,
+            tags=tags or (),
+            favorite=favorite,
+            metadata=values,
+            state=state,
+            kind=kind,
+            model=model,
+            limit=limit,
+            cursor=cursor,
+        )
+        _print_page(found, as_json=as_json)
+
+
+def _parse_metadata(texts: Sequence[str]) -> dict[str, str]:
+    pairs = [text.partition("=") for text in texts]
+    if any(not (key and equals) for key, equals, _ in pairs):
+        raise typer.BadParameter("Write --metadata KEY=VALUE.")
+    return {key: value for key, _, value in pairs}
+
+
+def _print_page(page: JobPage, *, as_json: bool) -> None:
+    if as_json:
+        print_json(page)
+        return
+    out.print(jobs_table(page.data, width=out.width) if page.data else "No jobs.")
+    if page.next_cursor:
+        err.print(f"More jobs: --cursor {page.next_cursor}", style="dim")
 
 
 @jobs_app.command("show")

@@ -14,6 +14,7 @@ from phoenix.catalog.catalog import Catalog, load_catalog
 from phoenix.catalog.request_validation import SEED_SPACE, AdmissionLimits, admit_reel
 from phoenix.cli.console import USAGE, err, printable, read_settings
 from phoenix.cli.inputs.reel_inputs import ReelInputs
+from phoenix.cli.inputs.spoken_texts import with_texts
 from phoenix.contract import (
     Adjustment,
     AspectRatio,
@@ -110,11 +111,12 @@ ClipSoundOption = Annotated[
 
 def make_body(prompts: list[str], given: dict[str, Any], crossfade_s: float | None) -> dict[str, Any]:
     """The JSON object of a reel without its inputs, unchecked."""
-    body = {name: value for name, value in given.items() if value is not None}
+    of_clips = {name: given.get(name) for name in ("caption", "narration")}
+    body = {name: value for name, value in given.items() if value is not None and name not in of_clips}
     body["clips"] = [{"prompt": prompt} for prompt in prompts]
     if crossfade_s is not None:
         body["transition"] = {"kind": "crossfade", "duration_s": crossfade_s}
-    return body
+    return with_texts(body, **of_clips)
 
 
 def make_request(

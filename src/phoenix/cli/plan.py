@@ -1,6 +1,6 @@
 """`phoenix plan`: shows what a reel would become, without a server and without a render."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -31,6 +31,7 @@ from phoenix.cli.inputs.arguments import (
     SourceVideoOption,
 )
 from phoenix.cli.inputs.reel_inputs import read_inputs
+from phoenix.cli.inputs.spoken_texts import CaptionOption, CaptionsOption, NarrationOption, VoiceOption
 from phoenix.cli.options import (
     AspectRatioOption,
     AudioOption,
@@ -83,6 +84,10 @@ def plan(  # noqa: PLR0913, PLR0917 - one parameter per option
     source_video: SourceVideoOption = None,
     condition: ConditionOption = None,
     extends: ExtendsOption = None,
+    caption: CaptionOption = None,
+    narration: NarrationOption = None,
+    captions: CaptionsOption = None,
+    voice: VoiceOption = None,
     hold: HoldOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -92,7 +97,8 @@ def plan(  # noqa: PLR0913, PLR0917 - one parameter per option
     """
     given = {"model": model, "quality": quality, "steps": steps, "seed": seed, "loras": parse_loras(lora)}
     given |= {"duration_s": duration_s, "aspect_ratio": aspect_ratio, "resolution": resolution, "fps": fps}
-    given |= {"upscale": parse_upscale(upscale), "interpolate": interpolate, "clip_sound": clip_sound} | hold_of(hold)
+    given |= {"upscale": parse_upscale(upscale), "interpolate": interpolate, "clip_sound": clip_sound}
+    given |= {"captions": captions, "voice": voice, "caption": caption, "narration": narration} | hold_of(hold)
     frames: RoleTexts = {"first_frame": first_frame, "last_frame": last_frame}
     frames |= {"reference": reference, "source_video": source_video}
     local = LocalFiles(read_inputs(len(prompts), audio=audio, by_role=frames, further=condition, extends=extends))
@@ -106,13 +112,13 @@ def plan(  # noqa: PLR0913, PLR0917 - one parameter per option
             err.print(line, style="yellow")
         if as_json:
             print_json(reel)
-            return
-        for line in [*plan_lines(reel, catalog.get(reel.model), audio), *condition_lines(reel, local)]:
-            out.print(line)
-        _show_clips(reel, request)
+        else:
+            _show(reel, request, [*plan_lines(reel, catalog.get(reel.model), audio), *condition_lines(reel, local)])
 
 
-def _show_clips(reel: ResolvedReel, request: ReelRequest) -> None:
+def _show(reel: ResolvedReel, request: ReelRequest, lines: Sequence[str]) -> None:
+    for line in lines:
+        out.print(line)
     for change in reel.adjustments:
         out.print(f"  rounded   {describe_adjustment(change)}", style="yellow")
     out.print(plan_table(reel, request))

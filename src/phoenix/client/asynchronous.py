@@ -1,7 +1,7 @@
 """The client for asyncio and trio. It has one method per route, with the types of the contract."""
 
 import mimetypes
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -38,6 +38,7 @@ from phoenix.contract import (
     ReelRequest,
     SoundtrackJobRequest,
     StitchRequest,
+    StorageUsage,
     Storyboard,
     StoryboardMessageRequest,
     StoryboardPage,
@@ -136,13 +137,16 @@ class AsyncPhoenix:
         response = await self._transport.send("GET", _job_path(job_id), is_idempotent=True)
         return Job.model_validate_json(response.content)
 
-    async def list_jobs(
+    async def list_jobs(  # noqa: PLR0913 - one parameter per query parameter
         self,
         *,
         state: JobState | None = None,
         kind: JobKind | None = None,
         model: str | None = None,
         q: str | None = None,
+        tags: Sequence[str] = (),
+        favorite: bool | None = None,
+        metadata: Mapping[str, str] | None = None,
         created_after: datetime | None = None,
         created_before: datetime | None = None,
         limit: int | None = None,
@@ -150,12 +154,18 @@ class AsyncPhoenix:
     ) -> JobPage:
         """Returns one page of jobs, newest first. Its `next_cursor` is the `cursor` of the next page.
 
-        `q`: words that the prompts contain. `limit`: the most jobs of the page.
+        `q`: words of the title, the tags, the prompts and the metadata; jobs with the words in their title come first.
+        `tags`: all of which a job has. `metadata`: values by key. `limit`: the most jobs of the page.
         """
         given = {"state": state, "kind": kind, "model": model, "q": q, "limit": limit, "cursor": cursor}
         times = {"created_after": created_after, "created_before": created_before}
-        params: dict[str, str | int] = {name: value for name, value in given.items() if value is not None}
+        params: dict[str, str | int | list[str]] = {name: value for name, value in given.items() if value is not None}
         params |= {name: at.isoformat() for name, at in times.items() if at is not None}
+        params |= {f"metadata.{key}": value for key, value in (metadata or {}).items()} | (
+            {"tag": [*tags]} if tags else {}
+        )
+        if favorite is not None:
+            params["favorite"] = str(favorite).lower()
         response = await self._get("/v1/jobs", params)
         return JobPage.model_validate_json(response)
 
@@ -201,10 +211,14 @@ class AsyncPhoenix:
         limit: int | None = None,
         cursor: str | None = None,
     ) -> ArtifactPage:
-        """Returns one page of uploads and files of jobs, newest first. `q`: words in the name of the uploaded file."""
+        """Returns one page of uploads and files of jobs, newest first. `q`: words of the file's name, or of its job."""
         given = {"kind": kind, "media": media, "q": q, "limit": limit, "cursor": cursor}
         params: dict[str, str | int] = {name: value for name, value in given.items() if value is not None}
         return ArtifactPage.model_validate_json(await self._get("/v1/artifacts", params))
+
+    async def storage(self) -> StorageUsage:
+        """Returns what the files of the key take, by kind."""
+        return StorageUsage.model_validate_json(await self._get("/v1/storage"))
 
     async def delete_artifact(self, artifact_id: str) -> None:
         """Deletes an upload. Refused while an unfinished job needs it, and for a file that a job has made."""

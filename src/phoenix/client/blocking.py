@@ -54,6 +54,7 @@ class Phoenix:
     delete = _Blocking(AsyncPhoenix.delete)
     upload = _Blocking(AsyncPhoenix.upload)
     list_artifacts = _Blocking(AsyncPhoenix.list_artifacts)
+    storage = _Blocking(AsyncPhoenix.storage)
     delete_artifact = _Blocking(AsyncPhoenix.delete_artifact)
     download = _Blocking(AsyncPhoenix.download)
     media_urls = _Blocking(AsyncPhoenix.media_urls)

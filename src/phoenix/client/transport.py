@@ -63,7 +63,7 @@ class RetryState:
         await anyio.sleep(delay_s)
 
 
-Params = Mapping[str, str | int]
+Params = Mapping[str, str | int | list[str]]
 JsonObject = Mapping[str, Any]
 UploadField = tuple[str, BinaryIO, str]
 """File name, open file, media type."""

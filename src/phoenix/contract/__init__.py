@@ -1,6 +1,16 @@
 """The types of the HTTP API: requests, views, events, problems. Their docstrings are part of the OpenAPI document."""
 
-from phoenix.contract.artifacts import Artifact, ArtifactKind, ArtifactPage, MediaInfo, MediaKind, MediaUrls, SpokenWord
+from phoenix.contract.artifacts import (
+    Artifact,
+    ArtifactKind,
+    ArtifactPage,
+    MediaInfo,
+    MediaKind,
+    MediaUrls,
+    SpokenWord,
+    StorageUsage,
+    StoredFiles,
+)
 from phoenix.contract.conditions import (
     MAX_CONDITIONS,
     PICTURE_ROLES,
@@ -320,7 +330,9 @@ __all__ = [
     "SoundtrackRequest",
     "SpokenWord",
     "StitchRequest",
+    "StorageUsage",
     "StoredEntry",
+    "StoredFiles",
     "Storyboard",
     "StoryboardDelta",
     "StoryboardError",

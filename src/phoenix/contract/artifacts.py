@@ -92,6 +92,24 @@ class ArtifactPage(View):
     next_cursor: str | None = Field(default=None, description="Pass it as `cursor` to get the next page.")
 
 
+class StoredFiles(View):
+    """The files of one kind, together."""
+
+    kind: ArtifactKind
+    files: int
+    size_bytes: int
+
+
+class StorageUsage(View):
+    """What the files of a key take. A file that several jobs share counts once."""
+
+    size_bytes: int
+    max_bytes: int | None = Field(
+        default=None, description="At this size uploads and new jobs are refused; null if there is no limit."
+    )
+    kinds: list[StoredFiles] = Field(description="The kinds of which there are files.")
+
+
 class MediaUrls(View):
     """URLs that load the media of one job without a header, for `<video src>` and other players.
 

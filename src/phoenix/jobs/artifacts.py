@@ -1,48 +1,17 @@
-"""The rows of uploads and of a job's files. `retention` deletes them."""
+"""The rows of uploads and of a job's files. `library.files` lists them, and `retention` deletes them."""
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from phoenix.contract import ArtifactKind, ClipSource, ConditionSource, MediaInfo, MediaKind
+from phoenix.contract import ArtifactKind, ClipSource, ConditionSource, MediaInfo
 from phoenix.db import UnitOfWork
 from phoenix.errors import Conflict, NotFound
 from phoenix.jobs.lifecycle import TaskKind, TaskState
-from phoenix.jobs.repository import FullJob, decode_cursor, encode_cursor
+from phoenix.jobs.repository import FullJob
 from phoenix.jobs.tables import ArtifactRow, JobRow, TaskRow
-
-
-@dataclass(frozen=True)
-class ArtifactFilter:
-    """Conditions on the artifacts of a page; None means any."""
-
-    kind: ArtifactKind | None = None
-    media: MediaKind | None = None
-    filename: str | None = None
-    """Words that the name of the uploaded file contains."""
-
-
-async def list_artifacts(
-    session: AsyncSession, wanted: ArtifactFilter, *, owner_id: str, limit: int, cursor: str | None
-) -> tuple[Sequence[ArtifactRow], str | None]:
-    """One page of the owner's artifacts, newest first, and the cursor of the next page; None on the last page."""
-    # A row of a kind that only a newer version knows would make all rows unreadable.
-    kinds = [wanted.kind] if wanted.kind else list(ArtifactKind)
-    statement = select(ArtifactRow).where(col(ArtifactRow.owner_id) == owner_id, col(ArtifactRow.kind).in_(kinds))
-    if cursor is not None:
-        statement = statement.where(col(ArtifactRow.id) < decode_cursor(cursor, prefix="art_"))
-    if wanted.media is not None:
-        statement = statement.where(col(ArtifactRow.media_type).startswith(f"{wanted.media}/", autoescape=True))
-    for word in (wanted.filename or "").split():
-        # SQLite lowers only ASCII letters, so other letters match there as they are written.
-        lowered = func.lower(col(ArtifactRow.filename)).contains(word.lower(), autoescape=True)
-        statement = statement.where(lowered | col(ArtifactRow.filename).contains(word, autoescape=True))
-    rows = (await session.scalars(statement.order_by(col(ArtifactRow.id).desc()).limit(limit + 1))).all()
-    page = rows[:limit]
-    return page, encode_cursor(page[-1].id) if len(rows) > limit else None
 
 
 async def find_known_media(

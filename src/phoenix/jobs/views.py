@@ -74,6 +74,12 @@ def live_state(progress: ProgressSnapshot, position: QueuePosition, now: datetim
     return LiveState(progress, position.queue_position, position.waiting_reason, eta_s)
 
 
+_AS_STORED = (
+    *("id", "kind", "state", "model", "title", "tags", "favorite", "edited_from", "draft_job_id", "draft_of"),
+    *("error", "priority", "last_seq", "created_at", "started_at", "finished_at", "request_id"),
+)
+
+
 def view_job(
     job: JobRow,
     tasks: Sequence[TaskRow],
@@ -95,33 +101,17 @@ def view_job(
     progress = live.progress.merged_with(recorded_progress(tasks))
     return Job.model_validate(
         {
-            "id": job.id,
-            "kind": job.kind,
-            "state": job.state,
+            **{name: getattr(job, name) for name in _AS_STORED},
             # Not computed from the running clips: another replica would not know it, and could show less later.
             "progress": progress.job_progress,
-            "model": job.model,
-            "title": job.title,
-            "tags": job.tags,
-            "favorite": job.favorite,
-            "edited_from": job.edited_from,
-            "draft_job_id": job.draft_job_id,
-            "draft_of": job.draft_of,
             "queue_position": live.queue_position if is_waiting else None,
             "eta_s": None if job.state.is_terminal else live.eta_s,
             "waiting_reason": live.waiting_reason,
             "clips": _view_clips(job, request, tasks, progress.clips),
             "output": view_output(job, output) if output else None,
-            "error": job.error,
             "timings": view_timings(job, tasks),
-            "priority": job.priority,
             "metadata": job.options.get("metadata") or {},
             "cancel_requested": job.ending is JobState.CANCELED,
-            "last_seq": job.last_seq,
-            "created_at": job.created_at,
-            "started_at": job.started_at,
-            "finished_at": job.finished_at,
-            "request_id": job.request_id,
             "request": _without_folders(request),
         }
     )

@@ -22,7 +22,7 @@ OnText = Callable[[int, str], None]
 
 
 @dataclass(frozen=True)
-class Draft:
+class WrittenReel:
     """A storyboard that was written: the body of a reel, what the planner says about it, and what it wrote."""
 
     reel: Document
@@ -74,7 +74,7 @@ class LlmPlanner:
         self._catalog = catalog
         self._timeout_s = timeout_s
 
-    async def write(self, talk: Talk, on_text: OnText) -> Draft:
+    async def write(self, talk: Talk, on_text: OnText) -> WrittenReel:
         """The storyboard, after one repair if the first answer is no reel. Raises `WritingFailed`."""
         try:
             async with asyncio.timeout(self._timeout_s):
@@ -83,7 +83,7 @@ class LlmPlanner:
             detail = f"The language model has not answered within {self._timeout_s:.0f} s."
             raise WritingFailed(StoryboardErrorCode.TIMEOUT, detail) from None
 
-    async def _write(self, talk: Talk, on_text: OnText) -> Draft:
+    async def _write(self, talk: Talk, on_text: OnText) -> WrittenReel:
         schema = script_schema(talk.request, talk.limits)
         messages = chat_about(
             talk.request, talk.limits, schema, wishes=talk.wishes, answered=talk.answered, script=talk.script
@@ -95,7 +95,9 @@ class LlmPlanner:
             repair = [*messages, *ask_for_repair(answer, explain_faults(refusal.field_errors))]
         return await self._repair(repair, schema, talk, on_text)
 
-    async def _repair(self, messages: Sequence[ChatMessage], schema: Document, talk: Talk, on_text: OnText) -> Draft:
+    async def _repair(
+        self, messages: Sequence[ChatMessage], schema: Document, talk: Talk, on_text: OnText
+    ) -> WrittenReel:
         answer = await self._llm.answer(messages, schema, lambda text: on_text(2, text))
         try:
             return self._read(answer, talk)
@@ -104,7 +106,7 @@ class LlmPlanner:
             detail = f"The language model wrote no reel that can be made, although it was given its faults: {faults}"
             raise WritingFailed(StoryboardErrorCode.INVALID_ANSWER, detail) from None
 
-    def _read(self, answer: str, talk: Talk) -> Draft:
+    def _read(self, answer: str, talk: Talk) -> WrittenReel:
         """Raises `InvalidRequest` with every fault of the answer."""
         script = read_script(answer)
         faults = find_faults(script, talk.request, talk.limits)
@@ -115,4 +117,4 @@ class LlmPlanner:
             raise InvalidRequest.from_field_errors([*faults, *refusal.field_errors]) from None
         if faults:
             raise InvalidRequest.from_field_errors(faults)
-        return Draft(reel, plan.message, script.model_dump(mode="json", exclude_none=True))
+        return WrittenReel(reel, plan.message, script.model_dump(mode="json", exclude_none=True))

@@ -24,7 +24,7 @@ from phoenix.errors import Conflict, NewerVersionError, NotFound
 from phoenix.ids import new_storyboard_id
 from phoenix.jobs.repository import decode_cursor, encode_cursor
 from phoenix.storyboards.limits import PlanLimits
-from phoenix.storyboards.llm_planner import Draft, Talk
+from phoenix.storyboards.llm_planner import Talk, WrittenReel
 from phoenix.storyboards.script import script_of
 from phoenix.storyboards.tables import StoryboardRow
 
@@ -175,7 +175,7 @@ async def find_written(uow: UnitOfWork, ticket: Ticket) -> StoryboardRow | None:
     return (await uow.session.scalars(statement.with_for_update())).one_or_none()
 
 
-async def finish_writing(uow: UnitOfWork, row: StoryboardRow, draft: Draft) -> None:
+async def finish_writing(uow: UnitOfWork, row: StoryboardRow, draft: WrittenReel) -> None:
     """Stores what was written."""
     row.state, row.reel, row.script = StoryboardState.DRAFT, draft.reel, draft.script
     row.error, row.updated_at = None, await uow.now()

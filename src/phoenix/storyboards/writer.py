@@ -18,7 +18,7 @@ from phoenix.contract import (
 from phoenix.db import Database
 from phoenix.errors import PhoenixError
 from phoenix.storyboards.llm import WritingFailed
-from phoenix.storyboards.llm_planner import Draft, LlmPlanner, Talk
+from phoenix.storyboards.llm_planner import LlmPlanner, Talk, WrittenReel
 from phoenix.storyboards.repository import Ticket, fail_writing, find_written, finish_writing, view_storyboard
 from phoenix.telemetry.logs import get_logger
 
@@ -128,7 +128,7 @@ class StoryboardWriter:
             writing.publish(StoryboardDelta(storyboard_id=ticket.storyboard_id, attempt=attempt, text=text))
 
         try:
-            result: Draft | StoryboardError = await self._planner.write(talk, publish)
+            result: WrittenReel | StoryboardError = await self._planner.write(talk, publish)
         except WritingFailed as failed:
             result = StoryboardError(code=failed.code, message=failed.detail, retriable=failed.retriable)
         except Exception:
@@ -145,7 +145,7 @@ class StoryboardWriter:
         kind = StoryboardFailed if isinstance(result, StoryboardError) else StoryboardWritten
         return kind(storyboard_id=stored.id, storyboard=stored)
 
-    async def _store(self, ticket: Ticket, result: Draft | StoryboardError) -> Storyboard | None:
+    async def _store(self, ticket: Ticket, result: WrittenReel | StoryboardError) -> Storyboard | None:
         """Stores the result, and returns the storyboard with it. None if it was deleted meanwhile."""
         async with self._database.write() as uow:
             row = await find_written(uow, ticket)

@@ -73,6 +73,7 @@ def test_operations_are_named_for_generated_methods(document: dict[str, Any]) ->
         "get_playlist",
         "get_queue",
         "get_readiness",
+        "get_storage",
         "get_storyboard",
         "get_video",
         "get_video_content",

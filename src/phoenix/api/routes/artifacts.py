@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
-from phoenix.api.dependencies import AppStateDep, CallerDep, DatabaseDep, OwnerDep, limit_uploads
+from phoenix.api.dependencies import AppStateDep, CallerDep, DatabaseDep, OwnerDep, SettingsDep, limit_uploads
 from phoenix.api.http.body_limits import declared_bytes
 from phoenix.api.http.declarations import (
     BINARY,
@@ -20,10 +20,10 @@ from phoenix.api.http.declarations import (
 )
 from phoenix.api.http.known_parameters import StrictRoute
 from phoenix.api.http.multipart import FIELD, receive_file
-from phoenix.api.uploads import UploadStoreDep, new_upload, probe_upload
-from phoenix.contract import Artifact, ArtifactKind, ArtifactPage, MediaKind, Omittable, PageLimit
-from phoenix.jobs.artifacts import ArtifactFilter
-from phoenix.jobs.artifacts import list_artifacts as list_rows
+from phoenix.api.uploads import UploadStoreDep, new_upload, probe_upload, quota_of
+from phoenix.contract import Artifact, ArtifactKind, ArtifactPage, MediaKind, Omittable, PageLimit, StorageUsage
+from phoenix.jobs.library.files import ArtifactFilter, count_stored_files
+from phoenix.jobs.library.files import list_artifacts as list_rows
 from phoenix.jobs.repository import get_artifact as get_artifact_row
 from phoenix.jobs.retention import delete_upload
 from phoenix.jobs.views import view_artifact
@@ -83,7 +83,10 @@ async def create_upload(
 async def get_filter(
     kind: Omittable[ArtifactKind] = None,
     media: Omittable[MediaKind] = None,
-    q: Annotated[Omittable[SearchText], Query(description="Words that the name of the uploaded file contains.")] = None,
+    q: Annotated[
+        Omittable[SearchText],
+        Query(description="Words in the name of the uploaded file, or words that the job of the file is found by."),
+    ] = None,
 ) -> ArtifactFilter:
     return ArtifactFilter(kind, media, q)
 
@@ -109,6 +112,23 @@ async def list_artifacts(
     link_next_page(request, response, next_cursor)
     return ArtifactPage(
         data=[view_artifact(row) for row in rows], has_more=next_cursor is not None, next_cursor=next_cursor
+    )
+
+
+@router.head("/v1/storage", include_in_schema=False)
+@router.get("/v1/storage")
+async def get_storage(database: DatabaseDep, settings: SettingsDep, caller: CallerDep) -> StorageUsage:
+    """Show what the files of your key take.
+
+    By kind of file, with the limit of the key.
+    """
+    quota = quota_of(caller, settings.limits)
+    async with database.read() as session:
+        kinds = await count_stored_files(session, caller.owner_id)
+    return StorageUsage(
+        size_bytes=sum(kind.size_bytes for kind in kinds),
+        max_bytes=(quota.max_stored_bytes or None) if quota else None,
+        kinds=kinds,
     )
 
 

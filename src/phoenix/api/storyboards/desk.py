@@ -25,7 +25,7 @@ from phoenix.errors import Conflict, FieldError, Gone, InvalidRequest, NotFound
 from phoenix.jobs.submission.idempotency import KeyedRequest, acquire_key, find_earlier_job, record_job
 from phoenix.storyboards import repository
 from phoenix.storyboards.limits import PlanLimits, fit_request
-from phoenix.storyboards.llm_planner import Draft, Talk, draft_from
+from phoenix.storyboards.llm_planner import Talk, WrittenReel, draft_from
 from phoenix.storyboards.repository import Ticket
 from phoenix.storyboards.script import script_of
 from phoenix.storyboards.tables import StoryboardRow
@@ -170,14 +170,14 @@ class Desk:
             return await find_earlier_job(session, keyed)
 
 
-def draft_by_template(talk: Talk, catalog: Catalog) -> Draft:
+def draft_by_template(talk: Talk, catalog: Catalog) -> WrittenReel:
     """What the template makes of a talk: of the idea, or of the reel that the user has changed."""
     if talk.script is None or talk.reel is None:
         plan = plan_by_template(talk.request, talk.wishes, talk.limits)
-        return Draft(draft_from(plan, talk, catalog), plan.message)
+        return WrittenReel(draft_from(plan, talk, catalog), plan.message)
     plan = extend_by_template(talk.request, talk.reel, talk.wishes[talk.answered :], talk.limits)
     body = draft_from(plan, talk, catalog)
-    return Draft(body, plan.message, script_of(ReelRequest.model_validate(body), message=plan.message))
+    return WrittenReel(body, plan.message, script_of(ReelRequest.model_validate(body), message=plan.message))
 
 
 async def get_desk(

@@ -12,8 +12,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Integer, Select, cast, column, exists, join, literal_column, select, table
+from sqlalchemy import (
+    FromClause,
+    Integer,
+    Select,
+    String,
+    bindparam,
+    cast,
+    column,
+    exists,
+    false,
+    join,
+    literal_column,
+    select,
+    table,
+)
 from sqlalchemy.dialects.postgresql import TSQUERY, TSVECTOR
+from sqlalchemy.sql.elements import ColumnElement
 from sqlmodel import col
 
 from phoenix.db import Database
@@ -82,10 +97,9 @@ class Match:
         return " & ".join(wanted)
 
     def _words_in_tsquery(self) -> str:
-        # The title and the tags have the weight A.
-        where = ":A" if self.is_in_title else ""
+        mark = "~" if self.is_in_title else ""
         phrases = [
-            " <-> ".join(f"'{word}'{where}" for word in phrase) + self._mark_beginning(phrase, ":*")
+            " <-> ".join(f"'{mark}{word}'" for word in phrase) + self._mark_beginning(phrase, ":*")
             for phrase in self.words
         ]
         return f"({' & '.join(f'({phrase})' for phrase in phrases)})"
@@ -126,22 +140,37 @@ async def search_jobs(
     return Page(jobs, _encode(_Cursor(*found[limit - 1][:2])) if len(found) > limit else None)
 
 
+def select_matching_ids(dialect: str, text: str, owner_id: str) -> Select[Any]:
+    """Selects the ids of all jobs of the owner with words that begin so."""
+    matches = list_ranks(JobSearch(text), owner_id)
+    statement = select(_WORDS.c.job_id)
+    if not matches:
+        return statement.where(false())
+    source, found = _source(dialect, Match(matches[0].filters, matches[0].words, are_beginnings=True))
+    return statement.select_from(source).where(found)
+
+
+def _source(dialect: str, match: Match) -> tuple[FromClause, ColumnElement[bool]]:
+    """The index, and the condition on it."""
+    if dialect == "sqlite":
+        # The sum keeps SQLite from asking the index for each job in turn.
+        source = join(_FTS, _WORDS, _WORDS.c.id == _FTS.c.rowid + 0)
+        return source, literal_column("job_words_fts").op("MATCH", is_comparison=True)(match.to_fts5())
+    # As a literal, so that PostgreSQL plans by how common these very words are: it reads from the newest job on if they
+    # are common, and asks the index if they are rare.
+    query = cast(bindparam("tsquery", match.to_tsquery(), String, unique=True, literal_execute=True), TSQUERY)
+    return _WORDS, _WORDS.c.words.op("@@", is_comparison=True)(query)
+
+
 def _select(dialect: str, match: Match, wanted: JobFilter, owner_id: str, last: str | None) -> Select[Any, Any]:
     """Places and ids of the jobs of one rank after `last`. Databases number places differently."""
     conditions = [col(JobRow.owner_id) == owner_id, *job_conditions(wanted)]
     is_wanted = exists().where(col(JobRow.id) == _WORDS.c.job_id, *conditions)
-    if dialect == "sqlite":
-        # The sum keeps SQLite from asking the index for each job in turn.
-        source = join(_FTS, _WORDS, _WORDS.c.id == _FTS.c.rowid + 0)
-        matches = literal_column("job_words_fts").op("MATCH")(match.to_fts5())
-        place, before = _FTS.c.rowid, int(last) if last else None
-    else:
-        source = _WORDS
-        matches = _WORDS.c.words.op("@@")(cast(match.to_tsquery(), TSQUERY))
-        place, before = _WORDS.c.job_id, last
+    source, matches = _source(dialect, match)
+    place = _FTS.c.rowid if dialect == "sqlite" else _WORDS.c.job_id
     statement = select(place.label("place"), _WORDS.c.job_id).select_from(source).where(matches, is_wanted)
-    if before is not None:
-        statement = statement.where(place < before)
+    if last is not None:
+        statement = statement.where(place < (int(last) if dialect == "sqlite" else last))
     return statement.order_by(place.desc())
 
 

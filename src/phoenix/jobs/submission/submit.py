@@ -70,7 +70,7 @@ async def submit(  # noqa: PLR0913 - what a job is, whose it is, and what it bel
         await check_quota(uow, owner_id, quota)
     await check_capacity(uow, capacity or QueueCapacity(), limit=limits.max_queued_jobs)
     hashes = await pin_references(uow, resolved, owner_id=owner_id)
-    job = await _new_job(uow, resolved, options, owner_id=owner_id, limits=limits)
+    job = await new_job(uow, resolved, options, owner_id=owner_id, limits=limits)
     job.request_id, job.traceparent, job.edited_from = request_id, traceparent, earlier.edited_from
     if link is not None:
         _link(job, link, limits)
@@ -142,7 +142,7 @@ async def _append_reused(uow: UnitOfWork, job: JobRow, tasks: Sequence[TaskRow])
             await append_event(uow, job, event)
 
 
-async def _new_job(
+async def new_job(
     uow: UnitOfWork,
     resolved: ResolvedRequest,
     options: JobOptions,
@@ -150,6 +150,7 @@ async def _new_job(
     owner_id: str,
     limits: LimitSettings,
 ) -> JobRow:
+    """The row of an admitted request, which the caller inserts."""
     now = await uow.now()
     request = resolved.model_dump(mode="json")
     words = words_of_job(
