@@ -28,6 +28,7 @@ from phoenix.api.routes import (
     health,
     jobs,
     keys,
+    manifests,
     models,
     playlists,
     webhooks,
@@ -37,7 +38,7 @@ from phoenix.settings import Settings
 from phoenix.telemetry.meters import Meters
 
 _ROUTES = (
-    *(create_jobs, edits, jobs, event_streams, content, playlists, artifacts),
+    *(create_jobs, edits, jobs, manifests, event_streams, content, playlists, artifacts),
     *(keys, models, webhooks, fleet, videos, health),
 )
 _EXPOSED_HEADERS = (

@@ -71,6 +71,13 @@ def watch_job(job_id: JobIdArgument, url: UrlOption = None, api_key: ApiKeyOptio
         out.print(f"{job.id} {job.state.value}")
 
 
+@jobs_app.command("manifest")
+def show_manifest(job_id: JobIdArgument, url: UrlOption = None, api_key: ApiKeyOption = None) -> None:
+    """Print the manifest of a job that has succeeded, for `phoenix replay`."""
+    with exit_on_error(), connect(url, api_key) as phoenix:
+        print_json(phoenix.manifest(job_id))
+
+
 @jobs_app.command("cancel")
 def cancel_job(job_id: JobIdArgument, url: UrlOption = None, api_key: ApiKeyOption = None) -> None:
     """Cancel a job. A running job stops within about one step."""

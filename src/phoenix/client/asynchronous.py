@@ -21,6 +21,7 @@ from phoenix.contract import (
     Health,
     Job,
     JobKind,
+    JobManifest,
     JobOptions,
     JobPage,
     JobState,
@@ -29,6 +30,7 @@ from phoenix.contract import (
     ModelList,
     QueueView,
     ReelRequest,
+    ReplayRequest,
     SoundtrackJobRequest,
     StitchRequest,
     Worker,
@@ -106,6 +108,14 @@ class AsyncPhoenix:
         params |= {name: at.isoformat() for name, at in times.items() if at is not None}
         response = await self._get("/v1/jobs", params)
         return JobPage.model_validate_json(response)
+
+    async def manifest(self, job_id: str) -> JobManifest:
+        """Returns what the result of a job was made of, and with what."""
+        return JobManifest.model_validate_json(await self._get(_job_path(job_id, "/manifest")))
+
+    async def submit_replay(self, replay: ReplayRequest) -> Job:
+        """Submits the request of a manifest as a new job. Returns it like `submit_reel`."""
+        return await self._submit(replay.path, replay.body, None)
 
     async def cancel(self, job_id: str) -> Job:
         """Requests cancellation. A running job ends within about one step; an ended job stays unchanged."""

@@ -42,6 +42,8 @@ class Phoenix:
     get_job = _Blocking(AsyncPhoenix.get_job)
     list_jobs = _Blocking(AsyncPhoenix.list_jobs)
     approve = _Blocking(AsyncPhoenix.approve)
+    manifest = _Blocking(AsyncPhoenix.manifest)
+    submit_replay = _Blocking(AsyncPhoenix.submit_replay)
     cancel = _Blocking(AsyncPhoenix.cancel)
     retry = _Blocking(AsyncPhoenix.retry)
     delete = _Blocking(AsyncPhoenix.delete)

@@ -66,6 +66,7 @@ def test_operations_are_named_for_generated_methods(document: dict[str, Any]) ->
         "get_job",
         "get_job_content",
         "get_key",
+        "get_manifest",
         "get_liveness",
         "get_playlist",
         "get_queue",
