@@ -34,7 +34,9 @@ COMMANDS = {
     "edit": CommandPlace("generate", "edit", "Change clips of a reel that has ended, and wait for the new video."),
     "approve": CommandPlace("jobs", "approve", "Approve the draft of a held reel, and wait for the video of the reel."),
     "replay": CommandPlace(
-        "replay", "replay", "Make the result of a manifest again. Status 1 if its bytes differ, with what differs."
+        "provenance.replay",
+        "replay",
+        "Make the result of a manifest again. Status 1 if its bytes differ, with what differs.",
     ),
     "plan": CommandPlace(
         "plan", "plan", "Show what `phoenix generate` would make with the same options, and make nothing."

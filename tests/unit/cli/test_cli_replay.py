@@ -8,7 +8,7 @@ import pytest
 import typer
 
 from builders import make_reel
-from phoenix.cli.replay import differences, read_manifest
+from phoenix.cli.provenance.replay import differences, read_manifest
 from phoenix.contract import ClipManifest, InputManifest, JobManifest, OutputManifest, ReplayRequest
 
 AT = datetime(2026, 1, 2, tzinfo=UTC)
