@@ -69,6 +69,22 @@ def test_a_clip_that_kills_its_workers_is_given_up_after_the_third(cluster: Clus
     cluster.wait_for(other, is_done)
 
 
+def test_a_reel_that_awaits_its_approval_survives_the_loss_of_every_process(cluster: Cluster) -> None:
+    job_id = cluster.submit(hold="draft")
+    asked = cluster.wait_for(job_id, lambda story: "job.awaiting_approval" in [each.type for each in story.events])
+
+    for member in cluster.members:
+        member.kill()
+    cluster.heal()
+    cluster.wait_until_ready()
+
+    assert cluster.story_of(job_id).row.model_dump() == asked.row.model_dump()
+    answer = cluster.http.post(f"{cluster.url()}/v1/jobs/{job_id}/approve")
+    assert answer.status_code == 202, answer.text
+    story = cluster.wait_for(job_id, is_done)
+    assert [attempt.outcome for attempt in attempts_of(story)] == [AttemptEndState.SUCCEEDED]
+
+
 def test_a_job_that_is_accepted_while_redis_is_down_starts_when_it_is_back(cluster: Cluster) -> None:
     def lose_redis() -> float:
         cluster.redis.kill()

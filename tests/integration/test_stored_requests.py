@@ -72,7 +72,7 @@ async def test_a_finished_clip_says_which_versions_made_it(open_harness: OpenHar
     async with harness.worker():
         job = await harness.until_ended(await harness.submit(a_reel()))
     (clip,) = view_job(job.row, job.tasks, job.output).clips
-    assert clip.made_with.keys() == {"phoenix", "numpy", "pillow"}
+    assert clip.made_with.keys() == {"phoenix", "ffmpeg", "numpy", "pillow"}
 
 
 async def test_a_retry_is_refused_if_the_source_of_the_model_left_the_catalog(open_harness: OpenHarness) -> None:

@@ -36,6 +36,11 @@ COMMANDS = {
         "storyboards.command", "storyboard", "Turn an idea into a storyboard, and into a video with --generate."
     ),
     "approve": CommandPlace("jobs", "approve", "Approve the draft of a held reel, and wait for the video of the reel."),
+    "replay": CommandPlace(
+        "provenance.replay",
+        "replay",
+        "Make the result of a manifest again. Status 1 if its bytes differ, with what differs.",
+    ),
     "plan": CommandPlace(
         "plan", "plan", "Show what `phoenix generate` would make with the same options, and make nothing."
     ),

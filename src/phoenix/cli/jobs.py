@@ -161,6 +161,13 @@ def change_job(
             out.print(line)
 
 
+@jobs_app.command("manifest")
+def show_manifest(job_id: JobIdArgument, url: UrlOption = None, api_key: ApiKeyOption = None) -> None:
+    """Print the manifest of a job that has succeeded, for `phoenix replay`."""
+    with exit_on_error(), connect(url, api_key) as phoenix:
+        print_json(phoenix.manifest(job_id))
+
+
 @jobs_app.command("cancel")
 def cancel_job(job_id: JobIdArgument, url: UrlOption = None, api_key: ApiKeyOption = None) -> None:
     """Cancel a job. A running job stops within about one step."""

@@ -23,6 +23,7 @@ from phoenix.contract import (
     Job,
     JobChanges,
     JobKind,
+    JobManifest,
     JobOptions,
     JobPage,
     JobState,
@@ -36,6 +37,7 @@ from phoenix.contract import (
     PauseRequest,
     QueueView,
     ReelRequest,
+    ReplayRequest,
     SoundtrackJobRequest,
     StitchRequest,
     StorageUsage,
@@ -173,6 +175,14 @@ class AsyncPhoenix:
         """Changes the title, the tags, the metadata, or how a queued job waits. Returns the changed job."""
         response = await self._transport.send("PATCH", _job_path(job_id), is_idempotent=True, body=changes)
         return Job.model_validate_json(response.content)
+
+    async def manifest(self, job_id: str) -> JobManifest:
+        """Returns what the result of a job was made of, and with what."""
+        return JobManifest.model_validate_json(await self._get(_job_path(job_id, "/manifest")))
+
+    async def submit_replay(self, replay: ReplayRequest) -> Job:
+        """Submits the request of a manifest as a new job. Returns it like `submit_reel`."""
+        return await self._submit(replay.path, replay.body, None)
 
     async def cancel(self, job_id: str) -> Job:
         """Requests cancellation. A running job ends within about one step; an ended job stays unchanged."""

@@ -49,6 +49,8 @@ class Phoenix:
     list_jobs = _Blocking(AsyncPhoenix.list_jobs)
     change = _Blocking(AsyncPhoenix.change)
     approve = _Blocking(AsyncPhoenix.approve)
+    manifest = _Blocking(AsyncPhoenix.manifest)
+    submit_replay = _Blocking(AsyncPhoenix.submit_replay)
     cancel = _Blocking(AsyncPhoenix.cancel)
     retry = _Blocking(AsyncPhoenix.retry)
     delete = _Blocking(AsyncPhoenix.delete)

@@ -1,7 +1,7 @@
 """A job as its owner sees it, and what the owner can change of it."""
 
 from enum import StrEnum
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
 
@@ -304,3 +304,56 @@ class JobPage(View):
     data: list[Job]
     has_more: bool
     next_cursor: str | None = Field(default=None, description="Pass it as `cursor` to get the next page.")
+
+
+class FileManifest(View):
+    """A stored file, and its hash."""
+
+    artifact_id: str
+    sha256: str | None = Field(description="Null if the file was deleted.")
+    size_bytes: int | None = Field(description="Null if the file was deleted.")
+
+
+class InputManifest(FileManifest):
+    """A file that the request names."""
+
+    pointer: str = Field(description="JSON Pointer (RFC 6901) into the request.", examples=["/soundtrack/artifact_id"])
+
+
+class ClipManifest(FileManifest):
+    """The file of a clip, and what made it."""
+
+    index: int
+    seed: int
+    rerolled_from: int | None = None
+    content_key: str | None = Field(description="Hash of what decides the clip, without versions; null if not known.")
+    reused: bool
+    made_with: dict[str, str] = Field(description="Versions of the packages and of ffmpeg that made the file.")
+
+
+class OutputManifest(FileManifest):
+    """The result, and what joined it."""
+
+    made_with: dict[str, str] = Field(description="Versions of Phoenix and of ffmpeg that made the file.")
+
+
+class ReplayRequest(View):
+    """A request that makes the same result again, as far as the versions of the software do."""
+
+    path: str = Field(examples=["/v1/reels"])
+    body: dict[str, Any]
+
+
+class JobManifest(View):
+    """What a result was made of, and with what."""
+
+    version: int = Field(default=1, description="Version of this form of a manifest.")
+    job_id: str
+    kind: JobKind
+    created_at: Timestamp
+    finished_at: Timestamp | None
+    request: ResolvedRequest
+    replay: ReplayRequest
+    inputs: list[InputManifest]
+    clips: list[ClipManifest]
+    output: OutputManifest

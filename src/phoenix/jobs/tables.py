@@ -146,7 +146,7 @@ class TaskRow(SQLModel, table=True):
     rerolled_from: int | None = Field(default=None, sa_type=BigInteger)
     """The first seed of a clip that was rendered again because of a failed check."""
     made_with: Document = Field(default_factory=dict, sa_type=JSON)
-    """Versions of the software that rendered the clip, by package."""
+    """Versions of the software that made the file, by package."""
     content_key: str | None = None
     """For a clip: the hash of what decides its pixels and its sound; null if that is not known."""
     is_reused: bool = False

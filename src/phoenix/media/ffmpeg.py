@@ -1,6 +1,7 @@
 """Finds ffmpeg, and runs one command in the calling thread: writes its input, reports progress, and stops it."""
 
 import os
+import re
 import selectors
 import shutil
 import signal
@@ -9,7 +10,7 @@ import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib.util import find_spec
 from typing import IO
 
@@ -108,6 +109,21 @@ def _bundled_ffmpeg() -> str | None:
         return imageio_ffmpeg.get_ffmpeg_exe()
     except RuntimeError:
         return None
+
+
+_VERSION_WITHIN_S = 10
+
+
+@cache
+def find_ffmpeg_version(ffmpeg: str) -> str | None:
+    """The version that an ffmpeg says it has; None if it does not say. Runs the program once in each process."""
+    try:
+        command = tied([ffmpeg, "-hide_banner", "-version"])
+        answer = subprocess.run(command, capture_output=True, timeout=_VERSION_WITHIN_S, check=True)  # noqa: S603
+    except (OSError, subprocess.SubprocessError):
+        return None
+    found = re.match(rb"ffmpeg version (\S+)", answer.stdout)
+    return found[1].decode(errors="replace") if found else None
 
 
 @dataclass(frozen=True)

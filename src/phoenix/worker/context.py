@@ -12,6 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory, gettempdir
 from typing import Any, ParamSpec, TypeVar
 
+from phoenix import __version__
 from phoenix.catalog.catalog import Catalog
 from phoenix.contract import MediaInfo
 from phoenix.db import Database
@@ -24,7 +25,7 @@ from phoenix.ids import JobId, TaskId
 from phoenix.jobs.execution.task_completion import AttemptOutput
 from phoenix.jobs.repository import get_artifact
 from phoenix.media.encoders import open_tools
-from phoenix.media.ffmpeg import FfmpegCallbacks, MediaTools, Progress
+from phoenix.media.ffmpeg import FfmpegCallbacks, MediaTools, Progress, find_ffmpeg_version
 from phoenix.media.probe import ProbeLimits
 from phoenix.media.ssrf import EgressPolicy
 from phoenix.services import Services
@@ -183,7 +184,9 @@ class WorkerContext:
         with reported_as_task_failure(Stage.UPLOAD):
             stored = await cancel_on_stop(self.store.put_file(key, path), lease.stop)
         lease.record_progress()
+        ffmpeg = await self.threads.run(find_ffmpeg_version, self.tools.ffmpeg)
         return AttemptOutput(
+            made_with={"phoenix": __version__} | ({"ffmpeg": ffmpeg} if ffmpeg else {}),
             key=key,
             media_type=MEDIA_TYPES[name],
             size_bytes=stored.size_bytes,

@@ -79,7 +79,7 @@ async def render_clip(context: WorkerContext, lease: HeldLease, release_slot: Re
         batch_size=rendered.batch_size,
         warnings=rendered.warnings,
         checks=tuple(checks),
-        made_with=versions_for(model.engine, has_models_after=entries.has_models_after),
+        made_with={**result.made_with, **versions_for(model.engine, has_models_after=entries.has_models_after)},
     )
 
 

@@ -70,6 +70,7 @@ def test_operations_are_named_for_generated_methods(document: dict[str, Any]) ->
         "get_job_content",
         "get_key",
         "get_liveness",
+        "get_manifest",
         "get_playlist",
         "get_queue",
         "get_readiness",

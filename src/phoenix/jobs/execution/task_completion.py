@@ -45,7 +45,7 @@ class AttemptOutput:
     checks: tuple[ClipCheck, ...] = ()
     """For a clip: the checks that it has failed."""
     made_with: Mapping[str, str] = field(default_factory=dict[str, str])
-    """For a clip: versions of the software that rendered it, by package."""
+    """Versions of the software that made the file, by package."""
     thumbnail: "AttemptOutput | None" = None
     """The thumbnail, which is published together with the file."""
     segments: SegmentedFile | None = None

@@ -1,0 +1,1 @@
+"""`phoenix replay`: a result made again from its manifest."""
