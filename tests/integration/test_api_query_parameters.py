@@ -16,6 +16,7 @@ IDS = {
     "artifact_id": "art_" + "0" * 26,
     "delivery_id": "whd_" + "0" * 26,
     "video_id": "video_" + "0" * 26,
+    "storyboard_id": "stb_" + "0" * 26,
     "index": "0",
 }
 

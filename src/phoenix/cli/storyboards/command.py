@@ -67,7 +67,8 @@ def storyboard(  # noqa: PLR0913, PLR0917 - one parameter per option
         open_server(url, lambda: None) as server,
         Phoenix(server.url, api_key, retry_policy=CLI_RETRY_POLICY) as phoenix,
     ):
-        written = write(phoenix, idea if is_known else None, {"idea": idea, **body}, refine or [])
+        known = idea if is_known else None
+        written = write(phoenix, known, {"idea": idea, **body}, refine or [], is_private=server.is_private)
         hint = f"{written.id} on {server.url}"
         if server.is_private and not generate:
             hint = "It ends with this command: --generate renders it, and --json prints it."
@@ -98,7 +99,9 @@ def parse_characters(texts: list[str] | None) -> list[dict[str, str]] | None:
     return characters
 
 
-def write(phoenix: Phoenix, storyboard_id: str | None, body: dict[str, Any], wishes: list[str]) -> Storyboard:
+def write(
+    phoenix: Phoenix, storyboard_id: str | None, body: dict[str, Any], wishes: list[str], *, is_private: bool
+) -> Storyboard:
     """The storyboard after all wishes. Ends the command with status 1 if it could not be written."""
     on_text = _TypedText()
     if storyboard_id is None:
@@ -107,14 +110,14 @@ def write(phoenix: Phoenix, storyboard_id: str | None, body: dict[str, Any], wis
         found = phoenix.get_storyboard(storyboard_id)
         if not wishes and found.state is StoryboardState.FAILED:
             found = phoenix.retry_storyboard(storyboard_id, on_text=on_text)
-    require_written(found)
+    require_written(found, is_private=is_private)
     for wish in wishes:
         found = phoenix.refine_storyboard(found.id, wish, on_text=on_text)
-        require_written(found)
+        require_written(found, is_private=is_private)
     return found
 
 
-def require_written(found: Storyboard) -> None:
+def require_written(found: Storyboard, *, is_private: bool) -> None:
     """Ends the command with the reason unless the storyboard has a reel that is up to date."""
     if found.state is StoryboardState.DRAFT:
         return
@@ -122,7 +125,7 @@ def require_written(found: Storyboard) -> None:
         err.print(f"{found.id} is being written.", style="red")
     else:
         err.print(f"{found.error.code.value}: {printable(found.error.message)}", style="red")
-        if found.error.retriable:
+        if found.error.retriable and not is_private:
             err.print(f"Nothing is lost: `phoenix storyboard {found.id}` tries again.")
     raise typer.Exit(FAILED)
 
