@@ -161,3 +161,7 @@ def test_braces_and_backslashes_are_text_in_ass():
 
     assert "\\{\\\u2060b1\\}x\\\u2060N" in written
     assert "DejaVu Sans" in written
+
+
+def test_a_reel_without_texts_has_no_cues():
+    assert plan_cues(captioned("", ""), {}) == []

@@ -70,8 +70,11 @@ def plan_cues(reel: ResolvedReel, spoken: Mapping[int, Sequence[SpokenWord]]) ->
         elif words := spoken.get(clip.index):
             cues += _cues_of_words(words, times)
     # Words of a clip that fades in may be spoken before the caption of the clip before it has ended.
-    ends = [*(cue.start_s for cue in cues[1:]), float("inf")]
-    shortened = [Cue(cue.start_s, min(cue.end_s, end_s), cue.text) for cue, end_s in zip(cues, ends, strict=True)]
+    nexts = [*cues[1:], None]
+    shortened = [
+        cue if after is None else Cue(cue.start_s, min(cue.end_s, after.start_s), cue.text)
+        for cue, after in zip(cues, nexts, strict=False)
+    ]
     return [cue for cue in shortened if cue.end_s > cue.start_s]
 
 
