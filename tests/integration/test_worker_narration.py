@@ -7,7 +7,7 @@ import av
 import numpy as np
 import pytest
 
-from fixtures.media_files import MediaMaker
+from fixtures.media_files import MediaMaker, decode
 from fixtures.scripted_server import Answer, ScriptedServer
 from fixtures.speech import ESPEAK, SPEECH_PATH, VOICE_HZ, narrated_reel, service_settings, spoken
 from fixtures.workplace import OWNER, OpenHarness, WorkerHarness
@@ -16,7 +16,7 @@ from phoenix.jobs.lifecycle import TaskKind
 from phoenix.jobs.repository import FullJob
 from phoenix.jobs.reuse import EarlierWork
 from phoenix.jobs.submission.submit import submit
-from phoenix.settings import TtsSettings
+from phoenix.settings import LimitSettings, TtsSettings
 
 MUSIC_HZ = 220
 SECRET = "secret-key"
@@ -198,3 +198,47 @@ async def test_a_voice_that_the_worker_lacks_is_named(open_harness: OpenHarness)
     assert error is not None
     assert (error["code"], error["clip_index"]) == ("MODEL_UNAVAILABLE", 0)
     assert "'nobody'" in error["message"]
+
+
+async def test_a_clip_holds_its_last_frame_until_its_narration_has_ended(
+    speaking: WorkerHarness, scripted_server: ScriptedServer, media: MediaMaker, tmp_path: Path
+) -> None:
+    scripted_server.on("POST", SPEECH_PATH, spoken(3.0))
+    music = await speaking.upload(media.sound("music.wav", seconds=10, source=f"sine={MUSIC_HZ}"))
+    reel = narrated_reel(
+        {1: "a long story"},
+        fit_narration=True,
+        captions="off",
+        soundtrack=SoundtrackRequest(artifact_id=music),
+        transition=Transition(kind="crossfade", duration_s=0.5),
+    )
+    job = await finished(speaking, reel)
+
+    assert job.output is not None
+    path = await speaking.download(job.output, tmp_path)
+    made = decode(path)
+    # Clip 1 begins after 1.5 s and speaks for 3 s, and the last clip takes 2 s.
+    assert made.num_frames / 16 == pytest.approx(6.5, abs=1 / 16)
+    assert made.sound_s == pytest.approx(6.5, abs=0.1)
+    assert [level > 0.01 for level in loudness_of(path, VOICE_HZ, 0.5)][:10] == [False] * 3 + [True] * 6 + [False]
+    # It stays until the next clip fades in, and the music goes on to the end.
+    colours = np.array(made.colours[58:71])
+    assert np.abs(colours - colours[0]).max() <= 4
+    assert min(loudness_of(path, MUSIC_HZ, 0.5)[10:12]) > 0.01
+
+
+async def test_a_reel_that_grows_beyond_the_limit_of_the_server_fails(
+    open_harness: OpenHarness, scripted_server: ScriptedServer
+) -> None:
+    settings = service_settings(scripted_server.url)
+    harness = await open_harness(tts=settings, limits=LimitSettings(max_reel_duration_s=6.5))
+    scripted_server.on("POST", SPEECH_PATH, spoken(3.0))
+    async with harness.worker():
+        job = await harness.until_ended(await harness.submit(narrated_reel({1: "long"}, fit_narration=True)))
+
+    error = job.row.error
+    assert error is not None
+    assert (error["code"], "takes 7 s: this server makes at most 6.5 s" in error["message"]) == (
+        "NARRATION_TOO_LONG",
+        True,
+    )

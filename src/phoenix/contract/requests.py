@@ -17,6 +17,7 @@ from phoenix.contract.wire_types import (
     CaptionMode,
     CaptionText,
     ClipSound,
+    FitNarration,
     FramesPerSecond,
     GuidanceScale,
     HttpsUrl,
@@ -276,6 +277,7 @@ class ReelRequest(JobOptions):
     clip_sound: KeptSound = "keep"
     captions: CaptionMode = "track"
     voice: Omittable[VoiceName] = None
+    fit_narration: FitNarration = False
     deterministic: bool = Field(
         default=False,
         strict=True,
@@ -386,6 +388,7 @@ class EditRequest(JobOptions):
     clip_sound: Omittable[KeptSound] = None
     captions: Omittable[CaptionMode] = None
     voice: Omittable[VoiceName] = None
+    fit_narration: Omittable[FitNarration] = None
     transition: Omittable[Transition] = None
     reuse: bool = Field(default=True, strict=True, description="Whether clips that stay as they are, are reused.")
 
@@ -395,6 +398,6 @@ class EditRequest(JobOptions):
             raise ValueError("give a soundtrack or drop it, not both")
         changes: list[object] = [self.clips, self.model, self.quality, self.aspect_ratio, self.resolution]
         changes += [self.soundtrack, self.drop_soundtrack, self.clip_sound, self.captions, self.voice, self.transition]
-        if not any([*changes, self.title]):
+        if not any([*changes, self.title, self.fit_narration is not None]):
             raise ValueError("this edit changes nothing; say what to change, in clips for example")
         return self

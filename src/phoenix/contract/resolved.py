@@ -162,6 +162,9 @@ class ResolvedReel(View):
     captions: CaptionMode = "track"
     voice: ResolvedVoice | None = Field(default=None, description="Null for a reel without narration.")
     on_failed_check: OnFailedCheck = "report"
+    fit_narration: bool = Field(
+        default=False, description="Whether a clip holds its last frame until its narration has ended."
+    )
     adjustments: list[Adjustment] = Field(default_factory=list[Adjustment])
 
     @property

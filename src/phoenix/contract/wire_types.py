@@ -113,6 +113,14 @@ CaptionMode = Annotated[
         "the picture. Both also make SRT and WebVTT files."
     ),
 ]
+FitNarration = Annotated[
+    bool,
+    Field(
+        strict=True,
+        description="Whether a clip holds its last frame until its narration has ended. Without, a narration that is "
+        "longer than its clip fails the job.",
+    ),
+]
 VoiceName = Annotated[
     str,
     Field(

@@ -35,7 +35,7 @@ from phoenix.storage.keys import OutputName
 from phoenix.telemetry.logs import get_logger
 from phoenix.worker.context import WorkerContext, cancel_on_stop, ffmpeg_callbacks, retry_until_available
 from phoenix.worker.leases import HeldLease
-from phoenix.worker.narration import NO_NARRATION, Narration, fetch_narration
+from phoenix.worker.narration import NO_NARRATION, Narration, fetch_narration, read_narration_length_s
 from phoenix.worker.render_observer import Stopwatch
 
 _logger = get_logger(__name__)
@@ -96,7 +96,8 @@ async def _target_s(context: WorkerContext, lease: HeldLease) -> float | None:
     """Length of the video in seconds; None to keep the length of the sound."""
     match lease.claim.request:
         case ResolvedReel() as reel:
-            return joined_length_s(reel.transition, reel.part_lengths_s)
+            grown_s = await read_narration_length_s(context, lease, reel)
+            return joined_length_s(reel.transition, reel.part_lengths_s) + grown_s
         case ResolvedStitch() as stitch:
             return joined_length_s(stitch.transition, await _lengths_s(context, lease, stitch.artifact_ids))
         case ResolvedSoundtrack() as soundtrack:
@@ -129,6 +130,8 @@ class AssemblyInputs:
     keeps_sound: bool = True
     track: Path | None = None
     soundtrack: SoundtrackRequest | None = None
+    first_clip: int = 0
+    """The part that is clip 0: a reel may begin with a clip that it extends."""
     narration: Narration = NO_NARRATION
     loudness_lufs: float = -16
     """Of the result, if it has a narration and no soundtrack."""
@@ -179,6 +182,7 @@ def join_parts(
         tools=tools,
         transition=inputs.transition,
         keep_sound=inputs.keeps_sound,
+        held={index + inputs.first_clip: frames for index, frames in inputs.narration.held.items()},
         callbacks=callbacks,
     )
     picture, track = joined, _mix_sound(inputs, joined, info, tools, callbacks)
@@ -292,10 +296,11 @@ async def _fetch_inputs(context: WorkerContext, lease: HeldLease, folder: Path) 
         keeps_sound=claim.request.clip_sound == "keep",
         track=track,
         soundtrack=claim.request.soundtrack,
+        first_clip=1 if reel and reel.extends else 0,
         narration=narration,
         loudness_lufs=context.settings.media.loudness_lufs,
         captions=captions,
-        cues=plan_cues(reel, dict(narration.words)) if reel and captions != "off" else (),
+        cues=plan_cues(reel, narration.words, narration.held) if reel and captions != "off" else (),
     )
 
 

@@ -1,19 +1,23 @@
 """The task that speaks the narration of a clip, and what an assembly makes of the speeches."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from phoenix.catalog.resolve import joined_length_s, sound_length_s
 from phoenix.clock import in_seconds
-from phoenix.contract import ResolvedClip, ResolvedReel, SpokenWord
+from phoenix.contract import MediaInfo, ResolvedClip, ResolvedReel, SpokenWord
 from phoenix.errors import FailureCode, Stage, TaskFailed
+from phoenix.jobs.artifacts import find_known_media
 from phoenix.jobs.execution.task_completion import AttemptOutput
-from phoenix.media.captions.cues import spread_words, times_of_clips
+from phoenix.media.captions.cues import frames_to_hold, spread_words, times_of_clips
 from phoenix.media.probe import probe_media
 from phoenix.media.soundtrack import PlacedSound, level_sound
+from phoenix.settings import LimitSettings
 from phoenix.speech.speaking import speak
 from phoenix.storage.keys import OutputName
 from phoenix.telemetry.logs import get_logger
-from phoenix.worker.context import WorkerContext, cancel_on_stop, ffmpeg_callbacks
+from phoenix.worker.context import WorkerContext, cancel_on_stop, ffmpeg_callbacks, retry_until_available
 from phoenix.worker.leases import HeldLease
 from phoenix.worker.render_observer import Stopwatch
 
@@ -44,7 +48,8 @@ async def narrate(context: WorkerContext, lease: HeldLease) -> AttemptOutput:
                 tools=context.tools,
                 callbacks=ffmpeg_callbacks(lease),
             )
-            check_length(length_s, clip, reel)
+            if not reel.fit_narration:
+                check_length(length_s, clip, reel)
             info = await context.threads.run(probe_media, output, context.limits)
         words = words or spread_words(clip.narration, length_s)
         with stopwatch.timing(Stage.UPLOAD):
@@ -70,10 +75,11 @@ def check_length(length_s: float, clip: ResolvedClip, reel: ResolvedReel) -> Non
 
 @dataclass(frozen=True)
 class Narration:
-    """The speeches of a reel at their times, and the words of each narrated clip by its index."""
+    """The speeches of a reel at their times. By the index of a clip: its words, and for how many frames it is held."""
 
-    speeches: tuple[PlacedSound, ...] = ()
-    words: tuple[tuple[int, tuple[SpokenWord, ...]], ...] = ()
+    speeches: Sequence[PlacedSound] = ()
+    words: Mapping[int, Sequence[SpokenWord]] = field(default_factory=dict[int, Sequence[SpokenWord]])
+    held: Mapping[int, int] = field(default_factory=dict[int, int])
 
 
 NO_NARRATION = Narration()
@@ -84,12 +90,47 @@ async def fetch_narration(context: WorkerContext, lease: HeldLease, folder: Path
     reel = lease.claim.request
     if not isinstance(reel, ResolvedReel):
         return NO_NARRATION
-    times = times_of_clips(reel)
-    speeches: list[PlacedSound] = []
-    words: list[tuple[int, tuple[SpokenWord, ...]]] = []
+    infos: dict[int, MediaInfo] = {}
     for clip, artifact_id in zip(reel.narrated, lease.claim.narration_artifact_ids, strict=True):
-        path = folder / f"speech-{clip.index}"
-        info = await context.download_artifact(lease, artifact_id, path)
-        speeches.append(PlacedSound(path, times[clip.index].begins_s))
-        words.append((clip.index, tuple(info.words)))
-    return Narration(tuple(speeches), tuple(words))
+        infos[clip.index] = await context.download_artifact(lease, artifact_id, folder / f"speech-{clip.index}")
+    held = held_frames(reel, infos, context.settings.limits)
+    times = times_of_clips(reel, held)
+    speeches = [PlacedSound(folder / f"speech-{index}", times[index].begins_s) for index in infos]
+    return Narration(speeches, {index: info.words for index, info in infos.items()}, held)
+
+
+def held_frames(reel: ResolvedReel, speeches: Mapping[int, MediaInfo], limits: LimitSettings) -> Mapping[int, int]:
+    """For how many frames each clip holds its last frame. `speeches`: by the index of its clip.
+
+    Raises `TaskFailed` if the reel grows beyond what the server makes.
+    """
+    if not reel.fit_narration:
+        return {}
+    held = frames_to_hold(reel, {index: sound_length_s(info) or 0 for index, info in speeches.items()})
+    length_s = joined_length_s(reel.transition, reel.part_lengths_s) + sum(held.values()) / reel.fps
+    if length_s > limits.max_reel_duration_s + _TOLERANCE_S:
+        longest = in_seconds(limits.max_reel_duration_s)
+        detail = (
+            f"with its narration, the reel takes {in_seconds(round(length_s, 2))}: this server makes at most {longest}"
+        )
+        raise TaskFailed(FailureCode.NARRATION_TOO_LONG, detail, stage=Stage.NARRATION)
+    return held
+
+
+async def read_narration_length_s(context: WorkerContext, lease: HeldLease, reel: ResolvedReel) -> float:
+    """By how many seconds a reel grows to its narration. Raises `TaskFailed` like `held_frames`."""
+    claim = lease.claim
+
+    async def look_up() -> Mapping[str, MediaInfo]:
+        async with context.database.read() as session:
+            return await find_known_media(session, claim.narration_artifact_ids, owner_id=claim.owner_id)
+
+    if not reel.fit_narration:
+        return 0
+    known = await retry_until_available(look_up, lease.stop)
+    speeches = {
+        clip.index: known[artifact_id]
+        for clip, artifact_id in zip(reel.narrated, claim.narration_artifact_ids, strict=True)
+        if artifact_id in known
+    }
+    return sum(held_frames(reel, speeches, context.settings.limits).values()) / reel.fps

@@ -5,7 +5,7 @@ import pytest
 
 from fixtures.workplace import a_reel
 from phoenix.contract import ResolvedExtension, ResolvedReel, SpokenWord, Transition
-from phoenix.media.captions.cues import Cue, plan_cues, spread_words, times_of_clips
+from phoenix.media.captions.cues import Cue, frames_to_hold, plan_cues, spread_words, times_of_clips
 from phoenix.media.captions.font import find_unknown_letters, measure_at, name_letter
 from phoenix.media.captions.layout import TextBox, clean_caption, lay_out, track_box, wrap_lines
 from phoenix.media.captions.subtitle_files import write_ass, write_srt, write_vtt
@@ -161,6 +161,14 @@ def test_braces_and_backslashes_are_text_in_ass():
 
     assert "\\{\\\u2060b1\\}x\\\u2060N" in written
     assert "DejaVu Sans" in written
+
+
+def test_a_held_clip_moves_what_comes_after_it():
+    reel = captioned("one", "two", transition=FADE)
+    held = frames_to_hold(reel, {0: 1.25, 1: 0.5})
+
+    assert held == {0: 8}
+    assert plan_cues(reel, {}, held) == [Cue(0, 1.375, "one"), Cue(1.375, 2.25, "two")]
 
 
 def test_a_reel_without_texts_has_no_cues():

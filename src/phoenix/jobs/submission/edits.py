@@ -32,6 +32,7 @@ _OF_OPTIONS = {"priority", "queue_timeout_s", "run_timeout_s", "webhook", "metad
 _OF_REEL = {"model", "quality", "aspect_ratio", "resolution", "soundtrack", "clip_sound", "transition"} | {
     "captions",
     "voice",
+    "fit_narration",
 }
 _SHARED = ("negative_prompt", "duration_s", "steps", "guidance_scale", "loras")
 """What an inserted clip takes from the other clips, if they agree on it."""
@@ -60,6 +61,7 @@ def as_requested(reel: ResolvedReel, catalog: Catalog) -> ReelRequest:
         captions=reel.captions,
         voice=reel.voice and reel.voice.name,
         on_failed_check=reel.on_failed_check,
+        fit_narration=reel.fit_narration,
         transition=reel.transition,
     )
 

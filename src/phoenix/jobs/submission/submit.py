@@ -188,8 +188,10 @@ def plan_tasks(job: JobRow, resolved: ResolvedRequest) -> Sequence[TaskRow]:
     if isinstance(resolved, ResolvedReel):
         tasks += [_task(job, TaskKind.NARRATE, resolved.position_of_narration(clip)) for clip in resolved.narrated]
     position = len(tasks)
+    # Where clips grow to their narration, nobody knows before how long the soundtrack is.
+    spoken = range(len(clips), position) if isinstance(resolved, ResolvedReel) and resolved.fit_narration else ()
     if resolved.kind == "soundtrack" or resolved.soundtrack is not None:
-        tasks.append(_task(job, TaskKind.SOUNDTRACK, position))
+        tasks.append(_task(job, TaskKind.SOUNDTRACK, position, prerequisites=spoken))
         position += 1
     if resolved.kind != "soundtrack":
         tasks.append(_task(job, TaskKind.ASSEMBLE, position, prerequisites=range(position)))

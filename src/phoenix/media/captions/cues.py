@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import ceil
 
 from phoenix.contract import ResolvedReel, SpokenWord
-from phoenix.media.reel.segments import timeline_of
+from phoenix.media.reel.segments import plan_timeline, timeline_of
 
 _MOST_CHARACTERS = 42
 _PAUSE_S = 0.6
@@ -13,6 +14,7 @@ _STAYS_S = 0.4
 """How long words stay after they were spoken, unless others follow."""
 _SENTENCE_ENDS = (".", "!", "?", "…", "\u3002", "\uff01", "\uff1f")
 _SHORTEST_SENTENCE = 12
+_NONE_HELD: Mapping[int, int] = {}
 
 
 @dataclass(frozen=True)
@@ -42,29 +44,46 @@ class ClipTimes:
         return self.next_s - self.begins_s
 
 
-def times_of_clips(reel: ResolvedReel) -> list[ClipTimes]:
-    """The times of the clips of a reel, by index. They follow from the request."""
+def times_of_clips(reel: ResolvedReel, held: Mapping[int, int] = _NONE_HELD) -> list[ClipTimes]:
+    """The times of the clips of a reel, by index. They follow from the request.
+
+    `held`: for how many frames a clip holds its last frame, by index.
+    """
     timeline = timeline_of(reel)
+    before = 1 if reel.extends else 0
+    counts = [count + held.get(part - before, 0) for part, count in enumerate(timeline.counts)]
+    timeline = plan_timeline(counts, reel.transition, timeline.picture)
     fps = timeline.picture.fps
     times: list[ClipTimes] = []
-    first = 1 if reel.extends else 0
-    for part in range(first, len(timeline.counts)):
-        before = timeline.overlaps[part - 1] if part > 0 else 0
+    for part in range(before, len(timeline.counts)):
+        shared = timeline.overlaps[part - 1] if part > 0 else 0
         after = timeline.overlaps[part] if part < len(timeline.overlaps) else 0
         begins, ends = timeline.start_of(part), timeline.start_of(part) + timeline.counts[part]
-        frames = (begins + before / 2, ends - after / 2, begins, timeline.end_of(part))
+        frames = (begins + shared / 2, ends - after / 2, begins, timeline.end_of(part))
         times.append(ClipTimes(*(float(frame / fps) for frame in frames)))
     return times
 
 
-def plan_cues(reel: ResolvedReel, spoken: Mapping[int, Sequence[SpokenWord]]) -> list[Cue]:
+def frames_to_hold(reel: ResolvedReel, lengths_s: Mapping[int, float]) -> dict[int, int]:
+    """For how many frames each clip holds its last frame, so that its narration ends before the next clip begins.
+
+    `lengths_s`: of the narration, by the index of its clip.
+    """
+    times = times_of_clips(reel)
+    missing = {index: ceil((length_s - times[index].available_s) * reel.fps) for index, length_s in lengths_s.items()}
+    return {index: frames for index, frames in missing.items() if frames > 0}
+
+
+def plan_cues(
+    reel: ResolvedReel, spoken: Mapping[int, Sequence[SpokenWord]], held: Mapping[int, int] = _NONE_HELD
+) -> list[Cue]:
     """The cues of a reel, in order and without overlaps.
 
     `spoken`: the words of the narrated clips by index, in seconds from the start of the narration. A clip with a
-    caption shows the caption, and another narrated clip the words as they are spoken.
+    caption shows the caption, and another narrated clip the words as they are spoken. `held` as in `times_of_clips`.
     """
     cues: list[Cue] = []
-    for clip, times in zip(reel.clips, times_of_clips(reel), strict=True):
+    for clip, times in zip(reel.clips, times_of_clips(reel, held), strict=True):
         if clip.caption.strip():
             cues.append(Cue(times.start_s, times.end_s, clip.caption))
         elif words := spoken.get(clip.index):

@@ -1,7 +1,7 @@
 """Joins clips to one video, and checks the result against the plan. A soundtrack is mixed in later."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -18,6 +18,7 @@ from phoenix.media.stored_colour import BT709
 from phoenix.media.timeline import SourceStream
 
 CUT = Transition(kind="cut")
+_NONE_HELD: Mapping[int, int] = {}
 # Time stamps are rounded, so the stated length of a file differs from the sum of its frames.
 _TOLERANCE_S = 0.01
 
@@ -29,24 +30,26 @@ def join_clips(
     tools: MediaTools,
     transition: Transition = CUT,
     keep_sound: bool = True,
+    held: Mapping[int, int] = _NONE_HELD,
     callbacks: FfmpegCallbacks = NO_CALLBACKS,
 ) -> MediaInfo:
     """Joins `parts`, in order, to an MP4 with the size and frame rate of the first part. Returns what the MP4 contains.
 
     Copies parts that match; encodes other parts, and all parts of a crossfaded reel. Shortens a crossfade that is too
     long for a clip. Joins the sound of the parts, unless `keep_sound` is false because a soundtrack replaces it.
-    Raises `TaskFailed` (MEDIA_INVALID) if a part cannot be used.
+    `held`: for how many frames a part holds its last frame, by index. Raises `TaskFailed` (MEDIA_INVALID) if a part
+    cannot be used.
     """
     if not parts:
         raise ValueError("there is nothing to join")
     probed = probe_parts(parts, tools)
     picture = plan.picture_of(probed[0].info, probed[0].timeline)
-    counts = [clip.timeline.count_frames(picture.fps) for clip in probed]
+    counts = [clip.timeline.count_frames(picture.fps) + held.get(index, 0) for index, clip in enumerate(probed)]
     overlaps = [0] * (len(parts) - 1)
     if transition.kind == "crossfade":
         overlaps = plan.overlaps_of(counts, max(1, round(transition.duration_s * picture.fps)))
     with TemporaryDirectory(dir=output.parent, prefix="join-") as folder:
-        join = _Join(parts, probed, counts, overlaps, picture, Path(folder), tools, callbacks)
+        join = _Join(parts, probed, counts, overlaps, picture, Path(folder), tools, callbacks).with_held(held)
         if keep_sound and any(clip.timeline.sound for clip in probed):
             return join.with_sound(output)
         return join.without_sound(output)
@@ -81,6 +84,16 @@ class _Join:
     folder: Path
     tools: MediaTools
     callbacks: FfmpegCallbacks
+    longer: Mapping[int, SourceStream] = field(default_factory=dict[int, SourceStream])
+    """The pictures of the parts that hold their last frame, by index: encoded again, with the held frames."""
+
+    def with_held(self, held: Mapping[int, int]) -> "_Join":
+        """The join with longer pictures of the parts that hold their last frame."""
+        longer: dict[int, SourceStream] = {}
+        for index in held:
+            (chunk,) = plan.chunks_of([self._pictures[index]], [self.counts[index]], [])
+            longer[index] = self._encode(chunk, self.folder / f"held-{index}.mp4", Progress(0, 0))
+        return replace(self, longer=longer)
 
     def with_sound(self, output: Path) -> MediaInfo:
         silent, track = self.folder / "silent.mp4", self.folder / "sound.m4a"
@@ -117,12 +130,13 @@ class _Join:
 
     @property
     def _pictures(self) -> list[SourceStream]:
-        return [clip.timeline.get_picture(part) for part, clip in zip(self.parts, self.probed, strict=True)]
+        own = [clip.timeline.get_picture(part) for part, clip in zip(self.parts, self.probed, strict=True)]
+        return [self.longer.get(index, picture) for index, picture in enumerate(own)]
 
     def _can_copy_all(self) -> bool:
         first = self.probed[0]
         is_alike = first.fingerprint is not None and {clip.fingerprint for clip in self.probed} == {first.fingerprint}
-        return is_alike and _can_be_copied(first)
+        return is_alike and not self.longer and _can_be_copied(first)
 
     @property
     def _are_tagged(self) -> bool:
@@ -135,7 +149,7 @@ class _Join:
         ours: str | None = None
         done = Progress(0, 0)
         for index, part in enumerate(self._pictures):
-            if ours is not None and self.probed[index].fingerprint == ours:
+            if index in self.longer or (ours is not None and self.probed[index].fingerprint == ours):
                 matching.append(part)
             else:
                 (chunk,) = plan.chunks_of([part], [self.counts[index]], [])
@@ -146,7 +160,7 @@ class _Join:
 
     def _encode(self, chunk: plan.Chunk, segment: Path, done: Progress) -> SourceStream:
         colours = {part: clip.colour or BT709 for part, clip in zip(self.parts, self.probed, strict=True)}
-        segments = [replace(each, colour=colours[each.source.path]) for each in chunk.segments]
+        segments = [replace(each, colour=colours.get(each.source.path, BT709)) for each in chunk.segments]
         command = video.join_segments(segments, chunk.overlaps, self.picture, self.tools.encoding, segment)
         run_ffmpeg(command, tools=self.tools, stage=Stage.ASSEMBLE, callbacks=self.callbacks.offset_by(done))
         return SourceStream(segment)
