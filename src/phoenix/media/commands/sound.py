@@ -33,6 +33,7 @@ _REPRODUCIBLE = {"fflags": "+bitexact", "flags:a": "+bitexact", "map_metadata": 
 _FLOAT_WAV = {"c:a": "pcm_f32le", "f": "wav", "rf64": "auto"}
 # About 11 dB below a voice of -16 LUFS. Slow to return, so that the bed does not pump between words.
 _DUCKING = {"threshold": 0.03, "ratio": 4, "attack": 25, "release": 450, "knee": 4}
+_SPARE_S = 10
 AAC = {"c:a": "aac", "b:a": "192k", "ar": SAMPLE_RATE_HZ, "ac": 2}
 _MP4 = {"f": "mp4", "movflags": "+faststart"}
 # How ffmpeg names a layout without a name: "9 channels", or "2 channels (BL+BR)" if it knows the loudspeakers.
@@ -155,15 +156,14 @@ def place(sounds: Sequence[tuple[SourceStream, float]], duration_s: float, outpu
 
 
 def duck(bed: SourceStream, voice: SourceStream, duration_s: float, output: Path) -> list[str]:
-    """Returns the command that lays a voice over a bed, which is quieter while the voice is heard, as a WAV.
-
-    The voice must be as long as the result: the bed ends with what it is compared with.
-    """
-    below = _padded(_from_zero(bed, 0).filter("aformat", channel_layouts="stereo"), duration_s)
+    """Returns the command that lays a voice over a bed, which is quieter while the voice is heard, as a WAV."""
+    # The compressor drops what it has not compared when one of its inputs ends, so both end later than the result.
+    below = _padded(_from_zero(bed, 0).filter("aformat", channel_layouts="stereo"), duration_s + _SPARE_S)
     # The voice is opened twice, since a stream of a graph has one reader.
-    keys, heard = (_padded(_from_zero(voice, index), duration_s) for index in (1, 2))
+    keys = _padded(_from_zero(voice, 1), duration_s + 2 * _SPARE_S)
+    heard = _padded(_from_zero(voice, 2), duration_s)
     ducked = combine([below, keys], "sidechaincompress", **_DUCKING)
-    mixed = combine([ducked, heard], "amix", inputs=2, normalize=0)
+    mixed = _padded(combine([ducked, heard], "amix", inputs=2, normalize=0), duration_s)
     return write_file([mixed], output, {**_FLOAT_WAV, **_REPRODUCIBLE, **KEEP_TIME})
 
 
