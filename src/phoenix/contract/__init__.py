@@ -27,6 +27,7 @@ from phoenix.contract.conditions import (
     ResolvedCondition,
     media_of,
 )
+from phoenix.contract.edits import ClipEdit, EditRequest
 from phoenix.contract.events import (
     TERMINAL_EVENT_TYPES,
     WEBHOOK_EVENT_TYPES,
@@ -54,6 +55,7 @@ from phoenix.contract.events import (
     StreamToken,
 )
 from phoenix.contract.fleet import (
+    ApiKey,
     Health,
     Pause,
     PauseKind,
@@ -91,7 +93,6 @@ from phoenix.contract.jobs import (
     WaitingCode,
     WaitingReason,
 )
-from phoenix.contract.keys import ApiKey
 from phoenix.contract.models import (
     Model,
     ModelAdapter,
@@ -108,11 +109,9 @@ from phoenix.contract.problems import PROBLEM_MEDIA_TYPE, Problem, ProblemFault
 from phoenix.contract.requests import (
     MAX_LORAS,
     TAKE_SEED_STEP,
-    ClipEdit,
     ClipRequest,
     DraftRequest,
     DurationS,
-    EditRequest,
     FadeS,
     JobOptions,
     LoraRequest,

@@ -1,4 +1,4 @@
-"""Queues, workers and the health of the server, as clients and operators see them."""
+"""Queues, workers, keys and the health of the server, as clients and operators see them."""
 
 from enum import StrEnum
 from typing import Literal
@@ -96,6 +96,20 @@ class WorkerList(View):
     """The live workers."""
 
     data: list[Worker]
+
+
+class ApiKey(View):
+    """The key of the request, what it may do, and what it stores. The secret is not shown."""
+
+    id: str = Field(
+        description="Owns what the key makes. `anonymous` on a server without keys.", examples=["0f1e2d3c4b5a"]
+    )
+    scopes: list[str] = Field(examples=[["read", "write"]])
+    expires_at: Timestamp | None = Field(default=None, description="The key is refused from then on; null if never.")
+    stored_bytes: int = Field(description="Bytes of all its files: uploads, and what its jobs have made.")
+    max_stored_bytes: int | None = Field(
+        default=None, description="At this size uploads and new jobs are refused; null if there is no limit."
+    )
 
 
 class Health(View):
