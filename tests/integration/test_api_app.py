@@ -42,7 +42,7 @@ async def test_an_unknown_path_is_a_problem(api: Api, path: str) -> None:
     ("method", "path", "allowed"),
     [
         ("PUT", "/v1/reels", "POST"),
-        ("PATCH", "/v1/jobs/job_1", "GET, HEAD, DELETE"),
+        ("PUT", "/v1/jobs/job_1", "GET, HEAD, PATCH, DELETE"),
         ("POST", "/v1/jobs/job_1/content", "GET, HEAD"),
         ("DELETE", "/health", "GET, HEAD"),
         ("POST", "/studio/app.js", "GET, HEAD"),

@@ -29,7 +29,6 @@ from phoenix.api.routes import (
     jobs,
     keys,
     library,
-    manifests,
     models,
     pauses,
     playlists,
@@ -42,7 +41,7 @@ from phoenix.studio import mount
 from phoenix.telemetry.meters import Meters
 
 _ROUTES = (
-    *(create_jobs, storyboard_routes, edits, jobs, library, manifests, event_streams, content, playlists, artifacts),
+    *(create_jobs, storyboard_routes, edits, jobs, library, event_streams, content, playlists, artifacts),
     *(keys, models, webhooks, fleet, pauses, videos, health),
 )
 _EXPOSED_HEADERS = (

@@ -102,18 +102,21 @@ def plan(  # noqa: PLR0913, PLR0917 - one parameter per option
     frames: RoleTexts = {"first_frame": first_frame, "last_frame": last_frame}
     frames |= {"reference": reference, "source_video": source_video}
     local = LocalFiles(read_inputs(len(prompts), audio=audio, by_role=frames, further=condition, extends=extends))
-    settings = read_settings()
     with exit_on_error():
+        settings = read_settings()
         catalog = load_catalog(settings.engine.catalog_file)
         check = partial(resolve_reel, catalog=catalog, settings=settings, local=local)
         request = make_request(prompts, given, crossfade_s, local=local, check_further=check)
         reel = resolve_reel(request, catalog, settings, local=local)
-        for line in unknown_lines(request):
-            err.print(line, style="yellow")
+        _warn(request)
         if as_json:
-            print_json(reel)
-        else:
-            _show(reel, request, [*plan_lines(reel, catalog.get(reel.model), audio), *condition_lines(reel, local)])
+            return print_json(reel)
+        _show(reel, request, [*plan_lines(reel, catalog.get(reel.model), audio), *condition_lines(reel, local)])
+
+
+def _warn(request: ReelRequest) -> None:
+    for line in unknown_lines(request):
+        err.print(line, style="yellow")
 
 
 def _show(reel: ResolvedReel, request: ReelRequest, lines: Sequence[str]) -> None:

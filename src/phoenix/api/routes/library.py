@@ -1,4 +1,4 @@
-"""The jobs of an owner as a library: list and search them, and change what they are found by."""
+"""The jobs of an owner as a library: list and search them, name and tag them, show what they were made of."""
 
 from typing import Annotated, Literal
 
@@ -6,7 +6,7 @@ from fastapi import APIRouter, Body, Depends, Query, Request, Response
 from fastapi.openapi.models import Example
 from pydantic import Field, TypeAdapter, ValidationError
 
-from phoenix.api.dependencies import AuthFirstRoute, DatabaseDep, JobViewsDep, OwnerDep
+from phoenix.api.dependencies import AppStateDep, AuthFirstRoute, DatabaseDep, JobViewsDep, OwnerDep
 from phoenix.api.http.conditional import check_if_match
 from phoenix.api.http.declarations import (
     PAGE_LISTED,
@@ -19,11 +19,24 @@ from phoenix.api.http.declarations import (
     link_next_page,
 )
 from phoenix.api.http.known_parameters import ANY_KEY
-from phoenix.contract import Job, JobChanges, JobKind, JobPage, JobState, Metadata, Omittable, PageLimit, Tags, Text
+from phoenix.contract import (
+    Job,
+    JobChanges,
+    JobKind,
+    JobManifest,
+    JobPage,
+    JobState,
+    Metadata,
+    Omittable,
+    PageLimit,
+    Tags,
+    Text,
+)
 from phoenix.errors import FieldError, InvalidRequest
 from phoenix.jobs.library.changes import change_job as change_row
 from phoenix.jobs.library.search import JobSearch, search_jobs
-from phoenix.jobs.repository import JobFilter
+from phoenix.jobs.provenance.manifest import read_manifest
+from phoenix.jobs.repository import JobFilter, get_full_job
 from phoenix.jobs.repository import list_jobs as list_rows
 
 router = APIRouter(route_class=AuthFirstRoute, tags=["jobs"])
@@ -140,3 +153,19 @@ async def change_job(
     ):
         await change_row(uow, job_id, body, owner_id=owner)
     return await job_views.fetch(job_id, owner)
+
+
+@router.head("/v1/jobs/{job_id}/manifest", include_in_schema=False)
+@router.get("/v1/jobs/{job_id}/manifest")
+async def get_manifest(
+    state: AppStateDep, database: DatabaseDep, job_views: JobViewsDep, owner: OwnerDep, job_id: JobIdInPath
+) -> JobManifest:
+    """Show what a result was made of.
+
+    The resolved request, each seed and content key, the SHA-256 of all files that were read and made, and the versions
+    of the software. `replay` is a request for the same result. 409 until the job has succeeded.
+    """
+    view = await job_views.fetch(job_id, owner)
+    async with database.read() as session:
+        job = await get_full_job(session, job_id, owner_id=owner)
+        return await read_manifest(session, job, view, state.services.catalog)

@@ -5,8 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Response
 
 from phoenix.access.keys import ANYBODY, Scope, get_key_locked
-from phoenix.api.dependencies import AppStateDep, CallerDep
-from phoenix.api.http.known_parameters import StrictRoute
+from phoenix.api.dependencies import AppStateDep, AuthFirstRoute, CallerDep
 from phoenix.contract import Pause, PauseKind, PauseList, PauseRequest, QueueName
 from phoenix.db import Database
 from phoenix.jobs.scheduling.pauses import pause, read_pauses, resume, view_pause
@@ -14,7 +13,7 @@ from phoenix.telemetry.logs import get_logger
 
 _logger = get_logger(__name__)
 
-router = APIRouter(tags=["fleet"], route_class=StrictRoute)
+router = APIRouter(tags=["fleet"], route_class=AuthFirstRoute)
 
 QueueInPath = Annotated[QueueName, Path(description="Name of a queue.")]
 ModelInPath = Annotated[str, Path(description="Id of a model.")]
