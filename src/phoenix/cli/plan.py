@@ -108,15 +108,10 @@ def plan(  # noqa: PLR0913, PLR0917 - one parameter per option
         check = partial(resolve_reel, catalog=catalog, settings=settings, local=local)
         request = make_request(prompts, given, crossfade_s, local=local, check_further=check)
         reel = resolve_reel(request, catalog, settings, local=local)
-        _warn(request)
-        if as_json:
-            return print_json(reel)
-        _show(reel, request, [*plan_lines(reel, catalog.get(reel.model), audio), *condition_lines(reel, local)])
-
-
-def _warn(request: ReelRequest) -> None:
-    for line in unknown_lines(request):
-        err.print(line, style="yellow")
+        for line in unknown_lines(request):
+            err.print(line, style="yellow")
+        lines = [*plan_lines(reel, catalog.get(reel.model), audio), *condition_lines(reel, local)]
+        print_json(reel) if as_json else _show(reel, request, lines)
 
 
 def _show(reel: ResolvedReel, request: ReelRequest, lines: Sequence[str]) -> None:
