@@ -30,10 +30,12 @@ def test_an_idea_that_a_language_model_writes_and_changes_becomes_a_file(
 
 
 def test_without_a_language_model_a_template_writes_it(start_phoenix: PhoenixStarter, tmp_path: Path) -> None:
-    run = start_phoenix("storyboard", "a balloon leaves. Then it finds the sea", "--clips", "2", *SHORT)
+    run = start_phoenix("storyboard", "a balloon leaves. Then it finds the sea", "--clips", "2", "--caption", *SHORT)
 
     assert run.wait() == 0, run.log
-    assert "by a template" in run.output().splitlines()[0]
+    output = run.output()
+    assert "by a template" in output.splitlines()[0]
+    assert "shown: it finds the sea" in output
     assert is_mp4(tmp_path / "reel.mp4")
 
 

@@ -35,7 +35,7 @@ def versions(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Versions]:
         up.wait_until_ready()
         clips = [ClipRequest(prompt="a red balloon", takes=2), ClipRequest(prompt="the sea")]
         with up.client() as phoenix:
-            older = phoenix.submit_reel(ReelRequest(clips=clips, duration_s=1, resolution="240p"))
+            older = phoenix.submit_reel(ReelRequest(clips=clips, duration_s=1, resolution="240p", tags=["sea"]))
             for _ in phoenix.watch(older.id):
                 pass
             newer = phoenix.edit(older.id, EditRequest(clips=[ClipEdit(op="reroll", index=1)]))
@@ -72,8 +72,19 @@ async def test_the_form_and_the_jobs(studio: Page, versions: Versions, axe: str)
     await studio.open(versions.url)
     await studio.wait_until(f"{READY} && document.querySelectorAll('.job').length === 2")
     await write_prompts(studio, "a red balloon", "the sea")
-    await studio.evaluate("document.querySelectorAll('#new details').forEach(each => each.open = true)")
+    await studio.evaluate("document.querySelectorAll('.side details').forEach(each => each.open = true)")
+    await write_and_search(studio)
     assert await faults(studio, axe) == []
+
+
+async def write_and_search(studio: Page) -> None:
+    """A storyboard with its messages, and a list of jobs that were found, all with tags."""
+    await studio.evaluate("document.getElementById('idea').value = 'a balloon'")
+    await studio.evaluate("document.getElementById('story-new').requestSubmit()")
+    await studio.evaluate("document.getElementById('search-words').value = '#sea'")
+    await studio.evaluate("document.getElementById('search').requestSubmit()")
+    await studio.wait_until("document.querySelectorAll('#story-talk li').length === 2")
+    await studio.wait_until("document.querySelector('#found .tags li')")
 
 
 async def test_a_reel_with_its_editor(studio: Page, versions: Versions, axe: str):

@@ -6,10 +6,11 @@ import httpx
 import pytest
 from sqlalchemy import func, select
 
-from fixtures.api import Api, assert_problem
+from fixtures.api import Api, assert_problem, open_api
 from fixtures.callers import GuardedApi
 from phoenix.access.keys import Scope
 from phoenix.db import UnitOfWork
+from phoenix.settings import Settings, TtsSettings
 from phoenix.storyboards.repository import delete_old_storyboards, delete_surplus_storyboards
 from phoenix.storyboards.tables import StoryboardRow
 
@@ -103,6 +104,17 @@ async def test_what_does_not_fit_the_model_is_fitted_and_reported(api: Api) -> N
     assert (await api.http.post("/v1/reels", json=made["reel"])).status_code == 202
 
 
+async def test_a_server_without_a_voice_writes_no_narration(api_settings: Settings) -> None:
+    silent = api_settings.model_copy(update={"tts": TtsSettings(engine="off")})
+    async with open_api(silent, leads=False) as api:
+        answer = await api.http.post("/v1/storyboards", json={"idea": IDEA, "narrate": True})
+
+        assert_problem(answer, 422, "INVALID_REQUEST")
+        assert pointers(answer) == ["/narrate"]
+        assert "no voice" in answer.json()["errors"][0]["detail"]
+        assert (await api.http.get("/v1/storyboards")).json()["data"] == []
+
+
 @pytest.mark.parametrize(
     ("fields", "pointer"),
     [
@@ -112,6 +124,7 @@ async def test_what_does_not_fit_the_model_is_fitted_and_reported(api: Api) -> N
         ({"idea": " "}, "/idea"),
         ({"num_clips": 0}, "/num_clips"),
         ({"characters": [MIA, {**MIA, "name": "MIA"}]}, ""),
+        ({"voice": "en"}, ""),
         ({"colour": "red"}, "/colour"),
     ],
 )

@@ -13,6 +13,7 @@ from sqlmodel import col
 from fixtures.api import Api, LiveStream, assert_problem, open_api, until
 from fixtures.callers import open_guarded_api
 from fixtures.llm_server import LlmServer, refusal, script_of, spoken
+from fixtures.speech import service_settings
 from phoenix.contract import StoryboardState
 from phoenix.db import db_now
 from phoenix.settings import LlmSettings, Settings
@@ -68,6 +69,29 @@ async def test_a_language_model_writes_a_reel_that_is_accepted(writing: Api, llm
     assert (asked["model"], asked["stream"], asked["max_tokens"]) == ("scripted", True, 8192)
     assert asked["response_format"]["json_schema"]["schema"]["required"] == ["title", "message", "characters", "clips"]
     assert llm_server.received[0].headers["authorization"] == f"Bearer {KEY}"
+
+
+async def test_captions_and_narration_are_written_and_changed_with_the_seeds_kept(
+    api_settings: Settings, llm_server: LlmServer
+) -> None:
+    def script(said: str) -> dict[str, Any]:
+        texts = [{"caption": "At dawn", "narration": said}, {"caption": "", "narration": ""}]
+        clips = [clip | text for clip, text in zip(GOOD["clips"], texts, strict=True)]
+        return GOOD | {"clips": clips}
+
+    llm_server.script = [spoken(script(" ".join("blah" for _ in range(20)))), spoken(script("It leaves."))]
+    llm_server.script.append(spoken(script("It flies.")))
+    settings = with_llm(api_settings, llm_server).model_copy(update={"tts": service_settings("http://127.0.0.1:9")})
+    async with open_api(settings, leads=False) as api:
+        made = await make(api, caption=True, narrate=True, voice="nova")
+        changed = (await post(api, made, "messages", text="another text")).json()
+
+    (first, second), (after, _) = made["reel"]["clips"], changed["reel"]["clips"]
+    assert (first["caption"], first["narration"], after["narration"]) == ("At dawn", "It leaves.", "It flies.")
+    assert {"caption", "narration"} & set(second) == set()
+    assert (made["reel"]["voice"], made["reel"]["fit_narration"]) == ("nova", True)
+    assert first["seed"] == after["seed"]
+    assert "time for 4 words" in llm_server.bodies()[1]["messages"][-1]["content"]
 
 
 async def test_characters_of_the_user_and_of_the_model_are_in_the_prompts_that_show_them(

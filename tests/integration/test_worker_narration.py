@@ -3,13 +3,12 @@
 import json
 from pathlib import Path
 
-import av
 import numpy as np
 import pytest
 
 from fixtures.media_files import MediaMaker, decode
 from fixtures.scripted_server import Answer, ScriptedServer
-from fixtures.speech import ESPEAK, SPEECH_PATH, VOICE_HZ, narrated_reel, service_settings, spoken
+from fixtures.speech import ESPEAK, SPEECH_PATH, VOICE_HZ, loudness_of, narrated_reel, service_settings, spoken
 from fixtures.workplace import OWNER, OpenHarness, WorkerHarness
 from phoenix.contract import ArtifactKind, JobOptions, JobState, ResolvedReel, SoundtrackRequest, Transition
 from phoenix.jobs.lifecycle import TaskKind
@@ -26,17 +25,6 @@ SECRET = "secret-key"
 async def speaking(open_harness: OpenHarness, scripted_server: ScriptedServer) -> WorkerHarness:
     """A workplace whose narration is spoken by the scripted server."""
     return await open_harness(tts=service_settings(scripted_server.url))
-
-
-def loudness_of(path: Path, hz: float, window_s: float = 0.25) -> list[float]:
-    """How strong one tone is in each window of a file."""
-    with av.open(str(path)) as container:
-        resampler = av.AudioResampler(format="flt", layout="mono", rate=48_000)
-        parts = [part.to_ndarray()[0] for frame in container.decode(audio=0) for part in resampler.resample(frame)]
-    samples = np.concatenate(parts)
-    size = int(48_000 * window_s)
-    wave = np.exp(-2j * np.pi * hz * np.arange(size) / 48_000)
-    return [float(abs((samples[at : at + size] * wave).mean())) for at in range(0, len(samples) - size + 1, size)]
 
 
 async def finished(harness: WorkerHarness, reel: ResolvedReel) -> FullJob:

@@ -27,6 +27,10 @@ class PlanLimits:
     max_reel_s: float
     adjustments: tuple[Adjustment, ...]
 
+    def clip_s(self, duration_s: float | None) -> float:
+        """The length of a clip that has this length of its own, in seconds."""
+        return duration_s or self.duration_s or self.model.frames.default / self.model.fps.default
+
     def length_s(self, count: int) -> float | None:
         """The length of each of `count` clips for which nothing is said; None for the default of the model."""
         rule, fps = self.model.frames, self.model.fps.default

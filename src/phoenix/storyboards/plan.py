@@ -19,6 +19,10 @@ class PlannedClip:
     characters: tuple[str, ...] = ()
     duration_s: float | None = None
     """None is the default of the model."""
+    caption: str | None = None
+    """None leaves it as it is, and an empty text stands for no caption."""
+    narration: str | None = None
+    """Like `caption`."""
 
 
 @dataclass(frozen=True)
@@ -58,18 +62,29 @@ def compose_reel(
         clip: Document = {"seed": draw_seed(), **kept.get(prompt, {}), "prompt": prompt}
         if limits.duration_s is None and planned.duration_s is not None:
             clip["duration_s"] = planned.duration_s
-        clips.append(clip)
+        clips.append(_with_texts(clip, planned, request))
     body: Document = {"model": limits.model.id, "title": plan.title}
     if limits.aspect_ratio is not None:
         body["aspect_ratio"] = limits.aspect_ratio
     if limits.duration_s is not None:
         body["duration_s"] = limits.duration_s
+    if request.narrate:
+        # A voice may take longer than its words let expect.
+        body |= {"fit_narration": True} | ({"voice": request.voice} if request.voice else {})
     return {**body, **before, "title": plan.title, "clips": clips}
+
+
+def _with_texts(clip: Document, planned: PlannedClip, request: StoryboardRequest) -> Document:
+    """The clip with the caption and the narration of its plan, as far as the request wishes them."""
+    wished = {"caption": (request.caption, planned.caption), "narration": (request.narrate, planned.narration)}
+    texts = {name: text.strip() for name, (is_wished, text) in wished.items() if is_wished and text is not None}
+    rest = {name: value for name, value in clip.items() if name not in texts}
+    return rest | {name: text for name, text in texts.items() if text}
 
 
 def clips_of(reel: ReelRequest) -> tuple[PlannedClip, ...]:
     """The clips of a reel as a plan has them. Their prompts have their characters and their style already."""
-    return tuple(PlannedClip(clip.prompt, (), clip.duration_s) for clip in reel.clips)
+    return tuple(PlannedClip(clip.prompt, (), clip.duration_s, clip.caption, clip.narration) for clip in reel.clips)
 
 
 def compose_prompt(text: str, characters: Sequence[CharacterRequest], style: str) -> str:

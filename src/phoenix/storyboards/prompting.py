@@ -7,6 +7,7 @@ from phoenix.clock import in_seconds
 from phoenix.contract import StoryboardRequest
 from phoenix.storyboards.limits import PlanLimits
 from phoenix.storyboards.plan import Document
+from phoenix.storyboards.spoken_length import WORDS_PER_S
 
 ChatMessage = dict[str, str]
 """`role` and `content`, as in OpenAI's chat completions."""
@@ -82,4 +83,10 @@ def _describe(request: StoryboardRequest, limits: PlanLimits) -> str:
         )
     if limits.aspect_ratio is not None:
         lines.append(f"Shape: {limits.aspect_ratio}")
+    if request.caption:
+        lines.append("Captions: yes; they add to what is seen, and do not describe it")
+    if request.narrate:
+        lines.append(
+            f"Narration: yes, one story over all clips; at most {round(WORDS_PER_S)} words for each second of a clip"
+        )
     return "\n".join(lines)

@@ -7,11 +7,13 @@ from typing import Annotated, Any, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from phoenix.clock import in_seconds
 from phoenix.contract import MAX_PROMPT_LENGTH, CharacterRequest, ClipRequest, ReelRequest, StoryboardRequest
 from phoenix.contract.storyboards import MAX_CHARACTERS
 from phoenix.errors import FieldError, InvalidRequest
 from phoenix.storyboards.limits import PlanLimits
 from phoenix.storyboards.plan import Document, Plan, PlannedClip
+from phoenix.storyboards.spoken_length import MOST_WORDS_PER_S, WORDS_PER_S, count_words, words_in
 
 MAX_ANSWER_LENGTH = 200_000
 """Characters. A server may ignore the limit on tokens."""
@@ -38,6 +40,8 @@ class ScriptedClip(_ScriptPart):
     prompt: Annotated[str, Field(min_length=1, max_length=MAX_PROMPT_LENGTH)]
     characters: list[str] = Field(default_factory=list[str])
     duration_s: float | None = None
+    caption: str | None = None
+    narration: str | None = None
 
 
 class Script(_ScriptPart):
@@ -58,7 +62,10 @@ class Script(_ScriptPart):
             message=self.message,
             style=self.style.strip(),
             characters=tuple(CharacterRequest.model_construct(**each.model_dump()) for each in self.characters),
-            clips=tuple(PlannedClip(clip.prompt, tuple(clip.characters), clip.duration_s) for clip in self.clips),
+            clips=tuple(
+                PlannedClip(clip.prompt, tuple(clip.characters), clip.duration_s, clip.caption, clip.narration)
+                for clip in self.clips
+            ),
         )
 
 
@@ -66,7 +73,7 @@ def script_of(reel: ReelRequest, *, message: str) -> Document:
     """A reel that the user has changed, as the answer that a language model would have given."""
     clips = [
         {"prompt": clip.prompt, "characters": list[str]()}
-        | ({"duration_s": clip.duration_s} if clip.duration_s else {})
+        | clip.model_dump(include={"duration_s", "caption", "narration"}, exclude_none=True)
         for clip in reel.clips
     ]
     return {"title": reel.title or "Reel", "message": message, "style": "", "characters": list[str](), "clips": clips}
@@ -87,6 +94,13 @@ def script_schema(request: StoryboardRequest, limits: PlanLimits) -> Document:
         shown = f"Seconds, from {limits.shortest_s} to {limits.longest_s}."
         ends = {"minimum": limits.shortest_s, "maximum": limits.longest_s}
         clip["duration_s"] = {"type": contract["duration_s"]["type"], "description": shown, **ends}
+    if request.caption:
+        shown = "A short line that is shown over this clip, in the language of the user; empty for none."
+        clip["caption"] = {"type": "string", "description": shown}
+    if request.narrate:
+        rate = f"at most {round(WORDS_PER_S)} words for each of its seconds"
+        said = f"What a voice says in this clip: {rate}; empty for none."
+        clip["narration"] = {"type": "string", "description": said}
     fields: Document = {
         "title": {"type": "string", "description": "A short name for the reel."},
         "message": {"type": "string", "description": "One or two sentences to the user about what you wrote."},
@@ -145,6 +159,23 @@ def find_faults(script: Script, request: StoryboardRequest, limits: PlanLimits) 
         for name in clip.characters
         if name.casefold() not in known
     ]
+    return [*faults, *_find_text_faults(script, request, limits)]
+
+
+def _find_text_faults(script: Script, request: StoryboardRequest, limits: PlanLimits) -> list[FieldError]:
+    """Captions and narration that were wished for and are not there, and narration that no voice says in time."""
+    faults: list[FieldError] = []
+    if request.caption and not any((clip.caption or "").strip() for clip in script.clips):
+        faults.append(FieldError("/clips", "the user asked for captions, and no clip has one"))
+    if not request.narrate:
+        return faults
+    if not any((clip.narration or "").strip() for clip in script.clips):
+        faults.append(FieldError("/clips", "the user asked for narration, and no clip has one"))
+    for index, clip in enumerate(script.clips):
+        length_s, count = limits.clip_s(clip.duration_s), count_words(clip.narration or "")
+        if count > words_in(length_s, MOST_WORDS_PER_S):
+            has_time = f"a clip of {in_seconds(length_s)} has time for {words_in(length_s)} words"
+            faults.append(FieldError(f"/clips/{index}/narration", f"{has_time}, and these are {count}"))
     return faults
 
 

@@ -58,7 +58,7 @@ VALID: dict[type[Request], dict[str, Any]] = {
     SoundSource: SOUND,
     SoundtrackRequest: SOUND,
     CharacterRequest: {"name": "x", "description": "x"},
-    StoryboardRequest: {"idea": "x"},
+    StoryboardRequest: {"idea": "x", "narrate": True},
     StoryboardMessageRequest: {"text": "x"},
     Transition: {},
     UpscaleRequest: {"id": "x4"},

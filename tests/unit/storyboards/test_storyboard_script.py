@@ -6,13 +6,22 @@ from typing import Any
 import pytest
 
 from phoenix.catalog.catalog import load_catalog
-from phoenix.contract import ClipRequest, StoryboardRequest
+from phoenix.contract import ClipRequest, ReelRequest, StoryboardRequest
 from phoenix.errors import FieldError, InvalidRequest
 from phoenix.storyboards.limits import fit_request
 from phoenix.storyboards.prompting import chat_about
-from phoenix.storyboards.script import MAX_FAULTS, explain_faults, read_script, script_schema
+from phoenix.storyboards.script import (
+    MAX_FAULTS,
+    Script,
+    explain_faults,
+    find_faults,
+    read_script,
+    script_of,
+    script_schema,
+)
 
 CATALOG = load_catalog()
+TEXTS = {"caption": True, "narrate": True}
 SCRIPT = {"title": "t", "message": "m", "clips": [{"prompt": "p"}]}
 
 
@@ -48,6 +57,39 @@ def test_the_fields_of_a_clip_are_those_of_the_reel() -> None:
 
     assert set(clip) - {"characters"} <= set(ClipRequest.model_fields)
     assert clip["duration_s"]["minimum"] < clip["duration_s"]["maximum"]
+
+
+def faults_of(*clips: dict[str, Any], **fields: Any) -> list[str]:
+    request = StoryboardRequest.model_validate({"idea": "x", **fields})
+    limits = fit_request(request, CATALOG, default_model="animatic", max_reel_s=600)
+    script = Script.model_validate(SCRIPT | {"clips": [{"prompt": "p", "duration_s": 2} | clip for clip in clips]})
+    return [f"{fault.pointer}: {fault.detail}" for fault in find_faults(script, request, limits)]
+
+
+def test_captions_and_narration_are_asked_for_where_the_user_wishes_them() -> None:
+    fields = [schema_of(**wish)["properties"]["clips"]["items"]["properties"] for wish in ({}, TEXTS)]
+
+    assert set(fields[1]) - set(fields[0]) == {"caption", "narration"}
+
+
+def test_texts_that_were_wished_for_and_are_nowhere_are_a_fault() -> None:
+    assert len(faults_of({"narration": " "}, {}, **TEXTS)) == 2
+    assert faults_of({"narration": "one", "caption": "two"}, {}, **TEXTS) == []
+    assert faults_of({}, {}) == []
+
+
+def test_narration_that_no_voice_says_within_its_clip_is_a_fault() -> None:
+    found = faults_of({"narration": "a b c d e f"}, {"narration": "a b c d e f g"}, narrate=True)
+
+    assert found == ["/clips/1/narration: a clip of 2 s has time for 4 words, and these are 7"]
+
+
+def test_a_reel_that_the_user_has_changed_is_shown_with_its_texts() -> None:
+    reel = ReelRequest.model_validate({"clips": [{"prompt": "p", "caption": "c", "narration": "n"}]})
+
+    (clip,) = script_of(reel, message="m")["clips"]
+
+    assert (clip["caption"], clip["narration"]) == ("c", "n")
 
 
 @pytest.mark.parametrize("text", ["{}", "[]", "null", "{", "prose", json.dumps(SCRIPT | {"more": 1})])

@@ -13,6 +13,7 @@ from phoenix.storyboards.template import plan_by_template, split_beats, spread_b
 
 CATALOG: Catalog = load_catalog()
 MIA = CharacterRequest(name="Mia", description="a girl with a yellow raincoat")
+TEXTS = {"caption": True, "narrate": True}
 REX = CharacterRequest(name="Rex", description="a small white dog")
 
 
@@ -70,6 +71,13 @@ def test_it_says_that_it_is_a_template() -> None:
     assert "added to it as they are" in plan("x", "y").message
 
 
+def test_a_beat_is_told_once_and_cut_to_the_length_of_its_clip() -> None:
+    clips = plan("a red balloon leaves the old harbour", num_clips=3, duration_s=2, **TEXTS).clips
+
+    assert [clip.caption for clip in clips] == ["a red balloon leaves the old harbour", "", ""]
+    assert [clip.narration for clip in clips] == ["a red balloon leaves", "", ""]
+
+
 @given(
     idea=st.text(min_size=1, max_size=4000).filter(lambda text: text.strip() and "\0" not in text),
     model=st.sampled_from([spec.id for spec in CATALOG if not spec.needed_roles]),
@@ -83,7 +91,9 @@ def test_every_reel_of_a_template_is_accepted(
 ) -> None:
     fields = {"model": model, "num_clips": num_clips, "duration_s": duration_s, "aspect_ratio": aspect_ratio}
     people = [{"name": "N" * 59 + str(n), "description": "d" * 200} for n in range(8)]
-    request = StoryboardRequest.model_validate({"idea": idea, "style": "s" * 400, "characters": people, **fields})
+    request = StoryboardRequest.model_validate(
+        {"idea": idea, "style": "s" * 400, "characters": people, **fields, **TEXTS}
+    )
     limits = fit_request(request, CATALOG, default_model="animatic", max_reel_s=max_reel_s)
 
     reel = ReelRequest.model_validate(draft_from(plan_by_template(request, (), limits), Talk(request, limits), CATALOG))

@@ -23,6 +23,7 @@ from phoenix.contract import (
 from phoenix.db import UnitOfWork
 from phoenix.errors import Conflict, FieldError, Gone, InvalidRequest, NotFound
 from phoenix.jobs.submission.idempotency import KeyedRequest, acquire_key, find_earlier_job, record_job
+from phoenix.speech.voices import NO_ENGINE, resolve_voice
 from phoenix.storyboards import repository
 from phoenix.storyboards.limits import PlanLimits, fit_request
 from phoenix.storyboards.llm_planner import Talk, WrittenReel, draft_from
@@ -61,6 +62,7 @@ class Desk:
         if keyed and (earlier := await self._find_earlier(keyed)):
             return await self.replay(earlier)
         limits, planner = self.limits_of(body), self._choose_planner(body)
+        self._check_voice(body)
         self.state.services.reserve.check()
         if planner == "llm":
             await self.state.request_limits.count_storyboard(self.caller)
@@ -152,6 +154,13 @@ class Desk:
             detail = "this server has no language model; leave planner out, or choose template"
             raise InvalidRequest.from_field_errors([FieldError("/planner", detail)])
         return body.planner or ("llm" if has_llm else "template")
+
+    def _check_voice(self, body: StoryboardRequest) -> None:
+        """Raises `InvalidRequest` if nothing here speaks the narration that the planner would write."""
+        voice = resolve_voice(body.voice, self.state.services.settings.tts) if body.narrate else None
+        if isinstance(voice, FieldError):
+            pointer = "/narrate" if voice.detail == NO_ENGINE else voice.pointer
+            raise InvalidRequest.from_field_errors([FieldError(pointer, voice.detail)])
 
     def _limits_of_existing(self, known: Storyboard) -> PlanLimits:
         try:

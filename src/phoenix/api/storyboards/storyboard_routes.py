@@ -24,6 +24,7 @@ _IDEAS: dict[str, Example] = {
             "aspect_ratio": "9:16",
             "style": "watercolour, soft morning light",
             "characters": [{"name": "Mia", "description": "a girl of eight with a yellow raincoat and red boots"}],
+            "caption": True,
             "planner": "template",
         }
     },

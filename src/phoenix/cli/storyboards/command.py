@@ -25,6 +25,13 @@ from phoenix.ids import STORYBOARD_ID_PATTERN
 IdeaArgument = Annotated[
     str, typer.Argument(metavar="IDEA", help="What the reel should show, or the id of a storyboard: stb_…")
 ]
+CharacterOption = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME=LOOK", help="Who looks the same in every clip; may be given several times."),
+]
+PlannerOption = Annotated[
+    PlannerName | None, typer.Option(help="`llm` if the server has one and this is unset, or else `template`.")
+]
 
 
 def storyboard(  # noqa: PLR0913, PLR0917 - one parameter per option
@@ -38,13 +45,11 @@ def storyboard(  # noqa: PLR0913, PLR0917 - one parameter per option
     duration_s: DurationOption = None,
     aspect_ratio: AspectRatioOption = None,
     style: Annotated[str | None, typer.Option(help="How every clip looks; a part of each prompt.")] = None,
-    character: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME=LOOK", help="Who looks the same in every clip; may be given several times."),
-    ] = None,
-    planner: Annotated[
-        PlannerName | None, typer.Option(help="`llm` if the server has one and this is unset, or else `template`.")
-    ] = None,
+    character: CharacterOption = None,
+    caption: Annotated[bool, typer.Option("--caption", help="Also write what is shown over each clip.")] = False,
+    narrate: Annotated[bool, typer.Option("--narrate", help="Also write what a voice says in each clip.")] = False,
+    voice: Annotated[str | None, typer.Option(help="The voice of --narrate; the server's default if unset.")] = None,
+    planner: PlannerOption = None,
     output: OutputOption = None,
     as_json: JsonOption = False,
     url: UrlOption = None,
@@ -57,6 +62,7 @@ def storyboard(  # noqa: PLR0913, PLR0917 - one parameter per option
     """
     given = {"model": model, "num_clips": clips, "duration_s": duration_s, "aspect_ratio": aspect_ratio}
     given |= {"style": style, "characters": parse_characters(character), "planner": planner}
+    given |= {"caption": caption or None, "narrate": narrate or None, "voice": voice}
     body = {name: value for name, value in given.items() if value is not None}
     is_known = re.fullmatch(STORYBOARD_ID_PATTERN, idea) is not None
     if is_known and body:
@@ -157,6 +163,9 @@ def print_storyboard(found: Storyboard, *, hint: str) -> None:
         length_s = clip.duration_s or found.reel.duration_s
         length = f" [{in_seconds(length_s)}]" if length_s else ""
         out.print(f"{number:>3}{length} {printable(clip.prompt, 4000)}")
+        for name, text in (("shown", clip.caption), ("said", clip.narration)):
+            if text:
+                out.print(f"    {name}: {printable(text, 2000)}", style="dim")
     out.print(printable(found.messages[-1].text, 2000), style="dim")
     err.print(hint, style="dim")
 

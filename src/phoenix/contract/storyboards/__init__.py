@@ -17,6 +17,7 @@ from phoenix.contract.wire_types import (
     Text,
     Timestamp,
     View,
+    VoiceName,
 )
 
 MAX_STORYBOARD_CLIPS = 60
@@ -79,6 +80,15 @@ class StoryboardRequest(Request):
     characters: Annotated[list[CharacterRequest], Field(max_length=MAX_CHARACTERS)] = Field(
         default_factory=list[CharacterRequest], json_schema_extra={"default": []}
     )
+    caption: bool = Field(
+        default=False, strict=True, description="Whether the planner also writes the captions of the clips."
+    )
+    narrate: bool = Field(
+        default=False,
+        strict=True,
+        description="Whether the planner also writes what a voice says, as long as each clip has time for.",
+    )
+    voice: Omittable[VoiceName] = None
     planner: Omittable[PlannerName] = Field(
         default=None, description="`llm` if the server has one and this is left out, or else `template`."
     )
@@ -88,6 +98,12 @@ class StoryboardRequest(Request):
         names = [character.name.casefold() for character in self.characters]
         if len(set(names)) < len(names):
             raise ValueError("two characters have one name; give each a name of its own")
+        return self
+
+    @model_validator(mode="after")
+    def _has_a_voice_for_narration_only(self) -> Self:
+        if self.voice is not None and not self.narrate:
+            raise ValueError("voice needs narrate")
         return self
 
 

@@ -49,6 +49,7 @@ export async function problemOf(response) {
 export const listJobs = (params) => request(`/v1/jobs?${new URLSearchParams(params)}`);
 export const cancelJob = (id) => request(`/v1/jobs/${id}/cancel`, { method: "POST" });
 export const approveJob = (id) => request(`/v1/jobs/${id}/approve`, { method: "POST" });
+export const changeJob = (id, json) => request(`/v1/jobs/${id}`, { method: "PATCH", json });
 export const retryJob = (id) => request(`/v1/jobs/${id}/retry`, { method: "POST" });
 export const deleteJob = (id) => request(`/v1/jobs/${id}`, { method: "DELETE" });
 
@@ -56,11 +57,10 @@ export const getJob = (id) => request(`/v1/jobs/${id}`);
 export const submitReel = (reel) => submit("/v1/reels", reel);
 export const editReel = (id, edit) => submit(`/v1/jobs/${id}/edits`, edit);
 
-function submit(path, json) {
-  // Not randomUUID, which browsers keep from pages that came over plain HTTP.
-  const key = [...crypto.getRandomValues(new Uint32Array(4))].map((part) => part.toString(36)).join("-");
-  return request(path, { method: "POST", json, headers: { "Idempotency-Key": key } });
-}
+// Not randomUUID, which browsers keep from pages that came over plain HTTP.
+export const newKey = () => [...crypto.getRandomValues(new Uint32Array(4))].map((part) => part.toString(36)).join("-");
+
+const submit = (path, json) => request(path, { method: "POST", json, headers: { "Idempotency-Key": newKey() } });
 
 export const deleteArtifact = (id) => request(`/v1/artifacts/${id}`, { method: "DELETE" });
 
@@ -74,11 +74,12 @@ export function upload(file) {
 export async function mediaUrls(job) {
   if (!apiKey()) return plainUrls(job);
   const urls = await request(`/v1/jobs/${job.id}/media-tokens`, { method: "POST" });
-  const { content, thumbnail, playlist, clips } = urls;
+  const { content, thumbnail, playlist, captions, clips } = urls;
   return {
     content: here(content),
     thumbnail: here(thumbnail),
     playlist: here(playlist),
+    captions: here(captions),
     clip: (index) => here(clips[index]),
     expiresAt: Date.parse(urls.expires_at),
   };
@@ -90,6 +91,7 @@ function plainUrls(job) {
     content: `${root}/content`,
     thumbnail: `${root}/content?variant=thumbnail`,
     playlist: `${root}/playlist.m3u8`,
+    captions: `${root}/content?variant=vtt`,
     clip: (index) => `${root}/clips/${index}/content`,
   };
 }

@@ -7,6 +7,8 @@ import { ReelForm } from "./form/form.js";
 import { Comparison } from "./editor/compare.js";
 import { ReelPage } from "./editor/page.js";
 import { JobList } from "./jobs.js";
+import { Search } from "./search/search.js";
+import { StoryPanel } from "./story/panel.js";
 
 const EVERY_MS = 2000;
 
@@ -15,6 +17,8 @@ const form = new ReelForm((job) => {
   jobs.put(job);
   refresh();
 });
+const story = new StoryPanel(form);
+const search = new Search({ jobs, failed: showProblem });
 const reelPage = new ReelPage({
   jobs,
   reuse: async (job) => {
@@ -38,7 +42,9 @@ async function refresh() {
   clearTimeout(timer);
   try {
     await Promise.all([jobs.refresh(), refreshFleet(), form.refresh()]);
+    search.refresh();
     await reelPage.refresh();
+    await story.recall();
     showConnection("live", "live");
   } catch (problem) {
     showProblem(problem);
@@ -87,6 +93,7 @@ function showConnection(state, text) {
 
 function clear() {
   jobs.clear();
+  search.close();
   clearFleet();
   reelPage.close();
   comparison.close();
@@ -107,7 +114,10 @@ byId("key-form").addEventListener("submit", () => {
   setApiKey(byId("key").value.trim());
   clear();
   // What somebody wrote before they were asked for a key stays.
-  if (before && before !== apiKey()) form.forget();
+  if (before && before !== apiKey()) {
+    form.forget();
+    story.clear();
+  }
   refresh().then(showPlace);
 });
 window.addEventListener("hashchange", showPlace);

@@ -1,6 +1,6 @@
 // One job on the page: built once, then brought up to date in place.
 
-import { approveJob, cancelJob, deleteJob, retryJob } from "./api.js";
+import { approveJob, cancelJob, changeJob, deleteJob, retryJob } from "./api.js";
 import { confirmed, h, hide, ignoreRepeated, isBusy, setBusy, setText } from "./dom.js";
 import { factsOf, titleOf } from "./job.js";
 import { isOver } from "./progress.js";
@@ -28,6 +28,7 @@ export class Card {
     this.state = h("span", { class: "state" });
     this.meter = h("progress", { max: 1, "aria-label": "Progress of the job" });
     this.facts = h("p", { class: "facts" });
+    this.tags = h("ul", { class: "tags", "aria-label": "Tags", hidden: true });
     this.clips = job.clips.map((clip) => new ClipCell(clip));
     this.warnings = h("ul", { class: "warnings", "aria-label": "Warnings", hidden: true });
     this.trouble = h("p", { class: "trouble", hidden: true });
@@ -42,6 +43,9 @@ export class Card {
     this.again.hidden = job.kind !== "reel";
     this.download = h("a", { class: "button", download: `reel-${job.id}.mp4` }, "Download");
     this.remove = confirmed("Delete", "Delete for good?", this.act(deleteJob, () => removed(job)));
+    const mark = (id) => changeJob(id, { favorite: !this.job.favorite });
+    this.favorite = h("button", { type: "button", class: "quiet", onclick: this.act(mark, (marked) => this.marked(marked, changed)) }, "☆");
+    this.favorite.setAttribute("aria-label", `Favorite: ${titleOf(job)}`);
     for (const action of [this.approve, this.cancel, this.retry, this.watch, this.open, this.again, this.download, this.remove]) {
       action.setAttribute("aria-label", `${action.textContent} ${titleOf(job)}`);
     }
@@ -53,10 +57,11 @@ export class Card {
       h("ul", { class: "clips", "aria-label": "Clips" }, ...this.clips.map((cell) => cell.element)),
       this.warnings,
       this.facts,
+      this.tags,
       this.trouble,
       this.refusal,
       this.player.element,
-      h("div", { class: "actions", onkeydown: ignoreRepeated }, this.approve, this.cancel, this.retry, this.watch, this.open, this.again, this.download, this.remove),
+      h("div", { class: "actions", onkeydown: ignoreRepeated }, this.approve, this.cancel, this.retry, this.watch, this.open, this.again, this.download, this.remove, this.favorite),
     );
     this.update(job);
   }
@@ -76,7 +81,22 @@ export class Card {
     if (job.error) setText(this.trouble, `${job.error.code}: ${job.error.message}`);
     setBusy(this.cancel, job.cancel_requested && !over);
     this.player.update(job);
+    this.showMarks(job);
     this.showActions(over, job);
+  }
+
+  marked(job, changed) {
+    this.update({ ...this.job, favorite: job.favorite });
+    changed(job);
+  }
+
+  showMarks({ tags = [], favorite = false }) {
+    if (tags.join() !== [...this.tags.children].map((tag) => tag.textContent).join()) {
+      this.tags.replaceChildren(...tags.map((tag) => h("li", {}, tag)));
+    }
+    this.tags.hidden = !tags.length;
+    setText(this.favorite, favorite ? "★" : "☆");
+    this.favorite.setAttribute("aria-pressed", String(favorite));
   }
 
   // Once it is done, a clip keeps its warnings until a retry: the list is built anew only if their number changed.

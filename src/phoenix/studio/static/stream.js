@@ -41,7 +41,7 @@ async function* oneConnection(jobId, place, signal) {
 }
 
 // Frames end with a blank line; one that is cut off is dropped, and comes again after the reconnection.
-async function* frames(body) {
+export async function* frames(body) {
   const reader = body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "";
   try {

@@ -9,6 +9,7 @@ const NUMBERS = [
   { name: "guidance_scale", label: "Guidance", range: (model) => model?.guidance_scale },
   { name: "takes", label: "Takes", range: () => ({ minimum: 1, maximum: 8 }), step: 1 },
 ];
+export const TEXTS = ["caption", "narration"];
 const USUALLY_SHOWN = ["duration_s", "seed"];
 
 export class ClipFields {
@@ -16,6 +17,8 @@ export class ClipFields {
   constructor({ names = NUMBERS.map(({ name }) => name), shown: open = USUALLY_SHOWN, changed }) {
     this.prompt = h("textarea", { rows: 2, spellcheck: true, maxlength: 4000, required: true });
     this.negative = h("textarea", { rows: 1, maxlength: 4000 });
+    this.caption = h("textarea", { rows: 1, maxlength: 500, "data-name": "caption" });
+    this.narration = h("textarea", { rows: 2, maxlength: 2000, "data-name": "narration" });
     this.numbers = new Map();
     this.isFolded = !open.length;
     for (const { name, step } of NUMBERS.filter(({ name }) => names.includes(name))) {
@@ -28,6 +31,8 @@ export class ClipFields {
       "details",
       {},
       h("summary", {}, "More"),
+      h("label", {}, "Caption, shown over the clip", this.caption),
+      h("label", {}, "Narration, spoken in the clip", this.narration),
       h("label", {}, "Not in the picture", this.negative),
       h("div", { class: "numbers" }, ...others.map((name) => this.labelled(name))),
     );
@@ -62,15 +67,17 @@ export class ClipFields {
   set(values) {
     this.prompt.value = values.prompt ?? "";
     this.negative.value = values.negative_prompt ?? "";
+    for (const name of TEXTS) this[name].value = values[name] ?? "";
     for (const [name, input] of this.numbers) input.value = values[name] ?? "";
     const others = this.isFolded ? [...this.numbers.keys()] : [];
-    this.more.open = Boolean(values.negative_prompt) || others.some((name) => values[name] != null);
+    this.more.open = Boolean(values.negative_prompt) || TEXTS.some((name) => values[name]) || others.some((name) => values[name] != null);
   }
 
   // Only what was filled in: what is left out is decided by the reel or by the model.
   read() {
     const values = { prompt: this.prompt.value.trim() };
     if (this.negative.value.trim()) values.negative_prompt = this.negative.value.trim();
+    for (const name of TEXTS) if (this[name].value.trim()) values[name] = this[name].value.trim();
     for (const [name, input] of this.numbers) {
       if (input.value !== "" && !input.closest("label").hidden) values[name] = Number(input.value);
     }

@@ -1,9 +1,9 @@
 // One clip of the editor: its video, its takes, its fields, and what is done with it in the next version.
 
-import { ClipFields } from "../clips/fields.js";
+import { ClipFields, TEXTS } from "../clips/fields.js";
 import { makeGrip, nameGrip } from "../clips/sortable.js";
 import { h, setText } from "../dom.js";
-import { changedFields } from "./draft.js";
+import { changedFields, renderingFields } from "./draft.js";
 import { clipVideo } from "./video.js";
 
 export class EditedClip {
@@ -43,7 +43,8 @@ export class EditedClip {
 
   values() {
     const values = this.fields.read();
-    if (this.original?.negative_prompt && !values.negative_prompt) values.negative_prompt = "";
+    // What was emptied is gone, and what was never there is left out.
+    for (const name of ["negative_prompt", ...TEXTS]) if (this.original?.[name] && !values[name]) values[name] = "";
     return { from: this.from, reroll: this.isRerolled, take: this.take, ...values };
   }
 
@@ -64,8 +65,9 @@ export class EditedClip {
     const values = this.values();
     if (!this.original) return { kind: "new", text: "new" };
     if (this.isRerolled) return { kind: "rendered", text: ["another seed", moved].filter(Boolean).join(", ") };
-    if (changedFields(this.original, values).length) return { kind: "rendered", text: ["changed", moved].filter(Boolean).join(", ") };
+    if (renderingFields(this.original, values).length) return { kind: "rendered", text: ["changed", moved].filter(Boolean).join(", ") };
     if (this.take !== this.original.take) return { kind: "kept", text: `take ${this.take + 1}` };
+    if (changedFields(this.original, values).length) return { kind: "kept", text: ["other words", moved].filter(Boolean).join(", ") };
     return { kind: "kept", text: moved || (this.isReused ? "reused" : "kept") };
   }
 

@@ -1,6 +1,8 @@
 // A version in the making: what of a reel was changed, and the edit that makes it so. Pure.
 
 const FIELDS = ["prompt", "negative_prompt", "duration_s", "seed", "steps", "guidance_scale", "takes"];
+// They are laid over the picture, so that a clip keeps its file whatever they are.
+const TEXTS = ["caption", "narration"];
 
 // The draft that changes nothing. `from` is the index of a clip in the original; a new clip has none.
 export function draftOf(job) {
@@ -11,6 +13,9 @@ export function draftOf(job) {
     quality: request.quality,
     crossfade_s: crossfadeOf(request),
     soundtrack: "keep",
+    captions: request.captions ?? "track",
+    voice: request.voice?.name ?? "",
+    fit_narration: request.fit_narration ?? false,
     clips: request.clips.map((clip, index) => ({ from: index, reroll: false, take: clip.take, ...fieldsOf(clip) })),
   };
 }
@@ -19,8 +24,9 @@ export const crossfadeOf = ({ transition }) => (transition?.kind === "crossfade"
 
 export function fieldsOf(clip) {
   const duration_s = Number((clip.num_frames / clip.fps).toFixed(3));
-  const { prompt, negative_prompt, seed, steps, guidance_scale, takes } = clip;
-  return { prompt, negative_prompt: negative_prompt || undefined, duration_s, seed, steps, guidance_scale, takes };
+  const { prompt, negative_prompt, seed, steps, guidance_scale, takes, caption, narration } = clip;
+  const texts = { negative_prompt: negative_prompt || undefined, caption: caption || undefined, narration: narration || undefined };
+  return { prompt, ...texts, duration_s, seed, steps, guidance_scale, takes };
 }
 
 // The body of POST /v1/jobs/{job_id}/edits.
@@ -28,7 +34,8 @@ export function editOf(job, draft) {
   const before = draftOf(job);
   const edit = { clips: clipEdits(before.clips, draft.clips) };
   if (draft.title && draft.title !== before.title) edit.title = draft.title;
-  for (const name of ["model", "quality"]) if (draft[name] !== before[name]) edit[name] = draft[name];
+  for (const name of ["model", "quality", "captions", "fit_narration"]) if (draft[name] !== before[name]) edit[name] = draft[name];
+  if (draft.voice && draft.voice !== before.voice) edit.voice = draft.voice;
   if (draft.crossfade_s !== before.crossfade_s) {
     edit.transition = draft.crossfade_s ? { kind: "crossfade", duration_s: draft.crossfade_s } : { kind: "cut" };
   }
@@ -45,7 +52,7 @@ export function clipEdits(originals, drafts) {
     ...originals.map((_, index) => index).filter((index) => !current.includes(index)).reverse().map((index) => ({ op: "remove", index })),
     ...current.flatMap((from, index) => contentEdits(originals[from], kept.find((draft) => draft.from === from), index)),
     ...moves(current, kept.map(({ from }) => from)),
-    ...drafts.flatMap((draft, index) => (draft.from == null ? [{ op: "insert", index, clip: clipOf(draft, FIELDS) }] : [])),
+    ...drafts.flatMap((draft, index) => (draft.from == null ? [{ op: "insert", index, clip: clipOf(draft, [...FIELDS, ...TEXTS]) }] : [])),
   ];
 }
 
@@ -54,11 +61,14 @@ function contentEdits(original, draft, index) {
   const edits = [];
   if (changed.length) edits.push({ op: "replace", index, clip: clipOf(draft, ["prompt", ...changed]) });
   if (draft.reroll) edits.push({ op: "reroll", index });
-  else if (draft.take !== original.take && !changed.length) edits.push({ op: "take", index, take: draft.take });
+  else if (draft.take !== original.take && !renderingFields(original, draft).length) edits.push({ op: "take", index, take: draft.take });
   return edits;
 }
 
-export const changedFields = (original, draft) => FIELDS.filter((name) => draft[name] !== original[name] && draft[name] !== undefined);
+const differing = (names) => (original, draft) => names.filter((name) => draft[name] !== original[name] && draft[name] !== undefined);
+export const changedFields = differing([...FIELDS, ...TEXTS]);
+// Those for which the clip is rendered again.
+export const renderingFields = differing(FIELDS);
 
 // What a clip may leave out is left out if nothing is there.
 function clipOf(draft, names) {
@@ -95,7 +105,7 @@ export function costOf(job, draft) {
   const before = draftOf(job);
   const rendersAll = draft.model !== before.model || draft.quality !== before.quality;
   const isRendered = (clip) =>
-    rendersAll || clip.from == null || clip.reroll || changedFields(before.clips[clip.from], clip).length > 0;
+    rendersAll || clip.from == null || clip.reroll || renderingFields(before.clips[clip.from], clip).length > 0;
   const rendered = draft.clips.filter(isRendered).length;
   return { rendered, reused: draft.clips.length - rendered };
 }

@@ -26,6 +26,9 @@ export class ReelOptions {
     byId("edit-model").value = draft.model;
     this.fillTiers(draft.quality);
     byId("edit-crossfade").value = draft.crossfade_s || "";
+    byId("edit-captions").value = draft.captions;
+    byId("edit-voice").value = draft.voice;
+    byId("edit-fit").checked = draft.fit_narration;
     byId("edit-drop").checked = false;
     byId("edit-drop-row").hidden = !job.request.soundtrack;
     byId("edit-audio").value = byId("edit-audio-kept").value = "";
@@ -46,6 +49,9 @@ export class ReelOptions {
       title: byId("edit-title").value.trim(),
       model: byId("edit-model").value,
       quality: byId("edit-quality").value,
+      captions: byId("edit-captions").value,
+      voice: byId("edit-voice").value.trim(),
+      fit_narration: byId("edit-fit").checked,
       crossfade_s: Number(byId("edit-crossfade").value) || 0,
       // The file is uploaded when the version is made.
       soundtrack: byId("edit-audio").files.length ? "file" : otherwise,

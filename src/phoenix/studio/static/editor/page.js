@@ -1,6 +1,6 @@
 // The page of one reel: it is watched, edited into a new version, and compared with the version before it.
 
-import { editReel, getJob, mediaUrls, upload } from "../api.js";
+import { approveJob, changeJob, editReel, getJob, mediaUrls, upload } from "../api.js";
 import { byId, h, hide, ignoreRepeated, isBusy, setBusy, setText } from "../dom.js";
 import { moveElement } from "../clips/sortable.js";
 import { counted, factsOf, titleOf } from "../job.js";
@@ -24,6 +24,13 @@ export class ReelPage {
     byId("edit-reset").addEventListener("click", () => this.build());
     byId("edit-append").addEventListener("click", () => this.insertAt(this.list.children.length));
     byId("reel-watch").addEventListener("click", () => this.player.watch().then(() => this.refresh()));
+    byId("reel-approve").addEventListener("click", () => this.act(approveJob(this.id)));
+    byId("reel-favorite").addEventListener("click", () => this.act(changeJob(this.id, { favorite: !this.job.favorite })));
+    byId("reel-tags-form").addEventListener("submit", (event) => {
+      event.preventDefault();
+      const tags = byId("reel-tags").value.split(",").map((tag) => tag.trim()).filter(Boolean);
+      this.act(changeJob(this.id, { tags }));
+    });
     byId("reel-again").addEventListener("click", () => reuse(this.job));
     this.list = byId("edit-clips");
   }
@@ -37,6 +44,7 @@ export class ReelPage {
     const job = await getJob(id);
     this.player = new JobPlayer({ failed: this.failed });
     byId("reel-player").replaceChildren(this.player.element);
+    byId("reel-tags").value = job.tags.join(", ");
     this.urls = job.kind === "reel" ? await mediaUrls(job) : null;
     this.job = job;
     this.build();
@@ -56,6 +64,18 @@ export class ReelPage {
     else this.showVersions();
   }
 
+  act(answer) {
+    setText(byId("reel-refusal"), "");
+    return answer.then(
+      (job) => {
+        if (this.jobs.find(job.id)) this.jobs.put(job);
+        this.update(job);
+        setText(byId("news"), "Done");
+      },
+      (problem) => setText(byId("reel-refusal"), problem.message),
+    );
+  }
+
   // A job that has ended is asked for once more: its last event came before its takes were read.
   update(job) {
     if (this.id !== job.id) return;
@@ -68,6 +88,8 @@ export class ReelPage {
     setText(byId("reel-facts"), factsOf(job));
     setText(byId("reel-trouble"), job.error ? `${job.error.code}: ${job.error.message}` : "");
     this.player.update(job);
+    hide(byId("reel-approve"), job.waiting_reason?.code !== "AWAITING_APPROVAL", () => byId("reel-title"));
+    byId("reel-favorite").setAttribute("aria-pressed", String(job.favorite));
     byId("reel-watch").hidden = !isWatchable(job) || this.player.isGrowing;
     if (!wasOver && isOver(job)) this.build();
     const previews = this.jobs.find(job.id)?.previews;
@@ -82,6 +104,9 @@ export class ReelPage {
     const { edited_from: from, id } = this.job;
     const later = this.jobs.all().filter((job) => job.edited_from === id);
     const links = later.map((job) => h("li", {}, h("a", { href: `#job=${job.id}` }, `Later version: ${titleOf(job)}`)));
+    const { draft_job_id: draft, draft_of: final } = this.job;
+    if (draft) links.push(h("li", {}, h("a", { href: `#job=${draft}` }, "Its draft")));
+    if (final) links.push(h("li", {}, h("a", { href: `#job=${final}` }, "The reel of this draft")));
     if (from) links.unshift(h("li", {}, h("a", { href: `#compare=${from},${id}` }, "Compare with the version before")));
     if (from) links.unshift(h("li", {}, h("a", { href: `#job=${from}` }, "The version before")));
     if (links.length !== byId("reel-versions").children.length) byId("reel-versions").replaceChildren(...links);

@@ -180,10 +180,18 @@ export class ReelForm {
       seed: numberIn("seed"),
       clip_sound: !byId("clip-sound-row").hidden && byId("clip-sound").value === "drop" ? "drop" : undefined,
       loras: chosenAdapters(),
+      hold: byId("hold").checked ? "draft" : undefined,
       ...chosenPostprocessors(),
       transition: crossfade ? { kind: "crossfade", duration_s: crossfade } : undefined,
       soundtrack: kept ? { artifact_id: kept } : undefined,
     };
+    if (reel.clips.some(({ caption, narration }) => caption || narration) && byId("captions").value !== "track") {
+      reel.captions = byId("captions").value;
+    }
+    if (reel.clips.some(({ narration }) => narration)) {
+      reel.voice = byId("voice").value.trim() || undefined;
+      reel.fit_narration = byId("fit-narration").checked || undefined;
+    }
     this.conditions.addKept(reel.clips);
     return reel;
   }

@@ -79,7 +79,15 @@ export class JobPlayer {
     this.video.src = urls.content;
     if (startAt) this.video.currentTime = startAt;
     this.resultIsAt(urls.content);
+    this.addCaptions(urls.captions);
     if (urls.thumbnail && this.job.output.width != null) this.video.poster = urls.thumbnail;
+  }
+
+  // Burned captions are in the picture.
+  addCaptions(url) {
+    if (!this.job.output.captions?.length || this.job.request.captions !== "track") return;
+    const track = this.video.querySelector("track") ?? this.video.appendChild(h("track", { kind: "captions", label: "Captions" }));
+    track.src = url;
   }
 
   // A page may be open for longer than its URLs work: the video continues where it was.
