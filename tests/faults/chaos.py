@@ -4,6 +4,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import httpx
 from faults.checker import Finding, check_edits, check_ended, files_without_rows
 from faults.cluster import TINY, Cluster, Member
 from faults.history import History
-from phoenix.jobs.lifecycle import AttemptEndState
+from phoenix.jobs.lifecycle import AttemptEndState, TaskKind
 
 SUBMIT_EVERY_S = 1.1
 RESTART_AFTER_S = 1.0
@@ -33,6 +34,10 @@ class Report:
     ended_in_s: float = 0.0
     edits: int = 0
     """How many of the jobs are edits."""
+    held: int = 0
+    """How many of the jobs waited for the approval of a draft."""
+    segments: int = 0
+    """How many clips were cut for a player, because someone watched."""
     states: Counter[str] = field(default_factory=Counter[str])
     recoveries_s: list[float] = field(default_factory=list[float])
     """From the end of an attempt whose worker was lost to the start of the next one."""
@@ -51,6 +56,13 @@ def make_clips(count: int) -> list[Mapping[str, object]]:
     if count == 2:
         return [{**clips[0], "takes": 2}, clips[1]]
     return [clips[0], *({**clip, "conditions": previous} for clip in clips[1:])] if count == 3 else clips
+
+
+def narrate(body: Mapping[str, object], text: str) -> Mapping[str, object]:
+    """The reel with a narrated last clip, which holds its last frame until the speech has ended."""
+    clips = body["clips"]
+    assert isinstance(clips, list)
+    return {**body, "clips": [*clips[:-1], {**clips[-1], "narration": text}], "fit_narration": True}
 
 
 class Chaos:
@@ -89,6 +101,7 @@ class Chaos:
             if now_s >= next_submit_s:
                 if not self._edit():
                     self._submit()
+                self._watch()
                 next_submit_s = now_s + SUBMIT_EVERY_S
             if now_s >= next_fault_s:
                 self._break_something()
@@ -114,13 +127,16 @@ class Chaos:
 
     def _submit(self) -> None:
         owner = self._random.choice(self.cluster.owners)
-        body = {
+        body: Mapping[str, object] = {
             **TINY,
             "clips": make_clips(self._random.randint(1, 3)),
             "steps": self._random.randint(3, 12),
             "priority": self._random.choice(["low", "normal", "high"]),
             **({"soundtrack": {"artifact_id": self._sounds[owner]}} if self._random.random() < 0.1 else {}),
+            **({"hold": "draft"} if self._random.random() < 0.2 else {}),
         }
+        if self._random.random() < 0.25:
+            body = narrate(body, self._random.choice(["Go.", "Stop.", "Look."]))
         cancel_after_s = self._random.uniform(0, 4) if self._random.random() < 0.15 else None
         answer = self._post("/v1/reels", body, owner)
         if answer is None:
@@ -130,9 +146,35 @@ class Chaos:
             return
         job_id = answer.json()["id"]
         self.report.owners[job_id] = owner
+        if "hold" in body:
+            self.report.held += 1
+            self._after(self._random.uniform(1, 6), lambda: self._approve(job_id, owner))
         if cancel_after_s is not None:
             self._after(cancel_after_s, lambda: self._post(f"/v1/jobs/{job_id}/cancel", {}, owner))
             self._after(cancel_after_s + 4, lambda: self._post(f"/v1/jobs/{job_id}/retry", {}, owner))
+
+    def _approve(self, job_id: str, owner: str) -> None:
+        """Twice, by any replica: the second approval changes nothing."""
+        for _ in range(2):
+            self._post(f"/v1/jobs/{job_id}/approve", {}, owner)
+
+    def approve_what_waits(self) -> None:
+        """What nobody has approved during the faults, or whose approval was lost with them."""
+        for owner in self.cluster.owners:
+            with suppress(httpx.HTTPError):
+                url = f"{self.cluster.url()}/v1/jobs?state=held"
+                for job in self.cluster.http.get(url, headers=bearer(owner)).json().get("data", []):
+                    if job["waiting_reason"]["code"] == "AWAITING_APPROVAL":
+                        self._post(f"/v1/jobs/{job['id']}/approve", {}, owner)
+
+    def _watch(self) -> None:
+        """Asks for the playlist of a job, which has its segments made."""
+        if not self.report.owners or self._random.random() >= 0.4:
+            return
+        job_id, owner = self._random.choice(list(self.report.owners.items())[-6:])
+        url = self.cluster.url(self._random.randrange(len(self.cluster.apis)))
+        with suppress(httpx.HTTPError):
+            self.cluster.http.get(f"{url}/v1/jobs/{job_id}/playlist.m3u8", headers=bearer(owner), timeout=4)
 
     def _edit(self) -> bool:
         """Edits a job that was accepted, now and then. One that has not ended is refused."""
@@ -267,12 +309,13 @@ def run_chaos(
     chaos.run(duration_s)
     cluster.heal()
     report = chaos.report
-    report.ended_in_s = cluster.wait_until_all_ended(end_within_s)
+    report.ended_in_s = cluster.wait_until_all_ended(end_within_s, meanwhile=chaos.approve_what_waits)
     chaos.edit_some()
-    cluster.wait_until_all_ended(end_within_s)
+    cluster.wait_until_all_ended(end_within_s, meanwhile=chaos.approve_what_waits)
     history = cluster.history(report.accepted)
     report.findings = [*check_ended(history), *check_edits(history), *check_owners(cluster, report.owners)]
     report.states = Counter(job.state.value for job in history.jobs if job.id in report.accepted)
+    report.segments = sum(task.kind is TaskKind.SEGMENT and bool(task.artifact_id) for task in history.tasks)
     report.recoveries_s = recoveries_s(history, report.accepted)
     report.stray_files = len(files_without_rows(history))
     return report

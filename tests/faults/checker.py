@@ -227,7 +227,8 @@ def _is_output_of(task: TaskRow, key: str) -> bool:
 def _a_reused_clip_was_not_tried(story: JobStory) -> Iterator[str]:
     for task in story.tasks:
         row = task.row
-        if row.is_reused and (row.state is not TaskState.SUCCEEDED or row.attempt or row.kind is not TaskKind.RENDER):
+        can_be_reused = row.kind in (TaskKind.RENDER, TaskKind.NARRATE)
+        if row.is_reused and (row.state is not TaskState.SUCCEEDED or row.attempt or not can_be_reused):
             yield f"{row.kind} task {row.id} is reused, {row.state}, at attempt {row.attempt}"
 
 

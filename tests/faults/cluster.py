@@ -203,6 +203,7 @@ class Cluster:
             "PHOENIX_ANIMATIC__SECONDS_PER_STEP": "0.1",
             "PHOENIX_MEDIA__PRESET": "ultrafast",
             "PHOENIX_MEDIA__THREADS": "1",
+            "PHOENIX_TTS__ENGINE": "espeak",
         }
 
     def wait_until_ready(self, slots: int | None = None) -> None:
@@ -281,13 +282,14 @@ class Cluster:
         async with self._database.read() as session:
             return await session.scalar(select(col(WorkerRow.pid)).where(col(WorkerRow.id) == worker_id))
 
-    def wait_until_all_ended(self, within_s: float) -> float:
+    def wait_until_all_ended(self, within_s: float, meanwhile: Callable[[], None] = lambda: None) -> float:
         """Until every job has ended; returns the seconds that took. It may not get there: the checker will say so."""
         began_s = time.monotonic()
         while time.monotonic() - began_s < within_s:
             if self._loop.run(have_all_ended(self._database)):
                 break
             self.heal()
+            meanwhile()
             time.sleep(0.1)
         return time.monotonic() - began_s
 

@@ -35,4 +35,4 @@ def test_nothing_accepted_is_lost_stuck_or_done_twice(cluster: Cluster, sounds: 
     # Far fewer than there are on any machine: a run in which nothing happened proves nothing.
     assert len(report.accepted) >= 5
     assert report.faults.total() >= 5
-    assert report.edits >= 1
+    assert min(report.edits, report.held, report.segments) >= 1

@@ -420,3 +420,32 @@ async def test_a_server_that_knows_no_schemas_is_asked_without_one(
     (asked,) = llm_server.bodies()
     assert (asked.get("response_format", {}).get("type", "text"), asked["temperature"]) == (form, 0.2)
     assert (asked["max_completion_tokens"], "max_tokens" in asked) == (8192, False)
+
+
+async def test_a_stream_ends_quietly_when_its_storyboard_is_deleted(writing: Api, llm_server: LlmServer) -> None:
+    llm_server.script = [spoken(GOOD, holds_after=2)]
+    stream = LiveStream(writing.app, "/v1/storyboards", method="POST", body={"idea": IDEA})
+    await stream.until("storyboard.delta")
+    (listed,) = (await writing.http.get("/v1/storyboards")).json()["data"]
+
+    deleted = await writing.http.delete(f"/v1/storyboards/{listed['id']}")
+
+    text = await stream.until_end()
+    assert deleted.status_code == 204
+    assert events_of(text)[-1]["type"] == "storyboard.delta"
+
+
+async def test_a_stream_of_another_replica_ends_quietly_when_its_storyboard_is_deleted(
+    writing: Api, llm_server: LlmServer
+) -> None:
+    llm_server.script = [spoken(GOOD)]
+    made = await make(writing)
+    lease = {"state": StoryboardState.WRITING, "writing_until": db_now(60)}
+    async with writing.services.database.write() as uow:
+        await uow.session.execute(update(StoryboardRow).values(**lease).where(col(StoryboardRow.id) == made["id"]))
+    stream = LiveStream(writing.app, f"/v1/storyboards/{made['id']}")
+    await stream.until("writing")
+
+    await writing.http.delete(f"/v1/storyboards/{made['id']}")
+
+    assert [event["type"] for event in events_of(await stream.until_end())] == ["storyboard"]

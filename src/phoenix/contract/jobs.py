@@ -3,7 +3,7 @@
 from enum import StrEnum
 from typing import Annotated, Any, Self
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from phoenix.contract.artifacts import SIGNED_URL
 from phoenix.contract.requests import Metadata, QueueTimeoutS
@@ -279,6 +279,8 @@ class Job(View):
 
 class JobChanges(Request):
     """What to change of a job. What is left out stays as it is."""
+
+    model_config = ConfigDict(json_schema_extra={"minProperties": 1})
 
     title: Omittable[Annotated[Text, Field(max_length=200)]] = Field(
         default=None, description="A name of yours for the job; an empty text removes it."

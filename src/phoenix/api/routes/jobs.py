@@ -158,7 +158,7 @@ async def delete_job(database: DatabaseDep, owner: OwnerDep, job_id: JobIdInPath
 def _respond(request: Request, job: Job) -> Response:
     """200 with an `ETag`, or 304 if the client has this very view. Raises `PreconditionFailed`."""
     body = job.model_dump_json().encode()
-    etag = etag_of(job.last_seq, body)
+    etag = etag_of(job, body)
     headers = {"ETag": etag, "Cache-Control": "private, no-cache"}
     if not job.state.is_terminal:
         headers["Retry-After"] = str(POLL_AFTER_S)

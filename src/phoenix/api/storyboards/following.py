@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator
-from contextlib import suppress
+from contextlib import aclosing, suppress
 
 from fastapi import Request, Response
 
@@ -10,6 +10,7 @@ from phoenix.api.dependencies import get_caller
 from phoenix.api.http.sse_response import EventStream
 from phoenix.api.lifespan import AppState
 from phoenix.contract import Storyboard, StoryboardFailed, StoryboardSnapshot, StoryboardState, StoryboardWritten
+from phoenix.errors import PhoenixError
 from phoenix.events.messages import HEARTBEAT_FRAME
 from phoenix.storyboards.repository import get_storyboard
 from phoenix.storyboards.writer import Writing, WritingEvent
@@ -28,7 +29,7 @@ async def respond(
     """The storyboard once nobody writes it any more, or a stream until then. The client may leave before that."""
     location = {"Location": f"/v1/storyboards/{storyboard.id}"} if status == 201 else {}
     if wants_stream(request):
-        response = EventStream(lambda _sink: _frames(state, request, storyboard, writing), status)
+        response = EventStream(lambda _sink: _frames_while_it_is_there(state, request, storyboard, writing), status)
         response.headers.update(location)
         return response
     if writing is not None:
@@ -48,6 +49,16 @@ async def _wait(request: Request, state: AppState, writing: Writing) -> None:
     if writing.task is not None:
         # The last follower has canceled it, which it stores.
         await asyncio.wait([writing.task], timeout=10)
+
+
+async def _frames_while_it_is_there(
+    state: AppState, request: Request, storyboard: Storyboard, writing: Writing | None
+) -> AsyncGenerator[bytes]:
+    """Ends early if the storyboard is deleted or cannot be read: a client that asks again learns why."""
+    with suppress(PhoenixError):
+        async with aclosing(_frames(state, request, storyboard, writing)) as frames:
+            async for frame in frames:
+                yield frame
 
 
 async def _frames(
