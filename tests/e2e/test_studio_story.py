@@ -51,7 +51,9 @@ async def send(page: Page, form: str) -> None:
     await page.evaluate(f"document.getElementById('{form}').requestSubmit()")
 
 
-async def test_a_storyboard_is_seen_being_written_fills_the_form_and_is_refined(studio: Page, llm: LlmServer):
+async def test_a_storyboard_is_seen_being_written_fills_the_form_is_refined_and_survives_a_reload(
+    studio: Page, llm: LlmServer
+):
     llm.script = [spoken(script_of("a balloon", "the sea"), holds_after=7), spoken(script_of("a balloon", "the moon"))]
     await fill(studio, "idea", "a balloon finds the sea")
     await send(studio, "story-new")
@@ -67,7 +69,9 @@ async def test_a_storyboard_is_seen_being_written_fills_the_form_and_is_refined(
     await studio.wait_until(f"{PROMPTS}[1] === 'the moon.'")
     after = await studio.evaluate(SEEDS)
     assert (after[0] == before[0], after[1] == before[1]) == (True, False)
-    assert await studio.evaluate("document.querySelectorAll('#story-talk li').length") == 4
+    await studio.evaluate("window.isBeforeReload = true, location.reload()")
+    await studio.wait_until("!window.isBeforeReload && document.querySelectorAll('#story-talk li').length === 4")
+    await studio.wait_until(f"{PROMPTS}[1] === 'the moon.'")
     assert studio.complaints == []
 
 

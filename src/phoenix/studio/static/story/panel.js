@@ -18,12 +18,15 @@ export class StoryPanel {
     on("story-stop", "click", () => this.stopping?.abort());
   }
 
-  // The storyboard of this tab, after a reload.
+  // The storyboard of this tab, after a reload. One that is still written is asked for again.
   async recall() {
     const id = sessionStorage.getItem(PLACE);
-    if (!id || this.storyboard) return;
-    const known = await request(`/v1/storyboards/${id}`).catch(() => null);
-    if (known && !this.storyboard) this.show(known);
+    const isSettled = this.storyboard && this.storyboard.state !== "writing";
+    if (!id || this.stopping || isSettled) return;
+    const known = await request(`/v1/storyboards/${id}`).catch((problem) => {
+      if (problem.status === 404) sessionStorage.removeItem(PLACE);
+    });
+    if (known && !this.stopping) this.show(known);
   }
 
   begin() {
