@@ -28,6 +28,7 @@ WORKER_ID = "wrk_0000000000000000000000fuzz"
 LEASE_S = 3600.0
 NAMES = {
     TaskKind.RENDER: OutputName.CLIP,
+    TaskKind.NARRATE: OutputName.NARRATION,
     TaskKind.ASSEMBLE: OutputName.OUTPUT,
     TaskKind.SOUNDTRACK: OutputName.SOUNDTRACK,
     TaskKind.SEGMENT: OutputName.SEGMENTS,
@@ -90,6 +91,6 @@ class HandWorker:
         await asyncio.to_thread(path.write_bytes, data)
         stored = await self._services.store.put_file(key, path)
         output = make_result(key, size_bytes=stored.size_bytes, sha256=hashlib.sha256(data).hexdigest())
-        if name is OutputName.SOUNDTRACK:
+        if name in (OutputName.SOUNDTRACK, OutputName.NARRATION):
             return AttemptOutput(key, "audio/mp4", output.size_bytes, output.sha256, SOUND)
         return replace(output, segments=SEGMENTS) if name is OutputName.SEGMENTS else output

@@ -55,7 +55,51 @@ def create_reel(scene: Scene) -> Request:
         body["soundtrack"] = sound(scene)
     if scene.draw.random() < 0.3:
         guide(scene, body)
+    if scene.draw.random() < 0.2:
+        body["hold"] = "draft"
+    if scene.draw.random() < 0.2:
+        clips[0] |= {"caption": scene.text(), "narration": scene.text()}
+        body["captions"] = scene.draw.choice(["track", "burned", "off"])
     return send_json(scene, "/v1/reels", body)
+
+
+def edit_job(scene: Scene) -> Request:
+    draw = scene.draw
+    index = draw.choice([0, 0, 1, 7])
+    changes: list[dict[str, Any]] = [
+        {"op": "reroll", "index": index},
+        {"op": "replace", "index": index, "clip": {"prompt": scene.text()}},
+        {"op": "insert", "index": index, "clip": {"prompt": scene.text()}},
+        {"op": "remove", "index": index},
+    ]
+    body = {"clips": draw.choices(changes, k=draw.choice([1, 1, 2])), "title": scene.text()}
+    return send_json(scene, f"/v1/jobs/{scene.own_or_other('jobs')}/edits", body)
+
+
+def rename_job(scene: Scene) -> Request:
+    draw, job_id = scene.draw, scene.own_or_other("jobs")
+    every: dict[str, Any] = {
+        "title": scene.text(),
+        "tags": [scene.text(20)],
+        "favorite": draw.choice([True, False]),
+        "metadata": {"shot": scene.text()},
+        "priority": draw.choice(["low", "high"]),
+    }
+    chosen = draw.sample(sorted(every), draw.choice([1, 2]))
+    request = send_json(scene, f"/v1/jobs/{job_id}", {name: every[name] for name in chosen})
+    headers = dict(request.headers)
+    if draw.random() < 0.3:
+        headers["If-Match"] = scene.caller.etags.get(job_id, '"x"').encode("latin-1", "replace")
+    return replace(request, method="PATCH", headers=headers)
+
+
+def pause(scene: Scene) -> Request:
+    """Only an operator may; whoever else asks learns nothing."""
+    draw = scene.draw
+    what = draw.choice(["queues/gpu", "models/animatic", "queues/nothing"])
+    if draw.random() < 0.6:
+        return Request("POST", f"/v1/{what}/resume")
+    return send_json(scene, f"/v1/{what}/pause", {"reason": "a pause of the operator"})
 
 
 def create_storyboard(scene: Scene) -> Request:
@@ -126,7 +170,18 @@ def list_things(scene: Scene) -> Request:
 def read_job(scene: Scene) -> Request:
     job_id, draw = scene.own_or_other("jobs"), scene.draw
     of_clip = f"/clips/{draw.choice('0012x')}/{draw.choice(['content', 'segments'])}"
-    suffix = draw.choice(["", "", "/content", "/content?variant=thumbnail", "/playlist.m3u8", of_clip])
+    suffix = draw.choice(
+        [
+            "",
+            "",
+            "/content",
+            "/content?variant=thumbnail",
+            "/content?variant=srt",
+            "/playlist.m3u8",
+            "/manifest",
+            of_clip,
+        ]
+    )
     path, _, query = f"/v1/jobs/{job_id}{suffix}".partition("?")
     headers = {"Range": b"bytes=0-1"} if draw.random() < 0.2 else {}
     if not suffix and draw.random() < 0.3:
@@ -160,7 +215,7 @@ def change_job(scene: Scene) -> Request:
     headers: dict[str, bytes] = {}
     if draw.random() < 0.4:
         headers["If-Match"] = scene.caller.etags.get(job_id, '"x"').encode("latin-1", "replace")
-    action = draw.choice(["cancel", "retry", "retry", ""])
+    action = draw.choice(["cancel", "retry", "retry", "approve", ""])
     path = f"/v1/jobs/{job_id}"
     return Request("POST", f"{path}/{action}", headers=headers) if action else Request("DELETE", path, headers=headers)
 
@@ -250,6 +305,9 @@ def odd_id(scene: Scene, kind: str) -> str:
 
 RULES: Mapping[Rule, float] = {
     create_reel: 12,
+    edit_job: 5,
+    rename_job: 4,
+    pause: 1,
     create_storyboard: 3,
     use_storyboard: 4,
     create_stitch: 3,

@@ -241,3 +241,28 @@ async def test_a_storyboard_that_is_deleted_while_it_is_refined_is_gone(any_api:
 
     assert {answer.status_code for answer in answers} <= {200, 204, 404, 409}
     assert (await any_api.http.get(path)).status_code == 404
+
+
+async def test_a_job_of_a_paused_queue_can_be_changed_and_canceled(any_api: Api) -> None:
+    await post(any_api, "/v1/queues/gpu/pause", {"reason": "a repair"})
+    path = f"/v1/jobs/{(await any_api.submit())['id']}"
+
+    changed = await any_api.http.patch(path, json={"priority": "high", "queue_timeout_s": 5})
+    canceled = await post(any_api, f"{path}/cancel")
+    twice = [(await post(any_api, f"/v1/queues/gpu/{action}")).status_code for action in ("resume", "resume")]
+
+    assert (changed.status_code, canceled.json()["state"]) == (200, "canceled")
+    assert all(status < 300 for status in twice)
+
+
+async def test_an_edit_chooses_another_take_of_a_clip_without_rendering_it(any_api: Api) -> None:
+    body = reel_body(reuse=True, clips=[{"prompt": "a", "takes": 2, "caption": "{\\an8}"}])
+    first = (await post(any_api, "/v1/reels", body)).json()
+    await finish(any_api, 2)
+
+    edit = await post(any_api, f"/v1/jobs/{first['id']}/edits", {"clips": [{"op": "take", "index": 0, "take": 1}]})
+    missing = await post(any_api, f"/v1/jobs/{first['id']}/edits", {"clips": [{"op": "take", "index": 0, "take": 2}]})
+
+    assert edit.status_code == 202, edit.text
+    assert [clip["reused"] for clip in edit.json()["clips"]] == [True]
+    assert (missing.status_code, missing.json()["errors"][0]["pointer"]) == (422, "/clips/0/take")

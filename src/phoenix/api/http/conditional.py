@@ -37,13 +37,18 @@ def passes_if_range(if_range: str | None, etag: str) -> bool:
 _DIGEST = re.compile(r'(?<=[0-9a-f])-[0-9a-f]{12}(?=")')
 
 
-def etag_of(job: Job, view: bytes) -> str:
-    """A strong `ETag`: the version of the job, and a digest of its view.
+def etag_of(version: str | int, view: bytes) -> str:
+    """A strong `ETag`: the version of a job, and a digest of what is sent.
 
     Progress and queue positions are no new version, so two views can have the same one.
     """
-    version = _version(job.last_seq, job.title, job.tags, job.metadata, favorite=job.favorite, priority=job.priority)
     return f'"{version}-{hashlib.blake2b(view, digest_size=6).hexdigest()}"'
+
+
+def etag_of_job(job: Job, view: bytes) -> str:
+    """The `ETag` of a job, which `check_if_match` understands."""
+    version = _version(job.last_seq, job.title, job.tags, job.metadata, favorite=job.favorite, priority=job.priority)
+    return etag_of(version, view)
 
 
 @asynccontextmanager

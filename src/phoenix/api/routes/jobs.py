@@ -4,7 +4,7 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from phoenix.access.keys import hold_key
 from phoenix.api.dependencies import AppStateDep, CallerDep, DatabaseDep, JobViewsDep, OwnerDep, ReserveDep, SettingsDep
-from phoenix.api.http.conditional import check_if_match, etag_of, is_not_modified, passes_if_match
+from phoenix.api.http.conditional import check_if_match, etag_of_job, is_not_modified, passes_if_match
 from phoenix.api.http.declarations import (
     JOB_ACCEPTED,
     JOB_SHOWN,
@@ -158,7 +158,7 @@ async def delete_job(database: DatabaseDep, owner: OwnerDep, job_id: JobIdInPath
 def _respond(request: Request, job: Job) -> Response:
     """200 with an `ETag`, or 304 if the client has this very view. Raises `PreconditionFailed`."""
     body = job.model_dump_json().encode()
-    etag = etag_of(job, body)
+    etag = etag_of_job(job, body)
     headers = {"ETag": etag, "Cache-Control": "private, no-cache"}
     if not job.state.is_terminal:
         headers["Retry-After"] = str(POLL_AFTER_S)
