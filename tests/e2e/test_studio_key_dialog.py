@@ -18,7 +18,7 @@ IS_OPEN = "document.getElementById('key-dialog')?.open"
 PROMPTS = "[...document.querySelectorAll('.job h3')].map(title => title.textContent)"
 CONNECTION = "document.getElementById('connection').textContent"
 REFRESHES = "performance.getEntriesByType('resource').filter(entry => entry.name.includes('/v1/jobs?')).length"
-# The four answers to one refresh arrive when the test says so; those after them as usual.
+# The answers to one refresh arrive when the test says so; those after them as usual.
 HOLD_ANSWERS = """
 const fetchNow = window.fetch;
 const isLetGo = new Promise(resolve => window.letGo = resolve);
@@ -147,11 +147,12 @@ async def test_an_answer_to_the_key_before_is_not_shown_to_the_next(page: Page, 
     await page.press("Enter")
     await page.wait_until(f"{PROMPTS}.length")
     await page.evaluate(HOLD_ANSWERS)
-    await page.wait_until("window.held === 4")
+    # The stream of a job may be the fifth.
+    await page.wait_until("window.held >= 4")
     await use_key(page, "wrong")
     await page.wait_until(f"{CONNECTION} === 'this API key is not valid'")
     await page.evaluate("window.letGo()")
-    await page.wait_until("window.arrived === 4")
+    await page.wait_until("window.arrived === window.held")
     assert await page.evaluate(PROMPTS) == []
 
 

@@ -18,6 +18,9 @@ IDS = {
     "video_id": "video_" + "0" * 26,
     "storyboard_id": "stb_" + "0" * 26,
     "index": "0",
+    "queue": "gpu",
+    "model_id": "animatic",
+    "key_id": "anonymous",
 }
 
 

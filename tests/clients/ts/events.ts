@@ -25,7 +25,10 @@ export function nameOf(event: JobEvent): string {
       return `${event.type} ${event.error.code}`;
     case "job.succeeded":
       return `${event.type} ${event.output.duration_s}`;
+    case "job.awaiting_approval":
+      return `${event.type} ${event.draft_job_id}`;
     case "job.queued":
+    case "job.approved":
     case "job.started":
     case "job.assembling":
     case "job.canceled":
