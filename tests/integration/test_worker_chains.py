@@ -129,7 +129,8 @@ async def test_a_clip_of_another_job_is_continued_from_its_end(harness: WorkerHa
 async def test_a_retry_of_the_second_clip_does_not_render_the_first_again(open_harness: OpenHarness) -> None:
     harness = await open_harness(animatic=slowed(0.05))
     async with harness.worker():
-        job_id = await harness.submit(a_chain(a_reel(clips=2)))
+        job_id = await harness.submit(a_chain(a_reel(clips=2, steps=40)))
+        # It takes two seconds more: time for a busy machine to cancel it.
         await harness.until_step(job_id, clip=1)
         await harness.cancel(job_id)
         await harness.until_ended(job_id)
