@@ -171,7 +171,7 @@ async def test_a_short_outage_of_the_database_costs_nothing(heartbeats: Heartbea
 
 
 async def test_a_thread_that_hangs_loses_its_lease_and_then_ends_the_process(heartbeats: Heartbeats) -> None:
-    lease = await heartbeats.claim_clip(heartbeats.start(stall_timeout_s=0.3, lease_s=0.8))
+    lease = await heartbeats.claim_clip(heartbeats.start(stall_timeout_s=0.3))
     await until(lambda: lease.stop.reason)
     stalled = await heartbeats.task(lease)
     assert (lease.stop.reason, heartbeats.exits) == (StopReason.STALLED, [])
