@@ -13,7 +13,7 @@ def a_body() -> dict[str, Any]:
 
 
 def test_each_text_goes_to_the_clip_of_its_number():
-    body = with_texts(a_body(), caption=["1:At 5:30, by the sea"], narration=None)
+    body = with_texts(a_body(), caption=["2:At 5:30, by the sea"], narration=None)
 
     assert body["clips"] == [{"prompt": "a"}, {"prompt": "b", "caption": "At 5:30, by the sea"}]
 
@@ -22,7 +22,8 @@ def test_each_text_goes_to_the_clip_of_its_number():
     ("given", "message"),
     [
         ("Hello", "the number of a clip and a text"),
-        ("2:Hello", "there is no clip 2; the last one is 1"),
+        ("3:Hello", "there is no clip 3: the reel has 2"),
+        ("0:Hello", "the first clip is 1"),
         ("1:", "text"),
     ],
 )

@@ -113,7 +113,7 @@ def _parse_source_of_role(role: ConditionRole, text: str) -> ConditionArgument:
     option = _option_of(role)
     numbered = _CLIP.fullmatch(text)
     clip, source = (numbered["clip"], numbered["source"]) if numbered else (None, text)
-    return ConditionArgument(role, _parse_source(source, option), _parse_clip(clip, option))
+    return ConditionArgument(role, _parse_source(source, option), parse_clip(clip, option) if clip else None)
 
 
 def _parse_condition(text: str) -> ConditionArgument:
@@ -125,7 +125,7 @@ def _parse_condition(text: str) -> ConditionArgument:
     return ConditionArgument(
         cast("ConditionRole", found["role"]),
         _parse_source(found["source"], option),
-        _parse_clip(found["clip"], option),
+        parse_clip(found["clip"], option) if found["clip"] else None,
         _parse_number(found["at_s"], option),
         _parse_number(found["strength"], option),
     )
@@ -146,15 +146,11 @@ def _find_clip_of_a_job(text: str, option: str) -> ClipSource | None:
     found = _OF_A_JOB.fullmatch(text)
     if found is None:
         return None
-    index = _parse_clip(found["clip"], option)
-    assert index is not None
-    return ClipSource(job_id=found["job_id"], clip_index=index)
+    return ClipSource(job_id=found["job_id"], clip_index=parse_clip(found["clip"], option))
 
 
-def _parse_clip(text: str | None, option: str) -> int | None:
-    """The index of a clip from its number, which counts from 1."""
-    if text is None:
-        return None
+def parse_clip(text: str, option: str) -> int:
+    """The index of a clip from its number, which counts from 1. Ends the command for a number of no clip."""
     if not 1 <= int(text) <= 500:
         _refuse(f"{text} is no number of a clip; the first clip is 1.", option)
     return int(text) - 1

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from phoenix.cli.inputs.arguments import parse_clip
 from phoenix.contract import CaptionMode
 
 _OF_CLIP = re.compile(r"(?P<clip>\d{1,3}):(?P<text>.+)", re.DOTALL)
@@ -27,17 +28,18 @@ VoiceOption = Annotated[str | None, typer.Option(help="Voice of the narration; t
 
 
 def with_texts(body: dict[str, Any], **texts: Sequence[str] | None) -> dict[str, Any]:
-    """The body of a reel with texts for its clips: of each name some, each with the number of its clip.
+    """The body of a reel with texts for its clips: of each name some, each with the number of its clip, from 1.
 
     Refuses a number without a clip.
     """
     clips = [dict(clip) for clip in body["clips"]]
     for name, given in ((name, each) for name, values in texts.items() for each in values or ()):
-        found = _OF_CLIP.fullmatch(given)
+        option, found = f"--{name}", _OF_CLIP.fullmatch(given)
         if found is None:
-            raise typer.BadParameter(f"--{name} {given}: give the number of a clip and a text, such as 0:Hello")
-        number = int(found["clip"])
-        if number >= len(clips):
-            raise typer.BadParameter(f"--{name} {given}: there is no clip {number}; the last one is {len(clips) - 1}")
-        clips[number][name] = found["text"]
+            raise typer.BadParameter("give the number of a clip and a text, such as 1:Hello", param_hint=option)
+        index = parse_clip(found["clip"], option)
+        if index >= len(clips):
+            detail = f"there is no clip {index + 1}: the reel has {len(clips)} (one per prompt)."
+            raise typer.BadParameter(detail, param_hint=option)
+        clips[index][name] = found["text"]
     return {**body, "clips": clips}
