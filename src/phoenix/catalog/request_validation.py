@@ -58,6 +58,7 @@ class AdmissionLimits:
 SEED_SPACE = 2**32
 _TOLERANCE_S = 1e-6
 _NO_CLIPS: KnownClips = {}
+_AS_GIVEN = ("transition", "soundtrack", "clip_sound", "captions", "fit_narration", "on_failed_check")
 
 
 def admit_reel(
@@ -75,7 +76,8 @@ def admit_reel(
     `draw_seed` is called once if the reel has no seed. Files are not checked if `media` or `finished_clips` is None.
     """
     report, files = ValidationReport(), KnownFiles(media or {}, finished_clips)
-    _check_references(request, files, report, are_known=media is not None)
+    if media is not None:
+        _check_references(request, files, report)
     model = _get_model(request.model or default_model, catalog, report)
     quality, adapters = check_quality(request, model, report), catalog.adapters_of(model)
     model = model.at_quality(quality)
@@ -85,7 +87,6 @@ def admit_reel(
     upscale = resolve_upscale(request, catalog, report, made=size, max_frame_pixels=limits.max_frame_pixels)
     terms = _Terms(request, model, quality, adapters, size, rates, upscale, _seed_of(request, draw_seed), files)
     clips, shown = _resolve_clips(terms, report), terms.shown_size
-    as_given = ("transition", "soundtrack", "clip_sound", "captions", "fit_narration", "on_failed_check")
     reel = ResolvedReel(
         is_remote=model.is_remote,
         model=model.id,
@@ -101,7 +102,7 @@ def admit_reel(
         extends=request.extends and resolve_extension(request.extends, files, report, size=shown, fps=rates.shown),
         clips=clips,
         takes=_resolve_takes(clips, report),
-        **{name: getattr(request, name) for name in as_given},
+        **{name: getattr(request, name) for name in _AS_GIVEN},
         adjustments=report.adjustments,
     )
     _check_length(reel.part_lengths_s, request, report, limits, pointer="/clips")
@@ -151,9 +152,7 @@ def _get_model(model_id: str, catalog: Catalog, report: ValidationReport) -> Mod
     return model
 
 
-def _check_references(request: ReelRequest, files: KnownFiles, report: ValidationReport, *, are_known: bool) -> None:
-    if not are_known:
-        return
+def _check_references(request: ReelRequest, files: KnownFiles, report: ValidationReport) -> None:
     for index, clip in enumerate(request.clips):
         check_files(clip, index, files, report)
     if request.extends is not None and files.lacks(request.extends):

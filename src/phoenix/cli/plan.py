@@ -102,19 +102,22 @@ def plan(  # noqa: PLR0913, PLR0917 - one parameter per option
     frames: RoleTexts = {"first_frame": first_frame, "last_frame": last_frame}
     frames |= {"reference": reference, "source_video": source_video}
     local = LocalFiles(read_inputs(len(prompts), audio=audio, by_role=frames, further=condition, extends=extends))
+    settings = read_settings()
     with exit_on_error():
-        settings = read_settings()
         catalog = load_catalog(settings.engine.catalog_file)
         check = partial(resolve_reel, catalog=catalog, settings=settings, local=local)
         request = make_request(prompts, given, crossfade_s, local=local, check_further=check)
         reel = resolve_reel(request, catalog, settings, local=local)
-        for line in unknown_lines(request):
-            err.print(line, style="yellow")
         lines = [*plan_lines(reel, catalog.get(reel.model), audio), *condition_lines(reel, local)]
-        print_json(reel) if as_json else _show(reel, request, lines)
+        _show(reel, request, lines, as_json=as_json)
 
 
-def _show(reel: ResolvedReel, request: ReelRequest, lines: Sequence[str]) -> None:
+def _show(reel: ResolvedReel, request: ReelRequest, lines: Sequence[str], *, as_json: bool) -> None:
+    for line in unknown_lines(request):
+        err.print(line, style="yellow")
+    if as_json:
+        print_json(reel)
+        return
     for line in lines:
         out.print(line)
     for change in reel.adjustments:

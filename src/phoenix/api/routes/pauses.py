@@ -4,8 +4,8 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Response
 
-from phoenix.access.keys import ANYBODY, Scope, get_key_locked
-from phoenix.api.dependencies import AppStateDep, AuthFirstRoute, CallerDep
+from phoenix.access.keys import ANYBODY, get_key_locked
+from phoenix.api.dependencies import AdminDep, AppStateDep, AuthFirstRoute
 from phoenix.contract import Pause, PauseKind, PauseList, PauseRequest, QueueName
 from phoenix.db import Database
 from phoenix.jobs.scheduling.pauses import pause, read_pauses, resume, view_pause
@@ -23,12 +23,11 @@ NO_REASON = PauseRequest()
 
 @router.head("/v1/pauses", include_in_schema=False)
 @router.get("/v1/pauses")
-async def list_pauses(state: AppStateDep, caller: CallerDep) -> PauseList:
+async def list_pauses(state: AppStateDep, _admin: AdminDep) -> PauseList:
     """List what is paused.
 
     With the reason, the time and the key of each pause. Requires the scope `admin`.
     """
-    caller.check(Scope.ADMIN)
     async with state.services.database.read() as session:
         pauses = await read_pauses(session)
     return PauseList(data=[view_pause(row) for row in pauses.rows.values()])
@@ -36,71 +35,63 @@ async def list_pauses(state: AppStateDep, caller: CallerDep) -> PauseList:
 
 @router.post("/v1/queues/{queue}/pause")
 async def pause_queue(
-    state: AppStateDep, caller: CallerDep, queue: QueueInPath, request: PauseRequest = NO_REASON
+    state: AppStateDep, admin: AdminDep, queue: QueueInPath, request: PauseRequest = NO_REASON
 ) -> Pause:
     """Pause a queue.
 
     None of its tasks starts until it is resumed; what runs ends as usual, and jobs are still accepted. Pausing again
     changes the reason. Requires the scope `admin`.
     """
-    caller.check(Scope.ADMIN)
-    return await _pause(state.services.database, PauseKind.QUEUE, queue, request, caller.owner_id)
+    return await _pause(state.services.database, PauseKind.QUEUE, queue, request, admin.owner_id)
 
 
 @router.post("/v1/queues/{queue}/resume", status_code=204)
-async def resume_queue(state: AppStateDep, caller: CallerDep, queue: QueueInPath) -> Response:
+async def resume_queue(state: AppStateDep, admin: AdminDep, queue: QueueInPath) -> Response:
     """Resume a queue.
 
     Harmless if it is not paused. Requires the scope `admin`.
     """
-    caller.check(Scope.ADMIN)
-    return await _resume(state.services.database, PauseKind.QUEUE, queue, caller.owner_id)
+    return await _resume(state.services.database, PauseKind.QUEUE, queue, admin.owner_id)
 
 
 @router.post("/v1/models/{model_id}/pause")
 async def pause_model(
-    state: AppStateDep, caller: CallerDep, model_id: ModelInPath, request: PauseRequest = NO_REASON
+    state: AppStateDep, admin: AdminDep, model_id: ModelInPath, request: PauseRequest = NO_REASON
 ) -> Pause:
     """Pause a model.
 
     No clip of it starts until it is resumed; clips that are rendered end as usual. Requires the scope `admin`.
     """
-    caller.check(Scope.ADMIN)
     state.services.catalog.get(model_id)
-    return await _pause(state.services.database, PauseKind.MODEL, model_id, request, caller.owner_id)
+    return await _pause(state.services.database, PauseKind.MODEL, model_id, request, admin.owner_id)
 
 
 @router.post("/v1/models/{model_id}/resume", status_code=204)
-async def resume_model(state: AppStateDep, caller: CallerDep, model_id: ModelInPath) -> Response:
+async def resume_model(state: AppStateDep, admin: AdminDep, model_id: ModelInPath) -> Response:
     """Resume a model.
 
     Harmless if it is not paused. Requires the scope `admin`.
     """
-    caller.check(Scope.ADMIN)
     # An entry that has left the catalog can still be resumed: its jobs wait.
-    return await _resume(state.services.database, PauseKind.MODEL, model_id, caller.owner_id)
+    return await _resume(state.services.database, PauseKind.MODEL, model_id, admin.owner_id)
 
 
 @router.post("/v1/keys/{key_id}/pause")
-async def pause_key(
-    state: AppStateDep, caller: CallerDep, key_id: KeyInPath, request: PauseRequest = NO_REASON
-) -> Pause:
+async def pause_key(state: AppStateDep, admin: AdminDep, key_id: KeyInPath, request: PauseRequest = NO_REASON) -> Pause:
     """Pause a key.
 
     Nothing that it has made starts until it is resumed. The key itself stays valid. Requires the scope `admin`.
     """
-    caller.check(Scope.ADMIN)
-    return await _pause(state.services.database, PauseKind.KEY, key_id, request, caller.owner_id)
+    return await _pause(state.services.database, PauseKind.KEY, key_id, request, admin.owner_id)
 
 
 @router.post("/v1/keys/{key_id}/resume", status_code=204)
-async def resume_key(state: AppStateDep, caller: CallerDep, key_id: KeyInPath) -> Response:
+async def resume_key(state: AppStateDep, admin: AdminDep, key_id: KeyInPath) -> Response:
     """Resume a key.
 
     Harmless if it is not paused. Requires the scope `admin`.
     """
-    caller.check(Scope.ADMIN)
-    return await _resume(state.services.database, PauseKind.KEY, key_id, caller.owner_id)
+    return await _resume(state.services.database, PauseKind.KEY, key_id, admin.owner_id)
 
 
 async def _pause(database: Database, kind: PauseKind, name: str, request: PauseRequest, paused_by: str) -> Pause:

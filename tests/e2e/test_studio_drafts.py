@@ -1,4 +1,4 @@
-"""A held reel on the dashboard: its card approves the draft."""
+"""A held reel in the studio: its card approves the draft."""
 
 import pytest
 
