@@ -10,12 +10,12 @@ from pydantic import TypeAdapter
 
 from fixtures.repository import REPOSITORY
 from phoenix.api.openapi.postprocess import EXAMPLES
-from phoenix.contract import MediaInfo, artifacts, events, fleet, jobs, models, problems, videos, webhooks
+from phoenix.contract import MediaInfo, artifacts, events, fleet, jobs, models, problems, storyboards, videos, webhooks
 from phoenix.media.probe import media_type_of
 
 TYPES = {
     name: getattr(module, name)
-    for module in (artifacts, events, fleet, jobs, models, problems, videos, webhooks)
+    for module in (artifacts, events, fleet, jobs, models, problems, storyboards, videos, webhooks)
     for name in EXAMPLES
     if hasattr(module, name)
 }
@@ -57,6 +57,19 @@ def test_every_media_type_of_an_upload_is_documented(exact: dict[str, Any], medi
     for status in ("200", "206"):
         assert any(fnmatch(stored, documented) for documented in answers[status]["content"])
     assert "multipart/byteranges" in answers["206"]["content"]
+
+
+def test_no_file_is_read_as_text_by_a_generator(plain: dict[str, Any]) -> None:
+    files = [kind for _, kind, media in bodies(plain) if media["schema"].get("format") == "binary"]
+
+    assert "video/mp4" in files
+    assert not [kind for kind in files if kind.startswith("text/")]
+
+
+def test_captions_are_documented_where_contracts_are_tested(exact: dict[str, Any]) -> None:
+    answers = exact["paths"]["/v1/jobs/{job_id}/content"]["get"]["responses"]
+
+    assert all({"text/vtt", "application/x-subrip"} <= answers[status]["content"].keys() for status in ("200", "206"))
 
 
 @pytest.mark.parametrize("name", ["openapi.json", "openapi-3.2.json"])

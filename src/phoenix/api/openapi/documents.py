@@ -221,10 +221,11 @@ def make_plain(document: Json) -> Json:
 
 
 def _contents_of(document: Json) -> Iterator[dict[str, Any]]:
-    """The content of each successful response, by media type."""
+    """The content of each response, by media type."""
     for operations in document["paths"].values():
         for operation in operations.values():
-            yield operation["responses"].get("200", {}).get("content", {})
+            for response in operation["responses"].values():
+                yield response.get("content", {})
 
 
 def make_exact(document: Json) -> Json:
