@@ -51,7 +51,7 @@ def up(tmp_path: Path, llm_server: LlmServer, scripted_server: ScriptedServer) -
         "PHOENIX_TTS__BASE_URL": f"{scripted_server.url}/v1",
         "PHOENIX_TTS__MODEL": "tts",
         "PHOENIX_TTS__VOICE": "alloy",
-        "PHOENIX_ANIMATIC__SECONDS_PER_STEP": "0.2",
+        "PHOENIX_ANIMATIC__SECONDS_PER_STEP": "0.3",
     }
     with closing(UpProcess(tmp_path, **settings)) as opened:
         opened.wait_until_ready()
