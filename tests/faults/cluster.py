@@ -88,9 +88,7 @@ class Member:
         if not self.is_running or self.process is None:
             return []
         with suppress(psutil.NoSuchProcess):
-            children = psutil.Process(self.process.pid).children(recursive=True)
-            # A process whose sabotage has started a thread forks no workers, but starts them.
-            return [child for child in children if child.name() == PROCESS_NAME or "phoenix.worker" in child.cmdline()]
+            return [child for child in psutil.Process(self.process.pid).children(recursive=True) if _is_worker(child)]
         return []
 
     def send(self, number: signal.Signals) -> None:
@@ -130,6 +128,14 @@ class Member:
             with suppress(psutil.NoSuchProcess):
                 child.send_signal(number)
         self.send(number)
+
+
+def _is_worker(process: psutil.Process) -> bool:
+    # An encoder that ended while its worker was frozen is a zombie, and a zombie has no command line to ask for.
+    with suppress(psutil.NoSuchProcess):
+        # A process whose sabotage has started a thread forks no workers, but starts them.
+        return process.name() == PROCESS_NAME or "phoenix.worker" in process.cmdline()
+    return False
 
 
 @dataclass
