@@ -155,6 +155,7 @@ def upgrade() -> None:
         sa.Column("draft_job_id", sa.String(), nullable=True),
         sa.Column("draft_of", sa.String(), nullable=True),
         sa.Column("priority", sa.String(), nullable=False),
+        sa.Column("moved_to_front_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("request", sa.JSON(), nullable=False),
         sa.Column("search_title", sa.Text(), nullable=False),
         sa.Column("search_text", sa.Text(), nullable=False),
@@ -420,6 +421,8 @@ def _create_fleet_tables() -> None:
         sa.Column("started_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("seen_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("drained_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("unload", sa.JSON(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("workers_pkey")),
     )
     with op.batch_alter_table("workers", schema=None) as batch_op:
@@ -434,6 +437,24 @@ def _create_fleet_tables() -> None:
         sa.Column("created_by", sa.String(), nullable=False),
         sa.PrimaryKeyConstraint("kind", "name", name=op.f("pauses_pkey")),
     )
+    op.create_table(
+        "audit_log",
+        sa.Column("id", sa.String(), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("actor_id", sa.String(), nullable=True),
+        sa.Column("account", sa.String(), nullable=True),
+        sa.Column("address", sa.String(), nullable=True),
+        sa.Column("action", sa.String(), nullable=False),
+        sa.Column("target", sa.String(), nullable=False),
+        sa.Column("affected_id", sa.String(), nullable=True),
+        sa.Column("outcome", sa.String(), nullable=False),
+        sa.Column("details", sa.JSON(), nullable=False),
+        sa.Column("request_id", sa.String(), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("audit_log_pkey")),
+    )
+    with op.batch_alter_table("audit_log", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("audit_log_at_idx"), ["at"], unique=False)
+        batch_op.create_index(batch_op.f("audit_log_target_id_idx"), ["target", "id"], unique=False)
 
 
 def downgrade() -> None:
@@ -511,6 +532,11 @@ def _drop_fleet_tables() -> None:
 
     op.drop_table("workers")
     op.drop_table("pauses")
+    with op.batch_alter_table("audit_log", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("audit_log_target_id_idx"))
+        batch_op.drop_index(batch_op.f("audit_log_at_idx"))
+
+    op.drop_table("audit_log")
 
 
 def _create_storyboards() -> None:

@@ -5,7 +5,7 @@
     │   ├── InvalidRequest      one or more field errors, each with its pointer
     │   │   └── MalformedRequest    the request cannot be read: broken JSON, an unknown cursor
     │   ├── Unauthenticated, Forbidden, NotFound, Conflict, PreconditionFailed, Gone
-    │   │   KeyExpired is an Unauthenticated, ArtifactInUse a Conflict
+    │   │   KeyExpired is an Unauthenticated, ArtifactInUse and JobEnded are Conflicts
     │   ├── StorageQuotaExceeded    the key stores too much
     │   ├── PayloadTooLarge, UnsupportedMedia
     │   └── RateLimited (TooManyTransfers), QueueFull, Unavailable, StorageFull     try again later
@@ -30,6 +30,7 @@ class ProblemCode(StrEnum):
     NOT_FOUND = "NOT_FOUND"
     CONFLICT = "CONFLICT"
     ARTIFACT_IN_USE = "ARTIFACT_IN_USE"
+    JOB_ENDED = "JOB_ENDED"
     PRECONDITION_FAILED = "PRECONDITION_FAILED"
     GONE = "GONE"
     PAYLOAD_TOO_LARGE = "PAYLOAD_TOO_LARGE"
@@ -173,6 +174,12 @@ class ArtifactInUse(Conflict):
     def __init__(self, detail: str | None = None, *, job_ids: Sequence[str] = ()) -> None:
         super().__init__(detail)
         self.job_ids = tuple(job_ids)
+
+
+class JobEnded(Conflict):
+    """The job has ended meanwhile, and nothing was changed."""
+
+    code = ProblemCode.JOB_ENDED
 
 
 class PreconditionFailed(RequestError):

@@ -45,5 +45,9 @@ def new_storyboard_id() -> StoryboardId:
     return StoryboardId(_new("stb"))
 
 
+def new_audit_id() -> str:
+    return _new("act")
+
+
 def new_request_id() -> str:
     return _new("req")

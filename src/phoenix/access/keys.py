@@ -84,8 +84,13 @@ class Scope(StrEnum):
     WRITE = "write"
     METRICS = "metrics"
     """Reads the metrics of the fleet, and nothing else."""
+    OPERATOR = "operator"
+    """Reads the fleet with its hosts, the jobs of all keys and the audit log, and changes nothing of others."""
     ADMIN = "admin"
-    """Sees the fleet with its hosts, and may do everything that the other scopes allow."""
+    """Steers the fleet and the jobs of all keys, and may do everything that the other scopes allow."""
+
+
+_READ_BY_OPERATORS = frozenset({Scope.READ, Scope.METRICS})
 
 
 @dataclass(frozen=True)
@@ -101,9 +106,15 @@ class Caller:
     max_stored_bytes: int | None = None
     """What the key may store; 0 means no limit, None the limit of the settings."""
 
+    def may(self, scope: Scope) -> bool:
+        """Whether the caller has this scope, or a scope that includes it."""
+        if scope in self.scopes or Scope.ADMIN in self.scopes:
+            return True
+        return Scope.OPERATOR in self.scopes and scope in _READ_BY_OPERATORS
+
     def check(self, scope: Scope) -> None:
-        """Raises `Forbidden` unless the caller has this scope."""
-        if scope not in self.scopes and Scope.ADMIN not in self.scopes:
+        """Raises `Forbidden` unless the caller may do what the scope allows."""
+        if not self.may(scope):
             raise Forbidden(f"This key lacks the scope `{scope}`.")
 
 
@@ -132,7 +143,7 @@ async def create_key(
     `expires_at` that is not in the future.
     """
     await _check_end(uow, expires_at)
-    if Scope.WRITE in scopes and not {Scope.READ, Scope.ADMIN} & set(scopes):
+    if Scope.WRITE in scopes and not {Scope.READ, Scope.OPERATOR, Scope.ADMIN} & set(scopes):
         raise InvalidRequest("The scope `write` needs `read`: such a key could not follow the jobs that it makes.")
     key_id, secret = secrets.token_hex(6), generate_secret()
     row = ApiKeyRow(id=key_id, name=name, digest=digest_of(secret), scopes=sorted(scopes), created_at=await uow.now())
@@ -233,6 +244,16 @@ async def hold_key(uow: UnitOfWork, caller: Caller) -> None:
     if revoked_at is not None:
         raise Unauthenticated("The API key was revoked.")
     uow.set_now(now)
+
+
+async def hold_owner(uow: UnitOfWork, owner_id: str) -> Caller:
+    """Like `hold_key`, for the owner of a job that an administrator acts on. Raises `Conflict` for a revoked key."""
+    row = await uow.session.get(ApiKeyRow, owner_id, with_for_update={"read": True, "key_share": True})
+    if row is None:
+        return ANYBODY
+    if row.revoked_at is not None:
+        raise Conflict(f"The key {owner_id} is revoked: nothing new is made for it.")
+    return Caller(row.id, frozenset(), max_stored_bytes=row.max_stored_bytes)
 
 
 async def find_callers(database: Database, presented: Collection[str]) -> Mapping[str, Caller | ExpiredKey]:

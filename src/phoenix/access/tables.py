@@ -1,8 +1,9 @@
-"""The tables of API keys, of which only a digest is stored, and of the secrets that all replicas share."""
+"""The tables of API keys, of which only a digest is stored, of acts of administrators, and of shared secrets."""
 
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import JSON, BigInteger
+from sqlalchemy import JSON, BigInteger, Index
 from sqlmodel import Field, SQLModel
 
 from phoenix.db import UtcDateTime
@@ -30,6 +31,31 @@ class ApiKeyRow(SQLModel, table=True):
     revoked_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     purged_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     """When everything that the key had made was deleted."""
+
+
+class AuditRow(SQLModel, table=True):
+    """One act of an administrator, or a change of a key. A purge of a key leaves its rows."""
+
+    __tablename__ = "audit_log"  # pyright: ignore[reportAssignmentType]
+    __table_args__ = (Index(None, "at"), Index(None, "target", "id"))
+
+    id: str = Field(primary_key=True)
+    at: datetime = Field(sa_type=UtcDateTime)
+    actor_id: str | None = None
+    """Id of the key; null for a command on the server."""
+    account: str | None = None
+    """The account of the machine that ran a command; null for a request."""
+    address: str | None = None
+    """The client's address; null for a command."""
+    action: str
+    target: str
+    """Id or name of what was acted on."""
+    affected_id: str | None = None
+    """Id of the key that owns the target, if one does."""
+    outcome: str
+    """`done`, or the code of the refusal."""
+    details: dict[str, Any] = Field(default_factory=dict[str, Any], sa_type=JSON)
+    request_id: str | None = None
 
 
 class SecretRow(SQLModel, table=True):

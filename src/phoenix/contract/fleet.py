@@ -72,12 +72,21 @@ class Worker(View):
     """A live worker process."""
 
     id: str
-    host: str | None = Field(default=None, description="Null without the scope `admin`.")
-    pid: int | None = Field(default=None, description="Null without the scope `admin`.")
+    host: str | None = Field(default=None, description="Null without the scope `operator` or `admin`.")
+    pid: int | None = Field(default=None, description="Null without the scope `operator` or `admin`.")
     device: str
+    state: Literal["idle", "busy", "draining", "drained"] = Field(
+        default="idle",
+        description="`draining`: it finishes what it runs, and claims nothing. `drained`: nothing is left.",
+    )
     queues: list[QueueName]
-    slots: int = Field(description="Tasks that the worker can run at once, over all of its queues.")
+    slots: int = Field(
+        description="Tasks that the worker can run at once, over all of its queues; 0 while it claims nothing."
+    )
     models: list[str] = Field(description="Ids of the models in memory now.")
+    unloading: list[str] = Field(
+        default_factory=list[str], description="Ids of the models that it drops from memory once no clip needs them."
+    )
     running: list[str] = Field(description="Ids of the jobs whose tasks occupy its slots.")
     finishing: list[str] = Field(
         default_factory=list[str], description="Ids of the jobs whose clips it encodes and stores without a slot."

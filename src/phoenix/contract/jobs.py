@@ -1,7 +1,7 @@
 """A job as its owner sees it, and what the owner can change of it."""
 
 from enum import StrEnum
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
@@ -241,6 +241,14 @@ class Job(View):
     """A job: its state, its progress and its result."""
 
     id: str = Field(examples=["job_01kag3e9zq4f7w5m8x2c6b0n1d"])
+    owner_id: str | None = Field(
+        default=None, description="Id of the key that made the job; `anonymous` if no key was required."
+    )
+    words_hidden: bool = Field(
+        default=False,
+        description="Whether the words of another owner are left out: its prompts, captions and narration, which read "
+        "`(hidden)`, and its title, tags and metadata.",
+    )
     kind: JobKind
     state: JobState
     progress: Progress
@@ -291,6 +299,12 @@ class JobChanges(Request):
     priority: Omittable[Priority] = Field(default=None, description="Only while the job is queued.")
     queue_timeout_s: Omittable[QueueTimeoutS] = Field(
         default=None, description="Counted from when the job was queued. Only while the job is queued."
+    )
+
+    position: Omittable[Literal["front"]] = Field(
+        default=None,
+        description="Moves the waiting parts of the job to the front of their queues, before the jobs of all keys. "
+        "Only while the job is queued or running; requires the scope `admin`.",
     )
 
     @model_validator(mode="after")

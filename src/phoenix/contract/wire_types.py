@@ -1,6 +1,7 @@
 """The bases of all wire types, and the constrained scalars that the types share."""
 
 import re
+from datetime import UTC, datetime
 from typing import Annotated, Literal, TypeVar
 
 from pydantic import (
@@ -160,6 +161,25 @@ GuidanceScale = Annotated[float, Field(ge=0, le=50), NUMBER]
 PageLimit = Annotated[int, Field(ge=1, le=100), WHOLE]
 Progress = Annotated[float, Field(ge=0, le=1, description="Fraction done, from 0 to 1; never goes back.")]
 Timestamp = Annotated[AwareDatetime, Field(description="UTC.")]
+
+
+def _refuse_number(text: object) -> object:
+    # pydantic would take a number for seconds, or for milliseconds if it is large.
+    is_number = isinstance(text, int | float) or (isinstance(text, str) and re.fullmatch(r"[-+]?[0-9.]+", text.strip()))
+    if is_number:
+        raise ValueError("give a date and time with its offset, as in RFC 3339")
+    return text
+
+
+def _in_utc(instant: datetime) -> datetime:
+    try:
+        return instant.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("this is out of range") from None
+
+
+Instant = Annotated[AwareDatetime, BeforeValidator(_refuse_number), AfterValidator(_in_utc)]
+"""A moment that a client sends."""
 
 
 def _refuse_control_characters(url: object) -> object:

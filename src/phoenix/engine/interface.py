@@ -258,6 +258,15 @@ class LoadingEngine(Protocol):
 
 
 @runtime_checkable
+class UnloadingEngine(Protocol):
+    """An engine that can drop a model while it renders others."""
+
+    def unload(self, model_id: str) -> None:
+        """Drops the model from memory unless a call uses it. Harmless if it is not there."""
+        ...
+
+
+@runtime_checkable
 class HostMemoryEngine(Protocol):
     """An engine whose models may be in the memory of the machine."""
 

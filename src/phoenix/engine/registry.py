@@ -24,6 +24,7 @@ from phoenix.engine.interface import (
     RenderedClip,
     RenderObserver,
     RenderRequest,
+    UnloadingEngine,
 )
 from phoenix.engine.memory_profile import FilePeakStore, InMemoryPeakStore
 from phoenix.engine.slot_queue import DeviceSlots
@@ -122,6 +123,13 @@ class EngineRegistry:
     def loaded_models(self) -> tuple[str, ...]:
         """Returns the ids of the models in memory."""
         return tuple(model_id for engine in self._open.values() for model_id in engine.loaded_models())
+
+    def unload(self, model_id: str) -> bool:
+        """Drops the model from memory unless a call uses it. Returns whether it is not in memory any more."""
+        for engine in self._open.values():
+            if isinstance(engine, UnloadingEngine):
+                engine.unload(model_id)
+        return model_id not in self.loaded_models()
 
     def host_memory(self) -> HostMemory | None:
         """Returns the memory of the machine for models; None before an engine that uses it was opened."""

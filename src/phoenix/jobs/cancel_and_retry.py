@@ -159,7 +159,7 @@ async def _queue(uow: UnitOfWork, job: JobRow, queue_timeout_s: float | None) ->
     check_job_transition(job.state, state)
     now = await uow.now()
     job.state = state
-    job.queued_at = now
+    job.queued_at, job.moved_to_front_at = now, None
     job.queue_deadline_at = None if queue_timeout_s is None else now + timedelta(seconds=queue_timeout_s)
 
 

@@ -35,6 +35,13 @@ class StopRequested:
 
 
 @dataclass(frozen=True)
+class WorkerOrdered:
+    """This worker has something to do. It also reads its orders at its next heartbeat."""
+
+    worker_id: str
+
+
+@dataclass(frozen=True)
 class FilesOrphaned:
     """These keys of the store no longer have a row."""
 
@@ -71,6 +78,8 @@ class PostCommitPublisher:
         for event in events:
             if isinstance(event, StopRequested):
                 await self._stop.notify(event.task_id)
+            elif isinstance(event, WorkerOrdered):
+                await self._stop.notify(event.worker_id)
             elif isinstance(event, FilesOrphaned):
                 await self._delete(event.keys)
 

@@ -2,14 +2,14 @@
 
 import base64
 import binascii
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from itertools import pairwise
 from typing import Any, get_args
 
-from sqlalchemy import Row, Select, bindparam, exists, or_, select, union
+from sqlalchemy import Row, Select, bindparam, exists, func, or_, select, union
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 from sqlalchemy.sql.elements import ColumnElement
@@ -41,6 +41,14 @@ async def get_job(session: AsyncSession, job_id: str, *, owner_id: str) -> JobRo
     if job is None or job.owner_id != owner_id:
         raise NotFound(f"There is no job {job_id}.")
     return job
+
+
+async def fetch_owner_id(database: Database, job_id: str) -> str:
+    """Id of the job's owner. Raises `NotFound`."""
+    found = await database.fetch(select(col(JobRow.owner_id)).where(col(JobRow.id) == job_id))
+    if not found:
+        raise NotFound(f"There is no job {job_id}.")
+    return found[0].owner_id
 
 
 async def find_job_locked(session: AsyncSession, job_id: str) -> JobRow | None:
@@ -131,6 +139,8 @@ class JobFilter:
     model: str | None = None
     created_after: datetime | None = None
     created_before: datetime | None = None
+    states: Collection[JobState] | None = None
+    """Several states, one of which a job has."""
 
 
 @dataclass(frozen=True)
@@ -223,17 +233,19 @@ async def list_jobs(
     database: Database,
     wanted: JobFilter,
     *,
-    owner_id: str,
+    owner_id: str | None,
     limit: int,
     cursor: str | None,
     oldest_first: bool = False,
 ) -> Page:
     """One page, newest first. Stable while jobs arrive: the cursor is the last id seen, and ids sort by time.
 
-    The rows are read only.
+    Without `owner_id`, jobs of all owners. The rows are read only.
     """
     job_id = col(JobRow.id)
-    statement = select(job_id).where(*job_conditions(wanted), col(JobRow.owner_id) == owner_id)
+    statement = select(job_id).where(*job_conditions(wanted))
+    if owner_id is not None:
+        statement = statement.where(col(JobRow.owner_id) == owner_id)
     if cursor is not None:
         last = decode_cursor(cursor)
         statement = statement.where(job_id > last if oldest_first else job_id < last)
@@ -261,6 +273,8 @@ def job_conditions(wanted: JobFilter) -> list[ColumnElement[bool]]:
     conditions: list[ColumnElement[bool]] = list(IS_READABLE)
     if wanted.state is not None:
         conditions.append(col(JobRow.state) == wanted.state)
+    if wanted.states is not None:
+        conditions.append(col(JobRow.state).in_(sorted(wanted.states)))
     if wanted.kind is not None:
         conditions.append(col(JobRow.kind) == wanted.kind)
     if wanted.model is not None:
@@ -270,6 +284,25 @@ def job_conditions(wanted: JobFilter) -> list[ColumnElement[bool]]:
     if wanted.created_before is not None:
         conditions.append(col(JobRow.created_at) < wanted.created_before)
     return conditions
+
+
+_MAX_COUNTED = 10_000
+
+
+async def count_jobs(database: Database, wanted: JobFilter, *, owner_id: str | None) -> int:
+    """How many jobs of the owner, or of all owners, a list would have; `_MAX_COUNTED` at most."""
+    statement = select(col(JobRow.id)).where(*job_conditions(wanted))
+    if owner_id is not None:
+        statement = statement.where(col(JobRow.owner_id) == owner_id)
+    ((count,),) = await database.fetch(select(func.count()).select_from(statement.limit(_MAX_COUNTED).subquery()))
+    return count
+
+
+async def fetch_heads(database: Database, job_ids: Sequence[str]) -> Mapping[str, tuple[str, JobState]]:
+    """Owner and state of the jobs by id. Leaves out jobs that do not exist, or that only a newer version can read."""
+    statement = select(col(JobRow.id), col(JobRow.owner_id), col(JobRow.state))
+    found = await database.fetch(statement.where(col(JobRow.id).in_(job_ids), *IS_READABLE))
+    return {row.id: (row.owner_id, row.state) for row in found}
 
 
 async def fetch_full_jobs(database: Database, job_ids: Sequence[str]) -> list[FullJob]:

@@ -52,6 +52,8 @@ class JobRow(SQLModel, table=True):
     draft_of: str | None = None
     """Id of the job of which this job renders the draft. That job may have been deleted."""
     priority: str = "normal"
+    moved_to_front_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    """When an administrator moved the job to the front of its queues last; null if none has, and after a retry."""
     request: Document = Field(sa_type=JSON)
     search_title: str = Field(default="", sa_type=Text)
     """The words of the title and the tags. Triggers put this and the next two columns into the index of the search."""
@@ -304,6 +306,10 @@ class WorkerRow(SQLModel, table=True):
     """The database's clock at the last heartbeat."""
     expires_at: datetime = Field(sa_type=UtcDateTime, index=True)
     """The end of the leases that the worker has extended at its last heartbeat."""
+    drained_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    """Since when the worker must claim nothing; null if it may."""
+    unload: list[str] = Field(default_factory=list, sa_type=JSON)
+    """Ids of the models that the worker must drop from its memory. It reports what it has, and so the list shrinks."""
 
 
 class PauseRow(SQLModel, table=True):

@@ -75,7 +75,19 @@ def live_state(progress: ProgressSnapshot, position: QueuePosition, now: datetim
 
 
 _AS_STORED = (
-    *("id", "kind", "state", "model", "title", "tags", "favorite", "edited_from", "draft_job_id", "draft_of"),
+    *(
+        "id",
+        "owner_id",
+        "kind",
+        "state",
+        "model",
+        "title",
+        "tags",
+        "favorite",
+        "edited_from",
+        "draft_job_id",
+        "draft_of",
+    ),
     *("error", "priority", "last_seq", "created_at", "started_at", "finished_at", "request_id"),
 )
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -124,8 +125,8 @@ class QueueConsumer:
     """Calls `claim` for each message, and does the work that `claim` returns.
 
     At most `slots` tasks are in their main part at a time, and at most `overlap` more tasks are past it. A message
-    without a free slot here stays in the queue for another worker. Setting `wake` makes the consumer look at once;
-    otherwise it looks every `poll_delay_s`.
+    without a free slot here stays in the queue for another worker, and so does every message while `is_held`. Setting
+    `wake` makes the consumer look at once; otherwise it looks every `poll_delay_s`.
     """
 
     def __init__(
@@ -140,6 +141,7 @@ class QueueConsumer:
         overlap: int = 0,
         wake: asyncio.Event | None = None,
         poll_delay_s: float = 2,
+        is_held: Callable[[], bool] = lambda: False,
     ) -> None:
         self.queue = queue
         self.slots = slots
@@ -153,6 +155,7 @@ class QueueConsumer:
         self._lease_s = lease_s
         self._wake = wake or asyncio.Event()
         self._poll_delay_s = poll_delay_s
+        self._is_held = is_held
         self._adopted: set[asyncio.Task[None]] = set()
         self._running: set[str] = set()
         self._snoozed: dict[str, asyncio.TimerHandle] = {}
@@ -261,7 +264,7 @@ class QueueConsumer:
 
     def should_skip(self, name: str) -> bool:
         """Whether the worker leaves the message in the queue for now."""
-        return self._pause_timer is not None or name in self._running or name in self._snoozed
+        return self._is_held() or self._pause_timer is not None or name in self._running or name in self._snoozed
 
     def _snooze(self, message: DispatchMessage, snooze: Snooze) -> None:
         def look_again() -> None:

@@ -104,6 +104,7 @@ class RetentionSettings(SettingsGroup):
     uploads_days: float = Field(
         default=30, ge=0, description="Days after its last use at which an upload is deleted; never if 0."
     )
+    audit_days: float = Field(default=365, ge=1, description="Age at which an entry of the audit log is deleted.")
     orphans_after_s: float = Field(
         default=24 * 3600, ge=3600, description="Age at which a stored file without a database row is deleted."
     )
@@ -129,6 +130,9 @@ class ApiSettings(SettingsGroup):
         default=None, description="Signs the tokens of URLs; generated once and stored in the database if unset."
     )
     media_url_s: float = Field(default=6 * 3600, ge=60, description="How long a signed media URL works.")
+    show_prompts_to_operators: bool = Field(
+        default=False, description="Show operators and administrators the prompts and other words of all keys."
+    )
 
 
 class LimitSettings(SettingsGroup):

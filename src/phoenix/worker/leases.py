@@ -13,7 +13,7 @@ from phoenix.engine.stop_token import StopReason, StopToken
 from phoenix.errors import Stage, Unavailable
 from phoenix.jobs.execution.claim import Claim, renew_leases
 from phoenix.jobs.lifecycle import first_stage, is_finishing, is_waiting
-from phoenix.jobs.scheduling.workers import WorkerReport, record_heartbeat
+from phoenix.jobs.scheduling.workers import WorkerOrders, WorkerReport, record_heartbeat
 from phoenix.telemetry.episodes import FailureEpisode
 from phoenix.telemetry.logs import get_logger
 from phoenix.worker.child_process import ExitStatus
@@ -136,6 +136,7 @@ class LeaseHeartbeat:
     """Renews every lease in one statement, reports the worker, and stops tasks that were canceled, lost or stalled.
 
     `open_database` is called in the heartbeat thread, because connections belong to the event loop that opened them.
+    `on_orders` is called there after each heartbeat.
     """
 
     def __init__(
@@ -145,6 +146,7 @@ class LeaseHeartbeat:
         terms: LeaseTerms,
         describe: Callable[[], WorkerReport],
         *,
+        on_orders: Callable[[WorkerOrders], object] = lambda _: None,
         end_process: Callable[[int], object] = os._exit,
         clock: MonotonicClock = time.monotonic,
     ) -> None:
@@ -152,6 +154,7 @@ class LeaseHeartbeat:
         self._open_database = open_database
         self._worker_id = worker_id
         self._describe = describe
+        self._on_orders = on_orders
         self._end_process = end_process
         self._clock = clock
         self._missed = FailureEpisode(_logger, "leases not renewed", "leases are renewed again")
@@ -187,9 +190,13 @@ class LeaseHeartbeat:
         with self._lock:
             return list(self._leases.values())
 
-    def renew_now(self, task_id: str = "") -> None:
-        """Requests a renewal now if this process holds the task. An empty `task_id` stands for any task."""
-        if any(task_id in ("", lease.claim.task_id) for lease in self.held_leases()):
+    def renew_now(self, called: str = "") -> None:
+        """Requests a renewal now if the worker is called, by its own id or by the id of a task that it holds.
+
+        An empty text calls every worker that holds a task.
+        """
+        is_called = called == self._worker_id
+        if is_called or any(called in ("", lease.claim.task_id) for lease in self.held_leases()):
             self._wake()
 
     def stop_all(self, reason: StopReason) -> None:
@@ -237,12 +244,13 @@ class LeaseHeartbeat:
                     lease_s=self.terms.lease_s,
                     stages=stages,
                 )
-                await record_heartbeat(uow, described, lease_s=self.terms.lease_s)
+                orders = await record_heartbeat(uow, described, lease_s=self.terms.lease_s)
         except Exception as error:  # noqa: BLE001 - the failure episode logs it
             # This thread must survive to try again. The watchdog stops the tasks before their leases end.
             self._missed.fail(error, is_unexpected=not isinstance(error, Unavailable), held=len(leases))
             return False
         self._missed.end()
+        self._on_orders(orders)
         for lease in leases:
             lease.reported_stage = stages[lease.claim.task_id]
             _apply_renewal(lease, held, sent_s)

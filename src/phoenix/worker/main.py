@@ -39,7 +39,8 @@ from phoenix.telemetry.logs import configure_logs, get_logger, log_context
 from phoenix.worker.child_process import ExitStatus
 from phoenix.worker.context import WorkerContext, open_worker_context
 from phoenix.worker.leases import LeaseHeartbeat, LeaseTerms
-from phoenix.worker.runner import Runner
+from phoenix.worker.orders import WorkerSteering
+from phoenix.worker.runner import AttemptOutcome, Runner
 from phoenix.worker.shutdown import Consumers, ShutdownState, drain
 from phoenix.worker.warmup import warm_up_models
 
@@ -192,10 +193,15 @@ class _Worker:
         terms = LeaseTerms(
             settings.scheduler.lease_s, settings.scheduler.heartbeat_s, settings.scheduler.stall_timeout_s
         )
+        self._orders = WorkerSteering(context.engines, lambda: self._heartbeat.renew_now(plan.worker_id))
         self._heartbeat = LeaseHeartbeat(
-            partial(open_database, settings, kept_connections=1), plan.worker_id, terms, self._describe
+            partial(open_database, settings, kept_connections=1),
+            plan.worker_id,
+            terms,
+            self._describe,
+            on_orders=self._orders.take,
         )
-        self._runner = Runner(context, self._heartbeat, plan.worker_id, shutdown.record)
+        self._runner = Runner(context, self._heartbeat, plan.worker_id, self._record_end)
 
     async def serve(self) -> int:
         async with PubSubSubscriber(self._services.redis) as subscriber, self._renewing_on_stops(subscriber):
@@ -203,7 +209,7 @@ class _Worker:
                 await warm_up_models(self._context, self._shutdown)
             await self._register()
             self._heartbeat.start()
-            async with self._consuming(subscriber) as consumers:
+            async with self._orders.running(), self._consuming(subscriber) as consumers:
                 _logger.info("worker started", queues=self._plan.queues, device=self._plan.device)
                 await self._shutdown.draining.wait()
                 grace_s = self._services.settings.worker.drain_grace_s
@@ -239,9 +245,13 @@ class _Worker:
                         overlap=self._plan.overlap(queue, settings),
                         lease_s=settings.scheduler.lease_s,
                         wake=await stack.enter_async_context(notifier.wake_event(subscriber)),
+                        is_held=self._orders.is_draining,
                     )
                 )
             yield Consumers(consumers)
+
+    def _record_end(self, outcome: AttemptOutcome) -> None:
+        self._shutdown.record(outcome, may_recycle=not self._orders.is_draining())
 
     def _describe(self) -> WorkerReport:
         """Describes this worker for the fleet. The heartbeat thread calls it too."""

@@ -16,6 +16,7 @@ from phoenix.jobs.execution.task_completion import AttemptOutput, fail, release,
 from phoenix.jobs.lifecycle import LeaseLost, TaskKind
 from phoenix.jobs.scheduling.affinity import skip_for_affinity
 from phoenix.jobs.scheduling.dispatch import snooze
+from phoenix.jobs.scheduling.worker_orders import may_claim
 from phoenix.queues.queue import DispatchMessage, ReleaseSlot, Snooze
 from phoenix.telemetry.episodes import FailureEpisode
 from phoenix.telemetry.logs import get_logger, log_context
@@ -74,6 +75,9 @@ _logger = get_logger(__name__)
 _SNOOZE_S = 10.0
 """How long a worker that cannot run a task leaves the task to other workers."""
 
+_DRAINING_S = 1.0
+"""How long a worker that drains leaves a task to other workers, before a heartbeat brings its orders."""
+
 OnEnd = Callable[[AttemptOutcome], None]
 
 
@@ -121,6 +125,8 @@ class Runner:
     async def _try_claim(self, message: DispatchMessage) -> "Attempt | Snooze | None":
         since_s = time.monotonic()
         async with self._database.write() as uow:
+            if not await may_claim(uow.session, self._worker_id):
+                return Snooze(_DRAINING_S)
             if await self._should_snooze(uow, message):
                 return Snooze(self._affinity_wait_s)
             claimed = await claim(

@@ -59,11 +59,16 @@ class ShutdownState:
         self.grace_started.set()
         self.draining.set()
 
-    def record(self, outcome: AttemptOutcome) -> None:
-        """Counts an ended attempt. Recycles the process if it is due or too large, and ends a broken process."""
+    def record(self, outcome: AttemptOutcome, *, may_recycle: bool = True) -> None:
+        """Counts an ended attempt. Recycles the process if it is due or too large, and ends a broken process.
+
+        `may_recycle`: False while the worker is drained, since the process that follows it would not be.
+        """
         self._tasks_left -= 1
         if isinstance(outcome, Failed) and isinstance(outcome.failure, ProcessUnfit):
             self.abort()
+        elif not may_recycle:
+            return
         elif self._tasks_left <= 0 or self._has_grown_too_large():
             self._start_draining(ExitStatus.RECYCLE)
 

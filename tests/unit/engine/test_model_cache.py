@@ -105,6 +105,15 @@ def test_the_least_recently_used_model_is_evicted_for_another():
     assert harness.releases == 1
 
 
+def test_one_model_is_dropped_by_its_id_unless_it_is_in_use():
+    harness = CacheHarness(budget_bytes=100)
+    for model_id in ("a", "b"):
+        harness.use(model_id)
+    with harness.cache.acquire(model("a"), StopToken()):
+        dropped = [harness.cache.evict_idle(only="a"), harness.cache.evict_idle(only="b")]
+    assert (dropped, harness.cache.names(), harness.releases) == ([0, 1], ("a",), 1)
+
+
 def test_memory_is_freed_before_the_load_if_the_entry_has_its_size():
     harness = CacheHarness(budget_bytes=100)
     harness.use("a")

@@ -26,9 +26,17 @@ def test_every_task_is_ordered_exactly_once(waiting: list[ReadyTask]) -> None:
 
 
 @given(ready_lists(st.floats(0, 10_000)))
+def test_what_was_moved_to_the_front_comes_first_the_latest_before_the_others(waiting: list[ReadyTask]) -> None:
+    order = list(fair_order(waiting, {"a": 5000}))
+
+    moved = [task.front_at for task in order if task.front_at]
+    assert [task.front_at for task in order[: len(moved)]] == sorted(moved, reverse=True)
+
+
+@given(ready_lists(st.floats(0, 10_000)))
 def test_within_an_owner_no_task_is_overtaken_by_more_than_the_priority_boost(waiting: list[ReadyTask]) -> None:
     seen: dict[str, datetime] = {}
-    for task in fair_order(waiting, {}):
+    for task in fair_order([each for each in waiting if each.front_at is None], {}):
         latest = seen.get(task.owner_id)
         assert latest is None or latest <= task.boosted_queued_at
         seen[task.owner_id] = task.boosted_queued_at

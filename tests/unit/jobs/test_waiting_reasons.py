@@ -125,6 +125,21 @@ def test_a_blocked_clip_waits_for_the_clip_that_it_continues() -> None:
     assert explain(task, make_snapshot()) == (WaitingCode.BLOCKED_BY_CLIPS, expected)
 
 
+def test_a_queue_whose_workers_are_all_drained_says_so() -> None:
+    workers = QueueWorkers(has_drained=True)
+    expected = "Each worker of the queue gpu is drained. `phoenix workers resume` lets one claim again."
+    assert explain(make_task(), make_snapshot(workers)) == (WaitingCode.NO_WORKER_FOR_QUEUE, expected)
+
+
+def test_a_model_whose_workers_are_all_drained_says_so() -> None:
+    workers = QueueWorkers(1, frozenset(), has_drained=True, drained_models=frozenset({"animatic"}))
+    code, detail = explain(make_task(), make_snapshot(workers))
+    assert (code, detail.split(".")[0]) == (
+        WaitingCode.NO_WORKER_FOR_MODEL,
+        "Each worker that serves the model animatic is drained",
+    )
+
+
 def test_without_a_worker_of_the_queue_the_command_is_named() -> None:
     code, detail = explain(make_task(1, kind=TaskKind.ASSEMBLE), make_snapshot(QueueWorkers(), queue="media"))
     assert code is WaitingCode.NO_WORKER_FOR_QUEUE

@@ -28,7 +28,7 @@ class Channels:
 
     @property
     def stop(self) -> str:
-        """Channel that asks workers to stop a task; the payload is the task's id."""
+        """Channel that makes workers renew their leases at once; the payload is the id of a task or of a worker."""
         return f"{self.prefix}:stop"
 
     @property

@@ -1,6 +1,6 @@
 """The SSE streams of one job and of all jobs of an owner: a snapshot or the missed events first, then live events."""
 
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 
 from phoenix.contract import DurableEvent
 from phoenix.events.fanout.client_buffer import CloseReason, EventBatch
@@ -10,6 +10,9 @@ from phoenix.events.messages import HEARTBEAT_FRAME, EncodedEvent, cursor_frame,
 from phoenix.events.progress_cache import NO_PROGRESS
 from phoenix.events.sse.cursor import ClientCursor, SendDecision
 from phoenix.events.sse.stream_loop import DirectSink, follow, frames
+
+Redact = Callable[[EncodedEvent], EncodedEvent | None]
+"""Returns the event as a client may see it; None if the client may not see it."""
 
 # Jobs whose progress an owner's stream remembers. Late progress of a forgotten job could be sent after its end.
 _MAX_JOBS_REMEMBERED = 1000
@@ -23,6 +26,7 @@ def job_stream(
     sink: DirectSink | None = None,
     *,
     credential: Credential | None = None,
+    redact: Redact | None = None,
 ) -> AsyncGenerator[bytes]:
     """Yields chunks of whole frames with the events of one job. Never raises, since the response has begun.
 
@@ -30,10 +34,12 @@ def job_stream(
     terminal event; when the job is deleted; when the hub closes; when the log cannot be read; and at
     `max_stream_age_s`. In the last three cases the client reconnects with its last id. Close the stream (`aclose()`)
     when the client has disconnected. With a sink, most live events go through the sink. `credential`: as in
-    `Hub.connect`.
+    `Hub.connect`. `redact` changes each event before it is sent, or leaves it out.
     """
 
     def make_writer(client: ConnectedClient) -> _JobFrameWriter:
+        if redact is not None:
+            return _RedactedFrameWriter(log, client, job_id, last_event_id, redact)
         return _JobFrameWriter(log, client, job_id, last_event_id)
 
     return follow(hub, JobTopic(job_id), make_writer, sink, credential)
@@ -68,14 +74,14 @@ class _JobFrameWriter:
         self._client.sent_seq = resume_seq
         missed = await self._resync() if resume_seq < head.last_seq else b""
         newest = self._cursor.release([encode(progress) for progress in published.clips.values()])
-        return missed + frames(newest) or HEARTBEAT_FRAME
+        return missed + self._frames(newest) or HEARTBEAT_FRAME
 
     async def write(self, batch: EventBatch) -> bytes:
         self._is_gone = batch.close_reason is CloseReason.JOB_GONE
         ready, early = self._cursor.admit(batch.events)
-        chunk = frames(ready)
+        chunk = self._frames(ready)
         if early or batch.needs_resync:
-            chunk += await self._resync() + frames(self._cursor.release(early))
+            chunk += await self._resync() + self._frames(self._cursor.release(early))
         self._client.sent_seq = self._cursor.sent_seq
         return chunk + HEARTBEAT_FRAME if batch.is_heartbeat else chunk
 
@@ -104,7 +110,7 @@ class _JobFrameWriter:
         snapshot = await self._log.snapshot(self._job_id)
         self._cursor.restart(snapshot)
         self._client.sent_seq = self._cursor.sent_seq
-        frame = encode(snapshot).frame
+        frame = self._frames([encode(snapshot)])
         if not snapshot.job.state.is_terminal:
             return frame
         # Clients close on the terminal event, not on a snapshot that shows the job ended.
@@ -114,7 +120,27 @@ class _JobFrameWriter:
     def _rows(self, rows: Sequence[DurableEvent]) -> bytes:
         sent = [self._cursor.record(encode(row)) for row in rows]
         self._client.sent_seq = self._cursor.sent_seq
+        return self._frames(sent)
+
+    def _frames(self, sent: Iterable[EncodedEvent]) -> bytes:
         return frames(sent)
+
+
+class _RedactedFrameWriter(_JobFrameWriter):
+    """Changes what it sends, or leaves it out."""
+
+    def __init__(
+        self, log: EventLog, client: ConnectedClient, job_id: str, last_event_id: int | None, redact: Redact
+    ) -> None:
+        super().__init__(log, client, job_id, last_event_id)
+        self._redact = redact
+
+    def write_now(self, encoded: EncodedEvent) -> bytes | None:  # noqa: ARG002
+        # Goes through `write`, as if the log had to be read.
+        return None
+
+    def _frames(self, sent: Iterable[EncodedEvent]) -> bytes:
+        return frames(shown for each in sent if (shown := self._redact(each)) is not None)
 
 
 def owner_stream(

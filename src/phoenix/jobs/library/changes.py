@@ -2,15 +2,21 @@
 
 from datetime import timedelta
 
+from sqlalchemy import update
+from sqlmodel import col
+
 from phoenix.contract import JobChanges, JobState
 from phoenix.db import UnitOfWork
-from phoenix.errors import Conflict, FieldError
+from phoenix.errors import Conflict, FieldError, JobEnded
 from phoenix.jobs.library.words import words_of_job
+from phoenix.jobs.lifecycle import TaskState
 from phoenix.jobs.post_commit import TasksReady
 from phoenix.jobs.repository import get_job_locked
-from phoenix.jobs.tables import JobRow
+from phoenix.jobs.tables import JobRow, TaskRow
 
 _WHILE_QUEUED = ("priority", "queue_timeout_s")
+_WHILE_WAITING = ("position",)
+"""A running job may have parts that wait."""
 
 
 async def change_job(uow: UnitOfWork, job_id: str, changes: JobChanges, *, owner_id: str) -> None:
@@ -34,16 +40,30 @@ async def change_job(uow: UnitOfWork, job_id: str, changes: JobChanges, *, owner
         job.queue_deadline_at = job.queued_at + timedelta(seconds=changes.queue_timeout_s)
     if changes.priority is not None:
         job.priority = changes.priority
-        # The dispatcher puts the waiting tasks into their new order.
-        uow.publish_after_commit(TasksReady())
+    if changes.position is not None:
+        job.moved_to_front_at = await uow.now()
+    if changes.priority is not None or changes.position is not None:
+        await _take_messages_back(uow, job)
+
+
+async def _take_messages_back(uow: UnitOfWork, job: JobRow) -> None:
+    """Lets the dispatcher put the waiting tasks into their new order, also those that it has dispatched."""
+    waiting = (col(TaskRow.job_id) == job.id, col(TaskRow.state) == TaskState.READY)
+    statement = update(TaskRow).where(*waiting).values(dispatched_at=None)
+    await uow.session.execute(statement.execution_options(synchronize_session=False))
+    uow.publish_after_commit(TasksReady())
 
 
 def _check_still_queued(job: JobRow, changes: JobChanges) -> None:
-    late = [name for name in _WHILE_QUEUED if getattr(changes, name) is not None]
-    if not late or job.state is JobState.QUEUED:
+    closed = () if job.state is JobState.QUEUED else _WHILE_QUEUED
+    if job.state not in (JobState.QUEUED, JobState.RUNNING):
+        closed = (*closed, *_WHILE_WAITING)
+    late = [name for name in closed if getattr(changes, name) is not None]
+    if not late:
         return
-    detail = f"The job is {job.state}; this can be changed only while it is queued. Leave it out to change the rest."
-    raise Conflict(detail, field_errors=[FieldError(f"/{name}", detail) for name in late])
+    detail = f"The job is {job.state}; this can be changed only while it waits. Leave it out to change the rest."
+    refusal = JobEnded if job.state.is_terminal else Conflict
+    raise refusal(detail, field_errors=[FieldError(f"/{name}", detail) for name in late])
 
 
 def _update_words(job: JobRow) -> None:

@@ -52,9 +52,7 @@ async def list_ready(
     ids = _select_ready_ids(
         queue, except_owners, max_per_owner_and_priority, with_dispatched=with_dispatched, pauses=pauses
     )
-    statement = _SELECT_TASKS.where(col(TaskRow.id).in_(ids)).order_by(
-        col(JobRow.queued_at), col(TaskRow.job_id), col(TaskRow.position)
-    )
+    statement = _SELECT_TASKS.where(col(TaskRow.id).in_(ids)).order_by(*_IN_ORDER)
     return [_to_ready_task(row, durations) for row in await session.execute(statement)]
 
 
@@ -71,6 +69,10 @@ async def list_held_back(session: AsyncSession, queue: str, pauses: Pauses) -> l
     return [_to_ready_task(row, NO_DURATIONS) for row in await session.execute(statement)]
 
 
+_IN_ORDER = (col(JobRow.queued_at), col(TaskRow.job_id), col(TaskRow.position))
+# Otherwise the limit of one owner and priority could cut off what was moved to the front.
+_IS_NOT_MOVED = col(JobRow.moved_to_front_at).is_(None)
+
 _SELECT_TASKS = select(
     col(TaskRow.id),
     col(TaskRow.dispatch_seq),
@@ -82,11 +84,12 @@ _SELECT_TASKS = select(
     col(TaskRow.dispatched_at),
     col(JobRow.model),
     col(TaskRow.weight),
+    col(JobRow.moved_to_front_at),
 ).join(JobRow, col(JobRow.id) == col(TaskRow.job_id))
 
 
 def _to_ready_task(row: Sequence[Any], durations: DurationStats) -> ReadyTask:
-    task_id, dispatch_seq, owner_id, job_id, position, priority, queued_at, dispatched_at, model, weight = row
+    task_id, dispatch_seq, owner_id, job_id, position, priority, queued_at, dispatched_at, model, weight, front_at = row
     task = ReadyTask(
         task_id,
         dispatch_seq,
@@ -97,6 +100,7 @@ def _to_ready_task(row: Sequence[Any], durations: DurationStats) -> ReadyTask:
         queued_at,
         DEFAULT_COST_S,
         dispatched_at=dispatched_at,
+        front_at=front_at,
     )
     learned_s = durations.estimate_task_s(model, weight)
     return task if learned_s is None else replace(task, cost_s=learned_s, is_cost_known=True)
@@ -113,7 +117,7 @@ def _select_ready_ids(
     is_undispatched = col(TaskRow.dispatched_at).is_(None)
     ordinal = func.row_number().over(
         partition_by=(col(JobRow.owner_id), col(JobRow.priority)),
-        order_by=(col(JobRow.queued_at), col(TaskRow.job_id), col(TaskRow.position)),
+        order_by=(_IS_NOT_MOVED, *_IN_ORDER),
     )
     numbered = (
         select(

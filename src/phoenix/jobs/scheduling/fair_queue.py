@@ -42,6 +42,13 @@ class ReadyTask:
     """Whether `cost_s` was learned rather than assumed."""
     dispatched_at: datetime | None = None
     """When its dispatch message was put into Redis; None if it has none."""
+    front_at: datetime | None = None
+    """When its job was moved to the front of the queue; None if it was not."""
+
+    @property
+    def front_rank(self) -> float:
+        """Sort key before all others: what was moved to the front comes first, the latest before the others."""
+        return 0.0 if self.front_at is None else -self.front_at.timestamp()
 
     @property
     def boosted_queued_at(self) -> datetime:
@@ -49,9 +56,9 @@ class ReadyTask:
         return self.queued_at - timedelta(seconds=priority_boost_s(self.priority))
 
     @property
-    def rank(self) -> tuple[datetime, str, int]:
+    def rank(self) -> tuple[float, datetime, str, int]:
         """Sort key among the tasks of one owner."""
-        return self.boosted_queued_at, self.job_id, self.position
+        return self.front_rank, self.boosted_queued_at, self.job_id, self.position
 
 
 def decayed_usage_s(usage_s: float, idle_s: float) -> float:
@@ -62,8 +69,9 @@ def decayed_usage_s(usage_s: float, idle_s: float) -> float:
 def fair_order(waiting: Sequence[ReadyTask], usage_s: Mapping[str, float]) -> Iterator[ReadyTask]:
     """All of `waiting`, in the order in which they should start.
 
-    The next task is the first of the owner with the least usage, its first task's priority boost counted as
-    usage not yet had; within an owner it is first come, first served by arrival less priority boost.
+    What was moved to the front comes first. The next task is the first of the owner with the least usage, its first
+    task's priority boost counted as usage not yet had; within an owner it is first come, first served by arrival less
+    priority boost.
     """
     by_owner = _group_by_owner(waiting)
     tags = {owner_id: usage_s.get(owner_id, 0.0) for owner_id in by_owner}
@@ -76,12 +84,12 @@ def fair_order(waiting: Sequence[ReadyTask], usage_s: Mapping[str, float]) -> It
         yield task
 
 
-def start_tag(usage_s: float, first: ReadyTask) -> tuple[float, datetime, str]:
+def start_tag(usage_s: float, first: ReadyTask) -> tuple[float, float, datetime, str]:
     """Sort key among owners: the smallest tag is next. `usage_s` is the owner's usage, `first` its first task.
 
     The owner's id breaks ties, so that the order of two owners does not depend on who else waits.
     """
-    return usage_s - priority_boost_s(first.priority), first.boosted_queued_at, first.owner_id
+    return first.front_rank, usage_s - priority_boost_s(first.priority), first.boosted_queued_at, first.owner_id
 
 
 def apply_concurrency_limit(
@@ -118,7 +126,7 @@ class _OwnerTasks:
     """The tasks of one owner, in their order."""
 
     indices: list[int] = field(default_factory=list[int])
-    ranks: list[tuple[datetime, str, int]] = field(default_factory=list[tuple[datetime, str, int]])
+    ranks: list[tuple[float, datetime, str, int]] = field(default_factory=list[tuple[float, datetime, str, int]])
     usage_s: list[float] = field(default_factory=list[float])
     """The owner's usage before each task, and after the last task."""
 
@@ -131,7 +139,7 @@ class InsertionIndex:
         self.tasks: Sequence[ReadyTask] = list(tasks)
         self._by_owner: defaultdict[str, _OwnerTasks] = defaultdict(_OwnerTasks)
         self._usage_s = usage_s
-        self._tags: list[tuple[float, datetime, str]] = []
+        self._tags: list[tuple[float, float, datetime, str]] = []
         for number, task in enumerate(self.tasks):
             own = self._of_owner(task.owner_id)
             self._tags.append(start_tag(own.usage_s[-1], task))
@@ -147,7 +155,7 @@ class InsertionIndex:
         end = self._find_first_after(new_task, start_tag(own.usage_s[earlier], new_task), start)
         return InsertionPoint(end, own.indices[earlier : bisect_left(own.indices, end)])
 
-    def _find_first_after(self, new_task: ReadyTask, tag: tuple[float, datetime, str], start: int) -> int:
+    def _find_first_after(self, new_task: ReadyTask, tag: tuple[float, float, datetime, str], start: int) -> int:
         """The first task of another owner that the new task goes before."""
         # The order of an owner's tasks depends on that owner alone, so all other tasks keep their order.
         for number in range(start, len(self.tasks)):

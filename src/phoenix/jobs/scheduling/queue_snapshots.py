@@ -147,7 +147,15 @@ async def read_queue_snapshot(session: AsyncSession, queue: str, *, with_in_flig
 
 def _ready_task(job: JobRow, task: TaskRow) -> ReadyTask:
     return ReadyTask(
-        task.id, task.dispatch_seq, job.owner_id, job.id, task.position, job.priority, job.queued_at, DEFAULT_COST_S
+        task.id,
+        task.dispatch_seq,
+        job.owner_id,
+        job.id,
+        task.position,
+        job.priority,
+        job.queued_at,
+        DEFAULT_COST_S,
+        front_at=job.moved_to_front_at,
     )
 
 

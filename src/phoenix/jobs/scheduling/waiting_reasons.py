@@ -102,14 +102,19 @@ def _paused(job: JobRow, task: TaskRow, snapshot: QueueSnapshot) -> WaitingReaso
 
 
 def _missing_worker(job: JobRow, task: TaskRow, snapshot: QueueSnapshot) -> WaitingReason | None:
-    command = f"`phoenix worker --queue {snapshot.name}`"
+    workers, command = snapshot.workers, f"`phoenix worker --queue {snapshot.name}`"
     model = job.model if task.kind is TaskKind.RENDER else None
-    if snapshot.workers.slots == 0:
+    resume = "is drained. `phoenix workers resume` lets one claim again."
+    if workers.slots == 0:
         detail = f"No live worker takes tasks of the queue {snapshot.name}. {command} starts one."
+        if workers.has_drained:
+            detail = f"Each worker of the queue {snapshot.name} {resume}"
         return WaitingReason(code=WaitingCode.NO_WORKER_FOR_QUEUE, detail=detail)
-    if not snapshot.workers.serve(model):
+    if not workers.serve(model):
         needs = "the key of its service" if snapshot.name == "remote" else "its weights"
         detail = f"No live worker serves the model {model}. {command} serves it on a machine that has {needs}."
+        if model in workers.drained_models:
+            detail = f"Each worker that serves the model {model} {resume}"
         return WaitingReason(code=WaitingCode.NO_WORKER_FOR_MODEL, detail=detail)
     return None
 

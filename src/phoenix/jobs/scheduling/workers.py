@@ -41,11 +41,23 @@ class WorkerReport:
     host_memory_budget_bytes: int | None = None
 
 
-async def record_heartbeat(uow: UnitOfWork, report: WorkerReport, *, lease_s: float) -> None:
-    """Registers a worker, or refreshes it. The worker counts as live for `lease_s`, as long as its leases last."""
+@dataclass(frozen=True)
+class WorkerOrders:
+    """What administrators want of a worker: it claims nothing while it drains, and drops the models in `unload`."""
+
+    is_draining: bool = False
+    unload: tuple[str, ...] = ()
+
+
+async def record_heartbeat(uow: UnitOfWork, report: WorkerReport, *, lease_s: float) -> WorkerOrders:
+    """Registers a worker, or refreshes it. The worker counts as live for `lease_s`, as long as its leases last.
+
+    Returns what the worker has to do.
+    """
     now = await uow.now()
     expires_at = now + timedelta(seconds=lease_s)
-    row = await uow.session.get(WorkerRow, report.worker_id)
+    # Locked: an order that arrives between the read and the write would be lost.
+    row = await uow.session.get(WorkerRow, report.worker_id, with_for_update=True)
     if row is None:
         row = WorkerRow(
             id=report.worker_id,
@@ -59,7 +71,8 @@ async def record_heartbeat(uow: UnitOfWork, report: WorkerReport, *, lease_s: fl
         )
         uow.session.add(row)
         uow.publish_after_commit(TasksReady())
-    row.slots = dict(report.slots)
+    row.slots = dict(report.slots) if row.drained_at is None else dict.fromkeys(report.slots, 0)
+    row.unload = [model for model in row.unload if model in report.models]
     row.serves = list(report.serves)
     row.models = list(report.models)
     row.memory_used_bytes = report.memory_used_bytes
@@ -67,6 +80,7 @@ async def record_heartbeat(uow: UnitOfWork, report: WorkerReport, *, lease_s: fl
     row.host_memory_used_bytes = report.host_memory_used_bytes
     row.host_memory_budget_bytes = report.host_memory_budget_bytes
     row.seen_at, row.expires_at = now, expires_at
+    return WorkerOrders(row.drained_at is not None, tuple(row.unload))
 
 
 async def remove(uow: UnitOfWork, worker_id: str) -> None:
@@ -101,6 +115,10 @@ class QueueWorkers:
     """How many tasks of the queue they can run at once."""
     models: frozenset[str] = frozenset()
     """Ids of the models that at least one of them can load."""
+    has_drained: bool = False
+    """Whether an administrator drained a worker of the queue."""
+    drained_models: frozenset[str] = frozenset()
+    """Ids of the models that the drained workers can load."""
 
     def serve(self, model: str | None) -> bool:
         """Whether one of them can run a task that needs the model; None for a task that needs no model."""
@@ -111,7 +129,13 @@ def workers_of_queue(live: Sequence[WorkerRow], queue: str) -> QueueWorkers:
     """The workers of `queue` among the live workers. A draining worker reports no slots."""
     rows = [row for row in live if row.slots.get(queue, 0) > 0]
     models = frozenset(model for row in rows for model in row.serves)
-    return QueueWorkers(sum(row.slots[queue] for row in rows), models)
+    drained = [row for row in live if queue in row.slots and row.drained_at is not None]
+    return QueueWorkers(
+        sum(row.slots[queue] for row in rows),
+        models,
+        has_drained=bool(drained),
+        drained_models=frozenset(model for row in drained for model in row.serves),
+    )
 
 
 HOLDS_SLOT: ColumnElement[bool] = (col(TaskRow.state) == TaskState.RUNNING) & (
@@ -123,15 +147,16 @@ HOLDS_SLOT: ColumnElement[bool] = (col(TaskRow.state) == TaskState.RUNNING) & (
 async def view_workers(session: AsyncSession, *, owner_id: str | None = None) -> list[Worker]:
     """The live workers with the jobs that they run. `owner_id` limits the jobs to one owner."""
     jobs: dict[str, dict[bool, list[str]]] = {}
-    statement = select(col(TaskRow.lease_owner), col(TaskRow.job_id), HOLDS_SLOT).where(
-        col(TaskRow.state) == TaskState.RUNNING
+    busy: set[str | None] = set()
+    statement = (
+        select(col(TaskRow.lease_owner), col(TaskRow.job_id), HOLDS_SLOT, col(JobRow.owner_id))
+        .join(JobRow, col(JobRow.id) == col(TaskRow.job_id))
+        .where(col(TaskRow.state) == TaskState.RUNNING)
     )
-    if owner_id is not None:
-        statement = statement.join(JobRow, col(JobRow.id) == col(TaskRow.job_id)).where(
-            col(JobRow.owner_id) == owner_id
-        )
-    for worker_id, job_id, holds_slot in await session.execute(statement):
-        jobs.setdefault(worker_id or "", {}).setdefault(bool(holds_slot), []).append(job_id)
+    for worker_id, job_id, holds_slot, owner in await session.execute(statement):
+        busy.add(worker_id)
+        if owner_id in (None, owner):
+            jobs.setdefault(worker_id or "", {}).setdefault(bool(holds_slot), []).append(job_id)
     return [
         Worker.model_validate(
             {
@@ -140,10 +165,19 @@ async def view_workers(session: AsyncSession, *, owner_id: str | None = None) ->
                 "slots": sum(row.slots.values()),
                 "running": jobs.get(row.id, {}).get(True, []),
                 "finishing": jobs.get(row.id, {}).get(False, []),
+                "state": _state_of(row, is_busy=row.id in busy),
+                "unloading": row.unload,
             }
         )
         for row in await list_live(session)
     ]
+
+
+def _state_of(row: WorkerRow, *, is_busy: bool) -> str:
+    """A worker that ends drains too: it reports no slots."""
+    if row.drained_at is not None or not any(row.slots.values()):
+        return "draining" if is_busy else "drained"
+    return "busy" if is_busy else "idle"
 
 
 _IS_UNFINISHED = col(JobRow.state).in_([JobState.QUEUED, JobState.RUNNING])

@@ -153,6 +153,9 @@ class DiffusersEngine:
     def loaded_models(self) -> tuple[str, ...]:
         return self._model_cache.names()
 
+    def unload(self, model_id: str) -> None:
+        self._model_cache.evict_idle(only=model_id)
+
     def host_memory(self) -> HostMemory:
         return HostMemory(self._model_cache.host_bytes(), self._model_cache.host_budget_bytes)
 

@@ -197,9 +197,9 @@ class ModelCache(Generic[_Loaded]):
         if load.error is not None and load.stop.reason is None and load.model.id == model.id:
             raise without_traceback(load.error)
 
-    def evict_idle(self, *, keep: str | None = None) -> int:
-        """Drops every unused model except `keep`. Returns how many were dropped."""
-        return self._evict(lambda name, _: name != keep)
+    def evict_idle(self, *, keep: str | None = None, only: str | None = None) -> int:
+        """Drops every unused model except the key `keep`, or `only` that model id. Returns how many were dropped."""
+        return self._evict(lambda name, entry: name != keep and (only is None or only in entry.names))
 
     def evict_expired(self, limit_s: float) -> float | None:
         """Drops the models that were neither used nor pinned for `limit_s`.
