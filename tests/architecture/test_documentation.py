@@ -72,10 +72,13 @@ def test_every_link_into_the_repository_leads_somewhere(document: Path) -> None:
     assert [link for link in links if not (document.parent / link).exists()] == []
 
 
+CLIENT_VARIABLES = {"PHOENIX_CONFIG", "PHOENIX_URL", "PHOENIX_API_KEY", "PHOENIX_OWNER"}
+
+
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(REPOSITORY)))
 def test_every_setting_that_is_named_exists(document: Path) -> None:
     example = (REPOSITORY / "deploy" / "env.example").read_text()
-    known = set(re.findall(r"PHOENIX_\w+", example)) | {"PHOENIX_CONFIG", "PHOENIX_URL", "PHOENIX_API_KEY"}
+    known = set(re.findall(r"PHOENIX_\w+", example)) | CLIENT_VARIABLES
     named = set(re.findall(r"PHOENIX_[A-Z0-9_]*[A-Z0-9]", document.read_text()))
 
     assert named <= known

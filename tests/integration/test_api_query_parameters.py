@@ -21,6 +21,7 @@ IDS = {
     "queue": "gpu",
     "model_id": "animatic",
     "key_id": "anonymous",
+    "worker_id": "wrk_1",
 }
 
 
@@ -73,7 +74,7 @@ async def test_parameters_of_dependencies_are_known(api: Api) -> None:
     response = await api.http.get(f"/v1/jobs/{job['id']}/events?tokn=1")
 
     problem = assert_problem(response, 422, "INVALID_REQUEST")
-    assert problem["errors"][0]["detail"].endswith("known are last_event_id, token.")
+    assert problem["errors"][0]["detail"].endswith("known are last_event_id, owner, token.")
 
 
 async def test_a_refused_request_does_nothing(api: Api) -> None:

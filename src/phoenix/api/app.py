@@ -34,6 +34,7 @@ from phoenix.api.routes import (
     playlists,
     webhooks,
 )
+from phoenix.api.steering import audit_routes, bulk_routes, fleet_routes
 from phoenix.api.storyboards import storyboard_routes
 from phoenix.settings import Settings
 from phoenix.storage.store import find_link_origin
@@ -41,8 +42,8 @@ from phoenix.studio import mount
 from phoenix.telemetry.meters import Meters
 
 _ROUTES = (
-    *(create_jobs, storyboard_routes, edits, jobs, library, event_streams, content, playlists, artifacts),
-    *(keys, models, webhooks, fleet, pauses, videos, health),
+    *(create_jobs, storyboard_routes, edits, bulk_routes, jobs, library, event_streams, content, playlists, artifacts),
+    *(keys, models, webhooks, fleet, pauses, fleet_routes, audit_routes, videos, health),
 )
 _EXPOSED_HEADERS = (
     HEADER,

@@ -103,6 +103,13 @@ async def get_admin(request: Request) -> keys.Caller:
     return caller
 
 
+async def get_operator(request: Request) -> keys.Caller:
+    """The caller; requires the scope `operator` or `admin`. Raises like `get_caller`."""
+    caller = await get_caller(request)
+    caller.check(keys.Scope.OPERATOR)
+    return caller
+
+
 async def get_owner(request: Request) -> str:
     """Id of the owner whose resources this request creates and reads."""
     return (await get_caller(request)).owner_id
@@ -151,6 +158,7 @@ JobViewsDep = Annotated[JobViews, Depends(get_job_views)]
 HolderDep = Annotated[keys.Caller, Depends(get_holder)]
 CallerDep = Annotated[keys.Caller, Depends(get_caller)]
 AdminDep = Annotated[keys.Caller, Depends(get_admin)]
+OperatorDep = Annotated[keys.Caller, Depends(get_operator)]
 ReaderDep = Annotated[keys.Caller, Depends(get_reader)]
 MediaReaderDep = Annotated[keys.Caller, Depends(get_media_reader)]
 OwnerDep = Annotated[str, Depends(get_owner)]

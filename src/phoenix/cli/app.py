@@ -69,6 +69,11 @@ COMMANDS = {
     "artifacts": CommandPlace("jobs", "artifacts_app", "List uploads and files of jobs, and delete uploads."),
     "models": CommandPlace("models", "models_app", "List models, and download their weights."),
     "queues": CommandPlace("steering.pauses", "queues_app", "List queues; pause and resume queues, models and keys."),
+    "workers": CommandPlace("steering.workers", "workers_app", "List workers, drain them, and let them claim again."),
+    "bulk": CommandPlace(
+        "steering.bulk", "bulk", "Cancel, retry or delete all jobs that match, after a preview and a question."
+    ),
+    "audit": CommandPlace("steering.audit", "audit", "List what administrators did, newest first."),
     "keys": CommandPlace("keys.command", "keys_app", "Create, change and end API keys."),
     "db": CommandPlace("serving", "db_app", "Maintain the database."),
 }

@@ -36,6 +36,14 @@ UrlOption = Annotated[
 ApiKeyOption = Annotated[
     str | None, typer.Option("--api-key", envvar="PHOENIX_API_KEY", help="API key for the server.")
 ]
+OwnerOption = Annotated[
+    str | None,
+    typer.Option(
+        "--owner",
+        envvar="PHOENIX_OWNER",
+        help="Jobs of this key in place of your own, or of all keys with `all`; for operators and administrators.",
+    ),
+]
 JobIdArgument = Annotated[str, typer.Argument(metavar="JOB_ID", help="Id of the job, as printed on submission: job_…")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON in the shape of the API.")]
 

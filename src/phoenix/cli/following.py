@@ -38,13 +38,13 @@ class Display(Protocol):
     def show(self, event: Event) -> None: ...
 
 
-def follow(phoenix: Phoenix, job_id: str, console: Console) -> Job:
-    """Shows the job on `console` until it ends, and returns its final state."""
+def follow(phoenix: Phoenix, job_id: str, console: Console, *, owner: str | None = None) -> Job:
+    """Shows the job on `console` until it ends, and returns its final state. `owner`: if the caller does not own it."""
     display: Display = BarDisplay(console) if console.is_terminal else LineDisplay(console)
-    with display, closing(phoenix.watch(job_id)) as events:
+    with display, closing(phoenix.watch(job_id, owner=owner)) as events:
         for event in events:
             display.show(event)
-    return phoenix.get_job(job_id)
+    return phoenix.get_job(job_id, owner=owner)
 
 
 class LineDisplay:

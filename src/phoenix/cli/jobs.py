@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from phoenix.cli.connecting import ApiKeyOption, JobIdArgument, JsonOption, UrlOption, connect
+from phoenix.cli.connecting import ApiKeyOption, JobIdArgument, JsonOption, OwnerOption, UrlOption, connect
 from phoenix.cli.console import err, exit_on_error, out, print_json, require_success
 from phoenix.cli.following import follow
 from phoenix.cli.options import OutputOption
@@ -41,6 +41,7 @@ def list_jobs(
     kind: Annotated[JobKind | None, typer.Option(help="Only jobs of this kind.")] = None,
     model: Annotated[str | None, typer.Option(help="Only jobs for this model.")] = None,
     q: Annotated[str | None, typer.Option("--query", "-q", help="Words, as for `phoenix search`.")] = None,
+    owner: OwnerOption = None,
     limit: LimitOption = 20,
     cursor: CursorOption = None,
     as_json: JsonOption = False,
@@ -49,8 +50,8 @@ def list_jobs(
 ) -> None:
     """List jobs, newest first."""
     with exit_on_error(), connect(url, api_key) as phoenix:
-        found = phoenix.list_jobs(state=state, kind=kind, model=model, q=q, limit=limit, cursor=cursor)
-        _print_page(found, as_json=as_json)
+        found = phoenix.list_jobs(state=state, kind=kind, model=model, q=q, owner=owner, limit=limit, cursor=cursor)
+        _print_page(found, as_json=as_json, with_owner=owner is not None)
 
 
 def search(  # noqa: PLR0913, PLR0917 - one parameter per option
@@ -99,22 +100,26 @@ def _parse_metadata(texts: Sequence[str]) -> dict[str, str]:
     return {key: value for key, _, value in pairs}
 
 
-def _print_page(page: JobPage, *, as_json: bool) -> None:
+def _print_page(page: JobPage, *, as_json: bool, with_owner: bool = False) -> None:
     if as_json:
         print_json(page)
         return
-    out.print(jobs_table(page.data, width=out.width) if page.data else "No jobs.")
+    out.print(jobs_table(page.data, width=out.width, with_owner=with_owner) if page.data else "No jobs.")
     if page.next_cursor:
         err.print(f"More jobs: --cursor {page.next_cursor}", style="dim")
 
 
 @jobs_app.command("show")
 def show_job(
-    job_id: JobIdArgument, as_json: JsonOption = False, url: UrlOption = None, api_key: ApiKeyOption = None
+    job_id: JobIdArgument,
+    owner: OwnerOption = None,
+    as_json: JsonOption = False,
+    url: UrlOption = None,
+    api_key: ApiKeyOption = None,
 ) -> None:
     """Show one job and its clips."""
     with exit_on_error(), connect(url, api_key) as phoenix:
-        job = phoenix.get_job(job_id)
+        job = phoenix.get_job(job_id, owner=owner)
         if as_json:
             print_json(job)
             return
@@ -125,12 +130,14 @@ def show_job(
 
 
 @jobs_app.command("watch")
-def watch_job(job_id: JobIdArgument, url: UrlOption = None, api_key: ApiKeyOption = None) -> None:
+def watch_job(
+    job_id: JobIdArgument, owner: OwnerOption = None, url: UrlOption = None, api_key: ApiKeyOption = None
+) -> None:
     """Follow a job until it ends. Status 1 unless it succeeds."""
     with exit_on_error(), connect(url, api_key) as phoenix:
         # A stream waits for minutes for a server that restarts. A server that is not there is reported at once.
-        phoenix.get_job(job_id)
-        job = follow(phoenix, job_id, out)
+        phoenix.get_job(job_id, owner=owner)
+        job = follow(phoenix, job_id, out, owner=owner)
         require_success(job)
         out.print(f"{job.id} {job.state.value}")
 
@@ -147,17 +154,24 @@ def change_job(
     queue_timeout_s: Annotated[
         float | None, typer.Option(help="Seconds that the job may wait in the queue, from its start there.")
     ] = None,
+    to_front: Annotated[
+        bool, typer.Option("--to-front", help="Before the jobs of all keys; for administrators.")
+    ] = False,
+    owner: OwnerOption = None,
     url: UrlOption = None,
     api_key: ApiKeyOption = None,
 ) -> None:
     """Change the title and the tags of a job, or how it waits. What is left out stays as it is."""
     given = {"title": title, "favorite": favorite, "queue_timeout_s": queue_timeout_s}
     given |= {"priority": priority and priority.value, "tags": [tag for tag in tags if tag] if tags else None}
+    given |= {"position": "front" if to_front else None}
     changes = {name: value for name, value in given.items() if value is not None}
     if not changes:
-        raise typer.BadParameter("Say what to change: --title, --tag, --favorite, --priority or --queue-timeout-s.")
+        raise typer.BadParameter(
+            "Say what to change: --title, --tag, --favorite, --priority, --queue-timeout-s or --to-front."
+        )
     with exit_on_error(), connect(url, api_key) as phoenix:
-        for line in job_lines(phoenix.change(job_id, changes)):
+        for line in job_lines(phoenix.change(job_id, changes, owner=owner)):
             out.print(line)
 
 
@@ -169,10 +183,12 @@ def show_manifest(job_id: JobIdArgument, url: UrlOption = None, api_key: ApiKeyO
 
 
 @jobs_app.command("cancel")
-def cancel_job(job_id: JobIdArgument, url: UrlOption = None, api_key: ApiKeyOption = None) -> None:
+def cancel_job(
+    job_id: JobIdArgument, owner: OwnerOption = None, url: UrlOption = None, api_key: ApiKeyOption = None
+) -> None:
     """Cancel a job. A running job stops within about one step."""
     with exit_on_error(), connect(url, api_key) as phoenix:
-        job = phoenix.cancel(job_id)
+        job = phoenix.cancel(job_id, owner=owner)
         out.print(f"{job.id} {job.state.value}{' (canceling)' if not job.state.is_terminal else ''}")
 
 
@@ -193,10 +209,12 @@ def approve(
 
 
 @jobs_app.command("retry")
-def retry_job(job_id: JobIdArgument, url: UrlOption = None, api_key: ApiKeyOption = None) -> None:
+def retry_job(
+    job_id: JobIdArgument, owner: OwnerOption = None, url: UrlOption = None, api_key: ApiKeyOption = None
+) -> None:
     """Queue an unsuccessful job again. Finished clips are kept."""
     with exit_on_error(), connect(url, api_key) as phoenix:
-        job = phoenix.retry(job_id)
+        job = phoenix.retry(job_id, owner=owner)
         out.print(f"{job.id} {job.state.value}")
 
 
@@ -210,10 +228,12 @@ def download_job(
 
 
 @jobs_app.command("delete")
-def delete_job(job_id: JobIdArgument, url: UrlOption = None, api_key: ApiKeyOption = None) -> None:
+def delete_job(
+    job_id: JobIdArgument, owner: OwnerOption = None, url: UrlOption = None, api_key: ApiKeyOption = None
+) -> None:
     """Delete an ended job and its files."""
     with exit_on_error(), connect(url, api_key) as phoenix:
-        phoenix.delete(job_id)
+        phoenix.delete(job_id, owner=owner)
         out.print(f"{job_id} is deleted.")
 
 

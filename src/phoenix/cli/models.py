@@ -130,6 +130,19 @@ def pull_weights(
             err.print(_how_to_pin(model_id, pulled.commit, is_needed=pulled.revision != "main"))
 
 
+@models_app.command("unload")
+def unload_model(
+    model_id: Annotated[str, typer.Argument(metavar="MODEL", help="Id of the model.")],
+    worker: Annotated[str | None, typer.Option(help="Only this worker; every worker that has it if unset.")] = None,
+    url: UrlOption = None,
+    api_key: ApiKeyOption = None,
+) -> None:
+    """Let the workers of a server drop a model from memory, once no clip needs it. For administrators."""
+    with exit_on_error(), connect(url, api_key) as phoenix:
+        found = phoenix.unload_model(model_id, worker_id=worker)
+        out.print(f"{', '.join(found.workers)} drops {model_id}." if found.workers else "No worker has it in memory.")
+
+
 def _how_to_pin(model_id: str, commit: str, *, is_needed: bool) -> str:
     reason = "Workers read the revision main otherwise" if is_needed else "To keep this commit when main moves"
     entry = f'[[models]]\nid = "{model_id}"\nrevision = "{commit}"'

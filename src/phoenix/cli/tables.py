@@ -6,7 +6,19 @@ from rich.table import Column, Table
 
 from phoenix.cli.console import clip_number, format_bytes, format_seconds, printable, warning_lines
 from phoenix.clock import plain_number
-from phoenix.contract import Artifact, Clip, Job, JobState, Model, ModelCondition, ModelList, NumberRange, QueueDepth
+from phoenix.contract import (
+    Artifact,
+    Clip,
+    Job,
+    JobState,
+    Model,
+    ModelCondition,
+    ModelList,
+    NumberRange,
+    QueueDepth,
+    Worker,
+)
+from phoenix.contract.steering import AuditEntry
 
 STATE_STYLES = {
     "held": "yellow",
@@ -46,10 +58,10 @@ def with_prompts(names: Sequence[str], last: str = "prompt") -> Table:
     return Table(*whole, prompt, box=None, pad_edge=False, expand=True)
 
 
-def jobs_table(jobs: Sequence[Job], *, width: int) -> Table:
+def jobs_table(jobs: Sequence[Job], *, width: int, with_owner: bool = False) -> Table:
     """One line per job, with the prompt of its first clip. On a narrow terminal without the model and the time."""
     rows = [_job_cells(job) for job in jobs]
-    names = ("job", "state", "done", "created", "model")
+    names = ("job", *(("owner",) if with_owner else ()), "state", "done", "created", "model")
     names = fitting(names, rows, optional=("created", "model"), reserved=_PROMPT_WIDTH, width=width)
     table = with_prompts(names)
     for job, row in zip(jobs, rows, strict=True):
@@ -61,6 +73,7 @@ def _job_cells(job: Job) -> dict[str, str]:
     """The cells of a job by column, without its prompt."""
     return {
         "job": job.id,
+        "owner": job.owner_id or "-",
         "state": _state(job),
         "done": f"{job.progress:.0%}",
         "created": f"{job.created_at.astimezone():%m-%d %H:%M}",
@@ -103,7 +116,8 @@ def job_lines(job: Job) -> list[str]:
         lines.insert(1, f"  tags      {printable(', '.join(job.tags))}")
     if job.title or job.favorite:
         lines.insert(1, f"  title     {printable(job.title or '-')}{' (favorite)' if job.favorite else ''}")
-    others = {"edit of": job.edited_from, "draft of": job.draft_of, "draft": job.draft_job_id}
+    owner_id = job.owner_id if job.words_hidden else None
+    others = {"owner": owner_id, "edit of": job.edited_from, "draft of": job.draft_of, "draft": job.draft_job_id}
     lines += [f"  {name:<9} {job_id}" for name, job_id in others.items() if job_id]
     reason = printable(job.waiting_reason.detail) if job.waiting_reason else None
     if job.state is JobState.QUEUED:
@@ -155,6 +169,56 @@ def queues_table(queues: Sequence[QueueDepth]) -> Table:
         oldest = "-" if queue.oldest_wait_s is None else format_seconds(queue.oldest_wait_s)
         table.add_row(queue.name, str(queue.waiting), str(queue.running), str(queue.slots), oldest)
     return table
+
+
+def workers_table(workers: Sequence[Worker], *, width: int) -> Table:
+    """One line per worker, with its models in memory at the end. On a narrow terminal without the host."""
+    rows = [_worker_cells(worker) for worker in workers]
+    names = ("worker", "state", "runs", "slots", "queues", "device", "host")
+    names = fitting(names, rows, optional=("device", "queues", "host"), reserved=_PROMPT_WIDTH, width=width)
+    table = with_prompts(names, "models in memory")
+    for worker, row in zip(workers, rows, strict=True):
+        loaded = [f"{model} (unloading)" if model in worker.unloading else model for model in worker.models]
+        table.add_row(*(row[name] for name in names), ", ".join(loaded) or "-")
+    return table
+
+
+def _worker_cells(worker: Worker) -> dict[str, str]:
+    """The cells of a worker by column, without its models."""
+    return {
+        "worker": worker.id,
+        "state": worker.state,
+        "runs": str(len(worker.running) + len(worker.finishing)),
+        "slots": str(worker.slots),
+        "queues": " ".join(worker.queues),
+        "device": worker.device,
+        "host": f"{worker.host}:{worker.pid}" if worker.host else "-",
+    }
+
+
+def audit_table(entries: Sequence[AuditEntry], *, width: int) -> Table:
+    """One line per act, with its details at the end. On a narrow terminal without the owner and the address."""
+    rows = [_audit_cells(entry) for entry in entries]
+    names = ("at", "who", "action", "target", "outcome", "address", "owner")
+    names = fitting(names, rows, optional=("outcome", "address", "owner"), reserved=_PROMPT_WIDTH, width=width)
+    table = with_prompts(names, "details")
+    for entry, row in zip(entries, rows, strict=True):
+        details = ", ".join(f"{name} {value}" for name, value in entry.details.items())
+        table.add_row(*(row[name] for name in names), printable(details or "-", 200))
+    return table
+
+
+def _audit_cells(entry: AuditEntry) -> dict[str, str]:
+    """The cells of an act by column, without its details."""
+    return {
+        "at": f"{entry.at.astimezone():%m-%d %H:%M:%S}",
+        "who": printable(entry.actor or f"{entry.account} (shell)"),
+        "action": printable(entry.action),
+        "target": printable(entry.target, 40),
+        "outcome": printable(entry.outcome),
+        "address": printable(entry.address or "-"),
+        "owner": printable(entry.owner or "-"),
+    }
 
 
 def models_table(models: Sequence[Model], *, width: int) -> Table:

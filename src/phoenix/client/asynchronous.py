@@ -48,6 +48,7 @@ from phoenix.contract import (
     Worker,
     WorkerList,
 )
+from phoenix.contract.steering import AuditPage, BulkRequest, BulkResult, ModelUnload, UnloadRequest
 
 
 class AsyncPhoenix:
@@ -134,10 +135,9 @@ class AsyncPhoenix:
         """Deletes a storyboard. Jobs that were made from it stay."""
         await self._transport.send("DELETE", storyboard_path(storyboard_id), is_idempotent=False)
 
-    async def get_job(self, job_id: str) -> Job:
-        """Returns the job in its current state."""
-        response = await self._transport.send("GET", _job_path(job_id), is_idempotent=True)
-        return Job.model_validate_json(response.content)
+    async def get_job(self, job_id: str, *, owner: str | None = None) -> Job:
+        """Returns the job in its current state. `owner`: as for `list_jobs`, here and in the other methods."""
+        return Job.model_validate_json(await self._get(_job_path(job_id), _of(owner)))
 
     async def list_jobs(  # noqa: PLR0913 - one parameter per query parameter
         self,
@@ -151,15 +151,17 @@ class AsyncPhoenix:
         metadata: Mapping[str, str] | None = None,
         created_after: datetime | None = None,
         created_before: datetime | None = None,
+        owner: str | None = None,
         limit: int | None = None,
         cursor: str | None = None,
     ) -> JobPage:
         """Returns one page of jobs, newest first. Its `next_cursor` is the `cursor` of the next page.
 
         `q`: words of the title, the tags, the prompts and the metadata; jobs with the words in their title come first.
-        `tags`: all of which a job has. `metadata`: values by key. `limit`: the most jobs of the page.
+        `tags`: all of which a job has. `metadata`: values by key. `limit`: the most jobs of the page. `owner`: the id
+        of another key, or `all`; requires the scope `operator`, and `admin` for changes.
         """
-        given = {"state": state, "kind": kind, "model": model, "q": q, "limit": limit, "cursor": cursor}
+        given = {"state": state, "kind": kind, "model": model, "q": q, "limit": limit, "cursor": cursor, "owner": owner}
         times = {"created_after": created_after, "created_before": created_before}
         params: dict[str, str | int | list[str]] = {name: value for name, value in given.items() if value is not None}
         params |= {name: at.isoformat() for name, at in times.items() if at is not None}
@@ -171,9 +173,11 @@ class AsyncPhoenix:
         response = await self._get("/v1/jobs", params)
         return JobPage.model_validate_json(response)
 
-    async def change(self, job_id: str, changes: JobChanges | JsonObject) -> Job:
+    async def change(self, job_id: str, changes: JobChanges | JsonObject, *, owner: str | None = None) -> Job:
         """Changes the title, the tags, the metadata, or how a queued job waits. Returns the changed job."""
-        response = await self._transport.send("PATCH", _job_path(job_id), is_idempotent=True, body=changes)
+        response = await self._transport.send(
+            "PATCH", _job_path(job_id), is_idempotent=True, body=changes, params=_of(owner)
+        )
         return Job.model_validate_json(response.content)
 
     async def manifest(self, job_id: str) -> JobManifest:
@@ -184,9 +188,10 @@ class AsyncPhoenix:
         """Submits the request of a manifest as a new job. Returns it like `submit_reel`."""
         return await self._submit(replay.path, replay.body, None)
 
-    async def cancel(self, job_id: str) -> Job:
+    async def cancel(self, job_id: str, *, owner: str | None = None) -> Job:
         """Requests cancellation. A running job ends within about one step; an ended job stays unchanged."""
-        response = await self._transport.send("POST", _job_path(job_id, "/cancel"), is_idempotent=True)
+        path = _job_path(job_id, "/cancel")
+        response = await self._transport.send("POST", path, is_idempotent=True, params=_of(owner))
         return Job.model_validate_json(response.content)
 
     async def approve(self, job_id: str) -> Job:
@@ -194,14 +199,22 @@ class AsyncPhoenix:
         response = await self._transport.send("POST", _job_path(job_id, "/approve"), is_idempotent=True)
         return Job.model_validate_json(response.content)
 
-    async def retry(self, job_id: str) -> Job:
+    async def retry(self, job_id: str, *, owner: str | None = None) -> Job:
         """Queues an unsuccessful job again. Finished clips are kept."""
-        response = await self._transport.send("POST", _job_path(job_id, "/retry"), is_idempotent=False)
+        path = _job_path(job_id, "/retry")
+        response = await self._transport.send("POST", path, is_idempotent=False, params=_of(owner))
         return Job.model_validate_json(response.content)
 
-    async def delete(self, job_id: str) -> None:
+    async def delete(self, job_id: str, *, owner: str | None = None) -> None:
         """Deletes an ended job and its files."""
-        await self._transport.send("DELETE", _job_path(job_id), is_idempotent=False)
+        await self._transport.send("DELETE", _job_path(job_id), is_idempotent=False, params=_of(owner))
+
+    async def bulk(self, request: BulkRequest | JsonObject, *, owner: str | None = None) -> BulkResult:
+        """Cancels, retries or deletes many jobs, or shows which match. Go on with `next_cursor` until there is none."""
+        response = await self._transport.send(
+            "POST", "/v1/jobs/bulk", is_idempotent=False, body=request, params=_of(owner)
+        )
+        return BulkResult.model_validate_json(response.content)
 
     async def upload(self, path: Path) -> Artifact:
         """Uploads a sound, image or video file. Requests refer to the artifact by its `id`. Also raises `OSError`."""
@@ -252,12 +265,12 @@ class AsyncPhoenix:
         response = await self._transport.send("POST", _job_path(job_id, "/media-tokens"), is_idempotent=True)
         return MediaUrls.model_validate_json(response.content)
 
-    def watch(self, job_id: str) -> AsyncGenerator[Event]:
+    def watch(self, job_id: str, *, owner: str | None = None) -> AsyncGenerator[Event]:
         """Yields a snapshot of the job, then its events until the job ends. Reconnects as needed.
 
         Durable events arrive exactly once and without a gap. Close the generator (`contextlib.aclosing`) to stop early.
         """
-        return JobFollower(self._transport, job_id).events()
+        return JobFollower(self._transport, job_id, owner=owner).events()
 
     async def models(self) -> list[Model]:
         """Returns the models, with their limits and defaults."""
@@ -290,6 +303,36 @@ class AsyncPhoenix:
         """Returns the live workers."""
         return WorkerList.model_validate_json(await self._get("/v1/workers")).data
 
+    async def drain_worker(self, worker_id: str) -> None:
+        """Lets a worker finish what it runs and claim nothing more. Requires the scope `admin`."""
+        await self._transport.send("POST", f"/v1/workers/{quote(worker_id, safe='')}/drain", is_idempotent=True)
+
+    async def resume_worker(self, worker_id: str) -> None:
+        """Lets a drained worker claim again. Requires the scope `admin`."""
+        await self._transport.send("POST", f"/v1/workers/{quote(worker_id, safe='')}/resume", is_idempotent=True)
+
+    async def unload_model(self, model_id: str, *, worker_id: str | None = None) -> ModelUnload:
+        """Lets all workers, or one, drop a model from memory once no clip needs it. Requires the scope `admin`."""
+        body = UnloadRequest(worker_id=worker_id)
+        path = f"/v1/models/{quote(model_id, safe='')}/unload"
+        response = await self._transport.send("POST", path, is_idempotent=True, body=body)
+        return ModelUnload.model_validate_json(response.content)
+
+    async def audit(
+        self,
+        *,
+        actor: str | None = None,
+        action: str | None = None,
+        target: str | None = None,
+        owner: str | None = None,
+        limit: int | None = None,
+        cursor: str | None = None,
+    ) -> AuditPage:
+        """Returns one page of what administrators did, newest first. Requires the scope `operator` or `admin`."""
+        given = {"actor": actor, "action": action, "target": target, "owner": owner, "limit": limit, "cursor": cursor}
+        params: dict[str, str | int] = {name: value for name, value in given.items() if value is not None}
+        return AuditPage.model_validate_json(await self._get("/v1/audit", params))
+
     async def health(self) -> Health:
         """Returns `ok` or `degraded`. Raises `PhoenixProblem` if the server is down."""
         return Health.model_validate_json(await self._get("/health"))
@@ -306,6 +349,10 @@ class AsyncPhoenix:
 
 def _subject_path(kind: PauseKind, name: str) -> str:
     return f"/v1/{kind.value}s/{quote(name, safe='')}"
+
+
+def _of(owner: str | None) -> Params | None:
+    return None if owner is None else {"owner": owner}
 
 
 def _job_path(job_id: str, rest: str = "") -> str:

@@ -67,6 +67,11 @@ class Phoenix:
     pause = _Blocking(AsyncPhoenix.pause)
     resume = _Blocking(AsyncPhoenix.resume)
     workers = _Blocking(AsyncPhoenix.workers)
+    drain_worker = _Blocking(AsyncPhoenix.drain_worker)
+    resume_worker = _Blocking(AsyncPhoenix.resume_worker)
+    unload_model = _Blocking(AsyncPhoenix.unload_model)
+    bulk = _Blocking(AsyncPhoenix.bulk)
+    audit = _Blocking(AsyncPhoenix.audit)
     health = _Blocking(AsyncPhoenix.health)
 
     def __init__(self, base_url: str, api_key: str | None = None, *, retry_policy: RetryPolicy | None = None) -> None:
@@ -87,9 +92,9 @@ class Phoenix:
         """Closes the connections and ends the thread of the client."""
         self._open.close()
 
-    def watch(self, job_id: str) -> Generator[Event]:
+    def watch(self, job_id: str, *, owner: str | None = None) -> Generator[Event]:
         """Yields the events of `AsyncPhoenix.watch`. Closing the generator closes the connection."""
-        events = _SteppedEvents(self.asynchronous.watch(job_id))
+        events = _SteppedEvents(self.asynchronous.watch(job_id, owner=owner))
         try:
             while (event := self.run(events.find_next)) is not None:
                 yield event

@@ -36,9 +36,18 @@ READ_TIMEOUT_S = 45
 class JobFollower:
     """Remembers the last event of the stream of one job, so that the next connection resumes after it."""
 
-    def __init__(self, transport: Transport, job_id: str, retry_policy: RetryPolicy = WATCH_RETRY_POLICY) -> None:
+    def __init__(
+        self,
+        transport: Transport,
+        job_id: str,
+        retry_policy: RetryPolicy = WATCH_RETRY_POLICY,
+        *,
+        owner: str | None = None,
+    ) -> None:
+        """`owner`: the key that owns the job, or `all`, if the caller does not."""
         self._transport = transport
-        self._path = f"/v1/jobs/{quote(job_id, safe='')}/events"
+        query = "" if owner is None else f"?owner={quote(owner, safe='')}"
+        self._path = f"/v1/jobs/{quote(job_id, safe='')}/events{query}"
         self._retries = RetryState(retry_policy)
         self._resume_id: str | None = None
         self._newest_seq = 0

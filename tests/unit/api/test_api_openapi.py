@@ -47,6 +47,7 @@ def test_operations_are_named_for_generated_methods(document: dict[str, Any]) ->
         "approve_job",
         "cancel_job",
         "change_job",
+        "change_jobs",
         "create_media_token",
         "create_reel",
         "create_soundtrack",
@@ -59,6 +60,7 @@ def test_operations_are_named_for_generated_methods(document: dict[str, Any]) ->
         "delete_job",
         "delete_storyboard",
         "delete_video",
+        "drain_worker",
         "edit_job",
         "extend_video",
         "get_artifact",
@@ -80,6 +82,7 @@ def test_operations_are_named_for_generated_methods(document: dict[str, Any]) ->
         "get_video_content",
         "get_webhook_secret",
         "list_artifacts",
+        "list_audit",
         "list_jobs",
         "list_models",
         "list_pauses",
@@ -96,11 +99,13 @@ def test_operations_are_named_for_generated_methods(document: dict[str, Any]) ->
         "resume_key",
         "resume_model",
         "resume_queue",
+        "resume_worker",
         "retry_job",
         "retry_storyboard",
         "rotate_webhook_secret",
         "stream_all_events",
         "stream_job_events",
+        "unload_model",
     ]
 
 

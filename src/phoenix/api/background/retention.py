@@ -14,6 +14,7 @@ from typing import Protocol, TypeVar
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from phoenix.access.audit import delete_old_acts
 from phoenix.api.background.leader_loop import LeaderLease, leader_loop
 from phoenix.db import Database, UnitOfWork, db_now
 from phoenix.errors import PhoenixError, Unavailable
@@ -153,6 +154,7 @@ class RetentionService:
             self._delete_storyboards(),
             self._delete_uploads(),
             self._delete_stale_rows(),
+            self._delete_acts(),
             self._delete_orphans(),
         ]
         for part in parts:
@@ -205,6 +207,13 @@ class RetentionService:
         for delete in (delete_old_durations, delete_old_refusals):
             async with self._database.write(frees_space=True) as uow:
                 await delete(uow)
+            yield
+
+    async def _delete_acts(self) -> AsyncGenerator[None]:
+        count = 1
+        while count:
+            async with self._database.write(frees_space=True) as uow:
+                count = await delete_old_acts(uow, older_than_s=self._settings.audit_days * DAY_S)
             yield
 
     async def _delete_orphans(self) -> AsyncGenerator[None]:

@@ -5,12 +5,11 @@ A malformed id in a path gets 404, not 422.
 
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
 from fastapi import Header, Path, Query, Request, Response
-from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from phoenix.contract import PROBLEM_MEDIA_TYPE, WHOLE, Omittable, Text
 from phoenix.errors import NotFound
@@ -29,25 +28,11 @@ def well_formed_id(noun: str, pattern: str) -> Callable[[str], str]:
     return check
 
 
-def _refuse_number(text: object) -> object:
-    # pydantic would take a number for seconds, or for milliseconds if it is large.
-    if isinstance(text, str) and re.fullmatch(r"[-+]?[0-9.]+", text.strip()):
-        raise ValueError("give a date and time with its offset, as in RFC 3339")
-    return text
-
-
 def _check_boolean(text: object) -> object:
     # pydantic takes 1, "yes" and "on" for true, and the document does not say so.
     if text not in ("true", "false"):
         raise ValueError("give true or false")
     return text
-
-
-def _in_utc(instant: datetime) -> datetime:
-    try:
-        return instant.astimezone(UTC)
-    except OverflowError:
-        raise ValueError("this is out of range") from None
 
 
 JobIdInPath = Annotated[
@@ -80,7 +65,6 @@ WithSignedUrls = Annotated[
     Query(description="Also show URLs that load without a header, in `signed_url`, for players."),
     BeforeValidator(_check_boolean),
 ]
-Instant = Annotated[AwareDatetime, BeforeValidator(_refuse_number), AfterValidator(_in_utc)]
 
 IfMatch = Annotated[
     Omittable[str],

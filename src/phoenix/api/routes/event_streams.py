@@ -1,10 +1,12 @@
 """Event streams (SSE) of one job or of all the caller's jobs, and a job's log as JSON pages.
 
-The owner of a job may follow it, and so may the holder of a stream token for it, in the URL or in a cookie.
+The owner of a job may follow it, and so may an operator, and the holder of a stream token for it, in the URL or in a
+cookie.
 """
 
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from functools import partial
 from typing import Annotated
 
@@ -20,6 +22,8 @@ from phoenix.api.http.request_ids import presented_of, record_presented
 from phoenix.api.http.sse_response import EventStream
 from phoenix.api.lifespan import AppState
 from phoenix.api.signed_urls import stream_path
+from phoenix.api.steering.hidden_words import hide_in_event
+from phoenix.api.steering.owners import OwnerInQuery, get_job_subject, get_wanted_owner
 from phoenix.contract import EventPage, StreamToken
 from phoenix.db.errors import RETRY_AFTER_S
 from phoenix.errors import NotFound, Unavailable
@@ -57,7 +61,15 @@ def _set_cookie(request: Request, response: Response, job_id: str, token: Stream
     )
 
 
-async def get_stream_owner(
+@dataclass(frozen=True)
+class Follower:
+    """The owner of the followed job, and the key that follows it."""
+
+    owner_id: str
+    key_id: str
+
+
+async def get_stream_follower(
     request: Request,
     state: AppStateDep,
     job_id: JobIdInPath,
@@ -66,8 +78,9 @@ async def get_stream_owner(
         Query(description="From `POST …/stream-tokens`, for a client that cannot set headers."),
     ] = None,
     cookie: Annotated[str | SkipJsonSchema[None], Cookie(alias=COOKIE, include_in_schema=False)] = None,
-) -> str | None:
-    """Id of the followed job's owner; None while the database is away. A key or token precedes the cookie."""
+    owner: OwnerInQuery = None,
+) -> Follower | None:
+    """Who follows the job; None while the database is away. A key or token precedes the cookie."""
     presented = cookie if token is None and "authorization" not in request.headers else token
     try:
         if presented is not None:
@@ -75,10 +88,11 @@ async def get_stream_owner(
                 grant = await state.tokens.read(TokenPurpose.STREAM, presented, job_id)
             if grant.secret_id:
                 record_presented(request.scope, grant.owner_id, grant.secret_id)
-            return grant.owner_id
-        return await get_owner(request)
+            return Follower(grant.owner_id, grant.owner_id)
+        subject = await get_job_subject(state, await get_wanted_owner(request, owner), job_id)
     except Unavailable:
         return None
+    return Follower(subject.owner_id, subject.caller.owner_id)
 
 
 async def get_stream_reader(request: Request) -> str | None:
@@ -90,14 +104,14 @@ async def get_stream_reader(request: Request) -> str | None:
 
 
 # None rather than an error: any status but 200 closes a browser's EventSource for good.
-StreamOwnerDep = Annotated[str | None, Depends(get_stream_owner)]
+StreamFollowerDep = Annotated[Follower | None, Depends(get_stream_follower)]
 StreamReaderDep = Annotated[str | None, Depends(get_stream_reader)]
 
 
-async def limit_job_streams(state: AppStateDep, owner: StreamOwnerDep) -> AsyncGenerator[None]:
+async def limit_job_streams(state: AppStateDep, follower: StreamFollowerDep) -> AsyncGenerator[None]:
     """Takes a slot for a stream of one job. Raises `RateLimited`."""
     async with AsyncExitStack() as stack:
-        await _acquire_slot(stack, state, owner)
+        await _acquire_slot(stack, state, follower and follower.key_id)
         yield
 
 
@@ -135,7 +149,7 @@ LastEventIdInHeader = Annotated[
 async def stream_job_events(
     request: Request,
     state: AppStateDep,
-    owner: StreamOwnerDep,
+    follower: StreamFollowerDep,
     job_id: JobIdInPath,
     in_query: LastEventIdInQuery = None,
     in_header: LastEventIdInHeader = None,
@@ -147,20 +161,22 @@ async def stream_job_events(
     """
     after = parse_last_event_id(in_header if in_header is not None else in_query)
     if _wants_json(request):
-        page = await _read_page(state, job_id, owner, after or 0)
+        page = await _read_page(state, job_id, follower and follower.owner_id, after or 0)
         return Response(page.model_dump_json(), media_type="application/json")
-    if owner is None:
+    if follower is None:
         return _reconnect_stream(state)
     try:
         head = await state.log.find_head(job_id)
     except Unavailable:
         return _reconnect_stream(state)
-    if head is None or head.owner_id != owner:
+    if head is None or head.owner_id != follower.owner_id:
         raise NotFound(f"There is no job {job_id}.")
     if has_seen_end(head, after):
         return Response(status_code=204)
     credential = presented_of(request.scope)
-    stream = partial(job_stream, state.hub, state.log, job_id, after, credential=credential)
+    sees_words = follower.owner_id == follower.key_id or state.services.settings.api.show_prompts_to_operators
+    redact = None if sees_words else hide_in_event
+    stream = partial(job_stream, state.hub, state.log, job_id, after, credential=credential, redact=redact)
     return EventStream(stream)
 
 

@@ -37,13 +37,13 @@ async def get_queue(database: DatabaseDep, _caller: CallerDep) -> QueueView:
 async def list_workers(database: DatabaseDep, caller: CallerDep) -> WorkerList:
     """List the live workers.
 
-    With their device, its memory, the models in memory and your own jobs in progress. With the scope `admin`: every job
-    in progress, and the host and process of each worker.
+    With their device, its memory, the models in memory and your own jobs in progress. With the scope `operator` or
+    `admin`: every job in progress, and the host and process of each worker.
     """
-    is_admin = Scope.ADMIN in caller.scopes
+    sees_all = caller.may(Scope.OPERATOR)
     async with database.read() as session:
-        workers = await view_workers(session, owner_id=None if is_admin else caller.owner_id)
-    if not is_admin:
+        workers = await view_workers(session, owner_id=None if sees_all else caller.owner_id)
+    if not sees_all:
         workers = [worker.model_copy(update={"host": None, "pid": None}) for worker in workers]
     return WorkerList(data=workers)
 

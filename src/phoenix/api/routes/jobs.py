@@ -3,7 +3,7 @@
 from fastapi import APIRouter, Depends, Request, Response
 
 from phoenix.access.keys import hold_key
-from phoenix.api.dependencies import AppStateDep, CallerDep, DatabaseDep, JobViewsDep, OwnerDep, ReserveDep, SettingsDep
+from phoenix.api.dependencies import AppStateDep, CallerDep, DatabaseDep, JobViewsDep, ReserveDep, SettingsDep
 from phoenix.api.http.conditional import check_if_match, etag_of_job, is_not_modified, passes_if_match
 from phoenix.api.http.declarations import (
     JOB_ACCEPTED,
@@ -15,12 +15,14 @@ from phoenix.api.http.declarations import (
 )
 from phoenix.api.http.known_parameters import StrictRoute
 from phoenix.api.job_views import POLL_AFTER_S
+from phoenix.api.steering.hidden_words import show_job
+from phoenix.api.steering.job_acts import JobActsDep
+from phoenix.api.steering.owners import JobSubjectDep
 from phoenix.api.submission import point_to_job
 from phoenix.api.uploads import quota_of
 from phoenix.contract import Job
 from phoenix.errors import PreconditionFailed
-from phoenix.jobs import retention
-from phoenix.jobs.cancel_and_retry import approve, cancel, retry
+from phoenix.jobs.cancel_and_retry import approve
 
 router = APIRouter(tags=["jobs"], route_class=StrictRoute)
 
@@ -32,77 +34,41 @@ router = APIRouter(tags=["jobs"], route_class=StrictRoute)
 async def get_job(
     request: Request,
     state: AppStateDep,
-    caller: CallerDep,
-    job_id: JobIdInPath,
+    subject: JobSubjectDep,
     signed: WithSignedUrls = False,
 ) -> Response:
     """Show a job.
 
     With the latest progress of its clips, and its queue position while it waits.
     """
-    job = await state.job_views.fetch(job_id, caller.owner_id)
-    return _respond(request, await state.signed_urls.with_urls(job, caller) if signed else job)
+    job = await state.job_views.fetch(subject.job_id, subject.owner_id)
+    if signed and not subject.is_foreign:
+        job = await state.signed_urls.with_urls(job, subject.caller)
+    return _respond(request, job, show_job(job, subject.caller, state.services.settings))
 
 
 @router.post("/v1/jobs/{job_id}/cancel", status_code=202, responses=JOB_ACCEPTED)
-async def cancel_job(
-    response: Response,
-    database: DatabaseDep,
-    job_views: JobViewsDep,
-    owner: OwnerDep,
-    job_id: JobIdInPath,
-    if_match: IfMatch = None,
-) -> Job:
+async def cancel_job(response: Response, acts: JobActsDep, subject: JobSubjectDep, if_match: IfMatch = None) -> Job:
     """Cancel a job.
 
     A waiting job is canceled at once. A running one shows `cancel_requested` until its workers have stopped.
-    Canceling again is harmless, and a finished job is unchanged.
+    Canceling again is harmless, and a finished job is unchanged. With `owner`, 409 `JOB_ENDED` for a finished job.
     """
-    async with (
-        # A waiting job has to be canceled before it can be deleted.
-        database.write(frees_space=True) as uow,
-        check_if_match(uow, job_id, owner_id=owner, if_match=if_match),
-    ):
-        await cancel(uow, job_id, owner_id=owner)
-    point_to_job(response, job_id)
-    return await job_views.fetch(job_id, owner)
+    await acts.cancel(subject, if_match)
+    point_to_job(response, subject.job_id)
+    return await acts.show(subject)
 
 
 @router.post("/v1/jobs/{job_id}/retry", status_code=202, responses=JOB_ACCEPTED)
-async def retry_job(
-    state: AppStateDep,
-    response: Response,
-    database: DatabaseDep,
-    settings: SettingsDep,
-    reserve: ReserveDep,
-    job_views: JobViewsDep,
-    caller: CallerDep,
-    job_id: JobIdInPath,
-    if_match: IfMatch = None,
-) -> Job:
+async def retry_job(response: Response, acts: JobActsDep, subject: JobSubjectDep, if_match: IfMatch = None) -> Job:
     """Retry a job.
 
     Renders only what failed or is missing; finished clips are kept. 409 unless the job ended without success, and if
     the catalog no longer has what its clips were accepted with.
     """
-    limits = settings.limits
-    reserve.check()
-    async with (
-        database.write() as uow,
-        check_if_match(uow, job_id, owner_id=caller.owner_id, if_match=if_match),
-    ):
-        await hold_key(uow, caller)
-        await retry(
-            uow,
-            job_id,
-            owner_id=caller.owner_id,
-            queue_timeout_s=limits.default_queue_timeout_s,
-            quota=quota_of(caller, limits),
-            max_queued_jobs=limits.max_queued_jobs,
-            catalog=state.services.catalog,
-        )
-    point_to_job(response, job_id)
-    return await job_views.fetch(job_id, caller.owner_id)
+    await acts.retry(subject, if_match)
+    point_to_job(response, subject.job_id)
+    return await acts.show(subject)
 
 
 @router.post("/v1/jobs/{job_id}/approve", status_code=202, responses=JOB_ACCEPTED)
@@ -143,21 +109,17 @@ async def approve_job(
 
 
 @router.delete("/v1/jobs/{job_id}", status_code=204)
-async def delete_job(database: DatabaseDep, owner: OwnerDep, job_id: JobIdInPath, if_match: IfMatch = None) -> None:
+async def delete_job(acts: JobActsDep, subject: JobSubjectDep, if_match: IfMatch = None) -> None:
     """Delete a finished job and its files.
 
     409 while it waits or runs, and while an unfinished job uses one of its files: cancel that one first.
     """
-    async with (
-        database.write(frees_space=True) as uow,
-        check_if_match(uow, job_id, owner_id=owner, if_match=if_match),
-    ):
-        await retention.delete_job(uow, job_id, owner_id=owner)
+    await acts.delete(subject, if_match)
 
 
-def _respond(request: Request, job: Job) -> Response:
+def _respond(request: Request, job: Job, shown: Job) -> Response:
     """200 with an `ETag`, or 304 if the client has this very view. Raises `PreconditionFailed`."""
-    body = job.model_dump_json().encode()
+    body = shown.model_dump_json().encode()
     etag = etag_of_job(job, body)
     headers = {"ETag": etag, "Cache-Control": "private, no-cache"}
     if not job.state.is_terminal:
@@ -167,5 +129,4 @@ def _respond(request: Request, job: Job) -> Response:
     if is_not_modified(request.headers.get("if-none-match"), etag):
         return Response(status_code=304, headers=headers)
     headers["Content-Length"] = str(len(body))
-    shown = b"" if request.method == "HEAD" else body
-    return Response(shown, headers=headers, media_type="application/json")
+    return Response(b"" if request.method == "HEAD" else body, headers=headers, media_type="application/json")

@@ -7,19 +7,21 @@ from fastapi.openapi.models import Example
 from pydantic import Field, TypeAdapter, ValidationError
 
 from phoenix.api.dependencies import AppStateDep, AuthFirstRoute, DatabaseDep, JobViewsDep, OwnerDep
-from phoenix.api.http.conditional import check_if_match
 from phoenix.api.http.declarations import (
     PAGE_LISTED,
     Flag,
     IfMatch,
-    Instant,
     JobIdInPath,
     PageCursor,
     SearchText,
     link_next_page,
 )
 from phoenix.api.http.known_parameters import ANY_KEY
+from phoenix.api.steering.hidden_words import show_job
+from phoenix.api.steering.job_acts import JobActsDep
+from phoenix.api.steering.owners import JobSubjectDep, WantedOwnerDep, find_jobs
 from phoenix.contract import (
+    Instant,
     Job,
     JobChanges,
     JobKind,
@@ -33,11 +35,9 @@ from phoenix.contract import (
     Text,
 )
 from phoenix.errors import FieldError, InvalidRequest
-from phoenix.jobs.library.changes import change_job as change_row
-from phoenix.jobs.library.search import JobSearch, search_jobs
+from phoenix.jobs.library.search import JobSearch
 from phoenix.jobs.provenance.manifest import read_manifest
 from phoenix.jobs.repository import JobFilter, get_full_job
-from phoenix.jobs.repository import list_jobs as list_rows
 
 router = APIRouter(route_class=AuthFirstRoute, tags=["jobs"])
 
@@ -108,9 +108,8 @@ def _read_metadata(request: Request) -> Metadata:
 async def list_jobs(
     request: Request,
     response: Response,
-    database: DatabaseDep,
-    job_views: JobViewsDep,
-    owner: OwnerDep,
+    state: AppStateDep,
+    whose: WantedOwnerDep,
     wanted: Annotated[JobFilter, Depends(get_filter)],
     search: Annotated[JobSearch, Depends(get_search)],
     limit: Annotated[PageLimit, Query()] = 20,
@@ -119,15 +118,14 @@ async def list_jobs(
     """List or search jobs, newest first.
 
     With `q`, jobs that have all of the words in their title and tags come first. Paging is stable while jobs arrive: no
-    job is repeated or skipped. The next page is also in the `Link` header.
+    job is repeated or skipped. The next page is also in the `Link` header. The words of other owners are hidden from
+    operators, who therefore cannot search them, unless the settings show them.
     """
-    if search:
-        page = await search_jobs(database, search, wanted, owner_id=owner, limit=limit, cursor=cursor)
-    else:
-        page = await list_rows(database, wanted, owner_id=owner, limit=limit, cursor=cursor)
+    page = await find_jobs(state, whose, wanted, search, limit=limit, cursor=cursor)
     link_next_page(request, response, page.next_cursor)
+    views = await state.job_views.view(*page.jobs)
     return JobPage(
-        data=await job_views.view(*page.jobs),
+        data=[show_job(job, whose.caller, state.services.settings) for job in views],
         has_more=page.next_cursor is not None,
         next_cursor=page.next_cursor,
     )
@@ -136,23 +134,18 @@ async def list_jobs(
 @router.patch("/v1/jobs/{job_id}")
 async def change_job(
     body: Annotated[JobChanges, Body(openapi_examples=_CHANGES)],
-    database: DatabaseDep,
-    job_views: JobViewsDep,
-    owner: OwnerDep,
-    job_id: JobIdInPath,
+    acts: JobActsDep,
+    subject: JobSubjectDep,
     if_match: IfMatch = None,
 ) -> Job:
     """Change a job.
 
     Its title, tags and metadata, and whether it is a favorite, in any state; also its priority and how long it may
     wait, while it is queued. What is left out stays as it is. 409 with the field for a change that comes too late.
+    An administrator may change how the jobs of others wait, and move a job to the front of its queue.
     """
-    async with (
-        database.write() as uow,
-        check_if_match(uow, job_id, owner_id=owner, if_match=if_match),
-    ):
-        await change_row(uow, job_id, body, owner_id=owner)
-    return await job_views.fetch(job_id, owner)
+    await acts.change(subject, body, if_match)
+    return await acts.show(subject)
 
 
 @router.head("/v1/jobs/{job_id}/manifest", include_in_schema=False)

@@ -4,14 +4,13 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Response
 
+from phoenix.access.audit import Act, Actor, audited_write
 from phoenix.access.keys import ANYBODY, get_key_locked
-from phoenix.api.dependencies import AdminDep, AppStateDep, AuthFirstRoute
+from phoenix.api.dependencies import AppStateDep, AuthFirstRoute, OperatorDep
+from phoenix.api.steering.job_acts import AdminActorDep
 from phoenix.contract import Pause, PauseKind, PauseList, PauseRequest, QueueName
 from phoenix.db import Database
 from phoenix.jobs.scheduling.pauses import pause, read_pauses, resume, view_pause
-from phoenix.telemetry.logs import get_logger
-
-_logger = get_logger(__name__)
 
 router = APIRouter(tags=["fleet"], route_class=AuthFirstRoute)
 
@@ -23,10 +22,10 @@ NO_REASON = PauseRequest()
 
 @router.head("/v1/pauses", include_in_schema=False)
 @router.get("/v1/pauses")
-async def list_pauses(state: AppStateDep, _admin: AdminDep) -> PauseList:
+async def list_pauses(state: AppStateDep, _operator: OperatorDep) -> PauseList:
     """List what is paused.
 
-    With the reason, the time and the key of each pause. Requires the scope `admin`.
+    With the reason, the time and the key of each pause. Requires the scope `operator` or `admin`.
     """
     async with state.services.database.read() as session:
         pauses = await read_pauses(session)
@@ -35,76 +34,78 @@ async def list_pauses(state: AppStateDep, _admin: AdminDep) -> PauseList:
 
 @router.post("/v1/queues/{queue}/pause")
 async def pause_queue(
-    state: AppStateDep, admin: AdminDep, queue: QueueInPath, request: PauseRequest = NO_REASON
+    state: AppStateDep, actor: AdminActorDep, queue: QueueInPath, request: PauseRequest = NO_REASON
 ) -> Pause:
     """Pause a queue.
 
     None of its tasks starts until it is resumed; what runs ends as usual, and jobs are still accepted. Pausing again
     changes the reason. Requires the scope `admin`.
     """
-    return await _pause(state.services.database, PauseKind.QUEUE, queue, request, admin.owner_id)
+    return await _pause(state.services.database, PauseKind.QUEUE, queue, request, actor)
 
 
 @router.post("/v1/queues/{queue}/resume", status_code=204)
-async def resume_queue(state: AppStateDep, admin: AdminDep, queue: QueueInPath) -> Response:
+async def resume_queue(state: AppStateDep, actor: AdminActorDep, queue: QueueInPath) -> Response:
     """Resume a queue.
 
     Harmless if it is not paused. Requires the scope `admin`.
     """
-    return await _resume(state.services.database, PauseKind.QUEUE, queue, admin.owner_id)
+    return await _resume(state.services.database, PauseKind.QUEUE, queue, actor)
 
 
 @router.post("/v1/models/{model_id}/pause")
 async def pause_model(
-    state: AppStateDep, admin: AdminDep, model_id: ModelInPath, request: PauseRequest = NO_REASON
+    state: AppStateDep, actor: AdminActorDep, model_id: ModelInPath, request: PauseRequest = NO_REASON
 ) -> Pause:
     """Pause a model.
 
     No clip of it starts until it is resumed; clips that are rendered end as usual. Requires the scope `admin`.
     """
     state.services.catalog.get(model_id)
-    return await _pause(state.services.database, PauseKind.MODEL, model_id, request, admin.owner_id)
+    return await _pause(state.services.database, PauseKind.MODEL, model_id, request, actor)
 
 
 @router.post("/v1/models/{model_id}/resume", status_code=204)
-async def resume_model(state: AppStateDep, admin: AdminDep, model_id: ModelInPath) -> Response:
+async def resume_model(state: AppStateDep, actor: AdminActorDep, model_id: ModelInPath) -> Response:
     """Resume a model.
 
     Harmless if it is not paused. Requires the scope `admin`.
     """
     # An entry that has left the catalog can still be resumed: its jobs wait.
-    return await _resume(state.services.database, PauseKind.MODEL, model_id, admin.owner_id)
+    return await _resume(state.services.database, PauseKind.MODEL, model_id, actor)
 
 
 @router.post("/v1/keys/{key_id}/pause")
-async def pause_key(state: AppStateDep, admin: AdminDep, key_id: KeyInPath, request: PauseRequest = NO_REASON) -> Pause:
+async def pause_key(
+    state: AppStateDep, actor: AdminActorDep, key_id: KeyInPath, request: PauseRequest = NO_REASON
+) -> Pause:
     """Pause a key.
 
     Nothing that it has made starts until it is resumed. The key itself stays valid. Requires the scope `admin`.
     """
-    return await _pause(state.services.database, PauseKind.KEY, key_id, request, admin.owner_id)
+    return await _pause(state.services.database, PauseKind.KEY, key_id, request, actor)
 
 
 @router.post("/v1/keys/{key_id}/resume", status_code=204)
-async def resume_key(state: AppStateDep, admin: AdminDep, key_id: KeyInPath) -> Response:
+async def resume_key(state: AppStateDep, actor: AdminActorDep, key_id: KeyInPath) -> Response:
     """Resume a key.
 
     Harmless if it is not paused. Requires the scope `admin`.
     """
-    return await _resume(state.services.database, PauseKind.KEY, key_id, admin.owner_id)
+    return await _resume(state.services.database, PauseKind.KEY, key_id, actor)
 
 
-async def _pause(database: Database, kind: PauseKind, name: str, request: PauseRequest, paused_by: str) -> Pause:
-    async with database.write() as uow:
+async def _pause(database: Database, kind: PauseKind, name: str, request: PauseRequest, actor: Actor) -> Pause:
+    details = {"reason": request.reason} if request.reason else {}
+    act = Act(actor, f"{kind.value}.pause", name, name if kind is PauseKind.KEY else None, details)
+    async with audited_write(database, act) as uow:
         if kind is PauseKind.KEY and name != ANYBODY.owner_id:
             await get_key_locked(uow, name)
-        made = await pause(uow, kind, name, reason=request.reason, paused_by=paused_by)
-    _logger.info("paused", kind=kind.value, name=name, reason=request.reason, by=paused_by)
-    return made
+        return await pause(uow, kind, name, reason=request.reason, paused_by=actor.key_id or ANYBODY.owner_id)
 
 
-async def _resume(database: Database, kind: PauseKind, name: str, resumed_by: str) -> Response:
-    async with database.write() as uow:
+async def _resume(database: Database, kind: PauseKind, name: str, actor: Actor) -> Response:
+    act = Act(actor, f"{kind.value}.resume", name, name if kind is PauseKind.KEY else None)
+    async with audited_write(database, act) as uow:
         await resume(uow, kind, name)
-    _logger.info("resumed", kind=kind.value, name=name, by=resumed_by)
     return Response(status_code=204)

@@ -3,6 +3,7 @@
 import asyncio
 import getpass
 import os
+import socket
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -16,7 +17,7 @@ from phoenix.cli.tables import fitting, with_prompts
 
 if TYPE_CHECKING:
     from phoenix.access.tables import ApiKeyRow
-    from phoenix.db.unit_of_work import Database
+    from phoenix.db.unit_of_work import Database, UnitOfWork
     from phoenix.jobs.purge import Holdings
     from phoenix.settings import Settings
     from phoenix.storage.store import ArtifactStore
@@ -50,11 +51,13 @@ def create_key(
 
     async def create(database: "Database") -> str:
         async with database.write() as uow:
-            return await keys.create_key(uow, name, scopes, expires_at=end, max_stored_bytes=max_bytes)
+            made = await keys.create_key(uow, name, scopes, expires_at=end, max_stored_bytes=max_bytes)
+            await _record(uow, "key.create", keys.ids_of(made)[0], name=name, scopes=sorted(scopes), **given)
+            return made
 
+    given = {"expires_at": end.isoformat() if end else None, "max_stored_bytes": max_bytes}
     made = _on_database(create)
     key_id, secret_id = keys.ids_of(made)
-    given = {"expires_at": end.isoformat() if end else None, "max_stored_bytes": max_bytes}
     _log("a key was created", key_id=key_id, secret_id=secret_id, name=name, scopes=sorted(scopes), **given)
     _show_key(made)
 
@@ -127,12 +130,15 @@ def set_key(
     if not changes or (end and never_expires) or (max_stored and default_quota):
         raise typer.BadParameter("name what to change, and each value once; --help lists the options.")
 
+    shown = {key: value.isoformat() if isinstance(value, datetime) else value for key, value in changes.items()}
+
     async def change(database: "Database") -> str:
         async with database.write() as uow:
-            return (await keys.change_key(uow, key_id, **changes)).name
+            name = (await keys.change_key(uow, key_id, **changes)).name
+            await _record(uow, "key.change", key_id, **shown)
+            return name
 
     name = _on_database(change)
-    shown = {key: value.isoformat() if isinstance(value, datetime) else value for key, value in changes.items()}
     _log("a key was changed", key_id=key_id, name=name, **shown)
     out.print(f"{key_id} ({printable(name)}) is changed.")
 
@@ -156,7 +162,9 @@ def rotate_key(
 
     async def rotate(database: "Database") -> str:
         async with database.write() as uow:
-            return await keys.rotate_key(uow, key_id, keep_old_for=timedelta(hours=keep_old_for))
+            made = await keys.rotate_key(uow, key_id, keep_old_for=timedelta(hours=keep_old_for))
+            await _record(uow, "key.rotate", key_id, keep_old_for_h=keep_old_for)
+            return made
 
     made = _on_database(rotate)
     _end_streams()
@@ -171,7 +179,9 @@ def revoke_key(key_id: KeyId) -> None:
 
     async def revoke(database: "Database") -> str:
         async with database.write() as uow:
-            return (await keys.revoke_key(uow, key_id)).name
+            name = (await keys.revoke_key(uow, key_id)).name
+            await _record(uow, "key.revoke", key_id)
+            return name
 
     name = _on_database(revoke)
     _end_streams()
@@ -210,10 +220,11 @@ def purge_key(
             err.print(f"deleted {count} more", style="dim")
         async with database.write(frees_space=True) as uow:
             await keys.record_purge(uow, key_id)
+            await _record(uow, "key.purge", key_id, **counts)
         await database.erase_deleted()
 
-    _on_database_and_store(purge)
     counts = {"jobs": found.jobs, "unfinished": found.unfinished, "files": found.files, "bytes": found.size_bytes}
+    _on_database_and_store(purge)
     _log("a key was purged", key_id=key_id, name=name, **counts)
     out.print(f"{key_id} ({printable(name)}) is revoked; {what} are deleted.")
 
@@ -249,6 +260,14 @@ def _log(event: str, **fields: Any) -> None:
     log = read_settings().log
     configure_logs(level=log.level, json_lines=log.json_lines and not sys.stderr.isatty())
     get_logger(__name__).info(event, **fields, account=_account())
+
+
+async def _record(uow: "UnitOfWork", action: str, key_id: str, **details: Any) -> None:
+    """Adds the act to the audit log, in the transaction that makes it."""
+    from phoenix.access.audit import Act, Actor, record_act
+
+    actor = Actor(account=f"{_account()}@{socket.gethostname()}")
+    await record_act(uow, Act(actor, action, key_id, key_id, details))
 
 
 def _account() -> str:

@@ -35,6 +35,7 @@ class KeyScope(StrEnum):
     READ = "read"
     WRITE = "write"
     METRICS = "metrics"
+    OPERATOR = "operator"
     ADMIN = "admin"
 
 
