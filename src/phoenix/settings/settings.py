@@ -260,7 +260,7 @@ class WorkerSettings(SettingsGroup):
     )
     slot_timeout_s: float = Field(default=600, gt=0, description="Longest wait for a device slot, then TIMEOUT.")
     pipeline_depth: int = Field(
-        default=1, ge=0, description="Clips that may still be encoding while the device renders other clips."
+        default=1, ge=0, description="Clips per slot that may still be encoding while the slot renders the next clip."
     )
     media_concurrency: int = Field(default=2, ge=1)
     recycle_after_tasks: int = Field(default=50, ge=1)

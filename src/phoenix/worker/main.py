@@ -116,8 +116,11 @@ class WorkerPlan:
                 return worker.media_concurrency
 
     def overlap(self, queue: QueueName, settings: Settings) -> int:
-        """The most tasks that may be encoded or stored while the main parts of the next tasks run."""
-        return 0 if queue == "media" else settings.worker.pipeline_depth
+        """The most tasks that may be encoded or stored while the main parts of the next tasks run.
+
+        It grows with the slots: clips that began together, as those of a batch do, are encoded together too.
+        """
+        return 0 if queue == "media" else settings.worker.pipeline_depth * self.slots(queue, settings)
 
 
 async def _serve_until_signal(settings: Settings, plan: WorkerPlan) -> int:
