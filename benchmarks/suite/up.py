@@ -50,10 +50,20 @@ class Up:
         assert response.status < 400, answer
         return json.loads(answer)
 
-    def end_well(self, stream: "OwnerStream", job_id: str) -> None:
+    def read(self, path: str) -> tuple[int, bytes]:
+        """The status and the body, whatever they are."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
+        connection.request("GET", path)
+        response = connection.getresponse()
+        body = response.read()
+        connection.close()
+        return response.status, body
+
+    def end_well(self, stream: "OwnerStream", job_id: str) -> "Heard":
         """Waits for the end of the job. Raises `AssertionError` with its error unless it has succeeded."""
         ended = stream.next_of(job_id, *ENDINGS)
         assert ended.type == "job.succeeded", self.ask("GET", f"/v1/jobs/{job_id}")["error"]
+        return ended
 
     def post(self, body: object) -> str:
         """The id of the new job."""

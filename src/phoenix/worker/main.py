@@ -118,7 +118,7 @@ class WorkerPlan:
     def overlap(self, queue: QueueName, settings: Settings) -> int:
         """The most tasks that may be encoded or stored while the main parts of the next tasks run.
 
-        It grows with the slots: clips that began together, as those of a batch do, are encoded together too.
+        It grows with the slots: clips that began together, such as a batch, are encoded together too.
         """
         return 0 if queue == "media" else settings.worker.pipeline_depth * self.slots(queue, settings)
 
