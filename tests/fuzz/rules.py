@@ -60,7 +60,8 @@ def create_reel(scene: Scene) -> Request:
     if scene.draw.random() < 0.2:
         clips[0] |= {"caption": scene.text(), "narration": scene.text()}
         body["captions"] = scene.draw.choice(["track", "burned", "off"])
-    return send_json(scene, "/v1/reels", body)
+    path = "/v1/estimates" if scene.draw.random() < 0.15 else "/v1/reels"
+    return send_json(scene, path, body)
 
 
 def edit_job(scene: Scene) -> Request:

@@ -1,7 +1,9 @@
 """The asynchronous client against a real server: what it sends, what it repeats, and what it does not."""
 
+import json
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
@@ -46,6 +48,15 @@ async def test_a_submit_sends_only_what_was_set_and_the_key(phoenix: AsyncPhoeni
     assert request.body == b'{"clips":[{"prompt":"a red balloon"}]}'
     assert request.headers["authorization"] == "Bearer secret"
     assert request.headers["content-type"] == "application/json"
+
+
+async def test_an_estimate_is_asked_for_and_asked_again_if_the_server_is_busy(
+    phoenix: AsyncPhoenix, scripted_server: ScriptedServer
+):
+    estimate = json.loads((files("phoenix.api.openapi") / "examples.json").read_text())["Estimate"]
+    scripted_server.on("POST", "/v1/estimates", BUSY, Answer(body=json.dumps(estimate).encode()))
+    assert (await phoenix.estimate_reel(REEL)).model_dump(mode="json") == estimate
+    assert {request.body for request in scripted_server.received} == {b'{"clips":[{"prompt":"a red balloon"}]}'}
 
 
 async def test_a_json_object_is_sent_as_it_is_for_the_server_to_check(

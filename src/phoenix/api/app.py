@@ -10,6 +10,7 @@ from starlette.middleware import Middleware
 
 from phoenix import RELEASE
 from phoenix.api.errors.problems import install_problem_handlers
+from phoenix.api.estimates import estimate_routes
 from phoenix.api.http.body_limits import BodyLimit, BodyLimits
 from phoenix.api.http.declarations import PROBLEM
 from phoenix.api.http.host_policy import HostPolicy
@@ -42,8 +43,8 @@ from phoenix.studio import mount
 from phoenix.telemetry.meters import Meters
 
 _ROUTES = (
-    *(create_jobs, storyboard_routes, edits, bulk_routes, jobs, library, event_streams, content, playlists, artifacts),
-    *(keys, models, webhooks, fleet, pauses, fleet_routes, audit_routes, videos, health),
+    *(create_jobs, estimate_routes, storyboard_routes, edits, bulk_routes, jobs, library, event_streams, content),
+    *(playlists, artifacts, keys, models, webhooks, fleet, pauses, fleet_routes, audit_routes, videos, health),
 )
 _EXPOSED_HEADERS = (
     HEADER,

@@ -52,7 +52,7 @@ from phoenix.jobs.submission.admission_control import QueueCapacity, check_capac
 from phoenix.jobs.submission.drafts import Draft, draft_of, explain_draft_error, submit_held
 from phoenix.jobs.submission.idempotency import KeyedRequest, acquire_key, find_earlier_job, record_job
 from phoenix.jobs.submission.submit import submit
-from phoenix.settings import Settings
+from phoenix.settings import LimitSettings, Settings
 from phoenix.storage.store import StoredObject
 
 _NO_UPLOADS: Mapping[str, MediaInfo] = {}
@@ -83,6 +83,20 @@ class RequestResolver:
         if own_errors:
             raise InvalidRequest.from_field_errors(own_errors)
         return with_voice(resolved, body, self.settings.tts)
+
+    async def resolve_draft(self, body: SubmittedBody, resolved: ResolvedRequest, *, owner_id: str) -> Draft | None:
+        """The draft that the body asks for. Raises `InvalidRequest` if it cannot be made."""
+        if not isinstance(body, ReelRequest) or not isinstance(resolved, ResolvedReel) or body.hold is None:
+            return None
+        request = draft_of(body, resolved, self.catalog)
+        try:
+            draft = await self.resolve(request, owner_id=owner_id)
+        except InvalidRequest as error:
+            raise InvalidRequest.from_field_errors(
+                [explain_draft_error(each) for each in error.field_errors]
+            ) from error
+        assert isinstance(draft, ResolvedReel)
+        return Draft(request, draft, find_earlier_work(request, draft, self.settings.engine))
 
     def _admit(self, body: SubmittedBody, media: KnownMedia, clips: KnownClips) -> ResolvedRequest:
         limits = AdmissionLimits(
@@ -196,7 +210,7 @@ class Submission:
         """The new job, or the id of the job that a concurrent request with the same key has made first."""
         sent: Mapping[str, MediaInfo] = {upload.artifact_id: upload.info} if upload else {}
         resolved = await self.resolver.resolve(body, owner_id=self.caller.owner_id, uploads=sent)
-        draft = await self._make_draft(body, resolved)
+        draft = await self.resolver.resolve_draft(body, resolved, owner_id=self.caller.owner_id)
         self.state.services.reserve.check()
         if upload is None:
             return await self._commit(resolved, body, keyed, abort_if_disconnected, draft=draft)
@@ -207,28 +221,11 @@ class Submission:
             await self.uploads.discard_bytes(upload, self.caller)
         return made
 
-    async def _make_draft(self, body: SubmittedBody, resolved: ResolvedRequest) -> Draft | None:
-        """The draft that the body asks for. Raises `InvalidRequest` if it cannot be made."""
-        if not isinstance(body, ReelRequest) or not isinstance(resolved, ResolvedReel) or body.hold is None:
-            return None
-        request = draft_of(body, resolved, self.resolver.catalog)
-        try:
-            draft = await self.resolver.resolve(request, owner_id=self.caller.owner_id)
-        except InvalidRequest as error:
-            raise InvalidRequest.from_field_errors(
-                [explain_draft_error(each) for each in error.field_errors]
-            ) from error
-        assert isinstance(draft, ResolvedReel)
-        return Draft(request, draft, find_earlier_work(request, draft, self.state.services.settings.engine))
-
     async def _check_limits(self, upload: ProbedUpload) -> None:
         """Raises what the commit would raise for a limit, before the bytes of the file are stored."""
-        limits = self.state.services.settings.limits
         await self.uploads.check_quota(self.caller, size_bytes=upload.size_bytes)
         async with self.database.write() as uow:
-            if quota := quota_of(self.caller, limits):
-                await check_quota(uow, self.caller.owner_id, quota)
-            await check_capacity(uow, QueueCapacity(), limit=limits.max_queued_jobs)
+            await check_job_limits(uow, self.caller, self.state.services.settings.limits)
 
     async def _commit(
         self,
@@ -350,6 +347,13 @@ async def _with_further_errors(
     except Unavailable:
         pass  # the errors of form are known without the database
     return error
+
+
+async def check_job_limits(uow: UnitOfWork, caller: Caller, limits: LimitSettings) -> None:
+    """Raises what `submit` would raise for a limit of the caller or of the queue."""
+    if quota := quota_of(caller, limits):
+        await check_quota(uow, caller.owner_id, quota)
+    await check_capacity(uow, QueueCapacity(), limit=limits.max_queued_jobs)
 
 
 async def wait_until_finished(state: AppState, job_id: str, *, timeout_s: float) -> None:

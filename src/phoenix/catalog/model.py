@@ -77,6 +77,9 @@ class ModelSpec(EntryPart):
     )
     license: License | None = Field(default=None, description="License of the weights.")
     download_bytes: int | None = Field(default=None, ge=0, description="What a download takes, where it is known.")
+    price_per_s: float | None = Field(
+        default=None, ge=0, description="List price of a remote model for a second of video, in the server's currency."
+    )
     pipeline: str | None = Field(
         default=None,
         description="Class of diffusers that loads the folder, if it is not the class that the folder names.",
@@ -204,6 +207,8 @@ class ModelSpec(EntryPart):
             raise ValueError("a diffusers model needs a source: a folder or a hub id")
         if self.engine == "veo" and not self.source:
             raise ValueError("a veo model needs a source: the name that Google uses for it")
+        if self.engine != "veo" and self.price_per_s is not None:
+            raise ValueError("price_per_s is of a remote model; PHOENIX_PRICES__DEVICE_HOUR is the price of a device")
         if self.engine == "veo" and self.options.get("api", VEO_APIS[0]) not in VEO_APIS:
             raise ValueError(f"options.api of a veo model is one of {', '.join(VEO_APIS)}")
         if self.makes_sound and (self.engine == "animatic" or self.options.get("generate_audio") is False):

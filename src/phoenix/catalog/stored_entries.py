@@ -27,6 +27,7 @@ NOT_DECIDING = {
         "license",
         "memory_bytes",
         "download_bytes",
+        "price_per_s",
         "offload",
         "concurrency",
         "batch",

@@ -19,6 +19,7 @@ from phoenix.contract import (
     ArtifactKind,
     ArtifactPage,
     EditRequest,
+    Estimate,
     Health,
     Job,
     JobChanges,
@@ -81,6 +82,11 @@ class AsyncPhoenix:
         A JSON object in place of a `ReelRequest` is checked by the server alone, which names all of its errors.
         """
         return await self._submit("/v1/reels", request, idempotency_key)
+
+    async def estimate_reel(self, request: ReelRequest | JsonObject) -> Estimate:
+        """Returns what a reel would take and cost. Submits nothing, and is refused where `submit_reel` would be."""
+        response = await self._transport.send("POST", "/v1/estimates", is_idempotent=True, body=request)
+        return Estimate.model_validate_json(response.content)
 
     async def submit_stitch(self, request: StitchRequest, *, idempotency_key: str | None = None) -> Job:
         """Submits a job that joins uploaded or rendered videos. Returns it like `submit_reel`."""

@@ -36,6 +36,7 @@ class Phoenix:
     """
 
     submit_reel = _Blocking(AsyncPhoenix.submit_reel)
+    estimate_reel = _Blocking(AsyncPhoenix.estimate_reel)
     submit_stitch = _Blocking(AsyncPhoenix.submit_stitch)
     submit_soundtrack = _Blocking(AsyncPhoenix.submit_soundtrack)
     edit = _Blocking(AsyncPhoenix.edit)

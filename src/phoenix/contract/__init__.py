@@ -28,6 +28,7 @@ from phoenix.contract.conditions import (
     media_of,
 )
 from phoenix.contract.edits import ClipEdit, EditRequest
+from phoenix.contract.estimates import Estimate, EstimatedClip, EstimatedPrice, UnknownFigure, WorkEstimate
 from phoenix.contract.events import (
     TERMINAL_EVENT_TYPES,
     WEBHOOK_EVENT_TYPES,
@@ -261,6 +262,9 @@ __all__ = [
     "DurationS",
     "EditRequest",
     "EphemeralEvent",
+    "Estimate",
+    "EstimatedClip",
+    "EstimatedPrice",
     "EventPage",
     "ExtendedVideo",
     "FadeS",
@@ -366,6 +370,7 @@ __all__ = [
     "Text",
     "Timestamp",
     "Transition",
+    "UnknownFigure",
     "UpscaleRequest",
     "Video",
     "VideoDeleted",
@@ -388,6 +393,7 @@ __all__ = [
     "WebhookRequest",
     "WebhookSecret",
     "WebhookUrl",
+    "WorkEstimate",
     "Worker",
     "WorkerList",
     "media_of",

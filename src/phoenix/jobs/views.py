@@ -54,6 +54,8 @@ class QueuePosition:
     queue_position: int | None = None
     waiting_reason: WaitingReason | None = None
     eta_s: float | None = None
+    wait_s: float | None = None
+    """Seconds until a waiting job starts, from the learned durations of the work ahead."""
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from phoenix.settings.engines import AnimaticSettings, EngineSettings, TtsSettings, VeoSettings
 from phoenix.settings.llm import LlmSettings
+from phoenix.settings.prices import PriceSettings
 from phoenix.settings.settings import (
     ApiSettings,
     DatabaseSettings,
@@ -33,6 +34,7 @@ __all__ = [
     "LlmSettings",
     "LogSettings",
     "MediaSettings",
+    "PriceSettings",
     "RedisSettings",
     "RetentionSettings",
     "SchedulerSettings",

@@ -19,6 +19,7 @@ from pydantic_settings import (
 
 from phoenix.settings.engines import AnimaticSettings, EngineSettings, TtsSettings, VeoSettings
 from phoenix.settings.llm import LlmSettings
+from phoenix.settings.prices import PriceSettings
 from phoenix.settings.sources import EnvironmentSource, UnprefixedNamesSource
 from phoenix.settings.value_types import (
     AuthMode,
@@ -348,6 +349,7 @@ class Settings(BaseSettings):
     veo: VeoSettings = VeoSettings()
     llm: LlmSettings = LlmSettings()
     tts: TtsSettings = TtsSettings()
+    prices: PriceSettings = PriceSettings()
     media: MediaSettings = MediaSettings()
     webhooks: WebhookSettings = WebhookSettings()
     log: LogSettings = LogSettings()

@@ -62,6 +62,7 @@ def test_operations_are_named_for_generated_methods(document: dict[str, Any]) ->
         "delete_video",
         "drain_worker",
         "edit_job",
+        "estimate_reel",
         "extend_video",
         "get_artifact",
         "get_artifact_content",

@@ -97,7 +97,7 @@ class QueuePositions:
             back_off_s = max((task.eligible_at - snapshot.read_at).total_seconds(), 0.0)
             eta_s = round_estimate(max(wait_s, back_off_s) + work_s)
         is_queued = job.row.state is JobState.QUEUED
-        return QueuePosition(ahead.jobs_ahead if is_queued else None, reason, eta_s)
+        return QueuePosition(ahead.jobs_ahead if is_queued else None, reason, eta_s, wait_s)
 
 
 def _eta_of_started_s(job: FullJob, durations: DurationStats) -> float | None:

@@ -8,6 +8,7 @@ import re
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
+from typing import Any
 
 from sqlalchemy import Text, cast, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -51,6 +52,12 @@ async def pin_references(uow: UnitOfWork, resolved: ResolvedRequest, *, owner_id
     return existing
 
 
+async def lock_references(uow: UnitOfWork, resolved: ResolvedRequest, *, owner_id: str) -> Mapping[str, str]:
+    """Like `pin_references`, for a request that is not submitted: records no use, and passes over deleted files."""
+    files = await _lock(uow, set(references_of(resolved).values()), owner_id)
+    return {name: sha256 for name, sha256, _ in files}
+
+
 async def pin_references_again(uow: UnitOfWork, job: JobRow, tasks: Collection[TaskRow]) -> None:
     """Like `pin_references`, for a job that is retried. Files that only its finished tasks read may be gone.
 
@@ -81,19 +88,26 @@ def _is_done(task: TaskRow, kind: TaskKind) -> bool:
 
 async def _pin(uow: UnitOfWork, references: Mapping[str, str], owner_id: str) -> Mapping[str, str]:
     """Locks the owner's files among these, by pointer, and records their use. Returns the SHA-256 of each, by id."""
-    if not references:
+    files = await _lock(uow, set(references.values()), owner_id)
+    if not files:
         return {}
-    # In order of id, as deletions lock them. Many submits may lock one file at the same time.
-    pinned = (
-        select(col(ArtifactRow.id), col(ArtifactRow.sha256), col(ArtifactRow.last_used_at))
-        .where(col(ArtifactRow.id).in_(set(references.values())), col(ArtifactRow.owner_id) == owner_id)
-        .order_by(col(ArtifactRow.id))
-        .with_for_update(read=True, key_share=True)
-    )
-    files = (await uow.session.execute(pinned)).all()
     fresh_after = await uow.now() - LAST_USE_PRECISION
     await _record_use(uow, [name for name, _, used_at in files if used_at is None or used_at < fresh_after])
     return {name: sha256 for name, sha256, _ in files}
+
+
+async def _lock(uow: UnitOfWork, artifact_ids: Collection[str], owner_id: str) -> Sequence[Any]:
+    """Rows of (id, SHA-256, last use) of the owner's files among these, locked."""
+    if not artifact_ids:
+        return ()
+    # In order of id, as deletions lock them. Many submits may lock one file at the same time.
+    pinned = (
+        select(col(ArtifactRow.id), col(ArtifactRow.sha256), col(ArtifactRow.last_used_at))
+        .where(col(ArtifactRow.id).in_(artifact_ids), col(ArtifactRow.owner_id) == owner_id)
+        .order_by(col(ArtifactRow.id))
+        .with_for_update(read=True, key_share=True)
+    )
+    return (await uow.session.execute(pinned)).all()
 
 
 async def _record_use(uow: UnitOfWork, artifact_ids: Collection[str]) -> None:

@@ -77,11 +77,8 @@ async def submit(  # noqa: PLR0913 - what a job is, whose it is, and what it bel
     # Before the insert, so that the job's row is written with the number of this event. A delivery of the event is
     # flushed after it, at the end of the transaction.
     await append_event(uow, job, JobQueued)
-    tasks = plan_tasks(job, resolved)
-    if job.state is JobState.HELD:
-        for task in tasks:
-            change_new_row(task, state=TaskState.BLOCKED)
-    reused = await _reuse_clips(uow, job, tasks, resolved, hashes, earlier.reusable)
+    tasks, reused = await plan_work(uow, job, resolved, hashes, earlier.reusable)
+    await _append_reused(uow, job, tasks)
     await insert_rows(uow.session, [job])
     await insert_rows(uow.session, tasks)
     await insert_rows(uow.session, reused)
@@ -96,27 +93,31 @@ def _link(job: JobRow, link: DraftLink, limits: LimitSettings) -> None:
         job.approval_timeout_s = limits.approval_timeout_s
 
 
-async def _reuse_clips(
+async def plan_work(
     uow: UnitOfWork,
     job: JobRow,
-    tasks: Sequence[TaskRow],
     resolved: ResolvedRequest,
     hashes: Mapping[str, str],
     reusable: Collection[int],
-) -> Sequence[ArtifactRow]:
-    """Gives each clip its content key, and ends the clips of which the owner has an equal one. Returns their files."""
+) -> tuple[Sequence[TaskRow], Sequence[ArtifactRow]]:
+    """The tasks of a new job, and the job's rows of the files that it reuses. The caller inserts both.
+
+    Gives each clip its content key, and ends the clips of which the owner has an equal one.
+    """
+    tasks = plan_tasks(job, resolved)
+    if job.state is JobState.HELD:
+        for task in tasks:
+            change_new_row(task, state=TaskState.BLOCKED)
     if not isinstance(resolved, ResolvedReel):
-        return ()
+        return tasks, ()
     keys = {**content_keys(resolved, hashes), **narration_keys(resolved)}
     for index, key in keys.items():
         change_new_row(tasks[index], content_key=key)
     found = await find_reusable(uow, resolved, keys, reusable, owner_id=job.owner_id)
     artifacts = [reuse_clip(job, tasks[index], clip, job.created_at) for index, clip in found.items()]
-    if artifacts:
-        if job.state is not JobState.HELD:
-            _unblock(tasks)
-        await _append_reused(uow, job, tasks)
-    return artifacts
+    if artifacts and job.state is not JobState.HELD:
+        _unblock(tasks)
+    return tasks, artifacts
 
 
 def _unblock(tasks: Sequence[TaskRow]) -> None:
