@@ -25,7 +25,7 @@ from phoenix.contract import JobState
 from phoenix.jobs.execution.retries import RetryRule
 from phoenix.jobs.lifecycle import AttemptEndState, TaskState
 from phoenix.jobs.tables import AttemptRow, WorkerRow
-from phoenix.settings import EngineSettings, WorkerSettings
+from phoenix.settings import EngineSettings, SchedulerSettings, WorkerSettings
 from phoenix.worker.child_process import ExitStatus
 from phoenix.worker.supervisor import ProcessSpec, hand_back, supervise
 
@@ -61,6 +61,20 @@ async def test_a_killed_process_is_forgotten_and_its_successor_renders(open_harn
         job = await harness.until_ended(await harness.submit(a_reel()))
     assert job.row.state is JobState.SUCCEEDED
     assert [attempt.worker_id for attempt in await harness.attempts(job.tasks[0].id)] == [second.id]
+
+
+async def test_a_process_that_stands_still_is_replaced_and_its_clip_runs_again(open_harness: OpenHarness) -> None:
+    harness = await open_harness(animatic=slowed(0.05), scheduler=SchedulerSettings(lease_s=2, heartbeat_s=0.5))
+    async with supervised(harness, ProcessSpec("all", "cpu")):
+        (hanging,) = await until_live(harness, 1)
+        job_id = await harness.submit(a_reel(steps=20))
+        await harness.until_running(job_id)
+        os.kill(hanging.pid, signal.SIGSTOP)
+        job = await harness.until_ended(job_id)
+    assert job.row.state is JobState.SUCCEEDED
+    workers = [attempt.worker_id for attempt in await harness.attempts(job.tasks[0].id)]
+    assert workers[0] == hanging.id
+    assert hanging.id not in workers[1:]
 
 
 async def test_a_stop_hands_back_what_does_not_finish_and_ends_the_children(open_harness: OpenHarness) -> None:

@@ -56,6 +56,29 @@ class Backoff:
         return min(self.first_s * 2 ** (self.early_deaths - 1), _LONGEST_S) if self.early_deaths else 0.0
 
 
+class SilenceWatch:
+    """Decides when a worker process hangs: it has reported once, and then nothing for `limit_s`."""
+
+    def __init__(self, limit_s: float) -> None:
+        self._limit_s = limit_s
+        self._has_reported = False
+        self._silent_since_s: float | None = None
+
+    def observe(self, now_s: float, *, is_live: bool) -> bool:
+        """Whether the process hangs. `is_live`: whether its last heartbeat has not expired."""
+        if is_live or not self._has_reported:
+            self._has_reported |= is_live
+            self._silent_since_s = None
+            return False
+        if self._silent_since_s is None:
+            self._silent_since_s = now_s
+        return now_s - self._silent_since_s > self._limit_s
+
+    def forget(self) -> None:
+        """Starts anew: a process cannot report while the database is away."""
+        self._silent_since_s = None
+
+
 _logger = get_logger(__name__)
 
 _MARGIN_S = 5.0
@@ -204,7 +227,7 @@ class _ProcessSupervisor:
             return None
         _logger.info("worker process started", worker_id=worker_id, pid=child.pid, **vars(self._spec))
         try:
-            status = await self._watch(child)
+            status = await self._watch(child, worker_id)
         finally:
             if child.returncode is None:
                 await stop_process(child, grace_s=0)
@@ -225,17 +248,42 @@ class _ProcessSupervisor:
                 self._fork_server = None
         return await spawn([sys.executable, "-m", "phoenix.worker", *arguments], env=self._environment)
 
-    async def _watch(self, child: Child) -> int:
+    async def _watch(self, child: Child, worker_id: str) -> int:
         ended = asyncio.create_task(child.wait())
         stopping = asyncio.create_task(self._stop.wait())
-        await asyncio.wait({ended, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        hanging = asyncio.create_task(self._wait_until_it_hangs(worker_id))
+        await asyncio.wait({ended, stopping, hanging}, return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
-        if not ended.done():
+        hanging.cancel()
+        if ended.done():
+            return await ended
+        if hanging.done() and not self._stop.is_set():
+            _logger.critical("a worker process hangs; it is killed", worker_id=worker_id, pid=child.pid)
+            await stop_process(child, grace_s=0)
+        else:
             forwarding = asyncio.create_task(self._forward_second_signal(child))
             grace_s = self._settings.worker.drain_grace_s + STOP_GRACE_S + _MARGIN_S
             await stop_process(child, grace_s=grace_s)
             forwarding.cancel()
         return await ended
+
+    async def _wait_until_it_hangs(self, worker_id: str) -> None:
+        """Returns once the process has reported, and then nothing for so long that its tasks are with others.
+
+        A process whose event loop and heartbeat thread both stand still cannot end itself.
+        """
+        lease_s = self._settings.scheduler.lease_s
+        watch = SilenceWatch(lease_s + STOP_GRACE_S)
+        while True:
+            await asyncio.sleep(lease_s / 2)
+            try:
+                async with self._database.read() as session:
+                    is_live = await workers.is_live(session, worker_id)
+            except Unavailable:
+                watch.forget()
+            else:
+                if watch.observe(time.monotonic(), is_live=is_live):
+                    return
 
     async def _forward_second_signal(self, child: Child) -> None:
         """Forwards the second signal to the child, which then hands its tasks back at once."""

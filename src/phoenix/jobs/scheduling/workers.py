@@ -102,6 +102,12 @@ async def list_live(session: AsyncSession) -> Sequence[WorkerRow]:
     return [detached(WorkerRow, values) for values in await session.execute(_LIVE)]
 
 
+async def is_live(session: AsyncSession, worker_id: str) -> bool:
+    """Whether the last heartbeat of the worker has not expired."""
+    statement = select(col(WorkerRow.id)).where(col(WorkerRow.id) == worker_id, col(WorkerRow.expires_at) > db_now())
+    return await session.scalar(statement) is not None
+
+
 async def fetch_live(database: Database) -> Sequence[WorkerRow]:
     """Like `list_live`, outside a session."""
     return [detached(WorkerRow, values) for values in await database.fetch(_LIVE)]
