@@ -23,12 +23,23 @@ def between(least: float, most: float) -> Callable[[float | None], float | None]
 
 
 ReelsPerHourOption = Annotated[
-    float, typer.Option(callback=between(0.01, 1e6), help="Reels submitted in the busiest hour.")
+    float | None, typer.Option(callback=between(0.01, 1e6), help="Reels submitted in the busiest hour.")
+]
+BurstOption = Annotated[
+    int | None, typer.Option(min=1, max=10_000, help="Reels submitted at the same moment, instead of --reels-per-hour.")
+]
+WorkersOption = Annotated[
+    int | None,
+    typer.Option(min=1, max=10_000, help="Describe a fleet of this size, instead of the smallest that is enough."),
 ]
 ClipsOption = Annotated[int, typer.Option(min=1, max=MAX_CLIPS, help="Clips of each reel.")]
 ClipSecondsOption = Annotated[
     float | None,
-    typer.Option("--clip-s", callback=between(0.01, _DAY_S), help="Mean seconds that a clip occupies its slot."),
+    typer.Option(
+        "--clip-s",
+        callback=between(0.01, _DAY_S),
+        help="Mean seconds that a clip occupies its slot; 60 with --burst if unset.",
+    ),
 ]
 BenchOption = Annotated[
     typer.FileBinaryRead | None,
@@ -61,14 +72,19 @@ FinishOption = Annotated[
     ),
 ]
 AssemblyOption = Annotated[
-    float,
-    typer.Option("--assembly-s", callback=between(0, _DAY_S), help="Seconds that a media worker takes to join a reel."),
+    float | None,
+    typer.Option(
+        "--assembly-s",
+        callback=between(0, _DAY_S),
+        help="Seconds that a media worker takes to join a reel; 6, or 0 with --burst, if unset.",
+    ),
 ]
 SpreadOption = Annotated[
-    float,
+    float | None,
     typer.Option(
         callback=between(0, 2),
-        help="Standard deviation of the seconds of a clip as a share of their mean; 0 for equal clips.",
+        help="Standard deviation of the seconds of a clip as a share of their mean, 0 for equal clips; 0.25, or 0 with "
+        "--burst, if unset.",
     ),
 ]
 KeysOption = Annotated[

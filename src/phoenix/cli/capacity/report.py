@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from rich.table import Column, Table
 
+from phoenix.cli.capacity.burst import counted
 from phoenix.cli.capacity.fleet import HOURS_A_MONTH, Cost, Fleet, FleetVerdict, Promise, ReelTimes
 from phoenix.cli.capacity.simulation import KeyCount, Workload
 from phoenix.cli.console import format_seconds
@@ -24,6 +25,8 @@ class CapacityReport(View):
     promise: Promise
     keys: KeyCount
     workers: int
+    is_given: bool = False
+    """Whether `workers` was given, and is not the fewest that keep the promise."""
     busy_slots: float
     """Busy slots of GPU workers, on average."""
     busy_media_slots: float
@@ -43,9 +46,9 @@ class CapacityReport(View):
 def capacity_lines(report: CapacityReport) -> Iterator[str]:
     """Lines about the fleet that keeps the promise."""
     load, fleet = report.load, report.chosen
-    clips = f"{_count(load.clips, 'clip')} of {format_seconds(load.clip_s)} each"
+    clips = f"{counted(load.clips, 'clip')} of {format_seconds(load.clip_s)} each"
     yield f"{load.reels_per_hour:,.10g} reels an hour, {clips}: {report.busy_slots:.2f} slots are busy on average"
-    yield f"  workers   {fleet.workers}, with {_count(fleet.slots, 'slot')}, busy {fleet.utilisation:.0%} of the time"
+    yield f"  workers   {fleet.workers}, with {counted(fleet.slots, 'slot')}, busy {fleet.utilisation:.0%} of the time"
     if fleet.times is not None:
         yield f"  promise   95 of 100 reels {_describe_times(fleet.times, report.promise)}"
         idle, loaded = format_seconds(report.idle.ready_p50_s), format_seconds(fleet.times.ready_p50_s)
@@ -69,7 +72,7 @@ def fleets_table(report: CapacityReport) -> Table:
             f"{fleet.utilisation:.0%}",
             *_time_cells(fleet.times),
             *_cost_cells(fleet.cost),
-            "the fewest" if is_chosen else fleet.verdict.value,
+            "the fewest" if is_chosen and not report.is_given else fleet.verdict.value,
             style="bold" if is_chosen else STYLES[fleet.verdict],
         )
     return table
@@ -104,7 +107,3 @@ def _describe(cost: Cost) -> str:
 def _money(amount: float) -> str:
     """An amount, with more digits below 10."""
     return f"{amount:,.2f}" if amount >= 10 else f"{amount:.4f}"
-
-
-def _count(number: int, name: str) -> str:
-    return f"{number} {name}" if number == 1 else f"{number} {name}s"

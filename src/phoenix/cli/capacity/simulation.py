@@ -195,7 +195,9 @@ def draw_reels(load: Workload, seed: int = SEED) -> SimulatedReels:
     count = max(clips // load.clips, _FEWEST_REELS)
     per_s = load.reels_per_hour / 3600
     arrivals_s = list(accumulate(rng.expovariate(per_s) for _ in range(count)))
-    return SimulatedReels(arrivals_s, [list(_draw_clips(rng, load)) for _ in range(count)])
+    return SimulatedReels(
+        arrivals_s, [list(draw_clips(rng, load.clip_s, load.spread, load.clips)) for _ in range(count)]
+    )
 
 
 def one_at_a_time(reels: SimulatedReels, most: int = 400) -> SimulatedReels:
@@ -205,15 +207,15 @@ def one_at_a_time(reels: SimulatedReels, most: int = 400) -> SimulatedReels:
     return SimulatedReels(list(ends_s), clips_s)
 
 
-def simulate(reels: SimulatedReels, slots: int, keys: KeyCount) -> Waits:
-    """The waits of `reels` on `slots` slots, without the waits of the first reels."""
+def simulate(reels: SimulatedReels, slots: int, keys: KeyCount, *, warm_up: float = WARM_UP_SHARE) -> Waits:
+    """The waits of `reels` on `slots` slots, without the waits of the share `warm_up` of the reels, the first ones."""
     count = len(reels.arrivals_s)
     first_s, last_s, end_s = [math.inf] * count, [0.0] * count, [0.0] * count
     for reel, begun_s, ended_s in _render(reels, slots, QUEUES[keys]()):
         first_s[reel] = min(first_s[reel], begun_s)
         last_s[reel] = begun_s
         end_s[reel] = max(end_s[reel], ended_s)
-    counted = range(_first_counted(reels), count)
+    counted = range(_first_counted(reels, warm_up), count)
     return Waits(
         first_begun_s=sorted(first_s[reel] - reels.arrivals_s[reel] for reel in counted),
         last_begun_s=sorted(last_s[reel] - reels.arrivals_s[reel] for reel in counted),
@@ -231,17 +233,18 @@ def quantile(ordered: Sequence[float], share: float) -> float:
     return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
 
 
-def _first_counted(reels: SimulatedReels) -> int:
-    return int(len(reels.arrivals_s) * WARM_UP_SHARE)
+def _first_counted(reels: SimulatedReels, warm_up: float = WARM_UP_SHARE) -> int:
+    return int(len(reels.arrivals_s) * warm_up)
 
 
-def _draw_clips(rng: random.Random, load: Workload) -> Iterator[float]:
-    if load.spread < _ALIKE_BELOW:
-        yield from [load.clip_s] * load.clips
+def draw_clips(rng: random.Random, clip_s: float, spread: float, count: int) -> Iterator[float]:
+    """Random seconds of `count` clips. `spread`: their standard deviation as a share of their mean, `clip_s`."""
+    if spread < _ALIKE_BELOW:
+        yield from [clip_s] * count
         return
-    shape = load.spread**-2
-    for _ in range(load.clips):
-        yield rng.gammavariate(shape, load.clip_s / shape)
+    shape = spread**-2
+    for _ in range(count):
+        yield rng.gammavariate(shape, clip_s / shape)
 
 
 def _render(reels: SimulatedReels, slots: int, queue: SimulatedQueue) -> Iterator[tuple[int, float, float]]:
