@@ -66,6 +66,44 @@ class DeviceReservation:
     is_exclusive: bool = False
 
 
+class PeakWindows:
+    """Measures the memory peak of each call. Calls that run at the same time share the one counter of the allocator.
+
+    The peak of a call includes the weights, and the memory of the calls that run at the same time. Thread-safe.
+    """
+
+    def __init__(self, meter: Meter | None) -> None:
+        self._meter = meter
+        self._lock = threading.Lock()
+        self._peaks: dict[object, int] = {}
+
+    @contextmanager
+    def measuring(self) -> Generator[Callable[[], int | None]]:
+        """Yields a function that returns the peak since the start of the block, in bytes; None without a meter."""
+        meter, window = self._meter, object()
+        if meter is None:
+            yield _no_peak
+            return
+        with self._lock:
+            peak_bytes = meter.peak_bytes()
+            self._peaks = {other: max(known, peak_bytes) for other, known in self._peaks.items()} | {window: 0}
+            meter.reset_peak()
+
+        def read() -> int:
+            with self._lock:
+                return max(self._peaks.get(window, 0), meter.peak_bytes())
+
+        try:
+            yield read
+        finally:
+            with self._lock:
+                self._peaks.pop(window, None)
+
+
+def _no_peak() -> None:
+    return None
+
+
 class DeviceScheduler:
     """Admits calls first come, first served. Without a meter, calls do not wait for memory."""
 

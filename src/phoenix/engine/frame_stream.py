@@ -16,6 +16,8 @@ class FrameStream(Iterator[Frame]):
     """
 
     def __init__(self) -> None:
+        self.peak_memory_bytes: int | None = None
+        """The most device memory while the frames were made. Set before their end; None on a CPU."""
         self._changed = threading.Condition()
         self._frames: deque[Frame] = deque()
         self._read = 0

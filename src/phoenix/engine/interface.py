@@ -79,6 +79,14 @@ class RenderedClip:
     """Number of clips in the call that rendered this clip, including this clip."""
     warnings: tuple[ClipWarning, ...] = ()
 
+    @property
+    def peak_memory_bytes(self) -> int | None:
+        """The most memory that this process had on the device during the call, with the weights. Known after `frames`.
+
+        None on a CPU, and for an engine that does not measure it.
+        """
+        return self.frames.peak_memory_bytes if isinstance(self.frames, FrameStream) else None
+
     def when_made(self, callback: Callable[[], object]) -> None:
         """Calls `callback` once the clip needs the device no more; at once if that is so already."""
         if isinstance(self.frames, FrameStream):
@@ -271,6 +279,30 @@ class HostMemoryEngine(Protocol):
     """An engine whose models may be in the memory of the machine."""
 
     def host_memory(self) -> HostMemory: ...
+
+
+@dataclass(frozen=True)
+class EngineCounts:
+    """What an engine has done since its process began."""
+
+    loads: int = 0
+    """Models that were loaded."""
+    evictions: int = 0
+    """Models that were removed from memory."""
+    fallbacks: int = 0
+    """Calls that were made again at a higher fallback level, after a memory shortage."""
+
+    def plus(self, other: "EngineCounts") -> "EngineCounts":
+        return EngineCounts(
+            self.loads + other.loads, self.evictions + other.evictions, self.fallbacks + other.fallbacks
+        )
+
+
+@runtime_checkable
+class CountingEngine(Protocol):
+    """An engine that counts its loads, evictions and fallbacks."""
+
+    def counts(self) -> EngineCounts: ...
 
 
 class ProcessUnfit(TaskFailed):

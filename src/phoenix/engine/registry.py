@@ -18,7 +18,9 @@ from phoenix.engine.host_memory import HostMemory
 from phoenix.engine.interface import (
     BatchingEngine,
     ClipInputs,
+    CountingEngine,
     Engine,
+    EngineCounts,
     HostMemoryEngine,
     LoadingEngine,
     RenderedClip,
@@ -135,6 +137,13 @@ class EngineRegistry:
         """Returns the memory of the machine for models; None before an engine that uses it was opened."""
         engines = [engine for engine in self._open.values() if isinstance(engine, HostMemoryEngine)]
         return engines[0].host_memory() if engines else None
+
+    def counts(self) -> EngineCounts:
+        """Returns the loads, evictions and fallbacks of all engines."""
+        counted = EngineCounts()
+        for engine in self._open.values():
+            counted = counted.plus(engine.counts()) if isinstance(engine, CountingEngine) else counted
+        return counted
 
     def close(self) -> None:
         """Releases every model. Call it only while no render is running."""

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from phoenix.engine.device_scheduler import DeviceReservation, DeviceScheduler
+from phoenix.engine.device_scheduler import DeviceReservation, DeviceScheduler, PeakWindows
 from phoenix.engine.stop_token import RenderStopped, StopReason, StopToken
 from phoenix.errors import FailureCode, Stage, TaskFailed
 
@@ -269,3 +269,50 @@ def test_a_wait_can_be_stopped_and_leaves_the_queue(reason: StopReason):
             one.leave()
             assert next_one.is_in.wait(30)
     assert scheduler.running_calls == 0
+
+
+class PeakMeter(FixedMeter):
+    """Like the allocator of torch: `allocated` is what is in use now, and the peak is the most since the last reset."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.peak = 0
+
+    def use(self, allocated: int) -> None:
+        self.allocated, self.peak = allocated, max(self.peak, allocated)
+
+    def reset_peak(self) -> None:
+        self.peak = self.allocated
+
+    def peak_bytes(self) -> int:
+        return self.peak
+
+
+def test_a_call_has_the_peak_of_its_own_time() -> None:
+    meter = PeakMeter()
+    windows = PeakWindows(meter)
+    meter.use(90)
+    meter.use(10)
+    with windows.measuring() as first:
+        meter.use(50)
+        meter.use(10)
+        with windows.measuring() as second:
+            meter.use(30)
+
+            assert (first(), second()) == (50, 30)
+
+
+def test_the_peak_of_a_call_covers_the_calls_that_run_at_the_same_time() -> None:
+    meter = PeakMeter()
+    windows = PeakWindows(meter)
+    with windows.measuring() as first:
+        with windows.measuring():
+            meter.use(70)
+        meter.use(0)
+
+        assert first() == 70
+
+
+def test_without_a_meter_no_peak_is_known() -> None:
+    with PeakWindows(None).measuring() as read:
+        assert read() is None

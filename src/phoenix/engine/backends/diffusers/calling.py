@@ -123,6 +123,7 @@ def _finish(request: RenderRequest, call: Call, sound: _Sound | None) -> None:
         # Only this clip failed: the other clips of the call may be usable.
         request.finish(without_traceback(failed))
         return
+    request.frames.peak_memory_bytes = call.read_peak()
     request.finish(_rendered(request, call, samples))
 
 

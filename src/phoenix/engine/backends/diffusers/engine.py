@@ -47,10 +47,11 @@ from phoenix.engine.device import (
     release_memory,
     usable_memory,
 )
-from phoenix.engine.device_scheduler import DeviceReservation, DeviceScheduler, Meter
+from phoenix.engine.device_scheduler import DeviceReservation, DeviceScheduler, Meter, PeakWindows
 from phoenix.engine.host_memory import HostMemory, host_budget_bytes
 from phoenix.engine.interface import (
     ClipInputs,
+    EngineCounts,
     RenderedClip,
     RenderObserver,
     RenderRequest,
@@ -114,6 +115,8 @@ class DiffusersEngine:
             key=weights_key,
         )
         self._scheduler = DeviceScheduler(self._meter, self._model_cache)
+        self._peak_windows = PeakWindows(self._meter)
+        self._loads, self._memory_fallbacks = 0, 0
         self._idle_evictor = IdleEvictor(self._model_cache.evict_expired, self._settings.idle_timeout_s)
 
     def render(self, inputs: ClipInputs, observer: RenderObserver) -> RenderedClip:
@@ -159,6 +162,9 @@ class DiffusersEngine:
     def host_memory(self) -> HostMemory:
         return HostMemory(self._model_cache.host_bytes(), self._model_cache.host_budget_bytes)
 
+    def counts(self) -> EngineCounts:
+        return EngineCounts(self._loads, self._model_cache.evictions, self._memory_fallbacks)
+
     def close(self) -> None:
         self._idle_evictor.close()
         self._model_cache.evict_idle()
@@ -170,6 +176,7 @@ class DiffusersEngine:
 
     def _load(self, model: ModelSpec, stop: StopToken) -> LoadedPipeline:
         """Loads a model in the thread of the load. Raises only errors of Phoenix, which have no tensors."""
+        self._loads += 1
         return run_clean(
             lambda: self._load_pipeline(model, device=self.device, stop=stop),
             stage=lambda: Stage.LOAD,
@@ -222,6 +229,7 @@ class DiffusersEngine:
         _logger.warning(
             "out of memory; trying a higher fallback level", model=model.id, fallback_level=level.name.lower()
         )
+        self._memory_fallbacks += 1
         self._model_cache.evict_idle(keep=weights_key(model) if level is FallbackLevel.EXCLUSIVE else None)
         self._render_at(requests, level)
         # Only after a success: a clip that is too large for every level must not slow down other clips.
@@ -323,7 +331,10 @@ class DiffusersEngine:
             release_memory()
             meter.reset_peak()
         before_bytes, epoch = meter.allocated_bytes() if meter else 0, self._model_cache.epoch()
-        with step_cache_of_call(loaded.pipeline, call.model, steps=call.rows[0].clip.steps):
+        with (
+            step_cache_of_call(loaded.pipeline, call.model, steps=call.rows[0].clip.steps),
+            self._peak_windows.measuring() as call.read_peak,
+        ):
             interval_s = self._settings.preview_interval_s
             run_call(loaded.pipeline, loaded.output, call, self._maps, preview_interval_s=interval_s)
         # The peak is wrong if models were loaded or dropped during the call, and a recorded peak is permanent.

@@ -99,7 +99,7 @@ class ModelCache(Generic[_Loaded]):
         self._loads: dict[str, _Load] = {}
         self._soft_pins = Counter[str]()
         self._measured_bytes: dict[tuple[str, str], int] = {}
-        self._changes = 0
+        self._changes, self.evictions = 0, 0
 
     def names(self) -> tuple[str, ...]:
         """Returns the ids of the models in memory, the least recently used first."""
@@ -383,6 +383,7 @@ class ModelCache(Generic[_Loaded]):
                 del self._entries[name]
                 dropped += 1
         self._changes += dropped
+        self.evictions += dropped
         return dropped
 
     def _committed_bytes(self) -> int:

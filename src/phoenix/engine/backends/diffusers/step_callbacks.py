@@ -28,6 +28,10 @@ Take = Callable[[RenderRequest, Iterable[torch.Tensor]], None]
 _this_thread = threading.local()
 
 
+def _read_nothing() -> int | None:
+    return None
+
+
 class Call:
     """A pipeline call and the clips that share it. A failure is reported with its `stage`.
 
@@ -41,6 +45,8 @@ class Call:
         self.stage = Stage.LOAD
         self.take: Take | None = None
         """Takes the frames of each clip during its decode; None if the output of the pipeline has them."""
+        self.read_peak: Callable[[], int | None] = _read_nothing
+        """Returns the most device memory since the call began, in bytes; None on a CPU."""
         self._warnings: dict[RenderRequest, list[ClipWarning]] = {}
 
     @property
