@@ -12,6 +12,7 @@ from sqlmodel.sql.sqltypes import AutoString
 from phoenix.access import tables as access_tables  # noqa: F401 - fills the metadata
 from phoenix.db.columns import EnumText, UtcDateTime, metadata
 from phoenix.jobs import tables as job_tables  # noqa: F401 - fills the metadata
+from phoenix.jobs.history import tables as history_tables  # noqa: F401 - fills the metadata
 from phoenix.storyboards import tables as storyboard_tables  # noqa: F401 - fills the metadata
 
 MIGRATION_LOCK = 5_401_726

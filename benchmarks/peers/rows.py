@@ -51,6 +51,7 @@ def job_row(job_id: str, request: Document, now: datetime) -> Document:
         "search_filters": "=peer",
         "options": {},
         "last_seq": 1,
+        "ends": 0,
         "created_at": now,
         "queued_at": now,
         "queue_deadline_at": now + timedelta(days=1),

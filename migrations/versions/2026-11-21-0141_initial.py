@@ -164,6 +164,7 @@ def upgrade() -> None:
         sa.Column("error", sa.JSON(), nullable=True),
         sa.Column("output_artifact_id", sa.String(), nullable=True),
         sa.Column("last_seq", sa.Integer(), nullable=False),
+        sa.Column("ends", sa.Integer(), nullable=False),
         sa.Column("request_id", sa.String(), nullable=True),
         sa.Column("traceparent", sa.String(), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
@@ -366,6 +367,10 @@ def upgrade() -> None:
         sa.Column("ended_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("outcome", sa.Text(), nullable=True),
         sa.Column("error", sa.JSON(), nullable=True),
+        sa.Column("waited_s", sa.Float(), nullable=False),
+        sa.Column("stages", sa.JSON(), nullable=False),
+        sa.Column("peak_memory_bytes", sa.BigInteger(), nullable=True),
+        sa.Column("log", sa.JSON(), nullable=False),
         sa.ForeignKeyConstraint(["task_id"], ["tasks.id"], name=op.f("attempts_task_id_fkey"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("task_id", "number", name=op.f("attempts_pkey")),
     )
@@ -418,6 +423,10 @@ def _create_fleet_tables() -> None:
         sa.Column("memory_total_bytes", sa.BigInteger(), nullable=True),
         sa.Column("host_memory_used_bytes", sa.BigInteger(), nullable=True),
         sa.Column("host_memory_budget_bytes", sa.BigInteger(), nullable=True),
+        sa.Column("resident_bytes", sa.BigInteger(), nullable=True),
+        sa.Column("model_loads", sa.Integer(), nullable=False),
+        sa.Column("model_evictions", sa.Integer(), nullable=False),
+        sa.Column("memory_fallbacks", sa.Integer(), nullable=False),
         sa.Column("started_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("seen_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
@@ -455,6 +464,46 @@ def _create_fleet_tables() -> None:
     with op.batch_alter_table("audit_log", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("audit_log_at_idx"), ["at"], unique=False)
         batch_op.create_index(batch_op.f("audit_log_target_id_idx"), ["target", "id"], unique=False)
+    _create_statistics()
+
+
+def _create_statistics() -> None:
+    op.create_table(
+        "measurements",
+        sa.Column("id", sa.String(), nullable=False),
+        sa.Column("owner_id", sa.String(), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("data", sa.JSON(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("measurements_pkey")),
+    )
+    op.create_table(
+        "stats",
+        sa.Column("resolution_s", sa.Integer(), nullable=False),
+        sa.Column("starts_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("subject", sa.String(), nullable=False),
+        sa.Column("name", sa.String(), nullable=False),
+        sa.Column("model", sa.String(), nullable=False),
+        sa.Column("shape", sa.String(), nullable=False),
+        sa.Column("data", sa.JSON(), nullable=False),
+        sa.PrimaryKeyConstraint(
+            "resolution_s", "starts_at", "subject", "name", "model", "shape", name=op.f("stats_pkey")
+        ),
+    )
+    op.create_table(
+        "usage_days",
+        sa.Column("owner_id", sa.String(), nullable=False),
+        sa.Column("starts_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("jobs", sa.Integer(), nullable=False),
+        sa.Column("clips", sa.Integer(), nullable=False),
+        sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("device_s", sa.Float(), nullable=False),
+        sa.Column("worker_s", sa.Float(), nullable=False),
+        sa.Column("output_bytes", sa.BigInteger(), nullable=False),
+        sa.Column("video_s", sa.Float(), nullable=False),
+        sa.PrimaryKeyConstraint("owner_id", "starts_at", name=op.f("usage_days_pkey")),
+    )
+    with op.batch_alter_table("usage_days", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("usage_days_starts_at_idx"), ["starts_at"], unique=False)
 
 
 def downgrade() -> None:
@@ -537,6 +586,16 @@ def _drop_fleet_tables() -> None:
         batch_op.drop_index(batch_op.f("audit_log_at_idx"))
 
     op.drop_table("audit_log")
+    _drop_statistics()
+
+
+def _drop_statistics() -> None:
+    with op.batch_alter_table("usage_days", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("usage_days_starts_at_idx"))
+
+    op.drop_table("usage_days")
+    op.drop_table("stats")
+    op.drop_table("measurements")
 
 
 def _create_storyboards() -> None:

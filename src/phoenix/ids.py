@@ -49,5 +49,9 @@ def new_audit_id() -> str:
     return _new("act")
 
 
+def new_measurement_id() -> str:
+    return _new("mea")
+
+
 def new_request_id() -> str:
     return _new("req")

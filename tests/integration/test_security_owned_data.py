@@ -18,6 +18,7 @@ from fixtures.api import Api, assert_problem
 from fixtures.callers import GuardedApi, id_of, open_guarded_api
 from phoenix.access.keys import change_key
 from phoenix.access.tables import ApiKeyRow
+from phoenix.api.background.statistics import StatisticsService
 from phoenix.cli.app import app as command_line
 from phoenix.clock import utc_now
 from phoenix.db import metadata
@@ -261,6 +262,7 @@ async def make_belongings(owner: Api, png_file: Path) -> None:
     await owner.submit(webhook={"url": "https://good.example/"})
     await owner.finish_next("gpu", OutputName.CLIP, b"clip")
     await owner.finish_next("media", OutputName.OUTPUT, b"video")
+    await StatisticsService(owner.services.database).step()
     deleted = await owner.submit()
     await owner.finish_next("gpu", OutputName.CLIP, b"clip")
     await owner.http.post(f"/v1/jobs/{deleted['id']}/cancel")

@@ -11,6 +11,7 @@ from starlette.middleware import Middleware
 from phoenix import RELEASE
 from phoenix.api.errors.problems import install_problem_handlers
 from phoenix.api.estimates import estimate_routes
+from phoenix.api.history import job_history, statistics_routes
 from phoenix.api.http.body_limits import BodyLimit, BodyLimits
 from phoenix.api.http.declarations import PROBLEM
 from phoenix.api.http.host_policy import HostPolicy
@@ -43,8 +44,9 @@ from phoenix.studio import mount
 from phoenix.telemetry.meters import Meters
 
 _ROUTES = (
-    *(create_jobs, estimate_routes, storyboard_routes, edits, bulk_routes, jobs, library, event_streams, content),
-    *(playlists, artifacts, keys, models, webhooks, fleet, pauses, fleet_routes, audit_routes, videos, health),
+    *(create_jobs, estimate_routes, storyboard_routes, edits, bulk_routes, jobs, job_history, library, event_streams),
+    *(content, playlists, artifacts, keys, models, webhooks, fleet, statistics_routes, pauses, fleet_routes),
+    *(audit_routes, videos, health),
 )
 _EXPOSED_HEADERS = (
     HEADER,
@@ -65,13 +67,14 @@ _EXPOSED_HEADERS = (
 def create_app(settings: Settings) -> FastAPI:
     """The application. It opens nothing before its lifespan starts."""
 
+    meters = Meters()
+
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
-        async with open_app_state(settings) as app_state:
+        async with open_app_state(settings, meters) as app_state:
             app.state.phoenix = app_state
             yield
 
-    meters = Meters()
     # Brings the scripts of the page at /docs, as a GPU node may be offline. ReDoc would load a logo from its maker.
     app = FastAPIOffline(
         docs_url=None,

@@ -14,6 +14,7 @@ from phoenix.api.background.dispatcher import Dispatcher
 from phoenix.api.background.lease_reaper import LeaseReaper
 from phoenix.api.background.queue_positions import QueuePositionPublisher
 from phoenix.api.background.retention import RetentionService
+from phoenix.api.background.statistics import StatisticsService
 from phoenix.api.background.webhook_sender import WebhookSender
 from phoenix.api.health_checks import HealthChecks
 from phoenix.api.job_views import JobViews
@@ -34,6 +35,9 @@ from phoenix.settings import Settings
 from phoenix.storyboards.llm import Llm
 from phoenix.storyboards.llm_planner import LlmPlanner
 from phoenix.storyboards.writer import StoryboardWriter
+from phoenix.telemetry.error_reports import report_errors
+from phoenix.telemetry.meters import Meters
+from phoenix.telemetry.spans import tracing
 
 # Each probe is a process that decodes: more than two at once only slow each other down.
 _MAX_CONCURRENT_PROBES = 2
@@ -63,9 +67,11 @@ class AppState:
 
 
 @asynccontextmanager
-async def open_app_state(settings: Settings) -> AsyncGenerator[AppState]:
+async def open_app_state(settings: Settings, meters: Meters) -> AsyncGenerator[AppState]:
     """Opens the services, the hub of the streams, and the background services."""
+    report_errors("phoenix-api")
     async with AsyncExitStack() as stack:
+        stack.enter_context(tracing("phoenix-api"))
         services = await stack.enter_async_context(open_services(settings))
         database, publisher = services.database, services.publisher
         subscriber = await stack.enter_async_context(PubSubSubscriber(services.redis))
@@ -83,7 +89,7 @@ async def open_app_state(settings: Settings) -> AsyncGenerator[AppState]:
         await stack.enter_async_context(hub)
         key_ends = Notifier(services.redis, services.channels.keys_ended)
         await stack.enter_async_context(key_ends.subscribe(subscriber, lambda _payload: hub.check_now()))
-        await stack.enter_async_context(_background_services(services, subscriber))
+        await stack.enter_async_context(_background_services(services, subscriber, meters))
         draining = anyio.Event()
         await stack.enter_async_context(_close_streams_on_drain(hub, draining))
         limits, prefix = settings.limits, settings.redis.prefix
@@ -124,15 +130,18 @@ async def _storyboards(settings: Settings, catalog: Catalog, database: Database)
 
 
 @asynccontextmanager
-async def _background_services(services: Services, subscriber: PubSubSubscriber) -> AsyncGenerator[None]:
+async def _background_services(
+    services: Services, subscriber: PubSubSubscriber, meters: Meters
+) -> AsyncGenerator[None]:
     database, settings = services.database, services.settings
     async with (
         Notifier(services.redis, services.channels.tasks_ready).wake_event(subscriber) as wake_event,
         Dispatcher(database, services.queue, settings).running(wake_event),
         LeaseReaper(database, settings.scheduler).running(),
-        WebhookSender(database, settings.webhooks).running(),
+        WebhookSender(database, settings.webhooks, meters.count_webhook_try).running(),
         QueuePositionPublisher(database, services.publisher, services.queue_positions).running(),
         RetentionService(database, services.store, settings.retention).running(),
+        StatisticsService(database).running(),
     ):
         yield
 

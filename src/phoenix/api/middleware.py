@@ -10,14 +10,21 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from phoenix.api.errors.problems import explain, problem_response
+from phoenix.api.errors.problems import explain, problem_response, refusal_of
 from phoenix.api.http.host_policy import HostPolicy
-from phoenix.api.http.request_ids import HEADER, assign_request_id, audit_fields, store_traceparent
+from phoenix.api.http.request_ids import (
+    HEADER,
+    assign_request_id,
+    audit_fields,
+    start_request_span,
+    store_traceparent,
+)
 from phoenix.api.rate_limits import rate_limit_headers
 from phoenix.errors import RequestError
 from phoenix.telemetry import traces
 from phoenix.telemetry.logs import get_logger, log_context
 from phoenix.telemetry.meters import Meters
+from phoenix.telemetry.spans import TraceSpan
 
 _logger = get_logger(__name__)
 
@@ -39,6 +46,8 @@ class RequestLog:
             await self._app(scope, receive, send)
             return
         request_id, traceparent = assign_request_id(scope), store_traceparent(scope)
+        span = start_request_span(scope)
+        traceparent = span.traceparent or traceparent
         echoed = {HEADER: request_id, **_SAFE} | ({traces.HEADER: traceparent} if traceparent else {})
         arrived_s = scope.get(ARRIVED_KEY, time.monotonic())
         status = 499  # nginx's status for a client that left before the response
@@ -54,6 +63,7 @@ class RequestLog:
             try:
                 await self._app(scope, receive, record)
             finally:
+                end_request_span(span, scope, status)
                 # Without the query string, which may contain a token.
                 _logger.info(
                     "request",
@@ -63,6 +73,18 @@ class RequestLog:
                     duration_ms=round((time.monotonic() - arrived_s) * 1000, 1),
                     **audit_fields(scope),
                 )
+
+
+def end_request_span(span: TraceSpan, scope: Scope, status: int) -> None:
+    """Ends the span of a request, with the template of its route in its name."""
+    route = getattr(scope.get("route"), "path", None)
+    span.set(
+        {"http.response.status_code": status, "http.route": route},
+        name=f"{scope['method']} {route}" if route else None,
+    )
+    if status >= 500:
+        span.fail(f"status {status}")
+    span.end()
 
 
 class ErrorBoundary:
@@ -132,6 +154,8 @@ class RequestMetrics:
         method = scope["method"] if scope["method"] in _METHODS else "other"
         route = getattr(scope.get("route"), "path", _NO_ROUTE)
         self._meters.observe_response(method, route, status, seconds)
+        if (refusal := refusal_of(scope)) is not None:
+            self._meters.count_refusal(*refusal)
 
 
 class HostCheck:

@@ -74,6 +74,12 @@ COMMANDS = {
         "steering.bulk", "bulk", "Cancel, retry or delete all jobs that match, after a preview and a question."
     ),
     "audit": CommandPlace("steering.audit", "audit", "List what administrators did, newest first."),
+    "stats": CommandPlace(
+        "history.fleet_history", "show_stats", "Show what the fleet did: jobs, waits, durations, failures, utilisation."
+    ),
+    "usage": CommandPlace(
+        "history.fleet_history", "show_usage", "Show what keys have used: clips, seconds on devices, bytes."
+    ),
     "keys": CommandPlace("keys.command", "keys_app", "Create, change and end API keys."),
     "db": CommandPlace("serving", "db_app", "Maintain the database."),
 }

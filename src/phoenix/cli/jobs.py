@@ -10,6 +10,7 @@ import typer
 from phoenix.cli.connecting import ApiKeyOption, JobIdArgument, JsonOption, OwnerOption, UrlOption, connect
 from phoenix.cli.console import err, exit_on_error, out, print_json, require_success
 from phoenix.cli.following import follow
+from phoenix.cli.history.job_history import show_attempts, show_log
 from phoenix.cli.options import OutputOption
 from phoenix.cli.tables import artifacts_table, clips_table, job_lines, jobs_table
 from phoenix.contract import ArtifactKind, JobKind, JobPage, JobState
@@ -127,6 +128,10 @@ def show_job(
             out.print(line)
         if job.clips:
             out.print(clips_table(job.clips, width=out.width))
+
+
+jobs_app.command("attempts")(show_attempts)
+jobs_app.command("logs")(show_log)
 
 
 @jobs_app.command("watch")

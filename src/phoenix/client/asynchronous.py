@@ -49,6 +49,7 @@ from phoenix.contract import (
     Worker,
     WorkerList,
 )
+from phoenix.contract.history import JobLog, Stats, StatsBy, StatsStep, TaskAttempt, TaskAttemptList, Usage
 from phoenix.contract.steering import AuditPage, BulkRequest, BulkResult, ModelUnload, UnloadRequest
 
 
@@ -189,6 +190,15 @@ class AsyncPhoenix:
     async def manifest(self, job_id: str) -> JobManifest:
         """Returns what the result of a job was made of, and with what."""
         return JobManifest.model_validate_json(await self._get(_job_path(job_id, "/manifest")))
+
+    async def attempts(self, job_id: str) -> list[TaskAttempt]:
+        """Returns every attempt at every part of a job, the oldest first."""
+        return TaskAttemptList.model_validate_json(await self._get(_job_path(job_id, "/attempts"))).data
+
+    async def log(self, job_id: str, *, limit: int | None = None) -> JobLog:
+        """Returns the newest lines of the log of a job; lines of workers require the scope `operator`."""
+        params = {} if limit is None else {"limit": limit}
+        return JobLog.model_validate_json(await self._get(_job_path(job_id, "/logs"), params))
 
     async def submit_replay(self, replay: ReplayRequest) -> Job:
         """Submits the request of a manifest as a new job. Returns it like `submit_reel`."""
@@ -338,6 +348,27 @@ class AsyncPhoenix:
         given = {"actor": actor, "action": action, "target": target, "owner": owner, "limit": limit, "cursor": cursor}
         params: dict[str, str | int] = {name: value for name, value in given.items() if value is not None}
         return AuditPage.model_validate_json(await self._get("/v1/audit", params))
+
+    async def stats(
+        self,
+        *,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        step: StatsStep | None = None,
+        by: StatsBy | None = None,
+    ) -> Stats:
+        """Returns statistics of the last day, or of the window from `start` to `end`. Requires the scope `operator`."""
+        given = {"from": start and start.isoformat(), "to": end and end.isoformat(), "step": step, "by": by}
+        params = {name: value for name, value in given.items() if value is not None}
+        return Stats.model_validate_json(await self._get("/v1/stats", params))
+
+    async def usage(
+        self, *, start: datetime | None = None, end: datetime | None = None, owner: str | None = None
+    ) -> Usage:
+        """Returns what the key has used in the last 30 days, or in the window. Another `owner` requires `operator`."""
+        given = {"from": start and start.isoformat(), "to": end and end.isoformat(), "owner": owner}
+        params = {name: value for name, value in given.items() if value is not None}
+        return Usage.model_validate_json(await self._get("/v1/usage", params))
 
     async def health(self) -> Health:
         """Returns `ok` or `degraded`. Raises `PhoenixProblem` if the server is down."""

@@ -51,6 +51,8 @@ class Phoenix:
     change = _Blocking(AsyncPhoenix.change)
     approve = _Blocking(AsyncPhoenix.approve)
     manifest = _Blocking(AsyncPhoenix.manifest)
+    attempts = _Blocking(AsyncPhoenix.attempts)
+    log = _Blocking(AsyncPhoenix.log)
     submit_replay = _Blocking(AsyncPhoenix.submit_replay)
     cancel = _Blocking(AsyncPhoenix.cancel)
     retry = _Blocking(AsyncPhoenix.retry)
@@ -73,6 +75,8 @@ class Phoenix:
     unload_model = _Blocking(AsyncPhoenix.unload_model)
     bulk = _Blocking(AsyncPhoenix.bulk)
     audit = _Blocking(AsyncPhoenix.audit)
+    stats = _Blocking(AsyncPhoenix.stats)
+    usage = _Blocking(AsyncPhoenix.usage)
     health = _Blocking(AsyncPhoenix.health)
 
     def __init__(self, base_url: str, api_key: str | None = None, *, retry_policy: RetryPolicy | None = None) -> None:

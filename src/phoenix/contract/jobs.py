@@ -186,6 +186,11 @@ class Clip(View):
     batch_size: int | None = Field(
         default=None, description="Clips rendered in the same model call, this one included; null until done."
     )
+    peak_memory_bytes: int | None = Field(
+        default=None,
+        description="The most memory that its worker had on the device while the clip was rendered, with the weights; "
+        "null until done, on a CPU, and for a reused clip.",
+    )
     warnings: list[ClipWarning] = Field(default_factory=list[ClipWarning], description="Empty until the clip is done.")
     checks: list[ClipCheck] = Field(
         default_factory=list[ClipCheck], description="The checks that the finished clip has failed."

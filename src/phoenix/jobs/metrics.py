@@ -2,16 +2,20 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from statistics import fmean
 
-from sqlalchemy import Text, func, select, text, type_coerce
+from sqlalchemy import ColumnElement, Text, delete, func, select, text, type_coerce
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from phoenix.contract import JobState, QueueDepth
 from phoenix.db import UnitOfWork, db_now
 from phoenix.errors import FailureCode
+from phoenix.jobs.history.figures import ALL_TIME_S, EPOCH, StatsKey
+from phoenix.jobs.history.tables import StatsRow
 from phoenix.jobs.lifecycle import TaskKind, TaskState
+from phoenix.jobs.repository import IS_UNFINISHED
 from phoenix.jobs.scheduling.pauses import read_pauses
 from phoenix.jobs.scheduling.workers import QUEUES, list_live, view_queue, workers_of_queue
 from phoenix.jobs.tables import AttemptRow, JobCounterRow, JobRow, TaskRow, WorkerRow
@@ -26,6 +30,7 @@ NO_MODEL = "none"
 JobCounterKey = tuple[str, str]
 """A terminal state, and the code of the job's error."""
 
+_ENDED = frozenset(str(state) for state in JobState if state.is_terminal)
 _CODES_OF_OTHER_STATES = {FailureCode.TIMEOUT, FailureCode.CANCELED}
 
 KNOWN_COUNTERS: tuple[JobCounterKey, ...] = (
@@ -93,6 +98,18 @@ class WorkerHostMemory:
 
 
 @dataclass(frozen=True)
+class WorkerProcess:
+    """The process of a worker: its memory, and what its engines have done since its start."""
+
+    worker_id: str
+    host: str
+    resident_bytes: int
+    model_loads: int
+    model_evictions: int
+    memory_fallbacks: int
+
+
+@dataclass(frozen=True)
 class FleetGauges:
     """The numbers of the fleet at one time."""
 
@@ -111,6 +128,7 @@ class FleetGauges:
     memory: tuple[WorkerDeviceMemory, ...]
     """Device memory of the live workers whose device has its own memory and has been used."""
     host_memory: tuple[WorkerHostMemory, ...]
+    processes: tuple[WorkerProcess, ...]
     pauses: tuple[tuple[str, str], ...]
     """Kind and name of what is paused."""
     webhooks_pending: int
@@ -130,16 +148,49 @@ async def read_gauges(session: AsyncSession) -> FleetGauges:
         workers={depth.name: sum(depth.name in worker.slots for worker in live) for depth in depths},
         memory=tuple(_list_memory(live)),
         host_memory=tuple(_list_host_memory(live)),
+        processes=tuple(
+            WorkerProcess(
+                *(row.id, row.host, row.resident_bytes or 0),
+                *(row.model_loads, row.model_evictions, row.memory_fallbacks),
+            )
+            for row in live
+        ),
         pauses=tuple((kind.value, name) for kind, name in (await read_pauses(session)).rows),
         webhooks_pending=await _count_pending(session),
         stage_s=await _read_stages(session),
     )
 
 
+COUNTED_FROM = 10_000
+"""With as many jobs, a scrape does not count those that have ended: the statistics service counts them for all."""
+
+_COUNT_KEY = StatsKey(ALL_TIME_S, EPOCH, "stored", "jobs")
+_COUNT_EXPIRES_S = 300.0
+_STATE = type_coerce(col(JobRow.state), Text)
+
+
+async def record_job_counts(uow: UnitOfWork) -> None:
+    """Counts the stored jobs by state, for the scrapes of the next minutes. With few jobs, each scrape counts them."""
+    counts = dict((await uow.session.execute(select(_STATE, func.count()).group_by(_STATE))).all())
+    await uow.session.execute(delete(StatsRow).where(*_is_job_count()).execution_options(synchronize_session=False))
+    if sum(counts.values()) >= COUNTED_FROM:
+        data = {"counts": counts, "at": (await uow.now()).isoformat()}
+        uow.session.add(StatsRow(**vars(_COUNT_KEY), data=data))
+
+
+def _is_job_count() -> list[ColumnElement[bool]]:
+    return [col(getattr(StatsRow, name)) == value for name, value in vars(_COUNT_KEY).items()]
+
+
 async def _count_jobs(session: AsyncSession) -> Mapping[str, int]:
-    state = type_coerce(col(JobRow.state), Text)
-    counts = await session.execute(select(state, func.count()).group_by(state))
-    return dict.fromkeys(map(str, JobState), 0) | dict(counts.all())
+    none = dict.fromkeys(map(str, JobState), 0)
+    counted = (await session.execute(select(col(StatsRow.data), db_now(0)).where(*_is_job_count()))).first()
+    by_state = select(_STATE, func.count()).group_by(_STATE)
+    if counted is None or (counted[1] - datetime.fromisoformat(counted[0]["at"])).total_seconds() > _COUNT_EXPIRES_S:
+        return none | dict((await session.execute(by_state)).all())
+    open_jobs = dict((await session.execute(by_state.where(IS_UNFINISHED))).all())
+    ended = {state: n for state, n in counted[0]["counts"].items() if state in _ENDED}
+    return none | ended | open_jobs
 
 
 async def _count_unserved(session: AsyncSession, live: Sequence[WorkerRow]) -> Mapping[tuple[str, str], int]:

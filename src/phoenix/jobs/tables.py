@@ -66,6 +66,8 @@ class JobRow(SQLModel, table=True):
     error: Document | None = Field(default=None, sa_type=JSON)
     output_artifact_id: str | None = None
     last_seq: int = 0
+    ends: int = 0
+    """How often the job has ended. A manual retry opens it again."""
     request_id: str | None = None
     traceparent: str | None = None
     """The trace of the request that made the job, in the format of W3C Trace Context."""
@@ -169,6 +171,14 @@ class AttemptRow(SQLModel, table=True):
     ended_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     outcome: AttemptEndState | None = Field(default=None, sa_type=EnumText(AttemptEndState))  # pyright: ignore[reportArgumentType]
     error: Document | None = Field(default=None, sa_type=JSON)
+    waited_s: float = 0.0
+    """Seconds from when the task became ready until this attempt."""
+    stages: Document = Field(default_factory=dict, sa_type=JSON)
+    """Seconds by `Stage`, in the order in which they began first. Empty until the end, and for a lost attempt."""
+    peak_memory_bytes: int | None = Field(default=None, sa_type=BigInteger)
+    """The most device memory during the call that rendered the clip; null on a CPU."""
+    log: list[Document] = Field(default_factory=list, sa_type=JSON)
+    """The lines that the worker logged, oldest first, within a bound. Empty until the end, and for a lost attempt."""
 
 
 class UsageRow(SQLModel, table=True):
@@ -301,6 +311,11 @@ class WorkerRow(SQLModel, table=True):
     memory_total_bytes: int | None = Field(default=None, sa_type=BigInteger)
     host_memory_used_bytes: int | None = Field(default=None, sa_type=BigInteger)
     host_memory_budget_bytes: int | None = Field(default=None, sa_type=BigInteger)
+    resident_bytes: int | None = Field(default=None, sa_type=BigInteger)
+    model_loads: int = 0
+    """Models that the process has loaded since its start. The next two count from then too."""
+    model_evictions: int = 0
+    memory_fallbacks: int = 0
     started_at: datetime = Field(sa_type=UtcDateTime)
     seen_at: datetime = Field(sa_type=UtcDateTime)
     """The database's clock at the last heartbeat."""

@@ -206,6 +206,7 @@ def _view_clip(job: JobRow, clip: ResolvedClip, task: TaskRow, live: ClipProgres
         url=clip_url(job.id, clip.index) if is_done else None,
         timings=ClipTimings.model_validate(task.timings),
         batch_size=task.timings.get("batch_size"),
+        peak_memory_bytes=task.timings.get("peak_memory_bytes"),
         warnings=[ClipWarning.model_validate(warning) for warning in task.warnings],
         checks=[ClipCheck.model_validate(check) for check in task.checks],
         rerolled_from=task.rerolled_from,

@@ -109,6 +109,9 @@ class RetentionSettings(SettingsGroup):
     orphans_after_s: float = Field(
         default=24 * 3600, ge=3600, description="Age at which a stored file without a database row is deleted."
     )
+    stats_days: float = Field(
+        default=90, ge=1, description="Days for which statistics and usage are kept; of single minutes, two days."
+    )
     interval_s: float = Field(default=3600, gt=0, description="Time between two clean-up rounds.")
 
 

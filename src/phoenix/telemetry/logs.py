@@ -8,6 +8,8 @@ from typing import Any
 
 import structlog
 
+from phoenix.telemetry.collected_lines import collecting
+
 MAX_VALUE_LENGTH = 2000
 """Longer values, such as prompts or tracebacks, are cut, so that one line cannot fill a disk."""
 
@@ -40,6 +42,7 @@ def configure_logs(*, level: str, json_lines: bool) -> None:
         structlog.stdlib.ExtraAdder(),
         _drop_coloured_copy,
         _cut_long_values,
+        collecting,
     ]
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],

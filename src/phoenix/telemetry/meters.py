@@ -1,11 +1,17 @@
 """Metrics of the process itself, in a registry of their own, and the Prometheus text format."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 from prometheus_client.gc_collector import GCCollector
-from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.metrics_core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
@@ -13,6 +19,8 @@ CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 
 _BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
+
+WEBHOOK_OUTCOMES = ("delivered", "refused", "failed")
 
 # They would double the series, and Prometheus does not need them.
 disable_created_metrics()
@@ -50,6 +58,28 @@ class Meters:
             registry=self.registry,
         )
 
+        self._refusals = Counter(
+            "phoenix_refused_requests",
+            "Requests that were answered with an error, by its code and by the limit that was used up, or none.",
+            ("code", "limit"),
+            registry=self.registry,
+        )
+        self._webhook_tries = Counter(
+            "phoenix_webhook_tries",
+            "Tries to deliver a webhook, by their outcome: delivered, refused (410), failed.",
+            ("outcome",),
+            registry=self.registry,
+        )
+        for outcome in WEBHOOK_OUTCOMES:
+            self._webhook_tries.labels(outcome)
+
+    def count_refusal(self, code: str, limit: str) -> None:
+        self._refusals.labels(code, limit).inc()
+
+    def count_webhook_try(self, outcome: str) -> None:
+        """`outcome`: one of `WEBHOOK_OUTCOMES`."""
+        self._webhook_tries.labels(outcome).inc()
+
     def observe_response(self, method: str, route: str, status: int, seconds: float) -> None:
         self._responses.labels(method, route, str(status)).observe(seconds)
 
@@ -83,4 +113,29 @@ def counter(name: str, description: str, *labels: str, values: Iterable[tuple[tu
     family = CounterMetricFamily(name, description, labels=labels)
     for label_values, value in values:
         family.add_metric(label_values, value)
+    return family
+
+
+@dataclass(frozen=True)
+class HistogramValues:
+    """The current values of one histogram. `counts`: how many values are at most each of the bounds."""
+
+    counts: Sequence[int]
+    count: int
+    total: float
+
+
+def histogram(
+    name: str,
+    description: str,
+    *labels: str,
+    bounds: Sequence[float],
+    values: Iterable[tuple[tuple[str, ...], HistogramValues]],
+) -> Metric:
+    """A histogram with its current values, like `gauge`. `bounds` are ascending."""
+    family = HistogramMetricFamily(name, description, labels=labels)
+    bounds_as_text = [repr(float(bound)) for bound in bounds]
+    for label_values, found in values:
+        buckets = [*zip(bounds_as_text, found.counts, strict=True), ("+Inf", found.count)]
+        family.add_metric(label_values, buckets, found.total)
     return family

@@ -17,6 +17,7 @@ from phoenix.jobs.scheduling.workers import WorkerOrders, WorkerReport, record_h
 from phoenix.telemetry.episodes import FailureEpisode
 from phoenix.telemetry.logs import get_logger
 from phoenix.worker.child_process import ExitStatus
+from phoenix.worker.records.stage_timeline import StageTimeline
 
 MonotonicClock = Callable[[], float]
 """Returns seconds of a monotonic clock. A jump of the wall clock must not end a lease."""
@@ -51,6 +52,11 @@ class HeldLease:
         """The stage that the work entered last; None before the first."""
         self.reported_stage: Stage | None = None
         """The stage in the database."""
+        self.timeline = StageTimeline(clock)
+        self.peak_memory_bytes: int | None = None
+        """The most device memory during the call of a clip; None until it is known, and on a CPU."""
+        self.claim_span_s = (since_s, clock())
+        """When the claim began and ended, on the clock of the timeline."""
         self._clock = clock
         self._last_renewal_s = since_s
         self._last_progress_s = clock()
@@ -90,6 +96,7 @@ class HeldLease:
 
     def enter_stage(self, stage: Stage | None) -> None:
         """Records the stage of the work. None, between two stages, leaves the stage as it is."""
+        self.timeline.enter(stage)
         if stage is not None:
             self.entered_stage = stage
 

@@ -35,13 +35,15 @@ from phoenix.queues.consumer import QueueConsumer
 from phoenix.queues.queue import wake_channel
 from phoenix.services import Services, open_database, open_services
 from phoenix.settings import Settings, load_settings
+from phoenix.telemetry.error_reports import report_errors
 from phoenix.telemetry.logs import configure_logs, get_logger, log_context
+from phoenix.telemetry.spans import tracing
 from phoenix.worker.child_process import ExitStatus
 from phoenix.worker.context import WorkerContext, open_worker_context
 from phoenix.worker.leases import LeaseHeartbeat, LeaseTerms
 from phoenix.worker.orders import WorkerSteering
 from phoenix.worker.runner import AttemptOutcome, Runner
-from phoenix.worker.shutdown import Consumers, ShutdownState, drain
+from phoenix.worker.shutdown import Consumers, ShutdownState, drain, resident_bytes
 from phoenix.worker.warmup import warm_up_models
 
 _logger = get_logger(__name__)
@@ -70,8 +72,10 @@ def main(given: Sequence[str] | None = None) -> int:
     follow_lifeline(lambda: os._exit(ExitStatus.ORPHANED))
     keep_compiled_code(os.environ, compiled_dir_of(settings))
     plan = WorkerPlan(queues, arguments.device, arguments.worker_id or new_worker_id(), arguments.shared_dir)
+    report_errors("phoenix-worker")
     try:
-        return asyncio.run(_serve_until_signal(settings, plan))
+        with tracing("phoenix-worker"):
+            return asyncio.run(_serve_until_signal(settings, plan))
     except UNUSABLE as error:
         _logger.critical("the worker cannot start", error=error.detail)
         return ExitStatus.UNUSABLE
@@ -260,6 +264,7 @@ class _Worker:
         """Describes this worker for the fleet. The heartbeat thread calls it too."""
         memory, host_memory = device_memory(self._plan.device), self._context.engines.host_memory()
         settings, is_draining = self._services.settings, self._shutdown.draining.is_set()
+        counts = self._context.engines.counts()
         slots = {queue: 0 if is_draining else self._plan.slots(queue, settings) for queue in self._plan.queues}
         return WorkerReport(
             worker_id=self._plan.worker_id,
@@ -273,6 +278,10 @@ class _Worker:
             memory_total_bytes=memory.total_bytes if memory else None,
             host_memory_used_bytes=host_memory.used_bytes if host_memory else None,
             host_memory_budget_bytes=host_memory.budget_bytes if host_memory else None,
+            resident_bytes=resident_bytes(),
+            model_loads=counts.loads,
+            model_evictions=counts.evictions,
+            memory_fallbacks=counts.fallbacks,
         )
 
     async def _register(self) -> None:

@@ -72,6 +72,7 @@ async def render_clip(context: WorkerContext, lease: HeldLease, release_slot: Re
                 info, checks = await context.threads.run(_encode, context, clip, changed, observer, output)
             with observer.stopwatch.timing(Stage.UPLOAD):
                 result = await context.upload_result(lease, OutputName.CLIP, output, info)
+    lease.peak_memory_bytes = rendered.peak_memory_bytes
     _log(clip, model, rendered, observer)
     return replace(
         result,

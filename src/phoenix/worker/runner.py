@@ -12,12 +12,21 @@ from phoenix.engine.stop_token import RenderStopped, StopReason
 from phoenix.errors import FailureCode, NewerVersionError, Stage, StorageFull, TaskFailed, no_space
 from phoenix.jobs.execution.claim import Claim, claim, renew_leases
 from phoenix.jobs.execution.retries import RetryRule
-from phoenix.jobs.execution.task_completion import AttemptOutput, fail, release, stop, succeed
+from phoenix.jobs.execution.task_completion import (
+    NO_RECORD,
+    AttemptOutput,
+    AttemptRecord,
+    fail,
+    release,
+    stop,
+    succeed,
+)
 from phoenix.jobs.lifecycle import LeaseLost, TaskKind
 from phoenix.jobs.scheduling.affinity import skip_for_affinity
 from phoenix.jobs.scheduling.dispatch import snooze
 from phoenix.jobs.scheduling.worker_orders import may_claim
 from phoenix.queues.queue import DispatchMessage, ReleaseSlot, Snooze
+from phoenix.telemetry.collected_lines import LineCollector, collect_lines
 from phoenix.telemetry.episodes import FailureEpisode
 from phoenix.telemetry.logs import get_logger, log_context
 from phoenix.telemetry.traces import trace_fields
@@ -25,6 +34,7 @@ from phoenix.worker.context import WorkerContext, retry_until_available
 from phoenix.worker.leases import HeldLease, LeaseHeartbeat
 from phoenix.worker.media_tasks import assemble, make_segments, make_soundtrack
 from phoenix.worker.narration import narrate
+from phoenix.worker.records.attempt_spans import end_attempt_span, start_attempt_span
 from phoenix.worker.render import render_clip
 
 
@@ -199,12 +209,16 @@ class Attempt:
             attempt=claimed.attempt,
             **trace_fields(claimed.traceparent),
         ):
-            outcome = await self._find_outcome(release_slot)
+            span = start_attempt_span(claimed, self.lease.claim_span_s)
+            with collect_lines() as collected:
+                outcome = await self._find_outcome(release_slot)
+            record = _record_of(self.lease, collected)
             try:
                 with self.lease.pause_stall_timer():
-                    await self._record(outcome)
+                    await self._record(outcome, record)
             finally:
                 self.heartbeat.remove(self.lease)
+                end_attempt_span(span, self.lease.timeline, outcome=type(outcome).__name__, error=_code_of(outcome))
         self.on_end(outcome)
 
     async def _find_outcome(self, release_slot: ReleaseSlot) -> AttemptOutcome:
@@ -230,12 +244,12 @@ class Attempt:
             case TaskKind.SEGMENT:
                 return await make_segments(self.context, self.lease)
 
-    async def _record(self, outcome: AttemptOutcome) -> None:
+    async def _record(self, outcome: AttemptOutcome, record: AttemptRecord) -> None:
         """Retries until the outcome is in the database, or the lease is lost."""
 
         async def attempt() -> None:
             async with self.context.database.write() as uow:
-                await record_outcome(uow, self.lease.claim, outcome, self.rule, self.lease.stage)
+                await record_outcome(uow, self.lease.claim, outcome, self.rule, self.lease.stage, record)
 
         try:
             await retry_until_available(attempt)
@@ -247,20 +261,33 @@ class Attempt:
 
 
 async def record_outcome(
-    uow: UnitOfWork, claimed: Claim, outcome: AttemptOutcome, rule: RetryRule, stage: Stage
+    uow: UnitOfWork,
+    claimed: Claim,
+    outcome: AttemptOutcome,
+    rule: RetryRule,
+    stage: Stage,
+    record: AttemptRecord = NO_RECORD,
 ) -> None:
     """Writes the outcome of an attempt that ended in `stage`. Raises `LeaseLost` if it no longer holds the task."""
     match outcome:
         case Succeeded(result):
-            await succeed(uow, claimed, result)
+            await succeed(uow, claimed, result, record)
         case Failed(failure):
-            await fail(uow, claimed, failure, rule, jitter=random.random())
+            await fail(uow, claimed, failure, rule, record, jitter=random.random())
         case Stopped(StopReason.PREEMPT):
-            await release(uow, claimed)
+            await release(uow, claimed, record)
         case Stopped(StopReason.CANCEL | StopReason.DEADLINE):
-            await stop(uow, claimed, stage)
+            await stop(uow, claimed, stage, record)
         case Stopped():
             raise LeaseLost
+
+
+def _code_of(outcome: AttemptOutcome) -> str | None:
+    return outcome.failure.code.value if isinstance(outcome, Failed) else None
+
+
+def _record_of(lease: HeldLease, collected: LineCollector) -> AttemptRecord:
+    return AttemptRecord(lease.timeline.seconds(), tuple(collected.lines()), lease.peak_memory_bytes)
 
 
 def _describe_attempt(claimed: Claim) -> dict[str, str | int]:

@@ -18,6 +18,7 @@ from phoenix.access.audit import delete_old_acts
 from phoenix.api.background.leader_loop import LeaderLease, leader_loop
 from phoenix.db import Database, UnitOfWork, db_now
 from phoenix.errors import PhoenixError, Unavailable
+from phoenix.jobs.history.rollup import delete_old_stats
 from phoenix.jobs.retention import (
     EndedJob,
     delete_ended,
@@ -204,7 +205,8 @@ class RetentionService:
             yield
 
     async def _delete_stale_rows(self) -> AsyncGenerator[None]:
-        for delete in (delete_old_durations, delete_old_refusals):
+        delete_stats = partial(delete_old_stats, kept_s=self._settings.stats_days * DAY_S)
+        for delete in (delete_old_durations, delete_old_refusals, delete_stats):
             async with self._database.write(frees_space=True) as uow:
                 await delete(uow)
             yield

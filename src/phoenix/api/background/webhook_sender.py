@@ -3,8 +3,9 @@
 import asyncio
 import random
 from collections import Counter
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import httpcore
@@ -27,6 +28,7 @@ from phoenix.media.ssrf import EgressPolicy, open_pool
 from phoenix.settings import WebhookSettings
 from phoenix.telemetry.episodes import FailureEpisode
 from phoenix.telemetry.logs import get_logger, log_context
+from phoenix.telemetry.spans import start_span
 from phoenix.telemetry.traces import trace_fields
 
 _logger = get_logger(__name__)
@@ -40,7 +42,11 @@ _NOT_SENT = "No valid response."
 class WebhookSender:
     """The background service `webhooks` of one API process."""
 
-    def __init__(self, database: Database, settings: WebhookSettings) -> None:
+    def __init__(
+        self, database: Database, settings: WebhookSettings, on_try: Callable[[str], object] = lambda _: None
+    ) -> None:
+        """`on_try` gets the outcome of each try: one of `telemetry.meters.WEBHOOK_OUTCOMES`."""
+        self._on_try = on_try
         self._database = database
         self._settings = settings
         self._policy = EgressPolicy.for_webhooks(settings)
@@ -92,14 +98,23 @@ class WebhookSender:
             task.add_done_callback(lambda done: self._in_flight.pop(done, None))
 
     async def _deliver(self, pool: httpcore.AsyncConnectionPool, due: DueDelivery) -> None:
+        attributes = {"phoenix.delivery_id": due.id, "phoenix.attempt": due.attempt, "server.address": due.target}
+        span = start_span("webhook", parent=due.traceparent, kind="client", attributes=attributes)
         with log_context(request_id=due.request_id, delivery_id=due.id, **trace_fields(due.traceparent)):
             try:
-                await self._record(due, await self._try(pool, due))
+                outcome = await self._try(pool, replace(due, traceparent=span.traceparent or due.traceparent))
+                span.set({"http.response.status_code": outcome.status})
+                if outcome.error:
+                    span.fail(outcome.error)
+                self._on_try("refused" if outcome.is_gone else "failed" if outcome.error else "delivered")
+                await self._record(due, outcome)
             except Exception as error:  # noqa: BLE001 - the failure episode logs it
                 # The lease expires and the delivery is sent again: delivery is at least once.
                 self._unrecorded.fail(error, is_unexpected=not isinstance(error, PhoenixError))
             else:
                 self._unrecorded.end()
+            finally:
+                span.end()
 
     async def _try(self, pool: httpcore.AsyncConnectionPool, due: DueDelivery) -> DeliveryOutcome:
         try:

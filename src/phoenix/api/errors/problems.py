@@ -117,8 +117,22 @@ def explain(error: Exception) -> ExplainedError:
             return _of(ProblemCode.INTERNAL, "Something went wrong here; the log has the error under the request id.")
 
 
+_REFUSAL = "phoenix.refusal"
+
+
+def record_refusal(scope: Scope, explained: ExplainedError) -> None:
+    """Stores the code of the error, and the limit that is used up, for the metrics."""
+    scope[_REFUSAL] = (explained.code.value, explained.policies[0] if explained.policies else "none")
+
+
+def refusal_of(scope: Scope) -> tuple[str, str] | None:
+    """What `record_refusal` stored; None for a request without an error."""
+    return scope.get(_REFUSAL)
+
+
 def problem_response(scope: Scope, explained: ExplainedError) -> Response:
     """The problem+json response. `scope` holds the path and the request id."""
+    record_refusal(scope, explained)
     kind = PROBLEM_KINDS[explained.code]
     problem = Problem(
         type=kind.type or TYPE_BASE + explained.code.lower().replace("_", "-"),

@@ -8,12 +8,14 @@ from starlette.types import Scope
 
 from phoenix.ids import new_request_id
 from phoenix.telemetry import traces
+from phoenix.telemetry.spans import NO_SPAN, TraceSpan, is_tracing, start_span
 
 HEADER = "X-Request-ID"
 MAX_LENGTH = 128
 _KEY = "phoenix.request_id"
 _TRACE = "phoenix.traceparent"
 _PRESENTED = "phoenix.presented"
+_UNTRACED = ("/health", "/metrics")
 
 
 def assign_request_id(scope: Scope) -> str:
@@ -39,6 +41,19 @@ def store_traceparent(scope: Scope) -> str | None:
     given = Headers(scope=scope).getlist(traces.HEADER)
     scope[_TRACE] = traces.parse_traceparent(given[0]) if len(given) == 1 else None
     return scope[_TRACE]
+
+
+def start_request_span(scope: Scope) -> TraceSpan:
+    """Starts the span of a request, and stores its trace in the scope: what the request causes belongs to the span.
+
+    Call it after `store_traceparent`. Probes and scrapes have no spans.
+    """
+    if not is_tracing() or scope["path"].startswith(_UNTRACED):
+        return NO_SPAN
+    attributes = {"http.request.method": scope["method"], "url.path": scope["path"], "phoenix.request_id": scope[_KEY]}
+    span = start_span(scope["method"], parent=scope[_TRACE], kind="server", attributes=attributes)
+    scope[_TRACE] = span.traceparent
+    return span
 
 
 def traceparent_of(scope: Scope) -> str | None:

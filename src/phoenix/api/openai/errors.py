@@ -7,7 +7,7 @@ from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
-from phoenix.api.errors.problems import MAX_FIELD_ERRORS, ExplainedError, explain
+from phoenix.api.errors.problems import MAX_FIELD_ERRORS, ExplainedError, explain, record_refusal
 from phoenix.api.http.declarations import Responses
 from phoenix.api.http.known_parameters import StrictRoute
 from phoenix.contract import VideoFault, VideoProblem
@@ -56,7 +56,9 @@ class VideoRoute(StrictRoute):
             try:
                 return await handle(request)
             except _EXPECTED as error:
-                return respond(explain(error))
+                explained = explain(error)
+                record_refusal(request.scope, explained)
+                return respond(explained)
 
         return respond_or_explain
 

@@ -9,11 +9,13 @@ from fastapi import APIRouter, Request, Response
 from prometheus_client import Metric
 
 from phoenix.access.keys import Scope
-from phoenix.api.dependencies import CallerDep, DatabaseDep, HolderDep, ReserveDep
+from phoenix.api.dependencies import AppStateDep, CallerDep, DatabaseDep, HolderDep, ReserveDep
+from phoenix.api.history.totals import show_totals
 from phoenix.api.http.known_parameters import StrictRoute
 from phoenix.contract import QueueDepth, QueueView, WorkerList
 from phoenix.errors import Unavailable
-from phoenix.jobs.metrics import FleetGauges, WorkerDeviceMemory, WorkerHostMemory, read_gauges
+from phoenix.jobs.history.queries import read_totals
+from phoenix.jobs.metrics import FleetGauges, WorkerDeviceMemory, WorkerHostMemory, WorkerProcess, read_gauges
 from phoenix.jobs.scheduling.workers import fetch_queue, view_workers
 from phoenix.storage.reserve import StorageReserve
 from phoenix.telemetry.meters import CONTENT_TYPE, Meters, counter, gauge
@@ -50,21 +52,29 @@ async def list_workers(database: DatabaseDep, caller: CallerDep) -> WorkerList:
 
 @router.head("/metrics", include_in_schema=False)
 @router.get("/metrics", include_in_schema=False)
-async def get_metrics(request: Request, database: DatabaseDep, reserve: ReserveDep, holder: HolderDep) -> Response:
+async def get_metrics(
+    request: Request, state: AppStateDep, database: DatabaseDep, reserve: ReserveDep, holder: HolderDep
+) -> Response:
     """Write the metrics. Requires the scope `metrics`; `phoenix_database_up` is 0 while the database is away."""
     holder.check(Scope.METRICS)
     meters: Meters = request.app.state.meters
-    disks = list(_show_disks(reserve))
+    own = [_events_delivered(state.hub.delivered_events), *_show_disks(reserve)]
     try:
         async with database.read() as session:
             found = await read_gauges(session)
+        totals = await read_totals(database)
     except Unavailable:
-        return _respond(meters, [_database_up(is_up=False), *disks])
-    return _respond(meters, [_database_up(is_up=True), *disks, *_show(found)])
+        return _respond(meters, [_database_up(is_up=False), *own])
+    return _respond(meters, [_database_up(is_up=True), *own, *_show(found), *show_totals(totals)])
 
 
 def _respond(meters: Meters, metrics: list[Metric]) -> Response:
     return Response(meters.write(*metrics), headers={"Content-Type": CONTENT_TYPE, "Cache-Control": "no-store"})
+
+
+def _events_delivered(count: int) -> Metric:
+    description = "Events that the streams of this process have sent, counted once for each client."
+    return counter("phoenix_events_delivered_total", description, values=[((), count)])
 
 
 def _database_up(*, is_up: bool) -> Metric:
@@ -115,6 +125,7 @@ def _show(found: FleetGauges) -> Iterator[Metric]:
     )
     yield from _show_memory(found.memory)
     yield from _show_host_memory(found.host_memory)
+    yield from _show_processes(found.processes)
     yield gauge(
         "phoenix_paused",
         "1 for each queue, model and key that is paused.",
@@ -201,3 +212,32 @@ def _show_host_memory(workers: Sequence[WorkerHostMemory]) -> Iterator[Metric]:
         "host",
         values=zip(labels, (each.budget_bytes for each in workers), strict=True),
     )
+
+
+def _show_processes(workers: Sequence[WorkerProcess]) -> Iterator[Metric]:
+    labels = [(each.worker_id, each.host) for each in workers]
+    yield gauge(
+        "phoenix_worker_resident_bytes",
+        "Memory of the process of each live worker.",
+        "worker",
+        "host",
+        values=[(label, each.resident_bytes) for label, each in zip(labels, workers, strict=True)],
+    )
+    for name, description, values in (
+        (
+            "phoenix_model_loads_total",
+            "Models that each live worker has loaded.",
+            [worker.model_loads for worker in workers],
+        ),
+        (
+            "phoenix_model_evictions_total",
+            "Models that each live worker has removed from memory.",
+            [worker.model_evictions for worker in workers],
+        ),
+        (
+            "phoenix_memory_fallbacks_total",
+            "Calls that each live worker has made again with less memory, after a shortage.",
+            [worker.memory_fallbacks for worker in workers],
+        ),
+    ):
+        yield counter(name, description, "worker", "host", values=zip(labels, values, strict=True))

@@ -158,6 +158,14 @@ class Hub:
         )
         self._background = AsyncExitStack()
         self._is_closing = False
+        self.delivered_events = 0
+        """How many events all streams have sent, counted once for each client."""
+
+    def count_events(self, chunk: bytes) -> bytes:
+        """Counts the events of a chunk that is about to be sent, and returns the chunk."""
+        # Each event has one line of data, and JSON has no line breaks.
+        self.delivered_events += chunk.count(b"\ndata: ")
+        return chunk
 
     async def __aenter__(self) -> Self:
         self._subscriber.add_on_reconnect(self._check_now.set)

@@ -66,15 +66,15 @@ async def follow(
     try:
         async with hub.connect(topic, credential) as client:
             writer = make_writer(client)
-            yield await writer.start()
+            yield hub.count_events(await writer.start())
             # Ages differ: clients that reconnected together after a deploy would otherwise do so again every hour.
             ends_at_s = clock_s() + settings.max_stream_age_s * random.uniform(0.9, 1)
-            fast_path = _SinkFastPath(writer, sink, ends_at_s) if sink else None
+            fast_path = _SinkFastPath(hub, writer, sink, ends_at_s) if sink else None
             # The hub's heartbeat also wakes streams that are too old, so no stream needs its own timer.
             while not writer.is_over and clock_s() < ends_at_s:
                 batch = await client.buffer.wait(fast_path)
                 if chunk := await writer.write(batch):
-                    yield chunk
+                    yield hub.count_events(chunk)
                 if batch.close_reason:
                     break
             if writer.is_over:
@@ -90,9 +90,10 @@ async def follow(
 class _SinkFastPath:
     """Sends from within the hub's callback: to wake a task for each of a thousand clients costs more than to send."""
 
-    __slots__ = ("_clock_s", "_ends_at_s", "_sink", "_writer")
+    __slots__ = ("_clock_s", "_ends_at_s", "_hub", "_sink", "_writer")
 
-    def __init__(self, writer: FrameWriter, sink: DirectSink, ends_at_s: float) -> None:
+    def __init__(self, hub: Hub, writer: FrameWriter, sink: DirectSink, ends_at_s: float) -> None:
+        self._hub = hub
         self._writer = writer
         self._sink = sink
         self._ends_at_s = ends_at_s
@@ -109,7 +110,7 @@ class _SinkFastPath:
             _logger.exception("could not send an event at once", type=encoded.type)
             return False
         if chunk:
-            self._sink.push(chunk)
+            self._sink.push(self._hub.count_events(chunk))
         return chunk is not None
 
     def send_heartbeat(self) -> bool:

@@ -143,7 +143,11 @@ async def _start_attempt(uow: UnitOfWork, task: TaskRow, *, worker_id: str, leas
     task.started_at = now
     task.stage = None
     task.error = None
-    uow.session.add(AttemptRow(task_id=task.id, number=task.attempt, worker_id=worker_id, started_at=now))
+    # The clock of a database may be set back while a task waits.
+    waited_s = max((now - task.waiting_since).total_seconds(), 0.0)
+    uow.session.add(
+        AttemptRow(task_id=task.id, number=task.attempt, worker_id=worker_id, started_at=now, waited_s=waited_s)
+    )
 
 
 async def _append_start_events(uow: UnitOfWork, job: JobRow, task: TaskRow, worker_id: str) -> None:

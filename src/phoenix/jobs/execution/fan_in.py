@@ -19,6 +19,7 @@ from phoenix.contract import (
 from phoenix.db import UnitOfWork
 from phoenix.jobs import views
 from phoenix.jobs.event_log.writer import EventFactory, append_event
+from phoenix.jobs.history.measurements import measure_attempt, measure_job
 from phoenix.jobs.lifecycle import (
     AttemptEndState,
     StopRequestReason,
@@ -98,6 +99,9 @@ async def _finish_job(uow: UnitOfWork, job: JobRow, state: JobState, event: Even
     job.ending = None
     job.finished_at = await uow.now()
     await append_event(uow, job, event)
+    output = await uow.session.get(ArtifactRow, job.output_artifact_id) if job.output_artifact_id else None
+    job.ends += 1
+    measure_job(uow, job, video_s=float(output.info.get("duration_s") or 0.0) if output else 0.0)
     # After the event, whose number locks the owner's row: every transaction takes its locks in the same order.
     count_job_end(uow, job)
     if job.draft_of is not None:
@@ -133,13 +137,20 @@ def _unblock(uow: UnitOfWork, tasks: Sequence[TaskRow], now: datetime) -> None:
 
 
 async def close_attempt(
-    uow: UnitOfWork, task: TaskRow, outcome: AttemptEndState, error: JobError | None = None
+    uow: UnitOfWork,
+    job: JobRow,
+    task: TaskRow,
+    outcome: AttemptEndState,
+    error: JobError | None = None,
+    *,
+    output_bytes: int = 0,
 ) -> None:
-    """Records how and when the task's newest attempt ended."""
+    """Records how and when the task's newest attempt ended. `output_bytes`: the size of its files."""
     attempt = await uow.session.get_one(AttemptRow, (task.id, task.attempt))
     attempt.ended_at = await uow.now()
     attempt.outcome = outcome
     attempt.error = error.model_dump(mode="json") if error else None
+    measure_attempt(uow, job, task, attempt, output_bytes=output_bytes)
 
 
 def transition_task(task: TaskRow, state: TaskState, now: datetime, *, back_off_s: float = 0) -> None:

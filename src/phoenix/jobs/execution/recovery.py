@@ -66,7 +66,7 @@ async def _end_lost_attempt(uow: UnitOfWork, job: JobRow, task: TaskRow, rule: R
     """Ends an attempt whose worker was lost. The task is retried, unless too many workers were lost on it."""
     task.crashes += 1
     error = make_error(task, FailureCode.WORKER_LOST, cause, parse_stage(task.kind, task.stage), retriable=True)
-    await close_attempt(uow, task, AttemptEndState.CRASHED, error)
+    await close_attempt(uow, job, task, AttemptEndState.CRASHED, error)
     is_exhausted = task.crashes >= rule.max_crashes and job.ending is None
     lost = task.crashes - await _count_returned_workers(uow, task) if is_exhausted else 0
     if lost < rule.max_crashes:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from functools import partial
+from typing import Any
 
 from sqlalchemy import text
 
@@ -25,7 +26,7 @@ from phoenix.jobs.progress import job_progress
 from phoenix.jobs.repository import find_job_locked, list_tasks
 from phoenix.jobs.reuse import reroll
 from phoenix.jobs.scheduling.durations import assembly_shape, clip_shape, record_duration
-from phoenix.jobs.tables import ArtifactRow, JobRow, TaskRow
+from phoenix.jobs.tables import ArtifactRow, AttemptRow, JobRow, TaskRow
 from phoenix.media.reel.playlist import SegmentedFile
 
 
@@ -58,6 +59,26 @@ class AttemptOutput:
         """The keys of the file, of its thumbnail and of its captions."""
         others = [*([self.thumbnail] if self.thumbnail else []), *self.captions]
         return (self.key, *(key for other in others for key in other.keys))
+
+    @property
+    def stored_bytes(self) -> int:
+        """Bytes of the file and of its thumbnail."""
+        return self.size_bytes + (self.thumbnail.size_bytes if self.thumbnail else 0)
+
+
+@dataclass(frozen=True)
+class AttemptRecord:
+    """What a worker knows of its attempt at the end of it, in addition to the outcome."""
+
+    stages: Mapping[str, float] = field(default_factory=dict[str, float])
+    """Seconds by `Stage`."""
+    log: tuple[Mapping[str, Any], ...] = ()
+    """The lines that the worker logged, oldest first."""
+    peak_memory_bytes: int | None = None
+    """For a clip: the most device memory during the call; None on a CPU, and for an engine that does not measure it."""
+
+
+NO_RECORD = AttemptRecord()
 
 
 def is_job_output(job: JobRow, task: TaskRow) -> bool:
@@ -136,9 +157,9 @@ def record_attempt_duration(
         record_duration(uow, shape, weight=task.weight, duration_s=duration_s, finish_s=finish_s)
 
 
-async def succeed(uow: UnitOfWork, claim: Claim, output: AttemptOutput) -> None:
+async def succeed(uow: UnitOfWork, claim: Claim, output: AttemptOutput, record: AttemptRecord = NO_RECORD) -> None:
     """Publishes the attempt's output, unless it would complete a job that is already ending."""
-    job, task = await _lock_claimed(uow, claim)
+    job, task = await _lock_claimed(uow, claim, record)
     if job.ending is not None and is_job_output(job, task):
         # With every task succeeded, a manual retry would find nothing to do, and the job could never succeed.
         uow.publish_after_commit(FilesOrphaned(output.keys), TasksReady())
@@ -148,7 +169,8 @@ async def succeed(uow: UnitOfWork, claim: Claim, output: AttemptOutput) -> None:
         await _reroll(uow, job, task, output)
         return
     artifact = await publish_output(uow, job, task, output)
-    await close_attempt(uow, task, AttemptEndState.SUCCEEDED)
+    task.timings = {**task.timings, "peak_memory_bytes": record.peak_memory_bytes}
+    await close_attempt(uow, job, task, AttemptEndState.SUCCEEDED, output_bytes=output.stored_bytes)
     transition_task(task, TaskState.SUCCEEDED, await uow.now())
     record_attempt_duration(uow, job, task, output, ended_at=await uow.now())
     if task.kind is TaskKind.RENDER:
@@ -188,7 +210,7 @@ async def _reroll(uow: UnitOfWork, job: JobRow, task: TaskRow, output: AttemptOu
     failed = " ".join(check.message for check in output.checks)
     message = f"{failed} It is rendered again with the next seed."
     error = make_error(task, FailureCode.ENGINE_FAILED, message, Stage.ENCODE, retriable=True)
-    await close_attempt(uow, task, AttemptEndState.FAILED, error)
+    await close_attempt(uow, job, task, AttemptEndState.FAILED, error)
     await retry_task(uow, job, task, error, delay_s=0)
     uow.publish_after_commit(FilesOrphaned(output.keys), TasksReady())
 
@@ -212,15 +234,23 @@ async def _record_reusable(uow: UnitOfWork, artifact: ArtifactRow, task: TaskRow
     await uow.session.execute(_INSERT_REUSABLE, values)
 
 
-async def fail(uow: UnitOfWork, claim: Claim, failure: TaskFailed, rule: RetryRule, *, jitter: float) -> None:
+async def fail(
+    uow: UnitOfWork,
+    claim: Claim,
+    failure: TaskFailed,
+    rule: RetryRule,
+    record: AttemptRecord = NO_RECORD,
+    *,
+    jitter: float,
+) -> None:
     """The attempt failed: the task is retried if that can help, or else fails its job."""
-    job, task = await _lock_claimed(uow, claim)
+    job, task = await _lock_claimed(uow, claim, record)
     waits_for_space = failure.code is FailureCode.STORAGE_FULL
     task.failures += not waits_for_space
     error = make_error(task, failure.code, failure.detail, failure.stage, retriable=failure.retriable)
     if isinstance(claim.request, ResolvedReel) and task.kind is TaskKind.NARRATE:
         error = error.model_copy(update={"clip_index": claim.request.clip_of_narration(task.position).index})
-    await close_attempt(uow, task, AttemptEndState.FAILED, error)
+    await close_attempt(uow, job, task, AttemptEndState.FAILED, error)
     delay_s = None if job.ending else rule.find_delay_s(failure, task.failures, attempt=task.attempt, jitter=jitter)
     if delay_s is None:
         await discard_task(uow, job, task, error)
@@ -230,12 +260,12 @@ async def fail(uow: UnitOfWork, claim: Claim, failure: TaskFailed, rule: RetryRu
     uow.publish_after_commit(TasksReady())
 
 
-async def stop(uow: UnitOfWork, claim: Claim, stage: Stage | None = None) -> None:
+async def stop(uow: UnitOfWork, claim: Claim, stage: Stage | None = None, record: AttemptRecord = NO_RECORD) -> None:
     """The attempt stopped on request: its job is being canceled or has run out of time.
 
     `stage`: what the attempt did when it stopped. It is newer than the reported stage that a missed deadline named.
     """
-    job, task = await _lock_claimed(uow, claim)
+    job, task = await _lock_claimed(uow, claim, record)
     if stage is not None and job.ending is not None and job.error and job.error["code"] == FailureCode.RUN_TIMEOUT:
         job.error = {**job.error, "stage": stage.value}
     if job.ending is None:
@@ -246,31 +276,34 @@ async def stop(uow: UnitOfWork, claim: Claim, stage: Stage | None = None) -> Non
     uow.publish_after_commit(TasksReady())
 
 
-async def release(uow: UnitOfWork, claim: Claim) -> None:
+async def release(uow: UnitOfWork, claim: Claim, record: AttemptRecord = NO_RECORD) -> None:
     """A draining worker hands the task back. That does not count as a failure."""
-    job, task = await _lock_claimed(uow, claim)
+    job, task = await _lock_claimed(uow, claim, record)
     await _preempt(uow, job, task, "The worker is shutting down.")
 
 
 async def _preempt(uow: UnitOfWork, job: JobRow, task: TaskRow, why: str) -> None:
     task.preemptions += 1
     error = make_error(task, FailureCode.WORKER_LOST, why, parse_stage(task.kind, task.stage), retriable=True)
-    await close_attempt(uow, task, AttemptEndState.PREEMPTED)
+    await close_attempt(uow, job, task, AttemptEndState.PREEMPTED)
     await retry_task(uow, job, task, error, delay_s=0)
 
 
 async def _cancel_attempt(uow: UnitOfWork, job: JobRow, task: TaskRow) -> None:
-    await close_attempt(uow, task, AttemptEndState.CANCELED)
+    await close_attempt(uow, job, task, AttemptEndState.CANCELED)
     transition_task(task, TaskState.CANCELED, await uow.now())
     await advance_job(uow, job)
 
 
-async def _lock_claimed(uow: UnitOfWork, claim: Claim) -> tuple[JobRow, TaskRow]:
-    """Locks job and task, and checks the fencing token."""
+async def _lock_claimed(uow: UnitOfWork, claim: Claim, record: AttemptRecord) -> tuple[JobRow, TaskRow]:
+    """Locks job and task, checks the fencing token, and stores what the worker knows of the attempt."""
     job = await find_job_locked(uow.session, claim.job_id)
     task = await uow.session.get(TaskRow, claim.task_id, populate_existing=True)
     if job is None or task is None or not _is_held_by(claim, task):
         raise LeaseLost(f"attempt {claim.attempt} of {claim.task_id} is over")
+    attempt = await uow.session.get_one(AttemptRow, (task.id, task.attempt))
+    attempt.stages, attempt.log = dict(record.stages), [dict(line) for line in record.log]
+    attempt.peak_memory_bytes = record.peak_memory_bytes
     return job, task
 
 

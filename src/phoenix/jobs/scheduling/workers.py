@@ -39,6 +39,12 @@ class WorkerReport:
     host_memory_used_bytes: int | None = None
     """What its models use of the machine's memory."""
     host_memory_budget_bytes: int | None = None
+    resident_bytes: int | None = None
+    """Memory of the worker's process."""
+    model_loads: int = 0
+    """Since the start of the process, like the next two."""
+    model_evictions: int = 0
+    memory_fallbacks: int = 0
 
 
 @dataclass(frozen=True)
@@ -79,6 +85,9 @@ async def record_heartbeat(uow: UnitOfWork, report: WorkerReport, *, lease_s: fl
     row.memory_total_bytes = report.memory_total_bytes
     row.host_memory_used_bytes = report.host_memory_used_bytes
     row.host_memory_budget_bytes = report.host_memory_budget_bytes
+    row.resident_bytes = report.resident_bytes
+    row.model_loads, row.model_evictions = report.model_loads, report.model_evictions
+    row.memory_fallbacks = report.memory_fallbacks
     row.seen_at, row.expires_at = now, expires_at
     return WorkerOrders(row.drained_at is not None, tuple(row.unload))
 

@@ -1,0 +1,1 @@
+"""Routes about what happened: the attempts and the log of a job, statistics and usage."""

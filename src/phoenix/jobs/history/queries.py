@@ -1,0 +1,196 @@
+"""Reads the statistics: what happened over time, and what each owner has used."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import func, select
+from sqlmodel import col
+
+from phoenix.contract.history import (
+    Percentiles,
+    Stats,
+    StatsBy,
+    StatsFigures,
+    StatsPoint,
+    StatsSeries,
+    StatsStep,
+    Usage,
+    UsageDay,
+    UsageTotal,
+)
+from phoenix.db import Database, table_of
+from phoenix.jobs.history.figures import ALL_TIME_S, DAY_S, HOUR_S, MINUTE_S, Figures, StatsKey, start_of
+from phoenix.jobs.history.measurements import NONE
+from phoenix.jobs.history.sketch import Sketch
+from phoenix.jobs.history.tables import StatsRow, UsageDayRow
+from phoenix.jobs.repository import IS_UNFINISHED
+from phoenix.jobs.tables import JobRow
+
+SECONDS_OF_STEP: Mapping[StatsStep, int] = {"minute": MINUTE_S, "hour": HOUR_S, "day": DAY_S}
+_STATS, _USAGE = table_of(StatsRow), table_of(UsageDayRow)
+_USED = ("jobs", "clips", "attempts", "device_s", "worker_s", "output_bytes", "video_s")
+
+
+@dataclass(frozen=True)
+class StatsWindow:
+    """From when to when, in which steps."""
+
+    start: datetime
+    end: datetime
+    step: StatsStep
+
+    @property
+    def first(self) -> datetime:
+        """The start of the first period, which `start` is in."""
+        return start_of(self.start, SECONDS_OF_STEP[self.step])
+
+
+async def read_stats(database: Database, window: StatsWindow, by: StatsBy | None) -> Stats:
+    """The figures of a window, over time and in total, of everything or by queue or model."""
+    points: dict[str | None, dict[datetime, Figures]] = defaultdict(dict)
+    if by is None:
+        points[None] = {}
+    for key, figures in [*await _read_ended(database, window), *await _read_unfinished(database, window)]:
+        is_counted, group = _group_of(key, by)
+        if is_counted:
+            points[group].setdefault(key.starts_at, Figures()).merge(_named(key, figures))
+    series = [_view_series(group, points[group]) for group in sorted(points, key=lambda group: group or "")]
+    return Stats(start=window.start, end=window.end, step=window.step, by=by, series=series)
+
+
+async def read_totals(database: Database) -> Sequence[tuple[StatsKey, Figures]]:
+    """The figures of all time, by queue, model and shape, and by kind of job and model."""
+    statement = select(*_STATS.columns).where(
+        _STATS.c.resolution_s == ALL_TIME_S, _STATS.c.subject.in_(("task", "job"))
+    )
+    return [_read_row(row) for row in await database.fetch(statement)]
+
+
+async def read_usage(database: Database, start: datetime, end: datetime, *, owner_id: str | None) -> Usage:
+    """What was used, by owner and day. None stands for all owners."""
+    conditions = [_USAGE.c.starts_at >= start_of(start, DAY_S), _USAGE.c.starts_at < end]
+    if owner_id is not None:
+        conditions.append(_USAGE.c.owner_id == owner_id)
+    by_day = select(*_USAGE.columns).where(*conditions).order_by(_USAGE.c.starts_at, _USAGE.c.owner_id)
+    days = [
+        UsageDay(day=f"{row.starts_at:%Y-%m-%d}", owner_id=row.owner_id, **{name: getattr(row, name) for name in _USED})
+        for row in await database.fetch(by_day)
+    ]
+    by_owner: dict[str, list[UsageDay]] = defaultdict(list)
+    for day in days:
+        by_owner[day.owner_id].append(day)
+    totals = [
+        UsageTotal(owner_id=owner, **{name: sum(getattr(day, name) for day in of_owner) for name in _USED})
+        for owner, of_owner in by_owner.items()
+    ]
+    totals.sort(key=lambda total: (-total.device_s, -total.jobs, total.owner_id))
+    return Usage(start=start, end=end, totals=totals, days=days)
+
+
+async def _read_ended(database: Database, window: StatsWindow) -> Sequence[tuple[StatsKey, Figures]]:
+    statement = select(*_STATS.columns).where(
+        _STATS.c.resolution_s == SECONDS_OF_STEP[window.step],
+        _STATS.c.starts_at >= window.first,
+        _STATS.c.starts_at < window.end,
+    )
+    return [_read_row(row) for row in await database.fetch(statement)]
+
+
+async def _read_unfinished(database: Database, window: StatsWindow) -> Sequence[tuple[StatsKey, Figures]]:
+    """The submissions that have not ended yet: the statistics count a submission when its job ends first."""
+    created_at = col(JobRow.created_at)
+    columns = (col(JobRow.kind), col(JobRow.model), created_at)
+    statement = (
+        select(*columns, func.count().label("submitted"))
+        .where(IS_UNFINISHED, col(JobRow.ends) == 0, created_at >= window.first, created_at < window.end)
+        .group_by(*columns)
+    )
+    resolution_s = SECONDS_OF_STEP[window.step]
+    return [
+        (
+            StatsKey(resolution_s, start_of(row.created_at, resolution_s), "job", row.kind, row.model or NONE),
+            Figures({"submitted": row.submitted}),
+        )
+        for row in await database.fetch(statement)
+    ]
+
+
+def _read_row(row: Any) -> tuple[StatsKey, Figures]:
+    key = StatsKey(row.resolution_s, row.starts_at, row.subject, row.name, row.model, row.shape)
+    return key, Figures.from_document(row.data)
+
+
+def _group_of(key: StatsKey, by: StatsBy | None) -> tuple[bool, str | None]:
+    """Whether the figures count, and in which group."""
+    match by:
+        case "queue":
+            return key.subject != "job", key.name
+        case "model":
+            return key.subject != "queue" and key.model != NONE, key.model
+        case _:
+            return True, None
+
+
+def _named(key: StatsKey, figures: Figures) -> Figures:
+    """The figures with the subject in their names: jobs and attempts are shown separately."""
+    counts = {f"{key.subject}:{name}": value for name, value in figures.counts.items() if not name.startswith("max_")}
+    largest = {name: value for name, value in figures.counts.items() if name.startswith("max_")}
+    sketches = {f"{key.subject}:{name}": sketch for name, sketch in figures.sketches.items()}
+    return Figures(counts | largest, sketches)
+
+
+def _view_series(group: str | None, points: Mapping[datetime, Figures]) -> StatsSeries:
+    total = Figures()
+    for figures in points.values():
+        total.merge(figures)
+    return StatsSeries(
+        group=group,
+        total=StatsFigures.model_validate(_show(total)),
+        points=[StatsPoint.model_validate({"at": at, **_show(points[at])}) for at in sorted(points)],
+    )
+
+
+def _show(figures: Figures) -> dict[str, Any]:
+    """The fields of `StatsFigures`."""
+    counts = figures.counts
+    sampled_s, slots_s = counts.get("queue:sampled_s", 0), counts.get("queue:slots_s", 0)
+    shown: dict[str, Any] = {
+        "submitted": int(counts.get("job:submitted", 0)),
+        "jobs": _whole(figures.with_prefix("job:outcome:")),
+        "job_codes": _whole(figures.with_prefix("job:code:")),
+        "attempts": _whole(figures.with_prefix("task:outcome:")),
+        "attempt_codes": _whole(figures.with_prefix("task:code:")),
+        "device_s": round(counts.get("task:device_s", 0.0), 3),
+        "worker_s": round(counts.get("task:worker_s", 0.0), 3),
+        "stages": _percentiles_by_stage(figures.sketches.items()),
+        "utilisation": round(counts.get("queue:running_s", 0) / slots_s, 4) if slots_s else None,
+        "memory_share_max": counts.get("max_memory_share"),
+    }
+    if sampled_s:
+        means = {name: counts[f"queue:{name}_s"] / sampled_s for name in ("waiting", "running", "slots")}
+        shown |= {f"{name}_mean": round(mean, 3) for name, mean in means.items()}
+        shown["waiting_max"] = int(counts.get("max_waiting", 0))
+    names = {"job_s": "job:took", "wait_s": "task:waited", "took_s": "task:took", "memory_bytes": "task:memory"}
+    return shown | {field: find_percentiles(figures.sketches.get(name)) for field, name in names.items()}
+
+
+def _whole(counts: Mapping[str, float]) -> dict[str, int]:
+    return {name: int(number) for name, number in sorted(counts.items())}
+
+
+def _percentiles_by_stage(sketches: Iterable[tuple[str, Sketch]]) -> dict[str, Percentiles | None]:
+    prefix = "task:stage:"
+    return {name[len(prefix) :]: find_percentiles(each) for name, each in sketches if name.startswith(prefix)}
+
+
+def find_percentiles(sketch: Sketch | None) -> Percentiles | None:
+    """The percentiles of a distribution; None without values."""
+    if sketch is None or not sketch.count:
+        return None
+    mean, p50, p95, p99 = (
+        round(value or 0.0, 4) for value in (sketch.mean, *(sketch.quantile(share) for share in (0.5, 0.95, 0.99)))
+    )
+    return Percentiles(count=sketch.count, mean=mean, p50=p50, p95=p95, p99=p99)

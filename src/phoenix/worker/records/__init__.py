@@ -1,0 +1,1 @@
+"""What a worker records of an attempt, in addition to its outcome."""
