@@ -6,11 +6,10 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 
 from phoenix.api.dependencies import DatabaseDep, OperatorDep
-from phoenix.api.http.declarations import Instant
 from phoenix.api.http.known_parameters import StrictRoute
 from phoenix.api.steering.owners import WantedOwnerDep
 from phoenix.clock import utc_now
-from phoenix.contract import Omittable
+from phoenix.contract import Instant, Omittable
 from phoenix.contract.history import Stats, StatsBy, StatsStep, Usage
 from phoenix.errors import FieldError, InvalidRequest
 from phoenix.jobs.history.queries import SECONDS_OF_STEP, StatsWindow, read_stats, read_usage
