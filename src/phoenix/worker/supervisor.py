@@ -75,7 +75,7 @@ class SilenceWatch:
         return now_s - self._silent_since_s > self._limit_s
 
     def forget(self) -> None:
-        """Starts anew: a process cannot report while the database is away."""
+        """Starts again: a process cannot report while the database is away."""
         self._silent_since_s = None
 
 
