@@ -81,6 +81,7 @@ pytest_plugins: list[str] = [
     "fixtures.hub_server",
     "fixtures.up_process",
     "fixtures.client_tools",
+    "fixtures.js_client",
     "fixtures.tiny_pipelines",
     "fixtures.veo_server",
     "fixtures.llm_server",
