@@ -64,6 +64,7 @@ COMMANDS = {
     "runpod": CommandPlace(
         "serverless.runpod", "run_runpod", "Answer the jobs of a RunPod serverless endpoint.", PASS_OPTIONS_ON
     ),
+    "mcp": CommandPlace("agents.command", "run_mcp", "Serve the tools of agents over stdio or HTTP (MCP)."),
     "jobs": CommandPlace("jobs", "jobs_app", "Inspect and control jobs."),
     "search": CommandPlace("jobs", "search", "Find jobs by the words of their titles, tags, prompts and metadata."),
     "artifacts": CommandPlace("jobs", "artifacts_app", "List uploads and files of jobs, and delete uploads."),

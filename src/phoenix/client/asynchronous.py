@@ -89,7 +89,7 @@ class AsyncPhoenix:
         response = await self._transport.send("POST", "/v1/estimates", is_idempotent=True, body=request)
         return Estimate.model_validate_json(response.content)
 
-    async def submit_stitch(self, request: StitchRequest, *, idempotency_key: str | None = None) -> Job:
+    async def submit_stitch(self, request: StitchRequest | JsonObject, *, idempotency_key: str | None = None) -> Job:
         """Submits a job that joins uploaded or rendered videos. Returns it like `submit_reel`."""
         return await self._submit("/v1/stitches", request, idempotency_key)
 

@@ -1,0 +1,141 @@
+"""The tools that make and change something: reels, edits, storyboards, stitches, and the control of jobs."""
+
+from typing import Annotated, Any
+
+from mcp.server.mcpserver import Context
+from mcp_types import CallToolResult
+from pydantic import BaseModel, Field
+
+from phoenix.client import AsyncPhoenix
+from phoenix.contract import Job, Storyboard
+from phoenix.mcp.connection import PhoenixConnection
+from phoenix.mcp.contents import JobSummary, job_result
+from phoenix.mcp.reading import JobId
+from phoenix.mcp.specs import ClipChange, Crossfade, Fields, ReelSpec, Sound, joined, without_nulls
+
+JobAnswer = Annotated[CallToolResult, JobSummary]
+IdempotencyKey = Annotated[
+    str | None, Field(description="A word of yours. A second call with the same word and reel makes no second job.")
+]
+
+
+class StoryboardSummary(BaseModel):
+    """A reel in the making. `create_reel` renders it by its `storyboard_id`."""
+
+    storyboard_id: str
+    state: str
+    planner: str = Field(description="`template` if no language model has written it.")
+    prompts: list[str] = Field(description="Of its clips, in order.")
+    reel: Fields | None = Field(description="The body of POST /v1/reels.")
+    remarks: list[str] = Field(description="What the planner says, and what was fitted to the model.")
+    error: str | None
+
+    @classmethod
+    def of(cls, board: Storyboard) -> "StoryboardSummary":
+        shown = board.model_dump(mode="json")
+        fitted = [
+            f"{each.pointer}: {each.requested} became {each.resolved}, {each.reason}" for each in board.adjustments
+        ]
+        return cls(
+            storyboard_id=board.id,
+            state=board.state.value,
+            planner=board.planner,
+            prompts=[clip.prompt for clip in board.reel.clips] if board.reel else [],
+            reel=shown["reel"],
+            remarks=[*(each.text for each in board.messages if each.role == "assistant"), *fitted],
+            error=board.error.message if board.error else None,
+        )
+
+
+class MakingTools:
+    """Tools that take GPU time, or change jobs. They need a key with the scope `write`."""
+
+    def __init__(self, connection: PhoenixConnection) -> None:
+        self._connection = connection
+
+    async def create_reel(
+        self, ctx: Context[Any, Any], reel: ReelSpec, idempotency_key: IdempotencyKey = None
+    ) -> JobAnswer:
+        """Starts a reel, and answers with its job at once. It takes GPU time: minutes with most models.
+
+        Follow it with get_job.
+        """
+        async with self._connection.open(ctx.request_context) as phoenix:
+            body = await reel.to_body(phoenix)
+            return await self._answer(phoenix, await phoenix.submit_reel(body, idempotency_key=idempotency_key))
+
+    async def edit_reel(
+        self,
+        ctx: Context[Any, Any],
+        job_id: JobId,
+        changes: Annotated[list[ClipChange], Field(description="Of the clips, made in this order.")] = [],  # noqa: B006
+        model: Annotated[str | None, Field(description="Renders all clips with another model.")] = None,
+        quality: str | None = None,
+        title: str | None = None,
+        soundtrack: Sound = None,
+        crossfade_s: Crossfade = None,
+        idempotency_key: IdempotencyKey = None,
+        more: Annotated[Fields, Field(description="Other fields of POST /v1/jobs/{job_id}/edits.")] = {},  # noqa: B006
+    ) -> JobAnswer:
+        """Changes a reel that has ended, as a new job. The original stays, and only changed clips are rendered."""
+        body = without_nulls({"model": model, "quality": quality, "title": title}) | joined(soundtrack, crossfade_s)
+        body |= {"clips": [change.to_body() for change in changes]} | more
+        async with self._connection.open(ctx.request_context) as phoenix:
+            return await self._answer(phoenix, await phoenix.edit(job_id, body, idempotency_key=idempotency_key))
+
+    async def stitch_videos(
+        self,
+        ctx: Context[Any, Any],
+        artifact_ids: Annotated[list[str], Field(description="Videos in order: `artifact_id` of jobs, or uploads.")],
+        soundtrack: Sound = None,
+        crossfade_s: Crossfade = None,
+        title: str | None = None,
+        idempotency_key: IdempotencyKey = None,
+    ) -> JobAnswer:
+        """Joins videos into one, as a job. It takes no GPU time."""
+        body = without_nulls({"title": title}) | joined(soundtrack, crossfade_s) | {"artifact_ids": artifact_ids}
+        async with self._connection.open(ctx.request_context) as phoenix:
+            return await self._answer(phoenix, await phoenix.submit_stitch(body, idempotency_key=idempotency_key))
+
+    async def create_storyboard(
+        self,
+        ctx: Context[Any, Any],
+        idea: Annotated[str, Field(description="What the reel should show, in plain words.")],
+        num_clips: int | None = None,
+        model: str | None = None,
+        style: Annotated[str | None, Field(description="How every clip should look.")] = None,
+        more: Annotated[Fields, Field(description="Other fields of POST /v1/storyboards.")] = {},  # noqa: B006
+    ) -> StoryboardSummary:
+        """Has the clips of a reel written from an idea. Nothing is rendered yet."""
+        body = {"idea": idea} | without_nulls({"num_clips": num_clips, "model": model, "style": style}) | more
+        async with self._connection.open(ctx.request_context) as phoenix:
+            return StoryboardSummary.of(await phoenix.create_storyboard(body))
+
+    async def refine_storyboard(
+        self, ctx: Context[Any, Any], storyboard_id: str, wish: Annotated[str, Field(description="What to change.")]
+    ) -> StoryboardSummary:
+        """Has a storyboard written again with a wish."""
+        async with self._connection.open(ctx.request_context) as phoenix:
+            return StoryboardSummary.of(await phoenix.refine_storyboard(storyboard_id, wish))
+
+    async def cancel_job(self, ctx: Context[Any, Any], job_id: JobId) -> JobAnswer:
+        """Ends a job. What it has not finished is lost. A job that has ended stays as it is."""
+        async with self._connection.open(ctx.request_context) as phoenix:
+            return await self._answer(phoenix, await phoenix.cancel(job_id))
+
+    async def retry_job(self, ctx: Context[Any, Any], job_id: JobId) -> JobAnswer:
+        """Queues a job again that did not succeed. Clips that are done are kept."""
+        async with self._connection.open(ctx.request_context) as phoenix:
+            return await self._answer(phoenix, await phoenix.retry(job_id))
+
+    async def approve_draft(
+        self, ctx: Context[Any, Any], job_id: Annotated[str, Field(description="The held job, not its draft.")]
+    ) -> JobAnswer:
+        """Renders a reel that was created with `hold`, after its draft was seen and found good."""
+        async with self._connection.open(ctx.request_context) as phoenix:
+            return await self._answer(phoenix, await phoenix.approve(job_id))
+
+    async def _answer(self, phoenix: AsyncPhoenix, job: Job) -> CallToolResult:
+        result = await job_result(self._connection, phoenix, job)
+        # The call has done what it was asked for, also where the job has ended without a result.
+        return result.model_copy(update={"is_error": False})
