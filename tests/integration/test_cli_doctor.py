@@ -1,15 +1,19 @@
 """What `phoenix doctor` finds on machines in different states."""
 
 import asyncio
+import json
 from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
 from sqlalchemy.engine import URL
+from typer.testing import CliRunner
 
 from fixtures.tiny_onnx import write_upscaler
+from phoenix.cli.app import app
 from phoenix.cli.doctor import (
     CHECKS,
+    REMEDIES,
     CheckStatus,
     Finding,
     check_database,
@@ -180,3 +184,22 @@ async def test_the_voice_is_named_and_its_absence_is_a_note(tmp_path: Path):
 
     assert (speaks.status, speaks.detail) == (CheckStatus.OK, "espeak speaks as en")
     assert (silent.status, "PHOENIX_TTS__BASE_URL" in silent.remedy) == (CheckStatus.NOTE, True)
+
+
+def test_a_checklist_for_scripts_has_the_remedy_of_each_finding_and_status_1(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("PHOENIX_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.setenv("PHOENIX_MEDIA__FFMPEG", "/nonexistent/ffmpeg")
+    result = CliRunner().invoke(app, ["doctor", "--json"])
+    report = json.loads(result.stdout)
+    found = {each["name"]: each for each in report["findings"]}
+    unremedied = [each for each in report["findings"] if each["status"] != "ok" and not each["remedy"]]
+
+    assert (result.exit_code, report["healthy"], found["ffmpeg"]["status"]) == (1, False, "missing")
+    assert list(found) == list(CHECKS)
+    assert unremedied == []
+
+
+def test_a_check_that_fails_or_hangs_has_a_remedy():
+    assert REMEDIES.keys() == CHECKS.keys()

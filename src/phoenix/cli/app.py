@@ -116,7 +116,6 @@ app = typer.Typer(
     cls=_LazyGroup,
     help="Phoenix: reels in, MP4s out, progress you can trust.",
     no_args_is_help=True,
-    add_completion=False,
     # A traceback with local values would show API keys and prompts.
     pretty_exceptions_enable=False,
 )

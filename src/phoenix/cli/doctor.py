@@ -85,9 +85,9 @@ async def _run(name: str, check: "Check", settings: Settings) -> Finding:
         async with asyncio.timeout(CHECK_TIMEOUT_S):
             return await check(settings)
     except TimeoutError:
-        return Finding(name, CheckStatus.MISSING, f"no answer within {CHECK_TIMEOUT_S} s")
+        return Finding(name, CheckStatus.MISSING, f"no answer within {CHECK_TIMEOUT_S} s", REMEDIES[name])
     except (PhoenixError, SQLAlchemyError, RedisError, OSError, ValueError) as error:
-        return Finding(name, CheckStatus.MISSING, str(error).splitlines()[0], REMEDIES.get(name, ""))
+        return Finding(name, CheckStatus.MISSING, str(error).splitlines()[0], REMEDIES[name])
 
 
 async def check_settings(_settings: Settings) -> Finding:
@@ -202,7 +202,8 @@ async def check_gpu(_settings: Settings) -> Finding:
         return Finding("GPU", CheckStatus.NOTE, detail, f"On machines with a GPU, {install_extra('worker')}.")
     gpus = await list_gpus()
     if not gpus:
-        return Finding("GPU", CheckStatus.NOTE, "torch can use none: diffusion models would run on the CPU")
+        detail = "torch can use none: diffusion models would run on the CPU"
+        return Finding("GPU", CheckStatus.NOTE, detail, REMEDIES["GPU"])
     shown = [
         f"{gpu.name} with {format_gigabytes(gpu.free_bytes)} of {format_gigabytes(gpu.total_bytes)} free"
         for gpu in gpus
@@ -266,13 +267,20 @@ CHECKS: dict[str, Check] = {
     "upscalers": check_postprocessors,
     "voice": check_voice,
 }
+SPACE_REMEDY = "Delete jobs with `phoenix jobs delete`, or make room: docs/operations/full-disk.md says how."
 REMEDIES = {
     "ffmpeg": f"For an ffmpeg, {install_extra('media')}; or set PHOENIX_MEDIA__FFMPEG.",
     "redis": f"Start Redis, or correct REDIS_URL. Or unset REDIS_URL and {install_extra('embedded')}.",
     "database": f"Start the database, or correct DATABASE_URL. For the driver, {install_extra('postgres')}.",
     "storage": "Correct PHOENIX_STORAGE__URL and its credentials, or the permissions of PHOENIX_DATA_DIR.",
+    "settings": "Correct the setting: deploy/env.example lists them all.",
+    "disk space": SPACE_REMEDY,
+    "GPU": "If there is a GPU, `nvidia-smi` says whether its driver works; a container needs NVIDIA's toolkit too.",
+    "models": "Correct the file that PHOENIX_ENGINE__CATALOG_FILE names.",
+    "upscalers": "Correct the file that PHOENIX_ENGINE__CATALOG_FILE names.",
+    "voice": NO_ENGINE,
 }
-SPACE_REMEDY = "Delete jobs with `phoenix jobs delete`, or make room: docs/operations/full-disk.md says how."
+"""What to do if a check fails, or gets no answer."""
 _MORE = "`phoenix models here` lists all models with their weights and memory."
 _S3_REMEDY = (
     "Set the key and its secret. The endpoint is for servers other than AWS, whose machines may use a role instead."

@@ -1,7 +1,9 @@
 """The commands that run on a server: `phoenix api`, `worker`, `db upgrade` and `doctor`."""
 
 import asyncio
+import json
 import os
+from collections import Counter
 from collections.abc import Mapping
 from enum import StrEnum
 from importlib.util import find_spec
@@ -162,17 +164,33 @@ def encrypt_secrets() -> None:
         out.print(f"{asyncio.run(encrypt())} secrets are encrypted with the first key.")
 
 
-def run_doctor() -> None:
+def run_doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of lines.")] = False,
+) -> None:
     """Report what this machine has and lacks, and the remedies. Status 1 if something is missing."""
-    from phoenix.cli.doctor import CheckStatus, examine
+    from phoenix.cli.doctor import CheckStatus, Finding, examine
 
     findings = asyncio.run(examine(read_settings()))
-    for finding in findings:
-        out.print(
-            f"{finding.status.value:8} {finding.name:11} {printable(finding.detail)}",
-            style=STYLES[finding.status.value],
-        )
-        if finding.remedy:
-            out.print(f"{'':20} {finding.remedy}")
-    if any(finding.status is CheckStatus.MISSING for finding in findings):
+    missing = [finding for finding in findings if finding.status is CheckStatus.MISSING]
+
+    def plain(finding: Finding) -> dict[str, str | None]:
+        return {
+            "name": finding.name,
+            "status": finding.status.value,
+            "detail": finding.detail,
+            "remedy": finding.remedy or None,
+        }
+
+    if as_json:
+        document = {"healthy": not missing, "findings": [plain(finding) for finding in findings]}
+        print(json.dumps(document, indent=2, ensure_ascii=False))
+    else:
+        for finding in findings:
+            status = finding.status.value
+            out.print(f"{status:8} {finding.name:11} {printable(finding.detail)}", style=STYLES[status])
+            if finding.remedy:
+                out.print(f"{'':20} {finding.remedy}")
+        counts = Counter(finding.status for finding in findings)
+        out.print(", ".join(f"{counts[status]} {status.value}" for status in CheckStatus if counts[status]))
+    if missing:
         raise typer.Exit(FAILED)
