@@ -3,6 +3,7 @@
 import tomllib
 from collections.abc import Iterable, Iterator
 from fnmatch import fnmatchcase
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from types import MappingProxyType
@@ -41,6 +42,8 @@ class CatalogError(PhoenixError):
 
 _Entry = TypeVar("_Entry", ModelSpec, AdapterSpec, UpscalerSpec, InterpolatorSpec)
 _Fields = dict[str, Any]
+_Entries = dict[str, dict[str, _Fields]]
+"""The fields of entries, by kind and id."""
 _KINDS = ("models", "adapters", "upscalers", "interpolators")
 
 
@@ -128,24 +131,46 @@ def load_catalog(extra_file: Path | None = None) -> Catalog:
     An entry with a known id changes the fields that it names and keeps the other fields; an entry with a new id is
     added. Raises `CatalogError`, which names the file, the entry and the field.
     """
-    entries: dict[str, dict[str, _Fields]] = {kind: {} for kind in _KINDS}
+    if extra_file is None:
+        return _load_builtin()
+    builtin = _read_builtin()
+    added = {
+        kind: {entry_id: _merge(builtin[kind].get(entry_id, {}), fields) for entry_id, fields in entries.items()}
+        for kind, entries in _parse(_read(extra_file), str(extra_file)).items()
+    }
+    return _lay_over(_load_builtin(), added, f"catalog file {extra_file}")
+
+
+@cache
+def _load_builtin() -> Catalog:
+    return _lay_over(Catalog(()), _read_builtin(), "the built-in catalog")
+
+
+@cache
+def _read_builtin() -> _Entries:
+    entries: _Entries = {kind: {} for kind in _KINDS}
     for family in BUILTIN:
         builtin = files("phoenix.catalog").joinpath("builtin", f"{family}.toml")
         for kind, added in _parse(builtin.read_text(encoding="utf-8"), builtin.name).items():
             entries[kind] |= added
-    if extra_file is not None:
-        for kind, added in _parse(_read(extra_file), str(extra_file)).items():
-            for entry_id, fields in added.items():
-                entries[kind][entry_id] = _merge(entries[kind].get(entry_id, {}), fields)
-    where = f"catalog file {extra_file}" if extra_file else "the built-in catalog"
+    return entries
+
+
+def _lay_over(below: Catalog, added: _Entries, where: str) -> Catalog:
+    """A catalog in which `added` replaces the entries with the same ids, and follows all others."""
     return Catalog(
-        [_check(ModelSpec, f"{where}: model", *entry) for entry in entries["models"].items()],
-        [_check(AdapterSpec, f"{where}: adapter", *entry) for entry in entries["adapters"].items()],
-        upscalers=[_check(UpscalerSpec, f"{where}: upscaler", *entry) for entry in entries["upscalers"].items()],
-        interpolators=[
-            _check(InterpolatorSpec, f"{where}: interpolator", *entry) for entry in entries["interpolators"].items()
-        ],
+        _replace(ModelSpec, below, f"{where}: model", added["models"]),
+        _replace(AdapterSpec, below.adapters, f"{where}: adapter", added["adapters"]),
+        upscalers=_replace(UpscalerSpec, below.upscalers.values(), f"{where}: upscaler", added["upscalers"]),
+        interpolators=_replace(
+            InterpolatorSpec, below.interpolators.values(), f"{where}: interpolator", added["interpolators"]
+        ),
     )
+
+
+def _replace(kind: type[_Entry], below: Iterable[_Entry], name: str, added: dict[str, _Fields]) -> Iterable[_Entry]:
+    checked = {entry_id: _check(kind, name, entry_id, fields) for entry_id, fields in added.items()}
+    return ({entry.id: entry for entry in below} | checked).values()
 
 
 def _read(path: Path) -> str:
@@ -155,8 +180,7 @@ def _read(path: Path) -> str:
         raise CatalogError(f"catalog file {path}: {error}") from error
 
 
-def _parse(text: str, name: str) -> dict[str, dict[str, _Fields]]:
-    """The fields of the entries of a file, by kind and id."""
+def _parse(text: str, name: str) -> _Entries:
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
