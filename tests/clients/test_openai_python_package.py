@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from openai import BadRequestError, ConflictError, NotFoundError, OpenAI
+from openai.types import Video
 from PIL import Image
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -19,6 +20,16 @@ SHORT: Any = "1"
 def openai(live_url: str) -> Iterator[OpenAI]:
     with OpenAI(base_url=f"{live_url}/v1", api_key="none") as client:
         yield client
+
+
+def create_long(openai: OpenAI) -> Video:
+    """One that is not finished before the next request of a test, however busy the machine is. Cancel it."""
+    clips = json.dumps([{"prompt": "the sea", "duration_s": 9}] * 9)
+    return openai.videos.create(prompt="the sea", size=SMALL, extra_body={"clips": clips})
+
+
+def cancel(openai: OpenAI, video: Video) -> None:
+    openai.post(f"/jobs/job_{video.id.removeprefix('video_')}/cancel", cast_to=object)
 
 
 def test_a_video_is_rendered_polled_and_downloaded(openai: OpenAI) -> None:
@@ -90,8 +101,8 @@ def test_a_size_that_the_model_does_not_make_is_refused_by_name(openai: OpenAI) 
 
 
 def test_a_canceled_video_has_failed_and_says_why(openai: OpenAI) -> None:
-    video = openai.videos.create(prompt="the sea", seconds=SHORT, extra_body={"clips": '[{"prompt": "a"}]'})
-    openai.post(f"/jobs/job_{video.id.removeprefix('video_')}/cancel", cast_to=object)
+    video = create_long(openai)
+    cancel(openai, video)
 
     polled = openai.videos.poll(video.id, poll_interval_ms=100)
 
@@ -101,11 +112,11 @@ def test_a_canceled_video_has_failed_and_says_why(openai: OpenAI) -> None:
 
 
 def test_what_is_not_finished_is_a_conflict_that_is_not_tried_again(openai: OpenAI) -> None:
-    long: Any = "10"
-    video = openai.videos.create(prompt="the sea", size=SMALL, seconds=long)
+    video = create_long(openai)
 
     with pytest.raises(ConflictError) as caught:
         openai.videos.delete(video.id)
+    cancel(openai, video)
 
     assert caught.value.response.headers["x-should-retry"] == "false"
 

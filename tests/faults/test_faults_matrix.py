@@ -135,7 +135,7 @@ def test_messages_that_are_answered_elsewhere_do_not_hide_the_next_one(cluster: 
 
 
 def test_a_job_whose_worker_dies_twice_is_reported_once(cluster: Cluster, webhook_url: str) -> None:
-    job_id = cluster.submit(steps=20, webhook={"url": webhook_url})
+    job_id = cluster.submit(steps=LONG, webhook={"url": webhook_url})
     for number in (1, 2):
         story = cluster.wait_for(job_id, lambda story, number=number: is_rendering(story, number))
         cluster.holder(attempts_of(story)[number - 1].worker_id).kill_child()
@@ -153,7 +153,7 @@ def follow(url: str, events: list[dict[str, Any]]) -> None:
 
 def test_a_stream_never_goes_back_within_an_attempt_and_ends_with_the_job(cluster: Cluster) -> None:
     events: list[dict[str, Any]] = []
-    job_id = cluster.submit(steps=20)
+    job_id = cluster.submit(steps=LONG)
     following = threading.Thread(target=follow, args=(f"{cluster.url()}/v1/jobs/{job_id}/events", events))
     following.start()
     story = cluster.wait_for(job_id, is_rendering)

@@ -13,7 +13,7 @@ from phoenix.jobs.lifecycle import AttemptEndState
 from phoenix.settings import SchedulerSettings
 
 LONG = 60
-"""Steps of a clip that takes six seconds."""
+"""Steps of a clip that takes six seconds: time for a busy machine to break something before its end."""
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,7 @@ def test_the_clip_of_a_killed_worker_process_runs_again_within_2_s(cluster: Clus
 
 
 def test_a_frozen_worker_changes_nothing_when_it_wakes_up(cluster: Cluster) -> None:
-    job_id = cluster.submit(steps=20)
+    job_id = cluster.submit(steps=LONG)
     story = cluster.wait_for(job_id, is_rendering)
     frozen = cluster.holder(attempts_of(story)[0].worker_id)
 
@@ -113,7 +113,7 @@ def test_no_job_is_accepted_while_the_database_is_down(cluster: Cluster) -> None
 
 
 def test_a_database_that_is_cut_off_in_mid_clip_costs_no_second_render(cluster: Cluster) -> None:
-    job_id = cluster.submit(steps=20)
+    job_id = cluster.submit(steps=LONG)
     cluster.wait_for(job_id, is_rendering)
 
     cluster.proxies["worker-postgres"].cut()

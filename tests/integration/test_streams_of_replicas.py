@@ -125,7 +125,7 @@ async def test_durable_events_have_ids_and_one_line_of_data_and_retries_differ(s
 
 async def test_an_idle_stream_says_that_it_lives(stream_fleet: StreamFleet) -> None:
     job_id = await stream_fleet.driver.submit()
-    async with connected(stream_fleet.stream_url(job_id)) as (_, frames), asyncio.timeout(4 * HEARTBEAT_S + 2):
+    async with connected(stream_fleet.stream_url(job_id)) as (_, frames), asyncio.timeout(BOUND_S):
         comments = 0
         async for frame in frames:
             comments += frame.is_comment
@@ -221,7 +221,7 @@ async def test_a_terminal_event_that_was_never_published_arrives_with_the_heartb
 
     await asyncio.wait_for(following, BOUND_S)
 
-    assert seen.frames[-1].event == "job.canceled"
+    assert seen.last_event.event == "job.canceled"
     assert is_whole(seen, job_id)
 
 
@@ -251,8 +251,8 @@ async def test_a_worker_that_vanishes_ends_the_stream_with_a_failure(stream_flee
 
     await asyncio.wait_for(following, 1 + BOUND_S)
 
-    assert seen.frames[-1].event == "job.failed"
-    assert seen.frames[-1].data["error"]["code"] == "WORKER_LOST"
+    assert seen.last_event.event == "job.failed"
+    assert seen.last_event.data["error"]["code"] == "WORKER_LOST"
     assert is_whole(seen, job_id)
 
 
@@ -548,7 +548,7 @@ async def test_many_streams_need_no_more_connections_to_redis_than_one(
 async def test_head_on_a_stream_answers_at_once(stream_fleet: StreamFleet) -> None:
     job_id = await stream_fleet.driver.submit()
     async with httpx.AsyncClient(trust_env=False) as http:
-        response = await asyncio.wait_for(http.head(stream_fleet.stream_url(job_id)), 2)
+        response = await asyncio.wait_for(http.head(stream_fleet.stream_url(job_id)), TIMEOUT_S)
 
     assert response.status_code == 200
     assert response.headers["content-type"].startswith("text/event-stream")

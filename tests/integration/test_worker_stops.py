@@ -190,14 +190,14 @@ async def test_a_result_is_held_until_the_database_takes_it(open_harness: OpenHa
 async def test_a_worker_cut_off_from_its_database_stops_before_its_lease_is_over(
     open_harness: OpenHarness, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    short = SchedulerSettings(lease_s=3, heartbeat_s=0.5)
+    short = SchedulerSettings(lease_s=6, heartbeat_s=0.5)
     harness = await open_harness(animatic=SLOW, database_busy_s=0.2, scheduler=short)
     async with harness.worker("gpu"):
         job_id = await harness.submit(a_reel(steps=LONG))
         await harness.until_step(job_id)
         async with locked(harness.settings):
-            # The lease is 3 s; it must have stopped when somebody else could take over.
-            await asyncio.sleep(3.2)
+            # The lease is 6 s; it must have stopped when somebody else could take over.
+            await asyncio.sleep(6.2)
             logged = capsys.readouterr()
     assert "the attempt was stopped" in logged.out + logged.err
 
