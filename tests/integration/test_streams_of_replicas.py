@@ -34,7 +34,7 @@ from phoenix.jobs.repository import find_job_locked
 from phoenix.services import open_database
 
 ID = re.compile(r"[0-9A-Za-z._-]{1,64}")
-CUTS = int(os.environ.get("STREAM_CUTS", "300"))
+CUTS = int(os.environ.get("STREAM_CUTS", "100"))
 """Forced disconnects, over all clients. `make faults` makes a thousand."""
 # Twenty jobs tell of five things in three pauses each.
 _PAUSE_S = 20 * 5 / 3 / 50
