@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 from fixtures.up_process import PhoenixProcess, PhoenixStarter, UpProcess, survivors
-from phoenix.contract import Job, JobState
+from phoenix.contract import Job, JobState, ResolvedReel
 
 SHORT = ("--duration", "1", "--steps", "2", "--fps", "8")
 # Thirty steps at a second each: long enough to be interrupted.
@@ -45,11 +45,15 @@ def test_alone_it_makes_the_file_and_leaves_nothing_else(start_phoenix: PhoenixS
 def test_it_uses_the_server_that_runs_on_its_data_folder(
     slow_up: UpProcess, start_phoenix: PhoenixStarter, tmp_path: Path, wav_file: Path
 ):
+    options = ("--title", "Balloon", "--tag", "sea", "--tag", "red", "--on-failed-check", "reroll")
     run = start_phoenix(
-        "generate", "a red balloon", *SHORT, "--audio", str(wav_file), PHOENIX_DATA_DIR=str(slow_up.data_dir)
+        *("generate", "a red balloon", *SHORT, *options, "--audio", str(wav_file)),
+        PHOENIX_DATA_DIR=str(slow_up.data_dir),
     )
     assert run.wait() == 0, run.log
     job = newest_job(slow_up)
+    assert isinstance(job.request, ResolvedReel)
+    assert (job.title, job.tags, job.request.on_failed_check) == ("Balloon", ["sea", "red"], "reroll")
     assert run.output().splitlines() == [f"reel-{job.id}.mp4"]
     assert is_mp4(tmp_path / f"reel-{job.id}.mp4")
     assert "clip 1: done" in run.log

@@ -116,3 +116,36 @@ async def test_the_webhook_is_called_for_the_approval(api: Api) -> None:
     deliveries = (await api.http.get("/v1/webhooks/deliveries")).json()["data"]
 
     assert [delivery["type"] for delivery in deliveries] == ["job.awaiting_approval"]
+
+
+async def test_an_edit_waits_for_the_approval_of_its_draft(api: Api) -> None:
+    original = (await api.http.post("/v1/reels", json={**reel_body("a", "b"), "seed": 7})).json()
+    for _ in range(2):
+        await api.finish_next("gpu", OutputName.CLIP, b"clip")
+    await api.finish_next("media", OutputName.OUTPUT, b"reel")
+    body = {"clips": [{"op": "reroll", "index": 1, "seed": 99}], "hold": "draft", "draft": {"quality": "draft"}}
+
+    job = (await api.http.post(f"/v1/jobs/{original['id']}/edits", json=body)).json()
+
+    draft = await api.show(job["draft_job_id"])
+    assert (job["state"], job["edited_from"], draft["draft_of"]) == ("held", original["id"], job["id"])
+    assert [clip["seed"] for clip in draft["clips"]] == [7, 99]
+    assert [clip["reused"] for clip in job["clips"]] == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("body", "pointer"),
+    [
+        ({"draft": {"quality": "draft"}}, ""),
+        ({"hold": "draft", "draft": {"model": "no-such-model"}}, "/draft"),
+    ],
+)
+async def test_a_draft_of_an_edit_that_cannot_be_made_is_refused_by_name(
+    api: Api, body: dict[str, Any], pointer: str
+) -> None:
+    original = (await api.http.post("/v1/reels", json=reel_body("a"))).json()
+    await finish(api)
+
+    answer = await api.http.post(f"/v1/jobs/{original['id']}/edits", json={"title": "b", **body})
+
+    assert [error["pointer"] for error in answer.json()["errors"]] == [pointer]

@@ -76,3 +76,14 @@ async def test_an_edit_speaks_only_what_changed(api: Api) -> None:
     for name in ("narration.m4a", "output.mp4"):
         await api.finish_next("media", name, b"sound")
     assert (await api.show(edited["id"]))["state"] == "succeeded"
+
+
+async def test_a_voice_that_espeak_lacks_is_refused_before_there_is_a_job(api_settings: Settings) -> None:
+    async with open_api(with_speech(api_settings, engine="espeak"), leads=False) as api:
+        refused = errors_of(await post(api, "hello", voice="klingon-deep"))
+        accepted = await post(api, "hello", voice="de")
+        unspoken = await post(api, "", voice="klingon-deep")
+
+    assert list(refused) == ["/voice"]
+    assert "no voice 'klingon-deep'" in refused["/voice"]
+    assert (accepted.status_code, unspoken.status_code) == (202, 202)

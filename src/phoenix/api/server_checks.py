@@ -4,13 +4,14 @@ import asyncio
 from collections.abc import Iterator
 
 from phoenix.api.submitted_body import SubmittedBody
-from phoenix.contract import ReelRequest, ResolvedReel, ResolvedRequest, SoundtrackJobRequest
+from phoenix.contract import ReelRequest, ResolvedReel, ResolvedRequest, ResolvedVoice, SoundtrackJobRequest
 from phoenix.errors import FieldError
 from phoenix.media.captions.font import CAPTION_FILTER, NO_LIBASS, find_unknown_letters, name_letter
 from phoenix.media.ffmpeg import FfmpegMissing, find_ffmpeg, has_filter
 from phoenix.media.ssrf import EgressPolicy, UrlNotAllowed, check_url
 from phoenix.settings import MediaSettings, Settings, TtsSettings
-from phoenix.speech.voices import NO_ENGINE, resolve_voice
+from phoenix.speech.local import find_espeak_fault
+from phoenix.speech.voices import NO_ENGINE, is_espeak_here, resolve_voice
 
 
 async def find_server_errors(body: SubmittedBody, settings: Settings) -> list[FieldError]:
@@ -18,7 +19,7 @@ async def find_server_errors(body: SubmittedBody, settings: Settings) -> list[Fi
     field_errors = find_url_errors(body, settings)
     if not isinstance(body, ReelRequest):
         return field_errors
-    field_errors += find_voice_errors(body, settings.tts)
+    field_errors += await find_voice_errors(body, settings.tts)
     if body.captions == "burned":
         field_errors += find_caption_errors(body)
         if not await asyncio.to_thread(_can_draw, settings.media):
@@ -26,15 +27,25 @@ async def find_server_errors(body: SubmittedBody, settings: Settings) -> list[Fi
     return field_errors
 
 
-def find_voice_errors(body: ReelRequest, settings: TtsSettings) -> list[FieldError]:
+async def find_voice_errors(body: ReelRequest, settings: TtsSettings) -> list[FieldError]:
     """The reason why the narration of a reel gets no voice, at the field that would change it."""
     narrated = [index for index, clip in enumerate(body.clips) if (clip.narration or "").strip()]
     voice = resolve_voice(body.voice, settings) if narrated else None
-    if not isinstance(voice, FieldError):
+    if voice is None:
         return []
+    if isinstance(voice, ResolvedVoice):
+        return await _find_unknown_voice(voice)
     if voice.detail != NO_ENGINE:
         return [voice]
     return [FieldError(f"/clips/{index}/narration", NO_ENGINE) for index in narrated]
+
+
+async def _find_unknown_voice(voice: ResolvedVoice) -> list[FieldError]:
+    # Another machine may speak: then this one does not know its voices.
+    if voice.engine != "espeak" or not is_espeak_here():
+        return []
+    fault = await asyncio.to_thread(find_espeak_fault, voice.name)
+    return [FieldError("/voice", fault)] if fault else []
 
 
 def with_voice(resolved: ResolvedRequest, body: SubmittedBody, settings: TtsSettings) -> ResolvedRequest:

@@ -3,8 +3,6 @@
 import asyncio
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import dataclass
-from enum import Enum
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,6 +17,8 @@ from phoenix.catalog.catalog import load_catalog
 from phoenix.catalog.fit import Fit
 from phoenix.child_processes import output_of
 from phoenix.cli.console import NEWER_SCHEMA, format_gigabytes
+from phoenix.cli.diagnosis.finding import CheckStatus, Finding
+from phoenix.cli.diagnosis.writers_and_voices import check_llm, check_voice
 from phoenix.cli.embedded.redis_server import find_redis_server
 from phoenix.db.engine import database_url
 from phoenix.db.schema import SchemaAge, read_schema
@@ -31,7 +31,7 @@ from phoenix.engine.readiness import (
     survey,
     too_large,
 )
-from phoenix.errors import FieldError, PhoenixError, install_extra
+from phoenix.errors import PhoenixError, install_extra
 from phoenix.events.pubsub.redis_client import open_redis, send
 from phoenix.ids import new_artifact_id
 from phoenix.jobs.webhooks import tables as webhook_tables  # noqa: F401  # pyright: ignore[reportUnusedImport]
@@ -41,7 +41,6 @@ from phoenix.media.ffmpeg import find_ffmpeg, has_filter
 from phoenix.media.self_test import run_self_test
 from phoenix.services import open_reserve
 from phoenix.settings import Settings, StorageSettings
-from phoenix.speech.voices import NO_ENGINE, find_engine, resolve_voice
 from phoenix.storage.errors import StoreFailed
 from phoenix.storage.keys import upload_key
 from phoenix.storage.store import open_store
@@ -53,25 +52,6 @@ LITTLE_SPACE_BYTES = 5 * 2**30
 
 OTHER_NAMES = {"CONFIG", "URL", "API_KEY", "PUBLISH", "LIFELINE_FD"}
 """Names after `PHOENIX_` that are not settings. Commands, compose files and child processes read them."""
-
-
-class CheckStatus(Enum):
-    """What a check found."""
-
-    OK = "ok"
-    NOTE = "note"
-    """Phoenix works, except for the part that the finding names."""
-    MISSING = "missing"
-
-
-@dataclass(frozen=True)
-class Finding:
-    """The result of one check, with a remedy if something is missing."""
-
-    name: str
-    status: CheckStatus
-    detail: str
-    remedy: str = ""
 
 
 async def examine(settings: Settings, checks: Mapping[str, "Check"] | None = None) -> list[Finding]:
@@ -243,16 +223,6 @@ async def check_postprocessors(settings: Settings) -> Finding:
     return Finding("upscalers", CheckStatus.OK, f"can be used: {', '.join(spec.id for spec in specs)}")
 
 
-async def check_voice(settings: Settings) -> Finding:
-    engine = find_engine(settings.tts)
-    if engine is None:
-        return Finding("voice", CheckStatus.NOTE, "none: narration is refused", NO_ENGINE)
-    voice = resolve_voice(None, settings.tts)
-    if isinstance(voice, FieldError):
-        return Finding("voice", CheckStatus.NOTE, f"{engine}, without a default voice", voice.detail)
-    return Finding("voice", CheckStatus.OK, f"{engine} speaks as {voice.name}")
-
-
 Check = Callable[[Settings], Awaitable[Finding]]
 
 CHECKS: dict[str, Check] = {
@@ -265,6 +235,7 @@ CHECKS: dict[str, Check] = {
     "GPU": check_gpu,
     "models": check_models,
     "upscalers": check_postprocessors,
+    "language model": check_llm,
     "voice": check_voice,
 }
 SPACE_REMEDY = "Delete jobs with `phoenix jobs delete`, or make room: docs/operations/full-disk.md says how."

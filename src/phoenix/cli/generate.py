@@ -50,7 +50,6 @@ from phoenix.cli.inputs.edits import (
     ReplaceOption,
     RerollOption,
     TakeOption,
-    TitleOption,
     list_changes,
 )
 from phoenix.cli.inputs.reel_inputs import ReelInputs, read_inputs
@@ -67,12 +66,15 @@ from phoenix.cli.options import (
     LocalFiles,
     LoraOption,
     ModelOption,
+    OnFailedCheckOption,
     OutputOption,
     PromptsArgument,
     QualityOption,
     ResolutionOption,
     SeedOption,
     StepsOption,
+    TagOption,
+    TitleOption,
     UpscaleOption,
     check_locally,
     describe_adjustment,
@@ -121,6 +123,9 @@ def generate(  # noqa: PLR0913, PLR0917 - one parameter per option
     narration: NarrationOption = None,
     captions: CaptionsOption = None,
     voice: VoiceOption = None,
+    on_failed_check: OnFailedCheckOption = None,
+    title: TitleOption = None,
+    tag: TagOption = None,
     hold: HoldOption = None,
     output: OutputOption = None,
     url: UrlOption = None,
@@ -134,16 +139,12 @@ def generate(  # noqa: PLR0913, PLR0917 - one parameter per option
     given |= {"duration_s": duration_s, "aspect_ratio": aspect_ratio, "resolution": resolution, "fps": fps}
     given |= {"upscale": parse_upscale(upscale), "interpolate": interpolate, "clip_sound": clip_sound}
     given |= {"captions": captions, "voice": voice, "caption": caption, "narration": narration} | hold_of(hold)
+    given |= {"on_failed_check": on_failed_check, "title": title, "tags": tag}
     frames: RoleTexts = {"first_frame": first_frame, "last_frame": last_frame}
     frames |= {"reference": reference, "source_video": source_video}
     local = LocalFiles(read_inputs(len(prompts), audio=audio, by_role=frames, further=condition, extends=extends))
     check = _unchecked if url else _check_here(prompts, given, crossfade_s, local)
-    end_on_sigterm()
-    with (
-        exit_on_error(),
-        open_server(url, check, holds=hold is not None) as server,
-        Phoenix(server.url, api_key, retry_policy=CLI_RETRY_POLICY) as phoenix,
-    ):
+    with _connected(url, api_key, check, holds=hold is not None) as (server, phoenix):
         print(_make_reel(make_body(prompts, given, crossfade_s), local.inputs, phoenix, server, output))
 
 
@@ -166,26 +167,42 @@ def edit(  # noqa: PLR0913, PLR0917 - one parameter per option
     captions: CaptionsOption = None,
     voice: VoiceOption = None,
     title: TitleOption = None,
+    tag: TagOption = None,
     no_reuse: NoReuseOption = False,
+    hold: HoldOption = None,
     output: OutputOption = None,
     url: UrlOption = None,
     api_key: ApiKeyOption = None,
 ) -> None:
     """Change clips of a reel that has ended, and wait for the new video.
 
-    Only the changed clips are rendered. The path of the video is the last line of the output.
+    Only the changed clips are rendered. The path of the video is the last line of the output. With --hold, it is the
+    video of the draft.
     """
     given = {"model": model, "quality": quality, "aspect_ratio": aspect_ratio, "resolution": resolution}
     given |= {"clip_sound": clip_sound, "title": title, "drop_soundtrack": no_audio or None}
-    given |= {"reuse": False if no_reuse else None, "captions": captions, "voice": voice}
+    given |= {"reuse": False if no_reuse else None, "captions": captions, "voice": voice, "tags": tag} | hold_of(hold)
     body = make_body([], given, crossfade_s)
     body["clips"] = list_changes(reroll=reroll, take=take, replace=replace, insert=insert, remove=remove, move=move)
     end_on_sigterm()
     with exit_on_error(), connect(url, api_key) as phoenix:
         job = _submit(body, ReelInputs(audio), phoenix, partial(phoenix.edit, job_id))
         err.print(f"{job.id}, an edit of {job_id}", style="dim")
-        show_adjustments(job)
-        print(finish(phoenix, job, output, is_private=False))
+        print(_finish_or_hold(phoenix, job, output, is_private=False))
+
+
+@contextmanager
+def _connected(
+    url: str | None, api_key: str | None, check: Callable[[], object], *, holds: bool
+) -> Generator[tuple[Server, Phoenix]]:
+    """The server that makes the reel, and a client of it. An error ends the command with its message."""
+    end_on_sigterm()
+    with (
+        exit_on_error(),
+        open_server(url, check, holds=holds) as server,
+        Phoenix(server.url, api_key, retry_policy=CLI_RETRY_POLICY) as phoenix,
+    ):
+        yield server, phoenix
 
 
 def _unchecked() -> None:

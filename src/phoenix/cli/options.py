@@ -20,6 +20,7 @@ from phoenix.contract import (
     AspectRatio,
     ClipSound,
     MediaInfo,
+    OnFailedCheck,
     Quality,
     ReelRequest,
     Resolution,
@@ -106,6 +107,15 @@ AudioOption = Annotated[
 ]
 ClipSoundOption = Annotated[
     ClipSound | None, typer.Option(help="Whether the reel has the sound that its clips have; `keep` if unset.")
+]
+
+OnFailedCheckOption = Annotated[
+    OnFailedCheck | None,
+    typer.Option(help="Render a clip that comes out black, frozen or silent again, once; `report` if unset."),
+]
+TitleOption = Annotated[str | None, typer.Option(help="Name of the job, to find it again.")]
+TagOption = Annotated[
+    list[str] | None, typer.Option("--tag", help="Word to find the job by; may be given several times.")
 ]
 
 

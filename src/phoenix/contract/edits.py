@@ -7,6 +7,8 @@ from pydantic import Field, model_validator
 
 from phoenix.contract.requests import (
     ClipRequest,
+    DraftRequest,
+    HoldMode,
     JobOptions,
     KeptSound,
     Quality,
@@ -91,9 +93,15 @@ class EditRequest(JobOptions):
     fit_narration: Omittable[FitNarration] = None
     transition: Omittable[Transition] = None
     reuse: bool = Field(default=True, strict=True, description="Whether clips that stay as they are, are reused.")
+    hold: Omittable[HoldMode] = Field(
+        default=None, description="`draft` renders a draft of the new reel first, which waits for your approval."
+    )
+    draft: Omittable[DraftRequest] = Field(default=None, description="Only together with `hold`.")
 
     @model_validator(mode="after")
     def _changes_something(self) -> Self:
+        if self.draft is not None and self.hold is None:
+            raise ValueError("draft needs hold")
         if self.soundtrack is not None and self.drop_soundtrack:
             raise ValueError("give a soundtrack or drop it, not both")
         changes: list[object] = [self.clips, self.model, self.quality, self.aspect_ratio, self.resolution]

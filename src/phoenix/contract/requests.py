@@ -226,6 +226,9 @@ class JobOptions(Request):
     metadata: Metadata = Field(default_factory=dict, json_schema_extra={"default": {}, "propertyNames": _KEYS})
 
 
+HoldMode = Literal["draft"]
+
+
 class DraftRequest(Request):
     """How the draft of a reel is rendered."""
 
@@ -293,7 +296,7 @@ class ReelRequest(JobOptions):
         default="report",
         description="`reroll` renders a clip that fails a check again, once, with the next seed.",
     )
-    hold: Omittable[Literal["draft"]] = Field(
+    hold: Omittable[HoldMode] = Field(
         default=None,
         description="`draft` renders a draft first, with the same prompts, seeds and lengths. The reel waits until the "
         "draft is approved by `POST /v1/jobs/{job_id}/approve`.",

@@ -6,9 +6,12 @@ Both engines are under the GPL, and eSpeak NG has one state per process.
 import asyncio
 import json
 import os
+import subprocess
 import sys
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from phoenix.child_processes import ResourceLimits, stop_process, tied
@@ -21,6 +24,7 @@ _CHILD = (
     "from phoenix.speech.children.{engine} import main; main()"
 )
 _PASSED_ENVIRONMENT = ("LD_LIBRARY_PATH", "LANG", "LC_ALL", "PATH")
+_CHECK_TIMEOUT_S = 30
 _MEMORY_BYTES = 4 * 1024**3
 _OPEN_FILES = 256
 
@@ -32,11 +36,11 @@ async def speak_locally(text: str, voice: ResolvedVoice, output: Path, settings:
     """
     asked = _write_request(text, voice, output, settings)
     process = await asyncio.create_subprocess_exec(
-        *tied([sys.executable, "-I", "-c", _CHILD.replace("{engine}", voice.engine), str(asked)]),
+        *_command(voice.engine, asked),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.DEVNULL,
-        env={name: os.environ[name] for name in _PASSED_ENVIRONMENT if name in os.environ},
+        env=_environment(),
         start_new_session=True,
     )
     limits = ResourceLimits(_MEMORY_BYTES, settings.max_speech_bytes, settings.timeout_s * 8, _OPEN_FILES)
@@ -50,6 +54,38 @@ async def speak_locally(text: str, voice: ResolvedVoice, output: Path, settings:
     finally:
         await stop_process(process, grace_s=0)
     return _read_answer(printed, voice)
+
+
+@lru_cache(maxsize=256)
+def find_espeak_fault(voice: str) -> str | None:
+    """The reason why the eSpeak NG of this machine cannot speak as `voice`; None if it can, and if it does not say.
+
+    Starts a process for each new name; blocks.
+    """
+    with TemporaryDirectory(prefix="phoenix-voice-") as folder:
+        asked = Path(folder) / "voice.json"
+        asked.write_text(json.dumps({"voice": voice}), encoding="utf-8")
+        try:
+            done = subprocess.run(  # noqa: S603 - an argument list, no shell
+                _command("espeak", asked),
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=_CHECK_TIMEOUT_S,
+                check=False,
+                env=_environment(),
+            )
+            answer: Any = json.loads(done.stdout)
+        except (OSError, ValueError, subprocess.SubprocessError):
+            return None
+    return answer.get("fault")
+
+
+def _command(engine: str, asked: Path) -> list[str]:
+    return tied([sys.executable, "-I", "-c", _CHILD.replace("{engine}", engine), str(asked)])
+
+
+def _environment() -> dict[str, str]:
+    return {name: os.environ[name] for name in _PASSED_ENVIRONMENT if name in os.environ}
 
 
 def _write_request(text: str, voice: ResolvedVoice, output: Path, settings: TtsSettings) -> Path:

@@ -31,6 +31,9 @@ _EDITS: dict[str, Example] = {
         }
     },
     "the final of a draft": {"value": {"model": "wan-2.2-t2v-a14b", "quality": "high"}},
+    "a change that waits for the approval of its draft": {
+        "value": {"clips": [{"op": "reroll", "index": 3}], "hold": "draft"}
+    },
 }
 
 
@@ -42,7 +45,7 @@ async def edit_job(
 
     Makes a new job from a reel that has ended, in any state. Its unchanged clips are reused if their files are kept,
     and take no GPU time; the others are rendered. The original stays as it is, and `edited_from` of the new job names
-    it. 409 while the job runs, and for a job that is no reel.
+    it. With `hold`, a draft of the new reel is rendered first. 409 while the job runs, and for a job that is no reel.
     """
     fingerprint = fingerprint_of(body)
     keyed = submission.keyed(fingerprint)

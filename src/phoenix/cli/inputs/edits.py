@@ -28,7 +28,6 @@ MoveOption = Annotated[
         metavar="FROM:TO", help="Make clip FROM number TO. Comes after all other changes, with the numbers by then."
     ),
 ]
-TitleOption = Annotated[str | None, typer.Option(help="Another title.")]
 NoAudioOption = Annotated[bool, typer.Option("--no-audio", help="Drop the soundtrack.")]
 NoReuseOption = Annotated[bool, typer.Option("--no-reuse", help="Render the unchanged clips again, too.")]
 

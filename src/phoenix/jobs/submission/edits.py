@@ -174,7 +174,7 @@ def edit_reel(
     options: dict[str, Any] = {name: getattr(edit, name) for name in edit.model_fields_set & _OF_OPTIONS}
     kept = {"title": title, "tags": list(tags), "metadata": dict(metadata or {})} | options
     without = {"soundtrack": None} if edit.drop_soundtrack else {}
-    clips = {"clips": [draft.clip for draft in drafts], "reuse": edit.reuse}
+    clips = {"clips": [draft.clip for draft in drafts], "reuse": edit.reuse, "hold": edit.hold, "draft": edit.draft}
     # Copied, not validated: all parts are valid, and no rule concerns several of them.
     request = original.model_copy(update={**given, **kept, **without, **clips})
     return EditedReel(request, edit, [draft.change for draft in drafts])

@@ -34,6 +34,7 @@ _CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctype
 
 
 def main() -> None:
+    """Speaks a text, or only looks for the voice if the request has no text."""
     request = read_request()
     try:
         library, data_path = _load()
@@ -43,6 +44,9 @@ def main() -> None:
     rate_hz: int = library.espeak_Initialize(_SYNCHRONOUS, 0, data_path, 0)
     if rate_hz <= 0 or library.espeak_SetVoiceByName(request["voice"].encode()) != _OK:
         print_fault(f"eSpeak NG has no voice {request['voice']!r}; `espeak-ng --voices` lists them")
+        return
+    if "text" not in request:
+        print_words(())
         return
     samples, starts = _speak(library, request["text"])
     write_wav(request["output"], samples, rate_hz=rate_hz)
