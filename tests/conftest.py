@@ -19,6 +19,8 @@ for name in list(os.environ):
         "MAX_CONCURRENT_GENERATIONS",
     }:
         del os.environ[name]
+# Each process with a database of its own would load the sentence model. The tests of the search switch it on.
+os.environ["PHOENIX_SEARCH__MEANING"] = "off"
 
 # By default an example that takes more than 0.2 s is a failure, which on a busy machine is one of the machine.
 settings.register_profile("patient", settings(), deadline=None)

@@ -406,6 +406,7 @@ def _create_reusable_clips() -> None:
     with op.batch_alter_table("reusable_clips", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("reusable_clips_artifact_id_idx"), ["artifact_id"], unique=False)
     _create_storyboards()
+    _create_job_embeddings()
     _execute_all(_SEARCH_INDEX)
 
 
@@ -568,6 +569,7 @@ def downgrade() -> None:
 
 def _drop_what_refers_to_jobs() -> None:
     _execute_all(_NO_SEARCH_INDEX)
+    _drop_job_embeddings()
     _drop_storyboards()
     with op.batch_alter_table("reusable_clips", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("reusable_clips_artifact_id_idx"))
@@ -596,6 +598,28 @@ def _drop_statistics() -> None:
     op.drop_table("usage_days")
     op.drop_table("stats")
     op.drop_table("measurements")
+
+
+def _create_job_embeddings() -> None:
+    op.create_table(
+        "job_embeddings",
+        sa.Column("job_id", sa.String(), nullable=False),
+        sa.Column("owner_id", sa.String(), nullable=False),
+        sa.Column("model", sa.String(), nullable=False),
+        sa.Column("size", sa.Integer(), nullable=False),
+        sa.Column("vectors", sa.LargeBinary(), nullable=False),
+        sa.ForeignKeyConstraint(["job_id"], ["jobs.id"], name=op.f("job_embeddings_job_id_fkey"), ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("job_id", name=op.f("job_embeddings_pkey")),
+    )
+    with op.batch_alter_table("job_embeddings", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("job_embeddings_owner_id_idx"), ["owner_id"], unique=False)
+
+
+def _drop_job_embeddings() -> None:
+    with op.batch_alter_table("job_embeddings", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("job_embeddings_owner_id_idx"))
+
+    op.drop_table("job_embeddings")
 
 
 def _create_storyboards() -> None:

@@ -43,4 +43,4 @@ def test_it_gives_away_no_secret() -> None:
 
 
 def test_the_tests_run_without_the_settings_of_the_shell() -> None:
-    assert [name for name in os.environ if name.startswith("PHOENIX_")] == []
+    assert [name for name in os.environ if name.startswith("PHOENIX_")] == ["PHOENIX_SEARCH__MEANING"]

@@ -52,7 +52,11 @@ async def test_a_found_job_is_shown_like_a_listed_one(api: Api) -> None:
     [
         ("q=%00", "/query/q"),
         ("q=" + "x" * 201, "/query/q"),
-        ("mode=meaning", "/query/mode"),
+        ("mode=meaning", "/query/q"),
+        ("mode=meaning&q=x", "/query/mode"),
+        ("similar_to=job_" + "0" * 26, "/query/similar_to"),
+        ("similar_to=balloon", "/query/similar_to"),
+        ("similar_to=job_" + "0" * 26 + "&q=x", "/query/similar_to"),
         ("tag=", "/query/tag/0"),
         ("favorite=1", "/query/favorite"),
         ("metadata.=x", "/query/metadata."),

@@ -5,11 +5,13 @@ from typing import Any
 
 import pytest
 
+from fixtures.certificates import Authority
 from fixtures.llm_server import LlmServer
 from fixtures.scripted_server import Answer
+from phoenix.cli.diagnosis.extras import check_credentials, check_search
 from phoenix.cli.diagnosis.finding import CheckStatus
 from phoenix.cli.diagnosis.writers_and_voices import check_llm, check_voice
-from phoenix.settings import LlmSettings, Settings, TtsSettings
+from phoenix.settings import LlmSettings, SearchSettings, Settings, TtsSettings
 
 
 def settings(folder: Path, **groups: Any) -> Settings:
@@ -60,3 +62,27 @@ async def test_a_default_voice_that_is_not_there_is_a_note(tmp_path: Path) -> No
 
     assert (found.status, "klingon-deep" in found.detail) == (CheckStatus.NOTE, True)
     assert "PHOENIX_TTS__VOICE" in found.remedy
+
+
+async def test_the_sentence_model_computes_a_vector(tmp_path: Path) -> None:
+    found = await check_search(settings(tmp_path, search=SearchSettings()))
+
+    assert (found.status, found.detail) == (CheckStatus.OK, "with vectors of 384 numbers")
+
+
+async def test_a_folder_that_has_no_model_is_a_note(tmp_path: Path) -> None:
+    (tmp_path / "model.onnx").write_bytes(b"no graph")
+    (tmp_path / "tokenizer.json").write_bytes(b"{}")
+
+    found = await check_search(settings(tmp_path, search=SearchSettings(model_dir=tmp_path)))
+
+    assert (found.status, "cannot be read" in found.detail) == (CheckStatus.NOTE, True)
+
+
+async def test_a_certificate_is_named_or_its_fault(tmp_path: Path) -> None:
+    authority = Authority()
+    well = await check_credentials(settings(tmp_path, c2pa=authority.signer().write(tmp_path, authority.root())))
+    bad = await check_credentials(settings(tmp_path, c2pa=authority.signer(days=-1).write(tmp_path)))
+
+    assert (well.status, well.detail.startswith("signed as CN=Signer,O=Test Org until 20")) == (CheckStatus.OK, True)
+    assert (bad.status, "is valid from" in bad.detail) == (CheckStatus.MISSING, True)

@@ -167,9 +167,15 @@ async def test_the_filters_of_a_list_travel_as_its_query(phoenix: AsyncPhoenix, 
 
 async def test_a_search_travels_as_the_query_of_a_list(phoenix: AsyncPhoenix, scripted_server: ScriptedServer):
     page = JobPage(data=[], has_more=False)
-    scripted_server.on("GET", "/v1/jobs", Answer(body=page.model_dump_json().encode()))
+    scripted_server.on("GET", "/v1/jobs", *[Answer(body=page.model_dump_json().encode())] * 3)
     await phoenix.list_jobs(q="a b", tags=["x", "y"], favorite=False, metadata={"k": "v"})
-    assert scripted_server.received[0].query == "q=a+b&metadata.k=v&tag=x&tag=y&favorite=false"
+    await phoenix.list_jobs(q="a", mode="meaning")
+    await phoenix.list_jobs(similar_to=JOB_ID)
+    assert [each.query for each in scripted_server.received] == [
+        "q=a+b&metadata.k=v&tag=x&tag=y&favorite=false",
+        "q=a&mode=meaning",
+        f"similar_to={JOB_ID}",
+    ]
 
 
 async def test_changes_are_sent_as_they_are_given(phoenix: AsyncPhoenix, scripted_server: ScriptedServer):

@@ -11,6 +11,7 @@ from redis.asyncio import Redis
 
 from phoenix.api.auth import Authenticator, KeyUsageRecorder, Revocations, Tokens
 from phoenix.api.background.dispatcher import Dispatcher
+from phoenix.api.background.job_embedding import JobEmbeddingService
 from phoenix.api.background.lease_reaper import LeaseReaper
 from phoenix.api.background.queue_positions import QueuePositionPublisher
 from phoenix.api.background.retention import RetentionService
@@ -24,6 +25,7 @@ from phoenix.api.signed_urls import SignedUrls
 from phoenix.async_tasks import in_background
 from phoenix.catalog.catalog import Catalog
 from phoenix.db import Database
+from phoenix.embedding.sentence_model import Embedder
 from phoenix.errors import RateLimited, TooManyTransfers
 from phoenix.events.fanout.hub import Hub
 from phoenix.events.log_interface import CoalescingEventLog
@@ -61,6 +63,7 @@ class AppState:
     open_downloads: OpenSlots
     open_uploads: OpenSlots
     storyboards: StoryboardWriter
+    embedder: Embedder
     draining: anyio.Event
     """Set when the server has to stop; all streams then end."""
     probe_slots: asyncio.Semaphore
@@ -89,7 +92,10 @@ async def open_app_state(settings: Settings, meters: Meters) -> AsyncGenerator[A
         await stack.enter_async_context(hub)
         key_ends = Notifier(services.redis, services.channels.keys_ended)
         await stack.enter_async_context(key_ends.subscribe(subscriber, lambda _payload: hub.check_now()))
+        embedder = Embedder(settings.search)
+        stack.callback(embedder.close)
         await stack.enter_async_context(_background_services(services, subscriber, meters))
+        await stack.enter_async_context(JobEmbeddingService(database, embedder).running())
         draining = anyio.Event()
         await stack.enter_async_context(_close_streams_on_drain(hub, draining))
         limits, prefix = settings.limits, settings.redis.prefix
@@ -109,6 +115,7 @@ async def open_app_state(settings: Settings, meters: Meters) -> AsyncGenerator[A
             open_downloads=await open_slots(OpenPolicy("downloads", limits.downloads_per_key, TooManyTransfers)),
             open_uploads=await open_slots(OpenPolicy("uploads", limits.uploads_per_key, TooManyTransfers)),
             storyboards=await stack.enter_async_context(_storyboards(settings, services.catalog, database)),
+            embedder=embedder,
             draining=draining,
             probe_slots=asyncio.Semaphore(_MAX_CONCURRENT_PROBES),
         )

@@ -66,7 +66,7 @@ COMMANDS = {
     ),
     "mcp": CommandPlace("agents.command", "run_mcp", "Serve the tools of agents over stdio or HTTP (MCP)."),
     "jobs": CommandPlace("jobs", "jobs_app", "Inspect and control jobs."),
-    "search": CommandPlace("jobs", "search", "Find jobs by the words of their titles, tags, prompts and metadata."),
+    "search": CommandPlace("jobs", "search", "Find jobs by their words, or by what they are about."),
     "artifacts": CommandPlace("jobs", "artifacts_app", "List uploads and files of jobs, and delete uploads."),
     "models": CommandPlace("models", "models_app", "List models, and download their weights."),
     "queues": CommandPlace("steering.pauses", "queues_app", "List queues; pause and resume queues, models and keys."),

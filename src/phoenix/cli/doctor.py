@@ -17,6 +17,7 @@ from phoenix.catalog.catalog import load_catalog
 from phoenix.catalog.fit import Fit
 from phoenix.child_processes import output_of
 from phoenix.cli.console import NEWER_SCHEMA, format_gigabytes
+from phoenix.cli.diagnosis.extras import check_credentials, check_search
 from phoenix.cli.diagnosis.finding import CheckStatus, Finding
 from phoenix.cli.diagnosis.writers_and_voices import check_llm, check_voice
 from phoenix.cli.embedded.redis_server import find_redis_server
@@ -237,6 +238,8 @@ CHECKS: dict[str, Check] = {
     "upscalers": check_postprocessors,
     "language model": check_llm,
     "voice": check_voice,
+    "search by meaning": check_search,
+    "credentials": check_credentials,
 }
 SPACE_REMEDY = "Delete jobs with `phoenix jobs delete`, or make room: docs/operations/full-disk.md says how."
 REMEDIES = {

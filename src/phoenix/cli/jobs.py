@@ -67,24 +67,33 @@ def search(  # noqa: PLR0913, PLR0917 - one parameter per option
     state: Annotated[JobState | None, typer.Option(help="Only jobs in this state.")] = None,
     kind: Annotated[JobKind | None, typer.Option(help="Only jobs of this kind.")] = None,
     model: Annotated[str | None, typer.Option(help="Only jobs for this model.")] = None,
+    meaning: Annotated[bool, typer.Option("--meaning", help="Also jobs that say it in other words.")] = False,
+    similar: Annotated[
+        str | None, typer.Option(metavar="JOB_ID", help="Jobs that are about the same as this job, in place of words.")
+    ] = None,
     limit: LimitOption = 20,
     cursor: CursorOption = None,
     as_json: JsonOption = False,
     url: UrlOption = None,
     api_key: ApiKeyOption = None,
 ) -> None:
-    """Find jobs by the words of their titles, tags, prompts and metadata."""
+    """Find jobs by their words, or by what they are about.
+
+    The words of titles, tags, prompts, captions, narration and metadata.
+    """
     # The shell has removed the quotes of a phrase.
     text = " ".join(f'"{word}"' if " " in word.strip() and '"' not in word else word for word in words or ())
     values = _parse_metadata(metadata or ())
-    if not (text.strip() or tags or values or favorite is not None):
-        raise typer.BadParameter("Say what to find: words, --tag, --metadata or --favorite.")
+    if not (text.strip() or tags or values or similar or favorite is not None):
+        raise typer.BadParameter("Say what to find: words, --similar, --tag, --metadata or --favorite.")
     with exit_on_error(), connect(url, api_key) as phoenix:
         found = phoenix.list_jobs(
             q=text or None,
             tags=tags or (),
             favorite=favorite,
             metadata=values,
+            mode="meaning" if meaning else None,
+            similar_to=similar,
             state=state,
             kind=kind,
             model=model,

@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Literal, Self
 from urllib.parse import quote
 from uuid import uuid4
 
@@ -156,6 +156,8 @@ class AsyncPhoenix:
         tags: Sequence[str] = (),
         favorite: bool | None = None,
         metadata: Mapping[str, str] | None = None,
+        mode: Literal["words", "meaning"] | None = None,
+        similar_to: str | None = None,
         created_after: datetime | None = None,
         created_before: datetime | None = None,
         owner: str | None = None,
@@ -165,10 +167,12 @@ class AsyncPhoenix:
         """Returns one page of jobs, newest first. Its `next_cursor` is the `cursor` of the next page.
 
         `q`: words of the title, the tags, the prompts and the metadata; jobs with the words in their title come first.
-        `tags`: all of which a job has. `metadata`: values by key. `limit`: the most jobs of the page. `owner`: the id
+        `tags`: all of which a job has. `metadata`: values by key. `mode="meaning"`: also jobs that are about `q` in
+        other words. `similar_to`: id of a job, in place of `q`. `limit`: the most jobs of the page. `owner`: the id
         of another key, or `all`; requires the scope `operator`, and `admin` for changes.
         """
         given = {"state": state, "kind": kind, "model": model, "q": q, "limit": limit, "cursor": cursor, "owner": owner}
+        given |= {"mode": mode, "similar_to": similar_to}
         times = {"created_after": created_after, "created_before": created_before}
         params: dict[str, str | int | list[str]] = {name: value for name, value in given.items() if value is not None}
         params |= {name: at.isoformat() for name, at in times.items() if at is not None}

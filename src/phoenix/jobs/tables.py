@@ -292,6 +292,21 @@ class ReusableClipRow(SQLModel, table=True):
     """The store's key of the clip that this clip continues: it fits no other clip, also if that has the same prompt."""
 
 
+class JobEmbeddingRow(SQLModel, table=True):
+    """What a job is about, as vectors of a sentence model. Added by a background service once the job is there."""
+
+    __tablename__ = "job_embeddings"  # pyright: ignore[reportAssignmentType]
+
+    job_id: str = Field(primary_key=True, sa_column_args=(ForeignKey("jobs.id", ondelete="CASCADE"),))
+    owner_id: str = Field(index=True)
+    model: str
+    """The name of the sentence model. Vectors of two models cannot be compared."""
+    size: int
+    """The numbers of one vector."""
+    vectors: bytes
+    """One after another, each number in 8 bits. Empty for a job without texts."""
+
+
 class WorkerRow(SQLModel, table=True):
     """A worker process. It is live until `expires_at`; each heartbeat extends that."""
 

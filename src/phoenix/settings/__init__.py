@@ -1,8 +1,10 @@
 """The settings of a process: read once at its start, and checked."""
 
+from phoenix.settings.credentials import C2paSettings
 from phoenix.settings.engines import AnimaticSettings, EngineSettings, TtsSettings, VeoSettings
 from phoenix.settings.llm import LlmSettings
 from phoenix.settings.prices import PriceSettings
+from phoenix.settings.search import SearchSettings
 from phoenix.settings.settings import (
     ApiSettings,
     DatabaseSettings,
@@ -27,6 +29,7 @@ __all__ = [
     "AnimaticSettings",
     "ApiSettings",
     "AuthMode",
+    "C2paSettings",
     "DatabaseSettings",
     "EngineSettings",
     "EventSettings",
@@ -38,6 +41,7 @@ __all__ = [
     "RedisSettings",
     "RetentionSettings",
     "SchedulerSettings",
+    "SearchSettings",
     "Settings",
     "SettingsGroup",
     "StorageSettings",

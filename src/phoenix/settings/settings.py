@@ -17,9 +17,11 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from phoenix.settings.credentials import C2paSettings
 from phoenix.settings.engines import AnimaticSettings, EngineSettings, TtsSettings, VeoSettings
 from phoenix.settings.llm import LlmSettings
 from phoenix.settings.prices import PriceSettings
+from phoenix.settings.search import SearchSettings
 from phoenix.settings.sources import EnvironmentSource, UnprefixedNamesSource
 from phoenix.settings.value_types import (
     AuthMode,
@@ -353,7 +355,9 @@ class Settings(BaseSettings):
     llm: LlmSettings = LlmSettings()
     tts: TtsSettings = TtsSettings()
     prices: PriceSettings = PriceSettings()
+    search: SearchSettings = SearchSettings()
     media: MediaSettings = MediaSettings()
+    c2pa: C2paSettings = C2paSettings()
     webhooks: WebhookSettings = WebhookSettings()
     log: LogSettings = LogSettings()
 

@@ -17,9 +17,10 @@ from phoenix.api.http.declarations import (
     link_next_page,
 )
 from phoenix.api.http.known_parameters import ANY_KEY
+from phoenix.api.lifespan import AppState
 from phoenix.api.steering.hidden_words import show_job
 from phoenix.api.steering.job_acts import JobActsDep
-from phoenix.api.steering.owners import JobSubjectDep, WantedOwnerDep, find_jobs
+from phoenix.api.steering.owners import JobSubjectDep, WantedOwnerDep, find_jobs, get_searched_owner
 from phoenix.contract import (
     Instant,
     Job,
@@ -34,10 +35,14 @@ from phoenix.contract import (
     Tags,
     Text,
 )
+from phoenix.embedding.sentence_model import SentenceModelUnusable
+from phoenix.embedding.vectors import Vectors
 from phoenix.errors import FieldError, InvalidRequest
+from phoenix.ids import JOB_ID_PATTERN
+from phoenix.jobs.library.meaning import MeaningSearch, describe_job, find_vectors, search_by_meaning
 from phoenix.jobs.library.search import JobSearch
 from phoenix.jobs.provenance.manifest import read_manifest
-from phoenix.jobs.repository import JobFilter, get_full_job
+from phoenix.jobs.repository import JobFilter, get_full_job, get_job
 
 router = APIRouter(route_class=AuthFirstRoute, tags=["jobs"])
 
@@ -75,8 +80,55 @@ async def get_search(
     return JobSearch(q, tag or (), _read_metadata(request), favorite)
 
 
+async def find_meaning(
+    state: AppStateDep,
+    whose: WantedOwnerDep,
+    search: Annotated[JobSearch, Depends(get_search)],
+    mode: Annotated[
+        Literal["words", "meaning"],
+        Query(
+            description="How `q` is looked for. `meaning` finds jobs that are about it, also in other words, together "
+            "with the jobs that have the words. It needs the extra `search` on the server."
+        ),
+    ] = "words",
+    similar_to: Annotated[
+        Omittable[Annotated[str, Field(pattern=JOB_ID_PATTERN)]],
+        Query(description="Id of a job of yours, in place of `q`: finds the jobs that are about the same."),
+    ] = None,
+) -> MeaningSearch | None:
+    """The search by meaning that is asked for; None for one by words. Raises `InvalidRequest`."""
+    if mode == "words" and similar_to is None:
+        return None
+    has_text = bool((search.text or "").strip())
+    if has_text == (similar_to is not None):
+        detail = "Give either q or similar_to." if has_text else "Give q, the text to look for, or similar_to."
+        raise InvalidRequest.from_field_errors([FieldError("/query/similar_to" if has_text else "/query/q", detail)])
+    pointer = "/query/mode" if similar_to is None else "/query/similar_to"
+    if state.embedder.fault is not None:
+        raise InvalidRequest.from_field_errors([FieldError(pointer, state.embedder.fault)])
+    try:
+        query = await _embed_query(state, search.text or "", similar_to, get_searched_owner(state, whose))
+    except SentenceModelUnusable as error:
+        raise InvalidRequest.from_field_errors([FieldError(pointer, error.detail)]) from error
+    if not query:
+        raise InvalidRequest.from_field_errors([FieldError(pointer, "The job has no texts to compare.")])
+    return MeaningSearch(query, state.services.settings.search.min_similarity, similar_to)
+
+
+async def _embed_query(state: AppState, text: str, similar_to: str | None, owner: str) -> Vectors:
+    """The vectors of the text or of the job. Raises `NotFound` for a job that the owner does not have."""
+    embedder, database = state.embedder, state.services.database
+    if similar_to is None:
+        return await embedder.embed([text])
+    async with database.read() as session:
+        job = describe_job(await get_job(session, similar_to, owner_id=owner))
+    stored = await find_vectors(database, similar_to, model=embedder.model_name)
+    if stored is not None:
+        return stored
+    return await embedder.embed(job.passages) if job.passages else Vectors(embedder.model_name, 0, b"")
+
+
 async def document_search(
-    mode: Annotated[Literal["words"], Query(description="How `q` is looked for.")] = "words",
     metadata: Annotated[
         Omittable[Annotated[Text, Field(max_length=512)]],
         Query(
@@ -112,6 +164,7 @@ async def list_jobs(
     whose: WantedOwnerDep,
     wanted: Annotated[JobFilter, Depends(get_filter)],
     search: Annotated[JobSearch, Depends(get_search)],
+    meaning: Annotated[MeaningSearch | None, Depends(find_meaning)],
     limit: Annotated[PageLimit, Query()] = 20,
     cursor: PageCursor = None,
 ) -> JobPage:
@@ -121,7 +174,14 @@ async def list_jobs(
     job is repeated or skipped. The next page is also in the `Link` header. The words of other owners are hidden from
     operators, who therefore cannot search them, unless the settings show them.
     """
-    page = await find_jobs(state, whose, wanted, search, limit=limit, cursor=cursor)
+    if meaning is None:
+        page = await find_jobs(state, whose, wanted, search, limit=limit, cursor=cursor)
+    else:
+        owner_id = get_searched_owner(state, whose)
+        database = state.services.database
+        page = await search_by_meaning(
+            database, meaning, search, wanted, owner_id=owner_id, limit=limit, cursor=cursor
+        )
     link_next_page(request, response, page.next_cursor)
     views = await state.job_views.view(*page.jobs)
     return JobPage(

@@ -64,9 +64,16 @@ async def find_jobs(
     state: AppState, whose: WantedOwner, wanted: JobFilter, search: JobSearch, *, limit: int, cursor: str | None
 ) -> Page:
     """One page of jobs. Raises `Forbidden` for a search by words that the caller may not see."""
-    database, owner_id = state.services.database, whose.owner_id
+    database = state.services.database
     if not search:
-        return await list_jobs(database, wanted, owner_id=owner_id, limit=limit, cursor=cursor)
+        return await list_jobs(database, wanted, owner_id=whose.owner_id, limit=limit, cursor=cursor)
+    owner_id = get_searched_owner(state, whose)
+    return await search_jobs(database, search, wanted, owner_id=owner_id, limit=limit, cursor=cursor)
+
+
+def get_searched_owner(state: AppState, whose: WantedOwner) -> str:
+    """The owner whose jobs are searched. Raises `InvalidRequest` for all owners, and `Forbidden` for hidden words."""
+    owner_id = whose.owner_id
     if owner_id is None:
         raise InvalidRequest.from_field_errors([FieldError("/query/owner", "name one key: a search is of one owner")])
     if owner_id != whose.caller.owner_id and not state.services.settings.api.show_prompts_to_operators:
@@ -74,7 +81,7 @@ async def find_jobs(
             "The words of other keys are hidden, and so is a search for them. Filter by `state`, `kind`, `model` or "
             "time, or set PHOENIX_API__SHOW_PROMPTS_TO_OPERATORS."
         )
-    return await search_jobs(database, search, wanted, owner_id=owner_id, limit=limit, cursor=cursor)
+    return owner_id
 
 
 async def get_job_subject(state: AppStateDep, wanted: WantedOwnerDep, job_id: JobIdInPath) -> JobSubject:

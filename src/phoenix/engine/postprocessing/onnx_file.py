@@ -1,4 +1,4 @@
-"""Opens an ONNX file of the operator with onnxruntime, and runs it. The only module that imports onnxruntime."""
+"""Opens an ONNX file of the operator with onnxruntime, and runs it."""
 
 import hashlib
 from collections.abc import Mapping, Sequence

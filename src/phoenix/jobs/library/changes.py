@@ -8,6 +8,7 @@ from sqlmodel import col
 from phoenix.contract import JobChanges, JobState
 from phoenix.db import UnitOfWork
 from phoenix.errors import Conflict, FieldError, JobEnded
+from phoenix.jobs.library.meaning import delete_vectors
 from phoenix.jobs.library.words import words_of_job
 from phoenix.jobs.lifecycle import TaskState
 from phoenix.jobs.post_commit import TasksReady
@@ -35,7 +36,8 @@ async def change_job(uow: UnitOfWork, job_id: str, changes: JobChanges, *, owner
     if changes.metadata is not None:
         # A new object: the session does not see changes inside a JSON column.
         job.options = {**job.options, "metadata": changes.metadata}
-    _update_words(job)
+    if _update_words(job):
+        await delete_vectors(uow, job_id)
     if changes.queue_timeout_s is not None:
         job.queue_deadline_at = job.queued_at + timedelta(seconds=changes.queue_timeout_s)
     if changes.priority is not None:
@@ -66,7 +68,9 @@ def _check_still_queued(job: JobRow, changes: JobChanges) -> None:
     raise refusal(detail, field_errors=[FieldError(f"/{name}", detail) for name in late])
 
 
-def _update_words(job: JobRow) -> None:
+def _update_words(job: JobRow) -> bool:
+    """Whether the words have changed."""
+    before = (job.search_title, job.search_text)
     words = words_of_job(
         job.request,
         owner_id=job.owner_id,
@@ -76,3 +80,4 @@ def _update_words(job: JobRow) -> None:
         favorite=job.favorite,
     )
     job.search_title, job.search_text, job.search_filters = words.title, words.text, words.filters
+    return before != (words.title, words.text)

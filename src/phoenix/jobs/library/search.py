@@ -127,17 +127,47 @@ async def search_jobs(
 ) -> Page:
     """One page of the owner's jobs that are found, the best first. The rows are read only."""
     start = _decode(cursor, database.dialect) if cursor is not None else None
-    found: list[tuple[int, str, str]] = []
+    found = await rank_by_words(database, search, wanted, owner_id=owner_id, limit=limit + 1, start=start)
+    jobs = await fetch_full_jobs(database, [each.job_id for each in found[:limit]])
+    last = found[limit - 1] if len(found) > limit else None
+    return Page(jobs, _encode(_Cursor(last.rank, last.place)) if last else None)
+
+
+@dataclass(frozen=True)
+class RankedJob:
+    """A found job: its rank, and its place in the rank."""
+
+    rank: int
+    place: str
+    job_id: str
+
+
+async def rank_by_words(
+    database: Database,
+    search: JobSearch,
+    wanted: JobFilter,
+    *,
+    owner_id: str,
+    limit: int,
+    start: "_Cursor | None" = None,
+) -> list[RankedJob]:
+    """At most `limit` of the owner's jobs that are found, the best first, after `start`."""
+    found: list[RankedJob] = []
     for rank, match in enumerate(list_ranks(search, owner_id)):
         if start and rank < start.rank:
             continue
         last = start.last if start and rank == start.rank else None
-        statement = _select(database.dialect, match, wanted, owner_id, last).limit(limit + 1 - len(found))
-        found += [(rank, str(row.place), row.job_id) for row in await database.fetch(statement)]
-        if len(found) > limit:
+        statement = _select(database.dialect, match, wanted, owner_id, last).limit(limit - len(found))
+        found += [RankedJob(rank, str(row.place), row.job_id) for row in await database.fetch(statement)]
+        if len(found) >= limit:
             break
-    jobs = await fetch_full_jobs(database, [job_id for _, _, job_id in found[:limit]])
-    return Page(jobs, _encode(_Cursor(*found[limit - 1][:2])) if len(found) > limit else None)
+    return found
+
+
+def select_filtered_ids(dialect: str, search: JobSearch, owner_id: str) -> Select[Any]:
+    """Selects the ids of all jobs of the owner with the tags, the metadata and the mark, and with any words."""
+    source, found = _source(dialect, Match(Filters(owner_id, search.tags, search.metadata, search.favorite)))
+    return select(_WORDS.c.job_id).select_from(source).where(found)
 
 
 def select_matching_ids(dialect: str, text: str, owner_id: str) -> Select[Any]:

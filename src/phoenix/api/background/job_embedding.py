@@ -1,0 +1,79 @@
+"""Computes what jobs are about, for the search by meaning: after their submission, on one replica at a time."""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+from phoenix.api.background.leader_loop import LeaderLease, leader_loop
+from phoenix.db import Database
+from phoenix.embedding.sentence_model import Embedder, SentenceModelUnusable
+from phoenix.embedding.vectors import Vectors
+from phoenix.jobs.library.meaning import (
+    UnembeddedJob,
+    delete_vectors_of_other_models,
+    list_unembedded,
+    store_vectors,
+)
+from phoenix.telemetry.logs import get_logger
+
+_logger = get_logger(__name__)
+
+_INTERVAL_S = 2.0
+_PAUSE_RATIO = 30
+"""A pause takes this many times as long as the pass before it, so that looking for jobs does not keep a core busy."""
+_BATCH = 16
+
+
+class JobEmbeddingService:
+    """The background service `job_embedding` of one API process. Does nothing without a sentence model."""
+
+    def __init__(self, database: Database, embedder: Embedder) -> None:
+        self._database = database
+        self._embedder = embedder
+        self._has_cleaned = False
+        self._is_broken = False
+        self._pause_s = 0.0
+
+    @asynccontextmanager
+    async def running(self) -> AsyncGenerator[None]:
+        if self._embedder.fault is not None:
+            yield
+            return
+
+        async def wait() -> None:
+            await asyncio.sleep(self._pause_s)
+
+        async with leader_loop(LeaderLease(self._database, "job_embedding"), self.embed, wait):
+            yield
+
+    async def embed(self) -> None:
+        """One pass over a few jobs. Raises `Unavailable` while the database is away."""
+        started_s = time.monotonic()
+        count = 0 if self._is_broken else await self._embed_some()
+        # The rest of a crowd of new jobs comes next.
+        took_s = time.monotonic() - started_s
+        self._pause_s = took_s if count == _BATCH else max(_INTERVAL_S, _PAUSE_RATIO * took_s)
+
+    async def _embed_some(self) -> int:
+        try:
+            if not self._has_cleaned:
+                async with self._database.write(frees_space=True) as uow:
+                    await delete_vectors_of_other_models(uow, self._embedder.model_name)
+                self._has_cleaned = True
+            jobs = await list_unembedded(self._database, limit=_BATCH)
+            made = {job.job_id: (job, await self._embed_one(job)) for job in jobs}
+        except SentenceModelUnusable as error:
+            # A restart reads the files again.
+            self._is_broken = True
+            _logger.error("jobs are not found by meaning", error=error.detail)
+            return 0
+        if made:
+            async with self._database.write() as uow:
+                await store_vectors(uow, made)
+        return len(made)
+
+    async def _embed_one(self, job: UnembeddedJob) -> Vectors:
+        if not job.passages:
+            return Vectors(self._embedder.model_name, 0, b"")
+        return await self._embedder.embed(job.passages)

@@ -1,0 +1,38 @@
+"""Checks what a server may have in addition: the search by meaning, and the certificate that signs results."""
+
+import asyncio
+
+from phoenix.cli.diagnosis.finding import CheckStatus, Finding
+from phoenix.embedding.sentence_model import Embedder, SentenceModelUnusable
+from phoenix.media.credentials.certificate import CertificateUnusable, load_certificate
+from phoenix.media.credentials.signing import check_signing
+from phoenix.settings import Settings
+
+
+async def check_search(settings: Settings) -> Finding:
+    """Computes one vector with the sentence model."""
+    embedder = Embedder(settings.search)
+    try:
+        if embedder.fault is not None:
+            return Finding("search by meaning", CheckStatus.OK, f"none: {embedder.fault}")
+        vectors = await embedder.embed(["a red balloon over a harbour"])
+    except SentenceModelUnusable as error:
+        remedy = "Correct PHOENIX_SEARCH__MODEL_DIR."
+        return Finding("search by meaning", CheckStatus.NOTE, error.detail, remedy)
+    finally:
+        embedder.close()
+    return Finding("search by meaning", CheckStatus.OK, f"with vectors of {vectors.size} numbers")
+
+
+async def check_credentials(settings: Settings) -> Finding:
+    """Reads the certificate as a media worker does at its start."""
+    try:
+        certificate = await asyncio.to_thread(load_certificate, settings.c2pa)
+        if certificate is None:
+            return Finding("credentials", CheckStatus.OK, "none: results are not signed")
+        await asyncio.to_thread(check_signing, certificate)
+    except CertificateUnusable as error:
+        remedy = "Media workers do not start with it: correct PHOENIX_C2PA__CERTIFICATE and PHOENIX_C2PA__KEY."
+        return Finding("credentials", CheckStatus.MISSING, error.detail, remedy)
+    until = f"{certificate.expires_at:%Y-%m-%d}"
+    return Finding("credentials", CheckStatus.OK, f"signed as {certificate.subject} until {until}")

@@ -1,0 +1,205 @@
+"""Searches the jobs of an owner by what they are about, and keeps the vectors with which that is done.
+
+A background service computes the vectors of a job after it was submitted. The words of the query are looked for as
+well: a job ranks by its places in both lists (reciprocal rank fusion). So a job without vectors is found by its words.
+"""
+
+import asyncio
+import base64
+import binascii
+import re
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import delete, func, select
+from sqlmodel import col
+
+from phoenix.db import Database, UnitOfWork, insert_rows
+from phoenix.embedding.passages import passages_of_job
+from phoenix.embedding.vectors import Vectors, rank_by_similarity
+from phoenix.errors import FieldError, MalformedRequest
+from phoenix.jobs.library.search import JobSearch, rank_by_words, select_filtered_ids
+from phoenix.jobs.repository import JobFilter, Page, fetch_full_jobs, job_conditions
+from phoenix.jobs.tables import JobEmbeddingRow, JobRow
+
+MAX_FOUND = 200
+"""The most jobs that each of the two lists has."""
+_FUSION = 60
+"""The constant of reciprocal rank fusion. The larger it is, the more a job gains by being in both lists."""
+_CURSOR = re.compile(r"m\.(?P<offset>[0-9]{1,4})\.(?P<newest>job_[0-9a-z]{26})")
+
+
+@dataclass(frozen=True)
+class MeaningSearch:
+    """What a job must be about. `example`: the job that the query was made of, which is not found itself."""
+
+    query: Vectors
+    min_similarity: float
+    example: str | None = None
+
+
+async def search_by_meaning(
+    database: Database,
+    meaning: MeaningSearch,
+    search: JobSearch,
+    wanted: JobFilter,
+    *,
+    owner_id: str,
+    limit: int,
+    cursor: str | None,
+) -> Page:
+    """One page of the owner's jobs that are about the query, the best first. The rows are read only.
+
+    `search`: the words of the query, and what a job must have. Later pages leave out the jobs that were submitted since
+    the first page.
+    """
+    start = _decode(cursor) if cursor is not None else None
+    newest = start.newest if start else await _find_newest(database, owner_id)
+    if newest is None:
+        return Page([], None)
+    rankings = [await _rank_similar(database, meaning, search, wanted, owner_id=owner_id)]
+    if (search.text or "").strip():
+        found = await rank_by_words(database, search, wanted, owner_id=owner_id, limit=MAX_FOUND)
+        rankings.append([each.job_id for each in found])
+    ids = [job_id for job_id in fuse(rankings) if job_id <= newest]
+    offset = start.offset if start else 0
+    end = offset + limit
+    jobs = await fetch_full_jobs(database, ids[offset:end])
+    return Page(jobs, _encode(_MeaningCursor(end, newest)) if len(ids) > end else None)
+
+
+def fuse(rankings: Sequence[Sequence[str]]) -> list[str]:
+    """The ids of all rankings, ordered by the sum of 1 / (60 + place); the newer of two equal ones first. Pure."""
+    scores: defaultdict[str, float] = defaultdict(float)
+    for ranking in rankings:
+        for place, each in enumerate(ranking, start=1):
+            scores[each] += 1 / (_FUSION + place)
+    return sorted(scores, key=lambda each: (scores[each], each), reverse=True)
+
+
+async def _find_newest(database: Database, owner_id: str) -> str | None:
+    [(newest,)] = await database.fetch(select(func.max(col(JobRow.id))).where(col(JobRow.owner_id) == owner_id))
+    return newest
+
+
+async def _rank_similar(
+    database: Database, meaning: MeaningSearch, search: JobSearch, wanted: JobFilter, *, owner_id: str
+) -> list[str]:
+    """Compares the query with the vectors of all jobs of the owner that pass the filters."""
+    job_id = col(JobEmbeddingRow.job_id)
+    conditions = [
+        col(JobEmbeddingRow.owner_id) == owner_id,
+        col(JobEmbeddingRow.model) == meaning.query.model,
+        col(JobRow.owner_id) == owner_id,
+        *job_conditions(wanted),
+    ]
+    if meaning.example is not None:
+        conditions.append(job_id != meaning.example)
+    if search.tags or search.metadata or search.favorite is not None:
+        conditions.append(job_id.in_(select_filtered_ids(database.dialect, search, owner_id)))
+    statement = select(job_id, col(JobEmbeddingRow.vectors)).join(JobRow, col(JobRow.id) == job_id).where(*conditions)
+    stored = [(row.job_id, row.vectors) for row in await database.fetch(statement)]
+    return await asyncio.to_thread(
+        rank_by_similarity, stored, meaning.query, min_similarity=meaning.min_similarity, limit=MAX_FOUND
+    )
+
+
+async def find_vectors(database: Database, job_id: str, *, model: str) -> Vectors | None:
+    """The stored vectors of a job; None until they are computed. The caller checks who owns the job."""
+    statement = select(col(JobEmbeddingRow.vectors)).where(
+        col(JobEmbeddingRow.job_id) == job_id, col(JobEmbeddingRow.model) == model
+    )
+    rows = await database.fetch(statement.add_columns(col(JobEmbeddingRow.size)))
+    return Vectors(model, rows[0].size, rows[0].vectors) if rows else None
+
+
+@dataclass(frozen=True)
+class UnembeddedJob:
+    """A job without vectors, with its texts, and its words as they were then."""
+
+    job_id: str
+    owner_id: str
+    passages: Sequence[str]
+    words: tuple[str, str]
+
+
+def describe_job(job: Any) -> UnembeddedJob:
+    """From a row with the columns of `JobRow`."""
+    passages = passages_of_job(job.request, title=job.title, tags=job.tags)
+    return UnembeddedJob(job.id, job.owner_id, passages, (job.search_title, job.search_text))
+
+
+async def list_unembedded(database: Database, *, limit: int) -> list[UnembeddedJob]:
+    """Jobs of any owner without vectors, the newest first."""
+    job_id = col(JobRow.id)
+    statement = (
+        select(
+            job_id,
+            col(JobRow.owner_id),
+            col(JobRow.title),
+            col(JobRow.tags),
+            col(JobRow.request),
+            col(JobRow.search_title),
+            col(JobRow.search_text),
+        )
+        .outerjoin(JobEmbeddingRow, col(JobEmbeddingRow.job_id) == job_id)
+        .where(col(JobEmbeddingRow.job_id).is_(None))
+        .order_by(job_id.desc())
+        .limit(limit)
+    )
+    return [describe_job(row) for row in await database.fetch(statement)]
+
+
+async def store_vectors(uow: UnitOfWork, made: Mapping[str, tuple[UnembeddedJob, Vectors]]) -> None:
+    """Stores the vectors of jobs by id. Leaves out jobs that were deleted, or whose words have changed since."""
+    statement = (
+        select(col(JobRow.id), col(JobRow.search_title), col(JobRow.search_text))
+        .where(col(JobRow.id).in_(made))
+        # A change of the words waits for this transaction, and then deletes the row. Nothing here waits for a change.
+        .with_for_update(read=True, skip_locked=True)
+    )
+    rows = [
+        JobEmbeddingRow(
+            job_id=job_id, owner_id=each.owner_id, model=vectors.model, size=vectors.size, vectors=vectors.data
+        )
+        for job_id, title, text in await uow.session.execute(statement)
+        for each, vectors in [made[job_id]]
+        if each.words == (title, text)
+    ]
+    await insert_rows(uow.session, rows)
+
+
+async def delete_vectors(uow: UnitOfWork, job_id: str) -> None:
+    """Has the vectors of a job computed again. The caller holds the lock on the job's row."""
+    await uow.session.execute(delete(JobEmbeddingRow).where(col(JobEmbeddingRow.job_id) == job_id))
+
+
+async def delete_vectors_of_other_models(uow: UnitOfWork, model: str) -> None:
+    """Vectors of two models cannot be compared."""
+    await uow.session.execute(delete(JobEmbeddingRow).where(col(JobEmbeddingRow.model) != model))
+
+
+@dataclass(frozen=True)
+class _MeaningCursor:
+    """Where a page ended: a place in the list of the jobs up to `newest`."""
+
+    offset: int
+    newest: str
+
+
+def _encode(cursor: _MeaningCursor) -> str:
+    return base64.urlsafe_b64encode(f"m.{cursor.offset}.{cursor.newest}".encode()).decode().rstrip("=")
+
+
+def _decode(text: str) -> _MeaningCursor:
+    """Raises `MalformedRequest` for a text that `_encode` has not made."""
+    try:
+        found = _CURSOR.fullmatch(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode())
+    except (binascii.Error, UnicodeError, ValueError):
+        found = None
+    if found is None:
+        field_error = FieldError("/query/cursor", "Use the next_cursor of an earlier page of this search, unchanged.")
+        raise MalformedRequest("The cursor is not one of this search.", field_errors=[field_error])
+    return _MeaningCursor(int(found["offset"]), found["newest"])

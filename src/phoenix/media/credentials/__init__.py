@@ -1,0 +1,1 @@
+"""Content Credentials (C2PA): says in a signed result that it was generated, and by what."""
