@@ -170,7 +170,7 @@ def list_things(scene: Scene) -> Request:
 
 def read_job(scene: Scene) -> Request:
     job_id, draw = scene.own_or_other("jobs"), scene.draw
-    of_clip = f"/clips/{draw.choice('0012x')}/{draw.choice(['content', 'segments'])}"
+    of_clip = f"/clips/{draw.choice('0012x')}/{draw.choice(['content', 'segments', 'segments?rendition=captions'])}"
     suffix = draw.choice(
         [
             "",
@@ -179,6 +179,7 @@ def read_job(scene: Scene) -> Request:
             "/content?variant=thumbnail",
             "/content?variant=srt",
             "/playlist.m3u8",
+            "/playlist.m3u8?rendition=captions",
             "/manifest",
             of_clip,
         ]

@@ -3,15 +3,17 @@
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from builders import claim_next, make_result
-from fixtures.api import Api, assert_problem
+from fixtures.api import Api, assert_problem, open_api, reel_body
 from fixtures.callers import GuardedApi
 from phoenix.ids import JobId, TaskId
 from phoenix.jobs.execution.task_completion import succeed
 from phoenix.media.reel.playlist import SegmentedFile
+from phoenix.settings import Settings, TtsSettings
 from phoenix.storage.keys import OutputName, output_key
 
 HEADER, FIRST, SECOND = b"header", b"first segment", b"second"
@@ -157,3 +159,99 @@ async def test_deleting_a_job_deletes_its_segments(api: Api) -> None:
     assert (await api.http.delete(f"/v1/jobs/{job_id}")).status_code == 204
 
     assert api.stored_files() == []
+
+
+async def captioned(api: Api, *captions: str, **changes: Any) -> str:
+    """A reel of one-second clips that have these captions. Its playlist was asked for."""
+    clips = [{"prompt": "a fox", "caption": caption} for caption in captions]
+    job = (await api.http.post("/v1/reels", json={**reel_body(), "clips": clips, **changes})).json()
+    await begin(api, job["id"])
+    return job["id"]
+
+
+async def make_clip_with_segments(api: Api) -> None:
+    await api.finish_next("gpu", OutputName.CLIP, b"clip")
+    await make_segments(api)
+
+
+async def follow(api: Api, job_id: str, url: str) -> str:
+    response = await api.http.get(f"/v1/jobs/{job_id}/{url}")
+    assert response.status_code == 200, response.text
+    return response.text
+
+
+def urls_in(playlist: str) -> list[str]:
+    return [line for line in playlist.splitlines() if line and not line.startswith("#")]
+
+
+async def test_captions_grow_beside_the_picture(api: Api) -> None:
+    job_id = await captioned(api, "Run <fox>!", "", "Stop")
+    await make_clip_with_segments(api)
+    await make_clip_with_segments(api)
+
+    both = await watch(api, job_id)
+
+    [video] = urls_in(both)
+    [subtitles] = re.findall(r'TYPE=SUBTITLES,.*URI="(.*)"', both)
+    assert segments_in(await follow(api, job_id, video))[0][0] == "clips/0/segments"
+    listed = await follow(api, job_id, subtitles)
+    assert ("#EXT-X-ENDLIST" in listed, "#EXT-X-TARGETDURATION:1" in listed) == (False, True)
+    first, second = [await follow(api, job_id, url) for url in urls_in(listed)]
+    assert first.startswith("WEBVTT\nX-TIMESTAMP-MAP=MPEGTS:900000,LOCAL:00:00:00.000\n")
+    assert "00:00:00.000 --> 00:00:01.000\nRun &lt;fox&gt;!" in first
+    assert "-->" not in second
+
+
+async def test_captions_end_with_the_picture(api: Api) -> None:
+    job_id = await captioned(api, "Run!")
+    await make_clip_with_segments(api)
+    await api.finish_next("media", OutputName.OUTPUT, b"reel")
+
+    texts = [await follow(api, job_id, f"playlist.m3u8?rendition={each}") for each in ("video", "captions")]
+
+    assert [text.endswith("#EXT-X-ENDLIST\n") for text in texts] == [True, True]
+
+
+async def test_words_that_are_not_spoken_yet_hold_back_the_captions_and_not_the_picture(api_settings: Settings) -> None:
+    tts = TtsSettings.model_validate({"base_url": "http://127.0.0.1:9/v1", "voice": "alloy"})
+    async with open_api(api_settings.model_copy(update={"tts": tts}), leads=False) as api:
+        clips = [{"prompt": "a fox", "caption": "Run!"}, {"prompt": "it stops", "narration": "It stops."}]
+        job = (await api.http.post("/v1/reels", json={**reel_body(), "clips": clips})).json()
+        await begin(api, job["id"])
+        for _ in range(2):
+            await api.finish_next("gpu", OutputName.CLIP, b"clip")
+        for _ in range(2):
+            await make_segments(api)
+        listed = await follow(api, job["id"], "playlist.m3u8?rendition=captions")
+        video = await follow(api, job["id"], "playlist.m3u8?rendition=video")
+        early = await api.http.get(f"/v1/jobs/{job['id']}/clips/1/segments?rendition=captions")
+
+    assert urls_in(listed) == ["clips/0/segments?rendition=captions"]
+    assert len(segments_in(video)) == 4
+    assert_problem(early, 409, "CONFLICT")
+
+
+@pytest.mark.parametrize("changes", [{"captions": "off"}, {"clips": [{"prompt": "a fox"}]}])
+async def test_a_reel_without_captions_has_one_playlist(api: Api, changes: dict[str, Any]) -> None:
+    job_id = await captioned(api, "Run!", **changes)
+    await make_clip_with_segments(api)
+
+    assert len(segments_in(await watch(api, job_id))) == 2
+    for path in ("playlist.m3u8", "clips/0/segments"):
+        response = await api.http.get(f"/v1/jobs/{job_id}/{path}?rendition=captions")
+        assert_problem(response, 404, "NOT_FOUND")
+
+
+async def test_signed_captions_play_without_a_key_and_nobody_else_reads_them(guarded: GuardedApi) -> None:
+    owner, other = await guarded.caller(), await guarded.caller()
+    job_id = await captioned(owner, "Run!")
+    await make_clip_with_segments(owner)
+    url = (await owner.http.post(f"/v1/jobs/{job_id}/media-tokens")).json()["playlist"]
+
+    [subtitles] = re.findall(r'TYPE=SUBTITLES,.*URI="(.*)"', (await guarded.api.http.get(url)).text)
+    [segment] = urls_in(await follow(guarded.api, job_id, subtitles))
+
+    assert "Run!" in await follow(guarded.api, job_id, segment)
+    path = f"/v1/jobs/{job_id}/clips/0/segments?rendition=captions"
+    assert_problem(await other.http.get(path), 404, "NOT_FOUND")
+    assert_problem(await guarded.api.http.get(path), 401, "UNAUTHENTICATED")

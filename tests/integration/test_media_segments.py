@@ -14,7 +14,8 @@ from phoenix.media.commands.video import Picture
 from phoenix.media.errors import MediaStopped
 from phoenix.media.ffmpeg import NO_CALLBACKS, FfmpegCallbacks, MediaTools
 from phoenix.media.reel.playlist import SegmentedFile
-from phoenix.media.reel.segments import plan_timeline, write_segments
+from phoenix.media.reel.segments import write_segments
+from phoenix.media.reel.spans import plan_timeline
 
 PICTURE = Picture(128, 72, Fraction(16))
 CUT, FADE = Transition(kind="cut"), Transition(kind="crossfade", duration_s=0.5)

@@ -4,7 +4,7 @@ The tasks are added when the playlist is asked for first, so that a reel which n
 neither delay nor fail the job, and go on after it has succeeded.
 """
 
-from collections.abc import Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 
 from pydantic import TypeAdapter
@@ -12,7 +12,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from phoenix.contract import ResolvedReel
+from phoenix.contract import MediaInfo, ResolvedReel, SpokenWord
 from phoenix.db import UnitOfWork, insert_rows
 from phoenix.errors import Conflict, NotFound
 from phoenix.ids import new_task_id
@@ -21,6 +21,7 @@ from phoenix.jobs.post_commit import TasksReady
 from phoenix.jobs.repository import FullJob, get_job_locked, list_tasks
 from phoenix.jobs.tables import ArtifactRow, TaskRow
 from phoenix.media.reel.playlist import SegmentedFile
+from phoenix.media.reel.spans import span_of_clip
 
 _FILE = TypeAdapter(SegmentedFile)
 
@@ -97,6 +98,47 @@ async def read_playlist(session: AsyncSession, job: FullJob) -> Playlist:
     # A job that ended without success gets no more tasks. A job that succeeded may be watched for the first time now.
     is_over = all(task.state.is_terminal for task in tasks) and (bool(tasks) or job.row.state.is_terminal)
     return Playlist(request.fps, files, is_over)
+
+
+@dataclass(frozen=True)
+class CaptionsOfClips:
+    """What is known of the captions of a reel: the words that were spoken, and of how many clips all words are known.
+
+    `spoken`: by the index of the clip.
+    """
+
+    reel: ResolvedReel
+    spoken: Mapping[int, Sequence[SpokenWord]]
+    num_known: int
+
+    @property
+    def lengths_s(self) -> list[float]:
+        """How long the segments of each clip are, in seconds, also of clips that are not done."""
+        spans = (span_of_clip(self.reel, clip.index) for clip in self.reel.clips)
+        return [(span.end - span.start) / self.reel.fps for span in spans]
+
+
+def has_captions(reel: ResolvedReel) -> bool:
+    """Whether a player of the reel has captions to show."""
+    return reel.captions != "off" and any(clip.caption or clip.narration for clip in reel.clips)
+
+
+async def read_captions(session: AsyncSession, job: FullJob) -> CaptionsOfClips:
+    """The captions of a reel as they are known now. Raises `NotFound` for a job without captions."""
+    reel = job.row.parse_request()
+    if not isinstance(reel, ResolvedReel) or not has_captions(reel):
+        raise NotFound("The job has no captions.")
+    # A clip with a caption shows the caption, and not what is spoken.
+    by_position = {reel.position_of_narration(clip): clip.index for clip in reel.narrated if not clip.caption}
+    artifacts = {task.artifact_id: by_position[task.position] for task in job.tasks if _speaks(task, by_position)}
+    rows = await session.scalars(select(ArtifactRow).where(col(ArtifactRow.id).in_(artifacts)))
+    spoken = {artifacts[row.id]: MediaInfo.model_validate(row.info).words for row in rows}
+    unknown = set(by_position.values()) - set(spoken)
+    return CaptionsOfClips(reel, spoken, min(unknown, default=len(reel.clips)))
+
+
+def _speaks(task: TaskRow, positions: Container[int]) -> bool:
+    return task.kind is TaskKind.NARRATE and task.artifact_id is not None and task.position in positions
 
 
 async def get_segments(session: AsyncSession, job: FullJob, index: int) -> ArtifactRow:

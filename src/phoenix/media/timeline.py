@@ -8,6 +8,26 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+SAMPLE_RATE_HZ = 48_000
+"""Of all sound that Phoenix makes."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """The size in pixels and the frames per second of a video."""
+
+    width: int
+    height: int
+    fps: Fraction
+
+    @property
+    def frame_bytes(self) -> int:
+        return self.width * self.height * 3
+
+    @property
+    def fps_text(self) -> str:
+        return f"{self.fps.numerator}/{self.fps.denominator}"
+
 
 @dataclass(frozen=True)
 class SourceStream:

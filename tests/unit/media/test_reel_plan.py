@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from phoenix.contract import MediaInfo
-from phoenix.media.reel.plan import chunks_of, overlaps_of, picture_of
+from phoenix.media.reel.plan import chunks_of, picture_of
+from phoenix.media.reel.spans import overlaps_of
 from phoenix.media.timeline import PictureTimes, SourceStream, Timeline
 
 COUNTS = st.lists(st.integers(1, 40), min_size=1, max_size=60)

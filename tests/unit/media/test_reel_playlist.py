@@ -5,10 +5,18 @@ from fractions import Fraction
 import pytest
 
 from builders import make_reel
-from phoenix.contract import ResolvedExtension, Transition
+from phoenix.contract import ResolvedExtension, SpokenWord, Transition
+from phoenix.media.captions.cues import cues_of_clip, plan_cues
 from phoenix.media.commands.video import Picture
-from phoenix.media.reel.playlist import SegmentedFile, render_playlist
-from phoenix.media.reel.segments import PACKET_SAMPLES, ReelTimeline, SpanSource, plan_timeline, span_of_clip
+from phoenix.media.reel.playlist import (
+    PictureStream,
+    SegmentedFile,
+    peak_of,
+    render_captions,
+    render_multivariant,
+    render_playlist,
+)
+from phoenix.media.reel.spans import PACKET_SAMPLES, ReelTimeline, SpanSource, plan_timeline, span_of_clip
 
 PICTURE = Picture(64, 36, Fraction(24))
 CUT, FADE = Transition(kind="cut"), Transition(kind="crossfade", duration_s=0.5)
@@ -100,3 +108,46 @@ def test_a_file_of_another_encoder_begins_anew() -> None:
     text = render_playlist([FILE, other], ["a", "b"], fps=24, is_over=False)
 
     assert '#EXT-X-DISCONTINUITY\n#EXT-X-MAP:URI="b",BYTERANGE="90@0"\n' in text
+
+
+def test_a_reel_with_captions_has_a_playlist_of_two_renditions() -> None:
+    stream = PictureStream(640, 360, 24, peak_of([FILE], 24))
+
+    lines = render_multivariant("video", "captions", stream, is_shown=True).splitlines()
+
+    subtitles = 'TYPE=SUBTITLES,GROUP-ID="captions",NAME="Captions",DEFAULT=YES,AUTOSELECT=YES,FORCED=NO'
+    assert lines[3:] == [
+        f'#EXT-X-MEDIA:{subtitles},URI="captions"',
+        '#EXT-X-STREAM-INF:BANDWIDTH=8000,RESOLUTION=640x360,FRAME-RATE=24.000,SUBTITLES="captions"',
+        "video",
+    ]
+
+
+def test_the_captions_of_a_clip_are_one_segment_and_the_longest_clip_is_known_beforehand() -> None:
+    text = render_captions([2.5, 3.0], ["a", "b"], longest_s=7.2, is_over=False)
+
+    assert "#EXT-X-TARGETDURATION:8\n" in text
+    assert text.splitlines()[5:] == ["#EXTINF:2.500000,", "a", "#EXTINF:3.000000,", "b"]
+    assert render_captions([], [], longest_s=1, is_over=True).endswith("#EXT-X-ENDLIST\n")
+
+
+@pytest.mark.parametrize("transition", [CUT, FADE])
+def test_every_cue_is_in_the_segment_in_which_it_begins(transition: Transition) -> None:
+    reel = make_reel("one", "two", "three").model_copy(update={"transition": transition})
+    clips = [clip.model_copy(update={"caption": f"clip {clip.index}"}) for clip in reel.clips]
+    reel = reel.model_copy(update={"clips": clips})
+
+    cues = [cues_of_clip(reel, {}, index) for index in range(3)]
+
+    assert [[cue.text for cue in each] for each in cues] == [["clip 0"], ["clip 1"], ["clip 2"]]
+    assert [cue for each in cues for cue in each] == plan_cues(reel, {})
+
+
+def test_the_words_of_a_narration_are_in_the_segment_of_its_clip() -> None:
+    reel = make_reel("one", "two")
+    clips = [clip.model_copy(update={"narration": f"clip {clip.index}"}) for clip in reel.clips]
+    reel = reel.model_copy(update={"clips": clips})
+    spoken = {0: [SpokenWord(text="first", start_s=0.1, end_s=0.4)], 1: [SpokenWord(text="next", start_s=0, end_s=0.3)]}
+
+    assert [cue.text for cue in cues_of_clip(reel, spoken, 0)] == ["first"]
+    assert [cue.text for cue in cues_of_clip(reel, spoken, 1)] == ["next"]

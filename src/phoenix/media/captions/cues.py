@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from math import ceil
 
 from phoenix.contract import ResolvedReel, SpokenWord
-from phoenix.media.reel.segments import plan_timeline, timeline_of
+from phoenix.media.reel.spans import plan_timeline, span_of_clip, timeline_of
 
 _MOST_CHARACTERS = 42
 _PAUSE_S = 0.6
@@ -14,6 +14,7 @@ _STAYS_S = 0.4
 """How long words stay after they were spoken, unless others follow."""
 _SENTENCE_ENDS = (".", "!", "?", "…", "\u3002", "\uff01", "\uff1f")
 _SHORTEST_SENTENCE = 12
+_ROUNDING_S = 1e-6
 _NONE_HELD: Mapping[int, int] = {}
 
 
@@ -95,6 +96,17 @@ def plan_cues(
         for cue, after in zip(cues, nexts, strict=False)
     ]
     return [cue for cue in shortened if cue.end_s > cue.start_s]
+
+
+def cues_of_clip(reel: ResolvedReel, spoken: Mapping[int, Sequence[SpokenWord]], index: int) -> list[Cue]:
+    """The cues that begin while the segments of a clip are played. No clip of a playlist is held.
+
+    They follow from `spoken` of this clip and of the clips before it.
+    """
+    fps = reel.fps
+    span = span_of_clip(reel, index)
+    start_s, end_s = span.start / fps - _ROUNDING_S, span.end / fps - _ROUNDING_S
+    return [cue for cue in plan_cues(reel, spoken) if start_s <= cue.start_s < end_s]
 
 
 def _cues_of_words(words: Sequence[SpokenWord], times: ClipTimes) -> list[Cue]:

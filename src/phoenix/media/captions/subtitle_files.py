@@ -16,9 +16,10 @@ def write_srt(cues: Sequence[Cue]) -> str:
     return _subtitles(cues, _defuse).to_string("srt", keep_ssa_tags=True)
 
 
-def write_vtt(cues: Sequence[Cue]) -> str:
-    """The captions as WebVTT."""
-    return _subtitles(cues, _escape_html).to_string("vtt", keep_ssa_tags=True)
+def write_vtt(cues: Sequence[Cue], *, timestamp_map: str | None = None) -> str:
+    """The captions as WebVTT. `timestamp_map`: the line that places a segment on the timeline of its playlist."""
+    text = _subtitles(cues, _escape_html).to_string("vtt", keep_ssa_tags=True)
+    return text.replace("WEBVTT", f"WEBVTT\n{timestamp_map}", 1) if timestamp_map else text
 
 
 def write_ass(cues: Sequence[Cue], *, width_px: int, height_px: int, size_px: int) -> str:

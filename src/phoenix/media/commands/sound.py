@@ -19,9 +19,8 @@ from phoenix.media.commands.graph import (
     write_file,
     write_nothing,
 )
-from phoenix.media.timeline import SourceStream
+from phoenix.media.timeline import SAMPLE_RATE_HZ, SourceStream
 
-SAMPLE_RATE_HZ = 48_000
 SAMPLE_FORMAT = "s16le"
 PEAK_LIMIT_DBTP = -1.5
 # AAC moves peaks by some tenths of a decibel (0.6 seen), so the limiter aims below the limit.

@@ -19,9 +19,9 @@ from phoenix.media.commands.graph import (
     write_file,
 )
 from phoenix.media.commands.h264 import Encoding, h264_options
-from phoenix.media.commands.sound import AAC, SAMPLE_FORMAT, SAMPLE_RATE_HZ
+from phoenix.media.commands.sound import AAC, SAMPLE_FORMAT
 from phoenix.media.stored_colour import BT709, StoredColour
-from phoenix.media.timeline import SourceStream
+from phoenix.media.timeline import SAMPLE_RATE_HZ, Picture, SourceStream
 
 # Without dates, versions and encoder settings in the file, the same frames give the same bytes: a clip that is
 # rendered again after a crash has an equal checksum.
@@ -29,23 +29,6 @@ _REPRODUCIBLE = {"fflags": "+bitexact", "flags:v": "+bitexact", "map_metadata": 
 _MP4 = {"f": "mp4", "movflags": "+faststart"}
 # Frames may take longer than sound. Packets then wait for each other, so that their order is always the same.
 _IN_ORDER = {"max_interleave_delta": 0}
-
-
-@dataclass(frozen=True)
-class Picture:
-    """The size in pixels and the frames per second of a video."""
-
-    width: int
-    height: int
-    fps: Fraction
-
-    @property
-    def frame_bytes(self) -> int:
-        return self.width * self.height * 3
-
-    @property
-    def fps_text(self) -> str:
-        return f"{self.fps.numerator}/{self.fps.denominator}"
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from phoenix.media.ffmpeg import NO_CALLBACKS, FfmpegCallbacks, MediaTools, Prog
 from phoenix.media.probe import ProbedFile, ProbeLimits, probe_files
 from phoenix.media.reel import plan
 from phoenix.media.reel.sound import SoundPart, join_sound
+from phoenix.media.reel.spans import overlaps_of
 from phoenix.media.soundtrack import mux_soundtrack
 from phoenix.media.stored_colour import BT709
 from phoenix.media.timeline import SourceStream
@@ -47,7 +48,7 @@ def join_clips(
     counts = [clip.timeline.count_frames(picture.fps) + held.get(index, 0) for index, clip in enumerate(probed)]
     overlaps = [0] * (len(parts) - 1)
     if transition.kind == "crossfade":
-        overlaps = plan.overlaps_of(counts, max(1, round(transition.duration_s * picture.fps)))
+        overlaps = overlaps_of(counts, max(1, round(transition.duration_s * picture.fps)))
     with TemporaryDirectory(dir=output.parent, prefix="join-") as folder:
         join = _Join(parts, probed, counts, overlaps, picture, Path(folder), tools, callbacks).with_held(held)
         if keep_sound and any(clip.timeline.sound for clip in probed):

@@ -32,17 +32,6 @@ def picture_of(info: MediaInfo, timeline: Timeline) -> Picture:
     return Picture(max(2, info.width & ~1), max(2, info.height & ~1), max(Fraction(1), timeline.picture.fps))
 
 
-def overlaps_of(counts: Sequence[int], overlap: int) -> list[int]:
-    """Returns the frames that each clip shares with the next clip: `overlap`, or less if a clip is too short.
-
-    A clip between two others shares at most half of its frames with each, so that three clips are never visible at a
-    time. The first and the last clip share all of their frames but one at most.
-    """
-    last = len(counts) - 1
-    spare = [count - 1 if index in (0, last) else count // 2 for index, count in enumerate(counts)]
-    return [max(0, min(overlap, spare[index], spare[index + 1])) for index in range(last)]
-
-
 def chunks_of(
     sources: Sequence[SourceStream], counts: Sequence[int], overlaps: Sequence[int], max_inputs: int = MAX_INPUTS
 ) -> list[Chunk]:
