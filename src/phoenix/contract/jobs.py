@@ -355,7 +355,10 @@ class ClipManifest(FileManifest):
 class OutputManifest(FileManifest):
     """The result, and what joined it."""
 
-    made_with: dict[str, str] = Field(description="Versions of Phoenix and of ffmpeg that made the file.")
+    made_with: dict[str, str] = Field(description="Versions of Phoenix and of other software that made the file.")
+    is_signed: bool = Field(
+        default=False, description="Whether the file has Content Credentials (C2PA), signed by the operator."
+    )
 
 
 class ReplayRequest(View):

@@ -24,6 +24,7 @@ from phoenix.events.publisher import EventPublisher
 from phoenix.ids import JobId, TaskId
 from phoenix.jobs.execution.task_completion import AttemptOutput
 from phoenix.jobs.repository import get_artifact
+from phoenix.media.credentials.certificate import SigningCertificate
 from phoenix.media.encoders import open_tools
 from phoenix.media.ffmpeg import FfmpegCallbacks, MediaTools, Progress, find_ffmpeg_version
 from phoenix.media.probe import ProbeLimits
@@ -157,6 +158,8 @@ class WorkerContext:
     engines: EngineRegistry
     threads: Threads
     scratch: Scratch
+    certificate: SigningCertificate | None = None
+    """Signs the results; None if they are not signed."""
 
     async def download_artifact(self, lease: HeldLease, artifact_id: str, path: Path) -> MediaInfo:
         """Copies an artifact of the job's owner to `path`. Returns its format and length. Raises `TaskFailed`."""
@@ -202,7 +205,14 @@ class WorkerContext:
             self.engines.close()
 
 
-def open_worker_context(services: Services, *, device: str, worker_id: str, most_tasks: int) -> WorkerContext:
+def open_worker_context(
+    services: Services,
+    *,
+    device: str,
+    worker_id: str,
+    most_tasks: int,
+    certificate: SigningCertificate | None = None,
+) -> WorkerContext:
     """Opens the context of a worker process. Loads no model and does not import torch.
 
     Raises `FfmpegMissing` or `EncoderUnusable`.
@@ -221,6 +231,7 @@ def open_worker_context(services: Services, *, device: str, worker_id: str, most
         engines=_open_engines(settings, device),
         threads=Threads(most_tasks),
         scratch=Scratch(worker_id),
+        certificate=certificate,
     )
 
 

@@ -27,6 +27,8 @@ from phoenix.events.pubsub.notifier import Notifier
 from phoenix.events.pubsub.subscriber import PubSubSubscriber
 from phoenix.ids import new_worker_id
 from phoenix.jobs.scheduling.workers import WorkerReport, record_heartbeat, remove
+from phoenix.media.credentials.certificate import CertificateUnusable, SigningCertificate, load_certificate
+from phoenix.media.credentials.signing import check_signing
 from phoenix.media.encoders import EncoderUnusable, choose_encoder
 from phoenix.media.ffmpeg import FfmpegMissing
 from phoenix.media.self_test import FfmpegUnusable, run_shared_self_test
@@ -50,7 +52,7 @@ _logger = get_logger(__name__)
 
 NAMES = ("gpu", "remote", "media", "all")
 
-UNUSABLE = (CatalogError, EncoderUnusable, FfmpegMissing, FfmpegUnusable, NoSuchDevice)
+UNUSABLE = (CatalogError, CertificateUnusable, EncoderUnusable, FfmpegMissing, FfmpegUnusable, NoSuchDevice)
 """Errors that every start with the same settings would raise."""
 
 
@@ -145,12 +147,23 @@ async def serve(settings: Settings, plan: WorkerPlan, shutdown: ShutdownState) -
     tools, choice = await asyncio.to_thread(choose_encoder, settings.media, device=device)
     _logger.info("encoder chosen", encoder=choice.encoder, reason=choice.reason)
     await asyncio.to_thread(run_shared_self_test, tools, plan.shared_dir)
+    certificate = await asyncio.to_thread(_open_certificate, settings) if "media" in plan.queues else None
     most_tasks = sum(plan.slots(queue, settings) + plan.overlap(queue, settings) for queue in plan.queues)
     with log_context(worker_id=worker_id):
         async with open_services(settings, kept_connections=1) as services:
-            context = open_worker_context(services, device=device, worker_id=worker_id, most_tasks=most_tasks)
+            context = open_worker_context(
+                services, device=device, worker_id=worker_id, most_tasks=most_tasks, certificate=certificate
+            )
             worker = _Worker(services, context, shutdown, WorkerPlan(plan.queues, device, worker_id))
             return await worker.serve()
+
+
+def _open_certificate(settings: Settings) -> SigningCertificate | None:
+    certificate = load_certificate(settings.c2pa)
+    if certificate is not None:
+        check_signing(certificate)
+        _logger.info("results are signed", subject=certificate.subject, expires_at=certificate.expires_at)
+    return certificate
 
 
 SERVED_FOR_S = 5.0

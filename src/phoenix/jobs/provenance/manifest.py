@@ -27,6 +27,7 @@ from phoenix.jobs.repository import FullJob
 from phoenix.jobs.submission.edits import as_requested
 from phoenix.jobs.submission.file_references import references_of
 from phoenix.jobs.tables import ArtifactRow, TaskRow
+from phoenix.media.credentials.signing import C2PA_PACKAGE
 
 
 async def read_manifest(session: AsyncSession, job: FullJob, view: Job, catalog: Catalog) -> JobManifest:
@@ -56,7 +57,11 @@ async def read_manifest(session: AsyncSession, job: FullJob, view: Job, catalog:
             for pointer, artifact_id in references.items()
         ],
         clips=_list_clips(job.request, job.tasks, files),
-        output=OutputManifest(made_with=dict(last.made_with), **_describe(job.output.id, {job.output.id: job.output})),
+        output=OutputManifest(
+            made_with=dict(last.made_with),
+            is_signed=C2PA_PACKAGE in last.made_with,
+            **_describe(job.output.id, {job.output.id: job.output}),
+        ),
     )
 
 
