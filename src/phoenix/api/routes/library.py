@@ -179,9 +179,7 @@ async def list_jobs(
     else:
         owner_id = get_searched_owner(state, whose)
         database = state.services.database
-        page = await search_by_meaning(
-            database, meaning, search, wanted, owner_id=owner_id, limit=limit, cursor=cursor
-        )
+        page = await search_by_meaning(database, meaning, search, wanted, owner_id=owner_id, limit=limit, cursor=cursor)
     link_next_page(request, response, page.next_cursor)
     views = await state.job_views.view(*page.jobs)
     return JobPage(
