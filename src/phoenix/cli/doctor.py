@@ -42,6 +42,7 @@ from phoenix.media.ffmpeg import find_ffmpeg, has_filter
 from phoenix.media.self_test import run_self_test
 from phoenix.services import open_reserve
 from phoenix.settings import Settings, StorageSettings
+from phoenix.speech.voices import NO_ENGINE
 from phoenix.storage.errors import StoreFailed
 from phoenix.storage.keys import upload_key
 from phoenix.storage.store import open_store
@@ -252,7 +253,10 @@ REMEDIES = {
     "GPU": "If there is a GPU, `nvidia-smi` says whether its driver works; a container needs NVIDIA's toolkit too.",
     "models": "Correct the file that PHOENIX_ENGINE__CATALOG_FILE names.",
     "upscalers": "Correct the file that PHOENIX_ENGINE__CATALOG_FILE names.",
+    "language model": "Correct PHOENIX_LLM__BASE_URL and PHOENIX_LLM__API_KEY.",
     "voice": NO_ENGINE,
+    "search by meaning": "Correct PHOENIX_SEARCH__MODEL_DIR, or set PHOENIX_SEARCH__MEANING=off.",
+    "credentials": "Correct PHOENIX_C2PA__CERTIFICATE and PHOENIX_C2PA__KEY.",
 }
 """What to do if a check fails, or gets no answer."""
 _MORE = "`phoenix models here` lists all models with their weights and memory."
