@@ -448,6 +448,14 @@ def _create_fleet_tables() -> None:
         sa.PrimaryKeyConstraint("kind", "name", name=op.f("pauses_pkey")),
     )
     op.create_table(
+        "key_shares",
+        sa.Column("owner_id", sa.String(), nullable=False),
+        sa.Column("weight", sa.Float(), nullable=False),
+        sa.Column("max_running_clips", sa.Integer(), nullable=True),
+        sa.Column("max_running_clips_per_model", sa.Integer(), nullable=True),
+        sa.PrimaryKeyConstraint("owner_id", name=op.f("key_shares_pkey")),
+    )
+    op.create_table(
         "audit_log",
         sa.Column("id", sa.String(), nullable=False),
         sa.Column("at", sa.DateTime(timezone=True), nullable=False),
@@ -583,6 +591,7 @@ def _drop_fleet_tables() -> None:
 
     op.drop_table("workers")
     op.drop_table("pauses")
+    op.drop_table("key_shares")
     with op.batch_alter_table("audit_log", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("audit_log_target_id_idx"))
         batch_op.drop_index(batch_op.f("audit_log_at_idx"))

@@ -18,6 +18,7 @@ from phoenix.contract.steering import (
     BulkFailure,
     BulkJob,
     BulkResult,
+    KeyShare,
     ModelUnload,
 )
 
@@ -145,3 +146,13 @@ def test_the_audit_log_has_a_line_per_act(run, scripted_server: ScriptedServer):
     line = run("audit", "--target", "job_1").stdout.splitlines()[1]
 
     assert [text in line for text in ("key_a", "job.cancel", "job_1")] == [True] * 3
+
+
+def test_a_share_names_only_what_is_given(run, scripted_server: ScriptedServer):
+    made = KeyShare(key_id="key_b", weight=2, max_running_clips=None, max_running_clips_per_model=1)
+    scripted_server.on("PUT", "/v1/keys/key_b/share", answer(made))
+
+    shown = run("shares", "set", "key_b", "--weight", "2", "--max-running-per-model", "1").stdout
+
+    assert json.loads(scripted_server.received[0].body) == {"weight": 2.0, "max_running_clips_per_model": 1}
+    assert shown.splitlines()[1].split() == ["key_b", "2.00", "as", "set", "1"]

@@ -71,6 +71,7 @@ COMMANDS = {
     "models": CommandPlace("models", "models_app", "List models, and download their weights."),
     "queues": CommandPlace("steering.pauses", "queues_app", "List queues; pause and resume queues, models and keys."),
     "workers": CommandPlace("steering.workers", "workers_app", "List workers, drain them, and let them claim again."),
+    "shares": CommandPlace("steering.shares", "shares_app", "Give keys weights in the queue, and limits."),
     "bulk": CommandPlace(
         "steering.bulk", "bulk", "Cancel, retry or delete all jobs that match, after a preview and a question."
     ),

@@ -50,7 +50,16 @@ from phoenix.contract import (
     WorkerList,
 )
 from phoenix.contract.history import JobLog, Stats, StatsBy, StatsStep, TaskAttempt, TaskAttemptList, Usage
-from phoenix.contract.steering import AuditPage, BulkRequest, BulkResult, ModelUnload, UnloadRequest
+from phoenix.contract.steering import (
+    AuditPage,
+    BulkRequest,
+    BulkResult,
+    KeyShare,
+    KeyShareList,
+    KeyShareRequest,
+    ModelUnload,
+    UnloadRequest,
+)
 
 
 class AsyncPhoenix:
@@ -337,6 +346,20 @@ class AsyncPhoenix:
         path = f"/v1/models/{quote(model_id, safe='')}/unload"
         response = await self._transport.send("POST", path, is_idempotent=True, body=body)
         return ModelUnload.model_validate_json(response.content)
+
+    async def list_shares(self) -> list[KeyShare]:
+        """Returns the keys with a weight or a limit of their own. Requires the scope `operator` or `admin`."""
+        return KeyShareList.model_validate_json(await self._get("/v1/shares")).data
+
+    async def set_share(self, key_id: str, share: KeyShareRequest) -> KeyShare:
+        """Sets the weight and the limits of a key. Requires the scope `admin`."""
+        path = f"/v1/keys/{quote(key_id, safe='')}/share"
+        response = await self._transport.send("PUT", path, is_idempotent=True, body=share)
+        return KeyShare.model_validate_json(response.content)
+
+    async def remove_share(self, key_id: str) -> None:
+        """Lets a key have what every key has. Requires the scope `admin`."""
+        await self._transport.send("DELETE", f"/v1/keys/{quote(key_id, safe='')}/share", is_idempotent=True)
 
     async def audit(
         self,

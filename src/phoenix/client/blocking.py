@@ -77,6 +77,9 @@ class Phoenix:
     audit = _Blocking(AsyncPhoenix.audit)
     stats = _Blocking(AsyncPhoenix.stats)
     usage = _Blocking(AsyncPhoenix.usage)
+    list_shares = _Blocking(AsyncPhoenix.list_shares)
+    set_share = _Blocking(AsyncPhoenix.set_share)
+    remove_share = _Blocking(AsyncPhoenix.remove_share)
     health = _Blocking(AsyncPhoenix.health)
 
     def __init__(self, base_url: str, api_key: str | None = None, *, retry_policy: RetryPolicy | None = None) -> None:

@@ -356,6 +356,20 @@ class PauseRow(SQLModel, table=True):
     """Id of the key of the administrator."""
 
 
+class KeyShareRow(SQLModel, table=True):
+    """How much of the fleet one key gets, where an administrator has said so. `owner_id`: so that a purge finds it."""
+
+    __tablename__ = "key_shares"  # pyright: ignore[reportAssignmentType]
+
+    owner_id: str = Field(primary_key=True)
+    weight: float
+    """How many seconds of service count as one second of usage."""
+    max_running_clips: int | None = None
+    """Of this key at a time; 0 means no limit, null the limit of the settings."""
+    max_running_clips_per_model: int | None = None
+    """Null means no limit."""
+
+
 class IdempotencyRow(SQLModel, table=True):
     """A request with an Idempotency-Key, or whose response was lost, and the job that it made."""
 

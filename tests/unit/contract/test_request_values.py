@@ -35,7 +35,7 @@ from phoenix.contract import (
     WebhookRequest,
 )
 from phoenix.contract.requests import JobOptions
-from phoenix.contract.steering import BulkFilter, BulkRequest, UnloadRequest
+from phoenix.contract.steering import BulkFilter, BulkRequest, KeyShareRequest, UnloadRequest
 from phoenix.contract.wire_types import Request
 
 ARTIFACT = "art_01kag3e9zq4f7w5m8x2c6b0n1d"
@@ -60,6 +60,7 @@ VALID: dict[type[Request], dict[str, Any]] = {
     SoundtrackRequest: SOUND,
     BulkFilter: {},
     BulkRequest: {"action": "cancel", "filter": {}},
+    KeyShareRequest: {},
     UnloadRequest: {},
     CharacterRequest: {"name": "x", "description": "x"},
     StoryboardRequest: {"idea": "x", "narrate": True},

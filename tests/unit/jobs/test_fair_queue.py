@@ -1,5 +1,6 @@
 """Which owner's task is next."""
 
+from dataclasses import replace
 from datetime import datetime
 
 import pytest
@@ -10,6 +11,7 @@ from fixtures.waiting import make_ready, ready_lists
 from phoenix.jobs.scheduling.fair_queue import (
     ReadyTask,
     apply_concurrency_limit,
+    apply_model_limits,
     decayed_usage_s,
     fair_order,
     priority_boost_s,
@@ -109,3 +111,22 @@ def test_without_a_concurrency_limit_no_task_is_left_out() -> None:
     turns = [make_ready(str(number)) for number in range(9)]
 
     assert list(apply_concurrency_limit(turns, {"a": 100}, limit=0)) == turns
+
+
+def test_an_owner_of_weight_2_gets_two_tasks_for_each_task_of_another() -> None:
+    light = [make_ready(f"a{n}", owner="a", age_s=10 - n) for n in range(3)]
+    heavy = [replace(make_ready(f"b{n}", owner="b", age_s=10 - n), weight=2) for n in range(6)]
+
+    owners = [task.owner_id for task in fair_order([*light, *heavy], {})]
+
+    assert [owners[:n].count("b") for n in (3, 6, 9)] == [2, 4, 6]
+
+
+def test_what_is_beyond_the_limit_of_a_model_is_skipped_and_other_models_follow() -> None:
+    models = ["wan", "wan", "ltx", "wan"]
+    ordered = [replace(make_ready(f"a{n}"), model=model) for n, model in enumerate(models)]
+    ordered.append(replace(make_ready("b", owner="b"), model="wan"))
+
+    kept = [task.task_id for task in apply_model_limits(ordered, {("a", "wan"): 1}, {"a": 2})]
+
+    assert kept == ["a0", "a2", "b"]

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 from phoenix.contract.conditions import JobRef
 from phoenix.contract.jobs import JobState
 from phoenix.contract.requests import Metadata
-from phoenix.contract.wire_types import WHOLE, Instant, JobKind, Omittable, Request, Tags, Text, Timestamp, View
+from phoenix.contract.wire_types import NUMBER, WHOLE, Instant, JobKind, Omittable, Request, Tags, Text, Timestamp, View
 
 
 class AuditEntry(View):
@@ -25,7 +25,8 @@ class AuditEntry(View):
     action: str = Field(
         description="What was done: `job.cancel`, `job.retry`, `job.change`, `job.delete`, `key.create`, `key.change`, "
         "`key.rotate`, `key.revoke`, `key.purge`, `queue.pause` and `queue.resume`, the same of `model` and `key`, "
-        "`model.unload`, `worker.drain` or `worker.resume`. Later versions may have others.",
+        "`model.unload`, `worker.drain`, `worker.resume`, `key.share` or `key.unshare`. Later versions may have "
+        "others.",
         examples=["job.cancel"],
     )
     target: str = Field(description="Id or name of what was acted on.")
@@ -139,3 +140,32 @@ class BulkResult(View):
     failed: list[BulkFailure]
     has_more: bool = Field(description="Whether more jobs match. Send the request again with `next_cursor`.")
     next_cursor: str | None
+
+
+class KeyShareRequest(Request):
+    """How much of the fleet a key gets."""
+
+    weight: Annotated[float, Field(ge=0.01, le=100), NUMBER] = Field(
+        default=1, description="While several keys wait, a key of weight 2 gets twice the seconds of a key of weight 1."
+    )
+    max_running_clips: Omittable[Annotated[int, Field(ge=0, le=100_000), WHOLE]] = Field(
+        default=None, description="The most clips at a time; 0 for no limit, and the limit of the server if left out."
+    )
+    max_running_clips_per_model: Omittable[Annotated[int, Field(ge=1, le=100_000), WHOLE]] = Field(
+        default=None, description="The most clips of one model at a time; no limit if left out."
+    )
+
+
+class KeyShare(View):
+    """How much of the fleet a key gets."""
+
+    key_id: str
+    weight: float
+    max_running_clips: int | None = Field(description="0 for no limit, null for the limit of the server.")
+    max_running_clips_per_model: int | None = Field(description="Null for no limit.")
+
+
+class KeyShareList(View):
+    """The keys with a share of their own."""
+
+    data: list[KeyShare]

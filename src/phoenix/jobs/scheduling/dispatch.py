@@ -1,7 +1,7 @@
 """Which ready tasks have a dispatch message in Redis. All other tasks stay in SQL, and each pass orders them again."""
 
 import math
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import islice
@@ -19,12 +19,15 @@ from phoenix.jobs.scheduling.fair_queue import (
     DispatchPlan,
     ReadyTask,
     apply_concurrency_limit,
+    apply_model_limits,
     decayed_usage_s,
     fair_order,
     make_dispatch_plan,
 )
 from phoenix.jobs.scheduling.pauses import NO_PAUSES, Pauses, read_pauses
+from phoenix.jobs.scheduling.shares import NO_SHARES, read_shares
 from phoenix.jobs.scheduling.usage import usage_spans
+from phoenix.jobs.scheduling.workers import RENDER_QUEUES
 from phoenix.jobs.tables import JobRow, TaskRow, WorkerRow
 
 MAX_SCANNED = 5000
@@ -40,6 +43,7 @@ async def list_ready(
     durations: DurationStats = NO_DURATIONS,
     *,
     except_owners: Collection[str] = (),
+    except_models: Collection[tuple[str, str | None]] = (),
     with_dispatched: bool = False,
     max_per_owner_and_priority: int = MAX_SCANNED,
     pauses: Pauses = NO_PAUSES,
@@ -47,10 +51,16 @@ async def list_ready(
     """Tasks that could start now, oldest first: tasks without a dispatch message or, `with_dispatched`, all tasks.
 
     `max_per_owner_and_priority`: the most tasks of one owner and priority. Dispatched tasks do not count. Tasks that
-    one of `pauses` holds back are left out.
+    one of `pauses` holds back are left out, and so are the tasks of `except_owners` and of `except_models`, which are
+    pairs of owner and model.
     """
     ids = _select_ready_ids(
-        queue, except_owners, max_per_owner_and_priority, with_dispatched=with_dispatched, pauses=pauses
+        queue,
+        except_owners,
+        max_per_owner_and_priority,
+        except_models=except_models,
+        with_dispatched=with_dispatched,
+        pauses=pauses,
     )
     statement = _SELECT_TASKS.where(col(TaskRow.id).in_(ids)).order_by(*_IN_ORDER)
     return [_to_ready_task(row, durations) for row in await session.execute(statement)]
@@ -101,6 +111,7 @@ def _to_ready_task(row: Sequence[Any], durations: DurationStats) -> ReadyTask:
         DEFAULT_COST_S,
         dispatched_at=dispatched_at,
         front_at=front_at,
+        model=model,
     )
     learned_s = durations.estimate_task_s(model, weight)
     return task if learned_s is None else replace(task, cost_s=learned_s, is_cost_known=True)
@@ -111,6 +122,7 @@ def _select_ready_ids(
     except_owners: Collection[str],
     max_per_owner_and_priority: int,
     *,
+    except_models: Collection[tuple[str, str | None]],
     with_dispatched: bool,
     pauses: Pauses,
 ) -> Select[str]:
@@ -130,6 +142,10 @@ def _select_ready_ids(
             col(TaskRow.eligible_at) <= db_now(0),
             col(JobRow.owner_id).not_in(except_owners),
             pauses.allows(queue),
+            *(
+                ~((col(JobRow.owner_id) == owner_id) & (col(JobRow.model) == model))
+                for owner_id, model in except_models
+            ),
             *([] if with_dispatched else [is_undispatched]),
         )
         .subquery()
@@ -165,7 +181,8 @@ async def plan_dispatch(
 ) -> DispatchPlan:
     """What to change so that the next tasks are dispatched: `prefetch_multiplier` tasks per slot of the live workers.
 
-    No owner has more than `max_per_owner` tasks running or dispatched at a time; 0 means no limit.
+    No owner has more than `max_per_owner` tasks running or dispatched at a time; 0 means no limit. An owner may have
+    limits and a weight of its own.
     """
     pauses = await read_pauses(session)
     held_back = await list_held_back(session, queue, pauses)
@@ -173,8 +190,16 @@ async def plan_dispatch(
     limit = math.ceil(prefetch_multiplier * slots)
     if limit == 0:
         return DispatchPlan(revoke=held_back)
-    running = await count_in_flight(session, queue, with_dispatched=False) if max_per_owner else {}
-    owners_at_limit = [owner_id for owner_id, count in running.items() if count >= max_per_owner]
+    shares = await read_shares(session)
+    # The other queues have no clips.
+    limited = shares if queue in RENDER_QUEUES else NO_SHARES
+    limits, model_limits = limited.limits, limited.model_limits
+    running: Mapping[str, int] = {}
+    if max_per_owner or limits:
+        running = await count_in_flight(session, queue, with_dispatched=False)
+    of_models = await count_models_in_flight(session, queue) if model_limits else {}
+    owners_at_limit = [owner for owner, count in running.items() if 0 < limits.get(owner, max_per_owner) <= count]
+    pairs_at_limit = [pair for pair, count in of_models.items() if count >= model_limits.get(pair[0], count + 1)]
     durations = await read_duration_stats(session)
     # Owners at their limit are excluded here, so that their tasks do not fill the scan of this pass.
     waiting = await list_ready(
@@ -182,12 +207,15 @@ async def plan_dispatch(
         queue,
         durations,
         except_owners=owners_at_limit,
+        except_models=pairs_at_limit,
         with_dispatched=True,
         max_per_owner_and_priority=limit,
         pauses=pauses,
     )
-    ordered = fair_order(waiting, await read_usage_s(session, queue))
-    next_tasks = list(islice(apply_concurrency_limit(ordered, running, limit=max_per_owner), limit))
+    ordered = fair_order(shares.weigh(waiting), shares.weigh_usage(await read_usage_s(session, queue)))
+    allowed = apply_model_limits(ordered, of_models, model_limits)
+    in_limits = apply_concurrency_limit(allowed, running, limit=max_per_owner, by_owner=limits)
+    next_tasks = list(islice(in_limits, limit))
     plan = make_dispatch_plan(next_tasks, [task for task in waiting if task.dispatched_at is not None])
     return replace(plan, revoke=[*plan.revoke, *held_back])
 
@@ -204,6 +232,18 @@ async def count_in_flight(session: AsyncSession, queue: str, *, with_dispatched:
         .group_by(col(JobRow.owner_id))
     )
     return dict((await session.execute(statement)).all())
+
+
+async def count_models_in_flight(session: AsyncSession, queue: str) -> dict[tuple[str, str | None], int]:
+    """How many tasks of this queue each owner has running, by owner and model."""
+    statement = (
+        select(col(JobRow.owner_id), col(JobRow.model), func.count())
+        .select_from(TaskRow)
+        .join(JobRow, col(JobRow.id) == col(TaskRow.job_id))
+        .where(col(TaskRow.queue) == queue, col(TaskRow.state) == TaskState.RUNNING)
+        .group_by(col(JobRow.owner_id), col(JobRow.model))
+    )
+    return {(owner_id, model): count for owner_id, model, count in await session.execute(statement)}
 
 
 async def mark_dispatched(uow: UnitOfWork, tasks: Sequence[ReadyTask]) -> None:

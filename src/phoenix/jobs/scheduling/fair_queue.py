@@ -44,6 +44,15 @@ class ReadyTask:
     """When its dispatch message was put into Redis; None if it has none."""
     front_at: datetime | None = None
     """When its job was moved to the front of the queue; None if it was not."""
+    model: str | None = None
+    """Of a clip."""
+    weight: float = 1.0
+    """Of its owner: twice the weight stands for twice the seconds of service at the same usage."""
+
+    @property
+    def charge_s(self) -> float:
+        """What the task adds to the usage of its owner."""
+        return self.cost_s / self.weight
 
     @property
     def front_rank(self) -> float:
@@ -78,7 +87,7 @@ def fair_order(waiting: Sequence[ReadyTask], usage_s: Mapping[str, float]) -> It
     while by_owner:
         owner_id = min(by_owner, key=lambda owner: start_tag(tags[owner], by_owner[owner][-1]))
         task = by_owner[owner_id].pop()
-        tags[owner_id] += task.cost_s
+        tags[owner_id] += task.charge_s
         if not by_owner[owner_id]:
             del by_owner[owner_id]
         yield task
@@ -92,16 +101,42 @@ def start_tag(usage_s: float, first: ReadyTask) -> tuple[float, float, datetime,
     return first.front_rank, usage_s - priority_boost_s(first.priority), first.boosted_queued_at, first.owner_id
 
 
+_NO_LIMITS: Mapping[str, int] = {}
+
+
 def apply_concurrency_limit(
-    ordered: Iterable[ReadyTask], in_flight: Mapping[str, int], *, limit: int
+    ordered: Iterable[ReadyTask],
+    in_flight: Mapping[str, int],
+    *,
+    limit: int,
+    by_owner: Mapping[str, int] = _NO_LIMITS,
 ) -> Iterator[ReadyTask]:
-    """The tasks in order, without the tasks beyond `limit` in flight per owner; all tasks if `limit` is 0."""
+    """The tasks in order, without the tasks beyond `limit` in flight per owner; 0 means no limit.
+
+    `by_owner`: the limits of owners that have another one.
+    """
     counts = dict(in_flight)
     for task in ordered:
-        count = counts.get(task.owner_id, 0)
-        if not limit or count < limit:
+        count, most = counts.get(task.owner_id, 0), by_owner.get(task.owner_id, limit)
+        if not most or count < most:
             counts[task.owner_id] = count + 1
             yield task
+
+
+def apply_model_limits(
+    ordered: Iterable[ReadyTask], in_flight: Mapping[tuple[str, str | None], int], limits: Mapping[str, int]
+) -> Iterator[ReadyTask]:
+    """The tasks in order, without those beyond what their owner may have in flight of one model.
+
+    `in_flight`: by owner and model. An owner that is not in `limits` has no such limit.
+    """
+    counts = dict(in_flight)
+    for task in ordered:
+        pair = task.owner_id, task.model
+        if task.owner_id in limits and counts.get(pair, 0) >= limits[task.owner_id]:
+            continue
+        counts[pair] = counts.get(pair, 0) + 1
+        yield task
 
 
 def _group_by_owner(waiting: Sequence[ReadyTask]) -> dict[str, list[ReadyTask]]:
@@ -145,7 +180,7 @@ class InsertionIndex:
             self._tags.append(start_tag(own.usage_s[-1], task))
             own.indices.append(number)
             own.ranks.append(task.rank)
-            own.usage_s.append(own.usage_s[-1] + task.cost_s)
+            own.usage_s.append(own.usage_s[-1] + task.charge_s)
 
     def find_insertion_point(self, new_task: ReadyTask) -> InsertionPoint:
         """The position that a new task would get if all tasks were ordered again with it."""

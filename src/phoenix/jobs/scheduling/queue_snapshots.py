@@ -8,7 +8,7 @@ import math
 import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 from typing import NamedTuple
@@ -18,10 +18,18 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from phoenix.db import db_now
-from phoenix.jobs.scheduling.dispatch import DEFAULT_COST_S, MAX_SCANNED, count_in_flight, list_ready, read_usage_s
+from phoenix.jobs.scheduling.dispatch import (
+    DEFAULT_COST_S,
+    MAX_SCANNED,
+    count_in_flight,
+    count_models_in_flight,
+    list_ready,
+    read_usage_s,
+)
 from phoenix.jobs.scheduling.durations import DurationStats, read_duration_stats
 from phoenix.jobs.scheduling.fair_queue import InsertionIndex, InsertionPoint, ReadyTask, fair_order
 from phoenix.jobs.scheduling.pauses import NO_PAUSES, Pauses, read_pauses
+from phoenix.jobs.scheduling.shares import NO_SHARES, Shares, read_shares
 from phoenix.jobs.scheduling.workers import HOLDS_SLOT, QueueWorkers, list_live, workers_of_queue
 from phoenix.jobs.tables import JobRow, TaskRow
 
@@ -58,6 +66,9 @@ class QueueSnapshot:
     read_at: datetime
     """The database's clock."""
     pauses: Pauses = NO_PAUSES
+    of_models: Mapping[tuple[str, str | None], int] = field(default_factory=dict[tuple[str, str | None], int])
+    """Clips that run, by owner and model; empty without such a limit."""
+    shares: Shares = NO_SHARES
 
     def find_work_ahead(self, job: JobRow, task: TaskRow) -> WorkAhead:
         """What is ahead of the job, whose next unclaimed task is `task`."""
@@ -125,12 +136,14 @@ class QueueSnapshot:
 async def read_queue_snapshot(session: AsyncSession, queue: str, *, with_in_flight: bool) -> QueueSnapshot:
     """The queue as it is now."""
     durations = await read_duration_stats(session)
-    usage_s = await read_usage_s(session, queue)
+    shares = await read_shares(session)
+    usage_s = shares.weigh_usage(await read_usage_s(session, queue))
     pauses = await read_pauses(session)
     # While the queue itself is paused, its jobs keep their places.
     holding_back = pauses.of_parts()
     ready = await list_ready(session, queue, durations, with_dispatched=True, pauses=holding_back)
-    tasks = fair_order(ready, usage_s)
+    tasks = fair_order(shares.weigh(ready), usage_s)
+    has_limits = with_in_flight or bool(shares.limits)
     running = await _list_running(session, queue)
     return QueueSnapshot(
         name=queue,
@@ -140,7 +153,9 @@ async def read_queue_snapshot(session: AsyncSession, queue: str, *, with_in_flig
         workers=workers_of_queue(await list_live(session), queue),
         durations=durations,
         pauses=pauses,
-        in_flight=await count_in_flight(session, queue) if with_in_flight else {},
+        in_flight=await count_in_flight(session, queue) if has_limits else {},
+        of_models=await count_models_in_flight(session, queue) if shares.model_limits else {},
+        shares=shares,
         read_at=(await session.execute(select(db_now()))).scalar_one(),
     )
 

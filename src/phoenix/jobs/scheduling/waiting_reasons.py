@@ -145,12 +145,23 @@ def _in_utc(at: datetime) -> str:
 
 
 def _owner_limit(job: JobRow, task: TaskRow, snapshot: QueueSnapshot, clips_per_key: int) -> WaitingReason | None:
-    count = snapshot.in_flight.get(job.owner_id, 0)
-    # The limit holds back only tasks that are not dispatched yet.
-    if not clips_per_key or count < clips_per_key or task.dispatched_at is not None:
+    # A limit holds back only tasks that are not dispatched yet.
+    if task.kind is not TaskKind.RENDER or task.dispatched_at is not None:
         return None
-    detail = f"This key has {count} clip{'s' if count > 1 else ''} under way, which is as many as it may."
+    most = snapshot.shares.limits.get(job.owner_id, clips_per_key)
+    of_model = snapshot.shares.model_limits.get(job.owner_id)
+    count, model_count = snapshot.in_flight.get(job.owner_id, 0), snapshot.of_models.get((job.owner_id, job.model), 0)
+    if most and count >= most:
+        detail = f"This key has {_clips(count)} under way, which is as many as it may."
+    elif of_model is not None and model_count >= of_model:
+        detail = f"This key has {_clips(model_count)} of {job.model} under way, which is as many as it may."
+    else:
+        return None
     return WaitingReason(code=WaitingCode.AT_YOUR_LIMIT, detail=detail)
+
+
+def _clips(count: int) -> str:
+    return f"{count} clip{'' if count == 1 else 's'}"
 
 
 def _turn(jobs_ahead: int, snapshot: QueueSnapshot) -> WaitingReason:
