@@ -11,8 +11,9 @@ from uuid import uuid4
 
 from phoenix.client.downloading import Expected, download
 from phoenix.client.errors import NoOutput
+from phoenix.client.steering import Steering, of_owner
 from phoenix.client.storyboards import OnText, storyboard_path, write_storyboard
-from phoenix.client.transport import JsonObject, Params, RetryPolicy, Transport
+from phoenix.client.transport import JsonObject, RetryPolicy, Transport
 from phoenix.client.watching import Event, JobFollower
 from phoenix.contract import (
     Artifact,
@@ -32,10 +33,6 @@ from phoenix.contract import (
     MediaUrls,
     Model,
     ModelList,
-    Pause,
-    PauseKind,
-    PauseList,
-    PauseRequest,
     QueueView,
     ReelRequest,
     ReplayRequest,
@@ -50,19 +47,9 @@ from phoenix.contract import (
     WorkerList,
 )
 from phoenix.contract.history import JobLog, Stats, StatsBy, StatsStep, TaskAttempt, TaskAttemptList, Usage
-from phoenix.contract.steering import (
-    AuditPage,
-    BulkRequest,
-    BulkResult,
-    KeyShare,
-    KeyShareList,
-    KeyShareRequest,
-    ModelUnload,
-    UnloadRequest,
-)
 
 
-class AsyncPhoenix:
+class AsyncPhoenix(Steering):
     """A client of one Phoenix server. Every method raises `PhoenixProblem` or `PhoenixUnreachable`.
 
     A temporary refusal (429, 503) is retried after the Retry-After of the server. A broken connection is retried where
@@ -76,7 +63,7 @@ class AsyncPhoenix:
     """
 
     def __init__(self, base_url: str, api_key: str | None = None, *, retry_policy: RetryPolicy | None = None) -> None:
-        self._transport = Transport(base_url, api_key, retry_policy or RetryPolicy())
+        super().__init__(Transport(base_url, api_key, retry_policy or RetryPolicy()))
 
     async def __aenter__(self) -> Self:
         return self
@@ -153,7 +140,7 @@ class AsyncPhoenix:
 
     async def get_job(self, job_id: str, *, owner: str | None = None) -> Job:
         """Returns the job in its current state. `owner`: as for `list_jobs`, here and in the other methods."""
-        return Job.model_validate_json(await self._get(_job_path(job_id), _of(owner)))
+        return Job.model_validate_json(await self._get(_job_path(job_id), of_owner(owner)))
 
     async def list_jobs(  # noqa: PLR0913 - one parameter per query parameter
         self,
@@ -196,7 +183,7 @@ class AsyncPhoenix:
     async def change(self, job_id: str, changes: JobChanges | JsonObject, *, owner: str | None = None) -> Job:
         """Changes the title, the tags, the metadata, or how a queued job waits. Returns the changed job."""
         response = await self._transport.send(
-            "PATCH", _job_path(job_id), is_idempotent=True, body=changes, params=_of(owner)
+            "PATCH", _job_path(job_id), is_idempotent=True, body=changes, params=of_owner(owner)
         )
         return Job.model_validate_json(response.content)
 
@@ -220,7 +207,7 @@ class AsyncPhoenix:
     async def cancel(self, job_id: str, *, owner: str | None = None) -> Job:
         """Requests cancellation. A running job ends within about one step; an ended job stays unchanged."""
         path = _job_path(job_id, "/cancel")
-        response = await self._transport.send("POST", path, is_idempotent=True, params=_of(owner))
+        response = await self._transport.send("POST", path, is_idempotent=True, params=of_owner(owner))
         return Job.model_validate_json(response.content)
 
     async def approve(self, job_id: str) -> Job:
@@ -231,19 +218,12 @@ class AsyncPhoenix:
     async def retry(self, job_id: str, *, owner: str | None = None) -> Job:
         """Queues an unsuccessful job again. Finished clips are kept."""
         path = _job_path(job_id, "/retry")
-        response = await self._transport.send("POST", path, is_idempotent=False, params=_of(owner))
+        response = await self._transport.send("POST", path, is_idempotent=False, params=of_owner(owner))
         return Job.model_validate_json(response.content)
 
     async def delete(self, job_id: str, *, owner: str | None = None) -> None:
         """Deletes an ended job and its files."""
-        await self._transport.send("DELETE", _job_path(job_id), is_idempotent=False, params=_of(owner))
-
-    async def bulk(self, request: BulkRequest | JsonObject, *, owner: str | None = None) -> BulkResult:
-        """Cancels, retries or deletes many jobs, or shows which match. Go on with `next_cursor` until there is none."""
-        response = await self._transport.send(
-            "POST", "/v1/jobs/bulk", is_idempotent=False, body=request, params=_of(owner)
-        )
-        return BulkResult.model_validate_json(response.content)
+        await self._transport.send("DELETE", _job_path(job_id), is_idempotent=False, params=of_owner(owner))
 
     async def upload(self, path: Path) -> Artifact:
         """Uploads a sound, image or video file. Requests refer to the artifact by its `id`. Also raises `OSError`."""
@@ -313,68 +293,9 @@ class AsyncPhoenix:
         """Returns the length of each queue and the slots of its workers."""
         return QueueView.model_validate_json(await self._get("/v1/queue"))
 
-    async def list_pauses(self) -> list[Pause]:
-        """Returns what is paused. Requires the scope `admin`."""
-        return PauseList.model_validate_json(await self._get("/v1/pauses")).data
-
-    async def pause(self, kind: PauseKind, name: str, *, reason: str | None = None) -> Pause:
-        """Lets nothing of a queue, a model or a key start until it is resumed. Requires the scope `admin`."""
-        response = await self._transport.send(
-            "POST", f"{_subject_path(kind, name)}/pause", is_idempotent=True, body=PauseRequest(reason=reason)
-        )
-        return Pause.model_validate_json(response.content)
-
-    async def resume(self, kind: PauseKind, name: str) -> None:
-        """Ends a pause. Requires the scope `admin`."""
-        await self._transport.send("POST", f"{_subject_path(kind, name)}/resume", is_idempotent=True)
-
     async def workers(self) -> list[Worker]:
         """Returns the live workers."""
         return WorkerList.model_validate_json(await self._get("/v1/workers")).data
-
-    async def drain_worker(self, worker_id: str) -> None:
-        """Lets a worker finish what it runs and claim nothing more. Requires the scope `admin`."""
-        await self._transport.send("POST", f"/v1/workers/{quote(worker_id, safe='')}/drain", is_idempotent=True)
-
-    async def resume_worker(self, worker_id: str) -> None:
-        """Lets a drained worker claim again. Requires the scope `admin`."""
-        await self._transport.send("POST", f"/v1/workers/{quote(worker_id, safe='')}/resume", is_idempotent=True)
-
-    async def unload_model(self, model_id: str, *, worker_id: str | None = None) -> ModelUnload:
-        """Lets all workers, or one, drop a model from memory once no clip needs it. Requires the scope `admin`."""
-        body = UnloadRequest(worker_id=worker_id)
-        path = f"/v1/models/{quote(model_id, safe='')}/unload"
-        response = await self._transport.send("POST", path, is_idempotent=True, body=body)
-        return ModelUnload.model_validate_json(response.content)
-
-    async def list_shares(self) -> list[KeyShare]:
-        """Returns the keys with a weight or a limit of their own. Requires the scope `operator` or `admin`."""
-        return KeyShareList.model_validate_json(await self._get("/v1/shares")).data
-
-    async def set_share(self, key_id: str, share: KeyShareRequest) -> KeyShare:
-        """Sets the weight and the limits of a key. Requires the scope `admin`."""
-        path = f"/v1/keys/{quote(key_id, safe='')}/share"
-        response = await self._transport.send("PUT", path, is_idempotent=True, body=share)
-        return KeyShare.model_validate_json(response.content)
-
-    async def remove_share(self, key_id: str) -> None:
-        """Lets a key have what every key has. Requires the scope `admin`."""
-        await self._transport.send("DELETE", f"/v1/keys/{quote(key_id, safe='')}/share", is_idempotent=True)
-
-    async def audit(
-        self,
-        *,
-        actor: str | None = None,
-        action: str | None = None,
-        target: str | None = None,
-        owner: str | None = None,
-        limit: int | None = None,
-        cursor: str | None = None,
-    ) -> AuditPage:
-        """Returns one page of what administrators did, newest first. Requires the scope `operator` or `admin`."""
-        given = {"actor": actor, "action": action, "target": target, "owner": owner, "limit": limit, "cursor": cursor}
-        params: dict[str, str | int] = {name: value for name, value in given.items() if value is not None}
-        return AuditPage.model_validate_json(await self._get("/v1/audit", params))
 
     async def stats(
         self,
@@ -401,22 +322,10 @@ class AsyncPhoenix:
         """Returns `ok` or `degraded`. Raises `PhoenixProblem` if the server is down."""
         return Health.model_validate_json(await self._get("/health"))
 
-    async def _get(self, path: str, params: Params | None = None) -> bytes:
-        response = await self._transport.send("GET", path, is_idempotent=True, params=params)
-        return response.content
-
     async def _submit(self, path: str, request: JobOptions | JsonObject, idempotency_key: str | None) -> Job:
         headers = {"Idempotency-Key": idempotency_key or uuid4().hex}
         response = await self._transport.send("POST", path, is_idempotent=True, body=request, headers=headers)
         return Job.model_validate_json(response.content)
-
-
-def _subject_path(kind: PauseKind, name: str) -> str:
-    return f"/v1/{kind.value}s/{quote(name, safe='')}"
-
-
-def _of(owner: str | None) -> Params | None:
-    return None if owner is None else {"owner": owner}
 
 
 def _job_path(job_id: str, rest: str = "") -> str:
