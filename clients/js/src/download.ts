@@ -1,4 +1,5 @@
 import { PhoenixError, PhoenixUnreachable } from "./errors.js";
+import { findSubtle } from "./platform.js";
 import { Deadline, type Outgoing, type Transport } from "./transport.js";
 import type { Job } from "./types.js";
 
@@ -55,8 +56,9 @@ async function receive(transport: Transport, request: Outgoing, received: Receiv
 }
 
 async function hasDigest(blob: Blob, sha256: string): Promise<boolean> {
-  // Pages without HTTPS, and Node 18, cannot compute it. The size was compared.
-  if (!globalThis.crypto?.subtle) return true;
-  const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", await blob.arrayBuffer()));
+  const subtle = await findSubtle();
+  // A page without HTTPS cannot compute it. The size was compared.
+  if (!subtle) return true;
+  const digest = new Uint8Array(await subtle.digest("SHA-256", await blob.arrayBuffer()));
   return Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("") === sha256;
 }

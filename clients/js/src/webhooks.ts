@@ -1,4 +1,5 @@
 // Verifies webhooks by the Standard Webhooks specification (https://www.standardwebhooks.com). For a server.
+import { findSubtle } from "./platform.js";
 import type { WebhookPayload } from "./types.js";
 
 /** The request is not a webhook of Phoenix: answer it with 400 or 401. `code` says why. */
@@ -59,7 +60,8 @@ function header(headers: Headerlike, name: string): string {
 }
 
 async function isSigned(signed: Uint8Array, signatures: string, secret: string): Promise<boolean> {
-  const { subtle } = await webCrypto();
+  const subtle = await findSubtle();
+  if (!subtle) throw new TypeError("This platform cannot verify signatures.");
   const algorithm = { name: "HMAC", hash: "SHA-256" };
   const key = await subtle.importKey("raw", bytesOf(secret.replace(/^whsec_/, "")), algorithm, false, ["verify"]);
   // Several signatures, by several secrets, during a rotation.
@@ -70,12 +72,6 @@ async function isSigned(signed: Uint8Array, signatures: string, secret: string):
     if (await subtle.verify("HMAC", key, bytesOf(signature), signed as BufferSource)) return true;
   }
   return false;
-}
-
-async function webCrypto(): Promise<Crypto> {
-  // Node 18 has it only in a module. A bundler for browsers must not look for that one.
-  const module = "node:crypto";
-  return globalThis.crypto ?? (await import(/* @vite-ignore */ /* webpackIgnore: true */ module)).webcrypto;
 }
 
 const isBase64 = (text: string) => text.length % 4 === 0 && /^[A-Za-z0-9+/]+={0,2}$/.test(text);
