@@ -54,6 +54,8 @@ FAST: Mapping[str, str] = {
     "PHOENIX_DATABASE__STATEMENT_TIMEOUT_S": "3",
 }
 """Everything that waits for something waits briefly, so that a test of half a minute sees many faults."""
+LONG_LEASE: Mapping[str, str] = {"PHOENIX_SCHEDULER__LEASE_S": "10"}
+"""For workers whose attempts are counted: a busy machine stands still for seconds, which costs a brief lease."""
 
 
 @dataclass

@@ -8,13 +8,16 @@ import httpx
 import pytest
 
 from faults.checker import JobStory
-from faults.cluster import FAST, Cluster, run_cluster, wait_until
+from faults.cluster import FAST, LONG_LEASE, Cluster, run_cluster, wait_until
 from fixtures.event_streams import Frame
 from fixtures.stream_fleet import Seen
 
 STEPS = 40
 """Of a clip that takes four seconds: time for a busy machine to break something before its end."""
-LOST_HOST_BOUND_S = 10 * (float(FAST["PHOENIX_SCHEDULER__LEASE_S"]) + float(FAST["PHOENIX_SCHEDULER__REAP_INTERVAL_S"]))
+_PACES = {**FAST, **LONG_LEASE}
+LOST_HOST_BOUND_S = 10 * (
+    float(_PACES["PHOENIX_SCHEDULER__LEASE_S"]) + float(_PACES["PHOENIX_SCHEDULER__REAP_INTERVAL_S"])
+)
 """Lease and sweep, as documented, on a machine that does much else at the same time."""
 
 
@@ -24,7 +27,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         for _ in range(2):
             cluster.add_api(PHOENIX_EVENTS__HEARTBEAT_S="1", PHOENIX_EVENTS__RETRY_MS="200")
         for queue in ("gpu", "gpu", "media"):
-            cluster.add_worker(queue, SABOTAGE="poison")
+            cluster.add_worker(queue, SABOTAGE="poison", **LONG_LEASE)
         cluster.wait_until_ready()
         yield cluster
 

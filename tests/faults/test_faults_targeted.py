@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from redis import Redis
 
-from faults.cluster import Cluster, run_cluster, wait_until
+from faults.cluster import LONG_LEASE, Cluster, run_cluster, wait_until
 from faults.stories import assert_once_within, attempts_of, is_done, is_rendering
 from phoenix.contract import JobState
 from phoenix.errors import FailureCode
@@ -20,9 +20,9 @@ LONG = 60
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     with run_cluster(tmp_path_factory.mktemp("cluster")) as cluster:
         cluster.add_api()
-        cluster.add_worker(SABOTAGE="poison")
-        cluster.add_worker(SABOTAGE="poison")
-        cluster.add_worker("media")
+        cluster.add_worker(SABOTAGE="poison", **LONG_LEASE)
+        cluster.add_worker(SABOTAGE="poison", **LONG_LEASE)
+        cluster.add_worker("media", **LONG_LEASE)
         cluster.wait_until_ready()
         yield cluster
 
@@ -132,7 +132,7 @@ def test_what_is_no_message_is_dropped_and_stops_nothing(cluster: Cluster) -> No
 
 
 def test_a_host_that_is_cut_off_loses_its_clip_to_another(cluster: Cluster) -> None:
-    cluster.add_worker()
+    cluster.add_worker(**LONG_LEASE)
 
     def cut_one_off() -> float:
         cluster.heal()
