@@ -1,15 +1,19 @@
 """A worker with a real, tiny model: it warms up before it takes tasks, and batches clips if configured."""
 
 import asyncio
+import gc
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 import torch
 from diffusers import WanTransformer3DModel
 
-from fixtures.workplace import TIMEOUT_S, OpenHarness, a_reel, a_wan_reel
+from fixtures.workplace import TIMEOUT_S, OpenHarness, WorkerHarness, a_reel, a_wan_reel
 from phoenix.contract import Clip, JobState, ResolvedReel
+from phoenix.jobs.scheduling.worker_orders import unload_model
 from phoenix.jobs.scheduling.workers import list_live
+from phoenix.jobs.tables import WorkerRow
 from phoenix.jobs.views import view_job
 from phoenix.settings import EngineSettings
 from phoenix.worker.child_process import ExitStatus
@@ -31,6 +35,39 @@ async def test_a_worker_reports_only_after_its_models_are_in_memory(
                 live = await list_live(session)
             await asyncio.sleep(0.02)
     assert "tiny-wan" in live[0].models
+
+
+def transformers_in_memory() -> int:
+    """How many models are in the memory of this process."""
+    gc.collect()
+    return sum(isinstance(each, WanTransformer3DModel) for each in gc.get_objects())
+
+
+async def test_an_unloaded_model_leaves_the_memory_and_is_loaded_again_for_a_later_clip(
+    open_harness: OpenHarness, tiny_wan_catalog: Path
+) -> None:
+    before = transformers_in_memory()
+    harness = await open_harness(engine=EngineSettings(catalog_file=tiny_wan_catalog))
+    async with harness.worker():
+        first = await harness.until_ended(await harness.submit(a_wan_reel(clips=1)))
+        loaded = transformers_in_memory() - before
+        async with harness.services.database.write() as uow:
+            holders = await unload_model(uow, "tiny-wan")
+        async with asyncio.timeout(TIMEOUT_S):
+            while "tiny-wan" in (await list_workers(harness))[0].models:  # noqa: ASYNC110 - a row cannot be awaited
+                await asyncio.sleep(0.05)
+        left = transformers_in_memory() - before
+        (worker,) = await list_workers(harness)
+        second = await harness.until_ended(await harness.submit(a_wan_reel(clips=1)))
+
+    assert (list(holders), worker.unload) == ([worker.id], [])
+    assert (loaded > 0, left) == (True, 0)
+    assert [job.row.state for job in (first, second)] == [JobState.SUCCEEDED] * 2
+
+
+async def list_workers(harness: WorkerHarness) -> Sequence[WorkerRow]:
+    async with harness.services.database.read() as session:
+        return await list_live(session)
 
 
 async def test_a_model_that_breaks_the_device_in_its_warm_up_ends_the_process(
