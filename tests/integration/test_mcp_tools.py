@@ -186,6 +186,8 @@ async def test_each_tool_says_what_it_may_change(mcp_server: McpServer) -> None:
 
     hints = {each.name: each.annotations for each in tools}
     assert all(each.description and each.input_schema for each in tools)
+    # Agents read all of it in each session.
+    assert sum(len(each.model_dump_json(exclude_none=True)) for each in tools) < 30_000
     assert {name for name, hint in hints.items() if hint and hint.read_only_hint} == {
         "list_models",
         "estimate_reel",

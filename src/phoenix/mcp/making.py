@@ -9,11 +9,10 @@ from pydantic import BaseModel, Field
 from phoenix.client import AsyncPhoenix
 from phoenix.contract import Job, Storyboard
 from phoenix.mcp.connection import PhoenixConnection
-from phoenix.mcp.contents import JobSummary, job_result
+from phoenix.mcp.contents import job_result
 from phoenix.mcp.reading import JobId
 from phoenix.mcp.specs import ClipChange, Crossfade, Fields, ReelSpec, Sound, joined, without_nulls
 
-JobAnswer = Annotated[CallToolResult, JobSummary]
 IdempotencyKey = Annotated[
     str | None, Field(description="A word of yours. A second call with the same word and reel makes no second job.")
 ]
@@ -48,14 +47,17 @@ class StoryboardSummary(BaseModel):
 
 
 class MakingTools:
-    """Tools that take GPU time, or change jobs. They need a key with the scope `write`."""
+    """Tools that take GPU time, or change jobs. They need a key with the scope `write`.
+
+    They answer with a job in the form of `get_job`. Its schema is given there alone: agents read all schemas each time.
+    """
 
     def __init__(self, connection: PhoenixConnection) -> None:
         self._connection = connection
 
     async def create_reel(
         self, ctx: Context[Any, Any], reel: ReelSpec, idempotency_key: IdempotencyKey = None
-    ) -> JobAnswer:
+    ) -> CallToolResult:
         """Starts a reel, and answers with its job at once. It takes GPU time: minutes with most models.
 
         Follow it with get_job.
@@ -76,7 +78,7 @@ class MakingTools:
         crossfade_s: Crossfade = None,
         idempotency_key: IdempotencyKey = None,
         more: Annotated[Fields, Field(description="Other fields of POST /v1/jobs/{job_id}/edits.")] = {},  # noqa: B006
-    ) -> JobAnswer:
+    ) -> CallToolResult:
         """Changes a reel that has ended, as a new job. The original stays, and only changed clips are rendered."""
         body = without_nulls({"model": model, "quality": quality, "title": title}) | joined(soundtrack, crossfade_s)
         body |= {"clips": [change.to_body() for change in changes]} | more
@@ -91,7 +93,7 @@ class MakingTools:
         crossfade_s: Crossfade = None,
         title: str | None = None,
         idempotency_key: IdempotencyKey = None,
-    ) -> JobAnswer:
+    ) -> CallToolResult:
         """Joins videos into one, as a job. It takes no GPU time."""
         body = without_nulls({"title": title}) | joined(soundtrack, crossfade_s) | {"artifact_ids": artifact_ids}
         async with self._connection.open(ctx.request_context) as phoenix:
@@ -118,19 +120,19 @@ class MakingTools:
         async with self._connection.open(ctx.request_context) as phoenix:
             return StoryboardSummary.of(await phoenix.refine_storyboard(storyboard_id, wish))
 
-    async def cancel_job(self, ctx: Context[Any, Any], job_id: JobId) -> JobAnswer:
+    async def cancel_job(self, ctx: Context[Any, Any], job_id: JobId) -> CallToolResult:
         """Ends a job. What it has not finished is lost. A job that has ended stays as it is."""
         async with self._connection.open(ctx.request_context) as phoenix:
             return await self._answer(phoenix, await phoenix.cancel(job_id))
 
-    async def retry_job(self, ctx: Context[Any, Any], job_id: JobId) -> JobAnswer:
+    async def retry_job(self, ctx: Context[Any, Any], job_id: JobId) -> CallToolResult:
         """Queues a job again that did not succeed. Clips that are done are kept."""
         async with self._connection.open(ctx.request_context) as phoenix:
             return await self._answer(phoenix, await phoenix.retry(job_id))
 
     async def approve_draft(
         self, ctx: Context[Any, Any], job_id: Annotated[str, Field(description="The held job, not its draft.")]
-    ) -> JobAnswer:
+    ) -> CallToolResult:
         """Renders a reel that was created with `hold`, after its draft was seen and found good."""
         async with self._connection.open(ctx.request_context) as phoenix:
             return await self._answer(phoenix, await phoenix.approve(job_id))

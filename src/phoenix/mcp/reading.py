@@ -1,6 +1,7 @@
 """The tools that look: models, jobs, the search, and the last frame of a clip."""
 
 import asyncio
+import json
 import tempfile
 from contextlib import aclosing
 from pathlib import Path
@@ -12,7 +13,7 @@ from mcp_types import CallToolResult
 from pydantic import BaseModel, Field
 
 from phoenix.client import AsyncPhoenix
-from phoenix.contract import ClipProgress, Estimate, Job, JobSnapshot, JobState
+from phoenix.contract import ClipProgress, Job, JobSnapshot, JobState
 from phoenix.errors import PhoenixError, install_extra
 from phoenix.mcp.connection import PhoenixConnection
 from phoenix.mcp.contents import JobSummary, ModelSummary, job_result, picture, text
@@ -55,10 +56,12 @@ class ReadingTools:
         async with self._connection.open(ctx.request_context) as phoenix:
             return ModelCatalog(models=[ModelSummary.of(model) for model in await phoenix.models()])
 
-    async def estimate_reel(self, ctx: Context[Any, Any], reel: ReelSpec) -> Estimate:
+    async def estimate_reel(self, ctx: Context[Any, Any], reel: ReelSpec) -> CallToolResult:
         """What a reel would be, how long it would take, and what it would cost. Submits nothing."""
         async with self._connection.open(ctx.request_context) as phoenix:
-            return await phoenix.estimate_reel(await reel.to_body(phoenix))
+            estimate = await phoenix.estimate_reel(await reel.to_body(phoenix))
+        shown = estimate.model_dump(mode="json")
+        return CallToolResult(content=[text(json.dumps(shown))], structured_content=shown)
 
     async def get_job(
         self,
