@@ -237,9 +237,9 @@ CHECKS: dict[str, Check] = {
     "GPU": check_gpu,
     "models": check_models,
     "upscalers": check_postprocessors,
-    "language model": check_llm,
+    "storyboards": check_llm,
     "voice": check_voice,
-    "search by meaning": check_search,
+    "search": check_search,
     "credentials": check_credentials,
 }
 SPACE_REMEDY = "Delete jobs with `phoenix jobs delete`, or make room: docs/operations/full-disk.md says how."
@@ -253,9 +253,9 @@ REMEDIES = {
     "GPU": "If there is a GPU, `nvidia-smi` says whether its driver works; a container needs NVIDIA's toolkit too.",
     "models": "Correct the file that PHOENIX_ENGINE__CATALOG_FILE names.",
     "upscalers": "Correct the file that PHOENIX_ENGINE__CATALOG_FILE names.",
-    "language model": "Correct PHOENIX_LLM__BASE_URL and PHOENIX_LLM__API_KEY.",
+    "storyboards": "Correct PHOENIX_LLM__BASE_URL and PHOENIX_LLM__API_KEY.",
     "voice": NO_ENGINE,
-    "search by meaning": "Correct PHOENIX_SEARCH__MODEL_DIR, or set PHOENIX_SEARCH__MEANING=off.",
+    "search": "Correct PHOENIX_SEARCH__MODEL_DIR, or set PHOENIX_SEARCH__MEANING=off.",
     "credentials": "Correct PHOENIX_C2PA__CERTIFICATE and PHOENIX_C2PA__KEY.",
 }
 """What to do if a check fails, or gets no answer."""

@@ -21,7 +21,7 @@ _logger = get_logger(__name__)
 
 _INTERVAL_S = 2.0
 _PAUSE_RATIO = 30
-"""A pause takes this many times as long as the pass before it, so that looking for jobs does not keep a core busy."""
+"""A pause takes this many times as long as the look for jobs before it, which reads the ids of all jobs."""
 _BATCH = 16
 
 
@@ -49,29 +49,30 @@ class JobEmbeddingService:
 
     async def embed(self) -> None:
         """One pass over a few jobs. Raises `Unavailable` while the database is away."""
-        started_s = time.monotonic()
-        count = 0 if self._is_broken else await self._embed_some()
-        # The rest of a crowd of new jobs comes next.
-        took_s = time.monotonic() - started_s
-        self._pause_s = took_s if count == _BATCH else max(_INTERVAL_S, _PAUSE_RATIO * took_s)
+        self._pause_s = _INTERVAL_S
+        if not self._is_broken:
+            await self._embed_some()
 
-    async def _embed_some(self) -> int:
+    async def _embed_some(self) -> None:
         try:
             if not self._has_cleaned:
                 async with self._database.write(frees_space=True) as uow:
                     await delete_vectors_of_other_models(uow, self._embedder.model_name)
                 self._has_cleaned = True
+            started_s = time.monotonic()
             jobs = await list_unembedded(self._database, limit=_BATCH)
+            looked_s = time.monotonic() - started_s
             made = {job.job_id: (job, await self._embed_one(job)) for job in jobs}
         except SentenceModelUnusable as error:
             # A restart reads the files again.
             self._is_broken = True
             _logger.error("jobs are not found by meaning", error=error.detail)
-            return 0
+            return
+        # The rest of a crowd of new jobs comes at once.
+        self._pause_s = 0 if len(jobs) == _BATCH else max(_INTERVAL_S, _PAUSE_RATIO * looked_s)
         if made:
             async with self._database.write() as uow:
                 await store_vectors(uow, made)
-        return len(made)
 
     async def _embed_one(self, job: UnembeddedJob) -> Vectors:
         if not job.passages:

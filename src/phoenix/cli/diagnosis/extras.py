@@ -14,14 +14,14 @@ async def check_search(settings: Settings) -> Finding:
     embedder = Embedder(settings.search)
     try:
         if embedder.fault is not None:
-            return Finding("search by meaning", CheckStatus.OK, f"none: {embedder.fault}")
+            return Finding("search", CheckStatus.OK, f"none: {embedder.fault}")
         vectors = await embedder.embed(["a red balloon over a harbour"])
     except SentenceModelUnusable as error:
         remedy = "Correct PHOENIX_SEARCH__MODEL_DIR."
-        return Finding("search by meaning", CheckStatus.NOTE, error.detail, remedy)
+        return Finding("search", CheckStatus.NOTE, error.detail, remedy)
     finally:
         embedder.close()
-    return Finding("search by meaning", CheckStatus.OK, f"with vectors of {vectors.size} numbers")
+    return Finding("search", CheckStatus.OK, f"with vectors of {vectors.size} numbers")
 
 
 async def check_credentials(settings: Settings) -> Finding:

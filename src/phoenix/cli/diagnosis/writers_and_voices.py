@@ -23,10 +23,10 @@ async def check_llm(settings: Settings) -> Finding:
     """Asks the server of the language model for its models, which costs no tokens."""
     llm = settings.llm
     if not llm.is_configured:
-        return Finding("language model", CheckStatus.OK, "none: a template writes storyboards")
+        return Finding("storyboards", CheckStatus.OK, "none: a template writes storyboards")
     if find_spec("openai") is None:
         detail = f"{llm.model} cannot be asked: the package openai is missing"
-        return Finding("language model", CheckStatus.NOTE, detail, f"For storyboards, {install_extra('llm')}.")
+        return Finding("storyboards", CheckStatus.NOTE, detail, f"For storyboards, {install_extra('llm')}.")
     return await _check_llm_server(llm)
 
 
@@ -35,8 +35,8 @@ async def _check_llm_server(llm: LlmSettings) -> Finding:
     named = f"{llm.model} at {_without_login(url)}"
     if fault := await _find_fault(url, llm.api_key):
         remedy = "Correct PHOENIX_LLM__BASE_URL and PHOENIX_LLM__API_KEY, or start the server of the model."
-        return Finding("language model", CheckStatus.NOTE, f"{named} {fault}", remedy)
-    return Finding("language model", CheckStatus.OK, f"{named} answers")
+        return Finding("storyboards", CheckStatus.NOTE, f"{named} {fault}", remedy)
+    return Finding("storyboards", CheckStatus.OK, f"{named} answers")
 
 
 async def check_voice(settings: Settings) -> Finding:
