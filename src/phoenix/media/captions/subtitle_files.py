@@ -1,5 +1,6 @@
 """Writes captions as SRT, WebVTT and ASS, with pysubs2. The text of a client is text there: nothing in it is obeyed."""
 
+import re
 from collections.abc import Callable, Sequence
 
 from pysubs2 import Alignment, Color, SSAEvent, SSAFile, SSAStyle
@@ -7,6 +8,7 @@ from pysubs2 import Alignment, Color, SSAEvent, SSAFile, SSAStyle
 from phoenix.media.captions.cues import Cue
 from phoenix.media.captions.font import FONT_FAMILY
 
+_NUMBER = re.compile(r"^\d+\n(?=\d\d:\d\d:\d\d\.\d{3} --> )", re.MULTILINE)
 _INVISIBLE = "\u2060"
 """WORD JOINER, which is invisible. It separates characters that a reader of the file would take for a command."""
 
@@ -19,7 +21,10 @@ def write_srt(cues: Sequence[Cue]) -> str:
 def write_vtt(cues: Sequence[Cue], *, timestamp_map: str | None = None) -> str:
     """The captions as WebVTT. `timestamp_map`: the line that places a segment on the timeline of its playlist."""
     text = _subtitles(cues, _escape_html).to_string("vtt", keep_ssa_tags=True)
-    return text.replace("WEBVTT", f"WEBVTT\n{timestamp_map}", 1) if timestamp_map else text
+    if timestamp_map is None:
+        return text
+    # hls.js takes cues with the same number in two segments for the same cue.
+    return _NUMBER.sub("", text).replace("WEBVTT", f"WEBVTT\n{timestamp_map}", 1)
 
 
 def write_ass(cues: Sequence[Cue], *, width_px: int, height_px: int, size_px: int) -> str:
