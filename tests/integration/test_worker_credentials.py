@@ -13,7 +13,7 @@ from sqlalchemy.engine import URL
 from fixtures.certificates import Authority, pem_of
 from fixtures.workplace import a_reel, a_stitch, harness_settings, running_harness
 from phoenix.contract import JobState
-from phoenix.media.credentials.certificate import CertificateUnusable
+from phoenix.media.credentials.signing import CertificateUnusable
 from phoenix.settings import C2paSettings
 from phoenix.worker.main import WorkerPlan, serve
 from phoenix.worker.shutdown import ShutdownState

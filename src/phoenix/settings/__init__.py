@@ -1,10 +1,9 @@
 """The settings of a process: read once at its start, and checked."""
 
-from phoenix.settings.credentials import C2paSettings
 from phoenix.settings.engines import AnimaticSettings, EngineSettings, TtsSettings, VeoSettings
+from phoenix.settings.extras import C2paSettings, SearchSettings
 from phoenix.settings.llm import LlmSettings
 from phoenix.settings.prices import PriceSettings
-from phoenix.settings.search import SearchSettings
 from phoenix.settings.settings import (
     ApiSettings,
     DatabaseSettings,

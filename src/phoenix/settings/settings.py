@@ -17,11 +17,10 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from phoenix.settings.credentials import C2paSettings
 from phoenix.settings.engines import AnimaticSettings, EngineSettings, TtsSettings, VeoSettings
+from phoenix.settings.extras import C2paSettings, SearchSettings
 from phoenix.settings.llm import LlmSettings
 from phoenix.settings.prices import PriceSettings
-from phoenix.settings.search import SearchSettings
 from phoenix.settings.sources import EnvironmentSource, UnprefixedNamesSource
 from phoenix.settings.value_types import (
     AuthMode,

@@ -24,7 +24,7 @@ from phoenix.events.publisher import EventPublisher
 from phoenix.ids import JobId, TaskId
 from phoenix.jobs.execution.task_completion import AttemptOutput
 from phoenix.jobs.repository import get_artifact
-from phoenix.media.credentials.certificate import SigningCertificate
+from phoenix.media.credentials.signing import SigningCertificate
 from phoenix.media.encoders import open_tools
 from phoenix.media.ffmpeg import FfmpegCallbacks, MediaTools, Progress, find_ffmpeg_version
 from phoenix.media.probe import ProbeLimits

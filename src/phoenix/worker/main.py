@@ -27,8 +27,7 @@ from phoenix.events.pubsub.notifier import Notifier
 from phoenix.events.pubsub.subscriber import PubSubSubscriber
 from phoenix.ids import new_worker_id
 from phoenix.jobs.scheduling.workers import WorkerReport, record_heartbeat, remove
-from phoenix.media.credentials.certificate import CertificateUnusable, SigningCertificate, load_certificate
-from phoenix.media.credentials.signing import check_signing
+from phoenix.media.credentials.signing import CertificateUnusable, SigningCertificate, check_signing, load_certificate
 from phoenix.media.encoders import EncoderUnusable, choose_encoder
 from phoenix.media.ffmpeg import FfmpegMissing
 from phoenix.media.self_test import FfmpegUnusable, run_shared_self_test

@@ -12,8 +12,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from fixtures.certificates import Authority, new_key
 from phoenix.contract import Transition
 from phoenix.contract.resolved import ResolvedStitch
-from phoenix.media.credentials.certificate import CertificateUnusable, load_certificate
-from phoenix.media.credentials.signing import describe_origin
+from phoenix.media.credentials.signing import CertificateUnusable, describe_origin, load_certificate
 from phoenix.settings import C2paSettings
 
 AUTHORITY = Authority()

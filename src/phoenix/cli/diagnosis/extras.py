@@ -4,8 +4,7 @@ import asyncio
 
 from phoenix.cli.diagnosis.finding import CheckStatus, Finding
 from phoenix.embedding.sentence_model import Embedder, SentenceModelUnusable
-from phoenix.media.credentials.certificate import CertificateUnusable, load_certificate
-from phoenix.media.credentials.signing import check_signing
+from phoenix.media.credentials.signing import CertificateUnusable, check_signing, load_certificate
 from phoenix.settings import Settings
 
 

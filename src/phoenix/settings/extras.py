@@ -1,11 +1,26 @@
-"""The settings of Content Credentials (C2PA), with which results are signed."""
+"""The settings of what a server may have in addition: search by meaning, and Content Credentials."""
 
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
 from phoenix.settings.value_types import SettingsGroup, WebUrl
+
+
+class SearchSettings(SettingsGroup):
+    """Search by meaning, with the sentence model of the extra `search` or with another one. See docs/search.md."""
+
+    meaning: Literal["auto", "off"] = Field(
+        default="auto", description="`auto`: if the extra `search` is installed. Only API processes use it."
+    )
+    model_dir: Path | None = Field(
+        default=None,
+        description="Folder with another sentence model: model.onnx and tokenizer.json. The same on every replica.",
+    )
+    min_similarity: float = Field(
+        default=0.25, ge=-1, le=1, description="Cosine below which a job is not similar; each model has its own scale."
+    )
 
 
 class C2paSettings(SettingsGroup):
