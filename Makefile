@@ -46,7 +46,7 @@ export PYTHONDONTWRITEBYTECODE :=
 export PATH := $(PATH):/usr/sbin:/sbin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test coverage test-media-lowest test-lowest test-newest test-e2e faults fuzz bench bench-page check unit lint fmt env-example openapi models-table mutants docs pins locks audit sbom packages clean
+.PHONY: help demo test coverage test-media-lowest test-lowest test-newest test-e2e faults fuzz bench bench-page check unit lint fmt env-example openapi studio-pictures models-table mutants docs pins locks audit sbom packages clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name text; do \
@@ -131,6 +131,9 @@ env-example: $(DEV) ## Write deploy/env.example anew from settings.py
 
 openapi: $(DEV) ## Write docs/openapi.json and docs/openapi-3.2.json anew from the routes
 	$(BIN)/python deploy/openapi_documents.py
+
+studio-pictures: $(DEV) ## Take the pictures of docs/studio.md anew, in Chromium on a server of their own
+	PYTHONPATH=src:tests $(BIN)/python tests/studio_pictures.py
 
 models-table: $(DEV) ## Write the tables of docs/models.md anew from the catalog and the classes of diffusers
 	WRITE_MODELS_TABLE=1 $(BIN)/pytest --quiet tests/unit/catalog/test_models_page.py tests/integration/test_engine_classes.py

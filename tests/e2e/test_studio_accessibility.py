@@ -5,6 +5,7 @@ from contextlib import closing
 from dataclasses import dataclass
 
 import pytest
+from PIL import Image
 
 from fixtures.chromium import Page
 from fixtures.client_tools import Tools
@@ -31,10 +32,14 @@ class Versions:
 @pytest.fixture(scope="module")
 def versions(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Versions]:
     """A server with two versions of a reel, the newer one with takes."""
-    with closing(UpProcess(tmp_path_factory.mktemp("up"))) as up:
+    folder = tmp_path_factory.mktemp("up")
+    picture = folder / "harbor.png"
+    Image.new("RGB", (320, 180), "orange").save(picture)
+    with closing(UpProcess(folder)) as up:
         up.wait_until_ready()
         clips = [ClipRequest(prompt="a red balloon", takes=2), ClipRequest(prompt="the sea")]
         with up.client() as phoenix:
+            phoenix.upload(picture)
             older = phoenix.submit_reel(ReelRequest(clips=clips, duration_s=1, resolution="240p", tags=["sea"]))
             for _ in phoenix.watch(older.id):
                 pass
@@ -73,7 +78,9 @@ async def test_the_form_and_the_jobs(studio: Page, versions: Versions, axe: str)
     await studio.wait_until(f"{READY} && document.querySelectorAll('.job').length === 2")
     await write_prompts(studio, "a red balloon", "the sea")
     await studio.evaluate("document.querySelectorAll('.side details').forEach(each => each.open = true)")
+    await studio.evaluate("document.querySelector('[aria-label^=\"From the clip before\"]:not([hidden])').click()")
     await write_and_search(studio)
+    await studio.wait_until("document.getElementById('estimate').textContent")
     assert await faults(studio, axe) == []
 
 
@@ -98,6 +105,24 @@ async def test_a_reel_with_its_editor(studio: Page, versions: Versions, axe: str
 async def test_two_versions(studio: Page, versions: Versions, axe: str):
     await studio.open(f"{versions.url}/#compare={versions.older},{versions.newer}")
     await studio.wait_until("document.querySelectorAll('#compare-rows tr').length === 2")
+    assert await faults(studio, axe) == []
+
+
+async def test_the_library(studio: Page, versions: Versions, axe: str):
+    await studio.open(f"{versions.url}/#library")
+    await studio.wait_until("document.getElementById('library-kind')")
+    await studio.evaluate("document.getElementById('library-kind').value = ''")
+    await studio.evaluate("document.getElementById('library-search').requestSubmit()")
+    await studio.wait_until("document.querySelectorAll('#library-files video').length > 1")
+    await studio.wait_until("document.querySelector('#library-files img')?.complete")
+    assert await faults(studio, axe) == []
+
+
+async def test_the_picker_of_earlier_uploads(studio: Page, versions: Versions, axe: str):
+    await studio.open(versions.url)
+    await studio.wait_until(READY)
+    await studio.evaluate("document.querySelector('[aria-label^=\"Earlier uploads\"]').click()")
+    await studio.wait_until("document.querySelector('#picker-files img')?.complete")
     assert await faults(studio, axe) == []
 
 

@@ -115,6 +115,27 @@ async def test_the_plan_says_what_the_reel_will_be(studio: Page):
     )
 
 
+ESTIMATE = "document.getElementById('estimate').textContent"
+BUTTON_TOP = "document.querySelector('#new > .primary').offsetTop"
+
+
+async def test_the_server_says_what_the_reel_takes_and_nothing_moves(studio: Page, up: UpProcess):
+    with up.client() as phoenix:
+        jobs = len(phoenix.list_jobs().data)
+    before = await studio.evaluate(BUTTON_TOP)
+    await write_prompts(studio, "one")
+    await studio.wait_until(ESTIMATE)
+    assert await studio.evaluate(BUTTON_TOP) == before
+    assert await studio.evaluate(f"/device time|No clip of animatic/.test({ESTIMATE})")
+    await fill(studio, "duration", "99")
+    await studio.wait_until(f"{ESTIMATE}.startsWith('It would be refused: /duration_s')")
+    assert await studio.evaluate(BUTTON_TOP) == before
+    await fill(studio, "duration", "1")
+    await studio.wait_until(f"!{ESTIMATE}.includes('refused')")
+    with up.client() as phoenix:
+        assert len(phoenix.list_jobs().data) == jobs
+
+
 async def test_what_was_written_survives_a_reload(studio: Page):
     await write_prompts(studio, "one", "two")
     await fill(studio, "resolution", "240p")

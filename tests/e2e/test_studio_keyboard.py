@@ -14,6 +14,8 @@ FORM_IS_READY = "document.getElementById('model').value"
 FORM = [
     ("textbox", "Prompt of clip 1"),
     ("DisclosureTriangle", "More"),
+    ("button", "Add a file to clip 1"),
+    ("button", "Earlier uploads for clip 1"),
     ("button", "Add a clip"),
     ("textbox", "Title"),
     ("combobox", "Model"),

@@ -96,6 +96,58 @@ async def test_another_take_is_chosen_and_not_rendered(studio: Page):
     assert edits == [{"op": "take", "index": 0, "take": 2}]
 
 
+RULES = [
+    {"role": "first_frame", "media": "image", "maximum": 1, "excludes": ["reference"]},
+    {"role": "reference", "media": "image", "maximum": 3, "excludes": ["first_frame"]},
+    {"role": "source_video", "media": "video", "maximum": 1, "excludes": []},
+]
+
+
+@pytest.mark.parametrize(
+    ("media", "taken", "role"),
+    [
+        ("image", [], "first_frame"),
+        ("image", ["first_frame"], None),
+        ("image", ["reference", "reference"], "reference"),
+        ("image", ["reference"] * 3, None),
+        ("video", ["first_frame"], "source_video"),
+        ("audio", [], None),
+        (None, ["first_frame"], "source_video"),
+    ],
+)
+async def test_a_file_gets_the_first_role_that_the_clip_has_room_for(
+    studio: Page, media: str | None, taken: list[str], role: str | None
+):
+    assert await call(studio, "guides/roles.js", "openRole", media, RULES, taken) == role
+
+
+def estimate(**changes: Any) -> Clip:
+    figures = {"render_s": 40, "wait_s": 90, "eta_s": 135, "price": None, "unknown": [], "adjustments": []}
+    return {**figures, "draft": None, "clips": [{"reused": 0}, {"reused": 1}]} | changes
+
+
+async def test_an_estimate_is_said_in_one_line(studio: Page):
+    price = {"amount": 0.0278, "currency": "EUR", "basis": "device_hour"}
+    draft = estimate(render_s=0.2, eta_s=12)
+    said = await call(studio, "form/estimate.js", "describeEstimate", estimate(price=price, draft=draft))
+    assert said[0].split(" \u00b7 ") == [
+        "1 clip reused",
+        "about 40 s of device time",
+        "starts in about 1:30",
+        "done in about 2:15",
+        "\u20ac0.0278",
+        "its draft: less than 1 s of device time, done in about 12 s",
+    ]
+
+
+async def test_what_an_estimate_does_not_know_has_its_reason_once(studio: Page):
+    reasons = [{"name": name, "detail": "Nothing is known."} for name in ("render_s", "eta_s", "price")]
+    unknown = estimate(
+        render_s=None, wait_s=None, eta_s=None, unknown=[*reasons, {"name": "price", "detail": "No price."}]
+    )
+    assert await call(studio, "form/estimate.js", "describeEstimate", unknown) == ["1 clip reused", "Nothing is known."]
+
+
 def version(*clips: tuple[str, int]) -> Clip:
     made = [{"prompt": prompt, "seed": seed, "num_frames": 32, "fps": 16} for prompt, seed in clips]
     return {"request": {"clips": made}}

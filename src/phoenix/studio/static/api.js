@@ -62,12 +62,22 @@ export const newKey = () => [...crypto.getRandomValues(new Uint32Array(4))].map(
 
 const submit = (path, json) => request(path, { method: "POST", json, headers: { "Idempotency-Key": newKey() } });
 
+export const estimateReel = (reel) => request("/v1/estimates", { method: "POST", json: reel });
+export const listArtifacts = (params) => request(`/v1/artifacts?${new URLSearchParams(params)}`);
+export const getArtifact = (id) => request(`/v1/artifacts/${id}`);
+export const getStorage = () => request("/v1/storage");
 export const deleteArtifact = (id) => request(`/v1/artifacts/${id}`, { method: "DELETE" });
 
 export function upload(file) {
   const form = new FormData();
   form.append("file", file, file.name);
   return request("/v1/uploads", { method: "POST", form });
+}
+
+// Where an element loads a file.
+export async function artifactUrl(id) {
+  if (!apiKey()) return `/v1/artifacts/${id}/content`;
+  return here((await request(`/v1/artifacts/${id}?signed=true`)).signed_url);
 }
 
 // Where elements load the media of a job: they send no Authorization header, so with a key the URLs are signed.

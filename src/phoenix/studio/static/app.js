@@ -7,8 +7,10 @@ import { ReelForm } from "./form/form.js";
 import { Comparison } from "./editor/compare.js";
 import { ReelPage } from "./editor/page.js";
 import { JobList } from "./jobs.js";
+import { Library } from "./library/page.js";
 import { Search } from "./search/search.js";
 import { StoryPanel } from "./story/panel.js";
+import { TemplatePanel } from "./templates/panel.js";
 
 const EVERY_MS = 2000;
 
@@ -18,6 +20,7 @@ const form = new ReelForm((job) => {
   refresh();
 });
 const story = new StoryPanel(form);
+const templates = new TemplatePanel(form);
 const search = new Search({ jobs, failed: showProblem });
 const reelPage = new ReelPage({
   jobs,
@@ -30,6 +33,15 @@ const reelPage = new ReelPage({
   onSubmitted: (job) => {
     jobs.put(job);
     location.hash = `#job=${job.id}`;
+  },
+  failed: showProblem,
+});
+const library = new Library({
+  model: () => form.model,
+  use: async (artifact, role) => {
+    location.hash = "";
+    await showPlace();
+    form.useFile(artifact, role);
   },
   failed: showProblem,
 });
@@ -68,18 +80,20 @@ function showProblem(problem) {
   }
 }
 
-// The list of jobs, one reel, or two versions of a reel: the address says which, so that a reload shows it again.
+// The list of jobs, one reel, two versions of a reel, or the library: the address says which, so that a reload shows it again.
 async function showPlace() {
   if (shownPlace === location.hash) return;
   shownPlace = location.hash;
-  const [, place, ids] = /^#(job|compare)=([\w,]+)$/.exec(location.hash) ?? [];
-  const pages = { job: byId("reel-page"), compare: byId("compare-page") };
+  const [, place, ids] = /^#(job|compare|library)(?:=([\w,]+))?$/.exec(location.hash) ?? [];
+  const pages = { job: byId("reel-page"), compare: byId("compare-page"), library: byId("library-page") };
   byId("home").hidden = Boolean(place);
   for (const [name, page] of Object.entries(pages)) page.hidden = name !== place;
   reelPage.close();
   comparison.close();
+  library.close();
   try {
     if (place === "job") await reelPage.open(ids);
+    if (place === "library") await library.open();
     if (place === "compare") await comparison.open(...ids.split(","));
   } catch (problem) {
     showProblem(problem);
@@ -97,6 +111,7 @@ function clear() {
   clearFleet();
   reelPage.close();
   comparison.close();
+  library.close();
   shownPlace = "";
 }
 
@@ -118,9 +133,16 @@ byId("key-form").addEventListener("submit", () => {
     form.forget();
     story.clear();
   }
+  templates.show();
   refresh().then(showPlace);
 });
 window.addEventListener("hashchange", showPlace);
+// A browser would open a file that is dropped beside its place, and leave the page.
+for (const name of ["dragover", "drop"]) {
+  window.addEventListener(name, (event) => {
+    if (event.dataTransfer?.types.includes("Files") && event.target.type !== "file") event.preventDefault();
+  });
+}
 document.addEventListener("visibilitychange", () => {
   if (document.hidden) jobs.stop();
   else refresh();

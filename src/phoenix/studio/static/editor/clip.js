@@ -3,6 +3,7 @@
 import { ClipFields, TEXTS } from "../clips/fields.js";
 import { makeGrip, nameGrip } from "../clips/sortable.js";
 import { h, setText } from "../dom.js";
+import { ClipGuides } from "../guides/clip.js";
 import { changedFields, renderingFields } from "./draft.js";
 import { clipVideo } from "./video.js";
 
@@ -24,12 +25,15 @@ export class EditedClip {
     this.insert = h("button", { type: "button", class: "quiet", onclick: () => actions.insertAfter(this) }, "Insert after");
     this.remove = h("button", { type: "button", class: "quiet", onclick: () => actions.remove(this) }, "Remove");
     this.element = h("li", { class: "clip-card" });
+    this.guides = new ClipGuides({ card: this.element, changed: actions.changed });
+    this.guides.set(values.conditions);
     this.grip = makeGrip(this.element, list, actions.move);
     this.element.append(
       h("div", { class: "clip-head" }, this.grip, this.number, this.badge),
       this.media,
       this.takes,
       this.fields.element,
+      this.guides.element,
       h("div", { class: "actions" }, this.reroll, this.insert, this.remove),
     );
     this.element.view = this;
@@ -45,7 +49,15 @@ export class EditedClip {
     const values = this.fields.read();
     // What was emptied is gone, and what was never there is left out.
     for (const name of ["negative_prompt", ...TEXTS]) if (this.original?.[name] && !values[name]) values[name] = "";
+    const conditions = this.guides.read();
+    if (conditions.length || this.original?.conditions) values.conditions = conditions;
     return { from: this.from, reroll: this.isRerolled, take: this.take, ...values };
+  }
+
+  setModel(model) {
+    this.fields.setModel(model);
+    if (model !== this.model) this.guides.setModel(model);
+    this.model = model;
   }
 
   // Its number in the next version, and what happens to it.
@@ -55,6 +67,7 @@ export class EditedClip {
     nameGrip(this.grip, name);
     for (const button of [this.reroll, this.insert, this.remove]) button.setAttribute("aria-label", `${button.textContent} ${name}`);
     this.element.setAttribute("aria-label", `Clip ${index + 1}`);
+    if (this.guides.index !== index) this.guides.setIndex(index);
     const change = this.change(index);
     this.element.dataset.change = change.kind;
     setText(this.badge, change.text);

@@ -1,6 +1,6 @@
 // A version in the making: what of a reel was changed, and the edit that makes it so. Pure.
 
-const FIELDS = ["prompt", "negative_prompt", "duration_s", "seed", "steps", "guidance_scale", "takes"];
+const FIELDS = ["prompt", "negative_prompt", "duration_s", "seed", "steps", "guidance_scale", "takes", "conditions"];
 // They are laid over the picture, so that a clip keeps its file whatever they are.
 const TEXTS = ["caption", "narration"];
 
@@ -26,7 +26,15 @@ export function fieldsOf(clip) {
   const duration_s = Number((clip.num_frames / clip.fps).toFixed(3));
   const { prompt, negative_prompt, seed, steps, guidance_scale, takes, caption, narration } = clip;
   const texts = { negative_prompt: negative_prompt || undefined, caption: caption || undefined, narration: narration || undefined };
-  return { prompt, ...texts, duration_s, seed, steps, guidance_scale, takes };
+  const conditions = clip.conditions?.length ? { conditions: clip.conditions.map(conditionOf) } : {};
+  return { prompt, ...texts, duration_s, seed, steps, guidance_scale, takes, ...conditions };
+}
+
+// As a request has it: a stored clip keeps the fields of its source that are not used.
+function conditionOf({ role, source, at_s, strength }) {
+  const { artifact_id, job_id, clip_index, previous_clip } = source;
+  const named = previous_clip ? { previous_clip } : job_id ? { job_id, clip_index } : { artifact_id };
+  return { role, source: named, ...(at_s != null && { at_s }), ...(strength != null && { strength }) };
 }
 
 // The body of POST /v1/jobs/{job_id}/edits.
@@ -65,7 +73,7 @@ function contentEdits(original, draft, index) {
   return edits;
 }
 
-const differing = (names) => (original, draft) => names.filter((name) => draft[name] !== original[name] && draft[name] !== undefined);
+const differing = (names) => (original, draft) => names.filter((name) => draft[name] !== undefined && JSON.stringify(draft[name]) !== JSON.stringify(original[name]));
 export const changedFields = differing([...FIELDS, ...TEXTS]);
 // Those for which the clip is rendered again.
 export const renderingFields = differing(FIELDS);

@@ -29,7 +29,7 @@ export class ReelPage {
     byId("reel-tags-form").addEventListener("submit", (event) => {
       event.preventDefault();
       const tags = byId("reel-tags").value.split(",").map((tag) => tag.trim()).filter(Boolean);
-      this.act(changeJob(this.id, { tags }));
+      this.act(changeJob(this.id, { title: byId("reel-name").value.trim(), tags }));
     });
     byId("reel-again").addEventListener("click", () => reuse(this.job));
     this.list = byId("edit-clips");
@@ -44,6 +44,7 @@ export class ReelPage {
     const job = await getJob(id);
     this.player = new JobPlayer({ failed: this.failed });
     byId("reel-player").replaceChildren(this.player.element);
+    byId("reel-name").value = job.title ?? "";
     byId("reel-tags").value = job.tags.join(", ");
     this.urls = job.kind === "reel" ? await mediaUrls(job) : null;
     this.job = job;
@@ -133,7 +134,7 @@ export class ReelPage {
 
   card(values, original) {
     const view = new EditedClip({ values, original, list: this.list, actions: this.actions() });
-    view.fields.setModel(this.options.model);
+    view.setModel(this.options.model);
     return view;
   }
 
@@ -172,7 +173,7 @@ export class ReelPage {
 
   showChanges() {
     this.views().forEach((view, index) => {
-      view.fields.setModel(this.options.model);
+      view.setModel(this.options.model);
       view.show(index);
     });
     const draft = this.draft();
@@ -188,6 +189,7 @@ export class ReelPage {
     setBusy(button, true);
     byId("edit-problem").replaceChildren();
     try {
+      await Promise.all(this.views().map(({ guides }) => guides.settled()));
       const draft = this.draft();
       const [file] = byId("edit-audio").files;
       if (file) draft.soundtrack = (await upload(file)).id;

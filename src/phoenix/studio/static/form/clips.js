@@ -3,6 +3,7 @@
 import { ClipFields } from "../clips/fields.js";
 import { indexOf, makeGrip, moveElement, nameGrip } from "../clips/sortable.js";
 import { byId, h, hide, setText } from "../dom.js";
+import { ClipGuides } from "../guides/clip.js";
 
 export class NewClips {
   constructor(changed) {
@@ -23,11 +24,27 @@ export class NewClips {
 
   setModel(model) {
     this.model = model;
-    for (const { fields } of this.views()) fields.setModel(model);
+    for (const { fields, guides } of this.views()) for (const part of [fields, guides]) part.setModel(model);
   }
 
   read() {
-    return this.views().map(({ fields }) => fields.read());
+    return this.views().map(({ fields, guides }) => {
+      const conditions = guides.read();
+      return { ...fields.read(), ...(conditions.length && { conditions }) };
+    });
+  }
+
+  // Until every file of a card is uploaded.
+  settled() {
+    return Promise.all(this.views().map(({ guides }) => guides.settled()));
+  }
+
+  // Guides the first clip that does not have this role yet.
+  guide(artifact, role) {
+    const views = this.views();
+    const view = views.find(({ guides }) => !guides.taken().includes(role)) ?? views[0];
+    view.guides.addArtifact(artifact, role);
+    view.fields.prompt.focus();
   }
 
   add(values, index) {
@@ -37,8 +54,11 @@ export class NewClips {
     const view = { fields, number: h("h3", {}), element: h("li", { class: "clip-card" }) };
     view.remove = h("button", { type: "button", class: "quiet small", onclick: () => this.remove(view) }, "✕");
     view.grip = makeGrip(view.element, this.list, (item, to) => this.move(item, to));
+    view.guides = new ClipGuides({ card: view.element, changed: this.changed });
+    view.guides.setModel(this.model);
+    view.guides.set(values.conditions);
     view.element.view = view;
-    view.element.append(h("div", { class: "clip-head" }, view.grip, view.number, view.remove), fields.element);
+    view.element.append(h("div", { class: "clip-head" }, view.grip, view.number, view.remove), fields.element, view.guides.element);
     fields.prompt.addEventListener("keydown", (event) => this.onKey(event, view));
     fields.prompt.addEventListener("paste", (event) => this.onPaste(event, view));
     this.list.insertBefore(view.element, this.list.children[index] ?? null);
@@ -69,6 +89,7 @@ export class NewClips {
       view.fields.prompt.setAttribute("aria-label", `Prompt of clip ${index + 1}`);
       view.remove.setAttribute("aria-label", `Remove clip ${index + 1}`);
       view.remove.hidden = this.list.children.length === 1;
+      view.guides.setIndex(index);
     });
   }
 

@@ -59,9 +59,16 @@ export class ConditionFields {
   setAll(clips, conditions) {
     const isChained = !byId("chain-row").hidden && byId("chain").checked;
     clips.forEach((clip, index) => {
-      const ofClip = isChained && index ? chained(conditions) : conditions;
-      if (ofClip.length) clip.conditions = ofClip;
+      const ofAll = isChained && index ? chained(conditions) : conditions;
+      // What guides this clip alone takes the place of what guides each clip.
+      const own = clip.conditions ?? [];
+      const others = ofAll.filter(({ role }) => !own.some((each) => each.role === role));
+      if (own.length || others.length) clip.conditions = [...own, ...others];
     });
+  }
+
+  get hasFiles() {
+    return this.shown.some(({ file }) => file.files.length);
   }
 
   // Uploads the files and adds them to each clip. `uploaded` gets the id of each upload at once.

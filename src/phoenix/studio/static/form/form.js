@@ -6,12 +6,13 @@ import { explain } from "../problems.js";
 import { settingsOf } from "./again.js";
 import { NewClips } from "./clips.js";
 import { ConditionFields } from "./conditions.js";
-import { forget, remember, remembered, restore } from "./memory.js";
+import { EstimateLine } from "./estimate.js";
+import { forget, remember, remembered, restore, valuesOfForm } from "./memory.js";
 import { describePlan, planOf } from "./plan.js";
 import { chosenPostprocessors, listenToPostprocessors, showPostprocessors } from "./postprocessors.js";
 import { asCurl, asJavaScript, asPython } from "./snippets.js";
 import { chooseAdapters, chosenAdapters, chosenTier, showTiers } from "./tiers.js";
-import { fill as fillUploads, forgetUploads } from "./uploads.js";
+import { fill as fillUploads, forgetUploaded, forgetUploads } from "./uploads.js";
 
 const LANGUAGES = { curl: asCurl, python: asPython, javascript: asJavaScript };
 
@@ -19,6 +20,7 @@ export class ReelForm {
   constructor(onSubmitted) {
     this.models = [];
     this.conditions = new ConditionFields();
+    this.estimate = new EstimateLine();
     this.onSubmitted = onSubmitted;
     this.clips = new NewClips(() => this.changed());
     byId("model").addEventListener("change", () => this.showModel());
@@ -35,20 +37,22 @@ export class ReelForm {
   }
 
   async refresh() {
-    const list = await request("/v1/models");
+    const needsUploads = !this.models.length;
+    const [list] = await Promise.all([request("/v1/models"), needsUploads && fillUploads(byId("audio-kept"), "audio")]);
     const { data } = list;
-    const wasEmpty = !this.models.length;
+    const isFirst = !this.models.length;
     this.models = data;
-    if (wasEmpty) {
+    // At once: what is written meanwhile would be replaced by what is recalled.
+    if (isFirst) {
       byId("model").replaceChildren(...data.map((model) => h("option", { value: model.id }, model.title)));
       const served = data.find((model) => model.is_served) ?? data[0];
       if (served) byId("model").value = served.id;
       this.showModel();
       showPostprocessors(list);
-      await fillUploads(byId("audio-kept"), "audio");
       this.recall();
     }
     this.showNote();
+    this.estimate.refresh();
   }
 
   get model() {
@@ -85,7 +89,9 @@ export class ReelForm {
     const tier = model.tiers.find(({ quality }) => quality === (chosenTier() ?? "standard"));
     byId("steps").placeholder = tier?.steps ?? model.steps.default;
     byId("guidance").placeholder = tier?.guidance_scale ?? model.guidance_scale.default;
-    setText(byId("plan"), describePlan(planOf(this.read(), model)));
+    const reel = this.read();
+    setText(byId("plan"), describePlan(planOf(reel, model)));
+    this.estimate.follow(reel, this.conditions.hasFiles || byId("audio").files.length > 0);
     this.showCode();
     if (this.isRecalled) remember(this.clips.read());
   }
@@ -113,14 +119,40 @@ export class ReelForm {
   // The settings of a job, as they are. They can be changed before they are submitted.
   use(job) {
     const { fields, clips, loras } = settingsOf(job, this.models);
-    for (const id of ["seed", "negative", "steps", "guidance"]) byId(id).value = "";
-    this.fillIn(fields, clips, loras);
+    this.fillInstead(fields, clips, loras);
+  }
+
+  useTemplate({ values, clips, loras }) {
+    this.fillInstead(values, clips, loras);
+  }
+
+  asTemplate() {
+    return { values: valuesOfForm(), clips: this.clips.read(), loras: chosenAdapters() ?? [] };
+  }
+
+  // What the new settings do not mention is as in an empty form.
+  fillInstead(values, clips, loras) {
+    for (const id of ["title", "seed", "negative", "steps", "guidance", "crossfade"]) byId(id).value = "";
+    this.fillIn(values, clips, loras);
     this.clips.views()[0].fields.prompt.focus();
+  }
+
+  // A stored file guides the first clip with room for it, or becomes the soundtrack.
+  useFile(artifact, role) {
+    if (role) return this.clips.guide(artifact, role);
+    const { id, filename } = artifact;
+    const choice = byId("audio-kept");
+    if (![...choice.options].some(({ value }) => value === id)) choice.append(h("option", { value: id }, filename ?? id));
+    choice.hidden = false;
+    choice.value = id;
+    choice.focus();
+    this.changed();
   }
 
   forget() {
     forget();
     forgetUploads();
+    forgetUploaded();
     this.clear();
     fillUploads(byId("audio-kept"), "audio");
   }
@@ -137,8 +169,10 @@ export class ReelForm {
     if (isBusy(button)) return;
     setBusy(button, true);
     byId("new-problem").replaceChildren();
+    this.estimate.stop();
     const uploaded = [];
     try {
+      await this.clips.settled();
       const reel = this.read();
       const [file] = byId("audio").files;
       if (file) uploaded.push((await upload(file)).id);

@@ -7,9 +7,10 @@ const PLACE = "phoenix-new-reel";
 const fields = () => [...byId("new").querySelectorAll("[id]:is(input, select, textarea):not([type=file])")];
 const valueOf = (field) => (field.type === "checkbox" ? field.checked : field.value);
 
+export const valuesOfForm = () => Object.fromEntries(fields().map((field) => [field.id, valueOf(field)]));
+
 export function remember(clips) {
-  const values = Object.fromEntries(fields().map((field) => [field.id, valueOf(field)]));
-  sessionStorage.setItem(PLACE, JSON.stringify({ values, clips }));
+  sessionStorage.setItem(PLACE, JSON.stringify({ values: valuesOfForm(), clips }));
 }
 
 export function remembered() {
