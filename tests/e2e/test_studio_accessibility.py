@@ -110,7 +110,7 @@ async def test_two_versions(studio: Page, versions: Versions, axe: str):
 
 async def test_the_library(studio: Page, versions: Versions, axe: str):
     await studio.open(f"{versions.url}/#library")
-    await studio.wait_until("document.getElementById('library-kind')")
+    await studio.wait_until("document.querySelector('#library-files img')")
     await studio.evaluate("document.getElementById('library-kind').value = ''")
     await studio.evaluate("document.getElementById('library-search').requestSubmit()")
     await studio.wait_until("document.querySelectorAll('#library-files video').length > 1")

@@ -27,7 +27,7 @@ from phoenix.contract.conditions import (
     media_of,
 )
 from phoenix.contract.edits import ClipEdit, EditRequest
-from phoenix.contract.estimates import Estimate, EstimatedClip, EstimatedPrice, UnknownFigure, WorkEstimate
+from phoenix.contract.estimates import Estimate
 from phoenix.contract.events import (
     TERMINAL_EVENT_TYPES,
     WEBHOOK_EVENT_TYPES,
@@ -257,8 +257,6 @@ __all__ = [
     "EditRequest",
     "EphemeralEvent",
     "Estimate",
-    "EstimatedClip",
-    "EstimatedPrice",
     "EventPage",
     "ExtendedVideo",
     "FileManifest",
@@ -363,7 +361,6 @@ __all__ = [
     "Text",
     "Timestamp",
     "Transition",
-    "UnknownFigure",
     "UpscaleRequest",
     "Video",
     "VideoDeleted",
@@ -385,7 +382,6 @@ __all__ = [
     "WebhookPayload",
     "WebhookRequest",
     "WebhookSecret",
-    "WorkEstimate",
     "Worker",
     "WorkerList",
     "media_of",

@@ -8,7 +8,8 @@ import pytest
 from builders import make_reel
 from phoenix.catalog.catalog import load_catalog
 from phoenix.catalog.model import ModelSpec
-from phoenix.contract import JobState, ResolvedReel, WaitingCode, WaitingReason, WorkEstimate
+from phoenix.contract import JobState, ResolvedReel, WaitingCode, WaitingReason
+from phoenix.contract.estimates import WorkEstimate
 from phoenix.db import change_new_row
 from phoenix.jobs.lifecycle import TaskState
 from phoenix.jobs.repository import FullJob

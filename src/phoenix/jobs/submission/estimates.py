@@ -4,16 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from phoenix.catalog.resolve import joined_length_s
-from phoenix.contract import (
-    EstimatedClip,
-    EstimatedPrice,
-    JobOptions,
-    ResolvedClip,
-    ResolvedReel,
-    UnknownFigure,
-    WaitingCode,
-    WorkEstimate,
-)
+from phoenix.contract import JobOptions, ResolvedClip, ResolvedReel, WaitingCode
+from phoenix.contract.estimates import EstimatedClip, EstimatedPrice, UnknownFigure, WorkEstimate
 from phoenix.db import UnitOfWork
 from phoenix.jobs.lifecycle import TaskKind, TaskState
 from phoenix.jobs.repository import FullJob
