@@ -16,7 +16,7 @@ values = st.lists(st.floats(min_value=0.001, max_value=1e6), min_size=1, max_siz
 def test_a_percentile_is_within_five_percent_of_the_exact_one(drawn: list[float], share: float) -> None:
     exact = sorted(drawn)[math.ceil(share * len(drawn)) - 1]
 
-    found = Sketch.of(*drawn).quantile(share)
+    (found,) = Sketch.of(*drawn).quantiles(share)
 
     assert found == pytest.approx(exact, rel=0.05)
 
@@ -27,7 +27,7 @@ def test_a_sum_of_sketches_is_the_sketch_of_all_values(one: list[float], other: 
     merged.merge(Sketch.of(*other))
 
     both = Sketch.of(*one, *other)
-    assert (merged.count, merged.buckets) == (both.count, both.buckets)
+    assert (merged.count, merged.first, merged.counts) == (both.count, both.first, both.counts)
     assert merged.total == pytest.approx(both.total)
 
 
@@ -48,10 +48,10 @@ def test_the_counts_up_to_powers_of_two_are_exact(drawn: list[float]) -> None:
 
 
 def test_an_empty_sketch_has_no_percentile_and_no_mean() -> None:
-    assert (Sketch().quantile(0.5), Sketch().mean, list(Sketch().counts_up_to([0, 1]))) == (None, None, [0, 0])
+    assert (Sketch().quantiles(0.5), Sketch().mean, list(Sketch().counts_up_to([0, 1]))) == ((), None, [0, 0])
 
 
 def test_a_negative_value_counts_as_zero() -> None:
     sketch = Sketch.of(-1.0, 0.0)
 
-    assert (sketch.count, sketch.total, len(sketch.buckets)) == (2, 0.0, 1)
+    assert (sketch.count, sketch.total, sketch.counts) == (2, 0.0, [2])

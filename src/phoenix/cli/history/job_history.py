@@ -77,11 +77,18 @@ def error_lines(attempts: Sequence[TaskAttempt]) -> Iterator[str]:
 
 def line_of(line: JobLogLine) -> str:
     """A line of the log: time, level, what happened, and its details."""
-    about = [part_of(line.task or "render", line.index)] if line.index is not None else []
+    about = [part_of(line.task or "render", line.index)] if line.task or line.index is not None else []
     about += [f"try {line.attempt}"] if line.attempt is not None else []
-    details = [f"{name}={printable(str(value), 200)}" for name, value in line.fields.items() if value not in (None, [])]
+    details = [f"{name}={printable(str(value), 200)}" for name, value in _details_of(line)]
     at = f"{line.at.astimezone():%H:%M:%S}.{line.at.microsecond // 1000:03}"
     return "  ".join([at, f"{line.level:<7}", printable(line.message), *about, *details])
+
+
+def _details_of(line: JobLogLine) -> Iterator[tuple[str, object]]:
+    # The index of the clip is shown as a number that counts from 1.
+    yield from (
+        (name, value) for name, value in line.fields.items() if value not in (None, []) and name != "clip_index"
+    )
 
 
 def part_of(task: str, index: int | None) -> str:

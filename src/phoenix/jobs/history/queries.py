@@ -1,12 +1,15 @@
 """Reads the statistics: what happened over time, and what each owner has used."""
 
+import asyncio
+import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import chain
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import Text, cast, func, select
 from sqlmodel import col
 
 from phoenix.contract.history import (
@@ -31,6 +34,11 @@ from phoenix.jobs.tables import JobRow
 
 SECONDS_OF_STEP: Mapping[StatsStep, int] = {"minute": MINUTE_S, "hour": HOUR_S, "day": DAY_S}
 _STATS, _USAGE = table_of(StatsRow), table_of(UsageDayRow)
+# As text: thousands of parsed documents at a time would keep the garbage collector busy.
+_COLUMNS = (
+    *(column for column in _STATS.columns if column.name != "data"),
+    cast(_STATS.c.data, Text).label("document"),
+)
 _USED = ("jobs", "clips", "attempts", "device_s", "worker_s", "output_bytes", "video_s")
 
 
@@ -50,22 +58,26 @@ class StatsWindow:
 
 async def read_stats(database: Database, window: StatsWindow, by: StatsBy | None) -> Stats:
     """The figures of a window, over time and in total, of everything or by queue or model."""
+    parts = chain(await _read_ended(database, window), await _read_unfinished(database, window))
+    # A month of hours takes half a second, in which the event loop serves others.
+    series = await asyncio.to_thread(_add_up, parts, by)
+    return Stats(start=window.start, end=window.end, step=window.step, by=by, series=series)
+
+
+def _add_up(parts: Iterable[tuple[StatsKey, Figures]], by: StatsBy | None) -> list[StatsSeries]:
     points: dict[str | None, dict[datetime, Figures]] = defaultdict(dict)
     if by is None:
         points[None] = {}
-    for key, figures in [*await _read_ended(database, window), *await _read_unfinished(database, window)]:
+    for key, figures in parts:
         is_counted, group = _group_of(key, by)
         if is_counted:
             points[group].setdefault(key.starts_at, Figures()).merge(_named(key, figures))
-    series = [_view_series(group, points[group]) for group in sorted(points, key=lambda group: group or "")]
-    return Stats(start=window.start, end=window.end, step=window.step, by=by, series=series)
+    return [_view_series(group, points[group]) for group in sorted(points, key=lambda group: group or "")]
 
 
 async def read_totals(database: Database) -> Sequence[tuple[StatsKey, Figures]]:
     """The figures of all time, by queue, model and shape, and by kind of job and model."""
-    statement = select(*_STATS.columns).where(
-        _STATS.c.resolution_s == ALL_TIME_S, _STATS.c.subject.in_(("task", "job"))
-    )
+    statement = select(*_COLUMNS).where(_STATS.c.resolution_s == ALL_TIME_S, _STATS.c.subject.in_(("task", "job")))
     return [_read_row(row) for row in await database.fetch(statement)]
 
 
@@ -90,13 +102,13 @@ async def read_usage(database: Database, start: datetime, end: datetime, *, owne
     return Usage(start=start, end=end, totals=totals, days=days)
 
 
-async def _read_ended(database: Database, window: StatsWindow) -> Sequence[tuple[StatsKey, Figures]]:
-    statement = select(*_STATS.columns).where(
+async def _read_ended(database: Database, window: StatsWindow) -> Iterator[tuple[StatsKey, Figures]]:
+    statement = select(*_COLUMNS).where(
         _STATS.c.resolution_s == SECONDS_OF_STEP[window.step],
         _STATS.c.starts_at >= window.first,
         _STATS.c.starts_at < window.end,
     )
-    return [_read_row(row) for row in await database.fetch(statement)]
+    return map(_read_row, await database.fetch(statement))
 
 
 async def _read_unfinished(database: Database, window: StatsWindow) -> Sequence[tuple[StatsKey, Figures]]:
@@ -120,7 +132,7 @@ async def _read_unfinished(database: Database, window: StatsWindow) -> Sequence[
 
 def _read_row(row: Any) -> tuple[StatsKey, Figures]:
     key = StatsKey(row.resolution_s, row.starts_at, row.subject, row.name, row.model, row.shape)
-    return key, Figures.from_document(row.data)
+    return key, Figures.from_document(json.loads(row.document))
 
 
 def _group_of(key: StatsKey, by: StatsBy | None) -> tuple[bool, str | None]:
@@ -190,7 +202,5 @@ def find_percentiles(sketch: Sketch | None) -> Percentiles | None:
     """The percentiles of a distribution; None without values."""
     if sketch is None or not sketch.count:
         return None
-    mean, p50, p95, p99 = (
-        round(value or 0.0, 4) for value in (sketch.mean, *(sketch.quantile(share) for share in (0.5, 0.95, 0.99)))
-    )
-    return Percentiles(count=sketch.count, mean=mean, p50=p50, p95=p95, p99=p99)
+    p50, p95, p99 = (round(value, 4) for value in sketch.quantiles(0.5, 0.95, 0.99))
+    return Percentiles(count=sketch.count, mean=round(sketch.mean or 0.0, 4), p50=p50, p95=p95, p99=p99)

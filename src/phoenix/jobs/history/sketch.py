@@ -5,8 +5,11 @@ schema 3. So a percentile is known to within 4.5 %, of any number of merged sket
 """
 
 import math
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
+from operator import add
 from typing import Any
 
 BUCKETS_PER_DOUBLING = 8
@@ -18,11 +21,12 @@ MAX_INDEX = 50 * BUCKETS_PER_DOUBLING
 
 @dataclass
 class Sketch:
-    """Counts by bucket. Bucket `i` has the values above 2^((i-1)/8) and up to 2^(i/8)."""
+    """Counts by bucket, from the bucket `first` on. Bucket `i` has the values above 2^((i-1)/8) and up to 2^(i/8)."""
 
     count: int = 0
     total: float = 0.0
-    buckets: dict[int, int] = field(default_factory=dict[int, int])
+    first: int = 0
+    counts: list[int] = field(default_factory=list[int])
 
     @classmethod
     def of(cls, *values: float) -> "Sketch":
@@ -33,18 +37,18 @@ class Sketch:
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> "Sketch":
-        """The sketch that `as_document` wrote."""
-        buckets = {int(index): number for index, number in document["b"].items()}
-        return cls(document["n"], document["s"], buckets)
+        """The sketch that `as_document` wrote. It takes over the list of the document."""
+        return cls(document["n"], document["s"], document["f"], document["b"])
 
     def as_document(self) -> dict[str, Any]:
         """The sketch as JSON."""
-        return {"n": self.count, "s": self.total, "b": {str(index): n for index, n in sorted(self.buckets.items())}}
+        return {"n": self.count, "s": self.total, "f": self.first, "b": self.counts}
 
     def add(self, value: float) -> None:
         """Counts a value. A negative value counts as 0."""
         index = find_bucket(value)
-        self.buckets[index] = self.buckets.get(index, 0) + 1
+        self._cover(index, index + 1)
+        self.counts[index - self.first] += 1
         self.count += 1
         self.total += max(value, 0.0)
 
@@ -52,37 +56,41 @@ class Sketch:
         """Adds the values of `other`."""
         self.count += other.count
         self.total += other.total
-        for index, number in other.buckets.items():
-            self.buckets[index] = self.buckets.get(index, 0) + number
+        if other.counts:
+            self._cover(other.first, other.first + len(other.counts))
+            start = other.first - self.first
+            end = start + len(other.counts)
+            self.counts[start:end] = map(add, self.counts[start:end], other.counts)
 
     @property
     def mean(self) -> float | None:
         return self.total / self.count if self.count else None
 
-    def quantile(self, share: float) -> float | None:
-        """The value that `share` of the values do not exceed, to within 4.5 %; None without values."""
-        rank = max(1, math.ceil(share * self.count))
-        for index, below in self._cumulated():
-            if below >= rank:
-                return 2 ** ((index - 0.5) / BUCKETS_PER_DOUBLING)
-        return None
+    def quantiles(self, *shares: float) -> tuple[float, ...]:
+        """The values that these shares of the values do not exceed, to within 4.5 %; nothing without values."""
+        if not self.count:
+            return ()
+        below = list(accumulate(self.counts))
+        ranks = (max(1, math.ceil(share * self.count)) for share in shares)
+        indices = (self.first + bisect_left(below, rank) for rank in ranks)
+        return tuple(2 ** ((index - 0.5) / BUCKETS_PER_DOUBLING) for index in indices)
 
     def counts_up_to(self, powers: Sequence[int]) -> Iterator[int]:
-        """How many values are at most 2^power, for each of the ascending powers. Exact, except for rounding."""
-        ordered = self._cumulated()
-        index, below = next(ordered, (None, 0))
-        counted = 0
+        """How many values are at most 2^power, for each of the powers. Exact, except for rounding."""
+        below = [0, *accumulate(self.counts)]
         for power in powers:
-            while index is not None and index <= power * BUCKETS_PER_DOUBLING:
-                counted = below
-                index, below = next(ordered, (None, below))
-            yield counted
+            buckets = power * BUCKETS_PER_DOUBLING - self.first + 1
+            yield below[min(max(buckets, 0), len(self.counts))]
 
-    def _cumulated(self) -> Iterator[tuple[int, int]]:
-        below = 0
-        for index in sorted(self.buckets):
-            below += self.buckets[index]
-            yield index, below
+    def _cover(self, first: int, end: int) -> None:
+        """Adds empty buckets, so that those from `first` to before `end` are there."""
+        if not self.counts:
+            self.first = first
+        missing = self.first - first
+        if missing > 0:
+            self.counts[:0] = [0] * missing
+            self.first = first
+        self.counts.extend([0] * (end - self.first - len(self.counts)))
 
 
 def find_bucket(value: float) -> int:
