@@ -21,7 +21,9 @@ from phoenix.access.tables import ApiKeyRow
 from phoenix.api.background.statistics import StatisticsService
 from phoenix.cli.app import app as command_line
 from phoenix.clock import utc_now
+from phoenix.contract.steering import KeyShareRequest
 from phoenix.db import metadata
+from phoenix.jobs.scheduling.shares import set_share
 from phoenix.jobs.tables import ArtifactRow
 from phoenix.services import Services
 from phoenix.settings import LimitSettings, Settings, load_settings
@@ -307,19 +309,23 @@ async def test_a_purge_leaves_nothing_of_the_key(
     other = await guarded.caller()
     kept = (await other.upload(png_file)).json()
     await make_belongings(owner, png_file)
-    owned = {table.name for table in metadata.sorted_tables if "owner_id" in table.columns} - {"webhook_refusals"}
+    owned = {table.name for table in metadata.sorted_tables if "owner_id" in table.columns} - {
+        "webhook_refusals",
+        "key_shares",
+    }
     async with owner.services.database.write() as uow:
         await uow.session.execute(
             text("INSERT INTO webhook_refusals VALUES (:id, 'https://x.example/', '2026-01-01 00:00:00')"),
             {"id": id_of(key)},
         )
+        await set_share(uow, id_of(key), KeyShareRequest(weight=2))
     assert owned < await find_tables_that_name(owner.services, id_of(key))
 
     done = await purge(key, "--yes")
 
     assert done.exit_code == 0, done.output
     assert "3 jobs (2 unfinished), 3 files" in done.stdout
-    assert await find_tables_that_name(owner.services, id_of(key)) == {"api_keys"}
+    assert await find_tables_that_name(owner.services, id_of(key)) == {"api_keys", "audit_log"}
     assert [path.name for path in owner.stored_files()] == [kept["id"]]
     assert_problem(await owner.http.get("/v1/jobs"), 401, "UNAUTHENTICATED")
     (line,) = [json.loads(line) for line in done.stderr.splitlines() if "a key was purged" in line]
@@ -368,7 +374,7 @@ async def test_a_purge_that_was_killed_is_repeated(
     monkeypatch.undo()
     monkeypatch.setenv("PHOENIX_DATA_DIR", str(owner.services.settings.data_dir))
     assert (await purge(key, "--yes")).exit_code == 0
-    assert await find_tables_that_name(owner.services, id_of(key)) == {"api_keys"}
+    assert await find_tables_that_name(owner.services, id_of(key)) == {"api_keys", "audit_log"}
     assert owner.stored_files() == []
 
 
