@@ -24,7 +24,7 @@ from phoenix.clock import utc_now
 from phoenix.contract.steering import KeyShareRequest
 from phoenix.db import metadata
 from phoenix.jobs.scheduling.shares import set_share
-from phoenix.jobs.tables import ArtifactRow
+from phoenix.jobs.tables import ArtifactRow, JobEmbeddingRow
 from phoenix.services import Services
 from phoenix.settings import LimitSettings, Settings, load_settings
 from phoenix.storage.keys import OutputName
@@ -319,6 +319,11 @@ async def test_a_purge_leaves_nothing_of_the_key(
             {"id": id_of(key)},
         )
         await set_share(uow, id_of(key), KeyShareRequest(weight=2))
+        job_id = (
+            await uow.session.scalars(select(ArtifactRow.job_id).where(col(ArtifactRow.job_id).is_not(None)))
+        ).first()
+        vectors = {"owner_id": id_of(key), "model": "m", "size": 0, "vectors": b""}
+        uow.session.add(JobEmbeddingRow(job_id=job_id or "", **vectors))
     assert owned < await find_tables_that_name(owner.services, id_of(key))
 
     done = await purge(key, "--yes")
