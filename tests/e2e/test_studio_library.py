@@ -156,7 +156,7 @@ async def test_the_library_finds_a_file_and_uses_it_in_the_form(
     await studio.evaluate("document.getElementById('library-words').value = 'LIGHTHOUSE'")
     await studio.evaluate("document.getElementById('library-search').requestSubmit()")
     await studio.wait_until(f"{FILES}.join() === 'red lighthouse.png'")
-    await studio.evaluate(f"{button('Use red lighthouse.png as first picture')}.click()")
+    await studio.evaluate(f"{button('Use as first picture: red lighthouse.png')}.click()")
     await studio.wait_until(f"{GUIDES}[0][0]?.[0] === 'red lighthouse.png'")
     assert (await studio.focus()).name == "Prompt of clip 1"
 
@@ -164,7 +164,7 @@ async def test_the_library_finds_a_file_and_uses_it_in_the_form(
     await studio.evaluate("document.getElementById('library-words').value = 'waves'")
     await studio.evaluate("document.getElementById('library-search').requestSubmit()")
     await studio.wait_until(f"{FILES}.join() === 'waves.wav'")
-    await studio.evaluate(f"{button('Use waves.wav as soundtrack')}.click()")
+    await studio.evaluate(f"{button('Use as soundtrack: waves.wav')}.click()")
     await studio.wait_until("!document.getElementById('home').hidden")
     await write_prompts(studio, "one")
     await studio.evaluate("document.getElementById('new').requestSubmit()")

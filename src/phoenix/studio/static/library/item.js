@@ -31,14 +31,14 @@ export class LibraryItem {
 
   uses(model, use) {
     return usesOf(this.artifact, model).map(({ role, name }) =>
-      h("button", { type: "button", class: "quiet small", "aria-label": `Use ${this.name} as ${name}`, onclick: () => use(this.artifact, role) }, `Use as ${name}`),
+      h("button", { type: "button", class: "quiet small", "aria-label": `Use as ${name}: ${this.name}`, onclick: () => use(this.artifact, role) }, `Use as ${name}`),
     );
   }
 
   // A file of a job is deleted with its job.
   others(deleted) {
     const { id, job_id: job } = this.artifact;
-    if (job) return [h("a", { class: "button secondary small", href: `#job=${job}`, "aria-label": `Open the job of ${this.name}` }, "Open its job")];
+    if (job) return [h("a", { class: "button secondary small", href: `#job=${job}`, "aria-label": `Open its job: ${this.name}` }, "Open its job")];
     const remove = confirmed("Delete", "Delete for good?", () => {
       setText(this.refusal, "");
       deleteArtifact(id).then(() => deleted(this), (problem) => setText(this.refusal, problem.message));
