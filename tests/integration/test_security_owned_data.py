@@ -320,7 +320,7 @@ async def test_a_purge_leaves_nothing_of_the_key(
         )
         await set_share(uow, id_of(key), KeyShareRequest(weight=2))
         job_id = (
-            await uow.session.scalars(select(ArtifactRow.job_id).where(col(ArtifactRow.job_id).is_not(None)))
+            await uow.session.scalars(select(col(ArtifactRow.job_id)).where(col(ArtifactRow.job_id).is_not(None)))
         ).first()
         vectors = {"owner_id": id_of(key), "model": "m", "size": 0, "vectors": b""}
         uow.session.add(JobEmbeddingRow(job_id=job_id or "", **vectors))
