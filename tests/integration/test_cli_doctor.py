@@ -10,6 +10,7 @@ from sqlalchemy.engine import URL
 from typer.testing import CliRunner
 
 from fixtures.tiny_onnx import write_upscaler
+from phoenix.api.background.leader_loop import LeaderLease
 from phoenix.cli.app import app
 from phoenix.cli.doctor import (
     CHECKS,
@@ -27,7 +28,9 @@ from phoenix.cli.doctor import (
 from phoenix.db.engine import database_url
 from phoenix.db.migrate import upgrade
 from phoenix.media.ffmpeg import MediaTools
+from phoenix.services import open_database
 from phoenix.settings import (
+    ApiSettings,
     DatabaseSettings,
     EngineSettings,
     MediaSettings,
@@ -104,6 +107,21 @@ def test_an_old_schema_is_reported(tmp_path: Path):
     upgrade(database_url(old.database, old.data_dir), "base")
     found = asyncio.run(check_database(old))
     assert (found.status, "db upgrade" in found.remedy) == (CheckStatus.NOTE, True)
+
+
+async def test_without_a_process_for_background_services_jobs_would_wait(tmp_path: Path, any_database_url: URL):
+    url = any_database_url.render_as_string(hide_password=False)
+    apart = settings(tmp_path, database=DatabaseSettings(url=url), api=ApiSettings(background=False))
+    before = await finding("background", apart)
+    database = open_database(apart)
+    lease = LeaderLease(database, "dispatcher")
+    assert await lease.try_acquire_or_renew()
+    during = await finding("background", apart)
+    await lease.release()
+    await database.close()
+
+    assert [before.status, during.status] == [CheckStatus.MISSING, CheckStatus.OK]
+    assert "phoenix background" in before.remedy
 
 
 async def test_a_password_is_not_shown(tmp_path: Path):

@@ -1,6 +1,8 @@
 """The state that the routes need at run time: opened when the application starts, closed in reverse order."""
 
 import asyncio
+import os
+import signal
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -24,6 +26,7 @@ from phoenix.api.rate_limits import RequestLimits
 from phoenix.api.signed_urls import SignedUrls
 from phoenix.async_tasks import in_background
 from phoenix.catalog.catalog import Catalog
+from phoenix.child_processes import follow_lifeline
 from phoenix.db import Database
 from phoenix.embedding.sentence_model import Embedder
 from phoenix.errors import RateLimited, TooManyTransfers
@@ -38,6 +41,7 @@ from phoenix.storyboards.llm import Llm
 from phoenix.storyboards.llm_planner import LlmPlanner
 from phoenix.storyboards.writer import StoryboardWriter
 from phoenix.telemetry.error_reports import report_errors
+from phoenix.telemetry.logs import configure_logs, get_logger
 from phoenix.telemetry.meters import Meters
 from phoenix.telemetry.spans import tracing
 
@@ -71,7 +75,7 @@ class AppState:
 
 @asynccontextmanager
 async def open_app_state(settings: Settings, meters: Meters) -> AsyncGenerator[AppState]:
-    """Opens the services, the hub of the streams, and the background services."""
+    """Opens the services, the hub of the streams, and the background services unless another process has them."""
     report_errors("phoenix-api")
     async with AsyncExitStack() as stack:
         stack.enter_context(tracing("phoenix-api"))
@@ -94,8 +98,8 @@ async def open_app_state(settings: Settings, meters: Meters) -> AsyncGenerator[A
         await stack.enter_async_context(key_ends.subscribe(subscriber, lambda _payload: hub.check_now()))
         embedder = Embedder(settings.search)
         stack.callback(embedder.close)
-        await stack.enter_async_context(_background_services(services, subscriber, meters))
-        await stack.enter_async_context(JobEmbeddingService(database, embedder).running())
+        if settings.api.background:
+            await stack.enter_async_context(_background_services(services, subscriber, meters, embedder))
         draining = anyio.Event()
         await stack.enter_async_context(_close_streams_on_drain(hub, draining))
         limits, prefix = settings.limits, settings.redis.prefix
@@ -138,8 +142,9 @@ async def _storyboards(settings: Settings, catalog: Catalog, database: Database)
 
 @asynccontextmanager
 async def _background_services(
-    services: Services, subscriber: PubSubSubscriber, meters: Meters
+    services: Services, subscriber: PubSubSubscriber, meters: Meters, embedder: Embedder
 ) -> AsyncGenerator[None]:
+    """Runs each service during the block while this process is its leader."""
     database, settings = services.database, services.settings
     async with (
         Notifier(services.redis, services.channels.tasks_ready).wake_event(subscriber) as wake_event,
@@ -149,8 +154,33 @@ async def _background_services(
         QueuePositionPublisher(database, services.publisher, services.queue_positions).running(),
         RetentionService(database, services.store, settings.retention).running(),
         StatisticsService(database).running(),
+        JobEmbeddingService(database, embedder).running(),
     ):
         yield
+
+
+def serve_background(settings: Settings) -> None:
+    """Runs the services in this process until SIGTERM or SIGINT."""
+    configure_logs(level=settings.log.level, json_lines=settings.log.json_lines)
+    # For systems whose kernel does not end a child with its parent.
+    follow_lifeline(lambda: os._exit(1))
+    report_errors("phoenix-background")
+    with tracing("phoenix-background"):
+        asyncio.run(_run_until_signal(settings))
+
+
+async def _run_until_signal(settings: Settings) -> None:
+    stopping = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    async with AsyncExitStack() as stack:
+        services = await stack.enter_async_context(open_services(settings))
+        subscriber = await stack.enter_async_context(PubSubSubscriber(services.redis))
+        embedder = Embedder(settings.search)
+        stack.callback(embedder.close)
+        await stack.enter_async_context(_background_services(services, subscriber, Meters(), embedder))
+        get_logger(__name__).info("background services have started")
+        await stopping.wait()
 
 
 @asynccontextmanager

@@ -45,6 +45,11 @@ COMMANDS = {
         "plan", "plan", "Show what `phoenix generate` would make with the same options, and make nothing."
     ),
     "api": CommandPlace("serving", "run_api", "Run one API replica."),
+    "background": CommandPlace(
+        "serving",
+        "run_background",
+        "Run the background services apart from the API, for replicas with PHOENIX_API__BACKGROUND=false.",
+    ),
     "worker": CommandPlace("serving", "run_workers", "Run workers under a supervisor, which replaces dead workers."),
     "doctor": CommandPlace(
         "serving",

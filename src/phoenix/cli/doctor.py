@@ -35,12 +35,13 @@ from phoenix.engine.readiness import (
 from phoenix.errors import PhoenixError, install_extra
 from phoenix.events.pubsub.redis_client import open_redis, send
 from phoenix.ids import new_artifact_id
+from phoenix.jobs.scheduling.leader_lease import has_leader
 from phoenix.jobs.webhooks import tables as webhook_tables  # noqa: F401  # pyright: ignore[reportUnusedImport]
 from phoenix.media.captions.font import CAPTION_FILTER, NO_LIBASS
 from phoenix.media.encoders import EncoderUnusable, choose_encoder
 from phoenix.media.ffmpeg import find_ffmpeg, has_filter
 from phoenix.media.self_test import run_self_test
-from phoenix.services import open_reserve
+from phoenix.services import open_database, open_reserve
 from phoenix.settings import Settings, StorageSettings
 from phoenix.speech.voices import NO_ENGINE
 from phoenix.storage.errors import StoreFailed
@@ -132,6 +133,21 @@ async def check_database(settings: Settings) -> Finding:
             "database", CheckStatus.NOTE, f"{shown} has schema {schema.revision}, not {schema.newest}", remedy
         )
     return Finding("database", CheckStatus.OK, shown)
+
+
+async def check_background(settings: Settings) -> Finding:
+    """Looks for the process that dispatches, because without it every job waits."""
+    if settings.api.background:
+        return Finding("background", CheckStatus.OK, "each API replica runs the background services")
+    database = open_database(settings)
+    try:
+        async with database.read() as session:
+            is_running = await has_leader(session, "dispatcher")
+    finally:
+        await database.close()
+    if not is_running:
+        return Finding("background", CheckStatus.MISSING, "no process dispatches: jobs wait", REMEDIES["background"])
+    return Finding("background", CheckStatus.OK, "a process runs the background services")
 
 
 async def check_storage(settings: Settings) -> Finding:
@@ -232,6 +248,7 @@ CHECKS: dict[str, Check] = {
     "ffmpeg": check_ffmpeg,
     "redis": check_redis,
     "database": check_database,
+    "background": check_background,
     "storage": check_storage,
     "disk space": check_space,
     "GPU": check_gpu,
@@ -248,6 +265,7 @@ REMEDIES = {
     "redis": f"Start Redis, or correct REDIS_URL. Or unset REDIS_URL and {install_extra('embedded')}.",
     "database": f"Start the database, or correct DATABASE_URL. For the driver, {install_extra('postgres')}.",
     "storage": "Correct PHOENIX_STORAGE__URL and its credentials, or the permissions of PHOENIX_DATA_DIR.",
+    "background": "Start `phoenix background`, or unset PHOENIX_API__BACKGROUND and restart the API.",
     "settings": "Correct the setting: deploy/env.example lists them all.",
     "disk space": SPACE_REMEDY,
     "GPU": "If there is a GPU, `nvidia-smi` says whether its driver works; a container needs NVIDIA's toolkit too.",

@@ -1,4 +1,4 @@
-"""The commands that run on a server: `phoenix api`, `worker`, `db upgrade` and `doctor`."""
+"""The commands that run on a server: `phoenix api`, `background`, `worker`, `db upgrade` and `doctor`."""
 
 import asyncio
 import json
@@ -77,6 +77,20 @@ def run_api(
             serve_reloading(settings, reload_dir or [])
         else:
             serve(settings, socket_fd)
+
+
+def run_background() -> None:
+    """Run the background services apart from the API, for replicas with PHOENIX_API__BACKGROUND=false."""
+    with no_garbage_collection():
+        from phoenix.api.lifespan import serve_background
+        from phoenix.cli.preflight import check_named, require_schema
+
+    settings = read_settings()
+    with exit_on_error():
+        check_named(settings, serves_api=True, serves_media=False)
+    require_schema(settings)
+    with exit_on_error():
+        serve_background(settings)
 
 
 def run_workers(

@@ -28,7 +28,7 @@ def compose(settings: Settings, *, redis_url: str, port: int, is_terminal: bool)
         update={
             "data_dir": settings.data_dir.absolute(),
             "redis": settings.redis.model_copy(update={"url": redis_url}),
-            "api": settings.api.model_copy(update={"port": port}),
+            "api": settings.api.model_copy(update={"port": port, "background": True}),
             "worker": _complete(settings.worker, drain_grace_s=DRAIN_GRACE_S),
             "log": _complete(settings.log, **log),
         }

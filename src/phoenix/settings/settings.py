@@ -131,6 +131,9 @@ class ApiSettings(SettingsGroup):
         default=(), description="Addresses or networks of proxies; the last other one in X-Forwarded-For is the client."
     )
     shutdown_grace_s: float = Field(default=5, ge=0)
+    background: bool = Field(
+        default=True, description="Run the background services in each replica; false if `phoenix background` has them."
+    )
     token_secret: SecretStr | None = Field(
         default=None, description="Signs the tokens of URLs; generated once and stored in the database if unset."
     )

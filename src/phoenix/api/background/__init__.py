@@ -1,1 +1,1 @@
-"""Background services of the API processes. The leader, one replica at a time, runs each service."""
+"""Background services. One process at a time, the leader, runs each service: an API replica or `phoenix background`."""

@@ -4,9 +4,10 @@ from datetime import timedelta
 
 from sqlalchemy import delete, select
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from phoenix.db import UnitOfWork
+from phoenix.db import UnitOfWork, db_now
 from phoenix.jobs.tables import LeaderLeaseRow
 
 
@@ -22,6 +23,14 @@ async def acquire_leader_lease(uow: UnitOfWork, name: str, *, leader_id: str, le
         return False
     lease.leader_id, lease.expires_at = leader_id, until
     return True
+
+
+async def has_leader(session: AsyncSession, name: str) -> bool:
+    """Whether a process runs this background service now."""
+    statement = select(LeaderLeaseRow.name).where(
+        col(LeaderLeaseRow.name) == name, col(LeaderLeaseRow.expires_at) > db_now()
+    )
+    return (await session.scalars(statement)).first() is not None
 
 
 async def _insert_leader_lease(uow: UnitOfWork, lease: LeaderLeaseRow) -> bool:
