@@ -1,4 +1,4 @@
-"""What the Dockerfile, compose and the Procfile promise; there is no container engine here to try them with."""
+"""What the Dockerfile and compose promise; there is no container engine here to try them with."""
 
 import re
 from typing import Any
