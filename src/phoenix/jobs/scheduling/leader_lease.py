@@ -27,7 +27,7 @@ async def acquire_leader_lease(uow: UnitOfWork, name: str, *, leader_id: str, le
 
 async def has_leader(session: AsyncSession, name: str) -> bool:
     """Whether a process runs this background service now."""
-    statement = select(LeaderLeaseRow.name).where(
+    statement = select(col(LeaderLeaseRow.name)).where(
         col(LeaderLeaseRow.name) == name, col(LeaderLeaseRow.expires_at) > db_now()
     )
     return (await session.scalars(statement)).first() is not None
