@@ -24,7 +24,14 @@ def rows(result: Result) -> list[list[str]]:
 
 
 def test_a_plan_takes_every_option_of_generate_that_says_something_of_the_reel():
-    of_generate = inspect.signature(generate).parameters.keys() - {"output", "url", "api_key"}
+    of_generate = inspect.signature(generate).parameters.keys() - {
+        "output",
+        "url",
+        "api_key",
+        "title",
+        "tag",
+        "on_failed_check",
+    }
     assert inspect.signature(plan).parameters.keys() - {"as_json"} == of_generate
 
 
