@@ -43,7 +43,7 @@ FORM = [
 ]
 REFRESHES = "performance.getEntriesByType('resource').filter(entry => entry.name.includes('/v1/jobs?')).length"
 # Every element of the page that can have the focus, and a few more.
-MOST_TABS = 120
+MOST_TABS = 200
 
 
 @pytest.fixture(scope="module")
