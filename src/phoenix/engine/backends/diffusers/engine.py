@@ -329,7 +329,6 @@ class DiffusersEngine:
         if meter:
             # This call cannot use the cached blocks of calls with other shapes.
             release_memory()
-            meter.reset_peak()
         before_bytes, epoch = meter.allocated_bytes() if meter else 0, self._model_cache.epoch()
         with (
             step_cache_of_call(loaded.pipeline, call.model, steps=call.rows[0].clip.steps),
