@@ -111,6 +111,17 @@ async def test_filters_and_owners_narrow_a_search(database: Database, embedder: 
     assert await find(database, embedder, "a kitten naps", JobFilter(state=JobState.CANCELED)) == [canceled]
 
 
+async def test_the_newest_jobs_are_compared(database: Database, embedder: Embedder) -> None:
+    await submit(database, CAT)
+    newer = [await submit(database, CAT) for _ in range(2)]
+    await embed_all(database, embedder)
+    meaning = MeaningSearch(await embedder.embed(["a kitten naps"]), min_similarity=0.25, max_compared=2)
+
+    page = await search_by_meaning(database, meaning, JobSearch(), JobFilter(), owner_id=OWNER, limit=10, cursor=None)
+
+    assert sorted(job.row.id for job in page.jobs) == sorted(newer)
+
+
 async def test_pages_follow_on_each_other_while_jobs_arrive(database: Database, embedder: Embedder) -> None:
     jobs = [await submit(database, CAT) for _ in range(3)]
     await embed_all(database, embedder)

@@ -26,6 +26,8 @@ from phoenix.jobs.tables import JobEmbeddingRow, JobRow
 
 MAX_FOUND = 200
 """The most jobs that each of the two lists has."""
+MAX_COMPARED = 20_000
+"""The most jobs whose vectors a search reads: they are in memory while it runs."""
 _FUSION = 60
 """The constant of reciprocal rank fusion. The larger it is, the more a job gains by being in both lists."""
 _CURSOR = re.compile(r"m\.(?P<offset>[0-9]{1,4})\.(?P<newest>job_[0-9a-z]{26})")
@@ -33,11 +35,15 @@ _CURSOR = re.compile(r"m\.(?P<offset>[0-9]{1,4})\.(?P<newest>job_[0-9a-z]{26})")
 
 @dataclass(frozen=True)
 class MeaningSearch:
-    """What a job must be about. `example`: the job that the query was made of, which is not found itself."""
+    """What a job must be about. `example`: the job that the query was made of, which is not found itself.
+
+    `max_compared`: how many jobs, the newest ones, are compared with the query.
+    """
 
     query: Vectors
     min_similarity: float
     example: str | None = None
+    max_compared: int = MAX_COMPARED
 
 
 async def search_by_meaning(
@@ -87,7 +93,7 @@ async def _find_newest(database: Database, owner_id: str) -> str | None:
 async def _rank_similar(
     database: Database, meaning: MeaningSearch, search: JobSearch, wanted: JobFilter, *, owner_id: str
 ) -> list[str]:
-    """Compares the query with the vectors of all jobs of the owner that pass the filters."""
+    """Compares the query with the vectors of the owner's newest jobs that pass the filters."""
     job_id = col(JobEmbeddingRow.job_id)
     conditions = [
         col(JobEmbeddingRow.owner_id) == owner_id,
@@ -99,7 +105,8 @@ async def _rank_similar(
         conditions.append(job_id != meaning.example)
     if search.tags or search.metadata or search.favorite is not None:
         conditions.append(job_id.in_(select_filtered_ids(database.dialect, search, owner_id)))
-    statement = select(job_id, col(JobEmbeddingRow.vectors)).join(JobRow, col(JobRow.id) == job_id).where(*conditions)
+    joined = select(job_id, col(JobEmbeddingRow.vectors)).join(JobRow, col(JobRow.id) == job_id)
+    statement = joined.where(*conditions).order_by(job_id.desc()).limit(meaning.max_compared)
     stored = [(row.job_id, row.vectors) for row in await database.fetch(statement)]
     return await asyncio.to_thread(
         rank_by_similarity, stored, meaning.query, min_similarity=meaning.min_similarity, limit=MAX_FOUND
