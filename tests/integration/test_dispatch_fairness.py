@@ -2,11 +2,10 @@
 
 from datetime import timedelta
 
-from sqlalchemy import select, update
+from sqlalchemy import select
 from sqlmodel import col
 
 from builders import LEASE_S, make_result, submit_reel
-from phoenix.db.columns import db_now
 from phoenix.db.unit_of_work import Database
 from phoenix.jobs.execution.claim import Claim, claim
 from phoenix.jobs.execution.task_completion import succeed
@@ -65,13 +64,14 @@ class Fleet:
         raise AssertionError("nothing to do")
 
     async def end(self, taken: Claim, *, took_s: float = DEFAULT_COST_S) -> None:
-        """The clip has taken so long: what its key is charged with, as no time passes here."""
+        """The clip has taken exactly so long, whatever the machine takes here: its key is charged with that."""
+        of_task = select(AttemptRow).where(col(AttemptRow.task_id) == taken.task_id)
         async with self._database.write() as uow:
-            began = db_now(-took_s)
-            await uow.session.execute(
-                update(AttemptRow).where(col(AttemptRow.task_id) == taken.task_id).values(started_at=began)
-            )
             await succeed(uow, taken, make_result(f"{taken.task_id}/{taken.attempt}"))
+        async with self._database.write() as uow:
+            for attempt in await uow.session.scalars(of_task):
+                assert attempt.ended_at
+                attempt.started_at = attempt.ended_at - timedelta(seconds=took_s)
         await self.feed()
 
 
