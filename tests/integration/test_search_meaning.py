@@ -36,6 +36,20 @@ def embedder() -> Iterator[Embedder]:
     found.close()
 
 
+async def test_a_model_without_texts_is_dropped_and_loaded_again_with_the_next() -> None:
+    brief = Embedder(SearchSettings(), idle_s=0.05)
+
+    async def is_dropped() -> bool:
+        return not brief.is_loaded
+
+    first = await brief.embed([FOX])
+    await until(is_dropped)
+    again = await brief.embed([FOX])
+    brief.close()
+
+    assert again == first
+
+
 async def submit(database: Database, *prompts: str, owner_id: str = OWNER, **options: Any) -> str:
     return await submit_reel(database, *prompts, owner_id=owner_id, options=JobOptions.model_validate(options))
 

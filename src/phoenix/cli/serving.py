@@ -14,7 +14,7 @@ import typer
 
 from phoenix.cli.console import FAILED, NEWER_SCHEMA, USAGE, err, exit_on_error, out, printable, read_settings
 from phoenix.cli.options import HostOption, PortOption, check_device_names, with_address
-from phoenix.garbage_collection import no_garbage_collection
+from phoenix.process_memory import no_garbage_collection
 
 
 def list_devices() -> list[str]:

@@ -1,4 +1,4 @@
-"""A sentence model in ONNX, run by onnxruntime on the CPU. Loaded with the first text."""
+"""A sentence model in ONNX, run by onnxruntime on the CPU. Loaded with a text, and dropped while there is none."""
 
 import asyncio
 from collections.abc import Sequence
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from phoenix.embedding.vectors import Vectors, pack
 from phoenix.errors import PhoenixError, install_extra
+from phoenix.process_memory import return_freed_memory
 from phoenix.settings import SearchSettings
 from phoenix.telemetry.logs import get_logger
 
@@ -28,6 +29,7 @@ _NEEDED = ("onnxruntime", "tokenizers", "numpy")
 _MAX_TOKENS = 256
 _SAMPLE_BYTES = 65_536
 _ERRORS_ONLY = 3
+_IDLE_S = 60.0
 
 
 class SentenceModelUnusable(PhoenixError):
@@ -67,10 +69,14 @@ def find_files(settings: SearchSettings) -> ModelFiles | None:
 class Embedder:
     """The sentence model of a process. Texts are computed one call after another, in a thread of their own."""
 
-    def __init__(self, settings: SearchSettings) -> None:
+    def __init__(self, settings: SearchSettings, *, idle_s: float = _IDLE_S) -> None:
+        """`idle_s`: how long the model, some 150 MB, stays after a text."""
         self._settings = settings
+        self._idle_s = idle_s
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="embedding")
         self._model: _SentenceModel | None = None
+        self._drop_timer: asyncio.TimerHandle | None = None
+        self._is_closed = False
 
     @cached_property
     def fault(self) -> str | None:
@@ -98,7 +104,18 @@ class Embedder:
 
     async def embed(self, texts: Sequence[str]) -> Vectors:
         """The vectors of the texts, in order. Raises `SentenceModelUnusable`."""
-        return await asyncio.get_running_loop().run_in_executor(self._executor, self._embed, texts)
+        loop = asyncio.get_running_loop()
+        self._cancel_drop()
+        try:
+            return await loop.run_in_executor(self._executor, self._embed, texts)
+        finally:
+            self._cancel_drop()
+            if not self._is_closed:
+                self._drop_timer = loop.call_later(self._idle_s, self._executor.submit, self._drop)
+
+    @property
+    def is_loaded(self) -> bool:
+        return self._model is not None
 
     def _embed(self, texts: Sequence[str]) -> Vectors:
         if self._model is None:
@@ -106,11 +123,23 @@ class Embedder:
             if files is None:
                 raise SentenceModelUnusable(self.fault)
             self._model = _SentenceModel(files)
+            # To optimise the graph took more memory than the model.
+            return_freed_memory()
             _logger.info("sentence model loaded", model=self.model_name)
         return pack(self.model_name, self._model.encode(texts))
 
+    def _drop(self) -> None:
+        self._model = None
+        return_freed_memory()
+
+    def _cancel_drop(self) -> None:
+        if self._drop_timer is not None:
+            self._drop_timer.cancel()
+
     def close(self) -> None:
         """Lets a call that has begun finish in its thread."""
+        self._is_closed = True
+        self._cancel_drop()
         self._executor.shutdown(wait=False, cancel_futures=True)
 
 
@@ -125,6 +154,8 @@ class _SentenceModel:
         runtime = cast("Any", onnxruntime)
         options = runtime.SessionOptions()
         options.log_severity_level = _ERRORS_ONLY
+        # It would keep the tensors of the longest text.
+        options.enable_cpu_mem_arena = False
         # An API process answers other requests meanwhile.
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         try:

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from phoenix.engine.host_memory import return_freed_memory
 from phoenix.errors import PhoenixError
+from phoenix.process_memory import return_freed_memory
 
 ACCELERATOR_NODES = ("nvidia[0-9]*", "kfd", "dxg")
 """File names under /dev: NVIDIA, AMD, and both of them in WSL."""

@@ -70,12 +70,6 @@ def keep_freed_memory(environment: Mapping[str, str] = os.environ) -> bool:
     return all(set_option(option, value) == 1 for option, value in others.items())
 
 
-def return_freed_memory() -> None:
-    """Returns the memory that the C library has kept to the kernel."""
-    if platform.libc_ver()[0] == "glibc":
-        ctypes.CDLL(None).malloc_trim(0)
-
-
 def _read_limits(cgroups: Path, own: Path) -> Iterator[int]:
     """Yields the limits of the control group of this process, and of the groups above it."""
     try:

@@ -3,7 +3,7 @@
 import os
 import sys
 
-from phoenix.garbage_collection import no_garbage_collection
+from phoenix.process_memory import no_garbage_collection
 
 with no_garbage_collection():
     from phoenix.worker.main import main

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from fixtures import child_processes
-from phoenix.garbage_collection import no_garbage_collection
+from phoenix.process_memory import no_garbage_collection
 
 SHOW = "import gc, {}; print(gc.isenabled(), gc.get_freeze_count() > 10_000)"
 

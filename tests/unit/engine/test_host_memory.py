@@ -61,7 +61,8 @@ def test_a_pinned_tensor_takes_the_next_power_of_two(size_bytes: int, pinned: in
 
 FREED_IN_A_THREAD = """
 import ctypes, resource, sys, threading
-from phoenix.engine.host_memory import keep_freed_memory, return_freed_memory
+from phoenix.engine.host_memory import keep_freed_memory
+from phoenix.process_memory import return_freed_memory
 if "keep" in sys.argv:
     assert keep_freed_memory()
 library = ctypes.CDLL(None)
