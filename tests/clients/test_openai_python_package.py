@@ -65,14 +65,36 @@ def test_a_remix_is_the_same_video_with_another_prompt(openai: OpenAI) -> None:
 
 
 def test_what_cannot_be_done_here_is_refused_with_what_can(openai: OpenAI, image_bytes: bytes) -> None:
-    made = openai.videos.create(prompt="the sea", size=SMALL, seconds=SHORT)
+    made = openai.videos.create_and_poll(prompt="the sea", size=SMALL, seconds=SHORT, poll_interval_ms=100)
 
-    with pytest.raises(NotFoundError, match="created, remixed and extended"):
-        openai.videos.edit(prompt="greener", video=("video.mp4", image_bytes))
+    content = openai.videos.download_content(made.id).read()
+    with pytest.raises(NotFoundError, match="created, remixed, extended and edited"):
+        openai.videos.create_character(name="a cat", video=("video.mp4", image_bytes))
+    with pytest.raises(BadRequestError, match=r"animatic changes no videos; name one that does: .*lucy-edit-dev"):
+        openai.videos.edit(prompt="greener", video=("video.mp4", content), extra_body={"model": "animatic"})
     with pytest.raises(BadRequestError, match="Name a video of this server by its id"):
         openai.videos.extend(prompt="on", seconds="4", video=("video.mp4", image_bytes))
     with pytest.raises(BadRequestError, match="'video' or 'thumbnail'"):
         openai.videos.download_content(made.id, variant="spritesheet")
+
+
+def test_an_extension_shows_the_video_and_what_follows(openai: OpenAI) -> None:
+    first = openai.videos.create_and_poll(prompt="a balloon", size=SMALL, seconds=SHORT, poll_interval_ms=100)
+
+    # `videos.extend` of the package takes files alone, although its types have an id, too.
+    body = {"prompt": "it lands", "seconds": SHORT, "video": {"id": first.id}}
+    extended = openai.post("/videos/extensions", body=body, cast_to=Video)
+    extended = openai.videos.poll(extended.id, poll_interval_ms=100)
+
+    assert (extended.status, extended.size, extended.seconds) == ("completed", first.size, "2")
+
+
+def test_an_app_of_the_hosted_service_runs_unchanged(openai: OpenAI) -> None:
+    video = openai.videos.create_and_poll(
+        model="sora-2", prompt="a balloon", size="1792x1024", seconds="4", poll_interval_ms=100
+    )
+
+    assert (video.status, video.model, video.size) == ("completed", "animatic", "426x240")
 
 
 def test_videos_are_listed_page_by_page_in_either_order(openai: OpenAI) -> None:

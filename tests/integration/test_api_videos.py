@@ -124,11 +124,10 @@ async def test_only_a_completed_video_can_be_remixed(api: Api) -> None:
     )
 
 
-@pytest.mark.parametrize("operation", ["edits", "characters"])
-async def test_what_no_model_here_can_do_is_refused_by_name(api: Api, operation: str) -> None:
-    response = await api.http.post(f"/v1/videos/{operation}", files=form(prompt="a", video="b"))
+async def test_what_no_model_here_can_do_is_refused_by_name(api: Api) -> None:
+    response = await api.http.post("/v1/videos/characters", files=form(name="a", video="b"))
 
-    assert "created, remixed and extended" in assert_error(response, 404, "not_found")["message"]
+    assert "created, remixed, extended and edited" in assert_error(response, 404, "not_found")["message"]
 
 
 async def test_a_form_may_have_a_tier_an_upscaler_an_interpolator_and_adapters(api: Api) -> None:

@@ -96,7 +96,7 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.state.meters = meters
     install_problem_handlers(app)
-    app.router.routes.extend(_included_routes())
+    app.router.routes.extend(_included_routes(has_videos=settings.videos.enabled))
     documents = Documents(app)
     app.openapi = lambda: documents.plain
     app.add_route(PAGE_PATH, documents.show_page, include_in_schema=False)
@@ -106,11 +106,12 @@ def create_app(settings: Settings) -> FastAPI:
 
 
 @cache
-def _included_routes() -> Sequence[BaseRoute]:
-    """The routes of all modules, shared by all applications of the process: FastAPI analyses them for 0.14 s."""
+def _included_routes(*, has_videos: bool) -> Sequence[BaseRoute]:
+    """The routes of the modules, shared by all applications of the process: FastAPI analyses them for 0.14 s."""
     router = APIRouter(responses=PROBLEM, generate_unique_id_function=_operation_id)
     for module in _ROUTES:
-        router.include_router(module.router)
+        if module is not videos or has_videos:
+            router.include_router(module.router)
     return router.routes
 
 
@@ -137,7 +138,9 @@ def _middleware(settings: Settings, meters: Meters) -> list[Middleware]:
         Middleware(RequestLog),
         Middleware(RequestMetrics, meters=meters),
         # Outside of all that may refuse a request: it closes the connection if a long body is left unread.
-        Middleware(BodyLimits, default=body, by_path={artifacts.UPLOADS_PATH: upload, videos.VIDEOS_PATH: upload}),
+        Middleware(
+            BodyLimits, default=body, by_path=dict.fromkeys([artifacts.UPLOADS_PATH, *videos.UPLOAD_PATHS], upload)
+        ),
         Middleware(HostCheck, policy=HostPolicy.from_settings(settings)),
         *([cors] if settings.api.cors_origins else []),
         Middleware(ErrorBoundary),

@@ -2,8 +2,8 @@
 
 import asyncio
 import secrets
-from collections.abc import Callable, Coroutine, Iterable, Mapping
-from contextlib import aclosing, suppress
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack, aclosing, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Any, get_type_hints
@@ -174,19 +174,19 @@ class Submission:
         *,
         fingerprint: str | None = None,
         abort_if_disconnected: bool = False,
-        upload: ProbedUpload | None = None,
+        files: Sequence[ProbedUpload] = (),
     ) -> Job:
         """Queues the job and returns it; response headers say where to follow it.
 
         `fingerprint` identifies the request if `body` is not what the client sent. `abort_if_disconnected` makes no job
-        for a client that has left before the commit. `upload`: a file that came with the request and that `body` names;
-        it is kept only together with the job. Raises `InvalidRequest` with all field errors, `IdempotencyMismatch`,
+        for a client that has left before the commit. `files` came with the request, and `body` names them; they are
+        kept only together with the job. Raises `InvalidRequest` with all field errors, `IdempotencyMismatch`,
         `QueueFull`, `StorageFull`, `RateLimited`, `StorageQuotaExceeded`, or `ClientDisconnect`.
         """
         keyed = self.keyed(fingerprint or fingerprint_of(body)) if self.idempotency_key else None
         # Looked up before the checks: a request that was valid then need not be valid now.
         earlier = await self.find_earlier(keyed) if keyed else None
-        made = earlier or await self._write(body, keyed, abort_if_disconnected, upload)
+        made = earlier or await self._write(body, keyed, abort_if_disconnected, files)
         if isinstance(made, str):
             return await self.answer(made, is_replay=True)
         if parse_wait_s(self.prefer) is not None:
@@ -205,25 +205,33 @@ class Submission:
             return await find_earlier_job(session, keyed)
 
     async def _write(
-        self, body: SubmittedBody, keyed: KeyedRequest | None, abort_if_disconnected: bool, upload: ProbedUpload | None
+        self,
+        body: SubmittedBody,
+        keyed: KeyedRequest | None,
+        abort_if_disconnected: bool,
+        files: Sequence[ProbedUpload],
     ) -> FullJob | str:
         """The new job, or the id of the job that a concurrent request with the same key has made first."""
-        sent: Mapping[str, MediaInfo] = {upload.artifact_id: upload.info} if upload else {}
+        sent: dict[str, MediaInfo] = {file.artifact_id: file.info for file in files}
         resolved = await self.resolver.resolve(body, owner_id=self.caller.owner_id, uploads=sent)
         draft = await self.resolver.resolve_draft(body, resolved, owner_id=self.caller.owner_id)
         self.state.services.reserve.check()
-        if upload is None:
+        if not files:
             return await self._commit(resolved, body, keyed, abort_if_disconnected, draft=draft)
-        await self._check_limits(upload)
-        async with self.uploads.stored_bytes(upload, self.caller) as stored:
-            made = await self._commit(resolved, body, keyed, abort_if_disconnected, upload, stored)
+        await self._check_limits(files)
+        async with AsyncExitStack() as stack:
+            stored = [
+                (file, await stack.enter_async_context(self.uploads.stored_bytes(file, self.caller))) for file in files
+            ]
+            made = await self._commit(resolved, body, keyed, abort_if_disconnected, stored)
         if isinstance(made, str):
-            await self.uploads.discard_bytes(upload, self.caller)
+            for file in files:
+                await self.uploads.discard_bytes(file, self.caller)
         return made
 
-    async def _check_limits(self, upload: ProbedUpload) -> None:
-        """Raises what the commit would raise for a limit, before the bytes of the file are stored."""
-        await self.uploads.check_quota(self.caller, size_bytes=upload.size_bytes)
+    async def _check_limits(self, files: Sequence[ProbedUpload]) -> None:
+        """Raises what the commit would raise for a limit, before the bytes of the files are stored."""
+        await self.uploads.check_quota(self.caller, size_bytes=sum(file.size_bytes for file in files))
         async with self.database.write() as uow:
             await check_job_limits(uow, self.caller, self.state.services.settings.limits)
 
@@ -233,8 +241,7 @@ class Submission:
         body: SubmittedBody,
         keyed: KeyedRequest | None,
         abort_if_disconnected: bool,
-        upload: ProbedUpload | None = None,
-        stored: StoredObject | None = None,
+        files: Sequence[tuple[ProbedUpload, StoredObject]] = (),
         draft: Draft | None = None,
     ) -> FullJob | str:
         settings = self.state.services.settings
@@ -243,8 +250,8 @@ class Submission:
             await hold_key(uow, self.caller)
             if keyed and (earlier := await acquire_key(uow, keyed)):
                 return earlier
-            if upload and stored:
-                await self.uploads.record(uow, upload, stored, self.caller)
+            for file, stored in files:
+                await self.uploads.record(uow, file, stored, self.caller)
             submit_one = partial(
                 submit,
                 uow,

@@ -29,11 +29,15 @@ def check_named(settings: Settings, *, serves_api: bool, serves_media: bool) -> 
     """
     engine = settings.engine
     catalog = load_catalog(engine.catalog_file)
-    named = [("DEFAULT_MODEL", engine.default_model), *(("WARM_MODELS", model) for model in engine.warm_models)]
+    named = [("ENGINE__DEFAULT_MODEL", engine.default_model)]
+    named += [("ENGINE__WARM_MODELS", model) for model in engine.warm_models]
+    if serves_api:
+        named += [("VIDEOS__MODELS", model) for model in settings.videos.models.values()]
+        named += [("VIDEOS__EDIT_MODEL", settings.videos.edit_model)] if settings.videos.edit_model else []
     for setting, wanted in named:
         if wanted not in catalog:
             known = ", ".join(spec.id for spec in catalog)
-            raise CatalogError(f"PHOENIX_ENGINE__{setting}: there is no model {wanted!r}; there are: {known}")
+            raise CatalogError(f"PHOENIX_{setting}: there is no model {wanted!r}; there are: {known}")
     if serves_api:
         _check_llm(settings)
         HostPolicy.from_settings(settings)

@@ -1,10 +1,10 @@
-"""The videos of OpenAI's API, as its SDKs send and read them: reels and jobs in other terms."""
+"""The videos of OpenAI's and OpenRouter's APIs, as their clients send and read them: reels and jobs in other terms."""
 
 import json
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, Json
+from pydantic import BeforeValidator, Field, Json, model_validator
 
 from phoenix.contract.requests import (
     ArtifactRef,
@@ -17,6 +17,7 @@ from phoenix.contract.requests import (
 )
 from phoenix.contract.wire_types import (
     MAX_CLIPS,
+    AspectRatio,
     FramesPerSecond,
     GuidanceScale,
     ModelId,
@@ -24,16 +25,23 @@ from phoenix.contract.wire_types import (
     Omittable,
     Prompt,
     Request,
+    Resolution,
     Seed,
     Steps,
+    Text,
     View,
+    WebhookUrl,
 )
 
 VIDEO_ID_PATTERN = r"^video_[0-9a-z]{26}$"
 SIZE_PATTERN = r"^[0-9]{2,5}x[0-9]{2,5}$"
 
 _NUMBER_PATTERN = r"^[0-9]{1,3}(\.[0-9]{1,6})?$"
-VideoStatus = Literal["queued", "in_progress", "completed", "failed"]
+VideoStatus = Literal["queued", "in_progress", "completed", "failed", "pending", "cancelled", "expired"]
+"""The last three are for videos that were asked for in OpenRouter's form."""
+
+MAX_REFERENCES = 14
+"""Reference pictures of a video. With a first and a last frame, they are as many conditions as a clip may have."""
 
 
 def _read_json(given: object) -> object:
@@ -57,20 +65,64 @@ _ClipsOrText = Annotated[_Clips, BeforeValidator(_read_json, json_schema_input_t
 _LorasOrText = Annotated[LoraRequests, BeforeValidator(_read_json, json_schema_input_type=LoraRequests | Json[Any])]
 
 
-class VideoReference(Request):
-    """A picture to start the video from."""
+PictureUrl = Annotated[
+    Text,
+    Field(
+        min_length=1,
+        max_length=8192,
+        description="An `https` URL that needs no login, or a data URL in base64, of any length.",
+        examples=["https://example.com/first.png"],
+    ),
+]
 
-    file_id: ArtifactRef = Field(description="Id of an uploaded picture: see POST /v1/uploads.")
+
+class VideoReference(Request):
+    """A picture to start the video from: an uploaded one or the URL of one, exactly one of the two."""
+
+    file_id: Omittable[ArtifactRef] = Field(
+        default=None, description="Id of an uploaded picture: see POST /v1/uploads."
+    )
+    image_url: Omittable[PictureUrl] = None
+
+    @model_validator(mode="after")
+    def _has_one_source(self) -> Self:
+        if (self.file_id is None) == (self.image_url is None):
+            raise ValueError("give either file_id or image_url")
+        return self
+
+
+class PictureAddress(Request):
+    """Where a picture is."""
+
+    url: PictureUrl
+
+
+class PictureReference(Request):
+    """A picture that the video takes persons, things or a style from, for models with the role `reference`."""
+
+    type: Literal["image_url"]
+    image_url: PictureAddress
+
+
+class FrameImage(PictureReference):
+    """A picture that the video begins or ends with, for models with that role."""
+
+    frame_type: Literal["first_frame", "last_frame"]
+
+
+def _in_lower_case(given: object) -> object:
+    return given.lower() if isinstance(given, str) else given
 
 
 class VideoRequest(Request):
-    """A request for a video, as OpenAI's SDKs send it: a form, or the same fields in JSON."""
+    """A request for a video: the form of OpenAI's SDKs, the same fields in JSON, or OpenRouter's JSON."""
 
     prompt: Prompt = Field(
         description="Text that describes what the video shows; with `clips`, only the title of the video."
     )
     model: Omittable[ModelId] = Field(
-        default=None, description="An id of GET /v1/models; the server's default if left out."
+        default=None,
+        description="An id of GET /v1/models, or a name of PHOENIX_VIDEOS__MODELS; the server's default if left out.",
     )
     seconds: Omittable[_Seconds] = Field(default=None, description="Seconds of each clip, as text or number.")
     size: Omittable[Annotated[str, Field(pattern=SIZE_PATTERN, examples=["1280x720"])]] = Field(
@@ -97,10 +149,60 @@ class VideoRequest(Request):
     interpolate: Omittable[PostprocessorId] = Field(
         default=None, description="Makes the frames between those of the model, for `fps`."
     )
+    user: Omittable[Annotated[Text, Field(max_length=512)]] = Field(
+        default=None, description="Your name for a user of yours. It is kept in the metadata of the job."
+    )
+    duration: Omittable[_Seconds] = Field(default=None, description="OpenRouter's name of `seconds`.")
+    resolution: Omittable[Annotated[Resolution, BeforeValidator(_in_lower_case)]] = Field(
+        default=None, description="With `aspect_ratio`, OpenRouter's way to give a size."
+    )
+    aspect_ratio: Omittable[AspectRatio] = None
+    frame_images: Omittable[Annotated[list[FrameImage], Field(max_length=2)]] = Field(
+        default=None, description="First and last frame, for models that take them."
+    )
+    input_references: Omittable[Annotated[list[PictureReference], Field(max_length=MAX_REFERENCES)]] = Field(
+        default=None, description="Reference pictures, for models that take them."
+    )
+    generate_audio: Omittable[Annotated[bool, Field(strict=True)]] = Field(
+        default=None, description="Whether the video has sound; true only for models that make sound."
+    )
+    callback_url: Omittable[WebhookUrl] = Field(
+        default=None, description="A URL of yours that gets the webhook of the job when it ends."
+    )
+    provider: Omittable[dict[str, Any]] = Field(
+        default=None, description="Options for single providers of OpenRouter. None of them is here to read them."
+    )
+
+    @property
+    def is_routed(self) -> bool:
+        """Whether the request has a field that only OpenRouter's clients send, so that they read the answer."""
+        return not self.model_fields_set.isdisjoint(_ROUTED)
+
+    @model_validator(mode="after")
+    def _names_nothing_twice(self) -> Self:
+        if self.seconds is not None and self.duration is not None:
+            raise ValueError("give seconds or duration, not both")
+        if self.size is not None and (self.resolution is not None or self.aspect_ratio is not None):
+            raise ValueError("give size, or resolution and aspect_ratio, not both")
+        if self.input_reference is not None and self.frame_images:
+            raise ValueError("give input_reference or frame_images, not both")
+        return self
+
+
+_ROUTED = {
+    "duration",
+    "resolution",
+    "aspect_ratio",
+    "frame_images",
+    "input_references",
+    "generate_audio",
+    "callback_url",
+    "provider",
+}
 
 
 class ExtendedVideo(Request):
-    """The video that is extended."""
+    """The video that is extended or edited."""
 
     id: Annotated[str, Field(pattern=VIDEO_ID_PATTERN, description="Id of a completed video.")]
 
@@ -113,6 +215,20 @@ class VideoExtensionRequest(Request):
         default=None, description="Seconds that are added, as text or number; the model's default if left out."
     )
     video: ExtendedVideo
+
+
+class VideoEditRequest(Request):
+    """A request to change what a video shows, and to keep how it moves."""
+
+    prompt: Prompt = Field(description="Text that describes what the new video shows.")
+    video: Omittable[ExtendedVideo] = Field(
+        default=None, description="The completed video. In a form it may be the file itself."
+    )
+    model: Omittable[ModelId] = Field(
+        default=None,
+        description="A model that takes a `source_video`; the model of the video, or else PHOENIX_VIDEOS__EDIT_MODEL, "
+        "if left out.",
+    )
 
 
 class VideoRemixRequest(Request):
@@ -129,7 +245,11 @@ class VideoError(View):
 
 
 class Video(View):
-    """A reel in the shape of OpenAI's videos. Its id is the job's, with `video_` in place of `job_`."""
+    """A reel in the shape of OpenAI's and OpenRouter's videos. Its id is the job's, with `video_` for `job_`.
+
+    A video that was asked for with a field that only OpenRouter has, is `pending`, `cancelled` or `expired`, and has
+    text as its `error`, as OpenRouter's clients read it.
+    """
 
     id: str = Field(examples=["video_01kag3e9zq4f7w5m8x2c6b0n1d"])
     object: Literal["video"] = "video"
@@ -139,11 +259,40 @@ class Video(View):
     created_at: int = Field(description="Unix time, in seconds.")
     completed_at: int | None = None
     expires_at: int | None = None
-    error: VideoError | None = None
+    error: VideoError | str | None = None
     prompt: str
     remixed_from_video_id: str | None = Field(default=None, description="The video that this is a remix of.")
     seconds: str = Field(description="Seconds of the whole video.", examples=["4"])
     size: str = Field(examples=["1280x720"])
+    polling_url: str = Field(description="Absolute URL of this video, which needs your key.")
+    unsigned_urls: list[str] = Field(
+        default_factory=list[str],
+        description="Absolute URLs of the file, which work without a key until they expire. Empty until completed.",
+    )
+
+
+class VideoModel(View):
+    """A model in the shape of OpenRouter's list of models for videos."""
+
+    id: str
+    canonical_slug: str = Field(description="The id in GET /v1/models, which differs for a name that settings add.")
+    name: str
+    description: str
+    created: int = Field(description="Always 0: the catalog has no dates.")
+    supported_resolutions: list[Resolution]
+    supported_aspect_ratios: list[AspectRatio]
+    supported_sizes: list[str] = Field(examples=[["1280x720"]])
+    supported_durations: list[int] = Field(description="Whole seconds; a model takes the lengths between them, too.")
+    supported_frame_images: list[Literal["first_frame", "last_frame"]]
+    generate_audio: bool = Field(description="Whether its clips have sound.")
+    seed: bool
+    allowed_passthrough_parameters: list[str] = Field(description="Fields that are no part of OpenRouter's API.")
+
+
+class VideoModelList(View):
+    """The models of this server as OpenRouter lists them."""
+
+    data: list[VideoModel]
 
 
 class VideoList(View):

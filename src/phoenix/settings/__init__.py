@@ -1,7 +1,7 @@
 """The settings of a process: read once at its start, and checked."""
 
 from phoenix.settings.engines import AnimaticSettings, EngineSettings, TtsSettings, VeoSettings
-from phoenix.settings.extras import C2paSettings, SearchSettings
+from phoenix.settings.extras import C2paSettings, SearchSettings, VideosSettings
 from phoenix.settings.llm import LlmSettings
 from phoenix.settings.prices import PriceSettings
 from phoenix.settings.settings import (
@@ -46,6 +46,7 @@ __all__ = [
     "StorageSettings",
     "TtsSettings",
     "VeoSettings",
+    "VideosSettings",
     "WebhookSettings",
     "WorkerSettings",
     "load_settings",

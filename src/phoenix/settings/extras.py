@@ -1,11 +1,33 @@
-"""The settings of what a server may have in addition: search by meaning, and Content Credentials."""
+"""The settings of what a server may have in addition: others' protocols, search by meaning, Content Credentials."""
 
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
 from phoenix.settings.value_types import SettingsGroup, WebUrl
+
+PixelSize = Annotated[str, Field(pattern=r"^[0-9]{2,5}x[0-9]{2,5}$")]
+
+
+class VideosSettings(SettingsGroup):
+    """`/v1/videos`, for tools that speak the protocol of OpenAI or OpenRouter. See docs/other-protocols.md."""
+
+    enabled: bool = Field(default=True, description="Whether there are routes under /v1/videos.")
+    models: dict[str, str] = Field(
+        default={},
+        description='Names that tools have for models, as JSON: {"sora-2": "wan-2.2-ti2v-5b"}.',
+    )
+    sizes: dict[PixelSize, PixelSize] = Field(
+        default={},
+        description='Sizes that tools ask for, and what is made instead, as JSON: {"1792x1024": "1280x720"}.',
+    )
+    edit_model: str | None = Field(
+        default=None, description="Model of an edit whose video was made by a model that takes no videos."
+    )
+    max_json_bytes: int = Field(
+        default=32_000_000, ge=1, description="Largest JSON body of a video, with its pictures in base64."
+    )
 
 
 class SearchSettings(SettingsGroup):

@@ -9,10 +9,10 @@ from starlette.datastructures import Headers, UploadFile
 
 from phoenix.api.openai.errors import param_of
 from phoenix.api.openai.forms import collect_fields, read_json_text, validate_fields
-from phoenix.api.openai.views import find_size_error, job_id_of, to_reel, video_id_of, view_video
+from phoenix.api.openai.views import find_form_errors, job_id_of, to_reel, video_id_of, view_video
 from phoenix.api.openapi.postprocess import EXAMPLES
 from phoenix.catalog.catalog import load_catalog
-from phoenix.contract import Job, ReelRequest, VideoRequest
+from phoenix.contract import Job, ReelRequest, VideoError, VideoRequest
 from phoenix.errors import InvalidRequest
 
 CATALOG = load_catalog()
@@ -20,7 +20,7 @@ PICTURE = "art_01kag3e9zq4f7w5m8x2c6b0n1d"
 
 
 def reel_of(**fields: Any) -> ReelRequest:
-    return to_reel(validate_fields(fields, VideoRequest), CATALOG, default_model="animatic")
+    return to_reel(validate_fields(fields, VideoRequest), {}, CATALOG, default_model="animatic")
 
 
 def job_in(state: str, **changes: Any) -> Job:
@@ -50,15 +50,14 @@ def test_a_reference_is_the_first_frame() -> None:
 def test_a_size_that_the_model_does_not_make_is_refused_with_those_that_it_makes() -> None:
     video = VideoRequest(prompt="a", model="wan-2.1-t2v-1.3b", size="1280x720")
 
-    error = find_size_error(video, CATALOG, default_model="animatic")
+    (error,) = find_form_errors(video, CATALOG, default_model="animatic")
 
-    assert error is not None
     assert (error.pointer, "480x832, 624x624" in error.detail) == ("/size", True)
 
 
 @pytest.mark.parametrize("video", [{"size": "1280x721", "model": "sora-2"}, {"size": "426x240"}, {}])
 def test_a_size_that_is_made_or_left_out_has_no_error_nor_has_one_of_an_unknown_model(video: dict[str, str]) -> None:
-    assert find_size_error(VideoRequest(prompt="a", **video), CATALOG, default_model="animatic") is None
+    assert find_form_errors(VideoRequest(prompt="a", **video), CATALOG, default_model="animatic") == []
 
 
 @pytest.mark.parametrize(("given", "read"), [('[{"prompt": "a"}]', [{"prompt": "a"}]), ("[{", "[{"), ([1], [1])])
@@ -102,7 +101,7 @@ def test_a_field_whose_place_is_lost_is_refused(name: str) -> None:
 def test_only_the_reference_is_a_file() -> None:
     file = UploadFile(BytesIO(b"x"), filename="a.png", headers=Headers())
 
-    assert collect_fields([("input_reference", file)]).picture is file
+    assert collect_fields([("input_reference", file)]).file is file
     with pytest.raises(InvalidRequest):
         collect_fields([("mask", file)])
 
@@ -124,7 +123,7 @@ def test_a_state_is_one_of_the_four_statuses_that_the_sdks_know(state: str, stat
 
     video = view_video(job_in(state, error=error if code else None, finished_at=finished))
 
-    assert (video.status, video.error.code if video.error else None) == (status, code)
+    assert (video.status, video.error.code if isinstance(video.error, VideoError) else None) == (status, code)
     assert (video.completed_at is not None) == (status == "completed")
     assert video.progress == (100 if status == "completed" else 25)
 
@@ -144,6 +143,8 @@ def test_a_video_is_its_job_under_another_name() -> None:
         ("/clips/1/conditions/0/role", "clips.1.conditions.0.role"),
         ("/clips/1/prompt", "clips.1.prompt"),
         ("/query/limit", "limit"),
+        ("#/resolution", "resolution"),
+        ("#/frame_images/0/frame_type", "frame_images.0.frame_type"),
         ("", None),
     ],
 )

@@ -53,6 +53,16 @@ def test_a_process_does_not_look_for_files_that_only_others_need():
     check_named(settings, serves_api=False, serves_media=True)
 
 
+@pytest.mark.parametrize(("name", "value"), [("MODELS", '{"sora-2": "sora"}'), ("EDIT_MODEL", "sora")])
+def test_names_for_a_model_that_does_not_exist_are_refused(
+    name: str, value: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    monkeypatch.setenv(f"PHOENIX_VIDEOS__{name}", value)
+    monkeypatch.setenv("PHOENIX_DATA_DIR", str(tmp_path))
+    result = CliRunner().invoke(app, ["api"])
+    assert (result.exit_code, result.stderr.split()[0]) == (1, f"PHOENIX_VIDEOS__{name}:")
+
+
 @pytest.mark.parametrize("command", ["api", "worker", "up"])
 @pytest.mark.parametrize(("name", "value"), [("DEFAULT_MODEL", "sora"), ("WARM_MODELS", "sora")])
 def test_servers_end_with_the_reason_alone(

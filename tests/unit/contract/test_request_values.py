@@ -36,6 +36,7 @@ from phoenix.contract import (
 )
 from phoenix.contract.requests import JobOptions
 from phoenix.contract.steering import BulkFilter, BulkRequest, KeyShareRequest, UnloadRequest
+from phoenix.contract.videos import FrameImage, PictureAddress, PictureReference, VideoEditRequest
 from phoenix.contract.wire_types import Request
 
 ARTIFACT = "art_01kag3e9zq4f7w5m8x2c6b0n1d"
@@ -73,6 +74,14 @@ VALID: dict[type[Request], dict[str, Any]] = {
     ExtendedVideo: {"id": "video_" + "0" * 26},
     VideoRemixRequest: {"prompt": "x"},
     VideoReference: {"file_id": ARTIFACT},
+    VideoEditRequest: {"prompt": "x"},
+    PictureAddress: {"url": "https://example.com/a.png"},
+    PictureReference: {"type": "image_url", "image_url": {"url": "https://example.com/a.png"}},
+    FrameImage: {
+        "type": "image_url",
+        "image_url": {"url": "https://example.com/a.png"},
+        "frame_type": "first_frame",
+    },
 }
 Field = tuple[type[Request], str]
 

@@ -1,4 +1,4 @@
-"""Errors of the routes under `/v1/videos`, in the format of OpenAI's SDKs."""
+"""Errors of the routes under `/v1/videos`, in the format of OpenAI's SDKs, which OpenRouter's clients read too."""
 
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -82,16 +82,23 @@ def respond(explained: ExplainedError) -> Response:
 def _message_of(explained: ExplainedError) -> str:
     """A sentence per field error, because the format has room for one message and one field."""
     errors = explained.field_errors[:MAX_FIELD_ERRORS]
+    if len(errors) == 1 and errors[0].pointer.startswith("#"):
+        return f"{param_of(errors[0].pointer) or 'The body'}: {errors[0].detail}"
     if len(errors) < 2:
         return explained.detail
     return " ".join(f"{param_of(error.pointer) or 'the body'}: {error.detail.rstrip('.')}." for error in errors)
 
 
 def param_of(pointer: str) -> str | None:
-    """The field of the form that corresponds to a pointer into the reel: `/clips/0/duration_s` is `seconds`."""
-    parts = [part for part in pointer.split("/") if part and part not in ("body", "query")]
+    """The field of the form that corresponds to a pointer into the reel: `/clips/0/duration_s` is `seconds`.
+
+    A pointer that begins with `#` is into the form itself.
+    """
+    parts = [part for part in pointer.removeprefix("#").split("/") if part and part not in ("body", "query")]
     if not parts:
         return None
+    if pointer.startswith("#"):
+        return ".".join(parts)
     if parts[:3] == ["clips", "0", "conditions"]:
         return "input_reference"
     last = parts[-1]

@@ -1,13 +1,10 @@
 """Reads the body of a video request: the form that OpenAI's SDKs send, with or without a file, or JSON."""
 
-import hashlib
 import json
 import re
-import shutil
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeVar
 
 from fastapi import Request
@@ -15,53 +12,58 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ValidationError
 from starlette.datastructures import UploadFile
 
-from phoenix.api.http.multipart import ReceivedFile, clean_filename
+from phoenix.api.openai.pictures import FILE_FIELD, cut_pictures
 from phoenix.errors import FieldError, InvalidRequest, MalformedRequest, PayloadTooLarge, UnsupportedMedia
 
-FILE_FIELD = "input_reference"
-_VIDEO_FIELD = "video"
+VIDEO_FIELD = "video"
 _MAX_FIELDS = 64
 _NAME = re.compile(r"([A-Za-z_]{1,64})(?:\[([A-Za-z_]{0,64})\])?")
 
 
 @dataclass(frozen=True)
 class VideoForm:
-    """The fields before validation, and the picture of the form."""
+    """The fields before validation, and what was sent with them: the file of the form, or base64 cut out of JSON."""
 
     fields: dict[str, Any]
-    picture: UploadFile | None = None
+    file: UploadFile | None = None
+    cut_pictures: Sequence[bytes] = ()
 
 
 @asynccontextmanager
-async def open_form(request: Request, *, max_json_bytes: int) -> AsyncGenerator[VideoForm]:
-    """Parses the body; the picture can be read until the block ends.
+async def open_form(
+    request: Request, *, max_json_bytes: int, max_picture_bytes: int = 0, file_field: str = FILE_FIELD
+) -> AsyncGenerator[VideoForm]:
+    """Parses the body; its file, which only `file_field` may be, can be read until the block ends.
 
-    Raises `UnsupportedMedia`, `MalformedRequest`, `PayloadTooLarge` or `InvalidRequest`.
+    A JSON body may have `max_picture_bytes` more, as base64. Raises `UnsupportedMedia`, `MalformedRequest`,
+    `PayloadTooLarge` or `InvalidRequest`.
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == "application/json":
-        yield VideoForm(_parse_json(await _read(request, max_json_bytes)))
+        body = await _read(request, max(max_json_bytes, max_picture_bytes))
+        cut = cut_pictures(body)
+        if len(cut.json) > max_json_bytes:
+            raise _too_large(max_json_bytes)
+        yield VideoForm(_parse_json(cut.json), cut_pictures=cut.pictures)
     elif kind == "multipart/form-data":
         async with request.form(max_files=1, max_fields=_MAX_FIELDS, max_part_size=max_json_bytes) as form:
-            yield collect_fields(form.multi_items())
+            yield collect_fields(form.multi_items(), file_field=file_field)
     else:
         raise UnsupportedMedia("Send multipart/form-data or JSON.")
 
 
-def collect_fields(items: Iterable[tuple[str, UploadFile | str]]) -> VideoForm:
+def collect_fields(items: Iterable[tuple[str, UploadFile | str]], *, file_field: str = FILE_FIELD) -> VideoForm:
     """`a[b]` is field `b` of `a`. Such names cannot express a list of objects, so such a list is sent as JSON text."""
     fields: dict[str, Any] = {}
-    picture: UploadFile | None = None
+    file: UploadFile | None = None
     for name, value in items:
         if isinstance(value, UploadFile):
-            if name == _VIDEO_FIELD:
-                raise _field_error(name, "Name a video of this server by its id; a file cannot be extended.")
-            if name != FILE_FIELD:
-                raise _field_error(name, f"Only `{FILE_FIELD}` is a file.")
-            picture = value
+            if name != file_field:
+                raise _field_error(name, f"Only `{file_field}` is a file.")
+            file = value
         else:
             _set_field(fields, name, value)
-    return VideoForm(fields, picture)
+    return VideoForm(fields, file)
 
 
 _Checked = TypeVar("_Checked", bound=BaseModel)
@@ -84,30 +86,17 @@ def read_json_text(fields: dict[str, Any], name: str) -> dict[str, Any]:
         return fields
 
 
-@dataclass(frozen=True)
-class SavedPicture:
-    """The picture of a form on disk, and its SHA-256 in hexadecimal."""
-
-    file: ReceivedFile
-    sha256: str
-
-
-def save_picture(picture: UploadFile, path: Path) -> SavedPicture:
-    """Copies the spooled upload to `path`. Blocks."""
-    with path.open("wb+") as file:
-        shutil.copyfileobj(picture.file, file)
-        file.seek(0)
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    return SavedPicture(ReceivedFile(path, clean_filename(picture.filename)), sha256)
-
-
 async def _read(request: Request, max_bytes: int) -> bytes:
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
         if len(body) > max_bytes:
-            raise PayloadTooLarge(f"The body is larger than {max_bytes} bytes, which is the limit here.")
+            raise _too_large(max_bytes)
     return bytes(body)
+
+
+def _too_large(max_bytes: int) -> PayloadTooLarge:
+    return PayloadTooLarge(f"The body is larger than {max_bytes} bytes, which is the limit here.")
 
 
 def _parse_json(body: bytes) -> dict[str, Any]:

@@ -1,19 +1,22 @@
-"""The routes under `/v1/videos`: the same reels and jobs in the terms of OpenAI's SDKs.
+"""The routes under `/v1/videos`: the same reels and jobs in the terms of OpenAI's SDKs and of OpenRouter's clients.
 
 The SDKs retry on their own, so a video is submitted only once for all tries.
 """
 
+from collections.abc import Sequence
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi import Path as PathParameter
 from pydantic import AfterValidator
 
+from phoenix.access.keys import Caller
 from phoenix.api.dependencies import (
+    AppStateDep,
+    CallerDep,
     DatabaseDep,
     DownloadSlotDep,
-    JobViewsDep,
     OwnerDep,
     SettingsDep,
     StoreDep,
@@ -22,74 +25,53 @@ from phoenix.api.dependencies import (
 from phoenix.api.http.declarations import stored_file, well_formed_id
 from phoenix.api.http.file_response import as_file, send_file
 from phoenix.api.job_views import POLL_AFTER_S
-from phoenix.api.openai.checks import check_video, receive_picture
+from phoenix.api.lifespan import AppState
+from phoenix.api.openai.bodies import EDIT_BODY, EXTENSION_BODY, REMIX_BODY, VIDEO_BODY
+from phoenix.api.openai.checks import CheckedFields, check_video
 from phoenix.api.openai.errors import PROBLEM, VideoRoute
-from phoenix.api.openai.forms import FILE_FIELD, open_form, read_json_text, validate_fields
-from phoenix.api.openai.views import job_id_of, to_extension, to_reel, to_remix, video_id_of, view_video
+from phoenix.api.openai.forms import VIDEO_FIELD, open_form, read_json_text, validate_fields
+from phoenix.api.openai.pictures import ReceivedPicture, SentPicture, artifact_ids_of, list_pictures, receive_pictures
+from phoenix.api.openai.retries import submit_video
+from phoenix.api.openai.views import (
+    REMIXED_KEY,
+    SourceVideo,
+    choose_editor,
+    completed_reel,
+    explain_in_form,
+    job_id_of,
+    list_models,
+    to_edit,
+    to_extension,
+    to_reel,
+    to_remix,
+    video_id_of,
+    view_video,
+)
 from phoenix.api.submission import Submission, SubmissionDep
 from phoenix.api.submitted_body import fingerprint_of
-from phoenix.api.uploads import ProbedUpload, new_upload
 from phoenix.contract import (
     VIDEO_ID_PATTERN,
+    WHOLE,
     Job,
     Omittable,
     PageLimit,
-    ReelRequest,
     Video,
     VideoDeleted,
     VideoExtensionRequest,
     VideoList,
-    VideoReference,
     VideoRemixRequest,
 )
+from phoenix.contract.videos import VideoEditRequest, VideoModelList
 from phoenix.errors import FieldError, InvalidRequest, NotFound
 from phoenix.jobs import repository
 from phoenix.jobs.artifacts import get_output, get_thumbnail
 from phoenix.jobs.retention import delete_job
-from phoenix.jobs.submission.idempotency import RequestIdentity, record_lost_response, recover_lost_response
 
 router = APIRouter(tags=["videos"], route_class=VideoRoute, responses=PROBLEM)
 
 VIDEOS_PATH = "/v1/videos"
-_SCHEMA = {"$ref": "#/components/schemas/VideoRequest"}
-_EXAMPLES = {
-    "one clip": {"value": {"prompt": "a red balloon over a harbour at dawn", "seconds": "4", "size": "1280x720"}},
-    "a whole reel": {
-        "value": {"prompt": "the harbour", "clips": '[{"prompt": "a red balloon"}, {"prompt": "the sea", "seed": 7}]'}
-    },
-}
-_BODY: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {"schema": _SCHEMA, "examples": _EXAMPLES},
-            "application/json": {"schema": _SCHEMA, "examples": _EXAMPLES},
-        },
-    }
-}
-
-_REMIX_EXAMPLES = {"another prompt": {"value": {"prompt": "a blue balloon over a harbour at dawn"}}}
-_REMIX = {"schema": {"$ref": "#/components/schemas/VideoRemixRequest"}}
-_REMIX_BODY: dict[str, Any] = {
-    "requestBody": {"required": True, "content": {"application/json": {**_REMIX, "examples": _REMIX_EXAMPLES}}}
-}
-
-_EXTENSION_EXAMPLES = {
-    "four more seconds": {
-        "value": {"prompt": "it lands", "seconds": "4", "video": {"id": "video_01kag3e9zq4f7w5m8x2c6b0n1d"}}
-    }
-}
-_EXTENSION: dict[str, Any] = {
-    "schema": {"$ref": "#/components/schemas/VideoExtensionRequest"},
-    "examples": _EXTENSION_EXAMPLES,
-}
-_EXTENSION_BODY: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {"multipart/form-data": _EXTENSION, "application/json": _EXTENSION},
-    }
-}
-
+UPLOAD_PATHS = (VIDEOS_PATH, f"{VIDEOS_PATH}/edits")
+"""Whose bodies may have files."""
 VideoIdInPath = Annotated[
     str,
     PathParameter(description="Id of a video.", json_schema_extra={"pattern": VIDEO_ID_PATTERN}),
@@ -106,79 +88,123 @@ class VideoVariant(StrEnum):
     THUMBNAIL = "thumbnail"
 
 
-@router.post(VIDEOS_PATH, openapi_extra=_BODY, dependencies=[Depends(limit_uploads)])
+@router.post(VIDEOS_PATH, openapi_extra=VIDEO_BODY, dependencies=[Depends(limit_uploads)])
 async def create_video(submission: SubmissionDep) -> Video:
     """Render a video.
 
-    Takes the fields of OpenAI's SDKs, and also `seed`, `steps`, `fps`, `guidance_scale`, `negative_prompt`, `quality`,
-    `loras`, `upscale`, `interpolate`, and `clips` for a whole reel. The video is a reel of `POST /v1/reels`, which has
-    more options.
+    Takes the fields of OpenAI's SDKs and of OpenRouter's clients, and also `steps`, `fps`, `guidance_scale`,
+    `negative_prompt`, `quality`, `loras`, `upscale`, `interpolate`, and `clips` for a whole reel. The video is a reel
+    of `POST /v1/reels`, which has more options. OpenRouter's clients get 202.
     """
     services = submission.state.services
-    max_json_bytes = services.settings.limits.max_body_bytes
-    async with (
-        open_form(submission.request, max_json_bytes=max_json_bytes) as form,
-        receive_picture(submission.state, form.picture) as picture,
-    ):
-        video = await check_video(submission, form.fields, picture)
-        fingerprint, upload = fingerprint_of(video), None
-        if picture is not None and picture.info is not None:
-            upload = new_upload(picture.received, picture.info)
+    limits, videos = services.settings.limits, services.settings.videos
+    async with open_form(
+        submission.request, max_json_bytes=limits.max_body_bytes, max_picture_bytes=videos.max_json_bytes
+    ) as form:
+        fields = CheckedFields(form.fields, videos)
+        sent = list_pictures(fields.part, form.file, form.cut_pictures)
+        async with receive_pictures(submission.state, sent) as pictures:
+            video = await check_video(submission, fields, pictures)
+            ids = artifact_ids_of(pictures)
+            body = to_reel(video, ids, services.catalog, default_model=services.settings.engine.default_model)
             # The same picture sent again is a new artifact, but the same request.
-            fingerprint = f"{fingerprint} {picture.sha256}"
-            video = video.model_copy(update={FILE_FIELD: VideoReference(file_id=upload.artifact_id)})
-        body = to_reel(video, services.catalog, default_model=services.settings.engine.default_model)
-        return view_video(await _submit(submission, body, fingerprint, upload))
+            hashes = [picture.sha256 for picture in pictures if picture.sha256]
+            job = await submit_video(
+                submission,
+                body,
+                " ".join([fingerprint_of(video), *hashes]),
+                [picture.as_upload() for picture in pictures],
+                explain=lambda error: explain_in_form(video, ids, error),
+            )
+    if video.is_routed:
+        submission.response.status_code = 202
+    return await _show_new(submission, job)
 
 
-@router.post(VIDEOS_PATH + "/{video_id}/remix", openapi_extra=_REMIX_BODY)
+@router.post(VIDEOS_PATH + "/{video_id}/remix", openapi_extra=REMIX_BODY)
 async def remix_video(submission: SubmissionDep, video_id: VideoIdInPath) -> Video:
     """Remix a video.
 
     Renders a completed video again with another prompt, and keeps everything else: seed, size, length, steps, picture.
     A video that was made of `clips` is refused: its prompt is only a title.
     """
-    max_json_bytes = submission.state.services.settings.limits.max_body_bytes
-    async with open_form(submission.request, max_json_bytes=max_json_bytes) as form:
+    async with open_form(submission.request, max_json_bytes=_max_bytes(submission)) as form:
         remix = validate_fields(form.fields, VideoRemixRequest)
-    job = await submission.state.job_views.fetch(video_id, submission.caller.owner_id)
-    _check_kind(job.kind)
-    body = to_remix(job, remix.prompt, submission.state.services.catalog)
-    return view_video(await _submit(submission, body, fingerprint_of(remix)))
+    body = to_remix(await _fetch(submission, video_id), remix.prompt, submission.state.services.catalog)
+    return await _show_new(submission, await submit_video(submission, body, fingerprint_of(remix)))
 
 
-@router.post(VIDEOS_PATH + "/extensions", openapi_extra=_EXTENSION_BODY)
+@router.post(VIDEOS_PATH + "/extensions", openapi_extra=EXTENSION_BODY)
 async def extend_video(submission: SubmissionDep) -> Video:
     """Extend a video.
 
     The new video shows the completed one, and then what the prompt says, from the last frame on. For models that take a
     first frame; a video that was made of `clips`, or that was extended, is refused.
     """
-    max_json_bytes = submission.state.services.settings.limits.max_body_bytes
-    async with open_form(submission.request, max_json_bytes=max_json_bytes) as form:
-        if form.picture is not None:
-            detail = "Name a completed video by its `id`; files are not extended here."
+    async with open_form(submission.request, max_json_bytes=_max_bytes(submission), file_field=VIDEO_FIELD) as form:
+        if form.file is not None:
+            detail = "Name a video of this server by its id; a file cannot be extended."
             raise InvalidRequest(detail, field_errors=[FieldError("/video", detail)])
-        extension = validate_fields(read_json_text(form.fields, "video"), VideoExtensionRequest)
-    job = await submission.state.job_views.fetch(job_id_of(extension.video.id), submission.caller.owner_id)
-    _check_kind(job.kind)
+        extension = validate_fields(read_json_text(form.fields, VIDEO_FIELD), VideoExtensionRequest)
+    job = await _fetch(submission, job_id_of(extension.video.id))
     body = to_extension(job, extension, submission.state.services.catalog)
-    return view_video(await _submit(submission, body, fingerprint_of(extension)))
+    return await _show_new(submission, await submit_video(submission, body, fingerprint_of(extension)))
 
 
-@router.post(VIDEOS_PATH + "/edits", include_in_schema=False)
+@router.post(VIDEOS_PATH + "/edits", openapi_extra=EDIT_BODY, dependencies=[Depends(limit_uploads)])
+async def edit_video(submission: SubmissionDep) -> Video:
+    """Edit a video.
+
+    The new video moves like the completed one, or like a file of yours, and shows what the prompt says. For models that
+    take a `source_video`: see `conditions` in GET /v1/models.
+    """
+    services = submission.state.services
+    async with (
+        open_form(submission.request, max_json_bytes=_max_bytes(submission), file_field=VIDEO_FIELD) as form,
+        receive_pictures(submission.state, [SentPicture("/video", form.file)] if form.file else []) as files,
+    ):
+        edit = validate_fields(read_json_text(form.fields, VIDEO_FIELD), VideoEditRequest)
+        job = await _fetch(submission, job_id_of(edit.video.id)) if edit.video else None
+        source = _find_source(job, files)
+        made_by = job and completed_reel(job, "edited").model
+        model = choose_editor(edit.model, made_by, services.catalog, services.settings.videos)
+        body = to_edit(source, edit.prompt, model)
+        if edit.video:
+            body = body.model_copy(update={"metadata": {REMIXED_KEY: edit.video.id}})
+        job = await submit_video(
+            submission,
+            body,
+            " ".join([fingerprint_of(edit), *(file.sha256 for file in files if file.sha256)]),
+            [file.as_upload() for file in files],
+            explain=_explain_in_edit,
+        )
+    return await _show_new(submission, job)
+
+
 @router.post(VIDEOS_PATH + "/characters", include_in_schema=False)
 async def refuse_operation(_owner: OwnerDep) -> None:
-    """Refuses the operations that the SDKs offer but no model here supports."""
-    raise NotFound("Videos are not edited or given characters here; they can be created, remixed and extended.")
+    """Refuses the operation that the SDKs offer but no model here supports."""
+    raise NotFound("Videos have no characters here; they can be created, remixed, extended and edited.")
+
+
+@router.head(VIDEOS_PATH + "/models", include_in_schema=False)
+@router.get(VIDEOS_PATH + "/models")
+async def list_video_models(state: AppStateDep, _owner: OwnerDep) -> VideoModelList:
+    """List models for videos.
+
+    The models of GET /v1/models as OpenRouter's clients read them, and the names that the settings add.
+    """
+    services = state.services
+    return VideoModelList(data=list_models(services.catalog, services.settings.videos))
 
 
 @router.head(VIDEOS_PATH, include_in_schema=False)
 @router.get(VIDEOS_PATH)
 async def list_videos(
+    request: Request,
+    state: AppStateDep,
     database: DatabaseDep,
-    job_views: JobViewsDep,
-    owner: OwnerDep,
+    caller: CallerDep,
     after: Annotated[Omittable[Annotated[str, Query(pattern=VIDEO_ID_PATTERN)]], Query()] = None,
     limit: Annotated[PageLimit, Query()] = 20,
     order: Literal["asc", "desc"] = "desc",
@@ -191,12 +217,13 @@ async def list_videos(
     page = await repository.list_jobs(
         database,
         repository.JobFilter(kind="reel"),
-        owner_id=owner,
+        owner_id=caller.owner_id,
         limit=limit,
         cursor=cursor,
         oldest_first=order == "asc",
     )
-    videos = [view_video(job) for job in await job_views.view(*page.jobs)]
+    jobs = await state.job_views.view(*page.jobs)
+    videos = [await _show(state, request, caller, job, in_list=True) for job in jobs]
     return VideoList(
         data=videos,
         first_id=videos[0].id if videos else None,
@@ -207,15 +234,17 @@ async def list_videos(
 
 @router.head(VIDEOS_PATH + "/{video_id}", include_in_schema=False)
 @router.get(VIDEOS_PATH + "/{video_id}")
-async def get_video(response: Response, job_views: JobViewsDep, owner: OwnerDep, video_id: VideoIdInPath) -> Video:
+async def get_video(
+    request: Request, response: Response, state: AppStateDep, caller: CallerDep, video_id: VideoIdInPath
+) -> Video:
     """Show a video.
 
     `failed` covers canceled and expired as well; the error's code says which of them it is.
     """
-    job = await job_views.fetch(video_id, owner)
+    job = await state.job_views.fetch(video_id, caller.owner_id)
     _check_kind(job.kind)
     response.headers["openai-poll-after-ms"] = str(POLL_AFTER_S * 1000)
-    return view_video(job)
+    return await _show(state, request, caller, job)
 
 
 @router.delete(VIDEOS_PATH + "/{video_id}")
@@ -243,6 +272,8 @@ async def get_video_content(
     take_slot: DownloadSlotDep,
     video_id: VideoIdInPath,
     variant: VideoVariant = VideoVariant.VIDEO,
+    index: Annotated[int, Query(ge=0, le=0, description="A video has one file, whose index is 0."), WHOLE] = 0,  # noqa: ARG001
+    repeated_id: Annotated[str | None, Query(alias="video_id", include_in_schema=False)] = None,  # noqa: ARG001
 ) -> Response:
     """Download a video.
 
@@ -261,34 +292,46 @@ def _check_kind(kind: str) -> None:
         raise NotFound("There is no video of this id.")
 
 
-async def _submit(
-    submission: Submission, body: ReelRequest, fingerprint: str, upload: ProbedUpload | None = None
-) -> Job:
-    """Submits the reel once for all tries of a client. Raises the errors of `Submission.submit`.
+def _max_bytes(submission: Submission) -> int:
+    return submission.state.services.settings.limits.max_body_bytes
 
-    OpenAI's SDKs send no Idempotency-Key, only the number of the retry. So no job is made for a client that has already
-    left, and the job of a client that leaves before the response is recorded for the client's next try.
-    """
-    submission.response.headers["openai-poll-after-ms"] = str(POLL_AFTER_S * 1000)
-    if submission.idempotency_key is not None:
-        return await submission.submit(body, fingerprint=fingerprint, upload=upload)
-    request, database = submission.request, submission.database
-    identity = RequestIdentity(submission.caller.owner_id, f"{request.method} {request.url.path}", fingerprint)
-    job = await _recover_response(submission, identity) if _is_retry(request) else None
-    if job is None:
-        job = await submission.submit(body, abort_if_disconnected=True, upload=upload)
-    if await request.is_disconnected():
-        async with database.write() as uow:
-            await record_lost_response(uow, identity, job.id)
+
+async def _fetch(submission: Submission, job_id: str) -> Job:
+    job = await submission.state.job_views.fetch(job_id, submission.caller.owner_id)
+    _check_kind(job.kind)
     return job
 
 
-async def _recover_response(submission: Submission, identity: RequestIdentity) -> Job | None:
-    async with submission.database.write() as uow:
-        job_id = await recover_lost_response(uow, identity)
-    return await submission.answer(job_id, is_replay=True) if job_id else None
+def _find_source(job: Job | None, files: Sequence[ReceivedPicture]) -> SourceVideo:
+    """The completed video, or else the file. Raises `InvalidRequest` or `Conflict`."""
+    for file in files:
+        if file.field_errors:
+            raise InvalidRequest.from_field_errors(file.field_errors)
+    if job is not None:
+        completed_reel(job, "edited")
+        output = job.output
+        assert output is not None, "completed videos have a file"
+        assert output.width is not None
+        assert output.height is not None
+        return SourceVideo(output.artifact_id, output.width, output.height, output.duration_s)
+    info = files[0].info if files else None
+    if info is None or info.width is None or info.height is None or not info.duration_s:
+        detail = "give the `id` of a completed video, or a video as a file"
+        raise InvalidRequest.from_field_errors([FieldError("#/video", detail)])
+    return SourceVideo(files[0].artifact_id, info.width, info.height, info.duration_s)
 
 
-def _is_retry(request: Request) -> bool:
-    tries = request.headers.get("x-stainless-retry-count", "")
-    return tries.isascii() and tries.isdecimal() and tries.strip("0") != ""
+def _explain_in_edit(error: FieldError) -> FieldError:
+    return FieldError("#/video", error.detail) if error.pointer.startswith("/clips/0/") else error
+
+
+async def _show(state: AppState, request: Request, caller: Caller, job: Job, *, in_list: bool = False) -> Video:
+    """The video with its absolute URLs."""
+    if job.output is not None:
+        job = await state.signed_urls.with_urls(job, caller)
+    public_url = state.services.settings.api.public_url
+    return view_video(job, base_url=(public_url or str(request.base_url)).rstrip("/"), in_list=in_list)
+
+
+async def _show_new(submission: Submission, job: Job) -> Video:
+    return await _show(submission.state, submission.request, submission.caller, job)

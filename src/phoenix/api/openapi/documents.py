@@ -31,6 +31,7 @@ from phoenix.contract import (
     VideoRemixRequest,
     VideoRequest,
 )
+from phoenix.contract.videos import VideoEditRequest
 from phoenix.studio import page_headers
 
 TAGS: list[dict[str, str]] = [
@@ -92,7 +93,7 @@ def _split_docstring(operation: dict[str, Any]) -> None:
 def _schemas() -> dict[str, Any]:
     """The components that no route declares as its model: errors, and events of streams."""
     views: list[type[BaseModel]] = [Problem, JobEvent, StoryboardEvent, EventPage, VideoProblem, *PAYLOADS]
-    bodies: list[type[BaseModel]] = [VideoRequest, VideoRemixRequest, VideoExtensionRequest]
+    bodies: list[type[BaseModel]] = [VideoRequest, VideoRemixRequest, VideoExtensionRequest, VideoEditRequest]
     _, found = models_json_schema(
         [*((body, "validation") for body in bodies), *((view, "serialization") for view in views)],
         ref_template="#/components/schemas/{model}",
