@@ -2,8 +2,6 @@
 
 from typing import NewType
 
-from ulid import ULID
-
 JobId = NewType("JobId", str)
 TaskId = NewType("TaskId", str)
 ArtifactId = NewType("ArtifactId", str)
@@ -18,6 +16,8 @@ STORYBOARD_ID_PATTERN = r"^stb_[0-9a-z]{26}$"
 
 
 def _new(prefix: str) -> str:
+    from ulid import ULID  # noqa: PLC0415 - the client for Python has the patterns, and makes no ids
+
     return f"{prefix}_{str(ULID()).lower()}"
 
 

@@ -8,7 +8,8 @@ import pytest
 
 from fixtures.event_examples import JOB_ID, a_job, job_canceled, job_queued
 from fixtures.scripted_server import Answer, ScriptedServer
-from phoenix.client import Phoenix, PhoenixProblem
+from phoenix.client import JobUnsuccessful, Phoenix, PhoenixProblem
+from phoenix.contract import JobState
 
 STREAM = f"/v1/jobs/{JOB_ID}/events"
 SSE = {"content-type": "text/event-stream"}
@@ -28,6 +29,28 @@ def test_a_call_raises_what_the_asynchronous_one_would(scripted_server: Scripted
     scripted_server.on("GET", f"/v1/jobs/{JOB_ID}", Answer(404))
     with Phoenix(scripted_server.url) as phoenix, pytest.raises(PhoenixProblem, match="404"):
         phoenix.get_job(JOB_ID)
+
+
+def test_run_returns_the_job_that_has_succeeded(scripted_server: ScriptedServer):
+    done = a_job().model_copy(update={"state": JobState.SUCCEEDED})
+    scripted_server.on("POST", "/v1/reels", Answer(202, a_job().model_dump_json().encode()))
+    scripted_server.on("GET", STREAM, Answer(200, frames(job_queued(1), job_canceled(2)), SSE))
+    scripted_server.on("GET", f"/v1/jobs/{JOB_ID}", Answer(body=done.model_dump_json().encode()))
+    seen: list[str] = []
+    with Phoenix(scripted_server.url) as phoenix:
+        assert phoenix.run("a red balloon", on_event=lambda event: seen.append(event.type)) == done
+    assert seen == ["job.queued", "job.canceled"]
+
+
+@pytest.mark.parametrize(("state", "retriable"), [(JobState.CANCELED, True), (JobState.FAILED, False)])
+def test_run_raises_for_a_job_without_a_result(scripted_server: ScriptedServer, state: JobState, retriable: bool):
+    ended = a_job().model_copy(update={"state": state})
+    scripted_server.on("POST", "/v1/reels", Answer(202, a_job().model_dump_json().encode()))
+    scripted_server.on("GET", STREAM, Answer(200, frames(job_queued(1), job_canceled(2)), SSE))
+    scripted_server.on("GET", f"/v1/jobs/{JOB_ID}", Answer(body=ended.model_dump_json().encode()))
+    with Phoenix(scripted_server.url) as phoenix, pytest.raises(JobUnsuccessful) as caught:
+        phoenix.run(["a red balloon", "the sea"])
+    assert (caught.value.code, caught.value.retriable, caught.value.job) == (state.value.upper(), retriable, ended)
 
 
 def test_a_watch_is_an_iterator(scripted_server: ScriptedServer):

@@ -2,7 +2,14 @@
 
 from phoenix.client.asynchronous import AsyncPhoenix
 from phoenix.client.blocking import Phoenix
-from phoenix.client.errors import DownloadCorrupted, NoOutput, PhoenixClientError, PhoenixProblem, PhoenixUnreachable
+from phoenix.client.errors import (
+    DownloadCorrupted,
+    JobUnsuccessful,
+    NoOutput,
+    PhoenixClientError,
+    PhoenixProblem,
+    PhoenixUnreachable,
+)
 from phoenix.client.transport import RetryPolicy
 from phoenix.client.watching import Event
 
@@ -10,6 +17,7 @@ __all__ = [
     "AsyncPhoenix",
     "DownloadCorrupted",
     "Event",
+    "JobUnsuccessful",
     "NoOutput",
     "Phoenix",
     "PhoenixClientError",

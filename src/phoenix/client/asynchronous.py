@@ -1,7 +1,8 @@
 """The client for asyncio and trio. It has one method per route, with the types of the contract."""
 
 import mimetypes
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import aclosing
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -10,7 +11,7 @@ from urllib.parse import quote
 from uuid import uuid4
 
 from phoenix.client.downloading import Expected, download
-from phoenix.client.errors import NoOutput
+from phoenix.client.errors import JobUnsuccessful, NoOutput
 from phoenix.client.steering import Steering, of_owner
 from phoenix.client.storyboards import OnText, storyboard_path, write_storyboard
 from phoenix.client.transport import JsonObject, RetryPolicy, Transport
@@ -72,6 +73,30 @@ class AsyncPhoenix(Steering):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._transport.close()
+
+    async def run(
+        self,
+        reel: str | Sequence[str] | ReelRequest | JsonObject,
+        *,
+        on_event: Callable[[Event], None] | None = None,
+        idempotency_key: str | None = None,
+    ) -> Job:
+        """Renders a reel and returns its job, which has the result. A text is one clip, a list of texts are several.
+
+        `on_event` gets each event of the job. Raises `JobUnsuccessful` for a job that ends without a result.
+        """
+        if isinstance(reel, str):
+            reel = [reel]
+        request = reel if isinstance(reel, ReelRequest | Mapping) else {"clips": [{"prompt": text} for text in reel]}
+        job = await self.submit_reel(request, idempotency_key=idempotency_key)
+        async with aclosing(self.watch(job.id)) as events:
+            async for event in events:
+                if on_event is not None:
+                    on_event(event)
+        job = await self.get_job(job.id)
+        if job.state is not JobState.SUCCEEDED:
+            raise JobUnsuccessful(job)
+        return job
 
     async def submit_reel(self, request: ReelRequest | JsonObject, *, idempotency_key: str | None = None) -> Job:
         """Submits a reel. Returns the queued job, or the earlier job with the same `idempotency_key`.

@@ -24,7 +24,7 @@ class _Blocking(Generic[P, R]):
 
     def __get__(self, phoenix: "Phoenix", owner: type["Phoenix"]) -> Callable[P, R]:
         def call(*args: P.args, **kwargs: P.kwargs) -> R:
-            return phoenix.run(lambda: self._method(phoenix.asynchronous, *args, **kwargs))
+            return phoenix.call(lambda: self._method(phoenix.asynchronous, *args, **kwargs))
 
         return call
 
@@ -35,6 +35,7 @@ class Phoenix:
     Close the client, or use it in a `with` statement.
     """
 
+    run = _Blocking(AsyncPhoenix.run)
     submit_reel = _Blocking(AsyncPhoenix.submit_reel)
     estimate_reel = _Blocking(AsyncPhoenix.estimate_reel)
     submit_stitch = _Blocking(AsyncPhoenix.submit_stitch)
@@ -104,14 +105,14 @@ class Phoenix:
         """Yields the events of `AsyncPhoenix.watch`. Closing the generator closes the connection."""
         events = _SteppedEvents(self.asynchronous.watch(job_id, owner=owner))
         try:
-            while (event := self.run(events.find_next)) is not None:
+            while (event := self.call(events.find_next)) is not None:
                 yield event
         finally:
-            self.run(events.close)
+            self.call(events.close)
 
-    def run(self, call: Callable[[], Awaitable[R]]) -> R:
-        """Runs `call` in the thread of the client. Returns its result or raises its error."""
-        future = self._portal.start_task_soon(call)
+    def call(self, function: Callable[[], Awaitable[R]]) -> R:
+        """Runs `function` in the thread of the client. Returns its result or raises its error."""
+        future = self._portal.start_task_soon(function)
         try:
             return future.result()
         except BaseException:

@@ -6,7 +6,9 @@ import httpx
 from pydantic import ValidationError
 
 from phoenix.clock import utc_now
-from phoenix.contract import Problem, ProblemFault
+from phoenix.contract import Job, JobState, Problem, ProblemFault
+
+_TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
 class PhoenixClientError(Exception):
@@ -17,7 +19,7 @@ class PhoenixProblem(PhoenixClientError):
     """The server refused the request.
 
     `status` and `code` give the reason, and `field_errors` the wrong parts of the request. `retry_after_s`: seconds
-    after which the server accepts a retry, or None.
+    after which the server accepts a retry, or None. `retriable`: whether the same request may succeed later.
     """
 
     def __init__(
@@ -37,10 +39,25 @@ class PhoenixProblem(PhoenixClientError):
         self.field_errors = field_errors
         self.request_id = request_id
         self.retry_after_s = retry_after_s
+        self.retriable = status in _TRANSIENT or retry_after_s is not None
 
 
 class PhoenixUnreachable(PhoenixClientError):
     """The server does not answer: nothing listens at the address, or the connection broke."""
+
+
+class JobUnsuccessful(PhoenixClientError):
+    """The job ended without a result.
+
+    `job` has the details. `code` is the code of its error, or its state. `retriable`: whether `retry` can help.
+    """
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self.code = job.error.code.value if job.error else job.state.value.upper()
+        self.retriable = job.error.retriable if job.error else job.state is not JobState.FAILED
+        reason = f": {job.error.message}" if job.error else ""
+        super().__init__(f"{job.id} is {job.state.value}{reason}")
 
 
 class DownloadCorrupted(PhoenixClientError):

@@ -5,10 +5,10 @@ from contextlib import aclosing
 from urllib.parse import quote
 from uuid import uuid4
 
-from httpx_sse import EventSource, SSEError
 from pydantic import BaseModel, ValidationError
 
 from phoenix.client.errors import PhoenixProblem, PhoenixUnreachable
+from phoenix.client.event_stream import NotAStream, read_messages
 from phoenix.client.transport import JsonObject, RetryState, Transport, unreachable
 from phoenix.contract import (
     Storyboard,
@@ -59,14 +59,14 @@ async def _follow(
         path, method="POST", body=body, headers=headers, read_timeout_s=READ_TIMEOUT_S
     ) as response:
         try:
-            async with aclosing(EventSource(response).aiter_sse()) as messages:
+            async with aclosing(read_messages(response)) as messages:
                 async for message in messages:
                     event = _parse(message.data)
                     if isinstance(event, StoryboardWritten | StoryboardFailed):
                         return event.storyboard
                     if isinstance(event, StoryboardDelta) and on_text is not None:
                         on_text(event.attempt, event.text)
-        except SSEError as error:
+        except NotAStream as error:
             raise unreachable(transport.base_url, error) from error
     raise PhoenixUnreachable("the stream ended before the storyboard was written")
 

@@ -7,10 +7,10 @@ from http import HTTPStatus
 from urllib.parse import quote
 
 import httpx
-from httpx_sse import EventSource, ServerSentEvent, SSEError
 from pydantic import ValidationError
 
 from phoenix.client.errors import PhoenixProblem, PhoenixUnreachable
+from phoenix.client.event_stream import Message, NotAStream, read_messages
 from phoenix.client.transport import RetryPolicy, RetryState, Transport, unreachable
 from phoenix.contract import (
     TERMINAL_EVENT_TYPES,
@@ -83,12 +83,12 @@ class JobFollower:
                     if self._is_over:
                         return
 
-    def _apply_retry_delay(self, message: ServerSentEvent) -> None:
-        if message.retry is not None:
-            delay_s = min(message.retry / 1000, self._retries.retry_policy.longest_delay_s)
+    def _apply_retry_delay(self, message: Message) -> None:
+        if message.retry_ms is not None:
+            delay_s = min(message.retry_ms / 1000, self._retries.retry_policy.longest_delay_s)
             self._retries.retry_policy = replace(self._retries.retry_policy, first_delay_s=delay_s)
 
-    def _accept(self, message: ServerSentEvent) -> Event | None:
+    def _accept(self, message: Message) -> Event | None:
         """The event to yield. None for a repeated event, and for a type that this version does not know."""
         event = _parse(message.data)
         if event is None:
@@ -111,12 +111,12 @@ class JobFollower:
         self._resume_id = None if snapshot.job.state.is_terminal else str(snapshot.seq)
 
 
-async def _messages(response: httpx.Response, base_url: str) -> AsyncGenerator[ServerSentEvent]:
+async def _messages(response: httpx.Response, base_url: str) -> AsyncGenerator[Message]:
     try:
-        async with aclosing(EventSource(response).aiter_sse()) as messages:
+        async with aclosing(read_messages(response)) as messages:
             async for message in messages:
                 yield message
-    except SSEError as error:
+    except NotAStream as error:
         # A proxy has sent a page with status 200 instead of an event stream.
         raise unreachable(base_url, error) from error
 
