@@ -11,6 +11,8 @@ COPY requirements/build.txt requirements/
 RUN pip install --no-cache-dir --require-hashes --no-deps --requirement requirements/build.txt
 COPY pyproject.toml README.md LICENSE ./
 COPY migrations migrations
+COPY docs docs
+COPY deploy/wheel_pages.py deploy/
 COPY src src
 # Git is not in the build context, so that the version has to be given: --build-arg VERSION=1.2.3
 ARG VERSION=

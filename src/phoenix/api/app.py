@@ -21,6 +21,7 @@ from phoenix.api.http.request_ids import HEADER
 from phoenix.api.lifespan import open_app_state
 from phoenix.api.middleware import Cors, ErrorBoundary, HostCheck, RequestLog, RequestMetrics
 from phoenix.api.openai import videos
+from phoenix.api.openapi import pages
 from phoenix.api.openapi.documents import DESCRIPTION, EXACT_PATH, PAGE_ASSETS, PAGE_PATH, TAGS, Documents
 from phoenix.api.routes import (
     artifacts,
@@ -101,6 +102,8 @@ def create_app(settings: Settings) -> FastAPI:
     app.openapi = lambda: documents.plain
     app.add_route(PAGE_PATH, documents.show_page, include_in_schema=False)
     app.add_route(EXACT_PATH, documents.show_exact, include_in_schema=False)
+    app.add_route(pages.INDEX_PATH, pages.show_index, include_in_schema=False)
+    app.add_route(pages.PAGES_PATH, pages.show_page, include_in_schema=False)
     mount(app, media_origin=find_link_origin(settings.storage))
     return app
 
