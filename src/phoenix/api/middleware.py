@@ -1,5 +1,6 @@
 """ASGI middleware around every request: id and trace, log, metrics, host, CORS, and a 500 for unexpected errors."""
 
+import logging
 import time
 
 from sse_starlette.sse import SendTimeoutError
@@ -64,15 +65,21 @@ class RequestLog:
                 await self._app(scope, receive, record)
             finally:
                 end_request_span(span, scope, status)
-                # Without the query string, which may contain a token.
-                _logger.info(
-                    "request",
-                    method=scope["method"],
-                    path=scope["path"],
-                    status=status,
-                    duration_ms=round((time.monotonic() - arrived_s) * 1000, 1),
-                    **audit_fields(scope),
-                )
+                # structlog would build the line before it looks whether anybody wants it.
+                if logging.getLogger(__name__).isEnabledFor(logging.INFO):
+                    _log_request(scope, status, time.monotonic() - arrived_s)
+
+
+def _log_request(scope: Scope, status: int, seconds: float) -> None:
+    # Without the query string, which may contain a token.
+    _logger.info(
+        "request",
+        method=scope["method"],
+        path=scope["path"],
+        status=status,
+        duration_ms=round(seconds * 1000, 1),
+        **audit_fields(scope),
+    )
 
 
 def end_request_span(span: TraceSpan, scope: Scope, status: int) -> None:

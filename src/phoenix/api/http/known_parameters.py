@@ -60,7 +60,7 @@ def list_query_parameters(dependant: Dependant) -> Iterator[str]:
 
 def _find_faults(request: Request, known: frozenset[str]) -> tuple[Fault, ...]:
     """In the form of pydantic's errors."""
-    if not request.url.query:
+    if not request.scope["query_string"]:
         return ()
     names = f"known are {', '.join(sorted(known))}" if known else "this route has none"
     message = f"There is no such query parameter; {names}."
