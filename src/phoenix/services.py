@@ -15,6 +15,7 @@ from phoenix.events.pubsub.channels import Channels
 from phoenix.events.pubsub.redis_client import open_redis
 from phoenix.jobs.post_commit import PostCommitPublisher
 from phoenix.jobs.scheduling.queue_positions import QueuePositions
+from phoenix.jobs.scheduling.workers import FleetCache
 from phoenix.jobs.submission.admission_control import QueueCapacity
 from phoenix.queues.arq_queue import ArqTaskQueue
 from phoenix.queues.queue import TaskQueue
@@ -42,6 +43,7 @@ class Services:
     store: ArtifactStore
     reserve: StorageReserve
     queue_positions: QueuePositions
+    fleet: FleetCache
     queue_capacity: QueueCapacity = field(default_factory=QueueCapacity)
 
 
@@ -67,7 +69,21 @@ async def open_services(settings: Settings, *, kept_connections: int | None = No
             database, clips_per_key=settings.limits.running_clips_per_key, find_shortage=reserve.find_shortage
         )
         post_commit.add_on_commit(queue_positions.record_commit)
-        yield Services(settings, catalog, database, redis, channels, publisher, queue, store, reserve, queue_positions)
+        fleet = FleetCache(database)
+        post_commit.add_on_commit(fleet.record_commit)
+        yield Services(
+            settings=settings,
+            catalog=catalog,
+            database=database,
+            redis=redis,
+            channels=channels,
+            publisher=publisher,
+            queue=queue,
+            store=store,
+            reserve=reserve,
+            queue_positions=queue_positions,
+            fleet=fleet,
+        )
 
 
 def open_database(

@@ -4,6 +4,7 @@ from phoenix.db.ballast import Ballast
 from phoenix.db.columns import NEWER_VERSION_RETRY_AFTER_S, EnumText, UtcDateTime, db_now, metadata, seconds_since
 from phoenix.db.encryption import SecretCipher
 from phoenix.db.engine import database_url, open_engine
+from phoenix.db.recent_read import RecentRead
 from phoenix.db.rows import change_new_row, detached, insert_rows, new_row, table_of
 from phoenix.db.unit_of_work import Database, PreCommitHook, UnitOfWork, acquire_lock, write_temporary_file
 
@@ -13,6 +14,7 @@ __all__ = [
     "Database",
     "EnumText",
     "PreCommitHook",
+    "RecentRead",
     "SecretCipher",
     "UnitOfWork",
     "UtcDateTime",

@@ -16,7 +16,7 @@ from phoenix.contract import QueueDepth, QueueView, WorkerList
 from phoenix.errors import Unavailable
 from phoenix.jobs.history.queries import read_totals
 from phoenix.jobs.metrics import FleetGauges, WorkerDeviceMemory, WorkerHostMemory, WorkerProcess, read_gauges
-from phoenix.jobs.scheduling.workers import fetch_queue, view_workers
+from phoenix.jobs.scheduling.workers import view_workers
 from phoenix.storage.reserve import StorageReserve
 from phoenix.telemetry.meters import CONTENT_TYPE, Meters, counter, gauge
 
@@ -24,14 +24,15 @@ router = APIRouter(tags=["fleet"], route_class=StrictRoute)
 
 
 @router.head("/v1/queue", include_in_schema=False)
-@router.get("/v1/queue")
-async def get_queue(database: DatabaseDep, _caller: CallerDep) -> QueueView:
+@router.get("/v1/queue", response_model=QueueView)
+async def get_queue(state: AppStateDep, _caller: CallerDep) -> Response:
     """Show the queues.
 
     How many tasks wait, run in a slot, and finish without one. How many the live workers can run at once, and how long
-    the oldest has waited.
+    the oldest has waited. The figures are up to two seconds old.
     """
-    return await fetch_queue(database)
+    depths = await state.services.fleet.get_depths()
+    return Response(depths.model_dump_json(), media_type="application/json")
 
 
 @router.head("/v1/workers", include_in_schema=False)

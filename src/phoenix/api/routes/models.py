@@ -32,7 +32,7 @@ from phoenix.contract import (
     ResolvedLora,
     media_of,
 )
-from phoenix.jobs.scheduling.workers import QueueWorkers, fetch_live, workers_of_queue
+from phoenix.jobs.scheduling.workers import QueueWorkers, workers_of_queue
 
 _NO_ADAPTERS: Mapping[str, AdapterSpec] = MappingProxyType({})
 
@@ -195,7 +195,7 @@ async def list_models(state: AppStateDep, _caller: CallerDep) -> Response:
     The options and defaults of each, and whether a live worker serves it. Jobs for a model that no worker serves wait.
     Upscalers and interpolators are for the clips of every model.
     """
-    live = await fetch_live(state.services.database)
+    live = await state.services.fleet.get_live()
     workers = {is_remote: workers_of_queue(live, "remote" if is_remote else "gpu") for is_remote in (False, True)}
     catalog = state.services.catalog
     reasons = tuple(

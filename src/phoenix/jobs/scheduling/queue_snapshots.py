@@ -3,21 +3,18 @@
 What a job waits for is decided in `waiting_reasons`.
 """
 
-import asyncio
-import math
 import time
-from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, partial
 from typing import NamedTuple
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from phoenix.db import db_now
+from phoenix.db import RecentRead, db_now
 from phoenix.jobs.scheduling.dispatch import (
     DEFAULT_COST_S,
     MAX_SCANNED,
@@ -191,29 +188,11 @@ def _busy_s(running: Sequence[tuple[str | None, float]], durations: DurationStat
     return sum(known_s) / 2 if len(known_s) == len(left_s) else None
 
 
-_TTL_PER_READ_SECOND = 20
-_MIN_TTL_S, _MAX_TTL_S = 0.1, 2.0
-"""A snapshot is cached for `_TTL_PER_READ_SECOND` times as long as reading it took, within these bounds.
-
-Nobody sees a queue move a tenth of a second late, and most of what an answer costs is spared.
-"""
 _MIN_LONG = 50
 """Each job visibly moves a shorter queue: its snapshot is not used after a commit of this process."""
 
 ReadSnapshot = Callable[[str], Awaitable[QueueSnapshot]]
 """Reads the snapshot of the queue with this name."""
-
-
-@dataclass(frozen=True)
-class _CachedSnapshot:
-    snapshot: QueueSnapshot
-    read_from_s: float
-    expires_s: float
-
-    def is_fresh(self, *, requested_s: float, committed_s: float, now_s: float) -> bool:
-        """Whether it has not expired, or was read while the caller waited and is as fresh as a new one."""
-        is_current = len(self.snapshot) >= _MIN_LONG or self.read_from_s >= committed_s
-        return self.read_from_s >= requested_s or (is_current and now_s < self.expires_s)
 
 
 class QueueSnapshotCache:
@@ -222,28 +201,21 @@ class QueueSnapshotCache:
     def __init__(self, read: ReadSnapshot, *, clock_s: Callable[[], float] = time.monotonic) -> None:
         self._read = read
         self._clock_s = clock_s
-        self._cached: dict[str, _CachedSnapshot] = {}
-        self._reading: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
-        self._committed_s = -math.inf
+        self._recent: dict[str, RecentRead[QueueSnapshot]] = {}
 
     def record_commit(self) -> None:
         """Notes that this process has just changed jobs."""
-        self._committed_s = self._clock_s()
+        for recent in self._recent.values():
+            recent.record_commit()
 
     async def get_snapshot(self, queue: str) -> QueueSnapshot:
         """The cached snapshot, or a new one. If reading it fails, only the caller that reads gets the error."""
-        requested_s = self._clock_s()
-        async with self._reading[queue]:
-            cached = self._cached.get(queue)
-            if cached is None or not cached.is_fresh(
-                requested_s=requested_s, committed_s=self._committed_s, now_s=self._clock_s()
-            ):
-                cached = self._cached[queue] = await self._read_timed(queue)
-            return cached.snapshot
+        if queue not in self._recent:
+            self._recent[queue] = RecentRead(
+                partial(self._read, queue), outlives_commits=_is_long, clock_s=self._clock_s
+            )
+        return await self._recent[queue].get()
 
-    async def _read_timed(self, queue: str) -> _CachedSnapshot:
-        read_from_s = self._clock_s()
-        snapshot = await self._read(queue)
-        ended_s = self._clock_s()
-        ttl_s = min(max(_TTL_PER_READ_SECOND * (ended_s - read_from_s), _MIN_TTL_S), _MAX_TTL_S)
-        return _CachedSnapshot(snapshot, read_from_s, ended_s + ttl_s)
+
+def _is_long(snapshot: QueueSnapshot) -> bool:
+    return len(snapshot) >= _MIN_LONG

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from sqlalchemy import JSON, Text, case, cast, delete, func, literal, null, select, union_all
@@ -11,7 +12,7 @@ from sqlalchemy.sql.elements import ColumnElement
 from sqlmodel import col
 
 from phoenix.contract import JobState, QueueDepth, QueueName, QueueView, Worker
-from phoenix.db import Database, UnitOfWork, UtcDateTime, db_now, detached, table_of
+from phoenix.db import Database, RecentRead, UnitOfWork, UtcDateTime, db_now, detached, table_of
 from phoenix.jobs.lifecycle import FINISHING_STAGES, TaskKind, TaskState
 from phoenix.jobs.post_commit import TasksReady
 from phoenix.jobs.tables import JobRow, TaskRow, WorkerRow
@@ -77,7 +78,10 @@ async def record_heartbeat(uow: UnitOfWork, report: WorkerReport, *, lease_s: fl
         )
         uow.session.add(row)
         uow.publish_after_commit(TasksReady())
-    row.slots = dict(report.slots) if row.drained_at is None else dict.fromkeys(report.slots, 0)
+    slots = dict(report.slots) if row.drained_at is None else dict.fromkeys(report.slots, 0)
+    if (slots, list(report.serves)) != (row.slots, row.serves):
+        uow.publish_after_commit(TasksReady())
+    row.slots = slots
     row.unload = [model for model in row.unload if model in report.models]
     row.serves = list(report.serves)
     row.models = list(report.models)
@@ -263,3 +267,27 @@ def _view_depth(name: QueueName, waiting: Any, running: Any, *, slots: int) -> Q
         slots=slots,
         oldest_wait_s=max((waiting.now - waiting.oldest).total_seconds(), 0) if waiting else None,
     )
+
+
+class FleetCache:
+    """The live workers and the depths of the queues as this process read them last, up to two seconds ago.
+
+    For the lists that many clients poll. One per process and event loop.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._live = RecentRead(partial(fetch_live, database))
+        self._depths = RecentRead(partial(fetch_queue, database))
+
+    def record_commit(self) -> None:
+        """Notes that this process has just changed jobs or workers."""
+        self._live.record_commit()
+        self._depths.record_commit()
+
+    async def get_live(self) -> Sequence[WorkerRow]:
+        """Like `fetch_live`."""
+        return await self._live.get()
+
+    async def get_depths(self) -> QueueView:
+        """Like `fetch_queue`."""
+        return await self._depths.get()
