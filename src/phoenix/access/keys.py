@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+import math
 import re
 import secrets
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -18,6 +19,7 @@ from sqlmodel import col
 from phoenix.access.tables import ApiKeyRow
 from phoenix.db import Database, UnitOfWork, db_now, detached, table_of
 from phoenix.errors import Conflict, Forbidden, InvalidRequest, NotFound, Unauthenticated
+from phoenix.events.pubsub.channels import KeysChanged
 
 _KEYS = table_of(ApiKeyRow)
 _NO_DIGEST = "0" * 64
@@ -105,6 +107,8 @@ class Caller:
     """The end of the key; None if it has none."""
     max_stored_bytes: int | None = None
     """What the key may store; 0 means no limit, None the limit of the settings."""
+    secret_valid_for_s: float = math.inf
+    """Seconds from the look-up until the secret ends by itself."""
 
     def may(self, scope: Scope) -> bool:
         """Whether the caller has this scope, or a scope that includes it."""
@@ -164,6 +168,7 @@ async def rotate_key(uow: UnitOfWork, key_id: str, *, keep_old_for: timedelta) -
         raise Conflict(f"The key {key_id} {state}; `phoenix keys create` makes a new one.")
     secret = generate_secret()
     replace_secret(row, secret, now=await uow.now(), keep_old_for=keep_old_for)
+    uow.publish_after_commit(KeysChanged())
     return _join(key_id, secret)
 
 
@@ -176,6 +181,7 @@ async def revoke_key(uow: UnitOfWork, key_id: str) -> ApiKeyRow:
     """Revokes a key with immediate effect. Harmless if repeated. Raises `NotFound`."""
     row = await get_key_locked(uow, key_id)
     row.revoked_at = row.revoked_at or await uow.now()
+    uow.publish_after_commit(KeysChanged())
     return row
 
 
@@ -212,6 +218,7 @@ async def change_key(
         row.expires_at = expires_at
     if max_stored_bytes is not ...:
         row.max_stored_bytes = max_stored_bytes
+    uow.publish_after_commit(KeysChanged())
     return row
 
 
@@ -288,7 +295,9 @@ def _authenticate(found: _Dated | None, match: re.Match[str] | None) -> Caller |
     if row.expires_at is not None and has_expired(row, now):
         return ExpiredKey(row.expires_at)
     scopes = frozenset(scope for scope in Scope if scope in row.scopes)
-    return Caller(row.id, scopes, id_of(digest), row.expires_at, row.max_stored_bytes)
+    ends = [row.expires_at, row.previous_until if digest == row.previous_digest else None]
+    valid_for_s = min(((end - now).total_seconds() for end in ends if end is not None), default=math.inf)
+    return Caller(row.id, scopes, id_of(digest), row.expires_at, row.max_stored_bytes, valid_for_s)
 
 
 async def find_invalid(session: AsyncSession, used: Collection[tuple[str, str]]) -> Collection[tuple[str, str]]:

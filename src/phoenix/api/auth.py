@@ -1,12 +1,14 @@
 """Authenticates requests by API key, and signs and checks the tokens of URLs.
 
-Keys are looked up for every request, so that a revocation takes effect at once.
+A process remembers a key for some seconds, but asks for every request whether any key has changed since it looked the
+key up. A revocation therefore takes effect at once.
 """
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable, Collection, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -18,6 +20,7 @@ from phoenix.access.keys import (
     LAST_USED_PRECISION,
     Caller,
     ExpiredKey,
+    digest_of,
     find_callers,
     find_invalid,
     record_use,
@@ -36,29 +39,74 @@ _MAX_KEY_LENGTH = 200
 """Characters. No key of Phoenix is as long; a longer text is not looked up."""
 
 
+REMEMBERED_S = 5.0
+"""How long a key is remembered. A revocation takes so long at most if its process cannot reach Redis."""
+_MAX_REMEMBERED = 10_000
+
+
+@dataclass(frozen=True)
+class _RememberedCaller:
+    caller: Caller
+    version: bytes
+    """The version of the keys before the key was looked up."""
+    expires_s: float
+
+
+CountRequest = Callable[[Caller], Awaitable[bytes | None]]
+"""Counts a request of the caller against its limits. Returns the version of the keys; None while it is not known."""
+
+
 class Authenticator:
     """One per process. Requests that arrive during a look-up of keys share the next look-up."""
 
-    def __init__(self, database: Database, *, is_required: bool) -> None:
+    def __init__(self, database: Database, *, is_required: bool, clock_s: Callable[[], float] = time.monotonic) -> None:
         self._database = database
         self._is_required = is_required
+        self._clock_s = clock_s
         self._loader = BatchLoader[str, Caller | ExpiredKey](self._read)
+        self._version: bytes | None = None
+        """The version of the keys as Redis reported it last."""
+        self._remembered: dict[str, _RememberedCaller] = {}
+        """By the digest of the key: memory keeps no secrets."""
 
-    async def authenticate(self, headers: Headers) -> Caller:
-        """The caller; `ANYBODY` if auth is off.
+    async def authenticate(self, headers: Headers, count: CountRequest) -> Caller:
+        """The caller, whose request is counted once; `ANYBODY` if auth is off.
 
-        Raises `Unauthenticated` or `KeyExpired`, or `Unavailable` without a database.
+        Raises `Unauthenticated` or `KeyExpired`, `Unavailable` without a database, and what `count` raises.
         """
         if not self._is_required:
             return ANYBODY
-        caller = await self._loader.get(read_bearer(headers))
+        presented = read_bearer(headers)
+        digest = digest_of(presented)
+        remembered = self._remembered.get(digest)
+        if remembered is None or self._clock_s() >= remembered.expires_s:
+            caller = await self._look_up(presented, digest)
+            self._version = await count(caller)
+            return caller
+        self._version = await count(remembered.caller)
+        if self._version == remembered.version:
+            return remembered.caller
+        return await self._look_up(presented, digest)
+
+    async def _look_up(self, presented: str, digest: str) -> Caller:
+        version = self._version  # from before the look-up, which may therefore be newer, but not older
+        self._remembered.pop(digest, None)
+        caller = await self._loader.get(presented)
         if caller is None:
             raise Unauthenticated("The API key is not valid.")
         if isinstance(caller, ExpiredKey):
             raise KeyExpired(
                 f"The API key expired at {caller.expires_at:%Y-%m-%d %H:%M} UTC. Ask the operator for one."
             )
+        if version is not None:
+            self._remember(digest, caller, version)
         return caller
+
+    def _remember(self, digest: str, caller: Caller, version: bytes) -> None:
+        while len(self._remembered) >= _MAX_REMEMBERED:
+            del self._remembered[next(iter(self._remembered))]
+        expires_s = self._clock_s() + min(REMEMBERED_S, caller.secret_valid_for_s)
+        self._remembered[digest] = _RememberedCaller(caller, version, expires_s)
 
     async def _read(self, presented: Collection[str]) -> Mapping[str, Caller | ExpiredKey]:
         return await find_callers(self._database, presented)

@@ -5,6 +5,7 @@ All are `async`, though few await anything: FastAPI runs a sync dependency in a 
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import Depends, Query, Request, Response
@@ -12,7 +13,7 @@ from fastapi import Depends, Query, Request, Response
 from phoenix.access import keys
 from phoenix.access.tokens import TokenPurpose
 from phoenix.api.http.known_parameters import StrictRoute
-from phoenix.api.http.request_ids import record_presented, request_id_of, traceparent_of
+from phoenix.api.http.request_ids import forget_presented, record_presented, request_id_of, traceparent_of
 from phoenix.api.job_views import JobViews
 from phoenix.api.lifespan import AppState
 from phoenix.api.open_slots import transfer_subject
@@ -70,12 +71,15 @@ async def get_reader(request: Request) -> keys.Caller:
 async def _authenticate(request: Request) -> keys.Caller:
     state = await get_app_state(request)
     async with counting_failed_auth(request, state):
-        caller = await state.authenticator.authenticate(request.headers)
-    if caller is not keys.ANYBODY:
-        record_presented(request.scope, caller.owner_id, caller.secret_id)
-    await state.request_limits.count(request.scope, caller)
+        caller = await state.authenticator.authenticate(request.headers, partial(_count, request, state))
     state.key_usage.record(caller)
     return caller
+
+
+async def _count(request: Request, state: AppState, caller: keys.Caller) -> bytes | None:
+    # Recorded before it is counted: the log line of a refused request names its key.
+    record_presented(request.scope, caller.owner_id, caller.secret_id)
+    return await state.request_limits.count(request.scope, caller)
 
 
 @asynccontextmanager
@@ -84,6 +88,7 @@ async def counting_failed_auth(request: Request, state: AppState) -> AsyncGenera
     try:
         yield
     except Unauthenticated:
+        forget_presented(request.scope)
         await state.request_limits.count_failed_auth(request.scope)
         raise
 

@@ -6,6 +6,7 @@ While Redis is away, nobody is limited. The headers follow draft-ietf-httpapi-ra
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv4Address, ip_address, ip_network
 
 from redis.asyncio import Redis
@@ -13,7 +14,8 @@ from starlette.types import Scope
 
 from phoenix.access.keys import ANYBODY, Caller
 from phoenix.errors import RateLimited
-from phoenix.events.pubsub.redis_client import BestEffort, send
+from phoenix.events.pubsub.channels import Channels, new_keys_version
+from phoenix.events.pubsub.redis_client import BestEffort, Command, send
 from phoenix.settings import LimitSettings
 
 # The generic cell rate algorithm (GCRA): one number per key, the time in microseconds when the bucket is full again.
@@ -63,15 +65,37 @@ class TokenBuckets:
 
     async def take_token(self, policy: RateLimitPolicy, subject: str) -> RateLimitDecision | None:
         """Takes one token from the bucket of `subject`, a key or an address. None while Redis is away."""
-        key = f"{self._prefix}:limit:{policy.name}:{subject}"
-        window_us = policy.window_s * 1_000_000
 
         async def run() -> RateLimitDecision:
-            (answer,) = await send(self._redis, ("EVAL", _TAKE, 1, key, policy.quota, window_us))
-            is_allowed, remaining, reset_in_us, retry_in_us = answer
-            return RateLimitDecision(bool(is_allowed), remaining, reset_in_us / 1e6, retry_in_us / 1e6)
+            (answer,) = await send(self._redis, self._take(policy, subject))
+            return _read_decision(answer)
 
         return await self._best_effort.attempt(run, otherwise=None)
+
+    async def take_token_and_version(
+        self, policy: RateLimitPolicy, subject: str
+    ) -> tuple[RateLimitDecision | None, bytes | None]:
+        """Like `take_token`, with the version of the keys, in one round trip. Without a quota there is no decision."""
+        key = Channels(self._prefix).keys_version
+        take = [self._take(policy, subject)] if policy.quota else []
+
+        async def run() -> tuple[RateLimitDecision | None, bytes | None]:
+            version, *answers = await send(self._redis, ("GET", key), *take)
+            if version is None:
+                # A version that was lost with the data of Redis must not come back.
+                _, version = await send(self._redis, ("SET", key, new_keys_version(), "NX"), ("GET", key))
+            return (_read_decision(answers[0]) if answers else None), version
+
+        return await self._best_effort.attempt(run, otherwise=(None, None))
+
+    def _take(self, policy: RateLimitPolicy, subject: str) -> Command:
+        key = f"{self._prefix}:limit:{policy.name}:{subject}"
+        return ("EVAL", _TAKE, 1, key, policy.quota, policy.window_s * 1_000_000)
+
+
+def _read_decision(answer: list[int]) -> RateLimitDecision:
+    is_allowed, remaining, reset_in_us, retry_in_us = answer
+    return RateLimitDecision(bool(is_allowed), remaining, reset_in_us / 1e6, retry_in_us / 1e6)
 
 
 _SCOPE_KEY = "phoenix.rate_limit"
@@ -86,17 +110,21 @@ class RequestLimits:
         self._failed_auth = RateLimitPolicy("failed-auth", limits.failed_auth_per_minute)
         self._storyboards = RateLimitPolicy("storyboards", limits.storyboards_per_minute)
 
-    async def count(self, scope: Scope, caller: Caller) -> None:
-        """Counts a request, and stores the headers for its response in the scope. Raises `RateLimited`."""
-        if caller is ANYBODY or not self._requests.quota:
-            return
-        decision = await self._buckets.take_token(self._requests, caller.owner_id)
+    async def count(self, scope: Scope, caller: Caller) -> bytes | None:
+        """Counts a request, and stores the headers for its response in the scope. Raises `RateLimited`.
+
+        Returns the version of the keys at this moment; None while Redis is away, and if no key is required.
+        """
+        if caller is ANYBODY:
+            return None
+        decision, version = await self._buckets.take_token_and_version(self._requests, caller.owner_id)
         if decision is None:
-            return
+            return version
         scope[_SCOPE_KEY] = to_headers(self._requests, decision)
         if not decision.is_allowed:
             detail = f"This key makes more than {self._requests.quota} requests a minute."
             raise _rate_limited(detail, self._requests, decision)
+        return version
 
     async def count_storyboard(self, caller: Caller) -> None:
         """Counts a storyboard that a language model is about to write. Raises `RateLimited`."""
@@ -123,6 +151,7 @@ _IPV6_PREFIX = 64
 """Bits. One host of IPv6 usually owns all addresses of such a network, and could use another one for each request."""
 
 
+@lru_cache(maxsize=1024)
 def to_subject(address: str) -> str:
     """What failed authentications from this address are counted under: the address, or its network for IPv6."""
     try:

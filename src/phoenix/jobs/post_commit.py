@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 from phoenix.errors import PhoenixError
 from phoenix.events.messages import EventEnvelope
 from phoenix.events.publisher import EventPublisher
-from phoenix.events.pubsub.channels import Channels
+from phoenix.events.pubsub.channels import Channels, KeysChanged
 from phoenix.events.pubsub.notifier import Notifier
 from phoenix.storage.store import ArtifactStore
 from phoenix.telemetry.episodes import FailureEpisode
@@ -49,10 +49,11 @@ class FilesOrphaned:
 
 
 class PostCommitPublisher:
-    """Publishes events, wakes the dispatcher and the workers, and deletes files that lost their rows."""
+    """Publishes events and changes of keys, wakes the dispatcher and the workers, deletes files without rows."""
 
     def __init__(self, *, redis: Redis, channels: Channels, publisher: EventPublisher, store: ArtifactStore) -> None:
         self._publisher = publisher
+        self._channels = channels
         self._store = store
         self._undeleted = FailureEpisode(_logger, "orphaned file not deleted", "orphaned files are deleted again")
         self._tasks_ready = Notifier(redis, channels.tasks_ready)
@@ -74,7 +75,11 @@ class PostCommitPublisher:
 
     async def _deliver(self, events: Sequence[object]) -> None:
         wakes = [self._tasks_ready.wake_command] if any(isinstance(each, TasksReady) for each in events) else []
-        await self._publisher.publish(*(each for each in events if isinstance(each, EventEnvelope)), then=wakes)
+        changed = [
+            command for each in events if isinstance(each, KeysChanged) for command in each.commands(self._channels)
+        ]
+        envelopes = (each for each in events if isinstance(each, EventEnvelope))
+        await self._publisher.publish(*envelopes, then=[*wakes, *changed])
         for event in events:
             if isinstance(event, StopRequested):
                 await self._stop.notify(event.task_id)

@@ -65,6 +65,11 @@ def record_presented(scope: Scope, key_id: str, secret_id: str) -> None:
     scope[_PRESENTED] = (key_id, secret_id)
 
 
+def forget_presented(scope: Scope) -> None:
+    """Undoes `record_presented`, for a key that turns out to be invalid."""
+    scope.pop(_PRESENTED, None)
+
+
 def presented_of(scope: Scope) -> tuple[str, str] | None:
     """What `record_presented` stored: the ids of a key and of its secret. None where no key is needed."""
     return scope.get(_PRESENTED)

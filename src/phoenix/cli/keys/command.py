@@ -139,6 +139,7 @@ def set_key(
             return name
 
     name = _on_database(change)
+    _publish_change()
     _log("a key was changed", key_id=key_id, name=name, **shown)
     out.print(f"{key_id} ({printable(name)}) is changed.")
 
@@ -167,7 +168,7 @@ def rotate_key(
             return made
 
     made = _on_database(rotate)
-    _end_streams()
+    _publish_change()
     _log("a key was rotated", key_id=key_id, secret_id=keys.ids_of(made)[1], keep_old_for_h=keep_old_for)
     _show_key(made)
 
@@ -184,7 +185,7 @@ def revoke_key(key_id: KeyId) -> None:
             return name
 
     name = _on_database(revoke)
-    _end_streams()
+    _publish_change()
     _log("a key was revoked", key_id=key_id, name=name)
     out.print(f"{key_id} ({printable(name)}) is revoked.")
 
@@ -215,7 +216,7 @@ def purge_key(
         # A purge makes room on a full disk, so each of its steps may use the ballast.
         async with database.write(frees_space=True) as uow:
             await keys.revoke_key(uow, key_id)
-        await _publish_end(read_settings())
+        await _send_change(read_settings())
         async for count in purge_owner(database, store, key_id):
             err.print(f"deleted {count} more", style="dim")
         async with database.write(frees_space=True) as uow:
@@ -229,16 +230,19 @@ def purge_key(
     out.print(f"{key_id} ({printable(name)}) is revoked; {what} are deleted.")
 
 
-def _end_streams() -> None:
-    """Makes every API process end the streams of keys and secrets that ended. Without Redis, a heartbeat does so."""
-    asyncio.run(_publish_end(read_settings()))
+def _publish_change() -> None:
+    """Makes every API process look keys up again, and end the streams of keys and secrets that ended.
+
+    Without Redis, both happen some seconds later.
+    """
+    asyncio.run(_send_change(read_settings()))
 
 
-async def _publish_end(settings: "Settings") -> None:
+async def _send_change(settings: "Settings") -> None:
     from redis.exceptions import RedisError
 
     from phoenix.cli.embedded.redis_server import find_socket
-    from phoenix.events.pubsub.channels import Channels
+    from phoenix.events.pubsub.channels import Channels, KeysChanged
     from phoenix.events.pubsub.redis_client import open_redis, send
     from phoenix.services import redis_url
 
@@ -246,7 +250,7 @@ async def _publish_end(settings: "Settings") -> None:
     redis = open_redis(f"unix://{socket}" if socket else redis_url(settings), socket_timeout_s=_REDIS_TIMEOUT_S)
     try:
         async with asyncio.timeout(_REDIS_TIMEOUT_S):
-            await send(redis, ("PUBLISH", Channels(settings.redis.prefix).keys_ended, ""))
+            await send(redis, *KeysChanged().commands(Channels(settings.redis.prefix)))
     except (RedisError, OSError, TimeoutError):
         return
     finally:

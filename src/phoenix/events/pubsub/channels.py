@@ -1,6 +1,24 @@
 """Names of the channels and keys in Redis for events and notifications."""
 
+import secrets
 from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class KeysChanged:
+    """An API key was revoked or changed: what processes remember of keys holds no longer.
+
+    Published after the commit, because only then a new look-up shows the change.
+    """
+
+    def commands(self, channels: "Channels") -> tuple[tuple[str, ...], ...]:
+        """What to send to Redis."""
+        return ("SET", channels.keys_version, new_keys_version()), ("PUBLISH", channels.keys_ended, "")
+
+
+def new_keys_version() -> str:
+    """A text that was never the version of the keys."""
+    return secrets.token_hex(8)
 
 
 @dataclass(frozen=True)
@@ -30,6 +48,11 @@ class Channels:
     def stop(self) -> str:
         """Channel that makes workers renew their leases at once; the payload is the id of a task or of a worker."""
         return f"{self.prefix}:stop"
+
+    @property
+    def keys_version(self) -> str:
+        """Key with a text that every change of an API key replaces; see `KeysChanged`."""
+        return f"{self.prefix}:keys-version"
 
     @property
     def keys_ended(self) -> str:
