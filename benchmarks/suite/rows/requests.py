@@ -27,6 +27,7 @@ _CLIP = {"prompt": "a red balloon over a harbour at dawn", "duration_s": 0.5}
 _REEL = {"model": "animatic", "resolution": "240p", "fps": 8, "steps": 5}
 _REQUESTS = 60
 _REQUESTS_OF_100_CLIPS = 8
+_LISTED_JOBS = 50
 _CPU = "ms of CPU"
 
 
@@ -47,7 +48,7 @@ _GETS: Mapping[str, Ask] = {
     "get-job-304": Ask("GET", JOB, is_conditional=True),
     "get-models": Ask("GET", "/v1/models"),
     "get-queue": Ask("GET", "/v1/queue"),
-    "get-50-jobs": Ask("GET", "/v1/jobs?limit=50"),
+    "get-50-jobs": Ask("GET", f"/v1/jobs?limit={_LISTED_JOBS}"),
 }
 _POSTS: Mapping[str, str] = {"post-core": "core", "post-seeds": "seeds", "post-asgi": "asgi"}
 """The peer of each row."""
@@ -141,7 +142,7 @@ def core_peer(database_url: str, like: Side) -> Generator[Side]:
     port = free_port()
     environment = {**os.environ, "PYTHONPATH": str(PEERS), "DATABASE": database_url}
     with peer_server([*uvicorn_of("fastapi_core", port), "--no-access-log"], environment, port) as side:
-        paths = {"/v1/models": "/v1/models", "/v1/queue": "/v1/queue", "/v1/jobs": "/v1/jobs?limit=50"}
+        paths = {"/v1/models": "/v1/models", "/v1/queue": "/v1/queue", "/v1/jobs": f"/v1/jobs?limit={_LISTED_JOBS}"}
         like.reconnect()
         answers = {path: like.ask("GET", asked)[1].decode() for path, asked in paths.items()}
         answers[f"/v1/jobs/{side.job_id}"] = like.ask("GET", f"/v1/jobs/{like.job_id}")[1].decode()
@@ -200,6 +201,8 @@ def sides(names: frozenset[str]) -> Generator[Mapping[str, Side]]:
         # The replica that started first leads: it dispatches the tasks of all replicas, which is no part of a request.
         stack.enter_context(phoenix_replica(environment, key))
         found = {"phoenix": stack.enter_context(phoenix_replica(environment, key))}
+        for _ in range(_LISTED_JOBS):
+            found["phoenix"].make_job()
         async_url = postgres.async_url.render_as_string(hide_password=False)
         found["core"] = stack.enter_context(core_peer(async_url, found["phoenix"]))
         if "asgi" in names:

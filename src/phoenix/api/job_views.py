@@ -1,6 +1,7 @@
 """Jobs as their owner sees them: rows, combined with live progress and queue positions."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from phoenix.clock import utc_now
 from phoenix.contract import Job, JobState
@@ -8,43 +9,67 @@ from phoenix.db import Database
 from phoenix.errors import Unavailable
 from phoenix.events.progress_cache import NO_PROGRESS, ProgressSnapshot
 from phoenix.events.publisher import EventPublisher
-from phoenix.jobs.repository import FullJob, fetch_full_job
+from phoenix.jobs.library.recent_jobs import RecentJobs
+from phoenix.jobs.repository import FullJob
 from phoenix.jobs.scheduling.queue_positions import QueuePositions
-from phoenix.jobs.views import QueuePosition, live_state, view_job
+from phoenix.jobs.views import LiveState, QueuePosition, live_state, view_job
 
 POLL_AFTER_S = 2
 """Retry-After of an unfinished job, for clients that poll instead of streaming."""
 
 
+_MAX_SHOWN = 300
+
+
+@dataclass
+class _ShownJob:
+    """The last view of a job, and what it was made of."""
+
+    job: FullJob
+    live: LiveState
+    view: Job
+    json: bytes | None = None
+
+
 class JobViews:
-    """One per process."""
+    """One per process. Makes the view of a job again only if the job or what is known of it outside SQL has changed."""
 
     def __init__(self, database: Database, publisher: EventPublisher, queue_positions: QueuePositions) -> None:
-        self._database = database
+        self.jobs = RecentJobs(database)
         self._publisher = publisher
         self._queue_positions = queue_positions
+        self._shown: dict[str, _ShownJob] = {}
 
     async def fetch(self, job_id: str, owner_id: str) -> Job:
         """The job as its owner sees it now. Raises `NotFound`."""
-        (view,) = await self.view(await fetch_full_job(self._database, job_id, owner_id=owner_id))
+        (view,) = await self.view(await self.jobs.fetch(job_id, owner_id=owner_id))
         return view
 
     async def view(self, *jobs: FullJob) -> list[Job]:
-        """Views of the jobs, in the same order."""
+        """Views of the jobs, in the same order. Read only: others get the same views."""
         positions = await self._find_positions([job for job in jobs if not job.row.state.is_terminal])
         # A failed job shows how far it came; a successful job needs no progress.
         progress = await self._publisher.read_progress(
             [job.row.id for job in jobs if job.row.state is not JobState.SUCCEEDED and job.was_claimed]
         )
         return [
-            _view(job, progress.get(job.row.id, NO_PROGRESS), positions.get(job.row.id, QueuePosition()))
+            self._view(job, progress.get(job.row.id, NO_PROGRESS), positions.get(job.row.id, QueuePosition()))
             for job in jobs
         ]
 
     async def view_new(self, job: FullJob) -> Job:
         """The view of a job that was just submitted: it cannot have any progress yet."""
         positions = await self._find_positions([job])
-        return _view(job, NO_PROGRESS, positions.get(job.row.id, QueuePosition()))
+        return self._view(job, NO_PROGRESS, positions.get(job.row.id, QueuePosition()))
+
+    def to_json(self, view: Job) -> bytes:
+        """The JSON of a view, written once for as long as the view is the last one of its job."""
+        shown = self._shown.get(view.id)
+        if shown is None or shown.view is not view:
+            return view.model_dump_json().encode()
+        if shown.json is None:
+            shown.json = view.model_dump_json().encode()
+        return shown.json
 
     async def _find_positions(self, unfinished: Sequence[FullJob]) -> Mapping[str, QueuePosition]:
         if not unfinished:
@@ -55,7 +80,16 @@ class JobViews:
             # A queue position is optional: an accepted job is shown without it.
             return {}
 
-
-def _view(job: FullJob, progress: ProgressSnapshot, position: QueuePosition) -> Job:
-    live = live_state(progress, position, utc_now())
-    return view_job(job.row, job.tasks, job.output, live, request=job.request)
+    def _view(self, job: FullJob, progress: ProgressSnapshot, position: QueuePosition) -> Job:
+        live = live_state(progress, position, utc_now())
+        shown = self._shown.get(job.row.id)
+        if shown is not None and shown.job is job and shown.live == live:
+            return shown.view
+        view = view_job(job.row, job.tasks, job.output, live, request=job.request)
+        if self.jobs.remembers(job):
+            # Removed and added again, so that the first one is always the next to forget.
+            self._shown.pop(job.row.id, None)
+            self._shown[job.row.id] = _ShownJob(job, live, view)
+        if len(self._shown) > _MAX_SHOWN:
+            del self._shown[next(iter(self._shown))]
+        return view

@@ -229,6 +229,20 @@ async def _load_full_job(session: AsyncSession, job: JobRow) -> FullJob:
     return FullJob(job, await list_tasks(session, job.id), output)
 
 
+def select_page(
+    wanted: JobFilter, *, owner_id: str | None, limit: int, cursor: str | None, oldest_first: bool = False
+) -> Select[str]:
+    """Selects the ids of one page, and the first id of the next one if there is one."""
+    job_id = col(JobRow.id)
+    statement = select(job_id).where(*job_conditions(wanted))
+    if owner_id is not None:
+        statement = statement.where(col(JobRow.owner_id) == owner_id)
+    if cursor is not None:
+        last = decode_cursor(cursor)
+        statement = statement.where(job_id > last if oldest_first else job_id < last)
+    return statement.order_by(job_id if oldest_first else job_id.desc()).limit(limit + 1)
+
+
 async def list_jobs(
     database: Database,
     wanted: JobFilter,
@@ -242,14 +256,7 @@ async def list_jobs(
 
     Without `owner_id`, jobs of all owners. The rows are read only.
     """
-    job_id = col(JobRow.id)
-    statement = select(job_id).where(*job_conditions(wanted))
-    if owner_id is not None:
-        statement = statement.where(col(JobRow.owner_id) == owner_id)
-    if cursor is not None:
-        last = decode_cursor(cursor)
-        statement = statement.where(job_id > last if oldest_first else job_id < last)
-    statement = statement.order_by(job_id if oldest_first else job_id.desc()).limit(limit + 1)
+    statement = select_page(wanted, owner_id=owner_id, limit=limit, cursor=cursor, oldest_first=oldest_first)
     try:
         found = _to_full_jobs(await database.fetch(_FULL_JOBS.where(_TASKS.c.job_id.in_(statement))))
     except NewerVersionError:

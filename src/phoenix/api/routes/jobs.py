@@ -44,7 +44,8 @@ async def get_job(
     job = await state.job_views.fetch(subject.job_id, subject.owner_id)
     if signed and not subject.is_foreign:
         job = await state.signed_urls.with_urls(job, subject.caller)
-    return _respond(request, job, show_job(job, subject.caller, state.services.settings))
+    shown = show_job(job, subject.caller, state.services.settings)
+    return _respond(request, job, state.job_views.to_json(shown))
 
 
 @router.post("/v1/jobs/{job_id}/cancel", status_code=202, responses=JOB_ACCEPTED)
@@ -117,9 +118,8 @@ async def delete_job(acts: JobActsDep, subject: JobSubjectDep, if_match: IfMatch
     await acts.delete(subject, if_match)
 
 
-def _respond(request: Request, job: Job, shown: Job) -> Response:
+def _respond(request: Request, job: Job, body: bytes) -> Response:
     """200 with an `ETag`, or 304 if the client has this very view. Raises `PreconditionFailed`."""
-    body = shown.model_dump_json().encode()
     etag = etag_of_job(job, body)
     headers = {"ETag": etag, "Cache-Control": "private, no-cache"}
     if not job.state.is_terminal:

@@ -13,7 +13,7 @@ from phoenix.api.lifespan import AppState
 from phoenix.contract import Omittable, Text
 from phoenix.errors import FieldError, Forbidden, InvalidRequest
 from phoenix.jobs.library.search import JobSearch, search_jobs
-from phoenix.jobs.repository import JobFilter, Page, fetch_owner_id, list_jobs
+from phoenix.jobs.repository import JobFilter, Page, fetch_owner_id
 
 ALL = "all"
 _READ_METHODS = frozenset({"GET", "HEAD"})
@@ -64,11 +64,10 @@ async def find_jobs(
     state: AppState, whose: WantedOwner, wanted: JobFilter, search: JobSearch, *, limit: int, cursor: str | None
 ) -> Page:
     """One page of jobs. Raises `Forbidden` for a search by words that the caller may not see."""
-    database = state.services.database
     if not search:
-        return await list_jobs(database, wanted, owner_id=whose.owner_id, limit=limit, cursor=cursor)
+        return await state.job_views.jobs.list_page(wanted, owner_id=whose.owner_id, limit=limit, cursor=cursor)
     owner_id = get_searched_owner(state, whose)
-    return await search_jobs(database, search, wanted, owner_id=owner_id, limit=limit, cursor=cursor)
+    return await search_jobs(state.services.database, search, wanted, owner_id=owner_id, limit=limit, cursor=cursor)
 
 
 def get_searched_owner(state: AppState, whose: WantedOwner) -> str:
