@@ -56,3 +56,10 @@ def test_a_count_is_used_for_a_second() -> None:
     assert capacity.try_acquire()
     clock.now_s = 1.0
     assert not capacity.try_acquire()
+
+
+def test_each_owner_has_a_count_of_its_own() -> None:
+    capacity = QueueCapacity()
+    capacity.of_owner("one").update(0, LIMIT)
+
+    assert (capacity.of_owner("one").try_acquire(), capacity.of_owner("another").try_acquire()) == (True, False)

@@ -29,6 +29,7 @@ MAX_CONCURRENT_SUBMITS = 200
 
 _DRAIN_WINDOW_S = 300
 _COUNT_TTL_S = 1.0
+_MAX_OWNERS = 1000
 _REPLICAS = 20
 
 
@@ -43,6 +44,15 @@ class QueueCapacity:
         self._clock_s = clock_s
         self._remaining = 0
         self._expires_s = 0.0
+        self._of_owners: dict[str, QueueCapacity] = {}
+
+    def of_owner(self, owner_id: str) -> "QueueCapacity":
+        """What is left of the owner's quota of queued jobs, counted in the same way."""
+        if owner_id not in self._of_owners:
+            while len(self._of_owners) >= _MAX_OWNERS:
+                del self._of_owners[next(iter(self._of_owners))]
+            self._of_owners[owner_id] = QueueCapacity(self._clock_s)
+        return self._of_owners[owner_id]
 
     def try_acquire(self) -> bool:
         """Whether the queue takes one more job without counting again."""
@@ -110,12 +120,17 @@ class Quota:
         return cls(limits.queued_jobs_per_key, limits.gpu_seconds_per_day, limits.upload_bytes_per_day, stored_bytes)
 
 
-async def check_quota(uow: UnitOfWork, owner_id: str, quota: Quota) -> None:
-    """Raises `RateLimited` or `StorageQuotaExceeded` if the owner has used up one of its limits."""
+async def check_quota(uow: UnitOfWork, owner_id: str, quota: Quota, capacity: QueueCapacity | None = None) -> None:
+    """Raises `RateLimited` or `StorageQuotaExceeded` if the owner has used up one of its limits.
+
+    The owner's queued jobs are counted only if `capacity`, the capacity of the queue, cannot answer for the owner.
+    """
     # The size of a job's files is not known yet: they are kept even if they exceed the quota, as its last files.
     await _check_stored(uow.session, owner_id, quota.max_stored_bytes, added_bytes=1)
-    if quota.max_queued_jobs:
+    own = (capacity or QueueCapacity()).of_owner(owner_id)
+    if quota.max_queued_jobs and not own.try_acquire():
         queued = await _count_queued(uow, owner_id=owner_id)
+        own.update(queued, quota.max_queued_jobs)
         if queued + MAX_CONCURRENT_SUBMITS > quota.max_queued_jobs:
             # Otherwise two submits that count at the same time would both see the last free place.
             await acquire_lock(uow.session, f"submit:{owner_id}")

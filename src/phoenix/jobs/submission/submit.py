@@ -67,7 +67,7 @@ async def submit(  # noqa: PLR0913 - what a job is, whose it is, and what it bel
     it may take from earlier jobs.
     """
     if quota is not None:
-        await check_quota(uow, owner_id, quota)
+        await check_quota(uow, owner_id, quota, capacity)
     await check_capacity(uow, capacity or QueueCapacity(), limit=limits.max_queued_jobs)
     hashes = await pin_references(uow, resolved, owner_id=owner_id)
     job = await new_job(uow, resolved, options, owner_id=owner_id, limits=limits)
