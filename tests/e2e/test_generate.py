@@ -60,14 +60,14 @@ def test_it_uses_the_server_that_runs_on_its_data_folder(
 
 
 def test_a_clip_begins_with_the_end_of_the_clip_before_it_or_of_another_job(
-    lasting_up: UpProcess, start_phoenix: PhoenixStarter, png_file: Path
+    slow_up: UpProcess, start_phoenix: PhoenixStarter, png_file: Path
 ):
     frames = ("--first-frame", f"1:{png_file}", "--first-frame", "previous")
-    run = start_phoenix("generate", "a red balloon", "the sea", *SHORT, *frames, PHOENIX_URL=lasting_up.url)
+    run = start_phoenix("generate", "a red balloon", "the sea", *SHORT, *frames, PHOENIX_URL=slow_up.url)
     assert run.wait() == 0, run.log
-    with lasting_up.client() as phoenix:
+    with slow_up.client() as phoenix:
         first = phoenix.list_jobs().data[0]
-        run = start_phoenix("generate", "the night", *SHORT, "--extends", f"{first.id}:2", PHOENIX_URL=lasting_up.url)
+        run = start_phoenix("generate", "the night", *SHORT, "--extends", f"{first.id}:2", PHOENIX_URL=slow_up.url)
         assert run.wait() == 0, run.log
         second = phoenix.list_jobs().data[0]
     sources = [clip.conditions[0].source for job in (first, second) for clip in job.request.clips]

@@ -3,6 +3,8 @@
 import os
 import signal
 import socket
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import httpx
@@ -13,6 +15,14 @@ from fixtures.up_process import PhoenixStarter, UpProcess, UpStarter, survivors,
 from phoenix.contract import ClipRequest, JobState, ReelRequest
 
 REEL = ReelRequest(clips=[ClipRequest(prompt="a red balloon")], duration_s=1, steps=2)
+
+
+@pytest.fixture(scope="module")
+def lasting_up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[UpProcess]:
+    """As in the other files, with a remote service."""
+    with closing(UpProcess(tmp_path_factory.mktemp("up"), PHOENIX_VEO__API_KEY="a-key")) as up:
+        up.wait_until_ready()
+        yield up
 
 
 def render(up: UpProcess) -> JobState:
@@ -42,19 +52,21 @@ def test_what_is_started_renders_and_keeps_its_jobs_however_it_ends(start_up: Up
     assert render(third) is JobState.SUCCEEDED
     with third.client() as phoenix:
         assert len(phoenix.list_jobs().data) == 2
+    started = third.descendants()
+    third.send(signal.SIGINT)
+    assert third.wait() == 0
+    assert survivors(started) == []
 
 
-def test_a_remote_service_that_is_configured_gets_a_worker(start_up: UpStarter):
-    up = start_up(PHOENIX_VEO__API_KEY="a-key")
-    with up.client() as phoenix:
+def test_a_remote_service_that_is_configured_gets_a_worker(lasting_up: UpProcess):
+    with lasting_up.client() as phoenix:
         wait_until(lambda: ["remote"] in [worker.queues for worker in phoenix.workers()])
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
-def test_a_signal_from_the_terminal_ends_it_with_everything_it_started(start_up: UpStarter, number: int):
+def test_a_terminal_that_closes_ends_it_with_everything_it_started(start_up: UpStarter):
     up = start_up()
     started = up.descendants()
-    up.send(number)
+    up.send(signal.SIGHUP)
     assert up.wait() == 0
     assert survivors(started) == []
 
