@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from phoenix.catalog.adapters import AdapterSpec
 from phoenix.catalog.model import ModelSpec
-from phoenix.catalog.postprocessors import InterpolatorSpec, UpscalerSpec
+from phoenix.catalog.postprocessors import InterpolatorSpec, LipModelSpec, UpscalerSpec
 from phoenix.errors import NotFound, PhoenixError
 
 BUILTIN = (
@@ -32,6 +32,7 @@ BUILTIN = (
     "veo",
     "omni",
     "motion",
+    "drawn-mouth",
 )
 """The files of the built-in entries, in the order in which clients see them."""
 
@@ -40,18 +41,18 @@ class CatalogError(PhoenixError):
     """A catalog file cannot be used."""
 
 
-_Entry = TypeVar("_Entry", ModelSpec, AdapterSpec, UpscalerSpec, InterpolatorSpec)
+_Entry = TypeVar("_Entry", ModelSpec, AdapterSpec, UpscalerSpec, InterpolatorSpec, LipModelSpec)
 _Fields = dict[str, Any]
 _Entries = dict[str, dict[str, _Fields]]
 """The fields of entries, by kind and id."""
-_KINDS = ("models", "adapters", "upscalers", "interpolators")
+_KINDS = ("models", "adapters", "upscalers", "interpolators", "lip_models")
 
 
 class Catalog:
     """The models of this deployment. Iterating gives the entries in the order of the files.
 
-    `adapters` are the adapters that its models take; `upscalers` and `interpolators` are for the clips of all models.
-    Raises `CatalogError` if a model or a tier is named that is none.
+    `adapters` are the adapters that its models take; `upscalers` and `interpolators` are for the clips of all models,
+    and `lip_models` for videos. Raises `CatalogError` if a model or a tier is named that is none.
     """
 
     def __init__(
@@ -61,11 +62,13 @@ class Catalog:
         *,
         upscalers: Iterable[UpscalerSpec] = (),
         interpolators: Iterable[InterpolatorSpec] = (),
+        lip_models: Iterable[LipModelSpec] = (),
     ) -> None:
         self._specs = MappingProxyType({spec.id: spec for spec in specs})
         self.adapters = tuple(adapters)
         self.upscalers = MappingProxyType({spec.id: spec for spec in upscalers})
         self.interpolators = MappingProxyType({spec.id: spec for spec in interpolators})
+        self.lip_models = MappingProxyType({spec.id: spec for spec in lip_models})
         self._check_references()
 
     def __iter__(self) -> Iterator[ModelSpec]:
@@ -165,6 +168,7 @@ def _lay_over(below: Catalog, added: _Entries, where: str) -> Catalog:
         interpolators=_replace(
             InterpolatorSpec, below.interpolators.values(), f"{where}: interpolator", added["interpolators"]
         ),
+        lip_models=_replace(LipModelSpec, below.lip_models.values(), f"{where}: lip model", added["lip_models"]),
     )
 
 
@@ -188,11 +192,13 @@ def _parse(text: str, name: str) -> _Entries:
     tables = {kind: document.pop(kind) for kind in _KINDS if kind in document}
     if document or not tables or not all(isinstance(table, list) for table in tables.values()):
         raise CatalogError(
-            f"catalog file {name}: write each entry as a table [[models]], [[adapters]], [[upscalers]] or"
-            " [[interpolators]], and nothing else"
+            f"catalog file {name}: write each entry as a table [[models]], [[adapters]], [[upscalers]],"
+            " [[interpolators]] or [[lip_models]], and nothing else"
         )
     where = f"catalog file {name}"
-    return {kind: _by_id(tables.get(kind, []), f"{where}: {kind.removesuffix('s')}") for kind in _KINDS}
+    return {
+        kind: _by_id(tables.get(kind, []), f"{where}: {kind.removesuffix('s').replace('_', ' ')}") for kind in _KINDS
+    }
 
 
 def _by_id(tables: list[_Fields], name: str) -> dict[str, _Fields]:

@@ -1,6 +1,6 @@
-"""The schema of upscalers and interpolators: what changes the frames of a clip between its model and its file."""
+"""The schema of upscalers, interpolators and lip models: what changes frames that are made already."""
 
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -13,7 +13,7 @@ _OnnxFile = Annotated[str, Field(pattern=r"\.onnx$")]
 
 
 class Postprocessor(EntryPart):
-    """What upscalers and interpolators have in common."""
+    """What upscalers, interpolators and lip models have in common."""
 
     id: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
     title: str
@@ -62,3 +62,44 @@ class InterpolatorSpec(Postprocessor):
     def factors(self) -> tuple[int, ...] | None:
         """How many times the frame rate it makes; None for any rate."""
         return None if self.any_time else POWERS_OF_TWO
+
+
+class LipModelSpec(Postprocessor):
+    """What makes a face say a sound: a drawn mouth without weights, or an ONNX or TorchScript file with its manifest.
+
+    A file takes features of sound and square crops of faces, B x (3 or 6) x `crop_px` x `crop_px`, and makes
+    B x 3 x `crop_px` x `crop_px`.
+    """
+
+    format: Literal["drawn", "onnx", "torchscript"]
+    source: str | None = Field(default=None, description="File on the machines of the workers; none for `drawn`.")
+    features_input: str = Field(default="mel_spectrogram", description="Name of its input for the sound.")
+    pictures_input: str = Field(default="video_frames", description="Name of its input for the faces.")
+    features: Literal["mel80x16", "whisper50x384"] = Field(
+        default="mel80x16", description="What it hears: Bx1x80x16 as Wav2Lip, or Bx50x384 as MuseTalk."
+    )
+    features_source: str | None = Field(
+        default=None, description="ONNX file of whisper's encoder, 1x80x3000 to 1x5x1500x384, for `whisper50x384`."
+    )
+    features_sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$", description="Of `features_source`.")
+    crop_px: int = Field(default=96, ge=16, le=1024, description="Side of its square crops, in pixels.")
+    channels: Literal["rgb", "bgr"] = "rgb"
+    value_range: Literal["0..1", "-1..1"] = Field(default="0..1", description="Of black and white, in and out.")
+    mask: Literal["none", "lower_half"] = Field(
+        default="lower_half", description="What is black in the crop that it fills in."
+    )
+    reference: Literal["none", "same_frame"] = Field(
+        default="same_frame", description="Whether the whole crop comes as three more channels behind the masked one."
+    )
+    fps: float = Field(default=25, gt=0, le=120, description="Frame rate that a still picture gets.")
+    batch: int = Field(default=16, ge=1, le=256, description="Most crops of one call.")
+
+    @model_validator(mode="after")
+    def _has_its_files(self) -> Self:
+        if (self.source is None) != (self.format == "drawn"):
+            raise ValueError("an ONNX or TorchScript model has a source, and a drawn one has none")
+        if self.format == "onnx" and not str(self.source).endswith(".onnx"):
+            raise ValueError("the source of an ONNX model ends in .onnx")
+        if (self.features_source is None) != (self.features == "mel80x16"):
+            raise ValueError("features whisper50x384 need a features_source, and mel80x16 has none")
+        return self

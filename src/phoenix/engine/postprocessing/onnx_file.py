@@ -54,7 +54,7 @@ class OnnxModel:
     def __init__(self, spec: Postprocessor, source: str, *, device: str) -> None:
         """`device` is `cpu`, or else the GPU is used if onnxruntime can use it."""
         self._spec = spec
-        path = _find_checked(spec, source)
+        path = find_checked(spec, source)
         try:
             self._session = _open_session(path, _providers(device, spec.memory_bytes))
         except _errors() as error:
@@ -65,18 +65,22 @@ class OnnxModel:
 
     def run(self, values: Mapping[str, Tensor]) -> Tensor:
         """Returns the first output as 32-bit floats. Raises `TaskFailed`."""
+        return self.run_all(values)[0]
+
+    def run_all(self, values: Mapping[str, Tensor]) -> Sequence[Tensor]:
+        """Returns all outputs as 32-bit floats. Raises `TaskFailed`."""
         try:
-            made = cast("Sequence[Tensor]", self._session.run(None, dict(values)))[0]
+            made = cast("Sequence[Tensor]", self._session.run(None, dict(values)))
         except _errors() as error:
             is_full = self.is_on_gpu and "allocat" in str(error).lower()
             code = FailureCode.GPU_OOM if is_full else FailureCode.ENGINE_FAILED
             detail = f"{self._spec.id} failed: {_first_line(error)}"
             raise TaskFailed(code, detail, stage=Stage.POSTPROCESS, retriable=is_full) from error
-        made = made.astype(np.float32, copy=False)
-        if not np.isfinite(made).all():
+        floats = [each.astype(np.float32, copy=False) for each in made]
+        if not all(np.isfinite(each).all() for each in floats):
             detail = f"{self._spec.id} made values that are no numbers; export it in 32-bit floats"
             raise TaskFailed(FailureCode.ENGINE_FAILED, detail, stage=Stage.POSTPROCESS)
-        return made
+        return floats
 
     def describe_inputs(self) -> str:
         return ", ".join(map(str, self.inputs)) or "none"
@@ -88,7 +92,8 @@ def unusable(spec: Postprocessor, why: str) -> TaskFailed:
     return TaskFailed(FailureCode.MODEL_UNAVAILABLE, detail, stage=Stage.LOAD, retriable=True)
 
 
-def _find_checked(spec: Postprocessor, source: str) -> str:
+def find_checked(spec: Postprocessor, source: str) -> str:
+    """Returns the path of a file whose hash is the hash in its entry. Raises `TaskFailed` (MODEL_UNAVAILABLE)."""
     path = Path(source).expanduser()
     try:
         with path.open("rb") as file:

@@ -1,0 +1,92 @@
+"""Opens talking engines by the entries of the catalog, and keeps the last lip models in memory."""
+
+import threading
+from collections import OrderedDict
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+from phoenix.catalog.postprocessors import LipModelSpec, Postprocessor
+from phoenix.errors import FailureCode, Stage, TaskFailed, install_extra
+
+if TYPE_CHECKING:
+    from phoenix.lipsync.faces import DetectedFace, FaceBox, FaceFinder
+    from phoenix.lipsync.interface import LipModel, TalkingEngine
+
+_MOST_MODELS = 2
+
+
+class TalkingEngines:
+    """The talking engines of one worker process. Thread-safe.
+
+    `detector` is an ONNX file that finds faces. Without it, a face is where the request says.
+    """
+
+    def __init__(self, *, device: str, detector: str | None = None) -> None:
+        self._device, self._detector = device, detector
+        self._lock = threading.Lock()
+        self._models: OrderedDict[LipModelSpec, LipModel] = OrderedDict()
+        self._face: DetectedFace | None = None
+
+    def open(self, spec: LipModelSpec, box: "FaceBox | None") -> "TalkingEngine":
+        """Opens the engine of an entry, for the face in `box`, or else for the largest face that is found.
+
+        Raises `TaskFailed` (MODEL_UNAVAILABLE) if this worker cannot use the files that it needs.
+        """
+        # They need numpy, which starts threads: a process that is forked must not have any.
+        from phoenix.lipsync.drawn_mouth import DrawnMouth  # noqa: PLC0415
+        from phoenix.lipsync.face_engine import FaceEngine  # noqa: PLC0415
+
+        with self._lock:
+            faces = self._find_faces(box)
+            return DrawnMouth(faces) if spec.format == "drawn" else FaceEngine(self._find_model(spec), faces)
+
+    def find_fault(self, spec: LipModelSpec) -> str | None:
+        """Why this process cannot use a lip model, or the detector. Opens their files; takes seconds."""
+        if find_spec("numpy") is None:
+            return install_extra("media")
+        from phoenix.lipsync.faces import FaceBox  # noqa: PLC0415
+
+        try:
+            self.open(spec, None if self._detector else FaceBox(0, 0, 64, 64))
+        except TaskFailed as failure:
+            return failure.detail
+        return None
+
+    def _find_faces(self, box: "FaceBox | None") -> "FaceFinder":
+        from phoenix.lipsync.faces import DetectedFace, FixedFace  # noqa: PLC0415
+
+        if box is not None:
+            return FixedFace(box)
+        if self._detector is None:
+            detail = "this worker has no face detector: give the box of the face, or set PHOENIX_LIPSYNC__FACE_DETECTOR"
+            raise TaskFailed(FailureCode.MODEL_UNAVAILABLE, detail, stage=Stage.LOAD, retriable=True)
+        if self._face is None:
+            _require_onnxruntime()
+            spec = Postprocessor(id="face-detector", title="Face detector")
+            self._face = DetectedFace(spec, self._detector, device="cpu")
+        return self._face
+
+    def _find_model(self, spec: LipModelSpec) -> "LipModel":
+        if spec not in self._models:
+            self._models[spec] = self._open_model(spec)
+            while len(self._models) > _MOST_MODELS:
+                self._models.popitem(last=False)
+        self._models.move_to_end(spec)
+        return self._models[spec]
+
+    def _open_model(self, spec: LipModelSpec) -> "LipModel":
+        assert spec.source is not None
+        if spec.format == "onnx" or spec.features_source is not None:
+            _require_onnxruntime()
+        from phoenix.lipsync.lip_files import FileLips, OnnxLips, TorchScriptLips, open_whisper  # noqa: PLC0415
+
+        opened = OnnxLips if spec.format == "onnx" else TorchScriptLips
+        whisper = spec.features_source
+        encode = open_whisper(spec, whisper, device=self._device) if whisper is not None else None
+        return FileLips(spec, opened(spec, spec.source, device=self._device), encode)
+
+
+def _require_onnxruntime() -> None:
+    if find_spec("onnxruntime") is None:
+        detail = f"this worker lacks onnxruntime; {install_extra('postprocess')}"
+        raise TaskFailed(FailureCode.MODEL_UNAVAILABLE, detail, stage=Stage.LOAD, retriable=True)
