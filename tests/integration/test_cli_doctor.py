@@ -33,6 +33,7 @@ from phoenix.settings import (
     ApiSettings,
     DatabaseSettings,
     EngineSettings,
+    LipsyncSettings,
     MediaSettings,
     RedisSettings,
     Settings,
@@ -194,6 +195,21 @@ async def test_an_upscaler_with_another_factor_than_its_entry_says_is_a_finding(
     assert found.status is CheckStatus.NOTE
     assert found.detail.endswith("and its entry says factor 4; set factor to 2")
     assert found.remedy
+
+
+async def test_the_lip_models_that_can_be_used_are_named(tmp_path: Path):
+    found = await finding("lip-sync", settings(tmp_path))
+    assert (found.status, found.detail) == (
+        CheckStatus.OK,
+        "can be used: drawn-mouth; requests give the box of the face",
+    )
+
+
+async def test_a_face_detector_that_is_missing_is_a_finding(tmp_path: Path):
+    lipsync = LipsyncSettings(face_detector=str(tmp_path / "faces.onnx"))
+    found = await finding("lip-sync", settings(tmp_path, lipsync=lipsync))
+    assert found.status is CheckStatus.NOTE
+    assert "face-detector cannot be used: this worker cannot read" in found.detail
 
 
 async def test_the_voice_is_named_and_its_absence_is_a_note(tmp_path: Path):

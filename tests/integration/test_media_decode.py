@@ -12,7 +12,7 @@ from fixtures.colour_bars import BARS, TOLERANCE, BarsMaker, deviation
 from fixtures.media_files import MediaMaker
 from phoenix.errors import FailureCode, Stage, TaskFailed
 from phoenix.media.commands.video import Picture
-from phoenix.media.decode import decode_video, write_last_frame
+from phoenix.media.decode import decode_sound, decode_video, open_frames, write_last_frame
 from phoenix.media.encode import encode_frames
 from phoenix.media.ffmpeg import FfmpegCallbacks, MediaStopped, MediaTools
 from phoenix.media.probe import ProbeLimits
@@ -194,3 +194,56 @@ def test_progress_is_reported_while_a_video_is_decoded(
 
     assert len(frames) == 160
     assert seen
+
+
+def test_frames_come_one_after_the_other_as_they_are_written(
+    tmp_path: Path, counting: Path, media_tools: MediaTools
+) -> None:
+    pipe, limits = tmp_path / "pipe", ProbeLimits()
+    with open_frames(counting, SMALL, pipe, num_frames=FRAMES, tools=media_tools, limits=limits) as frames:
+        levels = [float(np.frombuffer(frame, np.uint8).mean()) for frame in frames]
+    assert levels == numbered(range(FRAMES))
+    assert not pipe.exists()
+
+
+def test_a_reader_that_leaves_early_ends_the_decoder(
+    tmp_path: Path, media: MediaMaker, media_tools: MediaTools
+) -> None:
+    video, limits = media.video("long.mp4", frames=400, size="320x240"), ProbeLimits()
+    picture, pipe = Picture(320, 240, RATE), tmp_path / "pipe"
+    with open_frames(video, picture, pipe, num_frames=400, tools=media_tools, limits=limits) as frames:
+        assert len(next(frames)) == picture.frame_bytes
+    assert not pipe.exists()
+
+
+def test_a_stop_reaches_the_reader_of_frames(tmp_path: Path, media: MediaMaker, media_tools: MediaTools) -> None:
+    video, limits = media.video("long.mp4", frames=400, size="320x240"), ProbeLimits()
+    callbacks = FfmpegCallbacks(should_stop=lambda: True)
+    opened = open_frames(
+        video,
+        Picture(320, 240, RATE),
+        tmp_path / "pipe",
+        num_frames=400,
+        tools=media_tools,
+        limits=limits,
+        callbacks=callbacks,
+    )
+    with opened as frames, pytest.raises(MediaStopped):
+        list(frames)
+
+
+def test_a_sound_becomes_samples_of_one_channel_at_the_asked_rate(
+    tmp_path: Path, media: MediaMaker, media_tools: MediaTools
+) -> None:
+    stereo = media.sound("two.wav", seconds=1.5, source="sine=440:r=44100", options=("-ac", "2"))
+    output = tmp_path / "raw"
+    decode_sound(stereo, output, rate_hz=16000, tools=media_tools, limits=ProbeLimits())
+    samples = np.fromfile(output, "<f4")
+    assert len(samples) == pytest.approx(24000, abs=40)
+    powers = np.abs(np.fft.rfft(samples))
+    assert np.fft.rfftfreq(len(samples), 1 / 16000)[powers.argmax()] == pytest.approx(440, abs=2)
+
+
+def test_a_video_without_sound_has_no_samples(tmp_path: Path, counting: Path, media_tools: MediaTools) -> None:
+    with pytest.raises(TaskFailed, match="the file of the sound has no sound in it"):
+        decode_sound(counting, tmp_path / "raw", rate_hz=16000, tools=media_tools, limits=ProbeLimits())

@@ -24,7 +24,7 @@ interface UntypedOptions {
 }
 
 /** Operations that take an Idempotency-Key. */
-const KEYED = /\/(reels|stitches|soundtracks|edits|storyboards|messages|videos|remix|extensions|storyboards\/[^/]+\/retry)$/;
+const KEYED = /\/(reels|stitches|soundtracks|lipsyncs|edits|storyboards|messages|videos|remix|extensions|storyboards\/[^/]+\/retry)$/;
 /** Operations that change nothing more when they are repeated. */
 const HARMLESS = /\/(cancel|approve|media-tokens|stream-tokens|pause|resume)$/;
 

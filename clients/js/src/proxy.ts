@@ -32,6 +32,7 @@ export interface ProxyOptions {
 export const PROXY_ROUTES: readonly string[] = [
   "POST /v1/reels",
   "POST /v1/stitches",
+  "POST /v1/lipsyncs",
   "POST /v1/uploads",
   "POST /v1/storyboards",
   "GET /v1/storyboards/*",

@@ -3,8 +3,8 @@
 import asyncio
 from collections.abc import Iterator
 
-from phoenix.api.submitted_body import SubmittedBody
-from phoenix.contract import ReelRequest, ResolvedReel, ResolvedRequest, ResolvedVoice, SoundtrackJobRequest
+from phoenix.api.submitted_body import SubmittedBody, sound_of
+from phoenix.contract import ReelRequest, ResolvedReel, ResolvedRequest, ResolvedVoice
 from phoenix.errors import FieldError
 from phoenix.media.captions.font import CAPTION_FILTER, NO_LIBASS, find_unknown_letters, name_letter
 from phoenix.media.ffmpeg import FfmpegMissing, find_ffmpeg, has_filter
@@ -96,7 +96,6 @@ def _list_urls(body: SubmittedBody, settings: Settings) -> Iterator[tuple[str, s
     """Each URL in the body, with its pointer before it and its policy after it."""
     if body.webhook is not None:
         yield "/webhook/url", str(body.webhook.url), EgressPolicy.for_webhooks(settings.webhooks)
-    is_soundtrack = isinstance(body, SoundtrackJobRequest)
-    sound, pointer = (body.source, "/source") if is_soundtrack else (body.soundtrack, "/soundtrack")
+    sound, pointer = sound_of(body)
     if sound is not None and sound.url is not None:
         yield f"{pointer}/url", str(sound.url), EgressPolicy.from_settings(settings.media)

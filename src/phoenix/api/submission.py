@@ -31,9 +31,11 @@ from phoenix.api.submitted_body import SubmittedBody, fingerprint_of, list_refer
 from phoenix.api.uploads import ProbedUpload, UploadStore, UploadStoreDep, quota_of
 from phoenix.catalog.catalog import Catalog
 from phoenix.catalog.conditions import KnownClips, KnownMedia
+from phoenix.catalog.lipsync_validation import admit_lipsync
 from phoenix.catalog.request_validation import SEED_SPACE, AdmissionLimits, admit_reel, admit_soundtrack, admit_stitch
 from phoenix.contract import (
     Job,
+    LipsyncRequest,
     MediaInfo,
     ReelRequest,
     ResolvedReel,
@@ -119,6 +121,16 @@ class RequestResolver:
                 return admit_stitch(body, limits=limits, media=media)
             case SoundtrackJobRequest():
                 return admit_soundtrack(body, media=media)
+            case LipsyncRequest():
+                lipsync = self.settings.lipsync
+                return admit_lipsync(
+                    body,
+                    self.catalog,
+                    default_model=lipsync.default_model,
+                    finds_faces=lipsync.face_detector is not None,
+                    max_duration_s=limits.max_reel_duration_s,
+                    media=media,
+                )
 
     async def _find_media(self, references: Iterable[str | None], owner_id: str) -> Mapping[str, MediaInfo]:
         """Media info of the owner's artifacts among `references`, by id; unknown artifacts are left out."""

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 from pydantic import BaseModel
 
-from phoenix.contract import ReelRequest, SoundtrackJobRequest, StitchRequest
+from phoenix.contract import LipsyncRequest, ReelRequest, SoundSource, SoundtrackJobRequest, StitchRequest
 
-SubmittedBody = ReelRequest | StitchRequest | SoundtrackJobRequest
+SubmittedBody = ReelRequest | StitchRequest | SoundtrackJobRequest | LipsyncRequest
 
 
 def fingerprint_of(body: BaseModel) -> str:
@@ -24,7 +24,20 @@ def list_references(body: SubmittedBody) -> Iterator[str | None]:
             yield from (condition.source.artifact_id for clip in body.clips for condition in clip.conditions)
         case StitchRequest():
             yield from body.artifact_ids
+        case LipsyncRequest():
+            yield from (body.video, body.audio)
         case SoundtrackJobRequest():
             pass
-    sound = body.source if isinstance(body, SoundtrackJobRequest) else body.soundtrack
+    sound, _ = sound_of(body)
     yield sound.artifact_id if sound else None
+
+
+def sound_of(body: SubmittedBody) -> tuple[SoundSource | None, str]:
+    """The sound that the job prepares, if any, and its pointer."""
+    match body:
+        case SoundtrackJobRequest():
+            return body.source, "/source"
+        case LipsyncRequest():
+            return None, ""
+        case _:
+            return body.soundtrack, "/soundtrack"

@@ -13,9 +13,9 @@ from pydantic import ValidationError
 from phoenix.catalog.adapters import AdapterSpec, AdapterUse
 from phoenix.catalog.catalog import Catalog
 from phoenix.catalog.model import ModelSpec, exact_steps
-from phoenix.catalog.postprocessors import InterpolatorSpec, Postprocessor, UpscalerSpec
+from phoenix.catalog.postprocessors import InterpolatorSpec, LipModelSpec, Postprocessor, UpscalerSpec
 from phoenix.catalog.tuning import GgufFile, Quantization
-from phoenix.contract import ResolvedClip, ResolvedReel, StoredEntry
+from phoenix.contract import ResolvedClip, ResolvedLipsync, ResolvedReel, StoredEntry
 from phoenix.errors import PhoenixError
 
 NOT_DECIDING = {
@@ -57,7 +57,7 @@ def store_adapter(adapter: AdapterSpec) -> StoredEntry:
 
 
 def store_postprocessor(spec: Postprocessor) -> StoredEntry:
-    """The same for an upscaler or an interpolator."""
+    """The same for an upscaler, an interpolator or a lip model."""
     return _store(spec.model_dump(mode="json", exclude=NOT_OF_A_POSTPROCESSOR))
 
 
@@ -110,6 +110,19 @@ def restore_interpolator(clip: ResolvedClip, reel: ResolvedReel, catalog: Catalo
         return None
     today = catalog.interpolators.get(clip.interpolate)
     return _restore_postprocessor(InterpolatorSpec, clip.interpolate, today, reel, catalog)
+
+
+def restore_lip_model(request: ResolvedLipsync, catalog: Catalog) -> LipModelSpec:
+    """The lip model of a job, with its stored fields. Raises `EntryChanged` with the reason."""
+    fields, today = request.entry.fields, catalog.lip_models.get(request.model)
+    _check_named(request.model, fields.get("source"), {spec.source for spec in catalog.lip_models.values()})
+    memory_bytes = None if today is None else today.memory_bytes
+    try:
+        return LipModelSpec.model_validate(
+            {"id": request.model, "title": request.model, "memory_bytes": memory_bytes, **fields}
+        )
+    except ValidationError as error:
+        raise EntryChanged(f"the stored entry of {request.model} cannot be used any more: {_first(error)}") from error
 
 
 def check_entries(reel: ResolvedReel, catalog: Catalog) -> None:

@@ -35,6 +35,7 @@ COMMANDS = {
     "storyboard": CommandPlace(
         "storyboards.command", "storyboard", "Turn an idea into a storyboard, and into a video with --generate."
     ),
+    "lipsync": CommandPlace("lipsync.command", "lipsync", "Make the face in a video or a picture say a sound."),
     "approve": CommandPlace("jobs", "approve", "Approve the draft of a held reel, and wait for the video of the reel."),
     "replay": CommandPlace(
         "provenance.replay",

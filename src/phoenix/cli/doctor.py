@@ -17,7 +17,7 @@ from phoenix.catalog.catalog import load_catalog
 from phoenix.catalog.fit import Fit
 from phoenix.child_processes import output_of
 from phoenix.cli.console import NEWER_SCHEMA, format_gigabytes
-from phoenix.cli.diagnosis.extras import check_credentials, check_search
+from phoenix.cli.diagnosis.extras import check_credentials, check_lipsync, check_search
 from phoenix.cli.diagnosis.finding import CheckStatus, Finding
 from phoenix.cli.diagnosis.writers_and_voices import check_llm, check_voice
 from phoenix.cli.embedded.redis_server import find_redis_server
@@ -254,6 +254,7 @@ CHECKS: dict[str, Check] = {
     "GPU": check_gpu,
     "models": check_models,
     "upscalers": check_postprocessors,
+    "lip-sync": check_lipsync,
     "storyboards": check_llm,
     "voice": check_voice,
     "search": check_search,
@@ -270,6 +271,7 @@ REMEDIES = {
     "disk space": SPACE_REMEDY,
     "GPU": "If there is a GPU, `nvidia-smi` says whether its driver works; a container needs NVIDIA's toolkit too.",
     "models": "Correct the file that PHOENIX_ENGINE__CATALOG_FILE names.",
+    "lip-sync": "Correct PHOENIX_LIPSYNC__FACE_DETECTOR or the file that PHOENIX_ENGINE__CATALOG_FILE names.",
     "upscalers": "Correct the file that PHOENIX_ENGINE__CATALOG_FILE names.",
     "storyboards": "Correct PHOENIX_LLM__BASE_URL and PHOENIX_LLM__API_KEY.",
     "voice": NO_ENGINE,

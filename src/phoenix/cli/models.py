@@ -33,7 +33,8 @@ def list_models(
 ) -> None:
     """List the models of a server with their limits and defaults, what they take, and whether a worker serves them now.
 
-    Upscalers and interpolators, which are for every model, stand at the end. With --json, only the models are listed.
+    Upscalers, interpolators and lip models, which are for every model, stand at the end. With --json, only the models
+    are listed.
     """
     if context.invoked_subcommand is not None:
         return

@@ -247,10 +247,11 @@ def what_models_take(models: Sequence[Model]) -> list[str]:
 
 
 def postprocessor_lines(found: ModelList) -> list[str]:
-    """A line per upscaler and interpolator."""
+    """A line per upscaler, interpolator and lip model."""
     scales = [f"upscaler {each.id}: up to {each.factor} times as wide and as high" for each in found.upscalers]
     rates = [f"interpolator {each.id}: {_factors(each.factors)}" for each in found.interpolators]
-    return scales + rates
+    lips = [f"lip model {each.id}: {each.title}" for each in found.lip_models]
+    return scales + rates + lips
 
 
 def _by_text(texts: Mapping[str, str]) -> list[str]:

@@ -30,6 +30,7 @@ from phoenix.contract import (
     JobOptions,
     JobPage,
     JobState,
+    LipsyncRequest,
     MediaKind,
     MediaUrls,
     Model,
@@ -117,6 +118,10 @@ class AsyncPhoenix(Steering):
     async def submit_soundtrack(self, request: SoundtrackJobRequest, *, idempotency_key: str | None = None) -> Job:
         """Submits a job that prepares a soundtrack. Returns it like `submit_reel`."""
         return await self._submit("/v1/soundtracks", request, idempotency_key)
+
+    async def submit_lipsync(self, request: LipsyncRequest | JsonObject, *, idempotency_key: str | None = None) -> Job:
+        """Submits a job that makes a face say a sound. Returns it like `submit_reel`."""
+        return await self._submit("/v1/lipsyncs", request, idempotency_key)
 
     async def edit(self, job_id: str, request: EditRequest | JsonObject, *, idempotency_key: str | None = None) -> Job:
         """Submits changes of a reel that has ended. Returns the new job like `submit_reel`."""

@@ -40,6 +40,7 @@ class Phoenix:
     estimate_reel = _Blocking(AsyncPhoenix.estimate_reel)
     submit_stitch = _Blocking(AsyncPhoenix.submit_stitch)
     submit_soundtrack = _Blocking(AsyncPhoenix.submit_soundtrack)
+    submit_lipsync = _Blocking(AsyncPhoenix.submit_lipsync)
     edit = _Blocking(AsyncPhoenix.edit)
     create_storyboard = _Blocking(AsyncPhoenix.create_storyboard)
     refine_storyboard = _Blocking(AsyncPhoenix.refine_storyboard)

@@ -132,9 +132,19 @@ class ModelInterpolator(View):
     license: ModelLicense | None = Field(description="Null if it is unknown, or if it has no weights.")
 
 
+class ModelLips(View):
+    """What `model` of a lip-sync may name."""
+
+    id: str
+    title: str
+    description: str
+    license: ModelLicense | None = Field(description="Null if it is unknown, or if it has no weights.")
+
+
 class ModelList(View):
     """The models of this server, and what changes their frames after them."""
 
     data: list[Model]
     upscalers: list[ModelUpscaler]
     interpolators: list[ModelInterpolator]
+    lip_models: list[ModelLips]

@@ -319,6 +319,40 @@ class StitchRequest(JobOptions):
     transition: Transition = Transition()
 
 
+class FaceRegion(Request):
+    """Where the face is: a rectangle in pixels of the picture, from its left and its top."""
+
+    x: Annotated[int, Field(ge=0, le=100_000), WHOLE]
+    y: Annotated[int, Field(ge=0, le=100_000), WHOLE]
+    width: Annotated[int, Field(ge=16, le=100_000), WHOLE]
+    height: Annotated[int, Field(ge=16, le=100_000), WHOLE]
+
+
+WhenShorter = Literal["loop", "hold", "trim"]
+
+
+class LipsyncRequest(JobOptions):
+    """A video or a picture whose face says a sound. The result is as long as the sound."""
+
+    video: Annotated[ArtifactRef, Field(description="The artifact with the face: a video or a picture.")]
+    audio: Annotated[ArtifactRef, Field(description="The artifact with the sound.")]
+    model: Omittable[ModelId] = Field(
+        default=None, description="An id of `lip_models` in GET /v1/models; the server's default if left out."
+    )
+    box: Omittable[FaceRegion] = Field(
+        default=None, description="Where the face is in every frame. The server looks for it if left out, if it can."
+    )
+    when_shorter: WhenShorter = Field(
+        default="loop",
+        description="If the video is shorter than the sound: `loop` begins it again, `hold` shows its last frame, and "
+        "`trim` cuts the sound.",
+    )
+    sound: Literal["replace", "keep"] = Field(
+        default="replace",
+        description="`replace` gives the result the sound that the face says, and `keep` the sound of the video.",
+    )
+
+
 class SoundtrackJobRequest(JobOptions):
     """A sound to prepare for later use: trimmed, faded, and brought to a loudness and a length."""
 

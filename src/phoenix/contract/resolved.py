@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from phoenix.contract.conditions import ResolvedCondition
-from phoenix.contract.requests import Quality, SoundSource, SoundtrackRequest, Transition
+from phoenix.contract.requests import FaceRegion, Quality, SoundSource, SoundtrackRequest, Transition, WhenShorter
 from phoenix.contract.wire_types import AspectRatio, CaptionMode, ClipSound, OnFailedCheck, Resolution, View
 
 
@@ -210,4 +210,24 @@ class ResolvedSoundtrack(View):
     duration_s: float | None = None
 
 
-ResolvedRequest = Annotated[ResolvedReel | ResolvedStitch | ResolvedSoundtrack, Field(discriminator="kind")]
+class ResolvedLipsync(View):
+    """A lip-sync with every default filled in."""
+
+    kind: Literal["lipsync"] = "lipsync"
+    video: str
+    audio: str
+    model: str
+    entry: StoredEntry = Field(description="The entry of the lip model.")
+    box: FaceRegion | None = Field(default=None, description="Null if a detector finds the face.")
+    when_shorter: WhenShorter = "loop"
+    sound: Literal["replace", "keep"] = "replace"
+    is_picture: bool = Field(default=False, description="Whether the face is in a still picture.")
+    width: int = Field(description="Pixels of the result.")
+    height: int = Field(description="Pixels of the result.")
+    fps: float = Field(description="Frame rate of the result.")
+    duration_s: float = Field(description="Length of the result, as far as it is known before.")
+
+
+ResolvedRequest = Annotated[
+    ResolvedReel | ResolvedStitch | ResolvedSoundtrack | ResolvedLipsync, Field(discriminator="kind")
+]

@@ -48,7 +48,7 @@ Omittable = Annotated[_T | None, _ShownWithoutNull()]
 """A field that a client may leave out. `SkipJsonSchema[None]` would give the same schema, but makes the type a true
 union: pydantic reports its errors twice, and at places that are not in the body."""
 
-JobKind = Literal["reel", "stitch", "soundtrack"]
+JobKind = Literal["reel", "stitch", "soundtrack", "lipsync"]
 TerminalEventType = Literal["job.succeeded", "job.failed", "job.canceled", "job.expired"]
 WebhookEventType = Literal[TerminalEventType, "job.awaiting_approval"]
 Priority = Literal["low", "normal", "high"]

@@ -31,13 +31,17 @@ class TaskState(StrEnum):
 
 
 class TaskKind(StrEnum):
-    """What a task makes: a clip, the speech of a clip, the soundtrack, the output, or what a player loads of a clip."""
+    """What a task makes: a clip, the speech of a clip, the soundtrack, the output, or what a player loads of a clip.
+
+    A lip-sync makes the output of its job alone.
+    """
 
     RENDER = "render"
     NARRATE = "narrate"
     SOUNDTRACK = "soundtrack"
     ASSEMBLE = "assemble"
     SEGMENT = "segment"
+    LIPSYNC = "lipsync"
 
     @property
     def decides_job(self) -> bool:
@@ -70,6 +74,7 @@ _FIRST_STAGES: Mapping[TaskKind, Stage] = {
     TaskKind.SOUNDTRACK: Stage.SOUNDTRACK,
     TaskKind.ASSEMBLE: Stage.ASSEMBLE,
     TaskKind.SEGMENT: Stage.ENCODE,
+    TaskKind.LIPSYNC: Stage.FETCH,
 }
 
 FINISHING_STAGES: tuple[Stage, ...] = (Stage.POSTPROCESS, Stage.ENCODE, Stage.UPLOAD)

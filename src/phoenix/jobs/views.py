@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import get_args
+from typing import Any, get_args
 
 from phoenix.contract import (
     Artifact,
@@ -22,6 +22,7 @@ from phoenix.contract import (
     MediaInfo,
     Priority,
     ResolvedClip,
+    ResolvedLipsync,
     ResolvedReel,
     ResolvedRequest,
     StoredEntry,
@@ -133,6 +134,8 @@ def view_job(
 
 def _without_folders(request: ResolvedRequest) -> ResolvedRequest:
     """The request with the names of model folders, and without their places on the server's machines."""
+    if isinstance(request, ResolvedLipsync):
+        return request.model_copy(update={"entry": _hide_folders(request.entry)})
     if not isinstance(request, ResolvedReel) or request.entry is None:
         return request
     adapters = {adapter_id: _hide_folders(entry) for adapter_id, entry in request.adapters.items()}
@@ -143,7 +146,9 @@ def _without_folders(request: ResolvedRequest) -> ResolvedRequest:
 
 def _hide_folders(entry: StoredEntry) -> StoredEntry:
     loras = [lora | {"source": _folder_name(lora["source"])} for lora in entry.fields.get("loras", ())]
-    changes = {"source": _folder_name(entry.fields.get("source"))} | ({"loras": loras} if loras else {})
+    changes: dict[str, Any] = {"source": _folder_name(entry.fields.get("source"))} | ({"loras": loras} if loras else {})
+    if heard := entry.fields.get("features_source"):
+        changes["features_source"] = _folder_name(heard)
     return entry.model_copy(update={"fields": entry.fields | changes})
 
 

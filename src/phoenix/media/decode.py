@@ -1,12 +1,20 @@
-"""Decodes a video that guides a clip: to raw frames in the size and at the frame rate of the clip, or to a picture."""
+"""Decodes videos and sounds: to raw frames in a file or one after the other, to a picture, or to raw samples."""
 
+import os
+import select
+from collections.abc import Generator, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
+from threading import Event
 
 from phoenix.clock import in_seconds
 from phoenix.errors import FailureCode, Stage, TaskFailed
+from phoenix.media.commands import sound as sound_commands
 from phoenix.media.commands import video as commands
-from phoenix.media.errors import UnreadableMedia, invalid_media
-from phoenix.media.ffmpeg import NO_CALLBACKS, FfmpegCallbacks, MediaTools, run_ffmpeg
+from phoenix.media.errors import MediaStopped, UnreadableMedia, invalid_media
+from phoenix.media.ffmpeg import NO_CALLBACKS, FfmpegCallbacks, FfmpegResult, MediaTools, run_ffmpeg
 from phoenix.media.probe import ProbedFile, ProbeLimits, probe_files
 from phoenix.media.stored_colour import BT709
 
@@ -42,6 +50,98 @@ def decode_video(
         detail = f"ffmpeg wrote {written} bytes where {count} frames of {picture.frame_bytes} bytes were due"
         raise TaskFailed(FailureCode.ENGINE_FAILED, detail, stage=Stage.FETCH, retriable=True)
     return count
+
+
+# The reader decides how long the decoding takes. Its caller limits that time.
+_AS_LONG_AS_THE_READER_S = 7 * 86400
+_POLL_MS = 100
+_PIPE_BYTES = 1 << 20
+
+
+@contextmanager
+def open_frames(
+    video: Path,
+    picture: commands.Picture,
+    pipe: Path,
+    *,
+    num_frames: int,
+    tools: MediaTools,
+    limits: ProbeLimits,
+    callbacks: FfmpegCallbacks = NO_CALLBACKS,
+) -> Generator[Iterator[bytes]]:
+    """Yields the first frames of `video` as rgb24, in the size and at the rate of `picture`, one at a time.
+
+    Makes a named pipe at `pipe` for the time of the block. At the end of the block the decoder has ended, also if
+    frames are left. Reading raises `TaskFailed`, and `MediaStopped` on a stop.
+    """
+    found, is_over = _probe(video, limits), Event()
+    segment = commands.Segment(found.timeline.get_picture(video), 0, num_frames, found.colour or BT709)
+    command = commands.decode_frames(segment, picture, pipe)
+    patient = replace(tools, timeout_s=_AS_LONG_AS_THE_READER_S)
+    watched = FfmpegCallbacks(lambda: is_over.is_set() or callbacks.should_stop(), callbacks.on_progress)
+    os.mkfifo(pipe, 0o600)
+    # Opened for writing too, so that opening waits for nobody, and an end is the end of the decoder.
+    reader = os.open(pipe, os.O_RDWR | os.O_NONBLOCK)
+    with ThreadPoolExecutor(1, thread_name_prefix="decode") as pool:
+        decoding = pool.submit(run_ffmpeg, command, tools=patient, stage=Stage.FETCH, callbacks=watched)
+        try:
+            yield _read_frames(reader, picture.frame_bytes, decoding)
+        finally:
+            is_over.set()
+            with suppress(TaskFailed, MediaStopped):
+                decoding.result()
+            os.close(reader)
+            pipe.unlink()
+
+
+def _read_frames(reader: int, frame_bytes: int, decoding: "Future[FfmpegResult]") -> Iterator[bytes]:
+    frame, written = bytearray(), select.poll()
+    written.register(reader, select.POLLIN)
+    while True:
+        # Asked before the read: what was written before the end is read after it.
+        has_ended = decoding.done()
+        try:
+            frame += os.read(reader, min(_PIPE_BYTES, frame_bytes - len(frame)))
+        except BlockingIOError:
+            if has_ended:
+                break
+            written.poll(_POLL_MS)
+        if len(frame) == frame_bytes:
+            yield bytes(frame)
+            frame.clear()
+    decoding.result()
+    if frame:
+        detail = f"ffmpeg ended in the middle of a frame, after {len(frame)} of {frame_bytes} bytes"
+        raise TaskFailed(FailureCode.ENGINE_FAILED, detail, stage=Stage.FETCH, retriable=True)
+
+
+def count_frames(video: Path, limits: ProbeLimits) -> tuple[int, commands.Picture]:
+    """Returns how many frames a video has at its own rate, and its even size and rate. Raises `TaskFailed`."""
+    found = _probe(video, limits)
+    assert found.timeline.picture is not None
+    fps = found.timeline.picture.fps
+    width, height = (max(2, (side or 0) // 2 * 2) for side in (found.info.width, found.info.height))
+    return found.timeline.count_frames(fps), commands.Picture(width, height, fps)
+
+
+def decode_sound(
+    source: Path,
+    output: Path,
+    *,
+    rate_hz: int,
+    tools: MediaTools,
+    limits: ProbeLimits,
+    callbacks: FfmpegCallbacks = NO_CALLBACKS,
+) -> None:
+    """Writes the sound of a file as raw 32-bit floats of one channel. Raises `TaskFailed`, and `MediaStopped`."""
+    try:
+        (found,) = probe_files([source], limits)
+    except UnreadableMedia as error:
+        raise invalid_media(f"the sound cannot be read: {error.detail}", Stage.FETCH) from error
+    if not found.timeline.sound_s:
+        raise invalid_media("the file of the sound has no sound in it", Stage.FETCH)
+    command = sound_commands.mono_samples(found.timeline.get_sound(source), rate_hz, output)
+    run_ffmpeg(command, tools=tools, stage=Stage.FETCH, callbacks=callbacks)
 
 
 def write_last_frame(

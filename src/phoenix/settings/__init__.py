@@ -1,7 +1,7 @@
 """The settings of a process: read once at its start, and checked."""
 
 from phoenix.settings.engines import AnimaticSettings, EngineSettings, TtsSettings, VeoSettings
-from phoenix.settings.extras import C2paSettings, SearchSettings, VideosSettings
+from phoenix.settings.extras import C2paSettings, LipsyncSettings, SearchSettings, VideosSettings
 from phoenix.settings.llm import LlmSettings
 from phoenix.settings.prices import PriceSettings
 from phoenix.settings.settings import (
@@ -33,6 +33,7 @@ __all__ = [
     "EngineSettings",
     "EventSettings",
     "LimitSettings",
+    "LipsyncSettings",
     "LlmSettings",
     "LogSettings",
     "MediaSettings",

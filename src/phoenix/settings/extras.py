@@ -1,4 +1,4 @@
-"""The settings of what a server may have in addition: others' protocols, search by meaning, Content Credentials."""
+"""The settings of what a server may have in addition: others' protocols, search by meaning, lip-sync, credentials."""
 
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -42,6 +42,15 @@ class SearchSettings(SettingsGroup):
     )
     min_similarity: float = Field(
         default=0.25, ge=-1, le=1, description="Cosine below which a job is not similar; each model has its own scale."
+    )
+
+
+class LipsyncSettings(SettingsGroup):
+    """Lip-sync: see docs/lip-sync.md. GPU workers read the file; the API looks only whether it is named."""
+
+    default_model: str = "drawn-mouth"
+    face_detector: str | None = Field(
+        default=None, description="ONNX file in the form of CenterFace; a request must give the box if unset."
     )
 
 

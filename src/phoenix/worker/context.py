@@ -24,6 +24,7 @@ from phoenix.events.publisher import EventPublisher
 from phoenix.ids import JobId, TaskId
 from phoenix.jobs.execution.task_completion import AttemptOutput
 from phoenix.jobs.repository import get_artifact
+from phoenix.lipsync.models import TalkingEngines
 from phoenix.media.credentials.signing import SigningCertificate
 from phoenix.media.encoders import open_tools
 from phoenix.media.ffmpeg import FfmpegCallbacks, MediaTools, Progress, find_ffmpeg_version
@@ -156,6 +157,8 @@ class WorkerContext:
     egress: EgressPolicy
     limits: ProbeLimits
     engines: EngineRegistry
+    slots: DeviceSlots
+    talking: TalkingEngines
     threads: Threads
     scratch: Scratch
     certificate: SigningCertificate | None = None
@@ -218,6 +221,7 @@ def open_worker_context(
     Raises `FfmpegMissing` or `EncoderUnusable`.
     """
     settings = services.settings
+    slots = open_slots(settings.worker, device)
     return WorkerContext(
         settings=settings,
         catalog=services.catalog,
@@ -228,21 +232,22 @@ def open_worker_context(
         tools=open_tools(settings.media, device=device),
         egress=EgressPolicy.from_settings(settings.media),
         limits=ProbeLimits.from_settings(settings),
-        engines=_open_engines(settings, device),
+        engines=_open_engines(settings, device, slots),
+        slots=slots,
+        talking=TalkingEngines(device=device, detector=settings.lipsync.face_detector),
         threads=Threads(most_tasks),
         scratch=Scratch(worker_id),
         certificate=certificate,
     )
 
 
-def _open_engines(settings: Settings, device: str) -> EngineRegistry:
-    worker = settings.worker
+def _open_engines(settings: Settings, device: str, slots: DeviceSlots) -> EngineRegistry:
     return EngineRegistry(
         engine=settings.engine,
         animatic=settings.animatic,
         veo=settings.veo,
         device=device,
-        slots=open_slots(worker, device),
+        slots=slots,
         operations_dir=settings.data_dir / "veo-operations",
         peak_memory_file=settings.data_dir / "memory-peaks.json",
     )

@@ -8,6 +8,7 @@ from phoenix.catalog.resolve import joined_length_s, picture_length_s
 from phoenix.contract import (
     CaptionMode,
     MediaInfo,
+    ResolvedLipsync,
     ResolvedReel,
     ResolvedRequest,
     ResolvedSoundtrack,
@@ -73,6 +74,7 @@ async def make_soundtrack(context: WorkerContext, lease: HeldLease) -> AttemptOu
 
 def requested_sound(request: ResolvedRequest) -> SoundSource:
     """The sound that a request names."""
+    assert not isinstance(request, ResolvedLipsync)
     sound = request.source if isinstance(request, ResolvedSoundtrack) else request.soundtrack
     assert sound is not None
     return sound
@@ -104,6 +106,8 @@ async def _target_s(context: WorkerContext, lease: HeldLease) -> float | None:
             return joined_length_s(stitch.transition, await _lengths_s(context, lease, stitch.artifact_ids))
         case ResolvedSoundtrack() as soundtrack:
             return soundtrack.duration_s
+        case ResolvedLipsync() as lipsync:
+            return lipsync.duration_s
 
 
 async def _lengths_s(context: WorkerContext, lease: HeldLease, artifact_ids: list[str]) -> list[float]:
@@ -150,7 +154,7 @@ async def assemble(context: WorkerContext, lease: HeldLease) -> AttemptOutput:
         output, poster = folder / OutputName.OUTPUT, folder / OutputName.THUMBNAIL
         with stopwatch.timing(Stage.ASSEMBLE):
             info = await context.threads.run(join_parts, inputs, output, poster, context.tools, ffmpeg_callbacks(lease))
-            signed_by = await _sign(context, lease, output)
+            signed_by = await sign_result(context, lease, output)
         with stopwatch.timing(Stage.UPLOAD):
             thumbnail = await context.upload_result(lease, OutputName.THUMBNAIL, poster, POSTER)
             captions = await _upload_captions(context, lease, inputs, info, folder)
@@ -159,7 +163,7 @@ async def assemble(context: WorkerContext, lease: HeldLease) -> AttemptOutput:
     return replace(result, made_with={**result.made_with, **signed_by}, thumbnail=thumbnail, captions=captions)
 
 
-async def _sign(context: WorkerContext, lease: HeldLease, output: Path) -> dict[str, str]:
+async def sign_result(context: WorkerContext, lease: HeldLease, output: Path) -> dict[str, str]:
     """Signs the result where the operator has a certificate. Returns the version of the package that did."""
     request = lease.claim.request
     if context.certificate is None or isinstance(request, ResolvedSoundtrack):

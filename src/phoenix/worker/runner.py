@@ -243,6 +243,11 @@ class Attempt:
                 return await assemble(self.context, self.lease)
             case TaskKind.SEGMENT:
                 return await make_segments(self.context, self.lease)
+            case TaskKind.LIPSYNC:
+                # It needs numpy, which starts threads: a process that is forked must not have any.
+                from phoenix.worker.lipsyncs import sync_lips  # noqa: PLC0415
+
+                return await sync_lips(self.context, self.lease)
 
     async def _record(self, outcome: AttemptOutcome, record: AttemptRecord) -> None:
         """Retries until the outcome is in the database, or the lease is lost."""

@@ -48,6 +48,7 @@ def test_operations_are_named_for_generated_methods(document: dict[str, Any]) ->
         "cancel_job",
         "change_job",
         "change_jobs",
+        "create_lipsync",
         "create_media_token",
         "create_reel",
         "create_soundtrack",
@@ -189,7 +190,8 @@ def test_an_upload_is_a_form_with_a_binary_file(document: dict[str, Any]) -> Non
 
 
 @pytest.mark.parametrize(
-    "name", ["create_reel", "create_stitch", "create_soundtrack", "cancel_job", "retry_job", "approve_job"]
+    "name",
+    ["create_reel", "create_stitch", "create_soundtrack", "create_lipsync", "cancel_job", "retry_job", "approve_job"],
 )
 def test_an_accepted_job_says_where_and_when_to_look(document: dict[str, Any], name: str) -> None:
     operation = operations(document)[name]

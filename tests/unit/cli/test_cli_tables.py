@@ -10,7 +10,7 @@ from fixtures.event_examples import ERROR, a_clip, a_job
 from phoenix.api.routes.models import view_model
 from phoenix.catalog.catalog import load_catalog
 from phoenix.cli.tables import clips_table, job_lines, jobs_table, models_table, postprocessor_lines, what_models_take
-from phoenix.contract import ClipWarning, Model, ModelInterpolator, ModelList, ModelUpscaler, NumberRange
+from phoenix.contract import ClipWarning, Model, ModelInterpolator, ModelLips, ModelList, ModelUpscaler, NumberRange
 
 JOB_ID = "job_" + "0" * 26
 PROMPT = "a red balloon over a harbour at dawn, seen from the sea"
@@ -92,7 +92,7 @@ def test_the_tiers_of_a_model_are_listed_if_it_has_several():
     assert line == "animatic: takes first_frame; tiers draft, standard, high"
 
 
-def test_each_upscaler_and_interpolator_has_a_line_with_what_it_makes():
+def test_each_upscaler_interpolator_and_lip_model_has_a_line_with_what_it_makes():
     entry = {"title": "", "description": "", "license": None}
     found = ModelList(
         data=[],
@@ -101,11 +101,13 @@ def test_each_upscaler_and_interpolator_has_a_line_with_what_it_makes():
             ModelInterpolator(id="rife", factors=[2, 4, 8], **entry),
             ModelInterpolator(id="motion", factors=None, **entry),
         ],
+        lip_models=[ModelLips(id="lips", **entry | {"title": "Lips of film"})],
     )
     assert postprocessor_lines(found) == [
         "upscaler x4: up to 4 times as wide and as high",
         "interpolator rife: 2, 4, 8 times the frame rate",
         "interpolator motion: any higher frame rate",
+        "lip model lips: Lips of film",
     ]
 
 

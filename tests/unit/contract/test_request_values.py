@@ -17,6 +17,7 @@ from phoenix.contract import (
     EditRequest,
     ExtendedVideo,
     JobChanges,
+    LipsyncRequest,
     LoraRequest,
     PauseRequest,
     ReelRequest,
@@ -34,7 +35,7 @@ from phoenix.contract import (
     VideoRequest,
     WebhookRequest,
 )
-from phoenix.contract.requests import JobOptions
+from phoenix.contract.requests import FaceRegion, JobOptions
 from phoenix.contract.steering import BulkFilter, BulkRequest, KeyShareRequest, UnloadRequest
 from phoenix.contract.videos import FrameImage, PictureAddress, PictureReference, VideoEditRequest
 from phoenix.contract.wire_types import Request
@@ -47,6 +48,8 @@ VALID: dict[type[Request], dict[str, Any]] = {
     ReelRequest: {"clips": [{"prompt": "x"}]},
     StitchRequest: {"artifact_ids": [ARTIFACT]},
     SoundtrackJobRequest: {"source": SOUND},
+    LipsyncRequest: {"video": ARTIFACT, "audio": ARTIFACT},
+    FaceRegion: {"x": 0, "y": 0, "width": 16, "height": 16},
     ClipEdit: {"op": "remove", "index": 0},
     ClipRequest: {"prompt": "x"},
     ClipSource: {"job_id": JOB, "clip_index": 0},

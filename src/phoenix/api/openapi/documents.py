@@ -38,6 +38,7 @@ TAGS: list[dict[str, str]] = [
     {"name": "reels", "description": "Prompts in, one video out."},
     {"name": "storyboards", "description": "From an idea to a reel, with messages that refine it."},
     {"name": "stitches", "description": "Joining existing videos."},
+    {"name": "lipsyncs", "description": "Making a face say a sound."},
     {"name": "soundtracks", "description": "Preparing a sound for later use."},
     {"name": "jobs", "description": "Finding, canceling, retrying and deleting jobs."},
     {"name": "events", "description": "Following jobs live."},

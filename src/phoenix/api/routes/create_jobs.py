@@ -1,4 +1,4 @@
-"""Submission of new jobs: reels, stitches and soundtracks. Each route answers with the queued job."""
+"""Submission of new jobs: reels, stitches, soundtracks and lip-syncs. Each route answers with the queued job."""
 
 from typing import Annotated
 
@@ -7,7 +7,7 @@ from fastapi.openapi.models import Example
 
 from phoenix.api.http.declarations import JOB_ACCEPTED
 from phoenix.api.submission import SubmissionDep, SubmissionRoute
-from phoenix.contract import Job, ReelRequest, SoundtrackJobRequest, StitchRequest
+from phoenix.contract import Job, LipsyncRequest, ReelRequest, SoundtrackJobRequest, StitchRequest
 
 router = APIRouter(route_class=SubmissionRoute)
 
@@ -51,6 +51,15 @@ _SOUNDTRACKS: dict[str, Example] = {
         }
     }
 }
+_LIPSYNCS: dict[str, Example] = {
+    "a picture that speaks": {
+        "value": {
+            "video": "art_01kag3e9zq4f7w5m8x2c6b0n1d",
+            "audio": "art_01kag3e9zq4f7w5m8x2c6b0n1e",
+            "box": {"x": 220, "y": 80, "width": 200, "height": 240},
+        }
+    }
+}
 
 
 @router.post("/v1/reels", tags=["reels"], status_code=202, responses=JOB_ACCEPTED)
@@ -81,5 +90,16 @@ async def create_soundtrack(
     """Prepare a soundtrack.
 
     Trims, fades and levels a sound, and pads it to a length. The result is an artifact that reels can use.
+    """
+    return await submission.submit(body)
+
+
+@router.post("/v1/lipsyncs", tags=["lipsyncs"], status_code=202, responses=JOB_ACCEPTED)
+async def create_lipsync(
+    body: Annotated[LipsyncRequest, Body(openapi_examples=_LIPSYNCS)], submission: SubmissionDep
+) -> Job:
+    """Make a face say a sound.
+
+    Takes a video or a picture, and a sound. The result is a video whose mouth follows the sound.
     """
     return await submission.submit(body)

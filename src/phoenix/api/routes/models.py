@@ -12,7 +12,7 @@ from phoenix.catalog.adapters import AdapterSpec
 from phoenix.catalog.catalog import Catalog
 from phoenix.catalog.clip_adapters import tier_scales
 from phoenix.catalog.model import ModelSpec
-from phoenix.catalog.postprocessors import InterpolatorSpec, UpscalerSpec
+from phoenix.catalog.postprocessors import InterpolatorSpec, LipModelSpec, UpscalerSpec
 from phoenix.catalog.resolve import fit_size, longest_s, shortest_s
 from phoenix.catalog.rules import ConditionRule, FloatRange, IntRange, License
 from phoenix.contract import (
@@ -23,6 +23,7 @@ from phoenix.contract import (
     ModelCondition,
     ModelInterpolator,
     ModelLicense,
+    ModelLips,
     ModelList,
     ModelSize,
     ModelTier,
@@ -168,6 +169,11 @@ def _view_interpolator(spec: InterpolatorSpec) -> ModelInterpolator:
     )
 
 
+def _view_lips(spec: LipModelSpec) -> ModelLips:
+    license_ = _view_license(spec.license)
+    return ModelLips(id=spec.id, title=spec.title, description=spec.description, license=license_)
+
+
 def _view_license(found: License | None) -> ModelLicense | None:
     return None if found is None else ModelLicense.model_validate(found.model_dump())
 
@@ -193,7 +199,7 @@ async def list_models(state: AppStateDep, _caller: CallerDep) -> Response:
     """List the models.
 
     The options and defaults of each, and whether a live worker serves it. Jobs for a model that no worker serves wait.
-    Upscalers and interpolators are for the clips of every model.
+    Upscalers and interpolators are for the clips of every model, and lip models for lip-syncs.
     """
     live = await state.services.fleet.get_live()
     workers = {is_remote: workers_of_queue(live, "remote" if is_remote else "gpu") for is_remote in (False, True)}
@@ -215,5 +221,6 @@ def _write_list(catalog: Catalog, reasons: tuple[str | None, ...]) -> bytes:
         ],
         upscalers=[_view_upscaler(spec) for spec in catalog.upscalers.values()],
         interpolators=[_view_interpolator(spec) for spec in catalog.interpolators.values()],
+        lip_models=[_view_lips(spec) for spec in catalog.lip_models.values()],
     )
     return listed.model_dump_json().encode()

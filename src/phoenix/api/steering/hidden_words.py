@@ -11,6 +11,7 @@ from phoenix.contract import (
     Job,
     JobSnapshot,
     ResolvedClip,
+    ResolvedLipsync,
     ResolvedReel,
     ResolvedRequest,
     ResolvedSoundtrack,
@@ -52,6 +53,8 @@ def _hide_in_view(clip: Clip) -> Clip:
 
 
 def _hide_in_request(request: ResolvedRequest) -> ResolvedRequest:
+    if isinstance(request, ResolvedLipsync):
+        return request
     if isinstance(request, ResolvedSoundtrack):
         return request.model_copy(update={"source": _hide_address(request.source)})
     changes = {"soundtrack": request.soundtrack and _hide_address(request.soundtrack)}

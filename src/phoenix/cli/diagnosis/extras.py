@@ -1,9 +1,11 @@
-"""Checks what a server may have in addition: the search by meaning, and the certificate that signs results."""
+"""Checks what a server may have in addition: search by meaning, lip models, and the certificate of results."""
 
 import asyncio
 
+from phoenix.catalog.catalog import load_catalog
 from phoenix.cli.diagnosis.finding import CheckStatus, Finding
 from phoenix.embedding.sentence_model import Embedder, SentenceModelUnusable
+from phoenix.lipsync.models import TalkingEngines
 from phoenix.media.credentials.signing import CertificateUnusable, check_signing, load_certificate
 from phoenix.settings import Settings
 
@@ -35,3 +37,14 @@ async def check_credentials(settings: Settings) -> Finding:
         return Finding("credentials", CheckStatus.MISSING, error.detail, remedy)
     until = f"{certificate.expires_at:%Y-%m-%d}"
     return Finding("credentials", CheckStatus.OK, f"signed as {certificate.subject} until {until}")
+
+
+async def check_lipsync(settings: Settings) -> Finding:
+    """Opens every lip model and the face detector, since only their files show whether a job could use them."""
+    models = load_catalog(settings.engine.catalog_file).lip_models.values()
+    engines = TalkingEngines(device="cpu", detector=settings.lipsync.face_detector)
+    for spec in models:
+        if fault := await asyncio.to_thread(engines.find_fault, spec):
+            return Finding("lip-sync", CheckStatus.NOTE, fault, "Jobs that ask for it fail until this is mended.")
+    faces = "requests give the box of the face" if settings.lipsync.face_detector is None else "faces are found"
+    return Finding("lip-sync", CheckStatus.OK, f"can be used: {', '.join(spec.id for spec in models)}; {faces}")

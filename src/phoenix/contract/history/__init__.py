@@ -10,7 +10,7 @@ from phoenix.contract.wire_types import WHOLE, Timestamp, View
 
 AttemptState = Literal["running", "succeeded", "failed", "canceled", "crashed", "preempted"]
 LineLimit = Annotated[int, Field(ge=1, le=2000), WHOLE]
-TaskName = Literal["render", "narrate", "soundtrack", "assemble", "segment"]
+TaskName = Literal["render", "narrate", "soundtrack", "assemble", "segment", "lipsync"]
 
 
 class TaskAttempt(View):

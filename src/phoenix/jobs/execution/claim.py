@@ -84,6 +84,8 @@ async def claim(uow: UnitOfWork, task_id: str, dispatch_seq: int, *, worker_id: 
     await _append_start_events(uow, job, task, worker_id)
     duration, assembly_s = await _find_duration(uow, job, task)
     clips = [other for other in tasks if other.kind is TaskKind.RENDER]
+    # A lip-sync alone has progress without a clip.
+    weighed = clips or [other for other in tasks if other.kind is TaskKind.LIPSYNC]
     sound = [other.artifact_id for other in tasks if other.kind is TaskKind.SOUNDTRACK]
     return Claim(
         task_id=task.id,
@@ -102,8 +104,8 @@ async def claim(uow: UnitOfWork, task_id: str, dispatch_seq: int, *, worker_id: 
             other.artifact_id for other in tasks if other.kind is TaskKind.NARRATE and other.artifact_id
         ),
         previous_artifact_id=_find_previous(task, clips),
-        weights=tuple(clip.weight for clip in clips),
-        prerequisites=tuple(tuple(clip.prerequisites) for clip in clips),
+        weights=tuple(each.weight for each in weighed),
+        prerequisites=tuple(tuple(each.prerequisites) for each in weighed),
         done_clips=frozenset(clip.position for clip in clips if clip.state is TaskState.SUCCEEDED),
         duration=duration,
         assembly_s=assembly_s,

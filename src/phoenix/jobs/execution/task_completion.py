@@ -83,7 +83,7 @@ NO_RECORD = AttemptRecord()
 
 def is_job_output(job: JobRow, task: TaskRow) -> bool:
     """Whether the task's output is the job's output."""
-    return task.kind is TaskKind.ASSEMBLE or job.kind == "soundtrack"
+    return task.kind in (TaskKind.ASSEMBLE, TaskKind.LIPSYNC) or job.kind == "soundtrack"
 
 
 async def publish_output(uow: UnitOfWork, job: JobRow, task: TaskRow, output: AttemptOutput) -> ArtifactRow:

@@ -16,6 +16,7 @@ from phoenix.contract import (
     JobManifest,
     OutputManifest,
     ReplayRequest,
+    ResolvedLipsync,
     ResolvedReel,
     ResolvedRequest,
     ResolvedSoundtrack,
@@ -102,6 +103,12 @@ def replay_of(request: ResolvedRequest, catalog: Catalog) -> ReplayRequest:
             return ReplayRequest(path="/v1/stitches", body=_without_kind(request))
         case ResolvedSoundtrack():
             return ReplayRequest(path="/v1/soundtracks", body=_without_kind(request))
+        case ResolvedLipsync():
+            body = request.model_dump(mode="json", include=_OF_A_LIPSYNC, exclude_none=True)
+            return ReplayRequest(path="/v1/lipsyncs", body=body)
+
+
+_OF_A_LIPSYNC = {"video", "audio", "model", "box", "when_shorter", "sound"}
 
 
 def _without_kind(request: ResolvedStitch | ResolvedSoundtrack) -> dict[str, Any]:

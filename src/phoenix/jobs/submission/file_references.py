@@ -17,6 +17,7 @@ from sqlmodel import col
 from phoenix.catalog.resolve import ValidationReport
 from phoenix.contract import (
     ResolvedClip,
+    ResolvedLipsync,
     ResolvedReel,
     ResolvedRequest,
     ResolvedSoundtrack,
@@ -131,6 +132,8 @@ def references_of(resolved: ResolvedRequest) -> Mapping[str, str]:
             named = videos | _of_sound(resolved.soundtrack, "/soundtrack")
         case ResolvedSoundtrack():
             named = _of_sound(resolved.source, "/source")
+        case ResolvedLipsync():
+            named = {"/video": resolved.video, "/audio": resolved.audio}
     return {pointer: artifact_id for pointer, artifact_id in named.items() if artifact_id is not None}
 
 

@@ -17,6 +17,7 @@ from phoenix.contract import (
     JobState,
     QueueName,
     ResolvedClip,
+    ResolvedLipsync,
     ResolvedReel,
     ResolvedRequest,
 )
@@ -181,8 +182,12 @@ async def new_job(
 def plan_tasks(job: JobRow, resolved: ResolvedRequest) -> Sequence[TaskRow]:
     """The tasks of a job: its clips, its narration, its soundtrack, and the assembly that waits for all of them.
 
+    A lip-sync is one task.
+
     A clip that continues the clip before it waits for that clip. Each take of a clip is a task.
     """
+    if isinstance(resolved, ResolvedLipsync):
+        return [_task(job, TaskKind.LIPSYNC, 0, queue="gpu")]
     clips = resolved.renders if isinstance(resolved, ResolvedReel) else []
     queue = "remote" if isinstance(resolved, ResolvedReel) and resolved.is_remote else "gpu"
     tasks = [_render_task(job, clip, queue) for clip in clips]

@@ -123,6 +123,12 @@ def extract(clip: SourceStream, duration_s: float, fades_s: tuple[float, float],
     return write_file([track], output, {"f": SAMPLE_FORMAT, "ac": 2, "ar": SAMPLE_RATE_HZ, **KEEP_TIME})
 
 
+def mono_samples(sound: SourceStream, rate_hz: int, output: Path) -> list[str]:
+    """Returns the command that writes a sound as raw 32-bit floats of one channel, from the zero of its file on."""
+    track = _from_zero(sound).filter("aformat", channel_layouts="mono").filter("aresample", rate_hz)
+    return write_file([track], output, {"f": "f32le", "ac": 1, "ar": rate_hz, **KEEP_TIME})
+
+
 def encode_samples(output: Path) -> list[str]:
     """Returns the command that encodes raw stereo samples on standard input to AAC in an MP4."""
     samples = open_pipe(format=SAMPLE_FORMAT, ar=SAMPLE_RATE_HZ, ac=2)["a:0"]

@@ -21,7 +21,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from phoenix import __version__
 from phoenix.clock import utc_now
-from phoenix.contract import ResolvedReel, ResolvedStitch
+from phoenix.contract import ResolvedLipsync, ResolvedReel, ResolvedStitch
 from phoenix.errors import FailureCode, PhoenixError, Stage, TaskFailed, install_extra
 from phoenix.settings import C2paSettings
 
@@ -162,11 +162,13 @@ def check_signing(certificate: SigningCertificate) -> None:
         raise CertificateUnusable(f"c2pa refuses the certificate: {error}") from error
 
 
-def describe_origin(request: ResolvedReel | ResolvedStitch) -> Mapping[str, Any]:
+def describe_origin(request: ResolvedReel | ResolvedStitch | ResolvedLipsync) -> Mapping[str, Any]:
     """What the credentials say of a result, in the form of c2pa. Prompts are not in it. Pure."""
     agent = {"name": "Phoenix", "version": __version__}
     if isinstance(request, ResolvedStitch):
         source, made = "composite", f"joined from {len(request.artifact_ids)} videos"
+    elif isinstance(request, ResolvedLipsync):
+        source, made = "compositeSynthetic", f"lips moved to a sound by the model {request.model}"
     else:
         source = "algorithmicMedia" if request.model == _DRAWN else "trainedAlgorithmicMedia"
         made = f"made of {len(request.clips)} clips by the model {request.model}"

@@ -1,0 +1,197 @@
+"""Makes the face in a video say a sound: decodes, moves the lips, encodes, and adds the sound."""
+
+import asyncio
+from collections.abc import Generator, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from functools import partial
+from itertools import islice, repeat
+from pathlib import Path
+
+import numpy as np
+
+from phoenix.catalog.stored_entries import EntryChanged, restore_lip_model
+from phoenix.contract import MediaInfo, ResolvedLipsync
+from phoenix.errors import FailureCode, Stage, TaskFailed
+from phoenix.jobs.execution.task_completion import AttemptOutput
+from phoenix.lipsync.faces import FaceBox
+from phoenix.lipsync.interface import SPEECH_RATE_HZ, Pixels, Speech, SyncCounts, TalkingEngine
+from phoenix.media.commands.video import Picture
+from phoenix.media.decode import count_frames, decode_sound, open_frames
+from phoenix.media.encode import encode_frames, write_poster
+from phoenix.media.errors import invalid_media
+from phoenix.media.soundtrack import mux_soundtrack
+from phoenix.still_pictures import open_picture
+from phoenix.storage.keys import OutputName
+from phoenix.telemetry.logs import get_logger
+from phoenix.worker.context import WorkerContext, ffmpeg_callbacks
+from phoenix.worker.leases import HeldLease
+from phoenix.worker.media_tasks import POSTER, sign_result
+from phoenix.worker.progress_publisher import ProgressPublisher
+from phoenix.worker.render_observer import ClipObserver, threadsafe_setter
+
+_logger = get_logger(__name__)
+
+
+async def sync_lips(context: WorkerContext, lease: HeldLease) -> AttemptOutput:
+    """Makes and stores the result of a lip-sync. Raises `TaskFailed`, `RenderStopped` or `MediaStopped`."""
+    request = lease.claim.request
+    assert isinstance(request, ResolvedLipsync)
+    has_news = asyncio.Event()
+    frames = max(1, round(request.duration_s * request.fps))
+    observer = ClipObserver(lease, steps=frames, num_frames=frames, on_change=threadsafe_setter(has_news))
+    interval_s = context.settings.events.progress_interval_s
+    progress = ProgressPublisher(context.database, context.publisher, lease.claim, observer, interval_s=interval_s)
+    with context.scratch.folder() as folder:
+        job = LipsyncWork(context, lease, request, observer, folder)
+        with observer.stopwatch.timing(Stage.FETCH):
+            await context.download_artifact(lease, request.video, job.video)
+            await context.download_artifact(lease, request.audio, job.audio)
+        async with progress.publishing(has_news):
+            info = await context.threads.run(job.make)
+        signed_by = await sign_result(context, lease, job.output)
+        with observer.stopwatch.timing(Stage.UPLOAD):
+            thumbnail = await context.upload_result(lease, OutputName.THUMBNAIL, job.poster, POSTER)
+            result = await context.upload_result(lease, OutputName.OUTPUT, job.output, info)
+    _logger.info("lips moved", model=request.model, **job.watched.as_log(), **observer.stopwatch.as_log())
+    return replace(result, made_with={**result.made_with, **signed_by}, thumbnail=thumbnail)
+
+
+class _Watched:
+    """Counts the frames, passes them on as steps of the attempt, and ends the sync on a stop."""
+
+    def __init__(self, observer: ClipObserver, num_frames: int) -> None:
+        self.counts = SyncCounts()
+        self._observer, self._num_frames = observer, num_frames
+
+    def on_frames(self, counts: SyncCounts) -> None:
+        self.counts = counts
+        self._observer.on_step(counts.frames, self._num_frames)
+
+    def as_log(self) -> dict[str, int]:
+        counts = self.counts
+        return {"frames": counts.frames, "without_face": counts.without_face, "silent": counts.silent}
+
+
+@dataclass
+class LipsyncWork:
+    """One attempt at a lip-sync, in a folder of its own. `make` blocks."""
+
+    context: WorkerContext
+    lease: HeldLease
+    request: ResolvedLipsync
+    observer: ClipObserver
+    folder: Path
+
+    def __post_init__(self) -> None:
+        self.video, self.audio = self.folder / "video", self.folder / "audio"
+        self.output, self.poster = self.folder / OutputName.OUTPUT, self.folder / OutputName.THUMBNAIL
+        self.watched = _Watched(self.observer, 1)
+
+    def make(self) -> MediaInfo:
+        """Writes the result and its thumbnail. Returns the format and length of the result."""
+        request, tools = self.request, self.context.tools
+        callbacks = ffmpeg_callbacks(self.lease)
+        with self.observer.stopwatch.timing(Stage.FETCH):
+            speech = self._read_speech()
+            available, picture = self._measure()
+        wanted = max(1, round(speech.duration_s * picture.fps))
+        num_frames = min(wanted, available) if request.when_shorter == "trim" and available else wanted
+        engine = self._open_engine()
+        self.watched = _Watched(self.observer, num_frames)
+        silent = self.folder / "silent.mp4"
+        with self._frames(picture, num_frames, available) as frames, self._on_device():
+            self.observer.on_stage(Stage.POSTPROCESS)
+            made = engine.sync(frames, float(picture.fps), speech, self.watched)
+            encoding = self.observer.ffmpeg_callbacks()
+            chunks = (frame.data for frame in made)
+            encode_frames(chunks, picture, silent, tools=tools, num_frames=num_frames, callbacks=encoding)
+        if self.watched.counts.without_face == num_frames:
+            raise invalid_media("no face appears in the video; give the box of the face", Stage.POSTPROCESS)
+        with self.observer.stopwatch.timing(Stage.ASSEMBLE):
+            sound = self.video if request.sound == "keep" else self.audio
+            info = mux_soundtrack(silent, sound, self.output, tools=tools, callbacks=callbacks)
+            length_s = info.video_duration_s or info.duration_s or 0
+            write_poster(self.output, self.poster, duration_s=length_s, tools=tools, callbacks=callbacks)
+        return info
+
+    def _read_speech(self) -> Speech:
+        raw = self.folder / "speech.raw"
+        context = self.context
+        decode_sound(
+            self.audio,
+            raw,
+            rate_hz=SPEECH_RATE_HZ,
+            tools=context.tools,
+            limits=context.limits,
+            callbacks=ffmpeg_callbacks(self.lease),
+        )
+        return Speech(np.fromfile(raw, np.dtype("<f4")).astype(np.float32, copy=False))
+
+    def _measure(self) -> tuple[int, Picture]:
+        """The frames that the video has, none for a still picture, and the picture of the result."""
+        request = self.request
+        if request.is_picture:
+            return 0, Picture(request.width, request.height, Fraction(request.fps).limit_denominator(1001))
+        return count_frames(self.video, self.context.limits)
+
+    def _open_engine(self) -> TalkingEngine:
+        box = self.request.box
+        with self.observer.stopwatch.timing(Stage.LOAD):
+            try:
+                spec = restore_lip_model(self.request, self.context.catalog)
+            except EntryChanged as changed:
+                detail = f"{changed.detail} (in the catalog of this worker)"
+                raise TaskFailed(FailureCode.MODEL_UNAVAILABLE, detail, stage=Stage.LOAD, retriable=True) from changed
+            return self.context.talking.open(spec, box and FaceBox(box.x, box.y, box.width, box.height))
+
+    @contextmanager
+    def _on_device(self) -> Generator[None]:
+        """Takes a slot of the device for the block, as a clip does."""
+        with ExitStack() as device:
+            with self.observer.waiting():
+                device.enter_context(self.context.slots.acquire(self.observer.stop))
+            yield
+
+    @contextmanager
+    def _frames(self, picture: Picture, num_frames: int, available: int) -> Generator[Iterator[Pixels]]:
+        """The frames of the video, again from the beginning or with its last frame held, as often as needed."""
+        if self.request.is_picture:
+            yield repeat(_open_still(self.video, picture), num_frames)
+            return
+        # Closed before the folder is removed: the decoder writes to a pipe in it.
+        with closing(self._passes(picture, available)) as passes:
+            yield islice(passes, num_frames)
+
+    def _passes(self, picture: Picture, available: int) -> Generator[Pixels]:
+        shape = (picture.height, picture.width, 3)
+        read = partial(
+            open_frames,
+            self.video,
+            picture,
+            self.folder / "frames.pipe",
+            num_frames=available,
+            tools=self.context.tools,
+            limits=self.context.limits,
+            callbacks=ffmpeg_callbacks(self.lease),
+        )
+        last: Pixels | None = None
+        while True:
+            with read() as frames:
+                for frame in frames:
+                    last = np.frombuffer(frame, np.uint8).reshape(shape)
+                    yield last
+            if last is None:
+                raise invalid_media("the video has no frames", Stage.FETCH)
+            if self.request.when_shorter == "hold":
+                yield from repeat(last)
+
+
+def _open_still(path: Path, picture: Picture) -> Pixels:
+    """The picture in the size of the result: the last row and column of an odd size are left out."""
+    try:
+        still = open_picture(path)
+    except (OSError, ValueError, SyntaxError) as error:
+        raise invalid_media("the picture cannot be read", Stage.FETCH) from error
+    return np.asarray(still.crop((0, 0, picture.width, picture.height)).convert("RGB"))
