@@ -88,5 +88,6 @@ pytest_plugins: list[str] = [
     "fixtures.veo_server",
     "fixtures.llm_server",
     "fixtures.s3_server",
+    "fixtures.cloud_servers",
     "fixtures.stream_fleet",
 ]

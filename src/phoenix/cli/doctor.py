@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,6 +19,7 @@ from phoenix.child_processes import output_of
 from phoenix.cli.console import NEWER_SCHEMA, format_gigabytes
 from phoenix.cli.diagnosis.extras import check_credentials, check_lipsync, check_search
 from phoenix.cli.diagnosis.finding import CheckStatus, Finding
+from phoenix.cli.diagnosis.object_store import check_object_store
 from phoenix.cli.diagnosis.writers_and_voices import check_llm, check_voice
 from phoenix.cli.embedded.redis_server import find_redis_server
 from phoenix.db.engine import database_url
@@ -34,7 +35,6 @@ from phoenix.engine.readiness import (
 )
 from phoenix.errors import PhoenixError, install_extra
 from phoenix.events.pubsub.redis_client import open_redis, send
-from phoenix.ids import new_artifact_id
 from phoenix.jobs.scheduling.leader_lease import has_leader
 from phoenix.jobs.webhooks import tables as webhook_tables  # noqa: F401  # pyright: ignore[reportUnusedImport]
 from phoenix.media.captions.font import CAPTION_FILTER, NO_LIBASS
@@ -42,11 +42,8 @@ from phoenix.media.encoders import EncoderUnusable, choose_encoder
 from phoenix.media.ffmpeg import find_ffmpeg, has_filter
 from phoenix.media.self_test import run_self_test
 from phoenix.services import open_database, open_reserve
-from phoenix.settings import Settings, StorageSettings
+from phoenix.settings import Settings
 from phoenix.speech.voices import NO_ENGINE
-from phoenix.storage.errors import StoreFailed
-from phoenix.storage.keys import upload_key
-from phoenix.storage.store import open_store
 
 CHECK_TIMEOUT_S = 30
 LITTLE_SPACE_BYTES = 5 * 2**30
@@ -159,28 +156,7 @@ async def check_storage(settings: Settings) -> Finding:
             remedy = SPACE_REMEDY if is_full_disk(error) else REMEDIES["storage"]
             return Finding("storage", CheckStatus.MISSING, f"{folder} cannot be written: {error.strerror}", remedy)
         return Finding("storage", CheckStatus.OK, f"in {settings.data_dir.absolute()}")
-    store = open_store(settings.storage, default_folder=settings.data_dir)
-    # Only a write shows whether writes are allowed.
-    key = upload_key(new_artifact_id())
-    try:
-        await store.put_stream(key, _one_chunk(b"phoenix doctor"), max_bytes=None)
-    except StoreFailed:
-        if unset := unset_credentials(settings.storage, os.environ):
-            # The error itself is about the address at which a cloud has the credentials of its machines.
-            detail = f"{settings.storage.url} cannot be written, and these settings are unset: {', '.join(unset)}"
-            return Finding("storage", CheckStatus.MISSING, detail, _S3_REMEDY)
-        raise
-    await store.delete(key)
-    return Finding("storage", CheckStatus.OK, settings.storage.url)
-
-
-def unset_credentials(storage: StorageSettings, environment: Mapping[str, str]) -> list[str]:
-    """The settings without which a bucket has neither a key nor, unless it is of AWS, a server. Empty with a key."""
-    is_bucket = (storage.url or "").startswith("s3://")
-    if not is_bucket or storage.s3_access_key_id or any(environment.get(name) for name in _AWS_CREDENTIALS):
-        return []
-    endpoint = [] if storage.s3_endpoint else ["PHOENIX_STORAGE__S3_ENDPOINT"]
-    return ["PHOENIX_STORAGE__S3_ACCESS_KEY_ID", "PHOENIX_STORAGE__S3_SECRET_ACCESS_KEY", *endpoint]
+    return await check_object_store(settings.storage, settings.data_dir)
 
 
 async def check_space(settings: Settings) -> Finding:
@@ -280,16 +256,6 @@ REMEDIES = {
 }
 """What to do if a check fails, or gets no answer."""
 _MORE = "`phoenix models here` lists all models with their weights and memory."
-_S3_REMEDY = (
-    "Set the key and its secret. The endpoint is for servers other than AWS, whose machines may use a role instead."
-)
-_AWS_CREDENTIALS = (
-    "AWS_ACCESS_KEY_ID",
-    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
-    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
-    "AWS_WEB_IDENTITY_TOKEN_FILE",
-)
-"""Each names credentials in place of the settings, and obstore reads it."""
 
 
 def _write_and_delete(folder: Path) -> None:
@@ -309,7 +275,3 @@ def _nearest_folder(path: Path) -> Path:
 
 def _exists(path: str | None) -> bool:
     return path is not None and Path(path).exists()
-
-
-async def _one_chunk(content: bytes) -> AsyncIterator[bytes]:
-    yield content

@@ -15,12 +15,12 @@ from phoenix.settings.settings import (
     RetentionSettings,
     SchedulerSettings,
     Settings,
-    StorageSettings,
     WebhookSettings,
     WorkerSettings,
     load_settings,
 )
 from phoenix.settings.sources import UNPREFIXED_NAMES
+from phoenix.settings.storage import StorageSettings
 from phoenix.settings.value_types import AuthMode, SettingsGroup
 
 __all__ = [

@@ -22,6 +22,7 @@ from phoenix.settings.extras import C2paSettings, LipsyncSettings, SearchSetting
 from phoenix.settings.llm import LlmSettings
 from phoenix.settings.prices import PriceSettings
 from phoenix.settings.sources import EnvironmentSource, UnprefixedNamesSource
+from phoenix.settings.storage import StorageSettings
 from phoenix.settings.value_types import (
     AuthMode,
     CommaSeparated,
@@ -35,7 +36,6 @@ from phoenix.settings.value_types import (
     ProxyAddress,
     RedisUrl,
     SettingsGroup,
-    StorageUrl,
     WebUrl,
 )
 
@@ -60,40 +60,6 @@ class RedisSettings(SettingsGroup):
     )
     socket_timeout_s: float = Field(default=2, gt=0)
     prefix: str = Field(default="phoenix", description="First part of every key and channel.")
-
-
-class StorageSettings(SettingsGroup):
-    url: StorageUrl | None = Field(
-        default=None, description="file:// or s3://bucket/prefix; a folder in data_dir if unset."
-    )
-    reserve_bytes: int = Field(
-        default=512 * 2**20,
-        ge=0,
-        description="Free bytes on the disks of a folder and of SQLite below which jobs and uploads are refused; "
-        "no reserve if 0.",
-    )
-    s3_endpoint: WebUrl | None = None
-    s3_region: str = "us-east-1"
-    s3_access_key_id: str | None = None
-    s3_secret_access_key: SecretStr | None = None
-    request_timeout_s: float = Field(default=30, gt=0, description="Time limit of one S3 request of a few MB at most.")
-    max_retries: int = Field(default=3, ge=0, description="Retries of one S3 request.")
-    redirect_downloads: bool = Field(
-        default=True,
-        description="Redirect downloads to signed S3 URLs; turn off if clients cannot reach s3_endpoint.",
-    )
-    signed_url_s: float = Field(default=900, ge=1, le=604_800, description="How long a signed URL stays valid.")
-
-    @model_validator(mode="after")
-    def _check_key(self) -> Self:
-        if (self.s3_access_key_id is None) != (self.s3_secret_access_key is None):
-            raise ValueError("set both of s3_access_key_id and s3_secret_access_key, or neither")
-        return self
-
-    @property
-    def link_s(self) -> float | None:
-        """Validity of signed download URLs in seconds; None if downloads are not redirected."""
-        return self.signed_url_s if self.redirect_downloads else None
 
 
 class RetentionSettings(SettingsGroup):

@@ -64,7 +64,7 @@ def _is_database(url: SplitResult) -> bool:
 def _is_storage(url: SplitResult) -> bool:
     if url.scheme == "file":
         return url.netloc in ("", "localhost") and url.path.startswith("/")
-    return url.scheme == "s3" and bool(url.netloc)
+    return url.scheme in ("s3", "gs", "az") and bool(url.netloc)
 
 
 def _is_redis(url: SplitResult) -> bool:
@@ -143,7 +143,9 @@ DatabaseUrl = Annotated[
     str, _matching(_is_database, "write postgresql://user:password@host/database or sqlite:////folder/file.db")
 ]
 RedisUrl = Annotated[str, _matching(_is_redis, "write redis://host:6379/0, rediss://host:6379/0 or unix:///socket")]
-StorageUrl = Annotated[str, _matching(_is_storage, "write file:///folder or s3://bucket/prefix")]
+StorageUrl = Annotated[
+    str, _matching(_is_storage, "write file:///folder, s3://bucket/prefix, gs://bucket/prefix or az://container/prefix")
+]
 WebUrl = Annotated[str, _matching(_is_web, "write a URL that begins with https:// or http://")]
 WebUrlWithoutLogin = Annotated[
     str, _matching(_has_no_login, "write a URL that begins with https:// or http:// and has no user and no password")

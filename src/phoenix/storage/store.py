@@ -7,21 +7,20 @@ from collections.abc import AsyncIterator, Awaitable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
 from urllib.parse import unquote, urlsplit
 
 import obstore
-from obstore.store import LocalStore, ObjectStore, S3Store
+from obstore.exceptions import PermissionDeniedError
+from obstore.store import LocalStore, ObjectStore
 
 from phoenix.errors import PayloadTooLarge
 from phoenix.private_files import make_private_folder
 from phoenix.settings import StorageSettings
+from phoenix.storage.buckets import BucketClient, bucket_address, open_bucket
 from phoenix.storage.errors import translate_store_errors
 from phoenix.storage.keys import checked_key, checked_prefix, is_key, media_type_of
 from phoenix.storage.unfinished_uploads import UnfinishedUploads, open_unfinished
-
-if TYPE_CHECKING:  # obstore defines its configuration types for checkers only
-    from obstore.store import S3Config
 
 COPY_CHUNK_BYTES = 1024 * 1024
 SEND_CHUNK_BYTES = 262_144
@@ -30,7 +29,6 @@ PAGE_OBJECTS = 500
 # The number of parts of 5 MiB that obstore has in memory for each upload; its default is 12.
 _PARTS_IN_FLIGHT = 3
 _ABORT_LIMIT_S = 5
-_CONNECT_LIMIT = timedelta(seconds=5)
 
 
 @dataclass(frozen=True)
@@ -163,19 +161,23 @@ class ArtifactStore:
         return len(keys)
 
     async def signed_url(self, key: str, expires_s: float) -> str | None:
-        """Returns a URL that anyone may GET for `expires_s`; None if the store cannot sign, as a local folder.
+        """Returns a URL that anyone may GET for `expires_s`; None if the store cannot or may not sign.
 
-        Responses have the media type for the suffix of the key. Does not check whether the object exists.
+        A local folder cannot, and the identity of a machine often may not. Responses have the media type for the suffix
+        of the key. Does not check whether the object exists.
         """
         with translate_store_errors(checked_key(key)):
-            if not isinstance(self._store, S3Store):
+            if not isinstance(self._store, BucketClient):
                 return None
-            return await obstore.sign_async(self._store, "GET", key, timedelta(seconds=expires_s))
+            try:
+                return await obstore.sign_async(self._store, "GET", key, timedelta(seconds=expires_s))
+            except PermissionDeniedError:
+                return None
 
     def _attributes(self, key: str) -> dict[str, str] | None:
         """Returns attributes for a bucket: the media type, for browsers that follow a signed URL."""
         media_type = media_type_of(key)
-        return {"Content-Type": media_type} if media_type and isinstance(self._store, S3Store) else None
+        return {"Content-Type": media_type} if media_type and isinstance(self._store, BucketClient) else None
 
 
 class _MeasuredStream:
@@ -277,23 +279,24 @@ def find_local_folder(settings: StorageSettings, *, default_folder: Path) -> Pat
 
 def find_link_origin(settings: StorageSettings) -> str | None:
     """Scheme and host of the URLs to which downloads are redirected; None if they are not redirected."""
-    if settings.link_s is None or urlsplit(settings.url or "").scheme != "s3":
+    address = bucket_address(settings)
+    if settings.link_s is None or address is None:
         return None
-    endpoint = urlsplit(settings.s3_endpoint or f"https://s3.{settings.s3_region}.amazonaws.com")
-    return f"{endpoint.scheme}://{endpoint.netloc}"
+    url = urlsplit(address)
+    return f"{url.scheme}://{url.netloc}"
 
 
 def open_store(settings: StorageSettings, *, default_folder: Path) -> ArtifactStore:
-    """Opens `settings.url` (`file://` or `s3://bucket/prefix`), or `default_folder` if there is no URL.
+    """Opens `settings.url`, or `default_folder` if there is no URL. Sends nothing to a bucket.
 
-    Sends nothing to an S3 endpoint.
+    Raises `StoreFailed` if obstore cannot read the key of a bucket.
     """
     if settings.url is None:
         make_private_folder(default_folder)
     if (folder := find_local_folder(settings, default_folder=default_folder)) is not None:
         return open_folder(folder)
-    url = urlsplit(settings.url or "")
-    return _open_bucket(url.netloc, url.path.strip("/"), settings)
+    unfinished = open_unfinished(settings) if settings.scheme == "s3" else None
+    return ArtifactStore(open_bucket(settings), unfinished=unfinished)
 
 
 def open_folder(folder: Path) -> ArtifactStore:
@@ -302,24 +305,3 @@ def open_folder(folder: Path) -> ArtifactStore:
     root.mkdir(parents=True, exist_ok=True)
     # Without the clean-up, the empty folders of deleted jobs would stay.
     return ArtifactStore(LocalStore(root, automatic_cleanup=True), local_root=root)
-
-
-def _open_bucket(bucket: str, prefix: str, settings: StorageSettings) -> ArtifactStore:
-    # Without keys in the settings, obstore reads the AWS_ variables and the instance metadata.
-    config: S3Config = {"region": settings.s3_region}
-    if settings.s3_access_key_id and settings.s3_secret_access_key:
-        config["access_key_id"] = settings.s3_access_key_id
-        config["secret_access_key"] = settings.s3_secret_access_key.get_secret_value()
-    if settings.s3_endpoint:
-        config["endpoint"] = settings.s3_endpoint
-    is_plain_http = (settings.s3_endpoint or "").startswith("http://")
-    limit = timedelta(seconds=settings.request_timeout_s)
-    store = S3Store(
-        bucket,
-        prefix=prefix or None,
-        config=config,
-        client_options={"allow_http": is_plain_http, "timeout": limit, "connect_timeout": min(limit, _CONNECT_LIMIT)},
-        # By default, obstore retries ten times in three minutes, which is longer than callers wait.
-        retry_config={"max_retries": settings.max_retries, "retry_timeout": limit * (settings.max_retries + 1)},
-    )
-    return ArtifactStore(store, unfinished=open_unfinished(bucket, prefix, settings))

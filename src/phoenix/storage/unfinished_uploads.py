@@ -11,6 +11,7 @@ from functools import cached_property, partial
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, Protocol
+from urllib.parse import urlsplit
 
 from phoenix.settings import StorageSettings
 from phoenix.storage.errors import StoreFailed
@@ -77,14 +78,15 @@ class UnfinishedUploads:
                     raise
 
 
-def open_unfinished(bucket: str, prefix: str, settings: StorageSettings) -> UnfinishedUploads | None:
-    """Returns the unfinished uploads of a bucket; None if boto3 is not installed.
+def open_unfinished(settings: StorageSettings) -> UnfinishedUploads | None:
+    """Returns the unfinished uploads of the bucket of an `s3://` URL; None if boto3 is not installed.
 
     Without keys in the settings, boto3 reads the `AWS_` variables, its configuration files and the instance metadata.
     """
     if find_spec("boto3") is None:
         return None
-    return UnfinishedUploads(partial(_open_client, settings), bucket, prefix)
+    url = urlsplit(settings.url or "")
+    return UnfinishedUploads(partial(_open_client, settings), url.netloc, url.path.strip("/"))
 
 
 def _open_client(settings: StorageSettings) -> S3Client:

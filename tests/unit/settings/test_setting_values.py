@@ -49,19 +49,36 @@ def test_another_url_of_redis_is_refused(url: str):
     assert "write redis://" in refusal(redis={"url": url})
 
 
-@pytest.mark.parametrize("url", ["file:///srv/files", "file://localhost/srv", "s3://bucket", "s3://bucket/a/prefix"])
+@pytest.mark.parametrize(
+    "url", ["file:///srv/files", "file://localhost/srv", "s3://bucket", "s3://bucket/a/prefix", "gs://bucket/a/prefix"]
+)
 def test_folders_and_buckets_are_taken(url: str):
     assert Settings.model_validate({"storage": {"url": url}}).storage.url == url
 
 
-@pytest.mark.parametrize("url", ["ftp://x/y", "s3://", "folder", "file://host/folder", "file:folder"])
+@pytest.mark.parametrize(
+    "url", ["ftp://x/y", "s3://", "folder", "file://host/folder", "file:folder", "gs://", "az:///x"]
+)
 def test_another_place_of_storage_is_refused(url: str):
-    assert "write file:///folder or s3://bucket/prefix" in refusal(storage={"url": url})
+    assert "write file:///folder, s3://bucket/prefix, gs://bucket/prefix or az://container/prefix" in refusal(
+        storage={"url": url}
+    )
 
 
 @pytest.mark.parametrize("group", [{"s3_access_key_id": "id"}, {"s3_secret_access_key": PASSWORD}])
 def test_half_of_a_key_is_refused(group: dict[str, str]):
     assert "set both" in refusal(storage=group)
+
+
+def test_a_container_of_azure_needs_its_account():
+    assert "set azure_account" in refusal(storage={"url": "az://container"})
+
+
+def test_a_key_of_azure_that_is_no_base64_is_refused_and_not_repeated():
+    group = {"url": "az://container", "azure_account": "films", "azure_key": PASSWORD}
+    fault = refusal(storage=group)
+    assert "in base64" in fault
+    assert PASSWORD not in fault
 
 
 @pytest.mark.parametrize(("group", "field"), [("api", "public_url"), ("storage", "s3_endpoint"), ("veo", "base_url")])

@@ -36,7 +36,7 @@ def too_large(job: Job, output: JobOutput, most_bytes: int) -> Answer:
     return error(
         "OUTPUT_TOO_LARGE",
         f"The video has {output.size_bytes:,} bytes, and a result can have at most {most_bytes:,}. Set "
-        "PHOENIX_STORAGE__URL to s3://bucket/prefix to get a link instead.",
+        "PHOENIX_STORAGE__URL to a bucket, such as s3://bucket/prefix, to get a link instead.",
         job_id=job.id,
         request_id=job.request_id,
     )
