@@ -9,8 +9,9 @@ import pytest
 
 from fixtures import child_processes
 from fixtures.tiny_pipelines import TinyPipelines, tiny_catalog_toml
-from phoenix.cli.bench.command import MadeElsewhere, measure
+from phoenix.cli.bench.lanes import compare
 from phoenix.cli.bench.report import BenchReport
+from phoenix.cli.bench.run import MadeElsewhere, measure
 from phoenix.cli.options import make_request
 from phoenix.errors import FailureCode, InvalidRequest, NotFound, TaskFailed
 
@@ -18,7 +19,8 @@ SMALL: dict[str, Any] = {"resolution": "240p", "duration_s": 0.25, "steps": 2}
 
 
 def bench(model: str = "animatic", *, count: int = 1, **given: Any) -> BenchReport:
-    return measure(make_request(["a fox"], {"model": model, **given}, None), count=count, device="cpu")
+    request = make_request(["a fox"], {"model": model, **given}, None)
+    return measure(request, count=count, device="cpu", show_status=lambda _: None)
 
 
 @pytest.fixture
@@ -88,6 +90,36 @@ def test_what_the_model_cannot_make_is_a_fault():
     with pytest.raises(InvalidRequest) as refusal:
         bench("ltx-video", steps=900)
     assert [fault.pointer for fault in refusal.value.field_errors] == ["/steps"]
+
+
+def test_arrangements_of_a_model_are_measured_with_the_same_clients(
+    tiny_wan_catalog: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("PHOENIX_ENGINE__CATALOG_FILE", str(tiny_wan_catalog))
+    request = make_request(["a fox"], {"model": "tiny-wan", "steps": 1}, None)
+    report = compare(
+        request, device="cpu", processes=1, batch=2, clients=2, clips_per_client=1, show_status=lambda _: None
+    )
+    assert [(each.name, len(each.devices), each.batch) for each in report.arrangements] == [
+        ("one at a time", 1, 1),
+        ("batched", 1, 2),
+    ]
+    for each in report.arrangements:
+        assert (each.failure, each.clips) == (None, 2)
+        assert each.memory is not None
+        assert 0 < (each.latency_p50_s or 0) <= (each.latency_p99_s or 0)
+
+
+def test_an_arrangement_that_fails_is_reported_and_the_next_one_is_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("PHOENIX_MEDIA__FFMPEG", str(tmp_path / "no-ffmpeg"))
+    request = make_request(["a fox"], {"model": "animatic", **SMALL}, None)
+    report = compare(
+        request, device="cpu", processes=2, batch=1, clients=1, clips_per_client=1, show_status=lambda _: None
+    )
+    assert [each.clips for each in report.arrangements] == [0, 0]
+    assert all("no-ffmpeg" in (each.failure or "") for each in report.arrangements)
 
 
 def start(*arguments: str, **environment: str) -> subprocess.Popen[str]:

@@ -9,6 +9,7 @@ from statistics import fmean
 import pytest
 
 from fixtures.waiting import make_ready
+from phoenix.cli.bench.report import quantile
 from phoenix.cli.capacity.simulation import (
     FairQueue,
     KeyCount,
@@ -16,7 +17,6 @@ from phoenix.cli.capacity.simulation import (
     Workload,
     draw_reels,
     one_at_a_time,
-    quantile,
     simulate,
     times_without_waits,
 )

@@ -4,10 +4,9 @@ from typing import Annotated
 
 import typer
 
-from phoenix.catalog.catalog import load_catalog
-from phoenix.catalog.model import ModelSpec
+from phoenix.cli.bench.arrangements import ArrangementsReport, arrangement_lines, arrangement_table
 from phoenix.cli.bench.report import BenchReport, bench_lines, bench_table
-from phoenix.cli.console import end_on_sigterm, err, exit_on_error, out, print_json, read_settings
+from phoenix.cli.console import end_on_sigterm, err, exit_on_error, out, print_json
 from phoenix.cli.options import (
     AspectRatioOption,
     DurationOption,
@@ -16,22 +15,13 @@ from phoenix.cli.options import (
     StepsOption,
     describe_adjustment,
     make_request,
-    resolve_reel,
 )
-from phoenix.contract import TIMED_ROLES, Condition, ConditionSource, ReelRequest, ResolvedReel
-from phoenix.errors import PhoenixError
-from phoenix.ids import new_artifact_id
-from phoenix.settings import Settings
 from phoenix.telemetry.logs import configure_logs
 
 PROMPT = "a red balloon over a harbour at dawn"
 
 
-class MadeElsewhere(PhoenixError):
-    """A service on the network makes the clips of the model, for money. They say nothing about this machine."""
-
-
-def run_bench(
+def run_bench(  # noqa: PLR0913, PLR0917 - one parameter per option
     model: Annotated[str, typer.Argument(metavar="MODEL", help="Id of the model.")] = "animatic",
     clips: Annotated[int, typer.Option(min=1, max=1000, help="Clips to measure after a warm-up clip.")] = 3,
     duration_s: DurationOption = None,
@@ -40,6 +30,14 @@ def run_bench(
     fps: FpsOption = None,
     steps: StepsOption = None,
     device: Annotated[str, typer.Option(help="Device: cpu, cuda:N or auto.")] = "auto",
+    arrangements: Annotated[
+        bool, typer.Option("--arrangements", help="Compare one at a time, batches, several processes and devices.")
+    ] = False,
+    processes: Annotated[int, typer.Option(min=1, max=64, help="Processes per device, with --arrangements.")] = 2,
+    batch: Annotated[int, typer.Option(min=1, max=64, help="Most clips in one call, with --arrangements.")] = 4,
+    clients: Annotated[
+        int, typer.Option(min=1, max=1000, help="Clients that each make --clips clips, with --arrangements.")
+    ] = 8,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Measure how fast this machine renders and encodes clips of a model. Keeps none of the clips."""
@@ -52,49 +50,43 @@ def run_bench(
         "steps": steps,
         "seed": 0,
     }
+    # Importing engine and media takes a second. `phoenix bench --help` must stay fast.
+    from phoenix.cli.bench import lanes, run  # noqa: PLC0415
+
     with exit_on_error():
-        request = make_request([PROMPT], given, None, check_further=_resolve)
+        request = make_request([PROMPT], given, None, check_further=run.find_model_and_reel)
     end_on_sigterm()
     # Warnings only, in readable form: the command itself reports each clip.
     configure_logs(level="WARNING", json_lines=False)
     with exit_on_error():
-        report = measure(request, count=clips, device=device)
+        if arrangements:
+            report = lanes.compare(
+                request,
+                device=device,
+                processes=processes,
+                batch=batch,
+                clients=clients,
+                clips_per_client=clips,
+                show_status=_show_status,
+            )
+        else:
+            report = run.measure(request, count=clips, device=device, show_status=_show_status)
     if as_json:
         print_json(report)
+    elif isinstance(report, ArrangementsReport):
+        _show_arrangements(report)
     else:
         _show(report)
 
 
-def measure(request: ReelRequest, *, count: int, device: str) -> BenchReport:
-    """Measures `count` clips. Raises `NotFound`, `InvalidRequest`, `MadeElsewhere`, and the errors of `run_clips`."""
-    # Importing engine and media takes a second. `phoenix bench --help` must stay fast.
-    from phoenix.cli.bench.run import run_clips  # noqa: PLC0415
-
-    model, reel, settings = _resolve(request)
-    return run_clips(
-        model, reel, settings, count=count, device=device, show_status=lambda what: err.print(what, style="dim")
-    )
+def _show_status(what: str) -> None:
+    err.print(what, style="dim")
 
 
-def _resolve(request: ReelRequest) -> tuple[ModelSpec, ResolvedReel, Settings]:
-    settings = read_settings()
-    catalog = load_catalog(settings.engine.catalog_file)
-    model = catalog.get(request.model or settings.engine.default_model)
-    if model.engine == "veo":
-        raise MadeElsewhere
-    return model, resolve_reel(_with_conditions(request, model), catalog, settings), settings
-
-
-def _with_conditions(request: ReelRequest, model: ModelSpec) -> ReelRequest:
-    """The request with the conditions that the model needs. Their files do not affect the speed."""
-    needed = [
-        Condition(
-            role=role, source=ConditionSource(artifact_id=new_artifact_id()), at_s=0 if role in TIMED_ROLES else None
-        )
-        for role in model.needed_roles
-    ]
-    clips = [clip.model_copy(update={"conditions": needed}) for clip in request.clips]
-    return request.model_copy(update={"clips": clips})
+def _show_arrangements(report: ArrangementsReport) -> None:
+    for line in arrangement_lines(report):
+        out.print(line)
+    out.print(arrangement_table(report))
 
 
 def _show(report: BenchReport) -> None:

@@ -1,5 +1,6 @@
 """The results of a benchmark, for people and for programs. Measures nothing."""
 
+import math
 from collections.abc import Iterator, Sequence
 from statistics import median
 from typing import Literal
@@ -84,6 +85,11 @@ def bench_table(report: BenchReport) -> Table:
         cells = [_seconds(elapsed_s[f"{stage}_s"]) for stage in STAGES]
         table.add_row(name, *cells, _seconds(_step_s(timings, report.reel)))
     return table
+
+
+def quantile(ordered: Sequence[float], share: float) -> float:
+    """The smallest entry of `ordered` that at least `share` of the entries do not exceed."""
+    return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
 
 
 def _step_s(timings: ClipTimings, reel: ResolvedReel) -> float | None:

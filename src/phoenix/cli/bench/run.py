@@ -1,5 +1,6 @@
 """Renders and encodes the clips of a benchmark on this machine, without a server or a database. Keeps no files."""
 
+import asyncio
 import platform
 import resource
 import subprocess
@@ -13,15 +14,28 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from phoenix.catalog.catalog import load_catalog
 from phoenix.catalog.model import ModelSpec
 from phoenix.cli.bench.report import BenchReport, Machine, PeakMemory, make_report
-from phoenix.contract import ClipTimings, ResolvedClip, ResolvedReel
+from phoenix.cli.console import read_settings
+from phoenix.cli.options import resolve_reel
+from phoenix.contract import (
+    TIMED_ROLES,
+    ClipTimings,
+    Condition,
+    ConditionSource,
+    ReelRequest,
+    ResolvedClip,
+    ResolvedReel,
+)
 from phoenix.engine.conditions.trial import make_trial_conditions
 from phoenix.engine.device import open_meter, pick_device
 from phoenix.engine.interface import ClipInputs, ConditionFile, NullObserver, RenderedClip
+from phoenix.engine.readiness import list_gpus
 from phoenix.engine.registry import EngineRegistry
 from phoenix.engine.stop_token import StopReason, StopToken
-from phoenix.errors import Stage
+from phoenix.errors import PhoenixError, Stage
+from phoenix.ids import new_artifact_id
 from phoenix.media.encoders import open_tools
 from phoenix.media.ffmpeg import FfmpegCallbacks, MediaTools
 from phoenix.settings import Settings
@@ -35,11 +49,47 @@ NAMED_WITHIN_S = 60
 RSS_UNIT_BYTES = 1 if sys.platform == "darwin" else 1024
 
 
+class MadeElsewhere(PhoenixError):
+    """A service on the network makes the clips of the model, for money. They say nothing about this machine."""
+
+
+def find_model_and_reel(request: ReelRequest) -> tuple[ModelSpec, ResolvedReel, Settings]:
+    """Reads the settings and the catalog. Raises `NotFound`, `InvalidRequest` or `MadeElsewhere`."""
+    settings = read_settings()
+    catalog = load_catalog(settings.engine.catalog_file)
+    model = catalog.get(request.model or settings.engine.default_model)
+    if model.engine == "veo":
+        raise MadeElsewhere
+    return model, resolve_reel(_with_conditions(request, model), catalog, settings), settings
+
+
+def _with_conditions(request: ReelRequest, model: ModelSpec) -> ReelRequest:
+    """The request with the conditions that the model needs. Their files do not affect the speed."""
+    needed = [
+        Condition(
+            role=role, source=ConditionSource(artifact_id=new_artifact_id()), at_s=0 if role in TIMED_ROLES else None
+        )
+        for role in model.needed_roles
+    ]
+    clips = [clip.model_copy(update={"conditions": needed}) for clip in request.clips]
+    return request.model_copy(update={"clips": clips})
+
+
 def find_machine(model: ModelSpec, device: str) -> Machine:
     """The device that would render `model`. Raises `NoSuchDevice`."""
     # The CPU draws animatics, even on a machine with a GPU.
     found = "cpu" if model.engine == "animatic" else pick_device(device)
     return Machine(device=found, name=_cpu_name() if found == "cpu" else _gpu_name(found))
+
+
+def find_devices(model: ModelSpec, device: str) -> list[str]:
+    """Every device of the kind that `auto` picks, or the device that is named. Raises `NoSuchDevice`."""
+    if model.engine == "animatic":
+        return ["cpu"]
+    found = pick_device(device)
+    if device != "auto" or found == "cpu":
+        return [found]
+    return [f"cuda:{number}" for number in range(len(asyncio.run(list_gpus())))] or [found]
 
 
 def peak_memory(machine: Machine) -> PeakMemory:
@@ -65,6 +115,12 @@ def _cpu_name() -> str:
     return platform.processor() or platform.machine()
 
 
+def measure(request: ReelRequest, *, count: int, device: str, show_status: Callable[[str], None]) -> BenchReport:
+    """Measures `count` clips. Raises `NotFound`, `InvalidRequest`, `MadeElsewhere`, and the errors of `run_clips`."""
+    model, reel, settings = find_model_and_reel(request)
+    return run_clips(model, reel, settings, count=count, device=device, show_status=show_status)
+
+
 def run_clips(
     model: ModelSpec,
     reel: ResolvedReel,
@@ -79,7 +135,7 @@ def run_clips(
     `show_status` gets a text before each clip. Raises `TaskFailed`, `NoSuchDevice` or `FfmpegMissing`.
     """
     machine = find_machine(model, device)
-    with _open_bench(model, reel, settings, machine.device) as bench:
+    with open_bench(model, reel, settings, machine.device) as bench:
         show_status("warming up")
         warm_up = bench.make(reel.clips)[0]
         began_s = time.perf_counter()
@@ -150,13 +206,16 @@ class TimingObserver(NullObserver):
 
 
 @contextmanager
-def _open_bench(model: ModelSpec, reel: ResolvedReel, settings: Settings, device: str) -> Generator[Bench]:
+def open_bench(
+    model: ModelSpec, reel: ResolvedReel, settings: Settings, device: str, *, batch: int = 1
+) -> Generator[Bench]:
+    """A benchmark whose calls of the model have at most `batch` clips. Removes its files at the end."""
     tools = open_tools(settings.media, device=device)
-    # Clips come one at a time, so the engine must not wait to batch them.
-    alone = settings.engine.model_copy(update={"max_batch_size": 1})
+    # With clips that come one at a time, the engine must not wait to batch them.
+    engine = settings.engine.model_copy(update={"max_batch_size": batch})
     with ExitStack() as opened:
         folder = Path(opened.enter_context(TemporaryDirectory(prefix="phoenix-bench-")))
-        engines = EngineRegistry(engine=alone, animatic=settings.animatic, device=device)
+        engines = EngineRegistry(engine=engine, animatic=settings.animatic, device=device)
         opened.callback(engines.close)
         conditions = make_trial_conditions(model, reel.clips[0], folder)
         yield Bench(engines, model, tools, folder, conditions, StopToken())

@@ -5,13 +5,13 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from phoenix.cli.bench.report import quantile
 from phoenix.cli.capacity.fleet import HOURS_A_MONTH
 from phoenix.cli.capacity.simulation import (
     SEED,
     KeyCount,
     SimulatedReels,
     draw_clips,
-    quantile,
     simulate,
 )
 from phoenix.cli.console import format_seconds

@@ -4,13 +4,13 @@ import math
 from dataclasses import dataclass
 from enum import StrEnum
 
+from phoenix.cli.bench.report import quantile
 from phoenix.cli.capacity.simulation import (
     KeyCount,
     Waits,
     Workload,
     draw_reels,
     one_at_a_time,
-    quantile,
     simulate,
     times_without_waits,
 )

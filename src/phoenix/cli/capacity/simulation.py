@@ -228,11 +228,6 @@ def times_without_waits(reels: SimulatedReels) -> Sequence[float]:
     return sorted(max(clips) for clips in reels.clips_s[_first_counted(reels) :])
 
 
-def quantile(ordered: Sequence[float], share: float) -> float:
-    """The smallest entry of `ordered` that at least `share` of the entries do not exceed."""
-    return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
-
-
 def _first_counted(reels: SimulatedReels, warm_up: float = WARM_UP_SHARE) -> int:
     return int(len(reels.arrivals_s) * warm_up)
 
