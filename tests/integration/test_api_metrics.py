@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from prometheus_client.openmetrics import parser as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
 from builders import claim_next, complete_next
@@ -178,3 +179,17 @@ async def test_where_keys_are_required_metrics_take_one_with_a_scope_for_them(
     assert_problem(await guarded.api.http.get("/metrics"), 401, "UNAUTHENTICATED")
     assert_problem(await other.http.get("/metrics"), 403, "FORBIDDEN")
     assert (await scrape(scraper))["phoenix_database_up", ()] == 1
+
+
+async def test_a_recorded_trace_is_the_exemplar_of_its_answer_in_openmetrics(api: Api) -> None:
+    trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+    for path, flags in (("/v1/models", "01"), ("/v1/queue", "00")):
+        await api.http.get(path, headers={"traceparent": f"00-{trace}-00f067aa0ba902b7-{flags}"})
+
+    response = await api.http.get("/metrics", headers={"Accept": "application/openmetrics-text;version=1.0.0"})
+    samples = [each for family in openmetrics.text_string_to_metric_families(response.text) for each in family.samples]
+    exemplars = {each.labels["route"]: each.exemplar.labels for each in samples if each.exemplar}
+
+    assert response.headers["content-type"].startswith("application/openmetrics-text")
+    assert exemplars == {"/v1/models": {"trace_id": trace}}
+    assert {"phoenix_database_up", "phoenix_jobs_ended_total"} <= {each.name for each in samples}

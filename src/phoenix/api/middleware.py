@@ -19,6 +19,7 @@ from phoenix.api.http.request_ids import (
     audit_fields,
     start_request_span,
     store_traceparent,
+    traceparent_of,
 )
 from phoenix.api.rate_limits import rate_limit_headers
 from phoenix.errors import RequestError
@@ -160,7 +161,8 @@ class RequestMetrics:
     def _record(self, scope: Scope, status: int, seconds: float) -> None:
         method = scope["method"] if scope["method"] in _METHODS else "other"
         route = getattr(scope.get("route"), "path", _NO_ROUTE)
-        self._meters.observe_response(method, route, status, seconds)
+        trace_id = traces.find_sampled_trace(traceparent_of(scope))
+        self._meters.observe_response(method, route, status, seconds, trace_id=trace_id)
         if (refusal := refusal_of(scope)) is not None:
             self._meters.count_refusal(*refusal)
 

@@ -12,10 +12,13 @@ from prometheus_client.metrics_core import (
     HistogramMetricFamily,
     Metric,
 )
+from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
+OPENMETRICS_TYPE = "application/openmetrics-text"
+OPENMETRICS_CONTENT_TYPE = f"{OPENMETRICS_TYPE}; version=1.0.0; charset=utf-8"
 
 _BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
@@ -80,12 +83,23 @@ class Meters:
         """`outcome`: one of `WEBHOOK_OUTCOMES`."""
         self._webhook_tries.labels(outcome).inc()
 
-    def observe_response(self, method: str, route: str, status: int, seconds: float) -> None:
-        self._responses.labels(method, route, str(status)).observe(seconds)
+    def observe_response(
+        self, method: str, route: str, status: int, seconds: float, *, trace_id: str | None = None
+    ) -> None:
+        """`trace_id`: a trace that has been recorded. It becomes the exemplar of the bucket."""
+        exemplar = {"trace_id": trace_id} if trace_id else None
+        self._responses.labels(method, route, str(status)).observe(seconds, exemplar)
 
-    def write(self, *others: Metric) -> bytes:
-        """All metrics in Prometheus text format, followed by `others`, whose values come from elsewhere."""
+    def write(self, *others: Metric, as_openmetrics: bool = False) -> bytes:
+        """All metrics, with `others`, whose values come from elsewhere.
+
+        In Prometheus text format, or in OpenMetrics, which has exemplars too.
+        """
         registry = CollectorRegistry()
+        if as_openmetrics:
+            registry.register(_StaticCollector((*self.registry.collect(), *others)))
+            text: bytes = openmetrics.generate_latest(registry)  # pyright: ignore[reportUnknownMemberType]
+            return text
         registry.register(_StaticCollector(others))
         return generate_latest(self.registry) + generate_latest(registry)
 

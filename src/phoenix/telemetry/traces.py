@@ -25,3 +25,10 @@ def parse_traceparent(header: str) -> str | None:
 def trace_fields(traceparent: str | None) -> Mapping[str, str]:
     """Fields for log lines: `trace_id`, or no field without a trace."""
     return {"trace_id": traceparent.split("-")[1]} if traceparent else {}
+
+
+def find_sampled_trace(traceparent: str | None) -> str | None:
+    """The id of the trace, if its caller or this process records it; None otherwise."""
+    if traceparent is None or not int(traceparent[-2:], 16) & 1:
+        return None
+    return traceparent.split("-")[1]

@@ -18,7 +18,7 @@ from phoenix.jobs.history.queries import read_totals
 from phoenix.jobs.metrics import FleetGauges, WorkerDeviceMemory, WorkerHostMemory, WorkerProcess, read_gauges
 from phoenix.jobs.scheduling.workers import view_workers
 from phoenix.storage.reserve import StorageReserve
-from phoenix.telemetry.meters import CONTENT_TYPE, Meters, counter, gauge
+from phoenix.telemetry.meters import CONTENT_TYPE, OPENMETRICS_CONTENT_TYPE, OPENMETRICS_TYPE, Meters, counter, gauge
 
 router = APIRouter(tags=["fleet"], route_class=StrictRoute)
 
@@ -58,19 +58,22 @@ async def get_metrics(
 ) -> Response:
     """Write the metrics. Requires the scope `metrics`; `phoenix_database_up` is 0 while the database is away."""
     holder.check(Scope.METRICS)
-    meters: Meters = request.app.state.meters
     own = [_events_delivered(state.hub.delivered_events), *_show_disks(reserve)]
     try:
         async with database.read() as session:
             found = await read_gauges(session)
         totals = await read_totals(database)
     except Unavailable:
-        return _respond(meters, [_database_up(is_up=False), *own])
-    return _respond(meters, [_database_up(is_up=True), *own, *_show(found), *show_totals(totals)])
+        return _respond(request, [_database_up(is_up=False), *own])
+    return _respond(request, [_database_up(is_up=True), *own, *_show(found), *show_totals(totals)])
 
 
-def _respond(meters: Meters, metrics: list[Metric]) -> Response:
-    return Response(meters.write(*metrics), headers={"Content-Type": CONTENT_TYPE, "Cache-Control": "no-store"})
+def _respond(request: Request, metrics: list[Metric]) -> Response:
+    meters: Meters = request.app.state.meters
+    as_openmetrics = OPENMETRICS_TYPE in request.headers.get("accept", "")
+    content_type = OPENMETRICS_CONTENT_TYPE if as_openmetrics else CONTENT_TYPE
+    body = meters.write(*metrics, as_openmetrics=as_openmetrics)
+    return Response(body, headers={"Content-Type": content_type, "Cache-Control": "no-store"})
 
 
 def _events_delivered(count: int) -> Metric:
