@@ -90,6 +90,7 @@ CASES = {
     ),
     "PhoenixTasksWaitLong": Case(waits(12), waits(5)),
     "PhoenixBacklogRises": Case(waiting(20, 0.1), waiting(20, 0)),
+    "PhoenixPauseIsForgotten": Case([Series("phoenix_paused", {"kind": "queue", "name": "gpu"}, [1] * SAMPLES)], []),
     "PhoenixJobsFail": Case(ended(0.02, 1), ended(0.009, 1)),
     "PhoenixDeviceMemoryIsFull": Case(memory("device", 91, device="cuda:0"), memory("device", 90, device="cuda:0")),
     "PhoenixHostMemoryIsFull": Case(memory("host", 91), memory("host", 90)),
