@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
@@ -98,8 +99,8 @@ class Meters:
         registry = CollectorRegistry()
         if as_openmetrics:
             registry.register(_StaticCollector((*self.registry.collect(), *others)))
-            text: bytes = openmetrics.generate_latest(registry)  # pyright: ignore[reportUnknownMemberType]
-            return text
+            # The function has no types.
+            return cast("bytes", openmetrics.generate_latest(registry))  # pyright: ignore[reportUnknownMemberType]
         registry.register(_StaticCollector(others))
         return generate_latest(self.registry) + generate_latest(registry)
 
