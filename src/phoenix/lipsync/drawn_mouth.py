@@ -14,15 +14,15 @@ from phoenix.lipsync.interface import SPEECH_RATE_HZ, Pixels, Speech, SyncCounts
 _Floats = NDArray[np.floating[Any]]
 
 _INSIDE, _LIPS = (38, 10, 16), (176, 72, 84)
-_MOUTH_AT = (0.5, 0.78)
+_MOUTH_AT = (0.5, 0.72)
 """Of the face box: across and down."""
 _WIDEST, _NARROWEST = 0.21, 0.11
 """Half of the mouth, as a share of the width of the face."""
 _OPENEST, _LIP = 0.11, 0.018
 """Half of the opening and the thickness of a lip, as shares of the height of the face."""
-_COVER = (0.3, 0.14)
+_COVER = (0.3, 0.16)
 """Half of the patch of skin that covers the mouth of the picture, as shares of both sides."""
-_CHEEKS = (0.22, 0.78, 0.62)
+_CHEEKS = (0.22, 0.78, 0.55)
 _QUIETEST_PEAK_RMS = 10 * SILENCE_RMS
 # Between them is what makes an E of an O: the second formant, from rounded lips to spread lips.
 _ROUNDED_HZ, _SPREAD_HZ = 700.0, 1900.0

@@ -35,7 +35,7 @@ def dark_rows(frame: Pixels) -> int:
 
 
 def dark_columns(frame: Pixels) -> int:
-    row = BOX.top + round(0.78 * BOX.height)
+    row = BOX.top + round(0.72 * BOX.height)
     return int((frame[row, BOX.columns].astype(int).sum(axis=1) < 150).sum())
 
 
