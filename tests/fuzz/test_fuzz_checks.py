@@ -3,11 +3,13 @@
 import json
 from dataclasses import replace
 from random import Random
+from typing import Any
 
 import pytest
 
 from fuzz.aftermath import judge_line
 from fuzz.callers import Caller, Callers
+from fuzz.document import EXACT_DOCUMENT, TAKE_A_REEL
 from fuzz.exchanges import Exchange, find_faults
 from fuzz.guided import ROLES, condition
 from fuzz.hits import format_table, list_unreached, parse_hits
@@ -202,3 +204,23 @@ def test_conditions_come_from_every_source_and_for_every_role() -> None:
         if not isinstance(each["source"].get("clip_index"), (list, dict))
     }
     assert {0, 1, 2, 499} <= indexes
+
+
+def body_of(document: Any, operation_id: str) -> Any:
+    operations = [each for path in document["paths"].values() for each in path.values() if isinstance(each, dict)]
+    (operation,) = (each for each in operations if each.get("operationId") == operation_id)
+    return operation["requestBody"]["content"]["application/json"]["schema"]
+
+
+@pytest.mark.parametrize(("operation", "other"), TAKE_A_REEL.items())
+def test_an_operation_without_a_coverage_of_its_own_takes_the_body_of_another(operation: str, other: str) -> None:
+    document = json.loads(EXACT_DOCUMENT.read_text())
+    body = body_of(document, operation)
+    held = document["components"]["schemas"][body["$ref"].rpartition("/")[2]]["properties"].values()
+
+    assert body_of(document, other)["$ref"] in (body["$ref"], *map(find_reference, held))
+
+
+def find_reference(schema: Any) -> str | None:
+    choices = [schema, *schema.get("anyOf", [])]
+    return next((choice["$ref"] for choice in choices if "$ref" in choice), None)

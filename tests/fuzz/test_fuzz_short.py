@@ -37,7 +37,8 @@ async def test_the_server_does_what_the_document_says(
     async with open_services(server.settings) as services:
         keys = {name: (await make_caller(services, name)).key for name in ("one", "other")}
 
-    run = run_document(server.url, keys, tmp_path_factory.mktemp("document"), examples=EXAMPLES)
+    folder = tmp_path_factory.mktemp("document")
+    run = run_document(server.url, keys, folder, examples=EXAMPLES, each_body_once=True)
 
     assert run.has_passed, run.output[-6000:]
     # A run that tried next to nothing proves nothing.
