@@ -24,7 +24,7 @@ from fixtures.speech import spoken as speech
 from fixtures.speech import tone
 from fixtures.studio_form import READY, write_prompts
 from fixtures.up_process import UpProcess
-from phoenix.contract import ClipEdit, ClipRequest, EditRequest, Job, ReelRequest, Transition
+from phoenix.contract import ClipEdit, ClipRequest, EditRequest, Job, PauseKind, ReelRequest, Transition
 
 DOCS = Path(__file__).parents[1] / "docs"
 WIDTH, NARROW, QUALITY = 1280, 520, 82
@@ -244,6 +244,48 @@ async def search(scene: Scene) -> None:
     await scene.until("document.querySelectorAll('#found .job').length > 1")
 
 
+async def console(scene: Scene) -> None:
+    for number in range(4):
+        scene.make(*reel()[: 1 + number % 3])
+    await scene.show("#console")
+    await scene.until("document.getElementById('stats-window')")
+    await scene.set("stats-window", "0")
+    await scene.until(
+        "document.querySelector('#chart-utilisation canvas') && document.querySelector('#chart-took canvas')"
+    )
+
+
+async def console_fleet(scene: Scene) -> None:
+    make_waiting(scene)
+    await scene.show("#console=fleet")
+    await scene.until("document.querySelector('#console-view .entry summary')")
+    await scene.do("document.querySelector('#console-view .entry summary').click()")
+    await scene.until("document.querySelectorAll('#console-view .next li').length > 2")
+
+
+async def console_jobs(scene: Scene) -> None:
+    make_waiting(scene)
+    await scene.show("#console=jobs?state:queued%20after:1d")
+    await scene.until("document.querySelectorAll('#console-view .entry').length > 2")
+    await scene.do("document.getElementById('bulk-action').form.requestSubmit()")
+    await scene.until("document.querySelector('#console-view .matches li')")
+
+
+async def console_job(scene: Scene) -> None:
+    job = scene.make(*(ClipRequest(prompt=prompt, seed=70 + number) for number, prompt in enumerate(PROMPTS)))
+    await scene.show(f"#console={job.id}")
+    await scene.until("document.querySelectorAll('#console-view tbody tr').length > 3")
+    await scene.do("document.getElementById('console-title').scrollIntoView()")
+
+
+def make_waiting(scene: Scene) -> None:
+    """Jobs that wait for a pause to end."""
+    with scene.up.client() as phoenix:
+        phoenix.pause(PauseKind.QUEUE, "gpu", reason="new drivers at noon")
+        for prompt in PROMPTS:
+            phoenix.submit_reel(ReelRequest(clips=[ClipRequest(prompt=prompt)], title=prompt.split(",")[0]))
+
+
 async def upload_files(scene: Scene) -> None:
     with scene.up.client() as phoenix:
         if not phoenix.list_artifacts(q="island").data:
@@ -267,6 +309,10 @@ PICTURES: dict[str, tuple[Arrange, int] | tuple[Arrange, int, int]] = {
     "words": (words, 900),
     "compare": (compare, 860),
     "search": (search, 900),
+    "console": (console, 1150),
+    "console-job": (console_job, 1000),
+    "console-fleet": (console_fleet, 900),
+    "console-jobs": (console_jobs, 900),
 }
 """How each picture is arranged, and its height and width in pixels."""
 

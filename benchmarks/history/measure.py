@@ -39,6 +39,7 @@ from phoenix.jobs.history.figures import (
     StatsKey,
     add_up,
     figures_of,
+    in_everything,
     spread_sample,
     start_of,
 )
@@ -100,13 +101,16 @@ def rows_of(now: datetime) -> Iterator[StatsRow]:
     for resolution_s, count in ((HOUR_S, DAYS * 24), (DAY_S, DAYS)):
         for step in range(count + 1):
             starts_at = start_of(now, resolution_s) - timedelta(seconds=step * resolution_s)
+            parts: list[tuple[StatsKey, Figures]] = []
             for model in range(MODELS):
                 made = figures[model, step % 8]
-                yield row(StatsKey(resolution_s, starts_at, "task", "gpu", f"model-{model}"), made)
+                parts.append((StatsKey(resolution_s, starts_at, "task", "gpu", f"model-{model}"), made))
                 job = Measurement("job", "reel", "succeeded", model=f"model-{model}", took_s=100.0, waited_s=5.0)
-                yield row(StatsKey(resolution_s, starts_at, "job", "reel", f"model-{model}"), figures_of(job))
+                parts.append((StatsKey(resolution_s, starts_at, "job", "reel", f"model-{model}"), figures_of(job)))
+            parts += [in_everything(*part) for part in parts]
             samples = [QueueSample(queue, 5, 3, 4, 3600.0, 0.8) for queue in ("gpu", "media")]
-            sums = add_up([part for sample in samples for part in spread_sample(sample, starts_at)])
+            parts += [part for sample in samples for part in spread_sample(sample, starts_at)]
+            sums = add_up(parts)
             yield from (row(key, each) for key, each in sums.items() if key.resolution_s == resolution_s)
     for model in range(MODELS):
         for shape in SHAPES:

@@ -159,3 +159,71 @@ async def test_the_clips_of_two_versions_find_each_other(studio: Page):
     found = await call(studio, "editor/differences.js", "differences", older, newer)
     assert [each["change"] for each in found["clips"]] == ["same", "was clip 4", "other seed, was clip 2", "new"]
     assert found["removed"] == [2]
+
+
+NOW_MS = 1_780_272_000_000
+
+
+async def test_a_search_of_the_console_has_words_qualifiers_and_faults(studio: Page):
+    async def read(text: str) -> Any:
+        return await call(studio, "console/qualifiers.js", "readSearch", text, NOW_MS)
+
+    assert await read("state:failed model:animatic owner:abc after:1d") == {
+        "owner": "abc",
+        "filter": {"state": "failed", "model": "animatic", "created_after": "2026-05-31T00:00:00.000Z"},
+        "faults": [],
+    }
+    found = await read('a fox #sea tag:dawn metadata.customer:"42 b" is:favorite before:2026-05-30')
+    assert found["filter"] == {
+        "q": "a fox",
+        "tags": ["sea", "dawn"],
+        "metadata": {"customer": "42 b"},
+        "favorite": True,
+        "created_before": "2026-05-30T00:00:00.000Z",
+    }
+    faulty = await read("state:none colour:red after:yesterday kind:")
+    assert [fault.partition(":")[0] for fault in faulty["faults"]] == ["state", "colour", "after", "kind"]
+    params = await call(studio, "console/qualifiers.js", "paramsOf", found)
+    assert params[:2] == [["owner", "all"], ["q", "a fox"]]
+    assert params[-3:] == [["tag", "sea"], ["tag", "dawn"], ["metadata.customer", "42 b"]]
+
+
+async def test_a_chart_has_zero_or_a_gap_where_nothing_happened(studio: Page):
+    times = await call(studio, "console/series.js", "gridOf", "2026-06-01T00:30:00Z", "2026-06-01T03:00:00Z", "hour")
+    point = {
+        "at": "2026-06-01T01:00:00Z",
+        "submitted": 3,
+        "jobs": {"failed": 1, "expired": 1},
+        "job_codes": {"TIMEOUT": 2},
+    }
+    waits = {"wait_s": {"p50": 1.5, "p95": 9}, "utilisation": 0.5}
+    series = {"group": None, "total": {"job_codes": {"TIMEOUT": 2}}, "points": [point | waits]}
+    found = await call(studio, "console/series.js", "chartsOf", series, times, "")
+    lines = {each["id"]: {line["label"]: line["values"] for line in each["lines"]} for each in found}
+    assert len(times) == 3
+    assert lines["throughput"]["submitted"] == [0, 3, 0]
+    assert lines["throughput"]["failed or expired"] == [0, 2, 0]
+    assert lines["failures"] == {"TIMEOUT": [0, 2, 0]}
+    assert lines["waits"] == {"p50": [None, 1.5, None], "p95": [None, 9, None]}
+    assert lines["utilisation"] == {"utilisation": [None, 50, None]}
+    of_model = await call(studio, "console/series.js", "chartsOf", series, times, "model")
+    assert {"utilisation", "backlog", "memory"} & {each["id"] for each in of_model} == set()
+
+
+async def test_the_pieces_of_an_attempt_are_its_wait_its_stages_and_what_no_stage_has_timed(studio: Page):
+    attempt = {
+        "waited_s": 2,
+        "started_at": "2026-06-01T00:00:02Z",
+        "ended_at": "2026-06-01T00:00:10Z",
+        "stages": {"load": 2, "denoise": 4},
+        "state": "succeeded",
+    }
+    job = {"created_at": "2026-06-01T00:00:00Z", "finished_at": "2026-06-01T00:00:10Z"}
+    span = await call(studio, "console/attempts.js", "spanOf", job, [attempt], NOW_MS)
+    pieces = await call(studio, "console/attempts.js", "piecesOf", attempt, span, NOW_MS)
+    assert [(each["kind"], each["from"], each["to"]) for each in pieces] == [
+        ("wait", 0, 0.2),
+        ("load", 0.2, 0.4),
+        ("denoise", 0.4, 0.8),
+        ("rest", 0.8, 1),
+    ]

@@ -245,7 +245,7 @@ async def test_a_job_is_tried_again_without_the_files_that_only_finished_tasks_r
 
 
 async def test_an_unknown_filter_is_refused(api: Api) -> None:
-    for query in ("media=film", "kind=film", "owner=all", "limit=0"):
+    for query in ("media=film", "kind=film", "own=all", "limit=0"):
         assert_problem(await api.http.get(f"/v1/artifacts?{query}"), 422, "INVALID_REQUEST")
     assert_problem(await api.http.get("/v1/artifacts?cursor=x"), 400, "INVALID_REQUEST")
     assert (await api.http.post("/v1/reels", json=reel_body())).status_code == 202

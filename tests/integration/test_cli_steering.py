@@ -10,7 +10,7 @@ from typer.testing import CliRunner, Result
 from fixtures.event_examples import JOB_ID, a_job
 from fixtures.scripted_server import Answer, ScriptedServer
 from phoenix.cli.app import app
-from phoenix.contract import JobPage, JobState, Worker, WorkerList
+from phoenix.contract import JobPage, JobState, WaitingCode, WaitingReason, Worker, WorkerList
 from phoenix.contract.steering import (
     AuditEntry,
     AuditPage,
@@ -20,6 +20,8 @@ from phoenix.contract.steering import (
     BulkResult,
     KeyShare,
     ModelUnload,
+    QueuedJob,
+    QueuedJobList,
 )
 
 NOW = datetime(2026, 11, 30, tzinfo=UTC)
@@ -49,6 +51,22 @@ def a_result(*jobs: str, **changes: Any) -> BulkResult:
     fields = {"matched": len(jobs), "changed": 0, "total": len(jobs), "failed": [], "has_more": False}
     fields |= {"next_cursor": None, "dry_run": True}
     return BulkResult.model_validate({"action": BulkAction.CANCEL, "jobs": made, **fields, **changes})
+
+
+def test_the_jobs_of_a_queue_are_listed_with_their_reasons(run, scripted_server: ScriptedServer):
+    reason = WaitingReason(code=WaitingCode.PAUSED, detail="New drivers.")
+    fields = {"state": "queued", "model": "wan", "priority": "high", "tasks": 3, "eta_s": 90, "queued_at": NOW}
+    job = QueuedJob.model_validate(
+        {"job_id": JOB_ID, "owner_id": "key_b", "moved_to_front": True, "waiting_reason": reason, **fields}
+    )
+    scripted_server.on("GET", "/v1/queues/gpu/jobs", answer(QueuedJobList(data=[job], has_more=True)))
+
+    listed = run("queues", "next", "gpu", "--limit", "1")
+
+    assert listed.exit_code == 0
+    assert scripted_server.received[0].query == "limit=1"
+    for words in (JOB_ID, "key_b", "New", "drivers.", "More jobs wait behind them."):
+        assert words in listed.output
 
 
 @pytest.mark.parametrize("action", ["cancel", "retry", "show"])

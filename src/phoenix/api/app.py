@@ -41,7 +41,7 @@ from phoenix.api.routes import (
     playlists,
     webhooks,
 )
-from phoenix.api.steering import audit_routes, bulk_routes, fleet_routes, share_routes
+from phoenix.api.steering import audit_routes, bulk_routes, fleet_routes, queue_routes, share_routes
 from phoenix.api.storyboards import storyboard_routes
 from phoenix.settings import Settings
 from phoenix.storage.store import find_link_origin
@@ -51,7 +51,7 @@ from phoenix.telemetry.meters import Meters
 _ROUTES = (
     *(create_jobs, estimate_routes, storyboard_routes, edits, bulk_routes, jobs, job_history, library, event_streams),
     *(content, playlists, artifacts, keys, models, webhooks, fleet, statistics_routes, pauses, fleet_routes),
-    *(share_routes, audit_routes, videos, health),
+    *(queue_routes, share_routes, audit_routes, videos, health),
 )
 _EXPOSED_HEADERS = (
     HEADER,

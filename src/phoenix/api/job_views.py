@@ -4,14 +4,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from phoenix.clock import utc_now
-from phoenix.contract import Job, JobState
+from phoenix.contract import Job, JobState, QueueName
+from phoenix.contract.steering import QueuedJob, QueuedJobList
 from phoenix.db import Database
 from phoenix.errors import Unavailable
 from phoenix.events.progress_cache import NO_PROGRESS, ProgressSnapshot
 from phoenix.events.publisher import EventPublisher
 from phoenix.jobs.library.recent_jobs import RecentJobs
 from phoenix.jobs.repository import FullJob
-from phoenix.jobs.scheduling.queue_positions import QueuePositions
+from phoenix.jobs.scheduling.queue_positions import NextJob, QueuePositions
 from phoenix.jobs.views import LiveState, QueuePosition, live_state, view_job
 
 POLL_AFTER_S = 2
@@ -71,6 +72,11 @@ class JobViews:
             shown.json = view.model_dump_json().encode()
         return shown.json
 
+    async def view_next(self, queue: QueueName, *, limit: int) -> QueuedJobList:
+        """The jobs whose tasks start next in a queue. Raises `Unavailable`."""
+        jobs, has_more = await self._queue_positions.list_next(queue, limit=limit)
+        return QueuedJobList(data=[_view_queued(each) for each in jobs], has_more=has_more)
+
     async def _find_positions(self, unfinished: Sequence[FullJob]) -> Mapping[str, QueuePosition]:
         if not unfinished:
             return {}
@@ -93,3 +99,19 @@ class JobViews:
         if len(self._shown) > _MAX_SHOWN:
             del self._shown[next(iter(self._shown))]
         return view
+
+
+def _view_queued(found: NextJob) -> QueuedJob:
+    row, position = found.job.row, found.position
+    return QueuedJob(
+        job_id=row.id,
+        owner_id=row.owner_id,
+        state=row.state,
+        model=row.model,
+        priority=row.priority,
+        tasks=found.tasks,
+        waiting_reason=position.waiting_reason,
+        eta_s=position.eta_s,
+        queued_at=row.queued_at,
+        moved_to_front=row.moved_to_front_at is not None,
+    )

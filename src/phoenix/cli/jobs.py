@@ -207,15 +207,22 @@ def cancel_job(
 
 
 def approve(
-    job_id: JobIdArgument, output: OutputOption = None, url: UrlOption = None, api_key: ApiKeyOption = None
+    job_id: JobIdArgument,
+    output: OutputOption = None,
+    owner: OwnerOption = None,
+    url: UrlOption = None,
+    api_key: ApiKeyOption = None,
 ) -> None:
     """Approve the draft of a held reel, and wait for the video of the reel.
 
-    The path of the video is the last line of the output. Ctrl-C ends the command, and not the reel.
+    The path of the video is the last line of the output. Ctrl-C ends the command, and not the reel. With --owner, it
+    ends at once: the files of other keys cannot be loaded.
     """
     with exit_on_error(), connect(url, api_key) as phoenix:
-        job = phoenix.approve(job_id)
+        job = phoenix.approve(job_id, owner=owner)
         err.print(f"{job.id} is approved.", style="dim")
+        if owner is not None:
+            return
         ended = follow(phoenix, job.id, err)
         require_success(ended)
         with users_permissions():

@@ -18,7 +18,7 @@ from phoenix.contract import (
     QueueDepth,
     Worker,
 )
-from phoenix.contract.steering import AuditEntry
+from phoenix.contract.steering import AuditEntry, QueuedJob
 
 STATE_STYLES = {
     "held": "yellow",
@@ -169,6 +169,35 @@ def queues_table(queues: Sequence[QueueDepth]) -> Table:
         oldest = "-" if queue.oldest_wait_s is None else format_seconds(queue.oldest_wait_s)
         table.add_row(queue.name, str(queue.waiting), str(queue.running), str(queue.slots), oldest)
     return table
+
+
+def queued_jobs_table(jobs: Sequence[QueuedJob], *, width: int) -> Table:
+    """One line per job, with the reason why it waits. On a narrow terminal without the model and the priority."""
+    rows = [_queued_cells(job) for job in jobs]
+    names = fitting(
+        ("job", "owner", "tasks", "left", "priority", "model"),
+        rows,
+        optional=("priority", "model"),
+        reserved=_PROMPT_WIDTH,
+        width=width,
+    )
+    table = with_prompts(names, "waits because")
+    for job, row in zip(jobs, rows, strict=True):
+        reason = job.waiting_reason.detail if job.waiting_reason else "another part of it runs"
+        table.add_row(*(row[name] for name in names), printable(reason, 200))
+    return table
+
+
+def _queued_cells(job: QueuedJob) -> dict[str, str]:
+    """The cells of a job by column, without its reason."""
+    return {
+        "job": job.job_id,
+        "owner": job.owner_id,
+        "tasks": str(job.tasks),
+        "left": format_seconds(job.eta_s),
+        "priority": "front" if job.moved_to_front else job.priority,
+        "model": job.model or "-",
+    }
 
 
 def workers_table(workers: Sequence[Worker], *, width: int) -> Table:

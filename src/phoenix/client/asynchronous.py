@@ -240,9 +240,10 @@ class AsyncPhoenix(Steering):
         response = await self._transport.send("POST", path, is_idempotent=True, params=of_owner(owner))
         return Job.model_validate_json(response.content)
 
-    async def approve(self, job_id: str) -> Job:
+    async def approve(self, job_id: str, *, owner: str | None = None) -> Job:
         """Approves the draft of a held job, which is queued then. An approved job stays unchanged."""
-        response = await self._transport.send("POST", _job_path(job_id, "/approve"), is_idempotent=True)
+        path = _job_path(job_id, "/approve")
+        response = await self._transport.send("POST", path, is_idempotent=True, params=of_owner(owner))
         return Job.model_validate_json(response.content)
 
     async def retry(self, job_id: str, *, owner: str | None = None) -> Job:

@@ -71,6 +71,7 @@ class Phoenix:
     list_pauses = _Blocking(AsyncPhoenix.list_pauses)
     pause = _Blocking(AsyncPhoenix.pause)
     resume = _Blocking(AsyncPhoenix.resume)
+    queued_jobs = _Blocking(AsyncPhoenix.queued_jobs)
     workers = _Blocking(AsyncPhoenix.workers)
     drain_worker = _Blocking(AsyncPhoenix.drain_worker)
     resume_worker = _Blocking(AsyncPhoenix.resume_worker)

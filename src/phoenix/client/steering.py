@@ -3,7 +3,7 @@
 from urllib.parse import quote
 
 from phoenix.client.transport import JsonObject, Params, Transport
-from phoenix.contract import Pause, PauseKind, PauseList, PauseRequest
+from phoenix.contract import Pause, PauseKind, PauseList, PauseRequest, QueueName
 from phoenix.contract.steering import (
     AuditPage,
     BulkRequest,
@@ -12,6 +12,7 @@ from phoenix.contract.steering import (
     KeyShareList,
     KeyShareRequest,
     ModelUnload,
+    QueuedJobList,
     UnloadRequest,
 )
 
@@ -43,6 +44,11 @@ class Steering:
     async def resume(self, kind: PauseKind, name: str) -> None:
         """Ends a pause. Requires the scope `admin`."""
         await self._transport.send("POST", f"{_subject_path(kind, name)}/resume", is_idempotent=True)
+
+    async def queued_jobs(self, queue: QueueName, *, limit: int | None = None) -> QueuedJobList:
+        """Returns the jobs of a queue in the order in which they start. Requires the scope `operator` or `admin`."""
+        params = None if limit is None else {"limit": limit}
+        return QueuedJobList.model_validate_json(await self._get(f"/v1/queues/{queue}/jobs", params))
 
     async def drain_worker(self, worker_id: str) -> None:
         """Lets a worker finish what it runs and claim nothing more. Requires the scope `admin`."""

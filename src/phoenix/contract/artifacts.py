@@ -67,6 +67,9 @@ class Artifact(View):
     """A stored file: an upload, or a file that a job has made."""
 
     id: str = Field(examples=["art_01kag3e9zq4f7w5m8x2c6b0n1d"])
+    owner_id: str | None = Field(
+        default=None, description="Id of the key that owns it; `anonymous` if no key was required."
+    )
     kind: ArtifactKind
     media_type: str = Field(examples=["audio/mpeg"])
     filename: str | None = Field(default=None, description="The name that it was uploaded with; for display only.")

@@ -266,6 +266,7 @@ def view_artifact(artifact: ArtifactRow) -> Artifact:
     """An artifact as the API shows it."""
     return Artifact(
         id=artifact.id,
+        owner_id=artifact.owner_id,
         kind=artifact.kind,
         media_type=artifact.media_type,
         filename=artifact.filename,

@@ -93,6 +93,7 @@ def test_operations_are_named_for_generated_methods(document: dict[str, Any]) ->
         "list_jobs",
         "list_models",
         "list_pauses",
+        "list_queued_jobs",
         "list_shares",
         "list_storyboards",
         "list_video_models",

@@ -10,6 +10,7 @@ from phoenix.jobs.history.figures import (
     ALL_TIME_S,
     DAY_S,
     EPOCH,
+    EVERYTHING,
     HOUR_S,
     MINUTE_S,
     Figures,
@@ -94,6 +95,19 @@ def test_samples_of_a_queue_add_up_to_averages_and_keep_the_maximum() -> None:
         "slots_s": 60.0,
         "max_memory_share": 0.9,
     }
+
+
+def test_what_a_chart_of_everything_reads_is_one_row_for_each_period() -> None:
+    job = Measurement("job", "reel", "succeeded", model="wan", took_s=9.0)
+    parts = [*spread(CLIP, AT), *spread(job, AT), *spread_sample(QueueSample("gpu", 4, 1, 2, 15.0), AT)]
+
+    found = [(key, figures) for key, figures in add_up(parts).items() if key.subject == EVERYTHING]
+
+    assert [key.resolution_s for key, _ in found] == [MINUTE_S, HOUR_S, DAY_S]
+    _, figures = found[0]
+    assert (figures.counts["task:outcome:succeeded"], figures.counts["job:outcome:succeeded"]) == (1, 1)
+    assert (figures.counts["queue:slots_s"], figures.counts["max_waiting"]) == (30.0, 4)
+    assert (figures.sketches["task:took"].count, figures.sketches["job:took"].total) == (1, 9.0)
 
 
 def test_figures_survive_json() -> None:

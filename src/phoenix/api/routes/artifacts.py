@@ -20,6 +20,8 @@ from phoenix.api.http.declarations import (
 )
 from phoenix.api.http.known_parameters import StrictRoute
 from phoenix.api.http.multipart import FIELD, receive_file
+from phoenix.api.steering.hidden_words import show_artifact
+from phoenix.api.steering.owners import WantedOwnerDep, get_searched_owner
 from phoenix.api.uploads import UploadStoreDep, new_upload, probe_upload, quota_of
 from phoenix.contract import Artifact, ArtifactKind, ArtifactPage, MediaKind, Omittable, PageLimit, StorageUsage
 from phoenix.jobs.library.files import ArtifactFilter, count_stored_files
@@ -96,23 +98,24 @@ async def get_filter(
 async def list_artifacts(
     request: Request,
     response: Response,
-    database: DatabaseDep,
-    owner: OwnerDep,
+    state: AppStateDep,
+    whose: WantedOwnerDep,
     wanted: Annotated[ArtifactFilter, Depends(get_filter)],
     limit: Annotated[PageLimit, Query()] = 20,
     cursor: PageCursor = None,
 ) -> ArtifactPage:
     """List artifacts, newest first.
 
-    The caller's uploads, and the clips, results, sounds and thumbnails that its jobs have made. The next page is also
-    in the `Link` header.
+    The caller's uploads, and the clips, results, sounds and thumbnails that its jobs have made. With `owner`, the files
+    of another key or of all keys, without the names of uploads. The next page is also in the `Link` header.
     """
-    async with database.read() as session:
-        rows, next_cursor = await list_rows(session, wanted, owner_id=owner, limit=limit, cursor=cursor)
+    if (wanted.search_text or "").strip():
+        get_searched_owner(state, whose)
+    async with state.services.database.read() as session:
+        rows, next_cursor = await list_rows(session, wanted, owner_id=whose.owner_id, limit=limit, cursor=cursor)
     link_next_page(request, response, next_cursor)
-    return ArtifactPage(
-        data=[view_artifact(row) for row in rows], has_more=next_cursor is not None, next_cursor=next_cursor
-    )
+    shown = [show_artifact(view_artifact(row), whose.caller, state.services.settings) for row in rows]
+    return ArtifactPage(data=shown, has_more=next_cursor is not None, next_cursor=next_cursor)
 
 
 @router.head("/v1/storage", include_in_schema=False)

@@ -15,7 +15,7 @@ from pydantic.json_schema import SkipJsonSchema
 
 from phoenix.access.keys import ANYBODY
 from phoenix.access.tokens import TokenPurpose
-from phoenix.api.dependencies import AppStateDep, ReaderDep, counting_failed_auth, get_owner
+from phoenix.api.dependencies import AppStateDep, ReaderDep, counting_failed_auth
 from phoenix.api.http.declarations import JobIdInPath, Responses
 from phoenix.api.http.known_parameters import StrictRoute
 from phoenix.api.http.request_ids import presented_of, record_presented
@@ -26,10 +26,10 @@ from phoenix.api.steering.hidden_words import hide_in_event
 from phoenix.api.steering.owners import OwnerInQuery, get_job_subject, get_wanted_owner
 from phoenix.contract import EventPage, StreamToken
 from phoenix.db.errors import RETRY_AFTER_S
-from phoenix.errors import NotFound, Unavailable
+from phoenix.errors import FieldError, InvalidRequest, NotFound, Unavailable
 from phoenix.events.log_interface import has_seen_end, parse_last_event_id
 from phoenix.events.messages import retry_frame
-from phoenix.events.sse.snapshot_and_replay import job_stream, owner_stream
+from phoenix.events.sse.snapshot_and_replay import Redact, job_stream, owner_stream
 from phoenix.jobs.event_log.reader import replay
 from phoenix.jobs.repository import get_job
 
@@ -63,10 +63,15 @@ def _set_cookie(request: Request, response: Response, job_id: str, token: Stream
 
 @dataclass(frozen=True)
 class Follower:
-    """The owner of the followed job, and the key that follows it."""
+    """The owner of what is followed, and the key that follows it."""
 
     owner_id: str
     key_id: str
+
+    def redact(self, state: AppState) -> Redact | None:
+        """What hides the owner's words from the key; None if the key may see them."""
+        sees_words = self.owner_id == self.key_id or state.services.settings.api.show_prompts_to_operators
+        return None if sees_words else hide_in_event
 
 
 async def get_stream_follower(
@@ -95,17 +100,21 @@ async def get_stream_follower(
     return Follower(subject.owner_id, subject.caller.owner_id)
 
 
-async def get_stream_reader(request: Request) -> str | None:
-    """Id of the owner whose jobs are all followed; None while the database is away."""
+async def get_stream_reader(request: Request, owner: OwnerInQuery = None) -> Follower | None:
+    """Who follows all jobs of one owner; None while the database is away. Raises `InvalidRequest` for all owners."""
     try:
-        return await get_owner(request)
+        wanted = await get_wanted_owner(request, owner)
     except Unavailable:
         return None
+    if wanted.owner_id is None:
+        detail = "name one key: each owner has a log of its own, and a stream continues one of them"
+        raise InvalidRequest.from_field_errors([FieldError("/query/owner", detail)])
+    return Follower(wanted.owner_id, wanted.caller.owner_id)
 
 
 # None rather than an error: any status but 200 closes a browser's EventSource for good.
 StreamFollowerDep = Annotated[Follower | None, Depends(get_stream_follower)]
-StreamReaderDep = Annotated[str | None, Depends(get_stream_reader)]
+StreamReaderDep = Annotated[Follower | None, Depends(get_stream_reader)]
 
 
 async def limit_job_streams(state: AppStateDep, follower: StreamFollowerDep) -> AsyncGenerator[None]:
@@ -115,18 +124,18 @@ async def limit_job_streams(state: AppStateDep, follower: StreamFollowerDep) -> 
         yield
 
 
-async def limit_owner_streams(state: AppStateDep, owner: StreamReaderDep) -> AsyncGenerator[None]:
-    """Takes a slot for a stream of all of the caller's jobs. Raises `RateLimited`."""
+async def limit_owner_streams(state: AppStateDep, follower: StreamReaderDep) -> AsyncGenerator[None]:
+    """Takes a slot for a stream of all jobs of an owner. Raises `RateLimited`."""
     async with AsyncExitStack() as stack:
-        await _acquire_slot(stack, state, owner)
+        await _acquire_slot(stack, state, follower and follower.key_id)
         yield
 
 
-async def _acquire_slot(stack: AsyncExitStack, state: AppState, owner_id: str | None) -> None:
-    # While the database is away the owner is unknown, and the stream only asks the client to reconnect. Where no key is
+async def _acquire_slot(stack: AsyncExitStack, state: AppState, key_id: str | None) -> None:
+    # While the database is away the key is unknown, and the stream only asks the client to reconnect. Where no key is
     # needed, the streams of the operator's pages and tools are not counted.
-    if owner_id not in (None, ANYBODY.owner_id):
-        await stack.enter_async_context(state.open_streams.slot(owner_id))
+    if key_id not in (None, ANYBODY.owner_id):
+        await stack.enter_async_context(state.open_streams.slot(key_id))
 
 
 LastEventIdInQuery = Annotated[
@@ -174,8 +183,7 @@ async def stream_job_events(
     if has_seen_end(head, after):
         return Response(status_code=204)
     credential = presented_of(request.scope)
-    sees_words = follower.owner_id == follower.key_id or state.services.settings.api.show_prompts_to_operators
-    redact = None if sees_words else hide_in_event
+    redact = follower.redact(state)
     stream = partial(job_stream, state.hub, state.log, job_id, after, credential=credential, redact=redact)
     return EventStream(stream)
 
@@ -187,20 +195,24 @@ async def stream_job_events(
 async def stream_all_events(
     request: Request,
     state: AppStateDep,
-    owner: StreamReaderDep,
+    follower: StreamReaderDep,
     in_query: LastEventIdInQuery = None,
     in_header: LastEventIdInHeader = None,
 ) -> Response:
     """Follow all jobs.
 
     Starts with a `snapshot` of each unfinished job, or with the events of any job missed since `Last-Event-ID`, and
-    continues live. Ids are opaque cursors over all of the caller's jobs.
+    continues live. Ids are opaque cursors over all of the caller's jobs. With `owner`, an operator follows the jobs of
+    another key.
     """
-    if owner is None:
+    if follower is None:
         return _reconnect_stream(state)
     last_event_id = in_header if in_header is not None else in_query
     credential = presented_of(request.scope)
-    stream = partial(owner_stream, state.hub, state.log, owner, last_event_id, credential=credential)
+    redact = follower.redact(state)
+    stream = partial(
+        owner_stream, state.hub, state.log, follower.owner_id, last_event_id, credential=credential, redact=redact
+    )
     return EventStream(stream)
 
 

@@ -1,15 +1,13 @@
-"""Routes of one existing job of any kind: show, cancel, retry, delete."""
+"""Routes of one existing job of any kind: show, cancel, retry, approve, delete."""
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from phoenix.access.keys import hold_key
-from phoenix.api.dependencies import AppStateDep, CallerDep, DatabaseDep, JobViewsDep, ReserveDep, SettingsDep
-from phoenix.api.http.conditional import check_if_match, etag_of_job, is_not_modified, passes_if_match
+from phoenix.api.dependencies import AppStateDep
+from phoenix.api.http.conditional import etag_of_job, is_not_modified, passes_if_match
 from phoenix.api.http.declarations import (
     JOB_ACCEPTED,
     JOB_SHOWN,
     IfMatch,
-    JobIdInPath,
     WithSignedUrls,
     document_conditional_headers,
 )
@@ -19,10 +17,8 @@ from phoenix.api.steering.hidden_words import show_job
 from phoenix.api.steering.job_acts import JobActsDep
 from phoenix.api.steering.owners import JobSubjectDep
 from phoenix.api.submission import point_to_job
-from phoenix.api.uploads import quota_of
 from phoenix.contract import Job
 from phoenix.errors import PreconditionFailed
-from phoenix.jobs.cancel_and_retry import approve
 
 router = APIRouter(tags=["jobs"], route_class=StrictRoute)
 
@@ -73,40 +69,15 @@ async def retry_job(response: Response, acts: JobActsDep, subject: JobSubjectDep
 
 
 @router.post("/v1/jobs/{job_id}/approve", status_code=202, responses=JOB_ACCEPTED)
-async def approve_job(
-    state: AppStateDep,
-    response: Response,
-    database: DatabaseDep,
-    settings: SettingsDep,
-    reserve: ReserveDep,
-    job_views: JobViewsDep,
-    caller: CallerDep,
-    job_id: JobIdInPath,
-    if_match: IfMatch = None,
-) -> Job:
+async def approve_job(response: Response, acts: JobActsDep, subject: JobSubjectDep, if_match: IfMatch = None) -> Job:
     """Approve a draft.
 
     Queues a reel that was submitted with `hold`, once its draft is done. Approving again is harmless. 409 before the
     draft is done, for a job without a draft, and for a job that has ended before it was approved.
     """
-    limits = settings.limits
-    reserve.check()
-    async with (
-        database.write() as uow,
-        check_if_match(uow, job_id, owner_id=caller.owner_id, if_match=if_match),
-    ):
-        await hold_key(uow, caller)
-        await approve(
-            uow,
-            job_id,
-            owner_id=caller.owner_id,
-            default_queue_timeout_s=limits.default_queue_timeout_s,
-            quota=quota_of(caller, limits),
-            max_queued_jobs=limits.max_queued_jobs,
-            catalog=state.services.catalog,
-        )
-    point_to_job(response, job_id)
-    return await job_views.fetch(job_id, caller.owner_id)
+    await acts.approve(subject, if_match)
+    point_to_job(response, subject.job_id)
+    return await acts.show(subject)
 
 
 @router.delete("/v1/jobs/{job_id}", status_code=204)

@@ -6,6 +6,7 @@ from pydantic import HttpUrl
 
 from phoenix.access.keys import Caller
 from phoenix.contract import (
+    Artifact,
     Clip,
     ClipPreview,
     Job,
@@ -28,6 +29,14 @@ def show_job(job: Job, caller: Caller, settings: Settings) -> Job:
     """The job as this caller may see it."""
     is_hidden = job.owner_id != caller.owner_id and not settings.api.show_prompts_to_operators
     return hide_words(job) if is_hidden else job
+
+
+def show_artifact(artifact: Artifact, caller: Caller, settings: Settings) -> Artifact:
+    """The artifact as this caller may see it: without the name of an upload, and without words that are spoken."""
+    if artifact.owner_id == caller.owner_id or settings.api.show_prompts_to_operators:
+        return artifact
+    info = artifact.info.model_copy(update={"words": []})
+    return artifact.model_copy(update={"filename": None, "info": info})
 
 
 def hide_words(job: Job) -> Job:

@@ -1,4 +1,4 @@
-"""What a caller does with one job: cancel, retry, change, delete. An act on another key's job is in the audit log."""
+"""What a caller does with one job: cancel, retry, approve, change, delete. Acts on jobs of other keys are audited."""
 
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import Depends, Request
 
 from phoenix.access.audit import Act, Actor, audited_write
-from phoenix.access.keys import Scope, hold_key, hold_owner
+from phoenix.access.keys import Caller, Scope, hold_key, hold_owner
 from phoenix.api.dependencies import AdminDep, AppStateDep, get_caller
 from phoenix.api.http.conditional import check_if_match
 from phoenix.api.http.request_ids import audit_fields, request_id_of
@@ -19,7 +19,7 @@ from phoenix.contract import Job, JobChanges
 from phoenix.db import UnitOfWork
 from phoenix.errors import Forbidden, JobEnded
 from phoenix.jobs import retention
-from phoenix.jobs.cancel_and_retry import cancel, retry
+from phoenix.jobs.cancel_and_retry import approve, cancel, retry
 from phoenix.jobs.library.changes import change_job
 from phoenix.jobs.repository import lock_with_draft
 
@@ -71,16 +71,28 @@ class JobActs:
         limits = self._state.services.settings.limits
         self._state.services.reserve.check()
         async with self._changing(subject, "job.retry", if_match) as uow:
-            owner = subject.caller
-            if subject.is_foreign:
-                owner = await hold_owner(uow, subject.owner_id)
-            else:
-                await hold_key(uow, owner)
+            owner = await _hold(uow, subject)
             await retry(
                 uow,
                 subject.job_id,
                 owner_id=subject.owner_id,
                 queue_timeout_s=limits.default_queue_timeout_s,
+                quota=quota_of(owner, limits),
+                max_queued_jobs=limits.max_queued_jobs,
+                catalog=self._state.services.catalog,
+            )
+
+    async def approve(self, subject: JobSubject, if_match: str | None = None) -> None:
+        """Raises like `cancel_and_retry.approve`: the job counts against the limits of its owner."""
+        limits = self._state.services.settings.limits
+        self._state.services.reserve.check()
+        async with self._changing(subject, "job.approve", if_match) as uow:
+            owner = await _hold(uow, subject)
+            await approve(
+                uow,
+                subject.job_id,
+                owner_id=subject.owner_id,
+                default_queue_timeout_s=limits.default_queue_timeout_s,
                 quota=quota_of(owner, limits),
                 max_queued_jobs=limits.max_queued_jobs,
                 catalog=self._state.services.catalog,
@@ -121,6 +133,14 @@ class JobActs:
             writing = self._database.write(frees_space=frees_space)
         async with writing as uow, check_if_match(uow, job_id, owner_id=owner_id, if_match=if_match):
             yield uow
+
+
+async def _hold(uow: UnitOfWork, subject: JobSubject) -> Caller:
+    """The owner of the job, whose key cannot be revoked before the commit."""
+    if subject.is_foreign:
+        return await hold_owner(uow, subject.owner_id)
+    await hold_key(uow, subject.caller)
+    return subject.caller
 
 
 async def _check_unended(uow: UnitOfWork, subject: JobSubject) -> None:

@@ -1,4 +1,4 @@
-"""`phoenix queues …`: list the queues; pause and resume queues, models and keys."""
+"""`phoenix queues …`: list the queues and what they start next; pause and resume queues, models and keys."""
 
 from enum import StrEnum
 from typing import Annotated
@@ -7,7 +7,7 @@ import typer
 
 from phoenix.cli.connecting import ApiKeyOption, JsonOption, UrlOption, connect
 from phoenix.cli.console import exit_on_error, out, print_json
-from phoenix.cli.tables import queues_table
+from phoenix.cli.tables import queued_jobs_table, queues_table
 from phoenix.contract import PauseKind
 
 queues_app = typer.Typer(no_args_is_help=True, help="List queues; pause and resume queues, models and keys.")
@@ -37,6 +37,25 @@ def list_queues(as_json: JsonOption = False, url: UrlOption = None, api_key: Api
         out.print(queues_table(view.queues))
         for each in phoenix.list_pauses():
             out.print(f"The {each.kind.value} {each.name} is paused{f': {each.reason}' if each.reason else ''}.")
+
+
+@queues_app.command("next")
+def list_next(
+    queue: Annotated[QueueChoice, typer.Argument(help="The queue.")],
+    limit: Annotated[int, typer.Option(min=1, max=100, help="The most jobs to list.")] = 20,
+    as_json: JsonOption = False,
+    url: UrlOption = None,
+    api_key: ApiKeyOption = None,
+) -> None:
+    """List the jobs of a queue in the order in which they start, and why each one waits."""
+    with exit_on_error(), connect(url, api_key) as phoenix:
+        found = phoenix.queued_jobs(queue.value, limit=limit)
+        if as_json:
+            print_json(found)
+            return
+        out.print(queued_jobs_table(found.data, width=out.width))
+        if found.has_more:
+            out.print("More jobs wait behind them.")
 
 
 @queues_app.command("pause")

@@ -6,9 +6,20 @@ from typing import Annotated, Any, Self
 from pydantic import Field, model_validator
 
 from phoenix.contract.conditions import JobRef
-from phoenix.contract.jobs import JobState
+from phoenix.contract.jobs import JobState, WaitingReason
 from phoenix.contract.requests import Metadata
-from phoenix.contract.wire_types import NUMBER, WHOLE, Instant, JobKind, Omittable, Request, Tags, Text, Timestamp, View
+from phoenix.contract.wire_types import (
+    NUMBER,
+    WHOLE,
+    Instant,
+    JobKind,
+    Omittable,
+    Request,
+    Tags,
+    Text,
+    Timestamp,
+    View,
+)
 
 
 class AuditEntry(View):
@@ -23,10 +34,10 @@ class AuditEntry(View):
     address: str | None = Field(description="Address of the client; null for a command.")
     # Plain text: an action of a later version must not make the page unreadable.
     action: str = Field(
-        description="What was done: `job.cancel`, `job.retry`, `job.change`, `job.delete`, `key.create`, `key.change`, "
-        "`key.rotate`, `key.revoke`, `key.purge`, `queue.pause` and `queue.resume`, the same of `model` and `key`, "
-        "`model.unload`, `worker.drain`, `worker.resume`, `key.share` or `key.unshare`. Later versions may have "
-        "others.",
+        description="What was done: `job.cancel`, `job.retry`, `job.approve`, `job.change`, `job.delete`, "
+        "`key.create`, `key.change`, `key.rotate`, `key.revoke`, `key.purge`, `queue.pause` and `queue.resume`, the "
+        "same of `model` and `key`, `model.unload`, `worker.drain`, `worker.resume`, `key.share` or `key.unshare`. "
+        "Later versions may have others.",
         examples=["job.cancel"],
     )
     target: str = Field(description="Id or name of what was acted on.")
@@ -42,6 +53,28 @@ class AuditPage(View):
     data: list[AuditEntry]
     has_more: bool
     next_cursor: str | None = Field(default=None, description="Pass it as `cursor` to get the next page.")
+
+
+class QueuedJob(View):
+    """A job with tasks that wait for their turn in a queue."""
+
+    job_id: str
+    owner_id: str
+    state: JobState = Field(description="`running` if another part of it runs, or ran before.")
+    model: str | None
+    priority: str = Field(description="`low`, `normal` or `high`. Later versions may have others.")
+    tasks: int = Field(description="Tasks of the job that wait in the queue.")
+    waiting_reason: WaitingReason | None = Field(description="Null while another part of the job advances.")
+    eta_s: float | None = Field(description="Estimated seconds until the job ends; null if unknown.")
+    queued_at: Timestamp
+    moved_to_front: bool = Field(description="Whether an administrator moved it before the jobs of all keys.")
+
+
+class QueuedJobList(View):
+    """The jobs of a queue in the order in which they start."""
+
+    data: list[QueuedJob]
+    has_more: bool = Field(description="Whether more jobs wait behind them.")
 
 
 class UnloadRequest(Request):

@@ -151,6 +151,7 @@ def owner_stream(
     sink: DirectSink | None = None,
     *,
     credential: Credential | None = None,
+    redact: Redact | None = None,
 ) -> AsyncGenerator[bytes]:
     """Yields chunks of whole frames with the events of all jobs of an owner, without end. Otherwise like `job_stream`.
 
@@ -159,7 +160,7 @@ def owner_stream(
     """
 
     def make_writer(client: ConnectedClient) -> _OwnerFrameWriter:
-        return _OwnerFrameWriter(log, client, owner_id, last_event_id)
+        return _OwnerFrameWriter(log, client, owner_id, last_event_id, redact)
 
     return follow(hub, OwnerTopic(owner_id), make_writer, sink, credential)
 
@@ -169,10 +170,18 @@ class _OwnerFrameWriter:
 
     is_over = False
 
-    def __init__(self, log: EventLog, client: ConnectedClient, owner_id: str, last_event_id: str | None) -> None:
+    def __init__(
+        self,
+        log: EventLog,
+        client: ConnectedClient,
+        owner_id: str,
+        last_event_id: str | None,
+        redact: Redact | None = None,
+    ) -> None:
         self._log = log
         self._client = client
         self._owner_id = owner_id
+        self._redact = redact
         self._resume_seq = parse_cursor(last_event_id, owner_id)
         self._jobs: dict[str, ClientCursor] = {}
 
@@ -196,10 +205,10 @@ class _OwnerFrameWriter:
         ephemeral += [each for each in batch.events if not each.is_durable]
         sent, is_gap = self._take_next(durable)
         early = [each for each in ephemeral if self._is_early(each)]
-        chunk = frames(sent)
+        chunk = self._frames(sent)
         if is_gap or early or batch.needs_resync:
             chunk += await self._resync()
-        chunk += frames(self._release(ephemeral))
+        chunk += self._frames(self._release(ephemeral))
         self._evict_jobs()
         return chunk + HEARTBEAT_FRAME if batch.is_heartbeat else chunk
 
@@ -224,8 +233,13 @@ class _OwnerFrameWriter:
             return None
         if encoded.is_durable:
             is_behind = (encoded.owner_seq or 0) > self._sent_seq + 1
-            return None if is_behind else frames(self._take_next([encoded])[0])
-        return None if self._is_early(encoded) else frames(self._release([encoded]))
+            return None if is_behind else self._frames(self._take_next([encoded])[0])
+        return None if self._is_early(encoded) else self._frames(self._release([encoded]))
+
+    def _frames(self, sent: Iterable[EncodedEvent]) -> bytes:
+        if self._redact is None:
+            return frames(sent)
+        return frames(shown for each in sent if (shown := self._redact(each)) is not None)
 
     def _take_next(self, durable: Iterable[EncodedEvent]) -> tuple[list[EncodedEvent], bool]:
         """The events that follow the last one sent, and whether there is a gap before the other events."""
@@ -258,9 +272,8 @@ class _OwnerFrameWriter:
             rows = await self._log.replay_owner(self._owner_id, self._sent_seq)
             missed = [with_owner_seq(encode(event), owner_seq, self._owner_id) for owner_seq, event in rows]
             newest = await self._add_new_jobs(missed)
-            for encoded in missed:
-                chunk += self._record(encoded, encoded.owner_seq or 0).frame
-            chunk += frames(self._release(newest))
+            chunk += self._frames([self._record(encoded, encoded.owner_seq or 0) for encoded in missed])
+            chunk += self._frames(self._release(newest))
             if len(rows) < REPLAY_LIMIT:
                 self._sent_seq = max(self._sent_seq, head)
                 return chunk
@@ -271,7 +284,7 @@ class _OwnerFrameWriter:
             self._jobs[job.job_id] = ClientCursor()
             self._jobs[job.job_id].restart(job)
         self._sent_seq = snapshot.last_seq
-        return frames(map(encode, snapshot.jobs)) + cursor_frame(snapshot.last_seq, self._owner_id)
+        return self._frames(map(encode, snapshot.jobs)) + cursor_frame(snapshot.last_seq, self._owner_id)
 
     async def _head(self) -> int:
         return (await self._log.owner_heads([self._owner_id])).get(self._owner_id, 0)

@@ -13,6 +13,9 @@ MINUTE_S, HOUR_S, DAY_S = 60, 3600, 86400
 RESOLUTIONS_S = (MINUTE_S, HOUR_S, DAY_S)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
+EVERYTHING = "everything"
+"""The subject of what all subjects, queues, kinds and models add up to in a period."""
+
 MAX_PREFIX = "max_"
 """Counters with this prefix are not added up: the larger one is kept."""
 
@@ -99,6 +102,24 @@ def figures_of(found: Measurement) -> Figures:
     return figures
 
 
+def in_everything(key: StatsKey, figures: Figures) -> tuple[StatsKey, Figures]:
+    """What the figures of a subject add to the figures of everything, under names that begin with the subject."""
+    return StatsKey(key.resolution_s, key.starts_at, EVERYTHING, NONE), with_subject(key.subject, figures)
+
+
+def with_subject(subject: str, figures: Figures) -> Figures:
+    """The figures with the subject in their names: jobs and attempts are shown separately."""
+    counts = {
+        name if name.startswith(MAX_PREFIX) else f"{subject}:{name}": value for name, value in figures.counts.items()
+    }
+    return Figures(counts, {f"{subject}:{name}": sketch for name, sketch in figures.sketches.items()})
+
+
+def _in_period(key: StatsKey, figures: Figures) -> Iterator[tuple[StatsKey, Figures]]:
+    yield key, figures
+    yield in_everything(key, figures)
+
+
 def spread(found: Measurement, at: datetime) -> Iterator[tuple[StatsKey, Figures]]:
     """Each period that counts an attempt or a job that ended `at`, and what the period adds.
 
@@ -106,13 +127,15 @@ def spread(found: Measurement, at: datetime) -> Iterator[tuple[StatsKey, Figures
     """
     made = figures_of(found)
     for resolution_s in RESOLUTIONS_S:
-        yield StatsKey(resolution_s, start_of(at, resolution_s), found.subject, found.name, found.model), made
+        key = StatsKey(resolution_s, start_of(at, resolution_s), found.subject, found.name, found.model)
+        yield from _in_period(key, made)
     yield StatsKey(ALL_TIME_S, EPOCH, found.subject, found.name, found.model, found.shape), made
     if found.created_at is not None:
         submitted, created_at = Figures({"submitted": 1}), datetime.fromisoformat(found.created_at)
         for resolution_s in RESOLUTIONS_S:
             starts_at = start_of(created_at, resolution_s)
-            yield StatsKey(resolution_s, starts_at, found.subject, found.name, found.model), submitted
+            key = StatsKey(resolution_s, starts_at, found.subject, found.name, found.model)
+            yield from _in_period(key, submitted)
 
 
 @dataclass(frozen=True)
@@ -136,7 +159,7 @@ def spread_sample(sample: QueueSample, at: datetime) -> Iterator[tuple[StatsKey,
     if sample.memory_share is not None:
         figures.count("max_memory_share", sample.memory_share)
     for resolution_s in RESOLUTIONS_S:
-        yield StatsKey(resolution_s, start_of(at, resolution_s), "queue", sample.queue), figures
+        yield from _in_period(StatsKey(resolution_s, start_of(at, resolution_s), "queue", sample.queue), figures)
 
 
 def add_up(parts: Iterator[tuple[StatsKey, Figures]] | list[tuple[StatsKey, Figures]]) -> dict[StatsKey, Figures]:

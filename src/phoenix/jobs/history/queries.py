@@ -1,7 +1,6 @@
 """Reads the statistics: what happened over time, and what each owner has used."""
 
 import asyncio
-import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,6 +8,7 @@ from datetime import datetime
 from itertools import chain
 from typing import Any
 
+from pydantic_core import from_json
 from sqlalchemy import Text, cast, func, select
 from sqlmodel import col
 
@@ -25,7 +25,17 @@ from phoenix.contract.history import (
     UsageTotal,
 )
 from phoenix.db import Database, table_of
-from phoenix.jobs.history.figures import ALL_TIME_S, DAY_S, HOUR_S, MINUTE_S, Figures, StatsKey, start_of
+from phoenix.jobs.history.figures import (
+    ALL_TIME_S,
+    DAY_S,
+    EVERYTHING,
+    HOUR_S,
+    MINUTE_S,
+    Figures,
+    StatsKey,
+    start_of,
+    with_subject,
+)
 from phoenix.jobs.history.measurements import NONE
 from phoenix.jobs.history.sketch import Sketch
 from phoenix.jobs.history.tables import StatsRow, UsageDayRow
@@ -58,8 +68,8 @@ class StatsWindow:
 
 async def read_stats(database: Database, window: StatsWindow, by: StatsBy | None) -> Stats:
     """The figures of a window, over time and in total, of everything or by queue or model."""
-    parts = chain(await _read_ended(database, window), await _read_unfinished(database, window))
-    # A month of hours takes half a second, in which the event loop serves others.
+    parts = chain(await _read_ended(database, window, by), await _read_unfinished(database, window))
+    # A month of hours takes a tenth of a second, in which the event loop serves others.
     series = await asyncio.to_thread(_add_up, parts, by)
     return Stats(start=window.start, end=window.end, step=window.step, by=by, series=series)
 
@@ -71,7 +81,11 @@ def _add_up(parts: Iterable[tuple[StatsKey, Figures]], by: StatsBy | None) -> li
     for key, figures in parts:
         is_counted, group = _group_of(key, by)
         if is_counted:
-            points[group].setdefault(key.starts_at, Figures()).merge(_named(key, figures))
+            of_group = points[group]
+            named = figures if key.subject == EVERYTHING else with_subject(key.subject, figures)
+            # Figures that were just read may be changed.
+            if (known := of_group.setdefault(key.starts_at, named)) is not named:
+                known.merge(named)
     return [_view_series(group, points[group]) for group in sorted(points, key=lambda group: group or "")]
 
 
@@ -102,11 +116,14 @@ async def read_usage(database: Database, start: datetime, end: datetime, *, owne
     return Usage(start=start, end=end, totals=totals, days=days)
 
 
-async def _read_ended(database: Database, window: StatsWindow) -> Iterator[tuple[StatsKey, Figures]]:
+async def _read_ended(
+    database: Database, window: StatsWindow, by: StatsBy | None
+) -> Iterator[tuple[StatsKey, Figures]]:
     statement = select(*_COLUMNS).where(
         _STATS.c.resolution_s == SECONDS_OF_STEP[window.step],
         _STATS.c.starts_at >= window.first,
         _STATS.c.starts_at < window.end,
+        _STATS.c.subject == EVERYTHING if by is None else _STATS.c.subject != EVERYTHING,
     )
     return map(_read_row, await database.fetch(statement))
 
@@ -132,7 +149,7 @@ async def _read_unfinished(database: Database, window: StatsWindow) -> Sequence[
 
 def _read_row(row: Any) -> tuple[StatsKey, Figures]:
     key = StatsKey(row.resolution_s, row.starts_at, row.subject, row.name, row.model, row.shape)
-    return key, Figures.from_document(json.loads(row.document))
+    return key, Figures.from_document(from_json(row.document))
 
 
 def _group_of(key: StatsKey, by: StatsBy | None) -> tuple[bool, str | None]:
@@ -144,14 +161,6 @@ def _group_of(key: StatsKey, by: StatsBy | None) -> tuple[bool, str | None]:
             return key.subject != "queue" and key.model != NONE, key.model
         case _:
             return True, None
-
-
-def _named(key: StatsKey, figures: Figures) -> Figures:
-    """The figures with the subject in their names: jobs and attempts are shown separately."""
-    counts = {f"{key.subject}:{name}": value for name, value in figures.counts.items() if not name.startswith("max_")}
-    largest = {name: value for name, value in figures.counts.items() if name.startswith("max_")}
-    sketches = {f"{key.subject}:{name}": sketch for name, sketch in figures.sketches.items()}
-    return Figures(counts | largest, sketches)
 
 
 def _view_series(group: str | None, points: Mapping[datetime, Figures]) -> StatsSeries:
@@ -202,5 +211,5 @@ def find_percentiles(sketch: Sketch | None) -> Percentiles | None:
     """The percentiles of a distribution; None without values."""
     if sketch is None or not sketch.count:
         return None
-    p50, p95, p99 = (round(value, 4) for value in sketch.quantiles(0.5, 0.95, 0.99))
-    return Percentiles(count=sketch.count, mean=round(sketch.mean or 0.0, 4), p50=p50, p95=p95, p99=p99)
+    p50, p95, p99 = sketch.quantiles(0.5, 0.95, 0.99)
+    return Percentiles(count=sketch.count, mean=round(sketch.total / sketch.count, 4), p50=p50, p95=p95, p99=p99)

@@ -31,9 +31,9 @@ class StatsRow(SQLModel, table=True):
     resolution_s: int = Field(primary_key=True)
     starts_at: datetime = Field(primary_key=True, sa_type=UtcDateTime)
     subject: str = Field(primary_key=True)
-    """`task`, `job` or `queue`."""
+    """`task`, `job` or `queue`; `everything` for their sum, which most charts read."""
     name: str = Field(primary_key=True)
-    """The queue, or the kind of the job."""
+    """The queue, or the kind of the job; `none` for everything."""
     model: str = Field(primary_key=True)
     """`none` for work without a model."""
     shape: str = Field(primary_key=True)

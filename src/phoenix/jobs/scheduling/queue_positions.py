@@ -1,10 +1,12 @@
 """The queue position of an unfinished job, its estimate, and what it waits for, from snapshots of the queues."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
-from phoenix.contract import JobState, WaitingCode
+from phoenix.contract import JobState, QueueName, WaitingCode
 from phoenix.db import Database
-from phoenix.jobs.repository import FullJob
+from phoenix.jobs.repository import FullJob, list_full_jobs
 from phoenix.jobs.scheduling.durations import DurationStats, read_duration_stats
 from phoenix.jobs.scheduling.eta import round_estimate, work_left_s
 from phoenix.jobs.scheduling.queue_snapshots import QueueSnapshot, QueueSnapshotCache, read_queue_snapshot
@@ -26,6 +28,15 @@ _NEVER = (
     WaitingCode.STORAGE_FULL,
 )
 """Nobody knows when such a wait ends."""
+
+
+@dataclass(frozen=True)
+class NextJob:
+    """A job with tasks that wait for their turn in a queue, and how many these are."""
+
+    job: FullJob
+    position: QueuePosition
+    tasks: int
 
 
 class QueuePositions:
@@ -65,6 +76,20 @@ class QueuePositions:
                 snapshot = await self._snapshots.get_snapshot(queue)
                 positions |= {job.row.id: self._position_of_waiting(job, task, snapshot) for job, task in here}
         return positions
+
+    async def list_next(self, queue: QueueName, *, limit: int) -> tuple[Sequence[NextJob], bool]:
+        """The jobs whose tasks start next in a queue, in this order, and whether more than `limit` wait.
+
+        Jobs of a paused model or key are left out. Raises like `find`, and must not be called inside a session either.
+        """
+        snapshot = await self._snapshots.get_snapshot(queue)
+        waiting = Counter(task.job_id for task in snapshot.insertion_index.tasks)
+        first = list(waiting)[:limit]
+        async with self._database.read() as session:
+            found = {job.row.id: job for job in await list_full_jobs(session, first)}
+        positions = await self.find(list(found.values()))
+        jobs = [NextJob(found[each], positions[each], waiting[each]) for each in first if each in found]
+        return jobs, len(waiting) > limit
 
     async def _read_snapshot(self, queue: str) -> QueueSnapshot:
         with_in_flight = self._clips_per_key > 0 and queue in RENDER_QUEUES

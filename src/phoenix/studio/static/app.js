@@ -2,6 +2,7 @@
 
 import { apiKey, KeyChanged, setApiKey } from "./api.js";
 import { byId, setText } from "./dom.js";
+import { findAccess, forgetAccess } from "./console/access.js";
 import { clearFleet, refreshFleet } from "./fleet.js";
 import { ReelForm } from "./form/form.js";
 import { Comparison } from "./editor/compare.js";
@@ -46,6 +47,8 @@ const library = new Library({
   failed: showProblem,
 });
 const comparison = new Comparison(showProblem);
+// Loaded by whoever may see it, when it is opened first.
+let consolePage = null;
 let timer = 0;
 let shownPlace = "";
 let hasAskedForKey = false;
@@ -57,6 +60,8 @@ async function refresh() {
     search.refresh();
     await reelPage.refresh();
     await story.recall();
+    byId("console-open").hidden = !(await findAccess()).sees;
+    await consolePage?.refresh();
     showConnection("live", "live");
   } catch (problem) {
     showProblem(problem);
@@ -80,20 +85,29 @@ function showProblem(problem) {
   }
 }
 
-// The list of jobs, one reel, two versions of a reel, or the library: the address says which, so that a reload shows it again.
+async function openConsole(view, query) {
+  const { ConsolePage } = await import("./console/page.js");
+  consolePage ??= new ConsolePage();
+  // Somebody may have gone elsewhere meanwhile.
+  if (!byId("console-page").hidden) await consolePage.open(view, query);
+}
+
+// The list of jobs, or another place: the address says which, so that a reload shows it again.
 async function showPlace() {
   if (shownPlace === location.hash) return;
   shownPlace = location.hash;
-  const [, place, ids] = /^#(job|compare|library)(?:=([\w,]+))?$/.exec(location.hash) ?? [];
-  const pages = { job: byId("reel-page"), compare: byId("compare-page"), library: byId("library-page") };
+  const [, place, ids, query] = /^#(job|compare|library|console)(?:=([\w,]+))?(?:\?(.*))?$/.exec(location.hash) ?? [];
+  const pages = { job: byId("reel-page"), compare: byId("compare-page"), library: byId("library-page"), console: byId("console-page") };
   byId("home").hidden = Boolean(place);
   for (const [name, page] of Object.entries(pages)) page.hidden = name !== place;
   reelPage.close();
   comparison.close();
   library.close();
+  consolePage?.close();
   try {
     if (place === "job") await reelPage.open(ids);
     if (place === "library") await library.open();
+    if (place === "console") await openConsole(ids ?? "overview", query && decodeURIComponent(query));
     if (place === "compare") await comparison.open(...ids.split(","));
   } catch (problem) {
     showProblem(problem);
@@ -112,6 +126,9 @@ function clear() {
   reelPage.close();
   comparison.close();
   library.close();
+  consolePage?.close();
+  forgetAccess();
+  byId("console-open").hidden = true;
   shownPlace = "";
 }
 

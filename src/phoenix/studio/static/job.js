@@ -29,7 +29,7 @@ export function factsOf(job) {
 
 export const counted = (number, word) => `${number} ${word}${number === 1 ? "" : "s"}`;
 
-function when(time) {
+export function when(time) {
   const isToday = time.toDateString() === new Date().toDateString();
   return isToday ? time.toLocaleTimeString() : time.toLocaleString();
 }
