@@ -58,6 +58,12 @@ async def embed_all(database: Database, embedder: Embedder) -> None:
     await JobEmbeddingService(database, embedder).embed()
 
 
+async def test_a_replica_that_does_not_lead_waits_between_its_attempts(database: Database, embedder: Embedder) -> None:
+    service = JobEmbeddingService(database, embedder)
+
+    assert min(service.take_pause_s() for _ in range(3)) >= 1
+
+
 async def find(
     database: Database,
     embedder: Embedder,

@@ -33,7 +33,7 @@ class JobEmbeddingService:
         self._embedder = embedder
         self._has_cleaned = False
         self._is_broken = False
-        self._pause_s = 0.0
+        self._pause_s = _INTERVAL_S
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:
@@ -42,10 +42,15 @@ class JobEmbeddingService:
             return
 
         async def wait() -> None:
-            await asyncio.sleep(self._pause_s)
+            await asyncio.sleep(self.take_pause_s())
 
         async with leader_loop(LeaderLease(self._database, "job_embedding"), self.embed, wait):
             yield
+
+    def take_pause_s(self) -> float:
+        """Seconds until the next pass. A pass has a say in one pause: a replica that does not lead makes no passes."""
+        pause_s, self._pause_s = self._pause_s, _INTERVAL_S
+        return pause_s
 
     async def embed(self) -> None:
         """One pass over a few jobs. Raises `Unavailable` while the database is away."""
