@@ -16,7 +16,7 @@ HEAD = """\
 # Settings of Phoenix. Copy this file to deploy/.env for compose; a value that is commented out is the default.
 # Written by `make env-example` from src/phoenix/settings/settings.py.
 
-# Only compose reads these ten. The password has no default: choose one, of letters and digits.
+# Only compose reads the values of this section. The password has no default: choose one, of letters and digits.
 POSTGRES_PASSWORD=
 # Where nginx is published. Anything but a loopback address is reachable from outside: put TLS in front of it.
 # PHOENIX_PUBLISH=127.0.0.1:8080
@@ -33,6 +33,20 @@ POSTGRES_PASSWORD=
 # WORKER_MEMORY=8g
 # GPU_MEMORY=64g
 # POSTGRES_MEMORY=2g
+# With --profile backup: seconds between two copies of the database, and how many copies stay.
+# BACKUP_INTERVAL_S=86400
+# BACKUP_KEEP=7
+# With compose.tls.yaml: the folder of fullchain.pem and privkey.pem, and where nginx is published with TLS.
+# TLS_CERTIFICATES=
+# TLS_PUBLISH=443
+# With compose.s3.yaml: the secret of the key of the bucket, of letters and digits, and the memory of its server.
+# S3_SECRET=
+# S3_MEMORY=2g
+# With compose.monitoring.yaml.
+# GRAFANA_PASSWORD=
+# METRICS_KEY_FILE=./metrics.key
+# PROMETHEUS_RETENTION=30d
+# PROMETHEUS_MEMORY=2g
 """
 
 

@@ -1,14 +1,18 @@
 """What the Dockerfile and compose promise; there is no container engine here to try them with."""
 
+import json
 import re
+from importlib.resources import files
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
+from jsonschema import Draft7Validator
 
 from fixtures.pinned_versions import pins
 from fixtures.repository import REPOSITORY, list_files
-from phoenix.settings import UNPREFIXED_NAMES
+from phoenix.settings import UNPREFIXED_NAMES, StorageSettings
 
 DEPLOY = REPOSITORY / "deploy"
 ENV_EXAMPLE = (DEPLOY / "env.example").read_text()
@@ -33,6 +37,7 @@ def read_compose(name: str = "compose.yaml") -> dict[str, Any]:
 
 STAGES = read_stages()
 COMPOSE = read_compose()
+FURTHER = ("compose.monitoring.yaml", "compose.s3.yaml", "compose.tls.yaml")
 SERVICES: dict[str, Any] = COMPOSE["services"]
 PROCESSES = {name: service for name, service in SERVICES.items() if service["image"] == "phoenix-api"}
 
@@ -108,9 +113,70 @@ def test_every_process_waits_for_the_migrations() -> None:
         assert depends_on == {"migrate": {"condition": "service_completed_successfully"}}, name
 
 
-@pytest.mark.parametrize("name", SERVICES)
+def list_services(*names: str) -> dict[str, dict[str, Any]]:
+    """Every service with an image of its own, by file and name. What only changes another file is left out."""
+    return {
+        f"{name}:{service_name}": service
+        for name in names
+        for service_name, service in read_compose(name)["services"].items()
+        if "image" in service
+    }
+
+
+CONFINED = list_services("compose.yaml", *FURTHER)
+
+
+@pytest.mark.parametrize("name", ["compose.yaml", "compose.gpu.yaml", *FURTHER])
+def test_a_compose_file_is_as_the_specification_wants_it(name: str) -> None:
+    schema = json.loads((files("check_jsonschema") / "builtin_schemas/vendor/compose-spec.json").read_text())
+
+    Draft7Validator(schema).validate(read_compose(name))
+
+
+@pytest.mark.parametrize("name", FURTHER)
+def test_a_further_file_changes_only_services_that_are_there(name: str) -> None:
+    changed = [key for key, service in read_compose(name)["services"].items() if "image" not in service]
+
+    assert set(changed) <= SERVICES.keys()
+    assert "build" not in json.dumps(read_compose(name))
+
+
+def test_every_mounted_file_is_there() -> None:
+    for service in CONFINED.values():
+        sources = [volume.split(":")[0] for volume in service.get("volumes", []) if volume.startswith("./")]
+        assert [source for source in sources if not (DEPLOY / source).is_file()] == []
+
+
+def test_the_processes_write_into_the_bucket_that_is_made() -> None:
+    compose = read_compose("compose.s3.yaml")
+    (made,) = re.findall(r"-name (\w+)", compose["services"]["bucket"]["command"][0])
+    (identity,) = json.loads(compose["configs"]["s3_keys"]["content"])["identities"]
+    given = {name: service["environment"] for name, service in compose["services"].items() if name in PROCESSES}
+
+    assert given.keys() == PROCESSES.keys() - {"migrate"}
+    for environment in given.values():
+        storage = {name.removeprefix("PHOENIX_STORAGE__").lower(): value for name, value in environment.items()}
+        settings = StorageSettings.model_validate(storage)
+        assert urlsplit(settings.url or "").netloc == made
+        assert settings.s3_access_key_id == identity["credentials"][0]["accessKey"]
+        assert storage["s3_secret_access_key"] == identity["credentials"][0]["secretKey"]
+
+
+def test_prometheus_reads_each_replica_and_the_documented_rules() -> None:
+    configuration = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yml").read_text())
+    monitoring = (REPOSITORY / "docs" / "operations" / "monitoring.md").read_text()
+    (documented,) = re.findall(r"^```yaml\n(groups:\n.*?)^```", monitoring, re.MULTILINE | re.DOTALL)
+    mounts = dict(volume.split(":")[:2] for volume in CONFINED["compose.monitoring.yaml:prometheus"]["volumes"])
+    (rules,) = [source for source, target in mounts.items() if target == configuration["rule_files"][0]]
+    (job,) = configuration["scrape_configs"]
+
+    assert yaml.safe_load((DEPLOY / rules).read_text()) == yaml.safe_load(documented)
+    assert job["dns_sd_configs"][0]["names"] == ["api"]
+
+
+@pytest.mark.parametrize("name", CONFINED)
 def test_a_service_may_use_and_do_only_so_much(name: str) -> None:
-    service = SERVICES[name]
+    service = CONFINED[name]
 
     assert service["mem_limit"] == service["memswap_limit"]
     assert 0 < service["pids_limit"] <= 4096
@@ -120,16 +186,16 @@ def test_a_service_may_use_and_do_only_so_much(name: str) -> None:
 
 
 def test_only_postgres_keeps_capabilities_to_become_another_user() -> None:
-    kept = {name: service["cap_add"] for name, service in SERVICES.items() if "cap_add" in service}
+    kept = {name: service["cap_add"] for name, service in CONFINED.items() if "cap_add" in service}
 
-    assert kept == {"postgres": ["CHOWN", "DAC_READ_SEARCH", "FOWNER", "SETGID", "SETUID"]}
+    assert kept == {"compose.yaml:postgres": ["CHOWN", "DAC_READ_SEARCH", "FOWNER", "SETGID", "SETUID"]}
 
 
 def test_every_image_of_others_is_named_by_its_digest() -> None:
     pinned = re.compile(r"[\w./-]+:[\w.-]+@sha256:[0-9a-f]{64}")
     dockerfile = (REPOSITORY / "Dockerfile").read_text()
     bases = [image for image in re.findall(r"^FROM (\S+) AS", dockerfile, re.MULTILINE) if image not in STAGES]
-    servers = [service["image"] for name, service in SERVICES.items() if name not in PROCESSES]
+    servers = [service["image"] for service in CONFINED.values() if not service["image"].startswith("phoenix-")]
     manifests = [path.read_text() for path in list_files("deploy/kubernetes/try-out/*.yaml")]
     tried_out = [image for text in manifests for image in re.findall(r"image: (\S+)", text)]
 
@@ -159,7 +225,8 @@ def test_the_database_and_redis_cannot_reach_out() -> None:
 
 
 def test_no_secret_has_a_default() -> None:
-    references = re.findall(r"\$\{(\w*(?:PASSWORD|SECRET)\w*)(.*?)\}", (DEPLOY / "compose.yaml").read_text())
+    text = "".join((DEPLOY / name).read_text() for name in ("compose.yaml", *FURTHER))
+    references = re.findall(r"\$\{(\w*(?:PASSWORD|SECRET)\w*)(.*?)\}", text)
 
     assert references
     assert all(rest.startswith(":?") for _, rest in references)

@@ -1,12 +1,21 @@
 """The deployed nginx configuration, tried with a real nginx in front of two replicas."""
 
 import socket
+import ssl
+from datetime import timedelta
+from ipaddress import ip_address
 from pathlib import Path
 
 import httpx
 import pytest
+import yaml
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from fixtures.certificates import NOW, name_of, new_key, pem_of
 from fixtures.nginx import MAX_BODY_BYTES, Nginx, Replica, run_nginx
+from fixtures.ports import free_port
 from fixtures.repository import REPOSITORY
 from phoenix.settings import Settings
 
@@ -178,3 +187,35 @@ def _refusing_port(held: socket.socket) -> int:
     """A port that is taken and does not listen, so that a connection is refused for certain."""
     held.bind(("127.0.0.1", 0))
     return held.getsockname()[1]
+
+
+def test_the_lines_of_compose_end_tls_in_nginx(replicas: Replicas, tmp_path: Path) -> None:
+    folder, port = tmp_path / "certificates", free_port()
+    folder.mkdir()
+    write_certificate(folder)
+    compose = yaml.safe_load((REPOSITORY / "deploy" / "compose.tls.yaml").read_text())
+    lines = compose["services"]["nginx"]["environment"]["NGINX_TLS"]
+    # The nginx of the tests may be older than 1.25, which has this line.
+    lines = lines.replace("http2 on;", "").replace("/certificates", str(folder)).replace("8443", f"127.0.0.1:{port}")
+
+    with run_nginx(tmp_path, [replica.url for replica in replicas], tls=lines):
+        trusted = ssl.create_default_context(cafile=folder / "fullchain.pem")
+        answer = httpx.get(f"https://127.0.0.1:{port}/v1/models", verify=trusted)
+
+    assert answer.headers["strict-transport-security"] == "max-age=31536000"
+    assert _only_request(replicas)["headers"]["x-forwarded-proto"] == "https"
+
+
+def write_certificate(folder: Path) -> None:
+    """One that signs itself, for 127.0.0.1."""
+    key, name = new_key(), name_of("127.0.0.1")
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(NOW - timedelta(days=1))
+        .not_valid_after(NOW + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    (folder / "fullchain.pem").write_bytes(pem_of(certificate))
+    (folder / "privkey.pem").write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
