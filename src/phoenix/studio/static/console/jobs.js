@@ -20,7 +20,7 @@ export class AllJobs {
       this.begin().catch((problem) => desk.fail(problem));
     });
     this.note = h("p", { class: "note", role: "status" });
-    this.list = h("ol", { class: "entries", "aria-label": "Jobs of all owners" });
+    this.list = h("ol", { class: "entries panel", "aria-label": "Jobs of all owners" });
     const make = (job) => new JobRow(desk, job, (id, isChosen) => this.choose(id, isChosen));
     this.rows = new Rows(this.list, { key: ({ id }) => id, make, fallback: () => this.words });
     this.more = h("button", { type: "button", class: "quiet", hidden: true, onclick: () => this.showMore().catch((problem) => desk.fail(problem)) }, "Show more");
