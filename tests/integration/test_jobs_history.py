@@ -2,20 +2,23 @@
 
 import asyncio
 from datetime import timedelta
+from typing import get_args
 
 from sqlalchemy import func, select, update
 from sqlmodel import col
 
 from builders import OWNER, RULE, claim_next, complete_next, get_job, make_failure, make_result, submit_reel
 from phoenix.clock import utc_now
-from phoenix.contract.history import Stats, StatsBy
+from phoenix.contract.history import Stats, StatsBy, StatsStep
+from phoenix.db import insert_rows
 from phoenix.db.columns import db_now
 from phoenix.db.unit_of_work import Database
 from phoenix.jobs.cancel_and_retry import cancel, retry
 from phoenix.jobs.execution.recovery import recover_from_lost_worker
 from phoenix.jobs.execution.task_completion import AttemptRecord, fail, succeed
 from phoenix.jobs.history.attempts import read_attempts, read_log
-from phoenix.jobs.history.figures import QueueSample
+from phoenix.jobs.history.figures import QueueSample, add_up, spread
+from phoenix.jobs.history.measurements import Measurement
 from phoenix.jobs.history.queries import StatsWindow, read_stats, read_totals, read_usage
 from phoenix.jobs.history.rollup import delete_old_stats, has_measurements, roll_up
 from phoenix.jobs.history.tables import MeasurementRow, StatsRow
@@ -47,6 +50,22 @@ async def show(database: Database, by: StatsBy | None = None) -> Stats:
     now = utc_now()
     window = StatsWindow(now - timedelta(hours=1), now + timedelta(minutes=1), "minute")
     return await read_stats(database, window, by)
+
+
+async def test_a_total_of_several_days_counts_each_attempt_once(database: Database) -> None:
+    now = utc_now()
+    ended_at = [now - timedelta(hours=hours) for hours in range(0, 100, 7)]
+    clip = Measurement("task", "gpu", "succeeded", model="wan", took_s=10.0)
+    sums = add_up([part for at in ended_at for part in spread(clip, at)])
+    async with database.write() as uow:
+        await insert_rows(uow.session, [StatsRow(**vars(key), data=each.as_document()) for key, each in sums.items()])
+
+    for step in get_args(StatsStep):
+        window = StatsWindow(now - timedelta(hours=101), now + timedelta(minutes=1), step)
+        (series,) = (await read_stats(database, window, None)).series
+        assert series.total.attempts == {"succeeded": len(ended_at)}
+        assert sum(point.attempts["succeeded"] for point in series.points) == len(ended_at)
+        assert (series.total.took_s and series.total.took_s.count) == len(ended_at)
 
 
 async def test_every_attempt_is_listed_with_its_stages_and_its_error(database: Database) -> None:

@@ -4,12 +4,12 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import chain
 from typing import Any
 
 from pydantic_core import from_json
-from sqlalchemy import Text, cast, func, select
+from sqlalchemy import Text, and_, cast, func, or_, select
 from sqlmodel import col
 
 from phoenix.contract.history import (
@@ -43,6 +43,7 @@ from phoenix.jobs.repository import IS_UNFINISHED
 from phoenix.jobs.tables import JobRow
 
 SECONDS_OF_STEP: Mapping[StatsStep, int] = {"minute": MINUTE_S, "hour": HOUR_S, "day": DAY_S}
+_LONGER_S = {MINUTE_S: HOUR_S, HOUR_S: DAY_S}
 _STATS, _USAGE = table_of(StatsRow), table_of(UsageDayRow)
 # As text: thousands of parsed documents at a time would keep the garbage collector busy.
 _COLUMNS = (
@@ -68,25 +69,46 @@ class StatsWindow:
 
 async def read_stats(database: Database, window: StatsWindow, by: StatsBy | None) -> Stats:
     """The figures of a window, over time and in total, of everything or by queue or model."""
-    parts = chain(await _read_ended(database, window, by), await _read_unfinished(database, window))
+    ended, unfinished = await _read_ended(database, window, by), await _read_unfinished(database, window)
     # A month of hours takes a tenth of a second, in which the event loop serves others.
-    series = await asyncio.to_thread(_add_up, parts, by)
+    if by is None:
+        series = await asyncio.to_thread(_view_everything, ended, unfinished, SECONDS_OF_STEP[window.step])
+    else:
+        series = await asyncio.to_thread(_add_up, chain(ended, unfinished), by)
     return Stats(start=window.start, end=window.end, step=window.step, by=by, series=series)
 
 
-def _add_up(parts: Iterable[tuple[StatsKey, Figures]], by: StatsBy | None) -> list[StatsSeries]:
-    points: dict[str | None, dict[datetime, Figures]] = defaultdict(dict)
-    if by is None:
-        points[None] = {}
+def _view_everything(
+    ended: Iterable[tuple[StatsKey, Figures]], unfinished: Iterable[tuple[StatsKey, Figures]], step_s: int
+) -> list[StatsSeries]:
+    """The one series of everything. Whole longer periods stand for their parts in the total."""
+    points: dict[datetime, Figures] = {}
+    whole: dict[datetime, Figures] = {}
+    for key, figures in ended:
+        (points if key.resolution_s == step_s else whole)[key.starts_at] = figures
+    rest = [figures for at, figures in points.items() if start_of(at, _LONGER_S.get(step_s, step_s)) not in whole]
+    total = _sum([*whole.values(), *rest])
+    for key, figures in unfinished:
+        named = with_subject(key.subject, figures)
+        points.setdefault(key.starts_at, Figures()).merge(named)
+        total.merge(named)
+    return [_view_series(None, total, points)]
+
+
+def _add_up(parts: Iterable[tuple[StatsKey, Figures]], by: StatsBy) -> list[StatsSeries]:
+    points: dict[str, dict[datetime, Figures]] = defaultdict(dict)
     for key, figures in parts:
         is_counted, group = _group_of(key, by)
         if is_counted:
-            of_group = points[group]
-            named = figures if key.subject == EVERYTHING else with_subject(key.subject, figures)
-            # Figures that were just read may be changed.
-            if (known := of_group.setdefault(key.starts_at, named)) is not named:
-                known.merge(named)
-    return [_view_series(group, points[group]) for group in sorted(points, key=lambda group: group or "")]
+            points[group].setdefault(key.starts_at, Figures()).merge(with_subject(key.subject, figures))
+    return [_view_series(group, _sum(points[group].values()), points[group]) for group in sorted(points)]
+
+
+def _sum(parts: Iterable[Figures]) -> Figures:
+    total = Figures()
+    for figures in parts:
+        total.merge(figures)
+    return total
 
 
 async def read_totals(database: Database) -> Sequence[tuple[StatsKey, Figures]]:
@@ -119,10 +141,15 @@ async def read_usage(database: Database, start: datetime, end: datetime, *, owne
 async def _read_ended(
     database: Database, window: StatsWindow, by: StatsBy | None
 ) -> Iterator[tuple[StatsKey, Figures]]:
+    resolution_s, starts_at = _STATS.c.resolution_s, _STATS.c.starts_at
+    step_s = SECONDS_OF_STEP[window.step]
+    periods = and_(resolution_s == step_s, starts_at < window.end)
+    if by is None and (longer_s := _LONGER_S.get(step_s)):
+        is_whole = starts_at <= window.end - timedelta(seconds=longer_s)
+        periods = or_(periods, and_(resolution_s == longer_s, is_whole))
     statement = select(*_COLUMNS).where(
-        _STATS.c.resolution_s == SECONDS_OF_STEP[window.step],
-        _STATS.c.starts_at >= window.first,
-        _STATS.c.starts_at < window.end,
+        periods,
+        starts_at >= window.first,
         _STATS.c.subject == EVERYTHING if by is None else _STATS.c.subject != EVERYTHING,
     )
     return map(_read_row, await database.fetch(statement))
@@ -152,21 +179,14 @@ def _read_row(row: Any) -> tuple[StatsKey, Figures]:
     return key, Figures.from_document(from_json(row.document))
 
 
-def _group_of(key: StatsKey, by: StatsBy | None) -> tuple[bool, str | None]:
+def _group_of(key: StatsKey, by: StatsBy) -> tuple[bool, str]:
     """Whether the figures count, and in which group."""
-    match by:
-        case "queue":
-            return key.subject != "job", key.name
-        case "model":
-            return key.subject != "queue" and key.model != NONE, key.model
-        case _:
-            return True, None
+    if by == "queue":
+        return key.subject != "job", key.name
+    return key.subject != "queue" and key.model != NONE, key.model
 
 
-def _view_series(group: str | None, points: Mapping[datetime, Figures]) -> StatsSeries:
-    total = Figures()
-    for figures in points.values():
-        total.merge(figures)
+def _view_series(group: str | None, total: Figures, points: Mapping[datetime, Figures]) -> StatsSeries:
     return StatsSeries(
         group=group,
         total=StatsFigures.model_validate(_show(total)),

@@ -22,7 +22,7 @@ MAX_INDEX = 50 * BUCKETS_PER_DOUBLING
 _MIDDLES = tuple(round(2 ** ((index - 0.5) / BUCKETS_PER_DOUBLING), 4) for index in range(MIN_INDEX, MAX_INDEX + 1))
 
 
-@dataclass
+@dataclass(slots=True)
 class Sketch:
     """Counts by bucket, from the bucket `first` on. Bucket `i` has the values above 2^((i-1)/8) and up to 2^(i/8)."""
 
