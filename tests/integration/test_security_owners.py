@@ -116,7 +116,7 @@ async def test_a_revoked_key_and_no_key_get_nothing(
             assert_refused(await ask(api, method, path, belongings), 401, "UNAUTHENTICATED")
 
 
-@pytest.mark.parametrize("field", ["soundtrack", "image", "stitch", "source"])
+@pytest.mark.parametrize("field", ["soundtrack", "image", "stitch", "source", "lips"])
 async def test_another_keys_artifact_cannot_be_used(guarded: GuardedApi, belongings: Belongings, field: str) -> None:
     other, artifact_id = await guarded.caller(), belongings.artifact_id
     path, body = {
@@ -131,6 +131,7 @@ async def test_another_keys_artifact_cannot_be_used(guarded: GuardedApi, belongi
         ),
         "stitch": ("/v1/stitches", {"artifact_ids": [artifact_id]}),
         "source": ("/v1/soundtracks", {"source": {"artifact_id": artifact_id}}),
+        "lips": ("/v1/lipsyncs", {"video": artifact_id, "audio": artifact_id}),
     }[field]
 
     assert_problem(await other.http.post(path, json=body), 422, "INVALID_REQUEST")

@@ -40,8 +40,8 @@ def admit_lipsync(
         report.add_error("/audio", "this artifact has no sound; give an artifact with sound")
     duration_s = _length_s(request, video, audio)
     if duration_s > max_duration_s + _TOLERANCE_S:
-        most = in_seconds(max_duration_s)
-        report.add_error("/audio", f"the result would be {in_seconds(duration_s)} long and this server makes {most}")
+        made, most = in_seconds(duration_s), in_seconds(max_duration_s)
+        report.add_error("/audio", f"the result would be {made} long and this server makes at most {most}")
     report.raise_errors()
     assert spec is not None
     assert video is not None

@@ -86,7 +86,7 @@ def test_a_video_without_sound_is_no_sound_and_has_none_to_keep():
 
 def test_a_sound_that_is_longer_than_the_longest_result_is_refused():
     long = MEDIA[AUDIO].model_copy(update={"duration_s": 700})
-    assert "this server makes 10 min" in faults({AUDIO: long})["/audio"] or faults({AUDIO: long})["/audio"]
+    assert faults({AUDIO: long})["/audio"].startswith("the result would be ")
 
 
 def test_a_retry_uses_the_entry_of_the_request_while_the_catalog_names_its_file(tmp_path):
