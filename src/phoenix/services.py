@@ -59,9 +59,12 @@ async def open_services(settings: Settings, *, kept_connections: int | None = No
         redis = open_redis(redis_url(settings), socket_timeout_s=settings.redis.socket_timeout_s)
         stack.push_async_callback(redis.aclose)
         queue = ArqTaskQueue(redis, settings.redis.prefix)
-        publisher = EventPublisher(redis, settings.redis.prefix)
+        timeout_s = settings.redis.socket_timeout_s
+        publisher = EventPublisher(redis, settings.redis.prefix, timeout_s=timeout_s)
         channels = Channels(settings.redis.prefix)
-        post_commit = PostCommitPublisher(redis=redis, channels=channels, publisher=publisher, store=store)
+        post_commit = PostCommitPublisher(
+            redis=redis, channels=channels, publisher=publisher, store=store, timeout_s=timeout_s
+        )
         database = open_database(settings, post_commit, kept_connections=kept_connections)
         stack.push_async_callback(database.close)
         reserve = open_reserve(settings)

@@ -3,13 +3,12 @@
 import asyncio
 import os
 import signal
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 
 import anyio
-from redis.asyncio import Redis
 
 from phoenix.api.auth import Authenticator, KeyUsageRecorder, Revocations, Tokens
 from phoenix.api.background.dispatcher import Dispatcher
@@ -22,7 +21,7 @@ from phoenix.api.background.webhook_sender import WebhookSender
 from phoenix.api.health_checks import HealthChecks
 from phoenix.api.job_views import JobViews
 from phoenix.api.open_slots import OpenPolicy, OpenSlots
-from phoenix.api.rate_limits import RequestLimits
+from phoenix.api.rate_limits import RequestLimits, TokenBuckets
 from phoenix.api.signed_urls import SignedUrls
 from phoenix.async_tasks import in_background
 from phoenix.catalog.catalog import Catalog
@@ -103,7 +102,8 @@ async def open_app_state(settings: Settings, meters: Meters) -> AsyncGenerator[A
         draining = anyio.Event()
         await stack.enter_async_context(_close_streams_on_drain(hub, draining))
         limits, prefix = settings.limits, settings.redis.prefix
-        open_slots = partial(_open_slots, stack, services.redis, prefix)
+        timeout_s = settings.redis.limits_timeout_s
+        open_slots = partial(_open_slots, stack, partial(OpenSlots, services.redis, prefix, timeout_s=timeout_s))
         yield AppState(
             services=services,
             health_checks=HealthChecks(database, services.redis, services.store, services.reserve),
@@ -114,7 +114,7 @@ async def open_app_state(settings: Settings, meters: Meters) -> AsyncGenerator[A
             signed_urls=SignedUrls(tokens, settings),
             authenticator=Authenticator(database, is_required=settings.is_auth_required),
             key_usage=await stack.enter_async_context(KeyUsageRecorder(database).running()),
-            request_limits=RequestLimits(services.redis, prefix, limits),
+            request_limits=RequestLimits(TokenBuckets(services.redis, prefix, timeout_s=timeout_s), limits),
             open_streams=await open_slots(OpenPolicy("streams", limits.streams_per_key, RateLimited)),
             open_downloads=await open_slots(OpenPolicy("downloads", limits.downloads_per_key, TooManyTransfers)),
             open_uploads=await open_slots(OpenPolicy("uploads", limits.uploads_per_key, TooManyTransfers)),
@@ -125,8 +125,10 @@ async def open_app_state(settings: Settings, meters: Meters) -> AsyncGenerator[A
         )
 
 
-async def _open_slots(stack: AsyncExitStack, redis: Redis, prefix: str, policy: OpenPolicy) -> OpenSlots:
-    return await stack.enter_async_context(OpenSlots(redis, prefix, policy).running())
+async def _open_slots(
+    stack: AsyncExitStack, make_slots: Callable[[OpenPolicy], OpenSlots], policy: OpenPolicy
+) -> OpenSlots:
+    return await stack.enter_async_context(make_slots(policy).running())
 
 
 @asynccontextmanager

@@ -19,9 +19,6 @@ from phoenix.async_tasks import in_background
 from phoenix.errors import RateLimited
 from phoenix.events.pubsub.redis_client import BestEffort, Command, send
 
-# A Redis that does not respond holds a request up for no longer than this.
-_TIMEOUT_S = 0.25
-
 
 @dataclass(frozen=True)
 class OpenPolicy:
@@ -71,13 +68,15 @@ class OpenSlots:
     Each slot is leased, so that the slots of a lost replica expire.
     """
 
-    def __init__(self, redis: Redis, prefix: str, policy: OpenPolicy, *, lease_s: int = LEASE_S) -> None:
+    def __init__(
+        self, redis: Redis, prefix: str, policy: OpenPolicy, *, timeout_s: float, lease_s: int = LEASE_S
+    ) -> None:
         self._redis = redis
         self._prefix = prefix
         self._policy = policy
         self._lease_s = lease_s
         self._slots: dict[str, set[str]] = {}
-        self._best_effort = BestEffort(_TIMEOUT_S)
+        self._best_effort = BestEffort(timeout_s)
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator["OpenSlots"]:

@@ -32,9 +32,6 @@ redis.call('SET', KEYS[1], string.format('%.0f', next_full_at), 'PX', math.ceil(
 return {1, math.floor((window - (next_full_at - now)) * quota / window + 0.000001), next_full_at - now, 0}
 """
 
-# A Redis that does not respond holds a request up for no longer than this.
-_TIMEOUT_S = 0.25
-
 
 @dataclass(frozen=True)
 class RateLimitPolicy:
@@ -58,10 +55,10 @@ class RateLimitDecision:
 class TokenBuckets:
     """One token bucket per policy and key."""
 
-    def __init__(self, redis: Redis, prefix: str) -> None:
+    def __init__(self, redis: Redis, prefix: str, *, timeout_s: float) -> None:
         self._redis = redis
         self._prefix = prefix
-        self._best_effort = BestEffort(_TIMEOUT_S)
+        self._best_effort = BestEffort(timeout_s)
 
     async def take_token(self, policy: RateLimitPolicy, subject: str) -> RateLimitDecision | None:
         """Takes one token from the bucket of `subject`, a key or an address. None while Redis is away."""
@@ -104,8 +101,8 @@ _SCOPE_KEY = "phoenix.rate_limit"
 class RequestLimits:
     """The rate limits of requests. One per process."""
 
-    def __init__(self, redis: Redis, prefix: str, limits: LimitSettings) -> None:
-        self._buckets = TokenBuckets(redis, prefix)
+    def __init__(self, buckets: TokenBuckets, limits: LimitSettings) -> None:
+        self._buckets = buckets
         self._requests = RateLimitPolicy("requests", limits.requests_per_minute)
         self._failed_auth = RateLimitPolicy("failed-auth", limits.failed_auth_per_minute)
         self._storyboards = RateLimitPolicy("storyboards", limits.storyboards_per_minute)

@@ -51,13 +51,15 @@ class FilesOrphaned:
 class PostCommitPublisher:
     """Publishes events and changes of keys, wakes the dispatcher and the workers, deletes files without rows."""
 
-    def __init__(self, *, redis: Redis, channels: Channels, publisher: EventPublisher, store: ArtifactStore) -> None:
+    def __init__(
+        self, *, redis: Redis, channels: Channels, publisher: EventPublisher, store: ArtifactStore, timeout_s: float
+    ) -> None:
         self._publisher = publisher
         self._channels = channels
         self._store = store
         self._undeleted = FailureEpisode(_logger, "orphaned file not deleted", "orphaned files are deleted again")
         self._tasks_ready = Notifier(redis, channels.tasks_ready)
-        self._stop = Notifier(redis, channels.stop)
+        self._stop = Notifier(redis, channels.stop, timeout_s=timeout_s)
         self._listeners: list[Callable[[], None]] = []
 
     def add_on_commit(self, listener: Callable[[], None]) -> None:

@@ -58,7 +58,8 @@ class RedisSettings(SettingsGroup):
     url: RedisUrl | None = Field(
         default=None, description="redis:// or unix:// URL; `phoenix up` starts a private one if unset."
     )
-    socket_timeout_s: float = Field(default=2, gt=0)
+    socket_timeout_s: float = Field(default=2, gt=0, description="Time limit of one command, and of a publication.")
+    limits_timeout_s: float = Field(default=0.25, gt=0, description="Longest wait to count a request; then no limit.")
     prefix: str = Field(default="phoenix", description="First part of every key and channel.")
 
 
@@ -266,7 +267,7 @@ class MediaSettings(SettingsGroup):
     max_file_bytes: int = Field(
         default=20_000_000_000, ge=1, description="Largest file that one ffmpeg command may write (Linux)."
     )
-    probe_timeout_s: float = Field(default=10, gt=0)
+    probe_timeout_s: float = Field(default=10, gt=0, description="Processor time to read what a file is.")
     fetch_timeout_s: float = Field(default=60, gt=0)
     fetch_ports: CommaSeparated[Port] = Field(
         default=(443,), description="Ports allowed in URLs from clients; https only."
