@@ -107,6 +107,17 @@ async def test_a_photo_of_a_phone_is_shown_with_its_media_type(api: Api, tmp_pat
     assert (artifact["media_type"], artifact["info"]["format"]) == ("image/heic", "heic")
 
 
+async def test_a_good_file_may_be_sent_again_when_the_machine_is_too_busy_to_read_it(
+    api_settings: Settings, png_file: Path, temporary_folder: Path
+) -> None:
+    hasty = api_settings.media.model_copy(update={"probe_timeout_s": 0.001})
+    async with open_api(api_settings.model_copy(update={"media": hasty}), leads=False) as api:
+        problem = assert_problem(await api.upload(png_file), 503, "UNAVAILABLE")
+
+        assert "too busy" in problem["detail"]
+        assert await leftovers(api, temporary_folder) == []
+
+
 async def test_an_empty_file_is_refused(api: Api, tmp_path: Path, temporary_folder: Path) -> None:
     path = tmp_path / "song.mp3"
     path.touch()

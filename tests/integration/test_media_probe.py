@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from fixtures.media_files import MediaMaker
+from phoenix.errors import PhoenixError
 from phoenix.media.errors import UnreadableMedia
 from phoenix.media.probe import ProbeLimits, media_type_of, probe_files, probe_media
 
@@ -247,11 +248,13 @@ def test_an_absurd_wav_is_refused(tmp_path: Path, channels: int, rate_hz: int) -
         probe_media(path, LIMITS)
 
 
-def test_reading_ends_at_the_time_limit(media: MediaMaker) -> None:
+def test_a_file_is_not_blamed_for_a_machine_that_is_too_busy_to_read_it(media: MediaMaker) -> None:
     path = media.sound("a.wav", seconds=4)
 
-    with pytest.raises(UnreadableMedia, match="within the limits"):
+    with pytest.raises(PhoenixError, match="too busy") as caught:
         probe_media(path, ProbeLimits(timeout_s=0.001))
+
+    assert not isinstance(caught.value, UnreadableMedia)
 
 
 def test_the_first_bad_one_of_many_files_is_named_by_its_index(mp4_file: Path, media: MediaMaker) -> None:

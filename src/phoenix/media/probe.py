@@ -26,6 +26,9 @@ _CHILD = (
 )
 # One child reads several files: starting Python and loading the decoders takes longer than reading a clip.
 _FILES_PER_CHILD = 50
+# A busy machine may need as many seconds for one second of processor time. A file that keeps the decoders busy reaches
+# the limit on that time first, so to reach this one is no fault of a file.
+_WALL_S_PER_CPU_S = 6
 _MEMORY_BYTES = 2 * 1024**3
 _OPEN_FILES = 128
 # The child parses files of strangers, so it inherits no secrets.
@@ -48,6 +51,7 @@ class ProbeLimits:
     max_frame_pixels: int = 33_177_600
     max_streams: int = 16
     timeout_s: float = 10
+    """Of processor time, for each file."""
 
     @classmethod
     def from_settings(cls, settings: Settings) -> "ProbeLimits":
@@ -73,8 +77,9 @@ class ProbedFile:
 
 
 def probe_media(path: Path, limits: ProbeLimits) -> MediaInfo:
-    """Returns the contents of a file. Blocks for up to `limits.timeout_s`. Raises `UnreadableMedia`.
+    """Returns the contents of a file. Raises `UnreadableMedia`, and `PhoenixError` if the machine is too busy.
 
+    Takes up to `limits.timeout_s` of processor time, and blocks for up to six times as long.
     Reads the index of the file, or every packet if there is none, and decodes the first packets of each stream.
     """
     return probe_files([path], limits)[0].info
@@ -102,7 +107,7 @@ def _probe_chunk(paths: Sequence[Path], limits: ProbeLimits) -> list[ProbedFile]
     responses = _query_child(paths, media_formats, limits)
     for index in range(len(paths)):
         if index >= len(responses):
-            # The child crashed, or ran out of time or memory, which happens with no valid file.
+            # The child crashed, or ran out of processor time or memory, which happens with no valid file.
             raise UnreadableMedia("it cannot be read within the limits", index=index)
         if "error" in responses[index]:
             raise UnreadableMedia(responses[index]["error"], index=index)
@@ -132,7 +137,7 @@ def _query_child(
 ) -> list[dict[str, Any]]:
     """Returns one response per file, in order; fewer if the child ended early."""
     timeout_s = limits.timeout_s * len(paths)
-    resources = ResourceLimits(_MEMORY_BYTES, file_bytes=0, cpu_s=timeout_s + 1, open_files=_OPEN_FILES)
+    resources = ResourceLimits(_MEMORY_BYTES, file_bytes=0, cpu_s=timeout_s, open_files=_OPEN_FILES)
     request = {
         # The child has one thread, so that even its address space may be limited.
         "resources": {**resources.by_name, "AS": _MEMORY_BYTES},
@@ -146,14 +151,14 @@ def _query_child(
         "max_streams": limits.max_streams,
         "demuxers": DEMUXERS,
     }
-    output = _run_child(json.dumps(request), timeout_s)
+    output = _run_child(json.dumps(request), _WALL_S_PER_CPU_S * timeout_s)
     if not output and find_spec("av") is None:
         raise PhoenixError(f"media cannot be probed here: {install_extra('media')}")
     return [json.loads(line) for line in output.splitlines(keepends=True) if line.endswith(b"\n")]
 
 
 def _run_child(request: str, timeout_s: float) -> bytes:
-    """Returns the output of the child until its end, or until the time limit."""
+    """Returns the output of the child. Raises `PhoenixError` at the time limit."""
     try:
         done = subprocess.run(  # noqa: S603 - an argument list, no shell
             tied([sys.executable, "-I", "-c", _CHILD, request]),
@@ -164,7 +169,7 @@ def _run_child(request: str, timeout_s: float) -> bytes:
             env={name: os.environ[name] for name in _PASSED_ENVIRONMENT if name in os.environ},
         )
     except subprocess.TimeoutExpired as late:
-        return late.stdout or b""
+        raise PhoenixError("the machine is too busy to read the file") from late
     return done.stdout
 
 
