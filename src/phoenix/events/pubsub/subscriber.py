@@ -40,8 +40,8 @@ class _Connection:
     requested: set[str] = field(default_factory=set[str])
     pending_acks: Counter[str] = field(default_factory=Counter[str])
     """Outstanding acknowledgements: two for a channel that is left and wanted again within a round trip."""
-    missing_at_start: set[str] = field(default_factory=set[str])
-    """Channels wanted at the start that have not been acknowledged yet."""
+    late: set[str] = field(default_factory=set[str])
+    """Channels not acknowledged yet that were wanted at the start, or that a subscriber has waited for too long for."""
 
     def has_acknowledged(self, channel: str) -> bool:
         return channel in self.requested and not self.pending_acks[channel]
@@ -101,7 +101,7 @@ class PubSubSubscriber:
         """Subscribes. A callback given twice is still called once per message, and must unsubscribe twice.
 
         Returns True once Redis has acknowledged. Returns False if Redis is away or slow: the subscription then follows
-        as soon as possible, and the callbacks of `add_on_reconnect` are called.
+        as soon as possible, and the callbacks of `add_on_reconnect` are called after it.
         """
         entry = self._channels.setdefault(channel, _Channel())
         entry.listeners[on_message] += 1
@@ -114,7 +114,11 @@ class PubSubSubscriber:
         except asyncio.CancelledError:
             self.unsubscribe(channel, on_message)
             raise
-        return connection is self._connection and connection.has_acknowledged(channel)
+        if connection is not self._connection:
+            return False
+        if not connection.has_acknowledged(channel):
+            connection.late.add(channel)
+        return connection.has_acknowledged(channel)
 
     def unsubscribe(self, channel: str, on_message: OnMessage) -> None:
         """Undoes one `subscribe`. Returns at once; Redis gets the command in the background."""
@@ -126,6 +130,7 @@ class PubSubSubscriber:
             del self._channels[channel]
             if self._connection is not None:
                 self._connection.wanted_changed.set()
+                self._end_lateness(self._connection, channel)
 
     def add_on_reconnect(self, callback: OnReconnect) -> None:
         self._reconnect_listeners[callback] += 1
@@ -179,8 +184,9 @@ class PubSubSubscriber:
 
     async def _write(self, connection: _Connection) -> None:
         """Requests the channels that became wanted, and leaves the channels that no longer are."""
-        connection.missing_at_start = set(self.wanted)
-        self._report_if_caught_up(connection)
+        connection.late = set(self.wanted)
+        if not connection.late:
+            self._report_reconnect()
         while True:
             connection.wanted_changed.clear()
             wanted = set(self.wanted)
@@ -218,15 +224,18 @@ class PubSubSubscriber:
                 del connection.pending_acks[channel]
             if entry and connection.has_acknowledged(channel):
                 entry.acknowledged.set()
-            if connection.missing_at_start:
-                connection.missing_at_start.discard(channel)
-                self._report_if_caught_up(connection)
+                self._end_lateness(connection, channel)
 
-    def _report_if_caught_up(self, connection: _Connection) -> None:
-        """Calls the reconnect listeners once every channel wanted at the start has been acknowledged."""
-        if not connection.missing_at_start:
-            for callback in list(self._reconnect_listeners):
-                callback()
+    def _end_lateness(self, connection: _Connection, channel: str) -> None:
+        """Calls the reconnect listeners once the last channel that was late is acknowledged, or no longer wanted."""
+        if channel in connection.late:
+            connection.late.discard(channel)
+            if not connection.late:
+                self._report_reconnect()
+
+    def _report_reconnect(self) -> None:
+        for callback in list(self._reconnect_listeners):
+            callback()
 
 
 def _call(on_message: OnMessage, channel: str, message: bytes) -> None:
